@@ -1,0 +1,1 @@
+"""Sessions, turns, releases: the road of a message from acceptance to its answer."""

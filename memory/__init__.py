@@ -1,0 +1,1 @@
+"""Memories of agents: the vector store. Imports neither `agents` nor `monitoring`."""

@@ -1,0 +1,1 @@
+"""What the operators watch: it reads the rows that other rooms write."""

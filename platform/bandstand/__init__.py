@@ -1,0 +1,1 @@
+"""Wiring: configuration, settings, URLs, ASGI, embedded database, supervisor, health."""
