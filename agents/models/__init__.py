@@ -1,0 +1,23 @@
+"""Rows of the agents room."""
+
+from agents.models.agents import Agent, AgentDraft, Release
+from agents.models.idempotency import IdempotencyRecord
+from agents.models.people import ApiKey, User
+from agents.models.runners import Runner
+from agents.models.sessions import AgentSession, Message
+from agents.models.turns import Event, Step, Turn
+
+__all__ = [
+    "Agent",
+    "AgentDraft",
+    "AgentSession",
+    "ApiKey",
+    "Event",
+    "IdempotencyRecord",
+    "Message",
+    "Release",
+    "Runner",
+    "Step",
+    "Turn",
+    "User",
+]

@@ -1,0 +1,108 @@
+"""Conversations and what was said in them."""
+
+from __future__ import annotations
+
+from django.db import models
+from django.db.models import F, Q
+
+from foundation.ids import new_id
+
+
+class AgentSession(models.Model):
+    """A conversation of one user with one agent. Its row is the lock, the fence and the giver of every order in it.
+
+    `next_seq` and `next_ordinal` are the numbers that the next event and the next message get. `active_turn` and
+    `active_epoch` name the one runner that may write; see `agents.journal`.
+    """
+
+    class Controller(models.TextChoices):
+        AGENT = "agent"
+        HUMAN = "human"
+
+    id = models.UUIDField(primary_key=True, default=new_id, editable=False)
+    user = models.ForeignKey("User", on_delete=models.PROTECT, related_name="agent_sessions")
+    agent = models.ForeignKey("Agent", on_delete=models.PROTECT, related_name="sessions")
+    release = models.ForeignKey("Release", on_delete=models.PROTECT, related_name="sessions")
+    title = models.CharField(max_length=200, blank=True)
+    metadata = models.JSONField(default=dict, blank=True)
+    state = models.JSONField(default=dict, blank=True)
+    state_fault = models.TextField(blank=True, help_text="Why the stored state was set aside, if it was.")
+    version = models.PositiveIntegerField(default=1)
+    controller = models.CharField(max_length=5, choices=Controller.choices, default=Controller.AGENT)
+    next_seq = models.BigIntegerField(default=1)
+    next_ordinal = models.IntegerField(default=1)
+    open_turns = models.IntegerField(default=0, help_text="Turns that are not terminal.")
+    # Plain ids: the rows they name are written in the same statement, and the fence reads them on every write.
+    head_message_id = models.UUIDField(null=True, blank=True)
+    active_turn_id = models.UUIDField(null=True, blank=True)
+    active_epoch = models.IntegerField(default=0)
+    created_at = models.DateTimeField(auto_now_add=True)
+    updated_at = models.DateTimeField(auto_now_add=True)
+
+    class Meta:
+        verbose_name = "session"
+        indexes = [
+            models.Index(fields=["user", "-updated_at", "-id"], name="session_of_user"),
+            models.Index(fields=["-created_at"], name="session_newest"),
+            # Counts a user's running turns at every claim.
+            models.Index(fields=["user"], name="session_running", condition=Q(active_turn_id__isnull=False)),
+        ]
+        constraints = [
+            models.CheckConstraint(condition=Q(controller__in=["agent", "human"]), name="session_controller_known"),
+            models.CheckConstraint(condition=Q(open_turns__gte=0), name="session_open_turns_not_negative"),
+            models.CheckConstraint(condition=Q(next_seq__gte=1, next_ordinal__gte=1), name="session_orders_positive"),
+        ]
+
+    def __str__(self) -> str:
+        return self.title or str(self.id)
+
+
+class Message(models.Model):
+    """One thing said, as typed parts (`agents.rules.parts`).
+
+    `parent` is the message it follows. A branch is a second child; the way back from `AgentSession.head_message_id` is
+    the conversation that people see. `turn` is null for what is said while a human controls the session.
+    """
+
+    class Author(models.TextChoices):
+        USER = "user"
+        AGENT = "agent"
+        HUMAN = "human"
+        SYSTEM = "system"
+
+    id = models.UUIDField(primary_key=True, default=new_id, editable=False)
+    agent_session = models.ForeignKey(AgentSession, on_delete=models.CASCADE, related_name="messages", db_index=False)
+    ordinal = models.IntegerField()
+    author = models.CharField(max_length=6, choices=Author.choices)
+    parts = models.JSONField(default=list)
+    # No foreign keys below: both rows are written or read under the session's lock by the same statement, and a
+    # constraint would lock a shared row once more on the hot path.
+    turn = models.ForeignKey("Turn", null=True, on_delete=models.CASCADE, db_constraint=False, related_name="messages")
+    parent = models.ForeignKey(
+        "self", null=True, on_delete=models.CASCADE, db_constraint=False, related_name="children"
+    )
+    partial = models.BooleanField(default=False, help_text="Cut short by a stop, an interruption or an error.")
+    supplied_by_client = models.BooleanField(default=False)
+    # Only when there is no turn to hold them: see turns.md, Idempotency.
+    idempotency_key = models.CharField(max_length=255, null=True)  # noqa: DJ001 - null is "none given"
+    fingerprint = models.BinaryField(null=True, max_length=32)
+    created_at = models.DateTimeField(auto_now_add=True)
+
+    class Meta:
+        ordering = ["agent_session", "ordinal"]
+        constraints = [
+            models.UniqueConstraint(fields=["agent_session", "ordinal"], name="message_ordinal_unique"),
+            models.UniqueConstraint(fields=["turn"], condition=Q(author="agent"), name="message_one_answer_per_turn"),
+            models.UniqueConstraint(
+                fields=["agent_session", "idempotency_key"],
+                condition=Q(idempotency_key__isnull=False),
+                name="message_key_unique",
+            ),
+            models.CheckConstraint(
+                condition=Q(author__in=["user", "agent", "human", "system"]), name="message_author_known"
+            ),
+            models.CheckConstraint(condition=~Q(parent=F("id")), name="message_not_its_own_parent"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.author} #{self.ordinal}"

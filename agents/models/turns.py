@@ -1,0 +1,175 @@
+"""The work to answer a message: turns, their steps, and the log of everything that happened."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.db import models
+from django.db.models import Q
+from django.db.models.functions import Now
+
+from agents.models.sessions import AgentSession
+from agents.rules.states import OWNED, TERMINAL, TERMINAL_EVENTS, Priority, StepKind, StepStatus, TurnStatus
+from foundation.ids import new_id
+
+_TERMINAL = sorted(TERMINAL)
+_OWNED = sorted(OWNED)
+
+
+def _choices(states: Any) -> list[tuple[Any, str]]:
+    return [(state.value, str(state.name).lower().replace("_", " ")) for state in states]
+
+
+class Turn(models.Model):
+    """One user message and all the work to answer it. Written by `agents.journal` only.
+
+    The legal moves between states stand in `agents.rules.states` and in a trigger. A terminal row's state and result
+    never change again. `deadline_at` is the moment after which nobody waits for it any more, in whatever state.
+    """
+
+    id = models.UUIDField(primary_key=True, default=new_id, editable=False)
+    # Every index that would begin with the session alone is covered by the unique ones below.
+    agent_session = models.ForeignKey(AgentSession, on_delete=models.CASCADE, related_name="turns", db_index=False)
+    # Copied from the session under its lock; a constraint would add a shared row lock per turn to a user's and a
+    # release's row, and both are protected by the session's own constraints.
+    user = models.ForeignKey("User", on_delete=models.PROTECT, db_constraint=False, related_name="+", db_index=False)
+    release = models.ForeignKey(
+        "Release", on_delete=models.PROTECT, db_constraint=False, related_name="+", db_index=False
+    )
+    ordinal = models.IntegerField(help_text="The ordinal of its message.")
+    status = models.CharField(max_length=10, choices=_choices(TurnStatus), default=TurnStatus.QUEUED.value)
+    priority = models.SmallIntegerField(choices=_choices(Priority), default=Priority.INTERACTIVE.value)
+    idempotency_key = models.CharField(max_length=255, null=True)  # noqa: DJ001 - null is "none given"
+    fingerprint = models.BinaryField(max_length=32, help_text="SHA-256 of the canonical request.")
+
+    epoch = models.IntegerField(default=0, help_text="Raised by every claim.")
+    attempts_without_progress = models.SmallIntegerField(default=0)
+    runner = models.ForeignKey(
+        "Runner", null=True, on_delete=models.SET_NULL, db_constraint=False, related_name="+", db_index=False
+    )
+    lease_expires_at = models.DateTimeField(null=True)
+    available_at = models.DateTimeField(null=True, help_text="When a wait ends.")
+
+    queued_at = models.DateTimeField(db_default=Now())
+    started_at = models.DateTimeField(null=True)
+    finished_at = models.DateTimeField(null=True)
+    deadline_at = models.DateTimeField()
+
+    error_class = models.CharField(max_length=20, blank=True, default="")
+    error_detail = models.TextField(blank=True, default="")
+    error_id = models.UUIDField(null=True)
+    input_tokens = models.IntegerField(default=0)
+    output_tokens = models.IntegerField(default=0)
+
+    class Meta:
+        indexes = [
+            # The queue, one user after the other, in the order of service.
+            models.Index(fields=["user", "priority", "id"], name="turn_queue", condition=Q(status="queued")),
+            models.Index(fields=["lease_expires_at"], name="turn_lease", condition=Q(status__in=_OWNED)),
+            models.Index(fields=["deadline_at"], name="turn_deadline", condition=~Q(status__in=_TERMINAL)),
+            models.Index(fields=["available_at"], name="turn_wait", condition=Q(status__in=["waiting", "retry_wait"])),
+            models.Index(fields=["agent_session", "ordinal"], name="turn_open", condition=~Q(status__in=_TERMINAL)),
+        ]
+        constraints = [
+            models.UniqueConstraint(fields=["agent_session", "ordinal"], name="turn_ordinal_unique"),
+            models.UniqueConstraint(
+                fields=["agent_session", "idempotency_key"],
+                condition=Q(idempotency_key__isnull=False),
+                name="turn_key_unique",
+            ),
+            models.UniqueConstraint(
+                fields=["agent_session"], condition=Q(status__in=_OWNED), name="turn_one_owned_per_session"
+            ),
+            models.CheckConstraint(
+                condition=Q(status__in=[status.value for status in TurnStatus]), name="turn_status_known"
+            ),
+            models.CheckConstraint(
+                condition=Q(status__in=_OWNED, lease_expires_at__isnull=False)
+                | (~Q(status__in=_OWNED) & Q(lease_expires_at__isnull=True)),
+                name="turn_lease_while_owned",
+            ),
+            models.CheckConstraint(
+                condition=Q(status__in=_TERMINAL, finished_at__isnull=False)
+                | (~Q(status__in=_TERMINAL) & Q(finished_at__isnull=True)),
+                name="turn_finished_when_terminal",
+            ),
+            models.CheckConstraint(
+                condition=~Q(status="failed") | ~Q(error_class=""), name="turn_failure_has_its_class"
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"turn {self.id} ({self.status})"
+
+
+class Step(models.Model):
+    """One model call or tool call. `intent` commits before the call, its outcome after it: see turns.md."""
+
+    id = models.BigAutoField(primary_key=True)
+    turn = models.ForeignKey(Turn, on_delete=models.CASCADE, related_name="steps", db_index=False)
+    number = models.SmallIntegerField()
+    kind = models.CharField(max_length=5, choices=_choices(StepKind))
+    status = models.CharField(max_length=7, choices=_choices(StepStatus), default=StepStatus.INTENT.value)
+    epoch = models.IntegerField(help_text="The claim that wrote the intent.")
+    name = models.CharField(max_length=200, help_text="The route, or the tool's name.")
+    call_id = models.CharField(max_length=200, blank=True, default="", help_text="The model's id of a tool call.")
+    idempotent = models.BooleanField(default=False)
+    request = models.JSONField(default=dict, help_text="Arguments of a tool call, as the model wrote them.")
+    result = models.JSONField(null=True, help_text="A model's text and tool calls, or a tool's answer.")
+    error_class = models.CharField(max_length=20, blank=True, default="")
+    input_tokens = models.IntegerField(default=0)
+    output_tokens = models.IntegerField(default=0)
+    started_at = models.DateTimeField(db_default=Now())
+    finished_at = models.DateTimeField(null=True)
+
+    class Meta:
+        ordering = ["turn", "number"]
+        constraints = [
+            models.UniqueConstraint(fields=["turn", "number"], name="step_number_unique"),
+            models.CheckConstraint(condition=Q(kind__in=[kind.value for kind in StepKind]), name="step_kind_known"),
+            models.CheckConstraint(
+                condition=Q(status__in=[status.value for status in StepStatus]), name="step_status_known"
+            ),
+            models.CheckConstraint(
+                condition=Q(status="intent", finished_at__isnull=True)
+                | (~Q(status="intent") & Q(finished_at__isnull=False)),
+                name="step_finished_when_settled",
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.kind} step {self.number}"
+
+
+class Event(models.Model):
+    """Row `seq` of a session's log, the one thing that every transport reads.
+
+    `seq` is gapless per session when written. After a turn its deltas are compacted: the row of the last one stays and
+    `replaces_from` names the first of those it stands for, so the range [replaces_from, seq] is covered by one row.
+    """
+
+    id = models.BigAutoField(primary_key=True)
+    agent_session = models.ForeignKey(AgentSession, on_delete=models.CASCADE, related_name="events", db_index=False)
+    seq = models.BigIntegerField()
+    # No constraint: the fence proves the turn in the statement that inserts, and its row is never deleted alone.
+    turn = models.ForeignKey(
+        Turn, null=True, on_delete=models.CASCADE, db_constraint=False, related_name="+", db_index=False
+    )
+    epoch = models.IntegerField(default=0)
+    type = models.CharField(max_length=32)
+    data = models.JSONField(default=dict)
+    replaces_from = models.BigIntegerField(null=True)
+    at = models.DateTimeField(db_default=Now())
+
+    class Meta:
+        ordering = ["agent_session", "seq"]
+        constraints = [
+            models.UniqueConstraint(fields=["agent_session", "seq"], name="event_seq_unique"),
+            models.UniqueConstraint(
+                fields=["turn"], condition=Q(type__in=sorted(TERMINAL_EVENTS)), name="event_one_end_per_turn"
+            ),
+            models.CheckConstraint(condition=Q(seq__gte=1), name="event_seq_positive"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.seq} {self.type}"

@@ -1,0 +1,68 @@
+"""The states of a turn and a step, and the one table of legal moves. The database holds the same table in a trigger."""
+
+from __future__ import annotations
+
+from enum import IntEnum, StrEnum
+
+
+class TurnStatus(StrEnum):
+    QUEUED = "queued"
+    RUNNING = "running"
+    WAITING = "waiting"
+    RETRY_WAIT = "retry_wait"
+    CANCELLING = "cancelling"
+    COMPLETED = "completed"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+    EXPIRED = "expired"
+
+
+class StepStatus(StrEnum):
+    INTENT = "intent"
+    DONE = "done"
+    FAILED = "failed"
+    UNKNOWN = "unknown"
+
+
+class StepKind(StrEnum):
+    MODEL = "model"
+    TOOL = "tool"
+
+
+class Priority(IntEnum):
+    """Lower is served first."""
+
+    INTERACTIVE = 0
+    BACKGROUND = 10
+
+
+class WhenBusy(StrEnum):
+    """What a second message does while a turn of the session is open."""
+
+    ENQUEUE = "enqueue"
+    REJECT = "reject"
+    INTERRUPT = "interrupt"
+
+
+S = TurnStatus
+
+# "running → queued" is a lost lease or a drain; "cancelling → completed" is an answer that was faster than the stop.
+TURN_MOVES: dict[TurnStatus, frozenset[TurnStatus]] = {
+    S.QUEUED: frozenset({S.RUNNING, S.CANCELLED, S.EXPIRED}),
+    S.RUNNING: frozenset({S.WAITING, S.RETRY_WAIT, S.CANCELLING, S.COMPLETED, S.FAILED, S.EXPIRED, S.QUEUED}),
+    S.WAITING: frozenset({S.QUEUED, S.CANCELLED, S.EXPIRED, S.FAILED}),
+    S.RETRY_WAIT: frozenset({S.QUEUED, S.CANCELLED, S.EXPIRED, S.FAILED}),
+    S.CANCELLING: frozenset({S.CANCELLED, S.COMPLETED, S.EXPIRED}),
+    S.COMPLETED: frozenset(),
+    S.FAILED: frozenset(),
+    S.CANCELLED: frozenset(),
+    S.EXPIRED: frozenset(),
+}
+
+TERMINAL = frozenset(status for status, moves in TURN_MOVES.items() if not moves)
+# A turn in one of these has an owner: a runner with a lease and an epoch. At most one per session.
+OWNED = frozenset({S.RUNNING, S.CANCELLING})
+TERMINAL_EVENTS = frozenset(f"turn.{status}" for status in TERMINAL)
+
+# A turn whose lease was lost more often than this without one step of progress fails with `worker_crashed`.
+MAX_ATTEMPTS_WITHOUT_PROGRESS = 3

@@ -1,0 +1,96 @@
+"""JSON from strangers: bounded, strict, and always an error of ours when it is wrong."""
+
+from __future__ import annotations
+
+import json
+import re
+from typing import Any
+
+import orjson
+
+from foundation.errors import InvalidInput, Malformed, TooLarge
+
+MAX_BYTES = 256 * 1024
+MAX_DEPTH = 32
+
+_OPEN, _CLOSE, _QUOTE, _ESCAPE = b"[{", b"]}", 0x22, 0x5C
+# What PostgreSQL and psycopg refuse in text: NUL, and surrogates without their partner.
+_UNSTORABLE = re.compile("[\x00\ud800-\udfff]")
+_STRING = re.compile(rb'"(?:[^"\\]|\\.)*"')
+
+
+def loads(raw: bytes | str, *, max_bytes: int = MAX_BYTES, max_depth: int = MAX_DEPTH) -> dict[str, Any]:
+    """The object in `raw`.
+
+    Raises `TooLarge` above `max_bytes`, `Malformed` for anything that is not strict JSON (NaN, Infinity, a number that
+    overflows, duplicate keys, a BOM, invalid UTF-8, deeper than `max_depth`) or not an object, and `InvalidInput` with a
+    pointer for text that no database row can hold (NUL, lone surrogates).
+    """
+    data = raw.encode("utf-8", "surrogatepass") if isinstance(raw, str) else raw
+    if len(data) > max_bytes:
+        raise TooLarge(f"More than {max_bytes} bytes.")
+    if _too_deep(data, max_depth):
+        raise Malformed(f"Nested deeper than {max_depth} levels.")
+    # orjson is the fast judge of syntax; what it cannot say (duplicate keys, lone surrogates) shows in the careful pass.
+    try:
+        value = orjson.loads(data)
+    except orjson.JSONDecodeError as error:
+        if "surrogate" in str(error):
+            _refuse_unstorable(_careful(data))
+        raise Malformed("Not valid JSON.") from None
+    if not isinstance(value, dict):
+        raise Malformed("A JSON object is expected.")
+    if data.count(b'":') + data.count(b'" :') > 1 or b"\\u" in data or b"\x00" in data:
+        _refuse_unstorable(_careful(data))
+    return value
+
+
+def dumps(value: Any) -> bytes:
+    """Compact UTF-8 JSON; datetimes as RFC 3339 in UTC with `Z`, UUIDs as text."""
+    return orjson.dumps(value, option=orjson.OPT_UTC_Z)
+
+
+def canonical(value: Any) -> bytes:
+    """The same bytes for the same value, whatever the order of keys: the input of fingerprints."""
+    return orjson.dumps(value, option=orjson.OPT_SORT_KEYS | orjson.OPT_UTC_Z)
+
+
+def _too_deep(data: bytes, limit: int) -> bool:
+    if data.count(b"[") + data.count(b"{") <= limit:
+        return False
+    depth = 0
+    for byte in _STRING.sub(b"", data):
+        if byte in _OPEN:
+            depth += 1
+            if depth > limit:
+                return True
+        elif byte in _CLOSE:
+            depth -= 1
+    return False
+
+
+def _careful(data: bytes) -> Any:
+    try:
+        return json.loads(data.decode("utf-8", "surrogatepass"), object_pairs_hook=_no_duplicates)
+    except (ValueError, RecursionError):
+        raise Malformed("Not valid JSON.") from None
+
+
+def _no_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) != len(pairs):
+        raise Malformed("A key appears twice.")
+    return found
+
+
+def _refuse_unstorable(value: Any, pointer: str = "") -> None:
+    if isinstance(value, str):
+        if _UNSTORABLE.search(value):
+            raise InvalidInput("NUL and lone surrogates cannot be stored.", pointer=pointer)
+    elif isinstance(value, dict):
+        for key, item in value.items():
+            _refuse_unstorable(key, pointer)
+            _refuse_unstorable(item, f"{pointer}/{key}")
+    elif isinstance(value, list):
+        for index, item in enumerate(value):
+            _refuse_unstorable(item, f"{pointer}/{index}")
