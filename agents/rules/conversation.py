@@ -1,14 +1,28 @@
 """The words of a conversation as a model sees them: plain frozen values that everything else builds on."""
 
+from __future__ import annotations
+
+import re
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 Role = Literal["system", "user", "assistant", "tool"]
+
+_UNSTORABLE = re.compile("[\x00\ud800-\udfff]")
+
+
+@dataclass(frozen=True, slots=True)
+class ToolSpec:
+    """A tool as it is offered to a model. `parameters` is a JSON schema of one object."""
+
+    name: str
+    description: str
+    parameters: dict[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
 class ToolCall:
-    """One call that the model asked for. `arguments` is the raw JSON text as the model wrote it: it may be malformed."""
+    """One call that the model asked for. `arguments` is the JSON text as the model wrote it: it may be malformed."""
 
     id: str
     name: str
@@ -26,3 +40,8 @@ class ChatMessage:
     text: str = ""
     tool_calls: tuple[ToolCall, ...] = ()
     tool_call_id: str | None = None
+
+
+def storable_text(text: str) -> str:
+    """`text` with U+FFFD for NUL and lone surrogates, which no row can hold. For what models and tools wrote."""
+    return _UNSTORABLE.sub("\ufffd", text)

@@ -1,0 +1,1 @@
+"""Models: one port, the adapters behind it, and the gateway that finds the right one."""

@@ -1,0 +1,1 @@
+"""Tools: typed Python functions that a model may call."""
