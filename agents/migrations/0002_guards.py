@@ -10,8 +10,9 @@ TURN_GUARD = """
 CREATE FUNCTION agents_guard_turn() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
     IF OLD.status IN ('completed', 'failed', 'cancelled', 'expired') THEN
-        -- Usage that the provider reports late may still be settled.
-        IF to_jsonb(NEW) - 'input_tokens' - 'output_tokens' <> to_jsonb(OLD) - 'input_tokens' - 'output_tokens' THEN
+        -- Usage that the provider reports late may still be settled, and its deltas are folded together later.
+        IF to_jsonb(NEW) - ARRAY['input_tokens', 'output_tokens', 'compacted']
+           <> to_jsonb(OLD) - ARRAY['input_tokens', 'output_tokens', 'compacted'] THEN
             RAISE EXCEPTION 'turn % is % and cannot change', OLD.id, OLD.status
                 USING ERRCODE = 'check_violation', CONSTRAINT = 'turn_terminal_is_final';
         END IF;

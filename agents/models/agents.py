@@ -30,6 +30,7 @@ class Agent(models.Model):
 
     class Meta:
         ordering = ["name"]
+        permissions = [("publish_agent", "Can publish a release of an agent")]
         constraints = [
             models.CheckConstraint(
                 condition=models.Q(when_busy__in=[mode.value for mode in WhenBusy]), name="agent_when_busy_known"

@@ -12,6 +12,9 @@ from foundation.ids import new_id
 class User(AbstractUser):
     """A person or a service account. Ours from the first migration: Django cannot swap the model later."""
 
+    class Meta(AbstractUser.Meta):
+        permissions = [("enter_console", "Can enter the console")]
+
 
 class ApiKey(models.Model):
     """A key of a user, kept as its public prefix and an HMAC; the key itself is shown once and never stored."""
@@ -29,6 +32,7 @@ class ApiKey(models.Model):
 
     class Meta:
         verbose_name = "API key"
+        permissions = [("revoke_apikey", "Can revoke API key")]
         ordering = ["-created_at"]
 
     def __str__(self) -> str:

@@ -41,6 +41,10 @@ class AgentSession(models.Model):
 
     class Meta:
         verbose_name = "session"
+        permissions = [
+            ("use_chat", "Can chat with agents"),
+            ("view_transcript", "Can read the transcripts of others"),
+        ]
         indexes = [
             models.Index(fields=["user", "-updated_at", "-id"], name="session_of_user"),
             models.Index(fields=["-created_at"], name="session_newest"),

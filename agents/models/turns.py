@@ -60,8 +60,10 @@ class Turn(models.Model):
     error_id = models.UUIDField(null=True)
     input_tokens = models.IntegerField(default=0)
     output_tokens = models.IntegerField(default=0)
+    compacted = models.BooleanField(default=False, help_text="Its deltas are folded together.")
 
     class Meta:
+        permissions = [("cancel_turn", "Can cancel the turns of others")]
         indexes = [
             # The queue, one user after the other, in the order of service.
             models.Index(fields=["user", "priority", "id"], name="turn_queue", condition=Q(status="queued")),

@@ -1,0 +1,78 @@
+"""Roles are Django groups. This table is what a role may; migration 0003 holds it in the database.
+
+A console role holds all that the one before it holds, so that one group per person is enough: viewer < operator and
+viewer < builder; the owner holds everything.
+"""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+
+class Role(StrEnum):
+    USER = "user"
+    VIEWER = "viewer"
+    OPERATOR = "operator"
+    BUILDER = "builder"
+    OWNER = "owner"
+
+
+# Permissions that verbs and scopes ask for by name; the others are Django's own, asked for by the console.
+USE_CHAT = "agents.use_chat"
+ENTER_CONSOLE = "agents.enter_console"
+VIEW_TRANSCRIPT = "agents.view_transcript"
+CANCEL_TURN = "agents.cancel_turn"
+PUBLISH_AGENT = "agents.publish_agent"
+ADD_API_KEY = "agents.add_apikey"
+REVOKE_API_KEY = "agents.revoke_apikey"
+
+_USER = frozenset({USE_CHAT})
+_VIEWER = frozenset(
+    {
+        ENTER_CONSOLE,
+        VIEW_TRANSCRIPT,
+        "agents.view_agent",
+        "agents.view_agentsession",
+        "agents.view_event",
+        "agents.view_message",
+        "agents.view_release",
+        "agents.view_runner",
+        "agents.view_step",
+        "agents.view_turn",
+    }
+)
+_OPERATOR = _VIEWER | {CANCEL_TURN}
+_BUILDER = _VIEWER | {
+    PUBLISH_AGENT,
+    "agents.add_agent",
+    "agents.change_agent",
+    "agents.add_agentdraft",
+    "agents.change_agentdraft",
+    "agents.view_agentdraft",
+}
+_OWNER = (
+    _USER
+    | _OPERATOR
+    | _BUILDER
+    | {
+        ADD_API_KEY,
+        REVOKE_API_KEY,
+        "agents.view_apikey",
+        "agents.add_user",
+        "agents.change_user",
+        "agents.delete_user",
+        "agents.view_user",
+        "auth.add_group",
+        "auth.change_group",
+        "auth.delete_group",
+        "auth.view_group",
+    }
+)
+
+ROLE_PERMISSIONS: dict[Role, frozenset[str]] = {
+    Role.USER: _USER,
+    Role.VIEWER: _VIEWER,
+    Role.OPERATOR: _OPERATOR,
+    Role.BUILDER: _BUILDER,
+    Role.OWNER: _OWNER,
+}

@@ -1,0 +1,250 @@
+"""The hand-written SQL of the hot path, and why each statement is one statement.
+
+The ORM costs three to five times the processor time here, and needs several round trips where one statement gives the
+same transaction. Three rules hold everywhere below:
+
+1. **The fence stands on the row that is locked.** A runner's statement begins with an UPDATE of the session that names
+   turn and epoch. When it waits for the lock, PostgreSQL re-reads that row; a condition on another table would be judged
+   on the snapshot from before the wait, and a dead runner could write.
+2. **Sequence numbers come out of that same UPDATE.** Nobody computes one beforehand.
+3. **Every later part of a statement reads FROM the fence**, so zero rows there write nothing at all.
+
+NOTIFY travels with the commit and only says where to look; a lost one costs at most a poll of one second.
+"""
+
+EVENTS_CHANNEL = "bandstand_events"
+TURNS_CHANNEL = "bandstand_turns"
+
+# The wire format of a moment, equal to `agents.sessions.shapes.moment`.
+MOMENT = """to_char({} at time zone 'utc', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"')"""
+
+# --- accept -----------------------------------------------------------------------------------------------------------
+# `old` locks the session (NO KEY: a plain FOR UPDATE deadlocks with the key locks of child rows) and carries what it
+# was; `s` refuses by writing nothing: the caller then asks why. Depth and `reject` are judged on the locked row.
+ACCEPT = f"""
+WITH old AS MATERIALIZED (
+    SELECT s.id, s.release_id, s.next_seq, s.next_ordinal, s.open_turns, s.controller,
+           CASE WHEN %(branch)s THEN %(parent)s::uuid ELSE s.head_message_id END AS parent,
+           coalesce(%(when_busy)s, a.when_busy) AS when_busy
+    FROM agents_agentsession s JOIN agents_agent a ON a.id = s.agent_id
+    WHERE s.id = %(session)s AND s.user_id = %(user)s
+    FOR NO KEY UPDATE OF s
+), s AS (
+    UPDATE agents_agentsession u
+    SET next_seq = old.next_seq + 2, next_ordinal = old.next_ordinal + 1, open_turns = old.open_turns + 1,
+        head_message_id = %(message)s, updated_at = now()
+    FROM old
+    WHERE u.id = old.id AND old.controller = 'agent' AND old.open_turns < %(depth)s
+      AND (old.when_busy = 'enqueue' OR old.open_turns = 0)
+    RETURNING old.id, old.release_id, old.next_seq, old.next_ordinal, old.parent
+), t AS (
+    INSERT INTO agents_turn (id, agent_session_id, user_id, release_id, ordinal, status, priority, idempotency_key,
+                             fingerprint, epoch, attempts_without_progress, deadline_at, error_class, error_detail,
+                             input_tokens, output_tokens, compacted)
+    SELECT %(turn)s, s.id, %(user)s, s.release_id, s.next_ordinal, 'queued', %(priority)s, %(key)s,
+           %(fingerprint)s, 0, 0, now() + %(deadline_seconds)s * interval '1 second', '', '', 0, 0, false
+    FROM s
+), m AS (
+    INSERT INTO agents_message (id, agent_session_id, ordinal, author, parts, turn_id, parent_id, partial,
+                                supplied_by_client, created_at)
+    SELECT %(message)s, s.id, s.next_ordinal, 'user', %(parts)s, %(turn)s, s.parent, false, false, now() FROM s
+), e AS (
+    INSERT INTO agents_event (agent_session_id, seq, turn_id, epoch, type, data)
+    SELECT s.id, s.next_seq, %(turn)s::uuid, 0, 'message.created', jsonb_build_object('message', jsonb_build_object(
+               'id', %(message)s::uuid, 'ordinal', s.next_ordinal, 'author', 'user', 'parts', %(parts)s::jsonb,
+               'turn', %(turn)s::uuid, 'parent', s.parent, 'partial', false, 'created_at', {MOMENT.format("now()")}))
+    FROM s
+    UNION ALL
+    SELECT s.id, s.next_seq + 1, %(turn)s::uuid, 0, 'turn.queued', jsonb_build_object(
+               'message', %(message)s::uuid, 'ordinal', s.next_ordinal, 'priority', %(priority)s::int)
+    FROM s
+)
+SELECT s.next_seq + 1, s.next_ordinal, pg_notify('{EVENTS_CHANNEL}', s.id || ' ' || (s.next_seq + 1)),
+       pg_notify('{TURNS_CHANNEL}', '')
+FROM s
+"""
+
+# --- claim ------------------------------------------------------------------------------------------------------------
+# `waiting` walks the queue's index from user to user, so a user with ten thousand waiting turns costs the others one
+# step of it. `ranked` offers each user's next turns, up to the running limit; the place of a turn counts what its user
+# already runs, which is what makes the order fair. Only the first open turn of a session can be claimed; a session or a
+# turn that somebody else is writing is skipped, not waited for. The intent of the first model call commits here too.
+CLAIM = f"""
+WITH RECURSIVE waiting(user_id) AS (
+    (SELECT user_id FROM agents_turn WHERE status = 'queued' ORDER BY user_id LIMIT 1)
+    UNION ALL
+    SELECT (SELECT t.user_id FROM agents_turn t WHERE t.status = 'queued' AND t.user_id > w.user_id
+            ORDER BY t.user_id LIMIT 1)
+    FROM waiting w WHERE w.user_id IS NOT NULL
+), ranked AS MATERIALIZED (
+    SELECT c.id AS turn_id, c.agent_session_id, c.priority,
+           running.n + row_number() OVER (PARTITION BY w.user_id ORDER BY c.priority, c.id) AS place
+    FROM waiting w
+    CROSS JOIN LATERAL (
+        SELECT count(*) AS n FROM agents_agentsession s WHERE s.user_id = w.user_id AND s.active_turn_id IS NOT NULL
+    ) running
+    CROSS JOIN LATERAL (
+        SELECT t.id, t.agent_session_id, t.priority
+        FROM agents_turn t JOIN agents_agentsession s ON s.id = t.agent_session_id
+        WHERE t.user_id = w.user_id AND t.status = 'queued' AND s.active_turn_id IS NULL AND t.deadline_at > now()
+          AND NOT EXISTS (
+              SELECT FROM agents_turn b
+              WHERE b.agent_session_id = t.agent_session_id AND b.ordinal < t.ordinal
+                AND NOT (b.status IN ('cancelled', 'completed', 'expired', 'failed')))
+        ORDER BY t.priority, t.id
+        LIMIT greatest(0, least(%(limit)s, %(running_per_user)s - running.n))
+    ) c
+    WHERE w.user_id IS NOT NULL
+), picked AS MATERIALIZED (
+    SELECT t.id AS turn_id
+    FROM ranked r
+    JOIN agents_agentsession s ON s.id = r.agent_session_id
+    JOIN agents_turn t ON t.id = r.turn_id
+    WHERE s.active_turn_id IS NULL AND t.status = 'queued'
+    ORDER BY r.priority, r.place, r.turn_id
+    LIMIT %(limit)s
+    FOR NO KEY UPDATE OF s, t SKIP LOCKED
+), t AS (
+    UPDATE agents_turn t
+    SET status = 'running', epoch = t.epoch + 1, runner_id = %(runner)s, started_at = coalesce(t.started_at, now()),
+        lease_expires_at = clock_timestamp() + %(lease_seconds)s * interval '1 second', available_at = NULL
+    FROM picked p WHERE t.id = p.turn_id
+    RETURNING t.id, t.agent_session_id, t.release_id, t.epoch, t.user_id, t.started_at, t.deadline_at
+), s AS (
+    UPDATE agents_agentsession s
+    SET active_turn_id = t.id, active_epoch = t.epoch, next_seq = s.next_seq + 1
+    FROM t WHERE s.id = t.agent_session_id
+    RETURNING s.id, s.next_seq - 1 AS seq, t.id AS turn_id, t.release_id, t.epoch, t.user_id, t.started_at,
+              t.deadline_at, s.agent_id
+), step AS (
+    INSERT INTO agents_step (turn_id, number, kind, status, epoch, name, call_id, idempotent, request, error_class,
+                             input_tokens, output_tokens)
+    SELECT s.turn_id, 1, 'model', 'intent', s.epoch, r.model_chain ->> 0, '', true, '{{}}', '', 0, 0
+    FROM s JOIN agents_release r ON r.id = s.release_id
+    WHERE s.epoch = 1
+), e AS (
+    INSERT INTO agents_event (agent_session_id, seq, turn_id, epoch, type, data)
+    SELECT s.id, s.seq, s.turn_id, s.epoch, CASE WHEN s.epoch = 1 THEN 'turn.started' ELSE 'turn.restarted' END,
+           jsonb_build_object('epoch', s.epoch, 'started_at', {MOMENT.format("s.started_at")})
+    FROM s
+)
+SELECT s.turn_id, s.id, s.release_id, s.epoch, s.user_id, extract(epoch FROM now() - s.started_at)::float8,
+       extract(epoch FROM s.deadline_at - now())::float8, pg_notify('{EVENTS_CHANNEL}', s.id || ' ' || s.seq)
+FROM s
+"""
+
+# --- the fenced writes of a runner ------------------------------------------------------------------------------------
+_EVENTS = """
+    INSERT INTO agents_event (agent_session_id, seq, turn_id, epoch, type, data)
+    SELECT s.id, s.next_seq - %(count)s + e.n - 1, %(turn)s, %(epoch)s, e.type, e.data::jsonb
+    FROM s, unnest(%(types)s::text[], %(data)s::text[]) WITH ORDINALITY AS e(type, data, n)
+"""
+_FENCE = """
+    UPDATE agents_agentsession SET next_seq = next_seq + %(count)s
+    WHERE id = %(session)s AND active_turn_id = %(turn)s AND active_epoch = %(epoch)s
+    RETURNING id, next_seq
+"""
+_SETTLE = """
+    UPDATE agents_step p
+    SET status = r.status, result = r.result::jsonb, error_class = r.error_class, finished_at = now(),
+        input_tokens = r.input_tokens, output_tokens = r.output_tokens
+    FROM s, unnest(%(settled)s::int[], %(statuses)s::text[], %(results)s::text[], %(error_classes)s::text[],
+                   %(inputs)s::int[], %(outputs)s::int[])
+         AS r(number, status, result, error_class, input_tokens, output_tokens)
+    WHERE p.turn_id = %(turn)s AND p.number = r.number AND p.status = 'intent'
+"""
+_TELL = f"""SELECT s.next_seq - 1, pg_notify('{EVENTS_CHANNEL}', s.id || ' ' || (s.next_seq - 1)) FROM s"""
+
+APPEND = f"WITH s AS ({_FENCE}), e AS ({_EVENTS}) {_TELL}"
+
+# Outcomes of steps, intents of the next ones and their events, in one commit: the journal never shows one without the
+# other. A committed outcome is progress, so the count of fruitless attempts starts again.
+ADVANCE = f"""
+WITH s AS ({_FENCE}), settled AS ({_SETTLE}), intents AS (
+    INSERT INTO agents_step (turn_id, number, kind, status, epoch, name, call_id, idempotent, request, error_class,
+                             input_tokens, output_tokens)
+    SELECT %(turn)s, i.number, i.kind, 'intent', %(epoch)s, i.name, i.call_id, i.idempotent, i.request::jsonb, '', 0, 0
+    FROM s, unnest(%(numbers)s::int[], %(kinds)s::text[], %(names)s::text[], %(call_ids)s::text[],
+                   %(idempotents)s::bool[], %(requests)s::text[])
+         AS i(number, kind, name, call_id, idempotent, request)
+), progress AS (
+    UPDATE agents_turn t SET attempts_without_progress = 0
+    FROM s WHERE t.id = %(turn)s AND t.attempts_without_progress > 0 AND cardinality(%(settled)s::int[]) > 0
+), e AS ({_EVENTS})
+{_TELL}
+"""
+
+# The answer and the terminal state in one commit. A stop that came first wins over a failure ("cancelling" cannot become
+# "failed"), so the end's event is named after the state that the row really took. `%(parts)s` null: there is no text.
+FINISH = f"""
+WITH s AS (
+    UPDATE agents_agentsession s
+    SET next_seq = next_seq + %(count)s + 1 + (%(parts)s::jsonb IS NOT NULL)::int,
+        next_ordinal = next_ordinal + (%(parts)s::jsonb IS NOT NULL)::int,
+        open_turns = open_turns - 1, active_turn_id = NULL, updated_at = now(),
+        head_message_id = CASE WHEN %(parts)s::jsonb IS NOT NULL AND head_message_id = %(asked)s
+                               THEN %(message)s ELSE head_message_id END
+    WHERE id = %(session)s AND active_turn_id = %(turn)s AND active_epoch = %(epoch)s
+    RETURNING id, next_seq, next_seq - 1 - (%(parts)s::jsonb IS NOT NULL)::int AS after_events, next_ordinal, open_turns
+), settled AS ({_SETTLE}), t AS (
+    UPDATE agents_turn t
+    SET status = CASE WHEN t.status = 'cancelling' AND %(status)s = 'failed' THEN 'cancelled' ELSE %(status)s END,
+        finished_at = now(), lease_expires_at = NULL,
+        error_class = CASE WHEN t.status = 'cancelling' THEN '' ELSE %(error_class)s END,
+        error_detail = CASE WHEN t.status = 'cancelling' THEN '' ELSE %(error_detail)s END,
+        error_id = CASE WHEN t.status = 'cancelling' THEN NULL ELSE %(error_id)s::uuid END,
+        input_tokens = t.input_tokens + %(input_tokens)s, output_tokens = t.output_tokens + %(output_tokens)s
+    FROM s WHERE t.id = %(turn)s
+    RETURNING t.id, t.status, t.finished_at
+), m AS (
+    INSERT INTO agents_message (id, agent_session_id, ordinal, author, parts, turn_id, parent_id, partial,
+                                supplied_by_client, created_at)
+    SELECT %(message)s, s.id, s.next_ordinal - 1, 'agent', %(parts)s, %(turn)s, %(asked)s, %(partial)s, false, now()
+    FROM s WHERE %(parts)s::jsonb IS NOT NULL
+), e AS (
+    INSERT INTO agents_event (agent_session_id, seq, turn_id, epoch, type, data)
+    SELECT s.id, s.after_events - %(count)s + e.n - 1, %(turn)s::uuid, %(epoch)s, e.type, e.data::jsonb
+    FROM s, unnest(%(types)s::text[], %(data)s::text[]) WITH ORDINALITY AS e(type, data, n)
+    UNION ALL
+    SELECT s.id, s.after_events, %(turn)s::uuid, %(epoch)s, 'message.completed', jsonb_build_object('message',
+               jsonb_build_object('id', %(message)s::uuid, 'ordinal', s.next_ordinal - 1, 'author', 'agent',
+                   'parts', %(parts)s::jsonb, 'turn', %(turn)s::uuid, 'parent', %(asked)s::uuid,
+                   'partial', %(partial)s, 'created_at', {MOMENT.format("now()")}))
+    FROM s WHERE %(parts)s::jsonb IS NOT NULL
+    UNION ALL
+    SELECT s.id, s.next_seq - 1, %(turn)s::uuid, %(epoch)s, 'turn.' || t.status,
+           jsonb_build_object('finished_at', {MOMENT.format("t.finished_at")})
+               || CASE WHEN t.status = %(status)s THEN %(ending)s::jsonb ELSE '{{}}' END
+    FROM s, t
+)
+SELECT t.status, s.open_turns, pg_notify('{EVENTS_CHANNEL}', s.id || ' ' || (s.next_seq - 1)) FROM s, t
+"""
+
+# --- leases -----------------------------------------------------------------------------------------------------------
+RENEW = """
+UPDATE agents_turn SET lease_expires_at = clock_timestamp() + %(lease_seconds)s * interval '1 second'
+WHERE id = ANY(%(turns)s) AND runner_id = %(runner)s AND status IN ('running', 'cancelling')
+RETURNING id, epoch
+"""
+CANCELLING = "SELECT id FROM agents_turn WHERE id = ANY(%(turns)s) AND status = 'cancelling'"
+
+# --- context ----------------------------------------------------------------------------------------------------------
+# The way back from a turn's message to the root, bounded: its cost does not grow with the conversation. A message that
+# was queued behind a running turn hangs on that turn's question, so each question brings its answer along.
+HISTORY = """
+WITH RECURSIVE chain(id, parent_id, turn_id, depth) AS (
+    SELECT m.id, m.parent_id, m.turn_id, 0 FROM agents_message m
+    WHERE m.turn_id = %(turn)s AND m.author = 'user'
+    UNION ALL
+    SELECT m.id, m.parent_id, m.turn_id, c.depth + 1
+    FROM chain c JOIN agents_message m ON m.id = c.parent_id
+    WHERE c.depth < %(messages)s
+), answers AS (
+    SELECT a.id, c.depth - 0.5 AS depth FROM chain c
+    JOIN agents_message a ON a.turn_id = c.turn_id AND a.author = 'agent'
+    WHERE c.depth > 0 AND NOT EXISTS (SELECT FROM chain x WHERE x.id = a.id)
+)
+SELECT m.id, m.author, m.parts
+FROM (SELECT id, depth FROM chain UNION ALL SELECT id, depth FROM answers) x JOIN agents_message m ON m.id = x.id
+ORDER BY x.depth DESC
+"""

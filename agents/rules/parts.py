@@ -1,0 +1,50 @@
+"""The typed parts that a message consists of, as JSON objects in rows and on the wire."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from foundation.errors import InvalidInput, TooLarge
+
+MAX_TEXT_BYTES = 64 * 1024
+
+Part = dict[str, Any]
+
+
+def text_part(text: str) -> Part:
+    return {"type": "text", "text": text}
+
+
+def tool_call_part(*, call_id: str, name: str, arguments: str) -> Part:
+    """`arguments` is the JSON text as the model wrote it, which may be broken."""
+    return {"type": "tool_call", "id": call_id, "name": name, "arguments": arguments}
+
+
+def tool_result_part(*, call_id: str, content: str, is_error: bool) -> Part:
+    return {"type": "tool_result", "call_id": call_id, "content": content, "is_error": is_error}
+
+
+def plain_text(parts: Iterable[Mapping[str, Any]]) -> str:
+    """What a person reads of a message."""
+    return "".join(part["text"] for part in parts if part["type"] == "text")
+
+
+def check_text(text: Any, *, pointer: str = "/input") -> str:
+    """`text` as a person may send it, kept byte-exact.
+
+    Raises `InvalidInput` when it is empty, only spaces or holds what no row can hold, `TooLarge` above 64 KiB.
+    """
+    if not isinstance(text, str):
+        raise InvalidInput("Text is expected.", pointer=pointer)
+    if not text.strip():
+        raise InvalidInput("The message is empty.", pointer=pointer)
+    if "\x00" in text:
+        raise InvalidInput("NUL cannot be stored.", pointer=pointer)
+    try:
+        size = len(text.encode())
+    except UnicodeEncodeError:
+        raise InvalidInput("Lone surrogates cannot be stored.", pointer=pointer) from None
+    if size > MAX_TEXT_BYTES:
+        raise TooLarge(f"A message may have at most {MAX_TEXT_BYTES} bytes.", pointer=pointer)
+    return text
