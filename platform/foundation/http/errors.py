@@ -1,0 +1,17 @@
+"""Why a fetch did not happen. Refused and unreachable are different results."""
+
+from __future__ import annotations
+
+from foundation.errors import InvalidInput, Unavailable
+
+
+class AddressRefused(InvalidInput):
+    """This address is not allowed."""
+
+    code = "address_refused"
+
+
+class Unreachable(Unavailable):
+    """The address did not answer."""
+
+    code = "unreachable"
