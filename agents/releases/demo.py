@@ -1,0 +1,56 @@
+"""The agent that greets a new installation."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from django.db import transaction
+
+from agents.access.actor import Actor
+from agents.models import Agent, AgentDraft, Release
+from agents.releases.publish import publish
+
+SLUG = "demo"
+TOOLS = ["clock", "calculator", "http_fetch", "notebook_add"]
+INSTRUCTIONS = """\
+You are a friendly assistant who shows what this platform can do. Answer briefly and in the language of the question.
+Use the tools when they help: the clock for the time, the calculator for arithmetic, http_fetch to read a public page,
+and notebook_add when somebody asks you to note something down. Say so when a tool fails."""
+
+
+def ensure_demo_agent(model_chain: Sequence[str]) -> Release | None:
+    """Make the demo agent on its first release; later, a release for another model chain, as long as only we published.
+
+    Returns the new release, if there was reason for one. Conversations that exist stay on theirs.
+    """
+    chain = [route if ":" in route else f"{route}:" for route in model_chain]
+    agent = Agent.objects.select_related("live_release").filter(slug=SLUG).first()
+    if agent is not None and (agent.archived_at or not _ours_to_change(agent, chain)):
+        return None
+    with transaction.atomic():
+        agent, _ = Agent.objects.get_or_create(
+            slug=SLUG,
+            defaults={"name": "Demo", "description": "Tells the time, calculates, reads pages, takes notes."},
+        )
+        draft, _ = AgentDraft.objects.get_or_create(
+            agent=agent, defaults={"model_chain": chain, "instructions": INSTRUCTIONS, "tools": TOOLS}
+        )
+        if draft.model_chain != chain:
+            draft.model_chain = chain
+            draft.version += 1
+            draft.save(update_fields=["model_chain", "version", "updated_at"])
+        return publish(
+            Actor.system("bootstrap"),
+            agent_id=agent.pk,
+            expected_version=draft.version,
+            note="The model of this installation." if agent.live_release else "First release.",
+        )
+
+
+def _ours_to_change(agent: Agent, chain: list[str]) -> bool:
+    """Whether the environment names another chain and no person has taken the agent over."""
+    live = agent.live_release
+    if live is None:
+        return True
+    touched = agent.draft.version != live.number or agent.releases.filter(published_by__isnull=False).exists()
+    return live.model_chain != chain and not touched
