@@ -7,8 +7,9 @@ several times slower than one small pool. The pool is one per process: its threa
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from functools import partial
 from typing import ParamSpec, TypeVar
 
@@ -16,6 +17,8 @@ from django.db import close_old_connections, connections
 
 P = ParamSpec("P")
 T = TypeVar("T")
+
+logger = logging.getLogger(__name__)
 
 # Enough to overlap commits that wait for the disk; more threads only queue for the interpreter.
 DATABASE_THREADS = 8
@@ -39,14 +42,26 @@ def _call(fn: Callable[[], T]) -> T:
 
 
 async def in_db_thread(fn: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T:
-    """Run `fn` in a database thread and return what it returns. If the caller is cancelled, `fn` still runs to its end."""
+    """Run `fn` in a database thread and return what it returns; it runs to its end even if the caller is cancelled."""
     loop = asyncio.get_running_loop()
     return await loop.run_in_executor(_pool(), _call, partial(fn, *args, **kwargs))
 
 
+def start_in_db_thread(fn: Callable[P, object], /, *args: P.args, **kwargs: P.kwargs) -> Future[object]:
+    """Have `fn` run in a database thread; nobody need wait for it. What it raises is logged."""
+    future = _pool().submit(_call, partial(fn, *args, **kwargs))
+    future.add_done_callback(_report)
+    return future
+
+
+def _report(future: Future[object]) -> None:
+    if not future.cancelled() and (error := future.exception()) is not None:
+        logger.error("database_thread.failed", exc_info=error)
+
+
 def close_db_threads() -> None:
     """End the pool's threads and their connections (process shutdown; end of a test session)."""
-    global _executor  # noqa: PLW0603
+    global _executor
     pool, _executor = _executor, None
     if pool is not None:
         pool.shutdown(wait=True)
