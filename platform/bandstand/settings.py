@@ -1,22 +1,30 @@
-"""Django settings, built from the typed configuration."""
+"""Django settings, built from the typed configuration; no environment variable is read here."""
 
-import os
-from pathlib import Path
-from urllib.parse import unquote, urlsplit
+from typing import Any
+from urllib.parse import urlsplit
 
-ROOT = Path(__file__).resolve().parents[2]
-_url = urlsplit(os.environ.get("DATABASE_URL", "postgresql://postgres@127.0.0.1:54999/bandstand"))
+from bandstand import config as configuration
+from bandstand import databases
+from bandstand.config import ROOT
+from bandstand.embedded.errors import EmbeddedError
 
-SECRET_KEY = os.environ.get("SECRET_KEY", "skeleton-only")
+CONFIG = configuration.load_or_exit()
+
+# Keys. A predecessor is still believed, so that nobody is signed out by a rotation.
+SECRET_KEY = CONFIG.secret_key.get_secret_value()
+SECRET_KEY_FALLBACKS = [CONFIG.secret_key_previous.get_secret_value()] if CONFIG.secret_key_previous else []
+
+# The application.
 DEBUG = False
-ALLOWED_HOSTS = ["*"]
 ROOT_URLCONF = "bandstand.urls"
 ASGI_APPLICATION = "bandstand.asgi.application"
-AUTH_USER_MODEL = "agents.User"
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 USE_TZ = True
 TIME_ZONE = "UTC"
+LANGUAGE_CODE = "en"
+USE_I18N = False
 STATIC_URL = "/static/"
+STATICFILES_DIRS = [path] if (path := ROOT / "static").is_dir() else []
 INSTALLED_APPS = [
     "django.contrib.admin",
     "django.contrib.auth",
@@ -28,17 +36,20 @@ INSTALLED_APPS = [
     "rest_framework",
     "channels",
     "django_q",
+    "bandstand",
     "agents",
     "memory",
     "monitoring",
 ]
 MIDDLEWARE = [
+    "bandstand.probes.ProbeMiddleware",
     "django.middleware.security.SecurityMiddleware",
     "django.contrib.sessions.middleware.SessionMiddleware",
     "django.middleware.common.CommonMiddleware",
     "django.middleware.csrf.CsrfViewMiddleware",
     "django.contrib.auth.middleware.AuthenticationMiddleware",
     "django.contrib.messages.middleware.MessageMiddleware",
+    "django.middleware.clickjacking.XFrameOptionsMiddleware",
 ]
 TEMPLATES = [
     {
@@ -54,13 +65,71 @@ TEMPLATES = [
         },
     }
 ]
-DATABASES = {
-    "default": {
-        "ENGINE": "django.db.backends.postgresql",
-        "NAME": _url.path.lstrip("/"),
-        "USER": unquote(_url.username or ""),
-        "PASSWORD": unquote(_url.password or ""),
-        "HOST": _url.hostname or "",
-        "PORT": _url.port or "",
-    }
+
+# The database.
+try:
+    DATABASES = databases.settings(CONFIG)
+except EmbeddedError as error:
+    raise SystemExit(f"bandstand: {error}") from None
+
+# People.
+AUTH_USER_MODEL = "agents.User"
+AUTH_PASSWORD_VALIDATORS = [
+    {"NAME": "django.contrib.auth.password_validation.UserAttributeSimilarityValidator"},
+    {"NAME": "django.contrib.auth.password_validation.MinimumLengthValidator", "OPTIONS": {"min_length": 10}},
+    {"NAME": "django.contrib.auth.password_validation.CommonPasswordValidator"},
+    {"NAME": "django.contrib.auth.password_validation.NumericPasswordValidator"},
+]
+LOGIN_URL = "/login/"
+LOGIN_REDIRECT_URL = "/"
+LOGOUT_REDIRECT_URL = "/login/"
+
+# Browsers. TLS ends in a proxy in front of us; `bandstand.proxies` tells Django the scheme that the browser used.
+_LOOPBACK = ["localhost", "127.0.0.1", "[::1]"]
+_PUBLIC_HOST = urlsplit(CONFIG.public_url).hostname if CONFIG.public_url else None
+ALLOWED_HOSTS = [
+    *(CONFIG.allowed_hosts or ([_PUBLIC_HOST] if _PUBLIC_HOST else [*_LOOPBACK, CONFIG.host])),
+    *(_LOOPBACK if _PUBLIC_HOST and not CONFIG.secure else []),
+]
+CSRF_TRUSTED_ORIGINS = [*CONFIG.csrf_trusted_origins, *([CONFIG.public_url] if CONFIG.public_url else [])]
+SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = CONFIG.secure
+# Cookies know no ports: two installations side by side on one machine would sign each other's people out.
+SESSION_COOKIE_NAME = "__Host-bandstand" if CONFIG.secure else f"bandstand_{CONFIG.port}"
+SESSION_COOKIE_AGE = 14 * 24 * 3600
+SESSION_COOKIE_HTTPONLY = True
+SESSION_COOKIE_SAMESITE = CSRF_COOKIE_SAMESITE = "Lax"
+SECURE_SSL_REDIRECT = CONFIG.base_url.startswith("https:")
+SECURE_HSTS_SECONDS = 365 * 24 * 3600 if SECURE_SSL_REDIRECT else 0
+SECURE_HSTS_INCLUDE_SUBDOMAINS = SECURE_SSL_REDIRECT
+SECURE_CONTENT_TYPE_NOSNIFF = True
+SECURE_REFERRER_POLICY = "same-origin"
+SECURE_CROSS_ORIGIN_OPENER_POLICY = "same-origin"
+X_FRAME_OPTIONS = "DENY"
+# W021: a place in the browsers' preload lists is the domain owner's decision, and hard to take back.
+SILENCED_SYSTEM_CHECKS = ["security.W021"]
+
+# What one request may bring; `bandstand.bodies` counts before Django reads.
+DATA_UPLOAD_MAX_MEMORY_SIZE = 1024 * 1024
+FILE_UPLOAD_MAX_MEMORY_SIZE = 1024 * 1024
+DATA_UPLOAD_MAX_NUMBER_FIELDS = 1000
+DATA_UPLOAD_MAX_NUMBER_FILES = 10
+
+# The scheduler (django-q2). Nothing but maintenance runs here: it may run a task again that killed its worker.
+Q_CLUSTER: dict[str, Any] = {
+    "name": "bandstand",
+    "orm": "default",
+    "workers": 2,
+    "timeout": 540,
+    "retry": 600,  # at least timeout + 60, or a slow task is started twice
+    "max_attempts": 1,
+    "ack_failures": True,
+    "catch_up": False,
+    "poll": 0.5,
+    "guard_cycle": 1,
+    "queue_limit": 50,
+    "save_limit": 250,
+    "recycle": 500,
+    "label": "Scheduler",
 }
+
+REST_FRAMEWORK: dict[str, Any] = {}

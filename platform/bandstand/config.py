@@ -1,0 +1,346 @@
+"""The one typed reading of the environment.
+
+Everything the process may be told from outside is a field of :class:`Config`. A name that is not here, a value that
+does not parse and two values that contradict each other refuse the start, with one line per fault that repeats no
+value.
+"""
+
+import ipaddress
+import os
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self, TypeAlias
+from urllib.parse import urlsplit
+
+from dotenv import dotenv_values
+from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, ValidationError
+from pydantic.fields import FieldInfo
+from pydantic_core import ErrorDetails
+from pydantic_settings import BaseSettings, NoDecode, PydanticBaseSettingsSource, SettingsConfigDict
+
+from bandstand import keys
+
+ROOT = Path(__file__).resolve().parents[2]
+DEFAULT_MODEL = "offline"
+MIN_SECRET_LENGTH = 50  # what `manage.py check --deploy` asks of a Django secret key
+EXIT_CONFIG = 78  # sysexits.h: EX_CONFIG
+
+IPNetwork: TypeAlias = ipaddress.IPv4Network | ipaddress.IPv6Network
+Role: TypeAlias = Literal["web", "runner", "scheduler", "command"]
+
+
+class ConfigError(Exception):
+    """The environment cannot be used.
+
+    `faults` holds one printable line per fault; each names its variable and none holds a value.
+    """
+
+    def __init__(self, faults: Iterable[str]) -> None:
+        self.faults = tuple(faults)
+        super().__init__("; ".join(self.faults))
+
+
+def _words(value: object) -> object:
+    if isinstance(value, str):
+        return tuple(word for part in value.split(",") if (word := part.strip()))
+    return value
+
+
+def _networks(value: object) -> object:
+    words = _words(value)
+    if not isinstance(words, tuple):
+        return words
+    try:
+        return tuple(ipaddress.ip_network(word, strict=False) for word in words)
+    except ValueError:
+        raise ValueError("must be addresses or networks, as in 10.0.0.0/8, 192.168.1.5") from None
+
+
+def _expanded(value: Path) -> Path:
+    return value.expanduser().absolute()
+
+
+def _web_address(value: str) -> str:
+    parts = urlsplit(value)
+    if parts.scheme not in {"http", "https"} or not parts.hostname:
+        raise ValueError("must be an http or https address")
+    if parts.username or parts.password:
+        raise ValueError("must not hold a user name or password")
+    return value.rstrip("/")
+
+
+def _origin(value: str) -> str:
+    address = _web_address(value)
+    if urlsplit(address).path or urlsplit(address).query or urlsplit(address).fragment:
+        raise ValueError("must be scheme, host and port only, as in https://chat.example.org")
+    return address
+
+
+def _long_enough(value: SecretStr) -> SecretStr:
+    secret = value.get_secret_value()
+    if len(secret) < MIN_SECRET_LENGTH or len(set(secret)) < 10:
+        raise ValueError(f"must be at least {MIN_SECRET_LENGTH} random characters ({keys.RECIPE})")
+    return value
+
+
+def _encryption_key(value: SecretStr) -> SecretStr:
+    keys.check_encryption_key(value.get_secret_value())
+    return value
+
+
+def _database(value: SecretStr) -> SecretStr:
+    if urlsplit(value.get_secret_value()).scheme not in {"postgresql", "postgres"}:
+        raise ValueError("must be a postgresql:// address")
+    return value
+
+
+def _models(value: tuple[str, ...]) -> tuple[str, ...]:
+    if not value:
+        raise ValueError("must name at least one model")
+    return value
+
+
+Words: TypeAlias = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_words)]
+Address: TypeAlias = Annotated[str, AfterValidator(_web_address)]
+Origin: TypeAlias = Annotated[str, AfterValidator(_origin)]
+LongSecret: TypeAlias = Annotated[SecretStr, AfterValidator(_long_enough)]
+EncryptionKey: TypeAlias = Annotated[SecretStr, AfterValidator(_encryption_key)]
+DatabaseUrl: TypeAlias = Annotated[SecretStr, AfterValidator(_database)]
+Port: TypeAlias = Annotated[int, Field(ge=1, le=65535)]
+Count: TypeAlias = Annotated[int, Field(ge=1, le=1000)]
+Seconds: TypeAlias = Annotated[float, Field(gt=0, le=3600)]
+
+
+class Config(BaseSettings):
+    """What this process was told. Immutable; durations are in seconds, secrets print as asterisks.
+
+    Build it with :func:`load`, which also judges what no single field can.
+    """
+
+    model_config = SettingsConfigDict(
+        case_sensitive=True, env_ignore_empty=True, env_file_encoding="utf-8", extra="ignore", frozen=True
+    )
+
+    # Where the rows are, and what protects them.
+    database_url: DatabaseUrl | None = Field(None, alias="DATABASE_URL")
+    database_pool_size: Count = Field(10, alias="BANDSTAND_DATABASE_POOL_SIZE")
+    data_dir: Annotated[Path, AfterValidator(_expanded)] = Field(ROOT / "var", alias="BANDSTAND_DATA_DIR")
+    secret_key: LongSecret = Field(alias="SECRET_KEY")
+    secret_key_previous: LongSecret | None = Field(None, alias="SECRET_KEY_PREVIOUS")
+    key_pepper: LongSecret = Field(alias="BANDSTAND_KEY_PEPPER")
+    key_pepper_previous: LongSecret | None = Field(None, alias="BANDSTAND_KEY_PEPPER_PREVIOUS")
+    encryption_key: EncryptionKey = Field(alias="BANDSTAND_ENCRYPTION_KEY")
+    encryption_key_previous: EncryptionKey | None = Field(None, alias="BANDSTAND_ENCRYPTION_KEY_PREVIOUS")
+
+    # Who may reach it, and how.
+    host: str = Field("127.0.0.1", alias="HOST")
+    port: Port = Field(8000, alias="PORT")
+    public_url: Origin | None = Field(None, alias="BANDSTAND_PUBLIC_URL")
+    trusted_proxies: Annotated[tuple[IPNetwork, ...], NoDecode, BeforeValidator(_networks)] = Field(
+        (), alias="BANDSTAND_TRUSTED_PROXIES"
+    )
+    allowed_hosts: Words = Field((), alias="ALLOWED_HOSTS")
+    csrf_trusted_origins: Annotated[tuple[Origin, ...], NoDecode, BeforeValidator(_words)] = Field(
+        (), alias="CSRF_TRUSTED_ORIGINS"
+    )
+
+    # How much of it runs on this machine.
+    role: Role = Field("command", alias="BANDSTAND_ROLE")
+    web_processes: Count = Field(1, alias="WEB")
+    runner_processes: Annotated[int, Field(ge=0, le=100)] = Field(1, alias="RUNNERS")
+
+    # Turns.
+    model: Annotated[tuple[str, ...], NoDecode, BeforeValidator(_words), AfterValidator(_models)] = Field(
+        (DEFAULT_MODEL,), alias="BANDSTAND_MODEL"
+    )
+    openai_api_key: SecretStr | None = Field(None, alias="OPENAI_API_KEY")
+    openai_base_url: Address | None = Field(None, alias="OPENAI_BASE_URL")
+    runner_concurrency: Count = Field(32, alias="BANDSTAND_RUNNER_CONCURRENCY")
+    lease_seconds: Seconds = Field(15, alias="BANDSTAND_LEASE_SECONDS")
+    heartbeat_seconds: Seconds = Field(5, alias="BANDSTAND_HEARTBEAT_SECONDS")
+    drain_seconds: Annotated[float, Field(ge=0, le=3600)] = Field(20, alias="BANDSTAND_DRAIN_SECONDS")
+    running_turns_per_user: Count = Field(3, alias="BANDSTAND_RUNNING_TURNS_PER_USER")
+    queue_depth: Count = Field(20, alias="BANDSTAND_QUEUE_DEPTH")
+
+    # What it tells about itself.
+    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"] = Field("INFO", alias="LOG_LEVEL")
+    log_format: Literal["auto", "json", "console"] = Field("auto", alias="BANDSTAND_LOG_FORMAT")
+    sentry_dsn: SecretStr | None = Field(None, alias="SENTRY_DSN")
+    env_file: Path | None = Field(None, alias="BANDSTAND_ENV_FILE")
+
+    @property
+    def embedded(self) -> bool:
+        """Whether the rows are in a PostgreSQL of our own below `data_dir`."""
+        return self.database_url is None
+
+    @property
+    def base_url(self) -> str:
+        """The address people type: the public one, or this machine's."""
+        if self.public_url:
+            return self.public_url
+        host = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}.get(self.host, self.host)  # noqa: S104
+        return f"http://{host}:{self.port}"
+
+    @property
+    def secure(self) -> bool:
+        """Whether browsers are expected to come over TLS; only plain HTTP on this very machine is not."""
+        return urlsplit(self.base_url).scheme == "https" or not (self.public_url or is_loopback(self.host))
+
+    def secrets(self) -> tuple[str, ...]:
+        """Every secret value in use, for scrubbing logs and error reports."""
+        values = [value.get_secret_value() for _, value in self if isinstance(value, SecretStr)]
+        if self.database_url and (password := urlsplit(self.database_url.get_secret_value()).password):
+            values.append(password)
+        return tuple(values)
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003  # we have `NAME_FILE` instead
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        files, made = SecretFiles(settings_cls), MadeKeys(settings_cls)
+        return init_settings, env_settings, dotenv_settings, files, made
+
+    @classmethod
+    def read(cls, env_file: Path | None) -> Self:
+        """Read the environment over `env_file`. Raises pydantic's ValidationError and ConfigError."""
+        return cls(_env_file=env_file)  # type: ignore[call-arg]  # the required fields come from the sources
+
+
+def _is_secret(field: FieldInfo) -> bool:
+    return "SecretStr" in str(field.annotation)
+
+
+def variables() -> tuple[str, ...]:
+    """Every variable that is understood, without the `_FILE` forms of the secrets."""
+    return tuple(str(field.alias) for field in Config.model_fields.values())
+
+
+def secret_variables() -> tuple[str, ...]:
+    """The variables that may also be given as `NAME_FILE`, the path of a file that holds the value."""
+    return tuple(str(field.alias) for field in Config.model_fields.values() if _is_secret(field))
+
+
+class _WholeSource(PydanticBaseSettingsSource):
+    """A source that answers for all fields at once."""
+
+    def get_field_value(self, field: FieldInfo, field_name: str) -> tuple[Any, str, bool]:  # noqa: ARG002
+        return None, field_name, False
+
+
+class SecretFiles(_WholeSource):
+    """`NAME_FILE` for every secret NAME that was not given itself."""
+
+    def __call__(self) -> dict[str, str]:
+        given = _environment(_env_file())
+        found, faults = {}, []
+        for name in secret_variables():
+            path = given.get(f"{name}_FILE")
+            if not path:
+                continue
+            if given.get(name):
+                faults.append(f"{name}_FILE: {name} is set as well; set one of the two")
+                continue
+            try:
+                found[name] = Path(path).read_text(encoding="utf-8").strip()
+            except (OSError, UnicodeDecodeError):
+                faults.append(f"{name}_FILE: the file it names cannot be read")
+                continue
+            if not found[name]:
+                faults.append(f"{name}_FILE: the file it names is empty")
+        if faults:
+            raise ConfigError(faults)
+        return found
+
+
+class MadeKeys(_WholeSource):
+    """The key material that a first run made in the data directory; only beside the embedded database."""
+
+    def __call__(self) -> dict[str, str]:
+        state = self.current_state
+        if state.get("DATABASE_URL"):
+            return {}
+        try:
+            return keys.read(_expanded(Path(state.get("BANDSTAND_DATA_DIR") or ROOT / "var")))
+        except OSError:
+            raise ConfigError(["BANDSTAND_DATA_DIR: the keys in it cannot be read by this user"]) from None
+
+
+def _env_file() -> Path | None:
+    named = os.environ.get("BANDSTAND_ENV_FILE")
+    path = Path(named) if named else ROOT / ".env"
+    return path if path.is_file() else None
+
+
+def _environment(env_file: Path | None) -> dict[str, str | None]:
+    return {**(dotenv_values(env_file, interpolate=False) if env_file else {}), **os.environ}
+
+
+def _unknown(names: Iterable[str]) -> list[str]:
+    known = {*variables(), *(f"{name}_FILE" for name in secret_variables())}
+    unknown = sorted(name for name in names if name.startswith("BANDSTAND_") and name not in known)
+    return [f"{name}: is not a variable of Bandstand (see .env.example)" for name in unknown]
+
+
+def _fault(error: ErrorDetails) -> str:
+    name = str(error["loc"][0]) if error["loc"] else "environment"
+    if error["type"] == "missing":
+        return f"{name}: must be set when DATABASE_URL is ({keys.RECIPES.get(name, keys.RECIPE)})"
+    message = error["msg"].removeprefix("Value error, ")
+    return f"{name}: {message[:1].lower()}{message[1:]}"
+
+
+def is_loopback(host: str) -> bool:
+    """Whether `host` can only be reached from this machine."""
+    try:
+        return ipaddress.ip_address(host.strip("[]")).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+def _contradictions(config: Config) -> Iterable[str]:
+    if config.lease_seconds <= 2 * config.heartbeat_seconds:
+        yield "BANDSTAND_LEASE_SECONDS: must be more than twice BANDSTAND_HEARTBEAT_SECONDS"
+    if config.public_url and not config.public_url.startswith("https:"):
+        if not is_loopback(urlsplit(config.public_url).hostname or ""):
+            yield "BANDSTAND_PUBLIC_URL: must be https unless it names this machine (localhost)"
+    elif config.public_url and not config.trusted_proxies:
+        # Bandstand speaks plain HTTP: whatever ends TLS in front of it must be believed about the scheme,
+        # or every page would redirect to itself for ever.
+        yield "BANDSTAND_TRUSTED_PROXIES: must name the proxy that ends TLS for BANDSTAND_PUBLIC_URL"
+
+
+def load() -> Config:
+    """Read the environment (and `.env`), or raise ConfigError with every fault found."""
+    env_file = _env_file()
+    faults = _unknown(_environment(env_file))
+    if (named := os.environ.get("BANDSTAND_ENV_FILE")) and not Path(named).exists():
+        faults.append("BANDSTAND_ENV_FILE: the file it names does not exist")
+    try:
+        config = Config.read(env_file)
+    except ValidationError as error:
+        # A union reports each of its members; one line per variable is enough.
+        lines = {str(detail["loc"][:1]): _fault(detail) for detail in reversed(error.errors(include_url=False))}
+        raise ConfigError([*faults, *reversed(lines.values())]) from None
+    except ConfigError as error:
+        raise ConfigError([*faults, *error.faults]) from None
+    faults.extend(_contradictions(config))
+    if faults:
+        raise ConfigError(faults)
+    return config
+
+
+def load_or_exit() -> Config:
+    """Like :func:`load`, for an entry point: print the faults to stderr and end the process."""
+    try:
+        return load()
+    except ConfigError as error:
+        import sys
+
+        for fault in error.faults:
+            print(f"bandstand: {fault}", file=sys.stderr)
+        raise SystemExit(EXIT_CONFIG) from None

@@ -1,0 +1,82 @@
+"""The one folder in which an installation keeps everything that is not a row.
+
+```
+bandstand.id     marks the folder as ours; a random word that tells one installation from another
+keys/            made secrets (0700)
+postgres/        the embedded cluster, unless its account cannot reach this folder
+postgres.json    how to reach the embedded database (0600)
+logs/  run/      what the processes say, and which of them run
+```
+"""
+
+import os
+import secrets
+from pathlib import Path
+
+MARKER = "bandstand.id"
+IGNORED = (MARKER, "lost+found")
+
+
+class DataDirError(Exception):
+    """The data directory cannot be used; the message is one printable line."""
+
+
+def claim(path: Path) -> str:
+    """Make `path` our data directory, or see that it is; answer its id.
+
+    Raises DataDirError when the folder holds something that we did not make.
+    """
+    marker = path / MARKER
+    try:
+        _make(path)
+        if marker.exists():
+            return marker.read_text(encoding="ascii").strip()
+        if any(not entry.name.startswith(IGNORED) for entry in path.iterdir()):
+            raise DataDirError(
+                f"{path} is not empty and was not made by Bandstand (no {MARKER} in it); "
+                "set BANDSTAND_DATA_DIR to a new or empty folder"
+            )
+        write_once(marker, f"{secrets.token_hex(8)}\n")
+    except OSError as error:
+        raise DataDirError(f"{path} cannot be the data directory: {error.strerror}") from None
+    return marker.read_text(encoding="ascii").strip()
+
+
+def write_private(path: Path, content: str) -> None:
+    """Replace the file `path` as a whole, readable by its owner only; durable when this returns."""
+    _draft(path, content).replace(path)
+
+
+def write_once(path: Path, content: str) -> None:
+    """Like :func:`write_private`, but a file that exists is left as it is; two processes may try at once."""
+    if path.exists():
+        return
+    draft = _draft(path, content)
+    try:
+        os.link(draft, path)
+    except FileExistsError:
+        pass
+    finally:
+        draft.unlink()
+
+
+def _draft(path: Path, content: str) -> Path:
+    # Written beside and then moved into place: a crash in between must not leave an empty or half a file.
+    draft = path.with_name(f"{path.name}.{os.getpid()}.draft")
+    draft.unlink(missing_ok=True)
+    descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())
+    return draft
+
+
+def _make(path: Path) -> None:
+    if path.is_dir():
+        return
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.mkdir(mode=0o700)
+    if os.geteuid() == 0:
+        # Started by root the server runs under another account, which must pass through (not look around).
+        path.chmod(0o711)

@@ -1,0 +1,67 @@
+"""Where a cluster's files go: below the data directory, or where its account can reach them."""
+
+import hashlib
+import shutil
+import stat
+import tempfile
+import time
+from pathlib import Path
+from typing import Final
+
+from bandstand.embedded import processes
+from bandstand.embedded.account import Account
+from bandstand.embedded.errors import EmbeddedError
+
+ELSEWHERE: Final = Path("/var/lib/bandstand")
+OWNER_FILE: Final = "bandstand.id"
+LONGEST_SOCKET_DIR: Final = 107 - len("/.s.PGSQL.5432.lock")  # sun_path of Linux; macOS has 103 and short paths
+
+
+def choose(data_dir: Path, account: Account) -> Path:
+    """The folder for a new cluster."""
+    if account.can_enter(data_dir):
+        return data_dir / "postgres"
+    digest = hashlib.sha256(str(data_dir).encode()).hexdigest()[:16]
+    return ELSEWHERE / digest
+
+
+def make(home: Path, *, installation: str) -> None:
+    """Make `home` the folder of this installation's cluster; what another one left there is set aside, never used."""
+    for folder in (ELSEWHERE, home) if home.is_relative_to(ELSEWHERE) else (home,):
+        if not folder.exists():
+            folder.mkdir()
+            folder.chmod(0o755)  # whatever the umask: the account must pass through
+    owner = home / OWNER_FILE
+    if owner.exists() and owner.read_text(encoding="ascii").strip() != installation:
+        _set_aside(home / "data")
+    owner.write_text(f"{installation}\n", encoding="ascii")
+
+
+def make_socket_dir(home: Path, recorded: str, account: Account) -> Path:
+    """A folder for the server's socket that only the account can enter, with a path short enough for the kernel."""
+    folder = home / "socket"
+    if len(str(folder).encode()) <= LONGEST_SOCKET_DIR:
+        folder.mkdir(mode=0o700, exist_ok=True)
+        account.own(folder)
+        return folder
+    if recorded and _is_private(Path(recorded), account):
+        return Path(recorded)
+    folder = Path(tempfile.mkdtemp(prefix="bandstand-", dir="/tmp"))  # short, and 0700 from the start
+    account.own(folder)
+    return folder
+
+
+def _is_private(folder: Path, account: Account) -> bool:
+    try:
+        found = folder.lstat()
+    except OSError:
+        return False
+    return stat.S_ISDIR(found.st_mode) and found.st_uid == account.uid and stat.S_IMODE(found.st_mode) == 0o700
+
+
+def _set_aside(data: Path) -> None:
+    if not data.exists():
+        return
+    if processes.server_pid(data) is not None:
+        raise EmbeddedError(f"the database in {data} belongs to another data directory and is running; stop it first")
+    shutil.move(data, data.with_name(f"data.abandoned-{time.strftime('%Y%m%d-%H%M%S', time.gmtime())}"))

@@ -1,0 +1,70 @@
+"""Key material of an installation with an embedded database: made once, beside the data.
+
+With a database elsewhere the same three secrets come from the environment (see `.env.example`).
+"""
+
+import base64
+import binascii
+import secrets
+from pathlib import Path
+from typing import Final
+
+from bandstand.data_dir import write_once
+
+FOLDER: Final = "keys"
+NAMES: Final = ("SECRET_KEY", "BANDSTAND_KEY_PEPPER", "BANDSTAND_ENCRYPTION_KEY")
+RECIPE: Final = 'python3 -c "import secrets; print(secrets.token_urlsafe(48))"'
+ENCRYPTION_RECIPE: Final = 'python3 -c "import base64, os; print(base64.urlsafe_b64encode(os.urandom(32)).decode())"'
+RECIPES: Final = {"BANDSTAND_ENCRYPTION_KEY": ENCRYPTION_RECIPE}
+
+
+def check_encryption_key(value: str) -> None:
+    """Raise ValueError unless `value` is 32 bytes in URL-safe base64."""
+    try:
+        length = len(base64.b64decode(value, altchars=b"-_", validate=True))
+    except (binascii.Error, ValueError):
+        length = 0
+    if length != 32:
+        raise ValueError(f"must be 32 bytes in URL-safe base64 ({ENCRYPTION_RECIPE})")
+
+
+def make(data_dir: Path) -> None:
+    """Make what is missing of the key files below `data_dir` (0600, in a folder 0700)."""
+    folder = data_dir / FOLDER
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    for name in NAMES:
+        write_once(folder / name.lower(), f"{_new(name)}\n")
+
+
+def exist(data_dir: Path) -> bool:
+    """Whether a first run has made keys below `data_dir`."""
+    return all((data_dir / FOLDER / name.lower()).exists() for name in NAMES)
+
+
+def read(data_dir: Path) -> dict[str, str]:
+    """The keys below `data_dir` by variable name, with `…_PREVIOUS` where a `….previous` file stands beside one.
+
+    Before a first run there is nothing that a key could protect: the answer is then random and not kept, so that
+    commands which need no rows (checks, help) work on a fresh clone.
+    """
+    folder = data_dir / FOLDER
+    found = {}
+    for name in NAMES:
+        path = folder / name.lower()
+        found[name] = _content(path) or _new(name)
+        if previous := _content(path.with_suffix(".previous")):
+            found[f"{name}_PREVIOUS"] = previous
+    return found
+
+
+def _new(name: str) -> str:
+    if name == "BANDSTAND_ENCRYPTION_KEY":
+        return base64.urlsafe_b64encode(secrets.token_bytes(32)).decode()
+    return secrets.token_urlsafe(48)
+
+
+def _content(path: Path) -> str:
+    try:
+        return path.read_text(encoding="ascii").strip()
+    except FileNotFoundError:
+        return ""

@@ -1,0 +1,13 @@
+"""Settings of the tests: the product's own, over a database that `tests.database` provides."""
+
+from tests import database
+
+database.provide()
+
+from bandstand.settings import *  # noqa: E402, F403
+from bandstand.settings import DATABASES  # noqa: E402
+
+DATABASES["default"]["TEST"] = {"TEMPLATE": database.template()}
+
+# The product's hasher takes a tenth of a second per password, on purpose.
+PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
