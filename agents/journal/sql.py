@@ -190,9 +190,9 @@ WITH s AS (
     UPDATE agents_turn t
     SET status = CASE WHEN t.status = 'cancelling' AND %(status)s = 'failed' THEN 'cancelled' ELSE %(status)s END,
         finished_at = now(), lease_expires_at = NULL,
-        error_class = CASE WHEN t.status = 'cancelling' THEN '' ELSE %(error_class)s END,
-        error_detail = CASE WHEN t.status = 'cancelling' THEN '' ELSE %(error_detail)s END,
-        error_id = CASE WHEN t.status = 'cancelling' THEN NULL ELSE %(error_id)s::uuid END,
+        error_class = CASE WHEN t.status = 'cancelling' AND %(status)s = 'failed' THEN '' ELSE %(error_class)s END,
+        error_detail = CASE WHEN t.status = 'cancelling' AND %(status)s = 'failed' THEN '' ELSE %(error_detail)s END,
+        error_id = CASE WHEN t.status = 'cancelling' AND %(status)s = 'failed' THEN NULL ELSE %(error_id)s::uuid END,
         input_tokens = t.input_tokens + %(input_tokens)s, output_tokens = t.output_tokens + %(output_tokens)s
     FROM s WHERE t.id = %(turn)s
     RETURNING t.id, t.status, t.finished_at
@@ -247,4 +247,20 @@ WITH RECURSIVE chain(id, parent_id, turn_id, depth) AS (
 SELECT m.id, m.author, m.parts
 FROM (SELECT id, depth FROM chain UNION ALL SELECT id, depth FROM answers) x JOIN agents_message m ON m.id = x.id
 ORDER BY x.depth DESC
+"""
+
+# --- the log ----------------------------------------------------------------------------------------------------------
+_LOGGED = f"e.seq, e.turn_id::text, e.type, e.data::text, {MOMENT.format('e.at')}, e.replaces_from"
+LOG = f"""
+SELECT {_LOGGED} FROM agents_event e
+WHERE e.agent_session_id = %(session)s AND e.seq > %(after)s ORDER BY e.seq LIMIT %(limit)s
+"""
+# One read for all the readers of a process: each pair of session and seq gets its next events.
+LOGS = f"""
+SELECT w.n, e.* FROM unnest(%(sessions)s::uuid[], %(afters)s::bigint[]) WITH ORDINALITY AS w(session, after, n)
+CROSS JOIN LATERAL (
+    SELECT {_LOGGED} FROM agents_event e
+    WHERE e.agent_session_id = w.session AND e.seq > w.after ORDER BY e.seq LIMIT %(limit)s
+) e
+ORDER BY w.n, e.seq
 """

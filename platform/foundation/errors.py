@@ -1,4 +1,4 @@
-"""One tree of errors. The docstring of a class is its default message; transports map `code` to their own shapes once."""
+"""One tree of errors. A class's docstring is its default message; transports map `code` to their own shapes once."""
 
 from __future__ import annotations
 

@@ -23,15 +23,15 @@ def loads(raw: bytes | str, *, max_bytes: int = MAX_BYTES, max_depth: int = MAX_
     """The object in `raw`.
 
     Raises `TooLarge` above `max_bytes`, `Malformed` for anything that is not strict JSON (NaN, Infinity, a number that
-    overflows, duplicate keys, a BOM, invalid UTF-8, deeper than `max_depth`) or not an object, and `InvalidInput` with a
-    pointer for text that no database row can hold (NUL, lone surrogates).
+    overflows, duplicate keys, a BOM, invalid UTF-8, deeper than `max_depth`) or not an object, and `InvalidInput` with
+    a pointer for text that no database row can hold (NUL, lone surrogates).
     """
     data = raw.encode("utf-8", "surrogatepass") if isinstance(raw, str) else raw
     if len(data) > max_bytes:
         raise TooLarge(f"More than {max_bytes} bytes.")
     if _too_deep(data, max_depth):
         raise Malformed(f"Nested deeper than {max_depth} levels.")
-    # orjson is the fast judge of syntax; what it cannot say (duplicate keys, lone surrogates) shows in the careful pass.
+    # orjson judges the syntax fast; what it cannot say (duplicate keys, lone surrogates) shows in the careful pass.
     try:
         value = orjson.loads(data)
     except orjson.JSONDecodeError as error:

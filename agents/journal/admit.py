@@ -1,0 +1,64 @@
+"""Admission: the message, its turn and their first events, in one commit."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from uuid import UUID
+
+import orjson
+
+from agents.journal import sql
+from agents.journal.connection import fetch
+from agents.rules.parts import Part
+from agents.rules.states import Priority, WhenBusy
+
+
+@dataclass(frozen=True, slots=True)
+class NewTurn:
+    """What is asked. `parent` counts only when `branch` is set: None then means the root of the conversation."""
+
+    session_id: UUID
+    user_id: int
+    turn_id: UUID
+    message_id: UUID
+    parts: list[Part]
+    fingerprint: bytes
+    key: str | None
+    branch: bool
+    parent: UUID | None
+    when_busy: WhenBusy | None
+    priority: Priority
+
+
+@dataclass(frozen=True, slots=True)
+class Admitted:
+    """`seq` is that of the last event written."""
+
+    seq: int
+    ordinal: int
+
+
+def admit(new: NewTurn, *, depth: int, deadline_seconds: int) -> Admitted | None:
+    """Write the message and its turn, or None when the session does not take it as it stands.
+
+    Raises `IntegrityError` (`turn_key_unique`) when a turn with this key was committed meanwhile.
+    """
+    rows = fetch(
+        sql.ACCEPT,
+        {
+            "session": new.session_id,
+            "user": new.user_id,
+            "turn": new.turn_id,
+            "message": new.message_id,
+            "parts": orjson.dumps(new.parts).decode(),
+            "fingerprint": new.fingerprint,
+            "key": new.key,
+            "branch": new.branch,
+            "parent": new.parent,
+            "when_busy": new.when_busy.value if new.when_busy else None,
+            "priority": new.priority.value,
+            "depth": depth,
+            "deadline_seconds": deadline_seconds,
+        },
+    )
+    return Admitted(seq=rows[0][0], ordinal=rows[0][1]) if rows else None

@@ -1,0 +1,55 @@
+"""Claims and leases: which runner owns which turn, by the database's clock."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from dataclasses import dataclass
+from uuid import UUID
+
+from agents.journal import sql
+from agents.journal.connection import fetch
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """The right to write one turn, until somebody claims it with a higher epoch.
+
+    `age_seconds` is the time since its first start, `remaining_seconds` the time until its deadline, both as of the claim.
+    """
+
+    turn_id: UUID
+    session_id: UUID
+    release_id: UUID
+    epoch: int
+    user_id: int
+    age_seconds: float
+    remaining_seconds: float
+
+
+def claim(*, runner_id: UUID, limit: int, running_per_user: int, lease_seconds: int) -> list[Claim]:
+    """Up to `limit` turns, each the first open one of its session, with a lease of `lease_seconds`.
+
+    A user's running turns are counted without a lock: two runners that claim at the same moment may exceed
+    `running_per_user` by what one of them takes.
+    """
+    rows = fetch(
+        sql.CLAIM,
+        {
+            "runner": runner_id,
+            "limit": limit,
+            "running_per_user": running_per_user,
+            "lease_seconds": lease_seconds,
+        },
+    )
+    return [Claim(*row[:7]) for row in rows]
+
+
+def renew(*, runner_id: UUID, turns: Collection[UUID], lease_seconds: int) -> dict[UUID, int]:
+    """Extend the leases of `turns`; the epochs of those that are still this runner's. The others are lost."""
+    rows = fetch(sql.RENEW, {"runner": runner_id, "turns": list(turns), "lease_seconds": lease_seconds})
+    return dict(rows)
+
+
+def cancelling(turns: Collection[UUID]) -> list[UUID]:
+    """Those of `turns` that somebody asked to stop."""
+    return [row[0] for row in fetch(sql.CANCELLING, {"turns": list(turns)})]

@@ -1,0 +1,35 @@
+"""One statement in, its rows out."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from functools import wraps
+from typing import Any, ParamSpec, TypeVar
+
+from django.db import OperationalError, connection
+from psycopg import errors
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+
+def fetch(sql: str, params: Mapping[str, Any]) -> list[tuple[Any, ...]]:
+    """The rows of one statement; outside a transaction it commits by itself."""
+    with connection.cursor() as cursor:
+        cursor.execute(sql, params)
+        return cursor.fetchall()
+
+
+def once_more_after_deadlock(fn: Callable[P, T]) -> Callable[P, T]:
+    """Run a whole transaction again when PostgreSQL chose it as a deadlock's victim; a second time is an error."""
+
+    @wraps(fn)
+    def run(*args: P.args, **kwargs: P.kwargs) -> T:
+        try:
+            return fn(*args, **kwargs)
+        except OperationalError as error:
+            if connection.in_atomic_block or not isinstance(error.__cause__, errors.DeadlockDetected):
+                raise
+            return fn(*args, **kwargs)
+
+    return run

@@ -1,0 +1,18 @@
+"""Connections outside Django's pool, for threads that LISTEN."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import psycopg
+from django.db import connection
+
+# What Django's backend adds for its own cursors and its pool.
+_DJANGO_ONLY = frozenset({"pool", "cursor_factory", "context", "server_side_binding", "assume_role", "isolation_level"})
+
+
+def connect_directly() -> psycopg.Connection:
+    """A connection of its own to the default database, in autocommit, with prepared statements. Raises `psycopg.Error`."""
+    params: dict[str, Any] = {k: v for k, v in connection.get_connection_params().items() if k not in _DJANGO_ONLY}
+    params["prepare_threshold"] = 2
+    return psycopg.connect(**params, autocommit=True)

@@ -1,0 +1,159 @@
+"""What the owner of a turn writes. Each function is one statement that begins with the fence."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+from uuid import UUID
+
+import orjson
+
+from agents.journal import sql
+from agents.journal.claims import Claim
+from agents.journal.connection import fetch
+from agents.rules.parts import Part
+from agents.rules.states import StepKind, StepStatus, TurnStatus
+from foundation.errors import BandstandError
+
+
+class LostTurn(BandstandError):
+    """Another epoch owns this turn: stop, and write nothing."""
+
+    code = "lost_turn"
+
+
+@dataclass(frozen=True, slots=True)
+class NewEvent:
+    type: str
+    data: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Intent:
+    """A step that is about to be tried."""
+
+    number: int
+    kind: StepKind
+    name: str
+    call_id: str = ""
+    idempotent: bool = False
+    request: Any = None
+
+
+@dataclass(frozen=True, slots=True)
+class Settled:
+    """The outcome of a step."""
+
+    number: int
+    status: StepStatus
+    result: Any = None
+    error_class: str = ""
+    input_tokens: int = 0
+    output_tokens: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Ending:
+    """How a turn ends. `parts` empty: there is nothing to show but the state itself."""
+
+    status: TurnStatus
+    asked: UUID
+    message_id: UUID
+    parts: Sequence[Part] = ()
+    partial: bool = False
+    data: Mapping[str, Any] = field(default_factory=dict)
+    error_class: str = ""
+    error_detail: str = ""
+    error_id: UUID | None = None
+    input_tokens: int = 0
+    output_tokens: int = 0
+
+
+def _text(value: Any) -> str:
+    return orjson.dumps(value).decode()
+
+
+def _fence(claim: Claim, events: Sequence[NewEvent]) -> dict[str, Any]:
+    return {
+        "session": claim.session_id,
+        "turn": claim.turn_id,
+        "epoch": claim.epoch,
+        "count": len(events),
+        "types": [event.type for event in events],
+        "data": [_text(event.data) for event in events],
+    }
+
+
+def _settle(settled: Sequence[Settled]) -> dict[str, Any]:
+    return {
+        "settled": [step.number for step in settled],
+        "statuses": [step.status.value for step in settled],
+        "results": [_text(step.result) for step in settled],
+        "error_classes": [step.error_class for step in settled],
+        "inputs": [step.input_tokens for step in settled],
+        "outputs": [step.output_tokens for step in settled],
+    }
+
+
+def append(claim: Claim, events: Sequence[NewEvent]) -> int:
+    """Add events to the session's log; the seq of the last. Raises `LostTurn`."""
+    rows = fetch(sql.APPEND, _fence(claim, events))
+    if not rows:
+        raise LostTurn
+    return int(rows[0][0])
+
+
+def advance(
+    claim: Claim, *, settled: Sequence[Settled] = (), intents: Sequence[Intent] = (), events: Sequence[NewEvent] = ()
+) -> int:
+    """Commit outcomes, the next intents and their events together; the seq of the last event. Raises `LostTurn`."""
+    rows = fetch(
+        sql.ADVANCE,
+        _fence(claim, events)
+        | _settle(settled)
+        | {
+            "numbers": [step.number for step in intents],
+            "kinds": [step.kind.value for step in intents],
+            "names": [step.name[:200] for step in intents],
+            "call_ids": [step.call_id[:200] for step in intents],
+            "idempotents": [step.idempotent for step in intents],
+            "requests": [_text(step.request) for step in intents],
+        },
+    )
+    if not rows:
+        raise LostTurn
+    return int(rows[0][0])
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """`status` is the state that the turn really took; `open_turns` is what still waits in the session."""
+
+    status: TurnStatus
+    open_turns: int
+
+
+def finish(claim: Claim, ending: Ending, *, settled: Sequence[Settled] = (), events: Sequence[NewEvent] = ()) -> Ended:
+    """Commit the last outcomes, the last deltas, the answer and the terminal state together. Raises `LostTurn`."""
+    rows = fetch(
+        sql.FINISH,
+        _fence(claim, events)
+        | _settle(settled)
+        | {
+            "status": ending.status.value,
+            "asked": ending.asked,
+            "message": ending.message_id,
+            "parts": _text(ending.parts) if ending.parts else None,
+            "partial": ending.partial,
+            "ending": _text(ending.data),
+            "error_class": ending.error_class,
+            "error_detail": ending.error_detail,
+            "error_id": ending.error_id,
+            "input_tokens": ending.input_tokens,
+            "output_tokens": ending.output_tokens,
+        },
+    )
+    if not rows:
+        raise LostTurn
+    return Ended(status=TurnStatus(rows[0][0]), open_turns=rows[0][1])

@@ -1,0 +1,40 @@
+"""Read the log of events. JSON stays text from the row to the socket: nobody in between needs to understand it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from uuid import UUID
+
+from agents.journal.connection import fetch
+from agents.journal.sql import LOG
+
+
+@dataclass(frozen=True, slots=True)
+class LoggedEvent:
+    """One row of a session's log. `data` is JSON text; `replaces_from` as in `agents.models.Event`."""
+
+    seq: int
+    turn: str | None
+    type: str
+    data: str
+    at: str
+    replaces_from: int | None
+
+    @property
+    def first_seq(self) -> int:
+        """The first seq that this row stands for."""
+        return self.replaces_from or self.seq
+
+
+def read_log(session_id: UUID, *, after: int, limit: int) -> list[LoggedEvent]:
+    """Up to `limit` events of a session after seq `after`, in order."""
+    rows = fetch(LOG, {"session": session_id, "after": after, "limit": limit})
+    return [LoggedEvent(*row) for row in rows]
+
+
+def follows(after: int, events: Sequence[LoggedEvent], last_seq: int) -> bool:
+    """Whether `events` continue where a reader of `after` stands. If not, some of what it misses was folded or pruned."""
+    if not events:
+        return after >= last_seq
+    return events[0].first_seq == after + 1

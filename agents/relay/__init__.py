@@ -1,0 +1,7 @@
+"""From the log to those who watch a session: one reader of the log per process, for all of its watchers."""
+
+from agents.journal.log import LoggedEvent
+from agents.relay.frames import event_json
+from agents.relay.hub import Hub, Resync, Subscription, close_hub, get_hub
+
+__all__ = ["Hub", "LoggedEvent", "Resync", "Subscription", "close_hub", "event_json", "get_hub"]

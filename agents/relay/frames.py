@@ -1,0 +1,19 @@
+"""Events as JSON text, put together without reading the payload."""
+
+from __future__ import annotations
+
+from agents.journal.log import LoggedEvent
+
+
+def event_json(event: LoggedEvent) -> str:
+    """The frame of interfaces.md: `{"type":"event","seq":…,"turn":…,"event":…,"data":…,"at":…}`.
+
+    A folded row adds `replaces_from`, the first seq that it stands for. Nothing here needs escaping: `data` is JSON as
+    PostgreSQL wrote it, and the rest are our own words, ids and moments.
+    """
+    turn = f'"{event.turn}"' if event.turn else "null"
+    folded = f',"replaces_from":{event.replaces_from}' if event.replaces_from is not None else ""
+    return (
+        f'{{"type":"event","seq":{event.seq},"turn":{turn},"event":"{event.type}","data":{event.data},'
+        f'"at":"{event.at}"{folded}}}'
+    )

@@ -1,0 +1,255 @@
+"""The hub of a process: it reads the log once for everybody who watches, and nobody misses or repeats an event.
+
+A watcher is a cursor. Catching up, following live and recovering from an overflow are one operation, "read what follows the
+cursor": a NOTIFY only says that it is worth doing now, and a poll each second does it anyway. A watcher with a full buffer
+is not read for until it has room, so a slow one costs nothing but rows that wait in the table.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections import defaultdict, deque
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from uuid import UUID
+
+import psycopg
+
+from agents.journal import sql
+from agents.journal.direct import connect_directly
+from agents.journal.log import LoggedEvent
+from foundation.listening import ListeningThread, Wake
+
+# Events that wait in memory for one watcher; also the most that one read brings for it.
+BUFFER_EVENTS = 500
+POLL_SECONDS = 1.0
+
+Batch = list[LoggedEvent]
+# (watcher, its generation, what was read for it)
+_Delivery = list[tuple["Subscription", int, "Batch | Resync"]]
+
+
+@dataclass(frozen=True, slots=True)
+class Resync:
+    """The events after `seq` are folded or gone: read a snapshot, then `Subscription.reset(after=its seq)`."""
+
+    seq: int
+
+
+class Subscription:
+    """One watcher of one session, used from the hub's event loop only."""
+
+    def __init__(self, hub: Hub, session_id: UUID, after: int) -> None:
+        self._hub = hub
+        self.session_id = session_id
+        # Shared with the hub's thread, under its lock.
+        self.cursor = after
+        self.due = True
+        self.generation = 0
+        self.stalled = False
+        self.paused = False
+        self.buffered = 0
+        # The event loop's own.
+        self._items: deque[Batch | Resync] = deque()
+        self._waiter: asyncio.Future[None] | None = None
+        self._closed = False
+
+    async def get(self, timeout: float | None = None) -> Batch | Resync | None:
+        """The next events in order, or `Resync`; None when `timeout` seconds passed or the subscription was closed."""
+        if not self._items and not self._closed:
+            self._waiter = asyncio.get_running_loop().create_future()
+            try:
+                await asyncio.wait_for(self._waiter, timeout)
+            except TimeoutError:
+                return None
+            finally:
+                self._waiter = None
+        if not self._items:
+            return None
+        item = self._items.popleft()
+        if not isinstance(item, Resync):
+            self._hub.took(self, len(item))
+        return item
+
+    async def __aiter__(self) -> AsyncIterator[Batch | Resync]:
+        while (item := await self.get()) is not None:
+            yield item
+
+    def reset(self, *, after: int) -> None:
+        """Go on after seq `after`, forgetting what is buffered."""
+        self._items.clear()
+        self._hub.moved(self, after)
+
+    def pause(self) -> None:
+        """Read nothing more for this watcher; what is buffered stays."""
+        self._hub.set_paused(self, True)
+
+    def resume(self) -> None:
+        """Catch up from the table and go on."""
+        self._hub.set_paused(self, False)
+
+    def close(self) -> None:
+        """Stop watching; a pending `get` returns None."""
+        self._closed = True
+        self._hub.leave(self)
+        self._wake()
+
+    def put(self, item: Batch | Resync) -> None:
+        """For the hub: hand over what was read."""
+        self._items.append(item)
+        self._wake()
+
+    def _wake(self) -> None:
+        if self._waiter is not None and not self._waiter.done():
+            self._waiter.set_result(None)
+
+
+class Hub:
+    """All the watchers of one event loop, and the thread that reads for them."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self.loop = loop
+        self._lock = threading.Lock()
+        self._watchers: dict[UUID, set[Subscription]] = defaultdict(set)
+        self._thread = ListeningThread(
+            name="relay",
+            channels=[sql.EVENTS_CHANNEL],
+            connect=connect_directly,
+            work=self._read,
+            interval_seconds=POLL_SECONDS,
+        )
+        self._thread.start()
+
+    def subscribe(self, session_id: UUID, after: int) -> Subscription:
+        """Watch a session from the event after `after`, which must not lie in the future."""
+        watcher = Subscription(self, session_id, after)
+        with self._lock:
+            self._watchers[session_id].add(watcher)
+        self._thread.nudge()
+        return watcher
+
+    def stop(self) -> None:
+        """End the thread and every subscription."""
+        self._thread.stop()
+        for watcher in [watcher for group in self._watchers.values() for watcher in group]:
+            watcher.close()
+
+    # --- called by subscriptions, on the event loop ---
+
+    def took(self, watcher: Subscription, events: int) -> None:
+        with self._lock:
+            was_full = watcher.buffered >= BUFFER_EVENTS
+            watcher.buffered -= events
+            read_on = was_full and watcher.due
+        if read_on:
+            self._thread.nudge()
+
+    def moved(self, watcher: Subscription, after: int) -> None:
+        with self._lock:
+            watcher.generation += 1
+            watcher.cursor, watcher.buffered, watcher.stalled, watcher.due = after, 0, False, True
+        self._thread.nudge()
+
+    def set_paused(self, watcher: Subscription, paused: bool) -> None:
+        with self._lock:
+            watcher.paused = paused
+            watcher.due = True
+        if not paused:
+            self._thread.nudge()
+
+    def leave(self, watcher: Subscription) -> None:
+        with self._lock:
+            group = self._watchers.get(watcher.session_id)
+            if group is not None:
+                group.discard(watcher)
+                if not group:
+                    del self._watchers[watcher.session_id]
+
+    # --- the hub's thread ---
+
+    def _read(self, connection: psycopg.Connection, wake: Wake) -> None:
+        with self._lock:
+            self._mark_due(wake)
+            wanted = self._wanted()
+        if not wanted:
+            return
+        keys = list(wanted)
+        rows = connection.execute(
+            sql.LOGS.encode(),
+            {"sessions": [key[0] for key in keys], "afters": [key[1] for key in keys], "limit": BUFFER_EVENTS},
+        ).fetchall()
+        found: dict[int, Batch] = defaultdict(list)
+        for row in rows:
+            found[row[0]].append(LoggedEvent(*row[1:]))
+        delivery: _Delivery = []
+        with self._lock:
+            for number, key in enumerate(keys, start=1):
+                for watcher, generation in wanted[key]:
+                    self._hand_over(watcher, generation, key[1], found.get(number, []), delivery)
+        if delivery:
+            self.loop.call_soon_threadsafe(_deliver, delivery)
+
+    def _mark_due(self, wake: Wake) -> None:
+        if wake.polled:
+            for group in self._watchers.values():
+                for watcher in group:
+                    watcher.due = True
+            return
+        for _, payload in wake.payloads:
+            session, _, seq = payload.partition(" ")
+            for watcher in self._watchers.get(UUID(session), ()):
+                if watcher.cursor < int(seq):
+                    watcher.due = True
+
+    def _wanted(self) -> dict[tuple[UUID, int], list[tuple[Subscription, int]]]:
+        """Whom to read for, grouped by what they need: watchers that stand at the same place share one read."""
+        wanted: dict[tuple[UUID, int], list[tuple[Subscription, int]]] = defaultdict(list)
+        for session_id, group in self._watchers.items():
+            for watcher in group:
+                if watcher.due and not (watcher.stalled or watcher.paused) and watcher.buffered < BUFFER_EVENTS:
+                    wanted[session_id, watcher.cursor].append((watcher, watcher.generation))
+        return wanted
+
+    @staticmethod
+    def _hand_over(watcher: Subscription, generation: int, cursor: int, events: Batch, out: _Delivery) -> None:
+        if watcher.generation != generation:
+            return
+        watcher.due = len(events) == BUFFER_EVENTS
+        if not events:
+            return
+        if events[0].first_seq != cursor + 1:
+            watcher.stalled = True
+            out.append((watcher, generation, Resync(cursor)))
+            return
+        watcher.cursor = events[-1].seq
+        watcher.buffered += len(events)
+        out.append((watcher, generation, events))
+
+
+def _deliver(delivery: _Delivery) -> None:
+    for watcher, generation, item in delivery:
+        # A reset in between made these events old news.
+        if watcher.generation == generation:
+            watcher.put(item)
+
+
+_hub: Hub | None = None
+
+
+def get_hub() -> Hub:
+    """The hub of the running event loop, begun on first use."""
+    global _hub  # noqa: PLW0603 - one hub per process is the point
+    loop = asyncio.get_running_loop()
+    if _hub is None or _hub.loop is not loop:
+        close_hub()
+        _hub = Hub(loop)
+    return _hub
+
+
+def close_hub() -> None:
+    """End the process's hub, if there is one."""
+    global _hub  # noqa: PLW0603
+    hub, _hub = _hub, None
+    if hub is not None:
+        hub.stop()

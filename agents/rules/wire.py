@@ -1,0 +1,92 @@
+"""The shapes of things on the wire: the same for REST, events and snapshots. The hot path's SQL builds equal ones."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Any
+from uuid import UUID
+
+Shape = dict[str, Any]
+
+
+def moment(value: datetime) -> str:
+    """A moment in UTC, ISO 8601 with microseconds, as in `2026-11-22T08:15:30.000001Z`."""
+    return value.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+
+
+def _moment(value: datetime | None) -> str | None:
+    return moment(value) if value else None
+
+
+def message_shape(message: Any) -> Shape:
+    """`message` is a row of `Message`."""
+    return {
+        "id": str(message.id),
+        "ordinal": message.ordinal,
+        "author": str(message.author),
+        "parts": message.parts,
+        "turn": str(message.turn_id) if message.turn_id else None,
+        "parent": str(message.parent_id) if message.parent_id else None,
+        "partial": message.partial,
+        "created_at": moment(message.created_at),
+    }
+
+
+def error_shape(*, error_class: str, detail: str, error_id: UUID | None, retry_suggested: bool) -> Shape:
+    return {
+        "error_class": error_class,
+        "detail": detail,
+        "error_id": str(error_id) if error_id else None,
+        "retry_suggested": retry_suggested,
+    }
+
+
+def session_shape(session: Any) -> Shape:
+    """`session` is a row of `AgentSession` with its agent and release."""
+    return {
+        "id": str(session.id),
+        "agent": session.agent.slug,
+        "release": session.release.number,
+        "title": session.title,
+        "metadata": session.metadata,
+        "controller": str(session.controller),
+        "version": session.version,
+        "created_at": moment(session.created_at),
+    }
+
+
+# A failure of these classes may be over by the time somebody tries again.
+_WORTH_A_RETRY = frozenset({"transient", "rate_limit", "worker_crashed", "unknown"})
+
+
+def retry_suggested(error_class: str) -> bool:
+    return error_class in _WORTH_A_RETRY
+
+
+def turn_error(turn: Any) -> Shape | None:
+    """Why a turn failed, as people may read it; None unless it did."""
+    if not turn.error_class:
+        return None
+    return error_shape(
+        error_class=turn.error_class,
+        detail=turn.error_detail,
+        error_id=turn.error_id,
+        retry_suggested=retry_suggested(turn.error_class),
+    )
+
+
+def turn_shape(turn: Any, answer: Any | None = None) -> Shape:
+    """`turn` is a row of `Turn`, `answer` the row of its agent's message if there is one."""
+    return {
+        "id": str(turn.id),
+        "session": str(turn.agent_session_id),
+        "status": str(turn.status),
+        "priority": turn.priority,
+        "ordinal": turn.ordinal,
+        "queued_at": moment(turn.queued_at),
+        "started_at": _moment(turn.started_at),
+        "finished_at": _moment(turn.finished_at),
+        "error": turn_error(turn),
+        "usage": {"input_tokens": turn.input_tokens, "output_tokens": turn.output_tokens},
+        "answer": message_shape(answer) if answer is not None else None,
+    }

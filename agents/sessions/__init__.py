@@ -1,0 +1,30 @@
+"""The verbs of conversations: one module each, called by REST, websocket, admin, tasks and commands alike."""
+
+from agents.sessions.accept import Accepted, accept_message
+from agents.sessions.busy import IdempotencyMismatch, SessionQueueFull, TurnInProgress
+from agents.sessions.cancel import cancel_turn
+from agents.sessions.doors import access_session, access_turn, sessions_of
+from agents.sessions.life import create_session, delete_session, update_session
+from agents.sessions.reading import EventPage, LoggedEvent, read_events, read_snapshot
+from foundation.unset import UNSET, Unset
+
+__all__ = [
+    "UNSET",
+    "Accepted",
+    "EventPage",
+    "IdempotencyMismatch",
+    "LoggedEvent",
+    "SessionQueueFull",
+    "TurnInProgress",
+    "Unset",
+    "accept_message",
+    "access_session",
+    "access_turn",
+    "cancel_turn",
+    "create_session",
+    "delete_session",
+    "read_events",
+    "read_snapshot",
+    "sessions_of",
+    "update_session",
+]

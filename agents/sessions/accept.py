@@ -1,0 +1,217 @@
+"""Accept a message: after this returns, it is never lost and never answered twice."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from uuid import UUID
+
+from django.conf import settings
+from django.db import IntegrityError, InterfaceError, OperationalError, transaction
+
+from agents.access.actor import Actor, Scope
+from agents.journal.admit import Admitted, NewTurn, admit
+from agents.journal.connection import once_more_after_deadlock
+from agents.journal.locked import append_locked, lock_session, stop_locked
+from agents.models import AgentSession, Event, Message, Turn
+from agents.rules.parts import check_text, text_part
+from agents.rules.states import TERMINAL, Priority, WhenBusy
+from agents.rules.wire import message_shape
+from agents.sessions.busy import IdempotencyMismatch, SessionQueueFull, TurnInProgress
+from foundation import strict_json
+from foundation.errors import InvalidInput, NotFound, Unauthenticated, Unavailable
+from foundation.ids import new_id
+from foundation.unset import UNSET, Unset
+
+# After this nobody waits for an answer any more, whatever state the turn is in.
+TURN_DEADLINE_SECONDS = 3600
+
+MAX_KEY_LENGTH = 255
+
+
+@dataclass(frozen=True, slots=True)
+class Accepted:
+    """`turn_id` is None while a human controls the session. `seq` is that of the last event this message wrote."""
+
+    turn_id: UUID | None
+    message_id: UUID
+    seq: int
+    ordinal: int
+    status: str
+    replayed: bool
+
+
+def accept_message(
+    actor: Actor,
+    *,
+    session_id: UUID,
+    text: str,
+    key: str | None = None,
+    parent: UUID | None | Unset = UNSET,
+    when_busy: WhenBusy | None = None,
+    priority: Priority = Priority.INTERACTIVE,
+) -> Accepted:
+    """Store `text` and queue the turn that answers it, in one commit.
+
+    `key` makes a repeat return the first outcome (`replayed`); `parent` starts a branch after that message, None at the
+    root. A lost connection is tried once more: the key of such an attempt, ours if none was given, keeps it from being
+    stored twice.
+
+    Raises `NotFound`, `InvalidInput`, `TooLarge`, `TurnInProgress`, `SessionQueueFull`, `IdempotencyMismatch`, and
+    `Unavailable` when the database cannot be reached.
+    """
+    actor.need(Scope.CHAT)
+    if actor.user_id is None:
+        raise Unauthenticated
+    check_text(text)
+    if key is not None:
+        _check_key(key)
+    new = NewTurn(
+        session_id=session_id,
+        user_id=actor.user_id,
+        turn_id=(turn_id := new_id()),
+        message_id=new_id(),
+        parts=[text_part(text)],
+        fingerprint=_fingerprint(text, parent, when_busy, priority),
+        key=key if key is not None else f"auto-{turn_id}",
+        branch=not isinstance(parent, Unset),
+        parent=None if isinstance(parent, Unset) else parent,
+        when_busy=when_busy,
+        priority=priority,
+    )
+    return _reaching_the_database(lambda: _accept(new))
+
+
+def _check_key(key: str) -> None:
+    if not 1 <= len(key) <= MAX_KEY_LENGTH or not all("!" <= char <= "~" for char in key):
+        raise InvalidInput("An idempotency key has 1 to 255 visible ASCII characters.", pointer="/idempotency_key")
+
+
+def _fingerprint(text: str, parent: UUID | None | Unset, when_busy: WhenBusy | None, priority: Priority) -> bytes:
+    body = {
+        "input": text,
+        "parent": "head" if isinstance(parent, Unset) else parent,
+        "when_busy": when_busy,
+        "priority": priority,
+    }
+    return hashlib.sha256(strict_json.canonical(body)).digest()
+
+
+def _reaching_the_database(attempt: Callable[[], Accepted]) -> Accepted:
+    """A connection that broke may have carried a commit or not; the key tells on the second attempt."""
+    try:
+        return attempt()
+    except (OperationalError, InterfaceError):
+        if transaction.get_connection().in_atomic_block:
+            raise
+    try:
+        transaction.get_connection().close()
+        return attempt()
+    except (OperationalError, InterfaceError) as error:
+        raise Unavailable("The message could not be stored; please send it again.", retry_after_seconds=1) from error
+
+
+def _accept(new: NewTurn) -> Accepted:
+    if new.branch and new.parent is not None:
+        _check_parent(new)
+    try:
+        admitted = _admit(new)
+    except IntegrityError as error:
+        if "turn_key_unique" not in str(error):
+            raise
+        admitted = None
+    if admitted is not None:
+        return _accepted(new, admitted)
+    return _replayed(new) or _refused_or_rare(new)
+
+
+def _admit(new: NewTurn) -> Admitted | None:
+    return admit(new, depth=settings.BANDSTAND.queue_depth, deadline_seconds=TURN_DEADLINE_SECONDS)
+
+
+def _accepted(new: NewTurn, admitted: Admitted) -> Accepted:
+    return Accepted(new.turn_id, new.message_id, admitted.seq, admitted.ordinal, "queued", replayed=False)
+
+
+def _check_parent(new: NewTurn) -> None:
+    if not Message.objects.filter(
+        pk=new.parent, agent_session_id=new.session_id, agent_session__user_id=new.user_id
+    ).exists():
+        raise InvalidInput("There is no such message in this session.", pointer="/parent")
+
+
+def _replayed(new: NewTurn) -> Accepted | None:
+    """What the first request with this key was told. Raises `IdempotencyMismatch` when it asked for something else."""
+    owned = {"agent_session_id": new.session_id, "agent_session__user_id": new.user_id, "idempotency_key": new.key}
+    turn = Turn.objects.filter(**owned).first()
+    if turn is not None:
+        _check_fingerprint(new, turn.fingerprint)
+        message = Message.objects.get(turn=turn, author=Message.Author.USER)
+        seq = _seq_of(turn.agent_session_id, "turn.queued", turn.pk)
+        return Accepted(turn.pk, message.pk, seq, turn.ordinal, turn.status, replayed=True)
+    unanswered = Message.objects.filter(**owned).first()
+    if unanswered is not None:
+        _check_fingerprint(new, unanswered.fingerprint)
+        seq = _seq_of(unanswered.agent_session_id, "message.created", None, message=str(unanswered.pk))
+        return Accepted(None, unanswered.pk, seq, unanswered.ordinal, "stored", replayed=True)
+    return None
+
+
+def _check_fingerprint(new: NewTurn, stored: bytes | memoryview | None) -> None:
+    if stored is None or bytes(stored) != new.fingerprint:
+        raise IdempotencyMismatch
+
+
+def _seq_of(session_id: UUID, event_type: str, turn_id: UUID | None, *, message: str | None = None) -> int:
+    events = Event.objects.filter(agent_session_id=session_id, turn_id=turn_id, type=event_type)
+    if message is not None:
+        events = events.filter(data__message__id=message)
+    return events.order_by("seq").values_list("seq", flat=True).first() or 0
+
+
+@once_more_after_deadlock
+def _refused_or_rare(new: NewTurn) -> Accepted:
+    """Why the session did not take the message; or, under its lock, the two ways in that are not the hot path."""
+    with transaction.atomic():
+        session = lock_session(new.session_id)
+        if session is None or session.user_id != new.user_id:
+            raise NotFound
+        if (first := _replayed(new)) is not None:
+            return first
+        if session.controller == AgentSession.Controller.HUMAN:
+            return _store_for_human_locked(session, new)
+        if (new.when_busy or WhenBusy(session.agent.when_busy)) is WhenBusy.INTERRUPT:
+            _interrupt_locked(session)
+            new = replace(new, when_busy=WhenBusy.ENQUEUE)
+        admitted = _admit(new)
+        if admitted is not None:
+            return _accepted(new, admitted)
+        if session.open_turns >= settings.BANDSTAND.queue_depth:
+            raise SessionQueueFull(retry_after_seconds=5)
+        raise TurnInProgress
+
+
+def _interrupt_locked(session: AgentSession) -> None:
+    open_turns = Turn.objects.filter(agent_session=session).exclude(status__in=TERMINAL).order_by("ordinal")
+    for turn in open_turns.select_for_update(no_key=True, of=("self",)):
+        stop_locked(session, turn)
+
+
+def _store_for_human_locked(session: AgentSession, new: NewTurn) -> Accepted:
+    """While a human answers, a message has no turn; it keeps its own key."""
+    message = Message.objects.create(
+        id=new.message_id,
+        agent_session=session,
+        ordinal=session.next_ordinal,
+        author=Message.Author.USER,
+        parts=new.parts,
+        parent_id=new.parent if new.branch else session.head_message_id,
+        idempotency_key=new.key,
+        fingerprint=new.fingerprint,
+    )
+    session.next_ordinal += 1
+    session.head_message_id = message.pk
+    session.save(update_fields=["next_ordinal", "head_message_id"])
+    seq = append_locked(session, [("message.created", {"message": message_shape(message)})])
+    return Accepted(None, message.pk, seq, message.ordinal, "stored", replayed=False)

@@ -1,0 +1,31 @@
+"""Stop a turn. Stopping twice, or stopping what has ended, changes nothing."""
+
+from __future__ import annotations
+
+from uuid import UUID
+
+from django.db import transaction
+
+from agents.access.actor import Actor
+from agents.journal.connection import once_more_after_deadlock
+from agents.journal.locked import lock_session, lock_turn, stop_locked
+from agents.models import Turn
+from agents.sessions.doors import access_turn
+from foundation.errors import NotFound
+
+
+@once_more_after_deadlock
+def cancel_turn(actor: Actor, *, turn_id: UUID) -> Turn:
+    """Ask for a stop and return the turn as it is then: `cancelled` at once if nobody had begun, else `cancelling`.
+
+    The runner that works on it closes the provider's stream within a second and keeps the partial text.
+    Raises `NotFound`.
+    """
+    turn = access_turn(actor=actor, turn_id=turn_id)
+    with transaction.atomic():
+        session = lock_session(turn.agent_session_id)
+        locked = lock_turn(session, turn_id) if session is not None else None
+        if session is None or locked is None:
+            raise NotFound
+        stop_locked(session, locked)
+    return locked

@@ -1,0 +1,42 @@
+"""The one door to somebody's session or turn. Absent and foreign look the same."""
+
+from __future__ import annotations
+
+from uuid import UUID
+
+from django.db.models import QuerySet
+
+from agents.access.actor import Actor, Scope
+from agents.models import AgentSession, Turn
+from foundation.errors import NotFound, Unauthenticated
+
+
+def sessions_of(actor: Actor) -> QuerySet[AgentSession]:
+    """The sessions that are the actor's own, with agent and release. Raises `Forbidden`, `Unauthenticated`."""
+    actor.need(Scope.CHAT)
+    if actor.user_id is None:
+        raise Unauthenticated
+    return AgentSession.objects.filter(user_id=actor.user_id).select_related("agent", "release")
+
+
+def access_session(*, actor: Actor, session_id: UUID) -> AgentSession:
+    """One of the actor's sessions. Raises `NotFound`, `Forbidden`, `Unauthenticated`."""
+    session = sessions_of(actor).filter(pk=session_id).first()
+    if session is None:
+        raise NotFound
+    return session
+
+
+def access_turn(*, actor: Actor, turn_id: UUID) -> Turn:
+    """A turn of one of the actor's sessions, with that session. Raises as `access_session`."""
+    actor.need(Scope.CHAT)
+    if actor.user_id is None:
+        raise Unauthenticated
+    turn = (
+        Turn.objects.filter(pk=turn_id, agent_session__user_id=actor.user_id)
+        .select_related("agent_session", "agent_session__agent", "agent_session__release")
+        .first()
+    )
+    if turn is None:
+        raise NotFound
+    return turn

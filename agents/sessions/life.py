@@ -1,0 +1,105 @@
+"""Begin, change and delete a session."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+from uuid import UUID
+
+from django.db import transaction
+from django.db.models import Q
+
+from agents.access.actor import Actor, Scope
+from agents.journal.locked import append_locked, lock_session
+from agents.models import Agent, AgentSession, Event, Message, Step, Turn
+from agents.rules.wire import session_shape
+from agents.sessions.doors import access_session
+from foundation import strict_json
+from foundation.errors import Conflict, InvalidInput, NotFound, PreconditionFailed, TooLarge, Unauthenticated
+from foundation.unset import UNSET, Unset
+
+MAX_TITLE = 200
+MAX_METADATA_BYTES = 16 * 1024
+
+
+def visible_agents(actor: Actor) -> Any:
+    """The agents that the actor may talk to: published, not archived, open to everybody or to one of their groups."""
+    if actor.user_id is None:
+        raise Unauthenticated
+    mine = Q(groups=None) | Q(groups__user=actor.user_id)
+    return Agent.objects.filter(mine, archived_at=None, live_release__isnull=False).distinct()
+
+
+def create_session(
+    actor: Actor, *, agent_slug: str, title: str = "", metadata: Mapping[str, Any] | None = None
+) -> AgentSession:
+    """A new session on the agent's live release. Raises `InvalidInput` (also for an agent out of the actor's sight)."""
+    actor.need(Scope.CHAT)
+    agent = visible_agents(actor).select_related("live_release").filter(slug=agent_slug).first()
+    if agent is None:
+        raise InvalidInput("There is no such agent.", pointer="/agent")
+    return AgentSession.objects.create(
+        user_id=actor.user_id,
+        agent=agent,
+        release=agent.live_release,
+        title=_title(title),
+        metadata=_metadata(metadata or {}),
+    )
+
+
+@transaction.atomic
+def update_session(
+    actor: Actor,
+    *,
+    session_id: UUID,
+    expected_version: int,
+    title: str | Unset = UNSET,
+    metadata: Mapping[str, Any] | Unset = UNSET,
+) -> AgentSession:
+    """Change title or metadata. Raises `NotFound`, `InvalidInput`, `PreconditionFailed` when the version moved on."""
+    session = _locked(actor, session_id, expected_version)
+    if not isinstance(title, Unset):
+        session.title = _title(title)
+    if not isinstance(metadata, Unset):
+        session.metadata = _metadata(metadata)
+    session.version += 1
+    session.save(update_fields=["title", "metadata", "version"])
+    append_locked(session, [("session.updated", {"session": session_shape(session)})])
+    return session
+
+
+@transaction.atomic
+def delete_session(actor: Actor, *, session_id: UUID, expected_version: int) -> None:
+    """Delete a session and all that was said in it. Raises as `update_session`, and `Conflict` while a turn is open."""
+    session = _locked(actor, session_id, expected_version)
+    if session.open_turns:
+        raise Conflict("A turn of this session is still open; stop it first.")
+    Step.objects.filter(turn__agent_session=session).delete()
+    for rows in (Event, Message, Turn):
+        # Plain deletes by the session: the cascade would read every row first.
+        rows.objects.filter(agent_session=session)._raw_delete("default")  # type: ignore[attr-defined]  # noqa: SLF001
+    session.delete()
+
+
+def _locked(actor: Actor, session_id: UUID, expected_version: int) -> AgentSession:
+    access_session(actor=actor, session_id=session_id)
+    session = lock_session(session_id)
+    if session is None:
+        raise NotFound
+    if session.version != expected_version:
+        raise PreconditionFailed
+    return session
+
+
+def _title(title: str) -> str:
+    if not isinstance(title, str) or len(title) > MAX_TITLE or "\x00" in title:
+        raise InvalidInput(f"A title has at most {MAX_TITLE} characters.", pointer="/title")
+    return title.strip()
+
+
+def _metadata(metadata: Mapping[str, Any]) -> dict[str, Any]:
+    if not isinstance(metadata, Mapping):
+        raise InvalidInput("An object is expected.", pointer="/metadata")
+    if len(strict_json.dumps(dict(metadata))) > MAX_METADATA_BYTES:
+        raise TooLarge(f"Metadata may have at most {MAX_METADATA_BYTES} bytes.", pointer="/metadata")
+    return dict(metadata)

@@ -1,0 +1,73 @@
+"""Read a session's log and its present state."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+from uuid import UUID
+
+from django.db import connection, transaction
+
+from agents.access.actor import Actor
+from agents.journal.locked import shown_parts
+from agents.journal.log import LoggedEvent, follows, read_log
+from agents.models import AgentSession, Message, Turn
+from agents.rules.replay import Snapshot
+from agents.rules.states import TERMINAL, TurnStatus
+from agents.rules.wire import message_shape, session_shape, turn_error
+from agents.sessions.doors import access_session
+
+__all__ = ["EventPage", "LoggedEvent", "read_events", "read_snapshot"]
+
+
+@dataclass(frozen=True, slots=True)
+class EventPage:
+    """`last_seq` is the newest event of the session. `resync`: what follows `after` is gone; read a snapshot."""
+
+    events: Sequence[LoggedEvent]
+    last_seq: int
+    resync: bool
+
+
+def read_events(*, actor: Actor, session_id: UUID, after: int, limit: int) -> EventPage:
+    """Up to `limit` events after seq `after`, in order. Raises `NotFound`."""
+    session = access_session(actor=actor, session_id=session_id)
+    last_seq = session.next_seq - 1
+    events = read_log(session_id, after=after, limit=limit)
+    return EventPage(events, last_seq, resync=after > last_seq or not follows(after, events, last_seq))
+
+
+def read_snapshot(*, actor: Actor, session_id: UUID) -> Snapshot:
+    """The session as `agents.rules.replay` describes it. Raises `NotFound`."""
+    with transaction.atomic():
+        # One snapshot for all the reads below: seq, messages and turns must tell of the same moment.
+        with connection.cursor() as cursor:
+            cursor.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
+        session = access_session(actor=actor, session_id=session_id)
+        return snapshot_of(session)
+
+
+def snapshot_of(session: AgentSession) -> Snapshot:
+    """The snapshot of a session that was read in this transaction."""
+    messages = Message.objects.filter(agent_session=session).order_by("ordinal")
+    turns = Turn.objects.filter(agent_session=session).exclude(status=TurnStatus.COMPLETED).order_by("ordinal")
+    asked = dict(messages.filter(author=Message.Author.USER).values_list("turn_id", "id"))
+    return {
+        "seq": session.next_seq - 1,
+        "session": session_shape(session),
+        "messages": [message_shape(message) for message in messages],
+        "turns": {str(turn.pk): _turn(turn, asked[turn.pk]) for turn in turns},
+    }
+
+
+def _turn(turn: Turn, message_id: UUID) -> dict[str, Any]:
+    return {
+        "id": str(turn.pk),
+        "message": str(message_id),
+        "ordinal": turn.ordinal,
+        "priority": turn.priority,
+        "status": str(turn.status),
+        "shown": [] if TurnStatus(turn.status) in TERMINAL else shown_parts(turn),
+        "error": turn_error(turn),
+    }

@@ -1,0 +1,126 @@
+"""A thread with a database connection of its own that sleeps until something happens.
+
+It wakes on a NOTIFY, on a nudge from another thread, and after `interval_seconds` in any case: notifications are hints,
+and the poll covers their loss. The work runs on that same connection, so a wake-up needs no hand-over between threads.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import select
+import threading
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import psycopg
+
+logger = logging.getLogger(__name__)
+
+Connect = Callable[[], psycopg.Connection]
+
+_LONGEST_PAUSE_SECONDS = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class Wake:
+    """Why the work runs: `payloads` as (channel, payload); `polled` when every source should be looked at again, which
+    is at least every interval and after each new connection."""
+
+    payloads: Sequence[tuple[str, str]]
+    polled: bool
+
+
+class ListeningThread(threading.Thread):
+    """Calls `work(connection, wake)` after every wake-up, in autocommit mode.
+
+    A broken connection is replaced after a short pause, for as long as it takes; other errors of `work` are logged, and
+    the thread goes on: it may not die while the process lives.
+    """
+
+    def __init__(
+        self,
+        *,
+        name: str,
+        channels: Sequence[str],
+        connect: Connect,
+        work: Callable[[psycopg.Connection, Wake], None],
+        interval_seconds: float = 1.0,
+    ) -> None:
+        super().__init__(name=name, daemon=True)
+        self._channels = channels
+        self._connect = connect
+        self._work = work
+        self._interval_seconds = interval_seconds
+        self._notes: list[tuple[str, str]] = []
+        self._nudge_read, self._nudge_write = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
+        self._nudged = threading.Event()
+        # Not `_stop`: threading.Thread has a method of that name.
+        self._ended = threading.Event()
+
+    def nudge(self) -> None:
+        """Wake the thread now. Cheap, and safe from any thread."""
+        if not self._nudged.is_set():
+            self._nudged.set()
+            os.write(self._nudge_write, b"!")
+
+    def stop(self, timeout_seconds: float = 5.0) -> None:
+        """End the thread after the work under way."""
+        self._ended.set()
+        self._nudged.clear()
+        self.nudge()
+        self.join(timeout_seconds)
+
+    def run(self) -> None:
+        pause = 0.05
+        while not self._ended.is_set():
+            try:
+                with self._connect() as connection:
+                    self._listen(connection)
+                    pause = 0.05
+                    self._serve(connection)
+            except psycopg.Error as error:
+                logger.warning("listening_lost", extra={"thread": self.name, "error": type(error).__name__})
+                self._ended.wait(pause)
+                pause = min(pause * 2, _LONGEST_PAUSE_SECONDS)
+
+    def _listen(self, connection: psycopg.Connection) -> None:
+        connection.add_notify_handler(lambda note: self._notes.append((note.channel, note.payload)))
+        for channel in self._channels:
+            connection.execute(f'LISTEN "{channel}"'.encode())
+
+    def _serve(self, connection: psycopg.Connection) -> None:
+        poller = select.poll()
+        poller.register(connection.fileno(), select.POLLIN)
+        poller.register(self._nudge_read, select.POLLIN)
+        next_poll = 0.0
+        while not self._ended.is_set():
+            notes, self._notes = self._notes, []
+            # By the clock, not by silence: a busy channel must not hide that one of its notes was lost.
+            polled = time.monotonic() >= next_poll
+            if polled:
+                next_poll = time.monotonic() + self._interval_seconds
+            self._do(connection, Wake(notes, polled))
+            patience = 0 if self._notes else max(0.0, next_poll - time.monotonic())
+            self._collect(connection, {fd for fd, _ in poller.poll(patience * 1000)})
+
+    def _do(self, connection: psycopg.Connection, wake: Wake) -> None:
+        try:
+            self._work(connection, wake)
+        except psycopg.OperationalError:
+            raise
+        except Exception:
+            logger.exception("listening_work_failed", extra={"thread": self.name})
+            if connection.closed:
+                raise psycopg.OperationalError("the connection is closed") from None
+
+    def _collect(self, connection: psycopg.Connection, ready: set[int]) -> None:
+        if self._nudge_read in ready:
+            # Cleared before the pipe is drained: a nudge in between only wakes the thread once more.
+            self._nudged.clear()
+            os.read(self._nudge_read, 4096)
+        if ready - {self._nudge_read}:
+            connection.pgconn.consume_input()
+            while (note := connection.pgconn.notifies()) is not None:
+                self._notes.append((note.relname.decode(), note.extra.decode()))
