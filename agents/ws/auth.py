@@ -1,0 +1,86 @@
+"""Who opens a websocket. No Django middleware runs here, so this ASGI middleware stands in its place."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import structlog
+from django.conf import settings
+from django.db import InterfaceError, OperationalError
+from django.http.cookie import parse_cookie
+from django.http.request import split_domain_port, validate_host
+
+from agents.access.actor import Actor
+from agents.ws import frames
+from agents.ws.closing import CloseCode, accept_and_close
+from agents.ws.credentials import Credential, by_key, by_login
+from agents.ws.origins import origin_allowed
+from foundation.db_threads import in_db_thread
+from foundation.errors import Unauthenticated, Unavailable
+
+log = structlog.get_logger(__name__)
+
+_SESSION_KEY = re.compile("[a-zA-Z0-9]{8,64}")
+
+
+class Authenticated:
+    """Puts `actor` and `credential` into the scope, or closes: 4401 without, 4403 from a foreign page.
+
+    Taken are `Authorization: Bearer <key>`, `X-Api-Key: <key>` and the browser's login cookie; never the URL.
+    """
+
+    def __init__(self, app: Any) -> None:
+        self.app = app
+
+    async def __call__(self, scope: dict[str, Any], receive: Any, send: Any) -> None:
+        headers = dict(scope["headers"])
+        try:
+            actor, credential = await _authenticate(scope, headers)
+        except Unauthenticated as fault:
+            rule = fault.context.get("rule", "unauthenticated")
+            log.warning("websocket.refused", rule=rule, client=_client(scope))
+            code = CloseCode.FORBIDDEN if rule == "origin" else CloseCode.UNAUTHENTICATED
+            await accept_and_close(scope, receive, send, code)
+        except (OperationalError, InterfaceError):
+            error = frames.error_of(Unavailable())
+            await accept_and_close(scope, receive, send, CloseCode.OVERLOAD, error)
+        else:
+            await self.app({**scope, "actor": actor, "credential": credential}, receive, send)
+
+
+async def _authenticate(scope: dict[str, Any], headers: dict[bytes, bytes]) -> tuple[Actor, Credential]:
+    key = _key(headers)
+    if key is not None:
+        return await in_db_thread(by_key, key)
+    session_key = parse_cookie(headers.get(b"cookie", b"").decode("latin1")).get(settings.SESSION_COOKIE_NAME)
+    if not session_key or not _SESSION_KEY.fullmatch(session_key):
+        raise Unauthenticated(rule="no_credentials")
+    # A browser sends the cookie whatever page asks for the socket: the page must be ours.
+    origin = headers.get(b"origin", b"").decode("latin1")
+    if not origin_allowed(origin, own=_own_origin(scope, headers), trusted=settings.CSRF_TRUSTED_ORIGINS):
+        raise Unauthenticated(rule="origin")
+    return await in_db_thread(by_login, session_key)
+
+
+def _key(headers: dict[bytes, bytes]) -> str | None:
+    """The API key in the headers, "" if there is one that cannot be read."""
+    authorization = headers.get(b"authorization")
+    if authorization is not None:
+        scheme, _, key = authorization.decode("latin1").partition(" ")
+        return key.strip() if scheme.lower() == "bearer" else ""
+    api_key = headers.get(b"x-api-key")
+    return api_key.decode("latin1").strip() if api_key is not None else None
+
+
+def _own_origin(scope: dict[str, Any], headers: dict[bytes, bytes]) -> str | None:
+    """The origin under which this request reached us. Behind a proxy that ends TLS the trusted list must name it."""
+    host = headers.get(b"host", b"").decode("latin1")
+    if not validate_host(split_domain_port(host)[0], settings.ALLOWED_HOSTS):
+        return None
+    return f"{'https' if scope.get('scheme') == 'wss' else 'http'}://{host}"
+
+
+def _client(scope: dict[str, Any]) -> str:
+    client = scope.get("client")
+    return str(client[0]) if client else ""

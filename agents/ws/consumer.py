@@ -1,0 +1,332 @@
+"""One websocket on one session: accepts frames, relays the log, and never waits for a turn.
+
+Three tasks per socket. The consumer's own only receives, so that a flood is seen while the database is slow. The worker
+handles frames one after the other, so that none overtakes another. The relay sends events from the log.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
+from time import monotonic
+from typing import Any, TypeVar
+from uuid import UUID, uuid4
+
+import structlog
+from channels.consumer import AsyncConsumer  # type: ignore[import-untyped]
+from channels.exceptions import StopConsumer  # type: ignore[import-untyped]
+from django.db import InterfaceError, OperationalError
+
+from agents.access.actor import Actor
+from agents.models import Turn
+from agents.relay import LoggedEvent, Resync, Subscription, event_json, get_hub
+from agents.sessions import accept_message, access_session, access_turn, cancel_turn, read_snapshot
+from agents.ws import frames
+from agents.ws.closing import CloseCode
+from agents.ws.credentials import Credential
+from agents.ws.limits import Rate, SocketLimits, Window
+from agents.ws.watch import get_watch
+from foundation.db_threads import in_db_thread
+from foundation.errors import BandstandError, Forbidden, InvalidInput, Malformed, NotFound, TooLarge, Unavailable
+
+T = TypeVar("T")
+log = structlog.get_logger(__name__)
+
+DATABASE_FAULTS = (OperationalError, InterfaceError, Unavailable)
+DATABASE_RETRY_SECONDS = 1.0
+
+
+class SessionSocket(AsyncConsumer):  # type: ignore[misc]  # Channels is not typed
+    """The consumer of `/ws/sessions/{id}/`. The scope carries `actor` and `credential`; see `agents.ws.auth`."""
+
+    def __init__(self, limits: SocketLimits | None = None) -> None:
+        self.limits = limits or SocketLimits()
+        self._frame_rate = Rate(self.limits.frames_per_second, 1.0)
+        self._fault_rate = Rate(self.limits.bad_frames, self.limits.bad_frames_seconds)
+        self._pending: asyncio.Queue[dict[str, Any]] = asyncio.Queue()
+        self._pending_size = 0
+        self._window = Window(self.limits.unseen_events)
+        self._room = asyncio.Event()
+        self._worker: asyncio.Task[None] | None = None
+        self._relay: asyncio.Task[None] | None = None
+        self._hold: asyncio.TimerHandle | None = None
+        self._opening_seq = 0
+        self._closed = False
+
+    # The ASGI side
+
+    async def __call__(self, scope: dict[str, Any], receive: Any, send: Any) -> None:
+        self.actor: Actor = scope["actor"]
+        self.credential: Credential = scope["credential"]
+        self.session_id: UUID = scope["url_route"]["kwargs"]["session_id"]
+        try:
+            await super().__call__(scope, receive, send)
+        finally:
+            await self._end()
+
+    async def dispatch(self, message: dict[str, Any]) -> None:
+        # Channels' own would hop to a thread at every frame, to close connections that this consumer never opens.
+        await getattr(self, message["type"].replace(".", "_"))(message)
+
+    async def websocket_connect(self, _message: dict[str, Any]) -> None:
+        offered = self.scope.get("subprotocols") or []
+        chosen = frames.SUBPROTOCOL if frames.SUBPROTOCOL in offered else None
+        await self.send({"type": "websocket.accept", "subprotocol": chosen})
+        if offered and chosen is None:
+            await self.close(CloseCode.PROTOCOL)
+            return
+        get_watch().add(self)
+        self._worker = self._task(self._work, "worker")
+
+    async def websocket_receive(self, message: dict[str, Any]) -> None:
+        if self._closed:
+            return
+        size = _size(message)
+        if size > frames.MAX_FRAME_BYTES:
+            await self._refuse("too_large", CloseCode.TOO_LARGE)
+        elif self._flooded(size):
+            await self._refuse("rate", CloseCode.RATE)
+        else:
+            self._pending_size += size
+            self._pending.put_nowait(message)
+
+    async def websocket_disconnect(self, _message: dict[str, Any]) -> None:
+        self._closed = True
+        raise StopConsumer
+
+    def _flooded(self, size: int) -> bool:
+        limits = self.limits
+        return (
+            self._frame_rate.exceeded(monotonic())
+            or self._pending.qsize() >= limits.pending_frames
+            or self._pending_size + size > limits.pending_bytes
+        )
+
+    # To the client
+
+    async def close(self, code: CloseCode) -> None:
+        """Say goodbye with `code`; nothing is sent after it. Safe to call twice."""
+        if not self._closed:
+            self._closed = True
+            await self.send({"type": "websocket.close", "code": int(code)})
+
+    async def _refuse(self, rule: str, code: CloseCode) -> None:
+        self._note_refusal(rule)
+        await self.close(code)
+
+    async def _send(self, text: str) -> None:
+        if not self._closed:
+            await self.send({"type": "websocket.send", "text": text})
+
+    # Frames, one after the other
+
+    async def _work(self) -> None:
+        try:
+            await self._open()
+        except NotFound:
+            await self._refuse("unknown_session", CloseCode.UNKNOWN_SESSION)
+        except Forbidden as fault:
+            await self._send(frames.error_of(fault))
+            await self._refuse("scope", CloseCode.FORBIDDEN)
+        except DATABASE_FAULTS:
+            await self._send(frames.error_of(Unavailable()))
+            await self.close(CloseCode.OVERLOAD)
+        except Exception:
+            await self._send(frames.error("internal", self._our_fault()))
+            await self.close(CloseCode.OUR_FAULT)
+        while not self._closed:
+            message = await self._pending.get()
+            self._pending_size -= _size(message)
+            await self._read(message.get("text"))
+
+    async def _open(self) -> None:
+        session = await in_db_thread(access_session, actor=self.actor, session_id=self.session_id)
+        self._opening_seq = session.next_seq - 1
+        await self._send(frames.ready(self.session_id, self._opening_seq))
+        # A client resumes right after `ready`; events sent before that would reach it out of order.
+        loop = asyncio.get_running_loop()
+        self._hold = loop.call_later(self.limits.hold_seconds, self._follow, self._opening_seq)
+
+    async def _read(self, text: str | None) -> None:
+        try:
+            if text is None:
+                raise Malformed("Frames are text.")
+            frame = frames.read_frame(text)
+        except TooLarge:
+            await self._refuse("too_large", CloseCode.TOO_LARGE)
+        except (Malformed, InvalidInput) as fault:
+            self._note_refusal(fault.code)
+            await self._send(frames.error_of(fault, frames.ref_of(fault)))
+            if self._fault_rate.exceeded(monotonic()):
+                await self.close(CloseCode.PROTOCOL)
+        else:
+            await self._answer(frame)
+
+    async def _answer(self, frame: frames.Frame) -> None:
+        if isinstance(frame, frames.Resume):
+            await self._stop_following()
+            self._follow(frame.after)
+            return
+        if self._relay is None:
+            self._follow(self._opening_seq)
+        match frame:
+            case frames.Seen(seq):
+                self._window.seen(seq)
+                if not self._window.full:
+                    self._room.set()
+            case frames.Ping():
+                await self._send(frames.PONG)
+            case frames.MessageCreate(client_msg_id=ref):
+                await self._answer_with(self._create, frame, ref)
+            case frames.TurnCancel(turn=turn):
+                await self._answer_with(self._cancel, frame, str(turn))
+
+    async def _answer_with(self, verb: Callable[[Any], Awaitable[str]], frame: frames.Frame, ref: str) -> None:
+        """Send what `verb` says to `frame`, or why not. One failed frame never ends the socket."""
+        try:
+            answer = await verb(frame)
+        except BandstandError as fault:
+            answer = frames.error_of(fault, ref)
+        except DATABASE_FAULTS:
+            answer = frames.error_of(Unavailable(), ref)
+        except Exception:
+            answer = frames.error("internal", self._our_fault(), ref=ref, retryable=True)
+        await self._send(answer)
+
+    async def _create(self, frame: frames.MessageCreate) -> str:
+        accepted = await in_db_thread(
+            accept_message, self.actor, session_id=self.session_id, text=frame.text, key=frame.client_msg_id
+        )
+        return frames.message_ack(frame.client_msg_id, accepted.turn_id, accepted.seq)
+
+    async def _cancel(self, frame: frames.TurnCancel) -> str:
+        turn = await in_db_thread(_cancel_turn_of, self.actor, self.session_id, frame.turn)
+        return frames.cancel_ack(turn.id, turn.status)
+
+    # Events
+
+    def _follow(self, after: int) -> None:
+        """Relay what comes after event `after`."""
+        if self._hold is not None:
+            self._hold.cancel()
+            self._hold = None
+        if not self._closed and self._relay is None:
+            self._window.clear()
+            self._relay = self._task(lambda: self._relay_events(after), "relay")
+
+    async def _stop_following(self) -> None:
+        relay, self._relay = self._relay, None
+        if relay is not None:
+            await _cancelled(relay)
+
+    async def _relay_events(self, after: int) -> None:
+        try:
+            await self._send_events(after)
+        except NotFound:
+            # The session was deleted while the socket was open.
+            await self.close(CloseCode.UNKNOWN_SESSION)
+        except Exception:
+            await self._send(frames.error("internal", self._our_fault()))
+            await self.close(CloseCode.OUR_FAULT)
+
+    async def _send_events(self, after: int) -> None:
+        if after > self._opening_seq and after > await self._last_seq():
+            after = await self._send_snapshot()
+        subscription = get_hub().subscribe(self.session_id, after)
+        try:
+            while not self._closed:
+                item = await subscription.get()
+                if item is None:
+                    # The hub is gone: this process shuts down.
+                    await self.close(CloseCode.RESTART)
+                elif isinstance(item, Resync):
+                    subscription.reset(after=await self._send_snapshot())
+                else:
+                    await self._send_batch(subscription, item)
+        finally:
+            subscription.close()
+
+    async def _send_batch(self, subscription: Subscription, batch: Sequence[LoggedEvent]) -> None:
+        window, send = self._window, self.send
+        for event in batch:
+            if window.full:
+                await self._wait_for_room(subscription)
+            if self._closed:
+                return
+            window.sent(event.seq)
+            await send({"type": "websocket.send", "text": event_json(event)})
+
+    async def _wait_for_room(self, subscription: Subscription) -> None:
+        """Daphne knows no back pressure, so the client says what it has seen, or loses the socket."""
+        self._room.clear()
+        subscription.pause()
+        try:
+            async with asyncio.timeout(self.limits.seen_timeout_seconds):
+                await self._room.wait()
+        except TimeoutError:
+            await self._refuse("slow_client", CloseCode.SLOW_CLIENT)
+        else:
+            subscription.resume()
+
+    async def _send_snapshot(self) -> int:
+        """Send the state as it is now, and return its seq."""
+        snapshot = await self._patiently(lambda: read_snapshot(actor=self.actor, session_id=self.session_id))
+        self._window.clear()
+        await self._send(frames.resync(snapshot))
+        return int(snapshot["seq"])
+
+    async def _last_seq(self) -> int:
+        session = await self._patiently(lambda: access_session(actor=self.actor, session_id=self.session_id))
+        return session.next_seq - 1
+
+    async def _patiently(self, read: Callable[[], T]) -> T:
+        """What `read` returns, however long the database is away; the client is told once that it is."""
+        told = False
+        while True:
+            try:
+                return await in_db_thread(read)
+            except DATABASE_FAULTS:
+                if not told:
+                    await self._send(frames.error_of(Unavailable()))
+                told = True
+                await asyncio.sleep(DATABASE_RETRY_SECONDS)
+
+    # Life
+
+    def _task(self, work: Callable[[], Any], role: str) -> asyncio.Task[None]:
+        return asyncio.create_task(work(), name=f"ws-{role}-{self.session_id}")
+
+    async def _end(self) -> None:
+        self._closed = True
+        if self._hold is not None:
+            self._hold.cancel()
+        if self._worker is not None:
+            await _cancelled(self._worker)
+        await self._stop_following()
+        await get_watch().discard(self)
+
+    def _note_refusal(self, rule: str) -> None:
+        log.warning("websocket.refused", rule=rule, actor=self.actor.name, session=str(self.session_id))
+
+    def _our_fault(self) -> str:
+        """Log the exception in hand; what to tell the client about it."""
+        error_id = str(uuid4())
+        log.exception("websocket.failed", error_id=error_id, session=str(self.session_id))
+        return f"Something went wrong on our side (error {error_id})."
+
+
+def _size(message: dict[str, Any]) -> int:
+    text = message.get("text")
+    return len(text) if text is not None else len(message.get("bytes") or b"")
+
+
+def _cancel_turn_of(actor: Actor, session_id: UUID, turn_id: UUID) -> Turn:
+    if access_turn(actor=actor, turn_id=turn_id).agent_session_id != session_id:
+        raise NotFound
+    return cancel_turn(actor, turn_id=turn_id)
+
+
+async def _cancelled(task: asyncio.Task[None]) -> None:
+    """Cancel `task` and wait until it has ended. Our own cancellation goes through."""
+    task.cancel()
+    await asyncio.wait([task])

@@ -1,0 +1,131 @@
+"""What a socket was opened with, and whether it still holds: a browser's login or an API key."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Collection
+from dataclasses import dataclass
+from importlib import import_module
+from typing import Any
+from uuid import UUID
+
+from django.conf import settings
+from django.contrib.auth import BACKEND_SESSION_KEY, HASH_SESSION_KEY, SESSION_KEY, load_backend
+from django.contrib.sessions.models import Session
+from django.db import connection
+from django.db.models import Q
+from django.utils.crypto import constant_time_compare
+
+from agents.access.actor import Actor, Scope
+from agents.access.keys import authenticate_key
+from agents.access.permissions import actor_of, scopes_of
+from agents.access.roles import ENTER_CONSOLE, USE_CHAT
+from agents.models import ApiKey, User
+from foundation.clock import now
+from foundation.errors import Unauthenticated
+
+
+@dataclass(frozen=True, slots=True)
+class Credential:
+    """Either `login` (the key of the browser's login session) or `key_id` is set."""
+
+    user_id: int
+    scopes: frozenset[Scope]
+    login: str | None = None
+    password_digest: bytes = b""
+    key_id: UUID | None = None
+
+
+def by_key(plain: str) -> tuple[Actor, Credential]:
+    """Who holds this API key. Raises `Unauthenticated`."""
+    actor = authenticate_key(plain)
+    if actor.user_id is None:
+        raise Unauthenticated(rule="key_without_user")
+    return actor, Credential(user_id=actor.user_id, scopes=actor.scopes, key_id=actor.key_id)
+
+
+def by_login(session_key: str) -> tuple[Actor, Credential]:
+    """Who is logged in with this session cookie. Raises `Unauthenticated`. Writes nothing, unlike Django's own."""
+    store = import_module(settings.SESSION_ENGINE).SessionStore(session_key)
+    user = _user_of(store.load())
+    actor = actor_of(user)
+    credential = Credential(
+        user_id=user.pk, scopes=actor.scopes, login=session_key, password_digest=_digest(user.password)
+    )
+    return actor, credential
+
+
+def lost(credentials: Collection[Credential]) -> set[Credential]:
+    """Those of `credentials` that were good once and are not now: logged out, revoked, expired, closed, fewer rights.
+
+    Three queries, however many there are.
+    """
+    users = _users({credential.user_id for credential in credentials})
+    logins = _live_logins({credential.login for credential in credentials if credential.login})
+    keys = _live_keys({credential.key_id for credential in credentials if credential.key_id})
+    return {
+        credential
+        for credential in credentials
+        if not _still_user(credential, users.get(credential.user_id))
+        or (credential.login is not None and credential.login not in logins)
+        or (credential.key_id is not None and credential.key_id not in keys)
+    }
+
+
+def _user_of(data: dict[str, Any]) -> User:
+    backend_path = str(data.get(BACKEND_SESSION_KEY))
+    if SESSION_KEY not in data or backend_path not in settings.AUTHENTICATION_BACKENDS:
+        raise Unauthenticated(rule="login")
+    user = load_backend(backend_path).get_user(User._meta.pk.to_python(data[SESSION_KEY]))
+    stored = data.get(HASH_SESSION_KEY, "")
+    if not isinstance(user, User) or not any(
+        constant_time_compare(stored, known)
+        for known in (user.get_session_auth_hash(), *user.get_session_auth_fallback_hash())
+    ):
+        raise Unauthenticated(rule="login")
+    return user
+
+
+def _digest(password: str) -> bytes:
+    return hashlib.sha256(password.encode()).digest()
+
+
+# What `User.has_perm` would answer, for many users at once.
+_RIGHTS = """
+SELECT u.id, u.password, ARRAY(
+         SELECT 'agents.' || p.codename
+           FROM auth_permission p JOIN django_content_type c ON c.id = p.content_type_id
+          WHERE c.app_label = 'agents' AND p.codename = ANY(%(asked)s)
+            AND (u.is_superuser
+                 OR EXISTS (SELECT 1 FROM agents_user_groups g
+                              JOIN auth_group_permissions gp ON gp.group_id = g.group_id
+                             WHERE g.user_id = u.id AND gp.permission_id = p.id)
+                 OR EXISTS (SELECT 1 FROM agents_user_user_permissions up
+                             WHERE up.user_id = u.id AND up.permission_id = p.id)))
+  FROM agents_user u
+ WHERE u.id = ANY(%(users)s) AND u.is_active
+"""
+_ASKED = [permission.partition(".")[2] for permission in (USE_CHAT, ENTER_CONSOLE)]
+
+
+def _users(ids: set[int]) -> dict[int, tuple[bytes, frozenset[Scope]]]:
+    with connection.cursor() as cursor:
+        cursor.execute(_RIGHTS, {"users": list(ids), "asked": _ASKED})
+        return {user_id: (_digest(password), scopes_of(held)) for user_id, password, held in cursor.fetchall()}
+
+
+def _still_user(credential: Credential, user: tuple[bytes, frozenset[Scope]] | None) -> bool:
+    if user is None:
+        return False
+    digest, scopes = user
+    return credential.scopes <= scopes and (credential.login is None or credential.password_digest == digest)
+
+
+def _live_logins(keys: set[str]) -> set[str]:
+    live = Session.objects.filter(session_key__in=keys, expire_date__gt=now())
+    return set(live.values_list("session_key", flat=True)) if keys else set()
+
+
+def _live_keys(ids: set[UUID]) -> set[UUID]:
+    live = ApiKey.objects.filter(Q(expires_at__isnull=True) | Q(expires_at__gt=now()), pk__in=ids, revoked_at=None)
+    return set(live.values_list("pk", flat=True)) if ids else set()

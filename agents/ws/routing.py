@@ -1,0 +1,15 @@
+"""The addresses of the websocket."""
+
+from __future__ import annotations
+
+from django.urls import URLPattern, path, re_path
+
+from agents.ws.auth import Authenticated
+from agents.ws.closing import CloseCode, Refuse
+from agents.ws.consumer import SessionSocket
+
+websocket_urlpatterns: list[URLPattern] = [
+    path("ws/sessions/<uuid:session_id>/", Authenticated(SessionSocket.as_asgi())),  # type: ignore[arg-type]
+    # Anything else: without this a wrong address would count as an error of ours.
+    re_path(r"", Refuse(CloseCode.UNKNOWN_SESSION)),  # type: ignore[arg-type]
+]

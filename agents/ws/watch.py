@@ -1,0 +1,85 @@
+"""The open sockets of this process: closes those whose login or key is lost, and all of them at shutdown."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Protocol
+
+import structlog
+from django.db import InterfaceError, OperationalError
+
+from agents.ws.closing import CloseCode
+from agents.ws.credentials import Credential, lost
+from foundation.db_threads import in_db_thread
+
+log = structlog.get_logger(__name__)
+
+# Revoked rights must be gone from open sockets within 5 s; one look costs three queries for the whole process.
+PERIOD_SECONDS = 2.0
+
+
+class Watched(Protocol):
+    """An open socket."""
+
+    credential: Credential
+
+    async def close(self, code: CloseCode) -> None: ...
+
+
+class Watch:
+    """Looks after the sockets that were added, for as long as there are any."""
+
+    def __init__(self, period_seconds: float = PERIOD_SECONDS) -> None:
+        self._period_seconds = period_seconds
+        self._sockets: dict[Credential, set[Watched]] = {}
+        self._task: asyncio.Task[None] | None = None
+
+    def add(self, socket: Watched) -> None:
+        self._sockets.setdefault(socket.credential, set()).add(socket)
+        if self._task is None:
+            self._task = asyncio.create_task(self._run(), name="ws-watch")
+
+    async def discard(self, socket: Watched) -> None:
+        sockets = self._sockets.get(socket.credential, set())
+        sockets.discard(socket)
+        if not sockets:
+            self._sockets.pop(socket.credential, None)
+        if not self._sockets and self._task is not None:
+            task, self._task = self._task, None
+            task.cancel()
+            await asyncio.wait([task])
+
+    async def close_all(self, code: CloseCode = CloseCode.RESTART) -> None:
+        """Close every open socket of the process, as at shutdown."""
+        for sockets in list(self._sockets.values()):
+            for socket in list(sockets):
+                await socket.close(code)
+
+    async def _run(self) -> None:
+        while True:
+            await asyncio.sleep(self._period_seconds)
+            try:
+                gone = await in_db_thread(lost, list(self._sockets))
+            except (OperationalError, InterfaceError):
+                # Without the database nothing can be read or written through a socket either.
+                continue
+            for credential in gone:
+                for socket in list(self._sockets.get(credential, ())):
+                    log.warning("websocket.revoked", user=credential.user_id, key=str(credential.key_id or ""))
+                    await socket.close(CloseCode.FORBIDDEN)
+
+
+_watch: Watch | None = None
+
+
+def get_watch() -> Watch:
+    """The watch of this process."""
+    global _watch  # noqa: PLW0603 - one per process is the point
+    if _watch is None:
+        _watch = Watch()
+    return _watch
+
+
+async def close_sockets(code: CloseCode = CloseCode.RESTART) -> None:
+    """Close every open socket of this process; clients come back by themselves. For the web process's stop hook."""
+    await get_watch().close_all(code)
