@@ -60,7 +60,6 @@ _OWNER = (
         "agents.view_apikey",
         "agents.add_user",
         "agents.change_user",
-        "agents.delete_user",
         "agents.view_user",
         "auth.add_group",
         "auth.change_group",

@@ -12,8 +12,8 @@ from agents.access.actor import Actor
 from agents.access.permissions import need_permission
 from agents.access.roles import PUBLISH_AGENT
 from agents.models import Agent, AgentDraft, Release
+from agents.releases.known import tool_names
 from agents.rules.limits import validate_configuration
-from agents.tools import tool_names
 from foundation.errors import InvalidInput, NotFound, PreconditionFailed
 
 log = structlog.get_logger(__name__)

@@ -26,7 +26,7 @@ USE_I18N = False
 STATIC_URL = "/static/"
 STATICFILES_DIRS = [path] if (path := ROOT / "static").is_dir() else []
 INSTALLED_APPS = [
-    "django.contrib.admin",
+    "bandstand.console_app.ConsoleConfig",  # django.contrib.admin, without its discovery
     "django.contrib.auth",
     "django.contrib.contenttypes",
     "django.contrib.sessions",

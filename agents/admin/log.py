@@ -1,0 +1,28 @@
+"""The log of events."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.contrib import admin
+from django.http import HttpRequest
+
+from agents.admin.filters import EventTypeFilter, age_by
+from agents.admin.readonly import ReadOnlyAdmin
+from agents.admin.transcripts import may_read
+from agents.models import Event
+
+
+@admin.register(Event)
+class EventAdmin(ReadOnlyAdmin):
+    query_budget = 7
+
+    list_display = ("id", "agent_session_id", "seq", "type", "turn_id", "epoch", "at")
+    list_filter = (EventTypeFilter, age_by("at"))
+    search_ids = ("agent_session_id",)
+    search_help_text = "The id of a session."
+
+    def get_fields(self, request: HttpRequest, obj: Any = None) -> list[str]:
+        """Events carry what was said."""
+        hidden = {"data"} if obj is None or not may_read(request.user, obj.agent_session.agent) else set()
+        return [field.name for field in Event._meta.fields if field.name not in hidden]

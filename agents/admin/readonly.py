@@ -1,0 +1,81 @@
+"""The base of every list and page over rows that the platform writes."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+from uuid import UUID
+
+from django.contrib import admin
+from django.core.paginator import Paginator
+from django.db.models import Q, QuerySet
+from django.http import HttpRequest
+from django.utils.functional import cached_property
+
+# Lists end here: people narrow them down by filters instead of leafing, and no query reads more than this.
+LONGEST_LIST = 1_000
+
+
+class BoundedPaginator(Paginator):  # type: ignore[type-arg]
+    """Counts no further than the list goes: an exact count of a large table takes seconds."""
+
+    @cached_property
+    def count(self) -> int:
+        rows = self.object_list
+        if isinstance(rows, QuerySet):
+            return rows.order_by()[:LONGEST_LIST].count()
+        return len(rows)
+
+
+class ReadOnlyAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # not generic at run time
+    """Lists newest first, pages without a form, and no way to add, change or delete."""
+
+    # Queries that one list of any length may take, the login's own included; held by tests/flows/test_console.py.
+    query_budget: ClassVar[int]
+    # Fields that the search box compares with an id, and those it compares with a whole word.
+    search_ids: ClassVar[tuple[str, ...]] = ("id",)
+    search_words: ClassVar[tuple[str, ...]] = ()
+
+    show_full_result_count = False
+    paginator = BoundedPaginator
+    list_per_page = 50
+    list_max_show_all = 0
+    ordering = ("-id",)
+    sortable_by = ()
+    actions = None
+
+    def has_add_permission(self, request: HttpRequest, obj: Any = None) -> bool:  # noqa: ARG002
+        return False
+
+    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:  # noqa: ARG002
+        return False
+
+    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:  # noqa: ARG002
+        return False
+
+    def get_search_fields(self, request: HttpRequest) -> tuple[str, ...]:  # noqa: ARG002
+        return (*self.search_ids, *self.search_words)
+
+    def get_search_results(
+        self,
+        request: HttpRequest,  # noqa: ARG002
+        queryset: QuerySet[Any],
+        search_term: str,
+    ) -> tuple[QuerySet[Any], bool]:
+        """Equality only: every search is one index probe."""
+        term = search_term.strip()
+        if not term:
+            return queryset, False
+        found = Q(pk__in=[])
+        if (wanted := _uuid(term)) is not None:
+            for field in self.search_ids:
+                found |= Q(**{field: wanted})
+        for field in self.search_words:
+            found |= Q(**{field: term})
+        return queryset.filter(found), False
+
+
+def _uuid(term: str) -> UUID | None:
+    try:
+        return UUID(term)
+    except ValueError:
+        return None

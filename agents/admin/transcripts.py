@@ -1,0 +1,19 @@
+"""Who reads what was said: the permission, and the agent's group where it has one."""
+
+from __future__ import annotations
+
+from django.contrib.auth.base_user import AbstractBaseUser
+from django.contrib.auth.models import AnonymousUser, Group
+
+from agents.access.roles import VIEW_TRANSCRIPT
+from agents.models import Agent, User
+
+HIDDEN = "Hidden: your roles do not let you read what was said here."
+
+
+def may_read(user: AbstractBaseUser | AnonymousUser, agent: Agent) -> bool:
+    """Whether `user` may read the transcripts of `agent`: it has no groups, or one of the user's."""
+    if not isinstance(user, User) or not user.has_perm(VIEW_TRANSCRIPT):
+        return False
+    allowed = set(agent.groups.values_list("pk", flat=True))
+    return not allowed or Group.objects.filter(pk__in=allowed, user=user).exists()

@@ -1,0 +1,34 @@
+"""The console's site: Django's admin, entered by a permission."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django import forms
+from django.contrib.admin import AdminSite
+from django.contrib.admin.forms import AdminAuthenticationForm
+from django.http import HttpRequest
+
+from agents.access.roles import ENTER_CONSOLE
+
+
+class ConsoleLoginForm(AdminAuthenticationForm):
+    """Lets in whom the site lets in, instead of asking for `is_staff`."""
+
+    def confirm_login_allowed(self, user: Any) -> None:
+        if not (user.is_active and user.has_perm(ENTER_CONSOLE)):
+            raise forms.ValidationError(
+                self.error_messages["invalid_login"],
+                code="invalid_login",
+                params={"username": self.username_field.verbose_name},
+            )
+
+
+class ConsoleSite(AdminSite):
+    site_title = site_header = "Bandstand"
+    index_title = "Console"
+    login_form = ConsoleLoginForm
+    enable_nav_sidebar = True
+
+    def has_permission(self, request: HttpRequest) -> bool:
+        return bool(request.user.is_active and request.user.has_perm(ENTER_CONSOLE))

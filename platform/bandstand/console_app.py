@@ -1,0 +1,19 @@
+"""The app that stands for `django.contrib.admin` in INSTALLED_APPS. Apart from its site: apps load before models."""
+
+from __future__ import annotations
+
+from importlib import import_module
+
+from django.contrib.admin.apps import SimpleAdminConfig
+
+# No discovery: the stock admin of django-q2 would let anybody with `add_schedule` run any function.
+_ROOMS = ("agents.admin",)
+
+
+class ConsoleConfig(SimpleAdminConfig):
+    default_site = "bandstand.console.ConsoleSite"
+
+    def ready(self) -> None:
+        super().ready()
+        for room in _ROOMS:
+            import_module(room)
