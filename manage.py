@@ -1,21 +1,13 @@
 #!/usr/bin/env python3
 """Bandstand's one entry point: `manage.py <command>`."""
 
-import os
 import sys
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parent
 # `platform/` is a plain folder on the path, never a package: an `__init__.py` there would shadow the stdlib module.
-sys.path.insert(0, str(ROOT / "platform"))
-
-
-def main() -> None:
-    os.environ.setdefault("DJANGO_SETTINGS_MODULE", "bandstand.settings")
-    from django.core.management import execute_from_command_line
-
-    execute_from_command_line(sys.argv)
-
+sys.path.insert(0, str(Path(__file__).resolve().parent / "platform"))
 
 if __name__ == "__main__":
-    main()
+    from bandstand.command_line import main
+
+    main(sys.argv)

@@ -8,11 +8,11 @@ from bandstand import databases
 from bandstand.config import ROOT
 from bandstand.embedded.errors import EmbeddedError
 
-CONFIG = configuration.load_or_exit()
+BANDSTAND = configuration.load_or_exit()
 
 # Keys. A predecessor is still believed, so that nobody is signed out by a rotation.
-SECRET_KEY = CONFIG.secret_key.get_secret_value()
-SECRET_KEY_FALLBACKS = [CONFIG.secret_key_previous.get_secret_value()] if CONFIG.secret_key_previous else []
+SECRET_KEY = BANDSTAND.secret_key.get_secret_value()
+SECRET_KEY_FALLBACKS = [BANDSTAND.secret_key_previous.get_secret_value()] if BANDSTAND.secret_key_previous else []
 
 # The application.
 DEBUG = False
@@ -24,6 +24,7 @@ TIME_ZONE = "UTC"
 LANGUAGE_CODE = "en"
 USE_I18N = False
 STATIC_URL = "/static/"
+WHITENOISE_USE_FINDERS = True  # served from where the packages have them; see `bandstand.web.static_files`
 STATICFILES_DIRS = [path] if (path := ROOT / "static").is_dir() else []
 INSTALLED_APPS = [
     "bandstand.console_app.ConsoleConfig",  # django.contrib.admin, without its discovery
@@ -68,7 +69,7 @@ TEMPLATES = [
 
 # The database.
 try:
-    DATABASES = databases.settings(CONFIG)
+    DATABASES = databases.settings(BANDSTAND)
 except EmbeddedError as error:
     raise SystemExit(f"bandstand: {error}") from None
 
@@ -86,19 +87,19 @@ LOGOUT_REDIRECT_URL = "/login/"
 
 # Browsers. TLS ends in a proxy in front of us; `bandstand.proxies` tells Django the scheme that the browser used.
 _LOOPBACK = ["localhost", "127.0.0.1", "[::1]"]
-_PUBLIC_HOST = urlsplit(CONFIG.public_url).hostname if CONFIG.public_url else None
+_PUBLIC_HOST = urlsplit(BANDSTAND.public_url).hostname if BANDSTAND.public_url else None
 ALLOWED_HOSTS = [
-    *(CONFIG.allowed_hosts or ([_PUBLIC_HOST] if _PUBLIC_HOST else [*_LOOPBACK, CONFIG.host])),
-    *(_LOOPBACK if _PUBLIC_HOST and not CONFIG.secure else []),
+    *(BANDSTAND.allowed_hosts or ([_PUBLIC_HOST] if _PUBLIC_HOST else [*_LOOPBACK, BANDSTAND.host])),
+    *(_LOOPBACK if _PUBLIC_HOST and not BANDSTAND.secure else []),
 ]
-CSRF_TRUSTED_ORIGINS = [*CONFIG.csrf_trusted_origins, *([CONFIG.public_url] if CONFIG.public_url else [])]
-SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = CONFIG.secure
+CSRF_TRUSTED_ORIGINS = [*BANDSTAND.csrf_trusted_origins, *([BANDSTAND.public_url] if BANDSTAND.public_url else [])]
+SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = BANDSTAND.secure
 # Cookies know no ports: two installations side by side on one machine would sign each other's people out.
-SESSION_COOKIE_NAME = "__Host-bandstand" if CONFIG.secure else f"bandstand_{CONFIG.port}"
+SESSION_COOKIE_NAME = "__Host-bandstand" if BANDSTAND.secure else f"bandstand_{BANDSTAND.port}"
 SESSION_COOKIE_AGE = 14 * 24 * 3600
 SESSION_COOKIE_HTTPONLY = True
 SESSION_COOKIE_SAMESITE = CSRF_COOKIE_SAMESITE = "Lax"
-SECURE_SSL_REDIRECT = CONFIG.base_url.startswith("https:")
+SECURE_SSL_REDIRECT = BANDSTAND.base_url.startswith("https:")
 SECURE_HSTS_SECONDS = 365 * 24 * 3600 if SECURE_SSL_REDIRECT else 0
 SECURE_HSTS_INCLUDE_SUBDOMAINS = SECURE_SSL_REDIRECT
 SECURE_CONTENT_TYPE_NOSNIFF = True

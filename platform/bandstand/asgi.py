@@ -1,0 +1,37 @@
+"""The web process's application, for any ASGI server."""
+
+import os
+from typing import TYPE_CHECKING, cast
+
+if TYPE_CHECKING:
+    from bandstand.web.asgi_types import Application
+
+os.environ.setdefault("DJANGO_SETTINGS_MODULE", "bandstand.settings")
+os.environ.setdefault("BANDSTAND_ROLE", "web")
+
+from django.core.asgi import get_asgi_application
+
+django = cast("Application", get_asgi_application())  # before anything that needs the app registry
+
+from channels.routing import ProtocolTypeRouter, URLRouter
+from django.conf import settings
+
+from agents import relay
+from agents.ws.routing import websocket_urlpatterns
+from bandstand.web.bodies import Bodies
+from bandstand.web.lifecycle import Lifespan, lifecycle
+from bandstand.web.proxies import Proxies
+from bandstand.web.requests import Requests
+from bandstand.web.static_files import StaticFiles
+
+
+async def _close_relay() -> None:
+    relay.close_hub()
+
+
+lifecycle.register("relay", stop=_close_relay)
+
+_routes: "Application" = ProtocolTypeRouter(
+    {"http": Bodies(StaticFiles(django)), "websocket": URLRouter(websocket_urlpatterns)}
+)
+application: "Application" = Lifespan(Proxies(Requests(_routes), settings.BANDSTAND.trusted_proxies))

@@ -1,0 +1,25 @@
+"""`manage.py runweb`: one web process."""
+
+from typing import Any
+
+from django.conf import settings
+from django.core.management.base import BaseCommand, CommandError
+
+
+class Command(BaseCommand):
+    help = "Serve the REST API, websockets, pages and the admin on HOST and PORT, until SIGTERM."
+    requires_system_checks = []  # the checks of a start are made by `prepare`
+
+    def handle(self, *_args: Any, **_options: Any) -> None:
+        # After the server module: it must be the first to touch Twisted.
+        from bandstand.asgi import application
+        from bandstand.web.lifecycle import lifecycle
+        from bandstand.web.listening import AddressError, given_socket, listening_socket
+        from bandstand.web.server import WebServer
+
+        config = settings.BANDSTAND
+        try:
+            listener = given_socket() or listening_socket(config.host, config.port)
+        except AddressError as error:
+            raise CommandError(str(error)) from None
+        WebServer(application, listener, lifecycle).run()

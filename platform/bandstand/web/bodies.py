@@ -1,0 +1,84 @@
+"""Bodies of requests are counted before anything reads them: Django would write a large one to disk first."""
+
+import json
+from typing import Any
+
+from bandstand.web.asgi_types import Application, Message, Receive, Scope, Send
+from foundation.request_ids import current_request_id
+
+MAX_BODY_BYTES = 1024 * 1024
+TITLE = "Request body too large"
+DETAIL = f"A request body may have at most {MAX_BODY_BYTES} bytes."
+
+
+class _TooLarge(Exception):
+    """The body went past the limit while the application read it."""
+
+
+class Bodies:
+    """Refuses bodies over `max_bytes` with 413, by their announced length or, without one, by counting."""
+
+    def __init__(self, app: Application, max_bytes: int = MAX_BODY_BYTES) -> None:
+        self.app = app
+        self.max_bytes = max_bytes
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self.app(scope, receive, send)
+        elif self._announced(scope) > self.max_bytes:
+            await _refuse(scope, send)
+        else:
+            await self._counted(scope, receive, send)
+
+    def _announced(self, scope: Scope) -> int:
+        for name, value in scope["headers"]:
+            if name == b"content-length":
+                return int(value) if value.isdigit() else 0
+        return 0
+
+    async def _counted(self, scope: Scope, receive: Receive, send: Send) -> None:
+        size, started, refused = 0, False, False
+
+        async def counting() -> Message:
+            nonlocal size, refused
+            message = await receive()
+            size += len(message.get("body", b""))
+            if size > self.max_bytes:
+                refused = True
+                raise _TooLarge
+            return message
+
+        async def noting(message: Message) -> None:
+            nonlocal started
+            if not refused:  # whatever the application makes of the broken body, the answer is ours
+                started = True
+                await send(message)
+
+        try:
+            await self.app(scope, counting, noting)
+        except _TooLarge:
+            refused = True
+        if refused and not started:
+            await _refuse(scope, send)
+
+
+async def _refuse(scope: Scope, send: Send) -> None:
+    problem: dict[str, Any]
+    if scope["path"].startswith("/v1/"):
+        error = {"message": DETAIL, "type": "invalid_request_error", "code": "too_large", "param": None}
+        content_type, problem = b"application/json", {"error": error}
+    else:
+        content_type = b"application/problem+json"
+        problem = {
+            "type": "about:blank",
+            "title": TITLE,
+            "status": 413,
+            "detail": DETAIL,
+            "instance": f"urn:uuid:{current_request_id()}",
+            "code": "too_large",
+            "errors": [],
+        }
+    body = json.dumps(problem).encode()
+    headers = [(b"content-type", content_type), (b"content-length", str(len(body)).encode())]
+    await send({"type": "http.response.start", "status": 413, "headers": headers})
+    await send({"type": "http.response.body", "body": body})

@@ -1,0 +1,64 @@
+"""Each request gets an id, and one line in the log when it is answered."""
+
+import time
+
+import structlog
+
+from bandstand.web.asgi_types import Application, Message, Receive, Scope, Send
+from foundation.ids import new_id
+from foundation.request_ids import bind_request_id, unbind_request_id
+
+log = structlog.get_logger("bandstand.requests")
+QUIET = frozenset({"/health", "/livez", "/ready", "/readyz"})
+
+
+class Requests:
+    """Names requests (`X-Request-Id` in every answer) and logs `http.answered`.
+
+    The id is always ours: one that a client chose could point at another's lines.
+    """
+
+    def __init__(self, app: Application) -> None:
+        self.app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] not in {"http", "websocket"}:
+            await self.app(scope, receive, send)
+            return
+        request_id = new_id()
+        token = bind_request_id(request_id)
+        answer = _Answer(send, (b"x-request-id", str(request_id).encode()))
+        began = time.perf_counter()
+        try:
+            with structlog.contextvars.bound_contextvars(request_id=str(request_id)):
+                await self.app(scope, receive, answer.send)
+                if scope["type"] == "http" and scope["path"] not in QUIET:
+                    _log(scope, answer.status, time.perf_counter() - began)
+        finally:
+            unbind_request_id(token)
+
+
+class _Answer:
+    def __init__(self, send: Send, header: tuple[bytes, bytes]) -> None:
+        self._send = send
+        self._header = header
+        self.status = 0
+
+    async def send(self, message: Message) -> None:
+        if message["type"] in {"http.response.start", "websocket.accept"}:
+            self.status = message.get("status", 101)
+            message = {**message, "headers": [*message.get("headers", []), self._header]}
+        await self._send(message)
+
+
+def _log(scope: Scope, status: int, seconds: float) -> None:
+    client = scope.get("client")
+    # The path only: a query string may carry what people search for.
+    log.info(
+        "http.answered",
+        method=scope["method"],
+        path=scope["path"],
+        status=status,
+        milliseconds=round(seconds * 1000, 1),
+        client=client[0] if client else None,
+    )

@@ -1,0 +1,47 @@
+"""Style sheets and scripts, straight from the packages that bring them: nothing has to be collected first."""
+
+import asyncio
+from typing import Any
+
+from whitenoise.middleware import WhiteNoiseMiddleware
+
+from bandstand.web.asgi_types import Application, Receive, Scope, Send
+
+
+class StaticFiles:
+    """Answers for STATIC_URL; everything else goes to `app`.
+
+    WhiteNoise knows the files and their headers. Its Django middleware is synchronous only and would push every
+    request through a thread, so it is asked from here.
+    """
+
+    def __init__(self, app: Application) -> None:
+        self.app = app
+        self.files = WhiteNoiseMiddleware()
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        known = scope["type"] == "http" and scope["path"].startswith(self.files.static_prefix)
+        file = self.files.files.get(scope["path"]) if known else None
+        if file is None:
+            await self.app(scope, receive, send)
+            return
+        status, headers, body = await asyncio.to_thread(_read, file, scope["method"], _environ(scope))
+        await send({"type": "http.response.start", "status": status, "headers": headers})
+        await send({"type": "http.response.body", "body": body})
+
+
+def _environ(scope: Scope) -> dict[str, str]:
+    return {
+        f"HTTP_{name.decode('latin1').upper().replace('-', '_')}": value.decode("latin1")
+        for name, value in scope["headers"]
+    }
+
+
+def _read(file: Any, method: str, environ: dict[str, str]) -> tuple[int, list[tuple[bytes, bytes]], bytes]:
+    response = file.get_response(method, environ)
+    headers = [(name.lower().encode("latin1"), value.encode("latin1")) for name, value in response.headers]
+    body = b""
+    if response.file is not None:
+        with response.file:
+            body = response.file.read()
+    return int(response.status), headers, body
