@@ -6,6 +6,8 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from uuid import UUID
 
+import psycopg
+
 from agents.journal import sql
 from agents.journal.connection import fetch
 
@@ -26,7 +28,9 @@ class Claim:
     remaining_seconds: float
 
 
-def claim(*, runner_id: UUID, limit: int, running_per_user: int, lease_seconds: int) -> list[Claim]:
+def claim(
+    *, runner_id: UUID, limit: int, running_per_user: int, lease_seconds: float, on: psycopg.Connection | None = None
+) -> list[Claim]:
     """Up to `limit` turns, each the first open one of its session, with a lease of `lease_seconds`.
 
     A user's running turns are counted without a lock: two runners that claim at the same moment may exceed
@@ -40,16 +44,19 @@ def claim(*, runner_id: UUID, limit: int, running_per_user: int, lease_seconds: 
             "running_per_user": running_per_user,
             "lease_seconds": lease_seconds,
         },
+        on=on,
     )
     return [Claim(*row[:7]) for row in rows]
 
 
-def renew(*, runner_id: UUID, turns: Collection[UUID], lease_seconds: int) -> dict[UUID, int]:
+def renew(
+    *, runner_id: UUID, turns: Collection[UUID], lease_seconds: float, on: psycopg.Connection | None = None
+) -> dict[UUID, int]:
     """Extend the leases of `turns`; the epochs of those that are still this runner's. The others are lost."""
-    rows = fetch(sql.RENEW, {"runner": runner_id, "turns": list(turns), "lease_seconds": lease_seconds})
+    rows = fetch(sql.RENEW, {"runner": runner_id, "turns": list(turns), "lease_seconds": lease_seconds}, on=on)
     return dict(rows)
 
 
-def cancelling(turns: Collection[UUID]) -> list[UUID]:
+def cancelling(turns: Collection[UUID], *, on: psycopg.Connection | None = None) -> list[UUID]:
     """Those of `turns` that somebody asked to stop."""
-    return [row[0] for row in fetch(sql.CANCELLING, {"turns": list(turns)})]
+    return [row[0] for row in fetch(sql.CANCELLING, {"turns": list(turns)}, on=on)]

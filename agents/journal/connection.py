@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from functools import wraps
 from typing import Any, ParamSpec, TypeVar
 
+import psycopg
 from django.db import OperationalError, connection
 from psycopg import errors
 
@@ -13,8 +14,10 @@ P = ParamSpec("P")
 T = TypeVar("T")
 
 
-def fetch(sql: str, params: Mapping[str, Any]) -> list[tuple[Any, ...]]:
-    """The rows of one statement; outside a transaction it commits by itself."""
+def fetch(sql: str, params: Mapping[str, Any], *, on: psycopg.Connection | None = None) -> list[tuple[Any, ...]]:
+    """The rows of one statement; outside a transaction it commits by itself. `on` is a connection of a listening thread."""
+    if on is not None:
+        return on.execute(sql.encode(), params).fetchall()
     with connection.cursor() as cursor:
         cursor.execute(sql, params)
         return cursor.fetchall()

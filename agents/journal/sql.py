@@ -69,6 +69,7 @@ FROM s
 # step of it. `ranked` offers each user's next turns, up to the running limit; the place of a turn counts what its user
 # already runs, which is what makes the order fair. Only the first open turn of a session can be claimed; a session or a
 # turn that somebody else is writing is skipped, not waited for. The intent of the first model call commits here too.
+# (With RECURSIVE every name here sees every other, so no part may be called like an alias that is locked.)
 CLAIM = f"""
 WITH RECURSIVE waiting(user_id) AS (
     (SELECT user_id FROM agents_turn WHERE status = 'queued' ORDER BY user_id LIMIT 1)
@@ -104,33 +105,33 @@ WITH RECURSIVE waiting(user_id) AS (
     ORDER BY r.priority, r.place, r.turn_id
     LIMIT %(limit)s
     FOR NO KEY UPDATE OF s, t SKIP LOCKED
-), t AS (
+), claimed AS (
     UPDATE agents_turn t
     SET status = 'running', epoch = t.epoch + 1, runner_id = %(runner)s, started_at = coalesce(t.started_at, now()),
         lease_expires_at = clock_timestamp() + %(lease_seconds)s * interval '1 second', available_at = NULL
     FROM picked p WHERE t.id = p.turn_id
     RETURNING t.id, t.agent_session_id, t.release_id, t.epoch, t.user_id, t.started_at, t.deadline_at
-), s AS (
+), owned AS (
     UPDATE agents_agentsession s
     SET active_turn_id = t.id, active_epoch = t.epoch, next_seq = s.next_seq + 1
-    FROM t WHERE s.id = t.agent_session_id
+    FROM claimed t WHERE s.id = t.agent_session_id
     RETURNING s.id, s.next_seq - 1 AS seq, t.id AS turn_id, t.release_id, t.epoch, t.user_id, t.started_at,
               t.deadline_at, s.agent_id
 ), step AS (
     INSERT INTO agents_step (turn_id, number, kind, status, epoch, name, call_id, idempotent, request, error_class,
                              input_tokens, output_tokens)
     SELECT s.turn_id, 1, 'model', 'intent', s.epoch, r.model_chain ->> 0, '', true, '{{}}', '', 0, 0
-    FROM s JOIN agents_release r ON r.id = s.release_id
+    FROM owned s JOIN agents_release r ON r.id = s.release_id
     WHERE s.epoch = 1
 ), e AS (
     INSERT INTO agents_event (agent_session_id, seq, turn_id, epoch, type, data)
     SELECT s.id, s.seq, s.turn_id, s.epoch, CASE WHEN s.epoch = 1 THEN 'turn.started' ELSE 'turn.restarted' END,
            jsonb_build_object('epoch', s.epoch, 'started_at', {MOMENT.format("s.started_at")})
-    FROM s
+    FROM owned s
 )
 SELECT s.turn_id, s.id, s.release_id, s.epoch, s.user_id, extract(epoch FROM now() - s.started_at)::float8,
        extract(epoch FROM s.deadline_at - now())::float8, pg_notify('{EVENTS_CHANNEL}', s.id || ' ' || s.seq)
-FROM s
+FROM owned s
 """
 
 # --- the fenced writes of a runner ------------------------------------------------------------------------------------
@@ -244,9 +245,18 @@ WITH RECURSIVE chain(id, parent_id, turn_id, depth) AS (
     JOIN agents_message a ON a.turn_id = c.turn_id AND a.author = 'agent'
     WHERE c.depth > 0 AND NOT EXISTS (SELECT FROM chain x WHERE x.id = a.id)
 )
-SELECT m.id, m.author, m.parts
+SELECT m.id, m.author, m.parts::text
 FROM (SELECT id, depth FROM chain UNION ALL SELECT id, depth FROM answers) x JOIN agents_message m ON m.id = x.id
 ORDER BY x.depth DESC
+"""
+
+RELEASE = """
+SELECT a.slug, r.number, r.model_chain::text, r.instructions, r.tools::text, r.limits::text, r.context_policy::text
+FROM agents_release r JOIN agents_agent a ON a.id = r.agent_id WHERE r.id = %(release)s
+"""
+STEPS = """
+SELECT number, kind, status, name, call_id, idempotent, request::text, result::text FROM agents_step
+WHERE turn_id = %(turn)s ORDER BY number
 """
 
 # --- the log ----------------------------------------------------------------------------------------------------------

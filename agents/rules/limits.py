@@ -11,11 +11,16 @@ from foundation.errors import InvalidInput
 
 @dataclass(frozen=True, slots=True)
 class TurnLimits:
-    """Bounds of one turn. Reaching one ends the turn as `failed` with `limit_reached`; time ends it as `expired`."""
+    """Bounds of one turn. Reaching one ends the turn as `failed` with `limit_reached`; time ends it as `expired`.
+
+    `steps` counts model calls; `output_tokens` is for all of them together, `call_output_tokens` is what one call asks
+    the provider for (None: the provider's own bound).
+    """
 
     steps: int = 12
     tool_calls: int = 24
     output_tokens: int = 32_000
+    call_output_tokens: int | None = None
     turn_seconds: int = 300
 
 
@@ -31,6 +36,7 @@ _LARGEST: dict[str, int] = {
     "steps": 100,
     "tool_calls": 500,
     "output_tokens": 1_000_000,
+    "call_output_tokens": 1_000_000,
     "turn_seconds": 3_600,
     "history_messages": 500,
     "history_characters": 4_000_000,

@@ -1,0 +1,98 @@
+"""Everything a turn needs to know before its first step, read in one go."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from uuid import UUID
+
+import orjson
+import psycopg
+
+from agents.journal import sql
+from agents.journal.claims import Claim
+from agents.journal.connection import fetch
+from agents.rules.limits import ContextPolicy, TurnLimits, read_context_policy, read_limits
+from agents.rules.parts import Part
+from agents.rules.states import StepKind, StepStatus
+from agents.rules.steps import StepRecord
+
+
+@dataclass(frozen=True, slots=True)
+class ReleaseConfiguration:
+    """A release as the engine uses it; immutable like its row."""
+
+    agent_slug: str
+    number: int
+    model_chain: tuple[str, ...]
+    instructions: str
+    tools: tuple[str, ...]
+    limits: TurnLimits
+    context_policy: ContextPolicy
+
+
+@dataclass(frozen=True, slots=True)
+class TurnContext:
+    """`history` is (author, parts), oldest first, and ends with the message `asked` that this turn answers."""
+
+    claim: Claim
+    release: ReleaseConfiguration
+    asked: UUID
+    history: Sequence[tuple[str, list[Part]]]
+    steps: Sequence[StepRecord]
+
+
+# Releases never change, so a process reads each once. Thousands would fit; nobody has as many.
+_releases: dict[UUID, ReleaseConfiguration] = {}
+
+
+def load_release(release_id: UUID, *, on: psycopg.Connection | None = None) -> ReleaseConfiguration:
+    """A release's configuration, from memory after its first turn in this process."""
+    if (known := _releases.get(release_id)) is None:
+        [row] = fetch(sql.RELEASE, {"release": release_id}, on=on)
+        slug, number, chain, instructions, tools, limits, policy = row
+        known = _releases[release_id] = ReleaseConfiguration(
+            agent_slug=slug,
+            number=number,
+            model_chain=tuple(orjson.loads(chain)),
+            instructions=instructions,
+            tools=tuple(orjson.loads(tools)),
+            limits=read_limits(orjson.loads(limits)),
+            context_policy=read_context_policy(orjson.loads(policy)),
+        )
+    return known
+
+
+def load_context(claim: Claim, *, on: psycopg.Connection | None = None) -> TurnContext:
+    """What `claim` is about: one statement for a new turn, one more for a turn that somebody has begun before."""
+    release = load_release(claim.release_id, on=on)
+    rows = fetch(sql.HISTORY, {"turn": claim.turn_id, "messages": release.context_policy.history_messages}, on=on)
+    return TurnContext(
+        claim=claim,
+        release=release,
+        asked=rows[-1][0],
+        history=[(author, orjson.loads(parts)) for _, author, parts in rows],
+        steps=_first_step(release) if claim.epoch == 1 else _journal(claim, on),
+    )
+
+
+def _first_step(release: ReleaseConfiguration) -> list[StepRecord]:
+    """The claim of a new turn has written this intent."""
+    return [StepRecord(1, StepKind.MODEL, StepStatus.INTENT, name=release.model_chain[0], idempotent=True)]
+
+
+def _journal(claim: Claim, on: psycopg.Connection | None) -> list[StepRecord]:
+    rows = fetch(sql.STEPS, {"turn": claim.turn_id}, on=on)
+    return [
+        StepRecord(
+            number,
+            StepKind(kind),
+            StepStatus(status),
+            name,
+            call_id,
+            idempotent,
+            orjson.loads(request),
+            orjson.loads(result) if result is not None else None,
+        )
+        for number, kind, status, name, call_id, idempotent, request, result in rows
+    ]

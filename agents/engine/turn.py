@@ -1,0 +1,412 @@
+"""The loop of one turn: ask the model, run the tools it calls, ask again, until it answers.
+
+Whatever happens inside, the turn leaves this module in one of three ways: it has ended (`finish`), it belongs to somebody
+else (`LostTurn`), or its runner gives it back because the database could not be reached or the process is about to stop.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Sequence
+from contextlib import aclosing
+from dataclasses import dataclass, replace
+from enum import Enum
+from typing import Any, Protocol
+from uuid import UUID
+
+from django.db import InterfaceError, OperationalError
+
+from agents.engine.context import TurnContext
+from agents.engine.pump import DeltaPump
+from agents.engine.writes import write
+from agents.journal.fenced import Ended, Ending, Intent, LostTurn, NewEvent, Settled, advance, append, finish
+from agents.llm.errors import ModelError
+from agents.llm.port import LLM, Finished, ModelRequest, TextDelta, ToolCall
+from agents.rules.conversation import ToolSpec, storable_text
+from agents.rules.history import build_request
+from agents.rules.parts import Part, text_part
+from agents.rules.states import StepKind, StepStatus, TurnStatus
+from agents.rules.steps import UNKNOWN_OUTCOME, StepRecord, open_model_call, open_tools, parts_of
+from agents.rules.wire import error_shape, retry_suggested
+from foundation.ids import new_id
+
+logger = logging.getLogger(__name__)
+
+
+# More than any language needs per token on average, so that only a runaway answer meets it.
+MAX_CHARACTERS_PER_TOKEN = 10
+
+
+class Stop(Enum):
+    """Why a running turn was cancelled from outside."""
+
+    ASKED = "asked"  # a person or a program stopped it
+    DRAIN = "drain"  # the runner is about to end
+    LOST = "lost"  # the lease is gone
+
+
+class LimitReached(Exception):
+    """The release's limits allow no further step."""
+
+
+class Models(Protocol):
+    def resolve(self, route: str) -> tuple[LLM, str]:
+        """The model behind a route of a release, and the name that it has there."""
+        ...
+
+
+class Outcome(Protocol):
+    content: str
+    is_error: bool
+
+
+class Tools(Protocol):
+    def specs(self, names: Sequence[str]) -> tuple[ToolSpec, ...]: ...
+
+    def is_idempotent(self, name: str) -> bool: ...
+
+    async def call(
+        self, name: str, arguments: str, *, session_id: UUID, turn_id: UUID, step: int, allowed: Sequence[str]
+    ) -> Outcome: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Services:
+    models: Models
+    tools: Tools
+
+
+@dataclass(frozen=True, slots=True)
+class _Reply:
+    text: str
+    unsent: str
+    tool_calls: tuple[ToolCall, ...]
+    input_tokens: int
+    output_tokens: int
+
+
+class TurnRun:
+    """One claim of one turn. `run` may be called once; `stop` asks it to end from the same event loop."""
+
+    def __init__(self, context: TurnContext, services: Services) -> None:
+        self.claim = context.claim
+        self._context = context
+        self._services = services
+        self._limits = context.release.limits
+        self._steps: list[StepRecord] = list(context.steps)
+        self._input_tokens = 0
+        self._output_tokens = 0
+        self._stop: Stop | None = None
+        self._task: asyncio.Task[Any] | None = None
+        # The open model call: what it said, and what of that the log does not have yet.
+        self._said: list[str] = []
+        self._said_characters = 0
+        self._pump: DeltaPump | None = None
+        # Tool calls whose intent this claim wrote itself: only those are known not to have run.
+        self._fresh: set[int] = set()
+        self._settling = asyncio.Lock()
+
+    def stop(self, why: Stop) -> None:
+        """Cancel the work at its next wait; a stop that was asked for wins over a drain."""
+        if self._stop is None and self._task is not None:
+            self._stop = why
+            self._task.cancel()
+
+    async def run(self) -> Ended | None:
+        """Work until the turn has ended; None when it was given up for `Stop.DRAIN`.
+
+        Raises `LostTurn`, and database errors: both mean that the caller must not write for this claim any more.
+        """
+        self._task = asyncio.current_task()
+        seconds = min(self._limits.turn_seconds - self.claim.age_seconds, self.claim.remaining_seconds)
+        deadline = asyncio.timeout(max(0.0, seconds))
+        try:
+            async with deadline:
+                return await self._work()
+        except (LostTurn, OperationalError, InterfaceError):
+            raise
+        except asyncio.CancelledError:
+            return await self._stopped()
+        except ModelError as error:
+            return await self._end_early(TurnStatus.FAILED, error.error_class, error.detail)
+        except LimitReached as error:
+            return await self._end_early(TurnStatus.FAILED, "limit_reached", str(error))
+        except Exception as error:
+            if not deadline.expired():
+                logger.exception("turn_failed", extra={"turn": str(self.claim.turn_id), "error": type(error).__name__})
+                return await self._end_early(TurnStatus.FAILED, "unknown", "Something went wrong on our side.")
+            return await self._end_early(TurnStatus.EXPIRED, "deadline", "The turn took longer than it may.")
+
+    async def _work(self) -> Ended:
+        while True:
+            if tools := open_tools(self._steps):
+                await self._run_tools(tools)
+                continue
+            step = open_model_call(self._steps)
+            if step is None:
+                step = await self._begin_model_call()
+            reply = await self._ask(step)
+            if not reply.tool_calls:
+                return await self._answer(step, reply)
+            await self._call_tools(step, reply)
+
+    # --- the model ---
+
+    async def _ask(self, step: StepRecord) -> _Reply:
+        release = self._context.release
+        llm, model = self._services.models.resolve(step.name)
+        request = ModelRequest(
+            model=model,
+            messages=build_request(
+                instructions=release.instructions,
+                history=self._context.history,
+                work=parts_of(self._steps),
+                policy=release.context_policy,
+            ),
+            tools=self._services.tools.specs(release.tools),
+            max_output_tokens=self._limits.call_output_tokens,
+        )
+        finished: Finished | None = None
+        self._said, self._said_characters = [], 0
+        self._pump = pump = DeltaPump(self._flush, self._flush_failed)
+        async with aclosing(llm.stream(request)) as events:
+            async for event in events:
+                if isinstance(event, TextDelta):
+                    text = storable_text(event.text)
+                    self._said.append(text)
+                    pump.feed(text)
+                    self._check_length(len(text))
+                else:
+                    finished = event
+        assert finished is not None, "the port promises one Finished"
+        unsent = await pump.close()
+        self._pump = None
+        usage = finished.usage
+        return _Reply(
+            text="".join(self._said),
+            unsent=unsent,
+            tool_calls=finished.tool_calls,
+            input_tokens=usage.input_tokens if usage else 0,
+            output_tokens=usage.output_tokens if usage else 0,
+        )
+
+    def _check_length(self, characters: int) -> None:
+        """A provider that ignores every bound is stopped while it talks, not after."""
+        self._said_characters += characters
+        if self._said_characters > MAX_CHARACTERS_PER_TOKEN * (self._limits.output_tokens - self._output_tokens):
+            raise LimitReached(f"The turn used its {self._limits.output_tokens} output tokens.")
+
+    async def _flush(self, text: str) -> None:
+        await write(append, self.claim, [NewEvent("message.delta", {"text": text})])
+
+    def _flush_failed(self) -> None:
+        if self._task is not None:
+            self._task.cancel()
+
+    def _count(self, reply: _Reply) -> None:
+        self._input_tokens += reply.input_tokens
+        self._output_tokens += reply.output_tokens
+
+    def _settled_call(self, step: StepRecord, reply: _Reply) -> Settled:
+        result = {
+            "text": reply.text,
+            "tool_calls": [
+                {"id": call.id, "name": call.name, "arguments": storable_text(call.arguments)}
+                for call in reply.tool_calls
+            ],
+        }
+        self._replace(step, StepStatus.DONE, result)
+        return Settled(
+            step.number,
+            StepStatus.DONE,
+            result,
+            input_tokens=reply.input_tokens,
+            output_tokens=reply.output_tokens,
+        )
+
+    async def _answer(self, step: StepRecord, reply: _Reply) -> Ended:
+        self._count(reply)
+        settled = self._settled_call(step, reply)
+        ending = Ending(
+            status=TurnStatus.COMPLETED,
+            asked=self._context.asked,
+            message_id=new_id(),
+            # An empty answer is an answer too: the turn ends with exactly one.
+            parts=parts_of(self._steps) or [text_part("")],
+            data={"usage": {"input_tokens": self._input_tokens, "output_tokens": self._output_tokens}},
+            input_tokens=self._input_tokens,
+            output_tokens=self._output_tokens,
+        )
+        self._said = []
+        return await write(finish, self.claim, ending, settled=[settled], events=_delta(reply.unsent))
+
+    async def _begin_model_call(self) -> StepRecord:
+        step = self._next_model_call()
+        self._steps.append(step)
+        await write(advance, self.claim, intents=[_intent(step)])
+        return step
+
+    def _next_model_call(self) -> StepRecord:
+        number = len(self._steps) + 1
+        if sum(step.kind is StepKind.MODEL for step in self._steps) >= self._limits.steps:
+            raise LimitReached(f"The turn used its {self._limits.steps} model calls.")
+        if self._output_tokens >= self._limits.output_tokens:
+            raise LimitReached(f"The turn used its {self._limits.output_tokens} output tokens.")
+        return StepRecord(number, StepKind.MODEL, StepStatus.INTENT, self._context.release.model_chain[0])
+
+    # --- the tools ---
+
+    async def _call_tools(self, step: StepRecord, reply: _Reply) -> None:
+        """Commit what the model said and the intents of its calls, before any of them runs."""
+        self._count(reply)
+        settled = self._settled_call(step, reply)
+        used = sum(step.kind is StepKind.TOOL for step in self._steps)
+        if used + len(reply.tool_calls) > self._limits.tool_calls:
+            await write(advance, self.claim, settled=[settled], events=_delta(reply.unsent))
+            self._said = []
+            raise LimitReached(f"The turn used its {self._limits.tool_calls} tool calls.")
+        calls = [
+            StepRecord(
+                len(self._steps) + offset,
+                StepKind.TOOL,
+                StepStatus.INTENT,
+                name=storable_text(call.name),
+                call_id=storable_text(call.id),
+                idempotent=self._services.tools.is_idempotent(call.name),
+                request=storable_text(call.arguments),
+            )
+            for offset, call in enumerate(reply.tool_calls, start=1)
+        ]
+        await write(
+            advance,
+            self.claim,
+            settled=[settled],
+            intents=[_intent(call) for call in calls],
+            events=[
+                *_delta(reply.unsent),
+                *(_tool_event("tool.started", call, arguments=call.request) for call in calls),
+            ],
+        )
+        self._said = []
+        self._steps.extend(calls)
+        self._fresh = {call.number for call in calls}
+
+    async def _run_tools(self, calls: list[StepRecord]) -> None:
+        """Run the open calls side by side. A tool that fails leaves the others alone; a write that fails ends them all."""
+        try:
+            async with asyncio.TaskGroup() as group:
+                for call in calls:
+                    group.create_task(self._run_tool(call), name=f"tool {call.name}")
+        except BaseExceptionGroup as failures:
+            # They all tell of the same lost turn or lost database; whoever called wants that error itself.
+            raise failures.exceptions[0] from None
+
+    async def _run_tool(self, call: StepRecord) -> None:
+        if call.number not in self._fresh and not call.idempotent:
+            # The intent is of an earlier epoch: it may have run. Say so rather than run it again.
+            await self._settle_tool(call, StepStatus.UNKNOWN, UNKNOWN_OUTCOME, is_error=True)
+            return
+        outcome = await self._services.tools.call(
+            call.name,
+            call.request,
+            session_id=self.claim.session_id,
+            turn_id=self.claim.turn_id,
+            step=call.number,
+            allowed=self._context.release.tools,
+        )
+        status = StepStatus.FAILED if outcome.is_error else StepStatus.DONE
+        await self._settle_tool(call, status, storable_text(outcome.content), is_error=outcome.is_error)
+
+    async def _settle_tool(self, call: StepRecord, status: StepStatus, content: str, *, is_error: bool) -> None:
+        result = {"content": content, "is_error": is_error}
+        settled = [Settled(call.number, status, result, error_class="tool_error" if is_error else "")]
+        extra = {"outcome": "unknown"} if status is StepStatus.UNKNOWN else {}
+        events = [_tool_event("tool.failed" if is_error else "tool.finished", call, content=content, **extra)]
+        # One after the other: the commit of the last result brings the next intent, and no result may come behind it.
+        async with self._settling:
+            self._replace(call, status, result)
+            following = None if open_tools(self._steps) else self._following_model_call()
+            if following is not None:
+                self._steps.append(following)
+            intents = [_intent(following)] if following is not None else []
+            await write(advance, self.claim, settled=settled, intents=intents, events=events)
+
+    def _following_model_call(self) -> StepRecord | None:
+        try:
+            return self._next_model_call()
+        except LimitReached:
+            return None  # said again, and louder, when the loop asks for it
+
+    # --- ends that are no answer ---
+
+    async def _stopped(self) -> Ended | None:
+        if self._task is not None:
+            self._task.uncancel()
+        if self._stop is None and self._pump is not None:
+            await self._pump.close()  # raises what the flush has raised
+        if self._stop is Stop.ASKED:
+            return await self._end_early(TurnStatus.CANCELLED, "", "")
+        if self._stop is Stop.DRAIN:
+            return None
+        if self._stop is Stop.LOST:
+            raise LostTurn
+        raise asyncio.CancelledError
+
+    async def _end_early(self, status: TurnStatus, error_class: str, detail: str) -> Ended:
+        """End without an answer. What was shown stays, marked as partial."""
+        unsent = await self._close_pump()
+        parts = self._shown()
+        error_id = new_id() if error_class else None
+        if error_id is not None:
+            logger.warning(
+                "turn_ended_early",
+                extra={"turn": str(self.claim.turn_id), "error_class": error_class, "error_id": str(error_id)},
+            )
+        error = error_shape(
+            error_class=error_class, detail=detail, error_id=error_id, retry_suggested=retry_suggested(error_class)
+        )
+        ending = Ending(
+            status=status,
+            asked=self._context.asked,
+            message_id=new_id(),
+            parts=parts,
+            partial=True,
+            data={"error": error} if error_class else {},
+            error_class=error_class,
+            error_detail=detail,
+            error_id=error_id,
+            input_tokens=self._input_tokens,
+            output_tokens=self._output_tokens,
+        )
+        settled = [_abandoned(step, error_class or "cancelled") for step in self._steps if step.open]
+        return await write(finish, self.claim, ending, settled=settled, events=_delta(unsent))
+
+    async def _close_pump(self) -> str:
+        pump, self._pump = self._pump, None
+        return await pump.close() if pump is not None else ""
+
+    def _shown(self) -> list[Part]:
+        said = "".join(self._said)
+        return [*parts_of(self._steps), *([text_part(said)] if said else [])]
+
+    def _replace(self, step: StepRecord, status: StepStatus, result: Any) -> None:
+        self._steps[step.number - 1] = replace(step, status=status, result=result)
+
+
+def _abandoned(step: StepRecord, error_class: str) -> Settled:
+    """A call that nobody waits for any more. Whether a tool took effect is unknown, unless it may run twice anyway."""
+    unknown = step.kind is StepKind.TOOL and not step.idempotent
+    return Settled(step.number, StepStatus.UNKNOWN if unknown else StepStatus.FAILED, None, error_class=error_class)
+
+
+def _intent(step: StepRecord) -> Intent:
+    return Intent(step.number, step.kind, step.name, step.call_id, step.idempotent, step.request)
+
+
+def _delta(text: str) -> list[NewEvent]:
+    return [NewEvent("message.delta", {"text": text})] if text else []
+
+
+def _tool_event(event_type: str, call: StepRecord, **data: Any) -> NewEvent:
+    return NewEvent(event_type, {"step": call.number, "call_id": call.call_id, "name": call.name, **data})

@@ -1,0 +1,130 @@
+"""From stored messages to the request of a model: flatten, cut, repair.
+
+The repair is pure, ordered and idempotent, and it never touches the stored log: whatever a crash or a stop left behind, the
+request that comes out is one that providers accept.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from agents.rules.conversation import ChatMessage, ToolCall
+from agents.rules.limits import ContextPolicy
+from agents.rules.parts import Part
+
+INTERRUPTED = "This call was interrupted and has no result."
+
+_ROLES = {"user": "user", "agent": "assistant", "human": "assistant", "system": "system"}
+
+
+def build_request(
+    *, instructions: str, history: Iterable[tuple[str, Sequence[Part]]], work: Sequence[Part], policy: ContextPolicy
+) -> tuple[ChatMessage, ...]:
+    """The messages of a request: `history` as (author, parts) with the question last, `work` what this turn did since."""
+    messages = [message for author, parts in history for message in flatten(author, parts)]
+    kept = _newest(messages, policy.history_characters)
+    system = [ChatMessage(role="system", text=instructions)] if instructions else []
+    return repair([*system, *kept, *flatten("agent", work)])
+
+
+def flatten(author: str, parts: Sequence[Mapping[str, Any]]) -> list[ChatMessage]:
+    """One stored message as the messages that a model knows: calls and their results are messages of their own."""
+    if author != "agent":
+        text = "".join(part["text"] for part in parts if part["type"] == "text")
+        return [ChatMessage(role=_ROLES[author], text=text)]  # type: ignore[arg-type]
+    out: list[ChatMessage] = []
+    text, calls = "", []
+    for part in parts:
+        if part["type"] == "tool_result":
+            if text or calls:
+                out.append(ChatMessage(role="assistant", text=text, tool_calls=tuple(calls)))
+                text, calls = "", []
+            out.append(ChatMessage(role="tool", text=part["content"], tool_call_id=part["call_id"]))
+        elif part["type"] == "tool_call":
+            calls.append(ToolCall(id=part["id"], name=part["name"], arguments=part["arguments"]))
+        else:
+            if calls:
+                out.append(ChatMessage(role="assistant", text=text, tool_calls=tuple(calls)))
+                text, calls = "", []
+            text += part["text"]
+    if text or calls:
+        out.append(ChatMessage(role="assistant", text=text, tool_calls=tuple(calls)))
+    return out
+
+
+def _newest(messages: Sequence[ChatMessage], characters: int) -> list[ChatMessage]:
+    """The newest messages that fit, and the last one in any case."""
+    kept: list[ChatMessage] = []
+    for message in reversed(messages):
+        characters -= len(message.text) + sum(len(call.arguments) for call in message.tool_calls)
+        if kept and characters < 0:
+            break
+        kept.append(message)
+    return kept[::-1]
+
+
+def repair(messages: Iterable[ChatMessage]) -> tuple[ChatMessage, ...]:
+    """`messages` such that every call has exactly one result right behind it, and every result a call before it.
+
+    Dangling calls get an error result, orphan and second results are dropped, broken arguments become an empty object,
+    empty answers are dropped, and what stands before the first question goes.
+    """
+    return _answer_calls(_begin_with_a_question(_drop_empty(_mend_arguments(list(messages)))))
+
+
+def _mend_arguments(messages: list[ChatMessage]) -> list[ChatMessage]:
+    return [
+        ChatMessage(message.role, message.text, tuple(map(_mended, message.tool_calls)), message.tool_call_id)
+        if message.tool_calls
+        else message
+        for message in messages
+    ]
+
+
+def _mended(call: ToolCall) -> ToolCall:
+    try:
+        sound = isinstance(json.loads(call.arguments), dict)
+    except (ValueError, RecursionError):
+        sound = False
+    return call if sound else ToolCall(call.id, call.name, "{}")
+
+
+def _drop_empty(messages: list[ChatMessage]) -> list[ChatMessage]:
+    return [m for m in messages if m.role != "assistant" or m.text or m.tool_calls]
+
+
+def _begin_with_a_question(messages: list[ChatMessage]) -> list[ChatMessage]:
+    system = [m for m in messages if m.role == "system"]
+    rest = [m for m in messages if m.role != "system"]
+    first = next((index for index, m in enumerate(rest) if m.role == "user"), 0)
+    return [*system, *rest[first:]]
+
+
+def _answer_calls(messages: list[ChatMessage]) -> tuple[ChatMessage, ...]:
+    out: list[ChatMessage] = []
+    for index, message in enumerate(messages):
+        if message.role == "tool":
+            continue
+        calls = tuple({call.id: call for call in reversed(message.tool_calls)}.values())[::-1]
+        if not calls:
+            out.append(message)
+            continue
+        out.append(ChatMessage(message.role, message.text, calls))
+        results = _results_after(messages, index)
+        out.extend(
+            ChatMessage(role="tool", text=results.get(call.id, INTERRUPTED), tool_call_id=call.id) for call in calls
+        )
+    return tuple(out)
+
+
+def _results_after(messages: list[ChatMessage], index: int) -> dict[str, str]:
+    """The first result of each call, up to the next message with calls: an id may come again later."""
+    results: dict[str, str] = {}
+    for message in messages[index + 1 :]:
+        if message.tool_calls:
+            break
+        if message.role == "tool" and message.tool_call_id is not None:
+            results.setdefault(message.tool_call_id, message.text)
+    return results

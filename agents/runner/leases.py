@@ -1,0 +1,98 @@
+"""Keep what this runner owns: renew leases, notice lost ones, report the runner's heartbeat, reap.
+
+These are threads, not tasks: a busy event loop must not cost a lease.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable, Collection
+from uuid import UUID
+
+from django.db import InterfaceError, OperationalError, close_old_connections, connection
+from django.db.models.functions import Now
+
+from agents.journal import claims
+from agents.models import Runner
+from agents.runner.reaper import reap
+
+logger = logging.getLogger(__name__)
+
+REAP_SECONDS = 1.0
+
+
+class Periodic(threading.Thread):
+    """Calls `work` every `interval_seconds` with a database connection of its own, and outlives every failure of it."""
+
+    def __init__(self, *, name: str, interval_seconds: float, work: Callable[[], object]) -> None:
+        super().__init__(name=name, daemon=True)
+        self._interval_seconds = interval_seconds
+        self._work = work
+        self._ended = threading.Event()
+
+    def stop(self, timeout_seconds: float = 5.0) -> None:
+        self._ended.set()
+        self.join(timeout_seconds)
+
+    def run(self) -> None:
+        while not self._ended.wait(self._interval_seconds):
+            try:
+                self._work()
+            except (OperationalError, InterfaceError) as error:
+                logger.warning("periodic_work_lost_database", extra={"thread": self.name, "error": str(error)[:200]})
+                connection.close()
+            except Exception:
+                logger.exception("periodic_work_failed", extra={"thread": self.name})
+                close_old_connections()
+        connection.close()
+
+
+class LeaseKeeper:
+    """Renews the leases of the turns that `held` names, and says through `lost` which are not ours any more."""
+
+    def __init__(
+        self,
+        *,
+        runner_id: UUID,
+        lease_seconds: float,
+        heartbeat_seconds: float,
+        held: Callable[[], dict[UUID, int]],
+        lost: Callable[[Collection[UUID]], object],
+    ) -> None:
+        self._runner_id = runner_id
+        self._lease_seconds = lease_seconds
+        self._held = held
+        self._lost = lost
+        self._renewed_at = time.monotonic()
+        # The renewal must not wait for the reaper, nor the reaper for a slow renewal.
+        self._threads = [
+            Periodic(name="leases", interval_seconds=heartbeat_seconds, work=self._renew),
+            Periodic(name="watch", interval_seconds=REAP_SECONDS, work=self._watch),
+            Periodic(name="reaper", interval_seconds=REAP_SECONDS, work=reap),
+        ]
+
+    def start(self) -> None:
+        for thread in self._threads:
+            thread.start()
+
+    def stop(self) -> None:
+        for thread in self._threads:
+            thread.stop()
+
+    def _renew(self) -> None:
+        held = self._held()
+        before = time.monotonic()
+        ours = claims.renew(runner_id=self._runner_id, turns=held, lease_seconds=self._lease_seconds)
+        self._renewed_at = before
+        if gone := [turn for turn, epoch in held.items() if ours.get(turn) != epoch]:
+            # A turn that ended in this very moment looks the same; the caller knows it does not hold it any more.
+            self._lost(gone)
+        Runner.objects.filter(pk=self._runner_id).update(heartbeat_at=Now(), running=len(held))
+
+    def _watch(self) -> None:
+        """By our own clock: when no renewal came through for a whole lease, somebody else may own everything."""
+        if time.monotonic() - self._renewed_at > self._lease_seconds and (held := self._held()):
+            logger.error("leases_expired", extra={"turns": len(held)})
+            self._lost(list(held))

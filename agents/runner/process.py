@@ -1,0 +1,214 @@
+"""A runner: claims turns when it hears of them, runs them side by side, and leaves nothing behind when it goes."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import socket
+from collections.abc import Collection
+from dataclasses import dataclass
+from uuid import UUID
+
+import psycopg
+from django.db import InterfaceError, OperationalError
+
+from agents.engine.context import TurnContext, load_context
+from agents.engine.turn import Services, Stop, TurnRun
+from agents.journal import claims, sql
+from agents.journal.direct import connect_directly
+from agents.journal.fenced import LostTurn
+from agents.models import Runner as RunnerRow
+from agents.runner.leases import LeaseKeeper
+from agents.runner.reaper import give_back
+from foundation.db_threads import in_db_thread
+from foundation.ids import new_id
+from foundation.listening import ListeningThread, Wake
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class RunnerSettings:
+    concurrency: int
+    running_per_user: int
+    lease_seconds: float
+    heartbeat_seconds: float
+    drain_seconds: float
+
+
+class Runner:
+    """One per process. `serve` works until `drain` was called and everything has ended or was given back."""
+
+    def __init__(self, settings: RunnerSettings, services: Services) -> None:
+        self.id = new_id()
+        self._settings = settings
+        self._services = services
+        self._loop = asyncio.get_running_loop()
+        # Written by the claiming thread before the event loop hears of a turn, so that its lease is kept from then on.
+        self._held: dict[UUID, int] = {}
+        self._runs: dict[UUID, TurnRun] = {}
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._draining = asyncio.Event()
+        self._claimer = ListeningThread(
+            name="claimer", channels=[sql.TURNS_CHANNEL], connect=connect_directly, work=self._look
+        )
+        self._keeper = LeaseKeeper(
+            runner_id=self.id,
+            lease_seconds=settings.lease_seconds,
+            heartbeat_seconds=settings.heartbeat_seconds,
+            held=lambda: dict(self._held),
+            lost=self._lost,
+        )
+
+    async def serve(self) -> None:
+        """Register, work, drain."""
+        await in_db_thread(
+            RunnerRow.objects.create,
+            id=self.id,
+            host=socket.gethostname(),
+            pid=os.getpid(),
+            capacity=self._settings.concurrency,
+        )
+        self._keeper.start()
+        self._claimer.start()
+        logger.info("runner_started", extra={"runner": str(self.id), "capacity": self._settings.concurrency})
+        await self._draining.wait()
+        await self._drain()
+        self._keeper.stop()
+        logger.info("runner_stopped", extra={"runner": str(self.id)})
+
+    def drain(self) -> None:
+        """Claim nothing more; finish or give back what runs. A second call gives back at once."""
+        if self._draining.is_set():
+            self._stop_all(Stop.DRAIN)
+        self._draining.set()
+
+    async def _drain(self) -> None:
+        await asyncio.to_thread(self._claimer.stop)
+        await self._report(RunnerRow.Status.DRAINING)
+        # Some of the time is for giving back and for the last commits.
+        patience = max(0.0, self._settings.drain_seconds - 3)
+        if self._tasks:
+            await asyncio.wait(self._tasks, timeout=patience)
+        self._stop_all(Stop.DRAIN)
+        if self._tasks:
+            await asyncio.wait(self._tasks, timeout=3)
+        await self._report(RunnerRow.Status.STOPPED)
+
+    async def _report(self, status: RunnerRow.Status) -> None:
+        try:
+            await in_db_thread(RunnerRow.objects.filter(pk=self.id).update, status=status)
+        except (OperationalError, InterfaceError):
+            logger.warning("runner_status_not_stored", extra={"status": status})
+
+    def _stop_all(self, why: Stop) -> None:
+        for run in list(self._runs.values()):
+            run.stop(why)
+
+    # --- the claiming thread ---
+
+    def _look(self, connection: psycopg.Connection, wake: Wake) -> None:
+        asked = [UUID(payload[5:]) for _, payload in wake.payloads if payload.startswith("stop ")]
+        if wake.polled and self._held:
+            asked += claims.cancelling(list(self._held), on=connection)
+        if asked:
+            self._loop.call_soon_threadsafe(self._stop_asked, asked)
+        free = self._settings.concurrency - len(self._held)
+        if free <= 0 or self._draining.is_set():
+            return
+        won = claims.claim(
+            runner_id=self.id,
+            limit=free,
+            running_per_user=self._settings.running_per_user,
+            lease_seconds=self._settings.lease_seconds,
+            on=connection,
+        )
+        self._held.update({claim.turn_id: claim.epoch for claim in won})
+        for number, claim in enumerate(won):
+            try:
+                context = load_context(claim, on=connection)
+            except psycopg.Error:
+                for lost in won[number:]:
+                    self._loop.call_soon_threadsafe(self._begin_giving_back, lost)
+                raise
+            self._loop.call_soon_threadsafe(self._begin, context)
+
+    # --- the event loop ---
+
+    def _begin(self, context: TurnContext) -> None:
+        run = TurnRun(context, self._services)
+        self._runs[run.claim.turn_id] = run
+        self._keep(self._work(run), f"turn {run.claim.turn_id}")
+
+    def _begin_giving_back(self, claim: claims.Claim) -> None:
+        self._keep(self._give_up(claim), f"give back {claim.turn_id}")
+
+    def _keep(self, work: object, name: str) -> None:
+        task = self._loop.create_task(work, name=name)  # type: ignore[arg-type]
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _work(self, run: TurnRun) -> None:
+        claim = run.claim
+        look_again = True
+        try:
+            ended = await run.run()
+            if ended is None:
+                await self._return(claim, fruitless=False)
+            else:
+                look_again = ended.open_turns > 0 or len(self._held) >= self._settings.concurrency
+        except LostTurn:
+            logger.warning("turn_lost", extra={"turn": str(claim.turn_id), "epoch": claim.epoch})
+        except (OperationalError, InterfaceError) as error:
+            # Whether the last statement was committed is unknown, so this epoch may not write again: a new one begins.
+            logger.warning("turn_lost_database", extra={"turn": str(claim.turn_id), "error": str(error)[:200]})
+            await self._return(claim, fruitless=True)
+        finally:
+            self._runs.pop(claim.turn_id, None)
+            self._forget(claim)
+            if look_again:
+                self._claimer.nudge()
+
+    async def _give_up(self, claim: claims.Claim) -> None:
+        try:
+            await self._return(claim, fruitless=True)
+        finally:
+            self._forget(claim)
+
+    def _forget(self, claim: claims.Claim) -> None:
+        # By epoch: the same turn may have been claimed again by this very runner.
+        if self._held.get(claim.turn_id) == claim.epoch:
+            del self._held[claim.turn_id]
+
+    async def _return(self, claim: claims.Claim, *, fruitless: bool) -> None:
+        """Give a turn back as soon as the database can be reached; after a lease's time the reaper has done it."""
+        deadline = self._loop.time() + self._settings.lease_seconds
+        pause = 0.1
+        while self._loop.time() < deadline:
+            try:
+                await in_db_thread(
+                    give_back,
+                    session_id=claim.session_id,
+                    turn_id=claim.turn_id,
+                    epoch=claim.epoch,
+                    fruitless=fruitless,
+                )
+            except (OperationalError, InterfaceError):
+                await asyncio.sleep(pause)
+                pause = min(pause * 2, 1.0)
+            else:
+                return
+
+    def _stop_asked(self, turns: Collection[UUID]) -> None:
+        for turn in turns:
+            if (run := self._runs.get(turn)) is not None:
+                run.stop(Stop.ASKED)
+
+    def _lost(self, turns: Collection[UUID]) -> None:
+        self._loop.call_soon_threadsafe(self._stop_lost, turns)
+
+    def _stop_lost(self, turns: Collection[UUID]) -> None:
+        for turn in turns:
+            if (run := self._runs.get(turn)) is not None and self._held.get(turn) == run.claim.epoch:
+                run.stop(Stop.LOST)

@@ -1,0 +1,108 @@
+"""The reaper: what nobody cares for any more is given back, ended or woken. Every runner runs one; several are harmless."""
+
+from __future__ import annotations
+
+import logging
+from uuid import UUID
+
+from django.db import transaction
+from django.db.models import Q
+from django.db.models.functions import Now
+
+from agents.journal.connection import once_more_after_deadlock
+from agents.journal.locked import end_locked, lock_session, lock_turn, requeue_locked
+from agents.models import AgentSession, Turn
+from agents.rules.states import MAX_ATTEMPTS_WITHOUT_PROGRESS, OWNED, TERMINAL, TurnStatus
+from foundation.ids import new_id
+
+logger = logging.getLogger(__name__)
+
+# One pass takes so many turns at most: a crowd of expired leases is taken in bites, oldest first.
+BATCH = 200
+
+_LEASE_LOST = Q(status__in=OWNED, lease_expires_at__lt=Now())
+_TOO_LATE = Q(deadline_at__lt=Now()) & ~Q(status__in=[*OWNED, *TERMINAL])
+_WAIT_OVER = Q(status__in=[TurnStatus.WAITING, TurnStatus.RETRY_WAIT], available_at__lt=Now())
+
+
+def reap() -> int:
+    """Look after every turn whose lease, deadline or wait is over, by the database's clock; how many were moved."""
+    due: set[tuple[UUID, UUID]] = set()
+    for condition in (_LEASE_LOST, _TOO_LATE, _WAIT_OVER):
+        due.update(Turn.objects.filter(condition).values_list("agent_session_id", "id")[:BATCH])
+    return sum(_reap_one(session_id, turn_id) for session_id, turn_id in sorted(due))
+
+
+@once_more_after_deadlock
+def _reap_one(session_id: UUID, turn_id: UUID) -> bool:
+    with transaction.atomic():
+        # Somebody who holds the lock is writing this session just now; the next pass looks again.
+        session = lock_session(session_id, skip_locked=True)
+        turn = lock_turn(session, turn_id) if session is not None else None
+        if session is None or turn is None:
+            return False
+        # Judged again under the lock: the lease may have been renewed, the turn may have ended.
+        if Turn.objects.filter(_LEASE_LOST, pk=turn_id).exists():
+            _lease_lost(session, turn)
+        elif Turn.objects.filter(_TOO_LATE, pk=turn_id).exists():
+            _expire(session, turn)
+        elif Turn.objects.filter(_WAIT_OVER, pk=turn_id).exists():
+            _wait_over(session, turn)
+        else:
+            return False
+    logger.info("turn_reaped", extra={"turn": str(turn_id), "status": str(turn.status)})
+    return True
+
+
+def _lease_lost(session: AgentSession, turn: Turn) -> None:
+    if turn.status == TurnStatus.CANCELLING:
+        end_locked(session, turn, TurnStatus.CANCELLED)
+    elif turn.attempts_without_progress >= MAX_ATTEMPTS_WITHOUT_PROGRESS:
+        end_locked(
+            session,
+            turn,
+            TurnStatus.FAILED,
+            error_class="worker_crashed",
+            error_detail="The worker stopped several times while it worked on this message.",
+            error_id=new_id(),
+        )
+    else:
+        requeue_locked(session, turn, reason="lease_lost", fruitless=True)
+
+
+def _expire(session: AgentSession, turn: Turn) -> None:
+    end_locked(
+        session,
+        turn,
+        TurnStatus.EXPIRED,
+        error_class="deadline",
+        error_detail="Nobody could answer in time.",
+        error_id=new_id(),
+    )
+
+
+def _wait_over(session: AgentSession, turn: Turn) -> None:
+    if turn.status == TurnStatus.RETRY_WAIT:
+        requeue_locked(session, turn, reason="retry", fruitless=False)
+    else:
+        _expire(session, turn)
+
+
+@once_more_after_deadlock
+def give_back(*, session_id: UUID, turn_id: UUID, epoch: int, fruitless: bool) -> bool:
+    """Return a running turn of one's own epoch to the queue; False when it is not one's own any more.
+
+    A turn that somebody wants stopped is ended instead.
+    """
+    with transaction.atomic():
+        session = lock_session(session_id)
+        if session is None or (session.active_turn_id, session.active_epoch) != (turn_id, epoch):
+            return False
+        turn = lock_turn(session, turn_id)
+        if turn is None or turn.status not in OWNED:
+            return False
+        if turn.status == TurnStatus.CANCELLING:
+            end_locked(session, turn, TurnStatus.CANCELLED)
+        else:
+            requeue_locked(session, turn, reason="given_back", fruitless=fruitless)
+    return True
