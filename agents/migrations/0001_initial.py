@@ -13,405 +13,881 @@ from django.db import migrations, models
 
 
 class Migration(migrations.Migration):
-
     initial = True
 
     dependencies = [
-        ('auth', '0012_alter_user_first_name_max_length'),
+        ("auth", "0012_alter_user_first_name_max_length"),
     ]
 
     operations = [
         migrations.CreateModel(
-            name='Agent',
+            name="Agent",
             fields=[
-                ('id', models.UUIDField(default=foundation.ids.new_id, editable=False, primary_key=True, serialize=False)),
-                ('slug', models.SlugField(max_length=63, unique=True)),
-                ('name', models.CharField(max_length=100)),
-                ('description', models.TextField(blank=True)),
-                ('capabilities', models.JSONField(blank=True, default=list, help_text='Words that say what it can do.')),
-                ('when_busy', models.CharField(choices=[('enqueue', 'enqueue'), ('reject', 'reject'), ('interrupt', 'interrupt')], default='enqueue', max_length=9)),
-                ('version', models.PositiveIntegerField(default=1)),
-                ('created_at', models.DateTimeField(auto_now_add=True)),
-                ('archived_at', models.DateTimeField(blank=True, null=True)),
-                ('groups', models.ManyToManyField(blank=True, help_text='Who may talk to it. None: everybody.', related_name='agents', to='auth.group')),
+                (
+                    "id",
+                    models.UUIDField(default=foundation.ids.new_id, editable=False, primary_key=True, serialize=False),
+                ),
+                ("slug", models.SlugField(max_length=63, unique=True)),
+                ("name", models.CharField(max_length=100)),
+                ("description", models.TextField(blank=True)),
+                (
+                    "capabilities",
+                    models.JSONField(blank=True, default=list, help_text="Words that say what it can do."),
+                ),
+                (
+                    "when_busy",
+                    models.CharField(
+                        choices=[("enqueue", "enqueue"), ("reject", "reject"), ("interrupt", "interrupt")],
+                        default="enqueue",
+                        max_length=9,
+                    ),
+                ),
+                ("version", models.PositiveIntegerField(default=1)),
+                ("created_at", models.DateTimeField(auto_now_add=True)),
+                ("archived_at", models.DateTimeField(blank=True, null=True)),
+                (
+                    "groups",
+                    models.ManyToManyField(
+                        blank=True,
+                        help_text="Who may talk to it. None: everybody.",
+                        related_name="agents",
+                        to="auth.group",
+                    ),
+                ),
             ],
             options={
-                'ordering': ['name'],
-                'permissions': [('publish_agent', 'Can publish a release of an agent')],
+                "ordering": ["name"],
+                "permissions": [("publish_agent", "Can publish a release of an agent")],
             },
         ),
         migrations.CreateModel(
-            name='User',
+            name="User",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('password', models.CharField(max_length=128, verbose_name='password')),
-                ('last_login', models.DateTimeField(blank=True, null=True, verbose_name='last login')),
-                ('is_superuser', models.BooleanField(default=False, help_text='Designates that this user has all permissions without explicitly assigning them.', verbose_name='superuser status')),
-                ('username', models.CharField(error_messages={'unique': 'A user with that username already exists.'}, help_text='Required. 150 characters or fewer. Letters, digits and @/./+/-/_ only.', max_length=150, unique=True, validators=[django.contrib.auth.validators.UnicodeUsernameValidator()], verbose_name='username')),
-                ('first_name', models.CharField(blank=True, max_length=150, verbose_name='first name')),
-                ('last_name', models.CharField(blank=True, max_length=150, verbose_name='last name')),
-                ('email', models.EmailField(blank=True, max_length=254, verbose_name='email address')),
-                ('is_staff', models.BooleanField(default=False, help_text='Designates whether the user can log into this admin site.', verbose_name='staff status')),
-                ('is_active', models.BooleanField(default=True, help_text='Designates whether this user should be treated as active. Unselect this instead of deleting accounts.', verbose_name='active')),
-                ('date_joined', models.DateTimeField(default=django.utils.timezone.now, verbose_name='date joined')),
-                ('groups', models.ManyToManyField(blank=True, help_text='The groups this user belongs to. A user will get all permissions granted to each of their groups.', related_name='user_set', related_query_name='user', to='auth.group', verbose_name='groups')),
-                ('user_permissions', models.ManyToManyField(blank=True, help_text='Specific permissions for this user.', related_name='user_set', related_query_name='user', to='auth.permission', verbose_name='user permissions')),
+                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
+                ("password", models.CharField(max_length=128, verbose_name="password")),
+                ("last_login", models.DateTimeField(blank=True, null=True, verbose_name="last login")),
+                (
+                    "is_superuser",
+                    models.BooleanField(
+                        default=False,
+                        help_text="Designates that this user has all permissions without explicitly assigning them.",
+                        verbose_name="superuser status",
+                    ),
+                ),
+                (
+                    "username",
+                    models.CharField(
+                        error_messages={"unique": "A user with that username already exists."},
+                        help_text="Required. 150 characters or fewer. Letters, digits and @/./+/-/_ only.",
+                        max_length=150,
+                        unique=True,
+                        validators=[django.contrib.auth.validators.UnicodeUsernameValidator()],
+                        verbose_name="username",
+                    ),
+                ),
+                ("first_name", models.CharField(blank=True, max_length=150, verbose_name="first name")),
+                ("last_name", models.CharField(blank=True, max_length=150, verbose_name="last name")),
+                ("email", models.EmailField(blank=True, max_length=254, verbose_name="email address")),
+                (
+                    "is_staff",
+                    models.BooleanField(
+                        default=False,
+                        help_text="Designates whether the user can log into this admin site.",
+                        verbose_name="staff status",
+                    ),
+                ),
+                (
+                    "is_active",
+                    models.BooleanField(
+                        default=True,
+                        help_text="Designates whether this user should be treated as active. Unselect this instead of deleting accounts.",
+                        verbose_name="active",
+                    ),
+                ),
+                ("date_joined", models.DateTimeField(default=django.utils.timezone.now, verbose_name="date joined")),
+                (
+                    "groups",
+                    models.ManyToManyField(
+                        blank=True,
+                        help_text="The groups this user belongs to. A user will get all permissions granted to each of their groups.",
+                        related_name="user_set",
+                        related_query_name="user",
+                        to="auth.group",
+                        verbose_name="groups",
+                    ),
+                ),
+                (
+                    "user_permissions",
+                    models.ManyToManyField(
+                        blank=True,
+                        help_text="Specific permissions for this user.",
+                        related_name="user_set",
+                        related_query_name="user",
+                        to="auth.permission",
+                        verbose_name="user permissions",
+                    ),
+                ),
             ],
             options={
-                'verbose_name': 'user',
-                'verbose_name_plural': 'users',
-                'permissions': [('enter_console', 'Can enter the console')],
-                'abstract': False,
+                "verbose_name": "user",
+                "verbose_name_plural": "users",
+                "permissions": [("enter_console", "Can enter the console")],
+                "abstract": False,
             },
             managers=[
-                ('objects', django.contrib.auth.models.UserManager()),
+                ("objects", django.contrib.auth.models.UserManager()),
             ],
         ),
         migrations.CreateModel(
-            name='AgentDraft',
+            name="AgentDraft",
             fields=[
-                ('model_chain', models.JSONField(default=list, help_text='Routes in order, e.g. ["openai:gpt-4o-mini", "offline:"].')),
-                ('instructions', models.TextField(blank=True)),
-                ('tools', models.JSONField(blank=True, default=list, help_text='Names of the tools it may call.')),
-                ('limits', models.JSONField(blank=True, default=dict, help_text='Per turn: see agents.rules.limits.')),
-                ('context_policy', models.JSONField(blank=True, default=dict, help_text='See agents.rules.limits.')),
-                ('agent', models.OneToOneField(on_delete=django.db.models.deletion.CASCADE, primary_key=True, related_name='draft', serialize=False, to='agents.agent')),
-                ('version', models.PositiveIntegerField(default=1)),
-                ('updated_at', models.DateTimeField(auto_now=True)),
+                (
+                    "model_chain",
+                    models.JSONField(
+                        default=list, help_text='Routes in order, e.g. ["openai:gpt-4o-mini", "offline:"].'
+                    ),
+                ),
+                ("instructions", models.TextField(blank=True)),
+                ("tools", models.JSONField(blank=True, default=list, help_text="Names of the tools it may call.")),
+                ("limits", models.JSONField(blank=True, default=dict, help_text="Per turn: see agents.rules.limits.")),
+                ("context_policy", models.JSONField(blank=True, default=dict, help_text="See agents.rules.limits.")),
+                (
+                    "agent",
+                    models.OneToOneField(
+                        on_delete=django.db.models.deletion.CASCADE,
+                        primary_key=True,
+                        related_name="draft",
+                        serialize=False,
+                        to="agents.agent",
+                    ),
+                ),
+                ("version", models.PositiveIntegerField(default=1)),
+                ("updated_at", models.DateTimeField(auto_now=True)),
             ],
             options={
-                'abstract': False,
+                "abstract": False,
             },
         ),
         migrations.CreateModel(
-            name='ApiKey',
+            name="ApiKey",
             fields=[
-                ('id', models.UUIDField(default=foundation.ids.new_id, editable=False, primary_key=True, serialize=False)),
-                ('name', models.CharField(max_length=100)),
-                ('prefix', models.CharField(max_length=16, unique=True)),
-                ('digest', models.BinaryField(max_length=32)),
-                ('scopes', django.contrib.postgres.fields.ArrayField(base_field=models.CharField(max_length=10), size=None)),
-                ('created_at', models.DateTimeField(auto_now_add=True)),
-                ('expires_at', models.DateTimeField(blank=True, null=True)),
-                ('last_used_at', models.DateTimeField(blank=True, null=True)),
-                ('revoked_at', models.DateTimeField(blank=True, null=True)),
-                ('user', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='api_keys', to=settings.AUTH_USER_MODEL)),
+                (
+                    "id",
+                    models.UUIDField(default=foundation.ids.new_id, editable=False, primary_key=True, serialize=False),
+                ),
+                ("name", models.CharField(max_length=100)),
+                ("prefix", models.CharField(max_length=16, unique=True)),
+                ("digest", models.BinaryField(max_length=32)),
+                (
+                    "scopes",
+                    django.contrib.postgres.fields.ArrayField(base_field=models.CharField(max_length=10), size=None),
+                ),
+                ("created_at", models.DateTimeField(auto_now_add=True)),
+                ("expires_at", models.DateTimeField(blank=True, null=True)),
+                ("last_used_at", models.DateTimeField(blank=True, null=True)),
+                ("revoked_at", models.DateTimeField(blank=True, null=True)),
+                (
+                    "user",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.CASCADE,
+                        related_name="api_keys",
+                        to=settings.AUTH_USER_MODEL,
+                    ),
+                ),
             ],
             options={
-                'verbose_name': 'API key',
-                'ordering': ['-created_at'],
-                'permissions': [('revoke_apikey', 'Can revoke API key')],
+                "verbose_name": "API key",
+                "ordering": ["-created_at"],
+                "permissions": [("revoke_apikey", "Can revoke API key")],
             },
         ),
         migrations.CreateModel(
-            name='IdempotencyRecord',
+            name="IdempotencyRecord",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('principal', models.CharField(max_length=64)),
-                ('verb', models.CharField(max_length=64)),
-                ('target', models.CharField(blank=True, max_length=64)),
-                ('key', models.CharField(max_length=255)),
-                ('fingerprint', models.BinaryField(max_length=32)),
-                ('status', models.SmallIntegerField(null=True)),
-                ('body', models.JSONField(null=True)),
-                ('headers', models.JSONField(default=dict)),
-                ('created_at', models.DateTimeField(auto_now_add=True, db_index=True)),
+                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
+                ("principal", models.CharField(max_length=64)),
+                ("verb", models.CharField(max_length=64)),
+                ("target", models.CharField(blank=True, max_length=64)),
+                ("key", models.CharField(max_length=255)),
+                ("fingerprint", models.BinaryField(max_length=32)),
+                ("status", models.SmallIntegerField(null=True)),
+                ("body", models.JSONField(null=True)),
+                ("headers", models.JSONField(default=dict)),
+                ("created_at", models.DateTimeField(auto_now_add=True, db_index=True)),
             ],
             options={
-                'constraints': [models.UniqueConstraint(fields=('principal', 'verb', 'target', 'key'), name='idempotency_key_unique')],
+                "constraints": [
+                    models.UniqueConstraint(
+                        fields=("principal", "verb", "target", "key"), name="idempotency_key_unique"
+                    )
+                ],
             },
         ),
         migrations.CreateModel(
-            name='Release',
+            name="Release",
             fields=[
-                ('model_chain', models.JSONField(default=list, help_text='Routes in order, e.g. ["openai:gpt-4o-mini", "offline:"].')),
-                ('instructions', models.TextField(blank=True)),
-                ('tools', models.JSONField(blank=True, default=list, help_text='Names of the tools it may call.')),
-                ('limits', models.JSONField(blank=True, default=dict, help_text='Per turn: see agents.rules.limits.')),
-                ('context_policy', models.JSONField(blank=True, default=dict, help_text='See agents.rules.limits.')),
-                ('id', models.UUIDField(default=foundation.ids.new_id, editable=False, primary_key=True, serialize=False)),
-                ('number', models.PositiveIntegerField()),
-                ('note', models.CharField(blank=True, max_length=200)),
-                ('published_at', models.DateTimeField(auto_now_add=True)),
-                ('agent', models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='releases', to='agents.agent')),
-                ('published_by', models.ForeignKey(null=True, on_delete=django.db.models.deletion.SET_NULL, related_name='+', to=settings.AUTH_USER_MODEL)),
+                (
+                    "model_chain",
+                    models.JSONField(
+                        default=list, help_text='Routes in order, e.g. ["openai:gpt-4o-mini", "offline:"].'
+                    ),
+                ),
+                ("instructions", models.TextField(blank=True)),
+                ("tools", models.JSONField(blank=True, default=list, help_text="Names of the tools it may call.")),
+                ("limits", models.JSONField(blank=True, default=dict, help_text="Per turn: see agents.rules.limits.")),
+                ("context_policy", models.JSONField(blank=True, default=dict, help_text="See agents.rules.limits.")),
+                (
+                    "id",
+                    models.UUIDField(default=foundation.ids.new_id, editable=False, primary_key=True, serialize=False),
+                ),
+                ("number", models.PositiveIntegerField()),
+                ("note", models.CharField(blank=True, max_length=200)),
+                ("published_at", models.DateTimeField(auto_now_add=True)),
+                (
+                    "agent",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.PROTECT, related_name="releases", to="agents.agent"
+                    ),
+                ),
+                (
+                    "published_by",
+                    models.ForeignKey(
+                        null=True,
+                        on_delete=django.db.models.deletion.SET_NULL,
+                        related_name="+",
+                        to=settings.AUTH_USER_MODEL,
+                    ),
+                ),
             ],
             options={
-                'ordering': ['agent', '-number'],
+                "ordering": ["agent", "-number"],
             },
         ),
         migrations.CreateModel(
-            name='AgentSession',
+            name="AgentSession",
             fields=[
-                ('id', models.UUIDField(default=foundation.ids.new_id, editable=False, primary_key=True, serialize=False)),
-                ('title', models.CharField(blank=True, max_length=200)),
-                ('metadata', models.JSONField(blank=True, default=dict)),
-                ('state', models.JSONField(blank=True, default=dict)),
-                ('state_fault', models.TextField(blank=True, help_text='Why the stored state was set aside, if it was.')),
-                ('version', models.PositiveIntegerField(default=1)),
-                ('controller', models.CharField(choices=[('agent', 'Agent'), ('human', 'Human')], default='agent', max_length=5)),
-                ('next_seq', models.BigIntegerField(default=1)),
-                ('next_ordinal', models.IntegerField(default=1)),
-                ('open_turns', models.IntegerField(default=0, help_text='Turns that are not terminal.')),
-                ('head_message_id', models.UUIDField(blank=True, null=True)),
-                ('active_turn_id', models.UUIDField(blank=True, null=True)),
-                ('active_epoch', models.IntegerField(default=0)),
-                ('created_at', models.DateTimeField(auto_now_add=True)),
-                ('updated_at', models.DateTimeField(auto_now_add=True)),
-                ('agent', models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='sessions', to='agents.agent')),
-                ('user', models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='agent_sessions', to=settings.AUTH_USER_MODEL)),
-                ('release', models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='sessions', to='agents.release')),
+                (
+                    "id",
+                    models.UUIDField(default=foundation.ids.new_id, editable=False, primary_key=True, serialize=False),
+                ),
+                ("title", models.CharField(blank=True, max_length=200)),
+                ("metadata", models.JSONField(blank=True, default=dict)),
+                ("state", models.JSONField(blank=True, default=dict)),
+                (
+                    "state_fault",
+                    models.TextField(blank=True, help_text="Why the stored state was set aside, if it was."),
+                ),
+                ("version", models.PositiveIntegerField(default=1)),
+                (
+                    "controller",
+                    models.CharField(choices=[("agent", "Agent"), ("human", "Human")], default="agent", max_length=5),
+                ),
+                ("next_seq", models.BigIntegerField(default=1)),
+                ("next_ordinal", models.IntegerField(default=1)),
+                ("open_turns", models.IntegerField(default=0, help_text="Turns that are not terminal.")),
+                ("head_message_id", models.UUIDField(blank=True, null=True)),
+                ("active_turn_id", models.UUIDField(blank=True, null=True)),
+                ("active_epoch", models.IntegerField(default=0)),
+                ("created_at", models.DateTimeField(auto_now_add=True)),
+                ("updated_at", models.DateTimeField(auto_now_add=True)),
+                (
+                    "agent",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.PROTECT, related_name="sessions", to="agents.agent"
+                    ),
+                ),
+                (
+                    "user",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.PROTECT,
+                        related_name="agent_sessions",
+                        to=settings.AUTH_USER_MODEL,
+                    ),
+                ),
+                (
+                    "release",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.PROTECT, related_name="sessions", to="agents.release"
+                    ),
+                ),
             ],
             options={
-                'verbose_name': 'session',
-                'permissions': [('use_chat', 'Can chat with agents'), ('view_transcript', 'Can read the transcripts of others')],
+                "verbose_name": "session",
+                "permissions": [
+                    ("use_chat", "Can chat with agents"),
+                    ("view_transcript", "Can read the transcripts of others"),
+                ],
             },
         ),
         migrations.AddField(
-            model_name='agent',
-            name='live_release',
-            field=models.ForeignKey(blank=True, null=True, on_delete=django.db.models.deletion.PROTECT, related_name='+', to='agents.release'),
+            model_name="agent",
+            name="live_release",
+            field=models.ForeignKey(
+                blank=True,
+                null=True,
+                on_delete=django.db.models.deletion.PROTECT,
+                related_name="+",
+                to="agents.release",
+            ),
         ),
         migrations.CreateModel(
-            name='Runner',
+            name="Runner",
             fields=[
-                ('id', models.UUIDField(default=foundation.ids.new_id, editable=False, primary_key=True, serialize=False)),
-                ('host', models.CharField(max_length=255)),
-                ('pid', models.IntegerField()),
-                ('status', models.CharField(choices=[('running', 'Running'), ('draining', 'Draining'), ('stopped', 'Stopped')], default='running', max_length=8)),
-                ('capacity', models.IntegerField()),
-                ('running', models.IntegerField(default=0)),
-                ('started_at', models.DateTimeField(db_default=django.db.models.functions.datetime.Now())),
-                ('heartbeat_at', models.DateTimeField(db_default=django.db.models.functions.datetime.Now())),
+                (
+                    "id",
+                    models.UUIDField(default=foundation.ids.new_id, editable=False, primary_key=True, serialize=False),
+                ),
+                ("host", models.CharField(max_length=255)),
+                ("pid", models.IntegerField()),
+                (
+                    "status",
+                    models.CharField(
+                        choices=[("running", "Running"), ("draining", "Draining"), ("stopped", "Stopped")],
+                        default="running",
+                        max_length=8,
+                    ),
+                ),
+                ("capacity", models.IntegerField()),
+                ("running", models.IntegerField(default=0)),
+                ("started_at", models.DateTimeField(db_default=django.db.models.functions.datetime.Now())),
+                ("heartbeat_at", models.DateTimeField(db_default=django.db.models.functions.datetime.Now())),
             ],
             options={
-                'ordering': ['-heartbeat_at'],
-                'indexes': [models.Index(fields=['-heartbeat_at'], name='runner_heartbeat')],
+                "ordering": ["-heartbeat_at"],
+                "indexes": [models.Index(fields=["-heartbeat_at"], name="runner_heartbeat")],
             },
         ),
         migrations.CreateModel(
-            name='Turn',
+            name="Turn",
             fields=[
-                ('id', models.UUIDField(default=foundation.ids.new_id, editable=False, primary_key=True, serialize=False)),
-                ('ordinal', models.IntegerField(help_text='The ordinal of its message.')),
-                ('status', models.CharField(choices=[('queued', 'queued'), ('running', 'running'), ('waiting', 'waiting'), ('retry_wait', 'retry wait'), ('cancelling', 'cancelling'), ('completed', 'completed'), ('failed', 'failed'), ('cancelled', 'cancelled'), ('expired', 'expired')], default='queued', max_length=10)),
-                ('priority', models.SmallIntegerField(choices=[(0, 'interactive'), (10, 'background')], default=0)),
-                ('idempotency_key', models.CharField(max_length=255, null=True)),
-                ('fingerprint', models.BinaryField(help_text='SHA-256 of the canonical request.', max_length=32)),
-                ('epoch', models.IntegerField(default=0, help_text='Raised by every claim.')),
-                ('attempts_without_progress', models.SmallIntegerField(default=0)),
-                ('lease_expires_at', models.DateTimeField(null=True)),
-                ('available_at', models.DateTimeField(help_text='When a wait ends.', null=True)),
-                ('queued_at', models.DateTimeField(db_default=django.db.models.functions.datetime.Now())),
-                ('started_at', models.DateTimeField(null=True)),
-                ('finished_at', models.DateTimeField(null=True)),
-                ('deadline_at', models.DateTimeField()),
-                ('error_class', models.CharField(blank=True, default='', max_length=20)),
-                ('error_detail', models.TextField(blank=True, default='')),
-                ('error_id', models.UUIDField(null=True)),
-                ('input_tokens', models.IntegerField(default=0)),
-                ('output_tokens', models.IntegerField(default=0)),
-                ('compacted', models.BooleanField(default=False, help_text='Its deltas are folded together.')),
-                ('agent_session', models.ForeignKey(db_index=False, on_delete=django.db.models.deletion.CASCADE, related_name='turns', to='agents.agentsession')),
-                ('release', models.ForeignKey(db_constraint=False, db_index=False, on_delete=django.db.models.deletion.PROTECT, related_name='+', to='agents.release')),
-                ('runner', models.ForeignKey(db_constraint=False, db_index=False, null=True, on_delete=django.db.models.deletion.SET_NULL, related_name='+', to='agents.runner')),
-                ('user', models.ForeignKey(db_constraint=False, db_index=False, on_delete=django.db.models.deletion.PROTECT, related_name='+', to=settings.AUTH_USER_MODEL)),
+                (
+                    "id",
+                    models.UUIDField(default=foundation.ids.new_id, editable=False, primary_key=True, serialize=False),
+                ),
+                ("ordinal", models.IntegerField(help_text="The ordinal of its message.")),
+                (
+                    "status",
+                    models.CharField(
+                        choices=[
+                            ("queued", "queued"),
+                            ("running", "running"),
+                            ("waiting", "waiting"),
+                            ("retry_wait", "retry wait"),
+                            ("cancelling", "cancelling"),
+                            ("completed", "completed"),
+                            ("failed", "failed"),
+                            ("cancelled", "cancelled"),
+                            ("expired", "expired"),
+                        ],
+                        default="queued",
+                        max_length=10,
+                    ),
+                ),
+                ("priority", models.SmallIntegerField(choices=[(0, "interactive"), (10, "background")], default=0)),
+                ("idempotency_key", models.CharField(max_length=255, null=True)),
+                ("fingerprint", models.BinaryField(help_text="SHA-256 of the canonical request.", max_length=32)),
+                ("epoch", models.IntegerField(default=0, help_text="Raised by every claim.")),
+                ("attempts_without_progress", models.SmallIntegerField(default=0)),
+                ("lease_expires_at", models.DateTimeField(null=True)),
+                ("available_at", models.DateTimeField(help_text="When a wait ends.", null=True)),
+                ("queued_at", models.DateTimeField(db_default=django.db.models.functions.datetime.Now())),
+                ("started_at", models.DateTimeField(null=True)),
+                ("finished_at", models.DateTimeField(null=True)),
+                ("deadline_at", models.DateTimeField()),
+                ("error_class", models.CharField(blank=True, default="", max_length=20)),
+                ("error_detail", models.TextField(blank=True, default="")),
+                ("error_id", models.UUIDField(null=True)),
+                ("input_tokens", models.IntegerField(default=0)),
+                ("output_tokens", models.IntegerField(default=0)),
+                ("compacted", models.BooleanField(default=False, help_text="Its deltas are folded together.")),
+                (
+                    "agent_session",
+                    models.ForeignKey(
+                        db_index=False,
+                        on_delete=django.db.models.deletion.CASCADE,
+                        related_name="turns",
+                        to="agents.agentsession",
+                    ),
+                ),
+                (
+                    "release",
+                    models.ForeignKey(
+                        db_constraint=False,
+                        db_index=False,
+                        on_delete=django.db.models.deletion.PROTECT,
+                        related_name="+",
+                        to="agents.release",
+                    ),
+                ),
+                (
+                    "runner",
+                    models.ForeignKey(
+                        db_constraint=False,
+                        db_index=False,
+                        null=True,
+                        on_delete=django.db.models.deletion.SET_NULL,
+                        related_name="+",
+                        to="agents.runner",
+                    ),
+                ),
+                (
+                    "user",
+                    models.ForeignKey(
+                        db_constraint=False,
+                        db_index=False,
+                        on_delete=django.db.models.deletion.PROTECT,
+                        related_name="+",
+                        to=settings.AUTH_USER_MODEL,
+                    ),
+                ),
             ],
             options={
-                'permissions': [('cancel_turn', 'Can cancel the turns of others')],
+                "permissions": [("cancel_turn", "Can cancel the turns of others")],
             },
         ),
         migrations.CreateModel(
-            name='Step',
+            name="Step",
             fields=[
-                ('id', models.BigAutoField(primary_key=True, serialize=False)),
-                ('number', models.SmallIntegerField()),
-                ('kind', models.CharField(choices=[('model', 'model'), ('tool', 'tool')], max_length=5)),
-                ('status', models.CharField(choices=[('intent', 'intent'), ('done', 'done'), ('failed', 'failed'), ('unknown', 'unknown')], default='intent', max_length=7)),
-                ('epoch', models.IntegerField(help_text='The claim that wrote the intent.')),
-                ('name', models.CharField(help_text="The route, or the tool's name.", max_length=200)),
-                ('call_id', models.CharField(blank=True, default='', help_text="The model's id of a tool call.", max_length=200)),
-                ('idempotent', models.BooleanField(default=False)),
-                ('request', models.JSONField(default=dict, help_text='Arguments of a tool call, as the model wrote them.')),
-                ('result', models.JSONField(help_text="A model's text and tool calls, or a tool's answer.", null=True)),
-                ('error_class', models.CharField(blank=True, default='', max_length=20)),
-                ('input_tokens', models.IntegerField(default=0)),
-                ('output_tokens', models.IntegerField(default=0)),
-                ('started_at', models.DateTimeField(db_default=django.db.models.functions.datetime.Now())),
-                ('finished_at', models.DateTimeField(null=True)),
-                ('turn', models.ForeignKey(db_index=False, on_delete=django.db.models.deletion.CASCADE, related_name='steps', to='agents.turn')),
+                ("id", models.BigAutoField(primary_key=True, serialize=False)),
+                ("number", models.SmallIntegerField()),
+                ("kind", models.CharField(choices=[("model", "model"), ("tool", "tool")], max_length=5)),
+                (
+                    "status",
+                    models.CharField(
+                        choices=[("intent", "intent"), ("done", "done"), ("failed", "failed"), ("unknown", "unknown")],
+                        default="intent",
+                        max_length=7,
+                    ),
+                ),
+                ("epoch", models.IntegerField(help_text="The claim that wrote the intent.")),
+                ("name", models.CharField(help_text="The route, or the tool's name.", max_length=200)),
+                (
+                    "call_id",
+                    models.CharField(
+                        blank=True, default="", help_text="The model's id of a tool call.", max_length=200
+                    ),
+                ),
+                ("idempotent", models.BooleanField(default=False)),
+                (
+                    "request",
+                    models.JSONField(default=dict, help_text="Arguments of a tool call, as the model wrote them."),
+                ),
+                ("result", models.JSONField(help_text="A model's text and tool calls, or a tool's answer.", null=True)),
+                ("error_class", models.CharField(blank=True, default="", max_length=20)),
+                ("input_tokens", models.IntegerField(default=0)),
+                ("output_tokens", models.IntegerField(default=0)),
+                ("started_at", models.DateTimeField(db_default=django.db.models.functions.datetime.Now())),
+                ("finished_at", models.DateTimeField(null=True)),
+                (
+                    "turn",
+                    models.ForeignKey(
+                        db_index=False,
+                        on_delete=django.db.models.deletion.CASCADE,
+                        related_name="steps",
+                        to="agents.turn",
+                    ),
+                ),
             ],
             options={
-                'ordering': ['turn', 'number'],
+                "ordering": ["turn", "number"],
             },
         ),
         migrations.CreateModel(
-            name='Message',
+            name="Message",
             fields=[
-                ('id', models.UUIDField(default=foundation.ids.new_id, editable=False, primary_key=True, serialize=False)),
-                ('ordinal', models.IntegerField()),
-                ('author', models.CharField(choices=[('user', 'User'), ('agent', 'Agent'), ('human', 'Human'), ('system', 'System')], max_length=6)),
-                ('parts', models.JSONField(default=list)),
-                ('partial', models.BooleanField(default=False, help_text='Cut short by a stop, an interruption or an error.')),
-                ('supplied_by_client', models.BooleanField(default=False)),
-                ('idempotency_key', models.CharField(max_length=255, null=True)),
-                ('fingerprint', models.BinaryField(max_length=32, null=True)),
-                ('created_at', models.DateTimeField(auto_now_add=True)),
-                ('agent_session', models.ForeignKey(db_index=False, on_delete=django.db.models.deletion.CASCADE, related_name='messages', to='agents.agentsession')),
-                ('parent', models.ForeignKey(db_constraint=False, null=True, on_delete=django.db.models.deletion.CASCADE, related_name='children', to='agents.message')),
-                ('turn', models.ForeignKey(db_constraint=False, null=True, on_delete=django.db.models.deletion.CASCADE, related_name='messages', to='agents.turn')),
+                (
+                    "id",
+                    models.UUIDField(default=foundation.ids.new_id, editable=False, primary_key=True, serialize=False),
+                ),
+                ("ordinal", models.IntegerField()),
+                (
+                    "author",
+                    models.CharField(
+                        choices=[("user", "User"), ("agent", "Agent"), ("human", "Human"), ("system", "System")],
+                        max_length=6,
+                    ),
+                ),
+                ("parts", models.JSONField(default=list)),
+                (
+                    "partial",
+                    models.BooleanField(default=False, help_text="Cut short by a stop, an interruption or an error."),
+                ),
+                ("supplied_by_client", models.BooleanField(default=False)),
+                ("idempotency_key", models.CharField(max_length=255, null=True)),
+                ("fingerprint", models.BinaryField(max_length=32, null=True)),
+                ("created_at", models.DateTimeField(auto_now_add=True)),
+                (
+                    "agent_session",
+                    models.ForeignKey(
+                        db_index=False,
+                        on_delete=django.db.models.deletion.CASCADE,
+                        related_name="messages",
+                        to="agents.agentsession",
+                    ),
+                ),
+                (
+                    "parent",
+                    models.ForeignKey(
+                        db_constraint=False,
+                        null=True,
+                        on_delete=django.db.models.deletion.CASCADE,
+                        related_name="children",
+                        to="agents.message",
+                    ),
+                ),
+                (
+                    "turn",
+                    models.ForeignKey(
+                        db_constraint=False,
+                        null=True,
+                        on_delete=django.db.models.deletion.CASCADE,
+                        related_name="messages",
+                        to="agents.turn",
+                    ),
+                ),
             ],
             options={
-                'ordering': ['agent_session', 'ordinal'],
+                "ordering": ["agent_session", "ordinal"],
             },
         ),
         migrations.CreateModel(
-            name='Event',
+            name="Event",
             fields=[
-                ('id', models.BigAutoField(primary_key=True, serialize=False)),
-                ('seq', models.BigIntegerField()),
-                ('epoch', models.IntegerField(default=0)),
-                ('type', models.CharField(max_length=32)),
-                ('data', models.JSONField(default=dict)),
-                ('replaces_from', models.BigIntegerField(null=True)),
-                ('at', models.DateTimeField(db_default=django.db.models.functions.datetime.Now())),
-                ('agent_session', models.ForeignKey(db_index=False, on_delete=django.db.models.deletion.CASCADE, related_name='events', to='agents.agentsession')),
-                ('turn', models.ForeignKey(db_constraint=False, db_index=False, null=True, on_delete=django.db.models.deletion.CASCADE, related_name='+', to='agents.turn')),
+                ("id", models.BigAutoField(primary_key=True, serialize=False)),
+                ("seq", models.BigIntegerField()),
+                ("epoch", models.IntegerField(default=0)),
+                ("type", models.CharField(max_length=32)),
+                ("data", models.JSONField(default=dict)),
+                ("replaces_from", models.BigIntegerField(null=True)),
+                ("at", models.DateTimeField(db_default=django.db.models.functions.datetime.Now())),
+                (
+                    "agent_session",
+                    models.ForeignKey(
+                        db_index=False,
+                        on_delete=django.db.models.deletion.CASCADE,
+                        related_name="events",
+                        to="agents.agentsession",
+                    ),
+                ),
+                (
+                    "turn",
+                    models.ForeignKey(
+                        db_constraint=False,
+                        db_index=False,
+                        null=True,
+                        on_delete=django.db.models.deletion.CASCADE,
+                        related_name="+",
+                        to="agents.turn",
+                    ),
+                ),
             ],
             options={
-                'ordering': ['agent_session', 'seq'],
+                "ordering": ["agent_session", "seq"],
             },
         ),
         migrations.AddConstraint(
-            model_name='release',
-            constraint=models.UniqueConstraint(fields=('agent', 'number'), name='release_number_unique'),
+            model_name="release",
+            constraint=models.UniqueConstraint(fields=("agent", "number"), name="release_number_unique"),
         ),
         migrations.AddConstraint(
-            model_name='release',
-            constraint=models.CheckConstraint(condition=models.Q(('number__gte', 1)), name='release_number_positive'),
+            model_name="release",
+            constraint=models.CheckConstraint(condition=models.Q(("number__gte", 1)), name="release_number_positive"),
         ),
         migrations.AddIndex(
-            model_name='agentsession',
-            index=models.Index(fields=['user', '-updated_at', '-id'], name='session_of_user'),
+            model_name="agentsession",
+            index=models.Index(fields=["user", "-updated_at", "-id"], name="session_of_user"),
         ),
         migrations.AddIndex(
-            model_name='agentsession',
-            index=models.Index(fields=['-created_at'], name='session_newest'),
+            model_name="agentsession",
+            index=models.Index(fields=["-created_at"], name="session_newest"),
         ),
         migrations.AddIndex(
-            model_name='agentsession',
-            index=models.Index(condition=models.Q(('active_turn_id__isnull', False)), fields=['user'], name='session_running'),
+            model_name="agentsession",
+            index=models.Index(
+                condition=models.Q(("active_turn_id__isnull", False)), fields=["user"], name="session_running"
+            ),
         ),
         migrations.AddConstraint(
-            model_name='agentsession',
-            constraint=models.CheckConstraint(condition=models.Q(('controller__in', ['agent', 'human'])), name='session_controller_known'),
+            model_name="agentsession",
+            constraint=models.CheckConstraint(
+                condition=models.Q(("controller__in", ["agent", "human"])), name="session_controller_known"
+            ),
         ),
         migrations.AddConstraint(
-            model_name='agentsession',
-            constraint=models.CheckConstraint(condition=models.Q(('open_turns__gte', 0)), name='session_open_turns_not_negative'),
+            model_name="agentsession",
+            constraint=models.CheckConstraint(
+                condition=models.Q(("open_turns__gte", 0)), name="session_open_turns_not_negative"
+            ),
         ),
         migrations.AddConstraint(
-            model_name='agentsession',
-            constraint=models.CheckConstraint(condition=models.Q(('next_ordinal__gte', 1), ('next_seq__gte', 1)), name='session_orders_positive'),
+            model_name="agentsession",
+            constraint=models.CheckConstraint(
+                condition=models.Q(("next_ordinal__gte", 1), ("next_seq__gte", 1)), name="session_orders_positive"
+            ),
         ),
         migrations.AddConstraint(
-            model_name='agent',
-            constraint=models.CheckConstraint(condition=models.Q(('when_busy__in', ['enqueue', 'reject', 'interrupt'])), name='agent_when_busy_known'),
+            model_name="agent",
+            constraint=models.CheckConstraint(
+                condition=models.Q(("when_busy__in", ["enqueue", "reject", "interrupt"])), name="agent_when_busy_known"
+            ),
         ),
         migrations.AddIndex(
-            model_name='turn',
-            index=models.Index(condition=models.Q(('status', 'queued')), fields=['user', 'priority', 'id'], name='turn_queue'),
+            model_name="turn",
+            index=models.Index(
+                condition=models.Q(("status", "queued")), fields=["user", "priority", "id"], name="turn_queue"
+            ),
         ),
         migrations.AddIndex(
-            model_name='turn',
-            index=models.Index(condition=models.Q(('status__in', [agents.rules.states.TurnStatus['CANCELLING'], agents.rules.states.TurnStatus['RUNNING']])), fields=['lease_expires_at'], name='turn_lease'),
+            model_name="turn",
+            index=models.Index(
+                condition=models.Q(
+                    (
+                        "status__in",
+                        [agents.rules.states.TurnStatus["CANCELLING"], agents.rules.states.TurnStatus["RUNNING"]],
+                    )
+                ),
+                fields=["lease_expires_at"],
+                name="turn_lease",
+            ),
         ),
         migrations.AddIndex(
-            model_name='turn',
-            index=models.Index(condition=models.Q(('status__in', [agents.rules.states.TurnStatus['CANCELLED'], agents.rules.states.TurnStatus['COMPLETED'], agents.rules.states.TurnStatus['EXPIRED'], agents.rules.states.TurnStatus['FAILED']]), _negated=True), fields=['deadline_at'], name='turn_deadline'),
+            model_name="turn",
+            index=models.Index(
+                condition=models.Q(
+                    (
+                        "status__in",
+                        [
+                            agents.rules.states.TurnStatus["CANCELLED"],
+                            agents.rules.states.TurnStatus["COMPLETED"],
+                            agents.rules.states.TurnStatus["EXPIRED"],
+                            agents.rules.states.TurnStatus["FAILED"],
+                        ],
+                    ),
+                    _negated=True,
+                ),
+                fields=["deadline_at"],
+                name="turn_deadline",
+            ),
         ),
         migrations.AddIndex(
-            model_name='turn',
-            index=models.Index(condition=models.Q(('status__in', ['waiting', 'retry_wait'])), fields=['available_at'], name='turn_wait'),
+            model_name="turn",
+            index=models.Index(
+                condition=models.Q(("status__in", ["waiting", "retry_wait"])), fields=["available_at"], name="turn_wait"
+            ),
         ),
         migrations.AddIndex(
-            model_name='turn',
-            index=models.Index(condition=models.Q(('status__in', [agents.rules.states.TurnStatus['CANCELLED'], agents.rules.states.TurnStatus['COMPLETED'], agents.rules.states.TurnStatus['EXPIRED'], agents.rules.states.TurnStatus['FAILED']]), _negated=True), fields=['agent_session', 'ordinal'], name='turn_open'),
+            model_name="turn",
+            index=models.Index(
+                condition=models.Q(
+                    (
+                        "status__in",
+                        [
+                            agents.rules.states.TurnStatus["CANCELLED"],
+                            agents.rules.states.TurnStatus["COMPLETED"],
+                            agents.rules.states.TurnStatus["EXPIRED"],
+                            agents.rules.states.TurnStatus["FAILED"],
+                        ],
+                    ),
+                    _negated=True,
+                ),
+                fields=["agent_session", "ordinal"],
+                name="turn_open",
+            ),
         ),
         migrations.AddConstraint(
-            model_name='turn',
-            constraint=models.UniqueConstraint(fields=('agent_session', 'ordinal'), name='turn_ordinal_unique'),
+            model_name="turn",
+            constraint=models.UniqueConstraint(fields=("agent_session", "ordinal"), name="turn_ordinal_unique"),
         ),
         migrations.AddConstraint(
-            model_name='turn',
-            constraint=models.UniqueConstraint(condition=models.Q(('idempotency_key__isnull', False)), fields=('agent_session', 'idempotency_key'), name='turn_key_unique'),
+            model_name="turn",
+            constraint=models.UniqueConstraint(
+                condition=models.Q(("idempotency_key__isnull", False)),
+                fields=("agent_session", "idempotency_key"),
+                name="turn_key_unique",
+            ),
         ),
         migrations.AddConstraint(
-            model_name='turn',
-            constraint=models.UniqueConstraint(condition=models.Q(('status__in', [agents.rules.states.TurnStatus['CANCELLING'], agents.rules.states.TurnStatus['RUNNING']])), fields=('agent_session',), name='turn_one_owned_per_session'),
+            model_name="turn",
+            constraint=models.UniqueConstraint(
+                condition=models.Q(
+                    (
+                        "status__in",
+                        [agents.rules.states.TurnStatus["CANCELLING"], agents.rules.states.TurnStatus["RUNNING"]],
+                    )
+                ),
+                fields=("agent_session",),
+                name="turn_one_owned_per_session",
+            ),
         ),
         migrations.AddConstraint(
-            model_name='turn',
-            constraint=models.CheckConstraint(condition=models.Q(('status__in', ['queued', 'running', 'waiting', 'retry_wait', 'cancelling', 'completed', 'failed', 'cancelled', 'expired'])), name='turn_status_known'),
+            model_name="turn",
+            constraint=models.CheckConstraint(
+                condition=models.Q(
+                    (
+                        "status__in",
+                        [
+                            "queued",
+                            "running",
+                            "waiting",
+                            "retry_wait",
+                            "cancelling",
+                            "completed",
+                            "failed",
+                            "cancelled",
+                            "expired",
+                        ],
+                    )
+                ),
+                name="turn_status_known",
+            ),
         ),
         migrations.AddConstraint(
-            model_name='turn',
-            constraint=models.CheckConstraint(condition=models.Q(models.Q(('lease_expires_at__isnull', False), ('status__in', [agents.rules.states.TurnStatus['CANCELLING'], agents.rules.states.TurnStatus['RUNNING']])), models.Q(models.Q(('status__in', [agents.rules.states.TurnStatus['CANCELLING'], agents.rules.states.TurnStatus['RUNNING']]), _negated=True), ('lease_expires_at__isnull', True)), _connector='OR'), name='turn_lease_while_owned'),
+            model_name="turn",
+            constraint=models.CheckConstraint(
+                condition=models.Q(
+                    models.Q(
+                        ("lease_expires_at__isnull", False),
+                        (
+                            "status__in",
+                            [agents.rules.states.TurnStatus["CANCELLING"], agents.rules.states.TurnStatus["RUNNING"]],
+                        ),
+                    ),
+                    models.Q(
+                        models.Q(
+                            (
+                                "status__in",
+                                [
+                                    agents.rules.states.TurnStatus["CANCELLING"],
+                                    agents.rules.states.TurnStatus["RUNNING"],
+                                ],
+                            ),
+                            _negated=True,
+                        ),
+                        ("lease_expires_at__isnull", True),
+                    ),
+                    _connector="OR",
+                ),
+                name="turn_lease_while_owned",
+            ),
         ),
         migrations.AddConstraint(
-            model_name='turn',
-            constraint=models.CheckConstraint(condition=models.Q(models.Q(('finished_at__isnull', False), ('status__in', [agents.rules.states.TurnStatus['CANCELLED'], agents.rules.states.TurnStatus['COMPLETED'], agents.rules.states.TurnStatus['EXPIRED'], agents.rules.states.TurnStatus['FAILED']])), models.Q(models.Q(('status__in', [agents.rules.states.TurnStatus['CANCELLED'], agents.rules.states.TurnStatus['COMPLETED'], agents.rules.states.TurnStatus['EXPIRED'], agents.rules.states.TurnStatus['FAILED']]), _negated=True), ('finished_at__isnull', True)), _connector='OR'), name='turn_finished_when_terminal'),
+            model_name="turn",
+            constraint=models.CheckConstraint(
+                condition=models.Q(
+                    models.Q(
+                        ("finished_at__isnull", False),
+                        (
+                            "status__in",
+                            [
+                                agents.rules.states.TurnStatus["CANCELLED"],
+                                agents.rules.states.TurnStatus["COMPLETED"],
+                                agents.rules.states.TurnStatus["EXPIRED"],
+                                agents.rules.states.TurnStatus["FAILED"],
+                            ],
+                        ),
+                    ),
+                    models.Q(
+                        models.Q(
+                            (
+                                "status__in",
+                                [
+                                    agents.rules.states.TurnStatus["CANCELLED"],
+                                    agents.rules.states.TurnStatus["COMPLETED"],
+                                    agents.rules.states.TurnStatus["EXPIRED"],
+                                    agents.rules.states.TurnStatus["FAILED"],
+                                ],
+                            ),
+                            _negated=True,
+                        ),
+                        ("finished_at__isnull", True),
+                    ),
+                    _connector="OR",
+                ),
+                name="turn_finished_when_terminal",
+            ),
         ),
         migrations.AddConstraint(
-            model_name='turn',
-            constraint=models.CheckConstraint(condition=models.Q(models.Q(('status', 'failed'), _negated=True), models.Q(('error_class', ''), _negated=True), _connector='OR'), name='turn_failure_has_its_class'),
+            model_name="turn",
+            constraint=models.CheckConstraint(
+                condition=models.Q(
+                    models.Q(("status", "failed"), _negated=True),
+                    models.Q(("error_class", ""), _negated=True),
+                    _connector="OR",
+                ),
+                name="turn_failure_has_its_class",
+            ),
         ),
         migrations.AddConstraint(
-            model_name='step',
-            constraint=models.UniqueConstraint(fields=('turn', 'number'), name='step_number_unique'),
+            model_name="step",
+            constraint=models.UniqueConstraint(fields=("turn", "number"), name="step_number_unique"),
         ),
         migrations.AddConstraint(
-            model_name='step',
-            constraint=models.CheckConstraint(condition=models.Q(('kind__in', ['model', 'tool'])), name='step_kind_known'),
+            model_name="step",
+            constraint=models.CheckConstraint(
+                condition=models.Q(("kind__in", ["model", "tool"])), name="step_kind_known"
+            ),
         ),
         migrations.AddConstraint(
-            model_name='step',
-            constraint=models.CheckConstraint(condition=models.Q(('status__in', ['intent', 'done', 'failed', 'unknown'])), name='step_status_known'),
+            model_name="step",
+            constraint=models.CheckConstraint(
+                condition=models.Q(("status__in", ["intent", "done", "failed", "unknown"])), name="step_status_known"
+            ),
         ),
         migrations.AddConstraint(
-            model_name='step',
-            constraint=models.CheckConstraint(condition=models.Q(models.Q(('finished_at__isnull', True), ('status', 'intent')), models.Q(models.Q(('status', 'intent'), _negated=True), ('finished_at__isnull', False)), _connector='OR'), name='step_finished_when_settled'),
+            model_name="step",
+            constraint=models.CheckConstraint(
+                condition=models.Q(
+                    models.Q(("finished_at__isnull", True), ("status", "intent")),
+                    models.Q(models.Q(("status", "intent"), _negated=True), ("finished_at__isnull", False)),
+                    _connector="OR",
+                ),
+                name="step_finished_when_settled",
+            ),
         ),
         migrations.AddConstraint(
-            model_name='message',
-            constraint=models.UniqueConstraint(fields=('agent_session', 'ordinal'), name='message_ordinal_unique'),
+            model_name="message",
+            constraint=models.UniqueConstraint(fields=("agent_session", "ordinal"), name="message_ordinal_unique"),
         ),
         migrations.AddConstraint(
-            model_name='message',
-            constraint=models.UniqueConstraint(condition=models.Q(('author', 'agent')), fields=('turn',), name='message_one_answer_per_turn'),
+            model_name="message",
+            constraint=models.UniqueConstraint(
+                condition=models.Q(("author", "agent")), fields=("turn",), name="message_one_answer_per_turn"
+            ),
         ),
         migrations.AddConstraint(
-            model_name='message',
-            constraint=models.UniqueConstraint(condition=models.Q(('idempotency_key__isnull', False)), fields=('agent_session', 'idempotency_key'), name='message_key_unique'),
+            model_name="message",
+            constraint=models.UniqueConstraint(
+                condition=models.Q(("idempotency_key__isnull", False)),
+                fields=("agent_session", "idempotency_key"),
+                name="message_key_unique",
+            ),
         ),
         migrations.AddConstraint(
-            model_name='message',
-            constraint=models.CheckConstraint(condition=models.Q(('author__in', ['user', 'agent', 'human', 'system'])), name='message_author_known'),
+            model_name="message",
+            constraint=models.CheckConstraint(
+                condition=models.Q(("author__in", ["user", "agent", "human", "system"])), name="message_author_known"
+            ),
         ),
         migrations.AddConstraint(
-            model_name='message',
-            constraint=models.CheckConstraint(condition=models.Q(('parent', models.F('id')), _negated=True), name='message_not_its_own_parent'),
+            model_name="message",
+            constraint=models.CheckConstraint(
+                condition=models.Q(("parent", models.F("id")), _negated=True), name="message_not_its_own_parent"
+            ),
         ),
         migrations.AddConstraint(
-            model_name='event',
-            constraint=models.UniqueConstraint(fields=('agent_session', 'seq'), name='event_seq_unique'),
+            model_name="event",
+            constraint=models.UniqueConstraint(fields=("agent_session", "seq"), name="event_seq_unique"),
         ),
         migrations.AddConstraint(
-            model_name='event',
-            constraint=models.UniqueConstraint(condition=models.Q(('type__in', ['turn.cancelled', 'turn.completed', 'turn.expired', 'turn.failed'])), fields=('turn',), name='event_one_end_per_turn'),
+            model_name="event",
+            constraint=models.UniqueConstraint(
+                condition=models.Q(("type__in", ["turn.cancelled", "turn.completed", "turn.expired", "turn.failed"])),
+                fields=("turn",),
+                name="event_one_end_per_turn",
+            ),
         ),
         migrations.AddConstraint(
-            model_name='event',
-            constraint=models.CheckConstraint(condition=models.Q(('seq__gte', 1)), name='event_seq_positive'),
+            model_name="event",
+            constraint=models.CheckConstraint(condition=models.Q(("seq__gte", 1)), name="event_seq_positive"),
         ),
     ]
