@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from concurrent.futures import Future, wait
 from datetime import datetime, timedelta
 from threading import Lock
 from uuid import UUID
@@ -17,6 +18,7 @@ PERIOD = timedelta(minutes=1)
 
 _lock = Lock()
 _noted: dict[UUID, datetime] = {}
+_running: set[Future[object]] = set()
 
 
 def note_use(key_id: UUID, last_used_at: datetime | None) -> None:
@@ -31,7 +33,14 @@ def note_use(key_id: UUID, last_used_at: datetime | None) -> None:
         if len(_noted) > 10_000:
             _noted.clear()  # forgetting costs one write per key
         _noted[key_id] = moment
-    start_in_db_thread(_write, key_id)
+    future = start_in_db_thread(_write, key_id)
+    _running.add(future)
+    future.add_done_callback(_running.discard)
+
+
+def settle() -> None:
+    """Return when every write that was started is done."""
+    wait(list(_running))
 
 
 def _write(key_id: UUID) -> None:

@@ -74,10 +74,10 @@ def create_api_key(
         name=title,
         prefix=prefix,
         digest=_digests(plain)[0],
-        scopes=sorted(wanted),
+        scopes=[str(scope) for scope in sorted(wanted)],
         expires_at=expires_at,
     )
-    log.info("api_key.created", actor=actor.name, user=user.get_username(), key=prefix, scopes=sorted(wanted))
+    log.info("api_key.created", actor=actor.name, user=user.get_username(), key=prefix, scopes=key.scopes)
     return key, plain
 
 

@@ -22,7 +22,7 @@ class EventAdmin(ReadOnlyAdmin):
     search_ids = ("agent_session_id",)
     search_help_text = "The id of a session."
 
-    def get_fields(self, request: HttpRequest, obj: Any = None) -> list[str]:
+    def get_fields(self, request: HttpRequest, obj: Any = None) -> list[Any]:
         """Events carry what was said."""
         hidden = {"data"} if obj is None or not may_read(request.user, obj.agent_session.agent) else set()
         return [field.name for field in Event._meta.fields if field.name not in hidden]

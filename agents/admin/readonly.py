@@ -41,7 +41,7 @@ class ReadOnlyAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # not generic 
     list_max_show_all = 0
     ordering = ("-id",)
     sortable_by = ()
-    actions = None
+    actions: Any = ()
 
     def has_add_permission(self, request: HttpRequest, obj: Any = None) -> bool:  # noqa: ARG002
         return False
@@ -51,6 +51,12 @@ class ReadOnlyAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # not generic 
 
     def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:  # noqa: ARG002
         return False
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
+        rows = super().get_queryset(request)
+        related = self.list_select_related
+        # Pages of one row show the same neighbours as the list.
+        return rows.select_related(*related) if isinstance(related, tuple) else rows
 
     def get_search_fields(self, request: HttpRequest) -> tuple[str, ...]:  # noqa: ARG002
         return (*self.search_ids, *self.search_words)

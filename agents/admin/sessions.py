@@ -22,7 +22,7 @@ MESSAGES, TURNS, EVENTS = 200, 100, 100
 class AgentSessionAdmin(ReadOnlyAdmin):
     query_budget = 8
     # The page of one session.
-    page_query_budget = 16
+    page_query_budget = 13
 
     list_display = ("id", "title", "user", "agent", "release_number", "controller", "open_turns", "created_at")
     list_select_related = ("user", "agent", "release")

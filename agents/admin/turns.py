@@ -48,7 +48,7 @@ class StepAdmin(ReadOnlyAdmin):
     search_ids = ("turn_id",)
     search_help_text = "The id of a turn."
 
-    def get_fields(self, request: HttpRequest, obj: Any = None) -> list[str]:
+    def get_fields(self, request: HttpRequest, obj: Any = None) -> list[Any]:
         """What was said to and by tools is part of the transcript."""
         hidden = {"request", "result"} if obj is None or not may_read(request.user, _agent(obj)) else set()
         return [field.name for field in Step._meta.fields if field.name not in hidden]

@@ -52,5 +52,6 @@ def _ours_to_change(agent: Agent, chain: list[str]) -> bool:
     live = agent.live_release
     if live is None:
         return True
-    touched = agent.draft.version != live.number or agent.releases.filter(published_by__isnull=False).exists()
-    return live.model_chain != chain and not touched
+    if live.model_chain == chain:
+        return False
+    return agent.draft.version == live.number and not agent.releases.filter(published_by__isnull=False).exists()

@@ -1,0 +1,363 @@
+"""The console: who comes in, what they see, and within how many queries."""
+
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from django.contrib import admin
+from django.contrib.auth.models import Group
+from django.test import Client
+from django.urls import reverse
+
+from agents.access.keys import authenticate_key
+from agents.access.roles import Role
+from agents.admin.readonly import LONGEST_LIST, BoundedPaginator
+from agents.models import Agent, AgentDraft, AgentSession, ApiKey, Event, Message, Release, Runner, Step, Turn, User
+from foundation.clock import now
+from foundation.errors import Unauthenticated
+from tests.people import agent, key_of, person
+
+pytestmark = pytest.mark.django_db
+
+READ_ONLY = [AgentSession, Turn, Step, Event, Runner, Release, ApiKey]
+LISTS = [*READ_ONLY, Agent, User, Group]
+
+
+def client_of(name: str, *roles: Role) -> Client:
+    client = Client()
+    client.force_login(person(name, *roles))
+    return client
+
+
+def list_of(model: Any) -> str:
+    return reverse(f"admin:{model._meta.app_label}_{model._meta.model_name}_changelist")
+
+
+def page_of(row: Any) -> str:
+    return reverse(f"admin:{row._meta.app_label}_{row._meta.model_name}_change", args=[row.pk])
+
+
+def session_with_a_turn(user: User, demo: Agent, text: str = "What is the time?") -> AgentSession:
+    release = demo.live_release
+    assert release is not None
+    session = AgentSession.objects.create(user=user, agent=demo, release=release, title="Hello")
+    turn = Turn.objects.create(
+        agent_session=session,
+        user=user,
+        release=release,
+        ordinal=1,
+        fingerprint=b"",
+        deadline_at=now() + timedelta(hours=1),
+    )
+    said = [{"type": "text", "text": text}]
+    Message.objects.create(agent_session=session, ordinal=1, author="user", parts=said, turn=turn)
+    Step.objects.create(turn=turn, number=1, kind="tool", epoch=1, name="clock", request={"zone": text})
+    Event.objects.create(
+        agent_session=session, seq=1, turn=turn, type="message.created", data={"message": {"parts": said}}
+    )
+    return session
+
+
+def fill(rows: int) -> None:
+    """`rows` rows in every list, each with another user and agent, as far as there is one."""
+    for number in range(rows):
+        user = person(f"user{number}", Role.USER)
+        session_with_a_turn(user, agent(f"agent{number}"))
+        Runner.objects.create(host="host", pid=number, capacity=1)
+        Group.objects.create(name=f"group{number}")
+        key_of(user)
+
+
+@pytest.mark.parametrize("role", [Role.VIEWER, Role.OPERATOR, Role.BUILDER, Role.OWNER])
+def test_who_has_a_console_role_logs_in(role: Role) -> None:
+    person("ada", role)
+    client = Client()
+    answer = client.post("/admin/login/?next=/admin/", {"username": "ada", "password": "correct horse battery"})
+    assert (answer.status_code, answer["Location"]) == (302, "/admin/")
+    assert client.get("/admin/").status_code == 200
+
+
+def test_a_user_of_the_chat_does_not_come_in() -> None:
+    person("ada", Role.USER)
+    client = Client()
+    answer = client.post("/admin/login/", {"username": "ada", "password": "correct horse battery"})
+    assert answer.status_code == 200
+    assert b"Please enter the correct" in answer.content
+    client.force_login(User.objects.get())
+    assert client.get("/admin/")["Location"].startswith("/admin/login/")
+
+
+def test_anonymous_visitors_are_sent_to_the_login() -> None:
+    for model in LISTS:
+        assert Client().get(list_of(model))["Location"].startswith("/admin/login/")
+
+
+def test_only_what_is_named_is_registered() -> None:
+    assert set(admin.site._registry) == set(LISTS)
+
+
+def test_every_list_stays_within_its_budget(django_assert_max_num_queries: Any) -> None:
+    owner = client_of("olga", Role.OWNER)
+    fill(55)
+    for model in LISTS:
+        budget = admin.site._registry[model].query_budget  # type: ignore[attr-defined]
+        with django_assert_max_num_queries(budget):
+            answer = owner.get(list_of(model))
+        assert answer.status_code == 200
+        assert len(answer.context["cl"].result_list) >= 50
+
+
+def test_the_page_of_a_session_stays_within_its_budget(django_assert_max_num_queries: Any) -> None:
+    owner = client_of("olga", Role.OWNER)
+    fill(1)
+    session = AgentSession.objects.get()
+    for number in range(2, 40):
+        Event.objects.create(agent_session=session, seq=number, type="session.updated")
+        Step.objects.create(turn=Turn.objects.get(), number=number, kind="model", epoch=1, name="offline:")
+    with django_assert_max_num_queries(admin.site._registry[AgentSession].page_query_budget):  # type: ignore[attr-defined]
+        assert owner.get(page_of(session)).status_code == 200
+
+
+def test_a_list_is_counted_no_further_than_it_goes() -> None:
+    User.objects.bulk_create(User(username=f"u{number}") for number in range(LONGEST_LIST + 5))
+    assert BoundedPaginator(User.objects.order_by("-id"), 50).count == LONGEST_LIST
+
+
+@pytest.mark.parametrize("model", READ_ONLY)
+def test_platform_rows_cannot_be_added_changed_or_deleted(model: Any) -> None:
+    owner = client_of("olga", Role.OWNER)
+    fill(1)
+    row = model.objects.get() if model is not Release else Release.objects.latest("published_at")
+    name = f"{model._meta.app_label}_{model._meta.model_name}"
+    before = model.objects.filter(pk=row.pk).values().get()
+    assert owner.get(page_of(row)).status_code == 200
+    assert owner.get(reverse(f"admin:{name}_add")).status_code == 403
+    assert owner.post(page_of(row), {"title": "x", "status": "completed"}).status_code == 403
+    assert owner.post(reverse(f"admin:{name}_delete", args=[row.pk]), {"post": "yes"}).status_code == 403
+    owner.post(list_of(model), {"action": "delete_selected", "_selected_action": [row.pk], "post": "yes"})
+    assert model.objects.filter(pk=row.pk).values().get() == before
+
+
+def test_sessions_turns_and_events_are_found_by_id() -> None:
+    owner = client_of("olga", Role.OWNER)
+    fill(3)
+    session = AgentSession.objects.latest("id")
+    turn = session.turns.get()
+    found: Any
+    for model, term, found in [
+        (AgentSession, session.pk, session),
+        (AgentSession, "user2", session),
+        (Turn, turn.pk, turn),
+        (Turn, session.pk, turn),
+        (Step, turn.pk, turn.steps.get()),
+        (Event, session.pk, session.events.get()),
+    ]:
+        assert list(owner.get(list_of(model), {"q": str(term)}).context["cl"].result_list) == [found]
+
+
+@pytest.mark.parametrize("model", LISTS)
+@pytest.mark.parametrize(
+    "query",
+    [
+        {"q": "no such thing"},
+        {"q": "\x00"},
+        {"q": "x" * 10_000},
+        {"p": "999999"},
+        {"p": "x"},
+        {"o": "1.2.3"},
+        {"all": ""},
+        {"password__startswith": "x"},
+        {"id__exact": "x"},
+        {"age": "century"},
+        {"status__exact": "x"},
+        {"agent__id__exact": "x"},
+        {"e": "1"},
+    ],
+)
+def test_no_query_string_breaks_a_list(model: Any, query: dict[str, str]) -> None:
+    answer = client_of("olga", Role.OWNER).get(list_of(model), query)
+    assert answer.status_code in {200, 302, 400}
+
+
+@pytest.mark.parametrize("wanted", ["x", "0", "-1", "9223372036854775808", "%00", "..%2f", "None"])
+@pytest.mark.parametrize("model", LISTS)
+def test_no_id_breaks_a_page(model: Any, wanted: str) -> None:
+    answer = client_of("olga", Role.OWNER).get(f"{list_of(model)}{wanted}/change/")
+    assert answer.status_code in {302, 404}
+
+
+def test_filters_narrow_a_list() -> None:
+    owner = client_of("olga", Role.OWNER)
+    fill(2)
+    first = Agent.objects.get(slug="agent0")
+    turns = owner.get(list_of(Turn), {"agent_session__agent__id__exact": str(first.pk), "status__exact": "queued"})
+    assert [turn.agent_session.agent for turn in turns.context["cl"].result_list] == [first]
+    assert not owner.get(list_of(Turn), {"status__exact": "failed"}).context["cl"].result_list
+    for model in (AgentSession, Turn, Step, Event):
+        assert len(owner.get(list_of(model), {"age": "hour"}).context["cl"].result_list) == 2
+    Event.objects.update(at=now() - timedelta(days=2))
+    assert not owner.get(list_of(Event), {"age": "day"}).context["cl"].result_list
+    assert not owner.get(list_of(Event), {"type": "turn.failed"}).context["cl"].result_list
+
+
+def test_a_reader_of_transcripts_sees_what_was_said() -> None:
+    session = session_with_a_turn(person("ada", Role.USER), agent(), "<b>secret</b>")
+    viewer = client_of("vera", Role.VIEWER)
+    page = viewer.get(page_of(session)).content.decode()
+    assert "&lt;b&gt;secret&lt;/b&gt;" in page
+    assert "<b>secret</b>" not in page
+    for row in (session.events.get(), Step.objects.get()):
+        assert "secret" in viewer.get(page_of(row)).content.decode()
+
+
+def test_the_transcript_of_an_agent_of_other_groups_is_hidden() -> None:
+    lawyers = Group.objects.create(name="lawyers")
+    session = session_with_a_turn(person("ada", Role.USER), agent(groups=[lawyers]), "secret")
+    viewer = client_of("vera", Role.VIEWER)
+    for row in (session, session.events.get(), Step.objects.get(), session.turns.get()):
+        answer = viewer.get(page_of(row))
+        assert answer.status_code == 200
+        assert "secret" not in answer.content.decode()
+    User.objects.get(username="vera").groups.add(lawyers)
+    assert "secret" in viewer.get(page_of(session)).content.decode()
+
+
+def test_the_owner_revokes_a_key_and_others_do_not() -> None:
+    plain = key_of(person("ada", Role.USER))
+    key = ApiKey.objects.get()
+    action = {"action": "revoke", "_selected_action": [key.pk]}
+    client_of("vera", Role.VIEWER).post(list_of(ApiKey), action)
+    authenticate_key(plain)
+    client_of("olga", Role.OWNER).post(list_of(ApiKey), action)
+    with pytest.raises(Unauthenticated):
+        authenticate_key(plain)
+
+
+def draft_form(demo: Agent, **changes: Any) -> dict[str, Any]:
+    draft = AgentDraft.objects.get(agent=demo)
+    return {
+        "slug": demo.slug,
+        "name": demo.name,
+        "capabilities": "[]",
+        "when_busy": demo.when_busy,
+        "version": demo.version,
+        "draft-TOTAL_FORMS": 1,
+        "draft-INITIAL_FORMS": 1,
+        "draft-0-agent": demo.pk,
+        "draft-0-model_chain": '["offline:"]',
+        "draft-0-instructions": draft.instructions,
+        "draft-0-tools": "[]",
+        "draft-0-limits": "{}",
+        "draft-0-context_policy": "{}",
+        "draft-0-version": draft.version,
+        **changes,
+    }
+
+
+def test_a_builder_edits_the_draft_and_publishes_it() -> None:
+    demo, builder = agent(), client_of("bob", Role.BUILDER)
+    saved = builder.post(page_of(demo), draft_form(demo, **{"draft-0-instructions": "Be brief."}))
+    assert saved.status_code == 302, saved.context["errors"]
+    assert AgentDraft.objects.get().version == 2
+    demo.refresh_from_db()
+    assert demo.live_release is not None
+    assert demo.live_release.instructions == ""
+    builder.post(list_of(Agent), {"action": "publish_drafts", "_selected_action": [demo.pk]})
+    demo.refresh_from_db()
+    assert (demo.live_release.number, demo.live_release.instructions) == (2, "Be brief.")
+
+
+def test_a_new_agent_comes_with_its_draft() -> None:
+    builder = client_of("bob", Role.BUILDER)
+    form = draft_form(agent("other"), slug="new", name="New", **{"draft-INITIAL_FORMS": 0, "draft-0-agent": ""})
+    answer = builder.post(reverse("admin:agents_agent_add"), form)
+    assert answer.status_code == 302, answer.context["errors"]
+    new = Agent.objects.get(slug="new")
+    assert (new.version, new.draft.version, new.draft.model_chain) == (1, 1, ["offline:"])
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"draft-0-model_chain": "[]"},
+        {"draft-0-model_chain": "{"},
+        {"draft-0-tools": '["os.system"]'},
+        {"draft-0-limits": '{"steps": -1}'},
+        {"capabilities": '{"a": 1}'},
+        {"slug": "no slug"},
+        {"version": 7},
+        {"version": ""},
+        {"draft-0-version": 7},
+    ],
+)
+def test_a_bad_or_stale_form_is_answered_with_its_fault(change: dict[str, Any]) -> None:
+    demo, builder = agent(), client_of("bob", Role.BUILDER)
+    answer = builder.post(page_of(demo), draft_form(demo, **{"draft-0-instructions": "Be brief.", **change}))
+    assert answer.status_code == 200
+    assert answer.context["errors"]
+    assert AgentDraft.objects.get().instructions == ""
+
+
+def test_the_second_of_two_tabs_is_told() -> None:
+    demo, builder = agent(), client_of("bob", Role.BUILDER)
+    first = draft_form(demo, **{"draft-0-instructions": "First."})
+    second = draft_form(demo, **{"draft-0-instructions": "Second."})
+    assert builder.post(page_of(demo), first).status_code == 302
+    answer = builder.post(page_of(demo), second)
+    assert "Somebody changed this" in answer.content.decode()
+    assert AgentDraft.objects.get().instructions == "First."
+
+
+@pytest.mark.parametrize("role", [Role.VIEWER, Role.OPERATOR])
+def test_who_is_no_builder_neither_edits_nor_publishes(role: Role) -> None:
+    demo, client = agent(), client_of("vera", role)
+    assert client.post(page_of(demo), draft_form(demo, name="Mine")).status_code == 403
+    client.post(list_of(Agent), {"action": "publish_drafts", "_selected_action": [demo.pk]})
+    assert Release.objects.count() == 1
+    demo.refresh_from_db()
+    assert demo.name == "Demo"
+
+
+def test_a_draft_that_cannot_run_is_not_published_and_says_why() -> None:
+    demo, builder = agent(), client_of("bob", Role.BUILDER)
+    AgentDraft.objects.update(tools=["gone"])
+    page = builder.post(list_of(Agent), {"action": "publish_drafts", "_selected_action": [demo.pk]}, follow=True)
+    assert "There is no tool &#x27;gone&#x27;. (/tools/0)" in page.content.decode()
+    assert Release.objects.count() == 1
+
+
+def test_a_new_account_may_chat() -> None:
+    form = {"username": "new", "password1": "correct horse battery", "password2": "correct horse battery"}
+    answer = client_of("olga", Role.OWNER).post(reverse("admin:agents_user_add"), {**form, "usable_password": "true"})
+    assert answer.status_code == 302, answer.context["errors"]
+    assert [group.name for group in User.objects.get(username="new").groups.all()] == [Role.USER]
+
+
+def test_the_form_of_an_account_grants_no_superuser() -> None:
+    user = person("ada", Role.USER)
+    owner = client_of("olga", Role.OWNER)
+    answer = owner.post(
+        page_of(user),
+        {
+            "username": "ada",
+            "is_active": "on",
+            "is_superuser": "on",
+            "is_staff": "on",
+            "groups": [Group.objects.get(name=Role.VIEWER).pk],
+        },
+    )
+    assert answer.status_code == 302, answer.context["errors"]
+    user.refresh_from_db()
+    assert not user.is_superuser
+    assert [group.name for group in user.groups.all()] == [Role.VIEWER]
+
+
+def test_the_roles_are_neither_deleted_nor_renamed() -> None:
+    owner = client_of("olga", Role.OWNER)
+    role, other = Group.objects.get(name=Role.VIEWER), Group.objects.create(name="sales")
+    assert owner.post(reverse("admin:auth_group_delete", args=[role.pk]), {"post": "yes"}).status_code == 403
+    owner.post(page_of(role), {"name": "renamed", "permissions": []})
+    owner.post(list_of(Group), {"action": "delete_selected", "_selected_action": [role.pk], "post": "yes"})
+    assert Group.objects.filter(name=Role.VIEWER).exists()
+    owner.post(reverse("admin:auth_group_delete", args=[other.pk]), {"post": "yes"})
+    assert not Group.objects.filter(name="sales").exists()

@@ -1,0 +1,36 @@
+"""People, keys and agents that tests start from."""
+
+from collections.abc import Iterable
+from datetime import datetime
+
+from django.contrib.auth.models import Group
+
+from agents.access.actor import ALL_SCOPES, Actor, Scope
+from agents.access.keys import create_api_key
+from agents.access.roles import Role
+from agents.models import Agent, AgentDraft, User
+from agents.releases import publish
+
+PASSWORD = "correct horse battery"
+
+
+def person(name: str, *roles: Role) -> User:
+    """An account with these roles."""
+    user = User.objects.create_user(name, password=PASSWORD)
+    user.groups.set(Group.objects.filter(name__in=roles))
+    return user
+
+
+def key_of(user: User, scopes: Iterable[Scope] = ALL_SCOPES, expires_at: datetime | None = None) -> str:
+    """The text of a new API key."""
+    return create_api_key(Actor.system("tests"), user=user, name="test", scopes=scopes, expires_at=expires_at)[1]
+
+
+def agent(slug: str = "demo", *, groups: Iterable[Group] = (), tools: Iterable[str] = ()) -> Agent:
+    """A published agent on the offline model."""
+    made = Agent.objects.create(slug=slug, name=slug.title())
+    made.groups.set(groups)
+    AgentDraft.objects.create(agent=made, model_chain=["offline:"], tools=list(tools))
+    publish(Actor.system("tests"), agent_id=made.pk, expected_version=1)
+    made.refresh_from_db()
+    return made

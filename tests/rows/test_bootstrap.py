@@ -1,0 +1,105 @@
+import stat
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from django.contrib.auth import authenticate
+from django.core.management import call_command
+from django.db import connection
+from django.test.utils import CaptureQueriesContext
+
+from agents.access.actor import ALL_SCOPES
+from agents.access.first_owner import ensure_owner
+from agents.access.permissions import actor_of
+from agents.access.roles import Role
+from agents.models import Agent, AgentDraft, Release, User
+from agents.releases.demo import ensure_demo_agent
+from tests.people import person
+
+pytestmark = pytest.mark.django_db
+
+
+def login(path: Path) -> dict[str, str]:
+    return dict(line.split(": ", 1) for line in path.read_text().splitlines())
+
+
+def test_the_first_owner_logs_in_with_what_the_file_says(tmp_path: Path) -> None:
+    path = ensure_owner(tmp_path / "new")
+    assert path is not None
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    written = login(path)
+    user = authenticate(username=written["name"], password=written["password"])
+    assert isinstance(user, User)
+    assert actor_of(user).scopes == ALL_SCOPES
+    assert not user.is_superuser
+
+
+def test_the_owner_is_made_once(tmp_path: Path) -> None:
+    assert ensure_owner(tmp_path) is not None
+    before = login(tmp_path / "login.txt")
+    assert ensure_owner(tmp_path) is None
+    assert login(tmp_path / "login.txt") == before
+    assert User.objects.count() == 1
+
+
+def test_somebody_elses_owner_is_enough(tmp_path: Path) -> None:
+    person("olga", Role.OWNER)
+    assert ensure_owner(tmp_path) is None
+    assert not (tmp_path / "login.txt").exists()
+
+
+def test_a_file_left_by_a_start_that_died_is_written_anew(tmp_path: Path) -> None:
+    (tmp_path / "login.txt").write_text("name: owner\npassword: never committed\n")
+    path = ensure_owner(tmp_path)
+    assert path is not None
+    assert authenticate(username="owner", password=login(path)["password"])
+
+
+def test_the_demo_agent_is_published_once() -> None:
+    release = ensure_demo_agent(["offline"])
+    assert release is not None
+    assert (release.number, release.model_chain) == (1, ["offline:"])
+    assert Agent.objects.get().live_release == release
+    assert ensure_demo_agent(["offline"]) is None
+
+
+def test_another_model_in_the_environment_is_a_new_release_of_the_demo_agent() -> None:
+    ensure_demo_agent(["offline"])
+    release = ensure_demo_agent(["openai:some-model", "offline:"])
+    assert release is not None
+    assert (release.number, release.model_chain) == (2, ["openai:some-model", "offline:"])
+    assert ensure_demo_agent(["openai:some-model", "offline:"]) is None
+    back = ensure_demo_agent(["offline"])
+    assert back is not None
+    assert back.number == 3
+
+
+@pytest.mark.parametrize("touch", ["draft", "published", "archived"])
+def test_a_demo_agent_that_people_took_over_is_left_alone(touch: str) -> None:
+    from django.utils import timezone
+
+    from agents.releases import publish
+
+    ensure_demo_agent(["offline"])
+    if touch == "draft":
+        AgentDraft.objects.update(version=2)
+    elif touch == "published":
+        publish(actor_of(person("bob", Role.BUILDER)), agent_id=Agent.objects.get().pk, expected_version=1)
+    else:
+        Agent.objects.update(archived_at=timezone.now())
+    before = Release.objects.count()
+    assert ensure_demo_agent(["openai:some-model"]) is None
+    assert Release.objects.count() == before
+
+
+def test_the_command_does_nothing_in_three_queries_when_there_is_nothing_to_do(
+    tmp_path: Path, settings: Any, capsys: pytest.CaptureFixture[str]
+) -> None:
+    settings.BANDSTAND = SimpleNamespace(data_dir=tmp_path, model=("offline",))
+    call_command("bootstrap")
+    assert str(tmp_path / "login.txt") in capsys.readouterr().out
+    with CaptureQueriesContext(connection) as queries:
+        call_command("bootstrap")
+    assert len(queries) <= 3
+    assert capsys.readouterr().out == ""
