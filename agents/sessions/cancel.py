@@ -6,7 +6,7 @@ from uuid import UUID
 
 from django.db import transaction
 
-from agents.access.actor import Actor
+from agents.access.actor import Actor, Scope
 from agents.journal.connection import once_more_after_deadlock
 from agents.journal.locked import lock_session, lock_turn, stop_locked
 from agents.models import Turn
@@ -19,8 +19,9 @@ def cancel_turn(actor: Actor, *, turn_id: UUID) -> Turn:
     """Ask for a stop and return the turn as it is then: `cancelled` at once if nobody had begun, else `cancelling`.
 
     The runner that works on it closes the provider's stream within a second and keeps the partial text.
-    Raises `NotFound`.
+    Raises `NotFound`, `Forbidden`.
     """
+    actor.need(Scope.CHAT)
     turn = access_turn(actor=actor, turn_id=turn_id)
     with transaction.atomic():
         session = lock_session(turn.agent_session_id)

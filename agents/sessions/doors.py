@@ -13,7 +13,7 @@ from foundation.errors import NotFound, Unauthenticated
 
 def sessions_of(actor: Actor) -> QuerySet[AgentSession]:
     """The sessions that are the actor's own, with agent and release. Raises `Forbidden`, `Unauthenticated`."""
-    actor.need(Scope.CHAT)
+    actor.need(Scope.READ)
     if actor.user_id is None:
         raise Unauthenticated
     return AgentSession.objects.filter(user_id=actor.user_id).select_related("agent", "release")
@@ -29,7 +29,7 @@ def access_session(*, actor: Actor, session_id: UUID) -> AgentSession:
 
 def access_turn(*, actor: Actor, turn_id: UUID) -> Turn:
     """A turn of one of the actor's sessions, with that session. Raises as `access_session`."""
-    actor.need(Scope.CHAT)
+    actor.need(Scope.READ)
     if actor.user_id is None:
         raise Unauthenticated
     turn = (

@@ -7,11 +7,11 @@ from typing import Any
 from uuid import UUID
 
 from django.db import transaction
-from django.db.models import Q
 
 from agents.access.actor import Actor, Scope
+from agents.access.agents import visible_agents
 from agents.journal.locked import append_locked, lock_session
-from agents.models import Agent, AgentSession, Event, Message, Step, Turn
+from agents.models import AgentSession, Event, Message, Step, Turn
 from agents.rules.wire import session_shape
 from agents.sessions.doors import access_session
 from foundation import strict_json
@@ -22,21 +22,15 @@ MAX_TITLE = 200
 MAX_METADATA_BYTES = 16 * 1024
 
 
-def visible_agents(actor: Actor) -> Any:
-    """The agents that the actor may talk to: published, not archived, open to everybody or to one of their groups."""
-    if actor.user_id is None:
-        raise Unauthenticated
-    mine = Q(groups=None) | Q(groups__user=actor.user_id)
-    return Agent.objects.filter(mine, archived_at=None, live_release__isnull=False).distinct()
-
-
 def create_session(
     actor: Actor, *, agent_slug: str, title: str = "", metadata: Mapping[str, Any] | None = None
 ) -> AgentSession:
     """A new session on the agent's live release. Raises `InvalidInput` (also for an agent out of the actor's sight)."""
     actor.need(Scope.CHAT)
+    if actor.user_id is None:
+        raise Unauthenticated
     agent = visible_agents(actor).select_related("live_release").filter(slug=agent_slug).first()
-    if agent is None:
+    if agent is None or agent.live_release is None:
         raise InvalidInput("There is no such agent.", pointer="/agent")
     return AgentSession.objects.create(
         user_id=actor.user_id,
@@ -82,6 +76,7 @@ def delete_session(actor: Actor, *, session_id: UUID, expected_version: int) -> 
 
 
 def _locked(actor: Actor, session_id: UUID, expected_version: int) -> AgentSession:
+    actor.need(Scope.CHAT)
     access_session(actor=actor, session_id=session_id)
     session = lock_session(session_id)
     if session is None:
