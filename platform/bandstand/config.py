@@ -187,11 +187,8 @@ class Config(BaseSettings):
         return urlsplit(self.base_url).scheme == "https" or not (self.public_url or is_loopback(self.host))
 
     def secrets(self) -> tuple[str, ...]:
-        """Every secret value in use, for scrubbing logs and error reports."""
-        values = [value.get_secret_value() for _, value in self if isinstance(value, SecretStr)]
-        if self.database_url and (password := urlsplit(self.database_url.get_secret_value()).password):
-            values.append(password)
-        return tuple(values)
+        """Every secret value of the environment; `databases.secrets_in_use` adds the database's password."""
+        return tuple(value.get_secret_value() for _, value in self if isinstance(value, SecretStr))
 
     @classmethod
     def settings_customise_sources(

@@ -43,6 +43,12 @@ def database_url(config: Config) -> str:
     return f"postgresql://{ROLE}@/{DATABASE}?{urlencode({'host': socket})}"
 
 
+def secrets_in_use(config: Config) -> tuple[str, ...]:
+    """Every secret value of this process, the embedded database's password included."""
+    password = conninfo_to_dict(database_url(config)).get("password")
+    return (*config.secrets(), *([str(password)] if password else []))
+
+
 def settings(config: Config) -> dict[str, dict[str, Any]]:
     """Django's DATABASES for the role of this process.
 

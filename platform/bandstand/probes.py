@@ -1,15 +1,27 @@
 """`/health` and its relatives, answered before any other middleware: a probe brings no public host name and no TLS."""
 
+import asyncio
 from collections.abc import Awaitable, Callable
 
 from asgiref.sync import iscoroutinefunction, markcoroutinefunction
-from django.http import HttpRequest, HttpResponseBase, JsonResponse
+from django.http import HttpRequest, HttpResponse, HttpResponseBase, JsonResponse
+
+from bandstand import VERSION
+from bandstand.web.lifecycle import lifecycle
+from foundation.db_threads import in_db_thread
+from monitoring import readiness
+from monitoring.readiness import Failing
 
 GetResponse = Callable[[HttpRequest], Awaitable[HttpResponseBase]]
+READY_SECONDS = 4.0  # a probe that waits longer would be taken for a dead process
 
 
 class ProbeMiddleware:
-    """Answers probes; passes everything else on."""
+    """Answers probes; passes everything else on.
+
+    `/health`, `/livez`: this process is alive; touches nothing. `/ready`, `/readyz`: 200, or 503 with what fails.
+    `/info`: version of the code and of its schema.
+    """
 
     sync_capable = False
     async_capable = True
@@ -18,8 +30,45 @@ class ProbeMiddleware:
         self.get_response = get_response
         if iscoroutinefunction(get_response):
             markcoroutinefunction(self)
+        self.probes: dict[str, Callable[[], Awaitable[HttpResponse]]] = {
+            "/health": health,
+            "/livez": health,
+            "/ready": ready,
+            "/readyz": ready,
+            "/info": info,
+        }
 
     async def __call__(self, request: HttpRequest) -> HttpResponseBase:
-        if request.path_info in {"/health", "/livez"}:
-            return JsonResponse({"status": "ok"})
-        return await self.get_response(request)
+        probe = self.probes.get(request.path_info)
+        if probe is None:
+            return await self.get_response(request)
+        if request.method not in {"GET", "HEAD"}:
+            return HttpResponse(status=405, headers={"Allow": "GET, HEAD"})
+        response = await probe()
+        response["Cache-Control"] = "no-store"
+        # Or Django would log every 503 as an error, once per probe.
+        response._has_been_logged = True  # type: ignore[attr-defined]
+        return response
+
+
+async def health() -> HttpResponse:
+    """The process answers."""
+    return JsonResponse({"status": "ok"})
+
+
+async def ready() -> HttpResponse:
+    """All parts work, or which do not."""
+    try:
+        failing = await asyncio.wait_for(in_db_thread(readiness.failing_parts), READY_SECONDS)
+    except TimeoutError:
+        failing = [Failing("database", f"no answer within {READY_SECONDS:.0f} s")]
+    if lifecycle.draining:
+        failing = [Failing("draining", "this process is about to end"), *failing]
+    parts = {part.part: part.detail for part in failing}
+    body = {"status": "failing" if parts else "ready", "failing": parts}
+    return JsonResponse(body, status=503 if parts else 200)
+
+
+async def info() -> HttpResponse:
+    """What runs here."""
+    return JsonResponse({"name": "bandstand", "version": VERSION, "schema": readiness.schema()})

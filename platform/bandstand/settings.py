@@ -4,7 +4,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from bandstand import config as configuration
-from bandstand import databases
+from bandstand import databases, logs
 from bandstand.config import ROOT
 from bandstand.embedded.errors import EmbeddedError
 
@@ -132,5 +132,8 @@ Q_CLUSTER: dict[str, Any] = {
     "recycle": 500,
     "label": "Scheduler",
 }
+
+# What the process says.
+LOGGING = logs.configure(BANDSTAND)
 
 REST_FRAMEWORK: dict[str, Any] = {}

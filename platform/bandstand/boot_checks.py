@@ -1,0 +1,99 @@
+"""What must be true of the database before anything starts on it."""
+
+import time
+from collections.abc import Iterator
+from typing import Any, Final
+
+import psycopg
+from psycopg.rows import scalar_row
+
+MIN_POSTGRESQL: Final = 160000
+MIN_PGVECTOR: Final = (0, 8)
+# With one of these off, an acknowledged message can be lost by a crash.
+DURABILITY: Final = ("fsync", "full_page_writes", "synchronous_commit")
+
+Connection = psycopg.Connection[Any]
+
+
+def faults(url: str, *, migrating: bool = False, wait_seconds: float = 0.0) -> list[str]:
+    """One printable line per thing that is wrong with the database at `url`, without secrets.
+
+    `migrating` also asks for the rights that migrations need. A server that is just starting is waited for.
+    """
+    try:
+        connection = _connect(url, wait_seconds)
+    except (psycopg.Error, UnicodeError, ValueError) as error:
+        return [f"DATABASE_URL: cannot connect to the database: {_reason(error)}"]
+    with connection:
+        try:
+            return list(_faults(connection, migrating))
+        except psycopg.Error as error:
+            return [f"DATABASE_URL: the database cannot be checked: {_reason(error)}"]
+
+
+def _connect(url: str, wait_seconds: float) -> Connection:
+    deadline = time.monotonic() + wait_seconds
+    while True:
+        try:
+            return psycopg.connect(url, autocommit=True, connect_timeout=5, application_name="bandstand-checks")
+        except psycopg.OperationalError:
+            if time.monotonic() >= deadline:
+                raise
+            time.sleep(0.2)
+
+
+def _faults(connection: Connection, migrating: bool) -> Iterator[str]:
+    if connection.info.server_version < MIN_POSTGRESQL:
+        version = connection.info.parameter_status("server_version")
+        yield f"PostgreSQL {version} is too old: Bandstand needs version 16 or newer"
+        return
+    for name in DURABILITY:
+        if _value(connection, f"SHOW {name}") == "off":
+            yield f"PostgreSQL runs with {name}=off, which loses acknowledged messages in a crash: set {name}=on"
+    if migrating:
+        yield from _missing_rights(connection)
+    yield from _pgvector(connection, migrating)
+
+
+def _missing_rights(connection: Connection) -> Iterator[str]:
+    schema = _value(connection, "SELECT current_schema()")
+    if schema is None:
+        yield "the database has no schema on the role's search_path: CREATE SCHEMA public"
+    elif not _value(connection, "SELECT has_schema_privilege(current_schema(), 'CREATE')"):
+        role = connection.info.user
+        yield f"role {role!r} may not create tables: GRANT CREATE ON SCHEMA {schema} TO {role}"
+
+
+def _pgvector(connection: Connection, migrating: bool) -> Iterator[str]:
+    version = _value(connection, "SELECT extversion FROM pg_extension WHERE extname = 'vector'")
+    if version is None and migrating:
+        version = _value(connection, "SELECT default_version FROM pg_available_extensions WHERE name = 'vector'")
+        if version is not None and not _may_install(connection):
+            yield "pgvector is not installed in the database: CREATE EXTENSION vector, as a role that may"
+            return
+    if version is None:
+        yield "pgvector is missing: install it (version 0.8 or newer) on the PostgreSQL server"
+    elif tuple(int(part) for part in version.split(".")[:2]) < MIN_PGVECTOR:
+        yield f"pgvector {version} is too old: Bandstand needs version 0.8 or newer (ALTER EXTENSION vector UPDATE)"
+
+
+def _may_install(connection: Connection) -> bool:
+    # Hosters have rules of their own for this; trying is the only way to know.
+    try:
+        with connection.transaction(force_rollback=True):
+            connection.execute("CREATE EXTENSION vector")
+    except psycopg.errors.InsufficientPrivilege:
+        return False
+    return True
+
+
+def _value(connection: Connection, query: str) -> Any:
+    with connection.cursor(row_factory=scalar_row) as cursor:
+        return cursor.execute(query).fetchone()  # type: ignore[arg-type]  # our own text
+
+
+def _reason(error: Exception) -> str:
+    lines = str(error).strip().splitlines() or [type(error).__name__]
+    # libpq adds a question to its finding, and one line per address that a name stands for.
+    telling = [line for line in lines if "failed: " in line] or lines
+    return telling[0].rpartition("failed: ")[2].strip()

@@ -1,0 +1,91 @@
+"""Structured logs: one JSON object per line and one event name per fact; readable columns on a terminal.
+
+Our own modules log through structlog (`log.info("turn.claimed", turn=…)`), libraries through the standard library; both
+come out alike, with the request's id, and without secrets.
+"""
+
+import logging
+import sys
+from collections.abc import Callable
+from typing import Any
+
+import structlog
+from structlog.types import EventDict, Processor, WrappedLogger
+
+from bandstand.config import Config
+from bandstand.databases import secrets_in_use
+from bandstand.scrubbing import Scrubber
+
+# Chatty on their own terms; what is left is worth a line.
+LEVELS = {"daphne": "WARNING", "asyncio": "WARNING", "django.request": "ERROR", "django.server": "WARNING"}
+
+
+def configure(config: Config) -> dict[str, Any]:
+    """Set structlog up and answer Django's LOGGING."""
+    structlog.configure(
+        processors=[
+            structlog.stdlib.filter_by_level,
+            *_common(),
+            structlog.stdlib.ProcessorFormatter.wrap_for_formatter,
+        ],
+        logger_factory=structlog.stdlib.LoggerFactory(),
+        wrapper_class=structlog.stdlib.BoundLogger,
+        cache_logger_on_first_use=True,
+    )
+    return {
+        "version": 1,
+        "disable_existing_loggers": False,
+        "formatters": {"lines": {"()": formatter, "config": config}},
+        "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "lines"}},
+        "root": {"handlers": ["stderr"], "level": config.log_level},
+        "loggers": {
+            **{name: {"level": level} for name, level in LEVELS.items()},
+            # These two bring handlers of their own unless they find one.
+            "django": {"handlers": [], "level": "INFO", "propagate": True},
+            "django-q": {"handlers": [], "level": "WARNING", "propagate": True},
+        },
+    }
+
+
+def formatter(config: Config, *, terminal: bool | None = None) -> logging.Formatter:
+    """The formatter of every handler. `terminal` overrides the look at stderr that LOG_FORMAT=auto takes."""
+    if config.log_format != "auto":
+        terminal = config.log_format == "console"
+    elif terminal is None:
+        terminal = sys.stderr.isatty()
+    return structlog.stdlib.ProcessorFormatter(
+        foreign_pre_chain=_common(),
+        processors=[
+            structlog.stdlib.ProcessorFormatter.remove_processors_meta,
+            structlog.processors.format_exc_info,
+            scrub(Scrubber(secrets_in_use(config))),
+            _renderer(terminal),
+        ],
+    )
+
+
+def scrub(scrubber: Scrubber) -> Processor:
+    """A processor that takes secrets out of all values; the last before rendering."""
+
+    def processor(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
+        return {name: scrubber.tree(value) for name, value in event.items()}
+
+    return processor
+
+
+def _common() -> list[Processor]:
+    return [
+        structlog.contextvars.merge_contextvars,
+        structlog.stdlib.add_log_level,
+        structlog.stdlib.add_logger_name,
+        structlog.stdlib.PositionalArgumentsFormatter(),
+        structlog.stdlib.ExtraAdder(),
+        structlog.processors.TimeStamper(fmt="iso", utc=True),
+        structlog.processors.StackInfoRenderer(),
+    ]
+
+
+def _renderer(terminal: bool) -> Callable[..., Any]:
+    if terminal:
+        return structlog.dev.ConsoleRenderer(colors=True)
+    return structlog.processors.JSONRenderer(ensure_ascii=False)

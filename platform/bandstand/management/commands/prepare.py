@@ -1,0 +1,39 @@
+"""`manage.py prepare`: everything between an empty database and a start, safe to repeat and to run twice at once."""
+
+from typing import Any
+
+import psycopg
+from django.conf import settings
+from django.core.management import call_command, get_commands
+from django.core.management.base import BaseCommand, CommandError
+from django.db import connection
+
+from bandstand import boot_checks, data_dir, databases, schedules
+from monitoring.readiness import missing_migrations
+
+# Any number that nobody else uses: two installations that start on one database prepare it one after the other.
+LOCK = 0x62616E64
+
+
+class Command(BaseCommand):
+    help = "Check the database, apply migrations, ensure schedules and the first account."
+    requires_system_checks = []
+
+    def handle(self, *_args: Any, verbosity: int, **_options: Any) -> None:
+        try:
+            data_dir.claim(settings.BANDSTAND.data_dir)
+        except data_dir.DataDirError as error:
+            raise CommandError(str(error)) from None
+        url = databases.database_url(settings.BANDSTAND)
+        faults = boot_checks.faults(url, migrating=True, wait_seconds=10.0)
+        if faults:
+            raise CommandError("\n".join(faults))
+        with psycopg.connect(url, autocommit=True, application_name="bandstand-prepare") as lock:
+            lock.execute("SELECT pg_advisory_lock(%s)", [LOCK])
+            if missing_migrations():
+                call_command("migrate", interactive=False, verbosity=verbosity, skip_checks=True)
+            schedules.ensure()
+            schedules.beat_now()
+            if "bootstrap" in get_commands():
+                call_command("bootstrap", stdout=self.stdout)
+        connection.close()

@@ -1,0 +1,42 @@
+"""Error reports to Sentry, when SENTRY_DSN is set: without personal data, local variables or secrets."""
+
+from collections.abc import Callable
+from typing import Any
+
+import sentry_sdk
+from sentry_sdk.transport import Transport
+from sentry_sdk.types import Breadcrumb, Event, Hint
+
+from bandstand import VERSION
+from bandstand.config import Config
+from bandstand.databases import secrets_in_use
+from bandstand.scrubbing import Scrubber
+
+
+def start(config: Config, *, transport: type[Transport] | Callable[..., Any] | None = None) -> bool:
+    """Begin to report errors; whether it did. `transport` replaces the network."""
+    if config.sentry_dsn is None:
+        return False
+    scrubber = Scrubber(secrets_in_use(config))
+
+    def clean_event(event: Event, _hint: Hint) -> Event | None:
+        cleaned: Event = scrubber.tree(event)
+        return cleaned
+
+    def clean_breadcrumb(breadcrumb: Breadcrumb, _hint: dict[str, Any]) -> Breadcrumb | None:
+        cleaned: Breadcrumb = scrubber.tree(breadcrumb)
+        return cleaned
+
+    sentry_sdk.init(
+        dsn=config.sentry_dsn.get_secret_value(),
+        release=VERSION,
+        server_name=config.role,
+        send_default_pii=False,
+        include_local_variables=False,
+        max_request_body_size="never",
+        before_send=clean_event,
+        before_send_transaction=clean_event,
+        before_breadcrumb=clean_breadcrumb,
+        transport=transport,
+    )
+    return True
