@@ -1,0 +1,1 @@
+"""Tests. `tests.provider` is also a program: a model provider with faults."""

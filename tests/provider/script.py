@@ -1,0 +1,85 @@
+"""What one answer of the provider is to be: from its defaults, the model's name and a directive in the conversation."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, fields
+from typing import Any
+
+from agents.llm.directive import parse_directive, plain_value
+
+_WORDS = (
+    "a provider that only plays its part says the same plain words again and again until it has said enough of them"
+)
+_TOKEN = re.compile(r"\S+\s*|\s+")
+WORDS = tuple(f"{word} " for word in _WORDS.split())
+
+
+@dataclass(frozen=True)
+class Script:
+    """One answer.
+
+    Written in a model's name as `fake.tokens-50.fault-cut.after-5`, in the last message of the user as
+    `[[provider tokens=50 fault=cut after=5]]` (later sources win). Times are milliseconds, `tps` is tokens per second
+    (0: all at once). `calls` is `[[name, arguments], …]`, where arguments that are text are sent as they are; `tool`,
+    `args` and `parallel` are the short form of the same. A call is asked for until the conversation holds `rounds`
+    answers with calls since the user spoke. `after` is how many tokens precede a fault in the stream.
+    """
+
+    tokens: int = 50
+    text: str | None = None
+    echo: str = "no"
+    headers_ms: float = 0
+    ttft_ms: float = 0
+    tps: float = 0
+    fault: str = ""
+    after: int = 3
+    retry_after: str = ""
+    finish: str = "stop"
+    usage: str = "yes"
+    tool: str = ""
+    args: Any = None
+    parallel: int = 1
+    calls: tuple[tuple[str, Any], ...] = ()
+    rounds: int = 1
+
+    def pieces(self) -> tuple[str, ...]:
+        """The text, token by token."""
+        if self.text is not None:
+            return tuple(_TOKEN.findall(self.text))
+        return tuple(WORDS[index % len(WORDS)] for index in range(self.tokens))
+
+
+_FIELDS = frozenset(field.name for field in fields(Script))
+
+
+def settings_of_model(model: str) -> dict[str, Any]:
+    """`fake.tokens-50.tps-20` → `{"tokens": 50, "tps": 20}`; parts that are no settings belong to the name."""
+    found: dict[str, Any] = {}
+    for part in model.split(".")[1:]:
+        key, dash, value = part.partition("-")
+        if dash and key in _FIELDS:
+            found[key] = plain_value(value)
+    return found
+
+
+def script_for(body: dict[str, Any], defaults: dict[str, Any]) -> Script:
+    """Raises `ValueError` or `TypeError` for settings that cannot be read."""
+    settings = {**defaults, **settings_of_model(str(body.get("model", "")))}
+    messages = body.get("messages") or []
+    last_user = max((index for index, message in enumerate(messages) if message["role"] == "user"), default=None)
+    if last_user is not None:
+        said = str(messages[last_user].get("content") or "")
+        settings |= parse_directive(said, "provider") or {}
+        if settings.get("echo") == "yes":
+            settings["text"] = said
+        asked = sum(1 for message in messages[last_user:] if message.get("tool_calls"))
+        if asked >= settings.get("rounds", 1):
+            settings |= {"tool": "", "calls": ()}
+    if settings.get("tool"):
+        arguments = settings.get("args")
+        settings["calls"] = [(settings["tool"], {} if arguments is None else arguments)] * settings.get("parallel", 1)
+    settings["calls"] = tuple((name, arguments) for name, arguments in settings.get("calls", ()))
+    for name in ("retry_after", "fault"):
+        settings[name] = str(settings.get(name, ""))
+    return Script(**settings)

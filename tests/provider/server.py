@@ -1,0 +1,291 @@
+"""A model provider for tests and benchmarks: OpenAI's chat completions over raw asyncio, with every fault we fear."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import re
+import socket
+import struct
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any, cast
+
+import orjson
+
+from tests.provider.refusals import ANSWERS
+from tests.provider.script import Script, script_for
+from tests.provider.streams import End, Stream, chunk, framed, stream_for, usage_of
+
+_LENGTH = re.compile(rb"\r\ncontent-length:[ \t]*(\d+)", re.IGNORECASE)
+_STREAM_HEAD = (
+    b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream; charset=utf-8\r\nCache-Control: no-cache\r\n"
+    b"Transfer-Encoding: chunked\r\n\r\n"
+)
+
+
+@dataclass(frozen=True)
+class Request:
+    """One request as it came in."""
+
+    path: str
+    headers: str
+    raw: bytes
+
+    @property
+    def body(self) -> dict[str, Any]:
+        """The JSON object that was sent."""
+        value: dict[str, Any] = orjson.loads(self.raw)
+        return value
+
+
+@dataclass
+class Provider:
+    """The server and what it has seen. `defaults` apply to every answer, `queue` to one answer each, in order."""
+
+    defaults: dict[str, Any] = field(default_factory=dict)
+    queue: deque[dict[str, Any]] = field(default_factory=deque)
+    kept: int = 256
+    count: int = 0
+    aborted: int = 0
+    running: int = 0
+    connections: int = 0
+    base_url: str = ""
+
+    def __post_init__(self) -> None:
+        self.requests: deque[Request] = deque(maxlen=self.kept)
+        self._server: asyncio.Server | None = None
+        self._open: set[_Connection] = set()
+        self._watchers: list[tuple[Callable[[], bool], asyncio.Future[None]]] = []
+
+    async def start(self, host: str = "127.0.0.1", port: int = 0) -> None:
+        loop = asyncio.get_running_loop()
+        self._server = await loop.create_server(lambda: _Connection(self), host, port, backlog=4096)
+        taken = self._server.sockets[0].getsockname()[1]
+        self.base_url = f"http://{host}:{taken}/v1"
+
+    async def stop(self) -> None:
+        if self._server is not None:
+            self._server.close()
+            for connection in list(self._open):
+                connection.transport.abort()
+            await self.until(lambda: not self._open)
+            await self._server.wait_closed()
+
+    async def until(self, condition: Callable[[], bool]) -> None:
+        """Wait for something to be true of this object; it is looked at whenever a request comes or goes."""
+        if not condition():
+            reached = asyncio.get_running_loop().create_future()
+            self._watchers.append((condition, reached))
+            await reached
+
+    def changed(self) -> None:
+        for condition, reached in self._watchers:
+            if not reached.done() and condition():
+                reached.set_result(None)
+        self._watchers = [watcher for watcher in self._watchers if not watcher[1].done()]
+
+    def report(self) -> dict[str, Any]:
+        """What `/_requests` answers. Bodies are the last ones only; `count` counts all."""
+        bodies = [orjson.loads(request.raw) if request.raw else None for request in self.requests]
+        return {
+            "count": self.count,
+            "aborted": self.aborted,
+            "running": self.running,
+            "connections": self.connections,
+            "bodies": bodies,
+        }
+
+    def reset(self) -> None:
+        self.requests.clear()
+        self.queue.clear()
+        self.count = self.aborted = 0
+
+
+class _Connection(asyncio.Protocol):
+    """One keep-alive connection: the next request is read when the last answer is out."""
+
+    transport: asyncio.Transport
+
+    def __init__(self, provider: Provider) -> None:
+        self.provider = provider
+        self.loop = asyncio.get_running_loop()
+        self.received = b""
+        self.busy = False
+        self.timer: asyncio.Handle | None = None
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self.transport = cast("asyncio.Transport", transport)
+        self.provider.connections += 1
+        self.provider._open.add(self)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        if self.timer:
+            self.timer.cancel()
+        self.provider._open.discard(self)
+        self.provider.connections -= 1
+        if self.busy:
+            self.busy = False
+            self.provider.running -= 1
+            self.provider.aborted += 1
+        self.provider.changed()
+
+    def data_received(self, data: bytes) -> None:
+        self.received = self.received + data if self.received else data
+        if not self.busy:
+            self._next_request()
+
+    def _next_request(self) -> None:
+        head, found, rest = self.received.partition(b"\r\n\r\n")
+        if not found:
+            return
+        length = _LENGTH.search(head)
+        size = int(length[1]) if length else 0
+        if len(rest) < size:
+            return
+        raw, self.received = rest[:size], rest[size:]
+        self.busy = True
+        self.provider.running += 1
+        line, _, headers = head.partition(b"\r\n")
+        self._route(line.split(b" ")[1], headers, raw)
+
+    def _route(self, path: bytes, headers: bytes, raw: bytes) -> None:
+        if path.endswith(b"/chat/completions"):
+            self.provider.count += 1
+            self.provider.requests.append(Request(path.decode(), headers.decode("latin-1"), raw))
+            self.provider.changed()
+            self._chat(raw)
+        elif path == b"/_requests":
+            self._reply(200, self.provider.report())
+        elif path == b"/_reset":
+            self.provider.reset()
+            self._reply(200, {})
+        elif path.endswith(b"/models"):
+            self._reply(200, {"object": "list", "data": [{"id": "fake", "object": "model", "owned_by": "tests"}]})
+        else:
+            self._reply(404, {"error": {"message": "no such path", "type": "invalid_request_error", "code": None}})
+
+    def _chat(self, raw: bytes) -> None:
+        try:
+            body = orjson.loads(raw)
+            once = self.provider.queue.popleft() if self.provider.queue else {}
+            script = script_for(body, {**self.provider.defaults, **once})
+        except (ValueError, TypeError, KeyError) as error:
+            self._reply(400, {"error": {"message": str(error), "type": "invalid_request_error", "code": "unreadable"}})
+            return
+        if script.headers_ms:
+            self._later(script.headers_ms / 1000, self._answer, body, script)
+        else:
+            self._answer(body, script)
+
+    def _answer(self, body: dict[str, Any], script: Script) -> None:
+        model = str(body.get("model"))
+        if script.fault in ANSWERS:
+            self._refuse(script)
+        elif not body.get("stream") or script.fault == "json200":
+            self._reply(200, _completion(model, script))
+        else:
+            include_usage = bool((body.get("stream_options") or {}).get("include_usage"))
+            stream = stream_for(model, script, include_usage)
+            if script.ttft_ms or script.tps or script.fault == "split_bytes":
+                self.transport.write(_STREAM_HEAD)
+                gap = 1 / script.tps if script.tps else 0.0
+                self._later(script.ttft_ms / 1000, self._speak, stream, gap)
+            else:
+                self.transport.write(_STREAM_HEAD + stream.whole)
+                self._end(stream.end)
+
+    def _speak(self, stream: Stream, gap: float) -> None:
+        if gap:
+            self._say(stream, gap, self.loop.time(), 0)
+        elif all(len(frame) == 1 for frame in stream.frames):
+            self._drip(stream, 0)
+        else:
+            self.transport.write(stream.whole)
+            self._end(stream.end)
+
+    def _say(self, stream: Stream, gap: float, begun_at: float, spoken: int) -> None:
+        """Token n is due n gaps after the first, by the clock: a late timer does not make the stream slower."""
+        due = min(len(stream.frames), 2 + int((self.loop.time() - begun_at) / gap))
+        if due > spoken:
+            self.transport.write(b"".join(map(framed, stream.frames[spoken:due])))
+        if due == len(stream.frames):
+            if stream.tail:
+                self.transport.write(framed(stream.tail))
+            if stream.end == "keep":
+                self.transport.write(b"0\r\n\r\n")
+            self._end(stream.end)
+        else:
+            self.timer = self.loop.call_at(begun_at + (due - 1) * gap, self._say, stream, gap, begun_at, due)
+
+    def _drip(self, stream: Stream, sent: int) -> None:
+        """One byte per turn of the event loop, so that the reader gets them one by one."""
+        if sent < len(stream.frames):
+            self.transport.write(framed(stream.frames[sent]))
+            self.timer = self.loop.call_soon(self._drip, stream, sent + 1)
+        else:
+            self.transport.write(b"0\r\n\r\n")
+            self._end(stream.end)
+
+    def _refuse(self, script: Script) -> None:
+        answer = ANSWERS[script.fault]
+        if answer.raw is not None:
+            if answer.raw:
+                self.transport.write(answer.raw)
+            self._end(answer.end)
+            return
+        retry_after = f"Retry-After: {script.retry_after}\r\n" if script.retry_after else ""
+        self._reply(answer.status, {"error": answer.error}, retry_after.encode())
+
+    def _reply(self, status: int, value: Any, headers: bytes = b"") -> None:
+        raw = orjson.dumps(value)
+        head = b"HTTP/1.1 %d Answer\r\nContent-Type: application/json\r\n%bContent-Length: %d\r\n\r\n"
+        self.transport.write(head % (status, headers, len(raw)) + raw)
+        self._end("keep")
+
+    def _end(self, end: End) -> None:
+        if end == "hold":
+            return
+        self.timer = None
+        self.busy = False
+        self.provider.running -= 1
+        self.provider.changed()
+        if end == "close":
+            self.transport.close()
+        elif end == "reset":
+            self._reset()
+        elif self.received:
+            self.loop.call_soon(self._next_request)
+
+    def _reset(self) -> None:
+        """Close so that the other side sees a reset, not an end."""
+        # What was written must leave first, or the reset overtakes it.
+        raw = self.transport.get_extra_info("socket")
+        with contextlib.suppress(OSError):
+            raw.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        self.transport.abort()
+
+    def _later(self, seconds: float, call: Callable[..., None], *args: Any) -> None:
+        if seconds > 0:
+            self.timer = self.loop.call_later(seconds, call, *args)
+        else:
+            call(*args)
+
+
+def _completion(model: str, script: Script) -> dict[str, Any]:
+    """The answer in one piece, for requests without `stream`."""
+    message: dict[str, Any] = {"role": "assistant", "content": "".join(script.pieces())}
+    finish = script.finish
+    if script.calls:
+        finish = "tool_calls"
+        message["tool_calls"] = [
+            {
+                "id": f"call_{index}",
+                "type": "function",
+                "function": {"name": name, "arguments": text if isinstance(text, str) else orjson.dumps(text).decode()},
+            }
+            for index, (name, text) in enumerate(script.calls)
+        ]
+    whole = {**chunk(model, {}), "object": "chat.completion", "usage": usage_of(script)}
+    return {**whole, "choices": [{"index": 0, "message": message, "finish_reason": finish}]}
