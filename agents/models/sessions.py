@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from django.db import models
-from django.db.models import F, Q
+from django.db.models import Q
 
+from agents.models.soundness import sound
 from foundation.ids import new_id
 
 
@@ -52,9 +53,8 @@ class AgentSession(models.Model):
             models.Index(fields=["user"], name="session_running", condition=Q(active_turn_id__isnull=False)),
         ]
         constraints = [
-            models.CheckConstraint(condition=Q(controller__in=["agent", "human"]), name="session_controller_known"),
-            models.CheckConstraint(condition=Q(open_turns__gte=0), name="session_open_turns_not_negative"),
-            models.CheckConstraint(condition=Q(next_seq__gte=1, next_ordinal__gte=1), name="session_orders_positive"),
+            # A known controller, positive orders, no negative count.
+            sound("session", "controller", "next_seq", "next_ordinal", "open_turns"),
         ]
 
     def __str__(self) -> str:
@@ -102,10 +102,8 @@ class Message(models.Model):
                 condition=Q(idempotency_key__isnull=False),
                 name="message_key_unique",
             ),
-            models.CheckConstraint(
-                condition=Q(author__in=["user", "agent", "human", "system"]), name="message_author_known"
-            ),
-            models.CheckConstraint(condition=~Q(parent=F("id")), name="message_not_its_own_parent"),
+            # A known author, and not its own parent.
+            sound("message", "author", "id", "parent"),
         ]
 
     def __str__(self) -> str:

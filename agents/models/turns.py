@@ -9,6 +9,7 @@ from django.db.models import Q
 from django.db.models.functions import Now
 
 from agents.models.sessions import AgentSession
+from agents.models.soundness import sound
 from agents.rules.states import OWNED, TERMINAL, TERMINAL_EVENTS, Priority, StepKind, StepStatus, TurnStatus
 from foundation.ids import new_id
 
@@ -82,22 +83,8 @@ class Turn(models.Model):
             models.UniqueConstraint(
                 fields=["agent_session"], condition=Q(status__in=_OWNED), name="turn_one_owned_per_session"
             ),
-            models.CheckConstraint(
-                condition=Q(status__in=[status.value for status in TurnStatus]), name="turn_status_known"
-            ),
-            models.CheckConstraint(
-                condition=Q(status__in=_OWNED, lease_expires_at__isnull=False)
-                | (~Q(status__in=_OWNED) & Q(lease_expires_at__isnull=True)),
-                name="turn_lease_while_owned",
-            ),
-            models.CheckConstraint(
-                condition=Q(status__in=_TERMINAL, finished_at__isnull=False)
-                | (~Q(status__in=_TERMINAL) & Q(finished_at__isnull=True)),
-                name="turn_finished_when_terminal",
-            ),
-            models.CheckConstraint(
-                condition=~Q(status="failed") | ~Q(error_class=""), name="turn_failure_has_its_class"
-            ),
+            # A known state; a lease exactly while it is owned; an end exactly when it is terminal; a failure has a class.
+            sound("turn", "status", "lease_expires_at", "finished_at", "error_class"),
         ]
 
     def __str__(self) -> str:
@@ -128,15 +115,8 @@ class Step(models.Model):
         ordering = ["turn", "number"]
         constraints = [
             models.UniqueConstraint(fields=["turn", "number"], name="step_number_unique"),
-            models.CheckConstraint(condition=Q(kind__in=[kind.value for kind in StepKind]), name="step_kind_known"),
-            models.CheckConstraint(
-                condition=Q(status__in=[status.value for status in StepStatus]), name="step_status_known"
-            ),
-            models.CheckConstraint(
-                condition=Q(status="intent", finished_at__isnull=True)
-                | (~Q(status="intent") & Q(finished_at__isnull=False)),
-                name="step_finished_when_settled",
-            ),
+            # A known kind and state; an end exactly when it is settled.
+            sound("step", "kind", "status", "finished_at"),
         ]
 
     def __str__(self) -> str:
@@ -170,7 +150,6 @@ class Event(models.Model):
             models.UniqueConstraint(
                 fields=["turn"], condition=Q(type__in=sorted(TERMINAL_EVENTS)), name="event_one_end_per_turn"
             ),
-            models.CheckConstraint(condition=Q(seq__gte=1), name="event_seq_positive"),
         ]
 
     def __str__(self) -> str:
