@@ -1,7 +1,8 @@
 """The loop of one turn: ask the model, run the tools it calls, ask again, until it answers.
 
-Whatever happens inside, the turn leaves this module in one of three ways: it has ended (`finish`), it belongs to somebody
-else (`LostTurn`), or its runner gives it back because the database could not be reached or the process is about to stop.
+Whatever happens inside, the turn leaves this module in one of three ways: it has ended (`finish`), it belongs to
+somebody else (`LostTurn`), or its runner gives it back because the database could not be reached or the process is
+about to stop.
 """
 
 from __future__ import annotations
@@ -293,7 +294,8 @@ class TurnRun:
         self._fresh = {call.number for call in calls}
 
     async def _run_tools(self, calls: list[StepRecord]) -> None:
-        """Run the open calls side by side. A tool that fails leaves the others alone; a write that fails ends them all."""
+        """Run the open calls side by side. A tool that fails leaves the others alone; a write that fails ends them
+        all."""
         try:
             async with asyncio.TaskGroup() as group:
                 for call in calls:

@@ -15,8 +15,8 @@ T = TypeVar("T")
 async def write(fn: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T:
     """Run a journal function in a database thread.
 
-    A thread cannot be stopped. If its statement went on after a cancellation, the ending that follows could overtake it,
-    so a cancelled caller first waits for it and is cancelled then; how the statement ended is lost to it.
+    A thread cannot be stopped. If its statement went on after a cancellation, the ending that follows could overtake
+    it, so a cancelled caller first waits for it and is cancelled then; how the statement ended is lost to it.
     """
     running = asyncio.ensure_future(in_db_thread(fn, *args, **kwargs))
     try:

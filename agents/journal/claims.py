@@ -16,7 +16,8 @@ from agents.journal.connection import fetch
 class Claim:
     """The right to write one turn, until somebody claims it with a higher epoch.
 
-    `age_seconds` is the time since its first start, `remaining_seconds` the time until its deadline, both as of the claim.
+    `age_seconds` is the time since its first start, `remaining_seconds` the time until its deadline, both as of the
+    claim.
     """
 
     turn_id: UUID

@@ -15,12 +15,14 @@ T = TypeVar("T")
 
 
 def fetch(sql: str, params: Mapping[str, Any], *, on: psycopg.Connection | None = None) -> list[tuple[Any, ...]]:
-    """The rows of one statement; outside a transaction it commits by itself. `on` is a connection of a listening thread."""
+    """The rows of one statement; outside a transaction it commits by itself. `on` is a connection of a listening
+    thread."""
     if on is not None:
         return on.execute(sql.encode(), params).fetchall()
     with connection.cursor() as cursor:
         cursor.execute(sql, params)
-        return cursor.fetchall()
+        rows: list[tuple[Any, ...]] = cursor.fetchall()
+        return rows
 
 
 def once_more_after_deadlock(fn: Callable[P, T]) -> Callable[P, T]:

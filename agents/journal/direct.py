@@ -12,7 +12,8 @@ _DJANGO_ONLY = frozenset({"pool", "cursor_factory", "context", "server_side_bind
 
 
 def connect_directly() -> psycopg.Connection:
-    """A connection of its own to the default database, in autocommit, with prepared statements. Raises `psycopg.Error`."""
+    """A connection of its own to the default database, in autocommit, with prepared statements. Raises
+    `psycopg.Error`."""
     params: dict[str, Any] = {k: v for k, v in connection.get_connection_params().items() if k not in _DJANGO_ONLY}
     params["prepare_threshold"] = 2
     return psycopg.connect(**params, autocommit=True)

@@ -9,7 +9,8 @@ from django.db import connection, transaction
 from agents.journal.locked import lock_session
 from agents.models import Turn
 
-# Runs are deltas of one turn and epoch with consecutive seqs. The last row of a run takes the whole text, the others go.
+# Runs are deltas of one turn and epoch with consecutive seqs. The last row of a run takes the whole text, the others
+# go.
 FOLD = """
 WITH deltas AS (
     SELECT id, seq, coalesce(replaces_from, seq) AS first, epoch, data ->> 'text' AS text,

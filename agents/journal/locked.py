@@ -74,7 +74,8 @@ def requeue_locked(session: AgentSession, turn: Turn, *, reason: str, fruitless:
 
 
 def stop_locked(session: AgentSession, turn: Turn) -> None:
-    """Ask for a stop: at once where nobody works on the turn, by its runner otherwise. A second time changes nothing."""
+    """Ask for a stop: at once where nobody works on the turn, by its runner otherwise. A second time changes
+    nothing."""
     status = TurnStatus(turn.status)
     if status in TERMINAL or status is TurnStatus.CANCELLING:
         return

@@ -34,7 +34,8 @@ def read_log(session_id: UUID, *, after: int, limit: int) -> list[LoggedEvent]:
 
 
 def follows(after: int, events: Sequence[LoggedEvent], last_seq: int) -> bool:
-    """Whether `events` continue where a reader of `after` stands. If not, some of what it misses was folded or pruned."""
+    """Whether `events` continue where a reader of `after` stands. If not, some of what it misses was folded or
+    pruned."""
     if not events:
         return after >= last_seq
     return events[0].first_seq == after + 1

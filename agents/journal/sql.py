@@ -4,8 +4,8 @@ The ORM costs three to five times the processor time here, and needs several rou
 same transaction. Three rules hold everywhere below:
 
 1. **The fence stands on the row that is locked.** A runner's statement begins with an UPDATE of the session that names
-   turn and epoch. When it waits for the lock, PostgreSQL re-reads that row; a condition on another table would be judged
-   on the snapshot from before the wait, and a dead runner could write.
+   turn and epoch. When it waits for the lock, PostgreSQL re-reads that row; a condition on another table would be
+   judged on the snapshot from before the wait, and a dead runner could write.
 2. **Sequence numbers come out of that same UPDATE.** Nobody computes one beforehand.
 3. **Every later part of a statement reads FROM the fence**, so zero rows there write nothing at all.
 
@@ -175,8 +175,9 @@ WITH s AS ({_FENCE}), settled AS ({_SETTLE}), intents AS (
 {_TELL}
 """
 
-# The answer and the terminal state in one commit. A stop that came first wins over a failure ("cancelling" cannot become
-# "failed"), so the end's event is named after the state that the row really took. `%(parts)s` null: there is no text.
+# The answer and the terminal state in one commit. A stop that came first wins over a failure ("cancelling" cannot
+# become "failed"), so the end's event is named after the state that the row really took. `%(parts)s` null: there is no
+# text.
 FINISH = f"""
 WITH s AS (
     UPDATE agents_agentsession s

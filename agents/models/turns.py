@@ -83,7 +83,8 @@ class Turn(models.Model):
             models.UniqueConstraint(
                 fields=["agent_session"], condition=Q(status__in=_OWNED), name="turn_one_owned_per_session"
             ),
-            # A known state; a lease exactly while it is owned; an end exactly when it is terminal; a failure has a class.
+            # A known state; a lease exactly while it is owned; an end exactly when it is terminal; a failure has a
+            # class.
             sound("turn", "status", "lease_expires_at", "finished_at", "error_class"),
         ]
 

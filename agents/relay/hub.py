@@ -1,8 +1,8 @@
 """The hub of a process: it reads the log once for everybody who watches, and nobody misses or repeats an event.
 
-A watcher is a cursor. Catching up, following live and recovering from an overflow are one operation, "read what follows the
-cursor": a NOTIFY only says that it is worth doing now, and a poll each second does it anyway. A watcher with a full buffer
-is not read for until it has room, so a slow one costs nothing but rows that wait in the table.
+A watcher is a cursor. Catching up, following live and recovering from an overflow are one operation, "read what
+follows the cursor": a NOTIFY only says that it is worth doing now, and a poll each second does it anyway. A watcher
+with a full buffer is not read for until it has room, so a slow one costs nothing but rows that wait in the table.
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ class Subscription:
         self._waiter: asyncio.Future[None] | None = None
         self._closed = False
 
-    async def get(self, timeout: float | None = None) -> Batch | Resync | None:
+    async def get(self, timeout: float | None = None) -> Batch | Resync | None:  # noqa: ASYNC109 - None, not an error, says that it passed
         """The next events in order, or `Resync`; None when `timeout` seconds passed or the subscription was closed."""
         if not self._items and not self._closed:
             self._waiter = asyncio.get_running_loop().create_future()
@@ -249,7 +249,7 @@ def get_hub() -> Hub:
 
 def close_hub() -> None:
     """End the process's hub, if there is one."""
-    global _hub  # noqa: PLW0603
+    global _hub
     hub, _hub = _hub, None
     if hub is not None:
         hub.stop()

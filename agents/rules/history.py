@@ -1,7 +1,7 @@
 """From stored messages to the request of a model: flatten, cut, repair.
 
-The repair is pure, ordered and idempotent, and it never touches the stored log: whatever a crash or a stop left behind, the
-request that comes out is one that providers accept.
+The repair is pure, ordered and idempotent, and it never touches the stored log: whatever a crash or a stop left
+behind, the request that comes out is one that providers accept.
 """
 
 from __future__ import annotations
@@ -22,7 +22,8 @@ _ROLES = {"user": "user", "agent": "assistant", "human": "assistant", "system": 
 def build_request(
     *, instructions: str, history: Iterable[tuple[str, Sequence[Part]]], work: Sequence[Part], policy: ContextPolicy
 ) -> tuple[ChatMessage, ...]:
-    """The messages of a request: `history` as (author, parts) with the question last, `work` what this turn did since."""
+    """The messages of a request: `history` as (author, parts) with the question last, `work` what this turn did
+    since."""
     messages = [message for author, parts in history for message in flatten(author, parts)]
     kept = _newest(messages, policy.history_characters)
     system = [ChatMessage(role="system", text=instructions)] if instructions else []
@@ -35,7 +36,7 @@ def flatten(author: str, parts: Sequence[Mapping[str, Any]]) -> list[ChatMessage
         text = "".join(part["text"] for part in parts if part["type"] == "text")
         return [ChatMessage(role=_ROLES[author], text=text)]  # type: ignore[arg-type]
     out: list[ChatMessage] = []
-    text, calls = "", []
+    text, calls = "", list[ToolCall]()
     for part in parts:
         if part["type"] == "tool_result":
             if text or calls:

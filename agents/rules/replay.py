@@ -1,8 +1,8 @@
 """The replay law: a snapshot at seq n and the events after it give the snapshot at any later seq.
 
-A snapshot is `{"seq", "session", "messages", "turns"}`: the session's shape, every message by ordinal, and the turns that
-are open or did not end well, each as `{"id", "message", "ordinal", "priority", "status", "shown", "error"}`. `shown` holds
-the parts that an open turn has shown so far; once it ends they stand in a message.
+A snapshot is `{"seq", "session", "messages", "turns"}`: the session's shape, every message by ordinal, and the turns
+that are open or did not end well, each as `{"id", "message", "ordinal", "priority", "status", "shown", "error"}`.
+`shown` holds the parts that an open turn has shown so far; once it ends they stand in a message.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from agents.rules.parts import Part, text_part, tool_call_part, tool_result_part
 Snapshot = dict[str, Any]
 Data = Mapping[str, Any]
 Turn = dict[str, Any]
+Apply = Callable[[Snapshot, Turn | None, Data], None]
 
 
 def show(parts: list[Part], event_type: str, data: Data) -> None:
@@ -32,24 +33,24 @@ def show(parts: list[Part], event_type: str, data: Data) -> None:
         parts.append(tool_result_part(call_id=data["call_id"], content=data["content"], is_error=failed))
 
 
-def _session_updated(snapshot: Snapshot, turn: Turn | None, data: Data) -> None:
+def _session_updated(snapshot: Snapshot, _turn: Turn | None, data: Data) -> None:
     snapshot["session"] = data["session"]
 
 
-def _message(snapshot: Snapshot, turn: Turn | None, data: Data) -> None:
+def _message(snapshot: Snapshot, _turn: Turn | None, data: Data) -> None:
     snapshot["messages"] = sorted([*snapshot["messages"], data["message"]], key=lambda m: m["ordinal"])
 
 
-def _shown(event_type: str) -> Callable[[Snapshot, Turn | None, Data], None]:
-    def apply(snapshot: Snapshot, turn: Turn | None, data: Data) -> None:
+def _shown(event_type: str) -> Apply:
+    def apply(_snapshot: Snapshot, turn: Turn | None, data: Data) -> None:
         if turn is not None:
             show(turn["shown"], event_type, data)
 
     return apply
 
 
-def _status(status: str, *, drop_shown: bool = False) -> Callable[[Snapshot, Turn | None, Data], None]:
-    def apply(snapshot: Snapshot, turn: Turn | None, data: Data) -> None:
+def _status(status: str, *, drop_shown: bool = False) -> Apply:
+    def apply(_snapshot: Snapshot, turn: Turn | None, _data: Data) -> None:
         if turn is not None:
             turn["status"] = status
             if drop_shown:
@@ -58,13 +59,13 @@ def _status(status: str, *, drop_shown: bool = False) -> Callable[[Snapshot, Tur
     return apply
 
 
-def _completed(snapshot: Snapshot, turn: Turn | None, data: Data) -> None:
+def _completed(snapshot: Snapshot, turn: Turn | None, _data: Data) -> None:
     if turn is not None:
         del snapshot["turns"][turn["id"]]
 
 
-def _ended_badly(status: str) -> Callable[[Snapshot, Turn | None, Data], None]:
-    def apply(snapshot: Snapshot, turn: Turn | None, data: Data) -> None:
+def _ended_badly(status: str) -> Apply:
+    def apply(_snapshot: Snapshot, turn: Turn | None, data: Data) -> None:
         if turn is not None:
             turn["status"], turn["shown"] = status, []
             turn["error"] = data.get("error")
@@ -72,7 +73,7 @@ def _ended_badly(status: str) -> Callable[[Snapshot, Turn | None, Data], None]:
     return apply
 
 
-_APPLY: dict[str, Callable[[Snapshot, Turn | None, Data], None]] = {
+_APPLY: dict[str, Apply] = {
     "session.updated": _session_updated,
     "message.created": _message,
     "message.completed": _message,

@@ -9,7 +9,10 @@ from typing import Any
 from agents.rules.parts import Part, text_part, tool_call_part, tool_result_part
 from agents.rules.states import StepKind, StepStatus
 
-UNKNOWN_OUTCOME = "The outcome of this call is unknown: the worker stopped while it ran. It may have taken effect. It was not run again."
+UNKNOWN_OUTCOME = (
+    "The outcome of this call is unknown: the worker stopped while it ran. "
+    "It may have taken effect. It was not run again."
+)
 
 
 @dataclass(frozen=True, slots=True)

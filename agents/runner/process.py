@@ -6,8 +6,9 @@ import asyncio
 import logging
 import os
 import socket
-from collections.abc import Collection
+from collections.abc import Collection, Coroutine
 from dataclasses import dataclass
+from typing import Any
 from uuid import UUID
 
 import psycopg
@@ -144,8 +145,8 @@ class Runner:
     def _begin_giving_back(self, claim: claims.Claim) -> None:
         self._keep(self._give_up(claim), f"give back {claim.turn_id}")
 
-    def _keep(self, work: object, name: str) -> None:
-        task = self._loop.create_task(work, name=name)  # type: ignore[arg-type]
+    def _keep(self, work: Coroutine[Any, Any, None], name: str) -> None:
+        task = self._loop.create_task(work, name=name)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 

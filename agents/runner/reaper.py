@@ -1,4 +1,5 @@
-"""The reaper: what nobody cares for any more is given back, ended or woken. Every runner runs one; several are harmless."""
+"""The reaper: what nobody cares for any more is given back, ended or woken. Every runner runs one; several are
+harmless."""
 
 from __future__ import annotations
 

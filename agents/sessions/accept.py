@@ -48,7 +48,7 @@ def accept_message(
     session_id: UUID,
     text: str,
     key: str | None = None,
-    parent: UUID | None | Unset = UNSET,
+    parent: UUID | Unset | None = UNSET,
     when_busy: WhenBusy | None = None,
     priority: Priority = Priority.INTERACTIVE,
 ) -> Accepted:
@@ -88,7 +88,7 @@ def _check_key(key: str) -> None:
         raise InvalidInput("An idempotency key has 1 to 255 visible ASCII characters.", pointer="/idempotency_key")
 
 
-def _fingerprint(text: str, parent: UUID | None | Unset, when_busy: WhenBusy | None, priority: Priority) -> bytes:
+def _fingerprint(text: str, parent: UUID | Unset | None, when_busy: WhenBusy | None, priority: Priority) -> bytes:
     body = {
         "input": text,
         "parent": "head" if isinstance(parent, Unset) else parent,
@@ -114,7 +114,7 @@ def _reaching_the_database(attempt: Callable[[], Accepted]) -> Accepted:
 
 def _accept(new: NewTurn) -> Accepted:
     if new.branch and new.parent is not None:
-        _check_parent(new)
+        _check_parent(new, new.parent)
     try:
         admitted = _admit(new)
     except IntegrityError as error:
@@ -134,9 +134,9 @@ def _accepted(new: NewTurn, admitted: Admitted) -> Accepted:
     return Accepted(new.turn_id, new.message_id, admitted.seq, admitted.ordinal, "queued", replayed=False)
 
 
-def _check_parent(new: NewTurn) -> None:
+def _check_parent(new: NewTurn, parent: UUID) -> None:
     if not Message.objects.filter(
-        pk=new.parent, agent_session_id=new.session_id, agent_session__user_id=new.user_id
+        pk=parent, agent_session_id=new.session_id, agent_session__user_id=new.user_id
     ).exists():
         raise InvalidInput("There is no such message in this session.", pointer="/parent")
 
@@ -164,7 +164,7 @@ def _check_fingerprint(new: NewTurn, stored: bytes | memoryview | None) -> None:
 
 
 def _seq_of(session_id: UUID, event_type: str, turn_id: UUID | None, *, message: str | None = None) -> int:
-    events = Event.objects.filter(agent_session_id=session_id, turn_id=turn_id, type=event_type)
+    events = Event.objects.filter(agent_session_id=session_id, turn=turn_id, type=event_type)
     if message is not None:
         events = events.filter(data__message__id=message)
     return events.order_by("seq").values_list("seq", flat=True).first() or 0

@@ -71,7 +71,7 @@ def delete_session(actor: Actor, *, session_id: UUID, expected_version: int) -> 
     Step.objects.filter(turn__agent_session=session).delete()
     for rows in (Event, Message, Turn):
         # Plain deletes by the session: the cascade would read every row first.
-        rows.objects.filter(agent_session=session)._raw_delete("default")  # type: ignore[attr-defined]  # noqa: SLF001
+        rows.objects.filter(agent_session=session)._raw_delete("default")
     session.delete()
 
 

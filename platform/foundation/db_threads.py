@@ -1,7 +1,8 @@
 """Row work off the event loop: whole synchronous functions in the process's own pool of database threads.
 
 asgiref's default is one thread per process outside HTTP views, and a thread per request inside them; both were measured
-several times slower than one small pool. The pool is one per process: its threads carry Django's thread-local connections.
+several times slower than one small pool. The pool is one per process: its threads carry Django's thread-local
+connections.
 """
 
 from __future__ import annotations
