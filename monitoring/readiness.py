@@ -43,7 +43,7 @@ def failing_parts() -> list[Failing]:
 def schema() -> dict[str, str]:
     """The newest migration of each app in this code."""
     loader = MigrationLoader(None, ignore_no_migrations=True)
-    return {app: name for app, name in sorted(loader.graph.leaf_nodes())}
+    return dict(sorted(loader.graph.leaf_nodes()))
 
 
 def missing_migrations() -> list[str]:

@@ -89,7 +89,7 @@ def _may_install(connection: Connection) -> bool:
 
 def _value(connection: Connection, query: str) -> Any:
     with connection.cursor(row_factory=scalar_row) as cursor:
-        return cursor.execute(query).fetchone()  # type: ignore[arg-type]  # our own text
+        return cursor.execute(query).fetchone()
 
 
 def _reason(error: Exception) -> str:

@@ -261,8 +261,13 @@ class MadeKeys(_WholeSource):
         state = self.current_state
         if state.get("DATABASE_URL"):
             return {}
+        data_dir = _expanded(Path(state.get("BANDSTAND_DATA_DIR") or ROOT / "var"))
         try:
-            return keys.read(_expanded(Path(state.get("BANDSTAND_DATA_DIR") or ROOT / "var")))
+            lost = [name for name in keys.lost(data_dir) if not state.get(name)]
+            if lost:
+                # New ones would start, and leave every API key and stored credential of the old ones worthless.
+                raise ConfigError(f"{name}: its file in {data_dir / keys.FOLDER} is gone; restore it" for name in lost)
+            return keys.read(data_dir)
         except OSError:
             raise ConfigError(["BANDSTAND_DATA_DIR: the keys in it cannot be read by this user"]) from None
 

@@ -36,9 +36,11 @@ def make(data_dir: Path) -> None:
         write_once(folder / name.lower(), f"{_new(name)}\n")
 
 
-def exist(data_dir: Path) -> bool:
-    """Whether a first run has made keys below `data_dir`."""
-    return all((data_dir / FOLDER / name.lower()).exists() for name in NAMES)
+def lost(data_dir: Path) -> list[str]:
+    """The keys that a first run made, for there is a database, and that are gone."""
+    if not (data_dir / "postgres.json").exists():
+        return []
+    return [name for name in NAMES if not (data_dir / FOLDER / name.lower()).exists()]
 
 
 def read(data_dir: Path) -> dict[str, str]:

@@ -118,6 +118,11 @@ class Cluster:
                     self.kill()
         self._reap()
 
+    def wait(self) -> None:
+        """Wait until the server that this object started has ended, however it ended."""
+        if (process := self._process) is not None:
+            process.wait()
+
     def kill(self) -> None:
         """SIGKILL the server, as a crash would."""
         data = self.home / "data"

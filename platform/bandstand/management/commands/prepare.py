@@ -27,7 +27,9 @@ class Command(BaseCommand):
         url = databases.database_url(settings.BANDSTAND)
         faults = boot_checks.faults(url, migrating=True, wait_seconds=10.0)
         if faults:
-            raise CommandError("\n".join(faults))
+            for fault in faults:
+                self.stderr.write(f"bandstand: {fault}")
+            raise SystemExit(1)
         with psycopg.connect(url, autocommit=True, application_name="bandstand-prepare") as lock:
             lock.execute("SELECT pg_advisory_lock(%s)", [LOCK])
             if missing_migrations():

@@ -1,0 +1,141 @@
+"""One process that must be there: started, and started again when it ends."""
+
+import asyncio
+import os
+import signal
+import sys
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final
+
+from bandstand.config import ROOT
+from bandstand.supervisor import processes
+from bandstand.supervisor.processes import Started
+from bandstand.supervisor.terminal import complain
+
+FIRST_PAUSE_SECONDS: Final = 0.2
+LONGEST_PAUSE_SECONDS: Final = 30.0
+HEALTHY_AFTER_SECONDS: Final = 10.0
+
+
+@dataclass(frozen=True, slots=True)
+class Role:
+    """What a child runs: `manage.py <command>`, with `environment` added to ours and its own end of `sockets`."""
+
+    name: str
+    command: str
+    environment: dict[str, str] = field(default_factory=dict)
+    sockets: tuple[int, ...] = ()
+
+
+def next_pause(pause_seconds: float, lived_seconds: float) -> float:
+    """How long to wait before a child that lived `lived_seconds` is started again, after a pause before that."""
+    if lived_seconds >= HEALTHY_AFTER_SECONDS or pause_seconds == 0:
+        return FIRST_PAUSE_SECONDS
+    return min(pause_seconds * 2, LONGEST_PAUSE_SECONDS)
+
+
+class Child:
+    """A role's process, in a session of its own (Ctrl-C in the terminal reaches the supervisor alone)."""
+
+    def __init__(self, role: Role, log: Path, changed: Callable[[], None]) -> None:
+        self.role = role
+        self.log = log
+        self.failures = 0
+        self.last_status: int | None = None
+        self.started: Started | None = None
+        self.started_at = 0.0
+        self._changed = changed
+        self._process: asyncio.subprocess.Process | None = None
+        self._ending = False
+        self._task: asyncio.Task[None] | None = None
+
+    def start(self) -> None:
+        """Begin to keep the process running."""
+        self._task = asyncio.create_task(self._keep(), name=self.role.name)
+
+    async def restart(self) -> None:
+        """End the process hard; it is started again like one that died."""
+        self.signal_leader(signal.SIGTERM)
+        await asyncio.sleep(1.0)
+        self._kill_group()
+
+    def begin_end(self) -> None:
+        """Ask the process to end and start it no more."""
+        self._ending = True
+        if self._process is None and self._task is not None:
+            self._task.cancel()  # in the pause between two lives
+        self.signal_leader(signal.SIGTERM)
+
+    async def end(self, within_seconds: float) -> bool:
+        """Wait for the end that :meth:`begin_end` asked for, then kill; whether it came by itself."""
+        if self._task is None:
+            return True
+        done, _ = await asyncio.wait([self._task], timeout=within_seconds)
+        if not done:
+            self._kill_group()
+            await asyncio.wait([self._task], timeout=3.0)
+        return bool(done)
+
+    def kill(self) -> None:
+        """End the process now and start it no more."""
+        self._ending = True
+        self._kill_group()
+
+    def signal_leader(self, number: signal.Signals) -> None:
+        if self._process is not None:
+            with suppress(ProcessLookupError):
+                self._process.send_signal(number)
+
+    async def _keep(self) -> None:
+        pause = 0.0
+        while not self._ending:
+            began = time.monotonic()
+            status = await self._live()
+            if self._ending:
+                return
+            self.failures += 1
+            self.last_status = status
+            pause = next_pause(pause, time.monotonic() - began)
+            complain(f"{self.role.name} ended ({_told(status)}), starting it again in {pause:.1f} s; see {self.log}")
+            await asyncio.sleep(pause)
+
+    async def _live(self) -> int:
+        with os.fdopen(os.open(self.log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600), "ab") as log:
+            self._process = await asyncio.create_subprocess_exec(
+                sys.executable,
+                str(ROOT / "manage.py"),
+                self.role.command,
+                stdin=asyncio.subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                env={**os.environ, **self.role.environment},
+                pass_fds=self.role.sockets,
+                start_new_session=True,
+            )
+        self.started_at = time.monotonic()
+        self.started = processes.note(self.role.name, self._process.pid)
+        self._changed()
+        if self._ending:  # asked to end while it was being started
+            self.signal_leader(signal.SIGTERM)
+        try:
+            return await self._process.wait()
+        finally:
+            self._kill_group()  # what it left behind: the scheduler's workers, say
+            self._process, self.started = None, None
+            self._changed()
+
+    def _kill_group(self) -> None:
+        if self.started is not None:
+            with suppress(ProcessLookupError, PermissionError):
+                os.killpg(self.started.pid, signal.SIGKILL)
+
+
+def _told(status: int) -> str:
+    if status < 0:
+        with suppress(ValueError):
+            return signal.Signals(-status).name
+    return f"status {status}"

@@ -1,0 +1,61 @@
+"""The embedded PostgreSQL as one of the supervised processes."""
+
+import asyncio
+import time
+from pathlib import Path
+
+from bandstand.embedded import Cluster, EmbeddedError
+from bandstand.supervisor.child import next_pause
+from bandstand.supervisor.errors import CannotStart
+from bandstand.supervisor.terminal import complain
+
+
+class Database:
+    """Started first, kept running, stopped last."""
+
+    def __init__(self, data_dir: Path) -> None:
+        self.cluster = Cluster(data_dir)
+        self._ending = False
+        self._keeper: asyncio.Task[None] | None = None
+
+    async def start(self) -> None:
+        """Start the server; one that a dead supervisor left is ended first. Raises CannotStart."""
+        try:
+            await asyncio.to_thread(self._start)
+        except EmbeddedError as error:
+            raise CannotStart(str(error)) from None
+        self._keeper = asyncio.create_task(self._keep(), name="postgres")
+
+    async def stop(self, within_seconds: float) -> None:
+        """Stop the server, in order if it can be done in time."""
+        self._ending = True
+        try:
+            await asyncio.to_thread(self._stop, within_seconds)
+        except EmbeddedError as error:
+            complain(str(error))
+        if self._keeper is not None:
+            self._keeper.cancel()
+            await asyncio.wait([self._keeper])
+
+    def _start(self) -> None:
+        self._stop(5.0)
+        self.cluster.start()
+
+    def _stop(self, within_seconds: float) -> None:
+        if self.cluster.exists:
+            self.cluster.stop(within_seconds=within_seconds)
+
+    async def _keep(self) -> None:
+        pause = 0.0
+        while True:
+            began = time.monotonic()
+            await asyncio.to_thread(self.cluster.wait)
+            if self._ending:
+                return
+            pause = next_pause(pause, time.monotonic() - began)
+            complain(f"PostgreSQL ended, starting it again in {pause:.1f} s; see {self.cluster.log}")
+            await asyncio.sleep(pause)
+            try:
+                await asyncio.to_thread(self.cluster.start)
+            except EmbeddedError as error:
+                complain(str(error))

@@ -1,0 +1,24 @@
+"""Asking our own web process how it is."""
+
+import asyncio
+import json
+from contextlib import suppress
+from typing import Any
+
+
+async def get(host: str, port: int, path: str, *, seconds: float = 5.0) -> tuple[int, dict[str, Any]] | None:
+    """Status and JSON body of one GET, or None when there was no answer in time."""
+    with suppress(OSError, TimeoutError, ValueError, IndexError):
+        return await asyncio.wait_for(_get(host, port, path), seconds)
+    return None
+
+
+async def _get(host: str, port: int, path: str) -> tuple[int, dict[str, Any]]:
+    reader, writer = await asyncio.open_connection(host, port)
+    try:
+        # HTTP/1.0: no chunks, and the answer ends with the connection.
+        writer.write(f"GET {path} HTTP/1.0\r\nHost: {host}\r\n\r\n".encode("ascii"))
+        head, _, body = (await reader.read()).partition(b"\r\n\r\n")
+        return int(head.split(b" ", 2)[1]), json.loads(body)
+    finally:
+        writer.close()

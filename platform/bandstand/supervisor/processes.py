@@ -1,0 +1,91 @@
+"""Which processes a supervisor started, remembered across its own death."""
+
+import json
+import os
+import signal
+import time
+from collections.abc import Iterable
+from contextlib import suppress
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Final
+
+import psutil
+
+from bandstand.data_dir import write_private
+
+FILE: Final = "processes.json"
+CLOCK_STEP_SECONDS: Final = 2.0  # start times are computed from the boot time, which moves when the clock is set
+TERM_SECONDS: Final = 2.0
+KILL_SECONDS: Final = 3.0
+
+
+@dataclass(frozen=True, slots=True)
+class Started:
+    """A child that leads a session of its own: `pid` names the process, its group and its session."""
+
+    name: str
+    pid: int
+    started_at: float
+
+
+def note(name: str, pid: int) -> Started:
+    """Describe a child that was just started (0.0 if it has ended already)."""
+    try:
+        return Started(name, pid, psutil.Process(pid).create_time())
+    except psutil.Error:
+        return Started(name, pid, 0.0)
+
+
+def write(folder: Path, children: Iterable[Started]) -> None:
+    """Remember `children` for the next start."""
+    write_private(folder / FILE, json.dumps([asdict(child) for child in children]) + "\n")
+
+
+def read(folder: Path) -> list[Started]:
+    """What the supervisor before us remembered; a damaged file is nothing to go by."""
+    try:
+        return [Started(**child) for child in json.loads((folder / FILE).read_text(encoding="utf-8"))]
+    except (OSError, ValueError, TypeError):
+        return []
+
+
+def members(child: Started) -> list[psutil.Process]:
+    """The living processes of the child's session, unless its number was given to somebody else meanwhile."""
+    found = []
+    for pid in psutil.pids():
+        with suppress(psutil.Error, OSError):
+            if os.getsid(pid) != child.pid:
+                continue
+            process = psutil.Process(pid)
+            if pid == child.pid and abs(process.create_time() - child.started_at) > CLOCK_STEP_SECONDS:
+                return []
+            if process.status() != psutil.STATUS_ZOMBIE:
+                found.append(process)
+    return found
+
+
+def end(children: Iterable[Started]) -> list[str]:
+    """End what lives of `children`: the leaders by SIGTERM, then everything by SIGKILL; the names of what was found."""
+    living = {child: found for child in children if (found := members(child))}
+    for child, found in living.items():
+        # The leader only: django-q2's workers die of a group's SIGTERM while its leader waits for them for ever.
+        leader = [process for process in found if process.pid == child.pid]
+        _send(leader or found, signal.SIGTERM)
+    _wait(living, TERM_SECONDS)
+    for child in living:
+        _send(members(child), signal.SIGKILL)
+    _wait(living, KILL_SECONDS)
+    return [child.name for child in living]
+
+
+def _send(processes: Iterable[psutil.Process], number: signal.Signals) -> None:
+    for process in processes:
+        with suppress(psutil.Error):  # psutil compares start times before it sends
+            process.send_signal(number)
+
+
+def _wait(children: Iterable[Started], seconds: float) -> None:
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline and any(members(child) for child in children):
+        time.sleep(0.05)
