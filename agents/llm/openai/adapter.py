@@ -1,0 +1,196 @@
+"""Streaming from an OpenAI-compatible server: one request, its deadlines, and every way it can break off."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator
+from dataclasses import dataclass, field
+
+import aiohttp
+from aiohttp.http_exceptions import HttpProcessingError
+from yarl import URL
+
+from agents.llm.errors import BadModelRequest, ModelAuthFailed, ModelError, TransientModelError
+from agents.llm.openai.answer import Answer
+from agents.llm.openai.refusals import clean_detail, refusal_from_answer
+from agents.llm.openai.request import encode_request
+from agents.llm.port import Deadlines, ModelEvent, ModelRequest, TextDelta
+from agents.llm.sse import EventTooLong, SSEDecoder
+from foundation.http import AddressRefused, GuardedClient
+
+DEFAULT_BASE_URL = "https://api.openai.com/v1"
+MAX_STREAM_BYTES = 32 * 1024 * 1024
+_MAX_ERROR_BYTES = 64 * 1024
+_ERROR_BODY_SECONDS = 5.0
+_END_OF_BODY_SECONDS = 0.1
+_LATE_FIRST = "The model did not begin its answer in time."
+_LATE_NEXT = "The model fell silent in the middle of its answer."
+_LATE_TOTAL = "The model took too long for its answer."
+
+
+@dataclass(frozen=True, slots=True)
+class OpenAIConfig:
+    """Where the server is and what it accepts. A local server needs no key."""
+
+    api_key: str | None = field(default=None, repr=False)
+    base_url: str = DEFAULT_BASE_URL
+
+
+# The first that fits counts.
+_FAULTS: tuple[tuple[tuple[type[Exception], ...], type[ModelError], str | None], ...] = (
+    ((aiohttp.ConnectionTimeoutError,), TransientModelError, "The model could not be reached in time."),
+    ((AddressRefused,), BadModelRequest, "The address of the model's provider is not allowed."),
+    (
+        (aiohttp.ClientConnectorCertificateError,),
+        BadModelRequest,
+        "The certificate of the model's provider is not valid.",
+    ),
+    ((ValueError,), BadModelRequest, "The address or key of the model's provider is wrong."),
+    ((aiohttp.ClientError, HttpProcessingError, OSError), TransientModelError, None),
+)
+
+
+class _Clock:
+    """The deadlines of one request, in the event loop's time.
+
+    Silence is what the provider lets us wait for its next event: the time that our own side takes is not counted, and a
+    keep-alive comment is no event.
+    """
+
+    def __init__(self, deadlines: Deadlines) -> None:
+        self._now = asyncio.get_running_loop().time
+        self._silence_seconds = deadlines.silence_seconds
+        self._waited_seconds = 0.0
+        self._waiting_since = begun_at = self._now()
+        self.total_at = begun_at + deadlines.total_seconds
+        self.first_token_at = min(begun_at + deadlines.first_token_seconds, self.total_at)
+
+    def wait(self, *, begun: bool) -> float:
+        """A wait begins: until when it may last."""
+        self._waiting_since = self._now()
+        if not begun:
+            return self.first_token_at
+        return min(self._waiting_since + self._silence_seconds - self._waited_seconds, self.total_at)
+
+    def heard(self, *, event: bool) -> None:
+        """A wait is over; `event` if it brought one."""
+        self._waited_seconds = 0.0 if event else self._waited_seconds + self._now() - self._waiting_since
+
+    def soon(self, seconds: float) -> float:
+        return min(self._now() + seconds, self.total_at)
+
+
+class OpenAIModel:
+    """All models of one OpenAI-compatible server. Nothing is retried and no redirect is followed here."""
+
+    def __init__(self, config: OpenAIConfig, client: GuardedClient) -> None:
+        """`client` is shared and closed by its owner; it must allow the server's origin if that is local."""
+        self._secret = config.api_key
+        self._client = client
+        self._url = URL(config.base_url.rstrip("/") + "/chat/completions")
+        is_openai = (self._url.host or "").endswith("openai.com")
+        # OpenAI's newer models refuse the old name; most other servers know only that one.
+        self._limit_field = "max_completion_tokens" if is_openai else "max_tokens"
+        self._has_credentials = bool(config.api_key) or not is_openai
+        self._headers = {"Content-Type": "application/json", "Accept": "text/event-stream"}
+        if config.api_key:
+            self._headers["Authorization"] = f"Bearer {config.api_key}"
+
+    async def aclose(self) -> None:
+        """Nothing of its own is open."""
+
+    async def stream(self, request: ModelRequest) -> AsyncGenerator[ModelEvent, None]:
+        """See the port. Text of one read of the network comes as one delta."""
+        clock = _Clock(request.deadlines)
+        response = await self._open(request, clock)
+        try:
+            answer, decoder, received = Answer(secret=self._secret), SSEDecoder(), 0
+            while not answer.ended:
+                data = await self._read(response, clock, begun=answer.begun)
+                received += len(data)
+                events = _events(decoder, data, received)
+                clock.heard(event=bool(events))
+                if text := answer.take(events):
+                    yield TextDelta(text)
+                if not data:
+                    break
+            finished = answer.finished()
+            await _read_to_end(response)
+            yield finished
+        finally:
+            # Closes the connection unless the answer was read to its end; then the pool has it already.
+            response.close()
+
+    async def _open(self, request: ModelRequest, clock: _Clock) -> aiohttp.ClientResponse:
+        """The answer whose body is the stream. Raises the error that any other answer is."""
+        if not self._has_credentials:
+            raise ModelAuthFailed("There is no API key for the model's provider.")
+        body = encode_request(request, limit_field=self._limit_field)
+        timeout = aiohttp.ClientTimeout(total=None, connect=request.deadlines.connect_seconds)
+        try:
+            async with asyncio.timeout_at(clock.first_token_at):
+                response = await self._client.session().post(
+                    self._url, data=body, headers=self._headers, timeout=timeout, allow_redirects=False
+                )
+        except Exception as error:
+            raise self._fault(error, _LATE_FIRST) from None
+        if response.status == 200 and response.content_type == "text/event-stream":
+            return response
+        try:
+            body = await _error_body(response, clock)
+            raise refusal_from_answer(response.status, response.headers, body, secret=self._secret)
+        finally:
+            response.close()
+
+    async def _read(self, response: aiohttp.ClientResponse, clock: _Clock, *, begun: bool) -> bytes:
+        """What has arrived, at least one byte; b"" at the end of the body."""
+        due_at = clock.wait(begun=begun)
+        try:
+            async with asyncio.timeout_at(due_at):
+                return await response.content.readany()
+        except Exception as error:
+            late = _LATE_TOTAL if due_at >= clock.total_at else _LATE_NEXT if begun else _LATE_FIRST
+            raise self._fault(error, late) from None
+
+    def _fault(self, error: Exception, late: str) -> ModelError:
+        """The network's fault as ours. Its own words do not go into a chain: they hold addresses and headers."""
+        detail = clean_detail(f"{type(error).__name__}: {error}", self._secret)
+        if isinstance(error, TimeoutError) and not isinstance(error, aiohttp.ConnectionTimeoutError):
+            return TransientModelError(late)
+        for causes, kind, words in _FAULTS:
+            if isinstance(error, causes):
+                return kind(words, provider_detail=detail)
+        return ModelError(provider_detail=detail)
+
+
+def _events(decoder: SSEDecoder, data: bytes, received: int) -> list[bytes]:
+    if received > MAX_STREAM_BYTES:
+        raise TransientModelError("The model's answer does not end.", provider_detail=f"{received} bytes")
+    try:
+        return decoder.feed(data) if data else decoder.finish()
+    except EventTooLong as error:
+        raise TransientModelError("The model's answer cannot be read.", provider_detail=str(error)) from None
+
+
+async def _error_body(response: aiohttp.ClientResponse, clock: _Clock) -> bytes:
+    """The first bytes of an answer that is an error; less if they do not come soon: the status says enough."""
+    body = bytearray()
+    try:
+        async with asyncio.timeout_at(clock.soon(_ERROR_BODY_SECONDS)):
+            while len(body) < _MAX_ERROR_BYTES and (data := await response.content.readany()):
+                body += data
+    except (TimeoutError, aiohttp.ClientError, HttpProcessingError, OSError):
+        pass
+    return bytes(body[:_MAX_ERROR_BYTES])
+
+
+async def _read_to_end(response: aiohttp.ClientResponse) -> None:
+    """Take what follows the end mark, so that the connection can serve again. Nobody waits long for that."""
+    if response.content.is_eof():
+        return
+    try:
+        async with asyncio.timeout(_END_OF_BODY_SECONDS):
+            while await response.content.readany():
+                pass
+    except (TimeoutError, aiohttp.ClientError, HttpProcessingError, OSError):
+        pass
