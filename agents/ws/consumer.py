@@ -13,8 +13,8 @@ from typing import Any, TypeVar
 from uuid import UUID, uuid4
 
 import structlog
-from channels.consumer import AsyncConsumer  # type: ignore[import-untyped]
-from channels.exceptions import StopConsumer  # type: ignore[import-untyped]
+from channels.consumer import AsyncConsumer
+from channels.exceptions import StopConsumer
 from django.db import InterfaceError, OperationalError
 
 from agents.access.actor import Actor
@@ -25,7 +25,7 @@ from agents.ws import frames
 from agents.ws.closing import CloseCode
 from agents.ws.credentials import Credential
 from agents.ws.limits import Rate, SocketLimits, Window
-from agents.ws.watch import get_watch
+from agents.ws.watch import Watch, get_watch
 from foundation.db_threads import in_db_thread
 from foundation.errors import BandstandError, Forbidden, InvalidInput, Malformed, NotFound, TooLarge, Unavailable
 
@@ -39,8 +39,9 @@ DATABASE_RETRY_SECONDS = 1.0
 class SessionSocket(AsyncConsumer):  # type: ignore[misc]  # Channels is not typed
     """The consumer of `/ws/sessions/{id}/`. The scope carries `actor` and `credential`; see `agents.ws.auth`."""
 
-    def __init__(self, limits: SocketLimits | None = None) -> None:
+    def __init__(self, limits: SocketLimits | None = None, watch: Watch | None = None) -> None:
         self.limits = limits or SocketLimits()
+        self._watch = watch or get_watch()
         self._frame_rate = Rate(self.limits.frames_per_second, 1.0)
         self._fault_rate = Rate(self.limits.bad_frames, self.limits.bad_frames_seconds)
         self._pending: asyncio.Queue[dict[str, Any]] = asyncio.Queue()
@@ -75,7 +76,7 @@ class SessionSocket(AsyncConsumer):  # type: ignore[misc]  # Channels is not typ
         if offered and chosen is None:
             await self.close(CloseCode.PROTOCOL)
             return
-        get_watch().add(self)
+        self._watch.add(self)
         self._worker = self._task(self._work, "worker")
 
     async def websocket_receive(self, message: dict[str, Any]) -> None:
@@ -303,7 +304,7 @@ class SessionSocket(AsyncConsumer):  # type: ignore[misc]  # Channels is not typ
         if self._worker is not None:
             await _cancelled(self._worker)
         await self._stop_following()
-        await get_watch().discard(self)
+        await self._watch.discard(self)
 
     def _note_refusal(self, rule: str) -> None:
         log.warning("websocket.refused", rule=rule, actor=self.actor.name, session=str(self.session_id))
