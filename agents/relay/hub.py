@@ -55,6 +55,11 @@ class Subscription:
         self._waiter: asyncio.Future[None] | None = None
         self._closed = False
 
+    @property
+    def closed(self) -> bool:
+        """Whether nothing will come any more, from this side or because the process stops."""
+        return self._closed
+
     async def get(self, timeout: float | None = None) -> Batch | Resync | None:  # noqa: ASYNC109 - None, not an error, says that it passed
         """The next events in order, or `Resync`; None when `timeout` seconds passed or the subscription was closed."""
         if not self._items and not self._closed:

@@ -1,0 +1,47 @@
+"""Agents that one may talk to."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.http import HttpResponse
+from rest_framework.request import Request
+
+from agents.access.actor import Scope
+from agents.access.agents import access_agent, visible_agents
+from agents.api.answers import answer_json
+from agents.api.paging import Order, limit_parameter, page_of
+from agents.api.parameters import read_query, read_slug
+from agents.api.views import ApiView
+from agents.models import Agent
+
+ORDER = Order("agents", ("slug",))
+
+
+def agent_shape(agent: Agent) -> dict[str, Any]:
+    """`release` is the number of the release that new sessions get."""
+    return {
+        "slug": agent.slug,
+        "name": agent.name,
+        "description": agent.description,
+        "capabilities": agent.capabilities,
+        "release": agent.live_release.number if agent.live_release else None,
+        "when_busy": agent.when_busy,
+    }
+
+
+class AgentsView(ApiView):
+    def get(self, _request: Request) -> HttpResponse:
+        query = read_query(self.http, limit=limit_parameter, cursor=ORDER.cursor_parameter())
+        actor = self.who()
+        actor.need(Scope.READ)
+        rows = visible_agents(actor).select_related("live_release")
+        return answer_json(page_of(self.http, rows, order=ORDER, shape=agent_shape, **query))
+
+
+class AgentView(ApiView):
+    def get(self, _request: Request, slug: str) -> HttpResponse:
+        read_query(self.http)
+        actor = self.who()
+        actor.need(Scope.READ)
+        return answer_json(agent_shape(access_agent(actor=actor, slug=read_slug("slug", slug))))

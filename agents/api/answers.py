@@ -1,0 +1,29 @@
+"""Answers that are not errors."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from django.http import HttpResponse
+
+from foundation import strict_json
+
+
+def answer_json(value: Any, *, status: int = 200, headers: Mapping[str, str] | None = None) -> HttpResponse:
+    """`value` as JSON. Never cached: everything here is somebody's own."""
+    return answer_text(strict_json.dumps(value), status=status, headers=headers)
+
+
+def answer_text(json: str | bytes, *, status: int = 200, headers: Mapping[str, str] | None = None) -> HttpResponse:
+    """JSON that is text already."""
+    return HttpResponse(
+        json,
+        status=status,
+        content_type="application/json",
+        headers={"Cache-Control": "no-store", **(headers or {})},
+    )
+
+
+def answer_nothing() -> HttpResponse:
+    return HttpResponse(status=204, headers={"Cache-Control": "no-store"})

@@ -1,0 +1,72 @@
+"""A session's log: a page of it, or as it grows."""
+
+from __future__ import annotations
+
+from typing import Any
+from uuid import UUID
+
+from django.http import HttpRequest, HttpResponse
+from django.http.response import HttpResponseBase
+from rest_framework.request import Request
+
+from agents.access.actor import Actor
+from agents.api.answers import answer_text
+from agents.api.parameters import read_id, read_query, whole_number
+from agents.api.refusals import invalid_parameter
+from agents.api.streams import answer_stream, asks_for_stream
+from agents.api.views import AsyncApiView
+from agents.relay import event_json
+from agents.sessions import EventPage, access_session, read_events, read_snapshot
+from foundation import strict_json
+from foundation.db_threads import in_db_thread
+
+DEFAULT_LIMIT, LARGEST_LIMIT = 100, 500
+
+_seq = whole_number(least=0, most=2**63 - 1)
+_limit = whole_number(least=1, most=LARGEST_LIMIT)
+
+
+class EventsView(AsyncApiView):
+    async def get(self, _request: Request, session_id: str) -> HttpResponseBase:
+        actor, wanted = self.who(), read_id("session_id", session_id)
+        query = read_query(self.http, after=_seq, limit=_limit)
+        after = query.get("after", 0)
+        if not asks_for_stream(self.http):
+            limit = query.get("limit", DEFAULT_LIMIT)
+            return await in_db_thread(_answer_page, self.http, actor, wanted, after, limit)
+        # A browser that reconnects by itself repeats the address and adds where it stood.
+        after = _last_event_id(self.http, after)
+        session = await in_db_thread(access_session, actor=actor, session_id=wanted)
+        future = after >= session.next_seq
+        return answer_stream(self.http, actor, session_id=wanted, after=after, resync=future)
+
+
+def _last_event_id(request: HttpRequest, after: int) -> int:
+    given = request.headers.get("Last-Event-ID")
+    if given is None:
+        return after
+    try:
+        return int(_seq(given.strip()))
+    except ValueError as error:
+        raise invalid_parameter("Last-Event-ID", str(error)) from None
+
+
+def _answer_page(request: HttpRequest, actor: Actor, session_id: UUID, after: int, limit: int) -> HttpResponse:
+    """`{results, next, previous, last_seq, resync}`; `resync` is a snapshot when the events after `after` are gone."""
+    page = read_events(actor=actor, session_id=session_id, after=after, limit=limit)
+    if page.resync:
+        snapshot = read_snapshot(actor=actor, session_id=session_id)
+        return answer_text(_page_json(request, EventPage([], snapshot["seq"], True), snapshot=snapshot))
+    return answer_text(_page_json(request, page))
+
+
+def _page_json(request: HttpRequest, page: EventPage, *, snapshot: dict[str, Any] | None = None) -> bytes:
+    """Put together as text: the payloads are JSON already."""
+    following = None
+    if page.events and page.events[-1].seq < page.last_seq:
+        query = request.GET.copy()
+        query["after"] = str(page.events[-1].seq)
+        following = request.build_absolute_uri(f"{request.path}?{query.urlencode()}")
+    results = ",".join(map(event_json, page.events)).encode()
+    rest = strict_json.dumps({"next": following, "previous": None, "last_seq": page.last_seq, "resync": snapshot})
+    return b'{"results":[%s],%s' % (results, rest[1:])

@@ -1,0 +1,113 @@
+"""Errors as RFC 9457 problems: the one place where an error of the domain gets its HTTP status."""
+
+from __future__ import annotations
+
+import math
+from http import HTTPStatus
+from typing import Any
+
+import structlog
+from django.core.exceptions import RequestDataTooBig, SuspiciousOperation
+from django.db import InterfaceError, OperationalError
+from django.http import HttpResponse
+
+from agents.api.refusals import InvalidFields
+from foundation import strict_json
+from foundation.errors import BandstandError, Malformed, TooLarge, Unavailable
+from foundation.ids import new_id
+from foundation.request_ids import current_request_id
+
+MEDIA_TYPE = "application/problem+json"
+
+_STATUS = {
+    "malformed": 400,
+    "unauthenticated": 401,
+    "forbidden": 403,
+    "not_found": 404,
+    "method_not_allowed": 405,
+    "conflict": 409,
+    "precondition_failed": 412,
+    "too_large": 413,
+    "unsupported_media_type": 415,
+    "invalid": 422,
+    "precondition_required": 428,
+    "rate_limited": 429,
+    "unavailable": 503,
+}
+
+log = structlog.get_logger(__name__)
+
+
+def status_of(error: BandstandError) -> int:
+    """The status of the error's code, or of the nearest ancestor that has one (`turn_in_progress` is a conflict)."""
+    for kind in type(error).__mro__:
+        if (status := _STATUS.get(getattr(kind, "code", ""))) is not None:
+            return status
+    return 500
+
+
+def answer_error(error: Exception, *, actor: str | None, method: str, path: str) -> HttpResponse:
+    """The answer to a request that raised `error`, and its line in the log."""
+    known = _known(error)
+    if known is None:
+        log.exception("request.failed", exc_info=error, actor=actor, method=method, path=path)
+        return _problem(500, code="internal", detail="Something went wrong on our side.")
+    status = status_of(known)
+    rule = known.context.get("rule", known.code)
+    log.warning("request.refused", rule=rule, status=status, actor=actor, method=method, path=path)
+    answer = _problem(
+        status,
+        code=known.code,
+        detail=known.detail,
+        errors=_faults(known),
+        retry_after_seconds=known.retry_after_seconds,
+    )
+    if status == 401:
+        answer["WWW-Authenticate"] = "Bearer"
+    return answer
+
+
+def _known(error: Exception) -> BandstandError | None:
+    if isinstance(error, BandstandError):
+        return error
+    if isinstance(error, RequestDataTooBig):
+        return TooLarge()
+    if isinstance(error, SuspiciousOperation):
+        return Malformed()
+    if isinstance(error, OperationalError | InterfaceError):
+        # The database is away, busy or took too long: the cause is ours to know.
+        log.error("request.without_database", exc_info=error)
+        return Unavailable(retry_after_seconds=1)
+    return None
+
+
+def _faults(error: BandstandError) -> list[dict[str, str]]:
+    if isinstance(error, InvalidFields):
+        return [{"pointer": pointer, "code": code, "detail": detail} for pointer, code, detail in error.faults]
+    if error.pointer is not None:
+        return [{"pointer": error.pointer, "code": error.code, "detail": error.detail}]
+    return []
+
+
+def _problem(
+    status: int,
+    *,
+    code: str,
+    detail: str,
+    errors: list[dict[str, str]] | None = None,
+    retry_after_seconds: float | None = None,
+) -> HttpResponse:
+    body: dict[str, Any] = {
+        "type": "about:blank",
+        "title": HTTPStatus(status).phrase,
+        "status": status,
+        "detail": detail,
+        "instance": f"urn:uuid:{current_request_id() or new_id()}",
+        "code": code,
+        "errors": errors or [],
+    }
+    headers = {"Cache-Control": "no-store"}
+    if retry_after_seconds is not None:
+        body["retry_after"] = retry_after_seconds
+        headers["Retry-After"] = str(math.ceil(retry_after_seconds))
+    return HttpResponse(strict_json.dumps(body), status=status, content_type=MEDIA_TYPE, headers=headers)

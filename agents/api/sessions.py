@@ -1,0 +1,97 @@
+"""Sessions and what was said in them."""
+
+from __future__ import annotations
+
+from django.http import HttpResponse
+from django.urls import reverse
+from rest_framework.request import Request
+
+from agents.api.answers import answer_json, answer_nothing
+from agents.api.bodies import read_body
+from agents.api.fields import Input, Object, Text, read_input
+from agents.api.idempotency import Operation, once
+from agents.api.paging import Order, limit_parameter, page_of
+from agents.api.parameters import read_id, read_query, slug
+from agents.api.preconditions import etag, expected_version
+from agents.api.views import ApiView
+from agents.models import AgentSession, Message
+from agents.rules.wire import message_shape, session_shape
+from agents.sessions import access_session, create_session, delete_session, sessions_of, update_session
+from foundation.errors import InvalidInput
+
+# The order in which they were last spoken in; the index `session_of_user` holds it.
+SESSIONS = Order("sessions", ("updated_at", "id"), falling=True)
+MESSAGES = Order("messages", ("ordinal",))
+
+
+class NewSession(Input):
+    agent = Text()
+    title = Text(required=False)
+    metadata = Object(required=False)
+
+
+class SessionChange(Input):
+    title = Text(required=False)
+    metadata = Object(required=False)
+
+
+def _answer(session: AgentSession, *, status: int = 200) -> HttpResponse:
+    headers = {"ETag": etag(session.version)}
+    if status == 201:
+        headers["Location"] = reverse("api:session", args=[session.pk])
+    return answer_json(session_shape(session), status=status, headers=headers)
+
+
+class SessionsView(ApiView):
+    def get(self, _request: Request) -> HttpResponse:
+        query = read_query(self.http, agent=slug, limit=limit_parameter, cursor=SESSIONS.cursor_parameter())
+        rows = sessions_of(self.who())
+        if (agent := query.pop("agent", None)) is not None:
+            rows = rows.filter(agent__slug=agent)
+        return answer_json(page_of(self.http, rows, order=SESSIONS, shape=session_shape, **query))
+
+    def post(self, _request: Request) -> HttpResponse:
+        read_query(self.http)
+        actor, body = self.who(), read_body(self.http)
+        given = read_input(NewSession, body)
+
+        def run() -> HttpResponse:
+            session = create_session(
+                actor,
+                agent_slug=given["agent"],
+                title=given.get("title", ""),
+                metadata=given.get("metadata"),
+            )
+            return _answer(session, status=201)
+
+        return once(self.http, Operation(actor, "create_session", "", body), run)
+
+
+class SessionView(ApiView):
+    def get(self, _request: Request, session_id: str) -> HttpResponse:
+        read_query(self.http)
+        return _answer(access_session(actor=self.who(), session_id=read_id("session_id", session_id)))
+
+    def patch(self, _request: Request, session_id: str) -> HttpResponse:
+        read_query(self.http)
+        wanted = read_id("session_id", session_id)
+        change = read_input(SessionChange, read_body(self.http))
+        if not change:
+            raise InvalidInput("Nothing to change was given.", pointer="")
+        return _answer(
+            update_session(self.who(), session_id=wanted, expected_version=expected_version(self.http), **change)
+        )
+
+    def delete(self, _request: Request, session_id: str) -> HttpResponse:
+        read_query(self.http)
+        wanted = read_id("session_id", session_id)
+        delete_session(self.who(), session_id=wanted, expected_version=expected_version(self.http))
+        return answer_nothing()
+
+
+class MessagesView(ApiView):
+    def get(self, _request: Request, session_id: str) -> HttpResponse:
+        query = read_query(self.http, limit=limit_parameter, cursor=MESSAGES.cursor_parameter())
+        session = access_session(actor=self.who(), session_id=read_id("session_id", session_id))
+        rows = Message.objects.filter(agent_session=session)
+        return answer_json(page_of(self.http, rows, order=MESSAGES, shape=message_shape, **query))

@@ -1,0 +1,161 @@
+"""A session's log as server-sent events."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from time import monotonic
+from typing import Any
+from uuid import UUID
+
+import structlog
+from django.db import InterfaceError, OperationalError
+from django.http import HttpRequest, StreamingHttpResponse
+
+from agents.access.actor import Actor
+from agents.api.authentication import still_holds
+from agents.relay import LoggedEvent, Resync, Subscription, event_json, get_hub
+from agents.rules.states import TERMINAL, TERMINAL_EVENTS
+from agents.sessions import access_turn, read_snapshot
+from foundation import strict_json
+from foundation.db_threads import in_db_thread
+from foundation.errors import NotFound
+
+MEDIA_TYPE = "text/event-stream"
+HEARTBEAT_SECONDS = 15.0
+# A login that ended or a key that was revoked ends its streams within this time.
+RECHECK_SECONDS = 4.0
+
+log = structlog.get_logger(__name__)
+
+_OPENING = b": open\n\n"
+_HEARTBEAT = b": heartbeat\n\n"
+
+
+def asks_for_stream(request: HttpRequest) -> bool:
+    """Whether the client accepts server-sent events by name (`*/*` does not ask for a stream)."""
+    accepted = request.headers.get("Accept", "").lower().split(",")
+    return request.method != "HEAD" and any(part.partition(";")[0].strip() == MEDIA_TYPE for part in accepted)
+
+
+def answer_stream(
+    request: HttpRequest,
+    actor: Actor,
+    *,
+    session_id: UUID,
+    after: int,
+    resync: bool = False,
+    turn_id: UUID | None = None,
+    headers: dict[str, str] | None = None,
+) -> StreamingHttpResponse:
+    """The events after seq `after`: one turn's until it has ended, or all of the session's for as long as one listens.
+
+    `resync` sends a snapshot first, as for an `after` that lies in the future. Must be called on the event loop.
+    """
+    stream = Stream(request, actor, session_id=session_id, after=after, resync=resync, turn_id=turn_id)
+    return StreamingHttpResponse(
+        stream.run(),
+        content_type=MEDIA_TYPE,
+        # Proxies that buffer (nginx) would hold the words back.
+        headers={"Cache-Control": "no-store", "X-Accel-Buffering": "no", **(headers or {})},
+    )
+
+
+class Stream:
+    """One listener. Leaving it closes the subscription, and changes nothing else."""
+
+    def __init__(
+        self, request: HttpRequest, actor: Actor, *, session_id: UUID, after: int, resync: bool, turn_id: UUID | None
+    ) -> None:
+        self._request = request
+        self._actor = actor
+        self._session_id = session_id
+        self._after = after
+        self._resync = resync
+        self._turn_id = turn_id
+        self._turn = str(turn_id) if turn_id else None
+        self._recheck_at = monotonic() + RECHECK_SECONDS
+
+    async def run(self) -> AsyncIterator[bytes]:
+        """The bytes of the answer."""
+        watcher = get_hub().subscribe(self._session_id, self._after)
+        try:
+            yield _OPENING
+            async for chunk in self._chunks(watcher):
+                yield chunk
+        except (OperationalError, InterfaceError, NotFound) as error:
+            # The head of the answer is gone: all that is left is to end, and the client comes back by itself.
+            log.warning("stream.ended", session=str(self._session_id), error=type(error).__name__)
+        finally:
+            watcher.close()
+
+    async def _chunks(self, watcher: Subscription) -> AsyncIterator[bytes]:
+        if self._resync:
+            yield await self._snapshot(watcher)
+        spoke = monotonic()
+        while True:
+            item = await watcher.get(RECHECK_SECONDS)
+            if watcher.closed or not await self._still_welcome():
+                return
+            if isinstance(item, Resync):
+                yield await self._snapshot(watcher)
+                if await self._turn_has_ended():
+                    return
+            elif item:
+                events, ended = self._mine(item)
+                if events:
+                    yield "".join(map(_framed, events)).encode()
+                    spoke = monotonic()
+                if ended:
+                    return
+            if monotonic() - spoke >= HEARTBEAT_SECONDS:
+                yield _HEARTBEAT
+                spoke = monotonic()
+
+    async def _still_welcome(self) -> bool:
+        if monotonic() < self._recheck_at:
+            return True
+        self._recheck_at = monotonic() + RECHECK_SECONDS
+        return await in_db_thread(still_holds, self._request, self._actor)
+
+    async def _snapshot(self, watcher: Subscription) -> bytes:
+        """The session as it is now, in place of events that are gone."""
+        snapshot = await in_db_thread(read_snapshot, actor=self._actor, session_id=self._session_id)
+        watcher.reset(after=snapshot["seq"])
+        data = strict_json.dumps({"type": "resync", **snapshot})
+        return b"id: %d\nevent: resync\ndata: %s\n\n" % (snapshot["seq"], data)
+
+    async def _turn_has_ended(self) -> bool:
+        if self._turn_id is None:
+            return False
+        try:
+            turn = await in_db_thread(access_turn, actor=self._actor, turn_id=self._turn_id)
+        except NotFound:
+            return True
+        return turn.status in TERMINAL
+
+    def _mine(self, events: list[LoggedEvent]) -> tuple[list[LoggedEvent], bool]:
+        """The events that belong here, and whether the last of them is the end."""
+        if self._turn is None:
+            return events, False
+        mine = [event for event in events if event.turn == self._turn]
+        return mine, bool(mine) and mine[-1].type in TERMINAL_EVENTS
+
+
+def _framed(event: LoggedEvent) -> str:
+    # One line of data: JSON text has no line breaks of its own.
+    return f"id: {event.seq}\nevent: {event.type}\ndata: {event_json(event)}\n\n"
+
+
+async def wait_for_end(*, session_id: UUID, turn_id: UUID, after: int, seconds: float) -> None:
+    """Return when the turn's end is in the log, when its events are gone, or after `seconds`."""
+    watcher = get_hub().subscribe(session_id, after)
+    turn, end = str(turn_id), monotonic() + seconds
+    try:
+        while (left := end - monotonic()) > 0:
+            item: Any = await watcher.get(left)
+            if item is None or isinstance(item, Resync):
+                return
+            if any(event.turn == turn and event.type in TERMINAL_EVENTS for event in item):
+                return
+    finally:
+        watcher.close()

@@ -1,0 +1,135 @@
+"""Turns: ask, watch, stop."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+from uuid import UUID
+
+from django.http import HttpRequest, HttpResponse
+from django.http.response import HttpResponseBase
+from django.urls import reverse
+from rest_framework.request import Request
+
+from agents.access.actor import Actor
+from agents.api.answers import answer_json
+from agents.api.bodies import read_body
+from agents.api.fields import Choice, Id, Input, Text, read_input
+from agents.api.idempotency import REPLAYED, Operation, once, read_key
+from agents.api.parameters import read_id, read_query
+from agents.api.streams import answer_stream, asks_for_stream, wait_for_end
+from agents.api.views import ApiView, AsyncApiView
+from agents.models import Message, Turn
+from agents.rules.states import TERMINAL, Priority, WhenBusy
+from agents.rules.wire import turn_shape
+from agents.sessions import UNSET, Accepted, accept_message, access_turn, cancel_turn
+from foundation.db_threads import in_db_thread
+
+# A client that wants to wait longer listens to the events.
+LONGEST_WAIT_SECONDS = 60
+
+_WAIT = re.compile(r"(?:^|[,;\s])wait\s*=\s*\"?([0-9]{1,9})\"?(?:$|[,;\s])", re.IGNORECASE)
+_PRIORITIES = {priority.name.lower(): priority for priority in Priority}
+
+
+class NewTurn(Input):
+    input = Text()
+    parent = Id(required=False, allow_null=True)  # type: ignore[assignment]  # the framework takes fields off the class
+    when_busy = Choice(choices=[mode.value for mode in WhenBusy], required=False)
+    priority = Choice(choices=sorted(_PRIORITIES), required=False)
+
+
+def wait_seconds(request: HttpRequest) -> int:
+    """The seconds of `Prefer: wait=…`, bounded; 0 without. What cannot be read is ignored, as RFC 7240 asks."""
+    match = _WAIT.search(request.headers.get("Prefer", ""))
+    return min(int(match[1]), LONGEST_WAIT_SECONDS) if match else 0
+
+
+class TurnsView(AsyncApiView):
+    async def post(self, _request: Request, session_id: str) -> HttpResponseBase:
+        read_query(self.http)
+        actor, wanted = self.who(), read_id("session_id", session_id)
+        key, given = read_key(self.http), read_input(NewTurn, read_body(self.http))
+        accepted = await in_db_thread(_accept, actor, wanted, given, key)
+        headers = dict(REPLAYED) if accepted.replayed else {}
+        if accepted.turn_id is None:
+            return answer_json(_stored(wanted, accepted), status=202, headers=headers)
+        headers["Location"] = reverse("api:turn", args=[accepted.turn_id])
+        if asks_for_stream(self.http):
+            # The message came right before the event that `accepted.seq` names.
+            return answer_stream(
+                self.http,
+                actor,
+                session_id=wanted,
+                after=accepted.seq - 2,
+                turn_id=accepted.turn_id,
+                headers=headers,
+            )
+        return await self._finished_or_accepted(actor, wanted, accepted, accepted.turn_id, headers)
+
+    async def _finished_or_accepted(
+        self, actor: Actor, session_id: UUID, accepted: Accepted, turn_id: UUID, headers: dict[str, str]
+    ) -> HttpResponse:
+        shape = await in_db_thread(_shape, actor, turn_id)
+        seconds = wait_seconds(self.http)
+        if not seconds:
+            return answer_json(shape, status=202, headers=headers)
+        if shape["status"] not in TERMINAL:
+            await wait_for_end(session_id=session_id, turn_id=turn_id, after=accepted.seq, seconds=seconds)
+            shape = await in_db_thread(_shape, actor, turn_id)
+        headers["Preference-Applied"] = f"wait={seconds}"
+        return answer_json(shape, status=200 if shape["status"] in TERMINAL else 202, headers=headers)
+
+
+class TurnView(ApiView):
+    def get(self, _request: Request, turn_id: str) -> HttpResponse:
+        read_query(self.http)
+        return answer_json(_shape(self.who(), read_id("turn_id", turn_id)))
+
+
+class CancelView(ApiView):
+    def post(self, _request: Request, turn_id: str) -> HttpResponse:
+        read_query(self.http)
+        actor, wanted = self.who(), read_id("turn_id", turn_id)
+        body = read_body(self.http, may_be_empty=True)
+        read_input(Input, body)
+
+        def run() -> HttpResponse:
+            return answer_json(_shape_of(cancel_turn(actor, turn_id=wanted)))
+
+        return once(self.http, Operation(actor, "cancel_turn", str(wanted), body), run)
+
+
+def _accept(actor: Actor, session_id: UUID, given: dict[str, Any], key: str | None) -> Accepted:
+    when_busy = given.get("when_busy")
+    return accept_message(
+        actor,
+        session_id=session_id,
+        text=given["input"],
+        key=key,
+        parent=given.get("parent", UNSET),
+        when_busy=WhenBusy(when_busy) if when_busy else None,
+        priority=_PRIORITIES[given.get("priority", "interactive")],
+    )
+
+
+def _shape(actor: Actor, turn_id: UUID) -> dict[str, Any]:
+    return _shape_of(access_turn(actor=actor, turn_id=turn_id))
+
+
+def _shape_of(turn: Turn) -> dict[str, Any]:
+    answer = None
+    if turn.status in TERMINAL:
+        answer = Message.objects.filter(turn=turn, author=Message.Author.AGENT).first()
+    return turn_shape(turn, answer)
+
+
+def _stored(session_id: UUID, accepted: Accepted) -> dict[str, Any]:
+    """A message without a turn: a human answers in this session."""
+    return {
+        "id": None,
+        "session": str(session_id),
+        "status": accepted.status,
+        "ordinal": accepted.ordinal,
+        "message": str(accepted.message_id),
+    }

@@ -1,0 +1,27 @@
+"""Addresses below `/api/`. Parts of paths are read by the views, so that a malformed id is refused in our own shape."""
+
+from __future__ import annotations
+
+from django.urls import include, path, re_path
+
+from agents.api.agents import AgentsView, AgentView
+from agents.api.events import EventsView
+from agents.api.sessions import MessagesView, SessionsView, SessionView
+from agents.api.turns import CancelView, TurnsView, TurnView
+from agents.api.unknown import unknown
+
+app_name = "api"
+
+_v1 = [
+    path("agents", AgentsView.as_view(), name="agents"),
+    path("agents/<str:slug>", AgentView.as_view(), name="agent"),
+    path("sessions", SessionsView.as_view(), name="sessions"),
+    path("sessions/<str:session_id>", SessionView.as_view(), name="session"),
+    path("sessions/<str:session_id>/messages", MessagesView.as_view(), name="messages"),
+    path("sessions/<str:session_id>/turns", TurnsView.as_view(), name="turns"),
+    path("sessions/<str:session_id>/events", EventsView.as_view(), name="events"),
+    path("turns/<str:turn_id>", TurnView.as_view(), name="turn"),
+    path("turns/<str:turn_id>/cancel", CancelView.as_view(), name="cancel"),
+]
+
+urlpatterns = [path("v1/", include(_v1)), re_path("^", unknown)]
