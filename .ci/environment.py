@@ -1,0 +1,82 @@
+"""Make or refresh `.venv` from a hashed lock: `python environment.py requirements.lock`.
+
+Runs on the bare system Python, before anything is installed. Does nothing when the lock was installed already.
+"""
+
+import fcntl
+import hashlib
+import shutil
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[1]
+VENV = ROOT / ".venv"
+PYTHON = VENV / "bin" / "python"
+RUN, DEV = "requirements.lock", "requirements-dev.lock"
+
+
+def main(lock: str) -> int:
+    with (ROOT / ".venv.lock").open("w") as guard:
+        fcntl.flock(guard, fcntl.LOCK_EX)  # two `make run` at once
+        if stamp(lock).is_file() and stamp(lock).read_text() == digest(lock) and works():
+            return 0
+        if not works() and not made():
+            return 1
+        return install(lock)
+
+
+def digest(lock: str) -> str:
+    version = ".".join(map(str, sys.version_info[:2]))
+    return hashlib.sha256((ROOT / lock).read_bytes() + version.encode()).hexdigest()
+
+
+def stamp(lock: str) -> Path:
+    return VENV / f".installed-{lock}"
+
+
+def works() -> bool:
+    """Whether `.venv` has a Python of this very version: a removed or replaced one leaves a dead link."""
+    wanted = f"import sys; sys.exit(sys.version_info[:2] != {tuple(sys.version_info[:2])})"
+    try:
+        return subprocess.run([PYTHON, "-c", wanted], capture_output=True, check=False).returncode == 0
+    except OSError:
+        return False
+
+
+def made() -> bool:
+    say(f"Making .venv with Python {sys.version.split()[0]} …")
+    shutil.rmtree(VENV, ignore_errors=True)
+    done = subprocess.run([sys.executable, "-m", "venv", VENV], capture_output=True, text=True, check=False)
+    if done.returncode != 0:
+        say((done.stdout + done.stderr).strip())
+        say("Python's venv module does not work here. On Debian or Ubuntu: apt install python3-venv; then try again.")
+        return False
+    return True
+
+
+def install(lock: str) -> int:
+    say(f"Installing the packages of {lock} …")
+    began = time.monotonic()
+    for name in (RUN, DEV):
+        stamp(name).unlink(missing_ok=True)
+    options = ["--quiet", "--disable-pip-version-check", "--no-input", "--no-compile", "--no-deps", "--require-hashes"]
+    pip = subprocess.run([PYTHON, "-m", "pip", "install", *options, "-r", ROOT / lock], check=False)
+    if pip.returncode != 0:
+        say("pip could not install the locked packages. Is there a network (or an index in pip's configuration)?")
+        say("Its message is above; `make` tries again from here.")
+        return 1
+    # The lock with the test tools holds everything of the lean one.
+    for name in {lock, RUN}:
+        stamp(name).write_text(digest(name))
+    say(f"… done in {time.monotonic() - began:.0f} s")
+    return 0
+
+
+def say(text: str) -> None:
+    print(text, file=sys.stderr, flush=True)
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1]))

@@ -1,0 +1,61 @@
+# Bandstand's commands. `make help` lists them; every one makes or refreshes .venv first when its lock has changed.
+
+.DEFAULT_GOAL := help
+.SUFFIXES:
+MAKEFLAGS += --no-print-directory
+
+# The first Python on the path that is 3.11 or newer and starts (a version manager's stub may not).
+PYTHON ?= $(shell for name in python3.11 python3.12 python3.13 python3.14 python3 python; do \
+	if "$$name" -c 'import sys; sys.exit(sys.version_info < (3, 11))' >/dev/null 2>&1; then echo "$$name"; break; fi; \
+	done)
+RUN := .venv/bin/python
+ENVIRONMENT = @if [ -z "$(PYTHON)" ]; then \
+	echo "Bandstand needs Python 3.11 or newer with pip; none was found on the PATH. Install it, or say which: make PYTHON=/path/to/python3.11" >&2; exit 1; fi; \
+	"$(PYTHON)" .ci/environment.py
+# What a check sees: no developer's .env, and an address as in production.
+CHECKED := BANDSTAND_ENV_FILE=/dev/null DATABASE_URL= BANDSTAND_PUBLIC_URL=https://bandstand.example \
+	BANDSTAND_TRUSTED_PROXIES=127.0.0.1 BANDSTAND_DATA_DIR=.cache/check
+
+.PHONY: help run test check lint chaos bench lock
+
+help: ## this list
+	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | while IFS="$$(printf '\t')" read -r name what; do \
+	printf '  make %-8s %s\n' "$$name" "$$what"; done
+	@echo
+	@echo '  Settings come from the environment or from .env; .env.example lists them all.'
+	@echo '  Example: HOST=127.0.0.1 PORT=8001 BANDSTAND_DATA_DIR=/tmp/second make run'
+
+run: ## start everything on this machine; Ctrl-C stops it
+	$(ENVIRONMENT) requirements.lock
+	@exec $(RUN) manage.py run
+
+test: ## run all tests (PG=16 for the older server, ARGS="-k name" for some)
+	$(ENVIRONMENT) requirements-dev.lock
+	@exec $(RUN) -m pytest -n 2 $(ARGS)
+
+check: lint test ## the gate: format, lint, types, contracts, settings, migrations, tests
+
+lint:
+	$(ENVIRONMENT) requirements-dev.lock
+	$(RUN) -m ruff format --check .
+	$(RUN) -m ruff check .
+	$(RUN) -m mypy .
+	PYTHONPATH=platform .venv/bin/lint-imports
+	$(CHECKED) $(RUN) manage.py check --deploy --fail-level WARNING
+	$(CHECKED) $(RUN) -W ignore::RuntimeWarning manage.py makemigrations --check --dry-run
+
+chaos: ## kill runners, web processes and PostgreSQL at random, and prove that nothing is lost
+	$(ENVIRONMENT) requirements-dev.lock
+	@PYTHONPATH=platform exec $(RUN) -m tests.chaos $(ARGS)
+
+bench: ## measure a turn: added latency, turns per second, CPU
+	$(ENVIRONMENT) requirements-dev.lock
+	@PYTHONPATH=platform exec $(RUN) -m bench $(ARGS)
+
+lock: ## resolve the dependencies of pyproject.toml anew, with hashes, for every platform
+	$(ENVIRONMENT) requirements-dev.lock
+	@test -x .cache/uv/bin/uv || { "$(PYTHON)" -m venv .cache/uv && .cache/uv/bin/python -m pip install --quiet uv; }
+	@set -e; for lock in "pyproject.toml -o requirements.lock" \
+	"--group dev -c requirements.lock pyproject.toml -o requirements-dev.lock"; do \
+	.cache/uv/bin/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header \
+	--no-annotate --no-emit-index-url $$lock; done
