@@ -25,7 +25,7 @@ LANGUAGE_CODE = "en"
 USE_I18N = False
 STATIC_URL = "/static/"
 WHITENOISE_USE_FINDERS = True  # served from where the packages have them; see `bandstand.web.static_files`
-STATICFILES_DIRS = [path] if (path := ROOT / "static").is_dir() else []
+STATICFILES_DIRS = [ROOT / "agents" / "pages" / "static"]
 INSTALLED_APPS = [
     "bandstand.console_app.ConsoleConfig",  # django.contrib.admin, without its discovery
     "django.contrib.auth",
@@ -45,6 +45,7 @@ INSTALLED_APPS = [
 MIDDLEWARE = [
     "bandstand.probes.ProbeMiddleware",
     "django.middleware.security.SecurityMiddleware",
+    "agents.pages.policy.ContentSecurityPolicy",
     "django.contrib.sessions.middleware.SessionMiddleware",
     "django.middleware.common.CommonMiddleware",
     "django.middleware.csrf.CsrfViewMiddleware",

@@ -3,4 +3,8 @@
 from django.contrib import admin
 from django.urls import include, path
 
-urlpatterns = [path("admin/", admin.site.urls), path("api/", include("agents.api.urls"))]
+urlpatterns = [
+    path("", include("agents.pages.urls")),
+    path("admin/", admin.site.urls),
+    path("api/", include("agents.api.urls")),
+]

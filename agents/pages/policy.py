@@ -1,0 +1,59 @@
+"""The content security policy of the pages: everything from here, nothing inline, no frames."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+
+from asgiref.sync import iscoroutinefunction, markcoroutinefunction
+from django.http import HttpRequest
+from django.http.response import HttpResponseBase
+
+HEADER = "Content-Security-Policy"
+APP_NAME = "pages"
+
+_DIRECTIVES = (
+    "default-src 'self'",
+    "script-src 'self'",
+    "style-src 'self'",
+    # A model's text may name images anywhere; loading one would carry the conversation out.
+    "img-src 'self'",
+    "object-src 'none'",
+    "base-uri 'none'",
+    "form-action 'self'",
+    "frame-ancestors 'none'",
+)
+
+
+class ContentSecurityPolicy:
+    """Middleware that puts the policy on every answer of this room's addresses; others set their own."""
+
+    sync_capable = True
+    async_capable = True
+
+    def __init__(self, get_response: Callable[[HttpRequest], HttpResponseBase | Awaitable[HttpResponseBase]]) -> None:
+        self.get_response = get_response
+        if iscoroutinefunction(get_response):
+            markcoroutinefunction(self)
+
+    def __call__(self, request: HttpRequest) -> HttpResponseBase | Awaitable[HttpResponseBase]:
+        response = self.get_response(request)
+        if isinstance(response, HttpResponseBase):
+            return _with_policy(request, response)
+        return self._later(request, response)
+
+    @staticmethod
+    async def _later(request: HttpRequest, response: Awaitable[HttpResponseBase]) -> HttpResponseBase:
+        return _with_policy(request, await response)
+
+
+def _with_policy(request: HttpRequest, response: HttpResponseBase) -> HttpResponseBase:
+    match = request.resolver_match
+    if match is not None and match.app_name == APP_NAME and HEADER not in response:
+        response[HEADER] = "; ".join((*_DIRECTIVES, _connections(request)))
+    return response
+
+
+def _connections(request: HttpRequest) -> str:
+    # Not every browser counts the websocket of the same host as 'self'.
+    scheme = "wss" if request.is_secure() else "ws"
+    return f"connect-src 'self' {scheme}://{request.get_host()}"

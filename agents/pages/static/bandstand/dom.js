@@ -1,0 +1,38 @@
+// Small tools for building elements. Text always goes in as text, never as HTML.
+
+export function element(tag, properties = {}, ...children) {
+  const node = document.createElement(tag);
+  for (const [name, value] of Object.entries(properties)) {
+    if (value === null || value === undefined || value === false) continue;
+    if (name === "class") node.className = value;
+    else if (name.startsWith("on")) node.addEventListener(name.slice(2), value);
+    else node.setAttribute(name, value === true ? "" : value);
+  }
+  node.append(...children.filter((child) => child !== null && child !== undefined));
+  return node;
+}
+
+const SVG = "http://www.w3.org/2000/svg";
+
+export function icon(name) {
+  const svg = document.createElementNS(SVG, "svg");
+  svg.setAttribute("class", "icon");
+  svg.setAttribute("aria-hidden", "true");
+  const use = document.createElementNS(SVG, "use");
+  use.setAttribute("href", `${document.body.dataset.icons}#${name}`);
+  svg.append(use);
+  return svg;
+}
+
+// Set the text of `node`, by adding to what is there where that is enough: a long answer grows without being redrawn.
+export function setText(node, text) {
+  const current = node.firstChild;
+  if (current?.nodeType === Node.TEXT_NODE && node.childNodes.length === 1) {
+    if (current.data === text) return;
+    if (text.startsWith(current.data)) {
+      current.appendData(text.slice(current.data.length));
+      return;
+    }
+  }
+  node.textContent = text;
+}

@@ -1,0 +1,14 @@
+"""Addresses of the pages."""
+
+from django.urls import path
+
+from agents.pages import views
+from agents.pages.policy import APP_NAME
+
+app_name = APP_NAME
+
+urlpatterns = [
+    path("", views.chat, name="chat"),
+    path("login/", views.login, name="login"),
+    path("logout/", views.logout, name="logout"),
+]
