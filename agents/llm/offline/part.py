@@ -1,0 +1,112 @@
+"""What the offline model is going to say: one pure decision from the messages and the tools on offer."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from agents.llm.directive import parse_directive
+from agents.llm.errors import BY_CLASS, BadModelRequest, ErrorClass
+from agents.llm.offline.plain_words import calls_in, reply_to
+from agents.llm.port import ChatMessage, ModelRequest, ToolCall
+
+_LARGEST: dict[str, float] = {
+    "words": 20_000,
+    "parallel": 128,
+    "rounds": 1_000_000,
+    "cut": 20_000,
+    "pace_ms": 60_000,
+    "ttft_ms": 600_000,
+    "retry_after": 86_400,
+}
+_TALE = "offline models say the same words in the same order every time and that is what tests are made of"
+_WORDS = tuple(_TALE.split())
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """One answer. Times are seconds; `cut` is how many words are said before `fail`."""
+
+    text: str
+    calls: tuple[ToolCall, ...] = ()
+    first_seconds: float = 0
+    pace_seconds: float = 0
+    finish: Literal["stop", "length"] = "stop"
+    usage: bool = True
+    fail: ErrorClass | None = None
+    cut: int = 0
+    retry_after_seconds: float | None = None
+
+
+def decide(request: ModelRequest, *, pace_seconds: float) -> Part:
+    """Raises `BadModelRequest` for a directive that cannot be read."""
+    messages = request.messages
+    since = next((index for index in reversed(range(len(messages))) if messages[index].role == "user"), len(messages))
+    asked = messages[since].text if since < len(messages) else ""
+    try:
+        settings = parse_directive(asked, "offline")
+        if settings is not None:
+            return _directed(settings, messages, since, pace_seconds)
+    except (ValueError, TypeError) as error:
+        raise BadModelRequest(f"The offline model does not understand its directive: {error}") from None
+    offered = frozenset(tool.name for tool in request.tools)
+    if not any(message.role == "tool" for message in messages[since:]) and (calls := calls_in(asked, offered)):
+        return Part("", _numbered(calls, messages), pace_seconds=pace_seconds)
+    return Part(reply_to(messages, since, offered), pace_seconds=pace_seconds)
+
+
+def _directed(
+    settings: dict[str, Any], messages: Sequence[ChatMessage], since: int, default_pace_seconds: float
+) -> Part:
+    for name, largest in _LARGEST.items():
+        if not 0 <= settings.get(name, 0) <= largest:
+            raise ValueError(f"{name} goes from 0 to {largest:g}")
+    taken = dict(settings)
+    rounds = taken.pop("rounds", 1)
+    calls = _calls(taken)
+    if sum(1 for message in messages[since:] if message.tool_calls) >= rounds:
+        calls = []
+    text = _text(taken)
+    fail = taken.pop("fail", "transient" if "cut" in taken else None)
+    if fail is not None and fail not in BY_CLASS:
+        raise ValueError(f"there is no error class {fail}")
+    part = Part(
+        text="" if calls and "text" not in settings else text,
+        calls=_numbered(calls, messages),
+        first_seconds=taken.pop("ttft_ms", 0) / 1000,
+        pace_seconds=taken.pop("pace_ms", default_pace_seconds * 1000) / 1000,
+        finish=taken.pop("finish", "stop"),
+        usage=taken.pop("usage", "yes") == "yes",
+        # A part with calls plays them first; it fails when the results are in.
+        fail=None if calls else fail,
+        cut=taken.pop("cut", 0),
+        retry_after_seconds=taken.pop("retry_after", None),
+    )
+    if taken:
+        raise ValueError(f"there is no setting {min(taken)}")
+    return part
+
+
+def _text(taken: dict[str, Any]) -> str:
+    words = taken.pop("words", None)
+    invented = "Done." if words is None else " ".join(_WORDS[index % len(_WORDS)] for index in range(words))
+    return str(taken.pop("text", invented))
+
+
+def _calls(taken: dict[str, Any]) -> list[tuple[str, Any]]:
+    calls = [(str(name), arguments) for name, arguments in taken.pop("calls", ())]
+    tool, arguments, parallel = taken.pop("tool", None), taken.pop("args", {}), taken.pop("parallel", 1)
+    if tool is not None:
+        calls += [(str(tool), arguments)] * parallel
+    return calls
+
+
+def _numbered(calls: Sequence[tuple[str, Any]], messages: Sequence[ChatMessage]) -> tuple[ToolCall, ...]:
+    """Ids that are unique in the conversation and the same whenever it is asked again."""
+    before = sum(len(message.tool_calls) for message in messages)
+    return tuple(
+        ToolCall(f"call_{number}", name, arguments if isinstance(arguments, str) else json.dumps(arguments))
+        for number, (name, arguments) in enumerate(calls, start=before + 1)
+    )

@@ -1,0 +1,83 @@
+"""The few plain words that the offline model understands, and what it has to say for itself."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+
+from agents.llm.port import ChatMessage
+
+WHO = "I am the offline model that comes with Bandstand: no network, no thinking, only a few fixed rules."
+CONNECT = (
+    "To connect a real model, set `OPENAI_API_KEY`, or `OPENAI_BASE_URL` for any OpenAI-compatible server of your own, "
+    "and `BANDSTAND_MODEL` (for example `openai:gpt-5-mini`), then start Bandstand again."
+)
+REMINDER = "_(Offline model. Set `OPENAI_API_KEY` or `OPENAI_BASE_URL` to connect a real one.)_"
+
+_SKILLS = {
+    "clock": "“what time is it in Europe/Zurich”",
+    "calculator": "“calculate 2+3*4”",
+    "http_fetch": "“fetch https://example.com/”",
+    "notebook_add": "“note buy milk”",
+}
+_TIME = re.compile(
+    r"\bwhat(?:['\u2019]s| is)?(?: the)? (?:current )?(?:time|date|day)\b|\bcurrent (?:time|date)\b", re.IGNORECASE
+)
+_ZONE = re.compile(r"\b(?:UTC|[A-Z][A-Za-z]+(?:/[A-Z][A-Za-z_+-]+)+)\b")
+_SUM = re.compile(
+    r"\b(calculate|compute|what(?:['\u2019]s| is))\s+"
+    r"((?:[-+*/%().,\s\d]|sqrt|abs|round|min|max|pi)*\d[-+*/%().,\s\d]*)",
+    re.IGNORECASE,
+)
+_OPERATOR = re.compile(r"\d\s*[-+*/%(]|[a-z]")
+_FETCH = re.compile(r"\b(?:fetch|open|get|read|load)\s+(https?://[^\s<>\"]+)", re.IGNORECASE)
+_NOTE = re.compile(r"\b(?:note|note down|write down|remember)\b(?: that)?[:,]?\s+(\S.*)", re.IGNORECASE | re.DOTALL)
+_EARLIER = re.compile(r"\bwhat did i (?:say|ask|write)\b", re.IGNORECASE)
+
+
+def calls_in(asked: str, offered: frozenset[str]) -> list[tuple[str, dict[str, str]]]:
+    """The tools on offer that `asked` asks for, with arguments, in a fixed order."""
+    calls: list[tuple[str, dict[str, str]]] = []
+    if _TIME.search(asked):
+        zone = _ZONE.search(asked)
+        calls.append(("clock", {"timezone": zone[0]} if zone else {}))
+    if (found := _SUM.search(asked)) and (found[1][0] in "cC" or _OPERATOR.search(found[2])):
+        calls.append(("calculator", {"expression": found[2].strip(" ,.\n")}))
+    if found := _FETCH.search(asked):
+        calls.append(("http_fetch", {"url": found[1].rstrip(".,;:!?)")}))
+    if found := _NOTE.search(asked):
+        calls.append(("notebook_add", {"text": found[1].strip()}))
+    return [call for call in calls if call[0] in offered]
+
+
+def reply_to(messages: Sequence[ChatMessage], since: int, offered: frozenset[str]) -> str:
+    """The answer in text: what the tools said since the user spoke, else something about the user's words."""
+    if results := _results(messages[since:]):
+        return f"{results}\n\n{REMINDER}"
+    asked = messages[since].text if since < len(messages) else ""
+    earlier = [message.text for message in messages[:since] if message.role == "user"]
+    if _EARLIER.search(asked) and earlier:
+        return f"Before this you said:\n\n{_quoted(earlier[-1])}\n\n{REMINDER}"
+    if any(message.role == "assistant" for message in messages[:since]):
+        return f"You said:\n\n{_quoted(asked)}\n\n{REMINDER}"
+    skills = [skill for tool, skill in _SKILLS.items() if tool in offered]
+    able = f" With the tools that I was given I can answer {', '.join(skills)}." if skills else ""
+    return f"You said:\n\n{_quoted(asked)}\n\n{WHO}{able}\n\n{CONNECT}"
+
+
+def _results(messages: Sequence[ChatMessage]) -> str:
+    names = {call.id: call.name for message in messages for call in message.tool_calls}
+    return "\n\n".join(
+        f"`{names.get(message.tool_call_id or '', 'a tool')}` says: {_shortened(message.text)}"
+        for message in messages
+        if message.role == "tool"
+    )
+
+
+def _quoted(text: str) -> str:
+    return "\n".join(f"> {line}" for line in _shortened(text).splitlines() or [""])
+
+
+def _shortened(text: str, characters: int = 500) -> str:
+    text = text.strip()
+    return text if len(text) <= characters else f"{text[:characters]} …"
