@@ -6,9 +6,10 @@ behind, the request that comes out is one that providers accept.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
+
+import orjson
 
 from agents.rules.conversation import ChatMessage, ToolCall
 from agents.rules.limits import ContextPolicy
@@ -86,8 +87,9 @@ def _mend_arguments(messages: list[ChatMessage]) -> list[ChatMessage]:
 
 def _mended(call: ToolCall) -> ToolCall:
     try:
-        sound = isinstance(json.loads(call.arguments), dict)
-    except (ValueError, RecursionError):
+        # As strict as providers are: Python's own reader takes NaN and lone surrogates.
+        sound = isinstance(orjson.loads(call.arguments), dict)
+    except orjson.JSONDecodeError:
         sound = False
     return call if sound else ToolCall(call.id, call.name, "{}")
 
@@ -108,7 +110,7 @@ def _answer_calls(messages: list[ChatMessage]) -> tuple[ChatMessage, ...]:
     for index, message in enumerate(messages):
         if message.role == "tool":
             continue
-        calls = tuple({call.id: call for call in reversed(message.tool_calls)}.values())[::-1]
+        calls = _each_once(message.tool_calls)
         if not calls:
             out.append(message)
             continue
@@ -118,6 +120,13 @@ def _answer_calls(messages: list[ChatMessage]) -> tuple[ChatMessage, ...]:
             ChatMessage(role="tool", text=results.get(call.id, INTERRUPTED), tool_call_id=call.id) for call in calls
         )
     return tuple(out)
+
+
+def _each_once(calls: Iterable[ToolCall]) -> tuple[ToolCall, ...]:
+    first: dict[str, ToolCall] = {}
+    for call in calls:
+        first.setdefault(call.id, call)
+    return tuple(first.values())
 
 
 def _results_after(messages: list[ChatMessage], index: int) -> dict[str, str]:
