@@ -81,7 +81,9 @@ def validate_configuration(
     if not isinstance(tools, list):
         raise InvalidInput("A list of tool names is expected.", pointer="/tools")
     for index, name in enumerate(tools):
-        if name not in known_tools:
+        if not isinstance(name, str) or name not in known_tools:
             raise InvalidInput(f"There is no tool {name!r}.", pointer=f"/tools/{index}")
+        if name in tools[:index]:
+            raise InvalidInput(f"{name!r} stands here twice; providers refuse that.", pointer=f"/tools/{index}")
     read_limits(limits)
     read_context_policy(context_policy)

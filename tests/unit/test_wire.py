@@ -1,0 +1,25 @@
+"""Moments on the wire, and which failures are worth another try."""
+
+from datetime import UTC, datetime, timedelta, timezone
+
+import pytest
+
+from agents.llm.errors import BY_CLASS
+from agents.rules.wire import moment, retry_suggested
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        (datetime(2026, 11, 22, 8, 15, 30, 1, tzinfo=UTC), "2026-11-22T08:15:30.000001Z"),
+        (datetime(2026, 11, 22, 8, 15, 30, tzinfo=UTC), "2026-11-22T08:15:30.000000Z"),
+        (datetime(2026, 1, 1, 1, tzinfo=timezone(timedelta(hours=2))), "2025-12-31T23:00:00.000000Z"),
+    ],
+)
+def test_a_moment_is_utc_with_microseconds(value: datetime, text: str) -> None:
+    assert moment(value) == text
+
+
+@pytest.mark.parametrize("error_class", [*BY_CLASS, "worker_crashed", "limit_reached", "deadline"])
+def test_a_retry_is_suggested_where_it_may_help(error_class: str) -> None:
+    assert retry_suggested(error_class) == (error_class in {"transient", "rate_limit", "unknown", "worker_crashed"})
