@@ -1,0 +1,151 @@
+"""The replay law as a pure rule. `tests/rows/test_turn_machine.py` holds it against the rows."""
+
+from copy import deepcopy
+from typing import Any
+
+import pytest
+
+from agents.rules.parts import Part, text_part, tool_call_part, tool_result_part
+from agents.rules.replay import EVENT_TYPES, Snapshot, apply_event, replay, show
+from agents.rules.states import TERMINAL_EVENTS, TurnStatus
+
+TURN = "turn-1"
+ERROR = {"error_class": "transient", "detail": "It broke.", "error_id": "e", "retry_suggested": True}
+
+
+def snapshot(seq: int = 7, **turn: Any) -> Snapshot:
+    known = {"id": TURN, "message": "m1", "ordinal": 1, "priority": 0, "status": "running", "shown": [], "error": None}
+    message = {"id": "m1", "ordinal": 1}
+    return {"seq": seq, "session": {"title": ""}, "messages": [message], "turns": {TURN: known | turn}}
+
+
+def after(before: Snapshot, event_type: str, turn: str | None = TURN, **data: Any) -> Snapshot:
+    return apply_event(before, seq=before["seq"] + 1, turn_id=turn, event_type=event_type, data=data)
+
+
+# One example of the data of every type.
+DATA: dict[str, dict[str, Any]] = {
+    "session.updated": {"session": {"title": "New"}},
+    "message.created": {"message": {"id": "m2", "ordinal": 2}},
+    "message.completed": {"message": {"id": "m2", "ordinal": 2}},
+    "message.delta": {"text": "Hi"},
+    "tool.started": {"step": 2, "call_id": "a", "name": "clock", "arguments": "{}"},
+    "tool.finished": {"step": 2, "call_id": "a", "name": "clock", "content": "noon"},
+    "tool.failed": {"step": 2, "call_id": "a", "name": "clock", "content": "broken"},
+    "turn.queued": {"message": "m1", "ordinal": 1, "priority": 0},
+    "turn.started": {"epoch": 1},
+    "turn.restarted": {"epoch": 2},
+    "turn.waiting": {"until": "2026-11-22T08:15:30.000001Z"},
+    "turn.retry_wait": {"until": "2026-11-22T08:15:30.000001Z"},
+    "turn.cancelling": {},
+    "turn.completed": {"usage": {}},
+    "turn.failed": {"error": ERROR},
+    "turn.cancelled": {},
+    "turn.expired": {"error": ERROR},
+}
+
+
+def test_there_is_an_example_of_every_type() -> None:
+    assert set(DATA) == EVENT_TYPES
+    assert TERMINAL_EVENTS < EVENT_TYPES
+
+
+@pytest.mark.parametrize("event_type", sorted(EVENT_TYPES))
+def test_an_event_leaves_the_old_snapshot_as_it_was(event_type: str) -> None:
+    before = snapshot(shown=[text_part("Wait.")])
+    copy = deepcopy(before)
+    assert after(before, event_type, **DATA[event_type])["seq"] == 8
+    assert before == copy
+
+
+@pytest.mark.parametrize("event_type", sorted(EVENT_TYPES))
+def test_an_event_that_does_not_follow_is_refused(event_type: str) -> None:
+    for seq, replaces_from in [(7, None), (9, None), (9, 7), (9, 9)]:
+        with pytest.raises(ValueError, match="does not follow 7"):
+            apply_event(
+                snapshot(), seq=seq, turn_id=TURN, event_type=event_type, data=DATA[event_type],
+                replaces_from=replaces_from,
+            )  # fmt: skip
+
+
+def test_an_unknown_type_is_an_error() -> None:
+    with pytest.raises(KeyError):
+        after(snapshot(), "turn.exploded")
+
+
+@pytest.mark.parametrize(
+    ("event_type", "status"),
+    [
+        (f"turn.{name}", status)
+        for name, status in [
+            ("queued", "queued"), ("started", "running"), ("restarted", "running"), ("waiting", "waiting"),
+            ("retry_wait", "retry_wait"), ("cancelling", "cancelling"), ("failed", "failed"),
+            ("cancelled", "cancelled"), ("expired", "expired"),
+        ]
+    ],
+)  # fmt: skip
+def test_an_event_of_a_turn_names_its_state(event_type: str, status: str) -> None:
+    turn = after(snapshot(status="?"), event_type, **DATA[event_type])["turns"][TURN]
+    assert turn["status"] == TurnStatus(status)
+
+
+def test_a_completed_turn_leaves_the_snapshot() -> None:
+    assert after(snapshot(), "turn.completed")["turns"] == {}
+
+
+@pytest.mark.parametrize("event_type", sorted(TERMINAL_EVENTS - {"turn.completed"}))
+def test_a_turn_that_ended_badly_stays_with_its_error_and_shows_nothing(event_type: str) -> None:
+    turn = after(snapshot(shown=[text_part("Hi")]), event_type, **DATA[event_type])["turns"][TURN]
+    assert turn["shown"] == []
+    assert turn["error"] == DATA[event_type].get("error")
+
+
+def test_a_new_turn_is_queued_with_what_its_event_says() -> None:
+    queued = after(snapshot(), "turn.queued", "turn-2", message="m2", ordinal=2, priority=10)["turns"]["turn-2"]
+    assert queued == {
+        "id": "turn-2", "message": "m2", "ordinal": 2, "priority": 10, "status": "queued", "shown": [], "error": None,
+    }  # fmt: skip
+
+
+def test_a_turn_that_was_given_back_shows_its_text_until_it_starts_again() -> None:
+    given_back = after(snapshot(shown=[text_part("Hi")]), "turn.queued", reason="lease_lost")
+    assert given_back["turns"][TURN]["shown"] == [text_part("Hi")]
+    assert after(given_back, "turn.restarted", epoch=2)["turns"][TURN]["shown"] == []
+
+
+def test_what_a_turn_shows_grows_in_order_and_deltas_flow_together() -> None:
+    parts: list[Part] = []
+    for event_type in [
+        "message.delta",
+        "message.delta",
+        "tool.started",
+        "tool.finished",
+        "tool.failed",
+        "turn.started",
+    ]:
+        show(parts, event_type, DATA[event_type])
+    show(parts, "message.delta", {"text": "!"})
+    assert parts == [
+        text_part("HiHi"),
+        tool_call_part(call_id="a", name="clock", arguments="{}"),
+        tool_result_part(call_id="a", content="noon", is_error=False),
+        tool_result_part(call_id="a", content="broken", is_error=True),
+        text_part("!"),
+    ]
+
+
+def test_messages_stand_in_the_order_of_their_ordinals() -> None:
+    late = after(snapshot(), "message.created", None, message={"id": "m3", "ordinal": 3})
+    assert [m["ordinal"] for m in after(late, "message.completed", message={"ordinal": 2})["messages"]] == [1, 2, 3]
+
+
+def test_a_folded_row_stands_for_its_whole_range() -> None:
+    folded = {"turn_id": TURN, "event_type": "message.delta", "data": {"text": "abc"}, "seq": 10, "replaces_from": 8}
+    end = {"turn_id": TURN, "event_type": "turn.completed", "data": {}, "seq": 11}
+    assert replay(snapshot(), [folded])["turns"][TURN]["shown"] == [text_part("abc")]
+    assert replay(snapshot(), [folded, end])["seq"] == 11
+
+
+def test_an_event_of_a_turn_that_is_long_over_changes_only_the_seq() -> None:
+    before = snapshot()
+    assert after(before, "message.delta", "turn-0", text="late") == {**before, "seq": 8}
