@@ -21,7 +21,7 @@ from pydantic_settings import BaseSettings, NoDecode, PydanticBaseSettingsSource
 from bandstand import keys
 
 ROOT = Path(__file__).resolve().parents[2]
-DEFAULT_MODEL = "offline"
+DEFAULT_MODEL = "offline:"
 MIN_SECRET_LENGTH = 50  # what `manage.py check --deploy` asks of a Django secret key
 EXIT_CONFIG = 78  # sysexits.h: EX_CONFIG
 
@@ -97,6 +97,8 @@ def _database(value: SecretStr) -> SecretStr:
 def _models(value: tuple[str, ...]) -> tuple[str, ...]:
     if not value:
         raise ValueError("must name at least one model")
+    if not all(":" in route for route in value):
+        raise ValueError("must be a list of routes, as in openai:gpt-5-mini,offline:")
     return value
 
 

@@ -1,7 +1,7 @@
 """Error reports to Sentry, when SENTRY_DSN is set: without personal data, local variables or secrets."""
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Final
 
 import sentry_sdk
 from sentry_sdk.transport import Transport
@@ -11,6 +11,20 @@ from bandstand import VERSION
 from bandstand.config import Config
 from bandstand.databases import secrets_in_use
 from bandstand.scrubbing import Scrubber
+
+# What the SDK may collect by itself: the successor of `send_default_pii=False, include_local_variables=False`.
+NOTHING_PERSONAL: Final[Any] = {
+    "user_info": False,
+    "cookies": {"mode": "off"},
+    "http_headers": {"request": {"mode": "off"}},
+    "http_bodies": [],
+    "url_query_params": {"mode": "off"},
+    "gen_ai": {"inputs": False, "outputs": False},
+    "graphql": {"document": False, "variables": False},
+    "database_query_data": False,
+    "queues": False,
+    "stack_frame_variables": False,
+}
 
 
 def start(config: Config, *, transport: type[Transport] | Callable[..., Any] | None = None) -> bool:
@@ -31,8 +45,7 @@ def start(config: Config, *, transport: type[Transport] | Callable[..., Any] | N
         dsn=config.sentry_dsn.get_secret_value(),
         release=VERSION,
         server_name=config.role,
-        send_default_pii=False,
-        include_local_variables=False,
+        data_collection=NOTHING_PERSONAL,
         max_request_body_size="never",
         before_send=clean_event,
         before_send_transaction=clean_event,

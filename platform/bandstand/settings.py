@@ -97,6 +97,7 @@ CSRF_TRUSTED_ORIGINS = [*BANDSTAND.csrf_trusted_origins, *([BANDSTAND.public_url
 SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = BANDSTAND.secure
 # Cookies know no ports: two installations side by side on one machine would sign each other's people out.
 SESSION_COOKIE_NAME = "__Host-bandstand" if BANDSTAND.secure else f"bandstand_{BANDSTAND.port}"
+CSRF_COOKIE_NAME = "__Host-csrf" if BANDSTAND.secure else f"csrf_{BANDSTAND.port}"
 SESSION_COOKIE_AGE = 14 * 24 * 3600
 SESSION_COOKIE_HTTPONLY = True
 SESSION_COOKIE_SAMESITE = CSRF_COOKIE_SAMESITE = "Lax"

@@ -1,5 +1,7 @@
 """The floor that every connection of ours stands on."""
 
+from typing import Any
+
 import psycopg
 import pytest
 from django.db import connection, transaction
@@ -7,7 +9,7 @@ from django.db import connection, transaction
 pytestmark = pytest.mark.django_db
 
 
-def show(name: str) -> str:
+def show(name: str) -> Any:
     with connection.cursor() as cursor:
         cursor.execute("SELECT current_setting(%s, true)", [name])
         return cursor.fetchone()[0]
@@ -28,7 +30,7 @@ def test_a_web_connection_has_the_floor(name: str, value: str) -> None:
 
 
 def test_a_transaction_ends_where_the_server_can_end_it() -> None:
-    expected = "15s" if connection.pg_version >= 170000 else None
+    expected = "15s" if show("server_version_num") >= "170000" else None
     assert show("transaction_timeout") == expected
 
 

@@ -76,6 +76,11 @@ class Cluster:
         return self._record().url
 
     @property
+    def superuser_url(self) -> str:
+        """For maintenance: signs in by peer identity, so only as root or as the account that the server runs under."""
+        return self._record().superuser_url
+
+    @property
     def pid(self) -> int | None:
         """The process id of the running server, or None."""
         record = Record.read(self.data_dir)

@@ -35,6 +35,11 @@ class Record:
         query = urlencode({"host": self.socket, "port": PORT})
         return f"postgresql://{ROLE}:{quote(self.password)}@/{DATABASE}?{query}"
 
+    @property
+    def superuser_url(self) -> str:
+        """An address without a password, for those whom the server knows by their account."""
+        return f"postgresql://postgres@/{DATABASE}?{urlencode({'host': self.socket, 'port': PORT})}"
+
     @classmethod
     def read(cls, data_dir: Path) -> Self | None:
         """The record below `data_dir`, or None before the first start. Raises EmbeddedError when it is damaged."""

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 
-from bandstand.config import Config
+from bandstand.config import DEFAULT_MODEL, Config
 
 LOGIN_FILE = "login.txt"
 
@@ -31,7 +31,7 @@ def _login(config: Config, *, first: bool) -> Iterator[str]:
 
 
 def _model(config: Config) -> Iterator[str]:
-    if config.model == ("offline",):
+    if config.model == (DEFAULT_MODEL,):
         yield "  Model:    the built-in offline model. To connect a real one set OPENAI_API_KEY, or OPENAI_BASE_URL for"
         yield "            any OpenAI-compatible server, and BANDSTAND_MODEL (.env.example says how), and start again"
     else:

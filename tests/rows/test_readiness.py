@@ -1,0 +1,137 @@
+"""Readiness: which part does not work, told by `/ready`; and the schedules that prove the scheduler works."""
+
+from datetime import timedelta
+
+import pytest
+from asgiref.sync import iscoroutinefunction
+from django.conf import settings
+from django.db import connection
+from django.db.models.functions import Now
+from django.test import Client
+from django.utils.module_loading import import_string
+from django_q.models import OrmQ, Schedule
+
+from agents.models import Runner
+from bandstand import VERSION, schedules
+from bandstand.schedules import JOBS
+from bandstand.web.lifecycle import lifecycle
+from monitoring import heartbeats, readiness
+from monitoring.models import Heartbeat
+from monitoring.tasks import beat_scheduler
+
+pytestmark = pytest.mark.django_db
+
+
+@pytest.fixture
+def all_alive() -> Runner:
+    beat_scheduler()
+    return Runner.objects.create(host="here", pid=1, capacity=1)
+
+
+def failing() -> dict[str, str]:
+    return {part.part: part.detail for part in readiness.failing_parts()}
+
+
+def test_with_every_part_alive_it_is_ready(all_alive: Runner) -> None:
+    assert failing() == {}
+
+
+def test_a_fresh_installation_says_what_it_waits_for() -> None:
+    assert set(failing()) == {"runner", "scheduler"}
+
+
+@pytest.mark.parametrize("status", [Runner.Status.DRAINING, Runner.Status.STOPPED])
+def test_a_runner_that_takes_no_turns_does_not_count(all_alive: Runner, status: str) -> None:
+    Runner.objects.update(status=status)
+    assert set(failing()) == {"runner"}
+
+
+def test_a_runner_that_missed_its_beats_does_not_count(all_alive: Runner) -> None:
+    missed = readiness.RUNNER_MISSED_BEATS * settings.BANDSTAND.heartbeat_seconds
+    Runner.objects.update(heartbeat_at=Now() - timedelta(seconds=missed + 1))
+    assert set(failing()) == {"runner"}
+
+
+def test_a_scheduler_that_missed_its_beats_is_named(all_alive: Runner) -> None:
+    Heartbeat.objects.update(beat_at=Now() - timedelta(seconds=heartbeats.SCHEDULER_STALE_SECONDS + 1))
+    assert set(failing()) == {"scheduler"}
+
+
+def test_a_beat_makes_it_young_again(all_alive: Runner) -> None:
+    Heartbeat.objects.update(beat_at=Now() - timedelta(days=1))
+    beat_scheduler()
+    age = heartbeats.age_seconds(heartbeats.SCHEDULER)
+    assert age is not None
+    assert age < 60
+    assert heartbeats.age_seconds("nobody") is None
+
+
+def test_a_missing_migration_is_named(all_alive: Runner) -> None:
+    with connection.cursor() as cursor:
+        cursor.execute("DELETE FROM django_migrations WHERE app = 'monitoring'")
+    assert failing() == {"migrations": "not applied: monitoring"}
+
+
+def test_a_missing_extension_is_named(all_alive: Runner) -> None:
+    readiness.schema()
+    original = connection.execute_wrapper
+
+    def hidden(execute: object, sql: str, params: object, many: bool, context: object) -> object:
+        return execute(sql.replace("'vector'", "'no-such-extension'"), params, many, context)  # type: ignore[operator]
+
+    with original(hidden):
+        assert failing() == {"pgvector": "not installed"}
+
+
+@pytest.mark.django_db(transaction=True)
+def test_the_probe_answers_with_the_parts(client: Client, all_alive: Runner) -> None:
+    Runner.objects.all().delete()
+    response = client.get("/ready", headers={"host": "10.1.2.3"})
+    assert response.status_code == 503
+    assert response.json() == {"status": "failing", "failing": {"runner": "no runner has reported itself lately"}}
+
+
+@pytest.mark.parametrize("path", ["/ready", "/readyz"])
+def test_a_process_that_drains_is_not_ready(client: Client, monkeypatch: pytest.MonkeyPatch, path: str) -> None:
+    monkeypatch.setattr(lifecycle, "draining", True)
+    assert "draining" in client.get(path).json()["failing"]
+
+
+@pytest.mark.parametrize("path", ["/health", "/livez"])
+def test_health_touches_no_database(client: Client, django_assert_num_queries: object, path: str) -> None:
+    with django_assert_num_queries(0):  # type: ignore[operator]
+        response = client.get(path, headers={"host": "10.1.2.3"})
+    assert (response.status_code, response.json()) == (200, {"status": "ok"})
+    assert response["Cache-Control"] == "no-store"
+
+
+def test_a_probe_only_reads(client: Client) -> None:
+    assert client.post("/health").status_code == 405
+
+
+def test_info_tells_the_version_of_code_and_schema(client: Client) -> None:
+    told = client.get("/info").json()
+    assert told["version"] == VERSION
+    assert told["schema"]["monitoring"] == "0001_initial"
+
+
+def test_schedules_become_the_closed_list_and_keep_their_next_run() -> None:
+    Schedule.objects.create(name="injected", func="os.system", args="'true'")
+    schedules.ensure()
+    due = {row.name: row.next_run for row in Schedule.objects.all()}
+    schedules.ensure()
+    assert {row.name: row.next_run for row in Schedule.objects.all()} == due
+    assert set(due) == {job.name for job in JOBS}
+
+
+@pytest.mark.parametrize("job", JOBS, ids=lambda job: job.name)
+def test_each_job_is_a_synchronous_function_without_arguments(job: schedules.Job) -> None:
+    function = import_string(job.function)
+    assert not iscoroutinefunction(function)  # its result would never be acknowledged
+    function()
+    function()
+
+
+def test_a_beat_can_be_queued_at_once() -> None:
+    schedules.beat_now()
+    assert OrmQ.objects.get().func() == schedules.BEAT.function

@@ -1,0 +1,223 @@
+"""The environment is read once, completely, and says in one line per fault what is wrong with it."""
+
+import base64
+import os
+import re
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from bandstand import config as configuration
+from bandstand import keys
+from bandstand.config import ROOT, Config, ConfigError, load
+
+SECRET = "canary-" + "kY3vQ9sLm2Xr7TpWz5" * 4
+KEY = base64.urlsafe_b64encode(b"canary: 32 bytes of nothing here").decode()
+ELSEWHERE = {
+    "DATABASE_URL": "postgresql://user:canary-password@db.example.org/bandstand",
+    "SECRET_KEY": SECRET,
+    "BANDSTAND_KEY_PEPPER": SECRET[::-1],
+    "BANDSTAND_ENCRYPTION_KEY": KEY,
+}
+Reader = Callable[..., Config]
+
+
+@pytest.fixture
+def read(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Reader:
+    """Reads an environment that holds nothing but what is given, and an empty data directory."""
+    for name in list(os.environ):
+        if name.startswith("BANDSTAND_") or name.removesuffix("_FILE") in configuration.variables():
+            monkeypatch.delenv(name)
+
+    def reader(**environment: str) -> Config:
+        settings = {"BANDSTAND_ENV_FILE": os.devnull, "BANDSTAND_DATA_DIR": str(tmp_path / "data"), **environment}
+        for name, value in settings.items():
+            monkeypatch.setenv(name, value)
+        return load()
+
+    return reader
+
+
+def faults(read: Reader, **environment: str) -> tuple[str, ...]:
+    with pytest.raises(ConfigError) as caught:
+        read(**environment)
+    return caught.value.faults
+
+
+def test_nothing_set_is_a_machine_of_its_own(read: Reader) -> None:
+    config = read()
+    assert config.embedded
+    assert (config.host, config.port, config.base_url) == ("127.0.0.1", 8000, "http://127.0.0.1:8000")
+    assert (config.lease_seconds, config.heartbeat_seconds, config.drain_seconds) == (15, 5, 20)
+    assert (config.runner_concurrency, config.running_turns_per_user, config.queue_depth) == (32, 3, 20)
+    assert config.model == ("offline:",)
+    assert not config.secure
+
+
+def test_an_empty_variable_is_an_unset_one(read: Reader) -> None:
+    assert read(PORT="", DATABASE_URL="").port == 8000
+
+
+def test_everything_set_is_understood(read: Reader) -> None:
+    config = read(
+        **ELSEWHERE,
+        BANDSTAND_PUBLIC_URL="https://chat.example.org/",
+        BANDSTAND_TRUSTED_PROXIES="10.0.0.0/8, 192.168.1.5",
+        BANDSTAND_MODEL="openai:a,offline:",
+        ALLOWED_HOSTS="a.example.org , b.example.org",
+        CSRF_TRUSTED_ORIGINS="https://a.example.org",
+    )
+    assert not config.embedded
+    assert config.public_url == "https://chat.example.org"
+    assert config.secure
+    assert [str(network) for network in config.trusted_proxies] == ["10.0.0.0/8", "192.168.1.5/32"]
+    assert config.model == ("openai:a", "offline:")
+    assert config.allowed_hosts == ("a.example.org", "b.example.org")
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("BANDSTAND_NO_SUCH_THING", "1"),
+        ("BANDSTAND_MODEL_FILE", "/dev/null"),
+        ("PORT", "abc"),
+        ("PORT", "0"),
+        ("PORT", "65536"),
+        ("WEB", "0"),
+        ("RUNNERS", "-1"),
+        ("LOG_LEVEL", "LOUD"),
+        ("DATABASE_URL", "mysql://user:canary-password@host/x"),
+        ("BANDSTAND_LEASE_SECONDS", "soon"),
+        ("BANDSTAND_LEASE_SECONDS", "nan"),
+        ("BANDSTAND_LEASE_SECONDS", "10"),
+        ("BANDSTAND_HEARTBEAT_SECONDS", "0"),
+        ("BANDSTAND_RUNNER_CONCURRENCY", "1.5"),
+        ("BANDSTAND_DRAIN_SECONDS", "-1"),
+        ("BANDSTAND_TRUSTED_PROXIES", "10.0.0.0/99"),
+        ("BANDSTAND_PUBLIC_URL", "chat.example.org"),
+        ("BANDSTAND_PUBLIC_URL", "http://chat.example.org"),
+        ("BANDSTAND_PUBLIC_URL", "https://chat.example.org/path"),
+        ("CSRF_TRUSTED_ORIGINS", "chat.example.org"),
+        ("OPENAI_BASE_URL", "ftp://models.example.org"),
+        ("OPENAI_BASE_URL", "http://user:canary-password@models.example.org"),
+        ("BANDSTAND_MODEL", " , "),
+        ("BANDSTAND_MODEL", "canary-5-mini"),
+        ("SECRET_KEY", "canary-too-short"),
+        ("SECRET_KEY", "canary" * 20),
+        ("BANDSTAND_KEY_PEPPER", "canary-too-short"),
+        ("BANDSTAND_ENCRYPTION_KEY", "canary-not-base64!"),
+        ("BANDSTAND_ENCRYPTION_KEY_FILE", "/canary/no/such/file"),
+        ("BANDSTAND_ENV_FILE", "/canary/no/such/file"),
+    ],
+)
+def test_what_is_wrong_is_named_in_one_line_without_its_value(read: Reader, name: str, value: str) -> None:
+    rest = ELSEWHERE if name == "DATABASE_URL" else {}
+    (fault,) = faults(read, **{**rest, name: value})
+    assert fault.startswith(f"{name}: ")
+    assert "canary" not in fault
+    assert "\n" not in fault
+
+
+def test_all_faults_are_told_at_once(read: Reader) -> None:
+    told = faults(read, PORT="x", BANDSTAND_X="1", WEB="none")
+    assert [line.split(":")[0] for line in told] == ["BANDSTAND_X", "PORT", "WEB"]
+
+
+def test_https_needs_the_proxy_that_ends_it(read: Reader) -> None:
+    (fault,) = faults(read, BANDSTAND_PUBLIC_URL="https://chat.example.org")
+    assert fault.startswith("BANDSTAND_TRUSTED_PROXIES: ")
+
+
+@pytest.mark.parametrize("name", ["SECRET_KEY", "BANDSTAND_KEY_PEPPER", "BANDSTAND_ENCRYPTION_KEY"])
+def test_a_database_elsewhere_needs_keys_from_the_environment(read: Reader, name: str) -> None:
+    (fault,) = faults(read, **{**ELSEWHERE, name: ""})
+    assert fault.startswith(f"{name}: must be set when DATABASE_URL is")
+
+
+@pytest.mark.parametrize("name", configuration.secret_variables())
+def test_each_secret_may_come_from_a_file(read: Reader, tmp_path: Path, name: str) -> None:
+    value = ELSEWHERE.get(name.removesuffix("_PREVIOUS"), "https://key@sentry.example.org/1")
+    (tmp_path / "secret").write_text(f"{value}\n")
+    config = read(**{**ELSEWHERE, name: "", f"{name}_FILE": str(tmp_path / "secret")})
+    field = next(key for key, field in Config.model_fields.items() if field.alias == name)
+    assert getattr(config, field).get_secret_value() == value
+
+
+def test_a_secret_given_twice_is_refused(read: Reader, tmp_path: Path) -> None:
+    (tmp_path / "secret").write_text(SECRET)
+    (fault,) = faults(read, SECRET_KEY=SECRET, SECRET_KEY_FILE=str(tmp_path / "secret"))
+    assert fault.startswith("SECRET_KEY_FILE: ")
+
+
+def test_secrets_do_not_print(read: Reader) -> None:
+    config = read(**ELSEWHERE, OPENAI_API_KEY="canary-key")
+    assert "canary" not in repr(config)
+    assert "canary" not in str(config)
+
+
+def test_the_configuration_cannot_be_changed(read: Reader) -> None:
+    with pytest.raises(ValueError, match="frozen"):
+        read().port = 1
+
+
+def test_a_file_beside_the_clone_is_read_and_the_environment_wins(read: Reader, tmp_path: Path) -> None:
+    (tmp_path / ".env").write_text("PORT=9001\nHOST=localhost\n")
+    config = read(BANDSTAND_ENV_FILE=str(tmp_path / ".env"), PORT="9002")
+    assert (config.host, config.port) == ("localhost", 9002)
+
+
+def test_an_unknown_name_in_the_file_is_refused_too(read: Reader, tmp_path: Path) -> None:
+    (tmp_path / ".env").write_text("BANDSTAND_TYPO=1\n")
+    (fault,) = faults(read, BANDSTAND_ENV_FILE=str(tmp_path / ".env"))
+    assert fault.startswith("BANDSTAND_TYPO: ")
+
+
+def test_made_keys_are_private_and_stay_the_same(read: Reader, tmp_path: Path) -> None:
+    keys.make(tmp_path / "data")
+    first = read()
+    keys.make(tmp_path / "data")
+    assert read().secrets() == first.secrets()
+    assert len(set(first.secrets())) == 3
+    folder = tmp_path / "data" / keys.FOLDER
+    assert folder.stat().st_mode & 0o777 == 0o700
+    assert {path.stat().st_mode & 0o777 for path in folder.iterdir()} == {0o600}
+
+
+def test_a_made_key_is_rotated_by_a_file_beside_it(read: Reader, tmp_path: Path) -> None:
+    keys.make(tmp_path / "data")
+    old = read().secret_key
+    folder = tmp_path / "data" / keys.FOLDER
+    (folder / "secret_key").rename(folder / "secret_key.previous")
+    keys.make(tmp_path / "data")
+    config = read()
+    assert config.secret_key_previous == old
+    assert config.secret_key != old
+
+
+def test_a_lost_key_is_never_replaced_behind_the_data(read: Reader, tmp_path: Path) -> None:
+    keys.make(tmp_path / "data")
+    (tmp_path / "data" / "postgres.json").write_text("{}")
+    (tmp_path / "data" / keys.FOLDER / "bandstand_key_pepper").unlink()
+    (fault,) = faults(read)
+    assert fault.startswith("BANDSTAND_KEY_PEPPER: its file in ")
+
+
+def test_the_example_has_a_line_for_each_variable_and_no_other() -> None:
+    example = (ROOT / ".env.example").read_text()
+    lines = re.findall(r"^#?([A-Z][A-Z_]+)=", example, flags=re.MULTILINE)
+    assert sorted(lines) == sorted(configuration.variables())
+
+
+def test_the_examples_defaults_are_the_defaults(read: Reader, tmp_path: Path) -> None:
+    example = (ROOT / ".env.example").read_text()
+    elsewhere = {"DATABASE_URL", "BANDSTAND_PUBLIC_URL", "BANDSTAND_TRUSTED_PROXIES", "BANDSTAND_MODEL"}
+    lines = re.findall(r"^#([A-Z][A-Z_]+=.+)$", example, flags=re.MULTILINE)
+    shown = [line for line in lines if line.split("=")[0] not in elsewhere | {"BANDSTAND_DATA_DIR"}]
+    (tmp_path / ".env").write_text("\n".join(shown))
+    named = read(BANDSTAND_ENV_FILE=str(tmp_path / ".env")).model_dump()
+    default = read(BANDSTAND_ENV_FILE=os.devnull).model_dump()
+    ignored = {"env_file", "secret_key", "key_pepper", "encryption_key"}  # the last three are random here
+    assert {k: v for k, v in named.items() if k not in ignored} == {
+        k: v for k, v in default.items() if k not in ignored
+    }

@@ -1,0 +1,197 @@
+"""The ASGI layers around the application."""
+
+import ipaddress
+import json
+import uuid
+from typing import Any
+
+import pytest
+
+from bandstand.web.bodies import MAX_BODY_BYTES, Bodies
+from bandstand.web.lifecycle import Lifecycle, Lifespan
+from bandstand.web.listening import AddressError, check_free, listening_socket
+from bandstand.web.proxies import Proxies
+from bandstand.web.requests import Requests
+from foundation.request_ids import current_request_id
+
+Message = dict[str, Any]
+TRUSTED = [ipaddress.ip_network("10.0.0.0/8"), ipaddress.ip_network("fd00::/8")]
+
+
+def http(path: str = "/", headers: list[tuple[bytes, bytes]] | None = None, **more: Any) -> dict[str, Any]:
+    scope = {"type": "http", "method": "POST", "path": path, "scheme": "http", "client": ["10.0.0.1", 1]}
+    return {**scope, "headers": headers or [], **more}
+
+
+class Client:
+    """Speaks ASGI: gives body chunks, keeps what is sent."""
+
+    def __init__(self, *chunks: bytes) -> None:
+        self.incoming: list[Message] = [
+            {"type": "http.request", "body": chunk, "more_body": i < len(chunks)} for i, chunk in enumerate(chunks, 1)
+        ]
+        self.sent: list[Message] = []
+
+    async def receive(self) -> Message:
+        return self.incoming.pop(0)
+
+    async def send(self, message: Message) -> None:
+        self.sent.append(message)
+
+    @property
+    def status(self) -> Any:
+        return self.sent[0]["status"]
+
+    @property
+    def body(self) -> Any:
+        return json.loads(b"".join(message.get("body", b"") for message in self.sent[1:]))
+
+
+async def reads_everything(scope: Message, receive: Any, send: Any) -> None:
+    size, more = 0, True
+    while more:
+        message = await receive()
+        size, more = size + len(message["body"]), message["more_body"]
+    await send({"type": "http.response.start", "status": 200, "headers": []})
+    await send({"type": "http.response.body", "body": json.dumps({"size": size}).encode()})
+
+
+async def test_a_body_up_to_the_limit_passes() -> None:
+    client = Client(b"x" * MAX_BODY_BYTES)
+    await Bodies(reads_everything)(http(), client.receive, client.send)
+    assert (client.status, client.body) == (200, {"size": MAX_BODY_BYTES})
+
+
+async def test_an_announced_body_over_the_limit_is_refused_unread() -> None:
+    client = Client(b"x")
+    headers = [(b"content-length", str(MAX_BODY_BYTES + 1).encode())]
+    await Bodies(reads_everything)(http("/api/v1/sessions", headers), client.receive, client.send)
+    assert client.status == 413
+    assert client.body["code"] == "too_large"
+    assert dict(client.sent[0]["headers"])[b"content-type"] == b"application/problem+json"
+    assert len(client.incoming) == 1
+
+
+async def test_an_unannounced_body_is_counted() -> None:
+    client = Client(*[b"x" * 65536] * 17)
+    await Bodies(reads_everything)(http("/v1/chat/completions"), client.receive, client.send)
+    assert client.status == 413
+    assert client.body["error"]["code"] == "too_large"
+
+
+async def test_an_application_that_hides_the_refusal_does_not_get_to_answer() -> None:
+    async def swallows(scope: Message, receive: Any, send: Any) -> None:
+        try:
+            await reads_everything(scope, receive, send)
+        except Exception:
+            await send({"type": "http.response.start", "status": 500, "headers": []})
+
+    client = Client(b"x" * MAX_BODY_BYTES, b"x")
+    await Bodies(swallows)(http(), client.receive, client.send)
+    assert client.status == 413
+
+
+async def resolved(headers: list[tuple[bytes, bytes]], client: str = "10.0.0.1", kind: str = "http") -> Message:
+    seen: Message = {}
+
+    async def app(scope: Message, receive: Any, send: Any) -> None:
+        seen.update(scope)
+
+    scheme = {"scheme": "http"} if kind == "http" else {}
+    scope = {"type": kind, "headers": headers, "client": [client, 1], **scheme}
+    await Proxies(app, TRUSTED)(scope, Client().receive, Client().send)
+    return seen
+
+
+async def test_a_trusted_proxy_is_believed_about_client_and_scheme() -> None:
+    scope = await resolved([(b"x-forwarded-for", b"203.0.113.7"), (b"x-forwarded-proto", b"https")])
+    assert (scope["client"][0], scope["scheme"], scope["forwarded"]) == ("203.0.113.7", "https", True)
+    assert scope["headers"] == []
+
+
+async def test_a_websocket_behind_tls_is_a_secure_one() -> None:
+    scope = await resolved([(b"x-forwarded-proto", b"https")], kind="websocket")
+    assert scope["scheme"] == "wss"
+
+
+async def test_nobody_else_is_believed() -> None:
+    said = [(b"x-forwarded-for", b"203.0.113.7"), (b"x-forwarded-proto", b"https"), (b"x-forwarded-host", b"evil")]
+    scope = await resolved([*said, (b"host", b"here")], client="198.51.100.1")
+    assert (scope["client"][0], scope["scheme"], scope["forwarded"]) == ("198.51.100.1", "http", True)
+    assert scope["headers"] == [(b"host", b"here")]
+
+
+async def test_addresses_that_the_client_wrote_itself_are_not_believed() -> None:
+    scope = await resolved([(b"x-forwarded-for", b"127.0.0.1, 203.0.113.7, 10.1.1.1")])
+    assert scope["client"][0] == "203.0.113.7"
+
+
+async def test_a_mapped_address_of_a_trusted_proxy_is_trusted() -> None:
+    scope = await resolved([(b"x-forwarded-for", b"203.0.113.7")], client="::ffff:10.0.0.1")
+    assert scope["client"][0] == "203.0.113.7"
+
+
+async def test_nonsense_from_a_trusted_proxy_leaves_the_proxys_address() -> None:
+    scope = await resolved([(b"x-forwarded-for", b"unknown")])
+    assert scope["client"][0] == "10.0.0.1"
+
+
+async def test_every_answer_carries_the_id_that_the_application_saw() -> None:
+    seen: list[uuid.UUID | None] = []
+
+    async def app(scope: Message, receive: Any, send: Any) -> None:
+        seen.append(current_request_id())
+        await reads_everything(scope, receive, send)
+
+    client = Client(b"")
+    await Requests(app)(http(headers=[(b"x-request-id", b"chosen-by-client")]), client.receive, client.send)
+    assert dict(client.sent[0]["headers"])[b"x-request-id"].decode() == str(seen[0])
+    assert current_request_id() is None
+
+
+async def test_parts_start_in_order_and_stop_backwards_past_an_error() -> None:
+    said: list[str] = []
+
+    def hook(word: str, error: bool = False) -> Any:
+        async def run() -> None:
+            said.append(word)
+            if error:
+                raise RuntimeError(word)
+
+        return run
+
+    lifecycle = Lifecycle()
+    lifecycle.register("a", start=hook("+a"), stop=hook("-a"))
+    lifecycle.register("b", start=hook("+b"), stop=hook("-b", error=True))
+    client = Client()
+    client.incoming = [{"type": "lifespan.startup"}, {"type": "lifespan.shutdown"}]
+    await Lifespan(reads_everything, lifecycle)({"type": "lifespan"}, client.receive, client.send)
+    assert said == ["+a", "+b", "-b", "-a"]
+    assert [message["type"] for message in client.sent] == ["lifespan.startup.complete", "lifespan.shutdown.complete"]
+    assert lifecycle.draining
+
+
+async def test_a_part_that_does_not_start_ends_the_start() -> None:
+    async def broken() -> None:
+        raise RuntimeError
+
+    lifecycle = Lifecycle()
+    lifecycle.register("a", start=broken)
+    client = Client()
+    client.incoming = [{"type": "lifespan.startup"}]
+    await Lifespan(reads_everything, lifecycle)({"type": "lifespan"}, client.receive, client.send)
+    assert client.sent[0]["type"] == "lifespan.startup.failed"
+
+
+def test_several_sockets_share_a_port_that_others_cannot_take() -> None:
+    with listening_socket("127.0.0.1", 0) as first:
+        port = first.getsockname()[1]
+        with listening_socket("127.0.0.1", port), pytest.raises(AddressError, match=f"PORT: .*127.0.0.1:{port}"):
+            check_free("127.0.0.1", port)
+    check_free("127.0.0.1", port)
+
+
+@pytest.mark.parametrize("host", ["203.0.113.7", "not a host"])
+def test_an_address_of_another_machine_is_named(host: str) -> None:
+    with pytest.raises(AddressError, match="HOST: "):
+        check_free(host, 0)
