@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from django.conf import settings
 from django.contrib.auth import views as auth_views
 from django.contrib.auth.decorators import login_required
 from django.http import HttpRequest, HttpResponse
@@ -17,7 +18,7 @@ from django.views.decorators.http import require_GET
 @ensure_csrf_cookie
 def chat(request: HttpRequest) -> HttpResponse:
     """The chat. Which session is open stands in the fragment of the address; all data comes over the public API."""
-    return render(request, "pages/chat.html")
+    return render(request, "pages/chat.html", {"csrf_cookie": settings.CSRF_COOKIE_NAME})
 
 
 login = auth_views.LoginView.as_view(template_name="pages/login.html", redirect_authenticated_user=True)

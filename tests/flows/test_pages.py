@@ -1,6 +1,8 @@
 """The pages: who sees them, what they may load, and how one gets in and out."""
 
+import re
 from html.parser import HTMLParser
+from pathlib import Path
 
 import pytest
 from django.conf import settings
@@ -147,6 +149,28 @@ def test_every_field_and_button_has_a_name_for_those_who_do_not_see_it(ada: Clie
 
 
 def test_a_page_belongs_to_its_person(ada: Client) -> None:
-    text = ada.get("/").content.decode()
-    assert "Signed in as ada" in text
-    assert 'name="csrf-token"' in text
+    assert "Signed in as ada" in ada.get("/").content.decode()
+
+
+def test_the_chat_hands_out_the_token_that_its_calls_need(ada: Client) -> None:
+    answer = ada.get("/")
+    body = next(attributes for tag, attributes in Page(answer.content.decode()).elements if tag == "body")
+    cookie = answer.cookies[str(body["data-csrf-cookie"])]
+    assert cookie.value
+    assert not cookie["httponly"]
+
+
+def test_scripts_import_only_what_is_there() -> None:
+    folder = Path(str(finders.find("bandstand/chat.js"))).parent
+    for script in folder.glob("*.js"):
+        for name in re.findall(r'from "([^"]+)"', script.read_text()):
+            assert (folder / name).is_file(), f"{script.name} imports {name}"
+
+
+def test_every_icon_that_is_named_is_drawn() -> None:
+    folder = Path(str(finders.find("bandstand/icons.svg"))).parent
+    drawn = set(re.findall(r'<symbol id="([^"]+)"', (folder / "icons.svg").read_text()))
+    templates = "".join(path.read_text() for path in Path(settings.TEMPLATES[0]["DIRS"][0], "pages").glob("*.html"))
+    scripts = (folder / "transcript.js").read_text()
+    named = set(re.findall(r'icon.html" with name="([^"]+)"', templates)) | set(re.findall(r'icon\("([^"]+)"', scripts))
+    assert named <= drawn

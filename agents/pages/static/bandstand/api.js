@@ -10,11 +10,17 @@ export class ApiError extends Error {
   }
 }
 
+// Read at every call: a login in another tab gives the browser a new one.
+function csrfToken() {
+  const name = `${document.body.dataset.csrfCookie}=`;
+  return document.cookie.split("; ").find((cookie) => cookie.startsWith(name))?.slice(name.length) ?? "";
+}
+
 async function call(method, path, { body, ifMatch } = {}) {
   const headers = { Accept: "application/json" };
   if (body !== undefined) headers["Content-Type"] = "application/json";
   if (ifMatch !== undefined) headers["If-Match"] = `"${ifMatch}"`;
-  if (method !== "GET") headers["X-CSRFToken"] = document.querySelector('meta[name="csrf-token"]').content;
+  if (method !== "GET") headers["X-CSRFToken"] = csrfToken();
   let response;
   try {
     response = await fetch(path.startsWith("/") ? path : `${BASE}/${path}`, {

@@ -29,6 +29,7 @@ const ui = {
   remove: byId("delete"),
   scroller: byId("scroller"),
   welcome: byId("welcome"),
+  about: byId("about"),
   agents: byId("agents"),
   loading: byId("loading"),
   transcript: byId("transcript"),
@@ -84,11 +85,8 @@ async function start() {
 }
 
 function wire() {
-  addEventListener("hashchange", route);
-  ui.fresh.addEventListener("click", () => {
-    if (location.hash.length > 1) location.hash = "";
-    else route();
-  });
+  addEventListener("popstate", route);
+  ui.fresh.addEventListener("click", goHome);
   ui.more.addEventListener("click", loadMore);
   ui.menu.addEventListener("click", () => toggleSidebar(true));
   ui.veil.addEventListener("click", () => toggleSidebar(false));
@@ -123,11 +121,16 @@ function wire() {
 function route() {
   const id = SESSION_ID.exec(location.hash.slice(1))?.[0] ?? null;
   toggleSidebar(false);
-  if (id === state.openId && state.client) return;
+  if (id === state.openId && (id ? state.client : !ui.welcome.hidden)) return;
   leave();
   if (id) enter(id);
   else welcome();
   if (!matchMedia("(pointer: coarse)").matches) ui.text.focus();
+}
+
+function goHome() {
+  history.pushState(null, "", "/");
+  route();
 }
 
 function signIn() {
@@ -205,6 +208,8 @@ function drawAgents() {
   );
   ui.agents.replaceChildren(...choices);
   ui.agents.parentElement.hidden = state.agents.length < 2;
+  const only = state.agents.length === 1 ? state.agents[0] : null;
+  setText(ui.about, state.agents.length ? (only?.description ?? "") : "There is no agent here that you may talk to yet.");
   ui.agents.onchange = (event) => {
     state.agentSlug = event.target.value;
     drawHeader();
@@ -308,7 +313,7 @@ function connectionChanged({ status }) {
   if (status === "signed-out") signIn();
   if (status === "gone") {
     dropSession(state.openId);
-    location.hash = "";
+    goHome();
     notify("This chat does not exist any more.");
   }
   draw();
@@ -476,7 +481,7 @@ async function closeDelete() {
     await api.deleteSession(await api.getSession(id));
     dropSession(id);
     localStorage.removeItem(OUTBOX + id);
-    if (state.openId === id) location.hash = "";
+    if (state.openId === id) goHome();
   } catch (error) {
     failed(error, "The chat could not be deleted.");
   }

@@ -15,7 +15,9 @@ const BACKOFF_FIRST_MS = 400;
 const BACKOFF_LIMIT_MS = 20_000;
 const BUSY_BACKOFF_MS = 5_000;
 const RESEND_AFTER_MS = 2_000;
+const ANSWER_WITHIN_MS = 8_000;
 
+const LOST = 1006; // how browsers name a connection that ended without a word
 const Close = {
   PROTOCOL: 4400,
   UNAUTHENTICATED: 4401,
@@ -86,11 +88,13 @@ export class SessionClient extends EventTarget {
     this.lastHeard = 0;
     this.timers = {};
     this.wakeUp = () => this.#wakeUp();
+    this.cutOff = () => this.socket && this.#closed(LOST);
   }
 
   open() {
     this.stopped = false;
     globalThis.addEventListener?.("online", this.wakeUp);
+    globalThis.addEventListener?.("offline", this.cutOff);
     globalThis.document?.addEventListener("visibilitychange", this.wakeUp);
     this.#tellOutbox();
     this.#connect();
@@ -99,6 +103,7 @@ export class SessionClient extends EventTarget {
   close() {
     this.stopped = true;
     globalThis.removeEventListener?.("online", this.wakeUp);
+    globalThis.removeEventListener?.("offline", this.cutOff);
     globalThis.document?.removeEventListener("visibilitychange", this.wakeUp);
     Object.values(this.timers).forEach(clearTimeout);
     this.#drop();
@@ -168,6 +173,7 @@ export class SessionClient extends EventTarget {
     clearTimeout(this.timers.seen);
     clearTimeout(this.timers.silence);
     clearTimeout(this.timers.resend);
+    clearTimeout(this.timers.answer);
     if (socket) {
       socket.onopen = socket.onmessage = socket.onclose = null;
       socket.close();
@@ -191,7 +197,7 @@ export class SessionClient extends EventTarget {
     this.timers.silence = setTimeout(() => {
       const silent = Date.now() - this.lastHeard;
       if (silent > SILENCE_MS) {
-        this.#closed(1006);
+        this.#closed(LOST);
         return;
       }
       if (silent >= PING_AFTER_MS) this.#transmit({ type: "ping" });
@@ -267,9 +273,14 @@ export class SessionClient extends EventTarget {
   // --- outbox ---
 
   #sendMessage(item) {
-    if (this.status === "live") {
-      this.#transmit({ type: "message.create", client_msg_id: item.id, text: item.text });
-    }
+    if (this.status !== "live") return;
+    this.#transmit({ type: "message.create", client_msg_id: item.id, text: item.text });
+    // Somebody waits now: do not wait for the long silence that ends an idle connection.
+    const sentAt = Date.now();
+    clearTimeout(this.timers.answer);
+    this.timers.answer = setTimeout(() => {
+      if (this.lastHeard < sentAt) this.#closed(LOST);
+    }, ANSWER_WITHIN_MS);
   }
 
   #resend() {
