@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -22,6 +23,7 @@ _LARGEST: dict[str, float] = {
     "retry_after": 86_400,
 }
 _TALE = "offline models say the same words in the same order every time and that is what tests are made of"
+_ID = re.compile(r"call_(\d+)")
 _WORDS = tuple(_TALE.split())
 
 
@@ -104,9 +106,9 @@ def _calls(taken: dict[str, Any]) -> list[tuple[str, Any]]:
 
 
 def _numbered(calls: Sequence[tuple[str, Any]], messages: Sequence[ChatMessage]) -> tuple[ToolCall, ...]:
-    """Ids that are unique in the conversation and the same whenever it is asked again."""
-    before = sum(len(message.tool_calls) for message in messages)
+    """Ids that are new in these messages (of which the oldest may be missing), and the same when asked again."""
+    used = [int(found[1]) for message in messages for call in message.tool_calls if (found := _ID.fullmatch(call.id))]
     return tuple(
         ToolCall(f"call_{number}", name, arguments if isinstance(arguments, str) else json.dumps(arguments))
-        for number, (name, arguments) in enumerate(calls, start=before + 1)
+        for number, (name, arguments) in enumerate(calls, start=max(used, default=0) + 1)
     )

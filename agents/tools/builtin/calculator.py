@@ -1,0 +1,121 @@
+"""Arithmetic by walking the syntax tree: nothing is evaluated as Python, and nothing can grow without end."""
+
+from __future__ import annotations
+
+import ast
+import math
+import operator
+from collections.abc import Callable
+
+from agents.tools.tool import ToolError, tool
+
+Number = int | float
+
+_MAX_CHARACTERS = 1000
+_MAX_DEPTH = 50
+_MAX_BITS = 4096
+_CONSTANTS: dict[str, Number] = {"pi": math.pi, "e": math.e}
+_FUNCTIONS: dict[str, Callable[..., Number]] = {
+    "abs": abs,
+    "ceil": math.ceil,
+    "cos": math.cos,
+    "exp": math.exp,
+    "floor": math.floor,
+    "log": math.log,
+    "log10": math.log10,
+    "max": max,
+    "min": min,
+    "round": round,
+    "sin": math.sin,
+    "sqrt": math.sqrt,
+    "tan": math.tan,
+}
+_BINARY: dict[type[ast.operator], Callable[[Number, Number], Number]] = {
+    ast.Add: operator.add,
+    ast.Sub: operator.sub,
+    ast.Mult: operator.mul,
+    ast.Div: operator.truediv,
+    ast.FloorDiv: operator.floordiv,
+    ast.Mod: operator.mod,
+}
+_UNARY: dict[type[ast.unaryop], Callable[[Number], Number]] = {ast.UAdd: operator.pos, ast.USub: operator.neg}
+_WRITTEN = str.maketrans({"×": "*", "÷": "/", "−": "-", "·": "*"})  # noqa: RUF001 - as people write them
+
+
+@tool(idempotent=True, writes=False, timeout_seconds=5)
+def calculator(expression: str) -> str:
+    """Calculate an arithmetic expression exactly where possible.
+
+    Args:
+        expression: Numbers, parentheses, + - * / // % **, and abs, ceil, cos, exp, floor, log, log10, max, min,
+            round, sin, sqrt, tan, pi, e. Example: 2+3*4
+    """
+    return calculate(expression)
+
+
+def calculate(expression: str) -> str:
+    """The value of `expression` as text. Raises `ToolError`."""
+    if len(expression) > _MAX_CHARACTERS:
+        raise ToolError(f"The expression is longer than {_MAX_CHARACTERS} characters.")
+    try:
+        tree = ast.parse(expression.translate(_WRITTEN).strip(), mode="eval")
+        return _shown(_value(tree.body, _MAX_DEPTH))
+    except ZeroDivisionError:
+        raise ToolError("Division by zero.") from None
+    except (SyntaxError, RecursionError, MemoryError):
+        raise ToolError("This is not an arithmetic expression.") from None
+    except (OverflowError, ValueError, TypeError) as error:
+        raise ToolError(f"This has no value: {error}.") from None
+
+
+def _value(node: ast.expr, depth: int) -> Number:
+    if depth == 0:
+        raise ToolError("The expression is nested too deeply.")
+    match node:
+        case ast.Constant(value=int() | float() as value) if not isinstance(value, bool):
+            return value
+        case ast.Name(id=name) if name in _CONSTANTS:
+            return _CONSTANTS[name]
+        case ast.UnaryOp(op=sign, operand=operand) if type(sign) in _UNARY:
+            return _UNARY[type(sign)](_value(operand, depth - 1))
+        case ast.BinOp(left=left, op=sign, right=right):
+            return _combined(sign, _value(left, depth - 1), _value(right, depth - 1))
+        case ast.Call(func=ast.Name(id=name), args=arguments, keywords=[]) if name in _FUNCTIONS:
+            return _checked(_FUNCTIONS[name](*(_value(argument, depth - 1) for argument in arguments)))
+    raise ToolError("Only numbers, + - * / // % **, parentheses and a few functions can be calculated.")
+
+
+def _combined(sign: ast.operator, left: Number, right: Number) -> Number:
+    if isinstance(sign, ast.Pow):
+        return _checked(_power(left, right))
+    if type(sign) not in _BINARY:
+        raise ToolError("Use ** for powers; only + - * / // % ** are known.")
+    # Every operand is within the bound, so no product can hurt before it is checked.
+    return _checked(_BINARY[type(sign)](left, right))
+
+
+def _power(base: Number, exponent: Number) -> Number:
+    """Judged before it is calculated: the result of a few digits can fill the memory."""
+    whole = isinstance(base, int) and isinstance(exponent, int)
+    if whole and abs(base) > 1 and int(base).bit_length() * abs(exponent) > 2 * _MAX_BITS:
+        raise ToolError("The number is too large.")
+    value = base**exponent
+    if isinstance(value, complex):
+        raise ToolError("The result is not a real number.")
+    return value
+
+
+def _checked(value: object) -> Number:
+    if isinstance(value, float) and not math.isfinite(value):
+        raise ToolError("The number is too large.")
+    if isinstance(value, int) and value.bit_length() > _MAX_BITS:
+        raise ToolError("The number is too large.")
+    if not isinstance(value, int | float):
+        raise ToolError("The result is not a real number.")
+    return value
+
+
+def _shown(value: Number) -> str:
+    """Floats with the digits they really have: 0.1+0.2 is 0.3."""
+    checked = _checked(value)
+    return str(checked) if isinstance(checked, int) else format(checked, ".15g")

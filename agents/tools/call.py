@@ -1,0 +1,104 @@
+"""Run one tool: whatever it does, the model gets words and the platform no exception."""
+
+from __future__ import annotations
+
+import asyncio
+import contextvars
+import inspect
+import logging
+import threading
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+from pydantic_core import to_json
+
+from agents.rules.conversation import storable_text
+from agents.tools.tool import Tool, ToolContext, ToolOutcome
+from foundation.errors import BandstandError
+
+logger = logging.getLogger(__name__)
+
+MAX_RESULT_BYTES = 16 * 1024
+
+
+async def run_tool(tool: Tool, arguments: str, context: ToolContext) -> ToolOutcome:
+    """`tool` with the arguments that a model wrote. Never raises, but for the cancellation of the caller's own task."""
+    task = asyncio.current_task()
+    cancels = task.cancelling() if task else 0
+    try:
+        values = tool.arguments.read(arguments)
+        if tool.arguments.context_name:
+            values[tool.arguments.context_name] = context
+        async with asyncio.timeout(tool.timeout_seconds) as limit:
+            return ToolOutcome(_bounded(await _call(tool.function, values)), is_error=False)
+    except BandstandError as error:
+        return _failed(error.detail)
+    except asyncio.CancelledError:
+        # A tool may also raise this by itself, when something that it waits for is cancelled.
+        if task is None or task.cancelling() > cancels:
+            raise
+        return _failed("The tool was interrupted.")
+    except TimeoutError:
+        if not limit.expired():
+            return _failed("The tool failed (TimeoutError).")
+        may = " It may still have taken effect." if tool.writes else ""
+        return _failed(f"The tool did not finish within {tool.timeout_seconds:g} seconds.{may}")
+    except (Exception, SystemExit) as error:
+        logger.exception("tool_failed", extra={"tool": tool.name, "step": context.step_key})
+        return _failed(f"The tool failed ({type(error).__name__}).")
+
+
+async def _call(function: Callable[..., Any], values: dict[str, Any]) -> Any:
+    if inspect.iscoroutinefunction(function):
+        return await function(**values)
+    result = await _in_thread(partial(function, **values))
+    return await result if inspect.isawaitable(result) else result
+
+
+async def _in_thread(work: Callable[[], Any]) -> Any:
+    """Call `work` in a thread of its own.
+
+    A pool would be used up by tools that hang, and would keep the process from ending. Nobody can stop a thread: after
+    a timeout it runs on, unheard.
+    """
+    loop = asyncio.get_running_loop()
+    done: asyncio.Future[tuple[Any, BaseException | None]] = loop.create_future()
+    context = contextvars.copy_context()
+
+    def deliver(result: Any, error: BaseException | None) -> None:
+        if not done.done():
+            done.set_result((result, error))
+
+    def run() -> None:
+        outcome: tuple[Any, BaseException | None]
+        try:
+            outcome = (context.run(work), None)
+        except BaseException as error:
+            outcome = (None, error)
+        try:
+            loop.call_soon_threadsafe(deliver, *outcome)
+        except RuntimeError:
+            logger.warning("tool_result_unheard")
+
+    threading.Thread(target=run, name="tool", daemon=True).start()
+    result, error = await done
+    if error is not None:
+        raise error
+    return result
+
+
+def _failed(words: str) -> ToolOutcome:
+    return ToolOutcome(_bounded(words), is_error=True)
+
+
+def _bounded(value: Any) -> str:
+    """`value` as text that a row and a model can hold; what is cut off is said."""
+    if value is None:
+        return "Done."
+    text = value if isinstance(value, str) else to_json(value, fallback=str).decode()
+    data = storable_text(text[: MAX_RESULT_BYTES + 1]).encode()
+    if len(data) <= MAX_RESULT_BYTES:
+        return data.decode()
+    mark = f"\n… [cut; the whole has {len(text)} characters]"
+    return data[: MAX_RESULT_BYTES - len(mark.encode())].decode(errors="ignore") + mark

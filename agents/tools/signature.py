@@ -1,0 +1,120 @@
+"""From a function's type hints and docstring to a JSON schema and a strict reader of arguments."""
+
+from __future__ import annotations
+
+import inspect
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Annotated, Any, NotRequired, Required, get_type_hints
+
+from pydantic import ConfigDict, Field, TypeAdapter, ValidationError, with_config
+from pydantic_core import to_jsonable_python
+from typing_extensions import TypedDict
+
+from foundation.errors import InvalidInput
+
+_MAX_ARGUMENT_BYTES = 256 * 1024
+_MAX_PROBLEMS = 8
+_ARGS = re.compile(r"^(?:Args|Arguments):[ \t]*$", re.MULTILINE)
+_ARGUMENT = re.compile(r"(?P<indent>[ \t]+)(?P<name>\w+):[ \t]*(?P<text>.*)")
+_NAMED_KINDS = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
+
+
+@dataclass(frozen=True, slots=True)
+class Arguments:
+    """`schema` is the JSON schema of the object that a model writes; `context_name`, the parameter it does not see."""
+
+    schema: dict[str, Any]
+    adapter: TypeAdapter[dict[str, Any]]
+    context_name: str | None
+
+    def read(self, text: str) -> dict[str, Any]:
+        """The arguments in the model's JSON text; no text at all means none. Raises `InvalidInput` in words for it."""
+        if len(text) > _MAX_ARGUMENT_BYTES:
+            raise InvalidInput(f"The arguments are longer than {_MAX_ARGUMENT_BYTES} characters.")
+        try:
+            return self.adapter.validate_json(text if text.strip() not in ("", "null") else "{}")
+        except ValidationError as error:
+            raise InvalidInput(f"The arguments do not fit: {_problems(error)}") from None
+
+
+def read_signature(function: Callable[..., Any], *, context_type: type) -> tuple[str, Arguments]:
+    """The description and the arguments of `function`. Raises `TypeError` for what cannot be described."""
+    hints = get_type_hints(function, include_extras=True)
+    description, about = read_docstring(inspect.getdoc(function) or "")
+    if not description:
+        raise TypeError(f"{function.__name__} has no docstring")
+    context_name = None
+    fields: dict[str, Any] = {}
+    defaults: dict[str, Any] = {}
+    for name, parameter in inspect.signature(function).parameters.items():
+        if parameter.kind not in _NAMED_KINDS or name not in hints:
+            raise TypeError(f"the parameter {name} of {function.__name__} needs a type and a name of its own")
+        if hints[name] is context_type:
+            context_name = name
+            continue
+        described = Annotated[hints[name], Field(description=about[name])] if name in about else hints[name]
+        if parameter.default is inspect.Parameter.empty:
+            fields[name] = Required[described]
+        else:
+            fields[name] = NotRequired[described]
+            defaults[name] = parameter.default
+    if unknown := set(about) - set(fields):
+        raise TypeError(
+            f"the docstring of {function.__name__} describes {', '.join(sorted(unknown))}: no such parameter"
+        )
+    adapter = _adapter(function.__name__, fields)
+    return description, Arguments(_schema(adapter, defaults), adapter, context_name)
+
+
+def read_docstring(text: str) -> tuple[str, dict[str, str]]:
+    """What stands before `Args:`, and the text of each argument below it."""
+    marker = _ARGS.search(text)
+    if marker is None:
+        return text.strip(), {}
+    about: dict[str, str] = {}
+    name, indent = "", ""
+    for line in text[marker.end() :].splitlines():
+        found = _ARGUMENT.match(line)
+        if found and (not about or found["indent"] == indent):
+            name, indent = found["name"], found["indent"]
+            about[name] = found["text"]
+        elif name and line.strip():
+            about[name] += " " + line.strip()
+    return text[: marker.start()].strip(), about
+
+
+def _adapter(name: str, fields: Mapping[str, Any]) -> TypeAdapter[dict[str, Any]]:
+    """A typed dict rather than a model: a tool may call its arguments `json` or `copy` if it likes."""
+    make: Any = TypedDict
+    shape = with_config(ConfigDict(extra="forbid", strict=True))(make(name, dict(fields)))
+    return TypeAdapter(shape)
+
+
+def _schema(adapter: TypeAdapter[dict[str, Any]], defaults: Mapping[str, Any]) -> dict[str, Any]:
+    schema = adapter.json_schema()
+    for name, default in defaults.items():
+        if default is not None:
+            schema["properties"][name].setdefault("default", to_jsonable_python(default))
+    schema.setdefault("properties", {})
+    without_titles: dict[str, Any] = _without_titles(schema)
+    return without_titles
+
+
+def _without_titles(value: Any, *, names: bool = False) -> Any:
+    """Titles repeat the names and cost tokens. A property may itself be called `title`."""
+    if isinstance(value, dict):
+        return {
+            key: _without_titles(item, names=key in ("properties", "$defs"))
+            for key, item in value.items()
+            if names or key != "title"
+        }
+    return [_without_titles(item) for item in value] if isinstance(value, list) else value
+
+
+def _problems(error: ValidationError) -> str:
+    problems = error.errors(include_url=False, include_context=False, include_input=False)
+    shown = [f"{'.'.join(map(str, problem['loc'])) or 'all'}: {problem['msg']}" for problem in problems]
+    more = f"; and {len(shown) - _MAX_PROBLEMS} more" if len(shown) > _MAX_PROBLEMS else ""
+    return "; ".join(shown[:_MAX_PROBLEMS])[:1000] + more

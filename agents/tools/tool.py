@@ -1,0 +1,84 @@
+"""What a tool is: a typed Python function, what a model is told about it, and what the platform must know."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, ClassVar
+from uuid import UUID
+
+from agents.rules.conversation import ToolSpec
+from agents.tools.signature import Arguments, read_signature
+from foundation.errors import BandstandError
+from foundation.http import GuardedClient
+
+DEFAULT_TIMEOUT_SECONDS = 30.0
+_NAME = re.compile(r"[a-zA-Z][a-zA-Z0-9_-]{0,63}")
+
+
+class ToolError(BandstandError):
+    """The tool could not do this."""
+
+    code: ClassVar[str] = "tool_error"
+
+
+@dataclass(frozen=True, slots=True)
+class ToolContext:
+    """What a tool may know about the call it serves. `step_key` is `turn:step`: the same when a call is repeated.
+
+    `data_dir` is where tools may keep files; `client` is the way to the network. Either may be missing.
+    """
+
+    session_id: UUID
+    turn_id: UUID
+    step_key: str
+    data_dir: Path | None = None
+    client: GuardedClient | None = field(default=None, repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class ToolOutcome:
+    """What the model gets to read, at most 16 KiB of UTF-8."""
+
+    content: str
+    is_error: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Tool:
+    """`idempotent`: running it twice with one `step_key` is the same as once, so a crash may repeat it.
+    `writes`: it changes or sends something outside the conversation."""
+
+    name: str
+    description: str
+    function: Callable[..., Any]
+    arguments: Arguments
+    idempotent: bool
+    writes: bool
+    timeout_seconds: float
+
+    @property
+    def spec(self) -> ToolSpec:
+        return ToolSpec(self.name, self.description, self.arguments.schema)
+
+
+def tool(
+    *, idempotent: bool, writes: bool, timeout_seconds: float = DEFAULT_TIMEOUT_SECONDS, name: str | None = None
+) -> Callable[[Callable[..., Any]], Tool]:
+    """Make a tool of a typed function, sync (it runs in a thread) or async.
+
+    The docstring describes it to the model, with one line per argument below `Args:`. A parameter annotated as
+    `ToolContext` is filled in by the platform and not shown to the model. To fail with words for the model, raise
+    `ToolError`. Raises `TypeError` for a function that cannot be described.
+    """
+
+    def make(function: Callable[..., Any]) -> Tool:
+        own_name = name or function.__name__
+        if not _NAME.fullmatch(own_name):
+            raise TypeError(f"{own_name!r} is no name for a tool")
+        description, arguments = read_signature(function, context_type=ToolContext)
+        return Tool(own_name, description, function, arguments, idempotent, writes, timeout_seconds)
+
+    return make

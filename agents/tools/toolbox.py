@@ -1,0 +1,88 @@
+"""The tools of this process: the built-in ones and those of installed packages."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Sequence
+from importlib.metadata import EntryPoint, entry_points
+from pathlib import Path
+from uuid import UUID
+
+from agents.rules.conversation import ToolSpec
+from agents.tools.builtin import BUILTIN
+from agents.tools.call import run_tool
+from agents.tools.tool import Tool, ToolContext, ToolOutcome
+from foundation.http import GuardedClient
+
+ENTRY_POINTS = "bandstand.tools"
+
+
+class ToolLoadFailed(RuntimeError):
+    """An installed tool cannot be used; the process should not start without it."""
+
+
+def installed_tools(found: Iterable[EntryPoint] | None = None) -> list[Tool]:
+    """The built-in tools and every `bandstand.tools` entry point, each of which is one `Tool`.
+
+    Raises `ToolLoadFailed` for one that cannot be imported, is no tool, or takes a name that another has.
+    """
+    tools = {tool.name: tool for tool in BUILTIN}
+    for entry in entry_points(group=ENTRY_POINTS) if found is None else found:
+        try:
+            loaded = entry.load()
+        except Exception as error:
+            raise ToolLoadFailed(f"{entry.value}: {type(error).__name__}: {error}") from error
+        if not isinstance(loaded, Tool):
+            raise ToolLoadFailed(f"{entry.value} is not a tool")
+        if loaded.name in tools:
+            raise ToolLoadFailed(f"{entry.value}: there is already a tool {loaded.name}")
+        tools[loaded.name] = loaded
+    return list(tools.values())
+
+
+class Toolbox:
+    """Finds tools by name and runs those that a release allows."""
+
+    def __init__(
+        self, tools: Iterable[Tool] | None = None, *, data_dir: Path | None = None, client: GuardedClient | None = None
+    ) -> None:
+        """Without `tools`, the installed ones. `client` is closed by its owner; without one the toolbox has its own."""
+        self._tools = {tool.name: tool for tool in (installed_tools() if tools is None else tools)}
+        self._data_dir = data_dir
+        self._client = client or GuardedClient()
+        self._owns_client = client is None
+
+    @property
+    def names(self) -> frozenset[str]:
+        """Every name that a release may allow."""
+        return frozenset(self._tools)
+
+    def specs(self, names: Sequence[str]) -> tuple[ToolSpec, ...]:
+        """What a model is told about `names`; a name that is not installed here is left out."""
+        return tuple(self._tools[name].spec for name in names if name in self._tools)
+
+    def is_idempotent(self, name: str) -> bool:
+        """Whether a crash may repeat it. What does not exist has no effect, however often it is called."""
+        tool = self._tools.get(name)
+        return tool is None or tool.idempotent
+
+    async def call(
+        self, name: str, arguments: str, *, session_id: UUID, turn_id: UUID, step: int, allowed: Collection[str]
+    ) -> ToolOutcome:
+        """Run `name` with the JSON text of a model, if it is `allowed`. Raises nothing but `CancelledError`."""
+        context = ToolContext(session_id, turn_id, f"{turn_id}:{step}", self._data_dir, self._client)
+        return await call_tool(name, arguments, context, allowed=allowed, tools=self._tools)
+
+    async def aclose(self) -> None:
+        """Close the connections of the running loop."""
+        if self._owns_client:
+            await self._client.aclose()
+
+
+async def call_tool(
+    name: str, arguments: str, context: ToolContext, *, allowed: Collection[str], tools: dict[str, Tool]
+) -> ToolOutcome:
+    """As `Toolbox.call`. The right to a tool comes from the release alone, never from text."""
+    if name not in allowed or name not in tools:
+        usable = ", ".join(sorted(set(allowed) & set(tools))) or "none"
+        return ToolOutcome(f"There is no tool {name[:64]!r} here. There are: {usable}.", is_error=True)
+    return await run_tool(tools[name], arguments, context)
