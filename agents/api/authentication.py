@@ -28,7 +28,7 @@ def authenticate(request: HttpRequest) -> Actor:
     if settings.SESSION_COOKIE_NAME not in request.COOKIES:
         raise Unauthenticated(rule="no_credentials")
     actor = actor_of(request.user)
-    _check_csrf(request)
+    _check_csrf(request, actor)
     return actor
 
 
@@ -53,12 +53,12 @@ def _key(request: HttpRequest) -> str | None:
     return api_key.strip() if api_key is not None else None
 
 
-def _check_csrf(request: HttpRequest) -> None:
+def _check_csrf(request: HttpRequest, actor: Actor) -> None:
     check = CSRFCheck(_no_view)
     check.process_request(request)
     # None means that it has no objection.
     if check.process_view(request, _no_view, (), {}) is not None:
-        raise CsrfFailed(rule="csrf")
+        raise CsrfFailed(rule="csrf", actor=actor.name)
 
 
 def _no_view(_request: HttpRequest) -> HttpResponse:

@@ -54,6 +54,7 @@ def answer_error(error: Exception, *, actor: str | None, method: str, path: str)
         return _problem(500, code="internal", detail="Something went wrong on our side.")
     status = status_of(known)
     rule = known.context.get("rule", known.code)
+    actor = actor or known.context.get("actor")
     log.warning("request.refused", rule=rule, status=status, actor=actor, method=method, path=path)
     answer = _problem(
         status,
