@@ -58,8 +58,11 @@ class Models(Protocol):
 
 
 class Outcome(Protocol):
-    content: str
-    is_error: bool
+    @property
+    def content(self) -> str: ...
+
+    @property
+    def is_error(self) -> bool: ...
 
 
 class Tools(Protocol):

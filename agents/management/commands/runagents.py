@@ -1,0 +1,48 @@
+"""`manage.py runagents`: one runner process."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+from typing import Any
+
+import uvloop
+from django.conf import settings
+from django.core.management.base import BaseCommand
+
+from agents.llm.gateway import GatewayConfig
+from agents.runner.process import Runner, RunnerSettings
+from agents.runner.services import open_services
+from foundation.db_threads import close_db_threads
+
+
+class Command(BaseCommand):
+    help = "Run turns until SIGTERM; what runs then is finished or given back. A second SIGTERM gives back at once."
+    requires_system_checks: list[str] = []
+
+    def handle(self, *_args: Any, **_options: Any) -> None:
+        try:
+            with asyncio.Runner(loop_factory=uvloop.new_event_loop) as loop:
+                loop.run(_serve())
+        finally:
+            close_db_threads()
+
+
+async def _serve() -> None:
+    config = settings.BANDSTAND
+    limits = RunnerSettings(
+        concurrency=config.runner_concurrency,
+        running_per_user=config.running_turns_per_user,
+        lease_seconds=config.lease_seconds,
+        heartbeat_seconds=config.heartbeat_seconds,
+        drain_seconds=config.drain_seconds,
+    )
+    key = config.openai_api_key
+    models = GatewayConfig(
+        openai_api_key=key.get_secret_value() if key else None, openai_base_url=config.openai_base_url
+    )
+    async with open_services(models, data_dir=config.data_dir) as services:
+        runner = Runner(limits, services)
+        for name in (signal.SIGTERM, signal.SIGINT):
+            asyncio.get_running_loop().add_signal_handler(name, runner.drain)
+        await runner.serve()

@@ -1,0 +1,27 @@
+"""What the engine is given: the models and the tools of this process."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+from agents.engine.turn import Services
+from agents.llm.gateway import Gateway, GatewayConfig
+from agents.tools.toolbox import Toolbox
+
+
+@asynccontextmanager
+async def open_services(models: GatewayConfig, *, data_dir: Path) -> AsyncIterator[Services]:
+    """The services of the running loop; their connections are closed at the end. `data_dir` is for tools that keep
+    files.
+
+    Raises `ToolLoadFailed`, `AddressRefused`.
+    """
+    gateway = Gateway(models)
+    toolbox = Toolbox(data_dir=data_dir)
+    try:
+        yield Services(models=gateway, tools=toolbox)
+    finally:
+        await toolbox.aclose()
+        await gateway.aclose()
