@@ -20,7 +20,7 @@ from django.db import InterfaceError, OperationalError
 
 from agents.engine.context import TurnContext
 from agents.engine.pump import DeltaPump
-from agents.engine.writes import write
+from agents.engine.writes import last_write, write
 from agents.journal.fenced import Ended, Ending, Intent, LostTurn, NewEvent, Settled, advance, append, finish
 from agents.llm.errors import ModelError
 from agents.llm.port import LLM, Finished, ModelRequest, TextDelta, ToolCall
@@ -123,7 +123,7 @@ class TurnRun:
         Raises `LostTurn`, and database errors: both mean that the caller must not write for this claim any more.
         """
         self._task = asyncio.current_task()
-        seconds = min(self._limits.turn_seconds - self.claim.age_seconds, self.claim.remaining_seconds)
+        seconds = min(self._limits.turn_seconds, self.claim.remaining_seconds)
         deadline = asyncio.timeout(max(0.0, seconds))
         try:
             async with deadline:
@@ -243,7 +243,7 @@ class TurnRun:
             output_tokens=self._output_tokens,
         )
         self._said = []
-        return await write(finish, self.claim, ending, settled=[settled], events=_delta(reply.unsent))
+        return await last_write(finish, self.claim, ending, settled=[settled], events=_delta(reply.unsent))
 
     async def _begin_model_call(self) -> StepRecord:
         step = self._next_model_call()
@@ -385,7 +385,7 @@ class TurnRun:
             output_tokens=self._output_tokens,
         )
         settled = [_abandoned(step, error_class or "cancelled") for step in self._steps if step.open]
-        return await write(finish, self.claim, ending, settled=settled, events=_delta(unsent))
+        return await last_write(finish, self.claim, ending, settled=settled, events=_delta(unsent))
 
     async def _close_pump(self) -> str:
         pump, self._pump = self._pump, None

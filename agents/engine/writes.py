@@ -26,3 +26,15 @@ async def write(fn: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T:
         if not running.cancelled():
             running.exception()
         raise
+
+
+async def last_write(fn: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T:
+    """Like `write`, for the statement that ends a turn: once it has committed there is nothing left to cancel."""
+    running = asyncio.ensure_future(in_db_thread(fn, *args, **kwargs))
+    try:
+        return await asyncio.shield(running)
+    except asyncio.CancelledError:
+        await asyncio.wait([running])
+        if running.cancelled() or running.exception() is not None:
+            raise
+        return running.result()

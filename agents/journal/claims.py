@@ -16,8 +16,7 @@ from agents.journal.connection import fetch
 class Claim:
     """The right to write one turn, until somebody claims it with a higher epoch.
 
-    `age_seconds` is the time since its first start, `remaining_seconds` the time until its deadline, both as of the
-    claim.
+    `remaining_seconds` is the time until its deadline as of the claim.
     """
 
     turn_id: UUID
@@ -25,7 +24,6 @@ class Claim:
     release_id: UUID
     epoch: int
     user_id: int
-    age_seconds: float
     remaining_seconds: float
 
 
@@ -47,7 +45,7 @@ def claim(
         },
         on=on,
     )
-    return [Claim(*row[:7]) for row in rows]
+    return [Claim(*row[:6]) for row in rows]
 
 
 def renew(
