@@ -129,7 +129,8 @@ WITH RECURSIVE waiting(user_id) AS (
            jsonb_build_object('epoch', s.epoch, 'started_at', {MOMENT.format("s.started_at")})
     FROM owned s
 )
-SELECT s.turn_id, s.id, s.release_id, s.epoch, s.user_id, extract(epoch FROM s.deadline_at - now())::float8, pg_notify('{EVENTS_CHANNEL}', s.id || ' ' || s.seq)
+SELECT s.turn_id, s.id, s.release_id, s.epoch, s.user_id, extract(epoch FROM s.deadline_at - now())::float8,
+       pg_notify('{EVENTS_CHANNEL}', s.id || ' ' || s.seq)
 FROM owned s
 """
 

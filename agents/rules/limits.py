@@ -14,8 +14,8 @@ class TurnLimits:
     """Bounds of one turn. Reaching one ends the turn as `failed` with `limit_reached`; time ends it as `expired`.
 
     `steps` counts model calls; `output_tokens` is for all of them together, `call_output_tokens` is what one call asks
-    the provider for (None: the provider's own bound). `turn_seconds` is for the work of one claim, so that a turn is not
-    punished for the time in which no runner lived; the turn's deadline bounds all of it.
+    the provider for (None: the provider's own bound). `turn_seconds` is for the work of one claim, so that a turn is
+    not punished for the time in which no runner lived; the turn's deadline bounds all of it.
     """
 
     steps: int = 12
