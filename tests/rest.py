@@ -1,11 +1,13 @@
 """A client of the REST interface, and a runner's work by hand for tests that need no runner."""
 
+import asyncio
 import json
 from collections.abc import AsyncIterator
 from typing import Any
 from uuid import UUID
 
 import orjson
+from asgiref.sync import sync_to_async
 from django.http.response import HttpResponseBase
 from django.test import AsyncClient, Client
 
@@ -86,6 +88,7 @@ class SentEvents:
 
     def __init__(self, answer: HttpResponseBase) -> None:
         assert answer["Content-Type"] == "text/event-stream"
+        self._answer = answer
         self._chunks: AsyncIterator[bytes] = aiter(answer.streaming_content)  # type: ignore[attr-defined]
         self._lines: list[str] = []
 
@@ -124,7 +127,8 @@ class SentEvents:
 
     async def close(self) -> None:
         """Go away, as a client that closes its connection does."""
-        await self._chunks.aclose()  # type: ignore[attr-defined]
+        await sync_to_async(self._answer.close)()
+        await asyncio.sleep(0)
 
 
 def take_turn() -> Claim:

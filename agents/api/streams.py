@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from time import monotonic
 from typing import Any
@@ -53,7 +54,7 @@ def answer_stream(
     """
     stream = Stream(request, actor, session_id=session_id, after=after, resync=resync, turn_id=turn_id)
     return StreamingHttpResponse(
-        stream.run(),
+        stream,
         content_type=MEDIA_TYPE,
         # Proxies that buffer (nginx) would hold the words back.
         headers={"Cache-Control": "no-store", "X-Accel-Buffering": "no", **(headers or {})},
@@ -61,7 +62,10 @@ def answer_stream(
 
 
 class Stream:
-    """One listener. Leaving it closes the subscription, and changes nothing else."""
+    """One listener. Leaving it closes the subscription, and changes nothing else.
+
+    The server drops what it iterates over without closing it; it closes the answer, which closes what has a `close`.
+    """
 
     def __init__(
         self, request: HttpRequest, actor: Actor, *, session_id: UUID, after: int, resync: bool, turn_id: UUID | None
@@ -74,19 +78,24 @@ class Stream:
         self._turn_id = turn_id
         self._turn = str(turn_id) if turn_id else None
         self._recheck_at = monotonic() + RECHECK_SECONDS
+        self._loop = asyncio.get_running_loop()
+        self._watcher = get_hub().subscribe(session_id, after)
 
-    async def run(self) -> AsyncIterator[bytes]:
-        """The bytes of the answer."""
-        watcher = get_hub().subscribe(self._session_id, self._after)
+    def close(self) -> None:
+        """From whatever thread the server closes answers in."""
+        if not self._loop.is_closed():
+            self._loop.call_soon_threadsafe(self._watcher.close)
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
         try:
             yield _OPENING
-            async for chunk in self._chunks(watcher):
+            async for chunk in self._chunks(self._watcher):
                 yield chunk
         except (OperationalError, InterfaceError, NotFound) as error:
             # The head of the answer is gone: all that is left is to end, and the client comes back by itself.
             log.warning("stream.ended", session=str(self._session_id), error=type(error).__name__)
         finally:
-            watcher.close()
+            self._watcher.close()
 
     async def _chunks(self, watcher: Subscription) -> AsyncIterator[bytes]:
         if self._resync:
