@@ -96,6 +96,11 @@ class Cluster:
         """The folder of the cluster's files; outside the data directory where the server's account cannot reach it."""
         return Path(self._record().home)
 
+    @property
+    def socket(self) -> Path:
+        """The folder of the server's Unix socket."""
+        return Path(self._record().socket)
+
     @cached_property
     def programs(self) -> Path:
         """The folder of the programs (`psql`, `pg_dump`, `pgbench`, …) that belong to this server."""

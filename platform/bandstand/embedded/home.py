@@ -42,6 +42,7 @@ def make_socket_dir(home: Path, recorded: str, account: Account) -> Path:
     folder = home / "socket"
     if len(str(folder).encode()) <= LONGEST_SOCKET_DIR:
         folder.mkdir(mode=0o700, exist_ok=True)
+        folder.chmod(0o700)
         account.own(folder)
         return folder
     if recorded and _is_private(Path(recorded), account):
