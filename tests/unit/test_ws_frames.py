@@ -1,6 +1,6 @@
 import json
 from contextlib import suppress
-from uuid import uuid4
+from uuid import UUID
 
 import pytest
 from hypothesis import given
@@ -11,7 +11,7 @@ from agents.ws.limits import Rate, Window
 from foundation import strict_json
 from foundation.errors import BandstandError, InvalidInput, Malformed, TooLarge
 
-TURN = uuid4()
+TURN = UUID("019b2c3d-4e5f-7a6b-8c7d-0123456789ab")
 
 
 @pytest.mark.parametrize(
