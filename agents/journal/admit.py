@@ -41,7 +41,7 @@ class Admitted:
 def admit(new: NewTurn, *, depth: int, deadline_seconds: int) -> Admitted | None:
     """Write the message and its turn, or None when the session does not take it as it stands.
 
-    Raises `IntegrityError` (`turn_key_unique`) when a turn with this key was committed meanwhile.
+    Raises `IntegrityError` when a turn with this key or these ids is there already.
     """
     rows = fetch(
         sql.ACCEPT,

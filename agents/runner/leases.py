@@ -45,8 +45,8 @@ class Periodic(threading.Thread):
                 connection.close()
             except Exception:
                 logger.exception("periodic_work_failed", extra={"thread": self.name})
+            finally:
                 close_old_connections()
-        connection.close()
 
 
 class LeaseKeeper:

@@ -117,10 +117,11 @@ def _accept(new: NewTurn) -> Accepted:
         _check_parent(new, new.parent)
     try:
         admitted = _admit(new)
-    except IntegrityError as error:
-        if "turn_key_unique" not in str(error):
+    except IntegrityError:
+        # The key stands there already: of an earlier request, or of our own attempt whose reply was lost.
+        if (first := _replayed(new)) is None:
             raise
-        admitted = None
+        return first
     if admitted is not None:
         return _accepted(new, admitted)
     return _replayed(new) or _refused_or_rare(new)
@@ -149,7 +150,7 @@ def _replayed(new: NewTurn) -> Accepted | None:
         _check_fingerprint(new, turn.fingerprint)
         message = Message.objects.get(turn=turn, author=Message.Author.USER)
         seq = _seq_of(turn.agent_session_id, "turn.queued", turn.pk)
-        return Accepted(turn.pk, message.pk, seq, turn.ordinal, turn.status, replayed=True)
+        return Accepted(turn.pk, message.pk, seq, turn.ordinal, turn.status, replayed=turn.pk != new.turn_id)
     unanswered = Message.objects.filter(**owned).first()
     if unanswered is not None:
         _check_fingerprint(new, unanswered.fingerprint)
