@@ -41,10 +41,10 @@ class Periodic(threading.Thread):
             try:
                 self._work()
             except (OperationalError, InterfaceError) as error:
-                logger.warning("periodic_work_lost_database", extra={"thread": self.name, "error": str(error)[:200]})
+                logger.warning("periodic_work_lost_database", extra={"worker": self.name, "error": str(error)[:200]})
                 connection.close()
             except Exception:
-                logger.exception("periodic_work_failed", extra={"thread": self.name})
+                logger.exception("periodic_work_failed", extra={"worker": self.name})
             finally:
                 close_old_connections()
 

@@ -81,7 +81,7 @@ class ListeningThread(threading.Thread):
                     pause = 0.05
                     self._serve(connection)
             except psycopg.Error as error:
-                logger.warning("listening_lost", extra={"thread": self.name, "error": type(error).__name__})
+                logger.warning("listening_lost", extra={"worker": self.name, "error": type(error).__name__})
                 self._ended.wait(pause)
                 pause = min(pause * 2, _LONGEST_PAUSE_SECONDS)
 
@@ -111,7 +111,7 @@ class ListeningThread(threading.Thread):
         except psycopg.OperationalError:
             raise
         except Exception:
-            logger.exception("listening_work_failed", extra={"thread": self.name})
+            logger.exception("listening_work_failed", extra={"worker": self.name})
             if connection.closed:
                 raise psycopg.OperationalError("the connection is closed") from None
 
