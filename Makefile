@@ -48,9 +48,9 @@ chaos: ## kill runners, web processes and PostgreSQL at random, and prove that n
 	$(ENVIRONMENT) requirements-dev.lock
 	@PYTHONPATH=platform exec $(RUN) -m tests.chaos $(ARGS)
 
-bench: ## measure a turn: added latency, turns per second, CPU
+bench: ## measure a turn: added latency, turns per second, CPU (QUICK=1: under a minute)
 	$(ENVIRONMENT) requirements-dev.lock
-	@PYTHONPATH=platform exec $(RUN) -m bench $(ARGS)
+	@PYTHONPATH=platform QUICK=$(QUICK) exec $(RUN) -m tests.bench $(ARGS)
 
 lock: ## resolve the dependencies of pyproject.toml anew, with hashes, for every platform
 	$(ENVIRONMENT) requirements-dev.lock

@@ -1,0 +1,84 @@
+"""One window of load: so many sessions at a time play their turns, until the sessions or the seconds are spent."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+
+import aiohttp
+
+from tests.bench import machine
+from tests.bench.clients import Client, Played, SocketClient, StreamClient, TurnFailed
+from tests.bench.plan import Case
+
+TEXT = "message {} of this session, please answer briefly"
+OPENED_AT_ONCE = 8
+ERRORS_TOO_MANY = 20
+
+
+@dataclass(slots=True)
+class Window:
+    """What one window of a case brought. `spent` is by process: web, runner, postgresql, provider, bench."""
+
+    seconds: float = 0
+    played: list[Played] = field(default_factory=list)
+    errors: list[str] = field(default_factory=list)
+    spent: dict[str, machine.Spent] = field(default_factory=dict)
+    neighbours_cores: float = 0
+    calibration_ms: float = 0
+
+
+async def play(case: Case, sessions: Sequence[tuple[str, str]], *, base: str, pids: dict[str, int]) -> Window:
+    """Open the sockets, start the clock, play. Turns under way when the time is over are let finish and count."""
+    window = Window()
+    timeout = aiohttp.ClientTimeout(total=120)
+    async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0), timeout=timeout) as http:
+        make = SocketClient if case.transport == "websocket" else StreamClient
+        clients: list[Client] = [make(http, base, session, key) for session, key in sessions]
+        await _at_most(OPENED_AT_ONCE, [client.open() for client in clients])
+        await clients[-1].turn("warm up")
+        await _measured(window, case, iter(clients[:-1]), pids)
+        await _at_most(OPENED_AT_ONCE, [client.close() for client in clients])
+    return window
+
+
+async def _measured(window: Window, case: Case, clients: Iterator[Client], pids: dict[str, int]) -> None:
+    everyone = {**pids, "bench": os.getpid()}
+    window.calibration_ms = machine.calibrate()
+    busy, before = machine.busy_ms(), {name: machine.spent(pid) for name, pid in everyone.items()}
+    began = time.perf_counter()
+    end = began + case.seconds
+    async with asyncio.TaskGroup() as group:
+        for number in range(case.concurrency):
+            group.create_task(_worker(window, case, clients, end), name=f"worker {number}")
+    window.seconds = time.perf_counter() - began
+    window.spent = {name: machine.spent(pid) - before[name] for name, pid in everyone.items()}
+    busy = machine.busy_ms() - busy - sum(spent.cpu for spent in window.spent.values())
+    window.neighbours_cores = busy / 1000 / window.seconds
+
+
+async def _worker(window: Window, case: Case, clients: Iterator[Client], end: float) -> None:
+    for client in clients:
+        for number in range(case.turns):
+            if time.perf_counter() > end or len(window.errors) > ERRORS_TOO_MANY:
+                return
+            try:
+                window.played.append(await client.turn(TEXT.format(number)))
+            except (TurnFailed, TimeoutError, TypeError, aiohttp.ClientError) as error:
+                window.errors.append(f"{type(error).__name__}: {error}"[:200])
+                break
+
+
+async def _at_most(count: int, work: Sequence[object]) -> None:
+    gate = asyncio.Semaphore(count)
+
+    async def one(task: object) -> None:
+        async with gate:
+            await task  # type: ignore[misc]
+
+    async with asyncio.TaskGroup() as group:
+        for task in work:
+            group.create_task(one(task))
