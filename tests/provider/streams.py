@@ -98,6 +98,9 @@ def _with_fault(model: str, script: Script, frames: list[bytes], tail: bytes) ->
             return begun, b"", "reset"
         case "silence":
             return begun, b"", "hold"
+        case "mutter":
+            # With a pace: words, and then only comments.
+            return begun + [b": still here\n\n"] * 10_000, b"", "hold"
         case "empty":
             return [], b"", "keep"
         case "only_done":

@@ -21,7 +21,7 @@ from foundation.http import AddressRefused, GuardedClient
 DEFAULT_BASE_URL = "https://api.openai.com/v1"
 MAX_STREAM_BYTES = 32 * 1024 * 1024
 _MAX_ERROR_BYTES = 64 * 1024
-_ERROR_BODY_SECONDS = 5.0
+_ERROR_BODY_SECONDS = 1.0
 _END_OF_BODY_SECONDS = 0.1
 _LATE_FIRST = "The model did not begin its answer in time."
 _LATE_NEXT = "The model fell silent in the middle of its answer."
