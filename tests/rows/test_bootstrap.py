@@ -1,5 +1,7 @@
 import stat
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from threading import Barrier
 from types import SimpleNamespace
 from typing import Any
 
@@ -103,3 +105,21 @@ def test_the_command_does_nothing_in_three_queries_when_there_is_nothing_to_do(
         call_command("bootstrap")
     assert len(queries) <= 3
     assert capsys.readouterr().out == ""
+
+
+@pytest.mark.django_db(transaction=True, serialized_rollback=True)
+def test_two_first_starts_at_once_make_one_owner(tmp_path: Path) -> None:
+    barrier = Barrier(2)
+
+    def start(_: int) -> Path | None:
+        barrier.wait(10)
+        try:
+            return ensure_owner(tmp_path)
+        finally:
+            connection.close()
+
+    with ThreadPoolExecutor(2) as pool:
+        made = [path for path in pool.map(start, range(2)) if path]
+    assert len(made) == 1
+    assert User.objects.count() == 1
+    assert authenticate(username="owner", password=login(made[0])["password"])
