@@ -20,7 +20,8 @@ MOMENT = """to_char({} at time zone 'utc', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"')"""
 
 # --- accept -----------------------------------------------------------------------------------------------------------
 # `old` locks the session (NO KEY: a plain FOR UPDATE deadlocks with the key locks of child rows) and carries what it
-# was; `s` refuses by writing nothing: the caller then asks why. Depth and `reject` are judged on the locked row.
+# was; `s` refuses by writing nothing: the caller then asks why. Depth and `reject` are judged on the locked row. A key
+# that a message without a turn has (a human controlled then) is refused too: keys are one namespace per session.
 ACCEPT = f"""
 WITH old AS MATERIALIZED (
     SELECT s.id, s.release_id, s.next_seq, s.next_ordinal, s.open_turns, s.controller,
@@ -36,6 +37,7 @@ WITH old AS MATERIALIZED (
     FROM old
     WHERE u.id = old.id AND old.controller = 'agent' AND old.open_turns < %(depth)s
       AND (old.when_busy = 'enqueue' OR old.open_turns = 0)
+      AND NOT EXISTS (SELECT FROM agents_message k WHERE k.agent_session_id = old.id AND k.idempotency_key = %(key)s)
     RETURNING old.id, old.release_id, old.next_seq, old.next_ordinal, old.parent
 ), t AS (
     INSERT INTO agents_turn (id, agent_session_id, user_id, release_id, ordinal, status, priority, idempotency_key,

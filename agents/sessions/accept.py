@@ -155,7 +155,9 @@ def _replayed(new: NewTurn) -> Accepted | None:
     if unanswered is not None:
         _check_fingerprint(new, unanswered.fingerprint)
         seq = _seq_of(unanswered.agent_session_id, "message.created", None, message=str(unanswered.pk))
-        return Accepted(None, unanswered.pk, seq, unanswered.ordinal, "stored", replayed=True)
+        return Accepted(
+            None, unanswered.pk, seq, unanswered.ordinal, "stored", replayed=unanswered.pk != new.message_id
+        )
     return None
 
 
