@@ -12,7 +12,7 @@ from agents.tools.tool import ToolError, tool
 Number = int | float
 
 _MAX_CHARACTERS = 1000
-_MAX_DEPTH = 50
+_MAX_DEPTH = 300
 _MAX_BITS = 4096
 _CONSTANTS: dict[str, Number] = {"pi": math.pi, "e": math.e}
 _FUNCTIONS: dict[str, Callable[..., Number]] = {
