@@ -31,15 +31,20 @@ def provide() -> None:
     """Put DATABASE_URL, keys and the role of a web process into the environment; later processes inherit them."""
     if os.environ.get("TEST_RUN_PREPARED"):
         return
+    set_environment()
+    if not os.environ.get("DATABASE_URL"):
+        os.environ["DATABASE_URL"] = _start_cluster(int(os.environ.get("PG") or 18))
+        os.environ["TEST_TEMPLATE"] = make_template(os.environ["DATABASE_URL"])
+    os.environ["TEST_RUN_PREPARED"] = "1"
+
+
+def set_environment() -> None:
+    """Everything that the product wants to be told, but for the database."""
     os.environ["BANDSTAND_ENV_FILE"] = os.devnull  # a developer's own settings are none of the tests' business
     os.environ["BANDSTAND_ROLE"] = "web"
     os.environ["SECRET_KEY"] = "tests-" + "0123456789abcdef" * 4
     os.environ["BANDSTAND_KEY_PEPPER"] = "tests-" + "fedcba9876543210" * 4
     os.environ["BANDSTAND_ENCRYPTION_KEY"] = base64.urlsafe_b64encode(b"tests only: 32 bytes of nothing!").decode()
-    if not os.environ.get("DATABASE_URL"):
-        os.environ["DATABASE_URL"] = _start_cluster(int(os.environ.get("PG") or 18))
-        os.environ["TEST_TEMPLATE"] = _make_template(os.environ["DATABASE_URL"])
-    os.environ["TEST_RUN_PREPARED"] = "1"
 
 
 def template() -> str | None:
@@ -48,13 +53,14 @@ def template() -> str | None:
 
 
 def _start_cluster(version: int) -> str:
-    cluster = Cluster(_take_slot(ROOT / ".cache" / f"postgres-{version}"), version)
+    cluster = Cluster(take_slot(ROOT / ".cache" / f"postgres-{version}"), version)
     url = cluster.start()
     atexit.register(cluster.stop)
     return url
 
 
-def _take_slot(folder: Path) -> Path:
+def take_slot(folder: Path) -> Path:
+    """The first folder below `folder` that no other run uses; it is ours until this process ends."""
     folder.mkdir(parents=True, exist_ok=True)
     for number in range(SLOTS):
         lock = os.open(folder / f"{number}.lock", os.O_RDWR | os.O_CREAT, 0o600)
@@ -67,7 +73,7 @@ def _take_slot(folder: Path) -> Path:
     raise SystemExit(f"{SLOTS} test runs are using {folder} already")
 
 
-def _make_template(url: str) -> str:
+def make_template(url: str) -> str:
     """A database with all migrations applied; made anew when a migration changed. Only one process comes here."""
     name = f"template_{_migrations_digest()}"
     with psycopg.connect(url, autocommit=True) as connection:

@@ -1,0 +1,27 @@
+"""The scheduler's task that folds deltas, again and again, and soon after each turn. Run by `tests.chaos.child`."""
+
+from __future__ import annotations
+
+import threading
+from datetime import timedelta
+
+from django.db import InterfaceError, OperationalError, connection
+
+from agents import tasks
+
+PAUSE_SECONDS = 0.5
+AFTER = timedelta(seconds=2)
+
+
+def main() -> None:
+    tasks.FOLD_AFTER = AFTER
+    pause = threading.Event()
+    while not pause.wait(PAUSE_SECONDS):
+        try:
+            tasks.compact_events()
+        except (OperationalError, InterfaceError):
+            connection.close()
+
+
+if __name__ == "__main__":
+    main()

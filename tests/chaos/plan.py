@@ -1,0 +1,101 @@
+"""What one pass does to the processes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from tests.chaos.defects import NO_EPOCH
+from tests.chaos.points import POINTS
+
+# A runner stands still right before these writes until somebody else has its turn, and then goes on as if nothing was.
+PAUSE_POINTS = (
+    "before a delta is written",
+    "before the intents of tools",
+    "after a tool took effect",
+    "before the end",
+)
+SHORT_POINTS = (
+    "claim committed, nobody told",
+    "after a delta was written",
+    "after the intents of tools",
+    "after a tool took effect",
+    "before the end",
+    "end committed, nobody told",
+    "before a turn is given back",
+    "message stored, not acknowledged",
+    "events read, not sent",
+)
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Counts of faults by kind. `kill_seconds` is the range of pauses between two kills of runners.
+
+    `pauses` come at any moment; `stops` are pauses at named points. `defect` and `database_settings` spoil the product:
+    such a pass must find something, of one of the kinds in `expected`.
+    """
+
+    name: str
+    runner_kills: int = 0
+    web_kills: int = 0
+    database_kills: int = 0
+    drains: int = 0
+    pauses: int = 0
+    drops: int = 0
+    cuts: int = 0
+    points: tuple[str, ...] = ()
+    stops: tuple[str, ...] = ()
+    runners: int = 3
+    webs: int = 2
+    sessions: int = 24
+    kill_seconds: tuple[float, float] = (0.2, 0.9)
+    defect: str = ""
+    database_settings: Mapping[str, str] = field(default_factory=dict)
+    expected: frozenset[str] = frozenset()
+
+
+REAL = Plan(
+    "real",
+    runner_kills=200,
+    web_kills=20,
+    database_kills=10,
+    drains=6,
+    pauses=10,
+    drops=40,
+    cuts=20,
+    points=tuple(point.name for point in POINTS),
+    stops=PAUSE_POINTS,
+)
+SHORT = Plan(
+    "short",
+    runner_kills=15,
+    web_kills=2,
+    database_kills=1,
+    drains=1,
+    pauses=1,
+    drops=5,
+    cuts=3,
+    points=SHORT_POINTS,
+    stops=PAUSE_POINTS[:1],
+    sessions=12,
+)
+WITHOUT_EPOCH = Plan(
+    "control: no epoch in the fence",
+    stops=PAUSE_POINTS * 2,
+    pauses=2,
+    defect=NO_EPOCH,
+    expected=frozenset({"stale writes", "duplicated", "wrong text"}),
+)
+LOST_COMMITS = Plan(
+    "control: commits that a crash may lose",
+    database_kills=3,
+    runner_kills=3,
+    database_settings={
+        "synchronous_commit": "off",
+        "wal_writer_delay": "10s",
+        "wal_writer_flush_after": "1GB",
+        "wal_buffers": "64MB",
+    },
+    expected=frozenset({"lost"}),
+)

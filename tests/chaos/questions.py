@@ -1,0 +1,40 @@
+"""What the clients ask: each message says which answer the model will give, so that the right one can be told."""
+
+from __future__ import annotations
+
+import json
+import random
+import uuid
+from dataclasses import dataclass
+from typing import Any
+
+_WORDS = "the quick brown fox jumps over the lazy dog while nobody on the other side of the river looks"
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """`key` is its idempotency key, `answer` the exact text of a completed answer."""
+
+    key: str
+    text: str
+    answer: str
+
+
+def ask(rng: random.Random) -> Question:
+    """A new question: short, long, at once, or with tools."""
+    key = str(uuid.UUID(int=rng.getrandbits(128), version=4))
+    kind = rng.choices(["short", "at once", "note", "tools", "long"], [45, 10, 20, 15, 10])[0]
+    length = rng.randint(60, 120) if kind == "long" else rng.randint(4, 24)
+    speed = 0 if kind == "at once" else rng.choice([40, 60, 100])
+    answer = f"The answer to {key}: " + " ".join(rng.choices(_WORDS.split(), k=length)) + "."
+    settings: dict[str, Any] = {"text": answer, "tps": speed}
+    if kind == "note":
+        settings["calls"] = [_note(key)]
+    elif kind == "tools":
+        settings["calls"] = [_note(key), ["calculator", {"expression": "6*7"}], ["clock", {}]]
+    directive = " ".join(f"{name}={json.dumps(value)}" for name, value in settings.items())
+    return Question(key, f"Question {key}? [[provider {directive}]]", answer)
+
+
+def _note(key: str) -> list[Any]:
+    return ["notebook_add", {"text": f"note for {key}"}]
