@@ -1,0 +1,138 @@
+"""The offline model beyond the port: what it understands, what it says of itself, and its stage directions."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from agents.llm.errors import BadModelRequest
+from agents.llm.offline import OfflineModel
+from agents.llm.port import ChatMessage, Finished, ModelRequest, TextDelta, ToolCall, ToolSpec
+
+ALL = ("clock", "calculator", "http_fetch", "notebook_add")
+
+
+async def answer_to(*messages: ChatMessage | str, tools: tuple[str, ...] = ALL) -> tuple[str, list[tuple[str, Any]]]:
+    said = tuple(ChatMessage("user", message) if isinstance(message, str) else message for message in messages)
+    request = ModelRequest("", said, tuple(ToolSpec(name, "", {}) for name in tools))
+    text, calls = "", []
+    async for event in OfflineModel().stream(request):
+        if isinstance(event, TextDelta):
+            text += event.text
+        elif isinstance(event, Finished):
+            calls = [(call.name, json.loads(call.arguments)) for call in event.tool_calls]
+    return text, calls
+
+
+@pytest.mark.parametrize(
+    ("words", "calls"),
+    [
+        ("What time is it?", [("clock", {})]),
+        ("what's the time in Europe/Zurich?", [("clock", {"timezone": "Europe/Zurich"})]),
+        (
+            "What date is it in America/Argentina/Buenos_Aires",
+            [("clock", {"timezone": "America/Argentina/Buenos_Aires"})],
+        ),
+        ("calculate 2+3*4", [("calculator", {"expression": "2+3*4"})]),
+        ("Please compute (1 + 2) / 3.", [("calculator", {"expression": "(1 + 2) / 3"})]),
+        ("what is 6*7?", [("calculator", {"expression": "6*7"})]),
+        ("calculate sqrt(16)", [("calculator", {"expression": "sqrt(16)"})]),
+        ("fetch https://example.com/a?b=c.", [("http_fetch", {"url": "https://example.com/a?b=c"})]),
+        ("note: buy milk", [("notebook_add", {"text": "buy milk"})]),
+        ("Note that the door is open", [("notebook_add", {"text": "the door is open"})]),
+        ("what time is it, and calculate 1+1", [("clock", {}), ("calculator", {"expression": "1+1"})]),
+        ("what is 2024?", []),
+        ("what is love?", []),
+        ("Hello", []),
+        ("", []),
+    ],
+)
+async def test_plain_words_become_calls(words: str, calls: list[tuple[str, Any]]) -> None:
+    text, found = await answer_to(words)
+
+    assert found == calls
+    assert bool(text) != bool(calls)
+
+
+async def test_a_tool_that_is_not_on_offer_is_not_called() -> None:
+    text, calls = await answer_to("what time is it?", tools=())
+
+    assert (calls, "offline model" in text) == ([], True)
+
+
+async def test_it_says_what_it_is_and_how_to_connect_a_real_model() -> None:
+    text, _ = await answer_to("Hello there")
+
+    assert "> Hello there" in text
+    assert "offline model" in text
+    for name in ("OPENAI_API_KEY", "OPENAI_BASE_URL", "BANDSTAND_MODEL"):
+        assert name in text
+
+
+async def test_later_it_is_brief_but_never_poses_as_more() -> None:
+    first, _ = await answer_to("Hello")
+    second, _ = await answer_to("Hello", ChatMessage("assistant", first), "And now?")
+
+    assert len(second) < len(first) / 2
+    assert "Offline model" in second
+
+
+async def test_it_reads_the_conversation() -> None:
+    text, _ = await answer_to("My cat is called Tom", ChatMessage("assistant", "Nice."), "What did I say?")
+
+    assert "> My cat is called Tom" in text
+
+
+async def test_it_tells_what_the_tools_said() -> None:
+    asked = ChatMessage("user", "calculate 2+3*4")
+    call = ToolCall("call_1", "calculator", '{"expression": "2+3*4"}')
+    result = ChatMessage("tool", "14", tool_call_id=call.id)
+
+    text, again = await answer_to(asked, ChatMessage("assistant", tool_calls=(call,)), result)
+
+    assert again == []
+    assert text.startswith("`calculator` says: 14")
+
+
+async def test_the_last_message_of_the_user_directs_it() -> None:
+    text, _ = await answer_to(
+        "[[offline text=old]]", ChatMessage("assistant", "old"), 'Please [[offline text="new one"]]'
+    )
+
+    assert text == "new one"
+
+
+@pytest.mark.parametrize(
+    "directive",
+    [
+        "[[offline",
+        "[[offline nonsense=1]]",
+        "[[offline words=-1]]",
+        "[[offline words=10000000]]",
+        "[[offline pace_ms=x]]",
+        "[[offline fail=nonsense]]",
+        "[[offline calls=5]]",
+        "[[offline calls=[1]]]",
+        "[[offline parallel=1000 tool=x]]",
+    ],
+)
+async def test_a_directive_that_cannot_be_followed_is_a_bad_request(directive: str) -> None:
+    with pytest.raises(BadModelRequest, match="directive"):
+        await answer_to(directive)
+
+
+@settings(deadline=None, max_examples=40)
+@given(st.lists(st.text(max_size=80), min_size=1, max_size=4))
+async def test_whatever_is_said_it_answers_or_calls(texts: list[str]) -> None:
+    roles = ("user", "assistant")
+    messages = [ChatMessage(roles[index % 2], text) for index, text in enumerate(texts)]  # type: ignore[arg-type]
+    if any("[[offline" in text for text in texts):
+        return
+
+    text, calls = await answer_to(*messages)
+
+    assert text or calls
