@@ -155,35 +155,35 @@ def test_sessions_turns_and_events_are_found_by_id() -> None:
         assert list(owner.get(list_of(model), {"q": str(term)}).context["cl"].result_list) == [found]
 
 
-@pytest.mark.parametrize("model", LISTS)
-@pytest.mark.parametrize(
-    "query",
-    [
-        {"q": "no such thing"},
-        {"q": "\x00"},
-        {"q": "x" * 10_000},
-        {"p": "999999"},
-        {"p": "x"},
-        {"o": "1.2.3"},
-        {"all": ""},
-        {"password__startswith": "x"},
-        {"id__exact": "x"},
-        {"age": "century"},
-        {"status__exact": "x"},
-        {"agent__id__exact": "x"},
-        {"e": "1"},
-    ],
-)
-def test_no_query_string_breaks_a_list(model: Any, query: dict[str, str]) -> None:
-    answer = client_of("olga", Role.OWNER).get(list_of(model), query)
-    assert answer.status_code in {200, 302, 400}
+QUERIES: list[dict[str, str]] = [
+    {"q": "no such thing"},
+    {"q": "\x00"},
+    {"q": "x" * 10_000},
+    {"p": "999999"},
+    {"p": "x"},
+    {"o": "1.2.3"},
+    {"all": ""},
+    {"password__startswith": "x"},
+    {"id__exact": "x"},
+    {"age": "century"},
+    {"status__exact": "x"},
+    {"agent__id__exact": "x"},
+    {"e": "1"},
+]
 
 
-@pytest.mark.parametrize("wanted", ["x", "0", "-1", "9223372036854775808", "%00", "..%2f", "None"])
 @pytest.mark.parametrize("model", LISTS)
-def test_no_id_breaks_a_page(model: Any, wanted: str) -> None:
-    answer = client_of("olga", Role.OWNER).get(f"{list_of(model)}{wanted}/change/")
-    assert answer.status_code in {302, 404}
+def test_no_query_string_breaks_a_list(model: Any) -> None:
+    owner = client_of("olga", Role.OWNER)
+    for query in QUERIES:
+        assert owner.get(list_of(model), query).status_code in {200, 302, 400}, query
+
+
+@pytest.mark.parametrize("model", LISTS)
+def test_no_id_breaks_a_page(model: Any) -> None:
+    owner = client_of("olga", Role.OWNER)
+    for wanted in ("x", "0", "-1", "9223372036854775808", "%00", "..%2f", "None"):
+        assert owner.get(f"{list_of(model)}{wanted}/change/").status_code in {302, 404}, wanted
 
 
 def test_filters_narrow_a_list() -> None:
