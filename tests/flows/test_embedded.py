@@ -24,17 +24,15 @@ AS_ROOT = os.geteuid() == 0
 
 
 @pytest.fixture
-def data_dir(tmp_path: Path) -> Path:
-    """A place for a cluster that its account can reach."""
-    for folder in [tmp_path, *tmp_path.parents]:
-        if not AS_ROOT or folder == Path(tempfile.gettempdir()):
-            break
-        folder.chmod(0o711)  # pytest keeps its folders to itself
-    return tmp_path / "data"
+def data_dir() -> Iterator[Path]:
+    """A place for a cluster that its account can reach: pytest's own folders are closed, and stay so."""
+    with tempfile.TemporaryDirectory(prefix="bandstand-test-") as folder:
+        Path(folder).chmod(0o711)
+        yield Path(folder) / "data"
 
 
 @pytest.fixture
-def make() -> Iterator[Callable[..., Cluster]]:
+def make(data_dir: Path) -> Iterator[Callable[..., Cluster]]:
     """Makes clusters that are stopped, and gone from outside of their data directory, at the end."""
     made: list[Cluster] = []
 
@@ -179,12 +177,10 @@ def test_an_empty_folder_is_taken(make: Maker, data_dir: Path) -> None:
     assert (data_dir / MARKER).exists()
 
 
-def test_a_copy_of_a_data_directory_does_not_take_the_originals_database(
-    make: Maker, data_dir: Path, tmp_path: Path
-) -> None:
+def test_a_copy_of_a_data_directory_does_not_take_the_originals_database(make: Maker, data_dir: Path) -> None:
     cluster = make(data_dir)
     cluster.start()
-    copy = tmp_path / "copy"
+    copy = data_dir.with_name("copy")
     copy.mkdir()
     for name in (MARKER, "postgres.json"):
         shutil.copy(data_dir / name, copy / name)
@@ -266,8 +262,8 @@ def test_programs_that_the_account_cannot_reach_are_copied(
     assert stat.S_IMODE(hidden.parent.stat().st_mode) == 0o700
 
 
-def test_several_clusters_run_side_by_side(make: Maker, data_dir: Path, tmp_path: Path) -> None:
-    first, second = make(data_dir), make(tmp_path / "second")
+def test_several_clusters_run_side_by_side(make: Maker, data_dir: Path) -> None:
+    first, second = make(data_dir), make(data_dir.with_name("second"))
     assert rows(first.start()) == rows(second.start()) == [0]
     assert first.pid != second.pid
 

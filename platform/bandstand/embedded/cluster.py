@@ -289,7 +289,8 @@ class Cluster:
         )
         if done.returncode != 0:
             lines = (done.stderr + done.stdout).decode(errors="replace").strip().splitlines()
-            raise EmbeddedError(f"{what} failed: {lines[-1] if lines else 'no message'}")
+            telling = [line for line in lines if "ERROR: " in line or "FATAL: " in line or "error: " in line]
+            raise EmbeddedError(f"{what} failed: {(telling or lines[-1:] or ['no message'])[0]}")
 
     def _environment(self) -> dict[str, str]:
         # Nothing of ours: our environment holds secrets, and PG* variables would redirect the programs.
