@@ -29,7 +29,7 @@ from foundation.db_threads import in_db_thread
 LONGEST_WAIT_SECONDS = 60
 
 _WAIT = re.compile(r"(?:^|[,;\s])wait\s*=\s*\"?([0-9]{1,9})\"?(?:$|[,;\s])", re.IGNORECASE)
-_PRIORITIES = {priority.name.lower(): priority for priority in Priority}
+_PRIORITIES = {priority.word: priority for priority in Priority}
 
 
 class NewTurn(Input):

@@ -57,6 +57,7 @@ def admit(new: NewTurn, *, depth: int, deadline_seconds: int) -> Admitted | None
             "parent": new.parent,
             "when_busy": new.when_busy.value if new.when_busy else None,
             "priority": new.priority.value,
+            "priority_word": new.priority.word,
             "depth": depth,
             "deadline_seconds": deadline_seconds,
         },

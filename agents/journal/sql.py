@@ -58,7 +58,7 @@ WITH old AS MATERIALIZED (
     FROM s
     UNION ALL
     SELECT s.id, s.next_seq + 1, %(turn)s::uuid, 0, 'turn.queued', jsonb_build_object(
-               'message', %(message)s::uuid, 'ordinal', s.next_ordinal, 'priority', %(priority)s::int)
+               'message', %(message)s::uuid, 'ordinal', s.next_ordinal, 'priority', %(priority_word)s::text)
     FROM s
 )
 SELECT s.next_seq + 1, s.next_ordinal, pg_notify('{EVENTS_CHANNEL}', s.id || ' ' || (s.next_seq + 1)),

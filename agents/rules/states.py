@@ -35,6 +35,11 @@ class Priority(IntEnum):
     INTERACTIVE = 0
     BACKGROUND = 10
 
+    @property
+    def word(self) -> str:
+        """Its name on the wire."""
+        return self.name.lower()
+
 
 class WhenBusy(StrEnum):
     """What a second message does while a turn of the session is open."""

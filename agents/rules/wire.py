@@ -6,6 +6,8 @@ from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID
 
+from agents.rules.states import Priority
+
 Shape = dict[str, Any]
 
 
@@ -81,7 +83,7 @@ def turn_shape(turn: Any, answer: Any | None = None) -> Shape:
         "id": str(turn.id),
         "session": str(turn.agent_session_id),
         "status": str(turn.status),
-        "priority": turn.priority,
+        "priority": Priority(turn.priority).word,
         "ordinal": turn.ordinal,
         "queued_at": moment(turn.queued_at),
         "started_at": _moment(turn.started_at),

@@ -14,7 +14,7 @@ from agents.journal.locked import shown_parts
 from agents.journal.log import LoggedEvent, follows, read_log
 from agents.models import AgentSession, Message, Turn
 from agents.rules.replay import Snapshot
-from agents.rules.states import TERMINAL, TurnStatus
+from agents.rules.states import TERMINAL, Priority, TurnStatus
 from agents.rules.wire import message_shape, session_shape, turn_error
 from agents.sessions.doors import access_session
 
@@ -66,7 +66,7 @@ def _turn(turn: Turn, message_id: UUID) -> dict[str, Any]:
         "id": str(turn.pk),
         "message": str(message_id),
         "ordinal": turn.ordinal,
-        "priority": turn.priority,
+        "priority": Priority(turn.priority).word,
         "status": str(turn.status),
         "shown": [] if TurnStatus(turn.status) in TERMINAL else shown_parts(turn),
         "error": turn_error(turn),

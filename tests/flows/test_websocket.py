@@ -80,7 +80,9 @@ async def test_an_unknown_session_and_one_of_somebody_else_look_the_same(owner: 
             assert await ws.output() == {"type": "websocket.close", "code": 4404}
 
 
-@pytest.mark.parametrize("session", ["0", "-1", "%00", "..", "{019b2c3d-4e5f-7a6b-8c7d-0123456789ab}", "019b2c3d4e5f7a6b8c7d0123456789ab"])
+@pytest.mark.parametrize(
+    "session", ["0", "-1", "%00", "..", "{019b2c3d-4e5f-7a6b-8c7d-0123456789ab}", "019b2c3d4e5f7a6b8c7d0123456789ab"]
+)
 async def test_an_address_that_is_no_session_is_unknown(owner: Owner, session: str) -> None:
     async with Socket(session, key_headers(owner.key)) as ws:
         assert await ws.closed() == CloseCode.UNKNOWN_SESSION

@@ -69,7 +69,7 @@ def test_the_events_carry_the_shapes_of_the_rows() -> None:
     [message] = ada.messages()
     assert ada.log() == ["message.created", "turn.queued"]
     assert created.data == {"message": message_shape(message)}
-    assert queued.data == {"message": str(message.pk), "ordinal": 1, "priority": Priority.BACKGROUND}
+    assert queued.data == {"message": str(message.pk), "ordinal": 1, "priority": "background"}
     assert {event.turn_id for event in ada.events()} == {ada.turn().pk}
 
 

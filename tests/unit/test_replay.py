@@ -14,7 +14,15 @@ ERROR = {"error_class": "transient", "detail": "It broke.", "error_id": "e", "re
 
 
 def snapshot(seq: int = 7, **turn: Any) -> Snapshot:
-    known = {"id": TURN, "message": "m1", "ordinal": 1, "priority": 0, "status": "running", "shown": [], "error": None}
+    known = {
+        "id": TURN,
+        "message": "m1",
+        "ordinal": 1,
+        "priority": "interactive",
+        "status": "running",
+        "shown": [],
+        "error": None,
+    }
     message = {"id": "m1", "ordinal": 1}
     return {"seq": seq, "session": {"title": ""}, "messages": [message], "turns": {TURN: known | turn}}
 
@@ -32,7 +40,7 @@ DATA: dict[str, dict[str, Any]] = {
     "tool.started": {"step": 2, "call_id": "a", "name": "clock", "arguments": "{}"},
     "tool.finished": {"step": 2, "call_id": "a", "name": "clock", "content": "noon"},
     "tool.failed": {"step": 2, "call_id": "a", "name": "clock", "content": "broken"},
-    "turn.queued": {"message": "m1", "ordinal": 1, "priority": 0},
+    "turn.queued": {"message": "m1", "ordinal": 1, "priority": "interactive"},
     "turn.started": {"epoch": 1},
     "turn.restarted": {"epoch": 2},
     "turn.waiting": {"until": "2026-11-22T08:15:30.000001Z"},
@@ -101,9 +109,11 @@ def test_a_turn_that_ended_badly_stays_with_its_error_and_shows_nothing(event_ty
 
 
 def test_a_new_turn_is_queued_with_what_its_event_says() -> None:
-    queued = after(snapshot(), "turn.queued", "turn-2", message="m2", ordinal=2, priority=10)["turns"]["turn-2"]
+    queued = after(snapshot(), "turn.queued", "turn-2", message="m2", ordinal=2, priority="background")["turns"][
+        "turn-2"
+    ]
     assert queued == {
-        "id": "turn-2", "message": "m2", "ordinal": 2, "priority": 10, "status": "queued", "shown": [], "error": None,
+        "id": "turn-2", "message": "m2", "ordinal": 2, "priority": "background", "status": "queued", "shown": [], "error": None,
     }  # fmt: skip
 
 
