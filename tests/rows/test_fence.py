@@ -45,10 +45,13 @@ WRITES: dict[str, Callable[[Claim], object]] = {
         work, settled=[done(1)], intents=[tool_intent(2)], events=[NewEvent("tool.started", {"call_id": "a"})]
     ),
     "finish": lambda work: fenced.finish(
-        work, ending(work, parts=[text_part("late")]), settled=[done(1)], events=[NewEvent("message.delta", {"text": ""})]
+        work,
+        ending(work, parts=[text_part("late")]),
+        settled=[done(1)],
+        events=[NewEvent("message.delta", {"text": "late"})],
     ),
     "finish without an answer": fail,
-}  # fmt: skip
+}
 each_write = pytest.mark.parametrize("write", WRITES.values(), ids=WRITES.keys())
 
 
