@@ -67,7 +67,14 @@ def settings(config: Config) -> dict[str, dict[str, Any]]:
         "connect_timeout": 5,
     }
     if pooled:
-        options["pool"] = {"min_size": 1, "max_size": config.database_pool_size, "timeout": POOL_TIMEOUT_SECONDS}
+        options["pool"] = {
+            "min_size": 1,
+            "max_size": config.database_pool_size,
+            "timeout": POOL_TIMEOUT_SECONDS,
+            # Its default (300) doubles the pauses between attempts all the while: after an outage of a minute the
+            # pool would sleep through another one. An attempt that was given up begins anew with the next request.
+            "reconnect_timeout": POOL_TIMEOUT_SECONDS,
+        }
     database = {
         "ENGINE": ENGINE,
         "NAME": parts.pop("dbname", ""),
