@@ -1,0 +1,383 @@
+"""What becomes of turns that nobody cares for any more, and of those that are given back."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+from django.db import transaction
+
+from agents.access.actor import Actor, Scope
+from agents.journal import fenced
+from agents.journal.claims import renew
+from agents.journal.fenced import NewEvent
+from agents.journal.locked import lock_session
+from agents.models import AgentSession, Turn
+from agents.rules.parts import text_part, tool_call_part, tool_result_part
+from agents.rules.states import MAX_ATTEMPTS_WITHOUT_PROGRESS
+from agents.rules.wire import message_shape, retry_suggested
+from agents.runner.reaper import give_back, reap
+from agents.sessions import cancel_turn
+from agents.tasks import reap as scheduled_reap
+from foundation.errors import Forbidden, NotFound, Unauthenticated
+from foundation.ids import new_id
+from tests.conversations import (
+    OTHER_RUNNER,
+    RUNNER,
+    Conversation,
+    Stalled,
+    answer,
+    claim,
+    claimed,
+    conversation,
+    done,
+    lease_is_over,
+    say,
+    side_by_side,
+)
+
+pytestmark = pytest.mark.usefixtures("transactional_db")
+
+PAST = datetime(2000, 1, 1, tzinfo=UTC)
+
+
+def put(status: str, **columns: Any) -> None:
+    """Bring the only turn into a state that no verb of this release makes yet."""
+    Turn.objects.update(status=status, lease_expires_at=None, **columns)
+    AgentSession.objects.update(active_turn_id=None)
+
+
+def asked(count: int = 1) -> Conversation:
+    ada = conversation()
+    ada.asks(count)
+    return ada
+
+
+# --- lost leases ---
+
+
+def test_a_lost_lease_gives_the_turn_back_and_counts_it() -> None:
+    ada = asked()
+    work = claimed()
+    lease_is_over(work.turn_id)
+    assert reap() == 1
+    turn, session = ada.turn(), ada.row
+    assert (turn.status, turn.attempts_without_progress, turn.lease_expires_at) == ("queued", 1, None)
+    assert (session.active_turn_id, session.open_turns) == (None, 1)
+    assert ada.log()[3:] == ["turn.queued"]
+    assert ada.events()[-1].data == {"reason": "lease_lost"}
+    assert reap() == 0
+    assert claimed().epoch == 2
+
+
+def test_a_lease_that_still_runs_is_left_alone() -> None:
+    ada = asked()
+    claimed()
+    assert reap() == 0
+    assert ada.turn().status == "running"
+
+
+@pytest.mark.parametrize("by", [reap, scheduled_reap])
+def test_the_fourth_lost_lease_without_progress_fails_the_turn(by: Any) -> None:
+    ada = asked()
+    for _ in range(MAX_ATTEMPTS_WITHOUT_PROGRESS + 1):
+        assert ada.turn().status == "queued"
+        lease_is_over(claimed().turn_id)
+        assert by() == 1
+    turn = ada.turn()
+    assert (turn.status, turn.error_class, turn.epoch) == ("failed", "worker_crashed", 4)
+    assert turn.error_id
+    assert turn.finished_at
+    assert ada.row.open_turns == 0
+    error = ada.events()[-1].data["error"]
+    assert error == {
+        "error_class": "worker_crashed",
+        "detail": turn.error_detail,
+        "error_id": str(turn.error_id),
+        "retry_suggested": retry_suggested("worker_crashed"),
+    }
+    assert claim() == []
+
+
+def test_a_step_of_progress_gives_the_turn_all_its_attempts_again() -> None:
+    ada = asked()
+    for _ in range(MAX_ATTEMPTS_WITHOUT_PROGRESS):
+        lease_is_over(claimed().turn_id)
+        reap()
+    work = claimed()
+    fenced.advance(work, settled=[done(1)])
+    lease_is_over(work.turn_id)
+    reap()
+    assert (ada.turn().status, ada.turn().attempts_without_progress) == ("queued", 1)
+
+
+def test_one_poisonous_turn_blocks_only_its_own_session() -> None:
+    ada, bob = asked(), conversation("bob")
+    lease_is_over(claimed().turn_id)
+    bob.ask()
+    reap()
+    answer(next(work for work in claim(2) if work.session_id == bob.session_id))
+    assert (ada.statuses(), bob.statuses()) == (["running"], ["completed"])
+
+
+def test_a_lost_turn_that_was_to_stop_is_stopped_with_the_text_that_was_shown() -> None:
+    ada = asked()
+    work = claimed()
+    say(work, "Hel", "lo")
+    fenced.append(work, [NewEvent("tool.started", {"call_id": "a", "name": "clock", "arguments": "{}"})])
+    fenced.append(work, [NewEvent("tool.failed", {"call_id": "a", "name": "clock", "content": "broken"})])
+    stop(ada)
+    lease_is_over(work.turn_id)
+    assert reap() == 1
+    assert ada.turn().status == "cancelled"
+    said = ada.messages()[-1]
+    assert (said.author, said.partial, said.turn_id) == ("agent", True, work.turn_id)
+    assert said.parts == [
+        text_part("Hello"),
+        tool_call_part(call_id="a", name="clock", arguments="{}"),
+        tool_result_part(call_id="a", content="broken", is_error=True),
+    ]
+    assert (said.parent_id, ada.row.head_message_id) == (ada.messages()[0].pk, said.pk)
+    assert ada.log()[-3:] == ["turn.cancelling", "message.completed", "turn.cancelled"]
+    assert ada.events()[-2].data == {"message": message_shape(said)}
+
+
+def test_only_what_the_last_epoch_showed_is_kept() -> None:
+    ada = asked()
+    work = claimed()
+    say(work, "first try")
+    lease_is_over(work.turn_id)
+    reap()
+    work = claimed()
+    say(work, "second")
+    stop(ada)
+    lease_is_over(work.turn_id)
+    reap()
+    assert ada.messages()[-1].parts == [text_part("second")]
+
+
+def test_a_session_that_somebody_writes_is_looked_at_in_the_next_pass() -> None:
+    ada = asked()
+    lease_is_over(claimed().turn_id)
+    with transaction.atomic():
+        lock_session(ada.session_id)
+        assert side_by_side(reap) == [0]
+    assert reap() == 1
+
+
+def test_a_lease_that_is_renewed_just_in_time_is_kept() -> None:
+    ada = asked()
+    work = claimed()
+    lease_is_over(work.turn_id)
+    with transaction.atomic():
+        assert renew(runner_id=RUNNER, turns=[work.turn_id], lease_seconds=15)
+        reaper = Stalled(reap)  # it has seen the lost lease, and waits for the turn's row
+        reaper.until_it_waits()
+    assert reaper.ended() == 0
+    assert ada.turn().status == "running"
+    assert ada.log()[-1] == "turn.started"
+
+
+def test_several_reapers_are_harmless() -> None:
+    sessions = [conversation(name) for name in ("ada", "bob", "cyd")]
+    for one in sessions:
+        one.ask()
+    for work in claim(3):
+        lease_is_over(work.turn_id)
+    side_by_side(*[reap] * 6)
+    while reap():
+        pass
+    assert [one.log()[3:] for one in sessions] == [["turn.queued"]] * 3
+    assert [one.turn().attempts_without_progress for one in sessions] == [1, 1, 1]
+
+
+# --- deadlines and waits ---
+
+
+@pytest.mark.parametrize("status", ["queued", "waiting", "retry_wait"])
+def test_a_turn_that_nobody_works_on_expires_at_its_deadline(status: str) -> None:
+    ada = asked()
+    if status == "queued":
+        Turn.objects.update(deadline_at=PAST)
+    else:
+        claimed()
+        put(status, deadline_at=PAST, available_at=datetime(2100, 1, 1, tzinfo=UTC))
+    assert reap() == 1
+    turn = ada.turn()
+    assert (turn.status, turn.error_class, turn.available_at) == ("expired", "deadline", None)
+    last = ada.events()[-1]
+    assert last.type == "turn.expired"
+    assert last.data["error"]["error_class"] == "deadline"
+    assert ada.row.open_turns == 0
+    assert reap() == 0
+
+
+def test_a_running_turn_is_expired_by_its_runner_not_by_the_reaper() -> None:
+    ada = asked()
+    work = claimed()
+    Turn.objects.update(deadline_at=PAST)
+    assert reap() == 0
+    lease_is_over(work.turn_id)
+    assert reap() == 1
+    assert ada.turn().status == "queued"
+    assert reap() == 1
+    assert ada.turn().status == "expired"
+
+
+def test_a_turn_that_expires_makes_way_for_the_next() -> None:
+    ada = asked(2)
+    Turn.objects.filter(ordinal=1).update(deadline_at=PAST)
+    assert reap() == 1
+    assert ada.statuses() == ["expired", "queued"]
+    assert claimed().turn_id == ada.turns()[1].pk
+
+
+def test_the_end_of_a_retry_s_wait_queues_the_turn_without_counting_it() -> None:
+    ada = asked()
+    claimed()
+    put("retry_wait", available_at=PAST)
+    assert reap() == 1
+    turn = ada.turn()
+    assert (turn.status, turn.available_at, turn.attempts_without_progress) == ("queued", None, 0)
+    assert ada.events()[-1].data == {"reason": "retry"}
+
+
+def test_a_wait_for_somebody_expires() -> None:
+    ada = asked()
+    claimed()
+    put("waiting", available_at=PAST)
+    assert reap() == 1
+    assert ada.turn().status == "expired"
+
+
+@pytest.mark.parametrize("status", ["waiting", "retry_wait"])
+def test_a_wait_that_is_not_over_goes_on(status: str) -> None:
+    ada = asked()
+    claimed()
+    put(status, available_at=datetime.now(UTC) + timedelta(hours=1))
+    assert reap() == 0
+    assert ada.turn().status == status
+
+
+# --- giving back ---
+
+
+def give(ada: Conversation, epoch: int = 1, *, fruitless: bool = False) -> bool:
+    return give_back(session_id=ada.session_id, turn_id=ada.turns()[0].pk, epoch=epoch, fruitless=fruitless)
+
+
+@pytest.mark.parametrize("fruitless", [False, True])
+def test_a_turn_that_is_given_back_waits_for_the_next_runner(fruitless: bool) -> None:
+    ada = asked()
+    say(claimed(), "Hel")
+    assert give(ada, fruitless=fruitless)
+    turn = ada.turn()
+    assert (turn.status, turn.lease_expires_at, turn.attempts_without_progress) == ("queued", None, int(fruitless))
+    assert ada.row.active_turn_id is None
+    assert ada.events()[-1].data == {"reason": "given_back"}
+    assert not give(ada), "once"
+    assert claimed(runner=OTHER_RUNNER).epoch == 2
+
+
+def test_a_turn_that_was_to_stop_is_stopped_instead_of_given_back() -> None:
+    ada = asked()
+    say(claimed(), "Hel")
+    stop(ada)
+    assert give(ada)
+    assert ada.turn().status == "cancelled"
+    assert ada.messages()[-1].parts == [text_part("Hel")]
+
+
+def test_what_is_not_one_s_own_is_not_given_back() -> None:
+    ada = asked()
+    assert not give(ada), "not claimed yet"
+    work = claimed()
+    assert not give(ada, epoch=2)
+    assert not give_back(session_id=ada.session_id, turn_id=new_id(), epoch=1, fruitless=False)
+    assert not give_back(session_id=new_id(), turn_id=work.turn_id, epoch=1, fruitless=False)
+    answer(work)
+    assert not give(ada), "it has ended"
+    assert ada.log()[3:] == ["message.completed", "turn.completed"]
+
+
+# --- stopping ---
+
+
+def stop(ada: Conversation) -> Turn:
+    return cancel_turn(ada.actor, turn_id=ada.turns()[0].pk)
+
+
+def test_a_turn_that_nobody_began_is_cancelled_at_once() -> None:
+    ada = asked(2)
+    turn = stop(ada)
+    assert turn.status == "cancelled"
+    assert ada.statuses() == ["cancelled", "queued"]
+    assert ada.log()[-1] == "turn.cancelled"
+    assert (ada.row.open_turns, turn.error_class) == (1, "")
+    assert claimed().turn_id == ada.turns()[1].pk
+
+
+def test_a_running_turn_is_asked_to_stop_once() -> None:
+    ada = asked()
+    work = claimed()
+    assert [stop(ada).status for _ in range(3)] == ["cancelling"] * 3
+    assert ada.log()[3:] == ["turn.cancelling"]
+    turn = ada.turn()
+    assert turn.lease_expires_at, "its runner still owns it"
+    assert (ada.row.active_turn_id, ada.row.open_turns) == (work.turn_id, 1)
+
+
+@pytest.mark.parametrize("status", ["waiting", "retry_wait"])
+def test_a_turn_that_waits_is_cancelled_at_once(status: str) -> None:
+    ada = asked()
+    say(claimed(), "Hel")
+    put(status, available_at=PAST)
+    assert stop(ada).status == "cancelled"
+    assert ada.messages()[-1].parts == [text_part("Hel")]
+    assert ada.turn().available_at is None
+
+
+@pytest.mark.parametrize("end", ["completed", "cancelled"])
+def test_what_has_ended_stays_as_it_is(end: str) -> None:
+    ada = asked()
+    if end == "completed":
+        answer(claimed())
+    else:
+        stop(ada)
+    before = ada.log()
+    assert stop(ada).status == end
+    assert ada.log() == before
+
+
+def test_many_stops_at_the_same_moment_are_one() -> None:
+    ada = asked()
+    claimed()
+    outcomes: Sequence[Any] = side_by_side(*[lambda: stop(ada)] * 6)
+    assert {turn.status for turn in outcomes} == {"cancelling"}
+    assert ada.log()[3:] == ["turn.cancelling"]
+
+
+def test_a_stop_in_the_middle_of_the_queue_leaves_the_order() -> None:
+    ada = asked(3)
+    cancel_turn(ada.actor, turn_id=ada.turns()[1].pk)
+    answer(claimed())
+    work = claimed()
+    assert work.turn_id == ada.turns()[2].pk
+    assert ada.statuses() == ["completed", "cancelled", "running"]
+
+
+def test_the_turns_of_others_are_not_there() -> None:
+    ada, bob = asked(), conversation("bob")
+    turn_id = ada.turn().pk
+    reader = Actor.user(user_id=ada.row.user_id, name="ada", scopes=frozenset({Scope.READ}))
+    for actor, missing, refusal in [
+        (bob.actor, turn_id, NotFound),
+        (ada.actor, new_id(), NotFound),
+        (reader, turn_id, Forbidden),
+        (Actor.system("tests"), turn_id, Unauthenticated),
+    ]:
+        with pytest.raises(refusal):
+            cancel_turn(actor, turn_id=missing)
+    assert ada.log() == ["message.created", "turn.queued"]
