@@ -151,7 +151,7 @@ class _Connection(asyncio.Protocol):
         self._route(line.split(b" ")[1], headers, raw)
 
     def _route(self, path: bytes, headers: bytes, raw: bytes) -> None:
-        if path.endswith(b"/chat/completions"):
+        if path.partition(b"?")[0].endswith(b"/chat/completions"):
             self.provider.count += 1
             self.provider.requests.append(Request(path.decode(), headers.decode("latin-1"), raw))
             self.provider.changed()

@@ -36,8 +36,8 @@ from tests.provider.streams import stream_for
 
 KEY = "sk-canary-0123456789"
 # Short where the fault is that nothing comes; elsewhere a slow machine must not look like a slow provider.
-NO_PATIENCE = Deadlines(first_token_seconds=0.2)
-NO_SILENCE = Deadlines(silence_seconds=0.2)
+NO_PATIENCE = Deadlines(first_token_seconds=0.2, total_seconds=20)
+NO_SILENCE = Deadlines(silence_seconds=0.2, total_seconds=20)
 
 
 @pytest_asyncio.fixture
@@ -313,6 +313,22 @@ async def test_without_a_key_openai_is_not_even_asked() -> None:
         _, error = await failing(OpenAIModel(OpenAIConfig(), client), ask())
 
     assert error.error_class == "auth"
+
+
+@pytest.mark.parametrize(
+    ("ending", "path"),
+    [
+        ("", "/v1/chat/completions"),
+        ("/", "/v1/chat/completions"),
+        ("/a%2Fb/?api-version=1", "/v1/a%2Fb/chat/completions?api-version=1"),
+    ],
+)
+async def test_the_base_url_keeps_its_path_and_query(provider: Provider, ending: str, path: str) -> None:  # noqa: F811
+    provider.defaults |= {"fault": "404"}
+    async with GuardedClient(allow_origins=frozenset({allowed_origin(provider.base_url)})) as client:
+        await failing(OpenAIModel(OpenAIConfig(KEY, provider.base_url + ending), client), ask())
+
+    assert provider.requests[0].path == path
 
 
 async def test_a_local_server_needs_no_key(provider: Provider) -> None:  # noqa: F811

@@ -87,7 +87,9 @@ class OpenAIModel:
         """`client` is shared and closed by its owner; it must allow the server's origin if that is local."""
         self._secret = config.api_key
         self._client = client
-        self._url = URL(config.base_url.rstrip("/") + "/chat/completions")
+        base = URL(config.base_url)
+        # Some servers want a query with every request, such as a version of their API.
+        self._url = base.with_path(base.raw_path.rstrip("/") + "/chat/completions", encoded=True, keep_query=True)
         is_openai = (self._url.host or "").endswith("openai.com")
         # OpenAI's newer models refuse the old name; most other servers know only that one.
         self._limit_field = "max_completion_tokens" if is_openai else "max_tokens"
