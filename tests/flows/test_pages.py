@@ -3,6 +3,7 @@
 import re
 from html.parser import HTMLParser
 from pathlib import Path
+from typing import Any
 
 import pytest
 from django.conf import settings
@@ -155,7 +156,7 @@ def test_a_page_belongs_to_its_person(ada: Client) -> None:
 def test_the_chat_hands_out_the_token_that_its_calls_need(ada: Client) -> None:
     answer = ada.get("/")
     body = next(attributes for tag, attributes in Page(answer.content.decode()).elements if tag == "body")
-    cookie = answer.cookies[str(body["data-csrf-cookie"])]
+    cookie: Any = answer.cookies[str(body["data-csrf-cookie"])]
     assert cookie.value
     assert not cookie["httponly"]
 
