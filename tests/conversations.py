@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -17,9 +18,9 @@ from agents.journal.claims import Claim
 from agents.journal.fenced import Ended, Ending, Intent, NewEvent, Settled
 from agents.models import Agent, AgentSession, Event, Message, Turn, User
 from agents.rules.parts import Part, text_part
-from agents.rules.replay import Snapshot
+from agents.rules.replay import Snapshot, replay
 from agents.rules.states import StepKind, StepStatus, TurnStatus, WhenBusy
-from agents.sessions import Accepted, accept_message, create_session, read_snapshot
+from agents.sessions import Accepted, LoggedEvent, accept_message, create_session, read_events, read_snapshot
 from foundation.ids import new_id
 from tests.people import agent
 
@@ -88,6 +89,27 @@ def conversation(name: str = "ada", *, when_busy: WhenBusy = WhenBusy.ENQUEUE, s
     Agent.objects.filter(slug=slug).update(when_busy=when_busy)
     actor = Actor.user(user_id=user.pk, name=user.username)
     return Conversation(actor, create_session(actor, agent_slug=slug).pk)
+
+
+# --- the replay law ---
+
+
+def replayed(ada: Conversation, earlier: Snapshot, *, until: int | None = None) -> Snapshot:
+    """The earlier snapshot and the events after it, up to `until`."""
+    page = read_events(actor=ada.actor, session_id=ada.session_id, after=earlier["seq"], limit=100_000)
+    assert not page.resync
+    return replay(earlier, [arguments(event) for event in page.events if until is None or event.seq <= until])
+
+
+def arguments(event: LoggedEvent) -> dict[str, Any]:
+    """An event as `apply_event` takes it."""
+    return {
+        "seq": event.seq,
+        "turn_id": event.turn,
+        "event_type": event.type,
+        "data": json.loads(event.data),
+        "replaces_from": event.replaces_from,
+    }
 
 
 # --- a runner's work ---

@@ -1,0 +1,324 @@
+"""Reading a session: its log in pages, its present state, and the law that ties them together."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from itertools import pairwise
+from typing import Any
+
+import pytest
+from django.db import connection, transaction
+
+from agents.access.actor import Actor, Scope
+from agents.journal import fenced
+from agents.journal.claims import Claim
+from agents.journal.fenced import NewEvent
+from agents.journal.folding import fold_turn
+from agents.journal.locked import append_locked, lock_session, lock_turn
+from agents.journal.log import LoggedEvent, follows, read_log
+from agents.models import AgentSession, Event, Turn
+from agents.rules.parts import text_part
+from agents.rules.replay import EVENT_TYPES, Snapshot
+from agents.rules.states import Priority, TurnStatus
+from agents.rules.wire import message_shape, session_shape, turn_error
+from agents.runner.reaper import give_back, reap
+from agents.sessions import access_session, access_turn, cancel_turn, read_events, read_snapshot, update_session
+from agents.sessions.reading import snapshot_of
+from foundation.errors import Forbidden, NotFound, Unauthenticated
+from foundation.ids import new_id
+from tests.conversations import (
+    Conversation,
+    Stalled,
+    answer,
+    claimed,
+    conversation,
+    done,
+    fail,
+    lease_is_over,
+    replayed,
+    say,
+)
+
+pytestmark = pytest.mark.usefixtures("transactional_db")
+
+
+# --- the doors ---
+
+
+def test_absent_and_foreign_sessions_and_turns_look_the_same() -> None:
+    ada, bob = conversation(), conversation("bob")
+    turn_id = ada.ask().turn_id
+    assert turn_id
+    for session_id in (ada.session_id, new_id()):
+        for read in (
+            lambda one: access_session(actor=bob.actor, session_id=one),
+            lambda one: read_snapshot(actor=bob.actor, session_id=one),
+            lambda one: read_events(actor=bob.actor, session_id=one, after=0, limit=10),
+        ):
+            with pytest.raises(NotFound):
+                read(session_id)
+    for missing in (turn_id, new_id()):
+        with pytest.raises(NotFound):
+            access_turn(actor=bob.actor, turn_id=missing)
+    assert access_turn(actor=ada.actor, turn_id=turn_id).agent_session.pk == ada.session_id
+    assert access_session(actor=ada.actor, session_id=ada.session_id).agent.slug == "demo"
+
+
+def test_the_system_and_keys_without_the_scope_read_nothing() -> None:
+    ada = conversation()
+    writer = Actor.user(user_id=ada.row.user_id, name="ada", scopes=frozenset({Scope.CHAT, Scope.MANAGE}))
+    for actor, refusal in [(Actor.system("tests"), Unauthenticated), (writer, Forbidden)]:
+        with pytest.raises(refusal):
+            read_snapshot(actor=actor, session_id=ada.session_id)
+        with pytest.raises(refusal):
+            access_turn(actor=actor, turn_id=new_id())
+
+
+# --- the log in pages ---
+
+
+def page(ada: Conversation, after: int, limit: int = 100) -> tuple[list[int], int, bool]:
+    found = read_events(actor=ada.actor, session_id=ada.session_id, after=after, limit=limit)
+    return [event.seq for event in found.events], found.last_seq, found.resync
+
+
+def test_pages_follow_each_other_without_a_gap() -> None:
+    ada = conversation()
+    ada.ask()
+    say(claimed(), "a", "b")
+    assert page(ada, 0, 2) == ([1, 2], 5, False)
+    assert page(ada, 2, 2) == ([3, 4], 5, False)
+    assert page(ada, 4, 2) == ([5], 5, False)
+    assert page(ada, 5, 2) == ([], 5, False)
+
+
+def test_a_session_without_events_has_an_empty_page() -> None:
+    assert page(conversation(), 0) == ([], 0, False)
+
+
+def test_a_reader_from_the_future_is_told_to_read_a_snapshot() -> None:
+    ada = conversation()
+    ada.ask()
+    assert page(ada, 3) == ([], 2, True)
+    assert page(ada, 10**12) == ([], 2, True)
+
+
+def test_an_event_is_read_as_it_is_sent() -> None:
+    ada = conversation()
+    accepted = ada.ask('é\u2028"')
+    [created, queued] = read_log(ada.session_id, after=0, limit=10)
+    assert created.type == "message.created"
+    assert json.loads(created.data) == {"message": message_shape(ada.messages()[0])}
+    assert (created.turn, queued.turn) == (str(accepted.turn_id), str(accepted.turn_id))
+    assert created.at.endswith("Z")
+    assert len(created.at) == len("2026-11-22T08:15:30.000001Z")
+    assert (created.first_seq, created.replaces_from) == (1, None)
+
+
+@pytest.mark.parametrize(
+    ("after", "first", "replaces_from", "last_seq", "goes_on"),
+    [
+        (4, 5, None, 9, True),
+        (4, 6, None, 9, False),
+        (4, 9, 5, 9, True),
+        (5, 9, 5, 9, False),
+        (9, None, None, 9, True),
+        (8, None, None, 9, False),
+    ],
+)
+def test_events_follow_a_reader_or_they_do_not(
+    after: int, first: int | None, replaces_from: int | None, last_seq: int, goes_on: bool
+) -> None:
+    events = [LoggedEvent(first, None, "message.delta", "{}", "", replaces_from)] if first else []
+    assert follows(after, events, last_seq) is goes_on
+
+
+def test_a_reader_in_the_middle_of_a_folded_run_is_told_to_read_a_snapshot() -> None:
+    ada = conversation()
+    ada.ask()
+    work = claimed()
+    say(work, "a", "b", "c")
+    answer(work)
+    fold_turn(ada.session_id, work.turn_id)
+    assert page(ada, 3) == ([6, 7, 8], 8, False)
+    for after in (4, 5):
+        assert page(ada, after)[2] is True
+    assert page(ada, 6) == ([7, 8], 8, False)
+
+
+# --- the snapshot ---
+
+
+def test_a_snapshot_has_the_shapes_of_the_rows() -> None:
+    ada = conversation()
+    ada.ask("One")
+    answer(claimed(), "Two")
+    accepted = ada.ask("Three")
+    snapshot = ada.snapshot()
+    assert snapshot == {
+        "seq": 7,
+        "session": session_shape(ada.row),
+        "messages": [message_shape(message) for message in ada.messages()],
+        "turns": {
+            str(accepted.turn_id): {
+                "id": str(accepted.turn_id),
+                "message": str(accepted.message_id),
+                "ordinal": 3,
+                "priority": "interactive",
+                "status": "queued",
+                "shown": [],
+                "error": None,
+            }
+        },
+    }
+    assert json.loads(json.dumps(snapshot)) == snapshot
+
+
+def test_a_snapshot_shows_what_a_running_turn_has_said() -> None:
+    ada = conversation()
+    ada.ask()
+    work = claimed()
+    say(work, "Hel", "lo")
+    [turn] = ada.snapshot()["turns"].values()
+    assert (turn["status"], turn["shown"]) == ("running", [text_part("Hello")])
+
+
+def test_a_snapshot_keeps_the_turns_that_ended_badly_and_why() -> None:
+    ada = conversation()
+    ada.ask()
+    fail(claimed(), text="Hel")
+    [turn] = ada.snapshot()["turns"].values()
+    assert (turn["status"], turn["shown"], turn["error"]) == ("failed", [], turn_error(ada.turn()))
+
+
+def test_all_of_a_snapshot_is_of_one_moment() -> None:
+    ada = conversation()
+    ada.ask()
+    before = ada.snapshot()
+
+    def slow_snapshot() -> Snapshot:
+        """Reads the session, waits until the messages may be read, and goes on."""
+        with transaction.atomic():
+            with connection.cursor() as cursor:
+                cursor.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
+            session = access_session(actor=ada.actor, session_id=ada.session_id)
+            with connection.cursor() as cursor:
+                cursor.execute("SELECT pg_advisory_xact_lock_shared(8)")
+            return snapshot_of(session)
+
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT pg_advisory_lock(8)")
+        reader = Stalled(slow_snapshot)
+        reader.until_it_waits()
+        ada.ask("While it reads")
+        cursor.execute("SELECT pg_advisory_unlock(8)")
+    assert reader.ended() == before
+
+
+# --- the law, for every type of event ---
+
+
+def under_lock(ada: Conversation, status: TurnStatus, event_type: str, **data: Any) -> None:
+    """A move that no verb of this release makes yet, written as such a verb will."""
+    with transaction.atomic():
+        session = lock_session(ada.session_id)
+        assert session
+        turn = lock_turn(session, ada.turns()[-1].pk)
+        assert turn
+        turn.status, turn.lease_expires_at = status, None
+        turn.available_at = turn.deadline_at if "until" in data else None
+        turn.save(update_fields=["status", "lease_expires_at", "available_at"])
+        session.active_turn_id = None
+        session.save(update_fields=["active_turn_id"])
+        append_locked(session, [(event_type, data)], turn=turn)
+
+
+def tool_event(event_type: str, number: int, **more: Any) -> NewEvent:
+    return NewEvent(event_type, {"step": number, "call_id": f"c{number}", "name": "clock", **more})
+
+
+def tools(work: Claim) -> None:
+    started = [tool_event("tool.started", number, arguments="{}") for number in (2, 3)]
+    fenced.advance(work, settled=[done(1)], events=started)
+    fenced.append(work, [tool_event("tool.finished", 2, content="noon")])
+    fenced.append(work, [tool_event("tool.failed", 3, content="broken")])
+
+
+def life(ada: Conversation) -> list[Callable[[], object]]:
+    """A conversation in which everything happens, step by step."""
+    until = "2026-11-22T08:15:30.000001Z"
+    works: list[Claim] = []
+
+    def work() -> Claim:
+        return works[-1]
+
+    def give() -> object:
+        return give_back(session_id=ada.session_id, turn_id=work().turn_id, epoch=work().epoch, fruitless=False)
+
+    def claim() -> None:
+        works.append(claimed())
+
+    def expire() -> object:
+        Turn.objects.filter(status="queued").update(deadline_at="2000-01-01T00:00:00Z")
+        return reap()
+
+    def wake() -> object:
+        Turn.objects.filter(status="retry_wait").update(available_at="2000-01-01T00:00:00Z")
+        return reap()
+
+    return [
+        lambda: ada.ask("One"), claim, lambda: say(work(), "Hel", "lo"), lambda: tools(work()),
+        lambda: say(work(), "!"), give, claim, lambda: say(work(), "Again"), lambda: ada.ask("Two"),
+        lambda: answer(work(), "Again."),
+        lambda: update_session(ada.actor, session_id=ada.session_id, expected_version=1, title="New"),
+        claim, lambda: say(work(), "Wait"), lambda: cancel_turn(ada.actor, turn_id=work().turn_id),
+        lambda: lease_is_over(work().turn_id), reap,
+        lambda: ada.ask("Three"), expire,
+        lambda: ada.ask("Four"), claim, lambda: say(work(), "x"),
+        lambda: under_lock(ada, TurnStatus.RETRY_WAIT, "turn.retry_wait", until=until), wake,
+        claim, lambda: fail(work()),
+        lambda: ada.ask("Five"), claim, lambda: fail(work(), text="Hel"),
+        lambda: ada.ask("Six", priority=Priority.BACKGROUND), claim, lambda: say(work(), "y"),
+        lambda: under_lock(ada, TurnStatus.WAITING, "turn.waiting", until=until),
+        lambda: under_lock(ada, TurnStatus.QUEUED, "turn.queued", reason="approved"),
+        claim, lambda: say(work(), "z"), lambda: answer(work(), "z"),
+    ]  # fmt: skip
+
+
+def test_every_snapshot_and_the_events_after_it_give_every_later_snapshot() -> None:
+    ada = conversation()
+    snapshots = [ada.snapshot()]
+    for step in life(ada):
+        step()
+        snapshots.append(ada.snapshot())
+    assert set(ada.log()) == EVENT_TYPES, "the law is held for every type there is"
+    for earlier, later in pairwise(snapshots):
+        assert replayed(ada, earlier, until=later["seq"]) == later
+        assert replayed(ada, earlier) == snapshots[-1]
+
+
+def test_the_law_holds_around_folded_rows() -> None:
+    ada = conversation()
+    snapshots = [ada.snapshot()]
+    for step in life(ada):
+        step()
+        snapshots.append(ada.snapshot())
+    for turn in ada.turns():
+        fold_turn(ada.session_id, turn.pk)
+    folded = Event.objects.filter(replaces_from__isnull=False).values_list("replaces_from", "seq")
+    inside = {seq for first, last in folded for seq in range(first or 0, last)}
+    assert inside
+    for earlier in snapshots:
+        if earlier["seq"] in inside:
+            assert read_events(actor=ada.actor, session_id=ada.session_id, after=earlier["seq"], limit=1).resync
+        else:
+            assert replayed(ada, earlier) == snapshots[-1]
+
+
+def test_what_is_said_to_a_human_follows_the_law() -> None:
+    ada = conversation()
+    AgentSession.objects.update(controller="human")
+    before = ada.snapshot()
+    ada.ask("Hello?")
+    assert replayed(ada, before) == ada.snapshot()
