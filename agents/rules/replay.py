@@ -102,20 +102,27 @@ def apply_event(
 ) -> Snapshot:
     """The snapshot after one event. Raises `ValueError` when the event does not follow the snapshot, `KeyError` for an
     unknown type."""
-    if (replaces_from or seq) != snapshot["seq"] + 1:
-        raise ValueError(f"event {replaces_from or seq} does not follow {snapshot['seq']}")
     after = deepcopy(snapshot)
-    after["seq"] = seq
-    turn = _turn_of(after, turn_id, event_type, data)
-    _APPLY[event_type](after, turn, data)
+    _advance(after, seq=seq, turn_id=turn_id, event_type=event_type, data=data, replaces_from=replaces_from)
     return after
 
 
 def replay(snapshot: Snapshot, events: Iterable[Mapping[str, Any]]) -> Snapshot:
-    """The snapshot after `events`, each with the keyword arguments of `apply_event`."""
+    """The snapshot after `events`, each with the keyword arguments of `apply_event`. Raises as that does."""
+    after = deepcopy(snapshot)  # once: a copy per event would make a long log quadratic
     for event in events:
-        snapshot = apply_event(snapshot, **event)
-    return snapshot
+        _advance(after, **event)
+    return after
+
+
+def _advance(
+    snapshot: Snapshot, *, seq: int, turn_id: str | None, event_type: str, data: Data, replaces_from: int | None = None
+) -> None:
+    if (replaces_from or seq) != snapshot["seq"] + 1:
+        raise ValueError(f"event {replaces_from or seq} does not follow {snapshot['seq']}")
+    snapshot["seq"] = seq
+    turn = _turn_of(snapshot, turn_id, event_type, data)
+    _APPLY[event_type](snapshot, turn, data)
 
 
 def _turn_of(snapshot: Snapshot, turn_id: str | None, event_type: str, data: Data) -> Turn | None:
