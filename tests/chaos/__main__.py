@@ -1,4 +1,4 @@
-"""`python -m tests.chaos [real|short|controls|all]`: exit code 0 when every pass ended as it should."""
+"""`python -m tests.chaos [all|real|short|points|controls]`: exit code 0 when every pass ended as it should."""
 
 from __future__ import annotations
 
@@ -18,13 +18,14 @@ from bandstand.embedded import Cluster
 from tests import database
 from tests.chaos import report
 from tests.chaos.battle import Outcome, fight
-from tests.chaos.plan import LOST_COMMITS, REAL, SHORT, WITHOUT_EPOCH, Plan
+from tests.chaos.plan import EVERY_POINT, LOST_COMMITS, REAL, SHORT, WITHOUT_EPOCH, Plan
 from tests.chaos.program import ROOT
 
 PASSES: dict[str, tuple[Plan, ...]] = {
     "all": (REAL, WITHOUT_EPOCH, LOST_COMMITS),
     "real": (REAL,),
     "short": (SHORT,),
+    "points": (EVERY_POINT,),
     "controls": (WITHOUT_EPOCH, LOST_COMMITS),
 }
 

@@ -54,6 +54,7 @@ class Outcome:
     resumed: int = 0
     settled_seconds: float = 0.0
     seconds: float = 0.0
+    restarts: int = 0
 
     @property
     def kinds(self) -> Counter[str]:
@@ -78,6 +79,7 @@ async def fight(plan: Plan, *, folder: Path, cluster: Cluster, template: str, se
         await stack.start()
         await _Pass(outcome, stack, random.Random(seed)).run()
         outcome.findings += [Finding("died", what) for what in stack.died_on_their_own()]
+        outcome.restarts = stack.restarts
     finally:
         await stack.stop()
     outcome.errors = _errors(stack.logs())
@@ -96,8 +98,9 @@ class _Pass:
 
     async def run(self) -> None:
         self.devices = list(self._make_devices())
-        storm = Storm(self.stack.plan, self.stack, self.devices, self.rng)
+        storm = Storm(self.stack.plan, self.stack, self.devices, self.outcome.tally, self.rng)
         async with asyncio.TaskGroup() as group:
+            supervising = group.create_task(self.stack.supervise())
             for device in self.devices:
                 group.create_task(device.run())
             try:
@@ -105,6 +108,7 @@ class _Pass:
                 self.enough.set()
                 await self._settle(storm.ended_at)
             finally:
+                supervising.cancel()
                 for device in self.devices:
                     device.quit.set()
         self.ledger.close()
@@ -140,7 +144,11 @@ class _Pass:
             self.outcome.findings.append(Finding("hanging", str(error)))
         self.outcome.settled_seconds = time.monotonic() - last_fault
         try:
-            await until(self._caught_up, seconds=CATCH_UP_SECONDS, what="devices that have seen everything")
+            await until(
+                self._caught_up,
+                seconds=2 if self.stack.plan.expected else CATCH_UP_SECONDS,
+                what="devices that have seen everything",
+            )
         except NotSeen as error:
             self.outcome.findings.append(Finding("on the wire", str(error)))
 

@@ -44,6 +44,7 @@ class Tally:
     """What all devices of a pass did together. `refusals` are answers that no client should get."""
 
     asked: int = 0
+    acknowledged: int = 0
     repeated: int = 0
     hung_up: int = 0
     stopped: int = 0
@@ -94,6 +95,7 @@ class Device(ABC):
             turn = await self._insist(question)
             self._ledger.write("acked", session=self.account.session, key=question.key, turn=turn)
             self.unacknowledged = None
+            self._tally.acknowledged += 1
             if self._rng.random() < STOP:
                 await self.stop(turn)
             await asyncio.sleep(self._rng.uniform(0, 0.5))  # a person thinks

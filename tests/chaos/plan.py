@@ -67,6 +67,9 @@ REAL = Plan(
     points=tuple(point.name for point in POINTS),
     stops=PAUSE_POINTS,
 )
+EVERY_POINT = Plan(
+    "points", sessions=12, drops=5, points=tuple(point.name for point in POINTS), stops=PAUSE_POINTS, pauses=1
+)
 SHORT = Plan(
     "short",
     runner_kills=15,
@@ -82,8 +85,9 @@ SHORT = Plan(
 )
 WITHOUT_EPOCH = Plan(
     "control: no epoch in the fence",
-    stops=PAUSE_POINTS * 2,
+    stops=PAUSE_POINTS,
     pauses=2,
+    sessions=12,
     defect=NO_EPOCH,
     expected=frozenset({"stale writes", "duplicated", "wrong text"}),
 )

@@ -55,6 +55,10 @@ class Program:
         except psutil.Error:
             return False
 
+    def said(self, word: str) -> bool:
+        """Whether its log holds `word`."""
+        return word in self.log.read_text(encoding="utf-8", errors="replace")
+
     def signal(self, number: signal.Signals) -> None:
         if self.alive:
             os.kill(self.pid, number)

@@ -45,6 +45,7 @@ def _load(outcome: Outcome) -> Iterator[str]:
     states = ", ".join(f"{count} {status}" for status, count in sorted(outcome.statuses.items()))
     share = outcome.crashed / max(1, outcome.turns)
     yield f"   turns: {outcome.turns} ({states}), {outcome.resumed} begun more than once, {outcome.events} events"
+    yield f"   {outcome.restarts} runners could not start while PostgreSQL was away, and were started again"
     yield f"   worker_crashed: {outcome.crashed} ({share:.2%})"
     yield f"   all turns over {outcome.settled_seconds:.1f} s after the last fault"
 

@@ -25,6 +25,8 @@ from tests.chaos.waiting import until
 DATABASE = "chaos"
 LEASE_SECONDS, HEARTBEAT_SECONDS, DRAIN_SECONDS = 3, 1, 4
 START_SECONDS = 30.0
+SUPERVISED_SECONDS = 0.2
+STARTED = "runner_started"
 
 Rows = list[tuple[Any, ...]]
 
@@ -92,6 +94,7 @@ class Stack:
         self.runners: list[Program] = []
         self.webs: list[Program] = []
         self.seeds: list[dict[str, str]] = []
+        self.restarts = 0
 
     async def start(self) -> None:
         """Raises `NotSeen` when a part does not come up."""
@@ -142,6 +145,35 @@ class Stack:
             return True
 
         await until(attempt, seconds=START_SECONDS, what=f"a web process on port {port}")
+
+    async def supervise(self) -> None:
+        """Start again what could not start while PostgreSQL was away, as the product's supervisor does."""
+        while True:
+            for number, program in enumerate(self.runners):
+                if self.failed_to_start(program):
+                    self.runners[number] = self.start_runner()
+            await asyncio.sleep(SUPERVISED_SECONDS)
+
+    def failed_to_start(self, program: Program) -> bool:
+        """Whether a runner ended by itself before it could register; that is none of the findings."""
+        if program.alive or program.ended_by_us or program.said(STARTED):
+            return False
+        program.ended_by_us = True
+        self.restarts += 1
+        return True
+
+    async def started_runner(self, **chaos: str) -> Program:
+        """A runner that has registered. Raises `NotSeen`."""
+        program = self.start_runner(**chaos)
+
+        def look() -> bool:
+            nonlocal program
+            if self.failed_to_start(program):
+                program = self.start_runner(**chaos)
+            return program.said(STARTED)
+
+        await until(look, seconds=START_SECONDS, what=f"the start of {program.name}")
+        return program
 
     def died_on_their_own(self) -> list[str]:
         """Programs that ended though nobody asked them to."""

@@ -1,4 +1,4 @@
-"""The faults: three tracks side by side, each a row of faults in random order."""
+"""The faults: several tracks side by side, each a row of faults in random order."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from typing import Any
 
 import psycopg
 
-from tests.chaos.devices import Device
+from tests.chaos.devices import Device, Tally
 from tests.chaos.plan import Plan
 from tests.chaos.points import BY_NAME, Point
 from tests.chaos.program import Program
@@ -24,6 +24,8 @@ from tests.chaos.waiting import NotSeen, until
 REACHED_SECONDS = 30.0
 TRIES = 6
 GOOD_MOMENT_SECONDS = 2.0
+TRACKS_OF_RUNNERS = 2
+ACKNOWLEDGED_BETWEEN = 20  # messages between two kills of PostgreSQL
 
 Fault = Callable[[], Coroutine[Any, Any, None]]
 
@@ -59,7 +61,7 @@ class Held:
 class Storm:
     """`done` and `critical` count faults by kind; `missed` says which could not be brought about."""
 
-    def __init__(self, plan: Plan, stack: Stack, devices: Sequence[Device], rng: random.Random) -> None:
+    def __init__(self, plan: Plan, stack: Stack, devices: Sequence[Device], tally: Tally, rng: random.Random) -> None:
         self.done: Counter[str] = Counter()
         self.critical: Counter[str] = Counter()
         self.missed: list[str] = []
@@ -68,6 +70,8 @@ class Storm:
         self._stack = stack
         self._database = stack.database
         self._devices = devices
+        self._tally = tally
+        self._acknowledged = 0
         self._rng = rng
 
     async def run(self) -> None:
@@ -89,7 +93,9 @@ class Storm:
             *[self._cut] * plan.cuts,
         ]
         async with asyncio.TaskGroup() as group:
-            group.create_task(self._track(of_runners))
+            self._rng.shuffle(of_runners)
+            for first in range(TRACKS_OF_RUNNERS):
+                group.create_task(self._track(of_runners[first::TRACKS_OF_RUNNERS]))
             group.create_task(self._track(of_others))
             group.create_task(self._kill_runners())
 
@@ -154,7 +160,7 @@ class Storm:
         )
 
     async def _drain(self) -> None:
-        program = self._stack.start_runner()
+        program = await self._stack.started_runner()
         held = await self._at_work(program)
         program.ended_by_us = True
         program.signal(signal.SIGTERM)
@@ -164,14 +170,14 @@ class Storm:
         self._count("runner drained", held)
 
     async def _pause(self) -> None:
-        program = self._stack.start_runner()
+        program = await self._stack.started_runner()
         await self._at_work(program)
         program.signal(signal.SIGSTOP)
         await until(lambda: program.stopped, seconds=5, what=f"{program.name} standing still")
         await self._outlive(program, "runner paused past its lease")
 
     async def _pause_at(self, name: str) -> None:
-        program = self._stack.start_runner(stop_at=name)
+        program = await self._stack.started_runner(stop_at=name)
         await until(lambda: program.stopped, seconds=REACHED_SECONDS, what=f"a pause at '{name}'")
         await self._outlive(program, "runner paused right before a write")
 
@@ -222,8 +228,10 @@ class Storm:
         """Whether a process died at the point."""
         if point.role == "web":
             return await self._tried_web(point)
-        start = self._stack.start_runner if point.role == "runner" else self._stack.start_folder
-        program = start(crash_at=point.name)
+        if point.role == "runner":
+            program = await self._stack.started_runner(crash_at=point.name)
+        else:
+            program = self._stack.start_folder(crash_at=point.name)
         program.ended_by_us = True
         try:
             if point.trigger == "drain":
@@ -298,9 +306,14 @@ class Storm:
         await self._stack.serving(port)
 
     async def _kill_database(self) -> None:
+        """While it works, and when enough was acknowledged since it was killed last."""
+        enough = self._acknowledged + ACKNOWLEDGED_BETWEEN
+
         async def at_work() -> int:
             return int((await self._database.rows_soon(_AT_WORK))[0][0])
 
+        await until(lambda: self._tally.acknowledged >= enough, seconds=REACHED_SECONDS, what="acknowledgements")
+        self._acknowledged = self._tally.acknowledged
         self._count("PostgreSQL killed", await self._seen_soon(at_work))
         await self._database.crash()
         await self._database.rows_soon("SELECT 1")
