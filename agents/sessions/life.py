@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import Any
+from unicodedata import normalize
 from uuid import UUID
 
 from django.db import transaction
@@ -37,7 +38,7 @@ def create_session(
         agent=agent,
         release=agent.live_release,
         title=_title(title),
-        metadata=_metadata(metadata or {}),
+        metadata=_metadata({} if metadata is None else metadata),
     )
 
 
@@ -87,14 +88,16 @@ def _locked(actor: Actor, session_id: UUID, expected_version: int) -> AgentSessi
 
 
 def _title(title: str) -> str:
-    if not isinstance(title, str) or len(title) > MAX_TITLE or "\x00" in title:
+    if not isinstance(title, str) or len(title := normalize("NFC", title)) > MAX_TITLE:
         raise InvalidInput(f"A title has at most {MAX_TITLE} characters.", pointer="/title")
+    strict_json.check_storable(title, "/title")
     return title.strip()
 
 
 def _metadata(metadata: Mapping[str, Any]) -> dict[str, Any]:
     if not isinstance(metadata, Mapping):
         raise InvalidInput("An object is expected.", pointer="/metadata")
+    strict_json.check_storable(dict(metadata), "/metadata")
     if len(strict_json.dumps(dict(metadata))) > MAX_METADATA_BYTES:
         raise TooLarge(f"Metadata may have at most {MAX_METADATA_BYTES} bytes.", pointer="/metadata")
     return dict(metadata)

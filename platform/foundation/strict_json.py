@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import re
 from typing import Any
 
@@ -26,7 +27,7 @@ def loads(raw: bytes | str, *, max_bytes: int = MAX_BYTES, max_depth: int = MAX_
 
     Raises `TooLarge` above `max_bytes`, `Malformed` for anything that is not strict JSON (NaN, Infinity, a number that
     overflows, duplicate keys, a BOM, invalid UTF-8, deeper than `max_depth`) or not an object, and `InvalidInput` with
-    a pointer for text that no database row can hold (NUL, lone surrogates).
+    a pointer for text that no database row can hold (NUL, lone surrogates) and whole numbers beyond 64 bits.
     """
     data = raw.encode("utf-8", "surrogatepass") if isinstance(raw, str) else raw
     if len(data) > max_bytes:
@@ -38,12 +39,12 @@ def loads(raw: bytes | str, *, max_bytes: int = MAX_BYTES, max_depth: int = MAX_
         value = orjson.loads(data)
     except orjson.JSONDecodeError as error:
         if "surrogate" in str(error):
-            _refuse_unstorable(_careful(data))
+            check_storable(_careful(data))
         raise Malformed("Not valid JSON.") from None
     if not isinstance(value, dict):
         raise Malformed("A JSON object is expected.")
     if data.count(b":") > 1 or b"\\u" in data:
-        _refuse_unstorable(_careful(data))
+        check_storable(_careful(data))
     return value
 
 
@@ -55,6 +56,33 @@ def dumps(value: Any) -> bytes:
 def canonical(value: Any) -> bytes:
     """The same bytes for the same value, whatever the order of keys: the input of fingerprints."""
     return orjson.dumps(value, option=orjson.OPT_SORT_KEYS | orjson.OPT_UTC_Z)
+
+
+def check_storable(value: Any, pointer: str = "") -> None:
+    """Raise `InvalidInput` with a pointer below `pointer` unless `value` is JSON that a row gives back as it was.
+
+    That leaves out NUL and lone surrogates, NaN and infinities, whole numbers beyond 64 bits, and other types.
+    """
+    if isinstance(value, str):
+        if _UNSTORABLE.search(value):
+            raise InvalidInput("NUL and lone surrogates cannot be stored.", pointer=pointer)
+    elif isinstance(value, dict):
+        for key, item in value.items():
+            if not isinstance(key, str):
+                raise InvalidInput("A name in an object is text.", pointer=pointer)
+            check_storable(key, pointer)
+            check_storable(item, f"{pointer}/{key.replace('~', '~0').replace('/', '~1')}")
+    elif isinstance(value, list):
+        for index, item in enumerate(value):
+            check_storable(item, f"{pointer}/{index}")
+    elif isinstance(value, float):
+        if not math.isfinite(value):
+            raise InvalidInput("A number is finite.", pointer=pointer)
+    elif isinstance(value, int):
+        if not -(2**63) <= value < 2**64:
+            raise InvalidInput("A whole number has at most 64 bits.", pointer=pointer)
+    elif value is not None:
+        raise InvalidInput("This is no JSON.", pointer=pointer)
 
 
 def _too_deep(data: bytes, limit: int) -> bool:
@@ -83,16 +111,3 @@ def _no_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     if len(found) != len(pairs):
         raise Malformed("A key appears twice.")
     return found
-
-
-def _refuse_unstorable(value: Any, pointer: str = "") -> None:
-    if isinstance(value, str):
-        if _UNSTORABLE.search(value):
-            raise InvalidInput("NUL and lone surrogates cannot be stored.", pointer=pointer)
-    elif isinstance(value, dict):
-        for key, item in value.items():
-            _refuse_unstorable(key, pointer)
-            _refuse_unstorable(item, f"{pointer}/{key.replace('~', '~0').replace('/', '~1')}")
-    elif isinstance(value, list):
-        for index, item in enumerate(value):
-            _refuse_unstorable(item, f"{pointer}/{index}")

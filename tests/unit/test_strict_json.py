@@ -79,9 +79,11 @@ def test_what_is_not_strict_json_is_malformed(raw: bytes) -> None:
         (b'{"a/b":{"~":"\\u0000"}}', "/a~1b/~0"),
         (b'{"x":{"a\\u0000":1}}', "/x"),
         (b'{"\\ud800":1}', ""),
+        (b'{"a":[0,18446744073709551616],"b":1}', "/a/1"),
+        (b'{"a":-9223372036854775809,"b":1}', "/a"),
     ],
 )
-def test_text_that_no_row_can_hold_is_refused_with_a_pointer(raw: bytes | str, pointer: str) -> None:
+def test_what_no_row_gives_back_as_it_was_is_refused_with_a_pointer(raw: bytes | str, pointer: str) -> None:
     with pytest.raises(InvalidInput) as refusal:
         strict_json.loads(raw)
     assert refusal.value.pointer == pointer
