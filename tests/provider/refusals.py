@@ -42,7 +42,9 @@ ANSWERS: dict[str, Answer] = {
     "ctx": _error(400, "too many", "invalid_request_error", "context_length_exceeded"),
     "ctx_words": _error(400, "This model's maximum context length is 4096 tokens.", "BadRequestError"),
     "filter_http": _error(400, "Filtered.", "invalid_request_error", "content_filter"),
-    "redirect": Answer(raw=b"HTTP/1.1 302 Found\r\nLocation: http://127.0.0.1:1/\r\nContent-Length: 0\r\n\r\n"),
+    "redirect": Answer(
+        raw=b"HTTP/1.1 307 Over there\r\nLocation: /v1/there/chat/completions\r\nContent-Length: 0\r\n\r\n"
+    ),
     "hang": Answer(raw=b"", end="hold"),
     "stuck_headers": Answer(raw=b"HTTP/1.1 200 OK\r\nContent-Ty", end="hold"),
     "stuck_body": Answer(

@@ -247,6 +247,10 @@ class _Connection(asyncio.Protocol):
     def _end(self, end: End) -> None:
         if end == "hold":
             return
+        if end == "late":
+            # The body ends well after its last event.
+            self.timer = self.loop.call_later(0.01, self._end_body)
+            return
         self.timer = None
         self.busy = False
         self.provider.running -= 1
@@ -257,6 +261,10 @@ class _Connection(asyncio.Protocol):
             self._reset()
         elif self.received:
             self.loop.call_soon(self._next_request)
+
+    def _end_body(self) -> None:
+        self.transport.write(b"0\r\n\r\n")
+        self._end("keep")
 
     def _reset(self) -> None:
         """Close so that the other side sees a reset, not an end."""

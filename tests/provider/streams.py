@@ -10,7 +10,7 @@ import orjson
 
 from tests.provider.script import Script
 
-End = Literal["close", "keep", "reset", "hold"]
+End = Literal["close", "keep", "reset", "hold", "late"]
 DONE = b"data: [DONE]\n\n"
 
 
@@ -126,6 +126,8 @@ def _with_fault(model: str, script: Script, frames: list[bytes], tail: bytes) ->
         case "comments":
             noisy = [b": ping\n\n:\nid: 7\nretry: 10\nevent: message\n" + frame for frame in frames]
             return noisy, b": last\n\n" + tail, "keep"
+        case "late_end":
+            return frames, tail, "late"
         case "crlf":
             return [_lines(frame, b"\r\n") for frame in frames], _lines(tail, b"\r\n"), "keep"
         case "cr":

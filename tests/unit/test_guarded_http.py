@@ -394,6 +394,14 @@ async def test_a_large_body_is_cut_and_said_to_be_cut() -> None:
     assert (fetched.body, fetched.truncated) == (b"x" * 1000, True)
 
 
+async def test_no_more_of_a_body_is_read_than_is_wanted() -> None:
+    endless = b"HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nContent-Length: 1000000000\r\n\r\n" + b"x" * 300_000
+    async with inside(endless) as there, client_for(there) as client:
+        fetched = await client.fetch(f"http://127.0.0.1:{there.port}/", max_bytes=1000)
+
+    assert (fetched.body, fetched.truncated) == (b"x" * 1000, True)
+
+
 async def test_a_compressed_answer_that_nobody_asked_for_is_not_unpacked() -> None:
     async with inside(ok(b"\x1f\x8b", b"Content-Encoding: gzip\r\n")) as there, client_for(there) as client:
         with pytest.raises(Unreachable):

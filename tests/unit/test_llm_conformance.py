@@ -144,10 +144,11 @@ async def test_text_arrives_whole_and_unchanged(stage: Stage, text: str) -> None
     assert (end_of(events).finish_reason, end_of(events).tool_calls) == ("stop", ())
 
 
-async def test_text_arrives_while_it_is_written(stage: Stage) -> None:
-    events = await heard(stage, asking(stage.script(words=5, pace_ms=5)))
+async def test_the_first_words_arrive_before_the_last_are_written(stage: Stage) -> None:
+    async with aclosing(stage.llm.stream(asking(stage.script(text="one two three", pace_ms=600_000)))) as events:
+        first = await anext(events)
 
-    assert len(events) > 3
+    assert first == TextDelta("one ")
 
 
 async def test_the_end_tells_usage_and_model(stage: Stage) -> None:

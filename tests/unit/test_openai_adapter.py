@@ -135,6 +135,8 @@ async def test_a_fault_ends_as_its_class_and_the_model_answers_again(
     text, error = await failing(model, ask(deadlines=deadlines))
 
     assert error.error_class == error_class
+    if deadlines is NO_PATIENCE:
+        assert error.detail == "The model did not begin its answer in time."
     if said is not None:
         assert text == said
     shown = f"{error.detail} {error.provider_detail} {error!r} {error.__cause__!r}"
@@ -214,6 +216,14 @@ async def test_finished_answers_leave_their_connection_to_the_next(model: OpenAI
         await heard(model, ask())
 
     assert (provider.count, provider.connections) == (3, 1)
+
+
+async def test_a_body_that_ends_a_little_late_leaves_its_connection_too(model: OpenAIModel, provider: Provider) -> None:  # noqa: F811
+    provider.defaults |= {"fault": "late_end"}
+    for _ in range(3):
+        await heard(model, ask())
+
+    assert (provider.count, provider.connections, provider.aborted) == (3, 1, 0)
 
 
 async def test_cancelling_closes_the_providers_connection_at_once(model: OpenAIModel, provider: Provider) -> None:  # noqa: F811

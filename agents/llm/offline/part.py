@@ -18,7 +18,7 @@ _LARGEST: dict[str, float] = {
     "parallel": 128,
     "rounds": 1_000_000,
     "cut": 20_000,
-    "pace_ms": 60_000,
+    "pace_ms": 600_000,
     "ttft_ms": 600_000,
     "retry_after": 86_400,
 }
