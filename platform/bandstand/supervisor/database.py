@@ -1,6 +1,7 @@
 """The embedded PostgreSQL as one of the supervised processes."""
 
 import asyncio
+import threading
 import time
 from pathlib import Path
 
@@ -16,6 +17,8 @@ class Database:
     def __init__(self, data_dir: Path) -> None:
         self.cluster = Cluster(data_dir)
         self._ending = False
+        # A start or stop under way in its thread outlives the task that asked for it.
+        self._busy = threading.Lock()
         self._keeper: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
@@ -37,13 +40,17 @@ class Database:
             self._keeper.cancel()
             await asyncio.wait([self._keeper])
 
-    def _start(self) -> None:
-        self._stop(5.0)
-        self.cluster.start()
+    def _start(self, *, anew: bool = False) -> None:
+        with self._busy:
+            if not anew and self.cluster.exists:
+                self.cluster.stop(within_seconds=5.0)
+            if not self._ending:
+                self.cluster.start()
 
     def _stop(self, within_seconds: float) -> None:
-        if self.cluster.exists:
-            self.cluster.stop(within_seconds=within_seconds)
+        with self._busy:
+            if self.cluster.exists:
+                self.cluster.stop(within_seconds=within_seconds)
 
     async def _keep(self) -> None:
         pause = 0.0
@@ -56,6 +63,6 @@ class Database:
             complain(f"PostgreSQL ended, starting it again in {pause:.1f} s; see {self.cluster.log}")
             await asyncio.sleep(pause)
             try:
-                await asyncio.to_thread(self.cluster.start)
+                await asyncio.to_thread(self._start, anew=True)
             except EmbeddedError as error:
                 complain(str(error))

@@ -5,6 +5,7 @@ import os
 import signal
 import socket
 import sys
+import time
 from collections.abc import Coroutine
 from contextlib import suppress
 from pathlib import Path
@@ -21,9 +22,9 @@ from bandstand.supervisor.lock import Lock
 from bandstand.supervisor.terminal import complain, say
 from bandstand.web.listening import FD_VARIABLE, AddressError, check_free, listening_socket
 
-# Together below the ten seconds in which a stop must be over.
-END_SECONDS: Final = 6.5
-DATABASE_END_SECONDS: Final = 2.0
+# A stop must be over in ten seconds: what the children leave of it is the database's, which needs two to end hard.
+STOP_SECONDS: Final = 7.5
+CHILDREN_END_SECONDS: Final = 6.5
 RUNNER_DRAIN_SECONDS: Final = 6.0
 READY_SECONDS: Final = 20.0
 FAILURES_AT_START: Final = 3
@@ -217,6 +218,7 @@ class Installation:
     # Ending
 
     async def _end(self) -> None:
+        began = time.monotonic()
         for watcher in self._watchers:
             watcher.cancel()
         for server in self.sockets:
@@ -225,10 +227,10 @@ class Installation:
             child.begin_end()
         await asyncio.gather(*(self._end_child(child) for child in self.children))
         if self.database is not None and self._lock is not None:
-            await self.database.stop(DATABASE_END_SECONDS)
+            await self.database.stop(max(1.0, STOP_SECONDS - (time.monotonic() - began)))
 
     async def _end_child(self, child: Child) -> None:
-        if not await child.end(0.0 if self._hurry.is_set() else END_SECONDS):
+        if not await child.end(0.0 if self._hurry.is_set() else CHILDREN_END_SECONDS):
             complain(f"{child.role.name} did not end in time and was killed")
 
 

@@ -190,7 +190,10 @@ class WebServer(Server):  # type: ignore[misc]
     async def handle_reply(self, protocol: Any, message: Message) -> None:
         """Daphne's, and then wait until the client has read enough of what was sent before."""
         await super().handle_reply(protocol, message)
-        if protocol.gate.closed and not await protocol.gate.wait(SLOW_READER_SECONDS):
+        if self.connections.get(protocol, {}).get("disconnected"):
+            # Nothing was sent. An application that goes on sending must not keep the others from running meanwhile.
+            await asyncio.sleep(0.01)
+        elif protocol.gate.closed and not await protocol.gate.wait(SLOW_READER_SECONDS):
             log.warning("web.slow_client_dropped", seconds=SLOW_READER_SECONDS)
             protocol.abort()
 

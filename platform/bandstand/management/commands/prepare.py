@@ -25,7 +25,7 @@ class Command(BaseCommand):
         except data_dir.DataDirError as error:
             raise CommandError(str(error)) from None
         url = databases.database_url(settings.BANDSTAND)
-        faults = boot_checks.faults(url, migrating=True, wait_seconds=10.0)
+        faults = boot_checks.faults(url, migrating=True, wait_seconds=3.0)
         if faults:
             for fault in faults:
                 self.stderr.write(f"bandstand: {fault}")

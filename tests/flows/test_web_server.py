@@ -1,0 +1,228 @@
+"""The server itself: limits, flow control, close codes, and an orderly end."""
+
+import asyncio
+import contextlib
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from websockets.asyncio.client import connect
+from websockets.exceptions import ConnectionClosed, InvalidStatus
+
+ROOT = Path(__file__).resolve().parents[2]
+BUFFERS = 16 * 1024 * 1024  # more than kernel and server keep for one connection
+
+
+class Web:
+    """The tiny application in a process of its own."""
+
+    def __init__(self) -> None:
+        with socket.create_server(("127.0.0.1", 0)) as free:
+            self.port: int = free.getsockname()[1]
+        self.process = subprocess.Popen(
+            [sys.executable, str(ROOT / "tests" / "flows" / "tiny_web.py"), str(self.port)],
+            env={**os.environ, "PYTHONPATH": str(ROOT / "platform")},
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        self.terminated = False
+        self.wait_for("started")
+
+    @property
+    def address(self) -> str:
+        return f"ws://127.0.0.1:{self.port}/"
+
+    def wait_for(self, word: str) -> None:
+        assert self.process.stdout is not None
+        for line in self.process.stdout:
+            if line.strip() == word:
+                return
+        raise AssertionError(f"ended without saying {word!r}")
+
+    def terminate(self) -> None:
+        self.terminated = True
+        self.process.send_signal(signal.SIGTERM)
+
+    def end(self) -> int:
+        if not self.terminated and self.process.poll() is None:
+            self.terminate()
+        status = self.process.wait(20)
+        assert self.process.stdout is not None
+        self.process.stdout.close()
+        return status
+
+    def connect(self) -> socket.socket:
+        deadline = time.monotonic() + 10
+        while True:
+            with contextlib.suppress(ConnectionRefusedError):
+                return socket.create_connection(("127.0.0.1", self.port), timeout=20)
+            assert time.monotonic() < deadline
+            time.sleep(0.02)
+
+    def ask(self, head: str, body: bytes = b"") -> tuple[int, dict[str, Any]]:
+        with self.connect() as client:
+            client.sendall(f"{head}\r\nHost: x\r\nConnection: close\r\n\r\n".encode() + body)
+            return answer_of(client)
+
+
+def answer_of(client: socket.socket) -> tuple[int, dict[str, Any]]:
+    received = b"".join(iter(lambda: client.recv(65536), b""))
+    head, _, body = received.partition(b"\r\n\r\n")
+    if b"chunked" in head.lower():
+        body = body.split(b"\r\n")[1]
+    return int(head.split(b" ")[1]), json.loads(body)
+
+
+def refused(port: int) -> bool:
+    try:
+        socket.create_connection(("127.0.0.1", port)).close()
+    except ConnectionRefusedError:
+        return True
+    return False
+
+
+@pytest.fixture(scope="module")
+def web() -> Iterator[Web]:
+    """A server that the tests of this module share."""
+    process = Web()
+    yield process
+    assert process.end() == 0
+
+
+@pytest.fixture
+def alone() -> Iterator[Web]:
+    """A server of one test's own."""
+    process = Web()
+    yield process
+    process.end()
+
+
+@pytest.mark.parametrize("size", [0, 1, 1024 * 1024])
+def test_a_body_arrives_whole(web: Web, size: int) -> None:
+    assert web.ask(f"POST /echo HTTP/1.1\r\nContent-Length: {size}", b"x" * size)[1]["size"] == size
+
+
+def test_a_large_body_is_read_to_its_end_and_answered_with_413(web: Web) -> None:
+    size = 10 * 1024 * 1024
+    status, problem = web.ask(f"POST /echo HTTP/1.1\r\nContent-Length: {size}", b"x" * size)
+    assert (status, problem["code"]) == (413, "too_large")
+
+
+def test_a_large_body_in_chunks_is_answered_with_413(web: Web) -> None:
+    chunk = b"10000\r\n" + b"x" * 65536 + b"\r\n"
+    status, problem = web.ask("POST /echo HTTP/1.1\r\nTransfer-Encoding: chunked", chunk * 17 + b"0\r\n\r\n")
+    assert (status, problem["code"]) == (413, "too_large")
+
+
+def test_a_client_cannot_move_the_application_to_another_path(web: Web) -> None:
+    assert web.ask("GET /echo HTTP/1.1\r\nDaphne-Root-Path: /evil")[1]["root_path"] == ""
+
+
+def test_a_stream_is_written_no_faster_than_it_is_read(alone: Web) -> None:
+    before = alone.ask("GET /sent HTTP/1.1")[1]["sent"]
+    with alone.connect() as client:
+        client.sendall(b"GET /stream HTTP/1.1\r\nHost: x\r\n\r\n")
+        settled = growing = before
+        while True:  # until the server has stopped writing
+            time.sleep(0.3)
+            settled, growing = growing, alone.ask("GET /sent HTTP/1.1")[1]["sent"]
+            assert growing - before < BUFFERS
+            if settled == growing > before:
+                break
+        received = 0
+        while received < growing - before + BUFFERS:  # and goes on when it is read
+            received += len(client.recv(65536))
+
+
+async def test_a_websocket_is_written_no_faster_than_it_is_read(alone: Web) -> None:
+    before = alone.ask("GET /sent HTTP/1.1")[1]["sent"]
+    async with connect(alone.address, max_queue=1, close_timeout=0) as client:
+        await client.send("flood")
+        settled = growing = before
+        while True:
+            await asyncio.sleep(0.3)
+            settled, growing = growing, (await asyncio.to_thread(alone.ask, "GET /sent HTTP/1.1"))[1]["sent"]
+            assert growing - before < BUFFERS
+            if settled == growing > before:
+                break
+        received = 0
+        while received < growing - before + BUFFERS:
+            received += len(await client.recv())
+        client.transport.abort()
+
+
+@pytest.mark.parametrize("code", [1000, 1011, 1012, 1013, 4401])
+async def test_every_close_code_reaches_the_client(web: Web, code: int) -> None:
+    async with connect(web.address) as client:
+        await client.send(f"close {code}")
+        with pytest.raises(ConnectionClosed):
+            await client.recv()
+        assert client.close_code == code
+
+
+async def test_a_frame_just_over_the_applications_limit_reaches_it_and_a_larger_one_closes(web: Web) -> None:
+    async with connect(web.address) as client:
+        await client.send("x" * (256 * 1024 + 1))
+        assert await client.recv() == str(256 * 1024 + 1)
+        await client.send("x" * (260 * 1024))
+        with pytest.raises(ConnectionClosed):
+            await client.recv()
+        assert client.close_code == 4413
+
+
+async def test_compression_is_not_negotiated(web: Web) -> None:
+    async with connect(web.address, compression="deflate") as client:
+        assert client.protocol.extensions == []
+
+
+async def test_at_the_end_sockets_are_closed_with_restart_and_answers_are_finished(alone: Web) -> None:
+    async with connect(alone.address) as client:
+        with alone.connect() as slow:
+            slow.sendall(b"GET /slow?0.7 HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+            await asyncio.to_thread(alone.wait_for, "slow")
+            alone.terminate()
+            with pytest.raises(ConnectionClosed):
+                await client.recv()
+            assert client.close_code == 1012
+            with pytest.raises((ConnectionRefusedError, InvalidStatus)):
+                await connect(alone.address)
+            assert answer_of(slow)[0] == 200
+    await asyncio.to_thread(alone.wait_for, "stopped")
+    assert alone.end() == 0
+
+
+def test_at_the_end_streams_are_cut_and_endless_answers_refused(alone: Web) -> None:
+    began = time.monotonic()
+    with alone.connect() as slow, alone.connect() as stream:
+        slow.sendall(b"GET /slow?60 HTTP/1.1\r\nHost: x\r\n\r\n")
+        stream.sendall(b"GET /stream HTTP/1.1\r\nHost: x\r\n\r\n")
+        stream.recv(100)
+        alone.wait_for("slow")
+        alone.terminate()
+        with contextlib.suppress(ConnectionResetError):
+            while stream.recv(65536):
+                pass
+        assert b"503 Service Unavailable" in slow.recv(4096)
+    assert alone.end() == 0
+    assert time.monotonic() - began < 15
+
+
+def test_a_second_signal_does_not_wait(alone: Web) -> None:
+    with alone.connect() as slow:
+        slow.sendall(b"GET /slow?60 HTTP/1.1\r\nHost: x\r\n\r\n")
+        alone.wait_for("slow")
+        alone.terminate()
+        while not refused(alone.port):
+            time.sleep(0.02)
+        began = time.monotonic()
+        alone.terminate()
+        assert alone.process.wait(20) == 0
+    assert time.monotonic() - began < 4

@@ -1,0 +1,79 @@
+"""A web process with an application of a few lines, to look at the server alone: `python tiny_web.py PORT`."""
+
+import asyncio
+import json
+import sys
+from typing import Any
+
+from bandstand.web.bodies import Bodies
+from bandstand.web.lifecycle import Lifecycle
+from bandstand.web.listening import listening_socket
+from bandstand.web.server import WebServer
+
+sent_bytes = 0
+
+
+def say(word: str) -> None:
+    print(word, flush=True)
+
+
+async def application(scope: dict[str, Any], receive: Any, send: Any) -> None:
+    """/echo, /slow (seconds in the query), /stream (for ever), /sent (bytes of streams so far); websockets echo."""
+    if scope["type"] == "websocket":
+        await websocket(receive, send)
+        return
+    body = b""
+    while (message := await receive())["type"] == "http.request":
+        body += message["body"]
+        if not message["more_body"]:
+            break
+    path = scope["path"]
+    if path == "/slow":
+        say("slow")
+        await asyncio.sleep(float(scope["query_string"]))
+    if path == "/stream":
+        await stream(send)
+        return
+    told = {"size": len(body), "root_path": scope["root_path"], "sent": sent_bytes}
+    await send({"type": "http.response.start", "status": 200, "headers": []})
+    await send({"type": "http.response.body", "body": json.dumps(told).encode()})
+
+
+async def stream(send: Any) -> None:
+    global sent_bytes  # noqa: PLW0603
+    say("stream")
+    await send({"type": "http.response.start", "status": 200, "headers": []})
+    while True:
+        await send({"type": "http.response.body", "body": b"x" * 16384, "more_body": True})
+        sent_bytes += 16384
+        await asyncio.sleep(0)
+
+
+async def websocket(receive: Any, send: Any) -> None:
+    while (message := await receive())["type"] != "websocket.disconnect":
+        if message["type"] == "websocket.connect":
+            await send({"type": "websocket.accept"})
+        elif message["text"].startswith("close "):
+            await send({"type": "websocket.close", "code": int(message["text"].split()[1])})
+        elif message["text"] == "flood":
+            global sent_bytes  # noqa: PLW0603
+            while True:
+                await send({"type": "websocket.send", "text": "x" * 16384})
+                sent_bytes += 16384
+        else:
+            await send({"type": "websocket.send", "text": str(len(message["text"]))})
+    say("disconnected")
+
+
+async def started() -> None:
+    say("started")
+
+
+async def stopped() -> None:
+    say("stopped")
+
+
+if __name__ == "__main__":
+    lifecycle = Lifecycle()
+    lifecycle.register("tiny", start=started, stop=stopped)
+    WebServer(Bodies(application), listening_socket("127.0.0.1", int(sys.argv[1])), lifecycle).run()
