@@ -241,6 +241,9 @@ class WebServer(Server):  # type: ignore[misc]
         """Let what is being answered finish; streams less long, they can be taken up again elsewhere."""
         began = loop.time()
         while left := self._unfinished():
+            for protocol in left:
+                if self.connections[protocol].get("disconnected"):
+                    self.connections[protocol]["application_instance"].cancel()  # nobody hears its answer
             waited = loop.time() - began
             if waited > DRAIN_SECONDS:
                 await self._cut(left)
