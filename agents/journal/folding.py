@@ -31,11 +31,13 @@ DELETE FROM agents_event e USING runs r WHERE e.id = ANY(r.ids) AND e.id <> r.ke
 
 
 def fold_turn(session_id: UUID, turn_id: UUID) -> bool:
-    """Fold the deltas of one ended turn under its session's lock; False when the session is busy just now."""
+    """Fold the deltas of one turn under its session's lock; False when it has not ended or the session is busy just
+    now."""
     with transaction.atomic():
         if lock_session(session_id, skip_locked=True) is None:
             return False
+        if not Turn.objects.filter(pk=turn_id, finished_at__isnull=False).update(compacted=True):
+            return False
         with connection.cursor() as cursor:
             cursor.execute(FOLD, {"session": session_id, "turn": turn_id})
-        Turn.objects.filter(pk=turn_id, finished_at__isnull=False).update(compacted=True)
     return True
