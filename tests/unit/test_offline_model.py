@@ -98,6 +98,20 @@ async def test_it_tells_what_the_tools_said() -> None:
     assert text.startswith("`calculator` says: 14")
 
 
+async def test_new_calls_get_new_ids_even_where_the_oldest_messages_are_missing() -> None:
+    earlier = (ToolCall("call_7", "clock", "{}"), ToolCall("of another model", "clock", "{}"))
+    said = (
+        ChatMessage("user", "Hi"),
+        ChatMessage("assistant", tool_calls=earlier),
+        ChatMessage("user", "what time is it"),
+    )
+
+    events = [event async for event in OfflineModel().stream(ModelRequest("", said, (ToolSpec("clock", "", {}),)))]
+
+    assert isinstance(events[-1], Finished)
+    assert [call.id for call in events[-1].tool_calls] == ["call_8"]
+
+
 async def test_the_last_message_of_the_user_directs_it() -> None:
     text, _ = await answer_to(
         "[[offline text=old]]", ChatMessage("assistant", "old"), 'Please [[offline text="new one"]]'

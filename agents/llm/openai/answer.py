@@ -15,6 +15,7 @@ from agents.rules.conversation import storable_text
 
 MAX_TOOL_CALLS = 128
 MAX_ARGUMENT_CHARACTERS = 1024 * 1024
+MAX_NAME_CHARACTERS = 100
 _REASONS: dict[str, FinishReason] = {"tool_calls": "tool_calls", "function_call": "tool_calls", "length": "length"}
 
 
@@ -149,11 +150,15 @@ class Answer:
         seen: set[str] = set()
         calls = []
         for index, call in sorted(self._calls.items()):
-            call_id = call.id or f"call_{index}"
+            call_id = call.id[:MAX_NAME_CHARACTERS] or f"call_{index}"
             while call_id in seen:
                 call_id += "_"
             seen.add(call_id)
-            texts = (call_id, call.name, _with_whole_pairs(call.arguments) if self._halves else call.arguments)
+            texts = (
+                call_id,
+                call.name[:MAX_NAME_CHARACTERS],
+                _with_whole_pairs(call.arguments) if self._halves else call.arguments,
+            )
             calls.append(ToolCall(*map(storable_text, texts)))
         return tuple(calls)
 
