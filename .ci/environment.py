@@ -61,7 +61,7 @@ def install(lock: str) -> int:
     began = time.monotonic()
     for name in (RUN, DEV):
         stamp(name).unlink(missing_ok=True)
-    options = ["--quiet", "--disable-pip-version-check", "--no-input", "--no-compile", "--no-deps", "--require-hashes"]
+    options = ["-qq", "--disable-pip-version-check", "--no-input", "--no-compile", "--no-deps", "--require-hashes"]
     pip = subprocess.run([PYTHON, "-m", "pip", "install", *options, "-r", ROOT / lock], check=False)
     if pip.returncode != 0:
         say("pip could not install the locked packages. Is there a network (or an index in pip's configuration)?")

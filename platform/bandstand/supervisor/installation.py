@@ -92,6 +92,8 @@ class Installation:
         if self.database is not None:
             say("Starting PostgreSQL …")
             await self.database.start()
+            if (home := self.database.cluster.home).parent != self.config.data_dir:
+                say(f"(its files are in {home}: the account it runs under cannot reach {self.config.data_dir})")
         say("Preparing the database …")
         await self._prepare()
         self._open_sockets()
