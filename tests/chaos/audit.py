@@ -198,8 +198,21 @@ def _failures(promises: Promises, tables: Tables) -> Iterator[Finding]:
     for turn in tables.turns.values():
         if turn.status in ("failed", "expired") and turn.error_class != "worker_crashed":
             yield Finding("failed", f"turn {turn.id}: {turn.status}, {turn.error_class}")
-        if turn.status == "cancelled" and turn.id not in promises.stopped:
+    interrupted = _interrupted(promises, tables)
+    for turn in tables.turns.values():
+        stopped = turn.id in promises.stopped or turn.ordinal < interrupted[turn.session]
+        if turn.status == "cancelled" and not stopped:
             yield Finding("failed", f"turn {turn.id} was cancelled, and nobody asked for that")
+
+
+def _interrupted(promises: Promises, tables: Tables) -> dict[str, int]:
+    """By session, the ordinal of the last message that stopped what was open before it."""
+    last: dict[str, int] = defaultdict(int)
+    for turn in tables.turns.values():
+        asked = promises.asked.get(turn.key)
+        if asked is not None and asked.interrupts:
+            last[turn.session] = max(last[turn.session], turn.ordinal)
+    return last
 
 
 def _answers(promises: Promises, tables: Tables) -> Iterator[Finding]:

@@ -55,6 +55,8 @@ class Tally:
 class Device(ABC):
     """One device on one session. `run` ends when `enough` is set and everything sent is acknowledged."""
 
+    may_interrupt = False
+
     def __init__(
         self, account: Account, *, ledger: Ledger, tally: Tally, enough: asyncio.Event, rng: random.Random
     ) -> None:
@@ -87,13 +89,11 @@ class Device(ABC):
             await self._room()
             if self._enough.is_set():
                 return
-            question = self.unacknowledged = ask(self._rng)
+            question = self.unacknowledged = ask(self._rng, interrupts=self.may_interrupt)
             self._tally.asked += 1
-            self._ledger.write(
-                "sent", session=self.account.session, key=question.key, text=question.text, answer=question.answer
-            )
+            await self._ledger.sent(session=self.account.session, question=question)
             turn = await self._insist(question)
-            self._ledger.write("acked", session=self.account.session, key=question.key, turn=turn)
+            await self._ledger.acked(session=self.account.session, key=question.key, turn=turn)
             self.unacknowledged = None
             self._tally.acknowledged += 1
             if self._rng.random() < STOP:
@@ -115,7 +115,7 @@ class Device(ABC):
     async def stop(self, turn: str) -> None:
         """Ask for a stop of one turn; a failure to ask is of no consequence."""
         self._tally.stopped += 1
-        self._ledger.write("stop", session=self.account.session, key="", turn=turn)
+        await self._ledger.stop(session=self.account.session, turn=turn)
         with contextlib.suppress(*_LOST):
             await self._send_stop(turn)
 
@@ -255,7 +255,9 @@ class SocketDevice(Device):
 
 
 class RestDevice(Device):
-    """Speaks REST, and listens to server-sent events."""
+    """Speaks REST, and listens to server-sent events. Only REST has a way to interrupt the turns before."""
+
+    may_interrupt = True
 
     def __init__(self, account: Account, **parts: Any) -> None:
         super().__init__(account, **parts)
@@ -263,10 +265,9 @@ class RestDevice(Device):
         self._headers = {"Authorization": f"Bearer {account.key}"}
 
     async def _send(self, question: Question) -> str:
-        body = await self._post(
-            f"/sessions/{self.account.session}/turns", {"input": question.text}, {"Idempotency-Key": question.key}
-        )
-        return str(body["id"])
+        headers = {"Idempotency-Key": question.key}
+        turn = await self._post(f"/sessions/{self.account.session}/turns", _body(question), headers)
+        return str(turn["id"])
 
     async def _post(self, path: str, body: dict[str, Any], headers: dict[str, str]) -> dict[str, Any]:
         timeout = aiohttp.ClientTimeout(total=ACK_SECONDS)
@@ -283,7 +284,7 @@ class RestDevice(Device):
             raise ConnectionResetError(f"status {answer.status}")
 
     async def _send_and_hang_up(self, question: Question) -> None:
-        body = json.dumps({"input": question.text}).encode()
+        body = json.dumps(_body(question)).encode()
         head = (
             f"POST /api/v1/sessions/{self.account.session}/turns HTTP/1.1\r\nHost: 127.0.0.1:{self.account.port}\r\n"
             f"Authorization: Bearer {self.account.key}\r\nIdempotency-Key: {question.key}\r\n"
@@ -310,3 +311,7 @@ class RestDevice(Device):
             async for line in answer.content:
                 if line.startswith(b"data: "):
                     self._heard(json.loads(line[6:]))
+
+
+def _body(question: Question) -> dict[str, str]:
+    return {"input": question.text} | ({"when_busy": "interrupt"} if question.interrupts else {})

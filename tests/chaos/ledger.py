@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import time
@@ -9,6 +10,8 @@ from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Literal
+
+from tests.chaos.questions import Question
 
 What = Literal["sent", "acked", "stop"]
 
@@ -24,6 +27,7 @@ class Entry:
     turn: str = ""
     text: str = ""
     answer: str = ""
+    interrupts: bool = False
 
 
 class Ledger:
@@ -33,11 +37,31 @@ class Ledger:
         self.path = path
         self._file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
 
-    def write(self, what: What, *, session: str, key: str, turn: str = "", text: str = "", answer: str = "") -> None:
-        """Durable when this returns."""
-        entry = Entry(time.monotonic(), what, session, key, turn, text, answer)
+    async def sent(self, *, session: str, question: Question) -> None:
+        """`question` is about to be sent for the first time. Durable when this returns, like all the others."""
+        await self._write(
+            Entry(
+                time.monotonic(),
+                "sent",
+                session,
+                question.key,
+                text=question.text,
+                answer=question.answer,
+                interrupts=question.interrupts,
+            )
+        )
+
+    async def acked(self, *, session: str, key: str, turn: str) -> None:
+        """The server has promised to answer `key` with `turn`."""
+        await self._write(Entry(time.monotonic(), "acked", session, key, turn))
+
+    async def stop(self, *, session: str, turn: str) -> None:
+        """Somebody is about to stop `turn`."""
+        await self._write(Entry(time.monotonic(), "stop", session, "", turn))
+
+    async def _write(self, entry: Entry) -> None:
         os.write(self._file, json.dumps(asdict(entry)).encode() + b"\n")
-        os.fdatasync(self._file)
+        await asyncio.to_thread(os.fdatasync, self._file)
 
     def close(self) -> None:
         os.close(self._file)

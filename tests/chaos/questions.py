@@ -8,20 +8,25 @@ import uuid
 from dataclasses import dataclass
 from typing import Any
 
+INTERRUPTING = 0.1
 _WORDS = "the quick brown fox jumps over the lazy dog while nobody on the other side of the river looks"
 
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """`key` is its idempotency key, `answer` the exact text of a completed answer."""
+    """`key` is its idempotency key, `answer` the exact text of a completed answer.
+
+    `interrupts`: the session's open turns are to be stopped for it.
+    """
 
     key: str
     text: str
     answer: str
+    interrupts: bool = False
 
 
-def ask(rng: random.Random) -> Question:
-    """A new question: short, long, at once, or with tools."""
+def ask(rng: random.Random, *, interrupts: bool) -> Question:
+    """A new question: short, long, at once, or with tools. With `interrupts`, a few stop what is open."""
     key = str(uuid.UUID(int=rng.getrandbits(128), version=4))
     kind = rng.choices(["short", "at once", "note", "tools", "long"], [45, 10, 20, 15, 10])[0]
     length = rng.randint(60, 120) if kind == "long" else rng.randint(4, 24)
@@ -33,7 +38,8 @@ def ask(rng: random.Random) -> Question:
     elif kind == "tools":
         settings["calls"] = [_note(key), ["calculator", {"expression": "6*7"}], ["clock", {}]]
     directive = " ".join(f"{name}={json.dumps(value)}" for name, value in settings.items())
-    return Question(key, f"Question {key}? [[provider {directive}]]", answer)
+    text = f"Question {key}? [[provider {directive}]]"
+    return Question(key, text, answer, interrupts and rng.random() < INTERRUPTING)
 
 
 def _note(key: str) -> list[Any]:

@@ -14,6 +14,7 @@ from typing import Any
 
 import psycopg
 
+from agents.rules.states import MAX_ATTEMPTS_WITHOUT_PROGRESS
 from tests.chaos.devices import Device, Tally
 from tests.chaos.plan import Plan
 from tests.chaos.points import BY_NAME, Point
@@ -21,7 +22,7 @@ from tests.chaos.program import Program
 from tests.chaos.stack import DRAIN_SECONDS, LEASE_SECONDS, Stack
 from tests.chaos.waiting import NotSeen, until
 
-REACHED_SECONDS = 30.0
+REACHED_SECONDS = 45.0
 TRIES = 6
 GOOD_MOMENT_SECONDS = 2.0
 TRACKS_OF_RUNNERS = 2
@@ -35,8 +36,9 @@ WHERE r.pid = %(pid)s AND r.started_at = (SELECT max(started_at) FROM agents_run
   AND t.status IN ('running', 'cancelling')
 """
 _BUSY = """
-SELECT DISTINCT r.pid FROM agents_turn t JOIN agents_runner r ON r.id = t.runner_id
+SELECT r.pid, max(t.attempts_without_progress) FROM agents_turn t JOIN agents_runner r ON r.id = t.runner_id
 WHERE t.status IN ('running', 'cancelling') AND t.lease_expires_at > now()
+GROUP BY r.pid
 """
 _AT_WORK = """
 SELECT count(*) FROM pg_stat_activity
@@ -72,6 +74,7 @@ class Storm:
         self._devices = devices
         self._tally = tally
         self._acknowledged = 0
+        self._spared: set[int] = set()
         self._rng = rng
 
     async def run(self) -> None:
@@ -126,26 +129,28 @@ class Storm:
         for _ in range(self._plan.runner_kills):
             await asyncio.sleep(self._rng.uniform(*self._plan.kill_seconds))
             slots = self._stack.runners
-            number = self._rng.choice(await self._busy_slots() or range(len(slots)))
+            number = self._rng.choice(await until(self._victims, seconds=REACHED_SECONDS, what="a runner to kill"))
             slots[number].kill()
             self._count("runner killed", await self._held_now(slots[number]))
             slots[number] = self._stack.start_runner()
             self.ended_at = time.monotonic()
 
-    async def _busy_slots(self) -> list[int]:
-        """The slots whose runners have turns, as soon as there is one; none when that takes long."""
-
-        async def look() -> list[int]:
-            try:
-                busy = {row[0] for row in await self._database.rows(_BUSY)}
-            except psycopg.OperationalError:
-                return []
-            return [number for number, program in enumerate(self._stack.runners) if program.pid in busy]
-
+    async def _victims(self) -> list[int]:
+        """Slots of runners that have turns, as soon as there is one; when that takes long, whoever there is."""
         try:
-            return await until(look, seconds=GOOD_MOMENT_SECONDS, what="a runner with a turn")
+            return await until(self._busy_slots, seconds=GOOD_MOMENT_SECONDS, what="a runner with a turn")
         except NotSeen:
+            return [number for number in range(len(self._stack.runners)) if number not in self._spared]
+
+    async def _busy_slots(self) -> list[int]:
+        try:
+            attempts = dict(await self._database.rows(_BUSY))
+        except psycopg.OperationalError:
             return []
+        busy = {number: attempts[one.pid] for number, one in enumerate(self._stack.runners) if one.pid in attempts}
+        spares = self._plan.spares_last_attempts
+        self._spared = {number for number, most in busy.items() if spares and most >= MAX_ATTEMPTS_WITHOUT_PROGRESS}
+        return [number for number in busy if number not in self._spared]
 
     async def _held_now(self, program: Program) -> list[Held]:
         """What a runner owns; nothing when PostgreSQL cannot be asked."""
