@@ -171,7 +171,9 @@ def test_scripts_import_only_what_is_there() -> None:
 def test_every_icon_that_is_named_is_drawn() -> None:
     folder = Path(str(finders.find("bandstand/icons.svg"))).parent
     drawn = set(re.findall(r'<symbol id="([^"]+)"', (folder / "icons.svg").read_text()))
-    templates = "".join(path.read_text() for path in Path(settings.TEMPLATES[0]["DIRS"][0], "pages").glob("*.html"))
+    engine: Any = settings.TEMPLATES[0]
+    pages = "".join(path.read_text() for path in Path(engine["DIRS"][0], "pages").glob("*.html"))
     scripts = (folder / "transcript.js").read_text()
-    named = set(re.findall(r'icon.html" with name="([^"]+)"', templates)) | set(re.findall(r'icon\("([^"]+)"', scripts))
-    assert named <= drawn
+    named = set(re.findall(r'icon.html" with name="([^"]+)"', pages))
+    named |= set(re.findall(r'(?:icon|#button)\((?:"[^"]*", )?"([a-z]+)"', scripts))
+    assert {"menu", "alert", "retry", "close"} <= named <= drawn

@@ -80,12 +80,10 @@ async def test_an_unknown_session_and_one_of_somebody_else_look_the_same(owner: 
             assert await ws.output() == {"type": "websocket.close", "code": 4404}
 
 
-@pytest.mark.parametrize(
-    "session", ["0", "-1", "%00", "..", "{019b2c3d-4e5f-7a6b-8c7d-0123456789ab}", "019b2c3d4e5f7a6b8c7d0123456789ab"]
-)
-async def test_an_address_that_is_no_session_is_unknown(owner: Owner, session: str) -> None:
-    async with Socket(session, key_headers(owner.key)) as ws:
-        assert await ws.closed() == CloseCode.UNKNOWN_SESSION
+async def test_an_address_that_is_no_session_is_unknown(owner: Owner) -> None:
+    for session in ("0", "-1", "%00", "..", f"{{{uuid4()}}}", uuid4().hex, str(uuid4()).upper()):
+        async with Socket(session, key_headers(owner.key)) as ws:
+            assert await ws.closed() == CloseCode.UNKNOWN_SESSION, session
 
 
 async def test_a_key_without_a_scope_to_read_is_refused(owner: Owner) -> None:
@@ -226,6 +224,18 @@ async def test_a_client_that_only_listens_hears_what_happens_after_ready(owner: 
         assert [frame["seq"] for frame in await ws.events(2)] == [6, 7]
 
 
+async def test_what_happens_before_the_resume_comes_once_and_in_order(owner: Owner) -> None:
+    async with socket(owner, SocketLimits(hold_seconds=60)) as late, socket(owner) as early:
+        await late.until("ready")
+        await early.until("ready")
+        await early.send({"type": "resume", "after": 0})
+        await deltas(owner.session.pk, 3)
+        await early.events(3)
+        await late.send({"type": "resume", "after": 0})
+        assert [frame["seq"] for frame in await late.events(3)] == [1, 2, 3]
+        assert await late.silent()
+
+
 async def test_resume_on_a_live_socket_moves_it_and_sends_nothing_twice(owner: Owner) -> None:
     async with socket(owner) as ws:
         await ws.send({"type": "resume", "after": 0})
@@ -333,6 +343,8 @@ async def test_past_500_unseen_events_the_server_waits_and_then_catches_up(owner
         second = await ws.events(500)
         await ws.send({"type": "seen", "seq": 1001})
         third = await ws.events(199)
+        await deltas(owner.session.pk, 1)
+        assert [frame["seq"] for frame in await ws.events(1)] == [1201]
     assert [frame["seq"] for frame in first + second + third] == [*range(1, 501), *range(502, 1201)]
 
 
