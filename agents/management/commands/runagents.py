@@ -15,6 +15,9 @@ from agents.runner.process import Runner, RunnerSettings
 from agents.runner.services import open_services
 from foundation.db_threads import close_db_threads
 
+# The offline model has its words at once; people should see on a first run how an answer is written.
+OFFLINE_PACE_SECONDS = 0.015
+
 
 class Command(BaseCommand):
     help = "Run turns until SIGTERM; what runs then is finished or given back. A second SIGTERM gives back at once."
@@ -39,7 +42,9 @@ async def _serve() -> None:
     )
     key = config.openai_api_key
     models = GatewayConfig(
-        openai_api_key=key.get_secret_value() if key else None, openai_base_url=config.openai_base_url
+        openai_api_key=key.get_secret_value() if key else None,
+        openai_base_url=config.openai_base_url,
+        offline_pace_seconds=OFFLINE_PACE_SECONDS,
     )
     async with open_services(models, data_dir=config.data_dir) as services:
         runner = Runner(limits, services)
