@@ -10,6 +10,9 @@ from bandstand.config import Role
 ROLES: Final[dict[str, Role]] = {"runweb": "web", "runagents": "runner", "qcluster": "scheduler"}
 
 
+DATABASE_WAIT_SECONDS: Final = 10.0  # as long as a server takes that was killed and is started again
+
+
 def main(arguments: Sequence[str]) -> None:
     """Run one command. `run` starts the whole installation and needs no Django; everything else does."""
     command = arguments[1] if len(arguments) > 1 else ""
@@ -22,6 +25,8 @@ def main(arguments: Sequence[str]) -> None:
     from django.core.management import execute_from_command_line
     from django.db import OperationalError
 
+    if command in ROLES:
+        _check_database()
     try:
         execute_from_command_line(list(arguments))
     except OperationalError as error:
@@ -30,3 +35,15 @@ def main(arguments: Sequence[str]) -> None:
         if not os.environ.get("DATABASE_URL"):
             print("bandstand: the embedded database runs while `make run` runs", file=sys.stderr)
         raise SystemExit(1) from None
+
+
+def _check_database() -> None:
+    from django.conf import settings
+
+    from bandstand import boot_checks, databases
+
+    faults = boot_checks.faults(databases.database_url(settings.BANDSTAND), wait_seconds=DATABASE_WAIT_SECONDS)
+    if faults:
+        for fault in faults:
+            print(f"bandstand: {fault}", file=sys.stderr)
+        raise SystemExit(1)

@@ -19,7 +19,13 @@ class Job:
 
 
 BEAT: Final = Job("scheduler heartbeat", "monitoring.tasks.beat_scheduler", 1)
-JOBS: Final = (BEAT,)
+JOBS: Final = (
+    BEAT,
+    Job("fold ended turns", "agents.tasks.compact_events", 1),
+    # The runners do this every second; here it is done when none of them lives.
+    Job("reap lost turns", "agents.tasks.reap", 1),
+    Job("forget idempotency keys", "agents.tasks.purge_idempotency", 60),
+)
 
 
 def ensure() -> None:

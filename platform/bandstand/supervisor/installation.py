@@ -88,8 +88,8 @@ class Installation:
         self._claim()
         await self._end_orphans()
         self._check_address()
-        keys.make(self.config.data_dir)
         if self.database is not None:
+            keys.make(self.config.data_dir)
             say("Starting PostgreSQL …")
             await self.database.start()
             if (home := self.database.cluster.home).parent != self.config.data_dir:
