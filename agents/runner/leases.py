@@ -8,7 +8,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Mapping
 from uuid import UUID
 
 from django.db import InterfaceError, OperationalError, close_old_connections, connection
@@ -59,7 +59,7 @@ class LeaseKeeper:
         lease_seconds: float,
         heartbeat_seconds: float,
         held: Callable[[], dict[UUID, int]],
-        lost: Callable[[Collection[UUID]], object],
+        lost: Callable[[Mapping[UUID, int]], object],
     ) -> None:
         self._runner_id = runner_id
         self._lease_seconds = lease_seconds
@@ -86,7 +86,7 @@ class LeaseKeeper:
         before = time.monotonic()
         ours = claims.renew(runner_id=self._runner_id, turns=held, lease_seconds=self._lease_seconds)
         self._renewed_at = before
-        if gone := [turn for turn, epoch in held.items() if ours.get(turn) != epoch]:
+        if gone := {turn: epoch for turn, epoch in held.items() if ours.get(turn) != epoch}:
             # A turn that ended in this very moment looks the same; the caller knows it does not hold it any more.
             self._lost(gone)
         Runner.objects.filter(pk=self._runner_id).update(heartbeat_at=Now(), running=len(held))
@@ -95,4 +95,4 @@ class LeaseKeeper:
         """By our own clock: when no renewal came through for a whole lease, somebody else may own everything."""
         if time.monotonic() - self._renewed_at > self._lease_seconds and (held := self._held()):
             logger.error("leases_expired", extra={"turns": len(held)})
-            self._lost(list(held))
+            self._lost(held)

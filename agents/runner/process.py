@@ -6,7 +6,7 @@ import asyncio
 import logging
 import os
 import socket
-from collections.abc import Collection, Coroutine
+from collections.abc import Collection, Coroutine, Mapping
 from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
@@ -126,14 +126,18 @@ class Runner:
             on=connection,
         )
         self._held.update({claim.turn_id: claim.epoch for claim in won})
-        for number, claim in enumerate(won):
+        failure: Exception | None = None
+        for claim in won:
             try:
                 context = load_context(claim, on=connection)
-            except psycopg.Error:
-                for lost in won[number:]:
-                    self._loop.call_soon_threadsafe(self._begin_giving_back, lost)
-                raise
-            self._loop.call_soon_threadsafe(self._begin, context)
+            except Exception as error:
+                # Whatever it is: a turn that nobody works on may not stay held, nor keep the others waiting.
+                failure = error
+                self._loop.call_soon_threadsafe(self._begin_giving_back, claim)
+            else:
+                self._loop.call_soon_threadsafe(self._begin, context)
+        if failure is not None:
+            raise failure
 
     # --- the event loop ---
 
@@ -165,8 +169,12 @@ class Runner:
             # Whether the last statement was committed is unknown, so this epoch may not write again: a new one begins.
             logger.warning("turn_lost_database", extra={"turn": str(claim.turn_id), "error": str(error)[:200]})
             await self._return(claim, fruitless=True)
+        except Exception:
+            logger.exception("turn_broke", extra={"turn": str(claim.turn_id), "epoch": claim.epoch})
+            await self._return(claim, fruitless=True)
         finally:
-            self._runs.pop(claim.turn_id, None)
+            if self._runs.get(claim.turn_id) is run:
+                del self._runs[claim.turn_id]
             self._forget(claim)
             if look_again:
                 self._claimer.nudge()
@@ -206,10 +214,11 @@ class Runner:
             if (run := self._runs.get(turn)) is not None:
                 run.stop(Stop.ASKED)
 
-    def _lost(self, turns: Collection[UUID]) -> None:
+    def _lost(self, turns: Mapping[UUID, int]) -> None:
         self._loop.call_soon_threadsafe(self._stop_lost, turns)
 
-    def _stop_lost(self, turns: Collection[UUID]) -> None:
-        for turn in turns:
-            if (run := self._runs.get(turn)) is not None and self._held.get(turn) == run.claim.epoch:
+    def _stop_lost(self, turns: Mapping[UUID, int]) -> None:
+        for turn, epoch in turns.items():
+            # By epoch here too: what was lost may be ours again.
+            if (run := self._runs.get(turn)) is not None and run.claim.epoch == epoch:
                 run.stop(Stop.LOST)

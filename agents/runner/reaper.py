@@ -6,7 +6,7 @@ from __future__ import annotations
 import logging
 from uuid import UUID
 
-from django.db import transaction
+from django.db import InterfaceError, OperationalError, transaction
 from django.db.models import Q
 from django.db.models.functions import Now
 
@@ -31,7 +31,18 @@ def reap() -> int:
     due: set[tuple[UUID, UUID]] = set()
     for condition in (_LEASE_LOST, _TOO_LATE, _WAIT_OVER):
         due.update(Turn.objects.filter(condition).values_list("agent_session_id", "id")[:BATCH])
-    return sum(_reap_one(session_id, turn_id) for session_id, turn_id in sorted(due))
+    return sum(_reaped(session_id, turn_id) for session_id, turn_id in sorted(due))
+
+
+def _reaped(session_id: UUID, turn_id: UUID) -> bool:
+    try:
+        return _reap_one(session_id, turn_id)
+    except (OperationalError, InterfaceError):
+        raise
+    except Exception:
+        # One turn that nobody can end must not keep the others waiting.
+        logger.exception("turn_not_reaped", extra={"turn": str(turn_id)})
+        return False
 
 
 @once_more_after_deadlock
@@ -58,7 +69,13 @@ def _reap_one(session_id: UUID, turn_id: UUID) -> bool:
 def _lease_lost(session: AgentSession, turn: Turn) -> None:
     if turn.status == TurnStatus.CANCELLING:
         end_locked(session, turn, TurnStatus.CANCELLED)
-    elif turn.attempts_without_progress >= MAX_ATTEMPTS_WITHOUT_PROGRESS:
+    else:
+        _fruitless(session, turn, reason="lease_lost")
+
+
+def _fruitless(session: AgentSession, turn: Turn, *, reason: str) -> None:
+    """Let somebody try again, but not for ever: a turn that ends its runners' work each time ends itself."""
+    if turn.attempts_without_progress >= MAX_ATTEMPTS_WITHOUT_PROGRESS:
         end_locked(
             session,
             turn,
@@ -68,7 +85,7 @@ def _lease_lost(session: AgentSession, turn: Turn) -> None:
             error_id=new_id(),
         )
     else:
-        requeue_locked(session, turn, reason="lease_lost", fruitless=True)
+        requeue_locked(session, turn, reason=reason, fruitless=True)
 
 
 def _expire(session: AgentSession, turn: Turn) -> None:
@@ -93,7 +110,7 @@ def _wait_over(session: AgentSession, turn: Turn) -> None:
 def give_back(*, session_id: UUID, turn_id: UUID, epoch: int, fruitless: bool) -> bool:
     """Return a running turn of one's own epoch to the queue; False when it is not one's own any more.
 
-    A turn that somebody wants stopped is ended instead.
+    A turn that somebody wants stopped is ended instead, and so is one that was given back fruitlessly too often.
     """
     with transaction.atomic():
         session = lock_session(session_id)
@@ -104,6 +121,8 @@ def give_back(*, session_id: UUID, turn_id: UUID, epoch: int, fruitless: bool) -
             return False
         if turn.status == TurnStatus.CANCELLING:
             end_locked(session, turn, TurnStatus.CANCELLED)
+        elif fruitless:
+            _fruitless(session, turn, reason="given_back")
         else:
-            requeue_locked(session, turn, reason="given_back", fruitless=fruitless)
+            requeue_locked(session, turn, reason="given_back", fruitless=False)
     return True

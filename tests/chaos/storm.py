@@ -144,7 +144,7 @@ class Storm:
 
     async def _busy_slots(self) -> list[int]:
         try:
-            attempts = dict(await self._database.rows(_BUSY))
+            attempts: dict[int, int] = dict(await self._database.rows(_BUSY))
         except psycopg.OperationalError:
             return []
         busy = {number: attempts[one.pid] for number, one in enumerate(self._stack.runners) if one.pid in attempts}
