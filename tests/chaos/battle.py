@@ -55,6 +55,7 @@ class Outcome:
     settled_seconds: float = 0.0
     seconds: float = 0.0
     restarts: int = 0
+    resyncs: int = 0
 
     @property
     def kinds(self) -> Counter[str]:
@@ -170,6 +171,7 @@ class _Pass:
         outcome = self.outcome
         outcome.findings += audit(promises, tables, readers, _notes(self.stack.folder / "data" / NOTEBOOK))
         outcome.findings += await self._replay_law(tables)
+        outcome.resyncs = sum(device.reader.resyncs for device in self.devices)
         outcome.turns, outcome.crashed = len(tables.turns), crashed(tables)
         outcome.events = sum(map(len, tables.events.values()))
         outcome.statuses = Counter(turn.status for turn in tables.turns.values())

@@ -40,8 +40,9 @@ def _load(outcome: Outcome) -> Iterator[str]:
     tally = outcome.tally
     yield (
         f"   load: {tally.asked} messages asked, {tally.repeated} sendings repeated with the same key,"
-        f" {tally.hung_up} not waited for, {tally.stopped} stops, {tally.reconnected} reconnections"
+        f" {tally.hung_up} not waited for, {tally.stopped} stops"
     )
+    yield f"   devices: {tally.reconnected} reconnections, {outcome.resyncs} snapshots in place of folded events"
     states = ", ".join(f"{count} {status}" for status, count in sorted(outcome.statuses.items()))
     share = outcome.crashed / max(1, outcome.turns)
     yield f"   turns: {outcome.turns} ({states}), {outcome.resumed} begun more than once, {outcome.events} events"
