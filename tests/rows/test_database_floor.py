@@ -34,7 +34,7 @@ def test_a_transaction_ends_where_the_server_can_end_it() -> None:
     assert show("transaction_timeout") == expected
 
 
-@pytest.mark.django_db(transaction=True)
+@pytest.mark.django_db(transaction=True, serialized_rollback=True)
 def test_the_pool_replaces_connections_that_the_server_closed() -> None:
     with connection.cursor() as cursor:
         cursor.execute("SELECT pg_backend_pid()")

@@ -83,7 +83,7 @@ def test_a_missing_extension_is_named(all_alive: Runner) -> None:
         assert failing() == {"pgvector": "not installed"}
 
 
-@pytest.mark.django_db(transaction=True)
+@pytest.mark.django_db(transaction=True, serialized_rollback=True)
 def test_the_probe_answers_with_the_parts(client: Client, all_alive: Runner) -> None:
     Runner.objects.all().delete()
     response = client.get("/ready", headers={"host": "10.1.2.3"})
