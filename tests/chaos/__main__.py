@@ -1,4 +1,4 @@
-"""`python -m tests.chaos [all|real|short|points|controls]`: exit code 0 when every pass ended as it should."""
+"""`python -m tests.chaos [all|real|short|points|controls|commits]`: exit code 0 when every pass ended as it should."""
 
 from __future__ import annotations
 
@@ -28,6 +28,7 @@ PASSES: dict[str, tuple[Plan, ...]] = {
     "real": (REAL,),
     "short": (SHORT,),
     "points": (EVERY_POINT,),
+    "commits": (LOST_COMMITS,),
     "controls": (WITHOUT_EPOCH, LOST_COMMITS),
 }
 

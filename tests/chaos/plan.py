@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from tests.chaos.defects import NO_EPOCH
+from tests.chaos.defects import BLIND_START, NO_EPOCH
 from tests.chaos.points import POINTS
 
 # A runner stands still right before these writes until somebody else has its turn, and then goes on as if nothing was.
@@ -97,6 +97,7 @@ LOST_COMMITS = Plan(
     "control: commits that a crash may lose",
     database_kills=3,
     runner_kills=3,
+    defect=BLIND_START,
     database_settings={
         "synchronous_commit": "off",
         "wal_writer_delay": "10s",
