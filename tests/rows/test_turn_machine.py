@@ -254,10 +254,11 @@ class TurnMachine(RuleBasedStateMachine):
         given = give_back(session_id=work.session_id, turn_id=work.turn_id, epoch=work.epoch, fruitless=fruitless)
         assert given is owner
         after = Turn.objects.get(pk=work.turn_id)
+        expected = S(before.status)
         if given:
-            assert after.status == (S.CANCELLED if before.status == S.CANCELLING else S.QUEUED)
-        else:
-            assert after.status == before.status
+            spent = fruitless and before.attempts_without_progress >= MAX_ATTEMPTS_WITHOUT_PROGRESS
+            expected = S.CANCELLED if before.status == S.CANCELLING else S.FAILED if spent else S.QUEUED
+        assert after.status == expected
 
     def lose_the_lease_and_reap(self, deadline: bool) -> None:
         turn = self.owned()
