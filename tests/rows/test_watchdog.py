@@ -56,7 +56,7 @@ def test_a_scheduler_that_never_beat_is_started_anew() -> None:
 def test_a_scheduler_that_stopped_beating_is_started_anew() -> None:
     beat_scheduler()
     with connection.cursor() as cursor:
-        cursor.execute("UPDATE monitoring_heartbeat SET beat_at = now() - interval '4 minutes'")
+        cursor.execute("UPDATE monitoring_heartbeat SET beat_at = now() - interval '5 minutes'")
     assert was_restarted(watchdog.STALE_SECONDS + 1, conninfo(), 10.0)
 
 

@@ -30,7 +30,7 @@ def test_a_child_that_lived_is_started_at_once_again() -> None:
 
 @pytest.mark.parametrize(
     ("lived", "age", "frozen"),
-    [(10, None, False), (10, 1000, False), (200, 59, False), (200, None, True), (200, 181, True)],
+    [(10, None, False), (10, 1000, False), (250, 59, False), (250, None, True), (250, 241, True)],
 )
 def test_a_scheduler_is_frozen_when_it_lives_and_beats_no_more(lived: float, age: float | None, frozen: bool) -> None:
     assert is_frozen(lived, age) is frozen

@@ -11,7 +11,7 @@ from bandstand.supervisor.child import Child
 from bandstand.supervisor.terminal import complain
 
 EVERY_SECONDS: Final = 20.0
-STALE_SECONDS: Final = 180.0
+STALE_SECONDS: Final = 240.0
 QUERY: Final = (
     "SELECT extract(epoch FROM clock_timestamp() - beat_at)::float8 FROM monitoring_heartbeat WHERE name = 'scheduler'"
 )
@@ -31,7 +31,7 @@ async def watch(scheduler: Child, url: str, *, every_seconds: float = EVERY_SECO
         except psycopg.Error:
             continue  # without a database nothing can beat
         if scheduler.started is not None and is_frozen(time.monotonic() - scheduler.started_at, age):
-            complain("the scheduler has not run a task for three minutes; starting it anew")
+            complain("the scheduler has not run a task for four minutes; starting it anew")
             await scheduler.restart()
 
 
