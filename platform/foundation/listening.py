@@ -117,9 +117,10 @@ class ListeningThread(threading.Thread):
 
     def _collect(self, connection: psycopg.Connection, ready: set[int]) -> None:
         if self._nudge_read in ready:
-            # Cleared before the pipe is drained: a nudge in between only wakes the thread once more.
-            self._nudged.clear()
+            # Cleared after the pipe is drained: a flag that is up while the pipe is empty would swallow every later
+            # nudge. One that comes in between is served too, as the work runs after this.
             os.read(self._nudge_read, 4096)
+            self._nudged.clear()
         if ready - {self._nudge_read}:
             connection.pgconn.consume_input()
             while (note := connection.pgconn.notifies()) is not None:
