@@ -27,7 +27,8 @@ SHORT_POINTS = (
 
 @dataclass(frozen=True)
 class Plan:
-    """Counts of faults by kind. `kill_seconds` is the range of pauses between two kills of runners.
+    """Counts of faults by kind. `kill_seconds` is the range of pauses between two kills of runners; a kill also waits
+    until no more than one of the `runners` is about to start, so that turns are not left to runners that all die.
 
     `pauses` come at any moment; `stops` are pauses at named points. `defect` and `database_settings` spoil the product:
     such a pass must find something, of one of the kinds in `expected`.
@@ -46,7 +47,7 @@ class Plan:
     cuts: int = 0
     points: tuple[str, ...] = ()
     stops: tuple[str, ...] = ()
-    runners: int = 3
+    runners: int = 4
     webs: int = 2
     sessions: int = 24
     kill_seconds: tuple[float, float] = (0.2, 0.9)

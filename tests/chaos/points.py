@@ -67,6 +67,10 @@ def _ends(status: str) -> Callable[[Call], bool]:
     return lambda call: bool(call.arguments[1].status == status)
 
 
+def _gives_back(call: Call) -> bool:
+    return bool(call.named["reason"] == "given_back")  # the reaper comes by as well
+
+
 def _calls(tool: str) -> Callable[[Call], bool]:
     return lambda call: tool in call.arguments
 
@@ -91,7 +95,7 @@ POINTS: tuple[Point, ...] = (
     Point("before a stop is written", "runner", _ENGINE, "finish", "before", _ends("cancelled"), "stop"),
     Point("after a stop was written", "runner", _ENGINE, "finish", "after", _ends("cancelled"), "stop"),
     Point("before a turn is given back", "runner", "agents.runner.process", "give_back", "before", trigger="drain"),
-    Point("inside giving back", "runner", "agents.runner.reaper", "requeue_locked", "after", trigger="drain"),
+    Point("inside giving back", "runner", "agents.runner.reaper", "requeue_locked", "after", _gives_back, "drain"),
     Point("after a turn was given back", "runner", "agents.runner.process", "give_back", "after", trigger="drain"),
     Point("inside the reaper", "runner", "agents.runner.reaper", "_lease_lost", "after"),
     Point("after a lease was renewed", "runner", "agents.journal.claims", "renew", "after", _renews),

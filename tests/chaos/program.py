@@ -13,6 +13,7 @@ import psutil
 
 from tests.chaos.waiting import until
 
+STARTED = "runner_started"
 ROOT = Path(__file__).resolve().parents[2]
 
 
@@ -23,6 +24,7 @@ class Program:
         self.name = name
         self.log = log
         self.ended_by_us = False
+        self._started = False
         with log.open("ab") as output:
             self._process = subprocess.Popen(
                 [sys.executable, "-m", *arguments],
@@ -55,9 +57,11 @@ class Program:
         except psutil.Error:
             return False
 
-    def said(self, word: str) -> bool:
-        """Whether its log holds `word`."""
-        return word in self.log.read_text(encoding="utf-8", errors="replace")
+    @property
+    def started(self) -> bool:
+        """Whether a runner has registered itself."""
+        self._started = self._started or STARTED in self.log.read_text(encoding="utf-8", errors="replace")
+        return self._started
 
     def signal(self, number: signal.Signals) -> None:
         if self.alive:

@@ -26,7 +26,6 @@ DATABASE = "chaos"
 LEASE_SECONDS, HEARTBEAT_SECONDS, DRAIN_SECONDS = 3, 1, 4
 START_SECONDS = 30.0
 SUPERVISED_SECONDS = 0.2
-STARTED = "runner_started"
 
 Rows = list[tuple[Any, ...]]
 
@@ -156,7 +155,7 @@ class Stack:
 
     def failed_to_start(self, program: Program) -> bool:
         """Whether a runner ended by itself before it could register; that is none of the findings."""
-        if program.alive or program.ended_by_us or program.said(STARTED):
+        if program.alive or program.ended_by_us or program.started:
             return False
         program.ended_by_us = True
         self.restarts += 1
@@ -170,7 +169,7 @@ class Stack:
             nonlocal program
             if self.failed_to_start(program):
                 program = self.start_runner(**chaos)
-            return program.said(STARTED)
+            return program.started
 
         await until(look, seconds=START_SECONDS, what=f"the start of {program.name}")
         return program

@@ -10,7 +10,7 @@ from collections import Counter
 from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, Literal
 
 import psycopg
 
@@ -19,7 +19,7 @@ from tests.chaos.devices import Device, Tally
 from tests.chaos.plan import Plan
 from tests.chaos.points import BY_NAME, Point
 from tests.chaos.program import Program
-from tests.chaos.stack import DRAIN_SECONDS, LEASE_SECONDS, Stack
+from tests.chaos.stack import DRAIN_SECONDS, Stack
 from tests.chaos.waiting import NotSeen, until
 
 REACHED_SECONDS = 45.0
@@ -47,6 +47,10 @@ WHERE datname = current_database() AND pid <> pg_backend_pid() AND state <> 'idl
 _TAKEN_OVER = """
 SELECT t.status, t.epoch > h.epoch FROM unnest(%(turns)s::uuid[], %(epochs)s::int[]) AS h(id, epoch)
 JOIN agents_turn t ON t.id = h.id
+"""
+_LIVES = """
+SELECT heartbeat_at > now() - interval '1 second' FROM agents_runner WHERE pid = %(pid)s
+ORDER BY started_at DESC LIMIT 1
 """
 _STATUS = "SELECT status FROM agents_runner WHERE pid = %(pid)s ORDER BY started_at DESC LIMIT 1"
 
@@ -126,14 +130,22 @@ class Storm:
 
     async def _kill_runners(self) -> None:
         """At random, but rather those that work. The pause between two kills is the weather."""
+        slots = self._stack.runners
         for _ in range(self._plan.runner_kills):
             await asyncio.sleep(self._rng.uniform(*self._plan.kill_seconds))
-            slots = self._stack.runners
+            try:
+                await until(self._enough_runners, seconds=REACHED_SECONDS, what="runners to kill one of")
+            except NotSeen as error:
+                self.missed.append(str(error))
             number = self._rng.choice(await until(self._victims, seconds=REACHED_SECONDS, what="a runner to kill"))
             slots[number].kill()
             self._count("runner killed", await self._held_now(slots[number]))
             slots[number] = self._stack.start_runner()
             self.ended_at = time.monotonic()
+
+    def _enough_runners(self) -> bool:
+        slots = self._stack.runners
+        return sum(program.started for program in slots) >= len(slots) - 1
 
     async def _victims(self) -> list[int]:
         """Slots of runners that have turns, as soon as there is one; when that takes long, whoever there is."""
@@ -160,9 +172,13 @@ class Storm:
             return []
 
     async def _at_work(self, program: Program) -> list[Held]:
-        return await until(
-            lambda: self._held_now(program), seconds=REACHED_SECONDS, what=f"{program.name} with a turn in hand"
-        )
+        """What a runner holds, as soon as it holds something; nothing when it has ended."""
+
+        async def look() -> list[Held] | Literal["ended"] | None:
+            return await self._held_now(program) or (None if program.alive else "ended")
+
+        found = await until(look, seconds=REACHED_SECONDS, what=f"{program.name} with a turn in hand")
+        return found if isinstance(found, list) else []
 
     async def _drain(self) -> None:
         program = await self._stack.started_runner()
@@ -176,48 +192,44 @@ class Storm:
 
     async def _pause(self) -> None:
         program = await self._stack.started_runner()
-        await self._at_work(program)
-        program.signal(signal.SIGSTOP)
-        await until(lambda: program.stopped, seconds=5, what=f"{program.name} standing still")
-        await self._outlive(program, "runner paused past its lease")
+        try:
+            await self._at_work(program)
+            program.signal(signal.SIGSTOP)
+            await until(lambda: program.stopped, seconds=5, what=f"{program.name} standing still")
+            self._count("runner paused past its lease", await self._outlive(program))
+        finally:
+            program.kill()
 
     async def _pause_at(self, name: str) -> None:
         program = await self._stack.started_runner(stop_at=name)
-        await until(lambda: program.stopped, seconds=REACHED_SECONDS, what=f"a pause at '{name}'")
-        await self._outlive(program, "runner paused right before a write")
+        try:
+            await until(lambda: program.stopped, seconds=REACHED_SECONDS, what=f"a pause at '{name}'")
+            self._count("runner paused right before a write", await self._outlive(program))
+        finally:
+            program.kill()
 
-    async def _outlive(self, program: Program, kind: str) -> None:
-        """Let a paused runner go on when somebody else has its turn, and end it when it has found out."""
+    async def _outlive(self, program: Program) -> bool:
+        """Let a paused runner go on when somebody else has its turn, and wait until it is at work again.
+
+        Whether a turn that it took for its own was being run by somebody else in that moment.
+        """
         held = [Held(*row) for row in await self._database.rows_soon(_HELD, pid=program.pid)]
         turns, epochs = [one.turn for one in held], [one.epoch for one in held]
 
-        async def taken() -> Sequence[tuple[str, bool]]:
+        async def taken() -> list[str]:
             rows = await self._database.rows_soon(_TAKEN_OVER, turns=turns, epochs=epochs)
-            running = [row for row in rows if row[1] and row[0] == "running"]
-            return running or (
-                [(row[0], row[1]) for row in rows] if all(row[1] or row[0] in _OVER for row in rows) else []
-            )
+            if any(newer and status == "running" for status, newer in rows):
+                return ["running"]
+            return ["over"] if all(newer or status in _OVER for status, newer in rows) else []
 
-        found = (
-            await until(taken, seconds=LEASE_SECONDS + 20, what="another runner with a paused one's turn")
-            if held
-            else []
-        )
+        found = await until(taken, seconds=REACHED_SECONDS, what=f"somebody else with the turns of {program.name}")
         program.signal(signal.SIGCONT)
-        self._count(kind, any(status == "running" and newer for status, newer in found))
-        await self._answers(program)
-        program.kill()
+        await until(lambda: self._lives(program), seconds=REACHED_SECONDS, what=f"{program.name} at work again")
+        return found == ["running"]
 
-    async def _answers(self, program: Program) -> None:
-        """Wait until a runner that went on has looked at the database: its turns are not its own any more."""
-        await until(lambda: self._lost_all(program), seconds=LEASE_SECONDS + 10, what=f"{program.name} at work again")
-
-    async def _lost_all(self, program: Program) -> bool:
-        rows = await self._database.rows_soon(
-            "SELECT heartbeat_at > now() - interval '1 second' FROM agents_runner WHERE pid = %(pid)s"
-            " ORDER BY started_at DESC LIMIT 1",
-            pid=program.pid,
-        )
+    async def _lives(self, program: Program) -> bool:
+        """Whether a runner has just renewed its leases, and so knows which ones it lost."""
+        rows = await self._database.rows_soon(_LIVES, pid=program.pid)
         return bool(rows and rows[0][0])
 
     # --- named points ---
