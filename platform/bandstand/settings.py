@@ -86,7 +86,7 @@ LOGIN_URL = "/login/"
 LOGIN_REDIRECT_URL = "/"
 LOGOUT_REDIRECT_URL = "/login/"
 
-# Browsers. TLS ends in a proxy in front of us; `bandstand.proxies` tells Django the scheme that the browser used.
+# Browsers. TLS ends in a proxy in front of us; `bandstand.web.proxies` tells Django the scheme that the browser used.
 _LOOPBACK = ["localhost", "127.0.0.1", "[::1]"]
 _PUBLIC_HOST = urlsplit(BANDSTAND.public_url).hostname if BANDSTAND.public_url else None
 ALLOWED_HOSTS = [
@@ -111,7 +111,7 @@ X_FRAME_OPTIONS = "DENY"
 # W021: a place in the browsers' preload lists is the domain owner's decision, and hard to take back.
 SILENCED_SYSTEM_CHECKS = ["security.W021"]
 
-# What one request may bring; `bandstand.bodies` counts before Django reads.
+# What one request may bring; `bandstand.web.bodies` counts before Django reads.
 DATA_UPLOAD_MAX_MEMORY_SIZE = 1024 * 1024
 FILE_UPLOAD_MAX_MEMORY_SIZE = 1024 * 1024
 DATA_UPLOAD_MAX_NUMBER_FIELDS = 1000
