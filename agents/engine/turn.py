@@ -37,6 +37,8 @@ logger = logging.getLogger(__name__)
 
 # More than any language needs per token on average, so that only a runaway answer meets it.
 MAX_CHARACTERS_PER_TOKEN = 10
+# What a step's columns hold of a tool's name and of a call's id.
+MAX_NAME = 200
 
 
 class Stop(Enum):
@@ -99,8 +101,9 @@ class TurnRun:
         self._services = services
         self._limits = context.release.limits
         self._steps: list[StepRecord] = list(context.steps)
-        self._input_tokens = 0
-        self._output_tokens = 0
+        # What earlier claims of this turn have used counts too: for its limits, and for who pays.
+        self._input_tokens = sum(step.input_tokens for step in context.steps)
+        self._output_tokens = sum(step.output_tokens for step in context.steps)
         self._stop: Stop | None = None
         self._task: asyncio.Task[Any] | None = None
         # The open model call: what it said, and what of that the log does not have yet.
@@ -190,7 +193,7 @@ class TurnRun:
         return _Reply(
             text="".join(self._said),
             unsent=unsent,
-            tool_calls=finished.tool_calls,
+            tool_calls=tuple(map(_storable, finished.tool_calls)),
             input_tokens=usage.input_tokens if usage else 0,
             output_tokens=usage.output_tokens if usage else 0,
         )
@@ -216,8 +219,7 @@ class TurnRun:
         result = {
             "text": reply.text,
             "tool_calls": [
-                {"id": call.id, "name": call.name, "arguments": storable_text(call.arguments)}
-                for call in reply.tool_calls
+                {"id": call.id, "name": call.name, "arguments": call.arguments} for call in reply.tool_calls
             ],
         }
         self._replace(step, StepStatus.DONE, result)
@@ -275,10 +277,10 @@ class TurnRun:
                 len(self._steps) + offset,
                 StepKind.TOOL,
                 StepStatus.INTENT,
-                name=storable_text(call.name),
-                call_id=storable_text(call.id),
+                name=call.name,
+                call_id=call.id,
                 idempotent=self._services.tools.is_idempotent(call.name),
-                request=storable_text(call.arguments),
+                request=call.arguments,
             )
             for offset, call in enumerate(reply.tool_calls, start=1)
         ]
@@ -346,20 +348,24 @@ class TurnRun:
     # --- ends that are no answer ---
 
     async def _stopped(self) -> Ended | None:
+        why = self._stop
         if self._task is not None:
             self._task.uncancel()
-        if self._stop is None and self._pump is not None:
-            await self._pump.close()  # raises what the flush has raised
-        if self._stop is Stop.ASKED:
+        if why is Stop.ASKED:
             return await self._end_early(TurnStatus.CANCELLED, "", "")
-        if self._stop is Stop.DRAIN:
+        self._task = None
+        # No flush may come behind what the caller does next; what one has raised is raised here.
+        await self._close_pump()
+        if why is Stop.DRAIN:
             return None
-        if self._stop is Stop.LOST:
+        if why is Stop.LOST:
             raise LostTurn
         raise asyncio.CancelledError
 
     async def _end_early(self, status: TurnStatus, error_class: str, detail: str) -> Ended:
         """End without an answer. What was shown stays, marked as partial."""
+        # A stop that comes now is too late: cancelled here, the turn would be left without anybody to end it.
+        self._task = None
         unsent = await self._close_pump()
         parts = self._shown()
         error_id = new_id() if error_class else None
@@ -397,6 +403,12 @@ class TurnRun:
 
     def _replace(self, step: StepRecord, status: StepStatus, result: Any) -> None:
         self._steps[step.number - 1] = replace(step, status=status, result=result)
+
+
+def _storable(call: ToolCall) -> ToolCall:
+    """`call` as its row can hold it, from the beginning: a result is found by the same id on every way back."""
+    call_id, name = (storable_text(text)[:MAX_NAME] for text in (call.id, call.name))
+    return ToolCall(call_id, name, storable_text(call.arguments))
 
 
 def _abandoned(step: StepRecord, error_class: str) -> Settled:

@@ -10,9 +10,10 @@ from typing import Any
 from uuid import UUID
 
 from django.db import connection
+from django.db.models import Sum
 
 from agents.journal import sql
-from agents.models import AgentSession, Event, Message, Turn
+from agents.models import AgentSession, Event, Message, Step, Turn
 from agents.rules.parts import Part
 from agents.rules.replay import show
 from agents.rules.states import OWNED, TERMINAL, TurnStatus
@@ -105,9 +106,12 @@ def end_locked(
     turn.lease_expires_at = None
     turn.available_at = None
     turn.error_class, turn.error_detail, turn.error_id = error_class, error_detail, error_id
+    used = Step.objects.filter(turn=turn).aggregate(input=Sum("input_tokens"), output=Sum("output_tokens"))
+    turn.input_tokens, turn.output_tokens = used["input"] or 0, used["output"] or 0
     turn.save(
         update_fields=[
             "status", "finished_at", "lease_expires_at", "available_at", "error_class", "error_detail", "error_id",
+            "input_tokens", "output_tokens",
         ]
     )  # fmt: skip
     session.open_turns -= 1

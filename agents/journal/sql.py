@@ -258,8 +258,8 @@ SELECT a.slug, r.number, r.model_chain::text, r.instructions, r.tools::text, r.l
 FROM agents_release r JOIN agents_agent a ON a.id = r.agent_id WHERE r.id = %(release)s
 """
 STEPS = """
-SELECT number, kind, status, name, call_id, idempotent, request::text, result::text FROM agents_step
-WHERE turn_id = %(turn)s ORDER BY number
+SELECT number, kind, status, name, call_id, idempotent, request::text, result::text, input_tokens, output_tokens
+FROM agents_step WHERE turn_id = %(turn)s ORDER BY number
 """
 
 # --- the log ----------------------------------------------------------------------------------------------------------

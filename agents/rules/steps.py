@@ -28,6 +28,8 @@ class StepRecord:
     idempotent: bool = False
     request: Any = None
     result: Any = None
+    input_tokens: int = 0
+    output_tokens: int = 0
 
     @property
     def open(self) -> bool:

@@ -189,7 +189,7 @@ BUDGET: dict[Callable[[], Prepared], int] = {
     # what people do now and then
     accept_a_repeat: 4,
     accept_a_branch: 2,
-    stop_a_queued_turn: 13,
+    stop_a_queued_turn: 14,
     stop_a_running_turn: 10,
     give_a_turn_back: 10,
     reap_a_lost_turn: 14,

@@ -12,11 +12,11 @@ from django.db import transaction
 from agents.access.actor import Actor, Scope
 from agents.journal import fenced
 from agents.journal.claims import renew
-from agents.journal.fenced import NewEvent
+from agents.journal.fenced import NewEvent, Settled
 from agents.journal.locked import lock_session
 from agents.models import AgentSession, Turn
 from agents.rules.parts import text_part, tool_call_part, tool_result_part
-from agents.rules.states import MAX_ATTEMPTS_WITHOUT_PROGRESS
+from agents.rules.states import MAX_ATTEMPTS_WITHOUT_PROGRESS, StepStatus
 from agents.rules.wire import message_shape, retry_suggested
 from agents.runner.reaper import give_back, reap
 from agents.sessions import cancel_turn
@@ -156,6 +156,17 @@ def test_only_what_the_last_epoch_showed_is_kept() -> None:
     lease_is_over(work.turn_id)
     reap()
     assert ada.messages()[-1].parts == [text_part("second")]
+
+
+def test_what_a_lost_turn_used_is_not_forgotten_at_its_end() -> None:
+    ada = asked()
+    work = claimed()
+    call = Settled(1, StepStatus.DONE, {"text": "", "tool_calls": []}, input_tokens=3, output_tokens=5)
+    fenced.advance(work, settled=[call])
+    stop(ada)
+    lease_is_over(work.turn_id)
+    reap()
+    assert (ada.turn().input_tokens, ada.turn().output_tokens) == (3, 5)
 
 
 def test_a_session_that_somebody_writes_is_looked_at_in_the_next_pass() -> None:

@@ -1,0 +1,121 @@
+"""A model and tools that do what a test says, behind the engine's own ports."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+from uuid import UUID
+
+from agents.engine.turn import Services
+from agents.llm.port import LLM, Finished, ModelEvent, ModelRequest, TextDelta, ToolCall, Usage
+from agents.rules.conversation import ToolSpec
+
+USAGE = Usage(3, 5)
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """What one call of the model gives: texts, pauses (awaited), or an error; then its end with these calls."""
+
+    items: Sequence[str | Exception | Callable[[], Awaitable[object]]] = ()
+    calls: Sequence[ToolCall] = ()
+    usage: Usage | None = USAGE
+
+
+def says(*items: str | Exception | Callable[[], Awaitable[object]], usage: Usage | None = USAGE) -> Reply:
+    return Reply(items, usage=usage)
+
+
+def calls(*named: tuple[str, str, str], text: str = "") -> Reply:
+    """A reply with tool calls, each as (id, name, arguments)."""
+    return Reply([text] if text else [], [ToolCall(*one) for one in named])
+
+
+@dataclass
+class ScriptedModel:
+    """Gives its replies one after the other, the last one for ever. `left` counts the streams that were left early."""
+
+    replies: Sequence[Reply]
+    requests: list[ModelRequest] = field(default_factory=list)
+    open: int = 0
+    left: int = 0
+
+    async def stream(self, request: ModelRequest) -> AsyncGenerator[ModelEvent, None]:
+        reply = self.replies[min(len(self.requests), len(self.replies) - 1)]
+        self.requests.append(request)
+        self.open += 1
+        finished = False
+        try:
+            for item in reply.items:
+                if isinstance(item, Exception):
+                    raise item
+                if isinstance(item, str):
+                    yield TextDelta(item)
+                else:
+                    await item()
+            yield Finished(tuple(reply.calls), reply.usage, "tool_calls" if reply.calls else "stop", "scripted")
+            finished = True
+        finally:
+            self.open -= 1
+            self.left += not finished
+
+    async def aclose(self) -> None:
+        """Nothing is open."""
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    content: str
+    is_error: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Called:
+    name: str
+    arguments: str
+    key: str
+
+
+@dataclass
+class ScriptedTools:
+    """Tools by name, each a coroutine function of its arguments. `called` lists every call, in order."""
+
+    tools: Mapping[str, Callable[[str], Awaitable[Outcome]]] = field(default_factory=dict)
+    idempotent: frozenset[str] = frozenset()
+    called: list[Called] = field(default_factory=list)
+
+    def specs(self, names: Sequence[str]) -> tuple[ToolSpec, ...]:
+        return tuple(ToolSpec(name, f"The tool {name}.", {"type": "object"}) for name in names)
+
+    def is_idempotent(self, name: str) -> bool:
+        return name in self.idempotent
+
+    async def call(
+        self, name: str, arguments: str, *, session_id: UUID, turn_id: UUID, step: int, allowed: Sequence[str]
+    ) -> Outcome:
+        self.called.append(Called(name, arguments, f"{turn_id}:{step}"))
+        return await self.tools[name](arguments)
+
+
+@dataclass(frozen=True, slots=True)
+class Models:
+    """Every route leads to the same model; `resolved` lists them."""
+
+    model: LLM
+    resolved: list[str] = field(default_factory=list)
+
+    def resolve(self, route: str) -> tuple[LLM, str]:
+        self.resolved.append(route)
+        return self.model, route.partition(":")[2]
+
+
+def scripted(*replies: Reply, **tools: Any) -> tuple[Services, ScriptedModel, ScriptedTools]:
+    """Services of a turn, and the two ends of them that a test looks at."""
+    model, box = ScriptedModel(replies), ScriptedTools(**tools)
+    return Services(Models(model), box), model, box
+
+
+async def for_ever() -> None:
+    await asyncio.Event().wait()
