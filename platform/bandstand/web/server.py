@@ -41,6 +41,7 @@ ABORTED_BODY_BYTES: Final = 64 * 1024 * 1024
 PING_SECONDS: Final = 20
 SLOW_READER_SECONDS: Final = 30.0
 DRAIN_SECONDS: Final = 5.0
+ARRIVAL_SECONDS: Final = 0.1
 STREAM_DRAIN_SECONDS: Final = 1.0
 SERVICE_RESTART: Final = 1012
 TOO_LARGE: Final = 4413
@@ -239,6 +240,8 @@ class WebServer(Server):  # type: ignore[misc]
 
     async def _drain(self) -> None:
         """Let what is being answered finish; streams less long, they can be taken up again elsewhere."""
+        # Requests whose connection was accepted a moment ago are still on their way in.
+        await asyncio.sleep(ARRIVAL_SECONDS)
         began = loop.time()
         while left := self._unfinished():
             for protocol in left:
