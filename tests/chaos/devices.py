@@ -228,7 +228,8 @@ class SocketDevice(Device):
             socket.transport.abort()  # a device that hears nothing dials again
             raise
         finally:
-            del self._answers[ref]
+            if self._answers.get(ref) is answer:  # somebody else may have asked to stop the same turn
+                del self._answers[ref]
             if answer.done() and not answer.cancelled():
                 answer.exception()
 
