@@ -10,10 +10,20 @@ from django.db import connection
 # What Django's backend adds for its own cursors and its pool.
 _DJANGO_ONLY = frozenset({"pool", "cursor_factory", "context", "server_side_binding", "assume_role", "isolation_level"})
 
+# What runs here are the same few statements, which find rows by keys. Their plans are made once for each connection;
+# one made while the tables were small must not read whole tables when they have grown.
+_PLANS = {
+    "plan_cache_mode": "force_generic_plan",
+    "enable_seqscan": "off",
+    "enable_hashjoin": "off",
+    "enable_mergejoin": "off",
+}
+
 
 def connect_directly() -> psycopg.Connection:
     """A connection of its own to the default database, in autocommit, with prepared statements. Raises
     `psycopg.Error`."""
     params: dict[str, Any] = {k: v for k, v in connection.get_connection_params().items() if k not in _DJANGO_ONLY}
     params["prepare_threshold"] = 2
+    params["options"] = " ".join([params.get("options", ""), *(f"-c {name}={value}" for name, value in _PLANS.items())])
     return psycopg.connect(**params, autocommit=True)

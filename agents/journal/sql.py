@@ -72,6 +72,10 @@ FROM s
 # already runs, which is what makes the order fair. Only the first open turn of a session can be claimed; a session or a
 # turn that somebody else is writing is skipped, not waited for. The intent of the first model call commits here too.
 # (With RECURSIVE every name here sees every other, so no part may be called like an alias that is locked.)
+#
+# While little waits, every index of open turns looks empty to the planner and as good as any other, and a plan made
+# then reads all that waits for each turn that waits. So each condition here fits one index only (see the turn's model);
+# OFFSET 0 makes the look for an earlier turn a look-up instead of a join, `lower` a key the only way to a picked turn.
 CLAIM = f"""
 WITH RECURSIVE waiting(user_id) AS (
     (SELECT user_id FROM agents_turn WHERE status = 'queued' ORDER BY user_id LIMIT 1)
@@ -84,7 +88,7 @@ WITH RECURSIVE waiting(user_id) AS (
            running.n + row_number() OVER (PARTITION BY w.user_id ORDER BY c.priority, c.id) AS place
     FROM waiting w
     CROSS JOIN LATERAL (
-        SELECT count(*) AS n FROM agents_agentsession s WHERE s.user_id = w.user_id AND s.active_turn_id IS NOT NULL
+        SELECT count(*) AS n FROM agents_turn o WHERE o.user_id = w.user_id AND o.lease_expires_at IS NOT NULL
     ) running
     CROSS JOIN LATERAL (
         SELECT t.id, t.agent_session_id, t.priority
@@ -92,8 +96,8 @@ WITH RECURSIVE waiting(user_id) AS (
         WHERE t.user_id = w.user_id AND t.status = 'queued' AND s.active_turn_id IS NULL AND t.deadline_at > now()
           AND NOT EXISTS (
               SELECT FROM agents_turn b
-              WHERE b.agent_session_id = t.agent_session_id AND b.ordinal < t.ordinal
-                AND NOT (b.status IN ('cancelled', 'completed', 'expired', 'failed')))
+              WHERE b.agent_session_id = t.agent_session_id AND b.ordinal < t.ordinal AND b.finished_at IS NULL
+              OFFSET 0)
         ORDER BY t.priority, t.id
         LIMIT greatest(0, least(%(limit)s, %(running_per_user)s - running.n))
     ) c
@@ -103,7 +107,7 @@ WITH RECURSIVE waiting(user_id) AS (
     FROM ranked r
     JOIN agents_agentsession s ON s.id = r.agent_session_id
     JOIN agents_turn t ON t.id = r.turn_id
-    WHERE s.active_turn_id IS NULL AND t.status = 'queued'
+    WHERE s.active_turn_id IS NULL AND lower(t.status) = 'queued'
     ORDER BY r.priority, r.place, r.turn_id
     LIMIT %(limit)s
     FOR NO KEY UPDATE OF s, t SKIP LOCKED
@@ -185,7 +189,7 @@ WITH s AS (
     UPDATE agents_agentsession s
     SET next_seq = next_seq + %(count)s + 1 + (%(parts)s::jsonb IS NOT NULL)::int,
         next_ordinal = next_ordinal + (%(parts)s::jsonb IS NOT NULL)::int,
-        open_turns = open_turns - 1, active_turn_id = NULL, updated_at = now(),
+        open_turns = open_turns - 1, active_turn_id = NULL,
         head_message_id = CASE WHEN %(parts)s::jsonb IS NOT NULL AND head_message_id = %(asked)s
                                THEN %(message)s ELSE head_message_id END
     WHERE id = %(session)s AND active_turn_id = %(turn)s AND active_epoch = %(epoch)s

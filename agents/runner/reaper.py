@@ -13,7 +13,7 @@ from django.db.models.functions import Now
 from agents.journal.connection import once_more_after_deadlock
 from agents.journal.locked import end_locked, lock_session, lock_turn, requeue_locked
 from agents.models import AgentSession, Turn
-from agents.rules.states import MAX_ATTEMPTS_WITHOUT_PROGRESS, OWNED, TERMINAL, TurnStatus
+from agents.rules.states import MAX_ATTEMPTS_WITHOUT_PROGRESS, OWNED, TurnStatus
 from foundation.ids import new_id
 
 logger = logging.getLogger(__name__)
@@ -22,7 +22,8 @@ logger = logging.getLogger(__name__)
 BATCH = 200
 
 _LEASE_LOST = Q(status__in=OWNED, lease_expires_at__lt=Now())
-_TOO_LATE = Q(deadline_at__lt=Now()) & ~Q(status__in=[*OWNED, *TERMINAL])
+# Neither owned nor ended, in the words of the index.
+_TOO_LATE = Q(deadline_at__lt=Now(), lease_expires_at__isnull=True, finished_at__isnull=True)
 _WAIT_OVER = Q(status__in=[TurnStatus.WAITING, TurnStatus.RETRY_WAIT], available_at__lt=Now())
 
 
