@@ -99,6 +99,8 @@ def _profile(name: str, wanted: Plan, word: str) -> None:
     case = next(case for case in wanted.cases if word in case.name)
     with Stack(profile=name) as stack:
         [sessions] = stack.seed([_needs(case)])
+        _warm(stack, case, sessions)
+        os.kill(stack.pids[name], profiling.FORGET)
         window = uvloop.run(play(case, sessions, base=stack.base, pids=stack.pids))
         stack.end(name)
         print(profiling.report(stack.profile_file, turns=len(window.played)))

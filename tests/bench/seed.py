@@ -27,6 +27,8 @@ from agents.sessions import create_session  # noqa: E402
 from tests.people import person  # noqa: E402
 
 PEOPLE = 8
+# Conversations of before, so that the planner sees tables of an installation in use and not empty ones.
+EARLIER_SESSIONS, EARLIER_MESSAGES = 500, 20
 SYSTEM = Actor.system("bench")
 
 # Turns as the product leaves them: question, answer, and a log whose deltas are folded. `%(turns)s` for each session.
@@ -75,6 +77,7 @@ FROM past p WHERE p.session = s.id AND p.n = %(turns)s;
 def main() -> None:
     people = [_with_key(f"person-{number}") for number in range(PEOPLE)]
     agents: dict[str, str] = {}
+    _sessions(people, _publish("offline:", "earlier"), EARLIER_SESSIONS, EARLIER_MESSAGES)
     answer = []
     for route, count, history in json.load(sys.stdin):
         if route not in agents:

@@ -49,6 +49,7 @@ class Stack:
             raise SystemExit("bench: another bench runs in this folder; two would only measure each other") from None
         self.profile = profile
         self.profile_file = FOLDER / "profile.pstats"
+        self.profile_file.unlink(missing_ok=True)
         self._cluster = Cluster(FOLDER / "data")
         self._programs: dict[str, subprocess.Popen[bytes]] = {}
         self._env: dict[str, str] = {}
