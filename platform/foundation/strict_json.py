@@ -27,7 +27,7 @@ def loads(raw: bytes | str, *, max_bytes: int = MAX_BYTES, max_depth: int = MAX_
 
     Raises `TooLarge` above `max_bytes`, `Malformed` for anything that is not strict JSON (NaN, Infinity, a number that
     overflows, duplicate keys, a BOM, invalid UTF-8, deeper than `max_depth`) or not an object, and `InvalidInput` with
-    a pointer for text that no database row can hold (NUL, lone surrogates) and whole numbers beyond 64 bits.
+    a pointer for text that no database row can hold (NUL, lone surrogates) and numbers beyond 64 bits.
     """
     data = raw.encode("utf-8", "surrogatepass") if isinstance(raw, str) else raw
     if len(data) > max_bytes:
@@ -61,7 +61,7 @@ def canonical(value: Any) -> bytes:
 def check_storable(value: Any, pointer: str = "") -> None:
     """Raise `InvalidInput` with a pointer below `pointer` unless `value` is JSON that a row gives back as it was.
 
-    That leaves out NUL and lone surrogates, NaN and infinities, whole numbers beyond 64 bits, and other types.
+    That leaves out NUL and lone surrogates, NaN and infinities, numbers beyond 64 bits, and other types.
     """
     if isinstance(value, str):
         if _UNSTORABLE.search(value):
@@ -75,14 +75,18 @@ def check_storable(value: Any, pointer: str = "") -> None:
     elif isinstance(value, list):
         for index, item in enumerate(value):
             check_storable(item, f"{pointer}/{index}")
-    elif isinstance(value, float):
-        if not math.isfinite(value):
-            raise InvalidInput("A number is finite.", pointer=pointer)
-    elif isinstance(value, int):
-        if not -(2**63) <= value < 2**64:
-            raise InvalidInput("A whole number has at most 64 bits.", pointer=pointer)
+    elif isinstance(value, int | float):
+        _check_number(value, pointer)
     elif value is not None:
         raise InvalidInput("This is no JSON.", pointer=pointer)
+
+
+def _check_number(value: float, pointer: str) -> None:
+    if not math.isfinite(value):
+        raise InvalidInput("A number is finite.", pointer=pointer)
+    # Fractions too: a row writes a large one out as a whole number, which could then not be given back.
+    if not -(2**63) <= value < 2**64:
+        raise InvalidInput("A number has at most 64 bits.", pointer=pointer)
 
 
 def _too_deep(data: bytes, limit: int) -> bool:

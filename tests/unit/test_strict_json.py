@@ -81,6 +81,8 @@ def test_what_is_not_strict_json_is_malformed(raw: bytes) -> None:
         (b'{"\\ud800":1}', ""),
         (b'{"a":[0,18446744073709551616],"b":1}', "/a/1"),
         (b'{"a":-9223372036854775809,"b":1}', "/a"),
+        (b'{"a":{"b":1e20}}', "/a/b"),
+        (b'{"a":{"b":-1e19}}', "/a/b"),
     ],
 )
 def test_what_no_row_gives_back_as_it_was_is_refused_with_a_pointer(raw: bytes | str, pointer: str) -> None:
