@@ -11,7 +11,7 @@ from django.http.response import HttpResponseBase
 from django.urls import reverse
 from rest_framework.request import Request
 
-from agents.access.actor import Actor
+from agents.access.actor import Actor, Scope
 from agents.api.answers import answer_json
 from agents.api.bodies import read_body
 from agents.api.fields import Choice, Id, Input, Text, read_input
@@ -50,6 +50,8 @@ class TurnsView(AsyncApiView):
         read_query(self.http)
         actor, wanted = self.who(), read_id("session_id", session_id)
         key, given = read_key(self.http), read_input(NewTurn, read_body(self.http))
+        # Every answer shows the turn. Refused after the commit, the client would ask again.
+        actor.need(Scope.READ)
         accepted = await in_db_thread(_accept, actor, wanted, given, key)
         headers = dict(REPLAYED) if accepted.replayed else {}
         if accepted.turn_id is None:

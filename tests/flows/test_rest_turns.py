@@ -291,6 +291,9 @@ async def test_a_key_reads_or_asks_as_its_scopes_say(world: World) -> None:
     assert ok(await reader.get(world.events))["results"] == []
     writer = AsyncRest(await in_db_thread(key_of, world.ada, {Scope.CHAT}))
     problem(await writer.get(world.events), 403, "forbidden")
+    for headers in ({}, {"Accept": STREAM}, {"Prefer": "wait=1"}):
+        problem(await writer.post(world.turns, {"input": "Hi"}, **headers), 403, "forbidden")
+    assert await Turn.objects.acount() == 0
 
 
 async def test_another_method_is_a_problem(world: World) -> None:
