@@ -115,10 +115,11 @@ class TurnRun:
         self._settling = asyncio.Lock()
 
     def stop(self, why: Stop) -> None:
-        """Cancel the work at its next wait; a stop that was asked for wins over a drain."""
-        if self._stop is None and self._task is not None:
+        """Cancel the work at its next wait, or before it begins; the first stop counts, and none after the end."""
+        if self._stop is None:
             self._stop = why
-            self._task.cancel()
+            if self._task is not None:
+                self._task.cancel()
 
     async def run(self) -> Ended | None:
         """Work until the turn has ended; None when it was given up for `Stop.DRAIN`.
@@ -130,6 +131,8 @@ class TurnRun:
         deadline = asyncio.timeout(max(0.0, seconds))
         try:
             async with deadline:
+                if self._stop is not None:
+                    raise asyncio.CancelledError
                 return await self._work()
         except (LostTurn, OperationalError, InterfaceError):
             raise
@@ -144,6 +147,9 @@ class TurnRun:
                 logger.exception("turn_failed", extra={"turn": str(self.claim.turn_id), "error": type(error).__name__})
                 return await self._end_early(TurnStatus.FAILED, "unknown", "Something went wrong on our side.")
             return await self._end_early(TurnStatus.EXPIRED, "deadline", "The turn took longer than it may.")
+        finally:
+            # What the caller does next with this task, such as giving the turn back, is not ours to stop.
+            self._task = None
 
     async def _work(self) -> Ended:
         while True:
@@ -223,6 +229,8 @@ class TurnRun:
             ],
         }
         self._replace(step, StepStatus.DONE, result)
+        # The step tells it from here on: were both to tell it, a stop during the commit would keep the text twice.
+        self._said = []
         return Settled(
             step.number,
             StepStatus.DONE,
@@ -244,7 +252,6 @@ class TurnRun:
             input_tokens=self._input_tokens,
             output_tokens=self._output_tokens,
         )
-        self._said = []
         return await last_write(finish, self.claim, ending, settled=[settled], events=_delta(reply.unsent))
 
     async def _begin_model_call(self) -> StepRecord:
@@ -270,7 +277,6 @@ class TurnRun:
         used = sum(step.kind is StepKind.TOOL for step in self._steps)
         if used + len(reply.tool_calls) > self._limits.tool_calls:
             await write(advance, self.claim, settled=[settled], events=_delta(reply.unsent))
-            self._said = []
             raise LimitReached(f"The turn used its {self._limits.tool_calls} tool calls.")
         calls = [
             StepRecord(
@@ -284,6 +290,8 @@ class TurnRun:
             )
             for offset, call in enumerate(reply.tool_calls, start=1)
         ]
+        # Known before they are written: a stop during the commit settles them like all others.
+        self._steps.extend(calls)
         await write(
             advance,
             self.claim,
@@ -294,8 +302,6 @@ class TurnRun:
                 *(_tool_event("tool.started", call, arguments=call.request) for call in calls),
             ],
         )
-        self._said = []
-        self._steps.extend(calls)
         self._fresh = {call.number for call in calls}
 
     async def _run_tools(self, calls: list[StepRecord]) -> None:

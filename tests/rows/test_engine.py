@@ -629,6 +629,58 @@ async def test_a_stop_at_any_moment_has_one_end(ticks: int) -> None:
     await log(ada)
 
 
+async def test_a_stop_while_tool_calls_are_committed_keeps_the_text_once_and_leaves_no_open_step() -> None:
+    ada = await begin()
+    services, _, tools = scripted(calls(("c1", "clock", "{}"), text="Wait."), tools={"clock": works("noon")})
+    context = await in_db_thread(lambda: load_context(claimed()))
+    await in_db_thread(cancel_turn, ada.actor, turn_id=context.claim.turn_id)
+    async with Held(ada):
+        running = Running(TurnRun(context, services))
+        for _ in range(50):
+            await asyncio.sleep(0.001)
+        running.run.stop(Stop.ASKED)
+        for _ in range(10):
+            await asyncio.sleep(0)
+        assert not running.task.done(), "it waits for the commit"
+    ended = await running.ended()
+    assert ended is not None
+    assert ended.status is TurnStatus.CANCELLED
+    parts = [text_part("Wait."), tool_call_part(call_id="c1", name="clock", arguments="{}")]
+    assert await answer_of(ada) == (parts, True)
+    assert tools.called == []
+    assert not [step for step in await steps() if step[2] == "intent"]
+    await log(ada)
+
+
+async def test_a_stop_that_comes_before_the_work_begins_is_not_forgotten() -> None:
+    ada = await begin()
+    services, model, _ = scripted(says("Hel", for_ever))
+    run = await claim_run(services)
+    run.stop(Stop.DRAIN)
+    assert await asyncio.wait_for(run.run(), A_WHILE) is None
+    assert model.requests == []
+    assert (await turn_of(ada)).status == "running"
+
+
+async def test_a_stop_after_the_end_leaves_the_caller_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    await begin()
+
+    def down(*_: Any, **__: Any) -> int:
+        raise OperationalError("the connection is lost")
+
+    monkeypatch.setattr(engine, "finish", down)
+    run = await claim_run(scripted(says("Hello"))[0])
+
+    async def caller() -> str:
+        with pytest.raises(OperationalError):
+            await run.run()
+        run.stop(Stop.ASKED)
+        await asyncio.sleep(0)  # as giving back waits for the database
+        return "given back"
+
+    assert await asyncio.create_task(caller()) == "given back"
+
+
 @pytest.mark.parametrize("ticks", range(0, 40, 4))
 async def test_a_turn_given_back_at_any_moment_is_finished_by_the_next_runner(ticks: int) -> None:
     ada = await begin()
