@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from typing import Protocol
+from collections.abc import Coroutine
+from typing import Any, Protocol
 
 import structlog
 from django.db import InterfaceError, OperationalError
@@ -23,7 +24,7 @@ class Watched(Protocol):
 
     credential: Credential
 
-    async def close(self, code: CloseCode) -> None: ...
+    def close(self, code: CloseCode) -> Coroutine[Any, Any, None]: ...
 
 
 class Watch:
@@ -33,6 +34,7 @@ class Watch:
         self._period_seconds = period_seconds
         self._sockets: dict[Credential, set[Watched]] = {}
         self._task: asyncio.Task[None] | None = None
+        self._goodbyes: dict[Watched, asyncio.Task[None]] = {}
 
     def add(self, socket: Watched) -> None:
         self._sockets.setdefault(socket.credential, set()).add(socket)
@@ -63,10 +65,25 @@ class Watch:
             except (OperationalError, InterfaceError):
                 # Without the database nothing can be read or written through a socket either.
                 continue
+            except Exception:
+                # Whatever it was: nobody else looks, and the next look may go well.
+                log.exception("websocket.watch_failed")
+                continue
             for credential in gone:
-                for socket in list(self._sockets.get(credential, ())):
+                for socket in self._sockets.get(credential, set()) - self._goodbyes.keys():
                     log.warning("websocket.revoked", user=credential.user_id, key=str(credential.key_id or ""))
-                    await socket.close(CloseCode.FORBIDDEN)
+                    self._say_goodbye(socket)
+
+    def _say_goodbye(self, socket: Watched) -> None:
+        """Side by side: one that does not read keeps its goodbye waiting, and must not keep the others open."""
+        task = asyncio.create_task(socket.close(CloseCode.FORBIDDEN), name="ws-goodbye")
+        self._goodbyes[socket] = task
+        task.add_done_callback(lambda done: self._said_goodbye(socket, done))
+
+    def _said_goodbye(self, socket: Watched, done: asyncio.Task[None]) -> None:
+        del self._goodbyes[socket]
+        if not done.cancelled() and (error := done.exception()) is not None:
+            log.error("websocket.goodbye_failed", exc_info=error)
 
 
 _watch: Watch | None = None
