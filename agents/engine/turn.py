@@ -37,6 +37,8 @@ logger = logging.getLogger(__name__)
 
 # More than any language needs per token on average, so that only a runaway answer meets it.
 MAX_CHARACTERS_PER_TOKEN = 10
+# More than any model reads or writes; a hundred of them still fit into a turn's columns, whatever a provider claims.
+MAX_TOKENS_PER_CALL = 20_000_000
 # What a step's columns hold of a tool's name and of a call's id.
 MAX_NAME = 200
 
@@ -200,8 +202,8 @@ class TurnRun:
             text="".join(self._said),
             unsent=unsent,
             tool_calls=tuple(map(_storable, finished.tool_calls)),
-            input_tokens=usage.input_tokens if usage else 0,
-            output_tokens=usage.output_tokens if usage else 0,
+            input_tokens=min(usage.input_tokens, MAX_TOKENS_PER_CALL) if usage else 0,
+            output_tokens=min(usage.output_tokens, MAX_TOKENS_PER_CALL) if usage else 0,
         )
 
     def _check_length(self, characters: int) -> None:

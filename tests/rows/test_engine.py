@@ -15,7 +15,7 @@ from django.db import OperationalError, transaction
 from agents.access.actor import Actor
 from agents.engine import turn as engine
 from agents.engine.context import load_context
-from agents.engine.turn import MAX_CHARACTERS_PER_TOKEN, Services, Stop, TurnRun
+from agents.engine.turn import MAX_CHARACTERS_PER_TOKEN, MAX_TOKENS_PER_CALL, Services, Stop, TurnRun
 from agents.journal.fenced import Ended, LostTurn
 from agents.journal.locked import lock_session
 from agents.llm.errors import BY_CLASS, TransientModelError
@@ -170,6 +170,14 @@ async def test_an_empty_answer_is_an_answer_and_missing_usage_is_none(usage: Usa
     assert await answer_of(ada) == ([text_part("")], False)
     turn = await turn_of(ada)
     assert (turn.status, turn.output_tokens) == ("completed", 0)
+
+
+async def test_usage_that_no_model_can_have_does_not_cost_the_answer() -> None:
+    ada = await begin()
+    ended = await run(scripted(says("Hello", usage=Usage(3_000_000_000, 2**63)))[0])
+    assert ended == Ended(TurnStatus.COMPLETED, 0)
+    turn = await turn_of(ada)
+    assert (turn.input_tokens, turn.output_tokens) == (MAX_TOKENS_PER_CALL, MAX_TOKENS_PER_CALL)
 
 
 async def test_what_no_row_can_hold_is_replaced_wherever_the_model_says_it() -> None:
