@@ -16,14 +16,14 @@ from agents.access.actor import Actor
 from agents.api.authentication import still_holds
 from agents.relay import LoggedEvent, Resync, Subscription, event_json, get_hub
 from agents.rules.states import TERMINAL, TERMINAL_EVENTS
-from agents.sessions import access_turn, read_snapshot
+from agents.sessions import access_session, access_turn, read_snapshot
 from foundation import strict_json
 from foundation.db_threads import in_db_thread
 from foundation.errors import NotFound
 
 MEDIA_TYPE = "text/event-stream"
 HEARTBEAT_SECONDS = 15.0
-# A login that ended or a key that was revoked ends its streams within this time.
+# A login that ended, a key that was revoked or a session that was deleted ends its streams within this time.
 RECHECK_SECONDS = 4.0
 
 log = structlog.get_logger(__name__)
@@ -124,7 +124,12 @@ class Stream:
         if monotonic() < self._recheck_at:
             return True
         self._recheck_at = monotonic() + RECHECK_SECONDS
-        return await in_db_thread(still_holds, self._request, self._actor)
+        return await in_db_thread(self._holds)
+
+    def _holds(self) -> bool:
+        # Nothing is ever logged for a session that was deleted: raises `NotFound`, lest one listen for ever.
+        access_session(actor=self._actor, session_id=self._session_id)
+        return still_holds(self._request, self._actor)
 
     async def _snapshot(self, watcher: Subscription) -> bytes:
         """The session as it is now, in place of events that are gone."""

@@ -511,6 +511,14 @@ async def test_a_lost_login_ends_its_streams(world: World, monkeypatch: pytest.M
     assert await asyncio.wait_for(sent.events(), 5) == []
 
 
+async def test_a_deleted_session_ends_its_streams(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(streams, "RECHECK_SECONDS", 0.02)
+    sent = SentEvents(await world.rest.get(world.events, Accept=STREAM))
+    await sent.next()
+    await in_db_thread(delete_session, world.actor, session_id=world.session.pk, expected_version=1)
+    assert await asyncio.wait_for(sent.events(), 5) == []
+
+
 async def test_a_deleted_session_ends_the_stream_that_asks_for_it_anew(world: World) -> None:
     answer = await world.rest.get(f"{world.events}?after=99", Accept=STREAM)
     await in_db_thread(delete_session, world.actor, session_id=world.session.pk, expected_version=1)
