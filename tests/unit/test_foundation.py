@@ -1,0 +1,128 @@
+"""Ids, the clock, the tree of errors, and work in database threads (without a database)."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import threading
+import time
+from collections.abc import Iterator
+from datetime import timedelta
+from inspect import cleandoc
+from typing import Any
+
+import pytest
+
+from foundation import db_threads, errors
+from foundation.clock import now
+from foundation.db_threads import close_db_threads, in_db_thread, start_in_db_thread
+from foundation.errors import BandstandError, InvalidInput, NotFound, RateLimited, TooLarge, Unavailable
+from foundation.ids import new_id
+
+
+def test_ids_are_version_7_unique_and_sort_by_their_time() -> None:
+    ids = [new_id() for _ in range(2000)]
+    assert {one.version for one in ids} == {7}
+    assert len(set(ids)) == 2000
+    assert ids == sorted(ids)
+    assert abs((ids[0].int >> 80) / 1000 - time.time()) < 60
+
+
+def test_ids_of_several_threads_are_unique() -> None:
+    made: list[Any] = []
+    threads = [threading.Thread(target=lambda: made.extend(new_id() for _ in range(500))) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(set(made)) == 4000
+
+
+def test_now_is_aware_and_in_utc() -> None:
+    assert now().utcoffset() == timedelta(0)
+
+
+def test_every_error_has_a_message_and_a_code_of_its_own() -> None:
+    codes: dict[str, type[BandstandError]] = {}
+    for kind in vars(errors).values():
+        if isinstance(kind, type) and issubclass(kind, BandstandError):
+            assert kind().detail == str(kind()) == cleandoc(kind.__doc__ or "") != ""
+            assert codes.setdefault(kind.code, kind) is kind, "a transport maps codes, so each means one thing"
+    assert len(codes) > 10
+
+
+def test_an_error_carries_what_a_transport_needs() -> None:
+    error = RateLimited("Slow down.", pointer="/a", retry_after_seconds=2.5, account="x")
+    assert (error.detail, error.pointer, error.retry_after_seconds, error.context) == (
+        "Slow down.", "/a", 2.5, {"account": "x"},
+    )  # fmt: skip
+    assert {kind.retryable for kind in (RateLimited, Unavailable)} == {True}
+    assert {kind.retryable for kind in (InvalidInput, NotFound, TooLarge)} == {False}
+
+
+@pytest.fixture(autouse=True)
+def no_threads_left() -> Iterator[None]:
+    yield
+    close_db_threads()
+
+
+async def test_work_runs_in_a_thread_of_the_pool_and_returns_or_raises() -> None:
+    assert await in_db_thread(int, "11", base=2) == 3
+    assert (await in_db_thread(threading.current_thread)).name.startswith("database")
+    with pytest.raises(ZeroDivisionError):
+        await in_db_thread(lambda: 1 // 0)
+
+
+async def test_work_goes_on_when_its_caller_is_cancelled() -> None:
+    begun, go_on, ended = threading.Event(), threading.Event(), threading.Event()
+
+    def work() -> None:
+        begun.set()
+        go_on.wait(10)
+        ended.set()
+
+    caller = asyncio.ensure_future(in_db_thread(work))
+    await asyncio.to_thread(begun.wait, 10)
+    caller.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await caller
+    go_on.set()
+    assert await asyncio.to_thread(ended.wait, 10)
+
+
+async def test_no_more_work_runs_at_a_time_than_there_are_threads() -> None:
+    limit = threading.Barrier(db_threads.DATABASE_THREADS)
+    running, most = 0, 0
+    lock = threading.Lock()
+
+    def work() -> None:
+        nonlocal running, most
+        with lock:
+            running += 1
+            most = max(most, running)
+        limit.wait(10)
+        with lock:
+            running -= 1
+
+    await asyncio.gather(*(in_db_thread(work) for _ in range(2 * db_threads.DATABASE_THREADS)))
+    assert most == db_threads.DATABASE_THREADS
+
+
+def test_what_nobody_waits_for_is_logged_when_it_fails(caplog: pytest.LogCaptureFixture) -> None:
+    def fail() -> None:
+        raise RuntimeError("nobody hears this")
+
+    with caplog.at_level(logging.ERROR):
+        start_in_db_thread(fail).exception(timeout=10)
+        assert start_in_db_thread(lambda: 7).result(timeout=10) == 7
+        close_db_threads()
+    [record] = [record for record in caplog.records if record.message == "database_thread.failed"]
+    assert record.exc_info
+
+
+def test_the_pool_begins_again_after_its_end() -> None:
+    first = start_in_db_thread(threading.get_ident).result(timeout=10)
+    close_db_threads()
+    close_db_threads()
+    assert start_in_db_thread(threading.get_ident).result(timeout=10)
+    assert first
