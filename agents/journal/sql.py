@@ -238,23 +238,29 @@ CANCELLING = "SELECT id FROM agents_turn WHERE id = ANY(%(turns)s) AND status = 
 
 # --- context ----------------------------------------------------------------------------------------------------------
 # The way back from a turn's message to the root, bounded: its cost does not grow with the conversation. A message that
-# was queued behind a running turn hangs on that turn's question, so each question brings its answer along.
+# was queued behind a running turn hangs on that turn's question, so each question brings its answer along. Everything
+# is carried through the recursion: looking it up again afterwards doubled the cost of a long conversation.
 HISTORY = """
-WITH RECURSIVE chain(id, parent_id, turn_id, depth) AS (
-    SELECT m.id, m.parent_id, m.turn_id, 0 FROM agents_message m
+WITH RECURSIVE chain(id, author, parts, parent_id, turn_id, depth) AS (
+    SELECT m.id, m.author, m.parts, m.parent_id, m.turn_id, 0 FROM agents_message m
     WHERE m.turn_id = %(turn)s AND m.author = 'user'
     UNION ALL
-    SELECT m.id, m.parent_id, m.turn_id, c.depth + 1
+    SELECT m.id, m.author, m.parts, m.parent_id, m.turn_id, c.depth + 2
     FROM chain c JOIN agents_message m ON m.id = c.parent_id
-    WHERE c.depth < %(messages)s
-), answers AS (
-    SELECT a.id, c.depth - 0.5 AS depth FROM chain c
-    JOIN agents_message a ON a.turn_id = c.turn_id AND a.author = 'agent'
-    WHERE c.depth > 0 AND NOT EXISTS (SELECT FROM chain x WHERE x.id = a.id)
+    WHERE c.depth < 2 * %(messages)s
+), aside AS (
+    SELECT c.turn_id, c.depth - 1 AS depth FROM chain c
+    WHERE c.author = 'user' AND c.depth > 0
+      AND NOT EXISTS (SELECT FROM chain x WHERE x.turn_id = c.turn_id AND x.author = 'agent')
 )
-SELECT m.id, m.author, m.parts::text
-FROM (SELECT id, depth FROM chain UNION ALL SELECT id, depth FROM answers) x JOIN agents_message m ON m.id = x.id
-ORDER BY x.depth DESC
+SELECT h.id, h.author, h.parts::text
+FROM (
+    SELECT id, author, parts, depth FROM chain
+    UNION ALL
+    SELECT a.id, a.author, a.parts, q.depth
+    FROM aside q JOIN agents_message a ON a.turn_id = q.turn_id AND a.author = 'agent'
+) h
+ORDER BY h.depth DESC
 """
 
 RELEASE = """
