@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections import defaultdict, deque
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 from uuid import UUID
 
@@ -179,19 +179,12 @@ class Hub:
             wanted = self._wanted()
         if not wanted:
             return
-        keys = list(wanted)
-        rows = connection.execute(
-            sql.LOGS.encode(),
-            {"sessions": [key[0] for key in keys], "afters": [key[1] for key in keys], "limit": BUFFER_EVENTS},
-        ).fetchall()
-        found: dict[int, Batch] = defaultdict(list)
-        for row in rows:
-            found[row[0]].append(LoggedEvent(*row[1:]))
+        found = _follow(connection, list(wanted))
         delivery: _Delivery = []
         with self._lock:
-            for number, key in enumerate(keys, start=1):
+            for key, events in zip(wanted, found, strict=True):
                 for watcher, generation in wanted[key]:
-                    self._hand_over(watcher, generation, key[1], found.get(number, []), delivery)
+                    self._hand_over(watcher, generation, key[1], events, delivery)
         if delivery:
             self.loop.call_soon_threadsafe(_deliver, delivery)
 
@@ -230,6 +223,23 @@ class Hub:
         watcher.cursor = events[-1].seq
         watcher.buffered += len(events)
         out.append((watcher, generation, events))
+
+
+def _follow(connection: psycopg.Connection, keys: Sequence[tuple[UUID, int]]) -> list[Batch]:
+    """What follows each pair of session and seq."""
+    if len(keys) == 1:
+        # Most wake-ups are about one session, and asking for one costs half.
+        [(session, after)] = keys
+        rows = connection.execute(sql.LOG.encode(), {"session": session, "after": after, "limit": BUFFER_EVENTS})
+        return [[LoggedEvent(*row) for row in rows.fetchall()]]
+    sessions, afters = zip(*keys, strict=True)
+    found: list[Batch] = [[] for _ in keys]
+    rows = connection.execute(
+        sql.LOGS.encode(), {"sessions": list(sessions), "afters": list(afters), "limit": BUFFER_EVENTS}
+    )
+    for row in rows.fetchall():
+        found[row[0] - 1].append(LoggedEvent(*row[1:]))
+    return found
 
 
 def _deliver(delivery: _Delivery) -> None:
