@@ -50,6 +50,7 @@ class SessionSocket(AsyncConsumer):  # type: ignore[misc]  # Channels is not typ
         self._room = asyncio.Event()
         self._worker: asyncio.Task[None] | None = None
         self._relay: asyncio.Task[None] | None = None
+        self._goodbye: asyncio.Task[None] | None = None
         self._hold: asyncio.TimerHandle | None = None
         self._opening_seq = 0
         self._closed = False
@@ -84,9 +85,9 @@ class SessionSocket(AsyncConsumer):  # type: ignore[misc]  # Channels is not typ
             return
         size = _size(message)
         if size > frames.MAX_FRAME_BYTES:
-            await self._refuse("too_large", CloseCode.TOO_LARGE)
+            self._cut_off("too_large", CloseCode.TOO_LARGE)
         elif self._flooded(size):
-            await self._refuse("rate", CloseCode.RATE)
+            self._cut_off("rate", CloseCode.RATE)
         else:
             self._pending_size += size
             self._pending.put_nowait(message)
@@ -114,6 +115,13 @@ class SessionSocket(AsyncConsumer):  # type: ignore[misc]  # Channels is not typ
     async def _refuse(self, rule: str, code: CloseCode) -> None:
         self._note_refusal(rule)
         await self.close(code)
+
+    def _cut_off(self, rule: str, code: CloseCode) -> None:
+        """Like `_refuse`, without waiting: a client that floods and does not read would have what it sends meanwhile
+        pile up before the task that receives."""
+        self._note_refusal(rule)
+        self._closed = True
+        self._goodbye = self._task(lambda: self.send({"type": "websocket.close", "code": int(code)}), "goodbye")
 
     async def _send(self, text: str) -> None:
         if not self._closed:
@@ -303,6 +311,8 @@ class SessionSocket(AsyncConsumer):  # type: ignore[misc]  # Channels is not typ
             self._hold.cancel()
         if self._worker is not None:
             await _cancelled(self._worker)
+        if self._goodbye is not None:
+            await _cancelled(self._goodbye)
         await self._stop_following()
         await self._watch.discard(self)
 
