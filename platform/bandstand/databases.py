@@ -13,6 +13,14 @@ from bandstand.embedded.record import DATABASE, ROLE, Record
 ENGINE: Final = "bandstand.postgresql"
 LOCK_TIMEOUT_SECONDS: Final = 2
 POOL_TIMEOUT_SECONDS: Final = 5.0
+# A server that vanishes without a word (its machine is gone, a firewall forgot us) is given up within a lease. Left to
+# the system's own patience, every thread that waits for an answer would hang for two hours.
+NOTICE_SILENCE: Final[dict[str, int]] = {
+    "keepalives_idle": 5,
+    "keepalives_interval": 3,
+    "keepalives_count": 3,
+    "tcp_user_timeout": 14_000,
+}
 PREPARE_THRESHOLD: Final = 5  # executions until a statement is prepared; None would switch it off
 
 
@@ -65,6 +73,7 @@ def settings(config: Config) -> dict[str, dict[str, Any]]:
         "prepare_threshold": PREPARE_THRESHOLD,
         "server_side_binding": True,
         "connect_timeout": 5,
+        **NOTICE_SILENCE,
     }
     if pooled:
         options["pool"] = {

@@ -1,10 +1,14 @@
 """The floor that every connection of ours stands on."""
 
+from contextlib import closing
 from typing import Any
 
 import psycopg
 import pytest
+from django.conf import settings
 from django.db import connection, transaction
+
+from agents.journal.direct import connect_directly
 
 pytestmark = pytest.mark.django_db
 
@@ -49,3 +53,13 @@ def test_the_pool_replaces_connections_that_the_server_closed() -> None:
     with transaction.atomic(), connection.cursor() as cursor:
         cursor.execute("SELECT pg_backend_pid()")
         assert cursor.fetchone()[0] != pid
+
+
+def test_a_server_that_vanishes_is_given_up_within_a_lease() -> None:
+    connection.ensure_connection()
+    with closing(connect_directly()) as listening:
+        for info in (connection.connection.info, listening.info):
+            said = info.get_parameters()
+            silence = int(said["keepalives_idle"]) + int(said["keepalives_interval"]) * int(said["keepalives_count"])
+            assert silence < settings.BANDSTAND.lease_seconds
+            assert int(said["tcp_user_timeout"]) < 1000 * settings.BANDSTAND.lease_seconds
