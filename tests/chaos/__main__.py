@@ -7,8 +7,6 @@ import asyncio
 import os
 import random
 import shutil
-import signal
-import sys
 import time
 from pathlib import Path
 
@@ -39,7 +37,6 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=random.SystemRandom().randrange(2**32))
     parser.add_argument("--keep", action="store_true", help="keep ledger, logs and notes of passes that went well, too")
     options = parser.parse_args()
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
     os.environ.pop("DATABASE_URL", None)  # a database that is killed has to be our own
     database.set_environment()
     home = database.take_slot(ROOT / ".cache" / "chaos")

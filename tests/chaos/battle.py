@@ -6,6 +6,7 @@ import asyncio
 import json
 import random
 import shutil
+import signal
 import time
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
@@ -76,6 +77,9 @@ async def fight(plan: Plan, *, folder: Path, cluster: Cluster, template: str, se
     (folder / "data").mkdir(parents=True)
     outcome, began = Outcome(plan, folder), time.monotonic()
     stack = Stack(plan, folder, cluster, template)
+    me = asyncio.current_task()
+    assert me is not None
+    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, me.cancel)
     try:
         await stack.start()
         await _Pass(outcome, stack, random.Random(seed)).run()

@@ -23,6 +23,7 @@ from tests.chaos.reader import Reader
 ACK_SECONDS = 4.0
 RECONNECT_SECONDS = 0.1
 OPEN_TURNS = 3
+THINK_SECONDS = 1.5  # at most, between two messages of a person
 SEEN_EVERY = 50
 LONGEST_LINE = 16 * 1024 * 1024
 HANG_UP, STOP = 0.03, 0.04  # of all messages: not waited for; stopped by their author
@@ -98,7 +99,7 @@ class Device(ABC):
             self._tally.acknowledged += 1
             if self._rng.random() < STOP:
                 await self.stop(turn)
-            await asyncio.sleep(self._rng.uniform(0, 0.5))  # a person thinks
+            await asyncio.sleep(self._rng.uniform(0, THINK_SECONDS))
 
     async def _insist(self, question: Question) -> str:
         """Send until acknowledged, always with the same key; the turn's id."""

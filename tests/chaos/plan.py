@@ -49,7 +49,7 @@ class Plan:
     stops: tuple[str, ...] = ()
     runners: int = 4
     webs: int = 2
-    sessions: int = 24
+    sessions: int = 16
     kill_seconds: tuple[float, float] = (0.2, 0.9)
     spares_last_attempts: bool = False
     defect: str = ""

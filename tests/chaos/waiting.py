@@ -9,7 +9,7 @@ from typing import Any, TypeVar, overload
 
 T = TypeVar("T")
 
-LOOK_SECONDS = 0.02
+LOOK_SECONDS = 0.03
 
 
 class NotSeen(Exception):
