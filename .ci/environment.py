@@ -5,9 +5,12 @@ Runs on the bare system Python, before anything is installed. Does nothing when 
 
 import fcntl
 import hashlib
+import os
+import re
 import shutil
 import subprocess
 import sys
+import tempfile
 import time
 from pathlib import Path
 
@@ -61,9 +64,7 @@ def install(lock: str) -> int:
     began = time.monotonic()
     for name in (RUN, DEV):
         stamp(name).unlink(missing_ok=True)
-    options = ["-qq", "--disable-pip-version-check", "--no-input", "--no-compile", "--no-deps", "--require-hashes"]
-    pip = subprocess.run([PYTHON, "-m", "pip", "install", *options, "-r", ROOT / lock], check=False)
-    if pip.returncode != 0:
+    if not installed(lock):
         say("pip could not install the locked packages. Is there a network (or an index in pip's configuration)?")
         say("Its message is above; `make` tries again from here.")
         return 1
@@ -72,6 +73,26 @@ def install(lock: str) -> int:
         stamp(name).write_text(digest(name))
     say(f"… done in {time.monotonic() - began:.0f} s")
     return 0
+
+
+def installed(lock: str) -> bool:
+    """Install the lock's parts side by side: pip spends its time on reading indexes, one processor at a time."""
+    options = ["-qq", "--disable-pip-version-check", "--no-input", "--no-compile", "--no-deps", "--require-hashes"]
+    with tempfile.TemporaryDirectory() as folder:
+        running = []
+        for number, part in enumerate(parts(lock, min(os.cpu_count() or 1, 4))):
+            path = Path(folder) / f"{number}.lock"
+            path.write_text(part)
+            running.append(subprocess.Popen([PYTHON, "-m", "pip", "install", *options, "-r", path]))
+        statuses = [pip.wait() for pip in running]  # each of them, even after one that failed
+        return not any(statuses)
+
+
+def parts(lock: str, count: int) -> list[str]:
+    """The lock's entries, dealt out; with `--no-deps` each stands for itself. An entry's hashes follow it, indented."""
+    entries = re.split(r"^(?=\S)", (ROOT / lock).read_text(), flags=re.MULTILINE)
+    dealt = ["".join(entries[first::count]) for first in range(count)]
+    return [part for part in dealt if part.strip()]
 
 
 def say(text: str) -> None:
