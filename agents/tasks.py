@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from datetime import timedelta
 
 from django.db.models.functions import Now
@@ -12,16 +13,25 @@ from agents.runner import reaper
 
 # Readers who follow live are past the deltas by then; whoever comes later is served the folded row.
 FOLD_AFTER = timedelta(seconds=60)
-FOLD_BATCH = 2000
+FOLD_BATCH = 500
+# The scheduler runs this each minute; a crowd of ended turns must not hold up its other work for longer.
+FOLD_SECONDS = 40
 
 KEEP_IDEMPOTENCY = timedelta(hours=48)
 KEEP_RUNNERS = timedelta(days=7)
 
 
 def compact_events() -> int:
-    """Fold the deltas of turns that ended a minute ago or earlier; how many turns were folded."""
+    """Fold the deltas of turns that ended a minute ago or earlier, for 40 seconds at most; how many were folded."""
     due = Turn.objects.filter(finished_at__lt=Now() - FOLD_AFTER, compacted=False).order_by("id")
-    return sum(fold_turn(session, turn) for session, turn in due.values_list("agent_session_id", "id")[:FOLD_BATCH])
+    folded, ends_at = 0, time.monotonic() + FOLD_SECONDS
+    while time.monotonic() < ends_at:
+        batch = due.values_list("agent_session_id", "id")[:FOLD_BATCH]
+        done = sum(fold_turn(session, turn) for session, turn in batch)
+        folded += done
+        if done < FOLD_BATCH:  # nothing more is due, or what is due is busy just now
+            break
+    return folded
 
 
 def reap() -> int:

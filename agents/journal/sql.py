@@ -15,7 +15,7 @@ NOTIFY travels with the commit and only says where to look; a lost one costs at 
 EVENTS_CHANNEL = "bandstand_events"
 TURNS_CHANNEL = "bandstand_turns"
 
-# The wire format of a moment, equal to `agents.sessions.shapes.moment`.
+# The wire format of a moment, equal to `agents.rules.wire.moment`.
 MOMENT = """to_char({} at time zone 'utc', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"')"""
 
 # --- accept -----------------------------------------------------------------------------------------------------------

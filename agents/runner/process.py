@@ -162,7 +162,7 @@ class Runner:
             if ended is None:
                 await self._return(claim, fruitless=False)
             else:
-                look_again = ended.open_turns > 0 or len(self._held) >= self._settings.concurrency
+                look_again = ended.open_turns > 0 or self._was_full_for(claim.user_id)
         except LostTurn:
             logger.warning("turn_lost", extra={"turn": str(claim.turn_id), "epoch": claim.epoch})
         except (OperationalError, InterfaceError) as error:
@@ -178,6 +178,13 @@ class Runner:
             self._forget(claim)
             if look_again:
                 self._claimer.nudge()
+
+    def _was_full_for(self, user_id: int) -> bool:
+        """Whether a limit, the runner's or the user's, may have kept a turn waiting that could begin now."""
+        if len(self._held) >= self._settings.concurrency:
+            return True
+        running = sum(run.claim.user_id == user_id for run in self._runs.values())
+        return running >= self._settings.running_per_user
 
     async def _give_up(self, claim: claims.Claim) -> None:
         try:

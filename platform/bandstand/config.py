@@ -125,7 +125,8 @@ class Config(BaseSettings):
 
     # Where the rows are, and what protects them.
     database_url: DatabaseUrl | None = Field(None, alias="DATABASE_URL")
-    database_pool_size: Count = Field(10, alias="BANDSTAND_DATABASE_POOL_SIZE")
+    # More than the database threads, the listeners and the periodic threads of a process together.
+    database_pool_size: Count = Field(14, alias="BANDSTAND_DATABASE_POOL_SIZE")
     data_dir: Annotated[Path, AfterValidator(_expanded)] = Field(ROOT / "var", alias="BANDSTAND_DATA_DIR")
     secret_key: LongSecret = Field(alias="SECRET_KEY")
     secret_key_previous: LongSecret | None = Field(None, alias="SECRET_KEY_PREVIOUS")

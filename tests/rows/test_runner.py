@@ -278,3 +278,19 @@ async def test_an_idle_runner_ends_at_once() -> None:
         await until(lambda: in_db_thread(RunnerRow.objects.filter(pk=runner.id).exists), seconds=10, what="its row")
         began = time.monotonic()
     assert time.monotonic() - began < 5
+
+
+async def test_a_users_next_turn_begins_when_the_running_limit_has_room_not_at_the_next_look() -> None:
+    services, _, gate = gated()
+    first, second = await asked("ada"), await asked("ada")
+    runner = Runner(RunnerSettings(**SETTINGS | {"running_per_user": 1}), services)
+    runner._claimer._interval_seconds = 3600  # no look but the first, and those that somebody asks for
+    task = asyncio.ensure_future(runner.serve())
+    try:
+        await gate.holds(1)
+        gate.open()
+        await become(first, "completed")
+        await become(second, "completed")
+    finally:
+        runner.drain()
+        await asyncio.wait_for(task, 10)
