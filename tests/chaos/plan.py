@@ -33,8 +33,8 @@ class Plan:
     `pauses` come at any moment; `stops` are pauses at named points. `defect` and `database_settings` spoil the product:
     such a pass must find something, of one of the kinds in `expected`.
 
-    `spares_last_attempts`: no runner is killed at random while it works on a turn that would then fail with
-    `worker_crashed`; the share of those is pure chance where there are few turns.
+    `spares_last_attempts`: no runner is killed at random while it works on a turn that has lost several already; the
+    share that fails with `worker_crashed` is pure chance where there are few turns.
     """
 
     name: str

@@ -26,6 +26,8 @@ REACHED_SECONDS = 45.0
 TRIES = 6
 GOOD_MOMENT_SECONDS = 2.0
 TRACKS_OF_RUNNERS = 2
+# One attempt less than the last: other faults than the random kills come by as well.
+SPARED_FROM = MAX_ATTEMPTS_WITHOUT_PROGRESS - 1
 ACKNOWLEDGED_BETWEEN = 20  # messages between two kills of PostgreSQL
 
 Fault = Callable[[], Coroutine[Any, Any, None]]
@@ -161,7 +163,7 @@ class Storm:
             return []
         busy = {number: attempts[one.pid] for number, one in enumerate(self._stack.runners) if one.pid in attempts}
         spares = self._plan.spares_last_attempts
-        self._spared = {number for number, most in busy.items() if spares and most >= MAX_ATTEMPTS_WITHOUT_PROGRESS}
+        self._spared = {number for number, most in busy.items() if spares and most >= SPARED_FROM}
         return [number for number in busy if number not in self._spared]
 
     async def _held_now(self, program: Program) -> list[Held]:
@@ -324,7 +326,9 @@ class Storm:
 
     async def _kill_database(self) -> None:
         """While it works, and when enough was acknowledged since it was killed last."""
-        enough = self._acknowledged + ACKNOWLEDGED_BETWEEN
+        enough = self._acknowledged + # One attempt less than the last: other faults than the random kills come by as well.
+SPARED_FROM = MAX_ATTEMPTS_WITHOUT_PROGRESS - 1
+ACKNOWLEDGED_BETWEEN
 
         async def at_work() -> int:
             return int((await self._database.rows_soon(_AT_WORK))[0][0])

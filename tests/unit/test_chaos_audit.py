@@ -131,7 +131,11 @@ def leave_a_step_open(w: World) -> None:
 
 
 def crash_too_often(w: World) -> None:
-    w.tables.turns["two"] = replace(w.tables.turns["two"], status="failed", error_class="worker_crashed")
+    for number in range(5):
+        name = f"another {number}"
+        w.tables.turns[name] = replace(
+            w.tables.turns["two"], id=name, key=name, status="failed", error_class="worker_crashed"
+        )
 
 
 def fail_for_no_reason(w: World) -> None:
