@@ -113,7 +113,8 @@ def test_a_new_turn_is_queued_with_what_its_event_says() -> None:
         "turn-2"
     ]
     assert queued == {
-        "id": "turn-2", "message": "m2", "ordinal": 2, "priority": "background", "status": "queued", "shown": [], "error": None,
+        "id": "turn-2", "message": "m2", "ordinal": 2, "priority": "background", "status": "queued",
+        "shown": [], "error": None,
     }  # fmt: skip
 
 
