@@ -326,9 +326,7 @@ class Storm:
 
     async def _kill_database(self) -> None:
         """While it works, and when enough was acknowledged since it was killed last."""
-        enough = self._acknowledged + # One attempt less than the last: other faults than the random kills come by as well.
-SPARED_FROM = MAX_ATTEMPTS_WITHOUT_PROGRESS - 1
-ACKNOWLEDGED_BETWEEN
+        enough = self._acknowledged + ACKNOWLEDGED_BETWEEN
 
         async def at_work() -> int:
             return int((await self._database.rows_soon(_AT_WORK))[0][0])
