@@ -19,12 +19,11 @@ from agents.journal.locked import append_locked, lock_session, lock_turn
 from agents.journal.log import LoggedEvent, follows, read_log
 from agents.models import AgentSession, Event, Turn
 from agents.rules.parts import text_part
-from agents.rules.replay import EVENT_TYPES, Snapshot
+from agents.rules.replay import EVENT_TYPES
 from agents.rules.states import Priority, TurnStatus
 from agents.rules.wire import message_shape, session_shape, turn_error
 from agents.runner.reaper import give_back, reap
 from agents.sessions import access_session, access_turn, cancel_turn, read_events, read_snapshot, update_session
-from agents.sessions.reading import snapshot_of
 from foundation.errors import Forbidden, NotFound, Unauthenticated
 from foundation.ids import new_id
 from tests.conversations import (
@@ -196,23 +195,11 @@ def test_all_of_a_snapshot_is_of_one_moment() -> None:
     ada = conversation()
     ada.ask()
     before = ada.snapshot()
-
-    def slow_snapshot() -> Snapshot:
-        """Reads the session, waits until the messages may be read, and goes on."""
-        with transaction.atomic():
-            with connection.cursor() as cursor:
-                cursor.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
-            session = access_session(actor=ada.actor, session_id=ada.session_id)
-            with connection.cursor() as cursor:
-                cursor.execute("SELECT pg_advisory_xact_lock_shared(8)")
-            return snapshot_of(session)
-
-    with connection.cursor() as cursor:
-        cursor.execute("SELECT pg_advisory_lock(8)")
-        reader = Stalled(slow_snapshot)
+    with transaction.atomic(), connection.cursor() as cursor:
+        cursor.execute("LOCK TABLE agents_message IN ACCESS EXCLUSIVE MODE")
+        reader = Stalled(ada.snapshot)  # it has read the session, and waits for the messages
         reader.until_it_waits()
         ada.ask("While it reads")
-        cursor.execute("SELECT pg_advisory_unlock(8)")
     assert reader.ended() == before
 
 

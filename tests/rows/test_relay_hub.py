@@ -4,19 +4,23 @@ from __future__ import annotations
 
 import asyncio
 import json
+import threading
+import time
 from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
-from django.db import connection
+from django.db import connection, transaction
 
 from agents.journal.claims import Claim
 from agents.journal.folding import fold_turn
 from agents.journal.log import LoggedEvent
 from agents.models import AgentSession, Event
 from agents.relay import Hub, Resync, Subscription, close_hub, event_json, get_hub
+from agents.relay import hub as hubs
 from agents.relay.hub import BUFFER_EVENTS, POLL_SECONDS
 from foundation.db_threads import in_db_thread
+from tests.chaos.waiting import until
 from tests.conversations import Conversation, answer, claimed, conversation, say
 
 PATIENCE = 10.0
@@ -24,6 +28,14 @@ PATIENCE = 10.0
 
 @pytest.fixture
 async def hub(transactional_db: None) -> AsyncIterator[Hub]:
+    yield get_hub()
+    close_hub()
+
+
+@pytest.fixture
+async def unpolled(transactional_db: None, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Hub]:
+    """A hub that looks only when it is told to: what arrives does not owe it to the poll."""
+    monkeypatch.setattr(hubs, "POLL_SECONDS", 3600.0)
     yield get_hub()
     close_hub()
 
@@ -167,6 +179,27 @@ async def test_a_paused_watcher_is_not_read_for_and_catches_up(hub: Hub) -> None
     await follow(paused, after=24, until=25)
 
 
+async def test_catching_up_and_going_on_need_no_poll(unpolled: Hub) -> None:
+    ada, work = await begun()
+    count = 2 * BUFFER_EVENTS + 17
+    for number in range(0, count, 100):
+        await said(work, *texts(min(100, count - number)))
+    late, paused = unpolled.subscribe(ada.session_id, after=3), unpolled.subscribe(ada.session_id, after=3)
+    await batch(paused)
+    paused.pause()
+    await follow(late, after=3, until=count + 3)
+    await said(work, "on")
+    await follow(late, after=count + 3, until=count + 4)
+    paused.reset(after=count + 3)
+    paused.resume()
+    await follow(paused, after=count + 3, until=count + 4)
+    paused.pause()
+    await said(work, "and on")
+    await follow(late, after=count + 4, until=count + 5)
+    paused.resume()
+    await follow(paused, after=count + 4, until=count + 5)
+
+
 async def test_what_is_buffered_stays_readable_in_a_pause(hub: Hub) -> None:
     ada, work = await begun()
     watcher, witness = hub.subscribe(ada.session_id, after=0), hub.subscribe(ada.session_id, after=0)
@@ -197,13 +230,15 @@ async def folded() -> tuple[Conversation, int]:
 
 async def test_a_watcher_inside_a_folded_run_is_told_once_and_goes_on_behind_its_snapshot(hub: Hub) -> None:
     ada, last = await folded()
-    watcher = hub.subscribe(ada.session_id, after=6)
+    watcher, witness = hub.subscribe(ada.session_id, after=6), hub.subscribe(ada.session_id, after=last)
     assert await watcher.get(PATIENCE) == Resync(6)
+    await in_db_thread(ada.ask)
+    await follow(witness, after=last, until=last + 2)
     assert await nothing(watcher), "it is not read for before it has its snapshot"
     snapshot = await in_db_thread(ada.snapshot)
     watcher.reset(after=snapshot["seq"])
     await in_db_thread(ada.ask)
-    await follow(watcher, after=last, until=last + 2)
+    await follow(watcher, after=last + 2, until=last + 4)
 
 
 async def test_a_watcher_before_a_folded_run_gets_the_row_that_stands_for_it(hub: Hub) -> None:
@@ -231,16 +266,46 @@ async def test_a_reset_forgets_what_is_buffered_and_reads_again(hub: Hub) -> Non
     assert watcher.buffered == 0
 
 
-async def test_events_read_for_an_earlier_place_are_not_delivered_after_a_reset(hub: Hub) -> None:
+def lock_events(locked: threading.Event, release: threading.Event) -> None:
+    """Let nobody read events until `release`, or for as long as others have patience."""
+    with transaction.atomic(), connection.cursor() as cursor:
+        cursor.execute("LOCK TABLE agents_event IN ACCESS EXCLUSIVE MODE")
+        locked.set()
+        release.wait(1.5)
+
+
+def somebody_waits() -> bool:
+    with connection.cursor() as cursor:
+        cursor.execute(
+            """SELECT EXISTS (SELECT FROM pg_stat_activity
+               WHERE datname = current_database() AND wait_event = 'relation')"""
+        )
+        waits: bool = cursor.fetchone()[0]
+        return waits
+
+
+async def test_a_reset_during_a_read_makes_what_was_read_old_news(unpolled: Hub) -> None:
     ada, work = await begun()
-    await said(work, *texts(50))
-    watcher = hub.subscribe(ada.session_id, after=0)
-    for after in [*range(0, 50, 3)] * 4:
-        watcher.reset(after=after)
-        # The hub's thread reads meanwhile, for this place or for an earlier one.
-        await asyncio.sleep(0.001)
+    await said(work, *texts(20))
+    locked, release = threading.Event(), threading.Event()
+    locking = asyncio.ensure_future(in_db_thread(lock_events, locked, release))
+    await asyncio.to_thread(locked.wait, PATIENCE)
+    watcher = unpolled.subscribe(ada.session_id, after=0)
+    await until(lambda: in_db_thread(somebody_waits), seconds=1.4, what="a read that waits")
     watcher.reset(after=10)
-    await follow(watcher, after=10, until=53)
+    release.set()
+    await locking
+    await follow(watcher, after=10, until=23)
+
+
+async def test_a_reset_before_the_delivery_of_what_was_read_makes_it_old_news(unpolled: Hub) -> None:
+    ada, work = await begun()
+    await said(work, *texts(20))
+    watcher = unpolled.subscribe(ada.session_id, after=0)
+    while not watcher.buffered:
+        time.sleep(0.001)  # noqa: ASYNC251 - the loop may not deliver yet
+    watcher.reset(after=10)
+    await follow(watcher, after=10, until=23)
 
 
 # --- what gets lost ---
