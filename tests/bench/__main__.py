@@ -100,8 +100,11 @@ def _profile(name: str, wanted: Plan, word: str) -> None:
     with Stack(profile=name) as stack:
         [sessions] = stack.seed([_needs(case)])
         _warm(stack, case, sessions)
-        os.kill(stack.pids[name], profiling.FORGET)
-        window = uvloop.run(play(case, sessions, base=stack.base, pids=stack.pids))
+
+        def begin() -> None:
+            os.kill(stack.pids[name], profiling.FORGET)
+
+        window = uvloop.run(play(case, sessions, base=stack.base, pids=stack.pids, begin=begin))
         stack.end(name)
         print(profiling.report(stack.profile_file, turns=len(window.played)))
 

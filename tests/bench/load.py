@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 import aiohttp
@@ -31,8 +31,16 @@ class Window:
     calibration_ms: float = 0
 
 
-async def play(case: Case, sessions: Sequence[tuple[str, str]], *, base: str, pids: dict[str, int]) -> Window:
-    """Open the sockets, start the clock, play. Turns under way when the time is over are let finish and count."""
+async def play(
+    case: Case,
+    sessions: Sequence[tuple[str, str]],
+    *,
+    base: str,
+    pids: dict[str, int],
+    begin: Callable[[], None] = lambda: None,
+) -> Window:
+    """Open the sockets, call `begin`, start the clock, play. Turns under way when the time is over are let finish and
+    count."""
     window = Window()
     timeout = aiohttp.ClientTimeout(total=120)
     async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0), timeout=timeout) as http:
@@ -40,6 +48,7 @@ async def play(case: Case, sessions: Sequence[tuple[str, str]], *, base: str, pi
         clients: list[Client] = [make(http, base, session, key) for session, key in sessions]
         await _at_most(OPENED_AT_ONCE, [client.open() for client in clients])
         await clients[-1].turn("warm up")
+        begin()
         await _measured(window, case, iter(clients[:-1]), pids)
         await _at_most(OPENED_AT_ONCE, [client.close() for client in clients])
     return window
