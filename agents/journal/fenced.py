@@ -71,6 +71,7 @@ class Ending:
 
 
 def _text(value: Any) -> str:
+    """JSON; of our own dataclasses too, by the names of their fields."""
     return orjson.dumps(value).decode()
 
 
@@ -80,19 +81,7 @@ def _fence(claim: Claim, events: Sequence[NewEvent]) -> dict[str, Any]:
         "turn": claim.turn_id,
         "epoch": claim.epoch,
         "count": len(events),
-        "types": [event.type for event in events],
-        "data": [_text(event.data) for event in events],
-    }
-
-
-def _settle(settled: Sequence[Settled]) -> dict[str, Any]:
-    return {
-        "settled": [step.number for step in settled],
-        "statuses": [step.status.value for step in settled],
-        "results": [_text(step.result) for step in settled],
-        "error_classes": [step.error_class for step in settled],
-        "inputs": [step.input_tokens for step in settled],
-        "outputs": [step.output_tokens for step in settled],
+        "events": _text(events),
     }
 
 
@@ -110,16 +99,7 @@ def advance(
     """Commit outcomes, the next intents and their events together; the seq of the last event. Raises `LostTurn`."""
     rows = fetch(
         sql.ADVANCE,
-        _fence(claim, events)
-        | _settle(settled)
-        | {
-            "numbers": [step.number for step in intents],
-            "kinds": [step.kind.value for step in intents],
-            "names": [step.name[:200] for step in intents],
-            "call_ids": [step.call_id[:200] for step in intents],
-            "idempotents": [step.idempotent for step in intents],
-            "requests": [_text(step.request) for step in intents],
-        },
+        _fence(claim, events) | {"settled": _text(settled), "intents": _text(intents)},
     )
     if not rows:
         raise LostTurn
@@ -139,8 +119,8 @@ def finish(claim: Claim, ending: Ending, *, settled: Sequence[Settled] = (), eve
     rows = fetch(
         sql.FINISH,
         _fence(claim, events)
-        | _settle(settled)
         | {
+            "settled": _text(settled),
             "status": ending.status.value,
             "asked": ending.asked,
             "message": ending.message_id,
