@@ -115,6 +115,7 @@ class TurnRun:
         # Tool calls whose intent this claim wrote itself: only those are known not to have run.
         self._fresh: set[int] = set()
         self._settling = asyncio.Lock()
+        self._torn = False
 
     def stop(self, why: Stop) -> None:
         """Cancel the work at its next wait, or before it begins; the first stop counts, and none after the end."""
@@ -340,14 +341,24 @@ class TurnRun:
         events = [_tool_event("tool.failed" if is_error else "tool.finished", call, content=content, **extra)]
         # One after the other: the commit of the last result brings the next intent, and no result may come behind it.
         async with self._settling:
+            if self._torn:
+                return
             self._replace(call, status, result)
-            following = None if open_tools(self._steps) else self._following_model_call()
+            following = self._following_model_call()
             if following is not None:
                 self._steps.append(following)
             intents = [_intent(following)] if following is not None else []
-            await write(advance, self.claim, settled=settled, intents=intents, events=events)
+            try:
+                await write(advance, self.claim, settled=settled, intents=intents, events=events)
+            except Exception:
+                # Its outcome is unknown. Those who wait for the lock are not cancelled yet, and may not write after it.
+                self._torn = True
+                raise
 
     def _following_model_call(self) -> StepRecord | None:
+        """The next model call, when the last tool has ended. (A journal that was torn may have one already.)"""
+        if open_tools(self._steps) or open_model_call(self._steps):
+            return None
         try:
             return self._next_model_call()
         except LimitReached:
