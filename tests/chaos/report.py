@@ -33,7 +33,7 @@ def lines(outcome: Outcome) -> Iterator[str]:
     else:
         yield f"   verdict: {'passed' if outcome.as_it_should else 'FAILED'}"
     if not outcome.as_it_should:
-        yield f"   everything is kept in {outcome.folder}"
+        yield f"   ledger, logs and faults are kept in {outcome.folder}, the rows in the cluster beside it"
 
 
 def _load(outcome: Outcome) -> Iterator[str]:

@@ -22,7 +22,6 @@ from tests.chaos.program import ROOT, Program
 from tests.chaos.proxy import Proxy
 from tests.chaos.waiting import until
 
-DATABASE = "chaos"
 LEASE_SECONDS, HEARTBEAT_SECONDS, DRAIN_SECONDS = 3, 1, 4
 START_SECONDS = 30.0
 SUPERVISED_SECONDS = 0.2
@@ -211,10 +210,12 @@ class Stack:
 
     def _make_database(self) -> str:
         base = self._cluster.start()
+        # Each pass has its own, and leaves it behind for whoever wants to know more.
+        name = f"chaos_{self.folder.name.replace('-', '_')}"
         with psycopg.connect(base, autocommit=True) as connection:
-            connection.execute(f'DROP DATABASE IF EXISTS "{DATABASE}" WITH (FORCE)'.encode())
-            connection.execute(f'CREATE DATABASE "{DATABASE}" TEMPLATE "{self._template}"'.encode())
-        return urlunsplit(urlsplit(base)._replace(path=f"/{DATABASE}"))
+            connection.execute(f'DROP DATABASE IF EXISTS "{name}" WITH (FORCE)'.encode())
+            connection.execute(f'CREATE DATABASE "{name}" TEMPLATE "{self._template}"'.encode())
+        return urlunsplit(urlsplit(base)._replace(path=f"/{name}"))
 
     def _seed(self) -> list[dict[str, str]]:
         env = {**self._env, "CHAOS_SESSIONS": str(self.plan.sessions)}
