@@ -25,5 +25,7 @@ def connect_directly() -> psycopg.Connection:
     `psycopg.Error`."""
     params: dict[str, Any] = {k: v for k, v in connection.get_connection_params().items() if k not in _DJANGO_ONLY}
     params["prepare_threshold"] = 2
+    # So that whoever looks at the server's connections can tell these from the pool's.
+    params["application_name"] = f"{params.get('application_name', 'bandstand')}-listen"
     params["options"] = " ".join([params.get("options", ""), *(f"-c {name}={value}" for name, value in _PLANS.items())])
     return psycopg.connect(**params, autocommit=True)
