@@ -18,9 +18,11 @@ def transactional_db(django_db_setup: None, django_db_blocker: DjangoDbBlocker) 
     roles with it, which a migration wrote.
     """
     with django_db_blocker.unblock():
+        connection.close()
         try:
             yield
         finally:
+            connection.close()  # the test may have left it broken
             _delete_rows()
             connection.close()
 

@@ -3,6 +3,7 @@ a restarted server without asking it.
 """
 
 import select
+from time import monotonic
 from typing import Any
 
 import psycopg
@@ -13,17 +14,39 @@ from psycopg_pool import ConnectionPool
 TRANSACTION_TIMEOUT_SINCE = 170000
 
 
-def discard_if_closed(connection: psycopg.Connection[Any]) -> None:
-    """Pool check: raise when the server has said something to an idle connection, which can only be a farewell.
+def said_farewell(connection: psycopg.Connection[Any]) -> bool:
+    """Whether the server has ended an idle connection. It says nothing else to one, so nobody need ask it.
 
     A round trip per checkout would cost more than most of our statements; this looks at the socket only.
     """
     if connection.closed:
-        raise psycopg.OperationalError("the connection is closed")
+        return True
     poll = select.poll()
     poll.register(connection.fileno(), select.POLLIN)
-    if poll.poll(0):
+    if not poll.poll(0):
+        return False
+    try:
         ConnectionPool.check_connection(connection)
+    except psycopg.Error:
+        return True
+    return False
+
+
+class Pool(ConnectionPool[psycopg.Connection[Any]]):
+    """Hands out living connections; a dead one is dropped and the next one taken at once.
+
+    The library's own `check` pauses for a second after the first dead connection and for longer after each of the next:
+    after a restart of the server, when all are dead, that was the whole patience of the first requests.
+    """
+
+    def getconn(self, timeout: float | None = None) -> psycopg.Connection[Any]:
+        deadline = monotonic() + (self.timeout if timeout is None else timeout)
+        while True:
+            connection = super().getconn(deadline - monotonic())
+            if not said_farewell(connection):
+                return connection
+            connection.close()
+            self.putconn(connection)
 
 
 class DatabaseWrapper(base.DatabaseWrapper):
@@ -37,11 +60,10 @@ class DatabaseWrapper(base.DatabaseWrapper):
         if self.alias != DEFAULT_DB_ALIAS or not options:  # NO_DB_ALIAS, for maintenance, has none
             return None
         if self.alias not in self._connection_pools:
-            pool = ConnectionPool(
+            pool = Pool(
                 kwargs={**self.get_connection_params(), "autocommit": True},  # Django sets it properly later on
                 open=False,
                 configure=self._configure,
-                check=discard_if_closed,
                 name="bandstand",
                 **options,
             )
