@@ -46,7 +46,8 @@ lint:
 
 chaos: ## kill runners, web processes and PostgreSQL at random, and prove that nothing is lost
 	$(ENVIRONMENT) requirements-dev.lock
-	@PYTHONPATH=platform exec $(RUN) -m tests.chaos $(ARGS)
+	@PYTHONPATH=platform $(RUN) -m tests.chaos $(ARGS)
+	@$(if $(ARGS),,PYTHONPATH=platform $(RUN) -m tests.chaos.cuts --cuts 300)
 
 bench: ## measure a turn: added latency, turns per second, CPU (QUICK=1: under a minute)
 	$(ENVIRONMENT) requirements-dev.lock
