@@ -57,6 +57,8 @@ def _fight(plan: Plan, home: Path, *, seed: int, keep: bool) -> Outcome:
     try:
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
             outcome = runner.run(fight(plan, folder=folder, cluster=cluster, template=template, seed=seed))
+    except asyncio.CancelledError:
+        raise SystemExit("chaos: stopped from outside") from None
     finally:
         cluster.stop()
     for line in report.lines(outcome):

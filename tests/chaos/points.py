@@ -36,12 +36,13 @@ def _always(_call: Call) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class Point:
-    """`trigger` is what must be done to the process, besides load, for it to come by: a drain, or a stop of a turn."""
+    """`functions` are names in `module`, with spaces between. `trigger` is what must be done to the process, besides
+    load, for it to come by: a drain, or a stop of a turn."""
 
     name: str
     role: Role
     module: str
-    function: str
+    functions: str
     when: Literal["before", "after"]
     case: Callable[[Call], bool] = _always
     trigger: Trigger = ""
@@ -115,7 +116,6 @@ BY_NAME = {point.name: point for point in POINTS}
 def arm(name: str, *, number: signal.Signals, hits: Path) -> None:
     """Send this process `number` when it first comes by the point, after a line in the file `hits`."""
     point = BY_NAME[name]
-    owner, attribute = _find(point)
     once = threading.Lock()
 
     def strike(call: Call) -> None:
@@ -123,12 +123,14 @@ def arm(name: str, *, number: signal.Signals, hits: Path) -> None:
             _note(hits, name)
             os.kill(os.getpid(), number)
 
-    setattr(owner, attribute, _wrapped(getattr(owner, attribute), point.when, strike))
+    for function in point.functions.split():
+        owner, attribute = _find(point.module, function)
+        setattr(owner, attribute, _wrapped(getattr(owner, attribute), point.when, strike))
 
 
-def _find(point: Point) -> tuple[Any, str]:
-    owner: Any = importlib.import_module(point.module)
-    *path, attribute = point.function.split(".")
+def _find(module: str, function: str) -> tuple[Any, str]:
+    owner: Any = importlib.import_module(module)
+    *path, attribute = function.split(".")
     for part in path:
         owner = getattr(owner, part)
     return owner, attribute
