@@ -364,7 +364,7 @@ def test_a_session_keeps_its_promises_whatever_happens() -> None:
     run_state_machine_as_test(
         TurnMachine,
         settings=settings(
-            max_examples=settings().max_examples // 5,
+            max_examples=settings().max_examples // 10,
             stateful_step_count=40,
             suppress_health_check=list(HealthCheck),
         ),
