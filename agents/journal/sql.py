@@ -75,7 +75,8 @@ FROM s
 #
 # While little waits, every index of open turns looks empty to the planner and as good as any other, and a plan made
 # then reads all that waits for each turn that waits. So each condition here fits one index only (see the turn's model);
-# OFFSET 0 makes the look for an earlier turn a look-up instead of a join, `lower` a key the only way to a picked turn.
+# OFFSET 0 makes the look for an earlier turn a look-up instead of a join; CASE ties the state of a picked turn to its
+# session, so that no scan of all turns looks short because few of them are queued: a key is the only way to it.
 CLAIM = f"""
 WITH RECURSIVE waiting(user_id) AS (
     (SELECT user_id FROM agents_turn WHERE status = 'queued' ORDER BY user_id LIMIT 1)
@@ -107,7 +108,7 @@ WITH RECURSIVE waiting(user_id) AS (
     FROM ranked r
     JOIN agents_agentsession s ON s.id = r.agent_session_id
     JOIN agents_turn t ON t.id = r.turn_id
-    WHERE s.active_turn_id IS NULL AND lower(t.status) = 'queued'
+    WHERE CASE WHEN t.status = 'queued' THEN s.active_turn_id IS NULL ELSE false END
     ORDER BY r.priority, r.place, r.turn_id
     LIMIT %(limit)s
     FOR NO KEY UPDATE OF s, t SKIP LOCKED
