@@ -57,6 +57,6 @@ lock: ## resolve the dependencies of pyproject.toml anew, with hashes, for every
 	$(ENVIRONMENT) requirements-dev.lock
 	@test -x .cache/uv/bin/uv || { "$(PYTHON)" -m venv .cache/uv && .cache/uv/bin/python -m pip install --quiet uv; }
 	@set -e; for lock in "pyproject.toml -o requirements.lock" \
-	"--group dev -c requirements.lock pyproject.toml -o requirements-dev.lock"; do \
+	"--group dev --extra vendors -c requirements.lock pyproject.toml -o requirements-dev.lock"; do \
 	.cache/uv/bin/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header \
 	--no-annotate --no-emit-index-url $$lock; done
