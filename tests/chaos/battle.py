@@ -137,6 +137,7 @@ class _Pass:
                     tally=self.outcome.tally,
                     enough=self.enough,
                     rng=random.Random(self.rng.random()),
+                    slow=self.stack.plan.slow,
                 )
 
     async def _settle(self, last_fault: float) -> None:

@@ -59,7 +59,14 @@ class Device(ABC):
     may_interrupt = False
 
     def __init__(
-        self, account: Account, *, ledger: Ledger, tally: Tally, enough: asyncio.Event, rng: random.Random
+        self,
+        account: Account,
+        *,
+        ledger: Ledger,
+        tally: Tally,
+        enough: asyncio.Event,
+        rng: random.Random,
+        slow: bool,
     ) -> None:
         self.account = account
         self.reader = Reader()
@@ -68,6 +75,7 @@ class Device(ABC):
         self._tally = tally
         self._enough = enough
         self._rng = rng
+        self._slow = slow
         self._progress = asyncio.Event()
         self.quit = asyncio.Event()
 
@@ -90,7 +98,7 @@ class Device(ABC):
             await self._room()
             if self._enough.is_set():
                 return
-            question = self.unacknowledged = ask(self._rng, interrupts=self.may_interrupt)
+            question = self.unacknowledged = ask(self._rng, interrupts=self.may_interrupt, slow=self._slow)
             self._tally.asked += 1
             await self._ledger.sent(session=self.account.session, question=question)
             turn = await self._insist(question)

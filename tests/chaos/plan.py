@@ -33,6 +33,8 @@ class Plan:
     `pauses` come at any moment; `stops` are pauses at named points. `defect` and `database_settings` spoil the product:
     such a pass must find something, of one of the kinds in `expected`.
 
+    `slow`: all answers take some seconds, so that a paused runner finds its turns in other hands, not at their end.
+
     `spares_last_attempts`: no runner is killed at random while it works on a turn that has lost several already; the
     share that fails with `worker_crashed` is pure chance where there are few turns.
     """
@@ -52,6 +54,7 @@ class Plan:
     sessions: int = 16
     kill_seconds: tuple[float, float] = (0.2, 0.9)
     spares_last_attempts: bool = False
+    slow: bool = False
     defect: str = ""
     database_settings: Mapping[str, str] = field(default_factory=dict)
     expected: frozenset[str] = frozenset()
@@ -88,9 +91,9 @@ SHORT = Plan(
 )
 WITHOUT_EPOCH = Plan(
     "control: no epoch in the fence",
-    stops=PAUSE_POINTS,
-    pauses=2,
+    stops=PAUSE_POINTS * 2,
     sessions=12,
+    slow=True,
     defect=NO_EPOCH,
     expected=frozenset({"stale writes", "duplicated", "wrong text"}),
 )

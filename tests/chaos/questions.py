@@ -25,12 +25,13 @@ class Question:
     interrupts: bool = False
 
 
-def ask(rng: random.Random, *, interrupts: bool) -> Question:
-    """A new question: short, long, at once, or with tools. With `interrupts`, a few stop what is open."""
+def ask(rng: random.Random, *, interrupts: bool, slow: bool) -> Question:
+    """A new question: short, long, at once, or with tools. With `interrupts`, a few stop what is open; with `slow`, all
+    answers take some seconds."""
     key = str(uuid.UUID(int=rng.getrandbits(128), version=4))
     kind = rng.choices(["short", "at once", "note", "tools", "long"], [45, 10, 20, 15, 10])[0]
-    length = rng.randint(60, 120) if kind == "long" else rng.randint(4, 24)
-    speed = 0 if kind == "at once" else rng.choice([40, 60, 100])
+    length = rng.randint(60, 120) if kind == "long" or slow else rng.randint(4, 24)
+    speed = 30 if slow else 0 if kind == "at once" else rng.choice([40, 60, 100])
     answer = f"The answer to {key}: " + " ".join(rng.choices(_WORDS.split(), k=length)) + "."
     settings: dict[str, Any] = {"text": answer, "tps": speed}
     if kind == "note":

@@ -25,7 +25,7 @@ from tests.chaos.waiting import NotSeen, until
 REACHED_SECONDS = 45.0
 TRIES = 6
 GOOD_MOMENT_SECONDS = 2.0
-TRACKS_OF_RUNNERS = 2
+TRACKS_OF_RUNNERS = 3
 # One attempt less than the last: other faults than the random kills come by as well.
 SPARED_FROM = MAX_ATTEMPTS_WITHOUT_PROGRESS - 1
 ACKNOWLEDGED_BETWEEN = 20  # messages between two kills of PostgreSQL
