@@ -14,10 +14,11 @@ from uuid import UUID
 
 import structlog
 from django.conf import settings
-from django.db import connection
+from django.db import connection, transaction
 from django.db.models.functions import Now
 
 from agents.access.actor import Actor, Scope
+from agents.access.audit import record
 from agents.access.key_use import note_use
 from agents.access.permissions import may, scopes_of
 from agents.access.roles import ADD_API_KEY, ENTER_CONSOLE, REVOKE_API_KEY, USE_CHAT
@@ -55,6 +56,7 @@ SELECT k.id, k.digest, k.scopes, k.last_used_at,
 _ASKED = [permission.partition(".")[2] for permission in (USE_CHAT, ENTER_CONSOLE)]
 
 
+@transaction.atomic
 def create_api_key(
     actor: Actor, *, user: User, name: str, scopes: Iterable[Scope], expires_at: datetime | None
 ) -> tuple[ApiKey, str]:
@@ -77,16 +79,20 @@ def create_api_key(
         scopes=[str(scope) for scope in sorted(wanted)],
         expires_at=expires_at,
     )
+    detail = {"user": user.get_username(), "scopes": key.scopes, "expires_at": key.expires_at and str(key.expires_at)}
+    record(actor, "api_key.created", target=key, detail=detail)
     log.info("api_key.created", actor=actor.name, user=user.get_username(), key=prefix, scopes=key.scopes)
     return key, plain
 
 
+@transaction.atomic
 def revoke_api_key(actor: Actor, *, key_id: UUID) -> ApiKey:
     """End a key at once; a second time changes nothing. Raises `NotFound` for an absent key and one of others alike."""
-    key = ApiKey.objects.filter(pk=key_id).first()
+    key = ApiKey.objects.select_related("user").filter(pk=key_id).first()
     if key is None or not (actor.user_id == key.user_id or may(actor, REVOKE_API_KEY)):
         raise NotFound("There is no such key here.")
     if ApiKey.objects.filter(pk=key_id, revoked_at__isnull=True).update(revoked_at=Now()):
+        record(actor, "api_key.revoked", target=key, detail={"user": key.user.get_username()})
         log.info("api_key.revoked", actor=actor.name, key=key.prefix)
     key.refresh_from_db()
     return key

@@ -1,4 +1,4 @@
-"""Roles are Django groups. This table is what a role may; migration 0003 holds it in the database.
+"""Roles are Django groups. This table is what a role may; migrations hold it in the database.
 
 A console role holds all that the one before it holds, so that one group per person is enough: viewer < operator and
 viewer < builder; the owner holds everything.
@@ -33,6 +33,7 @@ _VIEWER = frozenset(
         VIEW_TRANSCRIPT,
         "agents.view_agent",
         "agents.view_agentsession",
+        "agents.view_auditentry",
         "agents.view_event",
         "agents.view_message",
         "agents.view_release",

@@ -1,6 +1,7 @@
 """Rows of the agents room."""
 
 from agents.models.agents import Agent, AgentDraft, Release
+from agents.models.audit import AuditEntry
 from agents.models.idempotency import IdempotencyRecord
 from agents.models.people import ApiKey, User
 from agents.models.runners import Runner
@@ -12,6 +13,7 @@ __all__ = [
     "AgentDraft",
     "AgentSession",
     "ApiKey",
+    "AuditEntry",
     "Event",
     "IdempotencyRecord",
     "Message",

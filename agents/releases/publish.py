@@ -9,6 +9,7 @@ from django.db import transaction
 from django.db.models import Max
 
 from agents.access.actor import Actor
+from agents.access.audit import record
 from agents.access.permissions import need_permission
 from agents.access.roles import PUBLISH_AGENT
 from agents.models import Agent, AgentDraft, Release
@@ -43,6 +44,7 @@ def publish(actor: Actor, *, agent_id: UUID, expected_version: int, note: str = 
     agent.live_release = release
     agent.version += 1
     agent.save(update_fields=["live_release", "version"])
+    record(actor, "release.published", target=release, detail={"agent": agent.slug, "note": note})
     log.info("release.published", actor=actor.name, agent=agent.slug, number=release.number)
     return release
 

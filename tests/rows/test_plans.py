@@ -86,6 +86,8 @@ def test_a_claim_planned_while_nothing_waited_reads_little_of_a_full_queue(direc
     plan = explain(direct, RUNNER, TAKEN, TAKEN, 15.0)
     assert plan["Actual Rows"] == TAKEN
     # A scan without a key reads few rows or all of them, as the ids happen to lie.
-    keyless = [node for node in nodes(plan) if node.get("Index Name") == "agents_turn_pkey" and "Index Cond" not in node]
+    keyless = [
+        node for node in nodes(plan) if node.get("Index Name") == "agents_turn_pkey" and "Index Cond" not in node
+    ]
     assert keyless == []
     assert rows_read(plan) < SESSIONS * WAITING / 2

@@ -1,0 +1,69 @@
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from django.db import IntegrityError, transaction
+
+from agents.access.actor import ALL_SCOPES, Actor
+from agents.access.audit import forget_before, record
+from agents.access.keys import create_api_key, revoke_api_key
+from agents.access.permissions import actor_of
+from agents.access.roles import Role
+from agents.models import AgentSession, AuditEntry
+from agents.releases import publish
+from foundation.clock import now
+from tests.people import agent, person
+
+pytestmark = pytest.mark.django_db
+
+
+def entries() -> list[tuple[str, str, str]]:
+    return [(one.actor, one.action, one.target_name) for one in AuditEntry.objects.order_by("id")]
+
+
+def test_publishing_and_keys_leave_an_entry_each() -> None:
+    demo, owner = agent(), person("olga", Role.OWNER)
+    actor = actor_of(owner)
+    publish(actor, agent_id=demo.pk, expected_version=demo.draft.version, note="Shorter answers.")
+    key, plain = create_api_key(actor, user=owner, name="laptop", scopes=ALL_SCOPES, expires_at=None)
+    revoke_api_key(actor, key_id=key.pk)
+    revoke_api_key(actor, key_id=key.pk)
+    assert entries()[-3:] == [
+        ("olga", "release.published", "Demo #2"),
+        ("olga", "api_key.created", str(key)),
+        ("olga", "api_key.revoked", str(key)),
+    ]
+    assert not any(plain in str(vars(one)) for one in AuditEntry.objects.all())
+
+
+@pytest.mark.parametrize("change", [{"actor": "eve"}, {"detail": {}}, {"user_id": 4711}, {"action": "x"}])
+def test_an_entry_is_final(change: dict[str, Any]) -> None:
+    record(Actor.system("tests"), "agent.archived", target=agent(), detail={"why": "test"})
+    with pytest.raises(IntegrityError, match="is final"), transaction.atomic():
+        AuditEntry.objects.update(**change)
+    with pytest.raises(IntegrityError, match="is final"), transaction.atomic():
+        AuditEntry.objects.all().delete()
+
+
+def test_an_account_may_be_forgotten_and_its_entries_stay() -> None:
+    user = person("ada", Role.OWNER)
+    entry = record(actor_of(user), "agent.archived", target=agent())
+    user.delete()
+    entry.refresh_from_db()
+    assert (entry.actor, entry.user) == ("ada", None)
+
+
+def test_retention_forgets_what_is_old_and_nothing_else() -> None:
+    old = record(Actor.system("tests"), "agent.archived", target=agent())
+    assert forget_before(now() - timedelta(days=1)) == 0
+    assert forget_before(now() + timedelta(minutes=1)) >= 1
+    assert not AuditEntry.objects.filter(pk=old.pk).exists()
+    record(Actor.system("tests"), "agent.archived", target=agent("other"))
+    with pytest.raises(IntegrityError, match="is final"), transaction.atomic():
+        AuditEntry.objects.all().delete()
+
+
+def test_what_people_said_is_not_in_the_name_of_a_target() -> None:
+    demo = agent()
+    session = AgentSession(user=person("ada"), agent=demo, release=demo.live_release, title="my secret")
+    assert record(Actor.system("tests"), "session.forked", target=session).target_name == ""
