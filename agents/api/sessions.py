@@ -45,7 +45,7 @@ def _answer(session: AgentSession, *, status: int = 200) -> HttpResponse:
 class SessionsView(ApiView):
     def get(self, _request: Request) -> HttpResponse:
         query = read_query(self.http, agent=slug, limit=limit_parameter, cursor=SESSIONS.cursor_parameter())
-        rows = sessions_of(self.who())
+        rows = sessions_of(self.who()).filter(listed=True)
         if (agent := query.pop("agent", None)) is not None:
             rows = rows.filter(agent__slug=agent)
         return answer_json(page_of(self.http, rows, order=SESSIONS, shape=session_shape, **query))

@@ -30,6 +30,8 @@ class AgentSession(models.Model):
     state_fault = models.TextField(blank=True, help_text="Why the stored state was set aside, if it was.")
     version = models.PositiveIntegerField(default=1)
     controller = models.CharField(max_length=5, choices=Controller.choices, default=Controller.AGENT)
+    listed = models.BooleanField(default=True, db_default=True, help_text="Shown in its user's list of chats.")
+    expires_at = models.DateTimeField(null=True, blank=True, help_text="Deleted after this, if ever.")
     next_seq = models.BigIntegerField(default=1)
     next_ordinal = models.IntegerField(default=1)
     open_turns = models.IntegerField(default=0, help_text="Turns that are not terminal.")
@@ -49,8 +51,9 @@ class AgentSession(models.Model):
         # None of these may name what the claim and the end of a turn write: an index that changes with a row makes
         # PostgreSQL write to every index of that row.
         indexes = [
-            models.Index(fields=["user", "-updated_at", "-id"], name="session_of_user"),
+            models.Index(fields=["user", "listed", "-updated_at", "-id"], name="session_of_user"),
             models.Index(fields=["-created_at"], name="session_newest"),
+            models.Index(fields=["expires_at"], name="session_expiry", condition=Q(expires_at__isnull=False)),
         ]
         constraints = [
             # A known controller, positive orders, no negative count.

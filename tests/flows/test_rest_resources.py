@@ -130,6 +130,12 @@ def test_sessions_are_listed_by_their_last_message_in_pages(world: World) -> Non
     assert back["results"] == first["results"]
 
 
+def test_a_session_that_is_not_listed_is_found_by_its_id_only(world: World) -> None:
+    AgentSession.objects.update(listed=False)
+    assert ok(world.rest.get("sessions"))["results"] == []
+    assert ok(world.rest.get(world.path))["title"] == "Hello"
+
+
 def test_sessions_are_narrowed_by_agent(world: World) -> None:
     agent("other")
     create_session(actor_of(world.ada), agent_slug="other")
