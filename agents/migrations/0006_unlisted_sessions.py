@@ -5,7 +5,7 @@ from django.db import migrations, models
 
 class Migration(migrations.Migration):
     dependencies = [
-        ("agents", "0004_plain_plans"),
+        ("agents", "0005_audit"),
     ]
 
     operations = [
