@@ -204,7 +204,12 @@ class SessionSocket(AsyncConsumer):  # type: ignore[misc]  # Channels is not typ
 
     async def _create(self, frame: frames.MessageCreate) -> str:
         accepted = await in_db_thread(
-            accept_message, self.actor, session_id=self.session_id, text=frame.text, key=frame.client_msg_id
+            accept_message,
+            self.actor,
+            session_id=self.session_id,
+            text=frame.text,
+            key=frame.client_msg_id,
+            parent=frame.parent,
         )
         return frames.message_ack(frame.client_msg_id, accepted.turn_id, accepted.seq)
 

@@ -10,6 +10,7 @@ from uuid import UUID
 
 from foundation import strict_json
 from foundation.errors import BandstandError, InvalidInput, Malformed
+from foundation.unset import UNSET, Unset
 
 SUBPROTOCOL = "bandstand.v1"
 MAX_FRAME_BYTES = 256 * 1024
@@ -28,8 +29,11 @@ class Resume:
 
 @dataclass(frozen=True, slots=True)
 class MessageCreate:
+    """`parent` begins a branch after that message, None at the root; without it the conversation goes on at its end."""
+
     client_msg_id: str
     text: str
+    parent: UUID | Unset | None = UNSET
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,8 +149,13 @@ def _message_create(fields: dict[str, Any]) -> MessageCreate:
         raise InvalidInput("`client_msg_id` is 1 to 255 visible ASCII characters.", pointer="/client_msg_id")
     if not isinstance(text, str):
         raise InvalidInput("`text` is a string.", pointer="/text", ref=key)
-    _only(fields, "client_msg_id", "text", ref=key)
-    return MessageCreate(client_msg_id=key, text=text)
+    parent = fields.get("parent", UNSET)
+    if isinstance(parent, str) and _UUID.fullmatch(parent):
+        parent = UUID(parent)
+    elif parent is not None and parent is not UNSET:
+        raise InvalidInput("`parent` is the id of a message, or null.", pointer="/parent", ref=key)
+    _only(fields, "client_msg_id", "text", "parent", ref=key)
+    return MessageCreate(client_msg_id=key, text=text, parent=parent)
 
 
 def _only(fields: dict[str, Any], *known: str, ref: str | None = None) -> None:

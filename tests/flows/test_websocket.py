@@ -266,6 +266,28 @@ async def test_two_devices_see_the_same_log(owner: Owner) -> None:
         assert [frame["event"] for frame in seen] == ["message.created", "turn.queued"]
 
 
+async def test_a_message_with_a_parent_begins_a_branch_there(owner: Owner) -> None:
+    first = await in_db_thread(accept_message, owner.actor, session_id=owner.session.pk, text="Hi")
+    async with socket(owner) as ws:
+        await ws.send({"type": "resume", "after": 2})
+        await ws.send({**create("below"), "parent": str(first.message_id)})
+        await ws.send({**create("beside"), "parent": None})
+        acks = [await ws.until("ack") for _ in range(2)]
+    assert [ack["client_msg_id"] for ack in acks] == ["below", "beside"]
+    messages = Message.objects.filter(agent_session=owner.session).order_by("ordinal")
+    assert await in_db_thread(lambda: [m.parent_id for m in messages]) == [None, first.message_id, None]
+
+
+async def test_a_parent_in_another_session_is_refused_like_one_that_is_not_there(owner: Owner) -> None:
+    stranger = await in_db_thread(Owner, "bob", "other")
+    theirs = await in_db_thread(accept_message, stranger.actor, session_id=stranger.session.pk, text="Hi")
+    async with socket(owner) as ws:
+        for parent in (theirs.message_id, theirs.turn_id):
+            await ws.send({**create("m"), "parent": str(parent)})
+            fault = await ws.until("error")
+            assert (fault["code"], fault["ref"], fault["retryable"]) == ("invalid", "m", False)
+
+
 async def test_an_after_in_the_future_gets_a_snapshot_and_then_live_events(owner: Owner) -> None:
     await in_db_thread(accept_message, owner.actor, session_id=owner.session.pk, text="Hi")
     async with socket(owner) as ws:

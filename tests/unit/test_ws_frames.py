@@ -21,6 +21,11 @@ TURN = UUID("019b2c3d-4e5f-7a6b-8c7d-0123456789ab")
         ('{"type":"resume","after":9223372036854775807}', Resume(2**63 - 1)),
         ('{"type":"message.create","client_msg_id":"a","text":"Hi"}', MessageCreate("a", "Hi")),
         ('{"type":"message.create","client_msg_id":"a","text":"\\u202e 😀"}', MessageCreate("a", "\u202e 😀")),
+        ('{"type":"message.create","client_msg_id":"a","text":"Hi","parent":null}', MessageCreate("a", "Hi", None)),
+        (
+            f'{{"type":"message.create","client_msg_id":"a","text":"Hi","parent":"{TURN}"}}',
+            MessageCreate("a", "Hi", TURN),
+        ),
         (f'{{"type":"turn.cancel","turn":"{TURN}"}}', TurnCancel(TURN)),
         ('{"seq":0,"type":"seen"}', Seen(0)),
         ('{"type":"ping"}', Ping()),
@@ -84,6 +89,8 @@ INVALID = [
     '{"type":"message.create","client_msg_id":"a","text":"\\ud800"}',
     '{"type":"message.create","client_msg_id":"a","text":"\\u0000"}',
     '{"type":"message.create","client_msg_id":"a","text":"Hi","author":"agent"}',
+    '{"type":"message.create","client_msg_id":"a","text":"Hi","parent":"x"}',
+    '{"type":"message.create","client_msg_id":"a","text":"Hi","parent":0}',
 ]
 
 
@@ -116,7 +123,7 @@ JSON = st.recursive(
     max_leaves=10,
 )
 KINDS = st.sampled_from(["resume", "message.create", "turn.cancel", "seen", "ping", "other"])
-FIELDS = st.dictionaries(st.sampled_from(["after", "seq", "turn", "client_msg_id", "text", "x"]), JSON)
+FIELDS = st.dictionaries(st.sampled_from(["after", "seq", "turn", "client_msg_id", "text", "parent", "x"]), JSON)
 
 
 def read_or_refuse(text: str) -> None:
