@@ -2,6 +2,7 @@
 
 from agents.models.agents import Agent, AgentDraft, Release
 from agents.models.audit import AuditEntry
+from agents.models.completions import CompletionRequest
 from agents.models.idempotency import IdempotencyRecord
 from agents.models.people import ApiKey, User
 from agents.models.runners import Runner
@@ -14,6 +15,7 @@ __all__ = [
     "AgentSession",
     "ApiKey",
     "AuditEntry",
+    "CompletionRequest",
     "Event",
     "IdempotencyRecord",
     "Message",

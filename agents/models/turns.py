@@ -42,6 +42,10 @@ class Turn(models.Model):
     idempotency_key = models.CharField(max_length=255, null=True)  # noqa: DJ001 - null is "none given"
     fingerprint = models.BinaryField(max_length=32, help_text="SHA-256 of the canonical request.")
 
+    client_options = models.JSONField(
+        null=True, blank=True, help_text="What a client asked for besides: see agents.rules.client_options."
+    )
+
     epoch = models.IntegerField(default=0, help_text="Raised by every claim.")
     attempts_without_progress = models.SmallIntegerField(default=0)
     runner = models.ForeignKey(
