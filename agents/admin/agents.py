@@ -11,6 +11,8 @@ from django.http import HttpRequest
 
 from agents.access.permissions import actor_of
 from agents.access.roles import PUBLISH_AGENT
+from agents.admin.look import StackedInline
+from agents.admin.readonly import ConsoleAdmin
 from agents.admin.versions import VersionedForm
 from agents.models import Agent, AgentDraft
 from agents.releases import publish
@@ -38,7 +40,7 @@ class DraftForm(VersionedForm):
         return cleaned
 
 
-class DraftInline(admin.StackedInline):  # type: ignore[type-arg]
+class DraftInline(StackedInline):  # type: ignore[type-arg]
     model = AgentDraft
     form = DraftForm
     can_delete = False
@@ -59,7 +61,7 @@ class AgentForm(VersionedForm):
 
 
 @admin.register(Agent)
-class AgentAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
+class AgentAdmin(ConsoleAdmin):
     query_budget = 7
 
     form = AgentForm
@@ -67,8 +69,6 @@ class AgentAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
     list_display = ("slug", "name", "live_release_number", "when_busy", "created_at", "archived_at")
     list_select_related = ("live_release",)
     list_filter = ("when_busy", ("archived_at", admin.EmptyFieldListFilter))
-    list_per_page = 50
-    show_full_result_count = False
     ordering = ("slug",)
     search_fields = ("slug", "name")
     readonly_fields = ("live_release_number", "created_at")

@@ -11,17 +11,16 @@ from django.contrib.auth.models import Group
 from django.http import HttpRequest
 
 from agents.access.roles import Role
+from agents.admin.readonly import ConsoleAdmin
 from agents.models import User
 
 
 @admin.register(User)
-class UserAdmin(StockUserAdmin):  # type: ignore[type-arg]
+class UserAdmin(StockUserAdmin, ConsoleAdmin):  # type: ignore[type-arg]
     query_budget = 8
 
     list_display = ("username", "email", "first_name", "last_name", "is_active", "last_login")
     list_filter = ("is_active", "groups")
-    list_per_page = 50
-    show_full_result_count = False
     filter_horizontal = ("groups",)
     readonly_fields = ("last_login", "date_joined")
     fieldsets = (
@@ -47,10 +46,8 @@ admin.site.unregister(Group)
 
 
 @admin.register(Group)
-class GroupAdmin(StockGroupAdmin):
+class GroupAdmin(StockGroupAdmin, ConsoleAdmin):
     query_budget = 7
-
-    show_full_result_count = False
 
     def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         """The roles stay."""

@@ -1,15 +1,16 @@
-"""The base of every list and page over rows that the platform writes."""
+"""The bases of every list and page: `ConsoleAdmin`, and `ReadOnlyAdmin` over rows that the platform writes."""
 
 from __future__ import annotations
 
 from typing import Any, ClassVar
 from uuid import UUID
 
-from django.contrib import admin
 from django.core.paginator import Paginator
 from django.db.models import Q, QuerySet
 from django.http import HttpRequest
 from django.utils.functional import cached_property
+
+from agents.admin.look import ModelAdmin
 
 # Lists end here: people narrow them down by filters instead of leafing, and no query reads more than this.
 LONGEST_LIST = 1_000
@@ -26,19 +27,27 @@ class BoundedPaginator(Paginator):  # type: ignore[type-arg]
         return len(rows)
 
 
-class ReadOnlyAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # not generic at run time
-    """Lists newest first, pages without a form, and no way to add, change or delete."""
+class ConsoleAdmin(ModelAdmin):  # type: ignore[type-arg]  # not generic at run time
+    """What all lists have in common: they end, they are counted cheaply, and they say how many queries they take."""
 
     # Queries that one list of any length may take, the login's own included; held by tests/flows/test_console.py.
     query_budget: ClassVar[int]
-    # Fields that the search box compares with an id, and those it compares with a whole word.
-    search_ids: ClassVar[tuple[str, ...]] = ("id",)
-    search_words: ClassVar[tuple[str, ...]] = ()
 
     show_full_result_count = False
     paginator = BoundedPaginator
     list_per_page = 50
     list_max_show_all = 0
+    list_fullwidth = True
+    actions_on_top = True
+
+
+class ReadOnlyAdmin(ConsoleAdmin):
+    """Lists newest first, pages without a form, and no way to add, change or delete."""
+
+    # Fields that the search box compares with an id, and those it compares with a whole word.
+    search_ids: ClassVar[tuple[str, ...]] = ("id",)
+    search_words: ClassVar[tuple[str, ...]] = ()
+
     ordering = ("-id",)
     sortable_by = ()
     actions: Any = ()

@@ -1,4 +1,4 @@
-"""The content security policy of the pages: everything from here, nothing inline, no frames."""
+"""The content security policies: everything from here, nothing inline, no frames."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from django.http.response import HttpResponseBase
 
 HEADER = "Content-Security-Policy"
 APP_NAME = "pages"
+CONSOLE = "admin"
 
 _DIRECTIVES = (
     "default-src 'self'",
-    "script-src 'self'",
     "style-src 'self'",
     # A model's text may name images anywhere; loading one would carry the conversation out.
     "img-src 'self'",
@@ -24,8 +24,16 @@ _DIRECTIVES = (
 )
 
 
+# The console's library keeps its behaviour in attributes, which it can only run by `eval`, and its widths, too.
+# No script or stylesheet of its pages is inline, and what people wrote reaches them escaped.
+_SCRIPTS = {
+    APP_NAME: "script-src 'self'",
+    CONSOLE: "script-src 'self' 'unsafe-eval'; style-src-attr 'unsafe-inline'",
+}
+
+
 class ContentSecurityPolicy:
-    """Middleware that puts the policy on every answer of this room's addresses; others set their own."""
+    """Middleware that puts the policy on every answer of the pages and the console; others set their own."""
 
     sync_capable = True
     async_capable = True
@@ -48,8 +56,8 @@ class ContentSecurityPolicy:
 
 def _with_policy(request: HttpRequest, response: HttpResponseBase) -> HttpResponseBase:
     match = request.resolver_match
-    if match is not None and match.app_name == APP_NAME and HEADER not in response:
-        response[HEADER] = "; ".join((*_DIRECTIVES, _connections(request)))
+    if match is not None and match.app_name in _SCRIPTS and HEADER not in response:
+        response[HEADER] = "; ".join((*_DIRECTIVES, _SCRIPTS[match.app_name], _connections(request)))
     return response
 
 

@@ -1,15 +1,20 @@
-"""The console's site: Django's admin, entered by a permission."""
+"""The console's site: Django's admin in the look of django-unfold, entered by a permission."""
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from django import forms
-from django.contrib.admin import AdminSite
-from django.contrib.admin.forms import AdminAuthenticationForm
 from django.http import HttpRequest
 
 from agents.access.roles import ENTER_CONSOLE
+
+if TYPE_CHECKING:
+    from django.contrib.admin import AdminSite
+    from django.contrib.admin.forms import AdminAuthenticationForm
+else:
+    from unfold.forms import AuthenticationForm as AdminAuthenticationForm
+    from unfold.sites import UnfoldAdminSite as AdminSite
 
 
 class ConsoleLoginForm(AdminAuthenticationForm):
@@ -26,9 +31,18 @@ class ConsoleLoginForm(AdminAuthenticationForm):
 
 class ConsoleSite(AdminSite):
     site_title = site_header = "Bandstand"
-    index_title = "Console"
+    index_title = "Overview"
     login_form = ConsoleLoginForm
     enable_nav_sidebar = True
 
     def has_permission(self, request: HttpRequest) -> bool:
         return bool(request.user.is_active and request.user.has_perm(ENTER_CONSOLE))
+
+    def each_context(self, request: HttpRequest) -> dict[str, Any]:
+        """The colours are in our stylesheet: without them the templates write no inline style."""
+        return {**super().each_context(request), "colors": None}
+
+    def get_sidebar_list(self, request: HttpRequest) -> list[dict[str, Any]]:
+        from agents.admin.navigation import sidebar
+
+        return sidebar(request)

@@ -27,6 +27,8 @@ STATIC_URL = "/static/"
 WHITENOISE_USE_FINDERS = True  # served from where the packages have them; see `bandstand.web.static_files`
 STATICFILES_DIRS = [ROOT / "agents" / "pages" / "static"]
 INSTALLED_APPS = [
+    "unfold.apps.BasicAppConfig",  # the console's look; before the admin, whose templates it replaces
+    "unfold.contrib.filters",
     "bandstand.console_app.ConsoleConfig",  # django.contrib.admin, without its discovery
     "django.contrib.auth",
     "django.contrib.contenttypes",
@@ -137,5 +139,18 @@ Q_CLUSTER: dict[str, Any] = {
 
 # What the process says.
 LOGGING = logs.configure(BANDSTAND)
+
+# The console's look.
+UNFOLD: dict[str, Any] = {
+    "SITE_TITLE": "Bandstand console",
+    "SITE_HEADER": "Bandstand",
+    "SITE_SUBHEADER": "Console",
+    "SITE_ICON": "/static/bandstand/favicon.svg",
+    "SITE_FAVICONS": [{"rel": "icon", "type": "image/svg+xml", "href": "/static/bandstand/favicon.svg"}],
+    "STYLES": ["/static/bandstand/console.css"],
+    "SHOW_HISTORY": False,  # the audit trail tells more
+    "SHOW_VIEW_ON_SITE": False,
+    "BORDER_RADIUS": "8px",
+}
 
 REST_FRAMEWORK: dict[str, Any] = {}
