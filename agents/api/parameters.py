@@ -69,6 +69,14 @@ def read_slug(name: str, text: str) -> str:
 
 def read_id(name: str, text: str) -> UUID:
     """An id in the path, in the usual spelling. Raises `InvalidFields`."""
+    try:
+        return uuid(text)
+    except ValueError as error:
+        raise invalid_parameter(f"{{{name}}}", str(error)) from None
+
+
+def uuid(text: str) -> UUID:
+    """An id in the query, in the usual spelling."""
     if not _UUID.fullmatch(text):
-        raise invalid_parameter(f"{{{name}}}", "A UUID is expected.")
+        raise ValueError("A UUID is expected.")
     return UUID(text)

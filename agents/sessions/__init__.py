@@ -6,6 +6,7 @@ from agents.sessions.cancel import cancel_turn
 from agents.sessions.doors import access_session, access_turn, sessions_of
 from agents.sessions.life import create_session, delete_session, update_session
 from agents.sessions.reading import EventPage, LoggedEvent, read_events, read_snapshot
+from agents.sessions.window import read_window
 from foundation.unset import UNSET, Unset
 
 __all__ = [
@@ -25,6 +26,7 @@ __all__ = [
     "delete_session",
     "read_events",
     "read_snapshot",
+    "read_window",
     "sessions_of",
     "update_session",
 ]

@@ -57,11 +57,12 @@ def snapshot_of(session: AgentSession) -> Snapshot:
         "seq": session.next_seq - 1,
         "session": session_shape(session),
         "messages": [message_shape(message) for message in messages],
-        "turns": {str(turn.pk): _turn(turn, asked[turn.pk]) for turn in turns},
+        "turns": {str(turn.pk): turn_of_snapshot(turn, asked[turn.pk]) for turn in turns},
     }
 
 
-def _turn(turn: Turn, message_id: UUID) -> dict[str, Any]:
+def turn_of_snapshot(turn: Turn, message_id: UUID) -> dict[str, Any]:
+    """A turn as a snapshot tells of it. `message_id` is the message that it answers."""
     return {
         "id": str(turn.pk),
         "message": str(message_id),

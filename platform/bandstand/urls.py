@@ -5,6 +5,7 @@ from django.urls import include, path
 
 urlpatterns = [
     path("", include("agents.pages.urls")),
+    path("chat/", include("agents.api.chat_urls")),
     path("admin/", admin.site.urls),
     path("api/", include("agents.api.urls")),
 ]

@@ -1,0 +1,84 @@
+"""The newest part of a conversation, along its branch: what a page needs to begin with, whatever lies before it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+from uuid import UUID
+
+from django.db import connection, transaction
+from django.db.models import Q
+
+from agents.access.actor import Actor
+from agents.models import AgentSession, Message, Turn
+from agents.rules.branches import Node, Tree
+from agents.rules.states import TERMINAL, TurnStatus
+from agents.rules.wire import message_shape, session_shape
+from agents.sessions.doors import access_session
+from agents.sessions.reading import turn_of_snapshot
+from foundation.errors import InvalidInput
+
+Window = dict[str, Any]
+
+
+def read_window(*, actor: Actor, session_id: UUID, limit: int, before: UUID | None = None) -> Window:
+    """The last `limit` exchanges on the way to the session's head, or to the message `before`, without it.
+
+    `{"seq", "session", "messages", "turns", "branches", "older"}`: as in a snapshot, and of the turns those that are
+    open or whose end these messages show. `branches` names, for each question that has others beside it, all of them as
+    `{"id", "head"}`; choosing `head` shows that branch. `older`: there is more before.
+
+    Raises `NotFound`, and `InvalidInput` when `before` is not a message of the session.
+    """
+    with transaction.atomic():
+        # One snapshot for all the reads below: seq, messages and turns must tell of the same moment.
+        with connection.cursor() as cursor:
+            cursor.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
+        session = access_session(actor=actor, session_id=session_id)
+        tree = _tree(session)
+        line = tree.line(before or session.head_message_id)
+        if before is not None:
+            if not line:
+                raise InvalidInput("There is no such message in this session.", pointer="?before")
+            line.pop()
+        chosen = line[-limit:]
+        return {
+            "seq": session.next_seq - 1,
+            "session": session_shape(session),
+            "messages": _messages(tree, chosen),
+            "turns": _turns(session, chosen),
+            "branches": _branches(tree, chosen),
+            "older": len(line) > len(chosen),
+        }
+
+
+def _tree(session: AgentSession) -> Tree:
+    rows = Message.objects.filter(agent_session=session).order_by()
+    return Tree(
+        Node(pk, ordinal, turn, parent, answers=author == Message.Author.AGENT)
+        for pk, ordinal, author, turn, parent in rows.values_list("id", "ordinal", "author", "turn_id", "parent_id")
+    )
+
+
+def _messages(tree: Tree, chosen: Sequence[Node]) -> list[dict[str, Any]]:
+    answers = [answer for node in chosen if (answer := tree.answer_to(node))]
+    rows = Message.objects.filter(pk__in=[node.id for node in (*chosen, *answers)]).order_by("ordinal")
+    return [message_shape(message) for message in rows]
+
+
+def _turns(session: AgentSession, chosen: Sequence[Node]) -> dict[str, Any]:
+    asked = {node.turn: node.id for node in chosen if node.turn}
+    shown = Q(pk__in=[turn for turn in asked if turn]) | ~Q(status__in=TERMINAL)
+    rows = Turn.objects.filter(shown, agent_session=session).exclude(status=TurnStatus.COMPLETED).order_by("ordinal")
+    missing = [turn.pk for turn in rows if turn.pk not in asked]
+    elsewhere = Message.objects.filter(turn_id__in=missing, author=Message.Author.USER)
+    asked.update(elsewhere.values_list("turn_id", "id"))
+    return {str(turn.pk): turn_of_snapshot(turn, asked[turn.pk]) for turn in rows}
+
+
+def _branches(tree: Tree, chosen: Sequence[Node]) -> dict[str, Any]:
+    return {
+        str(node.id): [{"id": str(other.id), "head": str(tree.newest_below(other))} for other in beside]
+        for node in chosen
+        if len(beside := tree.branches(node)) > 1
+    }
