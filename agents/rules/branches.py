@@ -62,7 +62,7 @@ class Tree:
         return answer.id if answer else node.id
 
     def _place(self, node: Node) -> Node:
-        return self._asked.get(node.turn, node) if node.answers else node
+        return self._asked.get(node.turn, node) if node.turn and node.answers else node
 
     def _before(self, node: Node) -> UUID | None:
         parent = self._nodes.get(node.parent) if node.parent else None

@@ -13,7 +13,7 @@ from agents.sessions import accept_message, create_session
 from tests.people import agent, key_of, person
 from tests.rest import problem
 
-pytestmark = pytest.mark.django_db(transaction=True)
+pytestmark = pytest.mark.django_db(transaction=True, serialized_rollback=True)
 
 
 def login(user: User) -> Client:
