@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from django import forms
 from django.http import HttpRequest
+from django.template.response import TemplateResponse
 
 from agents.access.roles import ENTER_CONSOLE
 
@@ -41,6 +42,11 @@ class ConsoleSite(AdminSite):
     def each_context(self, request: HttpRequest) -> dict[str, Any]:
         """The colours are in our stylesheet: without them the templates write no inline style."""
         return {**super().each_context(request), "colors": None}
+
+    def index(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> TemplateResponse:
+        from agents.admin.overview import overview
+
+        return super().index(request, {**(extra_context or {}), **overview(request.user)})
 
     def get_sidebar_list(self, request: HttpRequest) -> list[dict[str, Any]]:
         from agents.admin.navigation import sidebar

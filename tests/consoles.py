@@ -1,0 +1,29 @@
+"""People at the console, and the addresses of its pages."""
+
+from typing import Any
+
+from django.test import Client
+from django.urls import reverse
+
+from agents.access.roles import Role
+from tests.people import person
+
+
+def client_of(name: str, *roles: Role) -> Client:
+    """A browser in which a new person with these roles is signed in."""
+    client = Client()
+    client.force_login(person(name, *roles))
+    return client
+
+
+def list_of(model: Any) -> str:
+    return reverse(f"admin:{model._meta.app_label}_{model._meta.model_name}_changelist")
+
+
+def page_of(row: Any) -> str:
+    return reverse(f"admin:{row._meta.app_label}_{row._meta.model_name}_change", args=[row.pk])
+
+
+def button_of(row: Any, name: str) -> str:
+    """The address of a button on the page of `row`."""
+    return reverse(f"admin:{row._meta.app_label}_{row._meta.model_name}_{name}", args=[row.pk])

@@ -1,0 +1,98 @@
+"""The console's start page and sidebar."""
+
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from django.contrib.auth.models import Permission
+from django.test import Client
+
+from agents.access.roles import Role
+from agents.admin.overview import duration
+from agents.models import AgentSession, Runner, Turn
+from foundation.clock import now
+from tests.consoles import client_of
+from tests.people import agent, person
+
+pytestmark = pytest.mark.django_db
+
+# Login and permissions, the figures, and the three lists.
+START_BUDGET = 9
+
+
+def turns(*states: dict[str, Any]) -> None:
+    demo, ada = agent(), person("ada", Role.USER)
+    assert demo.live_release is not None
+    later = {"fingerprint": b"", "deadline_at": now() + timedelta(hours=1)}
+    for state in states:
+        session = AgentSession.objects.create(user=ada, agent=demo, release=demo.live_release)
+        Turn.objects.create(agent_session=session, user=ada, release=demo.live_release, ordinal=1, **(later | state))
+
+
+FAILED = {"status": "failed", "error_class": "provider_down", "finished_at": now()}
+
+
+def figures(client: Client) -> dict[str, tuple[str, str]]:
+    return {one.name: (one.value, one.level) for one in client.get("/admin/").context["figures"]}
+
+
+def test_the_start_page_says_what_is_wrong() -> None:
+    past = now() - timedelta(minutes=5)
+    turns(
+        FAILED,
+        {"status": "queued", "queued_at": past},
+        {"status": "running", "lease_expires_at": past},
+        {"status": "running", "lease_expires_at": now() + timedelta(seconds=15)},
+        {"status": "queued", "deadline_at": past},
+    )
+    assert figures(client_of("vera", Role.VIEWER)) == {
+        "Failed, past hour": ("1", "bad"),
+        "Waiting in the queue": ("2", "bad"),
+        "Being answered": ("2", ""),
+        "Stuck": ("2", "bad"),
+        "Runners up": ("0", "bad"),
+    }
+
+
+def test_the_start_page_of_a_quiet_installation_alarms_nobody() -> None:
+    Runner.objects.create(host="host", pid=1, capacity=8)
+    Runner.objects.create(host="gone", pid=2, capacity=8, heartbeat_at=now() - timedelta(hours=1))
+    seen = figures(client_of("vera", Role.VIEWER))
+    assert seen["Runners up"] == ("1", "")
+    assert {level for _, level in seen.values()} == {""}
+
+
+def test_the_start_page_stays_within_its_budget(django_assert_max_num_queries: Any) -> None:
+    turns(*[FAILED] * 8)
+    owner = client_of("olga", Role.OWNER)
+    with django_assert_max_num_queries(START_BUDGET):
+        page = owner.get("/admin/").content.decode()
+    assert page.count("provider_down") == 6
+    assert "Release published" in page
+
+
+def test_who_may_only_enter_sees_no_figures_and_no_links() -> None:
+    eve = person("eve")
+    eve.user_permissions.add(Permission.objects.get(codename="enter_console"))
+    client = Client()
+    client.force_login(eve)
+    answer = client.get("/admin/")
+    assert answer.context["figures"] == []
+    assert [group["title"] for group in answer.context["sidebar_navigation"]] == [""]
+    assert "/admin/agents/" not in answer.content.decode()
+
+
+@pytest.mark.parametrize("role", [Role.VIEWER, Role.OPERATOR, Role.BUILDER, Role.OWNER])
+def test_every_link_of_the_sidebar_opens(role: Role) -> None:
+    client = client_of("ada", role)
+    for group in client.get("/admin/").context["sidebar_navigation"]:
+        for item in group["items"]:
+            answer = client.get(item["link"])
+            assert answer.status_code == 200, item
+            shown = [one for row in answer.context["sidebar_navigation"] for one in row["items"] if one["active"]]
+            assert [one["title"] for one in shown] == [item["title"]]
+
+
+def test_times_are_told_at_a_glance() -> None:
+    told = [duration(seconds) for seconds in (0.4, 59, 119, 120, 7_199, 7_200, 172_800)]
+    assert told == ["0 s", "59 s", "119 s", "2 min", "120 min", "2 h", "2 d"]
