@@ -1,4 +1,5 @@
-"""A client of the REST interface, and a runner's work by hand for tests that need no runner."""
+"""A client of the REST interface, which holds every answer against the schema, and a runner's work by hand for tests
+that need no runner."""
 
 import asyncio
 import json
@@ -17,6 +18,7 @@ from agents.models import Message, Runner
 from agents.rules.parts import text_part
 from agents.rules.states import TurnStatus
 from foundation.ids import new_id
+from tests import declared
 
 V1 = "/api/v1"
 JSON = "application/json"
@@ -40,9 +42,11 @@ class Rest:
 
     def call(self, method: str, path: str, body: Any = b"", *, content_type: str = JSON, **headers: str) -> Any:
         given = {name.replace("_", "-"): value for name, value in headers.items()}
-        return self.client.generic(
+        answer = self.client.generic(
             method, f"{V1}/{path}", encoded(body), content_type, headers=bearer(self.key, **given)
         )
+        declared.check_answer(method, f"{V1}/{path}", answer)
+        return answer
 
     def get(self, path: str, **headers: str) -> Any:
         return self.call("GET", path, **headers)
@@ -60,9 +64,11 @@ class AsyncRest:
 
     async def call(self, method: str, path: str, body: Any = b"", *, content_type: str = JSON, **headers: str) -> Any:
         given = {name.replace("_", "-"): value for name, value in headers.items()}
-        return await self.client.generic(
+        answer = await self.client.generic(
             method, f"{V1}/{path}", encoded(body), content_type, headers=bearer(self.key, **given)
         )
+        declared.check_answer(method, f"{V1}/{path}", answer)
+        return answer
 
     async def get(self, path: str, **headers: str) -> Any:
         return await self.call("GET", path, **headers)
@@ -105,7 +111,9 @@ class SentEvents:
         fields = dict(line.split(": ", 1) for line in block)
         if "" in fields:
             return {"comment": fields[""]}
-        return {"id": int(fields["id"]), "event": fields["event"], "data": json.loads(fields["data"])}
+        data = json.loads(fields["data"])
+        declared.check_event(data)
+        return {"id": int(fields["id"]), "event": fields["event"], "data": data}
 
     async def events(self) -> list[dict[str, Any]]:
         """All events until the end of the stream."""
@@ -147,5 +155,12 @@ def end_turn(taken: Claim, text: str = "Hello.") -> None:
     asked = Message.objects.get(turn=taken.turn_id, author=Message.Author.USER)
     finish(
         taken,
-        Ending(TurnStatus.COMPLETED, asked=asked.pk, message_id=new_id(), parts=[text_part(text)], output_tokens=2),
+        Ending(
+            TurnStatus.COMPLETED,
+            asked=asked.pk,
+            message_id=new_id(),
+            parts=[text_part(text)],
+            data={"usage": {"input_tokens": 0, "output_tokens": 2}},
+            output_tokens=2,
+        ),
     )

@@ -5,6 +5,7 @@ from __future__ import annotations
 from django.urls import include, path, re_path
 
 from agents.api.agents import AgentsView, AgentView
+from agents.api.docs import DocsView, SchemaView
 from agents.api.events import EventsView
 from agents.api.sessions import MessagesView, SessionsView, SessionView
 from agents.api.turns import CancelView, TurnsView, TurnView
@@ -24,4 +25,9 @@ _v1 = [
     path("turns/<str:turn_id>/cancel", CancelView.as_view(), name="cancel"),
 ]
 
-urlpatterns = [path("v1/", include(_v1)), re_path("^", unknown)]
+urlpatterns = [
+    path("v1/", include(_v1)),
+    path("schema", SchemaView.as_view(), name="schema"),
+    path("docs", DocsView.as_view(), name="docs"),
+    re_path("^", unknown),
+]

@@ -3,6 +3,7 @@
 from typing import Any
 from urllib.parse import urlsplit
 
+from agents.api.schema import about as schema
 from bandstand import config as configuration
 from bandstand import databases, logs
 from bandstand.config import ROOT
@@ -37,6 +38,8 @@ INSTALLED_APPS = [
     "django.contrib.staticfiles",
     "django.contrib.postgres",
     "rest_framework",
+    "drf_spectacular",  # with its check of the schema in `check --deploy`; imported when somebody asks for the schema
+    "drf_spectacular_sidecar",
     "channels",
     "django_q",
     "bandstand",
@@ -153,4 +156,6 @@ UNFOLD: dict[str, Any] = {
     "BORDER_RADIUS": "8px",
 }
 
-REST_FRAMEWORK: dict[str, Any] = {}
+# The REST interface.
+REST_FRAMEWORK: dict[str, Any] = {"DEFAULT_SCHEMA_CLASS": schema.INSPECTOR}
+SPECTACULAR_SETTINGS: dict[str, Any] = schema.SETTINGS

@@ -1,0 +1,33 @@
+"""What the schema says of itself, and how the library is to work. Imported by the settings: no Django here."""
+
+from __future__ import annotations
+
+from typing import Any
+
+PREFIX = "/api/v1/"
+
+SETTINGS: dict[str, Any] = {
+    "OAS_VERSION": "3.1.0",
+    "TITLE": "Bandstand",
+    "VERSION": "1",
+    "DESCRIPTION": (
+        "Durable conversations with AI agents. An accepted message is never lost, answered twice or left hanging.\n\n"
+        "Times are UTC, ISO 8601. Ids are UUIDs. A list comes in pages: follow `next` until it is null. Query "
+        "parameters and fields that are not declared are refused with 422; in answers, ignore what you do not know. "
+        "HEAD works wherever GET does."
+    ),
+    "SERVERS": [{"url": "/", "description": "This installation"}],
+    "TAGS": [
+        {"name": "Agents", "description": "Whom one may talk to."},
+        {"name": "Sessions", "description": "Conversations, and what was said in them."},
+        {"name": "Turns", "description": "A message and the work that answers it."},
+        {"name": "Events", "description": "All that happens in a session, in order."},
+    ],
+    "DEFAULT_GENERATOR_CLASS": "agents.api.schema.generator.Generator",
+    "PREPROCESSING_HOOKS": ["agents.api.schema.generator.only_v1"],
+    "POSTPROCESSING_HOOKS": [],
+    "SORT_OPERATIONS": False,
+    "SORT_OPERATION_PARAMETERS": False,
+    "DISABLE_DOCSTRING_DESCRIPTIONS": True,
+}
+INSPECTOR = "agents.api.schema.generator.Inspector"

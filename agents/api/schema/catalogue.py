@@ -1,0 +1,53 @@
+"""All that is declared."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from agents.api.schema import agents, events, messages, refusals, sessions, turns
+from agents.api.schema.operation import Operation
+from agents.api.schema.words import REQUEST_ID, TEXT, Schema
+from agents.api.views import ApiView
+
+_NOUNS = (agents, sessions, messages, turns, events)
+
+OPERATIONS: dict[tuple[type[ApiView], str], Operation] = {}
+SCHEMAS: dict[str, Schema] = {}
+for _noun in _NOUNS:
+    OPERATIONS.update(_noun.OPERATIONS)
+for _noun in (*_NOUNS, refusals):
+    SCHEMAS.update(_noun.COMPONENTS)
+
+COMPONENTS: dict[str, Any] = {
+    "schemas": SCHEMAS,
+    "responses": refusals.RESPONSES,
+    "headers": {
+        "X-Request-Id": {
+            "description": "The id of this request in our log. Quote it when you ask us.",
+            "schema": {"type": "string", "format": "uuid"},
+            "example": REQUEST_ID,
+        },
+        "Retry-After": {
+            "description": "Seconds to wait before a repeat.",
+            "schema": {"type": "string", "pattern": "^[0-9]+$"},
+            "example": "2",
+        },
+        "WWW-Authenticate": {"description": "Always `Bearer`.", "schema": TEXT, "example": "Bearer"},
+    },
+    "securitySchemes": {
+        "key": {"type": "http", "scheme": "bearer", "description": "An API key: `Authorization: Bearer bs_…`."},
+        "key_header": {
+            "type": "apiKey",
+            "in": "header",
+            "name": "X-Api-Key",
+            "description": "The same, for clients that cannot set Authorization.",
+        },
+        "login": {
+            "type": "apiKey",
+            "in": "cookie",
+            "name": "__Host-bandstand",
+            "description": "The browser's login on this site (without TLS the cookie's name carries the port). Changes "
+            "need the CSRF token in X-CSRFToken.",
+        },
+    },
+}

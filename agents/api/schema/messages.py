@@ -1,0 +1,102 @@
+"""What was said."""
+
+from __future__ import annotations
+
+from agents.api.schema.operation import CURSOR, LIMIT, Answer, Operation
+from agents.api.schema.words import (
+    ANSWER_ID,
+    ID,
+    MOMENT,
+    QUESTION_ID,
+    TEXT,
+    THEN,
+    TURN_ID,
+    WHOLE,
+    YES_OR_NO,
+    list_of,
+    one_of,
+    or_null,
+    page_of,
+    record,
+    ref,
+    said,
+)
+from agents.api.sessions import MessagesView
+from agents.models import Message
+
+QUESTION = {
+    "id": QUESTION_ID,
+    "ordinal": 1,
+    "author": "user",
+    "parts": [{"type": "text", "text": "What is 17 * 3?"}],
+    "turn": TURN_ID,
+    "parent": None,
+    "partial": False,
+    "created_at": THEN,
+}
+ANSWER = {
+    **QUESTION,
+    "id": ANSWER_ID,
+    "ordinal": 2,
+    "author": "agent",
+    "parts": [{"type": "text", "text": "17 * 3 = 51"}],
+    "parent": QUESTION_ID,
+}
+COMPONENTS = {
+    "TextPart": record({"type": {"const": "text"}, "text": TEXT}),
+    "ToolCallPart": record(
+        {
+            "type": {"const": "tool_call"},
+            "id": said(TEXT, "The call's id; its result names it."),
+            "name": TEXT,
+            "arguments": said(TEXT, "JSON text as the model wrote it, which may be broken."),
+        }
+    ),
+    "ToolResultPart": record(
+        {"type": {"const": "tool_result"}, "call_id": TEXT, "content": TEXT, "is_error": YES_OR_NO}
+    ),
+    "Part": {
+        "oneOf": [ref("TextPart"), ref("ToolCallPart"), ref("ToolResultPart")],
+        "discriminator": {
+            "propertyName": "type",
+            "mapping": {
+                "text": "#/components/schemas/TextPart",
+                "tool_call": "#/components/schemas/ToolCallPart",
+                "tool_result": "#/components/schemas/ToolResultPart",
+            },
+        },
+    },
+    "Message": record(
+        {
+            "id": ID,
+            "ordinal": said(WHOLE, "Its place in the session, from 1."),
+            "author": one_of(
+                *Message.Author.values, description="`human` is a person who answers in place of the agent."
+            ),
+            "parts": list_of(ref("Part")),
+            "turn": said(or_null(ID), "The turn that it asks for or answers; null while a human answers."),
+            "parent": said(or_null(ID), "The message that it follows. Two with the same parent are branches."),
+            "partial": said(YES_OR_NO, "Whether it was cut short by a stop, an interruption or an error."),
+            "created_at": MOMENT,
+        }
+    ),
+    "MessagePage": page_of(ref("Message")),
+}
+OPERATIONS = {
+    (MessagesView, "get"): Operation(
+        "list_messages",
+        "Sessions",
+        "What was said in a session",
+        "In the order in which it was said, all branches together. Follow `parent` back from the session's `head` for "
+        "the conversation that people see.",
+        [
+            Answer(
+                200,
+                "A page of messages.",
+                ref("MessagePage"),
+                {"results": [QUESTION, ANSWER], "next": None, "previous": None},
+            )
+        ],
+        parameters=[LIMIT, CURSOR],
+    ),
+}

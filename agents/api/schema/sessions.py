@@ -1,0 +1,112 @@
+"""Sessions."""
+
+from __future__ import annotations
+
+from agents.api.schema.operation import CURSOR, ETAG, LIMIT, LOCATION, REPLAYED, Answer, Body, Operation, Parameter
+from agents.api.schema.words import (
+    ANYTHING,
+    COUNT,
+    ID,
+    MOMENT,
+    SESSION_ID,
+    SLUG,
+    TEXT,
+    THEN,
+    WHOLE,
+    one_of,
+    page_of,
+    record,
+    ref,
+    said,
+)
+from agents.api.sessions import NewSession, SessionChange, SessionsView, SessionView
+from agents.models import AgentSession
+from agents.sessions.life import MAX_TITLE
+
+EXAMPLE = {
+    "id": SESSION_ID,
+    "agent": "demo",
+    "release": 1,
+    "title": "Sums",
+    "metadata": {"order": 1749},
+    "controller": "agent",
+    "version": 1,
+    "created_at": THEN,
+}
+_TITLE = said(TEXT, "What people see in their list.", maxLength=MAX_TITLE)
+_METADATA = said(ANYTHING, "Anything of yours, up to 16 KiB of JSON. Agents do not see it.")
+COMPONENTS = {
+    "Session": record(
+        {
+            "id": ID,
+            "agent": said(SLUG, "The agent's slug."),
+            "release": said(WHOLE, "The release that its turns run on."),
+            "title": _TITLE,
+            "metadata": _METADATA,
+            "controller": one_of(
+                *AgentSession.Controller.values,
+                description="Who answers: `human` while a person has taken over.",
+            ),
+            "version": said(COUNT, "Grows with every change; also in the ETag."),
+            "created_at": MOMENT,
+        }
+    ),
+    "SessionPage": page_of(ref("Session")),
+}
+OPERATIONS = {
+    (SessionsView, "get"): Operation(
+        "list_sessions",
+        "Sessions",
+        "Your sessions",
+        "The one that was spoken in last comes first.",
+        [
+            Answer(
+                200, "A page of sessions.", ref("SessionPage"), {"results": [EXAMPLE], "next": None, "previous": None}
+            )
+        ],
+        parameters=[Parameter("agent", SLUG, "Only sessions with this agent.", example="demo"), LIMIT, CURSOR],
+    ),
+    (SessionsView, "post"): Operation(
+        "create_session",
+        "Sessions",
+        "Begin a session",
+        "A session is a conversation with one agent; it stays on the release that the agent had at its beginning.",
+        [Answer(201, "The session.", ref("Session"), EXAMPLE, headers=[ETAG, LOCATION, REPLAYED])],
+        scope="chat",
+        body=Body(
+            NewSession,
+            {"agent": said(SLUG, "The slug of an agent that you may talk to."), "title": _TITLE, "metadata": _METADATA},
+            {"agent": "demo", "title": "Sums"},
+        ),
+        idempotent=True,
+    ),
+    (SessionView, "get"): Operation(
+        "get_session",
+        "Sessions",
+        "One session",
+        "With its version in the ETag.",
+        [Answer(200, "The session.", ref("Session"), EXAMPLE, headers=[ETAG])],
+    ),
+    (SessionView, "patch"): Operation(
+        "update_session",
+        "Sessions",
+        "Change a session",
+        "What is not given stays as it is. All who listen to the session get the event `session.updated`.",
+        [Answer(200, "The session as it is now.", ref("Session"), {**EXAMPLE, "version": 2}, headers=[ETAG])],
+        scope="chat",
+        body=Body(
+            SessionChange, {"title": _TITLE, "metadata": _METADATA}, {"title": "Harder sums"}, at_least_one=True
+        ),
+        versioned=True,
+    ),
+    (SessionView, "delete"): Operation(
+        "delete_session",
+        "Sessions",
+        "Delete a session",
+        "With all that was said in it. It cannot be undone.",
+        [Answer(204, "It is gone.")],
+        scope="chat",
+        versioned=True,
+        refusals={409: "A turn of the session is still open: cancel it first."},
+    ),
+}

@@ -1,0 +1,184 @@
+"""Turns."""
+
+from __future__ import annotations
+
+from agents.api.fields import Input
+from agents.api.schema.messages import ANSWER
+from agents.api.schema.operation import (
+    EVENT_STREAM,
+    LOCATION,
+    PREFER,
+    PREFERENCE_APPLIED,
+    REPLAYED,
+    Answer,
+    Body,
+    Operation,
+)
+from agents.api.schema.words import (
+    COUNT,
+    ID,
+    MOMENT,
+    QUESTION_ID,
+    SESSION_ID,
+    TEXT,
+    THEN,
+    TURN_ID,
+    WHOLE,
+    YES_OR_NO,
+    one_of,
+    or_null,
+    record,
+    ref,
+    said,
+)
+from agents.api.turns import CancelView, NewTurn, TurnsView, TurnView
+from agents.rules.states import Priority, TurnStatus, WhenBusy
+
+PRIORITIES = sorted(priority.word for priority in Priority)
+
+QUEUED = {
+    "id": TURN_ID,
+    "session": SESSION_ID,
+    "status": "queued",
+    "priority": "interactive",
+    "ordinal": 1,
+    "queued_at": THEN,
+    "started_at": None,
+    "finished_at": None,
+    "error": None,
+    "usage": {"input_tokens": 0, "output_tokens": 0},
+    "answer": None,
+}
+COMPLETED = {
+    **QUEUED,
+    "status": "completed",
+    "started_at": THEN,
+    "finished_at": THEN,
+    "usage": {"input_tokens": 12, "output_tokens": 7},
+    "answer": ANSWER,
+}
+STREAM_EXAMPLE = (
+    ": open\n\n"
+    "id: 4\nevent: message.delta\n"
+    f'data: {{"type":"event","seq":4,"turn":"{TURN_ID}","event":"message.delta","data":{{"text":"17 "}},"at":"{THEN}"}}'
+    "\n\n"
+)
+COMPONENTS = {
+    "Usage": record({"input_tokens": COUNT, "output_tokens": COUNT}),
+    "TurnError": record(
+        {
+            "error_class": said(TEXT, "What kind of failure, for programs: `transient`, `limit_reached`, …"),
+            "detail": said(TEXT, "What happened, for people."),
+            "error_id": said(or_null(ID), "What operators find it by."),
+            "retry_suggested": said(YES_OR_NO, "Whether asking again may help."),
+        }
+    ),
+    "Turn": record(
+        {
+            "id": ID,
+            "session": ID,
+            "status": one_of(
+                *TurnStatus, description="`completed`, `failed`, `cancelled` and `expired` are final."
+            ),
+            "priority": one_of(*PRIORITIES),
+            "ordinal": said(WHOLE, "The ordinal of its message."),
+            "queued_at": MOMENT,
+            "started_at": or_null(MOMENT),
+            "finished_at": or_null(MOMENT),
+            "error": said(or_null(ref("TurnError")), "Why it failed; null unless it did."),
+            "usage": ref("Usage"),
+            "answer": said(or_null(ref("Message")), "What the agent said, once the turn has ended."),
+        }
+    ),
+    "StoredMessage": record(
+        {
+            "id": said({"type": "null"}, "There is no turn."),
+            "session": ID,
+            "status": {"const": "stored"},
+            "ordinal": WHOLE,
+            "message": ID,
+        },
+        description="A message without a turn: a human answers in this session.",
+    ),
+}
+_STORED = {"id": None, "session": SESSION_ID, "status": "stored", "ordinal": 1, "message": QUESTION_ID}
+OPERATIONS = {
+    (TurnsView, "post"): Operation(
+        "create_turn",
+        "Turns",
+        "Say something and have it answered",
+        "The message is accepted for good before you hear of it: whatever happens to your connection or to our "
+        "processes, it is answered exactly once. You choose how to wait:\n\n"
+        "- at once: 202 with the turn; read it later or listen to the session's events;\n"
+        "- `Prefer: wait=30`: 200 with the finished turn, or 202 when it takes longer;\n"
+        "- `Accept: text/event-stream`: the turn's events until it has ended.\n\n"
+        "Send an Idempotency-Key, and repeat the request whenever you are in doubt. Leaving does not stop a turn: "
+        "cancel it.",
+        [
+            Answer(
+                200,
+                "The finished turn (with `Prefer: wait`), or the turn's events as a stream (see Event).",
+                ref("Turn"),
+                COMPLETED,
+                headers=[LOCATION, PREFERENCE_APPLIED, REPLAYED],
+            ),
+            Answer(200, "", TEXT, STREAM_EXAMPLE, media_type=EVENT_STREAM),
+            Answer(
+                202,
+                "Accepted: the turn as it is now. While a human answers there is no turn, and no Location.",
+                {"oneOf": [ref("Turn"), ref("StoredMessage")]},
+                QUEUED,
+                headers=[
+                    LOCATION.when("unless the message was only stored"),
+                    PREFERENCE_APPLIED,
+                    REPLAYED,
+                ],
+            ),
+        ],
+        scope="chat",
+        body=Body(
+            NewTurn,
+            {
+                "input": said(
+                    TEXT, "What you say; kept byte for byte, at most 64 KiB.", pattern=r"\S", maxLength=64 * 1024
+                ),
+                "parent": said(
+                    or_null(ID),
+                    "The message that yours follows: a branch. Null begins anew; without it yours follows the session's "
+                    "last.",
+                ),
+                "when_busy": one_of(
+                    *WhenBusy,
+                    description="While another turn is open: wait behind it, be refused (409), or stop it first. "
+                    "Without it the agent's own choice holds.",
+                ),
+                "priority": one_of(*PRIORITIES, description="`background` lets interactive turns go first."),
+            },
+            {"input": "What is 17 * 3?"},
+        ),
+        parameters=[PREFER],
+        refusals={
+            409: "A turn is open and `when_busy` says reject (`turn_in_progress`).",
+            429: "Too many messages wait in this session (`session_queue_full`), or too many requests.",
+        },
+        idempotent=True,
+    ),
+    (TurnView, "get"): Operation(
+        "get_turn",
+        "Turns",
+        "One turn",
+        "With its answer once it has ended.",
+        [Answer(200, "The turn.", ref("Turn"), COMPLETED)],
+    ),
+    (CancelView, "post"): Operation(
+        "cancel_turn",
+        "Turns",
+        "Stop a turn",
+        "At once where nobody works on it yet; otherwise it is `cancelling` until its runner has stopped. What was said "
+        "so far is kept, marked as partial. A turn that has ended stays as it is.",
+        [Answer(200, "The turn as it is now.", ref("Turn"), {**QUEUED, "status": "cancelled"}, headers=[REPLAYED])],
+        scope="chat",
+        body=Body(Input, {}, {}, may_be_empty=True),
+        idempotent=True,
+    ),
+}
