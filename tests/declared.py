@@ -83,7 +83,8 @@ def _component(name: str) -> dict[str, Any]:
 @cache
 def _patterns() -> list[tuple[re.Pattern[str], dict[str, Any]]]:
     return [
-        (re.compile(re.sub(r"\{[a-z_]+\}", "[^/]+", path)), operations) for path, operations in schema()["paths"].items()
+        (re.compile(re.sub(r"\{[a-z_]+\}", "[^/]+", path)), operations)
+        for path, operations in schema()["paths"].items()
     ]
 
 

@@ -6,7 +6,7 @@ import json
 from collections.abc import Iterable, Iterator, Mapping
 from functools import cache
 from threading import Lock
-from typing import Any
+from typing import Any, cast
 
 from drf_spectacular.drainage import error
 from drf_spectacular.generators import SchemaGenerator
@@ -18,6 +18,7 @@ from agents.api.schema.about import PREFIX
 from agents.api.schema.catalogue import COMPONENTS, OPERATIONS
 from agents.api.schema.operation import IDEMPOTENCY_KEY, IF_MATCH, Answer, Body, Header, Operation, Parameter
 from agents.api.schema.words import ID, SLUG, TEXT, Schema, said
+from agents.api.views import ApiView
 
 _ALWAYS = (401, 403, 406, 422, 429, 500, 503)
 _PATH_PARTS = {"slug": said(SLUG, "The agent's slug.")}
@@ -59,9 +60,9 @@ class Inspector(AutoSchema):
     """Writes down one method of one address, as it is declared."""
 
     def get_operation(
-        self, path: str, path_regex: str, path_prefix: str, method: str, registry: ComponentRegistry
+        self, path: str, _path_regex: str, _path_prefix: str, method: str, _registry: ComponentRegistry
     ) -> dict[str, Any] | None:
-        operation = OPERATIONS.get((type(self.view), method.lower()))
+        operation = OPERATIONS.get((cast(type[ApiView], type(self.view)), method.lower()))
         if operation is None:
             error(f"{method} {path} is not declared: see the docstring of agents.api.schema")
             return None

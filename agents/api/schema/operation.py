@@ -6,8 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from rest_framework.serializers import BaseSerializer
-
+from agents.api.fields import Input
 from agents.api.schema.words import COUNT, TEXT, Schema, said
 
 JSON = "application/json"
@@ -64,7 +63,7 @@ class Parameter:
 class Body:
     """The JSON object of a request. `fields` describes every field of the serializer that reads it, and no other."""
 
-    reader: type[BaseSerializer[Any]]
+    reader: type[Input]
     fields: Mapping[str, Schema]
     example: Mapping[str, Any]
     may_be_empty: bool = False

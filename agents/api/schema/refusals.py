@@ -71,8 +71,8 @@ PROBLEM: Schema = record(
 FAULT: Schema = record(
     {
         "pointer": said(
-            TEXT, "A JSON pointer into the body (`/input`), a parameter (`?limit`), a part of the path (`{turn_id}`) or "
-            "the name of a header."
+            TEXT, "A JSON pointer into the body (`/input`), a parameter (`?limit`), a part of the path (`{turn_id}`) "
+            "or the name of a header."
         ),
         "code": TEXT,
         "detail": TEXT,

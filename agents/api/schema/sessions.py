@@ -94,9 +94,7 @@ OPERATIONS = {
         "What is not given stays as it is. All who listen to the session get the event `session.updated`.",
         [Answer(200, "The session as it is now.", ref("Session"), {**EXAMPLE, "version": 2}, headers=[ETAG])],
         scope="chat",
-        body=Body(
-            SessionChange, {"title": _TITLE, "metadata": _METADATA}, {"title": "Harder sums"}, at_least_one=True
-        ),
+        body=Body(SessionChange, {"title": _TITLE, "metadata": _METADATA}, {"title": "Harder sums"}, at_least_one=True),
         versioned=True,
     ),
     (SessionView, "delete"): Operation(

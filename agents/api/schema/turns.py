@@ -77,9 +77,7 @@ COMPONENTS = {
         {
             "id": ID,
             "session": ID,
-            "status": one_of(
-                *TurnStatus, description="`completed`, `failed`, `cancelled` and `expired` are final."
-            ),
+            "status": one_of(*TurnStatus, description="`completed`, `failed`, `cancelled` and `expired` are final."),
             "priority": one_of(*PRIORITIES),
             "ordinal": said(WHOLE, "The ordinal of its message."),
             "queued_at": MOMENT,
@@ -144,8 +142,8 @@ OPERATIONS = {
                 ),
                 "parent": said(
                     or_null(ID),
-                    "The message that yours follows: a branch. Null begins anew; without it yours follows the session's "
-                    "last.",
+                    "The message that yours follows: a branch. Null begins anew; without it yours follows the "
+                    "session's last.",
                 ),
                 "when_busy": one_of(
                     *WhenBusy,
@@ -174,8 +172,8 @@ OPERATIONS = {
         "cancel_turn",
         "Turns",
         "Stop a turn",
-        "At once where nobody works on it yet; otherwise it is `cancelling` until its runner has stopped. What was said "
-        "so far is kept, marked as partial. A turn that has ended stays as it is.",
+        "At once where nobody works on it yet; otherwise it is `cancelling` until its runner has stopped. What was "
+        "said so far is kept, marked as partial. A turn that has ended stays as it is.",
         [Answer(200, "The turn as it is now.", ref("Turn"), {**QUEUED, "status": "cancelled"}, headers=[REPLAYED])],
         scope="chat",
         body=Body(Input, {}, {}, may_be_empty=True),
