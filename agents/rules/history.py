@@ -11,6 +11,7 @@ from typing import Any
 
 import orjson
 
+from agents.rules.client_options import BELOW_OURS
 from agents.rules.conversation import ChatMessage, ToolCall
 from agents.rules.limits import ContextPolicy
 from agents.rules.parts import Part
@@ -21,21 +22,31 @@ _ROLES = {"user": "user", "agent": "assistant", "human": "assistant", "system": 
 
 
 def build_request(
-    *, instructions: str, history: Iterable[tuple[str, Sequence[Part]]], work: Sequence[Part], policy: ContextPolicy
+    *,
+    instructions: str,
+    history: Iterable[tuple[str, Sequence[Part]]],
+    work: Sequence[Part],
+    policy: ContextPolicy,
+    client_instructions: str = "",
 ) -> tuple[ChatMessage, ...]:
     """The messages of a request: `history` as (author, parts) with the question last, `work` what this turn did
-    since."""
+    since. What a client asks for stands below what the release says."""
     messages = [message for author, parts in history for message in flatten(author, parts)]
     kept = _newest(messages, policy.history_characters)
-    system = [ChatMessage(role="system", text=instructions)] if instructions else []
+    if instructions and client_instructions:
+        client_instructions = BELOW_OURS + client_instructions
+    system = [ChatMessage(role="system", text=text) for text in (instructions, client_instructions) if text]
     return repair([*system, *kept, *flatten("agent", work)])
 
 
 def flatten(author: str, parts: Sequence[Mapping[str, Any]]) -> list[ChatMessage]:
     """One stored message as the messages that a model knows: calls and their results are messages of their own."""
     if author != "agent":
+        # A client's results of its own tools come with the user's next words, or with none.
+        results = [_result(part) for part in parts if part["type"] == "tool_result"]
         text = "".join(part["text"] for part in parts if part["type"] == "text")
-        return [ChatMessage(role=_ROLES[author], text=text)]  # type: ignore[arg-type]
+        said = [ChatMessage(role=_ROLES[author], text=text)] if text or not results else []  # type: ignore[arg-type]
+        return [*results, *said]
     out: list[ChatMessage] = []
     text, calls = "", list[ToolCall]()
     for part in parts:
@@ -43,7 +54,7 @@ def flatten(author: str, parts: Sequence[Mapping[str, Any]]) -> list[ChatMessage
             if text or calls:
                 out.append(ChatMessage(role="assistant", text=text, tool_calls=tuple(calls)))
                 text, calls = "", []
-            out.append(ChatMessage(role="tool", text=part["content"], tool_call_id=part["call_id"]))
+            out.append(_result(part))
         elif part["type"] == "tool_call":
             calls.append(ToolCall(id=part["id"], name=part["name"], arguments=part["arguments"]))
         else:
@@ -56,15 +67,37 @@ def flatten(author: str, parts: Sequence[Mapping[str, Any]]) -> list[ChatMessage
     return out
 
 
+def _result(part: Mapping[str, Any]) -> ChatMessage:
+    return ChatMessage(role="tool", text=part["content"], tool_call_id=part["call_id"])
+
+
 def _newest(messages: Sequence[ChatMessage], characters: int) -> list[ChatMessage]:
-    """The newest messages that fit, and the last one in any case."""
-    kept: list[ChatMessage] = []
-    for message in reversed(messages):
-        characters -= len(message.text) + sum(len(call.arguments) for call in message.tool_calls)
-        if kept and characters < 0:
-            break
-        kept.append(message)
-    return kept[::-1]
+    """The newest messages that fit, and what the turn is about in any case."""
+    needed = _needed(messages)
+    characters -= sum(_size(messages[index]) for index in needed)
+    first = len(messages)
+    for index in reversed(range(len(messages))):
+        if index not in needed:
+            characters -= _size(messages[index])
+            if characters < 0:
+                break
+        first = index
+    return [message for index, message in enumerate(messages) if index >= first or index in needed]
+
+
+def _needed(messages: Sequence[ChatMessage]) -> frozenset[int]:
+    """The last message; when a client's results come with it, also their calls and the question before those."""
+    last = len(messages) - 1
+    result = last if last >= 0 and messages[last].role == "tool" else last - 1
+    if result < 0 or messages[result].role != "tool":
+        return frozenset(range(max(last, 0), last + 1))
+    call = next((index for index in range(result, -1, -1) if messages[index].tool_calls), result)
+    question = next((index for index in range(call, -1, -1) if messages[index].role == "user"), call)
+    return frozenset({question, *range(call, last + 1)})
+
+
+def _size(message: ChatMessage) -> int:
+    return len(message.text) + sum(len(call.arguments) for call in message.tool_calls)
 
 
 def repair(messages: Iterable[ChatMessage]) -> tuple[ChatMessage, ...]:

@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from agents.rules.client_options import BELOW_OURS
 from agents.rules.conversation import ChatMessage, ToolCall
 from agents.rules.history import INTERRUPTED, build_request, flatten, repair
 from agents.rules.limits import ContextPolicy
@@ -230,6 +231,42 @@ def test_the_newest_messages_that_fit_are_kept_from_a_question_on() -> None:
     history.append(("user", [text_part("now")]))
     assert request(history, 3 + 10 + 30 + 10) == (user("old" * 10), says("a" * 10), user("now"))
     assert request(history, 3 + 10 + 29) == (user("now"),)
+
+
+def test_results_of_a_client_are_messages_in_front_of_its_next_words() -> None:
+    parts = [tool_result_part(call_id="call_1", content="noon", is_error=False), text_part("And now?")]
+    assert flatten("user", parts) == [result("call_1"), user("And now?")]
+    assert flatten("user", parts[:1]) == [result("call_1")]
+
+
+def handed_out_and_back(*asked: Part) -> list[tuple[str, list[Part]]]:
+    return [
+        ("user", [text_part("What time is it?")]),
+        ("agent", [text_part("x" * 300), tool_call_part(call_id="call_0", name="clock", arguments="{}")]),
+        ("user", [tool_result_part(call_id="call_0", content="Wait.", is_error=False)]),
+        ("agent", [tool_call_part(call_id="call_1", name="clock", arguments="{}")]),
+        ("user", [tool_result_part(call_id="call_1", content="n" * 300, is_error=False), *asked]),
+    ]
+
+
+@pytest.mark.parametrize("asked", [[], [text_part("Well?")]])
+def test_a_clients_results_keep_their_call_and_the_question_whatever_the_policy(asked: list[Part]) -> None:
+    made = request(handed_out_and_back(*asked), characters=100)
+    assert [message.role for message in made] == ["user", "assistant", "tool", *["user"] * len(asked)]
+    assert made[2].text == "n" * 300
+
+
+def test_a_clients_words_for_the_model_stand_below_the_releases() -> None:
+    history = [("user", [text_part("Hi")])]
+    policy = ContextPolicy()
+    both = build_request(
+        instructions="Be kind.", history=history, work=(), policy=policy, client_instructions="Be brief."
+    )
+    assert [message.role for message in both] == ["system", "system", "user"]
+    assert both[0].text == "Be kind."
+    assert both[1].text == BELOW_OURS + "Be brief."
+    alone = build_request(instructions="", history=history, work=(), policy=policy, client_instructions="Be brief.")
+    assert alone[0] == ChatMessage("system", "Be brief.")
 
 
 def test_a_question_longer_than_the_policy_is_asked_all_the_same() -> None:

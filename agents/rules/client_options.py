@@ -1,0 +1,80 @@
+"""What an OpenAI client may ask of one turn besides its answer: tools of its own, a bound, words for the model.
+
+Stored on the turn as `{"tools": [{"name", "description", "parameters"}], "max_output_tokens": n, "system": id}`, each
+only if it was given; `system` is the id of the message that holds the client's instructions.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from agents.rules.conversation import ToolSpec
+from agents.rules.parts import Part, plain_text
+
+# In front of a client's instructions, where the release has some of its own.
+BELOW_OURS = (
+    "The client that carries this conversation gave the instructions below. They add to those above; "
+    "wherever the two differ, those above count.\n\n"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class ClientOptions:
+    """`max_output_tokens` is for one call of the model, as a release's own bound is."""
+
+    tools: tuple[ToolSpec, ...] = ()
+    max_output_tokens: int | None = None
+    instructions: str = ""
+
+    @property
+    def tool_names(self) -> frozenset[str]:
+        return frozenset(tool.name for tool in self.tools)
+
+
+NO_OPTIONS = ClientOptions()
+
+
+def stored_options(options: ClientOptions, *, system: str | None) -> dict[str, Any] | None:
+    """`options` as a turn's row holds them, None when there is nothing to hold."""
+    stored: dict[str, Any] = {}
+    if options.tools:
+        stored["tools"] = [
+            {"name": tool.name, "description": tool.description, "parameters": tool.parameters}
+            for tool in options.tools
+        ]
+    if options.max_output_tokens is not None:
+        stored["max_output_tokens"] = options.max_output_tokens
+    if system is not None:
+        stored["system"] = system
+    return stored or None
+
+
+def read_options(stored: Mapping[str, Any] | None, system_parts: Sequence[Part] = ()) -> ClientOptions:
+    """The options in a turn's row, and the parts of the message that its `system` names."""
+    if not stored:
+        return NO_OPTIONS
+    return ClientOptions(
+        tools=tuple(ToolSpec(**tool) for tool in stored.get("tools", ())),
+        max_output_tokens=stored.get("max_output_tokens"),
+        instructions=plain_text(system_parts),
+    )
+
+
+def handed_out(parts: Sequence[Part], names: Collection[str] | None = None) -> list[Part]:
+    """The tool calls in an agent's whole answer that its client must run: those without a result.
+
+    `names` narrows them to tools of these names.
+    """
+    answered = {part["call_id"] for part in parts if part["type"] == "tool_result"}
+    return [
+        part
+        for part in parts
+        if part["type"] == "tool_call" and part["id"] not in answered and (names is None or part["name"] in names)
+    ]
+
+
+def smaller(one: int | None, other: int | None) -> int | None:
+    """The tighter of two bounds, of which None is no bound."""
+    return min((bound for bound in (one, other) if bound is not None), default=None)

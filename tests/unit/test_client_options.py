@@ -1,0 +1,40 @@
+"""What a client asks of one turn, in its row and back."""
+
+from agents.rules.client_options import (
+    NO_OPTIONS,
+    ClientOptions,
+    handed_out,
+    read_options,
+    smaller,
+    stored_options,
+)
+from agents.rules.conversation import ToolSpec
+from agents.rules.parts import text_part, tool_call_part, tool_result_part
+
+LIGHT = ToolSpec("light", "Switch a light.", {"type": "object", "properties": {"on": {"type": "boolean"}}})
+
+
+def test_options_come_back_from_their_row_as_they_went() -> None:
+    options = ClientOptions(tools=(LIGHT,), max_output_tokens=7, instructions="Be brief.")
+    stored = stored_options(options, system="an-id")
+    assert stored is not None
+    assert stored["system"] == "an-id"
+    assert "Be brief." not in str(stored), "the words stand in a message of their own"
+    assert read_options(stored, [text_part("Be brief.")]) == options
+
+
+def test_a_turn_without_options_holds_nothing() -> None:
+    assert stored_options(ClientOptions(), system=None) is None
+    assert read_options(None) is NO_OPTIONS
+
+
+def test_what_a_client_must_run_is_what_has_no_result() -> None:
+    ours = tool_call_part(call_id="a", name="clock", arguments="{}")
+    theirs = tool_call_part(call_id="b", name="light", arguments="{}")
+    result = tool_result_part(call_id="a", content="noon", is_error=False)
+    assert handed_out([text_part("Let me see."), ours, theirs, result]) == [theirs]
+    assert handed_out([ours, theirs], {"light"}) == [theirs]
+
+
+def test_the_tighter_of_two_bounds_counts() -> None:
+    assert [smaller(1, 2), smaller(None, 2), smaller(1, None), smaller(None, None)] == [1, 2, 1, None]
