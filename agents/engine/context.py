@@ -12,6 +12,7 @@ import psycopg
 from agents.journal import sql
 from agents.journal.claims import Claim
 from agents.journal.connection import fetch
+from agents.rules.client_options import NO_OPTIONS, ClientOptions, read_options
 from agents.rules.limits import ContextPolicy, TurnLimits, read_context_policy, read_limits
 from agents.rules.parts import Part
 from agents.rules.states import StepKind, StepStatus
@@ -33,13 +34,17 @@ class ReleaseConfiguration:
 
 @dataclass(frozen=True, slots=True)
 class TurnContext:
-    """`history` is (author, parts), oldest first, and ends with the message `asked` that this turn answers."""
+    """`history` is (author, parts), oldest first, and ends with the message `asked` that this turn answers.
+
+    `client` is what the request that made this turn asked for besides.
+    """
 
     claim: Claim
     release: ReleaseConfiguration
     asked: UUID
     history: Sequence[tuple[str, list[Part]]]
     steps: Sequence[StepRecord]
+    client: ClientOptions = NO_OPTIONS
 
 
 # Releases never change, so a process reads each once. Thousands would fit; nobody has as many.
@@ -71,9 +76,18 @@ def load_context(claim: Claim, *, on: psycopg.Connection | None = None) -> TurnC
         claim=claim,
         release=release,
         asked=rows[-1][0],
-        history=[(author, orjson.loads(parts)) for _, author, parts in rows],
+        # A client's words for the model come with the turn that they were sent for.
+        history=[(author, orjson.loads(parts)) for _, author, parts, _ in rows if author != "system"],
         steps=_first_step(release) if claim.epoch == 1 else _journal(claim, on),
+        client=_client_options(rows[-1][3]),
     )
+
+
+def _client_options(found: str | None) -> ClientOptions:
+    if found is None:
+        return NO_OPTIONS
+    besides = orjson.loads(found)
+    return read_options(besides["options"], besides["system"] or ())
 
 
 def _first_step(release: ReleaseConfiguration) -> list[StepRecord]:

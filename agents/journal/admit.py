@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 from uuid import UUID
 
 import orjson
@@ -15,7 +16,10 @@ from agents.rules.states import Priority, WhenBusy
 
 @dataclass(frozen=True, slots=True)
 class NewTurn:
-    """What is asked. `parent` counts only when `branch` is set: None then means the root of the conversation."""
+    """What is asked. `parent` counts only when `branch` is set: None then means the root of the conversation.
+
+    `client_options` is as `agents.rules.client_options` stores it.
+    """
 
     session_id: UUID
     user_id: int
@@ -28,6 +32,7 @@ class NewTurn:
     parent: UUID | None
     when_busy: WhenBusy | None
     priority: Priority
+    client_options: dict[str, Any] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +65,7 @@ def admit(new: NewTurn, *, depth: int, deadline_seconds: int) -> Admitted | None
             "priority_word": new.priority.word,
             "depth": depth,
             "deadline_seconds": deadline_seconds,
+            "client_options": orjson.dumps(new.client_options).decode() if new.client_options else None,
         },
     )
     return Admitted(seq=rows[0][0], ordinal=rows[0][1]) if rows else None

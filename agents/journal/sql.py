@@ -41,10 +41,10 @@ WITH old AS MATERIALIZED (
     RETURNING old.id, old.release_id, old.next_seq, old.next_ordinal, old.parent
 ), t AS (
     INSERT INTO agents_turn (id, agent_session_id, user_id, release_id, ordinal, status, priority, idempotency_key,
-                             fingerprint, epoch, attempts_without_progress, deadline_at, error_class, error_detail,
+                             fingerprint, client_options, epoch, attempts_without_progress, deadline_at, error_class, error_detail,
                              input_tokens, output_tokens, compacted)
     SELECT %(turn)s, s.id, %(user)s, s.release_id, s.next_ordinal, 'queued', %(priority)s, %(key)s,
-           %(fingerprint)s, 0, 0, now() + %(deadline_seconds)s * interval '1 second', '', '', 0, 0, false
+           %(fingerprint)s, %(client_options)s::jsonb, 0, 0, now() + %(deadline_seconds)s * interval '1 second', '', '', 0, 0, false
     FROM s
 ), m AS (
     INSERT INTO agents_message (id, agent_session_id, ordinal, author, parts, turn_id, parent_id, partial,
@@ -253,7 +253,12 @@ WITH RECURSIVE chain(id, author, parts, parent_id, turn_id, depth) AS (
     WHERE c.author = 'user' AND c.depth > 0
       AND NOT EXISTS (SELECT FROM chain x WHERE x.turn_id = c.turn_id AND x.author = 'agent')
 )
-SELECT h.id, h.author, h.parts::text
+SELECT h.id, h.author, h.parts::text,
+       -- Of the question only, and seldom there: what a client asked for besides, and the words for the model among it.
+       CASE WHEN h.depth = 0 THEN (
+           SELECT jsonb_build_object('options', t.client_options, 'system', (
+               SELECT m.parts FROM agents_message m WHERE m.id = (t.client_options ->> 'system')::uuid))::text
+           FROM agents_turn t WHERE t.id = %(turn)s AND t.client_options IS NOT NULL) END
 FROM (
     SELECT id, author, parts, depth FROM chain
     UNION ALL
