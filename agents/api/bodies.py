@@ -10,7 +10,9 @@ from agents.api.refusals import UnsupportedMediaType
 from foundation import strict_json
 
 
-def read_body(request: HttpRequest, *, may_be_empty: bool = False) -> dict[str, Any]:
+def read_body(
+    request: HttpRequest, *, may_be_empty: bool = False, max_bytes: int = strict_json.MAX_BYTES
+) -> dict[str, Any]:
     """The body. Raises `UnsupportedMediaType`, `TooLarge`, `Malformed`, and `InvalidInput` for text no row can hold."""
     if request.headers.get("Content-Encoding", "identity").strip().lower() != "identity":
         raise UnsupportedMediaType
@@ -20,4 +22,4 @@ def read_body(request: HttpRequest, *, may_be_empty: bool = False) -> dict[str, 
     charset = (request.content_params or {}).get("charset", "utf-8")
     if request.content_type != "application/json" or charset.lower() not in {"utf-8", "utf8"}:
         raise UnsupportedMediaType
-    return strict_json.loads(raw)
+    return strict_json.loads(raw, max_bytes=max_bytes)

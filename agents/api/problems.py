@@ -46,16 +46,24 @@ def status_of(error: BandstandError) -> int:
     return 500
 
 
-def answer_error(error: Exception, *, actor: str | None, method: str, path: str) -> HttpResponse:
-    """The answer to a request that raised `error`, and its line in the log."""
+def judge(error: Exception, *, actor: str | None, method: str, path: str) -> BandstandError | None:
+    """What a request that raised `error` is told, None when the fault is ours; and its line in the log."""
     known = _known(error)
     if known is None:
         log.exception("request.failed", exc_info=error, actor=actor, method=method, path=path)
-        return _problem(500, code="internal", detail="Something went wrong on our side.")
-    status = status_of(known)
+        return None
     rule = known.context.get("rule", known.code)
     actor = actor or known.context.get("actor")
-    log.warning("request.refused", rule=rule, status=status, actor=actor, method=method, path=path)
+    log.warning("request.refused", rule=rule, status=status_of(known), actor=actor, method=method, path=path)
+    return known
+
+
+def answer_error(error: Exception, *, actor: str | None, method: str, path: str) -> HttpResponse:
+    """The answer to a request that raised `error`, and its line in the log."""
+    known = judge(error, actor=actor, method=method, path=path)
+    if known is None:
+        return _problem(500, code="internal", detail="Something went wrong on our side.")
+    status = status_of(known)
     answer = _problem(
         status,
         code=known.code,

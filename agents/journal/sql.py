@@ -41,10 +41,11 @@ WITH old AS MATERIALIZED (
     RETURNING old.id, old.release_id, old.next_seq, old.next_ordinal, old.parent
 ), t AS (
     INSERT INTO agents_turn (id, agent_session_id, user_id, release_id, ordinal, status, priority, idempotency_key,
-                             fingerprint, client_options, epoch, attempts_without_progress, deadline_at, error_class, error_detail,
-                             input_tokens, output_tokens, compacted)
+                             fingerprint, client_options, epoch, attempts_without_progress, deadline_at, error_class,
+                             error_detail, input_tokens, output_tokens, compacted)
     SELECT %(turn)s, s.id, %(user)s, s.release_id, s.next_ordinal, 'queued', %(priority)s, %(key)s,
-           %(fingerprint)s, %(client_options)s::jsonb, 0, 0, now() + %(deadline_seconds)s * interval '1 second', '', '', 0, 0, false
+           %(fingerprint)s, %(client_options)s::jsonb, 0, 0, now() + %(deadline_seconds)s * interval '1 second', '',
+           '', 0, 0, false
     FROM s
 ), m AS (
     INSERT INTO agents_message (id, agent_session_id, ordinal, author, parts, turn_id, parent_id, partial,

@@ -6,12 +6,13 @@ only if it was given; `system` is the id of the message that holds the client's 
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from agents.rules.conversation import ToolSpec
 from agents.rules.parts import Part, plain_text
+from foundation.errors import InvalidInput
 
 # In front of a client's instructions, where the release has some of its own.
 BELOW_OURS = (
@@ -62,17 +63,20 @@ def read_options(stored: Mapping[str, Any] | None, system_parts: Sequence[Part] 
     )
 
 
-def handed_out(parts: Sequence[Part], names: Collection[str] | None = None) -> list[Part]:
-    """The tool calls in an agent's whole answer that its client must run: those without a result.
-
-    `names` narrows them to tools of these names.
-    """
+def handed_out(parts: Sequence[Part]) -> list[Part]:
+    """The tool calls in an agent's whole answer that its client must run: those without a result."""
     answered = {part["call_id"] for part in parts if part["type"] == "tool_result"}
-    return [
-        part
-        for part in parts
-        if part["type"] == "tool_call" and part["id"] not in answered and (names is None or part["name"] in names)
-    ]
+    return [part for part in parts if part["type"] == "tool_call" and part["id"] not in answered]
+
+
+def check_results(calls: Sequence[Part], asked: Sequence[Part], *, all_of_them: bool = True) -> None:
+    """Raise `InvalidInput` unless the results in `asked`, if there are any, are those of the open `calls`."""
+    given = [part["call_id"] for part in asked if part["type"] == "tool_result"]
+    known = [call["id"] for call in calls]
+    if unknown := [call_id for call_id in given if call_id not in known]:
+        raise InvalidInput(f"There is no open tool call {unknown[0]!r}.", pointer="/messages")
+    if given and all_of_them and (missing := [call_id for call_id in known if call_id not in given]):
+        raise InvalidInput(f"The result of the tool call {missing[0]!r} is missing.", pointer="/messages")
 
 
 def smaller(one: int | None, other: int | None) -> int | None:

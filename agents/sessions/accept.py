@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from typing import TypeVar
 from uuid import UUID
 
 from django.conf import settings
@@ -23,6 +24,8 @@ from foundation import strict_json
 from foundation.errors import InvalidInput, NotFound, Unauthenticated, Unavailable
 from foundation.ids import new_id
 from foundation.unset import UNSET, Unset
+
+T = TypeVar("T")
 
 # After this nobody waits for an answer any more, whatever state the turn is in.
 TURN_DEADLINE_SECONDS = 3600
@@ -66,7 +69,7 @@ def accept_message(
         raise Unauthenticated
     check_text(text)
     if key is not None:
-        _check_key(key)
+        check_key(key)
     new = NewTurn(
         session_id=session_id,
         user_id=actor.user_id,
@@ -80,10 +83,10 @@ def accept_message(
         when_busy=when_busy,
         priority=priority,
     )
-    return _reaching_the_database(lambda: _accept(new))
+    return reaching_the_database(lambda: _accept(new))
 
 
-def _check_key(key: str) -> None:
+def check_key(key: str) -> None:
     if not 1 <= len(key) <= MAX_KEY_LENGTH or not all("!" <= char <= "~" for char in key):
         raise InvalidInput("An idempotency key has 1 to 255 visible ASCII characters.", pointer="/idempotency_key")
 
@@ -98,7 +101,7 @@ def _fingerprint(text: str, parent: UUID | Unset | None, when_busy: WhenBusy | N
     return hashlib.sha256(strict_json.canonical(body)).digest()
 
 
-def _reaching_the_database(attempt: Callable[[], Accepted]) -> Accepted:
+def reaching_the_database(attempt: Callable[[], T]) -> T:
     """A connection that broke may have carried a commit or not; the key tells on the second attempt."""
     try:
         return attempt()
@@ -119,12 +122,12 @@ def _accept(new: NewTurn) -> Accepted:
         admitted = _admit(new)
     except IntegrityError:
         # The key stands there already: of an earlier request, or of our own attempt whose reply was lost.
-        if (first := _replayed(new)) is None:
+        if (first := replayed(new)) is None:
             raise
         return first
     if admitted is not None:
         return _accepted(new, admitted)
-    return _replayed(new) or _refused_or_rare(new)
+    return replayed(new) or _refused_or_rare(new)
 
 
 def _admit(new: NewTurn) -> Admitted | None:
@@ -142,19 +145,19 @@ def _check_parent(new: NewTurn, parent: UUID) -> None:
         raise InvalidInput("There is no such message in this session.", pointer="/parent")
 
 
-def _replayed(new: NewTurn) -> Accepted | None:
+def replayed(new: NewTurn) -> Accepted | None:
     """What the first request with this key was told. Raises `IdempotencyMismatch` when it asked for something else."""
     owned = {"agent_session_id": new.session_id, "agent_session__user_id": new.user_id, "idempotency_key": new.key}
     turn = Turn.objects.filter(**owned).first()
     if turn is not None:
         _check_fingerprint(new, turn.fingerprint)
         message = Message.objects.get(turn=turn, author=Message.Author.USER)
-        seq = _seq_of(turn.agent_session_id, "turn.queued", turn.pk)
+        seq = seq_of(turn.agent_session_id, "turn.queued", turn.pk)
         return Accepted(turn.pk, message.pk, seq, turn.ordinal, turn.status, replayed=turn.pk != new.turn_id)
     unanswered = Message.objects.filter(**owned).first()
     if unanswered is not None:
         _check_fingerprint(new, unanswered.fingerprint)
-        seq = _seq_of(unanswered.agent_session_id, "message.created", None, message=str(unanswered.pk))
+        seq = seq_of(unanswered.agent_session_id, "message.created", None, message=str(unanswered.pk))
         return Accepted(
             None, unanswered.pk, seq, unanswered.ordinal, "stored", replayed=unanswered.pk != new.message_id
         )
@@ -166,7 +169,7 @@ def _check_fingerprint(new: NewTurn, stored: bytes | memoryview | None) -> None:
         raise IdempotencyMismatch
 
 
-def _seq_of(session_id: UUID, event_type: str, turn_id: UUID | None, *, message: str | None = None) -> int:
+def seq_of(session_id: UUID, event_type: str, turn_id: UUID | None, *, message: str | None = None) -> int:
     events = Event.objects.filter(agent_session_id=session_id, turn=turn_id, type=event_type)
     if message is not None:
         events = events.filter(data__message__id=message)
@@ -180,19 +183,22 @@ def _refused_or_rare(new: NewTurn) -> Accepted:
         session = lock_session(new.session_id)
         if session is None or session.user_id != new.user_id:
             raise NotFound
-        if (first := _replayed(new)) is not None:
-            return first
-        if session.controller == AgentSession.Controller.HUMAN:
-            return _store_for_human_locked(session, new)
-        if (new.when_busy or WhenBusy(session.agent.when_busy)) is WhenBusy.INTERRUPT:
-            _interrupt_locked(session)
-            new = replace(new, when_busy=WhenBusy.ENQUEUE)
-        admitted = _admit(new)
-        if admitted is not None:
-            return _accepted(new, admitted)
-        if session.open_turns >= settings.BANDSTAND.queue_depth:
-            raise SessionQueueFull(retry_after_seconds=5)
-        raise TurnInProgress
+        return replayed(new) or accept_locked(session, new)
+
+
+def accept_locked(session: AgentSession, new: NewTurn) -> Accepted:
+    """The same for a caller that holds the session's lock and has looked for the key. Raises as `accept_message`."""
+    if session.controller == AgentSession.Controller.HUMAN:
+        return _store_for_human_locked(session, new)
+    if (new.when_busy or WhenBusy(session.agent.when_busy)) is WhenBusy.INTERRUPT:
+        _interrupt_locked(session)
+        new = replace(new, when_busy=WhenBusy.ENQUEUE)
+    admitted = _admit(new)
+    if admitted is not None:
+        return _accepted(new, admitted)
+    if session.open_turns >= settings.BANDSTAND.queue_depth:
+        raise SessionQueueFull(retry_after_seconds=5)
+    raise TurnInProgress
 
 
 def _interrupt_locked(session: AgentSession) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from datetime import datetime
 from typing import Any
 from unicodedata import normalize
 from uuid import UUID
@@ -17,6 +18,7 @@ from agents.rules.wire import session_shape
 from agents.sessions.doors import access_session
 from foundation import strict_json
 from foundation.errors import Conflict, InvalidInput, NotFound, PreconditionFailed, TooLarge, Unauthenticated
+from foundation.ids import new_id
 from foundation.unset import UNSET, Unset
 
 MAX_TITLE = 200
@@ -24,9 +26,19 @@ MAX_METADATA_BYTES = 16 * 1024
 
 
 def create_session(
-    actor: Actor, *, agent_slug: str, title: str = "", metadata: Mapping[str, Any] | None = None
+    actor: Actor,
+    *,
+    agent_slug: str,
+    title: str = "",
+    metadata: Mapping[str, Any] | None = None,
+    session_id: UUID | None = None,
+    listed: bool = True,
+    expires_at: datetime | None = None,
 ) -> AgentSession:
-    """A new session on the agent's live release. Raises `InvalidInput` (also for an agent out of the actor's sight)."""
+    """A new session on the agent's live release. Raises `InvalidInput` (also for an agent out of the actor's sight).
+
+    One that is not `listed` is kept off its user's list of chats; after `expires_at` it is deleted.
+    """
     actor.need(Scope.CHAT)
     if actor.user_id is None:
         raise Unauthenticated
@@ -34,11 +46,14 @@ def create_session(
     if agent is None or agent.live_release is None:
         raise InvalidInput("There is no such agent.", pointer="/agent")
     return AgentSession.objects.create(
+        id=session_id or new_id(),
         user_id=actor.user_id,
         agent=agent,
         release=agent.live_release,
         title=_title(title),
         metadata=_metadata({} if metadata is None else metadata),
+        listed=listed,
+        expires_at=expires_at,
     )
 
 

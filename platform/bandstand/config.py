@@ -164,6 +164,7 @@ class Config(BaseSettings):
     drain_seconds: Annotated[float, Field(ge=0, le=3600)] = Field(20, alias="BANDSTAND_DRAIN_SECONDS")
     running_turns_per_user: Count = Field(3, alias="BANDSTAND_RUNNING_TURNS_PER_USER")
     queue_depth: Count = Field(20, alias="BANDSTAND_QUEUE_DEPTH")
+    client_session_hours: Count = Field(24, alias="BANDSTAND_CLIENT_SESSION_HOURS")
 
     # What it tells about itself.
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"] = Field("INFO", alias="LOG_LEVEL")

@@ -1,8 +1,11 @@
 """What a client asks of one turn, in its row and back."""
 
+import pytest
+
 from agents.rules.client_options import (
     NO_OPTIONS,
     ClientOptions,
+    check_results,
     handed_out,
     read_options,
     smaller,
@@ -10,6 +13,7 @@ from agents.rules.client_options import (
 )
 from agents.rules.conversation import ToolSpec
 from agents.rules.parts import text_part, tool_call_part, tool_result_part
+from foundation.errors import InvalidInput
 
 LIGHT = ToolSpec("light", "Switch a light.", {"type": "object", "properties": {"on": {"type": "boolean"}}})
 
@@ -33,7 +37,18 @@ def test_what_a_client_must_run_is_what_has_no_result() -> None:
     theirs = tool_call_part(call_id="b", name="light", arguments="{}")
     result = tool_result_part(call_id="a", content="noon", is_error=False)
     assert handed_out([text_part("Let me see."), ours, theirs, result]) == [theirs]
-    assert handed_out([ours, theirs], {"light"}) == [theirs]
+
+
+def test_results_are_those_of_the_calls_that_wait_and_of_all_of_them() -> None:
+    calls = [tool_call_part(call_id=name, name="light", arguments="{}") for name in "ab"]
+    results = [tool_result_part(call_id=name, content="on", is_error=False) for name in "abc"]
+    check_results(calls, [*results[:2], text_part("Well?")])
+    check_results(calls, [text_part("Never mind.")])
+    check_results(calls, results[:1], all_of_them=False)
+    with pytest.raises(InvalidInput, match="'c'"):
+        check_results(calls, results)
+    with pytest.raises(InvalidInput, match="'b' is missing"):
+        check_results(calls, results[:1])
 
 
 def test_the_tighter_of_two_bounds_counts() -> None:

@@ -1,0 +1,87 @@
+"""Every parameter of chat completions and what becomes of it. `docs/openai.md` holds the same table; a test compares.
+
+*Honoured*: it does what OpenAI's documentation says, within the bounds named there. *Ignored*: taken and not looked at,
+because the agent's release decides or because it changes nothing here. *Refused*: an answer that went on without it
+would not be what was asked for, so only a value that asks for nothing is taken.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from enum import StrEnum
+from typing import Any
+
+from foundation.errors import InvalidInput
+
+
+class Treatment(StrEnum):
+    HONOURED = "honoured"
+    IGNORED = "ignored"
+    REFUSED = "refused"
+
+
+_HONOURED = (
+    "model", "messages", "stream", "stream_options", "max_completion_tokens", "max_tokens", "tools", "tool_choice",
+    "metadata",
+)  # fmt: skip
+_IGNORED = (
+    "temperature", "top_p", "presence_penalty", "frequency_penalty", "seed", "reasoning_effort", "verbosity",
+    "service_tier", "store", "user", "safety_identifier", "prompt_cache_key", "prompt_cache_options",
+    "prompt_cache_retention", "prediction",
+)  # fmt: skip
+# With the values that ask for nothing. (null never does.)
+_NOTHING_ASKED: dict[str, tuple[Any, ...]] = {
+    "n": (1,),
+    "stop": ("", []),
+    "response_format": ({"type": "text"},),
+    "parallel_tool_calls": (True,),
+    "logprobs": (False,),
+    "top_logprobs": (0,),
+    "logit_bias": ({},),
+    "modalities": (["text"],),
+    "audio": (),
+    "functions": ([],),
+    "function_call": ("none",),
+    "web_search_options": (),
+    "moderation": (),
+}
+
+PARAMETERS: dict[str, Treatment] = {
+    **dict.fromkeys(_HONOURED, Treatment.HONOURED),
+    **dict.fromkeys(_IGNORED, Treatment.IGNORED),
+    **dict.fromkeys(_NOTHING_ASKED, Treatment.REFUSED),
+}
+
+_INSTEAD = {
+    "functions": "Use tools.",
+    "function_call": "Use tool_choice.",
+    "n": "One answer is given to each request.",
+    "parallel_tool_calls": "The model may always call several tools at once.",
+}
+
+
+class UnknownParameter(InvalidInput):
+    """There is no such parameter."""
+
+    code = "unknown_parameter"
+
+
+class UnsupportedParameter(InvalidInput):
+    """This parameter is not supported here."""
+
+    code = "unsupported_parameter"
+
+
+def check_parameters(body: Mapping[str, Any]) -> None:
+    """Raise `UnknownParameter` or `UnsupportedParameter` for the first that is not taken."""
+    for name, value in body.items():
+        if name not in PARAMETERS:
+            raise UnknownParameter(f"There is no parameter {name[:100]!r}.", pointer=f"/{name[:100]}")
+        if PARAMETERS[name] is Treatment.REFUSED and not _asks_for_nothing(name, value):
+            instead = _INSTEAD.get(name, "docs/openai.md lists what is.")
+            raise UnsupportedParameter(f"{name} with this value is not supported here. {instead}", pointer=f"/{name}")
+
+
+def _asks_for_nothing(name: str, value: Any) -> bool:
+    # By type, too: True is not 1 here.
+    return value is None or any(type(value) is type(taken) and value == taken for taken in _NOTHING_ASKED[name])

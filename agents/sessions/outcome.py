@@ -1,0 +1,63 @@
+"""How a turn stands, as its OpenAI client is told."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+from uuid import UUID
+
+from agents.access.actor import Actor
+from agents.models import Message, Step, Turn
+from agents.rules.client_options import handed_out
+from agents.rules.parts import Part, plain_text
+from agents.rules.states import TERMINAL, StepKind, TurnStatus
+from agents.rules.wire import turn_error
+from agents.sessions.doors import access_turn
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """`text` and `calls` are the whole answer once `status` is `completed`; before, they are empty.
+
+    `calls` are the tool calls that the client must run; `cut` says that a bound of tokens ended the answer. `error` is
+    as `agents.rules.wire.error_shape`.
+    """
+
+    status: TurnStatus
+    text: str
+    calls: Sequence[Part]
+    cut: bool
+    input_tokens: int
+    output_tokens: int
+    error: dict[str, Any] | None
+
+    @property
+    def ended(self) -> bool:
+        return self.status in TERMINAL
+
+
+def read_outcome(actor: Actor, *, turn_id: UUID) -> Outcome:
+    """Raises as `access_turn`."""
+    turn = access_turn(actor=actor, turn_id=turn_id)
+    status = TurnStatus(turn.status)
+    parts = _answer(turn) if status is TurnStatus.COMPLETED else []
+    return Outcome(
+        status=status,
+        text=plain_text(parts),
+        calls=handed_out(parts),
+        cut=bool(parts) and _was_cut(turn),
+        input_tokens=turn.input_tokens,
+        output_tokens=turn.output_tokens,
+        error=turn_error(turn),
+    )
+
+
+def _answer(turn: Turn) -> list[Part]:
+    parts: list[Part] = Message.objects.get(turn=turn, author=Message.Author.AGENT).parts
+    return parts
+
+
+def _was_cut(turn: Turn) -> bool:
+    last = Step.objects.filter(turn=turn, kind=StepKind.MODEL).order_by("-number").values_list("result", flat=True)
+    return (last.first() or {}).get("finish_reason") == "length"
