@@ -1,0 +1,5 @@
+"""Markdown as HTML that is safe to put into a page, made on the server only."""
+
+from agents.markdown.render import MAX_CHARS, render
+
+__all__ = ["MAX_CHARS", "render"]
