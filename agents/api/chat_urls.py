@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
-from django.urls import path
+from django.urls import path, re_path
 
-from agents.api.chat import ConversationView
+from agents.api.chat import ConversationView, RenderView
+from agents.api.unknown import unknown
 
 app_name = "chat"
 
-urlpatterns = [path("sessions/<str:session_id>/messages", ConversationView.as_view(), name="conversation")]
+urlpatterns = [
+    path("render", RenderView.as_view(), name="render"),
+    path("sessions/<str:session_id>/messages", ConversationView.as_view(), name="conversation"),
+    re_path("^", unknown),
+]

@@ -21,10 +21,12 @@ MAX_CHARS = 64 * 1024
 _CACHED_CHARS, _CACHED_TEXTS = 16_000, 256
 
 TAGS = frozenset(
-    "a blockquote br code del em h1 h2 h3 h4 h5 h6 hr li ol p pre s strong table tbody td th thead tr ul".split()
+    {"a", "blockquote", "br", "code", "em", "h1", "h2", "h3", "h4", "h5", "h6", "hr", "li", "ol", "p", "pre", "s"}
+    | {"strong", "table", "tbody", "td", "th", "thead", "tr", "ul"}
 )
 ATTRIBUTES = {"a": {"href"}, "code": {"class"}, "ol": {"start"}, "td": {"align"}, "th": {"align"}}
 REL = "noopener noreferrer nofollow"
+_ADDED = frozenset({"rel", "target"})
 
 _CLASS = re.compile(rf"language-{LANGUAGE.pattern}")
 _ALIGN = frozenset({"left", "center", "right"})
@@ -46,7 +48,8 @@ def _render(text: str) -> str:
         return _plain(text)
     try:
         html = parser().render(text)
-    except Exception:  # noqa: BLE001 - a fault of the library on some text must not hide a message
+    except Exception:
+        # A fault of the library on some text must not hide a message.
         return _plain(text)
     return _cleaned(html)
 
@@ -73,7 +76,7 @@ def _cleaned(html: str) -> str:
 
 def _attribute(tag: str, name: str, value: str) -> str | None:
     """The value that may stand there, or None. The cleaner would let `title` and `lang` through everywhere."""
-    if name not in ATTRIBUTES.get(tag, ()):
+    if name not in ATTRIBUTES.get(tag, ()) and name not in _ADDED:
         return None
     if name == "class":
         return value if _CLASS.fullmatch(value) else None
