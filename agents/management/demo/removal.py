@@ -1,0 +1,53 @@
+"""Take away what the demo made, and nothing else."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from django.db import transaction
+from django.db.models import QuerySet
+
+from agents.management.demo.cast import PREFIX
+from agents.models import Agent, AgentDraft, AgentSession, Event, Message, Release, Runner, Step, Turn, User
+
+BATCH = 2_000
+
+
+def remove(*, tell: Callable[[str], None]) -> dict[str, int]:
+    """Delete the sample agents, their sessions and the sample people; how many rows of each.
+
+    By batches, each in a transaction of its own: it may be stopped and begun again at any time.
+    """
+    counts: dict[str, int] = {}
+    sessions = AgentSession.objects.filter(agent__slug__startswith=PREFIX)
+    while batch := list(sessions.values_list("pk", flat=True)[:BATCH]):
+        with transaction.atomic():
+            turns = Turn.objects.filter(agent_session__in=batch)
+            _delete(counts, "steps", Step.objects.filter(turn__in=turns.values("pk")))
+            for name, model in (("events", Event), ("messages", Message), ("turns", Turn)):
+                _delete(counts, name, model.objects.filter(agent_session__in=batch))
+            _delete(counts, "sessions", AgentSession.objects.filter(pk__in=batch))
+        tell(f"{counts['sessions']:,} sessions are gone")
+    with transaction.atomic():
+        _rest(counts)
+    return counts
+
+
+def _rest(counts: dict[str, int]) -> None:
+    agents = Agent.objects.filter(slug__startswith=PREFIX)
+    agents.update(live_release=None)
+    for rows in (AgentDraft.objects.filter(agent__in=agents), Release.objects.filter(agent__in=agents)):
+        _delete(counts, rows.model._meta.verbose_name_plural or "", rows)
+    people = User.objects.filter(username__startswith=f"{PREFIX}user-")
+    User.groups.through.objects.filter(user__in=people).delete()
+    # People who wrote something of their own since then stay.
+    _delete(counts, "people", people.filter(agent_sessions__isnull=True))
+    Agent.groups.through.objects.filter(agent__in=agents).delete()
+    for rows in (agents, Runner.objects.filter(host=f"{PREFIX}host")):
+        _delete(counts, rows.model._meta.verbose_name_plural or "", rows)
+
+
+def _delete(counts: dict[str, int], name: Any, rows: QuerySet[Any]) -> None:
+    # Plain deletes: the cascade would read every row first, and there is nothing left that hangs on these.
+    counts[str(name)] = counts.get(str(name), 0) + rows._raw_delete(rows.db)
