@@ -22,6 +22,11 @@ USE_CHAT = "agents.use_chat"
 ENTER_CONSOLE = "agents.enter_console"
 VIEW_TRANSCRIPT = "agents.view_transcript"
 CANCEL_TURN = "agents.cancel_turn"
+RETRY_TURN = "agents.retry_turn"
+REQUEUE_TURN = "agents.requeue_turn"
+SET_ASIDE_TURN = "agents.set_aside_turn"
+FORK_SESSION = "agents.fork_agentsession"
+MEND_SESSION = "agents.mend_agentsession"
 PUBLISH_AGENT = "agents.publish_agent"
 ADD_API_KEY = "agents.add_apikey"
 REVOKE_API_KEY = "agents.revoke_apikey"
@@ -42,7 +47,7 @@ _VIEWER = frozenset(
         "agents.view_turn",
     }
 )
-_OPERATOR = _VIEWER | {CANCEL_TURN}
+_OPERATOR = _VIEWER | {CANCEL_TURN, RETRY_TURN, REQUEUE_TURN, SET_ASIDE_TURN, FORK_SESSION, MEND_SESSION}
 _BUILDER = _VIEWER | {
     PUBLISH_AGENT,
     "agents.add_agent",

@@ -47,6 +47,8 @@ class AgentSession(models.Model):
         permissions = [
             ("use_chat", "Can chat with agents"),
             ("view_transcript", "Can read the transcripts of others"),
+            ("fork_agentsession", "Can fork the sessions of others"),
+            ("mend_agentsession", "Can set aside the faulty state of a session"),
         ]
         # None of these may name what the claim and the end of a turn write: an index that changes with a row makes
         # PostgreSQL write to every index of that row.

@@ -67,7 +67,12 @@ class Turn(models.Model):
     compacted = models.BooleanField(default=False, help_text="Its deltas are folded together.")
 
     class Meta:
-        permissions = [("cancel_turn", "Can cancel the turns of others")]
+        permissions = [
+            ("cancel_turn", "Can cancel the turns of others"),
+            ("retry_turn", "Can retry the turns of others"),
+            ("requeue_turn", "Can take a turn away from its runner"),
+            ("set_aside_turn", "Can set aside a turn"),
+        ]
         # Each names its rows by other columns, so that no query fits two of them: see the claim in `journal.sql`.
         indexes = [
             # The queue, one user after the other, in the order of service.

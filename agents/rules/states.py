@@ -51,9 +51,10 @@ class WhenBusy(StrEnum):
 
 S = TurnStatus
 
-# "running → queued" is a lost lease or a drain; "cancelling → completed" is an answer that was faster than the stop.
+# "queued → failed" is an operator who sets a turn aside; "running → queued" is a lost lease, a drain or an operator;
+# "cancelling → completed" is an answer that was faster than the stop.
 TURN_MOVES: dict[TurnStatus, frozenset[TurnStatus]] = {
-    S.QUEUED: frozenset({S.RUNNING, S.CANCELLED, S.EXPIRED}),
+    S.QUEUED: frozenset({S.RUNNING, S.CANCELLED, S.EXPIRED, S.FAILED}),
     S.RUNNING: frozenset({S.WAITING, S.RETRY_WAIT, S.CANCELLING, S.COMPLETED, S.FAILED, S.EXPIRED, S.QUEUED}),
     S.WAITING: frozenset({S.QUEUED, S.CANCELLED, S.EXPIRED, S.FAILED}),
     S.RETRY_WAIT: frozenset({S.QUEUED, S.CANCELLED, S.EXPIRED, S.FAILED}),

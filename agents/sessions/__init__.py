@@ -2,7 +2,7 @@
 
 from agents.sessions.accept import Accepted, accept_message
 from agents.sessions.busy import IdempotencyMismatch, SessionQueueFull, TurnInProgress
-from agents.sessions.cancel import cancel_turn
+from agents.sessions.cancel import cancel_any_turn, cancel_turn
 from agents.sessions.complete import (
     AcceptedCompletion,
     Completion,
@@ -10,10 +10,15 @@ from agents.sessions.complete import (
     SessionNotFound,
     accept_completion,
 )
-from agents.sessions.doors import access_session, access_turn, sessions_of
+from agents.sessions.doors import access_session, access_turn, operate_session, operate_turn, sessions_of
 from agents.sessions.life import create_session, delete_session, update_session
+from agents.sessions.mend import mend_session
+from agents.sessions.operating import DoesNotApply
 from agents.sessions.outcome import Outcome, read_outcome
 from agents.sessions.reading import EventPage, LoggedEvent, read_events, read_snapshot
+from agents.sessions.requeue import requeue_turn
+from agents.sessions.retry import retry_turn
+from agents.sessions.set_aside import set_aside_turn
 from agents.sessions.window import read_window
 from foundation.unset import UNSET, Unset
 
@@ -22,6 +27,7 @@ __all__ = [
     "Accepted",
     "AcceptedCompletion",
     "Completion",
+    "DoesNotApply",
     "EventPage",
     "IdempotencyMismatch",
     "LoggedEvent",
@@ -35,13 +41,20 @@ __all__ = [
     "accept_message",
     "access_session",
     "access_turn",
+    "cancel_any_turn",
     "cancel_turn",
     "create_session",
     "delete_session",
+    "mend_session",
+    "operate_session",
+    "operate_turn",
     "read_events",
     "read_outcome",
     "read_snapshot",
     "read_window",
+    "requeue_turn",
+    "retry_turn",
     "sessions_of",
+    "set_aside_turn",
     "update_session",
 ]

@@ -7,10 +7,13 @@ from uuid import UUID
 from django.db import transaction
 
 from agents.access.actor import Actor, Scope
+from agents.access.audit import record
+from agents.access.roles import CANCEL_TURN
 from agents.journal.connection import once_more_after_deadlock
 from agents.journal.locked import lock_session, lock_turn, stop_locked
 from agents.models import Turn
 from agents.sessions.doors import access_turn
+from agents.sessions.operating import operating
 from foundation.errors import NotFound
 
 
@@ -30,3 +33,14 @@ def cancel_turn(actor: Actor, *, turn_id: UUID) -> Turn:
             raise NotFound
         stop_locked(session, locked)
     return locked
+
+
+@once_more_after_deadlock
+def cancel_any_turn(actor: Actor, *, turn_id: UUID) -> Turn:
+    """The same for an operator and anybody's turn. Raises `NotFound`, `Forbidden`."""
+    with operating(actor, turn_id=turn_id, permission=CANCEL_TURN) as (session, turn):
+        before = turn.status
+        stop_locked(session, turn)
+        if turn.status != before:
+            record(actor, "turn.cancelled", target=turn, detail={"was": str(before), "epoch": turn.epoch})
+    return turn

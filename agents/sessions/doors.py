@@ -7,6 +7,7 @@ from uuid import UUID
 from django.db.models import QuerySet
 
 from agents.access.actor import Actor, Scope
+from agents.access.permissions import need_permission
 from agents.models import AgentSession, Turn
 from foundation.errors import NotFound, Unauthenticated
 
@@ -37,6 +38,24 @@ def access_turn(*, actor: Actor, turn_id: UUID) -> Turn:
         .select_related("agent_session", "agent_session__agent", "agent_session__release")
         .first()
     )
+    if turn is None:
+        raise NotFound
+    return turn
+
+
+def operate_session(*, actor: Actor, session_id: UUID, permission: str) -> AgentSession:
+    """Anybody's session, for those who hold `permission`. Raises `Forbidden`, `NotFound`."""
+    need_permission(actor, permission)
+    session = AgentSession.objects.select_related("agent", "release").filter(pk=session_id).first()
+    if session is None:
+        raise NotFound
+    return session
+
+
+def operate_turn(*, actor: Actor, turn_id: UUID, permission: str) -> Turn:
+    """Anybody's turn, for those who hold `permission`. Raises `Forbidden`, `NotFound`."""
+    need_permission(actor, permission)
+    turn = Turn.objects.filter(pk=turn_id).first()
     if turn is None:
         raise NotFound
     return turn

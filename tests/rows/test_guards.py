@@ -84,6 +84,7 @@ OTHER: dict[type[models.Field[Any, Any]], Any] = {
     models.IntegerField: 77,
     models.SmallIntegerField: 7,
     models.BooleanField: True,
+    models.JSONField: {"other": 1},
     models.BinaryField: b"y" * 32,
     models.CharField: "other",
     models.TextField: "other",

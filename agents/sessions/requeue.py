@@ -1,0 +1,34 @@
+"""Take a turn away from its runner, or end its wait: it goes back to the queue, and another runner begins it again."""
+
+from __future__ import annotations
+
+from uuid import UUID
+
+from agents.access.actor import Actor
+from agents.access.audit import record
+from agents.access.roles import REQUEUE_TURN
+from agents.journal.connection import once_more_after_deadlock
+from agents.journal.locked import requeue_locked
+from agents.models import Turn
+from agents.rules.states import TurnStatus
+from agents.sessions.operating import DoesNotApply, operating
+
+REQUEUABLE = frozenset({TurnStatus.RUNNING, TurnStatus.WAITING, TurnStatus.RETRY_WAIT})
+
+
+@once_more_after_deadlock
+def requeue_turn(actor: Actor, *, turn_id: UUID) -> Turn:
+    """Return the turn as it is then, `queued`. Nothing that its last runner writes from now on is let through.
+
+    Taken from a runner it counts as an attempt without progress, like a lost lease: a turn that hangs each time ends
+    by itself. Raises `Forbidden`, `NotFound`, `DoesNotApply`.
+    """
+    with operating(actor, turn_id=turn_id, permission=REQUEUE_TURN) as (session, turn):
+        before = TurnStatus(turn.status)
+        if before not in REQUEUABLE:
+            raise DoesNotApply(f"Only a turn that runs or waits can be requeued; this one is {before}.")
+        runner = str(turn.runner_id) if turn.runner_id else None
+        requeue_locked(session, turn, reason="requeued", fruitless=before is TurnStatus.RUNNING)
+        detail = {"was": before.value, "runner": runner, "epoch": turn.epoch}
+        record(actor, "turn.requeued", target=turn, detail=detail)
+    return turn

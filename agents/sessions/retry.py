@@ -1,0 +1,74 @@
+"""Ask again what was not answered: a new turn beside the old one, with the same question."""
+
+from __future__ import annotations
+
+import hashlib
+from uuid import UUID
+
+from django.conf import settings
+
+from agents.access.actor import Actor
+from agents.access.audit import record
+from agents.access.roles import RETRY_TURN
+from agents.journal.admit import NewTurn, admit
+from agents.journal.connection import once_more_after_deadlock
+from agents.models import AgentSession, Message, Turn
+from agents.rules.states import Priority, TurnStatus, WhenBusy
+from agents.sessions.accept import TURN_DEADLINE_SECONDS
+from agents.sessions.busy import SessionQueueFull
+from agents.sessions.operating import DoesNotApply, operating
+from foundation.errors import Conflict
+from foundation.ids import new_id
+
+RETRIABLE = frozenset({TurnStatus.FAILED, TurnStatus.CANCELLED, TurnStatus.EXPIRED})
+
+
+@once_more_after_deadlock
+def retry_turn(actor: Actor, *, turn_id: UUID) -> Turn:
+    """The new turn, queued and acknowledged like any other. A second retry of the same turn returns the first one's.
+
+    Its question is a sibling of the old one and becomes the head of the conversation; the session's own release
+    answers. Raises `Forbidden`, `NotFound`, `DoesNotApply`, `SessionQueueFull`.
+    """
+    with operating(actor, turn_id=turn_id, permission=RETRY_TURN) as (session, turn):
+        if (before := TurnStatus(turn.status)) not in RETRIABLE:
+            raise DoesNotApply(
+                f"Only a turn that failed, expired or was cancelled can be retried; this one is {before}."
+            )
+        key = f"retry-{turn_id}"
+        if (made := Turn.objects.filter(agent_session=session, idempotency_key=key).first()) is not None:
+            return made
+        _check_room(session)
+        new = _again(session, turn, key)
+        if admit(new, depth=settings.BANDSTAND.queue_depth, deadline_seconds=TURN_DEADLINE_SECONDS) is None:
+            raise Conflict
+        if turn.client_options is not None:
+            Turn.objects.filter(pk=new.turn_id).update(client_options=turn.client_options)
+        again = Turn.objects.get(pk=new.turn_id)
+        record(actor, "turn.retried", target=turn, detail={"was": before.value, "new_turn": str(again.pk)})
+    return again
+
+
+def _check_room(session: AgentSession) -> None:
+    if session.controller == AgentSession.Controller.HUMAN:
+        raise DoesNotApply("A person answers in this session just now.")
+    if session.open_turns >= settings.BANDSTAND.queue_depth:
+        raise SessionQueueFull(retry_after_seconds=5)
+
+
+def _again(session: AgentSession, turn: Turn, key: str) -> NewTurn:
+    asked = Message.objects.get(agent_session=session, turn=turn, author=Message.Author.USER)
+    return NewTurn(
+        session_id=session.pk,
+        user_id=session.user_id,
+        turn_id=new_id(),
+        message_id=new_id(),
+        parts=asked.parts,
+        fingerprint=hashlib.sha256(key.encode()).digest(),
+        key=key,
+        branch=True,
+        parent=asked.parent_id,
+        # Whoever retries wants it done, whatever the agent does with a second message.
+        when_busy=WhenBusy.ENQUEUE,
+        priority=Priority(turn.priority),
+    )
