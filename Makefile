@@ -16,11 +16,11 @@ ENVIRONMENT = @if [ -z "$(PYTHON)" ]; then \
 CHECKED := BANDSTAND_ENV_FILE=/dev/null DATABASE_URL= BANDSTAND_PUBLIC_URL=https://bandstand.example \
 	BANDSTAND_TRUSTED_PROXIES=127.0.0.1 BANDSTAND_DATA_DIR=.cache/check
 
-.PHONY: help run test check lint chaos bench lock
+.PHONY: help run test check lint chaos bench lock demo-data
 
 help: ## this list
-	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | while IFS="$$(printf '\t')" read -r name what; do \
-	printf '  make %-8s %s\n' "$$name" "$$what"; done
+	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | while IFS="$$(printf '\t')" read -r name what; do \
+	printf '  make %-9s %s\n' "$$name" "$$what"; done
 	@echo
 	@echo '  Settings come from the environment or from .env; .env.example lists them all.'
 	@echo '  Example: HOST=127.0.0.1 PORT=8001 BANDSTAND_DATA_DIR=/tmp/second make run'
@@ -52,6 +52,10 @@ chaos: ## kill runners, web processes and PostgreSQL at random, and prove that n
 bench: ## measure a turn: added latency, turns per second, CPU (QUICK=1: under a minute)
 	$(ENVIRONMENT) requirements-dev.lock
 	@PYTHONPATH=platform QUICK=$(QUICK) exec $(RUN) -m tests.bench $(ARGS)
+
+demo-data: ## fill the running installation with made-up conversations (SIZE=10000 turns)
+	$(ENVIRONMENT) requirements.lock
+	@exec $(RUN) manage.py demo_data --turns $(or $(SIZE),10000) $(ARGS)
 
 lock: ## resolve the dependencies of pyproject.toml anew, with hashes, for every platform
 	$(ENVIRONMENT) requirements-dev.lock

@@ -3,7 +3,7 @@
 from agents.rules.states import OWNED, TERMINAL, TERMINAL_EVENTS, TURN_MOVES, Priority, StepStatus, TurnStatus
 
 DESIGN = """
-queued     → running cancelled expired
+queued     → running cancelled expired failed
 running    → waiting retry_wait cancelling completed failed expired queued
 waiting    → queued cancelled expired failed
 retry_wait → queued cancelled expired failed

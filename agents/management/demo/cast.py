@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from random import Random
+from typing import Any
 from uuid import UUID
 
 from django.contrib.auth.hashers import make_password
@@ -59,7 +60,8 @@ def make_cast(rng: Random, *, until: datetime, people: int) -> Cast:
         User(username=f"{PREFIX}user-{number:05}", first_name="Sample", last_name=f"Person {number}", password=password)
         for number in range(1, people + 1)
     )
-    User.groups.through.objects.bulk_create(User.groups.through(user_id=user.pk, group_id=group.pk) for user in users)
+    member: Any = User.groups.through
+    member.objects.bulk_create(member(user_id=user.pk, group_id=group.pk) for user in users)
     runners = Runner.objects.bulk_create(
         Runner(id=id_at(since, rng), host=f"{PREFIX}host", pid=1000 + number, capacity=8, status="stopped")
         for number in range(4)

@@ -37,17 +37,17 @@ def remove(*, tell: Callable[[str], None]) -> dict[str, int]:
 def _rest(counts: dict[str, int]) -> None:
     agents = Agent.objects.filter(slug__startswith=PREFIX)
     agents.update(live_release=None)
-    for rows in (AgentDraft.objects.filter(agent__in=agents), Release.objects.filter(agent__in=agents)):
-        _delete(counts, rows.model._meta.verbose_name_plural or "", rows)
+    _delete(counts, "drafts", AgentDraft.objects.filter(agent__in=agents))
+    _delete(counts, "releases", Release.objects.filter(agent__in=agents))
     people = User.objects.filter(username__startswith=f"{PREFIX}user-")
-    User.groups.through.objects.filter(user__in=people).delete()
+    members: Any = User.groups.through
+    members.objects.filter(user__in=people.filter(agent_sessions__isnull=True)).delete()
     # People who wrote something of their own since then stay.
     _delete(counts, "people", people.filter(agent_sessions__isnull=True))
-    Agent.groups.through.objects.filter(agent__in=agents).delete()
-    for rows in (agents, Runner.objects.filter(host=f"{PREFIX}host")):
-        _delete(counts, rows.model._meta.verbose_name_plural or "", rows)
+    _delete(counts, "agents", agents)
+    _delete(counts, "runners", Runner.objects.filter(host=f"{PREFIX}host"))
 
 
-def _delete(counts: dict[str, int], name: Any, rows: QuerySet[Any]) -> None:
+def _delete(counts: dict[str, int], name: str, rows: QuerySet[Any]) -> None:
     # Plain deletes: the cascade would read every row first, and there is nothing left that hangs on these.
-    counts[str(name)] = counts.get(str(name), 0) + rows._raw_delete(rows.db)
+    counts[name] = counts.get(name, 0) + rows._raw_delete(rows.db)
