@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from django.db.models import Q, QuerySet
 
 from agents.access.actor import Actor
@@ -15,8 +17,10 @@ def visible_agents(actor: Actor) -> QuerySet[Agent]:
     if actor.user_id is None:
         return live
     # EXISTS rather than a join: an agent in two of the user's groups is still one row.
-    groups = Agent.groups.through.objects
-    of_mine = groups.filter(group__in=User.groups.through.objects.filter(user_id=actor.user_id).values("group_id"))
+    visible_to: Any = Agent.groups.through
+    member: Any = User.groups.through
+    groups = visible_to.objects
+    of_mine = groups.filter(group__in=member.objects.filter(user_id=actor.user_id).values("group_id"))
     return live.filter(Q(pk__in=of_mine.values("agent_id")) | ~Q(pk__in=groups.values("agent_id")))
 
 
