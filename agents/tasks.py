@@ -8,6 +8,8 @@ from datetime import timedelta
 from django.db.models.functions import Now
 
 from agents.journal.folding import fold_turn
+from agents.limits.buckets import forget_full_buckets
+from agents.limits.sockets import forget_lost_slots
 from agents.models import IdempotencyRecord, Runner, Turn
 from agents.runner import reaper
 
@@ -44,3 +46,8 @@ def purge_idempotency() -> int:
     forgotten, _ = IdempotencyRecord.objects.filter(created_at__lt=Now() - KEEP_IDEMPOTENCY).delete()
     Runner.objects.filter(heartbeat_at__lt=Now() - KEEP_RUNNERS).delete()
     return forgotten
+
+
+def purge_limits() -> int:
+    """Delete what limits need no more: full buckets, and the slots of web processes that are gone."""
+    return forget_full_buckets() + forget_lost_slots()

@@ -22,6 +22,7 @@ from agents.access.audit import record
 from agents.access.key_use import note_use
 from agents.access.permissions import may, scopes_of
 from agents.access.roles import ADD_API_KEY, ENTER_CONSOLE, REVOKE_API_KEY, USE_CHAT
+from agents.limits import guard_bad_key
 from agents.models import ApiKey, User
 from foundation.clock import now
 from foundation.errors import Forbidden, InvalidInput, NotFound, Unauthenticated
@@ -98,11 +99,20 @@ def revoke_api_key(actor: Actor, *, key_id: UUID) -> ApiKey:
     return key
 
 
-def authenticate_key(plain: str) -> Actor:
+def authenticate_key(plain: str, *, address: str | None = None) -> Actor:
     """The actor of a key, in one query and without a cache: what is revoked now is refused now.
 
-    Raises `Unauthenticated` (the same for every reason; the rule goes to the log only).
+    Raises `Unauthenticated` (the same for every reason; the rule goes to the log only), and `RateLimited` instead when
+    too many bad keys came from `address`.
     """
+    try:
+        return _actor_of_key(plain)
+    except Unauthenticated:
+        guard_bad_key(address)
+        raise
+
+
+def _actor_of_key(plain: str) -> Actor:
     shape = _SHAPE.fullmatch(plain)
     if shape is None:
         raise Unauthenticated(rule="key_malformed")

@@ -21,10 +21,10 @@ from foundation.errors import BandstandError, Unauthenticated
 def authenticate(request: HttpRequest) -> Actor:
     """The actor behind a request. A key that was given is the only credential that counts, even beside a login.
 
-    Raises `Unauthenticated`, and `CsrfFailed` for a change with a login but without its token.
+    Raises `Unauthenticated`, `RateLimited`, and `CsrfFailed` for a change with a login but without its token.
     """
     if (key := _key(request)) is not None:
-        return authenticate_key(key)
+        return authenticate_key(key, address=request.META.get("REMOTE_ADDR"))
     if settings.SESSION_COOKIE_NAME not in request.COOKIES:
         raise Unauthenticated(rule="no_credentials")
     actor = actor_of(request.user)

@@ -4,6 +4,7 @@ from agents.models.agents import Agent, AgentDraft, Release
 from agents.models.audit import AuditEntry
 from agents.models.completions import CompletionRequest
 from agents.models.idempotency import IdempotencyRecord
+from agents.models.limits import Bucket, SocketSlot, WebProcess
 from agents.models.people import ApiKey, User
 from agents.models.runners import Runner
 from agents.models.sessions import AgentSession, Message
@@ -15,13 +16,16 @@ __all__ = [
     "AgentSession",
     "ApiKey",
     "AuditEntry",
+    "Bucket",
     "CompletionRequest",
     "Event",
     "IdempotencyRecord",
     "Message",
     "Release",
     "Runner",
+    "SocketSlot",
     "Step",
     "Turn",
     "User",
+    "WebProcess",
 ]

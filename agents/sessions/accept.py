@@ -15,6 +15,7 @@ from agents.access.actor import Actor, Scope
 from agents.journal.admit import Admitted, NewTurn, admit
 from agents.journal.connection import once_more_after_deadlock
 from agents.journal.locked import append_locked, lock_session, stop_locked
+from agents.limits import guard_message
 from agents.models import AgentSession, Event, Message, Turn
 from agents.rules.parts import check_text, text_part
 from agents.rules.states import TERMINAL, Priority, WhenBusy
@@ -61,7 +62,8 @@ def accept_message(
     root. A lost connection is tried once more: the key of such an attempt, ours if none was given, keeps it from being
     stored twice.
 
-    Raises `NotFound`, `InvalidInput`, `TooLarge`, `TurnInProgress`, `SessionQueueFull`, `IdempotencyMismatch`, and
+    Raises `NotFound`, `InvalidInput`, `TooLarge`, `RateLimited`, `TurnInProgress`, `SessionQueueFull`,
+    `IdempotencyMismatch`, and
     `Unavailable` when the database cannot be reached.
     """
     actor.need(Scope.CHAT)
@@ -70,6 +72,7 @@ def accept_message(
     check_text(text)
     if key is not None:
         check_key(key)
+    guard_message(user_id=actor.user_id, key_id=actor.key_id, session_id=session_id)
     new = NewTurn(
         session_id=session_id,
         user_id=actor.user_id,

@@ -110,6 +110,8 @@ EncryptionKey: TypeAlias = Annotated[SecretStr, AfterValidator(_encryption_key)]
 DatabaseUrl: TypeAlias = Annotated[SecretStr, AfterValidator(_database)]
 Port: TypeAlias = Annotated[int, Field(ge=1, le=65535)]
 Count: TypeAlias = Annotated[int, Field(ge=1, le=1000)]
+# 0 is no limit.
+Limit: TypeAlias = Annotated[int, Field(ge=0, le=1_000_000)]
 Seconds: TypeAlias = Annotated[float, Field(gt=0, le=3600)]
 
 
@@ -165,6 +167,16 @@ class Config(BaseSettings):
     running_turns_per_user: Count = Field(3, alias="BANDSTAND_RUNNING_TURNS_PER_USER")
     queue_depth: Count = Field(20, alias="BANDSTAND_QUEUE_DEPTH")
     client_session_hours: Count = Field(24, alias="BANDSTAND_CLIENT_SESSION_HOURS")
+
+    # How much and how often. See `agents.limits`.
+    requests_per_minute: Limit = Field(3000, alias="BANDSTAND_REQUESTS_PER_MINUTE")
+    messages_per_minute: Limit = Field(600, alias="BANDSTAND_MESSAGES_PER_MINUTE")
+    messages_per_session_per_minute: Limit = Field(120, alias="BANDSTAND_MESSAGES_PER_SESSION_PER_MINUTE")
+    sockets_per_user: Annotated[int, Field(ge=0, le=10_000)] = Field(20, alias="BANDSTAND_SOCKETS_PER_USER")
+    # One address alone must not be able to lock an account that is not its own.
+    failed_logins_per_address: Limit = Field(20, alias="BANDSTAND_FAILED_LOGINS_PER_ADDRESS")
+    failed_logins_per_account: Limit = Field(50, alias="BANDSTAND_FAILED_LOGINS_PER_ACCOUNT")
+    bad_keys_per_minute: Limit = Field(60, alias="BANDSTAND_BAD_KEYS_PER_MINUTE")
 
     # What it tells about itself.
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"] = Field("INFO", alias="LOG_LEVEL")

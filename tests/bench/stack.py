@@ -30,7 +30,13 @@ START_SECONDS = 30.0
 T = TypeVar("T")
 
 # What differs from a default installation, and stands in the report: one user's limit would bound the whole bench.
-LIMITS = {"BANDSTAND_RUNNING_TURNS_PER_USER": "1000", "BANDSTAND_RUNNER_CONCURRENCY": "128"}
+LIMITS = {
+    "BANDSTAND_RUNNING_TURNS_PER_USER": "1000",
+    "BANDSTAND_RUNNER_CONCURRENCY": "128",
+    "BANDSTAND_REQUESTS_PER_MINUTE": "1000000",
+    "BANDSTAND_MESSAGES_PER_MINUTE": "1000000",
+    "BANDSTAND_SOCKETS_PER_USER": "10000",
+}
 
 
 class Stack:
