@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from django.http import HttpRequest
@@ -13,8 +14,11 @@ from rest_framework.views import APIView
 from agents.access.actor import Actor
 from agents.api.authentication import authenticate
 from agents.api.problems import answer_error
+from agents.api.rate_limits import count_request, tell_limits
 from agents.api.refusals import MethodNotAllowed
+from agents.limits import Left
 from foundation.db_threads import in_db_thread
+from foundation.errors import BandstandError
 
 
 class ApiView(APIView):
@@ -28,22 +32,33 @@ class ApiView(APIView):
     http_method_names = ["get", "post", "patch", "delete", "head"]
 
     actor: Actor | None = None
+    left: Sequence[Left] = ()
 
     def initial(self, request: Request, *_args: Any, **_kwargs: Any) -> None:
         """Instead of the framework's negotiation, permissions and throttles."""
-        self.actor = authenticate(_plain(request))
+        self._admit(_plain(request))
 
     def http_method_not_allowed(self, *_args: Any, **_kwargs: Any) -> Any:
         raise MethodNotAllowed
 
     def handle_exception(self, exc: Exception) -> HttpResponseBase:  # type: ignore[override]
         request = _plain(self.request)
+        if isinstance(exc, BandstandError):
+            self.left = exc.context.get("left", self.left)
         return answer_error(
             exc,
             actor=self.actor.name if self.actor else None,
             method=str(request.method),
             path=request.path,
         )
+
+    def finalize_response(self, request: Request, response: Any, *args: Any, **kwargs: Any) -> Any:
+        tell_limits(response, self.left)
+        return super().finalize_response(request, response, *args, **kwargs)
+
+    def _admit(self, request: HttpRequest) -> None:
+        self.actor = authenticate(request)
+        self.left = count_request(self.actor)
 
     @property
     def http(self) -> HttpRequest:
@@ -64,7 +79,7 @@ class AsyncApiView(ApiView):
         self.request = self.initialize_request(request, *args, **kwargs)
         self.headers = self.default_response_headers
         try:
-            self.actor = await in_db_thread(authenticate, request)
+            await in_db_thread(self._admit, request)
             method = str(request.method).lower()
             handler = getattr(self, method, None) if method in self.http_method_names else None
             if handler is None:

@@ -6,10 +6,12 @@ The table is UNLOGGED: a crash of PostgreSQL fills every bucket, and in return n
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 from django.db import InterfaceError, OperationalError, connection, transaction
 
 from agents.limits.rates import Rate
+from foundation.errors import Unavailable
 
 # The row keeps the moment when the bucket is full again. What is available is judged on the locked row, so of a hundred
 # that come at once exactly as many pass as there are tokens. `granted` only carries the number to RETURNING.
@@ -31,11 +33,13 @@ SELECT granted, full_in FROM taken
 UNION ALL
 SELECT 0, extract(epoch FROM full_at - statement_timestamp())::float8 FROM agents_bucket
 WHERE key = %(key)s AND NOT EXISTS (SELECT FROM taken)
-"""
+"""  # noqa: S608 - put together from a constant; values are parameters
 _GIVE_BACK = """
 UPDATE agents_bucket SET full_at = full_at - %(token_seconds)s * interval '1 second' WHERE key = %(key)s
 """
-_PEEK = "SELECT key, extract(epoch FROM full_at - statement_timestamp())::float8 FROM agents_bucket WHERE key = ANY(%(keys)s)"
+_PEEK = """
+SELECT key, extract(epoch FROM full_at - statement_timestamp())::float8 FROM agents_bucket WHERE key = ANY(%(keys)s)
+"""
 _FORGET = "DELETE FROM agents_bucket WHERE full_at < now()"
 
 
@@ -48,7 +52,7 @@ class Taken:
 
 
 def take(rate: Rate, key: str, *, want: int) -> Taken:
-    """Take up to `want` tokens out of the bucket of `key`, as many as there are."""
+    """Take up to `want` tokens out of the bucket of `key`, as many as there are. Raises `Unavailable`."""
     rows = _fetch(
         _TAKE, {"key": key, "limit": rate.limit, "token_seconds": rate.token_seconds, "want": min(want, rate.limit)}
     )
@@ -73,21 +77,24 @@ def forget_full_buckets() -> int:
     """Delete the rows that say no more than an absent one would; how many they were."""
     with connection.cursor() as cursor:
         cursor.execute(_FORGET)
-        return cursor.rowcount
+        return int(cursor.rowcount)
 
 
-def _fetch(statement: str, values: dict[str, object]) -> list[tuple[int, float]]:
+def _fetch(statement: str, values: dict[str, Any]) -> list[tuple[int, float]]:
     try:
         return _rows(statement, values)
     except (OperationalError, InterfaceError):
         # The first statement of a request may meet a connection that died; nothing is at stake in asking again.
         if transaction.get_connection().in_atomic_block:
             raise
-    transaction.get_connection().close()
-    return _rows(statement, values)
+    try:
+        transaction.get_connection().close()
+        return _rows(statement, values)
+    except (OperationalError, InterfaceError) as error:
+        raise Unavailable(retry_after_seconds=1) from error
 
 
-def _rows(statement: str, values: dict[str, object]) -> list[tuple[int, float]]:
+def _rows(statement: str, values: dict[str, Any]) -> list[tuple[int, float]]:
     with connection.cursor() as cursor:
         cursor.execute(statement, values)
         return list(cursor.fetchall())

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 class Rate:
     """At most `limit` things in `period_seconds`, all of them at once if need be; 0 is no limit.
 
-    `name` is what refusals and headers call it. `lease` tokens are taken ahead for a process, see `agents.limits.purse`.
+    `name` is what refusals and headers call it. A process takes `lease` tokens ahead, see `agents.limits.purse`.
     """
 
     name: str

@@ -163,7 +163,7 @@ def forget_lost_slots() -> int:
     with connection.cursor() as cursor:
         cursor.execute(_FORGET_PROCESSES)
         cursor.execute(_FORGET_SLOTS)
-        return cursor.rowcount
+        return int(cursor.rowcount)
 
 
 _slots: Slots | None = None

@@ -4,40 +4,39 @@ from django.db import migrations, models
 
 
 class Migration(migrations.Migration):
-
     dependencies = [
-        ('agents', '0007_client_requests'),
+        ("agents", "0007_client_requests"),
     ]
 
     operations = [
         migrations.CreateModel(
-            name='Bucket',
+            name="Bucket",
             fields=[
-                ('key', models.CharField(max_length=100, primary_key=True, serialize=False)),
-                ('full_at', models.DateTimeField(help_text='When it is full again.')),
-                ('granted', models.IntegerField(help_text='Tokens of the last taking.')),
+                ("key", models.CharField(max_length=100, primary_key=True, serialize=False)),
+                ("full_at", models.DateTimeField(help_text="When it is full again.")),
+                ("granted", models.IntegerField(help_text="Tokens of the last taking.")),
             ],
         ),
         migrations.CreateModel(
-            name='WebProcess',
+            name="WebProcess",
             fields=[
-                ('id', models.UUIDField(primary_key=True, serialize=False)),
-                ('expires_at', models.DateTimeField(db_index=True)),
+                ("id", models.UUIDField(primary_key=True, serialize=False)),
+                ("expires_at", models.DateTimeField(db_index=True)),
             ],
             options={
-                'verbose_name_plural': 'web processes',
+                "verbose_name_plural": "web processes",
             },
         ),
         migrations.CreateModel(
-            name='SocketSlot',
+            name="SocketSlot",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('user_id', models.BigIntegerField()),
-                ('slot', models.IntegerField()),
-                ('process_id', models.UUIDField()),
+                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
+                ("user_id", models.BigIntegerField()),
+                ("slot", models.IntegerField()),
+                ("process_id", models.UUIDField()),
             ],
             options={
-                'constraints': [models.UniqueConstraint(fields=('user_id', 'slot'), name='socket_slot_unique')],
+                "constraints": [models.UniqueConstraint(fields=("user_id", "slot"), name="socket_slot_unique")],
             },
         ),
         # No write-ahead log, so no statement on them waits for the disk; a crash empties them. Room on each page for the

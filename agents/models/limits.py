@@ -1,4 +1,4 @@
-"""What limits are counted in. The tables are UNLOGGED: after a crash of PostgreSQL they are empty, and nothing is lost."""
+"""What limits are counted in. The tables are UNLOGGED: a crash of PostgreSQL empties them, and nothing is lost."""
 
 from __future__ import annotations
 

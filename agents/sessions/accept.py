@@ -63,8 +63,7 @@ def accept_message(
     stored twice.
 
     Raises `NotFound`, `InvalidInput`, `TooLarge`, `RateLimited`, `TurnInProgress`, `SessionQueueFull`,
-    `IdempotencyMismatch`, and
-    `Unavailable` when the database cannot be reached.
+    `IdempotencyMismatch`, and `Unavailable` when the database cannot be reached.
     """
     actor.need(Scope.CHAT)
     if actor.user_id is None:

@@ -17,7 +17,7 @@ from agents.ws.closing import CloseCode, accept_and_close
 from agents.ws.credentials import Credential, by_key, by_login
 from agents.ws.origins import origin_allowed
 from foundation.db_threads import in_db_thread
-from foundation.errors import Unauthenticated, Unavailable
+from foundation.errors import RateLimited, Unauthenticated, Unavailable
 
 log = structlog.get_logger(__name__)
 
@@ -42,6 +42,9 @@ class Authenticated:
             log.warning("websocket.refused", rule=rule, client=_client(scope))
             code = CloseCode.FORBIDDEN if rule == "origin" else CloseCode.UNAUTHENTICATED
             await accept_and_close(scope, receive, send, code)
+        except RateLimited as fault:
+            log.warning("websocket.refused", rule=fault.context.get("rule", fault.code), client=_client(scope))
+            await accept_and_close(scope, receive, send, CloseCode.RATE, frames.error_of(fault))
         except (OperationalError, InterfaceError):
             error = frames.error_of(Unavailable())
             await accept_and_close(scope, receive, send, CloseCode.OVERLOAD, error)
@@ -52,7 +55,7 @@ class Authenticated:
 async def _authenticate(scope: dict[str, Any], headers: dict[bytes, bytes]) -> tuple[Actor, Credential]:
     key = _key(headers)
     if key is not None:
-        return await in_db_thread(by_key, key)
+        return await in_db_thread(by_key, key, address=_client(scope))
     session_key = parse_cookie(headers.get(b"cookie", b"").decode("latin1")).get(settings.SESSION_COOKIE_NAME)
     if not session_key or not _SESSION_KEY.fullmatch(session_key):
         raise Unauthenticated(rule="no_credentials")

@@ -18,7 +18,8 @@ from channels.exceptions import StopConsumer
 from django.db import InterfaceError, OperationalError
 
 from agents.access.actor import Actor
-from agents.models import Turn
+from agents.limits.sockets import Hold, Slots, TooManySockets, get_slots
+from agents.models import AgentSession, Turn
 from agents.relay import LoggedEvent, Resync, Subscription, event_json, get_hub
 from agents.sessions import accept_message, access_session, access_turn, cancel_turn, read_snapshot
 from agents.ws import frames
@@ -39,7 +40,9 @@ DATABASE_RETRY_SECONDS = 1.0
 class SessionSocket(AsyncConsumer):  # type: ignore[misc]  # Channels is not typed
     """The consumer of `/ws/sessions/{id}/`. The scope carries `actor` and `credential`; see `agents.ws.auth`."""
 
-    def __init__(self, limits: SocketLimits | None = None, watch: Watch | None = None) -> None:
+    def __init__(
+        self, limits: SocketLimits | None = None, watch: Watch | None = None, slots: Slots | None = None
+    ) -> None:
         self.limits = limits or SocketLimits()
         self._watch = watch or get_watch()
         self._frame_rate = Rate(self.limits.frames_per_second, 1.0)
@@ -51,6 +54,8 @@ class SessionSocket(AsyncConsumer):  # type: ignore[misc]  # Channels is not typ
         self._worker: asyncio.Task[None] | None = None
         self._relay: asyncio.Task[None] | None = None
         self._goodbye: asyncio.Task[None] | None = None
+        self._slots = slots or get_slots()
+        self._place: Hold | None = None
         self._hold: asyncio.TimerHandle | None = None
         self._opening_seq = 0
         self._closed = False
@@ -137,6 +142,9 @@ class SessionSocket(AsyncConsumer):  # type: ignore[misc]  # Channels is not typ
         except Forbidden as fault:
             await self._send(frames.error_of(fault))
             await self._refuse("scope", CloseCode.FORBIDDEN)
+        except TooManySockets as fault:
+            await self._send(frames.error_of(fault))
+            await self._refuse("sockets", CloseCode.RATE)
         except DATABASE_FAULTS:
             await self._send(frames.error_of(Unavailable()))
             await self.close(CloseCode.OVERLOAD)
@@ -149,12 +157,18 @@ class SessionSocket(AsyncConsumer):  # type: ignore[misc]  # Channels is not typ
             await self._read(message.get("text"))
 
     async def _open(self) -> None:
-        session = await in_db_thread(access_session, actor=self.actor, session_id=self.session_id)
+        self._place = self._slots.hold(self.credential.user_id)
+        session = await in_db_thread(self._enter, self._place)
         self._opening_seq = session.next_seq - 1
         await self._send(frames.ready(self.session_id, self._opening_seq))
         # A client resumes right after `ready`; events sent before that would reach it out of order.
         loop = asyncio.get_running_loop()
         self._hold = loop.call_later(self.limits.hold_seconds, self._follow, self._opening_seq)
+
+    def _enter(self, place: Hold) -> AgentSession:
+        session = access_session(actor=self.actor, session_id=self.session_id)
+        place.take()
+        return session
 
     async def _read(self, text: str | None) -> None:
         try:
@@ -195,6 +209,7 @@ class SessionSocket(AsyncConsumer):  # type: ignore[misc]  # Channels is not typ
         try:
             answer = await verb(frame)
         except BandstandError as fault:
+            self._note_refusal(fault.context.get("rule", fault.code))
             answer = frames.error_of(fault, ref)
         except DATABASE_FAULTS:
             answer = frames.error_of(Unavailable(), ref)
@@ -320,6 +335,10 @@ class SessionSocket(AsyncConsumer):  # type: ignore[misc]  # Channels is not typ
             await _cancelled(self._goodbye)
         await self._stop_following()
         await self._watch.discard(self)
+        if self._place is not None:
+            self._place.leave()
+            if self._place.taken:
+                await in_db_thread(self._place.give_back)
 
     def _note_refusal(self, rule: str) -> None:
         log.warning("websocket.refused", rule=rule, actor=self.actor.name, session=str(self.session_id))

@@ -36,9 +36,9 @@ class Credential:
     key_id: UUID | None = None
 
 
-def by_key(plain: str) -> tuple[Actor, Credential]:
-    """Who holds this API key. Raises `Unauthenticated`."""
-    actor = authenticate_key(plain)
+def by_key(plain: str, *, address: str) -> tuple[Actor, Credential]:
+    """Who holds this API key. Raises `Unauthenticated`, `RateLimited`."""
+    actor = authenticate_key(plain, address=address)
     if actor.user_id is None:
         raise Unauthenticated(rule="key_without_user")
     return actor, Credential(user_id=actor.user_id, scopes=actor.scopes, key_id=actor.key_id)

@@ -9,6 +9,7 @@ from typing import Any, Protocol
 import structlog
 from django.db import InterfaceError, OperationalError
 
+from agents.limits.sockets import Slots, get_slots
 from agents.ws.closing import CloseCode
 from agents.ws.credentials import Credential, lost
 from foundation.db_threads import in_db_thread
@@ -30,7 +31,8 @@ class Watched(Protocol):
 class Watch:
     """Looks after the sockets that were added, for as long as there are any."""
 
-    def __init__(self, period_seconds: float = PERIOD_SECONDS) -> None:
+    def __init__(self, period_seconds: float = PERIOD_SECONDS, slots: Slots | None = None) -> None:
+        self._slots = slots or get_slots()
         self._period_seconds = period_seconds
         self._sockets: dict[Credential, set[Watched]] = {}
         self._task: asyncio.Task[None] | None = None
@@ -61,7 +63,7 @@ class Watch:
         while True:
             await asyncio.sleep(self._period_seconds)
             try:
-                gone = await in_db_thread(lost, list(self._sockets))
+                gone = await in_db_thread(self._look, list(self._sockets))
             except (OperationalError, InterfaceError):
                 # Without the database nothing can be read or written through a socket either.
                 continue
@@ -73,6 +75,10 @@ class Watch:
                 for socket in self._sockets.get(credential, set()) - self._goodbyes.keys():
                     log.warning("websocket.revoked", user=credential.user_id, key=str(credential.key_id or ""))
                     self._say_goodbye(socket)
+
+    def _look(self, credentials: list[Credential]) -> set[Credential]:
+        self._slots.beat_if_due()
+        return lost(credentials)
 
     def _say_goodbye(self, socket: Watched) -> None:
         """Side by side: one that does not read keeps its goodbye waiting, and must not keep the others open."""
