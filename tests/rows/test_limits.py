@@ -41,8 +41,7 @@ def passed(outcomes: list[Any]) -> int:
 # --- buckets ---
 
 
-@pytest.mark.django_db(transaction=True)
-def test_of_a_hundred_at_once_exactly_ten_pass_a_limit_of_ten() -> None:
+def test_of_a_hundred_at_once_exactly_ten_pass_a_limit_of_ten(transactional_db: None) -> None:
     def ten_times() -> int:
         return sum(buckets.take(TEN, KEY, want=1).tokens for _ in range(10))
 
@@ -51,8 +50,7 @@ def test_of_a_hundred_at_once_exactly_ten_pass_a_limit_of_ten() -> None:
     assert passed(outcomes) == 10
 
 
-@pytest.mark.django_db(transaction=True)
-def test_two_processes_that_take_ahead_pass_no_more_together(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_two_processes_that_take_ahead_pass_no_more_together(transactional_db: None, monkeypatch: pytest.MonkeyPatch) -> None:
     hundred = rate("test", 100)
     assert hundred.lease > 1
     purses = [Purse(), Purse()]
@@ -68,8 +66,7 @@ def test_two_processes_that_take_ahead_pass_no_more_together(monkeypatch: pytest
     assert 100 <= total <= 105
 
 
-@pytest.mark.django_db(transaction=True)
-def test_a_limit_is_exact_for_calls_side_by_side_in_one_process() -> None:
+def test_a_limit_is_exact_for_calls_side_by_side_in_one_process(transactional_db: None) -> None:
     def three_times() -> int:
         return sum(not isinstance(tried(), RateLimited) for _ in range(3))
 
@@ -209,8 +206,7 @@ def test_a_user_has_so_many_sockets_over_all_processes() -> None:
         assert open_sockets(1) == 4
 
 
-@pytest.mark.django_db(transaction=True)
-def test_sockets_that_open_at_once_are_as_many_as_may_be() -> None:
+def test_sockets_that_open_at_once_are_as_many_as_may_be(transactional_db: None) -> None:
     processes = [Slots(), Slots()]
     for slots in processes:
         slots.beat_if_due()
