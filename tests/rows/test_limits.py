@@ -50,7 +50,9 @@ def test_of_a_hundred_at_once_exactly_ten_pass_a_limit_of_ten(transactional_db: 
     assert passed(outcomes) == 10
 
 
-def test_two_processes_that_take_ahead_pass_no_more_together(transactional_db: None, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_two_processes_that_take_ahead_pass_no_more_together(
+    transactional_db: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
     hundred = rate("test", 100)
     assert hundred.lease > 1
     purses = [Purse(), Purse()]
