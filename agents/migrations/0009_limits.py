@@ -5,7 +5,7 @@ from django.db import migrations, models
 
 class Migration(migrations.Migration):
     dependencies = [
-        ("agents", "0007_client_requests"),
+        ("agents", "0008_operators_turns"),
     ]
 
     operations = [
