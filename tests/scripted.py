@@ -5,26 +5,31 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from decimal import Decimal
 from typing import Any
 from uuid import UUID
 
 from agents.engine.turn import Services
-from agents.llm.port import LLM, Finished, ModelEvent, ModelRequest, TextDelta, ToolCall, Usage
+from agents.llm.port import LLM, Finished, Metered, ModelEvent, ModelRequest, TextDelta, ToolCall, Usage
 from agents.rules.conversation import ToolSpec
 
 USAGE = Usage(3, 5)
 
 
+Item = str | Usage | Exception | Callable[[], Awaitable[object]]
+
+
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """What one call of the model gives: texts, pauses (awaited), or an error; then its end with these calls."""
+    """What one call of the model gives: texts, usage so far, pauses (awaited), or an error; then its end with these
+    calls."""
 
-    items: Sequence[str | Exception | Callable[[], Awaitable[object]]] = ()
+    items: Sequence[Item] = ()
     calls: Sequence[ToolCall] = ()
     usage: Usage | None = USAGE
 
 
-def says(*items: str | Exception | Callable[[], Awaitable[object]], usage: Usage | None = USAGE) -> Reply:
+def says(*items: Item, usage: Usage | None = USAGE) -> Reply:
     return Reply(items, usage=usage)
 
 
@@ -53,6 +58,8 @@ class ScriptedModel:
                     raise item
                 if isinstance(item, str):
                     yield TextDelta(item)
+                elif isinstance(item, Usage):
+                    yield Metered(item, "scripted")
                 else:
                     await item()
             yield Finished(tuple(reply.calls), reply.usage, "tool_calls" if reply.calls else "stop", "scripted")
@@ -109,6 +116,10 @@ class Models:
     def resolve(self, route: str) -> tuple[LLM, str]:
         self.resolved.append(route)
         return self.model, route.partition(":")[2]
+
+    def cost(self, route: str, usage: Usage | None, *, response_model: str | None) -> Decimal | None:
+        """A cent per token."""
+        return Decimal(usage.input_tokens + usage.output_tokens) / 100 if usage else None
 
 
 def scripted(*replies: Reply, **tools: Any) -> tuple[Services, ScriptedModel, ScriptedTools]:

@@ -107,8 +107,7 @@ def _journal(claim: Claim, on: psycopg.Connection | None) -> list[StepRecord]:
             idempotent,
             orjson.loads(request),
             orjson.loads(result) if result is not None else None,
-            input_tokens,
-            output_tokens,
+            *spent,
         )
-        for number, kind, status, name, call_id, idempotent, request, result, input_tokens, output_tokens in rows
+        for number, kind, status, name, call_id, idempotent, request, result, *spent in rows
     ]

@@ -12,6 +12,7 @@ import logging
 from collections.abc import Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, replace
+from decimal import Decimal
 from enum import Enum
 from typing import Any, Protocol
 from uuid import UUID
@@ -23,10 +24,11 @@ from agents.engine.pump import DeltaPump
 from agents.engine.writes import last_write, write
 from agents.journal.fenced import Ended, Ending, Intent, LostTurn, NewEvent, Settled, advance, append, finish
 from agents.llm.errors import ModelError
-from agents.llm.port import LLM, Finished, ModelRequest, TextDelta, ToolCall
+from agents.llm.port import LLM, Finished, Metered, ModelRequest, TextDelta, ToolCall, Usage
 from agents.rules.conversation import ToolSpec, storable_text
 from agents.rules.history import build_request
 from agents.rules.parts import Part, text_part
+from agents.rules.spending import Spent, total
 from agents.rules.states import StepKind, StepStatus, TurnStatus
 from agents.rules.steps import UNKNOWN_OUTCOME, StepRecord, open_model_call, open_tools, parts_of
 from agents.rules.wire import error_shape, retry_suggested
@@ -60,6 +62,10 @@ class Models(Protocol):
         """The model behind a route of a release, and the name that it has there."""
         ...
 
+    def cost(self, route: str, usage: Usage | None, *, response_model: str | None) -> Decimal | None:
+        """US dollars for what a model has used; None when that is unknown."""
+        ...
+
 
 class Outcome(Protocol):
     @property
@@ -90,8 +96,7 @@ class _Reply:
     text: str
     unsent: str
     tool_calls: tuple[ToolCall, ...]
-    input_tokens: int
-    output_tokens: int
+    spent: Spent
 
 
 class TurnRun:
@@ -104,14 +109,16 @@ class TurnRun:
         self._limits = context.release.limits
         self._steps: list[StepRecord] = list(context.steps)
         # What earlier claims of this turn have used counts too: for its limits, and for who pays.
-        self._input_tokens = sum(step.input_tokens for step in context.steps)
-        self._output_tokens = sum(step.output_tokens for step in context.steps)
+        self._spent = total(step.spent for step in context.steps)
         self._stop: Stop | None = None
         self._task: asyncio.Task[Any] | None = None
         # The open model call: what it said, and what of that the log does not have yet.
         self._said: list[str] = []
         self._said_characters = 0
         self._pump: DeltaPump | None = None
+        # What its provider has counted of it so far; and whether it was asked at all, if only by an earlier claim.
+        self._metered: Metered | None = None
+        self._asked = context.claim.epoch > 1
         # Tool calls whose intent this claim wrote itself: only those are known not to have run.
         self._fresh: set[int] = set()
         self._settling = asyncio.Lock()
@@ -142,6 +149,8 @@ class TurnRun:
         except asyncio.CancelledError:
             return await self._stopped()
         except ModelError as error:
+            if error.refused and not self._said:
+                self._asked = False
             return await self._end_early(TurnStatus.FAILED, error.error_class, error.detail)
         except LimitReached as error:
             return await self._end_early(TurnStatus.FAILED, "limit_reached", str(error))
@@ -184,7 +193,7 @@ class TurnRun:
             max_output_tokens=self._limits.call_output_tokens,
         )
         finished: Finished | None = None
-        self._said, self._said_characters = [], 0
+        self._said, self._said_characters, self._metered, self._asked = [], 0, None, True
         self._pump = pump = DeltaPump(self._flush, self._flush_failed)
         async with aclosing(llm.stream(request)) as events:
             async for event in events:
@@ -193,24 +202,38 @@ class TurnRun:
                     self._said.append(text)
                     pump.feed(text)
                     self._check_length(len(text))
+                elif isinstance(event, Metered):
+                    self._metered = event
                 else:
                     finished = event
         assert finished is not None, "the port promises one Finished"
         unsent = await pump.close()
         self._pump = None
-        usage = finished.usage
         return _Reply(
             text="".join(self._said),
             unsent=unsent,
             tool_calls=tuple(map(_storable, finished.tool_calls)),
-            input_tokens=min(usage.input_tokens, MAX_TOKENS_PER_CALL) if usage else 0,
-            output_tokens=min(usage.output_tokens, MAX_TOKENS_PER_CALL) if usage else 0,
+            spent=self._price(step, finished.usage, finished.response_model),
         )
+
+    def _price(self, step: StepRecord, usage: Usage | None, response_model: str | None) -> Spent:
+        if usage is not None:
+            counts = (min(count, MAX_TOKENS_PER_CALL) for count in (usage.input_tokens, usage.output_tokens))
+            usage = replace(usage, **dict(zip(("input_tokens", "output_tokens"), counts, strict=True)))
+        cost = self._services.models.cost(step.name, usage, response_model=response_model)
+        return Spent(usage.input_tokens, usage.output_tokens, cost) if usage else Spent(cost_usd=cost)
+
+    def _price_of_no_answer(self, step: StepRecord) -> Spent:
+        """What a call has used that came to no end, as far as its provider told."""
+        if not self._asked:
+            return Spent()
+        told = self._metered
+        return self._price(step, told.usage, told.response_model) if told else self._price(step, None, None)
 
     def _check_length(self, characters: int) -> None:
         """A provider that ignores every bound is stopped while it talks, not after."""
         self._said_characters += characters
-        if self._said_characters > MAX_CHARACTERS_PER_TOKEN * (self._limits.output_tokens - self._output_tokens):
+        if self._said_characters > MAX_CHARACTERS_PER_TOKEN * (self._limits.output_tokens - self._spent.output_tokens):
             raise LimitReached(f"The turn used its {self._limits.output_tokens} output tokens.")
 
     async def _flush(self, text: str) -> None:
@@ -219,10 +242,6 @@ class TurnRun:
     def _flush_failed(self) -> None:
         if self._task is not None:
             self._task.cancel()
-
-    def _count(self, reply: _Reply) -> None:
-        self._input_tokens += reply.input_tokens
-        self._output_tokens += reply.output_tokens
 
     def _settled_call(self, step: StepRecord, reply: _Reply) -> Settled:
         result = {
@@ -234,16 +253,10 @@ class TurnRun:
         self._replace(step, StepStatus.DONE, result)
         # The step tells it from here on: were both to tell it, a stop during the commit would keep the text twice.
         self._said = []
-        return Settled(
-            step.number,
-            StepStatus.DONE,
-            result,
-            input_tokens=reply.input_tokens,
-            output_tokens=reply.output_tokens,
-        )
+        self._spent += reply.spent
+        return Settled(step.number, StepStatus.DONE, result, spent=reply.spent)
 
     async def _answer(self, step: StepRecord, reply: _Reply) -> Ended:
-        self._count(reply)
         settled = self._settled_call(step, reply)
         ending = Ending(
             status=TurnStatus.COMPLETED,
@@ -251,9 +264,8 @@ class TurnRun:
             message_id=new_id(),
             # An empty answer is an answer too: the turn ends with exactly one.
             parts=parts_of(self._steps) or [text_part("")],
-            data={"usage": {"input_tokens": self._input_tokens, "output_tokens": self._output_tokens}},
-            input_tokens=self._input_tokens,
-            output_tokens=self._output_tokens,
+            data={"usage": self._spent.shape},
+            spent=self._spent,
         )
         return await last_write(finish, self.claim, ending, settled=[settled], events=_delta(reply.unsent))
 
@@ -267,7 +279,7 @@ class TurnRun:
         number = len(self._steps) + 1
         if sum(step.kind is StepKind.MODEL for step in self._steps) >= self._limits.steps:
             raise LimitReached(f"The turn used its {self._limits.steps} model calls.")
-        if self._output_tokens >= self._limits.output_tokens:
+        if self._spent.output_tokens >= self._limits.output_tokens:
             raise LimitReached(f"The turn used its {self._limits.output_tokens} output tokens.")
         return StepRecord(number, StepKind.MODEL, StepStatus.INTENT, self._context.release.model_chain[0])
 
@@ -275,7 +287,6 @@ class TurnRun:
 
     async def _call_tools(self, step: StepRecord, reply: _Reply) -> None:
         """Commit what the model said and the intents of its calls, before any of them runs."""
-        self._count(reply)
         settled = self._settled_call(step, reply)
         used = sum(step.kind is StepKind.TOOL for step in self._steps)
         if used + len(reply.tool_calls) > self._limits.tool_calls:
@@ -396,21 +407,30 @@ class TurnRun:
         error = error_shape(
             error_class=error_class, detail=detail, error_id=error_id, retry_suggested=retry_suggested(error_class)
         )
+        settled = [self._abandoned(step, error_class or "cancelled") for step in self._steps if step.open]
         ending = Ending(
             status=status,
             asked=self._context.asked,
             message_id=new_id(),
             parts=parts,
             partial=True,
-            data={"error": error} if error_class else {},
+            data={"usage": self._spent.shape} | ({"error": error} if error_class else {}),
             error_class=error_class,
             error_detail=detail,
             error_id=error_id,
-            input_tokens=self._input_tokens,
-            output_tokens=self._output_tokens,
+            spent=self._spent,
         )
-        settled = [_abandoned(step, error_class or "cancelled") for step in self._steps if step.open]
         return await last_write(finish, self.claim, ending, settled=settled, events=_delta(unsent))
+
+    def _abandoned(self, step: StepRecord, error_class: str) -> Settled:
+        """A call that nobody waits for any more. Whether a tool took effect is unknown, unless it may run twice
+        anyway."""
+        if step.kind is StepKind.TOOL:
+            status = StepStatus.FAILED if step.idempotent else StepStatus.UNKNOWN
+            return Settled(step.number, status, error_class=error_class)
+        spent = self._price_of_no_answer(step)
+        self._spent += spent
+        return Settled(step.number, StepStatus.FAILED, error_class=error_class, spent=spent)
 
     async def _close_pump(self) -> str:
         pump, self._pump = self._pump, None
@@ -428,12 +448,6 @@ def _storable(call: ToolCall) -> ToolCall:
     """`call` as its row can hold it, from the beginning: a result is found by the same id on every way back."""
     call_id, name = (storable_text(text)[:MAX_NAME] for text in (call.id, call.name))
     return ToolCall(call_id, name, storable_text(call.arguments))
-
-
-def _abandoned(step: StepRecord, error_class: str) -> Settled:
-    """A call that nobody waits for any more. Whether a tool took effect is unknown, unless it may run twice anyway."""
-    unknown = step.kind is StepKind.TOOL and not step.idempotent
-    return Settled(step.number, StepStatus.UNKNOWN if unknown else StepStatus.FAILED, None, error_class=error_class)
 
 
 def _intent(step: StepRecord) -> Intent:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from decimal import Decimal
 from typing import Any
 from uuid import UUID
 
@@ -13,6 +14,7 @@ from agents.journal import sql
 from agents.journal.claims import Claim
 from agents.journal.connection import fetch
 from agents.rules.parts import Part
+from agents.rules.spending import Spent
 from agents.rules.states import StepKind, StepStatus, TurnStatus
 from foundation.errors import BandstandError
 
@@ -49,8 +51,7 @@ class Settled:
     status: StepStatus
     result: Any = None
     error_class: str = ""
-    input_tokens: int = 0
-    output_tokens: int = 0
+    spent: Spent = field(default_factory=Spent)
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,13 +67,19 @@ class Ending:
     error_class: str = ""
     error_detail: str = ""
     error_id: UUID | None = None
-    input_tokens: int = 0
-    output_tokens: int = 0
+    spent: Spent = field(default_factory=Spent)
 
 
 def _text(value: Any) -> str:
     """JSON; of our own dataclasses too, by the names of their fields."""
-    return orjson.dumps(value).decode()
+    return orjson.dumps(value, default=_plain).decode()
+
+
+def _plain(value: Any) -> str:
+    """What `orjson` does not know: dollars, exactly."""
+    if isinstance(value, Decimal):
+        return f"{value:f}"
+    raise TypeError(f"{type(value).__name__} does not go into a row.")
 
 
 def _fence(claim: Claim, events: Sequence[NewEvent]) -> dict[str, Any]:
@@ -130,8 +137,9 @@ def finish(claim: Claim, ending: Ending, *, settled: Sequence[Settled] = (), eve
             "error_class": ending.error_class,
             "error_detail": ending.error_detail,
             "error_id": ending.error_id,
-            "input_tokens": ending.input_tokens,
-            "output_tokens": ending.output_tokens,
+            "input_tokens": ending.spent.input_tokens,
+            "output_tokens": ending.spent.output_tokens,
+            "cost_usd": ending.spent.cost_usd,
         },
     )
     if not rows:

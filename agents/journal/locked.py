@@ -10,13 +10,15 @@ from typing import Any
 from uuid import UUID
 
 from django.db import connection
-from django.db.models import Sum
+from django.db.models import Count, Q, Sum
+from django.db.models.functions import Coalesce
 
 from agents.journal import sql
 from agents.models import AgentSession, Event, Message, Step, Turn
 from agents.rules.parts import Part
 from agents.rules.replay import show
-from agents.rules.states import OWNED, TERMINAL, TurnStatus
+from agents.rules.spending import FREE, Spent
+from agents.rules.states import OWNED, TERMINAL, StepKind, TurnStatus
 from agents.rules.wire import message_shape, moment, turn_error
 from foundation.ids import new_id
 
@@ -106,12 +108,12 @@ def end_locked(
     turn.lease_expires_at = None
     turn.available_at = None
     turn.error_class, turn.error_detail, turn.error_id = error_class, error_detail, error_id
-    used = Step.objects.filter(turn=turn).aggregate(input=Sum("input_tokens"), output=Sum("output_tokens"))
-    turn.input_tokens, turn.output_tokens = used["input"] or 0, used["output"] or 0
+    spent = _spent(turn)
+    turn.input_tokens, turn.output_tokens, turn.cost_usd = spent.input_tokens, spent.output_tokens, spent.cost_usd
     turn.save(
         update_fields=[
             "status", "finished_at", "lease_expires_at", "available_at", "error_class", "error_detail", "error_id",
-            "input_tokens", "output_tokens",
+            "input_tokens", "output_tokens", "cost_usd",
         ]
     )  # fmt: skip
     session.open_turns -= 1
@@ -122,9 +124,23 @@ def end_locked(
     if shown := shown_parts(turn):
         events.append(("message.completed", {"message": message_shape(_keep_partial_locked(session, turn, shown))}))
     error = turn_error(turn)
-    events.append((f"turn.{status}", {"finished_at": moment(moment_of_end)} | ({"error": error} if error else {})))
+    end = {"finished_at": moment(moment_of_end), "usage": spent.shape}
+    events.append((f"turn.{status}", end | ({"error": error} if error else {})))
     append_locked(session, events, turn=turn)
     notify(sql.TURNS_CHANNEL)
+
+
+def _spent(turn: Turn) -> Spent:
+    """What the turn's steps have used. A call that died with its runner was counted by nobody: its cost is unknown."""
+    # The offline model costs nothing, whatever became of it.
+    uncounted = Q(kind=StepKind.MODEL, cost_usd=None) & ~Q(name__startswith="offline:")
+    used = Step.objects.filter(turn=turn).aggregate(
+        input=Coalesce(Sum("input_tokens"), 0),
+        output=Coalesce(Sum("output_tokens"), 0),
+        cost=Coalesce(Sum("cost_usd"), FREE),
+        uncounted=Count("pk", filter=uncounted),
+    )
+    return Spent(used["input"], used["output"], None if used["uncounted"] else used["cost"])
 
 
 def _release_locked(session: AgentSession, turn: Turn) -> None:

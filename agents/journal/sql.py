@@ -157,8 +157,9 @@ _FENCE = """
 _SETTLE = """
     UPDATE agents_step p
     SET status = r.step ->> 'status', result = r.step -> 'result', error_class = r.step ->> 'error_class',
-        finished_at = now(), input_tokens = (r.step ->> 'input_tokens')::int,
-        output_tokens = (r.step ->> 'output_tokens')::int
+        finished_at = now(), input_tokens = (r.step #>> '{spent,input_tokens}')::int,
+        output_tokens = (r.step #>> '{spent,output_tokens}')::int,
+        cost_usd = (r.step #>> '{spent,cost_usd}')::numeric
     FROM s, jsonb_array_elements(%(settled)s::jsonb) AS r(step)
     WHERE p.turn_id = %(turn)s AND p.number = (r.step ->> 'number')::int AND p.status = 'intent'
 """
@@ -202,7 +203,8 @@ WITH s AS (
         error_class = CASE WHEN t.status = 'cancelling' AND %(status)s = 'failed' THEN '' ELSE %(error_class)s END,
         error_detail = CASE WHEN t.status = 'cancelling' AND %(status)s = 'failed' THEN '' ELSE %(error_detail)s END,
         error_id = CASE WHEN t.status = 'cancelling' AND %(status)s = 'failed' THEN NULL ELSE %(error_id)s::uuid END,
-        input_tokens = t.input_tokens + %(input_tokens)s, output_tokens = t.output_tokens + %(output_tokens)s
+        input_tokens = t.input_tokens + %(input_tokens)s, output_tokens = t.output_tokens + %(output_tokens)s,
+        cost_usd = coalesce(t.cost_usd, 0) + %(cost_usd)s::numeric
     FROM s WHERE t.id = %(turn)s
     RETURNING t.id, t.status, t.finished_at
 ), m AS (
@@ -223,7 +225,7 @@ WITH s AS (
     UNION ALL
     SELECT s.id, s.next_seq - 1, %(turn)s::uuid, %(epoch)s, 'turn.' || t.status,
            jsonb_build_object('finished_at', {MOMENT.format("t.finished_at")})
-               || CASE WHEN t.status = %(status)s THEN %(ending)s::jsonb ELSE '{{}}' END
+               || CASE WHEN t.status = %(status)s THEN %(ending)s::jsonb ELSE %(ending)s::jsonb - 'error' END
     FROM s, t
 )
 SELECT t.status, s.open_turns, pg_notify('{EVENTS_CHANNEL}', s.id || ' ' || (s.next_seq - 1)) FROM s, t
@@ -274,7 +276,8 @@ SELECT a.slug, r.number, r.model_chain::text, r.instructions, r.tools::text, r.l
 FROM agents_release r JOIN agents_agent a ON a.id = r.agent_id WHERE r.id = %(release)s
 """
 STEPS = """
-SELECT number, kind, status, name, call_id, idempotent, request::text, result::text, input_tokens, output_tokens
+SELECT number, kind, status, name, call_id, idempotent, request::text, result::text, input_tokens, output_tokens,
+       cost_usd
 FROM agents_step WHERE turn_id = %(turn)s ORDER BY number
 """
 

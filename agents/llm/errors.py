@@ -19,6 +19,9 @@ ErrorClass = Literal[
 ]
 
 
+_REFUSALS = frozenset({"rate_limit", "context_length", "auth", "bad_request"})
+
+
 class ModelError(BandstandError):
     """The model failed in a way that we do not know.
 
@@ -46,6 +49,11 @@ class ModelError(BandstandError):
         self.provider_detail = provider_detail
         self.status = status
 
+    @property
+    def refused(self) -> bool:
+        """Whether the provider did not even begin to work, which nobody has to pay."""
+        return self.status is not None or self.error_class in _REFUSALS
+
 
 class TransientModelError(ModelError):
     """The model could not be reached or broke off its answer."""
@@ -53,6 +61,14 @@ class TransientModelError(ModelError):
     code = "model_transient"
     error_class = "transient"
     retryable = True
+
+
+class ModelUnreachable(TransientModelError):
+    """The model could not be reached."""
+
+    @property
+    def refused(self) -> bool:
+        return True
 
 
 class ModelRateLimited(ModelError):

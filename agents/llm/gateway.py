@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
+from decimal import Decimal
 
 from agents.llm.errors import BadModelRequest
 from agents.llm.offline import OfflineModel
 from agents.llm.openai import DEFAULT_BASE_URL, OpenAIConfig, OpenAIModel
-from agents.llm.port import LLM
+from agents.llm.port import LLM, Usage
+from agents.llm.prices import Prices, Rates
+from agents.rules.spending import FREE
 from foundation.http import GuardedClient, allowed_origin
+
+OFFLINE = "offline"
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,6 +24,7 @@ class GatewayConfig:
     openai_api_key: str | None = field(default=None, repr=False)
     openai_base_url: str | None = None
     offline_pace_seconds: float = 0
+    prices: Mapping[str, Rates] = field(default_factory=dict)
 
 
 class Gateway:
@@ -33,9 +40,10 @@ class Gateway:
         self._owns_client = client is None
         openai = OpenAIModel(OpenAIConfig(api_key=config.openai_api_key, base_url=base_url), self._client)
         self._providers: dict[str, LLM] = {
-            "offline": OfflineModel(pace_seconds=config.offline_pace_seconds),
+            OFFLINE: OfflineModel(pace_seconds=config.offline_pace_seconds),
             "openai": openai,
         }
+        self._prices = Prices(providers={"openai": base_url}, overrides=config.prices)
 
     def resolve(self, route: str) -> tuple[LLM, str]:
         """The model behind `route` and the name it has there. Raises `BadModelRequest` for a route we cannot take."""
@@ -43,9 +51,18 @@ class Gateway:
         llm = self._providers.get(provider)
         if llm is None:
             raise BadModelRequest("There is no such provider of models here.", provider_detail=f"route {route!r}")
-        if not model and provider != "offline":
+        if not model and provider != OFFLINE:
             raise BadModelRequest("The route does not name a model.", provider_detail=f"route {route!r}")
+        if provider != OFFLINE:
+            self._prices.load()
         return llm, model
+
+    def cost(self, route: str, usage: Usage | None, *, response_model: str | None) -> Decimal | None:
+        """US dollars for what a model behind `route` has used, by the model that answered; None when nobody knows."""
+        provider, _, model = route.partition(":")
+        if provider == OFFLINE:
+            return FREE
+        return self._prices.cost(provider=provider, model=response_model or model, usage=usage) if usage else None
 
     async def aclose(self) -> None:
         """Close the connections of the running loop."""

@@ -14,6 +14,7 @@ __all__ = [
     "Deadlines",
     "FinishReason",
     "Finished",
+    "Metered",
     "ModelEvent",
     "ModelRequest",
     "Role",
@@ -42,10 +43,12 @@ class Deadlines:
 
 @dataclass(frozen=True, slots=True)
 class Usage:
-    """Tokens as the provider counts them."""
+    """Tokens as the provider counts them. What it read from its cache, or wrote to it, is part of the input."""
 
     input_tokens: int
     output_tokens: int
+    cached_tokens: int = 0
+    cache_write_tokens: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +70,14 @@ class TextDelta:
 
 
 @dataclass(frozen=True, slots=True)
+class Metered:
+    """What the provider has counted so far, told before the end: it is what counts if the answer never ends well."""
+
+    usage: Usage
+    response_model: str | None
+
+
+@dataclass(frozen=True, slots=True)
 class Finished:
     """The end of a whole answer. `usage` is None when the provider said nothing. The ids of the calls are unique.
 
@@ -79,14 +90,15 @@ class Finished:
     response_model: str | None
 
 
-ModelEvent = TextDelta | Finished
+ModelEvent = TextDelta | Metered | Finished
 
 
 class LLM(Protocol):
     """A model, or a family of models behind one address."""
 
     def stream(self, request: ModelRequest) -> AsyncGenerator[ModelEvent, None]:
-        """Ask once. Any number of `TextDelta`, then exactly one `Finished`; or a `ModelError` at any point.
+        """Ask once. Any number of `TextDelta` and `Metered`, then exactly one `Finished`; or a `ModelError` at any
+        point.
 
         Cancelling the task closes the provider's stream at once and re-raises `CancelledError`. Whoever leaves the loop
         early must close the generator (`contextlib.aclosing`), which does the same. Nothing is retried here.

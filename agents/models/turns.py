@@ -64,6 +64,7 @@ class Turn(models.Model):
     error_id = models.UUIDField(null=True)
     input_tokens = models.IntegerField(default=0)
     output_tokens = models.IntegerField(default=0)
+    cost_usd = models.DecimalField(max_digits=14, decimal_places=8, null=True, help_text="Null: the price is unknown.")
     compacted = models.BooleanField(default=False, help_text="Its deltas are folded together.")
 
     class Meta:
@@ -128,6 +129,7 @@ class Step(models.Model):
     error_class = models.CharField(max_length=20, blank=True, default="")
     input_tokens = models.IntegerField(default=0)
     output_tokens = models.IntegerField(default=0)
+    cost_usd = models.DecimalField(max_digits=14, decimal_places=8, null=True, help_text="Null: the price is unknown.")
     started_at = models.DateTimeField(db_default=Now())
     finished_at = models.DateTimeField(null=True)
 

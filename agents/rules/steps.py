@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from decimal import Decimal
 from typing import Any
 
 from agents.rules.parts import Part, text_part, tool_call_part, tool_result_part
+from agents.rules.spending import Spent
 from agents.rules.states import StepKind, StepStatus
 
 UNKNOWN_OUTCOME = (
@@ -30,6 +32,14 @@ class StepRecord:
     result: Any = None
     input_tokens: int = 0
     output_tokens: int = 0
+    cost_usd: Decimal | None = None
+
+    @property
+    def spent(self) -> Spent:
+        """What it has used, once it is settled. A tool's own costs are not known to us and not counted."""
+        if self.kind is StepKind.TOOL or self.open:
+            return Spent()
+        return Spent(self.input_tokens, self.output_tokens, self.cost_usd)
 
     @property
     def open(self) -> bool:

@@ -6,6 +6,7 @@ from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID
 
+from agents.rules.spending import usage_shape
 from agents.rules.states import Priority
 
 Shape = dict[str, Any]
@@ -89,6 +90,6 @@ def turn_shape(turn: Any, answer: Any | None = None) -> Shape:
         "started_at": _moment(turn.started_at),
         "finished_at": _moment(turn.finished_at),
         "error": turn_error(turn),
-        "usage": {"input_tokens": turn.input_tokens, "output_tokens": turn.output_tokens},
+        "usage": usage_shape(turn.input_tokens, turn.output_tokens, turn.cost_usd),
         "answer": message_shape(answer) if answer is not None else None,
     }

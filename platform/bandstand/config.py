@@ -18,6 +18,7 @@ from pydantic.fields import FieldInfo
 from pydantic_core import ErrorDetails
 from pydantic_settings import BaseSettings, NoDecode, PydanticBaseSettingsSource, SettingsConfigDict
 
+from agents.llm.prices import Rates, read_overrides
 from bandstand import keys
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -102,6 +103,10 @@ def _models(value: tuple[str, ...]) -> tuple[str, ...]:
     return value
 
 
+def _prices(value: object) -> object:
+    return read_overrides(value) if isinstance(value, str) else value
+
+
 Words: TypeAlias = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_words)]
 Address: TypeAlias = Annotated[str, AfterValidator(_web_address)]
 Origin: TypeAlias = Annotated[str, AfterValidator(_origin)]
@@ -160,6 +165,7 @@ class Config(BaseSettings):
     )
     openai_api_key: SecretStr | None = Field(None, alias="OPENAI_API_KEY")
     openai_base_url: Address | None = Field(None, alias="OPENAI_BASE_URL")
+    prices: Annotated[dict[str, Rates], NoDecode, BeforeValidator(_prices)] = Field({}, alias="BANDSTAND_PRICES")
     runner_concurrency: Count = Field(32, alias="BANDSTAND_RUNNER_CONCURRENCY")
     lease_seconds: Seconds = Field(15, alias="BANDSTAND_LEASE_SECONDS")
     heartbeat_seconds: Seconds = Field(5, alias="BANDSTAND_HEARTBEAT_SECONDS")

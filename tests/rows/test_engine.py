@@ -7,6 +7,7 @@ import threading
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from dataclasses import replace
+from decimal import Decimal
 from typing import Any
 
 import pytest
@@ -18,13 +19,14 @@ from agents.engine.context import load_context
 from agents.engine.turn import MAX_CHARACTERS_PER_TOKEN, MAX_TOKENS_PER_CALL, Services, Stop, TurnRun
 from agents.journal.fenced import Ended, LostTurn
 from agents.journal.locked import lock_session
-from agents.llm.errors import BY_CLASS, TransientModelError
+from agents.llm.errors import BY_CLASS, ModelAuthFailed, ModelUnreachable, TransientModelError
 from agents.llm.port import Usage
 from agents.models import AgentDraft, Step, Turn
 from agents.releases import publish
 from agents.rules.conversation import ChatMessage, ToolCall
 from agents.rules.history import INTERRUPTED
 from agents.rules.parts import Part, text_part, tool_call_part, tool_result_part
+from agents.rules.spending import money
 from agents.rules.states import TERMINAL, TurnStatus
 from agents.rules.steps import UNKNOWN_OUTCOME
 from agents.runner.reaper import give_back, reap
@@ -99,6 +101,16 @@ async def steps() -> list[tuple[int, str, str, str]]:
         return [(s.number, s.kind, s.status, s.call_id or s.name) for s in Step.objects.order_by("number")]
 
     return await in_db_thread(read)
+
+
+async def costs() -> list[Decimal | None]:
+    return await in_db_thread(lambda: list(Step.objects.order_by("number").values_list("cost_usd", flat=True)))
+
+
+async def end_of(ada: Conversation) -> dict[str, Any]:
+    """The data of the last event."""
+    data: dict[str, Any] = (await in_db_thread(ada.events))[-1].data
+    return data
 
 
 def works(content: str) -> Callable[[str], Awaitable[Outcome]]:
@@ -264,6 +276,61 @@ async def test_tools_run_side_by_side_and_the_model_reads_their_results() -> Non
     assert types[5:] == ["message.delta", "message.completed", "turn.completed"]
     turn = await turn_of(ada)
     assert (turn.input_tokens, turn.output_tokens) == (6, 10), "the usage of both calls"
+    assert turn.cost_usd == Decimal("0.16")
+    assert (await end_of(ada))["usage"] == {"input_tokens": 6, "output_tokens": 10, "cost_usd": "0.16000000"}
+    assert await costs() == [Decimal("0.08"), 0, 0, Decimal("0.08")]
+
+
+async def test_one_unknown_price_makes_the_whole_turn_unknown() -> None:
+    ada = await begin(tools=["clock"])
+    replies = [replace(calls(("c1", "clock", "{}")), usage=None), says("Noon.")]
+    await run(scripted(*replies, tools={"clock": works("noon")})[0])
+    turn = await turn_of(ada)
+    assert (turn.status, turn.output_tokens, turn.cost_usd) == ("completed", 5, None)
+    assert (await end_of(ada))["usage"]["cost_usd"] is None
+    assert await costs() == [None, 0, Decimal("0.08")]
+
+
+@pytest.mark.parametrize(
+    ("items", "cost"),
+    [
+        (["Hel", Usage(3, 1), TransientModelError()], Decimal("0.04")),
+        ([Usage(3, 1), "Hel", Usage(3, 2), TransientModelError()], Decimal("0.05")),
+        (["Hel", TransientModelError()], None),
+        (["Hel", TransientModelError(status=500)], None),
+        ([TransientModelError(status=503)], Decimal(0)),
+        ([ModelUnreachable()], Decimal(0)),
+        ([ModelAuthFailed()], Decimal(0)),
+        ([TransientModelError()], None),
+    ],
+)
+async def test_a_call_that_fails_costs_what_its_provider_told_until_then(
+    items: list[Any], cost: Decimal | None
+) -> None:
+    ada = await begin()
+    await run(scripted(says(*items))[0])
+    turn = await turn_of(ada)
+    assert (turn.status, turn.cost_usd, await costs()) == ("failed", cost, [cost])
+    assert (await end_of(ada))["usage"]["cost_usd"] == money(cost)
+
+
+async def test_a_stopped_call_costs_what_its_provider_told_until_then() -> None:
+    ada = await begin()
+    reached = asyncio.Event()
+    running = await start(scripted(says("Hel", Usage(3, 1), marked(reached)))[0])
+    await asyncio.wait_for(reached.wait(), A_WHILE)
+    await stop(ada, running)
+    await running.ended()
+    assert ((await turn_of(ada)).cost_usd, await costs()) == (Decimal("0.04"), [Decimal("0.04")])
+
+
+async def test_a_turn_that_is_stopped_before_its_model_is_asked_costs_nothing() -> None:
+    ada = await begin()
+    turn_run = await claim_run(scripted(says("Hello"))[0])
+    await in_db_thread(cancel_turn, ada.actor, turn_id=turn_run.claim.turn_id)
+    turn_run.stop(Stop.ASKED)
+    await turn_run.run()
+    assert ((await turn_of(ada)).cost_usd, await costs()) == (0, [0])
 
 
 async def test_rounds_of_tools_go_on_until_the_model_answers() -> None:

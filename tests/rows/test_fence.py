@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from decimal import Decimal
 from typing import Any
 
 import pytest
@@ -14,6 +15,7 @@ from agents.journal.fenced import Ended, Intent, LostTurn, NewEvent, Settled
 from agents.journal.locked import append_locked, lock_session, lock_turn, requeue_locked, stop_locked
 from agents.models import Step, Turn
 from agents.rules.parts import text_part, tool_call_part
+from agents.rules.spending import Spent
 from agents.rules.states import StepKind, StepStatus, TurnStatus
 from agents.rules.wire import message_shape, moment, turn_error
 from agents.runner.reaper import give_back, reap
@@ -88,7 +90,7 @@ def test_deltas_get_the_next_seqs_in_their_order() -> None:
 def test_outcomes_intents_and_events_commit_together() -> None:
     ada, work = running()
     calls = [{"id": "call_1", "name": "clock", "arguments": "{}"}]
-    settled = Settled(1, StepStatus.DONE, {"text": "", "tool_calls": calls}, input_tokens=3, output_tokens=5)
+    settled = Settled(1, StepStatus.DONE, {"text": "", "tool_calls": calls}, spent=Spent(3, 5, Decimal("0.5")))
     last = fenced.advance(
         work,
         settled=[settled],
@@ -101,8 +103,8 @@ def test_outcomes_intents_and_events_commit_together() -> None:
     assert last == 5
     ada.log()
     model, tool, other = Step.objects.order_by("number")
-    assert (model.status, model.result, model.input_tokens, model.output_tokens) == (
-        "done", {"text": "", "tool_calls": calls}, 3, 5,
+    assert (model.status, model.result, model.input_tokens, model.output_tokens, model.cost_usd) == (
+        "done", {"text": "", "tool_calls": calls}, 3, 5, Decimal("0.5"),
     )  # fmt: skip
     assert model.finished_at
     assert (tool.kind, tool.status, tool.call_id, tool.idempotent, tool.request, tool.epoch) == (
@@ -129,16 +131,18 @@ def test_progress_forgives_earlier_failures() -> None:
 
 def test_the_answer_and_the_end_commit_together() -> None:
     ada, work = running()
-    usage = {"usage": {"input_tokens": 3, "output_tokens": 5}}
+    spent = Spent(3, 5, Decimal("0.00000001"))
+    usage = {"usage": spent.shape}
     ended = fenced.finish(
         work,
-        ending(work, parts=[text_part("Hello")], data=usage, input_tokens=3, output_tokens=5),
+        ending(work, parts=[text_part("Hello")], data=usage, spent=spent),
         settled=[done(1)],
         events=[NewEvent("message.delta", {"text": "lo"})],
     )
     assert ended == Ended(TurnStatus.COMPLETED, open_turns=0)
     turn, session, [question, said] = ada.turn(), ada.row, ada.messages()
-    assert (turn.status, turn.lease_expires_at, turn.input_tokens, turn.output_tokens) == ("completed", None, 3, 5)
+    assert (turn.status, turn.lease_expires_at) == ("completed", None)
+    assert (turn.input_tokens, turn.output_tokens, turn.cost_usd) == (3, 5, Decimal("0.00000001"))
     assert (said.author, said.turn_id, said.parent_id, said.partial) == ("agent", turn.pk, question.pk, False)
     assert (said.ordinal, session.next_ordinal) == (2, 3)
     assert (session.active_turn_id, session.open_turns, session.head_message_id) == (None, 0, said.pk)
@@ -183,9 +187,25 @@ def test_an_answer_does_not_take_the_head_from_a_later_message() -> None:
 
 def test_usage_of_several_claims_adds_up() -> None:
     ada, work = running()
-    Turn.objects.update(input_tokens=10, output_tokens=20)
-    fenced.finish(work, ending(work, input_tokens=1, output_tokens=2))
-    assert (ada.turn().input_tokens, ada.turn().output_tokens) == (11, 22)
+    Turn.objects.update(input_tokens=10, output_tokens=20, cost_usd=Decimal("0.5"))
+    fenced.finish(work, ending(work, spent=Spent(1, 2, Decimal("0.25"))))
+    assert (ada.turn().input_tokens, ada.turn().output_tokens, ada.turn().cost_usd) == (11, 22, Decimal("0.75"))
+
+
+def test_an_unknown_price_is_no_zero() -> None:
+    ada, work = running()
+    settled = Settled(1, StepStatus.DONE, {"text": "", "tool_calls": []}, spent=Spent(3, 5, None))
+    fenced.finish(work, ending(work, spent=Spent(3, 5, None)), settled=[settled])
+    assert (ada.turn().cost_usd, Step.objects.get().cost_usd) == (None, None)
+
+
+def test_a_stop_that_wins_over_a_failure_still_tells_what_was_used() -> None:
+    ada, work = running()
+    cancel_turn(ada.actor, turn_id=work.turn_id)
+    usage = Spent(3, 5, Decimal("0.5")).shape
+    fenced.finish(work, ending(work, TurnStatus.FAILED, data={"usage": usage, "error": {}}, error_class="transient"))
+    assert (ada.turn().status, ada.events()[-1].data["usage"]) == ("cancelled", usage)
+    assert "error" not in ada.events()[-1].data
 
 
 @pytest.mark.parametrize(

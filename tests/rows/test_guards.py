@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import UTC, datetime
+from decimal import Decimal
 from itertools import product
 from typing import Any
 
@@ -81,6 +82,7 @@ def test_the_database_takes_exactly_the_moves_of_the_table(ada: Conversation) ->
 OTHER: dict[type[models.Field[Any, Any]], Any] = {
     models.UUIDField: new_id(),
     models.DateTimeField: datetime(2027, 1, 1, tzinfo=UTC),
+    models.DecimalField: Decimal("0.5"),
     models.IntegerField: 77,
     models.SmallIntegerField: 7,
     models.BooleanField: True,
@@ -88,9 +90,10 @@ OTHER: dict[type[models.Field[Any, Any]], Any] = {
     models.BinaryField: b"y" * 32,
     models.CharField: "other",
     models.TextField: "other",
+    models.JSONField: ["other"],
     models.ForeignKey: None,
 }
-LATE = {"input_tokens", "output_tokens", "compacted"}
+LATE = {"input_tokens", "output_tokens", "cost_usd", "compacted"}
 
 
 @pytest.mark.parametrize("status", sorted(TERMINAL))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
+from decimal import Decimal
 from typing import Any
 
 import pytest
@@ -14,8 +15,9 @@ from agents.journal import fenced
 from agents.journal.claims import renew
 from agents.journal.fenced import NewEvent, Settled
 from agents.journal.locked import lock_session
-from agents.models import AgentSession, Turn
+from agents.models import AgentSession, Step, Turn
 from agents.rules.parts import text_part, tool_call_part, tool_result_part
+from agents.rules.spending import Spent
 from agents.rules.states import MAX_ATTEMPTS_WITHOUT_PROGRESS, StepStatus
 from agents.rules.wire import message_shape, retry_suggested
 from agents.runner.reaper import give_back, reap
@@ -161,12 +163,24 @@ def test_only_what_the_last_epoch_showed_is_kept() -> None:
 def test_what_a_lost_turn_used_is_not_forgotten_at_its_end() -> None:
     ada = asked()
     work = claimed()
-    call = Settled(1, StepStatus.DONE, {"text": "", "tool_calls": []}, input_tokens=3, output_tokens=5)
+    call = Settled(1, StepStatus.DONE, {"text": "", "tool_calls": []}, spent=Spent(3, 5, Decimal("0.5")))
     fenced.advance(work, settled=[call])
     stop(ada)
     lease_is_over(work.turn_id)
     reap()
-    assert (ada.turn().input_tokens, ada.turn().output_tokens) == (3, 5)
+    assert (ada.turn().input_tokens, ada.turn().output_tokens, ada.turn().cost_usd) == (3, 5, Decimal("0.5"))
+    assert ada.events()[-1].data["usage"]["cost_usd"] == "0.50000000"
+
+
+@pytest.mark.parametrize(("route", "cost"), [("openai:small", None), ("offline:", Decimal(0))])
+def test_a_call_that_died_with_its_runner_costs_nobody_knows_what(route: str, cost: Decimal | None) -> None:
+    ada = asked()
+    work = claimed()
+    Step.objects.update(name=route)
+    stop(ada)
+    lease_is_over(work.turn_id)
+    reap()
+    assert ada.turn().cost_usd == cost
 
 
 def test_a_session_that_somebody_writes_is_looked_at_in_the_next_pass() -> None:

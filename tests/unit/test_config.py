@@ -99,6 +99,7 @@ def test_everything_set_is_understood(read: Reader) -> None:
         ("BANDSTAND_PUBLIC_URL", "http://chat.example.org"),
         ("BANDSTAND_PUBLIC_URL", "https://chat.example.org/path"),
         ("CSRF_TRUSTED_ORIGINS", "chat.example.org"),
+        ("BANDSTAND_PRICES", "openai:gpt-5-mini=canary/NaN"),
         ("OPENAI_BASE_URL", "ftp://models.example.org"),
         ("OPENAI_BASE_URL", "http://user:canary-password@models.example.org"),
         ("BANDSTAND_MODEL", " , "),

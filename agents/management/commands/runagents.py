@@ -45,6 +45,7 @@ async def _serve() -> None:
         openai_api_key=key.get_secret_value() if key else None,
         openai_base_url=config.openai_base_url,
         offline_pace_seconds=OFFLINE_PACE_SECONDS,
+        prices=config.prices,
     )
     async with open_services(models, data_dir=config.data_dir) as services:
         runner = Runner(limits, services)

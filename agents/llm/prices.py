@@ -1,0 +1,173 @@
+"""What a call of a model costs, from a table that comes with the program; nothing is fetched.
+
+The table takes a moment to load and some memory, so that only processes that call a paid model load it, beside the
+first call. Prices are US dollars per million tokens.
+"""
+
+from __future__ import annotations
+
+import re
+import threading
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from decimal import Decimal, InvalidOperation
+from typing import TYPE_CHECKING
+
+import structlog
+
+from agents.rules.spending import CENTS_OF_CENTS
+
+if TYPE_CHECKING:
+    from genai_prices.types import ModelInfo, TieredPrices
+
+    from agents.llm.port import Usage
+
+log = structlog.get_logger(__name__)
+
+_PER = Decimal(1_000_000)
+# More than any model takes; a hundred such calls still fit into a turn's row.
+_DEAREST_PRICE = Decimal(10_000)
+_DEAREST_CALL = Decimal(9_000)
+_KNOWN_AT_MOST = 1_000
+_OVERRIDE = re.compile(r"(?P<model>[^\s=]+:[^\s=]+)=(?P<prices>[^\s=]+)")
+
+
+@dataclass(frozen=True, slots=True)
+class Rates:
+    """Dollars per million tokens, and per request. What was read from the provider's cache or written to it has a price
+    of its own."""
+
+    input: Decimal
+    cached: Decimal
+    cache_write: Decimal
+    output: Decimal
+    request: Decimal = Decimal(0)
+
+
+def read_overrides(text: str) -> dict[str, Rates]:
+    """Prices of one's own: `provider:model=input/output` or `=input/cached/output`, separated by commas.
+
+    `provider:*` stands for all its models. Raises `ValueError` with the number of the first entry that cannot be read.
+    """
+    entries = [entry.strip() for entry in text.split(",") if entry.strip()]
+    return dict(_override(entry, number) for number, entry in enumerate(entries, start=1))
+
+
+def _override(entry: str, number: int) -> tuple[str, Rates]:
+    found = _OVERRIDE.fullmatch(entry)
+    prices = [_price(word) for word in found["prices"].split("/")] if found else []
+    if found is None or len(prices) not in (2, 3) or None in prices:
+        raise ValueError(
+            f"entry {number} must read provider:model=input/output or provider:model=input/cached/output, in dollars "
+            f"per million tokens from 0 to {_DEAREST_PRICE}"
+        )
+    known = [price for price in prices if price is not None]
+    return found["model"], Rates(input=known[0], cached=known[-2], cache_write=known[0], output=known[-1])
+
+
+def _price(word: str) -> Decimal | None:
+    try:
+        price = Decimal(word)
+    except InvalidOperation:
+        return None
+    # NaN is no number to compare with; infinity and what is below nothing are no prices.
+    return price if price.is_finite() and 0 <= price <= _DEAREST_PRICE else None
+
+
+@dataclass(slots=True)
+class Prices:
+    """The table, and before it the prices that the operator sets. `providers` names where a route's provider stands in
+    the table: its id there, or its address; None: it stands nowhere."""
+
+    providers: Mapping[str, str | None]
+    overrides: Mapping[str, Rates] = field(default_factory=dict)
+    _models: dict[str, ModelInfo | None] = field(default_factory=dict)
+    _loading: threading.Thread | None = None
+
+    def load(self) -> None:
+        """Begin to load the table, if nobody has: it would hold up the event loop when the first price is asked."""
+        if self._loading is None:
+            self._loading = threading.Thread(target=_table, name="prices", daemon=True)
+            self._loading.start()
+
+    def cost(self, *, provider: str, model: str, usage: Usage) -> Decimal | None:
+        """What the call costs at today's prices, in US dollars to eight places; None when that is unknown."""
+        rates = self._override(provider, model) or self._listed(provider, model, usage)
+        if rates is None or not _sound(usage):
+            return None
+        fresh = usage.input_tokens - usage.cached_tokens - usage.cache_write_tokens
+        tokens = (
+            fresh * rates.input
+            + usage.cached_tokens * rates.cached
+            + usage.cache_write_tokens * rates.cache_write
+            + usage.output_tokens * rates.output
+        )
+        cost = (tokens / _PER + rates.request).quantize(CENTS_OF_CENTS)
+        return cost if cost <= _DEAREST_CALL else None
+
+    def _override(self, provider: str, model: str) -> Rates | None:
+        return self.overrides.get(f"{provider}:{model}") or self.overrides.get(f"{provider}:*")
+
+    def _listed(self, provider: str, model: str, usage: Usage) -> Rates | None:
+        key = f"{provider}:{model}"
+        if key not in self._models:
+            if len(self._models) >= _KNOWN_AT_MOST:
+                self._models.clear()
+            self._models[key] = _find(self.providers.get(provider), model)
+            if self._models[key] is None:
+                log.warning("price.unknown", provider=provider, model=model)
+        found = self._models[key]
+        return _rates(found, usage.input_tokens) if found else None
+
+
+def _sound(usage: Usage) -> bool:
+    cached, written = usage.cached_tokens, usage.cache_write_tokens
+    return min(cached, written, usage.output_tokens, usage.input_tokens - cached - written) >= 0
+
+
+def _table() -> None:
+    """Load it; a second time costs nothing."""
+    from genai_prices.data_snapshot import get_snapshot
+
+    get_snapshot()
+
+
+def _find(provider: str | None, model: str) -> ModelInfo | None:
+    """The model's entry in the table. Its names there are patterns that fit dated names too."""
+    from genai_prices.data_snapshot import get_snapshot
+
+    if not provider or not model:
+        return None
+    where = {"provider_api_url": provider} if "://" in provider else {"provider_id": provider}
+    try:
+        return get_snapshot().find_provider_model(model, None, where.get("provider_id"), where.get("provider_api_url"))[
+            1
+        ]
+    except LookupError:
+        return None
+
+
+def _rates(model: ModelInfo, input_tokens: int) -> Rates | None:
+    """Today's prices of a request with so many tokens: some are dearer when they are long, some change by the hour."""
+    listed = model.get_prices(datetime.now(UTC))
+    read = _at(listed.input_mtok, input_tokens)
+    written = _at(listed.output_mtok, input_tokens)
+    if read is None or written is None:
+        return None
+    cached, stored = (_at(price, input_tokens) for price in (listed.cache_read_mtok, listed.cache_write_mtok))
+    requests = _at(listed.requests_kcount, input_tokens)
+    return Rates(
+        input=read,
+        cached=read if cached is None else cached,
+        cache_write=read if stored is None else stored,
+        output=written,
+        request=Decimal(0) if requests is None else requests / 1000,
+    )
+
+
+def _at(price: Decimal | TieredPrices | None, input_tokens: int) -> Decimal | None:
+    if price is None or isinstance(price, Decimal):
+        return price
+    reached = [tier.price for tier in price.tiers if input_tokens > tier.start]
+    return reached[-1] if reached else price.base

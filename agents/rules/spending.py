@@ -1,0 +1,42 @@
+"""What work with models has used: tokens, and dollars where the price is known."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from decimal import Decimal
+from typing import Any
+
+FREE = Decimal(0)
+# What a row holds: numeric(14, 8).
+CENTS_OF_CENTS = Decimal("0.00000001")
+
+
+def money(dollars: Decimal | None) -> str | None:
+    """US dollars on the wire: a plain decimal with eight places, or None when nobody knows the price."""
+    return None if dollars is None else f"{dollars:.8f}"
+
+
+def usage_shape(input_tokens: int, output_tokens: int, cost_usd: Decimal | None) -> dict[str, Any]:
+    return {"input_tokens": input_tokens, "output_tokens": output_tokens, "cost_usd": money(cost_usd)}
+
+
+@dataclass(frozen=True, slots=True)
+class Spent:
+    """Tokens and US dollars. One unknown price makes a whole sum unknown (None): unknown is never counted as zero."""
+
+    input_tokens: int = 0
+    output_tokens: int = 0
+    cost_usd: Decimal | None = FREE
+
+    def __add__(self, other: Spent) -> Spent:
+        known = None if self.cost_usd is None or other.cost_usd is None else self.cost_usd + other.cost_usd
+        return Spent(self.input_tokens + other.input_tokens, self.output_tokens + other.output_tokens, known)
+
+    @property
+    def shape(self) -> dict[str, Any]:
+        return usage_shape(self.input_tokens, self.output_tokens, self.cost_usd)
+
+
+def total(spent: Iterable[Spent]) -> Spent:
+    return sum(spent, start=Spent())
