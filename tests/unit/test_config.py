@@ -212,7 +212,13 @@ def test_the_example_has_a_line_for_each_variable_and_no_other() -> None:
 
 def test_the_examples_defaults_are_the_defaults(read: Reader, tmp_path: Path) -> None:
     example = (ROOT / ".env.example").read_text()
-    elsewhere = {"DATABASE_URL", "BANDSTAND_PUBLIC_URL", "BANDSTAND_TRUSTED_PROXIES", "BANDSTAND_MODEL"}
+    elsewhere = {
+        "DATABASE_URL",
+        "BANDSTAND_PUBLIC_URL",
+        "BANDSTAND_TRUSTED_PROXIES",
+        "BANDSTAND_MODEL",
+        "BANDSTAND_PRICES",
+    }
     lines = re.findall(r"^#([A-Z][A-Z_]+=.+)$", example, flags=re.MULTILINE)
     shown = [line for line in lines if line.split("=")[0] not in elsewhere | {"BANDSTAND_DATA_DIR"}]
     (tmp_path / ".env").write_text("\n".join(shown))
