@@ -16,6 +16,7 @@ from agents.journal.claims import Claim, claim
 from agents.journal.fenced import Ending, NewEvent, append, finish
 from agents.models import Message, Runner
 from agents.rules.parts import text_part
+from agents.rules.spending import Spent
 from agents.rules.states import TurnStatus
 from foundation.ids import new_id
 from tests import declared
@@ -153,6 +154,7 @@ def say(taken: Claim, *words: str) -> None:
 def end_turn(taken: Claim, text: str = "Hello.") -> None:
     """Answer the turn and end it."""
     asked = Message.objects.get(turn=taken.turn_id, author=Message.Author.USER)
+    spent = Spent(output_tokens=2)
     finish(
         taken,
         Ending(
@@ -160,7 +162,7 @@ def end_turn(taken: Claim, text: str = "Hello.") -> None:
             asked=asked.pk,
             message_id=new_id(),
             parts=[text_part(text)],
-            data={"usage": {"input_tokens": 0, "output_tokens": 2}},
-            output_tokens=2,
+            data={"usage": spent.shape},
+            spent=spent,
         ),
     )

@@ -330,7 +330,7 @@ async def test_a_turn_that_is_stopped_before_its_model_is_asked_costs_nothing() 
     await in_db_thread(cancel_turn, ada.actor, turn_id=turn_run.claim.turn_id)
     turn_run.stop(Stop.ASKED)
     await turn_run.run()
-    assert ((await turn_of(ada)).cost_usd, await costs()) == (0, [0])
+    assert ((await turn_of(ada)).cost_usd, await costs()) == (Decimal(0), [Decimal(0)])
 
 
 async def test_rounds_of_tools_go_on_until_the_model_answers() -> None:
