@@ -31,7 +31,7 @@ _SEQ: Schema = {"type": "integer", "minimum": 0, "maximum": 2**63 - 1}
 _MESSAGE = record({"message": ref("Message")})
 _TOOL = {"step": WHOLE, "call_id": TEXT, "name": TEXT}
 _STARTED = record({"epoch": said(WHOLE, "Which attempt this is, from 1."), "started_at": MOMENT})
-_ENDED = record({"finished_at": MOMENT, "error": ref("TurnError")}, optional=("error",))
+_ENDED = record({"finished_at": MOMENT, "usage": ref("Usage"), "error": ref("TurnError")}, optional=("usage", "error"))
 
 # The `data` of each type of event. What it changes in a snapshot is in `agents.rules.replay`.
 DATA: dict[str, Schema] = {

@@ -46,7 +46,7 @@ QUEUED = {
     "started_at": None,
     "finished_at": None,
     "error": None,
-    "usage": {"input_tokens": 0, "output_tokens": 0},
+    "usage": {"input_tokens": 0, "output_tokens": 0, "cost_usd": None},
     "answer": None,
 }
 COMPLETED = {
@@ -54,7 +54,7 @@ COMPLETED = {
     "status": "completed",
     "started_at": THEN,
     "finished_at": THEN,
-    "usage": {"input_tokens": 12, "output_tokens": 7},
+    "usage": {"input_tokens": 12, "output_tokens": 7, "cost_usd": "0.00001700"},
     "answer": ANSWER,
 }
 STREAM_EXAMPLE = (
@@ -64,7 +64,16 @@ STREAM_EXAMPLE = (
     "\n\n"
 )
 COMPONENTS = {
-    "Usage": record({"input_tokens": COUNT, "output_tokens": COUNT}),
+    "Usage": record(
+        {
+            "input_tokens": COUNT,
+            "output_tokens": COUNT,
+            "cost_usd": said(
+                or_null({"type": "string", "pattern": r"^[0-9]+\.[0-9]{8}$"}),
+                "US dollars as a decimal; null while nobody knows, such as when a model's price is not known.",
+            ),
+        }
+    ),
     "TurnError": record(
         {
             "error_class": said(TEXT, "What kind of failure, for programs: `transient`, `limit_reached`, …"),
