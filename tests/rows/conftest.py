@@ -33,5 +33,4 @@ def _delete_rows() -> None:
     with transaction.atomic(), connection.cursor() as cursor:
         cursor.execute("SET LOCAL bandstand.audit_retention = 'on'")
         # In any order: Django's foreign keys are judged at the commit.
-        cursor.execute("SET LOCAL bandstand.audit_retention = 'on'")
         cursor.execute("; ".join(f'DELETE FROM "{table}"' for table in tables))
