@@ -17,7 +17,7 @@ def _cost() -> models.DecimalField:
 
 
 class Migration(migrations.Migration):
-    dependencies = [("agents", "0008_operators_turns")]
+    dependencies = [("agents", "0009_limits")]
 
     operations = [
         migrations.AddField("step", "cost_usd", _cost()),
