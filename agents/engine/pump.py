@@ -1,12 +1,16 @@
-"""From the model's text to rows in the log: the first words at once, then in batches."""
+"""From the model's text to rows in the log: the first words at once, then with every beat."""
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
 
-FLUSH_SECONDS = 0.040
+from agents.engine import beat
+
+FLUSH_SECONDS = beat.SECONDS
 FLUSH_BYTES = 1024
+# Nothing waits for so little, nor does it make two moments of one.
+_SOON = 0.001
 
 
 class DeltaPump:
@@ -22,7 +26,8 @@ class DeltaPump:
         self._loop = asyncio.get_running_loop()
         self._pieces: list[str] = []
         self._size = 0
-        self._timer: asyncio.Handle | None = None
+        self._beat = beat.get_beat()
+        self._timer: asyncio.Handle | beat.Place | None = None
         self._task: asyncio.Task[None] | None = None
         self._last = -FLUSH_SECONDS
         self._error: BaseException | None = None
@@ -53,11 +58,13 @@ class DeltaPump:
         return self._take()
 
     def _schedule(self) -> None:
-        wait = self._last + FLUSH_SECONDS - self._loop.time()
-        if wait <= 0 or self._size >= FLUSH_BYTES:
+        due_at = self._last + FLUSH_SECONDS
+        if due_at - self._loop.time() < _SOON or self._size >= FLUSH_BYTES:
             self._timer = self._loop.call_soon(self._start)
+        elif self._beat.next_at() < due_at + _SOON:
+            self._timer = self._beat.join(self._start)
         else:
-            self._timer = self._loop.call_later(wait, self._start)
+            self._timer = self._loop.call_at(due_at, self._start)
 
     def _start(self) -> None:
         self._timer = None

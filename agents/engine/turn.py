@@ -20,9 +20,10 @@ from uuid import UUID
 from django.db import InterfaceError, OperationalError
 
 from agents.engine.context import TurnContext
+from agents.engine.deltas import get_deltas
 from agents.engine.pump import DeltaPump
 from agents.engine.writes import last_write, write
-from agents.journal.fenced import Ended, Ending, Intent, LostTurn, NewEvent, Settled, advance, append, finish
+from agents.journal.fenced import Ended, Ending, Intent, LostTurn, NewEvent, Settled, advance, finish
 from agents.llm.errors import ModelError
 from agents.llm.port import LLM, Finished, Metered, ModelRequest, TextDelta, ToolCall, Usage
 from agents.rules.conversation import ToolSpec, storable_text
@@ -237,7 +238,7 @@ class TurnRun:
             raise LimitReached(f"The turn used its {self._limits.output_tokens} output tokens.")
 
     async def _flush(self, text: str) -> None:
-        await write(append, self.claim, [NewEvent("message.delta", {"text": text})])
+        await get_deltas().write(self.claim, text)
 
     def _flush_failed(self) -> None:
         if self._task is not None:

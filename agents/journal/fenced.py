@@ -100,6 +100,31 @@ def append(claim: Claim, events: Sequence[NewEvent]) -> int:
     return int(rows[0][0])
 
 
+def append_each(writes: Sequence[tuple[Claim, NewEvent]]) -> set[tuple[UUID, int]]:
+    """Add one event to each of these turns' logs, in one commit; the turn and epoch of each that got its own.
+
+    The others are lost, or their sessions are being written by somebody just now: `append` tells which.
+    """
+    rows = fetch(
+        sql.APPEND_EACH,
+        {
+            "writes": _text(
+                [
+                    {
+                        "session": claim.session_id,
+                        "turn": claim.turn_id,
+                        "epoch": claim.epoch,
+                        "type": event.type,
+                        "data": event.data,
+                    }
+                    for claim, event in writes
+                ]
+            )
+        },
+    )
+    return {row[:2] for row in rows}
+
+
 def advance(
     claim: Claim, *, settled: Sequence[Settled] = (), intents: Sequence[Intent] = (), events: Sequence[NewEvent] = ()
 ) -> int:

@@ -167,6 +167,28 @@ _TELL = f"""SELECT s.next_seq - 1, pg_notify('{EVENTS_CHANNEL}', s.id || ' ' || 
 
 APPEND = f"WITH s AS ({_FENCE}), e AS ({_EVENTS}) {_TELL}"
 
+# One event for each of many turns, in one commit: `%(writes)s` lists {session, turn, epoch, type, data}. The fence of
+# each stands on its own row. A session that somebody else is writing is passed over, so that no turn waits for the
+# session of another and no two runners for each other; it is absent from the answer, like one that is lost.
+APPEND_EACH = f"""
+WITH w AS MATERIALIZED (
+    SELECT (w.write ->> 'session')::uuid AS session, (w.write ->> 'turn')::uuid AS turn,
+           (w.write ->> 'epoch')::int AS epoch, w.write ->> 'type' AS type, w.write -> 'data' AS data
+    FROM jsonb_array_elements(%(writes)s::jsonb) AS w(write)
+), owned AS MATERIALIZED (
+    SELECT s.id, w.turn, w.epoch, w.type, w.data FROM w JOIN agents_agentsession s ON s.id = w.session
+    WHERE s.active_turn_id = w.turn AND s.active_epoch = w.epoch
+    FOR NO KEY UPDATE OF s SKIP LOCKED
+), s AS (
+    UPDATE agents_agentsession u SET next_seq = u.next_seq + 1 FROM owned o WHERE u.id = o.id
+    RETURNING u.id, u.next_seq - 1 AS seq, o.turn, o.epoch, o.type, o.data
+), e AS (
+    INSERT INTO agents_event (agent_session_id, seq, turn_id, epoch, type, data)
+    SELECT s.id, s.seq, s.turn, s.epoch, s.type, s.data FROM s
+)
+SELECT s.turn, s.epoch, pg_notify('{EVENTS_CHANNEL}', s.id || ' ' || s.seq) FROM s
+"""
+
 # Outcomes of steps, intents of the next ones and their events, in one commit: the journal never shows one without the
 # other. A committed outcome is progress, so the count of fruitless attempts starts again.
 ADVANCE = f"""

@@ -5,7 +5,13 @@ from __future__ import annotations
 NO_EPOCH = "no epoch in the fence"
 BLIND_START = "a start that does not look at synchronous_commit"
 
-_EPOCH = " AND active_epoch = %(epoch)s"
+# How the fence of each write reads the epoch.
+_EPOCHS = {
+    "APPEND": " AND active_epoch = %(epoch)s",
+    "APPEND_EACH": " AND s.active_epoch = w.epoch",
+    "ADVANCE": " AND active_epoch = %(epoch)s",
+    "FINISH": " AND active_epoch = %(epoch)s",
+}
 
 
 def install(defect: str) -> None:
@@ -21,11 +27,11 @@ def install(defect: str) -> None:
 def _drop_epoch() -> None:
     from agents.journal import sql
 
-    for name in ("APPEND", "ADVANCE", "FINISH"):
+    for name, epoch in _EPOCHS.items():
         statement: str = getattr(sql, name)
-        if statement.count(_EPOCH) != 1:
+        if statement.count(epoch) != 1:
             raise LookupError(f"the fence of {name} does not read as it did")
-        setattr(sql, name, statement.replace(_EPOCH, ""))
+        setattr(sql, name, statement.replace(epoch, ""))
 
 
 def _blind_start() -> None:

@@ -11,6 +11,7 @@ from tests.chaos.points import POINTS
 # A runner stands still right before these writes until somebody else has its turn, and then goes on as if nothing was.
 PAUSE_POINTS = (
     "before a delta is written",
+    "before deltas are written together",
     "before the intents of tools",
     "after a tool took effect",
     "before the end",

@@ -77,13 +77,16 @@ def _calls(tool: str) -> Callable[[Call], bool]:
 
 
 _ENGINE = "agents.engine.turn"
+_DELTAS = "agents.engine.deltas"
 _NOTES = _calls("notebook_add")
 
 POINTS: tuple[Point, ...] = (
     Point("claim committed, nobody told", "runner", "agents.journal.claims", "claim", "after", _some),
     Point("context read, not begun", "runner", "agents.runner.process", "load_context", "after"),
-    Point("before a delta is written", "runner", _ENGINE, "append", "before"),
-    Point("after a delta was written", "runner", _ENGINE, "append", "after"),
+    Point("before a delta is written", "runner", _DELTAS, "append", "before"),
+    Point("after a delta was written", "runner", _DELTAS, "append", "after"),
+    Point("before deltas are written together", "runner", _DELTAS, "append_each", "before"),
+    Point("after deltas were written together", "runner", _DELTAS, "append_each", "after"),
     Point("before the intents of tools", "runner", _ENGINE, "advance", "before", _intends("tool")),
     Point("after the intents of tools", "runner", _ENGINE, "advance", "after", _intends("tool")),
     Point("before a tool takes effect", "runner", _ENGINE, "TurnRun._run_tool", "before"),

@@ -14,6 +14,7 @@ import pytest
 from django.db import OperationalError, transaction
 
 from agents.access.actor import Actor
+from agents.engine import deltas
 from agents.engine import turn as engine
 from agents.engine.context import load_context
 from agents.engine.turn import MAX_CHARACTERS_PER_TOKEN, MAX_TOKENS_PER_CALL, Services, Stop, TurnRun
@@ -592,6 +593,8 @@ async def test_a_run_that_lost_its_turn_finds_out_at_its_next_write() -> None:
     speaking, taken = asyncio.Event(), asyncio.Event()
 
     async def speak() -> None:
+        while "message.delta" not in await log(ada):
+            """The first words hold the session's lock until they are written."""
         speaking.set()
         await taken.wait()
 
@@ -620,7 +623,7 @@ async def test_a_lost_database_is_told_to_the_caller(monkeypatch: pytest.MonkeyP
     def down(*_: Any, **__: Any) -> int:
         raise OperationalError("the connection is lost")
 
-    monkeypatch.setattr(engine, "append", down)
+    monkeypatch.setattr(deltas, "append", down)
     services, model, _ = scripted(says("Hel", for_ever))
     with pytest.raises(OperationalError):
         await asyncio.wait_for(run(services), A_WHILE)
