@@ -57,7 +57,7 @@ async def play(
 async def _measured(window: Window, case: Case, clients: Iterator[Client], pids: dict[str, int]) -> None:
     everyone = {**pids, "bench": os.getpid()}
     window.calibration_ms = machine.calibrate()
-    busy, before = machine.busy_ms(), {name: machine.spent(pid) for name, pid in everyone.items()}
+    all_before, before = machine.everybody(), {name: machine.spent(pid) for name, pid in everyone.items()}
     began = time.perf_counter()
     end = began + case.seconds
     async with asyncio.TaskGroup() as group:
@@ -65,8 +65,8 @@ async def _measured(window: Window, case: Case, clients: Iterator[Client], pids:
             group.create_task(_worker(window, case, clients, end), name=f"worker {number}")
     window.seconds = time.perf_counter() - began
     window.spent = {name: machine.spent(pid) - before[name] for name, pid in everyone.items()}
-    busy = machine.busy_ms() - busy - sum(spent.cpu for spent in window.spent.values())
-    window.neighbours_cores = busy / 1000 / window.seconds
+    others = machine.spent_by_others(all_before, everyone.values())
+    window.neighbours_cores = others / 1000 / window.seconds
 
 
 async def _worker(window: Window, case: Case, clients: Iterator[Client], end: float) -> None:

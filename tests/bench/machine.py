@@ -81,11 +81,20 @@ def _tasks(pid: int) -> Iterable[Path]:
         return []
 
 
-def busy_ms() -> float:
-    """CPU milliseconds that all processes of the machine have used, ours included."""
-    fields = [int(field) for field in (PROC / "stat").read_text().splitlines()[0].split()[1:9]]
-    idle, iowait = fields[3], fields[4]
-    return (sum(fields) - idle - iowait) * TICK_MS
+def everybody() -> dict[int, float]:
+    """CPU milliseconds of every living process. (The machine's own sum counts ticks, and is wrong by half a core.)"""
+    return {
+        int(entry.name): sum(map(int, fields[11:13])) * TICK_MS
+        for entry in PROC.iterdir()
+        if entry.name.isdigit() and (fields := _stat(int(entry.name)))
+    }
+
+
+def spent_by_others(before: dict[int, float], ours: Iterable[int]) -> float:
+    """CPU milliseconds since `before` of all who live now, without the trees under `ours`. Who ended meanwhile is
+    missing."""
+    own = {member for pid in ours for member in tree(pid)}
+    return sum(cpu - before.get(pid, 0.0) for pid, cpu in everybody().items() if pid not in own)
 
 
 def describe() -> dict[str, object]:
