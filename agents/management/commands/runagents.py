@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import signal
 from typing import Any
 
@@ -51,4 +52,6 @@ async def _serve() -> None:
         runner = Runner(limits, services)
         for name in (signal.SIGTERM, signal.SIGINT):
             asyncio.get_running_loop().add_signal_handler(name, runner.drain)
+        # What was loaded until now stays for good; each full round of the collector would walk it for 40 ms.
+        gc.freeze()
         await runner.serve()

@@ -1,5 +1,6 @@
 """`manage.py runweb`: one web process."""
 
+import gc
 from typing import Any
 
 from django.conf import settings
@@ -22,4 +23,6 @@ class Command(BaseCommand):
             listener = given_socket() or listening_socket(config.host, config.port)
         except AddressError as error:
             raise CommandError(str(error)) from None
+        # What was loaded until now stays for good; each full round of the collector would walk it for 40 ms.
+        gc.freeze()
         WebServer(application, listener, lifecycle).run()
