@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Mapping
 from functools import wraps
 from typing import Any, ParamSpec, TypeVar
@@ -12,6 +13,8 @@ from psycopg import errors
 
 P = ParamSpec("P")
 T = TypeVar("T")
+
+_ASIDE_SECONDS = 0.02
 
 
 def fetch(sql: str, params: Mapping[str, Any], *, on: psycopg.Connection | None = None) -> list[tuple[Any, ...]]:
@@ -35,6 +38,8 @@ def once_more_after_deadlock(fn: Callable[P, T]) -> Callable[P, T]:
         except OperationalError as error:
             if connection.in_atomic_block or not isinstance(error.__cause__, errors.DeadlockDetected):
                 raise
+            # The winner is about to wake and take the lock that was given up; at once, we would take it back.
+            time.sleep(_ASIDE_SECONDS)
             return fn(*args, **kwargs)
 
     return run
