@@ -15,11 +15,13 @@ import orjson
 import uvloop
 
 from tests.bench import floor, machine, profiling, report
+from tests.bench.idle import Idle, sit
 from tests.bench.load import Window, play
-from tests.bench.plan import Case, Plan, plan
+from tests.bench.plan import AT_ONCE, Case, Plan, plan
 from tests.bench.stack import FOLDER, LIMITS, Stack
 
 PROFILED = "websocket, 32 sessions"
+IDLE = "idle sockets"
 
 
 def main() -> None:
@@ -28,11 +30,13 @@ def main() -> None:
     if options.profile:
         _profile(options.profile, wanted, options.only or PROFILED)
         return
-    wanted = replace(wanted, cases=tuple(case for case in wanted.cases if options.only in case.name))
+    cases = tuple(case for case in wanted.cases if options.only in case.name)
+    wanted = replace(wanted, cases=cases, sockets=wanted.sockets if options.only in IDLE else 0)
     began, load = time.monotonic(), os.getloadavg()
     with Stack() as stack:
-        windows, floors = _measure(stack, wanted)
+        windows, floors, sockets = _measure(stack, wanted)
     lines = [report.line(case, windows[case.name]) for case in wanted.cases]
+    floors = floors or [floor.Floor(0, 0)]
     least = floor.Floor(
         turns_per_second=median(each.turns_per_second for each in floors),
         postgresql_ms=median(each.postgresql_ms for each in floors),
@@ -42,15 +46,17 @@ def main() -> None:
         "at": time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime()),
         "load_before": load,
         "load_after": os.getloadavg(),
-        "calibration_ms": median(line.calibration_ms for line in lines),
+        "calibration_ms": median([line.calibration_ms for line in lines] or [machine.calibrate()]),
         "windows": wanted.rounds,
         "seconds": round(time.monotonic() - began),
         "changed_settings": LIMITS,
     }
     _say("")
-    print(report.table(lines, least))
+    print(report.table(lines, least, sockets))
     print("; ".join(f"{name} {value}" for name, value in conditions.items()))
-    options.json.write_bytes(orjson.dumps(report.as_json(lines, least, conditions), option=orjson.OPT_INDENT_2))
+    options.json.write_bytes(
+        orjson.dumps(report.as_json(lines, least, sockets, conditions), option=orjson.OPT_INDENT_2)
+    )
     raise SystemExit(1 if any(line.errors or not line.turns for line in lines) else 0)
 
 
@@ -63,13 +69,14 @@ def _options() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def _measure(stack: Stack, wanted: Plan) -> tuple[dict[str, list[Window]], list[floor.Floor]]:
+def _measure(stack: Stack, wanted: Plan) -> tuple[dict[str, list[Window]], list[floor.Floor], Idle | None]:
     """Round after round through all cases, so that a neighbour's busy minute does not fall on one of them alone."""
     rounds = [case for _ in range(wanted.rounds) for case in wanted.cases]
     _say("making people, agents and conversations")
-    sessions = stack.seed([_needs(case) for case in rounds])
-    windows, floors = defaultdict(list), []
-    _warm(stack, wanted.cases[0], sessions[0])
+    *sessions, waiting = stack.seed([*map(_needs, rounds), (AT_ONCE.route, wanted.sockets, 0)])
+    windows, floors, sockets = defaultdict(list), [], None
+    if sessions:
+        _warm(stack, wanted.cases[0], sessions[0])
     for number, case in enumerate(rounds):
         _say(f"{number + 1}/{len(rounds)} {case.name}")
         window = uvloop.run(play(case, sessions[number], base=stack.base, pids=stack.pids))
@@ -77,7 +84,10 @@ def _measure(stack: Stack, wanted: Plan) -> tuple[dict[str, list[Window]], list[
         if number % len(wanted.cases) == len(wanted.cases) - 1:
             _say("pgbench")
             floors.append(_floor(stack, wanted.floor_seconds))
-    return windows, floors
+    if waiting:
+        _say(f"{len(waiting)} sockets that wait")
+        sockets = uvloop.run(sit(waiting, base=stack.base, web=stack.pids["web"]))
+    return windows, floors, sockets
 
 
 def _needs(case: Case) -> tuple[str, int, int]:

@@ -27,7 +27,9 @@ class Played:
 
 
 class Client(Protocol):
-    """One session."""
+    """One session of the person with this API key."""
+
+    key: str
 
     async def open(self) -> None: ...
 
@@ -71,6 +73,7 @@ class SocketClient:
 
     def __init__(self, http: aiohttp.ClientSession, base: str, session: str, key: str) -> None:
         self._http = http
+        self.key = key
         self._url = f"{base}/ws/sessions/{session}/"
         self._headers = {"Authorization": f"Bearer {key}"}
         self._socket: aiohttp.ClientWebSocketResponse
@@ -96,6 +99,15 @@ class SocketClient:
             elif frame["type"] != "ack":
                 raise TurnFailed(str(frame))
 
+    async def ping(self) -> float:
+        """Milliseconds until a ping is answered."""
+        began = time.perf_counter()
+        await self._send({"type": "ping"})
+        frame = orjson.loads(await self._socket.receive_str(timeout=TURN_SECONDS))
+        if frame["type"] != "pong":
+            raise TurnFailed(str(frame))
+        return (time.perf_counter() - began) * 1000
+
     async def close(self) -> None:
         await self._socket.close()
 
@@ -111,6 +123,7 @@ class StreamClient:
 
     def __init__(self, http: aiohttp.ClientSession, base: str, session: str, key: str) -> None:
         self._http = http
+        self.key = key
         self._url = f"{base}/api/v1/sessions/{session}/turns"
         self._headers = {
             "Authorization": f"Bearer {key}",

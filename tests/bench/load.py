@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 
@@ -21,11 +22,13 @@ ERRORS_TOO_MANY = 20
 
 @dataclass(slots=True)
 class Window:
-    """What one window of a case brought. `spent` is by process: web, runner, postgresql, provider, bench."""
+    """What one window of a case brought. `by_key` counts turns by person, `spent` is by process: web, runner,
+    postgresql, provider, bench."""
 
     seconds: float = 0
     played: list[Played] = field(default_factory=list)
     errors: list[str] = field(default_factory=list)
+    by_key: Counter[str] = field(default_factory=Counter)
     spent: dict[str, machine.Spent] = field(default_factory=dict)
     neighbours_cores: float = 0
     calibration_ms: float = 0
@@ -46,11 +49,11 @@ async def play(
     async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0), timeout=timeout) as http:
         make = SocketClient if case.transport == "websocket" else StreamClient
         clients: list[Client] = [make(http, base, session, key) for session, key in sessions]
-        await _at_most(OPENED_AT_ONCE, [client.open() for client in clients])
+        await at_most(OPENED_AT_ONCE, [client.open() for client in clients])
         await clients[-1].turn("warm up")
         begin()
         await _measured(window, case, iter(clients[:-1]), pids)
-        await _at_most(OPENED_AT_ONCE, [client.close() for client in clients])
+        await at_most(OPENED_AT_ONCE, [client.close() for client in clients])
     return window
 
 
@@ -76,12 +79,14 @@ async def _worker(window: Window, case: Case, clients: Iterator[Client], end: fl
                 return
             try:
                 window.played.append(await client.turn(TEXT.format(number)))
+                window.by_key[client.key] += 1
             except (TurnFailed, TimeoutError, TypeError, aiohttp.ClientError) as error:
                 window.errors.append(f"{type(error).__name__}: {error}"[:200])
                 break
 
 
-async def _at_most(count: int, work: Sequence[object]) -> None:
+async def at_most(count: int, work: Sequence[object]) -> None:
+    """Await all of it, `count` at a time."""
     gate = asyncio.Semaphore(count)
 
     async def one(task: object) -> None:
@@ -91,3 +96,9 @@ async def _at_most(count: int, work: Sequence[object]) -> None:
     async with asyncio.TaskGroup() as group:
         for task in work:
             group.create_task(one(task))
+
+
+def percentile(values: Sequence[float], share: float) -> float:
+    """The value that this share of them does not exceed."""
+    ordered = sorted(values)
+    return ordered[min(len(ordered) - 1, int(share * len(ordered)))]

@@ -64,6 +64,12 @@ def spent(pid: int) -> Spent:
     return Spent(ticks * TICK_MS, sum(_waited(member) for member in pids))
 
 
+def resident_kib(pid: int) -> int:
+    """The resident memory of one process."""
+    pages = int((PROC / str(pid) / "statm").read_text().split()[1])
+    return pages * os.sysconf("SC_PAGE_SIZE") // 1024
+
+
 def _waited(pid: int) -> float:
     nanoseconds = 0
     for task in _tasks(pid):

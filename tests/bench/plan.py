@@ -58,6 +58,7 @@ class Case:
 class Plan:
     rounds: int
     floor_seconds: int
+    sockets: int
     cases: tuple[Case, ...]
 
 
@@ -77,5 +78,6 @@ def plan(*, quick: bool) -> Plan:
         Case("history of 1 message", "websocket", 1, seconds, turns=2, sockets=100),
         Case("history of 1,000 messages", "websocket", 1, seconds, turns=2, sockets=100, history=LONG_HISTORY),
         Case("real pace, 32 sessions", "websocket", 32, seconds + 2.5, pace=REAL, turns=20),
+        Case("real pace, 256 sessions", "websocket", 256, seconds + 5, pace=REAL, turns=20),
     )
-    return Plan(rounds=1 if quick else 3, floor_seconds=2 if quick else 5, cases=cases)
+    return Plan(rounds=1 if quick else 3, floor_seconds=2 if quick else 5, sockets=200 if quick else 2000, cases=cases)

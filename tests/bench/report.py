@@ -7,7 +7,8 @@ from dataclasses import asdict, dataclass
 from statistics import median
 
 from tests.bench.floor import Floor
-from tests.bench.load import Window
+from tests.bench.idle import Idle
+from tests.bench.load import Window, percentile
 from tests.bench.plan import Case
 
 MEASURED = ("web", "runner", "postgresql")
@@ -18,12 +19,14 @@ class Line:
     """One case: the median of its windows. Times are milliseconds; CPU is per turn.
 
     `added` is the time of a turn beyond what the provider was told to take, `first_text` the same until the first text.
+    `fairness` is the turns of the person who got least by those of the one who got most.
     `waiting` is how long the threads of a turn were ready to run and had no core, together: noise, not work.
     """
 
     name: str
     turns: int
     errors: int
+    fairness: float
     turns_per_second: float
     added_p50: float
     added_p95: float
@@ -55,6 +58,7 @@ def line(case: Case, windows: Sequence[Window]) -> Line:
         name=case.name,
         turns=sum(len(window.played) for window in windows),
         errors=len(errors),
+        fairness=of(lambda window: min(window.by_key.values()) / max(window.by_key.values())),
         turns_per_second=of(lambda window: len(window.played) / window.seconds),
         added_p50=of(lambda window: percentile([turn.total for turn in window.played], 0.50) - total),
         added_p95=of(lambda window: percentile([turn.total for turn in window.played], 0.95) - total),
@@ -71,17 +75,12 @@ def line(case: Case, windows: Sequence[Window]) -> Line:
     )
 
 
-def percentile(values: Sequence[float], share: float) -> float:
-    ordered = sorted(values)
-    return ordered[min(len(ordered) - 1, int(share * len(ordered)))]
-
-
 HEAD = """\
                                       added ms       first text         CPU ms per turn           noise
                           turns/s    p50    p95     p50    p95    web  runner    PG   all  waiting neighb. errors"""
 
 
-def table(lines: Sequence[Line], floor: Floor) -> str:
+def table(lines: Sequence[Line], floor: Floor, idle: Idle | None) -> str:
     rows = [
         f"{row.name:<26}{row.turns_per_second:7.1f}{row.added_p50:7.1f}{row.added_p95:7.1f}"
         f"{row.first_text_p50:8.1f}{row.first_text_p95:7.1f}"
@@ -93,9 +92,22 @@ def table(lines: Sequence[Line], floor: Floor) -> str:
         f"{'least SQL (pgbench)':<26}{floor.turns_per_second:7.0f}{'':28}{'':15}{floor.postgresql_ms:6.2f}"
         f"{floor.postgresql_ms:6.2f}"
     )
+    rows += [
+        f"{row.name}: {row.fairness:.2f} turns for who got least by who got most" for row in lines if "256" in row.name
+    ]
+    if idle is not None:
+        rows.append(
+            f"{idle.sockets} idle sockets: {idle.socket_kib:.1f} KiB each in the web process, "
+            f"{idle.cpu_share:.1%} of a core for all, a ping answered within {idle.ping_p95_ms:.1f} ms (p95)"
+        )
     rows += [f"{row.name}: {row.first_error}" for row in lines if row.first_error]
     return "\n".join([HEAD, *rows])
 
 
-def as_json(lines: Sequence[Line], floor: Floor, conditions: dict[str, object]) -> dict[str, object]:
-    return {"conditions": conditions, "cases": [asdict(row) for row in lines], "floor": asdict(floor)}
+def as_json(lines: Sequence[Line], floor: Floor, idle: Idle | None, conditions: dict[str, object]) -> dict[str, object]:
+    return {
+        "conditions": conditions,
+        "cases": [asdict(row) for row in lines],
+        "floor": asdict(floor),
+        "idle_sockets": asdict(idle) if idle else None,
+    }

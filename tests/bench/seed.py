@@ -26,7 +26,8 @@ from agents.releases import publish  # noqa: E402
 from agents.sessions import create_session  # noqa: E402
 from tests.people import person  # noqa: E402
 
-PEOPLE = 8
+# Few sessions each: one person may have so many sockets and no more.
+PEOPLE = 128
 # Conversations of before, so that the planner sees tables of an installation in use and not empty ones.
 EARLIER_SESSIONS, EARLIER_MESSAGES = 500, 20
 SYSTEM = Actor.system("bench")
