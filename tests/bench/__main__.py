@@ -36,7 +36,7 @@ def main() -> None:
     with Stack() as stack:
         windows, floors, sockets = _measure(stack, wanted)
     lines = [report.line(case, windows[case.name]) for case in wanted.cases]
-    floors = floors or [floor.Floor(0, 0)]
+    floors = floors or [floor.Floor(turns_per_second=0, postgresql_ms=0)]
     least = floor.Floor(
         turns_per_second=median(each.turns_per_second for each in floors),
         postgresql_ms=median(each.postgresql_ms for each in floors),
