@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import hashlib
-from typing import Any
 
 from django.conf import settings
-from django.http import HttpResponse
+from django.http import HttpRequest, HttpResponse
 from django.http.response import HttpResponseBase
 from django.shortcuts import render
 from django.utils.cache import get_conditional_response, patch_response_headers
@@ -34,7 +33,7 @@ CACHE_SECONDS = 60
 class PublicView(ApiView):
     """A view for everybody."""
 
-    def initial(self, request: Request, *_args: Any, **_kwargs: Any) -> None:
+    def admit(self, request: HttpRequest) -> None:
         """Nobody needs to say who they are."""
 
 

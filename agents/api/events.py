@@ -11,9 +11,10 @@ from rest_framework.request import Request
 
 from agents.access.actor import Actor
 from agents.api.answers import answer_text
+from agents.api.media_types import EVENT_STREAM, JSON, asks_for_stream
 from agents.api.parameters import read_id, read_query, whole_number
 from agents.api.refusals import invalid_parameter
-from agents.api.streams import answer_stream, asks_for_stream
+from agents.api.streams import answer_stream
 from agents.api.views import AsyncApiView
 from agents.relay import event_json
 from agents.sessions import EventPage, access_session, read_events, read_snapshot
@@ -27,6 +28,8 @@ _limit = whole_number(least=1, most=LARGEST_LIMIT)
 
 
 class EventsView(AsyncApiView):
+    media_types = (JSON, EVENT_STREAM)
+
     async def get(self, _request: Request, session_id: str) -> HttpResponseBase:
         actor, wanted = self.who(), read_id("session_id", session_id)
         query = read_query(self.http, after=_seq, limit=_limit)

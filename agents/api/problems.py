@@ -25,6 +25,7 @@ _STATUS = {
     "forbidden": 403,
     "not_found": 404,
     "method_not_allowed": 405,
+    "not_acceptable": 406,
     "conflict": 409,
     "precondition_failed": 412,
     "too_large": 413,

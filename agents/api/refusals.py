@@ -19,6 +19,12 @@ class MethodNotAllowed(BandstandError):
     code = "method_not_allowed"
 
 
+class NotAcceptable(BandstandError):
+    """This address does not answer in a type that your Accept header allows."""
+
+    code = "not_acceptable"
+
+
 class CsrfFailed(Forbidden):
     """A change with the browser's login needs its CSRF token in X-CSRFToken."""
 

@@ -14,6 +14,7 @@ from django.http import HttpRequest, StreamingHttpResponse
 
 from agents.access.actor import Actor
 from agents.api.authentication import still_holds
+from agents.api.media_types import EVENT_STREAM
 from agents.relay import LoggedEvent, Resync, Subscription, event_json, get_hub
 from agents.rules.states import TERMINAL, TERMINAL_EVENTS
 from agents.sessions import access_session, access_turn, read_snapshot
@@ -21,7 +22,6 @@ from foundation import strict_json
 from foundation.db_threads import in_db_thread
 from foundation.errors import NotFound
 
-MEDIA_TYPE = "text/event-stream"
 HEARTBEAT_SECONDS = 15.0
 # A login that ended, a key that was revoked or a session that was deleted ends its streams within this time.
 RECHECK_SECONDS = 4.0
@@ -30,12 +30,6 @@ log = structlog.get_logger(__name__)
 
 _OPENING = b": open\n\n"
 _HEARTBEAT = b": heartbeat\n\n"
-
-
-def asks_for_stream(request: HttpRequest) -> bool:
-    """Whether the client accepts server-sent events by name (`*/*` does not ask for a stream)."""
-    accepted = request.headers.get("Accept", "").lower().split(",")
-    return request.method != "HEAD" and any(part.partition(";")[0].strip() == MEDIA_TYPE for part in accepted)
 
 
 def answer_stream(
@@ -55,7 +49,7 @@ def answer_stream(
     stream = Stream(request, actor, session_id=session_id, after=after, resync=resync, turn_id=turn_id)
     return StreamingHttpResponse(
         stream,
-        content_type=MEDIA_TYPE,
+        content_type=EVENT_STREAM,
         # Proxies that buffer (nginx) would hold the words back.
         headers={"Cache-Control": "no-store", "X-Accel-Buffering": "no", **(headers or {})},
     )

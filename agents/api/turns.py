@@ -16,8 +16,9 @@ from agents.api.answers import answer_json
 from agents.api.bodies import read_body
 from agents.api.fields import Choice, Id, Input, Text, read_input
 from agents.api.idempotency import REPLAYED, Operation, once, read_key
+from agents.api.media_types import EVENT_STREAM, JSON, asks_for_stream
 from agents.api.parameters import read_id, read_query
-from agents.api.streams import answer_stream, asks_for_stream, wait_for_end
+from agents.api.streams import answer_stream, wait_for_end
 from agents.api.views import ApiView, AsyncApiView
 from agents.models import Message, Turn
 from agents.rules.states import TERMINAL, Priority, WhenBusy
@@ -46,6 +47,8 @@ def wait_seconds(request: HttpRequest) -> int:
 
 
 class TurnsView(AsyncApiView):
+    media_types = (JSON, EVENT_STREAM)
+
     async def post(self, _request: Request, session_id: str) -> HttpResponseBase:
         read_query(self.http)
         actor, wanted = self.who(), read_id("session_id", session_id)

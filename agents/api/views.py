@@ -13,6 +13,7 @@ from rest_framework.views import APIView
 
 from agents.access.actor import Actor
 from agents.api.authentication import authenticate
+from agents.api.media_types import JSON, check_acceptable
 from agents.api.problems import answer_error
 from agents.api.rate_limits import count_request, tell_limits
 from agents.api.refusals import MethodNotAllowed
@@ -31,12 +32,20 @@ class ApiView(APIView):
     renderer_classes = (JSONRenderer,)
     http_method_names = ["get", "post", "patch", "delete", "head"]
 
+    media_types: Sequence[str] = (JSON,)
     actor: Actor | None = None
     left: Sequence[Left] = ()
 
     def initial(self, request: Request, *_args: Any, **_kwargs: Any) -> None:
         """Instead of the framework's negotiation, permissions and throttles."""
-        self._admit(_plain(request))
+        self.admit(_plain(request))
+        self.check_request()
+
+    def check_request(self) -> None:
+        """Raise `MethodNotAllowed`, and `NotAcceptable` for a client that wants another type than this one has."""
+        if str(self.http.method) not in self.allowed_methods:
+            raise MethodNotAllowed
+        check_acceptable(self.http, self.media_types)
 
     def http_method_not_allowed(self, *_args: Any, **_kwargs: Any) -> Any:
         raise MethodNotAllowed
@@ -56,7 +65,8 @@ class ApiView(APIView):
         tell_limits(response, self.left)
         return super().finalize_response(request, response, *args, **kwargs)
 
-    def _admit(self, request: HttpRequest) -> None:
+    def admit(self, request: HttpRequest) -> None:
+        """Find out who asks, and count it. Raises `Unauthenticated`, `CsrfFailed`, `RateLimited`."""
         self.actor = authenticate(request)
         self.left = count_request(self.actor)
 
@@ -79,12 +89,9 @@ class AsyncApiView(ApiView):
         self.request = self.initialize_request(request, *args, **kwargs)
         self.headers = self.default_response_headers
         try:
-            await in_db_thread(self._admit, request)
-            method = str(request.method).lower()
-            handler = getattr(self, method, None) if method in self.http_method_names else None
-            if handler is None:
-                raise MethodNotAllowed
-            answer = await handler(self.request, *args, **kwargs)
+            await in_db_thread(self.admit, request)
+            self.check_request()
+            answer = await getattr(self, str(request.method).lower())(self.request, *args, **kwargs)
         except Exception as error:
             answer = self.handle_exception(error)
         self.response = self.finalize_response(self.request, answer, *args, **kwargs)

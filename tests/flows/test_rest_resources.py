@@ -504,3 +504,34 @@ def test_a_turn_is_read_and_cancelled(world: World) -> None:
     assert cancelled["status"] == "cancelled"
     assert ok(world.rest.post(f"turns/{world.turn_id}/cancel", {})) == cancelled
     assert ok(world.rest.get(f"turns/{world.turn_id}")) == cancelled
+
+
+# --- the type of the answer ---
+
+ACCEPTED = [
+    "",
+    ";;q=",
+    "*/*",
+    "application/*",
+    "Application/JSON",
+    "application/json; charset=utf-8",
+    "text/html, application/json;q=0.1",
+    "text/html, image/gif, *; q=.2, */*; q=.2",
+]
+NOT_ACCEPTED = ["text/html", "application/xml", "text/event-stream", "application/json;q=0", "json", "x" * 5000]
+
+
+@pytest.mark.parametrize("accept", ACCEPTED)
+def test_json_is_what_most_clients_accept(world: World, accept: str) -> None:
+    ok(world.rest.get("agents", Accept=accept))
+
+
+@pytest.mark.parametrize("accept", NOT_ACCEPTED)
+def test_a_client_that_wants_another_type_is_told_and_nothing_is_done(world: World, accept: str) -> None:
+    problem(world.rest.get("agents", Accept=accept), 406, "not_acceptable")
+    problem(world.rest.post("sessions", {"agent": "demo"}, Accept=accept), 406, "not_acceptable")
+    assert AgentSession.objects.count() == 1
+
+
+def test_an_unknown_method_comes_before_an_unknown_type(world: World) -> None:
+    problem(world.rest.call("PUT", "agents", Accept="text/html"), 405, "method_not_allowed")

@@ -11,12 +11,12 @@ from django.test import RequestFactory
 from agents.api.bodies import read_body
 from agents.api.fields import read_input
 from agents.api.idempotency import read_key
+from agents.api.media_types import asks_for_stream
 from agents.api.parameters import read_id, read_query, slug, whole_number
 from agents.api.preconditions import etag, expected_version
 from agents.api.problems import answer_error, status_of
 from agents.api.refusals import CsrfFailed, IdempotencyInProgress, InvalidFields, UnsupportedMediaType
 from agents.api.sessions import NewSession
-from agents.api.streams import asks_for_stream
 from agents.api.turns import NewTurn, wait_seconds
 from agents.sessions import IdempotencyMismatch, SessionQueueFull, TurnInProgress
 from foundation.errors import (

@@ -27,6 +27,16 @@ COMPONENTS: dict[str, Any] = {
             "schema": {"type": "string", "format": "uuid"},
             "example": REQUEST_ID,
         },
+        "RateLimit": {
+            "description": "What is left, by policy: `r` requests, and all are back in `t` seconds.",
+            "schema": TEXT,
+            "example": '"user";r=119;t=1',
+        },
+        "RateLimit-Policy": {
+            "description": "The limits that hold for you: `q` requests in `w` seconds.",
+            "schema": TEXT,
+            "example": '"user";q=120;w=60',
+        },
         "Retry-After": {
             "description": "Seconds to wait before a repeat.",
             "schema": {"type": "string", "pattern": "^[0-9]+$"},

@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from agents.api.events import DEFAULT_LIMIT, LARGEST_LIMIT, EventsView
-from agents.api.schema.operation import EVENT_STREAM, Answer, Operation, Parameter
+from agents.api.media_types import EVENT_STREAM
+from agents.api.schema.operation import Answer, Operation, Parameter
 from agents.api.schema.turns import PRIORITIES, STREAM_EXAMPLE
 from agents.api.schema.words import (
     ANYTHING,

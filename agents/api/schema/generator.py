@@ -131,7 +131,7 @@ def _answers(answers: Iterable[Answer]) -> dict[str, Any]:
     for answer in answers:
         response = written.setdefault(str(answer.status), {"description": answer.description, "headers": {}})
         response["headers"] |= {header.name: _header(header) for header in answer.headers}
-        response["headers"]["X-Request-Id"] = {"$ref": "#/components/headers/X-Request-Id"}
+        response["headers"] |= refusals.COMMON_HEADERS
         if answer.shape is not None:
             content = {"schema": answer.shape, "example": answer.example}
             response.setdefault("content", {})[answer.media_type] = content

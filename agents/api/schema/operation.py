@@ -7,10 +7,8 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from agents.api.fields import Input
+from agents.api.media_types import JSON
 from agents.api.schema.words import COUNT, TEXT, Schema, said
-
-JSON = "application/json"
-EVENT_STREAM = "text/event-stream"
 
 
 @dataclass(frozen=True, slots=True)

@@ -81,6 +81,12 @@ FAULT: Schema = record(
 COMPONENTS = {"Problem": PROBLEM, "Fault": FAULT}
 
 
+# On every answer.
+COMMON_HEADERS = {
+    name: {"$ref": f"#/components/headers/{name}"} for name in ("X-Request-Id", "RateLimit", "RateLimit-Policy")
+}
+
+
 def example_of(status: int) -> dict[str, Any]:
     code, detail, _ = USUAL[status]
     problem: dict[str, Any] = {
@@ -99,7 +105,7 @@ def example_of(status: int) -> dict[str, Any]:
 
 def refusal(status: int, *, description: str | None = None) -> dict[str, Any]:
     """The response object of a refusal."""
-    headers = {"X-Request-Id": {"$ref": "#/components/headers/X-Request-Id"}}
+    headers = dict(COMMON_HEADERS)
     if status in {409, 429, 503}:
         headers["Retry-After"] = {"$ref": "#/components/headers/Retry-After"}
     if status == 401:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from agents.api.fields import Input
+from agents.api.media_types import EVENT_STREAM
 from agents.api.schema.messages import ANSWER
 from agents.api.schema.operation import (
-    EVENT_STREAM,
     LOCATION,
     PREFER,
     PREFERENCE_APPLIED,
