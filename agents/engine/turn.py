@@ -1,4 +1,4 @@
-"""The loop of one turn: ask the model, run the tools it calls, ask again, until it answers.
+"""The loop of one turn: ask the model, run the tools it calls, ask again, until it answers or hands calls to a client.
 
 Whatever happens inside, the turn leaves this module in one of three ways: it has ended (`finish`), it belongs to
 somebody else (`LostTurn`), or its runner gives it back because the database could not be reached or the process is
@@ -26,12 +26,13 @@ from agents.engine.writes import last_write, write
 from agents.journal.fenced import Ended, Ending, Intent, LostTurn, NewEvent, Settled, advance, finish
 from agents.llm.errors import ModelError
 from agents.llm.port import LLM, Finished, Metered, ModelRequest, TextDelta, ToolCall, Usage
+from agents.rules.client_options import smaller
 from agents.rules.conversation import ToolSpec, storable_text
 from agents.rules.history import build_request
 from agents.rules.parts import Part, text_part
 from agents.rules.spending import Spent, total
 from agents.rules.states import StepKind, StepStatus, TurnStatus
-from agents.rules.steps import UNKNOWN_OUTCOME, StepRecord, open_model_call, open_tools, parts_of
+from agents.rules.steps import UNKNOWN_OUTCOME, StepRecord, last_calls, open_model_call, open_tools, parts_of
 from agents.rules.wire import error_shape, retry_suggested
 from foundation.ids import new_id
 
@@ -97,6 +98,7 @@ class _Reply:
     text: str
     unsent: str
     tool_calls: tuple[ToolCall, ...]
+    cut: bool
     spent: Spent
 
 
@@ -108,6 +110,7 @@ class TurnRun:
         self._context = context
         self._services = services
         self._limits = context.release.limits
+        self._client_tools = context.client.tool_names
         self._steps: list[StepRecord] = list(context.steps)
         # What earlier claims of this turn have used counts too: for its limits, and for who pays.
         self._spent = total(step.spent for step in context.steps)
@@ -171,16 +174,24 @@ class TurnRun:
                 continue
             step = open_model_call(self._steps)
             if step is None:
+                if self._client_is_next():
+                    return await self._complete()
                 step = await self._begin_model_call()
             reply = await self._ask(step)
-            if not reply.tool_calls:
+            # What the client must run goes out with the answer; what stands beside it runs here first.
+            ours = [call for call in reply.tool_calls if call.name not in self._client_tools]
+            if not ours:
                 return await self._answer(step, reply)
-            await self._call_tools(step, reply)
+            await self._call_tools(step, reply, ours)
+
+    def _client_is_next(self) -> bool:
+        """Whether the last answer of the model calls tools of the client, who has the next word then."""
+        return any(call["name"] in self._client_tools for call in last_calls(self._steps))
 
     # --- the model ---
 
     async def _ask(self, step: StepRecord) -> _Reply:
-        release = self._context.release
+        release, client = self._context.release, self._context.client
         llm, model = self._services.models.resolve(step.name)
         request = ModelRequest(
             model=model,
@@ -189,9 +200,10 @@ class TurnRun:
                 history=self._context.history,
                 work=parts_of(self._steps),
                 policy=release.context_policy,
+                client_instructions=client.instructions,
             ),
-            tools=self._services.tools.specs(release.tools),
-            max_output_tokens=self._limits.call_output_tokens,
+            tools=(*self._services.tools.specs(release.tools), *client.tools),
+            max_output_tokens=smaller(self._limits.call_output_tokens, client.max_output_tokens),
         )
         finished: Finished | None = None
         self._said, self._said_characters, self._metered, self._asked = [], 0, None, True
@@ -214,6 +226,7 @@ class TurnRun:
             text="".join(self._said),
             unsent=unsent,
             tool_calls=tuple(map(_storable, finished.tool_calls)),
+            cut=finished.finish_reason == "length",
             spent=self._price(step, finished.usage, finished.response_model),
         )
 
@@ -250,7 +263,7 @@ class TurnRun:
             "tool_calls": [
                 {"id": call.id, "name": call.name, "arguments": call.arguments} for call in reply.tool_calls
             ],
-        }
+        } | ({"finish_reason": "length"} if reply.cut else {})
         self._replace(step, StepStatus.DONE, result)
         # The step tells it from here on: were both to tell it, a stop during the commit would keep the text twice.
         self._said = []
@@ -258,7 +271,9 @@ class TurnRun:
         return Settled(step.number, StepStatus.DONE, result, spent=reply.spent)
 
     async def _answer(self, step: StepRecord, reply: _Reply) -> Ended:
-        settled = self._settled_call(step, reply)
+        return await self._complete([self._settled_call(step, reply)], _delta(reply.unsent))
+
+    async def _complete(self, settled: Sequence[Settled] = (), events: Sequence[NewEvent] = ()) -> Ended:
         ending = Ending(
             status=TurnStatus.COMPLETED,
             asked=self._context.asked,
@@ -268,7 +283,7 @@ class TurnRun:
             data={"usage": self._spent.shape},
             spent=self._spent,
         )
-        return await last_write(finish, self.claim, ending, settled=[settled], events=_delta(reply.unsent))
+        return await last_write(finish, self.claim, ending, settled=settled, events=events)
 
     async def _begin_model_call(self) -> StepRecord:
         step = self._next_model_call()
@@ -286,11 +301,11 @@ class TurnRun:
 
     # --- the tools ---
 
-    async def _call_tools(self, step: StepRecord, reply: _Reply) -> None:
-        """Commit what the model said and the intents of its calls, before any of them runs."""
+    async def _call_tools(self, step: StepRecord, reply: _Reply, ours: Sequence[ToolCall]) -> None:
+        """Commit what the model said and the intents of our calls, before any of them runs."""
         settled = self._settled_call(step, reply)
         used = sum(step.kind is StepKind.TOOL for step in self._steps)
-        if used + len(reply.tool_calls) > self._limits.tool_calls:
+        if used + len(ours) > self._limits.tool_calls:
             await write(advance, self.claim, settled=[settled], events=_delta(reply.unsent))
             raise LimitReached(f"The turn used its {self._limits.tool_calls} tool calls.")
         calls = [
@@ -303,7 +318,7 @@ class TurnRun:
                 idempotent=self._services.tools.is_idempotent(call.name),
                 request=call.arguments,
             )
-            for offset, call in enumerate(reply.tool_calls, start=1)
+            for offset, call in enumerate(ours, start=1)
         ]
         # Known before they are written: a stop during the commit settles them like all others.
         self._steps.extend(calls)
@@ -369,7 +384,7 @@ class TurnRun:
 
     def _following_model_call(self) -> StepRecord | None:
         """The next model call, when the last tool has ended. (A journal that was torn may have one already.)"""
-        if open_tools(self._steps) or open_model_call(self._steps):
+        if open_tools(self._steps) or open_model_call(self._steps) or self._client_is_next():
             return None
         try:
             return self._next_model_call()

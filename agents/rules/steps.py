@@ -56,6 +56,12 @@ def open_model_call(steps: Sequence[StepRecord]) -> StepRecord | None:
     return next((step for step in steps if step.open and step.kind is StepKind.MODEL), None)
 
 
+def last_calls(steps: Sequence[StepRecord]) -> list[dict[str, Any]]:
+    """What the newest model call has called, when it has an outcome."""
+    newest = next((step for step in reversed(steps) if step.kind is StepKind.MODEL), None)
+    return list(newest.result["tool_calls"]) if newest is not None and newest.result is not None else []
+
+
 def parts_of(steps: Sequence[StepRecord]) -> list[Part]:
     """The settled steps as the parts of one message, in the order in which they were meant."""
     parts: list[Part] = []

@@ -1,0 +1,49 @@
+"""Requests of OpenAI clients, for tests of what becomes of them."""
+
+from __future__ import annotations
+
+from typing import Any
+from uuid import UUID
+
+from agents.access.actor import Actor
+from agents.models import Agent, User
+from agents.rules.client_options import ClientOptions
+from agents.rules.conversation import ToolSpec
+from agents.rules.parts import Part, text_part, tool_call_part, tool_result_part
+from agents.sessions import AcceptedCompletion, Completion, accept_completion
+from tests.conversations import Conversation
+from tests.people import agent
+
+LIGHT = ToolSpec("light", "Switch a light.", {"type": "object", "properties": {"on": {"type": "boolean"}}})
+CALL = tool_call_part(call_id="c1", name="light", arguments='{"on": true}')
+
+
+def client(name: str = "ada", *, slug: str = "demo") -> Actor:
+    """Somebody with a client; the person and the agent are made when they do not exist."""
+    user = User.objects.filter(username=name).first() or User.objects.create(username=name)
+    if not Agent.objects.filter(slug=slug).exists():
+        agent(slug, tools=["clock"])
+    return Actor.user(user_id=user.pk, name=user.username)
+
+
+def completion(*said: str | Part, **more: Any) -> Completion:
+    """A request with these words or results. Equal arguments make equal bodies."""
+    parts = [text_part(one) if isinstance(one, str) else one for one in said or ("Hi",)]
+    options = ClientOptions(
+        **{name: more.pop(name) for name in ("tools", "max_output_tokens", "instructions") if name in more}
+    )
+    body = repr((parts, options, more.get("history"))).encode()
+    return Completion(**{"model": "demo", "parts": parts, "body": body, "options": options, **more})
+
+
+def complete(actor: Actor, *said: str | Part, **more: Any) -> AcceptedCompletion:
+    return accept_completion(actor, completion(*said, **more))
+
+
+def result(call_id: str = "c1", content: str = "It is on.") -> Part:
+    return tool_result_part(call_id=call_id, content=content, is_error=False)
+
+
+def talk(actor: Actor, session_id: UUID) -> Conversation:
+    """The session of a request, to look at."""
+    return Conversation(actor, session_id)

@@ -1,0 +1,158 @@
+"""A turn whose model calls tools of the client: it runs its own, and ends with the calls that go out."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from agents.access.actor import Actor
+from agents.engine import turn as engine
+from agents.engine.context import load_context
+from agents.engine.turn import Services, TurnRun
+from agents.llm.port import Finished, ModelRequest, TextDelta
+from agents.models import AgentDraft, Step
+from agents.releases import publish
+from agents.rules.history import BELOW_OURS
+from agents.rules.parts import text_part, tool_call_part, tool_result_part
+from agents.rules.states import StepKind, TurnStatus
+from agents.runner.reaper import give_back
+from agents.sessions import read_outcome
+from foundation.db_threads import in_db_thread
+from tests.completions import LIGHT, client, complete, talk
+from tests.conversations import Conversation, claimed
+from tests.people import agent
+from tests.scripted import Models, Outcome, ScriptedTools, calls, says, scripted
+
+pytestmark = pytest.mark.usefixtures("transactional_db")
+
+BOTH = calls(("a", "clock", "{}"), ("b", "light", '{"on": true}'), text="Wait.")
+
+
+async def begin(**more: Any) -> Conversation:
+    def ask() -> Conversation:
+        ada = client()
+        return talk(ada, complete(ada, "Light, please.", **{"tools": (LIGHT,), **more}).session_id)
+
+    return await in_db_thread(ask)
+
+
+async def run(services: Services) -> TurnStatus:
+    turn = TurnRun(await in_db_thread(lambda: load_context(claimed())), services)
+    ended = await turn.run()
+    assert ended is not None
+    return ended.status
+
+
+async def noon(_: str) -> Outcome:
+    return Outcome("noon")
+
+
+async def outcome(ada: Conversation) -> Any:
+    turn = await in_db_thread(ada.turn)
+    return await in_db_thread(read_outcome, ada.actor, turn_id=turn.pk)
+
+
+async def test_calls_of_the_clients_tools_end_the_turn_and_are_its_answer() -> None:
+    ada = await begin()
+    services, model, box = scripted(calls(("b", "light", "{}"), text="Wait."), says("Never."))
+    assert await run(services) is TurnStatus.COMPLETED
+    assert [tool.name for tool in model.requests[0].tools] == ["clock", "light"]
+    assert (len(model.requests), box.called) == (1, [])
+    found = await outcome(ada)
+    assert (found.text, [call["id"] for call in found.calls]) == ("Wait.", ["b"])
+    assert (await in_db_thread(ada.log))[-2:] == ["message.completed", "turn.completed"]
+
+
+async def test_of_mixed_calls_ours_run_here_and_the_others_go_out() -> None:
+    ada = await begin()
+    services, model, box = scripted(BOTH, says("Never."), tools={"clock": noon})
+    assert await run(services) is TurnStatus.COMPLETED
+    assert [one.name for one in box.called] == ["clock"]
+    assert len(model.requests) == 1, "the client has the next word"
+    assert (await in_db_thread(ada.messages))[-1].parts == [
+        text_part("Wait."),
+        tool_call_part(call_id="a", name="clock", arguments="{}"),
+        tool_call_part(call_id="b", name="light", arguments='{"on": true}'),
+        tool_result_part(call_id="a", content="noon", is_error=False),
+    ]
+    assert [call["id"] for call in (await outcome(ada)).calls] == ["b"]
+    steps = await in_db_thread(lambda: list(Step.objects.order_by("number").values_list("kind", "status")))
+    assert steps == [("model", "done"), ("tool", "done")], "no intent of a call that will not be made"
+
+
+async def test_a_runner_that_dies_behind_our_tools_hands_out_the_rest_without_asking_again() -> None:
+    ada = await begin()
+    services, model, box = scripted(BOTH, tools={"clock": noon})
+    first = await in_db_thread(lambda: load_context(claimed()))
+
+    async def dies(*_: Any, **__: Any) -> Any:
+        raise ConnectionError
+
+    last_write, engine.last_write = engine.last_write, dies  # type: ignore[assignment]
+    try:
+        with pytest.raises(ConnectionError):
+            await TurnRun(first, services).run()
+    finally:
+        engine.last_write = last_write
+    claim = first.claim
+    await in_db_thread(
+        lambda: give_back(session_id=claim.session_id, turn_id=claim.turn_id, epoch=claim.epoch, fruitless=True)
+    )
+    assert await run(services) is TurnStatus.COMPLETED
+    assert (len(model.requests), len(box.called)) == (1, 1)
+    assert [call["id"] for call in (await outcome(ada)).calls] == ["b"]
+
+
+async def test_an_invented_tool_is_ours_to_refuse() -> None:
+    ada = await begin()
+
+    async def refused(_: str) -> Outcome:
+        return Outcome("There is no tool.", is_error=True)
+
+    services, model, _ = scripted(calls(("x", "invented", "{}")), says("Sorry."), tools={"invented": refused})
+    assert await run(services) is TurnStatus.COMPLETED
+    assert len(model.requests) == 2
+    found = await outcome(ada)
+    assert (found.text, list(found.calls)) == ("Sorry.", [])
+
+
+async def test_the_tighter_bound_of_tokens_counts_and_the_clients_words_come_second() -> None:
+    def special() -> None:
+        made = agent("demo")
+        AgentDraft.objects.filter(agent=made).update(
+            instructions="Be kind.", limits={"call_output_tokens": 9}, version=2
+        )
+        publish(Actor.system("tests"), agent_id=made.pk, expected_version=2)
+
+    await in_db_thread(special)
+    await begin(tools=(), max_output_tokens=5, instructions="Be brief.")
+    services, model, _ = scripted(says("Hello"))
+    await run(services)
+    [request] = model.requests
+    assert request.max_output_tokens == 5
+    assert [message.text for message in request.messages[:2]] == ["Be kind.", BELOW_OURS + "Be brief."]
+
+
+class Cut:
+    """A model that its bound of tokens ends."""
+
+    async def stream(self, _: ModelRequest) -> Any:
+        yield TextDelta("Once upon")
+        yield Finished((), None, "length", "scripted")
+
+    async def aclose(self) -> None:
+        """Nothing is open."""
+
+
+async def test_an_answer_that_a_bound_has_cut_says_so() -> None:
+    ada = await begin(max_output_tokens=2)
+    assert await run(Services(Models(Cut()), ScriptedTools())) is TurnStatus.COMPLETED  # type: ignore[arg-type]
+    assert (await outcome(ada)).cut
+    assert await in_db_thread(lambda: Step.objects.get(kind=StepKind.MODEL).result["finish_reason"]) == "length"
+
+
+async def test_an_answer_that_was_not_cut_does_not() -> None:
+    ada = await begin()
+    await run(scripted(says("Hello"))[0])
+    assert not (await outcome(ada)).cut
