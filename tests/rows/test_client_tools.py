@@ -13,7 +13,7 @@ from agents.engine.turn import Services, TurnRun
 from agents.llm.port import Finished, ModelRequest, TextDelta
 from agents.models import AgentDraft, Step
 from agents.releases import publish
-from agents.rules.history import BELOW_OURS
+from agents.rules.client_options import BELOW_OURS
 from agents.rules.parts import text_part, tool_call_part, tool_result_part
 from agents.rules.states import StepKind, TurnStatus
 from agents.runner.reaper import give_back
@@ -89,12 +89,9 @@ async def test_a_runner_that_dies_behind_our_tools_hands_out_the_rest_without_as
     async def dies(*_: Any, **__: Any) -> Any:
         raise ConnectionError
 
-    last_write, engine.last_write = engine.last_write, dies  # type: ignore[assignment]
-    try:
-        with pytest.raises(ConnectionError):
-            await TurnRun(first, services).run()
-    finally:
-        engine.last_write = last_write
+    with pytest.MonkeyPatch.context() as patch, pytest.raises(ConnectionError):
+        patch.setattr(engine, "last_write", dies)
+        await TurnRun(first, services).run()
     claim = first.claim
     await in_db_thread(
         lambda: give_back(session_id=claim.session_id, turn_id=claim.turn_id, epoch=claim.epoch, fruitless=True)
@@ -147,9 +144,10 @@ class Cut:
 
 async def test_an_answer_that_a_bound_has_cut_says_so() -> None:
     ada = await begin(max_output_tokens=2)
-    assert await run(Services(Models(Cut()), ScriptedTools())) is TurnStatus.COMPLETED  # type: ignore[arg-type]
+    assert await run(Services(Models(Cut()), ScriptedTools())) is TurnStatus.COMPLETED
     assert (await outcome(ada)).cut
-    assert await in_db_thread(lambda: Step.objects.get(kind=StepKind.MODEL).result["finish_reason"]) == "length"
+    step = await in_db_thread(Step.objects.get, kind=StepKind.MODEL)
+    assert step.result == {"text": "Once upon", "tool_calls": [], "finish_reason": "length"}
 
 
 async def test_an_answer_that_was_not_cut_does_not() -> None:

@@ -337,7 +337,7 @@ def test_the_same_words_after_an_answered_retry_are_a_new_question() -> None:
 @pytest.mark.parametrize("pair", [({"key": "k"}, {"key": "k"}), ({}, {"attempt": 1}), ({"attempt": 1}, {"attempt": 2})])
 def test_two_at_once_give_one_turn(pair: tuple[dict[str, Any], dict[str, Any]]) -> None:
     ada = client()
-    one_turn(*side_by_side(*(lambda more=more: complete(ada, **more) for more in pair)))  # type: ignore[misc]
+    one_turn(*side_by_side(*(lambda more=more: complete(ada, **more) for more in pair)))
 
 
 def test_two_at_once_in_a_durable_session_give_one_turn() -> None:
