@@ -89,9 +89,10 @@ async def test_a_runner_that_dies_behind_our_tools_hands_out_the_rest_without_as
     async def dies(*_: Any, **__: Any) -> Any:
         raise ConnectionError
 
-    with pytest.MonkeyPatch.context() as patch, pytest.raises(ConnectionError):
+    with pytest.MonkeyPatch.context() as patch:
         patch.setattr(engine, "last_write", dies)
-        await TurnRun(first, services).run()
+        with pytest.raises(ConnectionError):
+            await TurnRun(first, services).run()
     claim = first.claim
     await in_db_thread(
         lambda: give_back(session_id=claim.session_id, turn_id=claim.turn_id, epoch=claim.epoch, fruitless=True)
