@@ -7,6 +7,7 @@ from django.urls import include, path, re_path
 from agents.api.agents import AgentsView, AgentView
 from agents.api.docs import DocsView, SchemaView
 from agents.api.events import EventsView
+from agents.api.me import LimitsView
 from agents.api.sessions import MessagesView, SessionsView, SessionView
 from agents.api.turns import CancelView, TurnsView, TurnView
 from agents.api.unknown import unknown
@@ -23,6 +24,7 @@ _v1 = [
     path("sessions/<str:session_id>/events", EventsView.as_view(), name="events"),
     path("turns/<str:turn_id>", TurnView.as_view(), name="turn"),
     path("turns/<str:turn_id>/cancel", CancelView.as_view(), name="cancel"),
+    path("me/limits", LimitsView.as_view(), name="limits"),
 ]
 
 urlpatterns = [

@@ -101,8 +101,10 @@ class Slots:
 
     def beat_if_due(self) -> None:
         """Keep what this process holds for another lease, and give back what is owed; seldom enough to ask often."""
-        if self._beat_at is not None and monotonic() - self._beat_at < self._lease_seconds / 3:
-            return
+        if self._beat_at is None or monotonic() - self._beat_at >= self._lease_seconds / 3:
+            self.beat()
+
+    def beat(self) -> None:
         with connection.cursor() as cursor:
             cursor.execute(_BEAT, {"process": self.process_id, "lease": self._lease_seconds})
         self._beat_at = monotonic()

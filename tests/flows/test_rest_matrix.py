@@ -50,6 +50,7 @@ CALLS = [
     Call("POST", "sessions/{session}/turns", 202, "chat", {"input": "Hi"}),
     Call("GET", "turns/{turn}", 200, "read"),
     Call("POST", "turns/{turn}/cancel", 200, "chat"),
+    Call("GET", "me/limits", 200, "read"),
     Call("DELETE", "sessions/{session}", 204, "chat", version=True),
 ]
 OBJECTS = [call for call in CALLS if "{session}" in call.path or "{turn}" in call.path]

@@ -22,6 +22,7 @@ SETTINGS: dict[str, Any] = {
         {"name": "Sessions", "description": "Conversations, and what was said in them."},
         {"name": "Turns", "description": "A message and the work that answers it."},
         {"name": "Events", "description": "All that happens in a session, in order."},
+        {"name": "You", "description": "What you have left."},
     ],
     "DEFAULT_GENERATOR_CLASS": "agents.api.schema.generator.Generator",
     "PREPROCESSING_HOOKS": ["agents.api.schema.generator.only_v1"],

@@ -1,0 +1,47 @@
+"""What the caller has left."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Any
+
+from django.http import HttpResponse
+from rest_framework.request import Request
+
+from agents.access.actor import Scope
+from agents.api.answers import answer_json
+from agents.api.parameters import read_query
+from agents.api.views import ApiView
+from agents.limits.rates import Left
+from agents.limits.reading import Limits, limits_of
+from agents.rules.wire import moment
+from foundation.clock import now
+from foundation.errors import Unauthenticated
+
+
+class LimitsView(ApiView):
+    def get(self, _request: Request) -> HttpResponse:
+        read_query(self.http)
+        actor = self.who()
+        actor.need(Scope.READ)
+        if actor.user_id is None:
+            raise Unauthenticated
+        return answer_json(limits_shape(limits_of(user_id=actor.user_id, key_id=actor.key_id)))
+
+
+def limits_shape(limits: Limits) -> dict[str, Any]:
+    """`rates` by name, `concurrency` by name; `spend` is null until there are budgets."""
+    return {
+        "rates": {left.rate.name.replace("-", "_"): _rate(left) for left in limits.rates},
+        "concurrency": {name: {"limit": used.limit, "used": used.used} for name, used in limits.concurrency.items()},
+        "spend": None,
+    }
+
+
+def _rate(left: Left) -> dict[str, Any]:
+    return {
+        "limit": left.rate.limit,
+        "per_seconds": round(left.rate.period_seconds),
+        "remaining": left.tokens,
+        "resets_at": moment(now() + timedelta(seconds=left.full_in_seconds)),
+    }

@@ -1,0 +1,52 @@
+"""What the caller has left."""
+
+from __future__ import annotations
+
+from agents.api.me import LimitsView
+from agents.api.schema.operation import Answer, Operation
+from agents.api.schema.words import COUNT, MOMENT, or_null, record, ref, said
+
+_RATE = {"limit": 3000, "per_seconds": 60, "remaining": 2990, "resets_at": "2026-11-22T12:00:00.200000Z"}
+EXAMPLE = {
+    "rates": {"requests": _RATE, "messages": {**_RATE, "limit": 600, "remaining": 600}},
+    "concurrency": {"running_turns": {"limit": 3, "used": 1}, "sockets": {"limit": 20, "used": 2}},
+    "spend": None,
+}
+COMPONENTS = {
+    "Rate": record(
+        {
+            "limit": said(COUNT, "So many at once, and so many in `per_seconds`."),
+            "per_seconds": said(COUNT, "The period."),
+            "remaining": said(COUNT, "So many can be had now."),
+            "resets_at": said(MOMENT, "When all of them are back."),
+        }
+    ),
+    "Concurrency": record(
+        {
+            "limit": said(or_null(COUNT), "So many at a time; null: any number."),
+            "used": said(COUNT, "So many are in use."),
+        }
+    ),
+    "Limits": record(
+        {
+            "rates": {
+                "type": "object",
+                "description": "By name: `requests` and `messages` of the account, `requests_key` and `messages_key` "
+                "of the key that you use. A rate without a limit is not there.",
+                "additionalProperties": ref("Rate"),
+            },
+            "concurrency": record({"running_turns": ref("Concurrency"), "sockets": ref("Concurrency")}),
+            "spend": {"type": "null", "description": "Reserved for budgets."},
+        }
+    ),
+}
+OPERATIONS = {
+    (LimitsView, "get"): Operation(
+        "get_limits",
+        "You",
+        "What you have left",
+        "Of rates and of concurrency, and when it is back. Answers say the same of rates in `RateLimit` and "
+        "`RateLimit-Policy`.",
+        [Answer(200, "Your limits.", ref("Limits"), EXAMPLE)],
+    ),
+}
