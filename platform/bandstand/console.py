@@ -5,9 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from django import forms
-from django.http import HttpRequest
+from django.http import HttpRequest, HttpResponse
 from django.template.response import TemplateResponse
 
+from agents.access.logins import CountedLogin, with_wait
 from agents.access.roles import ENTER_CONSOLE
 
 if TYPE_CHECKING:
@@ -18,7 +19,7 @@ else:
     from unfold.sites import UnfoldAdminSite as AdminSite
 
 
-class ConsoleLoginForm(AdminAuthenticationForm):
+class ConsoleLoginForm(CountedLogin, AdminAuthenticationForm):
     """Lets in whom the site lets in, instead of asking for `is_staff`."""
 
     def confirm_login_allowed(self, user: Any) -> None:
@@ -42,6 +43,10 @@ class ConsoleSite(AdminSite):
     def each_context(self, request: HttpRequest) -> dict[str, Any]:
         """The colours are in our stylesheet: without them the templates write no inline style."""
         return {**super().each_context(request), "colors": None}
+
+    def login(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
+        """Counted like the chat's: after too many failures one has to wait (429)."""
+        return with_wait(super().login(request, extra_context))
 
     def index(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> TemplateResponse:
         from agents.admin.overview import overview

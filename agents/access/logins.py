@@ -1,0 +1,103 @@
+"""Signing in with a password: each attempt is counted before the password is looked at, and stays counted if it fails.
+
+The same words, the same time and the same waiting for a name that exists and for one that does not.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from typing import TYPE_CHECKING, Any, TypeVar
+from unicodedata import normalize
+
+import structlog
+from django import forms
+from django.conf import settings
+from django.contrib.auth.forms import AuthenticationForm
+from django.http import HttpRequest
+from django.http.response import HttpResponseBase
+from django.template.response import TemplateResponse
+
+from agents.limits import buckets
+from agents.limits.guard import Ask, in_words, network_of, rate, take
+from agents.models import User
+from foundation.errors import RateLimited
+
+if TYPE_CHECKING:
+    _Form = AuthenticationForm
+else:
+    _Form = object
+
+Answer = TypeVar("Answer", bound=HttpResponseBase)
+
+PERIOD_SECONDS = 15 * 60.0
+TOO_MANY = "too_many_logins"
+
+log = structlog.get_logger(__name__)
+
+
+class CountedLogin(_Form):
+    """Before the form that asks for name and password, in the order of its bases."""
+
+    request: HttpRequest | None
+
+    def clean(self) -> dict[str, Any]:
+        name = str(self.cleaned_data.get("username") or "")
+        address = str(self.request.META.get("REMOTE_ADDR", "")) if self.request else ""
+        asks = _asks(name, address)
+        try:
+            take(asks)
+        except RateLimited as refused:
+            _note(name, address, rule=str(refused.context["rule"]))
+            raise _wait_error(refused) from None
+        try:
+            cleaned = super().clean()
+        except forms.ValidationError as error:
+            _note(name, address, rule=f"login:{error.code}")
+            raise
+        for limit, key in asks:
+            if limit.limit:
+                buckets.give_back(limit, key)
+        return dict(cleaned)
+
+
+class LoginForm(CountedLogin, AuthenticationForm):
+    """The one of the chat."""
+
+    error_messages = {
+        **AuthenticationForm.error_messages,
+        "invalid_login": "That user name and password do not match. Please try again.",
+    }
+
+
+def with_wait(answer: Answer) -> Answer:
+    """The answer of a login page: 429 with Retry-After where its form refused for too many attempts."""
+    form = (answer.context_data or {}).get("form") if isinstance(answer, TemplateResponse) else None
+    for error in form.errors.as_data().get("__all__", []) if form is not None and form.is_bound else []:
+        if error.code == TOO_MANY:
+            answer.status_code = 429
+            answer.headers["Retry-After"] = str(error.params["seconds"])
+    return answer
+
+
+def _asks(name: str, address: str) -> list[Ask]:
+    config = settings.BANDSTAND
+    # A digest: people type passwords where the name belongs. Django takes names for equal that are so under NFKC.
+    account = hashlib.sha256(normalize("NFKC", name).casefold().encode("utf-8", "replace")).hexdigest()[:32]
+    by_account = rate("logins-account", config.failed_logins_per_account, PERIOD_SECONDS, leased=False)
+    by_address = rate("logins-address", config.failed_logins_per_address, PERIOD_SECONDS, leased=False)
+    return [(by_address, f"l:a:{network_of(address)}"), (by_account, f"l:n:{account}")]
+
+
+def _wait_error(refused: RateLimited) -> forms.ValidationError:
+    seconds = max(1, round(refused.retry_after_seconds or 1))
+    return forms.ValidationError(
+        "Too many sign-ins failed. Please try again in %(wait)s.",
+        code=TOO_MANY,
+        params={"wait": in_words(seconds), "seconds": seconds},
+    )
+
+
+def _note(name: str, address: str, *, rule: str) -> None:
+    """One line for each; what is no account's name may be a password, and is not written down."""
+    known = "\x00" not in name and User.objects.filter(username=normalize("NFKC", name)).exists()
+    log.warning("login.failed", rule=rule, actor=name if known else None, client=address)
