@@ -27,6 +27,9 @@ REQUEUE_TURN = "agents.requeue_turn"
 SET_ASIDE_TURN = "agents.set_aside_turn"
 FORK_SESSION = "agents.fork_agentsession"
 MEND_SESSION = "agents.mend_agentsession"
+ADD_AGENT = "agents.add_agent"
+CHANGE_AGENT = "agents.change_agent"
+CHANGE_DRAFT = "agents.change_agentdraft"
 PUBLISH_AGENT = "agents.publish_agent"
 ADD_API_KEY = "agents.add_apikey"
 REVOKE_API_KEY = "agents.revoke_apikey"
@@ -37,6 +40,7 @@ _VIEWER = frozenset(
         ENTER_CONSOLE,
         VIEW_TRANSCRIPT,
         "agents.view_agent",
+        "agents.view_agentdraft",
         "agents.view_agentsession",
         "agents.view_auditentry",
         "agents.view_event",
@@ -49,12 +53,11 @@ _VIEWER = frozenset(
 )
 _OPERATOR = _VIEWER | {CANCEL_TURN, RETRY_TURN, REQUEUE_TURN, SET_ASIDE_TURN, FORK_SESSION, MEND_SESSION}
 _BUILDER = _VIEWER | {
+    ADD_AGENT,
+    CHANGE_AGENT,
+    CHANGE_DRAFT,
     PUBLISH_AGENT,
-    "agents.add_agent",
-    "agents.change_agent",
     "agents.add_agentdraft",
-    "agents.change_agentdraft",
-    "agents.view_agentdraft",
 }
 _OWNER = (
     _USER

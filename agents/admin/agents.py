@@ -1,112 +1,206 @@
-"""Agents, the draft that builders edit, and the button that publishes it."""
+"""Agents: what they are called and who may use them, and the buttons to their draft and releases."""
 
 from __future__ import annotations
 
 from typing import Any
 
 from django import forms
+from django.conf import settings
 from django.contrib import admin, messages
-from django.db.models import QuerySet
-from django.http import HttpRequest
+from django.contrib.auth.models import Group
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 
 from agents.access.permissions import actor_of
-from agents.access.roles import PUBLISH_AGENT
-from agents.admin.look import StackedInline
+from agents.access.roles import CHANGE_AGENT, PUBLISH_AGENT, Role
+from agents.admin.compare import compare_page
+from agents.admin.confirm import ask
+from agents.admin.draft_page import draft_page
+from agents.admin.look import CheckboxSelectMultiple, Textarea, TextInput, action
+from agents.admin.pages import address_of
+from agents.admin.publishing import publish_page
 from agents.admin.readonly import ConsoleAdmin
-from agents.admin.versions import VersionedForm
-from agents.models import Agent, AgentDraft
-from agents.releases import publish
-from agents.releases.known import tool_names
-from agents.rules.limits import validate_configuration
-from foundation.errors import BandstandError, InvalidInput
+from agents.admin.versions import Versioned
+from agents.models import Agent, AgentDraft, Release
+from agents.releases import archive_agent, change_agent, create_agent, restore_agent
+from agents.releases.edit import configuration_of
+from agents.rules.differences import differences
 
-_CONFIGURATION = ("model_chain", "instructions", "tools", "limits", "context_policy")
-
-
-class DraftForm(VersionedForm):
-    class Meta:
-        model = AgentDraft
-        fields = (*_CONFIGURATION, "version")
-
-    def clean(self) -> dict[str, Any]:
-        cleaned = super().clean()
-        if all(field in cleaned for field in _CONFIGURATION):
-            values = {field: cleaned[field] for field in _CONFIGURATION}
-            try:
-                validate_configuration(**values, known_tools=tool_names())
-            except InvalidInput as error:
-                field = (error.pointer or "").split("/")[1:2]
-                raise forms.ValidationError({field[0]: error.detail} if field else error.detail) from None
-        return cleaned
+# The page shows the newest of an agent's releases; their list holds the rest.
+RELEASES = 10
 
 
-class DraftInline(StackedInline):  # type: ignore[type-arg]
-    model = AgentDraft
-    form = DraftForm
-    can_delete = False
-    min_num = max_num = 1
-    verbose_name_plural = "draft"
+class WordsField(forms.CharField):
+    """A list of words, separated by commas."""
+
+    def prepare_value(self, value: Any) -> Any:
+        return ", ".join(str(word) for word in value) if isinstance(value, list) else value
+
+    def clean(self, value: Any) -> Any:
+        words = [word.strip() for word in super().clean(value).split(",")]
+        if any(len(word) > 100 for word in words):
+            raise forms.ValidationError("A word has at most 100 characters.")
+        return [word for word in words if word]
 
 
-class AgentForm(VersionedForm):
+class AgentForm(Versioned, forms.ModelForm):  # type: ignore[type-arg]
+    capabilities = WordsField(
+        required=False,
+        max_length=2_000,
+        widget=TextInput,
+        help_text="Words that say what it can do, separated by commas.",
+    )
+
     class Meta:
         model = Agent
-        fields = ("slug", "name", "description", "capabilities", "groups", "when_busy", "archived_at", "version")
+        fields = ("name", "slug", "description", "capabilities", "groups", "when_busy")
+        widgets = {"description": Textarea({"rows": 3})}
+        labels = {"slug": "Short name", "groups": "Who may talk to it", "when_busy": "A second message"}
+        help_texts = {
+            "name": "What people read above the chat.",
+            "slug": "What programs call it: letters, digits and hyphens. When it changes, they no longer find it.",
+            "groups": "Nothing ticked: everybody who may chat.",
+            "when_busy": "What happens to it while the first one is being answered.",
+        }
 
-    def clean_capabilities(self) -> list[str]:
-        words: Any = self.cleaned_data["capabilities"] or []
-        if not isinstance(words, list) or not all(isinstance(word, str) and len(word) <= 100 for word in words):
-            raise forms.ValidationError("A list of words is expected.")
-        return words
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        if "groups" not in self.fields:  # it is only read
+            return
+        # Roles say what people may do in the console; who talks to an agent is a matter of the other groups.
+        groups: Any = self.fields["groups"]
+        groups.queryset = Group.objects.exclude(name__in=list(Role)).order_by("name")
+        if not groups.queryset.exists():
+            groups.help_text = "Everybody who may chat. To narrow it down, make a group under Roles and groups."
+        when_busy: Any = self.fields["when_busy"]
+        words = {"enqueue": "waits its turn", "reject": "is refused", "interrupt": "stops the first answer"}
+        when_busy.choices = list(words.items())
+        self.remember(None if self._is_new else self.instance)
+
+    @property
+    def _is_new(self) -> bool:
+        return bool(self.instance._state.adding)
+
+    def stored_row(self) -> Agent | None:
+        return None if self._is_new else Agent.objects.select_for_update(no_key=True).get(pk=self.instance.pk)
+
+    def values_of(self, row: Agent) -> dict[str, Any]:
+        shown = {name: getattr(row, name) for name in AgentForm.Meta.fields if name != "groups"}
+        return shown | {"groups": list(row.groups.order_by("name"))}
+
+    def clean(self) -> dict[str, Any]:
+        cleaned: dict[str, Any] = super().clean() or {}
+        self.refuse_stale()
+        return cleaned
 
 
 @admin.register(Agent)
 class AgentAdmin(ConsoleAdmin):
     query_budget = 7
+    # The page of one agent.
+    page_query_budget = 14
 
     form = AgentForm
-    inlines = (DraftInline,)
-    list_display = ("slug", "name", "live_release_number", "when_busy", "created_at", "archived_at")
+    change_form_template = "agents/admin/agent.html"
+    list_display = ("name", "slug", "live_release_number", "created_at", "archived_at")
     list_select_related = ("live_release",)
     list_filter = ("when_busy", ("archived_at", admin.EmptyFieldListFilter))
-    ordering = ("slug",)
+    ordering = ("name",)
     search_fields = ("slug", "name")
-    readonly_fields = ("live_release_number", "created_at")
-    fields = (
-        "slug",
-        "name",
-        "description",
-        "capabilities",
-        "groups",
-        "when_busy",
-        "archived_at",
-        "live_release_number",
-        "created_at",
-        "version",
-    )
-    filter_horizontal = ("groups",)
-    actions = ("publish_drafts",)
+    fields = AgentForm.Meta.fields
+    actions_detail = ("edit_draft", "publish_draft", "compare", "archive")
 
     @admin.display(description="live release")
-    def live_release_number(self, agent: Agent) -> int | None:
-        return agent.live_release.number if agent.live_release else None
+    def live_release_number(self, agent: Agent) -> str:
+        return f"#{agent.live_release.number}" if agent.live_release else "none yet"
 
     def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:  # noqa: ARG002
         """Agents are archived: their sessions stay readable."""
         return False
 
-    def has_publish_permission(self, request: HttpRequest) -> bool:
+    def has_publish_permission(self, request: HttpRequest, object_id: Any = None) -> bool:  # noqa: ARG002
         return request.user.has_perm(PUBLISH_AGENT)
 
-    @admin.action(description="Publish the drafts of selected agents", permissions=["publish"])
-    def publish_drafts(self, request: HttpRequest, queryset: QuerySet[Agent]) -> None:
-        actor = actor_of(request.user)
-        for agent in queryset.select_related("draft"):
-            draft = getattr(agent, "draft", None)
-            try:
-                release = publish(actor, agent_id=agent.pk, expected_version=draft.version if draft else 0)
-            except BandstandError as error:
-                where = f" ({error.pointer})" if error.pointer else ""
-                messages.error(request, f"{agent}: {error.detail}{where}")
-            else:
-                messages.success(request, f"{release} is live for new sessions.")
+    def has_archive_permission(self, request: HttpRequest, object_id: Any = None) -> bool:  # noqa: ARG002
+        return request.user.has_perm(CHANGE_AGENT)
+
+    def formfield_for_dbfield(self, db_field: Any, request: HttpRequest, **kwargs: Any) -> Any:
+        if db_field.name == "groups":
+            # Without the buttons that would make a group in a window of its own.
+            return db_field.formfield(**{**kwargs, "widget": CheckboxSelectMultiple})
+        return super().formfield_for_dbfield(db_field, request, **kwargs)
+
+    def save_model(self, request: HttpRequest, obj: Agent, form: Any, change: bool) -> None:
+        actor, details = actor_of(request.user), form.cleaned_data
+        shared = {"details": details, "groups": details["groups"]}
+        if change:
+            change_agent(actor, agent_id=obj.pk, expected_version=details["version"], **shared)
+            return
+        chain = [route if ":" in route else f"{route}:" for route in settings.BANDSTAND.model]
+        obj.pk = create_agent(actor, model_chain=chain, **shared).pk
+
+    def save_related(self, request: HttpRequest, form: Any, formsets: Any, change: bool) -> None:
+        """The verb has saved the groups."""
+
+    def response_add(self, request: HttpRequest, obj: Agent, post_url_continue: str | None = None) -> HttpResponse:  # noqa: ARG002
+        messages.success(request, f"{obj} is made. Write its draft now; publish it when it is ready.")
+        return HttpResponseRedirect(address_of(obj, "edit_draft"))
+
+    def render_change_form(self, request: HttpRequest, context: Any, *args: Any, **kwargs: Any) -> Any:
+        if (agent := kwargs.get("obj")) is not None:
+            context |= _beside(agent)
+        return super().render_change_form(request, context, *args, **kwargs)
+
+    @action(description="Draft", permissions=["view"], url_path="draft", icon="edit_note")
+    def edit_draft(self, request: HttpRequest, object_id: str) -> HttpResponse:
+        return self._of_draft(request, object_id, draft_page)
+
+    @action(description="Publish", permissions=["publish"], url_path="publish", icon="publish")
+    def publish_draft(self, request: HttpRequest, object_id: str) -> HttpResponse:
+        return self._of_draft(request, object_id, publish_page)
+
+    @action(description="Compare", permissions=["view"], url_path="compare", icon="difference")
+    def compare(self, request: HttpRequest, object_id: str) -> HttpResponse:
+        return self._of_draft(request, object_id, compare_page)
+
+    @action(description="Archive or restore", permissions=["archive"], url_path="archive", icon="archive")
+    def archive(self, request: HttpRequest, object_id: str) -> HttpResponse:
+        return self._of_draft(request, object_id, _archive_page)
+
+    def _of_draft(self, request: HttpRequest, object_id: str, page: Any) -> HttpResponse:
+        agent = self.get_object(request, object_id)
+        draft = AgentDraft.objects.select_related("agent__live_release").filter(agent=agent).first() if agent else None
+        if draft is None:
+            missing: HttpResponse = self._get_obj_does_not_exist_redirect(request, self.opts, object_id)  # type: ignore[attr-defined]
+            return missing
+        shown: HttpResponse = page(request, self, draft)
+        return shown
+
+
+def _archive_page(request: HttpRequest, model_admin: Any, draft: AgentDraft) -> HttpResponse:
+    agent = draft.agent
+    back = agent.archived_at is not None
+    asked = ask(
+        request,
+        model_admin,
+        title=f"{'Restore' if back else 'Archive'} {agent}",
+        words=f"People who may talk to {agent} will find it again."
+        if back
+        else f"Nobody will be able to begin a conversation with {agent}. What was said stays readable.",
+        yes="Restore" if back else "Archive",
+        back=address_of(agent),
+        danger=not back,
+    )
+    if asked is not None:
+        return asked
+    (restore_agent if back else archive_agent)(actor_of(request.user), agent_id=agent.pk)
+    messages.success(request, f"{agent} is {'back' if back else 'archived'}.")
+    return HttpResponseRedirect(address_of(agent))
+
+
+def _beside(agent: Agent) -> dict[str, Any]:
+    """What the page of an agent shows under its form."""
+    draft = AgentDraft.objects.filter(agent=agent).first()
+    live = agent.live_release
+    changed = bool(draft and live and differences(configuration_of(live), configuration_of(draft)))
+    releases = Release.objects.filter(agent=agent).select_related("published_by").order_by("-number")
+    return {"agent": agent, "draft": draft, "draft_differs": changed, "releases": releases[:RELEASES]}

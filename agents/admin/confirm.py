@@ -46,7 +46,6 @@ def ask(
         return None
     context = {
         **model_admin.admin_site.each_context(request),
-        "opts": model_admin.model._meta,
         "title": title,
         "words": words,
         "rows": rows[:SHOWN_ROWS],

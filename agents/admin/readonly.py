@@ -40,6 +40,11 @@ class ConsoleAdmin(ModelAdmin):  # type: ignore[type-arg]  # not generic at run 
     list_fullwidth = True
     actions_on_top = True
 
+    def render_change_form(self, request: HttpRequest, context: Any, *args: Any, **kwargs: Any) -> Any:
+        """One way to save."""
+        context |= {"show_save_and_add_another": False, "show_save_and_continue": False}
+        return super().render_change_form(request, context, *args, **kwargs)
+
 
 class ReadOnlyAdmin(ConsoleAdmin):
     """Lists newest first, pages without a form, and no way to add, change or delete."""

@@ -1,6 +1,6 @@
 """Rows of the agents room."""
 
-from agents.models.agents import Agent, AgentDraft, Release
+from agents.models.agents import Agent, AgentDraft, Configuration, Release
 from agents.models.audit import AuditEntry
 from agents.models.completions import CompletionRequest
 from agents.models.idempotency import IdempotencyRecord
@@ -18,6 +18,7 @@ __all__ = [
     "AuditEntry",
     "Bucket",
     "CompletionRequest",
+    "Configuration",
     "Event",
     "IdempotencyRecord",
     "Message",

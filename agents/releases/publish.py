@@ -1,4 +1,4 @@
-"""The draft becomes the next immutable release."""
+"""The draft, or an older release, becomes the next immutable release."""
 
 from __future__ import annotations
 
@@ -12,7 +12,8 @@ from agents.access.actor import Actor
 from agents.access.audit import record
 from agents.access.permissions import need_permission
 from agents.access.roles import PUBLISH_AGENT
-from agents.models import Agent, AgentDraft, Release
+from agents.models import Agent, AgentDraft, Configuration, Release
+from agents.releases.edit import configuration_of
 from agents.releases.known import tool_names
 from agents.rules.limits import validate_configuration
 from foundation.errors import InvalidInput, NotFound, PreconditionFailed
@@ -21,39 +22,68 @@ log = structlog.get_logger(__name__)
 
 
 @transaction.atomic
-def publish(actor: Actor, *, agent_id: UUID, expected_version: int, note: str = "") -> Release:
+def publish(
+    actor: Actor, *, agent_id: UUID, expected_version: int, expected_live: UUID | None = None, note: str = ""
+) -> Release:
     """Copy the draft to the next release and make it the live one; sessions that exist keep the release they have.
 
-    `expected_version` is the draft's. Raises `Forbidden`, `NotFound`, `PreconditionFailed` when somebody changed the
-    draft since, and `InvalidInput` with a pointer into the draft when no turn could run on it. Locks the agent.
+    `expected_version` is the draft's; `expected_live`, where it is given, the release that is live until then. Raises
+    `Forbidden`, `NotFound`, `PreconditionFailed` when somebody changed either since, and `InvalidInput` with a pointer
+    into the draft when no turn could run on it. Locks the agent.
     """
     need_permission(actor, PUBLISH_AGENT)
-    agent = Agent.objects.select_for_update(no_key=True).filter(pk=agent_id).first()
+    agent = _locked(agent_id, expected_live)
     draft = AgentDraft.objects.filter(agent_id=agent_id).first()
-    if agent is None or draft is None:
+    if draft is None:
         raise NotFound("There is no such agent here.")
     if draft.version != expected_version:
         raise PreconditionFailed
+    release = _next_release(actor, agent, draft, note)
+    record(actor, "release.published", target=release, detail={"agent": agent.slug, "note": note})
+    return release
+
+
+@transaction.atomic
+def roll_back(
+    actor: Actor, *, agent_id: UUID, number: int, expected_live: UUID | None = None, note: str = ""
+) -> Release:
+    """Publish release `number` again, as the next one: what was live stays as it was, and so does the draft.
+
+    Raises as `publish`; `InvalidInput` also when `number` is the live release, or when a tool that it names is gone.
+    """
+    need_permission(actor, PUBLISH_AGENT)
+    agent = _locked(agent_id, expected_live)
+    old = agent.releases.filter(number=number).first()
+    if old is None:
+        raise NotFound("There is no such release here.")
+    if old.pk == agent.live_release_id:
+        raise InvalidInput("This release is live already.")
+    release = _next_release(actor, agent, old, note or f"Back to release {number}.")
+    detail = {"agent": agent.slug, "note": release.note, "number": number}
+    record(actor, "release.rolled_back", target=release, detail=detail)
+    return release
+
+
+def _locked(agent_id: UUID, expected_live: UUID | None) -> Agent:
+    agent = Agent.objects.select_for_update(no_key=True).filter(pk=agent_id).first()
+    if agent is None:
+        raise NotFound("There is no such agent here.")
+    if expected_live is not None and agent.live_release_id != expected_live:
+        raise PreconditionFailed("Somebody published another release since you opened this page.")
+    return agent
+
+
+def _next_release(actor: Actor, agent: Agent, source: Configuration, note: str) -> Release:
     if len(note) > 200:
         raise InvalidInput("A note has at most 200 characters.", pointer="/note")
-    validate_configuration(**_configuration(draft), known_tools=tool_names())
+    configuration = configuration_of(source)
+    validate_configuration(**configuration, known_tools=tool_names())
     last = agent.releases.aggregate(last=Max("number"))["last"] or 0
     release = Release.objects.create(
-        agent=agent, number=last + 1, note=note, published_by_id=actor.user_id, **_configuration(draft)
+        agent=agent, number=last + 1, note=note, published_by_id=actor.user_id, **configuration
     )
     agent.live_release = release
     agent.version += 1
     agent.save(update_fields=["live_release", "version"])
-    record(actor, "release.published", target=release, detail={"agent": agent.slug, "note": note})
     log.info("release.published", actor=actor.name, agent=agent.slug, number=release.number)
     return release
-
-
-def _configuration(draft: AgentDraft) -> dict[str, object]:
-    return {
-        "model_chain": draft.model_chain,
-        "instructions": draft.instructions,
-        "tools": draft.tools,
-        "limits": draft.limits,
-        "context_policy": draft.context_policy,
-    }

@@ -33,7 +33,7 @@ class ContextPolicy:
     history_characters: int = 60_000
 
 
-_LARGEST: dict[str, int] = {
+LARGEST: dict[str, int] = {
     "steps": 100,
     "tool_calls": 500,
     "output_tokens": 1_000_000,
@@ -63,8 +63,8 @@ def _read(kind: type[T], values: Mapping[str, Any], pointer: str) -> T:
     for name, value in values.items():
         if name not in known:
             raise InvalidInput(f"Unknown name {name!r}; known are {', '.join(sorted(known))}.", pointer=pointer)
-        if type(value) is not int or not 1 <= value <= _LARGEST[name]:
-            raise InvalidInput(f"A whole number from 1 to {_LARGEST[name]} is expected.", pointer=f"{pointer}/{name}")
+        if type(value) is not int or not 1 <= value <= LARGEST[name]:
+            raise InvalidInput(f"A whole number from 1 to {LARGEST[name]} is expected.", pointer=f"{pointer}/{name}")
     return kind(**values)
 
 

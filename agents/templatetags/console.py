@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from django import template
+from django.forms import BoundField
 
 register = template.Library()
 
@@ -13,3 +14,12 @@ def act(action: str) -> str:
     noun, _, verb = action.partition(".")
     words = f"{noun} {verb}".replace("_", " ").strip()
     return words.replace("api key", "API key", 1) if words.startswith("api key") else words.capitalize()
+
+
+@register.filter
+def shown(field: BoundField) -> str:
+    """What a field of a form holds, for those who may only read it."""
+    value = field.value()
+    if isinstance(value, list | tuple):
+        return ", ".join(str(item) for item in value) or "none"
+    return "the default" if value is None else f"{value:,}" if isinstance(value, int) else str(value)

@@ -24,6 +24,7 @@ USE_TZ = True
 TIME_ZONE = "UTC"
 LANGUAGE_CODE = "en"
 USE_I18N = False
+FORMAT_MODULE_PATH = "bandstand.formats"
 STATIC_URL = "/static/"
 WHITENOISE_USE_FINDERS = True  # served from where the packages have them; see `bandstand.web.static_files`
 STATICFILES_DIRS = [ROOT / "agents" / "pages" / "static"]

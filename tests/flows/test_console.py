@@ -14,7 +14,6 @@ from agents.access.roles import Role
 from agents.admin.readonly import LONGEST_LIST, BoundedPaginator
 from agents.models import (
     Agent,
-    AgentDraft,
     AgentSession,
     ApiKey,
     AuditEntry,
@@ -28,26 +27,13 @@ from agents.models import (
 )
 from foundation.clock import now
 from foundation.errors import Unauthenticated
+from tests.consoles import client_of, list_of, page_of
 from tests.people import agent, key_of, person
 
 pytestmark = pytest.mark.django_db
 
 READ_ONLY = [AgentSession, Turn, Step, Event, Runner, Release, ApiKey, AuditEntry]
 LISTS = [*READ_ONLY, Agent, User, Group]
-
-
-def client_of(name: str, *roles: Role) -> Client:
-    client = Client()
-    client.force_login(person(name, *roles))
-    return client
-
-
-def list_of(model: Any) -> str:
-    return reverse(f"admin:{model._meta.app_label}_{model._meta.model_name}_changelist")
-
-
-def page_of(row: Any) -> str:
-    return reverse(f"admin:{row._meta.app_label}_{row._meta.model_name}_change", args=[row.pk])
 
 
 def session_with_a_turn(user: User, demo: Agent, text: str = "What is the time?") -> AgentSession:
@@ -244,99 +230,6 @@ def test_the_owner_revokes_a_key_and_others_do_not() -> None:
     client_of("olga", Role.OWNER).post(list_of(ApiKey), action)
     with pytest.raises(Unauthenticated):
         authenticate_key(plain)
-
-
-def draft_form(demo: Agent, **changes: Any) -> dict[str, Any]:
-    draft = AgentDraft.objects.get(agent=demo)
-    return {
-        "slug": demo.slug,
-        "name": demo.name,
-        "capabilities": "[]",
-        "when_busy": demo.when_busy,
-        "version": demo.version,
-        "draft-TOTAL_FORMS": 1,
-        "draft-INITIAL_FORMS": 1,
-        "draft-0-agent": demo.pk,
-        "draft-0-model_chain": '["offline:"]',
-        "draft-0-instructions": draft.instructions,
-        "draft-0-tools": "[]",
-        "draft-0-limits": "{}",
-        "draft-0-context_policy": "{}",
-        "draft-0-version": draft.version,
-        **changes,
-    }
-
-
-def test_a_builder_edits_the_draft_and_publishes_it() -> None:
-    demo, builder = agent(), client_of("bob", Role.BUILDER)
-    saved = builder.post(page_of(demo), draft_form(demo, **{"draft-0-instructions": "Be brief."}))
-    assert saved.status_code == 302, saved.context["errors"]
-    assert AgentDraft.objects.get().version == 2
-    demo.refresh_from_db()
-    assert demo.live_release is not None
-    assert demo.live_release.instructions == ""
-    builder.post(list_of(Agent), {"action": "publish_drafts", "_selected_action": [demo.pk]})
-    demo.refresh_from_db()
-    assert (demo.live_release.number, demo.live_release.instructions) == (2, "Be brief.")
-
-
-def test_a_new_agent_comes_with_its_draft() -> None:
-    builder = client_of("bob", Role.BUILDER)
-    form = draft_form(agent("other"), slug="new", name="New", **{"draft-INITIAL_FORMS": 0, "draft-0-agent": ""})
-    answer = builder.post(reverse("admin:agents_agent_add"), form)
-    assert answer.status_code == 302, answer.context["errors"]
-    new = Agent.objects.get(slug="new")
-    assert (new.version, new.draft.version, new.draft.model_chain) == (1, 1, ["offline:"])
-
-
-@pytest.mark.parametrize(
-    "change",
-    [
-        {"draft-0-model_chain": "[]"},
-        {"draft-0-model_chain": "{"},
-        {"draft-0-tools": '["os.system"]'},
-        {"draft-0-limits": '{"steps": -1}'},
-        {"capabilities": '{"a": 1}'},
-        {"slug": "no slug"},
-        {"version": 7},
-        {"version": ""},
-        {"draft-0-version": 7},
-    ],
-)
-def test_a_bad_or_stale_form_is_answered_with_its_fault(change: dict[str, Any]) -> None:
-    demo, builder = agent(), client_of("bob", Role.BUILDER)
-    answer = builder.post(page_of(demo), draft_form(demo, **{"draft-0-instructions": "Be brief.", **change}))
-    assert answer.status_code == 200
-    assert answer.context["errors"]
-    assert AgentDraft.objects.get().instructions == ""
-
-
-def test_the_second_of_two_tabs_is_told() -> None:
-    demo, builder = agent(), client_of("bob", Role.BUILDER)
-    first = draft_form(demo, **{"draft-0-instructions": "First."})
-    second = draft_form(demo, **{"draft-0-instructions": "Second."})
-    assert builder.post(page_of(demo), first).status_code == 302
-    answer = builder.post(page_of(demo), second)
-    assert "Somebody changed this" in answer.content.decode()
-    assert AgentDraft.objects.get().instructions == "First."
-
-
-@pytest.mark.parametrize("role", [Role.VIEWER, Role.OPERATOR])
-def test_who_is_no_builder_neither_edits_nor_publishes(role: Role) -> None:
-    demo, client = agent(), client_of("vera", role)
-    assert client.post(page_of(demo), draft_form(demo, name="Mine")).status_code == 403
-    client.post(list_of(Agent), {"action": "publish_drafts", "_selected_action": [demo.pk]})
-    assert Release.objects.count() == 1
-    demo.refresh_from_db()
-    assert demo.name == "Demo"
-
-
-def test_a_draft_that_cannot_run_is_not_published_and_says_why() -> None:
-    demo, builder = agent(), client_of("bob", Role.BUILDER)
-    AgentDraft.objects.update(tools=["gone"])
-    page = builder.post(list_of(Agent), {"action": "publish_drafts", "_selected_action": [demo.pk]}, follow=True)
-    assert "There is no tool &#x27;gone&#x27;. (/tools/0)" in page.content.decode()
-    assert Release.objects.count() == 1
 
 
 def test_a_new_account_may_chat() -> None:

@@ -1,0 +1,56 @@
+"""The page on which a draft is read and edited."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.contrib import messages
+from django.db import transaction
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
+
+from agents.access.permissions import actor_of
+from agents.access.roles import CHANGE_DRAFT, PUBLISH_AGENT
+from agents.admin.drafts import DraftForm
+from agents.admin.pages import address_of, page
+from agents.models import AgentDraft
+from agents.releases import change_draft
+from agents.releases.edit import configuration_of
+from agents.rules.differences import differences
+
+
+def draft_page(request: HttpRequest, model_admin: Any, draft: AgentDraft) -> HttpResponse:
+    """The editor for builders; for others the same in plain text."""
+    may_edit = request.user.has_perm(CHANGE_DRAFT)
+    form = DraftForm(request.POST if request.method == "POST" and may_edit else None, draft=draft)
+    if form.is_bound and _saved(request, form):
+        messages.success(request, f"The draft of {draft.agent} is saved. What is live has not changed.")
+        following = "publish_draft" if "_publish" in request.POST else "edit_draft"
+        return HttpResponseRedirect(address_of(draft.agent, following))
+    live = draft.agent.live_release
+    return page(
+        request,
+        model_admin,
+        "agents/admin/draft.html",
+        title=f"Draft of {draft.agent}",
+        agent=draft.agent,
+        draft=draft,
+        form=form,
+        may_edit=may_edit,
+        may_publish=request.user.has_perm(PUBLISH_AGENT),
+        live=live,
+        differences=differences(configuration_of(live), configuration_of(draft)) if live else None,
+    )
+
+
+@transaction.atomic
+def _saved(request: HttpRequest, form: DraftForm) -> bool:
+    """Whether the form was valid and is saved: checked and written under one lock."""
+    if not form.is_valid():
+        return False
+    change_draft(
+        actor_of(request.user),
+        agent_id=form.draft.pk,
+        expected_version=form.cleaned_data["version"],
+        configuration=form.configuration,
+    )
+    return True

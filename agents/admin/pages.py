@@ -1,0 +1,24 @@
+"""What our own pages have in common: the frame of the console around them, and addresses."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.contrib.admin import ModelAdmin
+from django.db.models import Model
+from django.http import HttpRequest
+from django.template.response import TemplateResponse
+from django.urls import reverse
+
+
+def page(
+    request: HttpRequest, model_admin: ModelAdmin[Any], template: str, *, title: str, **shown: Any
+) -> TemplateResponse:
+    """A page of the console with `shown` in its template."""
+    frame = model_admin.admin_site.each_context(request)
+    return TemplateResponse(request, template, {**frame, "title": title, **shown})
+
+
+def address_of(row: Model, name: str = "change") -> str:
+    """The address of the page of `row`, or of one of the buttons on it."""
+    return reverse(f"admin:{row._meta.app_label}_{row._meta.model_name}_{name}", args=[row.pk])

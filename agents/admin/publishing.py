@@ -1,0 +1,115 @@
+"""The pages that ask before a configuration goes live: the draft's, or that of an older release."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from django import forms
+from django.contrib import messages
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
+
+from agents.access.permissions import actor_of
+from agents.admin.confirm import answer, ask
+from agents.admin.look import TextInput
+from agents.admin.pages import address_of
+from agents.models import Agent, AgentDraft, Configuration, Release
+from agents.releases import publish, roll_back
+from agents.releases.edit import configuration_of
+from agents.rules.differences import differences
+from foundation.errors import BandstandError
+
+_TEMPLATE = "agents/admin/publish.html"
+
+
+class PublishForm(forms.Form):
+    """A note, and what its writer saw: the version of the draft and the release that was live."""
+
+    note = forms.CharField(
+        max_length=200,
+        required=False,
+        widget=TextInput({"maxlength": 200}),
+        help_text="What is new, in a few words.",
+    )
+    draft = forms.IntegerField(widget=forms.HiddenInput, required=False)
+    live = forms.UUIDField(widget=forms.HiddenInput, required=False)
+
+
+def publish_page(request: HttpRequest, model_admin: Any, draft: AgentDraft) -> HttpResponse:
+    """Show what changes, ask for a note, and publish the draft."""
+    agent, live = draft.agent, draft.agent.live_release
+    form = PublishForm(answer(request), initial={"draft": draft.version, "live": live and live.pk})
+    asked = ask(
+        request,
+        model_admin,
+        title=f"Publish {agent}",
+        words="New sessions will run on this configuration at once. Sessions that exist keep the release they have.",
+        yes="Publish",
+        back=address_of(agent, "edit_draft"),
+        form=form,
+        template=_TEMPLATE,
+        more=_shown(agent, live, draft),
+    )
+    if asked is not None:
+        return asked
+    given = form.cleaned_data
+    return _go(
+        request,
+        agent,
+        lambda: publish(
+            actor_of(request.user),
+            agent_id=agent.pk,
+            expected_version=given["draft"] or 0,
+            expected_live=given["live"],
+            note=given["note"],
+        ),
+    )
+
+
+def roll_back_page(request: HttpRequest, model_admin: Any, release: Release) -> HttpResponse:
+    """Show what changes, ask for a note, and publish an older release once more."""
+    agent, live = release.agent, release.agent.live_release
+    note = f"Back to release {release.number}."
+    form = PublishForm(answer(request), initial={"live": live and live.pk, "note": note})
+    asked = ask(
+        request,
+        model_admin,
+        title=f"Roll {agent} back to release {release.number}",
+        words=f"Release {release.number} will be published again under a new number. New sessions will run on it at "
+        "once, sessions that exist keep the release they have, and the draft stays as it is.",
+        yes="Roll back",
+        back=address_of(release),
+        form=form,
+        template=_TEMPLATE,
+        more=_shown(agent, live, release),
+    )
+    if asked is not None:
+        return asked
+    given = form.cleaned_data
+    return _go(
+        request,
+        agent,
+        lambda: roll_back(
+            actor_of(request.user),
+            agent_id=agent.pk,
+            number=release.number,
+            expected_live=given["live"],
+            note=given["note"],
+        ),
+    )
+
+
+def _shown(agent: Agent, live: Release | None, wanted: Configuration) -> dict[str, Any]:
+    found = differences(configuration_of(live), configuration_of(wanted)) if live else None
+    return {"agent": agent, "live": live, "differences": found}
+
+
+def _go(request: HttpRequest, agent: Agent, verb: Callable[[], Release]) -> HttpResponse:
+    try:
+        release = verb()
+    except BandstandError as error:
+        where = f" ({error.pointer})" if error.pointer else ""
+        messages.error(request, f"Nothing was published. {error.detail}{where}")
+        return HttpResponseRedirect(address_of(agent, "publish_draft"))
+    messages.success(request, f"{release} is live for new sessions.")
+    return HttpResponseRedirect(address_of(agent))

@@ -1,0 +1,127 @@
+"""Make, change and retire agents, and edit their drafts. Each leaves an entry in the audit trail."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, Final
+from uuid import UUID
+
+from django.contrib.auth.models import Group
+from django.db import transaction
+
+from agents.access.actor import Actor
+from agents.access.audit import record
+from agents.access.permissions import need_permission
+from agents.access.roles import ADD_AGENT, CHANGE_AGENT, CHANGE_DRAFT
+from agents.models import Agent, AgentDraft, Configuration
+from agents.releases.known import tool_names
+from agents.rules.limits import validate_configuration
+from foundation.clock import now
+from foundation.errors import NotFound, PreconditionFailed
+
+CONFIGURATION: Final = ("model_chain", "instructions", "tools", "limits", "context_policy")
+_DETAILS: Final = ("slug", "name", "description", "capabilities", "when_busy")
+
+
+@transaction.atomic
+def create_agent(
+    actor: Actor, *, details: Mapping[str, Any], groups: Iterable[Group] = (), model_chain: Sequence[str]
+) -> Agent:
+    """A new agent with a draft on `model_chain`; nobody can talk to it before its first release.
+
+    `details` are slug, name, description, capabilities and when_busy, already valid. Raises `Forbidden`.
+    """
+    need_permission(actor, ADD_AGENT)
+    agent = Agent.objects.create(**{name: details[name] for name in _DETAILS if name in details})
+    agent.groups.set(groups)
+    AgentDraft.objects.create(agent=agent, model_chain=list(model_chain))
+    record(actor, "agent.created", target=agent)
+    return agent
+
+
+@transaction.atomic
+def change_agent(
+    actor: Actor, *, agent_id: UUID, expected_version: int, details: Mapping[str, Any], groups: Iterable[Group]
+) -> Agent:
+    """Change what is not part of a release. Raises `Forbidden`, `NotFound`, and `PreconditionFailed` when somebody
+    was first."""
+    need_permission(actor, CHANGE_AGENT)
+    agent = _locked(agent_id)
+    if agent.version != expected_version:
+        raise PreconditionFailed
+    wanted = {name: details[name] for name in _DETAILS if name in details}
+    changed = [name for name, value in wanted.items() if getattr(agent, name) != value]
+    chosen = {group.pk for group in groups}
+    if chosen != set(agent.groups.values_list("pk", flat=True)):
+        agent.groups.set(chosen)
+        changed.append("groups")
+    if changed:
+        for name, value in wanted.items():
+            setattr(agent, name, value)
+        agent.version += 1
+        agent.save(update_fields=[*wanted, "version"])
+        record(actor, "agent.changed", target=agent, detail={"fields": changed})
+    return agent
+
+
+@transaction.atomic
+def archive_agent(actor: Actor, *, agent_id: UUID) -> Agent:
+    """Offer it to nobody any more; what was said stays readable. A second time changes nothing."""
+    need_permission(actor, CHANGE_AGENT)
+    agent = _locked(agent_id)
+    if agent.archived_at is None:
+        _set(agent, archived_at=now())
+        record(actor, "agent.archived", target=agent)
+    return agent
+
+
+@transaction.atomic
+def restore_agent(actor: Actor, *, agent_id: UUID) -> Agent:
+    """Take an agent out of the archive. A second time changes nothing."""
+    need_permission(actor, CHANGE_AGENT)
+    agent = _locked(agent_id)
+    if agent.archived_at is not None:
+        _set(agent, archived_at=None)
+        record(actor, "agent.restored", target=agent)
+    return agent
+
+
+@transaction.atomic
+def change_draft(
+    actor: Actor, *, agent_id: UUID, expected_version: int, configuration: Mapping[str, Any]
+) -> AgentDraft:
+    """Replace the draft's configuration. Raises `Forbidden`, `NotFound`, `PreconditionFailed` when somebody was first,
+    and `InvalidInput` with a pointer when no turn could run on it."""
+    need_permission(actor, CHANGE_DRAFT)
+    wanted = {name: configuration[name] for name in CONFIGURATION}
+    validate_configuration(**wanted, known_tools=tool_names())
+    draft = AgentDraft.objects.select_for_update(no_key=True).filter(agent_id=agent_id).first()
+    if draft is None:
+        raise NotFound("There is no such agent here.")
+    if draft.version != expected_version:
+        raise PreconditionFailed
+    changed = [name for name, value in wanted.items() if getattr(draft, name) != value]
+    if changed:
+        _set(draft, **wanted)
+        record(actor, "draft.changed", target=draft, detail={"fields": changed})
+    return draft
+
+
+def configuration_of(row: Configuration) -> dict[str, Any]:
+    """The configuration of a draft or a release, as plain values."""
+    return {name: getattr(row, name) for name in CONFIGURATION}
+
+
+def _locked(agent_id: UUID) -> Agent:
+    agent = Agent.objects.select_for_update(no_key=True).filter(pk=agent_id).first()
+    if agent is None:
+        raise NotFound("There is no such agent here.")
+    return agent
+
+
+def _set(row: Agent | AgentDraft, **values: Any) -> None:
+    """Write `values` into a row that is locked, as its next version."""
+    for name, value in values.items():
+        setattr(row, name, value)
+    row.version += 1
+    row.save(update_fields=[*values, "version", *(["updated_at"] if isinstance(row, AgentDraft) else [])])

@@ -1,0 +1,51 @@
+from agents.rules.differences import LONGEST, Kind, compare_lines, differences
+
+PLAIN = {"model_chain": ["offline:"], "instructions": "", "tools": [], "limits": {}, "context_policy": {}}
+
+
+def shown(old: list[str], new: list[str]) -> list[str]:
+    marks = {Kind.SAME: " ", Kind.ADDED: "+", Kind.REMOVED: "-", Kind.SKIPPED: "~"}
+    return [f"{marks[line.kind]}{line.text}" for line in compare_lines(old, new)]
+
+
+def test_equal_configurations_have_no_differences() -> None:
+    assert differences(PLAIN, dict(PLAIN)) == []
+
+
+def test_a_limit_that_is_given_as_its_default_says_so() -> None:
+    found = differences(PLAIN, PLAIN | {"limits": {"steps": 12}})
+    assert [(line.kind, line.text) for line in found[0].lines][:2] == [
+        (Kind.REMOVED, "steps: 12 (default)"),
+        (Kind.ADDED, "steps: 12"),
+    ]
+
+
+def test_every_field_is_compared() -> None:
+    other = {
+        "model_chain": ["x:y", "offline:"],
+        "instructions": "Be brief.",
+        "tools": ["clock"],
+        "limits": {"steps": 3},
+        "context_policy": {"history_messages": 3},
+    }
+    assert [difference.field for difference in differences(PLAIN, other)] == list(PLAIN)
+
+
+def test_the_order_of_models_is_a_difference() -> None:
+    old, new = PLAIN | {"model_chain": ["a:", "b:"]}, PLAIN | {"model_chain": ["b:", "a:"]}
+    assert differences(old, new)
+
+
+def test_long_equal_stretches_are_left_out_and_counted() -> None:
+    old = [str(number) for number in range(20)]
+    new = [*old[:10], "x", *old[11:]]
+    assert shown(old, new) == ["~7 equal lines", " 7", " 8", " 9", "-10", "+x", " 11", " 12", " 13", "~6 equal lines"]
+
+
+def test_one_line_that_is_left_out_is_one() -> None:
+    assert shown(["a", "b", "c", "d"], ["a", "b", "c", "d", "e"]) == ["~1 equal line", " b", " c", " d", "+e"]
+
+
+def test_texts_that_are_too_long_to_compare_are_shown_as_they_are() -> None:
+    old = ["same"] * (LONGEST + 1)
+    assert shown(old, ["new"]) == ["-same"] * (LONGEST + 1) + ["+new"]
