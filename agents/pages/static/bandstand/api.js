@@ -1,12 +1,24 @@
-// The REST calls that the chat page needs, with the browser's login.
+// The HTTP calls of the chat page, with the browser's login.
 
 const BASE = "/api/v1";
 
+// `status` 0: the server could not be reached. `reference` is what support asks for; `retryAfterMs` what the server asked.
 export class ApiError extends Error {
-  constructor(status, problem) {
-    super(problem.detail || problem.title || "The server could not be reached.");
+  constructor(status, problem, retryAfterMs = null) {
+    super(problem.errors?.[0]?.detail || problem.detail || problem.title || "The server could not be reached.");
     this.status = status;
     this.code = problem.code ?? null;
+    this.reference = problem.instance?.replace("urn:uuid:", "") ?? null;
+    this.retryAfterMs = retryAfterMs;
+  }
+
+  get signedOut() {
+    return this.status === 401 || this.code === "csrf_failed";
+  }
+
+  // Whether the same call may well succeed in a moment.
+  get passing() {
+    return this.status === 0 || this.status === 429 || this.status >= 500;
   }
 }
 
@@ -16,7 +28,7 @@ function csrfToken() {
   return document.cookie.split("; ").find((cookie) => cookie.startsWith(name))?.slice(name.length) ?? "";
 }
 
-async function call(method, path, { body, ifMatch } = {}) {
+async function call(method, path, { body, ifMatch, keepalive = false } = {}) {
   const headers = { Accept: "application/json" };
   if (body !== undefined) headers["Content-Type"] = "application/json";
   if (ifMatch !== undefined) headers["If-Match"] = `"${ifMatch}"`;
@@ -26,6 +38,7 @@ async function call(method, path, { body, ifMatch } = {}) {
     response = await fetch(path.startsWith("/") ? path : `${BASE}/${path}`, {
       method,
       headers,
+      keepalive,
       credentials: "same-origin",
       body: body === undefined ? undefined : JSON.stringify(body),
     });
@@ -33,7 +46,10 @@ async function call(method, path, { body, ifMatch } = {}) {
     throw new ApiError(0, {});
   }
   const answer = response.status === 204 ? null : await response.json().catch(() => ({}));
-  if (!response.ok) throw new ApiError(response.status, answer ?? {});
+  if (!response.ok) {
+    const seconds = Number(response.headers.get("Retry-After"));
+    throw new ApiError(response.status, answer ?? {}, seconds > 0 ? seconds * 1000 : null);
+  }
   return answer;
 }
 
@@ -43,17 +59,48 @@ export const listAgents = async () => {
 };
 
 // One page: {results, next}. `next` is the address of the page after it, or null.
-export const listSessions = (next = null) => {
-  if (!next) return call("GET", "sessions");
-  const { pathname, search } = new URL(next, location.origin);
-  return call("GET", pathname + search);
+export const listSessions = ({ search = "", next = null } = {}) => {
+  if (next) {
+    const { pathname, search: query } = new URL(next, location.origin);
+    return call("GET", pathname + query);
+  }
+  return call("GET", search ? `sessions?search=${encodeURIComponent(search)}` : "sessions");
 };
 
-export const createSession = (agent, title) => call("POST", "sessions", { body: { agent, title } });
+export const createSession = (agent) => call("POST", "sessions", { body: { agent } });
 
 export const getSession = (id) => call("GET", `sessions/${id}`);
 
-export const renameSession = (session, title) =>
-  call("PATCH", `sessions/${session.id}`, { body: { title }, ifMatch: session.version });
+// Change a session from what it is now. Somebody else may change it at the same moment; the change is then made again.
+async function change(id, body) {
+  for (let attempt = 1; ; attempt++) {
+    const { version } = await getSession(id);
+    try {
+      return await call("PATCH", `sessions/${id}`, { body, ifMatch: version });
+    } catch (error) {
+      if (error.status !== 412 || attempt === 3) throw error;
+    }
+  }
+}
 
-export const deleteSession = (session) => call("DELETE", `sessions/${session.id}`, { ifMatch: session.version });
+export const renameSession = (id, title) => change(id, { title });
+
+export const chooseHead = (id, head) => change(id, { head });
+
+export const deleteSession = async (id) => {
+  const { version } = await getSession(id);
+  return call("DELETE", `sessions/${id}`, { ifMatch: version });
+};
+
+export const exportAddress = (id, format) => `${BASE}/sessions/${id}/export${format === "json" ? "" : `?format=${format}`}`;
+
+export const giveFeedback = (message, value, comment) =>
+  call("PUT", `messages/${message}/feedback`, { body: comment ? { value, comment } : { value } });
+
+export const takeFeedbackBack = (message) => call("DELETE", `messages/${message}/feedback`);
+
+// The newest exchanges of a conversation, or those before the message `before`; see `read_window`.
+export const readWindow = (id, before = null) =>
+  call("GET", `/chat/sessions/${id}/messages${before ? `?before=${before}` : ""}`);
+
+export const renderMarkdown = async (text) => (await call("POST", "/chat/render", { body: { text } })).html;

@@ -1,119 +1,103 @@
-// The chat page: the list of sessions, the open conversation, the composer.
+// The chat page: puts its parts together.
 
 import * as api from "./api.js";
-import { SessionClient } from "./client.js";
-import { Conversation, ENDED } from "./conversation.js";
+import { Composer } from "./composer.js";
+import { ENDED } from "./conversation.js";
+import { ask } from "./dialogs.js";
 import { element, setText } from "./dom.js";
-import { plainText, Transcript } from "./transcript.js";
+import { LiveConversation } from "./live.js";
+import { Menu } from "./menu.js";
+import { Announcer, ConnectionBanner, Notice } from "./notices.js";
+import { plainText } from "./parts.js";
+import { Pending } from "./pending.js";
+import { Renderer } from "./renderer.js";
+import { listen } from "./shortcuts.js";
+import { Sidebar, titleOf } from "./sidebar.js";
+import { Transcript } from "./transcript.js";
+import { Viewport } from "./viewport.js";
 
-const OUTBOX = `bandstand.outbox.${document.body.dataset.user}.`;
-const NEAR_THE_END_PX = 80;
-const TITLE_LENGTH = 60;
+const { user } = document.body.dataset;
+const OUTBOX = `bandstand.outbox.${user}.`;
+const DRAFT = `bandstand.draft.${user}.`;
 const SESSION_ID = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/;
+const NARROW = matchMedia("(max-width: 52rem)");
+const COARSE = matchMedia("(pointer: coarse)");
 
 const byId = (id) => document.getElementById(id);
-const ui = {
-  app: byId("app"),
-  sidebar: byId("sidebar"),
-  menu: byId("menu"),
-  veil: byId("veil"),
-  list: byId("session-list"),
-  more: byId("more-sessions"),
-  none: byId("no-sessions"),
-  fresh: byId("new-chat"),
-  title: byId("title"),
-  agent: byId("agent-name"),
-  connection: byId("connection"),
-  actions: byId("session-actions"),
-  rename: byId("rename"),
-  remove: byId("delete"),
-  scroller: byId("scroller"),
-  welcome: byId("welcome"),
-  about: byId("about"),
-  agents: byId("agents"),
-  loading: byId("loading"),
-  transcript: byId("transcript"),
-  jump: byId("jump"),
-  composer: byId("composer"),
-  text: byId("text"),
-  send: byId("send"),
-  stop: byId("stop"),
-  notice: byId("notice"),
-  status: byId("status"),
-  signOut: byId("sign-out"),
-  renameDialog: byId("rename-dialog"),
-  renameText: byId("rename-text"),
-  deleteDialog: byId("delete-dialog"),
-};
+const app = byId("app");
+const stopButton = byId("stop");
 
 const state = {
   agents: [],
   agentSlug: null,
-  sessions: [],
-  next: null,
-  client: null,
-  conversation: null,
   openId: null,
-  // What was sent from here and is not in the log yet: client_msg_id → {text, turn?, after}. `after` is the last ordinal
-  // that was shown when it was written.
-  sent: new Map(),
+  live: null,
+  pending: new Pending(),
   drawing: false,
+  kept: null, // the exchange that stays at its place on the screen when another branch is drawn
 };
 
-const transcript = new Transcript(ui.transcript, {
-  cancel: (turn) => state.client?.cancel(turn),
-  retry: (text) => send(text),
+const notice = new Notice(byId("notice"));
+const announcer = new Announcer(byId("status"));
+const banner = new ConnectionBanner(byId("connection"), () => state.live?.retryNow());
+const menu = new Menu(byId("chat-menu"), (action, session) => ({ rename, remove }[action](session)));
+const sidebar = new Sidebar({
+  list: byId("session-list"),
+  more: byId("more-sessions"),
+  none: byId("no-sessions"),
+  search: byId("search"),
+  menu: openMenu,
+  failed,
+});
+const transcript = new Transcript(byId("transcript"), {
+  renderer: new Renderer(),
+  actions: { cancel: (turn) => state.live?.cancel(turn), ask: askAgain, choose, feedback, announce: (words) => announcer.say(words) },
+});
+const viewport = new Viewport({ scroller: byId("scroller"), content: byId("content"), jump: byId("jump"), onTop: loadOlder });
+const composer = new Composer({
+  form: byId("composer"),
+  text: byId("text"),
+  send: byId("send"),
+  draftName: DRAFT,
+  submit: send,
+  maySend: () => Boolean(state.openId || state.agentSlug),
+  editLast: () => transcript.editLast(),
 });
 
 // --- start ---
 
 async function start() {
   wire();
-  const [agents, sessions] = await Promise.allSettled([api.listAgents(), api.listSessions()]);
-  if (agents.status === "rejected" || sessions.status === "rejected") {
-    const error = agents.reason ?? sessions.reason;
-    if (error.status === 401 || error.status === 403) return signIn();
-    notify("The list of chats could not be loaded.", { label: "Try again", action: () => location.reload() });
+  const [agents, sessions] = await Promise.allSettled([api.listAgents(), sidebar.load()]);
+  const error = agents.reason ?? sessions.reason;
+  if (error) {
+    if (error.signedOut || error.status === 403) return signIn();
+    notice.show("The list of chats could not be loaded.", {
+      choice: { label: "Try again", action: () => location.reload() },
+      reference: error.reference,
+    });
   }
   state.agents = agents.value ?? [];
   state.agentSlug = state.agents[0]?.slug ?? null;
-  state.sessions = sessions.value?.results ?? [];
-  state.next = sessions.value?.next ?? null;
   drawAgents();
-  drawSessions();
   route();
 }
 
 function wire() {
   addEventListener("popstate", route);
-  ui.fresh.addEventListener("click", goHome);
-  ui.more.addEventListener("click", loadMore);
-  ui.menu.addEventListener("click", () => toggleSidebar(true));
-  ui.veil.addEventListener("click", () => toggleSidebar(false));
-  ui.composer.addEventListener("submit", (event) => {
-    event.preventDefault();
-    submit();
-  });
-  ui.text.addEventListener("input", composerChanged);
-  ui.text.addEventListener("keydown", typed);
-  ui.stop.addEventListener("click", stop);
-  ui.scroller.addEventListener("scroll", () => (ui.jump.hidden = atEnd()), { passive: true });
-  ui.jump.addEventListener("click", () => scrollToEnd("smooth"));
-  ui.rename.addEventListener("click", openRename);
-  ui.remove.addEventListener("click", () => ui.deleteDialog.showModal());
-  ui.renameDialog.addEventListener("close", closeRename);
-  ui.deleteDialog.addEventListener("close", closeDelete);
-  ui.signOut.addEventListener("submit", forgetOutboxes);
-  addEventListener("keydown", (event) => {
-    if (event.key !== "Escape" || document.querySelector("dialog[open]")) return;
-    if (ui.app.classList.contains("app--menu")) toggleSidebar(false);
-    else if (!ui.stop.hidden) stop();
-  });
+  byId("new-chat").addEventListener("click", goHome);
+  byId("menu").addEventListener("click", () => toggleSidebar(true));
+  byId("veil").addEventListener("click", () => toggleSidebar(false));
+  byId("session-actions").addEventListener("click", ({ currentTarget }) => openMenu(currentTarget, openSession()));
+  byId("shortcuts").addEventListener("click", () => ask(byId("shortcuts-dialog")));
+  byId("sign-out").addEventListener("submit", forgetWhatWasWritten);
+  stopButton.addEventListener("click", stop);
+  listen({ escape, fresh: goHome, search: openSearch, help: () => ask(byId("shortcuts-dialog")), compose: () => composer.focus() });
   byId("skip").addEventListener("click", (event) => {
     event.preventDefault(); // the fragment names a session
-    ui.text.focus();
+    composer.focus();
   });
-  matchMedia("(max-width: 52rem)").addEventListener("change", () => toggleSidebar(false));
+  NARROW.addEventListener("change", () => toggleSidebar(false));
   toggleSidebar(false);
 }
 
@@ -121,16 +105,18 @@ function wire() {
 function route() {
   const id = SESSION_ID.exec(location.hash.slice(1))?.[0] ?? null;
   toggleSidebar(false);
-  if (id === state.openId && (id ? state.client : !ui.welcome.hidden)) return;
+  menu.close();
+  if (id === state.openId && (id ? state.live : !byId("welcome").hidden)) return;
   leave();
   if (id) enter(id);
   else welcome();
-  if (!matchMedia("(pointer: coarse)").matches) ui.text.focus();
+  if (!COARSE.matches) composer.focus();
 }
 
 function goHome() {
   history.pushState(null, "", "/");
   route();
+  if (!COARSE.matches) composer.focus();
 }
 
 function signIn() {
@@ -138,302 +124,210 @@ function signIn() {
 }
 
 // Who signs out leaves nothing that they wrote on this machine.
-function forgetOutboxes() {
-  for (const key of Object.keys(localStorage)) if (key.startsWith(OUTBOX)) localStorage.removeItem(key);
-}
-
-// --- sessions ---
-
-function drawSessions() {
-  ui.list.replaceChildren(
-    ...state.sessions.map((session) =>
-      element(
-        "li",
-        {},
-        element(
-          "a",
-          { href: `#${session.id}`, "aria-current": session.id === state.openId ? "page" : null },
-          titleOf(session),
-        ),
-      ),
-    ),
-  );
-  ui.none.hidden = state.sessions.length > 0;
-  ui.more.hidden = !state.next;
-}
-
-async function loadMore() {
-  ui.more.disabled = true;
-  try {
-    const page = await api.listSessions(state.next);
-    const known = new Set(state.sessions.map((session) => session.id));
-    state.sessions.push(...page.results.filter((session) => !known.has(session.id)));
-    state.next = page.next;
-    drawSessions();
-  } catch (error) {
-    failed(error, "More chats could not be loaded.");
+function forgetWhatWasWritten() {
+  for (const storage of [localStorage, sessionStorage]) {
+    for (const key of Object.keys(storage)) if (key.startsWith(OUTBOX) || key.startsWith(DRAFT)) storage.removeItem(key);
   }
-  ui.more.disabled = false;
 }
 
-function putSession(session, { first = false } = {}) {
-  const index = state.sessions.findIndex((known) => known.id === session.id);
-  if (index >= 0) state.sessions.splice(index, 1);
-  state.sessions.splice(first || index < 0 ? 0 : index, 0, session);
-  drawSessions();
+function escape() {
+  if (menu.open) menu.close({ focus: true });
+  else if (app.classList.contains("app--menu")) toggleSidebar(false);
+  else if (!stopButton.hidden) stop();
 }
-
-function dropSession(id) {
-  state.sessions = state.sessions.filter((session) => session.id !== id);
-  drawSessions();
-}
-
-const titleOf = (session) => session.title || "Untitled chat";
 
 // --- agents ---
 
 function drawAgents() {
-  const choices = state.agents.map((agent) =>
-    element(
-      "label",
-      { class: "agent" },
-      element("input", { type: "radio", name: "agent", value: agent.slug, checked: agent.slug === state.agentSlug }),
-      element(
-        "span",
-        { class: "agent__words" },
-        element("span", { class: "agent__name" }, agent.name),
-        agent.description ? element("span", { class: "agent__description" }, agent.description) : null,
-      ),
-    ),
-  );
-  ui.agents.replaceChildren(...choices);
-  ui.agents.parentElement.hidden = state.agents.length < 2;
+  const box = byId("agents");
+  box.replaceChildren(...state.agents.map(agentChoice));
+  box.parentElement.hidden = state.agents.length < 2;
   const only = state.agents.length === 1 ? state.agents[0] : null;
-  setText(ui.about, state.agents.length ? (only?.description ?? "") : "There is no agent here that you may talk to yet.");
-  ui.agents.onchange = (event) => {
-    state.agentSlug = event.target.value;
+  setText(byId("about"), state.agents.length ? (only?.description ?? "") : "There is no agent here that you may talk to yet.");
+  box.onchange = ({ target }) => {
+    state.agentSlug = target.value;
     drawHeader();
   };
 }
 
+function agentChoice(agent) {
+  return element(
+    "label",
+    { class: "agent" },
+    element("input", { type: "radio", name: "agent", value: agent.slug, checked: agent.slug === state.agentSlug }),
+    element(
+      "span",
+      { class: "agent__words" },
+      element("span", { class: "agent__name" }, agent.name),
+      agent.description ? element("span", { class: "agent__description" }, agent.description) : null,
+    ),
+  );
+}
+
 const agentName = (slug) => state.agents.find((agent) => agent.slug === slug)?.name ?? slug ?? "";
 
-// --- the open session ---
+// --- the open chat ---
+
+const openConversation = () => state.live?.conversation ?? null;
+const openSession = () => openConversation()?.session ?? sidebar.find(state.openId);
 
 function welcome() {
-  ui.welcome.hidden = false;
-  drawHeader();
-  drawSessions();
-  composerChanged();
+  byId("welcome").hidden = false;
+  drawChat();
 }
 
 function enter(id) {
   state.openId = id;
-  ui.loading.hidden = false;
-  const scheme = location.protocol === "https:" ? "wss" : "ws";
-  const client = new SessionClient({
-    url: `${scheme}://${location.host}/ws/sessions/${encodeURIComponent(id)}/`,
-    storage: localStorage,
-    outboxName: OUTBOX + id,
-  });
-  state.client = client;
-  const on = (type, handle) => client.addEventListener(type, (event) => handle(event.detail));
-  on("status", connectionChanged);
-  on("snapshot", (snapshot) => {
-    const following = state.conversation === null || atEnd();
-    state.conversation = new Conversation(snapshot);
-    ui.loading.hidden = true;
-    sessionChanged();
-    draw(following);
-  });
+  byId("loading").hidden = false;
+  const live = new LiveConversation({ id, outboxName: OUTBOX + id });
+  state.live = live;
+  const on = (type, handle) => live.addEventListener(type, ({ detail }) => handle(detail));
+  on("loaded", loaded);
   on("event", logged);
+  on("status", connectionChanged);
   on("outbox", ({ items }) => {
-    for (const { id, text } of items) if (!state.sent.has(id)) state.sent.set(id, { text, after: lastOrdinal() });
+    state.pending.add(items, openConversation()?.lastOrdinal ?? Infinity);
     draw();
   });
-  on("accepted", ({ id, turn }) => {
-    if (state.sent.has(id)) state.sent.get(id).turn = turn;
+  on("accepted", ({ id: item, turn }) => {
+    state.pending.accepted(item, turn);
     draw();
   });
-  on("refused", ({ id, text, detail }) => {
-    state.sent.delete(id);
-    if (!ui.text.value) ui.text.value = text;
-    composerChanged();
-    notify(detail);
+  on("refused", ({ id: item, text, detail }) => {
+    state.pending.drop(item);
+    if (!composer.value) composer.put(text);
+    notice.show(detail);
+    draw();
   });
   on("problem", ({ detail, code }) => {
-    if (code !== "unavailable" && code !== "turn_in_progress") notify(detail);
+    if (code !== "unavailable" && code !== "turn_in_progress") notice.show(detail);
   });
-  client.open();
-  drawHeader();
-  drawSessions();
-  composerChanged();
+  live.open();
+  drawChat();
 }
 
 function leave() {
-  state.client?.close();
-  Object.assign(state, { client: null, conversation: null, openId: null });
-  state.sent.clear();
+  state.live?.close();
+  Object.assign(state, { live: null, openId: null, kept: null });
+  state.pending.clear();
   transcript.clear();
-  ui.welcome.hidden = true;
-  ui.loading.hidden = true;
-  ui.connection.hidden = true;
-  ui.stop.hidden = true;
-  ui.jump.hidden = true;
-  dismissNotice();
+  for (const id of ["welcome", "loading", "stop", "jump"]) byId(id).hidden = true;
+  banner.hide();
+  notice.hide();
+  viewport.following = true;
 }
 
-function logged(event) {
-  state.conversation.apply(event);
-  const { event: type, data } = event;
+function loaded() {
+  byId("loading").hidden = true;
+  sessionChanged();
+  draw();
+}
+
+function logged({ event: type, data }) {
+  const conversation = openConversation();
   if (type === "session.updated") sessionChanged();
-  if (type === "turn.started") announce("The answer is being written.");
-  if (type === "message.completed") announce(`${agentName(state.conversation.session.agent)}: ${plainText(data.message.parts)}`);
-  if (type === "turn.failed") announce(`The answer failed. ${data.error?.detail ?? ""}`);
-  if (type === "turn.cancelled") announce("Stopped.");
+  if (type === "turn.started") announcer.say("The answer is being written.");
+  if (type === "message.completed") announcer.say(`${agentName(conversation.session.agent)}: ${plainText(data.message.parts)}`);
+  if (type === "turn.failed") announcer.say(`The answer failed. ${data.error?.detail ?? ""}`);
+  if (type === "turn.cancelled") announcer.say("Stopped.");
   draw();
 }
 
 function sessionChanged() {
-  const { session } = state.conversation;
-  if (state.sessions.some((known) => known.id === session.id)) putSession(session);
+  const { session } = openConversation();
+  if (sidebar.find(session.id)) sidebar.put(session);
   drawHeader();
 }
 
-function connectionChanged({ status }) {
-  const words = {
-    connecting: state.conversation ? "Reconnecting…" : null,
-    offline: "Connection lost. Reconnecting…",
-    broken: "This page is out of date. Please reload it.",
-  }[status];
-  // A reconnection that takes a moment is nobody's concern.
-  clearTimeout(connectionChanged.timer);
-  if (!words) ui.connection.hidden = true;
-  else connectionChanged.timer = setTimeout(() => showConnection(words), status === "broken" ? 0 : 700);
-  if (status === "signed-out") signIn();
-  if (status === "gone") {
-    dropSession(state.openId);
+function connectionChanged(change) {
+  banner.update(change, openConversation() !== null);
+  if (change.status === "signed-out") signIn();
+  if (change.status === "gone") {
+    sidebar.drop(state.openId);
     goHome();
-    notify("This chat does not exist any more.");
+    notice.show("This chat does not exist any more.");
   }
   draw();
 }
 
-function showConnection(words) {
-  setText(ui.connection.querySelector("span"), words);
-  ui.connection.hidden = false;
+async function loadOlder() {
+  try {
+    const { live } = state;
+    if (!(await live?.loadOlder()) || live !== state.live) return;
+    const first = transcript.firstNode;
+    const { following } = viewport;
+    viewport.keep(first, drawNow);
+    viewport.following = following;
+  } catch (error) {
+    failed(error, "Older messages could not be loaded.");
+  }
 }
 
 // --- drawing ---
 
+function drawChat() {
+  sidebar.openId = state.openId;
+  sidebar.draw();
+  composer.enter(state.openId);
+  drawHeader();
+}
+
 function drawHeader() {
-  const session = state.conversation?.session ?? state.sessions.find((known) => known.id === state.openId);
-  setText(ui.title, session ? titleOf(session) : state.openId ? "Chat" : "New chat");
-  setText(ui.agent, agentName(session?.agent ?? (state.openId ? null : state.agentSlug)));
-  ui.actions.hidden = !session;
+  const session = openSession();
+  setText(byId("title"), session ? titleOf(session) : state.openId ? "Chat" : "New chat");
+  setText(byId("agent-name"), agentName(session?.agent ?? (state.openId ? null : state.agentSlug)));
+  byId("session-actions").hidden = !session;
   document.title = session ? `${titleOf(session)} · Bandstand` : "Bandstand";
 }
 
-function draw(toEnd = atEnd()) {
-  state.follow = state.follow || toEnd;
+// Draw before the next frame, once however much has changed.
+function draw() {
   if (state.drawing) return;
   state.drawing = true;
   requestAnimationFrame(() => {
     state.drawing = false;
-    const follow = state.follow;
-    state.follow = false;
-    if (state.conversation) {
-      transcript.draw(state.conversation.exchanges(), pendingItems());
-      const open = state.conversation.openTurn;
-      ui.stop.hidden = !open;
-      ui.stop.disabled = open?.status === "cancelling" || state.client?.status !== "live";
-    }
-    if (follow) scrollToEnd();
-    ui.jump.hidden = atEnd();
+    drawNow();
   });
 }
 
-// What was sent and the log does not show yet. The log may be faster than the acknowledgement that names the turn, so a
-// new message with the same words counts as well.
-function pendingItems() {
-  const asked = [...state.conversation.messages.values()].filter((message) => message.author === "user");
-  const claimed = new Set();
-  const items = [];
-  for (const [id, { text, turn, after }] of state.sent) {
-    const shown = asked.find(
-      (message) =>
-        !claimed.has(message.id) &&
-        (turn ? message.turn === turn : message.ordinal > after && plainText(message.parts) === text),
-    );
-    if (shown) {
-      claimed.add(shown.id);
-      if (turn) state.sent.delete(id);
-    } else {
-      items.push({ key: id, text, note: state.client.status === "live" ? "Sending…" : "Waits for the connection" });
-    }
-  }
-  return items;
+function drawNow() {
+  const conversation = openConversation();
+  if (!conversation) return;
+  const exchanges = conversation.exchanges();
+  const pending = state.pending.items(conversation, state.live.status === "live");
+  // What is asked in a branch is shown where the branch begins.
+  const cut = exchanges.findIndex(({ message }) => pending.some(({ parent }) => parent === message.parent));
+  const shown = cut < 0 ? exchanges : exchanges.slice(0, cut);
+  const change = () => transcript.draw(shown, pending);
+  if (state.kept && transcript.nodeOf(state.kept.from) && shown.some(({ key }) => key === state.kept.to)) switchBranch(change);
+  else change();
+  const open = conversation.openTurn;
+  stopButton.hidden = !open;
+  stopButton.disabled = open?.status === "cancelling" || state.live.status !== "live";
+  byId("beginning").hidden = conversation.older || !shown.length;
 }
 
-const lastOrdinal = () =>
-  state.conversation ? Math.max(0, ...[...state.conversation.messages.values()].map((m) => m.ordinal)) : Infinity;
+// --- sending ---
 
-const atEnd = () => ui.scroller.scrollHeight - ui.scroller.scrollTop - ui.scroller.clientHeight < NEAR_THE_END_PX;
-
-function scrollToEnd(behavior = "instant") {
-  ui.scroller.scrollTo({ top: ui.scroller.scrollHeight, behavior });
-}
-
-function announce(words) {
-  setText(ui.status, words.slice(0, 2000));
-}
-
-// --- composer ---
-
-function typed(event) {
-  const touch = matchMedia("(pointer: coarse)").matches;
-  if (event.key === "Enter" && !event.shiftKey && !event.isComposing && !touch) {
-    event.preventDefault();
-    submit();
-  }
-}
-
-function composerChanged() {
-  ui.send.disabled = !ui.text.value.trim() || (!state.openId && !state.agentSlug);
-  ui.text.style.height = "auto";
-  ui.text.style.height = `${Math.min(ui.text.scrollHeight, 240)}px`;
-}
-
-async function submit() {
-  const text = ui.text.value;
-  if (!text.trim() || ui.send.disabled) return;
-  ui.text.value = "";
-  composerChanged();
-  if (!(await send(text))) {
-    ui.text.value = text;
-    composerChanged();
-  }
-}
-
-// Returns whether the message is in good hands.
+// Resolves to whether the message is in good hands.
 async function send(text) {
-  dismissNotice();
-  if (!state.client && !(await begin(text))) return false;
-  state.client.send(text);
-  const session = state.conversation?.session;
-  if (session) putSession(session, { first: true });
-  draw(true);
+  notice.hide();
+  if (!state.live && !(await begin())) return false;
+  state.live.send(text);
+  const session = openSession();
+  if (session) sidebar.put(session, { first: true });
+  viewport.toEnd();
   return true;
 }
 
-async function begin(text) {
-  ui.send.disabled = true;
+async function begin() {
   try {
-    const session = await api.createSession(state.agentSlug, titleFrom(text));
+    const session = await api.createSession(state.agentSlug);
     leave();
-    putSession(session, { first: true });
+    sidebar.put(session, { first: true });
     history.pushState(null, "", `#${session.id}`);
     enter(session.id);
+    composer.focus();
     return true;
   } catch (error) {
     failed(error, "The chat could not be started.");
@@ -441,76 +335,107 @@ async function begin(text) {
   }
 }
 
-function titleFrom(text) {
-  const words = text.trim().replace(/\s+/g, " ");
-  const letters = [...words];
-  return letters.length <= TITLE_LENGTH ? words : `${letters.slice(0, TITLE_LENGTH - 1).join("").trimEnd()}…`;
+function askAgain(text, parent) {
+  notice.hide();
+  state.live.send(text, parent);
+  composer.focus();
+  viewport.following = true;
 }
 
 function stop() {
-  const open = state.conversation?.openTurn;
-  if (open && !ENDED.has(open.status) && state.client.cancel(open.id)) ui.stop.disabled = true;
+  const open = openConversation()?.openTurn;
+  if (open && !ENDED.has(open.status) && state.live.cancel(open.id)) stopButton.disabled = true;
+  composer.focus();
 }
 
-// --- rename, delete ---
+// --- branches and feedback ---
 
-function openRename() {
-  ui.renameText.value = state.conversation?.session.title ?? "";
-  ui.renameDialog.returnValue = "";
-  ui.renameDialog.showModal();
-  ui.renameText.select();
-}
-
-async function closeRename() {
-  const title = ui.renameText.value.trim();
-  if (ui.renameDialog.returnValue !== "yes" || !title) return;
+async function choose({ id, head }, { step, index, count }) {
+  const from = openConversation().exchanges().find(({ branches }) => branches.some((branch) => branch.id === id))?.key;
+  state.kept = { from, to: id, step };
   try {
-    const session = await api.renameSession(await api.getSession(state.openId), title);
-    if (state.conversation?.session.id === session.id) state.conversation.session = session;
-    putSession(session);
+    await api.chooseHead(state.openId, head);
+    announcer.say(`Version ${index + 1} of ${count}.`);
+  } catch (error) {
+    state.kept = null;
+    failed(error, "The other version could not be shown.");
+  }
+}
+
+function switchBranch(change) {
+  const { from, to, step } = state.kept;
+  state.kept = null;
+  viewport.keep(transcript.nodeOf(from), change, () => transcript.nodeOf(to));
+  transcript.focusBranches(to, step);
+}
+
+async function feedback(message, given) {
+  try {
+    if (given) await api.giveFeedback(message.id, given.value, given.comment);
+    else await api.takeFeedbackBack(message.id);
+    return true;
+  } catch (error) {
+    failed(error, "The feedback could not be stored.");
+    return false;
+  }
+}
+
+// --- the menu of a chat ---
+
+function openMenu(button, session) {
+  for (const format of ["markdown", "json"]) byId(`export-${format}`).href = api.exportAddress(session.id, format);
+  menu.toggle(button, session);
+}
+
+async function rename(session) {
+  const field = byId("rename-text");
+  field.value = session.title ?? "";
+  const confirmed = ask(byId("rename-dialog"));
+  field.select();
+  if (!(await confirmed) || !field.value.trim()) return;
+  try {
+    const renamed = await api.renameSession(session.id, field.value.trim());
+    if (openConversation()?.session.id === renamed.id) openConversation().session = renamed;
+    if (sidebar.find(renamed.id)) sidebar.put(renamed);
     drawHeader();
   } catch (error) {
     failed(error, "The chat could not be renamed.");
   }
 }
 
-async function closeDelete() {
-  if (ui.deleteDialog.returnValue !== "yes") return;
-  const id = state.openId;
+async function remove(session) {
+  setText(byId("delete-name"), titleOf(session));
+  if (!(await ask(byId("delete-dialog")))) return;
   try {
-    await api.deleteSession(await api.getSession(id));
-    dropSession(id);
-    localStorage.removeItem(OUTBOX + id);
-    if (state.openId === id) goHome();
+    await api.deleteSession(session.id);
+    sidebar.drop(session.id);
+    localStorage.removeItem(OUTBOX + session.id);
+    if (state.openId === session.id) goHome();
+    announcer.say("The chat is deleted.");
   } catch (error) {
     failed(error, "The chat could not be deleted.");
   }
 }
 
-// --- notices and the menu ---
+// --- notices, the search and the sidebar ---
 
 function failed(error, words) {
-  if (error.status === 401) signIn();
-  else notify(error.status ? `${words} ${error.message}` : `${words} The server could not be reached.`);
+  if (error.signedOut) signIn();
+  else notice.show(`${words} ${error.message}`, { reference: error.reference });
 }
 
-function notify(words, choice = null) {
-  const close = element("button", { type: "button", class: "quiet", onclick: dismissNotice }, "Dismiss");
-  const act = choice && element("button", { type: "button", class: "quiet", onclick: choice.action }, choice.label);
-  ui.notice.replaceChildren(element("p", {}, words), act ?? close);
-  ui.notice.hidden = false;
-}
-
-function dismissNotice() {
-  ui.notice.hidden = true;
+function openSearch() {
+  toggleSidebar(true);
+  byId("search").focus();
+  byId("search").select();
 }
 
 function toggleSidebar(open) {
-  const narrow = matchMedia("(max-width: 52rem)").matches;
-  ui.app.classList.toggle("app--menu", open && narrow);
-  ui.sidebar.inert = narrow && !open;
-  ui.menu.setAttribute("aria-expanded", String(open && narrow));
-  if (open && narrow) ui.fresh.focus();
+  const shown = open && NARROW.matches;
+  app.classList.toggle("app--menu", shown);
+  byId("sidebar").inert = NARROW.matches && !open;
+  byId("menu").setAttribute("aria-expanded", String(shown));
+  if (shown) byId("new-chat").focus();
 }
 
 start();

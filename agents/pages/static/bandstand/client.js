@@ -91,8 +91,10 @@ export class SessionClient extends EventTarget {
     this.cutOff = () => this.socket && this.#closed(LOST);
   }
 
-  open() {
+  // `after`: the seq of what is known already; without it the whole state comes first.
+  open(after = null) {
     this.stopped = false;
+    this.seq = after;
     globalThis.addEventListener?.("online", this.wakeUp);
     globalThis.addEventListener?.("offline", this.cutOff);
     globalThis.document?.addEventListener("visibilitychange", this.wakeUp);
@@ -109,13 +111,21 @@ export class SessionClient extends EventTarget {
     this.#drop();
   }
 
-  // Put `text` into the outbox and on its way. Returns its id.
-  send(text) {
-    const item = { id: newId(), text, at: Date.now() };
+  // Put `text` into the outbox and on its way. `parent`: the message after which a branch begins, null at the root; left
+  // out, the conversation goes on at its end. Returns the id.
+  send(text, parent = undefined) {
+    const item = { id: newId(), text, parent, at: Date.now() };
     this.outbox.add(item);
     this.#tellOutbox();
     this.#sendMessage(item);
     return item.id;
+  }
+
+  // Do not sit out the rest of a wait.
+  reconnect() {
+    if (this.stopped || this.socket) return;
+    this.attempts = 0;
+    this.#connect();
   }
 
   cancel(turn) {
@@ -180,12 +190,11 @@ export class SessionClient extends EventTarget {
     }
   }
 
-  // The network came back, or the person did: do not sit out the rest of a long wait.
+  // The network came back, or the person did.
   #wakeUp() {
     if (this.stopped || globalThis.document?.visibilityState === "hidden") return;
     if (!this.socket) {
-      this.attempts = 0;
-      this.#connect();
+      this.reconnect();
     } else if (Date.now() - this.lastHeard > PING_AFTER_MS) {
       this.#transmit({ type: "ping" });
     }
@@ -274,7 +283,8 @@ export class SessionClient extends EventTarget {
 
   #sendMessage(item) {
     if (this.status !== "live") return;
-    this.#transmit({ type: "message.create", client_msg_id: item.id, text: item.text });
+    // An undefined parent is left out of the JSON.
+    this.#transmit({ type: "message.create", client_msg_id: item.id, text: item.text, parent: item.parent });
     // Somebody waits now: do not wait for the long silence that ends an idle connection.
     const sentAt = Date.now();
     clearTimeout(this.timers.answer);

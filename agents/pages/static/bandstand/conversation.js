@@ -1,5 +1,7 @@
-// The state of a conversation: a snapshot, and what each event of the log makes of it. The same law as
+// The state of a conversation: a window of its messages, and what each event of the log makes of it. The same law as
 // `agents/rules/replay.py`. No DOM, no network.
+
+export const ENDED = new Set(["completed", "failed", "cancelled", "expired"]);
 
 // Add to `parts` what an event of a running turn shows.
 function show(parts, type, data) {
@@ -26,25 +28,54 @@ function show(parts, type, data) {
 }
 
 export class Conversation {
-  constructor(snapshot) {
-    this.session = snapshot.session;
-    this.messages = new Map(snapshot.messages.map((message) => [message.id, message]));
-    this.turns = new Map(Object.entries(snapshot.turns ?? {}));
+  // `window`: {seq, session, messages, turns, branches?, older?}, as the server's `read_window`.
+  constructor(window) {
+    this.session = window.session;
+    this.messages = new Map(window.messages.map((message) => [message.id, message]));
+    this.turns = new Map(Object.entries(window.turns ?? {}));
+    this.branches = new Map(Object.entries(window.branches ?? {}));
+    this.older = window.older ?? false;
+    this.head = window.session.head ?? window.messages.at(-1)?.id ?? null;
+    this.revision = 0;
+    this.#touchAll();
   }
 
-  // Apply one event. Returns the id of the turn that changed, or null.
+  // Put an older window before what is there.
+  prepend(window) {
+    for (const message of window.messages) if (!this.messages.has(message.id)) this.messages.set(message.id, message);
+    for (const [id, turn] of Object.entries(window.turns)) if (!this.turns.has(id)) this.turns.set(id, turn);
+    for (const [id, branches] of Object.entries(window.branches)) this.branches.set(id, branches);
+    this.older = window.older;
+    this.#touchAll();
+  }
+
+  // Apply one event.
   apply({ event: type, turn: turnId, data }) {
+    this.revision += 1;
     if (type === "session.updated") {
       this.session = data.session;
+      this.head = data.session.head ?? this.head;
     } else if (type === "message.created" || type === "message.completed") {
-      this.messages.set(data.message.id, data.message);
+      this.#add(data.message);
     } else if (type.startsWith("turn.")) {
       this.#moveTurn(type.slice(5), turnId, data);
     } else {
       const turn = this.turns.get(turnId);
-      if (turn) show(turn.shown, type, data);
+      if (!turn) return;
+      show(turn.shown, type, data);
+      turn.revision = this.revision;
     }
-    return turnId;
+  }
+
+  #touchAll() {
+    this.revision += 1;
+    for (const turn of this.turns.values()) turn.revision = this.revision;
+  }
+
+  #add(message) {
+    this.messages.set(message.id, message);
+    // The server moves the head to a question at once, and to its answer when nothing followed the question meanwhile.
+    if (message.author !== "agent" || this.head === message.parent) this.head = message.id;
   }
 
   #moveTurn(word, turnId, data) {
@@ -54,6 +85,7 @@ export class Conversation {
       turn = { id: turnId, message: data.message, ordinal: data.ordinal, priority: data.priority, shown: [] };
       this.turns.set(turnId, turn);
     }
+    turn.revision = this.revision;
     switch (word) {
       case "completed":
         this.turns.delete(turnId);
@@ -74,31 +106,112 @@ export class Conversation {
     }
   }
 
+  get openTurns() {
+    return [...this.turns.values()].filter((turn) => !ENDED.has(turn.status)).sort((a, b) => a.ordinal - b.ordinal);
+  }
+
   // The turn that a stop would stop: the one that is being worked on, else the first that waits.
   get openTurn() {
-    const open = [...this.turns.values()]
-      .filter((turn) => !ENDED.has(turn.status))
-      .sort((a, b) => a.ordinal - b.ordinal);
+    const open = this.openTurns;
     return open.find((turn) => turn.status === "running" || turn.status === "cancelling") ?? open[0] ?? null;
   }
 
-  // What people read, in order: each question with its turn and its answer; what has no turn stands alone.
+  // What people read, in order, along the branch of the head: each question with its turn, its answer and the branches
+  // beside it; what has no turn stands alone.
   exchanges() {
-    const ordered = [...this.messages.values()].sort((a, b) => a.ordinal - b.ordinal);
-    const exchanges = [];
-    const byTurn = new Map();
-    for (const message of ordered) {
-      const asked = message.turn && byTurn.get(message.turn);
-      if (asked && message.author === "agent") {
-        asked.answer = message;
-      } else {
-        const exchange = { key: message.id, message, turn: this.turns.get(message.turn) ?? null, answer: null };
-        exchanges.push(exchange);
-        if (message.turn) byTurn.set(message.turn, exchange);
-      }
-    }
-    return exchanges;
+    const tree = new Tree(this.messages);
+    const open = this.openTurns;
+    return tree.line(this.head).map((message) => {
+      const turn = this.turns.get(message.turn) ?? null;
+      const position = turn?.status === "queued" ? open.indexOf(turn) : null;
+      return { key: message.id, message, turn, position, answer: tree.answerTo(message), branches: this.#beside(tree, message) };
+    });
+  }
+
+  // Whether messages between what is loaded and the head are missing: then the window has to be read again.
+  get torn() {
+    const first = new Tree(this.messages).line(this.head)[0];
+    return Boolean(this.head) && (!first || (Boolean(first.parent) && !this.older));
+  }
+
+  get oldest() {
+    return new Tree(this.messages).line(this.head)[0]?.id ?? null;
+  }
+
+  get lastOrdinal() {
+    return Math.max(0, ...[...this.messages.values()].map((message) => message.ordinal));
+  }
+
+  #beside(tree, message) {
+    const known = this.branches.get(message.id) ?? this.#branchesNaming(message.id);
+    const branches = new Map(known.map(({ id, head }) => [id, head]));
+    for (const other of tree.beside(message)) branches.set(other.id, tree.newestBelow(other));
+    return [...branches].map(([id, head]) => ({ id, head }));
+  }
+
+  // A question that came later does not stand in the list that the server gave for those beside it, and the other way.
+  #branchesNaming(id) {
+    for (const branches of this.branches.values()) if (branches.some((branch) => branch.id === id)) return branches;
+    return [];
   }
 }
 
-export const ENDED = new Set(["completed", "failed", "cancelled", "expired"]);
+// The tree of the loaded messages, by the rules of `agents/rules/branches.py`.
+class Tree {
+  constructor(messages) {
+    this.messages = messages;
+    this.asked = new Map();
+    this.answers = new Map();
+    for (const message of messages.values()) {
+      if (message.turn) (message.author === "agent" ? this.answers : this.asked).set(message.turn, message);
+    }
+    this.following = null;
+  }
+
+  answerTo(message) {
+    return message.author === "agent" || !message.turn ? null : (this.answers.get(message.turn) ?? null);
+  }
+
+  line(head) {
+    const found = [];
+    let message = this.messages.get(head);
+    while (message) {
+      const place = this.#place(message);
+      found.push(place);
+      message = this.messages.get(place.parent);
+    }
+    return found.reverse();
+  }
+
+  beside(message) {
+    return this.#children().get(this.#before(message)) ?? [message];
+  }
+
+  newestBelow(message) {
+    const following = this.#children();
+    for (let next; (next = following.get(message.id)?.at(-1)); ) message = next;
+    return (this.answerTo(message) ?? message).id;
+  }
+
+  #place(message) {
+    return message.author === "agent" ? (this.asked.get(message.turn) ?? message) : message;
+  }
+
+  // The id of the place that `message` follows; where that is not loaded, the id that the message names.
+  #before(message) {
+    const parent = this.messages.get(message.parent);
+    return parent ? this.#place(parent).id : message.parent;
+  }
+
+  #children() {
+    if (this.following) return this.following;
+    this.following = new Map();
+    for (const message of [...this.messages.values()].sort((a, b) => a.ordinal - b.ordinal)) {
+      if (this.#place(message) !== message) continue;
+      const before = this.#before(message);
+      if (!this.following.has(before)) this.following.set(before, []);
+      this.following.get(before).push(message);
+    }
+    return this.following;
+  }
+}

@@ -24,6 +24,17 @@ export function icon(name) {
   return svg;
 }
 
+// A small button: a sign, and its words beside it (`shown`) or as its name.
+export function toolButton(words, symbol, action, { shown = false, label = null } = {}) {
+  const name = label ?? (shown ? null : words);
+  return element(
+    "button",
+    { type: "button", class: shown ? "quiet" : "quiet quiet--icon", onclick: action, "aria-label": name, title: name },
+    icon(symbol),
+    shown ? element("span", {}, words) : null,
+  );
+}
+
 // Set the text of `node`, by adding to what is there where that is enough: a long answer grows without being redrawn.
 export function setText(node, text) {
   const current = node.firstChild;

@@ -1,0 +1,36 @@
+// Copy to the clipboard, and say on the button that it was done.
+
+const SAID_FOR_MS = 2000;
+
+export async function copy(text, button) {
+  const label = button.querySelector("span") ?? button;
+  const before = label.dataset.label ?? label.textContent;
+  label.dataset.label = before;
+  label.textContent = (await toClipboard(text)) ? "Copied" : "Not copied";
+  clearTimeout(button.saidTimer);
+  button.saidTimer = setTimeout(() => (label.textContent = before), SAID_FOR_MS);
+}
+
+async function toClipboard(text) {
+  try {
+    await navigator.clipboard.writeText(text);
+    return true;
+  } catch {
+    return selectAndCopy(text);
+  }
+}
+
+// The clipboard proper exists only on secure origins; a first run is often plain HTTP on a local address.
+function selectAndCopy(text) {
+  const focused = document.activeElement;
+  const field = document.createElement("textarea");
+  field.value = text;
+  field.className = "visually-hidden";
+  field.setAttribute("aria-hidden", "true");
+  document.body.append(field);
+  field.select();
+  const done = document.execCommand("copy");
+  field.remove();
+  focused?.focus();
+  return done;
+}

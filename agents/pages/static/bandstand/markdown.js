@@ -1,0 +1,192 @@
+// A text of the model on the page. While it is written, the part that the server has rendered stands first and the newest
+// words follow as plain text; they are replaced by their rendering without a jump. A finished text is rendered once.
+
+import { element, icon } from "./dom.js";
+import { morph } from "./morph.js";
+
+const RENDER_EVERY_MS = 120;
+const REST_FACTOR = 3; // of the time between two renderings, a quarter is spent on them
+const HOLD_BACK_MS = 200; // so that a short answer does not show its raw marks first
+const SECTION_LENGTH = 400;
+
+export class MarkdownView {
+  constructor(renderer) {
+    this.renderer = renderer;
+    this.node = element("div", { class: "md", "data-kind": "text" });
+    this.#reset();
+  }
+
+  // `html` is the server's rendering of `text`, if it is known. `live`: more text follows.
+  update(text, { html = null, live = false } = {}) {
+    if (html === null && text === this.text && live === this.live) return;
+    if (!text.startsWith(this.text)) this.#reset();
+    this.text = text;
+    this.live = live;
+    if (html !== null) {
+      this.#finish(text, html);
+    } else if (this.finished !== text) {
+      this.#holdBack();
+      this.#drawTail();
+      this.#ask();
+    }
+  }
+
+  #reset() {
+    this.text = "";
+    this.live = false;
+    this.finished = null;
+    this.stable = 0; // how much of the text stands in sections that are not rendered again
+    this.shown = 0; // how much of the text is rendered at all
+    this.nextAt = 0;
+    this.asking = false;
+    this.round = (this.round ?? 0) + 1;
+    clearTimeout(this.timer);
+    this.timer = null;
+    this.tail = element("span", { class: "md__tail" });
+    this.section = element("div", { class: "md__section" }, this.tail);
+    this.node.replaceChildren(this.section);
+  }
+
+  #holdBack() {
+    if (this.shown || this.holding) return;
+    this.node.classList.add("md--held");
+    this.holding = setTimeout(() => this.node.classList.remove("md--held"), HOLD_BACK_MS);
+  }
+
+  #drawTail() {
+    const rest = this.text.slice(this.shown);
+    if (this.tail.textContent !== rest) this.tail.textContent = rest;
+  }
+
+  #ask() {
+    if (this.asking || this.timer) return;
+    const wait = this.live ? Math.max(0, this.nextAt - performance.now()) : 0;
+    this.timer = setTimeout(() => {
+      this.timer = null;
+      this.#render();
+    }, wait);
+  }
+
+  async #render() {
+    const { round, text, live } = this;
+    const began = performance.now();
+    this.asking = true;
+    try {
+      if (live) await this.#renderRest(round, text);
+      else if (text) this.#finishIf(round, text, await this.renderer.html(text));
+    } catch {
+      // It stays as it is: plain words are better than none.
+      if (round === this.round && !live) this.finished = text;
+    }
+    if (round !== this.round) return;
+    this.asking = false;
+    this.nextAt = performance.now() + Math.max(RENDER_EVERY_MS, REST_FACTOR * (performance.now() - began));
+    this.node.classList.remove("md--held");
+    if (this.finished !== this.text && (this.text !== text || this.live !== live)) this.#ask();
+  }
+
+  async #renderRest(round, text) {
+    const rest = text.slice(this.stable);
+    const cut = boundary(rest);
+    const settled = cut ? await this.renderer.html(rest.slice(0, cut)) : null;
+    const current = await this.renderer.html(rest.slice(cut));
+    if (round !== this.round || this.finished !== null) return;
+    if (settled !== null) {
+      morph(this.section, fragmentOf(settled));
+      this.section = element("div", { class: "md__section" });
+      this.node.append(this.section);
+      this.stable += cut;
+    }
+    this.shown = text.length;
+    const fresh = fragmentOf(current);
+    const tail = element("span", { class: "md__tail" }, this.text.slice(this.shown));
+    lastBlock(fresh).append(tail);
+    morph(this.section, fresh);
+    this.tail = this.section.querySelector(".md__tail");
+  }
+
+  #finishIf(round, text, html) {
+    if (round === this.round && text === this.text && !this.live) this.#finish(text, html);
+  }
+
+  #finish(text, html) {
+    clearTimeout(this.timer);
+    this.timer = null;
+    this.node.classList.remove("md--held");
+    if (this.finished === text) return;
+    this.finished = text;
+    this.shown = text.length;
+    // The sections were only for the writing; taking them away moves nothing.
+    const whole = element("div", { class: "md__section" });
+    whole.append(...[...this.node.children].flatMap((section) => [...section.childNodes]));
+    this.node.replaceChildren(whole);
+    morph(whole, fragmentOf(html));
+    this.section = whole;
+  }
+}
+
+// Where the last paragraph or heading begins that no later text can make part of what stands before it; 0: not yet.
+export function boundary(text) {
+  let fence = null;
+  let blank = false;
+  let at = 0;
+  let cut = 0;
+  for (const line of text.split("\n")) {
+    const mark = /^ {0,3}(`{3,}|~{3,})/.exec(line)?.[1];
+    if (fence) {
+      if (mark?.startsWith(fence)) fence = null;
+    } else if (mark) {
+      fence = mark;
+    } else if (blank && /^[\p{L}#]/u.test(line)) {
+      cut = at;
+    }
+    blank = !line.trim();
+    at += line.length + 1;
+  }
+  return cut >= SECTION_LENGTH ? cut : 0;
+}
+
+// The server's HTML as nodes, with a bar on code and tables that scroll on their own. Nothing in it runs: the parser of a
+// template is inert, and the server lets neither scripts nor attributes of events through.
+function fragmentOf(html) {
+  const template = document.createElement("template");
+  template.innerHTML = html;
+  for (const pre of template.content.querySelectorAll("pre")) wrapCode(pre);
+  for (const table of template.content.querySelectorAll("table")) wrapTable(table);
+  return template.content;
+}
+
+function wrapCode(pre) {
+  const language = /language-(\S+)/.exec(pre.querySelector("code")?.className ?? "")?.[1] ?? "";
+  const bar = element(
+    "div",
+    { class: "code__bar" },
+    element("span", { class: "code__language" }, language || "text"),
+    element("button", { type: "button", class: "quiet", "data-copy": "code" }, icon("copy"), element("span", {}, "Copy")),
+  );
+  const box = element("div", { class: "code" }, bar);
+  pre.replaceWith(box);
+  pre.setAttribute("tabindex", "0");
+  pre.setAttribute("role", "region");
+  pre.setAttribute("aria-label", language ? `Code in ${language}` : "Code");
+  box.append(pre);
+}
+
+function wrapTable(table) {
+  const box = element("div", { class: "table", tabindex: "0", role: "region", "aria-label": "Table" });
+  table.replaceWith(box);
+  box.append(table);
+}
+
+const GOES_ON = new Set(["P", "LI", "UL", "OL", "BLOCKQUOTE", "H1", "H2", "H3", "H4", "H5", "H6"]);
+
+// The innermost block at the end, where the next words will most likely belong.
+function lastBlock(root) {
+  let node = root;
+  for (;;) {
+    const last = node.lastElementChild;
+    if (last?.matches(".code")) return last.querySelector("code") ?? last.querySelector("pre");
+    if (!last || !GOES_ON.has(last.nodeName)) return node;
+    node = last;
+  }
+}
