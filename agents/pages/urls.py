@@ -9,6 +9,7 @@ app_name = APP_NAME
 
 urlpatterns = [
     path("", views.chat, name="chat"),
+    path("help/", views.help_page, name="help"),
     path("login/", views.login, name="login"),
     path("logout/", views.logout, name="logout"),
 ]

@@ -1,6 +1,8 @@
-"""Login, logout and the chat."""
+"""Login, logout, the chat and its help."""
 
 from __future__ import annotations
+
+from pathlib import Path
 
 from django.conf import settings
 from django.contrib.auth import views as auth_views
@@ -8,11 +10,19 @@ from django.contrib.auth.decorators import login_required
 from django.http import HttpRequest, HttpResponse
 from django.http.response import HttpResponseBase
 from django.shortcuts import render
+from django.utils.safestring import mark_safe
 from django.views.decorators.cache import never_cache
 from django.views.decorators.csrf import ensure_csrf_cookie
 from django.views.decorators.http import require_GET
 
+from agents import markdown
 from agents.access.logins import LoginForm, with_wait
+
+_SCRIPTS = Path(__file__).parent / "static" / "bandstand"
+_HELP = Path(__file__).parents[2] / "docs" / "chat.md"
+
+# Named in the page, so that the browser asks for all of them at once and not import by import.
+MODULES = sorted(f"bandstand/{script.name}" for script in _SCRIPTS.glob("*.js"))
 
 
 @require_GET
@@ -21,7 +31,16 @@ from agents.access.logins import LoginForm, with_wait
 @ensure_csrf_cookie
 def chat(request: HttpRequest) -> HttpResponse:
     """The chat. Which session is open stands in the fragment of the address; all data comes over the public API."""
-    return render(request, "pages/chat.html", {"csrf_cookie": settings.CSRF_COOKIE_NAME})
+    return render(request, "pages/chat.html", {"csrf_cookie": settings.CSRF_COOKIE_NAME, "modules": MODULES})
+
+
+@require_GET
+@never_cache
+@login_required
+def help_page(request: HttpRequest) -> HttpResponse:
+    """What people may want to know about the chat: docs/chat.md."""
+    text = mark_safe(markdown.render(_HELP.read_text(encoding="utf-8")))  # noqa: S308 - what `render` makes is safe
+    return render(request, "pages/help.html", {"text": text})
 
 
 def login(request: HttpRequest) -> HttpResponseBase:

@@ -151,7 +151,9 @@ def test_every_field_and_button_has_a_name_for_those_who_do_not_see_it(ada: Clie
         labelled = {attributes.get("for") for tag, attributes in page.elements if tag == "label"}
         for tag, attributes in page.elements:
             if tag in ("input", "textarea") and attributes.get("type") != "hidden":
-                assert attributes["id"] in labelled
+                assert attributes["id"] in labelled or attributes.get("aria-label")
+            if tag == "button" and "icon-button" in str(attributes.get("class")):
+                assert attributes.get("aria-label")
 
 
 def test_a_page_belongs_to_its_person(ada: Client) -> None:
@@ -166,6 +168,20 @@ def test_the_chat_hands_out_the_token_that_its_calls_need(ada: Client) -> None:
     assert not cookie["httponly"]
 
 
+def test_the_page_names_every_script_so_that_none_waits_for_another(ada: Client) -> None:
+    page = Page(ada.get("/").content.decode())
+    named = {attributes["href"] for _, attributes in page.elements if attributes.get("rel") == "modulepreload"}
+    folder = Path(str(finders.find("bandstand/chat.js"))).parent
+    assert named == {f"{settings.STATIC_URL}bandstand/{script.name}" for script in folder.glob("*.js")}
+
+
+def test_the_help_is_for_those_who_are_logged_in(ada: Client) -> None:
+    assert Client().get("/help/").headers["Location"] == "/login/?next=/help/"
+    page = ada.get("/help/").content.decode()
+    assert "<h1>The chat</h1>" in page
+    assert "<td>Stop the answer, or close what is open</td>" in page
+
+
 def test_scripts_import_only_what_is_there() -> None:
     folder = Path(str(finders.find("bandstand/chat.js"))).parent
     for script in folder.glob("*.js"):
@@ -178,7 +194,7 @@ def test_every_icon_that_is_named_is_drawn() -> None:
     drawn = set(re.findall(r'<symbol id="([^"]+)"', (folder / "icons.svg").read_text()))
     engine: Any = settings.TEMPLATES[0]
     pages = "".join(path.read_text() for path in Path(engine["DIRS"][0], "pages").glob("*.html"))
-    scripts = (folder / "transcript.js").read_text()
+    scripts = "".join(path.read_text() for path in folder.glob("*.js"))
     named = set(re.findall(r'icon.html" with name="([^"]+)"', pages))
-    named |= set(re.findall(r'(?:icon|#button)\((?:"[^"]*", )?"([a-z]+)"', scripts))
+    named |= set(re.findall(r'(?:icon|note|toolButton)\((?:"[^"]*", )?"([a-z]+)"', scripts))
     assert {"menu", "alert", "retry", "close"} <= named <= drawn

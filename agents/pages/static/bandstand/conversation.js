@@ -8,7 +8,7 @@ function show(parts, type, data) {
   const last = parts.at(-1);
   switch (type) {
     case "message.delta":
-      if (last?.type === "text") last.text += data.text;
+      if (last?.type === "text") Object.assign(last, { text: last.text + data.text, html: null });
       else parts.push({ type: "text", text: data.text });
       break;
     case "tool.started":

@@ -25,6 +25,7 @@ export class MarkdownView {
     if (html !== null) {
       this.#finish(text, html);
     } else if (this.finished !== text) {
+      this.finished = null;
       this.#holdBack();
       this.#drawTail();
       this.#ask();
@@ -55,7 +56,9 @@ export class MarkdownView {
 
   #drawTail() {
     const rest = this.text.slice(this.shown);
-    if (this.tail.textContent !== rest) this.tail.textContent = rest;
+    if (this.tail.textContent === rest) return;
+    this.tail.textContent = rest;
+    if (!this.tail.isConnected) lastBlock(this.section).append(this.tail);
   }
 
   #ask() {

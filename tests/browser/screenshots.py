@@ -1,0 +1,88 @@
+"""`python -m tests.browser.screenshots`: the pictures of the docs, made by playing a short conversation.
+
+With `--folder` they go elsewhere. Everything is the product's own: the system is started, and the offline model speaks.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import tempfile
+from pathlib import Path
+
+from playwright.async_api import Browser, expect
+
+from tests import database
+from tests.browser.chromium import chromium
+from tests.browser.stack import Stack
+from tests.browser.visitor import PHONE, Chat, Visitor
+
+FOLDER = Path(__file__).resolve().parents[2] / "docs" / "screenshots"
+
+PLAN = r"""A week of meals in three steps:\n\n1. **Look** at what is there: `rice`, *lentils*, tomatoes.
+2. **Plan** five dinners, and leave two evenings free.\n3. **Buy** once.\n\n| Day | Dinner | Minutes |\n| --- | --- | ---: |
+| Monday | Lentil curry | 35 |\n| Tuesday | Tomato rice | 25 |\n| Wednesday | *free* | 0 |\n\nHere is the list for the shop:
+\n```python\nshop = {\"coconut milk\": 2, \"spinach\": \"500 g\"}\nprint(\", \".join(shop))\n```"""
+
+
+def said(text: str) -> str:
+    """A question that is answered with `text`."""
+    return f'Plan my dinners for next week, please.\n[[offline text="{" ".join(text.split(chr(10)))}"]]'
+
+
+async def main(folder: Path, stack: Stack) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    async with chromium() as browser:
+        for name, options in {
+            "light": {},
+            "dark": {"color_scheme": "dark"},
+            "phone": {"viewport": PHONE, "has_touch": True, "is_mobile": True, "device_scale_factor": 2},
+        }.items():
+            visitor = await Visitor.arrive(browser, stack, "ada", **options)
+            chat = await visitor.chat()
+            await chat.ask("What can you do?")
+            await chat.ask(said(PLAN))
+            await _shoot(chat, folder / f"chat-{name}.png")
+            await visitor.context.close()
+        await _others(browser, stack, folder)
+
+
+async def _others(browser: Browser, stack: Stack, folder: Path) -> None:
+    visitor = await Visitor.arrive(browser, stack, "ada")
+    chat = await visitor.chat()
+    await chat.ask("What time is it in Europe/Zurich, and calculate 12*31+7")
+    await chat.ask("Please fetch https://example.invalid/menu")
+    for tool in await chat.page.locator("details.tool").all():
+        await tool.locator("summary").click()
+    await _shoot(chat, folder / "chat-tools.png")
+    chat = await visitor.chat()
+    await chat.ask("Name one colour")
+    await chat.page.get_by_role("button", name="Answer again").click()
+    await expect(chat.page.locator(".branches__count")).to_have_text("2/2")
+    await chat.answered(chat.answers.last)
+    await chat.answers.last.get_by_role("button", name="Good answer").click()
+    await _shoot(chat, folder / "chat-branches.png")
+    chat = await visitor.chat()
+    await chat.say('Tell me a story\n[[offline text="Once upon a time" cut=2 fail=bad_request]]')
+    await expect(chat.page.locator(".failure")).to_be_visible()
+    await _shoot(chat, folder / "chat-error.png")
+    await visitor.context.close()
+
+
+async def _shoot(chat: Chat, file: Path) -> None:
+    await chat.page.mouse.move(0, 0)
+    await chat.page.screenshot(path=file, scale="css", animations="disabled")
+
+
+def run() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--folder", type=Path, default=FOLDER)
+    folder = parser.parse_args().folder
+    database.provide()
+    with tempfile.TemporaryDirectory() as data, Stack(Path(data)) as stack:
+        asyncio.run(main(folder, stack))
+    print(f"The pictures are in {folder}.")
+
+
+if __name__ == "__main__":
+    run()
