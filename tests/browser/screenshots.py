@@ -9,6 +9,7 @@ import argparse
 import asyncio
 import tempfile
 from pathlib import Path
+from typing import Any
 
 from playwright.async_api import Browser, expect
 
@@ -18,6 +19,12 @@ from tests.browser.stack import Stack
 from tests.browser.visitor import PHONE, Chat, Visitor
 
 FOLDER = Path(__file__).resolve().parents[2] / "docs" / "screenshots"
+
+LOOKS: dict[str, dict[str, Any]] = {
+    "light": {},
+    "dark": {"color_scheme": "dark"},
+    "phone": {"viewport": PHONE, "has_touch": True, "is_mobile": True, "device_scale_factor": 2},
+}
 
 PLAN = r"""A week of meals in three steps:\n\n1. **Look** at what is there: `rice`, *lentils*, tomatoes.
 2. **Plan** five dinners, and leave two evenings free.\n3. **Buy** once.\n\n| Day | Dinner | Minutes |\n| --- | --- | ---: |
@@ -33,11 +40,7 @@ def said(text: str) -> str:
 async def main(folder: Path, stack: Stack) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     async with chromium() as browser:
-        for name, options in {
-            "light": {},
-            "dark": {"color_scheme": "dark"},
-            "phone": {"viewport": PHONE, "has_touch": True, "is_mobile": True, "device_scale_factor": 2},
-        }.items():
+        for name, options in LOOKS.items():
             visitor = await Visitor.arrive(browser, stack, "ada", **options)
             chat = await visitor.chat()
             await chat.ask("What can you do?")
