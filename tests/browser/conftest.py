@@ -34,7 +34,7 @@ async def browser(stack: Stack) -> AsyncIterator[Browser]:
 
 @pytest_asyncio.fixture(loop_scope="session")
 async def arrive(browser: Browser, stack: Stack) -> AsyncIterator[Arrive]:
-    """`await arrive(name, **options)` is a visitor. At the end none of them may have asked others or heard complaints."""
+    """`await arrive(name, **options)` is a visitor. At the end none may have asked others or complained."""
     visitors: list[Visitor] = []
 
     async def one(name: str | None = "ada", **options: Any) -> Visitor:

@@ -1,4 +1,4 @@
-"""`python -m tests.browser.screenshots`: the pictures of the docs, made by playing a short conversation.
+"""`python -m tests.browser.screenshots`: the pictures of the docs, made by having short conversations.
 
 With `--folder` they go elsewhere. Everything is the product's own: the system is started, and the offline model speaks.
 """
@@ -26,32 +26,20 @@ LOOKS: dict[str, dict[str, Any]] = {
     "phone": {"viewport": PHONE, "has_touch": True, "is_mobile": True, "device_scale_factor": 2},
 }
 
-PLAN = r"""A week of meals in three steps:\n\n1. **Look** at what is there: `rice`, *lentils*, tomatoes.
-2. **Plan** five dinners, and leave two evenings free.\n3. **Buy** once.\n\n| Day | Dinner | Minutes |\n| --- | --- | ---: |
-| Monday | Lentil curry | 35 |\n| Tuesday | Tomato rice | 25 |\n| Wednesday | *free* | 0 |\n\nHere is the list for the shop:
-\n```python\nshop = {\"coconut milk\": 2, \"spinach\": \"500 g\"}\nprint(\", \".join(shop))\n```"""
-
-
-def said(text: str) -> str:
-    """A question that is answered with `text`."""
-    return f'Plan my dinners for next week, please.\n[[offline text="{" ".join(text.split(chr(10)))}"]]'
-
 
 async def main(folder: Path, stack: Stack) -> None:
-    folder.mkdir(parents=True, exist_ok=True)
     async with chromium() as browser:
         for name, options in LOOKS.items():
-            visitor = await Visitor.arrive(browser, stack, "ada", **options)
-            chat = await visitor.chat()
-            await chat.ask("What can you do?")
-            await chat.ask(said(PLAN))
+            visitor = await Visitor.arrive(browser, stack, "grace", **options)
+            chat = await visitor.chat(stack.seeded["plan"])
+            await chat.answered(chat.answers.last)
             await _shoot(chat, folder / f"chat-{name}.png")
             await visitor.context.close()
         await _others(browser, stack, folder)
 
 
 async def _others(browser: Browser, stack: Stack, folder: Path) -> None:
-    visitor = await Visitor.arrive(browser, stack, "ada")
+    visitor = await Visitor.arrive(browser, stack, "grace")
     chat = await visitor.chat()
     await chat.ask("What time is it in Europe/Zurich, and calculate 12*31+7")
     await chat.ask("Please fetch https://example.invalid/menu")
@@ -65,8 +53,7 @@ async def _others(browser: Browser, stack: Stack, folder: Path) -> None:
     await chat.answered(chat.answers.last)
     await chat.answers.last.get_by_role("button", name="Good answer").click()
     await _shoot(chat, folder / "chat-branches.png")
-    chat = await visitor.chat()
-    await chat.say('Tell me a story\n[[offline text="Once upon a time" cut=2 fail=bad_request]]')
+    chat = await visitor.chat(stack.seeded["error"])
     await expect(chat.page.locator(".failure")).to_be_visible()
     await _shoot(chat, folder / "chat-error.png")
     await visitor.context.close()
@@ -81,6 +68,7 @@ def run() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--folder", type=Path, default=FOLDER)
     folder = parser.parse_args().folder
+    folder.mkdir(parents=True, exist_ok=True)
     database.provide()
     with tempfile.TemporaryDirectory() as data, Stack(Path(data)) as stack:
         asyncio.run(main(folder, stack))

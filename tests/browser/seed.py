@@ -1,10 +1,12 @@
-"""People, agents and a long conversation for the browser. Prints one line of JSON; see `main`."""
+"""People, agents and conversations for the browser. Prints one line of JSON; see `main`."""
 
 from __future__ import annotations
 
 import json
 import os
+from collections.abc import Iterable
 from datetime import timedelta
+from typing import Any
 
 import django
 
@@ -25,40 +27,35 @@ from agents.rules.parts import text_part  # noqa: E402
 from agents.rules.states import TurnStatus  # noqa: E402
 from agents.sessions import create_session  # noqa: E402
 from foundation.ids import new_id  # noqa: E402
+from tests.browser.texts import LONG_ANSWER, PLAN, PLAN_QUESTION  # noqa: E402
 from tests.people import PASSWORD, person  # noqa: E402
 from tests.sockets import login_of  # noqa: E402
 
 LONG_TURNS = 1000
-ANSWER = """\
-### Answer {n}
-
-Some **bold** words, a [link](https://example.com/{n}) and `code` for question {n}.
-
-| a | b |
-| - | - |
-| 1 | {n} |
-
-```python
-print({n})
-```
-"""
+TITLES = ["Birthday present for Lea", "Which bicycle pump?", "Letter to the landlord", "Trains to Lisbon"]
 
 
 def main() -> None:
-    """Prints `{cookie, people: {name: {login, id}}, password, long: session id}`; `login` is a value of the cookie."""
+    """Prints `{cookie, people: {name: {login, id}}, password, long, plan, error}`.
+
+    `login` is a value of the cookie; the last three are sessions: of bob a long one, of grace two for pictures.
+    """
     ensure_demo_agent(["offline"])
     _publish("writer", "Writer", "Drafts and rewrites texts.")
-    people = {name: person(name, Role.USER) for name in ("ada", "bob")}
-    print(
-        json.dumps(
-            {
-                "cookie": settings.SESSION_COOKIE_NAME,
-                "people": {name: {"login": login_of(user), "id": user.pk} for name, user in people.items()},
-                "password": PASSWORD,
-                "long": _long_conversation(people["bob"]),
-            }
-        )
-    )
+    people = {name: person(name, Role.USER) for name in ("ada", "bob", "grace")}
+    long = [(f"Question {n}: what about number {n}?", LONG_ANSWER.format(n=n)) for n in range(1, LONG_TURNS + 1)]
+    grace = people["grace"]
+    for title in TITLES:
+        _conversation(grace, title, [(title, "Gladly.")])
+    found = {
+        "cookie": settings.SESSION_COOKIE_NAME,
+        "people": {name: {"login": login_of(user), "id": user.pk} for name, user in people.items()},
+        "password": PASSWORD,
+        "long": _conversation(people["bob"], "A long conversation", long),
+        "error": _conversation(grace, "Holiday photos", [("Sort my holiday photos by place, please.", None)]),
+        "plan": _conversation(grace, "Dinners for next week", [(PLAN_QUESTION, PLAN)]),
+    }
+    print(json.dumps(found))
 
 
 def _publish(slug: str, name: str, description: str) -> None:
@@ -67,36 +64,45 @@ def _publish(slug: str, name: str, description: str) -> None:
     publish(Actor.system("browser tests"), agent_id=agent.pk, expected_version=1)
 
 
-def _long_conversation(user: User) -> str:
-    """A session of `LONG_TURNS` answered questions, as rows; its log begins after them."""
-    session = create_session(actor_of(user), agent_slug=SLUG, title="A long conversation")
-    now = timezone.now()
-    turns, messages, parent = [], [], None
-    for n in range(1, LONG_TURNS + 1):
-        turn = Turn(
-            agent_session=session,
-            user=user,
-            release=session.release,
-            ordinal=2 * n - 1,
-            status=TurnStatus.COMPLETED,
-            fingerprint=b"\0" * 32,
-            finished_at=now,
-            deadline_at=now + timedelta(hours=1),
-        )
-        asked = _said(turn, "user", 2 * n - 1, f"Question {n}: what about number {n}?", parent)
-        answer = _said(turn, "agent", 2 * n, ANSWER.format(n=n), asked)
-        turns.append(turn)
-        messages += [asked, answer]
-        parent = answer
+def _conversation(user: User, title: str, said: Iterable[tuple[str, str | None]]) -> str:
+    """A session with these questions and answers, as rows; None failed. Its log begins after them."""
+    session = create_session(actor_of(user), agent_slug=SLUG, title=title)
+    turns: list[Turn] = []
+    messages: list[Message] = []
+    for question, answer in said:
+        turns.append(_turn(session, len(messages) + 1, failed=answer is None))
+        for author, text in (("user", question), ("agent", answer)):
+            if text is not None:
+                parent = messages[-1] if messages else None
+                messages.append(_message(turns[-1], author, len(messages) + 1, text, parent))
     Turn.objects.bulk_create(turns)
     Message.objects.bulk_create(messages)
-    AgentSession.objects.filter(pk=session.pk).update(
-        next_ordinal=2 * LONG_TURNS + 1, head_message_id=parent.pk if parent else None
-    )
+    head = {"next_ordinal": len(messages) + 1, "head_message_id": messages[-1].pk}
+    AgentSession.objects.filter(pk=session.pk).update(**head)
     return str(session.pk)
 
 
-def _said(turn: Turn, author: str, ordinal: int, text: str, parent: Message | None) -> Message:
+def _turn(session: AgentSession, ordinal: int, *, failed: bool) -> Turn:
+    now = timezone.now()
+    error: dict[str, Any] = {
+        "status": TurnStatus.FAILED,
+        "error_class": "transient",
+        "error_detail": "The model could not be reached, also after several attempts.",
+        "error_id": new_id(),
+    }
+    return Turn(
+        agent_session=session,
+        user=session.user,
+        release=session.release,
+        ordinal=ordinal,
+        fingerprint=b"\0" * 32,
+        finished_at=now,
+        deadline_at=now + timedelta(hours=1),
+        **(error if failed else {"status": TurnStatus.COMPLETED}),
+    )
+
+
+def _message(turn: Turn, author: str, ordinal: int, text: str, parent: Message | None) -> Message:
     return Message(
         id=new_id(),
         agent_session=turn.agent_session,
