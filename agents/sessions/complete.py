@@ -19,6 +19,7 @@ from agents.access.agents import access_agent
 from agents.journal.admit import NewTurn
 from agents.journal.connection import once_more_after_deadlock
 from agents.journal.locked import append_locked, lock_session
+from agents.limits import guard_message
 from agents.models import AgentSession, CompletionRequest, Message, Turn
 from agents.rules.client_options import ClientOptions, check_results, handed_out, stored_options
 from agents.rules.parts import Part, plain_text, text_part
@@ -106,6 +107,7 @@ def accept_completion(actor: Actor, given: Completion) -> AcceptedCompletion:
     if given.key is not None:
         check_key(given.key)
     ids = _Ids()
+    guard_message(user_id=actor.user_id, key_id=actor.key_id, session_id=given.session_id or ids.session)
     return reaching_the_database(lambda: _accept(actor, given, ids))
 
 

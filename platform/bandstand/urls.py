@@ -8,4 +8,5 @@ urlpatterns = [
     path("chat/", include("agents.api.chat_urls")),
     path("admin/", admin.site.urls),
     path("api/", include("agents.api.urls")),
+    path("v1/", include("agents.openai.urls")),
 ]
