@@ -1,0 +1,459 @@
+"""The unmodified `openai` package against real web processes and a runner: it knows an address and a key, no more."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import threading
+from collections.abc import Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass
+from itertools import count
+from typing import Any
+from uuid import UUID
+
+import openai
+import pytest
+from django.db import connection
+from openai import AsyncOpenAI, OpenAI
+from pytest_django import DjangoDbBlocker
+
+from agents.access.actor import Actor
+from agents.access.keys import authenticate_key, revoke_api_key
+from agents.access.permissions import actor_of
+from agents.access.roles import Role
+from agents.models import AgentSession, Message, Turn, User
+from agents.sessions import cancel_turn, create_session
+from tests.cleaning import delete_rows
+from tests.installation import Installation, LossyProxy, until
+from tests.people import agent, key_of, person
+
+LIGHT: Any = {
+    "type": "function",
+    "function": {
+        "name": "light",
+        "description": "Switch a light.",
+        "parameters": {"type": "object", "properties": {"on": {"type": "boolean"}}},
+    },
+}
+CALLS_LIGHT = '[[offline tool=light args={"on": true} text="Let me see."]]'
+CALLS_BOTH = '[[offline calls=[["clock", {}], ["light", {"on": true}]]]]'
+SLOW = "[[offline words=40 pace_ms=50]]"
+
+_numbers = count(1)
+
+
+@pytest.fixture(scope="module")
+def installation(
+    django_db_setup: None, django_db_blocker: DjangoDbBlocker, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Installation]:
+    with django_db_blocker.unblock():
+        connection.close()
+        agent(tools=["clock", "calculator"])
+        running = Installation(tmp_path_factory.mktemp("installation"))
+        try:
+            yield running
+        finally:
+            running.stop()
+            connection.close()
+            delete_rows()
+            connection.close()
+
+
+@dataclass
+class World:
+    """Somebody with a key. `client` retries nothing unless it is told to."""
+
+    installation: Installation
+    user: User
+    key: str
+    closing: ExitStack
+
+    def client(self, *, port: int | None = None, retries: int = 0, **options: Any) -> OpenAI:
+        address = f"http://127.0.0.1:{port}" if port else self.installation.address()
+        options = {"api_key": self.key, "max_retries": retries, **options}
+        return self.closing.enter_context(OpenAI(base_url=f"{address}/v1", **options))
+
+    def ask(self, text: str = "Hi", **more: Any) -> Any:
+        return self.client().chat.completions.create(model="demo", messages=[_user(text)], **more)
+
+    @property
+    def actor(self) -> Actor:
+        return actor_of(self.user)
+
+    def turns(self) -> list[Turn]:
+        return list(Turn.objects.filter(user=self.user).order_by("id"))
+
+    def messages(self) -> list[tuple[str, str]]:
+        rows = Message.objects.filter(agent_session__user=self.user).order_by("agent_session", "ordinal")
+        return [(row.author, "".join(part.get("text", "") for part in row.parts)) for row in rows]
+
+
+@pytest.fixture
+def transactional_db(installation: Installation) -> None:
+    """In place of pytest-django's: real commits, and the rows stay while the processes run. Everybody here has a name
+    of their own."""
+
+
+@pytest.fixture
+def world(installation: Installation, transactional_db: None) -> Iterator[World]:
+    user = person(f"ada-{next(_numbers)}", Role.USER)
+    with ExitStack() as closing:
+        yield World(installation, user, key_of(user), closing)
+
+
+def _user(text: str) -> Any:
+    return {"role": "user", "content": text}
+
+
+def words(chunks: Any) -> str:
+    return "".join(chunk.choices[0].delta.content or "" for chunk in chunks if chunk.choices)
+
+
+# --- plain ---
+
+
+def test_a_client_that_knows_an_address_and_a_key_gets_its_answer(world: World) -> None:
+    answer = world.ask()
+    assert answer.object == "chat.completion"
+    assert answer.model == "demo"
+    [choice] = answer.choices
+    assert (choice.finish_reason, choice.message.role) == ("stop", "assistant")
+    assert choice.message.content.startswith("You said:\n\n> Hi")
+    [turn] = world.turns()
+    assert answer.id == f"chatcmpl-{turn.pk.hex}"
+    assert answer.usage.prompt_tokens == turn.input_tokens > 0
+    assert answer.usage.total_tokens == answer.usage.prompt_tokens + answer.usage.completion_tokens
+    assert world.messages() == [("user", "Hi"), ("agent", choice.message.content)]
+
+
+def test_agents_are_models(world: World) -> None:
+    models = world.client().models.list()
+    assert [model.id for model in models] == ["demo"]
+    assert world.client().models.retrieve("demo").owned_by == "bandstand"
+    with pytest.raises(openai.NotFoundError) as refused:
+        world.client().models.retrieve("absent")
+    assert refused.value.code == "model_not_found"
+
+
+def test_what_the_client_sends_as_history_is_what_the_model_knows(world: World) -> None:
+    answer = world.client().chat.completions.create(
+        model="demo",
+        messages=[
+            {"role": "system", "content": "Be brief."},
+            _user("My name is Ada."),
+            {"role": "assistant", "content": "Hello, Ada."},
+            {"role": "user", "content": [{"type": "text", "text": "What did I "}, {"type": "text", "text": "say?"}]},
+        ],
+    )
+    assert "> My name is Ada." in (answer.choices[0].message.content or "")
+    session = AgentSession.objects.get(user=world.user)
+    assert (session.listed, session.expires_at is not None) == (False, True)
+
+
+def test_the_session_of_an_answer_goes_on_by_its_header(world: World) -> None:
+    raw = world.client().chat.completions.with_raw_response
+    first = raw.create(model="demo", messages=[_user("My name is Ada.")])
+    session = {"X-Session-Id": first.headers["X-Session-Id"]}
+    second = raw.create(model="demo", messages=[_user("What did I say?")], extra_headers=session)
+    assert "> My name is Ada." in (second.parse().choices[0].message.content or "")
+    assert second.headers["X-Session-Id"] == first.headers["X-Session-Id"]
+    assert second.headers["X-Turn-Id"] == str(world.turns()[1].pk)
+
+
+def test_a_session_of_the_chat_goes_on_here(world: World) -> None:
+    session = create_session(world.actor, agent_slug="demo")
+    world.ask(extra_headers={"X-Session-Id": str(session.pk)})
+    assert [author for author, _ in world.messages()] == ["user", "agent"]
+    session.refresh_from_db()
+    assert session.listed
+
+
+# --- streamed ---
+
+
+def test_a_stream_brings_the_words_as_they_come_and_its_chunks_belong_together(world: World) -> None:
+    chunks = list(world.ask("[[offline words=30 pace_ms=20]]", stream=True))
+    assert len({(chunk.id, chunk.created, chunk.model, chunk.object) for chunk in chunks}) == 1
+    assert chunks[0].choices[0].delta.role == "assistant"
+    assert len(chunks) > 4, "not all at once"
+    assert world.messages()[1] == ("agent", words(chunks))
+    assert [c.choices[0].finish_reason for c in chunks] == [None] * (len(chunks) - 1) + ["stop"]
+    assert all(chunk.usage is None for chunk in chunks)
+
+
+def test_a_stream_tells_its_usage_in_a_last_chunk_if_it_is_asked(world: World) -> None:
+    chunks = list(world.ask(stream=True, stream_options={"include_usage": True}))
+    [turn] = world.turns()
+    assert chunks[-1].choices == []
+    assert (chunks[-1].usage.prompt_tokens, chunks[-1].usage.completion_tokens) == (
+        turn.input_tokens, turn.output_tokens,
+    )  # fmt: skip
+    assert all(chunk.usage is None for chunk in chunks[:-1])
+
+
+def test_the_asynchronous_client_streams_several_at_once(world: World) -> None:
+    async def run() -> list[str]:
+        async with AsyncOpenAI(base_url=f"{world.installation.address(1)}/v1", api_key=world.key) as client:
+
+            async def one(number: int) -> str:
+                stream = await client.chat.completions.create(
+                    model="demo", messages=[_user(f'[[offline text="Number {number}."]]')], stream=True
+                )
+                return "".join([chunk.choices[0].delta.content or "" async for chunk in stream])
+
+            return await asyncio.gather(*(one(number) for number in range(8)))
+
+    assert asyncio.run(run()) == [f"Number {number}." for number in range(8)]
+
+
+def test_the_streaming_helper_of_the_package_accumulates_calls(world: World) -> None:
+    with world.client().chat.completions.stream(model="demo", messages=[_user(CALLS_LIGHT)], tools=[LIGHT]) as stream:
+        for _ in stream:
+            pass
+        final = stream.get_final_completion()
+    [call] = final.choices[0].message.tool_calls or []
+    assert (call.function.name, json.loads(call.function.arguments)) == ("light", {"on": True})
+    assert final.choices[0].finish_reason == "tool_calls"
+    assert final.choices[0].message.content == "Let me see."
+
+
+# --- tools ---
+
+
+def test_the_agents_own_tools_run_here_and_are_not_the_clients_business(world: World) -> None:
+    answer = world.ask("calculate 2+3*4")
+    assert "14" in answer.choices[0].message.content
+    assert answer.choices[0].message.tool_calls is None
+    assert answer.choices[0].finish_reason == "stop"
+
+
+@pytest.mark.parametrize("durable", [True, False], ids=["in its session", "with all messages sent again"])
+def test_the_clients_tools_are_called_by_the_client(world: World, durable: bool) -> None:
+    raw = world.client().chat.completions.with_raw_response
+    asked = _user(CALLS_LIGHT)
+    first = raw.create(model="demo", messages=[asked], tools=[LIGHT])
+    choice = first.parse().choices[0]
+    assert choice.finish_reason == "tool_calls"
+    [call] = choice.message.tool_calls or []
+    result: Any = {"role": "tool", "tool_call_id": call.id, "content": "It is on."}
+    before: Any = [] if durable else [asked, choice.message.model_dump(exclude_none=True)]
+    headers = {"X-Session-Id": first.headers["X-Session-Id"]} if durable else {}
+    second = raw.create(model="demo", messages=[*before, result], tools=[LIGHT], extra_headers=headers)
+    assert second.parse().choices[0].message.content == "Let me see."  # the directive's words, after its one round
+    assert second.parse().choices[0].finish_reason == "stop"
+    assert (second.headers["X-Session-Id"] == first.headers["X-Session-Id"]) is durable
+
+
+def test_calls_of_both_kinds_in_one_step_meet_again(world: World) -> None:
+    raw: Any = world.client().chat.completions.with_raw_response
+    first = raw.create(model="demo", messages=[_user(CALLS_BOTH)], tools=[LIGHT])
+    [call] = first.parse().choices[0].message.tool_calls
+    assert call.function.name == "light"
+    parts = Message.objects.get(agent_session__user=world.user, author="agent").parts
+    assert [part["type"] for part in parts] == ["tool_call", "tool_call", "tool_result"]
+    headers = {"X-Session-Id": first.headers["X-Session-Id"]}
+    result: Any = {"role": "tool", "tool_call_id": call.id, "content": "It is on."}
+    second = raw.create(model="demo", messages=[result], tools=[LIGHT], extra_headers=headers)
+    assert second.parse().choices[0].message.content == "Done."
+
+
+def test_a_result_with_a_forged_id_is_refused(world: World) -> None:
+    raw = world.client().chat.completions.with_raw_response
+    first = raw.create(model="demo", messages=[_user(CALLS_LIGHT)], tools=[LIGHT])
+    forged: Any = {"role": "tool", "tool_call_id": "forged", "content": "It is on."}
+    headers = {"X-Session-Id": first.headers["X-Session-Id"]}
+    with pytest.raises(openai.BadRequestError) as refused:
+        raw.create(model="demo", messages=[forged], extra_headers=headers)
+    assert refused.value.param == "messages"
+    assert len(world.turns()) == 1
+
+
+# --- retries ---
+
+
+@pytest.fixture
+def proxy(installation: Installation) -> Iterator[LossyProxy]:
+    made = LossyProxy(installation.ports[0])
+    yield made
+    made.close()
+
+
+@pytest.mark.parametrize("stream", [False, True])
+@pytest.mark.parametrize("losses", [1, 2])
+def test_a_reply_that_is_lost_is_asked_for_again_and_answered_once(
+    world: World, proxy: LossyProxy, stream: bool, losses: int
+) -> None:
+    proxy.lose(losses)
+    client = world.client(port=proxy.port, retries=2)
+    answer: Any = client.chat.completions.create(model="demo", messages=[_user("Once, please.")], stream=stream)
+    text = words(answer) if stream else answer.choices[0].message.content
+    assert proxy.lost == losses
+    assert world.messages() == [("user", "Once, please."), ("agent", text)]
+    assert len(world.turns()) == 1
+
+
+def test_a_connection_that_is_cut_while_the_turn_runs_comes_back_to_it(world: World, proxy: LossyProxy) -> None:
+    session = create_session(world.actor, agent_slug="demo")
+    answers: list[Any] = []
+    client = world.client(port=proxy.port, retries=2)
+    asking = threading.Thread(
+        target=lambda: answers.append(
+            client.chat.completions.create(
+                model="demo", messages=[_user(SLOW)], extra_headers={"X-Session-Id": str(session.pk)}
+            )
+        )
+    )
+    asking.start()
+    until(lambda: [turn for turn in world.turns() if turn.status == "running"], what="a running turn")
+    proxy.cut()
+    asking.join(30)
+    assert world.messages() == [("user", SLOW), ("agent", answers[0].choices[0].message.content)]
+
+
+def test_a_retry_may_meet_another_process(world: World, installation: Installation) -> None:
+    body: Any = {"model": "demo", "messages": [_user("Once, please.")]}
+    first = world.client().chat.completions.with_raw_response.create(**body)
+    other = world.client(port=installation.ports[1]).chat.completions.with_raw_response
+    again = other.create(**body, extra_headers={"x-stainless-retry-count": "1"})
+    assert again.parse() == first.parse()
+    assert again.headers["Idempotent-Replayed"] == "true"
+    assert len(world.turns()) == 1
+
+
+def test_a_timeout_of_the_client_is_retried_into_the_same_turn(world: World) -> None:
+    client = world.client(retries=5, timeout=1.0)
+    answer = client.chat.completions.create(model="demo", messages=[_user(SLOW)])
+    assert world.messages() == [("user", SLOW), ("agent", answer.choices[0].message.content)]
+
+
+def test_a_timeout_without_retries_is_the_clients_own_and_the_turn_goes_on(world: World) -> None:
+    with pytest.raises(openai.APITimeoutError):
+        world.client(timeout=0.5).chat.completions.create(model="demo", messages=[_user(SLOW)])
+    until(lambda: [turn for turn in world.turns() if turn.status == "completed"], what="the end of the turn")
+
+
+def test_a_key_of_ones_own_counts_without_a_time_limit(world: World) -> None:
+    headers = {"Idempotency-Key": "mine"}
+    first, again = (world.ask("Once.", extra_headers=headers) for _ in range(2))
+    assert first == again
+    with pytest.raises(openai.BadRequestError) as refused:
+        world.ask("Twice.", extra_headers=headers)
+    assert refused.value.code == "idempotency_mismatch"
+
+
+# --- going away ---
+
+
+def test_a_client_that_leaves_in_mid_stream_changes_nothing(world: World) -> None:
+    stream = world.ask(SLOW, stream=True)
+    next(stream)
+    stream.close()
+    until(lambda: [turn for turn in world.turns() if turn.status == "completed"], what="the end of the turn")
+    assert len(world.messages()[1][1].split()) == 40
+
+
+def test_a_runner_that_dies_in_mid_answer_ends_the_stream_with_an_error(world: World) -> None:
+    stream = world.ask("[[offline words=100 pace_ms=40]]", stream=True)
+    said = next(stream).choices[0].delta.content + next(stream).choices[0].delta.content
+    assert said
+    world.installation.replace_runner()
+    with pytest.raises(openai.APIError) as broken:
+        for _ in stream:
+            pass
+    assert broken.value.code == "answer_restarted"
+    until(lambda: [turn for turn in world.turns() if turn.status == "completed"], what="the end of the turn")
+    assert world.messages()[1][1].count("\n") == 0
+    assert len(world.messages()) == 2
+
+
+# --- errors ---
+
+
+@pytest.mark.parametrize(
+    ("more", "kind", "code", "param"),
+    [
+        ({"model": "absent"}, openai.NotFoundError, "model_not_found", "model"),
+        ({"n": 2}, openai.BadRequestError, "unsupported_parameter", "n"),
+        ({"extra_body": {"mystery": 1}}, openai.BadRequestError, "unknown_parameter", "mystery"),
+        ({"messages": []}, openai.BadRequestError, "invalid", "messages"),
+        (
+            {"messages": [{"role": "user", "content": [{"type": "image_url", "image_url": {"url": "x"}}]}]},
+            openai.BadRequestError, "invalid", "messages[0].content[0].type",
+        ),
+        ({"extra_headers": {"X-Session-Id": "x"}}, openai.BadRequestError, "invalid", "X-Session-Id"),
+        (
+            {"extra_headers": {"X-Session-Id": "01a2029b-0d95-70ab-8607-464b850af150"}},
+            openai.NotFoundError, "session_not_found", None,
+        ),
+        ({"messages": [_user("x" * 70_000)]}, openai.APIStatusError, "too_large", "messages[0].content"),
+        ({"messages": [_user("x" * 60_000)] * 20}, openai.APIStatusError, "too_large", None),
+    ],
+)  # fmt: skip
+def test_what_cannot_be_taken_is_an_error_of_its_kind(
+    world: World, more: dict[str, Any], kind: type[openai.APIStatusError], code: str, param: str | None
+) -> None:
+    with pytest.raises(kind) as refused:
+        world.client(retries=2).chat.completions.create(**{"model": "demo", "messages": [_user("Hi")], **more})
+    assert (refused.value.code, refused.value.param) == (code, param)
+    assert not world.turns()
+
+
+@pytest.mark.parametrize(
+    ("fails", "kind", "code"),
+    [
+        ("context_length", openai.BadRequestError, "context_length_exceeded"),
+        ("content_filter", openai.BadRequestError, "content_filter"),
+        ("rate_limit", openai.RateLimitError, "model_rate_limit"),
+        ("transient", openai.InternalServerError, "transient"),
+        ("auth", openai.InternalServerError, "auth"),
+    ],
+)
+@pytest.mark.parametrize("stream", [False, True])
+def test_a_turn_that_fails_is_an_error_that_no_retry_repeats(
+    world: World, fails: str, kind: type[openai.APIStatusError], code: str, stream: bool
+) -> None:
+    client = world.client(retries=2)
+    with pytest.raises(kind) as failed:
+        client.chat.completions.create(model="demo", messages=[_user(f"[[offline fail={fails}]]")], stream=stream)
+    assert failed.value.code == code
+    assert failed.value.response.headers["X-Should-Retry"] == "false"
+    [turn] = world.turns()
+    assert str(turn.error_id) in failed.value.message
+
+
+def test_a_turn_that_fails_after_words_ends_the_stream_with_an_error(world: World) -> None:
+    stream = world.ask("[[offline words=20 fail=transient cut=5 pace_ms=30]]", stream=True)
+    said = []
+    with pytest.raises(openai.APIError, match="error") as broken:
+        said += [chunk.choices[0].delta.content for chunk in stream]
+    assert broken.value.code == "transient"
+
+
+def test_a_turn_that_somebody_stops_is_an_error(world: World) -> None:
+    stream = world.ask(SLOW, stream=True)
+    next(stream)
+    cancel_turn(world.actor, turn_id=world.turns()[0].pk)
+    with pytest.raises(openai.APIError) as broken:
+        list(stream)
+    assert broken.value.code == "turn_cancelled"
+
+
+def test_a_wrong_key_and_a_revoked_one_are_refused(world: World) -> None:
+    for key in ("sk-nothing", f"{world.key[:-1]}x"):
+        with pytest.raises(openai.AuthenticationError) as refused:
+            world.client(api_key=key).models.list()
+        assert refused.value.code == "invalid_api_key"
+    stream = world.ask("[[offline words=200 pace_ms=100]]", stream=True)
+    next(stream)
+    revoke_api_key(world.actor, key_id=UUID(str(authenticate_key(world.key).key_id)))
+    with pytest.raises(openai.APIError) as ended:
+        list(stream)
+    assert ended.value.code == "invalid_api_key"
+    cancel_turn(world.actor, turn_id=world.turns()[0].pk)
+
+
+def test_a_bound_of_tokens_is_handed_on(world: World) -> None:
+    answer = world.ask("[[offline words=3 finish=length]]", max_completion_tokens=3)
+    assert answer.choices[0].finish_reason == "length"
+    assert world.turns()[0].client_options == {"max_output_tokens": 3}
