@@ -50,7 +50,9 @@ def login_of(user: User) -> str:
 
 
 class Owner:
-    """A person with a key, and one session of theirs."""
+    """A person with a key, and one session of theirs. `login` is a browser's, where a test makes one."""
+
+    login: str = ""
 
     def __init__(self, name: str = "ada", slug: str = "demo") -> None:
         self.user = person(name, Role.USER)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from typing import Any
+from uuid import UUID
 
 from django.db.models import Q, QuerySet
 
@@ -16,12 +17,25 @@ def visible_agents(actor: Actor) -> QuerySet[Agent]:
     live = Agent.objects.filter(archived_at__isnull=True, live_release__isnull=False)
     if actor.user_id is None:
         return live
-    # EXISTS rather than a join: an agent in two of the user's groups is still one row.
+    return live.filter(within_reach(actor.user_id, "pk"))
+
+
+def within_reach(user_id: int, agent: str) -> Q:
+    """That the agent in the column `agent` is for everybody or for one of the user's groups, whatever became of it.
+
+    Without such a group one has no way to its sessions either, not even to one's own.
+    """
+    # Not a join: an agent in two of the user's groups is still one row.
     visible_to: Any = Agent.groups.through
     member: Any = User.groups.through
     groups = visible_to.objects
-    of_mine = groups.filter(group__in=member.objects.filter(user_id=actor.user_id).values("group_id"))
-    return live.filter(Q(pk__in=of_mine.values("agent_id")) | ~Q(pk__in=groups.values("agent_id")))
+    of_mine = groups.filter(group__in=member.objects.filter(user_id=user_id).values("group_id"))
+    return Q(**{f"{agent}__in": of_mine.values("agent_id")}) | ~Q(**{f"{agent}__in": groups.values("agent_id")})
+
+
+def may_use(*, user_id: int, agent_id: UUID) -> bool:
+    """Whether the agent is within the user's reach."""
+    return Agent.objects.filter(within_reach(user_id, "pk"), pk=agent_id).exists()
 
 
 def access_agent(*, actor: Actor, slug: str) -> Agent:

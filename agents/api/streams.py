@@ -24,7 +24,7 @@ from foundation.errors import NotFound
 
 HEARTBEAT_SECONDS = 15.0
 # A login that ended, a key that was revoked or a session that was deleted ends its streams within this time.
-RECHECK_SECONDS = 4.0
+RECHECK_SECONDS = 3.0
 
 log = structlog.get_logger(__name__)
 
@@ -96,7 +96,8 @@ class Stream:
             yield await self._snapshot(watcher)
         spoke = monotonic()
         while True:
-            item = await watcher.get(RECHECK_SECONDS)
+            # Not longer than until the next look: what was silent would be looked at a whole period too late.
+            item = await watcher.get(max(0.01, self._recheck_at - monotonic()))
             if watcher.closed or not await self._still_welcome():
                 return
             if isinstance(item, Resync):

@@ -21,7 +21,8 @@ MOMENT = """to_char({} at time zone 'utc', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"')"""
 # --- accept -----------------------------------------------------------------------------------------------------------
 # `old` locks the session (NO KEY: a plain FOR UPDATE deadlocks with the key locks of child rows) and carries what it
 # was; `s` refuses by writing nothing: the caller then asks why. Depth and `reject` are judged on the locked row. A key
-# that a message without a turn has (a human controlled then) is refused too: keys are one namespace per session.
+# that a message without a turn has (a human controlled then) is refused too: keys are one namespace per session. An
+# agent that was taken from the user's groups takes no messages.
 ACCEPT = f"""
 WITH old AS MATERIALIZED (
     SELECT s.id, s.release_id, s.next_seq, s.next_ordinal, s.open_turns, s.controller,
@@ -29,6 +30,9 @@ WITH old AS MATERIALIZED (
            coalesce(%(when_busy)s, a.when_busy) AS when_busy
     FROM agents_agentsession s JOIN agents_agent a ON a.id = s.agent_id
     WHERE s.id = %(session)s AND s.user_id = %(user)s
+      AND (NOT EXISTS (SELECT FROM agents_agent_groups g WHERE g.agent_id = s.agent_id)
+           OR EXISTS (SELECT FROM agents_agent_groups g JOIN agents_user_groups m ON m.group_id = g.group_id
+                      WHERE g.agent_id = s.agent_id AND m.user_id = %(user)s))
     FOR NO KEY UPDATE OF s
 ), s AS (
     UPDATE agents_agentsession u

@@ -50,12 +50,17 @@ def guard_request(*, user_id: int, key_id: UUID | None) -> list[Left]:
     return take(request_asks(user_id=user_id, key_id=key_id))
 
 
-def guard_message(*, user_id: int, key_id: UUID | None, session_id: UUID) -> list[Left]:
-    """Count one message of an account, of the key it came with and of the session. Raises `RateLimited`."""
-    per_session = settings.BANDSTAND.messages_per_session_per_minute
-    # The account stands in the session's key, too: nobody uses up what is another's.
-    session: Ask = (rate("messages-session", per_session), f"m:s:{user_id}:{session_id}")
-    return take([*message_asks(user_id=user_id, key_id=key_id), session])
+def guard_message(*, user_id: int, key_id: UUID | None, session_id: UUID | None) -> list[Left]:
+    """Count one message of an account, of the key it came with and of the session (None: it begins one).
+
+    Raises `RateLimited`.
+    """
+    asks = message_asks(user_id=user_id, key_id=key_id)
+    if session_id is not None:
+        per_session = settings.BANDSTAND.messages_per_session_per_minute
+        # The account stands in the session's key, too: nobody uses up what is another's.
+        asks.append((rate("messages-session", per_session), f"m:s:{user_id}:{session_id}"))
+    return take(asks)
 
 
 def guard_bad_key(address: str | None) -> None:

@@ -12,6 +12,7 @@ from django.conf import settings
 from django.db import IntegrityError, InterfaceError, OperationalError, transaction
 
 from agents.access.actor import Actor, Scope
+from agents.access.agents import may_use
 from agents.journal.admit import Admitted, NewTurn, admit
 from agents.journal.connection import once_more_after_deadlock
 from agents.journal.locked import append_locked, lock_session, stop_locked
@@ -184,6 +185,8 @@ def _refused_or_rare(new: NewTurn) -> Accepted:
     with transaction.atomic():
         session = lock_session(new.session_id)
         if session is None or session.user_id != new.user_id:
+            raise NotFound
+        if not may_use(user_id=new.user_id, agent_id=session.agent_id):
             raise NotFound
         return replayed(new) or accept_locked(session, new)
 

@@ -15,7 +15,7 @@ from django.db.models import Exists, OuterRef, Q
 from django.db.models.functions import Now
 
 from agents.access.actor import Actor, Scope
-from agents.access.agents import access_agent
+from agents.access.agents import access_agent, may_use
 from agents.journal.admit import NewTurn
 from agents.journal.connection import once_more_after_deadlock
 from agents.journal.locked import append_locked, lock_session
@@ -106,6 +106,7 @@ def accept_completion(actor: Actor, given: Completion) -> AcceptedCompletion:
         raise Unauthenticated
     if given.key is not None:
         check_key(given.key)
+    guard_message(user_id=actor.user_id, key_id=actor.key_id, session_id=given.session_id)
     ids = _Ids()
     guard_message(user_id=actor.user_id, key_id=actor.key_id, session_id=given.session_id or ids.session)
     return reaching_the_database(lambda: _accept(actor, given, ids))
@@ -215,6 +216,8 @@ def _expiry() -> datetime:
 def _continued_locked(actor: Actor, given: Completion, session_id: UUID) -> AgentSession:
     session = lock_session(session_id)
     if session is None or session.user_id != actor.user_id:
+        raise SessionNotFound
+    if not may_use(user_id=session.user_id, agent_id=session.agent_id):
         raise SessionNotFound
     if session.agent.slug != given.model:
         raise InvalidInput(f"This session is one with {session.agent.slug!r}.", pointer="/model")

@@ -7,17 +7,22 @@ from uuid import UUID
 from django.db.models import QuerySet
 
 from agents.access.actor import Actor, Scope
+from agents.access.agents import within_reach
 from agents.access.permissions import need_permission
 from agents.models import AgentSession, Turn
 from foundation.errors import NotFound, Unauthenticated
 
 
 def sessions_of(actor: Actor) -> QuerySet[AgentSession]:
-    """The sessions that are the actor's own, with agent and release. Raises `Forbidden`, `Unauthenticated`."""
+    """The actor's own sessions with agents within reach, with agent and release.
+
+    Raises `Forbidden`, `Unauthenticated`.
+    """
     actor.need(Scope.READ)
     if actor.user_id is None:
         raise Unauthenticated
-    return AgentSession.objects.filter(user_id=actor.user_id).select_related("agent", "release")
+    mine = AgentSession.objects.filter(within_reach(actor.user_id, "agent_id"), user_id=actor.user_id)
+    return mine.select_related("agent", "release")
 
 
 def access_session(*, actor: Actor, session_id: UUID) -> AgentSession:
@@ -34,7 +39,9 @@ def access_turn(*, actor: Actor, turn_id: UUID) -> Turn:
     if actor.user_id is None:
         raise Unauthenticated
     turn = (
-        Turn.objects.filter(pk=turn_id, agent_session__user_id=actor.user_id)
+        Turn.objects.filter(
+            within_reach(actor.user_id, "agent_session__agent_id"), pk=turn_id, agent_session__user_id=actor.user_id
+        )
         .select_related("agent_session", "agent_session__agent", "agent_session__release")
         .first()
     )

@@ -72,6 +72,23 @@ def lost(credentials: Collection[Credential]) -> set[Credential]:
     }
 
 
+def out_of_reach(sessions: Collection[UUID]) -> set[UUID]:
+    """Those of `sessions` that are gone, or whose agent was taken from their user's groups. One query."""
+    with connection.cursor() as cursor:
+        cursor.execute(_WITHIN_REACH, {"sessions": list(sessions)})
+        return set(sessions) - {session_id for (session_id,) in cursor.fetchall()}
+
+
+# The same as `agents.access.agents.within_reach`, for many users at once.
+_WITHIN_REACH = """
+SELECT s.id FROM agents_agentsession s
+WHERE s.id = ANY(%(sessions)s)
+  AND (NOT EXISTS (SELECT FROM agents_agent_groups g WHERE g.agent_id = s.agent_id)
+       OR EXISTS (SELECT FROM agents_agent_groups g JOIN agents_user_groups m ON m.group_id = g.group_id
+                  WHERE g.agent_id = s.agent_id AND m.user_id = s.user_id))
+"""
+
+
 def _user_of(data: dict[str, Any]) -> User:
     backend_path = str(data.get(BACKEND_SESSION_KEY))
     if SESSION_KEY not in data or backend_path not in settings.AUTHENTICATION_BACKENDS:

@@ -1,22 +1,23 @@
-"""The open sockets of this process: closes those whose login or key is lost, and all of them at shutdown."""
+"""The open sockets of this process: closes those whose right is lost, and all of them at shutdown."""
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Coroutine
 from typing import Any, Protocol
+from uuid import UUID
 
 import structlog
 from django.db import InterfaceError, OperationalError
 
 from agents.limits.sockets import Slots, get_slots
 from agents.ws.closing import CloseCode
-from agents.ws.credentials import Credential, lost
+from agents.ws.credentials import Credential, lost, out_of_reach
 from foundation.db_threads import in_db_thread
 
 log = structlog.get_logger(__name__)
 
-# Revoked rights must be gone from open sockets within 5 s; one look costs three queries for the whole process.
+# Revoked rights must be gone from open sockets within 5 s; one look costs four queries for the whole process.
 PERIOD_SECONDS = 2.0
 
 
@@ -24,6 +25,7 @@ class Watched(Protocol):
     """An open socket."""
 
     credential: Credential
+    session_id: UUID
 
     def close(self, code: CloseCode) -> Coroutine[Any, Any, None]: ...
 
@@ -63,7 +65,7 @@ class Watch:
         while True:
             await asyncio.sleep(self._period_seconds)
             try:
-                gone = await in_db_thread(self._look, list(self._sockets))
+                gone, absent = await in_db_thread(self._look, list(self._sockets), self._sessions())
             except (OperationalError, InterfaceError):
                 # Without the database nothing can be read or written through a socket either.
                 continue
@@ -71,18 +73,27 @@ class Watch:
                 # Whatever it was: nobody else looks, and the next look may go well.
                 log.exception("websocket.watch_failed")
                 continue
-            for credential in gone:
-                for socket in self._sockets.get(credential, set()) - self._goodbyes.keys():
-                    log.warning("websocket.revoked", user=credential.user_id, key=str(credential.key_id or ""))
-                    self._say_goodbye(socket)
+            for credential, sockets in list(self._sockets.items()):
+                for socket in sockets - self._goodbyes.keys():
+                    if credential in gone:
+                        self._say_goodbye(socket, CloseCode.FORBIDDEN)
+                    elif socket.session_id in absent:
+                        self._say_goodbye(socket, CloseCode.UNKNOWN_SESSION)
 
-    def _look(self, credentials: list[Credential]) -> set[Credential]:
+    def _sessions(self) -> set[UUID]:
+        return {socket.session_id for sockets in self._sockets.values() for socket in sockets}
+
+    def _look(self, credentials: list[Credential], sessions: set[UUID]) -> tuple[set[Credential], set[UUID]]:
         self._slots.beat_if_due()
-        return lost(credentials)
+        return lost(credentials), out_of_reach(sessions)
 
-    def _say_goodbye(self, socket: Watched) -> None:
+    def _say_goodbye(self, socket: Watched, code: CloseCode) -> None:
         """Side by side: one that does not read keeps its goodbye waiting, and must not keep the others open."""
-        task = asyncio.create_task(socket.close(CloseCode.FORBIDDEN), name="ws-goodbye")
+        credential, session = socket.credential, str(socket.session_id)
+        log.warning(
+            "websocket.revoked", user=credential.user_id, key=str(credential.key_id or ""), session=session, code=code
+        )
+        task = asyncio.create_task(socket.close(code), name="ws-goodbye")
         self._goodbyes[socket] = task
         task.add_done_callback(lambda done: self._said_goodbye(socket, done))
 

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Collection
+from uuid import UUID, uuid4
 
 import pytest
 
+from agents.limits.sockets import Slots
 from agents.ws import watch
 from agents.ws.closing import CloseCode
 from agents.ws.credentials import Credential
@@ -15,10 +17,17 @@ from agents.ws.watch import Watch
 A_WHILE = 5.0
 
 
+@pytest.fixture(autouse=True)
+def no_database(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(watch, "out_of_reach", lambda _sessions: set[UUID]())
+    monkeypatch.setattr(Slots, "beat_if_due", lambda _slots: None)
+
+
 class Open:
     """A socket of a user of its own, that says when it is closed, and takes its time."""
 
     def __init__(self, user_id: int, *, seconds: float = 0.0) -> None:
+        self.session_id = uuid4()
         self.credential = Credential(user_id=user_id, scopes=frozenset())
         self._seconds = seconds
         self.codes: list[CloseCode] = []
