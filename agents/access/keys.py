@@ -20,12 +20,13 @@ from django.db.models.functions import Now
 from agents.access.actor import Actor, Scope
 from agents.access.audit import record
 from agents.access.key_use import note_use
-from agents.access.permissions import may, scopes_of
+from agents.access.permissions import may, need_rights_over, scopes_of
 from agents.access.roles import ADD_API_KEY, ENTER_CONSOLE, REVOKE_API_KEY, USE_CHAT
 from agents.limits import guard_bad_key
 from agents.models import ApiKey, User
 from foundation.clock import now
-from foundation.errors import Forbidden, InvalidInput, NotFound, Unauthenticated
+from foundation.errors import Conflict, Forbidden, InvalidInput, NotFound, Unauthenticated
+from foundation.ids import new_id
 
 PREFIX_LENGTH = 12
 SECRET_LENGTH = 43  # 256 bits in 62 letters
@@ -59,7 +60,13 @@ _ASKED = [permission.partition(".")[2] for permission in (USE_CHAT, ENTER_CONSOL
 
 @transaction.atomic
 def create_api_key(
-    actor: Actor, *, user: User, name: str, scopes: Iterable[Scope], expires_at: datetime | None
+    actor: Actor,
+    *,
+    user: User,
+    name: str,
+    scopes: Iterable[Scope],
+    expires_at: datetime | None,
+    key_id: UUID | None = None,
 ) -> tuple[ApiKey, str]:
     """A new key of `user`, and its text, which exists nowhere else.
 
@@ -71,8 +78,11 @@ def create_api_key(
     title = _name(name)
     if expires_at is not None and expires_at <= now():
         raise InvalidInput("The end lies in the past.", pointer="/expires_at")
+    if key_id is not None and ApiKey.objects.filter(pk=key_id).exists():
+        raise Conflict("This key is made already, and its text cannot be shown again.")
     prefix, plain = _new_key()
     key = ApiKey.objects.create(
+        id=key_id or new_id(),
         user=user,
         name=title,
         prefix=prefix,
@@ -162,6 +172,7 @@ def _may_create(actor: Actor, user: User, wanted: frozenset[Scope]) -> None:
         return
     if not may(actor, ADD_API_KEY):
         raise Forbidden(rule=ADD_API_KEY)
+    need_rights_over(actor, user)
 
 
 def _name(name: str) -> str:

@@ -47,3 +47,18 @@ def need_permission(actor: Actor, permission: str) -> None:
     """Raise `Forbidden` unless `may(actor, permission)`."""
     if not may(actor, permission):
         raise Forbidden(rule=permission)
+
+
+def permissions_held(actor: Actor) -> set[str] | None:
+    """The permissions of the actor's user now; None: every one."""
+    if actor.user_id is None:
+        return None
+    user = User.objects.get(pk=actor.user_id)
+    return None if user.is_superuser and user.is_active else user.get_all_permissions()
+
+
+def need_rights_over(actor: Actor, user: User) -> None:
+    """Raise `Forbidden` if `user` may more than the actor: such an account is not theirs to change."""
+    held = permissions_held(actor)
+    if held is not None and (user.is_superuser or not user.get_all_permissions() <= held):
+        raise Forbidden("This person may do more than you; only they or their like can change this account.")

@@ -17,6 +17,15 @@ class Role(StrEnum):
     OWNER = "owner"
 
 
+# What a role is for, in the words of the console.
+ROLE_WORDS: dict[Role, str] = {
+    Role.USER: "Chats with agents. Everybody who should chat needs it.",
+    Role.VIEWER: "Reads the console: conversations, agents, runners, the audit trail. Changes nothing.",
+    Role.OPERATOR: "Reads the console; stops, retries and takes over conversations.",
+    Role.BUILDER: "Reads the console; makes agents, edits and publishes them.",
+    Role.OWNER: "Does everything, and decides on people, keys and schedules.",
+}
+
 # Permissions that verbs and scopes ask for by name; the others are Django's own, asked for by the console.
 USE_CHAT = "agents.use_chat"
 ENTER_CONSOLE = "agents.enter_console"
@@ -31,6 +40,11 @@ ADD_AGENT = "agents.add_agent"
 CHANGE_AGENT = "agents.change_agent"
 CHANGE_DRAFT = "agents.change_agentdraft"
 PUBLISH_AGENT = "agents.publish_agent"
+ADD_USER = "agents.add_user"
+CHANGE_USER = "agents.change_user"
+ADD_GROUP = "auth.add_group"
+CHANGE_GROUP = "auth.change_group"
+DELETE_GROUP = "auth.delete_group"
 ADD_API_KEY = "agents.add_apikey"
 REVOKE_API_KEY = "agents.revoke_apikey"
 
@@ -67,12 +81,12 @@ _OWNER = (
         ADD_API_KEY,
         REVOKE_API_KEY,
         "agents.view_apikey",
-        "agents.add_user",
-        "agents.change_user",
+        ADD_USER,
+        CHANGE_USER,
+        ADD_GROUP,
+        CHANGE_GROUP,
+        DELETE_GROUP,
         "agents.view_user",
-        "auth.add_group",
-        "auth.change_group",
-        "auth.delete_group",
         "auth.view_group",
     }
 )

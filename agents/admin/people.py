@@ -1,61 +1,208 @@
-"""Accounts and groups. A role is a group; nobody is made a superuser here."""
+"""Accounts and their roles. Passwords are chosen by their people: the console only makes the link for it."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
-from django.contrib import admin
-from django.contrib.auth.admin import GroupAdmin as StockGroupAdmin
-from django.contrib.auth.admin import UserAdmin as StockUserAdmin
+from django import forms
+from django.conf import settings
+from django.contrib import admin, messages
 from django.contrib.auth.models import Group
-from django.http import HttpRequest
+from django.db import transaction
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 
-from agents.access.roles import Role
+from agents.access.people import change_person, close_account, create_person, password_link, reopen_account
+from agents.access.permissions import actor_of
+from agents.access.roles import CHANGE_USER, ROLE_WORDS, Role
+from agents.admin.confirm import ask
+from agents.admin.look import CheckboxSelectMultiple, action
+from agents.admin.pages import address_of, page
 from agents.admin.readonly import ConsoleAdmin
+from agents.admin.versions import Versioned
 from agents.models import User
+from foundation.errors import BandstandError
+
+
+class PersonForm(Versioned, forms.ModelForm):  # type: ignore[type-arg]
+    class Meta:
+        model = User
+        fields = ("username", "first_name", "last_name", "email", "groups")
+        labels = {"username": "User name", "groups": "Roles and groups"}
+        help_texts = {
+            "username": "What the person signs in with: letters, digits and @/./+/-/_ only.",
+            "groups": "Roles say what a person may do here; other groups, which agents they find.",
+        }
+
+    # Set by the page: nobody changes their own roles.
+    own = False
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        if "groups" not in self.fields:  # it is only read
+            return
+        groups: Any = self.fields["groups"]
+        if self._is_new:
+            groups.initial = list(Group.objects.filter(name=Role.USER))
+        groups.choices = list(_group_choices())
+        if self.own:
+            groups.disabled = True
+            groups.help_text = "You cannot change your own roles: ask another owner."
+        self.remember(None if self._is_new else self.instance)
+
+    @property
+    def _is_new(self) -> bool:
+        return bool(self.instance._state.adding)
+
+    def stored_row(self) -> User | None:
+        return None if self._is_new else User.objects.select_for_update(no_key=True).get(pk=self.instance.pk)
+
+    def values_of(self, row: User) -> dict[str, Any]:
+        shown = {name: getattr(row, name) for name in PersonForm.Meta.fields if name != "groups"}
+        return shown | {"groups": list(row.groups.order_by("name"))}
+
+    def clean(self) -> dict[str, Any]:
+        cleaned: dict[str, Any] = super().clean() or {}
+        self.refuse_stale()
+        return cleaned
 
 
 @admin.register(User)
-class UserAdmin(StockUserAdmin, ConsoleAdmin):  # type: ignore[type-arg]
+class UserAdmin(ConsoleAdmin):
     query_budget = 8
+    # The page of one person.
+    page_query_budget = 14
 
-    list_display = ("username", "email", "first_name", "last_name", "is_active", "last_login")
+    form = PersonForm
+    change_form_template = "agents/admin/versioned.html"
+    list_display = ("username", "full_name", "email", "roles", "is_active", "last_login")
     list_filter = ("is_active", "groups")
-    filter_horizontal = ("groups",)
-    readonly_fields = ("last_login", "date_joined")
-    fieldsets = (
-        (None, {"fields": ("username", "password")}),
-        ("Person", {"fields": ("first_name", "last_name", "email")}),
-        ("Access", {"fields": ("is_active", "groups")}),
-        ("Dates", {"fields": ("last_login", "date_joined")}),
-    )
+    ordering = ("username",)
+    search_fields = ("username", "first_name", "last_name", "email")
+    fields = PersonForm.Meta.fields
+    actions_detail = ("password_link", "close_or_reopen")
+
+    @admin.display(description="name")
+    def full_name(self, user: User) -> str:
+        return user.get_full_name()
+
+    @admin.display(description="roles and groups")
+    def roles(self, user: User) -> str:
+        return ", ".join(sorted(group.name for group in user.groups.all())) or "none"
+
+    def get_queryset(self, request: HttpRequest) -> Any:
+        return super().get_queryset(request).prefetch_related("groups")
 
     def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:  # noqa: ARG002
-        """Accounts are closed (`is_active`), not deleted: what their people did stays theirs."""
+        """Accounts are closed, not deleted: what their people did stays theirs."""
         return False
 
+    def has_rights_permission(self, request: HttpRequest, object_id: Any = None) -> bool:  # noqa: ARG002
+        return request.user.has_perm(CHANGE_USER)
+
+    def formfield_for_dbfield(self, db_field: Any, request: HttpRequest, **kwargs: Any) -> Any:
+        if db_field.name == "groups":
+            return db_field.formfield(**{**kwargs, "widget": CheckboxSelectMultiple})
+        return super().formfield_for_dbfield(db_field, request, **kwargs)
+
+    def get_form(self, request: HttpRequest, obj: Any = None, change: bool = False, **kwargs: Any) -> Any:
+        made = super().get_form(request, obj, change, **kwargs)
+        return type(made.__name__, (made,), {"own": obj is not None and obj.pk == request.user.pk})
+
+    def changeform_view(self, request: HttpRequest, *args: Any, **kwargs: Any) -> Any:
+        """A refusal of the verbs is shown on the page, and nothing is saved."""
+        try:
+            with transaction.atomic():
+                return super().changeform_view(request, *args, **kwargs)
+        except BandstandError as error:
+            messages.error(request, f"Nothing is saved. {error.detail}")
+            return HttpResponseRedirect(request.path)
+
+    def save_model(self, request: HttpRequest, obj: User, form: Any, change: bool) -> None:
+        actor, details = actor_of(request.user), form.cleaned_data
+        if change:
+            expected = details["version"]
+            change_person(actor, user_id=obj.pk, expected_version=expected, details=details, groups=details["groups"])
+        else:
+            obj.pk = create_person(actor, details=details, groups=details["groups"]).pk
+
     def save_related(self, request: HttpRequest, form: Any, formsets: Any, change: bool) -> None:
-        super().save_related(request, form, formsets, change)
-        if not change:
-            # The form for a new account asks for name and password only; who has an account may chat.
-            form.instance.groups.add(Group.objects.get(name=Role.USER))
+        """The verb has saved the groups."""
+
+    def response_add(self, request: HttpRequest, obj: User, post_url_continue: str | None = None) -> HttpResponse:  # noqa: ARG002
+        messages.success(
+            request, f"The account {obj} is made. Now make the link with which its person chooses a password."
+        )
+        return HttpResponseRedirect(address_of(obj, "password_link"))
+
+    @action(description="Password link", permissions=["rights"], url_path="password-link", icon="link")
+    def password_link(self, request: HttpRequest, object_id: str) -> HttpResponse:
+        return self._of_person(request, object_id, _link_page)
+
+    @action(description="Close or reopen", permissions=["rights"], url_path="close", icon="block")
+    def close_or_reopen(self, request: HttpRequest, object_id: str) -> HttpResponse:
+        return self._of_person(request, object_id, _close_page)
+
+    def _of_person(self, request: HttpRequest, object_id: str, shown: Any) -> HttpResponse:
+        person = self.get_object(request, object_id)
+        if person is None:
+            missing: HttpResponse = self._get_obj_does_not_exist_redirect(request, self.opts, object_id)  # type: ignore[attr-defined]
+            return missing
+        try:
+            answer: HttpResponse = shown(request, self, person)
+        except BandstandError as error:
+            messages.error(request, error.detail)
+            return HttpResponseRedirect(address_of(person))
+        return answer
 
 
-# Importing Django's own page, to build on it, registers it.
-admin.site.unregister(Group)
+def _link_page(request: HttpRequest, model_admin: Any, person: User) -> HttpResponse:
+    asked = ask(
+        request,
+        model_admin,
+        title=f"Password link for {person}",
+        words=f"Makes a link with which {person} chooses a password. It works once, for three days, and is shown once: "
+        "hand it over on a way that only they read. The old password goes on working until then.",
+        yes="Make the link",
+        back=address_of(person),
+    )
+    if asked is not None:
+        return asked
+    path = password_link(actor_of(request.user), user_id=person.pk)
+    link = f"{settings.BANDSTAND.base_url.rstrip('/')}{path}"
+    words = f"Hand this to {person}. It is not kept, and cannot be shown again."
+    title = f"Password link for {person}"
+    return page(
+        request, model_admin, "agents/admin/once.html", title=title, words=words, secret=link, back=address_of(person)
+    )
 
 
-@admin.register(Group)
-class GroupAdmin(StockGroupAdmin, ConsoleAdmin):
-    query_budget = 7
+def _close_page(request: HttpRequest, model_admin: Any, person: User) -> HttpResponse:
+    closing = person.is_active
+    asked = ask(
+        request,
+        model_admin,
+        title=f"{'Close' if closing else 'Reopen'} the account {person}",
+        words=f"{person} is signed out within seconds and cannot come back, and the API keys stop working. "
+        "What was said and done stays."
+        if closing
+        else f"{person} can sign in again, with the roles and keys from before.",
+        yes="Close the account" if closing else "Reopen the account",
+        back=address_of(person),
+        danger=closing,
+    )
+    if asked is not None:
+        return asked
+    (close_account if closing else reopen_account)(actor_of(request.user), user_id=person.pk)
+    messages.success(request, f"The account {person} is {'closed' if closing else 'open again'}.")
+    return HttpResponseRedirect(address_of(person))
 
-    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        """The roles stay."""
-        return not _is_role(obj) and super().has_delete_permission(request, obj)
 
-    def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> tuple[str, ...]:
-        return ("name",) if _is_role(obj) else tuple(super().get_readonly_fields(request, obj))
-
-
-def _is_role(group: Any) -> bool:
-    return isinstance(group, Group) and group.name in set(Role)
+def _group_choices() -> Iterator[tuple[int, str]]:
+    groups = {group.name: group.pk for group in Group.objects.order_by("name")}
+    for role in Role:
+        if role in groups:
+            yield groups[role], f"{role}: {ROLE_WORDS[role]}"
+    for name, key in groups.items():
+        if name not in set(Role):
+            yield key, f"{name} (group)"

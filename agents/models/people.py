@@ -12,6 +12,8 @@ from foundation.ids import new_id
 class User(AbstractUser):
     """A person or a service account. Ours from the first migration: Django cannot swap the model later."""
 
+    version = models.PositiveIntegerField(default=1, db_default=1, editable=False)
+
     class Meta(AbstractUser.Meta):
         permissions = [("enter_console", "Can enter the console")]
 

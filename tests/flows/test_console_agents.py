@@ -11,12 +11,10 @@ from django.urls import reverse
 from agents.access.roles import Role
 from agents.admin.agents import AgentAdmin
 from agents.models import Agent, AgentDraft, AgentSession, AuditEntry, Release, User
-from tests.consoles import button_of, client_of, list_of, page_of
+from tests.consoles import Fields, button_of, client_of, confirmed, fields_of, list_of, page_of
 from tests.people import agent, person
 
 pytestmark = pytest.mark.django_db
-
-Fields = dict[str, Any]
 
 
 @pytest.fixture
@@ -29,31 +27,12 @@ def builder() -> Client:
     return client_of("bob", Role.BUILDER)
 
 
-def fields_of(form: Any) -> Fields:
-    """What a browser would send of a form that nobody touched."""
-    values: Fields = {}
-    for bound in form:
-        value = bound.value()
-        if isinstance(value, list):
-            values[bound.html_name] = [str(getattr(item, "pk", item)) for item in value]
-        elif value is not None and value is not False:
-            values[bound.html_name] = str(value)
-    return values
-
-
 def draft_fields(client: Client, demo: Agent, **changes: Any) -> Fields:
     return fields_of(client.get(button_of(demo, "edit_draft")).context["form"]) | changes
 
 
 def detail_fields(client: Client, demo: Agent, **changes: Any) -> Fields:
     return fields_of(client.get(page_of(demo)).context["adminform"].form) | changes
-
-
-def confirmed(client: Client, address: str, **changes: Any) -> Any:
-    """Press the button of a page that asks."""
-    form = client.get(address).context["form"]
-    sent = (fields_of(form) if form else {}) | changes | {"confirm": "yes"}
-    return client.post(address, sent, follow=True)
 
 
 def live(demo: Agent) -> Release:
