@@ -16,7 +16,6 @@ SETTINGS: dict[str, Any] = {
         "parameters and fields that are not declared are refused with 422; in answers, ignore what you do not know. "
         "HEAD works wherever GET does."
     ),
-    "SERVERS": [{"url": "/", "description": "This installation"}],
     "TAGS": [
         {"name": "Agents", "description": "Whom one may talk to."},
         {"name": "Sessions", "description": "Conversations, and what was said in them."},

@@ -30,12 +30,12 @@ COMPONENTS: dict[str, Any] = {
         "RateLimit": {
             "description": "What is left, by policy: `r` requests, and all are back in `t` seconds.",
             "schema": TEXT,
-            "example": '"user";r=119;t=1',
+            "example": '"requests";r=2999;t=1',
         },
         "RateLimit-Policy": {
             "description": "The limits that hold for you: `q` requests in `w` seconds.",
             "schema": TEXT,
-            "example": '"user";q=120;w=60',
+            "example": '"requests";q=3000;w=60',
         },
         "Retry-After": {
             "description": "Seconds to wait before a repeat.",
