@@ -34,14 +34,14 @@ class EventsView(AsyncApiView):
         actor, wanted = self.who(), read_id("session_id", session_id)
         query = read_query(self.http, after=_seq, limit=_limit)
         after = query.get("after", 0)
+        # A browser that reconnects by itself repeats the address and adds where it stood.
+        stood = _last_event_id(self.http, after)
         if not asks_for_stream(self.http):
             limit = query.get("limit", DEFAULT_LIMIT)
             return await in_db_thread(_answer_page, self.http, actor, wanted, after, limit)
-        # A browser that reconnects by itself repeats the address and adds where it stood.
-        after = _last_event_id(self.http, after)
         session = await in_db_thread(access_session, actor=actor, session_id=wanted)
-        future = after >= session.next_seq
-        return answer_stream(self.http, actor, session_id=wanted, after=after, resync=future)
+        future = stood >= session.next_seq
+        return answer_stream(self.http, actor, session_id=wanted, after=stood, resync=future)
 
 
 def _last_event_id(request: HttpRequest, after: int) -> int:

@@ -17,7 +17,7 @@ from django.db import OperationalError, connection, transaction
 from django.http import HttpRequest, HttpResponse
 from psycopg import errors
 
-from agents.access.actor import Actor
+from agents.access.actor import Actor, Scope
 from agents.api.answers import answer_text
 from agents.api.problems import MEDIA_TYPE, answer_error, status_of
 from agents.api.refusals import IdempotencyInProgress, invalid_parameter
@@ -41,12 +41,13 @@ VALUES (%s, %s, %s, %s, %s, '{}', now()) ON CONFLICT DO NOTHING RETURNING id
 
 @dataclass(frozen=True, slots=True)
 class Operation:
-    """What a key stands for: who does what to what, with which body."""
+    """What a key stands for: who does what to what, with which body. `scope` is what it takes to do it."""
 
     actor: Actor
     verb: str
     target: str
     body: Any
+    scope: Scope = Scope.CHAT
 
     @property
     def fingerprint(self) -> bytes:
@@ -64,12 +65,15 @@ def read_key(request: HttpRequest) -> str | None:
 def once(request: HttpRequest, operation: Operation, run: Callable[[], HttpResponse]) -> HttpResponse:
     """`run()`, or what it answered the first time that this key came with this body.
 
-    Raises `IdempotencyMismatch` for another body, `IdempotencyInProgress` when the first takes longer than two seconds,
-    and whatever `run` raises. Refusals for the caller's own fault are kept like answers; 401, 403, 429 and 5xx are not.
+    Raises `Forbidden`, `IdempotencyMismatch` for another body, `IdempotencyInProgress` when the first takes longer than
+    two seconds, and whatever `run` raises. Refusals for the caller's own fault are kept like answers; 401, 403, 429 and
+    5xx are not.
     """
     key = read_key(request)
     if key is None:
         return run()
+    # The verb asks, too, but a repeat does not come to it: another key of the same user may do less.
+    operation.actor.need(operation.scope)
     with transaction.atomic():
         record_id = _claim(operation, key)
         if record_id is None:

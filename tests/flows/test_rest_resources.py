@@ -239,6 +239,12 @@ def test_a_key_does_what_its_scopes_say(world: World, scopes: set[Scope], reads:
         problem(rest.post(f"turns/{world.turn_id}/cancel"), 403, "forbidden")
 
 
+def test_a_repeat_takes_the_scope_that_the_first_took(world: World) -> None:
+    ok(world.rest.post("sessions", {"agent": "demo"}, Idempotency_Key="k"), 201)
+    reader = Rest(key_of(world.ada, {Scope.READ}))
+    problem(reader.post("sessions", {"agent": "demo"}, Idempotency_Key="k"), 403, "forbidden")
+
+
 def test_who_lost_the_role_reads_and_writes_no_more(world: World) -> None:
     world.ada.groups.clear()
     ok(world.rest.get(world.path))

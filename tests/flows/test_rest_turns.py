@@ -347,8 +347,9 @@ async def test_a_bad_query_of_events_is_refused(world: World) -> None:
 
 async def test_a_bad_last_event_id_is_refused(world: World) -> None:
     for wanted in ("x", "-1", "1.5", "99999999999999999999"):
-        refused = problem(await world.rest.get(world.events, Accept=STREAM, Last_Event_ID=wanted), 422, "invalid")
-        assert refused["errors"][0]["pointer"] == "Last-Event-ID"
+        for accept in ("application/json", STREAM):
+            refused = problem(await world.rest.get(world.events, Accept=accept, Last_Event_ID=wanted), 422, "invalid")
+            assert refused["errors"][0]["pointer"] == "Last-Event-ID"
 
 
 async def test_a_malformed_id_is_refused(world: World) -> None:

@@ -110,6 +110,12 @@ def test_a_body_arrives_whole(web: Web, size: int) -> None:
     assert web.ask(f"POST /echo HTTP/1.1\r\nContent-Length: {size}", b"x" * size)[1]["size"] == size
 
 
+@pytest.mark.parametrize("kind", ["application/x-www-form-urlencoded", "multipart/form-data"])
+def test_forms_are_left_to_the_application(web: Web, kind: str) -> None:
+    status, body = web.ask(f"POST /echo HTTP/1.1\r\nContent-Type: {kind}\r\nContent-Length: 3", b"a=1")
+    assert (status, body["size"]) == (200, 3), "the server itself would refuse a form without a boundary"
+
+
 def test_a_large_body_is_read_to_its_end_and_answered_with_413(web: Web) -> None:
     size = 10 * 1024 * 1024
     status, problem = web.ask(f"POST /echo HTTP/1.1\r\nContent-Length: {size}", b"x" * size)

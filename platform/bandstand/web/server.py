@@ -55,6 +55,8 @@ class Request(WebRequest):  # type: ignore[misc]  # Daphne is not typed
         super().__init__(*args, **kwargs)
         self.gate = Gate()
         self._received = 0
+        # Or Twisted would read forms in the event loop: a megabyte of them from anybody held all others up for 0.7 s.
+        self._parsePOSTFormSubmission = False
 
     def gotLength(self, length: int | None) -> None:  # noqa: ARG002, N802  # Twisted's name
         # Twisted would open a temporary file for large bodies; ours are bounded.
