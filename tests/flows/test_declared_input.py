@@ -4,8 +4,8 @@ declared. The gate makes the same few requests every time; `EXAMPLES=500` looks 
 
 import os
 import re
-from collections.abc import Iterator
-from typing import Any
+from collections.abc import Callable, Iterator
+from typing import Any, TypeAlias
 
 import pytest
 import requests
@@ -16,6 +16,8 @@ from schemathesis.specs.openapi.checks import negative_data_rejection
 
 from tests.declared import schema
 from tests.deployment import Deployment, deployment
+
+Test: TypeAlias = Callable[..., None]
 
 GIVEN = os.environ.get("EXAMPLES")
 UUID = re.compile("[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
@@ -28,7 +30,7 @@ CHECKS = {
 }
 
 
-def requests_of(examples: int, *, coverage: bool) -> Any:
+def requests_of(examples: int, *, coverage: bool) -> Callable[[Test], Test]:
     """A decorator: a test for every operation. `coverage` goes through the bounds of each parameter and field."""
     examples = int(GIVEN or examples)
     config = SchemathesisConfig.from_dict(
@@ -46,7 +48,7 @@ def requests_of(examples: int, *, coverage: bool) -> Any:
         phases=[Phase.explicit, Phase.generate],
         suppress_health_check=list(HealthCheck),
     )
-    each = schemathesis.openapi.from_dict(schema(), config=config).parametrize()
+    each: Callable[[Any], Any] = schemathesis.openapi.from_dict(schema(), config=config).parametrize()
     return lambda test: each(bounded(test))
 
 
