@@ -82,4 +82,6 @@ class EventTypeFilter(admin.SimpleListFilter):
         return [(name, name) for name in self.types]
 
     def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:  # noqa: ARG002
-        return queryset.filter(type=self.value()) if self.value() else queryset
+        if not self.value():
+            return queryset
+        return queryset.filter(type=self.value()) if self.value() in self.types else queryset.none()

@@ -8,19 +8,21 @@ from django.contrib import admin
 from django.http import HttpRequest
 
 from agents.admin.filters import EventTypeFilter, age_by
-from agents.admin.readonly import ReadOnlyAdmin
+from agents.admin.long_list import LongListAdmin
 from agents.admin.transcripts import may_read
 from agents.models import Event
 
 
 @admin.register(Event)
-class EventAdmin(ReadOnlyAdmin):
-    query_budget = 7
+class EventAdmin(LongListAdmin):
+    query_budget = 11
 
     list_display = ("id", "agent_session_id", "seq", "type", "turn_id", "epoch", "at")
     list_filter = (EventTypeFilter, age_by("at"))
     search_ids = ("agent_session_id",)
-    search_help_text = "The id of a session."
+    list_filter_submit = False
+    looks_back = 100_000
+    search_help_text = "The id of a session. Filters look at the newest 100,000 events."
 
     def get_fields(self, request: HttpRequest, obj: Any = None) -> list[Any]:
         """Events carry what was said."""

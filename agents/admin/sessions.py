@@ -3,32 +3,48 @@
 from __future__ import annotations
 
 from collections import defaultdict
+from collections.abc import Sequence
 from typing import Any
 from uuid import UUID
 
 from django.contrib import admin
+from django.db.models import Count, Q, QuerySet, Sum
 from django.http import HttpRequest, HttpResponse
+from django.utils.safestring import SafeString
 
-from agents.admin.filters import AgeFilter
-from agents.admin.readonly import ReadOnlyAdmin
-from agents.admin.transcripts import may_read
+from agents.admin.long_list import LongListAdmin, meant_people, uuid_of
+from agents.admin.sieves import (
+    AgentSieve,
+    CostSieve,
+    ErrorSieve,
+    ReleaseSieve,
+    SessionStateSieve,
+    SinceSieve,
+    UntilSieve,
+    UserSieve,
+)
+from agents.admin.telling import moment, money, tag
+from agents.admin.transcripts import may_read, readable_agents
 from agents.models import AgentSession, Event, Message, Step, Turn
+from agents.sessions.life import MAX_TITLE
 
 # The page shows the newest of each; the lists hold the rest.
 MESSAGES, TURNS, EVENTS = 200, 100, 100
 
 
 @admin.register(AgentSession)
-class AgentSessionAdmin(ReadOnlyAdmin):
-    query_budget = 8
+class AgentSessionAdmin(LongListAdmin):
+    query_budget = 15
     # The page of one session.
     page_query_budget = 13
 
-    list_display = ("id", "title", "user", "agent", "release_number", "controller", "open_turns", "created_at")
+    list_display = ("created", "told_title", "state", "user", "told_agent", "turns_told", "cost", "updated")
+    list_display_links = ("created", "told_title")
     list_select_related = ("user", "agent", "release")
-    list_filter = ("agent", "controller", AgeFilter)
-    search_words = ("user__username",)
-    search_help_text = "The id of a session, or the name of a user."
+    list_filter = (
+        AgentSieve, ReleaseSieve, UserSieve, SessionStateSieve, ErrorSieve, SinceSieve, UntilSieve, CostSieve,
+    )  # fmt: skip
+    search_help_text = "The id of a session, a turn or an error, the name of a user, or words of a title."
     fields = (
         "id",
         "user",
@@ -48,9 +64,67 @@ class AgentSessionAdmin(ReadOnlyAdmin):
     )
     change_form_template = "agents/admin/session.html"
 
-    @admin.display(description="release")
-    def release_number(self, session: AgentSession) -> int:
-        return session.release.number
+    def get_search_results(
+        self, request: HttpRequest, queryset: QuerySet[AgentSession], search_term: str
+    ) -> tuple[QuerySet[AgentSession], bool]:
+        term = search_term.strip()
+        if not term:
+            return queryset, False
+        if (wanted := uuid_of(term)) is not None:
+            turns = Turn.objects.filter(Q(pk=wanted) | Q(error_id=wanted)).values_list("agent_session_id", flat=True)
+            return queryset.filter(pk__in=[wanted, *turns[:2]]), False
+        if "\x00" in term or len(term) > MAX_TITLE:
+            return queryset.none(), False
+        # Titles are made of what was said first.
+        titled = Q(title__icontains=term, agent__in=list(readable_agents(request.user).values_list("pk", flat=True)))
+        return queryset.filter(Q(user_id__in=meant_people(term)) | titled), False
+
+    def complete(self, request: HttpRequest, rows: Sequence[AgentSession]) -> None:
+        readable = set(readable_agents(request.user).values_list("pk", flat=True))
+        turns = Turn.objects.filter(agent_session__in=[session.pk for session in rows]).order_by()
+        totals = {
+            total["agent_session_id"]: total
+            for total in turns.values("agent_session_id").annotate(turns=Count("pk"), cost=Sum("cost_usd"))
+        }
+        for session in rows:
+            told: Any = session
+            told.readable = session.agent_id in readable
+            told.totals = totals.get(session.pk, {"turns": 0, "cost": None})
+
+    @admin.display(description="begun (UTC)")
+    def created(self, session: AgentSession) -> str:
+        return moment(session.created_at)
+
+    @admin.display(description="last message (UTC)")
+    def updated(self, session: AgentSession) -> str:
+        return moment(session.updated_at)
+
+    @admin.display(description="title")
+    def told_title(self, session: Any) -> str:
+        return (session.title or "(no title)") if session.readable else "(hidden)"
+
+    @admin.display(description="state")
+    def state(self, session: AgentSession) -> SafeString:
+        if session.state_fault:
+            return tag("faulty", "bad")
+        if session.controller == AgentSession.Controller.HUMAN:
+            return tag("a person answers", "warn")
+        if session.active_turn_id is not None:
+            return tag("answering", "good")
+        return tag("waiting", "warn") if session.open_turns else tag("idle")
+
+    @admin.display(description="agent")
+    def told_agent(self, session: AgentSession) -> str:
+        return f"{session.agent} #{session.release.number}"
+
+    @admin.display(description="turns")
+    def turns_told(self, session: Any) -> str:
+        turns = f"{session.totals['turns']:,}"
+        return f"{turns}, {session.open_turns} open" if session.open_turns else turns
+
+    @admin.display(description="cost")
+    def cost(self, session: Any) -> str:
+        return money(session.totals["cost"])
 
     def change_view(
         self, request: HttpRequest, object_id: str, form_url: str = "", extra_context: dict[str, Any] | None = None

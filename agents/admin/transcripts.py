@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from django.contrib.auth.base_user import AbstractBaseUser
 from django.contrib.auth.models import AnonymousUser, Group
+from django.db.models import Q, QuerySet
 
 from agents.access.roles import VIEW_TRANSCRIPT
 from agents.models import Agent, User
@@ -17,3 +18,10 @@ def may_read(user: AbstractBaseUser | AnonymousUser, agent: Agent) -> bool:
         return False
     allowed = set(agent.groups.values_list("pk", flat=True))
     return not allowed or Group.objects.filter(pk__in=allowed, user=user).exists()
+
+
+def readable_agents(user: AbstractBaseUser | AnonymousUser) -> QuerySet[Agent]:
+    """The agents whose transcripts `user` may read, as `may_read` says."""
+    if not isinstance(user, User) or not user.has_perm(VIEW_TRANSCRIPT):
+        return Agent.objects.none()
+    return Agent.objects.filter(Q(groups__isnull=True) | Q(groups__in=user.groups.all())).distinct()

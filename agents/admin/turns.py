@@ -2,51 +2,109 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Sequence
+from typing import Any, ClassVar
 
 from django.contrib import admin
+from django.db.models import Q, QuerySet
 from django.http import HttpRequest
+from django.urls import reverse
+from django.utils.html import format_html
+from django.utils.safestring import SafeString
 
-from agents.admin.filters import AgeFilter, age_by
-from agents.admin.readonly import ReadOnlyAdmin
+from agents.admin.filters import age_by
+from agents.admin.long_list import LongListAdmin, meant_people, uuid_of
+from agents.admin.sieves import (
+    FINISHED,
+    OPEN,
+    AgentSieve,
+    CostSieve,
+    ErrorSieve,
+    ReleaseSieve,
+    SinceSieve,
+    TurnStateSieve,
+    UntilSieve,
+    UserSieve,
+)
+from agents.admin.telling import moment, money, state_tag, took
 from agents.admin.transcripts import may_read
 from agents.models import Step, Turn
 
 
 @admin.register(Turn)
-class TurnAdmin(ReadOnlyAdmin):
-    query_budget = 8
+class TurnAdmin(LongListAdmin):
+    query_budget = 13
 
-    list_display = (
-        "id",
-        "agent",
-        "user",
-        "status",
-        "priority",
-        "error_class",
-        "epoch",
-        "queued_at",
-        "started_at",
-        "finished_at",
-    )
-    list_select_related = ("user", "agent_session__agent")
-    list_filter = ("status", "agent_session__agent", "priority", AgeFilter)
-    search_ids = ("id", "agent_session_id", "error_id")
-    search_help_text = "The id of a turn, a session or an error."
+    list_display = ("queued", "state", "agent", "user", "error_class", "lasted", "tokens", "cost", "session")
+    list_display_links = ("queued",)
+    list_select_related = ("user", "release__agent")
+    list_filter = (
+        AgentSieve, ReleaseSieve, UserSieve, TurnStateSieve, ErrorSieve, SinceSieve, UntilSieve, CostSieve,
+    )  # fmt: skip
+    search_help_text = "The id of a turn, a session or an error, or the name of a user."
+
+    def get_search_results(
+        self,
+        request: HttpRequest,  # noqa: ARG002
+        queryset: QuerySet[Turn],
+        search_term: str,
+    ) -> tuple[QuerySet[Turn], bool]:
+        term = search_term.strip()
+        if not term:
+            return queryset, False
+        if (wanted := uuid_of(term)) is not None:
+            return queryset.filter(Q(pk=wanted) | Q(agent_session_id=wanted) | Q(error_id=wanted)), False
+        return queryset.filter(user_id__in=meant_people(term)), False
+
+    def search_arms(self, term: str) -> Sequence[Q]:
+        if not (term := term.strip()) or uuid_of(term) is not None:
+            return ()
+        people = meant_people(term)
+        return [*(FINISHED & Q(user_id=user) for user in people), OPEN & Q(user_id__in=people)]
+
+    def filter_arms(self, specs: Sequence[Any]) -> Sequence[Q]:
+        return next((arms for spec in specs if (arms := spec.arms())), ())
+
+    @admin.display(description="queued (UTC)")
+    def queued(self, turn: Turn) -> str:
+        return moment(turn.queued_at)
+
+    @admin.display(description="state")
+    def state(self, turn: Turn) -> SafeString:
+        return state_tag(turn.status)
 
     @admin.display(description="agent")
     def agent(self, turn: Turn) -> str:
-        return str(turn.agent_session.agent)
+        return f"{turn.release.agent} #{turn.release.number}"
+
+    @admin.display(description="took")
+    def lasted(self, turn: Turn) -> str:
+        return took(turn.started_at, turn.finished_at)
+
+    @admin.display(description="tokens")
+    def tokens(self, turn: Turn) -> str:
+        return f"{turn.input_tokens:,} / {turn.output_tokens:,}"
+
+    @admin.display(description="cost")
+    def cost(self, turn: Turn) -> str:
+        return money(turn.cost_usd)
+
+    @admin.display(description="session")
+    def session(self, turn: Turn) -> SafeString:
+        address = reverse("admin:agents_agentsession_change", args=[turn.agent_session_id])
+        return format_html('<a class="bs-link" href="{}?turn={}">transcript</a>', address, turn.pk)
 
 
 @admin.register(Step)
-class StepAdmin(ReadOnlyAdmin):
-    query_budget = 7
+class StepAdmin(LongListAdmin):
+    query_budget = 11
 
     list_display = ("id", "turn_id", "number", "kind", "name", "status", "error_class", "started_at", "finished_at")
     list_filter = ("kind", "status", age_by("started_at"))
+    list_filter_submit = False
+    looks_back: ClassVar[int] = 200_000
     search_ids = ("turn_id",)
-    search_help_text = "The id of a turn."
+    search_help_text = "The id of a turn. Filters look at the newest 200,000 steps."
 
     def get_fields(self, request: HttpRequest, obj: Any = None) -> list[Any]:
         """What was said to and by tools is part of the transcript."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from decimal import Decimal
 from typing import Any
 
 from django.db import models
@@ -10,10 +11,11 @@ from django.db.models.functions import Now
 
 from agents.models.sessions import AgentSession
 from agents.models.soundness import sound
-from agents.rules.states import OWNED, TERMINAL_EVENTS, Priority, StepKind, StepStatus, TurnStatus
+from agents.rules.states import OWNED, TERMINAL, TERMINAL_EVENTS, Priority, StepKind, StepStatus, TurnStatus
 from foundation.ids import new_id
 
 _OWNED = sorted(OWNED)
+_ENDED_BADLY = sorted(TERMINAL - {TurnStatus.COMPLETED})
 
 
 def _choices(states: Any) -> list[tuple[Any, str]]:
@@ -92,6 +94,15 @@ class Turn(models.Model):
             models.Index(
                 fields=["agent_session", "ordinal"], name="turn_unfinished", condition=Q(finished_at__isnull=True)
             ),
+            # For the console, which lists turns by their ids. These two are of finished turns only: each costs one
+            # write at a turn's end, and no claim can take it, for claims ask for unfinished ones.
+            models.Index(fields=["release", "id"], name="turn_of_release", condition=Q(finished_at__isnull=False)),
+            models.Index(fields=["user", "id"], name="turn_of_user", condition=Q(finished_at__isnull=False)),
+            # These cost a turn that ends well and cheaply nothing.
+            models.Index(fields=["id"], name="turn_ended_badly", condition=Q(status__in=_ENDED_BADLY)),
+            models.Index(fields=["error_class", "id"], name="turn_of_error", condition=Q(status__in=_ENDED_BADLY)),
+            models.Index(fields=["error_id"], name="turn_error", condition=Q(error_id__isnull=False)),
+            models.Index(fields=["cost_usd"], name="turn_dear", condition=Q(cost_usd__gte=Decimal("0.01"))),
         ]
         constraints = [
             models.UniqueConstraint(fields=["agent_session", "ordinal"], name="turn_ordinal_unique"),

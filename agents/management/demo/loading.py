@@ -68,9 +68,6 @@ def _store(lines: Lines, tables: Iterable[str], counts: dict[str, int]) -> None:
 def _copy(name: str, lines: Sequence[str]) -> None:
     model = apps.get_model("agents", name)
     named = COLUMNS[name]
-    if "cost_usd" in named and not any(f.column == "cost_usd" for f in model._meta.local_concrete_fields):  # TEMP
-        named = named[:-1]
-        lines = [line.rpartition("\t")[0] for line in lines]
     # Columns that the demo does not speak of get what Django would give them.
     others = [column for column in model._meta.local_concrete_fields if column.column not in named and _needed(column)]
     columns = ", ".join([*named, *(field.column for field in others)])
