@@ -53,6 +53,7 @@ class Matching(int):
 class LongList(ChangeList):
     """The newest rows before the key that the address names."""
 
+    model_admin: LongListAdmin
     older: str | None
     first_page: bool
 

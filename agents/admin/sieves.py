@@ -48,8 +48,6 @@ class Sieve(admin.SimpleListFilter):
     """One field of the form beside a list."""
 
     template = "unfold/filters/filters_field.html"
-    title: ClassVar[str]
-    parameter_name: ClassVar[str]
 
     def lookups(self, request: HttpRequest, model_admin: Any) -> Sequence[tuple[str, str]]:  # noqa: ARG002
         return ()
@@ -89,7 +87,8 @@ def _one_of(value: str, known: Sequence[str]) -> str:
 
 
 class AgentSieve(Sieve):
-    title, parameter_name = "agent", "agent"
+    title = "agent"
+    parameter_name = "agent"
 
     def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:  # noqa: ARG002
         agents = Agent.objects.order_by("name", "slug").values_list("pk", "name", "archived_at")[:200]
@@ -112,7 +111,8 @@ class AgentSieve(Sieve):
 
 
 class ReleaseSieve(Sieve):
-    title, parameter_name = "release", "release"
+    title = "release"
+    parameter_name = "release"
 
     def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:  # noqa: ARG002
         """Those of the chosen agent, and the one that the address names."""
@@ -137,7 +137,8 @@ class ReleaseSieve(Sieve):
 
 
 class UserSieve(Sieve):
-    title, parameter_name = "user", "user"
+    title = "user"
+    parameter_name = "user"
 
     def field(self) -> forms.Field:
         return forms.CharField(required=False, widget=TextInput(attrs={"placeholder": "name", "autocomplete": "off"}))
@@ -151,7 +152,8 @@ class UserSieve(Sieve):
 
 
 class TurnStateSieve(Sieve):
-    title, parameter_name = "state", "state"
+    title = "state"
+    parameter_name = "state"
 
     def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:  # noqa: ARG002
         return [("open", "not ended"), *((status.value, status.value.replace("_", " ")) for status in TurnStatus)]
@@ -165,7 +167,8 @@ class TurnStateSieve(Sieve):
 
 
 class SessionStateSieve(Sieve):
-    title, parameter_name = "state", "state"
+    title = "state"
+    parameter_name = "state"
     states: ClassVar[dict[str, tuple[str, Q]]] = {
         "open": ("a turn is open", Q(open_turns__gt=0)),
         "running": ("a turn is being answered", Q(active_turn_id__isnull=False)),
@@ -185,7 +188,8 @@ class SessionStateSieve(Sieve):
 class ErrorSieve(Sieve):
     """Of a turn; of a session, that it has such a turn."""
 
-    title, parameter_name = "error", "error"
+    title = "error"
+    parameter_name = "error"
 
     def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:  # noqa: ARG002
         return [("any", "any"), *((name, name.replace("_", " ")) for name in ERROR_CLASSES)]
@@ -199,7 +203,8 @@ class ErrorSieve(Sieve):
 class CostSieve(Sieve):
     """Of a turn; of a session, that it has such a turn."""
 
-    title, parameter_name = "cost of a turn", "cost"
+    title = "cost of a turn"
+    parameter_name = "cost"
 
     def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:  # noqa: ARG002
         return [(cost, f"${cost} or more") for cost in COSTS]
@@ -224,14 +229,16 @@ class _DaySieve(Sieve):
 
 
 class SinceSieve(_DaySieve):
-    title, parameter_name = "from (UTC)", "since"
+    title = "from (UTC)"
+    parameter_name = "since"
 
     def condition(self, value: str, *, of_turns: bool) -> Q:  # noqa: ARG002
         return Q(pk__gte=self._midnight(value))
 
 
 class UntilSieve(_DaySieve):
-    title, parameter_name = "to, that day included", "until"
+    title = "to, that day included"
+    parameter_name = "until"
 
     def condition(self, value: str, *, of_turns: bool) -> Q:  # noqa: ARG002
         return Q(pk__lt=self._midnight(value, days=1))
