@@ -59,10 +59,10 @@ class Sieve(admin.SimpleListFilter):
         return forms.ChoiceField(choices=[("", "All"), *self.lookup_choices], required=False, widget=Select())
 
     def choices(self, changelist: Any) -> Iterator[Any]:  # noqa: ARG002
-        form = forms.Form(data={self.parameter_name: self.value()}, auto_id="sieve_%s")
-        field = self.field()
-        field.label = self.title.capitalize()
-        form.fields[self.parameter_name] = field
+        name, field = str(self.parameter_name), self.field()
+        form = forms.Form(data={name: self.value()}, auto_id="sieve_%s")
+        field.label = str(self.title).capitalize()
+        form.fields[name] = field
         yield {"form": form}
 
     def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:  # noqa: ARG002
