@@ -9,7 +9,7 @@ import agents.rules.states
 
 class Migration(migrations.Migration):
     dependencies = [
-        ("agents", "0010_cost"),
+        ("agents", "0012_versions_of_people"),
     ]
 
     operations = [
