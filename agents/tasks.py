@@ -10,8 +10,9 @@ from django.db.models.functions import Now
 from agents.journal.folding import fold_turn
 from agents.limits.buckets import forget_full_buckets
 from agents.limits.sockets import forget_lost_slots
-from agents.models import IdempotencyRecord, Runner, Turn
+from agents.models import CompletionRequest, IdempotencyRecord, Runner, Turn
 from agents.runner import reaper
+from agents.sessions import delete_expired_sessions
 
 # Readers who follow live are past the deltas by then; whoever comes later is served the folded row.
 FOLD_AFTER = timedelta(seconds=60)
@@ -21,6 +22,8 @@ FOLD_SECONDS = 40
 
 KEEP_IDEMPOTENCY = timedelta(hours=48)
 KEEP_RUNNERS = timedelta(days=7)
+
+EXPIRED_BATCH = 200
 
 
 def compact_events() -> int:
@@ -44,6 +47,7 @@ def reap() -> int:
 def purge_idempotency() -> int:
     """Forget outcomes that nobody may ask for any more, and runners that are long gone."""
     forgotten, _ = IdempotencyRecord.objects.filter(created_at__lt=Now() - KEEP_IDEMPOTENCY).delete()
+    CompletionRequest.objects.filter(created_at__lt=Now() - KEEP_IDEMPOTENCY).delete()
     Runner.objects.filter(heartbeat_at__lt=Now() - KEEP_RUNNERS).delete()
     return forgotten
 
@@ -51,3 +55,14 @@ def purge_idempotency() -> int:
 def purge_limits() -> int:
     """Delete what limits need no more: full buckets, and the slots of web processes that are gone."""
     return forget_full_buckets() + forget_lost_slots()
+
+
+def delete_expired() -> int:
+    """Delete sessions past their end, for 40 seconds at most; how many."""
+    deleted, ends_at = 0, time.monotonic() + FOLD_SECONDS
+    while time.monotonic() < ends_at:
+        batch = delete_expired_sessions(limit=EXPIRED_BATCH)
+        deleted += batch
+        if batch < EXPIRED_BATCH:
+            break
+    return deleted

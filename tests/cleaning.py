@@ -1,6 +1,11 @@
 """An empty database again, without its being made anew."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from django.contrib.auth.models import Group
 from django.db import connection, transaction
+from pytest_django import DjangoDbBlocker
 
 # What migrations wrote.
 KEPT = {"auth_group", "auth_group_permissions", "auth_permission", "django_content_type", "django_migrations"}
@@ -14,3 +19,22 @@ def delete_rows() -> None:
         cursor.execute("SET LOCAL bandstand.audit_retention = 'on'")
         # In any order: Django's foreign keys are judged at the commit.
         cursor.execute("; ".join(f'DELETE FROM "{table}"' for table in tables))
+
+
+@contextmanager
+def real_commits(blocker: DjangoDbBlocker) -> Iterator[None]:
+    """For tests with several connections or processes: what they commit is deleted afterwards.
+
+    That takes milliseconds. Truncating every table takes a tenth of a second, and the roles with it, which a migration
+    wrote; if a test before has done that, they are brought back.
+    """
+    with blocker.unblock():
+        connection.close()
+        if not Group.objects.exists():
+            connection.creation.deserialize_db_from_string(connection._test_serialized_contents)  # type: ignore[attr-defined]
+        try:
+            yield
+        finally:
+            connection.close()  # the test may have left it broken
+            delete_rows()
+            connection.close()

@@ -19,7 +19,7 @@ from agents.sessions import Outcome, access_session, read_outcome
 from foundation.db_threads import in_db_thread
 
 # A key that was revoked ends what it waits for within this time.
-RECHECK_SECONDS = 4.0
+RECHECK_SECONDS = 3.0
 
 _APPROVALS = frozenset({"approval.requested", "turn.waiting"})
 
@@ -56,7 +56,7 @@ class Follower:
 
         Raises `ApprovalRequired`, `AccessEnded`, `ServerStops`, and `NotFound` when the session is gone.
         """
-        item = await self._watcher.get(min(seconds, RECHECK_SECONDS))
+        item = await self._watcher.get(max(0.01, min(seconds, self._recheck_at - monotonic())))
         if self._watcher.closed:
             raise ServerStops
         if monotonic() >= self._recheck_at:

@@ -16,7 +16,7 @@ from agents.access.agents import access_agent, visible_agents
 from agents.api.answers import answer_json
 from agents.api.idempotency import REPLAYED
 from agents.api.media_types import EVENT_STREAM
-from agents.api.parameters import read_query
+from agents.api.parameters import read_query, slug
 from agents.api.refusals import MethodNotAllowed
 from agents.api.views import ApiView, AsyncApiView
 from agents.models import Agent
@@ -70,8 +70,8 @@ class ModelView(_OpenAIView):
         actor = self.who()
         actor.need(Scope.READ)
         try:
-            return answer_json(model_shape(access_agent(actor=actor, slug=model)))
-        except NotFound:
+            return answer_json(model_shape(access_agent(actor=actor, slug=slug(model))))
+        except (NotFound, ValueError):  # what cannot be a slug is no agent either
             raise ModelNotFound(pointer="/model") from None
 
 
@@ -81,8 +81,7 @@ class CompletionsView(_OpenAIView, AsyncApiView):
 
     async def post(self, _request: Request) -> HttpResponseBase:
         read_query(self.http)
-        asked = read_request(self.http)
-        accepted: AcceptedCompletion = await in_db_thread(accept_completion, self.who(), asked.completion)
+        asked, accepted = await in_db_thread(self._accept)
         self._headers = names(accepted.session_id, accepted.turn_id) | (REPLAYED if accepted.replayed else {})
         if accepted.turn_id is None:
             raise HumanAnswers
@@ -97,6 +96,11 @@ class CompletionsView(_OpenAIView, AsyncApiView):
         if not streaming:
             follower.close()
         return answer
+
+    def _accept(self) -> tuple[CompletionRequest, AcceptedCompletion]:
+        # In this thread the reading, too: a large body takes a while.
+        asked = read_request(self.http)
+        return asked, accept_completion(self.who(), asked.completion)
 
     async def _answer(
         self, asked: CompletionRequest, accepted: AcceptedCompletion, follower: Follower

@@ -11,7 +11,7 @@ from agents.sessions.complete import (
     accept_completion,
 )
 from agents.sessions.doors import access_session, access_turn, operate_session, operate_turn, sessions_of
-from agents.sessions.life import create_session, delete_session, update_session
+from agents.sessions.life import create_session, delete_expired_sessions, delete_session, update_session
 from agents.sessions.mend import mend_session
 from agents.sessions.operating import DoesNotApply
 from agents.sessions.outcome import Outcome, read_outcome
@@ -44,6 +44,7 @@ __all__ = [
     "cancel_any_turn",
     "cancel_turn",
     "create_session",
+    "delete_expired_sessions",
     "delete_session",
     "mend_session",
     "operate_session",

@@ -108,7 +108,6 @@ def accept_completion(actor: Actor, given: Completion) -> AcceptedCompletion:
         check_key(given.key)
     guard_message(user_id=actor.user_id, key_id=actor.key_id, session_id=given.session_id)
     ids = _Ids()
-    guard_message(user_id=actor.user_id, key_id=actor.key_id, session_id=given.session_id or ids.session)
     return reaching_the_database(lambda: _accept(actor, given, ids))
 
 

@@ -9,6 +9,7 @@ from unicodedata import normalize
 from uuid import UUID
 
 from django.db import transaction
+from django.db.models.functions import Now
 
 from agents.access.actor import Actor, Scope
 from agents.access.agents import visible_agents
@@ -17,6 +18,7 @@ from agents.models import AgentSession, Event, Message, Step, Turn
 from agents.rules.wire import session_shape
 from agents.sessions.doors import access_session
 from foundation import strict_json
+from foundation.clock import now
 from foundation.errors import Conflict, InvalidInput, NotFound, PreconditionFailed, TooLarge, Unauthenticated
 from foundation.ids import new_id
 from foundation.unset import UNSET, Unset
@@ -84,6 +86,27 @@ def delete_session(actor: Actor, *, session_id: UUID, expected_version: int) -> 
     session = _locked(actor, session_id, expected_version)
     if session.open_turns:
         raise Conflict("A turn of this session is still open; stop it first.")
+    _erase_locked(session)
+
+
+def delete_expired_sessions(*, limit: int) -> int:
+    """Delete sessions that have passed their end, oldest first; how many. One that is busy just now waits for the next
+    time."""
+    past = AgentSession.objects.filter(expires_at__lt=Now(), open_turns=0).order_by("expires_at")
+    return sum(_delete_expired(session_id) for session_id in list(past.values_list("pk", flat=True)[:limit]))
+
+
+@transaction.atomic
+def _delete_expired(session_id: UUID) -> bool:
+    session = lock_session(session_id, skip_locked=True)
+    # It may have been used between the look and the lock.
+    if session is None or session.open_turns or session.expires_at is None or session.expires_at > now():
+        return False
+    _erase_locked(session)
+    return True
+
+
+def _erase_locked(session: AgentSession) -> None:
     Step.objects.filter(turn__agent_session=session).delete()
     for rows in (Event, Message, Turn):
         # Plain deletes by the session: the cascade would read every row first.

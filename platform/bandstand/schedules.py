@@ -25,6 +25,7 @@ JOBS: Final = (
     # The runners do this every second; here it is done when none of them lives.
     Job("reap lost turns", "agents.tasks.reap", 1),
     Job("forget idempotency keys", "agents.tasks.purge_idempotency", 60),
+    Job("delete sessions past their end", "agents.tasks.delete_expired", 10),
     Job("forget full buckets", "agents.tasks.purge_limits", 10),
 )
 

@@ -14,7 +14,6 @@ from uuid import UUID
 
 import openai
 import pytest
-from django.db import connection
 from openai import AsyncOpenAI, OpenAI
 from pytest_django import DjangoDbBlocker
 
@@ -24,7 +23,7 @@ from agents.access.permissions import actor_of
 from agents.access.roles import Role
 from agents.models import AgentSession, Message, Turn, User
 from agents.sessions import cancel_turn, create_session
-from tests.cleaning import delete_rows
+from tests.cleaning import real_commits
 from tests.installation import Installation, LossyProxy, until
 from tests.people import agent, key_of, person
 
@@ -47,17 +46,13 @@ _numbers = count(1)
 def installation(
     django_db_setup: None, django_db_blocker: DjangoDbBlocker, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Installation]:
-    with django_db_blocker.unblock():
-        connection.close()
+    with real_commits(django_db_blocker):
         agent(tools=["clock", "calculator"])
         running = Installation(tmp_path_factory.mktemp("installation"))
         try:
             yield running
         finally:
             running.stop()
-            connection.close()
-            delete_rows()
-            connection.close()
 
 
 @dataclass

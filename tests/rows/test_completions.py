@@ -9,6 +9,7 @@ from uuid import uuid4
 import pytest
 from django.db import OperationalError
 
+from agents import tasks
 from agents.access.actor import Actor, Scope
 from agents.engine.context import load_context
 from agents.journal import fenced
@@ -22,15 +23,15 @@ from agents.sessions import (
     IdempotencyMismatch,
     ModelNotFound,
     SessionNotFound,
-    create_session,
     delete_session,
 )
 from agents.sessions import complete as verb
 from foundation.clock import now
-from foundation.errors import Forbidden, InvalidInput, NotFound
+from foundation.errors import Forbidden, InvalidInput
 from tests.completions import CALL, LIGHT, client, complete, result, talk
 from tests.conversations import (
     answer,
+    claim,
     claimed,
     conversation,
     ending,
@@ -378,10 +379,28 @@ def test_a_session_that_is_deleted_takes_its_requests_along() -> None:
     assert not complete(ada, attempt=1).replayed
 
 
-def test_it_is_found_by_its_id() -> None:
-    ada = client()
-    session_id = complete(ada).session_id
-    with pytest.raises(NotFound):
-        complete(client("eve"), session_id=session_id)
-    create_session(ada, agent_slug="demo")
-    assert AgentSession.objects.filter(listed=True).count() == 1
+def test_a_session_past_its_end_is_deleted_with_all_that_was_said() -> None:
+    ada, kept = client(), conversation()
+    kept.ask("Stay.")
+    complete(ada, history=HISTORY)
+    past = AgentSession.objects.filter(listed=False)
+    past.update(expires_at=now() - timedelta(seconds=1))
+    assert tasks.delete_expired() == 0, "its turn is still open"
+    for work in claim(2):
+        answer(work)
+    assert tasks.delete_expired() == 1
+    assert not past.exists()
+    assert AgentSession.objects.get().pk == kept.session_id
+    assert {message.agent_session_id for message in Message.objects.all()} == {kept.session_id}
+    assert not CompletionRequest.objects.exists()
+
+
+def test_a_session_before_its_end_stays_and_old_requests_are_forgotten() -> None:
+    complete(client())
+    answer(claimed())
+    assert tasks.delete_expired() == 0
+    tasks.purge_idempotency()
+    assert CompletionRequest.objects.count() == 1
+    CompletionRequest.objects.update(created_at=now() - timedelta(hours=49))
+    tasks.purge_idempotency()
+    assert not CompletionRequest.objects.exists()
