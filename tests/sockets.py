@@ -59,7 +59,7 @@ class Owner:
         self.key = key_of(self.user)
         self.actor: Actor = actor_of(self.user)
         agent(slug)
-        self.session: AgentSession = create_session(self.actor, agent_slug=slug)
+        self.session: AgentSession = create_session(self.actor, agent_slug=slug, title="A test")
 
 
 def write_events(session_id: UUID, events: Sequence[tuple[str, dict[str, Any]]]) -> int:

@@ -8,15 +8,15 @@ from rest_framework.request import Request
 
 from agents.api.answers import answer_json, answer_nothing
 from agents.api.bodies import read_body
-from agents.api.fields import Input, Object, Text, read_input
+from agents.api.fields import Id, Input, Object, Text, read_input
 from agents.api.idempotency import Operation, once
 from agents.api.paging import Order, limit_parameter, page_of
 from agents.api.parameters import read_id, read_query, slug
 from agents.api.preconditions import etag, expected_version
 from agents.api.views import ApiView
-from agents.models import AgentSession, Message
+from agents.models import AgentSession
 from agents.rules.wire import message_shape, session_shape
-from agents.sessions import access_session, create_session, delete_session, sessions_of, update_session
+from agents.sessions import access_session, create_session, delete_session, messages_of, sessions_of, update_session
 from foundation.errors import InvalidInput
 
 # The order in which they were last spoken in; the index `session_of_user` holds it.
@@ -33,6 +33,7 @@ class NewSession(Input):
 class SessionChange(Input):
     title = Text(required=False)
     metadata = Object(required=False)
+    head = Id(required=False)
 
 
 def _answer(session: AgentSession, *, status: int = 200) -> HttpResponse:
@@ -93,5 +94,5 @@ class MessagesView(ApiView):
     def get(self, _request: Request, session_id: str) -> HttpResponse:
         query = read_query(self.http, limit=limit_parameter, cursor=MESSAGES.cursor_parameter())
         session = access_session(actor=self.who(), session_id=read_id("session_id", session_id))
-        rows = Message.objects.filter(agent_session=session)
+        rows = messages_of(session)
         return answer_json(page_of(self.http, rows, order=MESSAGES, shape=message_shape, **query))

@@ -21,9 +21,9 @@ from agents.api.parameters import read_id, read_query
 from agents.api.streams import answer_stream, wait_for_end
 from agents.api.views import ApiView, AsyncApiView
 from agents.models import Message, Turn
-from agents.rules.states import TERMINAL, Priority, WhenBusy
+from agents.rules.states import TERMINAL, Priority, TurnStatus, WhenBusy
 from agents.rules.wire import turn_shape
-from agents.sessions import UNSET, Accepted, accept_message, access_turn, cancel_turn
+from agents.sessions import UNSET, Accepted, accept_message, access_turn, cancel_turn, messages_of
 from foundation.db_threads import in_db_thread
 
 # A client that wants to wait longer listens to the events.
@@ -125,8 +125,9 @@ def _shape(actor: Actor, turn_id: UUID) -> dict[str, Any]:
 def _shape_of(turn: Turn) -> dict[str, Any]:
     answer = None
     if turn.status in TERMINAL:
-        answer = Message.objects.filter(turn=turn, author=Message.Author.AGENT).first()
-    return turn_shape(turn, answer)
+        answer = messages_of(turn.agent_session).filter(turn=turn, author=Message.Author.AGENT).first()
+    position = getattr(turn, "position", 0) if turn.status == TurnStatus.QUEUED else None
+    return turn_shape(turn, answer, position=position)
 
 
 def _stored(session_id: UUID, accepted: Accepted) -> dict[str, Any]:

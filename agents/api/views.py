@@ -30,7 +30,7 @@ class ApiView(APIView):
     throttle_classes = ()
     parser_classes = ()
     renderer_classes = (JSONRenderer,)
-    http_method_names = ["get", "post", "patch", "delete", "head"]
+    http_method_names = ["get", "post", "put", "patch", "delete", "head"]
 
     media_types: Sequence[str] = (JSON,)
     actor: Actor | None = None

@@ -32,6 +32,7 @@ class NewTurn:
     parent: UUID | None
     when_busy: WhenBusy | None
     priority: Priority
+    title: str = ""
     client_options: dict[str, Any] | None = None
 
 
@@ -63,6 +64,7 @@ def admit(new: NewTurn, *, depth: int, deadline_seconds: int) -> Admitted | None
             "when_busy": new.when_busy.value if new.when_busy else None,
             "priority": new.priority.value,
             "priority_word": new.priority.word,
+            "title": new.title,
             "depth": depth,
             "deadline_seconds": deadline_seconds,
             "client_options": orjson.dumps(new.client_options).decode() if new.client_options else None,

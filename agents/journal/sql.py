@@ -22,12 +22,19 @@ MOMENT = """to_char({} at time zone 'utc', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"')"""
 # `old` locks the session (NO KEY: a plain FOR UPDATE deadlocks with the key locks of child rows) and carries what it
 # was; `s` refuses by writing nothing: the caller then asks why. Depth and `reject` are judged on the locked row. A key
 # that a message without a turn has (a human controlled then) is refused too: keys are one namespace per session. An
-# agent that was taken from the user's groups takes no messages.
+# agent that was taken from the user's groups takes no messages. `titled` is the session as its first message names it,
+# null when it has a name or is not the first.
 ACCEPT = f"""
 WITH old AS MATERIALIZED (
     SELECT s.id, s.release_id, s.next_seq, s.next_ordinal, s.open_turns, s.controller,
            CASE WHEN %(branch)s THEN %(parent)s::uuid ELSE s.head_message_id END AS parent,
-           coalesce(%(when_busy)s, a.when_busy) AS when_busy
+           coalesce(%(when_busy)s, a.when_busy) AS when_busy,
+           CASE WHEN s.next_ordinal = 1 AND s.title = '' AND s.listed AND %(title)s::text <> '' THEN
+               jsonb_build_object('id', s.id, 'agent', a.slug,
+                   'release', (SELECT r.number FROM agents_release r WHERE r.id = s.release_id),
+                   'title', %(title)s::text, 'metadata', s.metadata, 'controller', s.controller,
+                   'version', s.version, 'head', NULL, 'created_at', {MOMENT.format("s.created_at")})
+           END AS titled
     FROM agents_agentsession s JOIN agents_agent a ON a.id = s.agent_id
     WHERE s.id = %(session)s AND s.user_id = %(user)s
       AND (NOT EXISTS (SELECT FROM agents_agent_groups g WHERE g.agent_id = s.agent_id)
@@ -36,13 +43,15 @@ WITH old AS MATERIALIZED (
     FOR NO KEY UPDATE OF s
 ), s AS (
     UPDATE agents_agentsession u
-    SET next_seq = old.next_seq + 2, next_ordinal = old.next_ordinal + 1, open_turns = old.open_turns + 1,
-        head_message_id = %(message)s, updated_at = now()
+    SET next_seq = old.next_seq + 2 + (old.titled IS NOT NULL)::int, next_ordinal = old.next_ordinal + 1,
+        open_turns = old.open_turns + 1, head_message_id = %(message)s, updated_at = now(),
+        title = coalesce(old.titled ->> 'title', u.title)
     FROM old
     WHERE u.id = old.id AND old.controller = 'agent' AND old.open_turns < %(depth)s
       AND (old.when_busy = 'enqueue' OR old.open_turns = 0)
       AND NOT EXISTS (SELECT FROM agents_message k WHERE k.agent_session_id = old.id AND k.idempotency_key = %(key)s)
-    RETURNING old.id, old.release_id, old.next_seq, old.next_ordinal, old.parent
+    RETURNING old.id, old.release_id, old.next_seq + (old.titled IS NOT NULL)::int AS next_seq, old.next_ordinal,
+              old.parent, old.titled
 ), t AS (
     INSERT INTO agents_turn (id, agent_session_id, user_id, release_id, ordinal, status, priority, idempotency_key,
                              fingerprint, client_options, epoch, attempts_without_progress, deadline_at, error_class,
@@ -59,12 +68,16 @@ WITH old AS MATERIALIZED (
     INSERT INTO agents_event (agent_session_id, seq, turn_id, epoch, type, data)
     SELECT s.id, s.next_seq, %(turn)s::uuid, 0, 'message.created', jsonb_build_object('message', jsonb_build_object(
                'id', %(message)s::uuid, 'ordinal', s.next_ordinal, 'author', 'user', 'parts', %(parts)s::jsonb,
-               'turn', %(turn)s::uuid, 'parent', s.parent, 'partial', false, 'created_at', {MOMENT.format("now()")}))
+               'turn', %(turn)s::uuid, 'parent', s.parent, 'partial', false, 'feedback', NULL,
+               'created_at', {MOMENT.format("now()")}))
     FROM s
     UNION ALL
     SELECT s.id, s.next_seq + 1, %(turn)s::uuid, 0, 'turn.queued', jsonb_build_object(
                'message', %(message)s::uuid, 'ordinal', s.next_ordinal, 'priority', %(priority_word)s::text)
     FROM s
+    UNION ALL
+    SELECT s.id, s.next_seq - 1, NULL, 0, 'session.updated', jsonb_build_object('session', s.titled)
+    FROM s WHERE s.titled IS NOT NULL
 )
 SELECT s.next_seq + 1, s.next_ordinal, pg_notify('{EVENTS_CHANNEL}', s.id || ' ' || (s.next_seq + 1)),
        pg_notify('{TURNS_CHANNEL}', '')
@@ -246,7 +259,7 @@ WITH s AS (
     SELECT s.id, s.after_events, %(turn)s::uuid, %(epoch)s, 'message.completed', jsonb_build_object('message',
                jsonb_build_object('id', %(message)s::uuid, 'ordinal', s.next_ordinal - 1, 'author', 'agent',
                    'parts', %(parts)s::jsonb, 'turn', %(turn)s::uuid, 'parent', %(asked)s::uuid,
-                   'partial', %(partial)s, 'created_at', {MOMENT.format("now()")}))
+                   'partial', %(partial)s, 'feedback', NULL, 'created_at', {MOMENT.format("now()")}))
     FROM s WHERE %(parts)s::jsonb IS NOT NULL
     UNION ALL
     SELECT s.id, s.next_seq - 1, %(turn)s::uuid, %(epoch)s, 'turn.' || t.status,

@@ -3,6 +3,7 @@
 from agents.models.agents import Agent, AgentDraft, Configuration, Release
 from agents.models.audit import AuditEntry
 from agents.models.completions import CompletionRequest
+from agents.models.feedback import Feedback
 from agents.models.idempotency import IdempotencyRecord
 from agents.models.limits import Bucket, SocketSlot, WebProcess
 from agents.models.people import ApiKey, User
@@ -20,6 +21,7 @@ __all__ = [
     "CompletionRequest",
     "Configuration",
     "Event",
+    "Feedback",
     "IdempotencyRecord",
     "Message",
     "Release",

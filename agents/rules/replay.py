@@ -1,6 +1,7 @@
 """The replay law: a snapshot at seq n and the events after it give the snapshot at any later seq.
 
-A snapshot is `{"seq", "session", "messages", "turns"}`: the session's shape, every message by ordinal, and the turns
+A snapshot is `{"seq", "session", "messages", "turns"}`: the session's shape (its `head` is the end of the conversation
+that people see), every message by ordinal with its owner's feedback, and the turns
 that are open or did not end well, each as `{"id", "message", "ordinal", "priority", "status", "shown", "error"}`.
 `shown` holds the parts that an open turn has shown so far; once it ends they stand in a message.
 """
@@ -34,11 +35,30 @@ def show(parts: list[Part], event_type: str, data: Data) -> None:
 
 
 def _session_updated(snapshot: Snapshot, _turn: Turn | None, data: Data) -> None:
-    snapshot["session"] = data["session"]
+    snapshot["session"] = dict(data["session"])
 
 
-def _message(snapshot: Snapshot, _turn: Turn | None, data: Data) -> None:
-    snapshot["messages"] = sorted([*snapshot["messages"], data["message"]], key=lambda m: m["ordinal"])
+def _created(snapshot: Snapshot, _turn: Turn | None, data: Data) -> None:
+    _add(snapshot, data["message"])
+    snapshot["session"]["head"] = data["message"]["id"]
+
+
+def _answered(snapshot: Snapshot, _turn: Turn | None, data: Data) -> None:
+    _add(snapshot, data["message"])
+    # Unless people went on, or to another branch, in the meantime.
+    if snapshot["session"]["head"] == data["message"]["parent"]:
+        snapshot["session"]["head"] = data["message"]["id"]
+
+
+def _add(snapshot: Snapshot, message: Mapping[str, Any]) -> None:
+    snapshot["messages"] = sorted([*snapshot["messages"], message], key=lambda m: m["ordinal"])
+
+
+def _rated(snapshot: Snapshot, _turn: Turn | None, data: Data) -> None:
+    snapshot["messages"] = [
+        {**message, "feedback": data["feedback"]} if message["id"] == data["message"] else message
+        for message in snapshot["messages"]
+    ]
 
 
 def _shown(event_type: str) -> Apply:
@@ -75,8 +95,9 @@ def _ended_badly(status: str) -> Apply:
 
 _APPLY: dict[str, Apply] = {
     "session.updated": _session_updated,
-    "message.created": _message,
-    "message.completed": _message,
+    "message.created": _created,
+    "message.completed": _answered,
+    "message.rated": _rated,
     "message.delta": _shown("message.delta"),
     "tool.started": _shown("tool.started"),
     "tool.finished": _shown("tool.finished"),

@@ -22,7 +22,7 @@ def _moment(value: datetime | None) -> str | None:
 
 
 def message_shape(message: Any) -> Shape:
-    """`message` is a row of `Message`."""
+    """`message` is a row of `Message`; one read by `agents.sessions.messages` also tells of its reader's feedback."""
     return {
         "id": str(message.id),
         "ordinal": message.ordinal,
@@ -31,8 +31,14 @@ def message_shape(message: Any) -> Shape:
         "turn": str(message.turn_id) if message.turn_id else None,
         "parent": str(message.parent_id) if message.parent_id else None,
         "partial": message.partial,
+        "feedback": feedback_shape(getattr(message, "rated", None), getattr(message, "comment", "")),
         "created_at": moment(message.created_at),
     }
+
+
+def feedback_shape(value: int | None, comment: str) -> Shape | None:
+    """What somebody thinks of a message; None when they said nothing."""
+    return None if value is None else {"value": "up" if value > 0 else "down", "comment": comment}
 
 
 def error_shape(*, error_class: str, detail: str, error_id: UUID | None, retry_suggested: bool) -> Shape:
@@ -54,6 +60,7 @@ def session_shape(session: Any) -> Shape:
         "metadata": session.metadata,
         "controller": str(session.controller),
         "version": session.version,
+        "head": str(session.head_message_id) if session.head_message_id else None,
         "created_at": moment(session.created_at),
     }
 
@@ -78,14 +85,18 @@ def turn_error(turn: Any) -> Shape | None:
     )
 
 
-def turn_shape(turn: Any, answer: Any | None = None) -> Shape:
-    """`turn` is a row of `Turn`, `answer` the row of its agent's message if there is one."""
+def turn_shape(turn: Any, answer: Any | None = None, *, position: int | None = None) -> Shape:
+    """`turn` is a row of `Turn`, `answer` the row of its agent's message if there is one.
+
+    `position` is how many turns of its session stand before it, while it is queued.
+    """
     return {
         "id": str(turn.id),
         "session": str(turn.agent_session_id),
         "status": str(turn.status),
         "priority": Priority(turn.priority).word,
         "ordinal": turn.ordinal,
+        "position": position,
         "queued_at": moment(turn.queued_at),
         "started_at": _moment(turn.started_at),
         "finished_at": _moment(turn.finished_at),

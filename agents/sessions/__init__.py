@@ -10,9 +10,18 @@ from agents.sessions.complete import (
     SessionNotFound,
     accept_completion,
 )
-from agents.sessions.doors import access_session, access_turn, operate_session, operate_turn, sessions_of
+from agents.sessions.doors import (
+    access_message,
+    access_session,
+    access_turn,
+    operate_session,
+    operate_turn,
+    sessions_of,
+)
+from agents.sessions.feedback import give_feedback, withdraw_feedback
 from agents.sessions.life import create_session, delete_expired_sessions, delete_session, update_session
 from agents.sessions.mend import mend_session
+from agents.sessions.messages import messages_of
 from agents.sessions.operating import DoesNotApply
 from agents.sessions.outcome import Outcome, read_outcome
 from agents.sessions.reading import EventPage, LoggedEvent, read_events, read_snapshot
@@ -39,6 +48,7 @@ __all__ = [
     "Unset",
     "accept_completion",
     "accept_message",
+    "access_message",
     "access_session",
     "access_turn",
     "cancel_any_turn",
@@ -46,7 +56,9 @@ __all__ = [
     "create_session",
     "delete_expired_sessions",
     "delete_session",
+    "give_feedback",
     "mend_session",
+    "messages_of",
     "operate_session",
     "operate_turn",
     "read_events",
@@ -58,4 +70,5 @@ __all__ = [
     "sessions_of",
     "set_aside_turn",
     "update_session",
+    "withdraw_feedback",
 ]

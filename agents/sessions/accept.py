@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from typing import TypeVar
+from typing import Any, TypeVar
 from uuid import UUID
 
 from django.conf import settings
@@ -20,7 +20,8 @@ from agents.limits import guard_message
 from agents.models import AgentSession, Event, Message, Turn
 from agents.rules.parts import check_text, text_part
 from agents.rules.states import TERMINAL, Priority, WhenBusy
-from agents.rules.wire import message_shape
+from agents.rules.titles import title_of
+from agents.rules.wire import message_shape, session_shape
 from agents.sessions.busy import IdempotencyMismatch, SessionQueueFull, TurnInProgress
 from foundation import strict_json
 from foundation.errors import InvalidInput, NotFound, Unauthenticated, Unavailable
@@ -85,6 +86,7 @@ def accept_message(
         parent=None if isinstance(parent, Unset) else parent,
         when_busy=when_busy,
         priority=priority,
+        title=title_of(text),
     )
     return reaching_the_database(lambda: _accept(new))
 
@@ -214,6 +216,10 @@ def _interrupt_locked(session: AgentSession) -> None:
 
 def _store_for_human_locked(session: AgentSession, new: NewTurn) -> Accepted:
     """While a human answers, a message has no turn; it keeps its own key."""
+    events: list[tuple[str, Mapping[str, Any]]] = []
+    if session.next_ordinal == 1 and not session.title and session.listed and new.title:
+        session.title = new.title
+        events.append(("session.updated", {"session": session_shape(session)}))
     message = Message.objects.create(
         id=new.message_id,
         agent_session=session,
@@ -226,6 +232,6 @@ def _store_for_human_locked(session: AgentSession, new: NewTurn) -> Accepted:
     )
     session.next_ordinal += 1
     session.head_message_id = message.pk
-    session.save(update_fields=["next_ordinal", "head_message_id"])
-    seq = append_locked(session, [("message.created", {"message": message_shape(message)})])
+    session.save(update_fields=["next_ordinal", "head_message_id", "title"])
+    seq = append_locked(session, [*events, ("message.created", {"message": message_shape(message)})])
     return Accepted(None, message.pk, seq, message.ordinal, "stored", replayed=False)

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from uuid import UUID
 
-from django.db.models import QuerySet
+from django.db.models import Count, IntegerField, OuterRef, QuerySet, Subquery, Value
+from django.db.models.functions import Coalesce
 
 from agents.access.actor import Actor, Scope
 from agents.access.agents import within_reach
 from agents.access.permissions import need_permission
-from agents.models import AgentSession, Turn
+from agents.models import AgentSession, Message, Turn
 from foundation.errors import NotFound, Unauthenticated
 
 
@@ -34,7 +35,8 @@ def access_session(*, actor: Actor, session_id: UUID) -> AgentSession:
 
 
 def access_turn(*, actor: Actor, turn_id: UUID) -> Turn:
-    """A turn of one of the actor's sessions, with that session. Raises as `access_session`."""
+    """A turn of one of the actor's sessions, with that session, and with `position`: how many open turns of the session
+    stand before it. Raises as `access_session`."""
     actor.need(Scope.READ)
     if actor.user_id is None:
         raise Unauthenticated
@@ -43,6 +45,7 @@ def access_turn(*, actor: Actor, turn_id: UUID) -> Turn:
             within_reach(actor.user_id, "agent_session__agent_id"), pk=turn_id, agent_session__user_id=actor.user_id
         )
         .select_related("agent_session", "agent_session__agent", "agent_session__release")
+        .annotate(position=_BEFORE)
         .first()
     )
     if turn is None:
@@ -66,3 +69,28 @@ def operate_turn(*, actor: Actor, turn_id: UUID, permission: str) -> Turn:
     if turn is None:
         raise NotFound
     return turn
+
+
+def access_message(*, actor: Actor, message_id: UUID) -> Message:
+    """A message of one of the actor's sessions. Raises as `access_session`."""
+    actor.need(Scope.READ)
+    if actor.user_id is None:
+        raise Unauthenticated
+    message = Message.objects.filter(pk=message_id, agent_session__user_id=actor.user_id).first()
+    if message is None:
+        raise NotFound
+    return message
+
+
+_OPEN = Turn.objects.filter(agent_session=OuterRef("agent_session"), finished_at__isnull=True)
+_BEFORE = Coalesce(
+    Subquery(
+        _OPEN.filter(ordinal__lt=OuterRef("ordinal"))
+        .order_by()
+        .values("agent_session")
+        .annotate(n=Count("*"))
+        .values("n"),
+        output_field=IntegerField(),
+    ),
+    Value(0),
+)

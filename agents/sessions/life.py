@@ -14,7 +14,7 @@ from django.db.models.functions import Now
 from agents.access.actor import Actor, Scope
 from agents.access.agents import visible_agents
 from agents.journal.locked import append_locked, lock_session
-from agents.models import AgentSession, Event, Message, Step, Turn
+from agents.models import AgentSession, Event, Feedback, Message, Step, Turn
 from agents.rules.wire import session_shape
 from agents.sessions.doors import access_session
 from foundation import strict_json
@@ -67,15 +67,22 @@ def update_session(
     expected_version: int,
     title: str | Unset = UNSET,
     metadata: Mapping[str, Any] | Unset = UNSET,
+    head: UUID | Unset = UNSET,
 ) -> AgentSession:
-    """Change title or metadata. Raises `NotFound`, `InvalidInput`, `PreconditionFailed` when the version moved on."""
+    """Change title, metadata, or the branch that people see: the one that ends with the message `head`, which the next
+    message follows.
+
+    Raises `NotFound`, `InvalidInput`, `PreconditionFailed` when the version moved on.
+    """
     session = _locked(actor, session_id, expected_version)
     if not isinstance(title, Unset):
         session.title = _title(title)
     if not isinstance(metadata, Unset):
         session.metadata = _metadata(metadata)
+    if not isinstance(head, Unset):
+        session.head_message_id = _head(session, head)
     session.version += 1
-    session.save(update_fields=["title", "metadata", "version"])
+    session.save(update_fields=["title", "metadata", "version", "head_message_id"])
     append_locked(session, [("session.updated", {"session": session_shape(session)})])
     return session
 
@@ -108,7 +115,7 @@ def _delete_expired(session_id: UUID) -> bool:
 
 def _erase_locked(session: AgentSession) -> None:
     Step.objects.filter(turn__agent_session=session).delete()
-    for rows in (Event, Message, Turn):
+    for rows in (Feedback, Event, Message, Turn):
         # Plain deletes by the session: the cascade would read every row first.
         rows.objects.filter(agent_session=session)._raw_delete("default")
     session.delete()
@@ -123,6 +130,12 @@ def _locked(actor: Actor, session_id: UUID, expected_version: int) -> AgentSessi
     if session.version != expected_version:
         raise PreconditionFailed
     return session
+
+
+def _head(session: AgentSession, head: UUID) -> UUID:
+    if not Message.objects.filter(pk=head, agent_session=session).exists():
+        raise InvalidInput("There is no such message in this session.", pointer="/head")
+    return head
 
 
 def _title(title: str) -> str:

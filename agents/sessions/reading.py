@@ -17,6 +17,7 @@ from agents.rules.replay import Snapshot
 from agents.rules.states import TERMINAL, Priority, TurnStatus
 from agents.rules.wire import message_shape, session_shape, turn_error
 from agents.sessions.doors import access_session
+from agents.sessions.messages import messages_of
 
 __all__ = ["EventPage", "LoggedEvent", "read_events", "read_snapshot"]
 
@@ -50,7 +51,7 @@ def read_snapshot(*, actor: Actor, session_id: UUID) -> Snapshot:
 
 def snapshot_of(session: AgentSession) -> Snapshot:
     """The snapshot of a session that was read in this transaction."""
-    messages = Message.objects.filter(agent_session=session).order_by("ordinal")
+    messages = messages_of(session).order_by("ordinal")
     turns = Turn.objects.filter(agent_session=session).exclude(status=TurnStatus.COMPLETED).order_by("ordinal")
     asked = dict(messages.filter(author=Message.Author.USER).values_list("turn_id", "id"))
     return {

@@ -15,6 +15,7 @@ from agents.rules.branches import Node, Tree
 from agents.rules.states import TERMINAL, TurnStatus
 from agents.rules.wire import message_shape, session_shape
 from agents.sessions.doors import access_session
+from agents.sessions.messages import messages_of
 from agents.sessions.reading import turn_of_snapshot
 from foundation.errors import InvalidInput
 
@@ -45,7 +46,7 @@ def read_window(*, actor: Actor, session_id: UUID, limit: int, before: UUID | No
         return {
             "seq": session.next_seq - 1,
             "session": session_shape(session),
-            "messages": _messages(tree, chosen),
+            "messages": _messages(session, tree, chosen),
             "turns": _turns(session, chosen),
             "branches": _branches(tree, chosen),
             "older": len(line) > len(chosen),
@@ -60,9 +61,9 @@ def _tree(session: AgentSession) -> Tree:
     )
 
 
-def _messages(tree: Tree, chosen: Sequence[Node]) -> list[dict[str, Any]]:
+def _messages(session: AgentSession, tree: Tree, chosen: Sequence[Node]) -> list[dict[str, Any]]:
     answers = [answer for node in chosen if (answer := tree.answer_to(node))]
-    rows = Message.objects.filter(pk__in=[node.id for node in (*chosen, *answers)]).order_by("ordinal")
+    rows = messages_of(session).filter(pk__in=[node.id for node in (*chosen, *answers)]).order_by("ordinal")
     return [message_shape(message) for message in rows]
 
 

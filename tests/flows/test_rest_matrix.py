@@ -1,5 +1,8 @@
 """Every route of the REST interface, by every kind of caller; a new route without a line here fails."""
 
+from __future__ import annotations
+
+import re
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from typing import Any
@@ -25,7 +28,8 @@ pytestmark = pytest.mark.django_db(transaction=True, serialized_rollback=True)
 
 @dataclass(frozen=True)
 class Call:
-    """A request that its owner's role lets through. `{session}` and `{turn}` stand for ids; `needs` is the scope."""
+    """A request that its owner's role lets through. `{session}`, `{turn}` and `{message}` stand for ids; `needs` is
+    the scope."""
 
     method: str
     path: str
@@ -34,8 +38,13 @@ class Call:
     body: Any = b""
     version: bool = False
 
-    def addressed(self, session: object, turn: object, slug: str = "demo") -> str:
-        return self.path.replace("{session}", str(session)).replace("{turn}", str(turn)).replace("{slug}", slug)
+    def addressed(self, mine: Mine | None) -> str:
+        """The path to what is `mine`; without it, to what is nobody's."""
+        ids = (mine.session.pk, mine.turn.pk, mine.answer.pk) if mine else (uuid4(), uuid4(), uuid4())
+        path = self.path.replace("{slug}", "demo")
+        for name, found in zip(("{session}", "{turn}", "{message}"), ids, strict=True):
+            path = path.replace(name, str(found))
+        return path
 
 
 CALLS = [
@@ -51,9 +60,11 @@ CALLS = [
     Call("GET", "turns/{turn}", 200, "read"),
     Call("POST", "turns/{turn}/cancel", 200, "chat"),
     Call("GET", "me/limits", 200, "read"),
+    Call("PUT", "messages/{message}/feedback", 200, "chat", {"value": "up"}),
+    Call("DELETE", "messages/{message}/feedback", 204, "chat"),
     Call("DELETE", "sessions/{session}", 204, "chat", version=True),
 ]
-OBJECTS = [call for call in CALLS if "{session}" in call.path or "{turn}" in call.path]
+OBJECTS = [call for call in CALLS if re.search("{(session|turn|message)}", call.path)]
 
 
 @dataclass
@@ -61,6 +72,7 @@ class Mine:
     user: User
     session: AgentSession
     turn: Turn
+    answer: Message
 
 
 def mine(user: User) -> Mine:
@@ -68,10 +80,11 @@ def mine(user: User) -> Mine:
     roles = list(user.groups.all())
     user.groups.add(Group.objects.get(name=Role.USER))
     actor = actor_of(User.objects.get(pk=user.pk))
-    session = create_session(actor, agent_slug="demo")
+    session = create_session(actor, agent_slug="demo", title="A test")
     accepted = accept_message(actor, session_id=session.pk, text="Hi")
     user.groups.set(roles)
-    return Mine(user, session, Turn.objects.get(ordinal=accepted.ordinal, agent_session=session))
+    answer = Message.objects.create(agent_session=session, ordinal=1000, author=Message.Author.HUMAN)
+    return Mine(user, session, Turn.objects.get(ordinal=accepted.ordinal, agent_session=session), answer)
 
 
 @pytest.fixture
@@ -110,13 +123,13 @@ async def test_each_role_does_what_is_its_own(demo: None, role: Role | None) -> 
         if call.method == "DELETE" and chats:
             await rest.post(f"turns/{own.turn.pk}/cancel")
             await in_db_thread(cancel_all, own.session)
-        answer = await send(rest, call, call.addressed(own.session.pk, own.turn.pk))
+        answer = await send(rest, call, call.addressed(own))
         if call.needs == "read" or chats:
             assert answer.status_code == call.status, (call, answer.content)
         else:
             problem(answer, 403, "forbidden")
     left = await in_db_thread(lambda: (Message.objects.count(), AgentSession.objects.count()))
-    assert left == ((0, 1) if chats else (1, 1)), "its own was deleted by who may, and is whole for who may not"
+    assert left == ((0, 1) if chats else (2, 1)), "its own was deleted by who may, and is whole for who may not"
 
 
 def cancel_all(session: AgentSession) -> None:
@@ -133,8 +146,8 @@ async def test_what_is_not_ones_own_is_absent_for_every_role(demo: None) -> None
         user = await in_db_thread(person, f"eve-{role}", role)
         rest = AsyncRest(await in_db_thread(key_of, user))
         for call in OBJECTS:
-            foreign = await send(rest, call, call.addressed(hers.session.pk, hers.turn.pk))
-            absent = await send(rest, call, call.addressed(uuid4(), uuid4()))
+            foreign = await send(rest, call, call.addressed(hers))
+            absent = await send(rest, call, call.addressed(None))
             if role in {Role.USER, Role.OWNER} or call.needs == "read":
                 seen = problem(foreign, 404, "not_found")
                 assert {**seen, "instance": ""} == {**problem(absent, 404, "not_found"), "instance": ""}
@@ -142,11 +155,11 @@ async def test_what_is_not_ones_own_is_absent_for_every_role(demo: None) -> None
                 problem(foreign, 403, "forbidden")
                 problem(absent, 403, "forbidden")
     assert await in_db_thread(lambda: list(AgentSession.objects.values())) == before
-    assert await in_db_thread(Message.objects.count) == 1
+    assert await in_db_thread(Message.objects.count) == 2
 
 
 async def test_nobody_gets_nothing_anywhere(demo: None) -> None:
     hers = await in_db_thread(lambda: mine(person("ada", Role.USER)))
     for call in CALLS:
-        problem(await send(AsyncRest(), call, call.addressed(hers.session.pk, hers.turn.pk)), 401, "unauthenticated")
+        problem(await send(AsyncRest(), call, call.addressed(hers)), 401, "unauthenticated")
     assert await in_db_thread(AgentSession.objects.count) == 1

@@ -147,7 +147,7 @@ def test_a_list_takes_the_same_few_queries_however_long(world: World, django_ass
     for _ in range(20):
         create_session(actor_of(world.ada), agent_slug="demo")
     for path in ("sessions", "agents", f"{world.path}/messages"):
-        with django_assert_max_num_queries(3):
+        with django_assert_max_num_queries(4):
             ok(world.rest.get(path))
 
 

@@ -39,7 +39,7 @@ class World:
         self.ada, self.eve = person("ada", Role.USER), person("eve", Role.USER)
         agent()
         self.actor: Actor = actor_of(self.ada)
-        self.session = create_session(self.actor, agent_slug="demo")
+        self.session = create_session(self.actor, agent_slug="demo", title="A test")
         self.rest = AsyncRest(key_of(self.ada))
         self.other = AsyncRest(key_of(self.eve))
         self.nobody = AsyncRest()

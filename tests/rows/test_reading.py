@@ -17,13 +17,22 @@ from agents.journal.fenced import NewEvent
 from agents.journal.folding import fold_turn
 from agents.journal.locked import append_locked, lock_session, lock_turn
 from agents.journal.log import LoggedEvent, follows, read_log
-from agents.models import AgentSession, Event, Turn
+from agents.models import AgentSession, Event, Message, Turn
 from agents.rules.parts import text_part
 from agents.rules.replay import EVENT_TYPES
 from agents.rules.states import Priority, TurnStatus
 from agents.rules.wire import message_shape, session_shape, turn_error
 from agents.runner.reaper import give_back, reap
-from agents.sessions import access_session, access_turn, cancel_turn, read_events, read_snapshot, update_session
+from agents.sessions import (
+    access_session,
+    access_turn,
+    cancel_turn,
+    give_feedback,
+    read_events,
+    read_snapshot,
+    update_session,
+    withdraw_feedback,
+)
 from foundation.errors import Forbidden, NotFound, Unauthenticated
 from foundation.ids import new_id
 from tests.conversations import (
@@ -246,6 +255,9 @@ def life(ada: Conversation) -> list[Callable[[], object]]:
     def claim() -> None:
         works.append(claimed())
 
+    def answers() -> list[Message]:
+        return [message for message in ada.messages() if message.author == "agent"]
+
     def expire() -> object:
         Turn.objects.filter(status="queued").update(deadline_at="2000-01-01T00:00:00Z")
         return reap()
@@ -266,6 +278,10 @@ def life(ada: Conversation) -> list[Callable[[], object]]:
         lambda: under_lock(ada, TurnStatus.RETRY_WAIT, "turn.retry_wait", until=until), wake,
         claim, lambda: fail(work()),
         lambda: ada.ask("Five"), claim, lambda: fail(work(), text="Hel"),
+        lambda: update_session(ada.actor, session_id=ada.session_id, expected_version=2, head=ada.messages()[0].pk),
+        lambda: give_feedback(ada.actor, message_id=answers()[0].pk, value=-1, comment="No."),
+        lambda: withdraw_feedback(ada.actor, message_id=answers()[0].pk),
+        lambda: give_feedback(ada.actor, message_id=answers()[-1].pk, value=1),
         lambda: ada.ask("Six", priority=Priority.BACKGROUND), claim, lambda: say(work(), "y"),
         lambda: under_lock(ada, TurnStatus.WAITING, "turn.waiting", until=until),
         lambda: under_lock(ada, TurnStatus.QUEUED, "turn.queued", reason="approved"),

@@ -28,7 +28,7 @@ from agents.journal.claims import Claim
 from agents.journal.fenced import LostTurn, NewEvent
 from agents.journal.folding import fold_turn
 from agents.journal.log import follows, read_log
-from agents.models import AgentSession, Event, Message, Step, Turn
+from agents.models import AgentSession, Event, Feedback, Message, Step, Turn
 from agents.rules.parts import text_part
 from agents.rules.replay import Snapshot, replay
 from agents.rules.states import MAX_ATTEMPTS_WITHOUT_PROGRESS, OWNED, TERMINAL, TERMINAL_EVENTS, TurnStatus, WhenBusy
@@ -40,7 +40,9 @@ from agents.sessions import (
     TurnInProgress,
     cancel_turn,
     create_session,
+    give_feedback,
     update_session,
+    withdraw_feedback,
 )
 from tests.conversations import (
     OTHER_RUNNER,
@@ -91,7 +93,7 @@ class TurnMachine(RuleBasedStateMachine):
         if not hasattr(self, "ada"):
             return
         self.remember()
-        for rows in (Event, Message, Step, Turn, AgentSession):
+        for rows in (Feedback, Event, Message, Step, Turn, AgentSession):
             rows._default_manager.all()._raw_delete("default")
 
     @rule(data=st.data())
@@ -101,6 +103,8 @@ class TurnMachine(RuleBasedStateMachine):
             (5, lambda: self.accept(draw(texts), draw(keys), draw(modes), draw(parents))),
             (4, lambda: self.claim(draw(runners), draw(limits))),
             (1, self.rename),
+            (1, lambda: self.rate(draw(picks), draw(st.sampled_from([1, -1, None])))),
+            (1, lambda: self.choose(draw(picks))),
             (1, self.remember),
         ]
         if turns:
@@ -196,6 +200,22 @@ class TurnMachine(RuleBasedStateMachine):
         update_session(
             self.ada.actor, session_id=self.ada.session_id, expected_version=version, title=f"Title {version}"
         )
+
+    def rate(self, pick: int, value: int | None) -> None:
+        answers = [message for message in self.ada.messages() if message.author == Message.Author.AGENT]
+        if not answers:
+            return
+        message = answers[pick % len(answers)]
+        if value is None:
+            withdraw_feedback(self.ada.actor, message_id=message.pk)
+        else:
+            give_feedback(self.ada.actor, message_id=message.pk, value=value)
+
+    def choose(self, pick: int) -> None:
+        head, row = self.pick_message(pick), self.ada.row
+        if head is not None:
+            update_session(self.ada.actor, session_id=row.pk, expected_version=row.version, head=head)
+            assert self.ada.row.head_message_id == head
 
     # --- what runners do ---
 

@@ -23,8 +23,8 @@ def snapshot(seq: int = 7, **turn: Any) -> Snapshot:
         "shown": [],
         "error": None,
     }
-    message = {"id": "m1", "ordinal": 1}
-    return {"seq": seq, "session": {"title": ""}, "messages": [message], "turns": {TURN: known | turn}}
+    message = {"id": "m1", "ordinal": 1, "feedback": None}
+    return {"seq": seq, "session": {"title": "", "head": "m1"}, "messages": [message], "turns": {TURN: known | turn}}
 
 
 def after(before: Snapshot, event_type: str, turn: str | None = TURN, **data: Any) -> Snapshot:
@@ -33,9 +33,10 @@ def after(before: Snapshot, event_type: str, turn: str | None = TURN, **data: An
 
 # One example of the data of every type.
 DATA: dict[str, dict[str, Any]] = {
-    "session.updated": {"session": {"title": "New"}},
+    "session.updated": {"session": {"title": "New", "head": "m1"}},
     "message.created": {"message": {"id": "m2", "ordinal": 2}},
-    "message.completed": {"message": {"id": "m2", "ordinal": 2}},
+    "message.completed": {"message": {"id": "m2", "ordinal": 2, "parent": "m1"}},
+    "message.rated": {"message": "m1", "feedback": {"value": "up", "comment": ""}},
     "message.delta": {"text": "Hi"},
     "tool.started": {"step": 2, "call_id": "a", "name": "clock", "arguments": "{}"},
     "tool.finished": {"step": 2, "call_id": "a", "name": "clock", "content": "noon"},
@@ -147,7 +148,27 @@ def test_what_a_turn_shows_grows_in_order_and_deltas_flow_together() -> None:
 
 def test_messages_stand_in_the_order_of_their_ordinals() -> None:
     late = after(snapshot(), "message.created", None, message={"id": "m3", "ordinal": 3})
-    assert [m["ordinal"] for m in after(late, "message.completed", message={"ordinal": 2})["messages"]] == [1, 2, 3]
+    assert [m["ordinal"] for m in after(late, "message.completed", message={**ANSWER, "parent": "m1"})["messages"]] == [
+        1,
+        2,
+        3,
+    ]
+
+
+ANSWER = {"id": "m2", "ordinal": 2}
+
+
+def test_the_head_is_the_last_message_and_its_answer_unless_people_went_on() -> None:
+    asked = after(snapshot(), "message.created", None, message={"id": "m3", "ordinal": 3})
+    assert asked["session"]["head"] == "m3"
+    assert after(asked, "message.completed", message={**ANSWER, "parent": "m1"})["session"]["head"] == "m3"
+    assert after(snapshot(), "message.completed", message={**ANSWER, "parent": "m1"})["session"]["head"] == "m2"
+
+
+def test_a_rating_stands_with_its_message() -> None:
+    rated = after(snapshot(), "message.rated", None, **DATA["message.rated"])
+    assert rated["messages"][0]["feedback"] == {"value": "up", "comment": ""}
+    assert after(rated, "message.rated", None, message="m1", feedback=None)["messages"][0]["feedback"] is None
 
 
 def test_a_folded_row_stands_for_its_whole_range() -> None:

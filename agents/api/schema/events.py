@@ -40,6 +40,7 @@ DATA: dict[str, Schema] = {
     "message.created": _MESSAGE,
     "message.delta": record({"text": said(TEXT, "The next words of the answer.")}),
     "message.completed": _MESSAGE,
+    "message.rated": record({"message": ID, "feedback": or_null(ref("Feedback"))}),
     "tool.started": record({**_TOOL, "arguments": said(TEXT, "JSON text as the model wrote it.")}),
     "tool.finished": record({**_TOOL, "content": TEXT}),
     "tool.failed": record(

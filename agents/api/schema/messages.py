@@ -32,6 +32,7 @@ QUESTION = {
     "turn": TURN_ID,
     "parent": None,
     "partial": False,
+    "feedback": None,
     "created_at": THEN,
 }
 ANSWER = {
@@ -77,6 +78,7 @@ COMPONENTS = {
             "turn": said(or_null(ID), "The turn that it asks for or answers; null while a human answers."),
             "parent": said(or_null(ID), "The message that it follows. Two with the same parent are branches."),
             "partial": said(YES_OR_NO, "Whether it was cut short by a stop, an interruption or an error."),
+            "feedback": said(or_null(ref("Feedback")), "What you think of it."),
             "created_at": MOMENT,
         }
     ),

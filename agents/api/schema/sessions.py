@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from agents.api.schema.operation import CURSOR, ETAG, LIMIT, LOCATION, REPLAYED, Answer, Body, Operation, Parameter
 from agents.api.schema.words import (
+    ANSWER_ID,
     ANYTHING,
     COUNT,
     ID,
@@ -14,6 +15,7 @@ from agents.api.schema.words import (
     THEN,
     WHOLE,
     one_of,
+    or_null,
     page_of,
     record,
     ref,
@@ -31,9 +33,10 @@ EXAMPLE = {
     "metadata": {"order": 1749},
     "controller": "agent",
     "version": 1,
+    "head": ANSWER_ID,
     "created_at": THEN,
 }
-_TITLE = said(TEXT, "What people see in their list.", maxLength=MAX_TITLE)
+_TITLE = said(TEXT, "What people see in their list. Without one the first message gives it.", maxLength=MAX_TITLE)
 _METADATA = said(ANYTHING, "Anything of yours, up to 16 KiB of JSON. Agents do not see it.")
 COMPONENTS = {
     "Session": record(
@@ -47,6 +50,7 @@ COMPONENTS = {
                 *AgentSession.Controller.values,
                 description="Who answers: `human` while a person has taken over.",
             ),
+            "head": said(or_null(ID), "The end of the conversation that people see; the next message follows it."),
             "version": said(COUNT, "Grows with every change; also in the ETag."),
             "created_at": MOMENT,
         }
@@ -94,7 +98,16 @@ OPERATIONS = {
         "What is not given stays as it is. All who listen to the session get the event `session.updated`.",
         [Answer(200, "The session as it is now.", ref("Session"), {**EXAMPLE, "version": 2}, headers=[ETAG])],
         scope="chat",
-        body=Body(SessionChange, {"title": _TITLE, "metadata": _METADATA}, {"title": "Harder sums"}, at_least_one=True),
+        body=Body(
+            SessionChange,
+            {
+                "title": _TITLE,
+                "metadata": _METADATA,
+                "head": said(ID, "A message of the session: people see the branch that ends with it."),
+            },
+            {"title": "Harder sums"},
+            at_least_one=True,
+        ),
         versioned=True,
     ),
     (SessionView, "delete"): Operation(

@@ -42,6 +42,7 @@ QUEUED = {
     "status": "queued",
     "priority": "interactive",
     "ordinal": 1,
+    "position": 0,
     "queued_at": THEN,
     "started_at": None,
     "finished_at": None,
@@ -52,6 +53,7 @@ QUEUED = {
 COMPLETED = {
     **QUEUED,
     "status": "completed",
+    "position": None,
     "started_at": THEN,
     "finished_at": THEN,
     "usage": {"input_tokens": 12, "output_tokens": 7, "cost_usd": "0.00001700"},
@@ -89,6 +91,9 @@ COMPONENTS = {
             "status": one_of(*TurnStatus, description="`completed`, `failed`, `cancelled` and `expired` are final."),
             "priority": one_of(*PRIORITIES),
             "ordinal": said(WHOLE, "The ordinal of its message."),
+            "position": said(
+                or_null(COUNT), "How many turns of its session stand before it; null unless it is queued."
+            ),
             "queued_at": MOMENT,
             "started_at": or_null(MOMENT),
             "finished_at": or_null(MOMENT),
@@ -183,7 +188,15 @@ OPERATIONS = {
         "Stop a turn",
         "At once where nobody works on it yet; otherwise it is `cancelling` until its runner has stopped. What was "
         "said so far is kept, marked as partial. A turn that has ended stays as it is.",
-        [Answer(200, "The turn as it is now.", ref("Turn"), {**QUEUED, "status": "cancelled"}, headers=[REPLAYED])],
+        [
+            Answer(
+                200,
+                "The turn as it is now.",
+                ref("Turn"),
+                {**QUEUED, "status": "cancelled", "position": None},
+                headers=[REPLAYED],
+            )
+        ],
         scope="chat",
         body=Body(Input, {}, {}, may_be_empty=True),
         idempotent=True,

@@ -153,7 +153,7 @@ class Author:
         before = f'"{talk.head}"' if talk.head else "null"
         shape = (
             f'{{"id": "{key}", "turn": "{case.turn}", "parts": {parts}, "author": "{author}", "parent": {before}, '
-            f'"ordinal": {talk.next_ordinal}, "partial": {partial}, "created_at": "{at}"}}'
+            f'"ordinal": {talk.next_ordinal}, "partial": {partial}, "feedback": null, "created_at": "{at}"}}'
         )
         talk.head = key
         talk.next_ordinal += 1

@@ -1,0 +1,32 @@
+"""Thumbs up and down."""
+
+from __future__ import annotations
+
+from agents.api.feedback import VALUES, FeedbackView, NewFeedback
+from agents.api.schema.operation import Answer, Body, Operation
+from agents.api.schema.words import TEXT, one_of, record, ref, said
+from agents.sessions.feedback import MAX_COMMENT
+
+_VALUE = one_of(*VALUES, description="Whether the answer was good.")
+_COMMENT = said(TEXT, "Why.", maxLength=MAX_COMMENT)
+_EXAMPLE = {"value": "down", "comment": "It forgot the tax."}
+COMPONENTS = {"Feedback": record({"value": _VALUE, "comment": _COMMENT})}
+OPERATIONS = {
+    (FeedbackView, "put"): Operation(
+        "give_feedback",
+        "Sessions",
+        "Rate an answer",
+        "In place of what you said of it before. All who listen to the session get the event `message.rated`.",
+        [Answer(200, "What you said.", ref("Feedback"), _EXAMPLE)],
+        scope="chat",
+        body=Body(NewFeedback, {"value": _VALUE, "comment": _COMMENT}, _EXAMPLE),
+    ),
+    (FeedbackView, "delete"): Operation(
+        "withdraw_feedback",
+        "Sessions",
+        "Take a rating back",
+        "Also answers so when there was none.",
+        [Answer(204, "There is no rating of yours.")],
+        scope="chat",
+    ),
+}

@@ -1,0 +1,35 @@
+"""What people think of what was said."""
+
+from __future__ import annotations
+
+from django.db import models
+from django.db.models import Q
+from django.db.models.functions import Now
+
+from foundation.ids import new_id
+
+
+class Feedback(models.Model):
+    """One person's thumb on one message: `value` is 1 or -1."""
+
+    id = models.UUIDField(primary_key=True, default=new_id, editable=False)
+    # Known from the message; kept so that a session's feedback is found, and deleted, without reading its messages.
+    agent_session = models.ForeignKey("AgentSession", on_delete=models.CASCADE, related_name="feedback")
+    message = models.ForeignKey("Message", on_delete=models.CASCADE, related_name="feedback", db_index=False)
+    user = models.ForeignKey("User", on_delete=models.CASCADE, related_name="+", db_index=False)
+    value = models.SmallIntegerField(choices=[(1, "up"), (-1, "down")])
+    comment = models.TextField(blank=True, default="")
+    created_at = models.DateTimeField(db_default=Now())
+    updated_at = models.DateTimeField(db_default=Now())
+
+    class Meta:
+        verbose_name_plural = "feedback"
+        ordering = ["-created_at"]
+        indexes = [models.Index(fields=["-created_at"], name="feedback_newest")]
+        constraints = [
+            models.UniqueConstraint(fields=["message", "user"], name="feedback_one_per_person"),
+            models.CheckConstraint(condition=Q(value__in=[1, -1]), name="feedback_value_known"),
+        ]
+
+    def __str__(self) -> str:
+        return "up" if self.value > 0 else "down"

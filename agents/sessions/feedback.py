@@ -1,0 +1,74 @@
+"""Thumbs up and down: what people think of an answer."""
+
+from __future__ import annotations
+
+from uuid import UUID
+
+from django.db import transaction
+from django.db.models.functions import Now
+
+from agents.access.actor import Actor, Scope
+from agents.journal.connection import once_more_after_deadlock
+from agents.journal.locked import append_locked, lock_session
+from agents.models import AgentSession, Feedback, Message
+from agents.rules.wire import feedback_shape
+from agents.sessions.doors import access_message
+from foundation import strict_json
+from foundation.errors import InvalidInput, NotFound
+
+MAX_COMMENT = 2000
+
+
+@once_more_after_deadlock
+def give_feedback(actor: Actor, *, message_id: UUID, value: int, comment: str = "") -> Feedback:
+    """Rate an answer with 1 or -1, in place of what the actor said before.
+
+    Raises `NotFound`, `Forbidden`, and `InvalidInput` for a message that no agent and no person of the console wrote.
+    """
+    actor.need(Scope.CHAT)
+    comment = _comment(comment)
+    with transaction.atomic():
+        session, message = _locked(actor, message_id)
+        if message.author not in {Message.Author.AGENT, Message.Author.HUMAN}:
+            raise InvalidInput("Only answers can be rated.", pointer="")
+        found = Feedback.objects.filter(message=message, user_id=session.user_id).first()
+        if found is None:
+            found = Feedback(agent_session=session, message=message, user_id=session.user_id)
+        elif (found.value, found.comment) == (value, comment):
+            return found
+        else:
+            found.updated_at = Now()
+        found.value, found.comment = value, comment
+        found.save()
+        _tell_locked(session, message, found)
+    return found
+
+
+@once_more_after_deadlock
+def withdraw_feedback(actor: Actor, *, message_id: UUID) -> None:
+    """Take back what the actor said of a message; nothing happens when there is nothing. Raises as `give_feedback`."""
+    actor.need(Scope.CHAT)
+    with transaction.atomic():
+        session, message = _locked(actor, message_id)
+        if Feedback.objects.filter(message=message, user_id=session.user_id).delete()[0]:
+            _tell_locked(session, message, None)
+
+
+def _locked(actor: Actor, message_id: UUID) -> tuple[AgentSession, Message]:
+    message = access_message(actor=actor, message_id=message_id)
+    session = lock_session(message.agent_session_id)
+    if session is None:
+        raise NotFound
+    return session, message
+
+
+def _tell_locked(session: AgentSession, message: Message, found: Feedback | None) -> None:
+    feedback = feedback_shape(found.value, found.comment) if found else None
+    append_locked(session, [("message.rated", {"message": str(message.pk), "feedback": feedback})])
+
+
+def _comment(comment: str) -> str:
+    strict_json.check_storable(comment, "/comment")
+    if len(comment) > MAX_COMMENT:
+        raise InvalidInput(f"A comment has at most {MAX_COMMENT} characters.", pointer="/comment")
+    return comment.strip()
