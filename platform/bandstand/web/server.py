@@ -44,6 +44,11 @@ SLOW_READER_SECONDS: Final = 30.0
 DRAIN_SECONDS: Final = 5.0
 ARRIVAL_SECONDS: Final = 0.1
 STREAM_DRAIN_SECONDS: Final = 1.0
+# Frames that the application has not taken yet; beyond them nothing more is read from that client.
+WAITING_FRAMES: Final = 128
+LOOK_AGAIN_SECONDS: Final = 0.01
+# Read at a time. All frames of a piece are parsed before anybody else's turn comes: of 64 KiB that takes 100 ms.
+PIECE_BYTES: Final = 8 * 1024
 SERVICE_RESTART: Final = 1012
 TOO_LARGE: Final = 4413
 
@@ -102,12 +107,31 @@ class Socket(WebSocketProtocol):  # type: ignore[misc]
     def __init__(self) -> None:
         super().__init__()
         self.gate = Gate()
+        self._reading = True
 
     def onOpen(self) -> None:  # noqa: N802
         # The HTTP channel is still registered as what fills this connection.
         self.transport.unregisterProducer()
         self.transport.registerProducer(self.gate, True)
+        self.transport.bufferSize = PIECE_BYTES
         super().onOpen()
+
+    def onMessage(self, payload: bytes, isBinary: bool) -> None:  # noqa: N802, N803
+        if self.state != self.STATE_OPEN:
+            return  # sent after our goodbye
+        super().onMessage(payload, isBinary)
+        if self._reading and self.application_queue.qsize() >= WAITING_FRAMES:
+            # The application takes one frame while thousands are read: it would never see how many there are.
+            self._reading = False
+            self.transport.pauseProducing()
+            reactor.callLater(LOOK_AGAIN_SECONDS, self._read_on)
+
+    def _read_on(self) -> None:
+        if self.application_queue.qsize() >= WAITING_FRAMES // 2 and self.state == self.STATE_OPEN:
+            reactor.callLater(LOOK_AGAIN_SECONDS, self._read_on)
+        else:
+            self._reading = True
+            self.transport.resumeProducing()
 
     def onClose(self, wasClean: bool, code: int | None, reason: str | None) -> None:  # noqa: N802, N803
         self.gate.open()
