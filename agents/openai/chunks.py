@@ -27,7 +27,8 @@ class Head:
     @classmethod
     def of(cls, accepted: AcceptedCompletion, model: str) -> Head:
         assert accepted.turn_id is not None
-        return cls(f"chatcmpl-{accepted.turn_id.hex}", int(accepted.created_at.timestamp()), model)
+        # A UUIDv7 begins with the milliseconds at which it was made.
+        return cls(f"chatcmpl-{accepted.turn_id.hex}", (accepted.turn_id.int >> 80) // 1000, model)
 
     def whole(self, outcome: Outcome) -> Shape:
         message: Shape = {"role": "assistant", "content": outcome.text, "refusal": None}

@@ -15,7 +15,7 @@ from django.db.models import Exists, OuterRef, Q
 from django.db.models.functions import Now
 
 from agents.access.actor import Actor, Scope
-from agents.access.agents import access_agent, may_use
+from agents.access.agents import may_use
 from agents.journal.admit import NewTurn
 from agents.journal.connection import once_more_after_deadlock
 from agents.journal.locked import append_locked, lock_session
@@ -73,12 +73,11 @@ class Completion:
 
 @dataclass(frozen=True, slots=True)
 class AcceptedCompletion:
-    """`turn_id` None: a person answers in this session. The turn's events follow `seq`. `created_at` is the turn's."""
+    """`turn_id` None: a person answers in this session. The turn's events follow `seq`."""
 
     session_id: UUID
     turn_id: UUID | None
     seq: int
-    created_at: datetime
     replayed: bool
 
 
@@ -114,9 +113,9 @@ def accept_completion(actor: Actor, given: Completion) -> AcceptedCompletion:
 @once_more_after_deadlock
 def _accept(actor: Actor, given: Completion, ids: _Ids) -> AcceptedCompletion:
     with transaction.atomic():
-        _one_at_a_time(actor.principal, given.key.encode() if given.key is not None else given.fingerprint)
+        _take_turns(actor, given)
         if (first := _first(actor, given, ids)) is not None:
-            return _attached(first, given, ids)
+            return _attached(first, ids)
         if given.session_id is None:
             session = _begun(actor, given, ids)
         else:
@@ -133,14 +132,7 @@ def _accept(actor: Actor, given: Completion, ids: _Ids) -> AcceptedCompletion:
                 agent_session=session,
                 turn_id=ids.turn,
             )
-        return AcceptedCompletion(
-            session.pk, accepted.turn_id, accepted.seq, _queued_at(accepted.turn_id), accepted.replayed
-        )
-
-
-def _queued_at(turn_id: UUID | None) -> datetime:
-    found = Turn.objects.filter(pk=turn_id).values_list("queued_at", flat=True).first() if turn_id else None
-    return found or now()
+        return AcceptedCompletion(session.pk, accepted.turn_id, accepted.seq, accepted.replayed)
 
 
 def _store_locked(session: AgentSession, given: Completion, new: NewTurn) -> Accepted:
@@ -152,11 +144,16 @@ def _store_locked(session: AgentSession, given: Completion, new: NewTurn) -> Acc
     return accept_locked(session, replace(new, client_options=options))
 
 
-def _one_at_a_time(principal: str, what: bytes) -> None:
-    """Equal requests wait here for each other's commit, as long as the lock timeout lets them."""
-    number = int.from_bytes(hashlib.sha256(principal.encode() + b"\n" + what).digest()[:8], signed=True)
+def _take_turns(actor: Actor, given: Completion) -> None:
+    """Whoever may repeat another's request waits here for that one's commit, as long as the lock timeout lets it.
+
+    First attempts without a key do not wait for each other: a program may ask the same a hundred times at once.
+    """
+    what = given.key.encode() if given.key is not None else given.fingerprint
+    number = int.from_bytes(hashlib.sha256(actor.principal.encode() + b"\n" + what).digest()[:8], signed=True)
+    alone = given.key is not None or given.attempt > 0
     with connection.cursor() as cursor:
-        cursor.execute("SELECT pg_advisory_xact_lock(%s)", [number])
+        cursor.execute(f"SELECT pg_advisory_xact_lock{'' if alone else '_shared'}(%s)", [number])
 
 
 def _first(actor: Actor, given: Completion, ids: _Ids) -> CompletionRequest | None:
@@ -169,42 +166,43 @@ def _first(actor: Actor, given: Completion, ids: _Ids) -> CompletionRequest | No
         if first is not None and bytes(first.fingerprint) != given.fingerprint:
             raise IdempotencyMismatch
         return first
+    recent = requests.filter(fingerprint=given.fingerprint, created_at__gt=Now() - RETRIES_FOR).order_by("-id")
+    if given.attempt:
+        return recent.first()
     # Once a retry's turn has ended, a first attempt with the same words is a new question, and not a late arrival.
     open_turn = Turn.objects.filter(pk=OuterRef("turn_id")).exclude(status__in=TERMINAL)
-    late = Q(Exists(open_turn), attempt__gte=1)
-    recent = requests.filter(fingerprint=given.fingerprint, created_at__gt=Now() - RETRIES_FOR)
-    if not given.attempt:
-        recent = recent.filter(Q(turn_id=ids.turn) | late)
-    return recent.order_by("-id").first()
+    first = recent.filter(Q(turn_id=ids.turn) | Q(Exists(open_turn), attempt__gte=1)).first()
+    if first is None or first.turn_id == ids.turn:
+        return first
+    # One was late, and it has come.
+    return first if requests.filter(pk=first.pk, attempt__gte=1).update(attempt=0) else None
 
 
-def _attached(first: CompletionRequest, given: Completion, ids: _Ids) -> AcceptedCompletion:
-    if first.attempt and not given.attempt:
-        CompletionRequest.objects.filter(pk=first.pk).update(attempt=0)  # the one that was late has come
+def _attached(first: CompletionRequest, ids: _Ids) -> AcceptedCompletion:
     turn = Turn.objects.filter(pk=first.turn_id).first()
     if turn is None:
-        return AcceptedCompletion(first.agent_session_id, None, 0, first.created_at, replayed=True)
+        return AcceptedCompletion(first.agent_session_id, None, 0, replayed=True)
     seq = seq_of(turn.agent_session_id, "turn.queued", turn.pk)
-    return AcceptedCompletion(turn.agent_session_id, turn.pk, seq, turn.queued_at, replayed=turn.pk != ids.turn)
+    return AcceptedCompletion(turn.agent_session_id, turn.pk, seq, replayed=turn.pk != ids.turn)
 
 
 def _begun(actor: Actor, given: Completion, ids: _Ids) -> AgentSession:
     """A session that holds what the client says was said before."""
     try:
-        access_agent(actor=actor, slug=given.model)
-    except NotFound:
-        raise ModelNotFound(pointer="/model") from None
-    session = create_session(
-        actor,
-        agent_slug=given.model,
-        metadata=given.metadata,
-        session_id=ids.session,
-        listed=False,
-        expires_at=_expiry(),
-    )
-    if given.options.instructions:
-        _add_locked(session, [("system", [text_part(given.options.instructions)])])
-    _add_locked(session, given.history)
+        session = create_session(
+            actor,
+            agent_slug=given.model,
+            metadata=given.metadata,
+            session_id=ids.session,
+            listed=False,
+            expires_at=_expiry(),
+        )
+    except InvalidInput as error:
+        if error.pointer == "/agent":
+            raise ModelNotFound(pointer="/model") from None
+        raise
+    words = given.options.instructions
+    _add_locked(session, [*([("system", [text_part(words)])] if words else []), *given.history])
     return session
 
 

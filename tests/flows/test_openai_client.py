@@ -4,6 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
+import re
+import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 from contextlib import ExitStack
@@ -23,6 +27,7 @@ from agents.access.permissions import actor_of
 from agents.access.roles import Role
 from agents.models import AgentSession, Message, Turn, User
 from agents.sessions import cancel_turn, create_session
+from tests.chaos.program import ROOT
 from tests.cleaning import real_commits
 from tests.installation import Installation, LossyProxy, until
 from tests.people import agent, key_of, person
@@ -117,6 +122,7 @@ def test_a_client_that_knows_an_address_and_a_key_gets_its_answer(world: World) 
     assert choice.message.content.startswith("You said:\n\n> Hi")
     [turn] = world.turns()
     assert answer.id == f"chatcmpl-{turn.pk.hex}"
+    assert abs(answer.created - turn.queued_at.timestamp()) < 5
     assert answer.usage.prompt_tokens == turn.input_tokens > 0
     assert answer.usage.total_tokens == answer.usage.prompt_tokens + answer.usage.completion_tokens
     assert world.messages() == [("user", "Hi"), ("agent", choice.message.content)]
@@ -162,6 +168,20 @@ def test_a_session_of_the_chat_goes_on_here(world: World) -> None:
     assert [author for author, _ in world.messages()] == ["user", "agent"]
     session.refresh_from_db()
     assert session.listed
+
+
+def test_the_examples_in_the_documents_work(world: World, capfd: pytest.CaptureFixture[str]) -> None:
+    page = (ROOT / "docs" / "openai.md").read_text(encoding="utf-8")
+    python, shell = (re.search(rf"```{kind}\n(.*?)```", page, re.DOTALL) for kind in ("python", "sh"))
+    assert python
+    assert shell
+    here = world.installation.address()
+    program = python[1].replace("https://bandstand.example", here).replace("bs_…", world.key)
+    subprocess.run([sys.executable, "-c", program], check=True, timeout=60)
+    assert "> Hello" in capfd.readouterr().out
+    command = shell[1].replace("https://bandstand.example", here).replace("curl ", "curl -sS --noproxy '*' ", 1)
+    subprocess.run(["sh", "-c", command], env={**os.environ, "KEY": world.key}, check=True, timeout=60)
+    assert capfd.readouterr().out.endswith("data: [DONE]\n\n")
 
 
 # --- streamed ---

@@ -7,7 +7,7 @@ from typing import Any
 from uuid import uuid4
 
 import pytest
-from django.db import OperationalError
+from django.db import OperationalError, transaction
 
 from agents import tasks
 from agents.access.actor import Actor, Scope
@@ -30,6 +30,7 @@ from foundation.clock import now
 from foundation.errors import Forbidden, InvalidInput
 from tests.completions import CALL, LIGHT, client, complete, result, talk
 from tests.conversations import (
+    Stalled,
     answer,
     claim,
     claimed,
@@ -250,7 +251,7 @@ def test_a_key_brings_the_first_turn_back_and_refuses_another_body() -> None:
     answer(claimed())
     again = complete(ada, key="k")
     one_turn(first, again)
-    assert (again.seq, again.created_at) == (first.seq, first.created_at)
+    assert again.seq == first.seq
     with pytest.raises(IdempotencyMismatch):
         complete(ada, "Something else", key="k")
 
@@ -339,6 +340,25 @@ def test_the_same_words_after_an_answered_retry_are_a_new_question() -> None:
 def test_two_at_once_give_one_turn(pair: tuple[dict[str, Any], dict[str, Any]]) -> None:
     ada = client()
     one_turn(*side_by_side(*(lambda more=more: complete(ada, **more) for more in pair)))
+
+
+def test_of_two_late_arrivals_at_once_one_is_late_and_the_other_new() -> None:
+    ada = client()
+    complete(ada, attempt=1)
+    late = side_by_side(lambda: complete(ada), lambda: complete(ada))
+    assert sorted(one.replayed for one in late if isinstance(one, AcceptedCompletion)) == [False, True]
+
+
+def test_first_attempts_do_not_wait_for_each_other() -> None:
+    ada = client()
+    with transaction.atomic():
+        complete(ada)
+        with_another = Stalled(lambda: complete(ada))
+        assert isinstance(with_another.ended(), AcceptedCompletion)
+        retry = Stalled(lambda: complete(ada, attempt=1))
+        retry.until_it_waits()
+    assert isinstance(retry.ended(), AcceptedCompletion)
+    assert Turn.objects.count() == 2
 
 
 def test_two_at_once_in_a_durable_session_give_one_turn() -> None:

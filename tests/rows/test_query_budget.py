@@ -12,11 +12,14 @@ from agents.engine.context import load_context
 from agents.journal import fenced
 from agents.journal.claims import cancelling, renew
 from agents.journal.folding import fold_turn
+from agents.rules.parts import text_part
 from agents.runner.reaper import give_back, reap
-from agents.sessions import cancel_turn, read_events, update_session
+from agents.sessions import cancel_turn, read_events, read_outcome, update_session
+from tests.completions import LIGHT, client, complete
 from tests.conversations import (
     RUNNER,
     Conversation,
+    answer,
     claim,
     claimed,
     conversation,
@@ -170,6 +173,35 @@ def fold() -> Prepared:
     return lambda: fold_turn(work.session_id, work.turn_id)
 
 
+def accept_a_request_of_a_client() -> Prepared:
+    ada = client()
+    return lambda: complete(ada)
+
+
+def accept_a_conversation_of_a_client() -> Prepared:
+    ada = client()
+    said = [("user", [text_part("Hi")]), ("agent", [text_part("Hello")])] * 20
+    return lambda: complete(ada, history=said, instructions="Be brief.", tools=(LIGHT,))
+
+
+def accept_a_request_of_a_client_in_a_session() -> Prepared:
+    ada = conversation()
+    return lambda: complete(ada.actor, session_id=ada.session_id)
+
+
+def find_a_clients_first_attempt() -> Prepared:
+    ada = client()
+    complete(ada)
+    return lambda: complete(ada, attempt=1)
+
+
+def read_a_clients_outcome() -> Prepared:
+    ada = client()
+    turn_id = complete(ada).turn_id
+    answer(claimed())
+    return lambda: read_outcome(ada, turn_id=turn_id)  # type: ignore[arg-type]  # there is one
+
+
 BUDGET: dict[Callable[[], Prepared], int] = {
     # the path of every turn
     accept: 1,
@@ -177,6 +209,12 @@ BUDGET: dict[Callable[[], Prepared], int] = {
     read_context: 1,
     flush_deltas: 1,
     finish: 1,
+    # the way in of OpenAI's clients
+    accept_a_request_of_a_client: 9,
+    accept_a_conversation_of_a_client: 15,
+    accept_a_request_of_a_client_in_a_session: 14,
+    find_a_clients_first_attempt: 6,
+    read_a_clients_outcome: 3,
     # the path of turns with tools, and of turns that change hands
     run_tools: 1,
     read_context_of_a_turn_begun_before: 2,

@@ -22,8 +22,13 @@ export class ExchangeView {
       (this.again = toolButton("Answer again", "retry", () => this.#askAgain())),
       this.feedback.buttons,
     );
-    const own = exchange.message.author === "user";
-    this.heading = element("h3", { class: "visually-hidden" }, own ? "Answer" : "Message");
+    const { author } = exchange.message;
+    const own = author === "user";
+    // What a program told the model over /v1 must not look like an answer.
+    this.heading =
+      author === "system"
+        ? element("h3", { class: "note" }, "Instructions from a program")
+        : element("h3", { class: "visually-hidden" }, own ? "Answer" : "Message");
     this.answer = element(
       "article",
       { class: "answer", hidden: true },
@@ -52,7 +57,7 @@ export class ExchangeView {
     this.answer.setAttribute("aria-busy", String(open));
     this.#drawState(state, exchange);
     this.tools.hidden = !this.said || open;
-    this.again.hidden = !this.question || state === "failed" || state === "expired";
+    this.again.hidden = !this.question?.text || state === "failed" || state === "expired";
     this.feedback.update(this.said?.author === "agent" ? this.said : null);
   }
 

@@ -9,7 +9,8 @@ export class QuestionView {
     this.message = message;
     this.actions = actions;
     this.text = plainText(message.parts);
-    this.bubble = element("div", { class: "question__text", dir: "auto" }, this.text);
+    // A program that went on with this chat over /v1 may have sent the results of its tools, and no words.
+    this.bubble = element("div", { class: "question__text", dir: "auto" }, this.text || "Results of a program’s tools");
     this.branches = new BranchSwitch(actions);
     this.tools = element(
       "div",
@@ -19,6 +20,7 @@ export class QuestionView {
       (this.pencil = toolButton("Edit your message", "pencil", () => this.edit())),
       this.branches.node,
     );
+    this.pencil.hidden = !this.text;
     this.node = element(
       "article",
       { class: "question" },
