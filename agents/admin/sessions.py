@@ -12,6 +12,8 @@ from django.db.models import Count, Q, QuerySet, Sum
 from django.http import HttpRequest, HttpResponse
 from django.utils.safestring import SafeString
 
+from agents.access.roles import CANCEL_TURN, MEND_SESSION
+from agents.admin.deeds import carry_out
 from agents.admin.long_list import LongListAdmin, meant_people, uuid_of
 from agents.admin.sieves import (
     AgentSieve,
@@ -25,6 +27,7 @@ from agents.admin.sieves import (
 )
 from agents.admin.telling import moment, money, tag
 from agents.admin.transcripts import may_read, readable_agents
+from agents.admin.turn_deeds import CANCEL_OPEN, MEND
 from agents.models import AgentSession, Event, Message, Step, Turn
 from agents.sessions.life import MAX_TITLE
 
@@ -63,6 +66,22 @@ class AgentSessionAdmin(LongListAdmin):
         "updated_at",
     )
     change_form_template = "agents/admin/session.html"
+
+    actions = ("cancel_open", "mend")
+
+    def has_cancel_permission(self, request: HttpRequest) -> bool:
+        return request.user.has_perm(CANCEL_TURN)
+
+    def has_mend_permission(self, request: HttpRequest) -> bool:
+        return request.user.has_perm(MEND_SESSION)
+
+    @admin.action(description="Cancel all open turns", permissions=["cancel"])
+    def cancel_open(self, request: HttpRequest, queryset: QuerySet[AgentSession]) -> HttpResponse:
+        return carry_out(request, self, queryset, CANCEL_OPEN)
+
+    @admin.action(description="Set a faulty state aside", permissions=["mend"])
+    def mend(self, request: HttpRequest, queryset: QuerySet[AgentSession]) -> HttpResponse:
+        return carry_out(request, self, queryset, MEND)
 
     def get_search_results(
         self, request: HttpRequest, queryset: QuerySet[AgentSession], search_term: str

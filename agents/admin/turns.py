@@ -7,11 +7,13 @@ from typing import Any, ClassVar
 
 from django.contrib import admin
 from django.db.models import Q, QuerySet
-from django.http import HttpRequest
+from django.http import HttpRequest, HttpResponse
 from django.urls import reverse
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
+from agents.access.roles import CANCEL_TURN, REQUEUE_TURN, RETRY_TURN, SET_ASIDE_TURN
+from agents.admin.deeds import carry_out
 from agents.admin.filters import age_by
 from agents.admin.long_list import LongListAdmin, meant_people, uuid_of
 from agents.admin.sieves import (
@@ -28,6 +30,7 @@ from agents.admin.sieves import (
 )
 from agents.admin.telling import moment, money, state_tag, took
 from agents.admin.transcripts import may_read
+from agents.admin.turn_deeds import CANCEL, REQUEUE, RETRY, SET_ASIDE
 from agents.models import Step, Turn
 
 
@@ -42,6 +45,36 @@ class TurnAdmin(LongListAdmin):
         AgentSieve, ReleaseSieve, UserSieve, TurnStateSieve, ErrorSieve, SinceSieve, UntilSieve, CostSieve,
     )  # fmt: skip
     search_help_text = "The id of a turn, a session or an error, or the name of a user."
+
+    actions = ("cancel", "retry", "requeue", "set_aside")
+
+    def has_cancel_permission(self, request: HttpRequest) -> bool:
+        return request.user.has_perm(CANCEL_TURN)
+
+    def has_retry_permission(self, request: HttpRequest) -> bool:
+        return request.user.has_perm(RETRY_TURN)
+
+    def has_requeue_permission(self, request: HttpRequest) -> bool:
+        return request.user.has_perm(REQUEUE_TURN)
+
+    def has_set_aside_permission(self, request: HttpRequest) -> bool:
+        return request.user.has_perm(SET_ASIDE_TURN)
+
+    @admin.action(description="Cancel", permissions=["cancel"])
+    def cancel(self, request: HttpRequest, queryset: QuerySet[Turn]) -> HttpResponse:
+        return carry_out(request, self, queryset, CANCEL)
+
+    @admin.action(description="Retry", permissions=["retry"])
+    def retry(self, request: HttpRequest, queryset: QuerySet[Turn]) -> HttpResponse:
+        return carry_out(request, self, queryset, RETRY)
+
+    @admin.action(description="Requeue", permissions=["requeue"])
+    def requeue(self, request: HttpRequest, queryset: QuerySet[Turn]) -> HttpResponse:
+        return carry_out(request, self, queryset, REQUEUE)
+
+    @admin.action(description="Set aside", permissions=["set_aside"])
+    def set_aside(self, request: HttpRequest, queryset: QuerySet[Turn]) -> HttpResponse:
+        return carry_out(request, self, queryset, SET_ASIDE)
 
     def get_search_results(
         self,

@@ -2,7 +2,7 @@
 
 from agents.sessions.accept import Accepted, accept_message
 from agents.sessions.busy import IdempotencyMismatch, SessionQueueFull, TurnInProgress
-from agents.sessions.cancel import cancel_any_turn, cancel_turn
+from agents.sessions.cancel import cancel_any_turn, cancel_open_turns, cancel_turn
 from agents.sessions.complete import (
     AcceptedCompletion,
     Completion,
@@ -52,6 +52,7 @@ __all__ = [
     "access_session",
     "access_turn",
     "cancel_any_turn",
+    "cancel_open_turns",
     "cancel_turn",
     "create_session",
     "delete_expired_sessions",

@@ -12,7 +12,7 @@ from agents.access.roles import CANCEL_TURN
 from agents.journal.connection import once_more_after_deadlock
 from agents.journal.locked import lock_session, lock_turn, stop_locked
 from agents.models import Turn
-from agents.sessions.doors import access_turn
+from agents.sessions.doors import access_turn, operate_session
 from agents.sessions.operating import operating
 from foundation.errors import NotFound
 
@@ -44,3 +44,11 @@ def cancel_any_turn(actor: Actor, *, turn_id: UUID) -> Turn:
         if turn.status != before:
             record(actor, "turn.cancelled", target=turn, detail={"was": str(before), "epoch": turn.epoch})
     return turn
+
+
+def cancel_open_turns(actor: Actor, *, session_id: UUID) -> list[Turn]:
+    """`cancel_any_turn` for every open turn of a session, the last first. Raises `NotFound`, `Forbidden`."""
+    operate_session(actor=actor, session_id=session_id, permission=CANCEL_TURN)
+    # The last first: otherwise the next one would begin as soon as the first has ended.
+    open_turns = Turn.objects.filter(agent_session_id=session_id, finished_at__isnull=True).order_by("-ordinal")
+    return [cancel_any_turn(actor, turn_id=key) for key in list(open_turns.values_list("pk", flat=True))]

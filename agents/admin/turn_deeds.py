@@ -1,0 +1,74 @@
+"""What operators may do to turns and sessions, in their words."""
+
+from __future__ import annotations
+
+from django.db.models import Q
+
+from agents.admin.deeds import Deed
+from agents.rules.states import TurnStatus
+from agents.sessions import (
+    cancel_any_turn,
+    cancel_open_turns,
+    mend_session,
+    requeue_turn,
+    retry_turn,
+    set_aside_turn,
+)
+
+_OPEN = Q(finished_at__isnull=True)
+
+CANCEL = Deed(
+    yes="Cancel",
+    done="Cancelled or about to be",
+    words="Only turns that have not ended can be cancelled.\n"
+    "A waiting turn ends at once. A running one ends within seconds; what it has said so far stays in the chat, marked "
+    "as cut short. The user sees that the answer was stopped.",
+    applies=_OPEN & ~Q(status=TurnStatus.CANCELLING),
+    verb=lambda actor, key: cancel_any_turn(actor, turn_id=key),
+    danger=True,
+)
+RETRY = Deed(
+    yes="Retry",
+    done="Asked again",
+    words="Only turns that failed, expired or were cancelled can be retried.\n"
+    "The same question is asked again, as a new turn beside the old one, and the chat shows the new one. A turn that "
+    "was retried before is not asked a third time.",
+    applies=Q(status__in=[TurnStatus.FAILED, TurnStatus.CANCELLED, TurnStatus.EXPIRED]),
+    verb=lambda actor, key: retry_turn(actor, turn_id=key),
+)
+REQUEUE = Deed(
+    yes="Requeue",
+    done="Back in the queue",
+    words="Only turns that run or wait can be requeued.\n"
+    "The turn is taken away from its runner and another one begins it again; the user sees the answer start anew. "
+    "Tools that may already have taken effect are not run twice.",
+    applies=_OPEN & Q(status__in=[TurnStatus.RUNNING, TurnStatus.WAITING, TurnStatus.RETRY_WAIT]),
+    verb=lambda actor, key: requeue_turn(actor, turn_id=key),
+)
+SET_ASIDE = Deed(
+    yes="Set aside",
+    done="Set aside",
+    words="Only turns that have not ended can be set aside.\n"
+    "The turn fails for good with the error “set aside”, so that its session goes on with the next message. The user "
+    "sees that an operator ended the work on this message.",
+    applies=_OPEN,
+    verb=lambda actor, key: set_aside_turn(actor, turn_id=key),
+    danger=True,
+)
+CANCEL_OPEN = Deed(
+    yes="Cancel all open turns",
+    done="Sessions whose turns were cancelled",
+    words="Only sessions with open turns are concerned.\n"
+    "Every turn that waits or runs in them is cancelled; what was said so far stays.",
+    applies=Q(open_turns__gt=0),
+    verb=lambda actor, key: cancel_open_turns(actor, session_id=key),
+    danger=True,
+)
+MEND = Deed(
+    yes="Set the faulty state aside",
+    done="Sessions with an empty state",
+    words="Only sessions whose stored state was found faulty are concerned.\n"
+    "The state is emptied and the session goes on; messages, turns and events stay as they are.",
+    applies=~Q(state_fault=""),
+    verb=lambda actor, key: mend_session(actor, session_id=key),
+)

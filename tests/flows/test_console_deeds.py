@@ -1,0 +1,186 @@
+"""Operators' acts in the console: who may, what is asked, what is told; one row, many rows, two tabs."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from django.contrib.messages import get_messages
+from django.test import Client
+from django.urls import reverse
+
+from agents.access.roles import Role
+from agents.admin import deeds
+from agents.models import AgentSession, AuditEntry, Turn
+from foundation.ids import new_id
+from tests.conversations import Conversation, claimed, conversation, fail
+from tests.people import person
+
+pytestmark = pytest.mark.django_db
+
+TURNS, SESSIONS = "admin:agents_turn_changelist", "admin:agents_agentsession_changelist"
+
+
+def client_of(name: str, *roles: Role) -> Client:
+    client = Client()
+    client.force_login(person(name, *roles))
+    return client
+
+
+@pytest.fixture
+def olga() -> Client:
+    return client_of("olga", Role.OPERATOR)
+
+
+def asked(count: int = 1) -> Conversation:
+    ada = conversation()
+    ada.asks(count)
+    return ada
+
+
+def act(client: Client, action: str, *keys: Any, query: str = "", where: str = TURNS, **more: Any) -> Any:
+    """The first post: what the list or a button sends."""
+    form = {"action": action, "_selected_action": [str(key) for key in keys], "index": "0", **more}
+    return client.post(reverse(where) + query, form)
+
+
+def hidden(page: Any, where: str = TURNS, query: str = "") -> dict[str, Any]:
+    """What the form of a page would send."""
+    form: dict[str, Any] = {"confirm": "yes"}
+    for name, value in page.context["carried"]:
+        form.setdefault(name, []).append(value)
+    tally = page.context.get("going")
+    if tally is None:
+        told = page.context["tally"]
+        tally = {"before": told.before, "done": told.done, "refused": told.refused, "back": page.context["back"]}
+    return form | tally
+
+
+def confirm(client: Client, page: Any, where: str = TURNS, query: str = "") -> Any:
+    assert page.status_code == 200
+    return client.post(reverse(where) + query, hidden(page))
+
+
+def told(answer: Any) -> list[str]:
+    assert answer.status_code == 302, answer.content
+    return [str(message) for message in get_messages(answer.wsgi_request)]
+
+
+def test_nothing_happens_before_somebody_has_confirmed(olga: Client) -> None:
+    ada = asked()
+    page = act(olga, "cancel", ada.turn().pk)
+    assert "This is about 1 turn." in page.content.decode()
+    assert (ada.statuses(), AuditEntry.objects.filter(actor="olga").count()) == (["queued"], 0)
+    assert told(confirm(olga, page)) == ["Cancelled or about to be: 1."]
+    assert ada.statuses() == ["cancelled"]
+    [entry] = AuditEntry.objects.filter(actor="olga")
+    assert (entry.action, entry.target_id) == ("turn.cancelled", str(ada.turn().pk))
+
+
+def test_each_act_does_what_it_says(olga: Client) -> None:
+    ada = asked()
+    work = claimed()
+    for action, status in (("requeue", "queued"), ("set_aside", "failed")):
+        told(confirm(olga, act(olga, action, work.turn_id)))
+        assert ada.turn().status == status
+    told(confirm(olga, act(olga, "retry", work.turn_id)))
+    assert ada.statuses() == ["failed", "queued"]
+
+
+@pytest.mark.parametrize("action", ["cancel", "retry", "requeue", "set_aside"])
+@pytest.mark.parametrize("role", [Role.VIEWER, Role.BUILDER])
+def test_who_is_no_operator_is_offered_nothing_and_can_do_nothing(action: str, role: Role) -> None:
+    vera = client_of("vera", role)
+    ada = asked()
+    assert b"Set aside" not in vera.get(reverse(TURNS)).content
+    forged = {"confirm": "yes", "before": str(new_id()), "done": "0", "refused": "0"}
+    act(vera, action, ada.turn().pk, **forged)
+    assert (ada.statuses(), AuditEntry.objects.filter(actor="vera").count()) == (["queued"], 0)
+
+
+def test_what_the_state_does_not_allow_is_said_and_left(olga: Client) -> None:
+    ada = asked()
+    assert told(act(olga, "retry", ada.turn().pk)) == [
+        "Nothing to do: Only turns that failed, expired or were cancelled can be retried."
+    ]
+    fail(claimed())
+    assert told(act(olga, "cancel", ada.turn().pk))[0].startswith("Nothing to do")
+
+
+def test_the_second_of_two_tabs_is_told_what_has_become_of_it(olga: Client) -> None:
+    ada = asked()
+    work = claimed()
+    first, second = act(olga, "set_aside", work.turn_id), act(olga, "set_aside", work.turn_id)
+    assert told(confirm(olga, first)) == ["Set aside: 1."]
+    assert told(confirm(olga, second))[-1] == "Nothing was left to do."
+    assert AuditEntry.objects.filter(actor="olga").count() == 1
+    assert ada.statuses() == ["failed"]
+
+
+def test_a_row_that_refuses_does_not_stop_the_others(olga: Client, settings: Any) -> None:
+    ada, bob = asked(), conversation("bob")
+    fail(claimed())
+    bob.ask()
+    fail(claimed())
+    AgentSession.objects.filter(pk=ada.session_id).update(controller="human")
+    page = act(olga, "retry", ada.turn().pk, bob.turn().pk)
+    assert told(confirm(olga, page)) == [
+        "Asked again: 1.",
+        "Left as they were: 1. A person answers in this session just now.",
+    ]
+    assert (ada.statuses(), bob.statuses()) == (["failed"], ["failed", "queued"])
+
+
+def test_all_that_match_are_done_in_bites_each_once(olga: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(deeds, "BITE_SECONDS", 0.02)
+    monkeypatch.setattr(deeds, "FETCH", 3)
+    talks = [conversation(f"user{number}") for number in range(4)]
+    for talk in talks:
+        talk.asks(10)
+    page = act(olga, "cancel", talks[0].turns()[0].pk, query="?state=queued", select_across="1")
+    assert "This is about 40 turns." in page.content.decode()
+    late = conversation("late")
+    late.ask()
+    answer, bites = confirm(olga, page, query="?state=queued"), 1
+    while answer.status_code == 200:
+        answer, bites = confirm(olga, answer, query="?state=queued"), bites + 1
+    assert bites > 1
+    assert told(answer) == ["Cancelled or about to be: 40."]
+    assert {status for talk in talks for status in talk.statuses()} == {"cancelled"}
+    # What came after the question was asked is nobody's business.
+    assert late.statuses() == ["queued"]
+    assert AuditEntry.objects.filter(actor="olga").count() == 40
+
+
+def test_a_button_of_a_page_leads_back_to_it_and_to_no_other_site(olga: Client) -> None:
+    ada = asked()
+    address = reverse("admin:agents_turn_change", args=[ada.turn().pk])
+    for back, expected in ((address, address), ("//evil.example/", None), ("https://evil.example/", None)):
+        page = act(olga, "requeue", ada.turn().pk, back=back)
+        assert page.status_code == 302
+        assert page["Location"] == (expected or reverse(TURNS))
+
+
+@pytest.mark.parametrize(
+    "forged", [{"before": "x"}, {"before": ""}, {"done": "-1"}, {"done": "9" * 99}, {"refused": "x"}]
+)
+def test_a_forged_form_breaks_nothing(olga: Client, forged: dict[str, str]) -> None:
+    ada = asked()
+    form = {"confirm": "yes", "before": str(new_id()), "done": "0", "refused": "0", **forged}
+    assert act(olga, "cancel", ada.turn().pk, **form).status_code == 302
+
+
+def test_all_open_turns_of_sessions_are_cancelled_and_a_faulty_state_is_set_aside(olga: Client) -> None:
+    ada = asked(3)
+    claimed()
+    page = act(olga, "cancel_open", ada.session_id, where=SESSIONS)
+    assert told(confirm(olga, page, where=SESSIONS)) == ["Sessions whose turns were cancelled: 1."]
+    assert ada.statuses() == ["cancelling", "cancelled", "cancelled"]
+    AgentSession.objects.update(state_fault="No schema.")
+    told(confirm(olga, act(olga, "mend", ada.session_id, where=SESSIONS), where=SESSIONS))
+    assert ada.row.state_fault == ""
+    vera = client_of("vera", Role.VIEWER)
+    AgentSession.objects.update(state_fault="No schema.")
+    act(vera, "mend", ada.session_id, where=SESSIONS, confirm="yes", before=str(new_id()))
+    assert ada.row.state_fault
+    assert Turn.objects.filter(status="cancelling").exists()
