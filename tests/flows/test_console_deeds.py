@@ -53,7 +53,7 @@ def hidden(page: Any, where: str = TURNS, query: str = "") -> dict[str, Any]:
     if tally is None:
         told = page.context["tally"]
         tally = {"before": told.before, "done": told.done, "refused": told.refused, "back": page.context["back"]}
-    return form | tally
+    return {**form, **tally}
 
 
 def confirm(client: Client, page: Any, where: str = TURNS, query: str = "") -> Any:
