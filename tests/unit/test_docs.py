@@ -9,6 +9,8 @@ from bandstand.config import secret_variables, variables
 
 ROOT = Path(__file__).resolve().parents[2]
 DOCUMENTS = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/*.md")])
+# What programs that use the API are told, in the examples.
+CLIENTS = {"BANDSTAND_URL", "BANDSTAND_API_KEY"}
 
 # [text](target); pictures look the same and must exist as well.
 _LINK = re.compile(r"\[(?P<text>[^\]\n]+(?:\n[^\]\n]+)?)\]\((?P<target>[^)\s]+)\)")
@@ -58,7 +60,7 @@ def test_every_link_leads_somewhere(document: Path) -> None:
 
 @pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
 def test_every_setting_is_one_that_is_understood(document: Path) -> None:
-    known = {*variables(), *(f"{name}_FILE" for name in secret_variables())}
+    known = {*variables(), *(f"{name}_FILE" for name in secret_variables()), *CLIENTS}
     assert set(_SETTING.findall(document.read_text(encoding="utf-8"))) <= known
 
 
