@@ -14,7 +14,8 @@ from foundation.errors import InvalidInput, Malformed, TooLarge
 MAX_BYTES = 256 * 1024
 MAX_DEPTH = 32
 
-_OPEN, _CLOSE = b"[{", b"]}"
+_NO_BRACKETS = bytes(byte for byte in range(256) if byte not in b"[]{}")
+_AS_ONE_KIND = bytes.maketrans(b"{}", b"[]")
 # What PostgreSQL and psycopg refuse in text: NUL, and surrogates without their partner.
 _UNSTORABLE = re.compile("[\x00\ud800-\udfff]")
 # A string, or the rest of the text where one never ends. Possessive, so that a hostile text costs one pass: with plain
@@ -33,7 +34,7 @@ def loads(raw: bytes | str, *, max_bytes: int = MAX_BYTES, max_depth: int = MAX_
     if len(data) > max_bytes:
         raise TooLarge(f"More than {max_bytes} bytes.")
     if _too_deep(data, max_depth):
-        raise Malformed(f"Nested deeper than {max_depth} levels.")
+        raise Malformed(f"Nested deeper than {max_depth} levels, or not valid JSON.")
     # orjson judges the syntax fast; what it cannot say (duplicate keys, lone surrogates) shows in the careful pass.
     try:
         value = orjson.loads(data)
@@ -63,6 +64,35 @@ def check_storable(value: Any, pointer: str = "") -> None:
 
     That leaves out NUL and lone surrogates, NaN and infinities, numbers beyond 64 bits, and other types.
     """
+    if not _is_storable(value):
+        _find_unstorable(value, pointer)
+
+
+def _is_storable(value: Any) -> bool:
+    """The quick look, which nearly everything passes: no names are put together, and nothing calls itself."""
+    waiting = [value]
+    while waiting:
+        item = waiting.pop()
+        kind = type(item)
+        if kind is str:
+            if _UNSTORABLE.search(item):
+                return False
+        elif kind is dict:
+            waiting += item
+            waiting += item.values()
+            if any(type(key) is not str for key in item):
+                return False
+        elif kind is list:
+            waiting += item
+        elif kind is int or kind is float:
+            if not -(2**63) <= item < 2**63:
+                return False
+        elif item is not None and kind is not bool:
+            return False
+    return True
+
+
+def _find_unstorable(value: Any, pointer: str) -> None:
     if isinstance(value, str):
         if _UNSTORABLE.search(value):
             raise InvalidInput("NUL and lone surrogates cannot be stored.", pointer=pointer)
@@ -70,11 +100,11 @@ def check_storable(value: Any, pointer: str = "") -> None:
         for key, item in value.items():
             if not isinstance(key, str):
                 raise InvalidInput("A name in an object is text.", pointer=pointer)
-            check_storable(key, pointer)
-            check_storable(item, f"{pointer}/{key.replace('~', '~0').replace('/', '~1')}")
+            _find_unstorable(key, pointer)
+            _find_unstorable(item, f"{pointer}/{key.replace('~', '~0').replace('/', '~1')}")
     elif isinstance(value, list):
         for index, item in enumerate(value):
-            check_storable(item, f"{pointer}/{index}")
+            _find_unstorable(item, f"{pointer}/{index}")
     elif isinstance(value, int | float):
         _check_number(value, pointer)
     elif value is not None:
@@ -90,17 +120,18 @@ def _check_number(value: float, pointer: str) -> None:
 
 
 def _too_deep(data: bytes, limit: int) -> bool:
+    """Whether brackets are nested deeper than `limit`, or do not match, which is no JSON either."""
     if data.count(b"[") + data.count(b"{") <= limit:
         return False
-    depth = 0
-    for byte in _STRING.sub(b"", data):
-        if byte in _OPEN:
-            depth += 1
-            if depth > limit:
-                return True
-        elif byte in _CLOSE:
-            depth -= 1
-    return False
+    # Which kind of bracket it is, the parser will see.
+    brackets = _STRING.sub(b"", data).translate(_AS_ONE_KIND, _NO_BRACKETS)
+    for _ in range(limit):
+        # One level, the innermost, goes in each round; a loop over the bytes would take a second for a megabyte.
+        fewer = brackets.replace(b"[]", b"")
+        if len(fewer) == len(brackets):
+            break
+        brackets = fewer
+    return bool(brackets)
 
 
 def _careful(data: bytes) -> Any:
