@@ -3,8 +3,12 @@
 import json
 from typing import Any
 
+import structlog
+
 from bandstand.web.asgi_types import Application, Message, Receive, Scope, Send
 from foundation.request_ids import current_request_id
+
+log = structlog.get_logger("bandstand.web")
 
 MAX_BODY_BYTES = 1024 * 1024
 TITLE = "Request body too large"
@@ -63,6 +67,16 @@ class Bodies:
 
 
 async def _refuse(scope: Scope, send: Send) -> None:
+    client = scope.get("client")
+    log.warning(
+        "request.refused",
+        rule="body_size",
+        status=413,
+        actor=None,  # nobody has asked yet who this is
+        client=client[0] if client else None,
+        method=scope["method"],
+        path=scope["path"],
+    )
     problem: dict[str, Any]
     if scope["path"].startswith("/v1/"):
         error = {"message": DETAIL, "type": "invalid_request_error", "code": "too_large", "param": None}
