@@ -89,8 +89,9 @@ class Watching:
         """A refusal for the caller's fault."""
         answer = await self.asked(method, target, body, headers, what=what)
         assert 400 <= answer.status < 500, (what, answer)
-        [line] = self.lines("request.refused") or [None]
-        assert line is not None, (what, "no line in the log")
+        lines = self.lines("request.refused")
+        assert len(lines) == 1, (what, lines)
+        line = lines[0]
         assert line["rule"], what
         # Who it is stands in the log as soon as it is known.
         assert line["actor"] == "ada" or answer.status == 413, what
