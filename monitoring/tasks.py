@@ -2,9 +2,24 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
+
+from django.db.models.functions import Now
+
 from monitoring import heartbeats
+from monitoring.models import JobRun
+from monitoring.schedules import mirror
+
+KEEP_RUNS = timedelta(days=7)
 
 
 def beat_scheduler() -> None:
-    """Prove that tasks are taken from the queue and run."""
+    """Prove that tasks are taken from the queue and run; then mend what is missing in the scheduler's own rows."""
     heartbeats.beat(heartbeats.SCHEDULER)
+    mirror.ensure()
+
+
+def forget_old_runs() -> int:
+    """Delete the runs of schedules that began more than a week ago; how many there were."""
+    forgotten, _ = JobRun.objects.filter(started_at__lt=Now() - KEEP_RUNS).delete()
+    return forgotten

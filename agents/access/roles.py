@@ -47,6 +47,8 @@ CHANGE_GROUP = "auth.change_group"
 DELETE_GROUP = "auth.delete_group"
 ADD_API_KEY = "agents.add_apikey"
 REVOKE_API_KEY = "agents.revoke_apikey"
+CHANGE_SCHEDULE = "monitoring.change_schedule"
+RUN_SCHEDULE = "monitoring.run_schedule"
 
 _USER = frozenset({USE_CHAT})
 _VIEWER = frozenset(
@@ -63,9 +65,11 @@ _VIEWER = frozenset(
         "agents.view_runner",
         "agents.view_step",
         "agents.view_turn",
+        "monitoring.view_jobrun",
+        "monitoring.view_schedule",
     }
 )
-_OPERATOR = _VIEWER | {CANCEL_TURN, RETRY_TURN, REQUEUE_TURN, SET_ASIDE_TURN, FORK_SESSION, MEND_SESSION}
+_OPERATOR = _VIEWER | {RUN_SCHEDULE, CANCEL_TURN, RETRY_TURN, REQUEUE_TURN, SET_ASIDE_TURN, FORK_SESSION, MEND_SESSION}
 _BUILDER = _VIEWER | {
     ADD_AGENT,
     CHANGE_AGENT,
@@ -83,6 +87,7 @@ _OWNER = (
         "agents.view_apikey",
         ADD_USER,
         CHANGE_USER,
+        CHANGE_SCHEDULE,
         ADD_GROUP,
         CHANGE_GROUP,
         DELETE_GROUP,

@@ -17,10 +17,13 @@ class ActionFilter(admin.SimpleListFilter):
 
     title = "what it was done to"
     parameter_name = "target"
-    nouns = ("agent", "release", "agentsession", "turn", "apikey", "user", "group", "schedule")
+    nouns = ("agent", "agentdraft", "release", "agentsession", "turn", "apikey", "user", "group", "schedule")
 
     def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:  # noqa: ARG002
-        return [(noun, {"agentsession": "session", "apikey": "API key"}.get(noun, noun)) for noun in self.nouns]
+        return [
+            (noun, {"agentsession": "session", "apikey": "API key", "agentdraft": "draft"}.get(noun, noun))
+            for noun in self.nouns
+        ]
 
     def queryset(self, request: HttpRequest, queryset: Any) -> Any:  # noqa: ARG002
         return queryset.filter(target_type=self.value()) if self.value() else queryset

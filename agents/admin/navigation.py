@@ -45,6 +45,8 @@ GROUPS: Final[dict[str, tuple[Entry, ...]]] = {
     ),
     "Operations": (
         Entry("Runners", "agents.runner", "memory"),
+        Entry("Schedules", "monitoring.schedule", "schedule"),
+        Entry("Runs of schedules", "monitoring.jobrun", "checklist"),
         Entry("Audit trail", "agents.auditentry", "history"),
     ),
 }

@@ -50,8 +50,11 @@ class ConsoleSite(AdminSite):
 
     def index(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> TemplateResponse:
         from agents.admin.overview import overview
+        from monitoring.admin.overview import figures
 
-        return super().index(request, {**(extra_context or {}), **overview(request.user)})
+        seen = overview(request.user)
+        seen["figures"] += figures(request.user)
+        return super().index(request, {**(extra_context or {}), **seen})
 
     def get_sidebar_list(self, request: HttpRequest) -> list[dict[str, Any]]:
         from agents.admin.navigation import sidebar

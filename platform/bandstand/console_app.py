@@ -7,7 +7,7 @@ from importlib import import_module
 from django.contrib.admin.apps import SimpleAdminConfig
 
 # No discovery: the stock admin of django-q2 would let anybody with `add_schedule` run any function.
-_ROOMS = ("agents.admin",)
+_ROOMS = ("agents.admin", "monitoring.admin")
 
 
 class ConsoleConfig(SimpleAdminConfig):

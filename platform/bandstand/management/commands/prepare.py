@@ -8,8 +8,9 @@ from django.core.management import call_command, get_commands
 from django.core.management.base import BaseCommand, CommandError
 from django.db import connection
 
-from bandstand import boot_checks, data_dir, databases, schedules
+from bandstand import boot_checks, data_dir, databases
 from monitoring.readiness import missing_migrations
+from monitoring.schedules import mirror
 
 # Any number that nobody else uses: two installations that start on one database prepare it one after the other.
 LOCK = 0x62616E64
@@ -34,8 +35,8 @@ class Command(BaseCommand):
             lock.execute("SELECT pg_advisory_lock(%s)", [LOCK])
             if missing_migrations():
                 call_command("migrate", interactive=False, verbosity=verbosity, skip_checks=True)
-            schedules.ensure()
-            schedules.beat_now()
+            mirror.ensure()
+            mirror.beat_now()
             if "bootstrap" in get_commands():
                 call_command("bootstrap", stdout=self.stdout)
         connection.close()

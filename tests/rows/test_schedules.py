@@ -1,0 +1,247 @@
+"""The timetable: our rows, their mirror in the scheduler, and a row for every run."""
+
+from collections.abc import Iterator
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from asgiref.sync import iscoroutinefunction
+from django.db import IntegrityError, connection, transaction
+from django_q.models import OrmQ
+from django_q.models import Schedule as Mirrored
+from django_q.scheduler import scheduler
+
+from agents.access.actor import Actor
+from agents.access.permissions import actor_of
+from agents.access.roles import Role
+from agents.models import AuditEntry
+from foundation.clock import now
+from foundation.errors import Forbidden, InvalidInput, NotFound, PreconditionFailed
+from monitoring.models import JobRun, Schedule
+from monitoring.schedules import jobs, mirror
+from monitoring.schedules.change import change_schedule, run_now
+from monitoring.schedules.jobs import JOBS, Job
+from monitoring.schedules.run import lock_keys, run_job, run_scheduled
+from monitoring.tasks import KEEP_RUNS, beat_scheduler, forget_old_runs
+from tests.people import person
+
+pytestmark = pytest.mark.django_db
+
+SYSTEM = Actor.system("tests")
+REAP = "reap lost turns"
+NIGHTLY = "forget old runs"
+
+
+def fail() -> int:
+    raise RuntimeError("no room on the disk")
+
+
+def count() -> int:
+    return 3
+
+
+def job(function: str) -> Job:
+    return Job("a test", f"{__name__}.{function}", "Tests.", "things counted", 1)
+
+
+@pytest.fixture(autouse=True)
+def timetable() -> None:
+    mirror.ensure()
+
+
+def due() -> dict[str, Any]:
+    return {row.name: row.next_run for row in Mirrored.objects.all()}
+
+
+def change(name: str = REAP, **values: Any) -> Schedule:
+    row = Schedule.objects.get(job=name)
+    wanted = {"enabled": row.enabled, "every_minutes": row.every_minutes, "cron": row.cron} | values
+    return change_schedule(SYSTEM, schedule_id=row.pk, expected_version=row.version, **wanted)
+
+
+def test_the_scheduler_has_the_closed_list_and_nothing_else() -> None:
+    Mirrored.objects.create(name="injected", func="os.system", args="'true'")
+    Schedule.objects.create(job="gone", every_minutes=1)
+    before = due()
+    mirror.ensure()
+    assert set(due()) == {mirror.BEAT, *(one.name for one in JOBS)}
+    assert set(Schedule.objects.values_list("job", flat=True)) == {one.name for one in JOBS}
+    assert {name: before[name] for name in due()} == due(), "what was due keeps its time"
+    assert set(Mirrored.objects.values_list("func", flat=True)) == {mirror.BEAT_FUNCTION, mirror.RUN_FUNCTION}
+
+
+def test_what_somebody_wrote_into_the_mirror_is_put_right() -> None:
+    Mirrored.objects.filter(name=REAP).update(func="os.system", args="'true'")
+    beat_scheduler()
+    assert Mirrored.objects.get(name=REAP).func == mirror.RUN_FUNCTION
+
+
+@pytest.mark.parametrize("one", JOBS, ids=lambda one: one.name)
+def test_each_job_is_a_synchronous_function_without_arguments_that_may_run_twice(one: Job) -> None:
+    assert not iscoroutinefunction(one.load())  # its result would never be acknowledged
+    assert [run_job(one, asked_by="tests"), run_job(one, asked_by="tests")] == ["done", "done"]
+    assert JobRun.objects.filter(job=one.name, status="done", finished_at__isnull=False).count() == 2
+
+
+def test_a_run_says_what_it_did() -> None:
+    assert run_job(job("count"), asked_by="olga") == "done"
+    run = JobRun.objects.get()
+    assert (run.status, run.outcome, run.error, run.asked_by) == ("done", "3 things counted", "", "olga")
+
+
+def test_a_run_that_fails_says_why_and_stops_no_other(caplog: pytest.LogCaptureFixture) -> None:
+    assert run_job(job("fail"), asked_by="tests") == "failed"
+    run = JobRun.objects.get()
+    assert (run.status, run.error) == ("failed", "RuntimeError: no room on the disk")
+    assert "job_failed" in caplog.text
+    assert run_scheduled(REAP) == "done"
+
+
+def test_a_job_that_cannot_be_found_fails_as_its_run() -> None:
+    assert run_job(job("nothing_of_that_name"), asked_by="tests") == "failed"
+
+
+def test_an_unknown_name_runs_nothing(caplog: pytest.LogCaptureFixture) -> None:
+    assert run_scheduled("os.system") == "unknown"
+    assert not JobRun.objects.exists()
+
+
+def test_a_job_that_was_switched_off_meanwhile_does_not_run() -> None:
+    change(enabled=False)
+    assert REAP not in due()
+    assert run_scheduled(REAP) == "off"
+    assert run_scheduled(REAP, "olga") == "done", "but whoever asks for it gets it"
+
+
+def test_a_run_whose_worker_died_is_lost_once_the_next_one_begins() -> None:
+    dead = JobRun.objects.create(job="a test", asked_by="tests")
+    run_job(job("count"), asked_by="tests")
+    dead.refresh_from_db()
+    assert dead.status == "lost"
+    assert dead.finished_at is not None
+
+
+@pytest.fixture
+def elsewhere() -> Iterator[Any]:
+    """A connection of somebody else."""
+    other = connection.copy()
+    yield other
+    other.close()
+
+
+def test_a_job_does_not_run_beside_itself(elsewhere: Any) -> None:
+    one = job("count")
+    with elsewhere.cursor() as cursor:
+        cursor.execute("SELECT pg_advisory_lock(%s, %s)", lock_keys(one))
+    assert run_job(one, asked_by="tests") == "skipped"
+    assert JobRun.objects.get().outcome == "still running from before"
+    elsewhere.close()
+    assert run_job(one, asked_by="tests") == "done"
+
+
+def test_after_a_downtime_a_job_runs_once() -> None:
+    Mirrored.objects.update(next_run=now() - timedelta(days=30))
+    scheduler()
+    queued = [one.task()["args"] for one in OrmQ.objects.all()]
+    assert sorted(args for args in queued if args) == sorted((one.name,) for one in JOBS)
+    assert len(queued) == len(JOBS) + 1
+    beat_scheduler()
+    assert all(moment > now() for moment in due().values())
+    scheduler()
+    assert OrmQ.objects.count() == len(JOBS) + 1
+
+
+def test_a_job_by_cron_is_due_again_after_its_run() -> None:
+    change(cron="30 3 * * *", every_minutes=None)
+    assert due()[REAP].strftime("%H:%M") == "03:30"
+    Mirrored.objects.filter(name=REAP).delete()  # as the scheduler does when it hands the run out
+    run_scheduled(REAP)
+    assert due()[REAP] > now()
+
+
+def test_a_changed_timing_is_mirrored_at_once_and_told() -> None:
+    row = change(every_minutes=5)
+    mirrored = Mirrored.objects.get(name=REAP)
+    assert (mirrored.minutes, mirrored.schedule_type, row.version) == (5, Mirrored.MINUTES, 2)
+    entry = AuditEntry.objects.latest("id")
+    assert (entry.action, entry.detail) == ("schedule.changed", {"enabled": True, "every_minutes": 5, "cron": ""})
+    assert change(every_minutes=5).version == 2, "nothing changed"
+
+
+@pytest.mark.parametrize(
+    ("values", "pointer"),
+    [
+        ({"every_minutes": None, "cron": "0 0 31 2 *"}, "/cron"),
+        ({"every_minutes": None, "cron": "x"}, "/cron"),
+        ({"every_minutes": None, "cron": ""}, "/every_minutes"),
+        ({"every_minutes": 5, "cron": "* * * * *"}, "/every_minutes"),
+        ({"every_minutes": 0}, "/every_minutes"),
+        ({"every_minutes": 10_081}, "/every_minutes"),
+    ],
+)
+def test_a_timing_that_makes_no_sense_is_refused(values: dict[str, Any], pointer: str) -> None:
+    before = due()
+    with pytest.raises(InvalidInput) as refused:
+        change(**values)
+    assert refused.value.pointer == pointer
+    assert due() == before
+
+
+def test_the_database_holds_exactly_one_timing() -> None:
+    for wrong in ({"every_minutes": None}, {"cron": "* * * * *"}):
+        with pytest.raises(IntegrityError), transaction.atomic():
+            Schedule.objects.filter(job=REAP).update(**wrong)
+
+
+def test_who_was_second_is_told() -> None:
+    row = Schedule.objects.get(job=REAP)
+    with pytest.raises(PreconditionFailed):
+        change_schedule(
+            SYSTEM, schedule_id=row.pk, expected_version=row.version + 1, enabled=True, every_minutes=2, cron=""
+        )
+    with pytest.raises(NotFound):
+        run_now(SYSTEM, schedule_id=0)
+
+
+@pytest.mark.parametrize(
+    ("role", "may_change", "may_run"),
+    [
+        (Role.USER, False, False),
+        (Role.VIEWER, False, False),
+        (Role.BUILDER, False, False),
+        (Role.OPERATOR, False, True),
+        (Role.OWNER, True, True),
+    ],
+)
+def test_owners_change_the_timetable_and_operators_run_jobs(role: Role, may_change: bool, may_run: bool) -> None:
+    actor, row = actor_of(person("ada", role)), Schedule.objects.get(job=REAP)
+    allowed = []
+    for verb in (
+        lambda: change_schedule(actor, schedule_id=row.pk, expected_version=1, enabled=False, every_minutes=1, cron=""),
+        lambda: run_now(actor, schedule_id=row.pk),
+    ):
+        try:
+            verb()
+        except Forbidden:
+            allowed.append(False)
+        else:
+            allowed.append(True)
+    assert allowed == [may_change, may_run]
+    assert OrmQ.objects.count() == may_run
+
+
+def test_runs_are_forgotten_after_a_week() -> None:
+    old = JobRun.objects.create(job=REAP, asked_by="tests", started_at=now() - KEEP_RUNS - timedelta(minutes=1))
+    new = JobRun.objects.create(job=REAP, asked_by="tests")
+    assert forget_old_runs() == 1
+    assert list(JobRun.objects.all()) == [new]
+    assert old.pk != new.pk
+
+
+def test_a_beat_can_be_queued_at_once() -> None:
+    mirror.beat_now()
+    assert OrmQ.objects.get().func() == mirror.BEAT_FUNCTION
+
+
+def test_every_job_is_named_once() -> None:
+    assert len(jobs.BY_NAME) == len(JOBS)
