@@ -36,7 +36,9 @@ class Schedule(models.Model):
         permissions = [("run_schedule", "Can run a scheduled job now")]
         constraints = [
             models.CheckConstraint(
-                condition=Q(every_minutes__gte=1, cron="") | (Q(every_minutes__isnull=True) & ~Q(cron="")),
+                # Said in full: a check that comes out as null lets the row pass.
+                condition=Q(every_minutes__isnull=False, every_minutes__gte=1, cron="")
+                | (Q(every_minutes__isnull=True) & ~Q(cron="")),
                 name="schedule_has_one_timing",
             )
         ]

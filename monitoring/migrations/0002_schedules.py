@@ -95,7 +95,7 @@ class Migration(migrations.Migration):
                 "constraints": [
                     models.CheckConstraint(
                         condition=models.Q(
-                            models.Q(("cron", ""), ("every_minutes__gte", 1)),
+                            models.Q(("cron", ""), ("every_minutes__gte", 1), ("every_minutes__isnull", False)),
                             models.Q(("every_minutes__isnull", True), models.Q(("cron", ""), _negated=True)),
                             _connector="OR",
                         ),

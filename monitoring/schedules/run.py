@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, Final
 
-from django.db import close_old_connections, connection, transaction
+from django.db import connection, transaction
 from django.db.models.functions import Now
 
 from foundation.clock import now
@@ -55,7 +55,8 @@ def run_job(job: Job, *, asked_by: str) -> str:
         except Exception as error:
             logger.exception("job_failed", extra={"job": job.name})
             told = {"status": JobRun.Status.FAILED, "error": f"{type(error).__name__}: {error}"[:_LONGEST_ERROR]}
-            close_old_connections()
+            if not connection.is_usable():
+                connection.close()  # the next statement opens another
         else:
             told = {"status": JobRun.Status.DONE, "outcome": _words(job, value)}
         JobRun.objects.filter(pk=run.pk).update(finished_at=Now(), **told)

@@ -9,6 +9,8 @@ from django.contrib.auth.models import Group
 from django.test import Client
 from django.urls import reverse
 
+from agents.access.actor import Actor
+from agents.access.audit import record
 from agents.access.roles import Role
 from agents.admin.readonly import LONGEST_LIST, BoundedPaginator
 from agents.models import (
@@ -25,13 +27,14 @@ from agents.models import (
     User,
 )
 from foundation.clock import now
+from monitoring.models import JobRun, Schedule
 from tests.consoles import client_of, list_of, page_of
-from tests.people import agent, key_of, person
+from tests.people import agent, person
 
 pytestmark = pytest.mark.django_db
 
-READ_ONLY = [AgentSession, Turn, Step, Event, Runner, Release, ApiKey, AuditEntry]
-LISTS = [*READ_ONLY, Agent, User, Group]
+READ_ONLY = [AgentSession, Turn, Step, Event, Runner, Release, ApiKey, AuditEntry, JobRun]
+LISTS = [*READ_ONLY, Agent, User, Group, Schedule]
 
 
 def session_with_a_turn(user: User, demo: Agent, text: str = "What is the time?") -> AgentSession:
@@ -57,12 +60,23 @@ def session_with_a_turn(user: User, demo: Agent, text: str = "What is the time?"
 
 def fill(rows: int) -> None:
     """`rows` rows in every list, each with another user and agent, as far as there is one."""
-    for number in range(rows):
-        user = person(f"user{number}", Role.USER)
-        session_with_a_turn(user, agent(f"agent{number}"))
-        Runner.objects.create(host="host", pid=number, capacity=1)
-        Group.objects.create(name=f"group{number}")
-        key_of(user)
+    users = User.objects.bulk_create(User(username=f"user{number}") for number in range(rows))
+    agents = Agent.objects.bulk_create(Agent(slug=f"agent{number}", name=f"Agent {number}") for number in range(rows))
+    releases = Release.objects.bulk_create(Release(agent=one, number=1, model_chain=["offline:"]) for one in agents)
+    for one, release in zip(agents, releases, strict=True):
+        one.live_release = release
+    Agent.objects.bulk_update(agents, ["live_release"])
+    for user, one in zip(users, agents, strict=True):
+        session_with_a_turn(user, one)
+        record(Actor.system("tests"), "agent.created", target=one)
+    numbers = range(rows)
+    Runner.objects.bulk_create(Runner(host="host", pid=number, capacity=1) for number in numbers)
+    Group.objects.bulk_create(Group(name=f"group{number}") for number in numbers)
+    ApiKey.objects.bulk_create(
+        ApiKey(user=user, name="test", prefix=f"p{user.pk}", digest=b"", scopes=["read"]) for user in users
+    )
+    Schedule.objects.bulk_create(Schedule(job=f"job{number}", every_minutes=1) for number in numbers)
+    JobRun.objects.bulk_create(JobRun(job=f"job{number}", asked_by="tests") for number in numbers)
 
 
 @pytest.mark.parametrize("role", [Role.VIEWER, Role.OPERATOR, Role.BUILDER, Role.OWNER])

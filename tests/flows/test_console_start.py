@@ -11,13 +11,14 @@ from agents.access.roles import Role
 from agents.admin.overview import duration
 from agents.models import AgentSession, Runner, Turn
 from foundation.clock import now
+from monitoring.tasks import beat_scheduler
 from tests.consoles import client_of
 from tests.people import agent, person
 
 pytestmark = pytest.mark.django_db
 
-# Login and permissions, the figures, and the three lists.
-START_BUDGET = 9
+# Login and permissions, the figures of turns and of maintenance, and the three lists.
+START_BUDGET = 11
 
 
 def turns(*states: dict[str, Any]) -> None:
@@ -51,11 +52,13 @@ def test_the_start_page_says_what_is_wrong() -> None:
         "Being answered": ("2", ""),
         "Stuck": ("2", "bad"),
         "Runners up": ("0", "bad"),
+        "Maintenance": ("0", "bad"),  # the scheduler has never reported
     }
 
 
 def test_the_start_page_of_a_quiet_installation_alarms_nobody() -> None:
     Runner.objects.create(host="host", pid=1, capacity=8)
+    beat_scheduler()
     Runner.objects.create(host="gone", pid=2, capacity=8, heartbeat_at=now() - timedelta(hours=1))
     seen = figures(client_of("vera", Role.VIEWER))
     assert seen["Runners up"] == ("1", "")

@@ -1,0 +1,71 @@
+"""What the scheduler itself makes of our rows, in its own loop and its own transactions."""
+
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from django_q.models import OrmQ
+from django_q.models import Schedule as Mirrored
+from django_q.scheduler import scheduler
+
+from agents.access.actor import Actor
+from foundation.clock import now
+from monitoring.models import JobRun, Schedule
+from monitoring.schedules import mirror
+from monitoring.schedules.change import change_schedule
+from monitoring.schedules.jobs import JOBS
+from monitoring.schedules.run import run_scheduled
+
+pytestmark = pytest.mark.usefixtures("transactional_db")
+
+REAP = "reap lost turns"
+
+
+def by_cron(name: str) -> None:
+    row = Schedule.objects.get(job=name)
+    change_schedule(
+        Actor.system("tests"),
+        schedule_id=row.pk,
+        expected_version=1,
+        enabled=True,
+        every_minutes=None,
+        cron="0 3 * * *",
+    )
+
+
+def handed_out() -> list[Any]:
+    """What the workers would run: every function and its arguments, taken from the queue."""
+    tasks = [one.task for one in OrmQ.objects.order_by("id")]
+    OrmQ.objects.all().delete()
+    return sorted((task["func"], *task["args"]) for task in tasks)
+
+
+EVERYTHING = sorted([(mirror.BEAT_FUNCTION,), *((mirror.RUN_FUNCTION, one.name) for one in JOBS)])
+
+
+def test_after_a_month_of_downtime_every_job_runs_once() -> None:
+    mirror.ensure()
+    by_cron(REAP)
+    Mirrored.objects.update(next_run=now() - timedelta(days=30))
+    mirror.ensure()  # as at every start
+    scheduler()
+    assert handed_out() == EVERYTHING
+    for one in JOBS:
+        assert run_scheduled(one.name) == "done"
+    assert {row.name for row in Mirrored.objects.filter(next_run__gt=now())} == {
+        mirror.BEAT,
+        *(job.name for job in JOBS),
+    }
+    scheduler()
+    assert handed_out() == []
+    assert JobRun.objects.count() == len(JOBS)
+
+
+def test_one_by_cron_whose_worker_died_is_due_again_after_the_next_heartbeat() -> None:
+    mirror.ensure()
+    by_cron(REAP)
+    Mirrored.objects.filter(name=REAP).update(next_run=now() - timedelta(minutes=1))
+    scheduler()
+    assert not Mirrored.objects.filter(name=REAP).exists()
+    mirror.ensure()
+    assert Mirrored.objects.get(name=REAP).next_run > now()
