@@ -15,6 +15,8 @@ Reader = Callable[[str], Any]
 
 _UUID = re.compile(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
 _NUMBER = re.compile(r"0|[1-9][0-9]{0,18}")
+_UNSTORABLE = re.compile("[\x00\ud800-\udfff]")
+_LONGEST_SEARCH = 200
 _SLUG = re.compile(r"[-a-zA-Z0-9_]{1,63}")
 
 
@@ -56,6 +58,13 @@ def slug(text: str) -> str:
     """What an agent may be called in addresses."""
     if not _SLUG.fullmatch(text):
         raise ValueError("A slug is expected.")
+    return text
+
+
+def some_words(text: str) -> str:
+    """What people look for."""
+    if not text.strip() or len(text) > _LONGEST_SEARCH or _UNSTORABLE.search(text):
+        raise ValueError(f"1 to {_LONGEST_SEARCH} characters are expected.")
     return text
 
 

@@ -11,12 +11,20 @@ from agents.api.bodies import read_body
 from agents.api.fields import Id, Input, Object, Text, read_input
 from agents.api.idempotency import Operation, once
 from agents.api.paging import Order, limit_parameter, page_of
-from agents.api.parameters import read_id, read_query, slug
+from agents.api.parameters import read_id, read_query, slug, some_words
 from agents.api.preconditions import etag, expected_version
 from agents.api.views import ApiView
 from agents.models import AgentSession
 from agents.rules.wire import message_shape, session_shape
-from agents.sessions import access_session, create_session, delete_session, messages_of, sessions_of, update_session
+from agents.sessions import (
+    access_session,
+    create_session,
+    delete_session,
+    matching,
+    messages_of,
+    sessions_of,
+    update_session,
+)
 from foundation.errors import InvalidInput
 
 # The order in which they were last spoken in; the index `session_of_user` holds it.
@@ -36,7 +44,7 @@ class SessionChange(Input):
     head = Id(required=False)
 
 
-def _answer(session: AgentSession, *, status: int = 200) -> HttpResponse:
+def answer_session(session: AgentSession, *, status: int = 200) -> HttpResponse:
     headers = {"ETag": etag(session.version)}
     if status == 201:
         headers["Location"] = reverse("api:session", args=[session.pk])
@@ -45,8 +53,12 @@ def _answer(session: AgentSession, *, status: int = 200) -> HttpResponse:
 
 class SessionsView(ApiView):
     def get(self, _request: Request) -> HttpResponse:
-        query = read_query(self.http, agent=slug, limit=limit_parameter, cursor=SESSIONS.cursor_parameter())
+        query = read_query(
+            self.http, agent=slug, search=some_words, limit=limit_parameter, cursor=SESSIONS.cursor_parameter()
+        )
         rows = sessions_of(self.who()).filter(listed=True)
+        if (words := query.pop("search", None)) is not None:
+            rows = matching(rows, words)
         if (agent := query.pop("agent", None)) is not None:
             rows = rows.filter(agent__slug=agent)
         return answer_json(page_of(self.http, rows, order=SESSIONS, shape=session_shape, **query))
@@ -63,7 +75,7 @@ class SessionsView(ApiView):
                 title=given.get("title", ""),
                 metadata=given.get("metadata"),
             )
-            return _answer(session, status=201)
+            return answer_session(session, status=201)
 
         return once(self.http, Operation(actor, "create_session", "", body), run)
 
@@ -71,7 +83,7 @@ class SessionsView(ApiView):
 class SessionView(ApiView):
     def get(self, _request: Request, session_id: str) -> HttpResponse:
         read_query(self.http)
-        return _answer(access_session(actor=self.who(), session_id=read_id("session_id", session_id)))
+        return answer_session(access_session(actor=self.who(), session_id=read_id("session_id", session_id)))
 
     def patch(self, _request: Request, session_id: str) -> HttpResponse:
         read_query(self.http)
@@ -79,7 +91,7 @@ class SessionView(ApiView):
         change = read_input(SessionChange, read_body(self.http))
         if not change:
             raise InvalidInput("Nothing to change was given.", pointer="")
-        return _answer(
+        return answer_session(
             update_session(self.who(), session_id=wanted, expected_version=expected_version(self.http), **change)
         )
 

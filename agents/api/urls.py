@@ -7,7 +7,9 @@ from django.urls import include, path, re_path
 from agents.api.agents import AgentsView, AgentView
 from agents.api.docs import DocsView, SchemaView
 from agents.api.events import EventsView
+from agents.api.export import ExportView
 from agents.api.feedback import FeedbackView
+from agents.api.fork import ForkView
 from agents.api.me import LimitsView
 from agents.api.sessions import MessagesView, SessionsView, SessionView
 from agents.api.turns import CancelView, TurnsView, TurnView
@@ -23,6 +25,8 @@ _v1 = [
     path("sessions/<str:session_id>/messages", MessagesView.as_view(), name="messages"),
     path("sessions/<str:session_id>/turns", TurnsView.as_view(), name="turns"),
     path("sessions/<str:session_id>/events", EventsView.as_view(), name="events"),
+    path("sessions/<str:session_id>/fork", ForkView.as_view(), name="fork"),
+    path("sessions/<str:session_id>/export", ExportView.as_view(), name="export"),
     path("messages/<str:message_id>/feedback", FeedbackView.as_view(), name="feedback"),
     path("turns/<str:turn_id>", TurnView.as_view(), name="turn"),
     path("turns/<str:turn_id>/cancel", CancelView.as_view(), name="cancel"),

@@ -47,6 +47,10 @@ class Tree:
         found.reverse()
         return found
 
+    def asked_for(self, turn: UUID) -> Node | None:
+        """The message that a turn answers."""
+        return self._asked.get(turn)
+
     def answer_to(self, node: Node) -> Node | None:
         return self._answer.get(node.turn) if node.turn and not node.answers else None
 

@@ -18,7 +18,9 @@ from agents.sessions.doors import (
     operate_turn,
     sessions_of,
 )
+from agents.sessions.export import Export, begin_export
 from agents.sessions.feedback import give_feedback, withdraw_feedback
+from agents.sessions.fork import fork_any_session, fork_session
 from agents.sessions.life import create_session, delete_expired_sessions, delete_session, update_session
 from agents.sessions.mend import mend_session
 from agents.sessions.messages import messages_of
@@ -27,6 +29,7 @@ from agents.sessions.outcome import Outcome, read_outcome
 from agents.sessions.reading import EventPage, LoggedEvent, read_events, read_snapshot
 from agents.sessions.requeue import requeue_turn
 from agents.sessions.retry import retry_turn
+from agents.sessions.search import matching
 from agents.sessions.set_aside import set_aside_turn
 from agents.sessions.window import read_window
 from foundation.unset import UNSET, Unset
@@ -38,6 +41,7 @@ __all__ = [
     "Completion",
     "DoesNotApply",
     "EventPage",
+    "Export",
     "IdempotencyMismatch",
     "LoggedEvent",
     "ModelNotFound",
@@ -51,13 +55,17 @@ __all__ = [
     "access_message",
     "access_session",
     "access_turn",
+    "begin_export",
     "cancel_any_turn",
     "cancel_open_turns",
     "cancel_turn",
     "create_session",
     "delete_expired_sessions",
     "delete_session",
+    "fork_any_session",
+    "fork_session",
     "give_feedback",
+    "matching",
     "mend_session",
     "messages_of",
     "operate_session",

@@ -76,7 +76,9 @@ def access_message(*, actor: Actor, message_id: UUID) -> Message:
     actor.need(Scope.READ)
     if actor.user_id is None:
         raise Unauthenticated
-    message = Message.objects.filter(pk=message_id, agent_session__user_id=actor.user_id).first()
+    message = Message.objects.filter(
+        within_reach(actor.user_id, "agent_session__agent_id"), pk=message_id, agent_session__user_id=actor.user_id
+    ).first()
     if message is None:
         raise NotFound
     return message

@@ -17,6 +17,7 @@ from agents.rules.wire import message_shape, session_shape
 from agents.sessions.doors import access_session
 from agents.sessions.messages import messages_of
 from agents.sessions.reading import turn_of_snapshot
+from agents.sessions.tree import tree_of
 from foundation.errors import InvalidInput
 
 Window = dict[str, Any]
@@ -36,7 +37,7 @@ def read_window(*, actor: Actor, session_id: UUID, limit: int, before: UUID | No
         with connection.cursor() as cursor:
             cursor.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
         session = access_session(actor=actor, session_id=session_id)
-        tree = _tree(session)
+        tree = tree_of(session)
         line = tree.line(before or session.head_message_id)
         if before is not None:
             if not line:
@@ -51,14 +52,6 @@ def read_window(*, actor: Actor, session_id: UUID, limit: int, before: UUID | No
             "branches": _branches(tree, chosen),
             "older": len(line) > len(chosen),
         }
-
-
-def _tree(session: AgentSession) -> Tree:
-    rows = Message.objects.filter(agent_session=session).order_by()
-    return Tree(
-        Node(pk, ordinal, turn, parent, answers=author == Message.Author.AGENT)
-        for pk, ordinal, author, turn, parent in rows.values_list("id", "ordinal", "author", "turn_id", "parent_id")
-    )
 
 
 def _messages(session: AgentSession, tree: Tree, chosen: Sequence[Node]) -> list[dict[str, Any]]:

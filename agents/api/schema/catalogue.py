@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
-from agents.api.schema import agents, events, feedback, me, messages, refusals, sessions, turns
+from agents.api.schema import agents, copies, events, feedback, me, messages, refusals, sessions, turns
 from agents.api.schema.operation import Operation
 from agents.api.schema.words import REQUEST_ID, TEXT, Schema
 from agents.api.views import ApiView
 
-_NOUNS = (agents, sessions, messages, feedback, turns, events, me)
+_NOUNS = (agents, sessions, messages, feedback, copies, turns, events, me)
 
 OPERATIONS: dict[tuple[type[ApiView], str], Operation] = {}
 SCHEMAS: dict[str, Schema] = {}

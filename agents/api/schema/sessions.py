@@ -68,7 +68,17 @@ OPERATIONS = {
                 200, "A page of sessions.", ref("SessionPage"), {"results": [EXAMPLE], "next": None, "previous": None}
             )
         ],
-        parameters=[Parameter("agent", SLUG, "Only sessions with this agent.", example="demo"), LIMIT, CURSOR],
+        parameters=[
+            Parameter("agent", SLUG, "Only sessions with this agent.", example="demo"),
+            Parameter(
+                "search",
+                said(TEXT, "", minLength=1, maxLength=200),
+                "Only sessions in whose title or messages each of these words occurs, in any case.",
+                example="sums",
+            ),
+            LIMIT,
+            CURSOR,
+        ],
     ),
     (SessionsView, "post"): Operation(
         "create_session",

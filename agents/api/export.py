@@ -1,0 +1,78 @@
+"""A whole conversation to keep, as JSON or as a text. Streamed: only a few messages are in memory at once."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+
+from django.http import HttpResponse, StreamingHttpResponse
+from django.http.response import HttpResponseBase
+from rest_framework.request import Request
+
+from agents.api.media_types import JSON
+from agents.api.parameters import read_id, read_query
+from agents.api.views import AsyncApiView
+from agents.models import Turn
+from agents.rules.transcripts import transcript_heading, transcript_message
+from agents.rules.wire import Shape, message_shape, moment, session_shape, turn_shape
+from agents.sessions import Export, begin_export
+from agents.sessions.export import PIECE, read_piece, read_shown
+from foundation import strict_json
+from foundation.clock import now
+from foundation.db_threads import in_db_thread
+
+MARKDOWN = "text/markdown"
+FORMATS = {"json": (JSON, "json"), "markdown": (f"{MARKDOWN}; charset=utf-8", "md")}
+
+
+def _format(text: str) -> str:
+    if text not in FORMATS:
+        raise ValueError(f"One of {', '.join(FORMATS)} is expected.")
+    return text
+
+
+class ExportView(AsyncApiView):
+    media_types = (JSON, MARKDOWN)
+
+    async def get(self, _request: Request, session_id: str) -> HttpResponseBase:
+        wanted = read_query(self.http, format=_format).get("format", "json")
+        found = await in_db_thread(begin_export, actor=self.who(), session_id=read_id("session_id", session_id))
+        media_type, ending = FORMATS[wanted]
+        headers = {
+            "Cache-Control": "no-store",
+            "Content-Disposition": f'attachment; filename="conversation-{found.session.pk}.{ending}"',
+        }
+        if self.http.method == "HEAD":
+            return HttpResponse(content_type=media_type, headers=headers)
+        pieces = _markdown(found) if wanted == "markdown" else _json(found)
+        return StreamingHttpResponse(pieces, content_type=media_type, headers=headers)
+
+
+async def _json(found: Export) -> AsyncIterator[bytes]:
+    """`{session, exported_at, events, turns, messages}`: all branches, by ordinal."""
+    head = {
+        "session": session_shape(found.session),
+        "exported_at": moment(now()),
+        "events": {"first": 1, "last": found.session.next_seq - 1},
+        "turns": [_turn(turn, found) for turn in found.turns],
+    }
+    yield strict_json.dumps(head)[:-1] + b',"messages":['
+    between, after = b"", 0
+    while messages := await in_db_thread(read_piece, found.session, after=after):
+        yield between + b",".join(strict_json.dumps(message_shape(message)) for message in messages)
+        between, after = b",", messages[-1].ordinal
+    yield b"]}"
+
+
+async def _markdown(found: Export) -> AsyncIterator[bytes]:
+    """The branch that people see."""
+    yield transcript_heading(found.session).encode()
+    for start in range(0, len(found.shown), PIECE):
+        for message in await in_db_thread(read_shown, found.session, found.shown[start : start + PIECE]):
+            yield transcript_message(message, agent_name=found.session.agent.name).encode()
+
+
+def _turn(turn: Turn, found: Export) -> Shape:
+    """Without its answer, which is among the messages."""
+    shape = {name: value for name, value in turn_shape(turn).items() if name not in {"answer", "position"}}
+    first, last = found.events.get(turn.pk, (None, None))
+    return {**shape, "events": {"first": first, "last": last}}

@@ -1,0 +1,100 @@
+"""Copies of a conversation: a fork to go on with, an export to keep."""
+
+from __future__ import annotations
+
+from agents.api.export import FORMATS, MARKDOWN, ExportView
+from agents.api.fork import ForkView, NewFork
+from agents.api.schema.messages import ANSWER, QUESTION
+from agents.api.schema.operation import ETAG, LOCATION, REPLAYED, Answer, Body, Header, Operation, Parameter
+from agents.api.schema.sessions import EXAMPLE
+from agents.api.schema.turns import COMPLETED
+from agents.api.schema.words import (
+    COUNT,
+    ID,
+    MOMENT,
+    SESSION_ID,
+    TEXT,
+    THEN,
+    TURN_ID,
+    list_of,
+    one_of,
+    or_null,
+    record,
+    ref,
+    said,
+)
+
+_DISPOSITION = Header(
+    "Content-Disposition", "Under which name to keep it.", f'attachment; filename="conversation-{SESSION_ID}.json"'
+)
+_RANGE = record({"first": or_null(COUNT), "last": or_null(COUNT)}, description="The seqs of its events.")
+_TURN_FIELDS = ("id", "session", "status", "priority", "ordinal", "queued_at", "started_at", "finished_at", "error")
+_EXPORTED_TURN = {name: value for name, value in COMPLETED.items() if name not in {"answer", "position"}}
+COMPONENTS = {
+    "ExportedTurn": record(
+        {
+            **{name: {"$ref": f"#/components/schemas/Turn/properties/{name}"} for name in (*_TURN_FIELDS, "usage")},
+            "events": _RANGE,
+        }
+    ),
+    "Export": record(
+        {
+            "session": ref("Session"),
+            "exported_at": MOMENT,
+            "events": _RANGE,
+            "turns": list_of(ref("ExportedTurn")),
+            "messages": list_of(ref("Message"), description="All branches, in the order in which it was said."),
+        }
+    ),
+}
+OPERATIONS = {
+    (ForkView, "post"): Operation(
+        "fork_session",
+        "Sessions",
+        "Go on from a point in another session",
+        "A new session of yours on the same release, with a copy of the conversation that people see. It ends with the "
+        "answer of `after_turn`; without it, before the first turn that is still open. Other branches, turns and "
+        "ratings stay behind.",
+        [
+            Answer(
+                201,
+                "The new session.",
+                ref("Session"),
+                {**EXAMPLE, "version": 1},
+                headers=[ETAG, LOCATION, REPLAYED],
+            )
+        ],
+        scope="chat",
+        body=Body(
+            NewFork,
+            {"after_turn": said(or_null(ID), "The last turn to keep; null for all that were answered.")},
+            {"after_turn": TURN_ID},
+            may_be_empty=True,
+        ),
+        refusals={409: "That turn is still open."},
+        idempotent=True,
+    ),
+    (ExportView, "get"): Operation(
+        "export_session",
+        "Sessions",
+        "A whole conversation to keep",
+        "As JSON with all branches, turns and your ratings, or as a text with the conversation that people see.",
+        [
+            Answer(
+                200,
+                "The conversation.",
+                ref("Export"),
+                {
+                    "session": EXAMPLE,
+                    "exported_at": THEN,
+                    "events": {"first": 1, "last": 6},
+                    "turns": [{**_EXPORTED_TURN, "events": {"first": 1, "last": 6}}],
+                    "messages": [QUESTION, ANSWER],
+                },
+                headers=[_DISPOSITION],
+            ),
+            Answer(200, "", TEXT, f"# Sums\n\nWith Demo, begun {THEN}.\n", media_type=MARKDOWN),
+        ],
+        parameters=[Parameter("format", one_of(*FORMATS), "`json` unless another is asked for.", example="markdown")],
+    ),
+}

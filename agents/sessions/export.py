@@ -1,0 +1,60 @@
+"""A whole conversation, read piece by piece: it may be larger than what a process wants in memory."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+from uuid import UUID
+
+from django.db.models import Max, Min
+
+from agents.access.actor import Actor
+from agents.models import AgentSession, Event, Message, Turn
+from agents.sessions.doors import access_session
+from agents.sessions.messages import messages_of
+from agents.sessions.tree import tree_of
+
+# So many messages are in memory at once.
+PIECE = 50
+
+
+@dataclass(frozen=True, slots=True)
+class Export:
+    """What is read first. `shown` are the messages that people see, in order; `events` is the first and the last seq of
+    each turn's events."""
+
+    session: AgentSession
+    turns: Sequence[Turn]
+    events: Mapping[UUID, tuple[int, int]]
+    shown: Sequence[UUID]
+
+
+def begin_export(*, actor: Actor, session_id: UUID) -> Export:
+    """Raises `NotFound`, `Forbidden`, `Unauthenticated`."""
+    session = access_session(actor=actor, session_id=session_id)
+    logged = Event.objects.filter(agent_session=session, turn__isnull=False).order_by()
+    ranges = logged.values_list("turn_id").annotate(first=Min("seq"), last=Max("seq"))
+    tree = tree_of(session)
+    shown: list[UUID] = []
+    for node in tree.line(session.head_message_id):
+        answer = tree.answer_to(node)
+        shown += [node.id, answer.id] if answer else [node.id]
+    return Export(
+        session=session,
+        turns=list(Turn.objects.filter(agent_session=session).order_by("ordinal")),
+        events={turn: (first, last) for turn, first, last in ranges},
+        shown=shown,
+    )
+
+
+def read_piece(session: AgentSession, *, after: int) -> list[Message]:
+    """The next messages by ordinal, with their owner's feedback, up to those that were there at the beginning."""
+    rows = messages_of(session).filter(ordinal__gt=after, ordinal__lt=session.next_ordinal)
+    return list(rows.order_by("ordinal")[:PIECE])
+
+
+def read_shown(session: AgentSession, ids: Sequence[UUID]) -> list[Any]:
+    """These messages, in this order."""
+    found = {message.pk: message for message in messages_of(session).filter(pk__in=ids)}
+    return [found[message_id] for message_id in ids if message_id in found]

@@ -1,0 +1,110 @@
+"""Begin a session with what was said in another one, up to some point."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from uuid import UUID
+
+from django.db import transaction
+
+from agents.access.actor import Actor, Scope
+from agents.access.audit import record
+from agents.access.roles import FORK_SESSION
+from agents.journal.locked import append_locked
+from agents.models import AgentSession, Message, Turn
+from agents.rules.branches import Node
+from agents.rules.states import TERMINAL
+from agents.rules.wire import message_shape
+from agents.sessions.doors import access_session, operate_session
+from agents.sessions.tree import tree_of
+from foundation.errors import Conflict, InvalidInput, Unauthenticated
+from foundation.ids import new_id
+
+
+@transaction.atomic
+def fork_session(actor: Actor, *, session_id: UUID, after_turn: UUID | None = None) -> AgentSession:
+    """A new session of the actor with a copy of the conversation that people see, on the same release.
+
+    It ends with the answer of `after_turn`, without it before the first turn that is still open. Other branches, turns
+    and feedback stay behind.
+
+    Raises `NotFound`, `Forbidden`, `Conflict` while `after_turn` is open, and `InvalidInput` when it is no turn of the
+    session.
+    """
+    actor.need(Scope.CHAT)
+    return _forked(access_session(actor=actor, session_id=session_id), actor.user_id, after_turn)
+
+
+@transaction.atomic
+def fork_any_session(actor: Actor, *, session_id: UUID, after_turn: UUID | None = None) -> AgentSession:
+    """The same with anybody's session, for operators; the new one is theirs. Raises as `fork_session`."""
+    source = operate_session(actor=actor, session_id=session_id, permission=FORK_SESSION)
+    made = _forked(source, actor.user_id, after_turn)
+    detail = {"new_session": str(made.pk)} | ({"after_turn": str(after_turn)} if after_turn else {})
+    record(actor, "session.forked", target=source, detail=detail)
+    return made
+
+
+def _forked(source: AgentSession, user_id: int | None, after_turn: UUID | None) -> AgentSession:
+    if user_id is None:
+        raise Unauthenticated
+    said = _said(source, after_turn)
+    session = AgentSession.objects.create(
+        user_id=user_id,
+        agent=source.agent,
+        release=source.release,
+        title=source.title,
+        metadata=source.metadata,
+        listed=source.listed,
+        expires_at=source.expires_at,
+    )
+    _copy(said, session)
+    return session
+
+
+def _said(source: AgentSession, after_turn: UUID | None) -> Sequence[UUID]:
+    """The messages to copy, in the order of reading."""
+    tree = tree_of(source)
+    ended = set(Turn.objects.filter(agent_session=source, status__in=TERMINAL).values_list("pk", flat=True))
+    end = source.head_message_id
+    if after_turn is not None:
+        asked = tree.asked_for(after_turn)
+        if asked is None:
+            raise InvalidInput("There is no such turn in this session.", pointer="/after_turn")
+        if after_turn not in ended:
+            raise Conflict("That turn is still open.")
+        end = asked.id
+    found: list[Node] = []
+    for node in tree.line(end):
+        if node.turn is not None and node.turn not in ended:
+            break
+        answer = tree.answer_to(node)
+        found += [node, answer] if answer else [node]
+    return [node.id for node in found]
+
+
+def _copy(said: Sequence[UUID], session: AgentSession) -> None:
+    """Each message behind the one before, without its turn: its work stays where it was done."""
+    rows = Message.objects.in_bulk(said)
+    copies: list[Message] = []
+    for ordinal, message_id in enumerate(said, start=1):
+        row = rows[message_id]
+        copies.append(
+            Message(
+                id=new_id(),
+                agent_session=session,
+                ordinal=ordinal,
+                author=row.author,
+                parts=row.parts,
+                parent_id=copies[-1].pk if copies else None,
+                partial=row.partial,
+                supplied_by_client=row.supplied_by_client,
+            )
+        )
+    if not copies:
+        return
+    Message.objects.bulk_create(copies, batch_size=500)
+    session.next_ordinal = len(copies) + 1
+    session.head_message_id = copies[-1].pk
+    session.save(update_fields=["next_ordinal", "head_message_id"])
+    append_locked(session, [("message.created", {"message": message_shape(copy)}) for copy in copies])

@@ -1,0 +1,37 @@
+"""Find sessions by what they are called and by what was said in them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.db.models import BooleanField, F, Func, OuterRef, Q, QuerySet, Subquery, TextField, Value
+from django.db.models.functions import Coalesce
+
+from agents.models import AgentSession, Message
+from foundation import strict_json
+
+MAX_WORDS = 8
+
+# What people read of a message: a list of strings, as JSON text.
+_TEXTS = Func(
+    F("parts"), template="jsonb_path_query_array(%(expressions)s, '$[*].text')::text", output_field=TextField()
+)
+
+
+def matching(sessions: QuerySet[AgentSession], text: str) -> QuerySet[AgentSession]:
+    """Those of `sessions` in whose title or messages each word of `text` occurs, in any case, also within a word.
+
+    It reads the messages of one session after the other, newest session first, until it has found as many as were asked
+    for, so `sessions` must be of one user: 10,000 of them with ten messages each took 0.5 s where nothing was found.
+    """
+    for word in text.split()[:MAX_WORDS]:
+        sessions = sessions.filter(Q(title__icontains=word) | Q(_said(word)))
+    return sessions
+
+
+def _said(word: str) -> Any:
+    # A limited subquery instead of EXISTS, which the planner turned into a scan of everybody's messages.
+    messages = Message.objects.filter(agent_session=OuterRef("pk")).annotate(words=_TEXTS).order_by()
+    escaped = strict_json.dumps(word).decode()[1:-1]
+    found = messages.filter(words__icontains=escaped).values_list(Value(True))[:1]
+    return Coalesce(Subquery(found, output_field=BooleanField()), Value(False), output_field=BooleanField())

@@ -1,0 +1,39 @@
+"""A conversation as a text to keep."""
+
+from datetime import UTC, datetime
+from types import SimpleNamespace
+from typing import Any
+
+from agents.rules.parts import Part, text_part, tool_call_part, tool_result_part
+from agents.rules.transcripts import transcript_heading, transcript_message
+
+THEN = datetime(2026, 11, 22, 8, 15, 30, 1, tzinfo=UTC)
+
+
+def message(author: str, *parts: Part, partial: bool = False) -> Any:
+    return SimpleNamespace(author=author, parts=list(parts), partial=partial, created_at=THEN)
+
+
+def test_it_begins_with_title_agent_and_time() -> None:
+    session = SimpleNamespace(title="Sums\n# x", agent=SimpleNamespace(name="Demo"), created_at=THEN)
+    assert transcript_heading(session) == "# Sums # x\n\nWith Demo, begun 2026-11-22T08:15:30.000001Z.\n"
+    session.title = ""
+    assert transcript_heading(session).startswith("# Conversation\n")
+
+
+def test_people_and_agents_have_their_names_and_their_words() -> None:
+    asked = transcript_message(message("user", text_part("*Hi*\n")), agent_name="Demo")
+    assert asked == "\n## You, 2026-11-22T08:15:30.000001Z\n\n*Hi*\n"
+    cut = transcript_message(message("agent", text_part("Hel"), partial=True), agent_name="Demo")
+    assert cut == "\n## Demo, 2026-11-22T08:15:30.000001Z\n\nHel\n\n*Cut short.*\n"
+
+
+def test_tools_are_named_with_what_they_got_and_gave() -> None:
+    work = message(
+        "agent",
+        tool_call_part(call_id="a", name="clock", arguments='{"a": "`x`"}'),
+        tool_result_part(call_id="a", content="no ``\nnoon", is_error=True),
+        text_part("Noon."),
+    )
+    said = transcript_message(work, agent_name="Demo").split("\n\n")[1:]
+    assert said == ['*Called `clock` with* `` {"a": "`x`"} ``', "*The tool failed:* ``` no `` noon ```", "Noon.\n"]
