@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from playwright.async_api import Page
 
 from agents.api.problems import status_of
 from agents.api.urls import urlpatterns
@@ -122,6 +123,14 @@ def test_javascript_does_what_the_guide_says(running: Deployment, tmp_path: Path
         run(example, [node, str(program)], client_of(running))
 
 
+async def sign_in(page: Page, running: Deployment) -> None:
+    await page.goto(f"{running.url}/login/")
+    await page.fill("[name=username]", "ada")
+    await page.fill("[name=password]", PASSWORD)
+    await page.press("[name=password]", "Enter")
+    await page.wait_for_selector("[name=password]", state="detached")
+
+
 async def test_a_browser_does_what_the_guide_says(running: Deployment) -> None:
     if executable() is None:
         pytest.skip("there is no Chromium on the PATH (CHROMIUM says where one is)")
@@ -129,11 +138,7 @@ async def test_a_browser_does_what_the_guide_says(running: Deployment) -> None:
         page = await browser.new_page()
         said: list[str] = []
         page.on("console", lambda message: said.append(message.text))
-        await page.goto(f"{running.url}/login/")
-        await page.fill("[name=username]", "ada")
-        await page.fill("[name=password]", PASSWORD)
-        await page.press("[name=password]", "Enter")
-        await page.wait_for_url(f"{running.url}/**")
+        await sign_in(page, running)
         for example in examples("javascript browser"):
             said.clear()
             await page.evaluate(f"(async () => {{ {example.code} }})()")
@@ -161,3 +166,27 @@ def test_every_code_of_a_refusal_is_in_the_table() -> None:
             known.add((status_of(error), kind.code))
     table = {(int(status), code) for status, code in re.findall(r"^\| (\d{3}) \| `([a-z_]+)` \|", GUIDE, re.MULTILINE)}
     assert table == known
+
+
+# --- the reference ---
+
+
+async def test_the_reference_is_read_and_tried_in_a_browser(running: Deployment) -> None:
+    if executable() is None:
+        pytest.skip("there is no Chromium on the PATH (CHROMIUM says where one is)")
+    async with chromium() as browser:
+        page = await browser.new_page()
+        said: list[str] = []
+        asked: list[str] = []
+        page.on("console", lambda message: said.append(message.text))
+        page.on("pageerror", lambda error: said.append(str(error)))
+        page.on("request", lambda request: asked.append(request.url))
+        await sign_in(page, running)
+        await page.goto(f"{running.url}/api/docs")
+        await page.click("#operations-Sessions-create_session")
+        await page.click("text=Try it out")
+        async with page.expect_response(f"{running.url}/api/v1/sessions") as answered:
+            await page.click("text=Execute")
+        assert (await answered.value).status == 201, "the page's own login and its token are enough"
+        assert said == [], "its policy stands in the way of something"
+        assert {url.split("/")[2] for url in asked if not url.startswith("data:")} == {running.url.split("/")[2]}
