@@ -24,7 +24,8 @@ from agents.models import AgentSession, CompletionRequest, Message, Turn
 from agents.rules.client_options import ClientOptions, check_results, handed_out, stored_options
 from agents.rules.parts import Part, plain_text, text_part
 from agents.rules.states import TERMINAL, Priority
-from agents.rules.wire import message_shape
+from agents.rules.titles import title_of
+from agents.rules.wire import message_shape, session_shape
 from agents.sessions.accept import Accepted, accept_locked, check_key, reaching_the_database, replayed, seq_of
 from agents.sessions.busy import IdempotencyMismatch
 from agents.sessions.life import create_session
@@ -227,9 +228,19 @@ def _prepare_locked(session: AgentSession, given: Completion) -> None:
     if session.expires_at is not None:
         session.expires_at = _expiry()
         session.save(update_fields=["expires_at"])
+    _name_locked(session, given.parts)
     words = given.options.instructions
     if words and words != plain_text(_instructions_of(session)[1]):
         _add_locked(session, [("system", [text_part(words)])])
+
+
+def _name_locked(session: AgentSession, parts: Sequence[Part]) -> None:
+    """A chat is called after its first words, even where a client's instructions stand before them."""
+    title = title_of(plain_text(parts))
+    if session.next_ordinal == 1 and session.listed and not session.title and title:
+        session.title = title
+        session.save(update_fields=["title"])
+        append_locked(session, [("session.updated", {"session": session_shape(session)})])
 
 
 def _open_calls(session: AgentSession) -> list[Part]:

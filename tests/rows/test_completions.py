@@ -134,6 +134,19 @@ def test_a_durable_session_goes_on_with_what_is_asked_and_stays_listed() -> None
     assert session.row.expires_at is None
 
 
+@pytest.mark.parametrize("instructions", ["", "Be brief."])
+def test_a_chat_is_named_after_its_first_words_and_a_session_off_the_list_is_not(instructions: str) -> None:
+    session = conversation()
+    AgentSession.objects.update(title="")
+    complete(session.actor, "Good morning", session_id=session.session_id, instructions=instructions)
+    own = complete(session.actor, "Good morning", instructions=instructions)
+    assert session.row.title == "Good morning"
+    assert session.log().count("session.updated") == 1
+    empty = {"seq": 0, "session": session.snapshot()["session"], "messages": [], "turns": {}}
+    assert replayed(session, empty) == session.snapshot()
+    assert talk(session.actor, own.session_id).row.title == ""
+
+
 def test_instructions_are_kept_once_and_count_for_the_turns_that_sent_them() -> None:
     session = conversation()
     for words in ("Be brief.", "Be brief.", "Rhyme.", ""):

@@ -51,7 +51,7 @@ export class ExchangeView {
     this.said = answer ?? (this.question ? null : message);
     this.question?.update(exchange);
     const open = Boolean(turn) && !ENDS_WITHOUT_ANSWER.has(turn.status) && !this.said;
-    this.parts.update(this.said ? this.said.parts : (turn?.shown ?? []), open);
+    this.parts.update(this.said ? this.said.parts : (turn?.shown ?? []), open, this.said?.partial === false);
     const state = stateOf(turn, this.said);
     this.answer.hidden = !this.said && !state && !turn?.shown.length;
     this.answer.setAttribute("aria-busy", String(open));

@@ -9,6 +9,7 @@ const TOOL_STATES = {
   failed: "failed",
   unknown: "outcome unknown",
   stopped: "stopped",
+  handed: "handed to a program",
 };
 
 export function plainText(parts) {
@@ -25,9 +26,10 @@ export class PartsView {
     this.views = [];
   }
 
-  // `live`: the answer is still being written.
-  update(parts, live) {
-    const blocks = blocksOf(parts, live);
+  // `live`: the answer is still being written. `whole`: it ended well, so a call without a result was for a program that
+  // talks over /v1.
+  update(parts, live, whole) {
+    const blocks = blocksOf(parts, live ? "running" : whole ? "handed" : "stopped");
     blocks.forEach((block, index) => {
       let view = this.views[index];
       if (view?.kind !== block.kind) {
@@ -42,14 +44,14 @@ export class PartsView {
   }
 }
 
-function blocksOf(parts, live) {
+function blocksOf(parts, unanswered) {
   const blocks = [];
   const tools = new Map();
   for (const part of parts) {
     if (part.type === "text" && part.text) {
       blocks.push({ kind: "text", text: part.text, html: part.html ?? null });
     } else if (part.type === "tool_call") {
-      const block = { kind: "tool", name: part.name, input: part.arguments, output: null, state: live ? "running" : "stopped" };
+      const block = { kind: "tool", name: part.name, input: part.arguments, output: null, state: unanswered };
       tools.set(part.id, block);
       blocks.push(block);
     } else if (part.type === "tool_result" && tools.has(part.call_id)) {
