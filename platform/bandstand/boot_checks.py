@@ -5,12 +5,20 @@ from collections.abc import Iterator
 from typing import Any, Final
 
 import psycopg
+from psycopg.conninfo import conninfo_to_dict
 from psycopg.rows import scalar_row
 
 MIN_POSTGRESQL: Final = 160000
 MIN_PGVECTOR: Final = (0, 8)
 # With one of these off, an acknowledged message can be lost by a crash.
 DURABILITY: Final = ("fsync", "full_page_writes", "synchronous_commit")
+
+POOLER: Final = (
+    "a connection pooler in front of PostgreSQL drops what a connection asks for at its start; LISTEN and prepared "
+    "statements would not work either: give the server's own address"
+)
+# Asked for at the start of the connection, so that it shows whether such wishes reach the server.
+MARK: Final = "54321ms"
 
 Connection = psycopg.Connection[Any]
 
@@ -23,26 +31,31 @@ def faults(url: str, *, migrating: bool = False, wait_seconds: float = 0.0) -> l
     try:
         connection = _connect(url, wait_seconds)
     except (psycopg.Error, UnicodeError, ValueError) as error:
-        return [f"DATABASE_URL: cannot connect to the database: {_reason(error)}"]
+        reason = _reason(error)
+        hint = f" ({POOLER})" if "startup parameter" in reason else ""
+        return [f"DATABASE_URL: cannot connect to the database: {reason}{hint}"]
     with connection:
         try:
-            return list(_faults(connection, migrating))
+            return list(faults_on(connection, migrating=migrating))
         except psycopg.Error as error:
             return [f"DATABASE_URL: the database cannot be checked: {_reason(error)}"]
 
 
 def _connect(url: str, wait_seconds: float) -> Connection:
     deadline = time.monotonic() + wait_seconds
+    options = f"{conninfo_to_dict(url).get('options') or ''} -c lock_timeout={MARK}"
+    name = "bandstand-checks"
     while True:
         try:
-            return psycopg.connect(url, autocommit=True, connect_timeout=5, application_name="bandstand-checks")
+            return psycopg.connect(url, autocommit=True, connect_timeout=5, application_name=name, options=options)
         except psycopg.OperationalError:
             if time.monotonic() >= deadline:
                 raise
             time.sleep(0.2)
 
 
-def _faults(connection: Connection, migrating: bool) -> Iterator[str]:
+def faults_on(connection: Connection, *, migrating: bool) -> Iterator[str]:
+    """The same for a connection in autocommit that asked for `lock_timeout=MARK` at its start."""
     if connection.info.server_version < MIN_POSTGRESQL:
         version = connection.info.parameter_status("server_version")
         yield f"PostgreSQL {version} is too old: Bandstand needs version 16 or newer"
@@ -50,6 +63,8 @@ def _faults(connection: Connection, migrating: bool) -> Iterator[str]:
     for name in DURABILITY:
         if _value(connection, f"SHOW {name}") == "off":
             yield f"PostgreSQL runs with {name}=off, which loses acknowledged messages in a crash: set {name}=on"
+    if _value(connection, "SHOW lock_timeout") != MARK:
+        yield f"DATABASE_URL: {POOLER}"
     if migrating:
         yield from _missing_rights(connection)
     yield from _pgvector(connection, migrating)

@@ -59,6 +59,18 @@ def test_a_server_that_cannot_be_reached_is_one_line_without_the_password(url: s
     assert "\n" not in fault
 
 
+def test_a_pooler_that_drops_the_options_of_a_start_is_refused() -> None:
+    with psycopg.connect(URL, autocommit=True) as without_options:
+        (fault,) = boot_checks.faults_on(without_options, migrating=False)
+    assert fault.startswith("DATABASE_URL: a connection pooler")
+
+
+def test_options_of_the_address_are_kept() -> None:
+    spoiled = f"{URL}{'&' if '?' in URL else '?'}options=-csearch_path%3Dno_such_schema"
+    faults = boot_checks.faults(spoiled, migrating=True)
+    assert any("no schema on the role's search_path" in fault for fault in faults)
+
+
 def test_a_missing_database_is_named() -> None:
     (fault,) = boot_checks.faults(on("no_such_database"))
     assert 'database "no_such_database" does not exist' in fault
@@ -100,6 +112,7 @@ class Server:
             "SHOW fsync": "on",
             "SHOW full_page_writes": "on",
             "SHOW synchronous_commit": "on",
+            "SHOW lock_timeout": boot_checks.MARK,
             "current_schema()": "public",
             "has_schema_privilege": True,
             "pg_extension": "0.8.0",
@@ -139,7 +152,7 @@ class Server:
     ],
 )
 def test_each_fault_of_a_server_is_one_line(server: Any, told: str) -> None:
-    (fault,) = boot_checks._faults(server, migrating=True)
+    (fault,) = boot_checks.faults_on(server, migrating=True)
     assert fault.startswith(told)
 
 
@@ -147,4 +160,4 @@ def test_each_fault_of_a_server_is_one_line(server: Any, told: str) -> None:
     "server", [Server(160014), Server(pg_extension="0.10.1"), Server(SHOW_synchronous_commit="local")]
 )
 def test_a_good_server_has_none(server: Any) -> None:
-    assert list(boot_checks._faults(server, migrating=True)) == []
+    assert list(boot_checks.faults_on(server, migrating=True)) == []
