@@ -8,6 +8,8 @@ from typing import Any, Final
 from django.http import HttpRequest
 from django.urls import reverse
 
+from agents.access.roles import USE_CHAT
+
 
 @dataclass(frozen=True, slots=True)
 class Entry:
@@ -55,7 +57,10 @@ GROUPS: Final[dict[str, tuple[Entry, ...]]] = {
 def sidebar(request: HttpRequest) -> list[dict[str, Any]]:
     """The groups and entries that this person may see, in the shape that the templates expect."""
     start = reverse("admin:index")
-    groups: list[dict[str, Any]] = [{"title": "", "items": [_item(request, "Overview", start, "space_dashboard")]}]
+    first = [_item(request, "Overview", start, "space_dashboard")]
+    if request.user.has_perm(USE_CHAT):
+        first.append({"title": "Chat", "link": "/", "icon": "chat", "active": False, "has_permission": True})
+    groups: list[dict[str, Any]] = [{"title": "", "items": first}]
     for title, entries in GROUPS.items():
         allowed = [entry for entry in entries if request.user.has_perm(entry.permission)]
         if allowed:

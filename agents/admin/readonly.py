@@ -9,6 +9,7 @@ from django.core.paginator import Paginator
 from django.db.models import Q, QuerySet
 from django.http import HttpRequest
 from django.utils.functional import cached_property
+from django.utils.text import capfirst
 
 from agents.admin.look import ModelAdmin
 
@@ -39,6 +40,11 @@ class ConsoleAdmin(ModelAdmin):  # type: ignore[type-arg]  # not generic at run 
     list_max_show_all = 0
     list_fullwidth = True
     actions_on_top = True
+
+    def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> Any:
+        """Called by what it lists."""
+        title = capfirst(str(self.opts.verbose_name_plural))
+        return super().changelist_view(request, {"title": title, **(extra_context or {})})
 
     def render_change_form(self, request: HttpRequest, context: Any, *args: Any, **kwargs: Any) -> Any:
         """One way to save."""

@@ -15,6 +15,8 @@ class User(AbstractUser):
     version = models.PositiveIntegerField(default=1, db_default=1, editable=False)
 
     class Meta(AbstractUser.Meta):
+        verbose_name = "person"
+        verbose_name_plural = "people"
         permissions = [("enter_console", "Can enter the console")]
 
 

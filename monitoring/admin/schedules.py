@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import Any
 
 from django import forms
@@ -100,7 +101,7 @@ class ScheduleAdmin(ConsoleAdmin):
 
     @admin.display(description="next run")
     def next_run_at(self, schedule: Any) -> Any:
-        return schedule.due
+        return _at(schedule.due)
 
     @admin.display(description="last run")
     def last_status(self, schedule: Any) -> Any:
@@ -116,7 +117,7 @@ class ScheduleAdmin(ConsoleAdmin):
 
     @admin.display(description="ran at")
     def last_at(self, schedule: Any) -> Any:
-        return schedule.ran_at
+        return _at(schedule.ran_at)
 
     def has_add_permission(self, request: HttpRequest, obj: Any = None) -> bool:  # noqa: ARG002
         """There is a row for every job already."""
@@ -162,3 +163,7 @@ class ScheduleAdmin(ConsoleAdmin):
         run_now(actor_of(request.user), schedule_id=schedule.pk)
         messages.success(request, f"{schedule} will run in a moment; its runs are below.")
         return HttpResponseRedirect(f"{reverse('admin:monitoring_jobrun_changelist')}?job={schedule.job}")
+
+
+def _at(moment: datetime | None) -> str:
+    return moment.strftime("%Y-%m-%d %H:%M:%S") if moment else "-"

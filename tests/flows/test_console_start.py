@@ -89,7 +89,7 @@ def test_who_may_only_enter_sees_no_figures_and_no_links() -> None:
 def test_every_link_of_the_sidebar_opens(role: Role) -> None:
     client = client_of("ada", role)
     for group in client.get("/admin/").context["sidebar_navigation"]:
-        for item in group["items"]:
+        for item in [one for one in group["items"] if one["link"] != "/"]:
             answer = client.get(item["link"])
             assert answer.status_code == 200, item
             shown = [one for row in answer.context["sidebar_navigation"] for one in row["items"] if one["active"]]
