@@ -301,6 +301,13 @@ def test_an_unknown_address_is_a_problem(method: str, path: str) -> None:
     problem(Client().generic(method, path), 404, "not_found")
 
 
+def test_who_put_a_slash_at_the_end_is_told() -> None:
+    for path in ("/api/v1/agents/", "/api/docs/", "/api/v1/turns/x/cancel//"):
+        assert "without a slash" in problem(Client().get(path), 404, "not_found")["detail"]
+    for path in ("/api/", "/api/v1/", "/api/v1/nothing/", "//"):
+        assert b"without a slash" not in Client().get(path).content
+
+
 @pytest.mark.parametrize(
     ("method", "path"),
     [

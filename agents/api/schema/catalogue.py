@@ -24,6 +24,7 @@ COMPONENTS: dict[str, Any] = {
     "headers": {
         "X-Request-Id": {
             "description": "The id of this request in our log. Quote it when you ask us.",
+            "required": True,
             "schema": {"type": "string", "format": "uuid"},
             "example": REQUEST_ID,
         },
@@ -42,7 +43,7 @@ COMPONENTS: dict[str, Any] = {
             "schema": {"type": "string", "pattern": "^[0-9]+$"},
             "example": "2",
         },
-        "WWW-Authenticate": {"description": "Always `Bearer`.", "schema": TEXT, "example": "Bearer"},
+        "WWW-Authenticate": {"description": "Always `Bearer`.", "required": True, "schema": TEXT, "example": "Bearer"},
     },
     "securitySchemes": {
         "key": {"type": "http", "scheme": "bearer", "description": "An API key: `Authorization: Bearer bs_…`."},
