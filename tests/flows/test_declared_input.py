@@ -99,23 +99,23 @@ def caller(running: Deployment) -> Iterator[Caller]:
     made.close()
 
 
-@requests_of(10, coverage=True)
+@requests_of(5, coverage=True)
 def test_with_a_key(case: Any, running: Deployment, caller: Caller) -> None:
     caller.send(case, running.keys["ada"])
 
 
-@requests_of(4, coverage=False)
+@requests_of(2, coverage=False)
 def test_with_a_key_that_may_only_read(case: Any, running: Deployment, caller: Caller) -> None:
     status = caller.send(case, running.keys["reader"])
     assert case.method == "GET" or status >= 400
 
 
-@requests_of(3, coverage=False)
+@requests_of(2, coverage=False)
 def test_with_the_key_of_somebody_else(case: Any, running: Deployment, caller: Caller) -> None:
     status = caller.send(case, running.keys["eve"])
     assert status >= 400 or "session_id" not in (case.path_parameters or {})
 
 
-@requests_of(3, coverage=False)
+@requests_of(2, coverage=False)
 def test_with_a_key_that_is_none(case: Any, caller: Caller) -> None:
     assert caller.send(case, "bs_nonsense") in {401, 405}
