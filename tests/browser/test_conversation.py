@@ -2,16 +2,194 @@
 
 from __future__ import annotations
 
+import json
+import re
+
 import pytest
 from playwright.async_api import expect
 
-from tests.browser.visitor import Chat
+from tests.browser.texts import PLAN
+from tests.browser.visitor import Chat, Visitor
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
 
+def directed(text: str, **settings: object) -> str:
+    """A question that the offline model answers with `text`."""
+    words = " ".join(f"{name}={value}" for name, value in settings.items())
+    return f"[[offline text={json.dumps(text)} {words}]]"
+
+
 async def test_a_message_is_answered(chat: Chat) -> None:
-    answer = await chat.ask('[[offline text="Hello **there**, `friend`."]]')
+    answer = await chat.ask(directed("Hello **there**, `friend`."))
     await expect(answer.locator("strong")).to_have_text("there")
     await expect(answer.locator("code")).to_have_text("friend")
     await expect(chat.composer).to_be_focused()
+    await expect(chat.composer).to_have_value("")
+
+
+async def test_markdown_is_drawn_with_lists_tables_and_code(chat: Chat) -> None:
+    answer = await chat.ask(directed(PLAN))
+    await expect(answer.locator("ol > li")).to_have_count(3)
+    await expect(answer.locator("table tr")).to_have_count(4)
+    await expect(answer.locator("th").last).to_have_attribute("align", "right")
+    await expect(answer.locator(".code__language")).to_have_text("python")
+    await expect(answer.get_by_role("region", name="Code in python")).to_contain_text("coconut milk")
+
+
+async def test_code_and_answers_are_copied(ada: Visitor, chat: Chat) -> None:
+    await ada.context.grant_permissions(["clipboard-read", "clipboard-write"], origin=chat.base)
+    answer = await chat.ask(directed("Look:\n\n```sh\nls -l\ndf\n```\n\nThat is *all*."))
+    await answer.locator(".code").get_by_role("button", name="Copy").click()
+    await expect(answer.locator(".code").get_by_role("button", name="Copied")).to_be_visible()
+    assert await chat.page.evaluate("navigator.clipboard.readText()") == "ls -l\ndf\n"
+    await answer.locator(".answer__tools").get_by_role("button", name="Copy").click()
+    await expect(answer.locator(".answer__tools").get_by_role("button", name="Copied")).to_be_visible()
+    assert "That is *all*." in await chat.page.evaluate("navigator.clipboard.readText()")
+
+
+# Looks at the transcript at every change: what is rendered stays, nothing disappears, nothing shrinks.
+_WATCH = """
+() => {
+  window.__seen = { shrunk: 0, lost: 0, lists: 0, tallest: 0, longest: 0 };
+  const look = () => {
+    requestAnimationFrame(look);
+    const answer = document.querySelectorAll(".answer .md")[1];
+    if (!answer) return;
+    const { height } = answer.getBoundingClientRect();
+    const letters = answer.textContent.replace(/[^a-z]/gi, "").length;
+    if (height < window.__seen.tallest - 30) window.__seen.shrunk += 1;
+    if (letters < window.__seen.longest - 3) window.__seen.lost += 1;
+    window.__seen.tallest = Math.max(height, window.__seen.tallest);
+    window.__seen.longest = Math.max(letters, window.__seen.longest);
+    const list = answer.querySelector("ol");
+    if (!list || list.marked) return;
+    list.marked = true;
+    window.__seen.lists += 1;
+  };
+  look();
+}
+"""
+
+
+async def test_an_answer_grows_without_flicker_and_is_rendered_while_it_is_written(chat: Chat) -> None:
+    asked: list[str] = []
+    await chat.ask(directed("Welcome."))
+    await chat.page.evaluate(_WATCH)
+    chat.page.on("request", lambda request: asked.append(request.url) if request.url.endswith("/chat/render") else None)
+    await chat.say(directed(PLAN, pace_ms=12))
+    answer = chat.answers.nth(1)
+    await expect(answer.locator("ol > li").first).to_be_visible()
+    await expect(answer).to_have_attribute("aria-busy", "true")
+    await chat.answered(answer)
+    seen = await chat.page.evaluate("window.__seen")
+    assert (seen["shrunk"], seen["lost"]) == (0, 0), seen
+    assert seen["lists"] == 1, "the list that was there first is still the same element"
+    assert 2 <= len(asked) < 40
+
+
+async def test_what_was_streamed_looks_like_what_is_loaded(chat: Chat) -> None:
+    text = "\n\n".join(f"## Part {n}\n\n{'Many words. ' * 30}\n\n- a\n- b\n\n1. one\n\n   more\n" for n in range(4))
+    await chat.say(directed(text, pace_ms=1))
+    await chat.answered(chat.answers.first)
+    body = chat.page.locator(".answer .md").first
+    await expect(body.locator("h2")).to_have_count(4)
+    streamed = await body.inner_html()
+    await chat.page.reload()
+    await expect(body.locator("h2")).to_have_count(4)
+    assert await body.inner_html() == streamed
+
+
+async def test_tool_calls_are_shown_with_their_state_and_open_to_what_went_in_and_out(chat: Chat) -> None:
+    answer = await chat.ask(
+        '[[offline calls=[["calculator", {"expression": "6*7"}], ["calculator", {"expression": "("}]]]]'
+    )
+    good, bad = answer.locator("details.tool").nth(0), answer.locator("details.tool").nth(1)
+    await expect(good.locator(".tool__state")).to_have_text("done")
+    await expect(bad.locator(".tool__state")).to_have_text("failed")
+    await expect(good.locator(".tool__gist")).to_have_text("6*7")
+    await expect(good.get_by_role("region", name="Result")).to_be_hidden()
+    await good.locator("summary").focus()
+    await chat.page.keyboard.press("Enter")
+    await expect(good.get_by_role("region", name="Arguments")).to_contain_text('"expression": "6*7"')
+    await expect(good.get_by_role("region", name="Result")).to_have_text("42")
+
+
+# Parts as the log shows them while tools run, drawn by the page's own module.
+_DRAWN_PARTS = """
+async (parts) => {
+  const { PartsView } = await import("/static/bandstand/parts.js");
+  const view = new PartsView(null);
+  view.update(parts, true);
+  document.body.append(view.node);
+  return [...view.node.querySelectorAll(".tool__state")].map((node) => node.textContent);
+}
+"""
+
+
+async def test_a_running_tool_and_one_of_unknown_outcome_say_so(chat: Chat) -> None:
+    call = {"type": "tool_call", "name": "notebook_add", "arguments": "{broken"}
+    result = {"type": "tool_result", "call_id": "1", "content": "?", "is_error": True, "outcome": "unknown"}
+    parts = [{**call, "id": "1"}, result, {**call, "id": "2"}]
+    assert await chat.page.evaluate(_DRAWN_PARTS, parts) == ["outcome unknown", "running…"]
+
+
+async def test_stop_ends_an_answer_and_keeps_what_was_written(chat: Chat) -> None:
+    await chat.say(directed("word " * 400, pace_ms=30))
+    answer = chat.answers.first
+    await expect(answer).to_contain_text("word word")
+    await chat.page.get_by_role("button", name="Stop the answer").click()
+    await expect(answer).to_contain_text("Stopped here")
+    await expect(answer.locator(".md")).to_contain_text("word word")
+    await expect(chat.page.get_by_role("button", name="Stop the answer")).to_be_hidden()
+    await expect(chat.composer).to_be_focused()
+
+
+async def test_a_failure_says_why_with_its_reference_and_is_tried_again(ada: Visitor, chat: Chat) -> None:
+    await ada.context.grant_permissions(["clipboard-read", "clipboard-write"], origin=chat.base)
+    await chat.say("[[offline fail=bad_request]]")
+    failure = chat.page.locator(".failure")
+    await expect(failure).to_contain_text("does not accept this kind of request")
+    reference = await failure.locator("code").inner_text()
+    assert re.fullmatch(r"[0-9a-f-]{36}", reference)
+    await failure.get_by_role("button", name="Copy the reference").click()
+    await expect(failure.get_by_role("button", name="Copy the reference")).to_contain_text("Copied")
+    assert await chat.page.evaluate("navigator.clipboard.readText()") == reference
+    await failure.get_by_role("button", name="Try again").click()
+    await expect(chat.page.locator(".branches__count")).to_have_text("2/2")
+    await expect(failure.locator("code")).not_to_have_text(reference)
+
+
+async def test_messages_that_wait_say_how_many_come_first(chat: Chat) -> None:
+    await chat.say(directed("word " * 400, pace_ms=30))
+    await expect(chat.answers.first).to_contain_text("word")
+    await chat.say(directed("second"))
+    await chat.say(directed("third"))
+    await expect(chat.answers.nth(1)).to_contain_text("one message is answered first")
+    await expect(chat.answers.nth(2)).to_contain_text("2 messages are answered first")
+    await chat.answers.nth(2).get_by_role("button", name="Cancel").click()
+    await expect(chat.answers.nth(2)).to_contain_text("Stopped before an answer")
+    await chat.page.keyboard.press("Escape")
+    await expect(chat.answers.nth(0)).to_contain_text("Stopped here")
+    await expect(chat.answers.nth(1)).to_contain_text("second")
+
+
+async def test_those_who_listen_hear_the_answer_once_and_not_each_word(chat: Chat) -> None:
+    await chat.page.evaluate(
+        """() => {
+          window.__said = [];
+          const status = document.querySelector("#status");
+          const watch = new MutationObserver(() => window.__said.push(status.textContent));
+          watch.observe(status, { childList: true, characterData: true, subtree: true });
+        }"""
+    )
+    await chat.ask(directed("one two three four five six", pace_ms=15))
+    said = await chat.page.evaluate("window.__said")
+    assert said == ["The answer is being written.", "Demo: one two three four five six"]
+    assert await chat.page.locator("[aria-live]").count() == 1
+
+
+async def test_what_was_written_is_shown_as_it_was_typed(chat: Chat) -> None:
+    await chat.ask("**not bold**\n  two spaces & <b>tags</b>")
+    await expect(chat.questions.first).to_have_text("**not bold**\n  two spaces & <b>tags</b>", use_inner_text=True)
+    assert await chat.questions.first.locator("*").count() == 0
