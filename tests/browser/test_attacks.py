@@ -28,7 +28,7 @@ _FOUND = """
     harm: window.__harm ?? 0,
     foreign: all.filter((node) => !allowed.has(node.tagName)).map((node) => node.outerHTML),
     handlers: all.flatMap((node) => [...node.attributes]).map(({ name }) => name)
-      .filter((name) => name.startsWith("on") || ["style", "src", "srcset", "srcdoc", "action", "id", "name"].includes(name)),
+      .filter((name) => name.startsWith("on") || "style src srcset srcdoc action id name".split(" ").includes(name)),
     links: [...shown.querySelectorAll("a")].map((a) => [a.protocol, a.rel, a.target]),
   };
 }
