@@ -34,6 +34,7 @@ export class Conversation {
     this.messages = new Map(window.messages.map((message) => [message.id, message]));
     this.turns = new Map(Object.entries(window.turns ?? {}));
     this.branches = new Map(Object.entries(window.branches ?? {}));
+    this.known = null; // the tree, until a message is added
     this.older = window.older ?? false;
     this.head = window.session.head ?? window.messages.at(-1)?.id ?? null;
     this.revision = 0;
@@ -45,6 +46,7 @@ export class Conversation {
     for (const message of window.messages) if (!this.messages.has(message.id)) this.messages.set(message.id, message);
     for (const [id, turn] of Object.entries(window.turns)) if (!this.turns.has(id)) this.turns.set(id, turn);
     for (const [id, branches] of Object.entries(window.branches)) this.branches.set(id, branches);
+    this.known = null;
     this.older = window.older;
     this.#touchAll();
   }
@@ -72,8 +74,14 @@ export class Conversation {
     for (const turn of this.turns.values()) turn.revision = this.revision;
   }
 
+  get #tree() {
+    this.known ??= new Tree(this.messages);
+    return this.known;
+  }
+
   #add(message) {
     this.messages.set(message.id, message);
+    this.known = null;
     // The server moves the head to a question at once, and to its answer when nothing followed the question meanwhile.
     if (message.author !== "agent" || this.head === message.parent) this.head = message.id;
   }
@@ -119,7 +127,7 @@ export class Conversation {
   // What people read, in order, along the branch of the head: each question with its turn, its answer and the branches
   // beside it; what has no turn stands alone.
   exchanges() {
-    const tree = new Tree(this.messages);
+    const tree = this.#tree;
     const open = this.openTurns;
     return tree.line(this.head).map((message) => {
       const turn = this.turns.get(message.turn) ?? null;
@@ -130,12 +138,12 @@ export class Conversation {
 
   // Whether messages between what is loaded and the head are missing: then the window has to be read again.
   get torn() {
-    const first = new Tree(this.messages).line(this.head)[0];
+    const first = this.#tree.line(this.head)[0];
     return Boolean(this.head) && (!first || (Boolean(first.parent) && !this.older));
   }
 
   get oldest() {
-    return new Tree(this.messages).line(this.head)[0]?.id ?? null;
+    return this.#tree.line(this.head)[0]?.id ?? null;
   }
 
   get lastOrdinal() {
@@ -143,18 +151,22 @@ export class Conversation {
   }
 
   #beside(tree, message) {
-    const known = this.branches.get(message.id) ?? this.#branchesNaming(message.id);
+    const known = this.branches.size ? (this.branches.get(message.id) ?? this.#branchesNaming(message.id)) : NONE;
+    const loaded = tree.beside(message);
+    if (!known.length && loaded.length < 2) return NONE;
     const branches = new Map(known.map(({ id, head }) => [id, head]));
-    for (const other of tree.beside(message)) branches.set(other.id, tree.newestBelow(other));
+    for (const other of loaded) branches.set(other.id, tree.newestBelow(other));
     return [...branches].map(([id, head]) => ({ id, head }));
   }
 
   // A question that came later does not stand in the list that the server gave for those beside it, and the other way.
   #branchesNaming(id) {
     for (const branches of this.branches.values()) if (branches.some((branch) => branch.id === id)) return branches;
-    return [];
+    return NONE;
   }
 }
+
+const NONE = [];
 
 // The tree of the loaded messages, by the rules of `agents/rules/branches.py`.
 class Tree {

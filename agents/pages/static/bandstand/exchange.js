@@ -36,7 +36,7 @@ export class ExchangeView {
       this.parts.node,
       this.state,
       this.tools,
-      this.feedback.form,
+      this.feedback.place,
     );
     this.node = element("li", { class: "exchange", "data-message": exchange.key });
     this.question = own ? new QuestionView(exchange.message, actions) : null;

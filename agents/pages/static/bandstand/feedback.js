@@ -11,24 +11,9 @@ export class FeedbackView {
     this.up = toolButton("Good answer", "up", () => this.#choose("up"));
     this.down = toolButton("Bad answer", "thumbdown", () => this.#choose("down"));
     this.buttons = element("div", { class: "feedback", role: "group", "aria-label": "Feedback" }, this.up, this.down);
-    this.comment = element("textarea", { class: "editor__text", rows: "2", maxlength: String(LONGEST_COMMENT) });
-    this.asking = element("span");
-    this.form = element(
-      "form",
-      { class: "feedback__form", hidden: true, onsubmit: (event) => this.#send(event) },
-      element("label", {}, this.asking, this.comment),
-      element(
-        "div",
-        { class: "editor__actions" },
-        element("button", { type: "button", class: "button button--plain button--small", onclick: () => this.#close() }, "Close"),
-        element("button", { type: "submit", class: "button button--small" }, "Send comment"),
-      ),
-    );
-    this.form.addEventListener("keydown", (event) => {
-      if (event.key !== "Escape") return;
-      event.stopPropagation();
-      this.#close();
-    });
+    // Holds the form while it is open, and only then: browsers go through all fields of a page whenever it changes, and
+    // a long conversation would have a thousand.
+    this.place = element("div", { class: "feedback__place" });
   }
 
   update(message) {
@@ -61,22 +46,25 @@ export class FeedbackView {
   }
 
   #open(value) {
-    this.asking.textContent = value === "up" ? "What was good about it? (optional)" : "What was wrong with it? (optional)";
-    this.comment.value = this.message.feedback.comment ?? "";
-    this.form.hidden = false;
-    this.form.scrollIntoView({ block: "nearest" });
+    const form = commentForm({
+      words: value === "up" ? "What was good about it? (optional)" : "What was wrong with it? (optional)",
+      comment: this.message.feedback.comment ?? "",
+      send: (comment) => this.#send(comment),
+      close: () => this.#close(),
+    });
+    this.place.replaceChildren(form);
+    form.scrollIntoView({ block: "nearest" });
   }
 
   #close() {
-    if (this.form.contains(document.activeElement)) this.up.focus();
-    this.form.hidden = true;
+    if (this.place.contains(document.activeElement)) this.up.focus();
+    this.place.replaceChildren();
   }
 
-  async #send(event) {
-    event.preventDefault();
+  async #send(comment) {
     const { message } = this;
     const before = message.feedback;
-    message.feedback = { ...before, comment: this.comment.value.trim() };
+    message.feedback = { ...before, comment };
     if (await this.actions.feedback(message, message.feedback)) {
       this.actions.announce("Thank you for the comment.");
       this.#close();
@@ -84,4 +72,30 @@ export class FeedbackView {
       message.feedback = before;
     }
   }
+}
+
+function commentForm({ words, comment, send, close }) {
+  const field = element("textarea", { class: "editor__text", rows: "2", maxlength: String(LONGEST_COMMENT) });
+  field.value = comment;
+  const form = element(
+    "form",
+    { class: "feedback__form" },
+    element("label", {}, words, field),
+    element(
+      "div",
+      { class: "editor__actions" },
+      element("button", { type: "button", class: "button button--plain button--small", onclick: close }, "Close"),
+      element("button", { type: "submit", class: "button button--small" }, "Send comment"),
+    ),
+  );
+  form.addEventListener("submit", (event) => {
+    event.preventDefault();
+    send(field.value.trim());
+  });
+  form.addEventListener("keydown", (event) => {
+    if (event.key !== "Escape") return;
+    event.stopPropagation();
+    close();
+  });
+  return form;
 }
