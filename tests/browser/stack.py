@@ -35,7 +35,8 @@ class Stack:
         self.base = f"http://127.0.0.1:{self.port}"
         url = urlsplit(os.environ["DATABASE_URL"])
         self._server = urlunsplit(url)
-        inherited = {name: value for name, value in os.environ.items() if name != "BANDSTAND_ROLE"}
+        ours = {"BANDSTAND_ROLE", "DJANGO_SETTINGS_MODULE"}
+        inherited = {name: value for name, value in os.environ.items() if name not in ours}
         self._env = {
             **inherited,
             "PYTHONPATH": f"{ROOT}{os.pathsep}{ROOT / 'platform'}",

@@ -84,32 +84,36 @@ async def test_what_a_model_says_runs_nothing_while_it_is_written_and_after(ada:
     check(await look(chat), await chat.violations())
 
 
+# Renders each text by itself, as the page does it, and resolves when all are drawn.
+_DRAW_EACH = """
+async (texts) => {
+  const { Renderer } = await import("/static/bandstand/renderer.js");
+  const { MarkdownView } = await import("/static/bandstand/markdown.js");
+  const renderer = new Renderer();
+  const views = texts.map((text) => {
+    const view = new MarkdownView(renderer);
+    view.update(text);
+    document.querySelector("#transcript").append(view.node);
+    return view;
+  });
+  while (views.some((view) => view.finished === null)) await new Promise(requestAnimationFrame);
+}
+"""
+
+
 async def test_each_attack_rendered_alone_runs_nothing(chat: Chat) -> None:
     assert len(set(PAYLOADS)) == len(PAYLOADS) >= 60
     await chat.ask("[[offline text=begun]]")
-    for payload in PAYLOADS:
-        await chat.page.evaluate(
-            """async (text) => {
-              const { Renderer } = await import("/static/bandstand/renderer.js");
-              const { PartsView } = await import("/static/bandstand/parts.js");
-              const view = new PartsView(new Renderer());
-              view.update([{ type: "text", text }], false);
-              const item = document.createElement("li");
-              item.append(view.node);
-              document.querySelector("#transcript").replaceChildren(item);
-              const text_view = view.views[0].view;
-              while (text_view.finished === null) await new Promise(requestAnimationFrame);
-            }""",
-            payload,
-        )
-        check(await look(chat), await chat.violations())
+    await chat.page.evaluate(_DRAW_EACH, PAYLOADS)
+    await expect(chat.page.locator(".md")).to_have_count(1 + len(PAYLOADS))
+    check(await look(chat), await chat.violations())
 
 
 async def test_a_title_and_a_tool_run_nothing(ada: Visitor, chat: Chat) -> None:
     attack = "<img src=x onerror=window.__harm=1>"
     await chat.ask(f'{attack} [[offline tool=calculator args={{"expression": "{attack}"}}]]')
     await chat.page.get_by_role("button", name="Actions for this chat").click()
-    await chat.page.get_by_role("button", name="Rename").click()
+    await chat.page.locator("#chat-menu").get_by_text("Rename").click()
     await chat.page.get_by_label("Title").fill(attack)
     await chat.page.get_by_label("Title").press("Enter")
     await expect(chat.page.locator("#title")).to_have_text(attack)

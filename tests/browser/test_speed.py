@@ -12,11 +12,13 @@ from tests.browser.visitor import Chat
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
-# Measured on a quiet machine: see docs/performance.md. The bounds here leave room for a loaded one.
+# What was measured on a quiet machine is in docs/performance.md. The second bound leaves room for a loaded one, and is
+# far below what something quadratic costs: a form in each exchange made it 2 s at 300 exchanges.
 FIRST_PAINT_MS = 300
-WORST_TASK_MS = 200
+WORST_TASK_MS = 1000
 
-# Scrolls to the beginning in steps, as somebody does with a wheel, and keeps an eye on frames and long tasks.
+# Goes to the beginning window by window, then through all of it down to the end, as somebody does who drags the bar.
+# Counts long tasks of the page, and the frames on the way down.
 _SCROLL = """
 async () => {
   const scroller = document.querySelector("#scroller");
@@ -24,18 +26,26 @@ async () => {
   const tasks = [];
   const watch = new PerformanceObserver((list) => tasks.push(...list.getEntries().map(({ duration }) => duration)));
   watch.observe({ type: "longtask" });
+  const frame = () => new Promise(requestAnimationFrame);
+  while (beginning.hidden) {
+    scroller.scrollTop = 0;
+    await frame();
+  }
+  const loading = tasks.splice(0);
+  scroller.scrollTop = 0;
   const frames = [];
-  let last = performance.now();
-  while (beginning.hidden || scroller.scrollTop > 0) {
-    scroller.scrollTop -= 400;
-    const now = await new Promise(requestAnimationFrame);
+  const end = () => scroller.scrollHeight - scroller.clientHeight - 2;
+  for (let last = await frame(); scroller.scrollTop < end(); ) {
+    scroller.scrollTop += 2000;
+    const now = await frame();
     frames.push(now - last);
     last = now;
   }
   watch.disconnect();
   frames.sort((a, b) => a - b);
   return { frames: frames.length, p50: frames[frames.length >> 1], p95: frames[Math.floor(frames.length * 0.95)],
-    worst: frames.at(-1), long_tasks: tasks.length, worst_task: Math.max(0, ...tasks) };
+    worst: frames.at(-1), long_tasks: tasks.length, worst_task: Math.max(0, ...tasks),
+    long_tasks_while_loading: loading.length, worst_task_while_loading: Math.max(0, ...loading) };
 }
 """
 
@@ -65,4 +75,4 @@ async def test_2000_messages_are_read_a_window_at_a_time_and_scroll_smoothly(arr
     await expect(chat.questions).to_have_count(1000)
     await expect(chat.questions.first).to_contain_text("Question 1:")
     print("scrolling:", {name: round(value, 1) for name, value in found.items()})
-    assert found["worst_task"] <= WORST_TASK_MS
+    assert max(found["worst_task"], found["worst_task_while_loading"]) <= WORST_TASK_MS
