@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Sequence
 from typing import Any
 from uuid import UUID
 
 from django.contrib import admin
 from django.db.models import Count, Q, QuerySet, Sum
-from django.http import HttpRequest, HttpResponse
+from django.http import Http404, HttpRequest, HttpResponse, HttpResponseBase
+from django.urls import URLPattern, path
 from django.utils.safestring import SafeString
 
 from agents.access.roles import CANCEL_TURN, MEND_SESSION
@@ -26,20 +26,18 @@ from agents.admin.sieves import (
     UserSieve,
 )
 from agents.admin.telling import moment, money, tag
-from agents.admin.transcripts import may_read, readable_agents
+from agents.admin.transcript_page import live, session_page
+from agents.admin.transcripts import readable_agents
 from agents.admin.turn_deeds import CANCEL_OPEN, MEND
-from agents.models import AgentSession, Event, Message, Step, Turn
+from agents.models import AgentSession, Turn
 from agents.sessions.life import MAX_TITLE
-
-# The page shows the newest of each; the lists hold the rest.
-MESSAGES, TURNS, EVENTS = 200, 100, 100
 
 
 @admin.register(AgentSession)
 class AgentSessionAdmin(LongListAdmin):
     query_budget = 15
     # The page of one session.
-    page_query_budget = 13
+    page_query_budget = 24
 
     list_display = ("created", "told_title", "state", "user", "told_agent", "turns_told", "cost", "updated")
     list_display_links = ("created", "told_title")
@@ -48,24 +46,6 @@ class AgentSessionAdmin(LongListAdmin):
         AgentSieve, ReleaseSieve, UserSieve, SessionStateSieve, ErrorSieve, SinceSieve, UntilSieve, CostSieve,
     )  # fmt: skip
     search_help_text = "The id of a session, a turn or an error, the name of a user, or words of a title."
-    fields = (
-        "id",
-        "user",
-        "agent",
-        "release",
-        "title",
-        "metadata",
-        "controller",
-        "state_fault",
-        "version",
-        "open_turns",
-        "active_turn_id",
-        "active_epoch",
-        "next_seq",
-        "created_at",
-        "updated_at",
-    )
-    change_form_template = "agents/admin/session.html"
 
     actions = ("cancel_open", "mend")
 
@@ -145,26 +125,21 @@ class AgentSessionAdmin(LongListAdmin):
     def cost(self, session: Any) -> str:
         return money(session.totals["cost"])
 
+    def get_urls(self) -> list[URLPattern]:
+        follow = path("<uuid:object_id>/live/", self.admin_site.admin_view(self.live), name="agents_agentsession_live")
+        return [follow, *super().get_urls()]
+
     def change_view(
         self, request: HttpRequest, object_id: str, form_url: str = "", extra_context: dict[str, Any] | None = None
     ) -> HttpResponse:
         session = self.get_object(request, object_id)
-        shown: dict[str, Any] = {}
-        if session is not None and self.has_view_permission(request, session):
-            shown = _page(session, readable=may_read(request.user, session.agent))
-        return super().change_view(request, object_id, form_url, {**(extra_context or {}), **shown})
+        if request.method != "GET" or session is None or not self.has_view_permission(request, session):
+            return super().change_view(request, object_id, form_url, extra_context)
+        return session_page(request, self, session)
 
-
-def _page(session: AgentSession, *, readable: bool) -> dict[str, Any]:
-    turns = list(Turn.objects.filter(agent_session=session).order_by("-ordinal")[:TURNS])[::-1]
-    steps: dict[UUID, list[Step]] = defaultdict(list)
-    for step in Step.objects.filter(turn__in=turns).order_by("turn", "number"):
-        steps[step.turn_id].append(step)
-    messages = Message.objects.filter(agent_session=session).order_by("-ordinal")[:MESSAGES] if readable else []
-    return {
-        "readable": readable,
-        "transcript": list(messages)[::-1],
-        "turns": [(turn, steps[turn.pk]) for turn in turns],
-        "events": list(Event.objects.filter(agent_session=session).order_by("-seq")[:EVENTS])[::-1],
-        "limits": {"messages": MESSAGES, "turns": TURNS, "events": EVENTS},
-    }
+    def live(self, request: HttpRequest, object_id: UUID) -> HttpResponseBase:
+        """The fragment that the open page asks for each second."""
+        session = self.get_object(request, str(object_id))
+        if session is None or not self.has_view_permission(request, session):
+            raise Http404
+        return live(request, session)

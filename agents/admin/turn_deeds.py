@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 from django.db.models import Q
 
+from agents.access.roles import CANCEL_TURN, REQUEUE_TURN, RETRY_TURN, SET_ASIDE_TURN
 from agents.admin.deeds import Deed
-from agents.rules.states import TurnStatus
+from agents.rules.states import TERMINAL, TurnStatus
 from agents.sessions import (
     cancel_any_turn,
     cancel_open_turns,
@@ -14,6 +17,8 @@ from agents.sessions import (
     retry_turn,
     set_aside_turn,
 )
+from agents.sessions.requeue import REQUEUABLE
+from agents.sessions.retry import RETRIABLE
 
 _OPEN = Q(finished_at__isnull=True)
 
@@ -33,7 +38,7 @@ RETRY = Deed(
     words="Only turns that failed, expired or were cancelled can be retried.\n"
     "The same question is asked again, as a new turn beside the old one, and the chat shows the new one. A turn that "
     "was retried before is not asked a third time.",
-    applies=Q(status__in=[TurnStatus.FAILED, TurnStatus.CANCELLED, TurnStatus.EXPIRED]),
+    applies=Q(status__in=sorted(RETRIABLE)),
     verb=lambda actor, key: retry_turn(actor, turn_id=key),
 )
 REQUEUE = Deed(
@@ -42,7 +47,7 @@ REQUEUE = Deed(
     words="Only turns that run or wait can be requeued.\n"
     "The turn is taken away from its runner and another one begins it again; the user sees the answer start anew. "
     "Tools that may already have taken effect are not run twice.",
-    applies=_OPEN & Q(status__in=[TurnStatus.RUNNING, TurnStatus.WAITING, TurnStatus.RETRY_WAIT]),
+    applies=_OPEN & Q(status__in=sorted(REQUEUABLE)),
     verb=lambda actor, key: requeue_turn(actor, turn_id=key),
 )
 SET_ASIDE = Deed(
@@ -71,4 +76,24 @@ MEND = Deed(
     "The state is emptied and the session goes on; messages, turns and events stay as they are.",
     applies=~Q(state_fault=""),
     verb=lambda actor, key: mend_session(actor, session_id=key),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class DeedOnTurn:
+    """A button on the page of a turn: the action that it posts, and the states in which it is of use."""
+
+    action: str
+    words: str
+    permission: str
+    states: frozenset[TurnStatus]
+    danger: bool = False
+
+
+_NOT_ENDED = frozenset(TurnStatus) - TERMINAL
+ON_TURNS = (
+    DeedOnTurn("cancel", "Cancel", CANCEL_TURN, _NOT_ENDED - {TurnStatus.CANCELLING}),
+    DeedOnTurn("requeue", "Requeue", REQUEUE_TURN, REQUEUABLE),
+    DeedOnTurn("set_aside", "Set aside", SET_ASIDE_TURN, _NOT_ENDED, danger=True),
+    DeedOnTurn("retry", "Retry", RETRY_TURN, RETRIABLE),
 )

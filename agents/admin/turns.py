@@ -29,6 +29,7 @@ from agents.admin.sieves import (
     UserSieve,
 )
 from agents.admin.telling import moment, money, state_tag, took
+from agents.admin.transcript_page import turn_page
 from agents.admin.transcripts import may_read
 from agents.admin.turn_deeds import CANCEL, REQUEUE, RETRY, SET_ASIDE
 from agents.models import Step, Turn
@@ -126,6 +127,14 @@ class TurnAdmin(LongListAdmin):
     def session(self, turn: Turn) -> SafeString:
         address = reverse("admin:agents_agentsession_change", args=[turn.agent_session_id])
         return format_html('<a class="bs-link" href="{}?turn={}">transcript</a>', address, turn.pk)
+
+    def change_view(
+        self, request: HttpRequest, object_id: str, form_url: str = "", extra_context: dict[str, Any] | None = None
+    ) -> HttpResponse:
+        turn = self.get_object(request, object_id)
+        if request.method != "GET" or turn is None or not self.has_view_permission(request, turn):
+            return super().change_view(request, object_id, form_url, extra_context)
+        return turn_page(request, self, turn)
 
 
 @admin.register(Step)
