@@ -74,7 +74,7 @@ def carry_out(request: HttpRequest, model_admin: ModelAdmin[Any], queryset: Quer
             title=f"{deed.yes}?",
             words=f"{_many(count, model_admin)}\n\n{deed.words}",
             rows=list(rows[:21]) if count <= 20 else (),
-            yes=deed.yes,
+            yes=f"Yes, {deed.yes[0].lower()}{deed.yes[1:]}",
             back=back,
             danger=deed.danger,
             template="agents/admin/deed.html",

@@ -81,7 +81,8 @@ class LongList(ChangeList):
         self.result_list = [found[key] for key in keys if key in found]
         self.model_admin.complete(request, self.result_list)
         self.result_count = Matching(len(keys) + more)
-        self.full_result_count = None
+        # Nobody has counted; equal, so that the templates do not speak of results.
+        self.full_result_count = self.result_count
         self.show_full_result_count = False
         self.show_admin_actions = True
         self.can_show_all = self.multi_page = False

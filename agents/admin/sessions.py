@@ -39,7 +39,7 @@ class AgentSessionAdmin(LongListAdmin):
     # The page of one session.
     page_query_budget = 24
 
-    list_display = ("created", "told_title", "state", "user", "told_agent", "turns_told", "cost", "updated")
+    list_display = ("created", "told_title", "stands", "user", "told_agent", "turns_told", "cost", "updated")
     list_display_links = ("created", "told_title")
     list_select_related = ("user", "agent", "release")
     list_filter = (
@@ -103,7 +103,7 @@ class AgentSessionAdmin(LongListAdmin):
         return (session.title or "(no title)") if session.readable else "(hidden)"
 
     @admin.display(description="state")
-    def state(self, session: AgentSession) -> SafeString:
+    def stands(self, session: AgentSession) -> SafeString:
         if session.state_fault:
             return tag("faulty", "bad")
         if session.controller == AgentSession.Controller.HUMAN:

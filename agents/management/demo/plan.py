@@ -46,13 +46,9 @@ def plan(rng: Random, cast: Cast, *, turns: int, until: datetime) -> tuple[list[
     talks: list[Talk] = []
     moments: list[tuple[int, int]] = []
     for length in _lengths(rng, turns):
-        talk = _talk(rng, cast, since_ms, until_ms)
-        spread = 0 if length <= max(_LENGTHS) else (until_ms - talk.began_ms) // length
-        at = talk.began_ms
-        for _ in range(length):
-            moments.append((min(at, until_ms - 60_000), len(talks)))
-            # An answer takes 30 s at most, so that no turn of the demo overtakes the one before it.
-            at += spread or 40_000 + int(rng.expovariate(1 / 200_000)) + (rng.random() < 0.05) * 12 * _HOUR
+        offsets = _offsets(rng, length)
+        talk = _talk(rng, cast, since_ms, until_ms, lasts_ms=offsets[-1])
+        moments += [(talk.began_ms + offset, len(talks)) for offset in offsets]
         talks.append(talk)
     moments.sort()
     return talks, moments
@@ -70,13 +66,25 @@ def _lengths(rng: Random, turns: int) -> Iterator[int]:
         left -= length
 
 
-def _talk(rng: Random, cast: Cast, since_ms: int, until_ms: int) -> Talk:
+def _offsets(rng: Random, length: int) -> list[int]:
+    """Milliseconds from a conversation's begin to each of its turns."""
+    offsets = [0]
+    longest = (DAYS - 1) * _DAY // max(1, length)
+    for _ in range(length - 1):
+        # An answer takes 30 s at most, so that no turn of the demo overtakes the one before it.
+        pause = 40_000 + int(rng.expovariate(1 / 200_000)) + (rng.random() < 0.05) * 12 * _HOUR
+        offsets.append(offsets[-1] + min(pause, longest))
+    return offsets
+
+
+def _talk(rng: Random, cast: Cast, since_ms: int, until_ms: int, *, lasts_ms: int) -> Talk:
     [part] = rng.choices(cast.parts, [part.share for part in cast.parts])
     # More by day than by night, and a little more each week.
     day = int(DAYS * rng.random() ** 0.8)
     hour = min(23.99, max(0.0, rng.gauss(13, 4)))
-    began = min(since_ms + day * _DAY + int(hour * _HOUR), (part.ends_ms or until_ms) - 120_000)
-    began = max(began, since_ms)
+    # A conversation that would reach beyond the end began earlier.
+    latest = (part.ends_ms or until_ms) - 60_000 - lasts_ms
+    began = max(since_ms, min(since_ms + day * _DAY + int(hour * _HOUR), latest))
     _, release, number = [made for made in part.releases if made[0] <= began][-1]
     # A few people talk much: the rank of the person falls off quickly.
     person = cast.people[min(len(cast.people) - 1, int(len(cast.people) * rng.random() ** 2.2))]
