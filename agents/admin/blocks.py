@@ -127,7 +127,7 @@ def _block(turn: Turn, rows: _Rows) -> Block:
         ordinal=turn.ordinal,
         turn=turn,
         said=said,
-        steps=[_step(step, rows.readable, rows.now) for step in rows.steps[turn.pk]],
+        steps=[_step(step, rows.readable, turn.finished_at, rows.now) for step in rows.steps[turn.pk]],
         runner=str(runner) if runner else str(turn.runner_id or ""),
         branch=rows.branches.get(asked, "") if asked else "",
         waited=took(turn.queued_at, turn.started_at or turn.finished_at or rows.now),
@@ -154,23 +154,23 @@ def _part(part: Part) -> ShownPart:
     return ShownPart("result", "", f"({part['type']})")
 
 
-def _step(step: Step, readable: bool, now: datetime) -> ShownStep:
+def _step(step: Step, readable: bool, ended_at: datetime | None, now: datetime) -> ShownStep:
     return ShownStep(
         row=step,
         state=state_tag(step.status),
-        lasted=took(step.started_at, step.finished_at or now),
+        lasted=took(step.started_at, step.finished_at or ended_at or now),
         cost=money(step.cost_usd),
-        words=_step_words(step),
+        words=_step_words(step, ended=ended_at is not None),
         request=_short(step.request) if readable and step.kind == StepKind.TOOL else "",
         result=_short(_result(step)) if readable else "",
     )
 
 
-def _step_words(step: Step) -> str:
+def _step_words(step: Step, *, ended: bool) -> str:
     if step.status == StepStatus.UNKNOWN:
         return "It may have taken effect; it was not run again."
     if step.status == StepStatus.INTENT:
-        return "Begun, no outcome yet."
+        return "Given up with the turn: no outcome is known." if ended else "Begun, no outcome yet."
     if step.kind == StepKind.TOOL:
         return "May run again." if step.idempotent else "Is never run twice."
     return ""

@@ -125,8 +125,6 @@ def _keys(rows: QuerySet[Any], before: UUID) -> Iterator[UUID]:
 def _bite(rows: QuerySet[Any], deed: Deed, actor: Actor, tally: Tally) -> None:
     ends_at = time.monotonic() + BITE_SECONDS
     for key in _keys(rows, tally.before):
-        if time.monotonic() >= ends_at:
-            return
         try:
             deed.verb(actor, key)
         except BandstandError as error:
@@ -135,6 +133,9 @@ def _bite(rows: QuerySet[Any], deed: Deed, actor: Actor, tally: Tally) -> None:
         else:
             tally.done += 1
         tally.before = key
+        # After the row, so that every bite does one at least.
+        if time.monotonic() >= ends_at:
+            return
     tally.ended = True
 
 

@@ -44,7 +44,7 @@ def session_page(request: HttpRequest, model_admin: ModelAdmin[Any], session: Ag
         "agents/admin/transcript.html",
         title=(session.title if readable else "") or "Session",
         opts=model_admin.model._meta,
-        original=session,
+        original=(session.title if readable else "") or session,
         session=session,
         readable=readable,
         blocks=blocks,
@@ -85,7 +85,7 @@ def turn_page(request: HttpRequest, model_admin: ModelAdmin[Any], turn: Turn) ->
 
 
 def live(request: HttpRequest, session: AgentSession) -> HttpResponseBase:
-    """What has changed after seq `?after`: `{"seq", "blocks": [{"key", "ordinal", "html"}], "events": html}`.
+    """What has changed after seq `?after`: `{"seq", "facts", "blocks": [{"key", "ordinal", "html"}], "events": html}`.
 
     204: nothing has. 409: too much has; load the page again. `?turn` asks for that turn only.
     """
@@ -108,6 +108,7 @@ def live(request: HttpRequest, session: AgentSession) -> HttpResponseBase:
     return JsonResponse(
         {
             "seq": seq,
+            "facts": dict(_session_facts(session)),
             "blocks": [{"key": block.key, "ordinal": block.ordinal, "html": _html(request, block)} for block in blocks],
             "events": render_to_string("agents/admin/transcript_events.html", {"events": _events(session)}),
         }

@@ -63,7 +63,8 @@ class AgentSession(models.Model):
         ]
 
     def __str__(self) -> str:
-        return self.title or str(self.id)
+        # Not its title, which tells what was said: many see a session and may not read it.
+        return f"session {self.id}"
 
 
 class Message(models.Model):

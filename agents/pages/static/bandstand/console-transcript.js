@@ -26,6 +26,7 @@ function follow(page) {
   function show(change) {
     const atEnd = innerHeight + scrollY >= document.documentElement.scrollHeight - 80;
     for (const block of change.blocks) put(block);
+    for (const fact of page.querySelectorAll("[data-fact]")) fact.textContent = change.facts[fact.dataset.fact] ?? fact.textContent;
     events.innerHTML = change.events;
     seq = change.seq;
     if (atEnd && "follows" in page.dataset) scrollTo({ top: document.documentElement.scrollHeight });
