@@ -6,11 +6,12 @@ These paths are rare, so they are plain statements in one transaction, each with
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from datetime import datetime
 from typing import Any
 from uuid import UUID
 
 from django.db import connection
-from django.db.models import Count, Q, Sum
+from django.db.models import Case, Count, Q, Subquery, Sum, Value, When
 from django.db.models.functions import Coalesce
 
 from agents.journal import sql
@@ -18,7 +19,7 @@ from agents.models import AgentSession, Event, Message, Step, Turn
 from agents.rules.parts import Part
 from agents.rules.replay import show
 from agents.rules.spending import FREE, Spent
-from agents.rules.states import OWNED, TERMINAL, StepKind, TurnStatus
+from agents.rules.states import OWNED, TERMINAL, StepKind, StepStatus, TurnStatus
 from agents.rules.wire import message_shape, moment, turn_error
 from foundation.ids import new_id
 
@@ -108,6 +109,7 @@ def end_locked(
     turn.lease_expires_at = None
     turn.available_at = None
     turn.error_class, turn.error_detail, turn.error_id = error_class, error_detail, error_id
+    _abandon_steps(turn, error_class or "cancelled", moment_of_end)
     spent = _spent(turn)
     turn.input_tokens, turn.output_tokens, turn.cost_usd = spent.input_tokens, spent.output_tokens, spent.cost_usd
     turn.save(
@@ -128,6 +130,15 @@ def end_locked(
     events.append((f"turn.{status}", end | ({"error": error} if error else {})))
     append_locked(session, events, turn=turn)
     notify(sql.TURNS_CHANNEL)
+
+
+def _abandon_steps(turn: Turn, error_class: str, at: datetime) -> None:
+    """Settle the calls that nobody waits for any more. Whether a tool took effect is unknown, unless it may run twice
+    anyway."""
+    unknown = When(kind=StepKind.TOOL, idempotent=False, then=Value(StepStatus.UNKNOWN.value))
+    Step.objects.filter(turn=turn, status=StepStatus.INTENT).update(
+        status=Case(unknown, default=Value(StepStatus.FAILED.value)), finished_at=at, error_class=error_class
+    )
 
 
 def _spent(turn: Turn) -> Spent:
@@ -171,7 +182,12 @@ def _keep_partial_locked(session: AgentSession, turn: Turn, parts: list[Part]) -
 def shown_parts(turn: Turn) -> list[Part]:
     """What the events of the turn's present epoch have shown to people: text, tool calls and their results."""
     parts: list[Part] = []
-    seen = Event.objects.filter(agent_session_id=turn.agent_session_id, turn_id=turn.pk, epoch=turn.epoch)
+    if not turn.epoch:
+        return parts  # nobody has begun
+    log = Event.objects.filter(agent_session_id=turn.agent_session_id)
+    # There is no index on the turn. It began near the log's end, and the way back ends there.
+    began = log.filter(turn_id=turn.pk, epoch=turn.epoch, type__in=["turn.started", "turn.restarted"]).order_by("-seq")
+    seen = log.filter(turn_id=turn.pk, epoch=turn.epoch, seq__gt=Subquery(began.values("seq")[:1]))
     for event_type, data in seen.order_by("seq").values_list("type", "data"):
         show(parts, event_type, data)
     return parts

@@ -10,15 +10,13 @@ from django.db import transaction
 from agents.access.actor import Actor, Scope
 from agents.access.audit import record
 from agents.access.roles import FORK_SESSION
-from agents.journal.locked import append_locked
-from agents.models import AgentSession, Message, Turn
+from agents.journal.copying import copy_messages
+from agents.models import AgentSession, Turn
 from agents.rules.branches import Node
 from agents.rules.states import TERMINAL
-from agents.rules.wire import message_shape
 from agents.sessions.doors import access_session, operate_session
 from agents.sessions.tree import tree_of
 from foundation.errors import Conflict, InvalidInput, Unauthenticated
-from foundation.ids import new_id
 
 
 @transaction.atomic
@@ -58,7 +56,7 @@ def _forked(source: AgentSession, user_id: int | None, after_turn: UUID | None) 
         listed=source.listed,
         expires_at=source.expires_at,
     )
-    _copy(said, session)
+    copy_messages(session, said)
     return session
 
 
@@ -81,30 +79,3 @@ def _said(source: AgentSession, after_turn: UUID | None) -> Sequence[UUID]:
         answer = tree.answer_to(node)
         found += [node, answer] if answer else [node]
     return [node.id for node in found]
-
-
-def _copy(said: Sequence[UUID], session: AgentSession) -> None:
-    """Each message behind the one before, without its turn: its work stays where it was done."""
-    rows = Message.objects.in_bulk(said)
-    copies: list[Message] = []
-    for ordinal, message_id in enumerate(said, start=1):
-        row = rows[message_id]
-        copies.append(
-            Message(
-                id=new_id(),
-                agent_session=session,
-                ordinal=ordinal,
-                author=row.author,
-                parts=row.parts,
-                parent_id=copies[-1].pk if copies else None,
-                partial=row.partial,
-                supplied_by_client=row.supplied_by_client,
-            )
-        )
-    if not copies:
-        return
-    Message.objects.bulk_create(copies, batch_size=500)
-    session.next_ordinal = len(copies) + 1
-    session.head_message_id = copies[-1].pk
-    session.save(update_fields=["next_ordinal", "head_message_id"])
-    append_locked(session, [("message.created", {"message": message_shape(copy)}) for copy in copies])

@@ -18,6 +18,7 @@ from agents.access.keys import authenticate_key, revoke_api_key
 from agents.access.permissions import actor_of
 from agents.access.roles import Role
 from agents.api import idempotency, streams
+from agents.journal.folding import fold_turn
 from agents.models import Agent, AgentSession, Event, IdempotencyRecord, Message, Turn, User
 from agents.relay import close_hub, get_hub
 from agents.rules.states import Priority
@@ -428,6 +429,17 @@ async def test_a_stream_goes_on_where_the_client_stood(world: World) -> None:
     for headers, query in (({"Last_Event_ID": "3"}, "?after=1"), ({}, "?after=3")):
         sent = SentEvents(await world.rest.get(f"{world.events}{query}", Accept=STREAM, **headers))
         assert [event["id"] for event in await sent.take(last - 3)] == list(range(4, last + 1))
+        await sent.close()
+
+
+async def test_a_stream_goes_on_at_the_ends_of_folded_events_and_begins_anew_inside(world: World) -> None:
+    turn = UUID(ok(await world.ask(), 202)["id"])
+    await answer_next("a", "b", "c")
+    assert await in_db_thread(fold_turn, world.session.pk, turn)
+    for stood, comes in (("3", (6, "message.delta")), ("6", (7, "message.completed")), ("4", (8, "resync"))):
+        sent = SentEvents(await world.rest.get(world.events, Accept=STREAM, Last_Event_ID=stood))
+        (event,) = await sent.take(1)
+        assert (event["id"], event["event"]) == comes
         await sent.close()
 
 

@@ -105,6 +105,13 @@ def alone() -> Iterator[Web]:
     process.end()
 
 
+@pytest.mark.parametrize(("status", "phrase"), [(422, "Unprocessable Entity"), (428, "Precondition Required")])
+def test_every_status_has_its_name(web: Web, status: int, phrase: str) -> None:
+    with web.connect() as client:
+        client.sendall(f"GET /status?{status} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n".encode())
+        assert client.makefile("rb").readline().decode() == f"HTTP/1.1 {status} {phrase}\r\n"
+
+
 @pytest.mark.parametrize("size", [0, 1, 1024 * 1024])
 def test_a_body_arrives_whole(web: Web, size: int) -> None:
     assert web.ask(f"POST /echo HTTP/1.1\r\nContent-Length: {size}", b"x" * size)[1]["size"] == size

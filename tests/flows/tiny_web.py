@@ -35,7 +35,8 @@ async def application(scope: dict[str, Any], receive: Any, send: Any) -> None:
         await stream(send)
         return
     told = {"size": len(body), "root_path": scope["root_path"], "sent": sent_bytes}
-    await send({"type": "http.response.start", "status": 200, "headers": []})
+    status = int(scope["query_string"]) if path == "/status" else 200
+    await send({"type": "http.response.start", "status": status, "headers": []})
     await send({"type": "http.response.body", "body": json.dumps(told).encode()})
 
 

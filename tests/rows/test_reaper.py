@@ -13,12 +13,12 @@ from django.db import transaction
 from agents.access.actor import Actor, Scope
 from agents.journal import fenced
 from agents.journal.claims import renew
-from agents.journal.fenced import NewEvent, Settled
+from agents.journal.fenced import Intent, NewEvent, Settled
 from agents.journal.locked import lock_session
 from agents.models import AgentSession, Step, Turn
 from agents.rules.parts import text_part, tool_call_part, tool_result_part
 from agents.rules.spending import Spent
-from agents.rules.states import MAX_ATTEMPTS_WITHOUT_PROGRESS, StepStatus
+from agents.rules.states import MAX_ATTEMPTS_WITHOUT_PROGRESS, StepKind, StepStatus
 from agents.rules.wire import message_shape, retry_suggested
 from agents.runner.reaper import give_back, reap
 from agents.sessions import cancel_turn
@@ -38,6 +38,7 @@ from tests.conversations import (
     lease_is_over,
     say,
     side_by_side,
+    tool_intent,
 )
 
 pytestmark = pytest.mark.usefixtures("transactional_db")
@@ -144,6 +145,21 @@ def test_a_lost_turn_that_was_to_stop_is_stopped_with_the_text_that_was_shown() 
     assert (said.parent_id, ada.row.head_message_id) == (ada.messages()[0].pk, said.pk)
     assert ada.log()[-3:] == ["turn.cancelling", "message.completed", "turn.cancelled"]
     assert ada.events()[-2].data == {"message": message_shape(said)}
+
+
+def test_no_step_of_an_ended_turn_stays_open() -> None:
+    ada = asked()
+    work = claimed()
+    idempotent = Intent(3, StepKind.TOOL, "clock", "call_2", idempotent=True, request="{}")
+    fenced.advance(work, settled=[done(1)], intents=[tool_intent(2), idempotent])
+    stop(ada)
+    lease_is_over(work.turn_id)
+    assert reap() == 1
+    steps = Step.objects.filter(turn=work.turn_id).order_by("number")
+    assert [(step.status, step.error_class) for step in steps] == [
+        ("done", ""), ("unknown", "cancelled"), ("failed", "cancelled"),
+    ]  # fmt: skip
+    assert {step.finished_at for step in steps[1:]} == {ada.turn().finished_at}
 
 
 def test_only_what_the_last_epoch_showed_is_kept() -> None:

@@ -9,6 +9,7 @@ import signal
 import socket
 import struct
 from contextlib import suppress
+from http import HTTPStatus
 from io import BytesIO
 from typing import Any, Final, cast
 
@@ -74,6 +75,12 @@ class Request(WebRequest):  # type: ignore[misc]  # Daphne is not typed
             self.content.write(data[:room])
         elif self._received > ABORTED_BODY_BYTES:
             self.channel.forceAbortClient()
+
+    def setResponseCode(self, code: int, message: bytes | None = None) -> None:  # noqa: N802
+        # Twisted calls 422 and 428 "Unknown Status".
+        with suppress(ValueError):
+            message = message or HTTPStatus(code).phrase.encode()
+        super().setResponseCode(code, message)
 
     def process(self) -> Any:
         # A client must not move the application to another path.
