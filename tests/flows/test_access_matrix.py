@@ -23,6 +23,7 @@ from agents.models import AgentSession, ApiKey, Message, Runner, Turn, User
 from agents.relay import close_hub
 from agents.sessions import accept_message
 from agents.ws import frames
+from foundation import strict_json
 from foundation.db_threads import in_db_thread
 from monitoring.models import JobRun
 from monitoring.schedules import mirror as schedules
@@ -276,13 +277,13 @@ async def test_each_caller_gets_their_own_and_nobody_elses(owner: Owner) -> None
     from tests.rest import bearer
 
     eve = await in_db_thread(lambda: key_of(person("eve", Role.USER)))
-    keys = {scope: await in_db_thread(lambda scope=scope: key_of(owner.user, [scope])) for scope in Scope}
+    keys = {scope: await in_db_thread(key_of, owner.user, [scope]) for scope in Scope}
     for method, pattern, body, status, needs in PROGRAMS:
         path = pattern.replace("<str:session_id>", str(owner.session.pk)).replace("<str:model>", "demo")
 
         async def ask(key: str | None, path: str = path, method: str = method, body: Any = body) -> int:
             answer = await AsyncClient().generic(
-                method, path, frames.strict_json.dumps(body or {}), "application/json", headers=bearer(key)
+                method, path, strict_json.dumps(body or {}), "application/json", headers=bearer(key)
             )
             return int(answer.status_code)
 
@@ -347,7 +348,8 @@ async def _first(ws: Socket, wanted: Callable[[dict[str, Any]], bool]) -> dict[s
 
 async def ws_alive(ws: Socket) -> bool:
     await ws.send({"type": "ping"})
-    return (await _first(ws, lambda frame: frame["type"] in {"pong", "error"}))["type"] == "pong"
+    frame = await _first(ws, lambda frame: frame["type"] in {"pong", "error"})
+    return bool(frame["type"] == "pong")
 
 
 @FLOWS
