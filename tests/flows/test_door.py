@@ -20,6 +20,7 @@ from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed
 from websockets.typing import Subprotocol
 
+from tests.guide import run_tests, write_package
 from tests.running import Running
 
 PATIENCE_SECONDS = 60.0
@@ -190,3 +191,8 @@ def test_two_of_each_are_told_apart_in_the_logs(running: Running) -> None:
     assert [name for name in names if re.match("web|runner", name)] == [
         "runner-1.log", "runner-2.log", "web-1.log", "web-2.log",
     ]  # fmt: skip
+
+
+def test_the_builders_guide_asks_a_release_its_questions(running: Running, key: str, tmp_path: Path) -> None:
+    url = f"http://127.0.0.1:{running.port}"
+    run_tests(write_package(tmp_path), "tests/test_release.py", BANDSTAND_URL=url, BANDSTAND_API_KEY=key)
