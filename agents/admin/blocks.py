@@ -73,6 +73,7 @@ class Block:
     cost: str = ""
     state: str = ""
     live: bool = False
+    forks: bool = False
     deeds: list[DeedOnTurn] = field(default_factory=list)
 
     @property

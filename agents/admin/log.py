@@ -7,9 +7,9 @@ from typing import Any
 from django.contrib import admin
 from django.http import HttpRequest
 
+from agents.access.transcripts import may_read
 from agents.admin.filters import EventTypeFilter, age_by
 from agents.admin.long_list import LongListAdmin
-from agents.admin.transcripts import may_read
 from agents.models import Event
 
 

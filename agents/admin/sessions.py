@@ -6,15 +6,20 @@ from collections.abc import Sequence
 from typing import Any
 from uuid import UUID
 
-from django.contrib import admin
+from django.contrib import admin, messages
+from django.core.exceptions import PermissionDenied
 from django.db.models import Count, Q, QuerySet, Sum
-from django.http import Http404, HttpRequest, HttpResponse, HttpResponseBase
+from django.http import Http404, HttpRequest, HttpResponse, HttpResponseBase, HttpResponseRedirect
 from django.urls import URLPattern, path
 from django.utils.safestring import SafeString
 
-from agents.access.roles import CANCEL_TURN, MEND_SESSION
+from agents.access.permissions import actor_of
+from agents.access.roles import CANCEL_TURN, FORK_SESSION, MEND_SESSION
+from agents.access.transcripts import may_read, readable_agents
+from agents.admin.confirm import ask
 from agents.admin.deeds import carry_out
 from agents.admin.long_list import LongListAdmin, meant_people, uuid_of
+from agents.admin.pages import address_of
 from agents.admin.sieves import (
     AgentSieve,
     CostSieve,
@@ -27,10 +32,11 @@ from agents.admin.sieves import (
 )
 from agents.admin.telling import moment, money, tag
 from agents.admin.transcript_page import live, session_page
-from agents.admin.transcripts import readable_agents
-from agents.admin.turn_deeds import CANCEL_OPEN, MEND
+from agents.admin.turn_deeds import CANCEL_OPEN, FORK_WORDS, MEND
 from agents.models import AgentSession, Turn
+from agents.sessions.fork import fork_any_session
 from agents.sessions.life import MAX_TITLE
+from foundation.errors import BandstandError
 
 
 @admin.register(AgentSession)
@@ -127,7 +133,8 @@ class AgentSessionAdmin(LongListAdmin):
 
     def get_urls(self) -> list[URLPattern]:
         follow = path("<uuid:object_id>/live/", self.admin_site.admin_view(self.live), name="agents_agentsession_live")
-        return [follow, *super().get_urls()]
+        fork = path("<uuid:object_id>/fork/", self.admin_site.admin_view(self.fork), name="agents_agentsession_fork")
+        return [follow, fork, *super().get_urls()]
 
     def change_view(
         self, request: HttpRequest, object_id: str, form_url: str = "", extra_context: dict[str, Any] | None = None
@@ -143,3 +150,24 @@ class AgentSessionAdmin(LongListAdmin):
         if session is None or not self.has_view_permission(request, session):
             raise Http404
         return live(request, session)
+
+    def fork(self, request: HttpRequest, object_id: UUID) -> HttpResponse:
+        """A copy of the conversation, up to the answer of `?turn`, that belongs to the operator."""
+        session = self.get_object(request, str(object_id))
+        if session is None or not self.has_view_permission(request, session):
+            raise Http404
+        if not (request.user.has_perm(FORK_SESSION) and may_read(request.user, session.agent)):
+            raise PermissionDenied
+        back = address_of(session)
+        shown = ask(request, self, title="Fork?", words=FORK_WORDS, yes="Yes, fork", back=back, rows=[str(session)])
+        if shown is not None:
+            return shown
+        try:
+            made = fork_any_session(
+                actor_of(request.user), session_id=session.pk, after_turn=uuid_of(request.GET.get("turn", ""))
+            )
+        except BandstandError as error:
+            messages.error(request, error.detail)
+            return HttpResponseRedirect(back)
+        messages.success(request, f"Forked. This is the copy, {made}; it belongs to you.")
+        return HttpResponseRedirect(address_of(made))

@@ -17,11 +17,12 @@ from django.template.loader import render_to_string
 from django.template.response import TemplateResponse
 from django.urls import reverse
 
+from agents.access.roles import FORK_SESSION
+from agents.access.transcripts import may_read
 from agents.admin.blocks import TURNS, Block, blocks_of
 from agents.admin.long_list import uuid_of
 from agents.admin.pages import page
 from agents.admin.telling import money
-from agents.admin.transcripts import may_read
 from agents.admin.turn_deeds import ON_TURNS
 from agents.models import AgentSession, Event, Message, Turn
 from foundation.clock import now
@@ -58,6 +59,7 @@ def session_page(request: HttpRequest, model_admin: ModelAdmin[Any], session: Ag
         seq=session.next_seq - 1,
         live=reverse("admin:agents_agentsession_live", args=[session.pk]),
         session_deeds=_session_deeds(request, model_admin, session),
+        forks=readable and request.user.has_perm(FORK_SESSION),
     )
 
 
@@ -141,8 +143,10 @@ def _shown(
         loose = list(between.filter(ordinal__gte=turns[0].ordinal if turns else 0)[: 5 * TURNS])
     blocks = blocks_of(session, turns, readable=readable, now=now(), loose=loose)
     allowed = [deed for deed in ON_TURNS if request.user.has_perm(deed.permission)]
+    forks = readable and request.user.has_perm(FORK_SESSION)
     for block in blocks:
         if (turn := block.turn) is not None:
+            block.forks = forks and turn.finished_at is not None
             block.deeds = [deed for deed in allowed if turn.status in deed.states]
     return blocks
 

@@ -78,6 +78,11 @@ MEND = Deed(
     verb=lambda actor, key: mend_session(actor, session_id=key),
 )
 
+FORK_WORDS = (
+    "A new session begins with a copy of this conversation, as the user sees it, and with the same release. It belongs "
+    "to you: the user sees nothing of it. Turns, steps and ratings stay here."
+)
+
 
 @dataclass(frozen=True, slots=True)
 class DeedOnTurn:

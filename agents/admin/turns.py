@@ -13,6 +13,7 @@ from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
 from agents.access.roles import CANCEL_TURN, REQUEUE_TURN, RETRY_TURN, SET_ASIDE_TURN
+from agents.access.transcripts import may_read
 from agents.admin.deeds import carry_out
 from agents.admin.filters import age_by
 from agents.admin.long_list import LongListAdmin, meant_people, uuid_of
@@ -30,7 +31,6 @@ from agents.admin.sieves import (
 )
 from agents.admin.telling import moment, money, state_tag, took
 from agents.admin.transcript_page import turn_page
-from agents.admin.transcripts import may_read
 from agents.admin.turn_deeds import CANCEL, REQUEUE, RETRY, SET_ASIDE
 from agents.models import Step, Turn
 

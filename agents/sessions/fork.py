@@ -10,6 +10,7 @@ from django.db import transaction
 from agents.access.actor import Actor, Scope
 from agents.access.audit import record
 from agents.access.roles import FORK_SESSION
+from agents.access.transcripts import need_transcript
 from agents.journal.copying import copy_messages
 from agents.models import AgentSession, Turn
 from agents.rules.branches import Node
@@ -37,6 +38,8 @@ def fork_session(actor: Actor, *, session_id: UUID, after_turn: UUID | None = No
 def fork_any_session(actor: Actor, *, session_id: UUID, after_turn: UUID | None = None) -> AgentSession:
     """The same with anybody's session, for operators; the new one is theirs. Raises as `fork_session`."""
     source = operate_session(actor=actor, session_id=session_id, permission=FORK_SESSION)
+    # The copy is theirs to read.
+    need_transcript(actor, source.agent)
     made = _forked(source, actor.user_id, after_turn)
     detail = {"new_session": str(made.pk)} | ({"after_turn": str(after_turn)} if after_turn else {})
     record(actor, "session.forked", target=source, detail=detail)

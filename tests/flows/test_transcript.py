@@ -13,9 +13,11 @@ from agents.access.permissions import actor_of
 from agents.access.roles import Role
 from agents.journal import fenced
 from agents.journal.fenced import NewEvent, Settled
-from agents.models import Agent, AgentSession, Event, Message, Step, Turn, User
+from agents.models import Agent, AgentSession, AuditEntry, Event, Message, Step, Turn, User
 from agents.rules.states import StepStatus
 from agents.sessions import retry_turn, set_aside_turn
+from agents.sessions.fork import fork_any_session
+from foundation.errors import Forbidden
 from foundation.ids import new_id
 from tests.conversations import Conversation, answer, claimed, conversation, done, fail, say, tool_intent
 from tests.people import person
@@ -226,3 +228,42 @@ def test_what_a_person_wrote_stands_in_its_place(vera: Client) -> None:
     shown = page(vera, address(ada))
     assert "A human here." in shown
     assert Event.objects.filter(agent_session=row).count() == last_seq(ada)
+
+
+def test_an_operator_forks_what_they_may_read_and_the_copy_is_theirs() -> None:
+    ada, client = asked("First question"), client_of("olga", Role.OPERATOR)
+    answer(claimed(), "First answer")
+    ada.ask("Second question")
+    first = ada.turns()[0]
+    fork = reverse("admin:agents_agentsession_fork", args=[ada.session_id]) + f"?turn={first.pk}"
+    assert "begins with a copy" in page(client, fork)
+    assert AgentSession.objects.count() == 1
+    answered = client.post(fork, {"confirm": "yes"})
+    [made] = AgentSession.objects.exclude(pk=ada.session_id)
+    assert answered["Location"] == reverse("admin:agents_agentsession_change", args=[made.pk])
+    assert (made.user.username, made.messages.count()) == ("olga", 2)
+    assert AuditEntry.objects.get(actor="olga").action == "session.forked"
+    shown = page(client, answered["Location"])
+    assert "First answer" in shown
+    assert "Second question" not in shown
+
+
+@pytest.mark.parametrize(("role", "groups"), [(Role.VIEWER, []), (Role.BUILDER, []), (Role.OPERATOR, ["lawyers"])])
+def test_nobody_forks_what_they_may_not_read_or_without_the_right(role: Role, groups: list[str]) -> None:
+    ada, client = asked(), client_of("olga", role)
+    Agent.objects.get().groups.set([Group.objects.create(name=name) for name in groups])
+    fork = reverse("admin:agents_agentsession_fork", args=[ada.session_id])
+    assert "Fork" not in page(client, address(ada))
+    assert client.get(fork).status_code == 403
+    assert client.post(fork, {"confirm": "yes"}).status_code == 403
+    with pytest.raises(Forbidden):
+        fork_any_session(actor_of(User.objects.get(username="olga")), session_id=ada.session_id)
+    assert AgentSession.objects.count() == 1
+
+
+def test_a_fork_at_an_open_or_foreign_turn_is_refused_in_words() -> None:
+    ada, client = asked(), client_of("olga", Role.OPERATOR)
+    fork = reverse("admin:agents_agentsession_fork", args=[ada.session_id])
+    for turn in (ada.turn().pk, new_id()):
+        assert client.post(f"{fork}?turn={turn}", {"confirm": "yes"})["Location"] == address(ada)
+    assert AgentSession.objects.count() == 1

@@ -6,10 +6,10 @@ from django.contrib.auth.base_user import AbstractBaseUser
 from django.contrib.auth.models import AnonymousUser, Group
 from django.db.models import Q, QuerySet
 
+from agents.access.actor import Actor
 from agents.access.roles import VIEW_TRANSCRIPT
 from agents.models import Agent, User
-
-HIDDEN = "Hidden: your roles do not let you read what was said here."
+from foundation.errors import Forbidden
 
 
 def may_read(user: AbstractBaseUser | AnonymousUser, agent: Agent) -> bool:
@@ -25,3 +25,12 @@ def readable_agents(user: AbstractBaseUser | AnonymousUser) -> QuerySet[Agent]:
     if not isinstance(user, User) or not user.has_perm(VIEW_TRANSCRIPT):
         return Agent.objects.none()
     return Agent.objects.filter(Q(groups__isnull=True) | Q(groups__in=user.groups.all())).distinct()
+
+
+def need_transcript(actor: Actor, agent: Agent) -> None:
+    """Raise `Forbidden` unless the actor's user may read the transcripts of `agent` now; the system may."""
+    if actor.user_id is None:
+        return
+    user = User.objects.filter(pk=actor.user_id, is_active=True).first()
+    if user is None or not may_read(user, agent):
+        raise Forbidden(rule=VIEW_TRANSCRIPT)
