@@ -8,6 +8,7 @@ import json
 import re
 from functools import cache
 from typing import Any
+from urllib.parse import parse_qs
 
 from jsonschema import Draft202012Validator
 
@@ -107,6 +108,9 @@ def check_answer(method: str, path: str, answer: Any) -> None:
         check(json.loads(answer.content), _component("Problem"), where)
         return
     assert status in operation["responses"], f"{where}is not declared"
+    if answer.status_code < 400:
+        taken = {one["name"] for one in operation["parameters"] if one["in"] == "query"}
+        assert set(parse_qs(path.partition("?")[2])) <= taken, f"{where}takes a parameter that is not declared"
     declared = resolved(operation["responses"][status])
     for name, header in declared.get("headers", {}).items():
         if resolved(header).get("required") and name not in _ADDED_OUTSIDE:

@@ -14,7 +14,8 @@ SETTINGS: dict[str, Any] = {
         "Durable conversations with AI agents. An accepted message is never lost, answered twice or left hanging.\n\n"
         "Times are UTC, ISO 8601. Ids are UUIDs. A list comes in pages: follow `next` until it is null. Query "
         "parameters and fields that are not declared are refused with 422; in answers, ignore what you do not know. "
-        "HEAD works wherever GET does."
+        "HEAD works wherever GET does. On the pages of this site the browser's login counts in place of a key; a "
+        "change then needs the page's CSRF token in X-CSRFToken."
     ),
     "TAGS": [
         {"name": "Agents", "description": "Whom one may talk to."},

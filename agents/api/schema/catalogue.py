@@ -53,12 +53,5 @@ COMPONENTS: dict[str, Any] = {
             "name": "X-Api-Key",
             "description": "The same, for clients that cannot set Authorization.",
         },
-        "login": {
-            "type": "apiKey",
-            "in": "cookie",
-            "name": "__Host-bandstand",
-            "description": "The browser's login on this site (without TLS the cookie's name carries the port). Changes "
-            "need the CSRF token in X-CSRFToken.",
-        },
     },
 }

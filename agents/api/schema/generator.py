@@ -80,7 +80,7 @@ def _written(operation: Operation, path_parts: list[str]) -> dict[str, Any]:
         "parameters": [_parameter(parameter) for parameter in _parameters(operation, path_parts)],
         **body,
         "responses": {**_answers(operation.answers), **_refusals(operation, bool(path_parts))},
-        "security": [{"key": []}, {"key_header": []}, {"login": []}],
+        "security": [{"key": []}, {"key_header": []}],
     }
 
 
