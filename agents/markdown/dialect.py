@@ -16,7 +16,7 @@ from markdown_it import MarkdownIt
 from markdown_it.common.utils import escapeHtml
 from markdown_it.rules_block import StateBlock, table
 from markdown_it.rules_core import StateCore
-from markdown_it.rules_inline import StateInline
+from markdown_it.rules_inline import StateInline, link
 from markdown_it.token import Token
 
 SCHEMES = frozenset({"http", "https", "mailto"})
@@ -26,6 +26,8 @@ LANGUAGE = re.compile(r"[a-z0-9_+#.-]{1,32}")
 _MAX_NESTING = 40
 # The library fills up short rows: a header of 200 cells over rows of one character made 27 MB of 64 KB, in 50 s.
 _MAX_COLUMNS, _MAX_CELLS = 100, 10_000
+# Each bracket that opens is tried, and what stands within it too: 64 KB of them took 1.2 s.
+_MAX_LINK_TRIES = 5_000
 # Without brackets within: nested ones made the library's own rule slower with every level.
 _IMAGE = re.compile(r'!\[([^\[\]\n]{0,1000})\]\([ \t]*<?([^\s<>()"]{1,2000})>?(?:[ \t]+"[^"\n]{0,500}")?[ \t]*\)')
 
@@ -41,6 +43,7 @@ def parser() -> MarkdownIt:
         md.linkify.add(scheme, None)
     md.validateLink = _allowed  # type: ignore[method-assign]
     md.inline.ruler.at("image", _image)
+    md.inline.ruler.at("link", _link)
     md.block.ruler.at("table", _table, {"alt": ["paragraph", "reference"]})
     md.core.ruler.push("alignment", _alignment)
     md.add_render_rule("fence", _fence)
@@ -67,6 +70,15 @@ def _image(state: StateInline, silent: bool) -> bool:
             state.push("link_close", "a", -1)
     state.pos = match.end()
     return True
+
+
+def _link(state: StateInline, silent: bool) -> bool:
+    """The library's link, as long as the text has tries left; further brackets are text."""
+    left: int = state.env.get("links", _MAX_LINK_TRIES)
+    if not left:
+        return False
+    state.env["links"] = left - 1
+    return link(state, silent)
 
 
 def _table(state: StateBlock, start: int, end: int, silent: bool) -> bool:

@@ -12,6 +12,7 @@ from agents.access.audit import record
 from agents.access.roles import FORK_SESSION
 from agents.access.transcripts import need_transcript
 from agents.journal.copying import copy_messages
+from agents.limits import guard_message
 from agents.models import AgentSession, Turn
 from agents.rules.branches import Node
 from agents.rules.states import TERMINAL
@@ -20,18 +21,20 @@ from agents.sessions.tree import tree_of
 from foundation.errors import Conflict, InvalidInput, Unauthenticated
 
 
-@transaction.atomic
 def fork_session(actor: Actor, *, session_id: UUID, after_turn: UUID | None = None) -> AgentSession:
     """A new session of the actor with a copy of the conversation that people see, on the same release.
 
     It ends with the answer of `after_turn`, without it before the first turn that is still open. Other branches, turns
     and feedback stay behind.
 
-    Raises `NotFound`, `Forbidden`, `Conflict` while `after_turn` is open, and `InvalidInput` when it is no turn of the
-    session.
+    It counts as one message. Raises `NotFound`, `Forbidden`, `RateLimited`, `Conflict` while `after_turn` is open, and
+    `InvalidInput` when it is no turn of the session.
     """
     actor.need(Scope.CHAT)
-    return _forked(access_session(actor=actor, session_id=session_id), actor.user_id, after_turn)
+    source = access_session(actor=actor, session_id=session_id)
+    guard_message(user_id=source.user_id, key_id=actor.key_id, session_id=None)
+    with transaction.atomic():
+        return _forked(source, source.user_id, after_turn)
 
 
 @transaction.atomic
