@@ -73,6 +73,18 @@ def client_of(running: Deployment) -> dict[str, str]:
     }
 
 
+def need(name: str, version: str) -> str:
+    """Where a program is that the examples use; skips the test where there is none, or only an older one."""
+    found = shutil.which(name)
+    if found is None:
+        pytest.skip(f"there is no {name} on the PATH")
+    said = subprocess.run([found, "--version"], capture_output=True, text=True, check=True).stdout
+    number = re.search(r"(\d+)\.(\d+)", said)
+    if number is None or [int(part) for part in number.groups()] < [int(part) for part in version.split(".")]:
+        pytest.skip(f"the examples are for {name} {version} and later")
+    return found
+
+
 def run(example: Example, command: list[str], env: dict[str, str]) -> None:
     done = subprocess.run(
         command, env=env, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=SECONDS, check=False
@@ -99,6 +111,7 @@ def test_what_differs_is_told_from_what_was_said() -> None:
 
 
 def test_the_shell_and_python_do_what_the_guide_says(running: Deployment, tmp_path: Path) -> None:
+    need("curl", "7.84")
     # One shell after the other, each with what the ones before it have set.
     kept = tmp_path / "variables"
     kept.touch()
@@ -111,12 +124,7 @@ def test_the_shell_and_python_do_what_the_guide_says(running: Deployment, tmp_pa
 
 
 def test_javascript_does_what_the_guide_says(running: Deployment, tmp_path: Path) -> None:
-    node = shutil.which("node")
-    if node is None:
-        pytest.skip("there is no node on the PATH")
-    version = subprocess.run([node, "--version"], capture_output=True, text=True, check=True).stdout
-    if int(version.strip().lstrip("v").split(".")[0]) < 20:
-        pytest.skip(f"the examples are for Node 20 and later; here is {version.strip()}")
+    node = need("node", "20.0")
     for example in examples("javascript"):
         program = tmp_path / "example.mjs"
         program.write_text(example.code)
