@@ -24,11 +24,11 @@ BUFFERS = 16 * 1024 * 1024  # more than kernel and server keep for one connectio
 class Web:
     """The tiny application in a process of its own."""
 
-    def __init__(self) -> None:
+    def __init__(self, *arguments: str) -> None:
         with socket.create_server(("127.0.0.1", 0)) as free:
             self.port: int = free.getsockname()[1]
         self.process = subprocess.Popen(
-            [sys.executable, str(ROOT / "tests" / "flows" / "tiny_web.py"), str(self.port)],
+            [sys.executable, str(ROOT / "tests" / "flows" / "tiny_web.py"), str(self.port), *arguments],
             env={**os.environ, "PYTHONPATH": str(ROOT / "platform")},
             stdout=subprocess.PIPE,
             text=True,

@@ -1,10 +1,14 @@
-"""A web process with an application of a few lines, to look at the server alone: `python tiny_web.py PORT`."""
+"""A web process with an application of a few lines, to look at the server alone.
+
+`python tiny_web.py PORT [REQUEST_SECONDS]`
+"""
 
 import asyncio
 import json
 import sys
 from typing import Any
 
+from bandstand.web import server
 from bandstand.web.bodies import Bodies
 from bandstand.web.lifecycle import Lifecycle
 from bandstand.web.listening import listening_socket
@@ -75,6 +79,8 @@ async def stopped() -> None:
 
 
 if __name__ == "__main__":
+    if len(sys.argv) > 2:
+        server.REQUEST_SECONDS = float(sys.argv[2])
     lifecycle = Lifecycle()
     lifecycle.register("tiny", start=started, stop=stopped)
     WebServer(Bodies(application), listening_socket("127.0.0.1", int(sys.argv[1])), lifecycle).run()

@@ -41,6 +41,8 @@ MAX_FRAME_BYTES: Final = 256 * 1024 + 1024
 KEPT_BODY_BYTES: Final = MAX_BODY_BYTES + 1
 ABORTED_BODY_BYTES: Final = 64 * 1024 * 1024
 PING_SECONDS: Final = 20
+# Within this a request has come as a whole. Twisted's own patience begins anew with every byte.
+REQUEST_SECONDS = 60.0
 SLOW_READER_SECONDS: Final = 30.0
 DRAIN_SECONDS: Final = 5.0
 ARRIVAL_SECONDS: Final = 0.1
@@ -63,6 +65,8 @@ class Request(WebRequest):  # type: ignore[misc]  # Daphne is not typed
         self._received = 0
         # Or Twisted would read forms in the event loop: a megabyte of them from anybody held all others up for 0.7 s.
         self._parsePOSTFormSubmission = False
+        self.channel.has_asked = True
+        self._late = reactor.callLater(REQUEST_SECONDS, self.abort)
 
     def gotLength(self, length: int | None) -> None:  # noqa: ARG002, N802  # Twisted's name
         # Twisted would open a temporary file for large bodies; ours are bounded.
@@ -83,6 +87,11 @@ class Request(WebRequest):  # type: ignore[misc]  # Daphne is not typed
         super().setResponseCode(code, message)
 
     def process(self) -> Any:
+        self._arrived()
+        if len(self.requestHeaders.getRawHeaders(b"transfer-encoding", ())) > 1:
+            # Twisted reads chunks whatever the others say; a proxy may see the end of the body elsewhere.
+            self.abort()
+            return None
         # A client must not move the application to another path.
         self.requestHeaders.removeHeader(b"daphne-root-path")
         return super().process()
@@ -99,8 +108,13 @@ class Request(WebRequest):  # type: ignore[misc]  # Daphne is not typed
         super().finish()
 
     def connectionLost(self, reason: Any) -> None:  # noqa: N802
+        self._arrived()
         self.gate.open()
         super().connectionLost(reason)
+
+    def _arrived(self) -> None:
+        if self._late.active():
+            self._late.cancel()
 
     def abort(self) -> None:
         """Drop the connection now."""
@@ -172,6 +186,7 @@ class Requests(HTTPFactory):  # type: ignore[misc]
     def buildProtocol(self, addr: Any) -> Any:  # noqa: N802
         protocol = super().buildProtocol(addr)
         protocol.requestFactory = Request
+        reactor.callLater(REQUEST_SECONDS, _hang_up_unasked, protocol)
         return protocol
 
 
@@ -310,6 +325,13 @@ class WebServer(Server):  # type: ignore[misc]
                 protocol.abort()
         if tasks:
             await asyncio.wait(tasks, timeout=1.0)
+
+
+def _hang_up_unasked(protocol: Any) -> None:
+    """Drop who has connected and not yet said what they want: the first line, too, may come a byte at a time."""
+    channel = protocol._channel
+    if not getattr(channel, "has_asked", False) and getattr(channel, "transport", None) is not None:
+        channel.forceAbortClient()
 
 
 def _frame(payload: bytes, *, binary: bool) -> bytes:
