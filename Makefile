@@ -57,6 +57,10 @@ demo-data: ## fill the running installation with made-up conversations (SIZE=100
 	$(ENVIRONMENT) requirements.lock
 	@exec $(RUN) manage.py demo_data --turns $(or $(SIZE),10000) $(ARGS)
 
+screenshots: ## the pictures of the docs anew, in Chromium, by having short conversations
+	$(ENVIRONMENT) requirements-dev.lock
+	@PYTHONPATH=platform exec $(RUN) -m tests.browser.screenshots $(ARGS)
+
 lock: ## resolve the dependencies of pyproject.toml anew, with hashes, for every platform
 	$(ENVIRONMENT) requirements-dev.lock
 	@test -x .cache/uv/bin/uv || { "$(PYTHON)" -m venv .cache/uv && .cache/uv/bin/python -m pip install --quiet uv; }

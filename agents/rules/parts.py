@@ -21,8 +21,10 @@ def tool_call_part(*, call_id: str, name: str, arguments: str) -> Part:
     return {"type": "tool_call", "id": call_id, "name": name, "arguments": arguments}
 
 
-def tool_result_part(*, call_id: str, content: str, is_error: bool) -> Part:
-    return {"type": "tool_result", "call_id": call_id, "content": content, "is_error": is_error}
+def tool_result_part(*, call_id: str, content: str, is_error: bool, unknown: bool = False) -> Part:
+    """`unknown` says that nobody can tell whether the call took effect: the part has an `outcome` then."""
+    part = {"type": "tool_result", "call_id": call_id, "content": content, "is_error": is_error}
+    return {**part, "outcome": "unknown"} if unknown else part
 
 
 def plain_text(parts: Iterable[Mapping[str, Any]]) -> str:

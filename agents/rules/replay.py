@@ -31,7 +31,10 @@ def show(parts: list[Part], event_type: str, data: Data) -> None:
         parts.append(tool_call_part(call_id=data["call_id"], name=data["name"], arguments=data["arguments"]))
     elif event_type in ("tool.finished", "tool.failed"):
         failed = event_type == "tool.failed"
-        parts.append(tool_result_part(call_id=data["call_id"], content=data["content"], is_error=failed))
+        unknown = data.get("outcome") == "unknown"
+        parts.append(
+            tool_result_part(call_id=data["call_id"], content=data["content"], is_error=failed, unknown=unknown)
+        )
 
 
 def _session_updated(snapshot: Snapshot, _turn: Turn | None, data: Data) -> None:

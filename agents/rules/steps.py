@@ -77,6 +77,11 @@ def parts_of(steps: Sequence[StepRecord]) -> list[Part]:
             )
         else:
             parts.append(
-                tool_result_part(call_id=step.call_id, content=step.result["content"], is_error=step.result["is_error"])
+                tool_result_part(
+                    call_id=step.call_id,
+                    content=step.result["content"],
+                    is_error=step.result["is_error"],
+                    unknown=step.status is StepStatus.UNKNOWN,
+                )
             )
     return parts

@@ -180,6 +180,7 @@ def test_the_help_is_for_those_who_are_logged_in(ada: Client) -> None:
     page = ada.get("/help/").content.decode()
     assert "<h1>The chat</h1>" in page
     assert "<td>Stop the answer, or close what is open</td>" in page
+    assert "<br" not in page
 
 
 def test_scripts_import_only_what_is_there() -> None:

@@ -136,12 +136,14 @@ def test_what_a_turn_shows_grows_in_order_and_deltas_flow_together() -> None:
         "turn.started",
     ]:
         show(parts, event_type, DATA[event_type])
+    show(parts, "tool.failed", {**DATA["tool.failed"], "outcome": "unknown"})
     show(parts, "message.delta", {"text": "!"})
     assert parts == [
         text_part("HiHi"),
         tool_call_part(call_id="a", name="clock", arguments="{}"),
         tool_result_part(call_id="a", content="noon", is_error=False),
         tool_result_part(call_id="a", content="broken", is_error=True),
+        tool_result_part(call_id="a", content="broken", is_error=True, unknown=True),
         text_part("!"),
     ]
 

@@ -49,7 +49,9 @@ def test_a_cut_among_tools_leaves_those_open_that_have_no_outcome() -> None:
 def test_an_unknown_outcome_is_an_outcome() -> None:
     unknown = tool(2, "a", StepStatus.UNKNOWN)
     assert open_tools([JOURNAL[0], unknown]) == []
-    assert parts_of([unknown]) == [tool_result_part(call_id="a", content="result of a", is_error=True)]
+    [part] = parts_of([unknown])
+    assert part == tool_result_part(call_id="a", content="result of a", is_error=True, unknown=True)
+    assert part["outcome"] == "unknown"
 
 
 def test_the_parts_of_a_turn_stand_in_the_order_of_its_steps() -> None:

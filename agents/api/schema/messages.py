@@ -54,7 +54,14 @@ COMPONENTS = {
         }
     ),
     "ToolResultPart": record(
-        {"type": {"const": "tool_result"}, "call_id": TEXT, "content": TEXT, "is_error": YES_OR_NO}
+        {
+            "type": {"const": "tool_result"},
+            "call_id": TEXT,
+            "content": TEXT,
+            "is_error": YES_OR_NO,
+            "outcome": said({"const": "unknown"}, "It may have run: its runner died."),
+        },
+        optional=("outcome",),
     ),
     "Part": {
         "oneOf": [ref("TextPart"), ref("ToolCallPart"), ref("ToolResultPart")],

@@ -59,6 +59,9 @@ export class Conversation {
       this.head = data.session.head ?? this.head;
     } else if (type === "message.created" || type === "message.completed") {
       this.#add(data.message);
+    } else if (type === "message.rated") {
+      const message = this.messages.get(data.message);
+      if (message) this.#put({ ...message, feedback: data.feedback });
     } else if (type.startsWith("turn.")) {
       this.#moveTurn(type.slice(5), turnId, data);
     } else {
@@ -79,9 +82,13 @@ export class Conversation {
     return this.known;
   }
 
-  #add(message) {
+  #put(message) {
     this.messages.set(message.id, message);
     this.known = null;
+  }
+
+  #add(message) {
+    this.#put(message);
     // The server moves the head to a question at once, and to its answer when nothing followed the question meanwhile.
     if (message.author !== "agent" || this.head === message.parent) this.head = message.id;
   }

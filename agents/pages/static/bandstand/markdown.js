@@ -9,6 +9,9 @@ const REST_FACTOR = 3; // of the time between two renderings, a quarter is spent
 const HOLD_BACK_MS = 200; // so that a short answer does not show its raw marks first
 const SECTION_LENGTH = 400;
 
+const END_OF_CODE = /(^|\n) {0,3}(```|~~~)/;
+const END_OF_BLOCK = /\n\s*(\n|[|#>*+`~-]|\d+[.)]|$)/;
+
 export class MarkdownView {
   constructor(renderer) {
     this.renderer = renderer;
@@ -40,6 +43,8 @@ export class MarkdownView {
     this.shown = 0; // how much of the text is rendered at all
     this.nextAt = 0;
     this.asking = false;
+    this.inCode = false; // whether the words go on inside of a block of code
+    this.failed = false; // whether the last rendering did not come
     this.round = (this.round ?? 0) + 1;
     clearTimeout(this.timer);
     this.timer = null;
@@ -55,10 +60,20 @@ export class MarkdownView {
   }
 
   #drawTail() {
-    const rest = this.text.slice(this.shown);
+    const rest = this.#rest;
     if (this.tail.textContent === rest) return;
     this.tail.textContent = rest;
     if (!this.tail.isConnected) lastBlock(this.section).append(this.tail);
+  }
+
+  // The words after what is rendered, up to where another block begins: that one comes with its rendering, a moment later,
+  // and so without raw marks and lines that a rendering takes away again.
+  get #rest() {
+    const rest = this.text.slice(this.shown);
+    if (this.failed) return rest;
+    const end = rest.search(this.inCode ? END_OF_CODE : END_OF_BLOCK);
+    const near = end < 0 ? rest : rest.slice(0, end);
+    return near.trim() ? near : "";
   }
 
   #ask() {
@@ -79,7 +94,11 @@ export class MarkdownView {
       else if (text) this.#finishIf(round, text, await this.renderer.html(text));
     } catch {
       // It stays as it is: plain words are better than none.
-      if (round === this.round && !live) this.finished = text;
+      if (round === this.round && this.finished === null) {
+        this.failed = true;
+        this.#drawTail();
+        if (!live) this.finished = text;
+      }
     }
     if (round !== this.round) return;
     this.asking = false;
@@ -100,10 +119,13 @@ export class MarkdownView {
       this.node.append(this.section);
       this.stable += cut;
     }
-    this.shown = text.length;
     const fresh = fragmentOf(current);
-    const tail = element("span", { class: "md__tail" }, this.text.slice(this.shown));
-    lastBlock(fresh).append(tail);
+    const place = lastBlock(fresh);
+    // Outside of code a rendering drops the space at the end, which the next word needs.
+    this.inCode = Boolean(place.closest?.("pre"));
+    this.shown = this.inCode ? text.length : text.trimEnd().length;
+    this.failed = false;
+    place.append(element("span", { class: "md__tail" }, this.#rest));
     morph(this.section, fresh);
     this.tail = this.section.querySelector(".md__tail");
   }
