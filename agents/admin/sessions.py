@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from typing import Any
 from uuid import UUID
 
 from django.contrib import admin, messages
 from django.core.exceptions import PermissionDenied
-from django.db.models import Count, Q, QuerySet, Sum
+from django.db.models import BooleanField, Count, F, Func, Q, QuerySet, Sum, Value
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseBase, HttpResponseRedirect
 from django.urls import URLPattern, path
 from django.utils.safestring import SafeString
@@ -37,6 +38,14 @@ from agents.models import AgentSession, Turn
 from agents.sessions.fork import fork_any_session
 from agents.sessions.life import MAX_TITLE
 from foundation.errors import BandstandError
+
+
+def _titled(term: str) -> Func:
+    """That the title holds `term`. Not `icontains`, which turns every title to capitals first: seven times slower."""
+    pattern = "%" + re.sub(r"([\\%_])", r"\\\1", term) + "%"
+    return Func(
+        F("title"), Value(pattern), template="%(expressions)s", arg_joiner=" ILIKE ", output_field=BooleanField()
+    )
 
 
 @admin.register(AgentSession)
@@ -81,7 +90,7 @@ class AgentSessionAdmin(LongListAdmin):
         if "\x00" in term or len(term) > MAX_TITLE:
             return queryset.none(), False
         # Titles are made of what was said first.
-        titled = Q(title__icontains=term, agent__in=list(readable_agents(request.user).values_list("pk", flat=True)))
+        titled = Q(_titled(term), agent__in=list(readable_agents(request.user).values_list("pk", flat=True)))
         return queryset.filter(Q(user_id__in=meant_people(term)) | titled), False
 
     def complete(self, request: HttpRequest, rows: Sequence[AgentSession]) -> None:

@@ -22,8 +22,9 @@ class AgentSession(models.Model):
 
     id = models.UUIDField(primary_key=True, default=new_id, editable=False)
     user = models.ForeignKey("User", on_delete=models.PROTECT, related_name="agent_sessions", db_index=False)
-    agent = models.ForeignKey("Agent", on_delete=models.PROTECT, related_name="sessions")
-    release = models.ForeignKey("Release", on_delete=models.PROTECT, related_name="sessions")
+    # Their indexes are below, with the order in which the console lists them.
+    agent = models.ForeignKey("Agent", on_delete=models.PROTECT, related_name="sessions", db_index=False)
+    release = models.ForeignKey("Release", on_delete=models.PROTECT, related_name="sessions", db_index=False)
     title = models.CharField(max_length=200, blank=True)
     metadata = models.JSONField(default=dict, blank=True)
     state = models.JSONField(default=dict, blank=True)
@@ -55,6 +56,8 @@ class AgentSession(models.Model):
         indexes = [
             models.Index(fields=["user", "listed", "-updated_at", "-id"], name="session_of_user"),
             models.Index(fields=["-created_at"], name="session_newest"),
+            models.Index(fields=["agent", "id"], name="session_of_agent"),
+            models.Index(fields=["release", "id"], name="session_of_release"),
             models.Index(fields=["expires_at"], name="session_expiry", condition=Q(expires_at__isnull=False)),
         ]
         constraints = [

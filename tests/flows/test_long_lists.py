@@ -69,7 +69,7 @@ def six() -> dict[str, Turn]:
         "failed": a_turn(a_session(ada, demo), "failed", error_class="transient", error_id=new_id()),
         "expired": a_turn(a_session(ada, demo), "expired", error_class="deadline", error_id=new_id()),
         "queued": a_turn(a_session(ada, demo, open_turns=1), "queued"),
-        "bobs": a_turn(a_session(bob, demo, controller="human")),
+        "bobs": a_turn(a_session(bob, demo, controller="human", title="100% but_er")),
         "others": a_turn(a_session(ada, other, state_fault="No schema."), cost_usd=Decimal("1.5")),
     }
 
@@ -114,7 +114,10 @@ SESSIONS: list[tuple[dict[str, str], set[str]]] = [
     ({"since": TODAY, "error": "any", "agent": "demo"}, {"failed", "expired"}),
     ({"until": YESTERDAY}, set()),
     ({"q": "adam"}, {"bobs"}),
-    ({"q": "butter"}, {"plain"}),
+    ({"q": "BUTTER"}, {"plain"}),
+    ({"q": "100% but_er"}, {"bobs"}),
+    ({"q": "but_er"}, {"bobs"}),
+    ({"q": "\\"}, set()),
 ]
 
 
