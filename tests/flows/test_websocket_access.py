@@ -15,6 +15,7 @@ from agents.access.keys import revoke_api_key
 from agents.access.roles import Role
 from agents.models import ApiKey
 from agents.relay import close_hub
+from agents.sessions import delete_session
 from agents.ws.auth import Authenticated
 from agents.ws.closing import CloseCode
 from agents.ws.consumer import SessionSocket
@@ -192,6 +193,13 @@ async def test_an_open_socket_is_closed_when_its_right_is_lost(owner: Owner, kin
         await ws.until("ready")
         await in_db_thread(lose, owner)
         assert await ws.closed() == CloseCode.FORBIDDEN
+
+
+async def test_a_session_that_is_deleted_elsewhere_closes_its_quiet_sockets(owner: Owner) -> None:
+    async with watched(owner, key_headers(owner.key)) as ws:
+        await ws.until("ready")
+        await in_db_thread(delete_session, owner.actor, session_id=owner.session.pk, expected_version=1)
+        assert await ws.closed() == CloseCode.UNKNOWN_SESSION
 
 
 async def test_other_sockets_stay_open(owner: Owner) -> None:

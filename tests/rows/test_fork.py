@@ -24,13 +24,6 @@ pytestmark = pytest.mark.usefixtures("transactional_db")
 EMPTY: Snapshot = {"seq": 0, "session": {}, "messages": [], "turns": {}}
 
 
-@pytest.fixture(autouse=True)
-def roles(transactional_db: None) -> None:
-    """Those that a test of another module may have taken away."""
-    for role in Role:
-        Group.objects.get_or_create(name=role)
-
-
 def exchange(ada: Conversation, text: str, reply: str, **options: object) -> UUID:
     """The turn."""
     accepted = ada.ask(text, **options)
