@@ -10,11 +10,12 @@ import aiohttp
 from aiohttp.http_exceptions import HttpProcessingError
 from yarl import URL
 
-from agents.llm.errors import BadModelRequest, ModelAuthFailed, ModelError, TransientModelError
+from agents.llm.deadlines import LATE_FIRST, Clock
+from agents.llm.errors import BadModelRequest, ModelAuthFailed, ModelError, ModelUnreachable, TransientModelError
 from agents.llm.openai.answer import Answer
 from agents.llm.openai.refusals import clean_detail, refusal_from_answer
 from agents.llm.openai.request import encode_request
-from agents.llm.port import Deadlines, ModelEvent, ModelRequest, TextDelta
+from agents.llm.port import Metered, ModelEvent, ModelRequest, TextDelta
 from agents.llm.sse import EventTooLong, SSEDecoder
 from foundation.http import AddressRefused, GuardedClient
 
@@ -23,9 +24,6 @@ MAX_STREAM_BYTES = 32 * 1024 * 1024
 _MAX_ERROR_BYTES = 64 * 1024
 _ERROR_BODY_SECONDS = 1.0
 _END_OF_BODY_SECONDS = 0.1
-_LATE_FIRST = "The model did not begin its answer in time."
-_LATE_NEXT = "The model fell silent in the middle of its answer."
-_LATE_TOTAL = "The model took too long for its answer."
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,46 +36,17 @@ class OpenAIConfig:
 
 # The first that fits counts.
 _FAULTS: tuple[tuple[tuple[type[Exception], ...], type[ModelError], str | None], ...] = (
-    ((aiohttp.ConnectionTimeoutError,), TransientModelError, "The model could not be reached in time."),
+    ((aiohttp.ConnectionTimeoutError,), ModelUnreachable, "The model could not be reached in time."),
     ((AddressRefused,), BadModelRequest, "The address of the model's provider is not allowed."),
     (
         (aiohttp.ClientConnectorCertificateError,),
         BadModelRequest,
         "The certificate of the model's provider is not valid.",
     ),
+    ((aiohttp.ClientConnectorError,), ModelUnreachable, None),
     ((ValueError,), BadModelRequest, "The address or key of the model's provider is wrong."),
     ((aiohttp.ClientError, HttpProcessingError, OSError), TransientModelError, None),
 )
-
-
-class _Clock:
-    """The deadlines of one request, in the event loop's time.
-
-    Silence is what the provider lets us wait for its next event: the time that our own side takes is not counted, and a
-    keep-alive comment is no event.
-    """
-
-    def __init__(self, deadlines: Deadlines) -> None:
-        self._now = asyncio.get_running_loop().time
-        self._silence_seconds = deadlines.silence_seconds
-        self._waited_seconds = 0.0
-        self._waiting_since = begun_at = self._now()
-        self.total_at = begun_at + deadlines.total_seconds
-        self.first_token_at = min(begun_at + deadlines.first_token_seconds, self.total_at)
-
-    def wait(self, *, begun: bool) -> float:
-        """A wait begins: until when it may last."""
-        self._waiting_since = self._now()
-        if not begun:
-            return self.first_token_at
-        return min(self._waiting_since + self._silence_seconds - self._waited_seconds, self.total_at)
-
-    def heard(self, *, event: bool) -> None:
-        """A wait is over; `event` if it brought one."""
-        self._waited_seconds = 0.0 if event else self._waited_seconds + self._now() - self._waiting_since
-
-    def soon(self, seconds: float) -> float:
-        return min(self._now() + seconds, self.total_at)
 
 
 class OpenAIModel:
@@ -103,7 +72,7 @@ class OpenAIModel:
 
     async def stream(self, request: ModelRequest) -> AsyncGenerator[ModelEvent, None]:
         """See the port. Text of one read of the network comes as one delta."""
-        clock = _Clock(request.deadlines)
+        clock = Clock(request.deadlines)
         response = await self._open(request, clock)
         try:
             answer, decoder, received = Answer(secret=self._secret), SSEDecoder(), 0
@@ -114,6 +83,9 @@ class OpenAIModel:
                 clock.heard(event=bool(events))
                 if text := answer.take(events):
                     yield TextDelta(text)
+                if answer.usage is not None and not answer.done:
+                    # It may be the last that we hear.
+                    yield Metered(answer.usage, answer.model)
                 if not data:
                     break
             finished = answer.finished()
@@ -123,7 +95,7 @@ class OpenAIModel:
             # Closes the connection unless the answer was read to its end; then the pool has it already.
             response.close()
 
-    async def _open(self, request: ModelRequest, clock: _Clock) -> aiohttp.ClientResponse:
+    async def _open(self, request: ModelRequest, clock: Clock) -> aiohttp.ClientResponse:
         """The answer whose body is the stream. Raises the error that any other answer is."""
         if not self._has_credentials:
             raise ModelAuthFailed("There is no API key for the model's provider.")
@@ -135,7 +107,7 @@ class OpenAIModel:
                     self._url, data=body, headers=self._headers, timeout=timeout, allow_redirects=False
                 )
         except Exception as error:
-            raise self._fault(error, _LATE_FIRST) from None
+            raise self._fault(error, LATE_FIRST) from None
         if response.status == 200 and response.content_type == "text/event-stream":
             return response
         try:
@@ -144,15 +116,14 @@ class OpenAIModel:
         finally:
             response.close()
 
-    async def _read(self, response: aiohttp.ClientResponse, clock: _Clock, *, begun: bool) -> bytes:
+    async def _read(self, response: aiohttp.ClientResponse, clock: Clock, *, begun: bool) -> bytes:
         """What has arrived, at least one byte; b"" at the end of the body."""
         due_at = clock.wait(begun=begun)
         try:
             async with asyncio.timeout_at(due_at):
                 return await response.content.readany()
         except Exception as error:
-            late = _LATE_TOTAL if due_at >= clock.total_at else _LATE_NEXT if begun else _LATE_FIRST
-            raise self._fault(error, late) from None
+            raise self._fault(error, clock.late(due_at, begun=begun)) from None
 
     def _fault(self, error: Exception, late: str) -> ModelError:
         """The network's fault as ours. Its own words do not go into a chain: they hold addresses and headers."""
@@ -174,7 +145,7 @@ def _events(decoder: SSEDecoder, data: bytes, received: int) -> list[bytes]:
         raise TransientModelError("The model's answer cannot be read.", provider_detail=str(error)) from None
 
 
-async def _error_body(response: aiohttp.ClientResponse, clock: _Clock) -> bytes:
+async def _error_body(response: aiohttp.ClientResponse, clock: Clock) -> bytes:
     """The first bytes of an answer that is an error; less if they do not come soon: the status says enough."""
     body = bytearray()
     try:

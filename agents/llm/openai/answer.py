@@ -39,9 +39,9 @@ class Answer:
         self.failure: ModelError | None = None
         self._secret = secret
         self._calls: dict[int, _Call] = {}
-        self._usage: Usage | None = None
+        self.usage: Usage | None = None
         self._reason: str | None = None
-        self._model: str | None = None
+        self.model: str | None = None
         self._refusal = ""
         self._halves = False
         self._held = ""
@@ -89,16 +89,16 @@ class Answer:
             reason = "tool_calls"
         elif not calls and reason == "tool_calls":
             reason = "stop"
-        return Finished(calls, self._usage, reason, self._model)
+        return Finished(calls, self.usage, reason, self.model)
 
     def _take(self, chunk: dict[str, Any], pieces: list[str]) -> None:
         if chunk.get("error"):
             self.failure = refusal_from_error(chunk["error"], secret=self._secret)
             return
-        if self._model is None and isinstance(model := chunk.get("model"), str):
-            self._model = storable_text(model)
+        if self.model is None and isinstance(model := chunk.get("model"), str):
+            self.model = storable_text(model)
         if usage := chunk.get("usage"):
-            self._usage = _usage(usage)
+            self.usage = _usage(usage)
         for choice in chunk.get("choices") or ():
             if choice.get("index"):
                 continue
@@ -191,4 +191,6 @@ def _usage(usage: dict[str, Any]) -> Usage | None:
     read, written = usage.get("prompt_tokens"), usage.get("completion_tokens")
     if type(read) is not int or type(written) is not int or min(read, written) < 0:
         return None
-    return Usage(input_tokens=read, output_tokens=written)
+    details = usage.get("prompt_tokens_details")
+    cached = details.get("cached_tokens") if isinstance(details, dict) else 0
+    return Usage(read, written, cached_tokens=cached if type(cached) is int and 0 <= cached <= read else 0)

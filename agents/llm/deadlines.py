@@ -1,0 +1,47 @@
+"""How long we wait for a provider, by the clock of the event loop."""
+
+from __future__ import annotations
+
+import asyncio
+
+from agents.llm.port import Deadlines
+
+LATE_FIRST = "The model did not begin its answer in time."
+LATE_NEXT = "The model fell silent in the middle of its answer."
+LATE_TOTAL = "The model took too long for its answer."
+
+
+class Clock:
+    """The deadlines of one request, in the event loop's time.
+
+    Silence is what the provider lets us wait for its next event: the time that our own side takes is not counted, and a
+    keep-alive comment is no event.
+    """
+
+    def __init__(self, deadlines: Deadlines) -> None:
+        self._now = asyncio.get_running_loop().time
+        self._silence_seconds = deadlines.silence_seconds
+        self._waited_seconds = 0.0
+        self._waiting_since = begun_at = self._now()
+        self.total_at = begun_at + deadlines.total_seconds
+        self.first_token_at = min(begun_at + deadlines.first_token_seconds, self.total_at)
+
+    def wait(self, *, begun: bool) -> float:
+        """A wait begins: until when it may last."""
+        self._waiting_since = self._now()
+        if not begun:
+            return self.first_token_at
+        return min(self._waiting_since + self._silence_seconds - self._waited_seconds, self.total_at)
+
+    def heard(self, *, event: bool) -> None:
+        """A wait is over; `event` if it brought one."""
+        self._waited_seconds = 0.0 if event else self._waited_seconds + self._now() - self._waiting_since
+
+    def late(self, due_at: float, *, begun: bool) -> str:
+        """What to say when a wait lasted until `due_at` in vain."""
+        if due_at >= self.total_at:
+            return LATE_TOTAL
+        return LATE_NEXT if begun else LATE_FIRST
+
+    def soon(self, seconds: float) -> float:
+        return min(self._now() + seconds, self.total_at)
