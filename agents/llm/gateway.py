@@ -11,10 +11,10 @@ from agents.llm.offline import OfflineModel
 from agents.llm.openai import DEFAULT_BASE_URL, OpenAIConfig, OpenAIModel
 from agents.llm.port import LLM, Usage
 from agents.llm.prices import Prices, Rates
+from agents.llm.routes import OFFLINE, OPENAI, VENDORS, fault_of_route
+from agents.llm.vendors import VendorConfig, VendorModel
 from agents.rules.spending import FREE
 from foundation.http import GuardedClient, allowed_origin
-
-OFFLINE = "offline"
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,6 +23,7 @@ class GatewayConfig:
 
     openai_api_key: str | None = field(default=None, repr=False)
     openai_base_url: str | None = None
+    vendors: tuple[VendorConfig, ...] = ()
     offline_pace_seconds: float = 0
     prices: Mapping[str, Rates] = field(default_factory=dict)
 
@@ -41,18 +42,21 @@ class Gateway:
         openai = OpenAIModel(OpenAIConfig(api_key=config.openai_api_key, base_url=base_url), self._client)
         self._providers: dict[str, LLM] = {
             OFFLINE: OfflineModel(pace_seconds=config.offline_pace_seconds),
-            "openai": openai,
+            OPENAI: openai,
+            **{vendor.provider: VendorModel(vendor) for vendor in config.vendors},
         }
-        self._prices = Prices(providers={"openai": base_url}, overrides=config.prices)
+        listed = {name: vendor.listed for name, vendor in VENDORS.items()}
+        self._prices = Prices(providers={OPENAI: base_url, **listed}, overrides=config.prices)
 
     def resolve(self, route: str) -> tuple[LLM, str]:
         """The model behind `route` and the name it has there. Raises `BadModelRequest` for a route we cannot take."""
         provider, _, model = route.partition(":")
         llm = self._providers.get(provider)
-        if llm is None:
-            raise BadModelRequest("There is no such provider of models here.", provider_detail=f"route {route!r}")
-        if not model and provider != OFFLINE:
-            raise BadModelRequest("The route does not name a model.", provider_detail=f"route {route!r}")
+        fault = fault_of_route(route)
+        if llm is None or fault is not None:
+            raise BadModelRequest(
+                "The agent's model is not available here.", provider_detail=fault or f"route {route!r}"
+            )
         if provider != OFFLINE:
             self._prices.load()
         return llm, model

@@ -10,10 +10,11 @@ import struct
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any, cast
+from typing import Any, Protocol, cast
 
 import orjson
 
+from tests.provider import anthropic, gemini
 from tests.provider.refusals import ANSWERS
 from tests.provider.script import Script, script_for
 from tests.provider.streams import End, Stream, chunk, framed, stream_for, usage_of
@@ -23,6 +24,16 @@ _STREAM_HEAD = (
     b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream; charset=utf-8\r\nCache-Control: no-cache\r\n"
     b"Transfer-Encoding: chunked\r\n\r\n"
 )
+
+
+class Face(Protocol):
+    """How another vendor writes requests, refusals and streams."""
+
+    def as_chat(self, path: str, body: dict[str, Any]) -> dict[str, Any]: ...
+
+    def refusal(self, script: Script) -> tuple[int, dict[str, Any]] | None: ...
+
+    def stream(self, model: str, script: Script) -> Stream: ...
 
 
 @dataclass(frozen=True)
@@ -151,11 +162,15 @@ class _Connection(asyncio.Protocol):
         self._route(line.split(b" ")[1], headers, raw)
 
     def _route(self, path: bytes, headers: bytes, raw: bytes) -> None:
-        if path.partition(b"?")[0].endswith(b"/chat/completions"):
+        bare = path.partition(b"?")[0]
+        if bare.endswith((b"/chat/completions", b"/messages", b":streamGenerateContent")):
             self.provider.count += 1
             self.provider.requests.append(Request(path.decode(), headers.decode("latin-1"), raw))
             self.provider.changed()
-            self._chat(raw)
+            if bare.endswith(b"/chat/completions"):
+                self._chat(raw)
+            else:
+                self._vendor(anthropic if bare.endswith(b"/messages") else gemini, bare.decode(), raw)
         elif path == b"/_requests":
             self._reply(200, self.provider.report())
         elif path == b"/_reset":
@@ -179,6 +194,23 @@ class _Connection(asyncio.Protocol):
         else:
             self._answer(body, script)
 
+    def _vendor(self, face: Face, path: str, raw: bytes) -> None:
+        """An answer with another vendor's face, by the same script."""
+        chat = face.as_chat(path, orjson.loads(raw))
+        once = self.provider.queue.popleft() if self.provider.queue else {}
+        script = script_for(chat, {**self.provider.defaults, **once})
+        self._later(script.headers_ms / 1000, self._answer_as, face, str(chat["model"]), script)
+
+    def _answer_as(self, face: Face, model: str, script: Script) -> None:
+        if (refusal := face.refusal(script)) is not None:
+            status, body = refusal
+            retry_after = f"Retry-After: {script.retry_after}\r\n" if script.retry_after else ""
+            self._reply(status, body, retry_after.encode())
+        elif (known := ANSWERS.get(script.fault)) is not None and (known.error is None or known.status == 200):
+            self._refuse(script)
+        else:
+            self._send(face.stream(model, script), script)
+
     def _answer(self, body: dict[str, Any], script: Script) -> None:
         model = str(body.get("model"))
         if script.fault in ANSWERS:
@@ -187,14 +219,16 @@ class _Connection(asyncio.Protocol):
             self._reply(200, _completion(model, script))
         else:
             include_usage = bool((body.get("stream_options") or {}).get("include_usage"))
-            stream = stream_for(model, script, include_usage)
-            if script.ttft_ms or script.tps or script.fault == "split_bytes":
-                self.transport.write(_STREAM_HEAD)
-                gap = 1 / script.tps if script.tps else 0.0
-                self._later(script.ttft_ms / 1000, self._speak, stream, gap)
-            else:
-                self.transport.write(_STREAM_HEAD + stream.whole)
-                self._end(stream.end)
+            self._send(stream_for(model, script, include_usage), script)
+
+    def _send(self, stream: Stream, script: Script) -> None:
+        if script.ttft_ms or script.tps or script.fault == "split_bytes":
+            self.transport.write(_STREAM_HEAD)
+            gap = 1 / script.tps if script.tps else 0.0
+            self._later(script.ttft_ms / 1000, self._speak, stream, gap)
+        else:
+            self.transport.write(_STREAM_HEAD + stream.whole)
+            self._end(stream.end)
 
     def _speak(self, stream: Stream, gap: float) -> None:
         if gap:

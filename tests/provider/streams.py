@@ -69,9 +69,33 @@ def _render(model: str, script: Script, include_usage: bool) -> Stream:
     tail = event(chunk(model, {}, finish))
     if include_usage and script.usage == "yes":
         tail += event({**chunk(model, {}), "choices": [], "usage": usage_of(script)})
-    frames, tail, end = _with_fault(model, script, frames, tail + DONE)
+    return whole_of(*_with_fault(model, script, frames, tail + DONE))
+
+
+def whole_of(frames: list[bytes], tail: bytes, end: End) -> Stream:
     whole = b"".join(framed(frame) for frame in (*frames, tail) if frame) + (b"0\r\n\r\n" if end == "keep" else b"")
     return Stream(tuple(frames), tail, end, whole)
+
+
+def cut_short(script: Script, frames: list[bytes], tail: bytes) -> Stream:
+    """A stream with one of the faults that look the same in every vendor's words."""
+    begun = frames[: script.after + 1]
+    match script.fault:
+        case "cut":
+            return whole_of(begun, b"", "close")
+        case "reset_midway":
+            return whole_of(begun, b"", "reset")
+        case "silence":
+            return whole_of(begun, b"", "hold")
+        case "empty":
+            return whole_of([], b"", "keep")
+        case "badjson":
+            return whole_of([*begun, b'data: {"type": "ping", "x": [{"ind\n\n'], tail, "keep")
+        case "invalid_utf8":
+            return whole_of([*begun, b'data: {"type": "\xff\xfe"}\n\n'], tail, "keep")
+        case "endless_line":
+            return whole_of([*begun, b"data: " + b"x" * 3_000_000], b"", "hold")
+    return whole_of(frames, tail, "keep")
 
 
 def _call_deltas(script: Script) -> list[dict[str, Any]]:

@@ -22,6 +22,7 @@ from agents.llm.errors import (
 from agents.rules.conversation import storable_text
 
 _MAX_DETAIL = 300
+_MAX_READ = 2_000
 _MAX_RETRY_AFTER_SECONDS = 86_400.0
 # Providers quote the key that they refuse, and proxies the machine behind them.
 _SECRETS = re.compile(
@@ -128,4 +129,5 @@ def clean_detail(text: str, secret: str | None = None) -> str:
     """The provider's words for an operator: without keys and addresses, one line, short."""
     if secret:
         text = text.replace(secret, "[secret]")
-    return storable_text(" ".join(_SECRETS.sub("[removed]", text).split()))[:_MAX_DETAIL]
+    # Cut first: an error page of megabytes would keep the pattern busy for hours.
+    return storable_text(" ".join(_SECRETS.sub("[removed]", text[:_MAX_READ]).split()))[:_MAX_DETAIL]

@@ -1,0 +1,51 @@
+"""Which providers a route may name, what each needs to be installed, and what to say when it is not."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cache
+from importlib.util import find_spec
+
+OFFLINE = "offline"
+OPENAI = "openai"
+HOW_TO_INSTALL = "start with `make run VENDORS=1`, or install requirements-vendors.lock"
+
+
+@dataclass(frozen=True, slots=True)
+class Vendor:
+    """A provider behind the optional extra. `package` is its own library; `listed` its name in the price table."""
+
+    package: str
+    listed: str
+
+
+VENDORS: Mapping[str, Vendor] = {
+    "anthropic": Vendor("anthropic", "anthropic"),
+    "google": Vendor("google.genai", "google"),
+    "bedrock": Vendor("boto3", "aws"),
+}
+PROVIDERS = (OFFLINE, OPENAI, *VENDORS)
+
+
+def fault_of_route(route: str) -> str | None:
+    """Why no model of this installation stands behind `route`, as a sentence for people; None when one does."""
+    provider, colon, model = route.partition(":")
+    if not colon and provider != OFFLINE:
+        return f"A route reads provider:model; {route!r} does not."
+    if provider not in PROVIDERS:
+        return f"There is no provider {provider!r} here; there are {', '.join(PROVIDERS)}."
+    if not model and provider != OFFLINE:
+        return f"The route {route!r} does not name a model."
+    if provider in VENDORS and not is_installed(provider):
+        return f"The libraries for {provider}: routes are not installed: {HOW_TO_INSTALL}."
+    return None
+
+
+@cache
+def is_installed(provider: str) -> bool:
+    """Whether the libraries of a vendor are there. Loads none of them."""
+    try:
+        return all(find_spec(name) is not None for name in ("pydantic_ai", VENDORS[provider].package))
+    except ModuleNotFoundError:
+        return False  # the package that would hold it is not there either

@@ -1,0 +1,127 @@
+"""Anthropic's face: the Messages API, streamed."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import orjson
+
+from tests.provider.refusals import ANSWERS
+from tests.provider.script import Script
+from tests.provider.streams import Stream, cut_short, whole_of
+
+_TYPES = {
+    400: "invalid_request_error",
+    401: "authentication_error",
+    402: "billing_error",
+    403: "permission_error",
+    404: "not_found_error",
+    413: "request_too_large",
+    429: "rate_limit_error",
+    500: "api_error",
+    504: "timeout_error",
+    529: "overloaded_error",
+}
+_OWN = {
+    "ctx": (400, "prompt is too long: 210000 tokens > 200000 maximum"),
+    "ctx_words": (400, "prompt is too long: 210000 tokens > 200000 maximum"),
+    "quota": (400, "Your credit balance is too low to access the Anthropic API."),
+    "filter_http": (400, "Output blocked by content filtering policy"),
+}
+_STREAM_ERRORS = {
+    "stream_error": ("overloaded_error", "Overloaded"),
+    "stream_rate_limit": ("rate_limit_error", "Slow down"),
+    "stream_ctx": ("invalid_request_error", "prompt is too long: 1 tokens > 0 maximum"),
+}
+
+
+def as_chat(_path: str, body: dict[str, Any]) -> dict[str, Any]:
+    """The request as a chat completion that asks the same."""
+    messages: list[dict[str, Any]] = []
+    for message in body["messages"]:
+        content = message["content"]
+        blocks = [{"type": "text", "text": content}] if isinstance(content, str) else content
+        if results := [block for block in blocks if block["type"] == "tool_result"]:
+            messages += [{"role": "tool", "content": str(block.get("content"))} for block in results]
+            blocks = [block for block in blocks if block["type"] != "tool_result"]
+        text = "".join(block["text"] for block in blocks if block["type"] == "text")
+        calls = [block for block in blocks if block["type"] == "tool_use"]
+        if text or calls:
+            messages.append({"role": message["role"], "content": text, **({"tool_calls": calls} if calls else {})})
+    return {"model": body["model"], "messages": messages}
+
+
+def refusal(script: Script) -> tuple[int, dict[str, Any]] | None:
+    known = ANSWERS.get(script.fault)
+    if script.fault in _OWN:
+        status, message = _OWN[script.fault]
+    elif known is None or known.error is None or known.status < 400:
+        return None
+    else:
+        status, message = known.status, known.error["message"]
+    return status, {"type": "error", "error": {"type": _TYPES.get(status, "api_error"), "message": message}}
+
+
+def stream(model: str, script: Script) -> Stream:
+    pieces = () if script.calls and script.text is None else script.pieces()
+    frames = [_event("message_start", message=_message(model, script))]
+    if pieces:
+        frames[0] += _event("content_block_start", index=0, content_block={"type": "text", "text": ""})
+        frames[0] += _event("ping")
+        frames += [
+            _event("content_block_delta", index=0, delta={"type": "text_delta", "text": piece}) for piece in pieces
+        ]
+    tail = _event("content_block_stop", index=0) if pieces else b""
+    for number, (name, arguments) in enumerate(script.calls, start=1 if pieces else 0):
+        tail += _call(number, name, arguments)
+    reason = {"stop": "tool_use" if script.calls else "end_turn", "length": "max_tokens"}[script.finish]
+    end = _end(reason, script) + _event("message_stop")
+    if script.fault == "filter":
+        end = _end("refusal", script) + _event("message_stop")
+    elif script.fault == "no_finish":
+        end = b""
+    if script.fault in _STREAM_ERRORS:
+        kind, message = _STREAM_ERRORS[script.fault]
+        begun = [*frames[: script.after + 1], _event("error", error={"type": kind, "message": message})]
+        return whole_of(begun, b"", "keep")
+    return cut_short(script, frames, tail + end)
+
+
+def _event(kind: str, **fields: Any) -> bytes:
+    return b"event: %b\ndata: %b\n\n" % (kind.encode(), orjson.dumps({"type": kind, **fields}))
+
+
+def _message(model: str, script: Script) -> dict[str, Any]:
+    usage = (
+        {"input_tokens": 11, "output_tokens": 1} if script.usage == "yes" else {"input_tokens": 0, "output_tokens": 0}
+    )
+    return {
+        "id": "msg_1",
+        "type": "message",
+        "role": "assistant",
+        "model": model,
+        "content": [],
+        "stop_reason": None,
+        "stop_sequence": None,
+        "usage": usage,
+    }
+
+
+def _call(number: int, name: str, arguments: Any) -> bytes:
+    text = arguments if isinstance(arguments, str) else orjson.dumps(arguments).decode()
+    block = {"type": "tool_use", "id": f"toolu_{number}", "name": name, "input": {}}
+    half = len(text) // 2
+    pieces = [piece for piece in (text[:half], text[half:]) if piece]
+    return (
+        _event("content_block_start", index=number, content_block=block)
+        + b"".join(
+            _event("content_block_delta", index=number, delta={"type": "input_json_delta", "partial_json": piece})
+            for piece in pieces
+        )
+        + _event("content_block_stop", index=number)
+    )
+
+
+def _end(reason: str, script: Script) -> bytes:
+    usage = {"output_tokens": len(script.pieces()) if script.usage == "yes" else 0}
+    return _event("message_delta", delta={"stop_reason": reason, "stop_sequence": None}, usage=usage)
