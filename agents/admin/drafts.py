@@ -9,6 +9,7 @@ from django import forms
 
 from agents.admin.look import CheckboxSelectMultiple, NumberInput, Textarea
 from agents.admin.versions import Versioned
+from agents.llm.routes import fault_of_route
 from agents.models import AgentDraft
 from agents.releases.known import tool_names
 from agents.rules.limits import LARGEST, ContextPolicy, TurnLimits, validate_configuration
@@ -98,7 +99,7 @@ class DraftForm(Versioned, forms.Form):
     def clean(self) -> dict[str, Any]:
         if not self.errors:
             try:
-                validate_configuration(**self.configuration, known_tools=tool_names())
+                validate_configuration(**self.configuration, known_tools=tool_names(), fault_of_route=fault_of_route)
             except InvalidInput as error:
                 self._explain(error)
         self.refuse_stale()

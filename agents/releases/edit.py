@@ -13,6 +13,7 @@ from agents.access.actor import Actor
 from agents.access.audit import record
 from agents.access.permissions import need_permission
 from agents.access.roles import ADD_AGENT, CHANGE_AGENT, CHANGE_DRAFT
+from agents.llm.routes import fault_of_route
 from agents.models import Agent, AgentDraft, Configuration
 from agents.releases.known import tool_names
 from agents.rules.limits import validate_configuration
@@ -94,7 +95,7 @@ def change_draft(
     and `InvalidInput` with a pointer when no turn could run on it."""
     need_permission(actor, CHANGE_DRAFT)
     wanted = {name: configuration[name] for name in CONFIGURATION}
-    validate_configuration(**wanted, known_tools=tool_names())
+    validate_configuration(**wanted, known_tools=tool_names(), fault_of_route=fault_of_route)
     draft = AgentDraft.objects.select_for_update(no_key=True).filter(agent_id=agent_id).first()
     if draft is None:
         raise NotFound("There is no such agent here.")

@@ -12,6 +12,7 @@ from agents.access.actor import Actor
 from agents.access.audit import record
 from agents.access.permissions import need_permission
 from agents.access.roles import PUBLISH_AGENT
+from agents.llm.routes import fault_of_route
 from agents.models import Agent, AgentDraft, Configuration, Release
 from agents.releases.edit import configuration_of
 from agents.releases.known import tool_names
@@ -77,7 +78,7 @@ def _next_release(actor: Actor, agent: Agent, source: Configuration, note: str) 
     if len(note) > 200:
         raise InvalidInput("A note has at most 200 characters.", pointer="/note")
     configuration = configuration_of(source)
-    validate_configuration(**configuration, known_tools=tool_names())
+    validate_configuration(**configuration, known_tools=tool_names(), fault_of_route=fault_of_route)
     last = agent.releases.aggregate(last=Max("number"))["last"] or 0
     release = Release.objects.create(
         agent=agent, number=last + 1, note=note, published_by_id=actor.user_id, **configuration

@@ -6,6 +6,8 @@ behind, the request that comes out is one that providers accept.
 
 from __future__ import annotations
 
+import hashlib
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -17,6 +19,12 @@ from agents.rules.limits import ContextPolicy
 from agents.rules.parts import Part
 
 INTERRUPTED = "This call was interrupted and has no result."
+
+# The narrowest rules of all: Gemini's for how a name begins, OpenAI's for how long an id may be.
+_NAME = re.compile(r"[a-zA-Z_][a-zA-Z0-9_-]{0,63}")
+_NAME_BEGINS = re.compile(r"[a-zA-Z_]")
+_FOREIGN = re.compile(r"[^a-zA-Z0-9_-]")
+_ID = re.compile(r"[a-zA-Z0-9_-]{1,40}")
 
 _ROLES = {"user": "user", "agent": "assistant", "human": "assistant", "system": "system"}
 
@@ -104,15 +112,21 @@ def repair(messages: Iterable[ChatMessage]) -> tuple[ChatMessage, ...]:
     """`messages` such that every call has exactly one result right behind it, and every result a call before it.
 
     Dangling calls get an error result, orphan and second results are dropped, broken arguments become an empty object,
-    empty answers are dropped, and what stands before the first question goes.
+    names and ids that a provider would refuse become ones that all take, empty answers are dropped, and what stands
+    before the first question goes.
     """
-    return _answer_calls(_begin_with_a_question(_drop_empty(_mend_arguments(list(messages)))))
+    return _answer_calls(_begin_with_a_question(_drop_empty(_mend_calls(list(messages)))))
 
 
-def _mend_arguments(messages: list[ChatMessage]) -> list[ChatMessage]:
+def _mend_calls(messages: list[ChatMessage]) -> list[ChatMessage]:
     return [
-        ChatMessage(message.role, message.text, tuple(map(_mended, message.tool_calls)), message.tool_call_id)
-        if message.tool_calls
+        ChatMessage(
+            message.role,
+            message.text,
+            tuple(map(_mended, message.tool_calls)),
+            None if message.tool_call_id is None else sound_id(message.tool_call_id),
+        )
+        if message.tool_calls or message.tool_call_id is not None
         else message
         for message in messages
     ]
@@ -124,7 +138,23 @@ def _mended(call: ToolCall) -> ToolCall:
         sound = isinstance(orjson.loads(call.arguments), dict)
     except orjson.JSONDecodeError:
         sound = False
-    return call if sound else ToolCall(call.id, call.name, "{}")
+    return ToolCall(sound_id(call.id), sound_name(call.name), call.arguments if sound else "{}")
+
+
+def sound_name(name: str) -> str:
+    """`name` if every provider takes it as a tool's, else one like it: models invent names, and those stay in the
+    history, where one refused name would end the conversation for ever."""
+    if _NAME.fullmatch(name):
+        return name
+    name = _FOREIGN.sub("_", name)
+    return (name if _NAME_BEGINS.match(name) else f"_{name}")[:64]
+
+
+def sound_id(call_id: str) -> str:
+    """`call_id` if every provider takes it, else one made of it: another provider may have given it."""
+    if _ID.fullmatch(call_id):
+        return call_id
+    return f"call_{hashlib.sha256(call_id.encode('utf-8', 'surrogatepass')).hexdigest()[:24]}"
 
 
 def _drop_empty(messages: list[ChatMessage]) -> list[ChatMessage]:

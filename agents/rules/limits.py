@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields
 from typing import Any, TypeVar
 
@@ -69,14 +69,26 @@ def _read(kind: type[T], values: Mapping[str, Any], pointer: str) -> T:
 
 
 def validate_configuration(
-    *, model_chain: Any, instructions: Any, tools: Any, limits: Any, context_policy: Any, known_tools: frozenset[str]
+    *,
+    model_chain: Any,
+    instructions: Any,
+    tools: Any,
+    limits: Any,
+    context_policy: Any,
+    known_tools: frozenset[str],
+    fault_of_route: Callable[[str], str | None],
 ) -> None:
-    """Raise `InvalidInput` with a pointer unless these values make a release that can run."""
+    """Raise `InvalidInput` with a pointer unless these values make a release that can run.
+
+    `fault_of_route` says why no model of this installation stands behind a route; None when one does.
+    """
     if not isinstance(model_chain, list) or not model_chain:
         raise InvalidInput("At least one route is needed.", pointer="/model_chain")
     for index, route in enumerate(model_chain):
         if not isinstance(route, str) or ":" not in route or len(route) > 200:
             raise InvalidInput("A route reads provider:model.", pointer=f"/model_chain/{index}")
+        if (fault := fault_of_route(route)) is not None:
+            raise InvalidInput(fault, pointer=f"/model_chain/{index}")
     if not isinstance(instructions, str) or len(instructions) > 100_000:
         raise InvalidInput("Text of at most 100,000 characters is expected.", pointer="/instructions")
     if not isinstance(tools, list):

@@ -19,10 +19,12 @@ from pydantic_core import ErrorDetails
 from pydantic_settings import BaseSettings, NoDecode, PydanticBaseSettingsSource, SettingsConfigDict
 
 from agents.llm.prices import Rates, read_overrides
+from agents.llm.routes import HOW_TO_INSTALL, PROVIDERS, VENDORS, is_installed
 from bandstand import keys
 
 ROOT = Path(__file__).resolve().parents[2]
 DEFAULT_MODEL = "offline:"
+MODEL_OF_KEY = "openai:gpt-5-mini"
 MIN_SECRET_LENGTH = 50  # what `manage.py check --deploy` asks of a Django secret key
 EXIT_CONFIG = 78  # sysexits.h: EX_CONFIG
 
@@ -100,6 +102,12 @@ def _models(value: tuple[str, ...]) -> tuple[str, ...]:
         raise ValueError("must name at least one model")
     if not all(":" in route for route in value):
         raise ValueError("must be a list of routes, as in openai:gpt-5-mini,offline:")
+    for route in value:
+        provider = route.partition(":")[0]
+        if provider not in PROVIDERS:
+            raise ValueError(f"must name providers among {', '.join(PROVIDERS)}, as in openai:gpt-5-mini,offline:")
+        if provider in VENDORS and not is_installed(provider):
+            raise ValueError(f"names {provider}:, whose libraries are not installed: {HOW_TO_INSTALL}")
     return value
 
 
@@ -165,6 +173,11 @@ class Config(BaseSettings):
     )
     openai_api_key: SecretStr | None = Field(None, alias="OPENAI_API_KEY")
     openai_base_url: Address | None = Field(None, alias="OPENAI_BASE_URL")
+    anthropic_api_key: SecretStr | None = Field(None, alias="ANTHROPIC_API_KEY")
+    anthropic_base_url: Address | None = Field(None, alias="ANTHROPIC_BASE_URL")
+    google_api_key: SecretStr | None = Field(None, alias="GOOGLE_API_KEY")
+    google_base_url: Address | None = Field(None, alias="GOOGLE_GEMINI_BASE_URL")
+    aws_region: str | None = Field(None, alias="AWS_REGION")
     prices: Annotated[dict[str, Rates], NoDecode, BeforeValidator(_prices)] = Field({}, alias="BANDSTAND_PRICES")
     runner_concurrency: Count = Field(32, alias="BANDSTAND_RUNNER_CONCURRENCY")
     lease_seconds: Seconds = Field(15, alias="BANDSTAND_LEASE_SECONDS")
@@ -221,8 +234,8 @@ class Config(BaseSettings):
         dotenv_settings: PydanticBaseSettingsSource,
         file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003  # we have `NAME_FILE` instead
     ) -> tuple[PydanticBaseSettingsSource, ...]:
-        files, made = SecretFiles(settings_cls), MadeKeys(settings_cls)
-        return init_settings, env_settings, dotenv_settings, files, made
+        files, made, model = SecretFiles(settings_cls), MadeKeys(settings_cls), ModelOfKey(settings_cls)
+        return init_settings, env_settings, dotenv_settings, files, made, model
 
     @classmethod
     def read(cls, env_file: Path | None) -> Self:
@@ -292,6 +305,17 @@ class MadeKeys(_WholeSource):
             return keys.read(data_dir)
         except OSError:
             raise ConfigError(["BANDSTAND_DATA_DIR: the keys in it cannot be read by this user"]) from None
+
+
+class ModelOfKey(_WholeSource):
+    """A model for who has set a key and named none: they want to talk to that provider."""
+
+    def __call__(self) -> dict[str, str]:
+        state = self.current_state
+        # What a server of one's own calls its models is its own business.
+        if not state.get("BANDSTAND_MODEL") and state.get("OPENAI_API_KEY") and not state.get("OPENAI_BASE_URL"):
+            return {"BANDSTAND_MODEL": MODEL_OF_KEY}
+        return {}
 
 
 def _env_file() -> Path | None:

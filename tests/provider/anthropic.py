@@ -84,7 +84,7 @@ def stream(model: str, script: Script) -> Stream:
         kind, message = _STREAM_ERRORS[script.fault]
         begun = [*frames[: script.after + 1], _event("error", error={"type": kind, "message": message})]
         return whole_of(begun, b"", "keep")
-    return cut_short(script, frames, tail + end)
+    return cut_short(script, frames, tail + end, named=b"event: content_block_delta\n")
 
 
 def _event(kind: str, **fields: Any) -> bytes:

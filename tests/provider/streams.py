@@ -77,8 +77,8 @@ def whole_of(frames: list[bytes], tail: bytes, end: End) -> Stream:
     return Stream(tuple(frames), tail, end, whole)
 
 
-def cut_short(script: Script, frames: list[bytes], tail: bytes) -> Stream:
-    """A stream with one of the faults that look the same in every vendor's words."""
+def cut_short(script: Script, frames: list[bytes], tail: bytes, *, named: bytes = b"") -> Stream:
+    """A stream with one of the faults that look the same in every vendor's words. `named` begins each of its events."""
     begun = frames[: script.after + 1]
     match script.fault:
         case "cut":
@@ -90,9 +90,7 @@ def cut_short(script: Script, frames: list[bytes], tail: bytes) -> Stream:
         case "empty":
             return whole_of([], b"", "keep")
         case "badjson":
-            return whole_of([*begun, b'data: {"type": "ping", "x": [{"ind\n\n'], tail, "keep")
-        case "invalid_utf8":
-            return whole_of([*begun, b'data: {"type": "\xff\xfe"}\n\n'], tail, "keep")
+            return whole_of([*begun, named + b'data: {"x": [{"ind\n\n'], tail, "keep")
         case "endless_line":
             return whole_of([*begun, b"data: " + b"x" * 3_000_000], b"", "hold")
     return whole_of(frames, tail, "keep")

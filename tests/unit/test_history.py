@@ -1,6 +1,7 @@
 """The repair of history: whatever a crash left behind, providers accept the request that comes out."""
 
 import json
+import re
 from collections.abc import Sequence
 from typing import Any
 
@@ -59,7 +60,8 @@ def sound(draw: st.DrawFn) -> list[ChatMessage]:
 @st.composite
 def soup(draw: st.DrawFn) -> list[ChatMessage]:
     """Messages in no order at all."""
-    calls = st.builds(ToolCall, ids, st.just("clock"), st.just("{}") | broken)
+    odd = st.sampled_from(["functions.clock", "", "2"])
+    calls = st.builds(ToolCall, ids | st.just("a b"), st.just("clock") | odd, st.just("{}") | broken)
     kinds = st.one_of(
         st.builds(user, texts),
         st.just(ChatMessage("system", "Be brief.")),
@@ -157,6 +159,37 @@ def test_a_call_that_stands_twice_in_one_message_stands_once_and_in_its_place() 
 def test_arguments_that_are_no_object_become_an_empty_one(arguments: str) -> None:
     [_, said, _] = repair([user(), says("", call("a", arguments)), result("a")])
     assert said.tool_calls == (call("a", "{}"),)
+
+
+@pytest.mark.parametrize(
+    ("name", "sent"),
+    [
+        ("clock", "clock"),
+        ("_My-tool_2", "_My-tool_2"),
+        ("functions.clock", "functions_clock"),
+        ("2nd", "_2nd"),
+        ("-x", "_-x"),
+        ("", "_"),
+        ("é" * 90, "_" * 64),
+        ("x" * 90, "x" * 64),
+    ],
+)
+def test_a_name_that_a_model_invented_goes_back_in_a_form_that_all_providers_take(name: str, sent: str) -> None:
+    [_, answer, _] = repair([user(), says("", ToolCall("c", name, "{}")), result("c")])
+
+    assert answer.tool_calls[0].name == sent
+
+
+@pytest.mark.parametrize("call_id", ["", "a b", "é", "x" * 41, "toolu:1", "\ud800"])
+def test_an_id_that_a_provider_would_refuse_is_replaced_on_both_sides(call_id: str) -> None:
+    history = [user(), says("", call(call_id), call("other")), result(call_id, "one"), result("other", "two")]
+
+    [_, answer, first, second] = repair(history)
+
+    assert [one.id for one in answer.tool_calls] == [first.tool_call_id, second.tool_call_id]
+    assert (first.text, second.text) == ("one", "two")
+    assert re.fullmatch("[a-zA-Z0-9_-]{1,40}", answer.tool_calls[0].id)
+    assert second.tool_call_id == "other"
 
 
 def test_arguments_that_are_sound_stay_byte_exact() -> None:

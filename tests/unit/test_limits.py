@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from agents.llm.routes import fault_of_route
 from agents.rules.limits import (
     ContextPolicy,
     TurnLimits,
@@ -77,7 +78,7 @@ SOUND: dict[str, Any] = {
 
 
 def test_a_sound_configuration_passes() -> None:
-    validate_configuration(**SOUND, known_tools=frozenset({"clock"}))
+    validate_configuration(**SOUND, known_tools=frozenset({"clock"}), fault_of_route=fault_of_route)
 
 
 @pytest.mark.parametrize(
@@ -100,5 +101,7 @@ def test_a_sound_configuration_passes() -> None:
 )
 def test_an_unsound_configuration_is_refused_with_a_pointer(field: str, value: Any, pointer: str) -> None:
     with pytest.raises(InvalidInput) as refusal:
-        validate_configuration(**SOUND | {field: value}, known_tools=frozenset({"clock"}))
+        validate_configuration(
+            **SOUND | {field: value}, known_tools=frozenset({"clock"}), fault_of_route=fault_of_route
+        )
     assert refusal.value.pointer == pointer

@@ -26,7 +26,6 @@ from agents.llm.errors import ModelError
 from agents.llm.openai import OpenAIConfig, OpenAIModel
 from agents.llm.openai.answer import MAX_TOOL_CALLS, Answer
 from agents.llm.openai.refusals import clean_detail, retry_after_seconds
-from agents.llm.openai.request import encode_request
 from agents.llm.port import ChatMessage, Deadlines, Finished, ModelEvent, ModelRequest, TextDelta, ToolCall, ToolSpec
 from agents.llm.sse import SSEDecoder
 from foundation.http import GuardedClient, allowed_origin
@@ -448,18 +447,6 @@ def test_endless_ids_and_names_are_cut() -> None:
     [call] = calls_of(f'{{"index": 0, "id": "{"i" * 5000}", "function": {{"name": "{"n" * 5000}", "arguments": ""}}}}')
 
     assert (len(call.id), len(call.name)) == (100, 100)
-
-
-@pytest.mark.parametrize(
-    ("name", "sent"),
-    [("clock", "clock"), ("functions.clock", "functions_clock"), ("", "unnamed"), ("é" * 90, "_" * 64)],
-)
-def test_a_name_that_a_model_invented_is_sent_back_in_a_form_that_servers_accept(name: str, sent: str) -> None:
-    request = ModelRequest("m", (ChatMessage("assistant", "", (ToolCall("c", name, "{}"),)),))
-
-    [message] = orjson.loads(encode_request(request, limit_field="max_tokens"))["messages"]
-
-    assert message["tool_calls"][0]["function"]["name"] == sent
 
 
 def test_stop_after_calls_means_calls() -> None:

@@ -9,8 +9,8 @@ from agents.llm.port import ChatMessage
 
 WHO = "I am the offline model that comes with Bandstand: no network, no thinking, only a few fixed rules."
 CONNECT = (
-    "To connect a real model, set `OPENAI_API_KEY`, or `OPENAI_BASE_URL` for any OpenAI-compatible server of your own, "
-    "and `BANDSTAND_MODEL` (for example `openai:gpt-5-mini`), then start Bandstand again."
+    "To connect a real model, put `OPENAI_API_KEY=…` into the file `.env` and start Bandstand again. For a server of "
+    "your own set `OPENAI_BASE_URL` and `BANDSTAND_MODEL` (for example `openai:llama3.3`). `docs/models.md` says more."
 )
 REMINDER = "_(Offline model. Set `OPENAI_API_KEY` or `OPENAI_BASE_URL` to connect a real one.)_"
 

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import re
 from typing import Any
 
 import orjson
 
 from agents.llm.errors import BadModelRequest
 from agents.llm.port import ChatMessage, ModelRequest
-
-_FOREIGN = re.compile(r"[^a-zA-Z0-9_-]")
 
 
 def encode_request(request: ModelRequest, *, limit_field: str) -> bytes:
@@ -40,17 +37,12 @@ def encode_request(request: ModelRequest, *, limit_field: str) -> bytes:
         raise BadModelRequest("The conversation cannot be written as JSON.") from None
 
 
-def _name(name: str) -> str:
-    """A name that servers accept. One that a model invented stays in the history and must not spoil it for ever."""
-    return _FOREIGN.sub("_", name)[:64] or "unnamed"
-
-
 def _message(message: ChatMessage) -> dict[str, Any]:
     if message.role == "tool":
         return {"role": "tool", "tool_call_id": message.tool_call_id, "content": message.text}
     if message.tool_calls:
         calls = [
-            {"id": call.id, "type": "function", "function": {"name": _name(call.name), "arguments": call.arguments}}
+            {"id": call.id, "type": "function", "function": {"name": call.name, "arguments": call.arguments}}
             for call in message.tool_calls
         ]
         return {"role": message.role, "content": message.text or None, "tool_calls": calls}

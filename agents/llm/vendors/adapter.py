@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from agents.llm.deadlines import Clock
 from agents.llm.errors import BadModelRequest, ModelAuthFailed, ModelError, TransientModelError
+from agents.llm.openai.refusals import clean_detail
 from agents.llm.port import Metered, ModelEvent, ModelRequest, TextDelta
 from agents.llm.routes import fault_of_route
 from agents.llm.vendors.config import VendorConfig
@@ -89,7 +90,14 @@ def _load(config: VendorConfig) -> VendorClient:
     except ImportError as error:
         fault = fault_of_route(f"{config.provider}:any") or "The libraries of the provider do not load."
         raise BadModelRequest(fault, provider_detail=type(error).__name__) from None
-    return VendorClient(config)
+    try:
+        return VendorClient(config)
+    except Exception as error:
+        # Their libraries look for regions and credentials when a client is made.
+        detail = clean_detail(f"{type(error).__name__}: {error}", config.api_key)
+        raise BadModelRequest(
+            "The settings of the model's provider are not complete.", provider_detail=detail
+        ) from None
 
 
 def _fault(client: VendorClient, error: Exception, late: str) -> ModelError:

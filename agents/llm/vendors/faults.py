@@ -45,6 +45,8 @@ _BY_KIND: tuple[tuple[type[Exception] | tuple[type[Exception], ...], type[ModelE
     ((vendor.ModelConnectionError, vendor.ModelRequestTimeout, vendor.UnexpectedModelBehavior), TransientModelError),
     ((httpx2.TransportError, httpx2.StreamError, OSError, UnicodeError), TransientModelError),
     (vendor.UserError, BadModelRequest),
+    # What nobody foresaw in an answer's form.
+    ((ValueError, TypeError, LookupError, AttributeError), TransientModelError),
 )
 
 

@@ -12,6 +12,7 @@ from django.conf import settings
 from django.core.management.base import BaseCommand
 
 from agents.llm.gateway import GatewayConfig
+from agents.llm.vendors import VendorConfig
 from agents.runner.process import Runner, RunnerSettings
 from agents.runner.services import open_services
 from foundation.db_threads import close_db_threads
@@ -42,11 +43,17 @@ async def _serve() -> None:
         drain_seconds=config.drain_seconds,
     )
     key = config.openai_api_key
+    anthropic, google = config.anthropic_api_key, config.google_api_key
     models = GatewayConfig(
         openai_api_key=key.get_secret_value() if key else None,
         openai_base_url=config.openai_base_url,
         offline_pace_seconds=OFFLINE_PACE_SECONDS,
         prices=config.prices,
+        vendors=(
+            VendorConfig("anthropic", anthropic.get_secret_value() if anthropic else None, config.anthropic_base_url),
+            VendorConfig("google", google.get_secret_value() if google else None, config.google_base_url),
+            VendorConfig("bedrock", region=config.aws_region),
+        ),
     )
     async with open_services(models, data_dir=config.data_dir) as services:
         runner = Runner(limits, services)

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from bandstand.config import DEFAULT_MODEL, Config
 
 LOGIN_FILE = "login.txt"
+DOCS = "docs/models.md"
 
 
 def lines(config: Config, *, first: bool) -> Iterator[str]:
@@ -31,11 +32,24 @@ def _login(config: Config, *, first: bool) -> Iterator[str]:
 
 
 def _model(config: Config) -> Iterator[str]:
-    if config.model == (DEFAULT_MODEL,):
-        yield "  Model:    the built-in offline model. To connect a real one set OPENAI_API_KEY, or OPENAI_BASE_URL for"
-        yield "            any OpenAI-compatible server, and BANDSTAND_MODEL (.env.example says how), and start again"
+    if config.model != (DEFAULT_MODEL,):
+        yield f"  Model:    {', '.join(config.model)}   (BANDSTAND_MODEL; {DOCS} says what else there is)"
+    elif config.openai_base_url:
+        yield "  Model:    the built-in offline model. OPENAI_BASE_URL is set; name a model of that server as well, as"
+        yield "            in BANDSTAND_MODEL=openai:llama3.3, and start again"
+    elif key := _idle_key(config):
+        yield f"  Model:    the built-in offline model. {key[0]} is set; name a model as well, as in"
+        yield f"            BANDSTAND_MODEL={key[1]}, and start again"
     else:
-        yield f"  Model:    {', '.join(config.model)}"
+        yield "  Model:    the built-in offline model. To connect a real one, put OPENAI_API_KEY (or OPENAI_BASE_URL"
+        yield f"            and BANDSTAND_MODEL, for a server of your own) into .env and start again; see {DOCS}"
+
+
+def _idle_key(config: Config) -> tuple[str, str] | None:
+    """A vendor's key that nothing uses yet, and a route that would."""
+    if config.anthropic_api_key:
+        return "ANTHROPIC_API_KEY", "anthropic:claude-sonnet-4-5"
+    return ("GOOGLE_API_KEY", "google:gemini-2.5-flash") if config.google_api_key else None
 
 
 def _reach(config: Config) -> Iterator[str]:
