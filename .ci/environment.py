@@ -17,7 +17,8 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[1]
 VENV = ROOT / ".venv"
 PYTHON = VENV / "bin" / "python"
-RUN, DEV = "requirements.lock", "requirements-dev.lock"
+# Each holds everything of those before it.
+LOCKS = ("requirements.lock", "requirements-vendors.lock", "requirements-dev.lock")
 
 
 def main(lock: str) -> int:
@@ -62,14 +63,13 @@ def made() -> bool:
 def install(lock: str) -> int:
     say(f"Installing the packages of {lock} …")
     began = time.monotonic()
-    for name in (RUN, DEV):
+    for name in LOCKS:
         stamp(name).unlink(missing_ok=True)
     if not installed(lock):
         say("pip could not install the locked packages. Is there a network (or an index in pip's configuration)?")
         say("Its message is above; `make` tries again from here.")
         return 1
-    # The lock with the test tools holds everything of the lean one.
-    for name in {lock, RUN}:
+    for name in LOCKS[: LOCKS.index(lock) + 1]:
         stamp(name).write_text(digest(name))
     say(f"… done in {time.monotonic() - began:.0f} s")
     return 0

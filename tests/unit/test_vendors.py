@@ -214,7 +214,7 @@ async def test_the_request_says_it_all(vendor: Vendor) -> None:
     if vendor.name == "anthropic":
         assert [message["role"] for message in body["messages"]] == ["user", "assistant", "user", "assistant", "user"]
         assert (body["max_tokens"], body["tools"][0]["name"]) == (9, "clock")
-        assert f"x-api-key: {KEY}" in vendor.provider.requests[0].headers.replace("X-Api-Key", "x-api-key")
+        assert KEY in vendor.provider.requests[0].headers
     else:
         assert [content["role"] for content in body["contents"]] == ["user", "model", "user", "model", "user"]
         assert body["generationConfig"]["maxOutputTokens"] == 9
