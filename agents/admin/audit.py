@@ -6,10 +6,26 @@ from typing import Any
 
 from django.contrib import admin
 from django.http import HttpRequest
+from django.urls import reverse
+from django.utils.html import format_html
 
 from agents.admin.filters import AgeFilter
 from agents.admin.readonly import ReadOnlyAdmin
 from agents.models import AuditEntry
+from agents.templatetags.console import act
+
+# The pages of what is acted on. A draft has its agent's id and page.
+_PAGES = {
+    "agent": "admin:agents_agent_change",
+    "agentdraft": "admin:agents_agent_edit_draft",
+    "agentsession": "admin:agents_agentsession_change",
+    "apikey": "admin:agents_apikey_change",
+    "group": "admin:auth_group_change",
+    "release": "admin:agents_release_change",
+    "schedule": "admin:monitoring_schedule_change",
+    "turn": "admin:agents_turn_change",
+    "user": "admin:agents_user_change",
+}
 
 
 class ActionFilter(admin.SimpleListFilter):
@@ -33,9 +49,21 @@ class ActionFilter(admin.SimpleListFilter):
 class AuditEntryAdmin(ReadOnlyAdmin):
     query_budget = 7
 
-    list_display = ("at", "actor", "action", "target_type", "target_name", "target_id")
+    list_display = ("at", "actor", "act", "target")
     list_filter = (ActionFilter, AgeFilter)
     search_ids = ("id",)
     search_words = ("actor", "action", "target_id")
     search_help_text = "Who did it, what was done (agent.published), or the id of what it was done to."
     fields = ("at", "actor", "user", "action", "target_type", "target_name", "target_id", "detail")
+
+    @admin.display(description="what")
+    def act(self, entry: AuditEntry) -> str:
+        return act(entry.action)
+
+    @admin.display(description="to what")
+    def target(self, entry: AuditEntry) -> str:
+        """Its name, as a link where it has a page of its own."""
+        name = entry.target_name or entry.target_id
+        if entry.target_type not in _PAGES:
+            return name
+        return format_html('<a href="{}">{}</a>', reverse(_PAGES[entry.target_type], args=[entry.target_id]), name)

@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+from datetime import datetime
+
 from django import template
 from django.forms import BoundField
+
+from agents.admin.overview import duration
+from foundation.clock import now
 
 register = template.Library()
 
@@ -23,3 +28,9 @@ def shown(field: BoundField) -> str:
     if isinstance(value, list | tuple):
         return ", ".join(str(item) for item in value) or "none"
     return "the default" if value is None else f"{value:,}" if isinstance(value, int) else str(value)
+
+
+@register.filter
+def ago(moment: datetime | None) -> str:
+    """How long `moment` is gone: "8 s ago"."""
+    return f"{duration((now() - moment).total_seconds())} ago" if moment else "never"

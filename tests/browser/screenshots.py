@@ -15,6 +15,7 @@ from playwright.async_api import Browser, expect
 
 from tests import database
 from tests.browser.chromium import chromium
+from tests.browser.console_visit import take_pictures
 from tests.browser.stack import Stack
 from tests.browser.visitor import PHONE, Chat, Visitor
 
@@ -36,6 +37,7 @@ async def main(folder: Path, stack: Stack) -> None:
             await _shoot(chat, folder / f"chat-{name}.png")
             await visitor.context.close()
         await _others(browser, stack, folder)
+        await take_pictures(browser, stack, folder)
 
 
 async def _others(browser: Browser, stack: Stack, folder: Path) -> None:

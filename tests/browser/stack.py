@@ -54,7 +54,7 @@ class Stack:
 
     def __enter__(self) -> Self:
         self._make_database()
-        self.seeded = json.loads(self._run("tests.browser.seed").splitlines()[-1])
+        self.seeded = self.seed("tests.browser.seed")
         self.start_runner()
         self.start_web()
         return self
@@ -65,6 +65,11 @@ class Stack:
         self.web.kill()
         self.runner.kill()
         self._drop_database()
+
+    def seed(self, module: str) -> dict[str, Any]:
+        """Run a module that writes rows; what it prints at the end, as JSON."""
+        found: dict[str, Any] = json.loads(self._run(module).splitlines()[-1])
+        return found
 
     def start_web(self) -> None:
         """Start the web process; returns when it serves the login page."""

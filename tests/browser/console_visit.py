@@ -1,0 +1,97 @@
+"""An owner and a builder with a browser on the console, and the pictures of it for the docs."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from playwright.async_api import Browser, Page, expect
+
+from tests.browser.stack import Stack
+from tests.browser.visitor import PHONE, Visitor
+
+DARK = {"color_scheme": "dark"}
+NARROW = {"viewport": PHONE, "has_touch": True, "is_mobile": True}
+
+
+def furnish(stack: Stack) -> None:
+    """Seed what the console shows, once per start of the system."""
+    if "contracts" not in stack.seeded:
+        seeded = stack.seed("tests.browser.console_seed")
+        stack.seeded = {**stack.seeded, **seeded, "people": {**stack.seeded["people"], **seeded["people"]}}
+
+
+class Console:
+    """One window on the console."""
+
+    def __init__(self, page: Page, stack: Stack) -> None:
+        self.page = page
+        self.stack = stack
+
+    @classmethod
+    async def open(cls, visitor: Visitor) -> Console:
+        return cls(await visitor.context.new_page(), visitor.stack)
+
+    async def go(self, path: str) -> None:
+        """To `/admin/<path>`; `{contracts}` and the like stand for what was seeded."""
+        await self.page.goto(f"{self.stack.base}/admin/{path.format(**self.stack.seeded)}")
+        await self._ready()
+
+    async def press(self, name: str) -> None:
+        async with self.page.expect_navigation():
+            await self.page.get_by_role("button", name=name, exact=True).click()
+        await self._ready()
+
+    async def _ready(self) -> None:
+        """The page hides itself until its scripts have run."""
+        await expect(self.page.locator("html")).to_be_visible()
+
+    async def violations(self) -> list[str]:
+        found: list[str] = await self.page.evaluate("window.__violations")
+        return found
+
+
+PICTURES: dict[str, tuple[str, str, dict[str, Any]]] = {
+    "start": ("olga", "", {}),
+    "start-dark": ("olga", "", DARK),
+    "start-phone": ("olga", "", NARROW),
+    "agent": ("bruno", "agents/agent/{contracts}/change/", {}),
+    "draft": ("bruno", "agents/agent/{contracts}/draft/", {}),
+    "publish": ("bruno", "agents/agent/{contracts}/publish/", {}),
+    "people": ("olga", "agents/user/", {}),
+    "person": ("olga", "agents/user/add/", {}),
+    "key": ("olga", "agents/apikey/add/", {}),
+    "schedules": ("olga", "monitoring/schedule/", {}),
+    "audit": ("olga", "agents/auditentry/", {}),
+}
+
+
+async def take_pictures(browser: Browser, stack: Stack, folder: Path) -> None:
+    """`console-<name>.png` of each page above, and of two builders who saved the same draft."""
+    furnish(stack)
+    for name, (who, path, options) in PICTURES.items():
+        visitor = await Visitor.arrive(browser, stack, who, **options)
+        console = await Console.open(visitor)
+        await console.go(path)
+        await _shoot(console, folder / f"console-{name}.png")
+        await visitor.context.close()
+    visitor = await Visitor.arrive(browser, stack, "bruno")
+    console = await second_to_save(visitor, "Answer in one sentence.", "Answer in two sentences.")
+    await _shoot(console, folder / "console-conflict.png")
+    await visitor.context.close()
+
+
+async def second_to_save(visitor: Visitor, first: str, second: str) -> Console:
+    """Open the draft in two windows and save both; the window that was second."""
+    windows = [await Console.open(visitor), await Console.open(visitor)]
+    for window in windows:
+        await window.go("agents/agent/{contracts}/draft/")
+    for window, words in zip(windows, (first, second), strict=True):
+        await window.page.get_by_role("textbox", name="Instructions").fill(words)
+        await window.press("Save draft")
+    return windows[1]
+
+
+async def _shoot(console: Console, file: Path) -> None:
+    await console.page.mouse.move(0, 0)
+    await console.page.screenshot(path=file, scale="css", animations="disabled")

@@ -1,0 +1,111 @@
+"""The console in a real browser: nothing from elsewhere, nothing inline, nothing that what people wrote could start."""
+
+from __future__ import annotations
+
+import pytest
+from playwright.async_api import expect
+
+from tests.browser.attack import ATTACK
+from tests.browser.conftest import Arrive
+from tests.browser.console_visit import DARK, NARROW, Console, furnish, second_to_save
+from tests.browser.stack import Stack
+
+pytestmark = pytest.mark.asyncio(loop_scope="session")
+
+PAGES = (
+    "",
+    "agents/agent/",
+    "agents/agent/add/",
+    "agents/agent/{contracts}/change/",
+    "agents/agent/{contracts}/draft/",
+    "agents/agent/{contracts}/compare/",
+    "agents/agent/{contracts}/publish/",
+    "agents/agent/{attack}/change/",
+    "agents/agent/{attack}/draft/",
+    "agents/agent/{attack}/publish/",
+    "agents/agent/{attack}/archive/",
+    "agents/release/",
+    "agents/user/",
+    "agents/user/add/",
+    "auth/group/",
+    "agents/apikey/",
+    "agents/apikey/add/",
+    "agents/runner/",
+    "agents/agentsession/",
+    "agents/turn/",
+    "monitoring/schedule/",
+    "monitoring/jobrun/",
+    "agents/auditentry/",
+    "password_change/",
+)
+
+
+@pytest.fixture(autouse=True, scope="module")
+def furnished(stack: Stack) -> None:
+    furnish(stack)
+    stack.seeded |= stack.seed("tests.browser.attack")
+
+
+@pytest.mark.parametrize("options", [{}, DARK, NARROW], ids=["light", "dark", "phone"])
+async def test_every_page_keeps_to_its_policy_and_to_its_width(arrive: Arrive, options: dict[str, object]) -> None:
+    console = await Console.open(await arrive("olga", **options))
+    for path in PAGES:
+        await console.go(path)
+        assert await console.violations() == [], path
+        width = "[document.documentElement.scrollWidth, document.documentElement.clientWidth]"
+        needed, there = await console.page.evaluate(width)
+        assert needed <= there, path
+        assert await console.page.evaluate("window.pwned") is None, path
+        await expect(console.page.locator("img[src=x]")).to_have_count(0)
+
+
+async def test_what_people_wrote_is_shown_as_they_wrote_it(arrive: Arrive) -> None:
+    console = await Console.open(await arrive("olga"))
+    await console.go("agents/agent/{attack}/compare/?old=draft&new=1")
+    await console.go("agents/agent/{attack}/draft/")
+    assert await console.page.get_by_role("textbox", name="Instructions").input_value() == ATTACK
+
+
+async def test_the_theme_follows_the_switch(arrive: Arrive) -> None:
+    console = await Console.open(await arrive("olga"))
+    await console.go("")
+    ground = "getComputedStyle(document.querySelector('#main')).backgroundColor"
+    light = await console.page.evaluate(ground)
+    await console.page.get_by_text("olga", exact=True).first.click()
+    await console.page.get_by_text("Dark", exact=True).click()
+    assert await console.page.evaluate(ground) != light
+    await console.go("agents/agent/")
+    assert await console.page.evaluate(ground) != light
+
+
+async def test_the_second_of_two_windows_sees_what_differs_and_loses_nothing(arrive: Arrive) -> None:
+    console = await second_to_save(await arrive("bruno"), "Ask first.", "Answer first.")
+    page = console.page
+    await expect(page.get_by_text("Changed by bruno at")).to_be_visible()
+    await expect(page.locator(".bs-diff__removed")).to_have_text("theirs: Ask first.")
+    await expect(page.locator(".bs-diff__added")).to_have_text("yours: Answer first.")
+    await expect(page.get_by_role("textbox", name="Instructions")).to_have_value("Answer first.")
+    await console.press("Save draft")
+    await expect(page.get_by_text("is saved")).to_be_visible()
+
+
+async def test_a_key_is_shown_once(arrive: Arrive) -> None:
+    console = await Console.open(await arrive("olga"))
+    await console.go("agents/apikey/add/")
+    await console.page.get_by_label("User name").fill("bruno")
+    await console.page.locator("#id_name").fill("once")
+    await console.press("Make the key")
+    key = await console.page.get_by_label("Shown once").input_value()
+    assert key.startswith("bs_")
+    await console.go("agents/apikey/")
+    assert key.split("_")[2] not in await console.page.content()
+
+
+async def test_a_builder_publishes_with_the_keyboard(arrive: Arrive) -> None:
+    console = await Console.open(await arrive("bruno"))
+    await console.go("agents/agent/{contracts}/publish/")
+    await console.page.get_by_label("Note").focus()
+    await console.page.keyboard.type("By keyboard.")
+    await console.page.keyboard.press("Enter")
+    await expect(console.page.get_by_text("is live for new sessions.")).to_be_visible()
+    await expect(console.page.get_by_text("By keyboard.")).to_be_visible()
