@@ -69,6 +69,8 @@ class Chunks:
 
     async def _chunks(self) -> AsyncIterator[bytes]:
         spoke = monotonic()
+        if self._first is not None and not self._first.text and self._first.outcome is None:
+            yield _HEARTBEAT  # the answer's head goes out with the first bytes
         while True:
             heard = self._first or await self._follower.hear()
             self._first = None
