@@ -7,6 +7,7 @@ import ipaddress
 import math
 from collections.abc import Sequence
 from functools import lru_cache
+from threading import Lock
 from time import monotonic
 from typing import TypeAlias
 from uuid import UUID
@@ -26,6 +27,7 @@ LARGEST_LEASE = 50
 
 # What this process holds.
 purse = Purse()
+_filling = [Lock() for _ in range(64)]
 
 
 @lru_cache(maxsize=256)
@@ -39,9 +41,12 @@ def take(asks: Sequence[Ask]) -> list[Left]:
     """Take one token from every bucket, or from none; what remains. Raises `RateLimited` with the longest wait."""
     asks = [ask for ask in asks if ask[0].limit]
     rates = {key: limit for limit, key in asks}
-    while lacking := purse.missing(list(rates), monotonic()):
-        for key in lacking:
-            _fill(rates[key], key)
+    if purse.missing(list(rates), monotonic()):
+        # One at a time, and each in the order of its buckets: or two could hold one token each, and neither pass.
+        with _filling[hash(asks[0][1]) % len(_filling)]:
+            while lacking := purse.missing(list(rates), monotonic()):
+                for key in lacking:
+                    _fill(rates[key], key)
     return [_left(limit, key) for limit, key in asks]
 
 

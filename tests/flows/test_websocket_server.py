@@ -32,7 +32,7 @@ PATIENCE_SECONDS = 10.0
 class Web:
     """A web process on the test database."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, **settings_of_it: str) -> None:
         with socket_module.socket() as probe:
             probe.bind(("127.0.0.1", 0))
             self.port: int = probe.getsockname()[1]
@@ -45,6 +45,7 @@ class Web:
             "BANDSTAND_DATA_DIR": str(folder),
             "HOST": "127.0.0.1",
             "PORT": str(self.port),
+            **settings_of_it,
         }
         self.program = Program("web", ["tests.chaos.child", "runweb"], env=env, log=folder / "web.log")
 
