@@ -83,7 +83,7 @@ def _figures() -> list[Figure]:
             "bad" if failed * 20 > turns else "warn" if failed else "",
         ),
         Figure(
-            "Waiting in the queue",
+            "In the queue",
             f"{queued:,}",
             f"oldest for {duration(oldest)}" if queued else "nobody waits",
             f"{turn_list}?state=queued",

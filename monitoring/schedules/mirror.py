@@ -28,8 +28,7 @@ def ensure() -> None:
 
     A job by cron is mirrored as one run at its next time: the run itself, and each heartbeat, put the following one in.
     """
-    with connection.cursor() as cursor:
-        cursor.execute("SELECT pg_advisory_xact_lock(%s)", [_LOCK])
+    _lock()
     Schedule.objects.exclude(job__in=list(BY_NAME)).delete()
     for job in JOBS:
         job.load()  # a job that cannot be found must not wait for its hour to say so
@@ -38,10 +37,16 @@ def ensure() -> None:
 
 
 def mirror() -> None:
-    """Make the scheduler's rows equal to ours; the caller holds a transaction."""
+    """Make the scheduler's rows equal to ours; the caller holds a transaction.
+
+    Its rows are read without locks, which it takes in no order: one that it is about to use up just now is looked at
+    again with the next heartbeat.
+    """
+    _lock()
     enabled = list(Schedule.objects.filter(enabled=True, job__in=list(BY_NAME)))
     Mirrored.objects.exclude(name__in=[BEAT, *(row.job for row in enabled)]).delete()
-    there = {row.name: row for row in Mirrored.objects.select_for_update().order_by("pk")}
+    there = {row.name: row for row in Mirrored.objects.order_by("-pk")}
+    Mirrored.objects.exclude(pk__in=[row.pk for row in there.values()]).delete()
     _put(there.get(BEAT), BEAT, func=BEAT_FUNCTION, schedule_type=Mirrored.MINUTES, minutes=1)
     for row in enabled:
         timing: dict[str, Any] = {"func": RUN_FUNCTION, "args": repr((row.job,)), "cron": row.cron or None}
@@ -60,6 +65,12 @@ def queue(job: str, asked_by: str) -> None:
 def beat_now() -> None:
     """Queue one heartbeat at once: the scheduler looks at its schedules only half a minute after it started."""
     async_task(BEAT_FUNCTION, group=BEAT)
+
+
+def _lock() -> None:
+    """Whoever mirrors does so alone; twice in one transaction is once."""
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT pg_advisory_xact_lock(%s)", [_LOCK])
 
 
 def _put(there: Mirrored | None, name: str, **timing: Any) -> None:

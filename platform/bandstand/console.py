@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from django import forms
-from django.http import HttpRequest, HttpResponse
+from django.http import Http404, HttpRequest, HttpResponse
 from django.template.response import TemplateResponse
 
 from agents.access.logins import CountedLogin, with_wait
@@ -47,6 +47,10 @@ class ConsoleSite(AdminSite):
     def login(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
         """Counted like the chat's: after too many failures one has to wait (429)."""
         return with_wait(super().login(request, extra_context))
+
+    def search(self, *_args: Any, **_kwargs: Any) -> TemplateResponse:
+        """Lists have their own search; the library's goes through every model."""
+        raise Http404
 
     def index(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> TemplateResponse:
         from agents.admin.overview import overview

@@ -48,7 +48,7 @@ def test_the_start_page_says_what_is_wrong() -> None:
     )
     assert figures(client_of("vera", Role.VIEWER)) == {
         "Failed, past hour": ("1", "bad"),
-        "Waiting in the queue": ("2", "bad"),
+        "In the queue": ("2", "bad"),
         "Being answered": ("2", ""),
         "Stuck": ("2", "bad"),
         "Runners up": ("0", "bad"),
@@ -99,3 +99,18 @@ def test_every_link_of_the_sidebar_opens(role: Role) -> None:
 def test_times_are_told_at_a_glance() -> None:
     told = [duration(seconds) for seconds in (0.4, 59, 119, 120, 7_199, 7_200, 172_800)]
     assert told == ["0 s", "59 s", "119 s", "2 min", "120 min", "2 h", "2 d"]
+
+
+@pytest.mark.parametrize("query", ["", "?s=x", "?s=x&page=no", "?s=x&page=99", "?extended=1&s=a"])
+def test_the_library_s_own_search_is_closed(query: str) -> None:
+    assert client_of("olga", Role.OWNER).get(f"/admin/search/{query}").status_code == 404
+
+
+def test_the_frame_s_other_pages_open() -> None:
+    owner = client_of("olga", Role.OWNER)
+    demo = agent()
+    for address in ("/admin/agents/", "/admin/monitoring/", "/admin/password_change/", "/admin/jsi18n/"):
+        assert owner.get(address).status_code == 200, address
+    assert owner.get(f"/admin/agents/agent/{demo.pk}/history/").status_code == 200
+    assert owner.get("/admin/nothing/").status_code == 404
+    assert owner.post("/admin/logout/").status_code in {200, 302}

@@ -69,6 +69,14 @@ def test_the_scheduler_has_the_closed_list_and_nothing_else() -> None:
     assert set(Mirrored.objects.values_list("func", flat=True)) == {mirror.BEAT_FUNCTION, mirror.RUN_FUNCTION}
 
 
+def test_a_row_that_is_there_twice_is_there_once_again() -> None:
+    row = Mirrored.objects.get(name=REAP)
+    row.pk = None
+    row.save()
+    mirror.ensure()
+    assert Mirrored.objects.filter(name=REAP).count() == 1
+
+
 def test_what_somebody_wrote_into_the_mirror_is_put_right() -> None:
     Mirrored.objects.filter(name=REAP).update(func="os.system", args="'true'")
     beat_scheduler()

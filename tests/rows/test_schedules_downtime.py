@@ -1,9 +1,12 @@
 """What the scheduler itself makes of our rows, in its own loop and its own transactions."""
 
+from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
+from threading import Barrier
 from typing import Any
 
 import pytest
+from django.db import connection
 from django_q.models import OrmQ
 from django_q.models import Schedule as Mirrored
 from django_q.scheduler import scheduler
@@ -59,6 +62,24 @@ def test_after_a_month_of_downtime_every_job_runs_once() -> None:
     scheduler()
     assert handed_out() == []
     assert JobRun.objects.count() == len(JOBS)
+
+
+def test_many_who_mirror_at_once_make_one_row_each() -> None:
+    mirror.ensure()
+    Mirrored.objects.all().delete()
+    barrier = Barrier(4)
+
+    def start() -> None:
+        barrier.wait()
+        try:
+            mirror.ensure()
+        finally:
+            connection.close()
+
+    with ThreadPoolExecutor(4) as pool:
+        for done in [pool.submit(start) for _ in range(4)]:
+            done.result()
+    assert sorted(Mirrored.objects.values_list("name", flat=True)) == sorted([mirror.BEAT, *(job.name for job in JOBS)])
 
 
 def test_one_by_cron_whose_worker_died_is_due_again_after_the_next_heartbeat() -> None:
