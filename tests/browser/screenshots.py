@@ -43,10 +43,9 @@ async def main(folder: Path, stack: Stack) -> None:
 async def _others(browser: Browser, stack: Stack, folder: Path) -> None:
     visitor = await Visitor.arrive(browser, stack, "grace")
     chat = await visitor.chat()
-    await chat.ask("What time is it in Europe/Zurich, and calculate 12*31+7")
-    await chat.ask("Please fetch https://example.invalid/menu")
-    for tool in await chat.page.locator("details.tool").all():
-        await tool.locator("summary").click()
+    await chat.ask("What time is it in Europe/Zurich? Also calculate 12*31+7 and fetch https://example.invalid/menu")
+    await chat.page.locator("details.tool summary").nth(1).click()
+    await chat.page.locator("#scroller").evaluate("(node) => node.scrollTo(0, 0)")
     await _shoot(chat, folder / "chat-tools.png")
     chat = await visitor.chat()
     await chat.ask("Name one colour")

@@ -123,7 +123,16 @@ async def test_feedback_is_kept_with_its_comment_and_taken_back(chat: Chat) -> N
     )
 
 
-async def test_the_chats_of_others_do_not_exist(arrive: object, ada: Visitor) -> None:
+async def test_a_rating_is_shown_in_every_window(ada: Visitor, chat: Chat) -> None:
+    await chat.ask("Was this good?")
+    other = await ada.chat(chat.session)
+    theirs = other.answers.first.get_by_role("button", name="Good answer")
+    await expect(theirs).to_have_attribute("aria-pressed", "false")
+    await chat.answers.first.get_by_role("button", name="Good answer").click()
+    await expect(theirs).to_have_attribute("aria-pressed", "true")
+
+
+async def test_the_chats_of_others_do_not_exist(ada: Visitor) -> None:
     session = ada.stack.seeded["long"]
     chat = await ada.chat(session)
     await expect(chat.page.locator("#notice")).to_contain_text("does not exist any more")

@@ -108,7 +108,7 @@ async def test_a_runner_that_dies_costs_no_answer(stack: Stack, chat: Chat) -> N
     await expect(chat.answers).to_have_count(1)
 
 
-async def test_a_login_that_has_ended_leads_to_the_login_and_back(stack: Stack, arrive: object, ada: Visitor) -> None:
+async def test_a_login_that_has_ended_leads_to_the_login_and_back(ada: Visitor) -> None:
     chat = await ada.chat()
     await chat.ask("[[offline text=begun]]")
     session = chat.session

@@ -15,10 +15,10 @@ CONNECT = (
 REMINDER = "_(Offline model. Set `OPENAI_API_KEY` or `OPENAI_BASE_URL` to connect a real one.)_"
 
 _SKILLS = {
-    "clock": "“what time is it in Europe/Zurich”",
-    "calculator": "“calculate 2+3*4”",
-    "http_fetch": "“fetch https://example.com/”",
-    "notebook_add": "“note buy milk”",
+    "clock": "`what time is it in Europe/Zurich`",
+    "calculator": "`calculate 2+3*4`",
+    "http_fetch": "`fetch https://example.com/`",
+    "notebook_add": "`note buy milk`",
 }
 _TIME = re.compile(
     r"\bwhat(?:['\u2019]s| is)?(?: the)? (?:current )?(?:time|date|day)\b|\bcurrent (?:time|date)\b", re.IGNORECASE
