@@ -1,8 +1,22 @@
-"""The tools that a release may name."""
+"""What a release may name: tools and routes."""
 
 from __future__ import annotations
 
 from functools import cache
+
+from agents.llm.routes import fault_of_route
+from agents.models import Agent
+
+
+def unavailable_agents() -> list[tuple[str, str]]:
+    """The agents whose live release names a route that leads nowhere here, each with why."""
+    chains = Agent.objects.filter(archived_at=None, live_release__isnull=False)
+    return [
+        (slug, fault)
+        for slug, chain in chains.values_list("slug", "live_release__model_chain")
+        for route in chain
+        if (fault := fault_of_route(route)) is not None
+    ]
 
 
 @cache

@@ -6,8 +6,10 @@ from django.db import IntegrityError, transaction
 from agents.access.actor import Actor
 from agents.access.permissions import actor_of
 from agents.access.roles import Role
+from agents.llm import routes
 from agents.models import AgentDraft, Release
 from agents.releases import publish
+from agents.releases.known import unavailable_agents
 from foundation.errors import Forbidden, InvalidInput, NotFound, PreconditionFailed
 from foundation.ids import new_id
 from tests.people import agent, person
@@ -77,3 +79,31 @@ def test_a_draft_that_no_turn_could_run_on_is_refused(field: str, value: Any, po
 def test_a_note_that_is_too_long_is_refused() -> None:
     with pytest.raises(InvalidInput):
         publish(Actor.system("tests"), agent_id=agent().pk, expected_version=1, note="x" * 201)
+
+
+@pytest.mark.parametrize("route", ["nobody:model", "openai:", "bedrock:nova"])
+def test_a_route_that_leads_nowhere_is_not_published_and_a_runner_says_who_has_one(
+    route: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    demo = agent()
+    AgentDraft.objects.filter(agent=demo).update(model_chain=["offline:", route], version=2)
+    with monkeypatch.context() as without:
+        without.setattr(routes, "is_installed", lambda _: False)
+        with pytest.raises(InvalidInput) as refusal:
+            publish(Actor.system("tests"), agent_id=demo.pk, expected_version=2)
+        assert unavailable_agents() == []
+    assert refusal.value.pointer == "/model_chain/1"
+
+
+def test_an_agent_whose_libraries_are_gone_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    demo = agent()
+    AgentDraft.objects.filter(agent=demo).update(model_chain=["openai:x", "google:gemini"], version=2)
+    monkeypatch.setattr(routes, "is_installed", lambda _: True)
+    publish(Actor.system("tests"), agent_id=demo.pk, expected_version=2)
+    assert unavailable_agents() == []
+
+    monkeypatch.setattr(routes, "is_installed", lambda _: False)
+    [(slug, fault)] = unavailable_agents()
+
+    assert slug == "demo"
+    assert "make run VENDORS=1" in fault

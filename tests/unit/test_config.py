@@ -11,6 +11,7 @@ import pytest
 from bandstand import config as configuration
 from bandstand import keys
 from bandstand.config import ROOT, Config, ConfigError, load
+from bandstand.supervisor.greeting import lines
 
 SECRET = "canary-" + "kY3vQ9sLm2Xr7TpWz5" * 4
 KEY = base64.urlsafe_b64encode(b"canary: 32 bytes of nothing here").decode()
@@ -104,6 +105,7 @@ def test_everything_set_is_understood(read: Reader) -> None:
         ("OPENAI_BASE_URL", "http://user:canary-password@models.example.org"),
         ("BANDSTAND_MODEL", " , "),
         ("BANDSTAND_MODEL", "canary-5-mini"),
+        ("BANDSTAND_MODEL", "canary:5-mini"),
         ("SECRET_KEY", "canary-too-short"),
         ("SECRET_KEY", "canary" * 20),
         ("BANDSTAND_KEY_PEPPER", "canary-too-short"),
@@ -172,6 +174,48 @@ def test_an_unknown_name_in_the_file_is_refused_too(read: Reader, tmp_path: Path
     (tmp_path / ".env").write_text("BANDSTAND_TYPO=1\n")
     (fault,) = faults(read, BANDSTAND_ENV_FILE=str(tmp_path / ".env"))
     assert fault.startswith("BANDSTAND_TYPO: ")
+
+
+@pytest.mark.parametrize(
+    ("given", "model"),
+    [
+        ({}, "offline:"),
+        ({"OPENAI_API_KEY": "sk-1"}, "openai:gpt-5-mini"),
+        ({"OPENAI_API_KEY": "sk-1", "BANDSTAND_MODEL": "offline:"}, "offline:"),
+        ({"OPENAI_API_KEY": "sk-1", "OPENAI_BASE_URL": "http://127.0.0.1:11434/v1"}, "offline:"),
+        ({"OPENAI_BASE_URL": "http://127.0.0.1:11434/v1"}, "offline:"),
+        ({"ANTHROPIC_API_KEY": "sk-1"}, "offline:"),
+    ],
+)
+def test_a_key_alone_brings_its_model(read: Reader, given: dict[str, str], model: str) -> None:
+    assert read(**given).model == (model,)
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ({}, "put OPENAI_API_KEY"),
+        ({"OPENAI_API_KEY": "sk-canary"}, "Model:    openai:gpt-5-mini "),
+        ({"OPENAI_BASE_URL": "http://127.0.0.1:11434/v1"}, "BANDSTAND_MODEL=openai:"),
+        ({"ANTHROPIC_API_KEY": "sk-canary"}, "BANDSTAND_MODEL=anthropic:"),
+        ({"GOOGLE_API_KEY": "sk-canary"}, "BANDSTAND_MODEL=google:"),
+    ],
+)
+def test_the_greeting_says_the_next_step_to_a_real_model(read: Reader, given: dict[str, str], said: str) -> None:
+    greeting = "\n".join(lines(read(**given), first=False))
+    assert said in greeting
+    assert "docs/models.md" in greeting or "start again" in greeting
+    assert "canary" not in greeting
+
+
+def test_a_vendor_that_is_not_installed_is_refused_with_what_to_do(
+    read: Reader, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(configuration, "is_installed", lambda provider: provider != "bedrock")
+    assert read(BANDSTAND_MODEL="google:gemini-2.5-flash,anthropic:claude-sonnet-4-5").model[1].startswith("anthropic:")
+    (fault,) = faults(read, BANDSTAND_MODEL="offline:,bedrock:x")
+    assert fault.startswith("BANDSTAND_MODEL: names bedrock:, whose libraries are not installed: ")
+    assert "make run VENDORS=1" in fault
 
 
 def test_made_keys_are_private_and_stay_the_same(read: Reader, tmp_path: Path) -> None:

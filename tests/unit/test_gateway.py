@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import pytest
 
+from agents.llm import routes
 from agents.llm.errors import BadModelRequest
 from agents.llm.gateway import Gateway, GatewayConfig
 from agents.llm.offline import OfflineModel
 from agents.llm.port import ChatMessage, Finished, ModelRequest
+from agents.llm.routes import fault_of_route
 from foundation.http import AddressRefused
 from tests.provider import Provider
 from tests.provider.fixture import provider  # noqa: F401
@@ -36,6 +38,25 @@ async def test_a_route_to_openai_asks_the_configured_server_for_that_model(provi
 async def test_a_route_to_nowhere_is_a_bad_request(route: str) -> None:
     with pytest.raises(BadModelRequest):
         Gateway(GatewayConfig()).resolve(route)
+
+
+@pytest.mark.parametrize("route", ["offline:", "offline", "openai:gpt", "openai:llama3:8b"])
+def test_a_route_that_leads_somewhere_has_no_fault(route: str) -> None:
+    assert fault_of_route(route) is None
+
+
+@pytest.mark.parametrize(
+    ("route", "said"),
+    [
+        ("gpt-5", "A route reads provider:model"),
+        ("nobody:x", "There is no provider 'nobody' here; there are offline, openai, anthropic, google, bedrock."),
+        ("openai:", "does not name a model"),
+        ("google:gemini", "are not installed: start with `make run VENDORS=1`"),
+    ],
+)
+def test_a_route_that_leads_nowhere_says_why(route: str, said: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(routes, "is_installed", lambda _: False)
+    assert said in (fault_of_route(route) or "")
 
 
 async def test_a_base_url_that_is_no_address_is_refused_at_the_start() -> None:

@@ -7,15 +7,19 @@ import gc
 import signal
 from typing import Any
 
+import structlog
 import uvloop
 from django.conf import settings
 from django.core.management.base import BaseCommand
 
 from agents.llm.gateway import GatewayConfig
 from agents.llm.vendors import VendorConfig
+from agents.releases.known import unavailable_agents
 from agents.runner.process import Runner, RunnerSettings
 from agents.runner.services import open_services
-from foundation.db_threads import close_db_threads
+from foundation.db_threads import close_db_threads, in_db_thread
+
+log = structlog.get_logger(__name__)
 
 # The offline model has its words at once; people should see on a first run how an answer is written.
 OFFLINE_PACE_SECONDS = 0.015
@@ -55,6 +59,8 @@ async def _serve() -> None:
             VendorConfig("bedrock", region=config.aws_region),
         ),
     )
+    for agent, fault in await in_db_thread(unavailable_agents):
+        log.error("agent.unavailable", agent=agent, fault=fault)
     async with open_services(models, data_dir=config.data_dir) as services:
         runner = Runner(limits, services)
         for name in (signal.SIGTERM, signal.SIGINT):
