@@ -12,8 +12,7 @@ from rest_framework.request import Request
 from agents.access.actor import Actor
 from agents.api.answers import answer_text
 from agents.api.media_types import EVENT_STREAM, JSON, asks_for_stream
-from agents.api.parameters import read_id, read_query, whole_number
-from agents.api.refusals import invalid_parameter
+from agents.api.parameters import last_event_id, read_id, read_query, seq_parameter, whole_number
 from agents.api.streams import answer_stream
 from agents.api.views import AsyncApiView
 from agents.relay import event_json
@@ -23,7 +22,6 @@ from foundation.db_threads import in_db_thread
 
 DEFAULT_LIMIT, LARGEST_LIMIT = 100, 500
 
-_seq = whole_number(least=0, most=2**63 - 1)
 _limit = whole_number(least=1, most=LARGEST_LIMIT)
 
 
@@ -32,26 +30,17 @@ class EventsView(AsyncApiView):
 
     async def get(self, _request: Request, session_id: str) -> HttpResponseBase:
         actor, wanted = self.who(), read_id("session_id", session_id)
-        query = read_query(self.http, after=_seq, limit=_limit)
+        query = read_query(self.http, after=seq_parameter, limit=_limit)
         after = query.get("after", 0)
         # A browser that reconnects by itself repeats the address and adds where it stood.
-        stood = _last_event_id(self.http, after)
+        stood = last_event_id(self.http)
         if not asks_for_stream(self.http):
             limit = query.get("limit", DEFAULT_LIMIT)
             return await in_db_thread(_answer_page, self.http, actor, wanted, after, limit)
         session = await in_db_thread(access_session, actor=actor, session_id=wanted)
-        future = stood >= session.next_seq
-        return answer_stream(self.http, actor, session_id=wanted, after=stood, resync=future)
-
-
-def _last_event_id(request: HttpRequest, after: int) -> int:
-    given = request.headers.get("Last-Event-ID")
-    if given is None:
-        return after
-    try:
-        return int(_seq(given.strip()))
-    except ValueError as error:
-        raise invalid_parameter("Last-Event-ID", str(error)) from None
+        after = after if stood is None else stood
+        future = after >= session.next_seq
+        return answer_stream(self.http, actor, session_id=wanted, after=after, resync=future)
 
 
 def _answer_page(request: HttpRequest, actor: Actor, session_id: UUID, after: int, limit: int) -> HttpResponse:

@@ -54,6 +54,18 @@ def whole_number(*, least: int, most: int) -> Reader:
     return read
 
 
+seq_parameter = whole_number(least=0, most=2**63 - 1)
+
+
+def last_event_id(request: HttpRequest) -> int | None:
+    """Where a client stood that comes back to a stream; None when it does not say. Raises `InvalidFields`."""
+    given = request.headers.get("Last-Event-ID")
+    try:
+        return None if given is None else int(seq_parameter(given.strip()))
+    except ValueError as error:
+        raise invalid_parameter("Last-Event-ID", str(error)) from None
+
+
 def slug(text: str) -> str:
     """What an agent may be called in addresses."""
     if not _SLUG.fullmatch(text):

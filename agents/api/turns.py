@@ -17,13 +17,13 @@ from agents.api.bodies import read_body
 from agents.api.fields import Choice, Id, Input, Text, read_input
 from agents.api.idempotency import REPLAYED, Operation, once, read_key
 from agents.api.media_types import EVENT_STREAM, JSON, asks_for_stream
-from agents.api.parameters import read_id, read_query
+from agents.api.parameters import last_event_id, read_id, read_query
 from agents.api.streams import answer_stream, wait_for_end
 from agents.api.views import ApiView, AsyncApiView
 from agents.models import Message, Turn
 from agents.rules.states import TERMINAL, Priority, TurnStatus, WhenBusy
 from agents.rules.wire import turn_shape
-from agents.sessions import UNSET, Accepted, accept_message, access_turn, cancel_turn, messages_of
+from agents.sessions import UNSET, Accepted, accept_message, access_turn, cancel_turn, messages_of, where_to_go_on
 from foundation.db_threads import in_db_thread
 
 # A client that wants to wait longer listens to the events.
@@ -53,6 +53,7 @@ class TurnsView(AsyncApiView):
         read_query(self.http)
         actor, wanted = self.who(), read_id("session_id", session_id)
         key, given = read_key(self.http), read_input(NewTurn, read_body(self.http))
+        stood = last_event_id(self.http)
         # Every answer shows the turn. Refused after the commit, the client would ask again.
         actor.need(Scope.READ)
         accepted = await in_db_thread(_accept, actor, wanted, given, key)
@@ -62,13 +63,11 @@ class TurnsView(AsyncApiView):
         headers["Location"] = reverse("api:turn", args=[accepted.turn_id])
         if asks_for_stream(self.http):
             # The message came right before the event that `accepted.seq` names.
+            after = accepted.seq - 2
+            if accepted.replayed and stood is not None:
+                after = await in_db_thread(where_to_go_on, turn_id=accepted.turn_id, begun=after, stood=stood)
             return answer_stream(
-                self.http,
-                actor,
-                session_id=wanted,
-                after=accepted.seq - 2,
-                turn_id=accepted.turn_id,
-                headers=headers,
+                self.http, actor, session_id=wanted, after=after, turn_id=accepted.turn_id, headers=headers
             )
         return await self._finished_or_accepted(actor, wanted, accepted, accepted.turn_id, headers)
 

@@ -26,7 +26,7 @@ from agents.sessions.mend import mend_session
 from agents.sessions.messages import messages_of
 from agents.sessions.operating import DoesNotApply
 from agents.sessions.outcome import Outcome, read_outcome
-from agents.sessions.reading import EventPage, LoggedEvent, read_events, read_snapshot
+from agents.sessions.reading import EventPage, LoggedEvent, read_events, read_snapshot, where_to_go_on
 from agents.sessions.requeue import requeue_turn
 from agents.sessions.retry import retry_turn
 from agents.sessions.search import matching
@@ -79,5 +79,6 @@ __all__ = [
     "sessions_of",
     "set_aside_turn",
     "update_session",
+    "where_to_go_on",
     "withdraw_feedback",
 ]

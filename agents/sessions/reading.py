@@ -12,9 +12,9 @@ from django.db import connection, transaction
 from agents.access.actor import Actor
 from agents.journal.locked import shown_parts
 from agents.journal.log import LoggedEvent, follows, read_log
-from agents.models import AgentSession, Message, Turn
+from agents.models import AgentSession, Event, Message, Turn
 from agents.rules.replay import Snapshot
-from agents.rules.states import TERMINAL, Priority, TurnStatus
+from agents.rules.states import TERMINAL, TERMINAL_EVENTS, Priority, TurnStatus
 from agents.rules.wire import message_shape, session_shape, turn_error
 from agents.sessions.doors import access_session
 from agents.sessions.messages import messages_of
@@ -37,6 +37,19 @@ def read_events(*, actor: Actor, session_id: UUID, after: int, limit: int) -> Ev
     last_seq = session.next_seq - 1
     events = read_log(session_id, after=after, limit=limit)
     return EventPage(events, last_seq, resync=after > last_seq or not follows(after, events, last_seq))
+
+
+def where_to_go_on(*, turn_id: UUID, begun: int, stood: int) -> int:
+    """After which event somebody who saw a turn's events up to `stood` reads on. `begun` is the seq before its first.
+
+    The turn's end comes again for who has seen it: a reader that waits for it would wait for ever. A place outside the
+    turn is not one that was ever given out, so all comes again.
+    """
+    ended = Event.objects.filter(turn=turn_id, type__in=TERMINAL_EVENTS).values_list("seq", flat=True).first()
+    if ended is not None:
+        return min(stood, ended - 1) if begun <= stood <= ended else begun
+    turn = Turn.objects.select_related("agent_session").get(pk=turn_id)
+    return stood if begun <= stood < turn.agent_session.next_seq else begun
 
 
 def read_snapshot(*, actor: Actor, session_id: UUID) -> Snapshot:

@@ -201,6 +201,35 @@ async def test_a_repeat_that_wants_the_stream_attaches_to_the_turn(world: World)
     assert await Turn.objects.acount() == 1
 
 
+@pytest.mark.parametrize(("stood", "first"), [(0, 1), (1, 2), (4, 5), (6, 7), (7, 7), (8, 1), (99, 1)], ids=str)
+async def test_a_repeat_goes_on_where_the_client_stood(world: World, stood: int, first: int) -> None:
+    ok(await world.ask("Hi", Idempotency_Key="k"), 202)
+    await answer_next("Hel", "lo.")
+    again = await world.ask("Hi", Idempotency_Key="k", Accept=STREAM, Last_Event_ID=str(stood))
+    found = await asyncio.wait_for(SentEvents(again).events(), 5)
+    assert [event["id"] for event in found] == list(range(first, 8))
+    assert found[-1]["event"] == "turn.completed"
+
+
+async def test_a_repeat_while_the_turn_runs_goes_on_where_the_client_stood(world: World) -> None:
+    ok(await world.ask("Hi", Idempotency_Key="k"), 202)
+    taken = await in_db_thread(take_turn)
+    await in_db_thread(say, taken, "Hel")
+    sent = SentEvents(await world.ask("Hi", Idempotency_Key="k", Accept=STREAM, Last_Event_ID="4"))
+    ahead = SentEvents(await world.ask("Hi", Idempotency_Key="k", Accept=STREAM, Last_Event_ID="9"))
+    await in_db_thread(end_turn, taken, "Hello.")
+    assert [event["id"] for event in await asyncio.wait_for(sent.events(), 5)] == [5, 6]
+    assert [event["id"] for event in await asyncio.wait_for(ahead.events(), 5)] == [1, 2, 3, 4, 5, 6]
+
+
+async def test_where_a_client_stood_must_be_a_number_before_anything_is_stored(world: World) -> None:
+    problem(await world.ask("Hi", Accept=STREAM, Last_Event_ID="x"), 422, "invalid")
+    assert not await Turn.objects.aexists()
+    first = SentEvents(await world.ask("Hi", Accept=STREAM, Last_Event_ID="1"))
+    assert (await first.take(1))[0]["id"] == 1, "a new turn has no past"
+    await first.close()
+
+
 def test_ten_repeats_at_once_are_one_turn(world: World) -> None:
     barrier = Barrier(10)
     rest = Rest(world.rest.key)

@@ -13,6 +13,7 @@ from agents.api.schema.operation import (
     Answer,
     Body,
     Operation,
+    Parameter,
 )
 from agents.api.schema.words import (
     COUNT,
@@ -168,7 +169,15 @@ OPERATIONS = {
             },
             {"input": "What is 17 * 3?"},
         ),
-        parameters=[PREFER],
+        parameters=[
+            PREFER,
+            Parameter(
+                "Last-Event-ID",
+                said(COUNT, "", maximum=2**63 - 1),
+                "In a repeat that asks for the stream again: the last event that you have seen.",
+                where="header",
+            ),
+        ],
         refusals={
             409: "A turn is open and `when_busy` says reject (`turn_in_progress`).",
             429: "Too many messages wait in this session (`session_queue_full`), or too many requests.",
