@@ -321,7 +321,14 @@ class ModelOfKey(_WholeSource):
 def _env_file() -> Path | None:
     named = os.environ.get("BANDSTAND_ENV_FILE")
     path = Path(named) if named else ROOT / ".env"
-    return path if path.is_file() else None
+    try:
+        if not path.is_file():
+            return None
+        path.read_text(encoding="utf-8")
+    except (OSError, ValueError):
+        # `.env` beside the clone is the file that it names when it names none.
+        raise ConfigError(["BANDSTAND_ENV_FILE: the file it names cannot be read"]) from None
+    return path
 
 
 def _environment(env_file: Path | None) -> dict[str, str | None]:

@@ -272,3 +272,35 @@ def test_the_examples_defaults_are_the_defaults(read: Reader, tmp_path: Path) ->
     assert {k: v for k, v in named.items() if k not in ignored} == {
         k: v for k, v in default.items() if k not in ignored
     }
+
+
+WILD = [
+    "canary", "-1", "0", "1.5", "NaN", "Infinity", "1e999", "9" * 5000, "0x10", "1_0", "٣", "true", "null", "{}", "[]",
+    "canary-" + "x" * 5000, "canary,,canary", "canary\nPORT=1", "\x1b[31mcanary", "\udcffcanary", "../canary",
+    "/dev/null", "http://canary:canary@x", "https://canary/path?x#y", "postgresql://canary", "postgresql://[canary",
+    "http://[::canary", "$(canary)", "{canary}", "%(canary)s", "10.0.0.0/99", "::/0", "openai:", ":", "a:b,",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("name", configuration.variables())
+def test_no_wild_value_does_more_than_refuse_the_start(read: Reader, name: str) -> None:
+    for value in WILD:
+        for fault in _faults_if_any(read, name, value):
+            assert fault.isprintable(), (value, fault)
+            assert "canary" not in fault, (value, fault)
+            # Its own, or that of one that it contradicts or leaves without a value.
+            assert fault.startswith((f"{name}:", f"{name}_")) or re.match(r"[A-Z_]+: must ", fault), (value, fault)
+
+
+def _faults_if_any(read: Reader, name: str, value: str) -> tuple[str, ...]:
+    try:
+        read(**{name: value})
+    except ConfigError as error:
+        return error.faults
+    return ()
+
+
+def test_a_file_that_is_no_text_is_refused(read: Reader, tmp_path: Path) -> None:
+    file = tmp_path / "env"
+    file.write_bytes(b"PORT=\xff\xfe")
+    assert faults(read, BANDSTAND_ENV_FILE=str(file)) == ("BANDSTAND_ENV_FILE: the file it names cannot be read",)
