@@ -31,7 +31,7 @@ class ReleaseAdmin(ReadOnlyAdmin):
         "published_by",
         "published_at",
         "routes",
-        "instructions",
+        "words",
         "tool_names",
         "bounds_of_a_turn",
         "history",
@@ -46,6 +46,11 @@ class ReleaseAdmin(ReadOnlyAdmin):
     @admin.display(description="models, in order")
     def routes(self, release: Release) -> str:
         return ", ".join(str(route) for route in release.model_chain)
+
+    @admin.display(description="instructions")
+    def words(self, release: Release) -> str:
+        """With its lines; the field itself would be shown as one."""
+        return release.instructions
 
     @admin.display(description="tools")
     def tool_names(self, release: Release) -> str:

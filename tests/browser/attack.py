@@ -9,7 +9,8 @@ ATTACK = "<img src=x onerror=alert(1)><b x-init=\"window.pwned = 1\" x-text='1'>
 
 
 def main() -> None:
-    """Prints `{attack}`: the id of an agent whose name, instructions and note are those words."""
+    """Prints `{attack, attack_release, attack_entry}`: ids of an agent with those words as its name, instructions and
+    note, of its release, and of the entry about it."""
     import django
 
     os.environ["DJANGO_SETTINGS_MODULE"] = "bandstand.settings"
@@ -17,14 +18,15 @@ def main() -> None:
     django.setup()
 
     from agents.access.actor import Actor
-    from agents.models import AgentDraft
+    from agents.models import AgentDraft, AuditEntry
     from agents.releases import create_agent, publish
 
     tests = Actor.system("browser tests")
     agent = create_agent(tests, details={"slug": "attack", "name": ATTACK[:100]}, model_chain=["offline:"])
     AgentDraft.objects.filter(agent=agent).update(instructions=ATTACK)
-    publish(tests, agent_id=agent.pk, expected_version=1, note=ATTACK)
-    print(json.dumps({"attack": str(agent.pk)}))
+    release = publish(tests, agent_id=agent.pk, expected_version=1, note=ATTACK)
+    entry = AuditEntry.objects.filter(target_id=release.pk).latest("id")
+    print(json.dumps({"attack": str(agent.pk), "attack_release": str(release.pk), "attack_entry": str(entry.pk)}))
 
 
 if __name__ == "__main__":

@@ -24,6 +24,9 @@ PAGES = (
     "agents/agent/{attack}/draft/",
     "agents/agent/{attack}/publish/",
     "agents/agent/{attack}/archive/",
+    "agents/release/{attack_release}/change/",
+    "agents/release/{attack_release}/roll-back/",
+    "agents/auditentry/{attack_entry}/change/",
     "agents/release/",
     "agents/user/",
     "agents/user/add/",
@@ -61,9 +64,13 @@ async def test_every_page_keeps_to_its_policy_and_to_its_width(arrive: Arrive, o
 
 async def test_what_people_wrote_is_shown_as_they_wrote_it(arrive: Arrive) -> None:
     console = await Console.open(await arrive("olga"))
-    await console.go("agents/agent/{attack}/compare/?old=draft&new=1")
     await console.go("agents/agent/{attack}/draft/")
     assert await console.page.get_by_role("textbox", name="Instructions").input_value() == ATTACK
+    for button in ("Archive", "Restore"):
+        await console.go("agents/agent/{attack}/archive/")
+        await console.press(button)  # what was done is said with the name
+    assert await console.page.evaluate("window.pwned") is None
+    await expect(console.page.get_by_text(f"{ATTACK[:100]} is back.")).to_be_visible()
 
 
 async def test_the_theme_follows_the_switch(arrive: Arrive) -> None:

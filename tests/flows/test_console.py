@@ -231,3 +231,14 @@ def test_the_transcript_of_an_agent_of_other_groups_is_hidden() -> None:
         assert "secret" not in answer.content.decode()
     User.objects.get(username="vera").groups.add(lawyers)
     assert "secret" in viewer.get(page_of(session)).content.decode()
+
+
+def test_every_action_and_button_declares_the_permissions_that_it_needs() -> None:
+    named = 0
+    for model_admin in admin.site._registry.values():
+        page: Any = model_admin
+        buttons = [button.method for button in page._get_base_actions_detail()]
+        for action in [*buttons, *(page.get_action(name)[0] for name in page.actions or ())]:
+            assert action.allowed_permissions, action
+            named += 1
+    assert named > 10
