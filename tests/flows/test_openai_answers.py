@@ -232,6 +232,21 @@ async def test_an_answer_whose_events_are_folded_is_told_whole(world: World, str
         refusal(await world.ask(headers=headers), 400, "idempotency_mismatch")
 
 
+async def test_what_another_turn_of_the_session_says_stays_out(world: World) -> None:
+    first = asyncio.create_task(world.ask(here=True))
+    taken = await begun()
+    second = asyncio.create_task(world.ask(here=True, stream=True))
+    async with asyncio.timeout(PATIENCE_SECONDS):
+        while await Turn.objects.acount() < 2:  # noqa: ASYNC110 - the database says it
+            await asyncio.sleep(0.01)
+    await in_db_thread(say, taken, "Not yours.")
+    await in_db_thread(end_turn, taken, "Not yours.")
+    assert json.loads((await first).content)["choices"][0]["message"]["content"] == "Not yours."
+    await in_db_thread(end_turn, await begun(), "Yours.")
+    found = await Chunks(await second).rest()
+    assert (texts(found), found[-1]) == ("Yours.", "[DONE]")
+
+
 # --- people ---
 
 
