@@ -63,12 +63,19 @@ PICTURES: dict[str, tuple[str, str, dict[str, Any]]] = {
     "key": ("olga", "agents/apikey/add/", {}),
     "schedules": ("olga", "monitoring/schedule/", {}),
     "audit": ("olga", "agents/auditentry/", {}),
+    "sessions": ("olga", "agents/agentsession/", {}),
+    "turns": ("olga", "agents/turn/?state=failed", {}),
+    "turns-dark": ("olga", "agents/turn/?state=failed", DARK),
+    "turns-phone": ("olga", "agents/turn/?state=failed", NARROW),
+    "turn": ("olga", "agents/turn/{sample_failed}/change/", {}),
+    "transcript": ("olga", "agents/agentsession/{sample_session}/change/", {}),
 }
 
 
 async def take_pictures(browser: Browser, stack: Stack, folder: Path) -> None:
     """`console-<name>.png` of each page above, and of two builders who saved the same draft."""
     furnish(stack)
+    stack.seeded = {**stack.seeded, **stack.seed("tests.browser.sample_seed")}
     for name, (who, path, options) in PICTURES.items():
         visitor = await Visitor.arrive(browser, stack, who, **options)
         console = await Console.open(visitor)
