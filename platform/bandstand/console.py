@@ -22,6 +22,15 @@ else:
 class ConsoleLoginForm(CountedLogin, AdminAuthenticationForm):
     """Lets in whom the site lets in, instead of asking for `is_staff`."""
 
+    error_messages = {
+        **AdminAuthenticationForm.error_messages,
+        "invalid_login": "Please enter the correct user name and password of somebody who may enter the console.",
+    }
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.fields["username"].label = "User name"
+
     def confirm_login_allowed(self, user: Any) -> None:
         if not (user.is_active and user.has_perm(ENTER_CONSOLE)):
             raise forms.ValidationError(

@@ -152,6 +152,7 @@ UNFOLD: dict[str, Any] = {
     "SITE_ICON": "/static/bandstand/favicon.svg",
     "SITE_FAVICONS": [{"rel": "icon", "type": "image/svg+xml", "href": "/static/bandstand/favicon.svg"}],
     "STYLES": ["/static/bandstand/console.css"],
+    "SITE_URL": None,  # the sidebar leads to the chat
     "SHOW_HISTORY": False,  # the audit trail tells more
     "SHOW_VIEW_ON_SITE": False,
     "BORDER_RADIUS": "8px",
