@@ -14,7 +14,7 @@ from typing import Any, Protocol, cast
 
 import orjson
 
-from tests.provider import anthropic, gemini
+from tests.provider import anthropic, bedrock, gemini
 from tests.provider.refusals import ANSWERS
 from tests.provider.script import Script, script_for
 from tests.provider.streams import End, Stream, chunk, framed, stream_for, usage_of
@@ -34,6 +34,14 @@ class Face(Protocol):
     def refusal(self, script: Script) -> tuple[int, dict[str, Any]] | None: ...
 
     def stream(self, model: str, script: Script) -> Stream: ...
+
+
+_FACES: dict[bytes, Face] = {
+    b"/messages": anthropic,
+    b":streamGenerateContent": gemini,
+    b"/converse-stream": bedrock,
+}
+_ASKED = (b"/chat/completions", *_FACES)
 
 
 @dataclass(frozen=True)
@@ -163,14 +171,15 @@ class _Connection(asyncio.Protocol):
 
     def _route(self, path: bytes, headers: bytes, raw: bytes) -> None:
         bare = path.partition(b"?")[0]
-        if bare.endswith((b"/chat/completions", b"/messages", b":streamGenerateContent")):
+        if bare.endswith(_ASKED):
             self.provider.count += 1
             self.provider.requests.append(Request(path.decode(), headers.decode("latin-1"), raw))
             self.provider.changed()
             if bare.endswith(b"/chat/completions"):
                 self._chat(raw)
             else:
-                self._vendor(anthropic if bare.endswith(b"/messages") else gemini, bare.decode(), raw)
+                [face] = [face for end, face in _FACES.items() if bare.endswith(end)]
+                self._vendor(face, bare.decode(), raw)
         elif path == b"/_requests":
             self._reply(200, self.provider.report())
         elif path == b"/_reset":

@@ -100,8 +100,8 @@ class ServerStage:
         return written("provider", settings)
 
 
-@pytest_asyncio.fixture(params=["offline", "openai", "anthropic", "google"])
-async def stage(request: pytest.FixtureRequest) -> AsyncIterator[Stage]:
+@pytest_asyncio.fixture(params=["offline", "openai", "anthropic", "google", "bedrock"])
+async def stage(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Stage]:
     if request.param == "offline":
         yield OfflineStage()
         return
@@ -113,8 +113,11 @@ async def stage(request: pytest.FixtureRequest) -> AsyncIterator[Stage]:
     else:
         if not is_installed(request.param):
             pytest.skip(f"the libraries for {request.param}: are not installed")
-        vendor = VendorModel(VendorConfig(request.param, "sk-test", provider.base_url.removesuffix("/v1")))
-        yield ServerStage(vendor, provider, mended=("",) if request.param == "anthropic" else BROKEN)
+        for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+            monkeypatch.setenv(name, "test")
+        root = provider.base_url.removesuffix("/v1")
+        vendor = VendorModel(VendorConfig(request.param, "sk-test", root, region="us-east-1"))
+        yield ServerStage(vendor, provider, mended=BROKEN if request.param == "google" else ("",))
         await vendor.aclose()
     await provider.stop()
 

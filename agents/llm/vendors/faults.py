@@ -24,6 +24,8 @@ from agents.llm.vendors.http import Redirected
 
 _FILTER_WORDS = re.compile(r"content.?filter|blocked by content|safety (?:polic|guideline|filter)", re.IGNORECASE)
 _MAX_RETRY_AFTER_SECONDS = 86_400.0
+# What AWS's library raises, by name: it is there only for who asks Bedrock.
+_NO_CREDENTIALS = frozenset({"NoCredentialsError", "PartialCredentialsError", "CredentialRetrievalError"})
 _BY_STATUS: dict[int, type[ModelError]] = {
     401: ModelAuthFailed,
     402: ModelAuthFailed,
@@ -55,6 +57,8 @@ def fault_of(error: Exception, secret: str | None) -> ModelError:
     detail = clean_detail(f"{type(error).__name__}: {error}", secret)
     if any(isinstance(cause, ssl.SSLCertVerificationError) for cause in _causes(error)):
         return BadModelRequest("The certificate of the model's provider is not valid.", provider_detail=detail)
+    if any(type(cause).__name__ in _NO_CREDENTIALS for cause in _causes(error)):
+        return ModelAuthFailed("There are no credentials for the model's provider.", provider_detail=detail)
     if any(isinstance(cause, Redirected) for cause in _causes(error)):
         return BadModelRequest("The address of the model's provider is not allowed.", provider_detail=detail)
     if _never_sent(error):
