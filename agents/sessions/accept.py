@@ -24,6 +24,7 @@ from agents.rules.titles import title_of
 from agents.rules.wire import message_shape, session_shape
 from agents.sessions.busy import IdempotencyMismatch, SessionQueueFull, TurnInProgress
 from foundation import strict_json
+from foundation.clock import now
 from foundation.errors import InvalidInput, NotFound, Unauthenticated, Unavailable
 from foundation.ids import new_id
 from foundation.unset import UNSET, Unset
@@ -232,6 +233,7 @@ def _store_for_human_locked(session: AgentSession, new: NewTurn) -> Accepted:
     )
     session.next_ordinal += 1
     session.head_message_id = message.pk
-    session.save(update_fields=["next_ordinal", "head_message_id", "title"])
+    session.updated_at = now()
+    session.save(update_fields=["next_ordinal", "head_message_id", "title", "updated_at"])
     seq = append_locked(session, [*events, ("message.created", {"message": message_shape(message)})])
     return Accepted(None, message.pk, seq, message.ordinal, "stored", replayed=False)

@@ -27,8 +27,9 @@ def fork_session(actor: Actor, *, session_id: UUID, after_turn: UUID | None = No
     It ends with the answer of `after_turn`, without it before the first turn that is still open. Other branches, turns
     and feedback stay behind.
 
-    It counts as one message. Raises `NotFound`, `Forbidden`, `RateLimited`, `Conflict` while `after_turn` is open, and
-    `InvalidInput` when it is no turn of the session.
+    Somebody asked for it: it is on their list and stays, also where the source does neither. It counts as one message.
+    Raises `NotFound`, `Forbidden`, `RateLimited`, `Conflict` while `after_turn` is open, and `InvalidInput` when it is
+    no turn of the session.
     """
     actor.need(Scope.CHAT)
     source = access_session(actor=actor, session_id=session_id)
@@ -59,8 +60,6 @@ def _forked(source: AgentSession, user_id: int | None, after_turn: UUID | None) 
         release=source.release,
         title=source.title,
         metadata=source.metadata,
-        listed=source.listed,
-        expires_at=source.expires_at,
     )
     copy_messages(session, said)
     return session

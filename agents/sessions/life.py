@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 from unicodedata import normalize
 from uuid import UUID
 
+from django.conf import settings
 from django.db import transaction
 from django.db.models.functions import Now
 
@@ -39,7 +40,8 @@ def create_session(
 ) -> AgentSession:
     """A new session on the agent's live release. Raises `InvalidInput` (also for an agent out of the actor's sight).
 
-    One that is not `listed` is kept off its user's list of chats; after `expires_at` it is deleted.
+    One that is not `listed` is kept off its user's list of chats; after `expires_at` it is deleted, unless it has been
+    used in the meantime (`delete_expired_sessions`).
     """
     actor.need(Scope.CHAT)
     if actor.user_id is None:
@@ -97,9 +99,13 @@ def delete_session(actor: Actor, *, session_id: UUID, expected_version: int) -> 
 
 
 def delete_expired_sessions(*, limit: int) -> int:
-    """Delete sessions that have passed their end, oldest first; how many. One that is busy just now waits for the next
-    time."""
-    past = AgentSession.objects.filter(expires_at__lt=Now(), open_turns=0).order_by("expires_at")
+    """Delete sessions that have passed their end, oldest first; how many.
+
+    One that is busy just now waits for the next time, and one that was spoken to, over whatever way in, is kept for as
+    long as after a client's request.
+    """
+    past = AgentSession.objects.filter(expires_at__lt=Now(), open_turns=0, updated_at__lt=_unused_since())
+    past = past.order_by("expires_at")
     return sum(_delete_expired(session_id) for session_id in list(past.values_list("pk", flat=True)[:limit]))
 
 
@@ -109,8 +115,14 @@ def _delete_expired(session_id: UUID) -> bool:
     # It may have been used between the look and the lock.
     if session is None or session.open_turns or session.expires_at is None or session.expires_at > now():
         return False
+    if session.updated_at >= _unused_since():
+        return False
     _erase_locked(session)
     return True
+
+
+def _unused_since() -> datetime:
+    return now() - timedelta(hours=settings.BANDSTAND.client_session_hours)
 
 
 def _erase_locked(session: AgentSession) -> None:

@@ -417,7 +417,7 @@ def test_a_session_past_its_end_is_deleted_with_all_that_was_said() -> None:
     kept.ask("Stay.")
     complete(ada, history=HISTORY)
     past = AgentSession.objects.filter(listed=False)
-    past.update(expires_at=now() - timedelta(seconds=1))
+    past.update(expires_at=now() - timedelta(seconds=1), updated_at=now() - timedelta(hours=25))
     assert tasks.delete_expired() == 0, "its turn is still open"
     for work in claim(2):
         answer(work)
@@ -426,6 +426,22 @@ def test_a_session_past_its_end_is_deleted_with_all_that_was_said() -> None:
     assert AgentSession.objects.get().pk == kept.session_id
     assert {message.agent_session_id for message in Message.objects.all()} == {kept.session_id}
     assert not CompletionRequest.objects.exists()
+
+
+def test_a_message_by_another_way_in_keeps_a_clients_session_for_another_day() -> None:
+    ada = client()
+    session = talk(ada, complete(ada).session_id)
+    answer(claimed())
+    AgentSession.objects.update(expires_at=now() - timedelta(seconds=1), updated_at=now() - timedelta(hours=25))
+    session.ask("By REST.")
+    answer(claimed())
+    assert tasks.delete_expired() == 0
+    assert [author for author, _ in session.said()] == ["user", "agent"] * 2
+    AgentSession.objects.update(updated_at=now() - timedelta(hours=25), controller="human")
+    session.ask("To a person.")
+    assert tasks.delete_expired() == 0
+    AgentSession.objects.update(updated_at=now() - timedelta(hours=25))
+    assert tasks.delete_expired() == 1
 
 
 def test_a_session_before_its_end_stays_and_old_requests_are_forgotten() -> None:

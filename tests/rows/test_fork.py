@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from uuid import UUID
 
 import pytest
@@ -15,6 +16,7 @@ from agents.models import AgentDraft, AgentSession, AuditEntry, Event, Message, 
 from agents.releases import publish
 from agents.rules.replay import Snapshot
 from agents.sessions import fork_any_session, fork_session, update_session
+from foundation.clock import now
 from foundation.errors import Conflict, Forbidden, InvalidInput, NotFound, Unauthenticated
 from foundation.ids import new_id
 from tests.conversations import Conversation, answer, claim, claimed, conversation, replayed
@@ -50,6 +52,14 @@ def test_a_fork_has_what_people_saw_on_the_same_release_and_goes_on_by_itself() 
     [work] = claim()
     assert [parts[0]["text"] for _, parts in load_context(work).history] == ["One", "1", "Three"]
     assert len(ada.messages()) == len(whole.messages()) == 4
+
+
+def test_a_fork_of_a_session_that_will_be_deleted_is_on_the_list_and_stays() -> None:
+    ada = conversation()
+    exchange(ada, "One", "1")
+    AgentSession.objects.update(listed=False, expires_at=now() - timedelta(hours=1))
+    made = fork(ada).row
+    assert (made.listed, made.expires_at) == (True, None)
 
 
 def test_a_fork_copies_one_branch_and_no_turns() -> None:
