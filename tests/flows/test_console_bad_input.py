@@ -31,8 +31,8 @@ WILD = [
 WILD_QUERIES = [
     "q=%00", "q=%ff", "q=" + "x" * 5000, "q='%20OR%201=1", "p=-1", "p=99999999999999999999", "p=x", "all=",
     "o=99.-99.x", "o=" + "1." * 2000, "e=1", "_to_field=password", "_popup=1&_to_field=x", "_changelist_filters=%00",
-    "_facets=1",     "password__startswith=p", "user__password__regex=(a%2B)%2B$", "id__in=" + "x," * 500, "is_active__exact=%00",
-    "since=x&until=%00", "agent=%00", "state=%27", "user=99999999999999999999999", "cost=NaN",
+    "_facets=1", "password__startswith=p", "user__password__regex=(a%2B)%2B$", "id__in=" + "x," * 500,
+    "is_active__exact=%00", "since=x&until=%00", "agent=%00", "state=%27", "user=99999999999999999999999", "cost=NaN",
     "release=-1", "error=%ed%a0%80",
 ]  # fmt: skip
 
