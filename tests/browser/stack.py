@@ -44,8 +44,8 @@ class Stack:
             "BANDSTAND_DATA_DIR": str(folder),
             "HOST": "127.0.0.1",
             "PORT": str(self.port),
-            "BANDSTAND_LEASE_SECONDS": "3",
-            "BANDSTAND_HEARTBEAT_SECONDS": "1",
+            "BANDSTAND_LEASE_SECONDS": "6",
+            "BANDSTAND_HEARTBEAT_SECONDS": "2",
             "BANDSTAND_RUNNING_TURNS_PER_USER": "100",
         }
         self.seeded: dict[str, Any] = {}

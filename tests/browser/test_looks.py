@@ -132,7 +132,7 @@ async def test_a_menu_opens_moves_and_closes_by_keys(chat: Chat) -> None:
     button = chat.page.get_by_role("button", name="Actions for this chat")
     await button.focus()
     await chat.page.keyboard.press("Enter")
-    await expect(chat.page.get_by_role("button", name="Rename").first).to_be_focused()
+    await expect(chat.page.locator("#chat-menu").get_by_text("Rename")).to_be_focused()
     await chat.page.keyboard.press("ArrowUp")
     await expect(chat.page.locator("#chat-menu").get_by_text("Delete")).to_be_focused()
     await chat.page.keyboard.press("Escape")
