@@ -45,7 +45,7 @@ def session_page(request: HttpRequest, model_admin: ModelAdmin[Any], session: Ag
         "agents/admin/transcript.html",
         title=(session.title if readable else "") or "Session",
         opts=model_admin.model._meta,
-        original=(session.title if readable else "") or session,
+        original=session,
         session=session,
         readable=readable,
         blocks=blocks,
