@@ -35,7 +35,8 @@ def retry_turn(actor: Actor, *, turn_id: UUID) -> Turn:
             raise DoesNotApply(
                 f"Only a turn that failed, expired or was cancelled can be retried; this one is {before}."
             )
-        key = f"retry-{turn_id}"
+        # The space keeps it apart from the keys of clients, who may send none.
+        key = f"retry {turn_id}"
         if (made := Turn.objects.filter(agent_session=session, idempotency_key=key).first()) is not None:
             return made
         _check_room(session)

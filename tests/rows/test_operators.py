@@ -27,7 +27,7 @@ from agents.sessions import (
     retry_turn,
     set_aside_turn,
 )
-from foundation.errors import Forbidden, NotFound
+from foundation.errors import Forbidden, InvalidInput, NotFound
 from foundation.ids import new_id
 from tests.conversations import (
     Conversation,
@@ -143,6 +143,18 @@ def test_a_retry_asks_the_same_question_in_a_branch_beside_the_first(olga: Actor
     assert ada.statuses() == ["completed", end, "completed"]
     assert replayed(ada, earlier) == ada.snapshot()
     assert trail()[-1] == ("olga", "turn.retried", {"was": end, "new_turn": str(again.pk)})
+
+
+def test_a_users_own_key_is_never_taken_for_a_retry(olga: Actor) -> None:
+    ada = asked()
+    fail(claimed())
+    broken = ada.turn().pk
+    own = ada.ask("Something else", key=f"retry-{broken}")
+    answer(claimed())
+    again = retry_turn(olga, turn_id=broken)
+    assert again.pk != own.turn_id
+    with pytest.raises(InvalidInput):
+        ada.ask("Something else", key=again.idempotency_key)
 
 
 def test_a_second_retry_of_a_turn_is_the_first_one(olga: Actor) -> None:
