@@ -139,6 +139,20 @@ def test_a_client_cannot_move_the_application_to_another_path(web: Web) -> None:
     assert web.ask("GET /echo HTTP/1.1\r\nDaphne-Root-Path: /evil")[1]["root_path"] == ""
 
 
+@pytest.mark.parametrize("began", [b"", b"HTTP/1.1 200"])
+def test_an_answer_that_fails_is_refused_or_broken_off_and_so_is_the_next(web: Web, began: bytes) -> None:
+    for after in (0, 2 if began else 1, 0):
+        with web.connect() as client:
+            client.settimeout(8)
+            client.sendall(f"GET /fail?{after} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n".encode())
+            received = bytearray()
+            with contextlib.suppress(ConnectionResetError):
+                while more := client.recv(65536):
+                    received += more
+        assert received.startswith(b"HTTP/1.1 500" if after == 0 else began)
+        assert after == 0 or b"0\r\n\r\n" not in received, "a whole answer ends like this"
+
+
 def test_a_stream_is_written_no_faster_than_it_is_read(alone: Web) -> None:
     before = alone.ask("GET /sent HTTP/1.1")[1]["sent"]
     with alone.connect() as client:

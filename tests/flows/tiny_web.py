@@ -22,7 +22,8 @@ def say(word: str) -> None:
 
 
 async def application(scope: dict[str, Any], receive: Any, send: Any) -> None:
-    """/echo, /slow (seconds in the query), /stream (for ever), /sent (bytes of streams so far); websockets echo."""
+    """/echo, /slow (seconds in the query), /stream (for ever), /fail (after so many messages),
+    /sent (bytes of streams so far); websockets echo."""
     if scope["type"] == "websocket":
         await websocket(receive, send)
         return
@@ -38,6 +39,8 @@ async def application(scope: dict[str, Any], receive: Any, send: Any) -> None:
     if path == "/stream":
         await stream(send)
         return
+    if path == "/fail":
+        await fail(send, int(scope["query_string"]))
     told = {"size": len(body), "root_path": scope["root_path"], "sent": sent_bytes}
     status = int(scope["query_string"]) if path == "/status" else 200
     await send({"type": "http.response.start", "status": status, "headers": []})
@@ -52,6 +55,14 @@ async def stream(send: Any) -> None:
         await send({"type": "http.response.body", "body": b"x" * 16384, "more_body": True})
         sent_bytes += 16384
         await asyncio.sleep(0)
+
+
+async def fail(send: Any, after: int) -> None:
+    start = {"type": "http.response.start", "status": 200, "headers": []}
+    body = {"type": "http.response.body", "body": b"x", "more_body": True}
+    for message in [start, body][:after]:
+        await send(message)
+    raise LookupError("as asked")
 
 
 async def websocket(receive: Any, send: Any) -> None:

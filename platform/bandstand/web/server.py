@@ -121,6 +121,16 @@ class Request(WebRequest):  # type: ignore[misc]  # Daphne is not typed
         if self.channel is not None:
             self.channel.forceAbortClient()
 
+    def handle_exception(self, exception: BaseException) -> None:
+        """The application failed: say so, or where the answer has begun, break it off, so that nobody waits for more.
+
+        Daphne's begins a second answer instead; the error that raises would end its checks of all connections.
+        """
+        if self._response_started:
+            self.abort()
+        else:
+            super().handle_exception(exception)
+
 
 class Socket(WebSocketProtocol):  # type: ignore[misc]
     """One websocket: writes no faster than its client reads, and may close with every code of the standard."""
