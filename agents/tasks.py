@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from datetime import timedelta
 
+from django.db.models import QuerySet
 from django.db.models.functions import Now
 
 from agents.journal.folding import fold_turn
@@ -26,9 +27,14 @@ KEEP_RUNNERS = timedelta(days=7)
 EXPIRED_BATCH = 200
 
 
+def turns_to_fold() -> QuerySet[Turn]:
+    """Ended turns whose deltas are not folded, in the order of their ends."""
+    return Turn.objects.filter(finished_at__lt=Now() - FOLD_AFTER, compacted=False).order_by("finished_at")
+
+
 def compact_events() -> int:
     """Fold the deltas of turns that ended a minute ago or earlier, for 40 seconds at most; how many were folded."""
-    due = Turn.objects.filter(finished_at__lt=Now() - FOLD_AFTER, compacted=False).order_by("id")
+    due = turns_to_fold()
     folded, ends_at = 0, time.monotonic() + FOLD_SECONDS
     while time.monotonic() < ends_at:
         batch = due.values_list("agent_session_id", "id")[:FOLD_BATCH]

@@ -94,6 +94,10 @@ class Turn(models.Model):
             models.Index(
                 fields=["agent_session", "ordinal"], name="turn_unfinished", condition=Q(finished_at__isnull=True)
             ),
+            # What is still to be folded: the turns of the last minute.
+            models.Index(
+                fields=["finished_at"], name="turn_unfolded", condition=Q(compacted=False, finished_at__isnull=False)
+            ),
             # For the console, which lists turns by their ids. These two are of finished turns only: each costs one
             # write at a turn's end, and no claim can take it, for claims ask for unfinished ones.
             models.Index(fields=["release", "id"], name="turn_of_release", condition=Q(finished_at__isnull=False)),

@@ -39,7 +39,8 @@ def main() -> None:
     people = {"olga": person("olga", Role.OWNER), "bruno": person("bruno", Role.BUILDER, Role.USER)}
     olga, bruno = actor_of(people["olga"]), actor_of(people["bruno"])
     create_group(olga, name="legal")
-    details = {"slug": "contracts", "name": "Contracts", "description": "Knows our rental contracts."}
+    # After Demo by name: a new chat begins with the first agent, and the tests of the chat with Demo.
+    details = {"slug": "rental-contracts", "name": "Rental contracts", "description": "Knows our rental contracts."}
     contracts = create_agent(bruno, details=details, model_chain=["openai:gpt-5-mini", "offline:"])
     for instructions, note in EDITS:
         _edit(bruno, contracts, instructions=instructions, tools=["clock", "calculator"])

@@ -14,6 +14,7 @@ from psycopg import sql as text
 
 from agents.journal import sql
 from agents.journal.direct import connect_directly
+from agents.tasks import turns_to_fold
 from tests.conversations import RUNNER, conversation
 
 pytestmark = pytest.mark.usefixtures("transactional_db")
@@ -91,3 +92,13 @@ def test_a_claim_planned_while_nothing_waited_reads_little_of_a_full_queue(direc
     ]
     assert keyless == []
     assert rows_read(plan) < SESSIONS * WAITING / 2
+
+
+def test_looking_for_what_is_to_be_folded_reads_none_of_what_has_been() -> None:
+    for _ in range(SESSIONS):
+        conversation("ada")
+    run(TURNS_OF, {"first": 1, "last": EARLIER, "status": "completed"})
+    run("UPDATE agents_turn SET compacted = true")
+    run("ANALYZE")
+    plan = json.loads(turns_to_fold().explain(analyze=True, format="json"))[0]["Plan"]
+    assert rows_read(plan) == 0
