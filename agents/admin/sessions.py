@@ -163,7 +163,10 @@ class AgentSessionAdmin(LongListAdmin):
     def fork(self, request: HttpRequest, object_id: UUID) -> HttpResponse:
         """A copy of the conversation, up to the answer of `?turn`, that belongs to the operator."""
         session = self.get_object(request, str(object_id))
-        if session is None or not self.has_view_permission(request, session):
+        term = request.GET.get("turn", "")
+        after_turn = uuid_of(term)
+        # A turn that cannot be read is no wish for the whole conversation.
+        if session is None or not self.has_view_permission(request, session) or (term and after_turn is None):
             raise Http404
         if not (request.user.has_perm(FORK_SESSION) and may_read(request.user, session.agent)):
             raise PermissionDenied
@@ -172,9 +175,7 @@ class AgentSessionAdmin(LongListAdmin):
         if shown is not None:
             return shown
         try:
-            made = fork_any_session(
-                actor_of(request.user), session_id=session.pk, after_turn=uuid_of(request.GET.get("turn", ""))
-            )
+            made = fork_any_session(actor_of(request.user), session_id=session.pk, after_turn=after_turn)
         except BandstandError as error:
             messages.error(request, error.detail)
             return HttpResponseRedirect(back)

@@ -266,4 +266,7 @@ def test_a_fork_at_an_open_or_foreign_turn_is_refused_in_words() -> None:
     fork = reverse("admin:agents_agentsession_fork", args=[ada.session_id])
     for turn in (ada.turn().pk, new_id()):
         assert client.post(f"{fork}?turn={turn}", {"confirm": "yes"})["Location"] == address(ada)
+    for rubbish in ("zzz", "%00", "1"):
+        assert client.get(f"{fork}?turn={rubbish}").status_code == 404
+        assert client.post(f"{fork}?turn={rubbish}", {"confirm": "yes"}).status_code == 404
     assert AgentSession.objects.count() == 1
