@@ -29,7 +29,7 @@ pytestmark = pytest.mark.django_db(transaction=True, serialized_rollback=True)
 
 PROGRAMS = [route for route in routes() if route.pattern.startswith(("/api/v1/", "/v1/", "/chat/"))]
 JSON_HEADERS = [("Content-Type", "application/json")]
-# The aim is 0.2; a round of the collector through a large test process takes that long, and what is quadratic far longer.
+# The aim is 0.2, which a round of the collector through a test process takes alone; what is quadratic takes far longer.
 CPU_SECONDS = 1.0
 # Not a row of somebody's: counters, and when a key was last used.
 NOT_COUNTED = {"agents_bucket", "agents_webprocess", "agents_socketslot"}
