@@ -31,7 +31,7 @@ run: ## start everything on this machine; Ctrl-C stops it (VENDORS=1: with Anthr
 
 test: ## run all tests (PG=16 for the older server, ARGS="-k name" for some)
 	$(ENVIRONMENT) requirements-dev.lock
-	@exec $(RUN) -m pytest -n 2 $(ARGS)
+	@exec $(RUN) -m pytest -n 3 $(ARGS)
 
 check: lint test ## the gate: format, lint, types, contracts, settings, migrations, tests
 
