@@ -33,8 +33,9 @@ from tests.provider import Provider
 pytestmark = pytest.mark.skipif(not is_installed("anthropic"), reason="the libraries of the vendors are not installed")
 
 KEY = "sk-canary-0123456789"
-NO_PATIENCE = Deadlines(first_token_seconds=0.2, total_seconds=20)
-NO_SILENCE = Deadlines(silence_seconds=0.2, total_seconds=20)
+# Long enough that the question arrives, however slowly a library of a vendor makes it on a busy machine.
+NO_PATIENCE = Deadlines(first_token_seconds=1.5, total_seconds=20)
+NO_SILENCE = Deadlines(silence_seconds=0.5, total_seconds=20)
 CLOCK = ToolSpec("clock", "The time.", {"type": "object", "properties": {"zone": {"type": "string"}}})
 
 
