@@ -65,14 +65,16 @@ async def _measured(window: Window, case: Case, clients: Iterator[Client], pids:
     end = began + case.seconds
     async with asyncio.TaskGroup() as group:
         for number in range(case.concurrency):
-            group.create_task(_worker(window, case, clients, end), name=f"worker {number}")
+            late = case.pace.total_ms / 1000 * number / case.concurrency
+            group.create_task(_worker(window, case, clients, end, late=late), name=f"worker {number}")
     window.seconds = time.perf_counter() - began
     window.spent = {name: machine.spent(pid) - before[name] for name, pid in everyone.items()}
     others = machine.spent_by_others(all_before, everyone.values())
     window.neighbours_cores = others / 1000 / window.seconds
 
 
-async def _worker(window: Window, case: Case, clients: Iterator[Client], end: float) -> None:
+async def _worker(window: Window, case: Case, clients: Iterator[Client], end: float, *, late: float) -> None:
+    await asyncio.sleep(late)
     for client in clients:
         for number in range(case.turns):
             if time.perf_counter() > end or len(window.errors) > ERRORS_TOO_MANY:

@@ -36,6 +36,8 @@ class Case:
     """One line of the table: `concurrency` sessions at a time, each for `turns` turns, for `seconds` a window.
 
     A session begins with `history` messages. `sockets` is how many sessions a window opens before its clock starts.
+    Sessions begin at times spread over the length of the provider's answer: people do not press Enter together, and
+    turns that all take equally long would go on in step for the whole window.
     """
 
     name: str
