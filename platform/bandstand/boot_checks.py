@@ -63,6 +63,11 @@ def faults_on(connection: Connection, *, migrating: bool) -> Iterator[str]:
     for name in DURABILITY:
         if _value(connection, f"SHOW {name}") == "off":
             yield f"PostgreSQL runs with {name}=off, which loses acknowledged messages in a crash: set {name}=on"
+    if (encoding := _value(connection, "SHOW server_encoding")) != "UTF8":
+        yield (
+            f"the database's encoding is {encoding}, which cannot hold every text: make one with "
+            "CREATE DATABASE … ENCODING 'UTF8' TEMPLATE template0"
+        )
     if _value(connection, "SHOW lock_timeout") != MARK:
         yield f"DATABASE_URL: {POOLER}"
     if migrating:

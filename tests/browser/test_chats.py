@@ -140,7 +140,7 @@ async def test_the_chats_of_others_do_not_exist(ada: Visitor) -> None:
 
 
 async def test_a_new_chat_goes_to_the_agent_that_was_chosen(chat: Chat) -> None:
-    await chat.page.get_by_label("Writer").check()
+    await chat.page.get_by_role("radio", name="Writer Drafts").check()
     await chat.ask("What can you do?")
     await expect(chat.page.locator("#agent-name")).to_have_text("Writer")
     await chat.page.reload()

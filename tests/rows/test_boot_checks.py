@@ -3,6 +3,7 @@
 import os
 import secrets
 from collections.abc import Iterator
+from contextlib import contextmanager
 from types import SimpleNamespace
 from typing import Any
 from urllib.parse import quote, urlsplit, urlunsplit
@@ -22,14 +23,21 @@ def on(database: str, user: str | None = None, password: str = "") -> str:
     return urlunsplit(parts._replace(netloc=netloc, path=f"/{database}"))
 
 
-@pytest.fixture
-def bare() -> Iterator[str]:
+@contextmanager
+def database(options: str = "") -> Iterator[str]:
     """The address of a database of its own that has nothing in it."""
     name = f"bare_{secrets.token_hex(4)}"
+    create = sql.SQL("CREATE DATABASE {} TEMPLATE template0 " + options)  # type: ignore[arg-type]
     with psycopg.connect(URL, autocommit=True) as connection:
-        connection.execute(sql.SQL("CREATE DATABASE {} TEMPLATE template0").format(sql.Identifier(name)))
+        connection.execute(create.format(sql.Identifier(name)))
         yield on(name)
         connection.execute(sql.SQL("DROP DATABASE {} WITH (FORCE)").format(sql.Identifier(name)))
+
+
+@pytest.fixture
+def bare() -> Iterator[str]:
+    with database() as url:
+        yield url
 
 
 def may_install() -> bool:
@@ -76,6 +84,11 @@ def test_a_missing_database_is_named() -> None:
     assert 'database "no_such_database" does not exist' in fault
 
 
+def test_an_encoding_that_cannot_hold_every_text_is_refused() -> None:
+    with database("ENCODING 'LATIN1' LOCALE_PROVIDER libc LOCALE 'C'") as url:
+        assert boot_checks.faults(url)[0].startswith("the database's encoding is LATIN1, which cannot hold every text")
+
+
 def test_a_missing_extension_is_named(bare: str) -> None:
     (fault,) = boot_checks.faults(bare)
     assert fault.startswith("pgvector is missing: ")
@@ -112,6 +125,7 @@ class Server:
             "SHOW fsync": "on",
             "SHOW full_page_writes": "on",
             "SHOW synchronous_commit": "on",
+            "SHOW server_encoding": "UTF8",
             "SHOW lock_timeout": boot_checks.MARK,
             "current_schema()": "public",
             "has_schema_privilege": True,

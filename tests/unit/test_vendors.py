@@ -140,7 +140,7 @@ async def test_a_fault_ends_as_its_class_is_asked_once_and_the_model_answers_aga
 
     assert error.error_class == error_class
     assert said is None or text_of(events) == said
-    assert vendor.provider.count == 1, "nobody but us retries"
+    assert vendor.provider.count == 1, f"nobody but us retries; {error!r}: {error.provider_detail}"
     assert KEY not in f"{error.detail}{error.provider_detail}{error!r}{error.__cause__!r}"
     assert "127.0.0.1" not in f"{error.detail}{error.provider_detail}"
     if error_class == "rate_limit":

@@ -202,9 +202,10 @@ class Cluster:
         draft = data.with_name("data.draft")
         draft.mkdir(mode=0o700, exist_ok=True)
         self._account.own(draft)
-        locale = ["--locale=C"]
-        if self.version >= 17:
-            locale += ["--locale-provider=builtin", "--builtin-locale=C.UTF-8"]
+        # Text is ordered by its bytes, and what a capital letter is comes from Unicode.
+        locale = ["--locale=C", "--locale-provider=builtin", "--builtin-locale=C.UTF-8"]
+        if self.version < 17:
+            locale = ["--locale=C", "--lc-ctype=C.UTF-8"]
         command: list[str | Path] = [
             self.programs / "initdb",
             "-D",
