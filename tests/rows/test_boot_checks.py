@@ -27,7 +27,7 @@ def on(database: str, user: str | None = None, password: str = "") -> str:
 def database(options: str = "") -> Iterator[str]:
     """The address of a database of its own that has nothing in it."""
     name = f"bare_{secrets.token_hex(4)}"
-    create = sql.SQL("CREATE DATABASE {} TEMPLATE template0 " + options)  # type: ignore[arg-type]
+    create = sql.SQL("CREATE DATABASE {} TEMPLATE template0 " + options)
     with psycopg.connect(URL, autocommit=True) as connection:
         connection.execute(create.format(sql.Identifier(name)))
         yield on(name)
