@@ -9,7 +9,7 @@ from decimal import Decimal
 from typing import Any
 from uuid import UUID
 
-from agents.engine.turn import Services
+from agents.engine.services import Services
 from agents.llm.port import LLM, Finished, Metered, ModelEvent, ModelRequest, TextDelta, ToolCall, Usage
 from agents.rules.conversation import ToolSpec
 

@@ -23,8 +23,6 @@ from agents.rules.steps import StepRecord
 class ReleaseConfiguration:
     """A release as the engine uses it; immutable like its row."""
 
-    agent_slug: str
-    number: int
     model_chain: tuple[str, ...]
     instructions: str
     tools: tuple[str, ...]
@@ -55,10 +53,8 @@ def load_release(release_id: UUID, *, on: psycopg.Connection | None = None) -> R
     """A release's configuration, from memory after its first turn in this process."""
     if (known := _releases.get(release_id)) is None:
         [row] = fetch(sql.RELEASE, {"release": release_id}, on=on)
-        slug, number, chain, instructions, tools, limits, policy = row
+        chain, instructions, tools, limits, policy = row
         known = _releases[release_id] = ReleaseConfiguration(
-            agent_slug=slug,
-            number=number,
             model_chain=tuple(orjson.loads(chain)),
             instructions=instructions,
             tools=tuple(orjson.loads(tools)),

@@ -311,8 +311,8 @@ ORDER BY h.depth DESC
 """
 
 RELEASE = """
-SELECT a.slug, r.number, r.model_chain::text, r.instructions, r.tools::text, r.limits::text, r.context_policy::text
-FROM agents_release r JOIN agents_agent a ON a.id = r.agent_id WHERE r.id = %(release)s
+SELECT model_chain::text, instructions, tools::text, limits::text, context_policy::text
+FROM agents_release WHERE id = %(release)s
 """
 STEPS = """
 SELECT number, kind, status, name, call_id, idempotent, request::text, result::text, input_tokens, output_tokens,
@@ -334,28 +334,4 @@ CROSS JOIN LATERAL (
     WHERE e.agent_session_id = w.session AND e.seq > w.after ORDER BY e.seq LIMIT %(limit)s
 ) e
 ORDER BY w.n, e.seq
-"""
-
-# --- forks ------------------------------------------------------------------------------------------------------------
-# Each message behind the one before, without its turn: its work stays where it was done. The events are those of
-# messages that were created, so that the log of the new session gives its state.
-COPY = f"""
-WITH wanted AS (
-    SELECT w.source, w.id, w.n, lag(w.id) OVER (ORDER BY w.n) AS parent
-    FROM unnest(%(sources)s::uuid[], %(copies)s::uuid[]) WITH ORDINALITY AS w(source, id, n)
-), m AS (
-    INSERT INTO agents_message (id, agent_session_id, ordinal, author, parts, turn_id, parent_id, partial,
-                                supplied_by_client, created_at)
-    SELECT w.id, %(session)s, w.n, m.author, m.parts, NULL, w.parent, m.partial, m.supplied_by_client, now()
-    FROM wanted w JOIN agents_message m ON m.id = w.source
-    RETURNING id, ordinal, author, parts, parent_id, partial, created_at
-), e AS (
-    INSERT INTO agents_event (agent_session_id, seq, turn_id, epoch, type, data)
-    SELECT %(session)s, m.ordinal, NULL, 0, 'message.created', jsonb_build_object('message', jsonb_build_object(
-               'id', m.id, 'ordinal', m.ordinal, 'author', m.author, 'parts', m.parts, 'turn', NULL,
-               'parent', m.parent_id, 'partial', m.partial, 'feedback', NULL,
-               'created_at', {MOMENT.format("m.created_at")}))
-    FROM m
-)
-SELECT count(*) FROM m
 """

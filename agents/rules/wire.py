@@ -41,12 +41,13 @@ def feedback_shape(value: int | None, comment: str) -> Shape | None:
     return None if value is None else {"value": "up" if value > 0 else "down", "comment": comment}
 
 
-def error_shape(*, error_class: str, detail: str, error_id: UUID | None, retry_suggested: bool) -> Shape:
+def error_shape(*, error_class: str, detail: str, error_id: UUID | None) -> Shape:
+    """Why a turn failed, as people may read it."""
     return {
         "error_class": error_class,
         "detail": detail,
         "error_id": str(error_id) if error_id else None,
-        "retry_suggested": retry_suggested,
+        "retry_suggested": retry_suggested(error_class),
     }
 
 
@@ -74,15 +75,10 @@ def retry_suggested(error_class: str) -> bool:
 
 
 def turn_error(turn: Any) -> Shape | None:
-    """Why a turn failed, as people may read it; None unless it did."""
+    """The error of a turn's row; None unless it failed."""
     if not turn.error_class:
         return None
-    return error_shape(
-        error_class=turn.error_class,
-        detail=turn.error_detail,
-        error_id=turn.error_id,
-        retry_suggested=retry_suggested(turn.error_class),
-    )
+    return error_shape(error_class=turn.error_class, detail=turn.error_detail, error_id=turn.error_id)
 
 
 def turn_shape(turn: Any, answer: Any | None = None, *, position: int | None = None) -> Shape:

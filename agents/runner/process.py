@@ -15,7 +15,8 @@ import psycopg
 from django.db import InterfaceError, OperationalError
 
 from agents.engine.context import TurnContext, load_context
-from agents.engine.turn import Services, Stop, TurnRun
+from agents.engine.services import Services
+from agents.engine.turn import Stop, TurnRun
 from agents.journal import claims, sql
 from agents.journal.direct import connect_directly
 from agents.journal.fenced import LostTurn

@@ -1,4 +1,4 @@
-"""What the engine is given: the models and the tools of this process."""
+"""The models and the tools of a runner's process, as its engine gets them."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
-from agents.engine.turn import Services
+from agents.engine.services import Services
 from agents.llm.gateway import Gateway, GatewayConfig
 from agents.tools.toolbox import Toolbox
 

@@ -77,6 +77,7 @@ def _calls(tool: str) -> Callable[[Call], bool]:
 
 
 _ENGINE = "agents.engine.turn"
+_TOOLS = "agents.engine.tool_calls"
 _DELTAS = "agents.engine.deltas"
 _NOTES = _calls("notebook_add")
 
@@ -87,13 +88,13 @@ POINTS: tuple[Point, ...] = (
     Point("after a delta was written", "runner", _DELTAS, "append", "after"),
     Point("before deltas are written together", "runner", _DELTAS, "append_each", "before"),
     Point("after deltas were written together", "runner", _DELTAS, "append_each", "after"),
-    Point("before the intents of tools", "runner", _ENGINE, "advance", "before", _intends("tool")),
-    Point("after the intents of tools", "runner", _ENGINE, "advance", "after", _intends("tool")),
-    Point("before a tool takes effect", "runner", _ENGINE, "TurnRun._run_tool", "before"),
+    Point("before the intents of tools", "runner", _TOOLS, "advance", "before", _intends("tool")),
+    Point("after the intents of tools", "runner", _TOOLS, "advance", "after", _intends("tool")),
+    Point("before a tool takes effect", "runner", _TOOLS, "ToolCalls._run_one", "before"),
     Point("after a tool took effect", "runner", "agents.tools.toolbox", "Toolbox.call", "after", _NOTES),
-    Point("after a tool's result", "runner", _ENGINE, "advance", "after", _tells("tool.finished")),
-    Point("before the intent of a model call", "runner", _ENGINE, "advance", "before", _intends("model")),
-    Point("after the intent of a model call", "runner", _ENGINE, "advance", "after", _intends("model")),
+    Point("after a tool's result", "runner", _TOOLS, "advance", "after", _tells("tool.finished")),
+    Point("before the intent of a model call", "runner", _TOOLS, "advance", "before", _intends("model")),
+    Point("after the intent of a model call", "runner", _TOOLS, "advance", "after", _intends("model")),
     Point("before the end", "runner", _ENGINE, "finish", "before", _ends("completed")),
     Point("end committed, nobody told", "runner", _ENGINE, "finish", "after", _ends("completed")),
     Point("before a stop is written", "runner", _ENGINE, "finish", "before", _ends("cancelled"), "stop"),

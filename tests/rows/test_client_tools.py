@@ -9,7 +9,8 @@ import pytest
 from agents.access.actor import Actor
 from agents.engine import turn as engine
 from agents.engine.context import load_context
-from agents.engine.turn import Services, TurnRun
+from agents.engine.services import Services
+from agents.engine.turn import TurnRun
 from agents.llm.port import Finished, ModelRequest, TextDelta
 from agents.models import AgentDraft, Step
 from agents.releases import publish

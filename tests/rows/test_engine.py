@@ -17,11 +17,14 @@ from agents.access.actor import Actor
 from agents.engine import deltas
 from agents.engine import turn as engine
 from agents.engine.context import load_context
-from agents.engine.turn import MAX_CHARACTERS_PER_TOKEN, MAX_TOKENS_PER_CALL, Services, Stop, TurnRun
+from agents.engine.model_call import MAX_TOKENS_PER_CALL
+from agents.engine.services import Services
+from agents.engine.turn import Stop, TurnRun
+from agents.engine.work import MAX_CHARACTERS_PER_TOKEN
 from agents.journal.fenced import Ended, LostTurn
 from agents.journal.locked import lock_session
-from agents.llm.errors import BY_CLASS, ModelAuthFailed, ModelUnreachable, TransientModelError
-from agents.llm.port import Usage
+from agents.llm.errors import BY_CLASS, BadModelRequest, ModelAuthFailed, ModelUnreachable, TransientModelError
+from agents.llm.port import LLM, Usage
 from agents.models import AgentDraft, Step, Turn
 from agents.releases import publish
 from agents.rules.conversation import ChatMessage, ToolCall
@@ -42,7 +45,7 @@ from tests.conversations import (
     replayed,
 )
 from tests.people import agent
-from tests.scripted import Outcome, Reply, calls, for_ever, says, scripted
+from tests.scripted import USAGE, Models, Outcome, Reply, ScriptedModel, calls, for_ever, says, scripted
 
 pytestmark = pytest.mark.usefixtures("transactional_db")
 
@@ -335,6 +338,27 @@ async def test_a_turn_that_is_stopped_before_its_model_is_asked_costs_nothing() 
     assert ((await turn_of(ada)).cost_usd, await costs()) == (Decimal(0), [Decimal(0)])
 
 
+async def test_a_call_that_is_stopped_before_it_is_made_costs_nothing_though_the_one_before_it_did() -> None:
+    ada = await begin()
+    runs: list[TurnRun] = []
+
+    async def clock(_: str) -> Outcome:
+        await in_db_thread(cancel_turn, ada.actor, turn_id=runs[0].claim.turn_id)
+        # It arrives while the result and the intent of the next call are committed.
+        asyncio.get_running_loop().call_soon(runs[0].stop, Stop.ASKED)
+        return Outcome("noon")
+
+    metered = Reply([USAGE], [ToolCall("c1", "clock", "{}")])
+    services, model, _ = scripted(metered, says("Never."), tools={"clock": clock})
+    runs.append(await claim_run(services))
+    await runs[0].run()
+    assert len(model.requests) == 1
+    assert await costs() == [Decimal("0.08"), 0, 0]
+    turn = await turn_of(ada)
+    assert (turn.status, turn.input_tokens, turn.output_tokens) == ("cancelled", 3, 5)
+    assert turn.cost_usd == Decimal("0.08")
+
+
 async def test_rounds_of_tools_go_on_until_the_model_answers() -> None:
     ada = await begin()
     services, model, tools = scripted(
@@ -401,6 +425,20 @@ async def test_an_error_after_tools_keeps_what_they_did() -> None:
         True,
     )
     await log(ada)
+
+
+async def test_a_model_that_is_not_there_any_more_fails_the_turn_in_words_and_costs_nothing() -> None:
+    class Gone(Models):
+        def resolve(self, route: str) -> tuple[LLM, str]:
+            raise BadModelRequest("The agent's model is not available here.", provider_detail=f"route {route!r}")
+
+    ada = await begin()
+    services, *_ = scripted()
+    await run(replace(services, models=Gone(ScriptedModel([]))))
+    turn = await turn_of(ada)
+    assert (turn.status, turn.error_class) == ("failed", "bad_request")
+    assert turn.error_detail == "The agent's model is not available here."
+    assert (turn.cost_usd, await log(ada)) == (Decimal(0), ["turn.failed"])
 
 
 async def test_a_fault_of_our_own_is_not_shown() -> None:

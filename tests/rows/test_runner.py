@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from django.db import transaction
 
-from agents.engine.turn import Services
+from agents.engine.services import Services
 from agents.journal.claims import Claim
 from agents.journal.locked import lock_session, lock_turn, requeue_locked
 from agents.models import Runner as RunnerRow

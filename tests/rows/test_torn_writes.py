@@ -9,7 +9,8 @@ import pytest
 from django.db import OperationalError
 
 from agents.engine.context import load_context
-from agents.engine.turn import Services, TurnRun
+from agents.engine.services import Services
+from agents.engine.turn import TurnRun
 from agents.journal.direct import connect_directly
 from agents.models import Step
 from agents.runner.reaper import give_back

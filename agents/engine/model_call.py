@@ -1,0 +1,175 @@
+"""One call of a model: the request, the words on their way into the log, and what it cost."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from contextlib import aclosing
+from dataclasses import dataclass, replace
+from typing import Any
+
+from agents.engine.context import TurnContext
+from agents.engine.deltas import get_deltas
+from agents.engine.pump import DeltaPump
+from agents.engine.services import Services
+from agents.engine.work import Work
+from agents.journal.fenced import NewEvent
+from agents.llm.errors import ModelError
+from agents.llm.port import Finished, Metered, ModelEvent, ModelRequest, ToolCall, Usage
+from agents.rules.client_options import smaller
+from agents.rules.conversation import storable_text
+from agents.rules.history import build_request
+from agents.rules.spending import Spent
+from agents.rules.steps import StepRecord
+
+# More than any model reads or writes; a hundred of them still fit into a turn's columns, whatever a provider claims.
+MAX_TOKENS_PER_CALL = 20_000_000
+# What a step's columns hold of a tool's name and of a call's id.
+MAX_NAME = 200
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """A whole answer. `unsent` is what of its text the log does not have yet; `cut` says that a bound ended it."""
+
+    text: str
+    unsent: Sequence[NewEvent]
+    tool_calls: Sequence[ToolCall]
+    cut: bool
+    spent: Spent
+
+    @property
+    def result(self) -> dict[str, Any]:
+        """As its step keeps it."""
+        calls = [{"id": call.id, "name": call.name, "arguments": call.arguments} for call in self.tool_calls]
+        return {"text": self.text, "tool_calls": calls} | ({"finish_reason": "length"} if self.cut else {})
+
+
+class ModelCall:
+    """The call that the open step `step` stands for; `ask` may be called once.
+
+    `asked` says that an earlier claim may have made it already. `lost` is called when the log refuses the words.
+    """
+
+    def __init__(
+        self,
+        step: StepRecord,
+        context: TurnContext,
+        work: Work,
+        services: Services,
+        *,
+        asked: bool,
+        lost: Callable[[], object],
+    ) -> None:
+        self.step = step
+        self._context = context
+        self._work = work
+        self._services = services
+        self._asked = asked
+        self._lost = lost
+        self._said: list[str] = []
+        self._characters = 0
+        # What its provider has counted so far.
+        self._metered: Metered | None = None
+        self._pump: DeltaPump | None = None
+
+    @property
+    def said(self) -> str:
+        return "".join(self._said)
+
+    async def ask(self) -> Reply:
+        """Raises `ModelError`, `LimitReached`, and what writing to the log raises."""
+        try:
+            return await self._answer()
+        except ModelError as error:
+            if error.refused and not self._said:
+                self._asked = False
+            raise
+
+    async def close(self) -> list[NewEvent]:
+        """No words reach the log from now on but those under way, which are waited for; what of them is left over.
+
+        Raises what writing them has raised.
+        """
+        pump, self._pump = self._pump, None
+        return _delta(await pump.close()) if pump is not None else []
+
+    def spent_in_vain(self) -> Spent:
+        """What it has used if it comes to no end, as far as its provider told."""
+        if not self._asked:
+            return Spent()
+        told = self._metered
+        return self._price(told.usage, told.response_model) if told else self._price(None, None)
+
+    async def _answer(self) -> Reply:
+        llm, model = self._services.models.resolve(self.step.name)
+        request = self._request(model)
+        self._asked = True
+        self._pump = DeltaPump(self._write, self._lost)
+        finished: Finished | None = None
+        async with aclosing(llm.stream(request)) as events:
+            async for event in events:
+                finished = self._take(event, self._pump) or finished
+        assert finished is not None, "the port promises one Finished"
+        unsent = await self._pump.close()
+        self._pump = None
+        return Reply(
+            text=self.said,
+            unsent=_delta(unsent),
+            tool_calls=tuple(map(_storable, finished.tool_calls)),
+            cut=finished.finish_reason == "length",
+            spent=self._price(finished.usage, finished.response_model),
+        )
+
+    def _request(self, model: str) -> ModelRequest:
+        release, client = self._context.release, self._context.client
+        return ModelRequest(
+            model=model,
+            messages=build_request(
+                instructions=release.instructions,
+                history=self._context.history,
+                work=self._work.parts,
+                policy=release.context_policy,
+                client_instructions=client.instructions,
+            ),
+            tools=(*self._services.tools.specs(release.tools), *client.tools),
+            max_output_tokens=smaller(release.limits.call_output_tokens, client.max_output_tokens),
+        )
+
+    def _take(self, event: ModelEvent, pump: DeltaPump) -> Finished | None:
+        if isinstance(event, Finished):
+            return event
+        if isinstance(event, Metered):
+            self._metered = event
+            return None
+        self._say(storable_text(event.text), pump)
+        return None
+
+    def _say(self, text: str, pump: DeltaPump) -> None:
+        self._said.append(text)
+        pump.feed(text)
+        # A provider that ignores every bound is stopped while it talks, not after.
+        self._characters += len(text)
+        self._work.check_length(self._characters)
+
+    async def _write(self, text: str) -> None:
+        await get_deltas().write(self._context.claim, text)
+
+    def _price(self, usage: Usage | None, response_model: str | None) -> Spent:
+        if usage is not None:
+            usage = replace(
+                usage,
+                input_tokens=min(usage.input_tokens, MAX_TOKENS_PER_CALL),
+                output_tokens=min(usage.output_tokens, MAX_TOKENS_PER_CALL),
+            )
+        cost = self._services.models.cost(self.step.name, usage, response_model=response_model)
+        return Spent(usage.input_tokens, usage.output_tokens, cost) if usage else Spent(cost_usd=cost)
+
+
+def _delta(text: str) -> list[NewEvent]:
+    return [NewEvent("message.delta", {"text": text})] if text else []
+
+
+def _storable(call: ToolCall) -> ToolCall:
+    """`call` as its row can hold it, from the beginning: a result is found by the same id on every way back."""
+    call_id, name = (storable_text(text)[:MAX_NAME] for text in (call.id, call.name))
+    return ToolCall(call_id, name, storable_text(call.arguments))

@@ -1,0 +1,110 @@
+"""The tools that one turn calls: intents before anything runs, outcomes as they come."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from typing import Any
+
+from agents.engine.context import TurnContext
+from agents.engine.services import Tools
+from agents.engine.work import LimitReached, Work, intent_of
+from agents.engine.writes import write
+from agents.journal.fenced import NewEvent, Settled, advance
+from agents.llm.port import ToolCall
+from agents.rules.conversation import storable_text
+from agents.rules.states import StepStatus
+from agents.rules.steps import UNKNOWN_OUTCOME, StepRecord
+
+
+class ToolCalls:
+    """The tool calls of one claim of a turn."""
+
+    def __init__(self, context: TurnContext, work: Work, tools: Tools) -> None:
+        self._claim = context.claim
+        self._allowed = context.release.tools
+        self._work = work
+        self._tools = tools
+        # Calls whose intent this claim wrote itself: only those are known not to have run.
+        self._fresh: set[int] = set()
+        self._settling = asyncio.Lock()
+        self._torn = False
+
+    async def begin(self, calls: Sequence[ToolCall], *, said: Settled, unsent: Sequence[NewEvent]) -> None:
+        """Commit what the model said and the intents of these calls, before any of them runs.
+
+        What it said is committed also when the limits allow no further call. Raises `LimitReached`, `LostTurn` and
+        database errors.
+        """
+        try:
+            # Known before they are written: a stop during the commit settles them like all others.
+            begun = self._work.begin_tools([(call, self._tools.is_idempotent(call.name)) for call in calls])
+        except LimitReached:
+            await write(advance, self._claim, settled=[said], events=unsent)
+            raise
+        started = [_event("tool.started", call, arguments=call.request) for call in begun]
+        intents = [intent_of(call) for call in begun]
+        await write(advance, self._claim, settled=[said], intents=intents, events=[*unsent, *started])
+        self._fresh = {call.number for call in begun}
+
+    async def run(self, calls: Sequence[StepRecord]) -> None:
+        """Run open calls side by side. A tool that fails leaves the others alone; a write that fails ends them all.
+
+        The commit of the last outcome brings the intent of the next model call. Raises `LostTurn` and database errors.
+        """
+        try:
+            async with asyncio.TaskGroup() as group:
+                for call in calls:
+                    group.create_task(self._run_one(call), name=f"tool {call.name}")
+        except BaseExceptionGroup as failures:
+            # They all tell of the same lost turn or lost database; whoever called wants that error itself.
+            raise failures.exceptions[0] from None
+
+    async def _run_one(self, call: StepRecord) -> None:
+        if call.number not in self._fresh and not call.idempotent:
+            # The intent is of an earlier epoch: it may have run. Say so rather than run it again.
+            await self._settle(call, StepStatus.UNKNOWN, UNKNOWN_OUTCOME)
+            return
+        outcome = await self._tools.call(
+            call.name,
+            call.request,
+            session_id=self._claim.session_id,
+            turn_id=self._claim.turn_id,
+            step=call.number,
+            allowed=self._allowed,
+        )
+        status = StepStatus.FAILED if outcome.is_error else StepStatus.DONE
+        await self._settle(call, status, storable_text(outcome.content))
+
+    async def _settle(self, call: StepRecord, status: StepStatus, content: str) -> None:
+        # One after the other: the commit of the last result brings the next intent, and no result may come behind it.
+        async with self._settling:
+            if self._torn:
+                return
+            is_error = status is not StepStatus.DONE
+            result = {"content": content, "is_error": is_error}
+            settled = self._work.settle(call, status, result, error_class="tool_error" if is_error else "")
+            following = self._work.begin_following_model_call()
+            try:
+                await write(
+                    advance,
+                    self._claim,
+                    settled=[settled],
+                    intents=[intent_of(following)] if following is not None else [],
+                    events=[_outcome_event(call, status, content)],
+                )
+            except Exception:
+                # Its outcome is unknown. Those who wait for the lock are not cancelled yet, and may not write after it.
+                self._torn = True
+                raise
+
+
+def _outcome_event(call: StepRecord, status: StepStatus, content: str) -> NewEvent:
+    if status is StepStatus.DONE:
+        return _event("tool.finished", call, content=content)
+    unknown = {"outcome": "unknown"} if status is StepStatus.UNKNOWN else {}
+    return _event("tool.failed", call, content=content, **unknown)
+
+
+def _event(event_type: str, call: StepRecord, **data: Any) -> NewEvent:
+    return NewEvent(event_type, {"step": call.number, "call_id": call.call_id, "name": call.name, **data})
