@@ -3,13 +3,8 @@
 from agents.sessions.accept import Accepted, accept_message
 from agents.sessions.busy import IdempotencyMismatch, SessionQueueFull, TurnInProgress
 from agents.sessions.cancel import cancel_any_turn, cancel_open_turns, cancel_turn
-from agents.sessions.complete import (
-    AcceptedCompletion,
-    Completion,
-    ModelNotFound,
-    SessionNotFound,
-    accept_completion,
-)
+from agents.sessions.complete import accept_completion
+from agents.sessions.completions import AcceptedCompletion, Completion, ModelNotFound, SessionNotFound
 from agents.sessions.doors import (
     access_message,
     access_session,

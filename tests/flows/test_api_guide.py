@@ -166,7 +166,7 @@ def test_every_code_of_a_refusal_is_in_the_table() -> None:
     assert urlpatterns, "all views are loaded"
     ours = ("foundation.errors", "agents.api.", "agents.sessions.", "agents.access.", "agents.limits.")
     # Of the websocket, the OpenAI-compatible endpoint and the console.
-    elsewhere = ("agents.limits.sockets", "agents.sessions.complete", "agents.sessions.operating")
+    elsewhere = ("agents.limits.sockets", "agents.sessions.completions", "agents.sessions.operating")
     known: set[tuple[int, str]] = {(500, "internal")}
     for kind in kinds_of(BandstandError):
         error: Any = kind.__new__(kind)
