@@ -8,6 +8,7 @@ from uuid import UUID
 from django.conf import settings
 
 from agents.access.actor import Actor
+from agents.access.agents import may_use
 from agents.access.audit import record
 from agents.access.roles import RETRY_TURN
 from agents.journal.admit import NewTurn, admit
@@ -39,18 +40,18 @@ def retry_turn(actor: Actor, *, turn_id: UUID) -> Turn:
         key = f"retry {turn_id}"
         if (made := Turn.objects.filter(agent_session=session, idempotency_key=key).first()) is not None:
             return made
-        _check_room(session)
+        _check_that_it_can_be_asked(session)
         new = _again(session, turn, key)
         if admit(new, depth=settings.BANDSTAND.queue_depth, deadline_seconds=TURN_DEADLINE_SECONDS) is None:
             raise Conflict
-        if turn.client_options is not None:
-            Turn.objects.filter(pk=new.turn_id).update(client_options=turn.client_options)
         again = Turn.objects.get(pk=new.turn_id)
         record(actor, "turn.retried", target=turn, detail={"was": before.value, "new_turn": str(again.pk)})
     return again
 
 
-def _check_room(session: AgentSession) -> None:
+def _check_that_it_can_be_asked(session: AgentSession) -> None:
+    if not may_use(user_id=session.user_id, agent_id=session.agent_id):
+        raise DoesNotApply("This person may not use the agent any more: it was given to other groups.")
     if session.controller == AgentSession.Controller.HUMAN:
         raise DoesNotApply("A person answers in this session just now.")
     if session.open_turns >= settings.BANDSTAND.queue_depth:
@@ -72,4 +73,5 @@ def _again(session: AgentSession, turn: Turn, key: str) -> NewTurn:
         # Whoever retries wants it done, whatever the agent does with a second message.
         when_busy=WhenBusy.ENQUEUE,
         priority=Priority(turn.priority),
+        client_options=turn.client_options,
     )
