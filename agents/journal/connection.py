@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from functools import wraps
 from typing import Any, ParamSpec, TypeVar
 
 import psycopg
-from django.db import OperationalError, connection
+from django.db import OperationalError, connection, transaction
 from psycopg import errors
 
 P = ParamSpec("P")
@@ -26,6 +27,15 @@ def fetch(sql: str, params: Mapping[str, Any], *, on: psycopg.Connection | None 
         cursor.execute(sql, params)
         rows: list[tuple[Any, ...]] = cursor.fetchall()
         return rows
+
+
+@contextmanager
+def one_moment() -> Iterator[None]:
+    """A transaction whose reads all tell of the same moment; nothing can be written in it."""
+    with transaction.atomic():
+        with connection.cursor() as cursor:
+            cursor.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
+        yield
 
 
 def once_more_after_deadlock(fn: Callable[P, T]) -> Callable[P, T]:

@@ -5,10 +5,33 @@ from __future__ import annotations
 from collections.abc import Sequence
 from uuid import UUID
 
-from agents.journal import sql
 from agents.journal.connection import fetch
+from agents.journal.sql import MOMENT
 from agents.models import AgentSession
 from foundation.ids import new_id
+
+# Each message behind the one before, without its turn: its work stays where it was done. The events are those of
+# messages that were created, so that the log of the new session gives its state.
+COPY = f"""
+WITH wanted AS (
+    SELECT w.source, w.id, w.n, lag(w.id) OVER (ORDER BY w.n) AS parent
+    FROM unnest(%(sources)s::uuid[], %(copies)s::uuid[]) WITH ORDINALITY AS w(source, id, n)
+), m AS (
+    INSERT INTO agents_message (id, agent_session_id, ordinal, author, parts, turn_id, parent_id, partial,
+                                supplied_by_client, created_at)
+    SELECT w.id, %(session)s, w.n, m.author, m.parts, NULL, w.parent, m.partial, m.supplied_by_client, now()
+    FROM wanted w JOIN agents_message m ON m.id = w.source
+    RETURNING id, ordinal, author, parts, parent_id, partial, created_at
+), e AS (
+    INSERT INTO agents_event (agent_session_id, seq, turn_id, epoch, type, data)
+    SELECT %(session)s, m.ordinal, NULL, 0, 'message.created', jsonb_build_object('message', jsonb_build_object(
+               'id', m.id, 'ordinal', m.ordinal, 'author', m.author, 'parts', m.parts, 'turn', NULL,
+               'parent', m.parent_id, 'partial', m.partial, 'feedback', NULL,
+               'created_at', {MOMENT.format("m.created_at")}))
+    FROM m
+)
+SELECT count(*) FROM m
+"""  # noqa: S608 - put together from a constant; values are parameters
 
 
 def copy_messages(session: AgentSession, sources: Sequence[UUID]) -> None:
@@ -16,7 +39,7 @@ def copy_messages(session: AgentSession, sources: Sequence[UUID]) -> None:
     if not sources:
         return
     copies = [new_id() for _ in sources]
-    [(made,)] = fetch(sql.COPY, {"session": session.pk, "sources": list(sources), "copies": copies})
+    [(made,)] = fetch(COPY, {"session": session.pk, "sources": list(sources), "copies": copies})
     if made != len(sources):
         raise ValueError("a message to copy is gone")
     session.next_seq = session.next_ordinal = made + 1

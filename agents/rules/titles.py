@@ -5,6 +5,8 @@ from __future__ import annotations
 from unicodedata import category, normalize
 
 LONGEST = 60
+# Controls, marks that turn the direction of what stands beside the title, and what is no character of anybody's.
+_UNSEEN = frozenset({"Cc", "Cf", "Cs", "Co"})
 
 
 def title_of(text: str) -> str:
@@ -17,7 +19,3 @@ def title_of(text: str) -> str:
     edge = cut.rfind(" ") if words[LONGEST - 1] != " " else len(cut)
     # Some languages have no spaces, and some words no end.
     return (cut[:edge] if edge > LONGEST // 2 else cut).rstrip(" ,.;:-") + "…"
-
-
-# Controls, marks that turn the direction of what stands beside the title, and what is no character of anybody's.
-_UNSEEN = frozenset({"Cc", "Cf", "Cs", "Co"})

@@ -19,10 +19,8 @@ def sessions_of(actor: Actor) -> QuerySet[AgentSession]:
 
     Raises `Forbidden`, `Unauthenticated`.
     """
-    actor.need(Scope.READ)
-    if actor.user_id is None:
-        raise Unauthenticated
-    mine = AgentSession.objects.filter(within_reach(actor.user_id, "agent_id"), user_id=actor.user_id)
+    user_id = _reader(actor)
+    mine = AgentSession.objects.filter(within_reach(user_id, "agent_id"), user_id=user_id)
     return mine.select_related("agent", "release")
 
 
@@ -37,12 +35,10 @@ def access_session(*, actor: Actor, session_id: UUID) -> AgentSession:
 def access_turn(*, actor: Actor, turn_id: UUID) -> Turn:
     """A turn of one of the actor's sessions, with that session, and with `position`: how many open turns of the session
     stand before it. Raises as `access_session`."""
-    actor.need(Scope.READ)
-    if actor.user_id is None:
-        raise Unauthenticated
+    user_id = _reader(actor)
     turn = (
         Turn.objects.filter(
-            within_reach(actor.user_id, "agent_session__agent_id"), pk=turn_id, agent_session__user_id=actor.user_id
+            within_reach(user_id, "agent_session__agent_id"), pk=turn_id, agent_session__user_id=user_id
         )
         .select_related("agent_session", "agent_session__agent", "agent_session__release")
         .annotate(position=_BEFORE)
@@ -73,15 +69,20 @@ def operate_turn(*, actor: Actor, turn_id: UUID, permission: str) -> Turn:
 
 def access_message(*, actor: Actor, message_id: UUID) -> Message:
     """A message of one of the actor's sessions. Raises as `access_session`."""
-    actor.need(Scope.READ)
-    if actor.user_id is None:
-        raise Unauthenticated
+    user_id = _reader(actor)
     message = Message.objects.filter(
-        within_reach(actor.user_id, "agent_session__agent_id"), pk=message_id, agent_session__user_id=actor.user_id
+        within_reach(user_id, "agent_session__agent_id"), pk=message_id, agent_session__user_id=user_id
     ).first()
     if message is None:
         raise NotFound
     return message
+
+
+def _reader(actor: Actor) -> int:
+    actor.need(Scope.READ)
+    if actor.user_id is None:
+        raise Unauthenticated
+    return actor.user_id
 
 
 _OPEN = Turn.objects.filter(agent_session=OuterRef("agent_session"), finished_at__isnull=True)

@@ -7,9 +7,8 @@ from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
 
-from django.db import connection, transaction
-
 from agents.access.actor import Actor
+from agents.journal.connection import one_moment
 from agents.journal.locked import shown_parts
 from agents.journal.log import LoggedEvent, follows, read_log
 from agents.models import AgentSession, Event, Message, Turn
@@ -54,10 +53,7 @@ def where_to_go_on(*, turn_id: UUID, begun: int, stood: int) -> int:
 
 def read_snapshot(*, actor: Actor, session_id: UUID) -> Snapshot:
     """The session as `agents.rules.replay` describes it. Raises `NotFound`."""
-    with transaction.atomic():
-        # One snapshot for all the reads below: seq, messages and turns must tell of the same moment.
-        with connection.cursor() as cursor:
-            cursor.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
+    with one_moment():
         session = access_session(actor=actor, session_id=session_id)
         return snapshot_of(session)
 

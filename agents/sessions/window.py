@@ -6,10 +6,10 @@ from collections.abc import Sequence
 from typing import Any
 from uuid import UUID
 
-from django.db import connection, transaction
 from django.db.models import Q
 
 from agents.access.actor import Actor
+from agents.journal.connection import one_moment
 from agents.models import AgentSession, Message, Turn
 from agents.rules.branches import Node, Tree
 from agents.rules.states import TERMINAL, TurnStatus
@@ -32,10 +32,7 @@ def read_window(*, actor: Actor, session_id: UUID, limit: int, before: UUID | No
 
     Raises `NotFound`, and `InvalidInput` when `before` is not a message of the session.
     """
-    with transaction.atomic():
-        # One snapshot for all the reads below: seq, messages and turns must tell of the same moment.
-        with connection.cursor() as cursor:
-            cursor.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
+    with one_moment():
         session = access_session(actor=actor, session_id=session_id)
         tree = tree_of(session)
         line = tree.line(before or session.head_message_id)
