@@ -16,7 +16,7 @@ ENVIRONMENT = @if [ -z "$(PYTHON)" ]; then \
 CHECKED := BANDSTAND_ENV_FILE=/dev/null DATABASE_URL= BANDSTAND_PUBLIC_URL=https://bandstand.example \
 	BANDSTAND_TRUSTED_PROXIES=127.0.0.1 BANDSTAND_DATA_DIR=.cache/check
 
-.PHONY: help run test check lint chaos bench lock demo-data
+.PHONY: help run test check lint chaos bench lock demo-data screenshots
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | while IFS="$$(printf '\t')" read -r name what; do \

@@ -13,7 +13,7 @@ from agents.limits.buckets import forget_full_buckets
 from agents.limits.sockets import forget_lost_slots
 from agents.models import CompletionRequest, IdempotencyRecord, Runner, Turn
 from agents.runner import reaper
-from agents.sessions import delete_expired_sessions
+from agents.sessions import delete_expired_sessions, open_bulks, work_on
 
 # Readers who follow live are past the deltas by then; whoever comes later is served the folded row.
 FOLD_AFTER = timedelta(seconds=60)
@@ -25,6 +25,11 @@ KEEP_IDEMPOTENCY = timedelta(hours=48)
 KEEP_RUNNERS = timedelta(days=7)
 
 EXPIRED_BATCH = 200
+
+# Nearly all of the minute until the scheduler runs it again.
+BULK_SECONDS = 55
+# Then it is the next one's turn, so that a small act does not wait for a large one.
+BULK_SLICE_SECONDS = 10
 
 
 def turns_to_fold() -> QuerySet[Turn]:
@@ -72,3 +77,14 @@ def delete_expired() -> int:
         if batch < EXPIRED_BATCH:
             break
     return deleted
+
+
+def carry_on_bulk_acts() -> int:
+    """Go on with the acts of operators on many rows, by turns, for most of a minute; how many rows were dealt with."""
+    dealt_with, ends_at = 0, time.monotonic() + BULK_SECONDS
+    while (left := ends_at - time.monotonic()) > 0:
+        rows = sum(work_on(bulk, seconds=min(left, BULK_SLICE_SECONDS)) for bulk in open_bulks())
+        if not rows:  # there is none, or others are at them
+            break
+        dealt_with += rows
+    return dealt_with

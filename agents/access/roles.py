@@ -59,6 +59,7 @@ _VIEWER = frozenset(
         "agents.view_agentdraft",
         "agents.view_agentsession",
         "agents.view_auditentry",
+        "agents.view_bulkact",
         "agents.view_event",
         "agents.view_message",
         "agents.view_release",

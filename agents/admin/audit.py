@@ -20,6 +20,7 @@ _PAGES = {
     "agentdraft": "admin:agents_agent_edit_draft",
     "agentsession": "admin:agents_agentsession_change",
     "apikey": "admin:agents_apikey_change",
+    "bulkact": "admin:agents_bulkact_change",
     "group": "admin:auth_group_change",
     "release": "admin:agents_release_change",
     "schedule": "admin:monitoring_schedule_change",
@@ -33,11 +34,16 @@ class ActionFilter(admin.SimpleListFilter):
 
     title = "what it was done to"
     parameter_name = "target"
-    nouns = ("agent", "agentdraft", "release", "agentsession", "turn", "apikey", "user", "group", "schedule")
+    nouns = ("agent", "agentdraft", "release", "agentsession", "turn", "apikey", "user", "group", "schedule", "bulkact")
 
     def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:  # noqa: ARG002
         return [
-            (noun, {"agentsession": "session", "apikey": "API key", "agentdraft": "draft"}.get(noun, noun))
+            (
+                noun,
+                {"agentsession": "session", "apikey": "API key", "agentdraft": "draft", "bulkact": "bulk act"}.get(
+                    noun, noun
+                ),
+            )
             for noun in self.nouns
         ]
 

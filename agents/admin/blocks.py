@@ -10,52 +10,20 @@ from typing import Any, Final
 from uuid import UUID
 
 from django.db.models import Q
-from django.utils.safestring import SafeString, mark_safe
 
-from agents.admin.telling import money, state_tag, took
+from agents.admin.said import Said, said_in, shown_parts_of
+from agents.admin.shown_steps import ShownStep, shown_step
+from agents.admin.telling import money, state_tag, tokens, took
 from agents.admin.turn_deeds import DeedOnTurn
 from agents.journal.locked import shown_parts
-from agents.markdown import render
 from agents.models import AgentSession, Message, Runner, Step, Turn
 from agents.rules.branches import Node, Tree
-from agents.rules.parts import Part
-from agents.rules.states import TERMINAL, StepKind, StepStatus, TurnStatus
+from agents.rules.states import TERMINAL, TurnStatus
 
 # Turns on one page of a long session.
 TURNS: Final = 20
 # Of longer sessions only the neighbours are read, not the whole tree.
 WHOLE_TREE: Final = 2_000
-# A tool may answer at any length; the page of its step has all of it.
-SHOWN_CHARACTERS: Final = 4_000
-
-
-@dataclass(frozen=True, slots=True)
-class ShownPart:
-    """`kind` is "text", "call", "result" or "error"; a text is HTML, the others are plain."""
-
-    kind: str
-    name: str
-    content: str
-
-
-@dataclass(frozen=True, slots=True)
-class Said:
-    author: str
-    at: datetime | None
-    parts: list[ShownPart]
-    partial: bool = False
-    supplied: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class ShownStep:
-    row: Step
-    state: SafeString
-    lasted: str
-    cost: str
-    words: str
-    request: str
-    result: str
 
 
 @dataclass(slots=True)
@@ -70,6 +38,7 @@ class Block:
     branch: str = ""
     waited: str = ""
     lasted: str = ""
+    tokens: str = ""
     cost: str = ""
     state: str = ""
     live: bool = False
@@ -105,7 +74,7 @@ def blocks_of(
     branches = _branches(session, [asked for said in messages.values() for asked in said if asked.author == "user"])
     rows = _Rows(messages, steps, runners, branches, readable, now)
     made = [_block(turn, rows) for turn in turns]
-    made += [Block(message.ordinal, said=[_said(message)] if readable else []) for message in loose]
+    made += [Block(message.ordinal, said=[said_in(message)] if readable else []) for message in loose]
     return sorted(made, key=lambda block: block.ordinal)
 
 
@@ -119,74 +88,33 @@ def _messages(session: AgentSession, turns: Sequence[Turn]) -> dict[UUID, list[M
 
 def _block(turn: Turn, rows: _Rows) -> Block:
     status, messages = TurnStatus(turn.status), rows.messages[turn.pk]
-    said = [_said(message) for message in messages] if rows.readable else []
-    if rows.readable and status not in TERMINAL and (parts := shown_parts(turn)):
-        said.append(Said("agent", None, [_part(part) for part in parts]))
+    steps = [
+        shown_step(step, readable=rows.readable, ended_at=turn.finished_at, now=rows.now)
+        for step in rows.steps[turn.pk]
+    ]
     asked = next((message.pk for message in messages if message.author == Message.Author.USER), None)
     runner = rows.runners.get(turn.runner_id)
     return Block(
         ordinal=turn.ordinal,
         turn=turn,
-        said=said,
-        steps=[_step(step, rows.readable, turn.finished_at, rows.now) for step in rows.steps[turn.pk]],
+        said=_said(turn, messages, steps) if rows.readable else [],
+        steps=steps,
         runner=str(runner) if runner else str(turn.runner_id or ""),
         branch=rows.branches.get(asked, "") if asked else "",
         waited=took(turn.queued_at, turn.started_at or turn.finished_at or rows.now),
         lasted=took(turn.started_at, turn.finished_at or rows.now),
+        tokens=tokens(turn.input_tokens, turn.output_tokens),
         cost=money(turn.cost_usd),
         state=state_tag(status),
         live=status not in TERMINAL,
     )
 
 
-def _said(message: Message) -> Said:
-    parts = [_part(part) for part in message.parts]
-    return Said(message.author, message.created_at, parts, message.partial, message.supplied_by_client)
-
-
-def _part(part: Part) -> ShownPart:
-    if part["type"] == "text":
-        # The renderer lets only a closed list of tags through; see `agents.markdown`.
-        return ShownPart("text", "", mark_safe(render(part["text"])))  # noqa: S308
-    if part["type"] == "tool_call":
-        return ShownPart("call", part["name"], _short(part["arguments"]))
-    if part["type"] == "tool_result":
-        return ShownPart("error" if part["is_error"] else "result", "", _short(part["content"]))
-    return ShownPart("result", "", f"({part['type']})")
-
-
-def _step(step: Step, readable: bool, ended_at: datetime | None, now: datetime) -> ShownStep:
-    return ShownStep(
-        row=step,
-        state=state_tag(step.status),
-        lasted=took(step.started_at, step.finished_at or ended_at or now),
-        cost=money(step.cost_usd),
-        words=_step_words(step, ended=ended_at is not None),
-        request=_short(step.request) if readable and step.kind == StepKind.TOOL else "",
-        result=_short(_result(step)) if readable else "",
-    )
-
-
-def _step_words(step: Step, *, ended: bool) -> str:
-    if step.status == StepStatus.UNKNOWN:
-        return "It may have taken effect; it was not run again."
-    if step.status == StepStatus.INTENT:
-        return "Given up with the turn: no outcome is known." if ended else "Begun, no outcome yet."
-    if step.kind == StepKind.TOOL:
-        return "May run again." if step.idempotent else "Is never run twice."
-    return ""
-
-
-def _result(step: Step) -> Any:
-    result = step.result
-    if isinstance(result, dict):
-        return result.get("content", result.get("text", ""))
-    return result or ""
-
-
-def _short(value: Any) -> str:
-    text = value if isinstance(value, str) else "" if value in ({}, None) else str(value)
-    return text if len(text) <= SHOWN_CHARACTERS else text[:SHOWN_CHARACTERS] + " …"
+def _said(turn: Turn, messages: Sequence[Message], steps: Sequence[ShownStep]) -> list[Said]:
+    said = [said_in(message, steps) for message in messages]
+    if turn.status not in TERMINAL and (parts := shown_parts(turn)):
+        said.append(Said(Message.Author.AGENT, None, shown_parts_of(parts, steps, ended=False)))
+    return said
 
 
 def _branches(session: AgentSession, asked: Sequence[Message]) -> dict[UUID, str]:

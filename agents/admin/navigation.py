@@ -49,6 +49,7 @@ GROUPS: Final[dict[str, tuple[Entry, ...]]] = {
         Entry("Runners", "agents.runner", "memory"),
         Entry("Schedules", "monitoring.schedule", "schedule"),
         Entry("Runs of schedules", "monitoring.jobrun", "checklist"),
+        Entry("Bulk acts", "agents.bulkact", "playlist_add_check"),
         Entry("Audit trail", "agents.auditentry", "history"),
     ),
 }
@@ -60,6 +61,7 @@ def sidebar(request: HttpRequest) -> list[dict[str, Any]]:
     first = [_item(request, "Overview", start, "space_dashboard")]
     if request.user.has_perm(USE_CHAT):
         first.append({"title": "Chat", "link": "/", "icon": "chat", "active": False, "has_permission": True})
+    first.append(_item(request, "Guide", reverse("admin:guide"), "help"))
     groups: list[dict[str, Any]] = [{"title": "", "items": first}]
     for title, entries in GROUPS.items():
         allowed = [entry for entry in entries if request.user.has_perm(entry.permission)]

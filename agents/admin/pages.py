@@ -19,6 +19,16 @@ def page(
     return TemplateResponse(request, template, {**frame, "title": title, **shown})
 
 
+class Named:
+    """A row under a name of the page's own, for the way back at its head (the frame takes it as `original`)."""
+
+    def __init__(self, row: Model, name: str) -> None:
+        self.pk, self._meta, self._name = row.pk, row._meta, name
+
+    def __str__(self) -> str:
+        return self._name
+
+
 def address_of(row: Model, name: str = "change") -> str:
     """The address of the page of `row`, or of one of the buttons on it."""
     return reverse(f"admin:{row._meta.app_label}_{row._meta.model_name}_{name}", args=[row.pk])

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Final
 
@@ -10,6 +10,7 @@ from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
 from agents.rules.states import StepStatus, TurnStatus
+from foundation.clock import now
 
 _LEVELS: Final[dict[str, str]] = {
     TurnStatus.QUEUED: "warn",
@@ -42,6 +43,11 @@ def money(cost: Decimal | None) -> str:
     return f"${cost:.2f}" if cost >= 1 else f"${cost:.4f}" if cost else "$0"
 
 
+def tokens(read: int, written: int) -> str:
+    """What went into the model and what came out of it."""
+    return f"{read:,} in, {written:,} out"
+
+
 def took(begin: datetime | None, end: datetime | None) -> str:
     """A time span: "640 ms", "3.2 s", "4 min 05 s"."""
     if begin is None or end is None:
@@ -55,6 +61,29 @@ def took(begin: datetime | None, end: datetime | None) -> str:
     return f"{minutes} min {rest:02} s" if minutes < 60 else f"{minutes // 60} h {minutes % 60:02} min"
 
 
-def moment(at: datetime | None) -> str:
+def duration(seconds: float) -> str:
+    """A time that people read at a glance: "8 s", "3 min", "2 h", "4 d"."""
+    for limit, size, unit in ((120, 1, "s"), (7_200, 60, "min"), (172_800, 3_600, "h")):
+        if seconds < limit:
+            return f"{max(0.0, seconds) / size:.0f} {unit}"
+    return f"{seconds / 86_400:.0f} d"
+
+
+def ago(at: datetime | None) -> SafeString | str:
+    """How long `at` is gone: "8 s ago". The page keeps it up to date; the moment itself is there on pointing."""
+    if at is None:
+        return "never"
+    gone = duration((now() - at).total_seconds())
+    return format_html('<time datetime="{}" title="{} UTC" data-ago>{} ago</time>', at.isoformat(), second(at), gone)
+
+
+def moment(at: datetime | None) -> SafeString | str:
+    """A moment in UTC, and how long it is gone."""
+    if at is None:
+        return NOTHING
+    return format_html('<span class="bs-moment">{}</span> <small class="bs-ago">{}</small>', second(at), ago(at))
+
+
+def second(at: datetime) -> str:
     """A moment in UTC, to the second."""
-    return at.strftime("%Y-%m-%d %H:%M:%S") if at else NOTHING
+    return at.astimezone(UTC).strftime("%Y-%m-%d %H:%M:%S")

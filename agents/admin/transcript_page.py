@@ -21,8 +21,8 @@ from agents.access.roles import FORK_SESSION
 from agents.access.transcripts import may_read
 from agents.admin.blocks import TURNS, Block, blocks_of
 from agents.admin.long_list import uuid_of
-from agents.admin.pages import page
-from agents.admin.telling import money
+from agents.admin.pages import Named, page
+from agents.admin.telling import money, tokens
 from agents.admin.turn_deeds import ON_TURNS
 from agents.models import AgentSession, Event, Message, Turn
 from foundation.clock import now
@@ -43,9 +43,9 @@ def session_page(request: HttpRequest, model_admin: ModelAdmin[Any], session: Ag
         request,
         model_admin,
         "agents/admin/transcript.html",
-        title=(session.title if readable else "") or "Session",
+        title=(name := _name(session, readable=readable)),
         opts=model_admin.model._meta,
-        original=session,
+        original=Named(session, name),
         session=session,
         readable=readable,
         blocks=blocks,
@@ -66,15 +66,17 @@ def session_page(request: HttpRequest, model_admin: ModelAdmin[Any], session: Ag
 def turn_page(request: HttpRequest, model_admin: ModelAdmin[Any], turn: Turn) -> TemplateResponse:
     """One turn, with its columns."""
     session = AgentSession.objects.select_related("agent", "release", "user").get(pk=turn.agent_session_id)
+    readable = may_read(request.user, session.agent)
+    name = f"Turn {turn.ordinal} of {_name(session, readable=readable)}"
     return page(
         request,
         model_admin,
         "agents/admin/transcript.html",
-        title=f"Turn {turn.ordinal}",
+        title=name,
         opts=model_admin.model._meta,
-        original=turn,
+        original=Named(turn, name),
         session=session,
-        readable=(readable := may_read(request.user, session.agent)),
+        readable=readable,
         blocks=_shown(request, session, [turn], readable=readable),
         follows=False,
         one_turn=turn,
@@ -84,6 +86,11 @@ def turn_page(request: HttpRequest, model_admin: ModelAdmin[Any], turn: Turn) ->
         seq=session.next_seq - 1,
         live=reverse("admin:agents_agentsession_live", args=[session.pk]) + f"?turn={turn.pk}",
     )
+
+
+def _name(session: AgentSession, *, readable: bool) -> str:
+    """A title tells what was said: not for everybody."""
+    return (session.title if readable else "") or f"session {session.pk}"
 
 
 def live(request: HttpRequest, session: AgentSession) -> HttpResponseBase:
@@ -164,7 +171,7 @@ def _session_facts(session: AgentSession) -> list[tuple[str, str]]:
         ("User", str(session.user)),
         ("Agent", f"{session.agent} #{session.release.number}"),
         ("Turns", f"{total['turns']:,}, {session.open_turns} open"),
-        ("Tokens", f"{total['into'] or 0:,} in, {total['out'] or 0:,} out"),
+        ("Tokens", tokens(total["into"] or 0, total["out"] or 0)),
         ("Cost", money(total["cost"])),
     ]
 

@@ -9,14 +9,6 @@ from django.db.models import Q
 from agents.access.roles import CANCEL_TURN, REQUEUE_TURN, RETRY_TURN, SET_ASIDE_TURN
 from agents.admin.deeds import Deed
 from agents.rules.states import TERMINAL, TurnStatus
-from agents.sessions import (
-    cancel_any_turn,
-    cancel_open_turns,
-    mend_session,
-    requeue_turn,
-    retry_turn,
-    set_aside_turn,
-)
 from agents.sessions.requeue import REQUEUABLE
 from agents.sessions.retry import RETRIABLE
 
@@ -29,7 +21,7 @@ CANCEL = Deed(
     "A waiting turn ends at once. A running one ends within seconds; what it has said so far stays in the chat, marked "
     "as cut short. The user sees that the answer was stopped.",
     applies=_OPEN & ~Q(status=TurnStatus.CANCELLING),
-    verb=lambda actor, key: cancel_any_turn(actor, turn_id=key),
+    act="cancel",
     danger=True,
 )
 RETRY = Deed(
@@ -39,7 +31,7 @@ RETRY = Deed(
     "The same question is asked again, as a new turn beside the old one, and the chat shows the new one. A turn that "
     "was retried before is not asked a third time.",
     applies=Q(status__in=sorted(RETRIABLE)),
-    verb=lambda actor, key: retry_turn(actor, turn_id=key),
+    act="retry",
 )
 REQUEUE = Deed(
     yes="Requeue",
@@ -48,7 +40,7 @@ REQUEUE = Deed(
     "The turn is taken away from its runner and another one begins it again; the user sees the answer start anew. "
     "Tools that may already have taken effect are not run twice.",
     applies=_OPEN & Q(status__in=sorted(REQUEUABLE)),
-    verb=lambda actor, key: requeue_turn(actor, turn_id=key),
+    act="requeue",
 )
 SET_ASIDE = Deed(
     yes="Set aside",
@@ -57,7 +49,7 @@ SET_ASIDE = Deed(
     "The turn fails for good with the error “set aside”, so that its session goes on with the next message. The user "
     "sees that an operator ended the work on this message.",
     applies=_OPEN,
-    verb=lambda actor, key: set_aside_turn(actor, turn_id=key),
+    act="set_aside",
     danger=True,
 )
 CANCEL_OPEN = Deed(
@@ -66,7 +58,7 @@ CANCEL_OPEN = Deed(
     words="Only sessions with open turns are concerned.\n"
     "Every turn that waits or runs in them is cancelled; what was said so far stays.",
     applies=Q(open_turns__gt=0),
-    verb=lambda actor, key: cancel_open_turns(actor, session_id=key),
+    act="cancel_open",
     danger=True,
 )
 MEND = Deed(
@@ -75,7 +67,7 @@ MEND = Deed(
     words="Only sessions whose stored state was found faulty are concerned.\n"
     "The state is emptied and the session goes on; messages, turns and events stay as they are.",
     applies=~Q(state_fault=""),
-    verb=lambda actor, key: mend_session(actor, session_id=key),
+    act="mend",
 )
 
 FORK_WORDS = (
@@ -102,3 +94,6 @@ ON_TURNS = (
     DeedOnTurn("set_aside", "Set aside", SET_ASIDE_TURN, _NOT_ENDED, danger=True),
     DeedOnTurn("retry", "Retry", RETRY_TURN, RETRIABLE),
 )
+
+# By the act, for what happens after the question.
+DEEDS = {deed.act: deed for deed in (CANCEL, RETRY, REQUEUE, SET_ASIDE, CANCEL_OPEN, MEND)}

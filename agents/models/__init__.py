@@ -2,6 +2,7 @@
 
 from agents.models.agents import Agent, AgentDraft, Configuration, Release
 from agents.models.audit import AuditEntry
+from agents.models.bulk import BulkAct
 from agents.models.completions import CompletionRequest
 from agents.models.feedback import Feedback
 from agents.models.idempotency import IdempotencyRecord
@@ -18,6 +19,7 @@ __all__ = [
     "ApiKey",
     "AuditEntry",
     "Bucket",
+    "BulkAct",
     "CompletionRequest",
     "Configuration",
     "Event",

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
 
 from django.conf import settings
@@ -22,9 +21,6 @@ from agents.access.logins import LoginForm, with_wait
 _SCRIPTS = Path(__file__).parent / "static" / "bandstand"
 _HELP = Path(__file__).parents[2] / "docs" / "chat.md"
 
-# The file's lines are short, and the page's are as long as its window: all breaks but those before a block go.
-_LINE_BREAK = re.compile(r"(?<![\n|])\n *(?=[^\s|#-])")
-
 # Named in the page, so that the browser asks for all of them at once and not import by import.
 MODULES = sorted(f"bandstand/{script.name}" for script in _SCRIPTS.glob("*.js"))
 
@@ -43,8 +39,7 @@ def chat(request: HttpRequest) -> HttpResponse:
 @login_required
 def help_page(request: HttpRequest) -> HttpResponse:
     """What people may want to know about the chat: docs/chat.md."""
-    text = _LINE_BREAK.sub(" ", _HELP.read_text(encoding="utf-8"))
-    html = mark_safe(markdown.render(text))  # noqa: S308 - what `render` makes is safe
+    html = mark_safe(markdown.render(markdown.unbroken(_HELP.read_text(encoding="utf-8"))))  # noqa: S308 - what `render` makes is safe
     return render(request, "pages/help.html", {"text": html})
 
 

@@ -1,6 +1,7 @@
 """The verbs of conversations: one module each, called by REST, websocket, admin, tasks and commands alike."""
 
 from agents.sessions.accept import Accepted, accept_message
+from agents.sessions.bulk import begin_bulk, open_bulks, stop_bulk, work_on
 from agents.sessions.busy import IdempotencyMismatch, SessionQueueFull, TurnInProgress
 from agents.sessions.cancel import cancel_any_turn, cancel_open_turns, cancel_turn
 from agents.sessions.complete import accept_completion
@@ -50,6 +51,7 @@ __all__ = [
     "access_message",
     "access_session",
     "access_turn",
+    "begin_bulk",
     "begin_export",
     "cancel_any_turn",
     "cancel_open_turns",
@@ -63,6 +65,7 @@ __all__ = [
     "matching",
     "mend_session",
     "messages_of",
+    "open_bulks",
     "operate_session",
     "operate_turn",
     "read_events",
@@ -73,7 +76,9 @@ __all__ = [
     "retry_turn",
     "sessions_of",
     "set_aside_turn",
+    "stop_bulk",
     "update_session",
     "where_to_go_on",
     "withdraw_feedback",
+    "work_on",
 ]

@@ -26,10 +26,10 @@ RETRIABLE = frozenset({TurnStatus.FAILED, TurnStatus.CANCELLED, TurnStatus.EXPIR
 
 @once_more_after_deadlock
 def retry_turn(actor: Actor, *, turn_id: UUID) -> Turn:
-    """The new turn, queued and acknowledged like any other. A second retry of the same turn returns the first one's.
+    """The new turn, queued and acknowledged like any other.
 
     Its question is a sibling of the old one and becomes the head of the conversation; the session's own release
-    answers. Raises `Forbidden`, `NotFound`, `DoesNotApply`, `SessionQueueFull`.
+    answers. Raises `Forbidden`, `NotFound`, `SessionQueueFull`, and `DoesNotApply` also for a second retry of a turn.
     """
     with operating(actor, turn_id=turn_id, permission=RETRY_TURN) as (session, turn):
         if (before := TurnStatus(turn.status)) not in RETRIABLE:
@@ -38,8 +38,8 @@ def retry_turn(actor: Actor, *, turn_id: UUID) -> Turn:
             )
         # The space keeps it apart from the keys of clients, who may send none.
         key = f"retry {turn_id}"
-        if (made := Turn.objects.filter(agent_session=session, idempotency_key=key).first()) is not None:
-            return made
+        if Turn.objects.filter(agent_session=session, idempotency_key=key).exists():
+            raise DoesNotApply("It was asked again before.")
         _check_that_it_can_be_asked(session)
         new = _again(session, turn, key)
         if admit(new, depth=settings.BANDSTAND.queue_depth, deadline_seconds=TURN_DEADLINE_SECONDS) is None:

@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-from datetime import datetime
-
 from django import template
 from django.forms import BoundField
 
-from agents.admin.overview import duration
-from foundation.clock import now
+from agents.admin.telling import ago, moment
 
 register = template.Library()
 
@@ -30,7 +27,11 @@ def shown(field: BoundField) -> str:
     return "the default" if value is None else f"{value:,}" if isinstance(value, int) else str(value)
 
 
+register.filter("ago", ago)
+register.filter("moment", moment)
+
+
 @register.filter
-def ago(moment: datetime | None) -> str:
-    """How long `moment` is gone: "8 s ago"."""
-    return f"{duration((now() - moment).total_seconds())} ago" if moment else "never"
+def thousands(number: int) -> str:
+    """1234567 as "1,234,567"."""
+    return f"{number:,}"

@@ -6,7 +6,8 @@ from django.contrib.auth.models import AnonymousUser
 from django.db.models import OuterRef, Subquery
 from django.urls import reverse
 
-from agents.admin.overview import Figure, duration
+from agents.admin.overview import Figure
+from agents.admin.telling import duration
 from agents.models import User
 from monitoring import heartbeats
 from monitoring.models import JobRun, Schedule
@@ -27,4 +28,9 @@ def figures(user: User | AnonymousUser) -> list[Figure]:
     else:
         words = "of the last runs failed" if wrong else "every last run went well"
     level = "bad" if silent or wrong else ""
-    return [Figure("Maintenance", f"{wrong:,}", words, reverse("admin:monitoring_schedule_changelist"), level)]
+    remedy = (
+        "Start the scheduler; var/logs/scheduler.log says why it stopped."
+        if silent
+        else "Open the job: its last run says what went wrong. Run now tries it again."
+    )
+    return [Figure("Maintenance", f"{wrong:,}", words, reverse("admin:monitoring_schedule_changelist"), level, remedy)]

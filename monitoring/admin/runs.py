@@ -9,8 +9,8 @@ from django.db.models import QuerySet
 from django.http import HttpRequest
 
 from agents.admin.filters import AgeFilter
-from agents.admin.overview import duration
 from agents.admin.readonly import ReadOnlyAdmin
+from agents.admin.telling import duration
 from monitoring.models import JobRun
 from monitoring.schedules.jobs import BY_NAME
 

@@ -47,6 +47,13 @@ JOBS: Final = (
         1,
     ),
     Job(
+        "carry on with bulk acts",
+        "agents.tasks.carry_on_bulk_acts",
+        "Goes on with what operators do to many rows at once.",
+        "rows dealt with",
+        1,
+    ),
+    Job(
         "delete sessions past their end",
         "agents.tasks.delete_expired",
         "Deletes conversations that were to be kept for a time only, such as those of OpenAI clients.",

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from django import forms
 from django.http import Http404, HttpRequest, HttpResponse
 from django.template.response import TemplateResponse
+from django.urls import path
 
 from agents.access.logins import CountedLogin, with_wait
 from agents.access.roles import ENTER_CONSOLE
@@ -67,7 +68,16 @@ class ConsoleSite(AdminSite):
 
         seen = overview(request.user)
         seen["figures"] += figures(request.user)
+        seen["concerns"] += [concern for figure in seen["figures"] if (concern := figure.concern) is not None]
         return super().index(request, {**(extra_context or {}), **seen})
+
+    def get_urls(self) -> list[Any]:
+        return [path("guide/", self.admin_view(self.guide), name="guide"), *super().get_urls()]
+
+    def guide(self, request: HttpRequest) -> TemplateResponse:
+        from agents.admin.guide import guide_page
+
+        return guide_page(request, self)
 
     def get_sidebar_list(self, request: HttpRequest) -> list[dict[str, Any]]:
         from agents.admin.navigation import sidebar

@@ -39,6 +39,8 @@ PAGES = (
     "monitoring/schedule/",
     "monitoring/jobrun/",
     "agents/auditentry/",
+    "agents/bulkact/",
+    "guide/",
     "password_change/",
 )
 

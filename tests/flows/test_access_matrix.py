@@ -19,7 +19,7 @@ from django.test import Client, RequestFactory
 
 from agents.access.actor import Scope
 from agents.access.roles import Role
-from agents.models import AgentSession, ApiKey, Message, Runner, Turn, User
+from agents.models import AgentSession, ApiKey, BulkAct, Message, Runner, Turn, User
 from agents.relay import close_hub
 from agents.sessions import accept_message
 from agents.ws import frames
@@ -58,6 +58,7 @@ CONSOLE_PAGES: dict[str, frozenset[Role]] = {
     "/admin/": CONSOLE,
     "/admin/^(?P<app_label>agents|auth|monitoring)/$": CONSOLE,
     "/admin/autocomplete/": NOBODY,
+    "/admin/guide/": CONSOLE,
     "/admin/jsi18n/": CONSOLE,
     "/admin/login/": EVERYBODY,
     "/admin/logout/": NOBODY,
@@ -74,6 +75,7 @@ MODELS: dict[str, dict[str, frozenset[Role]]] = {
     "agents.agentsession": {"see": CONSOLE, "live": CONSOLE, "fork": OPERATORS},
     "agents.apikey": {"see": OWNER, "add": OWNER, "revoke": OWNER},
     "agents.auditentry": {"see": CONSOLE},
+    "agents.bulkact": {"see": CONSOLE, "stop": OPERATORS},
     "agents.event": {"see": CONSOLE},
     "agents.release": {"see": CONSOLE, "roll-back": BUILDERS},
     "agents.runner": {"see": CONSOLE},
@@ -149,6 +151,7 @@ def world(db: None) -> User:
     JobRun.objects.create(job="test", asked_by="test")
     Runner.objects.create(host="host", pid=1, capacity=1)
     Group.objects.create(name="more")
+    BulkAct.objects.create(act="cancel", user=ada, targets=[uuid4()], total=1)
     return ada
 
 

@@ -18,6 +18,7 @@ from agents.models import (
     AgentSession,
     ApiKey,
     AuditEntry,
+    BulkAct,
     Event,
     Message,
     Release,
@@ -33,7 +34,7 @@ from tests.people import agent, person
 
 pytestmark = pytest.mark.django_db
 
-READ_ONLY = [AgentSession, Turn, Step, Event, Runner, Release, ApiKey, AuditEntry, JobRun]
+READ_ONLY = [AgentSession, Turn, Step, Event, Runner, Release, ApiKey, AuditEntry, BulkAct, JobRun]
 LISTS = [*READ_ONLY, Agent, User, Group, Schedule]
 
 
@@ -69,6 +70,7 @@ def fill(rows: int) -> None:
     for user, one in zip(users, agents, strict=True):
         session_with_a_turn(user, one)
         record(Actor.system("tests"), "agent.created", target=one)
+    BulkAct.objects.bulk_create(BulkAct(act="cancel", user=user, targets=[], total=1) for user in users)
     numbers = range(rows)
     Runner.objects.bulk_create(Runner(host="host", pid=number, capacity=1) for number in numbers)
     Group.objects.bulk_create(Group(name=f"group{number}") for number in numbers)

@@ -9,9 +9,12 @@ from django.contrib.messages import get_messages
 from django.test import Client
 from django.urls import reverse
 
+from agents.access.permissions import actor_of
 from agents.access.roles import Role
 from agents.admin import deeds
-from agents.models import AgentSession, AuditEntry, Turn
+from agents.models import AgentSession, AuditEntry, BulkAct, Turn, User
+from agents.sessions import begin_bulk
+from agents.tasks import carry_on_bulk_acts
 from foundation.ids import new_id
 from tests.conversations import Conversation, claimed, conversation, fail
 from tests.people import person
@@ -44,16 +47,12 @@ def act(client: Client, action: str, *keys: Any, query: str = "", where: str = T
     return client.post(reverse(where) + query, form)
 
 
-def hidden(page: Any, where: str = TURNS, query: str = "") -> dict[str, Any]:
+def hidden(page: Any) -> dict[str, Any]:
     """What the form of a page would send."""
     form: dict[str, Any] = {"confirm": "yes"}
     for name, value in page.context["carried"]:
         form.setdefault(name, []).append(value)
-    tally = page.context.get("going")
-    if tally is None:
-        told = page.context["tally"]
-        tally = {"before": told.before, "done": told.done, "refused": told.refused, "back": page.context["back"]}
-    return {**form, **tally}
+    return {**form, **page.context["going"]}
 
 
 def confirm(client: Client, page: Any, where: str = TURNS, query: str = "") -> Any:
@@ -93,8 +92,7 @@ def test_who_is_no_operator_is_offered_nothing_and_can_do_nothing(action: str, r
     vera = client_of("vera", role)
     ada = asked()
     assert b"Set aside" not in vera.get(reverse(TURNS)).content
-    forged = {"confirm": "yes", "before": str(new_id()), "done": "0", "refused": "0"}
-    act(vera, action, ada.turn().pk, **forged)
+    act(vera, action, ada.turn().pk, confirm="yes", before=str(new_id()))
     assert (ada.statuses(), AuditEntry.objects.filter(actor="vera").count()) == (["queued"], 0)
 
 
@@ -131,9 +129,11 @@ def test_a_row_that_refuses_does_not_stop_the_others(olga: Client, settings: Any
     assert (ada.statuses(), bob.statuses()) == (["failed"], ["failed", "queued"])
 
 
-def test_all_that_match_are_done_in_bites_each_once(olga: Client, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(deeds, "BITE_SECONDS", 0.02)
-    monkeypatch.setattr(deeds, "FETCH", 3)
+def test_all_that_match_become_an_act_that_is_worked_on_and_each_is_done_once(
+    olga: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(deeds, "AT_ONCE", 30)
+    monkeypatch.setattr(deeds, "FIRST_BITE_SECONDS", 0.001)
     talks = [conversation(f"user{number}") for number in range(4)]
     for talk in talks:
         talk.asks(10)
@@ -141,15 +141,49 @@ def test_all_that_match_are_done_in_bites_each_once(olga: Client, monkeypatch: p
     assert "This is about 40 turns." in page.content.decode()
     late = conversation("late")
     late.ask()
-    answer, bites = confirm(olga, page, query="?state=queued"), 1
-    while answer.status_code == 200:
-        answer, bites = confirm(olga, answer, query="?state=queued"), bites + 1
-    assert bites > 1
-    assert told(answer) == ["Cancelled or about to be: 40."]
+    begun = confirm(olga, page, query="?state=queued")
+    [bulk] = BulkAct.objects.all()
+    assert begun["Location"] == reverse("admin:agents_bulkact_change", args=[bulk.pk])
+    assert (bulk.status, bulk.total, 0 < bulk.done < 40) == ("open", 40, True)
+    shown = olga.get(begun["Location"]).content.decode()
+    assert f"{bulk.done} of 40 rows" in shown
+    assert "Stop</button>" in shown
+    assert carry_on_bulk_acts() == 40 - bulk.done
     assert {status for talk in talks for status in talk.statuses()} == {"cancelled"}
     # What came after the question was asked is nobody's business.
     assert late.statuses() == ["queued"]
-    assert AuditEntry.objects.filter(actor="olga").count() == 40
+    acts = list(AuditEntry.objects.filter(actor="olga").values_list("action", flat=True))
+    assert (acts.count("turn.cancelled"), acts.count("bulk_act.begun")) == (40, 1)
+    shown = olga.get(begun["Location"]).content.decode()
+    assert "40 of 40 rows" in shown
+    assert "data-over" in shown
+    assert "Stop</button>" not in shown
+
+
+def test_an_act_is_stopped_from_its_page_by_those_who_may_do_it(olga: Client) -> None:
+    ada = asked(3)
+    bulk = begin_bulk(
+        actor_of(User.objects.get(username="olga")), act="cancel", targets=[turn.pk for turn in ada.turns()]
+    )
+    where, stop = (reverse(f"admin:agents_bulkact_{name}", args=[bulk.pk]) for name in ("change", "stop"))
+    vera = client_of("vera", Role.VIEWER)
+    assert "Stop</button>" not in vera.get(where).content.decode()
+    assert vera.post(stop, {"confirm": "yes"}).status_code == 403
+    assert olga.post(stop, {"confirm": "yes"})["Location"] == where
+    assert "Stopped by olga." in vera.get(where).content.decode()
+    assert carry_on_bulk_acts() == 0
+    assert ada.statuses() == ["queued"] * 3
+
+
+def test_what_took_too_long_to_be_done_at_once_is_said(olga: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(deeds, "AT_ONCE_SECONDS", 0)
+    ada = asked(3)
+    page = act(olga, "cancel", *[turn.pk for turn in ada.turns()])
+    assert told(confirm(olga, page)) == [
+        "Cancelled or about to be: 1.",
+        "Not reached, because it took too long: 2. Try them again.",
+    ]
+    assert sorted(ada.statuses()) == ["cancelled", "queued", "queued"]
 
 
 def test_a_button_of_a_page_leads_back_to_it_and_to_no_other_site(olga: Client) -> None:
@@ -161,12 +195,10 @@ def test_a_button_of_a_page_leads_back_to_it_and_to_no_other_site(olga: Client) 
         assert page["Location"] == (expected or reverse(TURNS))
 
 
-@pytest.mark.parametrize(
-    "forged", [{"before": "x"}, {"before": ""}, {"done": "-1"}, {"done": "9" * 99}, {"refused": "x"}]
-)
+@pytest.mark.parametrize("forged", [{"before": "x"}, {"before": ""}, {"before": "9" * 99}, {"act": "retry"}])
 def test_a_forged_form_breaks_nothing(olga: Client, forged: dict[str, str]) -> None:
     ada = asked()
-    form = {"confirm": "yes", "before": str(new_id()), "done": "0", "refused": "0", **forged}
+    form = {"confirm": "yes", "before": str(new_id()), **forged}
     assert act(olga, "cancel", ada.turn().pk, **form).status_code == 302
 
 

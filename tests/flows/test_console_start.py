@@ -1,6 +1,7 @@
 """The console's start page and sidebar."""
 
 from datetime import timedelta
+from random import Random
 from typing import Any
 
 import pytest
@@ -8,8 +9,9 @@ from django.contrib.auth.models import Permission
 from django.test import Client
 
 from agents.access.roles import Role
-from agents.admin.overview import duration
-from agents.models import AgentSession, Runner, Turn
+from agents.admin.telling import duration
+from agents.management.demo.ids import id_at
+from agents.models import AgentSession, ApiKey, Runner, Turn, User
 from foundation.clock import now
 from monitoring.tasks import beat_scheduler
 from tests.consoles import client_of
@@ -17,8 +19,8 @@ from tests.people import agent, person
 
 pytestmark = pytest.mark.django_db
 
-# Login and permissions, the figures of turns and of maintenance, and the three lists.
-START_BUDGET = 11
+# Login and permissions, the figures of turns and of maintenance, what failed, keys, the past day, and the three lists.
+START_BUDGET = 14
 
 
 def turns(*states: dict[str, Any]) -> None:
@@ -30,7 +32,8 @@ def turns(*states: dict[str, Any]) -> None:
         Turn.objects.create(agent_session=session, user=ada, release=demo.live_release, ordinal=1, **(later | state))
 
 
-FAILED = {"status": "failed", "error_class": "provider_down", "finished_at": now()}
+ENDED = {"error_class": "provider_down", "finished_at": now()}
+FAILED = {"status": "failed", **ENDED}
 
 
 def figures(client: Client) -> dict[str, tuple[str, str]]:
@@ -70,8 +73,50 @@ def test_the_start_page_stays_within_its_budget(django_assert_max_num_queries: A
     owner = client_of("olga", Role.OWNER)
     with django_assert_max_num_queries(START_BUDGET):
         page = owner.get("/admin/").content.decode()
-    assert page.count("provider_down") == 6
+    assert page.count(">provider_down</a>") == 6
     assert "Release published" in page
+
+
+def test_the_start_page_says_what_to_do_about_each_thing_that_is_wrong() -> None:
+    late = now() - timedelta(minutes=5)
+    turns(*[FAILED] * 3, FAILED | {"error_class": "auth"}, {"status": "queued", "queued_at": late})
+    owner = client_of("olga", Role.OWNER)
+    ada = User.objects.get(username="ada")
+    soon = {"user": ada, "scopes": ["read"], "digest": b"", "expires_at": now() + timedelta(days=2)}
+    ApiKey.objects.create(name="used", prefix="used", last_used_at=now(), **soon)
+    ApiKey.objects.create(name="unused", prefix="unused", **soon)
+    concerns = {concern.words: concern for concern in owner.get("/admin/").context["concerns"]}
+    words = list(concerns)
+    assert words[:2] == ["3 failed with provider_down, agent Demo", "1 failed with auth, agent Demo"]
+    assert [word for word in words if word.startswith("The key ")] == [
+        f"The key used (used…) of ada ends on {soon['expires_at']:%Y-%m-%d}"
+    ]
+    assert {word.partition(":")[0] for word in words[3:]} == {"In the queue", "Runners up", "Maintenance"}
+    assert all(concern.remedy for concern in concerns.values())
+    listed = owner.get(concerns[words[1]].address).context["cl"].result_list
+    assert [turn.error_class for turn in listed] == ["auth"]
+    for concern in concerns.values():
+        assert owner.get(concern.address).status_code == 200
+
+
+def test_the_past_day_counts_each_turn_in_its_hour_and_none_that_is_older() -> None:
+    begin = now().replace(minute=0, second=0, microsecond=0)
+    moments = [begin, begin - timedelta(seconds=1), begin - timedelta(hours=23), begin - timedelta(hours=23, seconds=1)]
+    turns(*[FAILED | {"id": id_at(moment, Random(1))} for moment in moments], {"status": "expired"} | ENDED)
+    day = client_of("vera", Role.VIEWER).get("/admin/").context["day"]
+    assert [bar.hour.begins_at for bar in day.bars] == [begin - timedelta(hours=back) for back in range(23, -1, -1)]
+    counted = [(bar.hour.turns, bar.hour.failed) for bar in day.bars]
+    assert counted == [(1, 1), *[(0, 0)] * 21, (1, 1), (2, 2)]
+
+
+def test_the_guide_tells_what_the_document_tells() -> None:
+    page = client_of("vera", Role.VIEWER).get("/admin/guide/").content.decode()
+    assert 'id="something-is-wrong-where-to-look-what-to-do"' in page
+    assert 'href="#something-is-wrong-where-to-look-what-to-do"' in page
+    assert "<td>Nothing is answered at all; the queue grows</td>" in page
+    # Neither pictures nor links that would lead nowhere from here.
+    assert "screenshots/" not in page
+    assert "](" not in page
 
 
 def test_who_may_only_enter_sees_no_figures_and_no_links() -> None:

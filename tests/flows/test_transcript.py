@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import pytest
@@ -14,6 +15,7 @@ from agents.access.roles import Role
 from agents.journal import fenced
 from agents.journal.fenced import NewEvent, Settled
 from agents.models import Agent, AgentSession, AuditEntry, Event, Message, Step, Turn, User
+from agents.rules.parts import tool_call_part, tool_result_part
 from agents.rules.states import StepStatus
 from agents.sessions import retry_turn, set_aside_turn
 from agents.sessions.fork import fork_any_session
@@ -81,6 +83,60 @@ def test_the_page_tells_what_was_said_by_whom_and_how_it_went(vera: Client) -> N
     of_turn = page(vera, reverse("admin:agents_turn_change", args=[turn.pk]))
     assert "Half an answer" in of_turn
     assert str(turn.pk) in of_turn
+
+
+def test_a_tool_call_stands_with_its_result_its_state_and_its_time(vera: Client) -> None:
+    ada = asked()
+    work = claimed()
+    fenced.advance(
+        work, settled=[done(1, "Two at once.")], intents=[tool_intent(2, "call_a"), tool_intent(3, "call_b")]
+    )
+    worked = Settled(3, StepStatus.DONE, {"content": "It is noon.", "is_error": False})
+    broke = Settled(2, StepStatus.FAILED, {"content": "No such zone.", "is_error": True}, "tool_error")
+    fenced.advance(work, settled=[worked, broke])
+    fail(work, text="Half an answer")
+    parts = [
+        tool_call_part(call_id="call_a", name="clock", arguments='{"timezone": "Mars", "n": 1}'),
+        tool_call_part(call_id="call_b", name="clock", arguments="{"),
+        tool_result_part(call_id="call_b", content="It is noon.", is_error=False),
+        tool_result_part(call_id="call_a", content="No such zone.", is_error=True),
+        tool_call_part(call_id="call_a", name="theirs", arguments="{}"),
+        tool_result_part(call_id="gone", content="Of a program.", is_error=False),
+    ]
+    Message.objects.filter(turn=ada.turn(), author="agent").update(parts=parts)
+    [block] = vera.get(address(ada)).context["blocks"]
+    tools = [part.tool for part in block.said[-1].parts]
+    assert [(tool.name, tool.gist, tool.result) for tool in tools] == [
+        ("clock", "Mars, 1", "No such zone."),
+        ("clock", "{", "It is noon."),
+        ("theirs", "", None),
+        ("result", "gone", "Of a program."),
+    ]
+    assert ["failed" in tools[0].state, "done" in tools[1].state, "handed" in tools[2].state] == [True] * 3
+    assert [tool.step and tool.step.row.number for tool in tools] == [2, 3, None, None]
+    shown = page(vera, address(ada))
+    assert shown.count('<details class="bs-tool"') == 4
+    assert len(set(re.findall(r'data-key="(tool-[^"]+)"', shown))) == 4
+
+
+def test_the_ids_that_people_pass_on_can_be_copied_and_times_say_how_long_ago(vera: Client) -> None:
+    ada = asked()
+    set_aside_turn(actor_of(person("olga", Role.OPERATOR)), turn_id=ada.turn().pk)
+    shown, turn = page(vera, address(ada)), ada.turn()
+    for key in (turn.pk, turn.error_id, ada.session_id):
+        assert f'data-copy="{key}"' in shown
+    assert re.search(r'<time datetime="[^"]+" title="[^"]+ UTC" data-ago>\d+ s ago</time>', shown)
+
+
+def test_the_way_back_names_a_session_by_its_title_where_it_may_be_read(vera: Client) -> None:
+    ada = asked("What is the time?")
+    name = ada.row.title
+    assert f">{name}</a>" in page(vera, address(ada))
+    assert f"Turn 1 of {name}" in page(vera, reverse("admin:agents_turn_change", args=[ada.turn().pk]))
+    Agent.objects.get().groups.set([Group.objects.create(name="lawyers")])
+    hidden = page(vera, address(ada))
+    assert name not in hidden
+    assert f"ession {ada.session_id}" in hidden
 
 
 def test_branches_say_which_of_them_people_see(vera: Client) -> None:

@@ -1,21 +1,46 @@
-// Small comforts of the console's own pages: what is shown once can be copied.
+// Small comforts of the console's pages: ids and secrets are copied, times go on, long work is followed.
+
+import { copy } from "./clipboard.js";
+
+const AGES = [
+  [120, 1, "s"],
+  [7200, 60, "min"],
+  [172800, 3600, "h"],
+  [Infinity, 86400, "d"],
+];
+
+document.addEventListener("click", (event) => {
+  const button = event.target.closest("[data-copy]");
+  if (button) copy(button.dataset.copy, button);
+});
 
 for (const field of document.querySelectorAll("[data-select]")) {
   field.addEventListener("focus", () => field.select());
 }
 
-for (const button of document.querySelectorAll("[data-copy]")) {
-  const words = button.textContent;
-  button.addEventListener("click", async () => {
-    const field = document.getElementById(button.dataset.copy);
-    field.select();
-    try {
-      await navigator.clipboard.writeText(field.value);
-      button.textContent = "Copied";
-    } catch {
-      // Not over plain HTTP: the text is selected, the keyboard copies it.
-      button.textContent = "Press Ctrl+C";
-    }
-    setTimeout(() => (button.textContent = words), 3000);
-  });
+function tellAges() {
+  for (const time of document.querySelectorAll("time[data-ago]")) {
+    const seconds = Math.max(0, (Date.now() - Date.parse(time.dateTime)) / 1000);
+    const [, size, unit] = AGES.find(([limit]) => seconds < limit);
+    time.textContent = `${Math.round(seconds / size)} ${unit} ago`;
+  }
 }
+
+setInterval(tellAges, 10000);
+
+// The page of a long act asks for itself until the act is over. Nothing is replaced while somebody presses its button.
+async function follow() {
+  const shown = document.querySelector("[data-follow]");
+  if (!shown || "over" in shown.dataset) return;
+  try {
+    const answer = document.hidden ? null : await fetch(location.href, { redirect: "error" });
+    const page = answer?.ok ? new DOMParser().parseFromString(await answer.text(), "text/html") : null;
+    const fresh = page?.querySelector("[data-follow]");
+    if (fresh && !shown.contains(document.activeElement)) shown.replaceWith(fresh);
+  } catch {
+    // The next time, perhaps.
+  }
+  setTimeout(follow, 2000);
+}
+
+setTimeout(follow, 2000);

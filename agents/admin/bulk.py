@@ -1,0 +1,108 @@
+"""Acts on many rows: how far they are, and the button that stops one."""
+
+from __future__ import annotations
+
+from typing import Any
+from uuid import UUID
+
+from django.contrib import admin, messages
+from django.core.exceptions import PermissionDenied
+from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
+from django.urls import URLPattern, path, reverse
+from django.utils.safestring import SafeString
+
+from agents.access.permissions import actor_of
+from agents.admin.confirm import ask
+from agents.admin.pages import Named, address_of, page
+from agents.admin.readonly import ReadOnlyAdmin
+from agents.admin.telling import moment, tag, took
+from agents.admin.turn_deeds import DEEDS
+from agents.models import BulkAct
+from agents.sessions.bulk import ACTS, stop_bulk
+from foundation.clock import now
+from foundation.errors import BandstandError
+
+_LEVELS = {BulkAct.Status.OPEN: "good", BulkAct.Status.STOPPED: "warn"}
+
+
+@admin.register(BulkAct)
+class BulkActAdmin(ReadOnlyAdmin):
+    query_budget = 7
+
+    list_display = ("begun", "what", "user", "state", "so_far", "lasted")
+    list_select_related = ("user",)
+    list_filter = ("status",)
+    search_words = ("user__username",)
+    search_help_text = "The id of an act, or the name of a user."
+
+    def get_queryset(self, request: HttpRequest) -> Any:
+        return super().get_queryset(request).defer("targets")
+
+    @admin.display(description="begun (UTC)")
+    def begun(self, bulk: BulkAct) -> str:
+        return moment(bulk.begun_at)
+
+    @admin.display(description="act")
+    def what(self, bulk: BulkAct) -> str:
+        return DEEDS[bulk.act].yes
+
+    @admin.display(description="state")
+    def state(self, bulk: BulkAct) -> SafeString:
+        return _state(bulk)
+
+    @admin.display(description="rows")
+    def so_far(self, bulk: BulkAct) -> str:
+        return f"{bulk.done + bulk.refused:,} of {bulk.total:,}"
+
+    @admin.display(description="took")
+    def lasted(self, bulk: BulkAct) -> str:
+        return took(bulk.begun_at, bulk.finished_at or now())
+
+    def get_urls(self) -> list[URLPattern]:
+        stop = path("<uuid:object_id>/stop/", self.admin_site.admin_view(self.stop), name="agents_bulkact_stop")
+        return [stop, *super().get_urls()]
+
+    def change_view(
+        self, request: HttpRequest, object_id: str, form_url: str = "", extra_context: dict[str, Any] | None = None
+    ) -> HttpResponse:
+        bulk = self.get_object(request, object_id)
+        if request.method != "GET" or bulk is None or not self.has_view_permission(request, bulk):
+            return super().change_view(request, object_id, form_url, extra_context)
+        deed = DEEDS[bulk.act]
+        return page(
+            request,
+            self,
+            "agents/admin/bulk.html",
+            title=(name := f"{deed.yes}: {bulk.total:,} rows"),
+            opts=self.opts,
+            original=Named(bulk, name),
+            bulk=bulk,
+            deed=deed,
+            state=_state(bulk),
+            behind=bulk.done + bulk.refused,
+            lasted=took(bulk.begun_at, bulk.finished_at or now()),
+            may_stop=bulk.status == BulkAct.Status.OPEN and request.user.has_perm(ACTS[bulk.act].permission),
+            trail=f"{reverse('admin:agents_auditentry_changelist')}?q={bulk.pk}",
+        )
+
+    def stop(self, request: HttpRequest, object_id: UUID) -> HttpResponse:
+        bulk = self.get_object(request, str(object_id))
+        if bulk is None or not self.has_view_permission(request, bulk):
+            raise Http404
+        if not request.user.has_perm(ACTS[bulk.act].permission):
+            raise PermissionDenied
+        # The button on the page of the act answers the question along with asking it: it may be urgent.
+        words = "What is done stays done; the other rows stay as they are."
+        shown = ask(request, self, title=f"Stop {bulk}?", words=words, yes="Stop", back=address_of(bulk), danger=True)
+        if shown is not None:
+            return shown
+        try:
+            stop_bulk(actor_of(request.user), bulk_id=bulk.pk)
+        except BandstandError as error:
+            messages.error(request, error.detail)
+        return HttpResponseRedirect(address_of(bulk))
+
+
+def _state(bulk: BulkAct) -> SafeString:
+    words = "at work" if bulk.status == BulkAct.Status.OPEN else bulk.status
+    return tag(words, _LEVELS.get(BulkAct.Status(bulk.status), ""))
