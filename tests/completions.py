@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import fields
 from typing import Any
 from uuid import UUID
 
@@ -29,9 +30,8 @@ def client(name: str = "ada", *, slug: str = "demo") -> Actor:
 def completion(*said: str | Part, **more: Any) -> Completion:
     """A request with these words or results. Equal arguments make equal bodies."""
     parts = [text_part(one) if isinstance(one, str) else one for one in said or ("Hi",)]
-    options = ClientOptions(
-        **{name: more.pop(name) for name in ("tools", "max_output_tokens", "instructions") if name in more}
-    )
+    asked = {field.name for field in fields(ClientOptions)} & set(more)
+    options = ClientOptions(**{name: more.pop(name) for name in asked})
     body = repr((parts, options, more.get("history"))).encode()
     return Completion(**{"model": "demo", "parts": parts, "body": body, "options": options, **more})
 

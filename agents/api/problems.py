@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from http import HTTPStatus
 from typing import Any
 
@@ -47,34 +48,53 @@ def status_of(error: BandstandError) -> int:
     return 500
 
 
-def judge(error: Exception, *, actor: str | None, method: str, path: str) -> BandstandError | None:
-    """What a request that raised `error` is told, None when the fault is ours; and its line in the log."""
+def judge(
+    error: Exception,
+    *,
+    actor: str | None,
+    method: str,
+    path: str,
+    status: Callable[[BandstandError], int] = status_of,
+) -> BandstandError | None:
+    """What a request that raised `error` is told, None when the fault is ours; and its line in the log, with the
+    `status` that this way in gives it."""
     known = _known(error)
     if known is None:
         log.exception("request.failed", exc_info=error, actor=actor, method=method, path=path)
         return None
     rule = known.context.get("rule", known.code)
     actor = actor or known.context.get("actor")
-    log.warning("request.refused", rule=rule, status=status_of(known), actor=actor, method=method, path=path)
+    log.warning("request.refused", rule=rule, status=status(known), actor=actor, method=method, path=path)
     return known
 
 
 def answer_error(error: Exception, *, actor: str | None, method: str, path: str) -> HttpResponse:
     """The answer to a request that raised `error`, and its line in the log."""
     known = judge(error, actor=actor, method=method, path=path)
-    if known is None:
-        return _problem(500, code="internal", detail="Something went wrong on our side.")
-    status = status_of(known)
-    answer = _problem(
-        status,
-        code=known.code,
-        detail=known.detail,
-        errors=_faults(known),
-        retry_after_seconds=known.retry_after_seconds,
-    )
-    if status == 401:
-        answer["WWW-Authenticate"] = "Bearer"
-    return answer
+    body = problem_shape(known, request_id=str(current_request_id() or new_id()))
+    headers = {"Cache-Control": "no-store"}
+    if known is not None and known.retry_after_seconds is not None:
+        headers["Retry-After"] = str(math.ceil(known.retry_after_seconds))
+    if body["status"] == 401:
+        headers["WWW-Authenticate"] = "Bearer"
+    return HttpResponse(strict_json.dumps(body), status=body["status"], content_type=MEDIA_TYPE, headers=headers)
+
+
+def problem_shape(error: BandstandError | None, *, request_id: str) -> dict[str, Any]:
+    """The body of a refusal. None: the fault is ours."""
+    status = status_of(error) if error is not None else 500
+    body: dict[str, Any] = {
+        "type": "about:blank",
+        "title": HTTPStatus(status).phrase,
+        "status": status,
+        "detail": error.detail if error is not None else "Something went wrong on our side.",
+        "instance": f"urn:uuid:{request_id}",
+        "code": error.code if error is not None else "internal",
+        "errors": _faults(error) if error is not None else [],
+    }
+    if error is not None and error.retry_after_seconds is not None:
+        body["retry_after"] = error.retry_after_seconds
+    return body
 
 
 def _known(error: Exception) -> BandstandError | None:
@@ -97,27 +117,3 @@ def _faults(error: BandstandError) -> list[dict[str, str]]:
     if error.pointer is not None:
         return [{"pointer": error.pointer, "code": error.code, "detail": error.detail}]
     return []
-
-
-def _problem(
-    status: int,
-    *,
-    code: str,
-    detail: str,
-    errors: list[dict[str, str]] | None = None,
-    retry_after_seconds: float | None = None,
-) -> HttpResponse:
-    body: dict[str, Any] = {
-        "type": "about:blank",
-        "title": HTTPStatus(status).phrase,
-        "status": status,
-        "detail": detail,
-        "instance": f"urn:uuid:{current_request_id() or new_id()}",
-        "code": code,
-        "errors": errors or [],
-    }
-    headers = {"Cache-Control": "no-store"}
-    if retry_after_seconds is not None:
-        body["retry_after"] = retry_after_seconds
-        headers["Retry-After"] = str(math.ceil(retry_after_seconds))
-    return HttpResponse(strict_json.dumps(body), status=status, content_type=MEDIA_TYPE, headers=headers)

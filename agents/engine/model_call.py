@@ -115,13 +115,14 @@ class ModelCall:
         return Reply(
             text=self.said,
             unsent=_delta(unsent),
-            tool_calls=tuple(map(_storable, finished.tool_calls)),
+            tool_calls=tuple(map(_storable, finished.tool_calls[: 1 if self._context.client.one_call else None])),
             cut=finished.finish_reason == "length",
             spent=self._price(finished.usage, finished.response_model),
         )
 
     def _request(self, model: str) -> ModelRequest:
         release, client = self._context.release, self._context.client
+        forced = client.forced_tools if self._work.is_first_model_call else ()
         return ModelRequest(
             model=model,
             messages=build_request(
@@ -131,8 +132,13 @@ class ModelCall:
                 policy=release.context_policy,
                 client_instructions=client.instructions,
             ),
-            tools=(*self._services.tools.specs(release.tools), *client.tools),
+            # A forced call is one of the client's, which ends the turn: forced each time, none would ever end.
+            tools=forced or (*self._services.tools.specs(release.tools), *client.tools),
             max_output_tokens=smaller(release.limits.call_output_tokens, client.max_output_tokens),
+            stop=client.stop,
+            must_call=bool(forced),
+            one_call=client.one_call,
+            json=None if forced else client.json,
         )
 
     def _take(self, event: ModelEvent, pump: DeltaPump) -> Finished | None:

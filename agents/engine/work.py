@@ -12,7 +12,14 @@ from agents.rules.conversation import ToolCall
 from agents.rules.parts import Part
 from agents.rules.spending import Spent, total
 from agents.rules.states import StepKind, StepStatus
-from agents.rules.steps import StepRecord, last_calls, open_model_call, open_tools, parts_of
+from agents.rules.steps import (
+    StepRecord,
+    is_first_model_call,
+    last_calls,
+    open_model_call,
+    open_tools,
+    parts_of,
+)
 
 NOTHING = Spent()
 # More than any language needs per token on average, so that only a runaway answer meets it.
@@ -52,6 +59,10 @@ class Work:
     @property
     def open_model_call(self) -> StepRecord | None:
         return open_model_call(self._steps)
+
+    @property
+    def is_first_model_call(self) -> bool:
+        return is_first_model_call(self._steps)
 
     @property
     def client_is_next(self) -> bool:

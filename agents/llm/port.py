@@ -6,7 +6,7 @@ from collections.abc import AsyncGenerator
 from dataclasses import dataclass, field
 from typing import Literal, Protocol
 
-from agents.rules.conversation import ChatMessage, Role, ToolCall, ToolSpec
+from agents.rules.conversation import ChatMessage, JsonFormat, Role, ToolCall, ToolSpec
 
 __all__ = [
     "LLM",
@@ -14,6 +14,7 @@ __all__ = [
     "Deadlines",
     "FinishReason",
     "Finished",
+    "JsonFormat",
     "Metered",
     "ModelEvent",
     "ModelRequest",
@@ -53,12 +54,21 @@ class Usage:
 
 @dataclass(frozen=True, slots=True)
 class ModelRequest:
-    """One call of a model. `model` is the name the provider knows, without our prefix."""
+    """One call of a model. `model` is the name the provider knows, without our prefix.
+
+    The text ends before the first of the `stop` texts. With `must_call` the model calls one of the `tools`, of which
+    there is one at least. `one_call` asks for one call at most, which not every provider knows: whoever asks counts.
+    A provider that cannot give `json` refuses (`BadModelRequest`).
+    """
 
     model: str
     messages: tuple[ChatMessage, ...]
     tools: tuple[ToolSpec, ...] = ()
     max_output_tokens: int | None = None
+    stop: tuple[str, ...] = ()
+    must_call: bool = False
+    one_call: bool = False
+    json: JsonFormat | None = None
     deadlines: Deadlines = field(default_factory=Deadlines)
 
 

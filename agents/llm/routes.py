@@ -14,15 +14,17 @@ HOW_TO_INSTALL = "start with `make run VENDORS=1`, or install requirements-vendo
 
 @dataclass(frozen=True, slots=True)
 class Vendor:
-    """A provider behind the optional extra. `package` is its own library; `listed` its name in the price table."""
+    """A provider behind the optional extra. `package` is its own library; `listed` its name in the price table;
+    `plain_json`: it can be held to JSON without a schema, if only while it has no tools."""
 
     package: str
     listed: str
+    plain_json: bool = False
 
 
 VENDORS: Mapping[str, Vendor] = {
     "anthropic": Vendor("anthropic", "anthropic"),
-    "google": Vendor("google.genai", "google"),
+    "google": Vendor("google.genai", "google", plain_json=True),
     "bedrock": Vendor("boto3", "aws"),
 }
 PROVIDERS = (OFFLINE, OPENAI, *VENDORS)
@@ -40,6 +42,12 @@ def fault_of_route(route: str) -> str | None:
     if provider in VENDORS and not is_installed(provider):
         return f"The libraries for {provider}: routes are not installed: {HOW_TO_INSTALL}."
     return None
+
+
+def keeps_to_json(route: str, *, tools: bool) -> bool:
+    """Whether what stands behind `route` can be held to JSON without a schema; `tools`: while it has some."""
+    vendor = VENDORS.get(route.partition(":")[0])
+    return vendor is None or (vendor.plain_json and not tools)
 
 
 @cache

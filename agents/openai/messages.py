@@ -15,16 +15,13 @@ MAX_CALLS = 128
 MAX_NAME = 200
 
 _ROLES = ("system", "developer", "user", "assistant", "tool")
+# Not of an assistant: that is an answer come back, with whatever the client's library has put into it.
 _FIELDS = {
     "system": {"role", "content", "name"},
     "developer": {"role", "content", "name"},
     "user": {"role", "content", "name"},
-    "assistant": {
-        "role", "content", "name", "tool_calls", "refusal", "audio", "function_call", "annotations",
-        "reasoning", "reasoning_content",
-    },
     "tool": {"role", "content", "tool_call_id", "name"},
-}  # fmt: skip
+}
 
 
 @dataclass(slots=True)
@@ -131,7 +128,7 @@ def _role(message: Any, pointer: str) -> str:
     role = message.get("role")
     if role not in _ROLES:
         raise InvalidInput(f"The role is one of {', '.join(_ROLES)}.", pointer=f"{pointer}/role")
-    for name in message:
+    for name in message if role in _FIELDS else ():
         if name not in _FIELDS[role]:
             raise InvalidInput(f"A message with the role {role} has no such field.", pointer=f"{pointer}/{name[:100]}")
     return str(role)

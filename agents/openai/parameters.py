@@ -21,8 +21,8 @@ class Treatment(StrEnum):
 
 
 _HONOURED = (
-    "model", "messages", "stream", "stream_options", "max_completion_tokens", "max_tokens", "tools", "tool_choice",
-    "metadata",
+    "model", "messages", "stream", "stream_options", "max_completion_tokens", "max_tokens", "stop", "response_format",
+    "tools", "tool_choice", "parallel_tool_calls", "metadata",
 )  # fmt: skip
 _IGNORED = (
     "temperature", "top_p", "presence_penalty", "frequency_penalty", "seed", "reasoning_effort", "verbosity",
@@ -32,9 +32,6 @@ _IGNORED = (
 # With the values that ask for nothing. (null never does.)
 _NOTHING_ASKED: dict[str, tuple[Any, ...]] = {
     "n": (1,),
-    "stop": ("", []),
-    "response_format": ({"type": "text"},),
-    "parallel_tool_calls": (True,),
     "logprobs": (False,),
     "top_logprobs": (0,),
     "logit_bias": ({},),
@@ -56,7 +53,6 @@ _INSTEAD = {
     "functions": "Use tools.",
     "function_call": "Use tool_choice.",
     "n": "One answer is given to each request.",
-    "parallel_tool_calls": "The model may always call several tools at once.",
 }
 
 

@@ -87,7 +87,9 @@ _INDEX = re.compile(r"/([0-9]+)(?=/|$)")
 
 def answer_refusal(error: Exception, *, actor: str | None, method: str, path: str) -> HttpResponse:
     """The answer to a request that raised `error`, and its line in the log."""
-    known = error if isinstance(error, TurnEnded) else judge(error, actor=actor, method=method, path=path)
+    known = (
+        error if isinstance(error, TurnEnded) else judge(error, actor=actor, method=method, path=path, status=_status)
+    )
     status = _status(known)
     # Of what was refused nothing is stored, and what was stored is found again: a retry is safe, if seldom useful.
     again = known is None or known.retryable

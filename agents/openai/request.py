@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 from uuid import UUID
 
@@ -14,21 +13,17 @@ from agents.api.bodies import read_body
 from agents.api.idempotency import read_key
 from agents.api.parameters import read_id
 from agents.openai.messages import check_history, read_messages
+from agents.openai.options import read_options
 from agents.openai.parameters import check_parameters
-from agents.rules.client_options import ClientOptions
-from agents.rules.conversation import ToolSpec
+from agents.openai.tools import read_flag
 from agents.sessions import Completion
 from foundation import strict_json
 from foundation.errors import InvalidInput
 
 # A client sends the whole conversation each time, so more than elsewhere; the server itself takes no more than this.
 MAX_BYTES = 1024 * 1024
-MAX_TOOLS = 128
-MAX_DESCRIPTION = 16 * 1024
-MAX_TOKENS = 1_000_000
 
 _SLUG = re.compile(r"[-a-zA-Z0-9_]{1,63}")
-_TOOL_NAME = re.compile(r"[a-zA-Z0-9_-]{1,64}")
 _RETRY_COUNT = re.compile(r"[0-9]{1,4}")
 
 
@@ -49,14 +44,14 @@ def read_request(request: HttpRequest) -> CompletionRequest:
     session_id = _session_id(request)
     if session_id is None:
         check_history(conversation)
-    stream = _flag(body.get("stream"), "/stream")
+    stream = read_flag(body.get("stream"), "/stream")
     return CompletionRequest(
         completion=Completion(
             model=model,
             parts=conversation.asked,
             body=strict_json.canonical(body),
             history=conversation.history,
-            options=ClientOptions(_offered_tools(body), _max_tokens(body), conversation.instructions),
+            options=replace(read_options(body), instructions=conversation.instructions),
             metadata=_metadata(body.get("metadata")),
             session_id=session_id,
             key=read_key(request),
@@ -84,12 +79,6 @@ def _attempt(request: HttpRequest) -> int:
     return int(given) if _RETRY_COUNT.fullmatch(given) else 0
 
 
-def _flag(value: Any, pointer: str) -> bool:
-    if value is None or isinstance(value, bool):
-        return bool(value)
-    raise InvalidInput("True or false is expected.", pointer=pointer)
-
-
 def _include_usage(options: Any, *, stream: bool) -> bool:
     if options is None:
         return False
@@ -100,18 +89,7 @@ def _include_usage(options: Any, *, stream: bool) -> bool:
     for name in options:
         if name not in {"include_usage", "include_obfuscation"}:
             raise InvalidInput("There is no such option.", pointer=f"/stream_options/{name[:100]}")
-    return _flag(options.get("include_usage"), "/stream_options/include_usage")
-
-
-def _max_tokens(body: Mapping[str, Any]) -> int | None:
-    """The newer name counts when both are given."""
-    for name in ("max_completion_tokens", "max_tokens"):
-        bound = body.get(name)
-        if bound is not None:
-            if type(bound) is not int or not 1 <= bound <= MAX_TOKENS:
-                raise InvalidInput(f"A whole number from 1 to {MAX_TOKENS} is expected.", pointer=f"/{name}")
-            return bound
-    return None
+    return read_flag(options.get("include_usage"), "/stream_options/include_usage")
 
 
 def _metadata(metadata: Any) -> dict[str, str] | None:
@@ -120,40 +98,3 @@ def _metadata(metadata: Any) -> dict[str, str] | None:
     if not isinstance(metadata, dict) or not all(isinstance(value, str) for value in metadata.values()):
         raise InvalidInput("An object of texts is expected.", pointer="/metadata")
     return metadata
-
-
-def _offered_tools(body: Mapping[str, Any]) -> tuple[ToolSpec, ...]:
-    tools, choice = _tools(body.get("tools")), body.get("tool_choice")
-    if choice not in (None, "auto", "none"):
-        raise InvalidInput('Only "auto" and "none" are supported here.', pointer="/tool_choice")
-    return () if choice == "none" else tools
-
-
-def _tools(tools: Any) -> tuple[ToolSpec, ...]:
-    if tools is None:
-        return ()
-    if not isinstance(tools, list) or len(tools) > MAX_TOOLS:
-        raise InvalidInput(f"A list of at most {MAX_TOOLS} tools is expected.", pointer="/tools")
-    specs: list[ToolSpec] = []
-    for index, tool in enumerate(tools):
-        specs.append(_tool(tool, f"/tools/{index}"))
-        if any(spec.name == specs[-1].name for spec in specs[:-1]):
-            raise InvalidInput("This name stands here twice.", pointer=f"/tools/{index}/function/name")
-    return tuple(specs)
-
-
-def _tool(tool: Any, pointer: str) -> ToolSpec:
-    function = tool.get("function") if isinstance(tool, dict) else None
-    if not isinstance(function, dict) or tool.get("type") != "function":
-        raise InvalidInput('A tool is {"type": "function", "function": {…}}.', pointer=pointer)
-    pointer = f"{pointer}/function"
-    name, description, parameters = function.get("name"), function.get("description"), function.get("parameters")
-    if not isinstance(name, str) or not _TOOL_NAME.fullmatch(name):
-        raise InvalidInput("A name has 1 to 64 letters, digits, hyphens and underscores.", pointer=f"{pointer}/name")
-    if description is not None and (not isinstance(description, str) or len(description) > MAX_DESCRIPTION):
-        raise InvalidInput(
-            f"Text of at most {MAX_DESCRIPTION} characters is expected.", pointer=f"{pointer}/description"
-        )
-    if parameters is not None and not isinstance(parameters, dict):
-        raise InvalidInput("A JSON schema is expected.", pointer=f"{pointer}/parameters")
-    return ToolSpec(name, description or "", parameters or {"type": "object", "properties": {}})

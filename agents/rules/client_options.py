@@ -1,16 +1,18 @@
-"""What an OpenAI client may ask of one turn besides its answer: tools of its own, a bound, words for the model.
+"""What an OpenAI client may ask of one turn besides its answer: tools of its own, bounds, a form, words for the model.
 
-Stored on the turn as `{"tools": [{"name", "description", "parameters"}], "max_output_tokens": n, "system": id}`, each
-only if it was given; `system` is the id of the message that holds the client's instructions.
+Stored on the turn, so that whoever runs it again asks the same: `{"tools": [{"name", "description", "parameters",
+"strict"}], "max_output_tokens": n, "stop": [text], "must_call": [name], "one_call": true, "json": {"schema", "name",
+"description", "strict"}, "system": id}`, each only if it was given; `system` is the id of the message that holds the
+client's instructions.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
-from agents.rules.conversation import ToolSpec
+from agents.rules.conversation import JsonFormat, ToolSpec
 from agents.rules.parts import Part, plain_text
 from foundation.errors import InvalidInput
 
@@ -23,11 +25,20 @@ BELOW_OURS = (
 
 @dataclass(frozen=True, slots=True)
 class ClientOptions:
-    """`max_output_tokens` is for one call of the model, as a release's own bound is."""
+    """`max_output_tokens` is for one call of the model, as a release's own bound is. The first call of the model must
+    call one of the `tools` that `must_call` names, if it names any; with `one_call` each calls one tool at most."""
 
     tools: tuple[ToolSpec, ...] = ()
     max_output_tokens: int | None = None
     instructions: str = ""
+    stop: tuple[str, ...] = ()
+    must_call: tuple[str, ...] = ()
+    one_call: bool = False
+    json: JsonFormat | None = None
+
+    @property
+    def forced_tools(self) -> tuple[ToolSpec, ...]:
+        return tuple(tool for tool in self.tools if tool.name in self.must_call)
 
     @property
     def tool_names(self) -> frozenset[str]:
@@ -39,17 +50,16 @@ NO_OPTIONS = ClientOptions()
 
 def stored_options(options: ClientOptions, *, system: str | None) -> dict[str, Any] | None:
     """`options` as a turn's row holds them, None when there is nothing to hold."""
-    stored: dict[str, Any] = {}
-    if options.tools:
-        stored["tools"] = [
-            {"name": tool.name, "description": tool.description, "parameters": tool.parameters}
-            for tool in options.tools
-        ]
-    if options.max_output_tokens is not None:
-        stored["max_output_tokens"] = options.max_output_tokens
-    if system is not None:
-        stored["system"] = system
-    return stored or None
+    stored = {
+        "tools": [asdict(tool) for tool in options.tools],
+        "max_output_tokens": options.max_output_tokens,
+        "system": system,
+        "stop": list(options.stop),
+        "must_call": list(options.must_call),
+        "one_call": options.one_call,
+        "json": asdict(options.json) if options.json is not None else None,
+    }
+    return {name: value for name, value in stored.items() if value} or None
 
 
 def read_options(stored: Mapping[str, Any] | None, system_parts: Sequence[Part] = ()) -> ClientOptions:
@@ -60,6 +70,10 @@ def read_options(stored: Mapping[str, Any] | None, system_parts: Sequence[Part] 
         tools=tuple(ToolSpec(**tool) for tool in stored.get("tools", ())),
         max_output_tokens=stored.get("max_output_tokens"),
         instructions=plain_text(system_parts),
+        stop=tuple(stored.get("stop", ())),
+        must_call=tuple(stored.get("must_call", ())),
+        one_call=stored.get("one_call", False),
+        json=JsonFormat(**stored["json"]) if "json" in stored else None,
     )
 
 

@@ -13,11 +13,23 @@ _UNSTORABLE = re.compile("[\x00\ud800-\udfff]")
 
 @dataclass(frozen=True, slots=True)
 class ToolSpec:
-    """A tool as it is offered to a model. `parameters` is a JSON schema of one object."""
+    """A tool as it is offered to a model. `parameters` is a JSON schema of one object; `strict` asks for arguments that
+    keep to it, of the models that can promise that."""
 
     name: str
     description: str
     parameters: dict[str, Any]
+    strict: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class JsonFormat:
+    """An answer whose text is one JSON value: of `schema`, or any object when there is none. `name` is the schema's."""
+
+    schema: dict[str, Any] | None = None
+    name: str = "answer"
+    description: str = ""
+    strict: bool = False
 
 
 @dataclass(frozen=True, slots=True)

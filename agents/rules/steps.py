@@ -56,6 +56,11 @@ def open_model_call(steps: Sequence[StepRecord]) -> StepRecord | None:
     return next((step for step in steps if step.open and step.kind is StepKind.MODEL), None)
 
 
+def is_first_model_call(steps: Sequence[StepRecord]) -> bool:
+    """Whether no model call has an outcome yet. One that is asked again, since nobody heard its end, is the first."""
+    return all(step.open for step in steps if step.kind is StepKind.MODEL)
+
+
 def last_calls(steps: Sequence[StepRecord]) -> list[dict[str, Any]]:
     """What the newest model call has called, when it has an outcome."""
     newest = next((step for step in reversed(steps) if step.kind is StepKind.MODEL), None)

@@ -17,6 +17,7 @@ from agents.journal.admit import NewTurn
 from agents.journal.connection import once_more_after_deadlock
 from agents.journal.locked import append_locked, lock_session
 from agents.limits import guard_message
+from agents.llm.routes import keeps_to_json
 from agents.models import AgentSession
 from agents.rules.client_options import ClientOptions, check_results, stored_options
 from agents.rules.parts import Part, plain_text
@@ -105,7 +106,7 @@ def _continued_locked(actor: Actor, given: Completion, session_id: UUID) -> Agen
 
 def _prepared_locked(session: AgentSession, given: Completion) -> dict[str, Any] | None:
     """Write what the session needs before the question; what the turn keeps of the client's options."""
-    _check_tools(session, given.options)
+    _check_options(session, given.options)
     history = given.history
     if given.session_id is not None:
         history = ()  # it has its own
@@ -116,10 +117,21 @@ def _prepared_locked(session: AgentSession, given: Completion) -> dict[str, Any]
     return stored_options(given.options, system=str(system) if system else None)
 
 
-def _check_tools(session: AgentSession, options: ClientOptions) -> None:
+def _check_options(session: AgentSession, options: ClientOptions) -> None:
+    """Refuse now what the release is known not to give. What only the model knows, the turn will tell."""
+    release = session.release
     # The name alone says whose tool a call means.
-    if ours := options.tool_names & set(session.release.tools):
+    if ours := options.tool_names & set(release.tools):
         raise InvalidInput(f"The agent has a tool {min(ours)!r} of its own.", pointer="/tools")
+    if options.json is None or options.json.schema is not None:
+        return
+    tools = bool(release.tools or options.tools)
+    if not all(keeps_to_json(route, tools=tools) for route in release.model_chain):
+        beside = " while it has tools" if tools else ""
+        raise InvalidInput(
+            f"The agent's model cannot be held to JSON without a schema{beside}: give one, as json_schema.",
+            pointer="/response_format/type",
+        )
 
 
 def _keep_longer_locked(session: AgentSession) -> None:

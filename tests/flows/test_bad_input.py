@@ -94,6 +94,7 @@ class Watching:
         assert len(lines) == 1, (what, lines)
         line = lines[0]
         assert line["rule"], what
+        assert line["status"] == answer.status, what
         # Who it is stands in the log as soon as it is known.
         assert line["actor"] == "ada" or answer.status == 413, what
         return answer

@@ -19,6 +19,7 @@ from uuid import UUID
 import openai
 import pytest
 from openai import AsyncOpenAI, OpenAI
+from pydantic import BaseModel
 from pytest_django import DjangoDbBlocker
 
 from agents.access.actor import Actor
@@ -252,7 +253,8 @@ def test_the_clients_tools_are_called_by_the_client(world: World, durable: bool)
     assert choice.finish_reason == "tool_calls"
     [call] = choice.message.tool_calls or []
     result: Any = {"role": "tool", "tool_call_id": call.id, "content": "It is on."}
-    before: Any = [] if durable else [asked, choice.message.model_dump(exclude_none=True)]
+    # As the package gives it out, with every null: that is what programs send back.
+    before: Any = [] if durable else [asked, choice.message.model_dump()]
     headers = {"X-Session-Id": first.headers["X-Session-Id"]} if durable else {}
     second = raw.create(model="demo", messages=[*before, result], tools=[LIGHT], extra_headers=headers)
     assert second.parse().choices[0].message.content == "Let me see."  # the directive's words, after its one round
@@ -282,6 +284,85 @@ def test_a_result_with_a_forged_id_is_refused(world: World) -> None:
         raw.create(model="demo", messages=[forged], extra_headers=headers)
     assert refused.value.param == "messages"
     assert len(world.turns()) == 1
+
+
+ON_AND_OFF = '[[offline calls=[["light", {"on": true}], ["light", {"on": false}]]]]'
+
+
+@pytest.mark.parametrize("choice", ["required", {"type": "function", "function": {"name": "light"}}])
+def test_a_tool_that_must_be_called_is_called_before_the_agents_own(world: World, choice: Any) -> None:
+    answer = world.ask("calculate 2+3*4", tools=[LIGHT], tool_choice=choice)
+    [call] = answer.choices[0].message.tool_calls
+    assert (call.function.name, answer.choices[0].finish_reason) == ("light", "tool_calls")
+    assert isinstance(json.loads(call.function.arguments)["on"], bool)
+
+
+def test_calls_come_one_at_a_time_if_that_is_asked_for(world: World) -> None:
+    answers = [world.ask(ON_AND_OFF, tools=[LIGHT], parallel_tool_calls=parallel) for parallel in (True, False)]
+    assert [len(answer.choices[0].message.tool_calls) for answer in answers] == [2, 1]
+
+
+# --- the form of the answer ---
+
+
+class City(BaseModel):
+    name: str
+    people: int
+    mayor: str | None
+
+
+class Light(BaseModel):
+    """Switch a light."""
+
+    on: bool
+
+
+def test_the_parsing_helper_of_the_package_gets_what_it_asks_for(world: World) -> None:
+    completions = world.client().chat.completions
+    first = completions.parse(model="demo", messages=[_user("Which city?")], response_format=City)
+    assert isinstance(first.choices[0].message.parsed, City)
+    # What the helper has put into the answer comes back to us.
+    messages: Any = [_user("Which city?"), first.choices[0].message, _user("And now?")]
+    again = completions.parse(model="demo", messages=messages, response_format=City)
+    assert isinstance(again.choices[0].message.parsed, City)
+    messages[1] = first.choices[0].message.model_dump(warnings=False)
+    assert completions.create(model="demo", messages=messages).choices[0].message.content
+
+
+def test_the_parsing_helper_parses_calls_too_and_they_come_back(world: World) -> None:
+    completions = world.client().chat.completions
+    tools: Any = [openai.pydantic_function_tool(Light, name="light")]
+    asked = _user(CALLS_LIGHT)
+    first = completions.parse(model="demo", messages=[asked], tools=tools)
+    message = first.choices[0].message
+    assert message.tool_calls
+    assert isinstance(message.tool_calls[0].function.parsed_arguments, Light)
+    result: Any = {"role": "tool", "tool_call_id": message.tool_calls[0].id, "content": "It is on."}
+    for echo in (message, message.model_dump()):
+        messages: Any = [asked, echo, result]
+        assert completions.parse(model="demo", messages=messages, tools=tools).choices[0].finish_reason == "stop"
+
+
+def test_the_streaming_helper_of_the_package_parses_what_it_gets(world: World) -> None:
+    completions = world.client().chat.completions
+    with completions.stream(model="demo", messages=[_user("Which city?")], response_format=City) as stream:
+        for _ in stream:
+            pass
+        final = stream.get_final_completion()
+    assert isinstance(final.choices[0].message.parsed, City)
+
+
+def test_an_answer_in_json_may_come_after_calls_of_the_agents_own_tools(world: World) -> None:
+    answer = world.ask("calculate 2+3*4", response_format={"type": "json_object"})
+    assert "14" in json.loads(answer.choices[0].message.content)["answer"]
+
+
+@pytest.mark.parametrize("stream", [False, True])
+def test_an_answer_ends_before_the_text_that_ends_it(world: World, stream: bool) -> None:
+    answer = world.ask('[[offline text="one two three" pace_ms=5]]', stop=[" three", "four"], stream=stream)
+    text = words(answer) if stream else answer.choices[0].message.content
+    assert text == "one two"
+    assert world.turns()[0].client_options == {"stop": [" three", "four"]}
 
 
 # --- retries ---

@@ -48,7 +48,16 @@ def as_chat(_path: str, body: dict[str, Any]) -> dict[str, Any]:
         calls = [block for block in blocks if block["type"] == "tool_use"]
         if text or calls:
             messages.append({"role": message["role"], "content": text, **({"tool_calls": calls} if calls else {})})
-    return {"model": body["model"], "messages": messages}
+    choice, form = body.get("tool_choice") or {}, (body.get("output_config") or {}).get("format")
+    return {
+        "model": body["model"],
+        "messages": messages,
+        "tools": [{"function": {"name": tool["name"]}} for tool in body.get("tools") or ()],
+        "tool_choice": "required" if choice.get("type") == "any" else None,
+        "parallel_tool_calls": not choice.get("disable_parallel_tool_use"),
+        "stop": body.get("stop_sequences"),
+        "response_format": {"json_schema": {"schema": form["schema"]}} if form else None,
+    }
 
 
 def refusal(script: Script) -> tuple[int, dict[str, Any]] | None:
@@ -74,7 +83,9 @@ def stream(model: str, script: Script) -> Stream:
     tail = _event("content_block_stop", index=0) if pieces else b""
     for number, (name, arguments) in enumerate(script.calls, start=1 if pieces else 0):
         tail += _call(number, name, arguments)
-    reason = {"stop": "tool_use" if script.calls else "end_turn", "length": "max_tokens"}[script.finish]
+    reason = {"stop": "tool_use" if script.calls else "end_turn", "length": "max_tokens"}.get(
+        script.finish, script.finish
+    )
     end = _end(reason, script) + _event("message_stop")
     if script.fault == "filter":
         end = _end("refusal", script) + _event("message_stop")

@@ -45,7 +45,17 @@ def as_chat(path: str, body: dict[str, Any]) -> dict[str, Any]:
         calls = [block for block in blocks if "toolUse" in block]
         if text or calls:
             messages.append({"role": message["role"], "content": text, **({"tool_calls": calls} if calls else {})})
-    return {"model": unquote(path.split("/")[-2]), "messages": messages}
+    tools, form = body.get("toolConfig") or {}, (body.get("outputConfig") or {}).get("textFormat")
+    return {
+        "model": unquote(path.split("/")[-2]),
+        "messages": messages,
+        "tools": [{"function": {"name": tool["toolSpec"]["name"]}} for tool in tools.get("tools") or ()],
+        "tool_choice": "required" if "any" in (tools.get("toolChoice") or {}) else None,
+        "stop": (body.get("inferenceConfig") or {}).get("stopSequences"),
+        "response_format": {"json_schema": {"schema": orjson.loads(form["structure"]["jsonSchema"]["schema"])}}
+        if form
+        else None,
+    }
 
 
 def refusal(script: Script) -> tuple[int, dict[str, Any]] | None:
@@ -72,7 +82,9 @@ def stream(_model: str, script: Script) -> Stream:
         if text:
             tail += _event("contentBlockDelta", contentBlockIndex=number, delta={"toolUse": {"input": text}})
         tail += _event("contentBlockStop", contentBlockIndex=number)
-    reason = {"stop": "tool_use" if script.calls else "end_turn", "length": "max_tokens"}[script.finish]
+    reason = {"stop": "tool_use" if script.calls else "end_turn", "length": "max_tokens"}.get(
+        script.finish, script.finish
+    )
     if script.fault == "filter":
         reason = "content_filtered"
     end = b"" if script.fault == "no_finish" else _event("messageStop", stopReason=reason)

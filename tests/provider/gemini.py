@@ -37,7 +37,21 @@ def as_chat(path: str, body: dict[str, Any]) -> dict[str, Any]:
         role = "assistant" if content.get("role") == "model" else "user"
         if text or calls:
             messages.append({"role": role, "content": text, **({"tool_calls": calls} if calls else {})})
-    return {"model": path.rpartition("/")[2].removesuffix(":streamGenerateContent"), "messages": messages}
+    settings = body.get("generationConfig") or {}
+    calling = (body.get("toolConfig") or {}).get("functionCallingConfig") or {}
+    is_json = settings.get("responseMimeType") == "application/json"
+    return {
+        "model": path.rpartition("/")[2].removesuffix(":streamGenerateContent"),
+        "messages": messages,
+        "tools": [
+            {"function": {"name": function["name"]}}
+            for tool in body.get("tools") or ()
+            for function in tool["functionDeclarations"]
+        ],
+        "tool_choice": "required" if calling.get("mode") == "ANY" else None,
+        "stop": settings.get("stopSequences"),
+        "response_format": {"json_schema": {"schema": settings.get("responseJsonSchema")}} if is_json else None,
+    }
 
 
 def refusal(script: Script) -> tuple[int, dict[str, Any]] | None:
@@ -60,7 +74,7 @@ def stream(model: str, script: Script) -> Stream:
     # Nothing tells the beginning of a stream but its first words: an empty line stands for it.
     frames.insert(0, b"\n")
     calls = [_chunk(model, {"functionCall": {"name": name, "args": arguments}}) for name, arguments in script.calls]
-    reason = {"stop": "STOP", "length": "MAX_TOKENS"}[script.finish]
+    reason = "MAX_TOKENS" if script.finish == "length" else "STOP"
     if script.fault == "filter":
         reason = "SAFETY"
     usage = {"promptTokenCount": 11, "candidatesTokenCount": len(script.pieces()), "totalTokenCount": 11}

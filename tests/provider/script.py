@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import re
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from typing import Any
 
 from agents.llm.directive import parse_directive, plain_value
@@ -82,4 +83,20 @@ def script_for(body: dict[str, Any], defaults: dict[str, Any]) -> Script:
     settings["calls"] = tuple((name, arguments) for name, arguments in settings.get("calls", ()))
     for name in ("retry_after", "fault"):
         settings[name] = str(settings.get(name, ""))
-    return Script(**settings)
+    return _within(body, Script(**settings))
+
+
+def _within(body: dict[str, Any], script: Script) -> Script:
+    """`script` as a model plays it that keeps to what the request asks for besides."""
+    if body.get("tool_choice") == "required" and not script.calls:
+        script = replace(script, text=None, calls=((body["tools"][0]["function"]["name"], {}),))
+    if body.get("parallel_tool_calls") is False:
+        script = replace(script, calls=script.calls[:1])
+    if (wanted := body.get("response_format")) is not None:
+        schema = (wanted.get("json_schema") or {}).get("schema") or {}
+        script = replace(script, text=json.dumps(dict.fromkeys(schema.get("properties", ("answer",)), "x")))
+    if stops := body.get("stop"):
+        said = "".join(script.pieces())
+        text = min((said.partition(stop)[0] for stop in stops), key=len)
+        script = replace(script, text=text, finish="stop_sequence" if text != said else script.finish)
+    return script

@@ -65,7 +65,7 @@ def _render(model: str, script: Script, include_usage: bool) -> Stream:
     deltas = list(_call_deltas(script)) if script.calls else [{"content": piece} for piece in script.pieces()]
     frames = [event(chunk(model, {"role": "assistant", "content": None if script.calls else ""}))]
     frames += [event(chunk(model, delta)) for delta in deltas]
-    finish = "tool_calls" if script.calls and script.finish == "stop" else script.finish
+    finish = "length" if script.finish == "length" else "tool_calls" if script.calls else "stop"
     tail = event(chunk(model, {}, finish))
     if include_usage and script.usage == "yes":
         tail += event({**chunk(model, {}), "choices": [], "usage": usage_of(script)})

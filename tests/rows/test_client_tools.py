@@ -8,13 +8,14 @@ import pytest
 
 from agents.access.actor import Actor
 from agents.engine import turn as engine
-from agents.engine.context import load_context
+from agents.engine.context import TurnContext, load_context
 from agents.engine.services import Services
 from agents.engine.turn import TurnRun
 from agents.llm.port import Finished, ModelRequest, TextDelta
 from agents.models import AgentDraft, Step
 from agents.releases import publish
-from agents.rules.client_options import BELOW_OURS
+from agents.rules.client_options import BELOW_OURS, ClientOptions
+from agents.rules.conversation import JsonFormat, ToolSpec
 from agents.rules.parts import text_part, tool_call_part, tool_result_part
 from agents.rules.states import StepKind, TurnStatus
 from agents.runner.reaper import give_back
@@ -156,3 +157,64 @@ async def test_an_answer_that_was_not_cut_does_not() -> None:
     ada = await begin()
     await run(scripted(says("Hello"))[0])
     assert not (await outcome(ada)).cut
+
+
+# --- what a client asks of the answer ---
+
+DOOR = ToolSpec("door", "Open a door.", {"type": "object", "properties": {}})
+CITY = JsonFormat({"type": "object"}, "city")
+
+
+async def test_a_call_is_forced_once_and_of_the_clients_tools_only() -> None:
+    ada = await begin(tools=(LIGHT, DOOR), must_call=("door",), json=CITY)
+    # This model does not obey, and calls what it was not even offered.
+    services, model, _ = scripted(calls(("a", "clock", "{}")), says("Noon."), tools={"clock": noon})
+    assert await run(services) is TurnStatus.COMPLETED
+    first, second = model.requests
+    assert ([tool.name for tool in first.tools], first.must_call, first.json) == (["door"], True, None)
+    assert ([tool.name for tool in second.tools], second.must_call) == (["clock", "light", "door"], False)
+    assert second.json == CITY, "the form is that of the answer"
+    assert (await outcome(ada)).text == "Noon."
+
+
+async def test_a_forced_call_that_nobody_heard_the_end_of_is_forced_again() -> None:
+    await begin(must_call=("light",))
+    services, model, _ = scripted(calls(("b", "light", "{}")))
+    first = await in_db_thread(lambda: load_context(claimed()))
+    claim = first.claim
+    await in_db_thread(
+        lambda: give_back(session_id=claim.session_id, turn_id=claim.turn_id, epoch=claim.epoch, fruitless=True)
+    )
+    assert await run(services) is TurnStatus.COMPLETED
+    assert [request.must_call for request in model.requests] == [True]
+
+
+async def test_of_several_calls_the_first_counts_where_one_was_asked_for() -> None:
+    ada = await begin(one_call=True)
+    services, model, box = scripted(BOTH, says("Noon."), tools={"clock": noon})
+    assert await run(services) is TurnStatus.COMPLETED
+    assert [request.one_call for request in model.requests] == [True, True]
+    assert [one.name for one in box.called] == ["clock"]
+    found = await outcome(ada)
+    assert (found.text, list(found.calls)) == ("Wait.Noon.", [])
+
+
+async def test_every_call_of_the_model_ends_at_the_same_texts_and_gives_the_same_form() -> None:
+    await begin(tools=(), stop=("END",), json=CITY)
+    services, model, _ = scripted(calls(("a", "clock", "{}")), says("{}"), tools={"clock": noon})
+    await run(services)
+    assert [(request.stop, request.json) for request in model.requests] == [(("END",), CITY)] * 2
+
+
+async def test_a_question_asked_anew_by_another_way_in_is_asked_without_what_its_client_wanted() -> None:
+    ada = await begin(must_call=("light",), instructions="Be brief.", stop=("END",))
+    await run(scripted(calls(("b", "light", "{}")))[0])
+
+    def anew() -> TurnContext:
+        question = next(message for message in ada.messages() if message.author == "user")
+        ada.ask("Light, please.", parent=question.parent_id)
+        return load_context(claimed())
+
+    context = await in_db_thread(anew)
+    assert context.client == ClientOptions()
+    assert [author for author, _ in context.history] == ["user"]

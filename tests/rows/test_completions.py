@@ -13,8 +13,11 @@ from agents import tasks
 from agents.access.actor import Actor, Scope
 from agents.engine.context import load_context
 from agents.journal import fenced
-from agents.models import AgentSession, CompletionRequest, Message, Turn
+from agents.llm.routes import is_installed
+from agents.models import AgentDraft, AgentSession, CompletionRequest, Message, Turn
+from agents.releases import publish
 from agents.rules.client_options import ClientOptions
+from agents.rules.conversation import JsonFormat
 from agents.rules.history import build_request
 from agents.rules.limits import ContextPolicy
 from agents.rules.parts import text_part
@@ -39,6 +42,7 @@ from tests.conversations import (
     replayed,
     side_by_side,
 )
+from tests.people import agent
 
 pytestmark = pytest.mark.usefixtures("transactional_db")
 
@@ -109,6 +113,22 @@ def test_a_tool_named_like_one_of_the_agents_is_refused() -> None:
         complete(client(), tools=(clock,))
     assert refused.value.pointer == "/tools"
     assert not AgentSession.objects.exists()
+
+
+def on_claude() -> None:
+    made = agent("demo")
+    AgentDraft.objects.filter(agent=made).update(model_chain=["anthropic:claude-sonnet-5"], version=2)
+    publish(Actor.system("tests"), agent_id=made.pk, expected_version=2)
+
+
+@pytest.mark.skipif(not is_installed("anthropic"), reason="the libraries of the vendors are not installed")
+def test_a_form_that_the_releases_model_is_known_not_to_give_is_refused_at_once() -> None:
+    on_claude()
+    with pytest.raises(InvalidInput, match="give one, as json_schema") as refused:
+        complete(client(), json=JsonFormat())
+    assert refused.value.pointer == "/response_format/type"
+    assert not AgentSession.objects.exists()
+    complete(client(), json=JsonFormat({"type": "object"}))
 
 
 @pytest.mark.parametrize("scope", [Scope.CHAT, Scope.READ])

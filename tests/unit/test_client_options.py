@@ -1,5 +1,7 @@
 """What a client asks of one turn, in its row and back."""
 
+import json
+
 import pytest
 
 from agents.rules.client_options import (
@@ -11,7 +13,7 @@ from agents.rules.client_options import (
     smaller,
     stored_options,
 )
-from agents.rules.conversation import ToolSpec
+from agents.rules.conversation import JsonFormat, ToolSpec
 from agents.rules.parts import text_part, tool_call_part, tool_result_part
 from foundation.errors import InvalidInput
 
@@ -19,17 +21,31 @@ LIGHT = ToolSpec("light", "Switch a light.", {"type": "object", "properties": {"
 
 
 def test_options_come_back_from_their_row_as_they_went() -> None:
-    options = ClientOptions(tools=(LIGHT,), max_output_tokens=7, instructions="Be brief.")
+    options = ClientOptions(
+        tools=(LIGHT, ToolSpec("door", "", {}, strict=True)),
+        max_output_tokens=7,
+        instructions="Be brief.",
+        stop=("\n\n",),
+        must_call=("light",),
+        one_call=True,
+        json=JsonFormat({"type": "object"}, "city", "A city.", strict=True),
+    )
     stored = stored_options(options, system="an-id")
     assert stored is not None
     assert stored["system"] == "an-id"
     assert "Be brief." not in str(stored), "the words stand in a message of their own"
-    assert read_options(stored, [text_part("Be brief.")]) == options
+    assert read_options(json.loads(json.dumps(stored)), [text_part("Be brief.")]) == options
+    assert options.forced_tools == (LIGHT,)
 
 
 def test_a_turn_without_options_holds_nothing() -> None:
     assert stored_options(ClientOptions(), system=None) is None
     assert read_options(None) is NO_OPTIONS
+
+
+def test_json_without_a_schema_is_something_to_hold() -> None:
+    options = ClientOptions(json=JsonFormat())
+    assert read_options(stored_options(options, system=None)) == options
 
 
 def test_what_a_client_must_run_is_what_has_no_result() -> None:

@@ -212,7 +212,7 @@ def test_a_vendor_that_is_not_installed_is_refused_with_what_to_do(
     read: Reader, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(configuration, "is_installed", lambda provider: provider != "bedrock")
-    assert read(BANDSTAND_MODEL="google:gemini-2.5-flash,anthropic:claude-sonnet-4-5").model[1].startswith("anthropic:")
+    assert read(BANDSTAND_MODEL="google:gemini-2.5-flash,anthropic:claude-sonnet-5").model[1].startswith("anthropic:")
     (fault,) = faults(read, BANDSTAND_MODEL="offline:,bedrock:x")
     assert fault.startswith("BANDSTAND_MODEL: names bedrock:, whose libraries are not installed: ")
     assert "make run VENDORS=1" in fault

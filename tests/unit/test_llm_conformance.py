@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Iterable, Sequence
+from collections.abc import AsyncIterator, Sequence
 from contextlib import aclosing
+from dataclasses import replace
 from typing import Any, Protocol
 
 import pytest
@@ -19,6 +20,7 @@ from agents.llm.port import (
     ChatMessage,
     Deadlines,
     Finished,
+    JsonFormat,
     ModelEvent,
     ModelRequest,
     TextDelta,
@@ -35,7 +37,25 @@ TOOLS = tuple(
     ToolSpec(name, f"The tool {name}.", {"type": "object", "properties": {}}) for name in ("clock", "calculator")
 )
 SHORT = 0.05
+CITY = {
+    "type": "object",
+    "properties": {"city": {"type": "string"}},
+    "required": ["city"],
+    "additionalProperties": False,
+}
 BROKEN = ('{"broken', "", "null", "not json", '{"a": 1}}')
+EVERYTHING = frozenset({"plain_json", "one_call"})
+KNOWS = {
+    "anthropic": frozenset({"one_call"}),
+    "google": frozenset({"plain_json"}),
+    "bedrock": frozenset[str](),
+}
+MENDED = {"anthropic": ("",), "google": BROKEN, "bedrock": ("",)}
+MODERN = {
+    "anthropic": "claude-sonnet-5",
+    "google": "gemini-2.5-flash",
+    "bedrock": "global.anthropic.claude-sonnet-4-6",
+}
 
 
 class Stage(Protocol):
@@ -46,6 +66,9 @@ class Stage(Protocol):
     provider: Provider | None
     # Arguments of a call that do not arrive as they were written: they are no text on the wire.
     mended: frozenset[str]
+    # A model that can be held to a schema; and which of "plain_json" and "one_call" its provider knows besides.
+    modern: str
+    knows: frozenset[str]
 
     def script(self, **settings: Any) -> str:
         """The user's message for: text, words, calls, rounds, pace_ms, ttft_ms, finish, usage, cut, fail."""
@@ -66,6 +89,7 @@ class OfflineStage:
         self.llm: LLM = OfflineModel()
         self.provider: Provider | None = None
         self.mended: frozenset[str] = frozenset()
+        self.modern, self.knows = "", EVERYTHING
 
     def script(self, **settings: Any) -> str:
         return written("offline", settings)
@@ -83,10 +107,12 @@ class ServerStage:
         "bad_request": "404",
     }
 
-    def __init__(self, llm: LLM, provider: Provider, mended: Iterable[str] = ()) -> None:
+    def __init__(self, llm: LLM, provider: Provider, *, kind: str) -> None:
         self.llm = llm
         self.provider: Provider | None = provider
-        self.mended = frozenset(mended)
+        self.mended = frozenset(MENDED.get(kind, ()))
+        self.modern = MODERN.get(kind, "fake")
+        self.knows = KNOWS.get(kind, EVERYTHING)
 
     def script(self, **settings: Any) -> str:
         if "pace_ms" in settings:
@@ -109,7 +135,7 @@ async def stage(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch)
     await provider.start()
     if request.param == "openai":
         async with GuardedClient(allow_origins=frozenset({allowed_origin(provider.base_url)})) as client:
-            yield ServerStage(OpenAIModel(OpenAIConfig("sk-test", provider.base_url), client), provider)
+            yield ServerStage(OpenAIModel(OpenAIConfig("sk-test", provider.base_url), client), provider, kind="openai")
     else:
         if not is_installed(request.param):
             pytest.skip(f"the libraries for {request.param}: are not installed")
@@ -117,7 +143,7 @@ async def stage(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch)
             monkeypatch.setenv(name, "test")
         root = provider.base_url.removesuffix("/v1")
         vendor = VendorModel(VendorConfig(request.param, "sk-test", root, region="us-east-1"))
-        yield ServerStage(vendor, provider, mended=BROKEN if request.param == "google" else ("",))
+        yield ServerStage(vendor, provider, kind=request.param)
         await vendor.aclose()
     await provider.stop()
 
@@ -218,6 +244,51 @@ async def test_broken_arguments_arrive_as_they_were_written(stage: Stage, argume
     [call] = end_of(await heard(stage, asking(stage.script(calls=[["clock", arguments]])))).tool_calls
 
     assert call.arguments == arguments
+
+
+async def test_the_text_ends_before_the_first_of_the_texts_that_end_it(stage: Stage) -> None:
+    request = replace(asking(stage.script(text="one two three four")), stop=("four", " three"))
+
+    events = await heard(stage, request)
+
+    assert text_of(events) == "one two"
+    assert end_of(events).finish_reason == "stop"
+
+
+async def test_what_must_be_called_is_called(stage: Stage) -> None:
+    request = replace(asking(stage.script(text="No.")), model=stage.modern, tools=TOOLS[1:], must_call=True)
+
+    end = end_of(await heard(stage, request))
+
+    assert [call.name for call in end.tool_calls] == ["calculator"]
+    assert end.finish_reason == "tool_calls"
+
+
+async def test_an_answer_of_a_schema_is_json_of_that_schema(stage: Stage) -> None:
+    asked = replace(asking(stage.script(text="In Zurich.")), model=stage.modern, tools=(), json=JsonFormat(CITY))
+
+    answer = json.loads(text_of(await heard(stage, asked)))
+
+    assert list(answer) == ["city"]
+    assert isinstance(answer["city"], str)
+
+
+async def test_an_answer_in_json_without_a_schema_is_an_object_or_refused(stage: Stage) -> None:
+    asked = replace(asking(stage.script(text="In Zurich.")), model=stage.modern, tools=(), json=JsonFormat())
+
+    if "plain_json" in stage.knows:
+        assert isinstance(json.loads(text_of(await heard(stage, asked))), dict)
+    else:
+        _, error = await heard_until_it_fails(stage, asked)
+        assert (error.error_class, error.refused) == ("bad_request", True)
+
+
+async def test_where_the_provider_knows_how_one_call_is_all_that_comes(stage: Stage) -> None:
+    request = replace(asking(stage.script(calls=[["clock", {}], ["calculator", {}]])), one_call=True)
+
+    calls = end_of(await heard(stage, request)).tool_calls
+
+    assert [call.name for call in calls] == ["clock", "calculator"][: 1 if "one_call" in stage.knows else 2]
 
 
 async def test_after_the_results_it_answers_and_new_calls_get_new_ids(stage: Stage) -> None:

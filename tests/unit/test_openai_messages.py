@@ -50,6 +50,31 @@ def test_results_in_the_middle_are_history() -> None:
     check_history(read)
 
 
+@pytest.mark.parametrize(
+    "echo",
+    [
+        {"refusal": None, "annotations": [], "audio": None, "function_call": None, "tool_calls": None},
+        {"parsed": {"city": "Zurich"}, "reasoning_content": "Hm.", "provider_specific_fields": {}, "images": []},
+        {"id": "msg_1", "name": "demo", "tool_calls": []},
+    ],
+)
+def test_an_answer_comes_back_with_whatever_the_library_put_into_it(echo: Any) -> None:
+    assert read_messages([HI, {**SAYS, **echo}, HI]).history[1] == ("agent", [text_part("Hello.")])
+
+
+def test_a_call_comes_back_with_whatever_the_library_put_into_it() -> None:
+    call = {**CALL, "index": 0, "function": {**CALL["function"], "parsed_arguments": {}}}
+    contents: list[Any] = [None, "", []]
+    for content in contents:
+        read = read_messages([HI, {**CALLS, "content": content, "tool_calls": [call]}, RESULT])
+        assert read.history[-1] == ("agent", [CALL_PART])
+
+
+def test_a_result_may_come_in_parts() -> None:
+    read = read_messages([HI, CALLS, {**RESULT, "name": "light", "content": [{"type": "text", "text": "on"}]}])
+    assert read.asked == [RESULT_PART]
+
+
 def test_calls_that_got_no_result_are_taken_and_mended_later() -> None:
     check_history(read_messages([HI, CALLS, HI]))
 
@@ -83,6 +108,8 @@ def test_a_result_belongs_to_a_call_right_before_it(messages: list[Any]) -> None
         ([{"role": "function", "content": "Hi", "name": "f"}], "/messages/0/role"),
         ([{"role": ["user"], "content": "Hi"}], "/messages/0/role"),
         ([{**HI, "mystery": 1}], "/messages/0/mystery"),
+        ([{"role": "system", "content": "A", "mystery": 1}, HI], "/messages/0/mystery"),
+        ([HI, CALLS, {**RESULT, "mystery": 1}], "/messages/2/mystery"),
         ([{"role": "user"}], "/messages/0/content"),
         ([{"role": "user", "content": None}], "/messages/0/content"),
         ([{"role": "user", "content": 7}], "/messages/0/content"),

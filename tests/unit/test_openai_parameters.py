@@ -18,9 +18,6 @@ _ROW = re.compile(r"^\| `([a-z_]+)` \| (honoured|ignored|refused) \|", re.MULTIL
 # Something that asks for what is refused, and what asks for nothing.
 REFUSED: dict[str, tuple[Any, Any]] = {
     "n": (2, 1),
-    "stop": (["END"], []),
-    "response_format": ({"type": "json_object"}, {"type": "text"}),
-    "parallel_tool_calls": (False, True),
     "logprobs": (True, False),
     "top_logprobs": (3, 0),
     "logit_bias": ({"50256": -100}, {}),

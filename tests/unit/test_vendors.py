@@ -264,7 +264,7 @@ from agents.llm.vendors import VendorConfig
 names = ("anthropic", "google", "bedrock")
 gateway = Gateway(GatewayConfig(vendors=tuple(VendorConfig(name, "key") for name in names)))
 gateway.resolve("offline:")
-gateway.resolve("anthropic:claude-sonnet-4-5")
+gateway.resolve("anthropic:claude-sonnet-5")
 heavy = {"pydantic_ai", "anthropic", "google.genai", "boto3", "httpx2"} & set(sys.modules)
 assert not heavy, heavy
 """

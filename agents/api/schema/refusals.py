@@ -5,51 +5,43 @@ from __future__ import annotations
 from http import HTTPStatus
 from typing import Any
 
-from agents.api.problems import MEDIA_TYPE
+from agents.api.problems import MEDIA_TYPE, problem_shape
+from agents.api.refusals import InvalidFields, NotAcceptable, UnsupportedMediaType
 from agents.api.schema.words import REQUEST_ID, TEXT, WHOLE, Schema, list_of, record, ref, said
+from foundation.errors import (
+    BandstandError,
+    Conflict,
+    Forbidden,
+    Malformed,
+    NotFound,
+    PreconditionFailed,
+    PreconditionRequired,
+    RateLimited,
+    TooLarge,
+    Unauthenticated,
+    Unavailable,
+)
 
-# Status: code and detail of the example, and what to do about it.
-USUAL: dict[int, tuple[str, str, str]] = {
-    400: ("malformed", "The input cannot be read.", "The body is not JSON that can be read. Do not repeat it."),
-    401: (
-        "unauthenticated",
-        "Credentials are missing, wrong or no longer valid.",
-        "No key, or one that is wrong, expired or revoked.",
-    ),
-    403: ("forbidden", "This key lacks the scope 'chat'.", "Your role or your key's scopes do not allow this."),
-    404: ("not_found", "There is no such thing here.", "It does not exist, or it is not yours: both look the same."),
-    406: (
-        "not_acceptable",
-        "This address does not answer in a type that your Accept header allows.",
-        "Accept names no type that this address answers in.",
-    ),
-    409: ("conflict", "The present state does not allow this.", "The present state does not allow this."),
-    412: (
-        "precondition_failed",
-        "Somebody changed this since you read it.",
-        "If-Match is not the present version: read it again, look, and try again.",
-    ),
-    413: ("too_large", "The input is too large.", "The body, or a part of it, is too large."),
-    415: (
-        "unsupported_media_type",
-        "A body must be JSON in UTF-8: Content-Type application/json, without a Content-Encoding.",
-        "The body is not declared as `application/json`.",
-    ),
+# Status: an example of it (None: our own fault), and what to do about it.
+USUAL: dict[int, tuple[BandstandError | None, str]] = {
+    400: (Malformed(), "The body is not JSON that can be read. Do not repeat it."),
+    401: (Unauthenticated(), "No key, or one that is wrong, expired or revoked."),
+    403: (Forbidden("This key lacks the scope 'chat'."), "Your role or your key's scopes do not allow this."),
+    404: (NotFound(), "It does not exist, or it is not yours: both look the same."),
+    406: (NotAcceptable(), "Accept names no type that this address answers in."),
+    409: (Conflict(), "The present state does not allow this."),
+    412: (PreconditionFailed(), "If-Match is not the present version: read it again, look, and try again."),
+    413: (TooLarge(), "The body, or a part of it, is too large."),
+    415: (UnsupportedMediaType(), "The body is not declared as `application/json`."),
     422: (
-        "invalid",
-        "Some fields are not acceptable.",
+        InvalidFields([("/agent", "required", "This field is required.")]),
         "Read, but not acceptable: `errors` names each field, parameter or header that is at fault.",
     ),
-    428: (
-        "precondition_required",
-        "This change needs an If-Match header with the version you have read.",
-        "If-Match is missing.",
-    ),
-    429: ("rate_limited", "Too many requests.", "Too much at once: wait `Retry-After` seconds and repeat."),
-    500: ("internal", "Something went wrong on our side.", "Our fault; tell us the `instance`."),
+    428: (PreconditionRequired(), "If-Match is missing."),
+    429: (RateLimited(retry_after_seconds=2), "Too much at once: wait `Retry-After` seconds and repeat."),
+    500: (None, "Our fault; tell us the `instance`."),
     503: (
-        "unavailable",
-        "The service cannot answer just now; please try again.",
+        Unavailable(retry_after_seconds=2),
         "The service cannot answer just now (the database is away, or the process is ending): repeat.",
     ),
 }
@@ -87,22 +79,6 @@ COMMON_HEADERS = {
 }
 
 
-def example_of(status: int) -> dict[str, Any]:
-    code, detail, _ = USUAL[status]
-    problem: dict[str, Any] = {
-        "type": "about:blank",
-        "title": HTTPStatus(status).phrase,
-        "status": status,
-        "detail": detail,
-        "instance": f"urn:uuid:{REQUEST_ID}",
-        "code": code,
-        "errors": [],
-    }
-    if status == 422:
-        problem["errors"] = [{"pointer": "/agent", "code": "required", "detail": "This field is required."}]
-    return problem | ({"retry_after": 2} if status in {429, 503} else {})
-
-
 def refusal(status: int, *, description: str | None = None) -> dict[str, Any]:
     """The response object of a refusal."""
     headers = dict(COMMON_HEADERS)
@@ -110,10 +86,12 @@ def refusal(status: int, *, description: str | None = None) -> dict[str, Any]:
         headers["Retry-After"] = {"$ref": "#/components/headers/Retry-After"}
     if status == 401:
         headers["WWW-Authenticate"] = {"$ref": "#/components/headers/WWW-Authenticate"}
+    error, meaning = USUAL[status]
+    example = problem_shape(error, request_id=REQUEST_ID)
     return {
-        "description": description or USUAL[status][2],
+        "description": description or meaning,
         "headers": headers,
-        "content": {MEDIA_TYPE: {"schema": ref("Problem"), "example": example_of(status)}},
+        "content": {MEDIA_TYPE: {"schema": ref("Problem"), "example": example}},
     }
 
 

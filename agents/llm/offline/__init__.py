@@ -13,6 +13,9 @@ Tests direct it from inside the user's message (the last one counts):
     [[offline fail=transient]]                         fails with that error class; `cut=5` says five words before
     [[offline ttft_ms=50 finish=length usage=no retry_after=3 fail=rate_limit]]
 
+It keeps to what a request asks for besides: texts that end the answer, a call that must be made, one call at a time,
+an answer in JSON. Where thoughts would be needed it fills in plain examples that fit the schema.
+
 `cut` alone breaks the answer off as a provider that goes away does. Without a pace everything comes at once.
 """
 

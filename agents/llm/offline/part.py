@@ -5,11 +5,12 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 from agents.llm.directive import parse_directive
 from agents.llm.errors import BY_CLASS, BadModelRequest, ErrorClass
+from agents.llm.offline.examples import example_of
 from agents.llm.offline.plain_words import calls_in, reply_to
 from agents.llm.port import ChatMessage, ModelRequest, ToolCall
 
@@ -44,6 +45,31 @@ class Part:
 
 def decide(request: ModelRequest, *, pace_seconds: float) -> Part:
     """Raises `BadModelRequest` for a directive that cannot be read."""
+    return _within(request, _decide(request, pace_seconds))
+
+
+def _within(request: ModelRequest, part: Part) -> Part:
+    """`part` within the bounds of the request, as a real model would keep them."""
+    calls = part.calls
+    if request.must_call and not calls and part.fail is None:
+        forced = request.tools[0]
+        calls = _numbered([(forced.name, example_of(forced.parameters))], request.messages)
+    calls = calls[:1] if request.one_call else calls
+    text = "" if calls and not part.calls else part.text
+    if request.json is not None and not calls and not _is_object(text):
+        text = json.dumps(example_of(request.json.schema) if request.json.schema else {"answer": text})
+    ends = [at for stop in request.stop if (at := text.find(stop)) >= 0]
+    return replace(part, calls=calls, text=text[: min(ends, default=len(text))])
+
+
+def _is_object(text: str) -> bool:
+    try:
+        return isinstance(json.loads(text), dict)
+    except ValueError:
+        return False
+
+
+def _decide(request: ModelRequest, pace_seconds: float) -> Part:
     messages = request.messages
     since = next((index for index in reversed(range(len(messages))) if messages[index].role == "user"), len(messages))
     asked = messages[since].text if since < len(messages) else ""

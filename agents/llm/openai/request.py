@@ -7,7 +7,7 @@ from typing import Any
 import orjson
 
 from agents.llm.errors import BadModelRequest
-from agents.llm.port import ChatMessage, ModelRequest
+from agents.llm.port import ChatMessage, JsonFormat, ModelRequest, ToolSpec
 
 
 def encode_request(request: ModelRequest, *, limit_field: str) -> bytes:
@@ -22,19 +22,35 @@ def encode_request(request: ModelRequest, *, limit_field: str) -> bytes:
         "stream_options": {"include_usage": True},
     }
     if request.tools:
-        body["tools"] = [
-            {
-                "type": "function",
-                "function": {"name": tool.name, "description": tool.description, "parameters": tool.parameters},
-            }
-            for tool in request.tools
-        ]
+        body["tools"] = [_tool(tool) for tool in request.tools]
+        if request.must_call:
+            body["tool_choice"] = "required"
+        if request.one_call:
+            body["parallel_tool_calls"] = False
     if request.max_output_tokens is not None:
         body[limit_field] = request.max_output_tokens
+    if request.stop:
+        body["stop"] = request.stop
+    if request.json is not None:
+        body["response_format"] = _format(request.json)
     try:
         return orjson.dumps(body)
     except orjson.JSONEncodeError:
         raise BadModelRequest("The conversation cannot be written as JSON.") from None
+
+
+def _tool(tool: ToolSpec) -> dict[str, Any]:
+    function = {"name": tool.name, "description": tool.description, "parameters": tool.parameters}
+    return {"type": "function", "function": {**function, "strict": True} if tool.strict else function}
+
+
+def _format(json: JsonFormat) -> dict[str, Any]:
+    if json.schema is None:
+        return {"type": "json_object"}
+    named = {"name": json.name, "schema": json.schema}
+    if json.description:
+        named["description"] = json.description
+    return {"type": "json_schema", "json_schema": {**named, "strict": True} if json.strict else named}
 
 
 def _message(message: ChatMessage) -> dict[str, Any]:

@@ -101,5 +101,8 @@ def _load(config: VendorConfig) -> VendorClient:
 
 
 def _fault(client: VendorClient, error: Exception, late: str) -> ModelError:
-    """Our own deadline, or what the vendor's libraries raise, whose words do not go into a chain: they hold keys."""
+    """Our own refusal or deadline, or what the vendor's libraries raise, whose words do not go into a chain: they hold
+    keys."""
+    if isinstance(error, ModelError):
+        return error
     return TransientModelError(late) if type(error) is TimeoutError else client.fault(error)

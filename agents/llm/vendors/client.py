@@ -8,9 +8,7 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import TYPE_CHECKING
 
 from pydantic_ai.direct import model_request_stream
-from pydantic_ai.models import Model, ModelRequestParameters, StreamedResponse
-from pydantic_ai.settings import ModelSettings
-from pydantic_ai.tools import ToolDefinition
+from pydantic_ai.models import Model, StreamedResponse
 
 from agents.llm.errors import ModelError
 from agents.llm.port import ModelRequest, Usage
@@ -18,6 +16,7 @@ from agents.llm.vendors.answer import VendorAnswer
 from agents.llm.vendors.config import VendorConfig
 from agents.llm.vendors.faults import fault_of
 from agents.llm.vendors.http import Exchange, open_http
+from agents.llm.vendors.parameters import check_format, parameters_of, settings_of
 from agents.llm.vendors.request import messages_of
 
 if TYPE_CHECKING:
@@ -54,20 +53,13 @@ class VendorClient:
             await exchange.aclose()
 
     def _ask(self, request: ModelRequest) -> AbstractAsyncContextManager[StreamedResponse]:
-        tools = [
-            ToolDefinition(name=tool.name, description=tool.description, parameters_json_schema=tool.parameters)
-            for tool in request.tools
-        ]
-        settings = ModelSettings()
-        if self._config.provider != "bedrock":
-            settings["max_retries"] = 0
-        if request.max_output_tokens is not None:
-            settings["max_tokens"] = request.max_output_tokens
+        model = self._model(request.model)
+        check_format(request, self._config.provider, model.profile)
         return model_request_stream(
-            self._model(request.model),
+            model,
             messages_of(request),
-            model_settings=settings,
-            model_request_parameters=ModelRequestParameters(function_tools=tools, allow_text_output=True),
+            model_settings=settings_of(request, self._config.provider),
+            model_request_parameters=parameters_of(request),
             instrument=False,
         )
 

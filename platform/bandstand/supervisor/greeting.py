@@ -48,7 +48,7 @@ def _model(config: Config) -> Iterator[str]:
 def _idle_key(config: Config) -> tuple[str, str] | None:
     """A vendor's key that nothing uses yet, and a route that would."""
     if config.anthropic_api_key:
-        return "ANTHROPIC_API_KEY", "anthropic:claude-sonnet-4-5"
+        return "ANTHROPIC_API_KEY", "anthropic:claude-sonnet-5"
     return ("GOOGLE_API_KEY", "google:gemini-2.5-flash") if config.google_api_key else None
 
 
