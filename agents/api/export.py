@@ -6,13 +6,14 @@ from collections.abc import AsyncIterator
 
 from django.http import HttpResponse, StreamingHttpResponse
 from django.http.response import HttpResponseBase
+from django.utils.http import content_disposition_header
 from rest_framework.request import Request
 
 from agents.api.media_types import JSON
 from agents.api.parameters import read_id, read_query
 from agents.api.views import AsyncApiView
 from agents.models import Turn
-from agents.rules.transcripts import transcript_heading, transcript_message
+from agents.rules.transcripts import transcript_heading, transcript_message, transcript_name
 from agents.rules.wire import Shape, message_shape, moment, session_shape, turn_shape
 from agents.sessions import Export, begin_export
 from agents.sessions.export import PIECE, read_piece, read_shown
@@ -39,7 +40,7 @@ class ExportView(AsyncApiView):
         media_type, ending = FORMATS[wanted]
         headers = {
             "Cache-Control": "no-store",
-            "Content-Disposition": f'attachment; filename="conversation-{found.session.pk}.{ending}"',
+            "Content-Disposition": content_disposition_header(True, f"{transcript_name(found.session)}.{ending}"),
         }
         if self.http.method == "HEAD":
             return HttpResponse(content_type=media_type, headers=headers)

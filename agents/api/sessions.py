@@ -15,7 +15,7 @@ from agents.api.parameters import read_id, read_query, slug, some_words
 from agents.api.preconditions import etag, expected_version
 from agents.api.views import ApiView
 from agents.models import AgentSession
-from agents.rules.wire import message_shape, session_shape
+from agents.rules.wire import listed_shape, message_shape, session_shape
 from agents.sessions import (
     access_session,
     create_session,
@@ -61,7 +61,7 @@ class SessionsView(ApiView):
             rows = matching(rows, words)
         if (agent := query.pop("agent", None)) is not None:
             rows = rows.filter(agent__slug=agent)
-        return answer_json(page_of(self.http, rows, order=SESSIONS, shape=session_shape, **query))
+        return answer_json(page_of(self.http, rows, order=SESSIONS, shape=listed_shape, **query))
 
     def post(self, _request: Request) -> HttpResponse:
         read_query(self.http)

@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from functools import cache
 from typing import Any
 
+from linkify_it import LinkifyIt
 from markdown_it import MarkdownIt
 from markdown_it.common.utils import escapeHtml
 from markdown_it.rules_block import StateBlock, table
@@ -28,6 +29,9 @@ _MAX_NESTING = 40
 _MAX_COLUMNS, _MAX_CELLS = 100, 10_000
 # Each bracket that opens is tried, and what stands within it too: 64 KB of them took 1.2 s.
 _MAX_LINK_TRIES = 5_000
+# Quotation marks, and the punctuation of scripts that put no space after it. What may be an apostrophe is one inside of it.
+_END_OF_ADDRESS = re.compile("[“”„‟«»‹›。，、；：！？」』）】》]")  # noqa: RUF001
+_NOT_LAST = "‘’.,;:!?"  # noqa: RUF001
 # Without brackets within: nested ones made the library's own rule slower with every level.
 _IMAGE = re.compile(r'!\[([^\[\]\n]{0,1000})\]\([ \t]*<?([^\s<>()"]{1,2000})>?(?:[ \t]+"[^"\n]{0,500}")?[ \t]*\)')
 
@@ -37,10 +41,7 @@ def parser() -> MarkdownIt:
     """The parser. It keeps nothing between texts, so threads may share it."""
     md = MarkdownIt("commonmark", {"html": False, "linkify": True, "breaks": True, "maxNesting": _MAX_NESTING})
     md.enable(["table", "strikethrough", "linkify"])
-    assert md.linkify is not None
-    md.linkify.set({"fuzzy_link": False, "fuzzy_email": False, "fuzzy_ip": False})
-    for scheme in ("ftp:", "//"):
-        md.linkify.add(scheme, None)
+    md.linkify = _addresses()
     md.validateLink = _allowed  # type: ignore[method-assign]
     md.inline.ruler.at("image", _image)
     md.inline.ruler.at("link", _link)
@@ -48,6 +49,23 @@ def parser() -> MarkdownIt:
     md.core.ruler.push("alignment", _alignment)
     md.add_render_rule("fence", _fence)
     return md
+
+
+class _Addresses(LinkifyIt):  # type: ignore[misc]  # it is not typed
+    """Bare addresses, without what closes a quotation or a sentence around them."""
+
+    def test_schema_at(self, text: str, name: str, position: int) -> int:
+        """How many of the characters from `position` on belong to the address whose scheme stands before it."""
+        length: int = super().test_schema_at(text, name, position)
+        address = _END_OF_ADDRESS.split(text[position : position + length], maxsplit=1)[0]
+        return len(address.rstrip(_NOT_LAST))
+
+
+def _addresses() -> LinkifyIt:
+    found = _Addresses(options={"fuzzy_link": False, "fuzzy_email": False, "fuzzy_ip": False})
+    for scheme in ("ftp:", "//"):
+        found.add(scheme, None)
+    return found
 
 
 def _allowed(url: str) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 from django.conf import settings
@@ -21,8 +22,20 @@ from agents.access.logins import LoginForm, with_wait
 _SCRIPTS = Path(__file__).parent / "static" / "bandstand"
 _HELP = Path(__file__).parents[2] / "docs" / "chat.md"
 
+_IMPORT = re.compile(r'^(?:import|export) .*from "\./([\w-]+\.js)";$', re.MULTILINE)
+
+
+def _modules_of(script: str, found: set[str]) -> set[str]:
+    """`script` and all that it imports, and they import."""
+    if script not in found:
+        found.add(script)
+        for imported in _IMPORT.findall((_SCRIPTS / script).read_text(encoding="utf-8")):
+            _modules_of(imported, found)
+    return found
+
+
 # Named in the page, so that the browser asks for all of them at once and not import by import.
-MODULES = sorted(f"bandstand/{script.name}" for script in _SCRIPTS.glob("*.js"))
+MODULES = [f"bandstand/{script}" for script in sorted(_modules_of("chat.js", set()))]
 
 
 @require_GET

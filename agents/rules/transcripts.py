@@ -7,7 +7,14 @@ from typing import Any
 from agents.rules.parts import Part
 from agents.rules.wire import moment
 
+_LONGEST_NAME = 60
 _NAMES = {"user": "You", "human": "A person", "system": "System"}
+
+
+def transcript_name(session: Any) -> str:
+    """What a file of the conversation is called, without its ending: the title, as far as every system takes it."""
+    name = "".join(char if char.isprintable() and char not in r'\/:*?"<>|' else " " for char in session.title)
+    return _one_line(name)[:_LONGEST_NAME].strip(". ") or "Conversation"
 
 
 def transcript_heading(session: Any) -> str:

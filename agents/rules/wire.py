@@ -66,6 +66,11 @@ def session_shape(session: Any) -> Shape:
     }
 
 
+def listed_shape(session: Any) -> Shape:
+    """The same on a list, with what the list is ordered by."""
+    return {**session_shape(session), "updated_at": moment(session.updated_at)}
+
+
 # A failure of these classes may be over by the time somebody tries again.
 _WORTH_A_RETRY = frozenset({"transient", "rate_limit", "worker_crashed", "unknown"})
 

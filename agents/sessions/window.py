@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from typing import Any
 from uuid import UUID
 
-from django.db.models import Q
+from django.db.models import F, Q, TextField
+from django.db.models.functions import MD5, Cast
 
 from agents.access.actor import Actor
 from agents.journal.connection import one_moment
@@ -28,7 +29,8 @@ def read_window(*, actor: Actor, session_id: UUID, limit: int, before: UUID | No
 
     `{"seq", "session", "messages", "turns", "branches", "older"}`: as in a snapshot, and of the turns those that are
     open or whose end these messages show. `branches` names, for each question that has others beside it, all of them as
-    `{"id", "head"}`; choosing `head` shows that branch. `older`: there is more before.
+    `{"id", "head", "asks"}`, oldest first; choosing `head` shows that branch, and `asks` is the oldest branch with the
+    same words: those who share it were asked again, the others were asked differently. `older`: there is more before.
 
     Raises `NotFound`, and `InvalidInput` when `before` is not a message of the session.
     """
@@ -46,7 +48,7 @@ def read_window(*, actor: Actor, session_id: UUID, limit: int, before: UUID | No
             "session": session_shape(session),
             "messages": _messages(session, tree, chosen),
             "turns": _turns(session, chosen),
-            "branches": _branches(tree, chosen),
+            "branches": _branches(session, tree, chosen),
             "older": len(line) > len(chosen),
         }
 
@@ -67,9 +69,25 @@ def _turns(session: AgentSession, chosen: Sequence[Node]) -> dict[str, Any]:
     return {str(turn.pk): turn_of_snapshot(turn, asked[turn.pk]) for turn in rows}
 
 
-def _branches(tree: Tree, chosen: Sequence[Node]) -> dict[str, Any]:
+def _branches(session: AgentSession, tree: Tree, chosen: Sequence[Node]) -> dict[str, Any]:
+    all_beside = {node.id: beside for node in chosen if len(beside := tree.branches(node)) > 1}
+    words = _words(session, [node.id for beside in all_beside.values() for node in beside])
     return {
-        str(node.id): [{"id": str(other.id), "head": str(tree.newest_below(other))} for other in beside]
-        for node in chosen
-        if len(beside := tree.branches(node)) > 1
+        str(node_id): [
+            {"id": str(node.id), "head": str(tree.newest_below(node)), "asks": str(_oldest(beside, words, node).id)}
+            for node in beside
+        ]
+        for node_id, beside in all_beside.items()
     }
+
+
+def _words(session: AgentSession, ids: Sequence[UUID]) -> dict[UUID, str]:
+    """What tells whether two of these messages have the same words."""
+    if not ids:
+        return {}
+    rows = Message.objects.filter(agent_session=session, pk__in=ids).order_by()
+    return dict(rows.values_list("pk", MD5(Cast(F("parts"), TextField()))))
+
+
+def _oldest(beside: Sequence[Node], words: dict[UUID, str], node: Node) -> Node:
+    return next(other for other in beside if words[other.id] == words[node.id])

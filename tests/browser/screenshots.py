@@ -50,7 +50,7 @@ async def _others(browser: Browser, stack: Stack, folder: Path) -> None:
     chat = await visitor.chat()
     await chat.ask("Name one colour")
     await chat.page.get_by_role("button", name="Answer again").click()
-    await expect(chat.page.locator(".branches__count")).to_have_text("2/2")
+    await expect(chat.page.locator(".answer .branches__count")).to_have_text("2/2")
     await chat.answered(chat.answers.last)
     await chat.answers.last.get_by_role("button", name="Good answer").click()
     await _shoot(chat, folder / "chat-branches.png")

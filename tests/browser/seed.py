@@ -38,11 +38,11 @@ TITLES = ["Birthday present for Lea", "Which bicycle pump?", "Letter to the land
 def main() -> None:
     """Prints `{cookie, people: {name: {login, id}}, password, long, plan, error}`.
 
-    `login` is a value of the cookie; the last three are sessions: of bob a long one, of grace two for pictures.
+    `login` is a value of the cookie; eve has no role; the last three are sessions: of bob a long one, of grace two for pictures.
     """
     ensure_demo_agent(["offline"])
     _publish("writer", "Writer", "Drafts and rewrites texts.")
-    people = {name: person(name, Role.USER) for name in ("ada", "bob", "grace")}
+    people = {name: person(name, Role.USER) for name in ("ada", "bob", "grace")} | {"eve": person("eve")}
     long = [(f"Question {n}: what about number {n}?", LONG_ANSWER.format(n=n)) for n in range(1, LONG_TURNS + 1)]
     grace = people["grace"]
     for title in TITLES:

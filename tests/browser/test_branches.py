@@ -3,11 +3,19 @@
 from __future__ import annotations
 
 import pytest
-from playwright.async_api import expect
+from playwright.async_api import Locator, expect
 
 from tests.browser.visitor import Chat
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
+
+
+def versions_of_question(chat: Chat) -> Locator:
+    return chat.page.locator(".question .branches__count").first
+
+
+def versions_of_answer(chat: Chat) -> Locator:
+    return chat.page.locator(".answer .branches__count").first
 
 
 async def edit(chat: Chat, index: int, text: str) -> None:
@@ -25,23 +33,23 @@ async def test_an_edited_message_is_a_branch_and_nothing_is_lost(chat: Chat) -> 
     await edit(chat, 0, "[[offline text=uno]] edited")
     await expect(chat.questions).to_have_text(["[[offline text=uno]] edited"])
     await expect(chat.answers.first).to_contain_text("uno")
-    await expect(chat.page.locator(".branches__count").first).to_have_text("2/2")
+    await expect(versions_of_question(chat)).to_have_text("2/2")
     await chat.page.get_by_role("button", name="Previous version").click()
     await expect(chat.questions).to_have_text(["[[offline text=one]] first", "[[offline text=two]] second"])
-    await expect(chat.page.locator(".branches__count").first).to_have_text("1/2")
+    await expect(versions_of_question(chat)).to_have_text("1/2")
     await expect(chat.page.get_by_role("button", name="Previous version").first).to_be_focused()
 
 
 async def test_the_chosen_branch_is_there_after_a_reload_and_goes_on(chat: Chat) -> None:
     await chat.ask("[[offline text=one]] first")
     await edit(chat, 0, "[[offline text=uno]] edited")
-    await expect(chat.page.locator(".branches__count").first).to_have_text("2/2")
+    await expect(versions_of_question(chat)).to_have_text("2/2")
     await chat.answered(chat.answers.first)
     await chat.page.get_by_role("button", name="Previous version").click()
     await expect(chat.questions).to_have_text(["[[offline text=one]] first"])
     await chat.page.reload()
     await expect(chat.questions).to_have_text(["[[offline text=one]] first"])
-    await expect(chat.page.locator(".branches__count").first).to_have_text("1/2")
+    await expect(versions_of_question(chat)).to_have_text("1/2")
     await chat.ask("[[offline text=more]] below")
     await chat.page.get_by_role("button", name="Next version").click()
     await expect(chat.questions).to_have_text(["[[offline text=uno]] edited"])
@@ -49,14 +57,36 @@ async def test_the_chosen_branch_is_there_after_a_reload_and_goes_on(chat: Chat)
     await expect(chat.questions).to_have_text(["[[offline text=one]] first", "[[offline text=more]] below"])
 
 
-async def test_another_answer_is_a_branch_with_the_same_words(chat: Chat) -> None:
+async def test_another_answer_is_a_version_of_the_answer(chat: Chat) -> None:
     answer = await chat.ask("Say something")
     await answer.get_by_role("button", name="Answer again").click()
-    await expect(chat.page.locator(".branches__count")).to_have_text("2/2")
+    await expect(versions_of_answer(chat)).to_have_text("2/2")
     await chat.answered(chat.answers.first)
     await expect(chat.questions).to_have_text(["Say something"])
     await chat.answers.first.get_by_role("button", name="Answer again").click()
-    await expect(chat.page.locator(".branches__count")).to_have_text("3/3")
+    await expect(versions_of_answer(chat)).to_have_text("3/3")
+    await expect(versions_of_question(chat)).to_be_hidden()
+
+
+async def test_versions_of_an_answer_and_of_its_question_are_told_apart_also_after_a_reload(chat: Chat) -> None:
+    answer = await chat.ask("[[offline text=one]] first")
+    await answer.get_by_role("button", name="Answer again").click()
+    await expect(versions_of_answer(chat)).to_have_text("2/2")
+    await chat.answered(chat.answers.first)
+    await edit(chat, 0, "[[offline text=uno]] edited")
+    await expect(versions_of_question(chat)).to_have_text("2/2")
+    await expect(versions_of_answer(chat)).to_be_hidden()
+    await chat.answered(chat.answers.first)
+    await chat.page.reload()
+    await expect(versions_of_question(chat)).to_have_text("2/2")
+    await expect(versions_of_answer(chat)).to_be_hidden()
+    await chat.page.get_by_role("button", name="Previous version").click()
+    await expect(versions_of_question(chat)).to_have_text("1/2")
+    await expect(versions_of_answer(chat)).to_have_text("2/2")
+    back = chat.answers.first.get_by_role("button", name="Previous version")
+    await back.click()
+    await expect(versions_of_answer(chat)).to_have_text("1/2")
+    await expect(back).to_be_focused()
 
 
 async def test_a_branch_from_another_window_is_shown_here_too(chat: Chat) -> None:
@@ -80,4 +110,4 @@ async def test_escape_leaves_the_editor_and_the_message_as_it_was(chat: Chat) ->
     await editor.press("Escape")
     await expect(chat.questions).to_have_text(["[[offline text=one]] first"])
     await expect(chat.page.get_by_role("button", name="Edit your message")).to_be_focused()
-    await expect(chat.page.locator(".branches")).to_be_hidden()
+    await expect(versions_of_question(chat)).to_be_hidden()

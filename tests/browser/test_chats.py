@@ -32,6 +32,37 @@ async def test_a_chat_takes_its_title_from_the_first_message_until_it_is_given_o
     await expect(chat.page.locator("#session-list a").first).to_have_text("Clouds")
 
 
+# What the list writes above chats of these times, seen from noon of the day after the clocks changed in Zurich.
+_HEADINGS = """
+async (moments) => {
+  const { headingOf } = await import("/static/bandstand/days.js");
+  return moments.map((moment) => headingOf(new Date(moment), new Date("2026-10-26T12:00:00")));
+}
+"""
+
+
+async def test_chats_stand_under_their_days(chat: Chat) -> None:
+    moments = ["2026-10-26T00:00:01", "2026-10-25T23:59:59", "2026-10-25T00:00:01", "2026-10-24T23:59:00"]
+    moments += ["2026-10-19T00:00:00", "2026-10-18T23:59:59", "2026-08-31T10:00:00", "2026-10-27T01:00:00"]
+    assert await chat.page.evaluate(_HEADINGS, moments) == [
+        *("Today", "Yesterday", "Yesterday", "Previous 7 days", "Previous 7 days", "Previous 30 days"),
+        *("August 2026", "Today"),
+    ]
+    await chat.ask("A chat of today")
+    today = chat.page.locator("#session-list section").first
+    await expect(today.get_by_role("heading")).to_have_text("Today")
+    await expect(today.get_by_role("link").first).to_have_text("A chat of today")
+
+
+async def test_a_dialog_gives_the_focus_back(chat: Chat) -> None:
+    await chat.ask("Keep the focus")
+    button = chat.page.get_by_role("button", name="Actions for this chat")
+    for action, leave in (("Delete", "Keep it"), ("Rename", "Cancel")):
+        await choose(chat.page, action)
+        await chat.page.get_by_role("dialog").get_by_role("button", name=leave).click()
+        await expect(button).to_be_focused()
+
+
 async def test_a_chat_is_renamed_in_every_window(ada: Visitor, chat: Chat) -> None:
     await chat.ask("One")
     other = await ada.chat(chat.session)

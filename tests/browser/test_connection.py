@@ -108,6 +108,37 @@ async def test_a_runner_that_dies_costs_no_answer(stack: Stack, chat: Chat) -> N
     await expect(chat.answers).to_have_count(1)
 
 
+async def test_a_login_that_ends_takes_nobody_away_from_what_they_write(ada: Visitor, chat: Chat) -> None:
+    await chat.ask("[[offline text=begun]]")
+    await ada.context.clear_cookies()
+    await chat.composer.fill("half a sen")
+    session = chat.session
+    await chat.page.get_by_role("button", name="New chat", exact=True).click()
+    await chat.page.go_back()
+    await expect(chat.page.locator("#notice")).to_contain_text("Your login has ended")
+    await expect(chat.composer).to_have_value("half a sen")
+    await chat.page.get_by_role("button", name="Sign in").click()
+    await chat.page.get_by_label("User name").fill("ada")
+    await chat.page.get_by_label("Password").fill(ada.stack.seeded["password"])
+    await chat.page.keyboard.press("Enter")
+    await expect(chat.answers.first).to_contain_text("begun")
+    assert chat.session == session
+    await expect(chat.composer).to_have_value("half a sen")
+
+
+async def test_a_chat_that_is_deleted_in_another_window_is_left(ada: Visitor, chat: Chat) -> None:
+    await chat.ask("[[offline text=begun]]")
+    other = await ada.chat(chat.session)
+    await expect(other.answers.first).to_be_visible()
+    await chat.page.get_by_role("button", name="Actions for this chat").click()
+    await chat.page.locator("#chat-menu").get_by_text("Delete").click()
+    await chat.page.get_by_role("dialog").get_by_role("button", name="Delete").click()
+    await expect(chat.page.locator("#welcome")).to_be_visible()
+    await other.say("Are you still there?")
+    await expect(other.page.locator("#notice")).to_contain_text("does not exist any more")
+    await expect(other.page.locator("#welcome")).to_be_visible()
+
+
 async def test_a_login_that_has_ended_leads_to_the_login_and_back(ada: Visitor) -> None:
     chat = await ada.chat()
     await chat.ask("[[offline text=begun]]")

@@ -48,6 +48,43 @@ async def test_code_and_answers_are_copied(ada: Visitor, chat: Chat) -> None:
     assert "That is *all*." in await chat.page.evaluate("navigator.clipboard.readText()")
 
 
+async def test_code_has_colours_and_stays_the_same_text(chat: Chat) -> None:
+    code = 'def f(x):  # twice\n    return "<b>" + x * 2\n'
+    answer = await chat.ask(directed(f"```python\n{code}```"))
+    shown = answer.locator(".code code")
+    await expect(shown).to_have_text(code, use_inner_text=False)
+    await expect(shown.locator(".code__comment")).to_have_text("# twice")
+    await expect(shown.locator(".code__string")).to_have_text('"<b>"')
+    await expect(shown.locator(".code__word")).to_have_text(["def", "return"])
+
+
+# Milliseconds of the slowest of many long texts that once take a long way back.
+_SLOWEST_COLOURS = """
+async ([length, languages]) => {
+  const { highlight } = await import("/static/bandstand/highlight.js");
+  const times = [];
+  for (const start of ["'", '"', "`", "\\\\'", '\\\\"', "/*", "//", "#", "<!--", "='", "a", "@", "-", "1.", "_ ", "$"]) {
+    for (const language of languages) {
+      const code = document.createElement("code");
+      code.textContent = start.repeat(length / start.length);
+      const began = performance.now();
+      highlight(code, language);
+      times.push(performance.now() - began);
+      if (code.textContent.length !== start.length * Math.floor(length / start.length)) throw new Error(language);
+    }
+  }
+  return Math.max(...times);
+}
+"""
+
+
+async def test_the_colours_of_code_take_no_longer_for_text_that_is_made_to_be_slow(chat: Chat) -> None:
+    languages = ["js", "rust", "python", "sh", "sql", "css", "html", "unheard-of"]
+    short, long = [await chat.page.evaluate(_SLOWEST_COLOURS, [length, languages]) for length in (4_000, 48_000)]
+    print(f"slowest colours: {short:.0f} ms for 4,000 letters, {long:.0f} ms for 48,000")
+    assert long <= 60 * short, "twelve times the text takes about twelve times as long; one more power would be 144"
+
+
 # Looks at the transcript at every change: what is rendered stays, nothing disappears, nothing shrinks.
 _WATCH = """
 () => {
@@ -161,6 +198,94 @@ async def test_a_running_tool_and_one_of_unknown_outcome_say_so(chat: Chat) -> N
     assert await chat.page.evaluate(_DRAWN_PARTS, parts) == ["outcome unknown", "running…"]
 
 
+# Parts of an answer with one result of so many letters: what is shown of it at first, and after the button.
+_LONG_RESULT = """
+async (length) => {
+  const { PartsView } = await import("/static/bandstand/parts.js");
+  const view = new PartsView(null);
+  const call = { type: "tool_call", id: "1", name: "fetch", arguments: "{}" };
+  view.update([call, { type: "tool_result", call_id: "1", content: "x".repeat(length), is_error: false }], false, true);
+  document.body.append(view.node);
+  view.node.querySelector("details").open = true;
+  const result = () => view.node.querySelector("[aria-label=Result]").textContent.length;
+  const button = [...view.node.querySelectorAll("button")].at(-1);
+  const first = [result(), button.checkVisibility(), button.textContent];
+  button.click();
+  return [...first, result()];
+}
+"""
+
+
+async def test_of_a_long_result_the_beginning_is_shown_and_all_of_it_on_demand(chat: Chat) -> None:
+    found = await chat.page.evaluate(_LONG_RESULT, 60_000)
+    assert found == [4001, True, "Show all 60,000 characters", 60_000]
+    short = await chat.page.evaluate(_LONG_RESULT, 100)
+    assert short[:2] == [100, False]
+
+
+async def test_an_answer_that_has_ended_is_on_the_screen_with_its_buttons(chat: Chat) -> None:
+    answer = await chat.ask(directed(PLAN + "\n\n" + "One more line.\n\n" * 12, pace_ms=3))
+    foot = await chat.page.locator(".foot").bounding_box()
+    buttons = await answer.locator(".answer__tools").bounding_box()
+    assert foot is not None
+    assert buttons is not None
+    assert buttons["y"] + buttons["height"] <= foot["y"]
+
+
+async def test_what_is_too_long_is_kept_and_says_so_instead_of_being_cut_or_sent(chat: Chat) -> None:
+    await chat.composer.fill("ä" * 32_768)
+    await expect(chat.page.locator("#send")).to_be_enabled()
+    await chat.composer.fill("ä" * 35_000)
+    await expect(chat.page.locator("#problem")).to_contain_text("too long to send")
+    await expect(chat.page.locator("#send")).to_be_disabled()
+    await chat.composer.press("Enter")
+    assert len(await chat.composer.input_value()) == 35_000
+    await chat.composer.fill("short")
+    await expect(chat.page.locator("#problem")).to_be_empty()
+    await expect(chat.page.locator("#send")).to_be_enabled()
+
+
+# Presses Enter as keyboards do that put words together, and then as one that does not.
+_ENTERS = """
+async () => {
+  const { sends } = await import("/static/bandstand/writing.js");
+  const press = (more) => sends(new KeyboardEvent("keydown", { key: "Enter", ...more }));
+  return [press({ isComposing: true }), press({ keyCode: 229 }), press({ shiftKey: true }), press({})];
+}
+"""
+
+
+async def test_enter_that_ends_a_composition_sends_nothing(chat: Chat) -> None:
+    assert await chat.page.evaluate(_ENTERS) == [False, False, False, True]
+
+
+# The notes of a message that the server will not take yet.
+_NOTES = """
+async () => {
+  const { Pending } = await import("/static/bandstand/pending.js");
+  const pending = new Pending();
+  const note = () => pending.items({ messages: new Map() }, true).map(({ note }) => note);
+  pending.add([{ id: "1", text: "Hi" }], 0);
+  const notes = [note()];
+  pending.delayed("1", "turn_in_progress", 2000);
+  notes.push(note());
+  pending.delayed("1", "rate_limited", 30_000);
+  notes.push(note());
+  return [...notes, pending.delayed("2", "rate_limited", 1), pending.delayed("1", "other", 1)];
+}
+"""
+
+
+async def test_a_message_that_is_not_taken_yet_says_why_and_when_it_is_sent_again(chat: Chat) -> None:
+    assert await chat.page.evaluate(_NOTES) == [
+        ["Sending…"],
+        ["Waits for the answer before it."],
+        ["Waits: too many messages in a short time. Sent again in 30 s."],
+        False,
+        False,
+    ]
+
+
 async def test_stop_ends_an_answer_and_keeps_what_was_written(chat: Chat) -> None:
     await chat.say(directed("word " * 400, pace_ms=30))
     answer = chat.answers.first
@@ -183,7 +308,7 @@ async def test_a_failure_says_why_with_its_reference_and_is_tried_again(ada: Vis
     await expect(failure.get_by_role("button", name="Copy the reference")).to_contain_text("Copied")
     assert await chat.page.evaluate("navigator.clipboard.readText()") == reference
     await failure.get_by_role("button", name="Try again").click()
-    await expect(chat.page.locator(".branches__count")).to_have_text("2/2")
+    await expect(chat.page.locator(".answer .branches__count")).to_have_text("2/2")
     await expect(failure.locator("code")).not_to_have_text(reference)
 
 
@@ -196,6 +321,7 @@ async def test_messages_that_wait_say_how_many_come_first(chat: Chat) -> None:
     await expect(chat.answers.nth(2)).to_contain_text("2 messages are answered first")
     await chat.answers.nth(2).get_by_role("button", name="Cancel").click()
     await expect(chat.answers.nth(2)).to_contain_text("Stopped before an answer")
+    await expect(chat.answers.nth(2).get_by_role("button", name="Try again")).to_be_visible()
     await chat.page.keyboard.press("Escape")
     await expect(chat.answers.nth(0)).to_contain_text("Stopped here")
     await expect(chat.answers.nth(1)).to_contain_text("second")

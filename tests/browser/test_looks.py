@@ -160,6 +160,54 @@ async def test_on_a_phone_nothing_is_wider_than_the_screen_and_the_list_slides_i
     assert small == []
 
 
+async def test_on_paper_the_whole_conversation_stands_and_nothing_to_press(chat: Chat) -> None:
+    await chat.ask(f'[[offline text="{"many words " * 900}"]]')
+    await chat.page.emulate_media(media="print")
+    await expect(chat.page.locator("#sidebar")).to_be_hidden()
+    await expect(chat.composer).to_be_hidden()
+    cut = await chat.page.locator("#scroller").evaluate("(node) => node.scrollHeight - node.clientHeight")
+    assert cut == 0
+    shown = await chat.page.evaluate(
+        "[...document.querySelectorAll('#transcript button')].filter((node) => node.checkVisibility()).length"
+    )
+    assert shown == 0
+
+
+async def test_an_answer_that_nobody_saw_yet_marks_the_title(chat: Chat) -> None:
+    found = await chat.page.evaluate(
+        """async () => {
+          const { PageTitle } = await import("/static/bandstand/page-title.js");
+          const title = new PageTitle();
+          const look = (hidden) => {
+            Object.defineProperty(document, "hidden", { value: hidden, configurable: true });
+            document.dispatchEvent(new Event("visibilitychange"));
+          };
+          title.show("Clouds");
+          title.answered();
+          const titles = [document.title];
+          look(true);
+          titles.push(document.title);
+          title.answered();
+          titles.push(document.title);
+          title.show("Rain");
+          titles.push(document.title);
+          look(false);
+          return [...titles, document.title];
+        }"""
+    )
+    assert found == ["Clouds", "Clouds", "● Clouds", "● Rain", "Rain"]
+
+
+async def test_who_may_not_use_the_chat_is_told_so_and_can_sign_out(arrive: Arrive) -> None:
+    eve = await arrive("eve")
+    page = await eve.context.new_page()
+    await page.goto(eve.stack.base)
+    await expect(page.get_by_role("heading", name="You may not use the chat")).to_be_visible()
+    await expect(page.locator("#composer")).to_be_hidden()
+    await page.get_by_role("button", name="Sign out").click()
+    await expect(page.get_by_role("heading", name="Sign in")).to_be_visible()
+
+
 async def test_who_wants_no_motion_gets_none(arrive: Arrive) -> None:
     visitor = await arrive("ada", reduced_motion="reduce")
     chat = await visitor.chat()

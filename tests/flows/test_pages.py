@@ -172,7 +172,10 @@ def test_the_page_names_every_script_so_that_none_waits_for_another(ada: Client)
     page = Page(ada.get("/").content.decode())
     named = {attributes["href"] for _, attributes in page.elements if attributes.get("rel") == "modulepreload"}
     folder = Path(str(finders.find("bandstand/chat.js"))).parent
-    assert named == {f"{settings.STATIC_URL}bandstand/{script.name}" for script in folder.glob("*.js")}
+    scripts = {script.name: script.read_text() for script in folder.glob("*.js")}
+    imported = {name for script in scripts.values() for name in re.findall(r'from "\./([^"]+)"', script)}
+    assert named == {f"{settings.STATIC_URL}bandstand/{name}" for name in {"chat.js", *imported}}
+    assert "console.js" not in imported
 
 
 def test_the_help_is_for_those_who_are_logged_in(ada: Client) -> None:

@@ -161,7 +161,7 @@ async def test_an_export_has_everything_that_is_ones_own(world: World, monkeypat
     await in_db_thread(happen)
     monkeypatch.setattr(export, "PIECE", 3)
     answered = await world.rest.get(f"{world.path}/export")
-    assert answered["Content-Disposition"] == f'attachment; filename="conversation-{world.session.session_id}.json"'
+    assert answered["Content-Disposition"] == 'attachment; filename="What is 17 3.json"'
     found = json.loads(await body_of(answered))
     operation = schema()["paths"]["/api/v1/sessions/{session_id}/export"]["get"]
     check(found, operation["responses"]["200"]["content"]["application/json"]["schema"])

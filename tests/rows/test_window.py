@@ -76,10 +76,26 @@ def test_only_the_branch_of_the_head_is_read_and_the_others_are_named() -> None:
     assert said(found) == ["one", "one!", "other two", "other two!", "three", "three!"]
     answers = {message.parent_id: str(message.pk) for message in Message.objects.filter(author="agent")}
     assert found["branches"] == {
-        str(right): [{"id": str(wrong), "head": answers[wrong]}, {"id": str(right), "head": answers[after]}]
+        str(right): [
+            {"id": str(wrong), "head": answers[wrong], "asks": str(wrong)},
+            {"id": str(right), "head": answers[after], "asks": str(right)},
+        ]
     }
     AgentSession.objects.filter(pk=ada.session_id).update(head_message_id=answers[wrong])
     assert said(window(ada)) == ["one", "one!", "two", "two!"]
+
+
+def test_a_question_that_was_asked_again_is_told_from_one_that_was_asked_differently() -> None:
+    ada = conversation()
+    first = exchange(ada, "one")
+    other = exchange(ada, "uno", parent=None)
+    again = exchange(ada, "one", parent=None)
+    (branches,) = window(ada)["branches"].values()
+    assert {branch["id"]: branch["asks"] for branch in branches} == {
+        str(first): str(first),
+        str(other): str(other),
+        str(again): str(first),
+    }
 
 
 def test_an_open_turn_of_another_branch_is_told_of() -> None:

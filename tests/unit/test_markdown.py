@@ -92,6 +92,24 @@ def test_what_people_write_becomes_what_they_mean(text: str, html: str) -> None:
     assert in_order(render(text)).strip() == html
 
 
+@pytest.mark.parametrize(
+    ("text", "address"),
+    [
+        ("“https://a.example/x”", "https://a.example/x"),
+        ("“See https://a.example/x.” And more", "https://a.example/x"),
+        ("«https://a.example/x»—so", "https://a.example/x"),
+        ("‘https://a.example/x’ and", "https://a.example/x"),  # noqa: RUF001
+        ("https://a.example/it’s/x", "https://a.example/it%E2%80%99s/x"),  # noqa: RUF001
+        ("请看https://a.example/x。好", "https://a.example/x"),
+        ("(https://a.example/x_(y))", "https://a.example/x_(y)"),
+    ],
+)
+def test_a_bare_address_ends_where_its_quotation_does(text: str, address: str) -> None:
+    html = render(text)
+    assert [attributes["href"] for tag, attributes in safe(html).elements if tag == "a"] == [address]
+    assert Found(html).words.strip() == text
+
+
 def test_a_table_keeps_its_alignment_without_a_style() -> None:
     html = render("| a | b | c |\n|---|:-:|--:|\n| 1 | `2` | 3 |")
     assert "<th>a</th>" in html

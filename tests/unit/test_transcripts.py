@@ -5,7 +5,7 @@ from types import SimpleNamespace
 from typing import Any
 
 from agents.rules.parts import Part, text_part, tool_call_part, tool_result_part
-from agents.rules.transcripts import transcript_heading, transcript_message
+from agents.rules.transcripts import transcript_heading, transcript_message, transcript_name
 
 THEN = datetime(2026, 11, 22, 8, 15, 30, 1, tzinfo=UTC)
 
@@ -19,6 +19,16 @@ def test_it_begins_with_title_agent_and_time() -> None:
     assert transcript_heading(session) == "# Sums # x\n\nWith Demo, begun 2026-11-22T08:15:30.000001Z.\n"
     session.title = ""
     assert transcript_heading(session).startswith("# Conversation\n")
+
+
+def test_a_file_is_called_like_the_conversation_with_what_every_system_takes() -> None:
+    def name(title: str) -> str:
+        return transcript_name(SimpleNamespace(title=title))
+
+    assert name("Ünder the bridge?") == "Ünder the bridge"
+    assert name("../../etc/passwd\x00 <b>:\u202egpj.exe") == "etc passwd b gpj.exe"
+    assert name("x" * 200) == "x" * 60
+    assert name(" ... ") == name("") == "Conversation"
 
 
 def test_people_and_agents_have_their_names_and_their_words() -> None:

@@ -25,7 +25,7 @@ from agents.api.schema.words import (
 )
 
 _DISPOSITION = Header(
-    "Content-Disposition", "Under which name to keep it.", f'attachment; filename="conversation-{SESSION_ID}.json"'
+    "Content-Disposition", "Under which name to keep it.", 'attachment; filename="Sums.json"'
 )
 _RANGE = record({"first": or_null(COUNT), "last": or_null(COUNT)}, description="The seqs of its events.")
 _TURN_FIELDS = ("id", "session", "status", "priority", "ordinal", "queued_at", "started_at", "finished_at", "error")

@@ -38,24 +38,26 @@ EXAMPLE = {
 }
 _TITLE = said(TEXT, "What people see in their list. Without one the first message gives it.", maxLength=MAX_TITLE)
 _METADATA = said(ANYTHING, "Anything of yours, up to 16 KiB of JSON. Agents do not see it.")
-COMPONENTS = {
-    "Session": record(
-        {
-            "id": ID,
-            "agent": said(SLUG, "The agent's slug."),
-            "release": said(WHOLE, "The release that its turns run on."),
-            "title": _TITLE,
-            "metadata": _METADATA,
-            "controller": one_of(
-                *AgentSession.Controller.values,
-                description="Who answers: `human` while a person has taken over.",
-            ),
-            "head": said(or_null(ID), "The end of the conversation that people see; the next message follows it."),
-            "version": said(COUNT, "Grows with every change; also in the ETag."),
-            "created_at": MOMENT,
-        }
+_SESSION = {
+    "id": ID,
+    "agent": said(SLUG, "The agent's slug."),
+    "release": said(WHOLE, "The release that its turns run on."),
+    "title": _TITLE,
+    "metadata": _METADATA,
+    "controller": one_of(
+        *AgentSession.Controller.values,
+        description="Who answers: `human` while a person has taken over.",
     ),
-    "SessionPage": page_of(ref("Session")),
+    "head": said(or_null(ID), "The end of the conversation that people see; the next message follows it."),
+    "version": said(COUNT, "Grows with every change; also in the ETag."),
+    "created_at": MOMENT,
+}
+COMPONENTS = {
+    "Session": record(_SESSION),
+    "ListedSession": record(
+        {**_SESSION, "updated_at": said(MOMENT, "When its last message was accepted; the list is ordered by it.")}
+    ),
+    "SessionPage": page_of(ref("ListedSession")),
 }
 OPERATIONS = {
     (SessionsView, "get"): Operation(
@@ -65,7 +67,10 @@ OPERATIONS = {
         "The one that was spoken in last comes first.",
         [
             Answer(
-                200, "A page of sessions.", ref("SessionPage"), {"results": [EXAMPLE], "next": None, "previous": None}
+                200,
+                "A page of sessions.",
+                ref("SessionPage"),
+                {"results": [{**EXAMPLE, "updated_at": THEN}], "next": None, "previous": None},
             )
         ],
         parameters=[

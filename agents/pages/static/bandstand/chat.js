@@ -4,10 +4,11 @@ import * as api from "./api.js";
 import { Composer } from "./composer.js";
 import { ENDED } from "./conversation.js";
 import { ask } from "./dialogs.js";
-import { element, setText } from "./dom.js";
+import { setText } from "./dom.js";
 import { LiveConversation } from "./live.js";
 import { Menu } from "./menu.js";
 import { Announcer, ConnectionBanner, Notice } from "./notices.js";
+import { PageTitle } from "./page-title.js";
 import { plainText } from "./parts.js";
 import { Pending } from "./pending.js";
 import { Renderer } from "./renderer.js";
@@ -15,6 +16,7 @@ import { listen } from "./shortcuts.js";
 import { Sidebar, titleOf } from "./sidebar.js";
 import { Transcript } from "./transcript.js";
 import { Viewport } from "./viewport.js";
+import { Welcome } from "./welcome.js";
 
 const { user } = document.body.dataset;
 const OUTBOX = `bandstand.outbox.${user}.`;
@@ -29,14 +31,17 @@ const stopButton = byId("stop");
 
 const state = {
   agents: [],
-  agentSlug: null,
   openId: null,
   live: null,
+  beginning: false, // whether a new chat is being made
+  signedOut: false, // whether the login has ended since the page was loaded
   pending: new Pending(),
   drawing: false,
+  counting: null, // the timer that draws the next second of a wait
   kept: null, // the exchange that stays at its place on the screen when another branch is drawn
 };
 
+const pageTitle = new PageTitle();
 const notice = new Notice(byId("notice"));
 const announcer = new Announcer(byId("status"));
 const banner = new ConnectionBanner(byId("connection"), () => state.live?.retryNow());
@@ -53,14 +58,16 @@ const transcript = new Transcript(byId("transcript"), {
   renderer: new Renderer(),
   actions: { cancel: (turn) => state.live?.cancel(turn), ask: askAgain, choose, feedback, announce: (words) => announcer.say(words) },
 });
+const welcome = new Welcome({ node: byId("welcome"), chosen: drawHeader });
 const viewport = new Viewport({ scroller: byId("scroller"), content: byId("content"), jump: byId("jump"), onTop: loadOlder });
 const composer = new Composer({
   form: byId("composer"),
   text: byId("text"),
   send: byId("send"),
+  problem: byId("problem"),
   draftName: DRAFT,
   submit: send,
-  maySend: () => Boolean(state.openId || state.agentSlug),
+  maySend: () => Boolean(state.openId || welcome.slug),
   editLast: () => transcript.editLast(),
 });
 
@@ -70,16 +77,17 @@ async function start() {
   wire();
   const [agents, sessions] = await Promise.allSettled([api.listAgents(), sidebar.load()]);
   const error = agents.reason ?? sessions.reason;
-  if (error) {
-    if (error.signedOut || error.status === 403) return signIn();
+  if (error?.signedOut) return signIn();
+  state.agents = agents.value ?? [];
+  if (agents.value) welcome.offer(state.agents);
+  if (error?.status === 403) {
+    welcome.refuse("You may not use the chat", "Whoever runs this system can give your account the role that it needs.");
+  } else if (error) {
     notice.show("The list of chats could not be loaded.", {
       choice: { label: "Try again", action: () => location.reload() },
       reference: error.reference,
     });
   }
-  state.agents = agents.value ?? [];
-  state.agentSlug = state.agents[0]?.slug ?? null;
-  drawAgents();
   route();
 }
 
@@ -98,6 +106,8 @@ function wire() {
     composer.focus();
   });
   NARROW.addEventListener("change", () => toggleSidebar(false));
+  // Somebody may have signed in again in another window.
+  addEventListener("focus", () => state.signedOut && state.live?.load());
   toggleSidebar(false);
 }
 
@@ -106,21 +116,32 @@ function route() {
   const id = SESSION_ID.exec(location.hash.slice(1))?.[0] ?? null;
   toggleSidebar(false);
   menu.close();
-  if (id === state.openId && (id ? state.live : !byId("welcome").hidden)) return;
+  if (id === state.openId && (id ? state.live : welcome.shown)) return;
   leave();
   if (id) enter(id);
-  else welcome();
-  if (!COARSE.matches) composer.focus();
+  else begin();
+  focusComposer();
 }
 
 function goHome() {
   history.pushState(null, "", "/");
   route();
+  focusComposer();
+}
+
+// Go on with the message box, unless that would bring up the keyboard of a phone.
+function focusComposer() {
   if (!COARSE.matches) composer.focus();
 }
 
 function signIn() {
   location.assign(`/login/?next=${encodeURIComponent(`/${location.hash}`)}`);
+}
+
+// Nobody is taken away from what they are writing; all of it waits in this browser.
+function signedOut() {
+  state.signedOut = true;
+  notice.show("Your login has ended. What you have written is kept.", { choice: { label: "Sign in", action: signIn } });
 }
 
 // Who signs out leaves nothing that they wrote on this machine.
@@ -133,35 +154,8 @@ function forgetWhatWasWritten() {
 function escape() {
   if (menu.open) menu.close({ focus: true });
   else if (app.classList.contains("app--menu")) toggleSidebar(false);
+  else if (byId("search").matches(":focus")) composer.focus();
   else if (!stopButton.hidden) stop();
-}
-
-// --- agents ---
-
-function drawAgents() {
-  const box = byId("agents");
-  box.replaceChildren(...state.agents.map(agentChoice));
-  box.parentElement.hidden = state.agents.length < 2;
-  const only = state.agents.length === 1 ? state.agents[0] : null;
-  setText(byId("about"), state.agents.length ? (only?.description ?? "") : "There is no agent here that you may talk to yet.");
-  box.onchange = ({ target }) => {
-    state.agentSlug = target.value;
-    drawHeader();
-  };
-}
-
-function agentChoice(agent) {
-  return element(
-    "label",
-    { class: "agent" },
-    element("input", { type: "radio", name: "agent", value: agent.slug, checked: agent.slug === state.agentSlug }),
-    element(
-      "span",
-      { class: "agent__words" },
-      element("span", { class: "agent__name" }, agent.name),
-      agent.description ? element("span", { class: "agent__description" }, agent.description) : null,
-    ),
-  );
 }
 
 const agentName = (slug) => state.agents.find((agent) => agent.slug === slug)?.name ?? slug ?? "";
@@ -171,13 +165,15 @@ const agentName = (slug) => state.agents.find((agent) => agent.slug === slug)?.n
 const openConversation = () => state.live?.conversation ?? null;
 const openSession = () => openConversation()?.session ?? sidebar.find(state.openId);
 
-function welcome() {
-  byId("welcome").hidden = false;
+function begin() {
+  welcome.node.hidden = false;
+  byId("composer").hidden = !welcome.slug;
   drawChat();
 }
 
 function enter(id) {
   state.openId = id;
+  byId("composer").hidden = false;
   byId("loading").hidden = false;
   const live = new LiveConversation({ id, outboxName: OUTBOX + id });
   state.live = live;
@@ -193,14 +189,16 @@ function enter(id) {
     state.pending.accepted(item, turn);
     draw();
   });
-  on("refused", ({ id: item, text, detail }) => {
+  on("refused", ({ id: item, text, code, detail }) => {
     state.pending.drop(item);
+    if (code === "not_found") return gone(text);
     if (!composer.value) composer.put(text);
     notice.show(detail);
     draw();
   });
-  on("problem", ({ detail, code }) => {
-    if (code !== "unavailable" && code !== "turn_in_progress") notice.show(detail);
+  on("problem", ({ ref, code, detail, retry_after_ms: waitMs }) => {
+    if (!state.pending.delayed(ref, code, waitMs ?? 0) && code !== "unavailable") notice.show(detail);
+    draw();
   });
   live.open();
   drawChat();
@@ -219,6 +217,8 @@ function leave() {
 
 function loaded() {
   byId("loading").hidden = true;
+  if (state.signedOut) notice.hide();
+  state.signedOut = false;
   sessionChanged();
   draw();
 }
@@ -227,6 +227,7 @@ function logged({ event: type, data }) {
   const conversation = openConversation();
   if (type === "session.updated") sessionChanged();
   if (type === "turn.started") announcer.say("The answer is being written.");
+  if (type === "message.completed" || type === "turn.failed") pageTitle.answered();
   if (type === "message.completed") announcer.say(`${agentName(conversation.session.agent)}: ${plainText(data.message.parts)}`);
   if (type === "turn.failed") announcer.say(`The answer failed. ${data.error?.detail ?? ""}`);
   if (type === "turn.cancelled") announcer.say("Stopped.");
@@ -241,13 +242,17 @@ function sessionChanged() {
 
 function connectionChanged(change) {
   banner.update(change, openConversation() !== null);
-  if (change.status === "signed-out") signIn();
-  if (change.status === "gone") {
-    sidebar.drop(state.openId);
-    goHome();
-    notice.show("This chat does not exist any more.");
-  }
+  if (change.status === "signed-out") signedOut();
+  if (change.status === "gone") gone();
   draw();
+}
+
+// The open chat was deleted elsewhere. What was just written there may begin another one.
+function gone(text = "") {
+  sidebar.drop(state.openId);
+  goHome();
+  if (text && !composer.value) composer.put(text);
+  notice.show("This chat does not exist any more.");
 }
 
 async function loadOlder() {
@@ -275,9 +280,9 @@ function drawChat() {
 function drawHeader() {
   const session = openSession();
   setText(byId("title"), session ? titleOf(session) : state.openId ? "Chat" : "New chat");
-  setText(byId("agent-name"), agentName(session?.agent ?? (state.openId ? null : state.agentSlug)));
+  setText(byId("agent-name"), agentName(session?.agent ?? (state.openId ? null : welcome.slug)));
   byId("session-actions").hidden = !session;
-  document.title = session ? `${titleOf(session)} · Bandstand` : "Bandstand";
+  pageTitle.show(session ? `${titleOf(session)} · Bandstand` : "Bandstand");
 }
 
 // Draw before the next frame, once however much has changed.
@@ -292,7 +297,7 @@ function draw() {
 
 function drawNow() {
   const conversation = openConversation();
-  if (!conversation) return;
+  if (!conversation || conversation.torn) return; // what is missing is being read
   const exchanges = conversation.exchanges();
   const pending = state.pending.items(conversation, state.live.status === "live");
   // What is asked in a branch is shown where the branch begins.
@@ -305,54 +310,64 @@ function drawNow() {
   stopButton.hidden = !open;
   stopButton.disabled = open?.status === "cancelling" || state.live.status !== "live";
   byId("beginning").hidden = conversation.older || !shown.length;
+  clearTimeout(state.counting);
+  if (pending.some(({ counts }) => counts)) state.counting = setTimeout(draw, 1000);
 }
 
 // --- sending ---
 
 // Resolves to whether the message is in good hands.
 async function send(text) {
-  notice.hide();
-  if (!state.live && !(await begin())) return false;
+  if (!state.signedOut) notice.hide();
+  if (!state.live && !(await makeChat())) return false;
   state.live.send(text);
   const session = openSession();
-  if (session) sidebar.put(session, { first: true });
+  if (session) sidebar.spokenIn(session);
   viewport.toEnd();
   return true;
 }
 
-async function begin() {
+async function makeChat() {
+  if (state.beginning) return false;
+  state.beginning = true;
   try {
-    const session = await api.createSession(state.agentSlug);
+    const session = await api.createSession(welcome.slug);
+    const meanwhile = composer.value;
+    composer.put("");
     leave();
-    sidebar.put(session, { first: true });
+    sidebar.put(session);
     history.pushState(null, "", `#${session.id}`);
     enter(session.id);
+    if (meanwhile) composer.put(meanwhile);
     composer.focus();
     return true;
   } catch (error) {
     failed(error, "The chat could not be started.");
     return false;
+  } finally {
+    state.beginning = false;
   }
 }
 
 function askAgain(text, parent) {
   notice.hide();
   state.live.send(text, parent);
-  composer.focus();
+  focusComposer();
   viewport.following = true;
 }
 
 function stop() {
   const open = openConversation()?.openTurn;
   if (open && !ENDED.has(open.status) && state.live.cancel(open.id)) stopButton.disabled = true;
-  composer.focus();
+  focusComposer();
 }
 
 // --- branches and feedback ---
 
-async function choose({ id, head }, { step, index, count }) {
-  const from = openConversation().exchanges().find(({ branches }) => branches.some((branch) => branch.id === id))?.key;
-  state.kept = { from, to: id, step };
+async function choose({ id, head }, { of, step, index, count }) {
+  const shown = openConversation().exchanges();
+  const from = shown.find(({ questions, answers }) => [...questions, ...answers].some((version) => version.id === id))?.key;
+  state.kept = { from, to: id, of, step };
   try {
     await api.chooseHead(state.openId, head);
     announcer.say(`Version ${index + 1} of ${count}.`);
@@ -363,10 +378,10 @@ async function choose({ id, head }, { step, index, count }) {
 }
 
 function switchBranch(change) {
-  const { from, to, step } = state.kept;
+  const { from, to, ...button } = state.kept;
   state.kept = null;
   viewport.keep(transcript.nodeOf(from), change, () => transcript.nodeOf(to));
-  transcript.focusBranches(to, step);
+  transcript.focusVersions(to, button);
 }
 
 async function feedback(message, given) {
@@ -411,16 +426,18 @@ async function remove(session) {
     sidebar.drop(session.id);
     localStorage.removeItem(OUTBOX + session.id);
     if (state.openId === session.id) goHome();
+    else focusComposer();
     announcer.say("The chat is deleted.");
   } catch (error) {
-    failed(error, "The chat could not be deleted.");
+    if (error.status === 409) notice.show("An answer is being written in this chat. Stop it first, and then delete the chat.");
+    else failed(error, "The chat could not be deleted.");
   }
 }
 
 // --- notices, the search and the sidebar ---
 
 function failed(error, words) {
-  if (error.signedOut) signIn();
+  if (error.signedOut) signedOut();
   else notice.show(`${words} ${error.message}`, { reference: error.reference });
 }
 

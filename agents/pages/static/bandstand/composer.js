@@ -1,11 +1,14 @@
 // Where people write. What is not sent yet outlives a reload of the page.
 
+import { setText } from "./dom.js";
+import { fit, sends, tooLong } from "./writing.js";
+
 const TALLEST_PX = 240;
 
 export class Composer {
   // `submit(text)` resolves to whether the text is in good hands; `maySend()` says whether there is somebody to send to.
-  constructor({ form, text, send, draftName, submit, maySend, editLast }) {
-    Object.assign(this, { form, text, send, draftName, submit, maySend, editLast });
+  constructor({ form, text, send, problem, draftName, submit, maySend, editLast }) {
+    Object.assign(this, { form, text, send, problem, draftName, submit, maySend, editLast });
     this.key = null;
     form.addEventListener("submit", (event) => {
       event.preventDefault();
@@ -17,9 +20,10 @@ export class Composer {
 
   // Turn to the chat `id` (null: a new one), and to what was begun to be written there.
   enter(id) {
+    const early = this.key === null ? this.text.value : ""; // before the page was ready
     this.key = `${this.draftName}${id ?? "new"}`;
-    this.text.value = read(this.key);
-    this.#fit();
+    this.text.value = read(this.key) || early;
+    this.#draw();
   }
 
   put(text) {
@@ -37,18 +41,18 @@ export class Composer {
 
   changed() {
     write(this.key, this.text.value);
-    this.#fit();
+    this.#draw();
   }
 
-  #fit() {
-    this.send.disabled = !this.text.value.trim() || !this.maySend();
-    this.text.style.height = "auto";
-    this.text.style.height = `${Math.min(this.text.scrollHeight, TALLEST_PX)}px`;
+  #draw() {
+    const problem = tooLong(this.text.value);
+    setText(this.problem, problem ?? "");
+    this.send.disabled = !this.text.value.trim() || Boolean(problem) || !this.maySend();
+    fit(this.text, TALLEST_PX);
   }
 
   #key(event) {
-    const touch = matchMedia("(pointer: coarse)").matches;
-    if (event.key === "Enter" && !event.shiftKey && !event.isComposing && !touch) {
+    if (sends(event)) {
       event.preventDefault();
       this.#submit();
     } else if (event.key === "ArrowUp" && !this.text.value && this.editLast()) {

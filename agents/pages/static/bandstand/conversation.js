@@ -131,15 +131,15 @@ export class Conversation {
     return open.find((turn) => turn.status === "running" || turn.status === "cancelling") ?? open[0] ?? null;
   }
 
-  // What people read, in order, along the branch of the head: each question with its turn, its answer and the branches
-  // beside it; what has no turn stands alone.
+  // What people read, in order, along the branch of the head: each question with its turn, its answer and the versions of
+  // both, as {id, head}; what has no turn stands alone.
   exchanges() {
     const tree = this.#tree;
     const open = this.openTurns;
     return tree.line(this.head).map((message) => {
       const turn = this.turns.get(message.turn) ?? null;
       const position = turn?.status === "queued" ? open.indexOf(turn) : null;
-      return { key: message.id, message, turn, position, answer: tree.answerTo(message), branches: this.#beside(tree, message) };
+      return { key: message.id, message, turn, position, answer: tree.answerTo(message), ...this.#versions(tree, message) };
     });
   }
 
@@ -157,13 +157,27 @@ export class Conversation {
     return Math.max(0, ...[...this.messages.values()].map((message) => message.ordinal));
   }
 
+  // Branches with the words of `message` are versions of its answer, those with other words versions of the question.
+  #versions(tree, message) {
+    const beside = this.#beside(tree, message);
+    if (!beside.length) return { questions: NONE, answers: NONE };
+    const { asks } = beside.find(({ id }) => id === message.id);
+    const questions = new Map(beside.map((branch) => [branch.asks, branch]));
+    questions.set(asks, { id: message.id });
+    return { questions: [...questions.values()], answers: beside.filter((branch) => branch.asks === asks) };
+  }
+
+  // The branches beside `message`, oldest first, itself among them: {id, head, asks}, as `read_window` describes them.
   #beside(tree, message) {
     const known = this.branches.size ? (this.branches.get(message.id) ?? this.#branchesNaming(message.id)) : NONE;
     const loaded = tree.beside(message);
     if (!known.length && loaded.length < 2) return NONE;
-    const branches = new Map(known.map(({ id, head }) => [id, head]));
-    for (const other of loaded) branches.set(other.id, tree.newestBelow(other));
-    return [...branches].map(([id, head]) => ({ id, head }));
+    const branches = new Map(known.map((branch) => [branch.id, branch]));
+    for (const other of loaded) {
+      const asks = branches.get(other.id)?.asks ?? branches.get(loaded.find((one) => sameWords(one, other)).id)?.asks;
+      branches.set(other.id, { id: other.id, head: tree.newestBelow(other), asks: asks ?? other.id });
+    }
+    return [...branches.values()];
   }
 
   // A question that came later does not stand in the list that the server gave for those beside it, and the other way.
@@ -174,6 +188,11 @@ export class Conversation {
 }
 
 const NONE = [];
+
+function sameWords(one, other) {
+  const same = (part, index) => part.text === other.parts[index].text && part.content === other.parts[index].content;
+  return one.parts.length === other.parts.length && one.parts.every(same);
+}
 
 // The tree of the loaded messages, by the rules of `agents/rules/branches.py`.
 class Tree {

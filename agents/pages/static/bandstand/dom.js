@@ -35,6 +35,18 @@ export function toolButton(words, symbol, action, { shown = false, label = null 
   );
 }
 
+// Make `nodes` the children of `parent`, in this order. What stands in its place already is not touched: it would lose the
+// focus.
+export function arrange(parent, nodes) {
+  const wanted = new Set(nodes);
+  for (const child of [...parent.children]) if (!wanted.has(child)) child.remove();
+  let place = parent.firstElementChild;
+  for (const node of nodes) {
+    if (node === place) place = place.nextElementSibling;
+    else parent.insertBefore(node, place);
+  }
+}
+
 // Set the text of `node`, by adding to what is there where that is enough: a long answer grows without being redrawn.
 export function setText(node, text) {
   const current = node.firstChild;

@@ -1,5 +1,6 @@
 // One exchange: a question, the work on it, its answer, and the branches beside it.
 
+import { BranchSwitch } from "./branches.js";
 import { copy } from "./clipboard.js";
 import { element, icon, setText, toolButton } from "./dom.js";
 import { FeedbackView } from "./feedback.js";
@@ -15,10 +16,12 @@ export class ExchangeView {
     this.parts = new PartsView(renderer);
     this.state = element("div", { class: "state" });
     this.feedback = new FeedbackView(actions);
+    this.branches = new BranchSwitch("answer", actions.choose);
     this.tools = element(
       "div",
       { class: "tools answer__tools", hidden: true },
-      toolButton("Copy", "copy", (event) => copy(plainText(this.said.parts), event.currentTarget), { shown: true }),
+      this.branches.node,
+      (this.copying = toolButton("Copy", "copy", (event) => copy(plainText(this.said.parts), event.currentTarget), { shown: true })),
       (this.again = toolButton("Answer again", "retry", () => this.#askAgain())),
       this.feedback.buttons,
     );
@@ -56,14 +59,23 @@ export class ExchangeView {
     this.answer.hidden = !this.said && !state && !turn?.shown.length;
     this.answer.setAttribute("aria-busy", String(open));
     this.#drawState(state, exchange);
-    this.tools.hidden = !this.said || open;
-    this.again.hidden = !this.question?.text || state === "failed" || state === "expired";
-    this.feedback.update(this.said?.author === "agent" ? this.said : null);
+    const whole = Boolean(this.said) && !open;
+    this.branches.update(message.id, exchange.answers);
+    this.tools.hidden = !whole && exchange.answers.length < 2;
+    this.copying.hidden = !whole;
+    this.again.hidden = !whole || !this.question?.text || state === "failed" || state === "expired";
+    this.feedback.update(whole && this.said.author === "agent" ? this.said : null);
+  }
+
+  // The way to other versions of the `message` or of the `answer`.
+  versions(of) {
+    return of === "answer" ? this.branches : this.question?.branches;
   }
 
   // Most exchanges have not changed since they were drawn last, and there may be thousands.
-  #changed({ message, turn, answer, position, branches }) {
-    const now = [message, turn, turn?.revision, answer, position, branches.map((branch) => branch.head).join()];
+  #changed({ message, turn, answer, position, questions, answers }) {
+    const versions = [...questions, ...answers].map(({ id, head }) => head ?? id).join();
+    const now = [message, turn, turn?.revision, answer, position, versions];
     const changed = !this.drawn || now.some((value, index) => value !== this.drawn[index]);
     this.drawn = now;
     return changed;
@@ -89,7 +101,7 @@ export class ExchangeView {
       case "cancelling":
         return [note("Stopping…")];
       case "cancelled":
-        return [note(this.said ? "Stopped here" : "Stopped before an answer", "stop")];
+        return this.said ? [note("Stopped here", "stop")] : [note("Stopped before an answer", "stop"), this.#again()];
       case "expired":
         return [this.#failure("This took too long and was given up.", null)];
       case "failed":
@@ -120,9 +132,14 @@ export class ExchangeView {
         {},
         element("p", {}, detail || "Something went wrong, and there is no answer."),
         reference,
-        this.question ? toolButton("Try again", "retry", () => this.#askAgain(), { shown: true }) : null,
+        this.#again(),
       ),
     );
+  }
+
+  #again() {
+    if (!this.question?.text) return "";
+    return toolButton("Try again", "retry", () => this.#askAgain(), { shown: true });
   }
 
   #askAgain() {

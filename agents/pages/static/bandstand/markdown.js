@@ -2,6 +2,7 @@
 // words follow as plain text; they are replaced by their rendering without a jump. A finished text is rendered once.
 
 import { element, icon } from "./dom.js";
+import { highlight } from "./highlight.js";
 import { morph } from "./morph.js";
 
 const RENDER_EVERY_MS = 120;
@@ -171,7 +172,7 @@ export function boundary(text) {
   return cut >= SECTION_LENGTH ? cut : 0;
 }
 
-// The server's HTML as nodes, with a bar on code and tables that scroll on their own. Nothing in it runs: the parser of a
+// The server's HTML as nodes, with a bar and colours on code, and tables that scroll on their own. Nothing in it runs: the parser of a
 // template is inert, and the server lets neither scripts nor attributes of events through.
 function fragmentOf(html) {
   const template = document.createElement("template");
@@ -182,7 +183,9 @@ function fragmentOf(html) {
 }
 
 function wrapCode(pre) {
-  const language = /language-(\S+)/.exec(pre.querySelector("code")?.className ?? "")?.[1] ?? "";
+  const code = pre.querySelector("code");
+  const language = /language-(\S+)/.exec(code?.className ?? "")?.[1] ?? "";
+  if (language) highlight(code, language);
   const bar = element(
     "div",
     { class: "code__bar" },

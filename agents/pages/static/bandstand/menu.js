@@ -9,7 +9,7 @@ export class Menu {
       const item = target.closest("[data-action], a");
       if (!item) return;
       const { session } = this;
-      this.close({ focus: item.dataset.action === "rename" || item.dataset.action === "delete" });
+      this.close({ focus: true }); // a dialog gives the focus back to where it was
       if (item.dataset.action) choose(item.dataset.action, session);
     });
     node.addEventListener("keydown", (event) => this.#key(event));

@@ -96,6 +96,8 @@ export class Announcer {
   }
 
   say(words) {
+    // The same words again are said again only when they have been away.
+    if (this.node.textContent === words) this.node.textContent = "";
     setText(this.node, words.slice(0, LONGEST_ANNOUNCEMENT));
   }
 }

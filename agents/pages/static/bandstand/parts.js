@@ -3,6 +3,8 @@
 import { element, icon, setText } from "./dom.js";
 import { MarkdownView } from "./markdown.js";
 
+const SHOWN_CHARS = 4000;
+
 const TOOL_STATES = {
   running: "running…",
   done: "done",
@@ -83,23 +85,48 @@ class ToolBlock {
     this.name = element("span", { class: "tool__name" });
     this.gist = element("span", { class: "tool__gist" });
     this.state = element("span", { class: "tool__state" });
-    this.input = element("pre", { tabindex: "0", role: "region", "aria-label": "Arguments" });
-    this.output = element("pre", { tabindex: "0", role: "region", "aria-label": "Result" });
+    this.input = new LongText("Arguments");
+    this.output = new LongText("Result");
     this.node = element(
       "details",
       { class: "tool", "data-kind": "tool" },
       element("summary", {}, element("span", { class: "tool__mark", "aria-hidden": "true" }), this.name, this.gist, this.state, icon("chevron")),
-      element("div", { class: "tool__body" }, element("h4", {}, "Arguments"), this.input, element("h4", {}, "Result"), this.output),
+      element("div", { class: "tool__body" }, element("h4", {}, "Arguments"), this.input.node, element("h4", {}, "Result"), this.output.node),
     );
   }
 
-  update(block) {
-    this.node.dataset.state = block.state;
-    setText(this.name, block.name);
-    setText(this.gist, gistOf(block.input));
-    setText(this.state, TOOL_STATES[block.state]);
-    setText(this.input, pretty(block.input));
-    setText(this.output, block.output === null ? (block.state === "running" ? "…" : "None.") : pretty(block.output));
+  update({ name, input, output, state }) {
+    // The words of an answer come one by one, and a call does not change with them.
+    if (this.drawn?.every((value, index) => value === [name, input, output, state][index])) return;
+    this.drawn = [name, input, output, state];
+    this.node.dataset.state = state;
+    setText(this.name, name);
+    setText(this.gist, gistOf(input));
+    setText(this.state, TOOL_STATES[state]);
+    this.input.show(pretty(input));
+    this.output.show(output === null ? (state === "running" ? "…" : "None.") : pretty(output));
+  }
+}
+
+// A text of any length: its beginning, and all of it for who asks.
+class LongText {
+  constructor(label) {
+    this.text = element("pre", { tabindex: "0", role: "region", "aria-label": label });
+    this.more = element("button", { type: "button", class: "quiet", hidden: true, onclick: () => this.#showAll() });
+    this.node = element("div", {}, this.text, this.more);
+  }
+
+  show(text) {
+    this.whole = text;
+    this.more.hidden = text.length <= SHOWN_CHARS;
+    setText(this.more, `Show all ${text.length.toLocaleString()} characters`);
+    setText(this.text, this.more.hidden ? text : `${text.slice(0, SHOWN_CHARS)}…`);
+  }
+
+  #showAll() {
+    setText(this.text, this.whole);
+    this.text.focus();
+    this.more.hidden = true;
   }
 }
 

@@ -2,9 +2,16 @@
 
 import { plainText } from "./parts.js";
 
+// Why the server will not take a message now, by the code of its error.
+const REASONS = {
+  turn_in_progress: "Waits for the answer before it",
+  session_queue_full: "Waits: too many messages of this chat are not answered yet",
+  rate_limited: "Waits: too many messages in a short time",
+};
+
 export class Pending {
   constructor() {
-    // id → {text, parent, turn?, after}. `after` is the last ordinal that was known when it was written.
+    // id → {text, parent, turn?, after, reason?, until?}. `after` is the last ordinal that was known when it was written.
     this.sent = new Map();
   }
 
@@ -15,6 +22,14 @@ export class Pending {
 
   accepted(id, turn) {
     if (this.sent.has(id)) this.sent.get(id).turn = turn;
+  }
+
+  // The server asked to send it later. Returns whether its note says why.
+  delayed(id, code, waitMs) {
+    const item = this.sent.get(id);
+    if (!item || !REASONS[code]) return false;
+    Object.assign(item, { reason: REASONS[code], until: performance.now() + waitMs });
+    return true;
   }
 
   drop(id) {
@@ -31,7 +46,8 @@ export class Pending {
     const asked = [...conversation.messages.values()].filter((message) => message.author === "user");
     const claimed = new Set();
     const items = [];
-    for (const [id, { text, parent, turn, after }] of this.sent) {
+    for (const [id, item] of this.sent) {
+      const { text, parent, turn, after } = item;
       const shown = asked.find(
         (message) =>
           !claimed.has(message.id) &&
@@ -41,9 +57,17 @@ export class Pending {
         claimed.add(shown.id);
         if (turn) this.sent.delete(id);
       } else {
-        items.push({ key: id, text, parent, note: connected ? "Sending…" : "Waits for the connection" });
+        items.push({ key: id, text, parent, ...noteOf(item, connected) });
       }
     }
     return items;
   }
+}
+
+// `counts`: the note says something else in a second.
+function noteOf({ reason, until }, connected) {
+  if (!connected) return { note: "Waits for the connection" };
+  if (!reason) return { note: "Sending…" };
+  const seconds = Math.ceil((until - performance.now()) / 1000);
+  return seconds > 2 ? { note: `${reason}. Sent again in ${seconds} s.`, counts: true } : { note: `${reason}.` };
 }

@@ -1,8 +1,12 @@
 // What somebody asked, the editor that asks it anew, and the way to its other branches.
 
+import { BranchSwitch } from "./branches.js";
 import { copy } from "./clipboard.js";
 import { element, setText, toolButton } from "./dom.js";
 import { plainText } from "./parts.js";
+import { fit, sends, tooLong } from "./writing.js";
+
+const TALLEST_PX = 400;
 
 export class QuestionView {
   constructor(message, actions) {
@@ -11,7 +15,7 @@ export class QuestionView {
     this.text = plainText(message.parts);
     // A program that went on with this chat over /v1 may have sent the results of its tools, and no words.
     this.bubble = element("div", { class: "question__text", dir: "auto" }, this.text || "Results of a program’s tools");
-    this.branches = new BranchSwitch(actions);
+    this.branches = new BranchSwitch("message", actions.choose);
     this.tools = element(
       "div",
       { class: "tools question__tools" },
@@ -30,8 +34,8 @@ export class QuestionView {
     );
   }
 
-  update({ message, branches }) {
-    this.branches.update(message.id, branches);
+  update({ message, questions }) {
+    this.branches.update(message.id, questions);
   }
 
   // Write the question anew. The old one stays, with its answer, as a branch.
@@ -68,23 +72,25 @@ export class QuestionView {
 
 class QuestionEditor {
   constructor(text, { save, cancel }) {
-    this.field = element("textarea", { class: "editor__text", "aria-label": "Your message", rows: "1", maxlength: "65536" });
+    this.field = element("textarea", { class: "editor__text", "aria-label": "Your message", rows: "1" });
     this.field.value = text;
-    const saveNow = () => this.field.value.trim() && save(this.field.value);
-    this.field.addEventListener("input", () => this.#fit());
+    const saveNow = () => this.field.value.trim() && !tooLong(this.field.value) && save(this.field.value);
+    this.field.addEventListener("input", () => this.#changed());
     this.field.addEventListener("keydown", (event) => {
       if (event.key === "Escape") {
         event.stopPropagation();
         cancel();
-      } else if (event.key === "Enter" && !event.shiftKey && !event.isComposing) {
+      } else if (sends(event)) {
         event.preventDefault();
         saveNow();
       }
     });
+    this.problem = element("p", { class: "editor__problem", role: "status" });
     this.node = element(
       "div",
       { class: "editor" },
       this.field,
+      this.problem,
       element(
         "div",
         { class: "editor__actions" },
@@ -95,50 +101,14 @@ class QuestionEditor {
   }
 
   focus() {
-    this.#fit();
+    this.#changed();
     this.field.focus();
     this.field.setSelectionRange(this.field.value.length, this.field.value.length);
   }
 
-  #fit() {
-    this.field.style.height = "auto";
-    this.field.style.height = `${Math.min(this.field.scrollHeight + 2, 400)}px`;
-  }
-}
-
-// ‹ 2/3 ›
-class BranchSwitch {
-  constructor(actions) {
-    this.previous = toolButton("Previous version", "left", () => this.#go(-1));
-    this.next = toolButton("Next version", "right", () => this.#go(1));
-    this.count = element("span", { class: "branches__count" });
-    this.node = element(
-      "div",
-      { class: "branches", role: "group", "aria-label": "Versions of this message", hidden: true },
-      this.previous,
-      this.count,
-      this.next,
-    );
-    this.actions = actions;
-  }
-
-  update(id, branches) {
-    this.all = branches;
-    this.index = branches.findIndex((branch) => branch.id === id);
-    this.node.hidden = branches.length < 2;
-    setText(this.count, `${this.index + 1}/${branches.length}`);
-    // Not `disabled`: a button that has the focus would lose it.
-    this.previous.setAttribute("aria-disabled", String(this.index <= 0));
-    this.next.setAttribute("aria-disabled", String(this.index >= branches.length - 1));
-  }
-
-  focus(step) {
-    (step < 0 ? this.previous : this.next).focus();
-  }
-
-  #go(step) {
-    const branch = this.all[this.index + step];
-    if (branch) this.actions.choose(branch, { step, index: this.index + step, count: this.all.length });
+  #changed() {
+    fit(this.field, TALLEST_PX);
+    setText(this.problem, tooLong(this.field.value) ?? "");
   }
 }
 

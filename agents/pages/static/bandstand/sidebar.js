@@ -1,10 +1,12 @@
-// The list of chats: newest first, with a search over titles and words.
+// The list of chats: the one that was spoken in last comes first, with a search over titles and words.
 
 import * as api from "./api.js";
-import { element, icon, setText } from "./dom.js";
+import { headingOf } from "./days.js";
+import { arrange, element, icon, setText } from "./dom.js";
 
 const SEARCH_AFTER_MS = 200;
 const FRESH_FOR_MS = 3000;
+const MORE_WITHIN = "400px"; // older chats are read when the end of the list is so near
 
 export const titleOf = (session) => session.title || "New chat";
 
@@ -12,13 +14,16 @@ export class Sidebar {
   // `menu(button, session)` opens the menu of one chat; `failed(error, words)` says why something did not work.
   constructor({ list, more, none, search, menu, failed }) {
     Object.assign(this, { list, more, none, search, menu, failed });
-    this.sessions = [];
+    this.sessions = new Map();
     this.next = null;
     this.openId = null;
     this.round = 0;
     this.readAt = 0;
     this.lines = new Map();
+    this.groups = new Map();
     more.addEventListener("click", () => this.#loadMore());
+    const nearTheEnd = ([{ isIntersecting }]) => isIntersecting && this.#loadMore();
+    new IntersectionObserver(nearTheEnd, { root: more.parentElement, rootMargin: MORE_WITHIN }).observe(more);
     search.addEventListener("input", () => {
       clearTimeout(this.timer);
       this.timer = setTimeout(() => this.load().catch((error) => failed(error, "The search failed.")), SEARCH_AFTER_MS);
@@ -31,14 +36,18 @@ export class Sidebar {
     addEventListener("focus", () => this.refresh());
   }
 
-  // Read the first page anew.
+  // Read the first page anew. What was read of later ones stays.
   async load() {
     const round = ++this.round;
-    const page = await api.listSessions({ search: this.words });
+    const { words } = this;
+    const page = await api.listSessions({ search: words });
     if (round !== this.round) return;
+    const last = page.next && page.results.at(-1).updated_at;
+    const older = last && words === this.readWords ? this.#sorted().filter(({ updated_at: at }) => at < last) : [];
+    this.next = older.length ? this.next : page.next;
+    this.sessions = new Map([...page.results, ...older].map((session) => [session.id, session]));
     this.readAt = performance.now();
-    this.sessions = page.results;
-    this.next = page.next;
+    this.readWords = words;
     this.draw();
   }
 
@@ -57,34 +66,54 @@ export class Sidebar {
   }
 
   find(id) {
-    return this.sessions.find((session) => session.id === id) ?? null;
+    return this.sessions.get(id) ?? null;
   }
 
-  // Put a session where it is in the list, or at the top.
-  put(session, { first = false } = {}) {
-    const index = this.sessions.findIndex((known) => known.id === session.id);
-    if (index >= 0) this.sessions.splice(index, 1);
-    else if (this.words) return; // it may not be among what is searched for
-    this.sessions.splice(first || index < 0 ? 0 : index, 0, session);
+  // Take over what is new of a session. One that is not on the list may not be among what is searched for.
+  put(session) {
+    const known = this.find(session.id);
+    if (!known && this.words) return;
+    this.sessions.set(session.id, { updated_at: session.created_at, ...known, ...session });
     this.draw();
   }
 
+  // Somebody speaks in a session: it comes first, whatever the clock of this machine says.
+  spokenIn(session) {
+    const newest = this.#sorted()[0];
+    const at = Math.max(Date.now(), newest ? Date.parse(newest.updated_at) + 1 : 0);
+    this.put({ ...session, updated_at: new Date(at).toISOString() });
+  }
+
   drop(id) {
-    this.sessions = this.sessions.filter((session) => session.id !== id);
+    this.sessions.delete(id);
     this.draw();
   }
 
   draw() {
-    for (const [id, line] of this.lines) if (!this.find(id)) this.lines.delete(id) && line.remove();
-    let place = this.list.firstChild;
-    for (const session of this.sessions) {
-      const line = this.#line(session);
-      if (line === place) place = place.nextSibling;
-      else this.list.insertBefore(line, place);
+    for (const id of this.lines.keys()) if (!this.sessions.has(id)) this.lines.delete(id);
+    const lines = new Map();
+    for (const session of this.#sorted()) {
+      const heading = headingOf(new Date(session.updated_at));
+      if (!lines.has(heading)) lines.set(heading, []);
+      lines.get(heading).push(this.#line(session));
     }
-    this.none.hidden = this.sessions.length > 0;
+    arrange(this.list, [...lines.keys()].map((heading) => this.#group(heading).node));
+    for (const [heading, found] of lines) arrange(this.#group(heading).list, found);
+    this.none.hidden = this.sessions.size > 0;
     setText(this.none, this.words ? "No chat has these words." : "Nothing here yet.");
     this.more.hidden = !this.next;
+  }
+
+  #sorted() {
+    return [...this.sessions.values()].sort((a, b) => (a.updated_at < b.updated_at ? 1 : -1));
+  }
+
+  #group(heading) {
+    if (!this.groups.has(heading)) {
+      const list = element("ul", {});
+      this.groups.set(heading, { list, node: element("section", {}, element("h3", {}, heading), list) });
+    }
+    return this.groups.get(heading);
   }
 
   #line(session) {
@@ -106,18 +135,19 @@ export class Sidebar {
   }
 
   async #loadMore() {
-    const { round } = this;
-    this.more.disabled = true;
+    const { round, next } = this;
+    if (!next || this.reading === next) return;
+    this.reading = next;
     try {
-      const page = await api.listSessions({ next: this.next });
+      const page = await api.listSessions({ next });
       if (round === this.round) {
-        this.sessions.push(...page.results.filter((session) => !this.find(session.id)));
+        for (const session of page.results) if (!this.find(session.id)) this.sessions.set(session.id, session);
         this.next = page.next;
         this.draw();
       }
     } catch (error) {
       this.failed(error, "More chats could not be loaded.");
     }
-    this.more.disabled = false;
+    this.reading = null;
   }
 }

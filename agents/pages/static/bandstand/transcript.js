@@ -1,13 +1,14 @@
 // The list of exchanges on the page, kept equal to the conversation.
 
 import { copy } from "./clipboard.js";
+import { arrange } from "./dom.js";
 import { ExchangeView, PendingView } from "./exchange.js";
 
 export class Transcript {
   // `actions`:
   //   cancel(turnId)                       stop a turn
   //   ask(text, parent)                    ask in a branch after the message `parent`
-  //   choose({id, head}, {step, …})        show another branch
+  //   choose({id, head}, {of, step, …})    show another version, of a question or of an answer
   //   feedback(message, feedback|null)     store it; resolves to whether it is stored
   //   announce(words)                      for those who listen
   constructor(list, { actions, renderer }) {
@@ -31,11 +32,11 @@ export class Transcript {
   draw(exchanges, pending) {
     this.#reconcile(this.views, exchanges, (exchange) => new ExchangeView(exchange, this.parts));
     this.#reconcile(this.pendingViews, pending, (item) => new PendingView(item));
-    let place = this.list.firstChild;
-    for (const view of [...exchanges.map(({ key }) => this.views.get(key)), ...pending.map(({ key }) => this.pendingViews.get(key))]) {
-      if (view.node === place) place = place.nextSibling;
-      else this.list.insertBefore(view.node, place);
-    }
+    const views = [...exchanges.map(({ key }) => this.views.get(key)), ...pending.map(({ key }) => this.pendingViews.get(key))];
+    arrange(
+      this.list,
+      views.map(({ node }) => node),
+    );
   }
 
   // Open the editor of the last question. Returns whether there is one.
@@ -50,9 +51,9 @@ export class Transcript {
     return this.list.firstElementChild;
   }
 
-  // Put the focus on the button that went from one branch to the next, in the branch that is shown now.
-  focusBranches(key, step) {
-    this.views.get(key)?.question?.branches.focus(step);
+  // Put the focus on the button that went from one version to the next, in the one that is shown now.
+  focusVersions(key, { of, step }) {
+    this.views.get(key)?.versions(of)?.focus(step);
   }
 
   nodeOf(key) {
@@ -61,11 +62,7 @@ export class Transcript {
 
   #reconcile(views, items, make) {
     const keys = new Set(items.map((item) => item.key));
-    for (const [key, view] of views) {
-      if (keys.has(key)) continue;
-      view.node.remove();
-      views.delete(key);
-    }
+    for (const key of views.keys()) if (!keys.has(key)) views.delete(key);
     for (const item of items) {
       if (!views.has(item.key)) views.set(item.key, make(item));
       views.get(item.key).update(item);
