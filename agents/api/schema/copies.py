@@ -24,9 +24,7 @@ from agents.api.schema.words import (
     said,
 )
 
-_DISPOSITION = Header(
-    "Content-Disposition", "Under which name to keep it.", 'attachment; filename="Sums.json"'
-)
+_DISPOSITION = Header("Content-Disposition", "Under which name to keep it.", 'attachment; filename="Sums.json"')
 _RANGE = record({"first": or_null(COUNT), "last": or_null(COUNT)}, description="The seqs of its events.")
 _TURN_FIELDS = ("id", "session", "status", "priority", "ordinal", "queued_at", "started_at", "finished_at", "error")
 _EXPORTED_TURN = {name: value for name, value in COMPLETED.items() if name not in {"answer", "position"}}
