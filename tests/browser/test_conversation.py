@@ -63,7 +63,9 @@ _SLOWEST_COLOURS = """
 async ([length, languages]) => {
   const { highlight } = await import("/static/bandstand/highlight.js");
   const times = [];
-  for (const start of ["'", '"', "`", "\\\\'", '\\\\"', "/*", "//", "#", "<!--", "='", "a", "@", "-", "1.", "_ ", "$"]) {
+  const starts = ["'", '"', "`", "\\\\'", '\\\\"', "/*", "//", "#",
+    "<!--", "='", "a", "@", "-", "1.", "_ ", "$"];
+  for (const start of starts) {
     for (const language of languages) {
       const code = document.createElement("code");
       code.textContent = start.repeat(length / start.length);
