@@ -29,7 +29,7 @@ _MAX_NESTING = 40
 _MAX_COLUMNS, _MAX_CELLS = 100, 10_000
 # Each bracket that opens is tried, and what stands within it too: 64 KB of them took 1.2 s.
 _MAX_LINK_TRIES = 5_000
-# Quotation marks, and the punctuation of scripts that put no space after it. What may be an apostrophe is one inside of it.
+# Quotation marks, and punctuation that no space follows in its script. What may be an apostrophe is one inside of it.
 _END_OF_ADDRESS = re.compile("[“”„‟«»‹›。，、；：！？」』）】》]")  # noqa: RUF001
 _NOT_LAST = "‘’.,;:!?"  # noqa: RUF001
 # Without brackets within: nested ones made the library's own rule slower with every level.

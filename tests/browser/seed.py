@@ -38,7 +38,8 @@ TITLES = ["Birthday present for Lea", "Which bicycle pump?", "Letter to the land
 def main() -> None:
     """Prints `{cookie, people: {name: {login, id}}, password, long, plan, error}`.
 
-    `login` is a value of the cookie; eve has no role; the last three are sessions: of bob a long one, of grace two for pictures.
+    `login` is a value of the cookie; eve has no role; the last three are sessions: of bob a long one, of grace two for
+    pictures.
     """
     ensure_demo_agent(["offline"])
     _publish("writer", "Writer", "Drafts and rewrites texts.")

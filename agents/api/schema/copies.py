@@ -12,7 +12,6 @@ from agents.api.schema.words import (
     COUNT,
     ID,
     MOMENT,
-    SESSION_ID,
     TEXT,
     THEN,
     TURN_ID,
