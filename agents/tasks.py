@@ -5,15 +5,20 @@ from __future__ import annotations
 import time
 from datetime import timedelta
 
+from django.conf import settings
+from django.contrib.sessions.models import Session
 from django.db.models import QuerySet
 from django.db.models.functions import Now
 
+from agents.access import letters
+from agents.access.audit import forget_before
 from agents.journal.folding import fold_turn
 from agents.limits.buckets import forget_full_buckets
 from agents.limits.sockets import forget_lost_slots
 from agents.models import CompletionRequest, IdempotencyRecord, Runner, Turn
 from agents.runner import reaper
 from agents.sessions import delete_expired_sessions, open_bulks, work_on
+from foundation.clock import now
 
 # Readers who follow live are past the deltas by then; whoever comes later is served the folded row.
 FOLD_AFTER = timedelta(seconds=60)
@@ -25,6 +30,7 @@ KEEP_IDEMPOTENCY = timedelta(hours=48)
 KEEP_RUNNERS = timedelta(days=7)
 
 EXPIRED_BATCH = 200
+AUDIT_BATCH = 5_000
 
 # Nearly all of the minute until the scheduler runs it again.
 BULK_SECONDS = 55
@@ -88,3 +94,29 @@ def carry_on_bulk_acts() -> int:
             break
         dealt_with += rows
     return dealt_with
+
+
+def send_letters() -> int:
+    """Send the mails that are due, and forget those of more than a month ago; how many were sent."""
+    letters.forget_letters()
+    return letters.send_letters()
+
+
+def forget_logins() -> int:
+    """Delete the logins of browsers that have ended; how many."""
+    forgotten, _ = Session.objects.filter(expire_date__lt=Now()).delete()
+    return forgotten
+
+
+def forget_audit() -> int:
+    """Delete the entries of the audit trail that are older than they are to be kept, for 40 seconds at most."""
+    days = settings.BANDSTAND.audit_days
+    if not days:
+        return 0
+    before, ends_at, forgotten = now() - timedelta(days=days), time.monotonic() + FOLD_SECONDS, 0
+    while time.monotonic() < ends_at:
+        batch = forget_before(before, limit=AUDIT_BATCH)
+        forgotten += batch
+        if batch < AUDIT_BATCH:
+            break
+    return forgotten

@@ -9,12 +9,14 @@ import secrets
 import string
 import unicodedata
 from collections.abc import Iterable
-from datetime import datetime
+from datetime import datetime, timedelta
+from typing import Final
 from uuid import UUID
 
 import structlog
 from django.conf import settings
 from django.db import connection, transaction
+from django.db.models import Q
 from django.db.models.functions import Now
 
 from agents.access.actor import Actor, Scope
@@ -33,6 +35,16 @@ SECRET_LENGTH = 43  # 256 bits in 62 letters
 _PREFIX_LETTERS = string.ascii_lowercase + string.digits
 _SECRET_LETTERS = string.ascii_letters + string.digits
 _SHAPE = re.compile(rf"bs_([a-z0-9]{{{PREFIX_LENGTH}}})_[A-Za-z0-9]{{{SECRET_LENGTH}}}")
+
+# What a scope is for, and how long keys work, in the words of the pages.
+SCOPE_WORDS: Final = {
+    Scope.READ: "read: look at what is the person's own",
+    Scope.CHAT: "chat: talk to agents",
+    Scope.MANAGE: "manage: do what the person's roles allow, beyond chatting",
+}
+KEY_DAYS: Final = (("30", "30 days"), ("90", "90 days"), ("365", "a year"), ("", "until somebody revokes it"))
+# Nobody oversees more; a program that makes one for each of its runs is stopped here.
+MOST_KEYS: Final = 100
 
 log = structlog.get_logger(__name__)
 
@@ -80,6 +92,8 @@ def create_api_key(
         raise InvalidInput("The end lies in the past.", pointer="/expires_at")
     if key_id is not None and ApiKey.objects.filter(pk=key_id).exists():
         raise Conflict("This key is made already, and its text cannot be shown again.")
+    if ApiKey.objects.filter(_working(), user=user).count() >= MOST_KEYS:
+        raise Conflict(f"{user} has {MOST_KEYS} keys that work: revoke one first.")
     prefix, plain = _new_key()
     key = ApiKey.objects.create(
         id=key_id or new_id(),
@@ -107,6 +121,11 @@ def revoke_api_key(actor: Actor, *, key_id: UUID) -> ApiKey:
         log.info("api_key.revoked", actor=actor.name, key=key.prefix)
     key.refresh_from_db()
     return key
+
+
+def ends_in_days(days: str) -> datetime | None:
+    """The end of a key that is made now, by one of `KEY_DAYS`."""
+    return now() + timedelta(days=int(days)) if days else None
 
 
 def authenticate_key(plain: str, *, address: str | None = None) -> Actor:
@@ -140,6 +159,10 @@ def _actor_of_key(plain: str) -> Actor:
     note_use(key_id, last_used_at)
     allowed = scopes_of(permissions) & {Scope(scope) for scope in scopes}
     return Actor.user(user_id=user_id, name=username, scopes=allowed, key_id=key_id)
+
+
+def _working() -> Q:
+    return Q(revoked_at=None) & (Q(expires_at=None) | Q(expires_at__gt=now()))
 
 
 def _new_key() -> tuple[str, str]:

@@ -1,4 +1,4 @@
-"""Signing in with a password: each attempt is counted before the password is looked at, and stays counted if it fails.
+"""Looks at passwords: each attempt is counted before the password is looked at, and stays counted if it fails.
 
 The same words, the same time and the same waiting for a name that exists and for one that does not.
 """
@@ -6,6 +6,9 @@ The same words, the same time and the same waiting for a name that exists and fo
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from itertools import chain
 from typing import TYPE_CHECKING, Any, TypeVar
 from unicodedata import normalize
 
@@ -31,6 +34,7 @@ Answer = TypeVar("Answer", bound=HttpResponseBase)
 
 PERIOD_SECONDS = 15 * 60.0
 TOO_MANY = "too_many_logins"
+BY_ADDRESS, BY_ACCOUNT = "l:a:", "l:n:"
 
 log = structlog.get_logger(__name__)
 
@@ -41,23 +45,8 @@ class CountedLogin(_Form):
     request: HttpRequest | None
 
     def clean(self) -> dict[str, Any]:
-        name = str(self.cleaned_data.get("username") or "")
-        address = str(self.request.META.get("REMOTE_ADDR", "")) if self.request else ""
-        asks = _asks(name, address)
-        try:
-            take(asks)
-        except RateLimited as refused:
-            _note(name, address, rule=str(refused.context["rule"]))
-            raise _wait_error(refused) from None
-        try:
-            cleaned = super().clean()
-        except forms.ValidationError as error:
-            _note(name, address, rule=f"login:{error.code}")
-            raise
-        for limit, key in asks:
-            if limit.limit:
-                buckets.give_back(limit, key)
-        return dict(cleaned)
+        with counted(str(self.cleaned_data.get("username") or ""), address_of(self.request)):
+            return dict(super().clean())
 
 
 class LoginForm(CountedLogin, AuthenticationForm):
@@ -69,29 +58,61 @@ class LoginForm(CountedLogin, AuthenticationForm):
     }
 
 
+@contextmanager
+def counted(name: str, address: str) -> Iterator[None]:
+    """Around the look at a password of `name`: raises the form's error when there were too many failures.
+
+    The attempt stays counted if the block raises a form's error.
+    """
+    asks = login_asks(name, address)
+    try:
+        take(asks)
+    except RateLimited as refused:
+        _note(name, address, rule=str(refused.context["rule"]))
+        raise wait_error(refused, "Too many sign-ins failed.") from None
+    try:
+        yield
+    except forms.ValidationError as error:
+        _note(name, address, rule=f"login:{error.code}")
+        raise
+    for limit, key in asks:
+        if limit.limit:
+            buckets.give_back(limit, key)
+
+
+def address_of(request: HttpRequest | None) -> str:
+    """Where a request came from, as the proxies in front of us tell."""
+    return str(request.META.get("REMOTE_ADDR", "")) if request else ""
+
+
 def with_wait(answer: Answer) -> Answer:
-    """The answer of a login page: 429 with Retry-After where its form refused for too many attempts."""
+    """The answer of a page with such a form: 429 with Retry-After where its form refused for too many attempts."""
     form = (answer.context_data or {}).get("form") if isinstance(answer, TemplateResponse) else None
-    for error in form.errors.as_data().get("__all__", []) if form is not None and form.is_bound else []:
+    for error in chain(*form.errors.as_data().values()) if form is not None and form.is_bound else []:
         if error.code == TOO_MANY:
             answer.status_code = 429
             answer.headers["Retry-After"] = str(error.params["seconds"])
     return answer
 
 
-def _asks(name: str, address: str) -> list[Ask]:
+def login_asks(name: str, address: str) -> list[Ask]:
+    """The buckets of the address and of the account, which has one whether or not it exists."""
     config = settings.BANDSTAND
-    # A digest: people type passwords where the name belongs. Django takes names for equal that are so under NFKC.
-    account = hashlib.sha256(normalize("NFKC", name).casefold().encode("utf-8", "replace")).hexdigest()[:32]
     by_account = rate("logins-account", config.failed_logins_per_account, PERIOD_SECONDS, leased=False)
     by_address = rate("logins-address", config.failed_logins_per_address, PERIOD_SECONDS, leased=False)
-    return [(by_address, f"l:a:{network_of(address)}"), (by_account, f"l:n:{account}")]
+    return [(by_address, f"{BY_ADDRESS}{network_of(address)}"), (by_account, f"{BY_ACCOUNT}{name_digest(name)}")]
 
 
-def _wait_error(refused: RateLimited) -> forms.ValidationError:
+def name_digest(name: str) -> str:
+    """For names in keys: people type passwords where the name belongs. Names that Django takes for equal are equal."""
+    return hashlib.sha256(normalize("NFKC", name).casefold().encode("utf-8", "replace")).hexdigest()[:32]
+
+
+def wait_error(refused: RateLimited, words: str) -> forms.ValidationError:
+    """The form's error that says when to come back; see `with_wait`."""
     seconds = max(1, round(refused.retry_after_seconds or 1))
     return forms.ValidationError(
-        "Too many sign-ins failed. Please try again in %(wait)s.",
+        f"{words} Please try again in %(wait)s.",
         code=TOO_MANY,
         params={"wait": in_words(seconds), "seconds": seconds},
     )

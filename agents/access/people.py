@@ -7,17 +7,15 @@ from typing import Any, Final
 
 import structlog
 from django.contrib.auth.models import Group
-from django.contrib.auth.tokens import default_token_generator
 from django.db import transaction
-from django.urls import reverse
-from django.utils.encoding import force_bytes
-from django.utils.http import urlsafe_base64_encode
 
 from agents.access.actor import Actor
 from agents.access.audit import record
+from agents.access.letters import mail_is_on, write_letters
+from agents.access.passwords import INVITED, new_path
 from agents.access.permissions import need_permission, need_rights_over, permissions_held
 from agents.access.roles import ADD_USER, CHANGE_USER, Role
-from agents.models import User
+from agents.models import Letter, User
 from foundation.errors import Conflict, Forbidden, NotFound, PreconditionFailed
 
 _DETAILS: Final = ("username", "first_name", "last_name", "email")
@@ -108,14 +106,31 @@ def password_link(actor: Actor, *, user_id: int) -> str:
 
     It is as good as the password: show it once, log it nowhere.
     """
+    user = _whose_link(actor, user_id)
+    record(actor, "user.password_link_made", target=user)
+    return new_path(user, INVITED)
+
+
+@transaction.atomic
+def mail_password_link(actor: Actor, *, user_id: int) -> Letter:
+    """Have such a link mailed to the account's address; nobody here sees it. Raises `Conflict` where none can be."""
+    user = _whose_link(actor, user_id)
+    if not mail_is_on():
+        raise Conflict("This installation sends no mail: set EMAIL_URL, or hand the link over.")
+    if not user.email:
+        raise Conflict("This account has no address: write it down first, or hand the link over.")
+    (letter,) = write_letters([user], kind=Letter.Kind.INVITATION, asked_by=actor.name)
+    record(actor, "user.password_link_mailed", target=user, detail={"address": user.email})
+    return letter
+
+
+def _whose_link(actor: Actor, user_id: int) -> User:
     need_permission(actor, CHANGE_USER)
     user = _locked(user_id)
     need_rights_over(actor, user)
     if not user.is_active:
         raise Conflict("This account is closed: open it first.")
-    record(actor, "user.password_link_made", target=user)
-    key = urlsafe_base64_encode(force_bytes(user.pk))
-    return reverse("pages:choose-password", args=[key, default_token_generator.make_token(user)])
+    return user
 
 
 def _locked(user_id: int) -> User:

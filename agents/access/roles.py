@@ -86,6 +86,7 @@ _OWNER = (
         ADD_API_KEY,
         REVOKE_API_KEY,
         "agents.view_apikey",
+        "agents.view_letter",
         ADD_USER,
         CHANGE_USER,
         CHANGE_SCHEDULE,

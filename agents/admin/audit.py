@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from typing import Any
 
+from django.conf import settings
 from django.contrib import admin
 from django.http import HttpRequest
+from django.template.defaultfilters import filesizeformat
 from django.urls import reverse
 from django.utils.html import format_html
 
+from agents.access.audit import extent
 from agents.admin.filters import AgeFilter
 from agents.admin.readonly import ReadOnlyAdmin
 from agents.models import AuditEntry
@@ -34,18 +37,16 @@ class ActionFilter(admin.SimpleListFilter):
 
     title = "what it was done to"
     parameter_name = "target"
-    nouns = ("agent", "agentdraft", "release", "agentsession", "turn", "apikey", "user", "group", "schedule", "bulkact")
+    nouns = (
+        "agent", "agentdraft", "release", "agentsession", "turn",
+        "apikey", "user", "group", "schedule", "bulkact", "bucket",
+    )  # fmt: skip
+    _words = {
+        "agentsession": "session", "apikey": "API key", "agentdraft": "draft", "bulkact": "bulk act", "bucket": "address",
+    }  # fmt: skip
 
     def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:  # noqa: ARG002
-        return [
-            (
-                noun,
-                {"agentsession": "session", "apikey": "API key", "agentdraft": "draft", "bulkact": "bulk act"}.get(
-                    noun, noun
-                ),
-            )
-            for noun in self.nouns
-        ]
+        return [(noun, self._words.get(noun, noun)) for noun in self.nouns]
 
     def queryset(self, request: HttpRequest, queryset: Any) -> Any:  # noqa: ARG002
         return queryset.filter(target_type=self.value()) if self.value() else queryset
@@ -53,14 +54,18 @@ class ActionFilter(admin.SimpleListFilter):
 
 @admin.register(AuditEntry)
 class AuditEntryAdmin(ReadOnlyAdmin):
-    query_budget = 7
+    query_budget = 8
 
+    change_list_template = "agents/admin/audit_list.html"
     list_display = ("at", "actor", "act", "target")
     list_filter = (ActionFilter, AgeFilter)
     search_ids = ("id",)
     search_words = ("actor", "action", "target_id")
     search_help_text = "Who did it, what was done (agent.published), or the id of what it was done to."
     fields = ("at", "actor", "user", "action", "target_type", "target_name", "target_id", "detail")
+
+    def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> Any:
+        return super().changelist_view(request, {"extent": _extent_in_words(), **(extra_context or {})})
 
     @admin.display(description="what")
     def act(self, entry: AuditEntry) -> str:
@@ -73,3 +78,14 @@ class AuditEntryAdmin(ReadOnlyAdmin):
         if entry.target_type not in _PAGES:
             return name
         return format_html('<a href="{}">{}</a>', reverse(_PAGES[entry.target_type], args=[entry.target_id]), name)
+
+
+def _extent_in_words() -> str:
+    trail, days = extent(), settings.BANDSTAND.audit_days
+    if trail.oldest is None:
+        return "There are no entries yet."
+    kept = f"Entries are kept for {days:,} days" if days else "Entries are kept for ever"
+    return (
+        f"{trail.entries:,} entries since {trail.oldest:%Y-%m-%d}, {filesizeformat(trail.size)} in the database. "
+        f"{kept} (BANDSTAND_AUDIT_DAYS)."
+    )

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from datetime import datetime, timedelta
 from typing import Any
-from uuid import UUID
 
 from django.contrib import admin
 from django.db.models import QuerySet
 from django.http import HttpRequest
 
 from foundation.clock import now
+from foundation.ids import first_id_at
 
 _AGES = {
     "hour": ("Past hour", timedelta(hours=1)),
@@ -18,12 +18,6 @@ _AGES = {
     "week": ("Past week", timedelta(days=7)),
     "month": ("Past 30 days", timedelta(days=30)),
 }
-
-
-def first_id_at(moment: datetime) -> UUID:
-    """The smallest UUIDv7 of `moment`: ids sort by time, so a range of time is a range of the primary key."""
-    milliseconds = int(moment.timestamp() * 1000)
-    return UUID(int=milliseconds << 80 | 7 << 76 | 2 << 62)
 
 
 class AgeFilter(admin.SimpleListFilter):

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import datetime, timedelta
-from typing import Any, Final
+from typing import Any
 
 from django import forms
 from django.contrib import admin, messages
@@ -13,7 +12,7 @@ from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.urls import reverse
 
 from agents.access.actor import Scope
-from agents.access.keys import create_api_key, revoke_api_key
+from agents.access.keys import KEY_DAYS, SCOPE_WORDS, create_api_key, ends_in_days, revoke_api_key
 from agents.access.permissions import actor_of
 from agents.access.roles import ADD_API_KEY, REVOKE_API_KEY
 from agents.admin.confirm import answer, ask
@@ -25,13 +24,6 @@ from foundation.clock import now
 from foundation.errors import BandstandError
 from foundation.ids import new_id
 
-_SCOPES: Final = (
-    (Scope.READ, "read: look at what is the person's own"),
-    (Scope.CHAT, "chat: talk to agents"),
-    (Scope.MANAGE, "manage: do what the person's roles allow, beyond chatting"),
-)
-_DAYS: Final = (("30", "30 days"), ("90", "90 days"), ("365", "a year"), ("", "until somebody revokes it"))
-
 
 class KeyForm(forms.Form):
     """A key of one person. `key_id` makes pressing the button twice one key."""
@@ -39,13 +31,13 @@ class KeyForm(forms.Form):
     user = forms.CharField(label="User name", max_length=150, widget=TextInput, help_text="Whose key it is.")
     name = forms.CharField(max_length=100, widget=TextInput, help_text="What it is for, such as “nightly report”.")
     scopes = forms.MultipleChoiceField(
-        choices=_SCOPES,
+        choices=list(SCOPE_WORDS.items()),
         widget=CheckboxSelectMultiple,
         initial=[Scope.READ, Scope.CHAT],
         label="What it may do",
         help_text="Never more than the person's roles allow at the time.",
     )
-    days = forms.ChoiceField(choices=_DAYS, widget=Select, required=False, initial="90", label="How long it works")
+    days = forms.ChoiceField(choices=KEY_DAYS, widget=Select, required=False, initial="90", label="How long it works")
     key_id = forms.UUIDField(widget=forms.HiddenInput, initial=new_id)
 
     def clean_user(self) -> User:
@@ -55,11 +47,6 @@ class KeyForm(forms.Form):
         if not user.is_active:
             raise forms.ValidationError("This account is closed.")
         return user
-
-    @property
-    def expires_at(self) -> datetime | None:
-        days = self.cleaned_data["days"]
-        return now() + timedelta(days=int(days)) if days else None
 
 
 @admin.register(ApiKey)
@@ -147,6 +134,6 @@ def _make(request: HttpRequest, form: KeyForm) -> tuple[ApiKey, str]:
         user=given["user"],
         name=given["name"],
         scopes=[Scope(scope) for scope in given["scopes"]],
-        expires_at=form.expires_at,
+        expires_at=ends_in_days(given["days"]),
         key_id=given["key_id"],
     )

@@ -44,6 +44,7 @@ GROUPS: Final[dict[str, tuple[Entry, ...]]] = {
         Entry("People", "agents.user", "person"),
         Entry("Roles and groups", "auth.group", "group"),
         Entry("API keys", "agents.apikey", "key"),
+        Entry("Mail", "agents.letter", "mail"),
     ),
     "Operations": (
         Entry("Runners", "agents.runner", "memory"),

@@ -14,12 +14,12 @@ from django.db import connection
 from django.db.models import Count
 from django.urls import reverse
 
-from agents.admin.filters import first_id_at
 from agents.admin.hours import past_day
 from agents.admin.sieves import ERROR_CLASSES
 from agents.admin.telling import duration
 from agents.models import ApiKey, AuditEntry, Release, Turn, User
 from foundation.clock import now
+from foundation.ids import first_id_at
 
 # The queue is empty most of the time; who waits longer than this waits for something that is broken.
 SLOW_QUEUE_SECONDS: Final = 30

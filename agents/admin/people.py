@@ -6,17 +6,27 @@ from collections.abc import Iterator
 from typing import Any
 
 from django import forms
-from django.conf import settings
 from django.contrib import admin, messages
 from django.contrib.auth.models import Group
 from django.db import transaction
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 
-from agents.access.people import change_person, close_account, create_person, password_link, reopen_account
+from agents.access.letters import mail_is_on
+from agents.access.lockouts import lockouts, unlock_account, unlock_address, wait_of
+from agents.access.passwords import whole_link
+from agents.access.people import (
+    change_person,
+    close_account,
+    create_person,
+    mail_password_link,
+    password_link,
+    reopen_account,
+)
 from agents.access.permissions import actor_of
 from agents.access.roles import CHANGE_USER, ROLE_WORDS, Role
-from agents.admin.confirm import ask
-from agents.admin.look import CheckboxSelectMultiple, action
+from agents.admin.confirm import answer, ask
+from agents.admin.look import CheckboxSelectMultiple, RadioSelect, action
+from agents.admin.telling import duration
 from agents.admin.pages import address_of, page
 from agents.admin.readonly import ConsoleAdmin
 from agents.admin.versions import Versioned
@@ -71,7 +81,7 @@ class PersonForm(Versioned, forms.ModelForm):  # type: ignore[type-arg]
 class UserAdmin(ConsoleAdmin):
     query_budget = 8
     # The page of one person.
-    page_query_budget = 14
+    page_query_budget = 15
 
     form = PersonForm
     change_form_template = "agents/admin/versioned.html"
@@ -79,8 +89,8 @@ class UserAdmin(ConsoleAdmin):
     list_filter = ("is_active", "groups")
     ordering = ("username",)
     search_fields = ("username", "first_name", "last_name", "email")
-    fields = PersonForm.Meta.fields
-    actions_detail = ("password_link", "close_or_reopen")
+    actions_list = ("lockouts",)
+    actions_detail = ("password_link", "unlock", "close_or_reopen")
 
     @admin.display(description="name")
     def full_name(self, user: User) -> str:
@@ -89,6 +99,20 @@ class UserAdmin(ConsoleAdmin):
     @admin.display(description="roles and groups")
     def roles(self, user: User) -> str:
         return ", ".join(sorted(group.name for group in user.groups.all())) or "none"
+
+    @admin.display(description="signing in")
+    def signing_in(self, user: User) -> str:
+        if not user.is_active:
+            return "The account is closed."
+        if wait := wait_of(user):
+            return f"Locked out for {duration(wait)} after failed attempts: press Unlock to end that."
+        return "Has not chosen a password yet." if not user.has_usable_password() else "Open."
+
+    def get_fields(self, request: HttpRequest, obj: Any = None) -> tuple[str, ...]:  # noqa: ARG002
+        return PersonForm.Meta.fields if obj is None else (*PersonForm.Meta.fields, "signing_in")
+
+    def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> tuple[str, ...]:  # noqa: ARG002
+        return () if obj is None else ("signing_in",)
 
     def get_queryset(self, request: HttpRequest) -> Any:
         return super().get_queryset(request).prefetch_related("groups")
@@ -139,6 +163,14 @@ class UserAdmin(ConsoleAdmin):
     def password_link(self, request: HttpRequest, object_id: str) -> HttpResponse:
         return self._of_person(request, object_id, _link_page)
 
+    @action(description="Unlock", permissions=["rights"], url_path="unlock", icon="lock_open")
+    def unlock(self, request: HttpRequest, object_id: str) -> HttpResponse:
+        return self._of_person(request, object_id, _unlock_page)
+
+    @action(description="Locked out", permissions=["rights"], url_path="locked-out", icon="lock")
+    def lockouts(self, request: HttpRequest) -> HttpResponse:
+        return _lockouts_page(request, self)
+
     @action(description="Close or reopen", permissions=["rights"], url_path="close", icon="block")
     def close_or_reopen(self, request: HttpRequest, object_id: str) -> HttpResponse:
         return self._of_person(request, object_id, _close_page)
@@ -156,25 +188,83 @@ class UserAdmin(ConsoleAdmin):
         return answer
 
 
+class LinkForm(forms.Form):
+    """How the link reaches its person, where there is a choice."""
+
+    MAIL, HAND = "mail", "hand"
+
+    way = forms.ChoiceField(widget=RadioSelect, label="How it gets there", initial=MAIL)
+
+    def __init__(self, *args: Any, address: str, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        way: Any = self.fields["way"]
+        way.choices = [
+            (self.MAIL, f"Mail it to {address}"),
+            (self.HAND, "Show it here once; I hand it over on a way that only they read"),
+        ]
+
+
 def _link_page(request: HttpRequest, model_admin: Any, person: User) -> HttpResponse:
+    form = LinkForm(answer(request), address=person.email) if mail_is_on() and person.email else None
+    title = f"Password link for {person}"
     asked = ask(
         request,
         model_admin,
-        title=f"Password link for {person}",
-        words=f"Makes a link with which {person} chooses a password. It works once, for three days, and is shown once: "
-        "hand it over on a way that only they read. The old password goes on working until then.",
+        title=title,
+        words=f"Makes a link with which {person} chooses a password. It works once, for three days. The old password "
+        f"goes on working until then. {_why_no_mail(person)}",
         yes="Make the link",
+        back=address_of(person),
+        form=form,
+    )
+    if asked is not None:
+        return asked
+    if form is not None and form.cleaned_data["way"] == LinkForm.MAIL:
+        letter = mail_password_link(actor_of(request.user), user_id=person.pk)
+        messages.success(request, f"A mail to {person.email} is on its way. This page says how it went.")
+        return HttpResponseRedirect(address_of(letter))
+    link = whole_link(password_link(actor_of(request.user), user_id=person.pk))
+    words = f"Hand this to {person}. It is not kept, and cannot be shown again."
+    return page(
+        request, model_admin, "agents/admin/once.html", title=title, words=words, secret=link, back=address_of(person)
+    )
+
+
+def _why_no_mail(person: User) -> str:
+    shown = "It is shown once: hand it over on a way that only they read."
+    if not mail_is_on():
+        return f"{shown} (This installation sends no mail.)"
+    return "" if person.email else f"{shown} (The account has no mail address.)"
+
+
+def _unlock_page(request: HttpRequest, model_admin: Any, person: User) -> HttpResponse:
+    asked = ask(
+        request,
+        model_admin,
+        title=f"Unlock {person}",
+        words=f"{person} can try to sign in again at once, however often it failed. If somebody is guessing the "
+        "password, they can go on, too. An address that has to wait is unlocked on the page “Locked out”.",
+        yes="Unlock",
         back=address_of(person),
     )
     if asked is not None:
         return asked
-    path = password_link(actor_of(request.user), user_id=person.pk)
-    link = f"{settings.BANDSTAND.base_url.rstrip('/')}{path}"
-    words = f"Hand this to {person}. It is not kept, and cannot be shown again."
-    title = f"Password link for {person}"
-    return page(
-        request, model_admin, "agents/admin/once.html", title=title, words=words, secret=link, back=address_of(person)
-    )
+    waited = unlock_account(actor_of(request.user), user_id=person.pk)
+    messages.success(request, f"{person} may try again." if waited else f"{person} did not have to wait.")
+    return HttpResponseRedirect(address_of(person))
+
+
+def _lockouts_page(request: HttpRequest, model_admin: Any) -> HttpResponse:
+    address = request.POST.get("address", "")[:50] if request.method == "POST" else ""
+    if address:
+        try:
+            waited = unlock_address(actor_of(request.user), address=address)
+        except BandstandError as error:
+            messages.error(request, error.detail)
+        else:
+            messages.success(request, f"{address} may try again." if waited else f"{address} did not have to wait.")
+        return HttpResponseRedirect(request.path)
+    return page(request, model_admin, "agents/admin/lockouts.html", title="Locked out", found=lockouts())
 
 
 def _close_page(request: HttpRequest, model_admin: Any, person: User) -> HttpResponse:

@@ -13,10 +13,10 @@ from django.contrib.admin.options import IncorrectLookupParameters
 from django.db.models import Q, QuerySet
 from django.http import HttpRequest
 
-from agents.admin.filters import first_id_at
 from agents.admin.long_list import uuid_of
 from agents.models import Agent, AgentSession, Release, Turn, User
 from agents.rules.states import TERMINAL, TurnStatus
+from foundation.ids import first_id_at
 
 if TYPE_CHECKING:
     from django.forms import Select, TextInput

@@ -40,6 +40,10 @@ UPDATE agents_bucket SET full_at = full_at - %(token_seconds)s * interval '1 sec
 _PEEK = """
 SELECT key, extract(epoch FROM full_at - statement_timestamp())::float8 FROM agents_bucket WHERE key = ANY(%(keys)s)
 """
+_EMPTY = f"""
+SELECT b.key, extract(epoch FROM b.full_at - statement_timestamp())::float8 FROM agents_bucket b
+WHERE b.key LIKE %(prefix)s || '%%' AND {_AVAILABLE} < 1 ORDER BY b.full_at DESC LIMIT %(most)s
+"""  # noqa: S608 - put together from a constant; values are parameters
 _FORGET = "DELETE FROM agents_bucket WHERE full_at < now()"
 
 
@@ -71,6 +75,22 @@ def peek(keys: list[str]) -> dict[str, float]:
     with connection.cursor() as cursor:
         cursor.execute(_PEEK, {"keys": keys})
         return {key: max(0.0, full_in) for key, full_in in cursor.fetchall()}
+
+
+def empty(rate: Rate, prefix: str, most: int) -> list[tuple[str, float]]:
+    """The buckets without a token whose keys begin with `prefix`, and in how many seconds each has one again."""
+    if not rate.limit:
+        return []
+    values: dict[str, Any] = {"prefix": prefix, "most": most, "limit": rate.limit, "token_seconds": rate.token_seconds}
+    with connection.cursor() as cursor:
+        cursor.execute(_EMPTY, values)
+        return [(key, rate.wait_seconds(full_in)) for key, full_in in cursor.fetchall()]
+
+
+def fill(key: str) -> None:
+    """Give back everything that was taken. Who knows the bucket as empty believes so for another second."""
+    with connection.cursor() as cursor:
+        cursor.execute("DELETE FROM agents_bucket WHERE key = %s", [key])
 
 
 def forget_full_buckets() -> int:

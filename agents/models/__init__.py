@@ -7,6 +7,7 @@ from agents.models.completions import CompletionRequest
 from agents.models.feedback import Feedback
 from agents.models.idempotency import IdempotencyRecord
 from agents.models.limits import Bucket, SocketSlot, WebProcess
+from agents.models.mail import Letter
 from agents.models.people import ApiKey, User
 from agents.models.runners import Runner
 from agents.models.sessions import AgentSession, Message
@@ -25,6 +26,7 @@ __all__ = [
     "Event",
     "Feedback",
     "IdempotencyRecord",
+    "Letter",
     "Message",
     "Release",
     "Runner",

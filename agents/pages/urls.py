@@ -2,8 +2,8 @@
 
 from django.urls import path
 
-from agents.pages import views
-from agents.pages.passwords import ChoosePassword
+from agents.pages import account, views
+from agents.pages.passwords import ChoosePassword, ForgottenPassword
 from agents.pages.policy import APP_NAME
 
 app_name = APP_NAME
@@ -13,5 +13,11 @@ urlpatterns = [
     path("help/", views.help_page, name="help"),
     path("login/", views.login, name="login"),
     path("logout/", views.logout, name="logout"),
+    path("account/", account.page, name="account"),
+    path("account/password/", account.change_password, name="change-password"),
+    path("account/sign-out/", account.sign_out_elsewhere, name="sign-out-elsewhere"),
+    path("account/keys/", account.make_key, name="make-key"),
+    path("account/keys/<uuid:key_id>/revoke/", account.revoke_key, name="revoke-key"),
+    path("password/forgotten/", ForgottenPassword.as_view(), name="forgotten-password"),
     path("password/<uidb64>/<token>/", ChoosePassword.as_view(), name="choose-password"),
 ]

@@ -35,3 +35,9 @@ register.filter("moment", moment)
 def thousands(number: int) -> str:
     """1234567 as "1,234,567"."""
     return f"{number:,}"
+
+
+@register.filter
+def lasts(seconds: float) -> str:
+    """A time span: "8 s"."""
+    return duration(seconds)

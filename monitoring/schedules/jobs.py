@@ -75,6 +75,27 @@ JOBS: Final = (
         60,
     ),
     Job(
+        "send waiting mail",
+        "agents.tasks.send_letters",
+        "Sends mail that could not be sent at once, and forgets mails after a month.",
+        "mails sent",
+        1,
+    ),
+    Job(
+        "forget old logins",
+        "agents.tasks.forget_logins",
+        "Forgets the logins of browsers that have ended: signed out by time.",
+        "logins forgotten",
+        cron="10 3 * * *",
+    ),
+    Job(
+        "forget old audit entries",
+        "agents.tasks.forget_audit",
+        "Forgets entries of the audit trail after the time that BANDSTAND_AUDIT_DAYS says, two years by default.",
+        "entries forgotten",
+        cron="20 3 * * *",
+    ),
+    Job(
         "forget old runs",
         "monitoring.tasks.forget_old_runs",
         "Forgets the runs of these schedules after a week.",

@@ -20,7 +20,7 @@ from pydantic_settings import BaseSettings, NoDecode, PydanticBaseSettingsSource
 
 from agents.llm.prices import Rates, read_overrides
 from agents.llm.routes import HOW_TO_INSTALL, PROVIDERS, VENDORS, is_installed
-from bandstand import keys
+from bandstand import keys, mail
 
 ROOT = Path(__file__).resolve().parents[2]
 DEFAULT_MODEL = "offline:"
@@ -97,6 +97,11 @@ def _database(value: SecretStr) -> SecretStr:
     return value
 
 
+def _mail_server(value: SecretStr) -> SecretStr:
+    mail.read_server(value.get_secret_value())
+    return value
+
+
 def _models(value: tuple[str, ...]) -> tuple[str, ...]:
     if not value:
         raise ValueError("must name at least one model")
@@ -120,6 +125,7 @@ Address: TypeAlias = Annotated[str, AfterValidator(_web_address)]
 Origin: TypeAlias = Annotated[str, AfterValidator(_origin)]
 LongSecret: TypeAlias = Annotated[SecretStr, AfterValidator(_long_enough)]
 EncryptionKey: TypeAlias = Annotated[SecretStr, AfterValidator(_encryption_key)]
+MailUrl: TypeAlias = Annotated[SecretStr, AfterValidator(_mail_server)]
 DatabaseUrl: TypeAlias = Annotated[SecretStr, AfterValidator(_database)]
 Port: TypeAlias = Annotated[int, Field(ge=1, le=65535)]
 Count: TypeAlias = Annotated[int, Field(ge=1, le=1000)]
@@ -197,6 +203,11 @@ class Config(BaseSettings):
     failed_logins_per_account: Limit = Field(50, alias="BANDSTAND_FAILED_LOGINS_PER_ACCOUNT")
     bad_keys_per_minute: Limit = Field(60, alias="BANDSTAND_BAD_KEYS_PER_MINUTE")
 
+    # Mail to people, and what is kept of what they did.
+    email_url: MailUrl | None = Field(None, alias="EMAIL_URL")
+    email_from: Annotated[str, AfterValidator(mail.check_sender)] | None = Field(None, alias="EMAIL_FROM")
+    audit_days: Annotated[int, Field(ge=0, le=36_500)] = Field(730, alias="BANDSTAND_AUDIT_DAYS")
+
     # What it tells about itself.
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"] = Field("INFO", alias="LOG_LEVEL")
     log_format: Literal["auto", "json", "console"] = Field("auto", alias="BANDSTAND_LOG_FORMAT")
@@ -221,8 +232,13 @@ class Config(BaseSettings):
         """Whether browsers are expected to come over TLS; only plain HTTP on this very machine is not."""
         return urlsplit(self.base_url).scheme == "https" or not (self.public_url or is_loopback(self.host))
 
+    @property
+    def mail_server(self) -> mail.MailServer | None:
+        """The server that takes our mail; None: nothing is mailed, links are handed over."""
+        return mail.read_server(self.email_url.get_secret_value()) if self.email_url else None
+
     def secrets(self) -> tuple[str, ...]:
-        """Every secret value of the environment; `databases.secrets_in_use` adds the database's password."""
+        """Every secret value of the environment; `databases.secrets_in_use` adds the passwords within them."""
         return tuple(value.get_secret_value() for _, value in self if isinstance(value, SecretStr))
 
     @classmethod
@@ -367,6 +383,10 @@ def _contradictions(config: Config) -> Iterable[str]:
         # Bandstand speaks plain HTTP: whatever ends TLS in front of it must be believed about the scheme,
         # or every page would redirect to itself for ever.
         yield "BANDSTAND_TRUSTED_PROXIES: must name the proxy that ends TLS for BANDSTAND_PUBLIC_URL"
+    if config.email_url and not config.email_from:
+        yield "EMAIL_FROM: must be set when EMAIL_URL is, as in Bandstand <chat@example.org>"
+    if config.email_url and not (config.public_url or is_loopback(config.host)):
+        yield "BANDSTAND_PUBLIC_URL: must be set when EMAIL_URL is: the links in mails begin with it"
 
 
 def load() -> Config:

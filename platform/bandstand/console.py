@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from django import forms
-from django.http import Http404, HttpRequest, HttpResponse
+from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
 from django.template.response import TemplateResponse
-from django.urls import path
+from django.urls import path, reverse
 
 from agents.access.logins import CountedLogin, with_wait
 from agents.access.roles import ENTER_CONSOLE
@@ -57,6 +57,12 @@ class ConsoleSite(AdminSite):
     def login(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
         """Counted like the chat's: after too many failures one has to wait (429)."""
         return with_wait(super().login(request, extra_context))
+
+    def password_change(self, *_args: Any, **_kwargs: Any) -> Any:
+        """One's own page does this, for all who sign in."""
+        return HttpResponseRedirect(reverse("pages:account"))
+
+    password_change_done = password_change
 
     def search(self, *_args: Any, **_kwargs: Any) -> TemplateResponse:
         """Lists have their own search; the library's goes through every model."""

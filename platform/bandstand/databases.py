@@ -52,9 +52,12 @@ def database_url(config: Config) -> str:
 
 
 def secrets_in_use(config: Config) -> tuple[str, ...]:
-    """Every secret value of this process, the embedded database's password included."""
-    password = conninfo_to_dict(database_url(config)).get("password")
-    return (*config.secrets(), *([str(password)] if password else []))
+    """Every secret value of this process, with the database's and the mail server's passwords alone as well."""
+    passwords = (
+        conninfo_to_dict(database_url(config)).get("password"),
+        config.mail_server and config.mail_server.password,
+    )
+    return (*config.secrets(), *(str(password) for password in passwords if password))
 
 
 def settings(config: Config) -> dict[str, dict[str, Any]]:

@@ -5,7 +5,7 @@ from urllib.parse import urlsplit
 
 from agents.api.schema import about as schema
 from bandstand import config as configuration
-from bandstand import databases, logs
+from bandstand import databases, logs, mail
 from bandstand.config import ROOT
 from bandstand.embedded.errors import EmbeddedError
 
@@ -91,6 +91,16 @@ AUTH_PASSWORD_VALIDATORS = [
 LOGIN_URL = "/login/"
 LOGIN_REDIRECT_URL = "/"
 LOGOUT_REDIRECT_URL = "/login/"
+
+# Mail. Without EMAIL_URL nobody writes any (`agents.access.letters`).
+_MAIL = BANDSTAND.mail_server or mail.MailServer("localhost", 25, mail.Encryption.NONE)
+EMAIL_HOST, EMAIL_PORT = _MAIL.host, _MAIL.port
+EMAIL_HOST_USER, EMAIL_HOST_PASSWORD = _MAIL.user, _MAIL.password
+EMAIL_USE_TLS = _MAIL.encryption is mail.Encryption.STARTTLS
+EMAIL_USE_SSL = _MAIL.encryption is mail.Encryption.TLS
+EMAIL_TIMEOUT = mail.TIMEOUT_SECONDS
+if BANDSTAND.email_from:
+    DEFAULT_FROM_EMAIL = SERVER_EMAIL = BANDSTAND.email_from
 
 # Browsers. TLS ends in a proxy in front of us; `bandstand.web.proxies` tells Django the scheme that the browser used.
 _LOOPBACK = ["localhost", "127.0.0.1", "[::1]"]

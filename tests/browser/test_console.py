@@ -41,7 +41,8 @@ PAGES = (
     "agents/auditentry/",
     "agents/bulkact/",
     "guide/",
-    "password_change/",
+    "agents/letter/",
+    "agents/user/locked-out/",
 )
 
 

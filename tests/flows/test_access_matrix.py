@@ -19,7 +19,7 @@ from django.test import Client, RequestFactory
 
 from agents.access.actor import Scope
 from agents.access.roles import Role
-from agents.models import AgentSession, ApiKey, BulkAct, Message, Runner, Turn, User
+from agents.models import AgentSession, ApiKey, BulkAct, Letter, Message, Runner, Turn, User
 from agents.relay import close_hub
 from agents.sessions import accept_message
 from agents.ws import frames
@@ -49,6 +49,12 @@ PAGES: dict[str, str | None] = {
     "/help/": "/login/",
     "/login/": None,
     "/password/<uidb64>/<token>/": None,
+    "/password/forgotten/": None,
+    "/account/": "/login/",
+    "/account/password/": "/login/",
+    "/account/sign-out/": "/login/",
+    "/account/keys/": "/login/",
+    "/account/keys/<uuid:key_id>/revoke/": "/login/",
     "/logout/": None,
     "/api/docs": None,
     "/api/schema": None,
@@ -62,8 +68,8 @@ CONSOLE_PAGES: dict[str, frozenset[Role]] = {
     "/admin/jsi18n/": CONSOLE,
     "/admin/login/": EVERYBODY,
     "/admin/logout/": NOBODY,
-    "/admin/password_change/": CONSOLE,
-    "/admin/password_change/done/": CONSOLE,
+    "/admin/password_change/": NOBODY,
+    "/admin/password_change/done/": NOBODY,
     "/admin/r/<path:content_type_id>/<path:object_id>/": NOBODY,
     "/admin/search/": NOBODY,
 }
@@ -77,11 +83,14 @@ MODELS: dict[str, dict[str, frozenset[Role]]] = {
     "agents.auditentry": {"see": CONSOLE},
     "agents.bulkact": {"see": CONSOLE, "stop": OPERATORS},
     "agents.event": {"see": CONSOLE},
+    "agents.letter": {"see": OWNER},
     "agents.release": {"see": CONSOLE, "roll-back": BUILDERS},
     "agents.runner": {"see": CONSOLE},
     "agents.step": {"see": CONSOLE},
     "agents.turn": {"see": CONSOLE},
-    "agents.user": {"see": OWNER, "add": OWNER, "close": OWNER, "password-link": OWNER},
+    "agents.user": {
+        "see": OWNER, "add": OWNER, "close": OWNER, "locked-out": OWNER, "password-link": OWNER, "unlock": OWNER,
+    },
     "auth.group": {"see": OWNER, "add": OWNER, "remove": OWNER},
     "monitoring.jobrun": {"see": CONSOLE},
     "monitoring.schedule": {"see": CONSOLE, "run": OPERATORS},
@@ -152,6 +161,7 @@ def world(db: None) -> User:
     Runner.objects.create(host="host", pid=1, capacity=1)
     Group.objects.create(name="more")
     BulkAct.objects.create(act="cancel", user=ada, targets=[uuid4()], total=1)
+    Letter.objects.create(user=ada, kind=Letter.Kind.INVITATION)
     return ada
 
 
@@ -233,7 +243,7 @@ def test_the_other_pages_open_for_whom_they_are_for(world: User, caller: Role | 
         else:
             assert answer.status_code in {302, 403, 404}, (pattern, answer.status_code)
     for pattern, login in PAGES.items():
-        answer = client.get(re.sub(r"<\w+>", "0", pattern))
+        answer = client.get(re.sub(r"<\w+>", "0", pattern.replace("<uuid:key_id>", str(uuid4()))))
         if login is not None and caller is None:
             assert (answer.status_code, answer["Location"].split("?")[0]) == (302, login), pattern
         else:

@@ -157,7 +157,7 @@ def test_every_field_and_button_has_a_name_for_those_who_do_not_see_it(ada: Clie
 
 
 def test_a_page_belongs_to_its_person(ada: Client) -> None:
-    assert "Signed in as ada" in ada.get("/").content.decode()
+    assert 'title="Your account: password, API keys">ada</a>' in ada.get("/").content.decode()
 
 
 def test_the_chat_hands_out_the_token_that_its_calls_need(ada: Client) -> None:

@@ -2,16 +2,21 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
+from django.conf import settings
 from django.db import IntegrityError, transaction
+from django.test import override_settings
 
+from agents import tasks
 from agents.access.actor import ALL_SCOPES, Actor
-from agents.access.audit import forget_before, record
+from agents.access.audit import extent, forget_before, record
 from agents.access.keys import create_api_key, revoke_api_key
 from agents.access.permissions import actor_of
 from agents.access.roles import Role
 from agents.models import AgentSession, AuditEntry
 from agents.releases import publish
 from foundation.clock import now
+from foundation.ids import first_id_at
+from tests.consoles import client_of
 from tests.people import agent, person
 
 pytestmark = pytest.mark.django_db
@@ -61,6 +66,44 @@ def test_retention_forgets_what_is_old_and_nothing_else() -> None:
     record(Actor.system("tests"), "agent.archived", target=agent("other"))
     with pytest.raises(IntegrityError, match="is final"), transaction.atomic():
         AuditEntry.objects.all().delete()
+
+
+def made_at(age: timedelta) -> AuditEntry:
+    """An entry that is as old as that, and whose id is."""
+    moment = now() - age
+    row = AuditEntry(id=first_id_at(moment), at=moment, actor="ada", action="x.y", target_type="x", target_id="x")
+    row.save(force_insert=True)
+    return row
+
+
+def test_the_job_forgets_entries_in_bites_after_the_time_that_the_setting_says(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(tasks, "AUDIT_BATCH", 2)
+    for days in (731, 732, 733, 734, 735):
+        made_at(timedelta(days=days))
+    young = made_at(timedelta(days=729))
+    assert [tasks.forget_audit(), tasks.forget_audit()] == [5, 0]
+    assert list(AuditEntry.objects.all()) == [young]
+
+
+def test_zero_days_keep_the_trail_for_ever() -> None:
+    made_at(timedelta(days=5_000))
+    with override_settings(BANDSTAND=settings.BANDSTAND.model_copy(update={"audit_days": 0})):
+        assert tasks.forget_audit() == 0
+    assert AuditEntry.objects.count() == 1
+
+
+def test_the_trail_tells_how_far_back_it_goes_and_what_it_takes() -> None:
+    assert extent().oldest is None
+    oldest = made_at(timedelta(days=400))
+    made_at(timedelta(days=1))
+    told = extent()
+    assert (told.oldest, told.entries) == (oldest.at, 2)
+    assert told.size > 8_000
+    page = client_of("vera", Role.VIEWER).get("/admin/agents/auditentry/").content.decode()
+    assert f"2 entries since {oldest.at:%Y-%m-%d}" in page
+    assert "Entries are kept for 730 days" in page
 
 
 def test_what_people_said_is_not_in_the_name_of_a_target() -> None:

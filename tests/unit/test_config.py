@@ -11,6 +11,8 @@ import pytest
 from bandstand import config as configuration
 from bandstand import keys
 from bandstand.config import ROOT, Config, ConfigError, load
+from bandstand.databases import secrets_in_use
+from bandstand.mail import Encryption, MailServer
 from bandstand.supervisor.greeting import lines
 
 SECRET = "canary-" + "kY3vQ9sLm2Xr7TpWz5" * 4
@@ -21,6 +23,7 @@ ELSEWHERE = {
     "BANDSTAND_KEY_PEPPER": SECRET[::-1],
     "BANDSTAND_ENCRYPTION_KEY": KEY,
 }
+MAIL = {"EMAIL_FROM": "Bandstand <chat@example.org>"}
 Reader = Callable[..., Config]
 
 
@@ -140,9 +143,10 @@ def test_a_database_elsewhere_needs_keys_from_the_environment(read: Reader, name
 
 @pytest.mark.parametrize("name", configuration.secret_variables())
 def test_each_secret_may_come_from_a_file(read: Reader, tmp_path: Path, name: str) -> None:
-    value = ELSEWHERE.get(name.removesuffix("_PREVIOUS"), "https://key@sentry.example.org/1")
+    known = ELSEWHERE | {"EMAIL_URL": "smtp://mail.example.org"}
+    value = known.get(name.removesuffix("_PREVIOUS"), "https://key@sentry.example.org/1")
     (tmp_path / "secret").write_text(f"{value}\n")
-    config = read(**{**ELSEWHERE, name: "", f"{name}_FILE": str(tmp_path / "secret")})
+    config = read(**{**ELSEWHERE, **MAIL, name: "", f"{name}_FILE": str(tmp_path / "secret")})
     field = next(key for key, field in Config.model_fields.items() if field.alias == name)
     assert getattr(config, field).get_secret_value() == value
 
@@ -218,6 +222,39 @@ def test_a_vendor_that_is_not_installed_is_refused_with_what_to_do(
     assert "make run VENDORS=1" in fault
 
 
+@pytest.mark.parametrize(
+    ("url", "server"),
+    [
+        ("smtp://mail.example.org", MailServer("mail.example.org", 587, Encryption.STARTTLS)),
+        ("smtps://me%40x:p%40ss%2F@mail:4650/", MailServer("mail", 4650, Encryption.TLS, "me@x", "p@ss/")),
+        ("smtp+plain://127.0.0.1", MailServer("127.0.0.1", 25, Encryption.NONE)),
+    ],
+)
+def test_a_mail_server_is_one_address(read: Reader, url: str, server: MailServer) -> None:
+    config = read(EMAIL_URL=url, **MAIL)
+    assert config.mail_server == server
+    assert server.password in ("", *secrets_in_use(config))
+
+
+@pytest.mark.parametrize(
+    ("given", "fault"),
+    [
+        ({"EMAIL_URL": "http://canary", **MAIL}, "EMAIL_URL: must be smtp://…, smtps://…, smtp+plain://…, with a host"),
+        ({"EMAIL_URL": "smtp://canary:x@mail:99999", **MAIL}, "EMAIL_URL: must be an address as in smtp://"),
+        ({"EMAIL_URL": "smtp://canary@mail", **MAIL}, "EMAIL_URL: must hold a user name and a password, or neither"),
+        ({"EMAIL_URL": "smtp+plain://canary:x@mail", **MAIL}, "EMAIL_URL: must be smtp:// or smtps:// where there is"),
+        ({"EMAIL_URL": "smtp://mail"}, "EMAIL_FROM: must be set when EMAIL_URL is"),
+        ({"EMAIL_URL": "smtp://mail", "EMAIL_FROM": "canary"}, "EMAIL_FROM: must be an address"),
+        ({"EMAIL_URL": "smtp://mail", "EMAIL_FROM": "a@b\nBcc: canary@x"}, "EMAIL_FROM: must be an address"),
+        ({"EMAIL_URL": "smtp://mail", **MAIL, "HOST": "0.0.0.0"}, "BANDSTAND_PUBLIC_URL: must be set when EMAIL_URL"),
+    ],
+)
+def test_mail_that_could_not_be_sent_is_refused_at_the_start(read: Reader, given: dict[str, str], fault: str) -> None:
+    (told,) = faults(read, **given)
+    assert told.startswith(fault)
+    assert "canary" not in told
+
+
 def test_made_keys_are_private_and_stay_the_same(read: Reader, tmp_path: Path) -> None:
     keys.make(tmp_path / "data")
     first = read()
@@ -262,6 +299,8 @@ def test_the_examples_defaults_are_the_defaults(read: Reader, tmp_path: Path) ->
         "BANDSTAND_TRUSTED_PROXIES",
         "BANDSTAND_MODEL",
         "BANDSTAND_PRICES",
+        "EMAIL_URL",
+        "EMAIL_FROM",
     }
     lines = re.findall(r"^#([A-Z][A-Z_]+=.+)$", example, flags=re.MULTILINE)
     shown = [line for line in lines if line.split("=")[0] not in elsewhere | {"BANDSTAND_DATA_DIR"}]
