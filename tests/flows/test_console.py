@@ -20,6 +20,7 @@ from agents.models import (
     AuditEntry,
     BulkAct,
     Event,
+    Letter,
     Message,
     Release,
     Runner,
@@ -34,7 +35,7 @@ from tests.people import agent, person
 
 pytestmark = pytest.mark.django_db
 
-READ_ONLY = [AgentSession, Turn, Step, Event, Runner, Release, ApiKey, AuditEntry, BulkAct, JobRun]
+READ_ONLY = [AgentSession, Turn, Step, Event, Runner, Release, ApiKey, AuditEntry, BulkAct, JobRun, Letter]
 LISTS = [*READ_ONLY, Agent, User, Group, Schedule]
 
 
@@ -78,6 +79,7 @@ def fill(rows: int) -> None:
         ApiKey(user=user, name="test", prefix=f"p{user.pk}", digest=b"", scopes=["read"]) for user in users
     )
     Schedule.objects.bulk_create(Schedule(job=f"job{number}", every_minutes=1) for number in numbers)
+    Letter.objects.bulk_create(Letter(user=user, kind=Letter.Kind.FORGOTTEN) for user in users)
     JobRun.objects.bulk_create(JobRun(job=f"job{number}", asked_by="tests") for number in numbers)
 
 
