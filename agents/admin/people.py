@@ -81,7 +81,7 @@ class PersonForm(Versioned, forms.ModelForm):  # type: ignore[type-arg]
 class UserAdmin(ConsoleAdmin):
     query_budget = 8
     # The page of one person.
-    page_query_budget = 15
+    page_query_budget = 14
 
     form = PersonForm
     change_form_template = "agents/admin/versioned.html"
@@ -102,11 +102,11 @@ class UserAdmin(ConsoleAdmin):
 
     @admin.display(description="signing in")
     def signing_in(self, user: User) -> str:
-        if not user.is_active:
-            return "The account is closed."
-        if wait := wait_of(user):
-            return f"Locked out for {duration(wait)} after failed attempts: press Unlock to end that."
-        return "Has not chosen a password yet." if not user.has_usable_password() else "Open."
+        # Kept with the row: the templates ask again and again.
+        kept = vars(user)
+        if "signing_in" not in kept:
+            kept["signing_in"] = _signing_in(user)
+        return str(kept["signing_in"])
 
     def get_fields(self, request: HttpRequest, obj: Any = None) -> tuple[str, ...]:  # noqa: ARG002
         return PersonForm.Meta.fields if obj is None else (*PersonForm.Meta.fields, "signing_in")
@@ -186,6 +186,14 @@ class UserAdmin(ConsoleAdmin):
             messages.error(request, error.detail)
             return HttpResponseRedirect(address_of(person))
         return answer
+
+
+def _signing_in(user: User) -> str:
+    if not user.is_active:
+        return "The account is closed."
+    if wait := wait_of(user):
+        return f"Locked out for {duration(wait)} after failed attempts: press Unlock to end that."
+    return "Open." if user.has_usable_password() else "Has not chosen a password yet."
 
 
 class LinkForm(forms.Form):
