@@ -2,4 +2,17 @@
 
 from agents.admin import agents, audit, bulk, groups, keys, letters, log, people, releases, runners, sessions, turns
 
-__all__ = ["agents", "audit", "bulk", "groups", "keys", "letters", "log", "people", "releases", "runners", "sessions", "turns"]
+__all__ = [
+    "agents",
+    "audit",
+    "bulk",
+    "groups",
+    "keys",
+    "letters",
+    "log",
+    "people",
+    "releases",
+    "runners",
+    "sessions",
+    "turns",
+]

@@ -9,7 +9,8 @@ from typing import Final
 
 from django.db import connection
 
-from agents.admin.filters import first_id_at
+from foundation.ids import first_id_at
+
 
 HOURS: Final = 24
 # The units of the picture; the page stretches it.

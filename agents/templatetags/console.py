@@ -5,7 +5,7 @@ from __future__ import annotations
 from django import template
 from django.forms import BoundField
 
-from agents.admin.telling import ago, moment
+from agents.admin.telling import ago, duration, moment
 
 register = template.Library()
 
@@ -28,6 +28,7 @@ def shown(field: BoundField) -> str:
 
 
 register.filter("ago", ago)
+register.filter("lasts", duration)
 register.filter("moment", moment)
 
 
@@ -35,9 +36,3 @@ register.filter("moment", moment)
 def thousands(number: int) -> str:
     """1234567 as "1,234,567"."""
     return f"{number:,}"
-
-
-@register.filter
-def lasts(seconds: float) -> str:
-    """A time span: "8 s"."""
-    return duration(seconds)
