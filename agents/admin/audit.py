@@ -42,7 +42,8 @@ class ActionFilter(admin.SimpleListFilter):
         "apikey", "user", "group", "schedule", "bulkact", "bucket",
     )  # fmt: skip
     _words = {
-        "agentsession": "session", "apikey": "API key", "agentdraft": "draft", "bulkact": "bulk act", "bucket": "address",
+        "agentsession": "session", "apikey": "API key", "agentdraft": "draft",
+        "bulkact": "bulk act", "bucket": "address",
     }  # fmt: skip
 
     def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:  # noqa: ARG002

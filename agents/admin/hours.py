@@ -11,7 +11,6 @@ from django.db import connection
 
 from foundation.ids import first_id_at
 
-
 HOURS: Final = 24
 # The units of the picture; the page stretches it.
 HEIGHT: Final = 100

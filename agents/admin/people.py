@@ -26,9 +26,9 @@ from agents.access.permissions import actor_of
 from agents.access.roles import CHANGE_USER, ROLE_WORDS, Role
 from agents.admin.confirm import answer, ask
 from agents.admin.look import CheckboxSelectMultiple, RadioSelect, action
-from agents.admin.telling import duration
 from agents.admin.pages import address_of, page
 from agents.admin.readonly import ConsoleAdmin
+from agents.admin.telling import duration
 from agents.admin.versions import Versioned
 from agents.models import User
 from foundation.errors import BandstandError
