@@ -6,15 +6,15 @@ its slots are free.
 
 from __future__ import annotations
 
-from contextlib import suppress
 from threading import Lock
 from time import monotonic
 from uuid import UUID
 
 import structlog
 from django.conf import settings
-from django.db import InterfaceError, OperationalError, connection
+from django.db import connection
 
+from foundation.db_threads import DATABASE_FAULTS
 from foundation.errors import RateLimited
 from foundation.ids import new_id
 
@@ -96,7 +96,7 @@ class Slots:
         self._owed.append((user_id, slot))
         try:
             self._pay()
-        except (OperationalError, InterfaceError):
+        except DATABASE_FAULTS:
             log.warning("sockets.slot_owed", user=user_id)
 
     def beat_if_due(self) -> None:
@@ -111,12 +111,18 @@ class Slots:
         self._pay()
 
     def _pay(self) -> None:
+        """What one thread takes here no other pays: the slot may have been given to somebody else meanwhile."""
         while self._owed:
-            user_id, slot = owed = self._owed[0]
-            with connection.cursor() as cursor:
-                cursor.execute(_GIVE_BACK, [user_id, slot, self.process_id])
-            with suppress(ValueError):  # another thread paid it meanwhile
-                self._owed.remove(owed)
+            try:
+                owed = self._owed.pop()
+            except IndexError:  # another thread was faster
+                return
+            try:
+                with connection.cursor() as cursor:
+                    cursor.execute(_GIVE_BACK, [*owed, self.process_id])
+            except DATABASE_FAULTS:
+                self._owed.append(owed)
+                raise
 
 
 class Hold:

@@ -14,12 +14,15 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from functools import partial
 from typing import ParamSpec, TypeVar
 
-from django.db import close_old_connections, connections
+from django.db import InterfaceError, OperationalError, close_old_connections, connections
 
 P = ParamSpec("P")
 T = TypeVar("T")
 
 logger = logging.getLogger(__name__)
+
+# What row work raises when the database is away, busy, or took too long.
+DATABASE_FAULTS = (OperationalError, InterfaceError)
 
 # Enough to overlap commits that wait for the disk; more threads only queue for the interpreter.
 DATABASE_THREADS = 8

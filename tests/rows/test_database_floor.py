@@ -6,7 +6,8 @@ from typing import Any
 import psycopg
 import pytest
 from django.conf import settings
-from django.db import connection, transaction
+from django.db import OperationalError, ProgrammingError, connection, transaction
+from psycopg import errors
 
 from agents.journal.direct import connect_directly
 
@@ -53,6 +54,23 @@ def test_the_pool_replaces_connections_that_the_server_closed() -> None:
     with transaction.atomic(), connection.cursor() as cursor:
         cursor.execute("SELECT pg_backend_pid()")
         assert cursor.fetchone()[0] != pid
+
+
+@pytest.mark.django_db(transaction=True, serialized_rollback=True)
+def test_a_connection_that_the_server_ended_is_an_operational_error_whatever_the_reason() -> None:
+    if show("server_version_num") < "170000":
+        pytest.skip("this server has no transaction_timeout")
+    with connection.cursor() as cursor:
+        cursor.execute("SET transaction_timeout = '20ms'")
+    with pytest.raises(OperationalError) as error, transaction.atomic(), connection.cursor() as cursor:
+        cursor.execute("SELECT pg_sleep(5)")
+    assert isinstance(error.value.__cause__, errors.TransactionTimeout)
+    assert show("application_name") == "bandstand-web", "the next request has a connection of its own"
+
+
+def test_a_fault_of_a_statement_is_what_it_is() -> None:
+    with pytest.raises(ProgrammingError), transaction.atomic(), connection.cursor() as cursor:
+        cursor.execute("SELECT nothing FROM nowhere")
 
 
 def test_a_server_that_vanishes_is_given_up_within_a_lease() -> None:

@@ -7,11 +7,15 @@ from time import monotonic
 from typing import Any
 
 import psycopg
-from django.db import DEFAULT_DB_ALIAS
+from django.db import DEFAULT_DB_ALIAS, OperationalError
 from django.db.backends.postgresql import base
+from django.db.utils import DatabaseErrorWrapper
+from django.utils.functional import cached_property
 from psycopg_pool import ConnectionPool
 
 TRANSACTION_TIMEOUT_SINCE = 170000
+# What the server says before it closes a connection.
+_LAST_WORDS = frozenset({"FATAL", "PANIC"})
 
 
 def said_farewell(connection: psycopg.Connection[Any]) -> bool:
@@ -49,10 +53,33 @@ class Pool(ConnectionPool[psycopg.Connection[Any]]):
             self.putconn(connection)
 
 
+class Errors(DatabaseErrorWrapper):
+    """Django's, but a connection that is gone is an `OperationalError`, whatever the server's reason to end it.
+
+    By the number of its code, the end of a transaction that took too long would be an `InternalError`, and one that
+    came without a code none of the kinds that mean "try again".
+    """
+
+    def __exit__(self, exc_type: Any, exc_value: Any, traceback: Any) -> None:
+        if exc_type is not None and issubclass(exc_type, psycopg.DatabaseError) and _lost(exc_value):
+            self.wrapper.errors_occurred = True  # type: ignore[attr-defined]  # not in the stubs
+            raise OperationalError(*exc_value.args).with_traceback(traceback) from exc_value
+        super().__exit__(exc_type, exc_value, traceback)
+
+
+def _lost(error: psycopg.Error) -> bool:
+    return type(error) is psycopg.DatabaseError or error.diag.severity_nonlocalized in _LAST_WORDS
+
+
 class DatabaseWrapper(base.DatabaseWrapper):
     """OPTIONS may hold `transaction_timeout_seconds` besides what Django's backend takes."""
 
     _connection_pools: dict[str, ConnectionPool[Any]] = {}
+
+    @cached_property
+    def wrap_database_errors(self) -> Errors:
+        """Django's name for what turns psycopg's errors into Django's."""
+        return Errors(self)
 
     @property
     def pool(self) -> ConnectionPool[Any] | None:
