@@ -19,12 +19,13 @@ from psycopg import errors
 
 from agents.access.actor import Actor, Scope
 from agents.api.answers import answer_text
-from agents.api.problems import MEDIA_TYPE, answer_error, status_of
+from agents.api.problems import answer_error, status_of
 from agents.api.refusals import IdempotencyInProgress, invalid_parameter
 from agents.models import IdempotencyRecord
 from agents.sessions import IdempotencyMismatch
 from foundation import strict_json
 from foundation.errors import BandstandError
+from foundation.problems import MEDIA_TYPE
 
 WAIT_SECONDS = 2
 REPLAYED = {"Idempotent-Replayed": "true"}

@@ -2,23 +2,21 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
-from http import HTTPStatus
 from typing import Any
 
 import structlog
-from django.core.exceptions import RequestDataTooBig, SuspiciousOperation
-from django.db import InterfaceError, OperationalError
+from django.core.exceptions import BadRequest, DisallowedHost, RequestDataTooBig, SuspiciousOperation
 from django.http import HttpResponse
+from django.http.multipartparser import MultiPartParserError
 
 from agents.api.refusals import InvalidFields
 from foundation import strict_json
-from foundation.errors import BandstandError, Malformed, TooLarge, Unavailable
+from foundation.db_threads import DATABASE_FAULTS
+from foundation.errors import BandstandError, Malformed, OurFault, TooLarge, Unavailable
 from foundation.ids import new_id
+from foundation.problems import MEDIA_TYPE, problem, retry_after
 from foundation.request_ids import current_request_id
-
-MEDIA_TYPE = "application/problem+json"
 
 _STATUS = {
     "malformed": 400,
@@ -74,7 +72,7 @@ def answer_error(error: Exception, *, actor: str | None, method: str, path: str)
     body = problem_shape(known, request_id=str(current_request_id() or new_id()))
     headers = {"Cache-Control": "no-store"}
     if known is not None and known.retry_after_seconds is not None:
-        headers["Retry-After"] = str(math.ceil(known.retry_after_seconds))
+        headers["Retry-After"] = retry_after(known.retry_after_seconds)
     if body["status"] == 401:
         headers["WWW-Authenticate"] = "Bearer"
     return HttpResponse(strict_json.dumps(body), status=body["status"], content_type=MEDIA_TYPE, headers=headers)
@@ -82,19 +80,16 @@ def answer_error(error: Exception, *, actor: str | None, method: str, path: str)
 
 def problem_shape(error: BandstandError | None, *, request_id: str) -> dict[str, Any]:
     """The body of a refusal. None: the fault is ours."""
-    status = status_of(error) if error is not None else 500
-    body: dict[str, Any] = {
-        "type": "about:blank",
-        "title": HTTPStatus(status).phrase,
-        "status": status,
-        "detail": error.detail if error is not None else "Something went wrong on our side.",
-        "instance": f"urn:uuid:{request_id}",
-        "code": error.code if error is not None else "internal",
-        "errors": _faults(error) if error is not None else [],
-    }
-    if error is not None and error.retry_after_seconds is not None:
-        body["retry_after"] = error.retry_after_seconds
-    return body
+    if error is None:
+        error = OurFault()
+    return problem(
+        status_of(error),
+        code=error.code,
+        detail=error.detail,
+        request_id=request_id,
+        errors=_faults(error),
+        retry_after_seconds=error.retry_after_seconds,
+    )
 
 
 def _known(error: Exception) -> BandstandError | None:
@@ -102,9 +97,11 @@ def _known(error: Exception) -> BandstandError | None:
         return error
     if isinstance(error, RequestDataTooBig):
         return TooLarge()
-    if isinstance(error, SuspiciousOperation):
+    if isinstance(error, DisallowedHost):
+        return Malformed("This server does not answer to that host name.", rule="host")
+    if isinstance(error, SuspiciousOperation | BadRequest | MultiPartParserError):
         return Malformed()
-    if isinstance(error, OperationalError | InterfaceError):
+    if isinstance(error, DATABASE_FAULTS):
         # The database is away, busy or took too long: the cause is ours to know.
         log.error("request.without_database", exc_info=error)
         return Unavailable(retry_after_seconds=1)

@@ -24,6 +24,8 @@ from foundation.listening import ListeningThread, Wake
 # Events that wait in memory for one watcher; also the most that one read brings for it.
 BUFFER_EVENTS = 500
 POLL_SECONDS = 1.0
+# A thread that waits for a database that does not answer is left to the end of its process.
+STOP_SECONDS = 1.0
 
 Batch = list[LoggedEvent]
 # (watcher, its generation, what was read for it)
@@ -117,6 +119,7 @@ class Hub:
         self.loop = loop
         self._lock = threading.Lock()
         self._watchers: dict[UUID, set[Subscription]] = defaultdict(set)
+        self._ended = False
         self._thread = ListeningThread(
             name="relay",
             channels=[sql.EVENTS_CHANNEL],
@@ -127,18 +130,29 @@ class Hub:
         self._thread.start()
 
     def subscribe(self, session_id: UUID, after: int) -> Subscription:
-        """Watch a session from the event after `after`, which must not lie in the future."""
+        """Watch a session from the event after `after`, which must not lie in the future.
+
+        The subscription is closed already when the watching has ended.
+        """
         watcher = Subscription(self, session_id, after)
+        if self._ended:
+            watcher.close()
+            return watcher
         with self._lock:
             self._watchers[session_id].add(watcher)
         self._thread.nudge()
         return watcher
 
-    def stop(self) -> None:
-        """End the thread and every subscription."""
-        self._thread.stop()
+    def end_watching(self) -> None:
+        """End every subscription, and each that is asked for from now on."""
+        self._ended = True
         for watcher in [watcher for group in self._watchers.values() for watcher in group]:
             watcher.close()
+
+    def stop(self) -> None:
+        """End the thread and every subscription."""
+        self.end_watching()
+        self._thread.stop(STOP_SECONDS)
 
     # --- called by subscriptions, on the event loop ---
 
@@ -260,6 +274,11 @@ def get_hub() -> Hub:
         close_hub()
         _hub = Hub(loop)
     return _hub
+
+
+def end_watching() -> None:
+    """End what the running event loop watches, and what it would watch from now on: its process is about to end."""
+    get_hub().end_watching()
 
 
 def close_hub() -> None:

@@ -25,11 +25,15 @@ from bandstand.web.requests import Requests
 from bandstand.web.static_files import StaticFiles
 
 
+async def _end_watching() -> None:
+    relay.end_watching()
+
+
 async def _close_relay() -> None:
     relay.close_hub()
 
 
-lifecycle.register("relay", stop=_close_relay)
+lifecycle.register("relay", drain=_end_watching, stop=_close_relay)
 
 _routes: "Application" = ProtocolTypeRouter(
     {"http": Bodies(StaticFiles(django)), "websocket": URLRouter(websocket_urlpatterns)}

@@ -10,3 +10,6 @@ urlpatterns = [
     path("api/", include("agents.api.urls")),
     path("v1/", include("agents.openai.urls")),
 ]
+
+handler400 = "bandstand.failures.bad_request"
+handler500 = "bandstand.failures.server_error"

@@ -94,3 +94,10 @@ class Unavailable(BandstandError):
 
     code = "unavailable"
     retryable = True
+
+
+class OurFault(BandstandError):
+    """Something went wrong on our side."""
+
+    code = "internal"
+    retryable = True

@@ -228,7 +228,15 @@ async def test_an_address_that_is_none_is_absent_for_every_method(watching: Watc
 async def test_ten_thousand_headers_and_a_wild_host_are_refused(watching: Watching) -> None:
     many = [(f"X-{number}", "1") for number in range(10_000)]
     assert (await watching.asked("GET", "/api/v1/agents", headers=many, what="10,000 headers")).status == 200
-    for host in (b"evil.test", b"localhost:8000@evil.test", b"localhost:99999", b"\xff", b"", b"localhost, evil.test"):
-        answer = await ask("GET", "/api/v1/agents", headers=[watching.mine.key], host=host)
-        assert answer.status < 500, (host, answer)
-        assert "evil" not in str(answer.headers)
+    for target in ("/api/v1/agents", "/v1/models", "/chat/x"):
+        for host in (b"evil.test", b"localhost:8000@evil.test", b"\xff", b"localhost, evil.test"):
+            watching.caplog.clear()
+            answer = await ask("GET", target, headers=[watching.mine.key], host=host)
+            assert answer.status == 400, (host, answer)
+            watching._in_shape(target, answer, host)
+            assert "evil" not in str(answer)
+            assert [line["rule"] for line in watching.lines("request.refused")] == ["host"]
+            assert [record.levelname for record in watching.caplog.records] == ["WARNING"], "one line, and no alarm"
+        for host in (b"localhost:99999", b""):
+            answer = await ask("GET", target, headers=[watching.mine.key], host=host)
+            assert answer.status < 500, (host, answer)

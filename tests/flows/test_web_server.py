@@ -125,13 +125,13 @@ def test_forms_are_left_to_the_application(web: Web, kind: str) -> None:
 
 def test_a_large_body_is_read_to_its_end_and_answered_with_413(web: Web) -> None:
     size = 10 * 1024 * 1024
-    status, problem = web.ask(f"POST /echo HTTP/1.1\r\nContent-Length: {size}", b"x" * size)
+    status, problem = web.ask(f"POST /api/echo HTTP/1.1\r\nContent-Length: {size}", b"x" * size)
     assert (status, problem["code"]) == (413, "too_large")
 
 
 def test_a_large_body_in_chunks_is_answered_with_413(web: Web) -> None:
     chunk = b"10000\r\n" + b"x" * 65536 + b"\r\n"
-    status, problem = web.ask("POST /echo HTTP/1.1\r\nTransfer-Encoding: chunked", chunk * 17 + b"0\r\n\r\n")
+    status, problem = web.ask("POST /api/echo HTTP/1.1\r\nTransfer-Encoding: chunked", chunk * 17 + b"0\r\n\r\n")
     assert (status, problem["code"]) == (413, "too_large")
 
 
@@ -226,10 +226,26 @@ async def test_at_the_end_sockets_are_closed_with_restart_and_answers_are_finish
     assert alone.end() == 0
 
 
-def test_at_the_end_streams_are_cut_and_endless_answers_refused(alone: Web) -> None:
+def test_at_the_end_streams_are_told_so_and_end_as_they_should(alone: Web) -> None:
+    with alone.connect() as stream, alone.connect() as kept:
+        stream.sendall(b"GET /watch HTTP/1.1\r\nHost: x\r\n\r\n")
+        alone.wait_for("watch")
+        kept.sendall(b"GET /slow?0.3 HTTP/1.1\r\nHost: x\r\n\r\n")
+        alone.wait_for("slow")
+        alone.terminate()
+        received = b"".join(iter(lambda: stream.recv(65536), b""))
+        assert received.endswith(b"7\r\ngoodbye\r\n0\r\n\r\n"), received
+        answer = b"".join(iter(lambda: kept.recv(65536), b""))
+        assert answer.startswith(b"HTTP/1.1 200")
+        assert b"connection: close" in answer.lower(), "its client would ask this process again"
+    assert alone.end() == 0
+
+
+@pytest.mark.parametrize("path", ["/api/slow", "/v1/slow", "/slow"])
+def test_at_the_end_endless_streams_are_cut_and_endless_answers_refused(alone: Web, path: str) -> None:
     began = time.monotonic()
     with alone.connect() as slow, alone.connect() as stream:
-        slow.sendall(b"GET /slow?60 HTTP/1.1\r\nHost: x\r\n\r\n")
+        slow.sendall(f"GET {path}?60 HTTP/1.1\r\nHost: x\r\n\r\n".encode())
         stream.sendall(b"GET /stream HTTP/1.1\r\nHost: x\r\n\r\n")
         stream.recv(100)
         alone.wait_for("slow")
@@ -237,9 +253,22 @@ def test_at_the_end_streams_are_cut_and_endless_answers_refused(alone: Web) -> N
         with contextlib.suppress(ConnectionResetError):
             while stream.recv(65536):
                 pass
-        assert b"503 Service Unavailable" in slow.recv(4096)
+        head, _, body = b"".join(iter(lambda: slow.recv(65536), b"")).partition(b"\r\n\r\n")
+    lines = {line.lower() for line in head.split(b"\r\n")}
+    assert {b"http/1.1 503 service unavailable", b"retry-after: 1", b"connection: close"} <= lines
+    if path == "/slow":
+        assert body.startswith(b"<!doctype html>")
+    else:
+        refusal = json.loads(body)
+        assert refusal.get("error", refusal)["code"] == "server_stops"
     assert alone.end() == 0
     assert time.monotonic() - began < 15
+
+
+@pytest.mark.parametrize("path", ["/api/fail", "/v1/fail"])
+def test_an_application_that_fails_is_told_in_the_shape_of_its_interface(web: Web, path: str) -> None:
+    status, refusal = web.ask(f"GET {path}?0 HTTP/1.1")
+    assert (status, refusal.get("error", refusal)["code"]) == (500, "internal")
 
 
 def test_a_second_signal_does_not_wait(alone: Web) -> None:

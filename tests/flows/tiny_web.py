@@ -8,13 +8,14 @@ import json
 import sys
 from typing import Any
 
-from bandstand.web import server
+from bandstand.web import http_protocol
 from bandstand.web.bodies import Bodies
 from bandstand.web.lifecycle import Lifecycle
 from bandstand.web.listening import listening_socket
 from bandstand.web.server import WebServer
 
 sent_bytes = 0
+drained = asyncio.Event()
 
 
 def say(word: str) -> None:
@@ -23,7 +24,8 @@ def say(word: str) -> None:
 
 async def application(scope: dict[str, Any], receive: Any, send: Any) -> None:
     """/echo, /slow (seconds in the query), /stream (for ever), /fail (after so many messages),
-    /sent (bytes of streams so far); websockets echo."""
+    /sent (bytes of streams so far), /watch (until the process is told to end); below /api/ and /v1/, too.
+    Websockets echo."""
     if scope["type"] == "websocket":
         await websocket(receive, send)
         return
@@ -32,7 +34,10 @@ async def application(scope: dict[str, Any], receive: Any, send: Any) -> None:
         body += message["body"]
         if not message["more_body"]:
             break
-    path = scope["path"]
+    path = scope["path"].removeprefix("/api").removeprefix("/v1")
+    if path == "/watch":
+        await watch(send)
+        return
     if path == "/slow":
         say("slow")
         await asyncio.sleep(float(scope["query_string"]))
@@ -45,6 +50,14 @@ async def application(scope: dict[str, Any], receive: Any, send: Any) -> None:
     status = int(scope["query_string"]) if path == "/status" else 200
     await send({"type": "http.response.start", "status": status, "headers": []})
     await send({"type": "http.response.body", "body": json.dumps(told).encode()})
+
+
+async def watch(send: Any) -> None:
+    await send({"type": "http.response.start", "status": 200, "headers": []})
+    await send({"type": "http.response.body", "body": b"hello ", "more_body": True})
+    say("watch")
+    await drained.wait()
+    await send({"type": "http.response.body", "body": b"goodbye"})
 
 
 async def stream(send: Any) -> None:
@@ -85,13 +98,17 @@ async def started() -> None:
     say("started")
 
 
+async def draining() -> None:
+    drained.set()
+
+
 async def stopped() -> None:
     say("stopped")
 
 
 if __name__ == "__main__":
     if len(sys.argv) > 2:
-        server.REQUEST_SECONDS = float(sys.argv[2])
+        http_protocol.REQUEST_SECONDS = float(sys.argv[2])
     lifecycle = Lifecycle()
-    lifecycle.register("tiny", start=started, stop=stopped)
+    lifecycle.register("tiny", start=started, drain=draining, stop=stopped)
     WebServer(Bodies(application), listening_socket("127.0.0.1", int(sys.argv[1])), lifecycle).run()

@@ -2,6 +2,7 @@
 
 import ipaddress
 import json
+import socket
 import uuid
 from typing import Any
 
@@ -77,6 +78,14 @@ async def test_an_unannounced_body_is_counted() -> None:
     await Bodies(reads_everything)(http("/v1/chat/completions"), client.receive, client.send)
     assert client.status == 413
     assert client.body["error"]["code"] == "too_large"
+
+
+async def test_a_person_reads_a_refusal_as_a_page() -> None:
+    client = Client(b"x")
+    headers = [(b"content-length", str(MAX_BODY_BYTES + 1).encode())]
+    await Bodies(reads_everything)(http("/admin/", headers), client.receive, client.send)
+    assert (client.status, dict(client.sent[0]["headers"])[b"content-type"]) == (413, b"text/html; charset=utf-8")
+    assert b"at most 1048576 bytes" in client.sent[1]["body"]
 
 
 async def test_an_application_that_hides_the_refusal_does_not_get_to_answer() -> None:
@@ -189,6 +198,37 @@ def test_several_sockets_share_a_port_that_others_cannot_take() -> None:
         with listening_socket("127.0.0.1", port), pytest.raises(AddressError, match=f"PORT: .*127.0.0.1:{port}"):
             check_free("127.0.0.1", port)
     check_free("127.0.0.1", port)
+
+
+def test_a_client_that_is_gone_without_a_word_is_noticed() -> None:
+    with listening_socket("127.0.0.1", 0) as server, socket.create_connection(server.getsockname()):
+        server.setblocking(True)
+        connection, _ = server.accept()
+        with connection:
+            assert connection.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE)
+            idle = connection.getsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE)
+            assert idle + connection.getsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT) / 1000 <= 90
+
+
+async def test_parts_are_told_once_that_the_end_is_near_before_any_is_stopped() -> None:
+    said: list[str] = []
+
+    def hook(word: str) -> Any:
+        async def run() -> None:
+            said.append(word)
+            if word == "~b":
+                raise RuntimeError(word)
+
+        return run
+
+    lifecycle = Lifecycle()
+    for name in "ab":
+        lifecycle.register(name, drain=hook(f"~{name}"), stop=hook(f"-{name}"))
+    await lifecycle.start()
+    await lifecycle.drain()
+    assert (said, lifecycle.draining) == (["~b", "~a"], True)
+    await lifecycle.stop()
+    assert said == ["~b", "~a", "-b", "-a"]
 
 
 @pytest.mark.parametrize("host", ["203.0.113.7", "not a host"])

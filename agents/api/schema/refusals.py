@@ -5,7 +5,7 @@ from __future__ import annotations
 from http import HTTPStatus
 from typing import Any
 
-from agents.api.problems import MEDIA_TYPE, problem_shape
+from agents.api.problems import problem_shape
 from agents.api.refusals import InvalidFields, NotAcceptable, UnsupportedMediaType
 from agents.api.schema.words import REQUEST_ID, TEXT, WHOLE, Schema, list_of, record, ref, said
 from foundation.errors import (
@@ -21,6 +21,7 @@ from foundation.errors import (
     Unauthenticated,
     Unavailable,
 )
+from foundation.problems import MEDIA_TYPE
 
 # Status: an example of it (None: our own fault), and what to do about it.
 USUAL: dict[int, tuple[BandstandError | None, str]] = {

@@ -1,18 +1,16 @@
 """Bodies of requests are counted before anything reads them: Django would write a large one to disk first."""
 
-import json
-from typing import Any
-
 import structlog
 
 from bandstand.web.asgi_types import Application, Message, Receive, Scope, Send
+from bandstand.web.refusals import Refusal
+from foundation.ids import new_id
 from foundation.request_ids import current_request_id
 
 log = structlog.get_logger("bandstand.web")
 
 MAX_BODY_BYTES = 1024 * 1024
-TITLE = "Request body too large"
-DETAIL = f"A request body may have at most {MAX_BODY_BYTES} bytes."
+TOO_LARGE = Refusal(413, "too_large", f"A request body may have at most {MAX_BODY_BYTES} bytes.")
 
 
 class _TooLarge(Exception):
@@ -71,28 +69,13 @@ async def _refuse(scope: Scope, send: Send) -> None:
     log.warning(
         "request.refused",
         rule="body_size",
-        status=413,
+        status=TOO_LARGE.status,
         actor=None,  # nobody has asked yet who this is
         client=client[0] if client else None,
         method=scope["method"],
         path=scope["path"],
     )
-    problem: dict[str, Any]
-    if scope["path"].startswith("/v1/"):
-        error = {"message": DETAIL, "type": "invalid_request_error", "code": "too_large", "param": None}
-        content_type, problem = b"application/json", {"error": error}
-    else:
-        content_type = b"application/problem+json"
-        problem = {
-            "type": "about:blank",
-            "title": TITLE,
-            "status": 413,
-            "detail": DETAIL,
-            "instance": f"urn:uuid:{current_request_id()}",
-            "code": "too_large",
-            "errors": [],
-        }
-    body = json.dumps(problem).encode()
-    headers = [(b"content-type", content_type), (b"content-length", str(len(body)).encode())]
-    await send({"type": "http.response.start", "status": 413, "headers": headers})
-    await send({"type": "http.response.body", "body": body})
+    content = TOO_LARGE.content(scope["path"], current_request_id() or new_id())
+    headers = TOO_LARGE.headers(scope["path"], content)
+    await send({"type": "http.response.start", "status": TOO_LARGE.status, "headers": headers})
+    await send({"type": "http.response.body", "body": content})

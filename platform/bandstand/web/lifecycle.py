@@ -16,36 +16,57 @@ async def nothing() -> None:
     """The hook of a part that has only the other one."""
 
 
+@dataclass(frozen=True, slots=True)
+class Part:
+    """One part of a process. `drain` is told first that the end is near, `stop` when nothing is being answered."""
+
+    name: str
+    start: Hook
+    drain: Hook
+    stop: Hook
+
+
 @dataclass
 class Lifecycle:
-    """The parts of one process, started in the order of registration and stopped in the opposite one.
+    """The parts of one process, started in the order of registration and ended in the opposite one.
 
     `draining` turns true when the process is told to end; readiness shows it.
     """
 
     draining: bool = False
-    _parts: list[tuple[str, Hook, Hook]] = field(default_factory=list)
-    _started: list[tuple[str, Hook]] = field(default_factory=list)
+    _parts: list[Part] = field(default_factory=list)
+    _started: list[Part] = field(default_factory=list)
 
-    def register(self, name: str, *, start: Hook = nothing, stop: Hook = nothing) -> None:
+    def register(self, name: str, *, start: Hook = nothing, drain: Hook = nothing, stop: Hook = nothing) -> None:
         """Add a part; before :meth:`start`."""
-        self._parts.append((name, start, stop))
+        self._parts.append(Part(name, start, drain, stop))
 
     async def start(self) -> None:
         """Start what is not started; what raises ends the start."""
-        for name, start, stop in self._parts[len(self._started) :]:
-            await start()
-            self._started.append((name, stop))
+        for part in self._parts[len(self._started) :]:
+            await part.start()
+            self._started.append(part)
+
+    async def drain(self) -> None:
+        """Have everything end that would go on for as long as somebody listens."""
+        if not self.draining:
+            self.draining = True
+            for part in reversed(self._started):
+                await _done(part.drain, part.name)
 
     async def stop(self) -> None:
         """Stop everything that was started; one part's error is logged and does not keep the others running."""
-        self.draining = True
+        await self.drain()
         while self._started:
-            name, stop = self._started.pop()
-            try:
-                await stop()
-            except Exception:
-                log.exception("lifecycle.stop_failed", part=name)
+            part = self._started.pop()
+            await _done(part.stop, part.name)
+
+
+async def _done(hook: Hook, part: str) -> None:
+    try:
+        await hook()
+    except Exception:
+        log.exception("lifecycle.stop_failed", part=part)
 
 
 lifecycle = Lifecycle()

@@ -6,6 +6,14 @@ import socket
 
 FD_VARIABLE = "LISTEN_SOCKET_FD"
 BACKLOG = 1024
+# A client that is gone without a word (its battery is empty, a router forgot it) is given up after a minute: nobody
+# answers our probes, nor takes what we sent. Left to the system, a stream to nobody is kept for a quarter of an hour.
+SILENCE = {
+    socket.TCP_KEEPIDLE: 30,  # seconds
+    socket.TCP_KEEPINTVL: 10,
+    socket.TCP_KEEPCNT: 3,
+    socket.TCP_USER_TIMEOUT: 60_000,  # milliseconds
+}
 
 
 class AddressError(Exception):
@@ -21,6 +29,10 @@ def check_free(host: str, port: int) -> None:
 def listening_socket(host: str, port: int) -> socket.socket:
     """A socket that listens and may share its port with others of this user. Raises AddressError."""
     server = _bound(host, port, shared=True)
+    # Connections inherit these.
+    server.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+    for option, value in SILENCE.items():
+        server.setsockopt(socket.IPPROTO_TCP, option, value)
     _listen(server, host, port)
     server.setblocking(False)
     return server

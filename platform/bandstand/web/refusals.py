@@ -1,0 +1,71 @@
+"""What is refused before the application is asked, or in its place: in the shape that whoever asks can read."""
+
+from dataclasses import dataclass
+from html import escape
+from http import HTTPStatus
+from uuid import UUID
+
+import orjson
+
+from foundation.problems import MEDIA_TYPE, problem, retry_after
+
+_PROGRAMS = ("/api/", "/chat/")
+_PAGE = """<!doctype html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<meta name="color-scheme" content="light dark">
+<title>{title}</title>
+</head>
+<body>
+<h1>{title}</h1>
+<p>{detail}</p>
+</body>
+</html>
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """One answer that says no. `code` is the machine word, `detail` is for people."""
+
+    status: int
+    code: str
+    detail: str
+    retry_after_seconds: float | None = None
+
+    def headers(self, path: str, content: bytes) -> list[tuple[bytes, bytes]]:
+        """For an answer with this `content` to a request for `path`."""
+        found = [
+            (b"content-type", _media_type(path).encode()),
+            (b"content-length", str(len(content)).encode()),
+            (b"cache-control", b"no-store"),
+        ]
+        if self.retry_after_seconds is not None:
+            found.append((b"retry-after", retry_after(self.retry_after_seconds).encode()))
+        return found
+
+    def content(self, path: str, request_id: UUID) -> bytes:
+        """A problem for programs, OpenAI's error for their clients, a page for everybody else."""
+        if path.startswith("/v1/"):
+            kind = "invalid_request_error" if self.status < 500 else "server_error"
+            error = {"message": self.detail, "type": kind, "code": self.code, "param": None}
+            return orjson.dumps({"error": error})
+        if path.startswith(_PROGRAMS):
+            return orjson.dumps(
+                problem(
+                    self.status,
+                    code=self.code,
+                    detail=self.detail,
+                    request_id=request_id,
+                    retry_after_seconds=self.retry_after_seconds,
+                )
+            )
+        return _PAGE.format(title=HTTPStatus(self.status).phrase, detail=escape(self.detail)).encode()
+
+
+def _media_type(path: str) -> str:
+    if path.startswith("/v1/"):
+        return "application/json"
+    return MEDIA_TYPE if path.startswith(_PROGRAMS) else "text/html; charset=utf-8"

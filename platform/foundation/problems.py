@@ -1,0 +1,40 @@
+"""RFC 9457: an error as a problem, for every program that reads JSON."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from http import HTTPStatus
+from typing import Any
+from uuid import UUID
+
+MEDIA_TYPE = "application/problem+json"
+
+
+def problem(
+    status: int,
+    *,
+    code: str,
+    detail: str,
+    request_id: UUID | str,
+    errors: Sequence[dict[str, str]] = (),
+    retry_after_seconds: float | None = None,
+) -> dict[str, Any]:
+    """The body. `detail` is for people and tells nothing internal; `code` is for programs."""
+    body: dict[str, Any] = {
+        "type": "about:blank",
+        "title": HTTPStatus(status).phrase,
+        "status": status,
+        "detail": detail,
+        "instance": f"urn:uuid:{request_id}",
+        "code": code,
+        "errors": list(errors),
+    }
+    if retry_after_seconds is not None:
+        body["retry_after"] = retry_after_seconds
+    return body
+
+
+def retry_after(seconds: float) -> str:
+    """The value of the header: whole seconds, and not too early."""
+    return str(math.ceil(seconds))
