@@ -70,9 +70,11 @@ def check(value: Any, shape: dict[str, Any], where: str = "") -> None:
 
 
 def check_event(event: dict[str, Any]) -> None:
-    """Fail unless the event, or the snapshot in place of events, is as declared."""
+    """Fail unless the event, the snapshot in place of events, or the error at a stream's end is as declared."""
     if event.get("type") == "resync":
         check({name: value for name, value in event.items() if name != "type"}, _component("Snapshot"), "resync ")
+    elif event.get("type") == "error":
+        check(event, _component("StreamError"), "error ")
     else:
         check(event, _component(component_of(event["event"])), f"{event['event']} ")
 

@@ -100,7 +100,7 @@ class SentEvents:
         self._lines: list[str] = []
 
     async def next(self) -> dict[str, Any] | None:
-        """The next event as `{id, event, data}`, a comment as `{comment}`; None at the end."""
+        """The next event as `{id, event, data}` (an error has no id), a comment as `{comment}`; None at the end."""
         while "" not in self._lines:
             try:
                 chunk = await anext(self._chunks)
@@ -114,7 +114,7 @@ class SentEvents:
             return {"comment": fields[""]}
         data = json.loads(fields["data"])
         declared.check_event(data)
-        return {"id": int(fields["id"]), "event": fields["event"], "data": data}
+        return {"id": int(fields["id"]) if "id" in fields else None, "event": fields["event"], "data": data}
 
     async def events(self) -> list[dict[str, Any]]:
         """All events until the end of the stream."""

@@ -3,28 +3,34 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 
 from django.http import HttpRequest
 
 from foundation.errors import PreconditionFailed, PreconditionRequired
 
-_VERSION = re.compile(r'"([0-9]{1,9})"')
+_VERSION = re.compile(r'"(0|[1-9][0-9]{0,8})"')
 
 
 def etag(version: int) -> str:
     return f'"{version}"'
 
 
-def expected_version(request: HttpRequest) -> int:
-    """The version in If-Match.
+def expected_version(request: HttpRequest, present: Callable[[], int]) -> int:
+    """The version that If-Match asks for (RFC 9110, section 13.1.1).
 
-    Raises `PreconditionRequired` without one (`*` names none), and `PreconditionFailed` for what no version of ours
-    can equal: a weak tag, a list, another spelling.
+    Of a list it is the `present` one, if that is among them; of `*`, which says that any will do, the `present` one.
+    Raises `PreconditionRequired` without the header, and `PreconditionFailed` for what no version of ours can equal: a
+    weak tag, another spelling; and whatever `present` raises.
     """
     given = request.headers.get("If-Match", "").strip()
-    if given in {"", "*"}:
+    if not given:
         raise PreconditionRequired
-    match = _VERSION.fullmatch(given)
-    if match is None:
-        raise PreconditionFailed
-    return int(match[1])
+    if given == "*":
+        return present()
+    named = {int(match[1]) for tag in given.split(",") if (match := _VERSION.fullmatch(tag.strip()))}
+    if len(named) == 1:
+        return named.pop()
+    if named and (version := present()) in named:
+        return version
+    raise PreconditionFailed

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from foundation.errors import BandstandError, Conflict, Forbidden, InvalidInput
+from foundation.errors import BandstandError, Conflict, Forbidden, InvalidInput, Unavailable
 
 
 class UnsupportedMediaType(BandstandError):
@@ -36,6 +36,12 @@ class IdempotencyInProgress(Conflict):
 
     code = "idempotency_in_progress"
     retryable = True
+
+
+class ServerStops(Unavailable):
+    """The server restarts. The turn goes on; its answer will be in the session."""
+
+    code = "server_stops"
 
 
 class InvalidFields(InvalidInput):

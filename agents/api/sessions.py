@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from uuid import UUID
+
 from django.http import HttpResponse
 from django.urls import reverse
 from rest_framework.request import Request
@@ -92,14 +94,17 @@ class SessionView(ApiView):
         if not change:
             raise InvalidInput("Nothing to change was given.", pointer="")
         return answer_session(
-            update_session(self.who(), session_id=wanted, expected_version=expected_version(self.http), **change)
+            update_session(self.who(), session_id=wanted, expected_version=self._expected_version(wanted), **change)
         )
 
     def delete(self, _request: Request, session_id: str) -> HttpResponse:
         read_query(self.http)
         wanted = read_id("session_id", session_id)
-        delete_session(self.who(), session_id=wanted, expected_version=expected_version(self.http))
+        delete_session(self.who(), session_id=wanted, expected_version=self._expected_version(wanted))
         return answer_nothing()
+
+    def _expected_version(self, session_id: UUID) -> int:
+        return expected_version(self.http, lambda: access_session(actor=self.who(), session_id=session_id).version)
 
 
 class MessagesView(ApiView):

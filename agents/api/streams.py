@@ -9,18 +9,19 @@ from typing import Any
 from uuid import UUID
 
 import structlog
-from django.db import InterfaceError, OperationalError
 from django.http import HttpRequest, StreamingHttpResponse
 
 from agents.access.actor import Actor
 from agents.api.authentication import still_holds
 from agents.api.media_types import EVENT_STREAM
+from agents.api.refusals import ServerStops
 from agents.relay import LoggedEvent, Resync, Subscription, event_json, get_hub
 from agents.rules.states import TERMINAL, TERMINAL_EVENTS
+from agents.rules.wire import error_frame
 from agents.sessions import access_session, access_turn, read_snapshot
 from foundation import strict_json
-from foundation.db_threads import in_db_thread
-from foundation.errors import NotFound
+from foundation.db_threads import DATABASE_FAULTS, in_db_thread
+from foundation.errors import BandstandError, NotFound, OurFault, Unauthenticated, Unavailable
 
 HEARTBEAT_SECONDS = 15.0
 # A login that ended, a key that was revoked or a session that was deleted ends its streams within this time.
@@ -85,11 +86,20 @@ class Stream:
             yield _OPENING
             async for chunk in self._chunks(self._watcher):
                 yield chunk
-        except (OperationalError, InterfaceError, NotFound) as error:
-            # The head of the answer is gone: all that is left is to end, and the client comes back by itself.
-            log.warning("stream.ended", session=str(self._session_id), error=type(error).__name__)
+        except BandstandError as error:
+            yield self._ended_by(error)
+        except DATABASE_FAULTS:
+            yield self._ended_by(Unavailable(retry_after_seconds=1))
+        except Exception as error:
+            log.exception("stream.failed", exc_info=error, session=str(self._session_id))
+            yield _last(OurFault())
         finally:
             self._watcher.close()
+
+    def _ended_by(self, error: BandstandError) -> bytes:
+        """The head of the answer is gone: all that is left is to say why there is no more, and whether to come back."""
+        log.warning("stream.ended", session=str(self._session_id), rule=error.context.get("rule", error.code))
+        return _last(error)
 
     async def _chunks(self, watcher: Subscription) -> AsyncIterator[bytes]:
         if self._resync:
@@ -98,8 +108,9 @@ class Stream:
         while True:
             # Not longer than until the next look: what was silent would be looked at a whole period too late.
             item = await watcher.get(max(0.01, self._recheck_at - monotonic()))
-            if watcher.closed or not await self._still_welcome():
-                return
+            if watcher.closed:
+                raise ServerStops(retry_after_seconds=1)
+            await self._check_welcome()
             if isinstance(item, Resync):
                 yield await self._snapshot(watcher)
                 if await self._turn_has_ended():
@@ -115,16 +126,16 @@ class Stream:
                 yield _HEARTBEAT
                 spoke = monotonic()
 
-    async def _still_welcome(self) -> bool:
-        if monotonic() < self._recheck_at:
-            return True
-        self._recheck_at = monotonic() + RECHECK_SECONDS
-        return await in_db_thread(self._holds)
+    async def _check_welcome(self) -> None:
+        if monotonic() >= self._recheck_at:
+            self._recheck_at = monotonic() + RECHECK_SECONDS
+            await in_db_thread(self._look_again)
 
-    def _holds(self) -> bool:
+    def _look_again(self) -> None:
         # Nothing is ever logged for a session that was deleted: raises `NotFound`, lest one listen for ever.
         access_session(actor=self._actor, session_id=self._session_id)
-        return still_holds(self._request, self._actor)
+        if not still_holds(self._request, self._actor):
+            raise Unauthenticated(rule="revoked")
 
     async def _snapshot(self, watcher: Subscription) -> bytes:
         """The session as it is now, in place of events that are gone."""
@@ -153,6 +164,11 @@ class Stream:
 def _framed(event: LoggedEvent) -> str:
     # One line of data: JSON text has no line breaks of its own.
     return f"id: {event.seq}\nevent: {event.type}\ndata: {event_json(event)}\n\n"
+
+
+def _last(error: BandstandError) -> bytes:
+    # Without an id: a client that comes back goes on after the last event.
+    return b"event: error\ndata: %s\n\n" % strict_json.dumps(error_frame(error))
 
 
 async def wait_for_end(*, session_id: UUID, turn_id: UUID, after: int, seconds: float) -> None:

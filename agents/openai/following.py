@@ -12,7 +12,8 @@ from django.http import HttpRequest
 
 from agents.access.actor import Actor
 from agents.api.authentication import still_holds
-from agents.openai.refusals import AccessEnded, ApprovalRequired, ServerStops
+from agents.api.refusals import ServerStops
+from agents.openai.refusals import AccessEnded, ApprovalRequired
 from agents.relay import LoggedEvent, Resync, get_hub
 from agents.rules.states import TERMINAL_EVENTS, TurnStatus
 from agents.sessions import Outcome, access_session, read_outcome
@@ -58,7 +59,7 @@ class Follower:
         """
         item = await self._watcher.get(max(0.01, min(seconds, self._recheck_at - monotonic())))
         if self._watcher.closed:
-            raise ServerStops
+            raise ServerStops(retry_after_seconds=1)
         if monotonic() >= self._recheck_at:
             self._recheck_at = monotonic() + RECHECK_SECONDS
             await in_db_thread(self._check_access)

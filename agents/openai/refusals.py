@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import re
 from typing import Any
 
@@ -13,6 +12,7 @@ from agents.api.refusals import InvalidFields
 from agents.sessions import Outcome
 from foundation import strict_json
 from foundation.errors import BandstandError, Conflict, Unavailable
+from foundation.problems import retry_after
 
 
 class HumanAnswers(Conflict):
@@ -31,13 +31,6 @@ class AnswerRestarted(Unavailable):
     """The answer was begun again after a part of it was sent. The turn goes on; its answer will be in the session."""
 
     code = "answer_restarted"
-    retryable = False
-
-
-class ServerStops(Unavailable):
-    """The server restarts. The turn goes on; its answer will be in the session."""
-
-    code = "server_stops"
     retryable = False
 
 
@@ -95,7 +88,7 @@ def answer_refusal(error: Exception, *, actor: str | None, method: str, path: st
     again = known is None or known.retryable
     headers = {"Cache-Control": "no-store", "X-Should-Retry": "true" if again else "false"}
     if known is not None and known.retry_after_seconds is not None:
-        headers["Retry-After"] = str(math.ceil(known.retry_after_seconds))
+        headers["Retry-After"] = retry_after(known.retry_after_seconds)
     if status == 401:
         headers["WWW-Authenticate"] = "Bearer"
     return HttpResponse(

@@ -7,13 +7,13 @@ from collections.abc import AsyncIterator
 from time import monotonic
 
 import structlog
-from django.db import InterfaceError, OperationalError
 
 from agents.openai.chunks import DONE, Head, call_deltas, finish_reason, framed
 from agents.openai.following import Follower, Heard
 from agents.openai.refusals import AnswerRestarted, TurnEnded, refusal_shape
 from agents.rules.states import TurnStatus
 from agents.sessions import Outcome
+from foundation.db_threads import DATABASE_FAULTS
 from foundation.errors import BandstandError, Unavailable
 
 HEARTBEAT_SECONDS = 10.0
@@ -54,7 +54,7 @@ class Chunks:
                 yield chunk
         except BandstandError as error:
             yield self._broken(error)
-        except (OperationalError, InterfaceError) as error:
+        except DATABASE_FAULTS as error:
             log.warning("completion.without_database", error=type(error).__name__)
             yield self._broken(Unavailable())
         except Exception as error:

@@ -1,9 +1,11 @@
 """The replay law: a snapshot at seq n and the events after it give the snapshot at any later seq.
 
-A snapshot is `{"seq", "session", "messages", "turns"}`: the session's shape (its `head` is the end of the conversation
-that people see), every message by ordinal with its owner's feedback, and the turns
-that are open or did not end well, each as `{"id", "message", "ordinal", "priority", "status", "shown", "error"}`.
-`shown` holds the parts that an open turn has shown so far; once it ends they stand in a message.
+A snapshot is `{"seq", "session", "messages", "turns", "older"}`: the session's shape (its `head` is the end of the
+conversation that people see), the newest messages by ordinal with their owner's feedback, and the turns that are open
+or, among those of these messages, did not end well, each as
+`{"id", "message", "ordinal", "priority", "status", "shown", "error"}`. `shown` holds the parts that an open turn has
+shown so far; once it ends they stand in a message. `older` says that there are messages before; what was known of them
+still holds.
 """
 
 from __future__ import annotations

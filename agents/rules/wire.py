@@ -8,6 +8,7 @@ from uuid import UUID
 
 from agents.rules.spending import usage_shape
 from agents.rules.states import Priority
+from foundation.errors import BandstandError
 
 Shape = dict[str, Any]
 
@@ -105,3 +106,20 @@ def turn_shape(turn: Any, answer: Any | None = None, *, position: int | None = N
         "usage": usage_shape(turn.input_tokens, turn.output_tokens, turn.cost_usd),
         "answer": message_shape(answer) if answer is not None else None,
     }
+
+
+def error_frame(fault: BandstandError, *, ref: str | None = None) -> Shape:
+    """An error on a live connection: a frame of the websocket, or the last event of a stream.
+
+    `ref` is the client's own id of the frame that it answers.
+    """
+    shape: Shape = {
+        "type": "error",
+        "code": fault.code,
+        "detail": fault.detail,
+        "ref": ref,
+        "retryable": fault.retryable,
+    }
+    if fault.retry_after_seconds is not None:
+        shape["retry_after_ms"] = round(fault.retry_after_seconds * 1000)
+    return shape

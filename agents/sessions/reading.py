@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
+
+from django.db.models import Q
 
 from agents.access.actor import Actor
 from agents.journal.connection import one_moment
@@ -19,6 +21,9 @@ from agents.sessions.doors import access_session
 from agents.sessions.messages import messages_of
 
 __all__ = ["EventPage", "LoggedEvent", "read_events", "read_snapshot"]
+
+# A snapshot of all 5,000 messages of a long session took 130 ms of CPU, and 8 MB on the wire.
+SNAPSHOT_MESSAGES = 200
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,17 +63,28 @@ def read_snapshot(*, actor: Actor, session_id: UUID) -> Snapshot:
         return snapshot_of(session)
 
 
-def snapshot_of(session: AgentSession) -> Snapshot:
-    """The snapshot of a session that was read in this transaction."""
-    messages = messages_of(session).order_by("ordinal")
-    turns = Turn.objects.filter(agent_session=session).exclude(status=TurnStatus.COMPLETED).order_by("ordinal")
-    asked = dict(messages.filter(author=Message.Author.USER).values_list("turn_id", "id"))
+def snapshot_of(session: AgentSession, *, most: int = SNAPSHOT_MESSAGES) -> Snapshot:
+    """The snapshot of a session that was read in this transaction, with the newest `most` messages."""
+    newest = list(messages_of(session).order_by("-ordinal")[: most + 1])
+    messages = newest[:most][::-1]
+    asked = {message.turn_id: message.pk for message in messages if message.author == Message.Author.USER}
     return {
         "seq": session.next_seq - 1,
         "session": session_shape(session),
         "messages": [message_shape(message) for message in messages],
-        "turns": {str(turn.pk): turn_of_snapshot(turn, asked[turn.pk]) for turn in turns},
+        "turns": turns_of_snapshot(session, asked),
+        "older": len(newest) > most,
     }
+
+
+def turns_of_snapshot(session: AgentSession, asked: Mapping[UUID | None, UUID]) -> dict[str, Any]:
+    """By id: the turns that are open, and of those in `asked` (the message of each) the ones that did not end well."""
+    shown = Q(pk__in=[turn for turn in asked if turn]) | ~Q(status__in=TERMINAL)
+    rows = Turn.objects.filter(shown, agent_session=session).exclude(status=TurnStatus.COMPLETED).order_by("ordinal")
+    missing = [turn.pk for turn in rows if turn.pk not in asked]
+    elsewhere = Message.objects.filter(turn_id__in=missing, author=Message.Author.USER) if missing else []
+    asked = {**asked, **{message.turn_id: message.pk for message in elsewhere}}
+    return {str(turn.pk): turn_of_snapshot(turn, asked[turn.pk]) for turn in rows}
 
 
 def turn_of_snapshot(turn: Turn, message_id: UUID) -> dict[str, Any]:

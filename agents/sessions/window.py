@@ -6,18 +6,17 @@ from collections.abc import Sequence
 from typing import Any
 from uuid import UUID
 
-from django.db.models import F, Q, TextField
+from django.db.models import F, TextField
 from django.db.models.functions import MD5, Cast
 
 from agents.access.actor import Actor
 from agents.journal.connection import one_moment
-from agents.models import AgentSession, Message, Turn
+from agents.models import AgentSession, Message
 from agents.rules.branches import Node, Tree
-from agents.rules.states import TERMINAL, TurnStatus
 from agents.rules.wire import message_shape, session_shape
 from agents.sessions.doors import access_session
 from agents.sessions.messages import messages_of
-from agents.sessions.reading import turn_of_snapshot
+from agents.sessions.reading import turns_of_snapshot
 from agents.sessions.tree import tree_of
 from foundation.errors import InvalidInput
 
@@ -47,7 +46,7 @@ def read_window(*, actor: Actor, session_id: UUID, limit: int, before: UUID | No
             "seq": session.next_seq - 1,
             "session": session_shape(session),
             "messages": _messages(session, tree, chosen),
-            "turns": _turns(session, chosen),
+            "turns": turns_of_snapshot(session, {node.turn: node.id for node in chosen}),
             "branches": _branches(session, tree, chosen),
             "older": len(line) > len(chosen),
         }
@@ -57,16 +56,6 @@ def _messages(session: AgentSession, tree: Tree, chosen: Sequence[Node]) -> list
     answers = [answer for node in chosen if (answer := tree.answer_to(node))]
     rows = messages_of(session).filter(pk__in=[node.id for node in (*chosen, *answers)]).order_by("ordinal")
     return [message_shape(message) for message in rows]
-
-
-def _turns(session: AgentSession, chosen: Sequence[Node]) -> dict[str, Any]:
-    asked = {node.turn: node.id for node in chosen if node.turn}
-    shown = Q(pk__in=[turn for turn in asked if turn]) | ~Q(status__in=TERMINAL)
-    rows = Turn.objects.filter(shown, agent_session=session).exclude(status=TurnStatus.COMPLETED).order_by("ordinal")
-    missing = [turn.pk for turn in rows if turn.pk not in asked]
-    elsewhere = Message.objects.filter(turn_id__in=missing, author=Message.Author.USER)
-    asked.update(elsewhere.values_list("turn_id", "id"))
-    return {str(turn.pk): turn_of_snapshot(turn, asked[turn.pk]) for turn in rows}
 
 
 def _branches(session: AgentSession, tree: Tree, chosen: Sequence[Node]) -> dict[str, Any]:

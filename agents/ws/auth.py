@@ -7,7 +7,6 @@ from typing import Any
 
 import structlog
 from django.conf import settings
-from django.db import InterfaceError, OperationalError
 from django.http.cookie import parse_cookie
 from django.http.request import split_domain_port, validate_host
 
@@ -16,7 +15,7 @@ from agents.ws import frames
 from agents.ws.closing import CloseCode, accept_and_close
 from agents.ws.credentials import Credential, by_key, by_login
 from agents.ws.origins import origin_allowed
-from foundation.db_threads import in_db_thread
+from foundation.db_threads import DATABASE_FAULTS, in_db_thread
 from foundation.errors import RateLimited, Unauthenticated, Unavailable
 
 log = structlog.get_logger(__name__)
@@ -44,9 +43,9 @@ class Authenticated:
             await accept_and_close(scope, receive, send, code)
         except RateLimited as fault:
             log.warning("websocket.refused", rule=fault.context.get("rule", fault.code), client=_client(scope))
-            await accept_and_close(scope, receive, send, CloseCode.RATE, frames.error_of(fault))
-        except (OperationalError, InterfaceError):
-            error = frames.error_of(Unavailable())
+            await accept_and_close(scope, receive, send, CloseCode.RATE, frames.error(fault))
+        except DATABASE_FAULTS:
+            error = frames.error(Unavailable())
             await accept_and_close(scope, receive, send, CloseCode.OVERLOAD, error)
         else:
             await self.app({**scope, "actor": actor, "credential": credential}, receive, send)

@@ -7,34 +7,38 @@ handles frames one after the other, so that none overtakes another. The relay se
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable
 from time import monotonic
-from typing import Any, TypeVar
+from typing import Any
 from uuid import UUID, uuid4
 
 import structlog
 from channels.consumer import AsyncConsumer
 from channels.exceptions import StopConsumer
-from django.db import InterfaceError, OperationalError
 
 from agents.access.actor import Actor
 from agents.limits.sockets import Hold, Slots, TooManySockets, get_slots
 from agents.models import AgentSession, Turn
-from agents.relay import LoggedEvent, Resync, Subscription, event_json, get_hub
-from agents.sessions import accept_message, access_session, access_turn, cancel_turn, read_snapshot
+from agents.sessions import accept_message, access_session, access_turn, cancel_turn
 from agents.ws import frames
 from agents.ws.closing import CloseCode
 from agents.ws.credentials import Credential
-from agents.ws.limits import Rate, SocketLimits, Window
+from agents.ws.limits import Rate, SocketLimits
+from agents.ws.relaying import Relay
 from agents.ws.watch import Watch, get_watch
-from foundation.db_threads import in_db_thread
-from foundation.errors import BandstandError, Forbidden, InvalidInput, Malformed, NotFound, TooLarge, Unavailable
+from foundation.db_threads import DATABASE_FAULTS, in_db_thread
+from foundation.errors import (
+    BandstandError,
+    Forbidden,
+    InvalidInput,
+    Malformed,
+    NotFound,
+    OurFault,
+    TooLarge,
+    Unavailable,
+)
 
-T = TypeVar("T")
 log = structlog.get_logger(__name__)
-
-DATABASE_FAULTS = (OperationalError, InterfaceError, Unavailable)
-DATABASE_RETRY_SECONDS = 1.0
 
 
 class SessionSocket(AsyncConsumer):  # type: ignore[misc]  # Channels is not typed
@@ -49,15 +53,11 @@ class SessionSocket(AsyncConsumer):  # type: ignore[misc]  # Channels is not typ
         self._fault_rate = Rate(self.limits.bad_frames, self.limits.bad_frames_seconds)
         self._pending: asyncio.Queue[dict[str, Any]] = asyncio.Queue()
         self._pending_size = 0
-        self._window = Window(self.limits.unseen_events)
-        self._room = asyncio.Event()
+        self._relay = Relay(self)
         self._worker: asyncio.Task[None] | None = None
-        self._relay: asyncio.Task[None] | None = None
         self._goodbye: asyncio.Task[None] | None = None
         self._slots = slots or get_slots()
         self._place: Hold | None = None
-        self._hold: asyncio.TimerHandle | None = None
-        self._opening_seq = 0
         self._closed = False
 
     # The ASGI side
@@ -111,24 +111,36 @@ class SessionSocket(AsyncConsumer):  # type: ignore[misc]  # Channels is not typ
 
     # To the client
 
+    @property
+    def closed(self) -> bool:
+        """Whether nothing is sent any more."""
+        return self._closed
+
     async def close(self, code: CloseCode) -> None:
         """Say goodbye with `code`; nothing is sent after it. Safe to call twice."""
         if not self._closed:
             self._closed = True
             await self.send({"type": "websocket.close", "code": int(code)})
 
-    async def _refuse(self, rule: str, code: CloseCode) -> None:
+    async def refuse(self, rule: str, code: CloseCode) -> None:
+        """Close with `code` because the client broke `rule`."""
         self._note_refusal(rule)
         await self.close(code)
 
+    async def fail(self) -> None:
+        """Close because of the exception in hand, a fault of ours."""
+        await self.send_text(frames.error(self._our_fault()))
+        await self.close(CloseCode.OUR_FAULT)
+
     def _cut_off(self, rule: str, code: CloseCode) -> None:
-        """Like `_refuse`, without waiting: a client that floods and does not read would have what it sends meanwhile
+        """Like `refuse`, without waiting: a client that floods and does not read would have what it sends meanwhile
         pile up before the task that receives."""
         self._note_refusal(rule)
         self._closed = True
         self._goodbye = self._task(lambda: self.send({"type": "websocket.close", "code": int(code)}), "goodbye")
 
-    async def _send(self, text: str) -> None:
+    async def send_text(self, text: str) -> None:
+        """Send one frame, unless the socket is closed."""
         if not self._closed:
             await self.send({"type": "websocket.send", "text": text})
 
@@ -138,19 +150,18 @@ class SessionSocket(AsyncConsumer):  # type: ignore[misc]  # Channels is not typ
         try:
             await self._open()
         except NotFound:
-            await self._refuse("unknown_session", CloseCode.UNKNOWN_SESSION)
+            await self.refuse("unknown_session", CloseCode.UNKNOWN_SESSION)
         except Forbidden as fault:
-            await self._send(frames.error_of(fault))
-            await self._refuse("scope", CloseCode.FORBIDDEN)
+            await self.send_text(frames.error(fault))
+            await self.refuse("scope", CloseCode.FORBIDDEN)
         except TooManySockets as fault:
-            await self._send(frames.error_of(fault))
-            await self._refuse("sockets", CloseCode.RATE)
-        except DATABASE_FAULTS:
-            await self._send(frames.error_of(Unavailable()))
+            await self.send_text(frames.error(fault))
+            await self.refuse("sockets", CloseCode.RATE)
+        except (*DATABASE_FAULTS, Unavailable):
+            await self.send_text(frames.error(Unavailable()))
             await self.close(CloseCode.OVERLOAD)
         except Exception:
-            await self._send(frames.error("internal", self._our_fault()))
-            await self.close(CloseCode.OUR_FAULT)
+            await self.fail()
         while not self._closed:
             message = await self._pending.get()
             self._pending_size -= _size(message)
@@ -159,11 +170,9 @@ class SessionSocket(AsyncConsumer):  # type: ignore[misc]  # Channels is not typ
     async def _open(self) -> None:
         self._place = self._slots.hold(self.credential.user_id)
         session = await in_db_thread(self._enter, self._place)
-        self._opening_seq = session.next_seq - 1
-        await self._send(frames.ready(self.session_id, self._opening_seq))
-        # A client resumes right after `ready`; events sent before that would reach it out of order.
-        loop = asyncio.get_running_loop()
-        self._hold = loop.call_later(self.limits.hold_seconds, self._follow, self._opening_seq)
+        opening_seq = session.next_seq - 1
+        await self.send_text(frames.ready(self.session_id, opening_seq))
+        self._relay.hold(opening_seq)
 
     def _enter(self, place: Hold) -> AgentSession:
         session = access_session(actor=self.actor, session_id=self.session_id)
@@ -176,10 +185,10 @@ class SessionSocket(AsyncConsumer):  # type: ignore[misc]  # Channels is not typ
                 raise Malformed("Frames are text.")
             frame = frames.read_frame(text)
         except TooLarge:
-            await self._refuse("too_large", CloseCode.TOO_LARGE)
+            await self.refuse("too_large", CloseCode.TOO_LARGE)
         except (Malformed, InvalidInput) as fault:
             self._note_refusal(fault.code)
-            await self._send(frames.error_of(fault, frames.ref_of(fault)))
+            await self.send_text(frames.error(fault, frames.ref_of(fault)))
             if self._fault_rate.exceeded(monotonic()):
                 await self.close(CloseCode.PROTOCOL)
         else:
@@ -187,18 +196,15 @@ class SessionSocket(AsyncConsumer):  # type: ignore[misc]  # Channels is not typ
 
     async def _answer(self, frame: frames.Frame) -> None:
         if isinstance(frame, frames.Resume):
-            await self._stop_following()
-            self._follow(frame.after)
+            await self._relay.stop()
+            self._relay.follow(frame.after)
             return
-        if self._relay is None:
-            self._follow(self._opening_seq)
+        self._relay.go_live()
         match frame:
             case frames.Seen(seq):
-                self._window.seen(seq)
-                if not self._window.full:
-                    self._room.set()
+                self._relay.seen(seq)
             case frames.Ping():
-                await self._send(frames.PONG)
+                await self.send_text(frames.PONG)
             case frames.MessageCreate(client_msg_id=ref):
                 await self._answer_with(self._create, frame, ref)
             case frames.TurnCancel(turn=turn):
@@ -210,12 +216,12 @@ class SessionSocket(AsyncConsumer):  # type: ignore[misc]  # Channels is not typ
             answer = await verb(frame)
         except BandstandError as fault:
             self._note_refusal(fault.context.get("rule", fault.code))
-            answer = frames.error_of(fault, ref)
+            answer = frames.error(fault, ref)
         except DATABASE_FAULTS:
-            answer = frames.error_of(Unavailable(), ref)
+            answer = frames.error(Unavailable(), ref)
         except Exception:
-            answer = frames.error("internal", self._our_fault(), ref=ref, retryable=True)
-        await self._send(answer)
+            answer = frames.error(self._our_fault(), ref)
+        await self.send_text(answer)
 
     async def _create(self, frame: frames.MessageCreate) -> str:
         accepted = await in_db_thread(
@@ -232,94 +238,6 @@ class SessionSocket(AsyncConsumer):  # type: ignore[misc]  # Channels is not typ
         turn = await in_db_thread(_cancel_turn_of, self.actor, self.session_id, frame.turn)
         return frames.cancel_ack(turn.id, turn.status)
 
-    # Events
-
-    def _follow(self, after: int) -> None:
-        """Relay what comes after event `after`."""
-        if self._hold is not None:
-            self._hold.cancel()
-            self._hold = None
-        if not self._closed and self._relay is None:
-            self._window.clear()
-            self._relay = self._task(lambda: self._relay_events(after), "relay")
-
-    async def _stop_following(self) -> None:
-        relay, self._relay = self._relay, None
-        if relay is not None:
-            await _cancelled(relay)
-
-    async def _relay_events(self, after: int) -> None:
-        try:
-            await self._send_events(after)
-        except NotFound:
-            # The session was deleted while the socket was open.
-            await self.close(CloseCode.UNKNOWN_SESSION)
-        except Exception:
-            await self._send(frames.error("internal", self._our_fault()))
-            await self.close(CloseCode.OUR_FAULT)
-
-    async def _send_events(self, after: int) -> None:
-        if after > self._opening_seq and after > await self._last_seq():
-            after = await self._send_snapshot()
-        subscription = get_hub().subscribe(self.session_id, after)
-        try:
-            while not self._closed:
-                item = await subscription.get()
-                if item is None:
-                    # The hub is gone: this process shuts down.
-                    await self.close(CloseCode.RESTART)
-                elif isinstance(item, Resync):
-                    subscription.reset(after=await self._send_snapshot())
-                else:
-                    await self._send_batch(subscription, item)
-        finally:
-            subscription.close()
-
-    async def _send_batch(self, subscription: Subscription, batch: Sequence[LoggedEvent]) -> None:
-        window, send = self._window, self.send
-        for event in batch:
-            if window.full:
-                await self._wait_for_room(subscription)
-            if self._closed:
-                return
-            window.sent(event.seq)
-            await send({"type": "websocket.send", "text": event_json(event)})
-
-    async def _wait_for_room(self, subscription: Subscription) -> None:
-        """Daphne knows no back pressure, so the client says what it has seen, or loses the socket."""
-        self._room.clear()
-        subscription.pause()
-        try:
-            async with asyncio.timeout(self.limits.seen_timeout_seconds):
-                await self._room.wait()
-        except TimeoutError:
-            await self._refuse("slow_client", CloseCode.SLOW_CLIENT)
-        else:
-            subscription.resume()
-
-    async def _send_snapshot(self) -> int:
-        """Send the state as it is now, and return its seq."""
-        snapshot = await self._patiently(lambda: read_snapshot(actor=self.actor, session_id=self.session_id))
-        self._window.clear()
-        await self._send(frames.resync(snapshot))
-        return int(snapshot["seq"])
-
-    async def _last_seq(self) -> int:
-        session = await self._patiently(lambda: access_session(actor=self.actor, session_id=self.session_id))
-        return session.next_seq - 1
-
-    async def _patiently(self, read: Callable[[], T]) -> T:
-        """What `read` returns, however long the database is away; the client is told once that it is."""
-        told = False
-        while True:
-            try:
-                return await in_db_thread(read)
-            except DATABASE_FAULTS:
-                if not told:
-                    await self._send(frames.error_of(Unavailable()))
-                told = True
-                await asyncio.sleep(DATABASE_RETRY_SECONDS)
-
     # Life
 
     def _task(self, work: Callable[[], Any], role: str) -> asyncio.Task[None]:
@@ -327,13 +245,11 @@ class SessionSocket(AsyncConsumer):  # type: ignore[misc]  # Channels is not typ
 
     async def _end(self) -> None:
         self._closed = True
-        if self._hold is not None:
-            self._hold.cancel()
         if self._worker is not None:
             await _cancelled(self._worker)
         if self._goodbye is not None:
             await _cancelled(self._goodbye)
-        await self._stop_following()
+        await self._relay.stop()
         await self._watch.discard(self)
         if self._place is not None:
             self._place.leave()
@@ -343,11 +259,11 @@ class SessionSocket(AsyncConsumer):  # type: ignore[misc]  # Channels is not typ
     def _note_refusal(self, rule: str) -> None:
         log.warning("websocket.refused", rule=rule, actor=self.actor.name, session=str(self.session_id))
 
-    def _our_fault(self) -> str:
+    def _our_fault(self) -> OurFault:
         """Log the exception in hand; what to tell the client about it."""
         error_id = str(uuid4())
         log.exception("websocket.failed", error_id=error_id, session=str(self.session_id))
-        return f"Something went wrong on our side (error {error_id})."
+        return OurFault(f"Something went wrong on our side (error {error_id}).")
 
 
 def _size(message: dict[str, Any]) -> int:

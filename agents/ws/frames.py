@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
 
+from agents.rules.wire import error_frame
 from foundation import strict_json
 from foundation.errors import BandstandError, InvalidInput, Malformed
 from foundation.unset import UNSET, Unset
@@ -88,29 +89,9 @@ def resync(snapshot: dict[str, Any]) -> str:
     return _text({"type": "resync", **snapshot})
 
 
-def error(
-    code: str,
-    detail: str,
-    *,
-    ref: str | None = None,
-    retryable: bool = False,
-    retry_after_seconds: float | None = None,
-) -> str:
-    frame: dict[str, Any] = {"type": "error", "code": code, "detail": detail, "ref": ref, "retryable": retryable}
-    if retry_after_seconds is not None:
-        frame["retry_after_ms"] = round(retry_after_seconds * 1000)
-    return _text(frame)
-
-
-def error_of(fault: BandstandError, ref: str | None = None) -> str:
-    """The error frame for an error of ours; `ref` is the client's own id of the frame it answers."""
-    return error(
-        fault.code,
-        fault.detail,
-        ref=ref,
-        retryable=fault.retryable,
-        retry_after_seconds=fault.retry_after_seconds,
-    )
+def error(fault: BandstandError, ref: str | None = None) -> str:
+    """The frame for an error of ours; `ref` is the client's own id of the frame it answers."""
+    return _text(error_frame(fault, ref=ref))
 
 
 PONG = '{"type":"pong"}'

@@ -1,4 +1,4 @@
-"""The open sockets of this process: closes those whose right is lost, and all of them at shutdown."""
+"""The open sockets of this process: closes those whose right is lost."""
 
 from __future__ import annotations
 
@@ -8,12 +8,11 @@ from typing import Any, Protocol
 from uuid import UUID
 
 import structlog
-from django.db import InterfaceError, OperationalError
 
 from agents.limits.sockets import Slots, get_slots
 from agents.ws.closing import CloseCode
 from agents.ws.credentials import Credential, lost, out_of_reach
-from foundation.db_threads import in_db_thread
+from foundation.db_threads import DATABASE_FAULTS, in_db_thread
 
 log = structlog.get_logger(__name__)
 
@@ -55,18 +54,12 @@ class Watch:
             task.cancel()
             await asyncio.wait([task])
 
-    async def close_all(self, code: CloseCode = CloseCode.RESTART) -> None:
-        """Close every open socket of the process, as at shutdown."""
-        for sockets in list(self._sockets.values()):
-            for socket in list(sockets):
-                await socket.close(code)
-
     async def _run(self) -> None:
         while True:
             await asyncio.sleep(self._period_seconds)
             try:
                 gone, absent = await in_db_thread(self._look, list(self._sockets), self._sessions())
-            except (OperationalError, InterfaceError):
+            except DATABASE_FAULTS:
                 # Without the database nothing can be read or written through a socket either.
                 continue
             except Exception:
@@ -112,8 +105,3 @@ def get_watch() -> Watch:
     if _watch is None:
         _watch = Watch()
     return _watch
-
-
-async def close_sockets(code: CloseCode = CloseCode.RESTART) -> None:
-    """Close every open socket of this process; clients come back by themselves. For the web process's stop hook."""
-    await get_watch().close_all(code)

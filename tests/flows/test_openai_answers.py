@@ -26,7 +26,7 @@ from agents.journal.folding import fold_turn
 from agents.models import Agent, AgentSession, CompletionRequest, Event, Message, Turn
 from agents.openai import following, streams, views
 from agents.openai.urls import urlpatterns
-from agents.relay import close_hub
+from agents.relay import close_hub, end_watching
 from agents.runner.reaper import give_back
 from agents.sessions import create_session
 from foundation.db_threads import in_db_thread
@@ -316,6 +316,15 @@ async def test_the_server_that_stops_says_so(world: World) -> None:
     close_hub()
     [last] = await chunks.rest()
     assert last["error"]["code"] == "server_stops"
+
+
+async def test_a_client_that_waits_for_a_server_that_stops_is_told_to_ask_again(world: World) -> None:
+    asking = asyncio.create_task(world.ask())
+    await begun()
+    end_watching()
+    answer = await asking
+    refusal(answer, 503, "server_stops")
+    assert (answer["X-Should-Retry"], answer["Retry-After"]) == ("true", "1")
 
 
 async def test_a_client_that_leaves_is_not_watched_for_any_more(world: World) -> None:

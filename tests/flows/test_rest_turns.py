@@ -11,7 +11,7 @@ from uuid import UUID, uuid4
 import pytest
 from asgiref.sync import sync_to_async
 from django.conf import settings as django_settings
-from django.db import connection, connections, transaction
+from django.db import OperationalError, connection, connections, transaction
 
 from agents.access.actor import Actor, Scope
 from agents.access.keys import authenticate_key, revoke_api_key
@@ -20,7 +20,7 @@ from agents.access.roles import Role
 from agents.api import idempotency, streams
 from agents.journal.folding import fold_turn
 from agents.models import Agent, AgentSession, Event, IdempotencyRecord, Message, Turn, User
-from agents.relay import close_hub, get_hub
+from agents.relay import close_hub, end_watching, get_hub
 from agents.rules.states import Priority
 from agents.sessions import accept_message, cancel_turn, create_session, delete_session, update_session
 from foundation.db_threads import in_db_thread
@@ -523,7 +523,43 @@ async def test_the_end_of_the_process_ends_its_streams(world: World) -> None:
     ending = asyncio.create_task(sent.events())
     await asyncio.sleep(0)
     close_hub()
-    assert await asyncio.wait_for(ending, 5) == []
+    [last] = await asyncio.wait_for(ending, 5)
+    assert (last["event"], last["id"], last["data"]["code"]) == ("error", None, "server_stops")
+    assert last["data"]["retryable"]
+    assert last["data"]["retry_after_ms"] == 1000
+
+
+async def test_while_the_process_ends_nothing_waits_any_more(world: World) -> None:
+    end_watching()
+    try:
+        sent = SentEvents(await world.rest.get(world.events, Accept=STREAM))
+        assert [event["data"]["code"] for event in await sent.events()] == ["server_stops"]
+        assert ok(await asyncio.wait_for(world.ask(Prefer="wait=30"), 10), 202)["status"] == "queued"
+    finally:
+        close_hub()
+
+
+async def ends_with(sent: SentEvents, code: str) -> None:
+    """The stream ends, and says why; coming back would not help."""
+    [last] = await asyncio.wait_for(sent.events(), 5)
+    assert (last["event"], last["data"]["code"], last["data"]["retryable"]) == ("error", code, False)
+
+
+@pytest.mark.parametrize(
+    ("fault", "code"),
+    [(OperationalError("the connection is lost"), "unavailable"), (RuntimeError("hunter2"), "internal")],
+)
+async def test_a_stream_that_fails_says_so_and_that_one_may_come_back(
+    world: World, monkeypatch: pytest.MonkeyPatch, fault: Exception, code: str
+) -> None:
+    def breaks(**_: Any) -> None:
+        raise fault
+
+    answer = await world.rest.get(f"{world.events}?after=99", Accept=STREAM)
+    monkeypatch.setattr(streams, "read_snapshot", breaks)
+    [last] = await SentEvents(answer).events()
+    assert (last["data"]["code"], last["data"]["retryable"]) == (code, True)
+    assert "hunter2" not in str(last)
 
 
 async def test_a_revoked_key_ends_its_streams(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -533,7 +569,7 @@ async def test_a_revoked_key_ends_its_streams(world: World, monkeypatch: pytest.
     key_id = (await in_db_thread(authenticate_key, str(world.rest.key))).key_id
     assert key_id is not None
     await in_db_thread(revoke_api_key, world.actor, key_id=key_id)
-    assert await asyncio.wait_for(sent.events(), 5) == []
+    await ends_with(sent, "unauthenticated")
 
 
 @pytest.mark.parametrize("loss", ["logout", "role", "closed"])
@@ -550,7 +586,7 @@ async def test_a_lost_login_ends_its_streams(world: World, monkeypatch: pytest.M
         await world.ada.groups.aclear()
     else:
         await User.objects.filter(pk=world.ada.pk).aupdate(is_active=False)
-    assert await asyncio.wait_for(sent.events(), 5) == []
+    await ends_with(sent, "unauthenticated")
 
 
 async def test_a_deleted_session_ends_its_streams(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -558,13 +594,13 @@ async def test_a_deleted_session_ends_its_streams(world: World, monkeypatch: pyt
     sent = SentEvents(await world.rest.get(world.events, Accept=STREAM))
     await sent.next()
     await in_db_thread(delete_session, world.actor, session_id=world.session.pk, expected_version=1)
-    assert await asyncio.wait_for(sent.events(), 5) == []
+    await ends_with(sent, "not_found")
 
 
 async def test_a_deleted_session_ends_the_stream_that_asks_for_it_anew(world: World) -> None:
     answer = await world.rest.get(f"{world.events}?after=99", Accept=STREAM)
     await in_db_thread(delete_session, world.actor, session_id=world.session.pk, expected_version=1)
-    assert await asyncio.wait_for(SentEvents(answer).events(), 5) == []
+    await ends_with(SentEvents(answer), "not_found")
 
 
 async def test_an_archived_agents_session_is_still_read(world: World) -> None:

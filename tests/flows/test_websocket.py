@@ -18,7 +18,7 @@ from agents.access.actor import Scope
 from agents.access.roles import Role
 from agents.journal.locked import lock_session
 from agents.models import Event, Message, Turn
-from agents.relay import close_hub
+from agents.relay import close_hub, end_watching
 from agents.sessions import accept_message, create_session, delete_session, update_session
 from agents.ws.auth import Authenticated
 from agents.ws.closing import CloseCode
@@ -339,6 +339,17 @@ async def test_a_change_of_the_session_is_told(owner: Owner) -> None:
         await in_db_thread(update_session, owner.actor, session_id=owner.session.pk, expected_version=1, title="Named")
         frame = (await ws.events(1))[0]
     assert (frame["event"], frame["data"]["session"]["title"]) == ("session.updated", "Named")
+
+
+async def test_a_socket_is_closed_with_restart_when_its_process_ends(owner: Owner) -> None:
+    async with socket(owner, SocketLimits(hold_seconds=0)) as ws, socket(owner) as waiting:
+        await ws.until("ready")
+        await ws.send({"type": "resume", "after": 0})
+        assert await ws.silent()
+        end_watching()
+        assert await ws.closed() == CloseCode.RESTART
+        await waiting.send({"type": "resume", "after": 0})
+        assert await waiting.closed() == CloseCode.RESTART
 
 
 async def test_a_session_that_is_deleted_closes_when_its_snapshot_is_asked_for(owner: Owner) -> None:

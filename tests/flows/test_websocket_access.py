@@ -213,12 +213,3 @@ async def test_other_sockets_stay_open(owner: Owner) -> None:
             assert await lost.closed() == CloseCode.FORBIDDEN
         await ws.send({"type": "ping"})
         assert (await ws.receive())["type"] == "pong"
-
-
-async def test_every_socket_is_closed_with_restart_at_shutdown(owner: Owner) -> None:
-    watch = Watch()
-    app = URLRouter([path("ws/sessions/<uuid:session_id>/", Authenticated(SessionSocket.as_asgi(watch=watch)))])  # type: ignore[arg-type]
-    async with Socket(owner.session.pk, key_headers(owner.key), app=app) as ws:
-        await ws.until("ready")
-        await watch.close_all()
-        assert await ws.closed() == CloseCode.RESTART

@@ -6,6 +6,7 @@ import json
 from collections.abc import Callable
 from itertools import pairwise
 from typing import Any
+from uuid import UUID
 
 import pytest
 from django.db import connection, transaction
@@ -24,6 +25,7 @@ from agents.rules.states import Priority, TurnStatus
 from agents.rules.wire import message_shape, session_shape, turn_error
 from agents.runner.reaper import give_back, reap
 from agents.sessions import (
+    Accepted,
     access_session,
     access_turn,
     cancel_turn,
@@ -33,6 +35,7 @@ from agents.sessions import (
     update_session,
     withdraw_feedback,
 )
+from agents.sessions.reading import snapshot_of
 from foundation.errors import Forbidden, NotFound, Unauthenticated
 from foundation.ids import new_id
 from tests.conversations import (
@@ -179,6 +182,7 @@ def test_a_snapshot_has_the_shapes_of_the_rows() -> None:
                 "error": None,
             }
         },
+        "older": False,
     }
     assert json.loads(json.dumps(snapshot)) == snapshot
 
@@ -299,6 +303,27 @@ def test_every_snapshot_and_the_events_after_it_give_every_later_snapshot() -> N
     for earlier, later in pairwise(snapshots):
         assert replayed(ada, earlier, until=later["seq"]) == later
         assert replayed(ada, earlier) == snapshots[-1]
+
+
+def test_a_snapshot_holds_the_newest_messages_and_the_turns_that_they_belong_to() -> None:
+    ada = conversation()
+    failed, stopped, *_ = ada.asks(5)
+    fail(claimed())
+    cancel_turn(ada.actor, turn_id=turn_of(stopped))
+    answer(claimed(), "Third.")
+    snapshot = snapshot_of(ada.row, most=4)
+    assert [message["ordinal"] for message in snapshot["messages"]] == [3, 4, 5, 6]
+    assert (snapshot["older"], snapshot_of(ada.row, most=6)["older"]) == (True, False)
+    assert [turn["status"] for turn in snapshot["turns"].values()] == ["queued", "queued"]
+    # An open turn is told of however far back its message stands.
+    assert list(snapshot_of(ada.row, most=1)["turns"]) == list(snapshot["turns"])
+    everything = snapshot_of(ada.row, most=6)["turns"]
+    assert [everything[str(turn_of(one))]["status"] for one in (failed, stopped)] == ["failed", "cancelled"]
+
+
+def turn_of(accepted: Accepted) -> UUID:
+    assert accepted.turn_id is not None
+    return accepted.turn_id
 
 
 def test_the_law_holds_around_folded_rows() -> None:

@@ -87,22 +87,29 @@ def test_a_refused_login_names_the_scheme() -> None:
     assert answer_error(Unauthenticated(), actor=None, method="GET", path="/x")["WWW-Authenticate"] == "Bearer"
 
 
-@pytest.mark.parametrize(("text", "version"), [('"1"', 1), (' "42" ', 42), ('"0"', 0)])
-def test_if_match_names_a_version(text: str, version: int) -> None:
-    assert expected_version(request(if_match=text)) == version
-    assert expected_version(request(if_match=etag(version))) == version
+PRESENT = 7
 
 
-@pytest.mark.parametrize("text", ["", "  ", "*"])
+@pytest.mark.parametrize(
+    ("text", "version"), [('"1"', 1), (' "42" ', 42), ('"0"', 0), ('"1", "7"', 7), ('W/"1","7" , "x"', 7), ("*", 7)]
+)
+def test_if_match_names_a_version_or_several_of_which_the_present_one_counts(text: str, version: int) -> None:
+    assert expected_version(request(if_match=text), lambda: PRESENT) == version
+    assert expected_version(request(if_match=etag(version)), lambda: PRESENT) == version
+
+
+@pytest.mark.parametrize("text", ["", "  "])
 def test_a_change_needs_the_version_that_was_read(text: str) -> None:
     with pytest.raises(PreconditionRequired):
-        expected_version(request(if_match=text))
+        expected_version(request(if_match=text), lambda: PRESENT)
 
 
-@pytest.mark.parametrize("text", ["1", 'W/"1"', '"1", "2"', '"x"', '"-1"', '"1.0"', '"' + "9" * 30 + '"'])
+@pytest.mark.parametrize(
+    "text", ["7", 'W/"7"', '"1", "2"', '"x"', '"-1"', '"7.0"', '"07"', '"' + "9" * 30 + '"', '* "7', ",", '"1" "7"']
+)
 def test_a_tag_that_no_version_has_does_not_match(text: str) -> None:
     with pytest.raises(PreconditionFailed):
-        expected_version(request(if_match=text.encode().decode("latin1")))
+        expected_version(request(if_match=text.encode().decode("latin1")), lambda: PRESENT)
 
 
 @pytest.mark.parametrize(
@@ -130,8 +137,16 @@ def test_prefer_wait_is_read_bounded_or_ignored(header: str, seconds: int) -> No
     ("accept", "stream"),
     [
         ("text/event-stream", True),
-        ("application/json, text/event-stream;q=0.9", True),
-        ("TEXT/EVENT-STREAM", True),
+        ("application/json, text/event-stream", True),
+        ("application/json;q=0.5, text/event-stream;q=0.9", True),
+        ("application/json, text/event-stream;q=0.9", False),
+        ("text/event-stream;q=0.9, */*", False),
+        ("text/event-stream, */*;q=0.1", True),
+        ("text/event-stream;q=0.5, application/json;q=0, */*", True),
+        ("text/event-stream;q=0", False),
+        ("text/event-stream;q=0.000", False),
+        ("text/event-stream; q=high", True),
+        ("TEXT/EVENT-STREAM;charset=utf-8", True),
         ("*/*", False),
         ("text/*", False),
         ("application/json", False),

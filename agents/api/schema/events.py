@@ -7,7 +7,7 @@ from typing import Any
 from agents.api.events import DEFAULT_LIMIT, LARGEST_LIMIT, EventsView
 from agents.api.media_types import EVENT_STREAM
 from agents.api.schema.operation import Answer, Operation, Parameter
-from agents.api.schema.turns import PRIORITIES, STREAM_EXAMPLE
+from agents.api.schema.turns import PRIORITIES, STREAM, STREAM_EXAMPLE
 from agents.api.schema.words import (
     ANYTHING,
     COUNT,
@@ -17,6 +17,7 @@ from agents.api.schema.words import (
     THEN,
     TURN_ID,
     WHOLE,
+    YES_OR_NO,
     Schema,
     list_of,
     one_of,
@@ -118,14 +119,27 @@ COMPONENTS: dict[str, Schema] = {
         {
             "seq": said(_SEQ, "The last event that it includes."),
             "session": ref("Session"),
-            "messages": list_of(ref("Message")),
+            "messages": list_of(ref("Message"), description="The newest ones, oldest first."),
             "turns": {
                 "type": "object",
                 "additionalProperties": ref("OpenTurn"),
-                "description": "By id: turns that are open or did not end well.",
+                "description": "By id: turns that are open, and those of these messages that did not end well.",
             },
+            "older": said(YES_OR_NO, "There are messages before these: see the list of messages."),
         },
         description="The session as it is now, in place of events that are gone.",
+    ),
+    "StreamError": record(
+        {
+            "type": {"const": "error"},
+            "code": said(TEXT, "As in a problem; `server_stops` when this process ends."),
+            "detail": TEXT,
+            "ref": or_null(said(TEXT, "Over the websocket: your id of the frame that it answers.")),
+            "retryable": said(YES_OR_NO, "Whether to come back, with `Last-Event-ID`."),
+            "retry_after_ms": said(COUNT, "So long, at least, wait before that."),
+        },
+        optional=("retry_after_ms",),
+        description="Why a stream ended before its time: the last event, `event: error`, without an id.",
     ),
     "EventPage": page_of(
         ref("Event"),
@@ -140,7 +154,8 @@ OPERATIONS = {
         "A session's events, as a page or as they happen",
         "With `Accept: text/event-stream` the events after `after` come at once and the new ones as they happen; each "
         "has its seq as `id:`, so a browser's EventSource resumes by itself (`Last-Event-ID`). The event `resync` "
-        "brings a snapshot (see Snapshot) in place of events that are gone: begin anew from it.",
+        "brings a snapshot (see Snapshot) in place of events that are gone: begin anew from it. A stream that ends "
+        "before its time says why in a last event `error` (see StreamError): come back if it is `retryable`.",
         [
             Answer(
                 200,
@@ -148,7 +163,7 @@ OPERATIONS = {
                 ref("EventPage"),
                 {"results": [EXAMPLE], "next": None, "previous": None, "last_seq": 4, "resync": None},
             ),
-            Answer(200, "", TEXT, STREAM_EXAMPLE, media_type=EVENT_STREAM),
+            Answer(200, "", STREAM, STREAM_EXAMPLE, media_type=EVENT_STREAM),
         ],
         parameters=[
             Parameter("after", said(_SEQ, "", default=0), "The last seq that you have seen.", example=3),

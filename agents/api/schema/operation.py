@@ -109,8 +109,8 @@ IDEMPOTENCY_KEY = Parameter(
 )
 IF_MATCH = Parameter(
     "If-Match",
-    said(TEXT, "", pattern='^"[0-9]{1,9}"$'),
-    "The ETag that you have read. It is refused (412) when somebody changed the row since.",
+    said(TEXT, "", pattern=r'^(\*|"[0-9]{1,9}")$'),
+    "The ETag that you have read. It is refused (412) when somebody changed the row since; `*` changes any version.",
     where="header",
     required=True,
     example='"1"',

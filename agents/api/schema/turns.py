@@ -60,6 +60,12 @@ COMPLETED = {
     "usage": {"input_tokens": 12, "output_tokens": 7, "cost_usd": "0.00001700"},
     "answer": ANSWER,
 }
+STREAM = said(
+    TEXT,
+    "The `data` of each event is JSON.",
+    contentMediaType=EVENT_STREAM,
+    contentSchema={"anyOf": [ref("Event"), ref("Snapshot"), ref("StreamError")]},
+)
 STREAM_EXAMPLE = (
     ": open\n\n"
     "id: 4\nevent: message.delta\n"
@@ -135,7 +141,7 @@ OPERATIONS = {
                 COMPLETED,
                 headers=[LOCATION, PREFERENCE_APPLIED, REPLAYED],
             ),
-            Answer(200, "", TEXT, STREAM_EXAMPLE, media_type=EVENT_STREAM),
+            Answer(200, "", STREAM, STREAM_EXAMPLE, media_type=EVENT_STREAM),
             Answer(
                 202,
                 "Accepted: the turn as it is now. While a human answers there is no turn, and no Location.",
