@@ -15,7 +15,7 @@ from agents.access.permissions import actor_of
 from agents.admin.confirm import ask
 from agents.admin.pages import Named, address_of, page
 from agents.admin.readonly import ReadOnlyAdmin
-from agents.admin.telling import moment, tag, took
+from agents.admin.telling import duration, moment, tag, took
 from agents.admin.turn_deeds import DEEDS
 from agents.models import BulkAct
 from agents.sessions.bulk import ACTS, stop_bulk
@@ -81,6 +81,7 @@ class BulkActAdmin(ReadOnlyAdmin):
             state=_state(bulk),
             behind=bulk.done + bulk.refused,
             lasted=took(bulk.begun_at, bulk.finished_at or now()),
+            remains=_remains(bulk),
             may_stop=bulk.status == BulkAct.Status.OPEN and request.user.has_perm(ACTS[bulk.act].permission),
             trail=f"{reverse('admin:agents_auditentry_changelist')}?q={bulk.pk}",
         )
@@ -101,6 +102,14 @@ class BulkActAdmin(ReadOnlyAdmin):
         except BandstandError as error:
             messages.error(request, error.detail)
         return HttpResponseRedirect(address_of(bulk))
+
+
+def _remains(bulk: BulkAct) -> str:
+    """How long it will go on if it goes on like this."""
+    behind = bulk.done + bulk.refused
+    if bulk.status != BulkAct.Status.OPEN or not behind:
+        return ""
+    return duration((now() - bulk.begun_at).total_seconds() * (bulk.total - behind) / behind)
 
 
 def _state(bulk: BulkAct) -> SafeString:

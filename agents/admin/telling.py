@@ -48,6 +48,11 @@ def tokens(read: int, written: int) -> str:
     return f"{read:,} in, {written:,} out"
 
 
+def unbroken(words: str) -> SafeString:
+    """On one line, however narrow its column is."""
+    return format_html('<span class="bs-nowrap">{}</span>', words)
+
+
 def took(begin: datetime | None, end: datetime | None) -> str:
     """A time span: "640 ms", "3.2 s", "4 min 05 s"."""
     if begin is None or end is None:

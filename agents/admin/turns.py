@@ -29,7 +29,7 @@ from agents.admin.sieves import (
     UntilSieve,
     UserSieve,
 )
-from agents.admin.telling import moment, money, state_tag, took
+from agents.admin.telling import moment, money, state_tag, took, unbroken
 from agents.admin.transcript_page import turn_page
 from agents.admin.turn_deeds import CANCEL, REQUEUE, RETRY, SET_ASIDE
 from agents.models import Step, Turn
@@ -113,11 +113,11 @@ class TurnAdmin(LongListAdmin):
 
     @admin.display(description="took")
     def lasted(self, turn: Turn) -> str:
-        return took(turn.started_at, turn.finished_at)
+        return unbroken(took(turn.started_at, turn.finished_at))
 
     @admin.display(description="tokens")
     def tokens(self, turn: Turn) -> str:
-        return f"{turn.input_tokens:,} / {turn.output_tokens:,}"
+        return unbroken(f"{turn.input_tokens:,} / {turn.output_tokens:,}")
 
     @admin.display(description="cost")
     def cost(self, turn: Turn) -> str:

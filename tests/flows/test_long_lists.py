@@ -15,6 +15,7 @@ from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
 
 from agents.access.roles import Role
+from agents.admin import sieves
 from agents.models import Agent, AgentSession, Event, Step, Turn, User
 from foundation.clock import now
 from foundation.ids import new_id
@@ -137,7 +138,11 @@ def test_turns_are_narrowed_by_everything_that_people_ask_for(viewer: Client, si
         ), query
 
 
-def test_sessions_are_narrowed_by_everything_that_people_ask_for(viewer: Client, six: dict[str, Turn]) -> None:
+@pytest.mark.parametrize("few", [10_000, 0])
+def test_sessions_are_narrowed_by_everything_that_people_ask_for(
+    viewer: Client, six: dict[str, Turn], few: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sieves, "FEW", few)
     for query, expected in SESSIONS:
         found = {session.pk for session in shown(viewer, AgentSession, **_with_ids(query))}
         assert found == {six[name].agent_session_id for name in expected}, query
