@@ -6,7 +6,8 @@ from typing import Any
 
 import orjson
 
-from tests.provider.refusals import ANSWERS
+from tests.provider.chat import chat_messages
+from tests.provider.refusals import refusal_of
 from tests.provider.script import Script
 from tests.provider.streams import Stream, cut_short, whole_of
 
@@ -46,8 +47,7 @@ def as_chat(_path: str, body: dict[str, Any]) -> dict[str, Any]:
             blocks = [block for block in blocks if block["type"] != "tool_result"]
         text = "".join(block["text"] for block in blocks if block["type"] == "text")
         calls = [block for block in blocks if block["type"] == "tool_use"]
-        if text or calls:
-            messages.append({"role": message["role"], "content": text, **({"tool_calls": calls} if calls else {})})
+        messages += chat_messages(message["role"], text, calls)
     choice, form = body.get("tool_choice") or {}, (body.get("output_config") or {}).get("format")
     return {
         "model": body["model"],
@@ -61,13 +61,9 @@ def as_chat(_path: str, body: dict[str, Any]) -> dict[str, Any]:
 
 
 def refusal(script: Script) -> tuple[int, dict[str, Any]] | None:
-    known = ANSWERS.get(script.fault)
-    if script.fault in _OWN:
-        status, message = _OWN[script.fault]
-    elif known is None or known.error is None or known.status < 400:
+    if (refused := refusal_of(script.fault, _OWN)) is None:
         return None
-    else:
-        status, message = known.status, known.error["message"]
+    status, message = refused
     return status, {"type": "error", "error": {"type": _TYPES.get(status, "api_error"), "message": message}}
 
 

@@ -9,7 +9,8 @@ from urllib.parse import unquote
 
 import orjson
 
-from tests.provider.refusals import ANSWERS
+from tests.provider.chat import chat_messages
+from tests.provider.refusals import refusal_of
 from tests.provider.script import Script
 from tests.provider.streams import Stream, cut_short, whole_of
 
@@ -43,8 +44,7 @@ def as_chat(path: str, body: dict[str, Any]) -> dict[str, Any]:
         messages += [{"role": "tool", "content": ""} for block in blocks if "toolResult" in block]
         text = "".join(block.get("text", "") for block in blocks)
         calls = [block for block in blocks if "toolUse" in block]
-        if text or calls:
-            messages.append({"role": message["role"], "content": text, **({"tool_calls": calls} if calls else {})})
+        messages += chat_messages(message["role"], text, calls)
     tools, form = body.get("toolConfig") or {}, (body.get("outputConfig") or {}).get("textFormat")
     return {
         "model": unquote(path.split("/")[-2]),
@@ -59,13 +59,9 @@ def as_chat(path: str, body: dict[str, Any]) -> dict[str, Any]:
 
 
 def refusal(script: Script) -> tuple[int, dict[str, Any]] | None:
-    known = ANSWERS.get(script.fault)
-    if script.fault in _OWN:
-        status, message = _OWN[script.fault]
-    elif known is None or known.error is None or known.status < 400:
+    if (refused := refusal_of(script.fault, _OWN)) is None:
         return None
-    else:
-        status, message = known.status, known.error["message"]
+    status, message = refused
     return status, {"message": message, "__type": _TYPES.get(status, "InternalServerException")}
 
 

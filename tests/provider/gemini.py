@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from tests.provider.refusals import ANSWERS
+from tests.provider.chat import chat_messages
+from tests.provider.refusals import refusal_of
 from tests.provider.script import Script
 from tests.provider.streams import Stream, cut_short, event, whole_of
 
@@ -19,6 +20,7 @@ _STATUSES = {
     504: "DEADLINE_EXCEEDED",
 }
 _TOO_LONG = "The input token count (1200000) exceeds the maximum number of tokens allowed (1048576)."
+_OWN = {"ctx": (400, _TOO_LONG), "ctx_words": (400, _TOO_LONG)}
 _DAILY = {
     "@type": "type.googleapis.com/google.rpc.QuotaFailure",
     "violations": [{"quotaId": "GenerateRequestsPerDayPerProjectPerModel-FreeTier"}],
@@ -35,8 +37,7 @@ def as_chat(path: str, body: dict[str, Any]) -> dict[str, Any]:
         calls = [part for part in parts if "functionCall" in part]
         messages += [{"role": "tool", "content": ""} for part in parts if "functionResponse" in part]
         role = "assistant" if content.get("role") == "model" else "user"
-        if text or calls:
-            messages.append({"role": role, "content": text, **({"tool_calls": calls} if calls else {})})
+        messages += chat_messages(role, text, calls)
     settings = body.get("generationConfig") or {}
     calling = (body.get("toolConfig") or {}).get("functionCallingConfig") or {}
     is_json = settings.get("responseMimeType") == "application/json"
@@ -55,14 +56,10 @@ def as_chat(path: str, body: dict[str, Any]) -> dict[str, Any]:
 
 
 def refusal(script: Script) -> tuple[int, dict[str, Any]] | None:
-    if script.fault in ("ctx", "ctx_words"):
-        return 400, _error(400, _TOO_LONG)
-    if script.fault == "quota":
-        return 429, _error(429, "You exceeded your current quota.", _DAILY)
-    known = ANSWERS.get(script.fault)
-    if script.fault == "filter_http" or known is None or known.error is None or known.status < 400:
+    if script.fault == "filter_http" or (refused := refusal_of(script.fault, _OWN)) is None:
         return None
-    return known.status, _error(known.status, known.error["message"])
+    status, message = refused
+    return status, _error(status, message, *([_DAILY] if script.fault == "quota" else []))
 
 
 def stream(model: str, script: Script) -> Stream:

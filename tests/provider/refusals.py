@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -64,3 +65,13 @@ ANSWERS: dict[str, Answer] = {
         raw=b"HTTP/1.1 500 Oops\r\nContent-Type: text/plain\r\nContent-Length: 3000000\r\n\r\n" + b"x" * 3_000_000
     ),
 }
+
+
+def refusal_of(fault: str, own: Mapping[str, tuple[int, str]]) -> tuple[int, str] | None:
+    """Status and message of a fault that is a refusal; `own` are those that a vendor words in its own way."""
+    if fault in own:
+        return own[fault]
+    known = ANSWERS.get(fault)
+    if known is None or known.error is None or known.status < 400:
+        return None
+    return known.status, known.error["message"]

@@ -30,6 +30,7 @@ from agents.llm.port import ChatMessage, Deadlines, Finished, ModelEvent, ModelR
 from agents.llm.sse import SSEDecoder
 from foundation.http import GuardedClient, allowed_origin
 from tests.provider import Provider
+from tests.provider.faults import FAULTS, THREE
 from tests.provider.fixture import provider  # noqa: F401
 from tests.provider.script import Script
 from tests.provider.streams import stream_for
@@ -67,59 +68,18 @@ async def failing(model: OpenAIModel, request: ModelRequest) -> tuple[str, Model
     pytest.fail("it did not fail")
 
 
-THREE = "a provider that "  # the words before a fault in the middle
-
-
 @pytest.mark.parametrize(
     ("fault", "error_class", "said"),
     [
-        ("400", "bad_request", ""),
-        ("401", "auth", ""),
-        ("402", "auth", ""),
-        ("403", "auth", ""),
-        ("404", "bad_request", ""),
-        ("408", "transient", ""),
-        ("409", "transient", ""),
-        ("413", "context_length", ""),
-        ("422", "bad_request", ""),
-        ("429", "rate_limit", ""),
-        ("500", "transient", ""),
-        ("502", "transient", ""),
-        ("503", "transient", ""),
-        ("504", "transient", ""),
-        ("529", "transient", ""),
-        ("quota", "auth", ""),
-        ("ctx", "context_length", ""),
+        *FAULTS,
         ("ctx_words", "context_length", ""),
-        ("filter_http", "content_filter", ""),
-        ("redirect", "bad_request", ""),
-        ("hang", "transient", ""),
-        ("stuck_headers", "transient", ""),
-        ("stuck_body", "transient", ""),
-        ("stuck_error", "transient", ""),
-        ("close", "transient", ""),
-        ("reset", "transient", ""),
-        ("garbage", "transient", ""),
-        ("html", "transient", ""),
         ("json200", "transient", ""),
-        ("json_error_200", "transient", ""),
-        ("big_error", "transient", ""),
-        ("empty", "transient", ""),
         ("only_done", "transient", ""),
         ("no_done", "transient", None),
-        ("no_finish", "transient", None),
-        ("cut", "transient", THREE),
-        ("reset_midway", "transient", None),
-        ("silence", "transient", THREE),
-        ("badjson", "transient", THREE),
         ("odd", "transient", THREE),
         ("invalid_utf8", "transient", THREE),
-        ("endless_line", "transient", THREE),
         ("filter", "content_filter", THREE),
         ("refusal", "content_filter", ""),
-        ("stream_error", "transient", THREE),
-        ("stream_rate_limit", "rate_limit", THREE),
-        ("stream_ctx", "context_length", THREE),
     ],
 )
 async def test_a_fault_ends_as_its_class_and_the_model_answers_again(

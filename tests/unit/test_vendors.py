@@ -29,6 +29,7 @@ from agents.llm.port import (
 from agents.llm.routes import is_installed
 from agents.llm.vendors import VendorConfig, VendorModel
 from tests.provider import Provider
+from tests.provider.faults import FAULTS, THREE
 
 pytestmark = pytest.mark.skipif(not is_installed("anthropic"), reason="the libraries of the vendors are not installed")
 
@@ -82,52 +83,11 @@ def text_of(events: list[ModelEvent]) -> str:
     return "".join(event.text for event in events if isinstance(event, TextDelta))
 
 
-THREE = "a provider that "  # the words before a fault in the middle
-
-
 @pytest.mark.parametrize(
     ("fault", "error_class", "said"),
     [
-        ("400", "bad_request", ""),
-        ("401", "auth", ""),
-        ("402", "auth", ""),
-        ("403", "auth", ""),
-        ("404", "bad_request", ""),
-        ("408", "transient", ""),
-        ("409", "transient", ""),
-        ("413", "context_length", ""),
-        ("422", "bad_request", ""),
-        ("429", "rate_limit", ""),
-        ("500", "transient", ""),
-        ("502", "transient", ""),
-        ("503", "transient", ""),
-        ("504", "transient", ""),
-        ("529", "transient", ""),
-        ("quota", "auth", ""),
-        ("ctx", "context_length", ""),
-        ("filter_http", "content_filter", ""),
-        ("redirect", "bad_request", ""),
-        ("hang", "transient", ""),
-        ("stuck_headers", "transient", ""),
-        ("stuck_body", "transient", ""),
-        ("stuck_error", "transient", ""),
-        ("close", "transient", ""),
-        ("reset", "transient", ""),
-        ("garbage", "transient", ""),
-        ("html", "transient", ""),
-        ("json_error_200", "transient", ""),
-        ("big_error", "transient", ""),
-        ("empty", "transient", ""),
-        ("no_finish", "transient", None),
-        ("cut", "transient", THREE),
-        ("reset_midway", "transient", None),
-        ("silence", "transient", THREE),
-        ("badjson", "transient", THREE),
-        ("endless_line", "transient", THREE),
+        *FAULTS,
         ("filter", "content_filter", None),
-        ("stream_error", "transient", THREE),
-        ("stream_rate_limit", "rate_limit", THREE),
-        ("stream_ctx", "context_length", THREE),
     ],
 )
 async def test_a_fault_ends_as_its_class_is_asked_once_and_the_model_answers_again(
