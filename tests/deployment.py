@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import socket
 import subprocess
 import sys
 import time
@@ -12,14 +11,14 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from urllib.error import URLError
-from urllib.parse import urlsplit, urlunsplit
 from urllib.request import ProxyHandler, build_opener
 
 import psycopg
 from psycopg import sql
 
 from tests import database
-from tests.chaos.program import ROOT, Program
+from tests.chaos.program import Program
+from tests.surroundings import ROOT, database_url, free_port
 
 START_SECONDS = 60.0
 SEED = "from tests.deployment import seed; seed()"
@@ -47,7 +46,7 @@ class Deployment:
 def deployment(folder: Path) -> Iterator[Deployment]:
     """Start everything; it is gone afterwards. Nothing outlives this process."""
     with _database() as url:
-        port = _free_port()
+        port = free_port()
         env = _environment(url, folder, port)
         keys = _seeded(env)
         programs = [
@@ -95,7 +94,7 @@ def _database() -> Iterator[str]:
             sql.SQL("CREATE DATABASE {} TEMPLATE {}").format(sql.Identifier(name), sql.Identifier(template))
         )
         try:
-            yield urlunsplit(urlsplit(base)._replace(path=f"/{name}"))
+            yield database_url(name)
         finally:
             connection.execute(sql.SQL("DROP DATABASE {} WITH (FORCE)").format(sql.Identifier(name)))
 
@@ -128,10 +127,3 @@ def _wait(url: str, programs: list[Program]) -> None:
             assert not ended, ended
             assert time.monotonic() < give_up_at, [program.log.read_text() for program in programs]
             time.sleep(0.05)
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import signal
 import socket
 import struct
@@ -11,11 +10,11 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import TypeVar
-from urllib.parse import urlsplit, urlunsplit
 
 from django.conf import settings
 
-from tests.chaos.program import ROOT, Program
+from tests.chaos.program import Program
+from tests.surroundings import database_url, environment, free_port
 
 T = TypeVar("T")
 
@@ -36,22 +35,18 @@ class Installation:
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
-        url = urlsplit(os.environ["DATABASE_URL"])._replace(path=f"/{settings.DATABASES['default']['NAME']}")
-        inherited = {name: value for name, value in os.environ.items() if name != "BANDSTAND_ROLE"}
-        self._env = {
-            **inherited,
-            "PYTHONPATH": f"{ROOT}{os.pathsep}{ROOT / 'platform'}",
-            "DATABASE_URL": urlunsplit(url),
-            "BANDSTAND_DATA_DIR": str(folder),
-            "HOST": "127.0.0.1",
-            "BANDSTAND_LEASE_SECONDS": "3",
-            "BANDSTAND_HEARTBEAT_SECONDS": "1",
-            "BANDSTAND_RUNNING_TURNS_PER_USER": "100",
-            "BANDSTAND_REQUESTS_PER_MINUTE": "1000000",
-            "BANDSTAND_MESSAGES_PER_MINUTE": "1000000",
-            "BANDSTAND_MESSAGES_PER_SESSION_PER_MINUTE": "1000000",
-        }
-        self.ports = [_free_port(), _free_port()]
+        self._env = environment(
+            DATABASE_URL=database_url(settings.DATABASES["default"]["NAME"]),
+            BANDSTAND_DATA_DIR=str(folder),
+            HOST="127.0.0.1",
+            BANDSTAND_LEASE_SECONDS="3",
+            BANDSTAND_HEARTBEAT_SECONDS="1",
+            BANDSTAND_RUNNING_TURNS_PER_USER="100",
+            BANDSTAND_REQUESTS_PER_MINUTE="1000000",
+            BANDSTAND_MESSAGES_PER_MINUTE="1000000",
+            BANDSTAND_MESSAGES_PER_SESSION_PER_MINUTE="1000000",
+        )
+        self.ports = [free_port(), free_port()]
         self.webs = [self.start_web(port) for port in self.ports]
         self.runner = self.start_runner()
         for port in self.ports:
@@ -139,12 +134,6 @@ def _reset(one: socket.socket) -> None:
         one.close()
     except OSError:
         pass
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def _takes(port: int) -> bool:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import signal
-import socket
 import subprocess
 import sys
 import threading
@@ -19,8 +18,8 @@ from typing import Any
 import psutil
 
 from bandstand.config import variables
+from tests.surroundings import ROOT, free_port
 
-ROOT = Path(__file__).resolve().parents[1]
 # Bounds for a loaded machine, where the processes of a start wait for each other: a quiet one needs three seconds to
 # start and one to stop.
 START_SECONDS = 240.0
@@ -34,12 +33,6 @@ def wait_for(what: Callable[[], Any], within_seconds: float = START_SECONDS) -> 
         assert time.monotonic() < deadline, f"not within {within_seconds} s"
         time.sleep(0.05)
     return found
-
-
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        port: int = server.getsockname()[1]
-        return port
 
 
 class Running:

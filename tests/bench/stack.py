@@ -21,6 +21,7 @@ import psycopg
 
 from bandstand.embedded import Cluster
 from tests.bench import child
+from tests.surroundings import free_port
 
 ROOT = child.ROOT
 FOLDER = ROOT / ".cache" / "bench"
@@ -107,7 +108,7 @@ class Stack:
         self._env = _environment(self.url)
         self._run("migrate", "--verbosity=0")
         self._env["OPENAI_BASE_URL"] = self._start_provider()
-        port = _free_port()
+        port = free_port()
         self.base = f"http://127.0.0.1:{port}"
         self._program("runner", "runagents", {})
         self._program("web", "runweb", {"HOST": "127.0.0.1", "PORT": str(port)})
@@ -175,13 +176,6 @@ def _environment(url: str) -> dict[str, str]:
         "OPENAI_API_KEY": "sk-bench",
         "BANDSTAND_LOG_FORMAT": "json",
     }
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
 
 
 def _accepts(port: int) -> bool:

@@ -14,7 +14,6 @@ import os
 import random
 import shutil
 import signal
-import socket as socket_module
 import subprocess
 import sys
 import time
@@ -38,9 +37,10 @@ from agents.journal.sql import EVENTS_CHANNEL
 from bandstand.embedded import Cluster
 from tests import database
 from tests.chaos.devices import LONGEST_LINE
-from tests.chaos.program import ROOT, Program
+from tests.chaos.program import Program
 from tests.chaos.reader import Reader, text_of
 from tests.chaos.waiting import until
+from tests.surroundings import ROOT, environment, free_port
 
 DATABASE = "cuts"
 WEBS = 2
@@ -244,7 +244,7 @@ def _read(url: str) -> list[Said]:
 @asynccontextmanager
 async def _processes(url: str, folder: Path) -> AsyncIterator[list[int]]:
     """Two web processes and a runner; the ports of the former."""
-    ports = [_free_port() for _ in range(WEBS)]
+    ports = [free_port() for _ in range(WEBS)]
     programs = [_start(f"web-{port}", "runweb", url, folder, HOST="127.0.0.1", PORT=str(port)) for port in ports]
     programs.append(_start("runner", "runagents", url, folder))
     try:
@@ -262,15 +262,12 @@ def _start(name: str, command: str, url: str, folder: Path, **env: str) -> Progr
 
 
 def _environment(url: str, folder: Path) -> dict[str, str]:
-    inherited = {name: value for name, value in os.environ.items() if name != "BANDSTAND_ROLE"}
-    return {
-        **inherited,
-        "PYTHONPATH": f"{ROOT}{os.pathsep}{ROOT / 'platform'}",
-        "DATABASE_URL": url,
-        "BANDSTAND_DATA_DIR": str(folder),
-        "BANDSTAND_MODEL": "offline:",
-        "BANDSTAND_RUNNING_TURNS_PER_USER": "100",
-    }
+    return environment(
+        DATABASE_URL=url,
+        BANDSTAND_DATA_DIR=str(folder),
+        BANDSTAND_MODEL="offline:",
+        BANDSTAND_RUNNING_TURNS_PER_USER="100",
+    )
 
 
 def _seed(url: str, folder: Path) -> list[tuple[str, str]]:
@@ -282,12 +279,6 @@ def _seed(url: str, folder: Path) -> list[tuple[str, str]]:
             check=True, stdout=subprocess.PIPE, stderr=log, text=True,
         )  # fmt: skip
     return [(seed["session"], seed["key"]) for seed in json.loads(done.stdout.splitlines()[-1])]
-
-
-def _free_port() -> int:
-    with socket_module.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 async def _takes(port: int) -> bool:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import json
 import os
-import socket
 import subprocess
 import sys
 from collections.abc import Mapping
@@ -21,6 +20,7 @@ from tests.chaos.plan import Plan
 from tests.chaos.program import ROOT, Program
 from tests.chaos.proxy import Proxy
 from tests.chaos.waiting import until
+from tests.surroundings import free_port
 
 LEASE_SECONDS, HEARTBEAT_SECONDS, DRAIN_SECONDS = 3, 1, 4
 START_SECONDS = 30.0
@@ -98,7 +98,7 @@ class Stack:
         """Raises `NotSeen` when a part does not come up."""
         url = await asyncio.to_thread(self._make_database)
         self.database = Database(self._cluster, url)
-        self.ports = [_free_port() for _ in range(self.plan.webs)]
+        self.ports = [free_port() for _ in range(self.plan.webs)]
         self._env = _environment(url, self.folder / "data")
         self._env["OPENAI_BASE_URL"] = await self._start_provider()
         self.seeds = await asyncio.to_thread(self._seed)
@@ -255,10 +255,3 @@ def _environment(url: str, data: Path) -> dict[str, str]:
         "BANDSTAND_LOG_FORMAT": "json",
         "LOG_LEVEL": "INFO",
     }
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port

@@ -1,15 +1,14 @@
 """Websockets cut during streams, on two real web processes and a runner: nobody loses or doubles a byte."""
 
-import os
 from dataclasses import replace
 from pathlib import Path
-from urllib.parse import urlsplit, urlunsplit
 
 import pytest
 from django.conf import settings
 
 from tests.chaos.cuts import LATEST_SECONDS, Said, cut_streams, judge
 from tests.chaos.reader import Reader, ReadTurn
+from tests.surroundings import database_url
 
 CUTS = 12
 
@@ -17,8 +16,7 @@ CUTS = 12
 @pytest.mark.django_db(transaction=True, serialized_rollback=True)
 @pytest.mark.parametrize("notify", [True, False], ids=["with NOTIFY", "without NOTIFY"])
 async def test_what_a_client_puts_together_over_cut_sockets_is_what_is_stored(tmp_path: Path, notify: bool) -> None:
-    name = settings.DATABASES["default"]["NAME"]
-    url = urlunsplit(urlsplit(os.environ["DATABASE_URL"])._replace(path=f"/{name}"))
+    url = database_url(settings.DATABASES["default"]["NAME"])
     report = await cut_streams(url, tmp_path, cuts=CUTS, notify=notify, seed=20261122)
     assert report.faults == []
     assert report.cuts == CUTS

@@ -2,14 +2,11 @@
 
 import asyncio
 import json
-import os
 import signal
-import socket as socket_module
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit, urlunsplit
 
 import pytest
 from django.conf import settings
@@ -19,9 +16,10 @@ from websockets.typing import Origin, Subprotocol
 
 from agents.sessions import accept_message
 from foundation.db_threads import in_db_thread
-from tests.chaos.program import ROOT, Program
+from tests.chaos.program import Program
 from tests.chaos.waiting import until
 from tests.sockets import Owner, deltas, login_of, write_events
+from tests.surroundings import database_url, environment, free_port
 
 pytestmark = pytest.mark.django_db(transaction=True, serialized_rollback=True)
 
@@ -33,20 +31,14 @@ class Web:
     """A web process on the test database."""
 
     def __init__(self, folder: Path, **settings_of_it: str) -> None:
-        with socket_module.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            self.port: int = probe.getsockname()[1]
-        url = urlsplit(os.environ["DATABASE_URL"])._replace(path=f"/{settings.DATABASES['default']['NAME']}")
-        inherited = {name: value for name, value in os.environ.items() if name != "BANDSTAND_ROLE"}
-        env = {
-            **inherited,
-            "PYTHONPATH": f"{ROOT}{os.pathsep}{ROOT / 'platform'}",
-            "DATABASE_URL": urlunsplit(url),
-            "BANDSTAND_DATA_DIR": str(folder),
-            "HOST": "127.0.0.1",
-            "PORT": str(self.port),
+        self.port = free_port()
+        env = environment(
+            DATABASE_URL=database_url(settings.DATABASES["default"]["NAME"]),
+            BANDSTAND_DATA_DIR=str(folder),
+            HOST="127.0.0.1",
+            PORT=str(self.port),
             **settings_of_it,
-        }
+        )
         self.program = Program("web", ["tests.chaos.child", "runweb"], env=env, log=folder / "web.log")
 
     async def serving(self) -> None:
