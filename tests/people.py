@@ -2,7 +2,9 @@
 
 from collections.abc import Iterable
 from datetime import datetime
+from functools import cache
 
+from django.contrib.auth.hashers import make_password
 from django.contrib.auth.models import Group
 
 from agents.access.actor import ALL_SCOPES, Actor, Scope
@@ -16,9 +18,15 @@ PASSWORD = "correct horse battery"
 
 def person(name: str, *roles: Role) -> User:
     """An account with these roles."""
-    user = User.objects.create_user(name, password=PASSWORD)
+    user = User.objects.create(username=name, password=_hashed())
     user.groups.set(Group.objects.filter(name__in=roles))
     return user
+
+
+@cache
+def _hashed() -> str:
+    """Once for everybody: the product's hasher takes its time."""
+    return make_password(PASSWORD)
 
 
 def key_of(user: User, scopes: Iterable[Scope] = ALL_SCOPES, expires_at: datetime | None = None) -> str:

@@ -10,6 +10,7 @@ import pytest_asyncio
 from playwright.async_api import Browser, expect
 
 from tests.browser.chromium import chromium, executable
+from tests.browser.console_visit import FURNITURE
 from tests.browser.stack import Stack
 from tests.browser.visitor import PATIENCE_MS, Chat, Visitor
 
@@ -24,6 +25,12 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
         pytest.skip("there is no Chromium here; install it, or say in CHROMIUM where it is")
     with Stack(tmp_path_factory.mktemp("browser")) as started:
         yield started
+
+
+@pytest.fixture(scope="session")
+def furnished(stack: Stack) -> None:
+    """With rows for the console, of friends and of an attacker."""
+    stack.seed(*FURNITURE, "tests.browser.attack_seed")
 
 
 @pytest_asyncio.fixture(scope="session", loop_scope="session")

@@ -1,32 +1,25 @@
-"""People, releases, keys and runs of schedules for the console. Prints one line of JSON; see `main`."""
+"""People, releases, keys and runs of schedules for the console."""
 
 from __future__ import annotations
 
-import json
-import os
 from datetime import timedelta
+from typing import Any
 
-import django
-
-os.environ["DJANGO_SETTINGS_MODULE"] = "bandstand.settings"
-os.environ["BANDSTAND_ROLE"] = "command"
-django.setup()
-
-from agents.access.actor import Actor, Scope  # noqa: E402
-from agents.access.groups import create_group  # noqa: E402
-from agents.access.keys import create_api_key  # noqa: E402
-from agents.access.permissions import actor_of  # noqa: E402
-from agents.access.roles import Role  # noqa: E402
-from agents.models import Agent, AgentDraft  # noqa: E402
-from agents.releases import change_draft, create_agent, publish  # noqa: E402
-from agents.releases.edit import configuration_of  # noqa: E402
-from foundation.clock import now  # noqa: E402
-from monitoring.schedules import mirror  # noqa: E402
-from monitoring.schedules.jobs import JOBS  # noqa: E402
-from monitoring.schedules.run import run_job  # noqa: E402
-from monitoring.tasks import beat_scheduler  # noqa: E402
-from tests.people import person  # noqa: E402
-from tests.sockets import login_of  # noqa: E402
+from agents.access.actor import Actor, Scope
+from agents.access.groups import create_group
+from agents.access.keys import create_api_key
+from agents.access.permissions import actor_of
+from agents.access.roles import Role
+from agents.models import Agent, AgentDraft
+from agents.releases import change_draft, create_agent, publish
+from agents.releases.edit import configuration_of
+from foundation.clock import now
+from monitoring.schedules import mirror
+from monitoring.schedules.jobs import JOBS
+from monitoring.schedules.run import run_job
+from monitoring.tasks import beat_scheduler
+from tests.people import person
+from tests.sockets import login_of
 
 EDITS = (
     ("You answer questions about our rental contracts.\nQuote the paragraph that you rely on.", "First release."),
@@ -34,8 +27,8 @@ EDITS = (
 )
 
 
-def main() -> None:
-    """Prints `{people: {name: {login, id}}, contracts}`: an owner, a builder, and the id of an agent."""
+def main() -> dict[str, Any]:
+    """`{people: {name: {login, id}}, contracts}`: an owner, a builder, and the id of an agent."""
     people = {"olga": person("olga", Role.OWNER), "bruno": person("bruno", Role.BUILDER, Role.USER)}
     olga, bruno = actor_of(people["olga"]), actor_of(people["bruno"])
     create_group(olga, name="legal")
@@ -57,14 +50,10 @@ def main() -> None:
         run_job(job, asked_by=mirror.BY_TIMETABLE)
     beat_scheduler()
     found = {name: {"login": login_of(user), "id": user.pk} for name, user in people.items()}
-    print(json.dumps({"people": found, "contracts": str(contracts.pk)}))
+    return {"people": found, "contracts": str(contracts.pk)}
 
 
 def _edit(actor: Actor, agent: Agent, **values: object) -> None:
     draft = AgentDraft.objects.get(agent=agent)
     wanted = configuration_of(draft) | values
     change_draft(actor, agent_id=agent.pk, expected_version=draft.version, configuration=wanted)
-
-
-if __name__ == "__main__":
-    main()

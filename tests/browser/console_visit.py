@@ -14,11 +14,7 @@ DARK = {"color_scheme": "dark"}
 NARROW = {"viewport": PHONE, "has_touch": True, "is_mobile": True}
 
 
-def furnish(stack: Stack) -> None:
-    """Seed what the console shows, once per start of the system."""
-    if "contracts" not in stack.seeded:
-        seeded = stack.seed("tests.browser.console_seed")
-        stack.seeded = {**stack.seeded, **seeded, "people": {**stack.seeded["people"], **seeded["people"]}}
+FURNITURE = ("tests.browser.console_seed", "tests.browser.sample_seed")
 
 
 class Console:
@@ -50,6 +46,14 @@ class Console:
         found: list[str] = await self.page.evaluate("window.__violations")
         return found
 
+    async def go_in_order(self, path: str) -> None:
+        """To a page that must keep to its policy and be no wider than its window."""
+        await self.go(path)
+        assert await self.violations() == [], path
+        width = "[document.documentElement.scrollWidth, document.documentElement.clientWidth]"
+        needed, there = await self.page.evaluate(width)
+        assert needed <= there, path
+
 
 PICTURES: dict[str, tuple[str, str, dict[str, Any]]] = {
     "start": ("olga", "", {}),
@@ -74,8 +78,7 @@ PICTURES: dict[str, tuple[str, str, dict[str, Any]]] = {
 
 async def take_pictures(browser: Browser, stack: Stack, folder: Path) -> None:
     """`console-<name>.png` of each page above, and of two builders who saved the same draft."""
-    furnish(stack)
-    stack.seeded = {**stack.seeded, **stack.seed("tests.browser.sample_seed")}
+    stack.seed(*FURNITURE)
     for name, (who, path, options) in PICTURES.items():
         visitor = await Visitor.arrive(browser, stack, who, **options)
         console = await Console.open(visitor)

@@ -1,42 +1,34 @@
-"""People, agents and conversations for the browser. Prints one line of JSON; see `main`."""
+"""People, agents and conversations for the browser."""
 
 from __future__ import annotations
 
-import json
-import os
 from collections.abc import Iterable
 from datetime import timedelta
 from typing import Any
 
-import django
+from django.conf import settings
+from django.utils import timezone
 
-os.environ["DJANGO_SETTINGS_MODULE"] = "bandstand.settings"
-os.environ["BANDSTAND_ROLE"] = "command"
-django.setup()
-
-from django.conf import settings  # noqa: E402
-from django.utils import timezone  # noqa: E402
-
-from agents.access.actor import Actor  # noqa: E402
-from agents.access.permissions import actor_of  # noqa: E402
-from agents.access.roles import Role  # noqa: E402
-from agents.models import Agent, AgentDraft, AgentSession, Message, Turn, User  # noqa: E402
-from agents.releases import publish  # noqa: E402
-from agents.releases.demo import SLUG, ensure_demo_agent  # noqa: E402
-from agents.rules.parts import text_part  # noqa: E402
-from agents.rules.states import TurnStatus  # noqa: E402
-from agents.sessions import create_session  # noqa: E402
-from foundation.ids import new_id  # noqa: E402
-from tests.browser.texts import LONG_ANSWER, PLAN, PLAN_QUESTION  # noqa: E402
-from tests.people import PASSWORD, person  # noqa: E402
-from tests.sockets import login_of  # noqa: E402
+from agents.access.actor import Actor
+from agents.access.permissions import actor_of
+from agents.access.roles import Role
+from agents.models import Agent, AgentDraft, AgentSession, Message, Turn, User
+from agents.releases import publish
+from agents.releases.demo import SLUG, ensure_demo_agent
+from agents.rules.parts import text_part
+from agents.rules.states import TurnStatus
+from agents.sessions import create_session
+from foundation.ids import new_id
+from tests.browser.texts import LONG_ANSWER, PLAN, PLAN_QUESTION
+from tests.people import PASSWORD, person
+from tests.sockets import login_of
 
 LONG_TURNS = 1000
 TITLES = ["Birthday present for Lea", "Which bicycle pump?", "Letter to the landlord", "Trains to Lisbon"]
 
 
-def main() -> None:
-    """Prints `{cookie, people: {name: {login, id}}, password, long, plan, error}`.
+def main() -> dict[str, Any]:
+    """`{cookie, people: {name: {login, id}}, password, long, plan, error}`.
 
     `login` is a value of the cookie; eve has no role; the last three are sessions: of bob a long one, of grace two for
     pictures.
@@ -48,7 +40,7 @@ def main() -> None:
     grace = people["grace"]
     for title in TITLES:
         _conversation(grace, title, [(title, "Gladly.")])
-    found = {
+    return {
         "cookie": settings.SESSION_COOKIE_NAME,
         "people": {name: {"login": login_of(user), "id": user.pk} for name, user in people.items()},
         "password": PASSWORD,
@@ -56,7 +48,6 @@ def main() -> None:
         "error": _conversation(grace, "Holiday photos", [("Sort my holiday photos by place, please.", None)]),
         "plan": _conversation(grace, "Dinners for next week", [(PLAN_QUESTION, PLAN)]),
     }
-    print(json.dumps(found))
 
 
 def _publish(slug: str, name: str, description: str) -> None:
@@ -113,7 +104,3 @@ def _message(turn: Turn, author: str, ordinal: int, text: str, parent: Message |
         parts=[text_part(text)],
         parent=parent,
     )
-
-
-if __name__ == "__main__":
-    main()

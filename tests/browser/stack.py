@@ -5,21 +5,21 @@ from __future__ import annotations
 import http.client
 import json
 import os
-import socket
 import subprocess
 import sys
 import time
 from collections.abc import Callable
+from itertools import count
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
-from urllib.parse import urlsplit, urlunsplit
 
 import psycopg
 from psycopg import sql
 
-from tests.chaos.program import ROOT, Program
+from tests.chaos.program import Program
 from tests.database import template
+from tests.surroundings import ROOT, database_url, environment, free_port
 
 START_SECONDS = 60.0
 LOOK_SECONDS = 0.03
@@ -31,32 +31,29 @@ class Stack:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.name = f"browser_{os.getpid()}"
-        self.port = _free_port()
+        self.port = free_port()
         self.base = f"http://127.0.0.1:{self.port}"
-        url = urlsplit(os.environ["DATABASE_URL"])
-        self._server = urlunsplit(url)
-        ours = {"BANDSTAND_ROLE", "DJANGO_SETTINGS_MODULE"}
-        inherited = {name: value for name, value in os.environ.items() if name not in ours}
-        self._env = {
-            **inherited,
-            "PYTHONPATH": f"{ROOT}{os.pathsep}{ROOT / 'platform'}",
-            "DATABASE_URL": urlunsplit(url._replace(path=f"/{self.name}")),
-            "BANDSTAND_DATA_DIR": str(folder),
-            "HOST": "127.0.0.1",
-            "PORT": str(self.port),
-            "BANDSTAND_LEASE_SECONDS": "6",
-            "BANDSTAND_HEARTBEAT_SECONDS": "2",
-            "BANDSTAND_RUNNING_TURNS_PER_USER": "100",
-        }
+        self._server = os.environ["DATABASE_URL"]
+        self._env = environment(
+            DATABASE_URL=database_url(self.name),
+            BANDSTAND_DATA_DIR=str(folder),
+            HOST="127.0.0.1",
+            PORT=str(self.port),
+            BANDSTAND_LEASE_SECONDS="6",
+            BANDSTAND_HEARTBEAT_SECONDS="2",
+            BANDSTAND_RUNNING_TURNS_PER_USER="100",
+        )
         self.seeded: dict[str, Any] = {}
+        self._sown: set[str] = set()
+        self._numbers = count(1)
         self.web: Program
         self.runner: Program
 
     def __enter__(self) -> Self:
         self._make_database()
-        self.seeded = self.seed("tests.browser.seed")
-        self.start_runner()
-        self.start_web()
+        self.web, self.runner = self._new_web(), self._new_runner()
+        self.seed("tests.browser.seed")  # while they start
+        self._wait()
         return self
 
     def __exit__(
@@ -66,20 +63,40 @@ class Stack:
         self.runner.kill()
         self._drop_database()
 
-    def seed(self, module: str) -> dict[str, Any]:
-        """Run a module that writes rows; what it prints at the end, as JSON."""
-        found: dict[str, Any] = json.loads(self._run(module).splitlines()[-1])
-        return found
+    def seed(self, *modules: str) -> None:
+        """Add rows, once: each module's `main` makes some, and `seeded` says which."""
+        new = [module for module in modules if module not in self._sown]
+        if not new:
+            return
+        made = json.loads(self._run("tests.browser.seeding", *new).splitlines()[-1])
+        people = {**self.seeded.get("people", {}), **made["people"]}
+        self.seeded = {**self.seeded, **made, "people": people}
+        self._sown.update(new)
 
     def start_web(self) -> None:
         """Start the web process; returns when it serves the login page."""
-        self.web = Program("web", ["tests.chaos.child", "runweb"], env=self._env, log=self.folder / "web.log")
-        _wait_for(self._serves, "the web process", self.web)
+        self.web = self._new_web()
+        self._wait()
 
     def start_runner(self) -> None:
         """Start the runner; returns when it has registered."""
-        self.runner = Program("run", ["tests.chaos.child", "runagents"], env=self._env, log=self.folder / "runner.log")
+        self.runner = self._new_runner()
+        self._wait()
+
+    def _new_web(self) -> Program:
+        return self._new("web", "runweb")
+
+    def _new_runner(self) -> Program:
+        return self._new("runner", "runagents")
+
+    def _new(self, name: str, command: str) -> Program:
+        # A log of its own: a runner is there when it says so in it.
+        log = self.folder / f"{name}-{next(self._numbers)}.log"
+        return Program(name, ["tests.chaos.child", command], env=self._env, log=log)
+
+    def _wait(self) -> None:
         _wait_for(lambda: self.runner.started, "the runner", self.runner)
+        _wait_for(self._serves, "the web process", self.web)
 
     def _serves(self) -> bool:
         connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=5)
@@ -91,12 +108,11 @@ class Stack:
         finally:
             connection.close()
 
-    def _run(self, module: str) -> str:
-        done = subprocess.run(
-            [sys.executable, "-m", module], cwd=ROOT, env=self._env, capture_output=True, text=True, check=False
-        )
+    def _run(self, *arguments: str) -> str:
+        command = [sys.executable, "-m", *arguments]
+        done = subprocess.run(command, cwd=ROOT, env=self._env, capture_output=True, text=True, check=False)
         if done.returncode != 0:
-            raise RuntimeError(f"{module} failed: {done.stderr[-3000:]}")
+            raise RuntimeError(f"{' '.join(arguments)} failed: {done.stderr[-3000:]}")
         return done.stdout
 
     def _make_database(self) -> None:
@@ -120,10 +136,3 @@ def _wait_for(look: Callable[[], bool], what: str, program: Program) -> None:
         if not program.alive or time.monotonic() > deadline:
             raise RuntimeError(f"{what} did not start: {program.log.read_text()[-3000:]}")
         time.sleep(LOOK_SECONDS)
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port

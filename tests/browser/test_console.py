@@ -7,10 +7,9 @@ from playwright.async_api import expect
 
 from tests.browser.attack import ATTACK
 from tests.browser.conftest import Arrive
-from tests.browser.console_visit import DARK, NARROW, Console, furnish, second_to_save
-from tests.browser.stack import Stack
+from tests.browser.console_visit import DARK, NARROW, Console, second_to_save
 
-pytestmark = pytest.mark.asyncio(loop_scope="session")
+pytestmark = [pytest.mark.asyncio(loop_scope="session"), pytest.mark.usefixtures("furnished")]
 
 PAGES = (
     "",
@@ -46,21 +45,11 @@ PAGES = (
 )
 
 
-@pytest.fixture(autouse=True, scope="module")
-def furnished(stack: Stack) -> None:
-    furnish(stack)
-    stack.seeded |= stack.seed("tests.browser.attack")
-
-
 @pytest.mark.parametrize("options", [{}, DARK, NARROW], ids=["light", "dark", "phone"])
 async def test_every_page_keeps_to_its_policy_and_to_its_width(arrive: Arrive, options: dict[str, object]) -> None:
     console = await Console.open(await arrive("olga", **options))
     for path in PAGES:
-        await console.go(path)
-        assert await console.violations() == [], path
-        width = "[document.documentElement.scrollWidth, document.documentElement.clientWidth]"
-        needed, there = await console.page.evaluate(width)
-        assert needed <= there, path
+        await console.go_in_order(path)
         assert await console.page.evaluate("window.pwned") is None, path
         await expect(console.page.locator("img[src=x]")).to_have_count(0)
 

@@ -8,11 +8,10 @@ import pytest
 from playwright.async_api import Page, expect
 
 from tests.browser.conftest import Arrive
-from tests.browser.console_visit import DARK, NARROW, Console, furnish
-from tests.browser.stack import Stack
+from tests.browser.console_visit import DARK, NARROW, Console
 from tests.browser.visitor import Chat
 
-pytestmark = pytest.mark.asyncio(loop_scope="session")
+pytestmark = [pytest.mark.asyncio(loop_scope="session"), pytest.mark.usefixtures("furnished")]
 
 # What people call live.
 LIVE_SECONDS = 2.0
@@ -25,13 +24,6 @@ PAGES = (
 )
 
 
-@pytest.fixture(autouse=True, scope="module")
-def filled(stack: Stack) -> None:
-    furnish(stack)
-    if "sample_failed" not in stack.seeded:
-        stack.seeded = {**stack.seeded, **stack.seed("tests.browser.sample_seed")}
-
-
 async def words_of(page: Page) -> str:
     return await page.locator(".bs-turn").last.inner_text()
 
@@ -39,7 +31,6 @@ async def words_of(page: Page) -> str:
 async def demo_chat(arrive: Arrive) -> Chat:
     """A chat with the demo agent, begun."""
     chat = await (await arrive("ada")).chat()
-    await chat.page.locator("#agents label", has_text="Demo").first.click()
     await chat.ask("calculate 2+3*4")
     return chat
 
@@ -48,11 +39,7 @@ async def demo_chat(arrive: Arrive) -> Chat:
 async def test_lists_and_transcripts_keep_to_their_policy_and_width(arrive: Arrive, options: dict[str, object]) -> None:
     console = await Console.open(await arrive("olga", **options))
     for path in PAGES:
-        await console.go(path)
-        assert await console.violations() == [], path
-        width = "[document.documentElement.scrollWidth, document.documentElement.clientWidth]"
-        needed, there = await console.page.evaluate(width)
-        assert needed <= there, path
+        await console.go_in_order(path)
 
 
 async def test_the_page_follows_a_turn_and_an_operator_sets_it_aside(arrive: Arrive) -> None:
