@@ -9,6 +9,8 @@ PYTHON ?= $(shell for name in python3.11 python3.12 python3.13 python3.14 python
 	if "$$name" -c 'import sys; sys.exit(sys.version_info < (3, 11))' >/dev/null 2>&1; then echo "$$name"; break; fi; \
 	done)
 RUN := .venv/bin/python
+# Where it is set (images for containers like to), each process would compile all that it imports: three seconds of it.
+unexport PYTHONDONTWRITEBYTECODE
 ENVIRONMENT = @if [ -z "$(PYTHON)" ]; then \
 	echo "Bandstand needs Python 3.11 or newer with pip; none was found on the PATH. Install it, or say which: make PYTHON=/path/to/python3.11" >&2; exit 1; fi; \
 	"$(PYTHON)" .ci/environment.py
