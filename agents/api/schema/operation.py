@@ -102,10 +102,11 @@ CURSOR = Parameter(
 IDEMPOTENCY_KEY = Parameter(
     "Idempotency-Key",
     said(TEXT, "", pattern="^[\\x21-\\x7e]{1,255}$"),
-    "A word of your own for this request, 1 to 255 visible ASCII characters. A repeat with the same key and the same "
-    "body gets the first answer again and does nothing twice; with another body it is refused (422).",
+    # Without an example: what stands there is sent by whoever tries it in the page, and would then be a repeat.
+    "A word of your own for this request, such as `order-1749`: 1 to 255 visible ASCII characters. A repeat with the "
+    "same key and the same body gets the first answer again and does nothing twice; with another body it is refused "
+    "(422).",
     where="header",
-    example="order-1749-question-1",
 )
 IF_MATCH = Parameter(
     "If-Match",

@@ -74,12 +74,11 @@ OPERATIONS = {
             )
         ],
         parameters=[
-            Parameter("agent", SLUG, "Only sessions with this agent.", example="demo"),
+            Parameter("agent", SLUG, "Only sessions with this agent, by its slug."),
             Parameter(
                 "search",
                 said(TEXT, "", minLength=1, maxLength=200),
                 "Only sessions in whose title or messages each of these words occurs, in any case.",
-                example="sums",
             ),
             LIMIT,
             CURSOR,
