@@ -21,14 +21,15 @@ LEAST: Final = 3
 # Ids sort by time: each hour is one range of the primary key, and what went wrong one range of an index of its own.
 _COUNTS: Final = """
 SELECT (SELECT count(*) FROM agents_turn WHERE id >= hour.first AND id < hour.next),
-       (SELECT count(*) FROM agents_turn WHERE id >= hour.first AND id < hour.next AND status IN ('expired', 'failed'))
+       (SELECT count(*) FROM agents_turn WHERE id >= hour.first AND id < hour.next
+          AND status IN ('expired', 'failed') AND error_class <> 'set_aside')
 FROM unnest(%(firsts)s::uuid[], %(nexts)s::uuid[]) WITH ORDINALITY AS hour(first, next, number) ORDER BY number
 """
 
 
 @dataclass(frozen=True, slots=True)
 class Hour:
-    """An hour of the clock in UTC. `failed` are those that failed or expired."""
+    """An hour of the clock in UTC. `failed` are those that failed or expired, without what operators set aside."""
 
     begins_at: datetime
     turns: int

@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from itertools import groupby
 from typing import Any, Final
 from urllib.parse import urlencode
 
 from django.conf import settings
 from django.contrib.auth.models import AnonymousUser
 from django.db import connection
-from django.db.models import Count
+from django.db.models import Count, Q
 from django.urls import reverse
 
 from agents.admin.hours import past_day
@@ -29,12 +30,16 @@ ROWS: Final = 6
 # Kinds of failures that are named one by one.
 KINDS: Final = 4
 KEYS_END_WITHIN: Final = timedelta(days=7)
-FAILED: Final = ("expired", "failed")
+# What an operator has set aside alarms nobody.
+FAILED: Final = Q(status__in=("expired", "failed")) & ~Q(error_class="set_aside")
+# Acts of which those that belong together are told as one.
+READ_ACTS: Final = 200
 
 # Each count uses an index of its own, and what ended is found by the range of the newest ids.
 _FIGURES: Final = """
 SELECT (SELECT count(*) FROM agents_turn WHERE id >= %(hour_ago)s),
-       (SELECT count(*) FROM agents_turn WHERE id >= %(hour_ago)s AND status IN ('expired', 'failed')),
+       (SELECT count(*) FROM agents_turn WHERE id >= %(hour_ago)s AND status IN ('expired', 'failed')
+          AND error_class <> 'set_aside'),
        (SELECT count(*) FROM agents_turn WHERE status = 'queued'),
        (SELECT extract(epoch FROM now() - min(queued_at))::float8 FROM agents_turn WHERE status = 'queued'),
        (SELECT count(*) FROM agents_turn WHERE lease_expires_at IS NOT NULL),
@@ -56,7 +61,6 @@ _REMEDIES: Final = {
     "worker_crashed": "Runners died at this: read their logs before you retry.",
     "limit_reached": "The agent reached a limit of its draft: raise it, or see in the steps what goes in circles.",
     "deadline": "Nobody could answer in time: are runners up, and do they have room?",
-    "set_aside": "An operator ended these. Nothing to do, unless their users should be answered: Retry.",
 }
 _OTHER_REMEDY: Final = "Open one: its steps say what went wrong."
 
@@ -90,6 +94,15 @@ class Figure:
         return Concern(f"{self.name}: {self.value}, {self.words}", self.address, self.remedy, self.level)
 
 
+@dataclass(frozen=True, slots=True)
+class Acts:
+    """What one person did `times` in a row, by its newest entry. `or_more`: what came before was not read."""
+
+    entry: AuditEntry
+    times: int
+    or_more: bool
+
+
 def overview(user: User | AnonymousUser) -> dict[str, Any]:
     """What `user` may see of: the figures, concerns, the past day, failed turns, the latest releases and acts."""
 
@@ -98,7 +111,7 @@ def overview(user: User | AnonymousUser) -> dict[str, Any]:
 
     at = now()
     hour_ago = first_id_at(at - timedelta(hours=1))
-    failed = Turn.objects.filter(pk__gte=first_id_at(at - timedelta(days=1)), status__in=FAILED)
+    failed = Turn.objects.filter(FAILED, pk__gte=first_id_at(at - timedelta(days=1)))
     newest_failed = failed.select_related("user", "agent_session__agent").order_by("-id")
     releases = Release.objects.select_related("agent", "published_by").order_by("-published_at")
     figures = _figures(hour_ago) if sees("turn") and sees("runner") else []
@@ -109,7 +122,7 @@ def overview(user: User | AnonymousUser) -> dict[str, Any]:
         "day": past_day(at) if sees("turn") else None,
         "failed_turns": newest_failed[:ROWS] if sees("turn") else None,
         "latest_releases": releases[:ROWS] if sees("release") else None,
-        "latest_acts": AuditEntry.objects.order_by("-id")[:ROWS] if sees("auditentry") else None,
+        "latest_acts": _latest_acts() if sees("auditentry") else None,
     }
 
 
@@ -162,7 +175,7 @@ def _level_of_failures(failed: int, turns: int) -> str:
 
 def _failures(hour_ago: Any, at: datetime) -> list[Concern]:
     """The kinds of failures of the past hour, the most frequent first."""
-    failed = Turn.objects.filter(pk__gte=hour_ago, status__in=FAILED)
+    failed = Turn.objects.filter(FAILED, pk__gte=hour_ago)
     kinds = failed.values("error_class", "release__agent", "release__agent__name").annotate(times=Count("pk"))
     return [
         Concern(
@@ -180,6 +193,15 @@ def _list_of(kind: Mapping[str, Any], at: datetime) -> str:
     query = {"error": kind["error_class"] if known else "any", "agent": kind["release__agent"]}
     since = (at - timedelta(hours=1)).date().isoformat()
     return f"{reverse('admin:agents_turn_changelist')}?{urlencode({**query, 'since': since})}"
+
+
+def _latest_acts() -> list[Acts]:
+    entries = list(AuditEntry.objects.defer("detail").order_by("-id")[:READ_ACTS])
+    found: list[Acts] = []
+    for _, group in groupby(entries, key=lambda entry: (entry.actor, entry.action)):
+        same = list(group)
+        found.append(Acts(same[0], len(same), len(entries) == READ_ACTS and same[-1] is entries[-1]))
+    return found[:ROWS]
 
 
 def _ending_keys(at: datetime) -> list[Concern]:

@@ -8,6 +8,8 @@ import pytest
 from django.contrib.auth.models import Permission
 from django.test import Client
 
+from agents.access.audit import record
+from agents.access.permissions import actor_of
 from agents.access.roles import Role
 from agents.admin.telling import duration
 from agents.management.demo.ids import id_at
@@ -97,6 +99,26 @@ def test_the_start_page_says_what_to_do_about_each_thing_that_is_wrong() -> None
     assert [turn.error_class for turn in listed] == ["auth"]
     for concern in concerns.values():
         assert owner.get(concern.address).status_code == 200
+
+
+def test_what_operators_set_aside_alarms_nobody() -> None:
+    turns(FAILED | {"error_class": "set_aside"})
+    shown = client_of("vera", Role.VIEWER).get("/admin/").context
+    assert (shown["figures"][0].value, shown["figures"][0].level, shown["day"].failed) == ("0", "", 0)
+    assert list(shown["failed_turns"]) == []
+
+
+def test_what_somebody_did_a_hundred_times_is_told_once() -> None:
+    olga, demo = actor_of(person("anna", Role.OWNER)), agent()
+    for _ in range(250):
+        record(olga, "turn.set_aside", target=demo)
+    acts = client_of("vera", Role.VIEWER).get("/admin/").context["latest_acts"]
+    assert [(one.entry.action, one.times, one.or_more) for one in acts] == [("turn.set_aside", 200, True)]
+    record(olga, "agent.changed", target=demo)
+    record(olga, "agent.changed", target=demo)
+    acts = client_of("vera2", Role.VIEWER).get("/admin/").context["latest_acts"]
+    told = [(one.entry.action, one.times, one.or_more) for one in acts]
+    assert told == [("agent.changed", 2, False), ("turn.set_aside", 198, True)]
 
 
 def test_the_past_day_counts_each_turn_in_its_hour_and_none_that_is_older() -> None:
