@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Any
 from uuid import UUID
@@ -11,7 +12,7 @@ from django.http import HttpRequest
 
 from agents.api.bodies import read_body
 from agents.api.idempotency import read_key
-from agents.api.parameters import read_id
+from agents.api.parameters import read_id, slug
 from agents.openai.messages import check_history, read_messages
 from agents.openai.options import read_options
 from agents.openai.parameters import check_parameters
@@ -23,7 +24,6 @@ from foundation.errors import InvalidInput
 # A client sends the whole conversation each time, so more than elsewhere; the server itself takes no more than this.
 MAX_BYTES = 1024 * 1024
 
-_SLUG = re.compile(r"[-a-zA-Z0-9_]{1,63}")
 _RETRY_COUNT = re.compile(r"[0-9]{1,4}")
 
 
@@ -63,9 +63,10 @@ def read_request(request: HttpRequest) -> CompletionRequest:
 
 
 def _model(model: Any) -> str:
-    if not isinstance(model, str) or not _SLUG.fullmatch(model):
-        raise InvalidInput("The slug of an agent is expected; GET /v1/models lists them.", pointer="/model")
-    return model
+    if isinstance(model, str):
+        with suppress(ValueError):
+            return slug(model)
+    raise InvalidInput("The slug of an agent is expected; GET /v1/models lists them.", pointer="/model")
 
 
 def _session_id(request: HttpRequest) -> UUID | None:

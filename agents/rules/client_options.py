@@ -83,6 +83,12 @@ def handed_out(parts: Sequence[Part]) -> list[Part]:
     return [part for part in parts if part["type"] == "tool_call" and part["id"] not in answered]
 
 
+def last_words(parts: Sequence[Part]) -> Sequence[Part]:
+    """What an agent's answer holds behind the results of its own tools."""
+    results = [index for index, part in enumerate(parts) if part["type"] == "tool_result"]
+    return parts[results[-1] + 1 :] if results else parts
+
+
 def check_results(calls: Sequence[Part], asked: Sequence[Part], *, all_of_them: bool = True) -> None:
     """Raise `InvalidInput` unless the results in `asked`, if there are any, are those of the open `calls`."""
     given = [part["call_id"] for part in asked if part["type"] == "tool_result"]

@@ -9,7 +9,7 @@ from uuid import UUID
 
 from agents.access.actor import Actor
 from agents.models import Message, Step, Turn
-from agents.rules.client_options import handed_out
+from agents.rules.client_options import handed_out, last_words, read_options
 from agents.rules.parts import Part, plain_text
 from agents.rules.states import TERMINAL, StepKind, TurnStatus
 from agents.rules.wire import turn_error
@@ -18,7 +18,8 @@ from agents.sessions.doors import access_turn
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """`text` and `calls` are the whole answer once `status` is `completed`; before, they are empty.
+    """`text` and `calls` are the whole answer once `status` is `completed`; before, they are empty. Of an answer that
+    was asked for in JSON the text is what stands behind the last call of the agent's own tools.
 
     `calls` are the tool calls that the client must run; `cut` says that a bound of tokens ended the answer. `error` is
     as `agents.rules.wire.error_shape`.
@@ -42,9 +43,10 @@ def read_outcome(actor: Actor, *, turn_id: UUID) -> Outcome:
     turn = access_turn(actor=actor, turn_id=turn_id)
     status = TurnStatus(turn.status)
     parts = _answer(turn) if status is TurnStatus.COMPLETED else []
+    in_json = read_options(turn.client_options).json is not None
     return Outcome(
         status=status,
-        text=plain_text(parts),
+        text=plain_text(last_words(parts) if in_json else parts),
         calls=handed_out(parts),
         cut=bool(parts) and _was_cut(turn),
         input_tokens=turn.input_tokens,

@@ -206,6 +206,14 @@ async def test_every_call_of_the_model_ends_at_the_same_texts_and_gives_the_same
     assert [(request.stop, request.json) for request in model.requests] == [(("END",), CITY)] * 2
 
 
+async def test_what_is_said_on_the_way_is_no_part_of_an_answer_in_json() -> None:
+    ada = await begin(tools=(), json=CITY)
+    services, _, _ = scripted(calls(("a", "clock", "{}"), text="{}"), says('{"at": "noon"}'), tools={"clock": noon})
+    await run(services)
+    assert (await outcome(ada)).text == '{"at": "noon"}'
+    assert [author for author, _ in await in_db_thread(ada.said)][-1] == "agent", "the session keeps all of it"
+
+
 async def test_a_question_asked_anew_by_another_way_in_is_asked_without_what_its_client_wanted() -> None:
     ada = await begin(must_call=("light",), instructions="Be brief.", stop=("END",))
     await run(scripted(calls(("b", "light", "{}")))[0])

@@ -26,7 +26,17 @@ from agents.llm.errors import ModelError
 from agents.llm.openai import OpenAIConfig, OpenAIModel
 from agents.llm.openai.answer import MAX_TOOL_CALLS, Answer
 from agents.llm.openai.refusals import clean_detail, retry_after_seconds
-from agents.llm.port import ChatMessage, Deadlines, Finished, ModelEvent, ModelRequest, TextDelta, ToolCall, ToolSpec
+from agents.llm.port import (
+    ChatMessage,
+    Deadlines,
+    Finished,
+    JsonFormat,
+    ModelEvent,
+    ModelRequest,
+    TextDelta,
+    ToolCall,
+    ToolSpec,
+)
 from agents.llm.sse import SSEDecoder
 from foundation.http import GuardedClient, allowed_origin
 from tests.provider import Provider
@@ -66,6 +76,28 @@ async def failing(model: OpenAIModel, request: ModelRequest) -> tuple[str, Model
     except ModelError as error:
         return text, error
     pytest.fail("it did not fail")
+
+
+async def test_a_plain_question_asks_for_nothing_besides(model: OpenAIModel, provider: Provider) -> None:  # noqa: F811
+    await heard(model, ask())
+    # A local server may refuse what it does not know.
+    assert set(provider.requests[-1].body) == {"model", "messages", "stream", "stream_options"}
+
+
+async def test_what_is_asked_for_besides_stands_in_the_request(
+    model: OpenAIModel,
+    provider: Provider,  # noqa: F811
+) -> None:
+    form = JsonFormat({"type": "object"}, "city", "Where?", strict=True)
+    tools = (ToolSpec("clock", "", {}, strict=True), ToolSpec("light", "", {}))
+    await heard(model, ask(tools=tools, must_call=True, one_call=True, stop=("END",), json=form))
+    body = provider.requests[-1].body
+    assert (body["tool_choice"], body["parallel_tool_calls"], body["stop"]) == ("required", False, ["END"])
+    assert [tool["function"].get("strict") for tool in body["tools"]] == [True, None]
+    assert body["response_format"] == {
+        "type": "json_schema",
+        "json_schema": {"name": "city", "schema": {"type": "object"}, "description": "Where?", "strict": True},
+    }
 
 
 @pytest.mark.parametrize(

@@ -19,6 +19,7 @@ from agents.llm.port import (
     ChatMessage,
     Deadlines,
     Finished,
+    JsonFormat,
     Metered,
     ModelEvent,
     ModelRequest,
@@ -229,3 +230,25 @@ heavy = {"pydantic_ai", "anthropic", "google.genai", "boto3", "httpx2"} & set(sy
 assert not heavy, heavy
 """
     subprocess.run([sys.executable, "-c", script], check=True, env={"PYTHONPATH": "platform:."})
+
+
+@pytest.mark.parametrize("vendor", ["google"], indirect=True)
+@pytest.mark.parametrize(
+    ("model", "json", "is_taken"),
+    [
+        ("gemini-2.5-flash", JsonFormat({"type": "object", "properties": {}}), False),
+        ("gemini-2.5-flash", JsonFormat(), False),
+        ("gemini-3-pro-preview", JsonFormat({"type": "object", "properties": {}}), True),
+    ],
+)
+async def test_beside_tools_not_every_gemini_can_be_held_to_json(
+    vendor: Vendor, model: str, json: JsonFormat, is_taken: bool
+) -> None:
+    request = ModelRequest(model, (ChatMessage("user", "Hello"),), (CLOCK,), json=json)
+    if is_taken:
+        assert text_of(await vendor.heard(request)) == "{}"
+    else:
+        _, error = await vendor.failing(request)
+        assert (error.error_class, error.refused) == ("bad_request", True)
+        assert "while it has tools" in error.detail
+    assert vendor.provider.count == is_taken
