@@ -6,6 +6,7 @@ import json
 import os
 import signal
 import socket
+import struct
 import subprocess
 import sys
 import time
@@ -208,6 +209,21 @@ async def test_a_frame_just_over_the_applications_limit_reaches_it_and_a_larger_
 async def test_compression_is_not_negotiated(web: Web) -> None:
     async with connect(web.address, compression="deflate") as client:
         assert client.protocol.extensions == []
+
+
+async def test_a_connection_that_is_reset_with_words_unread_is_noticed(alone: Web) -> None:
+    async with connect(alone.address, close_timeout=0) as client:
+        connection: socket.socket = client.transport.get_extra_info("socket")
+        alone.process.send_signal(signal.SIGSTOP)
+        await client.send("said, and gone")
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        client.transport.abort()
+        await client.wait_closed()
+        alone.process.send_signal(signal.SIGCONT)
+    deadline = time.monotonic() + 10
+    while (await asyncio.to_thread(alone.ask, "GET /echo HTTP/1.1"))[1]["open"]:
+        assert time.monotonic() < deadline, "it would be kept until a ping is not answered"
+        await asyncio.sleep(0.05)
 
 
 async def test_at_the_end_sockets_are_closed_with_restart_and_answers_are_finished(alone: Web) -> None:

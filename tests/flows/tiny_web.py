@@ -15,6 +15,7 @@ from bandstand.web.listening import listening_socket
 from bandstand.web.server import WebServer
 
 sent_bytes = 0
+open_sockets = 0
 drained = asyncio.Event()
 
 
@@ -46,7 +47,7 @@ async def application(scope: dict[str, Any], receive: Any, send: Any) -> None:
         return
     if path == "/fail":
         await fail(send, int(scope["query_string"]))
-    told = {"size": len(body), "root_path": scope["root_path"], "sent": sent_bytes}
+    told = {"size": len(body), "root_path": scope["root_path"], "sent": sent_bytes, "open": open_sockets}
     status = int(scope["query_string"]) if path == "/status" else 200
     await send({"type": "http.response.start", "status": status, "headers": []})
     await send({"type": "http.response.body", "body": json.dumps(told).encode()})
@@ -79,6 +80,8 @@ async def fail(send: Any, after: int) -> None:
 
 
 async def websocket(receive: Any, send: Any) -> None:
+    global open_sockets  # noqa: PLW0603
+    open_sockets += 1
     while (message := await receive())["type"] != "websocket.disconnect":
         if message["type"] == "websocket.connect":
             await send({"type": "websocket.accept"})
@@ -91,6 +94,7 @@ async def websocket(receive: Any, send: Any) -> None:
                 sent_bytes += 16384
         else:
             await send({"type": "websocket.send", "text": str(len(message["text"]))})
+    open_sockets -= 1
     say("disconnected")
 
 

@@ -215,10 +215,11 @@ def test_a_log_that_does_not_give_the_present_state_breaks_the_replay_law() -> N
         event(2, "t", "turn.queued", 0, message="q", ordinal=1, priority=0),
     ]
     turn = {"id": "t", "message": "q", "ordinal": 1, "priority": 0, "status": "queued", "shown": [], "error": None}
-    fresh = {"seq": 2, "session": {}, "messages": [asked], "turns": {"t": turn}}
+    fresh = {"seq": 2, "session": {}, "messages": [asked], "turns": {"t": turn}, "older": False}
     assert not list(replay_law(S, events, fresh))
     assert list(replay_law(S, events, {**fresh, "seq": 3}))
     assert list(replay_law(S, events, {**fresh, "messages": []}))
+    assert not list(replay_law(S, events, {**fresh, "messages": [], "older": True})), "an open turn is always told of"
     assert list(replay_law(S, events[1:], fresh))
 
 

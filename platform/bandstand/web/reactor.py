@@ -1,12 +1,36 @@
 """Twisted's reactor, on a uvloop. Importing this installs it for the process, so only the web process does."""
 
+import socket
 from typing import Any, Final
 
 import uvloop
-from twisted.internet import asyncioreactor
+from twisted.internet.asyncioreactor import AsyncioSelectorReactor
+from twisted.internet.error import ConnectionLost
+from twisted.internet.main import installReactor
+from twisted.internet.tcp import Connection
+
+
+class Reactor(AsyncioSelectorReactor):
+    """Twisted's, which also notices a connection that was reset while something in it was still unread.
+
+    A reset comes to uvloop as an error of its poll handle: it has the reader run once more, and then closes the handle
+    for good. A read that finds words there, and no error yet, would be the last that anybody hears of that connection:
+    its end is never told, and whatever is written to it raises.
+    """
+
+    def _readOrWrite(self, selectable: Any, read: bool) -> None:  # noqa: N802  # Twisted's name
+        super()._readOrWrite(selectable, read)  # type: ignore[no-untyped-call]
+        if read and isinstance(selectable, Connection) and _was_reset(selectable):
+            self._disconnectSelectable(selectable, ConnectionLost(), True)  # type: ignore[no-untyped-call]
+
+
+def _was_reset(connection: Connection) -> bool:
+    alive = connection.fileno() != -1
+    return alive and connection.socket.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR) != 0
+
 
 loop: Final = uvloop.new_event_loop()
-asyncioreactor.install(loop)  # type: ignore[no-untyped-call]  # before Daphne, which would install one on a slower loop
+installReactor(Reactor(loop))  # type: ignore[no-untyped-call]  # before Daphne, which would install one on a slower loop
 
 from twisted.internet import reactor as installed
 
