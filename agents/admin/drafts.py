@@ -50,7 +50,7 @@ class DraftForm(Versioned, forms.Form):
         label="Models, in order",
         widget=Textarea({"rows": 3, "spellcheck": "false", "class": "bs-mono"}),
         max_length=4_000,
-        help_text="One per line, as provider:model. The first one answers; the next is asked when it cannot. "
+        help_text="One per line, as provider:model. The first one answers; going on to the next is not built yet. "
         "“offline:” is the built-in model, for trying things out.",
     )
     instructions = forms.CharField(
