@@ -161,7 +161,7 @@ async def test_on_a_phone_nothing_is_wider_than_the_screen_and_the_list_slides_i
 
 
 async def test_on_paper_the_whole_conversation_stands_and_nothing_to_press(chat: Chat) -> None:
-    await chat.ask(f'[[offline text="{"many words " * 900}"]]')
+    await chat.ask(f'[[offline pace_ms=0 text="{"many words " * 900}"]]')
     await chat.page.emulate_media(media="print")
     await expect(chat.page.locator("#sidebar")).to_be_hidden()
     await expect(chat.composer).to_be_hidden()

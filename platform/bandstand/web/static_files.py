@@ -40,8 +40,10 @@ def _environ(scope: Scope) -> dict[str, str]:
 def _read(file: Any, method: str, environ: dict[str, str]) -> tuple[int, list[tuple[bytes, bytes]], bytes]:
     response = file.get_response(method, environ)
     headers = [(name.lower().encode("latin1"), value.encode("latin1")) for name, value in response.headers]
-    body = b""
-    if response.file is not None:
-        with response.file:
-            body = response.file.read()
-    return int(response.status), headers, body
+    if response.file is None:
+        return int(response.status), headers, b""
+    with response.file:
+        body = response.file.read()
+    # The length is from the start of this process, and the file may be another one since: browsers wait for what lacks.
+    headers = [(name, value) for name, value in headers if name != b"content-length"]
+    return int(response.status), [*headers, (b"content-length", str(len(body)).encode())], body

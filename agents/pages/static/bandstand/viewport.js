@@ -3,6 +3,7 @@
 
 const NEAR_THE_END_PX = 80;
 const NEAR_THE_BEGINNING_PX = 1200;
+const STILL = matchMedia("(prefers-reduced-motion: reduce)");
 
 export class Viewport {
   // `onTop()` is called when the beginning of what is loaded comes near.
@@ -12,8 +13,10 @@ export class Viewport {
     this.onTop = onTop;
     this.following = true;
     this.height = scroller.scrollHeight;
+    // What somebody opens grows below where they look.
+    content.addEventListener("click", ({ target }) => target.closest("summary, .tool button") && (this.following = false), true);
     scroller.addEventListener("scroll", () => this.#scrolled(), { passive: true });
-    jump.addEventListener("click", () => this.toEnd("smooth"));
+    jump.addEventListener("click", () => this.toEnd(STILL.matches ? "instant" : "smooth"));
     // Renderings arrive later than words, and keyboards of phones come and go.
     const watch = new ResizeObserver(() => this.#resized());
     watch.observe(content);

@@ -16,8 +16,8 @@ export function tooLong(text) {
   if (text.length * BYTES_OF_A_UNIT <= LONGEST_BYTES) return null;
   const bytes = new TextEncoder().encode(text).length;
   if (bytes <= LONGEST_BYTES) return null;
-  const over = (bytes - LONGEST_BYTES).toLocaleString();
-  return `This is too long to send: a message holds 64 KB, about 65,000 letters. Please take away some ${over} of them.`;
+  const size = Math.ceil(bytes / 1024);
+  return `This is too long to send: it has ${size} KB, and a message holds ${LONGEST_BYTES / 1024}. Shorten it, or send it in parts.`;
 }
 
 // Make `field` as high as what it holds.
