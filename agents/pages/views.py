@@ -18,6 +18,7 @@ from django.views.decorators.http import require_GET
 
 from agents import markdown
 from agents.access.logins import LoginForm, with_wait
+from agents.access.roles import USE_CHAT
 
 _SCRIPTS = Path(__file__).parent / "static" / "bandstand"
 _HELP = Path(__file__).parents[2] / "docs" / "chat.md"
@@ -44,7 +45,8 @@ MODULES = [f"bandstand/{script}" for script in sorted(_modules_of("chat.js", set
 @ensure_csrf_cookie
 def chat(request: HttpRequest) -> HttpResponse:
     """The chat. Which session is open stands in the fragment of the address; all data comes over the public API."""
-    return render(request, "pages/chat.html", {"csrf_cookie": settings.CSRF_COOKIE_NAME, "modules": MODULES})
+    known = {"csrf_cookie": settings.CSRF_COOKIE_NAME, "modules": MODULES, "may_chat": request.user.has_perm(USE_CHAT)}
+    return render(request, "pages/chat.html", known)
 
 
 @require_GET

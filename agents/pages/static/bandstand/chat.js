@@ -18,7 +18,7 @@ import { Transcript } from "./transcript.js";
 import { Viewport } from "./viewport.js";
 import { Welcome } from "./welcome.js";
 
-const { user } = document.body.dataset;
+const { user, mayChat } = document.body.dataset;
 const OUTBOX = `bandstand.outbox.${user}.`;
 const DRAFT = `bandstand.draft.${user}.`;
 const SESSION_ID = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/;
@@ -80,7 +80,7 @@ async function start() {
   if (error?.signedOut) return signIn();
   state.agents = agents.value ?? [];
   if (agents.value) welcome.offer(state.agents);
-  if (error?.status === 403) {
+  if (!mayChat) {
     welcome.refuse("You may not use the chat", "Whoever runs this system can give your account the role that it needs.");
   } else if (error) {
     notice.show("The list of chats could not be loaded.", {
@@ -173,7 +173,7 @@ function begin() {
 
 function enter(id) {
   state.openId = id;
-  byId("composer").hidden = false;
+  byId("composer").hidden = !mayChat;
   byId("loading").hidden = false;
   const live = new LiveConversation({ id, outboxName: OUTBOX + id });
   state.live = live;
