@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
 from uuid import UUID
@@ -93,6 +93,11 @@ def conversation(name: str = "ada", *, when_busy: WhenBusy = WhenBusy.ENQUEUE, s
 
 
 # --- the replay law ---
+
+
+def nothing_yet(session: Mapping[str, Any]) -> Snapshot:
+    """Before the first event of a session of this shape."""
+    return {"seq": 0, "session": dict(session), "messages": [], "turns": {}, "older": False}
 
 
 def replayed(ada: Conversation, earlier: Snapshot, *, until: int | None = None) -> Snapshot:

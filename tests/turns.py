@@ -18,7 +18,7 @@ from agents.releases import publish
 from agents.rules.parts import Part
 from agents.sessions import cancel_turn
 from foundation.db_threads import in_db_thread
-from tests.conversations import Conversation, claimed, conversation, replayed
+from tests.conversations import Conversation, claimed, conversation, nothing_yet, replayed
 from tests.people import agent
 from tests.scripted import Outcome, calls, for_ever
 
@@ -54,8 +54,7 @@ async def log(ada: Conversation, begin: int = 3) -> list[str]:
     """The types of the events since the claim, after a look at the replay law."""
 
     def read() -> list[str]:
-        empty = {"seq": 0, "session": ada.snapshot()["session"], "messages": [], "turns": {}}
-        assert replayed(ada, empty) == ada.snapshot()
+        assert replayed(ada, nothing_yet(ada.snapshot()["session"])) == ada.snapshot()
         return ada.log()[begin:]
 
     return await in_db_thread(read)

@@ -39,6 +39,7 @@ from tests.conversations import (
     claimed,
     conversation,
     ending,
+    nothing_yet,
     replayed,
     side_by_side,
 )
@@ -77,8 +78,7 @@ def test_a_request_without_a_session_begins_one_with_what_was_said_before() -> N
     ]  # fmt: skip
     assert [m.parent_id for m in messages] == [None, *(m.pk for m in messages[:-1])]
     assert session.log() == ["message.created"] * 6 + ["turn.queued"]
-    empty = {"seq": 0, "session": session.snapshot()["session"], "messages": [], "turns": {}}
-    assert replayed(session, empty) == session.snapshot()
+    assert replayed(session, nothing_yet(session.snapshot()["session"])) == session.snapshot()
 
 
 def test_the_model_reads_what_the_client_sent_below_what_the_release_says() -> None:
@@ -162,8 +162,7 @@ def test_a_chat_is_named_after_its_first_words_and_a_session_off_the_list_is_not
     own = complete(session.actor, "Good morning", instructions=instructions)
     assert session.row.title == "Good morning"
     assert session.log().count("session.updated") == 1
-    empty = {"seq": 0, "session": session.snapshot()["session"], "messages": [], "turns": {}}
-    assert replayed(session, empty) == session.snapshot()
+    assert replayed(session, nothing_yet(session.snapshot()["session"])) == session.snapshot()
     assert talk(session.actor, own.session_id).row.title == ""
 
 

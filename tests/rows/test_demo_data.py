@@ -14,7 +14,7 @@ from agents.management.demo.loading import TABLES, load
 from agents.models import Agent, AgentSession, Event, Message, Release, Runner, Step, Turn, User
 from agents.rules.replay import replay
 from agents.sessions.reading import snapshot_of
-from tests.conversations import conversation
+from tests.conversations import conversation, nothing_yet
 
 pytestmark = pytest.mark.usefixtures("transactional_db")
 
@@ -52,8 +52,7 @@ def test_the_log_of_every_session_tells_what_its_rows_say() -> None:
             }
             for event in session.events.order_by("seq")
         ]  # fmt: skip
-        empty: dict[str, Any] = {"seq": 0, "session": now["session"], "messages": [], "turns": {}}
-        assert replay(empty, events) == now
+        assert replay(nothing_yet(now["session"]), events) == now
 
 
 def test_the_same_seed_makes_the_same_conversations_and_another_makes_others() -> None:

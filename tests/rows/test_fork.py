@@ -14,16 +14,13 @@ from agents.access.roles import Role
 from agents.engine.context import load_context
 from agents.models import AgentDraft, AgentSession, AuditEntry, Event, Message, User
 from agents.releases import publish
-from agents.rules.replay import Snapshot
 from agents.sessions import fork_any_session, fork_session, update_session
 from foundation.clock import now
 from foundation.errors import Conflict, Forbidden, InvalidInput, NotFound, Unauthenticated
 from foundation.ids import new_id
-from tests.conversations import Conversation, answer, claim, claimed, conversation, replayed
+from tests.conversations import Conversation, answer, claim, claimed, conversation, nothing_yet, replayed
 
 pytestmark = pytest.mark.usefixtures("transactional_db")
-
-EMPTY: Snapshot = {"seq": 0, "session": {}, "messages": [], "turns": {}}
 
 
 def exchange(ada: Conversation, text: str, reply: str, **options: object) -> UUID:
@@ -104,7 +101,7 @@ def test_the_log_of_a_fork_gives_its_snapshot() -> None:
     update_session(ada.actor, session_id=ada.session_id, expected_version=1, metadata={"a": 1})
     made = fork(ada)
     assert made.log() == ["message.created"] * 2
-    begun = EMPTY | {"session": {**made.snapshot()["session"], "head": None}}
+    begun = nothing_yet({**made.snapshot()["session"], "head": None})
     assert replayed(made, begun) == made.snapshot()
     assert made.row.metadata == {"a": 1}
 
