@@ -14,8 +14,10 @@ from agents.llm.errors import ModelAuthFailed, ModelUnreachable, TransientModelE
 from agents.llm.port import Usage
 from agents.rules.conversation import ToolCall
 from agents.rules.spending import money
+from agents.runner.reaper import reap
 from agents.sessions import cancel_turn
 from foundation.db_threads import in_db_thread
+from tests.conversations import lease_is_over
 from tests.scripted import USAGE, Outcome, Reply, calls, says, scripted
 from tests.turns import A_WHILE, begin, claim_run, costs, end_of, marked, run, start, stop, turn_of, works
 
@@ -93,3 +95,24 @@ async def test_a_call_that_is_stopped_before_it_is_made_costs_nothing_though_the
     turn = await turn_of(ada)
     assert (turn.status, turn.input_tokens, turn.output_tokens) == ("cancelled", 3, 5)
     assert turn.cost_usd == Decimal("0.08")
+
+
+async def test_a_call_that_a_dead_runner_made_and_nobody_repeats_costs_nobody_knows_what() -> None:
+    ada = await begin()
+    reached = asyncio.Event()
+    running = await start(scripted(says("Half an an", Usage(3, 1), marked(reached)))[0])
+    await asyncio.wait_for(reached.wait(), A_WHILE)
+    running.task.cancel()
+    await asyncio.wait([running.task])
+
+    def lose() -> None:
+        lease_is_over(ada.turn().pk)
+        assert reap() == 1
+
+    await in_db_thread(lose)
+    second = await claim_run(scripted()[0])
+    await in_db_thread(cancel_turn, ada.actor, turn_id=second.claim.turn_id)
+    second.stop(Stop.ASKED)
+    await second.run()
+    turn = await turn_of(ada)
+    assert (turn.status, turn.cost_usd, await costs()) == ("cancelled", None, [None])

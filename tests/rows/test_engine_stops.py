@@ -121,8 +121,9 @@ async def test_a_run_that_lost_its_turn_finds_out_at_its_next_write() -> None:
     speaking, taken = asyncio.Event(), asyncio.Event()
 
     async def speak() -> None:
-        while "message.delta" not in await log(ada):
-            """The first words hold the session's lock until they are written."""
+        # Nothing that reads twice: the first words may be written in between.
+        while "message.delta" not in [event.type for event in await in_db_thread(ada.events)]:
+            """They hold the session's lock until then."""
         speaking.set()
         await taken.wait()
 
