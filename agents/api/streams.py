@@ -12,20 +12,18 @@ import structlog
 from django.http import HttpRequest, StreamingHttpResponse
 
 from agents.access.actor import Actor
-from agents.api.authentication import still_holds
 from agents.api.media_types import EVENT_STREAM
 from agents.api.refusals import ServerStops
+from agents.api.welcome import Welcome
 from agents.relay import LoggedEvent, Resync, Subscription, event_json, get_hub
 from agents.rules.states import TERMINAL, TERMINAL_EVENTS
 from agents.rules.wire import error_frame
-from agents.sessions import access_session, access_turn, read_snapshot
+from agents.sessions import access_turn, read_snapshot
 from foundation import strict_json
 from foundation.db_threads import DATABASE_FAULTS, in_db_thread
-from foundation.errors import BandstandError, NotFound, OurFault, Unauthenticated, Unavailable
+from foundation.errors import BandstandError, NotFound, OurFault, Unavailable
 
 HEARTBEAT_SECONDS = 15.0
-# A login that ended, a key that was revoked or a session that was deleted ends its streams within this time.
-RECHECK_SECONDS = 3.0
 
 log = structlog.get_logger(__name__)
 
@@ -65,14 +63,13 @@ class Stream:
     def __init__(
         self, request: HttpRequest, actor: Actor, *, session_id: UUID, after: int, resync: bool, turn_id: UUID | None
     ) -> None:
-        self._request = request
         self._actor = actor
         self._session_id = session_id
         self._after = after
         self._resync = resync
         self._turn_id = turn_id
         self._turn = str(turn_id) if turn_id else None
-        self._recheck_at = monotonic() + RECHECK_SECONDS
+        self._welcome = Welcome(request, actor, session_id)
         self._loop = asyncio.get_running_loop()
         self._watcher = get_hub().subscribe(session_id, after)
 
@@ -106,11 +103,10 @@ class Stream:
             yield await self._snapshot(watcher)
         spoke = monotonic()
         while True:
-            # Not longer than until the next look: what was silent would be looked at a whole period too late.
-            item = await watcher.get(max(0.01, self._recheck_at - monotonic()))
+            item = await watcher.get(self._welcome.seconds_left)
             if watcher.closed:
                 raise ServerStops(retry_after_seconds=1)
-            await self._check_welcome()
+            await self._welcome.check()
             if isinstance(item, Resync):
                 yield await self._snapshot(watcher)
                 if await self._turn_has_ended():
@@ -125,17 +121,6 @@ class Stream:
             if monotonic() - spoke >= HEARTBEAT_SECONDS:
                 yield _HEARTBEAT
                 spoke = monotonic()
-
-    async def _check_welcome(self) -> None:
-        if monotonic() >= self._recheck_at:
-            self._recheck_at = monotonic() + RECHECK_SECONDS
-            await in_db_thread(self._look_again)
-
-    def _look_again(self) -> None:
-        # Nothing is ever logged for a session that was deleted: raises `NotFound`, lest one listen for ever.
-        access_session(actor=self._actor, session_id=self._session_id)
-        if not still_holds(self._request, self._actor):
-            raise Unauthenticated(rule="revoked")
 
     async def _snapshot(self, watcher: Subscription) -> bytes:
         """The session as it is now, in place of events that are gone."""

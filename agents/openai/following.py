@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from time import monotonic
+from math import inf
 from typing import Any
 from uuid import UUID
 
@@ -11,16 +11,13 @@ import orjson
 from django.http import HttpRequest
 
 from agents.access.actor import Actor
-from agents.api.authentication import still_holds
 from agents.api.refusals import ServerStops
-from agents.openai.refusals import AccessEnded, ApprovalRequired
+from agents.api.welcome import Welcome
+from agents.openai.refusals import ApprovalRequired
 from agents.relay import LoggedEvent, Resync, get_hub
 from agents.rules.states import TERMINAL_EVENTS, TurnStatus
 from agents.sessions import Outcome, access_session, read_outcome
 from foundation.db_threads import in_db_thread
-
-# A key that was revoked ends what it waits for within this time.
-RECHECK_SECONDS = 3.0
 
 _APPROVALS = frozenset({"approval.requested", "turn.waiting"})
 
@@ -39,12 +36,11 @@ class Follower:
     """Follows one turn from the event after `seq`, on the running event loop. `close` it; that changes nothing else."""
 
     def __init__(self, request: HttpRequest, actor: Actor, *, session_id: UUID, turn_id: UUID, seq: int) -> None:
-        self._request = request
         self._actor = actor
         self._session_id = session_id
         self._turn_id = turn_id
         self._turn = str(turn_id)
-        self._recheck_at = monotonic() + RECHECK_SECONDS
+        self._welcome = Welcome(request, actor, session_id)
         self._spoken = False
         self._watcher = get_hub().subscribe(session_id, seq)
 
@@ -52,17 +48,15 @@ class Follower:
         """On the event loop."""
         self._watcher.close()
 
-    async def hear(self, seconds: float = RECHECK_SECONDS) -> Heard:
-        """What happened next; nothing, if nothing did for `seconds` or so.
+    async def hear(self, seconds: float = inf) -> Heard:
+        """What happened next; nothing, if nothing did for `seconds`, or for some seconds at most.
 
-        Raises `ApprovalRequired`, `AccessEnded`, `ServerStops`, and `NotFound` when the session is gone.
+        Raises `ApprovalRequired`, `ServerStops`, and as `Welcome`.
         """
-        item = await self._watcher.get(max(0.01, min(seconds, self._recheck_at - monotonic())))
+        item = await self._watcher.get(min(seconds, self._welcome.seconds_left))
         if self._watcher.closed:
             raise ServerStops(retry_after_seconds=1)
-        if monotonic() >= self._recheck_at:
-            self._recheck_at = monotonic() + RECHECK_SECONDS
-            await in_db_thread(self._check_access)
+        await self._welcome.check()
         if item is None:
             return Heard()
         if isinstance(item, Resync):
@@ -98,11 +92,6 @@ class Follower:
         if outcome.status is TurnStatus.WAITING:
             raise ApprovalRequired
         return outcome
-
-    def _check_access(self) -> None:
-        access_session(actor=self._actor, session_id=self._session_id)
-        if not still_holds(self._request, self._actor):
-            raise AccessEnded
 
 
 def names(session_id: UUID, turn_id: UUID | None) -> dict[str, Any]:

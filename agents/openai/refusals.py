@@ -34,12 +34,6 @@ class AnswerRestarted(Unavailable):
     retryable = False
 
 
-class AccessEnded(BandstandError):
-    """This key is no longer valid. The turn goes on."""
-
-    code = "unauthenticated"
-
-
 class TurnEnded(BandstandError):
     """The turn ended without an answer."""
 
