@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 
-from django.http import HttpResponse, StreamingHttpResponse
+from django.http import StreamingHttpResponse
 from django.http.response import HttpResponseBase
 from django.utils.http import content_disposition_header
 from rest_framework.request import Request
@@ -42,10 +42,16 @@ class ExportView(AsyncApiView):
             "Cache-Control": "no-store",
             "Content-Disposition": content_disposition_header(True, f"{transcript_name(found.session)}.{ending}"),
         }
-        if self.http.method == "HEAD":
-            return HttpResponse(content_type=media_type, headers=headers)
         pieces = _markdown(found) if wanted == "markdown" else _json(found)
+        if self.http.method == "HEAD":
+            pieces = _nothing()
         return StreamingHttpResponse(pieces, content_type=media_type, headers=headers)
+
+
+async def _nothing() -> AsyncIterator[bytes]:
+    """The length of an export is not known: a whole answer of nothing would say that it is 0."""
+    return
+    yield b""
 
 
 async def _json(found: Export) -> AsyncIterator[bytes]:

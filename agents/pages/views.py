@@ -14,7 +14,7 @@ from django.shortcuts import render
 from django.utils.safestring import mark_safe
 from django.views.decorators.cache import never_cache
 from django.views.decorators.csrf import ensure_csrf_cookie
-from django.views.decorators.http import require_GET
+from django.views.decorators.http import require_safe
 
 from agents import markdown
 from agents.access.logins import LoginForm, with_wait
@@ -39,7 +39,7 @@ def _modules_of(script: str, found: set[str]) -> set[str]:
 MODULES = [f"bandstand/{script}" for script in sorted(_modules_of("chat.js", set()))]
 
 
-@require_GET
+@require_safe
 @never_cache
 @login_required
 @ensure_csrf_cookie
@@ -49,7 +49,7 @@ def chat(request: HttpRequest) -> HttpResponse:
     return render(request, "pages/chat.html", known)
 
 
-@require_GET
+@require_safe
 @never_cache
 @login_required
 def help_page(request: HttpRequest) -> HttpResponse:

@@ -57,6 +57,11 @@ def test_the_chat_asks_for_a_login_and_comes_back_after_it() -> None:
     assert client.get("/").status_code == 200
 
 
+def test_a_monitor_that_asks_for_the_head_of_a_page_gets_it(ada: Client) -> None:
+    for path in ("/", "/help/", "/login/"):
+        assert ada.head(path, follow=True).status_code == 200, path
+
+
 def test_the_login_keeps_the_open_chat_in_its_fragment() -> None:
     person("ada", Role.USER)
     answer = Client().post("/login/", {"username": "ada", "password": PASSWORD, "next": "/#0193-chat"})

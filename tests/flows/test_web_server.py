@@ -281,6 +281,14 @@ def test_at_the_end_endless_streams_are_cut_and_endless_answers_refused(alone: W
     assert time.monotonic() - began < 15
 
 
+@pytest.mark.parametrize("hosts", ["", "Host: x\r\nHost: y\r\n"])
+def test_a_request_names_one_host(web: Web, hosts: str) -> None:
+    with web.connect() as client:
+        client.sendall(f"GET /api/echo HTTP/1.1\r\n{hosts}Connection: close\r\n\r\n".encode())
+        status, problem = answer_of(client)
+    assert (status, problem["code"]) == (400, "malformed")
+
+
 @pytest.mark.parametrize("path", ["/api/fail", "/v1/fail"])
 def test_an_application_that_fails_is_told_in_the_shape_of_its_interface(web: Web, path: str) -> None:
     status, refusal = web.ask(f"GET {path}?0 HTTP/1.1")

@@ -62,6 +62,10 @@ class Request(WebRequest):  # type: ignore[misc]  # Daphne is not typed
             # Twisted reads chunks whatever the others say; a proxy may see the end of the body elsewhere.
             self.abort()
             return None
+        hosts = self.requestHeaders.getRawHeaders(b"host", ())
+        if len(hosts) > 1 or (not hosts and self.clientproto == b"HTTP/1.1"):
+            self.refuse(Refusal(400, "malformed", "A request names one host."))  # RFC 9112, section 3.2
+            return None
         # A client must not move the application to another path.
         self.requestHeaders.removeHeader(b"daphne-root-path")
         return super().process()
