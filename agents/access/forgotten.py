@@ -14,8 +14,8 @@ from agents.access.logins import PERIOD_SECONDS, name_digest
 from agents.limits.guard import network_of, rate, take
 from agents.models import Letter, User
 
-# Letters to one account in 15 minutes: by its name, and as many by its address.
-PER_NAME = 3
+# Letters to one account in an hour: by its name, and as many by its address.
+PER_NAME, NAME_SECONDS = 3, 3600.0
 # People who share an address.
 MOST_ACCOUNTS = 5
 
@@ -28,7 +28,7 @@ def ask_for_password(text: str, *, address: str) -> None:
     Raises `RateLimited` after too many such requests, for one name or from one `address`.
     """
     by_address = rate("passwords-address", settings.BANDSTAND.failed_logins_per_address, PERIOD_SECONDS, leased=False)
-    by_name = rate("passwords-name", PER_NAME, PERIOD_SECONDS, leased=False)
+    by_name = rate("passwords-name", PER_NAME, NAME_SECONDS, leased=False)
     take([(by_address, f"p:a:{network_of(address)}"), (by_name, f"p:n:{name_digest(text)}")])
     with transaction.atomic():
         meant = Q(username=normalize("NFKC", text)) | Q(email__iexact=text)

@@ -57,6 +57,11 @@ def wait_of(user: User) -> float:
     return _wait(*login_asks(user.username, "")[1])
 
 
+def forget_failures(user: User) -> None:
+    """Let `user` try again at once: they have proved otherwise who they are."""
+    buckets.fill(_key(user.username))
+
+
 @transaction.atomic
 def unlock_account(actor: Actor, *, user_id: int) -> bool:
     """Let the account's person try again at once; whether they had to wait. Raises `Forbidden`, `NotFound`."""
@@ -68,7 +73,7 @@ def unlock_account(actor: Actor, *, user_id: int) -> bool:
     waited = wait_of(user) > 0
     if waited:
         record(actor, "user.unlocked", target=user)
-    buckets.fill(_key(user.username))
+    forget_failures(user)
     return waited
 
 

@@ -57,7 +57,7 @@ class ActionFilter(admin.SimpleListFilter):
 class AuditEntryAdmin(ReadOnlyAdmin):
     query_budget = 8
 
-    change_list_template = "agents/admin/audit_list.html"
+    list_after_template = "agents/admin/audit_extent.html"
     list_display = ("at", "actor", "act", "target")
     list_filter = (ActionFilter, AgeFilter)
     search_ids = ("id",)

@@ -242,7 +242,7 @@ def _why_no_mail(person: User) -> str:
     shown = "It is shown once: hand it over on a way that only they read."
     if not mail_is_on():
         return f"{shown} (This installation sends no mail.)"
-    return "" if person.email else f"{shown} (The account has no mail address.)"
+    return "" if person.email else f"{shown} (The account has no email address.)"
 
 
 def _unlock_page(request: HttpRequest, model_admin: Any, person: User) -> HttpResponse:

@@ -1,4 +1,4 @@
-"""What people did to the platform, for ever."""
+"""What people did to the platform; kept as long as BANDSTAND_AUDIT_DAYS says."""
 
 from __future__ import annotations
 

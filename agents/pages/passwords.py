@@ -17,6 +17,7 @@ from django.views.generic import FormView
 from agents.access.audit import record
 from agents.access.forgotten import ask_for_password
 from agents.access.letters import mail_is_on
+from agents.access.lockouts import forget_failures
 from agents.access.logins import address_of, wait_error, with_wait
 from agents.access.passwords import AnyLink
 from agents.access.permissions import actor_of
@@ -73,4 +74,5 @@ class ChoosePassword(PasswordResetConfirmView):
         with transaction.atomic():
             answer = super().form_valid(form)
             record(actor_of(form.user), "user.password_chosen", target=form.user)
+            forget_failures(form.user)
         return answer

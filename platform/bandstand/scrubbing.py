@@ -18,6 +18,7 @@ SHAPES: Final = (
     r"\bsk-[A-Za-z0-9_\-]{8,}",  # model providers' keys
     r"(?i:\bbearer\s+)[A-Za-z0-9._~+/=\-]{8,}",
     r"(?<=://)[^/\s:@]*:[^/\s@]+(?=@)",  # user and password of an address
+    r"(?<=/)[0-9a-z]{6,8}-[0-9a-f]{32}\b",  # the tokens of links for a new password
     r"(?i:\b(?:__Host-bandstand|bandstand_\d+|sessionid|csrftoken)=)[A-Za-z0-9]{8,}",
 )
 

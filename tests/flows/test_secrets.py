@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from http.cookiejar import CookieJar
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import Any
+from typing import Any, LiteralString
 
 import psycopg
 import pytest
@@ -30,6 +30,8 @@ PROMPT = "canary-prompt-Lq7w"
 # What is a secret from the environment, and what people type or send along.
 PROVIDER, MAIL = "sk-canary-provider-R2d8", "canary-mail/Tz5p"
 GUESS, HEADER, QUERY = "canary-guess-Hn3c", "canary-header-Vb9k", "canary-query-Ws4j"
+# A password where the name belongs.
+NAME = "canary-name-Jf6m"
 BAD_KEY = "bs_canarybadkey_" + "Xy7Qw2" * 7 + "Z"
 
 
@@ -103,11 +105,19 @@ class House:
     def logged(self) -> str:
         return "".join(path.read_text("utf-8", "replace") for path in (self.running.data_dir / "logs").iterdir())
 
-    def rows(self) -> str:
-        """Every row of every table, as text."""
+    def change(self, statement: LiteralString) -> None:
+        with psycopg.connect(self._url) as connection:
+            connection.execute(statement)
+
+    @property
+    def _url(self) -> str:
         record = Record.read(self.running.data_dir)
         assert record is not None
-        with psycopg.connect(record.url) as connection:
+        return record.url
+
+    def rows(self) -> str:
+        """Every row of every table, as text."""
+        with psycopg.connect(self._url) as connection:
             tables = connection.execute("SELECT tablename FROM pg_tables WHERE schemaname = 'public'").fetchall()
             found = [
                 connection.execute(sql.SQL("SELECT t::text FROM {} t").format(sql.Identifier(name))).fetchall()
@@ -121,6 +131,7 @@ def house() -> Iterator[House]:
     outside = Outside()
     with tempfile.TemporaryDirectory(prefix="bandstand-test-") as name, Mailbox() as box:
         Path(name).chmod(0o711)
+        box.greeting = "554 no mail here"
         running = Running(
             Path(name) / "data",
             OPENAI_API_KEY=PROVIDER,
@@ -149,8 +160,11 @@ def _live(house: House) -> House:
     house.secrets |= {path.name: path.read_text().strip() for path in (running.data_dir / "keys").iterdir()}
     house.secrets["key"] = running.manage("create_api_key", "--user", "owner", "--scopes", "chat,read,manage").strip()
     house.secrets["bad key"] = BAD_KEY
+    house.change("UPDATE agents_user SET email = 'owner@example.org'")
     house.secrets["link"] = _in_a_browser(house)
     _in_programs(house, house.secrets["key"])
+    # An error that is reported, from the process that knows the mail server's password.
+    wait_for(lambda: any("mail.failed" in report for report in house.outside.reports), 120)
     for command in (["check"], ["showmigrations"], ["bootstrap"], ["prepare"], ["unlock_account", "owner"]):
         house.printed.append(running.manage(*command))
     return house
@@ -167,12 +181,13 @@ def _in_a_browser(house: House) -> str:
         return house.ask(path, body, opener=opener, Content_Type="application/x-www-form-urlencoded")
 
     form("/login/", username="owner", password=GUESS)
-    form("/login/", username=GUESS, password=GUESS)
-    form("/password/forgotten/", who=GUESS)
+    form("/login/", username=NAME, password=GUESS)
+    form("/password/forgotten/", who=NAME)
+    form("/password/forgotten/", who="owner")
     form("/login/", username="owner", password=house.secrets["password"])
     house.secrets["login"] = str(next(cookie.value for cookie in jar if cookie.name.startswith("bandstand")))
     form("/account/password/", old_password=GUESS, new_password1=GUESS, new_password2=GUESS)
-    page = form("/admin/agents/user/1/password-link/", confirm="yes")
+    page = form("/admin/agents/user/1/password-link/", confirm="yes", way="hand")
     path = page.split(f'value="{house.address}')[1].split('"')[0]
     house.ask(path, opener=opener)
     house.ask(path.replace("/password/", "/password/x"), opener=opener)
@@ -184,13 +199,13 @@ def _in_programs(house: House, key: str) -> None:
     mine = {"Authorization": f"Bearer {key}", "X_Anything": HEADER, "User_Agent": HEADER, "X_Request_Id": HEADER}
     session = json.loads(house.ask("/api/v1/sessions", {"agent": "demo"}, **mine))["id"]
     turns = f"/api/v1/sessions/{session}/turns"
-    house.ask(turns, {"input": PROMPT}, **mine, Prefer="wait=30", Idempotency_Key=HEADER)
+    house.ask(turns, {"input": PROMPT}, **mine, Prefer="wait=30", Idempotency_Key="one")
     house.ask(turns, {"input": PROMPT, "unknown": PROMPT}, **mine)
     house.ask(turns, {"input": f"{PROMPT}\ud800"}, **mine)
     house.ask(turns, f'{{"input": "{PROMPT}"'.encode(), **mine)
     house.ask(f"/api/v1/sessions?search={QUERY}&limit={QUERY}", **mine)
-    house.ask(f"/api/v1/sessions/{QUERY}", **mine)
-    house.ask(f"/{QUERY}", **mine)
+    house.ask(f"/api/v1/sessions/{QUERY.upper()}", **mine)
+    house.ask(f"/nowhere?{QUERY}", **mine)
     chat = {
         "model": "demo",
         "messages": [{"role": "user", "content": PROMPT}],
@@ -228,7 +243,7 @@ def found_in(text: str, secrets: dict[str, str]) -> list[str]:
 
 
 def people_said(house: House) -> dict[str, str]:
-    return house.secrets | {"prompt": PROMPT, "header": HEADER, "query": QUERY}
+    return house.secrets | {"prompt": PROMPT, "header": HEADER, "query": QUERY, "name": NAME}
 
 
 def test_the_provider_was_told_its_key_and_the_prompt(house: House) -> None:
@@ -239,13 +254,12 @@ def test_the_provider_was_told_its_key_and_the_prompt(house: House) -> None:
 def test_no_log_line_holds_one(house: House) -> None:
     logged = house.logged()
     assert "login.failed" in logged
-    assert "turn." in logged
+    assert "mail.failed" in logged
     assert found_in(logged, people_said(house)) == []
 
 
 def test_no_error_report_holds_one(house: House) -> None:
-    # The letter that could not be sent, or the key that the provider refused.
-    wait_for(lambda: house.outside.reports, 60)
+    assert any("mail.failed" in report for report in house.outside.reports)
     assert found_in("\n".join(house.outside.reports), people_said(house)) == []
 
 
@@ -258,12 +272,13 @@ def test_no_answer_repeats_a_secret_and_no_error_what_was_said(house: House) -> 
 
 
 def test_no_command_prints_one(house: House) -> None:
-    assert all(house.printed)
+    assert "[X] 0001_initial" in "".join(house.printed)
     assert found_in("\n".join(house.printed), people_said(house)) == []
 
 
 def test_no_row_holds_a_secret_and_what_was_said_is_where_it_belongs(house: House) -> None:
     rows = house.rows()
     assert PROMPT in rows
+    assert found_in(rows, {"name": NAME, "header": HEADER, "query": QUERY}) == []
     # Django's own rows of logins hold their keys; a dump is as private as its conversations.
     assert found_in(rows, {name: secret for name, secret in house.secrets.items() if name != "login"}) == []

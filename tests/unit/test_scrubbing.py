@@ -41,6 +41,7 @@ def config() -> Config:
         "Authorization: Bearer eyJhbGciOi.payload.signature",
         "postgresql://user:canary@db/x",
         "Cookie: __Host-bandstand=canarycanary12345; csrftoken=canarycanary12345",
+        "/password/MQ/canary-0123456789abcdef0123456789abcdef/",
     ],
 )
 def test_a_secret_is_found_in_every_dress(leak: str) -> None:
