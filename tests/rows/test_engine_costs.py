@@ -14,10 +14,10 @@ from agents.llm.errors import ModelAuthFailed, ModelUnreachable, TransientModelE
 from agents.llm.port import Usage
 from agents.rules.conversation import ToolCall
 from agents.rules.spending import money
-from agents.runner.reaper import reap
+from agents.runner.reaper import give_back, reap
 from agents.sessions import cancel_turn
 from foundation.db_threads import in_db_thread
-from tests.conversations import lease_is_over
+from tests.conversations import claimed, lease_is_over
 from tests.scripted import USAGE, Outcome, Reply, calls, says, scripted
 from tests.turns import A_WHILE, begin, claim_run, costs, end_of, marked, run, start, stop, turn_of, works
 
@@ -76,9 +76,17 @@ async def test_a_turn_that_is_stopped_before_its_model_is_asked_costs_nothing() 
     assert ((await turn_of(ada)).cost_usd, await costs()) == (Decimal(0), [Decimal(0)])
 
 
-async def test_a_call_that_is_stopped_before_it_is_made_costs_nothing_though_the_one_before_it_did() -> None:
+def give_a_claim_back() -> None:
+    claim = claimed()
+    assert give_back(session_id=claim.session_id, turn_id=claim.turn_id, epoch=claim.epoch, fruitless=False)
+
+
+@pytest.mark.parametrize("epoch", [1, 2])
+async def test_a_call_that_is_stopped_before_it_is_made_costs_nothing_though_the_one_before_it_did(epoch: int) -> None:
     ada = await begin()
     runs: list[TurnRun] = []
+    if epoch == 2:
+        await in_db_thread(give_a_claim_back)
 
     async def clock(_: str) -> Outcome:
         await in_db_thread(cancel_turn, ada.actor, turn_id=runs[0].claim.turn_id)
