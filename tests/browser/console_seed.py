@@ -13,7 +13,9 @@ from agents.access.roles import Role
 from agents.models import Agent, AgentDraft
 from agents.releases import change_draft, create_agent, publish
 from agents.releases.edit import configuration_of
+from agents.sessions import begin_bulk
 from foundation.clock import now
+from foundation.ids import new_id
 from monitoring.schedules import mirror
 from monitoring.schedules.jobs import JOBS
 from monitoring.schedules.run import run_job
@@ -28,7 +30,7 @@ EDITS = (
 
 
 def main() -> dict[str, Any]:
-    """`{people: {name: {login, id}}, contracts}`: an owner, a builder, and the id of an agent."""
+    """`{people: {name: {login, id}}, contracts, bulk}`: an owner, a builder, the ids of an agent and of a bulk act."""
     people = {"olga": person("olga", Role.OWNER), "bruno": person("bruno", Role.BUILDER, Role.USER)}
     olga, bruno = actor_of(people["olga"]), actor_of(people["bruno"])
     create_group(olga, name="legal")
@@ -49,8 +51,10 @@ def main() -> dict[str, Any]:
     for job in JOBS:
         run_job(job, asked_by=mirror.BY_TIMETABLE)
     beat_scheduler()
+    # Nobody works on it: there is no scheduler here.
+    bulk = begin_bulk(olga, act="cancel", targets=[new_id() for _ in range(60)])
     found = {name: {"login": login_of(user), "id": user.pk} for name, user in people.items()}
-    return {"people": found, "contracts": str(contracts.pk)}
+    return {"people": found, "contracts": str(contracts.pk), "bulk": str(bulk.pk)}
 
 
 def _edit(actor: Actor, agent: Agent, **values: object) -> None:

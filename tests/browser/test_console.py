@@ -39,10 +39,27 @@ PAGES = (
     "monitoring/jobrun/",
     "agents/auditentry/",
     "agents/bulkact/",
+    "agents/bulkact/{bulk}/change/",
     "guide/",
     "agents/letter/",
     "agents/user/locked-out/",
 )
+
+
+# Fields and buttons on the page without a name, and icons that would be read as the words that they are made of.
+NAMELESS = """() => {
+  const seen = [...document.querySelectorAll("a[href], button, summary, select, textarea, input:not([type=hidden])")]
+    .filter((one) => one.getClientRects().length);
+  const words = (one) => {
+    const copy = one.cloneNode(true);
+    copy.querySelectorAll("[aria-hidden=true]").forEach((part) => part.remove());
+    return copy.textContent.trim() || [...copy.querySelectorAll("img")].map((image) => image.alt).join("");
+  };
+  const named = (one) => one.ariaLabel || one.title || [...(one.labels ?? [])].some(words) || words(one)
+    || ["submit", "button"].includes(one.type) && one.value;
+  const read = [...document.querySelectorAll(".material-symbols-outlined:not([aria-hidden=true])")];
+  return [...seen.filter((one) => !named(one)), ...read].map((one) => one.outerHTML.slice(0, 200));
+}"""
 
 
 @pytest.mark.parametrize("options", [{}, DARK, NARROW], ids=["light", "dark", "phone"])
@@ -52,6 +69,15 @@ async def test_every_page_keeps_to_its_policy_and_to_its_width(arrive: Arrive, o
         await console.go_in_order(path)
         assert await console.page.evaluate("window.pwned") is None, path
         await expect(console.page.locator("img[src=x]")).to_have_count(0)
+
+
+async def test_everything_has_a_name_for_those_who_hear_the_page(arrive: Arrive) -> None:
+    console = await Console.open(await arrive("olga"))
+    for path in ("", "agents/turn/", "agents/user/", "agents/user/add/", "monitoring/schedule/", "agents/bulkact/"):
+        await console.go(path)
+        await expect(console.page.get_by_role("main")).to_have_count(1)
+        assert await console.page.evaluate(NAMELESS) == [], path
+    await expect(console.page.get_by_role("link", name="Overview", exact=True)).to_be_visible()
 
 
 async def test_what_people_wrote_is_shown_as_they_wrote_it(arrive: Arrive) -> None:
@@ -108,3 +134,15 @@ async def test_a_builder_publishes_with_the_keyboard(arrive: Arrive) -> None:
     await console.page.keyboard.press("Enter")
     await expect(console.page.get_by_text("is live for new sessions.")).to_be_visible()
     await expect(console.page.get_by_text("By keyboard.")).to_be_visible()
+
+
+async def test_the_page_of_a_bulk_act_follows_it_until_somebody_stops_it(arrive: Arrive) -> None:
+    visitor = await arrive("olga")
+    first, second = await Console.open(visitor), await Console.open(visitor)
+    for window in (first, second):
+        await window.go("agents/bulkact/{bulk}/change/")
+    await expect(first.page.get_by_role("progressbar", name="Rows dealt with")).to_be_visible()
+    await second.press("Stop")
+    await expect(first.page.get_by_text("Stopped by olga.")).to_be_visible()
+    await expect(first.page.get_by_role("button", name="Stop")).to_have_count(0)
+    assert await first.violations() == []

@@ -1,4 +1,5 @@
-// Small comforts of the console's pages: ids and secrets are copied, times go on, long work is followed.
+// Small comforts of the console's pages: ids and secrets are copied, times go on, long work is followed, and what the
+// library shows by an icon alone has a name for those who hear the page.
 
 import { copy } from "./clipboard.js";
 
@@ -44,3 +45,20 @@ async function follow() {
 }
 
 setTimeout(follow, 2000);
+
+const NAMES = { search: "Search", more_horiz: "More", add: "Add", arrow_back: "Back" };
+
+// The library writes icons as words in a font of their own; read aloud they say "space_dashboard Overview".
+for (const icon of document.querySelectorAll(".material-symbols-outlined")) {
+  const holder = icon.closest("a, button") ?? icon.parentElement;
+  if (holder.textContent.trim() === icon.textContent.trim() && !holder.ariaLabel) {
+    holder.ariaLabel = holder.title || NAMES[icon.textContent.trim()] || null;
+    if (!holder.matches("a, button")) holder.role = "img";
+  }
+  icon.ariaHidden = "true";
+}
+
+const search = document.getElementById("searchbar");
+if (search) search.ariaLabel = `Search: ${search.placeholder}`;
+const content = document.getElementById("content");
+if (content) content.role = "main";
