@@ -17,7 +17,7 @@ from agents.access.permissions import actor_of
 from agents.access.roles import Role
 from agents.models import Agent, AgentDraft, ApiKey, AuditEntry, User
 from agents.releases import archive_agent, publish, roll_back
-from agents.sessions import DoesNotApply, cancel_any_turn, create_session, retry_turn
+from agents.sessions import DoesNotApply, cancel_any_turn, create_session, fork_session, retry_turn
 from foundation.clock import now
 from foundation.errors import InvalidInput, NotFound, Unauthenticated
 from tests.conversations import Conversation, answer, claimed, conversation, fail, say
@@ -136,6 +136,7 @@ def test_an_archived_agent_goes_on_with_those_it_talks_to_and_begins_with_nobody
     ada.ask()
     answer(claimed())
     assert ada.statuses() == ["completed"]
+    assert fork_session(ada.actor, session_id=ada.session_id).release_id == ada.row.release_id
     with pytest.raises(InvalidInput):
         create_session(ada.actor, agent_slug="demo")
 
