@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from math import isnan
 from typing import ClassVar, Literal
 
 from foundation.errors import BandstandError
@@ -135,3 +136,25 @@ BY_CLASS: dict[ErrorClass, type[ModelError]] = {
         ModelCancelled,
     )
 }
+
+_BY_STATUS: dict[int, type[ModelError]] = {
+    401: ModelAuthFailed,
+    402: ModelAuthFailed,
+    403: ModelAuthFailed,
+    408: TransientModelError,
+    409: TransientModelError,
+    413: ContextTooLong,
+    425: TransientModelError,
+    429: ModelRateLimited,
+}
+_LONGEST_WAIT_SECONDS = 86_400.0
+
+
+def kind_of_status(status: int) -> type[ModelError]:
+    """What a provider's HTTP status means where its words say no more."""
+    return _BY_STATUS.get(status, TransientModelError if status >= 500 else BadModelRequest)
+
+
+def sensible_wait(seconds: float) -> float | None:
+    """What a provider asks us to wait, up to a day; None for what is no number."""
+    return None if isnan(seconds) else min(max(seconds, 0.0), _LONGEST_WAIT_SECONDS)

@@ -18,12 +18,13 @@ from agents.llm.errors import (
     ModelError,
     ModelRateLimited,
     TransientModelError,
+    kind_of_status,
+    sensible_wait,
 )
 from agents.rules.conversation import storable_text
 
 _MAX_DETAIL = 300
 _MAX_READ = 2_000
-_MAX_RETRY_AFTER_SECONDS = 86_400.0
 # Providers quote the key that they refuse, and proxies the machine behind them.
 _SECRETS = re.compile(
     r"\bBearer\s+\S+|\b(?:sk|pk|key|org|proj)-[\w*.-]{4,}|[a-z][a-z0-9+.-]*://\S+|\b\d{1,3}(?:\.\d{1,3}){3}(?::\d+)?\b"
@@ -42,17 +43,6 @@ _TOO_LONG_WORDS = re.compile(
     r"maximum context length|context (?:window|length|size)|prompt is too long|too many (?:input )?tokens",
     re.IGNORECASE,
 )
-_BY_STATUS: dict[int, type[ModelError]] = {
-    400: BadModelRequest,
-    401: ModelAuthFailed,
-    402: ModelAuthFailed,
-    403: ModelAuthFailed,
-    408: TransientModelError,
-    409: TransientModelError,
-    413: ContextTooLong,
-    425: TransientModelError,
-    429: ModelRateLimited,
-}
 
 
 def refusal_from_answer(status: int, headers: Mapping[str, str], body: bytes, *, secret: str | None) -> ModelError:
@@ -103,9 +93,7 @@ def _kind(status: int | None, marks: frozenset[str], message: str) -> type[Model
         return TransientModelError
     if status in (400, 422, 500) and _TOO_LONG_WORDS.search(message):
         return ContextTooLong
-    if status >= 500:
-        return TransientModelError
-    return _BY_STATUS.get(status, BadModelRequest)
+    return kind_of_status(status)
 
 
 def retry_after_seconds(headers: Mapping[str, str]) -> float | None:
@@ -121,8 +109,7 @@ def retry_after_seconds(headers: Mapping[str, str]) -> float | None:
             seconds = (parsedate_to_datetime(text) - datetime.now(UTC)).total_seconds()
     except (ValueError, TypeError):
         return None
-    # NaN fails the comparison and counts as unreadable.
-    return min(max(seconds, 0.0), _MAX_RETRY_AFTER_SECONDS) if seconds == seconds else None  # noqa: PLR0124
+    return sensible_wait(seconds)
 
 
 def clean_detail(text: str, secret: str | None = None) -> str:

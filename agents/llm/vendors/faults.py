@@ -18,24 +18,15 @@ from agents.llm.errors import (
     ModelRateLimited,
     ModelUnreachable,
     TransientModelError,
+    kind_of_status,
+    sensible_wait,
 )
 from agents.llm.openai.refusals import clean_detail
 from agents.llm.vendors.http import Redirected
 
 _FILTER_WORDS = re.compile(r"content.?filter|blocked by content|safety (?:polic|guideline|filter)", re.IGNORECASE)
-_MAX_RETRY_AFTER_SECONDS = 86_400.0
 # What AWS's library raises, by name: it is there only for who asks Bedrock.
 _NO_CREDENTIALS = frozenset({"NoCredentialsError", "PartialCredentialsError", "CredentialRetrievalError"})
-_BY_STATUS: dict[int, type[ModelError]] = {
-    401: ModelAuthFailed,
-    402: ModelAuthFailed,
-    403: ModelAuthFailed,
-    408: TransientModelError,
-    409: TransientModelError,
-    413: ContextTooLong,
-    425: TransientModelError,
-    429: ModelRateLimited,
-}
 # The first that fits counts: a quota that is used up is no rate limit, a long prompt no bad request.
 _BY_KIND: tuple[tuple[type[Exception] | tuple[type[Exception], ...], type[ModelError]], ...] = (
     (vendor.ModelContextWindowExceededError, ContextTooLong),
@@ -68,10 +59,9 @@ def fault_of(error: Exception, secret: str | None) -> ModelError:
         return kind(provider_detail=detail)
     status = error.status_code if isinstance(error, vendor.ModelHTTPError) and not error.in_stream else None
     after = error.retry_after
-    if after is not None:
-        # NaN fails the comparison and counts as nothing said.
-        after = min(max(after, 0.0), _MAX_RETRY_AFTER_SECONDS) if after == after else None  # noqa: PLR0124
-    return kind(retry_after_seconds=after, provider_detail=detail, status=status)
+    return kind(
+        retry_after_seconds=sensible_wait(after) if after is not None else None, provider_detail=detail, status=status
+    )
 
 
 def _kind(error: Exception) -> type[ModelError]:
@@ -81,8 +71,7 @@ def _kind(error: Exception) -> type[ModelError]:
         if isinstance(error, causes):
             return kind
     if isinstance(error, vendor.ModelHTTPError):
-        known = _BY_STATUS.get(error.status_code)
-        return known or (TransientModelError if error.status_code >= 500 else BadModelRequest)
+        return kind_of_status(error.status_code)
     if isinstance(error, vendor.ModelRequestRejectedError):
         return BadModelRequest
     # What a provider says inside a stream without a status, and bodies that are no JSON.
