@@ -45,7 +45,7 @@ async def _others(browser: Browser, stack: Stack, folder: Path) -> None:
     chat = await visitor.chat()
     await chat.ask("What time is it in Europe/Zurich? Also calculate 12*31+7 and fetch https://example.invalid/menu")
     await chat.page.locator("details.tool summary").nth(1).click()
-    await chat.page.locator("#scroller").evaluate("(node) => node.scrollTo(0, 0)")
+    await chat.page.locator("#scroller").evaluate("(node) => node.scrollTo(0, node.scrollHeight)")
     await _shoot(chat, folder / "chat-tools.png")
     chat = await visitor.chat()
     await chat.ask("Name one colour")

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from playwright.async_api import Page, expect
 
+from tests.browser.conftest import Arrive
 from tests.browser.visitor import Chat, Visitor
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
@@ -41,7 +42,8 @@ async (moments) => {
 """
 
 
-async def test_chats_stand_under_their_days(chat: Chat) -> None:
+async def test_chats_stand_under_their_days(arrive: Arrive) -> None:
+    chat = await (await arrive("ada", timezone_id="Europe/Zurich")).chat()
     moments = ["2026-10-26T00:00:01", "2026-10-25T23:59:59", "2026-10-25T00:00:01", "2026-10-24T23:59:00"]
     moments += ["2026-10-19T00:00:00", "2026-10-18T23:59:59", "2026-08-31T10:00:00", "2026-10-27T01:00:00"]
     assert await chat.page.evaluate(_HEADINGS, moments) == [

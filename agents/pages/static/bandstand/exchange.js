@@ -30,8 +30,8 @@ export class ExchangeView {
     // What a program told the model over /v1 must not look like an answer.
     this.heading =
       author === "system"
-        ? element("h3", { class: "note" }, "Instructions from a program")
-        : element("h3", { class: "visually-hidden" }, own ? "Answer" : "Message");
+        ? element("h2", { class: "note" }, "Instructions from a program")
+        : element("h2", { class: "visually-hidden" }, own ? "Answer" : "Message");
     this.answer = element(
       "article",
       { class: "answer", hidden: true },
@@ -101,7 +101,7 @@ export class ExchangeView {
       case "cancelling":
         return [note("Stopping…")];
       case "cancelled":
-        return this.said ? [note("Stopped here", "stop")] : [note("Stopped before an answer", "stop"), this.#again()];
+        return this.said ? [note("Stopped here", "stop")] : [note("Stopped before an answer", "stop"), this.#retryButton()];
       case "expired":
         return [this.#failure("This took too long and was given up.", null)];
       case "failed":
@@ -132,12 +132,12 @@ export class ExchangeView {
         {},
         element("p", {}, detail || "Something went wrong, and there is no answer."),
         reference,
-        this.#again(),
+        this.#retryButton(),
       ),
     );
   }
 
-  #again() {
+  #retryButton() {
     if (!this.question?.text) return "";
     return toolButton("Try again", "retry", () => this.#askAgain(), { shown: true });
   }

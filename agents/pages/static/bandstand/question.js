@@ -28,7 +28,7 @@ export class QuestionView {
     this.node = element(
       "article",
       { class: "question" },
-      element("h3", { class: "visually-hidden" }, "You"),
+      element("h2", { class: "visually-hidden" }, "You"),
       this.bubble,
       this.tools,
     );
