@@ -107,6 +107,8 @@ def _back(request: HttpRequest) -> str:
 
 def _begin(request: HttpRequest, deed: Deed, keys: list[Any]) -> HttpResponse:
     bulk = begin_bulk(actor_of(request.user), act=deed.act, targets=keys)
+    if len(keys) == MOST:
+        messages.warning(request, f"One act takes {MOST:,} rows at most: these are the newest. Repeat it for the rest.")
     # So that there is something to see at once; the scheduler goes on within a minute.
     work_on(bulk.pk, seconds=FIRST_BITE_SECONDS)
     return HttpResponseRedirect(address_of(bulk))

@@ -36,7 +36,8 @@ from foundation.ids import new_id
 
 logger = logging.getLogger(__name__)
 
-MOST: Final = 1_000_000
+# A process holds the keys of all of them for a moment.
+MOST: Final = 200_000
 # A worker that has written nothing for so long is gone.
 LEASE: Final = timedelta(seconds=30)
 # How long work goes on before its progress is written, and a wish to stop is heard.

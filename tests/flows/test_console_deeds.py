@@ -175,6 +175,15 @@ def test_an_act_is_stopped_from_its_page_by_those_who_may_do_it(olga: Client) ->
     assert ada.statuses() == ["queued"] * 3
 
 
+def test_an_act_takes_so_many_rows_and_says_so(olga: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(deeds, "AT_ONCE", 1)
+    monkeypatch.setattr(deeds, "MOST", 3)
+    ada = asked(4)
+    page = act(olga, "cancel", *[turn.pk for turn in ada.turns()])
+    assert told(confirm(olga, page)) == ["One act takes 3 rows at most: these are the newest. Repeat it for the rest."]
+    assert ada.statuses() == ["queued", "cancelled", "cancelled", "cancelled"]
+
+
 def test_what_took_too_long_to_be_done_at_once_is_said(olga: Client, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(deeds, "AT_ONCE_SECONDS", 0)
     ada = asked(3)
