@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, TypeVar
 
 import structlog
 from django.core.exceptions import BadRequest, DisallowedHost, RequestDataTooBig, SuspiciousOperation
 from django.http import HttpResponse
 from django.http.multipartparser import MultiPartParserError
+from django.http.response import HttpResponseBase
 
 from agents.api.refusals import InvalidFields
 from foundation import strict_json
@@ -34,6 +35,8 @@ _STATUS = {
     "rate_limited": 429,
     "unavailable": 503,
 }
+
+Answer = TypeVar("Answer", bound=HttpResponseBase)
 
 log = structlog.get_logger(__name__)
 
@@ -75,7 +78,14 @@ def answer_error(error: Exception, *, actor: str | None, method: str, path: str)
         headers["Retry-After"] = retry_after(known.retry_after_seconds)
     if body["status"] == 401:
         headers["WWW-Authenticate"] = "Bearer"
-    return HttpResponse(strict_json.dumps(body), status=body["status"], content_type=MEDIA_TYPE, headers=headers)
+    answer = HttpResponse(strict_json.dumps(body), status=body["status"], content_type=MEDIA_TYPE, headers=headers)
+    return already_logged(answer)
+
+
+def already_logged(answer: Answer) -> Answer:
+    """Mark an answer that has its line in the log: Django would add another, for 503 as for an error of ours."""
+    answer._has_been_logged = True  # type: ignore[attr-defined]
+    return answer
 
 
 def problem_shape(error: BandstandError | None, *, request_id: str) -> dict[str, Any]:

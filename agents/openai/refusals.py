@@ -7,7 +7,7 @@ from typing import Any
 
 from django.http import HttpResponse
 
-from agents.api.problems import judge, status_of
+from agents.api.problems import already_logged, judge, status_of
 from agents.api.refusals import InvalidFields
 from agents.sessions import Outcome
 from foundation import strict_json
@@ -85,9 +85,8 @@ def answer_refusal(error: Exception, *, actor: str | None, method: str, path: st
         headers["Retry-After"] = retry_after(known.retry_after_seconds)
     if status == 401:
         headers["WWW-Authenticate"] = "Bearer"
-    return HttpResponse(
-        strict_json.dumps(refusal_shape(known)), status=status, content_type="application/json", headers=headers
-    )
+    body = strict_json.dumps(refusal_shape(known))
+    return already_logged(HttpResponse(body, status=status, content_type="application/json", headers=headers))
 
 
 def refusal_shape(error: BandstandError | None) -> dict[str, Any]:

@@ -9,7 +9,7 @@ from django.http import HttpRequest, HttpResponse
 from django.http.response import HttpResponseBase
 from django.views import defaults
 
-from agents.api.problems import answer_error, judge, status_of
+from agents.api.problems import already_logged, answer_error, judge, status_of
 from agents.openai.refusals import answer_refusal
 from bandstand.web.refusals import Refusal
 from foundation.errors import BandstandError
@@ -31,16 +31,12 @@ def server_error(request: HttpRequest) -> HttpResponseBase:
 
 def _answered(request: HttpRequest, error: Exception, page: Callable[[], HttpResponseBase]) -> HttpResponseBase:
     path, method = request.path, str(request.method)
-    answer: HttpResponseBase
     if path.startswith("/v1/"):
-        answer = answer_refusal(error, actor=None, method=method, path=path)
-    elif path.startswith(("/api/", "/chat/")):
-        answer = answer_error(error, actor=None, method=method, path=path)
-    else:
-        known = judge(error, actor=None, method=method, path=path)
-        answer = _later(known, path) if known is not None and known.retryable else page()
-    answer._has_been_logged = True  # type: ignore[attr-defined]  # Django would do it again, as an error of ours
-    return answer
+        return answer_refusal(error, actor=None, method=method, path=path)
+    if path.startswith(("/api/", "/chat/")):
+        return answer_error(error, actor=None, method=method, path=path)
+    known = judge(error, actor=None, method=method, path=path)
+    return already_logged(_later(known, path) if known is not None and known.retryable else page())
 
 
 def _later(error: BandstandError, path: str) -> HttpResponse:

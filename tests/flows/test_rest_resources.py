@@ -102,10 +102,18 @@ def test_a_session_is_created_read_changed_and_deleted(world: World) -> None:
 def test_a_stale_or_missing_version_changes_nothing(world: World) -> None:
     for method, body in (("PATCH", {"title": "Mine"}), ("DELETE", b"")):
         problem(world.rest.call(method, world.path, body), 428, "precondition_required")
-        problem(world.rest.call(method, world.path, body, If_Match="*"), 428, "precondition_required")
+        problem(world.rest.call(method, world.path, body, If_Match='"7", "8"'), 412, "precondition_failed")
         problem(world.rest.call(method, world.path, body, If_Match='"7"'), 412, "precondition_failed")
         problem(world.rest.call(method, world.path, body, If_Match='W/"1"'), 412, "precondition_failed")
     assert AgentSession.objects.get().title == "Hello"
+
+
+def test_who_does_not_mind_the_version_says_so(world: World) -> None:
+    ok(world.rest.call("PATCH", world.path, {"title": "Mine"}, If_Match="*"))
+    ok(world.rest.call("PATCH", world.path, {"title": "Ours"}, If_Match='"1", "2"'))
+    problem(world.other.call("DELETE", world.path, If_Match="*"), 404, "not_found")
+    problem(world.rest.call("DELETE", world.path, If_Match="*"), 409, "conflict")
+    assert AgentSession.objects.get().title == "Ours"
 
 
 def test_a_session_with_an_open_turn_is_not_deleted(world: World) -> None:
@@ -432,7 +440,9 @@ def test_a_cursor_of_one_list_opens_no_other(world: World) -> None:
     problem(world.rest.get(f"agents?cursor={cursor}"), 422, "invalid")
 
 
-def test_a_database_that_is_away_is_said_to_be(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_database_that_is_away_is_said_to_be(
+    world: World, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
     def gone(*_: Any, **__: Any) -> None:
         raise OperationalError("could not connect to 10.0.0.1")
 
@@ -440,6 +450,8 @@ def test_a_database_that_is_away_is_said_to_be(world: World, monkeypatch: pytest
     answer = world.rest.get("sessions")
     assert problem(answer, 503, "unavailable")["retry_after"] == 1
     assert b"10.0.0.1" not in answer.content
+    lines: list[Any] = [record.msg for record in caplog.records if record.levelname in {"WARNING", "ERROR"}]
+    assert [line["event"] for line in lines] == ["request.without_database", "request.refused"], "each is said once"
 
 
 # --- idempotency ---

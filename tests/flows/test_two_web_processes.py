@@ -12,7 +12,7 @@ from websockets.asyncio.client import ClientConnection
 
 from agents.models import Message, Turn
 from foundation.db_threads import in_db_thread
-from tests.flows.test_websocket_server import Web, closed, receive
+from tests.flows.test_websocket_server import PATIENCE_SECONDS, Web, closed, receive
 from tests.sockets import Owner
 
 pytestmark = pytest.mark.django_db(transaction=True, serialized_rollback=True)
@@ -43,6 +43,15 @@ async def opened(stack: AsyncExitStack, web: Web, owner: Owner) -> ClientConnect
     return ws
 
 
+async def opened_soon(stack: AsyncExitStack, web: Web, owner: Owner) -> ClientConnection:
+    """In the place of a socket that was just closed, which its process is about to give back."""
+    async with asyncio.timeout(PATIENCE_SECONDS):
+        while True:
+            ws = await stack.enter_async_context(web.socket(owner))
+            if (await receive(ws))["type"] == "ready":
+                return ws
+
+
 async def refused(web: Web, owner: Owner) -> None:
     async with web.socket(owner) as ws:
         frame = await receive(ws)
@@ -70,7 +79,7 @@ async def test_sockets_are_counted_together_and_those_of_a_killed_process_are_fr
         for web in webs:
             await refused(web, owner)
         await mine.close()
-        mine = await opened(stack, other, owner)  # a place that was left is free at once
+        mine = await opened_soon(stack, other, owner)
         one.program.kill()
         await refused(other, owner)  # it may be only slow
         await in_db_thread(lease_is_over)
