@@ -66,6 +66,11 @@ async def test_another_answer_is_a_version_of_the_answer(chat: Chat) -> None:
     await chat.answers.first.get_by_role("button", name="Answer again").click()
     await expect(versions_of_answer(chat)).to_have_text("3/3")
     await expect(versions_of_question(chat)).to_be_hidden()
+    await chat.answered(chat.answers.first)
+    await chat.page.reload()
+    await chat.answered(chat.answers.first)
+    await chat.answers.first.get_by_role("button", name="Answer again").click()
+    await expect(versions_of_answer(chat)).to_have_text("4/4")
 
 
 async def test_versions_of_an_answer_and_of_its_question_are_told_apart_also_after_a_reload(chat: Chat) -> None:

@@ -169,8 +169,8 @@ export class Conversation {
 
   // The branches beside `message`, oldest first, itself among them: {id, head, asks}, as `read_window` describes them.
   #beside(tree, message) {
-    const known = this.branches.size ? (this.branches.get(message.id) ?? this.#branchesNaming(message.id)) : NONE;
     const loaded = tree.beside(message);
+    const known = this.#listed(loaded);
     if (!known.length && loaded.length < 2) return NONE;
     const branches = new Map(known.map((branch) => [branch.id, branch]));
     for (const other of loaded) {
@@ -180,9 +180,11 @@ export class Conversation {
     return [...branches.values()];
   }
 
-  // A question that came later does not stand in the list that the server gave for those beside it, and the other way.
-  #branchesNaming(id) {
-    for (const branches of this.branches.values()) if (branches.some((branch) => branch.id === id)) return branches;
+  // The server's list of the branches that these belong to. One that came later does not stand in it.
+  #listed(loaded) {
+    if (!this.branches.size) return NONE;
+    const ids = new Set(loaded.map(({ id }) => id));
+    for (const list of this.branches.values()) if (list.some(({ id }) => ids.has(id))) return list;
     return NONE;
   }
 }
