@@ -25,16 +25,17 @@ MOST: Final = 1_000
 
 @dataclass(frozen=True, slots=True)
 class Lockout:
-    """A wait. `user` None: of an address (`name`), or of a name that nobody has."""
+    """Few tries left, or none for so many seconds: a bucket regains them one by one. `user` None: of an address."""
 
     name: str
+    tries: int
     wait_seconds: float
     user: User | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Lockouts:
-    """All waits of now; `strangers` is the number of names that nobody has."""
+    """All of now; `strangers` is the number of names among them that nobody has."""
 
     accounts: list[Lockout]
     addresses: list[Lockout]
@@ -42,19 +43,18 @@ class Lockouts:
 
 
 def lockouts() -> Lockouts:
-    """Who has to wait now. Two queries, and a third while an account is among them."""
-    by_address, by_account = login_asks("", "")
-    addresses = [
-        Lockout(key.removeprefix(BY_ADDRESS), wait) for key, wait in buckets.empty(by_address[0], BY_ADDRESS, MOST)
-    ]
-    waits = dict(buckets.empty(by_account[0], BY_ACCOUNT, MOST))
-    accounts = [Lockout(user.username, waits[key], user) for key, user in _users_of(waits)]
-    return Lockouts(accounts, addresses, len(waits) - len({_key(lockout.name) for lockout in accounts}))
+    """Who can hardly try any more. Two queries, and a third while an account is among them."""
+    by_address, by_account = (limit for limit, _ in login_asks("", ""))
+    addresses = [_lockout(by_address, key.removeprefix(BY_ADDRESS), full) for key, full in _low(by_address, BY_ADDRESS)]
+    low = dict(_low(by_account, BY_ACCOUNT))
+    accounts = [_lockout(by_account, user.username, low[key], user) for key, user in _users_of(low)]
+    return Lockouts(accounts, addresses, len(low.keys() - {_key(lockout.name) for lockout in accounts}))
 
 
-def wait_of(user: User) -> float:
-    """For how many seconds `user` has to wait now, 0: not at all."""
-    return _wait(*login_asks(user.username, "")[1])
+def lockout_of(user: User) -> Lockout | None:
+    """That of `user`; None: there is room for mistakes."""
+    (limit, key) = login_asks(user.username, "")[1]
+    return _look(limit, key, user.username)
 
 
 def forget_failures(user: User) -> None:
@@ -64,13 +64,16 @@ def forget_failures(user: User) -> None:
 
 @transaction.atomic
 def unlock_account(actor: Actor, *, user_id: int) -> bool:
-    """Let the account's person try again at once; whether they had to wait. Raises `Forbidden`, `NotFound`."""
+    """Let the account's person try again at once; whether they were locked out, or nearly.
+
+    Raises `Forbidden`, `NotFound`.
+    """
     need_permission(actor, CHANGE_USER)
     user = User.objects.filter(pk=user_id).first()
     if user is None:
         raise NotFound("There is no such account here.")
     need_rights_over(actor, user)
-    waited = wait_of(user) > 0
+    waited = lockout_of(user) is not None
     if waited:
         record(actor, "user.unlocked", target=user)
     forget_failures(user)
@@ -84,26 +87,39 @@ def unlock_address(actor: Actor, *, address: str) -> bool:
     network = address if "/" in address else network_of(address)
     (limit, _), key = login_asks("", "")[0], f"{BY_ADDRESS}{network}"
     bucket = Bucket.objects.filter(pk=key).first()
-    waited = bucket is not None and _wait(limit, key) > 0
+    waited = bucket is not None and _look(limit, key, network) is not None
     if bucket is not None and waited:
         record(actor, "address.unlocked", target=bucket)
     buckets.fill(key)
     return waited
 
 
-def _wait(limit: Rate, key: str) -> float:
+def _low(limit: Rate, prefix: str) -> list[tuple[str, float]]:
+    return buckets.low(limit, prefix, tokens=_few(limit), most=MOST) if limit.limit else []
+
+
+def _look(limit: Rate, key: str, name: str) -> Lockout | None:
     full_in = buckets.peek([key]).get(key)
-    if full_in is None or not limit.limit or limit.tokens(full_in):
-        return 0.0
-    return limit.wait_seconds(full_in)
+    if full_in is None or not limit.limit or limit.tokens(full_in) >= _few(limit):
+        return None
+    return _lockout(limit, name, full_in)
 
 
-def _users_of(waits: dict[str, float]) -> Iterable[tuple[str, User]]:
+def _lockout(limit: Rate, name: str, full_in: float, user: User | None = None) -> Lockout:
+    return Lockout(name, limit.tokens(full_in), limit.wait_seconds(full_in), user)
+
+
+def _few(limit: Rate) -> int:
+    """A tenth: who has fewer tries left than that is about to be locked out, or is so again and again."""
+    return max(1, limit.limit // 10)
+
+
+def _users_of(low: dict[str, float]) -> Iterable[tuple[str, User]]:
     """The accounts behind keys, which hold digests only."""
-    if not waits:
+    if not low:
         return
     for user in User.objects.order_by("username").iterator():
-        if (key := _key(user.username)) in waits:
+        if (key := _key(user.username)) in low:
             yield key, user
 
 

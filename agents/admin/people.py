@@ -12,7 +12,7 @@ from django.db import transaction
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 
 from agents.access.letters import mail_is_on
-from agents.access.lockouts import lockouts, unlock_account, unlock_address, wait_of
+from agents.access.lockouts import lockout_of, lockouts, unlock_account, unlock_address
 from agents.access.passwords import whole_link
 from agents.access.people import (
     change_person,
@@ -191,8 +191,9 @@ class UserAdmin(ConsoleAdmin):
 def _signing_in(user: User) -> str:
     if not user.is_active:
         return "The account is closed."
-    if wait := wait_of(user):
-        return f"Locked out for {duration(wait)} after failed attempts: press Unlock to end that."
+    if (lockout := lockout_of(user)) is not None:
+        state = f"{lockout.tries} tries left" if lockout.tries else f"Locked out for {duration(lockout.wait_seconds)}"
+        return f"{state} after many failed attempts: press Unlock to end that."
     return "Open." if user.has_usable_password() else "Has not chosen a password yet."
 
 

@@ -40,9 +40,9 @@ UPDATE agents_bucket SET full_at = full_at - %(token_seconds)s * interval '1 sec
 _PEEK = """
 SELECT key, extract(epoch FROM full_at - statement_timestamp())::float8 FROM agents_bucket WHERE key = ANY(%(keys)s)
 """
-_EMPTY = f"""
+_LOW = f"""
 SELECT b.key, extract(epoch FROM b.full_at - statement_timestamp())::float8 FROM agents_bucket b
-WHERE b.key LIKE %(prefix)s || '%%' AND {_AVAILABLE} < 1 ORDER BY b.full_at DESC LIMIT %(most)s
+WHERE b.key LIKE %(prefix)s || '%%' AND {_AVAILABLE} < %(tokens)s ORDER BY b.full_at DESC LIMIT %(most)s
 """  # noqa: S608 - put together from a constant; values are parameters
 _FORGET = "DELETE FROM agents_bucket WHERE full_at < now()"
 
@@ -77,14 +77,12 @@ def peek(keys: list[str]) -> dict[str, float]:
         return {key: max(0.0, full_in) for key, full_in in cursor.fetchall()}
 
 
-def empty(rate: Rate, prefix: str, most: int) -> list[tuple[str, float]]:
-    """The buckets without a token whose keys begin with `prefix`, and in how many seconds each has one again."""
-    if not rate.limit:
-        return []
-    values: dict[str, Any] = {"prefix": prefix, "most": most, "limit": rate.limit, "token_seconds": rate.token_seconds}
+def low(rate: Rate, prefix: str, *, tokens: int, most: int) -> list[tuple[str, float]]:
+    """The buckets with fewer than `tokens` whose keys begin with `prefix`, and in how many seconds each is full."""
+    known: dict[str, Any] = {"limit": rate.limit, "token_seconds": rate.token_seconds}
     with connection.cursor() as cursor:
-        cursor.execute(_EMPTY, values)
-        return [(key, rate.wait_seconds(full_in)) for key, full_in in cursor.fetchall()]
+        cursor.execute(_LOW, known | {"prefix": prefix, "tokens": tokens, "most": most})
+        return list(cursor.fetchall())
 
 
 def fill(key: str) -> None:

@@ -78,6 +78,19 @@ def test_an_owner_sees_who_is_locked_out_and_unlocks_them(owner: Client, ada: Us
     assert acts() == [("olga", "user.unlocked")]
 
 
+def test_who_has_hardly_any_tries_left_is_shown_too(owner: Client, ada: User) -> None:
+    told = {"failed_logins_per_address": 100, "failed_logins_per_account": 20}
+    with override_settings(BANDSTAND=settings.BANDSTAND.model_copy(update=told)):
+        fail(18)
+        assert "Open." in owner.get(page_of(ada)).content.decode()
+        assert "No account has to wait." in list_page(owner)
+        fail(1)
+        assert "1 tries left after many failed attempts" in owner.get(page_of(ada)).content.decode()
+        assert "1 try left" in list_page(owner)
+        confirmed(owner, button_of(ada, "unlock"))
+        assert "Open." in owner.get(page_of(ada)).content.decode()
+
+
 def test_an_address_is_unlocked_from_the_list(owner: Client, ada: User) -> None:
     for name in ("a", "b", "c", "d"):
         fail(1, name)
