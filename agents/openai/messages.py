@@ -100,7 +100,10 @@ class _Reader:
 
     def ended(self, pointer: str) -> Conversation:
         """The whole. Raises `InvalidInput` unless it ends with something to answer."""
-        history, asked = self._history, self._results
+        history, asked, instructions = self._history, self._results, "\n\n".join(self._instructions)
+        if not self._last_role and instructions:
+            # Nobody else has said anything: the program's words are the question.
+            return Conversation(asked=[text_part(check_text(instructions, pointer=f"{pointer}/content"))])
         if self._last_role == "user":
             _, asked = history.pop()
             if not asked:
@@ -109,7 +112,7 @@ class _Reader:
                 check_text(asked[-1]["text"], pointer=f"{pointer}/content")
         elif not asked:
             raise InvalidInput("The last message must be from the user or from a tool.", pointer=pointer)
-        return Conversation("\n\n".join(self._instructions), history, asked)
+        return Conversation(instructions, history, asked)
 
 
 def check_history(conversation: Conversation) -> None:

@@ -29,6 +29,11 @@ def test_words_for_the_model_are_put_together_wherever_they_stand() -> None:
     assert (read.instructions, read.asked) == ("A\n\nB", [text_part("Hi")])
 
 
+def test_words_for_the_model_are_the_question_where_there_is_no_other() -> None:
+    read = read_messages([{"role": "system", "content": "Say"}, {"role": "developer", "content": "hello."}])
+    assert (read.instructions, read.history, read.asked) == ("", [], [text_part("Say\n\nhello.")])
+
+
 def test_text_may_come_in_parts() -> None:
     parts = [{"type": "text", "text": "Hel"}, {"type": "text", "text": "lo"}]
     assert read_messages([{"role": "user", "content": parts}]).asked == [text_part("Hello")]
@@ -120,7 +125,9 @@ def test_a_result_belongs_to_a_call_right_before_it(messages: list[Any]) -> None
         ([{"role": "user", "content": []}], "/messages/0"),
         ([{"role": "user", "content": "  "}], "/messages/0/content"),
         ([HI, SAYS], "/messages/1"),
-        ([{"role": "system", "content": "A"}], "/messages/0"),
+        ([{"role": "system", "content": "  "}], "/messages/0/content"),
+        ([{"role": "system", "content": ""}], "/messages/0"),
+        ([{"role": "system", "content": "A"}, SAYS], "/messages/1"),
         ([{**SAYS, "function_call": {"name": "f"}}, HI], "/messages/0/function_call"),
         ([{**CALLS, "tool_calls": {}}, HI], "/messages/0/tool_calls"),
         ([{**CALLS, "tool_calls": ["a"]}, HI], "/messages/0/tool_calls/0"),
