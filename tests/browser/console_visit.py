@@ -83,6 +83,8 @@ async def take_pictures(browser: Browser, stack: Stack, folder: Path) -> None:
         visitor = await Visitor.arrive(browser, stack, who, **options)
         console = await Console.open(visitor)
         await console.go(path)
+        if name == "transcript":
+            await console.page.locator(".bs-tool > summary").first.click()
         await _shoot(console, folder / f"console-{name}.png")
         await visitor.context.close()
     visitor = await Visitor.arrive(browser, stack, "bruno")

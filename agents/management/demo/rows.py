@@ -49,7 +49,12 @@ def _escaped(text: str) -> str:
 
 _ASKED = [[_escaped(words.format(subject)) for words in QUESTIONS] for subject in SUBJECTS]
 _SAID = [[_escaped(words.format(subject)) for words in ANSWERS] for subject in SUBJECTS]
-_ZONE = _escaped('{"timezone": "UTC"}')
+# What the demo's tools are asked and answer.
+_TOOLS = {
+    "clock": (_escaped('{"timezone": "UTC"}'), "Thursday, 2026-01-01 09:00:00 +0000 (UTC)"),
+    "calculator": (_escaped('{"expression": "12*31+7"}'), "379"),
+    "http_fetch": (_escaped('{"url": "https://example.com/prices"}'), "Standard 12, express 19."),
+}
 
 
 @lru_cache(maxsize=200)
@@ -211,26 +216,27 @@ class Author:
 
     def _tool(self, case: _Case) -> list[str]:
         rng = self._rng
-        call_id, name = f"call_{rng.getrandbits(40):010x}", rng.choice(("clock", "calculator", "http_fetch"))
+        call_id, name = f"call_{rng.getrandbits(40):010x}", rng.choice(tuple(_TOOLS))
         chance = rng.random()
         status = "unknown" if chance < 0.01 else "failed" if chance < 0.06 else "done"
         bad = status != "done"
-        content = "The page could not be read." if bad else "2026-01-01T00:00:00Z"
+        asked, answered = _TOOLS[name]
+        content = "It could not be done." if bad else answered
         outcome = f'"content": "{content}", "is_error": {str(bad).lower()}'
-        call = f'{{"id": "{call_id}", "name": "{name}", "arguments": "{_ZONE}"}}'
+        call = f'{{"id": "{call_id}", "name": "{name}", "arguments": "{asked}"}}'
         self.lines.step += [
             f"{case.turn}\t1\tmodel\tdone\t1\t{case.talk.part.route}\t\ttrue\t{{}}\t"
             f'{{"text": "", "tool_calls": [{call}]}}\t\t0\t0\t{case.began}\t{case.began}\t0',
-            f'{case.turn}\t2\ttool\t{status}\t1\t{name}\t{call_id}\t{"false" if bad else "true"}\t"{_ZONE}"\t'
+            f'{case.turn}\t2\ttool\t{status}\t1\t{name}\t{call_id}\t{"false" if bad else "true"}\t"{asked}"\t'
             f"{{{outcome}}}\t{'tool_error' if bad else ''}\t0\t0\t"
             f"{case.began}\t{case.ended}\t{NULL}",
         ]
         told = f'"step": 2, "call_id": "{call_id}", "name": "{name}"'
-        self._event(case, "tool.started", f'{{{told}, "arguments": "{_ZONE}"}}', case.began)
+        self._event(case, "tool.started", f'{{{told}, "arguments": "{asked}"}}', case.began)
         ended = "tool.failed" if bad else "tool.finished"
         self._event(case, ended, f'{{{told}, "content": "{content}"}}', case.ended)
         return [
-            f'{{"type": "tool_call", "id": "{call_id}", "name": "{name}", "arguments": "{_ZONE}"}}',
+            f'{{"type": "tool_call", "id": "{call_id}", "name": "{name}", "arguments": "{asked}"}}',
             f'{{"type": "tool_result", "call_id": "{call_id}", {outcome}}}',
         ]
 
