@@ -91,6 +91,18 @@ async def test_a_chat_is_deleted_only_after_a_question(chat: Chat) -> None:
     await expect(chat.page.locator("#notice")).to_contain_text("does not exist any more")
 
 
+async def test_a_chat_whose_answer_is_being_written_is_not_deleted_and_says_why(chat: Chat) -> None:
+    await chat.say("[[offline words=300 pace_ms=40]] Not yet")
+    await expect(chat.answers.first).to_contain_text("offline models")
+    await choose(chat.page, "Delete")
+    await chat.page.get_by_role("dialog").get_by_role("button", name="Delete").click()
+    await expect(chat.page.locator("#notice")).to_have_text(
+        "The chat could not be deleted. An answer is being written in it; stop that first."
+    )
+    await chat.page.get_by_role("button", name="Stop the answer").click()
+    await expect(chat.answers.first).to_contain_text("Stopped here")
+
+
 async def test_a_chat_that_is_not_open_is_deleted_from_the_list(chat: Chat) -> None:
     await chat.ask("The other one")
     await chat.page.get_by_role("button", name="New chat", exact=True).click()

@@ -5,8 +5,8 @@ import { Composer } from "./composer.js";
 import { ENDED } from "./conversation.js";
 import { ask } from "./dialogs.js";
 import { setText } from "./dom.js";
+import { Keeping } from "./keeping.js";
 import { LiveConversation } from "./live.js";
-import { Menu } from "./menu.js";
 import { Announcer, ConnectionBanner, Notice } from "./notices.js";
 import { PageTitle } from "./page-title.js";
 import { plainText } from "./parts.js";
@@ -45,13 +45,13 @@ const pageTitle = new PageTitle();
 const notice = new Notice(byId("notice"));
 const announcer = new Announcer(byId("status"));
 const banner = new ConnectionBanner(byId("connection"), () => state.live?.retryNow());
-const menu = new Menu(byId("chat-menu"), (action, session) => ({ rename, remove }[action](session)));
+const keeping = new Keeping({ renamed, deleted, failed });
 const sidebar = new Sidebar({
   list: byId("session-list"),
   more: byId("more-sessions"),
   none: byId("no-sessions"),
   search: byId("search"),
-  menu: openMenu,
+  menu: (button, session) => keeping.toggle(button, session),
   failed,
 });
 const transcript = new Transcript(byId("transcript"), {
@@ -96,7 +96,7 @@ function wire() {
   byId("new-chat").addEventListener("click", goHome);
   byId("menu").addEventListener("click", () => toggleSidebar(true));
   byId("veil").addEventListener("click", () => toggleSidebar(false));
-  byId("session-actions").addEventListener("click", ({ currentTarget }) => openMenu(currentTarget, openSession()));
+  byId("session-actions").addEventListener("click", ({ currentTarget }) => keeping.toggle(currentTarget, openSession()));
   byId("shortcuts").addEventListener("click", () => ask(byId("shortcuts-dialog")));
   byId("sign-out").addEventListener("submit", forgetWhatWasWritten);
   stopButton.addEventListener("click", stop);
@@ -115,7 +115,7 @@ function wire() {
 function route() {
   const id = SESSION_ID.exec(location.hash.slice(1))?.[0] ?? null;
   toggleSidebar(false);
-  menu.close();
+  keeping.menu.close();
   if (id === state.openId && (id ? state.live : welcome.shown)) return;
   leave();
   if (id) enter(id);
@@ -152,7 +152,7 @@ function forgetWhatWasWritten() {
 }
 
 function escape() {
-  if (menu.open) menu.close({ focus: true });
+  if (keeping.menu.open) keeping.menu.close({ focus: true });
   else if (app.classList.contains("app--menu")) toggleSidebar(false);
   else if (byId("search").matches(":focus")) composer.focus();
   else if (!stopButton.hidden) stop();
@@ -395,50 +395,27 @@ async function feedback(message, given) {
   }
 }
 
-// --- the menu of a chat ---
+// --- what became of a chat ---
 
-function openMenu(button, session) {
-  for (const format of ["markdown", "json"]) byId(`export-${format}`).href = api.exportAddress(session.id, format);
-  menu.toggle(button, session);
+function renamed(session) {
+  if (state.openId === session.id && state.live.conversation) state.live.conversation.session = session;
+  if (sidebar.find(session.id)) sidebar.put(session);
+  drawHeader();
 }
 
-async function rename(session) {
-  const field = byId("rename-text");
-  field.value = session.title ?? "";
-  const confirmed = ask(byId("rename-dialog"));
-  field.select();
-  if (!(await confirmed) || !field.value.trim()) return;
-  try {
-    const renamed = await api.renameSession(session.id, field.value.trim());
-    if (openConversation()?.session.id === renamed.id) openConversation().session = renamed;
-    if (sidebar.find(renamed.id)) sidebar.put(renamed);
-    drawHeader();
-  } catch (error) {
-    failed(error, "The chat could not be renamed.");
-  }
-}
-
-async function remove(session) {
-  setText(byId("delete-name"), titleOf(session));
-  if (!(await ask(byId("delete-dialog")))) return;
-  try {
-    await api.deleteSession(session.id);
-    sidebar.drop(session.id);
-    localStorage.removeItem(OUTBOX + session.id);
-    if (state.openId === session.id) goHome();
-    else focusComposer();
-    announcer.say("The chat is deleted.");
-  } catch (error) {
-    if (error.status === 409) notice.show("An answer is being written in this chat. Stop it first, and then delete the chat.");
-    else failed(error, "The chat could not be deleted.");
-  }
+function deleted(session) {
+  sidebar.drop(session.id);
+  localStorage.removeItem(OUTBOX + session.id);
+  if (state.openId === session.id) goHome();
+  else focusComposer();
+  announcer.say("The chat is deleted.");
 }
 
 // --- notices, the search and the sidebar ---
 
-function failed(error, words) {
+function failed(error, words, why = error.message) {
   if (error.signedOut) signedOut();
-  else notice.show(`${words} ${error.message}`, { reference: error.reference });
+  else notice.show(`${words} ${why}`, { reference: error.reference });
 }
 
 function openSearch() {
