@@ -118,7 +118,7 @@ def _users_of(low: dict[str, float]) -> Iterable[tuple[str, User]]:
     """The accounts behind keys, which hold digests only."""
     if not low:
         return
-    for user in User.objects.order_by("username").iterator():
+    for user in User.objects.only("username").order_by("username"):
         if (key := _key(user.username)) in low:
             yield key, user
 

@@ -14,6 +14,7 @@ from agents.access.keys import MOST_KEYS, authenticate_key
 from agents.access.roles import Role
 from agents.limits import guard
 from agents.models import ApiKey, AuditEntry, User
+from agents.ws.credentials import by_login, lost
 from foundation.clock import now
 from foundation.errors import Unauthenticated
 from tests.consoles import client_of
@@ -143,6 +144,16 @@ def test_signing_out_elsewhere_keeps_this_browser_the_password_and_the_keys(ada:
     assert me().check_password(PASSWORD)
     authenticate_key(plain)
     assert acts()[-1] == "user.signed_out"
+
+
+def test_signing_out_elsewhere_ends_the_open_sockets_of_other_browsers(ada: Client) -> None:
+    other = Client()
+    other.force_login(me())
+    _, theirs = by_login(str(other.session.session_key))
+    assert lost([theirs]) == set()
+    press(ada, "sign-out/", old_password=PASSWORD)
+    _, mine = by_login(str(ada.session.session_key))
+    assert lost([theirs, mine]) == {theirs}
 
 
 def test_a_key_is_made_shown_once_and_revoked(ada: Client) -> None:
