@@ -1,16 +1,18 @@
 """Error reports to Sentry, when SENTRY_DSN is set: without personal data, local variables or secrets."""
 
-from collections.abc import Callable
-from typing import Any, Final
+from __future__ import annotations
 
-import sentry_sdk
-from sentry_sdk.transport import Transport
-from sentry_sdk.types import Breadcrumb, Event, Hint
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, Final
 
 from bandstand import VERSION
 from bandstand.config import Config
 from bandstand.databases import secrets_in_use
 from bandstand.scrubbing import Scrubber
+
+if TYPE_CHECKING:
+    from sentry_sdk.transport import Transport
+    from sentry_sdk.types import Breadcrumb, Event, Hint
 
 # What the SDK may collect by itself: the successor of `send_default_pii=False, include_local_variables=False`.
 NOTHING_PERSONAL: Final[Any] = {
@@ -31,6 +33,8 @@ def start(config: Config, *, transport: type[Transport] | Callable[..., Any] | N
     """Begin to report errors; whether it did. `transport` replaces the network."""
     if config.sentry_dsn is None:
         return False
+    import sentry_sdk  # a tenth of a start, and only where it is wanted
+
     scrubber = Scrubber(secrets_in_use(config))
 
     def clean_event(event: Event, _hint: Hint) -> Event | None:
