@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cache
 
 from django.contrib.auth.models import Group
 from django.db import connection, transaction
@@ -21,20 +22,45 @@ def delete_rows() -> None:
         cursor.execute("; ".join(f'DELETE FROM "{table}"' for table in tables))
 
 
+Held = list[tuple[int, str, int | None]]
+
+
+def _groups() -> Held:
+    """Every group with each of its permissions."""
+    return sorted(Group.objects.values_list("id", "name", "permissions"))
+
+
+@cache
+def _groups_of_migrations() -> Held:
+    """Asked for before any test has committed something."""
+    return _groups()
+
+
+def _restore_groups() -> None:
+    if _groups() == _groups_of_migrations():
+        return
+    with transaction.atomic():
+        Group.objects.all().delete()
+        for pk, name, permission in _groups_of_migrations():
+            group, _ = Group.objects.get_or_create(pk=pk, name=name)
+            if permission is not None:
+                group.permissions.add(permission)
+
+
 @contextmanager
 def real_commits(blocker: DjangoDbBlocker) -> Iterator[None]:
     """For tests with several connections or processes: what they commit is deleted afterwards.
 
     That takes milliseconds. Truncating every table takes a tenth of a second, and the roles with it, which a migration
-    wrote; if a test before has done that, they are brought back.
+    wrote.
     """
     with blocker.unblock():
         connection.close()
-        if not Group.objects.exists():
-            connection.creation.deserialize_db_from_string(connection._test_serialized_contents)  # type: ignore[attr-defined]
+        _groups_of_migrations()
         try:
             yield
         finally:
             connection.close()  # the test may have left it broken
             delete_rows()
+            _restore_groups()
             connection.close()

@@ -4,10 +4,12 @@ from collections.abc import Iterator
 
 import pytest
 from hypothesis import settings
+from pytest_django import DjangoDbBlocker
 from xdist.remote import Producer
 from xdist.scheduler.loadfile import LoadFileScheduling
 
 from foundation.db_threads import close_db_threads
+from tests.cleaning import real_commits
 from tests.order import rank_of, unit_of
 
 # The same examples in every run: a gate must not fail by chance. `--hypothesis-profile=explore` looks for new ones.
@@ -21,6 +23,14 @@ def django_db_setup(django_db_setup: None) -> Iterator[None]:
     """The test database; before it is dropped, the database threads give their connections back."""
     yield
     close_db_threads()
+
+
+@pytest.fixture
+def transactional_db(django_db_setup: None, django_db_blocker: DjangoDbBlocker) -> Iterator[None]:
+    """For tests that need more than one transaction: in place of pytest-django's, which truncates all tables, those
+    with the roles among them."""
+    with real_commits(django_db_blocker):
+        yield
 
 
 class Units(LoadFileScheduling):  # type: ignore[misc]  # not typed
@@ -37,4 +47,7 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> LoadFil
 
 @pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        truncates = "transactional_db" in getattr(item, "fixturenames", ()) and item.get_closest_marker("django_db")
+        assert not truncates, f"{item.nodeid}: with the marker, pytest-django empties every table, the roles' too"
     items.sort(key=lambda item: rank_of(item.nodeid))

@@ -9,8 +9,6 @@ from django.contrib.admin.apps import SimpleAdminConfig
 
 # No discovery: the stock admin of django-q2 would let anybody with `add_schedule` run any function.
 _ROOMS = ("agents.admin", "monitoring.admin")
-# They would load the console, its look and the REST framework, a third of their start, for nobody.
-_WITHOUT_PAGES = frozenset({"runner", "scheduler"})
 
 
 class ConsoleConfig(SimpleAdminConfig):
@@ -18,7 +16,7 @@ class ConsoleConfig(SimpleAdminConfig):
 
     def ready(self) -> None:
         super().ready()
-        if settings.BANDSTAND.role in _WITHOUT_PAGES:
-            return
+        if settings.BANDSTAND.role == "runner":
+            return  # nobody opens a page there; the console, its look and the REST framework are a fifth of a start
         for room in _ROOMS:
             import_module(room)

@@ -281,7 +281,7 @@ async def owner(transactional_db: None) -> AsyncIterator[Owner]:
     await sync_to_async(connections.close_all)()
 
 
-FLOWS = pytest.mark.django_db(transaction=True, serialized_rollback=True)
+FLOWS = pytest.mark.usefixtures("transactional_db")
 
 
 @FLOWS

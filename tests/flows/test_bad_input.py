@@ -25,7 +25,7 @@ from tests.bad_input import BODIES, HEADERS, IDS, ODD, QUERIES, UNSTORABLE, WRON
 from tests.sockets import Owner
 from tests.wire import Answer, Route, ask, routes
 
-pytestmark = pytest.mark.django_db(transaction=True, serialized_rollback=True)
+pytestmark = pytest.mark.usefixtures("transactional_db")
 
 PROGRAMS = [route for route in routes() if route.pattern.startswith(("/api/v1/", "/v1/", "/chat/"))]
 JSON_HEADERS = [("Content-Type", "application/json")]

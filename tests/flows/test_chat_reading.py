@@ -13,7 +13,7 @@ from agents.sessions import accept_message, create_session
 from tests.people import agent, key_of, person
 from tests.rest import problem
 
-pytestmark = pytest.mark.django_db(transaction=True, serialized_rollback=True)
+pytestmark = pytest.mark.usefixtures("transactional_db")
 
 
 def login(user: User) -> Client:

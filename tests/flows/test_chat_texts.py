@@ -15,7 +15,7 @@ from tests.conversations import answer, claimed, say
 from tests.people import PASSWORD, agent, person
 from tests.rest import JSON, problem
 
-pytestmark = pytest.mark.django_db(transaction=True, serialized_rollback=True)
+pytestmark = pytest.mark.usefixtures("transactional_db")
 
 
 class World:

@@ -13,7 +13,7 @@ from tests.surroundings import database_url
 CUTS = 12
 
 
-@pytest.mark.django_db(transaction=True, serialized_rollback=True)
+@pytest.mark.usefixtures("transactional_db")
 @pytest.mark.parametrize("notify", [True, False], ids=["with NOTIFY", "without NOTIFY"])
 async def test_what_a_client_puts_together_over_cut_sockets_is_what_is_stored(tmp_path: Path, notify: bool) -> None:
     url = database_url(settings.DATABASES["default"]["NAME"])

@@ -18,7 +18,7 @@ from tests.people import key_of
 from tests.rest import V1, AsyncRest, Rest, bearer, problem
 from tests.sockets import Owner, Socket, key_headers
 
-pytestmark = pytest.mark.django_db(transaction=True, serialized_rollback=True)
+pytestmark = pytest.mark.usefixtures("transactional_db")
 
 
 @pytest.fixture

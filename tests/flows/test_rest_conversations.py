@@ -17,7 +17,7 @@ from tests.conversations import Conversation, answer, claimed
 from tests.people import agent, key_of, person
 from tests.rest import Rest, problem
 
-pytestmark = pytest.mark.django_db(transaction=True, serialized_rollback=True)
+pytestmark = pytest.mark.usefixtures("transactional_db")
 
 NOBODYS = str(UUID(int=7))
 

@@ -20,7 +20,7 @@ from tests.declared import check, schema
 from tests.people import agent, key_of, person
 from tests.rest import V1, AsyncRest, Rest, problem
 
-pytestmark = pytest.mark.django_db(transaction=True, serialized_rollback=True)
+pytestmark = pytest.mark.usefixtures("transactional_db")
 
 
 class World:

@@ -23,7 +23,7 @@ from foundation.db_threads import in_db_thread
 from tests.people import agent, key_of, person
 from tests.rest import AsyncRest, problem
 
-pytestmark = pytest.mark.django_db(transaction=True, serialized_rollback=True)
+pytestmark = pytest.mark.usefixtures("transactional_db")
 
 
 @dataclass(frozen=True)

@@ -28,7 +28,7 @@ from tests.people import agent, key_of, person
 from tests.rest import V1, AsyncRest, Rest, SentEvents, end_turn, problem, say, take_turn
 from tests.sockets import login_of
 
-pytestmark = pytest.mark.django_db(transaction=True, serialized_rollback=True)
+pytestmark = pytest.mark.usefixtures("transactional_db")
 
 STREAM = "text/event-stream"
 

@@ -24,7 +24,7 @@ from tests.flows.test_websocket_server import Web
 from tests.people import agent, key_of, person
 from tests.sockets import Owner, login_of
 
-pytestmark = pytest.mark.django_db(transaction=True, serialized_rollback=True)
+pytestmark = pytest.mark.usefixtures("transactional_db")
 
 WITHIN_SECONDS = 5.0
 

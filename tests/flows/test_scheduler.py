@@ -25,7 +25,7 @@ from tests.mailbox import Mailbox
 from tests.people import person
 from tests.running import wait_for
 
-pytestmark = pytest.mark.django_db(transaction=True, serialized_rollback=True)
+pytestmark = pytest.mark.usefixtures("transactional_db")
 
 LOGINS = "forget old logins"
 OFF = "reap lost turns"

@@ -15,7 +15,7 @@ from foundation.db_threads import in_db_thread
 from tests.flows.test_websocket_server import PATIENCE_SECONDS, Web, closed, receive
 from tests.sockets import Owner
 
-pytestmark = pytest.mark.django_db(transaction=True, serialized_rollback=True)
+pytestmark = pytest.mark.usefixtures("transactional_db")
 
 LIMITS = {
     "BANDSTAND_SOCKETS_PER_USER": "3",

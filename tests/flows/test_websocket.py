@@ -29,7 +29,7 @@ from tests.people import key_of, person
 from tests.sockets import Owner, Socket, deltas, key_headers
 from tests.unit.test_ws_frames import INVALID, MALFORMED
 
-pytestmark = pytest.mark.django_db(transaction=True, serialized_rollback=True)
+pytestmark = pytest.mark.usefixtures("transactional_db")
 
 FAR = 2**53 - 1
 

@@ -25,7 +25,7 @@ from foundation.db_threads import in_db_thread
 from tests.people import key_of
 from tests.sockets import Headers, Owner, Socket, key_headers, login_headers, login_of
 
-pytestmark = pytest.mark.django_db(transaction=True, serialized_rollback=True)
+pytestmark = pytest.mark.usefixtures("transactional_db")
 
 
 @pytest.fixture

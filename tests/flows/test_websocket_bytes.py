@@ -16,7 +16,7 @@ from foundation.db_threads import in_db_thread
 from tests.flows.test_websocket_server import Web
 from tests.sockets import Owner
 
-pytestmark = pytest.mark.django_db(transaction=True, serialized_rollback=True)
+pytestmark = pytest.mark.usefixtures("transactional_db")
 
 # Of the standard for a client's fault or a goodbye, and ours. None: hung up without one.
 ALLOWED = {None, 1000, 1001, 1002, 1003, 1007, 1008, 1009, 4400, 4413, 4429}

@@ -21,7 +21,7 @@ from tests.chaos.waiting import until
 from tests.sockets import Owner, deltas, login_of, write_events
 from tests.surroundings import database_url, environment, free_port
 
-pytestmark = pytest.mark.django_db(transaction=True, serialized_rollback=True)
+pytestmark = pytest.mark.usefixtures("transactional_db")
 
 START_SECONDS = 30.0
 PATIENCE_SECONDS = 10.0

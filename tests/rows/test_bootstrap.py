@@ -19,7 +19,7 @@ from agents.models import Agent, AgentDraft, Release, User
 from agents.releases.demo import ensure_demo_agent
 from tests.people import person
 
-pytestmark = pytest.mark.django_db
+pytestmark = pytest.mark.usefixtures("transactional_db")
 
 
 def login(path: Path) -> dict[str, str]:
@@ -107,7 +107,6 @@ def test_the_command_does_nothing_in_three_queries_when_there_is_nothing_to_do(
     assert capsys.readouterr().out == ""
 
 
-@pytest.mark.django_db(transaction=True, serialized_rollback=True)
 def test_two_first_starts_at_once_make_one_owner(tmp_path: Path) -> None:
     barrier = Barrier(2)
 

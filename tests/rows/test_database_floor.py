@@ -11,7 +11,7 @@ from psycopg import errors
 
 from agents.journal.direct import connect_directly
 
-pytestmark = pytest.mark.django_db
+pytestmark = pytest.mark.usefixtures("transactional_db")
 
 
 def show(name: str) -> Any:
@@ -39,7 +39,6 @@ def test_a_transaction_ends_where_the_server_can_end_it() -> None:
     assert show("transaction_timeout") == expected
 
 
-@pytest.mark.django_db(transaction=True, serialized_rollback=True)
 def test_the_pool_replaces_connections_that_the_server_closed() -> None:
     with connection.cursor() as cursor:
         cursor.execute("SELECT pg_backend_pid()")
@@ -56,7 +55,6 @@ def test_the_pool_replaces_connections_that_the_server_closed() -> None:
         assert cursor.fetchone()[0] != pid
 
 
-@pytest.mark.django_db(transaction=True, serialized_rollback=True)
 def test_a_connection_that_the_server_ended_is_an_operational_error_whatever_the_reason() -> None:
     if show("server_version_num") < "170000":
         pytest.skip("this server has no transaction_timeout")

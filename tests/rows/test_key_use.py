@@ -9,7 +9,7 @@ from agents.models import ApiKey
 from foundation.clock import now
 from tests.people import key_of, person
 
-pytestmark = pytest.mark.django_db(transaction=True, serialized_rollback=True)
+pytestmark = pytest.mark.usefixtures("transactional_db")
 
 
 def use(plain: str) -> None:

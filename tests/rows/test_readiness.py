@@ -79,14 +79,6 @@ def test_a_missing_extension_is_named(all_alive: Runner) -> None:
         assert failing() == {"pgvector": "not installed"}
 
 
-@pytest.mark.django_db(transaction=True, serialized_rollback=True)
-def test_the_probe_answers_with_the_parts(client: Client, all_alive: Runner) -> None:
-    Runner.objects.all().delete()
-    response = client.get("/ready", headers={"host": "10.1.2.3"})
-    assert response.status_code == 503
-    assert response.json() == {"status": "failing", "failing": {"runner": "no runner has reported itself lately"}}
-
-
 @pytest.mark.parametrize("path", ["/ready", "/readyz"])
 def test_a_process_that_drains_is_not_ready(client: Client, monkeypatch: pytest.MonkeyPatch, path: str) -> None:
     monkeypatch.setattr(lifecycle, "draining", True)

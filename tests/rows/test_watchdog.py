@@ -13,7 +13,7 @@ from bandstand.supervisor import watchdog
 from monitoring.models import Heartbeat
 from monitoring.tasks import beat_scheduler
 
-pytestmark = pytest.mark.django_db(transaction=True, serialized_rollback=True)
+pytestmark = pytest.mark.usefixtures("transactional_db")
 
 
 class Scheduler:

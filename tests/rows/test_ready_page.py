@@ -1,0 +1,12 @@
+"""The page of readiness, over connections of its own."""
+
+from django.test import Client
+
+from monitoring.tasks import beat_scheduler
+
+
+def test_the_probe_answers_with_the_parts(transactional_db: None, client: Client) -> None:
+    beat_scheduler()
+    response = client.get("/ready", headers={"host": "10.1.2.3"})
+    assert response.status_code == 503
+    assert response.json() == {"status": "failing", "failing": {"runner": "no runner has reported itself lately"}}
