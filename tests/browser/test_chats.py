@@ -96,7 +96,7 @@ async def test_a_chat_whose_answer_is_being_written_is_not_deleted_and_says_why(
     await expect(chat.answers.first).to_contain_text("offline models")
     await choose(chat.page, "Delete")
     await chat.page.get_by_role("dialog").get_by_role("button", name="Delete").click()
-    await expect(chat.page.locator("#notice")).to_have_text(
+    await expect(chat.page.locator("#notice p").first).to_have_text(
         "The chat could not be deleted. An answer is being written in it; stop that first."
     )
     await chat.page.get_by_role("button", name="Stop the answer").click()
