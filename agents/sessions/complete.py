@@ -42,9 +42,9 @@ from foundation.errors import InvalidInput, Unauthenticated
 def accept_completion(actor: Actor, given: Completion) -> AcceptedCompletion:
     """Store the request and queue the turn that answers it, in one commit; or find the turn that a first one made.
 
-    That is the case for a request with the same `key` (for ever in a session, else for as long as its session is kept),
-    and, without one, for the client's own retry of an equal request within ten minutes. Of equal requests that arrive
-    at once only one looks at a time.
+    That is the case for a request with the same `key` (for ever in a session, else for two days, or until the session
+    that it began is deleted), and, without one, for the client's own retry of an equal request within ten minutes. Of
+    equal requests that arrive at once only one looks at a time.
 
     Raises `ModelNotFound`, `SessionNotFound`, and as `accept_message`.
     """
