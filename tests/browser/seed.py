@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from datetime import timedelta
+from datetime import datetime, timedelta
+from random import Random
 from typing import Any
 
 from django.conf import settings
@@ -12,6 +13,7 @@ from django.utils import timezone
 from agents.access.actor import Actor
 from agents.access.permissions import actor_of
 from agents.access.roles import Role
+from agents.management.demo.ids import id_at
 from agents.models import Agent, AgentDraft, AgentSession, Message, Turn, User
 from agents.releases import publish
 from agents.releases.demo import SLUG, ensure_demo_agent
@@ -23,6 +25,7 @@ from tests.browser.texts import LONG_ANSWER, PLAN, PLAN_QUESTION
 from tests.people import PASSWORD, person
 from tests.sockets import login_of
 
+_NOISE = Random(1)
 LONG_TURNS = 1000
 TITLES = ["Birthday present for Lea", "Which bicycle pump?", "Letter to the landlord", "Trains to Lisbon"]
 
@@ -61,8 +64,11 @@ def _conversation(user: User, title: str, said: Iterable[tuple[str, str | None]]
     session = create_session(actor_of(user), agent_slug=SLUG, title=title)
     turns: list[Turn] = []
     messages: list[Message] = []
-    for question, answer in said:
-        turns.append(_turn(session, len(messages) + 1, failed=answer is None))
+    said = list(said)
+    for number, (question, answer) in enumerate(said, 1):
+        # A long one fills the day, more densely towards its end.
+        ago = timedelta(hours=23) * (1 - number / len(said)) ** 1.5
+        turns.append(_turn(session, len(messages) + 1, at=timezone.now() - ago, failed=answer is None))
         for author, text in (("user", question), ("agent", answer)):
             if text is not None:
                 parent = messages[-1] if messages else None
@@ -74,8 +80,7 @@ def _conversation(user: User, title: str, said: Iterable[tuple[str, str | None]]
     return str(session.pk)
 
 
-def _turn(session: AgentSession, ordinal: int, *, failed: bool) -> Turn:
-    now = timezone.now()
+def _turn(session: AgentSession, ordinal: int, *, at: datetime, failed: bool) -> Turn:
     error: dict[str, Any] = {
         "status": TurnStatus.FAILED,
         "error_class": "transient",
@@ -83,13 +88,15 @@ def _turn(session: AgentSession, ordinal: int, *, failed: bool) -> Turn:
         "error_id": new_id(),
     }
     return Turn(
+        id=id_at(at, _NOISE),
         agent_session=session,
         user=session.user,
         release=session.release,
         ordinal=ordinal,
         fingerprint=b"\0" * 32,
-        finished_at=now,
-        deadline_at=now + timedelta(hours=1),
+        queued_at=at,
+        finished_at=at,
+        deadline_at=at + timedelta(hours=1),
         **(error if failed else {"status": TurnStatus.COMPLETED}),
     )
 
