@@ -142,8 +142,9 @@ def house() -> Iterator[House]:
             SENTRY_DSN=f"http://public@{outside.address}/1",
             LOG_LEVEL="DEBUG",
             BANDSTAND_LOG_FORMAT="json",
-        ).wait_until_ready()
+        )
         try:
+            running.wait_until_ready()
             made = _live(House(running, outside, {"provider": PROVIDER, "mail": MAIL, "guess": GUESS}))
             yield made
         finally:
