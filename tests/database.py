@@ -22,8 +22,8 @@ import psycopg
 from psycopg import sql
 
 from bandstand.embedded import Cluster
+from tests.surroundings import ROOT, environment
 
-ROOT = Path(__file__).resolve().parents[1]
 SLOTS = 16
 
 
@@ -88,7 +88,7 @@ def make_template(url: str) -> str:
         connection.execute("CREATE DATABASE draft")
         subprocess.run(
             [sys.executable, ROOT / "manage.py", "migrate", "--verbosity=0"],
-            env={**os.environ, "DATABASE_URL": urlunsplit(urlsplit(url)._replace(path="/draft"))},
+            env=environment(DATABASE_URL=urlunsplit(urlsplit(url)._replace(path="/draft"))),
             check=True,
         )
         connection.execute(sql.SQL("ALTER DATABASE draft RENAME TO {}").format(sql.Identifier(name)))
