@@ -17,9 +17,9 @@ from agents.api.problems import status_of
 from agents.api.urls import urlpatterns
 from foundation.errors import BandstandError
 from tests.browser.chromium import chromium, executable
-from tests.database import ROOT
 from tests.deployment import Deployment, deployment
 from tests.people import PASSWORD
+from tests.surroundings import ROOT
 
 GUIDE = (ROOT / "docs" / "api.md").read_text(encoding="utf-8")
 SECONDS = 120

@@ -4,7 +4,7 @@ import os
 import subprocess
 import sys
 
-from tests.database import ROOT
+from tests.surroundings import ROOT
 
 
 def test_nothing_acknowledged_is_lost_while_processes_are_killed_paused_and_cut_off() -> None:

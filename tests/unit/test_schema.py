@@ -17,8 +17,8 @@ from agents.api.schema.events import DATA
 from agents.api.schema.generator import Generator
 from agents.api.urls import urlpatterns
 from agents.rules.replay import EVENT_TYPES
-from tests.database import ROOT
 from tests.declared import PREFIX, check, resolved, schema
+from tests.surroundings import ROOT
 
 METHODS = {"get", "post", "put", "patch", "delete"}
 
