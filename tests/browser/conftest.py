@@ -55,9 +55,25 @@ async def arrive(browser: Browser, stack: Stack) -> AsyncIterator[Arrive]:
     assert [visitor.faults for visitor in visitors] == [[]] * len(visitors)
 
 
+@pytest_asyncio.fixture(scope="session", loop_scope="session")
+async def regular(browser: Browser, stack: Stack) -> AsyncIterator[Visitor]:
+    """A visitor for one test after the other; see `ada`."""
+    visitor = await Visitor.arrive(browser, stack, None)
+    yield visitor
+    await visitor.context.close()
+
+
 @pytest_asyncio.fixture(loop_scope="session")
-async def ada(arrive: Arrive) -> Visitor:
-    return await arrive("ada")
+async def ada(regular: Visitor) -> AsyncIterator[Visitor]:
+    """Ada with a browser that remembers nothing. At the end she may not have asked others, nor scripts complained."""
+    await regular.log_in("ada")
+    yield regular
+    await regular.leave()
+    outside, faults = regular.outside[:], regular.faults[:]
+    regular.outside.clear()
+    regular.faults.clear()
+    assert outside == []
+    assert faults == []
 
 
 @pytest_asyncio.fixture(loop_scope="session")

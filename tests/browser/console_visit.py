@@ -8,7 +8,7 @@ from typing import Any
 from playwright.async_api import Browser, Page, expect
 
 from tests.browser.stack import Stack
-from tests.browser.visitor import PHONE, Visitor
+from tests.browser.visitor import DESKTOP, PHONE, Visitor
 
 DARK = {"color_scheme": "dark"}
 NARROW = {"viewport": PHONE, "has_touch": True, "is_mobile": True}
@@ -47,12 +47,21 @@ class Console:
         return found
 
     async def go_in_order(self, path: str) -> None:
-        """To a page that must keep to its policy and be no wider than its window."""
+        """To a page that must keep to its policy and be no wider than its window, in the light, in the dark, and on a
+        small screen."""
         await self.go(path)
-        assert await self.violations() == [], path
+        await self.fits(path)
+        await self.page.emulate_media(color_scheme="dark")
+        await self.page.set_viewport_size(PHONE)
+        await self.fits(path)
+        await self.page.set_viewport_size(DESKTOP)
+        await self.page.emulate_media(color_scheme="light")
+
+    async def fits(self, path: str) -> None:
         width = "[document.documentElement.scrollWidth, document.documentElement.clientWidth]"
         needed, there = await self.page.evaluate(width)
         assert needed <= there, path
+        assert await self.violations() == [], path
 
 
 PICTURES: dict[str, tuple[str, str, dict[str, Any]]] = {

@@ -7,7 +7,7 @@ from playwright.async_api import expect
 
 from tests.browser.attack import ATTACK
 from tests.browser.conftest import Arrive
-from tests.browser.console_visit import DARK, NARROW, Console, second_to_save
+from tests.browser.console_visit import Console, second_to_save
 
 pytestmark = [pytest.mark.asyncio(loop_scope="session"), pytest.mark.usefixtures("furnished")]
 
@@ -62,9 +62,8 @@ NAMELESS = """() => {
 }"""
 
 
-@pytest.mark.parametrize("options", [{}, DARK, NARROW], ids=["light", "dark", "phone"])
-async def test_every_page_keeps_to_its_policy_and_to_its_width(arrive: Arrive, options: dict[str, object]) -> None:
-    console = await Console.open(await arrive("olga", **options))
+async def test_every_page_keeps_to_its_policy_and_to_its_width(arrive: Arrive) -> None:
+    console = await Console.open(await arrive("olga"))
     for path in PAGES:
         await console.go_in_order(path)
         assert await console.page.evaluate("window.pwned") is None, path

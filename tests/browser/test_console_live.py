@@ -35,11 +35,20 @@ async def demo_chat(arrive: Arrive) -> Chat:
     return chat
 
 
-@pytest.mark.parametrize("options", [{}, DARK, NARROW], ids=["light", "dark", "phone"])
-async def test_lists_and_transcripts_keep_to_their_policy_and_width(arrive: Arrive, options: dict[str, object]) -> None:
-    console = await Console.open(await arrive("olga", **options))
+async def test_lists_and_transcripts_keep_to_their_policy_and_width(arrive: Arrive) -> None:
+    console = await Console.open(await arrive("olga"))
     for path in PAGES:
         await console.go_in_order(path)
+
+
+@pytest.mark.parametrize("options", [DARK, NARROW], ids=["dark", "phone"])
+@pytest.mark.parametrize("path", ["", "agents/turn/?state=failed", "agents/agentsession/{sample_session}/change/"])
+async def test_pages_that_begin_in_the_dark_or_on_a_phone_keep_to_them_too(
+    arrive: Arrive, options: dict[str, object], path: str
+) -> None:
+    console = await Console.open(await arrive("olga", **options))
+    await console.go(path)
+    await console.fits(path)
 
 
 async def test_the_page_follows_a_turn_and_an_operator_sets_it_aside(arrive: Arrive) -> None:
