@@ -12,11 +12,9 @@ from asyncio import Future, Task
 from dataclasses import dataclass
 from weakref import WeakKeyDictionary
 
-from django.db import InterfaceError, OperationalError
-
 from agents.journal.claims import Claim
 from agents.journal.fenced import NewEvent, append, append_each
-from foundation.db_threads import in_db_thread
+from foundation.db_threads import DATABASE_FAULTS, in_db_thread
 
 # Deltas in one commit at most.
 BATCH = 64
@@ -92,7 +90,7 @@ class Deltas:
             return
         try:
             written = await in_db_thread(append_each, [(write.claim, write.event) for write in batch])
-        except (OperationalError, InterfaceError) as error:
+        except DATABASE_FAULTS as error:
             # Whether it was committed is unknown, for each of them.
             for write in batch:
                 write.fail(error)

@@ -13,8 +13,6 @@ from collections.abc import Sequence
 from enum import Enum
 from typing import Any
 
-from django.db import InterfaceError, OperationalError
-
 from agents.engine.context import TurnContext
 from agents.engine.model_call import ModelCall, Reply
 from agents.engine.services import Services
@@ -27,6 +25,7 @@ from agents.rules.parts import text_part
 from agents.rules.states import StepKind, StepStatus, TurnStatus
 from agents.rules.steps import StepRecord
 from agents.rules.wire import error_shape
+from foundation.db_threads import DATABASE_FAULTS
 from foundation.ids import new_id
 
 logger = logging.getLogger(__name__)
@@ -73,7 +72,7 @@ class TurnRun:
                 if self._stop is not None:
                     raise asyncio.CancelledError
                 return await self._until_answered()
-        except (LostTurn, OperationalError, InterfaceError):
+        except (LostTurn, *DATABASE_FAULTS):
             raise
         except asyncio.CancelledError:
             return await self._stopped()

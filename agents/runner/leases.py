@@ -11,12 +11,13 @@ import time
 from collections.abc import Callable, Mapping
 from uuid import UUID
 
-from django.db import InterfaceError, OperationalError, close_old_connections, connection
+from django.db import close_old_connections, connection
 from django.db.models.functions import Now
 
 from agents.journal import claims
 from agents.models import Runner
 from agents.runner.reaper import reap
+from foundation.db_threads import DATABASE_FAULTS
 
 logger = logging.getLogger(__name__)
 
@@ -40,7 +41,7 @@ class Periodic(threading.Thread):
         while not self._ended.wait(self._interval_seconds):
             try:
                 self._work()
-            except (OperationalError, InterfaceError) as error:
+            except DATABASE_FAULTS as error:
                 logger.warning("periodic_work_lost_database", extra={"worker": self.name, "error": str(error)[:200]})
                 connection.close()
             except Exception:

@@ -12,7 +12,6 @@ from typing import Any
 from uuid import UUID
 
 import psycopg
-from django.db import InterfaceError, OperationalError
 
 from agents.engine.context import TurnContext, load_context
 from agents.engine.services import Services
@@ -23,7 +22,7 @@ from agents.journal.fenced import LostTurn
 from agents.models import Runner as RunnerRow
 from agents.runner.leases import LeaseKeeper
 from agents.runner.reaper import give_back
-from foundation.db_threads import in_db_thread
+from foundation.db_threads import DATABASE_FAULTS, in_db_thread
 from foundation.ids import new_id
 from foundation.listening import ListeningThread, Wake
 
@@ -101,7 +100,7 @@ class Runner:
     async def _report(self, status: RunnerRow.Status) -> None:
         try:
             await in_db_thread(RunnerRow.objects.filter(pk=self.id).update, status=status)
-        except (OperationalError, InterfaceError):
+        except DATABASE_FAULTS:
             logger.warning("runner_status_not_stored", extra={"status": status})
 
     def _stop_all(self, why: Stop) -> None:
@@ -166,7 +165,7 @@ class Runner:
                 look_again = ended.open_turns > 0 or self._was_full_for(claim.user_id)
         except LostTurn:
             logger.warning("turn_lost", extra={"turn": str(claim.turn_id), "epoch": claim.epoch})
-        except (OperationalError, InterfaceError) as error:
+        except DATABASE_FAULTS as error:
             # Whether the last statement was committed is unknown, so this epoch may not write again: a new one begins.
             logger.warning("turn_lost_database", extra={"turn": str(claim.turn_id), "error": str(error)[:200]})
             await self._return(claim, fruitless=True)
@@ -211,7 +210,7 @@ class Runner:
                     epoch=claim.epoch,
                     fruitless=fruitless,
                 )
-            except (OperationalError, InterfaceError):
+            except DATABASE_FAULTS:
                 await asyncio.sleep(pause)
                 pause = min(pause * 2, 1.0)
             else:

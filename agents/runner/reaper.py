@@ -6,7 +6,7 @@ from __future__ import annotations
 import logging
 from uuid import UUID
 
-from django.db import InterfaceError, OperationalError, transaction
+from django.db import transaction
 from django.db.models import Q
 from django.db.models.functions import Now
 
@@ -14,6 +14,7 @@ from agents.journal.connection import once_more_after_deadlock
 from agents.journal.locked import end_locked, lock_session, lock_turn, requeue_locked
 from agents.models import AgentSession, Turn
 from agents.rules.states import MAX_ATTEMPTS_WITHOUT_PROGRESS, OWNED, TurnStatus
+from foundation.db_threads import DATABASE_FAULTS
 from foundation.ids import new_id
 
 logger = logging.getLogger(__name__)
@@ -38,7 +39,7 @@ def reap() -> int:
 def _reaped(session_id: UUID, turn_id: UUID) -> bool:
     try:
         return _reap_one(session_id, turn_id)
-    except (OperationalError, InterfaceError):
+    except DATABASE_FAULTS:
         raise
     except Exception:
         # One turn that nobody can end must not keep the others waiting.

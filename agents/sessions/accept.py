@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 from uuid import UUID
 
 from django.conf import settings
-from django.db import IntegrityError, InterfaceError, OperationalError, transaction
+from django.db import IntegrityError, transaction
 
 from agents.access.actor import Actor, Scope
 from agents.access.agents import may_use
@@ -25,6 +25,7 @@ from agents.rules.wire import message_shape, session_shape
 from agents.sessions.busy import IdempotencyMismatch, SessionQueueFull, TurnInProgress
 from foundation import strict_json
 from foundation.clock import now
+from foundation.db_threads import DATABASE_FAULTS
 from foundation.errors import InvalidInput, NotFound, Unauthenticated, Unavailable
 from foundation.ids import new_id
 from foundation.unset import UNSET, Unset
@@ -111,13 +112,13 @@ def reaching_the_database(attempt: Callable[[], T]) -> T:
     """A connection that broke may have carried a commit or not; the key tells on the second attempt."""
     try:
         return attempt()
-    except (OperationalError, InterfaceError):
+    except DATABASE_FAULTS:
         if transaction.get_connection().in_atomic_block:
             raise
     try:
         transaction.get_connection().close()
         return attempt()
-    except (OperationalError, InterfaceError) as error:
+    except DATABASE_FAULTS as error:
         raise Unavailable("The message could not be stored; please send it again.", retry_after_seconds=1) from error
 
 
