@@ -32,7 +32,7 @@ FROM pg_class WHERE oid = 'agents_auditentry'::regclass
 
 
 def record(actor: Actor, action: str, *, target: Model, detail: Mapping[str, Any] | None = None) -> AuditEntry:
-    """Note that `actor` did `action` ("agent.published") to `target`, a row that has its key.
+    """Note that `actor` did `action` ("release.published") to `target`, a row that has its key.
 
     Call it inside the verb's transaction: then there is no act without its entry, and no entry without its act.
     `detail` is JSON, without secrets and without what was said in a conversation.

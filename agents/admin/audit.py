@@ -62,7 +62,7 @@ class AuditEntryAdmin(ReadOnlyAdmin):
     list_filter = (ActionFilter, AgeFilter)
     search_ids = ("id",)
     search_words = ("actor", "action", "target_id")
-    search_help_text = "Who did it, what was done (agent.published), or the id of what it was done to."
+    search_help_text = "Who did it, what was done (release.published), or the id of what it was done to."
     fields = ("at", "actor", "user", "action", "target_type", "target_name", "target_id", "detail")
 
     def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> Any:

@@ -40,7 +40,7 @@ def ask(
     """The page to show, or None: its button was pressed and `form`, made with `answer(request)`, is valid. Go ahead.
 
     For buttons of one row (GET shows, POST acts) and for actions of a list alike. `words` say what will happen, `rows`
-    to what, `yes` is the button; `danger` makes it red. `back` is the address that "Cancel" leads to.
+    to what, `yes` is the button; `danger` makes it red. `back` is the address that "Go back" leads to.
     """
     if answer(request) is not None and (form is None or form.is_valid()):
         return None

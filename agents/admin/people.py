@@ -209,7 +209,7 @@ class LinkForm(forms.Form):
         way: Any = self.fields["way"]
         way.choices = [
             (self.MAIL, f"Mail it to {address}"),
-            (self.HAND, "Show it here once; I hand it over on a way that only they read"),
+            (self.HAND, "Show it here once; I hand it over in a way that only they can read"),
         ]
 
 
@@ -220,8 +220,8 @@ def _link_page(request: HttpRequest, model_admin: Any, person: User) -> HttpResp
         request,
         model_admin,
         title=title,
-        words=f"Makes a link with which {person} chooses a password. It works once, for three days. The old password "
-        f"goes on working until then. {_why_no_mail(person)}",
+        words=f"Makes a link with which {person} chooses a password. It works once, for three days. "
+        f"{_until_then(person)}{_why_no_mail(person)}",
         yes="Make the link",
         back=address_of(person),
         form=form,
@@ -230,7 +230,9 @@ def _link_page(request: HttpRequest, model_admin: Any, person: User) -> HttpResp
         return asked
     if form is not None and form.cleaned_data["way"] == LinkForm.MAIL:
         letter = mail_password_link(actor_of(request.user), user_id=person.pk)
-        messages.success(request, f"A mail to {person.email} is on its way. This page says how it went.")
+        messages.success(
+            request, f"A mail to {person.email} is on its way. Load this page again in a moment to see how it went."
+        )
         return HttpResponseRedirect(address_of(letter))
     link = whole_link(password_link(actor_of(request.user), user_id=person.pk))
     words = f"Hand this to {person}. It is not kept, and cannot be shown again."
@@ -239,8 +241,12 @@ def _link_page(request: HttpRequest, model_admin: Any, person: User) -> HttpResp
     )
 
 
+def _until_then(person: User) -> str:
+    return "The old password goes on working until then. " if person.has_usable_password() else ""
+
+
 def _why_no_mail(person: User) -> str:
-    shown = "It is shown once: hand it over on a way that only they read."
+    shown = "It is shown once: hand it over in a way that only they can read."
     if not mail_is_on():
         return f"{shown} (This installation sends no mail.)"
     return "" if person.email else f"{shown} (The account has no email address.)"

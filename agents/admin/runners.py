@@ -2,18 +2,33 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
+
+from django.conf import settings
 from django.contrib import admin
+from django.utils.safestring import SafeString
 
 from agents.admin.readonly import ReadOnlyAdmin
+from agents.admin.telling import tag
 from agents.models import Runner
+from foundation.clock import now
 
 
 @admin.register(Runner)
 class RunnerAdmin(ReadOnlyAdmin):
     query_budget = 7
 
-    list_display = ("id", "host", "pid", "status", "running", "capacity", "started_at", "heartbeat_at")
+    list_display = ("id", "host", "pid", "state", "running", "capacity", "started_at", "heartbeat_at")
     list_filter = ("status",)
     ordering = ("-heartbeat_at",)
     search_words = ("host",)
     search_help_text = "The id of a runner, or its host."
+    fields = ("host", "pid", "state", "capacity", "running", "started_at", "heartbeat_at")
+
+    @admin.display(description="state")
+    def state(self, runner: Runner) -> SafeString:
+        """As it reported itself, unless it has fallen silent: who is killed has no time to say so."""
+        patience = timedelta(seconds=3 * settings.BANDSTAND.heartbeat_seconds)
+        if runner.status != Runner.Status.STOPPED and runner.heartbeat_at < now() - patience:
+            return tag("silent", "bad")
+        return tag(runner.status, "good" if runner.status == Runner.Status.RUNNING else "")

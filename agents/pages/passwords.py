@@ -11,6 +11,7 @@ from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.template.response import TemplateResponse
 from django.urls import reverse, reverse_lazy
 from django.utils.decorators import method_decorator
+from django.utils.text import format_lazy
 from django.views.decorators.cache import never_cache
 from django.views.generic import FormView
 
@@ -60,7 +61,7 @@ class ChoosePassword(PasswordResetConfirmView):
     """The links of `agents.access.passwords` lead here. The token leaves the address at once."""
 
     template_name = "pages/choose_password.html"
-    success_url = reverse_lazy("pages:login")
+    success_url = format_lazy("{}?chosen", reverse_lazy("pages:login"))
     token_generator: Any = AnyLink()
 
     def get_user(self, uidb64: str) -> Any:

@@ -8,9 +8,10 @@ from pathlib import Path
 from django.conf import settings
 from django.contrib.auth import views as auth_views
 from django.contrib.auth.decorators import login_required
-from django.http import HttpRequest, HttpResponse
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.http.response import HttpResponseBase
 from django.shortcuts import render
+from django.urls import reverse
 from django.utils.safestring import mark_safe
 from django.views.decorators.cache import never_cache
 from django.views.decorators.csrf import ensure_csrf_cookie
@@ -18,7 +19,7 @@ from django.views.decorators.http import require_safe
 
 from agents import markdown
 from agents.access.logins import LoginForm, with_wait
-from agents.access.roles import USE_CHAT
+from agents.access.roles import ENTER_CONSOLE, USE_CHAT
 
 _SCRIPTS = Path(__file__).parent / "static" / "bandstand"
 _HELP = Path(__file__).parents[2] / "docs" / "chat.md"
@@ -44,8 +45,14 @@ MODULES = [f"bandstand/{script}" for script in sorted(_modules_of("chat.js", set
 @login_required
 @ensure_csrf_cookie
 def chat(request: HttpRequest) -> HttpResponse:
-    """The chat. Which session is open stands in the fragment of the address; all data comes over the public API."""
-    known = {"csrf_cookie": settings.CSRF_COOKIE_NAME, "modules": MODULES, "may_chat": request.user.has_perm(USE_CHAT)}
+    """The chat. Which session is open stands in the fragment of the address; all data comes over the public API.
+
+    Who may not chat but may enter the console is sent there: this is where a login leads to.
+    """
+    may_chat = request.user.has_perm(USE_CHAT)
+    if not may_chat and request.user.has_perm(ENTER_CONSOLE):
+        return HttpResponseRedirect(reverse("admin:index"))
+    known = {"csrf_cookie": settings.CSRF_COOKIE_NAME, "modules": MODULES, "may_chat": may_chat}
     return render(request, "pages/chat.html", known)
 
 

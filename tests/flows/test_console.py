@@ -246,3 +246,19 @@ def test_every_action_and_button_declares_the_permissions_that_it_needs() -> Non
             assert action.allowed_permissions, action
             named += 1
     assert named > 10
+
+
+def test_a_runner_that_was_killed_is_not_said_to_run() -> None:
+    vera = client_of("vera", Role.VIEWER)
+    Runner.objects.create(host="up", pid=1, capacity=8)
+    Runner.objects.create(host="gone", pid=2, capacity=8, heartbeat_at=now() - timedelta(hours=1))
+    Runner.objects.create(host="left", pid=3, capacity=8, heartbeat_at=now() - timedelta(days=1), status="stopped")
+    text = vera.get(list_of(Runner)).content.decode()
+    assert [text.count(f">{word}</span>") for word in ("running", "silent", "stopped")] == [1, 1, 1]
+
+
+def test_a_row_keeps_its_name_as_it_is_and_an_empty_list_says_which_kind_of_empty() -> None:
+    owner, ada = client_of("olga", Role.OWNER), person("ada", Role.USER)
+    assert ">ada</a>" in owner.get(page_of(ada)).content.decode()
+    assert "There is nothing here yet" in owner.get(list_of(BulkAct)).content.decode()
+    assert "Nothing matches" in owner.get(list_of(User), {"q": "nobody"}).content.decode()

@@ -69,7 +69,7 @@ def test_who_has_forgotten_a_password_gets_a_link_and_comes_in(by_mail: None, ad
     (message,) = mail.outbox
     assert message.to == ["ada@example.org"]
     path = link_in(message)
-    assert choose(path)["Location"] == "/login/"
+    assert choose(path)["Location"] == "/login/?chosen"
     assert Client().login(username="ada", password=NEW["new_password1"])
     assert "no longer good" in choose(path).content.decode()
     assert list(AuditEntry.objects.values_list("actor", "action")) == [("ada", "user.password_chosen")]

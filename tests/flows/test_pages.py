@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from django.conf import settings
 from django.contrib.staticfiles import finders
+from django.template.loader import render_to_string
 from django.test import Client
 from django.urls import reverse
 
@@ -55,6 +56,31 @@ def test_the_chat_asks_for_a_login_and_comes_back_after_it() -> None:
     answer = client.post("/login/?next=/", {"username": "ada", "password": PASSWORD, "next": "/"})
     assert answer.headers["Location"] == "/"
     assert client.get("/").status_code == 200
+
+
+@pytest.mark.parametrize(("role", "leads_to"), [(Role.OPERATOR, "/admin/"), (Role.VIEWER, "/admin/"), (None, None)])
+def test_who_may_not_chat_is_sent_to_the_console_if_that_is_open(role: Role | None, leads_to: str | None) -> None:
+    client = Client()
+    client.force_login(person("vera", *([role] if role else [])))
+    assert client.get("/").headers.get("Location") == leads_to
+
+
+def test_refusals_of_pages_look_like_pages_and_lead_back(ada: Client) -> None:
+    ada.force_login(person("vera", Role.VIEWER))
+    late = Client(enforce_csrf_checks=True).post("/login/", {"username": "ada", "password": PASSWORD})
+    answers = [(404, ada.get("/nowhere")), (403, ada.get("/admin/agents/user/")), (403, late)]
+    for status, answer in answers:
+        text = answer.content.decode()
+        assert answer.status_code == status
+        assert "bandstand/app" in text
+        assert '<a href="/">' in text
+        assert not Page(text).inline
+    assert "out of date" in late.content.decode()
+
+
+@pytest.mark.parametrize("name", ["400.html", "500.html"])
+def test_a_page_for_faults_needs_nothing_of_the_request(name: str) -> None:
+    assert '<a href="/">' in render_to_string(name)
 
 
 def test_a_monitor_that_asks_for_the_head_of_a_page_gets_it(ada: Client) -> None:

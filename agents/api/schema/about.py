@@ -12,10 +12,11 @@ SETTINGS: dict[str, Any] = {
     "VERSION": "1",
     "DESCRIPTION": (
         "Durable conversations with AI agents. An accepted message is never lost, answered twice or left hanging.\n\n"
-        "**To begin**, make a key in the console (*API keys*), press *Authorize* and paste it; a program sends it as "
-        "`Authorization: Bearer bs_…`. Begin a session, say something in it with `Prefer: wait=30`, and you have an "
-        "answer. `docs/api.md` beside the program leads through the rest, with examples to paste. Programs that speak "
-        "OpenAI's chat completions find the same agents at `/v1`: see `docs/openai.md`.\n\n"
+        "**To begin**, make a key on your account's page (your name in the chat), press *Authorize* and paste it; "
+        "a program sends it as `Authorization: Bearer bs_…`. Begin a session, say something in it with `Prefer: "
+        "wait=30`, and you have an answer. `docs/api.md` beside the program leads through the rest, with examples "
+        "to paste. Programs that speak OpenAI's chat completions find the same agents at `/v1`: see "
+        "`docs/openai.md`.\n\n"
         "**Refusals** all have one form (`application/problem+json`; each 422 shows it): `code` is for your program, "
         "`detail` for people, and `instance` is what to quote to us.\n\n"
         "Times are UTC, ISO 8601. Ids are UUIDs. A list comes in pages: follow `next` until it is null. Query "
