@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 
 import pytest
+from django.db import connection
 from hypothesis import settings
 from pytest_django import DjangoDbBlocker
 from xdist.remote import Producer
@@ -31,6 +32,17 @@ def transactional_db(django_db_setup: None, django_db_blocker: DjangoDbBlocker) 
     with the roles among them."""
     with real_commits(django_db_blocker):
         yield
+
+
+@pytest.fixture(autouse=True)
+def _as_long_as_the_test(request: pytest.FixtureRequest) -> None:
+    """A transaction around a whole test is no request's: on a busy machine the server would end it in the middle."""
+    if request.node.get_closest_marker("django_db") or "db" in request.fixturenames:
+        request.getfixturevalue("db")
+        with connection.cursor() as cursor:
+            cursor.execute("SET LOCAL idle_in_transaction_session_timeout = 0")
+            if cursor.connection.info.server_version >= 170000:
+                cursor.execute("SET LOCAL transaction_timeout = 0")
 
 
 class Units(LoadFileScheduling):  # type: ignore[misc]  # not typed

@@ -70,7 +70,8 @@ def test_a_log_that_is_not_there_says_nothing(tmp_path: Path) -> None:
 
 
 def session(code: str) -> "subprocess.Popen[bytes]":
-    return subprocess.Popen([sys.executable, "-c", code], start_new_session=True, stdout=subprocess.PIPE)
+    pipe = subprocess.PIPE
+    return subprocess.Popen([sys.executable, "-c", code], start_new_session=True, stdin=pipe, stdout=pipe)
 
 
 def test_orphans_are_ended_with_all_they_started(tmp_path: Path) -> None:
@@ -86,8 +87,8 @@ def test_orphans_are_ended_with_all_they_started(tmp_path: Path) -> None:
     processes.write(tmp_path, [processes.note("web-1", orphan.pid)])
     assert processes.end(processes.read(tmp_path)) == ["web-1"]
     assert orphan.stdout.read() == b""  # closed by all of them
-    assert orphan.wait() == -9
-    orphan.stdout.close()
+    orphan.communicate()
+    assert orphan.returncode == -9
 
 
 def test_a_process_that_got_the_number_of_an_orphan_is_left_alone(tmp_path: Path) -> None:
