@@ -8,7 +8,8 @@ sent, so no row, queue or log ever holds one.
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from datetime import timedelta
 from smtplib import SMTPAuthenticationError, SMTPException, SMTPRecipientsRefused, SMTPResponseException
 from typing import Final
@@ -16,7 +17,8 @@ from typing import Final
 import structlog
 from django.conf import settings
 from django.core.mail import EmailMultiAlternatives, get_connection
-from django.db import transaction
+from django.db import connection, transaction
+from django.db.models import QuerySet
 from django.db.models.functions import Now
 from django.template.loader import render_to_string
 from django_q.tasks import async_task
@@ -32,6 +34,8 @@ TAKEN_FOR: Final = timedelta(minutes=5)
 SEND_SECONDS: Final = 40
 KEEP: Final = timedelta(days=30)
 
+# The number of an advisory lock.
+LOCK: Final = 0x62616E6473740007
 _TASK: Final = "agents.tasks.send_letters"
 _TOKENS: Final[dict[str, LinkTokens]] = {Letter.Kind.INVITATION: INVITED, Letter.Kind.FORGOTTEN: FORGOTTEN}
 _SUBJECTS: Final[dict[str, str]] = {
@@ -55,10 +59,18 @@ def write_letters(users: Iterable[User | None], *, kind: Letter.Kind, asked_by: 
 
 
 def send_letters() -> int:
-    """Send what is due, for 40 seconds at most; how many were sent. Several may do this at once."""
+    """Send what is due, for 40 seconds at most; how many were sent. None while another worker is at it.
+
+    A mail server that does not answer takes its time for each letter: it must not get all workers of the scheduler.
+    """
     sent, ends_at = 0, time.monotonic() + SEND_SECONDS
-    while time.monotonic() < ends_at and (letter := _take()) is not None:
-        sent += _send(letter)
+    # Asked again after the lock is gone: who found it taken has left a letter behind.
+    while time.monotonic() < ends_at and _due().exists():
+        with _alone() as alone:
+            if not alone:
+                break
+            while time.monotonic() < ends_at and (letter := _take()) is not None:
+                sent += _send(letter)
     return sent
 
 
@@ -68,12 +80,36 @@ def forget_letters() -> int:
     return forgotten
 
 
+@contextmanager
+def _alone() -> Iterator[bool]:
+    """Whether nobody else sends now. The lock ends with its connection, so a dead worker holds nothing."""
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT pg_try_advisory_lock(%s)", [LOCK])
+        alone = bool(cursor.fetchone()[0])
+    try:
+        yield alone
+    finally:
+        if alone and connection.is_usable():
+            with connection.cursor() as cursor:
+                cursor.execute("SELECT pg_advisory_unlock(%s)", [LOCK])
+
+
+def _due() -> QuerySet[Letter]:
+    return Letter.objects.filter(state=Letter.State.WAITING, due_at__lte=Now())
+
+
 @transaction.atomic
 def _take() -> Letter | None:
     """The next letter that is due, from now on ours; those for nobody are deleted on the way."""
     Letter.objects.filter(user=None, state=Letter.State.WAITING).delete()
-    waiting = Letter.objects.filter(state=Letter.State.WAITING, due_at__lte=Now(), user__isnull=False)
-    letter = waiting.select_for_update(skip_locked=True, of=("self",)).select_related("user").order_by("due_at").first()
+    letter = (
+        _due()
+        .filter(user__isnull=False)
+        .select_for_update(skip_locked=True, of=("self",))
+        .select_related("user")
+        .order_by("due_at")
+        .first()
+    )
     if letter is not None:
         letter.attempts += 1
         letter.due_at = now() + TAKEN_FOR

@@ -54,6 +54,16 @@ def ada() -> User:
     return user
 
 
+@pytest.fixture
+def elsewhere() -> Iterator[Any]:
+    """A connection of another worker."""
+    other = connection.copy()
+    yield other
+    with other.cursor() as cursor:
+        cursor.execute("SELECT pg_advisory_unlock_all()")
+    other.close()
+
+
 def write(user: User | None, kind: Letter.Kind = Letter.Kind.FORGOTTEN) -> Letter:
     (letter,) = write_letters([user], kind=kind, asked_by="olga")
     return letter
@@ -227,6 +237,19 @@ def test_a_letter_for_nobody_is_deleted(box: Mailbox) -> None:
     assert send_letters() == 0
     assert not Letter.objects.filter(pk=letter.pk).exists()
     assert box.said == []
+
+
+def test_a_server_that_does_not_answer_keeps_one_worker_waiting_and_no_more(
+    box: Mailbox, ada: User, elsewhere: Any
+) -> None:
+    letter = write(ada)
+    with elsewhere.cursor() as cursor:
+        cursor.execute("SELECT pg_advisory_lock(%s)", [letters.LOCK])
+    assert send_letters() == 0
+    assert (as_it_is(letter).state, as_it_is(letter).attempts) == ("waiting", 0)
+    with elsewhere.cursor() as cursor:
+        cursor.execute("SELECT pg_advisory_unlock(%s)", [letters.LOCK])
+    assert send_letters() == 1
 
 
 def test_letters_are_forgotten_after_a_month(box: Mailbox, ada: User) -> None:
