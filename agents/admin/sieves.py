@@ -14,6 +14,7 @@ from django.contrib.admin.options import IncorrectLookupParameters
 from django.contrib.postgres.fields import ArrayField
 from django.db.models import BooleanField, F, Func, Q, QuerySet, UUIDField, Value
 from django.http import HttpRequest
+from django.utils.text import capfirst
 
 from agents.admin.long_list import uuid_of
 from agents.models import Agent, AgentSession, Release, Turn, User
@@ -65,7 +66,7 @@ class Sieve(admin.SimpleListFilter):
     def choices(self, changelist: Any) -> Iterator[Any]:  # noqa: ARG002
         name, field = str(self.parameter_name), self.field()
         form = forms.Form(data={name: self.value()}, auto_id="sieve_%s")
-        field.label = str(self.title).capitalize()
+        field.label = capfirst(str(self.title))
         form.fields[name] = field
         yield {"form": form}
 

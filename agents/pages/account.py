@@ -39,6 +39,8 @@ View = Callable[..., HttpResponse]
 class OwnPassword(PasswordChangeForm):
     """Asks for the password that one has. A wrong one counts as a failed sign-in."""
 
+    error_messages = PasswordChangeForm.error_messages | {"password_incorrect": "That is not your present password."}
+
     def __init__(self, request: HttpRequest) -> None:
         user: Any = request.user  # somebody is signed in
         super().__init__(user, request.POST if request.method == "POST" else None)
@@ -69,9 +71,9 @@ class SamePassword(OwnPassword):
 class OwnKey(forms.Form):
     """A key of one's own. `key_id` makes pressing the button twice one key."""
 
-    name = forms.CharField(max_length=100)
-    scopes = forms.MultipleChoiceField(choices=[])
-    days = forms.ChoiceField(choices=KEY_DAYS, required=False)
+    name = forms.CharField(max_length=100, label="What it is for")
+    scopes = forms.MultipleChoiceField(choices=[], label="What it may do")
+    days = forms.ChoiceField(choices=KEY_DAYS, required=False, label="How long it works")
     key_id = forms.UUIDField()
 
     def __init__(self, request: HttpRequest) -> None:

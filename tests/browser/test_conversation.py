@@ -266,13 +266,13 @@ _NOTES = """
 async () => {
   const { Pending } = await import("/static/bandstand/pending.js");
   const pending = new Pending();
-  const note = () => pending.items({ messages: new Map() }, true).map(({ note }) => note);
+  const note = (...now) => pending.items({ messages: new Map() }, ...now).map(({ note }) => note);
   pending.add([{ id: "1", text: "Hi" }], 0);
-  const notes = [note()];
+  const notes = [note(true), note(false), note(false, true)];
   pending.delayed("1", "turn_in_progress", 2000);
-  notes.push(note());
+  notes.push(note(true));
   pending.delayed("1", "rate_limited", 30_000);
-  notes.push(note());
+  notes.push(note(true));
   return [...notes, pending.delayed("2", "rate_limited", 1), pending.delayed("1", "other", 1)];
 }
 """
@@ -281,6 +281,8 @@ async () => {
 async def test_a_message_that_is_not_taken_yet_says_why_and_when_it_is_sent_again(chat: Chat) -> None:
     assert await chat.page.evaluate(_NOTES) == [
         ["Sending…"],
+        ["Waits for the connection"],
+        ["Waits until you sign in"],
         ["Waits for the answer before it."],
         ["Waits: too many messages in a short time. Sent again in 30 s."],
         False,

@@ -106,7 +106,7 @@ def test_a_new_password_signs_out_every_other_browser_and_leaves_an_entry(ada: C
 @pytest.mark.parametrize(
     ("fields", "words"),
     [
-        ({"old": "wrong"}, "incorrectly"),
+        ({"old": "wrong"}, "That is not your present password."),
         ({"again": "another one"}, "match"),
         ({"new": "short"}, "too short"),
         ({"new": "1234567890"}, "too common"),
@@ -183,6 +183,12 @@ def test_a_key_is_made_shown_once_and_revoked(ada: Client) -> None:
 def test_a_bad_form_makes_no_key(ada: Client, fields: dict[str, Any]) -> None:
     assert make_key(ada, **fields).status_code in {200, 302}
     assert not ApiKey.objects.exists()
+
+
+def test_what_is_missing_is_called_as_the_page_calls_it(ada: Client) -> None:
+    text = make_key(ada, name="", scopes=[]).content.decode()
+    assert "What it is for: This field is required." in text
+    assert "What it may do: This field is required." in text
 
 
 def test_keys_of_others_are_neither_shown_nor_revoked(ada: Client) -> None:

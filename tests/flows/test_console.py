@@ -248,6 +248,13 @@ def test_every_action_and_button_declares_the_permissions_that_it_needs() -> Non
     assert named > 10
 
 
+@pytest.mark.parametrize("model", LISTS)
+def test_no_list_offers_to_count_whole_tables(model: Any) -> None:
+    owner = client_of("olga", Role.OWNER)
+    assert "_facets" not in owner.get(list_of(model)).content.decode()
+    assert "Hide counts" not in owner.get(list_of(model), {"_facets": "True"}).content.decode()
+
+
 def test_a_runner_that_was_killed_is_not_said_to_run() -> None:
     vera = client_of("vera", Role.VIEWER)
     Runner.objects.create(host="up", pid=1, capacity=8)

@@ -299,7 +299,7 @@ function drawNow() {
   const conversation = openConversation();
   if (!conversation || conversation.torn) return; // what is missing is being read
   const exchanges = conversation.exchanges();
-  const pending = state.pending.items(conversation, state.live.status === "live");
+  const pending = state.pending.items(conversation, state.live.status === "live", state.signedOut);
   // What is asked in a branch is shown where the branch begins.
   const cut = exchanges.findIndex(({ message }) => pending.some(({ parent }) => parent === message.parent));
   const shown = cut < 0 ? exchanges : exchanges.slice(0, cut);

@@ -42,7 +42,7 @@ export class Pending {
 
   // What `conversation` does not show, in the order in which it was sent. The log may be faster than the acknowledgement
   // that names the turn, so a new message with the same words counts as well.
-  items(conversation, connected) {
+  items(conversation, connected, signedOut) {
     const asked = [...conversation.messages.values()].filter((message) => message.author === "user");
     const claimed = new Set();
     const items = [];
@@ -57,7 +57,7 @@ export class Pending {
         claimed.add(shown.id);
         if (turn) this.sent.delete(id);
       } else {
-        items.push({ key: id, text, parent, ...noteOf(item, connected) });
+        items.push({ key: id, text, parent, ...noteOf(item, connected, signedOut) });
       }
     }
     return items;
@@ -65,7 +65,8 @@ export class Pending {
 }
 
 // `counts`: the note says something else in a second.
-function noteOf({ reason, until }, connected) {
+function noteOf({ reason, until }, connected, signedOut) {
+  if (signedOut) return { note: "Waits until you sign in" };
   if (!connected) return { note: "Waits for the connection" };
   if (!reason) return { note: "Sending…" };
   const seconds = Math.ceil((until - performance.now()) / 1000);
