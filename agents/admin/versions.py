@@ -75,7 +75,7 @@ class Versioned(_Form):
         if row is None or self.cleaned_data.get(VERSION) == row.version:
             return
         self.conflict = self._conflict(row)
-        self.add_error(None, "Nothing is saved yet: somebody else changed this since you opened it. See below.")
+        self.add_error(None, "Nothing is saved yet: somebody else changed this since you opened it.")
 
     def _conflict(self, row: Any) -> Conflict:
         theirs, base = self.values_of(row), _read_digests(self.cleaned_data.get(BASE))

@@ -142,6 +142,7 @@ def test_two_who_change_different_things_of_an_agent_keep_both(demo: Agent, buil
     assert set(form.conflict.taken) == {"Capabilities", "Who may talk to it"}
     assert not form.conflict.clashes
     assert "save again to keep both" in answer.content.decode()
+    assert "replaces theirs" not in answer.content.decode()
     assert builder.post(page_of(demo), fields_of(form)).status_code == 302
     demo.refresh_from_db()
     assert (demo.name, demo.capabilities, list(demo.groups.all())) == ("Demonstration", ["law"], [lawyers])

@@ -201,6 +201,7 @@ def test_the_second_of_two_tabs_on_a_person_is_told(owner: Client, ada: User) ->
     assert owner.post(page_of(ada), first).status_code == 302
     answer = owner.post(page_of(ada), second)
     assert "Changed by olga at" in answer.content.decode()
+    assert "marked below" not in answer.content.decode()
     ada.refresh_from_db()
     assert ada.email == "a@example.org"
     assert owner.post(page_of(ada), fields_of(answer.context["adminform"].form)).status_code == 302
