@@ -16,10 +16,10 @@ def etag(version: int) -> str:
     return f'"{version}"'
 
 
-def expected_version(request: HttpRequest, present: Callable[[], int]) -> int:
+def expected_version(request: HttpRequest, present: Callable[[], int]) -> int | None:
     """The version that If-Match asks for (RFC 9110, section 13.1.1).
 
-    Of a list it is the `present` one, if that is among them; of `*`, which says that any will do, the `present` one.
+    Of a list it is the `present` one, if that is among them; None for `*`, which says that any will do.
     Raises `PreconditionRequired` without the header, and `PreconditionFailed` for what no version of ours can equal: a
     weak tag, another spelling; and whatever `present` raises.
     """
@@ -27,7 +27,7 @@ def expected_version(request: HttpRequest, present: Callable[[], int]) -> int:
     if not given:
         raise PreconditionRequired
     if given == "*":
-        return present()
+        return None
     named = {int(match[1]) for tag in given.split(",") if (match := _VERSION.fullmatch(tag.strip()))}
     if len(named) == 1:
         return named.pop()

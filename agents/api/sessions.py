@@ -103,7 +103,7 @@ class SessionView(ApiView):
         delete_session(self.who(), session_id=wanted, expected_version=self._expected_version(wanted))
         return answer_nothing()
 
-    def _expected_version(self, session_id: UUID) -> int:
+    def _expected_version(self, session_id: UUID) -> int | None:
         return expected_version(self.http, lambda: access_session(actor=self.who(), session_id=session_id).version)
 
 

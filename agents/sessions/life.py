@@ -66,7 +66,7 @@ def update_session(
     actor: Actor,
     *,
     session_id: UUID,
-    expected_version: int,
+    expected_version: int | None,
     title: str | Unset = UNSET,
     metadata: Mapping[str, Any] | Unset = UNSET,
     head: UUID | Unset = UNSET,
@@ -74,7 +74,8 @@ def update_session(
     """Change title, metadata, or the branch that people see: the one that ends with the message `head`, which the next
     message follows.
 
-    Raises `NotFound`, `InvalidInput`, `PreconditionFailed` when the version moved on.
+    An `expected_version` of None is whatever there is. Raises `NotFound`, `InvalidInput`, `PreconditionFailed` when the
+    version moved on.
     """
     session = _locked(actor, session_id, expected_version)
     if not isinstance(title, Unset):
@@ -90,7 +91,7 @@ def update_session(
 
 
 @transaction.atomic
-def delete_session(actor: Actor, *, session_id: UUID, expected_version: int) -> None:
+def delete_session(actor: Actor, *, session_id: UUID, expected_version: int | None) -> None:
     """Delete a session and all that was said in it. Raises as `update_session`, and `Conflict` while a turn is open."""
     session = _locked(actor, session_id, expected_version)
     if session.open_turns:
@@ -133,13 +134,13 @@ def _erase_locked(session: AgentSession) -> None:
     session.delete()
 
 
-def _locked(actor: Actor, session_id: UUID, expected_version: int) -> AgentSession:
+def _locked(actor: Actor, session_id: UUID, expected_version: int | None) -> AgentSession:
     actor.need(Scope.CHAT)
     access_session(actor=actor, session_id=session_id)
     session = lock_session(session_id)
     if session is None:
         raise NotFound
-    if session.version != expected_version:
+    if expected_version is not None and session.version != expected_version:
         raise PreconditionFailed
     return session
 

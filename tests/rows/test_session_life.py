@@ -36,11 +36,11 @@ def somebody(name: str = "ada") -> Actor:
     return Actor.user(user_id=user.pk, name=name)
 
 
-def update(ada: Conversation, version: int = 1, **changes: Any) -> AgentSession:
+def update(ada: Conversation, version: int | None = 1, **changes: Any) -> AgentSession:
     return update_session(ada.actor, session_id=ada.session_id, expected_version=version, **changes)
 
 
-def delete(ada: Conversation, version: int = 1) -> None:
+def delete(ada: Conversation, version: int | None = 1) -> None:
     delete_session(ada.actor, session_id=ada.session_id, expected_version=version)
 
 
@@ -156,6 +156,14 @@ def test_one_of_many_changes_at_the_same_moment_wins() -> None:
     assert sum(isinstance(outcome, PreconditionFailed) for outcome in outcomes) == 5
     assert ada.row.version == 2
     assert ada.log() == ["session.updated"]
+
+
+def test_whoever_takes_any_version_changes_and_deletes_whatever_there_is() -> None:
+    ada = conversation()
+    update(ada, title="One")
+    assert update(ada, None, title="Two").version == 3
+    delete(ada, None)
+    assert not AgentSession.objects.exists()
 
 
 def test_messages_do_not_raise_the_version() -> None:

@@ -91,11 +91,18 @@ PRESENT = 7
 
 
 @pytest.mark.parametrize(
-    ("text", "version"), [('"1"', 1), (' "42" ', 42), ('"0"', 0), ('"1", "7"', 7), ('W/"1","7" , "x"', 7), ("*", 7)]
+    ("text", "version"), [('"1"', 1), (' "42" ', 42), ('"0"', 0), ('"1", "7"', 7), ('W/"1","7" , "x"', 7)]
 )
 def test_if_match_names_a_version_or_several_of_which_the_present_one_counts(text: str, version: int) -> None:
     assert expected_version(request(if_match=text), lambda: PRESENT) == version
     assert expected_version(request(if_match=etag(version)), lambda: PRESENT) == version
+
+
+def test_a_star_is_whatever_version_there_is_when_it_is_changed() -> None:
+    def look() -> int:
+        raise AssertionError("what is read now may be another version a moment later")
+
+    assert expected_version(request(if_match=" * "), look) is None
 
 
 @pytest.mark.parametrize("text", ["", "  "])
