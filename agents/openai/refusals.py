@@ -54,6 +54,7 @@ _STATUS_OF_TURN = {
     "context_length": 400,
     "content_filter": 400,
     "cancelled": 409,
+    "set_aside": 409,
     "rate_limit": 429,
     "transient": 502,
     "auth": 502,
