@@ -19,7 +19,7 @@ from agents.access.permissions import actor_of
 from agents.admin.confirm import answer, ask
 from agents.admin.long_list import planned_for_its_values, uuid_of
 from agents.admin.pages import address_of
-from agents.sessions.bulk import MOST, Tally, begin_bulk, perform, work_on
+from agents.sessions.bulk import MOST, Tally, begin_bulk, carry_on_soon, perform, work_on
 from foundation.errors import BandstandError
 from foundation.ids import new_id
 
@@ -109,8 +109,9 @@ def _begin(request: HttpRequest, deed: Deed, keys: list[Any]) -> HttpResponse:
     bulk = begin_bulk(actor_of(request.user), act=deed.act, targets=keys)
     if len(keys) == MOST:
         messages.warning(request, f"One act takes {MOST:,} rows at most: these are the newest. Repeat it for the rest.")
-    # So that there is something to see at once; the scheduler goes on within a minute.
+    # So that there is something to see at once; the scheduler goes on from there.
     work_on(bulk.pk, seconds=FIRST_BITE_SECONDS)
+    carry_on_soon()
     return HttpResponseRedirect(address_of(bulk))
 
 

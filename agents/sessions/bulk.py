@@ -19,6 +19,7 @@ from uuid import UUID
 from django.db import InterfaceError, OperationalError, connection, transaction
 from django.db.models import Q
 from django.db.models.functions import Now
+from django_q.tasks import async_task
 from psycopg import errors
 
 from agents.access.actor import Actor
@@ -158,6 +159,11 @@ def work_on(bulk_id: UUID, *, seconds: float) -> int:
     finally:
         BulkAct.objects.filter(pk=bulk.pk, worker=worker).update(worker=None, lease_expires_at=None)
     return dealt_with
+
+
+def carry_on_soon() -> None:
+    """Wake the scheduler for what `begin_bulk` noted; its minute comes round for what that misses."""
+    async_task("agents.tasks.carry_on_bulk_acts", group="bulk")
 
 
 def open_bulks() -> list[UUID]:

@@ -8,6 +8,7 @@ import pytest
 from django.contrib.messages import get_messages
 from django.test import Client
 from django.urls import reverse
+from django_q.models import OrmQ
 
 from agents.access.permissions import actor_of
 from agents.access.roles import Role
@@ -148,6 +149,9 @@ def test_all_that_match_become_an_act_that_is_worked_on_and_each_is_done_once(
     shown = olga.get(begun["Location"]).content.decode()
     assert f"{bulk.done} of 40 rows" in shown
     assert "Stop</button>" in shown
+    assert [one.func() for one in OrmQ.objects.all()] == ["agents.tasks.carry_on_bulk_acts"], (
+        "nobody waits for a minute"
+    )
     assert carry_on_bulk_acts() == 40 - bulk.done
     assert {status for talk in talks for status in talk.statuses()} == {"cancelled"}
     # What came after the question was asked is nobody's business.
