@@ -319,8 +319,14 @@ class RestDevice(Device):
             if answer.status != 200:
                 raise ConnectionResetError(f"status {answer.status}")
             async for line in answer.content:
-                if line.startswith(b"data: "):
-                    self._heard(json.loads(line[6:]))
+                if not line.startswith(b"data: "):
+                    continue
+                frame = json.loads(line[6:])
+                if frame["type"] == "error":  # the last word of a stream that ends before its time
+                    if not frame["retryable"]:
+                        self._refused(f"stream {frame}")
+                    raise ConnectionResetError(frame["code"])
+                self._heard(frame)
 
 
 def _body(question: Question) -> dict[str, str]:
