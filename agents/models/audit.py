@@ -18,7 +18,7 @@ class AuditEntry(models.Model):
     at = models.DateTimeField(db_default=Now())
     actor = models.CharField(max_length=200)
     user = models.ForeignKey("User", null=True, on_delete=models.SET_NULL, related_name="+")
-    action = models.CharField(max_length=64, help_text='What was done, e.g. "agent.published".')
+    action = models.CharField(max_length=64, help_text='What was done, e.g. "release.published".')
     target_type = models.CharField(max_length=64)
     target_id = models.CharField(max_length=64)
     target_name = models.CharField(max_length=200, blank=True, default="")
@@ -26,7 +26,7 @@ class AuditEntry(models.Model):
 
     class Meta:
         verbose_name = "audit entry"
-        verbose_name_plural = "audit entries"
+        verbose_name_plural = "audit trail"
         ordering = ["-id"]
         indexes = [
             models.Index(fields=["target_id", "-id"], name="audit_of_target"),

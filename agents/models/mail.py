@@ -36,7 +36,7 @@ class Letter(models.Model):
 
     class Meta:
         verbose_name = "mail"
-        verbose_name_plural = "mails"
+        verbose_name_plural = "mail"
         ordering = ["-id"]
         indexes = [models.Index(fields=["due_at"], name="letter_waiting", condition=Q(state="waiting"))]
 
