@@ -8,8 +8,7 @@ sent, so no row, queue or log ever holds one.
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable
 from datetime import timedelta
 from smtplib import SMTPAuthenticationError, SMTPException, SMTPRecipientsRefused, SMTPResponseException
 from typing import Final
@@ -17,7 +16,7 @@ from typing import Final
 import structlog
 from django.conf import settings
 from django.core.mail import EmailMultiAlternatives, get_connection
-from django.db import connection, transaction
+from django.db import transaction
 from django.db.models import QuerySet
 from django.db.models.functions import Now
 from django.template.loader import render_to_string
@@ -25,6 +24,7 @@ from django_q.tasks import async_task
 
 from agents.access.passwords import FORGOTTEN, INVITED, LinkTokens, new_path, whole_link
 from agents.models import Letter, User
+from foundation.alone import alone
 from foundation.clock import now
 
 # How long after each attempt the next one is made; after the last one the letter has failed.
@@ -66,8 +66,8 @@ def send_letters() -> int:
     sent, ends_at = 0, time.monotonic() + SEND_SECONDS
     # Asked again after the lock is gone: who found it taken has left a letter behind.
     while time.monotonic() < ends_at and _due().exists():
-        with _alone() as alone:
-            if not alone:
+        with alone(LOCK) as first:
+            if not first:
                 break
             while time.monotonic() < ends_at and (letter := _take()) is not None:
                 sent += _send(letter)
@@ -78,20 +78,6 @@ def forget_letters() -> int:
     """Delete the letters of more than a month ago; how many there were."""
     forgotten, _ = Letter.objects.filter(created_at__lt=now() - KEEP).exclude(state=Letter.State.WAITING).delete()
     return forgotten
-
-
-@contextmanager
-def _alone() -> Iterator[bool]:
-    """Whether nobody else sends now. The lock ends with its connection, so a dead worker holds nothing."""
-    with connection.cursor() as cursor:
-        cursor.execute("SELECT pg_try_advisory_lock(%s)", [LOCK])
-        alone = bool(cursor.fetchone()[0])
-    try:
-        yield alone
-    finally:
-        if alone and connection.is_usable():
-            with connection.cursor() as cursor:
-                cursor.execute("SELECT pg_advisory_unlock(%s)", [LOCK])
 
 
 def _due() -> QuerySet[Letter]:

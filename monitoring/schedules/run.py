@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import logging
 import zlib
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any, Final
 
 from django.db import connection, transaction
 from django.db.models.functions import Now
 
+from foundation.alone import alone
 from foundation.clock import now
 from monitoring.models import JobRun, Schedule
 from monitoring.schedules.jobs import BY_NAME, Job
@@ -19,8 +18,8 @@ from monitoring.schedules.mirror import BY_TIMETABLE, mirror
 logger = logging.getLogger(__name__)
 
 _LONGEST_ERROR: Final = 2_000
-# The first of two numbers of an advisory lock; the second one is the job's.
-_LOCK: Final = 0x62616E64
+# The upper half of an advisory lock's number; the lower one is the job's.
+_LOCK: Final = 0x62616E65
 
 
 def run_scheduled(name: str, asked_by: str = BY_TIMETABLE) -> str:
@@ -42,8 +41,8 @@ def run_scheduled(name: str, asked_by: str = BY_TIMETABLE) -> str:
 
 def run_job(job: Job, *, asked_by: str) -> str:
     """Run `job`, with a row that says how it went; what it raises is in the row and in the log."""
-    with _alone(job) as alone:
-        if not alone:
+    with alone(lock_number(job)) as first:
+        if not first:
             _write(job, asked_by, status=JobRun.Status.SKIPPED, outcome="still running from before", finished_at=now())
             return str(JobRun.Status.SKIPPED)
         JobRun.objects.filter(job=job.name, status=JobRun.Status.RUNNING).update(
@@ -71,21 +70,6 @@ def _words(job: Job, value: Any) -> str:
     return f"{value:,} {job.counts}" if isinstance(value, int) else ""
 
 
-def lock_keys(job: Job) -> list[int]:
-    """The two numbers of the advisory lock that a run of `job` holds."""
-    return [_LOCK, zlib.crc32(job.name.encode()) - 2**31]
-
-
-@contextmanager
-def _alone(job: Job) -> Iterator[bool]:
-    """Whether nobody else runs `job` now. The lock ends with its connection, so a dead worker holds nothing."""
-    keys = lock_keys(job)
-    with connection.cursor() as cursor:
-        cursor.execute("SELECT pg_try_advisory_lock(%s, %s)", keys)
-        alone = bool(cursor.fetchone()[0])
-    try:
-        yield alone
-    finally:
-        if alone and connection.is_usable():
-            with connection.cursor() as cursor:
-                cursor.execute("SELECT pg_advisory_unlock(%s, %s)", keys)
+def lock_number(job: Job) -> int:
+    """The number of the advisory lock that a run of `job` holds."""
+    return _LOCK << 32 | zlib.crc32(job.name.encode())

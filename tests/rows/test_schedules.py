@@ -20,7 +20,7 @@ from monitoring.models import JobRun, Schedule
 from monitoring.schedules import jobs, mirror
 from monitoring.schedules.change import change_schedule, run_now
 from monitoring.schedules.jobs import JOBS, Job
-from monitoring.schedules.run import lock_keys, run_job, run_scheduled
+from monitoring.schedules.run import lock_number, run_job, run_scheduled
 from monitoring.tasks import KEEP_RUNS, beat_scheduler, forget_old_runs
 from tests.people import person
 
@@ -141,7 +141,7 @@ def elsewhere() -> Iterator[Any]:
 def test_a_job_does_not_run_beside_itself(elsewhere: Any) -> None:
     one = job("count")
     with elsewhere.cursor() as cursor:
-        cursor.execute("SELECT pg_advisory_lock(%s, %s)", lock_keys(one))
+        cursor.execute("SELECT pg_advisory_lock(%s)", [lock_number(one)])
     assert run_job(one, asked_by="tests") == "skipped"
     assert JobRun.objects.get().outcome == "still running from before"
     with elsewhere.cursor() as cursor:
