@@ -10,15 +10,16 @@ from django.contrib.sessions.models import Session
 from django.db.models import QuerySet
 from django.db.models.functions import Now
 
-from agents.access import letters
-from agents.access.audit import forget_before
-from agents.journal.folding import fold_turn
-from agents.limits.buckets import forget_full_buckets
-from agents.limits.sockets import forget_lost_slots
-from agents.models import CompletionRequest, IdempotencyRecord, Runner, Turn
+from accounts import email_outbox
+from accounts.audit import forget_before
+from agents.journal.compaction import fold_turn
+from agents.models import CompletionRequest, Runner, Turn
 from agents.runner import reaper
 from agents.sessions import delete_expired_sessions, open_bulks, work_on
+from agents.ws.connection_slots import forget_lost_slots
 from foundation.clock import now
+from ratelimits.buckets import forget_full_buckets
+from rest.models import IdempotencyRecord
 
 # Readers who follow live are past the deltas by then; whoever comes later is served the folded row.
 FOLD_AFTER = timedelta(seconds=60)
@@ -98,8 +99,8 @@ def carry_on_bulk_acts() -> int:
 
 def send_letters() -> int:
     """Send the mails that are due, and forget those of more than a month ago; how many were sent."""
-    letters.forget_letters()
-    return letters.send_letters()
+    email_outbox.forget_letters()
+    return email_outbox.send_letters()
 
 
 def forget_logins() -> int:

@@ -12,7 +12,7 @@ from django.db import DatabaseError, InterfaceError, connection
 from django.db.migrations.loader import MigrationLoader
 from django.db.migrations.recorder import MigrationRecorder
 
-from monitoring import heartbeats
+from scheduling import heartbeats
 
 MIN_PGVECTOR: Final = (0, 8)
 # A runner reports itself with its leases; three missed reports are not a coincidence.

@@ -77,7 +77,7 @@ ODD: dict[str, str] = {
     "emoji": "👩‍👩‍👧‍👦" * 100,
     "markup": "<script>alert(1)</script><img src=x onerror=alert(1)>",
     "a template": "{{ 7*7 }}{% debug %}${7*7}#{7*7}",
-    "SQL": "'; DROP TABLE agents_user; --",
+    "SQL": "'; DROP TABLE accounts_user; --",
     "a format": "%s%n%(x)s{0.__class__}",
     "a path": "../../../../etc/passwd",
     "control characters": "\x01\x07\x08\x0b\x1b[31m\x7f\x85",

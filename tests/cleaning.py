@@ -8,7 +8,7 @@ from django.contrib.auth.models import Group
 from django.db import connection, transaction
 from pytest_django import DjangoDbBlocker
 
-# What migrations wrote.
+# What migrations and `sync_roles` wrote.
 KEPT = {"auth_group", "auth_group_permissions", "auth_permission", "django_content_type", "django_migrations"}
 
 

@@ -6,11 +6,12 @@ from dataclasses import fields
 from typing import Any
 from uuid import UUID
 
-from agents.access.actor import Actor
-from agents.models import Agent, User
-from agents.rules.client_options import ClientOptions
-from agents.rules.conversation import ToolSpec
-from agents.rules.parts import Part, text_part, tool_call_part, tool_result_part
+from accounts.actor import Actor
+from accounts.models import User
+from agents.domain.chat import ToolSpec
+from agents.domain.client_options import ClientOptions
+from agents.domain.message_parts import Part, text_part, tool_call_part, tool_result_part
+from agents.models import Agent
 from agents.sessions import AcceptedCompletion, Completion, accept_completion
 from tests.conversations import Conversation
 from tests.people import agent

@@ -9,6 +9,7 @@ from pytest_django import DjangoDbBlocker
 from xdist.remote import Producer
 from xdist.scheduler.loadfile import LoadFileScheduling
 
+from accounts.roles import sync_roles
 from foundation.db_threads import close_db_threads
 from tests.cleaning import real_commits
 from tests.order import rank_of, unit_of
@@ -20,8 +21,10 @@ settings.load_profile("gate")
 
 
 @pytest.fixture(scope="session")
-def django_db_setup(django_db_setup: None) -> Iterator[None]:
-    """The test database; before it is dropped, the database threads give their connections back."""
+def django_db_setup(django_db_setup: None, django_db_blocker: DjangoDbBlocker) -> Iterator[None]:
+    """The test database with its roles; before it is dropped, the database threads give their connections back."""
+    with django_db_blocker.unblock():
+        sync_roles()  # changes nothing where the database is a copy of the template
     yield
     close_db_threads()
 

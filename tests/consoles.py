@@ -5,7 +5,7 @@ from typing import Any
 from django.test import Client
 from django.urls import reverse
 
-from agents.access.roles import Role
+from accounts.roles import Role
 from tests.people import person
 
 Fields = dict[str, Any]

@@ -12,14 +12,15 @@ from uuid import UUID
 
 from django.db import connection, connections
 
-from agents.access.actor import Actor
-from agents.journal import claims, fenced
+from accounts.actor import Actor
+from accounts.models import User
+from agents.domain.message_parts import Part, text_part
+from agents.domain.replay import Snapshot, replay
+from agents.domain.states import StepKind, StepStatus, TurnStatus, WhenBusy
+from agents.journal import claims, fenced_writes
 from agents.journal.claims import Claim
-from agents.journal.fenced import Ended, Ending, Intent, NewEvent, Settled
-from agents.models import Agent, AgentSession, Event, Message, Turn, User
-from agents.rules.parts import Part, text_part
-from agents.rules.replay import Snapshot, replay
-from agents.rules.states import StepKind, StepStatus, TurnStatus, WhenBusy
+from agents.journal.fenced_writes import Ended, Ending, Intent, NewEvent, Settled
+from agents.models import Agent, AgentSession, Event, Message, Turn
 from agents.sessions import Accepted, LoggedEvent, accept_message, create_session, read_events, read_snapshot
 from foundation.ids import new_id
 from tests.people import agent
@@ -143,13 +144,13 @@ def ending(claim: Claim, status: TurnStatus = TurnStatus.COMPLETED, parts: Seque
 
 def answer(claim: Claim, text: str = "Hello") -> Ended:
     """End the turn with an answer."""
-    return fenced.finish(claim, ending(claim, parts=[text_part(text)]), settled=[done(1)])
+    return fenced_writes.finish(claim, ending(claim, parts=[text_part(text)]), settled=[done(1)])
 
 
 def fail(claim: Claim, error_class: str = "transient", text: str = "") -> Ended:
     """End the turn with an error, and with the text that was shown if there was any."""
     error = {"error_class": error_class, "detail": "It broke.", "error_id": None, "retry_suggested": True}
-    return fenced.finish(
+    return fenced_writes.finish(
         claim,
         ending(
             claim, TurnStatus.FAILED, [text_part(text)] if text else [], partial=bool(text), data={"error": error},
@@ -160,7 +161,7 @@ def fail(claim: Claim, error_class: str = "transient", text: str = "") -> Ended:
 
 def say(claim: Claim, *texts: str) -> int:
     """Deltas, one event each; the seq of the last."""
-    return fenced.append(claim, [NewEvent("message.delta", {"text": text}) for text in texts])
+    return fenced_writes.append(claim, [NewEvent("message.delta", {"text": text}) for text in texts])
 
 
 def done(number: int, text: str = "") -> Settled:

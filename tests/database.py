@@ -25,6 +25,8 @@ from bandstand.embedded import Cluster
 from tests.surroundings import ROOT, environment
 
 SLOTS = 16
+# What `manage.py prepare` does after the migrations.
+SYNC_ROLES = "from accounts.roles import sync_roles; sync_roles()"
 
 
 def provide() -> None:
@@ -86,17 +88,16 @@ def make_template(url: str) -> str:
         for old in found:
             connection.execute(sql.SQL("DROP DATABASE {}").format(sql.Identifier(old)))
         connection.execute("CREATE DATABASE draft")
-        subprocess.run(
-            [sys.executable, ROOT / "manage.py", "migrate", "--verbosity=0"],
-            env=environment(DATABASE_URL=urlunsplit(urlsplit(url)._replace(path="/draft"))),
-            check=True,
-        )
+        address = environment(DATABASE_URL=urlunsplit(urlsplit(url)._replace(path="/draft")))
+        for command in (("migrate", "--verbosity=0"), ("shell", "--no-imports", "-c", SYNC_ROLES)):
+            subprocess.run([sys.executable, ROOT / "manage.py", *command], env=address, check=True)
         connection.execute(sql.SQL("ALTER DATABASE draft RENAME TO {}").format(sql.Identifier(name)))
     return name
 
 
 def _migrations_digest() -> str:
     digest = hashlib.sha256((ROOT / "requirements.lock").read_bytes())
-    for path in sorted(ROOT.glob("*/migrations/*.py")):
+    declared = ("*/migrations/*.py", "*/*/migrations/*.py", "*/*/role_permissions.py", "*/accounts/roles.py")
+    for path in sorted(path for pattern in declared for path in ROOT.glob(pattern)):
         digest.update(path.name.encode() + path.read_bytes())
     return digest.hexdigest()[:12]

@@ -13,7 +13,7 @@ from urllib.parse import parse_qs
 from jsonschema import Draft202012Validator
 
 from agents.api.schema.events import component_of
-from agents.api.schema.generator import document
+from rest.schema.generator import document
 
 PREFIX = "/api/v1/"
 # The test client is not behind the layer that names requests.

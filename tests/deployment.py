@@ -65,8 +65,8 @@ def deployment(folder: Path) -> Iterator[Deployment]:
 
 def seed() -> None:
     """Make the people and print their keys; run in a process of the deployment."""
-    from agents.access.actor import Scope
-    from agents.access.roles import Role
+    from accounts.actor import Scope
+    from accounts.roles import Role
     from tests.people import agent, key_of, person
 
     agent(tools=["calculator", "clock"])

@@ -7,10 +7,11 @@ from functools import cache
 from django.contrib.auth.hashers import make_password
 from django.contrib.auth.models import Group
 
-from agents.access.actor import ALL_SCOPES, Actor, Scope
-from agents.access.keys import create_api_key
-from agents.access.roles import Role
-from agents.models import Agent, AgentDraft, User
+from accounts.actor import ALL_SCOPES, Actor, Scope
+from accounts.api_keys import create_api_key
+from accounts.models import User
+from accounts.roles import Role
+from agents.models import Agent, AgentDraft
 from agents.releases import publish
 
 PASSWORD = "correct horse battery"

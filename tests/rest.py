@@ -12,12 +12,12 @@ from asgiref.sync import sync_to_async
 from django.http.response import HttpResponseBase
 from django.test import AsyncClient, Client
 
+from agents.domain.message_parts import text_part
+from agents.domain.states import TurnStatus
+from agents.domain.usage import Spent
 from agents.journal.claims import Claim, claim
-from agents.journal.fenced import Ending, NewEvent, append, finish
+from agents.journal.fenced_writes import Ending, NewEvent, append, finish
 from agents.models import Message, Runner
-from agents.rules.parts import text_part
-from agents.rules.spending import Spent
-from agents.rules.states import TurnStatus
 from foundation.ids import new_id
 from tests import declared
 

@@ -9,9 +9,9 @@ from decimal import Decimal
 from typing import Any
 from uuid import UUID
 
-from agents.engine.services import Services
-from agents.llm.port import LLM, Finished, Metered, ModelEvent, ModelRequest, TextDelta, ToolCall, Usage
-from agents.rules.conversation import ToolSpec
+from agents.domain.chat import ToolSpec
+from agents.engine.ports import Services
+from agents.llm.interface import LLM, Finished, Metered, ModelEvent, ModelRequest, TextDelta, ToolCall, Usage
 
 USAGE = Usage(3, 5)
 

@@ -11,11 +11,12 @@ from django.conf import settings
 from django.db import transaction
 from django.test import Client
 
-from agents.access.actor import Actor
-from agents.access.permissions import actor_of
-from agents.access.roles import Role
-from agents.journal.locked import append_locked, lock_session
-from agents.models import AgentSession, User
+from accounts.actor import Actor
+from accounts.models import User
+from accounts.permissions import actor_of
+from accounts.roles import Role
+from agents.journal.locked_writes import append_locked, lock_session
+from agents.models import AgentSession
 from agents.sessions import create_session
 from agents.ws.routing import websocket_urlpatterns
 from foundation.db_threads import in_db_thread

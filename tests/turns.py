@@ -8,14 +8,14 @@ from dataclasses import replace
 from decimal import Decimal
 from typing import Any
 
-from agents.access.actor import Actor
+from accounts.actor import Actor
+from agents.domain.message_parts import Part
 from agents.engine.context import load_context
-from agents.engine.services import Services
+from agents.engine.ports import Services
 from agents.engine.turn import Stop, TurnRun
-from agents.journal.fenced import Ended
+from agents.journal.fenced_writes import Ended
 from agents.models import AgentDraft, Step, Turn
 from agents.releases import publish
-from agents.rules.parts import Part
 from agents.sessions import cancel_turn
 from foundation.db_threads import in_db_thread
 from tests.conversations import Conversation, claimed, conversation, nothing_yet, replayed

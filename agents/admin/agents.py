@@ -10,20 +10,21 @@ from django.contrib import admin, messages
 from django.contrib.auth.models import Group
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 
-from agents.access.permissions import actor_of
-from agents.access.roles import CHANGE_AGENT, PUBLISH_AGENT, Role
-from agents.admin.compare import compare_page
-from agents.admin.confirm import ask
+from accounts.admin.audited_forms import AuditedForm
+from accounts.permissions import actor_of
+from accounts.roles import Role
 from agents.admin.draft_page import draft_page
-from agents.admin.look import CheckboxSelectMultiple, Textarea, TextInput, action
-from agents.admin.pages import address_of
 from agents.admin.publishing import publish_page
-from agents.admin.readonly import ConsoleAdmin
-from agents.admin.versions import Versioned
+from agents.admin.release_diff import compare_page
+from agents.domain.config_diff import differences
 from agents.models import Agent, AgentDraft, Release
+from agents.permissions.role_permissions import CHANGE_AGENT, PUBLISH_AGENT
 from agents.releases import archive_agent, change_agent, create_agent, restore_agent
 from agents.releases.edit import configuration_of
-from agents.rules.differences import differences
+from console.admin import ConsoleAdmin
+from console.confirmation import ask
+from console.views import address_of
+from console.widgets import CheckboxSelectMultiple, Textarea, TextInput, action
 
 # The page shows the newest of an agent's releases; their list holds the rest.
 RELEASES = 10
@@ -42,7 +43,7 @@ class WordsField(forms.CharField):
         return [word for word in words if word]
 
 
-class AgentForm(Versioned, forms.ModelForm):  # type: ignore[type-arg]
+class AgentForm(AuditedForm, forms.ModelForm):  # type: ignore[type-arg]
     capabilities = WordsField(
         required=False,
         max_length=2_000,
@@ -100,7 +101,7 @@ class AgentAdmin(ConsoleAdmin):
     page_query_budget = 14
 
     form = AgentForm
-    change_form_template = "agents/admin/agent.html"
+    change_form_template = "console/agent.html"
     list_display = ("name", "slug", "live_release_number", "created_at", "archived_at")
     list_select_related = ("live_release",)
     list_filter = ("when_busy", ("archived_at", admin.EmptyFieldListFilter))

@@ -8,14 +8,14 @@ from django.contrib import messages
 from django.db import transaction
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 
-from agents.access.permissions import actor_of
-from agents.access.roles import CHANGE_DRAFT, PUBLISH_AGENT
+from accounts.permissions import actor_of
 from agents.admin.drafts import DraftForm
-from agents.admin.pages import address_of, page
+from agents.domain.config_diff import differences
 from agents.models import AgentDraft
+from agents.permissions.role_permissions import CHANGE_DRAFT, PUBLISH_AGENT
 from agents.releases import change_draft
 from agents.releases.edit import configuration_of
-from agents.rules.differences import differences
+from console.views import address_of, page
 
 
 def draft_page(request: HttpRequest, model_admin: Any, draft: AgentDraft) -> HttpResponse:
@@ -30,7 +30,7 @@ def draft_page(request: HttpRequest, model_admin: Any, draft: AgentDraft) -> Htt
     return page(
         request,
         model_admin,
-        "agents/admin/draft.html",
+        "console/draft.html",
         title=f"Draft of {draft.agent}",
         agent=draft.agent,
         draft=draft,

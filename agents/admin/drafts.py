@@ -7,12 +7,12 @@ from typing import Any, Final
 
 from django import forms
 
-from agents.admin.look import CheckboxSelectMultiple, NumberInput, Textarea
-from agents.admin.versions import Versioned
+from accounts.admin.audited_forms import AuditedForm
+from agents.domain.configuration import LARGEST, ContextPolicy, TurnLimits, validate_configuration
 from agents.llm.routes import fault_of_route
 from agents.models import AgentDraft
 from agents.releases.known import tool_names
-from agents.rules.limits import LARGEST, ContextPolicy, TurnLimits, validate_configuration
+from console.widgets import CheckboxSelectMultiple, NumberInput, Textarea
 from foundation.errors import InvalidInput
 
 # Name, label and what it is for.
@@ -43,7 +43,7 @@ class LinesField(forms.CharField):
         return [line.strip() for line in text.splitlines() if line.strip()]
 
 
-class DraftForm(Versioned, forms.Form):
+class DraftForm(AuditedForm, forms.Form):
     """The configuration of `draft`. Valid only if a turn could run on it; `configuration` is then what to save."""
 
     model_chain = LinesField(

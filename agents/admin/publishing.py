@@ -9,17 +9,17 @@ from django import forms
 from django.contrib import messages
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 
-from agents.access.permissions import actor_of
-from agents.admin.confirm import answer, ask
-from agents.admin.look import TextInput
-from agents.admin.pages import address_of
+from accounts.permissions import actor_of
+from agents.domain.config_diff import differences
 from agents.models import Agent, AgentDraft, Configuration, Release
 from agents.releases import publish, roll_back
 from agents.releases.edit import configuration_of
-from agents.rules.differences import differences
+from console.confirmation import answer, ask
+from console.views import address_of
+from console.widgets import TextInput
 from foundation.errors import BandstandError
 
-_TEMPLATE = "agents/admin/publish.html"
+_TEMPLATE = "console/publish.html"
 
 
 class PublishForm(forms.Form):

@@ -7,12 +7,12 @@ from typing import Any
 from django.contrib import admin
 from django.http import HttpRequest, HttpResponse
 
-from agents.access.roles import PUBLISH_AGENT
-from agents.admin.look import action
 from agents.admin.publishing import roll_back_page
-from agents.admin.readonly import ReadOnlyAdmin
+from agents.domain.config_diff import bounds
 from agents.models import Release
-from agents.rules.differences import bounds
+from agents.permissions.role_permissions import PUBLISH_AGENT
+from console.admin import ReadOnlyAdmin
+from console.widgets import action
 
 
 @admin.register(Release)

@@ -8,9 +8,9 @@ from django.conf import settings
 from django.contrib import admin
 from django.utils.safestring import SafeString
 
-from agents.admin.readonly import ReadOnlyAdmin
-from agents.admin.telling import tag
 from agents.models import Runner
+from console.admin import ReadOnlyAdmin
+from console.formatting import tag
 from foundation.clock import now
 
 

@@ -14,14 +14,10 @@ from django.http import Http404, HttpRequest, HttpResponse, HttpResponseBase, Ht
 from django.urls import URLPattern, path
 from django.utils.safestring import SafeString
 
-from agents.access.permissions import actor_of
-from agents.access.roles import CANCEL_TURN, FORK_SESSION, MEND_SESSION
-from agents.access.transcripts import may_read, readable_agents
-from agents.admin.confirm import ask
-from agents.admin.deeds import carry_out
-from agents.admin.long_list import LongListAdmin, meant_people, uuid_of
-from agents.admin.pages import address_of
-from agents.admin.sieves import (
+from accounts.permissions import actor_of
+from accounts.users import meant_people
+from agents.admin.actions import carry_out
+from agents.admin.list_filters import (
     AgentSieve,
     CostSieve,
     ErrorSieve,
@@ -31,12 +27,17 @@ from agents.admin.sieves import (
     UntilSieve,
     UserSieve,
 )
-from agents.admin.telling import moment, money, tag
-from agents.admin.transcript_page import live, session_page
-from agents.admin.turn_deeds import CANCEL_OPEN, FORK_WORDS, MEND
+from agents.admin.transcript.page import live, session_page
+from agents.admin.turn_actions import CANCEL_OPEN, FORK_WORDS, MEND
 from agents.models import AgentSession, Turn
+from agents.permissions.role_permissions import CANCEL_TURN, FORK_SESSION, MEND_SESSION
+from agents.permissions.transcripts import may_read, readable_agents
+from agents.sessions.crud import MAX_TITLE
 from agents.sessions.fork import fork_any_session
-from agents.sessions.life import MAX_TITLE
+from console.confirmation import ask
+from console.formatting import moment, money, tag
+from console.keyset_changelist import LongListAdmin, uuid_of
+from console.views import address_of
 from foundation.errors import BandstandError
 
 

@@ -12,12 +12,9 @@ from django.urls import reverse
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
-from agents.access.roles import CANCEL_TURN, REQUEUE_TURN, RETRY_TURN, SET_ASIDE_TURN
-from agents.access.transcripts import may_read
-from agents.admin.deeds import carry_out
-from agents.admin.filters import age_by
-from agents.admin.long_list import LongListAdmin, meant_people, uuid_of
-from agents.admin.sieves import (
+from accounts.users import meant_people
+from agents.admin.actions import carry_out
+from agents.admin.list_filters import (
     FINISHED,
     OPEN,
     AgentSieve,
@@ -29,10 +26,15 @@ from agents.admin.sieves import (
     UntilSieve,
     UserSieve,
 )
-from agents.admin.telling import moment, money, state_tag, took, unbroken
-from agents.admin.transcript_page import turn_page
-from agents.admin.turn_deeds import CANCEL, REQUEUE, RETRY, SET_ASIDE
+from agents.admin.state_tags import state_tag
+from agents.admin.transcript.page import turn_page
+from agents.admin.turn_actions import CANCEL, REQUEUE, RETRY, SET_ASIDE
 from agents.models import Step, Turn
+from agents.permissions.role_permissions import CANCEL_TURN, REQUEUE_TURN, RETRY_TURN, SET_ASIDE_TURN
+from agents.permissions.transcripts import may_read
+from console.date_filters import age_by
+from console.formatting import moment, money, took, unbroken
+from console.keyset_changelist import LongListAdmin, uuid_of
 
 
 @admin.register(Turn)

@@ -7,13 +7,13 @@ from typing import Any
 from django.http import HttpResponse
 from rest_framework.request import Request
 
-from agents.access.actor import Scope
-from agents.access.agents import access_agent, visible_agents
-from agents.api.answers import answer_json
-from agents.api.paging import Order, limit_parameter, page_of
-from agents.api.parameters import read_query, read_slug
-from agents.api.views import ApiView
+from accounts.actor import Scope
 from agents.models import Agent
+from agents.permissions.agents import access_agent, visible_agents
+from rest.paging import Order, limit_parameter, page_of
+from rest.query_params import read_query, read_slug
+from rest.responses import answer_json
+from rest.views import ApiView
 
 ORDER = Order("agents", ("slug",))
 

@@ -8,15 +8,15 @@ from typing import Any
 from django.http import HttpResponse
 from rest_framework.request import Request
 
-from agents.access.actor import Scope
-from agents.api.answers import answer_json
-from agents.api.bodies import read_body
-from agents.api.fields import Input, Text, read_input
-from agents.api.paging import limit_parameter
-from agents.api.parameters import read_id, read_query, uuid
-from agents.api.views import ApiView
-from agents.markdown import render
+from accounts.actor import Scope
 from agents.sessions import read_window
+from markdown_rendering import render
+from rest.paging import limit_parameter
+from rest.query_params import read_id, read_query, uuid
+from rest.request_body import read_body
+from rest.responses import answer_json
+from rest.serializers import Input, Text, read_input
+from rest.views import ApiView
 
 EXCHANGES = 30
 # Rendering costs about 3 ms for each KB; the page asks for what lies beyond this when it is looked at.

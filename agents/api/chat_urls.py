@@ -5,7 +5,7 @@ from __future__ import annotations
 from django.urls import path, re_path
 
 from agents.api.chat import ConversationView, RenderView
-from agents.api.unknown import unknown
+from rest.not_found import unknown
 
 app_name = "chat"
 

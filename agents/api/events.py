@@ -9,16 +9,16 @@ from django.http import HttpRequest, HttpResponse
 from django.http.response import HttpResponseBase
 from rest_framework.request import Request
 
-from agents.access.actor import Actor
-from agents.api.answers import answer_text
-from agents.api.media_types import EVENT_STREAM, JSON, asks_for_stream
-from agents.api.parameters import last_event_id, read_id, read_query, seq_parameter, whole_number
-from agents.api.streams import answer_stream
-from agents.api.views import AsyncApiView
+from accounts.actor import Actor
+from agents.http.streams import answer_stream
 from agents.relay import event_json
 from agents.sessions import EventPage, access_session, read_events, read_snapshot
 from foundation import strict_json
 from foundation.db_threads import in_db_thread
+from rest.media_types import EVENT_STREAM, JSON, asks_for_stream
+from rest.query_params import last_event_id, read_id, read_query, seq_parameter, whole_number
+from rest.responses import answer_text
+from rest.views import AsyncApiView
 
 DEFAULT_LIMIT, LARGEST_LIMIT = 100, 500
 

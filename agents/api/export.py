@@ -9,17 +9,17 @@ from django.http.response import HttpResponseBase
 from django.utils.http import content_disposition_header
 from rest_framework.request import Request
 
-from agents.api.media_types import JSON
-from agents.api.parameters import read_id, read_query
-from agents.api.views import AsyncApiView
+from agents.domain.serialization import Shape, message_shape, moment, session_shape, turn_shape
+from agents.domain.transcripts import transcript_heading, transcript_message, transcript_name
 from agents.models import Turn
-from agents.rules.transcripts import transcript_heading, transcript_message, transcript_name
-from agents.rules.wire import Shape, message_shape, moment, session_shape, turn_shape
 from agents.sessions import Export, begin_export
 from agents.sessions.export import PIECE, read_piece, read_shown
 from foundation import strict_json
 from foundation.clock import now
 from foundation.db_threads import in_db_thread
+from rest.media_types import JSON
+from rest.query_params import read_id, read_query
+from rest.views import AsyncApiView
 
 MARKDOWN = "text/markdown"
 FORMATS = {"json": (JSON, "json"), "markdown": (f"{MARKDOWN}; charset=utf-8", "md")}

@@ -5,13 +5,13 @@ from __future__ import annotations
 from django.http import HttpResponse
 from rest_framework.request import Request
 
-from agents.api.answers import answer_json, answer_nothing
-from agents.api.bodies import read_body
-from agents.api.fields import Choice, Input, Text, read_input
-from agents.api.parameters import read_id, read_query
-from agents.api.views import ApiView
-from agents.rules.wire import feedback_shape
+from agents.domain.serialization import feedback_shape
 from agents.sessions import give_feedback, withdraw_feedback
+from rest.query_params import read_id, read_query
+from rest.request_body import read_body
+from rest.responses import answer_json, answer_nothing
+from rest.serializers import Choice, Input, Text, read_input
+from rest.views import ApiView
 
 VALUES = {"up": 1, "down": -1}
 

@@ -5,13 +5,13 @@ from __future__ import annotations
 from django.http import HttpResponse
 from rest_framework.request import Request
 
-from agents.api.bodies import read_body
-from agents.api.fields import Id, Input, read_input
-from agents.api.idempotency import Operation, once
-from agents.api.parameters import read_id, read_query
 from agents.api.sessions import answer_session
-from agents.api.views import ApiView
 from agents.sessions import fork_session
+from rest.idempotency import Operation, once
+from rest.query_params import read_id, read_query
+from rest.request_body import read_body
+from rest.serializers import Id, Input, read_input
+from rest.views import ApiView
 
 
 class NewFork(Input):

@@ -8,15 +8,15 @@ from typing import Any
 from django.http import HttpResponse
 from rest_framework.request import Request
 
-from agents.access.actor import Scope
-from agents.api.answers import answer_json
-from agents.api.parameters import read_query
-from agents.api.views import ApiView
-from agents.limits.rates import Left
-from agents.limits.reading import Limits, limits_of
-from agents.rules.wire import moment
+from accounts.actor import Scope
+from agents.api.limits import Limits, limits_of
+from agents.domain.serialization import moment
 from foundation.clock import now
 from foundation.errors import Unauthenticated
+from ratelimits.rates import Left
+from rest.query_params import read_query
+from rest.responses import answer_json
+from rest.views import ApiView
 
 
 class LimitsView(ApiView):

@@ -8,16 +8,8 @@ from django.http import HttpResponse
 from django.urls import reverse
 from rest_framework.request import Request
 
-from agents.api.answers import answer_json, answer_nothing
-from agents.api.bodies import read_body
-from agents.api.fields import Id, Input, Object, Text, read_input
-from agents.api.idempotency import Operation, once
-from agents.api.paging import Order, limit_parameter, page_of
-from agents.api.parameters import read_id, read_query, slug, some_words
-from agents.api.preconditions import etag, expected_version
-from agents.api.views import ApiView
+from agents.domain.serialization import listed_shape, message_shape, session_shape
 from agents.models import AgentSession
-from agents.rules.wire import listed_shape, message_shape, session_shape
 from agents.sessions import (
     access_session,
     create_session,
@@ -28,6 +20,14 @@ from agents.sessions import (
     update_session,
 )
 from foundation.errors import InvalidInput
+from rest.etags import etag, expected_version
+from rest.idempotency import Operation, once
+from rest.paging import Order, limit_parameter, page_of
+from rest.query_params import read_id, read_query, slug, some_words
+from rest.request_body import read_body
+from rest.responses import answer_json, answer_nothing
+from rest.serializers import Id, Input, Object, Text, read_input
+from rest.views import ApiView
 
 # The order in which they were last spoken in; the index `session_of_user` holds it.
 SESSIONS = Order("sessions", ("updated_at", "id"), falling=True)

@@ -11,20 +11,20 @@ from django.http.response import HttpResponseBase
 from django.urls import reverse
 from rest_framework.request import Request
 
-from agents.access.actor import Actor, Scope
-from agents.api.answers import answer_json
-from agents.api.bodies import read_body
-from agents.api.fields import Choice, Id, Input, Text, read_input
-from agents.api.idempotency import REPLAYED, Operation, once, read_key
-from agents.api.media_types import EVENT_STREAM, JSON, asks_for_stream
-from agents.api.parameters import last_event_id, read_id, read_query
-from agents.api.streams import answer_stream, wait_for_end
-from agents.api.views import ApiView, AsyncApiView
+from accounts.actor import Actor, Scope
+from agents.domain.serialization import turn_shape
+from agents.domain.states import TERMINAL, Priority, TurnStatus, WhenBusy
+from agents.http.streams import answer_stream, wait_for_end
 from agents.models import Message, Turn
-from agents.rules.states import TERMINAL, Priority, TurnStatus, WhenBusy
-from agents.rules.wire import turn_shape
 from agents.sessions import UNSET, Accepted, accept_message, access_turn, cancel_turn, messages_of, where_to_go_on
 from foundation.db_threads import in_db_thread
+from rest.idempotency import REPLAYED, Operation, once, read_key
+from rest.media_types import EVENT_STREAM, JSON, asks_for_stream
+from rest.query_params import last_event_id, read_id, read_query
+from rest.request_body import read_body
+from rest.responses import answer_json
+from rest.serializers import Choice, Id, Input, Text, read_input
+from rest.views import ApiView, AsyncApiView
 
 # A client that wants to wait longer listens to the events.
 LONGEST_WAIT_SECONDS = 60

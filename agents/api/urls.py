@@ -5,7 +5,6 @@ from __future__ import annotations
 from django.urls import include, path, re_path
 
 from agents.api.agents import AgentsView, AgentView
-from agents.api.docs import DocsView, SchemaView
 from agents.api.events import EventsView
 from agents.api.export import ExportView
 from agents.api.feedback import FeedbackView
@@ -13,7 +12,8 @@ from agents.api.fork import ForkView
 from agents.api.me import LimitsView
 from agents.api.sessions import MessagesView, SessionsView, SessionView
 from agents.api.turns import CancelView, TurnsView, TurnView
-from agents.api.unknown import unknown
+from rest.docs import DocsView, SchemaView
+from rest.not_found import unknown
 
 app_name = "api"
 

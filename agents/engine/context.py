@@ -9,14 +9,14 @@ from uuid import UUID
 import orjson
 import psycopg
 
+from agents.domain.client_options import NO_OPTIONS, ClientOptions, read_options
+from agents.domain.configuration import ContextPolicy, TurnLimits, read_context_policy, read_limits
+from agents.domain.message_parts import Part
+from agents.domain.states import StepKind, StepStatus
+from agents.domain.steps import StepRecord
 from agents.journal import sql
 from agents.journal.claims import Claim
 from agents.journal.connection import fetch
-from agents.rules.client_options import NO_OPTIONS, ClientOptions, read_options
-from agents.rules.limits import ContextPolicy, TurnLimits, read_context_policy, read_limits
-from agents.rules.parts import Part
-from agents.rules.states import StepKind, StepStatus
-from agents.rules.steps import StepRecord
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,19 +7,19 @@ from contextlib import aclosing
 from dataclasses import dataclass, replace
 from typing import Any
 
+from agents.domain.client_options import smaller
+from agents.domain.prompt import build_request
+from agents.domain.steps import StepRecord
+from agents.domain.usage import Spent
 from agents.engine.context import TurnContext
-from agents.engine.deltas import get_deltas
-from agents.engine.pump import DeltaPump
-from agents.engine.services import Services
-from agents.engine.work import Work
-from agents.journal.fenced import NewEvent
+from agents.engine.delta_buffer import DeltaPump
+from agents.engine.delta_writer import get_deltas
+from agents.engine.ports import Services
+from agents.engine.progress import Work
+from agents.journal.fenced_writes import NewEvent
 from agents.llm.errors import ModelError
-from agents.llm.port import Finished, Metered, ModelEvent, ModelRequest, ToolCall, Usage
-from agents.rules.client_options import smaller
-from agents.rules.conversation import storable_text
-from agents.rules.history import build_request
-from agents.rules.spending import Spent
-from agents.rules.steps import StepRecord
+from agents.llm.interface import Finished, Metered, ModelEvent, ModelRequest, ToolCall, Usage
+from foundation.storable_text import storable_text
 
 # More than any model reads or writes; a hundred of them still fit into a turn's columns, whatever a provider claims.
 MAX_TOKENS_PER_CALL = 20_000_000

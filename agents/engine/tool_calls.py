@@ -6,15 +6,15 @@ import asyncio
 from collections.abc import Sequence
 from typing import Any
 
+from agents.domain.states import StepStatus
+from agents.domain.steps import UNKNOWN_OUTCOME, StepRecord
 from agents.engine.context import TurnContext
-from agents.engine.services import Tools
-from agents.engine.work import LimitReached, Work, intent_of
-from agents.engine.writes import write
-from agents.journal.fenced import NewEvent, Settled, advance
-from agents.llm.port import ToolCall
-from agents.rules.conversation import storable_text
-from agents.rules.states import StepStatus
-from agents.rules.steps import UNKNOWN_OUTCOME, StepRecord
+from agents.engine.ports import Tools
+from agents.engine.progress import LimitReached, Work, intent_of
+from agents.engine.shielded import write
+from agents.journal.fenced_writes import NewEvent, Settled, advance
+from agents.llm.interface import ToolCall
+from foundation.storable_text import storable_text
 
 
 class ToolCalls:

@@ -13,18 +13,18 @@ from collections.abc import Sequence
 from enum import Enum
 from typing import Any
 
+from agents.domain.message_parts import text_part
+from agents.domain.serialization import error_shape
+from agents.domain.states import StepKind, StepStatus, TurnStatus
+from agents.domain.steps import StepRecord
 from agents.engine.context import TurnContext
 from agents.engine.model_call import ModelCall, Reply
-from agents.engine.services import Services
+from agents.engine.ports import Services
+from agents.engine.progress import LimitReached, Work, intent_of
+from agents.engine.shielded import last_write, write
 from agents.engine.tool_calls import ToolCalls
-from agents.engine.work import LimitReached, Work, intent_of
-from agents.engine.writes import last_write, write
-from agents.journal.fenced import Ended, Ending, LostTurn, NewEvent, Settled, advance, finish
+from agents.journal.fenced_writes import Ended, Ending, LostTurn, NewEvent, Settled, advance, finish
 from agents.llm.errors import ModelError
-from agents.rules.parts import text_part
-from agents.rules.states import StepKind, StepStatus, TurnStatus
-from agents.rules.steps import StepRecord
-from agents.rules.wire import error_shape
 from foundation.db_threads import DATABASE_FAULTS
 from foundation.ids import new_id
 

@@ -15,7 +15,7 @@ NOTIFY travels with the commit and only says where to look; a lost one costs at 
 EVENTS_CHANNEL = "bandstand_events"
 TURNS_CHANNEL = "bandstand_turns"
 
-# The wire format of a moment, equal to `agents.rules.wire.moment`.
+# The wire format of a moment, equal to `agents.domain.serialization.moment`.
 MOMENT = """to_char({} at time zone 'utc', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"')"""
 
 # --- accept -----------------------------------------------------------------------------------------------------------
@@ -38,7 +38,7 @@ WITH old AS MATERIALIZED (
     FROM agents_agentsession s JOIN agents_agent a ON a.id = s.agent_id
     WHERE s.id = %(session)s AND s.user_id = %(user)s
       AND (NOT EXISTS (SELECT FROM agents_agent_groups g WHERE g.agent_id = s.agent_id)
-           OR EXISTS (SELECT FROM agents_agent_groups g JOIN agents_user_groups m ON m.group_id = g.group_id
+           OR EXISTS (SELECT FROM agents_agent_groups g JOIN accounts_user_groups m ON m.group_id = g.group_id
                       WHERE g.agent_id = s.agent_id AND m.user_id = %(user)s))
     FOR NO KEY UPDATE OF s
 ), s AS (

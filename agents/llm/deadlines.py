@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 
-from agents.llm.port import Deadlines
+from agents.llm.interface import Deadlines
 
 LATE_FIRST = "The model did not begin its answer in time."
 LATE_NEXT = "The model fell silent in the middle of its answer."

@@ -6,14 +6,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from decimal import Decimal
 
+from agents.domain.usage import FREE
 from agents.llm.errors import BadModelRequest
+from agents.llm.interface import LLM, Usage
 from agents.llm.offline import OfflineModel
 from agents.llm.openai import DEFAULT_BASE_URL, OpenAIConfig, OpenAIModel
-from agents.llm.port import LLM, Usage
 from agents.llm.prices import Prices, Rates
+from agents.llm.pydantic_ai import VendorConfig, VendorModel
 from agents.llm.routes import OFFLINE, OPENAI, VENDORS, fault_of_route
-from agents.llm.vendors import VendorConfig, VendorModel
-from agents.rules.spending import FREE
 from foundation.http import GuardedClient, allowed_origin
 
 

@@ -16,12 +16,12 @@ from typing import TYPE_CHECKING
 
 import structlog
 
-from agents.rules.spending import CENTS_OF_CENTS
+from agents.domain.usage import CENTS_OF_CENTS
 
 if TYPE_CHECKING:
     from genai_prices.types import ModelInfo, TieredPrices
 
-    from agents.llm.port import Usage
+    from agents.llm.interface import Usage
 
 log = structlog.get_logger(__name__)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from django.contrib.auth.models import Group
 from django.db import models
 
-from agents.rules.states import WhenBusy
+from agents.domain.states import WhenBusy
 from foundation.ids import new_id
 
 
@@ -47,8 +47,8 @@ class Configuration(models.Model):
     model_chain = models.JSONField(default=list, help_text='Routes in order, e.g. ["openai:gpt-4o-mini", "offline:"].')
     instructions = models.TextField(blank=True)
     tools = models.JSONField(default=list, blank=True, help_text="Names of the tools it may call.")
-    limits = models.JSONField(default=dict, blank=True, help_text="Per turn: see agents.rules.limits.")
-    context_policy = models.JSONField(default=dict, blank=True, help_text="See agents.rules.limits.")
+    limits = models.JSONField(default=dict, blank=True, help_text="Per turn: see agents.domain.configuration.")
+    context_policy = models.JSONField(default=dict, blank=True, help_text="See agents.domain.configuration.")
 
     class Meta:
         abstract = True
@@ -72,7 +72,7 @@ class Release(Configuration):
     agent = models.ForeignKey(Agent, on_delete=models.PROTECT, related_name="releases")
     number = models.PositiveIntegerField()
     note = models.CharField(max_length=200, blank=True)
-    published_by = models.ForeignKey("User", null=True, on_delete=models.SET_NULL, related_name="+")
+    published_by = models.ForeignKey("accounts.User", null=True, on_delete=models.SET_NULL, related_name="+")
     published_at = models.DateTimeField(auto_now_add=True)
 
     class Meta:

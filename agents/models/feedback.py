@@ -16,7 +16,7 @@ class Feedback(models.Model):
     # Known from the message; kept so that a session's feedback is found, and deleted, without reading its messages.
     agent_session = models.ForeignKey("AgentSession", on_delete=models.CASCADE, related_name="feedback")
     message = models.ForeignKey("Message", on_delete=models.CASCADE, related_name="feedback", db_index=False)
-    user = models.ForeignKey("User", on_delete=models.CASCADE, related_name="+", db_index=False)
+    user = models.ForeignKey("accounts.User", on_delete=models.CASCADE, related_name="+", db_index=False)
     value = models.SmallIntegerField(choices=[(1, "up"), (-1, "down")])
     comment = models.TextField(blank=True, default="")
     created_at = models.DateTimeField(db_default=Now())

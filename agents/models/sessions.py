@@ -5,7 +5,7 @@ from __future__ import annotations
 from django.db import models
 from django.db.models import Q
 
-from agents.models.soundness import sound
+from agents.models.constraints import sound
 from foundation.ids import new_id
 
 
@@ -21,7 +21,7 @@ class AgentSession(models.Model):
         HUMAN = "human"
 
     id = models.UUIDField(primary_key=True, default=new_id, editable=False)
-    user = models.ForeignKey("User", on_delete=models.PROTECT, related_name="agent_sessions", db_index=False)
+    user = models.ForeignKey("accounts.User", on_delete=models.PROTECT, related_name="agent_sessions", db_index=False)
     # Their indexes are below, with the order in which the console lists them.
     agent = models.ForeignKey("Agent", on_delete=models.PROTECT, related_name="sessions", db_index=False)
     release = models.ForeignKey("Release", on_delete=models.PROTECT, related_name="sessions", db_index=False)
@@ -46,7 +46,6 @@ class AgentSession(models.Model):
     class Meta:
         verbose_name = "session"
         permissions = [
-            ("use_chat", "Can chat with agents"),
             ("view_transcript", "Can read the transcripts of others"),
             ("fork_agentsession", "Can fork the sessions of others"),
             ("mend_agentsession", "Can set aside the faulty state of a session"),
@@ -69,9 +68,13 @@ class AgentSession(models.Model):
         # Not its title, which tells what was said: many see a session and may not read it.
         return f"session {self.id}"
 
+    def audit_name(self) -> str:
+        """None in the audit trail: it is read by many."""
+        return ""
+
 
 class Message(models.Model):
-    """One thing said, as typed parts (`agents.rules.parts`).
+    """One thing said, as typed parts (`agents.domain.message_parts`).
 
     `parent` is the message it follows. A branch is a second child; the way back from `AgentSession.head_message_id` is
     the conversation that people see. `turn` is null for what is said while a human controls the session.
@@ -117,3 +120,7 @@ class Message(models.Model):
 
     def __str__(self) -> str:
         return f"{self.author} #{self.ordinal}"
+
+    def audit_name(self) -> str:
+        """None in the audit trail."""
+        return ""

@@ -9,9 +9,9 @@ from django.db import models
 from django.db.models import Q
 from django.db.models.functions import Now
 
+from agents.domain.states import OWNED, TERMINAL, TERMINAL_EVENTS, Priority, StepKind, StepStatus, TurnStatus
+from agents.models.constraints import sound
 from agents.models.sessions import AgentSession
-from agents.models.soundness import sound
-from agents.rules.states import OWNED, TERMINAL, TERMINAL_EVENTS, Priority, StepKind, StepStatus, TurnStatus
 from foundation.ids import new_id
 
 _OWNED = sorted(OWNED)
@@ -25,7 +25,7 @@ def _choices(states: Any) -> list[tuple[Any, str]]:
 class Turn(models.Model):
     """One user message and all the work to answer it. Written by `agents.journal` only.
 
-    The legal moves between states stand in `agents.rules.states` and in a trigger. A terminal row's state and result
+    The legal moves between states stand in `agents.domain.states` and in a trigger. A terminal row's state and result
     never change again. `deadline_at` is the moment after which nobody waits for it any more, in whatever state.
     """
 
@@ -34,7 +34,9 @@ class Turn(models.Model):
     agent_session = models.ForeignKey(AgentSession, on_delete=models.CASCADE, related_name="turns", db_index=False)
     # Copied from the session under its lock; a constraint would add a shared row lock per turn to a user's and a
     # release's row, and both are protected by the session's own constraints.
-    user = models.ForeignKey("User", on_delete=models.PROTECT, db_constraint=False, related_name="+", db_index=False)
+    user = models.ForeignKey(
+        "accounts.User", on_delete=models.PROTECT, db_constraint=False, related_name="+", db_index=False
+    )
     release = models.ForeignKey(
         "Release", on_delete=models.PROTECT, db_constraint=False, related_name="+", db_index=False
     )
@@ -45,7 +47,7 @@ class Turn(models.Model):
     fingerprint = models.BinaryField(max_length=32, help_text="SHA-256 of the canonical request.")
 
     client_options = models.JSONField(
-        null=True, blank=True, help_text="What a client asked for besides: see agents.rules.client_options."
+        null=True, blank=True, help_text="What a client asked for besides: see agents.domain.client_options."
     )
 
     epoch = models.IntegerField(default=0, help_text="Raised by every claim.")
@@ -125,6 +127,10 @@ class Turn(models.Model):
 
     def __str__(self) -> str:
         return f"turn {self.id} ({self.status})"
+
+    def audit_name(self) -> str:
+        """None in the audit trail."""
+        return ""
 
 
 class Step(models.Model):

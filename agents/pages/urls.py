@@ -2,8 +2,9 @@
 
 from django.urls import path
 
-from agents.pages import account, views
-from agents.pages.passwords import ChoosePassword, ForgottenPassword
+from accounts.pages import account
+from accounts.pages.passwords import ChoosePassword, ForgottenPassword
+from agents.pages import views
 from agents.pages.policy import APP_NAME
 
 app_name = APP_NAME

@@ -17,9 +17,9 @@ from django.views.decorators.cache import never_cache
 from django.views.decorators.csrf import ensure_csrf_cookie
 from django.views.decorators.http import require_safe
 
-from agents import markdown
-from agents.access.logins import LoginForm, with_wait
-from agents.access.roles import ENTER_CONSOLE, USE_CHAT
+import markdown_rendering
+from accounts.login import LoginForm, with_wait
+from accounts.role_permissions import ENTER_CONSOLE, USE_CHAT
 
 _SCRIPTS = Path(__file__).parent / "static" / "bandstand"
 _HELP = Path(__file__).parents[2] / "docs" / "chat.md"
@@ -61,7 +61,7 @@ def chat(request: HttpRequest) -> HttpResponse:
 @login_required
 def help_page(request: HttpRequest) -> HttpResponse:
     """What people may want to know about the chat: docs/chat.md."""
-    html = mark_safe(markdown.render(markdown.unbroken(_HELP.read_text(encoding="utf-8"))))  # noqa: S308 - what `render` makes is safe
+    html = mark_safe(markdown_rendering.render(markdown_rendering.unbroken(_HELP.read_text(encoding="utf-8"))))  # noqa: S308 - what `render` makes is safe
     return render(request, "pages/help.html", {"text": html})
 
 

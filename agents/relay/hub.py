@@ -17,9 +17,9 @@ from uuid import UUID
 import psycopg
 
 from agents.journal import sql
-from agents.journal.direct import connect_directly
+from agents.journal.listen_connection import connect_directly
 from agents.journal.log import LoggedEvent
-from foundation.listening import ListeningThread, Wake
+from foundation.pg_listener import ListeningThread, Wake
 
 # Events that wait in memory for one watcher; also the most that one read brings for it.
 BUFFER_EVENTS = 500

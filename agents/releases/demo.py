@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from django.db import transaction
 
-from agents.access.actor import Actor
+from accounts.actor import Actor
 from agents.models import Agent, AgentDraft, Release
 from agents.releases.publish import publish
 

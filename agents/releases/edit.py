@@ -9,14 +9,14 @@ from uuid import UUID
 from django.contrib.auth.models import Group
 from django.db import transaction
 
-from agents.access.actor import Actor
-from agents.access.audit import record
-from agents.access.permissions import need_permission
-from agents.access.roles import ADD_AGENT, CHANGE_AGENT, CHANGE_DRAFT
+from accounts.actor import Actor
+from accounts.audit import record
+from accounts.permissions import need_permission
+from agents.domain.configuration import validate_configuration
 from agents.llm.routes import fault_of_route
 from agents.models import Agent, AgentDraft, Configuration
+from agents.permissions.role_permissions import ADD_AGENT, CHANGE_AGENT, CHANGE_DRAFT
 from agents.releases.known import tool_names
-from agents.rules.limits import validate_configuration
 from foundation.clock import now
 from foundation.errors import NotFound, PreconditionFailed
 

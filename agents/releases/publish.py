@@ -8,15 +8,15 @@ import structlog
 from django.db import transaction
 from django.db.models import Max
 
-from agents.access.actor import Actor
-from agents.access.audit import record
-from agents.access.permissions import need_permission
-from agents.access.roles import PUBLISH_AGENT
+from accounts.actor import Actor
+from accounts.audit import record
+from accounts.permissions import need_permission
+from agents.domain.configuration import validate_configuration
 from agents.llm.routes import fault_of_route
 from agents.models import Agent, AgentDraft, Configuration, Release
+from agents.permissions.role_permissions import PUBLISH_AGENT
 from agents.releases.edit import configuration_of
 from agents.releases.known import tool_names
-from agents.rules.limits import validate_configuration
 from foundation.errors import InvalidInput, NotFound, PreconditionFailed
 
 log = structlog.get_logger(__name__)

@@ -14,17 +14,17 @@ from uuid import UUID
 import psycopg
 
 from agents.engine.context import TurnContext, load_context
-from agents.engine.services import Services
+from agents.engine.ports import Services
 from agents.engine.turn import Stop, TurnRun
 from agents.journal import claims, sql
-from agents.journal.direct import connect_directly
-from agents.journal.fenced import LostTurn
+from agents.journal.fenced_writes import LostTurn
+from agents.journal.listen_connection import connect_directly
 from agents.models import Runner as RunnerRow
 from agents.runner.leases import LeaseKeeper
 from agents.runner.reaper import give_back
 from foundation.db_threads import DATABASE_FAULTS, in_db_thread
 from foundation.ids import new_id
-from foundation.listening import ListeningThread, Wake
+from foundation.pg_listener import ListeningThread, Wake
 
 logger = logging.getLogger(__name__)
 

@@ -10,10 +10,10 @@ from django.db import transaction
 from django.db.models import Q
 from django.db.models.functions import Now
 
+from agents.domain.states import MAX_ATTEMPTS_WITHOUT_PROGRESS, OWNED, TurnStatus
 from agents.journal.connection import once_more_after_deadlock
-from agents.journal.locked import end_locked, lock_session, lock_turn, requeue_locked
+from agents.journal.locked_writes import end_locked, lock_session, lock_turn, requeue_locked
 from agents.models import AgentSession, Turn
-from agents.rules.states import MAX_ATTEMPTS_WITHOUT_PROGRESS, OWNED, TurnStatus
 from foundation.db_threads import DATABASE_FAULTS
 from foundation.ids import new_id
 

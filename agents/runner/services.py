@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
-from agents.engine.services import Services
+from agents.engine.ports import Services
 from agents.llm.gateway import Gateway, GatewayConfig
 from agents.tools.toolbox import Toolbox
 

@@ -11,24 +11,24 @@ from uuid import UUID
 from django.conf import settings
 from django.db import IntegrityError, transaction
 
-from agents.access.actor import Actor, Scope
-from agents.access.agents import may_use
-from agents.journal.admit import Admitted, NewTurn, admit
+from accounts.actor import Actor, Scope
+from agents.domain.message_parts import check_text, text_part
+from agents.domain.serialization import message_shape, session_shape
+from agents.domain.states import TERMINAL, Priority, WhenBusy
+from agents.domain.titles import title_of
+from agents.journal.admission import Admitted, NewTurn, admit
 from agents.journal.connection import once_more_after_deadlock
-from agents.journal.locked import append_locked, lock_session, stop_locked
-from agents.limits import guard_message
+from agents.journal.locked_writes import append_locked, lock_session, stop_locked
 from agents.models import AgentSession, Event, Message, Turn
-from agents.rules.parts import check_text, text_part
-from agents.rules.states import TERMINAL, Priority, WhenBusy
-from agents.rules.titles import title_of
-from agents.rules.wire import message_shape, session_shape
-from agents.sessions.busy import IdempotencyMismatch, SessionQueueFull, TurnInProgress
+from agents.permissions.agents import may_use
+from agents.sessions.errors import SessionQueueFull, TurnInProgress
 from foundation import strict_json
 from foundation.clock import now
 from foundation.db_threads import DATABASE_FAULTS
-from foundation.errors import InvalidInput, NotFound, Unauthenticated, Unavailable
+from foundation.errors import IdempotencyMismatch, InvalidInput, NotFound, Unauthenticated, Unavailable
 from foundation.ids import new_id
-from foundation.unset import UNSET, Unset
+from foundation.sentinels import UNSET, Unset
+from ratelimits import guard_message
 
 T = TypeVar("T")
 

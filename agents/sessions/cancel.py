@@ -6,14 +6,14 @@ from uuid import UUID
 
 from django.db import transaction
 
-from agents.access.actor import Actor, Scope
-from agents.access.audit import record
-from agents.access.roles import CANCEL_TURN
+from accounts.actor import Actor, Scope
+from accounts.audit import record
 from agents.journal.connection import once_more_after_deadlock
-from agents.journal.locked import lock_session, lock_turn, stop_locked
+from agents.journal.locked_writes import lock_session, lock_turn, stop_locked
 from agents.models import Turn
-from agents.sessions.doors import access_turn, operate_session
-from agents.sessions.operating import operating
+from agents.permissions.role_permissions import CANCEL_TURN
+from agents.sessions.access import access_turn, operate_session
+from agents.sessions.operator_actions import operating
 from foundation.errors import NotFound
 
 

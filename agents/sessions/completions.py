@@ -1,68 +1,169 @@
-"""What an OpenAI client asks for, and what it is told at once."""
+"""Accept the request of an OpenAI client: in a durable session, or in one that begins with the messages sent."""
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import replace
+from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
-from agents.rules.client_options import ClientOptions
-from agents.rules.parts import Part
-from foundation.errors import NotFound
-from foundation.ids import new_id
+from django.conf import settings
+from django.db import transaction
+
+from accounts.actor import Actor, Scope
+from agents.domain.client_options import ClientOptions, check_results, stored_options
+from agents.domain.message_parts import Part, plain_text
+from agents.domain.serialization import session_shape
+from agents.domain.states import Priority
+from agents.domain.titles import title_of
+from agents.journal.admission import NewTurn
+from agents.journal.connection import once_more_after_deadlock
+from agents.journal.locked_writes import append_locked, lock_session
+from agents.llm.routes import keeps_to_json
+from agents.models import AgentSession
+from agents.permissions.agents import may_use
+from agents.sessions.accept import accept_locked, check_key, reaching_the_database, replayed
+from agents.sessions.client_messages import open_calls, supply_locked
+from agents.sessions.completion_dedup import queue_up_with_repeats, remember, repeated
+from agents.sessions.completion_types import (
+    AcceptedCompletion,
+    Completion,
+    CompletionIds,
+    ModelNotFound,
+    SessionNotFound,
+)
+from agents.sessions.crud import create_session
+from foundation.clock import now
+from foundation.errors import InvalidInput, Unauthenticated
+from ratelimits import guard_message
 
 
-class ModelNotFound(NotFound):
-    """There is no such model here, or it is not for you. GET /v1/models lists those that you may use."""
+def accept_completion(actor: Actor, given: Completion) -> AcceptedCompletion:
+    """Store the request and queue the turn that answers it, in one commit; or find the turn that a first one made.
 
-    code = "model_not_found"
+    That is the case for a request with the same `key` (for ever in a session, else for two days, or until the session
+    that it began is deleted), and, without one, for the client's own retry of an equal request within ten minutes. Of
+    equal requests that arrive at once only one looks at a time.
 
-
-class SessionNotFound(NotFound):
-    """There is no such session here."""
-
-    code = "session_not_found"
-
-
-@dataclass(frozen=True, slots=True)
-class Completion:
-    """What is asked: `parts` are results of the client's tools, then the user's words; either may be missing.
-
-    `session_id` None begins a session with `history`, as (author, parts). `body` is what makes two requests equal;
-    `attempt` is 0 for a client's first attempt, n for its nth retry.
+    Raises `ModelNotFound`, `SessionNotFound`, and as `accept_message`.
     """
-
-    model: str
-    parts: Sequence[Part]
-    body: bytes
-    history: Sequence[tuple[str, list[Part]]] = ()
-    options: ClientOptions = field(default_factory=ClientOptions)
-    metadata: Mapping[str, Any] | None = None
-    session_id: UUID | None = None
-    key: str | None = None
-    attempt: int = 0
-
-    @property
-    def fingerprint(self) -> bytes:
-        return hashlib.sha256(str(self.session_id or "new").encode() + b"\n" + self.body).digest()
+    actor.need(Scope.CHAT)
+    actor.need(Scope.READ)
+    if actor.user_id is None:
+        raise Unauthenticated
+    if given.key is not None:
+        check_key(given.key)
+    guard_message(user_id=actor.user_id, key_id=actor.key_id, session_id=given.session_id)
+    ids = CompletionIds()
+    return reaching_the_database(lambda: _accept(actor, given, ids))
 
 
-@dataclass(frozen=True, slots=True)
-class AcceptedCompletion:
-    """`turn_id` None: a person answers in this session. The turn's events follow `seq`."""
+@once_more_after_deadlock
+def _accept(actor: Actor, given: Completion, ids: CompletionIds) -> AcceptedCompletion:
+    with transaction.atomic():
+        queue_up_with_repeats(actor, given)
+        if (told := repeated(actor, given, ids)) is not None:
+            return told
+        if given.session_id is None:
+            session = _begun(actor, given, ids)
+        else:
+            session = _continued_locked(actor, given, given.session_id)
+        new = _new_turn(given, session, ids)
+        accepted = replayed(new) if given.session_id is not None else None
+        if accepted is None:
+            accepted = accept_locked(session, replace(new, client_options=_prepared_locked(session, given)))
+            remember(actor, given, ids, session)
+        return AcceptedCompletion(session.pk, accepted.turn_id, accepted.seq, accepted.replayed)
 
-    session_id: UUID
-    turn_id: UUID | None
-    seq: int
-    replayed: bool
+
+def _begun(actor: Actor, given: Completion, ids: CompletionIds) -> AgentSession:
+    try:
+        return create_session(
+            actor,
+            agent_slug=given.model,
+            metadata=given.metadata,
+            session_id=ids.session,
+            listed=False,
+            expires_at=_expiry(),
+        )
+    except InvalidInput as error:
+        if error.pointer == "/agent":
+            raise ModelNotFound(pointer="/model") from None
+        raise
 
 
-@dataclass(frozen=True, slots=True)
-class CompletionIds:
-    """Of what an attempt will write, so that a second one after a lost connection knows it again."""
+def _continued_locked(actor: Actor, given: Completion, session_id: UUID) -> AgentSession:
+    session = lock_session(session_id)
+    if session is None or session.user_id != actor.user_id:
+        raise SessionNotFound
+    if not may_use(user_id=session.user_id, agent_id=session.agent_id):
+        raise SessionNotFound
+    if session.agent.slug != given.model:
+        raise InvalidInput(f"This session is one with {session.agent.slug!r}.", pointer="/model")
+    return session
 
-    session: UUID = field(default_factory=new_id)
-    turn: UUID = field(default_factory=new_id)
-    message: UUID = field(default_factory=new_id)
+
+def _prepared_locked(session: AgentSession, given: Completion) -> dict[str, Any] | None:
+    """Write what the session needs before the question; what the turn keeps of the client's options."""
+    _check_options(session, given.options)
+    history = given.history
+    if given.session_id is not None:
+        history = ()  # it has its own
+        check_results(open_calls(session), given.parts)
+        _keep_longer_locked(session)
+        _name_locked(session, given.parts)
+    system = supply_locked(session, instructions=given.options.instructions, history=history)
+    return stored_options(given.options, system=str(system) if system else None)
+
+
+def _check_options(session: AgentSession, options: ClientOptions) -> None:
+    """Refuse now what the release is known not to give. What only the model knows, the turn will tell."""
+    release = session.release
+    # The name alone says whose tool a call means.
+    if ours := options.tool_names & set(release.tools):
+        raise InvalidInput(f"The agent has a tool {min(ours)!r} of its own.", pointer="/tools")
+    if options.json is None or options.json.schema is not None:
+        return
+    tools = bool(release.tools or options.tools)
+    if not all(keeps_to_json(route, tools=tools) for route in release.model_chain):
+        beside = " while it has tools" if tools else ""
+        raise InvalidInput(
+            f"The agent's model cannot be held to JSON without a schema{beside}: give one, as json_schema.",
+            pointer="/response_format/type",
+        )
+
+
+def _keep_longer_locked(session: AgentSession) -> None:
+    if session.expires_at is not None:
+        session.expires_at = _expiry()
+        session.save(update_fields=["expires_at"])
+
+
+def _expiry() -> datetime:
+    return now() + timedelta(hours=settings.BANDSTAND.client_session_hours)
+
+
+def _name_locked(session: AgentSession, parts: Sequence[Part]) -> None:
+    """A chat is called after its first words, even where a client's instructions stand before them."""
+    title = title_of(plain_text(parts))
+    if session.next_ordinal == 1 and session.listed and not session.title and title:
+        session.title = title
+        session.save(update_fields=["title"])
+        append_locked(session, [("session.updated", {"session": session_shape(session)})])
+
+
+def _new_turn(given: Completion, session: AgentSession, ids: CompletionIds) -> NewTurn:
+    return NewTurn(
+        session_id=session.pk,
+        user_id=session.user_id,
+        turn_id=ids.turn,
+        message_id=ids.message,
+        parts=list(given.parts),
+        fingerprint=given.fingerprint,
+        key=given.key if given.key is not None else f"auto-{ids.turn}",
+        branch=False,
+        parent=None,
+        when_busy=None,
+        priority=Priority.INTERACTIVE,
+    )

@@ -9,11 +9,11 @@ from uuid import UUID
 
 from django.db.models import Max, Min
 
-from agents.access.actor import Actor
+from accounts.actor import Actor
 from agents.models import AgentSession, Event, Message, Turn
-from agents.sessions.doors import access_session
+from agents.sessions.access import access_session
+from agents.sessions.message_tree import tree_of
 from agents.sessions.messages import messages_of
-from agents.sessions.tree import tree_of
 
 # So many messages are in memory at once.
 PIECE = 50

@@ -7,12 +7,12 @@ from uuid import UUID
 from django.db import transaction
 from django.db.models.functions import Now
 
-from agents.access.actor import Actor, Scope
+from accounts.actor import Actor, Scope
+from agents.domain.serialization import feedback_shape
 from agents.journal.connection import once_more_after_deadlock
-from agents.journal.locked import append_locked, lock_session
+from agents.journal.locked_writes import append_locked, lock_session
 from agents.models import AgentSession, Feedback, Message
-from agents.rules.wire import feedback_shape
-from agents.sessions.doors import access_message
+from agents.sessions.access import access_message
 from foundation import strict_json
 from foundation.errors import InvalidInput, NotFound
 

@@ -7,18 +7,18 @@ from uuid import UUID
 
 from django.db import transaction
 
-from agents.access.actor import Actor, Scope
-from agents.access.audit import record
-from agents.access.roles import FORK_SESSION
-from agents.access.transcripts import need_transcript
-from agents.journal.copying import copy_messages
-from agents.limits import guard_message
+from accounts.actor import Actor, Scope
+from accounts.audit import record
+from agents.domain.message_tree import Node
+from agents.domain.states import TERMINAL
+from agents.journal.copy_messages import copy_messages
 from agents.models import AgentSession, Turn
-from agents.rules.branches import Node
-from agents.rules.states import TERMINAL
-from agents.sessions.doors import access_session, operate_session
-from agents.sessions.tree import tree_of
+from agents.permissions.role_permissions import FORK_SESSION
+from agents.permissions.transcripts import need_transcript
+from agents.sessions.access import access_session, operate_session
+from agents.sessions.message_tree import tree_of
 from foundation.errors import Conflict, InvalidInput, Unauthenticated
+from ratelimits import guard_message
 
 
 def fork_session(actor: Actor, *, session_id: UUID, after_turn: UUID | None = None) -> AgentSession:

@@ -6,14 +6,14 @@ from uuid import UUID
 
 from django.db import transaction
 
-from agents.access.actor import Actor
-from agents.access.audit import record
-from agents.access.roles import MEND_SESSION
-from agents.journal.locked import append_locked, lock_session
+from accounts.actor import Actor
+from accounts.audit import record
+from agents.domain.serialization import session_shape
+from agents.journal.locked_writes import append_locked, lock_session
 from agents.models import AgentSession
-from agents.rules.wire import session_shape
-from agents.sessions.doors import operate_session
-from agents.sessions.operating import DoesNotApply
+from agents.permissions.role_permissions import MEND_SESSION
+from agents.sessions.access import operate_session
+from agents.sessions.operator_actions import DoesNotApply
 from foundation.errors import NotFound
 
 

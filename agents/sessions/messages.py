@@ -8,7 +8,10 @@ from agents.models import AgentSession, Message
 
 
 def messages_of(session: AgentSession) -> QuerySet[Message]:
-    """A session's messages, `rated` and with a `comment` by the session's user; see `agents.rules.wire`. One query."""
+    """A session's messages, `rated` and with a `comment` by the session's user: one query.
+
+    `agents.domain.serialization` makes their shape.
+    """
     mine = FilteredRelation("feedback", condition=Q(feedback__user_id=session.user_id))
     rows = Message.objects.filter(agent_session=session).annotate(mine=mine)
     return rows.annotate(rated=F("mine__value"), comment=F("mine__comment"))

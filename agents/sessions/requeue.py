@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from uuid import UUID
 
-from agents.access.actor import Actor
-from agents.access.audit import record
-from agents.access.roles import REQUEUE_TURN
+from accounts.actor import Actor
+from accounts.audit import record
+from agents.domain.states import TurnStatus
 from agents.journal.connection import once_more_after_deadlock
-from agents.journal.locked import requeue_locked
+from agents.journal.locked_writes import requeue_locked
 from agents.models import Turn
-from agents.rules.states import TurnStatus
-from agents.sessions.operating import DoesNotApply, operating
+from agents.permissions.role_permissions import REQUEUE_TURN
+from agents.sessions.operator_actions import DoesNotApply, operating
 
 REQUEUABLE = frozenset({TurnStatus.RUNNING, TurnStatus.WAITING, TurnStatus.RETRY_WAIT})
 

@@ -7,17 +7,17 @@ from uuid import UUID
 
 from django.conf import settings
 
-from agents.access.actor import Actor
-from agents.access.agents import may_use
-from agents.access.audit import record
-from agents.access.roles import RETRY_TURN
-from agents.journal.admit import NewTurn, admit
+from accounts.actor import Actor
+from accounts.audit import record
+from agents.domain.states import Priority, TurnStatus, WhenBusy
+from agents.journal.admission import NewTurn, admit
 from agents.journal.connection import once_more_after_deadlock
 from agents.models import AgentSession, Message, Turn
-from agents.rules.states import Priority, TurnStatus, WhenBusy
+from agents.permissions.agents import may_use
+from agents.permissions.role_permissions import RETRY_TURN
 from agents.sessions.accept import TURN_DEADLINE_SECONDS
-from agents.sessions.busy import SessionQueueFull
-from agents.sessions.operating import DoesNotApply, operating
+from agents.sessions.errors import SessionQueueFull
+from agents.sessions.operator_actions import DoesNotApply, operating
 from foundation.errors import Conflict
 from foundation.ids import new_id
 

@@ -13,9 +13,9 @@ from typing import Any
 
 from pydantic_core import to_json
 
-from agents.rules.conversation import storable_text
 from agents.tools.tool import Tool, ToolContext, ToolOutcome
 from foundation.errors import BandstandError
+from foundation.storable_text import storable_text
 
 logger = logging.getLogger(__name__)
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 from uuid import UUID
 
-from agents.rules.conversation import ToolSpec
+from agents.domain.chat import ToolSpec
 from agents.tools.signature import Arguments, read_signature
 from foundation.errors import BandstandError
 from foundation.http import GuardedClient

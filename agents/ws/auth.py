@@ -10,9 +10,9 @@ from django.conf import settings
 from django.http.cookie import parse_cookie
 from django.http.request import split_domain_port, validate_host
 
-from agents.access.actor import Actor
+from accounts.actor import Actor
 from agents.ws import frames
-from agents.ws.closing import CloseCode, accept_and_close
+from agents.ws.close_codes import CloseCode, accept_and_close
 from agents.ws.credentials import Credential, by_key, by_login
 from agents.ws.origins import origin_allowed
 from foundation.db_threads import DATABASE_FAULTS, in_db_thread

@@ -16,16 +16,16 @@ import structlog
 from channels.consumer import AsyncConsumer
 from channels.exceptions import StopConsumer
 
-from agents.access.actor import Actor
-from agents.limits.sockets import Hold, Slots, TooManySockets, get_slots
+from accounts.actor import Actor
 from agents.models import AgentSession, Turn
 from agents.sessions import accept_message, access_session, access_turn, cancel_turn
 from agents.ws import frames
-from agents.ws.closing import CloseCode
+from agents.ws.close_codes import CloseCode
+from agents.ws.connection_slots import Hold, Slots, TooManySockets, get_slots
 from agents.ws.credentials import Credential
+from agents.ws.event_sender import Relay
 from agents.ws.limits import Rate, SocketLimits
-from agents.ws.relaying import Relay
-from agents.ws.watch import Watch, get_watch
+from agents.ws.revocation import Watch, get_watch
 from foundation.db_threads import DATABASE_FAULTS, in_db_thread
 from foundation.errors import (
     BandstandError,

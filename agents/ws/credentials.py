@@ -16,11 +16,11 @@ from django.db import connection
 from django.db.models import Q
 from django.utils.crypto import constant_time_compare
 
-from agents.access.actor import Actor, Scope
-from agents.access.keys import authenticate_key
-from agents.access.permissions import actor_of, scopes_of
-from agents.access.roles import ENTER_CONSOLE, USE_CHAT
-from agents.models import ApiKey, User
+from accounts.actor import Actor, Scope
+from accounts.api_keys import authenticate_key
+from accounts.models import ApiKey, User
+from accounts.permissions import actor_of, scopes_of
+from accounts.role_permissions import ENTER_CONSOLE, USE_CHAT
 from foundation.clock import now
 from foundation.errors import Unauthenticated
 
@@ -79,12 +79,12 @@ def out_of_reach(sessions: Collection[UUID]) -> set[UUID]:
         return set(sessions) - {session_id for (session_id,) in cursor.fetchall()}
 
 
-# The same as `agents.access.agents.within_reach`, for many users at once.
+# The same as `agents.permissions.agents.within_reach`, for many users at once.
 _WITHIN_REACH = """
 SELECT s.id FROM agents_agentsession s
 WHERE s.id = ANY(%(sessions)s)
   AND (NOT EXISTS (SELECT FROM agents_agent_groups g WHERE g.agent_id = s.agent_id)
-       OR EXISTS (SELECT FROM agents_agent_groups g JOIN agents_user_groups m ON m.group_id = g.group_id
+       OR EXISTS (SELECT FROM agents_agent_groups g JOIN accounts_user_groups m ON m.group_id = g.group_id
                   WHERE g.agent_id = s.agent_id AND m.user_id = s.user_id))
 """
 
@@ -110,16 +110,16 @@ def _digest(password: str) -> bytes:
 # What `User.has_perm` would answer, for many users at once.
 _RIGHTS = """
 SELECT u.id, u.password, ARRAY(
-         SELECT 'agents.' || p.codename
+         SELECT 'accounts.' || p.codename
            FROM auth_permission p JOIN django_content_type c ON c.id = p.content_type_id
-          WHERE c.app_label = 'agents' AND p.codename = ANY(%(asked)s)
+          WHERE c.app_label = 'accounts' AND p.codename = ANY(%(asked)s)
             AND (u.is_superuser
-                 OR EXISTS (SELECT 1 FROM agents_user_groups g
+                 OR EXISTS (SELECT 1 FROM accounts_user_groups g
                               JOIN auth_group_permissions gp ON gp.group_id = g.group_id
                              WHERE g.user_id = u.id AND gp.permission_id = p.id)
-                 OR EXISTS (SELECT 1 FROM agents_user_user_permissions up
+                 OR EXISTS (SELECT 1 FROM accounts_user_user_permissions up
                              WHERE up.user_id = u.id AND up.permission_id = p.id)))
-  FROM agents_user u
+  FROM accounts_user u
  WHERE u.id = ANY(%(users)s) AND u.is_active
 """
 _ASKED = [permission.partition(".")[2] for permission in (USE_CHAT, ENTER_CONSOLE)]

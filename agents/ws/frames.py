@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
 
-from agents.rules.wire import error_frame
+from agents.domain.serialization import error_frame
 from foundation import strict_json
 from foundation.errors import BandstandError, InvalidInput, Malformed
-from foundation.unset import UNSET, Unset
+from foundation.sentinels import UNSET, Unset
 
 SUBPROTOCOL = "bandstand.v1"
 MAX_FRAME_BYTES = 256 * 1024

@@ -5,7 +5,7 @@ from __future__ import annotations
 from django.urls import URLPattern, path, re_path
 
 from agents.ws.auth import Authenticated
-from agents.ws.closing import CloseCode, Refuse
+from agents.ws.close_codes import CloseCode, Refuse
 from agents.ws.consumer import SessionSocket
 
 websocket_urlpatterns: list[URLPattern] = [

@@ -18,7 +18,7 @@ from django.conf import settings
 
 from agents import relay
 from agents.ws.routing import websocket_urlpatterns
-from bandstand.web.bodies import Bodies
+from bandstand.web.body_limit import Bodies
 from bandstand.web.lifecycle import Lifespan, lifecycle
 from bandstand.web.proxies import Proxies
 from bandstand.web.requests import Requests

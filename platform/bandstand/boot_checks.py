@@ -17,6 +17,11 @@ POOLER: Final = (
     "a connection pooler in front of PostgreSQL drops what a connection asks for at its start; LISTEN and prepared "
     "statements would not work either: give the server's own address"
 )
+# Accounts were rows of `agents` before the first release; no migration leads from there to here.
+OLD_LAYOUT: Final = (
+    "this database was made by an unreleased Bandstand with another layout of tables, which cannot be migrated: "
+    "give DATABASE_URL an empty database, or delete the data directory (var/) and begin anew"
+)
 # Asked for at the start of the connection, so that it shows whether such wishes reach the server.
 MARK: Final = "54321ms"
 
@@ -72,6 +77,8 @@ def faults_on(connection: Connection, *, migrating: bool) -> Iterator[str]:
         yield f"DATABASE_URL: {POOLER}"
     if migrating:
         yield from _missing_rights(connection)
+        if _value(connection, "SELECT to_regclass('agents_user')") is not None:
+            yield OLD_LAYOUT
     yield from _pgvector(connection, migrating)
 
 

@@ -20,7 +20,8 @@ from pydantic_settings import BaseSettings, NoDecode, PydanticBaseSettingsSource
 
 from agents.llm.prices import Rates, read_overrides
 from agents.llm.routes import HOW_TO_INSTALL, PROVIDERS, VENDORS, is_installed
-from bandstand import keys, mail
+from bandstand import installation_secrets
+from bandstand.email_url import MailServer, check_sender, read_server
 
 ROOT = Path(__file__).resolve().parents[2]
 DEFAULT_MODEL = "offline:"
@@ -82,12 +83,12 @@ def _origin(value: str) -> str:
 def _long_enough(value: SecretStr) -> SecretStr:
     secret = value.get_secret_value()
     if len(secret) < MIN_SECRET_LENGTH or len(set(secret)) < 10:
-        raise ValueError(f"must be at least {MIN_SECRET_LENGTH} random characters ({keys.RECIPE})")
+        raise ValueError(f"must be at least {MIN_SECRET_LENGTH} random characters ({installation_secrets.RECIPE})")
     return value
 
 
 def _encryption_key(value: SecretStr) -> SecretStr:
-    keys.check_encryption_key(value.get_secret_value())
+    installation_secrets.check_encryption_key(value.get_secret_value())
     return value
 
 
@@ -98,7 +99,7 @@ def _database(value: SecretStr) -> SecretStr:
 
 
 def _mail_server(value: SecretStr) -> SecretStr:
-    mail.read_server(value.get_secret_value())
+    read_server(value.get_secret_value())
     return value
 
 
@@ -193,7 +194,7 @@ class Config(BaseSettings):
     queue_depth: Count = Field(20, alias="BANDSTAND_QUEUE_DEPTH")
     client_session_hours: Count = Field(24, alias="BANDSTAND_CLIENT_SESSION_HOURS")
 
-    # How much and how often. See `agents.limits`.
+    # How much and how often. See `ratelimits`.
     requests_per_minute: Limit = Field(3000, alias="BANDSTAND_REQUESTS_PER_MINUTE")
     messages_per_minute: Limit = Field(600, alias="BANDSTAND_MESSAGES_PER_MINUTE")
     messages_per_session_per_minute: Limit = Field(120, alias="BANDSTAND_MESSAGES_PER_SESSION_PER_MINUTE")
@@ -205,7 +206,7 @@ class Config(BaseSettings):
 
     # Mail to people, and what is kept of what they did.
     email_url: MailUrl | None = Field(None, alias="EMAIL_URL")
-    email_from: Annotated[str, AfterValidator(mail.check_sender)] | None = Field(None, alias="EMAIL_FROM")
+    email_from: Annotated[str, AfterValidator(check_sender)] | None = Field(None, alias="EMAIL_FROM")
     audit_days: Annotated[int, Field(ge=0, le=36_500)] = Field(730, alias="BANDSTAND_AUDIT_DAYS")
 
     # What it tells about itself.
@@ -233,9 +234,9 @@ class Config(BaseSettings):
         return urlsplit(self.base_url).scheme == "https" or not (self.public_url or is_loopback(self.host))
 
     @property
-    def mail_server(self) -> mail.MailServer | None:
+    def mail_server(self) -> MailServer | None:
         """The server that takes our mail; None: nothing is mailed, links are handed over."""
-        return mail.read_server(self.email_url.get_secret_value()) if self.email_url else None
+        return read_server(self.email_url.get_secret_value()) if self.email_url else None
 
     def secrets(self) -> tuple[str, ...]:
         """Every secret value of the environment; `databases.secrets_in_use` adds the passwords within them."""
@@ -314,11 +315,13 @@ class MadeKeys(_WholeSource):
             return {}
         data_dir = _expanded(Path(state.get("BANDSTAND_DATA_DIR") or ROOT / "var"))
         try:
-            lost = [name for name in keys.lost(data_dir) if not state.get(name)]
+            lost = [name for name in installation_secrets.lost(data_dir) if not state.get(name)]
             if lost:
                 # New ones would start, and leave every API key and stored credential of the old ones worthless.
-                raise ConfigError(f"{name}: its file in {data_dir / keys.FOLDER} is gone; restore it" for name in lost)
-            return keys.read(data_dir)
+                raise ConfigError(
+                    f"{name}: its file in {data_dir / installation_secrets.FOLDER} is gone; restore it" for name in lost
+                )
+            return installation_secrets.read(data_dir)
         except OSError:
             raise ConfigError(["BANDSTAND_DATA_DIR: the keys in it cannot be read by this user"]) from None
 
@@ -360,7 +363,8 @@ def _unknown(names: Iterable[str]) -> list[str]:
 def _fault(error: ErrorDetails) -> str:
     name = str(error["loc"][0]) if error["loc"] else "environment"
     if error["type"] == "missing":
-        return f"{name}: must be set when DATABASE_URL is ({keys.RECIPES.get(name, keys.RECIPE)})"
+        recipe = installation_secrets.RECIPES.get(name, installation_secrets.RECIPE)
+        return f"{name}: must be set when DATABASE_URL is ({recipe})"
     message = error["msg"].removeprefix("Value error, ")
     return f"{name}: {message[:1].lower()}{message[1:]}"
 

@@ -8,11 +8,11 @@ from django.conf import settings
 from django.contrib.admin.apps import SimpleAdminConfig
 
 # No discovery: the stock admin of django-q2 would let anybody with `add_schedule` run any function.
-_ROOMS = ("agents.admin", "monitoring.admin")
+_ROOMS = ("accounts.admin", "scheduling.admin", "agents.admin")
 
 
 class ConsoleConfig(SimpleAdminConfig):
-    default_site = "bandstand.console.ConsoleSite"
+    default_site = "bandstand.console_site.ConsoleSite"
 
     def ready(self) -> None:
         super().ready()

@@ -5,7 +5,7 @@ from urllib.parse import urlsplit
 
 from agents.api.schema import about as schema
 from bandstand import config as configuration
-from bandstand import databases, logs, mail
+from bandstand import databases, email_url, logs
 from bandstand.config import ROOT
 from bandstand.embedded.errors import EmbeddedError
 
@@ -44,12 +44,17 @@ INSTALLED_APPS = [
     "channels",
     "django_q",
     "bandstand",
-    "agents",
+    "console",
+    "ratelimits",
+    "accounts",
+    "scheduling",
+    "rest",
     "memory",
+    "agents",
     "monitoring",
 ]
 MIDDLEWARE = [
-    "bandstand.probes.ProbeMiddleware",
+    "bandstand.health.ProbeMiddleware",
     "django.middleware.security.SecurityMiddleware",
     "agents.pages.policy.ContentSecurityPolicy",
     "django.contrib.sessions.middleware.SessionMiddleware",
@@ -81,7 +86,7 @@ except EmbeddedError as error:
     raise SystemExit(f"bandstand: {error}") from None
 
 # People.
-AUTH_USER_MODEL = "agents.User"
+AUTH_USER_MODEL = "accounts.User"
 AUTH_PASSWORD_VALIDATORS = [
     {"NAME": "django.contrib.auth.password_validation.UserAttributeSimilarityValidator"},
     {"NAME": "django.contrib.auth.password_validation.MinimumLengthValidator", "OPTIONS": {"min_length": 10}},
@@ -92,13 +97,13 @@ LOGIN_URL = "/login/"
 LOGIN_REDIRECT_URL = "/"
 LOGOUT_REDIRECT_URL = "/login/"
 
-# Mail. Without EMAIL_URL nobody writes any (`agents.access.letters`).
-_MAIL = BANDSTAND.mail_server or mail.MailServer("localhost", 25, mail.Encryption.NONE)
+# Mail. Without EMAIL_URL nobody writes any (`accounts.email_outbox`).
+_MAIL = BANDSTAND.mail_server or email_url.MailServer("localhost", 25, email_url.Encryption.NONE)
 EMAIL_HOST, EMAIL_PORT = _MAIL.host, _MAIL.port
 EMAIL_HOST_USER, EMAIL_HOST_PASSWORD = _MAIL.user, _MAIL.password
-EMAIL_USE_TLS = _MAIL.encryption is mail.Encryption.STARTTLS
-EMAIL_USE_SSL = _MAIL.encryption is mail.Encryption.TLS
-EMAIL_TIMEOUT = mail.TIMEOUT_SECONDS
+EMAIL_USE_TLS = _MAIL.encryption is email_url.Encryption.STARTTLS
+EMAIL_USE_SSL = _MAIL.encryption is email_url.Encryption.TLS
+EMAIL_TIMEOUT = email_url.TIMEOUT_SECONDS
 if BANDSTAND.email_from:
     DEFAULT_FROM_EMAIL = SERVER_EMAIL = BANDSTAND.email_from
 
@@ -127,7 +132,7 @@ X_FRAME_OPTIONS = "DENY"
 # W021: a place in the browsers' preload lists is the domain owner's decision, and hard to take back.
 SILENCED_SYSTEM_CHECKS = ["security.W021"]
 
-# What one request may bring; `bandstand.web.bodies` counts before Django reads.
+# What one request may bring; `bandstand.web.body_limit` counts before Django reads.
 DATA_UPLOAD_MAX_MEMORY_SIZE = 1024 * 1024
 FILE_UPLOAD_MAX_MEMORY_SIZE = 1024 * 1024
 DATA_UPLOAD_MAX_NUMBER_FIELDS = 1000

@@ -8,8 +8,8 @@ urlpatterns = [
     path("chat/", include("agents.api.chat_urls")),
     path("admin/", admin.site.urls),
     path("api/", include("agents.api.urls")),
-    path("v1/", include("agents.openai.urls")),
+    path("v1/", include("agents.openai_api.urls")),
 ]
 
-handler400 = "bandstand.failures.bad_request"
-handler500 = "bandstand.failures.server_error"
+handler400 = "bandstand.error_handlers.bad_request"
+handler500 = "bandstand.error_handlers.server_error"

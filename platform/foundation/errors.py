@@ -34,6 +34,12 @@ class InvalidInput(BandstandError):
     code = "invalid"
 
 
+class IdempotencyMismatch(InvalidInput):
+    """This idempotency key was used before with another request."""
+
+    code = "idempotency_mismatch"
+
+
 class Malformed(BandstandError):
     """The input cannot be read."""
 

@@ -18,10 +18,11 @@ django.setup()
 
 from django.db import connection, transaction  # noqa: E402
 
-from agents.access.actor import Actor, Scope  # noqa: E402
-from agents.access.keys import create_api_key  # noqa: E402
-from agents.access.roles import Role  # noqa: E402
-from agents.models import Agent, AgentDraft, AgentSession, User  # noqa: E402
+from accounts.actor import Actor, Scope  # noqa: E402
+from accounts.api_keys import create_api_key  # noqa: E402
+from accounts.models import User  # noqa: E402
+from accounts.roles import Role  # noqa: E402
+from agents.models import Agent, AgentDraft, AgentSession  # noqa: E402
 from agents.releases import publish  # noqa: E402
 from agents.sessions import create_session  # noqa: E402
 from tests.people import person  # noqa: E402

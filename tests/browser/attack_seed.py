@@ -4,8 +4,9 @@ from typing import Any
 
 from django.contrib.auth.models import Group
 
-from agents.access.actor import Actor
-from agents.models import AgentDraft, AuditEntry
+from accounts.actor import Actor
+from accounts.models import AuditEntry
+from agents.models import AgentDraft
 from agents.releases import create_agent, publish
 from tests.browser.attack import ATTACK
 

@@ -5,21 +5,21 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import Any
 
-from agents.access.actor import Actor, Scope
-from agents.access.groups import create_group
-from agents.access.keys import create_api_key
-from agents.access.permissions import actor_of
-from agents.access.roles import Role
+from accounts.actor import Actor, Scope
+from accounts.api_keys import create_api_key
+from accounts.groups import create_group
+from accounts.permissions import actor_of
+from accounts.roles import Role
 from agents.models import Agent, AgentDraft
 from agents.releases import change_draft, create_agent, publish
 from agents.releases.edit import configuration_of
 from agents.sessions import begin_bulk
 from foundation.clock import now
 from foundation.ids import new_id
-from monitoring.schedules import mirror
-from monitoring.schedules.jobs import JOBS
-from monitoring.schedules.run import run_job
-from monitoring.tasks import beat_scheduler
+from scheduling import q2_sync
+from scheduling.registry import JOBS
+from scheduling.runner import run_job
+from scheduling.tasks import beat_scheduler
 from tests.people import person
 from tests.sockets import login_of
 
@@ -47,9 +47,9 @@ def main() -> dict[str, Any]:
     create_api_key(
         olga, user=people["bruno"], name="nightly report", scopes=[Scope.READ], expires_at=now() + timedelta(days=90)
     )
-    mirror.ensure()
+    q2_sync.ensure()
     for job in JOBS:
-        run_job(job, asked_by=mirror.BY_TIMETABLE)
+        run_job(job, asked_by=q2_sync.BY_TIMETABLE)
     beat_scheduler()
     # Nobody works on it: there is no scheduler here.
     bulk = begin_bulk(olga, act="cancel", targets=[new_id() for _ in range(60)])

@@ -10,15 +10,16 @@ from typing import Any
 from django.conf import settings
 from django.utils import timezone
 
-from agents.access.actor import Actor
-from agents.access.permissions import actor_of
-from agents.access.roles import Role
+from accounts.actor import Actor
+from accounts.models import User
+from accounts.permissions import actor_of
+from accounts.roles import Role
+from agents.domain.message_parts import text_part
+from agents.domain.states import TurnStatus
 from agents.management.demo.ids import id_at
-from agents.models import Agent, AgentDraft, AgentSession, Message, Turn, User
+from agents.models import Agent, AgentDraft, AgentSession, Message, Turn
 from agents.releases import publish
 from agents.releases.demo import SLUG, ensure_demo_agent
-from agents.rules.parts import text_part
-from agents.rules.states import TurnStatus
 from agents.sessions import create_session
 from foundation.ids import new_id
 from tests.browser.texts import LONG_ANSWER, PLAN, PLAN_QUESTION
@@ -27,7 +28,7 @@ from tests.sockets import login_of
 
 _NOISE = Random(1)
 LONG_TURNS = 1000
-TITLES = ["Birthday present for Lea", "Which bicycle pump?", "Letter to the landlord", "Trains to Lisbon"]
+TITLES = ["Birthday present for Lea", "Which bicycle pump?", "OutgoingEmail to the landlord", "Trains to Lisbon"]
 
 
 def main() -> dict[str, Any]:

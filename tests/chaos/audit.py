@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
 
-from agents.rules.replay import replay
-from agents.rules.states import TERMINAL
+from agents.domain.replay import replay
+from agents.domain.states import TERMINAL
 from tests.chaos.ledger import Entry
 from tests.chaos.reader import ENDS, Reader
 from tests.chaos.tables import EventRow, MessageRow, Tables, TurnRow

@@ -10,10 +10,11 @@ import os
 
 from django.conf import settings
 
-from agents.access.actor import Actor, Scope
-from agents.access.keys import create_api_key
-from agents.access.roles import Role
-from agents.models import Agent, AgentDraft, User
+from accounts.actor import Actor, Scope
+from accounts.api_keys import create_api_key
+from accounts.models import User
+from accounts.roles import Role
+from agents.models import Agent, AgentDraft
 from agents.releases import publish
 from agents.sessions import create_session
 from tests.people import person

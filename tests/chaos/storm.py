@@ -14,7 +14,7 @@ from typing import Any, Literal
 
 import psycopg
 
-from agents.rules.states import MAX_ATTEMPTS_WITHOUT_PROGRESS
+from agents.domain.states import MAX_ATTEMPTS_WITHOUT_PROGRESS
 from tests.chaos.devices import Device, Tally
 from tests.chaos.plan import Plan
 from tests.chaos.points import BY_NAME, Point

@@ -17,16 +17,17 @@ from django.contrib.auth.models import Group
 from django.db import connections
 from django.test import Client, RequestFactory
 
-from agents.access.actor import Scope
-from agents.access.roles import Role
-from agents.models import AgentSession, ApiKey, BulkAct, Letter, Message, Runner, Turn, User
+from accounts.actor import Scope
+from accounts.models import ApiKey, OutgoingEmail, User
+from accounts.roles import Role
+from agents.models import AgentSession, BulkAction, Message, Runner, Turn
 from agents.relay import close_hub
 from agents.sessions import accept_message
 from agents.ws import frames
 from foundation import strict_json
 from foundation.db_threads import in_db_thread
-from monitoring.models import JobRun
-from monitoring.schedules import mirror as schedules
+from scheduling import q2_sync as schedules
+from scheduling.models import JobRun
 from tests.flows.test_console import session_with_a_turn
 from tests.people import agent, key_of, person
 from tests.sockets import Owner, Socket, key_headers
@@ -79,25 +80,25 @@ MODELS: dict[str, dict[str, frozenset[Role]]] = {
         "see": CONSOLE, "add": BUILDERS, "archive": BUILDERS, "compare": CONSOLE, "draft": CONSOLE, "publish": BUILDERS,
     },
     "agents.agentsession": {"see": CONSOLE, "live": CONSOLE, "fork": OPERATORS},
-    "agents.apikey": {"see": OWNER, "add": OWNER, "revoke": OWNER},
-    "agents.auditentry": {"see": CONSOLE},
-    "agents.bulkact": {"see": CONSOLE, "stop": OPERATORS},
+    "accounts.apikey": {"see": OWNER, "add": OWNER, "revoke": OWNER},
+    "accounts.auditentry": {"see": CONSOLE},
+    "agents.bulkaction": {"see": CONSOLE, "stop": OPERATORS},
     "agents.event": {"see": CONSOLE},
-    "agents.letter": {"see": OWNER},
+    "accounts.outgoingemail": {"see": OWNER},
     "agents.release": {"see": CONSOLE, "roll-back": BUILDERS},
     "agents.runner": {"see": CONSOLE},
     "agents.step": {"see": CONSOLE},
     "agents.turn": {"see": CONSOLE},
-    "agents.user": {
+    "accounts.user": {
         "see": OWNER, "add": OWNER, "close": OWNER, "locked-out": OWNER, "password-link": OWNER, "unlock": OWNER,
     },
     "auth.group": {"see": OWNER, "add": OWNER, "remove": OWNER},
-    "monitoring.jobrun": {"see": CONSOLE},
-    "monitoring.schedule": {"see": CONSOLE, "run": OPERATORS},
+    "scheduling.jobrun": {"see": CONSOLE},
+    "scheduling.schedule": {"see": CONSOLE, "run": OPERATORS},
 }  # fmt: skip
 ACTIONS: dict[str, dict[str, frozenset[Role]]] = {
     "agents.agentsession": {"cancel_open": OPERATORS, "mend": OPERATORS},
-    "agents.apikey": {"revoke": OWNER},
+    "accounts.apikey": {"revoke": OWNER},
     "agents.turn": {"cancel": OPERATORS, "retry": OPERATORS, "requeue": OPERATORS, "set_aside": OPERATORS},
 }
 
@@ -160,8 +161,8 @@ def world(db: None) -> User:
     JobRun.objects.create(job="test", asked_by="test")
     Runner.objects.create(host="host", pid=1, capacity=1)
     Group.objects.create(name="more")
-    BulkAct.objects.create(act="cancel", user=ada, targets=[uuid4()], total=1)
-    Letter.objects.create(user=ada, kind=Letter.Kind.INVITATION)
+    BulkAction.objects.create(act="cancel", user=ada, targets=[uuid4()], total=1)
+    OutgoingEmail.objects.create(user=ada, kind=OutgoingEmail.Kind.INVITATION)
     return ada
 
 

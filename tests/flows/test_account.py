@@ -9,14 +9,14 @@ import pytest
 from django.conf import settings
 from django.test import Client, override_settings
 
-from agents.access.actor import Scope
-from agents.access.keys import MOST_KEYS, authenticate_key
-from agents.access.roles import Role
-from agents.limits import guard
-from agents.models import ApiKey, AuditEntry, User
+from accounts.actor import Scope
+from accounts.api_keys import MOST_KEYS, authenticate_key
+from accounts.models import ApiKey, AuditEntry, User
+from accounts.roles import Role
 from agents.ws.credentials import by_login, lost
 from foundation.clock import now
 from foundation.errors import Unauthenticated
+from ratelimits import limiter
 from tests.consoles import client_of
 from tests.people import PASSWORD, key_of, person
 
@@ -29,9 +29,9 @@ BUTTONS = ["password/", "sign-out/", "keys/", "keys/01a2029b-0d95-70ab-8607-464b
 
 @pytest.fixture(autouse=True)
 def no_limits_from_before() -> Iterator[None]:
-    guard.purse.clear()
+    limiter.purse.clear()
     yield
-    guard.purse.clear()
+    limiter.purse.clear()
 
 
 @pytest.fixture

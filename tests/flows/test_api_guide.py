@@ -13,9 +13,9 @@ from typing import Any
 import pytest
 from playwright.async_api import Page
 
-from agents.api.problems import status_of
 from agents.api.urls import urlpatterns
 from foundation.errors import BandstandError
+from rest.problems import status_of
 from tests.browser.chromium import chromium, executable
 from tests.deployment import Deployment, deployment
 from tests.people import PASSWORD
@@ -164,9 +164,9 @@ def kinds_of(kind: type[BandstandError]) -> Iterator[type[BandstandError]]:
 
 def test_every_code_of_a_refusal_is_in_the_table() -> None:
     assert urlpatterns, "all views are loaded"
-    ours = ("foundation.errors", "agents.api.", "agents.sessions.", "agents.access.", "agents.limits.")
+    ours = ("foundation.errors", "agents.api.", "agents.sessions.", "accounts.", "ratelimits.")
     # Of the websocket, the OpenAI-compatible endpoint and the console.
-    elsewhere = ("agents.limits.sockets", "agents.sessions.completions", "agents.sessions.operating")
+    elsewhere = ("agents.ws.connection_slots", "agents.sessions.completion_types", "agents.sessions.operator_actions")
     known: set[tuple[int, str]] = {(500, "internal")}
     for kind in kinds_of(BandstandError):
         error: Any = kind.__new__(kind)

@@ -16,11 +16,11 @@ from django.conf import settings
 from django.db import connection, connections
 from django.test import override_settings
 
-from agents.api.schema.catalogue import OPERATIONS
-from agents.limits import guard
 from agents.relay import close_hub
 from agents.sessions import accept_message
 from foundation.db_threads import in_db_thread
+from ratelimits import limiter
+from rest.schema.registry import declared
 from tests.bad_input import BODIES, HEADERS, IDS, ODD, QUERIES, UNSTORABLE, WRONG_TYPES, with_text
 from tests.sockets import Owner
 from tests.wire import Answer, Route, ask, routes
@@ -32,7 +32,7 @@ JSON_HEADERS = [("Content-Type", "application/json")]
 # The aim is 0.2, which a round of the collector through a test process takes alone; what is quadratic takes far longer.
 CPU_SECONDS = 1.0
 # Not a row of somebody's: counters, and when a key was last used.
-NOT_COUNTED = {"agents_bucket", "agents_webprocess", "agents_socketslot"}
+NOT_COUNTED = {"ratelimits_bucket", "agents_webprocess", "agents_socketslot"}
 
 
 def with_method(method: str) -> list[Route]:
@@ -65,7 +65,7 @@ class Mine:
 
 @pytest.fixture
 async def mine(transactional_db: None) -> AsyncIterator[Mine]:
-    guard.purse.clear()
+    limiter.purse.clear()
     no_limit = {"requests_per_minute": 0, "messages_per_minute": 0, "messages_per_session_per_minute": 0}
     with override_settings(BANDSTAND=settings.BANDSTAND.model_copy(update={**no_limit, "bad_keys_per_minute": 0})):
         yield await in_db_thread(Mine)
@@ -149,7 +149,11 @@ async def test_no_bad_body_is_taken(watching: Watching, method: str, route: Rout
     assert await in_db_thread(rows) == before
 
 
-BODIED = [(kind, method, one) for (kind, method), one in OPERATIONS.items() if one.body is not None and one.body.fields]
+BODIED = [
+    (kind, method, one)
+    for (kind, method), one in declared().operations.items()
+    if one.body is not None and one.body.fields
+]
 
 
 @pytest.mark.parametrize(("kind", "method", "operation"), BODIED, ids=[one.id for _, _, one in BODIED])

@@ -6,9 +6,9 @@ from uuid import UUID, uuid4
 import pytest
 from django.test import Client
 
-from agents.access.permissions import actor_of
-from agents.access.roles import Role
-from agents.models import User
+from accounts.models import User
+from accounts.permissions import actor_of
+from accounts.roles import Role
 from agents.sessions import accept_message, create_session
 from tests.people import agent, key_of, person
 from tests.rest import problem

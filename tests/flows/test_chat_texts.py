@@ -7,8 +7,8 @@ import pytest
 from django.conf import settings
 from django.test import Client
 
-from agents.access.permissions import actor_of
-from agents.access.roles import Role
+from accounts.permissions import actor_of
+from accounts.roles import Role
 from agents.api import chat
 from agents.sessions import accept_message, create_session
 from tests.conversations import answer, claimed, say

@@ -9,33 +9,20 @@ from django.contrib.auth.models import Group
 from django.test import Client
 from django.urls import reverse
 
-from agents.access.actor import Actor
-from agents.access.audit import record
-from agents.access.roles import Role
-from agents.admin.readonly import LONGEST_LIST, BoundedPaginator
-from agents.models import (
-    Agent,
-    AgentSession,
-    ApiKey,
-    AuditEntry,
-    BulkAct,
-    Event,
-    Letter,
-    Message,
-    Release,
-    Runner,
-    Step,
-    Turn,
-    User,
-)
+from accounts.actor import Actor
+from accounts.audit import record
+from accounts.models import ApiKey, AuditEntry, OutgoingEmail, User
+from accounts.roles import Role
+from agents.models import Agent, AgentSession, BulkAction, Event, Message, Release, Runner, Step, Turn
+from console.admin import LONGEST_LIST, BoundedPaginator
 from foundation.clock import now
-from monitoring.models import JobRun, Schedule
+from scheduling.models import JobRun, Schedule
 from tests.consoles import client_of, list_of, page_of
 from tests.people import agent, person
 
 pytestmark = pytest.mark.django_db
 
-READ_ONLY = [AgentSession, Turn, Step, Event, Runner, Release, ApiKey, AuditEntry, BulkAct, JobRun, Letter]
+READ_ONLY = [AgentSession, Turn, Step, Event, Runner, Release, ApiKey, AuditEntry, BulkAction, JobRun, OutgoingEmail]
 LISTS = [*READ_ONLY, Agent, User, Group, Schedule]
 
 
@@ -71,7 +58,7 @@ def fill(rows: int) -> None:
     for user, one in zip(users, agents, strict=True):
         session_with_a_turn(user, one)
         record(Actor.system("tests"), "agent.created", target=one)
-    BulkAct.objects.bulk_create(BulkAct(act="cancel", user=user, targets=[], total=1) for user in users)
+    BulkAction.objects.bulk_create(BulkAction(act="cancel", user=user, targets=[], total=1) for user in users)
     numbers = range(rows)
     Runner.objects.bulk_create(Runner(host="host", pid=number, capacity=1) for number in numbers)
     Group.objects.bulk_create(Group(name=f"group{number}") for number in numbers)
@@ -79,7 +66,7 @@ def fill(rows: int) -> None:
         ApiKey(user=user, name="test", prefix=f"p{user.pk}", digest=b"", scopes=["read"]) for user in users
     )
     Schedule.objects.bulk_create(Schedule(job=f"job{number}", every_minutes=1) for number in numbers)
-    Letter.objects.bulk_create(Letter(user=user, kind=Letter.Kind.FORGOTTEN) for user in users)
+    OutgoingEmail.objects.bulk_create(OutgoingEmail(user=user, kind=OutgoingEmail.Kind.FORGOTTEN) for user in users)
     JobRun.objects.bulk_create(JobRun(job=f"job{number}", asked_by="tests") for number in numbers)
 
 
@@ -267,5 +254,5 @@ def test_a_runner_that_was_killed_is_not_said_to_run() -> None:
 def test_a_row_keeps_its_name_as_it_is_and_an_empty_list_says_which_kind_of_empty() -> None:
     owner, ada = client_of("olga", Role.OWNER), person("ada", Role.USER)
     assert ">ada</a>" in owner.get(page_of(ada)).content.decode()
-    assert "There is nothing here yet" in owner.get(list_of(BulkAct)).content.decode()
+    assert "There is nothing here yet" in owner.get(list_of(BulkAction)).content.decode()
     assert "Nothing matches" in owner.get(list_of(User), {"q": "nobody"}).content.decode()

@@ -8,9 +8,10 @@ from django.contrib.auth.models import Group
 from django.test import Client
 from django.urls import reverse
 
-from agents.access.roles import Role
+from accounts.models import AuditEntry, User
+from accounts.roles import Role
 from agents.admin.agents import AgentAdmin
-from agents.models import Agent, AgentDraft, AgentSession, AuditEntry, Release, User
+from agents.models import Agent, AgentDraft, AgentSession, Release
 from tests.consoles import Fields, button_of, client_of, confirmed, fields_of, list_of, page_of
 from tests.people import agent, person
 

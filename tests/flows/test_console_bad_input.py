@@ -7,8 +7,8 @@ from urllib.parse import urlencode
 import pytest
 from django.test import Client
 
-from agents.access.roles import Role
-from agents.models import User
+from accounts.models import User
+from accounts.roles import Role
 from tests.bad_input import IDS, ODD, UNSTORABLE
 from tests.consoles import client_of
 from tests.flows.test_access_matrix import ACTIONS, MODELS, addressed, model_pages, world

@@ -10,10 +10,11 @@ from django.test import Client
 from django.urls import reverse
 from django_q.models import OrmQ
 
-from agents.access.permissions import actor_of
-from agents.access.roles import Role
-from agents.admin import deeds
-from agents.models import AgentSession, AuditEntry, BulkAct, Turn, User
+from accounts.models import AuditEntry, User
+from accounts.permissions import actor_of
+from accounts.roles import Role
+from agents.admin import actions
+from agents.models import AgentSession, BulkAction, Turn
 from agents.sessions import begin_bulk
 from agents.tasks import carry_on_bulk_acts
 from foundation.ids import new_id
@@ -133,8 +134,8 @@ def test_a_row_that_refuses_does_not_stop_the_others(olga: Client, settings: Any
 def test_all_that_match_become_an_act_that_is_worked_on_and_each_is_done_once(
     olga: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(deeds, "AT_ONCE", 30)
-    monkeypatch.setattr(deeds, "FIRST_BITE_SECONDS", 0.001)
+    monkeypatch.setattr(actions, "AT_ONCE", 30)
+    monkeypatch.setattr(actions, "FIRST_BITE_SECONDS", 0.001)
     talks = [conversation(f"user{number}") for number in range(4)]
     for talk in talks:
         talk.asks(10)
@@ -143,8 +144,8 @@ def test_all_that_match_become_an_act_that_is_worked_on_and_each_is_done_once(
     late = conversation("late")
     late.ask()
     begun = confirm(olga, page, query="?state=queued")
-    [bulk] = BulkAct.objects.all()
-    assert begun["Location"] == reverse("admin:agents_bulkact_change", args=[bulk.pk])
+    [bulk] = BulkAction.objects.all()
+    assert begun["Location"] == reverse("admin:agents_bulkaction_change", args=[bulk.pk])
     assert (bulk.status, bulk.total, 0 < bulk.done < 40) == ("open", 40, True)
     shown = olga.get(begun["Location"]).content.decode()
     assert f"{bulk.done} of 40 rows" in shown
@@ -169,7 +170,7 @@ def test_an_act_is_stopped_from_its_page_by_those_who_may_do_it(olga: Client) ->
     bulk = begin_bulk(
         actor_of(User.objects.get(username="olga")), act="cancel", targets=[turn.pk for turn in ada.turns()]
     )
-    where, stop = (reverse(f"admin:agents_bulkact_{name}", args=[bulk.pk]) for name in ("change", "stop"))
+    where, stop = (reverse(f"admin:agents_bulkaction_{name}", args=[bulk.pk]) for name in ("change", "stop"))
     vera = client_of("vera", Role.VIEWER)
     assert "Stop</button>" not in vera.get(where).content.decode()
     assert vera.post(stop, {"confirm": "yes"}).status_code == 403
@@ -180,8 +181,8 @@ def test_an_act_is_stopped_from_its_page_by_those_who_may_do_it(olga: Client) ->
 
 
 def test_an_act_takes_so_many_rows_and_says_so(olga: Client, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(deeds, "AT_ONCE", 1)
-    monkeypatch.setattr(deeds, "MOST", 3)
+    monkeypatch.setattr(actions, "AT_ONCE", 1)
+    monkeypatch.setattr(actions, "MOST", 3)
     ada = asked(4)
     page = act(olga, "cancel", *[turn.pk for turn in ada.turns()])
     assert told(confirm(olga, page)) == ["One act takes 3 rows at most: these are the newest. Repeat it for the rest."]
@@ -189,7 +190,7 @@ def test_an_act_takes_so_many_rows_and_says_so(olga: Client, monkeypatch: pytest
 
 
 def test_what_took_too_long_to_be_done_at_once_is_said(olga: Client, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(deeds, "AT_ONCE_SECONDS", 0)
+    monkeypatch.setattr(actions, "AT_ONCE_SECONDS", 0)
     ada = asked(3)
     page = act(olga, "cancel", *[turn.pk for turn in ada.turns()])
     assert told(confirm(olga, page)) == [

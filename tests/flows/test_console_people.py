@@ -9,10 +9,10 @@ from django.contrib.auth.models import Group, Permission
 from django.test import Client
 from django.urls import reverse
 
-from agents.access.keys import authenticate_key
-from agents.access.roles import Role
-from agents.admin.people import UserAdmin
-from agents.models import ApiKey, AuditEntry, User
+from accounts.admin.users import UserAdmin
+from accounts.api_keys import authenticate_key
+from accounts.models import ApiKey, AuditEntry, User
+from accounts.roles import Role
 from foundation.errors import Unauthenticated
 from tests.consoles import Fields, button_of, client_of, confirmed, fields_of, list_of, page_of
 from tests.people import PASSWORD, agent, key_of, person
@@ -66,10 +66,10 @@ def secret_of(answer: Any) -> str:
 
 
 def test_an_owner_invites_somebody_who_chooses_a_password_and_comes_in(owner: Client) -> None:
-    form = fields_of(owner.get(reverse("admin:agents_user_add")).context["adminform"].form)
+    form = fields_of(owner.get(reverse("admin:accounts_user_add")).context["adminform"].form)
     assert form["groups"] == [group("user")]
     form |= {"username": "new", "email": "new@example.org", "groups": [group("user"), group("viewer")]}
-    made = owner.post(reverse("admin:agents_user_add"), form)
+    made = owner.post(reverse("admin:accounts_user_add"), form)
     new = User.objects.get(username="new")
     assert made["Location"] == button_of(new, "password_link")
     assert not new.has_usable_password()
@@ -127,7 +127,7 @@ def test_who_may_change_accounts_gives_no_more_than_they_hold(secretary: Client,
     assert "you cannot give it" in page
     assert groups_of(ada) == ["user"]
     add = {"username": "eve", "groups": [group("owner")]}
-    secretary.post(reverse("admin:agents_user_add"), add)
+    secretary.post(reverse("admin:accounts_user_add"), add)
     assert not User.objects.filter(username="eve").exists()
     assert acts() == []
 
@@ -135,7 +135,7 @@ def test_who_may_change_accounts_gives_no_more_than_they_hold(secretary: Client,
 def test_who_may_make_keys_makes_none_of_somebody_who_may_more(secretary: Client) -> None:
     person("boss", Role.OWNER)
     Group.objects.get(name="clerks").permissions.add(Permission.objects.get(codename="add_apikey"))
-    page = secretary.post(reverse("admin:agents_apikey_add"), key_fields(secretary, user="boss", name="x"))
+    page = secretary.post(reverse("admin:accounts_apikey_add"), key_fields(secretary, user="boss", name="x"))
     assert page.status_code == 302
     assert not ApiKey.objects.exists()
 
@@ -245,6 +245,37 @@ def test_a_group_is_made_renamed_and_deleted(owner: Client) -> None:
     assert acts() == ["group.created", "group.renamed", "group.deleted"]
 
 
+def test_a_role_is_copied_and_the_copy_is_changed(owner: Client) -> None:
+    viewer = Group.objects.get(name=Role.VIEWER)
+    confirmed(owner, button_of(viewer, "copy_group"), name="readers")
+    readers = Group.objects.get(name="readers")
+    assert permissions_of(readers) == permissions_of(viewer) != []
+    sent = fields_of(owner.get(page_of(readers)).context["adminform"].form)
+    cancel = Permission.objects.get(codename="cancel_turn")
+    owner.post(page_of(readers), sent | {"permissions": [str(cancel.pk)]})
+    assert permissions_of(readers) == ["cancel_turn"]
+    assert "Changed by olga" in owner.post(page_of(readers), sent | {"permissions": []}).content.decode()
+    confirmed(owner, button_of(viewer, "copy_group"), name="readers")
+    assert Group.objects.filter(name="readers").count() == 1
+    assert acts() == ["group.created", "group.permissions_changed"]
+
+
+def test_nobody_gives_a_group_what_they_do_not_hold(owner: Client, secretary: Client) -> None:
+    clerks, owners = Group.objects.get(name="clerks"), Group.objects.get(name=Role.OWNER)
+    clerks.permissions.add(*Permission.objects.filter(codename__in=("add_group", "change_group", "view_group")))
+    confirmed(secretary, button_of(owners, "copy_group"), name="mine")
+    assert not Group.objects.filter(name="mine").exists()
+    before = permissions_of(clerks)
+    sent = fields_of(secretary.get(page_of(clerks)).context["adminform"].form)
+    publish = str(Permission.objects.get(codename="publish_agent").pk)
+    secretary.post(page_of(clerks), sent | {"permissions": [*sent["permissions"], publish]})
+    assert permissions_of(clerks) == before
+
+
+def permissions_of(group: Group) -> list[str]:
+    return sorted(group.permissions.values_list("codename", flat=True))
+
+
 def test_a_role_is_neither_renamed_nor_deleted(owner: Client) -> None:
     viewer = Group.objects.get(name=Role.VIEWER)
     assert owner.get(page_of(viewer)).status_code == 200
@@ -256,12 +287,12 @@ def test_a_role_is_neither_renamed_nor_deleted(owner: Client) -> None:
 
 
 def key_fields(owner: Client, **changes: Any) -> Fields:
-    return fields_of(owner.get(reverse("admin:agents_apikey_add")).context["form"]) | {"confirm": "yes"} | changes
+    return fields_of(owner.get(reverse("admin:accounts_apikey_add")).context["form"]) | {"confirm": "yes"} | changes
 
 
 def test_a_key_is_shown_once_and_kept_nowhere(owner: Client, ada: User, caplog: pytest.LogCaptureFixture) -> None:
     sent = key_fields(owner, user="ada", name="report", scopes=["read"], days="30")
-    answer = owner.post(reverse("admin:agents_apikey_add"), sent)
+    answer = owner.post(reverse("admin:accounts_apikey_add"), sent)
     plain = secret_of(answer)
     assert re.fullmatch(r"bs_[a-z0-9]{12}_[A-Za-z0-9]{43}", plain)
     assert "no-store" in answer.headers["Cache-Control"]
@@ -270,7 +301,7 @@ def test_a_key_is_shown_once_and_kept_nowhere(owner: Client, ada: User, caplog: 
     assert key.expires_at is not None
     assert (round((key.expires_at - key.created_at) / timedelta(days=1)), key.scopes) == (30, ["read"])
     secret = plain.split("_")[2]
-    again = owner.post(reverse("admin:agents_apikey_add"), sent, follow=True)
+    again = owner.post(reverse("admin:accounts_apikey_add"), sent, follow=True)
     assert "made already" in again.content.decode()
     for page in (again, owner.get(list_of(ApiKey)), owner.get(page_of(key)), owner.get("/admin/")):
         assert secret not in page.content.decode()
@@ -297,7 +328,7 @@ def test_a_key_is_shown_once_and_kept_nowhere(owner: Client, ada: User, caplog: 
 )
 def test_a_bad_form_makes_no_key(owner: Client, ada: User, change: Fields) -> None:
     sent = key_fields(owner, user="ada", name="report") | change
-    assert owner.post(reverse("admin:agents_apikey_add"), sent).status_code in {200, 302}
+    assert owner.post(reverse("admin:accounts_apikey_add"), sent).status_code in {200, 302}
     assert not ApiKey.objects.exists()
 
 

@@ -7,11 +7,11 @@ from django.test import Client
 from django_q.models import OrmQ
 from django_q.models import Schedule as Mirrored
 
-from agents.access.roles import Role
-from agents.models import AuditEntry
-from monitoring.models import Heartbeat, JobRun, Schedule
-from monitoring.schedules import mirror
-from monitoring.tasks import beat_scheduler
+from accounts.models import AuditEntry
+from accounts.roles import Role
+from scheduling import q2_sync
+from scheduling.models import Heartbeat, JobRun, Schedule
+from scheduling.tasks import beat_scheduler
 from tests.consoles import Fields, button_of, client_of, confirmed, fields_of, list_of, page_of
 
 pytestmark = pytest.mark.django_db
@@ -19,7 +19,7 @@ pytestmark = pytest.mark.django_db
 
 @pytest.fixture
 def reap() -> Schedule:
-    mirror.ensure()
+    q2_sync.ensure()
     return Schedule.objects.get(job="reap lost turns")
 
 

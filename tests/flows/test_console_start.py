@@ -8,14 +8,15 @@ import pytest
 from django.contrib.auth.models import Permission
 from django.test import Client
 
-from agents.access.audit import record
-from agents.access.permissions import actor_of
-from agents.access.roles import Role
-from agents.admin.telling import duration
+from accounts.audit import record
+from accounts.models import ApiKey, User
+from accounts.permissions import actor_of
+from accounts.roles import Role
 from agents.management.demo.ids import id_at
-from agents.models import AgentSession, ApiKey, Runner, Turn, User
+from agents.models import AgentSession, Runner, Turn
+from console.formatting import duration
 from foundation.clock import now
-from monitoring.tasks import beat_scheduler
+from scheduling.tasks import beat_scheduler
 from tests.consoles import client_of
 from tests.people import agent, person
 
@@ -176,7 +177,7 @@ def test_the_library_s_own_search_is_closed(query: str) -> None:
 def test_the_frame_s_other_pages_open() -> None:
     owner = client_of("olga", Role.OWNER)
     demo = agent()
-    for address in ("/admin/agents/", "/admin/monitoring/", "/admin/jsi18n/"):
+    for address in ("/admin/agents/", "/admin/scheduling/", "/admin/jsi18n/"):
         assert owner.get(address).status_code == 200, address
     assert owner.get(f"/admin/agents/agent/{demo.pk}/history/").status_code == 200
     assert owner.get("/admin/nothing/").status_code == 404

@@ -13,10 +13,10 @@ from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
 from pydantic import SecretStr
 
-from agents.access.letters import send_letters
-from agents.access.roles import Role
-from agents.limits import guard
-from agents.models import AuditEntry, Letter, User
+from accounts.email_outbox import send_letters
+from accounts.models import AuditEntry, OutgoingEmail, User
+from accounts.roles import Role
+from ratelimits import limiter
 from tests.consoles import button_of, client_of, list_of, page_of
 from tests.people import PASSWORD, person
 
@@ -32,10 +32,10 @@ def installation(**told: Any) -> Any:
 
 @pytest.fixture
 def by_mail() -> Iterator[None]:
-    guard.purse.clear()
+    limiter.purse.clear()
     with installation(email_url=SecretStr("smtp://mail.example.org"), public_url="https://chat.example.org"):
         yield
-    guard.purse.clear()
+    limiter.purse.clear()
 
 
 @pytest.fixture
@@ -106,14 +106,14 @@ def test_strangers_learn_nothing_about_who_has_an_account(by_mail: None, ada: Us
         shapes = [re.sub(r"'[^']*'|\d+|NULL", "?", query["sql"]) for query in queries.captured_queries]
         told.append((answer.status_code, answer["Location"], [shape[:60] for shape in shapes]))
     assert told[1:] == told[:-1]
-    assert Letter.objects.count() == 4
+    assert OutgoingEmail.objects.count() == 4
     assert send_letters() == 1
-    assert Letter.objects.count() == 1
+    assert OutgoingEmail.objects.count() == 1
 
 
 def test_who_is_locked_out_may_sign_in_with_the_new_password(by_mail: None, ada: User) -> None:
     def sign_in(password: str) -> int:
-        guard.purse.clear()  # a process forgets within a second what it knows of an empty bucket
+        limiter.purse.clear()  # a process forgets within a second what it knows of an empty bucket
         answer = Client().post("/login/", {"username": "ada", "password": password}, REMOTE_ADDR="192.0.2.7")
         return int(answer.status_code)
 
@@ -148,7 +148,7 @@ def test_after_three_links_for_one_name_one_has_to_wait(by_mail: None, ada: User
     refused = ask(who)
     assert "Too many links were asked for. Please try again in" in refused.content.decode()
     assert 1 <= int(refused["Retry-After"]) <= 1200
-    assert Letter.objects.count() == 3
+    assert OutgoingEmail.objects.count() == 3
 
 
 def test_after_many_names_one_address_has_to_wait(by_mail: None) -> None:
@@ -170,13 +170,13 @@ def test_wild_names_are_refused_or_are_nobody(by_mail: None, ada: User, who: str
 
 def test_asking_needs_the_page_s_own_form(by_mail: None, ada: User) -> None:
     assert Client(enforce_csrf_checks=True).post(FORGOTTEN, {"who": "ada"}).status_code == 403
-    assert not Letter.objects.exists()
+    assert not OutgoingEmail.objects.exists()
 
 
 def test_without_a_mail_server_the_page_says_whom_to_ask(ada: User) -> None:
     for answer in (Client().get(FORGOTTEN), ask("ada")):
         assert "Ask whoever runs this installation" in answer.content.decode()
-    assert not Letter.objects.exists()
+    assert not OutgoingEmail.objects.exists()
     for page in ("/login/", "/admin/login/"):
         assert FORGOTTEN in Client().get(page).content.decode()
 
@@ -194,8 +194,8 @@ def test_an_owner_mails_an_invitation_and_never_sees_the_link(by_mail: None, ada
     assert send_letters() == 1
     path = link_in(mail.outbox[0])
     assert "olga has made an account" in str(mail.outbox[0].body)
-    letter = Letter.objects.get()
-    for page in (page_of(letter), list_of(Letter), page_of(ada)):
+    letter = OutgoingEmail.objects.get()
+    for page in (page_of(letter), list_of(OutgoingEmail), page_of(ada)):
         text = owner.get(page).content.decode()
         assert path not in text
         assert "sent" in text or page == page_of(ada)
@@ -210,7 +210,7 @@ def test_an_owner_may_still_hand_the_link_over(by_mail: None, ada: User) -> None
     owner = client_of("olga", Role.OWNER)
     answer = owner.post(button_of(ada, "password_link"), {"confirm": "yes", "way": "hand"})
     assert answer.context["secret"].startswith("https://chat.example.org/password/")
-    assert not Letter.objects.exists()
+    assert not OutgoingEmail.objects.exists()
     assert "How it gets there" in owner.post(button_of(ada, "password_link"), {"confirm": "yes"}).content.decode()
 
 
@@ -219,7 +219,7 @@ def test_a_failed_mail_is_shown_to_owners(by_mail: None, ada: User) -> None:
     owner.post(button_of(ada, "password_link"), {"confirm": "yes", "way": "mail"})
     User.objects.filter(pk=ada.pk).update(email="")
     send_letters()
-    text = owner.get(list_of(Letter)).content.decode()
+    text = owner.get(list_of(OutgoingEmail)).content.decode()
     assert "failed" in text
     assert "The account has no address." in text
 
@@ -227,11 +227,11 @@ def test_a_failed_mail_is_shown_to_owners(by_mail: None, ada: User) -> None:
 def test_who_is_no_owner_sees_no_mail(by_mail: None, ada: User) -> None:
     ask("ada")
     client = client_of("vera", Role.OPERATOR)
-    assert client.get(list_of(Letter)).status_code == 403
-    assert reverse("admin:agents_letter_changelist") not in client.get("/admin/").content.decode()
+    assert client.get(list_of(OutgoingEmail)).status_code == 403
+    assert reverse("admin:accounts_outgoingemail_changelist") not in client.get("/admin/").content.decode()
 
 
 def test_a_password_of_somebody_who_may_more_is_not_mailed(by_mail: None) -> None:
     root = User.objects.create_superuser("root", email="root@example.org", password=PASSWORD)
     client_of("olga", Role.OWNER).post(button_of(root, "password_link"), {"confirm": "yes", "way": "mail"})
-    assert not Letter.objects.exists()
+    assert not OutgoingEmail.objects.exists()

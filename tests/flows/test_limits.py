@@ -9,11 +9,12 @@ from django.conf import settings
 from django.db import connections
 from django.test import Client, override_settings
 
-from agents.limits import guard
-from agents.limits.sockets import Slots, get_slots
-from agents.models import AgentSession, Bucket, Event, Message, Turn
+from agents.models import AgentSession, Event, Message, Turn
 from agents.relay import close_hub
+from agents.ws.connection_slots import Slots, get_slots
 from foundation.db_threads import in_db_thread
+from ratelimits import limiter
+from ratelimits.models import Bucket
 from tests.people import key_of
 from tests.rest import V1, AsyncRest, Rest, bearer, problem
 from tests.sockets import Owner, Socket, key_headers
@@ -23,9 +24,9 @@ pytestmark = pytest.mark.usefixtures("transactional_db")
 
 @pytest.fixture
 async def owner(transactional_db: None) -> AsyncIterator[Owner]:
-    guard.purse.clear()
+    limiter.purse.clear()
     yield await in_db_thread(_owner)
-    guard.purse.clear()
+    limiter.purse.clear()
     close_hub()
     await sync_to_async(connections.close_all)()
 
@@ -38,7 +39,7 @@ def _owner() -> Owner:
 def lift() -> None:
     """The limits of a test are no more: all buckets are full."""
     Bucket.objects.all().delete()
-    guard.purse.clear()
+    limiter.purse.clear()
 
 
 def limited(**limits: int) -> Any:

@@ -10,9 +10,9 @@ from django.core.management import CommandError, call_command
 from django.test import Client, override_settings
 from django.urls import reverse
 
-from agents.access.roles import Role
-from agents.limits import guard
-from agents.models import AuditEntry, User
+from accounts.models import AuditEntry, User
+from accounts.roles import Role
+from ratelimits import limiter
 from tests.consoles import button_of, client_of, confirmed, page_of
 from tests.people import PASSWORD, person
 
@@ -24,10 +24,10 @@ ADDRESS = "192.0.2.1"
 @pytest.fixture(autouse=True)
 def limits() -> Iterator[None]:
     told = {"failed_logins_per_address": 4, "failed_logins_per_account": 2}
-    guard.purse.clear()
+    limiter.purse.clear()
     with override_settings(BANDSTAND=settings.BANDSTAND.model_copy(update=told)):
         yield
-    guard.purse.clear()
+    limiter.purse.clear()
 
 
 @pytest.fixture
@@ -42,7 +42,7 @@ def ada() -> User:
 
 def sign_in(name: str = "Ada", password: str = "wrong", address: str = ADDRESS) -> int:
     # What a process remembers of an empty bucket it forgets within a second.
-    guard.purse.clear()
+    limiter.purse.clear()
     answer = Client().post("/login/", {"username": name, "password": password}, REMOTE_ADDR=address)
     return int(answer.status_code)
 
@@ -53,7 +53,7 @@ def fail(times: int, name: str = "Ada") -> None:
 
 
 def list_page(owner: Client) -> str:
-    return str(owner.get(reverse("admin:agents_user_lockouts")).content.decode())
+    return str(owner.get(reverse("admin:accounts_user_lockouts")).content.decode())
 
 
 def acts() -> list[tuple[str, str]]:
@@ -96,11 +96,11 @@ def test_an_address_is_unlocked_from_the_list(owner: Client, ada: User) -> None:
         fail(1, name)
     assert sign_in(password=PASSWORD) == 429
     assert ADDRESS in list_page(owner)
-    answer = owner.post(reverse("admin:agents_user_lockouts"), {"address": ADDRESS}, follow=True)
+    answer = owner.post(reverse("admin:accounts_user_lockouts"), {"address": ADDRESS}, follow=True)
     assert f"{ADDRESS} may try again" in answer.content.decode()
     assert sign_in(password=PASSWORD) == 302
     assert acts() == [("olga", "address.unlocked")]
-    assert owner.get(reverse("admin:agents_auditentry_changelist")).status_code == 200
+    assert owner.get(reverse("admin:accounts_auditentry_changelist")).status_code == 200
 
 
 def test_a_network_is_unlocked_by_the_name_it_has_in_the_list(owner: Client, ada: User) -> None:
@@ -108,7 +108,7 @@ def test_a_network_is_unlocked_by_the_name_it_has_in_the_list(owner: Client, ada
         sign_in(name, address="2001:db8::1")
     assert sign_in(password=PASSWORD, address="2001:db8::2") == 429
     assert "2001:db8::/64" in list_page(owner)
-    owner.post(reverse("admin:agents_user_lockouts"), {"address": "2001:db8::/64"})
+    owner.post(reverse("admin:accounts_user_lockouts"), {"address": "2001:db8::/64"})
     assert sign_in(password=PASSWORD, address="2001:db8::2") == 302
 
 
@@ -123,7 +123,7 @@ def test_who_did_not_have_to_wait_leaves_no_entry(owner: Client, ada: User) -> N
     fail(1)
     assert "did not have to wait" in confirmed(owner, button_of(ada, "unlock")).content.decode()
     assert "did not have to wait" in owner.post(
-        reverse("admin:agents_user_lockouts"), {"address": "198.51.100.7"}, follow=True
+        reverse("admin:accounts_user_lockouts"), {"address": "198.51.100.7"}, follow=True
     ).content.decode()  # fmt: skip
     assert acts() == []
 
@@ -153,7 +153,7 @@ def test_the_command_says_what_is_wrong(wrong: tuple[str, ...]) -> None:
 
 @pytest.mark.parametrize("address", ["x", "\x00", "'", "a" * 1000, "::/0", "٣"])
 def test_no_wild_address_breaks_the_page(owner: Client, address: str) -> None:
-    answer: Any = owner.post(reverse("admin:agents_user_lockouts"), {"address": address}, follow=True)
+    answer: Any = owner.post(reverse("admin:accounts_user_lockouts"), {"address": address}, follow=True)
     assert answer.status_code == 200
     assert acts() == []
 

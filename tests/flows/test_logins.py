@@ -10,8 +10,8 @@ from django.conf import settings
 from django.contrib.sessions.models import Session
 from django.test import Client, override_settings
 
-from agents.access.roles import Role
-from agents.limits import guard
+from accounts.roles import Role
+from ratelimits import limiter
 from tests.people import PASSWORD, person
 
 pytestmark = pytest.mark.django_db
@@ -22,10 +22,10 @@ HOME = {"/login/": "/", "/admin/login/": "/admin/"}
 
 @pytest.fixture(autouse=True)
 def owner(db: None) -> Iterator[None]:
-    guard.purse.clear()
+    limiter.purse.clear()
     person("ada", Role.OWNER)
     yield
-    guard.purse.clear()
+    limiter.purse.clear()
 
 
 def limited(**limits: int) -> Any:

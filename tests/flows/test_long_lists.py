@@ -14,9 +14,10 @@ from django.test import Client
 from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
 
-from agents.access.roles import Role
-from agents.admin import sieves
-from agents.models import Agent, AgentSession, Event, Step, Turn, User
+from accounts.models import User
+from accounts.roles import Role
+from agents.admin import list_filters
+from agents.models import Agent, AgentSession, Event, Step, Turn
 from foundation.clock import now
 from foundation.ids import new_id
 from tests.people import agent, person
@@ -142,7 +143,7 @@ def test_turns_are_narrowed_by_everything_that_people_ask_for(viewer: Client, si
 def test_sessions_are_narrowed_by_everything_that_people_ask_for(
     viewer: Client, six: dict[str, Turn], few: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(sieves, "FEW", few)
+    monkeypatch.setattr(list_filters, "FEW", few)
     for query, expected in SESSIONS:
         found = {session.pk for session in shown(viewer, AgentSession, **_with_ids(query))}
         assert found == {six[name].agent_session_id for name in expected}, query

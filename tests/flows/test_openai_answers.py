@@ -16,17 +16,17 @@ from django.db import connections
 from django.test import AsyncClient
 from pytest_django import DjangoDbBlocker
 
-from agents.access.actor import Scope
-from agents.access.keys import authenticate_key, revoke_api_key
-from agents.access.permissions import actor_of
-from agents.access.roles import Role
-from agents.api import welcome
+from accounts.actor import Scope
+from accounts.api_keys import authenticate_key, revoke_api_key
+from accounts.permissions import actor_of
+from accounts.roles import Role
+from agents.http import revalidation
 from agents.journal.claims import Claim
-from agents.journal.fenced import NewEvent, append
-from agents.journal.folding import fold_turn
+from agents.journal.compaction import fold_turn
+from agents.journal.fenced_writes import NewEvent, append
 from agents.models import Agent, AgentSession, CompletionRequest, Event, Message, Turn
-from agents.openai import streams, views
-from agents.openai.urls import urlpatterns
+from agents.openai_api import streams, views
+from agents.openai_api.urls import urlpatterns
 from agents.relay import close_hub, end_watching
 from agents.runner.reaper import give_back
 from agents.sessions import create_session
@@ -286,7 +286,7 @@ async def test_a_stream_begins_before_its_first_words_when_they_take_long(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(views, "FIRST_WORDS_SECONDS", 0.05)
-    monkeypatch.setattr(welcome, "RECHECK_SECONDS", 0.05)
+    monkeypatch.setattr(revalidation, "RECHECK_SECONDS", 0.05)
     monkeypatch.setattr(streams, "HEARTBEAT_SECONDS", 0.0)
     chunks = Chunks(await world.ask(stream=True))
     assert [await chunks.next() for _ in range(2)] == [": waiting"] * 2
@@ -299,7 +299,7 @@ async def test_a_stream_begins_before_its_first_words_when_they_take_long(
 @pytest.mark.parametrize("stream", [False, True])
 async def test_a_revoked_key_ends_what_waits(world: World, stream: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(views, "FIRST_WORDS_SECONDS", 0.05)
-    monkeypatch.setattr(welcome, "RECHECK_SECONDS", 0.05)
+    monkeypatch.setattr(revalidation, "RECHECK_SECONDS", 0.05)
     asking = asyncio.create_task(world.ask(stream=stream))
     await begun()
     chunks = Chunks(await asking) if stream else None

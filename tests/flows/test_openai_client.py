@@ -22,11 +22,12 @@ from openai import AsyncOpenAI, OpenAI
 from pydantic import BaseModel
 from pytest_django import DjangoDbBlocker
 
-from agents.access.actor import Actor
-from agents.access.keys import authenticate_key, revoke_api_key
-from agents.access.permissions import actor_of
-from agents.access.roles import Role
-from agents.models import AgentSession, Message, Turn, User
+from accounts.actor import Actor
+from accounts.api_keys import authenticate_key, revoke_api_key
+from accounts.models import User
+from accounts.permissions import actor_of
+from accounts.roles import Role
+from agents.models import AgentSession, Message, Turn
 from agents.sessions import cancel_turn, create_session
 from tests.chaos.program import ROOT
 from tests.cleaning import real_commits

@@ -12,7 +12,7 @@ from django.template.loader import render_to_string
 from django.test import Client
 from django.urls import reverse
 
-from agents.access.roles import Role
+from accounts.roles import Role
 from tests.people import PASSWORD, person
 
 pytestmark = pytest.mark.django_db
@@ -68,7 +68,7 @@ def test_who_may_not_chat_is_sent_to_the_console_if_that_is_open(role: Role | No
 def test_refusals_of_pages_look_like_pages_and_lead_back(ada: Client) -> None:
     ada.force_login(person("vera", Role.VIEWER))
     late = Client(enforce_csrf_checks=True).post("/login/", {"username": "ada", "password": PASSWORD})
-    answers = [(404, ada.get("/nowhere")), (403, ada.get("/admin/agents/user/")), (403, late)]
+    answers = [(404, ada.get("/nowhere")), (403, ada.get("/admin/accounts/user/")), (403, late)]
     for status, answer in answers:
         text = answer.content.decode()
         assert answer.status_code == status

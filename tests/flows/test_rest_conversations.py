@@ -7,9 +7,9 @@ import pytest
 from asgiref.sync import async_to_sync
 from django.db import connections
 
-from agents.access.actor import Scope
-from agents.access.permissions import actor_of
-from agents.access.roles import Role
+from accounts.actor import Scope
+from accounts.permissions import actor_of
+from accounts.roles import Role
 from agents.models import AgentSession
 from agents.relay import close_hub
 from agents.sessions import accept_message

@@ -10,8 +10,8 @@ import pytest
 from asgiref.sync import sync_to_async
 from django.db import connections
 
-from agents.access.permissions import actor_of
-from agents.access.roles import Role
+from accounts.permissions import actor_of
+from accounts.roles import Role
 from agents.models import AgentSession
 from agents.sessions import accept_message, create_session, export, give_feedback
 from foundation.db_threads import in_db_thread

@@ -13,10 +13,11 @@ from asgiref.sync import sync_to_async
 from django.contrib.auth.models import Group
 from django.db import connections
 
-from agents.access.permissions import actor_of
-from agents.access.roles import Role
+from accounts.models import User
+from accounts.permissions import actor_of
+from accounts.roles import Role
 from agents.api.urls import urlpatterns
-from agents.models import AgentSession, Message, Turn, User
+from agents.models import AgentSession, Message, Turn
 from agents.relay import close_hub
 from agents.sessions import accept_message, create_session
 from foundation.db_threads import in_db_thread

@@ -11,12 +11,14 @@ from django.contrib.auth.models import Group
 from django.db import OperationalError
 from django.test import Client
 
-from agents.access.actor import Scope
-from agents.access.permissions import actor_of
-from agents.access.roles import Role
-from agents.models import AgentSession, ApiKey, IdempotencyRecord, User
+from accounts.actor import Scope
+from accounts.models import ApiKey, User
+from accounts.permissions import actor_of
+from accounts.roles import Role
+from agents.models import AgentSession
 from agents.sessions import accept_message, create_session
 from foundation.clock import now
+from rest.models import IdempotencyRecord
 from tests.people import PASSWORD, agent, key_of, person
 from tests.rest import JSON, V1, Rest, problem
 

@@ -13,17 +13,20 @@ from asgiref.sync import sync_to_async
 from django.conf import settings as django_settings
 from django.db import OperationalError, connection, connections, transaction
 
-from agents.access.actor import Actor, Scope
-from agents.access.keys import authenticate_key, revoke_api_key
-from agents.access.permissions import actor_of
-from agents.access.roles import Role
-from agents.api import idempotency, streams, welcome
-from agents.journal.folding import fold_turn
-from agents.models import Agent, AgentSession, Event, IdempotencyRecord, Message, Turn, User
+from accounts.actor import Actor, Scope
+from accounts.api_keys import authenticate_key, revoke_api_key
+from accounts.models import User
+from accounts.permissions import actor_of
+from accounts.roles import Role
+from agents.domain.states import Priority
+from agents.http import revalidation, streams
+from agents.journal.compaction import fold_turn
+from agents.models import Agent, AgentSession, Event, Message, Turn
 from agents.relay import close_hub, end_watching, get_hub
-from agents.rules.states import Priority
 from agents.sessions import accept_message, cancel_turn, create_session, delete_session, update_session
 from foundation.db_threads import in_db_thread
+from rest import idempotency
+from rest.models import IdempotencyRecord
 from tests.people import agent, key_of, person
 from tests.rest import V1, AsyncRest, Rest, SentEvents, end_turn, problem, say, take_turn
 from tests.sockets import login_of
@@ -503,7 +506,7 @@ async def test_the_stream_of_a_turn_whose_events_are_gone_still_ends(world: Worl
 
 async def test_a_quiet_stream_is_kept_alive(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(streams, "HEARTBEAT_SECONDS", 0.05)
-    monkeypatch.setattr(welcome, "RECHECK_SECONDS", 0.02)
+    monkeypatch.setattr(revalidation, "RECHECK_SECONDS", 0.02)
     sent = SentEvents(await world.rest.get(world.events, Accept=STREAM))
     assert [await sent.next() for _ in range(3)] == [{"comment": "open"}] + [{"comment": "heartbeat"}] * 2
     await sent.close()
@@ -563,7 +566,7 @@ async def test_a_stream_that_fails_says_so_and_that_one_may_come_back(
 
 
 async def test_a_revoked_key_ends_its_streams(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(welcome, "RECHECK_SECONDS", 0.02)
+    monkeypatch.setattr(revalidation, "RECHECK_SECONDS", 0.02)
     sent = SentEvents(await world.rest.get(world.events, Accept=STREAM))
     await sent.next()
     key_id = (await in_db_thread(authenticate_key, str(world.rest.key))).key_id
@@ -574,7 +577,7 @@ async def test_a_revoked_key_ends_its_streams(world: World, monkeypatch: pytest.
 
 @pytest.mark.parametrize("loss", ["logout", "role", "closed"])
 async def test_a_lost_login_ends_its_streams(world: World, monkeypatch: pytest.MonkeyPatch, loss: str) -> None:
-    monkeypatch.setattr(welcome, "RECHECK_SECONDS", 0.02)
+    monkeypatch.setattr(revalidation, "RECHECK_SECONDS", 0.02)
     login = await in_db_thread(login_of, world.ada)
     browser = AsyncRest()
     browser.client.cookies[django_settings.SESSION_COOKIE_NAME] = login
@@ -590,7 +593,7 @@ async def test_a_lost_login_ends_its_streams(world: World, monkeypatch: pytest.M
 
 
 async def test_a_deleted_session_ends_its_streams(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(welcome, "RECHECK_SECONDS", 0.02)
+    monkeypatch.setattr(revalidation, "RECHECK_SECONDS", 0.02)
     sent = SentEvents(await world.rest.get(world.events, Accept=STREAM))
     await sent.next()
     await in_db_thread(delete_session, world.actor, session_id=world.session.pk, expected_version=1)

@@ -17,7 +17,7 @@ from django.db import connection
 from websockets.exceptions import ConnectionClosed
 from websockets.typing import Origin
 
-from agents.access.roles import Role
+from accounts.roles import Role
 from agents.models import Agent
 from foundation.db_threads import in_db_thread
 from tests.flows.test_websocket_server import Web
@@ -42,29 +42,29 @@ def _mine(statement: str, *more: str) -> Callable[[Owner], None]:
 _DELETE_SESSION = "DELETE FROM agents_agentsession WHERE id = %(session)s"
 _ALL_OF_A_USER = [
     _DELETE_SESSION,
-    "DELETE FROM agents_apikey WHERE user_id = %(user)s",
-    "DELETE FROM agents_user_groups WHERE user_id = %(user)s",
-    "DELETE FROM agents_user WHERE id = %(user)s",
+    "DELETE FROM accounts_apikey WHERE user_id = %(user)s",
+    "DELETE FROM accounts_user_groups WHERE user_id = %(user)s",
+    "DELETE FROM accounts_user WHERE id = %(user)s",
 ]
 
 # Case: opened with, what takes it away, the code that the socket is closed with.
 CASES: dict[str, tuple[str, Callable[[Owner], None], int]] = {
-    "key revoked": ("key", _mine("UPDATE agents_apikey SET revoked_at = now() WHERE user_id = %(user)s"), 4403),
-    "key expired": ("key", _mine("UPDATE agents_apikey SET expires_at = now() WHERE user_id = %(user)s"), 4403),
+    "key revoked": ("key", _mine("UPDATE accounts_apikey SET revoked_at = now() WHERE user_id = %(user)s"), 4403),
+    "key expired": ("key", _mine("UPDATE accounts_apikey SET expires_at = now() WHERE user_id = %(user)s"), 4403),
     "logged out": (
         "login",
         lambda owner: sql("DELETE FROM django_session WHERE session_key = %(key)s", key=owner.login),
         4403,
     ),
-    "password changed": ("login", _mine("UPDATE agents_user SET password = 'x' WHERE id = %(user)s"), 4403),
-    "role lost": ("login", _mine("DELETE FROM agents_user_groups WHERE user_id = %(user)s"), 4403),
-    "role lost by key": ("key", _mine("DELETE FROM agents_user_groups WHERE user_id = %(user)s"), 4403),
-    "user deactivated": ("login", _mine("UPDATE agents_user SET is_active = false WHERE id = %(user)s"), 4403),
+    "password changed": ("login", _mine("UPDATE accounts_user SET password = 'x' WHERE id = %(user)s"), 4403),
+    "role lost": ("login", _mine("DELETE FROM accounts_user_groups WHERE user_id = %(user)s"), 4403),
+    "role lost by key": ("key", _mine("DELETE FROM accounts_user_groups WHERE user_id = %(user)s"), 4403),
+    "user deactivated": ("login", _mine("UPDATE accounts_user SET is_active = false WHERE id = %(user)s"), 4403),
     "user deleted": ("key", _mine(*_ALL_OF_A_USER), 4403),
     "agent taken away": (
         "login",
         _mine(
-            "DELETE FROM agents_user_groups WHERE user_id = %(user)s AND group_id IN"
+            "DELETE FROM accounts_user_groups WHERE user_id = %(user)s AND group_id IN"
             " (SELECT group_id FROM agents_agent_groups)"
         ),
         4404,
@@ -177,7 +177,7 @@ async def test_who_keeps_their_rights_keeps_socket_and_stream(web: Web, transact
     async with web.socket(owner) as ws:
         await ws.recv()
         await in_db_thread(
-            sql, "UPDATE agents_apikey SET revoked_at = now() WHERE user_id <> %(user)s", user=owner.user.pk
+            sql, "UPDATE accounts_apikey SET revoked_at = now() WHERE user_id <> %(user)s", user=owner.user.pk
         )
         await asyncio.sleep(2.5)  # longer than the time between two looks
         await ws.send('{"type":"ping"}')
@@ -185,7 +185,7 @@ async def test_who_keeps_their_rights_keeps_socket_and_stream(web: Web, transact
 
 
 def test_one_without_the_agents_group_has_no_way_to_ones_own_session(transactional_db: None) -> None:
-    from agents.access.permissions import actor_of
+    from accounts.permissions import actor_of
     from agents.sessions import accept_message, access_session, create_session, sessions_of
     from foundation.errors import NotFound
 

@@ -12,14 +12,14 @@ from django.conf import settings
 from django.contrib.sessions.models import Session
 from django_q.models import Schedule as Mirrored
 
-from agents.access.actor import Actor
-from agents.access.letters import write_letters
-from agents.access.roles import Role
-from agents.models import Letter
+from accounts.actor import Actor
+from accounts.email_outbox import write_letters
+from accounts.models import OutgoingEmail
+from accounts.roles import Role
 from foundation.clock import now
-from monitoring.models import Heartbeat, JobRun, Schedule
-from monitoring.schedules import mirror
-from monitoring.schedules.change import change_schedule, run_now
+from scheduling import q2_sync
+from scheduling.models import Heartbeat, JobRun, Schedule
+from scheduling.services import change_schedule, run_now
 from tests.chaos.program import ROOT, Program
 from tests.mailbox import Mailbox
 from tests.people import person
@@ -62,7 +62,7 @@ def scheduler(box: Mailbox, folder: Path) -> Program:
 
 
 def test_what_is_due_runs_and_leaves_a_row_with_its_outcome(start: list[Program], box: Mailbox, tmp_path: Path) -> None:
-    mirror.ensure()
+    q2_sync.ensure()
     ada = person("ada", Role.USER)
     ada.email = "ada@example.org"
     ada.save()
@@ -73,15 +73,15 @@ def test_what_is_due_runs_and_leaves_a_row_with_its_outcome(start: list[Program]
     # One by cron, one by minutes, one by somebody's button, and a letter that asks for itself.
     Mirrored.objects.filter(name=LOGINS).update(next_run=now() - timedelta(minutes=1))
     run_now(system, schedule_id=Schedule.objects.get(job="forget full buckets").pk)
-    write_letters([ada], kind=Letter.Kind.FORGOTTEN)
+    write_letters([ada], kind=OutgoingEmail.Kind.FORGOTTEN)
 
     start.append(scheduler(box, tmp_path))
     wait_for(lambda: JobRun.objects.filter(job=LOGINS, finished_at__isnull=False).exists(), 60)
     run = JobRun.objects.get(job=LOGINS)
-    assert (run.status, run.outcome, run.asked_by) == ("done", "1 logins forgotten", mirror.BY_TIMETABLE)
+    assert (run.status, run.outcome, run.asked_by) == ("done", "1 logins forgotten", q2_sync.BY_TIMETABLE)
     assert not Session.objects.exists()
     wait_for(lambda: JobRun.objects.filter(asked_by="system:tests", status="done").exists(), 60)
-    wait_for(lambda: Letter.objects.filter(state="sent").exists(), 60)
+    wait_for(lambda: OutgoingEmail.objects.filter(state="sent").exists(), 60)
     assert "Your user name: ada" in box.text_to("ada@example.org")
     wait_for(lambda: JobRun.objects.filter(job="fold ended turns", status="done").exists(), 60)
     wait_for(lambda: Heartbeat.objects.filter(name="scheduler").exists(), 60)

@@ -161,7 +161,7 @@ def _live(house: House) -> House:
     house.secrets |= {path.name: path.read_text().strip() for path in (running.data_dir / "keys").iterdir()}
     house.secrets["key"] = running.manage("create_api_key", "--user", "owner", "--scopes", "chat,read,manage").strip()
     house.secrets["bad key"] = BAD_KEY
-    house.change("UPDATE agents_user SET email = 'owner@example.org'")
+    house.change("UPDATE accounts_user SET email = 'owner@example.org'")
     house.secrets["link"] = _in_a_browser(house)
     _in_programs(house, house.secrets["key"])
     # An error that is reported, from the process that knows the mail server's password.
@@ -188,7 +188,7 @@ def _in_a_browser(house: House) -> str:
     form("/login/", username="owner", password=house.secrets["password"])
     house.secrets["login"] = str(next(cookie.value for cookie in jar if cookie.name.startswith("bandstand")))
     form("/account/password/", old_password=GUESS, new_password1=GUESS, new_password2=GUESS)
-    page = form("/admin/agents/user/1/password-link/", confirm="yes", way="hand")
+    page = form("/admin/accounts/user/1/password-link/", confirm="yes", way="hand")
     path = page.split(f'value="{house.address}')[1].split('"')[0]
     house.ask(path, opener=opener)
     house.ask(path.replace("/password/", "/password/x"), opener=opener)

@@ -90,9 +90,9 @@ def test_data_of_another_major_version_is_refused(folder: Path) -> None:
     running = Running(old, BANDSTAND_KEY_PEPPER="x7Kq" * 20, SECRET_KEY="k2Vb" * 20)
     assert "its file in" in refusal(running)  # one key is neither made nor given
     (old / "postgres.json").rename(old / "aside")
-    from bandstand import keys
+    from bandstand import installation_secrets
 
-    keys.make(old)
+    installation_secrets.make(old)
     (old / "aside").rename(old / "postgres.json")
     assert "was made by PostgreSQL 16, this is PostgreSQL 18" in refusal(Running(old))
 

@@ -10,13 +10,14 @@ from django.contrib.auth.models import Group
 from django.test import Client
 from django.urls import reverse
 
-from agents.access.permissions import actor_of
-from agents.access.roles import Role
-from agents.journal import fenced
-from agents.journal.fenced import NewEvent, Settled
-from agents.models import Agent, AgentSession, AuditEntry, Event, Message, Step, Turn, User
-from agents.rules.parts import tool_call_part, tool_result_part
-from agents.rules.states import StepStatus
+from accounts.models import AuditEntry, User
+from accounts.permissions import actor_of
+from accounts.roles import Role
+from agents.domain.message_parts import tool_call_part, tool_result_part
+from agents.domain.states import StepStatus
+from agents.journal import fenced_writes
+from agents.journal.fenced_writes import NewEvent, Settled
+from agents.models import Agent, AgentSession, Event, Message, Step, Turn
 from agents.sessions import retry_turn, set_aside_turn
 from agents.sessions.fork import fork_any_session
 from foundation.errors import Forbidden
@@ -67,9 +68,9 @@ def asked(text: str = "Hi") -> Conversation:
 def test_the_page_tells_what_was_said_by_whom_and_how_it_went(vera: Client) -> None:
     ada = asked("What is **the time**? <script>alert(1)</script>")
     work = claimed()
-    fenced.advance(work, settled=[done(1, "Let me see.")], intents=[tool_intent(2)])
+    fenced_writes.advance(work, settled=[done(1, "Let me see.")], intents=[tool_intent(2)])
     unknown = Settled(2, StepStatus.UNKNOWN, {"content": "Nobody <b>knows</b>.", "is_error": True}, "tool_error")
-    fenced.advance(work, settled=[unknown])
+    fenced_writes.advance(work, settled=[unknown])
     fail(work, text="Half an answer")
     Turn.objects.filter(pk=work.turn_id)
     shown = page(vera, address(ada))
@@ -88,12 +89,12 @@ def test_the_page_tells_what_was_said_by_whom_and_how_it_went(vera: Client) -> N
 def test_a_tool_call_stands_with_its_result_its_state_and_its_time(vera: Client) -> None:
     ada = asked()
     work = claimed()
-    fenced.advance(
+    fenced_writes.advance(
         work, settled=[done(1, "Two at once.")], intents=[tool_intent(2, "call_a"), tool_intent(3, "call_b")]
     )
     worked = Settled(3, StepStatus.DONE, {"content": "It is noon.", "is_error": False})
     broke = Settled(2, StepStatus.FAILED, {"content": "No such zone.", "is_error": True}, "tool_error")
-    fenced.advance(work, settled=[worked, broke])
+    fenced_writes.advance(work, settled=[worked, broke])
     fail(work, text="Half an answer")
     parts = [
         tool_call_part(call_id="call_a", name="clock", arguments='{"timezone": "Mars", "n": 1}'),
@@ -204,7 +205,7 @@ def test_who_is_far_behind_or_from_another_life_loads_the_page_again(vera: Clien
     ada = asked()
     assert news(vera, ada, last_seq(ada) + 1).status_code == 409
     work = claimed()
-    fenced.append(work, [NewEvent("message.delta", {"text": "x"}) for _ in range(501)])
+    fenced_writes.append(work, [NewEvent("message.delta", {"text": "x"}) for _ in range(501)])
     assert news(vera, ada, 0).status_code == 409
     for nonsense in ("x", "-1", "", "9" * 40, "1.0", "\x00"):
         assert (
@@ -219,7 +220,7 @@ def test_what_was_said_is_hidden_from_who_may_not_read_it_on_the_page_and_as_it_
     Agent.objects.get().groups.set([lawyers])
     AgentSession.objects.update(title="A secret title")
     work = claimed()
-    fenced.advance(work, settled=[done(1, "secret")], intents=[tool_intent(2)])
+    fenced_writes.advance(work, settled=[done(1, "secret")], intents=[tool_intent(2)])
     Step.objects.filter(number=2).update(request="secret", result={"content": "secret"})
     say(work, "A secret answer")
     set_aside_turn(actor_of(person("olga", Role.OPERATOR)), turn_id=work.turn_id)

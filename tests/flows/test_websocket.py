@@ -14,14 +14,14 @@ from django.urls import path
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from agents.access.actor import Scope
-from agents.access.roles import Role
-from agents.journal.locked import lock_session
+from accounts.actor import Scope
+from accounts.roles import Role
+from agents.journal.locked_writes import lock_session
 from agents.models import Event, Message, Turn
 from agents.relay import close_hub, end_watching
 from agents.sessions import accept_message, create_session, delete_session, update_session
 from agents.ws.auth import Authenticated
-from agents.ws.closing import CloseCode
+from agents.ws.close_codes import CloseCode
 from agents.ws.consumer import SessionSocket
 from agents.ws.limits import SocketLimits
 from foundation.db_threads import in_db_thread

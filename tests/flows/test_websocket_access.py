@@ -11,15 +11,15 @@ from django.contrib.sessions.models import Session
 from django.test import Client, override_settings
 from django.urls import path
 
-from agents.access.keys import revoke_api_key
-from agents.access.roles import Role
-from agents.models import ApiKey
+from accounts.api_keys import revoke_api_key
+from accounts.models import ApiKey
+from accounts.roles import Role
 from agents.relay import close_hub
 from agents.sessions import delete_session
 from agents.ws.auth import Authenticated
-from agents.ws.closing import CloseCode
+from agents.ws.close_codes import CloseCode
 from agents.ws.consumer import SessionSocket
-from agents.ws.watch import Watch
+from agents.ws.revocation import Watch
 from foundation.clock import now
 from foundation.db_threads import in_db_thread
 from tests.people import key_of

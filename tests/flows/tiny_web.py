@@ -9,9 +9,9 @@ import sys
 from typing import Any
 
 from bandstand.web import http_protocol
-from bandstand.web.bodies import Bodies
+from bandstand.web.body_limit import Bodies
 from bandstand.web.lifecycle import Lifecycle
-from bandstand.web.listening import listening_socket
+from bandstand.web.listen_sockets import listening_socket
 from bandstand.web.server import WebServer
 
 sent_bytes = 0

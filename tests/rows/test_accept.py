@@ -9,22 +9,23 @@ import pytest
 from django.conf import settings
 from django.db import IntegrityError, OperationalError, connection
 
-from agents.access.actor import Actor, Scope
+from accounts.actor import Actor, Scope
+from agents.domain.message_parts import MAX_TEXT_BYTES, text_part
+from agents.domain.serialization import message_shape
+from agents.domain.states import Priority, WhenBusy
 from agents.journal import sql
 from agents.models import AgentSession, Message, Turn
-from agents.rules.parts import MAX_TEXT_BYTES, text_part
-from agents.rules.states import Priority, WhenBusy
-from agents.rules.wire import message_shape
-from agents.sessions import (
-    Accepted,
+from agents.sessions import Accepted, SessionQueueFull, TurnInProgress, accept, accept_message, cancel_turn
+from foundation.errors import (
+    BandstandError,
+    Forbidden,
     IdempotencyMismatch,
-    SessionQueueFull,
-    TurnInProgress,
-    accept,
-    accept_message,
-    cancel_turn,
+    InvalidInput,
+    NotFound,
+    TooLarge,
+    Unauthenticated,
+    Unavailable,
 )
-from foundation.errors import BandstandError, Forbidden, InvalidInput, NotFound, TooLarge, Unauthenticated, Unavailable
 from foundation.ids import new_id
 from tests.conversations import Conversation, answer, claim, claimed, conversation, say, side_by_side
 

@@ -6,13 +6,14 @@ from django.conf import settings
 from django.db import IntegrityError, transaction
 from django.test import override_settings
 
+from accounts.actor import ALL_SCOPES, Actor
+from accounts.api_keys import create_api_key, revoke_api_key
+from accounts.audit import extent, forget_before, record
+from accounts.models import AuditEntry
+from accounts.permissions import actor_of
+from accounts.roles import Role
 from agents import tasks
-from agents.access.actor import ALL_SCOPES, Actor
-from agents.access.audit import extent, forget_before, record
-from agents.access.keys import create_api_key, revoke_api_key
-from agents.access.permissions import actor_of
-from agents.access.roles import Role
-from agents.models import AgentSession, AuditEntry
+from agents.models import AgentSession
 from agents.releases import publish
 from foundation.clock import now
 from foundation.ids import first_id_at
@@ -101,7 +102,7 @@ def test_the_trail_tells_how_far_back_it_goes_and_what_it_takes() -> None:
     told = extent()
     assert (told.oldest, told.entries) == (oldest.at, 2)
     assert told.size > 8_000
-    page = client_of("vera", Role.VIEWER).get("/admin/agents/auditentry/").content.decode()
+    page = client_of("vera", Role.VIEWER).get("/admin/accounts/auditentry/").content.decode()
     assert f"2 entries since {oldest.at:%Y-%m-%d}" in page
     assert "Entries are kept for 730 days" in page
 

@@ -130,6 +130,7 @@ class Server:
             "current_schema()": "public",
             "has_schema_privilege": True,
             "pg_extension": "0.8.0",
+            "to_regclass": None,
             **{
                 name.replace("_", " ", 1) if name.startswith("SHOW") else name: value for name, value in answers.items()
             },

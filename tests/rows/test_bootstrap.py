@@ -11,11 +11,12 @@ from django.core.management import call_command
 from django.db import connection
 from django.test.utils import CaptureQueriesContext
 
-from agents.access.actor import ALL_SCOPES
-from agents.access.first_owner import ensure_owner
-from agents.access.permissions import actor_of
-from agents.access.roles import Role
-from agents.models import Agent, AgentDraft, Release, User
+from accounts.actor import ALL_SCOPES
+from accounts.bootstrap import ensure_owner
+from accounts.models import User
+from accounts.permissions import actor_of
+from accounts.roles import Role
+from agents.models import Agent, AgentDraft, Release
 from agents.releases.demo import ensure_demo_agent
 from tests.people import person
 

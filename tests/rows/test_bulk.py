@@ -8,11 +8,13 @@ from uuid import UUID
 import pytest
 from django.contrib.auth.models import Group
 
-from agents.access.actor import Actor
-from agents.access.permissions import actor_of
-from agents.access.roles import CANCEL_TURN, Role
-from agents.models import AuditEntry, BulkAct, User
-from agents.sessions import begin_bulk, bulk, cancel_any_turn, open_bulks, stop_bulk, work_on
+from accounts.actor import Actor
+from accounts.models import AuditEntry, User
+from accounts.permissions import actor_of
+from accounts.roles import Role
+from agents.models import BulkAction
+from agents.permissions.role_permissions import CANCEL_TURN
+from agents.sessions import begin_bulk, bulk_actions, cancel_any_turn, open_bulks, stop_bulk, work_on
 from agents.tasks import carry_on_bulk_acts
 from foundation.errors import Forbidden, InvalidInput, NotFound
 from foundation.ids import new_id
@@ -38,7 +40,7 @@ def keys(ada: Conversation) -> list[UUID]:
     return [turn.pk for turn in ada.turns()]
 
 
-def now_is(made: BulkAct) -> tuple[str, int, int]:
+def now_is(made: BulkAction) -> tuple[str, int, int]:
     made.refresh_from_db()
     return made.status, made.done, made.refused
 
@@ -56,7 +58,7 @@ def test_every_row_is_done_once_and_what_refuses_is_counted_with_its_reason(olga
 
 
 def test_work_goes_on_where_it_stood(olga: Actor, ada: Conversation, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(bulk, "CHUNK", 3)
+    monkeypatch.setattr(bulk_actions, "CHUNK", 3)
     made = begin_bulk(olga, act="cancel", targets=keys(ada))
     # Without time it does one row at least, or nothing would ever come to an end.
     assert [work_on(made.pk, seconds=1e-9) for _ in range(3)] == [1, 1, 1]
@@ -75,12 +77,12 @@ def test_two_who_work_at_once_do_no_row_twice(olga: Actor, ada: Conversation) ->
 
 def test_a_worker_that_is_gone_is_followed_by_another_when_its_lease_is_over(olga: Actor, ada: Conversation) -> None:
     made = begin_bulk(olga, act="cancel", targets=keys(ada))
-    BulkAct.objects.update(worker=new_id(), lease_expires_at="2999-01-01T00:00:00Z")
+    BulkAction.objects.update(worker=new_id(), lease_expires_at="2999-01-01T00:00:00Z")
     assert work_on(made.pk, seconds=60) == 0
     # It had done two rows, and told nobody.
     for key in keys(ada)[:2]:
         cancel_any_turn(olga, turn_id=key)
-    BulkAct.objects.update(lease_expires_at="2000-01-01T00:00:00Z")
+    BulkAction.objects.update(lease_expires_at="2000-01-01T00:00:00Z")
     assert work_on(made.pk, seconds=60) == 8
     assert now_is(made)[0] == "done"
     assert ada.statuses() == ["cancelled"] * 8
@@ -92,13 +94,13 @@ def test_a_worker_whose_lease_another_has_taken_writes_no_progress(
 ) -> None:
     made = begin_bulk(olga, act="cancel", targets=keys(ada))
     other = new_id()
-    verb = bulk.ACTS["cancel"].verb
+    verb = bulk_actions.ACTS["cancel"].verb
 
     def slow(actor: Actor, key: UUID) -> object:
-        BulkAct.objects.update(worker=other)
+        BulkAction.objects.update(worker=other)
         return verb(actor, key)
 
-    monkeypatch.setitem(bulk.ACTS, "cancel", bulk.Act(CANCEL_TURN, slow))
+    monkeypatch.setitem(bulk_actions.ACTS, "cancel", bulk_actions.Act(CANCEL_TURN, slow))
     work_on(made.pk, seconds=1e-9)
     assert now_is(made) == ("open", 0, 0)
     assert made.worker == other
@@ -107,9 +109,9 @@ def test_a_worker_whose_lease_another_has_taken_writes_no_progress(
 def test_a_stop_is_heard_and_what_was_done_meanwhile_is_counted(
     olga: Actor, ada: Conversation, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(bulk, "CHUNK_SECONDS", 1e-9)
+    monkeypatch.setattr(bulk_actions, "CHUNK_SECONDS", 1e-9)
     made = begin_bulk(olga, act="cancel", targets=keys(ada))
-    verb, rows = bulk.ACTS["cancel"].verb, []
+    verb, rows = bulk_actions.ACTS["cancel"].verb, []
 
     def stopped_at_the_third(actor: Actor, key: UUID) -> object:
         rows.append(key)
@@ -117,7 +119,7 @@ def test_a_stop_is_heard_and_what_was_done_meanwhile_is_counted(
             stop_bulk(olga, bulk_id=made.pk)
         return verb(actor, key)
 
-    monkeypatch.setitem(bulk.ACTS, "cancel", bulk.Act(CANCEL_TURN, stopped_at_the_third))
+    monkeypatch.setitem(bulk_actions.ACTS, "cancel", bulk_actions.Act(CANCEL_TURN, stopped_at_the_third))
     assert work_on(made.pk, seconds=60) == 3
     assert now_is(made) == ("stopped", 3, 0)
     assert (made.note, made.targets) == ("Stopped by olga.", [])
@@ -144,14 +146,14 @@ def test_who_may_not_do_it_any_more_does_no_further_row(olga: Actor, ada: Conver
 def test_a_row_that_breaks_the_verb_does_not_stop_the_others(
     olga: Actor, ada: Conversation, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    verb, poison = bulk.ACTS["cancel"].verb, keys(ada)[3]
+    verb, poison = bulk_actions.ACTS["cancel"].verb, keys(ada)[3]
 
     def broken(actor: Actor, key: UUID) -> object:
         if key == poison:
             raise ValueError(key)
         return verb(actor, key)
 
-    monkeypatch.setitem(bulk.ACTS, "cancel", bulk.Act(CANCEL_TURN, broken))
+    monkeypatch.setitem(bulk_actions.ACTS, "cancel", bulk_actions.Act(CANCEL_TURN, broken))
     made = begin_bulk(olga, act="cancel", targets=keys(ada))
     work_on(made.pk, seconds=60)
     assert now_is(made) == ("done", 7, 1)
@@ -167,7 +169,7 @@ def test_a_small_act_does_not_wait_for_a_large_one(
     large = begin_bulk(olga, act="cancel", targets=keys(ada))
     small = begin_bulk(olga, act="cancel", targets=keys(bob))
     order: list[Any] = []
-    work = bulk.work_on
+    work = bulk_actions.work_on
 
     def noted(bulk_id: UUID, *, seconds: float) -> int:
         order.append(bulk_id)

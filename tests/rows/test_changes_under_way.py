@@ -10,12 +10,13 @@ from django.contrib.auth.models import Group
 from django.db import IntegrityError
 from django.db.models import ProtectedError
 
-from agents.access.actor import Actor
-from agents.access.keys import authenticate_key, revoke_api_key
-from agents.access.people import close_account
-from agents.access.permissions import actor_of
-from agents.access.roles import Role
-from agents.models import Agent, AgentDraft, ApiKey, AuditEntry, User
+from accounts.actor import Actor
+from accounts.api_keys import authenticate_key, revoke_api_key
+from accounts.models import ApiKey, AuditEntry, User
+from accounts.permissions import actor_of
+from accounts.roles import Role
+from accounts.users import close_account
+from agents.models import Agent, AgentDraft
 from agents.releases import archive_agent, publish, roll_back
 from agents.sessions import DoesNotApply, cancel_any_turn, create_session, fork_session, retry_turn
 from foundation.clock import now

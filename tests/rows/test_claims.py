@@ -10,12 +10,12 @@ import psycopg
 import pytest
 from django.db import connection, transaction
 
+from agents.domain.states import Priority
 from agents.journal import claims
 from agents.journal.claims import Claim, cancelling, renew
-from agents.journal.direct import connect_directly
-from agents.journal.locked import lock_session
+from agents.journal.listen_connection import connect_directly
+from agents.journal.locked_writes import lock_session
 from agents.models import AgentSession, Release, Step, Turn
-from agents.rules.states import Priority
 from agents.sessions import cancel_turn
 from foundation.ids import new_id
 from tests.conversations import (

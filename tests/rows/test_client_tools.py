@@ -6,18 +6,18 @@ from typing import Any
 
 import pytest
 
-from agents.access.actor import Actor
+from accounts.actor import Actor
+from agents.domain.chat import JsonFormat, ToolSpec
+from agents.domain.client_options import BELOW_OURS, ClientOptions
+from agents.domain.message_parts import text_part, tool_call_part, tool_result_part
+from agents.domain.states import StepKind, TurnStatus
 from agents.engine import turn as engine
 from agents.engine.context import TurnContext, load_context
-from agents.engine.services import Services
+from agents.engine.ports import Services
 from agents.engine.turn import TurnRun
-from agents.llm.port import Finished, ModelRequest, TextDelta
+from agents.llm.interface import Finished, ModelRequest, TextDelta
 from agents.models import AgentDraft, Step
 from agents.releases import publish
-from agents.rules.client_options import BELOW_OURS, ClientOptions
-from agents.rules.conversation import JsonFormat, ToolSpec
-from agents.rules.parts import text_part, tool_call_part, tool_result_part
-from agents.rules.states import StepKind, TurnStatus
 from agents.runner.reaper import give_back
 from agents.sessions import read_outcome
 from foundation.db_threads import in_db_thread

@@ -9,28 +9,22 @@ from uuid import uuid4
 import pytest
 from django.db import OperationalError, transaction
 
+from accounts.actor import Actor, Scope
 from agents import tasks
-from agents.access.actor import Actor, Scope
+from agents.domain.chat import JsonFormat
+from agents.domain.client_options import ClientOptions
+from agents.domain.configuration import ContextPolicy
+from agents.domain.message_parts import text_part
+from agents.domain.prompt import build_request
 from agents.engine.context import load_context
-from agents.journal import fenced
+from agents.journal import fenced_writes
 from agents.llm.routes import is_installed
 from agents.models import AgentDraft, AgentSession, CompletionRequest, Message, Turn
 from agents.releases import publish
-from agents.rules.client_options import ClientOptions
-from agents.rules.conversation import JsonFormat
-from agents.rules.history import build_request
-from agents.rules.limits import ContextPolicy
-from agents.rules.parts import text_part
-from agents.sessions import (
-    AcceptedCompletion,
-    IdempotencyMismatch,
-    ModelNotFound,
-    SessionNotFound,
-    delete_session,
-)
-from agents.sessions import complete as verb
+from agents.sessions import AcceptedCompletion, ModelNotFound, SessionNotFound, delete_session
+from agents.sessions import completions as verb
 from foundation.clock import now
-from foundation.errors import Forbidden, InvalidInput
+from foundation.errors import Forbidden, IdempotencyMismatch, InvalidInput
 from tests.completions import CALL, LIGHT, client, complete, result, talk
 from tests.conversations import (
     Stalled,
@@ -58,7 +52,7 @@ HISTORY: list[Any] = [
 def handed_out(actor: Actor, session_id: Any) -> None:
     """The turn ends with a call for the client."""
     work = claimed()
-    fenced.finish(work, ending(work, parts=[text_part("Let me see."), CALL]))
+    fenced_writes.finish(work, ending(work, parts=[text_part("Let me see."), CALL]))
 
 
 # --- a session of its own ---

@@ -6,17 +6,17 @@ import pytest
 from django.db import connection
 from django.test.utils import CaptureQueriesContext
 
-from agents.access.actor import Actor
+from accounts.actor import Actor
+from agents.domain.configuration import ContextPolicy, TurnLimits
+from agents.domain.message_parts import plain_text
+from agents.domain.states import StepKind, StepStatus
+from agents.domain.steps import StepRecord
 from agents.engine.context import TurnContext, load_context
-from agents.journal import fenced
-from agents.journal.direct import connect_directly
-from agents.journal.fenced import Settled
+from agents.journal import fenced_writes
+from agents.journal.fenced_writes import Settled
+from agents.journal.listen_connection import connect_directly
 from agents.models import AgentDraft, AgentSession, Message
 from agents.releases import publish
-from agents.rules.limits import ContextPolicy, TurnLimits
-from agents.rules.parts import plain_text
-from agents.rules.states import StepKind, StepStatus
-from agents.rules.steps import StepRecord
 from agents.runner.reaper import give_back
 from foundation.ids import new_id
 from tests.conversations import (
@@ -233,12 +233,12 @@ def test_a_turn_that_somebody_began_comes_with_its_journal() -> None:
     work = claimed()
     say(work, "Let me see")
     calls = [{"id": "call_1", "name": "clock", "arguments": "{}"}]
-    fenced.advance(
+    fenced_writes.advance(
         work,
         settled=[Settled(1, StepStatus.DONE, {"text": "Let me see", "tool_calls": calls})],
         intents=[tool_intent(2), tool_intent(3, "call_2")],
     )
-    fenced.advance(work, settled=[Settled(3, StepStatus.FAILED, {"content": "no", "is_error": True})])
+    fenced_writes.advance(work, settled=[Settled(3, StepStatus.FAILED, {"content": "no", "is_error": True})])
     give_back(session_id=work.session_id, turn_id=work.turn_id, epoch=1, fruitless=False)
     context = load_context(claimed())
     assert context.claim.epoch == 2
@@ -254,7 +254,7 @@ def test_the_runner_s_own_connection_reads_the_same() -> None:
     ada = conversation()
     ada.ask("Hi")
     work = claimed()
-    fenced.advance(work, settled=[done(1)], intents=[tool_intent(2)])
+    fenced_writes.advance(work, settled=[done(1)], intents=[tool_intent(2)])
     give_back(session_id=work.session_id, turn_id=work.turn_id, epoch=1, fruitless=False)
     work = claimed()
     with connect_directly() as direct:

@@ -9,7 +9,7 @@ from django.conf import settings
 from django.db import OperationalError, ProgrammingError, connection, transaction
 from psycopg import errors
 
-from agents.journal.direct import connect_directly
+from agents.journal.listen_connection import connect_directly
 
 pytestmark = pytest.mark.usefixtures("transactional_db")
 

@@ -7,12 +7,12 @@ import asyncio
 import pytest
 from django.db import OperationalError, connection, transaction
 
-from agents.engine import deltas
-from agents.engine.deltas import Deltas
-from agents.journal import fenced, sql
+from agents.engine import delta_writer
+from agents.engine.delta_writer import Deltas
+from agents.journal import fenced_writes, sql
 from agents.journal.claims import Claim
-from agents.journal.fenced import LostTurn, NewEvent
-from agents.journal.locked import lock_session, lock_turn, requeue_locked
+from agents.journal.fenced_writes import LostTurn, NewEvent
+from agents.journal.locked_writes import lock_session, lock_turn, requeue_locked
 from agents.runner.reaper import reap
 from foundation.db_threads import in_db_thread
 from tests.conversations import (
@@ -77,8 +77,8 @@ def commits(*conversations: Conversation) -> set[int]:
 
 def test_each_log_gets_its_own_delta_and_all_commit_together() -> None:
     (ada, first), (ben, second) = running(2)
-    assert fenced.append_each([(first, delta("a")), (second, delta("b"))]) == {key(first), key(second)}
-    assert fenced.append_each([(second, delta("c")), (first, delta("d"))]) == {key(first), key(second)}
+    assert fenced_writes.append_each([(first, delta("a")), (second, delta("b"))]) == {key(first), key(second)}
+    assert fenced_writes.append_each([(second, delta("c")), (first, delta("d"))]) == {key(first), key(second)}
     assert (texts(ada), texts(ben)) == (["a", "d"], ["b", "c"])
     assert len(commits(ada, ben)) == 2
     assert [(event.epoch, event.turn_id) for event in ada.events()[-2:]] == [(1, first.turn_id)] * 2
@@ -89,7 +89,7 @@ def test_a_turn_that_is_lost_gets_nothing_and_harms_nobody(again: bool) -> None:
     (ada, first), (ben, second) = running(2)
     take_away(ada, again=again)
     before = ada.log()
-    assert fenced.append_each([(first, delta("late")), (second, delta("b"))]) == {key(second)}
+    assert fenced_writes.append_each([(first, delta("late")), (second, delta("b"))]) == {key(second)}
     assert ada.log() == before
     assert texts(ben) == ["b"]
 
@@ -99,7 +99,7 @@ def test_of_two_claims_of_one_turn_only_the_later_one_writes() -> None:
     lease_is_over(ada.turn().pk)
     assert reap() == 1
     new = claimed()
-    assert fenced.append_each([(old, delta("late")), (new, delta("new"))]) == {key(new)}
+    assert fenced_writes.append_each([(old, delta("late")), (new, delta("new"))]) == {key(new)}
     assert texts(ada) == ["new"]
 
 
@@ -108,7 +108,7 @@ def test_a_session_that_somebody_else_writes_is_passed_over() -> None:
     with transaction.atomic():
         assert lock_session(ada.session_id)
         writes = [(first, delta("a")), (second, delta("b"))]
-        assert side_by_side(lambda: fenced.append_each(writes)) == [{key(second)}]
+        assert side_by_side(lambda: fenced_writes.append_each(writes)) == [{key(second)}]
     assert (texts(ada), texts(ben)) == ([], ["b"])
 
 
@@ -122,7 +122,7 @@ def test_a_turn_that_is_lost_between_the_snapshot_and_the_lock_gets_nothing(monk
     with transaction.atomic():
         with connection.cursor() as cursor:
             cursor.execute("SELECT pg_advisory_xact_lock(7)")
-        stalled = Stalled(lambda: fenced.append_each([(work, delta("late"))]))
+        stalled = Stalled(lambda: fenced_writes.append_each([(work, delta("late"))]))
         stalled.until_it_waits()
         session = lock_session(ada.session_id)
         assert session
@@ -199,7 +199,7 @@ async def test_a_lost_database_is_told_to_all(monkeypatch: pytest.MonkeyPatch) -
     def down(_: object) -> set[tuple[object, int]]:
         raise OperationalError("the connection is lost")
 
-    monkeypatch.setattr(deltas, "append_each", down)
+    monkeypatch.setattr(delta_writer, "append_each", down)
     ended = await write(Deltas(), *((work, "a") for _, work in turns))
     assert [type(one) for one in ended] == [OperationalError] * 3
 

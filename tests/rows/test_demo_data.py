@@ -10,10 +10,11 @@ import pytest
 from django.core.management import CommandError, call_command
 from django.db import connection
 
+from accounts.models import User
+from agents.domain.replay import replay
 from agents.management.demo.loading import TABLES, load
-from agents.models import Agent, AgentSession, Event, Message, Release, Runner, Step, Turn, User
-from agents.rules.replay import replay
-from agents.sessions.reading import snapshot_of
+from agents.models import Agent, AgentSession, Event, Message, Release, Runner, Step, Turn
+from agents.sessions.snapshots import snapshot_of
 from tests.conversations import conversation, nothing_yet
 
 pytestmark = pytest.mark.usefixtures("transactional_db")

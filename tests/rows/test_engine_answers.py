@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import pytest
 
+from agents.domain.chat import ChatMessage, ToolCall
+from agents.domain.message_parts import text_part, tool_call_part, tool_result_part
+from agents.domain.prompt import sound_id
+from agents.domain.states import TurnStatus
 from agents.engine.model_call import MAX_TOKENS_PER_CALL
-from agents.journal.fenced import Ended
-from agents.llm.port import Usage
-from agents.rules.conversation import ChatMessage, ToolCall
-from agents.rules.history import sound_id
-from agents.rules.parts import text_part, tool_call_part, tool_result_part
-from agents.rules.states import TurnStatus
+from agents.journal.fenced_writes import Ended
+from agents.llm.interface import Usage
 from foundation.db_threads import in_db_thread
 from tests.scripted import Reply, calls, says, scripted
 from tests.turns import answer_of, begin, log, pause, run, steps, turn_of, works

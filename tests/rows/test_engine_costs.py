@@ -9,11 +9,11 @@ from typing import Any
 
 import pytest
 
+from agents.domain.chat import ToolCall
+from agents.domain.usage import money
 from agents.engine.turn import Stop, TurnRun
 from agents.llm.errors import ModelAuthFailed, ModelUnreachable, TransientModelError
-from agents.llm.port import Usage
-from agents.rules.conversation import ToolCall
-from agents.rules.spending import money
+from agents.llm.interface import Usage
 from agents.runner.reaper import give_back, reap
 from agents.sessions import cancel_turn
 from foundation.db_threads import in_db_thread

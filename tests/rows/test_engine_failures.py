@@ -10,10 +10,10 @@ from typing import Any
 import pytest
 from django.db import OperationalError
 
-from agents.engine import deltas
+from agents.domain.message_parts import text_part, tool_call_part, tool_result_part
+from agents.engine import delta_writer
 from agents.llm.errors import BY_CLASS, BadModelRequest, TransientModelError
-from agents.llm.port import LLM
-from agents.rules.parts import text_part, tool_call_part, tool_result_part
+from agents.llm.interface import LLM
 from foundation.db_threads import in_db_thread
 from tests.scripted import Models, ScriptedModel, calls, for_ever, says, scripted
 from tests.turns import A_WHILE, answer_of, begin, log, run, steps, turn_of, works
@@ -93,7 +93,7 @@ async def test_a_lost_database_is_told_to_the_caller(monkeypatch: pytest.MonkeyP
     def down(*_: Any, **__: Any) -> int:
         raise OperationalError("the connection is lost")
 
-    monkeypatch.setattr(deltas, "append", down)
+    monkeypatch.setattr(delta_writer, "append", down)
     services, model, _ = scripted(says("Hel", for_ever))
     with pytest.raises(OperationalError):
         await asyncio.wait_for(run(services), A_WHILE)

@@ -6,9 +6,9 @@ import asyncio
 
 import pytest
 
-from agents.engine.work import MAX_CHARACTERS_PER_TOKEN
-from agents.rules.parts import text_part
-from agents.rules.states import TurnStatus
+from agents.domain.message_parts import text_part
+from agents.domain.states import TurnStatus
+from agents.engine.progress import MAX_CHARACTERS_PER_TOKEN
 from tests.scripted import calls, for_ever, says, scripted
 from tests.turns import A_WHILE, answer_of, begin, log, run, steps, turn_of, works
 

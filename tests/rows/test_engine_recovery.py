@@ -9,13 +9,13 @@ from typing import Any
 
 import pytest
 
+from agents.domain.chat import ChatMessage
+from agents.domain.message_parts import text_part
+from agents.domain.prompt import INTERRUPTED
+from agents.domain.states import TERMINAL, TurnStatus
+from agents.domain.steps import UNKNOWN_OUTCOME
 from agents.engine.turn import Stop
-from agents.journal.fenced import LostTurn
-from agents.rules.conversation import ChatMessage
-from agents.rules.history import INTERRUPTED
-from agents.rules.parts import text_part
-from agents.rules.states import TERMINAL, TurnStatus
-from agents.rules.steps import UNKNOWN_OUTCOME
+from agents.journal.fenced_writes import LostTurn
 from agents.runner.reaper import give_back, reap
 from agents.sessions import cancel_turn
 from foundation.db_threads import in_db_thread

@@ -9,14 +9,14 @@ from typing import Any
 import pytest
 from django.db import OperationalError, transaction
 
+from agents.domain.message_parts import text_part, tool_call_part
+from agents.domain.states import TurnStatus
 from agents.engine import turn as engine
 from agents.engine.context import load_context
 from agents.engine.turn import Stop, TurnRun
-from agents.journal.fenced import LostTurn
-from agents.journal.locked import lock_session
+from agents.journal.fenced_writes import LostTurn
+from agents.journal.locked_writes import lock_session
 from agents.llm.errors import TransientModelError
-from agents.rules.parts import text_part, tool_call_part
-from agents.rules.states import TurnStatus
 from agents.runner.reaper import reap
 from agents.sessions import cancel_turn
 from foundation.db_threads import in_db_thread

@@ -7,9 +7,9 @@ from decimal import Decimal
 
 import pytest
 
-from agents.rules.conversation import ChatMessage
-from agents.rules.parts import text_part, tool_call_part, tool_result_part
-from agents.rules.states import TurnStatus
+from agents.domain.chat import ChatMessage
+from agents.domain.message_parts import text_part, tool_call_part, tool_result_part
+from agents.domain.states import TurnStatus
 from foundation.db_threads import in_db_thread
 from tests.scripted import Outcome, calls, for_ever, says, scripted
 from tests.turns import A_WHILE, TWO_CALLS, answer_of, begin, costs, end_of, log, run, steps, turn_of, works

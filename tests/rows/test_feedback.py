@@ -7,9 +7,9 @@ from uuid import UUID
 
 import pytest
 
-from agents.access.actor import Actor, Scope
+from accounts.actor import Actor, Scope
+from agents.domain.serialization import message_shape
 from agents.models import AgentSession, Feedback, Message
-from agents.rules.wire import message_shape
 from agents.sessions import delete_session, give_feedback, messages_of, withdraw_feedback
 from agents.sessions.feedback import MAX_COMMENT
 from foundation.errors import Forbidden, InvalidInput, NotFound, Unauthenticated

@@ -9,15 +9,15 @@ from typing import Any
 import pytest
 from django.db import connection, transaction
 
-from agents.journal import fenced, sql
+from agents.domain.message_parts import text_part, tool_call_part
+from agents.domain.serialization import message_shape, moment, turn_error
+from agents.domain.states import StepKind, StepStatus, TurnStatus
+from agents.domain.usage import Spent
+from agents.journal import fenced_writes, sql
 from agents.journal.claims import Claim
-from agents.journal.fenced import Ended, Intent, LostTurn, NewEvent, Settled
-from agents.journal.locked import append_locked, lock_session, lock_turn, requeue_locked, stop_locked
+from agents.journal.fenced_writes import Ended, Intent, LostTurn, NewEvent, Settled
+from agents.journal.locked_writes import append_locked, lock_session, lock_turn, requeue_locked, stop_locked
 from agents.models import Step, Turn
-from agents.rules.parts import text_part, tool_call_part
-from agents.rules.spending import Spent
-from agents.rules.states import StepKind, StepStatus, TurnStatus
-from agents.rules.wire import message_shape, moment, turn_error
 from agents.runner.reaper import give_back, reap
 from agents.sessions import cancel_turn
 from foundation.ids import new_id
@@ -42,11 +42,11 @@ pytestmark = pytest.mark.usefixtures("transactional_db")
 # Every write of a runner, by name.
 WRITES: dict[str, Callable[[Claim], object]] = {
     "append": lambda work: say(work, "late"),
-    "append nothing": lambda work: fenced.append(work, []),
-    "advance": lambda work: fenced.advance(
+    "append nothing": lambda work: fenced_writes.append(work, []),
+    "advance": lambda work: fenced_writes.advance(
         work, settled=[done(1)], intents=[tool_intent(2)], events=[NewEvent("tool.started", {"call_id": "a"})]
     ),
-    "finish": lambda work: fenced.finish(
+    "finish": lambda work: fenced_writes.finish(
         work,
         ending(work, parts=[text_part("late")]),
         settled=[done(1)],
@@ -91,7 +91,7 @@ def test_outcomes_intents_and_events_commit_together() -> None:
     ada, work = running()
     calls = [{"id": "call_1", "name": "clock", "arguments": "{}"}]
     settled = Settled(1, StepStatus.DONE, {"text": "", "tool_calls": calls}, spent=Spent(3, 5, Decimal("0.5")))
-    last = fenced.advance(
+    last = fenced_writes.advance(
         work,
         settled=[settled],
         intents=[
@@ -115,17 +115,17 @@ def test_outcomes_intents_and_events_commit_together() -> None:
 
 def test_an_outcome_stays_as_it_was_first_written() -> None:
     _, work = running()
-    fenced.advance(work, settled=[done(1, "first")])
-    fenced.advance(work, settled=[done(1, "second"), done(99)])
+    fenced_writes.advance(work, settled=[done(1, "first")])
+    fenced_writes.advance(work, settled=[done(1, "second"), done(99)])
     assert Step.objects.get().result == {"text": "first", "tool_calls": []}
 
 
 def test_progress_forgives_earlier_failures() -> None:
     ada, work = running()
     Turn.objects.update(attempts_without_progress=2)
-    fenced.advance(work, intents=[tool_intent(2)])
+    fenced_writes.advance(work, intents=[tool_intent(2)])
     assert ada.turn().attempts_without_progress == 2, "an intent is no progress"
-    fenced.advance(work, settled=[done(1)])
+    fenced_writes.advance(work, settled=[done(1)])
     assert ada.turn().attempts_without_progress == 0
 
 
@@ -133,7 +133,7 @@ def test_the_answer_and_the_end_commit_together() -> None:
     ada, work = running()
     spent = Spent(3, 5, Decimal("0.00000001"))
     usage = {"usage": spent.shape}
-    ended = fenced.finish(
+    ended = fenced_writes.finish(
         work,
         ending(work, parts=[text_part("Hello")], data=usage, spent=spent),
         settled=[done(1)],
@@ -188,14 +188,14 @@ def test_an_answer_does_not_take_the_head_from_a_later_message() -> None:
 def test_usage_of_several_claims_adds_up() -> None:
     ada, work = running()
     Turn.objects.update(input_tokens=10, output_tokens=20, cost_usd=Decimal("0.5"))
-    fenced.finish(work, ending(work, spent=Spent(1, 2, Decimal("0.25"))))
+    fenced_writes.finish(work, ending(work, spent=Spent(1, 2, Decimal("0.25"))))
     assert (ada.turn().input_tokens, ada.turn().output_tokens, ada.turn().cost_usd) == (11, 22, Decimal("0.75"))
 
 
 def test_an_unknown_price_is_no_zero() -> None:
     ada, work = running()
     settled = Settled(1, StepStatus.DONE, {"text": "", "tool_calls": []}, spent=Spent(3, 5, None))
-    fenced.finish(work, ending(work, spent=Spent(3, 5, None)), settled=[settled])
+    fenced_writes.finish(work, ending(work, spent=Spent(3, 5, None)), settled=[settled])
     assert (ada.turn().cost_usd, Step.objects.get().cost_usd) == (None, None)
 
 
@@ -203,7 +203,9 @@ def test_a_stop_that_wins_over_a_failure_still_tells_what_was_used() -> None:
     ada, work = running()
     cancel_turn(ada.actor, turn_id=work.turn_id)
     usage = Spent(3, 5, Decimal("0.5")).shape
-    fenced.finish(work, ending(work, TurnStatus.FAILED, data={"usage": usage, "error": {}}, error_class="transient"))
+    fenced_writes.finish(
+        work, ending(work, TurnStatus.FAILED, data={"usage": usage, "error": {}}, error_class="transient")
+    )
     assert (ada.turn().status, ada.events()[-1].data["usage"]) == ("cancelled", usage)
     assert "error" not in ada.events()[-1].data
 
@@ -225,7 +227,7 @@ def test_a_stop_that_came_first_wins_over_a_failure_only(asked: TurnStatus, beca
         "data": {"error": {"error_class": "transient"}},
     }  # fmt: skip
     failed = asked in (TurnStatus.FAILED, TurnStatus.EXPIRED)
-    ended = fenced.finish(work, ending(work, asked, **error if failed else {}))
+    ended = fenced_writes.finish(work, ending(work, asked, **error if failed else {}))
     assert ended.status is became
     turn, last = ada.turn(), ada.events()[-1]
     assert (turn.status, last.type) == (became, f"turn.{became}")
@@ -390,7 +392,7 @@ def test_giving_back_is_fenced_too() -> None:
 def test_parts_of_every_kind_survive_the_way_into_the_row() -> None:
     ada, work = running()
     parts = [text_part('"\\ \u2028 é'), tool_call_part(call_id="a", name="clock", arguments='{"bro')]
-    fenced.finish(work, ending(work, parts=parts))
+    fenced_writes.finish(work, ending(work, parts=parts))
     assert ada.messages()[-1].parts == parts
     assert ada.events()[-2].data["message"]["parts"] == parts
 

@@ -9,15 +9,16 @@ from django.db import transaction
 from django.utils import timezone
 
 from agents import tasks
-from agents.journal import fenced
-from agents.journal.fenced import NewEvent
-from agents.journal.folding import fold_turn
-from agents.journal.locked import lock_session
+from agents.journal import fenced_writes
+from agents.journal.compaction import fold_turn
+from agents.journal.fenced_writes import NewEvent
+from agents.journal.locked_writes import lock_session
 from agents.journal.log import follows, read_log
-from agents.models import Event, IdempotencyRecord, Runner
+from agents.models import Event, Runner
 from agents.runner.reaper import give_back
 from agents.sessions import read_events
 from foundation.ids import new_id
+from rest.models import IdempotencyRecord
 from tests.conversations import (
     Conversation,
     answer,
@@ -85,9 +86,9 @@ def test_runs_end_at_events_of_another_kind() -> None:
     work = claimed()
     say(work, "a", "b")
     tool = {"step": 2, "call_id": "c", "name": "clock"}
-    fenced.append(work, [NewEvent("tool.started", tool | {"arguments": "{}"})])
+    fenced_writes.append(work, [NewEvent("tool.started", tool | {"arguments": "{}"})])
     say(work, "c")
-    fenced.append(work, [NewEvent("tool.finished", tool | {"content": "noon"})])
+    fenced_writes.append(work, [NewEvent("tool.finished", tool | {"content": "noon"})])
     say(work, "d", "e", "f")
     answer(work)
     fold(ada)

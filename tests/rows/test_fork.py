@@ -8,11 +8,12 @@ from uuid import UUID
 import pytest
 from django.contrib.auth.models import Group
 
-from agents.access.actor import Actor, Scope
-from agents.access.permissions import actor_of
-from agents.access.roles import Role
+from accounts.actor import Actor, Scope
+from accounts.models import AuditEntry, User
+from accounts.permissions import actor_of
+from accounts.roles import Role
 from agents.engine.context import load_context
-from agents.models import AgentDraft, AgentSession, AuditEntry, Event, Message, User
+from agents.models import AgentDraft, AgentSession, Event, Message
 from agents.releases import publish
 from agents.sessions import fork_any_session, fork_session, update_session
 from foundation.clock import now

@@ -11,8 +11,9 @@ from typing import Any
 import pytest
 from django.db import IntegrityError, connection, models, transaction
 
-from agents.models import AgentSession, Event, Message, Release, Step, Turn, User
-from agents.rules.states import OWNED, TERMINAL, TERMINAL_EVENTS, TURN_MOVES, TurnStatus
+from accounts.models import User
+from agents.domain.states import OWNED, TERMINAL, TERMINAL_EVENTS, TURN_MOVES, TurnStatus
+from agents.models import AgentSession, Event, Message, Release, Step, Turn
 from foundation.ids import new_id
 from tests.conversations import Conversation, conversation
 
@@ -189,24 +190,24 @@ def test_orders_and_keys_are_unique_per_session(ada: Conversation) -> None:
 
 
 UNSOUND: dict[str, tuple[str, Callable[[Conversation, Turn], object]]] = {
-    "an unknown state": ("turn_is_sound", lambda ada, turn: turn_in(ada, "dreaming", ordinal=2)),  # type: ignore[arg-type]
+    "an unknown state": ("turn_row_check", lambda ada, turn: turn_in(ada, "dreaming", ordinal=2)),  # type: ignore[arg-type]
     "a failure without a class": (
-        "turn_is_sound",
+        "turn_row_check",
         lambda ada, turn: turn_in(ada, TurnStatus.FAILED, ordinal=2, error_class=""),
     ),
-    "an unknown author": ("message_is_sound", lambda ada, turn: message(ada, author="robot")),
+    "an unknown author": ("message_row_check", lambda ada, turn: message(ada, author="robot")),
     "a message that is its own parent": (
-        "message_is_sound",
+        "message_row_check",
         lambda ada, turn: message(ada, id=turn.pk, parent_id=turn.pk),
     ),
-    "an unknown kind of step": ("step_is_sound", lambda ada, turn: step(turn, kind="magic")),
-    "an unknown state of a step": ("step_is_sound", lambda ada, turn: step(turn, status="maybe")),
-    "a settled step without its end": ("step_is_sound", lambda ada, turn: step(turn, status="done")),
-    "an open step with an end": ("step_is_sound", lambda ada, turn: step(turn, finished_at=MOMENT)),
-    "an unknown controller": ("session_is_sound", lambda ada, turn: change(ada, controller="cat")),
-    "less than no open turns": ("session_is_sound", lambda ada, turn: change(ada, open_turns=-1)),
-    "a next seq of zero": ("session_is_sound", lambda ada, turn: change(ada, next_seq=0)),
-    "a next ordinal of zero": ("session_is_sound", lambda ada, turn: change(ada, next_ordinal=0)),
+    "an unknown kind of step": ("step_row_check", lambda ada, turn: step(turn, kind="magic")),
+    "an unknown state of a step": ("step_row_check", lambda ada, turn: step(turn, status="maybe")),
+    "a settled step without its end": ("step_row_check", lambda ada, turn: step(turn, status="done")),
+    "an open step with an end": ("step_row_check", lambda ada, turn: step(turn, finished_at=MOMENT)),
+    "an unknown controller": ("session_row_check", lambda ada, turn: change(ada, controller="cat")),
+    "less than no open turns": ("session_row_check", lambda ada, turn: change(ada, open_turns=-1)),
+    "a next seq of zero": ("session_row_check", lambda ada, turn: change(ada, next_seq=0)),
+    "a next ordinal of zero": ("session_row_check", lambda ada, turn: change(ada, next_ordinal=0)),
     "an agent that does something else when busy": (
         "agent_when_busy_known",
         lambda ada, turn: type(ada.row.agent).objects.update(when_busy="panic"),
@@ -235,5 +236,5 @@ def test_a_turn_has_a_lease_while_it_is_owned_and_an_end_when_it_has_ended(
     turned = columns_of(status)
     for column in ("lease_expires_at", "finished_at"):
         other = None if turned[column] else MOMENT
-        assert refusal(lambda column=column, other=other: turn_in(ada, status, **{column: other})) == "turn_is_sound"  # type: ignore[misc]
+        assert refusal(lambda column=column, other=other: turn_in(ada, status, **{column: other})) == "turn_row_check"  # type: ignore[misc]
     turn_in(ada, status)

@@ -2,10 +2,10 @@ from datetime import timedelta
 
 import pytest
 
-from agents.access import key_use
-from agents.access.keys import authenticate_key
-from agents.access.roles import Role
-from agents.models import ApiKey
+from accounts import api_key_usage
+from accounts.api_keys import authenticate_key
+from accounts.models import ApiKey
+from accounts.roles import Role
 from foundation.clock import now
 from tests.people import key_of, person
 
@@ -14,7 +14,7 @@ pytestmark = pytest.mark.usefixtures("transactional_db")
 
 def use(plain: str) -> None:
     authenticate_key(plain)
-    key_use.settle()
+    api_key_usage.settle()
 
 
 def test_the_first_use_is_written() -> None:
@@ -37,7 +37,7 @@ def test_another_process_that_wrote_within_the_minute_is_not_overwritten() -> No
     plain = key_of(person("ada", Role.USER))
     moment = now() - timedelta(seconds=30)
     ApiKey.objects.update(last_used_at=moment)
-    key_use._write(ApiKey.objects.get().pk)
+    api_key_usage._write(ApiKey.objects.get().pk)
     assert ApiKey.objects.get().last_used_at == moment
     use(plain)
     assert ApiKey.objects.get().last_used_at == moment

@@ -11,11 +11,11 @@ from django.db import connection
 from django.test.utils import CaptureQueriesContext
 from pydantic import SecretStr
 
-from agents.access.actor import ALL_SCOPES, Actor, Scope
-from agents.access.keys import authenticate_key, create_api_key, revoke_api_key
-from agents.access.permissions import actor_of
-from agents.access.roles import Role
-from agents.models import ApiKey
+from accounts.actor import ALL_SCOPES, Actor, Scope
+from accounts.api_keys import authenticate_key, create_api_key, revoke_api_key
+from accounts.models import ApiKey
+from accounts.permissions import actor_of
+from accounts.roles import Role
 from foundation.clock import now
 from foundation.errors import Forbidden, InvalidInput, NotFound, Unauthenticated
 from tests.people import key_of, person

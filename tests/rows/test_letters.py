@@ -13,11 +13,11 @@ from django.test import override_settings
 from django_q.models import OrmQ
 from pydantic import SecretStr
 
-from agents.access import letters
-from agents.access.letters import send_letters, write_letters
-from agents.access.passwords import FORGOTTEN, INVITED, AnyLink
-from agents.access.roles import Role
-from agents.models import Letter, User
+from accounts import email_outbox
+from accounts.email_outbox import send_letters, write_letters
+from accounts.models import OutgoingEmail, User
+from accounts.password_links import FORGOTTEN, INVITED, AnyLink
+from accounts.roles import Role
 from foundation.clock import now
 from tests.mailbox import Mailbox
 from tests.people import person
@@ -64,17 +64,17 @@ def elsewhere() -> Iterator[Any]:
     other.close()
 
 
-def write(user: User | None, kind: Letter.Kind = Letter.Kind.FORGOTTEN) -> Letter:
+def write(user: User | None, kind: OutgoingEmail.Kind = OutgoingEmail.Kind.FORGOTTEN) -> OutgoingEmail:
     (letter,) = write_letters([user], kind=kind, asked_by="olga")
     return letter
 
 
-def as_it_is(letter: Letter) -> Letter:
-    return Letter.objects.get(pk=letter.pk)
+def as_it_is(letter: OutgoingEmail) -> OutgoingEmail:
+    return OutgoingEmail.objects.get(pk=letter.pk)
 
 
-def make_due(letter: Letter) -> None:
-    Letter.objects.filter(pk=letter.pk).update(due_at=now() - timedelta(seconds=1))
+def make_due(letter: OutgoingEmail) -> None:
+    OutgoingEmail.objects.filter(pk=letter.pk).update(due_at=now() - timedelta(seconds=1))
 
 
 def test_a_letter_is_sent_once_with_a_link_that_opens(box: Mailbox, ada: User) -> None:
@@ -92,7 +92,7 @@ def test_a_letter_is_sent_once_with_a_link_that_opens(box: Mailbox, ada: User) -
     sent = as_it_is(letter)
     assert (sent.state, sent.attempts, sent.address, sent.error) == ("sent", 1, "ada@example.org", "")
     with connection.cursor() as cursor:
-        cursor.execute("SELECT l::text FROM agents_letter l UNION ALL SELECT q::text FROM django_q_ormq q")
+        cursor.execute("SELECT l::text FROM accounts_outgoingemail l UNION ALL SELECT q::text FROM django_q_ormq q")
         assert not any(link[1] in row for (row,) in cursor.fetchall())
 
 
@@ -100,7 +100,7 @@ def test_an_invitation_says_who_invites_and_what_the_name_is(box: Mailbox, ada: 
     ada.set_unusable_password()
     ada.first_name = "<Ada>"
     ada.save()
-    write(ada, Letter.Kind.INVITATION)
+    write(ada, OutgoingEmail.Kind.INVITATION)
     send_letters()
     text = box.text_to("ada@example.org")
     assert "Hello <Ada>," in text
@@ -134,7 +134,7 @@ def test_a_server_that_is_away_is_asked_again_and_in_the_end_the_letter_has_fail
     letter = write(ada)
     box.greeting = "421 busy"
     waits = []
-    for _ in range(len(letters.WAITS)):
+    for _ in range(len(email_outbox.WAITS)):
         assert send_letters() == 0
         waits.append(as_it_is(letter).due_at - now())
         assert send_letters() == 0, "it is not due yet"
@@ -196,8 +196,8 @@ def test_a_password_is_not_told_to_a_server_without_encryption(box: Mailbox, ada
 
 def test_who_takes_a_letter_and_dies_costs_a_second_copy_at_most(box: Mailbox, ada: User) -> None:
     letter = write(ada)
-    assert letters._take() == letter
-    assert letters._take() is None, "it is somebody's"
+    assert email_outbox._take() == letter
+    assert email_outbox._take() is None, "it is somebody's"
     make_due(letter)
     assert send_letters() == 1
     assert as_it_is(letter).attempts == 2
@@ -220,7 +220,7 @@ def test_a_letter_to_who_should_have_none_fails(box: Mailbox, ada: User, change:
 
 def test_a_letter_that_comes_too_late_is_not_sent(box: Mailbox, ada: User) -> None:
     letter = write(ada)
-    Letter.objects.update(created_at=now() - timedelta(hours=2))
+    OutgoingEmail.objects.update(created_at=now() - timedelta(hours=2))
     send_letters()
     assert as_it_is(letter).error == "It could not be sent in time."
     assert box.messages == []
@@ -235,7 +235,7 @@ def test_without_a_mail_server_nothing_waits_for_ever(ada: User) -> None:
 def test_a_letter_for_nobody_is_deleted(box: Mailbox) -> None:
     letter = write(None)
     assert send_letters() == 0
-    assert not Letter.objects.filter(pk=letter.pk).exists()
+    assert not OutgoingEmail.objects.filter(pk=letter.pk).exists()
     assert box.said == []
 
 
@@ -244,17 +244,17 @@ def test_a_server_that_does_not_answer_keeps_one_worker_waiting_and_no_more(
 ) -> None:
     letter = write(ada)
     with elsewhere.cursor() as cursor:
-        cursor.execute("SELECT pg_advisory_lock(%s)", [letters.LOCK])
+        cursor.execute("SELECT pg_advisory_lock(%s)", [email_outbox.LOCK])
     assert send_letters() == 0
     assert (as_it_is(letter).state, as_it_is(letter).attempts) == ("waiting", 0)
     with elsewhere.cursor() as cursor:
-        cursor.execute("SELECT pg_advisory_unlock(%s)", [letters.LOCK])
+        cursor.execute("SELECT pg_advisory_unlock(%s)", [email_outbox.LOCK])
     assert send_letters() == 1
 
 
 def test_letters_are_forgotten_after_a_month(box: Mailbox, ada: User) -> None:
     old, young = write(ada), write(ada)
     send_letters()
-    Letter.objects.filter(pk=old.pk).update(created_at=now() - timedelta(days=31))
-    assert letters.forget_letters() == 1
+    OutgoingEmail.objects.filter(pk=old.pk).update(created_at=now() - timedelta(days=31))
+    assert email_outbox.forget_letters() == 1
     assert as_it_is(young).state == "sent"

@@ -9,12 +9,13 @@ from django.conf import settings
 from django.db import connection
 from django.test import override_settings
 
-from agents.limits import buckets, guard, guard_bad_key, guard_message, guard_request
-from agents.limits.guard import rate, take
-from agents.limits.purse import Purse
-from agents.limits.sockets import Slots, TooManySockets, forget_lost_slots, open_sockets
-from agents.models import Bucket, SocketSlot, WebProcess
+from agents.models import SocketSlot, WebProcess
+from agents.ws.connection_slots import Slots, TooManySockets, forget_lost_slots
 from foundation.errors import RateLimited
+from ratelimits import buckets, guard_bad_key, guard_message, guard_request, limiter
+from ratelimits.leased_tokens import Purse
+from ratelimits.limiter import rate, take
+from ratelimits.models import Bucket
 from tests.conversations import side_by_side
 
 TEN = rate("test", 10)
@@ -23,9 +24,9 @@ KEY = "test:one"
 
 @pytest.fixture(autouse=True)
 def fresh_purse() -> Iterator[None]:
-    guard.purse.clear()
+    limiter.purse.clear()
     yield
-    guard.purse.clear()
+    limiter.purse.clear()
 
 
 def limited(**limits: int) -> Any:
@@ -58,7 +59,7 @@ def test_two_processes_that_take_ahead_pass_no_more_together(
     purses = [Purse(), Purse()]
     total = 0
     for number in range(260):
-        monkeypatch.setattr(guard, "purse", purses[number % 2])
+        monkeypatch.setattr(limiter, "purse", purses[number % 2])
         try:
             take([(hundred, KEY)])
             total += 1
@@ -90,7 +91,7 @@ def test_a_bucket_refills_evenly_and_says_when() -> None:
     assert empty.tokens == 0
     assert 5 < TEN.wait_seconds(empty.full_in_seconds) <= 6
     with connection.cursor() as cursor:
-        cursor.execute("UPDATE agents_bucket SET full_at = full_at - interval '18 seconds'")
+        cursor.execute("UPDATE ratelimits_bucket SET full_at = full_at - interval '18 seconds'")
     assert [buckets.take(TEN, KEY, want=5).tokens for _ in range(2)] == [3, 0]
 
 
@@ -98,7 +99,7 @@ def test_a_bucket_refills_evenly_and_says_when() -> None:
 def test_an_old_bucket_holds_no_more_than_its_limit() -> None:
     buckets.take(TEN, KEY, want=1)
     with connection.cursor() as cursor:
-        cursor.execute("UPDATE agents_bucket SET full_at = '2000-01-01'")
+        cursor.execute("UPDATE ratelimits_bucket SET full_at = '2000-01-01'")
     assert buckets.take(TEN, KEY, want=99).tokens == 10
 
 
@@ -116,7 +117,7 @@ def test_nothing_is_taken_where_one_of_several_buckets_is_empty() -> None:
     for _ in range(20):
         with pytest.raises(RateLimited):
             take([(TEN, other), (TEN, KEY)])
-    assert [left.tokens for left in guard.left_of([(TEN, other)])] == [10]
+    assert [left.tokens for left in limiter.left_of([(TEN, other)])] == [10]
 
 
 @pytest.mark.django_db
@@ -205,7 +206,7 @@ def test_a_user_has_so_many_sockets_over_all_processes() -> None:
         assert slot is not None
         slots.give_back(1, slot)
         other.take(1)
-        assert open_sockets(1) == 4
+        assert SocketSlot.objects.held_by(1).count() == 4
 
 
 def test_sockets_that_open_at_once_are_as_many_as_may_be(transactional_db: None) -> None:
@@ -230,7 +231,7 @@ def test_the_sockets_of_a_killed_process_are_free_again() -> None:
         run_out(killed)
         assert {other.take(1), other.take(1)} == {1, 2}
         killed.give_back(1, 1)  # it was only paused: what is not its own any more stays
-        assert open_sockets(1) == 2
+        assert SocketSlot.objects.held_by(1).count() == 2
 
 
 @pytest.mark.django_db
@@ -240,7 +241,7 @@ def test_a_place_that_is_left_while_it_is_taken_is_not_kept() -> None:
     hold.leave()
     hold.take()
     assert not hold.taken
-    assert open_sockets(1) == 0
+    assert SocketSlot.objects.held_by(1).count() == 0
 
 
 @pytest.mark.django_db

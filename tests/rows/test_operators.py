@@ -8,15 +8,16 @@ from typing import Any
 import pytest
 from django.db import transaction
 
-from agents.access.actor import Actor
-from agents.access.permissions import actor_of
-from agents.access.roles import Role
-from agents.journal import fenced
-from agents.journal.fenced import Ended, LostTurn
-from agents.journal.locked import lock_session
-from agents.models import AgentSession, AuditEntry, Turn
-from agents.rules.states import MAX_ATTEMPTS_WITHOUT_PROGRESS
-from agents.rules.wire import retry_suggested
+from accounts.actor import Actor
+from accounts.models import AuditEntry
+from accounts.permissions import actor_of
+from accounts.roles import Role
+from agents.domain.serialization import retry_suggested
+from agents.domain.states import MAX_ATTEMPTS_WITHOUT_PROGRESS
+from agents.journal import fenced_writes
+from agents.journal.fenced_writes import Ended, LostTurn
+from agents.journal.locked_writes import lock_session
+from agents.models import AgentSession, Turn
 from agents.runner.reaper import reap
 from agents.sessions import (
     DoesNotApply,
@@ -98,7 +99,7 @@ def test_an_operator_stops_a_turn_of_somebody_and_the_trail_says_so(olga: Actor)
     assert cancel_any_turn(olga, turn_id=first.pk).status == "cancelling"
     assert cancel_any_turn(olga, turn_id=first.pk).status == "cancelling"
     assert cancel_any_turn(olga, turn_id=second.pk).status == "cancelled"
-    fenced.finish(work, _cancelled(work))
+    fenced_writes.finish(work, _cancelled(work))
     assert cancel_any_turn(olga, turn_id=first.pk).status == "cancelled"
     assert [(action, detail["was"]) for _, action, detail in trail()] == [
         ("turn.cancelled", "running"),
@@ -107,7 +108,7 @@ def test_an_operator_stops_a_turn_of_somebody_and_the_trail_says_so(olga: Actor)
 
 
 def _cancelled(work: Any) -> Any:
-    from agents.rules.states import TurnStatus
+    from agents.domain.states import TurnStatus
     from tests.conversations import ending
 
     return ending(work, TurnStatus.CANCELLED)
@@ -211,7 +212,7 @@ def test_a_requeued_turn_is_lost_for_its_runner_and_answered_once_by_the_next(ol
     say(old, "Hal")
     turn = requeue_turn(olga, turn_id=old.turn_id)
     assert (turn.status, turn.attempts_without_progress, turn.lease_expires_at) == ("queued", 1, None)
-    for late in (lambda: say(old, "lo"), lambda: answer(old), lambda: fenced.advance(old, settled=[done(1)])):
+    for late in (lambda: say(old, "lo"), lambda: answer(old), lambda: fenced_writes.advance(old, settled=[done(1)])):
         with pytest.raises(LostTurn):
             late()
     new = claimed()
@@ -238,7 +239,7 @@ def test_a_turn_that_hangs_each_time_ends_by_itself_however_it_is_taken_away(olg
 def test_a_step_of_progress_after_a_requeue_gives_all_attempts_back(olga: Actor) -> None:
     ada = asked()
     requeue_turn(olga, turn_id=claimed().turn_id)
-    fenced.advance(claimed(), settled=[done(1)], intents=[tool_intent(2)])
+    fenced_writes.advance(claimed(), settled=[done(1)], intents=[tool_intent(2)])
     assert ada.turn().attempts_without_progress == 0
 
 

@@ -7,10 +7,10 @@ from threading import Barrier
 import pytest
 from django.db import connection
 
-from agents.access.people import change_person, close_account
-from agents.access.permissions import actor_of
-from agents.access.roles import Role
-from agents.models import User
+from accounts.models import User
+from accounts.permissions import actor_of
+from accounts.roles import Role
+from accounts.users import change_person, close_account
 from foundation.errors import BandstandError
 from tests.people import person
 

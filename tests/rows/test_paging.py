@@ -7,9 +7,9 @@ import pytest
 from django.db.models import QuerySet
 from django.test import RequestFactory
 
-from agents.api.paging import Order, page_of
 from agents.models import Runner
 from foundation.clock import now
+from rest.paging import Order, page_of
 
 pytestmark = pytest.mark.django_db
 

@@ -13,7 +13,7 @@ from django.db import connection
 from psycopg import sql as text
 
 from agents.journal import sql
-from agents.journal.direct import connect_directly
+from agents.journal.listen_connection import connect_directly
 from agents.tasks import turns_to_fold
 from tests.conversations import RUNNER, conversation
 

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from agents.journal.locked import append_locked
+from agents.domain.states import MAX_ATTEMPTS_WITHOUT_PROGRESS
+from agents.journal.locked_writes import append_locked
 from agents.llm.gateway import GatewayConfig
 from agents.models import AgentSession, Release, Turn
-from agents.rules.states import MAX_ATTEMPTS_WITHOUT_PROGRESS
 from agents.runner.process import Runner, RunnerSettings
 from agents.runner.reaper import give_back, reap
 from agents.runner.services import open_services

@@ -8,11 +8,11 @@ import pytest
 from django.db import connection
 from django.test.utils import CaptureQueriesContext
 
+from agents.domain.message_parts import text_part
 from agents.engine.context import load_context
-from agents.journal import fenced
+from agents.journal import fenced_writes
 from agents.journal.claims import cancelling, renew
-from agents.journal.folding import fold_turn
-from agents.rules.parts import text_part
+from agents.journal.compaction import fold_turn
 from agents.runner.reaper import give_back, reap
 from agents.sessions import cancel_turn, read_events, read_outcome, update_session
 from tests.completions import LIGHT, client, complete
@@ -98,14 +98,14 @@ def flush_deltas() -> Prepared:
 def run_tools() -> Prepared:
     asked()
     work = claimed()
-    return lambda: fenced.advance(work, settled=[done(1)], intents=[tool_intent(2), tool_intent(3, "call_2")])
+    return lambda: fenced_writes.advance(work, settled=[done(1)], intents=[tool_intent(2), tool_intent(3, "call_2")])
 
 
 def finish() -> Prepared:
     asked()
     work = claimed()
     last = ending(work, parts=[{"type": "text", "text": "Hello"}])
-    return lambda: fenced.finish(work, last, settled=[done(1)])
+    return lambda: fenced_writes.finish(work, last, settled=[done(1)])
 
 
 def renew_leases() -> Prepared:
@@ -169,7 +169,7 @@ def fold() -> Prepared:
     asked()
     work = claimed()
     say(work, "a", "b")
-    fenced.finish(work, ending(work))
+    fenced_writes.finish(work, ending(work))
     return lambda: fold_turn(work.session_id, work.turn_id)
 
 

@@ -11,9 +11,10 @@ from django.test import Client
 from agents.models import Runner
 from bandstand import VERSION
 from bandstand.web.lifecycle import lifecycle
-from monitoring import heartbeats, readiness
-from monitoring.models import Heartbeat
-from monitoring.tasks import beat_scheduler
+from monitoring import readiness
+from scheduling import heartbeats
+from scheduling.models import Heartbeat
+from scheduling.tasks import beat_scheduler
 
 pytestmark = pytest.mark.django_db
 
@@ -64,8 +65,8 @@ def test_a_beat_makes_it_young_again(all_alive: Runner) -> None:
 
 def test_a_missing_migration_is_named(all_alive: Runner) -> None:
     with connection.cursor() as cursor:
-        cursor.execute("DELETE FROM django_migrations WHERE app = 'monitoring'")
-    assert failing() == {"migrations": "not applied: monitoring"}
+        cursor.execute("DELETE FROM django_migrations WHERE app = 'scheduling'")
+    assert failing() == {"migrations": "not applied: scheduling"}
 
 
 def test_a_missing_extension_is_named(all_alive: Runner) -> None:
@@ -100,4 +101,4 @@ def test_a_probe_only_reads(client: Client) -> None:
 def test_info_tells_the_version_of_code_and_schema(client: Client) -> None:
     told = client.get("/info").json()
     assert told["version"] == VERSION
-    assert told["schema"]["monitoring"].startswith("0")
+    assert told["schema"]["scheduling"].startswith("0")

@@ -11,18 +11,18 @@ from uuid import UUID
 import pytest
 from django.db import connection, transaction
 
-from agents.access.actor import Actor, Scope
-from agents.journal import fenced
+from accounts.actor import Actor, Scope
+from agents.domain.message_parts import text_part
+from agents.domain.replay import EVENT_TYPES
+from agents.domain.serialization import message_shape, session_shape, turn_error
+from agents.domain.states import Priority, TurnStatus
+from agents.journal import fenced_writes
 from agents.journal.claims import Claim
-from agents.journal.fenced import NewEvent
-from agents.journal.folding import fold_turn
-from agents.journal.locked import append_locked, lock_session, lock_turn
+from agents.journal.compaction import fold_turn
+from agents.journal.fenced_writes import NewEvent
+from agents.journal.locked_writes import append_locked, lock_session, lock_turn
 from agents.journal.log import LoggedEvent, follows, read_log
 from agents.models import AgentSession, Event, Message, Turn
-from agents.rules.parts import text_part
-from agents.rules.replay import EVENT_TYPES
-from agents.rules.states import Priority, TurnStatus
-from agents.rules.wire import message_shape, session_shape, turn_error
 from agents.runner.reaper import give_back, reap
 from agents.sessions import (
     Accepted,
@@ -35,7 +35,7 @@ from agents.sessions import (
     update_session,
     withdraw_feedback,
 )
-from agents.sessions.reading import snapshot_of
+from agents.sessions.snapshots import snapshot_of
 from foundation.errors import Forbidden, NotFound, Unauthenticated
 from foundation.ids import new_id
 from tests.conversations import (
@@ -240,9 +240,9 @@ def tool_event(event_type: str, number: int, **more: Any) -> NewEvent:
 
 def tools(work: Claim) -> None:
     started = [tool_event("tool.started", number, arguments="{}") for number in (2, 3)]
-    fenced.advance(work, settled=[done(1)], events=started)
-    fenced.append(work, [tool_event("tool.finished", 2, content="noon")])
-    fenced.append(work, [tool_event("tool.failed", 3, content="broken")])
+    fenced_writes.advance(work, settled=[done(1)], events=started)
+    fenced_writes.append(work, [tool_event("tool.finished", 2, content="noon")])
+    fenced_writes.append(work, [tool_event("tool.failed", 3, content="broken")])
 
 
 def life(ada: Conversation) -> list[Callable[[], object]]:

@@ -2,7 +2,7 @@
 
 from django.test import Client
 
-from monitoring.tasks import beat_scheduler
+from scheduling.tasks import beat_scheduler
 
 
 def test_the_probe_answers_with_the_parts(transactional_db: None, client: Client) -> None:

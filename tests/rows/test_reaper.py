@@ -10,16 +10,16 @@ from typing import Any
 import pytest
 from django.db import transaction
 
-from agents.access.actor import Actor, Scope
-from agents.journal import fenced
+from accounts.actor import Actor, Scope
+from agents.domain.message_parts import text_part, tool_call_part, tool_result_part
+from agents.domain.serialization import message_shape, retry_suggested
+from agents.domain.states import MAX_ATTEMPTS_WITHOUT_PROGRESS, StepKind, StepStatus
+from agents.domain.usage import Spent
+from agents.journal import fenced_writes
 from agents.journal.claims import renew
-from agents.journal.fenced import Intent, NewEvent, Settled
-from agents.journal.locked import lock_session
+from agents.journal.fenced_writes import Intent, NewEvent, Settled
+from agents.journal.locked_writes import lock_session
 from agents.models import AgentSession, Step, Turn
-from agents.rules.parts import text_part, tool_call_part, tool_result_part
-from agents.rules.spending import Spent
-from agents.rules.states import MAX_ATTEMPTS_WITHOUT_PROGRESS, StepKind, StepStatus
-from agents.rules.wire import message_shape, retry_suggested
 from agents.runner.reaper import give_back, reap
 from agents.sessions import cancel_turn
 from agents.tasks import reap as scheduled_reap
@@ -110,7 +110,7 @@ def test_a_step_of_progress_gives_the_turn_all_its_attempts_again() -> None:
         lease_is_over(claimed().turn_id)
         reap()
     work = claimed()
-    fenced.advance(work, settled=[done(1)])
+    fenced_writes.advance(work, settled=[done(1)])
     lease_is_over(work.turn_id)
     reap()
     assert (ada.turn().status, ada.turn().attempts_without_progress) == ("queued", 1)
@@ -129,8 +129,8 @@ def test_a_lost_turn_that_was_to_stop_is_stopped_with_the_text_that_was_shown() 
     ada = asked()
     work = claimed()
     say(work, "Hel", "lo")
-    fenced.append(work, [NewEvent("tool.started", {"call_id": "a", "name": "clock", "arguments": "{}"})])
-    fenced.append(work, [NewEvent("tool.failed", {"call_id": "a", "name": "clock", "content": "broken"})])
+    fenced_writes.append(work, [NewEvent("tool.started", {"call_id": "a", "name": "clock", "arguments": "{}"})])
+    fenced_writes.append(work, [NewEvent("tool.failed", {"call_id": "a", "name": "clock", "content": "broken"})])
     stop(ada)
     lease_is_over(work.turn_id)
     assert reap() == 1
@@ -151,7 +151,7 @@ def test_no_step_of_an_ended_turn_stays_open() -> None:
     ada = asked()
     work = claimed()
     idempotent = Intent(3, StepKind.TOOL, "clock", "call_2", idempotent=True, request="{}")
-    fenced.advance(work, settled=[done(1)], intents=[tool_intent(2), idempotent])
+    fenced_writes.advance(work, settled=[done(1)], intents=[tool_intent(2), idempotent])
     stop(ada)
     lease_is_over(work.turn_id)
     assert reap() == 1
@@ -180,7 +180,7 @@ def test_what_a_lost_turn_used_is_not_forgotten_at_its_end() -> None:
     ada = asked()
     work = claimed()
     call = Settled(1, StepStatus.DONE, {"text": "", "tool_calls": []}, spent=Spent(3, 5, Decimal("0.5")))
-    fenced.advance(work, settled=[call])
+    fenced_writes.advance(work, settled=[call])
     stop(ada)
     lease_is_over(work.turn_id)
     reap()

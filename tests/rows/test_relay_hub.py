@@ -13,7 +13,7 @@ import pytest
 from django.db import connection, transaction
 
 from agents.journal.claims import Claim
-from agents.journal.folding import fold_turn
+from agents.journal.compaction import fold_turn
 from agents.journal.log import LoggedEvent
 from agents.models import AgentSession, Event
 from agents.relay import Hub, Resync, Subscription, close_hub, event_json, get_hub

@@ -3,9 +3,9 @@ from typing import Any
 import pytest
 from django.db import IntegrityError, transaction
 
-from agents.access.actor import Actor
-from agents.access.permissions import actor_of
-from agents.access.roles import Role
+from accounts.actor import Actor
+from accounts.permissions import actor_of
+from accounts.roles import Role
 from agents.llm import routes
 from agents.models import AgentDraft, Release
 from agents.releases import publish

@@ -1,9 +1,12 @@
 import pytest
-from django.contrib.auth.models import AnonymousUser, Group
+from django.contrib.auth.models import AnonymousUser, Group, Permission
 
-from agents.access.actor import Actor, Scope
-from agents.access.permissions import actor_of, may, need_permission, scopes_of
-from agents.access.roles import ENTER_CONSOLE, PUBLISH_AGENT, ROLE_PERMISSIONS, USE_CHAT, Role
+from accounts import roles
+from accounts.actor import Actor, Scope
+from accounts.permissions import actor_of, may, need_permission, scopes_of
+from accounts.role_permissions import ENTER_CONSOLE, USE_CHAT
+from accounts.roles import Role, role_permissions, sync_roles
+from agents.permissions.role_permissions import PUBLISH_AGENT
 from foundation.errors import Forbidden, Unauthenticated
 from tests.people import person
 
@@ -19,14 +22,45 @@ SCOPES = {
 
 
 @pytest.mark.parametrize("role", Role)
-def test_the_migration_seeds_what_the_table_of_roles_says(role: Role) -> None:
+def test_each_role_holds_what_the_apps_declare(role: Role) -> None:
+    assert held_by(role) == role_permissions()[role]
+
+
+def test_a_sync_mends_the_built_in_roles_and_leaves_other_groups_alone() -> None:
+    own = Group.objects.create(name="friends of the house")
+    viewer = Group.objects.get(name=Role.VIEWER)
+    stray, missing = Permission.objects.get(codename="delete_user"), viewer.permissions.first()
+    assert missing is not None
+    own.permissions.add(stray)
+    viewer.permissions.add(stray)
+    viewer.permissions.remove(missing)
+    Group.objects.get(name=Role.USER).delete()
+    sync_roles()
+    assert {role: held_by(role) for role in Role} == role_permissions()
+    assert list(own.permissions.all()) == [stray]
+
+
+def test_a_second_sync_changes_nothing() -> None:
+    sync_roles()
+    before = list(Group.permissions.through.objects.order_by("pk").values_list())
+    sync_roles()
+    assert list(Group.permissions.through.objects.order_by("pk").values_list()) == before
+
+
+def test_a_declared_permission_that_no_model_has_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(roles._declared, Role.USER, {"agents.fly"})
+    with pytest.raises(LookupError, match=r"agents\.fly"):
+        sync_roles()
+
+
+def held_by(role: Role) -> set[str]:
     held = Group.objects.get(name=role).permissions.select_related("content_type")
-    assert {f"{one.content_type.app_label}.{one.codename}" for one in held} == ROLE_PERMISSIONS[role]
+    return {f"{one.content_type.app_label}.{one.codename}" for one in held}
 
 
 def test_the_owner_holds_all_that_any_role_holds() -> None:
-    everything = frozenset[str]().union(*ROLE_PERMISSIONS.values())
-    assert ROLE_PERMISSIONS[Role.OWNER] == everything
+    everything = frozenset[str]().union(*role_permissions().values())
+    assert role_permissions()[Role.OWNER] == everything
 
 
 @pytest.mark.parametrize("role", Role)

@@ -11,9 +11,9 @@ from typing import Any
 import pytest
 from django.db import transaction
 
-from agents.engine.services import Services
+from agents.engine.ports import Services
 from agents.journal.claims import Claim
-from agents.journal.locked import lock_session, lock_turn, requeue_locked
+from agents.journal.locked_writes import lock_session, lock_turn, requeue_locked
 from agents.models import Runner as RunnerRow
 from agents.models import Turn
 from agents.runner.process import Runner, RunnerSettings

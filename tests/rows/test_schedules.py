@@ -10,18 +10,18 @@ from django.db import IntegrityError, connection, transaction
 from django_q.models import OrmQ
 from django_q.models import Schedule as Mirrored
 
-from agents.access.actor import Actor
-from agents.access.permissions import actor_of
-from agents.access.roles import Role
-from agents.models import AuditEntry
+from accounts.actor import Actor
+from accounts.models import AuditEntry
+from accounts.permissions import actor_of
+from accounts.roles import Role
 from foundation.clock import now
 from foundation.errors import Forbidden, InvalidInput, NotFound, PreconditionFailed
-from monitoring.models import JobRun, Schedule
-from monitoring.schedules import jobs, mirror
-from monitoring.schedules.change import change_schedule, run_now
-from monitoring.schedules.jobs import JOBS, Job
-from monitoring.schedules.run import lock_number, run_job, run_scheduled
-from monitoring.tasks import KEEP_RUNS, beat_scheduler, forget_old_runs
+from scheduling import q2_sync, registry
+from scheduling.models import JobRun, Schedule
+from scheduling.registry import JOBS, Job
+from scheduling.runner import lock_number, run_job, run_scheduled
+from scheduling.services import change_schedule, run_now
+from scheduling.tasks import KEEP_RUNS, beat_scheduler, forget_old_runs
 from tests.people import person
 
 pytestmark = pytest.mark.django_db
@@ -45,7 +45,7 @@ def job(function: str) -> Job:
 
 @pytest.fixture(autouse=True)
 def timetable() -> None:
-    mirror.ensure()
+    q2_sync.ensure()
 
 
 def due() -> dict[str, Any]:
@@ -62,25 +62,25 @@ def test_the_scheduler_has_the_closed_list_and_nothing_else() -> None:
     Mirrored.objects.create(name="injected", func="os.system", args="'true'")
     Schedule.objects.create(job="gone", every_minutes=1)
     before = due()
-    mirror.ensure()
-    assert set(due()) == {mirror.BEAT, *(one.name for one in JOBS)}
+    q2_sync.ensure()
+    assert set(due()) == {q2_sync.BEAT, *(one.name for one in JOBS)}
     assert set(Schedule.objects.values_list("job", flat=True)) == {one.name for one in JOBS}
     assert {name: before[name] for name in due()} == due(), "what was due keeps its time"
-    assert set(Mirrored.objects.values_list("func", flat=True)) == {mirror.BEAT_FUNCTION, mirror.RUN_FUNCTION}
+    assert set(Mirrored.objects.values_list("func", flat=True)) == {q2_sync.BEAT_FUNCTION, q2_sync.RUN_FUNCTION}
 
 
 def test_a_row_that_is_there_twice_is_there_once_again() -> None:
     row = Mirrored.objects.get(name=REAP)
     row.pk = None
     row.save()
-    mirror.ensure()
+    q2_sync.ensure()
     assert Mirrored.objects.filter(name=REAP).count() == 1
 
 
 def test_what_somebody_wrote_into_the_mirror_is_put_right() -> None:
     Mirrored.objects.filter(name=REAP).update(func="os.system", args="'true'")
     beat_scheduler()
-    assert Mirrored.objects.get(name=REAP).func == mirror.RUN_FUNCTION
+    assert Mirrored.objects.get(name=REAP).func == q2_sync.RUN_FUNCTION
 
 
 @pytest.mark.parametrize("one", JOBS, ids=lambda one: one.name)
@@ -241,9 +241,9 @@ def test_runs_are_forgotten_after_a_week() -> None:
 
 
 def test_a_beat_can_be_queued_at_once() -> None:
-    mirror.beat_now()
-    assert OrmQ.objects.get().func() == mirror.BEAT_FUNCTION
+    q2_sync.beat_now()
+    assert OrmQ.objects.get().func() == q2_sync.BEAT_FUNCTION
 
 
 def test_every_job_is_named_once() -> None:
-    assert len(jobs.BY_NAME) == len(JOBS)
+    assert len(registry.BY_NAME) == len(JOBS)

@@ -11,13 +11,13 @@ from django_q.models import OrmQ
 from django_q.models import Schedule as Mirrored
 from django_q.scheduler import scheduler
 
-from agents.access.actor import Actor
+from accounts.actor import Actor
 from foundation.clock import now
-from monitoring.models import JobRun, Schedule
-from monitoring.schedules import mirror
-from monitoring.schedules.change import change_schedule
-from monitoring.schedules.jobs import JOBS
-from monitoring.schedules.run import run_scheduled
+from scheduling import q2_sync
+from scheduling.models import JobRun, Schedule
+from scheduling.registry import JOBS
+from scheduling.runner import run_scheduled
+from scheduling.services import change_schedule
 
 pytestmark = pytest.mark.usefixtures("transactional_db")
 
@@ -43,20 +43,20 @@ def handed_out() -> list[Any]:
     return sorted((task["func"], *task["args"]) for task in tasks)
 
 
-EVERYTHING = sorted([(mirror.BEAT_FUNCTION,), *((mirror.RUN_FUNCTION, one.name) for one in JOBS)])
+EVERYTHING = sorted([(q2_sync.BEAT_FUNCTION,), *((q2_sync.RUN_FUNCTION, one.name) for one in JOBS)])
 
 
 def test_after_a_month_of_downtime_every_job_runs_once() -> None:
-    mirror.ensure()
+    q2_sync.ensure()
     by_cron(REAP)
     Mirrored.objects.update(next_run=now() - timedelta(days=30))
-    mirror.ensure()  # as at every start
+    q2_sync.ensure()  # as at every start
     scheduler()
     assert handed_out() == EVERYTHING
     for one in JOBS:
         assert run_scheduled(one.name) == "done"
     assert {row.name for row in Mirrored.objects.filter(next_run__gt=now())} == {
-        mirror.BEAT,
+        q2_sync.BEAT,
         *(job.name for job in JOBS),
     }
     scheduler()
@@ -65,28 +65,30 @@ def test_after_a_month_of_downtime_every_job_runs_once() -> None:
 
 
 def test_many_who_mirror_at_once_make_one_row_each() -> None:
-    mirror.ensure()
+    q2_sync.ensure()
     Mirrored.objects.all().delete()
     barrier = Barrier(4)
 
     def start() -> None:
         barrier.wait()
         try:
-            mirror.ensure()
+            q2_sync.ensure()
         finally:
             connection.close()
 
     with ThreadPoolExecutor(4) as pool:
         for done in [pool.submit(start) for _ in range(4)]:
             done.result()
-    assert sorted(Mirrored.objects.values_list("name", flat=True)) == sorted([mirror.BEAT, *(job.name for job in JOBS)])
+    assert sorted(Mirrored.objects.values_list("name", flat=True)) == sorted(
+        [q2_sync.BEAT, *(job.name for job in JOBS)]
+    )
 
 
 def test_one_by_cron_whose_worker_died_is_due_again_after_the_next_heartbeat() -> None:
-    mirror.ensure()
+    q2_sync.ensure()
     by_cron(REAP)
     Mirrored.objects.filter(name=REAP).update(next_run=now() - timedelta(minutes=1))
     scheduler()
     assert not Mirrored.objects.filter(name=REAP).exists()
-    mirror.ensure()
+    q2_sync.ensure()
     assert Mirrored.objects.get(name=REAP).next_run > now()

@@ -8,12 +8,13 @@ from typing import Any
 import pytest
 from django.contrib.auth.models import Group
 
-from agents.access.actor import Actor, Scope
-from agents.models import Agent, AgentDraft, AgentSession, Event, Message, Step, Turn, User
+from accounts.actor import Actor, Scope
+from accounts.models import User
+from agents.domain.serialization import session_shape
+from agents.models import Agent, AgentDraft, AgentSession, Event, Message, Step, Turn
 from agents.releases import publish
-from agents.rules.wire import session_shape
 from agents.sessions import cancel_turn, create_session, delete_session, update_session
-from agents.sessions.life import MAX_METADATA_BYTES, MAX_TITLE
+from agents.sessions.crud import MAX_METADATA_BYTES, MAX_TITLE
 from foundation.errors import (
     BandstandError,
     Conflict,

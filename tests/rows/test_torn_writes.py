@@ -9,9 +9,9 @@ import pytest
 from django.db import OperationalError
 
 from agents.engine.context import load_context
-from agents.engine.services import Services
+from agents.engine.ports import Services
 from agents.engine.turn import TurnRun
-from agents.journal.direct import connect_directly
+from agents.journal.listen_connection import connect_directly
 from agents.models import Step
 from agents.runner.reaper import give_back
 from foundation.db_threads import in_db_thread

@@ -21,21 +21,20 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
-from agents.access.actor import Actor
+from accounts.actor import Actor
+from agents.domain.message_parts import text_part
+from agents.domain.replay import Snapshot, replay
+from agents.domain.states import MAX_ATTEMPTS_WITHOUT_PROGRESS, OWNED, TERMINAL, TERMINAL_EVENTS, TurnStatus, WhenBusy
 from agents.engine.context import load_context
-from agents.journal import fenced
+from agents.journal import fenced_writes
 from agents.journal.claims import Claim
-from agents.journal.fenced import LostTurn, NewEvent
-from agents.journal.folding import fold_turn
+from agents.journal.compaction import fold_turn
+from agents.journal.fenced_writes import LostTurn, NewEvent
 from agents.journal.log import follows, read_log
 from agents.models import AgentSession, Event, Feedback, Message, Step, Turn
-from agents.rules.parts import text_part
-from agents.rules.replay import Snapshot, replay
-from agents.rules.states import MAX_ATTEMPTS_WITHOUT_PROGRESS, OWNED, TERMINAL, TERMINAL_EVENTS, TurnStatus, WhenBusy
 from agents.runner.reaper import give_back, reap
 from agents.sessions import (
     Accepted,
-    IdempotencyMismatch,
     SessionQueueFull,
     TurnInProgress,
     cancel_turn,
@@ -44,6 +43,7 @@ from agents.sessions import (
     update_session,
     withdraw_feedback,
 )
+from foundation.errors import IdempotencyMismatch
 from tests.conversations import (
     OTHER_RUNNER,
     RUNNER,
@@ -240,13 +240,13 @@ class TurnMachine(RuleBasedStateMachine):
         tool = {"step": last + 1, "call_id": f"c{last}", "name": "clock"}
 
         def write() -> None:
-            fenced.advance(
+            fenced_writes.advance(
                 work,
                 settled=[done(last)],
                 intents=[tool_intent(last + 1, f"c{last}")],
                 events=[NewEvent("tool.started", tool | {"arguments": "{}"})],
             )
-            fenced.append(work, [NewEvent("tool.finished", tool | {"content": "noon"})])
+            fenced_writes.append(work, [NewEvent("tool.finished", tool | {"content": "noon"})])
 
         if self.written_by_owner_only(work, write):
             assert Turn.objects.get(pk=work.turn_id).attempts_without_progress == 0
@@ -265,7 +265,7 @@ class TurnMachine(RuleBasedStateMachine):
             **error,
         )
         events = [NewEvent("message.delta", {"text": "!"})]
-        if self.written_by_owner_only(work, lambda: fenced.finish(work, last, events=events)):
+        if self.written_by_owner_only(work, lambda: fenced_writes.finish(work, last, events=events)):
             became = S.CANCELLED if stopping and status is S.FAILED else status
             assert Turn.objects.get(pk=work.turn_id).status == became
 

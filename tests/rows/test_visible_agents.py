@@ -2,10 +2,10 @@ import pytest
 from django.contrib.auth.models import Group
 from django.utils import timezone
 
-from agents.access.agents import access_agent, visible_agents
-from agents.access.permissions import actor_of
-from agents.access.roles import Role
+from accounts.permissions import actor_of
+from accounts.roles import Role
 from agents.models import Agent
+from agents.permissions.agents import access_agent, visible_agents
 from foundation.errors import NotFound
 from tests.people import agent, person
 

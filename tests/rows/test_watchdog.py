@@ -10,8 +10,8 @@ from django.db import connection
 from psycopg.conninfo import make_conninfo
 
 from bandstand.supervisor import watchdog
-from monitoring.models import Heartbeat
-from monitoring.tasks import beat_scheduler
+from scheduling.models import Heartbeat
+from scheduling.tasks import beat_scheduler
 
 pytestmark = pytest.mark.usefixtures("transactional_db")
 
@@ -56,7 +56,7 @@ def test_a_scheduler_that_never_beat_is_started_anew() -> None:
 def test_a_scheduler_that_stopped_beating_is_started_anew() -> None:
     beat_scheduler()
     with connection.cursor() as cursor:
-        cursor.execute("UPDATE monitoring_heartbeat SET beat_at = now() - interval '5 minutes'")
+        cursor.execute("UPDATE scheduling_heartbeat SET beat_at = now() - interval '5 minutes'")
     assert was_restarted(watchdog.STALE_SECONDS + 1, conninfo(), 10.0)
 
 

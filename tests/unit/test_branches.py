@@ -4,7 +4,7 @@ from uuid import UUID
 
 import pytest
 
-from agents.rules.branches import Node, Tree
+from agents.domain.message_tree import Node, Tree
 
 
 def number(n: int) -> UUID:

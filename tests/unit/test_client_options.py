@@ -4,7 +4,8 @@ import json
 
 import pytest
 
-from agents.rules.client_options import (
+from agents.domain.chat import JsonFormat, ToolSpec
+from agents.domain.client_options import (
     NO_OPTIONS,
     ClientOptions,
     check_results,
@@ -13,8 +14,7 @@ from agents.rules.client_options import (
     smaller,
     stored_options,
 )
-from agents.rules.conversation import JsonFormat, ToolSpec
-from agents.rules.parts import text_part, tool_call_part, tool_result_part
+from agents.domain.message_parts import text_part, tool_call_part, tool_result_part
 from foundation.errors import InvalidInput
 
 LIGHT = ToolSpec("light", "Switch a light.", {"type": "object", "properties": {"on": {"type": "boolean"}}})

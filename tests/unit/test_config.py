@@ -9,11 +9,11 @@ from pathlib import Path
 import pytest
 
 from bandstand import config as configuration
-from bandstand import keys
+from bandstand import installation_secrets
 from bandstand.config import ROOT, Config, ConfigError, load
 from bandstand.databases import secrets_in_use
-from bandstand.mail import Encryption, MailServer
-from bandstand.supervisor.greeting import lines
+from bandstand.email_url import Encryption, MailServer
+from bandstand.supervisor.banner import lines
 
 SECRET = "canary-" + "kY3vQ9sLm2Xr7TpWz5" * 4
 KEY = base64.urlsafe_b64encode(b"canary: 32 bytes of nothing here").decode()
@@ -256,31 +256,31 @@ def test_mail_that_could_not_be_sent_is_refused_at_the_start(read: Reader, given
 
 
 def test_made_keys_are_private_and_stay_the_same(read: Reader, tmp_path: Path) -> None:
-    keys.make(tmp_path / "data")
+    installation_secrets.make(tmp_path / "data")
     first = read()
-    keys.make(tmp_path / "data")
+    installation_secrets.make(tmp_path / "data")
     assert read().secrets() == first.secrets()
     assert len(set(first.secrets())) == 3
-    folder = tmp_path / "data" / keys.FOLDER
+    folder = tmp_path / "data" / installation_secrets.FOLDER
     assert folder.stat().st_mode & 0o777 == 0o700
     assert {path.stat().st_mode & 0o777 for path in folder.iterdir()} == {0o600}
 
 
 def test_a_made_key_is_rotated_by_a_file_beside_it(read: Reader, tmp_path: Path) -> None:
-    keys.make(tmp_path / "data")
+    installation_secrets.make(tmp_path / "data")
     old = read().secret_key
-    folder = tmp_path / "data" / keys.FOLDER
+    folder = tmp_path / "data" / installation_secrets.FOLDER
     (folder / "secret_key").rename(folder / "secret_key.previous")
-    keys.make(tmp_path / "data")
+    installation_secrets.make(tmp_path / "data")
     config = read()
     assert config.secret_key_previous == old
     assert config.secret_key != old
 
 
 def test_a_lost_key_is_never_replaced_behind_the_data(read: Reader, tmp_path: Path) -> None:
-    keys.make(tmp_path / "data")
+    installation_secrets.make(tmp_path / "data")
     (tmp_path / "data" / "postgres.json").write_text("{}")
-    (tmp_path / "data" / keys.FOLDER / "bandstand_key_pepper").unlink()
+    (tmp_path / "data" / installation_secrets.FOLDER / "bandstand_key_pepper").unlink()
     (fault,) = faults(read)
     assert fault.startswith("BANDSTAND_KEY_PEPPER: its file in ")
 

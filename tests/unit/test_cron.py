@@ -3,7 +3,7 @@ from datetime import UTC, datetime
 import pytest
 
 from foundation.errors import InvalidInput
-from monitoring.schedules.cron import read_cron
+from scheduling.cron import read_cron
 
 SUNDAY = datetime(2026, 11, 22, 12, 30, 15, tzinfo=UTC)
 

@@ -1,4 +1,5 @@
-from agents.rules.differences import LONGEST, Kind, compare_lines, differences
+from agents.domain.config_diff import differences
+from foundation.line_diff import LONGEST, Kind, compare_lines
 
 PLAIN = {"model_chain": ["offline:"], "instructions": "", "tools": [], "limits": {}, "context_policy": {}}
 

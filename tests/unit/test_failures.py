@@ -8,7 +8,7 @@ from django.core.exceptions import DisallowedHost
 from django.db import OperationalError
 from django.test import RequestFactory
 
-from bandstand.failures import bad_request, server_error
+from bandstand.error_handlers import bad_request, server_error
 
 PROBLEM = "application/problem+json"
 

@@ -7,8 +7,8 @@ import pytest
 from agents.llm import routes
 from agents.llm.errors import BadModelRequest
 from agents.llm.gateway import Gateway, GatewayConfig
+from agents.llm.interface import ChatMessage, Finished, ModelRequest
 from agents.llm.offline import OfflineModel
-from agents.llm.port import ChatMessage, Finished, ModelRequest
 from agents.llm.routes import fault_of_route
 from foundation.http import AddressRefused
 from tests.provider import Provider

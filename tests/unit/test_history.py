@@ -9,11 +9,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agents.rules.client_options import BELOW_OURS
-from agents.rules.conversation import ChatMessage, ToolCall
-from agents.rules.history import INTERRUPTED, build_request, flatten, repair
-from agents.rules.limits import ContextPolicy
-from agents.rules.parts import Part, text_part, tool_call_part, tool_result_part
+from agents.domain.chat import ChatMessage, ToolCall
+from agents.domain.client_options import BELOW_OURS
+from agents.domain.configuration import ContextPolicy
+from agents.domain.message_parts import Part, text_part, tool_call_part, tool_result_part
+from agents.domain.prompt import INTERRUPTED, build_request, flatten, repair
 
 # Few ids, so that they come again in later turns, as they do with providers that count from zero.
 ids = st.sampled_from(["call_0", "call_1", "call_2"])

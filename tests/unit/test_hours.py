@@ -1,6 +1,6 @@
 from datetime import UTC, datetime, timedelta
 
-from agents.admin.hours import HEIGHT, HOURS, LEAST, Hour, drawn
+from monitoring.charts import HEIGHT, HOURS, LEAST, Hour, drawn
 
 BEGIN = datetime(2026, 11, 22, tzinfo=UTC)
 

@@ -5,14 +5,14 @@ from typing import Any
 
 import pytest
 
-from agents.llm.routes import fault_of_route
-from agents.rules.limits import (
+from agents.domain.configuration import (
     ContextPolicy,
     TurnLimits,
     read_context_policy,
     read_limits,
     validate_configuration,
 )
+from agents.llm.routes import fault_of_route
 from foundation.errors import InvalidInput
 
 LIMITS = list(asdict(TurnLimits()))

@@ -8,7 +8,7 @@ import threading
 import psycopg
 import pytest
 
-from foundation.listening import ListeningThread, Wake
+from foundation.pg_listener import ListeningThread, Wake
 
 
 class Silent:

@@ -13,9 +13,7 @@ import pytest
 import pytest_asyncio
 
 from agents.llm.errors import ModelError
-from agents.llm.offline import OfflineModel
-from agents.llm.openai import OpenAIConfig, OpenAIModel
-from agents.llm.port import (
+from agents.llm.interface import (
     LLM,
     ChatMessage,
     Deadlines,
@@ -28,8 +26,10 @@ from agents.llm.port import (
     ToolSpec,
     Usage,
 )
+from agents.llm.offline import OfflineModel
+from agents.llm.openai import OpenAIConfig, OpenAIModel
+from agents.llm.pydantic_ai import VendorConfig, VendorModel
 from agents.llm.routes import is_installed
-from agents.llm.vendors import VendorConfig, VendorModel
 from foundation.http import GuardedClient, allowed_origin
 from tests.provider import Provider
 

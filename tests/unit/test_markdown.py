@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agents.markdown import MAX_CHARS, render
-from agents.markdown.render import ATTRIBUTES, REL, TAGS, _render
+from markdown_rendering import MAX_CHARS, render
+from markdown_rendering.render import ATTRIBUTES, REL, TAGS, _render
 
 OPENS = f'target="_blank" rel="{REL}"'
 

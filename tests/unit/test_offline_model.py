@@ -10,8 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from agents.llm.errors import BadModelRequest
+from agents.llm.interface import ChatMessage, Finished, ModelRequest, TextDelta, ToolCall, ToolSpec
 from agents.llm.offline import OfflineModel
-from agents.llm.port import ChatMessage, Finished, ModelRequest, TextDelta, ToolCall, ToolSpec
 
 ALL = ("clock", "calculator", "http_fetch", "notebook_add")
 

@@ -23,10 +23,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from agents.llm.errors import ModelError
-from agents.llm.openai import OpenAIConfig, OpenAIModel
-from agents.llm.openai.answer import MAX_TOOL_CALLS, Answer
-from agents.llm.openai.refusals import clean_detail, retry_after_seconds
-from agents.llm.port import (
+from agents.llm.interface import (
     ChatMessage,
     Deadlines,
     Finished,
@@ -37,6 +34,9 @@ from agents.llm.port import (
     ToolCall,
     ToolSpec,
 )
+from agents.llm.openai import OpenAIConfig, OpenAIModel
+from agents.llm.openai.error_mapping import clean_detail, retry_after_seconds
+from agents.llm.openai.stream_parser import MAX_TOOL_CALLS, Answer
 from agents.llm.sse import SSEDecoder
 from foundation.http import GuardedClient, allowed_origin
 from tests.provider import Provider

@@ -4,9 +4,9 @@ from typing import Any
 
 import pytest
 
-from agents.openai.options import read_options
-from agents.rules.client_options import ClientOptions
-from agents.rules.conversation import JsonFormat, ToolSpec
+from agents.domain.chat import JsonFormat, ToolSpec
+from agents.domain.client_options import ClientOptions
+from agents.openai_api.options import read_options
 from foundation.errors import InvalidInput
 
 LIGHT: Any = {"type": "function", "function": {"name": "light"}}

@@ -10,7 +10,7 @@ from openai.types.chat.completion_create_params import (
     CompletionCreateParamsStreaming,
 )
 
-from agents.openai.parameters import PARAMETERS, Treatment, UnknownParameter, UnsupportedParameter, check_parameters
+from agents.openai_api.parameters import PARAMETERS, Treatment, UnknownParameter, UnsupportedParameter, check_parameters
 
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "openai.md"
 _ROW = re.compile(r"^\| `([a-z_]+)` \| (honoured|ignored|refused) \|", re.MULTILINE)

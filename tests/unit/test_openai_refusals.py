@@ -4,9 +4,9 @@ from typing import Any
 
 import pytest
 
-from agents.openai.refusals import TurnEnded
-from agents.rules.states import TurnStatus
-from agents.sessions.outcome import Outcome
+from agents.domain.states import TurnStatus
+from agents.openai_api.errors import TurnEnded
+from agents.sessions.completion_result import Outcome
 
 
 def ended(status: TurnStatus, error: dict[str, Any] | None = None) -> TurnEnded:

@@ -6,9 +6,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agents.rules.conversation import storable_text
-from agents.rules.parts import MAX_TEXT_BYTES, check_text, plain_text, text_part, tool_call_part, tool_result_part
+from agents.domain.message_parts import (
+    MAX_TEXT_BYTES,
+    check_text,
+    plain_text,
+    text_part,
+    tool_call_part,
+    tool_result_part,
+)
 from foundation.errors import InvalidInput, TooLarge
+from foundation.storable_text import storable_text
 
 
 @pytest.mark.parametrize(

@@ -10,10 +10,10 @@ import pytest
 from genai_prices import Usage as ListedUsage
 from genai_prices import calc_price
 
+from agents.domain.usage import Spent, money, total
 from agents.llm.gateway import Gateway, GatewayConfig
-from agents.llm.port import Usage
+from agents.llm.interface import Usage
 from agents.llm.prices import Prices, Rates, read_overrides
-from agents.rules.spending import Spent, money, total
 
 MILLION = 1_000_000
 PRICES = Prices(providers={"openai": "https://api.openai.com/v1", "anthropic": "anthropic", "google": "google"})

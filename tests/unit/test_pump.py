@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agents.engine.pump import _SOON as SOON
-from agents.engine.pump import FLUSH_BYTES, FLUSH_SECONDS, DeltaPump
+from agents.engine.delta_buffer import _SOON as SOON
+from agents.engine.delta_buffer import FLUSH_BYTES, FLUSH_SECONDS, DeltaPump
 from tests import virtual_time
 
 

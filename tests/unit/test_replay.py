@@ -5,9 +5,9 @@ from typing import Any
 
 import pytest
 
-from agents.rules.parts import Part, text_part, tool_call_part, tool_result_part
-from agents.rules.replay import EVENT_TYPES, Snapshot, apply_event, replay, show
-from agents.rules.states import TERMINAL_EVENTS, TurnStatus
+from agents.domain.message_parts import Part, text_part, tool_call_part, tool_result_part
+from agents.domain.replay import EVENT_TYPES, Snapshot, apply_event, replay, show
+from agents.domain.states import TERMINAL_EVENTS, TurnStatus
 
 TURN = "turn-1"
 ERROR = {"error_class": "transient", "detail": "It broke.", "error_id": "e", "retry_suggested": True}

@@ -8,20 +8,13 @@ import pytest
 from django.http import HttpRequest
 from django.test import RequestFactory
 
-from agents.api.bodies import read_body
-from agents.api.fields import read_input
-from agents.api.idempotency import read_key
-from agents.api.media_types import asks_for_stream
-from agents.api.parameters import read_id, read_query, slug, whole_number
-from agents.api.preconditions import etag, expected_version
-from agents.api.problems import answer_error, status_of
-from agents.api.refusals import CsrfFailed, IdempotencyInProgress, InvalidFields, UnsupportedMediaType
 from agents.api.sessions import NewSession
 from agents.api.turns import NewTurn, wait_seconds
-from agents.sessions import IdempotencyMismatch, SessionQueueFull, TurnInProgress
+from agents.sessions import SessionQueueFull, TurnInProgress
 from foundation.errors import (
     BandstandError,
     Conflict,
+    IdempotencyMismatch,
     InvalidInput,
     Malformed,
     NotFound,
@@ -32,6 +25,14 @@ from foundation.errors import (
     Unauthenticated,
     Unavailable,
 )
+from rest.errors import CsrfFailed, IdempotencyInProgress, InvalidFields, UnsupportedMediaType
+from rest.etags import etag, expected_version
+from rest.idempotency import read_key
+from rest.media_types import asks_for_stream
+from rest.problems import answer_error, status_of
+from rest.query_params import read_id, read_query, slug, whole_number
+from rest.request_body import read_body
+from rest.serializers import read_input
 
 FACTORY = RequestFactory()
 

@@ -12,11 +12,11 @@ from drf_spectacular.drainage import GENERATOR_STATS
 from drf_spectacular.validation import validate_schema
 from jsonschema import Draft202012Validator
 
-from agents.api.schema.catalogue import OPERATIONS
 from agents.api.schema.events import DATA
-from agents.api.schema.generator import Generator
 from agents.api.urls import urlpatterns
-from agents.rules.replay import EVENT_TYPES
+from agents.domain.replay import EVENT_TYPES
+from rest.schema.generator import Generator
+from rest.schema.registry import declared
 from tests.declared import PREFIX, check, resolved, schema
 from tests.surroundings import ROOT
 
@@ -43,7 +43,9 @@ def test_it_has_every_route_and_method_and_no_other() -> None:
     missing = sorted(f"{method.upper()} {path}" for path, method in routes().keys() - operations().keys())
     assert not missing, f"declare them (see the docstring of agents.api.schema): {missing}"
     assert routes().keys() == operations().keys()
-    assert set(OPERATIONS) == {(view, method) for (_, method), view in routes().items()}, "declared without a route"
+    assert set(declared().operations) == {(view, method) for (_, method), view in routes().items()}, (
+        "declared without a route"
+    )
 
 
 def test_it_is_made_without_a_warning_and_sound() -> None:

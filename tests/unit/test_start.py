@@ -22,4 +22,4 @@ def test_a_runner_loads_neither_the_console_nor_what_reports_errors() -> None:
 
 
 def test_a_web_process_has_the_console() -> None:
-    assert {"agents.admin", "monitoring.admin"} <= loaded("web")
+    assert {"agents.admin", "scheduling.admin"} <= loaded("web")

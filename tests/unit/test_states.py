@@ -1,6 +1,6 @@
 """The table of a turn's moves, against the design's own words."""
 
-from agents.rules.states import OWNED, TERMINAL, TERMINAL_EVENTS, TURN_MOVES, Priority, StepStatus, TurnStatus
+from agents.domain.states import OWNED, TERMINAL, TERMINAL_EVENTS, TURN_MOVES, Priority, StepStatus, TurnStatus
 
 DESIGN = """
 queued     → running cancelled expired failed

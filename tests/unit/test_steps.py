@@ -5,10 +5,10 @@ from dataclasses import replace
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agents.rules.history import flatten, repair
-from agents.rules.parts import text_part, tool_call_part, tool_result_part
-from agents.rules.states import StepKind, StepStatus
-from agents.rules.steps import StepRecord, open_model_call, open_tools, parts_of
+from agents.domain.message_parts import text_part, tool_call_part, tool_result_part
+from agents.domain.prompt import flatten, repair
+from agents.domain.states import StepKind, StepStatus
+from agents.domain.steps import StepRecord, open_model_call, open_tools, parts_of
 
 
 def model(number: int, text: str = "", *call_ids: str) -> StepRecord:

@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agents.rules.titles import LONGEST, title_of
-from agents.sessions.life import MAX_TITLE
+from agents.domain.titles import LONGEST, title_of
+from agents.sessions.crud import MAX_TITLE
 
 _WEATHER = "Tell me everything there is to know about the weather"
 

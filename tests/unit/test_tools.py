@@ -16,7 +16,7 @@ from uuid import UUID
 import pytest
 from pydantic import BaseModel, Field
 
-from agents.rules.conversation import ToolSpec
+from agents.domain.chat import ToolSpec
 from agents.tools import Tool, ToolContext, ToolError, tool
 from agents.tools.call import MAX_RESULT_BYTES
 from agents.tools.tool import ToolOutcome

@@ -15,7 +15,7 @@ import pytest
 import pytest_asyncio
 
 from agents.llm.errors import ModelError, ModelUnreachable
-from agents.llm.port import (
+from agents.llm.interface import (
     ChatMessage,
     Deadlines,
     Finished,
@@ -27,8 +27,8 @@ from agents.llm.port import (
     ToolCall,
     ToolSpec,
 )
+from agents.llm.pydantic_ai import VendorConfig, VendorModel
 from agents.llm.routes import is_installed
-from agents.llm.vendors import VendorConfig, VendorModel
 from tests.provider import Provider
 from tests.provider.faults import FAULTS, THREE
 
@@ -113,7 +113,7 @@ async def test_a_fault_ends_as_its_class_is_asked_once_and_the_model_answers_aga
 async def test_an_answer_that_does_not_end_is_left(vendor: Vendor, monkeypatch: pytest.MonkeyPatch) -> None:
     if vendor.name == "bedrock":
         pytest.skip("AWS's library reads by itself, frame by frame, each of a bounded size")
-    monkeypatch.setattr("agents.llm.vendors.http.MAX_ANSWER_BYTES", 1_000_000)
+    monkeypatch.setattr("agents.llm.pydantic_ai.http.MAX_ANSWER_BYTES", 1_000_000)
     vendor.provider.queue.append({"fault": "endless_line"})
 
     events, error = await vendor.failing(ask())
@@ -221,7 +221,7 @@ def test_nobody_pays_for_what_no_route_names() -> None:
     script = """
 import asyncio, sys
 from agents.llm.gateway import Gateway, GatewayConfig
-from agents.llm.vendors import VendorConfig
+from agents.llm.pydantic_ai import VendorConfig
 names = ("anthropic", "google", "bedrock")
 gateway = Gateway(GatewayConfig(vendors=tuple(VendorConfig(name, "key") for name in names)))
 gateway.resolve("offline:")

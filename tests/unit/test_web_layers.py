@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 
-from bandstand.web.bodies import MAX_BODY_BYTES, Bodies
+from bandstand.web.body_limit import MAX_BODY_BYTES, Bodies
 from bandstand.web.lifecycle import Lifecycle, Lifespan
-from bandstand.web.listening import AddressError, check_free, listening_socket
+from bandstand.web.listen_sockets import AddressError, check_free, listening_socket
 from bandstand.web.proxies import Proxies
 from bandstand.web.requests import Requests
 from bandstand.web.static_files import StaticFiles

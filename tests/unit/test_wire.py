@@ -4,8 +4,8 @@ from datetime import UTC, datetime, timedelta, timezone
 
 import pytest
 
+from agents.domain.serialization import moment, retry_suggested
 from agents.llm.errors import BY_CLASS
-from agents.rules.wire import moment, retry_suggested
 
 
 @pytest.mark.parametrize(

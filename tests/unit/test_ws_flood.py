@@ -7,12 +7,12 @@ from typing import Any
 
 import pytest
 
-from agents.access.actor import Actor
-from agents.ws.closing import CloseCode
+from accounts.actor import Actor
+from agents.ws.close_codes import CloseCode
 from agents.ws.consumer import SessionSocket
 from agents.ws.frames import MAX_FRAME_BYTES
 from agents.ws.limits import SocketLimits
-from agents.ws.watch import Watch
+from agents.ws.revocation import Watch
 from foundation.ids import new_id
 
 FRAME = {"type": "websocket.receive", "text": '{"type":"ping"}'}

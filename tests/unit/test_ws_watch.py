@@ -8,18 +8,18 @@ from uuid import UUID, uuid4
 
 import pytest
 
-from agents.limits.sockets import Slots
-from agents.ws import watch
-from agents.ws.closing import CloseCode
+from agents.ws import revocation
+from agents.ws.close_codes import CloseCode
+from agents.ws.connection_slots import Slots
 from agents.ws.credentials import Credential
-from agents.ws.watch import Watch
+from agents.ws.revocation import Watch
 
 A_WHILE = 5.0
 
 
 @pytest.fixture(autouse=True)
 def no_database(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(watch, "out_of_reach", lambda _sessions: set[UUID]())
+    monkeypatch.setattr(revocation, "out_of_reach", lambda _sessions: set[UUID]())
     monkeypatch.setattr(Slots, "beat_if_due", lambda _slots: None)
 
 
@@ -40,7 +40,7 @@ class Open:
 
 
 async def test_a_socket_that_does_not_read_its_goodbye_keeps_no_other_open(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(watch, "lost", set[Credential])  # all are lost
+    monkeypatch.setattr(revocation, "lost", set[Credential])  # all are lost
     looker = Watch(period_seconds=0.01)
     sockets = [Open(number, seconds=3600) for number in range(5)]
     for socket in sockets:
@@ -62,7 +62,7 @@ async def test_a_look_that_fails_is_not_the_last(monkeypatch: pytest.MonkeyPatch
             raise LookupError("nobody thought of this")
         return set(credentials)
 
-    monkeypatch.setattr(watch, "lost", second_time_lucky)
+    monkeypatch.setattr(revocation, "lost", second_time_lucky)
     looker, socket = Watch(period_seconds=0.01), Open(1)
     looker.add(socket)
     await asyncio.wait_for(socket.closed.wait(), A_WHILE)

@@ -9,8 +9,8 @@ To declare a new endpoint:
    refuses beyond the usual. 401, 403, 406, 422, 429, 500 and 503 are always there; 404 comes with a part of the path,
    400, 413 and 415 with `body`, 409 and Idempotency-Key with `idempotent=True`, 412, 428 and If-Match with
    `versioned=True`.
-2. A new noun is a new module: add it to `catalogue.py`. Shapes that occur twice are components: put them into
-   `COMPONENTS` and name them by `ref("Name")`. The words of shapes are in `words.py`.
+2. A new noun is a new module: register it in `agents.apps`. Shapes that occur twice are components: put them into
+   `COMPONENTS` and name them by `ref("Name")`. The words of shapes are in `rest.schema.shapes`.
 3. A new type of event is a line in `events.py`.
 
 The tests then hold every answer that they get against what is declared here (`tests/declared.py`), strictly: a field

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-PREFIX = "/api/v1/"
-
 SETTINGS: dict[str, Any] = {
     "OAS_VERSION": "3.1.0",
     "TITLE": "Bandstand",
@@ -31,11 +29,11 @@ SETTINGS: dict[str, Any] = {
         {"name": "Events", "description": "All that happens in a session, in order."},
         {"name": "You", "description": "What you have left."},
     ],
-    "DEFAULT_GENERATOR_CLASS": "agents.api.schema.generator.Generator",
-    "PREPROCESSING_HOOKS": ["agents.api.schema.generator.only_v1"],
+    "DEFAULT_GENERATOR_CLASS": "rest.schema.generator.Generator",
+    "PREPROCESSING_HOOKS": ["rest.schema.generator.only_v1"],
     "POSTPROCESSING_HOOKS": [],
     "SORT_OPERATIONS": False,
     "SORT_OPERATION_PARAMETERS": False,
     "DISABLE_DOCSTRING_DESCRIPTIONS": True,
 }
-INSPECTOR = "agents.api.schema.generator.Inspector"
+INSPECTOR = "rest.schema.generator.Inspector"

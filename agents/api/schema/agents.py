@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from agents.api.agents import AgentsView, AgentView
-from agents.api.schema.operation import CURSOR, LIMIT, Answer, Operation
-from agents.api.schema.words import SLUG, TEXT, WHOLE, list_of, one_of, or_null, page_of, record, ref, said
-from agents.rules.states import WhenBusy
+from agents.domain.states import WhenBusy
+from rest.schema.operation import CURSOR, LIMIT, Answer, Operation
+from rest.schema.shapes import SLUG, TEXT, WHOLE, list_of, one_of, or_null, page_of, record, ref, said
 
 EXAMPLE = {
     "slug": "demo",

@@ -5,23 +5,10 @@ from __future__ import annotations
 from agents.api.export import FORMATS, MARKDOWN, ExportView
 from agents.api.fork import ForkView, NewFork
 from agents.api.schema.messages import ANSWER, QUESTION
-from agents.api.schema.operation import ETAG, LOCATION, REPLAYED, Answer, Body, Header, Operation, Parameter
 from agents.api.schema.sessions import EXAMPLE
 from agents.api.schema.turns import COMPLETED
-from agents.api.schema.words import (
-    COUNT,
-    ID,
-    MOMENT,
-    TEXT,
-    THEN,
-    TURN_ID,
-    list_of,
-    one_of,
-    or_null,
-    record,
-    ref,
-    said,
-)
+from rest.schema.operation import ETAG, LOCATION, REPLAYED, Answer, Body, Header, Operation, Parameter
+from rest.schema.shapes import COUNT, ID, MOMENT, TEXT, THEN, TURN_ID, list_of, one_of, or_null, record, ref, said
 
 _DISPOSITION = Header("Content-Disposition", "Under which name to keep it.", 'attachment; filename="Sums.json"')
 _RANGE = record({"first": or_null(COUNT), "last": or_null(COUNT)}, description="The seqs of its events.")

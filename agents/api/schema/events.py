@@ -5,10 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 from agents.api.events import DEFAULT_LIMIT, LARGEST_LIMIT, EventsView
-from agents.api.media_types import EVENT_STREAM
-from agents.api.schema.operation import Answer, Operation, Parameter
 from agents.api.schema.turns import PRIORITIES, STREAM, STREAM_EXAMPLE
-from agents.api.schema.words import (
+from agents.domain.states import TurnStatus
+from rest.media_types import EVENT_STREAM
+from rest.schema.operation import Answer, Operation, Parameter
+from rest.schema.shapes import (
     ANYTHING,
     COUNT,
     ID,
@@ -27,7 +28,6 @@ from agents.api.schema.words import (
     ref,
     said,
 )
-from agents.rules.states import TurnStatus
 
 _SEQ: Schema = {"type": "integer", "minimum": 0, "maximum": 2**63 - 1}
 _MESSAGE = record({"message": ref("Message")})
@@ -35,7 +35,7 @@ _TOOL = {"step": WHOLE, "call_id": TEXT, "name": TEXT}
 _STARTED = record({"epoch": said(WHOLE, "Which attempt this is, from 1."), "started_at": MOMENT})
 _ENDED = record({"finished_at": MOMENT, "usage": ref("Usage"), "error": ref("TurnError")}, optional=("usage", "error"))
 
-# The `data` of each type of event. What it changes in a snapshot is in `agents.rules.replay`.
+# The `data` of each type of event. What it changes in a snapshot is in `agents.domain.replay`.
 DATA: dict[str, Schema] = {
     "session.updated": record({"session": ref("Session")}),
     "message.created": _MESSAGE,

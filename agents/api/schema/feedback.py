@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from agents.api.feedback import VALUES, FeedbackView, NewFeedback
-from agents.api.schema.operation import Answer, Body, Operation
-from agents.api.schema.words import TEXT, one_of, record, ref, said
 from agents.sessions.feedback import MAX_COMMENT
+from rest.schema.operation import Answer, Body, Operation
+from rest.schema.shapes import TEXT, one_of, record, ref, said
 
 _VALUE = one_of(*VALUES, description="Whether the answer was good.")
 _COMMENT = said(TEXT, "Why.", maxLength=MAX_COMMENT)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from agents.api.schema.operation import CURSOR, LIMIT, Answer, Operation
-from agents.api.schema.words import (
+from agents.api.sessions import MessagesView
+from agents.models import Message
+from rest.schema.operation import CURSOR, LIMIT, Answer, Operation
+from rest.schema.shapes import (
     ANSWER_ID,
     ID,
     MOMENT,
@@ -21,8 +23,6 @@ from agents.api.schema.words import (
     ref,
     said,
 )
-from agents.api.sessions import MessagesView
-from agents.models import Message
 
 QUESTION = {
     "id": QUESTION_ID,

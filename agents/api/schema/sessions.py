@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-from agents.api.schema.operation import CURSOR, ETAG, LIMIT, LOCATION, REPLAYED, Answer, Body, Operation, Parameter
-from agents.api.schema.words import (
+from agents.api.sessions import NewSession, SessionChange, SessionsView, SessionView
+from agents.models import AgentSession
+from agents.sessions.crud import MAX_TITLE
+from rest.schema.operation import CURSOR, ETAG, LIMIT, LOCATION, REPLAYED, Answer, Body, Operation, Parameter
+from rest.schema.shapes import (
     ANSWER_ID,
     ANYTHING,
     COUNT,
@@ -21,9 +24,6 @@ from agents.api.schema.words import (
     ref,
     said,
 )
-from agents.api.sessions import NewSession, SessionChange, SessionsView, SessionView
-from agents.models import AgentSession
-from agents.sessions.life import MAX_TITLE
 
 EXAMPLE = {
     "id": SESSION_ID,

@@ -2,20 +2,12 @@
 
 from __future__ import annotations
 
-from agents.api.fields import Input
-from agents.api.media_types import EVENT_STREAM
 from agents.api.schema.messages import ANSWER
-from agents.api.schema.operation import (
-    LOCATION,
-    PREFER,
-    PREFERENCE_APPLIED,
-    REPLAYED,
-    Answer,
-    Body,
-    Operation,
-    Parameter,
-)
-from agents.api.schema.words import (
+from agents.api.turns import CancelView, NewTurn, TurnsView, TurnView
+from agents.domain.states import Priority, TurnStatus, WhenBusy
+from rest.media_types import EVENT_STREAM
+from rest.schema.operation import LOCATION, PREFER, PREFERENCE_APPLIED, REPLAYED, Answer, Body, Operation, Parameter
+from rest.schema.shapes import (
     COUNT,
     ID,
     MOMENT,
@@ -32,8 +24,7 @@ from agents.api.schema.words import (
     ref,
     said,
 )
-from agents.api.turns import CancelView, NewTurn, TurnsView, TurnView
-from agents.rules.states import Priority, TurnStatus, WhenBusy
+from rest.serializers import Input
 
 PRIORITIES = sorted(priority.word for priority in Priority)
 

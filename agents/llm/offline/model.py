@@ -7,8 +7,8 @@ import re
 from collections.abc import AsyncGenerator
 
 from agents.llm.errors import BY_CLASS, TransientModelError
+from agents.llm.interface import Deadlines, Finished, FinishReason, ModelEvent, ModelRequest, TextDelta, Usage
 from agents.llm.offline.part import Part, decide
-from agents.llm.port import Deadlines, Finished, FinishReason, ModelEvent, ModelRequest, TextDelta, Usage
 
 _TOKEN = re.compile(r"\S+\s*|\s+")
 

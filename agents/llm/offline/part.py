@@ -10,9 +10,9 @@ from typing import Any, Literal
 
 from agents.llm.directive import parse_directive
 from agents.llm.errors import BY_CLASS, BadModelRequest, ErrorClass
+from agents.llm.interface import ChatMessage, ModelRequest, ToolCall
 from agents.llm.offline.examples import example_of
 from agents.llm.offline.plain_words import calls_in, reply_to
-from agents.llm.port import ChatMessage, ModelRequest, ToolCall
 
 _LARGEST: dict[str, float] = {
     "words": 20_000,

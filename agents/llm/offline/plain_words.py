@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
-from agents.llm.port import ChatMessage
+from agents.llm.interface import ChatMessage
 
 WHO = "I am the offline model that comes with Bandstand: no network, no thinking, only a few fixed rules."
 CONNECT = (

@@ -12,10 +12,10 @@ from yarl import URL
 
 from agents.llm.deadlines import LATE_FIRST, Clock
 from agents.llm.errors import BadModelRequest, ModelAuthFailed, ModelError, ModelUnreachable, TransientModelError
-from agents.llm.openai.answer import Answer
-from agents.llm.openai.refusals import clean_detail, refusal_from_answer
+from agents.llm.interface import Metered, ModelEvent, ModelRequest, TextDelta
+from agents.llm.openai.error_mapping import clean_detail, refusal_from_answer
 from agents.llm.openai.request import encode_request
-from agents.llm.port import Metered, ModelEvent, ModelRequest, TextDelta
+from agents.llm.openai.stream_parser import Answer
 from agents.llm.sse import EventTooLong, SSEDecoder
 from foundation.http import AddressRefused, GuardedClient
 

@@ -7,7 +7,7 @@ from typing import Any
 import orjson
 
 from agents.llm.errors import BadModelRequest
-from agents.llm.port import ChatMessage, JsonFormat, ModelRequest, ToolSpec
+from agents.llm.interface import ChatMessage, JsonFormat, ModelRequest, ToolSpec
 
 
 def encode_request(request: ModelRequest, *, limit_field: str) -> bytes:

@@ -7,7 +7,7 @@ from typing import Any
 from django.conf import settings
 from django.core.management.base import BaseCommand
 
-from agents.access.first_owner import ensure_owner
+from accounts.bootstrap import ensure_owner
 from agents.releases.demo import ensure_demo_agent
 
 

@@ -13,7 +13,7 @@ from django.conf import settings
 from django.core.management.base import BaseCommand
 
 from agents.llm.gateway import GatewayConfig
-from agents.llm.vendors import VendorConfig
+from agents.llm.pydantic_ai import VendorConfig
 from agents.releases.known import unavailable_agents
 from agents.runner.process import Runner, RunnerSettings
 from agents.runner.services import open_services

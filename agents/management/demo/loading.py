@@ -13,7 +13,7 @@ from django.db import connection, transaction
 from django.db.models import Field
 from django.db.models.fields import NOT_PROVIDED
 
-from agents.management.demo.cast import make_cast
+from agents.management.demo.agents_and_users import make_cast
 from agents.management.demo.plan import Talk, plan
 from agents.management.demo.rows import COLUMNS, NULL, Author, Lines
 

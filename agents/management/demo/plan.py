@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from datetime import datetime
 from random import Random
 
-from agents.management.demo.cast import DAYS, Cast, Part
+from agents.management.demo.agents_and_users import DAYS, Cast, Part
 from agents.management.demo.ids import id_text
-from agents.management.demo.words import SUBJECTS
+from agents.management.demo.texts import SUBJECTS
 
 _HOUR = 3_600_000
 _DAY = 24 * _HOUR

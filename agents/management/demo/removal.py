@@ -8,8 +8,9 @@ from typing import Any
 from django.db import transaction
 from django.db.models import QuerySet
 
-from agents.management.demo.cast import PREFIX
-from agents.models import Agent, AgentDraft, AgentSession, Event, Message, Release, Runner, Step, Turn, User
+from accounts.models import User
+from agents.management.demo.agents_and_users import PREFIX
+from agents.models import Agent, AgentDraft, AgentSession, Event, Message, Release, Runner, Step, Turn
 
 BATCH = 2_000
 

@@ -11,10 +11,10 @@ from functools import lru_cache
 from random import Random
 from time import gmtime, strftime
 
-from agents.management.demo.cast import Cast
+from agents.management.demo.agents_and_users import Cast
 from agents.management.demo.ids import id_text
 from agents.management.demo.plan import Talk
-from agents.management.demo.words import ANSWERS, ERRORS, QUESTIONS, SUBJECTS
+from agents.management.demo.texts import ANSWERS, ERRORS, QUESTIONS, SUBJECTS
 
 NULL = "\\N"
 COLUMNS = {
@@ -63,7 +63,7 @@ def _day(number: int) -> str:
 
 
 def moment_text(milliseconds: int) -> str:
-    """As `agents.rules.wire.moment` has it; PostgreSQL reads it, too."""
+    """As `agents.domain.serialization.moment` has it; PostgreSQL reads it, too."""
     day, rest = divmod(milliseconds, 86_400_000)
     seconds, thousandths = divmod(rest, 1000)
     minutes, second = divmod(seconds, 60)

@@ -7,6 +7,6 @@ from bandstand import config as configuration
 
 def main() -> int:
     """Run until a signal says otherwise; the exit status."""
-    from bandstand.supervisor.installation import Installation
+    from bandstand.supervisor.supervisor import Installation
 
     return asyncio.run(Installation(configuration.load_or_exit()).run())

@@ -13,7 +13,7 @@ from bandstand.supervisor.terminal import complain
 EVERY_SECONDS: Final = 20.0
 STALE_SECONDS: Final = 240.0
 QUERY: Final = (
-    "SELECT extract(epoch FROM clock_timestamp() - beat_at)::float8 FROM monitoring_heartbeat WHERE name = 'scheduler'"
+    "SELECT extract(epoch FROM clock_timestamp() - beat_at)::float8 FROM scheduling_heartbeat WHERE name = 'scheduler'"
 )
 
 

@@ -12,9 +12,9 @@ from bandstand.web.reactor import reactor  # isort: split
 from daphne.http_protocol import HTTPFactory, WebRequest
 
 from bandstand.web.asgi_types import Message
-from bandstand.web.bodies import MAX_BODY_BYTES
-from bandstand.web.flow import Gate
-from bandstand.web.refusals import Refusal
+from bandstand.web.backpressure import Gate
+from bandstand.web.body_limit import MAX_BODY_BYTES
+from bandstand.web.error_responses import Refusal
 from foundation.ids import new_id
 
 log = structlog.get_logger("bandstand.web")

@@ -20,9 +20,9 @@ from twisted.logger import ILogObserver, LogEvent, globalLogBeginner
 from zope.interface import implementer
 
 from bandstand.web.asgi_types import Application, Message
-from bandstand.web.draining import close_sockets, drain
 from bandstand.web.http_protocol import Requests
 from bandstand.web.lifecycle import Lifecycle
+from bandstand.web.shutdown import close_sockets, drain
 from bandstand.web.websocket_protocol import MAX_FRAME_BYTES, Sockets
 
 log = structlog.get_logger("bandstand.web")

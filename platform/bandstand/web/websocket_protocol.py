@@ -9,7 +9,7 @@ from bandstand.web.reactor import reactor  # isort: split
 
 from daphne.ws_protocol import WebSocketFactory, WebSocketProtocol
 
-from bandstand.web.flow import Gate
+from bandstand.web.backpressure import Gate
 
 log = structlog.get_logger("bandstand.web")
 

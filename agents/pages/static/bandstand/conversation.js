@@ -1,5 +1,5 @@
 // The state of a conversation: a window of its messages, and what each event of the log makes of it. The same law as
-// `agents/rules/replay.py`. No DOM, no network.
+// `agents/domain/replay.py`. No DOM, no network.
 
 export const ENDED = new Set(["completed", "failed", "cancelled", "expired"]);
 
@@ -196,7 +196,7 @@ function sameWords(one, other) {
   return one.parts.length === other.parts.length && one.parts.every(same);
 }
 
-// The tree of the loaded messages, by the rules of `agents/rules/branches.py`.
+// The tree of the loaded messages, by the rules of `agents/domain/message_tree.py`.
 class Tree {
   constructor(messages) {
     this.messages = messages;

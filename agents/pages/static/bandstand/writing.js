@@ -1,6 +1,6 @@
 // What the boxes that people write messages into have in common.
 
-// As `MAX_TEXT_BYTES` of `agents/rules/parts.py`.
+// As `MAX_TEXT_BYTES` of `agents/domain/message_parts.py`.
 const LONGEST_BYTES = 64 * 1024;
 const BYTES_OF_A_UNIT = 3; // at most, of one unit of UTF-16
 

@@ -8,16 +8,17 @@ from django.core.management import call_command, get_commands
 from django.core.management.base import BaseCommand, CommandError
 from django.db import connection
 
+from accounts.roles import sync_roles
 from bandstand import boot_checks, data_dir, databases
 from monitoring.readiness import missing_migrations
-from monitoring.schedules import mirror
+from scheduling import q2_sync
 
 # Any number that nobody else uses: two installations that start on one database prepare it one after the other.
 LOCK = 0x62616E64
 
 
 class Command(BaseCommand):
-    help = "Check the database, apply migrations, ensure schedules and the first account."
+    help = "Check the database, apply migrations, sync the roles, ensure schedules and the first account."
     requires_system_checks = []
 
     def handle(self, *_args: Any, verbosity: int, **_options: Any) -> None:
@@ -35,8 +36,9 @@ class Command(BaseCommand):
             lock.execute("SELECT pg_advisory_lock(%s)", [LOCK])
             if missing_migrations():
                 call_command("migrate", interactive=False, verbosity=verbosity, skip_checks=True)
-            mirror.ensure()
-            mirror.beat_now()
+            sync_roles()
+            q2_sync.ensure()
+            q2_sync.beat_now()
             if "bootstrap" in get_commands():
                 call_command("bootstrap", stdout=self.stdout)
         connection.close()

@@ -15,7 +15,7 @@ class Command(BaseCommand):
         # After the server module: it must be the first to touch Twisted.
         from bandstand.asgi import application
         from bandstand.web.lifecycle import lifecycle
-        from bandstand.web.listening import AddressError, given_socket, listening_socket
+        from bandstand.web.listen_sockets import AddressError, given_socket, listening_socket
         from bandstand.web.server import WebServer
 
         config = settings.BANDSTAND

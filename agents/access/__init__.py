@@ -1,1 +1,0 @@
-"""Who acts, and what they may: actors, roles, API keys."""

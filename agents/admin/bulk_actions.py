@@ -1,0 +1,117 @@
+"""Acts on many rows: how far they are, and the button that stops one."""
+
+from __future__ import annotations
+
+from typing import Any
+from uuid import UUID
+
+from django.contrib import admin, messages
+from django.core.exceptions import PermissionDenied
+from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
+from django.urls import URLPattern, path, reverse
+from django.utils.safestring import SafeString
+
+from accounts.permissions import actor_of
+from agents.admin.turn_actions import DEEDS
+from agents.models import BulkAction
+from agents.sessions.bulk_actions import ACTS, stop_bulk
+from console.admin import ReadOnlyAdmin
+from console.confirmation import ask
+from console.formatting import duration, moment, tag, took
+from console.views import Named, address_of, page
+from foundation.clock import now
+from foundation.errors import BandstandError
+
+_LEVELS = {BulkAction.Status.OPEN: "good", BulkAction.Status.STOPPED: "warn"}
+
+
+@admin.register(BulkAction)
+class BulkActAdmin(ReadOnlyAdmin):
+    query_budget = 7
+
+    list_display = ("begun", "what", "user", "state", "so_far", "lasted")
+    list_select_related = ("user",)
+    list_filter = ("status",)
+    search_words = ("user__username",)
+    search_help_text = "The id of an act, or the name of a user."
+
+    def get_queryset(self, request: HttpRequest) -> Any:
+        return super().get_queryset(request).defer("targets")
+
+    @admin.display(description="begun (UTC)")
+    def begun(self, bulk: BulkAction) -> str:
+        return moment(bulk.begun_at)
+
+    @admin.display(description="act")
+    def what(self, bulk: BulkAction) -> str:
+        return DEEDS[bulk.act].yes
+
+    @admin.display(description="state")
+    def state(self, bulk: BulkAction) -> SafeString:
+        return _state(bulk)
+
+    @admin.display(description="rows")
+    def so_far(self, bulk: BulkAction) -> str:
+        return f"{bulk.done + bulk.refused:,} of {bulk.total:,}"
+
+    @admin.display(description="took")
+    def lasted(self, bulk: BulkAction) -> str:
+        return took(bulk.begun_at, bulk.finished_at or now())
+
+    def get_urls(self) -> list[URLPattern]:
+        stop = path("<uuid:object_id>/stop/", self.admin_site.admin_view(self.stop), name="agents_bulkaction_stop")
+        return [stop, *super().get_urls()]
+
+    def change_view(
+        self, request: HttpRequest, object_id: str, form_url: str = "", extra_context: dict[str, Any] | None = None
+    ) -> HttpResponse:
+        bulk = self.get_object(request, object_id)
+        if request.method != "GET" or bulk is None or not self.has_view_permission(request, bulk):
+            return super().change_view(request, object_id, form_url, extra_context)
+        deed = DEEDS[bulk.act]
+        return page(
+            request,
+            self,
+            "console/bulk.html",
+            title=(name := f"{deed.yes}: {bulk.total:,} rows"),
+            opts=self.opts,
+            original=Named(bulk, name),
+            bulk=bulk,
+            deed=deed,
+            state=_state(bulk),
+            behind=bulk.done + bulk.refused,
+            lasted=took(bulk.begun_at, bulk.finished_at or now()),
+            remains=_remains(bulk),
+            may_stop=bulk.status == BulkAction.Status.OPEN and request.user.has_perm(ACTS[bulk.act].permission),
+            trail=f"{reverse('admin:accounts_auditentry_changelist')}?q={bulk.pk}",
+        )
+
+    def stop(self, request: HttpRequest, object_id: UUID) -> HttpResponse:
+        bulk = self.get_object(request, str(object_id))
+        if bulk is None or not self.has_view_permission(request, bulk):
+            raise Http404
+        if not request.user.has_perm(ACTS[bulk.act].permission):
+            raise PermissionDenied
+        # The button on the page of the act answers the question along with asking it: it may be urgent.
+        words = "What is done stays done; the other rows stay as they are."
+        shown = ask(request, self, title=f"Stop {bulk}?", words=words, yes="Stop", back=address_of(bulk), danger=True)
+        if shown is not None:
+            return shown
+        try:
+            stop_bulk(actor_of(request.user), bulk_id=bulk.pk)
+        except BandstandError as error:
+            messages.error(request, error.detail)
+        return HttpResponseRedirect(address_of(bulk))
+
+
+def _remains(bulk: BulkAction) -> str:
+    """How long it will go on if it goes on like this."""
+    behind = bulk.done + bulk.refused
+    if bulk.status != BulkAction.Status.OPEN or not behind:
+        return ""
+    return duration((now() - bulk.begun_at).total_seconds() * (bulk.total - behind) / behind)
+
+
+def _state(bulk: BulkAction) -> SafeString:
+    words = "at work" if bulk.status == BulkAction.Status.OPEN else bulk.status
+    return tag(words, _LEVELS.get(BulkAction.Status(bulk.status), ""))

@@ -1,0 +1,31 @@
+"""The log of events."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.contrib import admin
+from django.http import HttpRequest
+
+from agents.admin.list_filters import EventTypeFilter
+from agents.models import Event
+from agents.permissions.transcripts import may_read
+from console.date_filters import age_by
+from console.keyset_changelist import LongListAdmin
+
+
+@admin.register(Event)
+class EventAdmin(LongListAdmin):
+    query_budget = 11
+
+    list_display = ("id", "agent_session_id", "seq", "type", "turn_id", "epoch", "at")
+    list_filter = (EventTypeFilter, age_by("at"))
+    search_ids = ("agent_session_id",)
+    list_filter_submit = False
+    looks_back = 100_000
+    search_help_text = "The id of a session. Filters look at the newest 100,000 events."
+
+    def get_fields(self, request: HttpRequest, obj: Any = None) -> list[Any]:
+        """Events carry what was said."""
+        hidden = {"data"} if obj is None or not may_read(request.user, obj.agent_session.agent) else set()
+        return [field.name for field in Event._meta.fields if field.name not in hidden]

@@ -1,0 +1,301 @@
+"""The fields by which sessions and turns are narrowed down. Each is read strictly; nonsense is refused, not guessed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from datetime import UTC, date, datetime, time, timedelta
+from decimal import Decimal
+from typing import TYPE_CHECKING, Any, ClassVar
+from uuid import UUID
+
+from django import forms
+from django.contrib import admin
+from django.contrib.admin.options import IncorrectLookupParameters
+from django.contrib.postgres.fields import ArrayField
+from django.db.models import BooleanField, F, Func, Q, QuerySet, UUIDField, Value
+from django.http import HttpRequest
+from django.utils.text import capfirst
+
+from accounts.models import User
+from agents.domain.states import TERMINAL, TurnStatus
+from agents.models import Agent, AgentSession, Release, Turn
+from console.keyset_changelist import uuid_of
+from foundation.ids import first_id_at
+
+if TYPE_CHECKING:
+    from django.forms import Select, TextInput
+else:
+    from unfold.widgets import UnfoldAdminSelectWidget as Select
+    from unfold.widgets import UnfoldAdminTextInputWidget as TextInput
+
+FINISHED, OPEN = Q(finished_at__isnull=False), Q(finished_at__isnull=True)
+ENDED_BADLY = sorted(TERMINAL - {TurnStatus.COMPLETED})
+ERROR_CLASSES = (
+    "transient",
+    "rate_limit",
+    "context_length",
+    "content_filter",
+    "auth",
+    "bad_request",
+    "tool_error",
+    "limit_reached",
+    "worker_crashed",
+    "set_aside",
+    "deadline",
+    "unknown",
+)
+# Sessions that are named one by one in a query.
+FEW = 10_000
+# What lies below is most turns: no index knows those.
+COSTS = ("10", "1", "0.1", "0.01")
+
+
+class Sieve(admin.SimpleListFilter):
+    """One field of the form beside a list."""
+
+    template = "unfold/filters/filters_field.html"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> Sequence[tuple[str, str]]:  # noqa: ARG002
+        return ()
+
+    def has_output(self) -> bool:
+        return True
+
+    def field(self) -> forms.Field:
+        return forms.ChoiceField(choices=[("", "All"), *self.lookup_choices], required=False, widget=Select())
+
+    def choices(self, changelist: Any) -> Iterator[Any]:  # noqa: ARG002
+        name, field = str(self.parameter_name), self.field()
+        form = forms.Form(data={name: self.value()}, auto_id="sieve_%s")
+        field.label = capfirst(str(self.title))
+        form.fields[name] = field
+        yield {"form": form}
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:  # noqa: ARG002
+        value = (self.value() or "").strip()
+        if not value:
+            return queryset
+        return queryset.filter(self.condition(value, of_turns=queryset.model is Turn))
+
+    def condition(self, value: str, *, of_turns: bool) -> Q:
+        """What rows must be. Raises `IncorrectLookupParameters`."""
+        raise NotImplementedError
+
+    def arms(self) -> list[Q]:
+        """The condition split by the indexes of turns that yield it in order; none: the planner knows one."""
+        return []
+
+
+def _with_a_turn(condition: Q) -> Q:
+    """Sessions that have such a turn.
+
+    Few are named. Of many, PostgreSQL soon meets a page when it walks through the sessions; where there were few, it
+    walked through all of an agent's all the same: half a second for nothing.
+    """
+    turns = Turn.objects.filter(condition).order_by()
+    found = list(turns.values_list("agent_session_id", flat=True)[: FEW + 1])
+    return Q(_among(set(found))) if len(found) <= FEW else Q(pk__in=turns.values("agent_session_id"))
+
+
+def _among(keys: Iterable[UUID]) -> Func:
+    """That a row's key is one of `keys`: one parameter, however many they are."""
+    array = Value(list(keys), output_field=ArrayField(UUIDField()))
+    return Func(F("pk"), array, template="%(expressions)s)", arg_joiner=" = ANY(", output_field=BooleanField())
+
+
+def _one_of(value: str, known: Sequence[str]) -> str:
+    if value not in known:
+        raise IncorrectLookupParameters(value)
+    return value
+
+
+class AgentSieve(Sieve):
+    title = "agent"
+    parameter_name = "agent"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:  # noqa: ARG002
+        agents = Agent.objects.order_by("name", "slug").values_list("pk", "name", "archived_at")[:200]
+        return [(str(key), f"{name} (archived)" if archived else name) for key, name, archived in agents]
+
+    def condition(self, value: str, *, of_turns: bool) -> Q:
+        key = uuid_of(value)
+        if key is None:
+            raise IncorrectLookupParameters(value)
+        if not of_turns:
+            return Q(agent_id=key)
+        self._releases = list(Release.objects.filter(agent_id=key).values_list("pk", flat=True))
+        return Q(release_id__in=self._releases)
+
+    def arms(self) -> list[Q]:
+        releases = getattr(self, "_releases", [])
+        # Many releases share so much of the table that its own order is as good.
+        few = releases if len(releases) <= 20 else []
+        return [FINISHED & Q(release_id=release) for release in few] + [OPEN & Q(release_id__in=few)] if few else []
+
+
+class ReleaseSieve(Sieve):
+    title = "release"
+    parameter_name = "release"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:  # noqa: ARG002
+        """Those of the chosen agent, and the one that the address names."""
+        wanted = Q(agent_id=uuid_of(request.GET.get("agent", ""))) | Q(pk=uuid_of(request.GET.get("release", "")))
+        releases = Release.objects.filter(wanted).order_by("agent__name", "-number")
+        return [
+            (str(key), f"{agent} #{number}")
+            for key, agent, number in releases.values_list("pk", "agent__name", "number")[:200]
+        ]
+
+    def has_output(self) -> bool:
+        return bool(self.lookup_choices) or bool(self.value())
+
+    def condition(self, value: str, *, of_turns: bool) -> Q:  # noqa: ARG002
+        self._release = uuid_of(value)
+        if self._release is None:
+            raise IncorrectLookupParameters(value)
+        return Q(release_id=self._release)
+
+    def arms(self) -> list[Q]:
+        return [FINISHED, OPEN] if getattr(self, "_release", None) else []
+
+
+class UserSieve(Sieve):
+    title = "user"
+    parameter_name = "user"
+
+    def field(self) -> forms.Field:
+        return forms.CharField(required=False, widget=TextInput(attrs={"placeholder": "name", "autocomplete": "off"}))
+
+    def condition(self, value: str, *, of_turns: bool) -> Q:  # noqa: ARG002
+        self._user = User.objects.filter(username=value).values_list("pk", flat=True).first()
+        return Q(pk__in=[]) if self._user is None else Q(user_id=self._user)
+
+    def arms(self) -> list[Q]:
+        return [FINISHED, OPEN] if getattr(self, "_user", None) else []
+
+
+class TurnStateSieve(Sieve):
+    title = "state"
+    parameter_name = "state"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:  # noqa: ARG002
+        return [("open", "not ended"), *((status.value, status.value.replace("_", " ")) for status in TurnStatus)]
+
+    def condition(self, value: str, *, of_turns: bool) -> Q:  # noqa: ARG002
+        if value == "open":
+            return OPEN
+        status = TurnStatus(_one_of(value, [status.value for status in TurnStatus]))
+        # Said twice, in the words of an index too.
+        return Q(status=status) & (FINISHED if status in TERMINAL else OPEN)
+
+
+class SessionStateSieve(Sieve):
+    title = "state"
+    parameter_name = "state"
+    states: ClassVar[dict[str, tuple[str, Q]]] = {
+        "open": ("a turn is open", Q(open_turns__gt=0)),
+        "running": ("a turn is being answered", Q(active_turn_id__isnull=False)),
+        "idle": ("nothing is open", Q(open_turns=0)),
+        "human": ("a person answers", Q(controller=AgentSession.Controller.HUMAN)),
+        "faulty": ("its state is faulty", ~Q(state_fault="")),
+        "unlisted": ("kept off the chat list", Q(listed=False)),
+    }
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:  # noqa: ARG002
+        return [(name, words) for name, (words, _) in self.states.items()]
+
+    def condition(self, value: str, *, of_turns: bool) -> Q:  # noqa: ARG002
+        return self.states[_one_of(value, list(self.states))][1]
+
+
+class ErrorSieve(Sieve):
+    """Of a turn; of a session, that it has such a turn."""
+
+    title = "error"
+    parameter_name = "error"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:  # noqa: ARG002
+        return [("any", "any"), *((name, name.replace("_", " ")) for name in ERROR_CLASSES)]
+
+    def condition(self, value: str, *, of_turns: bool) -> Q:
+        _one_of(value, ["any", *ERROR_CLASSES])
+        wrong = Q(status__in=ENDED_BADLY) & (~Q(error_class="") if value == "any" else Q(error_class=value))
+        return wrong if of_turns else _with_a_turn(wrong)
+
+
+class CostSieve(Sieve):
+    """Of a turn; of a session, that it has such a turn."""
+
+    title = "cost of a turn"
+    parameter_name = "cost"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:  # noqa: ARG002
+        return [(cost, f"${cost} or more") for cost in COSTS]
+
+    def condition(self, value: str, *, of_turns: bool) -> Q:
+        dear = Q(cost_usd__gte=Decimal(_one_of(value, COSTS)))
+        return dear if of_turns else _with_a_turn(dear)
+
+
+class _DaySieve(Sieve):
+    """By the day in UTC. Ids sort by time, so a range of days is a range of the primary key."""
+
+    def field(self) -> forms.Field:
+        return forms.CharField(required=False, widget=TextInput(attrs={"type": "date"}))
+
+    def _midnight(self, value: str, *, days: int = 0) -> Any:
+        try:
+            day = date.fromisoformat(value) + timedelta(days=days)
+            return first_id_at(datetime.combine(day, time(), UTC))
+        except (ValueError, OverflowError) as error:
+            raise IncorrectLookupParameters(value) from error
+
+
+class SinceSieve(_DaySieve):
+    title = "from (UTC)"
+    parameter_name = "since"
+
+    def condition(self, value: str, *, of_turns: bool) -> Q:  # noqa: ARG002
+        return Q(pk__gte=self._midnight(value))
+
+
+class UntilSieve(_DaySieve):
+    title = "to, that day included"
+    parameter_name = "until"
+
+    def condition(self, value: str, *, of_turns: bool) -> Q:  # noqa: ARG002
+        return Q(pk__lt=self._midnight(value, days=1))
+
+
+class EventTypeFilter(admin.SimpleListFilter):
+    """A closed list: asking the table for its types would read all of it."""
+
+    title = "type"
+    parameter_name = "type"
+    types = (
+        "message.created",
+        "message.delta",
+        "message.completed",
+        "turn.queued",
+        "turn.started",
+        "turn.restarted",
+        "turn.waiting",
+        "turn.retry_wait",
+        "turn.cancelling",
+        "turn.completed",
+        "turn.failed",
+        "turn.cancelled",
+        "turn.expired",
+        "tool.started",
+        "tool.finished",
+        "tool.failed",
+        "session.updated",
+    )
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:  # noqa: ARG002
+        return [(name, name) for name in self.types]
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:  # noqa: ARG002
+        if not self.value():
+            return queryset
+        return queryset.filter(type=self.value()) if self.value() in self.types else queryset.none()

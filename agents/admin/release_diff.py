@@ -1,0 +1,57 @@
+"""The page that shows what differs between any two of: the draft, and every release of an agent."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+from django import forms
+from django.http import HttpRequest, HttpResponse
+
+from agents.domain.config_diff import differences
+from agents.models import AgentDraft, Configuration, Release
+from agents.releases.edit import configuration_of
+from console.views import page
+from console.widgets import Select
+
+DRAFT: Final = "draft"
+# The selects offer the newest; an address may name any number.
+OFFERED: Final = 200
+
+
+class ComparisonForm(forms.Form):
+    """Which two: the word `draft`, or the number of a release."""
+
+    old = forms.ChoiceField(label="From", widget=Select)
+    new = forms.ChoiceField(label="To", widget=Select)
+
+
+def compare_page(request: HttpRequest, model_admin: Any, draft: AgentDraft) -> HttpResponse:
+    """Without a choice: from the live release to the draft."""
+    agent, live = draft.agent, draft.agent.live_release
+    numbers = list(Release.objects.filter(agent=agent).order_by("-number").values_list("number", flat=True)[:OFFERED])
+    form = ComparisonForm(request.GET if {"old", "new"} & set(request.GET) else None)
+    chosen = {"old": str(live.number) if live else DRAFT, "new": DRAFT}
+    form.initial = chosen
+    for name in ("old", "new"):
+        field: Any = form.fields[name]
+        field.choices = [(DRAFT, "the draft"), *((str(number), _title(number, live)) for number in numbers)]
+    if form.is_bound and form.is_valid():
+        chosen = form.cleaned_data
+    sides: list[Configuration] = [_side(draft, chosen["old"]), _side(draft, chosen["new"])]
+    return page(
+        request,
+        model_admin,
+        "console/compare.html",
+        title=f"{agent}: compare",
+        agent=agent,
+        form=form,
+        differences=differences(*(configuration_of(side) for side in sides)),
+    )
+
+
+def _title(number: int, live: Release | None) -> str:
+    return f"release {number} (live)" if live and live.number == number else f"release {number}"
+
+
+def _side(draft: AgentDraft, name: str) -> Configuration:
+    return draft if name == DRAFT else Release.objects.get(agent=draft.agent, number=int(name))

@@ -1,0 +1,27 @@
+"""The states of turns and steps as labels."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from django.utils.safestring import SafeString
+
+from agents.domain.states import StepStatus, TurnStatus
+from console.formatting import tag
+
+_LEVELS: Final[dict[str, str]] = {
+    TurnStatus.QUEUED: "warn",
+    TurnStatus.RUNNING: "good",
+    TurnStatus.WAITING: "warn",
+    TurnStatus.RETRY_WAIT: "warn",
+    TurnStatus.CANCELLING: "warn",
+    TurnStatus.FAILED: "bad",
+    TurnStatus.EXPIRED: "bad",
+    StepStatus.INTENT: "warn",
+    StepStatus.UNKNOWN: "bad",
+}
+
+
+def state_tag(status: str) -> SafeString:
+    """The state of a turn or a step."""
+    return tag(str(status).replace("_", " "), _LEVELS.get(str(status), ""))

@@ -1,0 +1,1 @@
+"""The page of a conversation: its messages, turns and steps, live."""

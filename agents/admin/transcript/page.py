@@ -1,0 +1,201 @@
+"""The page of a session or a turn: what was said, step by step, as it comes.
+
+"As it comes" is a question each second: what has changed after seq n? It reads the same log of events as every other
+way out, asks for the reader's rights anew each time, and costs one small read while nothing happens.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Final
+
+from django.contrib.admin import ModelAdmin
+from django.db import models
+from django.db.models import Count, Sum
+from django.http import HttpRequest, HttpResponse, HttpResponseBase, JsonResponse
+from django.template.loader import render_to_string
+from django.template.response import TemplateResponse
+from django.urls import reverse
+
+from agents.admin.transcript.turns import TURNS, Block, blocks_of
+from agents.admin.turn_actions import ON_TURNS
+from agents.models import AgentSession, Event, Message, Turn
+from agents.permissions.role_permissions import FORK_SESSION
+from agents.permissions.transcripts import may_read
+from console.formatting import money, tokens
+from console.keyset_changelist import uuid_of
+from console.views import Named, page
+from foundation.clock import now
+
+# Who is further behind loads the page again.
+BEHIND: Final = 500
+EVENTS: Final = 40
+# Fields that a page tells as plain facts, by noun.
+_HIDDEN: Final = frozenset({"fingerprint", "state", "metadata", "client_options", "title"})
+
+
+def session_page(request: HttpRequest, model_admin: ModelAdmin[Any], session: AgentSession) -> TemplateResponse:
+    """The newest turns of a session, or those before `?before=ordinal`, or those around `?turn=id`."""
+    readable = may_read(request.user, session.agent)
+    turns, older, newer = _turns(request, session)
+    blocks = _shown(request, session, turns, readable=readable, whole=True)
+    return page(
+        request,
+        model_admin,
+        "console/transcript.html",
+        title=(name := _name(session, readable=readable)),
+        opts=model_admin.model._meta,
+        original=Named(session, name),
+        session=session,
+        readable=readable,
+        blocks=blocks,
+        older=older,
+        newer=newer,
+        # Where the newest turn is shown, the next one is shown too.
+        follows=newer is None,
+        facts=_session_facts(session),
+        fields=_fields(session),
+        events=_events(session),
+        seq=session.next_seq - 1,
+        live=reverse("admin:agents_agentsession_live", args=[session.pk]),
+        session_deeds=_session_deeds(request, model_admin, session),
+        forks=readable and request.user.has_perm(FORK_SESSION),
+    )
+
+
+def turn_page(request: HttpRequest, model_admin: ModelAdmin[Any], turn: Turn) -> TemplateResponse:
+    """One turn, with its columns."""
+    session = AgentSession.objects.select_related("agent", "release", "user").get(pk=turn.agent_session_id)
+    readable = may_read(request.user, session.agent)
+    name = f"Turn {turn.ordinal} of {_name(session, readable=readable)}"
+    return page(
+        request,
+        model_admin,
+        "console/transcript.html",
+        title=name,
+        opts=model_admin.model._meta,
+        original=Named(turn, name),
+        session=session,
+        readable=readable,
+        blocks=_shown(request, session, [turn], readable=readable),
+        follows=False,
+        one_turn=turn,
+        facts=_session_facts(session),
+        fields=_fields(turn),
+        events=_events(session, turn),
+        seq=session.next_seq - 1,
+        live=reverse("admin:agents_agentsession_live", args=[session.pk]) + f"?turn={turn.pk}",
+    )
+
+
+def _name(session: AgentSession, *, readable: bool) -> str:
+    """A title tells what was said: not for everybody."""
+    return (session.title if readable else "") or f"session {session.pk}"
+
+
+def live(request: HttpRequest, session: AgentSession) -> HttpResponseBase:
+    """What has changed after seq `?after`: `{"seq", "facts", "blocks": [{"key", "ordinal", "html"}], "events": html}`.
+
+    204: nothing has. 409: too much has; load the page again. `?turn` asks for that turn only.
+    """
+    after = request.GET.get("after", "")
+    if not (after.isascii() and after.isdigit() and len(after) < 19):
+        return HttpResponse(status=422)
+    seq = session.next_seq - 1
+    changed = Event.objects.filter(agent_session=session, seq__gt=int(after)).order_by("seq")
+    rows = list(changed.values_list("turn_id", flat=True)[: BEHIND + 1])
+    if len(rows) > BEHIND or int(after) > seq:
+        return HttpResponse(status=409)
+    touched = {turn for turn in (*rows, session.active_turn_id) if turn is not None}
+    if (only := uuid_of(request.GET.get("turn", ""))) is not None:
+        touched &= {only}
+    if not touched and not rows:
+        return HttpResponse(status=204)
+    readable = may_read(request.user, session.agent)
+    turns = list(Turn.objects.filter(agent_session=session, pk__in=touched).order_by("-ordinal")[:TURNS])[::-1]
+    blocks = _shown(request, session, turns, readable=readable)
+    return JsonResponse(
+        {
+            "seq": seq,
+            "facts": dict(_session_facts(session)),
+            "blocks": [{"key": block.key, "ordinal": block.ordinal, "html": _html(request, block)} for block in blocks],
+            "events": render_to_string("console/transcript_events.html", {"events": _events(session)}),
+        }
+    )
+
+
+def _turns(request: HttpRequest, session: AgentSession) -> tuple[list[Turn], str | None, str | None]:
+    """The turns to show, oldest first, and the addresses of the page before and of the newest."""
+    turns = Turn.objects.filter(agent_session=session).select_related("release")
+    before = request.GET.get("before", "")
+    if before.isascii() and before.isdigit() and len(before) < 10:
+        turns = turns.filter(ordinal__lt=int(before))
+    elif (wanted := uuid_of(request.GET.get("turn", ""))) is not None:
+        found = Turn.objects.filter(agent_session=session, pk=wanted).values_list("ordinal", flat=True).first()
+        turns = turns.filter(ordinal__lte=found) if found is not None else turns
+    rows = list(turns.order_by("-ordinal")[: TURNS + 1])
+    shown = rows[:TURNS][::-1]
+    older = f"?before={shown[0].ordinal}" if len(rows) > TURNS else None
+    last = shown[-1].ordinal if shown else 0
+    newest = not Turn.objects.filter(agent_session=session, ordinal__gt=last).exists()
+    return shown, older, None if newest else "?"
+
+
+def _shown(
+    request: HttpRequest, session: AgentSession, turns: Sequence[Turn], *, readable: bool, whole: bool = False
+) -> list[Block]:
+    loose: Sequence[Message] = ()
+    if whole:
+        between = Message.objects.filter(agent_session=session, turn__isnull=True).order_by("-ordinal")
+        loose = list(between.filter(ordinal__gte=turns[0].ordinal if turns else 0)[: 5 * TURNS])
+    blocks = blocks_of(session, turns, readable=readable, now=now(), loose=loose)
+    allowed = [deed for deed in ON_TURNS if request.user.has_perm(deed.permission)]
+    forks = readable and request.user.has_perm(FORK_SESSION)
+    for block in blocks:
+        if (turn := block.turn) is not None:
+            block.forks = forks and turn.finished_at is not None
+            block.deeds = [deed for deed in allowed if turn.status in deed.states]
+    return blocks
+
+
+def _html(request: HttpRequest, block: Block) -> str:
+    back = reverse("admin:agents_agentsession_change", args=[block.turn.agent_session_id]) if block.turn else ""
+    return render_to_string("console/transcript_block.html", {"block": block, "back": back}, request=request)
+
+
+def _session_facts(session: AgentSession) -> list[tuple[str, str]]:
+    total = Turn.objects.filter(agent_session=session).aggregate(
+        turns=Count("pk"), cost=Sum("cost_usd"), into=Sum("input_tokens"), out=Sum("output_tokens")
+    )
+    return [
+        ("User", str(session.user)),
+        ("Agent", f"{session.agent} #{session.release.number}"),
+        ("Turns", f"{total['turns']:,}, {session.open_turns} open"),
+        ("Tokens", tokens(total["into"] or 0, total["out"] or 0)),
+        ("Cost", money(total["cost"])),
+    ]
+
+
+def _events(session: AgentSession, turn: Turn | None = None) -> list[Event]:
+    """The newest events, without what they say."""
+    events = Event.objects.filter(agent_session=session).order_by("-seq").defer("data")
+    if turn is None:
+        return list(events[:EVENTS])
+    # The index is the session's: of a long one only the newest are searched.
+    return [event for event in events[: 10 * EVENTS] if event.turn_id == turn.pk][:EVENTS]
+
+
+def _fields(row: models.Model) -> list[tuple[str, Any]]:
+    return [
+        (str(column.verbose_name), getattr(row, column.attname))
+        for column in row._meta.concrete_fields
+        if column.name not in _HIDDEN
+    ]
+
+
+def _session_deeds(request: HttpRequest, model_admin: ModelAdmin[Any], session: AgentSession) -> list[tuple[str, str]]:
+    """The session's own buttons: action and words."""
+    allowed = model_admin.get_actions(request)
+    offered = [("cancel_open", "Cancel all open turns", session.open_turns > 0)]
+    offered.append(("mend", "Set the faulty state aside", bool(session.state_fault)))
+    return [(name, words) for name, words, now_useful in offered if now_useful and name in allowed]

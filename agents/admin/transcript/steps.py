@@ -1,0 +1,66 @@
+"""The steps of a turn as the console shows them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Final
+
+from django.utils.safestring import SafeString
+
+from agents.admin.state_tags import state_tag
+from agents.domain.states import StepKind, StepStatus
+from agents.models import Step
+from console.formatting import money, took
+
+# A tool may answer at any length; the page of its step has all of it.
+SHOWN_CHARACTERS: Final = 4_000
+
+
+@dataclass(frozen=True, slots=True)
+class ShownStep:
+    """`words` say what its state means for a repetition. `request` and `result` are empty for who may not read them."""
+
+    row: Step
+    state: SafeString
+    lasted: str
+    cost: str
+    words: str
+    request: str
+    result: str
+
+
+def shown_step(step: Step, *, readable: bool, ended_at: datetime | None, now: datetime) -> ShownStep:
+    """`ended_at` is the end of its turn: a call that was given up lasted until then."""
+    return ShownStep(
+        row=step,
+        state=state_tag(step.status),
+        lasted=took(step.started_at, step.finished_at or ended_at or now),
+        cost=money(step.cost_usd),
+        words=_words(step, ended=ended_at is not None),
+        request=short(step.request) if readable and step.kind == StepKind.TOOL else "",
+        result=short(_result(step)) if readable else "",
+    )
+
+
+def short(value: Any) -> str:
+    """`value` as text of a length that a page can show."""
+    text = value if isinstance(value, str) else "" if value in ({}, None) else str(value)
+    return text if len(text) <= SHOWN_CHARACTERS else text[:SHOWN_CHARACTERS] + " …"
+
+
+def _words(step: Step, *, ended: bool) -> str:
+    if step.status == StepStatus.UNKNOWN:
+        return "It may have taken effect; it was not run again."
+    if step.status == StepStatus.INTENT:
+        return "Given up with the turn: no outcome is known." if ended else "Begun, no outcome yet."
+    if step.kind == StepKind.TOOL:
+        return "May run again." if step.idempotent else "Is never run twice."
+    return ""
+
+
+def _result(step: Step) -> Any:
+    result = step.result
+    if isinstance(result, dict):
+        return result.get("content", result.get("text", ""))
+    return result or ""

@@ -1,0 +1,147 @@
+"""What the page of a session shows of each turn: its question, its steps, its answer, and how it stands."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any, Final
+from uuid import UUID
+
+from django.db.models import Q
+
+from agents.admin.state_tags import state_tag
+from agents.admin.transcript.content import Said, said_in, shown_parts_of
+from agents.admin.transcript.steps import ShownStep, shown_step
+from agents.admin.turn_actions import DeedOnTurn
+from agents.domain.message_tree import Node, Tree
+from agents.domain.states import TERMINAL, TurnStatus
+from agents.journal.locked_writes import shown_parts
+from agents.models import AgentSession, Message, Runner, Step, Turn
+from console.formatting import money, tokens, took
+
+# Turns on one page of a long session.
+TURNS: Final = 20
+# Of longer sessions only the neighbours are read, not the whole tree.
+WHOLE_TREE: Final = 2_000
+
+
+@dataclass(slots=True)
+class Block:
+    """A turn, or what was said without one (`turn` None)."""
+
+    ordinal: int
+    turn: Turn | None = None
+    said: list[Said] = field(default_factory=list)
+    steps: list[ShownStep] = field(default_factory=list)
+    runner: str = ""
+    branch: str = ""
+    waited: str = ""
+    lasted: str = ""
+    tokens: str = ""
+    cost: str = ""
+    state: str = ""
+    live: bool = False
+    forks: bool = False
+    deeds: list[DeedOnTurn] = field(default_factory=list)
+
+    @property
+    def key(self) -> str:
+        return f"turn-{self.turn.pk}" if self.turn else f"message-{self.ordinal}"
+
+
+@dataclass(frozen=True, slots=True)
+class _Rows:
+    """What was read for all the turns of a page at once."""
+
+    messages: dict[UUID, list[Message]]
+    steps: dict[UUID, list[Step]]
+    runners: dict[Any, Runner]
+    branches: dict[UUID, str]
+    readable: bool
+    now: datetime
+
+
+def blocks_of(
+    session: AgentSession, turns: Sequence[Turn], *, readable: bool, now: datetime, loose: Iterable[Message] = ()
+) -> list[Block]:
+    """One block per turn and per message without a turn, by ordinal. Without `readable` nothing that was said."""
+    messages = _messages(session, turns)
+    steps: dict[UUID, list[Step]] = defaultdict(list)
+    for step in Step.objects.filter(turn__in=turns).order_by("turn", "number"):
+        steps[step.turn_id].append(step)
+    runners = Runner.objects.in_bulk([turn.runner_id for turn in turns if turn.runner_id])
+    branches = _branches(session, [asked for said in messages.values() for asked in said if asked.author == "user"])
+    rows = _Rows(messages, steps, runners, branches, readable, now)
+    made = [_block(turn, rows) for turn in turns]
+    made += [Block(message.ordinal, said=[said_in(message)] if readable else []) for message in loose]
+    return sorted(made, key=lambda block: block.ordinal)
+
+
+def _messages(session: AgentSession, turns: Sequence[Turn]) -> dict[UUID, list[Message]]:
+    found: dict[UUID, list[Message]] = defaultdict(list)
+    for message in Message.objects.filter(agent_session=session, turn__in=turns).order_by("ordinal"):
+        assert message.turn_id is not None
+        found[message.turn_id].append(message)
+    return found
+
+
+def _block(turn: Turn, rows: _Rows) -> Block:
+    status, messages = TurnStatus(turn.status), rows.messages[turn.pk]
+    steps = [
+        shown_step(step, readable=rows.readable, ended_at=turn.finished_at, now=rows.now)
+        for step in rows.steps[turn.pk]
+    ]
+    asked = next((message.pk for message in messages if message.author == Message.Author.USER), None)
+    runner = rows.runners.get(turn.runner_id)
+    return Block(
+        ordinal=turn.ordinal,
+        turn=turn,
+        said=_said(turn, messages, steps) if rows.readable else [],
+        steps=steps,
+        runner=str(runner) if runner else str(turn.runner_id or ""),
+        branch=rows.branches.get(asked, "") if asked else "",
+        waited=took(turn.queued_at, turn.started_at or turn.finished_at or rows.now),
+        lasted=took(turn.started_at, turn.finished_at or rows.now),
+        tokens=tokens(turn.input_tokens, turn.output_tokens),
+        cost=money(turn.cost_usd),
+        state=state_tag(status),
+        live=status not in TERMINAL,
+    )
+
+
+def _said(turn: Turn, messages: Sequence[Message], steps: Sequence[ShownStep]) -> list[Said]:
+    said = [said_in(message, steps) for message in messages]
+    if turn.status not in TERMINAL and (parts := shown_parts(turn)):
+        said.append(Said(Message.Author.AGENT, None, shown_parts_of(parts, steps, ended=False)))
+    return said
+
+
+def _branches(session: AgentSession, asked: Sequence[Message]) -> dict[UUID, str]:
+    """For questions that have others beside them: which of how many, and whether people see it now."""
+    if session.next_ordinal <= WHOLE_TREE:
+        rows = Message.objects.filter(agent_session=session).order_by()
+    else:
+        parents = {message.parent_id for message in asked}
+        beside = Q(parent__in=[parent for parent in parents if parent]) | (
+            Q(parent__isnull=True) if None in parents else Q(pk__in=[])
+        )
+        rows = Message.objects.filter(beside, agent_session=session).order_by()
+    nodes = {
+        key: Node(key, ordinal, turn, parent, author == Message.Author.AGENT and turn is not None)
+        for key, ordinal, turn, parent, author in rows.values_list("pk", "ordinal", "turn_id", "parent_id", "author")
+    }
+    tree = Tree(nodes.values())
+    line = {node.id for node in tree.line(session.head_message_id)} if session.next_ordinal <= WHOLE_TREE else None
+    known = [nodes[message.pk] for message in asked if message.pk in nodes]
+    return {node.id: words for node in known if (words := _branch(tree, node, line))}
+
+
+def _branch(tree: Tree, asked: Node, line: set[UUID] | None) -> str:
+    beside = tree.branches(asked)
+    if len(beside) < 2:
+        return ""
+    place = beside.index(asked) + 1
+    hidden = "" if line is None or asked.id in line else ", not shown in the chat now"
+    return f"branch {place} of {len(beside)}{hidden}"

@@ -1,0 +1,51 @@
+"""The words of a conversation as a model sees them: plain frozen values that everything else builds on."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Literal
+
+Role = Literal["system", "user", "assistant", "tool"]
+
+
+@dataclass(frozen=True, slots=True)
+class ToolSpec:
+    """A tool as it is offered to a model. `parameters` is a JSON schema of one object; `strict` asks for arguments that
+    keep to it, of the models that can promise that."""
+
+    name: str
+    description: str
+    parameters: dict[str, Any]
+    strict: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class JsonFormat:
+    """An answer whose text is one JSON value: of `schema`, or any object when there is none. `name` is the schema's."""
+
+    schema: dict[str, Any] | None = None
+    name: str = "answer"
+    description: str = ""
+    strict: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class ToolCall:
+    """One call that the model asked for. `arguments` is the JSON text as the model wrote it: it may be malformed."""
+
+    id: str
+    name: str
+    arguments: str
+
+
+@dataclass(frozen=True, slots=True)
+class ChatMessage:
+    """One message of a request to a model.
+
+    `tool_calls` belong to the role `assistant`; `tool_call_id` belongs to the role `tool` and names the call answered.
+    """
+
+    role: Role
+    text: str = ""
+    tool_calls: tuple[ToolCall, ...] = ()
+    tool_call_id: str | None = None

@@ -1,0 +1,125 @@
+"""The shapes of things on the wire: the same for REST, events and snapshots. The hot path's SQL builds equal ones."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Any
+from uuid import UUID
+
+from agents.domain.states import Priority
+from agents.domain.usage import usage_shape
+from foundation.errors import BandstandError
+
+Shape = dict[str, Any]
+
+
+def moment(value: datetime) -> str:
+    """A moment in UTC, ISO 8601 with microseconds, as in `2026-11-22T08:15:30.000001Z`."""
+    return value.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+
+
+def _moment(value: datetime | None) -> str | None:
+    return moment(value) if value else None
+
+
+def message_shape(message: Any) -> Shape:
+    """`message` is a row of `Message`; one read by `agents.sessions.messages` also tells of its reader's feedback."""
+    return {
+        "id": str(message.id),
+        "ordinal": message.ordinal,
+        "author": str(message.author),
+        "parts": message.parts,
+        "turn": str(message.turn_id) if message.turn_id else None,
+        "parent": str(message.parent_id) if message.parent_id else None,
+        "partial": message.partial,
+        "feedback": feedback_shape(getattr(message, "rated", None), getattr(message, "comment", "")),
+        "created_at": moment(message.created_at),
+    }
+
+
+def feedback_shape(value: int | None, comment: str) -> Shape | None:
+    """What somebody thinks of a message; None when they said nothing."""
+    return None if value is None else {"value": "up" if value > 0 else "down", "comment": comment}
+
+
+def error_shape(*, error_class: str, detail: str, error_id: UUID | None) -> Shape:
+    """Why a turn failed, as people may read it."""
+    return {
+        "error_class": error_class,
+        "detail": detail,
+        "error_id": str(error_id) if error_id else None,
+        "retry_suggested": retry_suggested(error_class),
+    }
+
+
+def session_shape(session: Any) -> Shape:
+    """`session` is a row of `AgentSession` with its agent and release."""
+    return {
+        "id": str(session.id),
+        "agent": session.agent.slug,
+        "release": session.release.number,
+        "title": session.title,
+        "metadata": session.metadata,
+        "controller": str(session.controller),
+        "version": session.version,
+        "head": str(session.head_message_id) if session.head_message_id else None,
+        "created_at": moment(session.created_at),
+    }
+
+
+def listed_shape(session: Any) -> Shape:
+    """The same on a list, with what the list is ordered by."""
+    return {**session_shape(session), "updated_at": moment(session.updated_at)}
+
+
+# A failure of these classes may be over by the time somebody tries again.
+_WORTH_A_RETRY = frozenset({"transient", "rate_limit", "worker_crashed", "unknown"})
+
+
+def retry_suggested(error_class: str) -> bool:
+    return error_class in _WORTH_A_RETRY
+
+
+def turn_error(turn: Any) -> Shape | None:
+    """The error of a turn's row; None unless it failed."""
+    if not turn.error_class:
+        return None
+    return error_shape(error_class=turn.error_class, detail=turn.error_detail, error_id=turn.error_id)
+
+
+def turn_shape(turn: Any, answer: Any | None = None, *, position: int | None = None) -> Shape:
+    """`turn` is a row of `Turn`, `answer` the row of its agent's message if there is one.
+
+    `position` is how many turns of its session stand before it, while it is queued.
+    """
+    return {
+        "id": str(turn.id),
+        "session": str(turn.agent_session_id),
+        "status": str(turn.status),
+        "priority": Priority(turn.priority).word,
+        "ordinal": turn.ordinal,
+        "position": position,
+        "queued_at": moment(turn.queued_at),
+        "started_at": _moment(turn.started_at),
+        "finished_at": _moment(turn.finished_at),
+        "error": turn_error(turn),
+        "usage": usage_shape(turn.input_tokens, turn.output_tokens, turn.cost_usd),
+        "answer": message_shape(answer) if answer is not None else None,
+    }
+
+
+def error_frame(fault: BandstandError, *, ref: str | None = None) -> Shape:
+    """An error on a live connection: a frame of the websocket, or the last event of a stream.
+
+    `ref` is the client's own id of the frame that it answers.
+    """
+    shape: Shape = {
+        "type": "error",
+        "code": fault.code,
+        "detail": fault.detail,
+        "ref": ref,
+        "retryable": fault.retryable,
+    }
+    if fault.retry_after_seconds is not None:
+        shape["retry_after_ms"] = round(fault.retry_after_seconds * 1000)
+    return shape

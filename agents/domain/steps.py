@@ -1,0 +1,92 @@
+"""What a turn has done so far and what it must do next, read from its journal."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from decimal import Decimal
+from typing import Any
+
+from agents.domain.message_parts import Part, text_part, tool_call_part, tool_result_part
+from agents.domain.states import StepKind, StepStatus
+from agents.domain.usage import Spent
+
+UNKNOWN_OUTCOME = (
+    "The outcome of this call is unknown: the worker stopped while it ran. "
+    "It may have taken effect. It was not run again."
+)
+
+
+@dataclass(frozen=True, slots=True)
+class StepRecord:
+    """One row of the journal. `result` of a model: `{"text", "tool_calls": [{"id", "name", "arguments"}]}`; of a tool:
+    `{"content", "is_error"}`."""
+
+    number: int
+    kind: StepKind
+    status: StepStatus
+    name: str
+    call_id: str = ""
+    idempotent: bool = False
+    request: Any = None
+    result: Any = None
+    input_tokens: int = 0
+    output_tokens: int = 0
+    cost_usd: Decimal | None = None
+
+    @property
+    def spent(self) -> Spent:
+        """What it has used, once it is settled. A tool's own costs are not known to us and not counted."""
+        if self.kind is StepKind.TOOL or self.open:
+            return Spent()
+        return Spent(self.input_tokens, self.output_tokens, self.cost_usd)
+
+    @property
+    def open(self) -> bool:
+        return self.status is StepStatus.INTENT
+
+
+def open_tools(steps: Sequence[StepRecord]) -> list[StepRecord]:
+    """Tool calls with an intent and no outcome."""
+    return [step for step in steps if step.open and step.kind is StepKind.TOOL]
+
+
+def open_model_call(steps: Sequence[StepRecord]) -> StepRecord | None:
+    """The model call with an intent and no outcome; it may be tried again at any time."""
+    return next((step for step in steps if step.open and step.kind is StepKind.MODEL), None)
+
+
+def is_first_model_call(steps: Sequence[StepRecord]) -> bool:
+    """Whether no model call has an outcome yet. One that is asked again, since nobody heard its end, is the first."""
+    return all(step.open for step in steps if step.kind is StepKind.MODEL)
+
+
+def last_calls(steps: Sequence[StepRecord]) -> list[dict[str, Any]]:
+    """What the newest model call has called, when it has an outcome."""
+    newest = next((step for step in reversed(steps) if step.kind is StepKind.MODEL), None)
+    return list(newest.result["tool_calls"]) if newest is not None and newest.result is not None else []
+
+
+def parts_of(steps: Sequence[StepRecord]) -> list[Part]:
+    """The settled steps as the parts of one message, in the order in which they were meant."""
+    parts: list[Part] = []
+    for step in steps:
+        if step.open or step.result is None:
+            continue
+        if step.kind is StepKind.MODEL:
+            if step.result["text"]:
+                parts.append(text_part(step.result["text"]))
+            parts.extend(
+                tool_call_part(call_id=call["id"], name=call["name"], arguments=call["arguments"])
+                for call in step.result["tool_calls"]
+            )
+        else:
+            parts.append(
+                tool_result_part(
+                    call_id=step.call_id,
+                    content=step.result["content"],
+                    is_error=step.result["is_error"],
+                    unknown=step.status is StepStatus.UNKNOWN,
+                )
+            )
+    return parts

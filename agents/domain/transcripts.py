@@ -1,0 +1,54 @@
+"""A conversation as a text that people keep: Markdown."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from agents.domain.message_parts import Part
+from agents.domain.serialization import moment
+
+_LONGEST_NAME = 60
+_NAMES = {"user": "You", "human": "A person", "system": "System"}
+
+
+def transcript_name(session: Any) -> str:
+    """What a file of the conversation is called, without its ending: the title, as far as every system takes it."""
+    name = "".join(char if char.isprintable() and char not in r'\/:*?"<>|' else " " for char in session.title)
+    return _one_line(name)[:_LONGEST_NAME].strip(". ") or "Conversation"
+
+
+def transcript_heading(session: Any) -> str:
+    """`session` is a row of `AgentSession` with its agent."""
+    title = session.title or "Conversation"
+    return f"# {_one_line(title)}\n\nWith {_one_line(session.agent.name)}, begun {moment(session.created_at)}.\n"
+
+
+def transcript_message(message: Any, *, agent_name: str) -> str:
+    """`message` is a row of `Message`. What users and agents wrote stays as they wrote it."""
+    name = _NAMES.get(str(message.author), _one_line(agent_name))
+    said = "\n\n".join(text for part in message.parts if (text := _part(part)))
+    cut = "\n\n*Cut short.*" if message.partial else ""
+    return f"\n## {name}, {moment(message.created_at)}\n\n{said}{cut}\n"
+
+
+def _part(part: Part) -> str:
+    if part["type"] == "text":
+        return str(part["text"]).strip("\n")
+    if part["type"] == "tool_call":
+        return f"*Called {_code(part['name'])} with* {_code(part['arguments'])}"
+    outcome = "failed" if part["is_error"] else "answered"
+    return f"*The tool {outcome}:* {_code(part['content'])}"
+
+
+def _one_line(text: str) -> str:
+    return " ".join(text.split())
+
+
+def _code(text: str) -> str:
+    """`text` between more backticks than it has in a row."""
+    ticks, run = 0, 0
+    for char in text:
+        run = run + 1 if char == "`" else 0
+        ticks = max(ticks, run)
+    fence = "`" * (ticks + 1)
+    return f"{fence} {_one_line(text)} {fence}" if ticks else f"`{_one_line(text)}`"

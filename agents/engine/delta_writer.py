@@ -1,0 +1,130 @@
+"""The deltas of all turns of a process, in as few commits as there are beats.
+
+A runner with thirty turns would commit seven hundred times a second if each flushed for itself. Their flushes fall on
+common beats instead (see `agents.engine.ticker`), and those that are asked for while a commit is under way go together
+in the next one.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from asyncio import Future, Task
+from dataclasses import dataclass
+from weakref import WeakKeyDictionary
+
+from agents.journal.claims import Claim
+from agents.journal.fenced_writes import NewEvent, append, append_each
+from foundation.db_threads import DATABASE_FAULTS, in_db_thread
+
+# Deltas in one commit at most.
+BATCH = 64
+
+
+@dataclass(frozen=True, slots=True)
+class _Write:
+    claim: Claim
+    event: NewEvent
+    done: Future[None]
+
+    async def alone(self) -> None:
+        """Write only this one, and say how it went."""
+        try:
+            await in_db_thread(append, self.claim, [self.event])
+        except Exception as error:
+            self.fail(error)
+        else:
+            self.succeed()
+
+    def succeed(self) -> None:
+        if not self.done.done():
+            self.done.set_result(None)
+
+    def fail(self, error: Exception) -> None:
+        if not self.done.done():
+            self.done.set_exception(error)
+
+
+class Deltas:
+    """The writer of one event loop: one common commit at a time."""
+
+    def __init__(self) -> None:
+        self._waiting: list[_Write] = []
+        self._writer: Task[None] | None = None
+        # Those that found no company, and those that the common commit passed over: whatever lock they wait for, the
+        # others do not.
+        self._alone: set[Task[None]] = set()
+
+    async def write(self, claim: Claim, text: str) -> None:
+        """Add a delta to the log of the turn, durably. Raises `LostTurn` and database errors.
+
+        A turn may ask again when its last delta is written. Whoever is cancelled meanwhile waits all the same: what is
+        on its way cannot be taken back, and nothing may overtake it.
+        """
+        done: Future[None] = asyncio.get_running_loop().create_future()
+        self._waiting.append(_Write(claim, NewEvent("message.delta", {"text": text}), done))
+        if self._writer is None or self._writer.done():
+            self._writer = asyncio.create_task(self._work(), name="deltas")
+            self._writer.add_done_callback(self._worked)
+        try:
+            await asyncio.shield(done)
+        except asyncio.CancelledError:
+            await asyncio.wait([done])
+            if not done.cancelled():
+                done.exception()
+            raise
+
+    async def _work(self) -> None:
+        while self._waiting:
+            batch, self._waiting = self._waiting[:BATCH], self._waiting[BATCH:]
+            await self._commit(batch)
+
+    def _worked(self, task: Task[None]) -> None:
+        if task.cancelled():  # the process ends
+            for write in self._waiting:
+                write.done.cancel()
+            self._waiting.clear()
+
+    async def _commit(self, batch: list[_Write]) -> None:
+        if len(batch) == 1:
+            self._write_alone(batch[0])
+            return
+        try:
+            written = await in_db_thread(append_each, [(write.claim, write.event) for write in batch])
+        except DATABASE_FAULTS as error:
+            # Whether it was committed is unknown, for each of them.
+            for write in batch:
+                write.fail(error)
+            return
+        except asyncio.CancelledError:
+            for write in batch:
+                write.done.cancel()
+            raise
+        except Exception:
+            # Refused as a whole, for something in one of them. The others must not suffer for it.
+            written = set()
+        for write in batch:
+            if (write.claim.turn_id, write.claim.epoch) in written:
+                write.succeed()
+            else:
+                self._write_alone(write)
+
+    def _write_alone(self, write: _Write) -> None:
+        task = asyncio.create_task(write.alone(), name="delta")
+        self._alone.add(task)
+        task.add_done_callback(lambda _: self._wrote_alone(task, write))
+
+    def _wrote_alone(self, task: Task[None], write: _Write) -> None:
+        self._alone.discard(task)
+        if task.cancelled():
+            write.done.cancel()
+
+
+_deltas: WeakKeyDictionary[asyncio.AbstractEventLoop, Deltas] = WeakKeyDictionary()
+
+
+def get_deltas() -> Deltas:
+    """The writer of the running event loop."""
+    loop = asyncio.get_running_loop()
+    if (found := _deltas.get(loop)) is None:
+        found = _deltas[loop] = Deltas()
+    return found

@@ -1,0 +1,123 @@
+"""What a turn has done so far: its steps as the journal has them, what they have used, and what is still allowed."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+from agents.domain.chat import ToolCall
+from agents.domain.message_parts import Part
+from agents.domain.states import StepKind, StepStatus
+from agents.domain.steps import StepRecord, is_first_model_call, last_calls, open_model_call, open_tools, parts_of
+from agents.domain.usage import Spent, total
+from agents.engine.context import TurnContext
+from agents.journal.fenced_writes import Intent, Settled
+
+NOTHING = Spent()
+# More than any language needs per token on average, so that only a runaway answer meets it.
+MAX_CHARACTERS_PER_TOKEN = 10
+
+
+class LimitReached(Exception):
+    """The release's limits allow no further step."""
+
+
+class Work:
+    """The steps of one turn, those of its earlier claims among them: they count for its limits and for who pays.
+
+    Nothing here is written; whoever changes it commits the same through the journal.
+    """
+
+    def __init__(self, context: TurnContext) -> None:
+        self.spent = total(step.spent for step in context.steps)
+        self._limits = context.release.limits
+        self._route = context.release.model_chain[0]
+        self._client_tools = context.client.tool_names
+        self._steps: list[StepRecord] = list(context.steps)
+
+    @property
+    def parts(self) -> list[Part]:
+        """What the settled steps say, as the parts of one message."""
+        return parts_of(self._steps)
+
+    @property
+    def open_steps(self) -> list[StepRecord]:
+        return [step for step in self._steps if step.open]
+
+    @property
+    def open_tools(self) -> list[StepRecord]:
+        return open_tools(self._steps)
+
+    @property
+    def open_model_call(self) -> StepRecord | None:
+        return open_model_call(self._steps)
+
+    @property
+    def is_first_model_call(self) -> bool:
+        return is_first_model_call(self._steps)
+
+    @property
+    def client_is_next(self) -> bool:
+        """Whether the last answer of the model calls tools of the client, who has the next word then."""
+        return any(call["name"] in self._client_tools for call in last_calls(self._steps))
+
+    def settle(
+        self, step: StepRecord, status: StepStatus, result: Any = None, *, error_class: str = "", spent: Spent = NOTHING
+    ) -> Settled:
+        """The outcome of an open step, for the journal."""
+        self._steps[step.number - 1] = replace(step, status=status, result=result)
+        self.spent += spent
+        return Settled(step.number, status, result, error_class, spent)
+
+    def begin_model_call(self) -> StepRecord:
+        """The intent to ask the model. Raises `LimitReached`."""
+        if sum(step.kind is StepKind.MODEL for step in self._steps) >= self._limits.steps:
+            raise LimitReached(f"The turn used its {self._limits.steps} model calls.")
+        if self.spent.output_tokens >= self._limits.output_tokens:
+            raise self._no_output_left()
+        step = StepRecord(len(self._steps) + 1, StepKind.MODEL, StepStatus.INTENT, self._route)
+        self._steps.append(step)
+        return step
+
+    def begin_following_model_call(self) -> StepRecord | None:
+        """The same when the last tool has ended. (A journal that was torn may have one already.)"""
+        if self.open_tools or self.open_model_call or self.client_is_next:
+            return None
+        try:
+            return self.begin_model_call()
+        except LimitReached:
+            return None  # said again, and louder, when the loop asks for it
+
+    def begin_tools(self, calls: Sequence[tuple[ToolCall, bool]]) -> list[StepRecord]:
+        """The intents to run these calls, each with whether it may run twice. Raises `LimitReached`."""
+        used = sum(step.kind is StepKind.TOOL for step in self._steps)
+        if used + len(calls) > self._limits.tool_calls:
+            raise LimitReached(f"The turn used its {self._limits.tool_calls} tool calls.")
+        begun = [
+            StepRecord(
+                number,
+                StepKind.TOOL,
+                StepStatus.INTENT,
+                name=call.name,
+                call_id=call.id,
+                idempotent=idempotent,
+                request=call.arguments,
+            )
+            for number, (call, idempotent) in enumerate(calls, start=len(self._steps) + 1)
+        ]
+        self._steps.extend(begun)
+        return begun
+
+    def check_length(self, characters: int) -> None:
+        """Raise `LimitReached` when an answer has become so long that its tokens cannot fit any more."""
+        if characters > MAX_CHARACTERS_PER_TOKEN * (self._limits.output_tokens - self.spent.output_tokens):
+            raise self._no_output_left()
+
+    def _no_output_left(self) -> LimitReached:
+        return LimitReached(f"The turn used its {self._limits.output_tokens} output tokens.")
+
+
+def intent_of(step: StepRecord) -> Intent:
+    """`step` as the journal writes it."""
+    return Intent(step.number, step.kind, step.name, step.call_id, step.idempotent, step.request)

@@ -1,0 +1,171 @@
+"""A session's log as server-sent events."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from time import monotonic
+from typing import Any
+from uuid import UUID
+
+import structlog
+from django.http import HttpRequest, StreamingHttpResponse
+
+from accounts.actor import Actor
+from agents.domain.serialization import error_frame
+from agents.domain.states import TERMINAL, TERMINAL_EVENTS
+from agents.http.revalidation import Welcome
+from agents.relay import LoggedEvent, Resync, Subscription, event_json, get_hub
+from agents.sessions import access_turn, read_snapshot
+from foundation import strict_json
+from foundation.db_threads import DATABASE_FAULTS, in_db_thread
+from foundation.errors import BandstandError, NotFound, OurFault, Unavailable
+from rest.errors import ServerStops
+from rest.media_types import EVENT_STREAM
+
+HEARTBEAT_SECONDS = 15.0
+
+log = structlog.get_logger(__name__)
+
+_OPENING = b": open\n\n"
+_HEARTBEAT = b": heartbeat\n\n"
+
+
+def answer_stream(
+    request: HttpRequest,
+    actor: Actor,
+    *,
+    session_id: UUID,
+    after: int,
+    resync: bool = False,
+    turn_id: UUID | None = None,
+    headers: dict[str, str] | None = None,
+) -> StreamingHttpResponse:
+    """The events after seq `after`: one turn's until it has ended, or all of the session's for as long as one listens.
+
+    `resync` sends a snapshot first, as for an `after` that lies in the future. Must be called on the event loop.
+    """
+    stream = Stream(request, actor, session_id=session_id, after=after, resync=resync, turn_id=turn_id)
+    return StreamingHttpResponse(
+        stream,
+        content_type=EVENT_STREAM,
+        # Proxies that buffer (nginx) would hold the words back.
+        headers={"Cache-Control": "no-store", "X-Accel-Buffering": "no", **(headers or {})},
+    )
+
+
+class Stream:
+    """One listener. Leaving it closes the subscription, and changes nothing else.
+
+    The server drops what it iterates over without closing it; it closes the answer, which closes what has a `close`.
+    """
+
+    def __init__(
+        self, request: HttpRequest, actor: Actor, *, session_id: UUID, after: int, resync: bool, turn_id: UUID | None
+    ) -> None:
+        self._actor = actor
+        self._session_id = session_id
+        self._after = after
+        self._resync = resync
+        self._turn_id = turn_id
+        self._turn = str(turn_id) if turn_id else None
+        self._welcome = Welcome(request, actor, session_id)
+        self._loop = asyncio.get_running_loop()
+        self._watcher = get_hub().subscribe(session_id, after)
+
+    def close(self) -> None:
+        """From whatever thread the server closes answers in."""
+        if not self._loop.is_closed():
+            self._loop.call_soon_threadsafe(self._watcher.close)
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        try:
+            yield _OPENING
+            async for chunk in self._chunks(self._watcher):
+                yield chunk
+        except BandstandError as error:
+            yield self._ended_by(error)
+        except DATABASE_FAULTS:
+            yield self._ended_by(Unavailable(retry_after_seconds=1))
+        except Exception as error:
+            log.exception("stream.failed", exc_info=error, session=str(self._session_id))
+            yield _last(OurFault())
+        finally:
+            self._watcher.close()
+
+    def _ended_by(self, error: BandstandError) -> bytes:
+        """The head of the answer is gone: all that is left is to say why there is no more, and whether to come back."""
+        log.warning("stream.ended", session=str(self._session_id), rule=error.context.get("rule", error.code))
+        return _last(error)
+
+    async def _chunks(self, watcher: Subscription) -> AsyncIterator[bytes]:
+        if self._resync:
+            yield await self._snapshot(watcher)
+        spoke = monotonic()
+        while True:
+            item = await watcher.get(self._welcome.seconds_left)
+            if watcher.closed:
+                raise ServerStops(retry_after_seconds=1)
+            await self._welcome.check()
+            if isinstance(item, Resync):
+                yield await self._snapshot(watcher)
+                if await self._turn_has_ended():
+                    return
+            elif item:
+                events, ended = self._mine(item)
+                if events:
+                    yield "".join(map(_framed, events)).encode()
+                    spoke = monotonic()
+                if ended:
+                    return
+            if monotonic() - spoke >= HEARTBEAT_SECONDS:
+                yield _HEARTBEAT
+                spoke = monotonic()
+
+    async def _snapshot(self, watcher: Subscription) -> bytes:
+        """The session as it is now, in place of events that are gone."""
+        snapshot = await in_db_thread(read_snapshot, actor=self._actor, session_id=self._session_id)
+        watcher.reset(after=snapshot["seq"])
+        data = strict_json.dumps({"type": "resync", **snapshot})
+        return b"id: %d\nevent: resync\ndata: %s\n\n" % (snapshot["seq"], data)
+
+    async def _turn_has_ended(self) -> bool:
+        if self._turn_id is None:
+            return False
+        try:
+            turn = await in_db_thread(access_turn, actor=self._actor, turn_id=self._turn_id)
+        except NotFound:
+            return True
+        return turn.status in TERMINAL
+
+    def _mine(self, events: list[LoggedEvent]) -> tuple[list[LoggedEvent], bool]:
+        """The events that belong here, and whether the last of them is the end."""
+        if self._turn is None:
+            return events, False
+        mine = [event for event in events if event.turn == self._turn]
+        return mine, bool(mine) and mine[-1].type in TERMINAL_EVENTS
+
+
+def _framed(event: LoggedEvent) -> str:
+    # One line of data: JSON text has no line breaks of its own.
+    return f"id: {event.seq}\nevent: {event.type}\ndata: {event_json(event)}\n\n"
+
+
+def _last(error: BandstandError) -> bytes:
+    # Without an id: a client that comes back goes on after the last event.
+    return b"event: error\ndata: %s\n\n" % strict_json.dumps(error_frame(error))
+
+
+async def wait_for_end(*, session_id: UUID, turn_id: UUID, after: int, seconds: float) -> None:
+    """Return when the turn's end is in the log, when its events are gone, or after `seconds`."""
+    watcher = get_hub().subscribe(session_id, after)
+    turn, end = str(turn_id), monotonic() + seconds
+    try:
+        while (left := end - monotonic()) > 0:
+            item: Any = await watcher.get(left)
+            if item is None or isinstance(item, Resync):
+                return
+            if any(event.turn == turn and event.type in TERMINAL_EVENTS for event in item):
+                return
+    finally:
+        watcher.close()

@@ -1,0 +1,73 @@
+"""Admission: the message, its turn and their first events, in one commit."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+from uuid import UUID
+
+import orjson
+
+from agents.domain.message_parts import Part
+from agents.domain.states import Priority, WhenBusy
+from agents.journal import sql
+from agents.journal.connection import fetch
+
+
+@dataclass(frozen=True, slots=True)
+class NewTurn:
+    """What is asked. `parent` counts only when `branch` is set: None then means the root of the conversation.
+
+    `client_options` is as `agents.domain.client_options` stores it.
+    """
+
+    session_id: UUID
+    user_id: int
+    turn_id: UUID
+    message_id: UUID
+    parts: list[Part]
+    fingerprint: bytes
+    key: str | None
+    branch: bool
+    parent: UUID | None
+    when_busy: WhenBusy | None
+    priority: Priority
+    title: str = ""
+    client_options: dict[str, Any] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Admitted:
+    """`seq` is that of the last event written."""
+
+    seq: int
+    ordinal: int
+
+
+def admit(new: NewTurn, *, depth: int, deadline_seconds: int) -> Admitted | None:
+    """Write the message and its turn, or None when the session does not take it as it stands.
+
+    Raises `IntegrityError` when a turn with this key or these ids is there already.
+    """
+    rows = fetch(
+        sql.ACCEPT,
+        {
+            "session": new.session_id,
+            "user": new.user_id,
+            "turn": new.turn_id,
+            "message": new.message_id,
+            "parts": orjson.dumps(new.parts).decode(),
+            "fingerprint": new.fingerprint,
+            "key": new.key,
+            "branch": new.branch,
+            "parent": new.parent,
+            "when_busy": new.when_busy.value if new.when_busy else None,
+            "priority": new.priority.value,
+            "priority_word": new.priority.word,
+            "title": new.title,
+            "depth": depth,
+            "deadline_seconds": deadline_seconds,
+            "client_options": orjson.dumps(new.client_options).decode() if new.client_options else None,
+        },
+    )
+    return Admitted(seq=rows[0][0], ordinal=rows[0][1]) if rows else None

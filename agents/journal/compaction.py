@@ -1,0 +1,43 @@
+"""Fold the deltas of ended turns: one row for each run of them, which names the first seq that it stands for."""
+
+from __future__ import annotations
+
+from uuid import UUID
+
+from django.db import connection, transaction
+
+from agents.journal.locked_writes import lock_session
+from agents.models import Turn
+
+# Runs are deltas of one turn and epoch with consecutive seqs. The last row of a run takes the whole text, the others
+# go.
+FOLD = """
+WITH deltas AS (
+    SELECT id, seq, coalesce(replaces_from, seq) AS first, epoch, data ->> 'text' AS text,
+           seq - row_number() OVER (PARTITION BY epoch ORDER BY seq) AS run
+    FROM agents_event
+    WHERE agent_session_id = %(session)s AND turn_id = %(turn)s AND type = 'message.delta'
+), runs AS (
+    SELECT max(id) FILTER (WHERE seq = last) AS keep, array_agg(id) AS ids, min(first) AS first,
+           string_agg(text, '' ORDER BY seq) AS text
+    FROM (SELECT *, max(seq) OVER (PARTITION BY epoch, run) AS last FROM deltas) d
+    GROUP BY epoch, run HAVING count(*) > 1
+), kept AS (
+    UPDATE agents_event e SET replaces_from = r.first, data = jsonb_build_object('text', r.text)
+    FROM runs r WHERE e.id = r.keep
+)
+DELETE FROM agents_event e USING runs r WHERE e.id = ANY(r.ids) AND e.id <> r.keep
+"""
+
+
+def fold_turn(session_id: UUID, turn_id: UUID) -> bool:
+    """Fold the deltas of one turn under its session's lock; False when it has not ended or the session is busy just
+    now."""
+    with transaction.atomic():
+        if lock_session(session_id, skip_locked=True) is None:
+            return False
+        if not Turn.objects.filter(pk=turn_id, finished_at__isnull=False).update(compacted=True):
+            return False
+        with connection.cursor() as cursor:
+            cursor.execute(FOLD, {"session": session_id, "turn": turn_id})
+    return True

@@ -1,0 +1,172 @@
+"""What the owner of a turn writes. Each function is one statement that begins with the fence."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from decimal import Decimal
+from typing import Any
+from uuid import UUID
+
+import orjson
+
+from agents.domain.message_parts import Part
+from agents.domain.states import StepKind, StepStatus, TurnStatus
+from agents.domain.usage import Spent
+from agents.journal import sql
+from agents.journal.claims import Claim
+from agents.journal.connection import fetch
+from foundation.errors import BandstandError
+
+
+class LostTurn(BandstandError):
+    """Another epoch owns this turn: stop, and write nothing."""
+
+    code = "lost_turn"
+
+
+@dataclass(frozen=True, slots=True)
+class NewEvent:
+    type: str
+    data: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Intent:
+    """A step that is about to be tried."""
+
+    number: int
+    kind: StepKind
+    name: str
+    call_id: str = ""
+    idempotent: bool = False
+    request: Any = None
+
+
+@dataclass(frozen=True, slots=True)
+class Settled:
+    """The outcome of a step."""
+
+    number: int
+    status: StepStatus
+    result: Any = None
+    error_class: str = ""
+    spent: Spent = field(default_factory=Spent)
+
+
+@dataclass(frozen=True, slots=True)
+class Ending:
+    """How a turn ends. `parts` empty: there is nothing to show but the state itself."""
+
+    status: TurnStatus
+    asked: UUID
+    message_id: UUID
+    parts: Sequence[Part] = ()
+    partial: bool = False
+    data: Mapping[str, Any] = field(default_factory=dict)
+    error_class: str = ""
+    error_detail: str = ""
+    error_id: UUID | None = None
+    spent: Spent = field(default_factory=Spent)
+
+
+def _text(value: Any) -> str:
+    """JSON; of our own dataclasses too, by the names of their fields."""
+    return orjson.dumps(value, default=_plain).decode()
+
+
+def _plain(value: Any) -> str:
+    """What `orjson` does not know: dollars, exactly."""
+    if isinstance(value, Decimal):
+        return f"{value:f}"
+    raise TypeError(f"{type(value).__name__} does not go into a row.")
+
+
+def _fence(claim: Claim, events: Sequence[NewEvent]) -> dict[str, Any]:
+    return {
+        "session": claim.session_id,
+        "turn": claim.turn_id,
+        "epoch": claim.epoch,
+        "count": len(events),
+        "events": _text(events),
+    }
+
+
+def append(claim: Claim, events: Sequence[NewEvent]) -> int:
+    """Add events to the session's log; the seq of the last. Raises `LostTurn`."""
+    rows = fetch(sql.APPEND, _fence(claim, events))
+    if not rows:
+        raise LostTurn
+    return int(rows[0][0])
+
+
+def append_each(writes: Sequence[tuple[Claim, NewEvent]]) -> set[tuple[UUID, int]]:
+    """Add one event to each of these turns' logs, in one commit; the turn and epoch of each that got its own.
+
+    The others are lost, or their sessions are being written by somebody just now: `append` tells which.
+    """
+    rows = fetch(
+        sql.APPEND_EACH,
+        {
+            "writes": _text(
+                [
+                    {
+                        "session": claim.session_id,
+                        "turn": claim.turn_id,
+                        "epoch": claim.epoch,
+                        "type": event.type,
+                        "data": event.data,
+                    }
+                    for claim, event in writes
+                ]
+            )
+        },
+    )
+    return {row[:2] for row in rows}
+
+
+def advance(
+    claim: Claim, *, settled: Sequence[Settled] = (), intents: Sequence[Intent] = (), events: Sequence[NewEvent] = ()
+) -> int:
+    """Commit outcomes, the next intents and their events together; the seq of the last event. Raises `LostTurn`."""
+    rows = fetch(
+        sql.ADVANCE,
+        _fence(claim, events) | {"settled": _text(settled), "intents": _text(intents)},
+    )
+    if not rows:
+        raise LostTurn
+    return int(rows[0][0])
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """`status` is the state that the turn really took; `open_turns` is what still waits in the session."""
+
+    status: TurnStatus
+    open_turns: int
+
+
+def finish(claim: Claim, ending: Ending, *, settled: Sequence[Settled] = (), events: Sequence[NewEvent] = ()) -> Ended:
+    """Commit the last outcomes, the last deltas, the answer and the terminal state together. Raises `LostTurn`."""
+    rows = fetch(
+        sql.FINISH,
+        _fence(claim, events)
+        | {
+            "settled": _text(settled),
+            "status": ending.status.value,
+            "asked": ending.asked,
+            "message": ending.message_id,
+            "parts": _text(ending.parts) if ending.parts else None,
+            "partial": ending.partial,
+            "ending": _text(ending.data),
+            "error_class": ending.error_class,
+            "error_detail": ending.error_detail,
+            "error_id": ending.error_id,
+            "input_tokens": ending.spent.input_tokens,
+            "output_tokens": ending.spent.output_tokens,
+            "cost_usd": ending.spent.cost_usd,
+        },
+    )
+    if not rows:
+        raise LostTurn
+    return Ended(status=TurnStatus(rows[0][0]), open_turns=rows[0][1])

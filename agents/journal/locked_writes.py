@@ -1,0 +1,200 @@
+"""Moves of a turn by somebody who is not its runner: stop, give back, reap. The session's lock is the fence here.
+
+These paths are rare, so they are plain statements in one transaction, each with a fresh snapshot after the lock.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from django.db import connection
+from django.db.models import Case, Count, Q, Subquery, Sum, Value, When
+from django.db.models.functions import Coalesce
+
+from agents.domain.message_parts import Part
+from agents.domain.replay import show
+from agents.domain.serialization import message_shape, moment, turn_error
+from agents.domain.states import OWNED, TERMINAL, StepKind, StepStatus, TurnStatus
+from agents.domain.usage import FREE, Spent
+from agents.journal import sql
+from agents.models import AgentSession, Event, Message, Step, Turn
+from foundation.ids import new_id
+
+
+def lock_session(session_id: UUID, *, skip_locked: bool = False) -> AgentSession | None:
+    """The session's row, locked for this transaction; None when it is gone (or busy, with `skip_locked`)."""
+    rows = AgentSession.objects.select_for_update(no_key=True, skip_locked=skip_locked, of=("self",))
+    return rows.filter(pk=session_id).first()
+
+
+def append_locked(
+    session: AgentSession, events: Sequence[tuple[str, Mapping[str, Any]]], *, turn: Turn | None = None
+) -> int:
+    """Add events under the session's lock and tell the relays at commit; the seq of the last."""
+    first = session.next_seq
+    Event.objects.bulk_create(
+        Event(
+            agent_session=session,
+            seq=first + offset,
+            turn_id=turn.pk if turn else None,
+            epoch=turn.epoch if turn else 0,
+            type=event_type,
+            data=dict(data),
+        )
+        for offset, (event_type, data) in enumerate(events)
+    )
+    session.next_seq = first + len(events)
+    session.save(update_fields=["next_seq"])
+    last = session.next_seq - 1
+    notify(sql.EVENTS_CHANNEL, f"{session.pk} {last}")
+    return last
+
+
+def notify(channel: str, payload: str = "") -> None:
+    """Say at commit that there is something to look at."""
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT pg_notify(%s, %s)", [channel, payload])
+
+
+def lock_turn(session: AgentSession, turn_id: UUID) -> Turn | None:
+    """The turn's row under its session's lock, as it is now."""
+    return Turn.objects.select_for_update(no_key=True, of=("self",)).filter(agent_session=session, pk=turn_id).first()
+
+
+def requeue_locked(session: AgentSession, turn: Turn, *, reason: str, fruitless: bool) -> None:
+    """Give an owned or waiting turn back to the queue. `fruitless` counts against its attempts."""
+    if fruitless:
+        turn.attempts_without_progress += 1
+    turn.status = TurnStatus.QUEUED
+    turn.lease_expires_at = None
+    turn.available_at = None
+    turn.save(update_fields=["status", "lease_expires_at", "available_at", "attempts_without_progress"])
+    _release_locked(session, turn)
+    append_locked(session, [("turn.queued", {"reason": reason})], turn=turn)
+    notify(sql.TURNS_CHANNEL)
+
+
+def stop_locked(session: AgentSession, turn: Turn) -> None:
+    """Ask for a stop: at once where nobody works on the turn, by its runner otherwise. A second time changes
+    nothing."""
+    status = TurnStatus(turn.status)
+    if status in TERMINAL or status is TurnStatus.CANCELLING:
+        return
+    if status is TurnStatus.RUNNING:
+        turn.status = TurnStatus.CANCELLING
+        turn.save(update_fields=["status"])
+        append_locked(session, [("turn.cancelling", {})], turn=turn)
+        notify(sql.TURNS_CHANNEL, f"stop {turn.pk}")
+        return
+    end_locked(session, turn, TurnStatus.CANCELLED)
+
+
+def end_locked(
+    session: AgentSession,
+    turn: Turn,
+    status: TurnStatus,
+    *,
+    error_class: str = "",
+    error_detail: str = "",
+    error_id: UUID | None = None,
+) -> None:
+    """End a turn that has no living runner. What its last runner had already shown is kept, marked as partial."""
+    was_owned = TurnStatus(turn.status) in OWNED
+    moment_of_end = _database_now()
+    turn.status = status
+    turn.finished_at = moment_of_end
+    turn.lease_expires_at = None
+    turn.available_at = None
+    turn.error_class, turn.error_detail, turn.error_id = error_class, error_detail, error_id
+    _abandon_steps(turn, error_class or "cancelled", moment_of_end)
+    spent = _spent(turn)
+    turn.input_tokens, turn.output_tokens, turn.cost_usd = spent.input_tokens, spent.output_tokens, spent.cost_usd
+    turn.save(
+        update_fields=[
+            "status", "finished_at", "lease_expires_at", "available_at", "error_class", "error_detail", "error_id",
+            "input_tokens", "output_tokens", "cost_usd",
+        ]
+    )  # fmt: skip
+    session.open_turns -= 1
+    session.save(update_fields=["open_turns"])
+    if was_owned:
+        _release_locked(session, turn)
+    events: list[tuple[str, Mapping[str, Any]]] = []
+    if shown := shown_parts(turn):
+        events.append(("message.completed", {"message": message_shape(_keep_partial_locked(session, turn, shown))}))
+    error = turn_error(turn)
+    end = {"finished_at": moment(moment_of_end), "usage": spent.shape}
+    events.append((f"turn.{status}", end | ({"error": error} if error else {})))
+    append_locked(session, events, turn=turn)
+    notify(sql.TURNS_CHANNEL)
+
+
+def _abandon_steps(turn: Turn, error_class: str, at: datetime) -> None:
+    """Settle the calls that nobody waits for any more. Whether a tool took effect is unknown, unless it may run twice
+    anyway."""
+    unknown = When(kind=StepKind.TOOL, idempotent=False, then=Value(StepStatus.UNKNOWN.value))
+    Step.objects.filter(turn=turn, status=StepStatus.INTENT).update(
+        status=Case(unknown, default=Value(StepStatus.FAILED.value)), finished_at=at, error_class=error_class
+    )
+
+
+def _spent(turn: Turn) -> Spent:
+    """What the turn's steps have used. A call that died with its runner was counted by nobody: its cost is unknown."""
+    # The offline model costs nothing, whatever became of it.
+    uncounted = Q(kind=StepKind.MODEL, cost_usd=None) & ~Q(name__startswith="offline:")
+    used = Step.objects.filter(turn=turn).aggregate(
+        input=Coalesce(Sum("input_tokens"), 0),
+        output=Coalesce(Sum("output_tokens"), 0),
+        cost=Coalesce(Sum("cost_usd"), FREE),
+        uncounted=Count("pk", filter=uncounted),
+    )
+    return Spent(used["input"], used["output"], None if used["uncounted"] else used["cost"])
+
+
+def _release_locked(session: AgentSession, turn: Turn) -> None:
+    if session.active_turn_id == turn.pk:
+        session.active_turn_id = None
+        session.save(update_fields=["active_turn_id"])
+
+
+def _keep_partial_locked(session: AgentSession, turn: Turn, parts: list[Part]) -> Message:
+    asked = Message.objects.get(agent_session=session, turn=turn, author=Message.Author.USER)
+    message = Message.objects.create(
+        id=new_id(),
+        agent_session=session,
+        ordinal=session.next_ordinal,
+        author=Message.Author.AGENT,
+        parts=parts,
+        turn=turn,
+        parent=asked,
+        partial=True,
+    )
+    session.next_ordinal += 1
+    if session.head_message_id == asked.pk:
+        session.head_message_id = message.pk
+    session.save(update_fields=["next_ordinal", "head_message_id"])
+    return message
+
+
+def shown_parts(turn: Turn) -> list[Part]:
+    """What the events of the turn's present epoch have shown to people: text, tool calls and their results."""
+    parts: list[Part] = []
+    if not turn.epoch:
+        return parts  # nobody has begun
+    log = Event.objects.filter(agent_session_id=turn.agent_session_id)
+    # There is no index on the turn. It began near the log's end, and the way back ends there.
+    began = log.filter(turn_id=turn.pk, epoch=turn.epoch, type__in=["turn.started", "turn.restarted"]).order_by("-seq")
+    seen = log.filter(turn_id=turn.pk, epoch=turn.epoch, seq__gt=Subquery(began.values("seq")[:1]))
+    for event_type, data in seen.order_by("seq").values_list("type", "data"):
+        show(parts, event_type, data)
+    return parts
+
+
+def _database_now() -> Any:
+    """Moments in rows come from one clock, the database's."""
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT now()")
+        return cursor.fetchone()[0]

@@ -1,0 +1,196 @@
+"""One answer as it arrives, event by event."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from typing import Any
+
+import orjson
+
+from agents.llm.errors import ContentFiltered, ModelError, TransientModelError
+from agents.llm.interface import Finished, FinishReason, ToolCall, Usage
+from agents.llm.openai.error_mapping import clean_detail, refusal_from_error
+from foundation.storable_text import storable_text
+
+MAX_TOOL_CALLS = 128
+MAX_ARGUMENT_CHARACTERS = 1024 * 1024
+MAX_NAME_CHARACTERS = 100
+_REASONS: dict[str, FinishReason] = {"tool_calls": "tool_calls", "function_call": "tool_calls", "length": "length"}
+
+
+@dataclass(slots=True)
+class _Call:
+    id: str = ""
+    name: str = ""
+    arguments: str = ""
+
+
+class Answer:
+    """Takes the data of events, gives back text, and in the end the whole.
+
+    `done` is set by the provider's own end mark; `begun` by the first text, tool call or reasoning; `failure` by the
+    first event that breaks the stream, after which nothing is taken any more: the text before it still counts.
+    """
+
+    def __init__(self, *, secret: str | None = None) -> None:
+        self.done = False
+        self.begun = False
+        self.failure: ModelError | None = None
+        self._secret = secret
+        self._calls: dict[int, _Call] = {}
+        self.usage: Usage | None = None
+        self._reason: str | None = None
+        self.model: str | None = None
+        self._refusal = ""
+        self._halves = False
+        self._held = ""
+
+    @property
+    def ended(self) -> bool:
+        return self.done or self.failure is not None
+
+    def take(self, events: list[bytes]) -> str:
+        """All text in `events`, in one piece; "" when there is none."""
+        pieces: list[str] = []
+        for data in events:
+            if data == b"[DONE]":
+                self.done = True
+                break
+            try:
+                self._take(orjson.loads(data), pieces)
+            except orjson.JSONDecodeError:
+                self._take_halves(data, pieces)
+            except (TypeError, AttributeError, KeyError, ValueError, IndexError):
+                self.failure = _malformed(data)
+            if self.failure is not None:
+                break
+        text = "".join(pieces)
+        if self._halves:
+            text = self._held + text
+            self._held = text[-1:] if "\ud800" <= text[-1:] <= "\udbff" else ""
+            text = _with_whole_pairs(text[: len(text) - len(self._held)])
+        return storable_text(text) if "\x00" in text else text
+
+    def finished(self) -> Finished:
+        """The end of the answer. Raises the class of error that a broken, filtered or refused answer is."""
+        if self.failure is not None:
+            raise self.failure
+        if self._reason == "content_filter" or self._refusal:
+            raise ContentFiltered(provider_detail=clean_detail(self._refusal, self._secret))
+        if not self.done:
+            raise TransientModelError("The model broke off its answer.", provider_detail="no end mark")
+        if self._reason is None:
+            raise TransientModelError("The model broke off its answer.", provider_detail="no finish reason")
+        calls = self._tool_calls()
+        reason = _REASONS.get(self._reason, "stop")
+        if calls and reason == "stop":
+            # Some servers say "stop" after tool calls too.
+            reason = "tool_calls"
+        elif not calls and reason == "tool_calls":
+            reason = "stop"
+        return Finished(calls, self.usage, reason, self.model)
+
+    def _take(self, chunk: dict[str, Any], pieces: list[str]) -> None:
+        if chunk.get("error"):
+            self.failure = refusal_from_error(chunk["error"], secret=self._secret)
+            return
+        if self.model is None and isinstance(model := chunk.get("model"), str):
+            self.model = storable_text(model)
+        if usage := chunk.get("usage"):
+            self.usage = _usage(usage)
+        for choice in chunk.get("choices") or ():
+            if choice.get("index"):
+                continue
+            if delta := choice.get("delta"):
+                if content := delta.get("content"):
+                    self.begun = True
+                    pieces.append(content if isinstance(content, str) else _text_of_parts(content))
+                if calls := delta.get("tool_calls"):
+                    self.begun = True
+                    for call in calls:
+                        self._take_call(call)
+                if not self.begun:
+                    self.begun = bool(delta.get("reasoning_content") or delta.get("reasoning"))
+                if refusal := delta.get("refusal"):
+                    self.begun = True
+                    self._refusal += str(refusal)
+            if reason := choice.get("finish_reason"):
+                self._reason = str(reason)
+
+    def _take_call(self, delta: dict[str, Any]) -> None:
+        """One fragment: the first of a call names it, the later ones only continue its arguments."""
+        function = delta.get("function") or {}
+        call = self._calls.setdefault(self._index(delta), _Call())
+        if len(self._calls) > MAX_TOOL_CALLS:
+            raise ValueError("too many calls")
+        call.id = call.id or str(delta.get("id") or "")
+        call.name = call.name or str(function.get("name") or "")
+        arguments = function.get("arguments")
+        if isinstance(arguments, dict):
+            # Some local servers send the object itself.
+            arguments = orjson.dumps(arguments).decode()
+        call.arguments += arguments or ""
+        if len(call.arguments) > MAX_ARGUMENT_CHARACTERS:
+            raise ValueError("arguments too long")
+
+    def _index(self, delta: dict[str, Any]) -> int:
+        index = delta.get("index")
+        if index is not None:
+            return int(index)
+        # Without an index, a fragment with an id of its own begins a call, any other continues the last one.
+        call_id = delta.get("id")
+        for known, call in self._calls.items():
+            if call_id and call.id == call_id:
+                return known
+        return len(self._calls) if call_id or not self._calls else max(self._calls)
+
+    def _tool_calls(self) -> tuple[ToolCall, ...]:
+        """The calls in their order, with ids that are there and differ: answers are matched by them."""
+        seen: set[str] = set()
+        calls = []
+        for index, call in sorted(self._calls.items()):
+            call_id = call.id[:MAX_NAME_CHARACTERS] or f"call_{index}"
+            while call_id in seen:
+                call_id += "_"
+            seen.add(call_id)
+            texts = (
+                call_id,
+                call.name[:MAX_NAME_CHARACTERS],
+                _with_whole_pairs(call.arguments) if self._halves else call.arguments,
+            )
+            calls.append(ToolCall(*map(storable_text, texts)))
+        return tuple(calls)
+
+    def _take_halves(self, data: bytes, pieces: list[str]) -> None:
+        """Some servers cut text between the halves of a UTF-16 pair. Strict JSON refuses that; an emoji needs it."""
+        self._halves = True
+        try:
+            self._take(json.loads(data), pieces)
+        except (ValueError, TypeError, AttributeError, KeyError, IndexError, RecursionError):
+            self.failure = _malformed(data)
+
+
+def _with_whole_pairs(text: str) -> str:
+    return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+
+
+def _malformed(data: bytes) -> TransientModelError:
+    return TransientModelError(
+        "The model's answer cannot be read.", provider_detail=f"malformed event of {len(data)} bytes"
+    )
+
+
+def _text_of_parts(parts: Any) -> str:
+    """Text given as a list of typed parts."""
+    return "".join(part["text"] for part in parts if part.get("type") == "text")
+
+
+def _usage(usage: dict[str, Any]) -> Usage | None:
+    """The counts, or None when they are no counts."""
+    read, written = usage.get("prompt_tokens"), usage.get("completion_tokens")
+    if type(read) is not int or type(written) is not int or min(read, written) < 0:
+        return None
+    details = usage.get("prompt_tokens_details")
+    cached = details.get("cached_tokens") if isinstance(details, dict) else 0
+    return Usage(read, written, cached_tokens=cached if type(cached) is int and 0 <= cached <= read else 0)

@@ -1,0 +1,108 @@
+"""Streaming from a vendor through pydantic-ai: one request, our deadlines, and every way it can break off."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator
+from contextlib import AsyncExitStack
+from typing import TYPE_CHECKING, Any
+
+from agents.llm.deadlines import Clock
+from agents.llm.errors import BadModelRequest, ModelAuthFailed, ModelError, TransientModelError
+from agents.llm.interface import Metered, ModelEvent, ModelRequest, TextDelta
+from agents.llm.openai.error_mapping import clean_detail
+from agents.llm.pydantic_ai.config import VendorConfig
+from agents.llm.routes import fault_of_route
+
+if TYPE_CHECKING:
+    from pydantic_ai.models import StreamedResponse
+
+    from agents.llm.pydantic_ai.client import VendorClient
+
+# Bedrock finds its credentials in more places than one.
+_NEEDS_KEY = frozenset({"anthropic", "google"})
+
+
+class VendorModel:
+    """All models of one vendor. Nothing is retried and no redirect is followed here."""
+
+    def __init__(self, config: VendorConfig) -> None:
+        self._config = config
+        self._clients: dict[asyncio.AbstractEventLoop, VendorClient] = {}
+        self._loading = asyncio.Lock()
+
+    async def aclose(self) -> None:
+        """Close the connections of the running loop."""
+        if client := self._clients.pop(asyncio.get_running_loop(), None):
+            await client.aclose()
+
+    async def stream(self, request: ModelRequest) -> AsyncGenerator[ModelEvent, None]:
+        """See the port. Each piece of text comes as the vendor cut it."""
+        if self._config.provider in _NEEDS_KEY and not self._config.api_key:
+            raise ModelAuthFailed("There is no API key for the model's provider.")
+        client = await self._client()
+        clock = Clock(request.deadlines)
+        async with AsyncExitStack() as stack:
+            stream = await self._open(client, request, clock, stack)
+            answer, events, metered = client.answer(request), aiter(stream), None
+            while (event := await self._next(client, events, clock, begun=answer.begun)) is not None:
+                clock.heard(event=True)
+                if text := answer.take(event):
+                    yield TextDelta(text)
+                if (usage := client.usage(stream)) is not None and usage != metered:
+                    metered = usage
+                    yield Metered(usage, stream.model_name)
+            yield answer.finished(stream, client.usage(stream))
+
+    async def _client(self) -> VendorClient:
+        """The running loop's. The first one loads the vendor's libraries, beside the event loop and not in it."""
+        loop = asyncio.get_running_loop()
+        if loop not in self._clients:
+            async with self._loading:
+                if loop not in self._clients:
+                    self._clients[loop] = await asyncio.to_thread(_load, self._config)
+        return self._clients[loop]
+
+    async def _open(
+        self, client: VendorClient, request: ModelRequest, clock: Clock, stack: AsyncExitStack
+    ) -> StreamedResponse:
+        """The stream, whose connection `stack` closes."""
+        due_at = clock.wait(begun=False)
+        try:
+            async with asyncio.timeout_at(due_at):
+                return await stack.enter_async_context(client.open(request))
+        except Exception as error:
+            raise _fault(client, error, clock.late(due_at, begun=False)) from None
+
+    async def _next(self, client: VendorClient, events: Any, clock: Clock, *, begun: bool) -> Any | None:
+        """The next event; None at the end."""
+        due_at = clock.wait(begun=begun)
+        try:
+            async with asyncio.timeout_at(due_at):
+                return await anext(events, None)
+        except Exception as error:
+            raise _fault(client, error, clock.late(due_at, begun=begun)) from None
+
+
+def _load(config: VendorConfig) -> VendorClient:
+    try:
+        from agents.llm.pydantic_ai.client import VendorClient
+    except ImportError as error:
+        fault = fault_of_route(f"{config.provider}:any") or "The libraries of the provider do not load."
+        raise BadModelRequest(fault, provider_detail=type(error).__name__) from None
+    try:
+        return VendorClient(config)
+    except Exception as error:
+        # Their libraries look for regions and credentials when a client is made.
+        detail = clean_detail(f"{type(error).__name__}: {error}", config.api_key)
+        raise BadModelRequest(
+            "The settings of the model's provider are not complete.", provider_detail=detail
+        ) from None
+
+
+def _fault(client: VendorClient, error: Exception, late: str) -> ModelError:
+    """Our own refusal or deadline, or what the vendor's libraries raise, whose words do not go into a chain: they hold
+    keys."""
+    if isinstance(error, ModelError):
+        return error
+    return TransientModelError(late) if type(error) is TimeoutError else client.fault(error)

@@ -1,0 +1,120 @@
+"""One vendor as pydantic-ai knows it: its models, on our own HTTP client. Loading this module loads the libraries."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import AsyncIterator
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from typing import TYPE_CHECKING
+
+from pydantic_ai.direct import model_request_stream
+from pydantic_ai.models import Model, StreamedResponse
+
+from agents.llm.errors import ModelError
+from agents.llm.interface import ModelRequest, Usage
+from agents.llm.pydantic_ai.answer import VendorAnswer
+from agents.llm.pydantic_ai.config import VendorConfig
+from agents.llm.pydantic_ai.error_mapping import fault_of
+from agents.llm.pydantic_ai.http import Exchange, open_http
+from agents.llm.pydantic_ai.parameters import check_format, parameters_of, settings_of
+from agents.llm.pydantic_ai.request import messages_of
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    import httpx2
+
+_KNOWN_AT_MOST = 100
+# It says every address that it asks.
+logging.getLogger("httpx2").setLevel(logging.WARNING)
+
+
+class VendorClient:
+    """The models of one vendor in one event loop; may be made in any thread."""
+
+    def __init__(self, config: VendorConfig) -> None:
+        self._config = config
+        self._http = open_http()
+        self._make = _MAKERS[config.provider](config, self._http)
+        self._models: dict[str, Model] = {}
+
+    async def aclose(self) -> None:
+        await self._http.aclose()
+
+    @asynccontextmanager
+    async def open(self, request: ModelRequest) -> AsyncIterator[StreamedResponse]:
+        """The stream of an answer; entering asks for it, leaving closes it."""
+        exchange = Exchange(request.deadlines.connect_seconds)
+        exchange.begin()
+        try:
+            async with self._ask(request) as stream:
+                yield stream
+        finally:
+            await exchange.aclose()
+
+    def _ask(self, request: ModelRequest) -> AbstractAsyncContextManager[StreamedResponse]:
+        model = self._model(request.model)
+        check_format(request, self._config.provider, model.profile)
+        return model_request_stream(
+            model,
+            messages_of(request),
+            model_settings=settings_of(request, self._config.provider),
+            model_request_parameters=parameters_of(request),
+            instrument=False,
+        )
+
+    def answer(self, request: ModelRequest) -> VendorAnswer:
+        return VendorAnswer(calls_before=sum(len(message.tool_calls) for message in request.messages))
+
+    def usage(self, stream: StreamedResponse) -> Usage | None:
+        """What the vendor has counted so far; None when it said nothing."""
+        told = stream.usage
+        if not (told.input_tokens or told.output_tokens):
+            return None
+        return Usage(told.input_tokens, told.output_tokens, told.cache_read_tokens, told.cache_write_tokens)
+
+    def fault(self, error: Exception) -> ModelError:
+        return fault_of(error, self._config.api_key)
+
+    def _model(self, name: str) -> Model:
+        if name not in self._models:
+            if len(self._models) >= _KNOWN_AT_MOST:
+                self._models.clear()
+            self._models[name] = self._make(name)
+        return self._models[name]
+
+
+def _anthropic(config: VendorConfig, http: httpx2.AsyncClient) -> Callable[[str], Model]:
+    from anthropic import AsyncAnthropic
+    from pydantic_ai.models.anthropic import AnthropicModel
+    from pydantic_ai.providers.anthropic import AnthropicProvider
+
+    sdk = AsyncAnthropic(api_key=config.api_key, base_url=config.base_url, http_client=http, max_retries=0)
+    provider = AnthropicProvider(anthropic_client=sdk)
+    return lambda name: AnthropicModel(name, provider=provider)
+
+
+def _google(config: VendorConfig, http: httpx2.AsyncClient) -> Callable[[str], Model]:
+    from pydantic_ai.models.google import GoogleModel
+    from pydantic_ai.providers.google import GoogleProvider
+
+    provider = GoogleProvider(api_key=config.api_key, base_url=config.base_url, http_client=http)
+    return lambda name: GoogleModel(name, provider=provider)
+
+
+def _bedrock(config: VendorConfig, http: httpx2.AsyncClient) -> Callable[[str], Model]:  # noqa: ARG001 - has its own
+    import boto3
+    from botocore.config import Config
+    from pydantic_ai.models.bedrock import BedrockConverseModel
+    from pydantic_ai.providers.bedrock import BedrockProvider
+
+    # Its reads block a thread each; the read timeout is what frees one that we have given up.
+    limits = Config(retries={"total_max_attempts": 1}, connect_timeout=5, read_timeout=60, max_pool_connections=64)
+    runtime = boto3.Session(region_name=config.region).client(
+        "bedrock-runtime", config=limits, endpoint_url=config.base_url
+    )
+    provider = BedrockProvider(bedrock_client=runtime)
+    return lambda name: BedrockConverseModel(name, provider=provider)
+
+
+_MAKERS = {"anthropic": _anthropic, "google": _google, "bedrock": _bedrock}

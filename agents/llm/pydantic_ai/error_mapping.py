@@ -1,0 +1,92 @@
+"""What pydantic-ai and the vendors' libraries raise, and which of our error classes that is."""
+
+from __future__ import annotations
+
+import re
+import ssl
+from collections.abc import Iterator
+
+import httpx2
+from pydantic_ai import exceptions as vendor
+
+from agents.llm.errors import (
+    BadModelRequest,
+    ContentFiltered,
+    ContextTooLong,
+    ModelAuthFailed,
+    ModelError,
+    ModelRateLimited,
+    ModelUnreachable,
+    TransientModelError,
+    kind_of_status,
+    sensible_wait,
+)
+from agents.llm.openai.error_mapping import clean_detail
+from agents.llm.pydantic_ai.http import Redirected
+
+_FILTER_WORDS = re.compile(r"content.?filter|blocked by content|safety (?:polic|guideline|filter)", re.IGNORECASE)
+# What AWS's library raises, by name: it is there only for who asks Bedrock.
+_NO_CREDENTIALS = frozenset({"NoCredentialsError", "PartialCredentialsError", "CredentialRetrievalError"})
+# The first that fits counts: a quota that is used up is no rate limit, a long prompt no bad request.
+_BY_KIND: tuple[tuple[type[Exception] | tuple[type[Exception], ...], type[ModelError]], ...] = (
+    (vendor.ModelContextWindowExceededError, ContextTooLong),
+    ((vendor.ModelQuotaExceededError, vendor.ModelAuthenticationError), ModelAuthFailed),
+    (vendor.ModelRateLimitError, ModelRateLimited),
+    ((vendor.ModelUnavailableError, vendor.ModelServerError), TransientModelError),
+    (vendor.ContentFilterError, ContentFiltered),
+    # Broken streams and bodies that nobody can read.
+    ((vendor.ModelConnectionError, vendor.ModelRequestTimeout, vendor.UnexpectedModelBehavior), TransientModelError),
+    ((httpx2.TransportError, httpx2.StreamError, OSError, UnicodeError), TransientModelError),
+    (vendor.UserError, BadModelRequest),
+    # What nobody foresaw in an answer's form.
+    ((ValueError, TypeError, LookupError, AttributeError), TransientModelError),
+)
+
+
+def fault_of(error: Exception, secret: str | None) -> ModelError:
+    """The vendor's fault as ours."""
+    detail = clean_detail(f"{type(error).__name__}: {error}", secret)
+    if any(isinstance(cause, ssl.SSLCertVerificationError) for cause in _causes(error)):
+        return BadModelRequest("The certificate of the model's provider is not valid.", provider_detail=detail)
+    if any(type(cause).__name__ in _NO_CREDENTIALS for cause in _causes(error)):
+        return ModelAuthFailed("There are no credentials for the model's provider.", provider_detail=detail)
+    if any(isinstance(cause, Redirected) for cause in _causes(error)):
+        return BadModelRequest("The address of the model's provider is not allowed.", provider_detail=detail)
+    if _never_sent(error):
+        return ModelUnreachable(provider_detail=detail)
+    kind = _kind(error)
+    if not isinstance(error, vendor.ModelAPIError):
+        return kind(provider_detail=detail)
+    status = error.status_code if isinstance(error, vendor.ModelHTTPError) and not error.in_stream else None
+    after = error.retry_after
+    return kind(
+        retry_after_seconds=sensible_wait(after) if after is not None else None, provider_detail=detail, status=status
+    )
+
+
+def _kind(error: Exception) -> type[ModelError]:
+    if isinstance(error, vendor.ModelRequestRejectedError) and _FILTER_WORDS.search(str(error)):
+        return ContentFiltered
+    for causes, kind in _BY_KIND:
+        if isinstance(error, causes):
+            return kind
+    if isinstance(error, vendor.ModelHTTPError):
+        return kind_of_status(error.status_code)
+    if isinstance(error, vendor.ModelRequestRejectedError):
+        return BadModelRequest
+    # What a provider says inside a stream without a status, and bodies that are no JSON.
+    return TransientModelError if isinstance(error, vendor.ModelAPIError) else ModelError
+
+
+def _never_sent(error: Exception) -> bool:
+    if isinstance(error, vendor.ModelConnectionError):
+        return error.phase in ("connect", "pool")
+    return isinstance(error, httpx2.ConnectError | httpx2.ConnectTimeout | httpx2.PoolTimeout)
+
+
+def _causes(error: BaseException | None) -> Iterator[BaseException]:
+    for _ in range(10):
+        if error is None:
+            return
+        yield error
+        error = error.__cause__ or error.__context__

@@ -1,0 +1,71 @@
+"""What a request asks for besides its messages, in pydantic-ai's words."""
+
+from __future__ import annotations
+
+from typing import cast
+
+from pydantic_ai.models import ModelRequestParameters
+from pydantic_ai.output import OutputObjectDefinition
+from pydantic_ai.profiles import ModelProfile
+from pydantic_ai.profiles.google import GoogleModelProfile
+from pydantic_ai.settings import ModelSettings
+from pydantic_ai.tools import ToolDefinition
+
+from agents.llm.errors import BadModelRequest
+from agents.llm.interface import ModelRequest
+from agents.llm.routes import keeps_to_json
+
+
+def settings_of(request: ModelRequest, provider: str) -> ModelSettings:
+    """Only what the provider knows: pydantic-ai warns of the rest."""
+    settings = ModelSettings()
+    if provider != "bedrock":
+        settings["max_retries"] = 0
+    if request.max_output_tokens is not None:
+        settings["max_tokens"] = request.max_output_tokens
+    if request.stop:
+        settings["stop_sequences"] = list(request.stop)
+    if request.must_call:
+        settings["tool_choice"] = "required"
+    if request.one_call and request.tools and provider == "anthropic":
+        settings["parallel_tool_calls"] = False
+    return settings
+
+
+def parameters_of(request: ModelRequest) -> ModelRequestParameters:
+    tools = [
+        ToolDefinition(
+            name=tool.name,
+            description=tool.description,
+            parameters_json_schema=tool.parameters,
+            # None leaves it to the vendor.
+            strict=tool.strict or None,
+        )
+        for tool in request.tools
+    ]
+    if request.json is None:
+        return ModelRequestParameters(function_tools=tools)
+    if request.json.schema is None:
+        # Nothing is added to the instructions: what the client wrote there stands as it is.
+        return ModelRequestParameters(function_tools=tools, output_mode="prompted", prompted_output_template=False)
+    wanted = OutputObjectDefinition(
+        json_schema=request.json.schema, name=request.json.name, description=request.json.description or None
+    )
+    return ModelRequestParameters(function_tools=tools, output_mode="native", output_object=wanted)
+
+
+def check_format(request: ModelRequest, provider: str, profile: ModelProfile) -> None:
+    """Raise `BadModelRequest` when the model cannot be held to the form that is asked for."""
+    if request.json is None:
+        return
+    if request.json.schema is None:
+        keeps = keeps_to_json(provider, tools=bool(request.tools))
+    else:
+        keeps = profile.get("supports_json_schema_output", False) and not (
+            provider == "google"
+            and request.tools
+            and not cast(GoogleModelProfile, profile).get("google_supports_tool_combination", False)
+        )
+    if not keeps:
+        beside = " while it has tools" if request.tools else ""
+        raise BadModelRequest(f"The agent's model cannot be held to this form of answer{beside}.")

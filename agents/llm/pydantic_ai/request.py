@@ -1,0 +1,72 @@
+"""Our request in pydantic-ai's words."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from pydantic_ai.messages import (
+    ModelMessage,
+    ModelRequestPart,
+    ModelResponse,
+    SystemPromptPart,
+    TextPart,
+    ToolCallPart,
+    ToolReturnPart,
+    UserPromptPart,
+)
+from pydantic_ai.messages import (
+    ModelRequest as VendorRequest,
+)
+
+from agents.llm.interface import ChatMessage, ModelRequest
+
+
+def messages_of(request: ModelRequest) -> list[ModelMessage]:
+    """The conversation; what stands between two answers is one message.
+
+    Calls of tools that are on offer no more are told as text: Anthropic and Bedrock refuse a history of calls in a
+    request without tools.
+    """
+    messages = request.messages if request.tools else _as_text(request.messages)
+    names = {call.id: call.name for message in messages for call in message.tool_calls}
+    out: list[ModelMessage] = []
+    asked: list[ModelRequestPart] = []
+    for message in messages:
+        if message.role != "assistant":
+            asked.append(_asked(message, names))
+            continue
+        if asked:
+            out.append(VendorRequest(parts=asked))
+            asked = []
+        out.append(_answered(message))
+    if asked:
+        out.append(VendorRequest(parts=asked))
+    return out
+
+
+def _asked(message: ChatMessage, names: dict[str, str]) -> ModelRequestPart:
+    if message.role == "system":
+        return SystemPromptPart(message.text)
+    if message.role == "tool":
+        call_id = message.tool_call_id or ""
+        return ToolReturnPart(tool_name=names.get(call_id, "unknown"), content=message.text, tool_call_id=call_id)
+    return UserPromptPart(message.text)
+
+
+def _answered(message: ChatMessage) -> ModelResponse:
+    text = [TextPart(message.text)] if message.text else []
+    calls = [ToolCallPart(call.name, call.arguments, call.id) for call in message.tool_calls]
+    return ModelResponse(parts=[*text, *calls])
+
+
+def _as_text(messages: Iterable[ChatMessage]) -> list[ChatMessage]:
+    out = []
+    for message in messages:
+        if message.role == "tool":
+            out.append(ChatMessage("user", f"[The tool answered: {message.text}]"))
+        elif message.tool_calls:
+            calls = " ".join(f"[I called {call.name} with {call.arguments}.]" for call in message.tool_calls)
+            out.append(ChatMessage(message.role, f"{message.text} {calls}".strip()))
+        else:
+            out.append(message)
+    return out

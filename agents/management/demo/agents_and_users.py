@@ -1,0 +1,96 @@
+"""Who talks with whom: the demo's agents with their releases, its people, its runners."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from random import Random
+from typing import Any
+from uuid import UUID
+
+from django.contrib.auth.hashers import make_password
+from django.contrib.auth.models import Group
+from django.db import connection
+
+from accounts.models import User
+from accounts.roles import Role
+from agents.management.demo.ids import id_at
+from agents.models import Agent, AgentDraft, Release, Runner
+
+# Every name that the demo makes begins like this, so that it can be told apart.
+PREFIX = "sample-"
+DAYS = 90
+
+# Slug, name, share of the conversations, releases; the last one was archived long ago.
+_AGENTS = (
+    ("support", "Support", 52, 6),
+    ("sales", "Sales", 22, 4),
+    ("writer", "Writer", 14, 3),
+    ("coder", "Coder", 8, 5),
+    ("lawyer", "Lawyer", 3, 2),
+    ("oracle", "Oracle", 1, 1),
+)
+ARCHIVED_AFTER_DAYS = 20
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """One agent of the demo. `releases`: from which millisecond on, which release; its model; dollars per token."""
+
+    agent: UUID
+    slug: str
+    share: int
+    releases: list[tuple[int, UUID, int]]
+    route: str
+    ends_ms: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class Cast:
+    parts: list[Part]
+    people: list[int]
+    runners: list[UUID]
+
+
+def make_cast(rng: Random, *, until: datetime, people: int) -> Cast:
+    """Insert the rows that all the others point to."""
+    since = until - timedelta(days=DAYS)
+    group = Group.objects.get(name=Role.USER)
+    password = make_password(None)  # nobody can log in
+    users = User.objects.bulk_create(
+        User(username=f"{PREFIX}user-{number:05}", first_name="Sample", last_name=f"Person {number}", password=password)
+        for number in range(1, people + 1)
+    )
+    member: Any = User.groups.through
+    member.objects.bulk_create(member(user_id=user.pk, group_id=group.pk) for user in users)
+    runners = Runner.objects.bulk_create(
+        Runner(id=id_at(since, rng), host=f"{PREFIX}host", pid=1000 + number, capacity=8, status="stopped")
+        for number in range(4)
+    )
+    parts = [_part(rng, since, number) for number in range(len(_AGENTS))]
+    return Cast(parts, [user.pk for user in users], [runner.pk for runner in runners])
+
+
+def _part(rng: Random, since: datetime, number: int) -> Part:
+    slug, name, share, releases = _AGENTS[number]
+    archived = number == len(_AGENTS) - 1
+    route = ("openai:gpt-4o-mini", "openai:gpt-4o")[number % 2]
+    agent = Agent.objects.create(
+        id=id_at(since, rng),
+        slug=PREFIX + slug,
+        name=f"Sample {name}",
+        archived_at=since + timedelta(days=ARCHIVED_AFTER_DAYS) if archived else None,
+    )
+    AgentDraft.objects.create(agent=agent, model_chain=[route], instructions=f"You are {name}.")
+    lasts = timedelta(days=DAYS / releases)
+    made = [(since + n * lasts, id_at(since + n * lasts, rng), n + 1) for n in range(releases)]
+    with connection.cursor() as cursor:
+        # Not through the ORM, which would date them all today.
+        cursor.executemany(
+            "INSERT INTO agents_release (id, agent_id, number, note, model_chain, instructions, tools, limits,"
+            " context_policy, published_at) VALUES (%s, %s, %s, 'Sample.', %s, %s, '[]', '{}', '{}', %s)",
+            [(key, agent.pk, n, f'["{route}"]', f"You are {name}.", at) for at, key, n in made],
+        )
+    Agent.objects.filter(pk=agent.pk).update(live_release=Release.objects.get(pk=made[-1][1]))
+    ends = int(agent.archived_at.timestamp() * 1000) if agent.archived_at else None
+    return Part(agent.pk, agent.slug, share, [(int(at.timestamp() * 1000), key, n) for at, key, n in made], route, ends)

@@ -1,0 +1,49 @@
+"""Acts of operators on many rows."""
+
+from __future__ import annotations
+
+from django.contrib.postgres.fields import ArrayField
+from django.db import models
+from django.db.models import F, Q
+from django.db.models.functions import Now
+
+from foundation.ids import new_id
+
+
+class BulkAction(models.Model):
+    """One of `agents.sessions.bulk_actions.ACTS` on rows that somebody has chosen at once, done one after
+    the other.
+
+    `done + refused` of `targets` are behind it. `worker` is who may write its progress, until `lease_expires_at`.
+    """
+
+    class Status(models.TextChoices):
+        OPEN = "open"
+        DONE = "done"
+        STOPPED = "stopped"
+
+    id = models.UUIDField(primary_key=True, default=new_id, editable=False)
+    act = models.CharField(max_length=32)
+    user = models.ForeignKey("accounts.User", on_delete=models.PROTECT, related_name="+")
+    targets = ArrayField(models.UUIDField(), help_text="In the order of work; emptied at the end.")
+    total = models.PositiveIntegerField()
+    done = models.PositiveIntegerField(default=0)
+    refused = models.PositiveIntegerField(default=0, help_text="Rows that were left as they were.")
+    reasons = models.JSONField(default=dict, help_text="Why they were, and how often.")
+    status = models.CharField(max_length=7, choices=Status.choices, default=Status.OPEN)
+    note = models.CharField(max_length=200, blank=True, default="", help_text="Why it was stopped.")
+    begun_at = models.DateTimeField(db_default=Now())
+    finished_at = models.DateTimeField(null=True)
+    worker = models.UUIDField(null=True)
+    lease_expires_at = models.DateTimeField(null=True)
+
+    class Meta:
+        verbose_name = "bulk act"
+        ordering = ["-id"]
+        indexes = [models.Index(fields=["id"], name="bulkact_open", condition=Q(status="open"))]
+        constraints = [
+            models.CheckConstraint(condition=Q(total__gte=F("done") + F("refused")), name="bulkact_counts_its_rows"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.act} on {self.total:,} rows"

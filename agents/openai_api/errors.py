@@ -1,0 +1,125 @@
+"""Errors as OpenAI's clients know them: `{"error": {"message", "type", "code", "param"}}`, and whether to try again."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+from django.http import HttpResponse
+
+from agents.sessions import Outcome
+from foundation import strict_json
+from foundation.errors import BandstandError, Conflict, Unavailable
+from foundation.problems import retry_after
+from rest.errors import InvalidFields
+from rest.problems import already_logged, judge, status_of
+
+
+class HumanAnswers(Conflict):
+    """A person answers in this session now. Your message is stored and was shown to them; the answer comes there."""
+
+    code = "human_in_control"
+
+
+class ApprovalRequired(Conflict):
+    """A tool waits for somebody's approval. The turn goes on when it is given; its answer will be in the session."""
+
+    code = "approval_required"
+
+
+class AnswerRestarted(Unavailable):
+    """The answer was begun again after a part of it was sent. The turn goes on; its answer will be in the session."""
+
+    code = "answer_restarted"
+    retryable = False
+
+
+class TurnEnded(BandstandError):
+    """The turn ended without an answer."""
+
+    code = "turn_failed"
+
+    def __init__(self, outcome: Outcome) -> None:
+        error = outcome.error or {}
+        self.reason = str(error.get("error_class") or outcome.status)
+        self.status = _STATUS_OF_TURN.get(self.reason, 500)
+        self.own_code = _CODE_OF_TURN.get(self.reason, self.reason)
+        detail = error.get("detail") or _WORDS.get(self.reason)
+        error_id = error.get("error_id")
+        super().__init__(f"{detail} (error {error_id})" if error_id else detail)
+
+
+# By the error's class, or by the state of a turn that ended without one. Others are our own fault.
+_STATUS_OF_TURN = {
+    "context_length": 400,
+    "content_filter": 400,
+    "cancelled": 409,
+    "set_aside": 409,
+    "rate_limit": 429,
+    "transient": 502,
+    "auth": 502,
+    "bad_request": 502,
+    "deadline": 504,
+    "expired": 504,
+}
+_CODE_OF_TURN = {
+    "context_length": "context_length_exceeded",
+    "cancelled": "turn_cancelled",
+    "rate_limit": "model_rate_limit",
+}
+_WORDS = {"cancelled": "The turn was stopped.", "expired": "The turn took longer than it may."}
+
+_TYPES = {401: "authentication_error", 403: "permission_error", 409: "conflict_error", 429: "rate_limit_error"}
+_INDEX = re.compile(r"/([0-9]+)(?=/|$)")
+
+
+def answer_refusal(error: Exception, *, actor: str | None, method: str, path: str) -> HttpResponse:
+    """The answer to a request that raised `error`, and its line in the log."""
+    known = (
+        error if isinstance(error, TurnEnded) else judge(error, actor=actor, method=method, path=path, status=_status)
+    )
+    status = _status(known)
+    # Of what was refused nothing is stored, and what was stored is found again: a retry is safe, if seldom useful.
+    again = known is None or known.retryable
+    headers = {"Cache-Control": "no-store", "X-Should-Retry": "true" if again else "false"}
+    if known is not None and known.retry_after_seconds is not None:
+        headers["Retry-After"] = retry_after(known.retry_after_seconds)
+    if status == 401:
+        headers["WWW-Authenticate"] = "Bearer"
+    body = strict_json.dumps(refusal_shape(known))
+    return already_logged(HttpResponse(body, status=status, content_type="application/json", headers=headers))
+
+
+def refusal_shape(error: BandstandError | None) -> dict[str, Any]:
+    """The body. None: the fault is ours."""
+    if error is None:
+        return _shape("Something went wrong on our side.", 500, "internal", None)
+    message, pointer = error.detail, error.pointer
+    if isinstance(error, InvalidFields) and error.faults:
+        pointer, _, message = error.faults[0]
+    code = error.own_code if isinstance(error, TurnEnded) else error.code
+    return _shape(message, _status(error), "invalid_api_key" if code == "unauthenticated" else code, _param(pointer))
+
+
+def _shape(message: str, status: int, code: str, param: str | None) -> dict[str, Any]:
+    kind = _TYPES.get(status, "invalid_request_error" if status < 500 else "server_error")
+    return {"error": {"message": message, "type": kind, "code": code, "param": param}}
+
+
+def _status(error: BandstandError | None) -> int:
+    if error is None:
+        return 500
+    if isinstance(error, TurnEnded):
+        return error.status
+    status = status_of(error)
+    # What OpenAI's clients know as a bad request.
+    return 400 if status == 422 else status
+
+
+def _param(pointer: str | None) -> str | None:
+    """`/messages/3/content` as `messages[3].content`; what is no pointer (a header, a query) as it is."""
+    if not pointer:
+        return None
+    if not pointer.startswith("/"):
+        return pointer.strip("{}")
+    return _INDEX.sub(r"[\1]", pointer)[1:].replace("/", ".").replace("~1", "/").replace("~0", "~")

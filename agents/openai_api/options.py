@@ -1,0 +1,75 @@
+"""What a request asks of the answer: tools to call, where it ends, and the form of its text."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from agents.domain.chat import JsonFormat
+from agents.domain.client_options import ClientOptions
+from agents.openai_api.tools import BAD_NAME, NAME, read_description, read_flag, read_offer
+from foundation.errors import InvalidInput
+
+MAX_TOKENS = 1_000_000
+MAX_STOPS = 4
+MAX_STOP_CHARACTERS = 200
+
+
+def read_options(body: Mapping[str, Any]) -> ClientOptions:
+    """The options but for the client's words to the model. Raises `InvalidInput`."""
+    offer = read_offer(body)
+    parallel = read_flag(body.get("parallel_tool_calls"), "/parallel_tool_calls", default=True)
+    return ClientOptions(
+        tools=offer.tools,
+        max_output_tokens=_max_tokens(body),
+        stop=_stop(body.get("stop")),
+        must_call=offer.must_call,
+        one_call=offer.one_call or not parallel,
+        json=_json_format(body.get("response_format")),
+    )
+
+
+def _max_tokens(body: Mapping[str, Any]) -> int | None:
+    """The newer name counts when both are given."""
+    for name in ("max_completion_tokens", "max_tokens"):
+        bound = body.get(name)
+        if bound is not None:
+            if type(bound) is not int or not 1 <= bound <= MAX_TOKENS:
+                raise InvalidInput(f"A whole number from 1 to {MAX_TOKENS} is expected.", pointer=f"/{name}")
+            return bound
+    return None
+
+
+def _stop(stop: Any) -> tuple[str, ...]:
+    if stop in (None, "", []):
+        return ()
+    texts = [stop] if isinstance(stop, str) else stop
+    if not isinstance(texts, list) or len(texts) > MAX_STOPS:
+        raise InvalidInput(f"Text, or a list of at most {MAX_STOPS} texts, is expected.", pointer="/stop")
+    for index, text in enumerate(texts):
+        if not isinstance(text, str) or not 1 <= len(text) <= MAX_STOP_CHARACTERS:
+            raise InvalidInput(
+                f"Text of 1 to {MAX_STOP_CHARACTERS} characters is expected.",
+                pointer="/stop" if texts is not stop else f"/stop/{index}",
+            )
+    return tuple(dict.fromkeys(texts))
+
+
+def _json_format(given: Any) -> JsonFormat | None:
+    kind = given.get("type") if isinstance(given, dict) else None
+    if given is None or kind == "text":
+        return None
+    if kind == "json_object":
+        return JsonFormat()
+    if kind != "json_schema":
+        raise InvalidInput("The type is text, json_object or json_schema.", pointer="/response_format")
+    pointer, wanted = "/response_format/json_schema", given.get("json_schema")
+    if not isinstance(wanted, dict):
+        raise InvalidInput('It is {"name": "…", "schema": {…}}.', pointer=pointer)
+    name, schema = wanted.get("name"), wanted.get("schema")
+    if not isinstance(name, str) or not NAME.fullmatch(name):
+        raise InvalidInput(BAD_NAME, pointer=f"{pointer}/name")
+    if not isinstance(schema, dict) or not schema:
+        raise InvalidInput("A JSON schema is expected.", pointer=f"{pointer}/schema")
+    description = read_description(wanted.get("description"), f"{pointer}/description")
+    return JsonFormat(schema, name, description, read_flag(wanted.get("strict"), f"{pointer}/strict"))

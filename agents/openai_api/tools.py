@@ -1,0 +1,115 @@
+"""The tools of a request, and whether the model may, must or must not call them."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+from agents.domain.chat import ToolSpec
+from foundation.errors import InvalidInput
+
+MAX_TOOLS = 128
+MAX_DESCRIPTION = 16 * 1024
+
+# What tools, functions and schemas may be called.
+NAME = re.compile(r"[a-zA-Z0-9_-]{1,64}")
+BAD_NAME = "A name has 1 to 64 letters, digits, hyphens and underscores."
+
+
+class Offer(NamedTuple):
+    """The tools on offer, those of them of which one must be called, and whether one call at a time is all."""
+
+    tools: tuple[ToolSpec, ...] = ()
+    must_call: tuple[str, ...] = ()
+    one_call: bool = False
+
+
+def read_offer(body: Mapping[str, Any]) -> Offer:
+    """Raises `InvalidInput`, with pointers to `/tools` and `/tool_choice`."""
+    tools, choice = _tools(body.get("tools")), body.get("tool_choice")
+    if isinstance(choice, dict):
+        return _chosen(tools, choice)
+    if choice not in (None, "auto", "none", "required"):
+        raise InvalidInput("It is auto, none, required or an object.", pointer="/tool_choice")
+    if choice == "none":
+        return Offer()
+    return _offer(tools, must=choice == "required")
+
+
+def _chosen(tools: Sequence[ToolSpec], choice: Mapping[str, Any]) -> Offer:
+    """One function that must be called, or some that may or must."""
+    if choice.get("type") == "allowed_tools":
+        allowed, pointer = choice.get("allowed_tools"), "/tool_choice/allowed_tools"
+        if not isinstance(allowed, dict) or not isinstance(allowed.get("tools"), list):
+            raise InvalidInput('It is {"mode": …, "tools": […]}.', pointer=pointer)
+        if (mode := allowed.get("mode")) not in ("auto", "required"):
+            raise InvalidInput("It is auto or required.", pointer=f"{pointer}/mode")
+        named = {_named(tools, one, f"{pointer}/tools/{index}") for index, one in enumerate(allowed["tools"])}
+        return _offer([tool for tool in tools if tool.name in named], must=mode == "required")
+    return Offer(tuple(tools), (_named(tools, choice, "/tool_choice"),), one_call=True)
+
+
+def _offer(tools: Sequence[ToolSpec], *, must: bool) -> Offer:
+    if must and not tools:
+        raise InvalidInput("A tool must be called, and there is none in tools.", pointer="/tool_choice")
+    return Offer(tuple(tools), tuple(tool.name for tool in tools) if must else ())
+
+
+def _named(tools: Sequence[ToolSpec], choice: Any, pointer: str) -> str:
+    function = choice.get("function") if isinstance(choice, dict) and choice.get("type") == "function" else None
+    if not isinstance(function, dict):
+        raise InvalidInput('A function is {"type": "function", "function": {"name": "…"}}.', pointer=pointer)
+    for tool in tools:
+        if tool.name == function.get("name"):
+            return tool.name
+    raise InvalidInput("There is no such function in tools.", pointer=f"{pointer}/function/name")
+
+
+def _tools(tools: Any) -> tuple[ToolSpec, ...]:
+    if tools is None:
+        return ()
+    if not isinstance(tools, list) or len(tools) > MAX_TOOLS:
+        raise InvalidInput(f"A list of at most {MAX_TOOLS} tools is expected.", pointer="/tools")
+    specs: list[ToolSpec] = []
+    for index, tool in enumerate(tools):
+        specs.append(_tool(tool, f"/tools/{index}"))
+        if any(spec.name == specs[-1].name for spec in specs[:-1]):
+            raise InvalidInput("This name stands here twice.", pointer=f"/tools/{index}/function/name")
+    return tuple(specs)
+
+
+def _tool(tool: Any, pointer: str) -> ToolSpec:
+    function = tool.get("function") if isinstance(tool, dict) else None
+    if not isinstance(function, dict) or tool.get("type") != "function":
+        raise InvalidInput('A tool is {"type": "function", "function": {…}}.', pointer=pointer)
+    pointer = f"{pointer}/function"
+    name, parameters = function.get("name"), function.get("parameters")
+    if not isinstance(name, str) or not NAME.fullmatch(name):
+        raise InvalidInput(BAD_NAME, pointer=f"{pointer}/name")
+    if parameters is not None and not isinstance(parameters, dict):
+        raise InvalidInput("A JSON schema is expected.", pointer=f"{pointer}/parameters")
+    return ToolSpec(
+        name,
+        read_description(function.get("description"), f"{pointer}/description"),
+        parameters or {"type": "object", "properties": {}},
+        read_flag(function.get("strict"), f"{pointer}/strict"),
+    )
+
+
+def read_description(given: Any, pointer: str) -> str:
+    """What a tool or a schema is for; "" when that was left out."""
+    if given is None:
+        return ""
+    if not isinstance(given, str) or len(given) > MAX_DESCRIPTION:
+        raise InvalidInput(f"Text of at most {MAX_DESCRIPTION} characters is expected.", pointer=pointer)
+    return given
+
+
+def read_flag(given: Any, pointer: str, *, default: bool = False) -> bool:
+    """True or false; `default` when it was left out."""
+    if given is None:
+        return default
+    if isinstance(given, bool):
+        return given
+    raise InvalidInput("True or false is expected.", pointer=pointer)

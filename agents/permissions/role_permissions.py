@@ -1,0 +1,49 @@
+"""The permissions of this room that verbs and pages ask for by name, and which roles hold them."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from accounts.roles import Role, declare_role_permissions
+
+VIEW_TRANSCRIPT: Final = "agents.view_transcript"
+CANCEL_TURN: Final = "agents.cancel_turn"
+RETRY_TURN: Final = "agents.retry_turn"
+REQUEUE_TURN: Final = "agents.requeue_turn"
+SET_ASIDE_TURN: Final = "agents.set_aside_turn"
+FORK_SESSION: Final = "agents.fork_agentsession"
+MEND_SESSION: Final = "agents.mend_agentsession"
+ADD_AGENT: Final = "agents.add_agent"
+CHANGE_AGENT: Final = "agents.change_agent"
+CHANGE_DRAFT: Final = "agents.change_agentdraft"
+PUBLISH_AGENT: Final = "agents.publish_agent"
+
+
+def declare() -> None:
+    """Add them to the roles. Called once, when the app is ready."""
+    declare_role_permissions(
+        {
+            Role.VIEWER: {
+                VIEW_TRANSCRIPT,
+                "agents.view_agent",
+                "agents.view_agentdraft",
+                "agents.view_agentsession",
+                "agents.view_bulkaction",
+                "agents.view_event",
+                "agents.view_message",
+                "agents.view_release",
+                "agents.view_runner",
+                "agents.view_step",
+                "agents.view_turn",
+            },
+            Role.OPERATOR: {
+                CANCEL_TURN,
+                RETRY_TURN,
+                REQUEUE_TURN,
+                SET_ASIDE_TURN,
+                FORK_SESSION,
+                MEND_SESSION,
+            },
+            Role.BUILDER: {ADD_AGENT, CHANGE_AGENT, CHANGE_DRAFT, PUBLISH_AGENT, "agents.add_agentdraft"},
+        }
+    )

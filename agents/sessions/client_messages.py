@@ -1,0 +1,64 @@
+"""What a client supplies to a session besides its question: what was said before, and its words for the model."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from uuid import UUID
+
+from agents.domain.client_options import handed_out
+from agents.domain.message_parts import Part, plain_text, text_part
+from agents.domain.serialization import message_shape
+from agents.journal.locked_writes import append_locked
+from agents.models import AgentSession, Message
+
+Said = tuple[str, list[Part]]
+
+
+def supply_locked(session: AgentSession, *, instructions: str, history: Sequence[Said] = ()) -> UUID | None:
+    """Add the client's words for the model, unless they stand there already, and behind them what was said before, as
+    (author, parts). The id of the message that holds those words, if there are any."""
+    standing = _standing(session, instructions) if instructions else None
+    if not instructions or standing is not None:
+        _add_locked(session, history)
+        return standing
+    messages = _add_locked(session, [(Message.Author.SYSTEM, [text_part(instructions)]), *history])
+    return messages[0].pk
+
+
+def open_calls(session: AgentSession) -> list[Part]:
+    """The calls that the session's last answer has handed to its client."""
+    if session.head_message_id is None:
+        return []
+    answers = Message.objects.filter(author=Message.Author.AGENT, partial=False)
+    head = answers.filter(pk=session.head_message_id).first()
+    return handed_out(head.parts) if head else []
+
+
+def _standing(session: AgentSession, instructions: str) -> UUID | None:
+    """The id of the newest words for the model, if they are these."""
+    said = Message.objects.filter(agent_session=session, author=Message.Author.SYSTEM, supplied_by_client=True)
+    newest = said.order_by("-ordinal").values_list("pk", "parts").first()
+    return newest[0] if newest is not None and plain_text(newest[1]) == instructions else None
+
+
+def _add_locked(session: AgentSession, said: Sequence[Said]) -> list[Message]:
+    """Add messages, each behind the one before."""
+    messages = []
+    for author, parts in said:
+        messages.append(
+            Message(
+                agent_session=session,
+                ordinal=session.next_ordinal,
+                author=author,
+                parts=parts,
+                parent_id=session.head_message_id,
+                supplied_by_client=True,
+            )
+        )
+        session.next_ordinal += 1
+        session.head_message_id = messages[-1].pk
+    if messages:
+        Message.objects.bulk_create(messages)
+        session.save(update_fields=["next_ordinal", "head_message_id"])
+        append_locked(session, [("message.created", {"message": message_shape(message)}) for message in messages])
+    return messages

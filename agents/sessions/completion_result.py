@@ -1,0 +1,65 @@
+"""How a turn stands, as its OpenAI client is told."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+from uuid import UUID
+
+from accounts.actor import Actor
+from agents.domain.client_options import handed_out, last_words, read_options
+from agents.domain.message_parts import Part, plain_text
+from agents.domain.serialization import turn_error
+from agents.domain.states import TERMINAL, StepKind, TurnStatus
+from agents.models import Message, Step, Turn
+from agents.sessions.access import access_turn
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """`text` and `calls` are the whole answer once `status` is `completed`; before, they are empty. Of an answer that
+    was asked for in JSON the text is what stands behind the last call of the agent's own tools.
+
+    `calls` are the tool calls that the client must run; `cut` says that a bound of tokens ended the answer. `error` is
+    as `agents.domain.serialization.error_shape`.
+    """
+
+    status: TurnStatus
+    text: str
+    calls: Sequence[Part]
+    cut: bool
+    input_tokens: int
+    output_tokens: int
+    error: dict[str, Any] | None
+
+    @property
+    def ended(self) -> bool:
+        return self.status in TERMINAL
+
+
+def read_outcome(actor: Actor, *, turn_id: UUID) -> Outcome:
+    """Raises as `access_turn`."""
+    turn = access_turn(actor=actor, turn_id=turn_id)
+    status = TurnStatus(turn.status)
+    parts = _answer(turn) if status is TurnStatus.COMPLETED else []
+    in_json = read_options(turn.client_options).json is not None
+    return Outcome(
+        status=status,
+        text=plain_text(last_words(parts) if in_json else parts),
+        calls=handed_out(parts),
+        cut=bool(parts) and _was_cut(turn),
+        input_tokens=turn.input_tokens,
+        output_tokens=turn.output_tokens,
+        error=turn_error(turn),
+    )
+
+
+def _answer(turn: Turn) -> list[Part]:
+    parts: list[Part] = Message.objects.get(turn=turn, author=Message.Author.AGENT).parts
+    return parts
+
+
+def _was_cut(turn: Turn) -> bool:
+    last = Step.objects.filter(turn=turn, kind=StepKind.MODEL).order_by("-number").values_list("result", flat=True)
+    return (last.first() or {}).get("finish_reason") == "length"

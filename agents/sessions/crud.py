@@ -1,0 +1,167 @@
+"""Begin, change and delete a session."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime, timedelta
+from typing import Any
+from unicodedata import normalize
+from uuid import UUID
+
+from django.conf import settings
+from django.db import transaction
+from django.db.models.functions import Now
+
+from accounts.actor import Actor, Scope
+from agents.domain.serialization import session_shape
+from agents.journal.locked_writes import append_locked, lock_session
+from agents.models import AgentSession, Event, Feedback, Message, Step, Turn
+from agents.permissions.agents import visible_agents
+from agents.sessions.access import access_session
+from foundation import strict_json
+from foundation.clock import now
+from foundation.errors import Conflict, InvalidInput, NotFound, PreconditionFailed, TooLarge, Unauthenticated
+from foundation.ids import new_id
+from foundation.sentinels import UNSET, Unset
+
+MAX_TITLE = 200
+MAX_METADATA_BYTES = 16 * 1024
+
+
+def create_session(
+    actor: Actor,
+    *,
+    agent_slug: str,
+    title: str = "",
+    metadata: Mapping[str, Any] | None = None,
+    session_id: UUID | None = None,
+    listed: bool = True,
+    expires_at: datetime | None = None,
+) -> AgentSession:
+    """A new session on the agent's live release. Raises `InvalidInput` (also for an agent out of the actor's sight).
+
+    One that is not `listed` is kept off its user's list of chats; after `expires_at` it is deleted, unless it has been
+    used in the meantime (`delete_expired_sessions`).
+    """
+    actor.need(Scope.CHAT)
+    if actor.user_id is None:
+        raise Unauthenticated
+    agent = visible_agents(actor).select_related("live_release").filter(slug=agent_slug).first()
+    if agent is None or agent.live_release is None:
+        raise InvalidInput("There is no such agent.", pointer="/agent")
+    return AgentSession.objects.create(
+        id=session_id or new_id(),
+        user_id=actor.user_id,
+        agent=agent,
+        release=agent.live_release,
+        title=_title(title),
+        metadata=_metadata({} if metadata is None else metadata),
+        listed=listed,
+        expires_at=expires_at,
+    )
+
+
+@transaction.atomic
+def update_session(
+    actor: Actor,
+    *,
+    session_id: UUID,
+    expected_version: int | None,
+    title: str | Unset = UNSET,
+    metadata: Mapping[str, Any] | Unset = UNSET,
+    head: UUID | Unset = UNSET,
+) -> AgentSession:
+    """Change title, metadata, or the branch that people see: the one that ends with the message `head`, which the next
+    message follows.
+
+    An `expected_version` of None is whatever there is. Raises `NotFound`, `InvalidInput`, `PreconditionFailed` when the
+    version moved on.
+    """
+    session = _locked(actor, session_id, expected_version)
+    if not isinstance(title, Unset):
+        session.title = _title(title)
+    if not isinstance(metadata, Unset):
+        session.metadata = _metadata(metadata)
+    if not isinstance(head, Unset):
+        session.head_message_id = _head(session, head)
+    session.version += 1
+    session.save(update_fields=["title", "metadata", "version", "head_message_id"])
+    append_locked(session, [("session.updated", {"session": session_shape(session)})])
+    return session
+
+
+@transaction.atomic
+def delete_session(actor: Actor, *, session_id: UUID, expected_version: int | None) -> None:
+    """Delete a session and all that was said in it. Raises as `update_session`, and `Conflict` while a turn is open."""
+    session = _locked(actor, session_id, expected_version)
+    if session.open_turns:
+        raise Conflict("A turn of this session is still open; stop it first.")
+    _erase_locked(session)
+
+
+def delete_expired_sessions(*, limit: int) -> int:
+    """Delete sessions that have passed their end, oldest first; how many.
+
+    One that is busy just now waits for the next time, and one that was spoken to, over whatever way in, is kept for as
+    long as after a client's request.
+    """
+    past = AgentSession.objects.filter(expires_at__lt=Now(), open_turns=0, updated_at__lt=_unused_since())
+    past = past.order_by("expires_at")
+    return sum(_delete_expired(session_id) for session_id in list(past.values_list("pk", flat=True)[:limit]))
+
+
+@transaction.atomic
+def _delete_expired(session_id: UUID) -> bool:
+    session = lock_session(session_id, skip_locked=True)
+    # It may have been used between the look and the lock.
+    if session is None or session.open_turns or session.expires_at is None or session.expires_at > now():
+        return False
+    if session.updated_at >= _unused_since():
+        return False
+    _erase_locked(session)
+    return True
+
+
+def _unused_since() -> datetime:
+    return now() - timedelta(hours=settings.BANDSTAND.client_session_hours)
+
+
+def _erase_locked(session: AgentSession) -> None:
+    Step.objects.filter(turn__agent_session=session).delete()
+    for rows in (Feedback, Event, Message, Turn):
+        # Plain deletes by the session: the cascade would read every row first.
+        rows.objects.filter(agent_session=session)._raw_delete("default")
+    session.delete()
+
+
+def _locked(actor: Actor, session_id: UUID, expected_version: int | None) -> AgentSession:
+    actor.need(Scope.CHAT)
+    access_session(actor=actor, session_id=session_id)
+    session = lock_session(session_id)
+    if session is None:
+        raise NotFound
+    if expected_version is not None and session.version != expected_version:
+        raise PreconditionFailed
+    return session
+
+
+def _head(session: AgentSession, head: UUID) -> UUID:
+    if not Message.objects.filter(pk=head, agent_session=session).exists():
+        raise InvalidInput("There is no such message in this session.", pointer="/head")
+    return head
+
+
+def _title(title: str) -> str:
+    if not isinstance(title, str) or len(title := normalize("NFC", title)) > MAX_TITLE:
+        raise InvalidInput(f"A title has at most {MAX_TITLE} characters.", pointer="/title")
+    strict_json.check_storable(title, "/title")
+    return title.strip()
+
+
+def _metadata(metadata: Mapping[str, Any]) -> dict[str, Any]:
+    if not isinstance(metadata, Mapping):
+        raise InvalidInput("An object is expected.", pointer="/metadata")
+    strict_json.check_storable(dict(metadata), "/metadata")
+    if len(strict_json.dumps(dict(metadata))) > MAX_METADATA_BYTES:
+        raise TooLarge(f"Metadata may have at most {MAX_METADATA_BYTES} bytes.", pointer="/metadata")
+    return dict(metadata)

@@ -1,0 +1,82 @@
+"""The newest part of a conversation, along its branch: what a page needs to begin with, whatever lies before it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+from uuid import UUID
+
+from django.db.models import F, TextField
+from django.db.models.functions import MD5, Cast
+
+from accounts.actor import Actor
+from agents.domain.message_tree import Node, Tree
+from agents.domain.serialization import message_shape, session_shape
+from agents.journal.connection import one_moment
+from agents.models import AgentSession, Message
+from agents.sessions.access import access_session
+from agents.sessions.message_tree import tree_of
+from agents.sessions.messages import messages_of
+from agents.sessions.snapshots import turns_of_snapshot
+from foundation.errors import InvalidInput
+
+Window = dict[str, Any]
+
+
+def read_window(*, actor: Actor, session_id: UUID, limit: int, before: UUID | None = None) -> Window:
+    """The last `limit` exchanges on the way to the session's head, or to the message `before`, without it.
+
+    `{"seq", "session", "messages", "turns", "branches", "older"}`: as in a snapshot, and of the turns those that are
+    open or whose end these messages show. `branches` names, for each question that has others beside it, all of them as
+    `{"id", "head", "asks"}`, oldest first; choosing `head` shows that branch, and `asks` is the oldest branch with the
+    same words: those who share it were asked again, the others were asked differently. `older`: there is more before.
+
+    Raises `NotFound`, and `InvalidInput` when `before` is not a message of the session.
+    """
+    with one_moment():
+        session = access_session(actor=actor, session_id=session_id)
+        tree = tree_of(session)
+        line = tree.line(before or session.head_message_id)
+        if before is not None:
+            if not line:
+                raise InvalidInput("There is no such message in this session.", pointer="?before")
+            line.pop()
+        chosen = line[-limit:]
+        return {
+            "seq": session.next_seq - 1,
+            "session": session_shape(session),
+            "messages": _messages(session, tree, chosen),
+            "turns": turns_of_snapshot(session, {node.turn: node.id for node in chosen}),
+            "branches": _branches(session, tree, chosen),
+            "older": len(line) > len(chosen),
+        }
+
+
+def _messages(session: AgentSession, tree: Tree, chosen: Sequence[Node]) -> list[dict[str, Any]]:
+    answers = [answer for node in chosen if (answer := tree.answer_to(node))]
+    rows = messages_of(session).filter(pk__in=[node.id for node in (*chosen, *answers)]).order_by("ordinal")
+    return [message_shape(message) for message in rows]
+
+
+def _branches(session: AgentSession, tree: Tree, chosen: Sequence[Node]) -> dict[str, Any]:
+    all_beside = {node.id: beside for node in chosen if len(beside := tree.branches(node)) > 1}
+    words = _words(session, [node.id for beside in all_beside.values() for node in beside])
+    return {
+        str(node_id): [
+            {"id": str(node.id), "head": str(tree.newest_below(node)), "asks": str(_oldest(beside, words, node).id)}
+            for node in beside
+        ]
+        for node_id, beside in all_beside.items()
+    }
+
+
+def _words(session: AgentSession, ids: Sequence[UUID]) -> dict[UUID, str]:
+    """What tells whether two of these messages have the same words."""
+    if not ids:
+        return {}
+    rows = Message.objects.filter(agent_session=session, pk__in=ids).order_by()
+    return dict(rows.values_list("pk", MD5(Cast(F("parts"), TextField()))))
+
+
+def _oldest(beside: Sequence[Node], words: dict[UUID, str], node: Node) -> Node:
+    return next(other for other in beside if words[other.id] == words[node.id])

@@ -1,0 +1,100 @@
+"""Read a session's log and its present state."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+from uuid import UUID
+
+from django.db.models import Q
+
+from accounts.actor import Actor
+from agents.domain.replay import Snapshot
+from agents.domain.serialization import message_shape, session_shape, turn_error
+from agents.domain.states import TERMINAL, TERMINAL_EVENTS, Priority, TurnStatus
+from agents.journal.connection import one_moment
+from agents.journal.locked_writes import shown_parts
+from agents.journal.log import LoggedEvent, follows, read_log
+from agents.models import AgentSession, Event, Message, Turn
+from agents.sessions.access import access_session
+from agents.sessions.messages import messages_of
+
+__all__ = ["EventPage", "LoggedEvent", "read_events", "read_snapshot"]
+
+# A snapshot of all 5,000 messages of a long session took 190 ms of CPU, and 8 MB on the wire.
+SNAPSHOT_MESSAGES = 200
+
+
+@dataclass(frozen=True, slots=True)
+class EventPage:
+    """`last_seq` is the newest event of the session. `resync`: what follows `after` is gone; read a snapshot."""
+
+    events: Sequence[LoggedEvent]
+    last_seq: int
+    resync: bool
+
+
+def read_events(*, actor: Actor, session_id: UUID, after: int, limit: int) -> EventPage:
+    """Up to `limit` events after seq `after`, in order. Raises `NotFound`."""
+    session = access_session(actor=actor, session_id=session_id)
+    last_seq = session.next_seq - 1
+    events = read_log(session_id, after=after, limit=limit)
+    return EventPage(events, last_seq, resync=after > last_seq or not follows(after, events, last_seq))
+
+
+def where_to_go_on(*, turn_id: UUID, begun: int, stood: int) -> int:
+    """After which event somebody who saw a turn's events up to `stood` reads on. `begun` is the seq before its first.
+
+    The turn's end comes again for who has seen it: a reader that waits for it would wait for ever. A place outside the
+    turn is not one that was ever given out, so all comes again.
+    """
+    ended = Event.objects.filter(turn=turn_id, type__in=TERMINAL_EVENTS).values_list("seq", flat=True).first()
+    if ended is not None:
+        return min(stood, ended - 1) if begun <= stood <= ended else begun
+    turn = Turn.objects.select_related("agent_session").get(pk=turn_id)
+    return stood if begun <= stood < turn.agent_session.next_seq else begun
+
+
+def read_snapshot(*, actor: Actor, session_id: UUID) -> Snapshot:
+    """The session as `agents.domain.replay` describes it. Raises `NotFound`."""
+    with one_moment():
+        session = access_session(actor=actor, session_id=session_id)
+        return snapshot_of(session)
+
+
+def snapshot_of(session: AgentSession, *, most: int = SNAPSHOT_MESSAGES) -> Snapshot:
+    """The snapshot of a session that was read in this transaction, with the newest `most` messages."""
+    newest = list(messages_of(session).order_by("-ordinal")[: most + 1])
+    messages = newest[:most][::-1]
+    asked = {message.turn_id: message.pk for message in messages if message.author == Message.Author.USER}
+    return {
+        "seq": session.next_seq - 1,
+        "session": session_shape(session),
+        "messages": [message_shape(message) for message in messages],
+        "turns": turns_of_snapshot(session, asked),
+        "older": len(newest) > most,
+    }
+
+
+def turns_of_snapshot(session: AgentSession, asked: Mapping[UUID | None, UUID]) -> dict[str, Any]:
+    """By id: the turns that are open, and of those in `asked` (the message of each) the ones that did not end well."""
+    shown = Q(pk__in=[turn for turn in asked if turn]) | ~Q(status__in=TERMINAL)
+    rows = Turn.objects.filter(shown, agent_session=session).exclude(status=TurnStatus.COMPLETED).order_by("ordinal")
+    missing = [turn.pk for turn in rows if turn.pk not in asked]
+    elsewhere = Message.objects.filter(turn_id__in=missing, author=Message.Author.USER) if missing else []
+    asked = {**asked, **{message.turn_id: message.pk for message in elsewhere}}
+    return {str(turn.pk): turn_of_snapshot(turn, asked[turn.pk]) for turn in rows}
+
+
+def turn_of_snapshot(turn: Turn, message_id: UUID) -> dict[str, Any]:
+    """A turn as a snapshot tells of it. `message_id` is the message that it answers."""
+    return {
+        "id": str(turn.pk),
+        "message": str(message_id),
+        "ordinal": turn.ordinal,
+        "priority": Priority(turn.priority).word,
+        "status": str(turn.status),
+        "shown": [] if TurnStatus(turn.status) in TERMINAL else shown_parts(turn),
+        "error": turn_error(turn),
+    }

@@ -1,0 +1,107 @@
+"""The open sockets of this process: closes those whose right is lost."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Coroutine
+from typing import Any, Protocol
+from uuid import UUID
+
+import structlog
+
+from agents.ws.close_codes import CloseCode
+from agents.ws.connection_slots import Slots, get_slots
+from agents.ws.credentials import Credential, lost, out_of_reach
+from foundation.db_threads import DATABASE_FAULTS, in_db_thread
+
+log = structlog.get_logger(__name__)
+
+# Revoked rights must be gone from open sockets within 5 s; one look costs four queries for the whole process.
+PERIOD_SECONDS = 2.0
+
+
+class Watched(Protocol):
+    """An open socket."""
+
+    credential: Credential
+    session_id: UUID
+
+    def close(self, code: CloseCode) -> Coroutine[Any, Any, None]: ...
+
+
+class Watch:
+    """Looks after the sockets that were added, for as long as there are any."""
+
+    def __init__(self, period_seconds: float = PERIOD_SECONDS, slots: Slots | None = None) -> None:
+        self._slots = slots or get_slots()
+        self._period_seconds = period_seconds
+        self._sockets: dict[Credential, set[Watched]] = {}
+        self._task: asyncio.Task[None] | None = None
+        self._goodbyes: dict[Watched, asyncio.Task[None]] = {}
+
+    def add(self, socket: Watched) -> None:
+        self._sockets.setdefault(socket.credential, set()).add(socket)
+        if self._task is None:
+            self._task = asyncio.create_task(self._run(), name="ws-watch")
+
+    async def discard(self, socket: Watched) -> None:
+        sockets = self._sockets.get(socket.credential, set())
+        sockets.discard(socket)
+        if not sockets:
+            self._sockets.pop(socket.credential, None)
+        if not self._sockets and self._task is not None:
+            task, self._task = self._task, None
+            task.cancel()
+            await asyncio.wait([task])
+
+    async def _run(self) -> None:
+        while True:
+            await asyncio.sleep(self._period_seconds)
+            try:
+                gone, absent = await in_db_thread(self._look, list(self._sockets), self._sessions())
+            except DATABASE_FAULTS:
+                # Without the database nothing can be read or written through a socket either.
+                continue
+            except Exception:
+                # Whatever it was: nobody else looks, and the next look may go well.
+                log.exception("websocket.watch_failed")
+                continue
+            for credential, sockets in list(self._sockets.items()):
+                for socket in sockets - self._goodbyes.keys():
+                    if credential in gone:
+                        self._say_goodbye(socket, CloseCode.FORBIDDEN)
+                    elif socket.session_id in absent:
+                        self._say_goodbye(socket, CloseCode.UNKNOWN_SESSION)
+
+    def _sessions(self) -> set[UUID]:
+        return {socket.session_id for sockets in self._sockets.values() for socket in sockets}
+
+    def _look(self, credentials: list[Credential], sessions: set[UUID]) -> tuple[set[Credential], set[UUID]]:
+        self._slots.beat_if_due()
+        return lost(credentials), out_of_reach(sessions)
+
+    def _say_goodbye(self, socket: Watched, code: CloseCode) -> None:
+        """Side by side: one that does not read keeps its goodbye waiting, and must not keep the others open."""
+        credential, session = socket.credential, str(socket.session_id)
+        log.warning(
+            "websocket.revoked", user=credential.user_id, key=str(credential.key_id or ""), session=session, code=code
+        )
+        task = asyncio.create_task(socket.close(code), name="ws-goodbye")
+        self._goodbyes[socket] = task
+        task.add_done_callback(lambda done: self._said_goodbye(socket, done))
+
+    def _said_goodbye(self, socket: Watched, done: asyncio.Task[None]) -> None:
+        del self._goodbyes[socket]
+        if not done.cancelled() and (error := done.exception()) is not None:
+            log.error("websocket.goodbye_failed", exc_info=error)
+
+
+_watch: Watch | None = None
+
+
+def get_watch() -> Watch:
+    """The watch of this process."""
+    global _watch  # noqa: PLW0603 - one per process is the point
+    if _watch is None:
+        _watch = Watch()
+    return _watch

@@ -1,0 +1,5 @@
+"""The console's pages about people: accounts, roles and groups, API keys, outgoing e-mail, the audit trail."""
+
+from accounts.admin import api_keys, audit, emails, groups, users
+
+__all__ = ["api_keys", "audit", "emails", "groups", "users"]

@@ -1,0 +1,139 @@
+"""API keys: made for people, shown once, and revoked."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django import forms
+from django.contrib import admin, messages
+from django.core.exceptions import PermissionDenied
+from django.db.models import QuerySet
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
+from django.urls import reverse
+
+from accounts.actor import Scope
+from accounts.api_keys import KEY_DAYS, SCOPE_WORDS, create_api_key, ends_in_days, revoke_api_key
+from accounts.models import ApiKey, User
+from accounts.permissions import actor_of
+from accounts.role_permissions import ADD_API_KEY, REVOKE_API_KEY
+from console.admin import ReadOnlyAdmin
+from console.confirmation import answer, ask
+from console.views import address_of, page
+from console.widgets import CheckboxSelectMultiple, Select, TextInput, action
+from foundation.clock import now
+from foundation.errors import BandstandError
+from foundation.ids import new_id
+
+
+class KeyForm(forms.Form):
+    """A key of one person. `key_id` makes pressing the button twice one key."""
+
+    user = forms.CharField(label="User name", max_length=150, widget=TextInput, help_text="Whose key it is.")
+    name = forms.CharField(max_length=100, widget=TextInput, help_text="What it is for, such as “nightly report”.")
+    scopes = forms.MultipleChoiceField(
+        choices=list(SCOPE_WORDS.items()),
+        widget=CheckboxSelectMultiple,
+        initial=[Scope.READ, Scope.CHAT],
+        label="What it may do",
+        help_text="Never more than the person's roles allow at the time.",
+    )
+    days = forms.ChoiceField(choices=KEY_DAYS, widget=Select, required=False, initial="90", label="How long it works")
+    key_id = forms.UUIDField(widget=forms.HiddenInput, initial=new_id)
+
+    def clean_user(self) -> User:
+        user = User.objects.filter(username=self.cleaned_data["user"]).first()
+        if user is None:
+            raise forms.ValidationError("There is no such person here.")
+        if not user.is_active:
+            raise forms.ValidationError("This account is closed.")
+        return user
+
+
+@admin.register(ApiKey)
+class ApiKeyAdmin(ReadOnlyAdmin):
+    query_budget = 8
+
+    list_display = ("name", "user", "prefix", "state", "allowed", "created_at", "expires_at", "last_used_at")
+    list_select_related = ("user",)
+    list_filter = (("revoked_at", admin.EmptyFieldListFilter),)
+    search_words = ("prefix", "user__username")
+    search_help_text = "The id or prefix of a key, or the name of a user."
+    fields = (*list_display, "revoked_at", "id")
+    actions = ("revoke",)
+    actions_detail = ("revoke_one",)
+
+    @admin.display(description="state")
+    def state(self, key: ApiKey) -> str:
+        if key.revoked_at is not None:
+            return "revoked"
+        return "expired" if key.expires_at is not None and key.expires_at <= now() else "works"
+
+    @admin.display(description="may")
+    def allowed(self, key: ApiKey) -> str:
+        return ", ".join(key.scopes)
+
+    def has_add_permission(self, request: HttpRequest, obj: Any = None) -> bool:  # noqa: ARG002
+        return request.user.has_perm(ADD_API_KEY)
+
+    def has_revoke_permission(self, request: HttpRequest, object_id: Any = None) -> bool:  # noqa: ARG002
+        return request.user.has_perm(REVOKE_API_KEY)
+
+    def add_view(self, request: HttpRequest, form_url: str = "", extra_context: Any = None) -> HttpResponse:  # noqa: ARG002
+        """The form; then the key, on the answer to the form and nowhere else."""
+        if not self.has_add_permission(request):
+            raise PermissionDenied
+        form = KeyForm(answer(request), initial={"user": request.GET.get("user", "")[:150]})
+        back = reverse("admin:accounts_apikey_changelist")
+        words = "A program that shows the key acts as this person. The key is shown once, on the next page."
+        asked = ask(request, self, title="Make an API key", words=words, yes="Make the key", back=back, form=form)
+        if asked is not None:
+            return asked
+        try:
+            key, plain = _make(request, form)
+        except BandstandError as error:
+            messages.error(request, error.detail)
+            return HttpResponseRedirect(back)
+        words = f"This is the key {key.name} of {key.user}. Copy it now: it is not kept, and cannot be shown again."
+        return page(request, self, "console/once.html", title="The new key", words=words, secret=plain, back=back)
+
+    @admin.action(description="Revoke selected keys", permissions=["revoke"])
+    def revoke(self, request: HttpRequest, queryset: QuerySet[ApiKey]) -> HttpResponse | None:
+        return self._revoke(request, queryset.select_related("user"))
+
+    @action(description="Revoke", permissions=["revoke"], url_path="revoke", icon="block")
+    def revoke_one(self, request: HttpRequest, object_id: str) -> HttpResponse:
+        key = self.get_object(request, object_id)
+        if key is None:
+            missing: HttpResponse = self._get_obj_does_not_exist_redirect(request, self.opts, object_id)  # type: ignore[attr-defined]
+            return missing
+        return self._revoke(request, [key]) or HttpResponseRedirect(address_of(key))
+
+    def _revoke(self, request: HttpRequest, keys: Any) -> HttpResponse | None:
+        keys = list(keys)
+        asked = ask(
+            request,
+            self,
+            title="Revoke API keys",
+            words="Programs that use these keys are refused at once, and their open connections close within seconds.",
+            rows=[f"{key} of {key.user}" for key in keys],
+            yes="Revoke",
+            back=reverse("admin:accounts_apikey_changelist"),
+            danger=True,
+        )
+        if asked is None:
+            for key in keys:
+                revoke_api_key(actor_of(request.user), key_id=key.pk)
+            messages.success(request, f"Revoked: {len(keys)}.")
+        return asked
+
+
+def _make(request: HttpRequest, form: KeyForm) -> tuple[ApiKey, str]:
+    given = form.cleaned_data
+    return create_api_key(
+        actor_of(request.user),
+        user=given["user"],
+        name=given["name"],
+        scopes=[Scope(scope) for scope in given["scopes"]],
+        expires_at=ends_in_days(given["days"]),
+        key_id=given["key_id"],
+    )

@@ -1,0 +1,72 @@
+"""The audit trail: who did what to what."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.conf import settings
+from django.contrib import admin
+from django.http import HttpRequest
+from django.template.defaultfilters import filesizeformat
+from django.urls import reverse
+from django.utils.html import format_html
+
+from accounts.audit import audit_targets, extent
+from accounts.models import AuditEntry
+from console.admin import ReadOnlyAdmin
+from console.date_filters import AgeFilter
+from console.templatetags.console import act
+
+
+class ActionFilter(admin.SimpleListFilter):
+    """By the noun that was acted on: a closed list, which grows more slowly than the verbs."""
+
+    title = "what it was done to"
+    parameter_name = "target"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:  # noqa: ARG002
+        targets = sorted(audit_targets().values(), key=lambda target: target.label.lower())
+        return [(target.model_name, target.label) for target in targets]
+
+    def queryset(self, request: HttpRequest, queryset: Any) -> Any:  # noqa: ARG002
+        return queryset.filter(target_type=self.value()) if self.value() else queryset
+
+
+@admin.register(AuditEntry)
+class AuditEntryAdmin(ReadOnlyAdmin):
+    query_budget = 8
+
+    list_after_template = "console/audit_extent.html"
+    list_display = ("at", "actor", "act", "target")
+    list_filter = (ActionFilter, AgeFilter)
+    search_ids = ("id",)
+    search_words = ("actor", "action", "target_id")
+    search_help_text = "Who did it, what was done (release.published), or the id of what it was done to."
+    fields = ("at", "actor", "user", "action", "target_type", "target_name", "target_id", "detail")
+
+    def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> Any:
+        return super().changelist_view(request, {"extent": _extent_in_words(), **(extra_context or {})})
+
+    @admin.display(description="what")
+    def act(self, entry: AuditEntry) -> str:
+        return act(entry.action)
+
+    @admin.display(description="to what")
+    def target(self, entry: AuditEntry) -> str:
+        """Its name, as a link where it has a page of its own."""
+        name = entry.target_name or entry.target_id
+        target = audit_targets().get(entry.target_type)
+        if target is None or target.page is None:
+            return name
+        return format_html('<a href="{}">{}</a>', reverse(target.page, args=[entry.target_id]), name)
+
+
+def _extent_in_words() -> str:
+    trail, days = extent(), settings.BANDSTAND.audit_days
+    if trail.oldest is None:
+        return "There are no entries yet."
+    kept = f"Entries are kept for {days:,} days" if days else "Entries are kept for ever"
+    return (
+        f"{trail.entries:,} entries since {trail.oldest:%Y-%m-%d}, {filesizeformat(trail.size)} in the database. "
+        f"{kept} (BANDSTAND_AUDIT_DAYS)."
+    )

@@ -1,0 +1,304 @@
+"""Accounts and their roles. Passwords are chosen by their people: the console only makes the link for it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from django import forms
+from django.contrib import admin, messages
+from django.contrib.auth.models import Group
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
+
+from accounts.admin.audited_forms import AuditedForm
+from accounts.email_outbox import mail_is_on
+from accounts.lockouts import lockout_of, lockouts, unlock_account, unlock_address
+from accounts.models import User
+from accounts.password_links import whole_link
+from accounts.permissions import actor_of
+from accounts.role_permissions import CHANGE_USER
+from accounts.roles import ROLE_WORDS, Role
+from accounts.users import (
+    change_person,
+    close_account,
+    create_person,
+    mail_password_link,
+    password_link,
+    reopen_account,
+)
+from console.admin import ConsoleAdmin
+from console.confirmation import answer, ask
+from console.formatting import duration
+from console.views import address_of, page
+from console.widgets import CheckboxSelectMultiple, RadioSelect, action
+from foundation.errors import BandstandError
+
+
+class PersonForm(AuditedForm, forms.ModelForm):  # type: ignore[type-arg]
+    class Meta:
+        model = User
+        fields = ("username", "first_name", "last_name", "email", "groups")
+        labels = {"username": "User name", "groups": "Roles and groups"}
+        help_texts = {
+            "username": "What the person signs in with: letters, digits and @/./+/-/_ only.",
+            "groups": "Roles say what a person may do here; other groups, which agents they find.",
+        }
+
+    # Set by the page: nobody changes their own roles.
+    own = False
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        if "groups" not in self.fields:  # it is only read
+            return
+        groups: Any = self.fields["groups"]
+        if self._is_new:
+            groups.initial = list(Group.objects.filter(name=Role.USER))
+        groups.choices = list(_group_choices())
+        if self.own:
+            groups.disabled = True
+            groups.help_text = "You cannot change your own roles: ask another owner."
+        self.remember(None if self._is_new else self.instance)
+
+    @property
+    def _is_new(self) -> bool:
+        return bool(self.instance._state.adding)
+
+    def stored_row(self) -> User | None:
+        return None if self._is_new else User.objects.select_for_update(no_key=True).get(pk=self.instance.pk)
+
+    def values_of(self, row: User) -> dict[str, Any]:
+        shown = {name: getattr(row, name) for name in PersonForm.Meta.fields if name != "groups"}
+        return shown | {"groups": list(row.groups.order_by("name"))}
+
+    def clean(self) -> dict[str, Any]:
+        cleaned: dict[str, Any] = super().clean() or {}
+        self.refuse_stale()
+        return cleaned
+
+
+@admin.register(User)
+class UserAdmin(ConsoleAdmin):
+    query_budget = 8
+    # The page of one person.
+    page_query_budget = 14
+
+    form = PersonForm
+    change_form_template = "console/versioned.html"
+    list_display = ("username", "full_name", "email", "roles", "is_active", "last_login")
+    list_filter = ("is_active", "groups")
+    ordering = ("username",)
+    search_fields = ("username", "first_name", "last_name", "email")
+    actions_list = ("lockouts",)
+    actions_detail = ("password_link", "unlock", "close_or_reopen")
+
+    @admin.display(description="name")
+    def full_name(self, user: User) -> str:
+        return user.get_full_name()
+
+    @admin.display(description="roles and groups")
+    def roles(self, user: User) -> str:
+        return ", ".join(sorted(group.name for group in user.groups.all())) or "none"
+
+    @admin.display(description="signing in")
+    def signing_in(self, user: User) -> str:
+        # Kept with the row: the templates ask again and again.
+        kept = vars(user)
+        if "signing_in" not in kept:
+            kept["signing_in"] = _signing_in(user)
+        return str(kept["signing_in"])
+
+    def get_fields(self, request: HttpRequest, obj: Any = None) -> tuple[str, ...]:  # noqa: ARG002
+        return PersonForm.Meta.fields if obj is None else (*PersonForm.Meta.fields, "signing_in")
+
+    def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> tuple[str, ...]:  # noqa: ARG002
+        return () if obj is None else ("signing_in",)
+
+    def get_queryset(self, request: HttpRequest) -> Any:
+        return super().get_queryset(request).prefetch_related("groups")
+
+    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:  # noqa: ARG002
+        """Accounts are closed, not deleted: what their people did stays theirs."""
+        return False
+
+    def has_rights_permission(self, request: HttpRequest, object_id: Any = None) -> bool:  # noqa: ARG002
+        return request.user.has_perm(CHANGE_USER)
+
+    def formfield_for_dbfield(self, db_field: Any, request: HttpRequest, **kwargs: Any) -> Any:
+        if db_field.name == "groups":
+            return db_field.formfield(**{**kwargs, "widget": CheckboxSelectMultiple})
+        return super().formfield_for_dbfield(db_field, request, **kwargs)
+
+    def get_form(self, request: HttpRequest, obj: Any = None, change: bool = False, **kwargs: Any) -> Any:
+        made = super().get_form(request, obj, change, **kwargs)
+        return type(made.__name__, (made,), {"own": obj is not None and obj.pk == request.user.pk})
+
+    def save_model(self, request: HttpRequest, obj: User, form: Any, change: bool) -> None:
+        actor, details = actor_of(request.user), form.cleaned_data
+        if change:
+            expected = details["version"]
+            change_person(actor, user_id=obj.pk, expected_version=expected, details=details, groups=details["groups"])
+        else:
+            obj.pk = create_person(actor, details=details, groups=details["groups"]).pk
+
+    def save_related(self, request: HttpRequest, form: Any, formsets: Any, change: bool) -> None:
+        """The verb has saved the groups."""
+
+    def response_add(self, request: HttpRequest, obj: User, post_url_continue: str | None = None) -> HttpResponse:  # noqa: ARG002
+        messages.success(
+            request, f"The account {obj} is made. Now make the link with which its person chooses a password."
+        )
+        return HttpResponseRedirect(address_of(obj, "password_link"))
+
+    @action(description="Password link", permissions=["rights"], url_path="password-link", icon="link")
+    def password_link(self, request: HttpRequest, object_id: str) -> HttpResponse:
+        return self._of_person(request, object_id, _link_page)
+
+    @action(description="Unlock", permissions=["rights"], url_path="unlock", icon="lock_open")
+    def unlock(self, request: HttpRequest, object_id: str) -> HttpResponse:
+        return self._of_person(request, object_id, _unlock_page)
+
+    @action(description="Locked out", permissions=["rights"], url_path="locked-out", icon="lock")
+    def lockouts(self, request: HttpRequest) -> HttpResponse:
+        return _lockouts_page(request, self)
+
+    @action(description="Close or reopen", permissions=["rights"], url_path="close", icon="block")
+    def close_or_reopen(self, request: HttpRequest, object_id: str) -> HttpResponse:
+        return self._of_person(request, object_id, _close_page)
+
+    def _of_person(self, request: HttpRequest, object_id: str, shown: Any) -> HttpResponse:
+        person = self.get_object(request, object_id)
+        if person is None:
+            missing: HttpResponse = self._get_obj_does_not_exist_redirect(request, self.opts, object_id)  # type: ignore[attr-defined]
+            return missing
+        try:
+            answer: HttpResponse = shown(request, self, person)
+        except BandstandError as error:
+            messages.error(request, error.detail)
+            return HttpResponseRedirect(address_of(person))
+        return answer
+
+
+def _signing_in(user: User) -> str:
+    if not user.is_active:
+        return "The account is closed."
+    if (lockout := lockout_of(user)) is not None:
+        state = f"{lockout.tries} tries left" if lockout.tries else f"Locked out for {duration(lockout.wait_seconds)}"
+        return f"{state} after many failed attempts: press Unlock to end that."
+    return "Open." if user.has_usable_password() else "Has not chosen a password yet."
+
+
+class LinkForm(forms.Form):
+    """How the link reaches its person, where there is a choice."""
+
+    MAIL, HAND = "mail", "hand"
+
+    way = forms.ChoiceField(widget=RadioSelect, label="How it gets there", initial=MAIL)
+
+    def __init__(self, *args: Any, address: str, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        way: Any = self.fields["way"]
+        way.choices = [
+            (self.MAIL, f"Mail it to {address}"),
+            (self.HAND, "Show it here once; I hand it over in a way that only they can read"),
+        ]
+
+
+def _link_page(request: HttpRequest, model_admin: Any, person: User) -> HttpResponse:
+    form = LinkForm(answer(request), address=person.email) if mail_is_on() and person.email else None
+    title = f"Password link for {person}"
+    asked = ask(
+        request,
+        model_admin,
+        title=title,
+        words=f"Makes a link with which {person} chooses a password. It works once, for three days. "
+        f"{_until_then(person)}{_why_no_mail(person)}",
+        yes="Make the link",
+        back=address_of(person),
+        form=form,
+    )
+    if asked is not None:
+        return asked
+    if form is not None and form.cleaned_data["way"] == LinkForm.MAIL:
+        letter = mail_password_link(actor_of(request.user), user_id=person.pk)
+        messages.success(
+            request, f"A mail to {person.email} is on its way. Load this page again in a moment to see how it went."
+        )
+        return HttpResponseRedirect(address_of(letter))
+    link = whole_link(password_link(actor_of(request.user), user_id=person.pk))
+    words = f"Hand this to {person}. It is not kept, and cannot be shown again."
+    return page(
+        request, model_admin, "console/once.html", title=title, words=words, secret=link, back=address_of(person)
+    )
+
+
+def _until_then(person: User) -> str:
+    return "The old password goes on working until then. " if person.has_usable_password() else ""
+
+
+def _why_no_mail(person: User) -> str:
+    shown = "It is shown once: hand it over in a way that only they can read."
+    if not mail_is_on():
+        return f"{shown} (This installation sends no mail.)"
+    return "" if person.email else f"{shown} (The account has no email address.)"
+
+
+def _unlock_page(request: HttpRequest, model_admin: Any, person: User) -> HttpResponse:
+    asked = ask(
+        request,
+        model_admin,
+        title=f"Unlock {person}",
+        words=f"{person} can try to sign in again at once, however often it failed. If somebody is guessing the "
+        "password, they can go on, too. An address that has to wait is unlocked on the page “Locked out”.",
+        yes="Unlock",
+        back=address_of(person),
+    )
+    if asked is not None:
+        return asked
+    waited = unlock_account(actor_of(request.user), user_id=person.pk)
+    messages.success(request, f"{person} may try again." if waited else f"{person} did not have to wait.")
+    return HttpResponseRedirect(address_of(person))
+
+
+def _lockouts_page(request: HttpRequest, model_admin: Any) -> HttpResponse:
+    address = request.POST.get("address", "")[:50] if request.method == "POST" else ""
+    if address:
+        try:
+            waited = unlock_address(actor_of(request.user), address=address)
+        except BandstandError as error:
+            messages.error(request, error.detail)
+        else:
+            messages.success(request, f"{address} may try again." if waited else f"{address} did not have to wait.")
+        return HttpResponseRedirect(request.path)
+    return page(request, model_admin, "console/lockouts.html", title="Locked out", found=lockouts())
+
+
+def _close_page(request: HttpRequest, model_admin: Any, person: User) -> HttpResponse:
+    closing = person.is_active
+    asked = ask(
+        request,
+        model_admin,
+        title=f"{'Close' if closing else 'Reopen'} the account {person}",
+        words=f"{person} is signed out within seconds and cannot come back, and the API keys stop working. "
+        "What was said and done stays."
+        if closing
+        else f"{person} can sign in again, with the roles and keys from before.",
+        yes="Close the account" if closing else "Reopen the account",
+        back=address_of(person),
+        danger=closing,
+    )
+    if asked is not None:
+        return asked
+    (close_account if closing else reopen_account)(actor_of(request.user), user_id=person.pk)
+    messages.success(request, f"The account {person} is {'closed' if closing else 'open again'}.")
+    return HttpResponseRedirect(address_of(person))
+
+
+def _group_choices() -> Iterator[tuple[int, str]]:
+    groups = {group.name: group.pk for group in Group.objects.order_by("name")}
+    for role in Role:
+        if role in groups:
+            yield groups[role], f"{role}: {ROLE_WORDS[role]}"
+    for name, key in groups.items():
+        if name not in set(Role):
+            yield key, f"{name} (group)"

@@ -1,0 +1,49 @@
+"""When a key was last used: at most one write a minute and key, and never in the way of the request."""
+
+from __future__ import annotations
+
+from concurrent.futures import Future, wait
+from datetime import datetime, timedelta
+from threading import Lock
+from uuid import UUID
+
+from django.db.models import Q
+from django.db.models.functions import Now
+
+from accounts.models import ApiKey
+from foundation.clock import now
+from foundation.db_threads import start_in_db_thread
+
+PERIOD = timedelta(minutes=1)
+
+_lock = Lock()
+_noted: dict[UUID, datetime] = {}
+_running: set[Future[object]] = set()
+
+
+def note_use(key_id: UUID, last_used_at: datetime | None) -> None:
+    """Have the use written soon, unless the row or this process says that it was within the last minute."""
+    moment = now()
+    if last_used_at is not None and moment - last_used_at < PERIOD:
+        return
+    with _lock:
+        noted = _noted.get(key_id)
+        if noted is not None and moment - noted < PERIOD:
+            return
+        if len(_noted) > 10_000:
+            _noted.clear()  # forgetting costs one write per key
+        _noted[key_id] = moment
+    future = start_in_db_thread(_write, key_id)
+    _running.add(future)
+    future.add_done_callback(_running.discard)
+
+
+def settle() -> None:
+    """Return when every write that was started is done."""
+    wait(list(_running))
+
+
+def _write(key_id: UUID) -> None:
+    # Again the same condition: other processes have their own memory.
+    stale = Q(last_used_at__isnull=True) | Q(last_used_at__lt=Now() - PERIOD)
+    ApiKey.objects.filter(stale, pk=key_id).update(last_used_at=Now())

@@ -1,0 +1,205 @@
+"""API keys: `bs_<prefix>_<secret>`, shown once, kept as the prefix and an HMAC of the whole."""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import re
+import secrets
+import string
+import unicodedata
+from collections.abc import Iterable
+from datetime import datetime, timedelta
+from typing import Final
+from uuid import UUID
+
+import structlog
+from django.conf import settings
+from django.db import connection, transaction
+from django.db.models import Q
+from django.db.models.functions import Now
+
+from accounts.actor import Actor, Scope
+from accounts.api_key_usage import note_use
+from accounts.audit import record
+from accounts.models import ApiKey, User
+from accounts.permissions import may, need_rights_over, scopes_of
+from accounts.role_permissions import ADD_API_KEY, ENTER_CONSOLE, REVOKE_API_KEY, USE_CHAT
+from foundation.clock import now
+from foundation.errors import Conflict, Forbidden, InvalidInput, NotFound, Unauthenticated
+from foundation.ids import new_id
+from ratelimits import guard_bad_key
+
+PREFIX_LENGTH = 12
+SECRET_LENGTH = 43  # 256 bits in 62 letters
+_PREFIX_LETTERS = string.ascii_lowercase + string.digits
+_SECRET_LETTERS = string.ascii_letters + string.digits
+_SHAPE = re.compile(rf"bs_([a-z0-9]{{{PREFIX_LENGTH}}})_[A-Za-z0-9]{{{SECRET_LENGTH}}}")
+
+# What a scope is for, and how long keys work, in the words of the pages.
+SCOPE_WORDS: Final = {
+    Scope.READ: "read: look at what is the person's own",
+    Scope.CHAT: "chat: talk to agents",
+    Scope.MANAGE: "manage: do what the person's roles allow, beyond chatting",
+}
+KEY_DAYS: Final = (("30", "30 days"), ("90", "90 days"), ("365", "a year"), ("", "until somebody revokes it"))
+# Nobody oversees more; a program that makes one for each of its runs is stopped here.
+MOST_KEYS: Final = 100
+
+log = structlog.get_logger(__name__)
+
+# One statement, written by hand: it stands before every request with a key. A key can do no more than its user may now.
+_FIND = """
+SELECT k.id, k.digest, k.scopes, k.last_used_at,
+       CASE WHEN k.revoked_at IS NOT NULL THEN 'key_revoked'
+            WHEN k.expires_at <= now() THEN 'key_expired'
+            WHEN NOT u.is_active THEN 'user_inactive' END,
+       u.id, u.username,
+       ARRAY(SELECT 'accounts.' || p.codename
+               FROM auth_permission p JOIN django_content_type c ON c.id = p.content_type_id
+              WHERE c.app_label = 'accounts' AND p.codename = ANY(%(asked)s)
+                AND (u.is_superuser
+                     OR EXISTS (SELECT 1 FROM accounts_user_groups g
+                                  JOIN auth_group_permissions gp ON gp.group_id = g.group_id
+                                 WHERE g.user_id = u.id AND gp.permission_id = p.id)
+                     OR EXISTS (SELECT 1 FROM accounts_user_user_permissions up
+                                 WHERE up.user_id = u.id AND up.permission_id = p.id)))
+  FROM accounts_apikey k JOIN accounts_user u ON u.id = k.user_id
+ WHERE k.prefix = %(prefix)s
+"""
+_ASKED = [permission.partition(".")[2] for permission in (USE_CHAT, ENTER_CONSOLE)]
+
+
+@transaction.atomic
+def create_api_key(
+    actor: Actor,
+    *,
+    user: User,
+    name: str,
+    scopes: Iterable[Scope],
+    expires_at: datetime | None,
+    key_id: UUID | None = None,
+) -> tuple[ApiKey, str]:
+    """A new key of `user`, and its text, which exists nowhere else.
+
+    For oneself, with no more scopes than one has; for others with the permission to add API keys. `expires_at` None: it
+    never ends. Raises `Forbidden`, or `InvalidInput` with a pointer.
+    """
+    wanted = _known_scopes(scopes)
+    _may_create(actor, user, wanted)
+    title = _name(name)
+    if expires_at is not None and expires_at <= now():
+        raise InvalidInput("The end lies in the past.", pointer="/expires_at")
+    if key_id is not None and ApiKey.objects.filter(pk=key_id).exists():
+        raise Conflict("This key is made already, and its text cannot be shown again.")
+    if ApiKey.objects.filter(_working(), user=user).count() >= MOST_KEYS:
+        raise Conflict(f"{user} has {MOST_KEYS} keys that work: revoke one first.")
+    prefix, plain = _new_key()
+    key = ApiKey.objects.create(
+        id=key_id or new_id(),
+        user=user,
+        name=title,
+        prefix=prefix,
+        digest=_digests(plain)[0],
+        scopes=[str(scope) for scope in sorted(wanted)],
+        expires_at=expires_at,
+    )
+    detail = {"user": user.get_username(), "scopes": key.scopes, "expires_at": key.expires_at and str(key.expires_at)}
+    record(actor, "api_key.created", target=key, detail=detail)
+    log.info("api_key.created", actor=actor.name, user=user.get_username(), key=prefix, scopes=key.scopes)
+    return key, plain
+
+
+@transaction.atomic
+def revoke_api_key(actor: Actor, *, key_id: UUID) -> ApiKey:
+    """End a key at once; a second time changes nothing. Raises `NotFound` for an absent key and one of others alike."""
+    key = ApiKey.objects.select_related("user").filter(pk=key_id).first()
+    if key is None or not (actor.user_id == key.user_id or may(actor, REVOKE_API_KEY)):
+        raise NotFound("There is no such key here.")
+    if ApiKey.objects.filter(pk=key_id, revoked_at__isnull=True).update(revoked_at=Now()):
+        record(actor, "api_key.revoked", target=key, detail={"user": key.user.get_username()})
+        log.info("api_key.revoked", actor=actor.name, key=key.prefix)
+    key.refresh_from_db()
+    return key
+
+
+def ends_in_days(days: str) -> datetime | None:
+    """The end of a key that is made now, by one of `KEY_DAYS`."""
+    return now() + timedelta(days=int(days)) if days else None
+
+
+def authenticate_key(plain: str, *, address: str | None = None) -> Actor:
+    """The actor of a key, in one query and without a cache: what is revoked now is refused now.
+
+    Raises `Unauthenticated` (the same for every reason; the rule goes to the log only), and `RateLimited` instead when
+    too many bad keys came from `address`.
+    """
+    try:
+        return _actor_of_key(plain)
+    except Unauthenticated:
+        guard_bad_key(address)
+        raise
+
+
+def _actor_of_key(plain: str) -> Actor:
+    shape = _SHAPE.fullmatch(plain)
+    if shape is None:
+        raise Unauthenticated(rule="key_malformed")
+    with connection.cursor() as cursor:
+        cursor.execute(_FIND, {"prefix": shape[1], "asked": _ASKED})
+        row = cursor.fetchone()
+    # The digests are made and compared whether or not there is a row, so that time does not tell prefixes apart.
+    stored = bytes(row[1]) if row else bytes(hashlib.sha256().digest_size)
+    matches = [hmac.compare_digest(digest, stored) for digest in _digests(plain)]
+    if row is None or not any(matches):
+        raise Unauthenticated(rule="key_unknown")
+    key_id, _, scopes, last_used_at, fault, user_id, username, permissions = row
+    if fault is not None:
+        raise Unauthenticated(rule=fault)
+    note_use(key_id, last_used_at)
+    allowed = scopes_of(permissions) & {Scope(scope) for scope in scopes}
+    return Actor.user(user_id=user_id, name=username, scopes=allowed, key_id=key_id)
+
+
+def _working() -> Q:
+    return Q(revoked_at=None) & (Q(expires_at=None) | Q(expires_at__gt=now()))
+
+
+def _new_key() -> tuple[str, str]:
+    prefix = "".join(secrets.choice(_PREFIX_LETTERS) for _ in range(PREFIX_LENGTH))
+    secret = "".join(secrets.choice(_SECRET_LETTERS) for _ in range(SECRET_LENGTH))
+    return prefix, f"bs_{prefix}_{secret}"
+
+
+def _digests(plain: str) -> list[bytes]:
+    """The HMACs of a key under the pepper in use, and under its predecessor while there is one."""
+    config = settings.BANDSTAND
+    peppers = [pepper for pepper in (config.key_pepper, config.key_pepper_previous) if pepper is not None]
+    return [hmac.digest(pepper.get_secret_value().encode(), plain.encode(), hashlib.sha256) for pepper in peppers]
+
+
+def _known_scopes(scopes: Iterable[Scope]) -> frozenset[Scope]:
+    try:
+        wanted = frozenset(Scope(scope) for scope in scopes)
+    except ValueError:
+        raise InvalidInput(f"Scopes are {', '.join(Scope)}.", pointer="/scopes") from None
+    if not wanted:
+        raise InvalidInput("At least one scope is needed.", pointer="/scopes")
+    return wanted
+
+
+def _may_create(actor: Actor, user: User, wanted: frozenset[Scope]) -> None:
+    # A key makes further keys only with `manage`: otherwise one that leaked could outlive its own end.
+    trusted = actor.key_id is None or Scope.MANAGE in actor.scopes
+    if actor.user_id == user.pk and trusted and wanted <= actor.scopes:
+        return
+    if not may(actor, ADD_API_KEY):
+        raise Forbidden(rule=ADD_API_KEY)
+    need_rights_over(actor, user)
+
+
+def _name(name: str) -> str:
+    title = unicodedata.normalize("NFC", name).strip()
+    if not 1 <= len(title) <= 100 or not title.isprintable():
+        raise InvalidInput("A name has 1 to 100 printable characters.", pointer="/name")
+    return title

@@ -1,0 +1,112 @@
+"""The audit trail: one row per act of somebody, in the transaction of the act itself."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any, Final
+
+from django.db import connection, transaction
+from django.db.models import Model
+
+from accounts.actor import Actor
+from accounts.models import AuditEntry
+from foundation.ids import first_id_at
+
+_FORGET: Final = """
+DELETE FROM accounts_auditentry WHERE id IN (
+    SELECT id FROM accounts_auditentry WHERE id < %(last)s AND at < %(moment)s ORDER BY id LIMIT %(limit)s)
+"""
+# An exact count of a small table; the planner's of a large one.
+_EXTENT: Final = """
+SELECT (SELECT at FROM accounts_auditentry ORDER BY id LIMIT 1),
+       CASE WHEN reltuples < 10000 THEN (SELECT count(*) FROM (SELECT FROM accounts_auditentry LIMIT 10000) few)
+            ELSE reltuples::bigint END,
+       pg_total_relation_size(oid)
+FROM pg_class WHERE oid = 'accounts_auditentry'::regclass
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class AuditTarget:
+    """A kind of row that entries are about: its model's name, what people call it, and the address of its page in the
+    console by name, where it has one."""
+
+    model_name: str
+    label: str
+    page: str | None = None
+
+
+_targets: dict[str, AuditTarget] = {}
+
+
+def register_audit_targets(*targets: AuditTarget) -> None:
+    """Have the trail name these kinds of rows, link to their pages and offer them as a filter."""
+    _targets.update((target.model_name, target) for target in targets)
+
+
+def audit_targets() -> dict[str, AuditTarget]:
+    """All kinds of rows by model name."""
+    return dict(_targets)
+
+
+def record(actor: Actor, action: str, *, target: Model, detail: Mapping[str, Any] | None = None) -> AuditEntry:
+    """Note that `actor` did `action` ("release.published") to `target`, a row that has its key.
+
+    Call it inside the verb's transaction: then there is no act without its entry, and no entry without its act.
+    `detail` is JSON, without secrets and without what was said in a conversation. A row is named by its `audit_name`,
+    where its model has one, else by its text.
+    """
+    told = dict(detail or {})
+    if actor.key_id is not None:
+        told["api_key"] = str(actor.key_id)
+    return AuditEntry.objects.create(
+        actor=actor.name,
+        user_id=actor.user_id,
+        action=action,
+        target_type=target._meta.model_name or "",
+        target_id=str(target.pk),
+        target_name=_name_of(target),
+        detail=told,
+    )
+
+
+def _name_of(target: Model) -> str:
+    name = getattr(target, "audit_name", None)
+    return (str(target) if name is None else str(name()))[:200]
+
+
+def last_change_of(row: Model) -> AuditEntry | None:
+    """The newest entry about `row`."""
+    entries = AuditEntry.objects.filter(target_id=str(row.pk), target_type=row._meta.model_name)
+    return entries.order_by("-id").first()
+
+
+@transaction.atomic
+def forget_before(moment: datetime, *, limit: int = 5_000) -> int:
+    """Delete the oldest entries made before `moment`, up to `limit`; how many. The one way past the table's guard."""
+    with connection.cursor() as cursor:
+        cursor.execute("SET LOCAL bandstand.audit_retention = 'on'")
+        # The ids are of our clock and `at` is of the database's; a day apart is no clock.
+        values: dict[str, Any] = {"moment": moment, "last": first_id_at(moment + timedelta(days=1)), "limit": limit}
+        cursor.execute(_FORGET, values)
+        forgotten: int = cursor.rowcount
+        cursor.execute("SET LOCAL bandstand.audit_retention = 'off'")
+    return forgotten
+
+
+@dataclass(frozen=True, slots=True)
+class Extent:
+    """How far back the trail goes, how many entries it has by PostgreSQL's estimate, and what they take on the disk."""
+
+    oldest: datetime | None
+    entries: int
+    size: int
+
+
+def extent() -> Extent:
+    """One query, quick for any number of entries."""
+    with connection.cursor() as cursor:
+        cursor.execute(_EXTENT)
+        return Extent(*cursor.fetchone())

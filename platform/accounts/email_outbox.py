@@ -1,0 +1,190 @@
+"""Mail to people, with links for their passwords: written with what asks for it, sent by the scheduler.
+
+A letter is a row first. Whoever sends it takes it for a few minutes, hands it to the mail server, and writes down how
+that went: a process that dies in between costs a second copy at most, never the letter. The link is made while it is
+sent, so no row, queue or log ever holds one.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable
+from datetime import timedelta
+from smtplib import SMTPAuthenticationError, SMTPException, SMTPRecipientsRefused, SMTPResponseException
+from typing import Final
+
+import structlog
+from django.conf import settings
+from django.core.mail import EmailMultiAlternatives, get_connection
+from django.db import transaction
+from django.db.models import QuerySet
+from django.db.models.functions import Now
+from django.template.loader import render_to_string
+from django_q.tasks import async_task
+
+from accounts.models import OutgoingEmail, User
+from accounts.password_links import FORGOTTEN, INVITED, LinkTokens, new_path, whole_link
+from foundation.advisory_locks import alone
+from foundation.clock import now
+
+# How long after each attempt the next one is made; after the last one the letter has failed.
+WAITS: Final = (timedelta(minutes=1), timedelta(minutes=5), timedelta(minutes=15))
+# Longer than one mail can take: after this a letter whose sender died is anybody's.
+TAKEN_FOR: Final = timedelta(minutes=5)
+SEND_SECONDS: Final = 40
+KEEP: Final = timedelta(days=30)
+
+# The number of an advisory lock.
+LOCK: Final = 0x62616E6473740007
+_TASK: Final = "agents.tasks.send_letters"
+_TOKENS: Final[dict[str, LinkTokens]] = {
+    OutgoingEmail.Kind.INVITATION: INVITED,
+    OutgoingEmail.Kind.FORGOTTEN: FORGOTTEN,
+}
+_SUBJECTS: Final[dict[str, str]] = {
+    OutgoingEmail.Kind.INVITATION: "Choose your password",
+    OutgoingEmail.Kind.FORGOTTEN: "A new password",
+}
+
+log = structlog.get_logger(__name__)
+
+
+def mail_is_on() -> bool:
+    """Whether this installation sends mail (EMAIL_URL)."""
+    return settings.BANDSTAND.mail_server is not None
+
+
+def write_letters(users: Iterable[User | None], *, kind: OutgoingEmail.Kind, asked_by: str = "") -> list[OutgoingEmail]:
+    """Letters to `users`, sent soon after the caller's transaction. None stands for nobody, at the same cost."""
+    letters = OutgoingEmail.objects.bulk_create(
+        [OutgoingEmail(user=user, kind=kind, asked_by=asked_by) for user in users]
+    )
+    async_task(_TASK, group="mail")
+    return letters
+
+
+def send_letters() -> int:
+    """Send what is due, for 40 seconds at most; how many were sent. None while another worker is at it.
+
+    A mail server that does not answer takes its time for each letter: it must not get all workers of the scheduler.
+    """
+    sent, ends_at = 0, time.monotonic() + SEND_SECONDS
+    # Asked again after the lock is gone: who found it taken has left a letter behind.
+    while time.monotonic() < ends_at and _due().exists():
+        with alone(LOCK) as first:
+            if not first:
+                break
+            while time.monotonic() < ends_at and (letter := _take()) is not None:
+                sent += _send(letter)
+    return sent
+
+
+def forget_letters() -> int:
+    """Delete the letters of more than a month ago; how many there were."""
+    forgotten, _ = (
+        OutgoingEmail.objects.filter(created_at__lt=now() - KEEP).exclude(state=OutgoingEmail.State.WAITING).delete()
+    )
+    return forgotten
+
+
+def _due() -> QuerySet[OutgoingEmail]:
+    return OutgoingEmail.objects.filter(state=OutgoingEmail.State.WAITING, due_at__lte=Now())
+
+
+@transaction.atomic
+def _take() -> OutgoingEmail | None:
+    """The next letter that is due, from now on ours; those for nobody are deleted on the way."""
+    OutgoingEmail.objects.filter(user=None, state=OutgoingEmail.State.WAITING).delete()
+    letter = (
+        _due()
+        .filter(user__isnull=False)
+        .select_for_update(skip_locked=True, of=("self",))
+        .select_related("user")
+        .order_by("due_at")
+        .first()
+    )
+    if letter is not None:
+        letter.attempts += 1
+        letter.due_at = now() + TAKEN_FOR
+        letter.save(update_fields=["attempts", "due_at"])
+    return letter
+
+
+def _send(letter: OutgoingEmail) -> bool:
+    user = letter.user
+    assert user is not None
+    if (obstacle := _obstacle(letter, user)) is not None:
+        _fail(letter, obstacle)
+        return False
+    path = new_path(user, _TOKENS[letter.kind])
+    letter.address = user.email
+    try:
+        # Opened here, and so closed, too, when the opening fails half way.
+        with get_connection() as server:
+            server.send_messages([_message(letter, user, whole_link(path))])
+    except (SMTPException, OSError, ValueError) as error:
+        # A server may repeat what it refused.
+        told = str(error).replace(path.rstrip("/").rpartition("/")[2], "…")
+        _put_off(letter, f"{type(error).__name__}: {told}", for_good=_is_final(error))
+        return False
+    _close(letter, OutgoingEmail.State.SENT)
+    log.info("mail.sent", letter=str(letter.pk), kind=letter.kind, user=user.get_username())
+    return True
+
+
+def _obstacle(letter: OutgoingEmail, user: User) -> str | None:
+    if not mail_is_on():
+        return "Mail is switched off (EMAIL_URL)."
+    if not user.is_active:
+        return "The account was closed meanwhile."
+    if not user.email:
+        return "The account has no address."
+    if now() - letter.created_at > _TOKENS[letter.kind].lifetime:
+        return "It could not be sent in time."
+    return None
+
+
+def _message(letter: OutgoingEmail, user: User, link: str) -> EmailMultiAlternatives:
+    shown = {
+        "user": user,
+        "link": link,
+        "asked_by": letter.asked_by,
+        "home": settings.BANDSTAND.base_url,
+        "subject": _SUBJECTS[letter.kind],
+    }
+    template = f"email/{letter.kind}"
+    message = EmailMultiAlternatives(
+        _SUBJECTS[letter.kind], render_to_string(f"{template}.txt", shown), to=[user.email]
+    )
+    message.attach_alternative(render_to_string(f"{template}.html", shown), "text/html")
+    return message
+
+
+def _is_final(error: Exception) -> bool:
+    """Whether the server refused this very letter: asking again would be refused again."""
+    if isinstance(error, SMTPRecipientsRefused):
+        return all(code >= 500 for code, _ in error.recipients.values())
+    if isinstance(error, SMTPAuthenticationError):
+        return False  # somebody may be mending the password
+    return isinstance(error, ValueError) or (isinstance(error, SMTPResponseException) and error.smtp_code >= 500)
+
+
+def _put_off(letter: OutgoingEmail, error: str, *, for_good: bool) -> None:
+    if for_good or letter.attempts > len(WAITS):
+        _fail(letter, error)
+        return
+    letter.due_at = now() + WAITS[letter.attempts - 1]
+    letter.error = error[:300]
+    letter.save(update_fields=["address", "due_at", "error"])
+    log.warning("mail.put_off", letter=str(letter.pk), attempts=letter.attempts, error=letter.error)
+
+
+def _fail(letter: OutgoingEmail, error: str) -> None:
+    _close(letter, OutgoingEmail.State.FAILED, error[:300])
+    log.error("mail.failed", letter=str(letter.pk), attempts=letter.attempts, error=letter.error)
+
+
+def _close(letter: OutgoingEmail, state: OutgoingEmail.State, error: str = "") -> None:
+    letter.state, letter.error = state, error
+    letter.finished_at = now()
+    letter.save(update_fields=["address", "state", "error", "finished_at"])

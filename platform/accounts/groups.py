@@ -1,0 +1,129 @@
+"""Groups: who may talk to which agent, and roles of one's own. The five built-in roles are groups, too; they belong to
+the product (`accounts.roles`) and stay as they are, but can be copied."""
+
+from __future__ import annotations
+
+import unicodedata
+from collections.abc import Callable, Iterable
+
+from django.contrib.auth.models import Group, Permission
+from django.db import transaction
+
+from accounts.actor import Actor
+from accounts.audit import record
+from accounts.models import User
+from accounts.permissions import need_permission, permissions_held
+from accounts.role_permissions import ADD_GROUP, CHANGE_GROUP, DELETE_GROUP
+from accounts.roles import Role
+from foundation.errors import Conflict, Forbidden, InvalidInput, NotFound
+
+# What refuses that a group is deleted, by raising `Conflict`.
+_guards: list[Callable[[Group], None]] = []
+
+
+def register_group_guard(guard: Callable[[Group], None]) -> None:
+    """Have `guard` asked before a group is deleted: it raises `Conflict` while its room needs the group."""
+    if guard not in _guards:
+        _guards.append(guard)
+
+
+def is_role(group: Group) -> bool:
+    """Whether it is one of the five."""
+    return group.name in set(Role)
+
+
+@transaction.atomic
+def create_group(actor: Actor, *, name: str) -> Group:
+    """A new group without permissions. Raises `Conflict` for a name that is taken, `Forbidden`, `InvalidInput`."""
+    need_permission(actor, ADD_GROUP)
+    group = _created(name)
+    record(actor, "group.created", target=group)
+    return group
+
+
+@transaction.atomic
+def copy_group(actor: Actor, *, group_id: int, name: str) -> Group:
+    """A new group with the permissions that another holds now, a built-in role for one. People are not copied.
+
+    Raises `Conflict` for a name that is taken, `NotFound`, `InvalidInput`, and `Forbidden`, also for permissions that
+    the actor lacks.
+    """
+    need_permission(actor, ADD_GROUP)
+    original = Group.objects.filter(pk=group_id).first()
+    if original is None:
+        raise NotFound("There is no such group here.")
+    permissions = list(original.permissions.select_related("content_type"))
+    _need_all(actor, permissions)
+    group = _created(name)
+    group.permissions.set(permissions)
+    record(actor, "group.created", target=group, detail={"copy_of": original.name})
+    return group
+
+
+@transaction.atomic
+def change_group(actor: Actor, *, group_id: int, name: str, permissions: Iterable[Permission] | None = None) -> Group:
+    """Call a group something else, and give it these permissions instead of those that it has; None: leave them.
+
+    Raises `NotFound`, `Conflict` for a built-in role, and `Forbidden`, also for permissions that the actor lacks.
+    """
+    need_permission(actor, CHANGE_GROUP)
+    group = _locked(group_id)
+    before, group.name = group.name, _name(name)
+    if group.name != before:
+        group.save(update_fields=["name"])
+        record(actor, "group.renamed", target=group, detail={"before": before})
+    if permissions is not None:
+        old, new = set(group.permissions.select_related("content_type")), set(permissions)
+        _need_all(actor, new - old)
+        if old != new:
+            group.permissions.set(new)
+            detail = {"given": _names_of(new - old), "taken": _names_of(old - new)}
+            record(actor, "group.permissions_changed", target=group, detail=detail)
+    return group
+
+
+@transaction.atomic
+def delete_group(actor: Actor, *, group_id: int) -> None:
+    """Delete a group. Raises `Conflict` for a role, and while something is only for it that everybody would see then.
+
+    Also raises `Forbidden`, `NotFound`.
+    """
+    need_permission(actor, DELETE_GROUP)
+    group = _locked(group_id)
+    for refuse_if_needed in _guards:
+        refuse_if_needed(group)
+    record(actor, "group.deleted", target=group, detail={"people": User.objects.filter(groups=group).count()})
+    group.delete()
+
+
+def _locked(group_id: int) -> Group:
+    group = Group.objects.select_for_update(no_key=True).filter(pk=group_id).first()
+    if group is None:
+        raise NotFound("There is no such group here.")
+    if is_role(group):
+        raise Conflict("The roles stay as they are.")
+    return group
+
+
+def _created(name: str) -> Group:
+    name = _name(name)
+    if Group.objects.filter(name=name).exists():
+        raise Conflict("There is a group of this name already.")
+    return Group.objects.create(name=name)
+
+
+def _need_all(actor: Actor, permissions: Iterable[Permission]) -> None:
+    held = permissions_held(actor)
+    if held is not None and not set(_names_of(permissions)) <= held:
+        raise Forbidden("You cannot give a group permissions that you do not hold.")
+
+
+def _names_of(permissions: Iterable[Permission]) -> list[str]:
+    return sorted(f"{one.content_type.app_label}.{one.codename}" for one in permissions)
+
+
+def _name(name: str) -> str:
+    title = unicodedata.normalize("NFC", name).strip()
+    if not 1 <= len(title) <= 150 or not title.isprintable():
+        raise InvalidInput("A name has 1 to 150 printable characters.", pointer="/name")
+    return title

@@ -1,0 +1,128 @@
+"""Who has to wait after failed sign-ins, and how somebody lets them in again."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Final
+
+from django.db import transaction
+
+from accounts.actor import Actor
+from accounts.audit import record
+from accounts.login import BY_ACCOUNT, BY_ADDRESS, login_asks, name_digest
+from accounts.models import User
+from accounts.permissions import need_permission, need_rights_over
+from accounts.role_permissions import CHANGE_USER
+from foundation.errors import NotFound
+from ratelimits import buckets
+from ratelimits.limiter import network_of
+from ratelimits.models import Bucket
+from ratelimits.rates import Rate
+
+# More are not looked at: whoever is attacked from everywhere is helped by the proxy, not by this list.
+MOST: Final = 1_000
+
+
+@dataclass(frozen=True, slots=True)
+class Lockout:
+    """Few tries left, or none for so many seconds: a bucket regains them one by one. `user` None: of an address."""
+
+    name: str
+    tries: int
+    wait_seconds: float
+    user: User | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Lockouts:
+    """All of now; `strangers` is the number of names among them that nobody has."""
+
+    accounts: list[Lockout]
+    addresses: list[Lockout]
+    strangers: int
+
+
+def lockouts() -> Lockouts:
+    """Who can hardly try any more. Two queries, and a third while an account is among them."""
+    by_address, by_account = (limit for limit, _ in login_asks("", ""))
+    addresses = [_lockout(by_address, key.removeprefix(BY_ADDRESS), full) for key, full in _low(by_address, BY_ADDRESS)]
+    low = dict(_low(by_account, BY_ACCOUNT))
+    accounts = [_lockout(by_account, user.username, low[key], user) for key, user in _users_of(low)]
+    return Lockouts(accounts, addresses, len(low.keys() - {_key(lockout.name) for lockout in accounts}))
+
+
+def lockout_of(user: User) -> Lockout | None:
+    """That of `user`; None: there is room for mistakes."""
+    (limit, key) = login_asks(user.username, "")[1]
+    return _look(limit, key, user.username)
+
+
+def forget_failures(user: User) -> None:
+    """Let `user` try again at once: they have proved otherwise who they are."""
+    buckets.fill(_key(user.username))
+
+
+@transaction.atomic
+def unlock_account(actor: Actor, *, user_id: int) -> bool:
+    """Let the account's person try again at once; whether they were locked out, or nearly.
+
+    Raises `Forbidden`, `NotFound`.
+    """
+    need_permission(actor, CHANGE_USER)
+    user = User.objects.filter(pk=user_id).first()
+    if user is None:
+        raise NotFound("There is no such account here.")
+    need_rights_over(actor, user)
+    waited = lockout_of(user) is not None
+    if waited:
+        record(actor, "user.unlocked", target=user)
+    forget_failures(user)
+    return waited
+
+
+@transaction.atomic
+def unlock_address(actor: Actor, *, address: str) -> bool:
+    """The same for everybody at an address, or in the network that stands for it, as `lockouts` names it."""
+    need_permission(actor, CHANGE_USER)
+    network = address if "/" in address else network_of(address)
+    (limit, _), key = login_asks("", "")[0], f"{BY_ADDRESS}{network}"
+    bucket = Bucket.objects.filter(pk=key).first()
+    waited = bucket is not None and _look(limit, key, network) is not None
+    if bucket is not None and waited:
+        record(actor, "address.unlocked", target=bucket)
+    buckets.fill(key)
+    return waited
+
+
+def _low(limit: Rate, prefix: str) -> list[tuple[str, float]]:
+    return buckets.low(limit, prefix, tokens=_few(limit), most=MOST) if limit.limit else []
+
+
+def _look(limit: Rate, key: str, name: str) -> Lockout | None:
+    full_in = buckets.peek([key]).get(key)
+    if full_in is None or not limit.limit or limit.tokens(full_in) >= _few(limit):
+        return None
+    return _lockout(limit, name, full_in)
+
+
+def _lockout(limit: Rate, name: str, full_in: float, user: User | None = None) -> Lockout:
+    return Lockout(name, limit.tokens(full_in), limit.wait_seconds(full_in), user)
+
+
+def _few(limit: Rate) -> int:
+    """A tenth: who has fewer tries left than that is about to be locked out, or is so again and again."""
+    return max(1, limit.limit // 10)
+
+
+def _users_of(low: dict[str, float]) -> Iterable[tuple[str, User]]:
+    """The accounts behind keys, which hold digests only."""
+    if not low:
+        return
+    for user in User.objects.only("username").order_by("username"):
+        if (key := _key(user.username)) in low:
+            yield key, user
+
+
+def _key(name: str) -> str:
+    return f"{BY_ACCOUNT}{name_digest(name)}"

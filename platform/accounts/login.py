@@ -1,0 +1,124 @@
+"""Looks at passwords: each attempt is counted before the password is looked at, and stays counted if it fails.
+
+The same words, the same time and the same waiting for a name that exists and for one that does not.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from itertools import chain
+from typing import TYPE_CHECKING, Any, TypeVar
+from unicodedata import normalize
+
+import structlog
+from django import forms
+from django.conf import settings
+from django.contrib.auth.forms import AuthenticationForm
+from django.http import HttpRequest
+from django.http.response import HttpResponseBase
+from django.template.response import TemplateResponse
+
+from accounts.models import User
+from foundation.errors import RateLimited
+from ratelimits import buckets
+from ratelimits.limiter import Ask, in_words, network_of, rate, take
+
+if TYPE_CHECKING:
+    _Form = AuthenticationForm
+else:
+    _Form = object
+
+Answer = TypeVar("Answer", bound=HttpResponseBase)
+
+PERIOD_SECONDS = 15 * 60.0
+TOO_MANY = "too_many_logins"
+BY_ADDRESS, BY_ACCOUNT = "l:a:", "l:n:"
+
+log = structlog.get_logger(__name__)
+
+
+class CountedLogin(_Form):
+    """Before the form that asks for name and password, in the order of its bases."""
+
+    request: HttpRequest | None
+
+    def clean(self) -> dict[str, Any]:
+        with counted(str(self.cleaned_data.get("username") or ""), address_of(self.request)):
+            return dict(super().clean())
+
+
+class LoginForm(CountedLogin, AuthenticationForm):
+    """The one of the chat."""
+
+    error_messages = {
+        **AuthenticationForm.error_messages,
+        "invalid_login": "That user name and password do not match. Please try again.",
+    }
+
+
+@contextmanager
+def counted(name: str, address: str) -> Iterator[None]:
+    """Around the look at a password of `name`: raises the form's error when there were too many failures.
+
+    The attempt stays counted if the block raises a form's error.
+    """
+    asks = login_asks(name, address)
+    try:
+        take(asks)
+    except RateLimited as refused:
+        _note(name, address, rule=str(refused.context["rule"]))
+        raise wait_error(refused, "Too many sign-ins failed.") from None
+    try:
+        yield
+    except forms.ValidationError as error:
+        _note(name, address, rule=f"login:{error.code}")
+        raise
+    for limit, key in asks:
+        if limit.limit:
+            buckets.give_back(limit, key)
+
+
+def address_of(request: HttpRequest | None) -> str:
+    """Where a request came from, as the proxies in front of us tell."""
+    return str(request.META.get("REMOTE_ADDR", "")) if request else ""
+
+
+def with_wait(answer: Answer) -> Answer:
+    """The answer of a page with such a form: 429 with Retry-After where its form refused for too many attempts."""
+    form = (answer.context_data or {}).get("form") if isinstance(answer, TemplateResponse) else None
+    for error in chain(*form.errors.as_data().values()) if form is not None and form.is_bound else []:
+        if error.code == TOO_MANY:
+            answer.status_code = 429
+            answer.headers["Retry-After"] = str(error.params["seconds"])
+    return answer
+
+
+def login_asks(name: str, address: str) -> list[Ask]:
+    """The buckets of the address and of the account, which has one whether or not it exists."""
+    config = settings.BANDSTAND
+    by_account = rate("logins-account", config.failed_logins_per_account, PERIOD_SECONDS, leased=False)
+    by_address = rate("logins-address", config.failed_logins_per_address, PERIOD_SECONDS, leased=False)
+    return [(by_address, f"{BY_ADDRESS}{network_of(address)}"), (by_account, f"{BY_ACCOUNT}{name_digest(name)}")]
+
+
+def name_digest(name: str) -> str:
+    """For names in keys: people type passwords where the name belongs. Names that Django takes for equal are equal."""
+    return hashlib.sha256(normalize("NFKC", name).casefold().encode("utf-8", "replace")).hexdigest()[:32]
+
+
+def wait_error(refused: RateLimited, words: str) -> forms.ValidationError:
+    """The form's error that says when to come back; see `with_wait`."""
+    seconds = max(1, round(refused.retry_after_seconds or 1))
+    return forms.ValidationError(
+        f"{words} Please try again in %(wait)s.",
+        code=TOO_MANY,
+        params={"wait": in_words(seconds), "seconds": seconds},
+    )
+
+
+def _note(name: str, address: str, *, rule: str) -> None:
+    """One line for each; what is no account's name may be a password, and is not written down."""
+    known = "\x00" not in name and User.objects.filter(username=normalize("NFKC", name)).exists()
+    log.warning("login.failed", rule=rule, actor=name if known else None, client=address)

@@ -1,0 +1,187 @@
+"""One's own account: name and roles, the password, API keys, and signing out elsewhere."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import wraps
+from typing import Any
+from uuid import UUID
+
+from django import forms
+from django.contrib import messages
+from django.contrib.auth import update_session_auth_hash
+from django.contrib.auth.decorators import login_required
+from django.contrib.auth.forms import PasswordChangeForm
+from django.db import transaction
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
+from django.template.response import TemplateResponse
+from django.urls import reverse
+from django.views.decorators.cache import never_cache
+from django.views.decorators.debug import sensitive_post_parameters
+
+from accounts.actor import Scope
+from accounts.api_keys import KEY_DAYS, SCOPE_WORDS, create_api_key, ends_in_days, revoke_api_key
+from accounts.audit import record
+from accounts.login import address_of, counted, with_wait
+from accounts.models import ApiKey
+from accounts.permissions import actor_of
+from accounts.role_permissions import ENTER_CONSOLE, USE_CHAT
+from accounts.roles import ROLE_WORDS, Role
+from foundation.clock import now
+from foundation.errors import BandstandError
+from foundation.ids import new_id
+
+# The newest; more than a person looks at.
+SHOWN_KEYS = 50
+
+View = Callable[..., HttpResponse]
+
+
+class OwnPassword(PasswordChangeForm):
+    """Asks for the password that one has. A wrong one counts as a failed sign-in."""
+
+    error_messages = PasswordChangeForm.error_messages | {"password_incorrect": "That is not your present password."}
+
+    def __init__(self, request: HttpRequest) -> None:
+        user: Any = request.user  # somebody is signed in
+        super().__init__(user, request.POST if request.method == "POST" else None)
+        self._address = address_of(request)
+
+    def clean_old_password(self) -> str:
+        with counted(self.user.get_username(), self._address):
+            return str(super().clean_old_password())
+
+
+class SamePassword(OwnPassword):
+    """The password that one has, and no other: saved, it has another salt, and so ends every login there is."""
+
+    def __init__(self, request: HttpRequest) -> None:
+        super().__init__(request)
+        del self.fields["new_password1"], self.fields["new_password2"]
+
+    def clean(self) -> dict[str, Any]:
+        return self.cleaned_data
+
+    def save(self, commit: bool = True) -> Any:
+        self.user.set_password(self.cleaned_data["old_password"])
+        if commit:
+            self.user.save()
+        return self.user
+
+
+class OwnKey(forms.Form):
+    """A key of one's own. `key_id` makes pressing the button twice one key."""
+
+    name = forms.CharField(max_length=100, label="What it is for")
+    scopes = forms.MultipleChoiceField(choices=[], label="What it may do")
+    days = forms.ChoiceField(choices=KEY_DAYS, required=False, label="How long it works")
+    key_id = forms.UUIDField()
+
+    def __init__(self, request: HttpRequest) -> None:
+        super().__init__(request.POST if request.method == "POST" else None)
+        held = actor_of(request.user).scopes
+        chosen: Any = self.fields["scopes"]
+        chosen.choices = [(scope, words) for scope, words in SCOPE_WORDS.items() if scope in held]
+
+
+def _of_oneself(view: View) -> View:
+    """A button of the page: for who is signed in, by POST. Whoever comes otherwise is led to the page."""
+
+    @wraps(view)
+    @never_cache
+    @login_required(redirect_field_name=None)
+    def guarded(request: HttpRequest, **arguments: Any) -> HttpResponse:
+        return view(request, **arguments) if request.method == "POST" else _back()
+
+    return sensitive_post_parameters()(guarded)
+
+
+@never_cache
+@login_required
+def page(request: HttpRequest) -> HttpResponse:
+    """The page itself."""
+    return _page(request) if request.method in {"GET", "HEAD"} else HttpResponse(status=405)
+
+
+@_of_oneself
+def change_password(request: HttpRequest) -> HttpResponse:
+    """Another password. Every other browser is signed out."""
+    return _save_password(request, OwnPassword(request), "user.password_changed", "Your password is changed.")
+
+
+@_of_oneself
+def sign_out_elsewhere(request: HttpRequest) -> HttpResponse:
+    """End every login but this one; keys go on working."""
+    return _save_password(request, SamePassword(request), "user.signed_out", "Every other browser is signed out.")
+
+
+@_of_oneself
+def make_key(request: HttpRequest) -> HttpResponse:
+    """A key of one's own, shown on the answer and nowhere else."""
+    form = OwnKey(request)
+    if not form.is_valid():
+        return _page(request, form=form, key_form=form)
+    given = form.cleaned_data
+    try:
+        key, plain = create_api_key(
+            actor_of(request.user),
+            user=request.user,  # type: ignore[arg-type]  # somebody is signed in
+            name=given["name"],
+            scopes=[Scope(scope) for scope in given["scopes"]],
+            expires_at=ends_in_days(given["days"]),
+            key_id=given["key_id"],
+        )
+    except BandstandError as error:
+        messages.error(request, error.detail)
+        return _back()
+    return _page(request, new_key=key, secret=plain)
+
+
+@_of_oneself
+def revoke_key(request: HttpRequest, *, key_id: UUID) -> HttpResponse:
+    """End one of one's keys."""
+    try:
+        key = revoke_api_key(actor_of(request.user), key_id=key_id)
+    except BandstandError as error:
+        messages.error(request, error.detail)
+    else:
+        messages.success(request, f"The key {key.name} is revoked.")
+    return _back()
+
+
+def _save_password(request: HttpRequest, form: OwnPassword, action: str, words: str) -> HttpResponse:
+    if not form.is_valid():
+        return with_wait(_page(request, form=form, **{_FORMS[type(form)]: form}))
+    with transaction.atomic():
+        user = form.save()
+        record(actor_of(user), action, target=user)
+    update_session_auth_hash(request, user)
+    messages.success(request, words)
+    return _back()
+
+
+_FORMS = {OwnPassword: "password_form", SamePassword: "sign_out_form"}
+
+
+def _back() -> HttpResponse:
+    return HttpResponseRedirect(reverse("pages:account"))
+
+
+def _page(request: HttpRequest, **shown: Any) -> TemplateResponse:
+    user: Any = request.user
+    held = {group.name for group in user.groups.all()}
+    keys = ApiKey.objects.filter(user=user, revoked_at=None).order_by("-created_at")
+    context = {
+        "roles": [(role, ROLE_WORDS[role]) for role in Role if role in held],
+        "groups": sorted(held - set(Role)),
+        "keys": keys[:SHOWN_KEYS],
+        "now": now(),
+        "scope_choices": OwnKey(request).fields["scopes"].choices,  # type: ignore[attr-defined]
+        "usual_scopes": (Scope.READ, Scope.CHAT),
+        "day_choices": KEY_DAYS,
+        "key_id": new_id(),
+        "may_chat": user.has_perm(USE_CHAT),
+        "may_enter_console": user.has_perm(ENTER_CONSOLE),
+        **shown,
+    }
+    return TemplateResponse(request, "pages/account.html", context)

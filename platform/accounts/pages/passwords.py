@@ -1,0 +1,79 @@
+"""Where people choose a password, by a link; and where they ask for one."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django import forms
+from django.contrib.auth.views import PasswordResetConfirmView
+from django.db import transaction
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
+from django.template.response import TemplateResponse
+from django.urls import reverse, reverse_lazy
+from django.utils.decorators import method_decorator
+from django.utils.text import format_lazy
+from django.views.decorators.cache import never_cache
+from django.views.generic import FormView
+
+from accounts.audit import record
+from accounts.email_outbox import mail_is_on
+from accounts.lockouts import forget_failures
+from accounts.login import address_of, wait_error, with_wait
+from accounts.password_links import AnyLink
+from accounts.password_reset import ask_for_password
+from accounts.permissions import actor_of
+from foundation.errors import RateLimited
+
+
+class ForgottenForm(forms.Form):
+    who = forms.CharField(max_length=254)
+
+
+@method_decorator(never_cache, name="dispatch")
+class ForgottenPassword(FormView):  # type: ignore[type-arg]
+    """Mails a link to whoever is meant. The answer is the same for everybody, and comes as fast."""
+
+    form_class = ForgottenForm
+    template_name = "pages/forgotten_password.html"
+
+    def get_context_data(self, **kwargs: Any) -> dict[str, Any]:
+        return super().get_context_data(mail_is_on=mail_is_on(), sent="sent" in self.request.GET, **kwargs)
+
+    def post(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
+        if not mail_is_on():
+            return self.get(request, *args, **kwargs)
+        return super().post(request, *args, **kwargs)
+
+    def form_valid(self, form: ForgottenForm) -> HttpResponse:
+        try:
+            ask_for_password(form.cleaned_data["who"], address=address_of(self.request))
+        except RateLimited as refused:
+            form.add_error(None, wait_error(refused, "Too many links were asked for."))
+            return self.form_invalid(form)
+        return HttpResponseRedirect(f"{reverse('pages:forgotten-password')}?sent")
+
+    def render_to_response(self, context: dict[str, Any], **kwargs: Any) -> HttpResponse:
+        answer = super().render_to_response(context, **kwargs)
+        return with_wait(answer) if isinstance(answer, TemplateResponse) else answer
+
+
+class ChoosePassword(PasswordResetConfirmView):
+    """The links of `accounts.password_links` lead here. The token leaves the address at once."""
+
+    template_name = "pages/choose_password.html"
+    success_url = format_lazy("{}?chosen", reverse_lazy("pages:login"))
+    token_generator: Any = AnyLink()
+
+    def get_user(self, uidb64: str) -> Any:
+        user = super().get_user(uidb64)
+        return user if user is not None and user.is_active else None
+
+    def get_context_data(self, **kwargs: Any) -> dict[str, Any]:
+        return super().get_context_data(mail_is_on=mail_is_on(), **kwargs)
+
+    def form_valid(self, form: Any) -> HttpResponse:
+        with transaction.atomic():
+            answer = super().form_valid(form)
+            record(actor_of(form.user), "user.password_chosen", target=form.user)
+            forget_failures(form.user)
+        return answer

@@ -1,0 +1,52 @@
+"""Links with which people choose a password: what is in them, and how long they are good."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Any, Final
+
+from django.conf import settings
+from django.contrib.auth.tokens import PasswordResetTokenGenerator
+from django.urls import reverse
+from django.utils.encoding import force_bytes
+from django.utils.http import base36_to_int, urlsafe_base64_encode
+
+from accounts.models import User
+
+
+class LinkTokens(PasswordResetTokenGenerator):
+    """Django's tokens, good for `lifetime`, and until the password, the address or the last login changes."""
+
+    def __init__(self, purpose: str, lifetime: timedelta) -> None:
+        super().__init__()
+        self.key_salt = f"accounts.password_links.{purpose}"
+        self.lifetime = lifetime
+
+    def check_token(self, user: Any, token: str | None) -> bool:
+        if not super().check_token(user, token) or not token:
+            return False
+        made = base36_to_int(token.partition("-")[0])
+        return self._num_seconds(self._now()) - made <= self.lifetime.total_seconds()
+
+
+# From an owner, who hands it over or has it mailed; and for whoever asks at the login page.
+INVITED: Final = LinkTokens("invited", timedelta(days=3))
+FORGOTTEN: Final = LinkTokens("forgotten", timedelta(hours=1))
+
+
+class AnyLink:
+    """Judges the token of any of these links."""
+
+    def check_token(self, user: Any, token: str | None) -> bool:
+        return any(tokens.check_token(user, token) for tokens in (INVITED, FORGOTTEN))
+
+
+def new_path(user: User, tokens: LinkTokens) -> str:
+    """The path of a new link for `user`. It is as good as the password: keep it nowhere."""
+    key = urlsafe_base64_encode(force_bytes(user.pk))
+    return reverse("pages:choose-password", args=[key, tokens.make_token(user)])
+
+
+def whole_link(path: str) -> str:
+    """`path` at the address of this installation, whatever host a request named."""
+    return f"{settings.BANDSTAND.base_url}{path}"

@@ -1,0 +1,185 @@
+"""Accounts: made, changed, closed and opened again by whoever may; nobody raises their own rights."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any, Final
+
+import structlog
+from django.contrib.auth.models import Group
+from django.db import transaction
+
+from accounts.actor import Actor
+from accounts.audit import record
+from accounts.email_outbox import mail_is_on, write_letters
+from accounts.models import OutgoingEmail, User
+from accounts.password_links import INVITED, new_path
+from accounts.permissions import need_permission, need_rights_over, permissions_held
+from accounts.role_permissions import ADD_USER, CHANGE_USER
+from accounts.roles import Role
+from foundation.errors import Conflict, Forbidden, NotFound, PreconditionFailed
+
+# Names of people that a search may mean at once.
+MEANT_PEOPLE: Final = 8
+
+_DETAILS: Final = ("username", "first_name", "last_name", "email")
+
+log = structlog.get_logger(__name__)
+
+
+@transaction.atomic
+def create_person(actor: Actor, *, details: Mapping[str, Any], groups: Iterable[Group]) -> User:
+    """A new account without a password: hand its person a `password_link`.
+
+    `details` are username, first_name, last_name and email, already valid. Raises `Forbidden`, also for a group that
+    may more than the actor.
+    """
+    need_permission(actor, ADD_USER)
+    chosen = list(groups)
+    _need_all_of(actor, chosen)
+    user = User(**{name: details[name] for name in _DETAILS if name in details})
+    user.set_unusable_password()
+    user.save()
+    user.groups.set(chosen)
+    record(actor, "user.created", target=user, detail={"groups": sorted(group.name for group in chosen)})
+    return user
+
+
+@transaction.atomic
+def change_person(
+    actor: Actor, *, user_id: int, expected_version: int, details: Mapping[str, Any], groups: Iterable[Group]
+) -> User:
+    """Change names, address and groups. Raises `NotFound`, `PreconditionFailed`, and `Forbidden` or `Conflict` for what
+    would raise one's own rights, give what one does not hold, or leave nobody as owner."""
+    need_permission(actor, CHANGE_USER)
+    user = _locked(user_id)
+    if user.version != expected_version:
+        raise PreconditionFailed
+    need_rights_over(actor, user)
+    changed = [name for name in _DETAILS if name in details and getattr(user, name) != details[name]]
+    before, after = set(user.groups.all()), set(groups)
+    detail: dict[str, Any] = {"fields": changed}
+    if before != after:
+        _may_regroup(actor, user, before, after)
+        user.groups.set(after)
+        detail |= {
+            "given": sorted(group.name for group in after - before),
+            "taken": sorted(group.name for group in before - after),
+        }
+    if changed or before != after:
+        _save(user, **{name: details[name] for name in changed})
+        record(actor, "user.changed", target=user, detail=detail)
+    return user
+
+
+@transaction.atomic
+def close_account(actor: Actor, *, user_id: int) -> User:
+    """Let the account in nowhere any more, keys included; open sockets close within 5 s. What its person did stays.
+
+    A second time changes nothing. Raises `Conflict` for one's own account and for that of the last owner.
+    """
+    need_permission(actor, CHANGE_USER)
+    user = _locked(user_id)
+    need_rights_over(actor, user)
+    if user.pk == actor.user_id:
+        raise Conflict("You cannot close your own account: ask another owner.")
+    if user.is_active:
+        _keep_an_owner(user)
+        _save(user, is_active=False)
+        record(actor, "user.closed", target=user)
+        log.info("user.closed", actor=actor.name, user=user.get_username())
+    return user
+
+
+@transaction.atomic
+def reopen_account(actor: Actor, *, user_id: int) -> User:
+    """Let the account in again, with the roles and keys that it had. A second time changes nothing."""
+    need_permission(actor, CHANGE_USER)
+    user = _locked(user_id)
+    # A closed account holds nothing by Django's count; what it would hold is what its groups hold.
+    _need_all_of(actor, user.groups.all())
+    if not user.is_active:
+        _save(user, is_active=True)
+        record(actor, "user.reopened", target=user)
+    return user
+
+
+@transaction.atomic
+def password_link(actor: Actor, *, user_id: int) -> str:
+    """The path at which the account's person chooses a new password, once, within three days.
+
+    It is as good as the password: show it once, log it nowhere.
+    """
+    user = _whose_link(actor, user_id)
+    record(actor, "user.password_link_made", target=user)
+    return new_path(user, INVITED)
+
+
+@transaction.atomic
+def mail_password_link(actor: Actor, *, user_id: int) -> OutgoingEmail:
+    """Have such a link mailed to the account's address; nobody here sees it. Raises `Conflict` where none can be."""
+    user = _whose_link(actor, user_id)
+    if not mail_is_on():
+        raise Conflict("This installation sends no mail: set EMAIL_URL, or hand the link over.")
+    if not user.email:
+        raise Conflict("This account has no address: write it down first, or hand the link over.")
+    (letter,) = write_letters([user], kind=OutgoingEmail.Kind.INVITATION, asked_by=actor.name)
+    record(actor, "user.password_link_mailed", target=user, detail={"address": user.email})
+    return letter
+
+
+def _whose_link(actor: Actor, user_id: int) -> User:
+    need_permission(actor, CHANGE_USER)
+    user = _locked(user_id)
+    need_rights_over(actor, user)
+    if not user.is_active:
+        raise Conflict("This account is closed: open it first.")
+    return user
+
+
+def _locked(user_id: int) -> User:
+    user = User.objects.select_for_update(no_key=True).filter(pk=user_id).first()
+    if user is None:
+        raise NotFound("There is no such account here.")
+    return user
+
+
+def _save(user: User, **values: Any) -> None:
+    for name, value in values.items():
+        setattr(user, name, value)
+    user.version += 1
+    user.save(update_fields=[*values, "version"])
+
+
+def _need_all_of(actor: Actor, groups: Iterable[Group]) -> None:
+    held = permissions_held(actor)
+    if held is None:
+        return
+    for group in groups:
+        wanted = group.permissions.values_list("content_type__app_label", "codename")
+        if not {f"{app}.{codename}" for app, codename in wanted} <= held:
+            raise Forbidden(f"The role {group.name} may do more than you; you cannot give it.")
+
+
+def _may_regroup(actor: Actor, user: User, before: set[Group], after: set[Group]) -> None:
+    if user.pk == actor.user_id:
+        raise Forbidden("You cannot change your own roles: ask another owner.")
+    _need_all_of(actor, after - before)
+    if Role.OWNER in {group.name for group in before - after}:
+        _keep_an_owner(user)
+
+
+def _keep_an_owner(user: User) -> None:
+    """Raise `Conflict` if `user` is the only open account of an owner. Two who try at once wait for each other."""
+    owners = Group.objects.select_for_update(no_key=True).get(name=Role.OWNER)
+    others = User.objects.filter(groups=owners, is_active=True).exclude(pk=user.pk)
+    if user.is_active and user.groups.filter(pk=owners.pk).exists() and not others.exists():
+        raise Conflict("This is the last owner: give somebody else that role first.")
+
+
+def meant_people(term: str) -> list[int]:
+    """The people whose name is or begins with `term`."""
+    if "\x00" in term or len(term) > 150:
+        return []
+    exact = User.objects.filter(username=term).values_list("pk", flat=True)
+    return list(exact or User.objects.filter(username__istartswith=term).values_list("pk", flat=True)[:MEANT_PEOPLE])

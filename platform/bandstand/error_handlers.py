@@ -1,0 +1,47 @@
+"""What is answered when a request fails outside of a view, a foreign host name for one: in the shape that whoever asked
+can read, and with one line in the log.
+"""
+
+import sys
+from collections.abc import Callable
+
+from django.http import HttpRequest, HttpResponse
+from django.http.response import HttpResponseBase
+from django.views import defaults
+
+from agents.openai_api.errors import answer_refusal
+from bandstand.web.error_responses import Refusal
+from foundation.errors import BandstandError
+from foundation.ids import new_id
+from foundation.request_ids import current_request_id
+from rest.problems import already_logged, answer_error, judge, status_of
+
+
+def bad_request(request: HttpRequest, exception: Exception) -> HttpResponseBase:
+    """Django's handler400."""
+    return _answered(request, exception, lambda: defaults.bad_request(request, exception))
+
+
+def server_error(request: HttpRequest) -> HttpResponseBase:
+    """Django's handler500, called while the exception is being handled."""
+    error = sys.exc_info()[1]
+    assert isinstance(error, Exception)
+    return _answered(request, error, lambda: defaults.server_error(request))
+
+
+def _answered(request: HttpRequest, error: Exception, page: Callable[[], HttpResponseBase]) -> HttpResponseBase:
+    path, method = request.path, str(request.method)
+    if path.startswith("/v1/"):
+        return answer_refusal(error, actor=None, method=method, path=path)
+    if path.startswith(("/api/", "/chat/")):
+        return answer_error(error, actor=None, method=method, path=path)
+    known = judge(error, actor=None, method=method, path=path)
+    return already_logged(_later(known, path) if known is not None and known.retryable else page())
+
+
+def _later(error: BandstandError, path: str) -> HttpResponse:
+    """A page for people: the database is away, come back."""
+    refusal = Refusal(status_of(error), error.code, error.detail, error.retry_after_seconds)
+    content = refusal.content(path, current_request_id() or new_id())
+    headers = {name.decode(): value.decode() for name, value in refusal.headers(path, content)}
+    return HttpResponse(content, status=refusal.status, headers=headers)

@@ -1,0 +1,248 @@
+"""The start, the watch and the end of everything that `make run` runs."""
+
+import asyncio
+import os
+import signal
+import socket
+import sys
+import time
+from collections.abc import Coroutine
+from contextlib import suppress
+from pathlib import Path
+from typing import Any, Final
+
+from bandstand import data_dir, databases, installation_secrets
+from bandstand.config import EXIT_CONFIG, ROOT, Config
+from bandstand.supervisor import banner, probe, processes, watchdog
+from bandstand.supervisor.child import Child, Role
+from bandstand.supervisor.child_logs import ChildLog
+from bandstand.supervisor.database import Database
+from bandstand.supervisor.errors import CannotStart
+from bandstand.supervisor.lock import Lock
+from bandstand.supervisor.terminal import complain, say
+from bandstand.web.listen_sockets import FD_VARIABLE, AddressError, check_free, listening_socket
+
+# A stop must be over in ten seconds: what the children leave of it is the database's, which needs two to end hard.
+STOP_SECONDS: Final = 7.5
+CHILDREN_END_SECONDS: Final = 6.5
+RUNNER_DRAIN_SECONDS: Final = 6.0
+# A web process that lives and does not answer for so long is not only slow; the other parts are waited for less long.
+ANSWER_SECONDS: Final = 90.0
+READY_SECONDS: Final = 20.0
+FAILURES_AT_START: Final = 3
+
+
+class Installation:
+    """All processes of one data directory. :meth:`run` is called once."""
+
+    def __init__(self, config: Config) -> None:
+        self.config = config
+        self.run_folder = config.data_dir / "run"
+        self.log_folder = config.data_dir / "logs"
+        self.database = Database(config.data_dir) if config.embedded else None
+        self.children: list[Child] = []
+        self.sockets: list[socket.socket] = []
+        self._watchers: list[asyncio.Task[None]] = []
+        self._stop = asyncio.Event()
+        self._hurry = asyncio.Event()
+        self._lock: Lock | None = None
+
+    async def run(self) -> int:
+        """Start everything, wait for SIGTERM or SIGINT, end everything; the exit status."""
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+            loop.add_signal_handler(number, self._signalled)
+        status = 0
+        try:
+            if await self._unless_stopped(self._start()):
+                await self._stop.wait()
+                say("Stopping …")
+        except CannotStart as error:
+            complain(str(error))
+            status = error.status
+        finally:
+            await self._end()
+        return status
+
+    def _signalled(self) -> None:
+        if self._stop.is_set():
+            self._hurry.set()
+            for child in self.children:
+                child.kill()
+        self._stop.set()
+
+    async def _unless_stopped(self, work: Coroutine[Any, Any, None]) -> bool:
+        """Whether `work` was done; a signal cancels it."""
+        task, stopped = asyncio.create_task(work), asyncio.create_task(self._stop.wait())
+        await asyncio.wait([task, stopped], return_when=asyncio.FIRST_COMPLETED)
+        stopped.cancel()
+        if not task.done():
+            task.cancel()
+            await asyncio.wait([task])
+            return False
+        task.result()
+        return True
+
+    # Starting
+
+    async def _start(self) -> None:
+        first = not (self.config.data_dir / banner.LOGIN_FILE).exists()
+        self._claim()
+        await self._end_orphans()
+        self._check_address()
+        if self.database is not None:
+            installation_secrets.make(self.config.data_dir)
+            say("Starting PostgreSQL …")
+            await self.database.start()
+            if (home := self.database.cluster.home).parent != self.config.data_dir:
+                say(f"(its files are in {home}: the account it runs under cannot reach {self.config.data_dir})")
+        say("Preparing the database …")
+        await self._prepare()
+        self._open_sockets()
+        say("Starting web, runner and scheduler …")
+        self._start_children()
+        failing = await self._wait_until_ready()
+        for line in banner.lines(self.config, first=first):
+            say(line)
+        if failing:
+            complain(f"not everything works yet: {failing}")
+
+    def _claim(self) -> None:
+        try:
+            data_dir.claim(self.config.data_dir)
+            address = f"{self.config.host}:{self.config.port}"
+            self._lock = Lock(self.run_folder, data_dir=self.config.data_dir, address=address)
+            self.log_folder.mkdir(mode=0o700, exist_ok=True)
+        except data_dir.DataDirError as error:
+            raise CannotStart(str(error)) from None
+        except OSError as error:
+            raise CannotStart(f"{self.config.data_dir} cannot be used: {error.strerror}") from None
+
+    async def _end_orphans(self) -> None:
+        found = await asyncio.to_thread(processes.end, processes.read(self.run_folder))
+        if found:
+            say(f"Ended what a killed supervisor had left: {', '.join(found)}")
+
+    def _check_address(self) -> None:
+        try:
+            check_free(self.config.host, self.config.port)
+        except AddressError as error:
+            raise CannotStart(str(error)) from None
+
+    async def _prepare(self) -> None:
+        log_path = self.log_folder / "prepare.log"
+        with os.fdopen(os.open(log_path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as log:
+            process = await asyncio.create_subprocess_exec(
+                sys.executable,
+                str(ROOT / "manage.py"),
+                "prepare",
+                stdin=asyncio.subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                env=self._environment(),
+                start_new_session=True,
+            )
+        try:
+            status = await process.wait()
+        except asyncio.CancelledError:
+            with suppress(ProcessLookupError):
+                process.kill()
+            await process.wait()
+            raise
+        if status != 0:
+            raise CannotStart(_told(log_path), status)
+
+    def _open_sockets(self) -> None:
+        try:
+            for _ in range(self.config.web_processes):
+                self.sockets.append(listening_socket(self.config.host, self.config.port))
+        except AddressError as error:
+            raise CannotStart(str(error)) from None
+
+    def _start_children(self) -> None:
+        for role in self._roles():
+            log = self.log_folder / f"{role.name}.log"
+            child = Child(role, log, self._remember)
+            self.children.append(child)
+            self._watch(self._show_errors(ChildLog(role.name, log)))
+            child.start()
+            if role.name == "scheduler":
+                self._watch(watchdog.watch(child, databases.database_url(self.config)))
+
+    def _roles(self) -> list[Role]:
+        environment = self._environment()
+        drain = min(self.config.drain_seconds, RUNNER_DRAIN_SECONDS)
+        roles = [
+            # Each has a listening socket of its own, held here too: while one is started again, its share of new
+            # connections waits instead of being refused.
+            Role(f"web-{i}", "runweb", {**environment, FD_VARIABLE: str(s.fileno())}, (s.fileno(),))
+            for i, s in enumerate(self.sockets, 1)
+        ]
+        runner = {**environment, "BANDSTAND_DRAIN_SECONDS": str(drain)}
+        roles += [Role(f"runner-{i}", "runagents", runner) for i in range(1, self.config.runner_processes + 1)]
+        return [*roles, Role("scheduler", "qcluster", environment)]
+
+    def _environment(self) -> dict[str, str]:
+        return {**os.environ, "BANDSTAND_DATA_DIR": str(self.config.data_dir), "PYTHONUNBUFFERED": "1"}
+
+    async def _wait_until_ready(self) -> str:
+        """Wait until the web processes answer (or give up) and then a while for the rest; what still fails."""
+        host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(self.config.host, self.config.host).strip("[]")  # noqa: S104
+        began = time.monotonic()
+        while True:
+            for child in self.children:
+                if child.last_status == EXIT_CONFIG or child.failures >= FAILURES_AT_START:
+                    raise CannotStart(f"{child.role.name} does not start:\n{_told(child.log)}", child.last_status or 1)
+            answer = await probe.get(host, self.config.port, "/ready")
+            failing = answer[1].get("failing", {}) if answer is not None else {}
+            if not self.config.runner_processes:
+                failing.pop("runner", None)  # they run elsewhere
+            if answer is not None and not failing:
+                return ""
+            waited = time.monotonic() - began
+            if answer is None and waited > ANSWER_SECONDS:
+                raise CannotStart(f"no answer from {self.config.base_url} after {ANSWER_SECONDS:.0f} s")
+            if answer is not None and waited > READY_SECONDS:
+                return ", ".join(f"{part} ({why})" for part, why in failing.items())
+            await asyncio.sleep(0.1)
+
+    # Watching
+
+    def _watch(self, work: Coroutine[Any, Any, None]) -> None:
+        self._watchers.append(asyncio.create_task(work))
+
+    async def _show_errors(self, log: ChildLog) -> None:
+        while True:
+            await asyncio.sleep(1.0)
+            for line in log.errors():
+                complain(line)
+
+    def _remember(self) -> None:
+        processes.write(self.run_folder, [child.started for child in self.children if child.started])
+
+    # Ending
+
+    async def _end(self) -> None:
+        began = time.monotonic()
+        for watcher in self._watchers:
+            watcher.cancel()
+        for server in self.sockets:
+            server.close()
+        for child in self.children:
+            child.begin_end()
+        await asyncio.gather(*(self._end_child(child) for child in self.children))
+        if self.database is not None and self._lock is not None:
+            await self.database.stop(max(1.0, STOP_SECONDS - (time.monotonic() - began)))
+
+    async def _end_child(self, child: Child) -> None:
+        if not await child.end(0.0 if self._hurry.is_set() else CHILDREN_END_SECONDS):
+            complain(f"{child.role.name} did not end in time and was killed")
+
+
+def _told(log: Path) -> str:
+    """The last lines of a log, as a reason."""
+    with suppress(OSError):
+        lines = [line for line in log.read_text(encoding="utf-8", errors="replace").splitlines() if line.strip()]
+        ours = [line for line in lines if line.startswith("bandstand: ")]
+        return "\n".join(ours or lines[-3:]) or f"no reason given; see {log}"
+    return f"no reason given; see {log}"

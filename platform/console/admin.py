@@ -1,0 +1,134 @@
+"""The bases of every list and page: `ConsoleAdmin`, and `ReadOnlyAdmin` over rows that the platform writes."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+from uuid import UUID
+
+from django.contrib import messages
+from django.contrib.admin import ShowFacets
+from django.contrib.admin.helpers import ACTION_CHECKBOX_NAME
+from django.core.exceptions import BadRequest, ValidationError
+from django.core.paginator import Paginator
+from django.db import transaction
+from django.db.models import Q, QuerySet
+from django.http import HttpRequest, HttpResponseRedirect
+from django.utils.functional import cached_property
+from django.utils.text import capfirst
+
+from console.widgets import ModelAdmin
+from foundation.errors import BandstandError
+
+# Lists end here: people narrow them down by filters instead of leafing, and no query reads more than this.
+LONGEST_LIST = 1_000
+
+
+class BoundedPaginator(Paginator):  # type: ignore[type-arg]
+    """Counts no further than the list goes: an exact count of a large table takes seconds."""
+
+    @cached_property
+    def count(self) -> int:
+        rows = self.object_list
+        if isinstance(rows, QuerySet):
+            return rows.order_by()[:LONGEST_LIST].count()
+        return len(rows)
+
+
+class ConsoleAdmin(ModelAdmin):  # type: ignore[type-arg]  # not generic at run time
+    """What all lists have in common: they end, they are counted cheaply, and they say how many queries they take."""
+
+    # Queries that one list of any length may take, the login's own included; held by tests/flows/test_console.py.
+    query_budget: ClassVar[int]
+
+    show_full_result_count = False
+    # A number beside each filter would read the whole table once for each.
+    show_facets = ShowFacets.NEVER
+    paginator = BoundedPaginator
+    list_per_page = 50
+    list_max_show_all = 0
+    list_fullwidth = True
+    actions_on_top = True
+
+    def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> Any:
+        """Called by what it lists."""
+        title = capfirst(str(self.opts.verbose_name_plural))
+        return super().changelist_view(request, {"title": title, **(extra_context or {})})
+
+    def response_action(self, request: HttpRequest, queryset: QuerySet[Any], *args: Any, **kwargs: Any) -> Any:
+        """Refuses rows that cannot be (400): Django would look for them, and fail."""
+        pk = self.opts.pk
+        try:
+            for selected in request.POST.getlist(ACTION_CHECKBOX_NAME):
+                pk.run_validators(pk.to_python(selected))
+        except ValidationError:
+            raise BadRequest("What is selected is no row.") from None
+        return super().response_action(request, queryset, *args, **kwargs)
+
+    def changeform_view(self, request: HttpRequest, *args: Any, **kwargs: Any) -> Any:
+        """A refusal of the verbs is shown on the page, and nothing is saved."""
+        try:
+            with transaction.atomic():
+                return super().changeform_view(request, *args, **kwargs)
+        except BandstandError as error:
+            messages.error(request, f"Nothing is saved. {error.detail}")
+            return HttpResponseRedirect(request.path)
+
+    def render_change_form(self, request: HttpRequest, context: Any, *args: Any, **kwargs: Any) -> Any:
+        """One way to save."""
+        context |= {"show_save_and_add_another": False, "show_save_and_continue": False}
+        return super().render_change_form(request, context, *args, **kwargs)
+
+
+class ReadOnlyAdmin(ConsoleAdmin):
+    """Lists newest first, pages without a form, and no way to add, change or delete."""
+
+    # Fields that the search box compares with an id, and those it compares with a whole word.
+    search_ids: ClassVar[tuple[str, ...]] = ("id",)
+    search_words: ClassVar[tuple[str, ...]] = ()
+
+    ordering = ("-id",)
+    sortable_by = ()
+    actions: Any = ()
+
+    def has_add_permission(self, request: HttpRequest, obj: Any = None) -> bool:  # noqa: ARG002
+        return False
+
+    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:  # noqa: ARG002
+        return False
+
+    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:  # noqa: ARG002
+        return False
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
+        rows = super().get_queryset(request)
+        related = self.list_select_related
+        # Pages of one row show the same neighbours as the list.
+        return rows.select_related(*related) if isinstance(related, tuple) else rows
+
+    def get_search_fields(self, request: HttpRequest) -> tuple[str, ...]:  # noqa: ARG002
+        return (*self.search_ids, *self.search_words)
+
+    def get_search_results(
+        self,
+        request: HttpRequest,  # noqa: ARG002
+        queryset: QuerySet[Any],
+        search_term: str,
+    ) -> tuple[QuerySet[Any], bool]:
+        """Equality only: every search is one index probe."""
+        term = search_term.strip()
+        if not term:
+            return queryset, False
+        found = Q(pk__in=[])
+        if (wanted := _uuid(term)) is not None:
+            for field in self.search_ids:
+                found |= Q(**{field: wanted})
+        for field in self.search_words:
+            found |= Q(**{field: term})
+        return queryset.filter(found), False
+
+
+def _uuid(term: str) -> UUID | None:
+    try:
+        return UUID(term)
+    except ValueError:
+        return None

@@ -1,0 +1,6 @@
+from django.apps import AppConfig
+
+
+class ConsoleKitConfig(AppConfig):
+    name = "console"
+    verbose_name = "Console"

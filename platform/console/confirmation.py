@@ -1,0 +1,67 @@
+"""Pages that ask before something is done: what will happen to what, and one button that does it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any, Final
+
+from django import forms
+from django.contrib.admin import ModelAdmin
+from django.contrib.admin.helpers import ACTION_CHECKBOX_NAME
+from django.http import HttpRequest, QueryDict
+from django.template.response import TemplateResponse
+
+_YES: Final = "confirm"
+# The fields by which the list says which action runs on which rows.
+_CARRIED: Final = ("action", "select_across", "index", ACTION_CHECKBOX_NAME)
+# More rows than this are counted, not named.
+SHOWN_ROWS: Final = 20
+
+
+def answer(request: HttpRequest) -> QueryDict | None:
+    """The data of the page's own form once somebody has pressed its button, else None."""
+    return request.POST if request.method == "POST" and _YES in request.POST else None
+
+
+def ask(
+    request: HttpRequest,
+    model_admin: ModelAdmin[Any],
+    *,
+    title: str,
+    words: str,
+    yes: str,
+    back: str,
+    rows: Sequence[object] = (),
+    form: forms.Form | None = None,
+    danger: bool = False,
+    template: str = "console/confirm.html",
+    more: dict[str, Any] | None = None,
+) -> TemplateResponse | None:
+    """The page to show, or None: its button was pressed and `form`, made with `answer(request)`, is valid. Go ahead.
+
+    For buttons of one row (GET shows, POST acts) and for actions of a list alike. `words` say what will happen, `rows`
+    to what, `yes` is the button; `danger` makes it red. `back` is the address that "Go back" leads to.
+    """
+    if answer(request) is not None and (form is None or form.is_valid()):
+        return None
+    context = {
+        **model_admin.admin_site.each_context(request),
+        "title": title,
+        "words": words,
+        "rows": rows[:SHOWN_ROWS],
+        "rows_more": max(0, len(rows) - SHOWN_ROWS),
+        "yes": yes,
+        "back": back,
+        "form": form,
+        "danger": danger,
+        "confirm_name": _YES,
+        "carried": list(_carried(request)),
+        **(more or {}),
+    }
+    return TemplateResponse(request, template, context)
+
+
+def _carried(request: HttpRequest) -> Iterable[tuple[str, str]]:
+    for name in _CARRIED:
+        for value in request.POST.getlist(name):
+            yield name, str(value)

@@ -1,0 +1,77 @@
+"""How states, times and money are told in the console's lists and pages."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from decimal import Decimal
+from typing import Final
+
+from django.utils.html import format_html
+from django.utils.safestring import SafeString
+
+from foundation.clock import now
+
+NOTHING: Final = "\N{EN DASH}"
+
+
+def tag(word: str, level: str = "") -> SafeString:
+    """A label; `level` is "", "good", "warn" or "bad"."""
+    return format_html('<span class="bs-tag{}">{}</span>', f" bs-tag--{level}" if level else "", word)
+
+
+def money(cost: Decimal | None) -> str:
+    """Dollars as people compare them; a dash where no price is known."""
+    if cost is None:
+        return NOTHING
+    return f"${cost:.2f}" if cost >= 1 else f"${cost:.4f}" if cost else "$0"
+
+
+def tokens(read: int, written: int) -> str:
+    """What went into the model and what came out of it."""
+    return f"{read:,} in, {written:,} out"
+
+
+def unbroken(words: str) -> SafeString:
+    """On one line, however narrow its column is."""
+    return format_html('<span class="bs-nowrap">{}</span>', words)
+
+
+def took(begin: datetime | None, end: datetime | None) -> str:
+    """A time span: "640 ms", "3.2 s", "4 min 05 s"."""
+    if begin is None or end is None:
+        return NOTHING
+    seconds = max(0.0, (end - begin).total_seconds())
+    if seconds < 1:
+        return f"{seconds * 1000:.0f} ms"
+    if seconds < 60:
+        return f"{seconds:.1f} s"
+    minutes, rest = divmod(int(seconds), 60)
+    return f"{minutes} min {rest:02} s" if minutes < 60 else f"{minutes // 60} h {minutes % 60:02} min"
+
+
+def duration(seconds: float) -> str:
+    """A time that people read at a glance: "8 s", "3 min", "2 h", "4 d"."""
+    for limit, size, unit in ((120, 1, "s"), (7_200, 60, "min"), (172_800, 3_600, "h")):
+        if seconds < limit:
+            return f"{max(0.0, seconds) / size:.0f} {unit}"
+    return f"{seconds / 86_400:.0f} d"
+
+
+def ago(at: datetime | None) -> SafeString | str:
+    """How long `at` is gone: "8 s ago". The page keeps it up to date; the moment itself is there on pointing."""
+    if at is None:
+        return "never"
+    gone = duration((now() - at).total_seconds())
+    return format_html('<time datetime="{}" title="{} UTC" data-ago>{} ago</time>', at.isoformat(), second(at), gone)
+
+
+def moment(at: datetime | None) -> SafeString | str:
+    """A moment in UTC, and how long it is gone."""
+    if at is None:
+        return NOTHING
+    return format_html('<span class="bs-moment">{}</span> <small class="bs-ago">{}</small>', second(at), ago(at))
+
+
+def second(at: datetime) -> str:
+    """A moment in UTC, to the second."""
+    return at.astimezone(UTC).strftime("%Y-%m-%d %H:%M:%S")

@@ -1,0 +1,144 @@
+"""Lists that stay quick when their table is long: no counting, no page numbers, one probe of an index per page.
+
+A page is "the newest rows before this one". Where filters have an order of their own in an index (`Sieve.arms`), each
+of them yields its newest rows and the newest of those are shown: PostgreSQL stops as soon as it has a page.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, ClassVar
+from uuid import UUID
+
+from django.contrib.admin.options import IncorrectLookupParameters
+from django.core.exceptions import ValidationError
+from django.db import connection, transaction
+from django.db.models import Max, Q, QuerySet
+from django.http import HttpRequest
+from django.utils.functional import cached_property
+
+from console.admin import ReadOnlyAdmin
+
+if TYPE_CHECKING:
+    from django.contrib.admin.views.main import ChangeList
+else:
+    from unfold.views import ChangeList
+
+BEFORE = "before"
+
+
+@contextmanager
+def planned_for_its_values() -> Iterator[None]:
+    """A transaction whose statements are planned for the values that they have.
+
+    After a few executions PostgreSQL plans a statement once for all values. Such a plan cannot use an index with a
+    condition, and because a page is short it looks cheap all the same: it read a million rows.
+    """
+    with transaction.atomic(), connection.cursor() as cursor:
+        cursor.execute("SET LOCAL plan_cache_mode = force_custom_plan")
+        yield
+
+
+class Matching(int):
+    """Where the admin's templates say how many rows match: nobody has counted them."""
+
+    def __str__(self) -> str:
+        return "matching"
+
+
+class LongList(ChangeList):
+    """The newest rows before the key that the address names."""
+
+    model_admin: LongListAdmin
+    older: str | None
+    first_page: bool
+
+    def get_filters_params(self, params: dict[str, Any] | None = None) -> dict[str, Any]:
+        found: dict[str, Any] = super().get_filters_params(params)
+        found.pop(BEFORE, None)
+        if any("\x00" in value for values in found.values() for value in values):
+            raise IncorrectLookupParameters("NUL")
+        return found
+
+    def get_results(self, request: HttpRequest) -> None:
+        before = request.GET.get(BEFORE)
+        try:
+            rows = self.queryset.filter(pk__lt=before) if before else self.queryset
+            with planned_for_its_values():
+                keys = list(self._newest(rows.order_by("-pk"), self.list_per_page + 1))
+        except (ValueError, ValidationError) as error:
+            raise IncorrectLookupParameters(error) from error
+        self.first_page = not before
+        more = len(keys) > self.list_per_page
+        keys = keys[: self.list_per_page]
+        self.older = self.get_query_string({BEFORE: str(keys[-1])}) if more else None
+        self.newest = self.get_query_string(remove=[BEFORE])
+        found = {row.pk: row for row in self.apply_select_related(self.root_queryset).filter(pk__in=keys)}
+        self.result_list = [found[key] for key in keys if key in found]
+        self.model_admin.complete(request, self.result_list)
+        self.result_count = Matching(len(keys) + more)
+        # Nobody has counted; equal, so that the templates do not speak of results.
+        self.full_result_count = self.result_count
+        self.show_full_result_count = False
+        self.show_admin_actions = True
+        self.can_show_all = self.multi_page = False
+        self.paginator = self.model_admin.get_paginator(request, self.result_list, self.list_per_page)
+
+    def _newest(self, rows: QuerySet[Any], wanted: int) -> QuerySet[Any]:
+        arms = self.model_admin.search_arms(self.query) or self.model_admin.filter_arms(self.filter_specs)
+        if not arms:
+            if self.query == "" and self.has_active_filters:
+                rows = self.model_admin.look_back(rows)
+            return rows.values_list("pk", flat=True)[:wanted]
+        first, *others = [rows.filter(arm).values_list("pk", flat=True)[:wanted] for arm in arms]
+        return first.union(*others, all=True).order_by("-pk")[:wanted] if others else first
+
+    @cached_property
+    def about(self) -> str:
+        """How many rows the whole table has, as PostgreSQL remembers; nothing on narrowed lists and small tables."""
+        if self.query or self.has_active_filters:
+            return ""
+        with connection.cursor() as cursor:
+            cursor.execute(
+                "SELECT reltuples::bigint FROM pg_class WHERE oid = %s::regclass", [self.model._meta.db_table]
+            )
+            [(rows,)] = cursor.fetchall()
+        return f"{rows:,}" if rows > 1_000 else ""
+
+
+class LongListAdmin(ReadOnlyAdmin):
+    """A read-only page over a table that grows for ever."""
+
+    change_list_template = "console/long_list.html"
+    list_filter_submit = True
+    # Filters that no index helps look at so many of the newest rows; only for keys that count up.
+    looks_back: ClassVar[int | None] = None
+
+    def get_changelist(self, request: HttpRequest, **_kwargs: Any) -> type[Any]:  # noqa: ARG002
+        return LongList
+
+    def search_arms(self, _term: str) -> Sequence[Q]:
+        """Conditions that together are the search, each with an order in an index; none: the planner knows one."""
+        return ()
+
+    def filter_arms(self, _specs: Sequence[Any]) -> Sequence[Q]:
+        """The same for the filters in use."""
+        return ()
+
+    def complete(self, request: HttpRequest, rows: Sequence[Any]) -> None:
+        """Add to the rows of a page what one query for all of them can tell."""
+
+    def look_back(self, rows: QuerySet[Any]) -> QuerySet[Any]:
+        if self.looks_back is None:
+            return rows
+        newest = self.model._default_manager.aggregate(newest=Max("pk"))["newest"] or 0
+        return rows.filter(pk__gt=newest - self.looks_back)
+
+
+def uuid_of(term: str) -> UUID | None:
+    """The id that somebody has pasted, in any of its spellings."""
+    try:
+        return UUID(term.strip())
+    except ValueError:
+        return None

@@ -1,0 +1,89 @@
+"""The console's sidebar: what people come for, grouped by their jobs. The apps register what they have."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Final
+
+from django.http import HttpRequest
+from django.urls import reverse
+
+# The groups, from top to bottom.
+GROUPS: Final = ("Conversations", "Agents", "People", "Operations")
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """A list of the console. `model` is "app.model"; whoever may view it is shown the link.
+
+    `position` orders the entries of a `group`, whichever app they come from.
+    """
+
+    group: str
+    position: int
+    title: str
+    model: str
+    icon: str
+
+    @property
+    def permission(self) -> str:
+        app, model = self.model.split(".")
+        return f"{app}.view_{model}"
+
+    @property
+    def address(self) -> str:
+        return reverse(f"admin:{self.model.replace('.', '_')}_changelist")
+
+
+@dataclass(frozen=True, slots=True)
+class Link:
+    """A page outside the console, shown beside the overview to whoever holds `permission`."""
+
+    title: str
+    address: str
+    icon: str
+    permission: str
+
+
+_entries: dict[str, Entry] = {}
+_links: dict[str, Link] = {}
+
+
+def register_entries(*entries: Entry) -> None:
+    """Add lists to the sidebar. Raises `ValueError` for a group that is none."""
+    for entry in entries:
+        if entry.group not in GROUPS:
+            raise ValueError(f"The sidebar has no group {entry.group!r}.")
+        _entries[entry.model] = entry
+
+
+def register_link(link: Link) -> None:
+    """Add a link to the sidebar's head."""
+    _links[link.address] = link
+
+
+def entries_by_group() -> dict[str, list[Entry]]:
+    """All lists, as the sidebar of somebody who may see everything has them."""
+    ordered = sorted(_entries.values(), key=lambda entry: entry.position)
+    return {group: [entry for entry in ordered if entry.group == group] for group in GROUPS}
+
+
+def sidebar(request: HttpRequest) -> list[dict[str, Any]]:
+    """The groups and entries that this person may see, in the shape that the templates expect."""
+    first = [_item(request, "Overview", reverse("admin:index"), "space_dashboard")]
+    allowed_links = [link for link in _links.values() if request.user.has_perm(link.permission)]
+    first += [_item(request, link.title, link.address, link.icon) for link in allowed_links]
+    first.append(_item(request, "Guide", reverse("admin:guide"), "help"))
+    groups: list[dict[str, Any]] = [{"title": "", "items": first}]
+    for title, entries in entries_by_group().items():
+        allowed = [entry for entry in entries if request.user.has_perm(entry.permission)]
+        if allowed:
+            items = [_item(request, entry.title, entry.address, entry.icon) for entry in allowed]
+            groups.append({"title": title, "items": items})
+    return groups
+
+
+def _item(request: HttpRequest, title: str, address: str, icon: str) -> dict[str, Any]:
+    whole = address in {"/", reverse("admin:index")}  # every other address begins with these
+    here = request.path == address if whole else request.path.startswith(address)
+    return {"title": title, "link": address, "icon": icon, "active": here, "has_permission": True}

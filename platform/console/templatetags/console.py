@@ -1,0 +1,38 @@
+"""Words for the console's pages."""
+
+from __future__ import annotations
+
+from django import template
+from django.forms import BoundField
+
+from console.formatting import ago, duration, moment
+
+register = template.Library()
+
+
+@register.filter
+def act(action: str) -> str:
+    """`api_key.created` in words: "API key created"."""
+    noun, _, verb = action.partition(".")
+    words = f"{noun} {verb}".replace("_", " ").strip()
+    return words.replace("api key", "API key", 1) if words.startswith("api key") else words.capitalize()
+
+
+@register.filter
+def shown(field: BoundField) -> str:
+    """What a field of a form holds, for those who may only read it."""
+    value = field.value()
+    if isinstance(value, list | tuple):
+        return ", ".join(str(item) for item in value) or "none"
+    return "the default" if value is None else f"{value:,}" if isinstance(value, int) else str(value)
+
+
+register.filter("ago", ago)
+register.filter("lasts", duration)
+register.filter("moment", moment)
+
+
+@register.filter
+def thousands(number: int) -> str:
+    """1234567 as "1,234,567"."""
+    return f"{number:,}"

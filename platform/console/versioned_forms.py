@@ -1,0 +1,151 @@
+"""Forms that notice when somebody else saved first, and lose nobody's work."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import datetime
+from typing import TYPE_CHECKING, Any, Final
+
+from django import forms
+from django.db.models import Model, QuerySet
+
+from foundation.line_diff import Line, compare_lines
+
+# The two hidden fields: the version that was read, and a digest of what each field held then.
+VERSION: Final = "version"
+BASE: Final = "base"
+
+
+@dataclass(frozen=True, slots=True)
+class Clash:
+    """A field that both have changed: the lines of theirs against yours."""
+
+    label: str
+    lines: tuple[Line, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Conflict:
+    """Somebody saved since the form was opened. `taken` are the labels of fields that only they changed."""
+
+    by: str
+    at: datetime | None
+    clashes: tuple[Clash, ...]
+    taken: tuple[str, ...]
+
+
+if TYPE_CHECKING:
+    _Form = forms.BaseForm
+else:
+    _Form = object
+
+
+class Versioned(_Form):
+    """For a form over one row that has a `version`, which `stored_row` locks and returns as it is now.
+
+    A form that is saved over a later version is not valid: `conflict` then says who was first and what differs, and
+    the form is bound to what its person wrote, with the fields that only the other one touched taken over. Saved once
+    more, it replaces the other's. The lock holds until the end of the request: the admin saves in one transaction.
+    """
+
+    conflict: Conflict | None = None
+
+    def stored_row(self) -> Any:
+        """The row under its lock, or None while there is none."""
+        raise NotImplementedError
+
+    def values_of(self, row: Any) -> dict[str, Any]:
+        """What the form's fields show of `row`, as their initial values."""
+        raise NotImplementedError
+
+    def last_change(self, row: Any) -> tuple[str, datetime | None]:
+        """Who changed `row` last, and when, for the words of a conflict; ("somebody", None) where nobody knows."""
+        raise NotImplementedError
+
+    def remember(self, row: Any) -> None:
+        """Carry the version of `row`, and digests of what the form shows of it. Call it in `__init__`."""
+        self.fields[VERSION] = forms.IntegerField(widget=forms.HiddenInput, required=False)
+        self.fields[BASE] = forms.CharField(widget=forms.HiddenInput, required=False)
+        if row is not None:
+            self.initial = {**self.initial, VERSION: row.version, BASE: _digests(self.values_of(row))}
+
+    def refuse_stale(self) -> None:
+        """Add the error and the conflict when somebody saved since. Call it last in `clean`."""
+        row = self.stored_row()
+        if row is None or self.cleaned_data.get(VERSION) == row.version:
+            return
+        self.conflict = self._conflict(row)
+        self.add_error(None, "Nothing is saved yet: somebody else changed this since you opened it.")
+
+    def _conflict(self, row: Any) -> Conflict:
+        theirs, base = self.values_of(row), _read_digests(self.cleaned_data.get(BASE))
+        digests = json.loads(_digests(theirs))
+        data: Any = self.data.copy()  # type: ignore[attr-defined]
+        clashes, taken = [], []
+        for name, value in theirs.items():
+            # A field with an error has no cleaned value: what was typed stays.
+            mine = self.cleaned_data.get(name, self[name].value())
+            label = str(self[name].label)
+            if _plain(mine) == _plain(value):
+                continue
+            if base.get(name) == _digest(mine) and name not in self.errors:
+                _put(data, self[name], value)
+                taken.append(label)
+            elif base.get(name) != digests[name]:
+                clashes.append(Clash(label, tuple(compare_lines(_lines(value), _lines(mine)))))
+        data[self.add_prefix(VERSION)] = row.version
+        data[self.add_prefix(BASE)] = _digests(theirs)
+        self.data = data
+        by, at = self.last_change(row)
+        return Conflict(by, at, tuple(clashes), tuple(taken))
+
+
+def _digests(values: dict[str, Any]) -> str:
+    return json.dumps({name: _digest(value) for name, value in values.items()})
+
+
+def _read_digests(text: Any) -> dict[str, Any]:
+    try:
+        read = json.loads(text or "{}")
+    except ValueError:
+        return {}
+    return read if isinstance(read, dict) else {}
+
+
+def _digest(value: Any) -> str:
+    return hashlib.sha256(json.dumps(_plain(value)).encode(errors="replace")).hexdigest()[:16]
+
+
+def _plain(value: Any) -> Any:
+    """A form's value as the thing it stands for: browsers change line ends, and choices come as rows or as keys."""
+    if isinstance(value, str):
+        return value.replace("\r\n", "\n").strip()
+    if isinstance(value, Model):
+        return str(value.pk)
+    if isinstance(value, QuerySet):
+        return sorted(_plain(item) for item in value)
+    if isinstance(value, list | tuple):
+        return [_plain(item) for item in value]
+    return "" if value is None else str(value)
+
+
+def _lines(value: Any) -> list[str]:
+    if isinstance(value, str):
+        return value.replace("\r\n", "\n").splitlines()
+    if isinstance(value, Iterable):
+        return sorted(str(item) for item in value) if isinstance(value, QuerySet) else [str(item) for item in value]
+    return [] if value is None else [str(value)]
+
+
+def _put(data: Any, field: forms.BoundField, value: Any) -> None:
+    """Write `value` into submitted data as a browser would have sent it."""
+    prepared = field.field.prepare_value(value)
+    if isinstance(prepared, list | tuple | QuerySet):
+        data.setlist(field.html_name, [str(_plain(item)) for item in prepared])
+    elif isinstance(field.field, forms.BooleanField) and not prepared:
+        data.pop(field.html_name, None)
+    else:
+        data[field.html_name] = "" if prepared is None else str(prepared)

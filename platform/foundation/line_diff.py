@@ -1,0 +1,53 @@
+"""What differs between two texts, line by line: pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from difflib import SequenceMatcher
+from enum import StrEnum
+from typing import Final
+
+# Unchanged lines that are shown around a change.
+CONTEXT: Final = 3
+# Longer texts are shown as a whole, old and new: finding the common parts takes the square of their lines.
+LONGEST: Final = 4_000
+
+
+class Kind(StrEnum):
+    SAME = "same"
+    ADDED = "added"
+    REMOVED = "removed"
+    SKIPPED = "skipped"
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """One line. A skipped one stands for lines that are equal; its text says how many."""
+
+    kind: Kind
+    text: str
+
+
+def compare_lines(old: Sequence[str], new: Sequence[str]) -> Iterator[Line]:
+    """The lines of both in reading order, without long stretches that are equal."""
+    if max(len(old), len(new)) > LONGEST:
+        yield from (Line(Kind.REMOVED, text) for text in old)
+        yield from (Line(Kind.ADDED, text) for text in new)
+        return
+    reached = 0
+    for group in SequenceMatcher(None, old, new, autojunk=False).get_grouped_opcodes(CONTEXT):
+        yield from _skipped(group[0][1] - reached)
+        for tag, old_from, old_to, new_from, new_to in group:
+            if tag == "equal":
+                yield from (Line(Kind.SAME, text) for text in old[old_from:old_to])
+                continue
+            yield from (Line(Kind.REMOVED, text) for text in old[old_from:old_to])
+            yield from (Line(Kind.ADDED, text) for text in new[new_from:new_to])
+        reached = group[-1][2]
+    yield from _skipped(len(old) - reached)
+
+
+def _skipped(count: int) -> Iterator[Line]:
+    if count > 0:
+        yield Line(Kind.SKIPPED, "1 equal line" if count == 1 else f"{count} equal lines")

@@ -1,0 +1,9 @@
+"""How much and how often: token buckets for requests, messages and guesses; slots for open sockets.
+
+Below `accounts`, so that whatever lets somebody in can count here first.
+"""
+
+from ratelimits.limiter import guard_bad_key, guard_message, guard_request
+from ratelimits.rates import Left, Rate
+
+__all__ = ["Left", "Rate", "guard_bad_key", "guard_message", "guard_request"]

@@ -1,0 +1,119 @@
+"""Buckets in the database: one statement takes tokens, under the row's own lock and by the database's clock.
+
+The table is UNLOGGED: a crash of PostgreSQL fills every bucket, and in return no statement here waits for the disk.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from django.db import connection, transaction
+
+from foundation.db_threads import DATABASE_FAULTS
+from foundation.errors import Unavailable
+from ratelimits.rates import Rate
+
+# The row keeps the moment when the bucket is full again. What is available is judged on the locked row, so of a hundred
+# that come at once exactly as many pass as there are tokens. `granted` only carries the number to RETURNING.
+# A bucket without a token answers with the row as it was.
+_AVAILABLE = """floor(%(limit)s - greatest(0, extract(epoch FROM b.full_at - statement_timestamp()))
+                                  / %(token_seconds)s + 1e-6)::int"""
+_TAKE = f"""
+WITH taken AS (
+    INSERT INTO ratelimits_bucket AS b (key, full_at, granted)
+    VALUES (%(key)s, statement_timestamp() + %(want)s * %(token_seconds)s * interval '1 second', %(want)s)
+    ON CONFLICT (key) DO UPDATE
+    SET granted = least(%(want)s, {_AVAILABLE}),
+        full_at = greatest(b.full_at, statement_timestamp())
+                  + least(%(want)s, {_AVAILABLE}) * %(token_seconds)s * interval '1 second'
+    WHERE {_AVAILABLE} >= 1
+    RETURNING granted, extract(epoch FROM full_at - statement_timestamp())::float8 AS full_in
+)
+SELECT granted, full_in FROM taken
+UNION ALL
+SELECT 0, extract(epoch FROM full_at - statement_timestamp())::float8 FROM ratelimits_bucket
+WHERE key = %(key)s AND NOT EXISTS (SELECT FROM taken)
+"""  # noqa: S608 - put together from a constant; values are parameters
+_GIVE_BACK = """
+UPDATE ratelimits_bucket SET full_at = full_at - %(token_seconds)s * interval '1 second' WHERE key = %(key)s
+"""
+_PEEK = """
+SELECT key, extract(epoch FROM full_at - statement_timestamp())::float8 FROM ratelimits_bucket WHERE key = ANY(%(keys)s)
+"""
+_LOW = f"""
+SELECT b.key, extract(epoch FROM b.full_at - statement_timestamp())::float8 FROM ratelimits_bucket b
+WHERE b.key LIKE %(prefix)s || '%%' AND {_AVAILABLE} < %(tokens)s ORDER BY b.full_at DESC LIMIT %(most)s
+"""  # noqa: S608 - put together from a constant; values are parameters
+_FORGET = "DELETE FROM ratelimits_bucket WHERE full_at < now()"
+
+
+@dataclass(frozen=True, slots=True)
+class Taken:
+    """How many tokens were had, 0 when the bucket is empty; and in how long it is full."""
+
+    tokens: int
+    full_in_seconds: float
+
+
+def take(rate: Rate, key: str, *, want: int) -> Taken:
+    """Take up to `want` tokens out of the bucket of `key`, as many as there are. Raises `Unavailable`."""
+    rows = _fetch(
+        _TAKE, {"key": key, "limit": rate.limit, "token_seconds": rate.token_seconds, "want": min(want, rate.limit)}
+    )
+    # Without a row: somebody made the bucket and emptied it while we waited for their lock.
+    return Taken(*rows[0]) if rows else Taken(0, rate.period_seconds)
+
+
+def give_back(rate: Rate, key: str) -> None:
+    """Put one token back."""
+    with connection.cursor() as cursor:
+        cursor.execute(_GIVE_BACK, {"key": key, "token_seconds": rate.token_seconds})
+
+
+def peek(keys: list[str]) -> dict[str, float]:
+    """In how many seconds each bucket is full; those that are not there are full."""
+    with connection.cursor() as cursor:
+        cursor.execute(_PEEK, {"keys": keys})
+        return {key: max(0.0, full_in) for key, full_in in cursor.fetchall()}
+
+
+def low(rate: Rate, prefix: str, *, tokens: int, most: int) -> list[tuple[str, float]]:
+    """The buckets with fewer than `tokens` whose keys begin with `prefix`, and in how many seconds each is full."""
+    known: dict[str, Any] = {"limit": rate.limit, "token_seconds": rate.token_seconds}
+    with connection.cursor() as cursor:
+        cursor.execute(_LOW, known | {"prefix": prefix, "tokens": tokens, "most": most})
+        return list(cursor.fetchall())
+
+
+def fill(key: str) -> None:
+    """Give back everything that was taken. Who knows the bucket as empty believes so for another second."""
+    with connection.cursor() as cursor:
+        cursor.execute("DELETE FROM ratelimits_bucket WHERE key = %s", [key])
+
+
+def forget_full_buckets() -> int:
+    """Delete the rows that say no more than an absent one would; how many they were."""
+    with connection.cursor() as cursor:
+        cursor.execute(_FORGET)
+        return int(cursor.rowcount)
+
+
+def _fetch(statement: str, values: dict[str, Any]) -> list[tuple[int, float]]:
+    try:
+        return _rows(statement, values)
+    except DATABASE_FAULTS:
+        # The first statement of a request may meet a connection that died; nothing is at stake in asking again.
+        if transaction.get_connection().in_atomic_block:
+            raise
+    try:
+        transaction.get_connection().close()
+        return _rows(statement, values)
+    except DATABASE_FAULTS as error:
+        raise Unavailable(retry_after_seconds=1) from error
+
+
+def _rows(statement: str, values: dict[str, Any]) -> list[tuple[int, float]]:
+    with connection.cursor() as cursor:
+        cursor.execute(statement, values)
+        return list(cursor.fetchall())

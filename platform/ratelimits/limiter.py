@@ -1,0 +1,143 @@
+"""The one function that every way in asks before it does something: all the buckets of it must have a token."""
+
+from __future__ import annotations
+
+import hashlib
+import ipaddress
+import math
+from collections.abc import Sequence
+from functools import lru_cache
+from threading import Lock
+from time import monotonic
+from typing import TypeAlias
+from uuid import UUID
+
+from django.conf import settings
+
+from foundation.errors import RateLimited
+from ratelimits import buckets
+from ratelimits.leased_tokens import Known, Purse
+from ratelimits.rates import Left, Rate
+
+Ask: TypeAlias = tuple[Rate, str]
+
+# A share of the bucket, so that small limits are exact and large ones cost a statement in fifty.
+LEASED_SHARE = 20
+LARGEST_LEASE = 50
+
+# What this process holds.
+purse = Purse()
+_filling = [Lock() for _ in range(64)]
+
+
+@lru_cache(maxsize=256)
+def rate(name: str, limit: int, period_seconds: float = 60.0, *, leased: bool = True) -> Rate:
+    """A rate with the lease that fits its limit."""
+    lease = max(1, min(limit // LEASED_SHARE, LARGEST_LEASE)) if leased else 1
+    return Rate(name, limit, period_seconds, lease)
+
+
+def take(asks: Sequence[Ask]) -> list[Left]:
+    """Take one token from every bucket, or from none; what remains. Raises `RateLimited` with the longest wait."""
+    asks = [ask for ask in asks if ask[0].limit]
+    rates = {key: limit for limit, key in asks}
+    if purse.missing(list(rates), monotonic()):
+        # One at a time, and each in the order of its buckets: or two could hold one token each, and neither pass.
+        with _filling[hash(asks[0][1]) % len(_filling)]:
+            while lacking := purse.missing(list(rates), monotonic()):
+                for key in lacking:
+                    _fill(rates[key], key)
+    return [_left(limit, key) for limit, key in asks]
+
+
+def guard_request(*, user_id: int, key_id: UUID | None) -> list[Left]:
+    """Count one request of an account, and of the key it came with. Raises `RateLimited`."""
+    return take(request_asks(user_id=user_id, key_id=key_id))
+
+
+def guard_message(*, user_id: int, key_id: UUID | None, session_id: UUID | None) -> list[Left]:
+    """Count one message of an account, of the key it came with and of the session (None: it begins one).
+
+    Raises `RateLimited`.
+    """
+    asks = message_asks(user_id=user_id, key_id=key_id)
+    if session_id is not None:
+        per_session = settings.BANDSTAND.messages_per_session_per_minute
+        # The account stands in the session's key, too: nobody uses up what is another's.
+        asks.append((rate("messages-session", per_session), f"m:s:{user_id}:{session_id}"))
+    return take(asks)
+
+
+def guard_bad_key(address: str | None) -> None:
+    """Count one API key that was no good. Raises `RateLimited`; good keys from there are not held up."""
+    if address:
+        take([(rate("bad-keys", settings.BANDSTAND.bad_keys_per_minute), f"k:a:{network_of(address)}")])
+
+
+def request_asks(*, user_id: int, key_id: UUID | None) -> list[Ask]:
+    limit = settings.BANDSTAND.requests_per_minute
+    asks = [(rate("requests", limit), f"r:u:{user_id}")]
+    return asks if key_id is None else [*asks, (rate("requests-key", limit), f"r:k:{key_id}")]
+
+
+def message_asks(*, user_id: int, key_id: UUID | None) -> list[Ask]:
+    limit = settings.BANDSTAND.messages_per_minute
+    asks = [(rate("messages", limit), f"m:u:{user_id}")]
+    return asks if key_id is None else [*asks, (rate("messages-key", limit), f"m:k:{key_id}")]
+
+
+def left_of(asks: Sequence[Ask]) -> list[Left]:
+    """What remains in the buckets, in one query. What this process has taken ahead counts as there."""
+    full_in = buckets.peek([key for _, key in asks])
+    return [_left(limit, key, full_in.get(key, 0.0)) for limit, key in asks if limit.limit]
+
+
+def network_of(address: str) -> str:
+    """Whom an address stands for: itself, or the /64 that an IPv6 customer has as a whole."""
+    try:
+        parsed = ipaddress.ip_address(address)
+    except ValueError:
+        return hashlib.sha256(address.encode()).hexdigest()[:16]
+    if isinstance(parsed, ipaddress.IPv6Address):
+        return str(parsed.ipv4_mapped or ipaddress.ip_network((int(parsed) >> 64 << 64, 64)))
+    return str(parsed)
+
+
+def refusal(limit: Rate, wait_seconds: float, full_in_seconds: float) -> RateLimited:
+    """The error that says when to come back."""
+    seconds = max(1, math.ceil(wait_seconds))
+    return RateLimited(
+        f"Too many requests ({limit.name}). Try again in {in_words(seconds)}.",
+        retry_after_seconds=round(max(wait_seconds, 0.001), 3),
+        rule=f"rate:{limit.name}",
+        left=[Left(limit, 0, full_in_seconds)],
+    )
+
+
+def in_words(seconds: int) -> str:
+    """A wait as people say it."""
+    count, unit = (seconds, "second") if seconds < 120 else (math.ceil(seconds / 60), "minute")
+    return f"{count} {unit}" + ("" if count == 1 else "s")
+
+
+def _fill(limit: Rate, key: str) -> None:
+    at = monotonic()
+    known = purse.wait_seconds(key, at)
+    if known is not None:
+        raise refusal(limit, known, known + (limit.limit - 1) * limit.token_seconds)
+    taken = buckets.take(limit, key, want=limit.lease)
+    full_in = taken.full_in_seconds
+    if taken.tokens:
+        purse.put(key, taken.tokens, at, left_in_bucket=limit.tokens(full_in), full_in_seconds=full_in)
+        return
+    wait = limit.wait_seconds(full_in)
+    purse.note_empty(key, at, wait_seconds=wait, full_in_seconds=full_in)
+    raise refusal(limit, wait, full_in)
+
+
+def _left(limit: Rate, key: str, full_in_seconds: float | None = None) -> Left:
+    """From what was just read of the bucket, or else from what was last seen of it."""
+    known = purse.known(key, monotonic()) or Known(0, limit.limit, 0.0)
+    if full_in_seconds is None:
+        return Left(limit, known.held + known.in_bucket, known.full_in_seconds)
+    return Left(limit, min(limit.limit, limit.tokens(full_in_seconds) + known.held), full_in_seconds)

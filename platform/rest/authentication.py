@@ -1,0 +1,71 @@
+"""Who asks: an API key, or the browser's login with its CSRF token."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from types import SimpleNamespace
+from typing import Any, cast
+
+from django.conf import settings
+from django.contrib.auth import get_user
+from django.http import HttpRequest, HttpResponse
+from rest_framework.authentication import CSRFCheck
+
+from accounts.actor import Actor
+from accounts.api_keys import authenticate_key
+from accounts.permissions import actor_of
+from foundation.errors import BandstandError, Unauthenticated
+from rest.errors import CsrfFailed
+
+
+def authenticate(request: HttpRequest) -> Actor:
+    """The actor behind a request. A key that was given is the only credential that counts, even beside a login.
+
+    Raises `Unauthenticated`, `RateLimited`, and `CsrfFailed` for a change with a login but without its token.
+    """
+    if (key := _key(request)) is not None:
+        return authenticate_key(key, address=request.META.get("REMOTE_ADDR"))
+    if settings.SESSION_COOKIE_NAME not in request.COOKIES:
+        raise Unauthenticated(rule="no_credentials")
+    actor = actor_of(request.user)
+    _check_csrf(request, actor)
+    return actor
+
+
+def still_holds(request: HttpRequest, actor: Actor) -> bool:
+    """Whether the credentials of a long answer, looked at anew, still give all that they gave at its beginning."""
+    try:
+        key = _key(request)
+        present = authenticate_key(key) if key is not None else actor_of(_user_now(request))
+    except BandstandError:
+        return False
+    return present.user_id == actor.user_id and present.scopes >= actor.scopes
+
+
+def _key(request: HttpRequest) -> str | None:
+    """The API key that was given, "" when there is one that cannot be read."""
+    authorization, api_key = request.headers.get("Authorization"), request.headers.get("X-Api-Key")
+    if authorization is not None:
+        scheme, _, key = authorization.partition(" ")
+        if scheme.lower() != "bearer" or (api_key is not None and api_key.strip() != key.strip()):
+            return ""
+        return key.strip()
+    return api_key.strip() if api_key is not None else None
+
+
+def _check_csrf(request: HttpRequest, actor: Actor) -> None:
+    check = CSRFCheck(_no_view)
+    check.process_request(request)
+    # None means that it has no objection.
+    if check.process_view(request, _no_view, (), {}) is not None:
+        raise CsrfFailed(rule="csrf", actor=actor.name)
+
+
+def _no_view(_request: HttpRequest) -> HttpResponse:
+    """Stands where the check wants the view that it guards."""
+    return HttpResponse()
+
+
+def _user_now(request: HttpRequest) -> Any:
+    store = import_module(settings.SESSION_ENGINE).SessionStore(request.session.session_key)
+    return get_user(cast(HttpRequest, SimpleNamespace(session=store)))

@@ -1,0 +1,49 @@
+"""Accept: in which type a client wants its answer."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+
+from django.http import HttpRequest
+
+from rest.errors import NotAcceptable
+
+JSON = "application/json"
+EVENT_STREAM = "text/event-stream"
+
+_Q = re.compile(r";\s*q\s*=\s*([01](?:\.[0-9]{0,3})?)\s*(?:;|$)")
+
+
+def check_acceptable(request: HttpRequest, offered: Sequence[str]) -> None:
+    """Raise `NotAcceptable` when the Accept header names types and none of `offered` is among them.
+
+    Parameters but for `q` do not count: `application/json; charset=utf-8` asks for JSON.
+    """
+    wanted = _wanted(request)
+    if wanted and not any(_quality(wanted, kind) for kind in offered):
+        raise NotAcceptable
+
+
+def asks_for_stream(request: HttpRequest) -> bool:
+    """Whether the client accepts server-sent events by name (`*/*` does not ask for a stream), and not rather JSON."""
+    wanted = _wanted(request)
+    stream = wanted.get(EVENT_STREAM, 0.0)
+    return request.method != "HEAD" and stream > 0 and stream >= _quality(wanted, JSON)
+
+
+def _quality(wanted: Mapping[str, float], kind: str) -> float:
+    """How much a type is wanted: what is named more closely counts (RFC 9110, section 12.5.1)."""
+    ranges = (kind, f"{kind.partition('/')[0]}/*", "*/*")
+    return next((wanted[name] for name in ranges if name in wanted), 0.0)
+
+
+def _wanted(request: HttpRequest) -> dict[str, float]:
+    """The types that Accept names, and how much they are wanted, from 0 (not at all) to 1."""
+    ranges = request.headers.get("Accept", "").lower().split(",")
+    return {kind: _q(part) for part in ranges if (kind := part.partition(";")[0].strip())}
+
+
+def _q(part: str) -> float:
+    found = _Q.search(part)
+    return min(1.0, float(found[1])) if found else 1.0

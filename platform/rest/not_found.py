@@ -1,0 +1,27 @@
+"""Every address below `/api/` that is none."""
+
+from __future__ import annotations
+
+from django.http import HttpRequest, HttpResponse
+from django.urls import Resolver404, resolve
+from django.views.decorators.csrf import csrf_exempt
+
+from foundation.errors import NotFound
+from rest.problems import answer_error
+
+
+@csrf_exempt
+def unknown(request: HttpRequest) -> HttpResponse:
+    """The same answer for every method and everybody."""
+    hint = " Addresses here end without a slash." if _would_be_one_without_its_slash(request.path_info) else ""
+    error = NotFound(f"There is no such address.{hint}")
+    return answer_error(error, actor=None, method=str(request.method), path=request.path)
+
+
+def _would_be_one_without_its_slash(path: str) -> bool:
+    if not path.endswith("/"):
+        return False
+    try:
+        return resolve(path.rstrip("/")).func is not unknown
+    except Resolver404:
+        return False

@@ -1,0 +1,126 @@
+"""Errors as RFC 9457 problems: the one place where an error of the domain gets its HTTP status."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+import structlog
+from django.core.exceptions import BadRequest, DisallowedHost, RequestDataTooBig, SuspiciousOperation
+from django.http import HttpResponse
+from django.http.multipartparser import MultiPartParserError
+from django.http.response import HttpResponseBase
+
+from foundation import strict_json
+from foundation.db_threads import DATABASE_FAULTS
+from foundation.errors import BandstandError, Malformed, OurFault, TooLarge, Unavailable
+from foundation.ids import new_id
+from foundation.problems import MEDIA_TYPE, problem, retry_after
+from foundation.request_ids import current_request_id
+from rest.errors import InvalidFields
+
+_STATUS = {
+    "malformed": 400,
+    "unauthenticated": 401,
+    "forbidden": 403,
+    "not_found": 404,
+    "method_not_allowed": 405,
+    "not_acceptable": 406,
+    "conflict": 409,
+    "precondition_failed": 412,
+    "too_large": 413,
+    "unsupported_media_type": 415,
+    "invalid": 422,
+    "precondition_required": 428,
+    "rate_limited": 429,
+    "unavailable": 503,
+}
+
+Answer = TypeVar("Answer", bound=HttpResponseBase)
+
+log = structlog.get_logger(__name__)
+
+
+def status_of(error: BandstandError) -> int:
+    """The status of the error's code, or of the nearest ancestor that has one (`turn_in_progress` is a conflict)."""
+    for kind in type(error).__mro__:
+        if (status := _STATUS.get(getattr(kind, "code", ""))) is not None:
+            return status
+    return 500
+
+
+def judge(
+    error: Exception,
+    *,
+    actor: str | None,
+    method: str,
+    path: str,
+    status: Callable[[BandstandError], int] = status_of,
+) -> BandstandError | None:
+    """What a request that raised `error` is told, None when the fault is ours; and its line in the log, with the
+    `status` that this way in gives it."""
+    known = _known(error)
+    if known is None:
+        log.exception("request.failed", exc_info=error, actor=actor, method=method, path=path)
+        return None
+    rule = known.context.get("rule", known.code)
+    actor = actor or known.context.get("actor")
+    log.warning("request.refused", rule=rule, status=status(known), actor=actor, method=method, path=path)
+    return known
+
+
+def answer_error(error: Exception, *, actor: str | None, method: str, path: str) -> HttpResponse:
+    """The answer to a request that raised `error`, and its line in the log."""
+    known = judge(error, actor=actor, method=method, path=path)
+    body = problem_shape(known, request_id=str(current_request_id() or new_id()))
+    headers = {"Cache-Control": "no-store"}
+    if known is not None and known.retry_after_seconds is not None:
+        headers["Retry-After"] = retry_after(known.retry_after_seconds)
+    if body["status"] == 401:
+        headers["WWW-Authenticate"] = "Bearer"
+    answer = HttpResponse(strict_json.dumps(body), status=body["status"], content_type=MEDIA_TYPE, headers=headers)
+    return already_logged(answer)
+
+
+def already_logged(answer: Answer) -> Answer:
+    """Mark an answer that has its line in the log: Django would add another, for 503 as for an error of ours."""
+    answer._has_been_logged = True  # type: ignore[attr-defined]
+    return answer
+
+
+def problem_shape(error: BandstandError | None, *, request_id: str) -> dict[str, Any]:
+    """The body of a refusal. None: the fault is ours."""
+    if error is None:
+        error = OurFault()
+    return problem(
+        status_of(error),
+        code=error.code,
+        detail=error.detail,
+        request_id=request_id,
+        errors=_faults(error),
+        retry_after_seconds=error.retry_after_seconds,
+    )
+
+
+def _known(error: Exception) -> BandstandError | None:
+    if isinstance(error, BandstandError):
+        return error
+    if isinstance(error, RequestDataTooBig):
+        return TooLarge()
+    if isinstance(error, DisallowedHost):
+        return Malformed("This server does not answer to that host name.", rule="host")
+    if isinstance(error, SuspiciousOperation | BadRequest | MultiPartParserError):
+        return Malformed()
+    if isinstance(error, DATABASE_FAULTS):
+        # The database is away, busy or took too long: the cause is ours to know.
+        log.error("request.without_database", exc_info=error)
+        return Unavailable(retry_after_seconds=1)
+    return None
+
+
+def _faults(error: BandstandError) -> list[dict[str, str]]:
+    if isinstance(error, InvalidFields):
+        return [{"pointer": pointer, "code": code, "detail": detail} for pointer, code, detail in error.faults]
+    if error.pointer is not None:
+        return [{"pointer": error.pointer, "code": error.code, "detail": error.detail}]
+    return []

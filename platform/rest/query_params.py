@@ -1,0 +1,103 @@
+"""Parameters of the query and the path: declared, once each, within bounds."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from typing import Any
+from uuid import UUID
+
+from django.http import HttpRequest
+
+from rest.errors import InvalidFields, invalid_parameter
+
+Reader = Callable[[str], Any]
+
+_UUID = re.compile(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
+_NUMBER = re.compile(r"0|[1-9][0-9]{0,18}")
+_UNSTORABLE = re.compile("[\x00\ud800-\udfff]")
+_LONGEST_SEARCH = 200
+_SLUG = re.compile(r"[-a-zA-Z0-9_]{1,63}")
+
+
+def read_query(request: HttpRequest, **readers: Reader) -> dict[str, Any]:
+    """The values of the declared parameters that were given.
+
+    Raises `InvalidFields` naming every parameter that is unknown, given twice or not acceptable to its reader.
+    """
+    found: dict[str, Any] = {}
+    faults = []
+    for name, values in request.GET.lists():
+        reader = readers.get(name)
+        if reader is None:
+            faults.append((f"?{name[:100]}", "unknown", "There is no such parameter here."))
+        elif len(values) != 1:
+            faults.append((f"?{name}", "repeated", "This parameter may be given once."))
+        else:
+            try:
+                found[name] = reader(str(values[0]))
+            except ValueError as error:
+                faults.append((f"?{name}", "invalid", str(error)))
+    if faults:
+        raise InvalidFields(faults)
+    return found
+
+
+def whole_number(*, least: int, most: int) -> Reader:
+    """A decimal number without sign, spaces or leading zeros."""
+
+    def read(text: str) -> int:
+        if _NUMBER.fullmatch(text) and least <= int(text) <= most:
+            return int(text)
+        raise ValueError(f"A whole number from {least} to {most} is expected.")
+
+    return read
+
+
+seq_parameter = whole_number(least=0, most=2**63 - 1)
+
+
+def last_event_id(request: HttpRequest) -> int | None:
+    """Where a client stood that comes back to a stream; None when it does not say. Raises `InvalidFields`."""
+    given = request.headers.get("Last-Event-ID")
+    try:
+        return None if given is None else int(seq_parameter(given.strip()))
+    except ValueError as error:
+        raise invalid_parameter("Last-Event-ID", str(error)) from None
+
+
+def slug(text: str) -> str:
+    """What an agent may be called in addresses."""
+    if not _SLUG.fullmatch(text):
+        raise ValueError("A slug is expected.")
+    return text
+
+
+def some_words(text: str) -> str:
+    """What people look for."""
+    if not text.strip() or len(text) > _LONGEST_SEARCH or _UNSTORABLE.search(text):
+        raise ValueError(f"1 to {_LONGEST_SEARCH} characters are expected.")
+    return text
+
+
+def read_slug(name: str, text: str) -> str:
+    """A slug in the path. Raises `InvalidFields`."""
+    try:
+        return slug(text)
+    except ValueError as error:
+        raise invalid_parameter(f"{{{name}}}", str(error)) from None
+
+
+def read_id(name: str, text: str) -> UUID:
+    """An id in the path, in the usual spelling. Raises `InvalidFields`."""
+    try:
+        return uuid(text)
+    except ValueError as error:
+        raise invalid_parameter(f"{{{name}}}", str(error)) from None
+
+
+def uuid(text: str) -> UUID:
+    """An id in the query, in the usual spelling."""
+    if not _UUID.fullmatch(text):
+        raise ValueError("A UUID is expected.")
+    return UUID(text)

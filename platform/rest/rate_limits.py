@@ -1,0 +1,26 @@
+"""Requests are counted, and answers say what remains."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+from django.http.response import HttpResponseBase
+
+from accounts.actor import Actor
+from ratelimits import Left, guard_request
+
+
+def count_request(actor: Actor) -> Sequence[Left]:
+    """Count a request of `actor`; what remains. Raises `RateLimited`."""
+    return guard_request(user_id=actor.user_id, key_id=actor.key_id) if actor.user_id is not None else ()
+
+
+def tell_limits(answer: HttpResponseBase, left: Sequence[Left]) -> None:
+    """Put `RateLimit-Policy` and `RateLimit` on an answer, as the IETF's draft-ietf-httpapi-ratelimit-headers has them
+    since its eighth version: `q` of them in `w` seconds; `r` remain, all are back in `t` seconds."""
+    if not left:
+        return
+    policies = (f'"{one.rate.name}";q={one.rate.limit};w={one.rate.period_seconds:.0f}' for one in left)
+    remains = (f'"{one.rate.name}";r={one.tokens};t={math.ceil(one.full_in_seconds)}' for one in left)
+    answer["RateLimit-Policy"], answer["RateLimit"] = ", ".join(policies), ", ".join(remains)

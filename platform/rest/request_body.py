@@ -1,0 +1,25 @@
+"""The JSON object in a request."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.http import HttpRequest
+
+from foundation import strict_json
+from rest.errors import UnsupportedMediaType
+
+
+def read_body(
+    request: HttpRequest, *, may_be_empty: bool = False, max_bytes: int = strict_json.MAX_BYTES
+) -> dict[str, Any]:
+    """The body. Raises `UnsupportedMediaType`, `TooLarge`, `Malformed`, and `InvalidInput` for text no row can hold."""
+    if request.headers.get("Content-Encoding", "identity").strip().lower() != "identity":
+        raise UnsupportedMediaType
+    raw = request.body
+    if may_be_empty and not raw:
+        return {}
+    charset = (request.content_params or {}).get("charset", "utf-8")
+    if request.content_type != "application/json" or charset.lower() not in {"utf-8", "utf8"}:
+        raise UnsupportedMediaType
+    return strict_json.loads(raw, max_bytes=max_bytes)

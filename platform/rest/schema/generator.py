@@ -1,0 +1,166 @@
+"""The schema, put together from the routes and what is declared of them."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator, Mapping
+from functools import cache
+from threading import Lock
+from typing import Any, Final, cast
+
+from drf_spectacular.drainage import error
+from drf_spectacular.generators import SchemaGenerator
+from drf_spectacular.openapi import AutoSchema
+from drf_spectacular.plumbing import ComponentRegistry
+
+from rest.schema import errors
+from rest.schema.operation import IDEMPOTENCY_KEY, IF_MATCH, Answer, Body, Header, Operation, Parameter
+from rest.schema.registry import declared
+from rest.schema.shapes import ID, SLUG, TEXT, Schema, said
+from rest.views import ApiView
+
+# What the schema is about.
+PREFIX: Final = "/api/v1/"
+_ALWAYS = (401, 403, 406, 422, 429, 500, 503)
+_PATH_PARTS = {"slug": said(SLUG, "The agent's slug.")}
+_lock = Lock()
+
+
+@cache
+def _document() -> bytes:
+    made = Generator().get_schema(request=None, public=True)  # type: ignore[no-untyped-call]  # the library has no types
+    return json.dumps(made, ensure_ascii=False).encode()
+
+
+def document() -> bytes:
+    """The schema as JSON. Made once per process: it is the same for everybody."""
+    with _lock:  # the library collects its warnings in one place per process
+        return _document()
+
+
+def only_v1(endpoints: Iterable[tuple[str, str, str, Any]]) -> list[tuple[str, str, str, Any]]:
+    """The addresses that this schema is about."""
+    return [endpoint for endpoint in endpoints if endpoint[0].startswith(PREFIX)]
+
+
+class Registry(ComponentRegistry):
+    """Our components are declared, not collected."""
+
+    def build(self, _extra_components: Any) -> Any:
+        return declared().components
+
+
+class Generator(SchemaGenerator):
+    """Writes down every route below /api/v1."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)  # type: ignore[no-untyped-call]
+        self.registry = Registry()
+
+
+class Inspector(AutoSchema):
+    """Writes down one method of one address, as it is declared."""
+
+    def get_operation(
+        self, path: str, _path_regex: str, _path_prefix: str, method: str, _registry: ComponentRegistry
+    ) -> dict[str, Any] | None:
+        operation = declared().operations.get((cast(type[ApiView], type(self.view)), method.lower()))
+        if operation is None:
+            error(f"{method} {path} is not declared: see the docstring of agents.api.schema")
+            return None
+        return _written(operation, [part[1:-1] for part in path.split("/") if part.startswith("{")])
+
+
+def _written(operation: Operation, path_parts: list[str]) -> dict[str, Any]:
+    body = {"requestBody": _body(operation.body)} if operation.body else {}
+    return {
+        "operationId": operation.id,
+        "tags": [operation.tag],
+        "summary": operation.summary,
+        "description": f"{operation.description}\n\nScope of the key: `{operation.scope}`.",
+        "parameters": [_parameter(parameter) for parameter in _parameters(operation, path_parts)],
+        **body,
+        "responses": {**_answers(operation.answers), **_refusals(operation, bool(path_parts))},
+        "security": [{"key": []}, {"key_header": []}],
+    }
+
+
+def _parameters(operation: Operation, path_parts: list[str]) -> Iterator[Parameter]:
+    for name in path_parts:
+        yield Parameter(name, _PATH_PARTS.get(name, ID), "", where="path", required=True)
+    yield from operation.parameters
+    if operation.idempotent:
+        yield IDEMPOTENCY_KEY
+    if operation.versioned:
+        yield IF_MATCH
+
+
+def _parameter(parameter: Parameter) -> dict[str, Any]:
+    written: dict[str, Any] = {
+        "name": parameter.name,
+        "in": parameter.where,
+        "required": parameter.required,
+        "schema": {word: value for word, value in parameter.shape.items() if word != "description"},
+    }
+    if description := parameter.description or parameter.shape.get("description"):
+        written["description"] = description
+    if parameter.example is not None:
+        written["example"] = parameter.example
+    return written
+
+
+def _body(body: Body) -> dict[str, Any]:
+    reader = body.reader()
+    if set(reader.fields) != set(body.fields):
+        error(f"{body.reader.__name__} reads {sorted(reader.fields)}, but {sorted(body.fields)} are declared")
+    shape: Schema = {
+        "type": "object",
+        "properties": dict(body.fields),
+        "required": [name for name, field in reader.fields.items() if field.required],
+        "additionalProperties": False,
+    }
+    if body.at_least_one:
+        shape["minProperties"] = 1
+    return {
+        "required": not body.may_be_empty,
+        "content": {"application/json": {"schema": shape, "example": dict(body.example)}},
+    }
+
+
+def _answers(answers: Iterable[Answer]) -> dict[str, Any]:
+    written: dict[str, Any] = {}
+    for answer in answers:
+        response = written.setdefault(str(answer.status), {"description": answer.description, "headers": {}})
+        response["headers"] |= {header.name: _header(header) for header in answer.headers}
+        response["headers"] |= errors.COMMON_HEADERS
+        if answer.shape is not None:
+            content = {"schema": answer.shape, "example": answer.example}
+            response.setdefault("content", {})[answer.media_type] = content
+    return written
+
+
+def _header(header: Header) -> dict[str, Any]:
+    return {
+        "description": header.description,
+        "required": header.always,
+        "schema": TEXT,
+        "example": header.example,
+    }
+
+
+def _refusals(operation: Operation, has_path_parts: bool) -> Mapping[str, Any]:
+    statuses = {*_ALWAYS, *operation.refusals}
+    if has_path_parts:
+        statuses |= {404}
+    if operation.body:
+        statuses |= {400, 413, 415}
+    if operation.idempotent:
+        statuses |= {409}
+    if operation.versioned:
+        statuses |= {412, 428}
+    return {
+        str(status): errors.refusal(status, description=operation.refusals[status])
+        if status in operation.refusals
+        else errors.usual(status)
+        for status in sorted(statuses)
+    }

@@ -1,0 +1,125 @@
+"""How an endpoint is declared."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from rest.media_types import JSON
+from rest.schema.shapes import COUNT, TEXT, Schema, said
+from rest.serializers import Input
+
+
+@dataclass(frozen=True, slots=True)
+class Header:
+    """A header of an answer. Not `always` there: the description says when."""
+
+    name: str
+    description: str
+    example: str
+    always: bool = True
+
+    def when(self, condition: str) -> Header:
+        """The same, only there under a condition."""
+        return Header(self.name, f"{self.description} There {condition}.", self.example, always=False)
+
+
+LOCATION = Header("Location", "The path of what was made.", "/api/v1/turns/019ab000-0000-7000-8000-000000000002")
+ETAG = Header("ETag", "The version; send it back in If-Match to change or delete.", '"1"')
+REPLAYED = Header(
+    "Idempotent-Replayed", "`true` when this answers a repeat of an Idempotency-Key.", "true", always=False
+)
+PREFERENCE_APPLIED = Header("Preference-Applied", "The wait that was granted.", "wait=30", always=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """One way in which a request succeeds. `shape` None: without a body."""
+
+    status: int
+    description: str
+    shape: Schema | None = None
+    example: Any = None
+    headers: Sequence[Header] = ()
+    media_type: str = JSON
+
+
+@dataclass(frozen=True, slots=True)
+class Parameter:
+    """A parameter of the query, or a header of the request."""
+
+    name: str
+    shape: Schema
+    description: str
+    where: Literal["query", "header", "path"] = "query"
+    required: bool = False
+    example: Any = None
+
+
+@dataclass(frozen=True, slots=True)
+class Body:
+    """The JSON object of a request. `fields` describes every field of the serializer that reads it, and no other."""
+
+    reader: type[Input]
+    fields: Mapping[str, Schema]
+    example: Mapping[str, Any]
+    may_be_empty: bool = False
+    """Whether there may be no body at all."""
+    at_least_one: bool = False
+    """Whether an object without any field is refused."""
+
+
+@dataclass(frozen=True, slots=True)
+class Operation:
+    """One method of one address. The usual parameters and refusals are added: see the package's docstring."""
+
+    id: str
+    tag: str
+    summary: str
+    description: str
+    answers: Sequence[Answer]
+    scope: Literal["read", "chat", "manage"] = "read"
+    body: Body | None = None
+    parameters: Sequence[Parameter] = ()
+    refusals: Mapping[int, str] = field(default_factory=dict)
+    """Statuses beyond the usual ones, and what they mean here (also for one of the usual, to say more)."""
+    idempotent: bool = False
+    versioned: bool = False
+
+
+LIMIT = Parameter(
+    "limit",
+    said(COUNT, "", minimum=1, maximum=100, default=50),
+    "How many results a page has at most.",
+    example=20,
+)
+CURSOR = Parameter(
+    "cursor",
+    TEXT,
+    "Where the page begins. Follow the addresses in `next` and `previous` rather than building one.",
+)
+IDEMPOTENCY_KEY = Parameter(
+    "Idempotency-Key",
+    said(TEXT, "", pattern="^[\\x21-\\x7e]{1,255}$"),
+    # Without an example: what stands there is sent by whoever tries it in the page, and would then be a repeat.
+    "A word of your own for this request, such as `order-1749`: 1 to 255 visible ASCII characters. A repeat with the "
+    "same key and the same body gets the first answer again and does nothing twice; with another body it is refused "
+    "(422).",
+    where="header",
+)
+IF_MATCH = Parameter(
+    "If-Match",
+    said(TEXT, "", pattern=r'^(\*|"[0-9]{1,9}")$'),
+    "The ETag that you have read. It is refused (412) when somebody changed the row since; `*` changes any version.",
+    where="header",
+    required=True,
+    example='"1"',
+)
+PREFER = Parameter(
+    "Prefer",
+    TEXT,
+    "`wait=30` answers when the turn has ended, or after so many seconds (at most 60). Other preferences are ignored.",
+    where="header",
+    example="wait=30",
+)

@@ -1,0 +1,78 @@
+"""The words that shapes are made of: JSON Schema (2020-12) as OpenAPI 3.1 takes it."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from typing import Any
+
+Schema = dict[str, Any]
+
+TEXT: Schema = {"type": "string"}
+WHOLE: Schema = {"type": "integer"}
+COUNT: Schema = {"type": "integer", "minimum": 0}
+YES_OR_NO: Schema = {"type": "boolean"}
+ID: Schema = {"type": "string", "format": "uuid"}
+MOMENT: Schema = {"type": "string", "format": "date-time"}
+URL: Schema = {"type": "string", "format": "uri"}
+MONEY: Schema = {"type": "string", "pattern": r"^\d+\.\d+$"}
+ANYTHING: Schema = {"type": "object", "additionalProperties": True}
+# What may stand in an address; see `rest.query_params`.
+SLUG: Schema = {"type": "string", "pattern": "^[-a-zA-Z0-9_]{1,63}$"}
+
+# Values of the examples, so that they tell of one conversation.
+SESSION_ID = "019ab000-0000-7000-8000-000000000001"
+TURN_ID = "019ab000-0000-7000-8000-000000000002"
+QUESTION_ID = "019ab000-0000-7000-8000-000000000003"
+ANSWER_ID = "019ab000-0000-7000-8000-000000000004"
+ERROR_ID = "019ab000-0000-7000-8000-000000000005"
+REQUEST_ID = "019ab000-0000-7000-8000-000000000006"
+THEN = "2026-11-22T08:15:30.000001Z"
+
+
+def ref(name: str) -> Schema:
+    """A component by its name."""
+    return {"$ref": f"#/components/schemas/{name}"}
+
+
+def said(shape: Schema, description: str, **more: Any) -> Schema:
+    """`shape` with a description, and with other words of JSON Schema."""
+    return {**shape, "description": description, **more}
+
+
+def one_of(*words: str, description: str = "") -> Schema:
+    """One of a few words."""
+    return {"type": "string", "enum": list(words)} | ({"description": description} if description else {})
+
+
+def or_null(shape: Schema) -> Schema:
+    """`shape`, or null."""
+    if isinstance(shape.get("type"), str) and "enum" not in shape:
+        return {**shape, "type": [shape["type"], "null"]}
+    description = {"description": shape["description"]} if "description" in shape else {}
+    return {"anyOf": [{k: v for k, v in shape.items() if k != "description"}, {"type": "null"}], **description}
+
+
+def list_of(shape: Schema, **more: Any) -> Schema:
+    return {"type": "array", "items": shape, **more}
+
+
+def record(fields: Mapping[str, Schema], *, optional: Collection[str] = (), description: str = "") -> Schema:
+    """An object with these fields. More may come in later versions: clients ignore what they do not know."""
+    shape: Schema = {
+        "type": "object",
+        "properties": dict(fields),
+        "required": [name for name in fields if name not in optional],
+    }
+    return shape | ({"description": description} if description else {})
+
+
+def page_of(shape: Schema, **more: Schema) -> Schema:
+    """A page of a list, as `rest.paging` makes it."""
+    return record(
+        {
+            "results": list_of(shape),
+            "next": said(or_null(URL), "The address of the next page; null on the last."),
+            "previous": said(or_null(URL), "The address of the page before; null on the first."),
+            **more,
+        }
+    )

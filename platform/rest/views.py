@@ -1,0 +1,102 @@
+"""The bases of all views: who asks, which method, and one place for errors."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from django.http import HttpRequest
+from django.http.response import HttpResponseBase
+from rest_framework.renderers import JSONRenderer
+from rest_framework.request import Request
+from rest_framework.views import APIView
+
+from accounts.actor import Actor
+from foundation.db_threads import in_db_thread
+from foundation.errors import BandstandError
+from ratelimits import Left
+from rest.authentication import authenticate
+from rest.errors import MethodNotAllowed
+from rest.media_types import JSON, check_acceptable
+from rest.problems import answer_error
+from rest.rate_limits import count_request, tell_limits
+
+
+class ApiView(APIView):
+    """A synchronous view. Its methods take the plain request, find the actor in `self.actor`, and answer or raise."""
+
+    authentication_classes = ()
+    permission_classes = ()
+    throttle_classes = ()
+    parser_classes = ()
+    renderer_classes = (JSONRenderer,)
+    http_method_names = ["get", "post", "put", "patch", "delete", "head"]
+
+    media_types: Sequence[str] = (JSON,)
+    actor: Actor | None = None
+    left: Sequence[Left] = ()
+
+    def initial(self, request: Request, *_args: Any, **_kwargs: Any) -> None:
+        """Instead of the framework's negotiation, permissions and throttles."""
+        self.admit(_plain(request))
+        self.check_request()
+
+    def check_request(self) -> None:
+        """Raise `MethodNotAllowed`, and `NotAcceptable` for a client that wants another type than this one has."""
+        if str(self.http.method) not in self.allowed_methods:
+            raise MethodNotAllowed
+        check_acceptable(self.http, self.media_types)
+
+    def http_method_not_allowed(self, *_args: Any, **_kwargs: Any) -> Any:
+        raise MethodNotAllowed
+
+    def handle_exception(self, exc: Exception) -> HttpResponseBase:  # type: ignore[override]
+        request = _plain(self.request)
+        if isinstance(exc, BandstandError):
+            self.left = exc.context.get("left", self.left)
+        return answer_error(
+            exc,
+            actor=self.actor.name if self.actor else None,
+            method=str(request.method),
+            path=request.path,
+        )
+
+    def finalize_response(self, request: Request, response: Any, *args: Any, **kwargs: Any) -> Any:
+        tell_limits(response, self.left)
+        return super().finalize_response(request, response, *args, **kwargs)
+
+    def admit(self, request: HttpRequest) -> None:
+        """Find out who asks, and count it. Raises `Unauthenticated`, `CsrfFailed`, `RateLimited`."""
+        self.actor = authenticate(request)
+        self.left = count_request(self.actor)
+
+    @property
+    def http(self) -> HttpRequest:
+        """Django's own request."""
+        return _plain(self.request)
+
+    def who(self) -> Actor:
+        """The actor; there is one in every handler."""
+        assert self.actor is not None
+        return self.actor
+
+
+class AsyncApiView(ApiView):
+    """A view that waits for more than the database: its methods are coroutines; rows are read in database threads."""
+
+    async def dispatch(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:  # type: ignore[override]
+        self.args, self.kwargs = args, kwargs
+        self.request = self.initialize_request(request, *args, **kwargs)
+        self.headers = self.default_response_headers
+        try:
+            await in_db_thread(self.admit, request)
+            self.check_request()
+            answer = await getattr(self, str(request.method).lower())(self.request, *args, **kwargs)
+        except Exception as error:
+            answer = self.handle_exception(error)
+        self.response = self.finalize_response(self.request, answer, *args, **kwargs)
+        return self.response
+
+
+def _plain(request: Request | HttpRequest) -> HttpRequest:
+    return request._request if isinstance(request, Request) else request

@@ -1,0 +1,45 @@
+"""Every run of a schedule: how it went, how long it took, what went wrong."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.contrib import admin
+from django.db.models import QuerySet
+from django.http import HttpRequest
+
+from console.admin import ReadOnlyAdmin
+from console.date_filters import AgeFilter
+from console.formatting import duration
+from scheduling.models import JobRun
+from scheduling.registry import BY_NAME
+
+
+class JobFilter(admin.SimpleListFilter):
+    """A closed list, so that the table need not be asked."""
+
+    title = "job"
+    parameter_name = "job"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:  # noqa: ARG002
+        return [(name, name) for name in BY_NAME]
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:  # noqa: ARG002
+        return queryset.filter(job=self.value()) if self.value() else queryset
+
+
+@admin.register(JobRun)
+class JobRunAdmin(ReadOnlyAdmin):
+    query_budget = 7
+
+    list_display = ("job", "status", "outcome", "asked_by", "started_at", "took")
+    list_filter = (JobFilter, "status", AgeFilter)
+    search_help_text = "The id of a run."
+    fields = ("job", "status", "outcome", "error", "asked_by", "started_at", "finished_at", "took", "id")
+
+    @admin.display(description="took")
+    def took(self, run: JobRun) -> str:
+        if run.finished_at is None:
+            return "-"
+        seconds = (run.finished_at - run.started_at).total_seconds()
+        return f"{max(0, seconds):.1f} s" if seconds < 120 else duration(seconds)

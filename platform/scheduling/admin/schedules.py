@@ -1,0 +1,169 @@
+"""The timetable of maintenance: when each job runs, when it ran last and how that went."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any
+
+from django import forms
+from django.contrib import admin, messages
+from django.db.models import OuterRef, QuerySet, Subquery
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
+from django.urls import reverse
+from django_q.models import Schedule as Mirrored
+
+from accounts.admin.audited_forms import AuditedForm
+from accounts.permissions import actor_of
+from console.admin import ConsoleAdmin
+from console.confirmation import ask
+from console.views import address_of
+from console.widgets import CheckboxInput, NumberInput, TextInput, action
+from foundation.errors import InvalidInput
+from scheduling.models import JobRun, Schedule
+from scheduling.registry import BY_NAME
+from scheduling.role_permissions import RUN_SCHEDULE
+from scheduling.services import LONGEST_MINUTES, change_schedule, check_timing, run_now
+
+
+class ScheduleForm(AuditedForm, forms.ModelForm):  # type: ignore[type-arg]
+    class Meta:
+        model = Schedule
+        fields = ("enabled", "every_minutes", "cron")
+        labels = {"enabled": "Switched on", "every_minutes": "Every … minutes", "cron": "Or by cron, in UTC"}
+        widgets = {"enabled": CheckboxInput, "every_minutes": NumberInput, "cron": TextInput}
+        help_texts = {
+            "every_minutes": f"1 to {LONGEST_MINUTES:,} (a week). Leave it empty to use a cron expression.",
+            "cron": "Minute, hour, day of the month, month, day of the week; “30 3 * * *” is every day at 03:30.",
+        }
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.remember(self.instance)
+
+    def stored_row(self) -> Schedule:
+        return Schedule.objects.select_for_update(no_key=True).get(pk=self.instance.pk)
+
+    def values_of(self, row: Schedule) -> dict[str, Any]:
+        return {"enabled": row.enabled, "every_minutes": row.every_minutes, "cron": row.cron}
+
+    def clean(self) -> dict[str, Any]:
+        cleaned: dict[str, Any] = super().clean() or {}
+        if not self.errors:
+            try:
+                check_timing(cleaned["every_minutes"], cleaned["cron"])
+            except InvalidInput as error:
+                self.add_error((error.pointer or "").lstrip("/") or None, error.detail)
+        self.refuse_stale()
+        return cleaned
+
+    def _get_validation_exclusions(self) -> set[str]:
+        """The row's own constraint says the same as `check_timing`, in worse words."""
+        return {*super()._get_validation_exclusions(), "every_minutes"}  # type: ignore[misc]
+
+
+@admin.register(Schedule)
+class ScheduleAdmin(ConsoleAdmin):
+    query_budget = 6
+
+    form = ScheduleForm
+    change_form_template = "console/versioned.html"
+    list_display = ("job", "timing", "enabled", "next_run_at", "last_status", "last_outcome", "last_at")
+    ordering = ("job",)
+    actions = ()
+    actions_detail = ("run_job",)
+    readonly_fields = ("job", "words", "next_run_at", "last_status", "last_outcome", "last_error", "last_at")
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
+        last = JobRun.objects.filter(job=OuterRef("job")).order_by("-id")
+        rows: QuerySet[Any] = super().get_queryset(request)
+        annotated: QuerySet[Any] = rows.annotate(
+            due=Subquery(Mirrored.objects.filter(name=OuterRef("job")).values("next_run")[:1]),
+            ran_status=Subquery(last.values("status")[:1]),
+            ran_outcome=Subquery(last.values("outcome")[:1]),
+            ran_error=Subquery(last.values("error")[:1]),
+            ran_at=Subquery(last.values("started_at")[:1]),
+        )
+        return annotated
+
+    def get_fields(self, request: HttpRequest, obj: Any = None) -> tuple[str, ...]:  # noqa: ARG002
+        return ("words", *ScheduleForm.Meta.fields, *self.readonly_fields[2:])
+
+    @admin.display(description="what it does")
+    def words(self, schedule: Schedule) -> str:
+        job = BY_NAME.get(schedule.job)
+        return job.words if job else "This version of the platform has no such job."
+
+    @admin.display(description="when")
+    def timing(self, schedule: Schedule) -> str:
+        if schedule.cron:
+            return f"{schedule.cron} (UTC)"
+        return "every minute" if schedule.every_minutes == 1 else f"every {schedule.every_minutes} minutes"
+
+    @admin.display(description="next run")
+    def next_run_at(self, schedule: Any) -> Any:
+        return _at(schedule.due)
+
+    @admin.display(description="last run")
+    def last_status(self, schedule: Any) -> Any:
+        return schedule.ran_status or "never"
+
+    @admin.display(description="outcome")
+    def last_outcome(self, schedule: Any) -> Any:
+        return schedule.ran_outcome
+
+    @admin.display(description="error")
+    def last_error(self, schedule: Any) -> Any:
+        return schedule.ran_error
+
+    @admin.display(description="ran at")
+    def last_at(self, schedule: Any) -> Any:
+        return _at(schedule.ran_at)
+
+    def has_add_permission(self, request: HttpRequest, obj: Any = None) -> bool:  # noqa: ARG002
+        """There is a row for every job already."""
+        return False
+
+    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:  # noqa: ARG002
+        """They are switched off."""
+        return False
+
+    def has_run_permission(self, request: HttpRequest, object_id: Any = None) -> bool:  # noqa: ARG002
+        return request.user.has_perm(RUN_SCHEDULE)
+
+    def save_model(self, request: HttpRequest, obj: Schedule, form: Any, change: bool) -> None:  # noqa: ARG002
+        values = form.cleaned_data
+        change_schedule(
+            actor_of(request.user),
+            schedule_id=obj.pk,
+            expected_version=values["version"],
+            enabled=values["enabled"],
+            every_minutes=values["every_minutes"],
+            cron=values["cron"],
+        )
+
+    def save_related(self, request: HttpRequest, form: Any, formsets: Any, change: bool) -> None:
+        """There is nothing else to save."""
+
+    @action(description="Run now", permissions=["run"], url_path="run", icon="play_arrow")
+    def run_job(self, request: HttpRequest, object_id: str) -> HttpResponse:
+        schedule = self.get_object(request, object_id)
+        if schedule is None:
+            missing: HttpResponse = self._get_obj_does_not_exist_redirect(request, self.opts, object_id)  # type: ignore[attr-defined]
+            return missing
+        asked = ask(
+            request,
+            self,
+            title=f"Run now: {schedule}",
+            words=f"{self.words(schedule)} It runs once, as soon as the scheduler has room; its timetable stays.",
+            yes="Run now",
+            back=address_of(schedule),
+        )
+        if asked is not None:
+            return asked
+        run_now(actor_of(request.user), schedule_id=schedule.pk)
+        messages.success(request, f"{schedule} will run in a moment; its runs are below.")
+        return HttpResponseRedirect(f"{reverse('admin:scheduling_jobrun_changelist')}?job={schedule.job}")
+
+
+def _at(moment: datetime | None) -> str:
+    return moment.strftime("%Y-%m-%d %H:%M:%S") if moment else "-"

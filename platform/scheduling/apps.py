@@ -1,0 +1,18 @@
+from django.apps import AppConfig
+
+
+class SchedulingConfig(AppConfig):
+    name = "scheduling"
+    verbose_name = "Scheduling"
+
+    def ready(self) -> None:
+        from accounts.audit import AuditTarget, register_audit_targets
+        from console.navigation import Entry, register_entries
+        from scheduling import role_permissions
+
+        role_permissions.declare()
+        register_audit_targets(AuditTarget("schedule", "schedule", "admin:scheduling_schedule_change"))
+        register_entries(
+            Entry("Operations", 2, "Schedules", "scheduling.schedule", "schedule"),
+            Entry("Operations", 3, "Runs of schedules", "scheduling.jobrun", "checklist"),
+        )

@@ -1,0 +1,83 @@
+"""Our rows in the rows of django-q2, which wakes up for them. Its own admin is never registered: see security.md."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+from django.db import connection, transaction
+from django_q.models import Schedule as Mirrored
+from django_q.tasks import async_task
+
+from foundation.clock import now
+from scheduling.cron import read_cron
+from scheduling.models import Schedule
+from scheduling.registry import BY_NAME, JOBS
+
+# The proof that the scheduler works is nobody's to switch off.
+BEAT: Final = "scheduler heartbeat"
+BEAT_FUNCTION: Final = "scheduling.tasks.beat_scheduler"
+RUN_FUNCTION: Final = "scheduling.runner.run_scheduled"
+BY_TIMETABLE: Final = "the timetable"
+# Any number that nobody else locks.
+_LOCK: Final = 0x62616E6473740005
+
+
+@transaction.atomic
+def ensure() -> None:
+    """Make a row for every job, and the scheduler's rows equal to ours. What is due keeps its time. Safe at any time.
+
+    A job by cron is mirrored as one run at its next time: the run itself, and each heartbeat, put the following one in.
+    """
+    _lock()
+    Schedule.objects.exclude(job__in=list(BY_NAME)).delete()
+    for job in JOBS:
+        job.load()  # a job that cannot be found must not wait for its hour to say so
+        Schedule.objects.get_or_create(job=job.name, defaults={"every_minutes": job.every_minutes, "cron": job.cron})
+    mirror()
+
+
+def mirror() -> None:
+    """Make the scheduler's rows equal to ours; the caller holds a transaction.
+
+    Its rows are read without locks, which it takes in no order: one that it is about to use up just now is looked at
+    again with the next heartbeat.
+    """
+    _lock()
+    enabled = list(Schedule.objects.filter(enabled=True, job__in=list(BY_NAME)))
+    Mirrored.objects.exclude(name__in=[BEAT, *(row.job for row in enabled)]).delete()
+    there = {row.name: row for row in Mirrored.objects.order_by("-pk")}
+    Mirrored.objects.exclude(pk__in=[row.pk for row in there.values()]).delete()
+    _put(there.get(BEAT), BEAT, func=BEAT_FUNCTION, schedule_type=Mirrored.MINUTES, minutes=1)
+    for row in enabled:
+        timing: dict[str, Any] = {"func": RUN_FUNCTION, "args": repr((row.job,)), "cron": row.cron or None}
+        if row.cron:
+            timing |= {"schedule_type": Mirrored.ONCE, "minutes": None}
+        else:
+            timing |= {"schedule_type": Mirrored.MINUTES, "minutes": row.every_minutes}
+        _put(there.get(row.job), row.job, **timing)
+
+
+def queue(job: str, asked_by: str) -> None:
+    """Have `job` run as soon as a worker is free."""
+    async_task(RUN_FUNCTION, job, asked_by, group=job)
+
+
+def beat_now() -> None:
+    """Queue one heartbeat at once: the scheduler looks at its schedules only half a minute after it started."""
+    async_task(BEAT_FUNCTION, group=BEAT)
+
+
+def _lock() -> None:
+    """Whoever mirrors does so alone; twice in one transaction is once."""
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT pg_advisory_xact_lock(%s)", [_LOCK])
+
+
+def _put(there: Mirrored | None, name: str, **timing: Any) -> None:
+    if there is not None and all(getattr(there, field) == value for field, value in timing.items()):
+        return
+    cron = timing.get("cron")
+    due = read_cron(cron, now=now()).next_after(now()) if cron else now()
+    if there is not None:
+        there.delete()
+    Mirrored.objects.create(name=name, repeats=-1, next_run=due, **timing)

@@ -1,0 +1,21 @@
+"""The permissions of this room that verbs and pages ask for by name, and which roles hold them."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from accounts.roles import Role, declare_role_permissions
+
+CHANGE_SCHEDULE: Final = "scheduling.change_schedule"
+RUN_SCHEDULE: Final = "scheduling.run_schedule"
+
+
+def declare() -> None:
+    """Add them to the roles. Called once, when the app is ready."""
+    declare_role_permissions(
+        {
+            Role.VIEWER: {"scheduling.view_jobrun", "scheduling.view_schedule"},
+            Role.OPERATOR: {RUN_SCHEDULE},
+            Role.OWNER: {CHANGE_SCHEDULE},
+        }
+    )

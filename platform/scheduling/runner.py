@@ -1,0 +1,75 @@
+"""Run one job and keep what came of it. Called by the scheduler's workers."""
+
+from __future__ import annotations
+
+import logging
+import zlib
+from typing import Any, Final
+
+from django.db import connection, transaction
+from django.db.models.functions import Now
+
+from foundation.advisory_locks import alone
+from foundation.clock import now
+from scheduling.models import JobRun, Schedule
+from scheduling.q2_sync import BY_TIMETABLE, mirror
+from scheduling.registry import BY_NAME, Job
+
+logger = logging.getLogger(__name__)
+
+_LONGEST_ERROR: Final = 2_000
+# The upper half of an advisory lock's number; the lower one is the job's.
+_LOCK: Final = 0x62616E65
+
+
+def run_scheduled(name: str, asked_by: str = BY_TIMETABLE) -> str:
+    """Run the job `name` and return its status. Never raises for what the job does: its run says so.
+
+    Not when somebody switched it off meanwhile, and not beside itself.
+    """
+    job = BY_NAME.get(name)
+    if job is None:
+        logger.error("job_unknown", extra={"job": name})
+        return "unknown"
+    if asked_by == BY_TIMETABLE:
+        with transaction.atomic():
+            mirror()  # one by cron needs its next time, whatever comes of this one
+        if not Schedule.objects.filter(job=name, enabled=True).exists():
+            return "off"
+    return run_job(job, asked_by=asked_by)
+
+
+def run_job(job: Job, *, asked_by: str) -> str:
+    """Run `job`, with a row that says how it went; what it raises is in the row and in the log."""
+    with alone(lock_number(job)) as first:
+        if not first:
+            _write(job, asked_by, status=JobRun.Status.SKIPPED, outcome="still running from before", finished_at=now())
+            return str(JobRun.Status.SKIPPED)
+        JobRun.objects.filter(job=job.name, status=JobRun.Status.RUNNING).update(
+            status=JobRun.Status.LOST, error="Its worker ended before it did.", finished_at=Now()
+        )
+        run = _write(job, asked_by)
+        try:
+            value = job.load()()
+        except Exception as error:
+            logger.exception("job_failed", extra={"job": job.name})
+            told = {"status": JobRun.Status.FAILED, "error": f"{type(error).__name__}: {error}"[:_LONGEST_ERROR]}
+            if not connection.is_usable():
+                connection.close()  # the next statement opens another
+        else:
+            told = {"status": JobRun.Status.DONE, "outcome": _words(job, value)}
+        JobRun.objects.filter(pk=run.pk).update(finished_at=Now(), **told)
+        return str(told["status"])
+
+
+def _write(job: Job, asked_by: str, **values: Any) -> JobRun:
+    return JobRun.objects.create(job=job.name, asked_by=asked_by[:200], **values)
+
+
+def _words(job: Job, value: Any) -> str:
+    return f"{value:,} {job.counts}" if isinstance(value, int) else ""
+
+
+def lock_number(job: Job) -> int:
+    """The number of the advisory lock that a run of `job` holds."""
+    return _LOCK << 32 | zlib.crc32(job.name.encode())

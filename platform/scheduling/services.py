@@ -1,0 +1,71 @@
+"""What people may do with the timetable: change when a job runs, switch it off and on, run it now."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from django.db import transaction
+
+from accounts.actor import Actor
+from accounts.audit import record
+from accounts.permissions import need_permission
+from foundation.clock import now
+from foundation.errors import InvalidInput, NotFound, PreconditionFailed
+from scheduling.cron import read_cron
+from scheduling.models import Schedule
+from scheduling.q2_sync import mirror, queue
+from scheduling.role_permissions import CHANGE_SCHEDULE, RUN_SCHEDULE
+
+LONGEST_MINUTES: Final = 7 * 24 * 60
+
+
+@transaction.atomic
+def change_schedule(
+    actor: Actor, *, schedule_id: int, expected_version: int, enabled: bool, every_minutes: int | None, cron: str
+) -> Schedule:
+    """Set when a job runs: `every_minutes` or `cron`, one of them. Its next run follows from it.
+
+    Raises `Forbidden`, `NotFound`, `PreconditionFailed` when somebody was first, and `InvalidInput` with a pointer.
+    """
+    need_permission(actor, CHANGE_SCHEDULE)
+    check_timing(every_minutes, cron)
+    schedule = Schedule.objects.select_for_update(no_key=True).filter(pk=schedule_id).first()
+    if schedule is None:
+        raise NotFound("There is no such schedule here.")
+    if schedule.version != expected_version:
+        raise PreconditionFailed
+    wanted = {"enabled": enabled, "every_minutes": every_minutes, "cron": " ".join(cron.split())}
+    changed = {name: value for name, value in wanted.items() if getattr(schedule, name) != value}
+    if changed:
+        for name, value in changed.items():
+            setattr(schedule, name, value)
+        schedule.version += 1
+        schedule.save(update_fields=[*changed, "version"])
+        mirror()
+        record(actor, "schedule.changed", target=schedule, detail=wanted)
+    return schedule
+
+
+def check_timing(every_minutes: int | None, cron: str) -> None:
+    """Raise `InvalidInput` with a pointer unless exactly one of the two is given, and ever runs."""
+    if bool(cron.strip()) == (every_minutes is not None):
+        raise InvalidInput("Give either the minutes between two runs, or a cron expression.", pointer="/every_minutes")
+    if every_minutes is not None and not 1 <= every_minutes <= LONGEST_MINUTES:
+        raise InvalidInput(f"From 1 to {LONGEST_MINUTES:,} minutes (a week).", pointer="/every_minutes")
+    if cron.strip():
+        try:
+            read_cron(cron, now=now())
+        except InvalidInput as error:
+            raise InvalidInput(error.detail, pointer="/cron") from None
+
+
+@transaction.atomic
+def run_now(actor: Actor, *, schedule_id: int) -> Schedule:
+    """Queue one run of the job, whether or not it is switched on. Raises `Forbidden`, `NotFound`."""
+    need_permission(actor, RUN_SCHEDULE)
+    schedule = Schedule.objects.filter(pk=schedule_id).first()
+    if schedule is None:
+        raise NotFound("There is no such schedule here.")
+    record(actor, "schedule.run_now", target=schedule)
+    queue(schedule.job, actor.name)
+    return schedule

@@ -1,0 +1,24 @@
+"""What the scheduler runs for monitoring. Every task is synchronous and safe to run twice."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+from django.db.models.functions import Now
+
+from scheduling import heartbeats, q2_sync
+from scheduling.models import JobRun
+
+KEEP_RUNS = timedelta(days=7)
+
+
+def beat_scheduler() -> None:
+    """Prove that tasks are taken from the queue and run; then mend what is missing in the scheduler's own rows."""
+    heartbeats.beat(heartbeats.SCHEDULER)
+    q2_sync.ensure()
+
+
+def forget_old_runs() -> int:
+    """Delete the runs of schedules that began more than a week ago; how many there were."""
+    forgotten, _ = JobRun.objects.filter(started_at__lt=Now() - KEEP_RUNS).delete()
+    return forgotten
