@@ -9,8 +9,10 @@ class AgentsConfig(AppConfig):
         from accounts.audit import AuditTarget, register_audit_targets
         from accounts.groups import register_group_guard
         from accounts.role_permissions import USE_CHAT
+        from agents import checks
         from agents.permissions import role_permissions
         from agents.permissions.agents import refuse_if_agents_need
+        from checks.registry import registry
         from console.navigation import Entry, Link, register_entries, register_link
         from rest.schema.registry import register_schema
 
@@ -42,3 +44,4 @@ class AgentsConfig(AppConfig):
             Entry("Operations", 1, "Runners", "agents.runner", "memory"),
             Entry("Operations", 4, "Bulk acts", "agents.bulkaction", "playlist_add_check"),
         )
+        registry.register(*checks.CHECKS)

@@ -9,6 +9,7 @@ from typing import Final
 
 from django.db import connection
 
+from agents.domain.failures import QUIET
 from foundation.ids import first_id_at
 
 HOURS: Final = 24
@@ -22,7 +23,7 @@ LEAST: Final = 3
 _COUNTS: Final = """
 SELECT (SELECT count(*) FROM agents_turn WHERE id >= hour.first AND id < hour.next),
        (SELECT count(*) FROM agents_turn WHERE id >= hour.first AND id < hour.next
-          AND status IN ('expired', 'failed') AND error_class <> 'set_aside')
+          AND status IN ('expired', 'failed') AND error_class <> ALL(%(quiet)s))
 FROM unnest(%(firsts)s::uuid[], %(nexts)s::uuid[]) WITH ORDINALITY AS hour(first, next, number) ORDER BY number
 """
 
@@ -84,7 +85,7 @@ def past_day(now: datetime) -> Day:
     nexts = [*begins[1:], last + timedelta(hours=1)]
     bounds = {"firsts": [first_id_at(at) for at in begins], "nexts": [first_id_at(at) for at in nexts]}
     with connection.cursor() as cursor:
-        cursor.execute(_COUNTS, bounds)
+        cursor.execute(_COUNTS, {**bounds, "quiet": list(QUIET)})
         counted = cursor.fetchall()
     return drawn([Hour(at, turns, failed) for at, (turns, failed) in zip(begins, counted, strict=True)])
 

@@ -7,16 +7,17 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Final
 
-from django.conf import settings
 from django.db import DatabaseError, InterfaceError, connection
 from django.db.migrations.loader import MigrationLoader
 from django.db.migrations.recorder import MigrationRecorder
 
-from scheduling import heartbeats
+from checks.check import Level, Reader
+from checks.registry import registry
+from checks.run import FAULT_WORDS, CheckResult, Fault, run_checks
+from foundation.clock import now
 
-MIN_PGVECTOR: Final = (0, 8)
-# A runner reports itself with its leases; three missed reports are not a coincidence.
-RUNNER_MISSED_BEATS: Final = 3
+# Less than a probe waits (`bandstand.health`).
+CHECK_SECONDS: Final = 3.6
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,15 +29,25 @@ class Failing:
 
 
 def failing_parts() -> list[Failing]:
-    """Every part that does not work; with the database gone nothing else can be told."""
-    try:
-        connection.ensure_connection()
-    except (DatabaseError, InterfaceError):
-        return [Failing("database", "cannot be reached")]
-    try:
-        return list(_failing())
-    except (DatabaseError, InterfaceError):
-        return [Failing("database", "does not answer as it should")]
+    """Every part that does not work, by the name of its check; with the database gone nothing else can be told."""
+    results = run_checks(registry.read_by(Reader.READY), now=now(), seconds=CHECK_SECONDS)
+    failing = [part for result in results for part in _failing(result)]
+    if any(result.fault is Fault.FAILED and _of_the_database(result.error) for result in results):
+        failing.insert(0, Failing("database", "does not answer as it should"))
+    return failing
+
+
+def _failing(result: CheckResult) -> Iterator[Failing]:
+    """What is bad, and what could not be measured; what was skipped for another part's sake has no news."""
+    if result.fault and result.fault is not Fault.SKIPPED:
+        yield Failing(result.check.name, FAULT_WORDS[result.fault])
+    for finding in result.findings:
+        if finding.level is Level.BAD:
+            yield Failing(result.check.name, finding.words)
+
+
+def _of_the_database(error: Exception | None) -> bool:
+    return isinstance(error, (DatabaseError, InterfaceError))
 
 
 @cache
@@ -50,35 +61,3 @@ def missing_migrations() -> list[str]:
     """Apps whose newest migration is not applied to the database."""
     applied = MigrationRecorder(connection).applied_migrations()
     return [app for app, name in schema().items() if (app, name) not in applied]
-
-
-def _failing() -> Iterator[Failing]:
-    if missing := missing_migrations():
-        yield Failing("migrations", f"not applied: {', '.join(missing)}")
-        return  # the tables that the rest reads may not be there
-    version = _pgvector()
-    if version is None or version < MIN_PGVECTOR:
-        yield Failing("pgvector", "not installed" if version is None else "older than 0.8")
-    if not _runner_is_alive():
-        yield Failing("runner", "no runner has reported itself lately")
-    age = heartbeats.age_seconds(heartbeats.SCHEDULER)
-    if age is None or age > heartbeats.SCHEDULER_STALE_SECONDS:
-        yield Failing("scheduler", "has not run a task lately")
-
-
-def _pgvector() -> tuple[int, ...] | None:
-    with connection.cursor() as cursor:
-        cursor.execute("SELECT extversion FROM pg_extension WHERE extname = 'vector'")
-        row = cursor.fetchone()
-    return None if row is None else tuple(int(part) for part in row[0].split(".")[:2])
-
-
-def _runner_is_alive() -> bool:
-    patience = RUNNER_MISSED_BEATS * settings.BANDSTAND.heartbeat_seconds
-    with connection.cursor() as cursor:
-        cursor.execute(
-            "SELECT EXISTS (SELECT FROM agents_runner WHERE status = 'running'"
-            " AND heartbeat_at > clock_timestamp() - make_interval(secs => %s))",
-            [patience],
-        )
-        return bool(cursor.fetchone()[0])

@@ -17,9 +17,10 @@ from agents.models import BulkAction
 from agents.sessions.bulk_actions import ACTS, stop_bulk
 from console.admin import ReadOnlyAdmin
 from console.confirmation import ask
-from console.formatting import duration, moment, tag, took
+from console.formatting import moment, tag, took
 from console.views import Named, address_of, page
 from foundation.clock import now
+from foundation.durations import duration
 from foundation.errors import BandstandError
 
 _LEVELS = {BulkAction.Status.OPEN: "good", BulkAction.Status.STOPPED: "warn"}

@@ -17,6 +17,7 @@ from django.http import HttpRequest
 from django.utils.text import capfirst
 
 from accounts.models import User
+from agents.domain.failures import ErrorClass
 from agents.domain.states import TERMINAL, TurnStatus
 from agents.models import Agent, AgentSession, Release, Turn
 from console.keyset_changelist import uuid_of
@@ -30,20 +31,7 @@ else:
 
 FINISHED, OPEN = Q(finished_at__isnull=False), Q(finished_at__isnull=True)
 ENDED_BADLY = sorted(TERMINAL - {TurnStatus.COMPLETED})
-ERROR_CLASSES = (
-    "transient",
-    "rate_limit",
-    "context_length",
-    "content_filter",
-    "auth",
-    "bad_request",
-    "tool_error",
-    "limit_reached",
-    "worker_crashed",
-    "set_aside",
-    "deadline",
-    "unknown",
-)
+ERROR_CLASSES = tuple(error_class.value for error_class in ErrorClass if error_class.failure.ends_turns)
 # Sessions that are named one by one in a query.
 FEW = 10_000
 # What lies below is most turns: no index knows those.

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
-
-from django.conf import settings
 from django.contrib import admin
 from django.utils.safestring import SafeString
 
@@ -27,8 +24,7 @@ class RunnerAdmin(ReadOnlyAdmin):
 
     @admin.display(description="state")
     def state(self, runner: Runner) -> SafeString:
-        """As it reported itself, unless it has fallen silent: who is killed has no time to say so."""
-        patience = timedelta(seconds=3 * settings.BANDSTAND.heartbeat_seconds)
-        if runner.status != Runner.Status.STOPPED and runner.heartbeat_at < now() - patience:
+        """As it reported itself, unless it has fallen silent."""
+        if runner.is_silent(now()):
             return tag("silent", "bad")
         return tag(runner.status, "good" if runner.status == Runner.Status.RUNNING else "")

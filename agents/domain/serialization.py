@@ -6,6 +6,7 @@ from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID
 
+from agents.domain.failures import known_class
 from agents.domain.states import Priority
 from agents.domain.usage import usage_shape
 from foundation.errors import BandstandError
@@ -72,12 +73,9 @@ def listed_shape(session: Any) -> Shape:
     return {**session_shape(session), "updated_at": moment(session.updated_at)}
 
 
-# A failure of these classes may be over by the time somebody tries again.
-_WORTH_A_RETRY = frozenset({"transient", "rate_limit", "worker_crashed", "unknown"})
-
-
 def retry_suggested(error_class: str) -> bool:
-    return error_class in _WORTH_A_RETRY
+    known = known_class(error_class)
+    return known is not None and known.failure.retry_suggested
 
 
 def turn_error(turn: Any) -> Shape | None:

@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Sequence
 from typing import Any
 
+from agents.domain.failures import ErrorClass
 from agents.domain.states import StepStatus
 from agents.domain.steps import UNKNOWN_OUTCOME, StepRecord
 from agents.engine.context import TurnContext
@@ -83,7 +84,7 @@ class ToolCalls:
                 return
             is_error = status is not StepStatus.DONE
             result = {"content": content, "is_error": is_error}
-            settled = self._work.settle(call, status, result, error_class="tool_error" if is_error else "")
+            settled = self._work.settle(call, status, result, error_class=ErrorClass.TOOL_ERROR if is_error else "")
             following = self._work.begin_following_model_call()
             try:
                 await write(

@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from enum import Enum
 from typing import Any
 
+from agents.domain.failures import ErrorClass
 from agents.domain.message_parts import text_part
 from agents.domain.serialization import error_shape
 from agents.domain.states import StepKind, StepStatus, TurnStatus
@@ -79,12 +80,12 @@ class TurnRun:
         except ModelError as error:
             return await self._end_early(TurnStatus.FAILED, error.error_class, error.detail)
         except LimitReached as error:
-            return await self._end_early(TurnStatus.FAILED, "limit_reached", str(error))
+            return await self._end_early(TurnStatus.FAILED, ErrorClass.LIMIT_REACHED, str(error))
         except Exception as error:
             if not deadline.expired():
                 logger.exception("turn_failed", extra={"turn": str(self.claim.turn_id), "error": type(error).__name__})
-                return await self._end_early(TurnStatus.FAILED, "unknown", "Something went wrong on our side.")
-            return await self._end_early(TurnStatus.EXPIRED, "deadline", "The turn took longer than it may.")
+                return await self._end_early(TurnStatus.FAILED, ErrorClass.UNKNOWN)
+            return await self._end_early(TurnStatus.EXPIRED, ErrorClass.DEADLINE)
         finally:
             # What the caller does next with this task, such as giving the turn back, is not ours to stop.
             self._task = None
@@ -147,7 +148,7 @@ class TurnRun:
         if self._task is not None:
             self._task.uncancel()
         if why is Stop.ASKED:
-            return await self._end_early(TurnStatus.CANCELLED, "", "")
+            return await self._end_early(TurnStatus.CANCELLED)
         self._task = None
         # No flush may come behind what the caller does next; what one has raised is raised here.
         await self._close_call()
@@ -157,21 +158,24 @@ class TurnRun:
             raise LostTurn
         raise asyncio.CancelledError
 
-    async def _end_early(self, status: TurnStatus, error_class: str, detail: str) -> Ended:
+    async def _end_early(self, status: TurnStatus, error_class: ErrorClass | None = None, detail: str = "") -> Ended:
         """End without an answer. What was shown stays, marked as partial."""
         # A stop that comes now is too late: cancelled here, the turn would be left without anybody to end it.
         self._task = None
         unsent = await self._close_call()
         said = self._call.said if self._call is not None else ""
         parts = [*self._work.parts, *([text_part(said)] if said else [])]
-        error_id = new_id() if error_class else None
-        if error_id is not None:
+        error: dict[str, Any] | None = None
+        error_id = None
+        if error_class is not None:
+            detail = detail or error_class.failure.words
+            error_id = new_id()
+            error = error_shape(error_class=error_class, detail=detail, error_id=error_id)
             logger.warning(
                 "turn_ended_early",
                 extra={"turn": str(self.claim.turn_id), "error_class": error_class, "error_id": str(error_id)},
             )
-        error = error_shape(error_class=error_class, detail=detail, error_id=error_id)
-        settled = [self._abandoned(step, error_class or "cancelled") for step in self._work.open_steps]
+        settled = [self._abandoned(step, error_class or ErrorClass.CANCELLED) for step in self._work.open_steps]
         spent = self._work.spent
         ending = Ending(
             status=status,
@@ -179,15 +183,15 @@ class TurnRun:
             message_id=new_id(),
             parts=parts,
             partial=True,
-            data={"usage": spent.shape} | ({"error": error} if error_class else {}),
-            error_class=error_class,
+            data={"usage": spent.shape} | ({"error": error} if error else {}),
+            error_class=error_class or "",
             error_detail=detail,
             error_id=error_id,
             spent=spent,
         )
         return await last_write(finish, self.claim, ending, settled=settled, events=unsent)
 
-    def _abandoned(self, step: StepRecord, error_class: str) -> Settled:
+    def _abandoned(self, step: StepRecord, error_class: ErrorClass) -> Settled:
         """A call that nobody waits for any more. Whether a tool took effect is unknown, unless it may run twice
         anyway."""
         if step.kind is StepKind.TOOL:

@@ -14,6 +14,7 @@ from django.db import connection
 from django.db.models import Case, Count, Q, Subquery, Sum, Value, When
 from django.db.models.functions import Coalesce
 
+from agents.domain.failures import ErrorClass
 from agents.domain.message_parts import Part
 from agents.domain.replay import show
 from agents.domain.serialization import message_shape, moment, turn_error
@@ -97,19 +98,23 @@ def end_locked(
     turn: Turn,
     status: TurnStatus,
     *,
-    error_class: str = "",
+    error_class: ErrorClass | None = None,
     error_detail: str = "",
-    error_id: UUID | None = None,
 ) -> None:
-    """End a turn that has no living runner. What its last runner had already shown is kept, marked as partial."""
+    """End a turn that has no living runner. What its last runner had already shown is kept, marked as partial.
+
+    `error_detail` is what people read of the error; the words of its class when there are no better ones.
+    """
     was_owned = TurnStatus(turn.status) in OWNED
     moment_of_end = _database_now()
     turn.status = status
     turn.finished_at = moment_of_end
     turn.lease_expires_at = None
     turn.available_at = None
-    turn.error_class, turn.error_detail, turn.error_id = error_class, error_detail, error_id
-    _abandon_steps(turn, error_class or "cancelled", moment_of_end)
+    if error_class is not None:
+        turn.error_class, turn.error_id = error_class.value, new_id()
+        turn.error_detail = error_detail or error_class.failure.words
+    _abandon_steps(turn, error_class or ErrorClass.CANCELLED, moment_of_end)
     spent = _spent(turn)
     turn.input_tokens, turn.output_tokens, turn.cost_usd = spent.input_tokens, spent.output_tokens, spent.cost_usd
     turn.save(
@@ -132,12 +137,12 @@ def end_locked(
     notify(sql.TURNS_CHANNEL)
 
 
-def _abandon_steps(turn: Turn, error_class: str, at: datetime) -> None:
+def _abandon_steps(turn: Turn, error_class: ErrorClass, at: datetime) -> None:
     """Settle the calls that nobody waits for any more. Whether a tool took effect is unknown, unless it may run twice
     anyway."""
     unknown = When(kind=StepKind.TOOL, idempotent=False, then=Value(StepStatus.UNKNOWN.value))
     Step.objects.filter(turn=turn, status=StepStatus.INTENT).update(
-        status=Case(unknown, default=Value(StepStatus.FAILED.value)), finished_at=at, error_class=error_class
+        status=Case(unknown, default=Value(StepStatus.FAILED.value)), finished_at=at, error_class=error_class.value
     )
 
 

@@ -1,37 +1,34 @@
-"""What can go wrong with a model: a closed set of classes. Who calls the model decides by the class what comes next."""
+"""What a model can raise: one exception for each class of failures that calls of models have."""
 
 from __future__ import annotations
 
 from math import isnan
-from typing import ClassVar, Literal
+from typing import Any, ClassVar
 
+from agents.domain.failures import ErrorClass, Recovery
 from foundation.errors import BandstandError
 
-ErrorClass = Literal[
-    "transient",
-    "rate_limit",
-    "context_length",
-    "content_filter",
-    "auth",
-    "bad_request",
-    "tool_error",
-    "cancelled",
-    "unknown",
-]
-
-
-_REFUSALS = frozenset({"rate_limit", "context_length", "auth", "bad_request"})
+_REFUSALS = frozenset({ErrorClass.RATE_LIMIT, ErrorClass.CONTEXT_LENGTH, ErrorClass.AUTH, ErrorClass.BAD_REQUEST})
 
 
 class ModelError(BandstandError):
     """The model failed in a way that we do not know.
 
     `detail` may be shown to users: it never holds an address, a key or the provider's own words. Those, cleaned of
-    secrets, are in `provider_detail`, for operators only.
+    secrets, are in `provider_detail`, for operators only. A subclass is told apart by its `error_class`, and says the
+    words of that class unless it has `words` of its own.
     """
 
     code = "model_unknown"
-    error_class: ClassVar[ErrorClass] = "unknown"
+    error_class: ClassVar[ErrorClass] = ErrorClass.UNKNOWN
+    words: ClassVar[str] = "The model failed in a way that we do not know."
+
+    def __init_subclass__(cls, **more: Any) -> None:
+        super().__init_subclass__(**more)
+        cls.code = f"model_{cls.error_class}"
+        cls.retryable = cls.error_class.failure.recovery is Recovery.RETRY
+        if "words" not in vars(cls):
+            cls.words = cls.error_class.failure.words
 
     def __init__(
         self,
@@ -42,7 +39,7 @@ class ModelError(BandstandError):
         status: int | None = None,
     ) -> None:
         super().__init__(
-            detail or (self.__doc__ or "").partition("\n")[0],
+            detail or self.words,
             retry_after_seconds=retry_after_seconds,
             provider_detail=provider_detail,
             status=status,
@@ -57,15 +54,11 @@ class ModelError(BandstandError):
 
 
 class TransientModelError(ModelError):
-    """The model could not be reached or broke off its answer."""
-
-    code = "model_transient"
-    error_class = "transient"
-    retryable = True
+    error_class = ErrorClass.TRANSIENT
 
 
 class ModelUnreachable(TransientModelError):
-    """The model could not be reached."""
+    words = "The model could not be reached."
 
     @property
     def refused(self) -> bool:
@@ -73,53 +66,32 @@ class ModelUnreachable(TransientModelError):
 
 
 class ModelRateLimited(ModelError):
-    """The model's provider asks us to slow down."""
-
-    code = "model_rate_limit"
-    error_class = "rate_limit"
-    retryable = True
+    error_class = ErrorClass.RATE_LIMIT
 
 
 class ContextTooLong(ModelError):
-    """The conversation is longer than the model can read."""
-
-    code = "model_context_length"
-    error_class = "context_length"
+    error_class = ErrorClass.CONTEXT_LENGTH
 
 
 class ContentFiltered(ModelError):
-    """The model's provider refused this content."""
-
-    code = "model_content_filter"
-    error_class = "content_filter"
+    error_class = ErrorClass.CONTENT_FILTER
 
 
 class ModelAuthFailed(ModelError):
-    """The model's provider does not accept our credentials or our account."""
-
-    code = "model_auth"
-    error_class = "auth"
+    error_class = ErrorClass.AUTH
 
 
 class BadModelRequest(ModelError):
-    """The model does not exist or does not accept this kind of request."""
-
-    code = "model_bad_request"
-    error_class = "bad_request"
+    error_class = ErrorClass.BAD_REQUEST
 
 
 class ToolFailed(ModelError):
-    """A tool failed on the provider's side."""
-
-    code = "model_tool_error"
-    error_class = "tool_error"
+    error_class = ErrorClass.TOOL_ERROR
 
 
 class ModelCancelled(ModelError):
-    """The call of the model was cancelled."""
-
-    code = "model_cancelled"
-    error_class = "cancelled"
+    error_class = ErrorClass.CANCELLED
+    words = "The call of the model was cancelled."
 
 
 BY_CLASS: dict[ErrorClass, type[ModelError]] = {

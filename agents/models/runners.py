@@ -2,10 +2,28 @@
 
 from __future__ import annotations
 
+from datetime import datetime, timedelta
+from typing import Final
+
+from django.conf import settings
 from django.db import models
 from django.db.models.functions import Now
 
 from foundation.ids import new_id
+
+# A runner reports itself with its leases; three missed reports are not a coincidence.
+MISSED_BEATS: Final = 3
+
+
+def patience() -> timedelta:
+    """A runner that has not reported itself for longer is taken for dead."""
+    return timedelta(seconds=MISSED_BEATS * settings.BANDSTAND.heartbeat_seconds)
+
+
+class RunnerQuerySet(models.QuerySet["Runner"]):
+    def alive(self) -> RunnerQuerySet:
+        """Those that take turns and have reported themselves lately, by the database's clock."""
+        return self.filter(status=Runner.Status.RUNNING, heartbeat_at__gte=Now() - patience())
 
 
 class Runner(models.Model):
@@ -25,9 +43,15 @@ class Runner(models.Model):
     started_at = models.DateTimeField(db_default=Now())
     heartbeat_at = models.DateTimeField(db_default=Now())
 
+    objects = RunnerQuerySet.as_manager()
+
     class Meta:
         ordering = ["-heartbeat_at"]
         indexes = [models.Index(fields=["-heartbeat_at"], name="runner_heartbeat")]
 
     def __str__(self) -> str:
         return f"{self.host}:{self.pid}"
+
+    def is_silent(self, at: datetime) -> bool:
+        """Whether it fell silent before it said that it stops: who is killed has no time to say so."""
+        return self.status != self.Status.STOPPED and self.heartbeat_at < at - patience()

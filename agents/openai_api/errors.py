@@ -7,6 +7,8 @@ from typing import Any
 
 from django.http import HttpResponse
 
+from agents.domain.failures import ErrorClass, known_class
+from agents.domain.states import TurnStatus
 from agents.sessions import Outcome
 from foundation import strict_json
 from foundation.errors import BandstandError, Conflict, Unavailable
@@ -41,33 +43,17 @@ class TurnEnded(BandstandError):
 
     def __init__(self, outcome: Outcome) -> None:
         error = outcome.error or {}
-        self.reason = str(error.get("error_class") or outcome.status)
-        self.status = _STATUS_OF_TURN.get(self.reason, 500)
-        self.own_code = _CODE_OF_TURN.get(self.reason, self.reason)
-        detail = error.get("detail") or _WORDS.get(self.reason)
+        reason = str(error.get("error_class") or _WITHOUT_ERROR.get(outcome.status, outcome.status))
+        error_class = known_class(reason)
+        self.status = error_class.failure.status if error_class else 500
+        self.own_code = error_class.code if error_class else reason
+        detail = error.get("detail") or (error_class.failure.words if error_class else None)
         error_id = error.get("error_id")
         super().__init__(f"{detail} (error {error_id})" if error_id else detail)
 
 
-# By the error's class, or by the state of a turn that ended without one. Others are our own fault.
-_STATUS_OF_TURN = {
-    "context_length": 400,
-    "content_filter": 400,
-    "cancelled": 409,
-    "set_aside": 409,
-    "rate_limit": 429,
-    "transient": 502,
-    "auth": 502,
-    "bad_request": 502,
-    "deadline": 504,
-    "expired": 504,
-}
-_CODE_OF_TURN = {
-    "context_length": "context_length_exceeded",
-    "cancelled": "turn_cancelled",
-    "rate_limit": "model_rate_limit",
-}
-_WORDS = {"cancelled": "The turn was stopped.", "expired": "The turn took longer than it may."}
+# What a turn is told of that ended in one of these states and has no error.
+_WITHOUT_ERROR = {TurnStatus.CANCELLED: ErrorClass.CANCELLED, TurnStatus.EXPIRED: ErrorClass.DEADLINE}
 
 _TYPES = {401: "authentication_error", 403: "permission_error", 409: "conflict_error", 429: "rate_limit_error"}
 _INDEX = re.compile(r"/([0-9]+)(?=/|$)")

@@ -10,12 +10,12 @@ from django.db import transaction
 from django.db.models import Q
 from django.db.models.functions import Now
 
+from agents.domain.failures import ErrorClass
 from agents.domain.states import MAX_ATTEMPTS_WITHOUT_PROGRESS, OWNED, TurnStatus
 from agents.journal.connection import once_more_after_deadlock
 from agents.journal.locked_writes import end_locked, lock_session, lock_turn, requeue_locked
 from agents.models import AgentSession, Turn
 from foundation.db_threads import DATABASE_FAULTS
-from foundation.ids import new_id
 
 logger = logging.getLogger(__name__)
 
@@ -82,9 +82,7 @@ def _fruitless(session: AgentSession, turn: Turn, *, reason: str) -> None:
             session,
             turn,
             TurnStatus.FAILED,
-            error_class="worker_crashed",
-            error_detail="The worker stopped several times while it worked on this message.",
-            error_id=new_id(),
+            error_class=ErrorClass.WORKER_CRASHED,
         )
     else:
         requeue_locked(session, turn, reason=reason, fruitless=True)
@@ -95,9 +93,8 @@ def _expire(session: AgentSession, turn: Turn) -> None:
         session,
         turn,
         TurnStatus.EXPIRED,
-        error_class="deadline",
+        error_class=ErrorClass.DEADLINE,
         error_detail="Nobody could answer in time.",
-        error_id=new_id(),
     )
 
 

@@ -6,16 +6,13 @@ from uuid import UUID
 
 from accounts.actor import Actor
 from accounts.audit import record
+from agents.domain.failures import ErrorClass
 from agents.domain.states import TERMINAL, TurnStatus
 from agents.journal.connection import once_more_after_deadlock
 from agents.journal.locked_writes import end_locked
 from agents.models import Turn
 from agents.permissions.role_permissions import SET_ASIDE_TURN
 from agents.sessions.operator_actions import DoesNotApply, operating
-from foundation.ids import new_id
-
-ERROR_CLASS = "set_aside"
-DETAIL = "An operator ended the work on this message."
 
 
 @once_more_after_deadlock
@@ -32,8 +29,6 @@ def set_aside_turn(actor: Actor, *, turn_id: UUID) -> Turn:
         if before is TurnStatus.CANCELLING:
             end_locked(session, turn, TurnStatus.CANCELLED)
         else:
-            end_locked(
-                session, turn, TurnStatus.FAILED, error_class=ERROR_CLASS, error_detail=DETAIL, error_id=new_id()
-            )
+            end_locked(session, turn, TurnStatus.FAILED, error_class=ErrorClass.SET_ASIDE)
         record(actor, "turn.set_aside", target=turn, detail={"was": before.value, "epoch": turn.epoch})
     return turn

@@ -10,6 +10,7 @@ from typing import Any, ClassVar
 from uuid import UUID
 
 from agents.domain.chat import ToolSpec
+from agents.domain.failures import ErrorClass
 from agents.tools.signature import Arguments, read_signature
 from foundation.errors import BandstandError
 from foundation.http import GuardedClient
@@ -21,7 +22,7 @@ _NAME = re.compile(r"[a-zA-Z][a-zA-Z0-9_-]{0,63}")
 class ToolError(BandstandError):
     """The tool could not do this."""
 
-    code: ClassVar[str] = "tool_error"
+    code: ClassVar[str] = ErrorClass.TOOL_ERROR.value
 
 
 @dataclass(frozen=True, slots=True)

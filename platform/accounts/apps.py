@@ -6,11 +6,13 @@ class AccountsConfig(AppConfig):
     verbose_name = "Accounts"
 
     def ready(self) -> None:
-        from accounts import role_permissions
+        from accounts import checks, role_permissions
         from accounts.audit import AuditTarget, register_audit_targets
+        from checks.registry import registry
         from console.navigation import Entry, register_entries
 
         role_permissions.declare()
+        registry.register(*checks.CHECKS)
         register_audit_targets(
             AuditTarget("user", "user", "admin:accounts_user_change"),
             AuditTarget("group", "group", "admin:auth_group_change"),

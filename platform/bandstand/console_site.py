@@ -76,12 +76,8 @@ class ConsoleSite(AdminSite):
 
     def index(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> TemplateResponse:
         from monitoring.overview import overview
-        from monitoring.scheduler_overview import figures
 
-        seen = overview(request.user)
-        seen["figures"] += figures(request.user)
-        seen["concerns"] += [concern for figure in seen["figures"] if (concern := figure.concern) is not None]
-        return super().index(request, {**(extra_context or {}), **seen})
+        return super().index(request, {**(extra_context or {}), **overview(request.user)})
 
     def get_urls(self) -> list[Any]:
         return [path("guide/", self.admin_view(self.guide), name="guide"), *super().get_urls()]

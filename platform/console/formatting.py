@@ -10,6 +10,7 @@ from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
 from foundation.clock import now
+from foundation.durations import duration
 
 NOTHING: Final = "\N{EN DASH}"
 
@@ -47,14 +48,6 @@ def took(begin: datetime | None, end: datetime | None) -> str:
         return f"{seconds:.1f} s"
     minutes, rest = divmod(int(seconds), 60)
     return f"{minutes} min {rest:02} s" if minutes < 60 else f"{minutes // 60} h {minutes % 60:02} min"
-
-
-def duration(seconds: float) -> str:
-    """A time that people read at a glance: "8 s", "3 min", "2 h", "4 d"."""
-    for limit, size, unit in ((120, 1, "s"), (7_200, 60, "min"), (172_800, 3_600, "h")):
-        if seconds < limit:
-            return f"{max(0.0, seconds) / size:.0f} {unit}"
-    return f"{seconds / 86_400:.0f} d"
 
 
 def ago(at: datetime | None) -> SafeString | str:

@@ -7,10 +7,12 @@ class SchedulingConfig(AppConfig):
 
     def ready(self) -> None:
         from accounts.audit import AuditTarget, register_audit_targets
+        from checks.registry import registry
         from console.navigation import Entry, register_entries
-        from scheduling import role_permissions
+        from scheduling import checks, role_permissions
 
         role_permissions.declare()
+        registry.register(*checks.CHECKS)
         register_audit_targets(AuditTarget("schedule", "schedule", "admin:scheduling_schedule_change"))
         register_entries(
             Entry("Operations", 2, "Schedules", "scheduling.schedule", "schedule"),

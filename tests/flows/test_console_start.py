@@ -1,11 +1,13 @@
 """The console's start page and sidebar."""
 
+from contextlib import AbstractContextManager
 from datetime import timedelta
 from random import Random
 from typing import Any
 
 import pytest
 from django.contrib.auth.models import Permission
+from django.db import OperationalError, connection
 from django.test import Client
 
 from accounts.audit import record
@@ -14,8 +16,8 @@ from accounts.permissions import actor_of
 from accounts.roles import Role
 from agents.management.demo.ids import id_at
 from agents.models import AgentSession, Runner, Turn
-from console.formatting import duration
 from foundation.clock import now
+from foundation.durations import duration
 from scheduling.tasks import beat_scheduler
 from tests.consoles import client_of
 from tests.people import agent, person
@@ -43,6 +45,17 @@ def figures(client: Client) -> dict[str, tuple[str, str]]:
     return {one.name: (one.value, one.level) for one in client.get("/admin/").context["figures"]}
 
 
+def failing(part: str) -> AbstractContextManager[None]:
+    """The database refuses every statement with `part` in it."""
+
+    def wrapper(execute: Any, sql: str, *rest: Any) -> Any:
+        if part in sql:
+            raise OperationalError("refused")
+        return execute(sql, *rest)
+
+    return connection.execute_wrapper(wrapper)
+
+
 def test_the_start_page_says_what_is_wrong() -> None:
     past = now() - timedelta(minutes=5)
     turns(
@@ -66,7 +79,11 @@ def test_the_start_page_of_a_quiet_installation_alarms_nobody() -> None:
     Runner.objects.create(host="host", pid=1, capacity=8)
     beat_scheduler()
     Runner.objects.create(host="gone", pid=2, capacity=8, heartbeat_at=now() - timedelta(hours=1))
-    seen = figures(client_of("vera", Role.VIEWER))
+    vera = client_of("vera", Role.VIEWER)
+    with failing("release__agent"):  # nothing failed, so nobody asks what
+        page = vera.get("/admin/")
+    assert page.context["concerns"] == []
+    seen = {one.name: (one.value, one.level) for one in page.context["figures"]}
     assert seen["Runners up"] == ("1", "")
     assert {level for _, level in seen.values()} == {""}
 
@@ -100,6 +117,26 @@ def test_the_start_page_says_what_to_do_about_each_thing_that_is_wrong() -> None
     assert [turn.error_class for turn in listed] == ["auth"]
     for concern in concerns.values():
         assert owner.get(concern.address).status_code == 200
+
+
+def test_a_figure_that_cannot_be_measured_says_so_and_the_others_are_shown() -> None:
+    vera = client_of("vera", Role.VIEWER)
+    with failing("scheduling_jobrun"):
+        page = vera.get("/admin/")
+    seen = {one.name: (one.value, one.words, one.level) for one in page.context["figures"]}
+    assert seen["Maintenance"] == ("\N{EN DASH}", "could not be checked", "warn")
+    assert seen["Stuck"] == ("0", "every turn is cared for", "")
+    concerns = {concern.words: concern for concern in page.context["concerns"]}
+    assert set(concerns) == {"Runners up: 0, nothing is answered", "Maintenance: could not be checked"}
+    assert vera.get(concerns["Maintenance: could not be checked"].address).status_code == 200
+
+
+def test_failures_that_cannot_be_told_apart_are_told_by_their_number() -> None:
+    turns(FAILED)
+    vera = client_of("vera", Role.VIEWER)
+    with failing("release__agent"):
+        words = [concern.words for concern in vera.get("/admin/").context["concerns"]]
+    assert words[:2] == ["Kinds of failures: could not be checked", "Failed, past hour: 1, of 1 turns"]
 
 
 def test_what_operators_set_aside_alarms_nobody() -> None:

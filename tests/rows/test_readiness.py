@@ -3,14 +3,15 @@
 from datetime import timedelta
 
 import pytest
-from django.conf import settings
 from django.db import connection
 from django.db.models.functions import Now
 from django.test import Client
 
 from agents.models import Runner
+from agents.models.runners import patience
 from bandstand import VERSION
 from bandstand.web.lifecycle import lifecycle
+from foundation.clock import now
 from monitoring import readiness
 from scheduling import heartbeats
 from scheduling.models import Heartbeat
@@ -44,9 +45,17 @@ def test_a_runner_that_takes_no_turns_does_not_count(all_alive: Runner, status: 
 
 
 def test_a_runner_that_missed_its_beats_does_not_count(all_alive: Runner) -> None:
-    missed = readiness.RUNNER_MISSED_BEATS * settings.BANDSTAND.heartbeat_seconds
-    Runner.objects.update(heartbeat_at=Now() - timedelta(seconds=missed + 1))
+    Runner.objects.update(heartbeat_at=Now() - patience() - timedelta(seconds=1))
     assert set(failing()) == {"runner"}
+
+
+def test_a_runner_is_silent_as_soon_as_it_does_not_count(all_alive: Runner) -> None:
+    for late, alive in ((timedelta(), True), (patience() - timedelta(seconds=5), True), (patience(), False)):
+        at = now() - late
+        Runner.objects.update(heartbeat_at=at)
+        all_alive.refresh_from_db()
+        assert Runner.objects.alive().exists() is alive
+        assert all_alive.is_silent(now()) is not alive
 
 
 def test_a_scheduler_that_missed_its_beats_is_named(all_alive: Runner) -> None:

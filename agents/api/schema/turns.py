@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from agents.api.schema.messages import ANSWER
 from agents.api.turns import CancelView, NewTurn, TurnsView, TurnView
+from agents.domain.failures import ErrorClass
 from agents.domain.states import Priority, TurnStatus, WhenBusy
 from rest.media_types import EVENT_STREAM
 from rest.schema.operation import LOCATION, PREFER, PREFERENCE_APPLIED, REPLAYED, Answer, Body, Operation, Parameter
@@ -76,7 +77,7 @@ COMPONENTS = {
     ),
     "TurnError": record(
         {
-            "error_class": said(TEXT, "What kind of failure, for programs: `transient`, `limit_reached`, …"),
+            "error_class": one_of(*ErrorClass, description="What kind of failure, for programs. Others may come."),
             "detail": said(TEXT, "What happened, for people."),
             "error_id": said(or_null(ID), "What operators find it by."),
             "retry_suggested": said(YES_OR_NO, "Whether asking again may help."),

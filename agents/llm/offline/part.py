@@ -8,8 +8,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
+from agents.domain.failures import ErrorClass
 from agents.llm.directive import parse_directive
-from agents.llm.errors import BY_CLASS, BadModelRequest, ErrorClass
+from agents.llm.errors import BY_CLASS, BadModelRequest
 from agents.llm.interface import ChatMessage, ModelRequest, ToolCall
 from agents.llm.offline.examples import example_of
 from agents.llm.offline.plain_words import calls_in, reply_to
@@ -97,7 +98,7 @@ def _directed(
     if sum(1 for message in messages[since:] if message.tool_calls) >= rounds:
         calls = []
     text = _text(taken)
-    fail = taken.pop("fail", "transient" if "cut" in taken else None)
+    fail = taken.pop("fail", ErrorClass.TRANSIENT if "cut" in taken else None)
     if fail is not None and fail not in BY_CLASS:
         raise ValueError(f"there is no error class {fail}")
     part = Part(

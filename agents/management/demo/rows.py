@@ -11,6 +11,8 @@ from functools import lru_cache
 from random import Random
 from time import gmtime, strftime
 
+from agents.domain.failures import ErrorClass
+from agents.domain.serialization import retry_suggested
 from agents.management.demo.agents_and_users import Cast
 from agents.management.demo.ids import id_text
 from agents.management.demo.plan import Talk
@@ -68,6 +70,11 @@ def moment_text(milliseconds: int) -> str:
     seconds, thousandths = divmod(rest, 1000)
     minutes, second = divmod(seconds, 60)
     return f"{_day(day)}{minutes // 60:02}:{minutes % 60:02}:{second:02}.{thousandths:03}000Z"
+
+
+def _error(error_class: ErrorClass) -> tuple[str, str]:
+    """Its class and its words."""
+    return error_class.value, error_class.failure.words
 
 
 @dataclass(slots=True)
@@ -182,11 +189,11 @@ class Author:
         # Cut where no escape is cut in two.
         case.answer = case.answer[: case.answer.find(" ", 20)].rstrip("\\n") if chance < 0.96 else ""
         if chance < 0.965:
-            case.status, case.error = "failed", self._rng.choice(ERRORS)
+            case.status, case.error = "failed", _error(self._rng.choice(ERRORS))
         elif chance < 0.985:
             case.status = "cancelled"
         else:
-            case.status, case.error = "expired", ("deadline", "The turn took longer than it may.")
+            case.status, case.error = "expired", _error(ErrorClass.DEADLINE)
         if case.error[0]:
             case.error_id = id_text(case.talk.last_ms, self._rng)
 
@@ -202,7 +209,7 @@ class Author:
                         stands_for=max(1, len(case.answer) // 40))  # fmt: skip
             parts.append(f'{{"type": "text", "text": "{case.answer}"}}')
         failed = case.status != "completed"
-        kind = case.error[0] or ("cancelled" if failed else "")
+        kind = case.error[0] or (ErrorClass.CANCELLED if failed else "")
         result = NULL if failed else f'{{"text": "{case.answer}", "tool_calls": []}}'
         used = (0, 0) if failed else case.tokens
         cost = case.cost if not failed else "0"
@@ -228,7 +235,7 @@ class Author:
             f"{case.turn}\t1\tmodel\tdone\t1\t{case.talk.part.route}\t\ttrue\t{{}}\t"
             f'{{"text": "", "tool_calls": [{call}]}}\t\t0\t0\t{case.began}\t{case.began}\t0',
             f'{case.turn}\t2\ttool\t{status}\t1\t{name}\t{call_id}\t{"false" if bad else "true"}\t"{asked}"\t'
-            f"{{{outcome}}}\t{'tool_error' if bad else ''}\t0\t0\t"
+            f"{{{outcome}}}\t{ErrorClass.TOOL_ERROR if bad else ''}\t0\t0\t"
             f"{case.began}\t{case.ended}\t{NULL}",
         ]
         told = f'"step": 2, "call_id": "{call_id}", "name": "{name}"'
@@ -250,7 +257,7 @@ class Author:
             more = f', "usage": {{"input_tokens": {into}, "output_tokens": {out}, "cost_usd": "{case.cost}"}}'
         elif case.error[0]:
             kind, detail = case.error
-            retry = str(kind in {"transient", "rate_limit", "worker_crashed", "unknown"}).lower()
+            retry = str(retry_suggested(kind)).lower()
             more = (
                 f', "error": {{"error_class": "{kind}", "detail": "{detail}", "error_id": "{case.error_id}", '
                 f'"retry_suggested": {retry}}}'

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from agents.domain.failures import ErrorClass
+
 SUBJECTS = (
     "the invoice of March", "my order", "the login page", "a broken printer", "our holiday plans", "the new contract",
     "a recipe for bread", "the train to Vienna", "my password", "the warehouse in Lyon", "an essay about rivers",
@@ -26,17 +28,15 @@ ANSWERS = (
     "I am not sure about {}. The page that I read says one thing, the form says another.",
     "You asked about {}.\n\n```\n1. open the form\n2. fill in the date\n3. send it\n```\n\nThat is all.",
 )
+# Each as often as it stands here, among the turns that fail.
 ERRORS = (
-    ("transient", "The model's server did not answer properly."),
-    ("transient", "The model's server did not answer properly."),
-    ("transient", "The model's server did not answer properly."),
-    ("rate_limit", "The model's provider asks us to slow down."),
-    ("rate_limit", "The model's provider asks us to slow down."),
-    ("context_length", "The conversation is too long for the model."),
-    ("content_filter", "The provider's filter stopped the answer."),
-    ("auth", "The model's provider refused our key."),
-    ("bad_request", "The model's provider did not understand our request."),
-    ("limit_reached", "The turn used its 20 model calls."),
-    ("worker_crashed", "The worker stopped several times while it worked on this message."),
-    ("unknown", "Something went wrong on our side."),
+    *[ErrorClass.TRANSIENT] * 3,
+    *[ErrorClass.RATE_LIMIT] * 2,
+    ErrorClass.CONTEXT_LENGTH,
+    ErrorClass.CONTENT_FILTER,
+    ErrorClass.AUTH,
+    ErrorClass.BAD_REQUEST,
+    ErrorClass.LIMIT_REACHED,
+    ErrorClass.WORKER_CRASHED,
+    ErrorClass.UNKNOWN,
 )

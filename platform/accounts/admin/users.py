@@ -28,9 +28,9 @@ from accounts.users import (
 )
 from console.admin import ConsoleAdmin
 from console.confirmation import answer, ask
-from console.formatting import duration
 from console.views import address_of, page
 from console.widgets import CheckboxSelectMultiple, RadioSelect, action
+from foundation.durations import duration
 from foundation.errors import BandstandError
 
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 from django import template
 from django.forms import BoundField
 
-from console.formatting import ago, duration, moment
+from console.formatting import ago, moment
+from foundation.durations import duration
 
 register = template.Library()
 

@@ -10,7 +10,7 @@ from django.http import HttpRequest
 
 from console.admin import ReadOnlyAdmin
 from console.date_filters import AgeFilter
-from console.formatting import duration
+from foundation.durations import duration
 from scheduling.models import JobRun
 from scheduling.registry import BY_NAME
 

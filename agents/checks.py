@@ -1,0 +1,267 @@
+"""What is checked of turns and runners."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any, Final
+from uuid import UUID
+
+from django.db import connection
+from django.db.models import Count, Q
+
+from agents.domain.failures import QUIET, known_class
+from agents.models import Runner, Turn
+from agents.models.runners import patience
+from checks.check import Check, Concerns, Finding, Level, Link, Reader
+from checks.run import Measurements
+from foundation.durations import duration
+from foundation.ids import first_id_at
+
+# More than this part of the past hour's turns is no longer a matter of single ones.
+FAILED_PERCENT: Final = 5
+# The queue is empty most of the time; who waits longer than this waits for something that is broken.
+SLOW_QUEUE_SECONDS: Final = 30
+# A reaper takes an expired lease within seconds; one that is older than this is nobody's.
+STUCK_SECONDS: Final = 60
+# Kinds of failures that are named one by one.
+KINDS: Final = 4
+FAILED: Final = Q(status__in=("expired", "failed")) & ~Q(error_class__in=QUIET)
+
+# Each count uses an index of its own, and what ended is found by the range of the newest ids. The runners are those of
+# `Runner.objects.alive()`, counted here so that all figures stay one statement.
+_FIGURES: Final = """
+SELECT (SELECT count(*) FROM agents_turn WHERE id >= %(hour_ago)s),
+       (SELECT count(*) FROM agents_turn WHERE id >= %(hour_ago)s AND status IN ('expired', 'failed')
+          AND error_class <> ALL(%(quiet)s)),
+       (SELECT count(*) FROM agents_turn WHERE status = 'queued'),
+       (SELECT extract(epoch FROM now() - min(queued_at))::float8 FROM agents_turn WHERE status = 'queued'),
+       (SELECT count(*) FROM agents_turn WHERE lease_expires_at IS NOT NULL),
+       (SELECT count(*) FROM agents_turn WHERE lease_expires_at < now() - make_interval(secs => %(stuck)s))
+         + (SELECT count(*) FROM agents_turn WHERE deadline_at < now() - make_interval(secs => %(stuck)s)
+              AND lease_expires_at IS NULL AND finished_at IS NULL),
+       (SELECT count(*) FROM agents_runner WHERE status = 'running'
+           AND heartbeat_at >= statement_timestamp() - %(patience)s),
+       (SELECT coalesce(sum(capacity), 0) FROM agents_runner WHERE status = 'running'
+           AND heartbeat_at >= statement_timestamp() - %(patience)s)
+"""
+
+_OPEN_ONE: Final = "Open one: its steps say what went wrong."
+_START_A_RUNNER: Final = "Start a runner; var/logs/runner-*.log says why the last one died."
+
+
+@dataclass(frozen=True, slots=True)
+class TurnFigures:
+    """Turns and runners now, `turns` and `failed` in the past hour. `oldest_seconds`: how long the queue's first waits,
+    None if nobody does."""
+
+    turns: int = 0
+    failed: int = 0
+    queued: int = 0
+    oldest_seconds: float | None = None
+    running: int = 0
+    stuck: int = 0
+    runners: int = 0
+    capacity: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class FailureKind:
+    """So many turns of an agent failed with a class of errors, "" for none, since a moment."""
+
+    times: int
+    error_class: str
+    agent_id: UUID
+    agent_name: str
+    since: datetime
+
+
+def turn_figures(measurements: Measurements) -> TurnFigures:
+    """One statement for all of them."""
+    bounds: dict[str, Any] = {
+        "hour_ago": first_id_at(_hour_before(measurements.now)),
+        "quiet": list(QUIET),
+        "stuck": STUCK_SECONDS,
+        "patience": patience(),
+    }
+    with connection.cursor() as cursor:
+        cursor.execute(_FIGURES, bounds)
+        return TurnFigures(*cursor.fetchone())
+
+
+def failure_kinds(measurements: Measurements) -> list[FailureKind]:
+    """The failures of the past hour by class and agent, the most frequent first."""
+    if not measurements.get(turn_figures).failed:
+        return []
+    since = _hour_before(measurements.now)
+    failed = Turn.objects.filter(FAILED, pk__gte=first_id_at(since))
+    kinds = failed.values_list("error_class", "release__agent", "release__agent__name").annotate(times=Count("pk"))
+    return [
+        FailureKind(times, error_class, agent_id, agent_name, since)
+        for error_class, agent_id, agent_name, times in kinds.order_by("-times", "error_class")[:KINDS]
+    ]
+
+
+def runner_is_alive(measurements: Measurements) -> bool:  # noqa: ARG001
+    """Whether any runner takes turns. Counts nothing: whoever asks may ask each second."""
+    return Runner.objects.alive().exists()
+
+
+def judge_failed(figures: TurnFigures) -> Sequence[Finding]:
+    many = figures.failed * 100 > figures.turns * FAILED_PERCENT
+    level = Level.BAD if many else Level.WARN if figures.failed else Level.GOOD
+    return [Finding(level, f"of {figures.turns:,} turns", f"{figures.failed:,}")]
+
+
+def judge_queue(figures: TurnFigures) -> Sequence[Finding]:
+    oldest = figures.oldest_seconds
+    level = Level.BAD if oldest is not None and oldest > SLOW_QUEUE_SECONDS else Level.GOOD
+    words = "nobody waits" if oldest is None else f"oldest for {duration(oldest)}"
+    return [Finding(level, words, f"{figures.queued:,}")]
+
+
+def judge_running(figures: TurnFigures) -> Sequence[Finding]:
+    return [Finding(Level.GOOD, "turns with a runner", f"{figures.running:,}")]
+
+
+def judge_stuck(figures: TurnFigures) -> Sequence[Finding]:
+    if not figures.stuck:
+        return [Finding(Level.GOOD, "every turn is cared for", "0")]
+    return [Finding(Level.BAD, "past their lease or deadline", f"{figures.stuck:,}")]
+
+
+def judge_runners(figures: TurnFigures) -> Sequence[Finding]:
+    if not figures.runners:
+        return [Finding(Level.BAD, "nothing is answered", "0")]
+    return [Finding(Level.GOOD, f"room for {figures.capacity:,} turns", f"{figures.runners:,}")]
+
+
+def judge_alive(alive: bool) -> Sequence[Finding]:
+    return [] if alive else [Finding(Level.BAD, "no runner has reported itself lately")]
+
+
+def judge_kinds(kinds: Sequence[FailureKind]) -> Sequence[Finding]:
+    return [
+        Finding(
+            Level.WARN,
+            f"{kind.times:,} failed with {kind.error_class or 'no class'}, agent {kind.agent_name}",
+            remedy=known.failure.remedy if (known := known_class(kind.error_class)) else _OPEN_ONE,
+            link=_turns_of(kind),
+            agent_id=kind.agent_id,
+        )
+        for kind in kinds
+    ]
+
+
+def _turns_of(kind: FailureKind) -> Link:
+    known = known_class(kind.error_class)
+    error = kind.error_class if known and known.failure.ends_turns else "any"
+    return _turns(error=error, agent=kind.agent_id, since=kind.since.date().isoformat())
+
+
+def _turns(**query: Any) -> Link:
+    return Link("admin:agents_turn_changelist", query=query)
+
+
+def _hour_before(moment: datetime) -> datetime:
+    return moment - timedelta(hours=1)
+
+
+_OVERVIEW: Final = frozenset({Reader.OVERVIEW})
+# All figures are one statement: who may not see one of them sees none.
+_SEEN_BY: Final = ("agents.view_turn", "agents.view_runner")
+
+CHECKS: Final[tuple[Check[Any], ...]] = (
+    Check(
+        name="runner",
+        title="Runner",
+        measure=runner_is_alive,
+        judge=judge_alive,
+        alarms_when="no runner has reported itself",
+        remedy=_START_A_RUNNER,
+        readers=frozenset({Reader.READY}),
+        order=40,
+        link=Link("admin:agents_runner_changelist"),
+    ),
+    Check(
+        name="failure_kinds",
+        title="Kinds of failures",
+        measure=failure_kinds,
+        judge=judge_kinds,
+        alarms_when="each kind of failure of the past hour",
+        remedy=_OPEN_ONE,
+        readers=_OVERVIEW,
+        order=60,
+        concerns=Concerns.AGENT,
+        link=_turns(error="any"),
+        permissions=_SEEN_BY,
+    ),
+    Check(
+        name="failed_turns",
+        title="Failed, past hour",
+        measure=turn_figures,
+        judge=judge_failed,
+        alarms_when=f"a turn failed or expired (what operators set aside is not counted); red above {FAILED_PERCENT} %",
+        remedy=_OPEN_ONE,
+        readers=_OVERVIEW,
+        order=100,
+        link=_turns(error="any"),
+        permissions=_SEEN_BY,
+        figure=True,
+        detailed_by="failure_kinds",
+    ),
+    Check(
+        name="queue",
+        title="In the queue",
+        measure=turn_figures,
+        judge=judge_queue,
+        alarms_when=f"the oldest waits for more than {SLOW_QUEUE_SECONDS} s",
+        remedy="Are runners up, and do they have room? If so, one user or program may fill the queue: "
+        "Cancel ends that.",
+        readers=_OVERVIEW,
+        order=110,
+        link=_turns(state="queued"),
+        permissions=_SEEN_BY,
+        figure=True,
+    ),
+    Check(
+        name="running_turns",
+        title="Being answered",
+        measure=turn_figures,
+        judge=judge_running,
+        alarms_when="never",
+        remedy="",
+        readers=_OVERVIEW,
+        order=120,
+        link=_turns(state="running"),
+        permissions=_SEEN_BY,
+        figure=True,
+    ),
+    Check(
+        name="stuck_turns",
+        title="Stuck",
+        measure=turn_figures,
+        judge=judge_stuck,
+        alarms_when="a turn is more than a minute past its lease or deadline",
+        remedy="Nobody takes these back: start a runner. A turn that stays is ended by Set aside.",
+        readers=_OVERVIEW,
+        order=130,
+        link=_turns(state="open"),
+        permissions=_SEEN_BY,
+        figure=True,
+    ),
+    Check(
+        name="runners",
+        title="Runners up",
+        measure=turn_figures,
+        judge=judge_runners,
+        alarms_when="no runner has reported itself",
+        remedy=_START_A_RUNNER,
+        readers=_OVERVIEW,
+        order=140,
+        link=Link("admin:agents_runner_changelist"),
+        permissions=_SEEN_BY,
+        figure=True,
+    ),
+)

@@ -1,0 +1,179 @@
+"""What can go wrong with a turn or a step: a closed set of classes, and all that anybody must know of each.
+
+Rows and the wire hold a class by its name. Whoever shows, counts, maps or recovers from failures reads them here; no
+other module writes the name of a class.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import Enum, StrEnum, auto
+
+
+class Recovery(Enum):
+    """What may be done when one call of a model failed, before its turn fails."""
+
+    RETRY = auto()  # ask the same route again after a pause (`Retry-After` is its floor), then the next one
+    NEXT_ROUTE = auto()  # ask the next route, once
+    REST_CREDENTIAL = auto()  # leave the route's credential alone for a while, tell an operator, ask the next route
+    COMPRESS = auto()  # make the context smaller and ask again, once
+    REFUSE = auto()  # show the refusal; never reword the question in silence
+    TELL_MODEL = auto()  # the model reads it as the result of its tool
+    FALL_BACK = auto()  # what the agent's release names for the case that nothing helps
+    NOTHING = auto()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Failure:
+    """What is known of a class of errors.
+
+    `meaning` is for programmers and documents, `words` for users where whoever raises the error knows no better ones,
+    `remedy` for operators. `status` and `code` are those of `/v1`, for a turn that ended with it; an empty code is the
+    name of the class. `retry_suggested` says that it may be over by the time somebody tries again; `alarms`, that
+    operators hear of it; `ends_turns`, that turns end with it, not only steps. `recovery` is None where no call of a
+    model fails like this; `charges_breaker` says that such a call speaks against the health of its route.
+    """
+
+    meaning: str
+    words: str
+    remedy: str
+    status: int = 500
+    code: str = ""
+    retry_suggested: bool = False
+    alarms: bool = True
+    ends_turns: bool = True
+    recovery: Recovery | None = None
+    charges_breaker: bool = False
+
+
+class ErrorClass(StrEnum):
+    """Each is its name, as rows and the wire have it."""
+
+    TRANSIENT = "transient"
+    RATE_LIMIT = "rate_limit"
+    CONTEXT_LENGTH = "context_length"
+    CONTENT_FILTER = "content_filter"
+    AUTH = "auth"
+    BAD_REQUEST = "bad_request"
+    TOOL_ERROR = "tool_error"
+    LIMIT_REACHED = "limit_reached"
+    WORKER_CRASHED = "worker_crashed"
+    SET_ASIDE = "set_aside"
+    DEADLINE = "deadline"
+    UNKNOWN = "unknown"
+    CANCELLED = "cancelled"
+
+    @property
+    def failure(self) -> Failure:
+        return _FAILURES[self]
+
+    @property
+    def code(self) -> str:
+        """What a client of `/v1` reads as the error's code."""
+        return self.failure.code or self.value
+
+
+_FAILURES = {
+    ErrorClass.TRANSIENT: Failure(
+        meaning="The model was not reached, was too slow or overloaded, or broke off its answer.",
+        words="The model could not be reached or broke off its answer.",
+        remedy="The provider does not answer properly. When it does again: select all, Retry.",
+        status=502,
+        retry_suggested=True,
+        recovery=Recovery.RETRY,
+        charges_breaker=True,
+    ),
+    ErrorClass.RATE_LIMIT: Failure(
+        meaning="The provider got too many requests or tokens in a minute.",
+        words="The model's provider asks us to slow down.",
+        remedy="The provider asks us to slow down. When it is over: select all, Retry.",
+        status=429,
+        code="model_rate_limit",
+        retry_suggested=True,
+        recovery=Recovery.RETRY,
+    ),
+    ErrorClass.CONTEXT_LENGTH: Failure(
+        meaning="The conversation is longer than the model reads; the release's context policy bounds it.",
+        words="The conversation is longer than the model can read.",
+        remedy="The conversation is too long for the model: fork it at an earlier turn.",
+        status=400,
+        code="context_length_exceeded",
+        recovery=Recovery.COMPRESS,
+    ),
+    ErrorClass.CONTENT_FILTER: Failure(
+        meaning="The provider refused the question or its own answer.",
+        words="The model's provider refused this content.",
+        remedy="The provider refuses the question or its answer: ask otherwise. It is never rewritten silently.",
+        status=400,
+        recovery=Recovery.REFUSE,
+    ),
+    ErrorClass.AUTH: Failure(
+        meaning="The key is wrong, or the account has no credit, quota or right to the model.",
+        words="The model's provider does not accept our credentials or our account.",
+        remedy="The provider refuses our key: put in one that works, then select all, Retry.",
+        status=502,
+        recovery=Recovery.REST_CREDENTIAL,
+    ),
+    ErrorClass.BAD_REQUEST: Failure(
+        meaning="There is no such model, its libraries are missing, its address is wrong, or it does not take this.",
+        words="The model does not exist or does not accept this kind of request.",
+        remedy="The route or its settings are wrong, which the step says: correct them, then select all, Retry.",
+        status=502,
+        recovery=Recovery.NEXT_ROUTE,
+    ),
+    ErrorClass.TOOL_ERROR: Failure(
+        meaning="A tool failed. The model is told so and goes on; a turn ends with it only at the provider's side.",
+        words="A tool failed on the provider's side.",
+        remedy="Open one: its steps say what went wrong.",
+        recovery=Recovery.TELL_MODEL,
+    ),
+    ErrorClass.LIMIT_REACHED: Failure(
+        meaning="The turn used all the model calls, tool calls or output tokens that its release allows.",
+        words="The turn used all that its agent may use.",
+        remedy="The agent reached a limit of its draft: raise it, or see in the steps what goes in circles.",
+    ),
+    ErrorClass.WORKER_CRASHED: Failure(
+        meaning="The turn lost its runner again and again, without one finished step between.",
+        words="The worker stopped several times while it worked on this message.",
+        remedy="Runners died at this: read their logs before you retry.",
+        retry_suggested=True,
+    ),
+    ErrorClass.SET_ASIDE: Failure(
+        meaning="An operator ended the turn, so that its session goes on.",
+        words="An operator ended the work on this message.",
+        remedy="Nothing: somebody decided it.",
+        status=409,
+        alarms=False,
+    ),
+    ErrorClass.DEADLINE: Failure(
+        meaning="The turn took longer than it may, or nobody could begin it in time.",
+        words="The turn took longer than it may.",
+        remedy="Nobody could answer in time: are runners up, and do they have room?",
+        status=504,
+    ),
+    ErrorClass.UNKNOWN: Failure(
+        meaning="Something that nobody foresaw.",
+        words="Something went wrong on our side.",
+        remedy="Open one: its steps say what went wrong.",
+        retry_suggested=True,
+        recovery=Recovery.FALL_BACK,
+    ),
+    ErrorClass.CANCELLED: Failure(
+        meaning="Somebody stopped the turn while the step was open. The turn itself has no error then.",
+        words="The turn was stopped.",
+        remedy="Nothing: somebody wanted it.",
+        status=409,
+        code="turn_cancelled",
+        alarms=False,
+        ends_turns=False,
+        recovery=Recovery.NOTHING,
+    ),
+}
+
+# What alarms nobody.
+QUIET = tuple(error_class.value for error_class in ErrorClass if not error_class.failure.alarms)
+
+
+def known_class(name: str) -> ErrorClass | None:
+    """The class of that name; None for one that only a newer version knows, and for no class."""
+    return ErrorClass(name) if name in _FAILURES else None

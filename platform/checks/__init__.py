@@ -1,0 +1,1 @@
+"""What is looked at to say whether all is well: one list, filled by the apps, for every page, probe and alarm."""
