@@ -3,6 +3,7 @@
 from collections.abc import Iterable
 from datetime import datetime
 from functools import cache
+from typing import Any
 
 from django.contrib.auth.hashers import make_password
 from django.contrib.auth.models import Group
@@ -11,10 +12,13 @@ from accounts.actor import ALL_SCOPES, Actor, Scope
 from accounts.api_keys import create_api_key
 from accounts.models import User
 from accounts.roles import Role
-from agents.models import Agent, AgentDraft
+from agents.domain.configuration import AgentConfiguration
+from agents.models import Agent, AgentDraft, Release
 from agents.releases import publish
 
 PASSWORD = "correct horse battery"
+# A configuration as rows keep it.
+OFFLINE = AgentConfiguration(model_chain=("offline:",)).dump()
 
 
 def person(name: str, *roles: Role) -> User:
@@ -39,7 +43,18 @@ def agent(slug: str = "demo", *, groups: Iterable[Group] = (), tools: Iterable[s
     """A published agent on the offline model."""
     made = Agent.objects.create(slug=slug, name=slug.title())
     made.groups.set(groups)
-    AgentDraft.objects.create(agent=made, model_chain=["offline:"], tools=list(tools))
+    AgentDraft.objects.create(agent=made, configuration=OFFLINE | {"tools": list(tools)})
     publish(Actor.system("tests"), agent_id=made.pk, expected_version=1)
     made.refresh_from_db()
     return made
+
+
+def write_draft(agent: Agent | None = None, *, version: int | None = None, **settings: Any) -> None:
+    """Put `settings` into the JSON of a draft as they are, past every check. Without `agent`: into the only draft."""
+    drafts = AgentDraft.objects.filter(agent=agent) if agent else AgentDraft.objects.all()
+    draft = drafts.get()
+    drafts.update(configuration=draft.configuration | settings, version=version or draft.version)
+
+
+def configuration_of(row: AgentDraft | Release) -> AgentConfiguration:
+    return AgentConfiguration.parse(row.configuration)

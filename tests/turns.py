@@ -14,12 +14,12 @@ from agents.engine.context import load_context
 from agents.engine.ports import Services
 from agents.engine.turn import Stop, TurnRun
 from agents.journal.fenced_writes import Ended
-from agents.models import AgentDraft, Step, Turn
+from agents.models import Step, Turn
 from agents.releases import publish
 from agents.sessions import cancel_turn
 from foundation.db_threads import in_db_thread
 from tests.conversations import Conversation, claimed, conversation, nothing_yet, replayed
-from tests.people import agent
+from tests.people import agent, write_draft
 from tests.scripted import Outcome, calls, for_ever
 
 A_WHILE = 10.0
@@ -29,7 +29,7 @@ def asked(text: str = "Hi", **draft: Any) -> Conversation:
     """A conversation with one question; `draft` changes the release it is on."""
     if draft:
         made = agent("special")
-        AgentDraft.objects.filter(agent=made).update(**draft, version=2)
+        write_draft(made, **draft, version=2)
         publish(Actor.system("tests"), agent_id=made.pk, expected_version=2)
     ada = conversation(slug="special" if draft else "demo")
     ada.ask(text)

@@ -17,10 +17,10 @@ from agents.admin.draft_page import draft_page
 from agents.admin.publishing import publish_page
 from agents.admin.release_diff import compare_page
 from agents.domain.config_diff import differences
+from agents.domain.configuration import AgentConfiguration
 from agents.models import Agent, AgentDraft, Release
 from agents.permissions.role_permissions import CHANGE_AGENT, PUBLISH_AGENT
 from agents.releases import archive_agent, change_agent, create_agent, restore_agent
-from agents.releases.edit import configuration_of
 from console.admin import ConsoleAdmin
 from console.confirmation import ask
 from console.views import address_of
@@ -202,6 +202,9 @@ def _beside(agent: Agent) -> dict[str, Any]:
     """What the page of an agent shows under its form."""
     draft = AgentDraft.objects.filter(agent=agent).first()
     live = agent.live_release
-    changed = bool(draft and live and differences(configuration_of(live), configuration_of(draft)))
+    changed = False
+    if draft and live:
+        published = AgentConfiguration.parse(live.configuration)
+        changed = bool(differences(published, AgentConfiguration.parse(draft.configuration)))
     releases = Release.objects.filter(agent=agent).select_related("published_by").order_by("-number")
     return {"agent": agent, "draft": draft, "draft_differs": changed, "releases": releases[:RELEASES]}

@@ -11,10 +11,10 @@ from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from accounts.permissions import actor_of
 from agents.admin.drafts import DraftForm
 from agents.domain.config_diff import differences
+from agents.domain.configuration import AgentConfiguration
 from agents.models import AgentDraft
 from agents.permissions.role_permissions import CHANGE_DRAFT, PUBLISH_AGENT
 from agents.releases import change_draft
-from agents.releases.edit import configuration_of
 from console.views import address_of, page
 
 
@@ -38,7 +38,7 @@ def draft_page(request: HttpRequest, model_admin: Any, draft: AgentDraft) -> Htt
         may_edit=may_edit,
         may_publish=request.user.has_perm(PUBLISH_AGENT),
         live=live,
-        differences=differences(configuration_of(live), configuration_of(draft)) if live else None,
+        differences=differences(AgentConfiguration.parse(live.configuration), form.stored) if live else None,
     )
 
 

@@ -3,33 +3,37 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import groupby
 from typing import Any, Final
 
 from django import forms
 
 from accounts.admin.audited_forms import AuditedForm
-from agents.domain.configuration import LARGEST, ContextPolicy, TurnLimits, validate_configuration
-from agents.llm.routes import fault_of_route
+from agents.domain.configuration import (
+    SETTINGS,
+    AgentConfiguration,
+    Nested,
+    RouteChain,
+    Setting,
+    Text,
+    ToolNames,
+    WholeNumber,
+)
 from agents.models import AgentDraft
-from agents.releases.known import tool_names
+from agents.releases.known import check_runnable, tool_names
 from console.widgets import CheckboxSelectMultiple, NumberInput, Textarea
 from foundation.errors import InvalidInput
 
-# Name, label and what it is for.
-_NUMBERS: Final = {
-    "limits": (
-        ("steps", "Model calls", "How often one turn may ask the model."),
-        ("tool_calls", "Tool calls", "How many tools one turn may run."),
-        ("output_tokens", "Tokens written", "By all model calls of one turn together."),
-        ("call_output_tokens", "Tokens per call", "What one model call asks the provider for."),
-        ("turn_seconds", "Seconds", "How long one turn may work."),
-    ),
-    "context_policy": (
-        ("history_messages", "Messages", "How many of the newest messages the model reads again."),
-        ("history_characters", "Characters", "How much text of them at most."),
-    ),
-}
-_DEFAULTS: Final[dict[str, Any]] = {"limits": TurnLimits(), "context_policy": ContextPolicy()}
+# The settings that have a field each, with the group that they stand in.
+_LEAVES: Final[list[tuple[str | None, str, Setting]]] = [
+    leaf
+    for name, setting in SETTINGS.items()
+    for leaf in (
+        [(name, *member) for member in setting.members.items()]
+        if isinstance(setting, Nested)
+        else [(None, name, setting)]
+    )
+]
 
 
 class LinesField(forms.CharField):
@@ -43,63 +47,59 @@ class LinesField(forms.CharField):
         return [line.strip() for line in text.splitlines() if line.strip()]
 
 
-class DraftForm(AuditedForm, forms.Form):
-    """The configuration of `draft`. Valid only if a turn could run on it; `configuration` is then what to save."""
+class ProseField(forms.CharField):
+    """Text with all its spaces. Browsers send CRLF at the ends of lines; models read LF."""
 
-    model_chain = LinesField(
-        label="Models, in order",
-        widget=Textarea({"rows": 3, "spellcheck": "false", "class": "bs-mono"}),
-        max_length=4_000,
-        help_text="One per line, as provider:model. The first one answers; going on to the next is not built yet. "
-        "“offline:” is the built-in model, for trying things out.",
-    )
-    instructions = forms.CharField(
-        label="Instructions",
-        widget=Textarea({"rows": 14}),
-        required=False,
-        max_length=100_000,
-        strip=False,
-        help_text="Who the agent is and how it should answer. The model reads this before every message.",
-    )
-    tools = forms.MultipleChoiceField(
-        label="Tools", widget=CheckboxSelectMultiple, required=False, help_text="What the agent may do besides talking."
-    )
+    def clean(self, value: Any) -> Any:
+        return super().clean(value).replace("\r\n", "\n")
+
+
+class ToolsField(forms.MultipleChoiceField):
+    """Ticked tools in the order that they had in `chosen`: a model may prefer the first."""
+
+    def __init__(self, *, chosen: list[str], **kwargs: Any) -> None:
+        super().__init__(choices=list(_tool_choices(chosen)), widget=CheckboxSelectMultiple, **kwargs)
+        self._chosen = chosen
+
+    def clean(self, value: Any) -> Any:
+        ticked = super().clean(value)
+        kept = [name for name in self._chosen if name in ticked]
+        return kept + [name for name in ticked if name not in kept]
+
+
+class DraftForm(AuditedForm, forms.Form):
+    """The configuration of `draft`. Valid only if a turn could run on it; `configuration` is then what to save.
+
+    Raises `NewerConfiguration` where a newer version wrote the draft.
+    """
 
     def __init__(self, data: Any = None, *, draft: AgentDraft) -> None:
-        super().__init__(data, initial=self.values_of(draft))
+        self.stored = AgentConfiguration.parse(draft.configuration)
+        super().__init__(data, initial=_values(self.stored))
         self.draft = draft
-        self.fields["tools"].choices = list(_tool_choices(draft.tools))  # type: ignore[attr-defined]
-        for group, numbers in _NUMBERS.items():
-            for name, label, words in numbers:
-                self.fields[name] = _number(_DEFAULTS[group], name, label, words)
+        for _, name, setting in _LEAVES:
+            self.fields[name] = _form_field(setting, self.initial[name])
         self.remember(draft)
 
     def stored_row(self) -> AgentDraft:
         return AgentDraft.objects.select_for_update(no_key=True).get(pk=self.draft.pk)
 
     def values_of(self, row: AgentDraft) -> dict[str, Any]:
-        numbers = {name: getattr(row, group).get(name) for group, known in _NUMBERS.items() for name, *_ in known}
-        return {"model_chain": row.model_chain, "instructions": row.instructions, "tools": row.tools, **numbers}
+        return _values(AgentConfiguration.parse(row.configuration))
 
     @property
-    def configuration(self) -> dict[str, Any]:
-        """What `change_draft` takes. A number left empty is the default of the day."""
-        cleaned = self.cleaned_data
-        numbers = {
-            group: {name: cleaned[name] for name, *_ in known if cleaned.get(name) is not None}
-            for group, known in _NUMBERS.items()
-        }
-        # Tools keep the order they had: a model may prefer the first.
-        ticked = set(cleaned["tools"])
-        tools = [name for name in self.draft.tools if name in ticked]
-        tools += [name for name in cleaned["tools"] if name not in tools]
-        instructions = cleaned["instructions"].replace("\r\n", "\n")
-        return {"model_chain": cleaned["model_chain"], "instructions": instructions, "tools": tools, **numbers}
+    def configuration(self) -> AgentConfiguration:
+        """What `change_draft` takes. A number left empty is the default of the day. Raises `InvalidInput`."""
+        values: dict[str, Any] = {}
+        for group, name, _ in _LEAVES:
+            if (value := self.cleaned_data[name]) is not None:
+                (values.setdefault(group, {}) if group else values)[name] = value
+        return AgentConfiguration.from_values(values)
 
     def clean(self) -> dict[str, Any]:
         if not self.errors:
             try:
-                validate_configuration(**self.configuration, known_tools=tool_names(), fault_of_route=fault_of_route)
+                check_runnable(self.configuration)
             except InvalidInput as error:
                 self._explain(error)
         self.refuse_stale()
@@ -107,17 +107,19 @@ class DraftForm(AuditedForm, forms.Form):
 
     def sections(self) -> Iterator[tuple[str, str, list[forms.BoundField]]]:
         """Title, words and fields of each part of the page."""
-        yield "What answers", "", [self["model_chain"], self["instructions"]]
-        yield "Tools", "", [self["tools"]]
-        words = "Bounds of one turn, so that none runs away. Empty: the default."
-        yield "Limits", words, [self[name] for name, *_ in _NUMBERS["limits"]]
-        words = "Older messages stay in the conversation, but the model does not see them."
-        yield "What the model remembers", words, [self[name] for name, *_ in _NUMBERS["context_policy"]]
+        for title, settings in groupby(SETTINGS.items(), lambda item: item[1].section):
+            words, names = "", list[str]()
+            for name, setting in settings:
+                if isinstance(setting, Nested):
+                    words, names = setting.help_text, [*names, *setting.members]
+                else:
+                    names.append(name)
+            yield title, words, [self[name] for name in names]
 
     def _explain(self, error: InvalidInput) -> None:
         field, _, item = (error.pointer or "").lstrip("/").partition("/")
-        if field == "model_chain" and item.isdigit():
-            route = self.cleaned_data["model_chain"][int(item)]
+        if isinstance(SETTINGS.get(field), RouteChain) and item.isdigit():
+            route = self.cleaned_data[field][int(item)]
             self.add_error(field, f"“{route[:60]}” is no route: write provider:model, such as openai:gpt-5-mini.")
         elif field in self.fields:
             self.add_error(field, error.detail)
@@ -125,16 +127,40 @@ class DraftForm(AuditedForm, forms.Form):
             self.add_error(item if item in self.fields else None, error.detail)
 
 
-def _number(defaults: Any, name: str, label: str, words: str) -> forms.IntegerField:
-    default = getattr(defaults, name)
-    standard = "the provider's own limit" if default is None else f"{default:,}"
+def _values(configuration: AgentConfiguration) -> dict[str, Any]:
+    """What the fields show; None for a number that is left to its default."""
+    stored = configuration.dump()
+    return {
+        name: stored.get(group, {}).get(name) if group else setting.dump(getattr(configuration, name))
+        for group, name, setting in _LEAVES
+    }
+
+
+def _form_field(setting: Setting, value: Any) -> forms.Field:
+    words: dict[str, Any] = {"label": setting.label, "help_text": setting.help_text}
+    match setting:
+        case RouteChain():
+            widget = Textarea({"rows": 3, "spellcheck": "false", "class": "bs-mono"})
+            return LinesField(widget=widget, max_length=4_000, **words)
+        case Text():
+            widget = Textarea({"rows": 14})
+            return ProseField(widget=widget, required=False, max_length=setting.largest, strip=False, **words)
+        case ToolNames():
+            return ToolsField(chosen=value, required=False, **words)
+        case WholeNumber():
+            return _number_field(setting)
+    raise TypeError(f"{type(setting).__name__} has no field in forms.")
+
+
+def _number_field(setting: WholeNumber) -> forms.IntegerField:
+    default = setting.text(setting.default)
     return forms.IntegerField(
-        label=label,
+        label=setting.label,
         required=False,
         min_value=1,
-        max_value=LARGEST[name],
-        widget=NumberInput({"placeholder": standard}),
-        help_text=f"{words} 1 to {LARGEST[name]:,}; default: {standard}.",
+        max_value=setting.largest,
+        widget=NumberInput({"placeholder": default}),
+        help_text=f"{setting.help_text} 1 to {setting.largest:,}; default: {default}.",
     )
 
 

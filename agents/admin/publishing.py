@@ -11,9 +11,9 @@ from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 
 from accounts.permissions import actor_of
 from agents.domain.config_diff import differences
+from agents.domain.configuration import AgentConfiguration
 from agents.models import Agent, AgentDraft, Configuration, Release
 from agents.releases import publish, roll_back
-from agents.releases.edit import configuration_of
 from console.confirmation import answer, ask
 from console.views import address_of
 from console.widgets import TextInput
@@ -100,8 +100,9 @@ def roll_back_page(request: HttpRequest, model_admin: Any, release: Release) -> 
 
 
 def _shown(agent: Agent, live: Release | None, wanted: Configuration) -> dict[str, Any]:
-    found = differences(configuration_of(live), configuration_of(wanted)) if live else None
-    return {"agent": agent, "live": live, "differences": found}
+    new = AgentConfiguration.parse(wanted.configuration)
+    shown = differences(AgentConfiguration.parse(live.configuration), new) if live else None
+    return {"agent": agent, "live": live, "differences": shown}
 
 
 def _go(request: HttpRequest, agent: Agent, verb: Callable[[], Release]) -> HttpResponse:

@@ -8,8 +8,8 @@ from django import forms
 from django.http import HttpRequest, HttpResponse
 
 from agents.domain.config_diff import differences
-from agents.models import AgentDraft, Configuration, Release
-from agents.releases.edit import configuration_of
+from agents.domain.configuration import AgentConfiguration
+from agents.models import AgentDraft, Release
 from console.views import page
 from console.widgets import Select
 
@@ -37,7 +37,6 @@ def compare_page(request: HttpRequest, model_admin: Any, draft: AgentDraft) -> H
         field.choices = [(DRAFT, "the draft"), *((str(number), _title(number, live)) for number in numbers)]
     if form.is_bound and form.is_valid():
         chosen = form.cleaned_data
-    sides: list[Configuration] = [_side(draft, chosen["old"]), _side(draft, chosen["new"])]
     return page(
         request,
         model_admin,
@@ -45,7 +44,7 @@ def compare_page(request: HttpRequest, model_admin: Any, draft: AgentDraft) -> H
         title=f"{agent}: compare",
         agent=agent,
         form=form,
-        differences=differences(*(configuration_of(side) for side in sides)),
+        differences=differences(_side(draft, chosen["old"]), _side(draft, chosen["new"])),
     )
 
 
@@ -53,5 +52,6 @@ def _title(number: int, live: Release | None) -> str:
     return f"release {number} (live)" if live and live.number == number else f"release {number}"
 
 
-def _side(draft: AgentDraft, name: str) -> Configuration:
-    return draft if name == DRAFT else Release.objects.get(agent=draft.agent, number=int(name))
+def _side(draft: AgentDraft, name: str) -> AgentConfiguration:
+    row = draft if name == DRAFT else Release.objects.get(agent=draft.agent, number=int(name))
+    return AgentConfiguration.parse(row.configuration)

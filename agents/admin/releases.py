@@ -2,17 +2,29 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Callable
+from typing import Any, ClassVar
 
 from django.contrib import admin
 from django.http import HttpRequest, HttpResponse
 
 from agents.admin.publishing import roll_back_page
-from agents.domain.config_diff import bounds
+from agents.domain.configuration import SETTINGS, AgentConfiguration, Setting
 from agents.models import Release
 from agents.permissions.role_permissions import PUBLISH_AGENT
 from console.admin import ReadOnlyAdmin
 from console.widgets import action
+
+
+def _display(name: str, setting: Setting) -> Callable[[Release], str]:
+    """The column that shows one setting of a release."""
+
+    @admin.display(description=setting.label)
+    def display(release: Release) -> str:
+        return setting.text(getattr(AgentConfiguration.parse(release.configuration), name))
+
+    display.__name__ = name
+    return display
 
 
 @admin.register(Release)
@@ -23,18 +35,14 @@ class ReleaseAdmin(ReadOnlyAdmin):
     list_select_related = ("agent__live_release", "published_by")
     list_filter = ("agent",)
     search_help_text = "The id of a release."
-    fields = (
+    fields: ClassVar[Any] = (
         "agent",
         "number",
         "is_live",
         "note",
         "published_by",
         "published_at",
-        "routes",
-        "words",
-        "tool_names",
-        "bounds_of_a_turn",
-        "history",
+        *(_display(name, setting) for name, setting in SETTINGS.items()),
         "id",
     )
     actions_detail = ("roll_back",)
@@ -42,27 +50,6 @@ class ReleaseAdmin(ReadOnlyAdmin):
     @admin.display(description="live", boolean=True)
     def is_live(self, release: Release) -> bool:
         return release.agent.live_release_id == release.pk
-
-    @admin.display(description="models, in order")
-    def routes(self, release: Release) -> str:
-        return ", ".join(str(route) for route in release.model_chain)
-
-    @admin.display(description="instructions")
-    def words(self, release: Release) -> str:
-        """With its lines; the field itself would be shown as one."""
-        return release.instructions
-
-    @admin.display(description="tools")
-    def tool_names(self, release: Release) -> str:
-        return ", ".join(str(name) for name in release.tools) or "none"
-
-    @admin.display(description="limits of a turn")
-    def bounds_of_a_turn(self, release: Release) -> str:
-        return "\n".join(bounds("limits", release.limits))
-
-    @admin.display(description="history that the model sees")
-    def history(self, release: Release) -> str:
-        return "\n".join(bounds("context_policy", release.context_policy))
 
     def has_publish_permission(self, request: HttpRequest, object_id: Any = None) -> bool:  # noqa: ARG002
         return request.user.has_perm(PUBLISH_AGENT)

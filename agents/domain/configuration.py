@@ -1,16 +1,232 @@
-"""What one turn may spend and how much history it sees: the `limits` and `context_policy` of a release."""
+"""What an agent does, each setting declared once: its type, default, bounds and words.
+
+Drafts and releases keep a configuration as one JSON object, `{"schema": 1, "model_chain": ["offline:"], ...}`. Settings
+that have their default are left out, so an older process reads what a newer one wrote as long as nothing new is used.
+Parsing, validation, the form of a draft, differences and the page of a release are all made from the declarations. So a
+new setting is an attribute of `AgentConfiguration`, or of one of its groups, and whatever uses it.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, fields
-from typing import Any, TypeVar
+from copy import deepcopy
+from dataclasses import dataclass, field, fields, replace
+from functools import cache
+from typing import Annotated, Any, Self, get_type_hints
 
-from foundation.errors import InvalidInput
+from foundation.errors import InvalidInput, Unavailable
+
+Stored = dict[str, Any]
+
+# The first step turns an object of schema 1 into one of schema 2, and so on. What was published keeps its schema for
+# ever and is upgraded each time that it is read. Whatever changes what stored objects mean needs a step: another name,
+# narrower bounds, another default of a setting that stands in no group. A new setting needs none.
+UPGRADES: tuple[Callable[[Stored], Stored], ...] = ()
+
+
+class NewerConfiguration(Unavailable):
+    """This configuration was written by a newer version of Bandstand."""
 
 
 @dataclass(frozen=True, slots=True)
-class TurnLimits:
+class Installed:
+    """What a configuration may name here. `fault_of_route` says why no model stands behind a route, or None."""
+
+    tools: frozenset[str]
+    fault_of_route: Callable[[str], str | None]
+
+
+# --- kinds of settings ------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Setting:
+    """The declaration of an attribute, whose annotation it stands in; `default` is the attribute's, and holds where a
+    configuration does not name it. `section` is the part of the draft's form that it is in; members of a group are in
+    the group's."""
+
+    label: str
+    help_text: str
+    section: str = field(default="", kw_only=True)
+    default: Any = field(default=None, kw_only=True)
+
+    def parse(self, value: Any, pointer: str) -> Any:
+        """The value that `value`, from JSON, stands for. Raises `InvalidInput`."""
+        raise NotImplementedError
+
+    def dump(self, value: Any) -> Any:
+        """`value` as JSON has it."""
+        return value
+
+    def validate(self, value: Any, pointer: str, installed: Installed) -> None:
+        """Raise `InvalidInput` when no turn could run on `value` here."""
+
+    def lines(self, value: Any) -> list[str]:
+        """`value` as differences show it."""
+        raise NotImplementedError
+
+    def text(self, value: Any) -> str:
+        """`value` as a page shows it."""
+        return ", ".join(self.lines(value)) or "none"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WholeNumber(Setting):
+    """A number from 1 to `largest`. `absent` says what holds without one, if its default is None."""
+
+    largest: int
+    absent: str = ""
+
+    def parse(self, value: Any, pointer: str) -> int:
+        if type(value) is not int or not 1 <= value <= self.largest:
+            raise InvalidInput(f"A whole number from 1 to {self.largest} is expected.", pointer=pointer)
+        return value
+
+    def lines(self, value: int | None) -> list[str]:
+        return [self.absent if value is None else f"{value:,}"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Text(Setting):
+    """Lines of text, of at most `largest` characters."""
+
+    largest: int
+
+    def parse(self, value: Any, pointer: str) -> str:
+        if not isinstance(value, str) or len(value) > self.largest:
+            raise InvalidInput(f"Text of at most {self.largest:,} characters is expected.", pointer=pointer)
+        return value
+
+    def lines(self, value: str) -> list[str]:
+        return value.splitlines()
+
+    def text(self, value: str) -> str:
+        return value
+
+
+@dataclass(frozen=True, slots=True)
+class Texts(Setting):
+    """A tuple of texts in their order."""
+
+    def dump(self, value: tuple[str, ...]) -> list[str]:
+        return list(value)
+
+    def lines(self, value: tuple[str, ...]) -> list[str]:
+        return list(value)
+
+
+@dataclass(frozen=True, slots=True)
+class RouteChain(Texts):
+    """Routes of models, first choice first; each reads `provider:model`."""
+
+    def parse(self, value: Any, pointer: str) -> tuple[str, ...]:
+        if not isinstance(value, list):
+            raise InvalidInput("A list of routes is expected.", pointer=pointer)
+        for index, route in enumerate(value):
+            if not isinstance(route, str) or ":" not in route or len(route) > 200:
+                raise InvalidInput("A route reads provider:model.", pointer=f"{pointer}/{index}")
+        return tuple(value)
+
+    def validate(self, value: tuple[str, ...], pointer: str, installed: Installed) -> None:
+        if not value:
+            raise InvalidInput("At least one route is needed.", pointer=pointer)
+        for index, route in enumerate(value):
+            if (fault := installed.fault_of_route(route)) is not None:
+                raise InvalidInput(fault, pointer=f"{pointer}/{index}")
+
+
+@dataclass(frozen=True, slots=True)
+class ToolNames(Texts):
+    """Names of tools, each once, in the order in which the model reads of them."""
+
+    def parse(self, value: Any, pointer: str) -> tuple[str, ...]:
+        if not isinstance(value, list):
+            raise InvalidInput("A list of tool names is expected.", pointer=pointer)
+        for index, name in enumerate(value):
+            if not isinstance(name, str):
+                raise InvalidInput("The name of a tool is expected.", pointer=f"{pointer}/{index}")
+            if name in value[:index]:
+                raise InvalidInput(f"{name!r} stands here twice; providers refuse that.", pointer=f"{pointer}/{index}")
+        return tuple(value)
+
+    def validate(self, value: tuple[str, ...], pointer: str, installed: Installed) -> None:
+        for index, name in enumerate(value):
+            if name not in installed.tools:
+                raise InvalidInput(f"There is no tool {name!r}.", pointer=f"{pointer}/{index}")
+
+
+@dataclass(frozen=True, slots=True)
+class Nested(Setting):
+    """An object of settings: a `SettingGroup`, whose class its default tells."""
+
+    @property
+    def members(self) -> Mapping[str, Setting]:
+        members: Mapping[str, Setting] = self.default.settings
+        return members
+
+    def parse(self, value: Any, pointer: str) -> SettingGroup:
+        if not isinstance(value, Mapping):
+            raise InvalidInput("An object is expected.", pointer=pointer)
+        parsed = _parse_members(value, self.members, pointer)
+        pinned = frozenset(name for name, item in parsed.items() if item == self.members[name].default)
+        group: SettingGroup = type(self.default)(**parsed, pinned=pinned)
+        return group
+
+    def dump(self, value: SettingGroup) -> Stored:
+        members = self.members.items()
+        return {name: setting.dump(getattr(value, name)) for name, setting in members if value.sets(name)}
+
+    def validate(self, value: SettingGroup, pointer: str, installed: Installed) -> None:
+        for name, setting in self.members.items():
+            setting.validate(getattr(value, name), f"{pointer}/{name}", installed)
+
+    def lines(self, value: SettingGroup) -> list[str]:
+        return [
+            f"{name.replace('_', ' ')}: {setting.text(getattr(value, name))}{'' if value.sets(name) else ' (default)'}"
+            for name, setting in self.members.items()
+        ]
+
+    def text(self, value: SettingGroup) -> str:
+        return "\n".join(self.lines(value))
+
+
+@cache
+def settings_of(kind: type[Any]) -> Mapping[str, Setting]:
+    """The declarations of a class's attributes, in their order."""
+    hints = get_type_hints(kind, include_extras=True)
+    return {
+        attribute.name: replace(declaration, default=attribute.default)
+        for attribute in fields(kind)
+        for declaration in getattr(hints[attribute.name], "__metadata__", ())
+    }
+
+
+# --- the settings -----------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class SettingGroup:
+    """`pinned` names the members that were set to what is their default today: they stay when the default moves."""
+
+    pinned: frozenset[str] = field(default=frozenset(), kw_only=True)
+
+    def __post_init__(self) -> None:
+        settings = self.settings
+        at_default = frozenset(name for name in self.pinned if getattr(self, name) == settings[name].default)
+        object.__setattr__(self, "pinned", at_default)
+
+    @property
+    def settings(self) -> Mapping[str, Setting]:
+        kind: Any = type(self)  # mypy takes a class for as unhashable as its instances might be
+        return settings_of(kind)
+
+    def sets(self, name: str) -> bool:
+        """Whether the configuration itself says what `name` is."""
+        return name in self.pinned or getattr(self, name) != self.settings[name].default
+
+
+@dataclass(frozen=True, slots=True)
+class TurnLimits(SettingGroup):
     """Bounds of one turn. Reaching one ends the turn as `failed` with `limit_reached`; time ends it as `expired`.
 
     `steps` counts model calls; `output_tokens` is for all of them together, `call_output_tokens` is what one call asks
@@ -18,85 +234,133 @@ class TurnLimits:
     not punished for the time in which no runner lived; the turn's deadline bounds all of it.
     """
 
-    steps: int = 12
-    tool_calls: int = 24
-    output_tokens: int = 32_000
-    call_output_tokens: int | None = None
-    turn_seconds: int = 300
+    steps: Annotated[int, WholeNumber("Model calls", "How often one turn may ask the model.", largest=100)] = 12
+    tool_calls: Annotated[int, WholeNumber("Tool calls", "How many tools one turn may run.", largest=500)] = 24
+    output_tokens: Annotated[
+        int, WholeNumber("Tokens written", "By all model calls of one turn together.", largest=1_000_000)
+    ] = 32_000
+    call_output_tokens: Annotated[
+        int | None,
+        WholeNumber(
+            "Tokens per call",
+            "What one model call asks the provider for.",
+            largest=1_000_000,
+            absent="the provider's own limit",
+        ),
+    ] = None
+    turn_seconds: Annotated[int, WholeNumber("Seconds", "How long one turn may work.", largest=3_600)] = 300
 
 
 @dataclass(frozen=True, slots=True)
-class ContextPolicy:
+class ContextPolicy(SettingGroup):
     """How much of the conversation goes to the model: the newest messages, and no more characters than fit."""
 
-    history_messages: int = 30
-    history_characters: int = 60_000
+    history_messages: Annotated[
+        int, WholeNumber("Messages", "How many of the newest messages the model reads again.", largest=500)
+    ] = 30
+    history_characters: Annotated[
+        int, WholeNumber("Characters", "How much text of them at most.", largest=4_000_000)
+    ] = 60_000
 
 
-LARGEST: dict[str, int] = {
-    "steps": 100,
-    "tool_calls": 500,
-    "output_tokens": 1_000_000,
-    "call_output_tokens": 1_000_000,
-    "turn_seconds": 3_600,
-    "history_messages": 500,
-    "history_characters": 4_000_000,
-}
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AgentConfiguration:
+    """Data only: no code, no dotted path, no template. One that `parse` made has the right types and bounds;
+    `validate` says besides whether a turn can run on it."""
 
-T = TypeVar("T", TurnLimits, ContextPolicy)
+    model_chain: Annotated[
+        tuple[str, ...],
+        RouteChain(
+            "Models, in order",
+            "One per line, as provider:model. The first one answers; going on to the next is not built yet. "
+            "“offline:” is the built-in model, for trying things out.",
+            section="What answers",
+        ),
+    ] = ()
+    instructions: Annotated[
+        str,
+        Text(
+            "Instructions",
+            "Who the agent is and how it should answer. The model reads this before every message.",
+            largest=100_000,
+            section="What answers",
+        ),
+    ] = ""
+    tools: Annotated[
+        tuple[str, ...], ToolNames("Tools", "What the agent may do besides talking.", section="Tools")
+    ] = ()
+    limits: Annotated[
+        TurnLimits,
+        Nested("Limits of a turn", "Bounds of one turn, so that none runs away. Empty: the default.", section="Limits"),
+    ] = TurnLimits()
+    context_policy: Annotated[
+        ContextPolicy,
+        Nested(
+            "History that the model sees",
+            "Older messages stay in the conversation, but the model does not see them.",
+            section="What the model remembers",
+        ),
+    ] = ContextPolicy()
+
+    @classmethod
+    def parse(cls, stored: Any) -> Self:
+        """The configuration in a JSON object of this schema or an older one, which stays as it is.
+
+        Raises `InvalidInput` with a pointer for an unknown name and for a value of another type or out of bounds, and
+        `NewerConfiguration` for a schema that only a newer version knows.
+        """
+        return cls.from_values(_upgraded(stored))
+
+    @classmethod
+    def from_values(cls, values: Mapping[str, Any]) -> Self:
+        """The configuration in JSON values of today's schema, without its number. Raises `InvalidInput` as `parse`."""
+        return cls(**_parse_members(values, SETTINGS, ""))
+
+    def dump(self) -> Stored:
+        """The JSON object that `parse` reads: equal configurations make equal ones."""
+        return {"schema": _schema()} | {
+            name: setting.dump(value)
+            for name, setting in SETTINGS.items()
+            if (value := getattr(self, name)) != setting.default
+        }
+
+    def validate(self, installed: Installed) -> None:
+        """Raise `InvalidInput` with a pointer unless a turn can run on this here."""
+        self.parse(self.dump())
+        for name, setting in SETTINGS.items():
+            setting.validate(getattr(self, name), f"/{name}", installed)
 
 
-def read_limits(values: Mapping[str, Any]) -> TurnLimits:
-    """The limits of a release. Raises `InvalidInput` with a pointer for an unknown name or a number out of bounds."""
-    return _read(TurnLimits, values, "/limits")
+SETTINGS: Mapping[str, Setting] = settings_of(AgentConfiguration)
 
 
-def read_context_policy(values: Mapping[str, Any]) -> ContextPolicy:
-    """The context policy of a release. Raises as `read_limits`."""
-    return _read(ContextPolicy, values, "/context_policy")
+def _schema() -> int:
+    return len(UPGRADES) + 1
 
 
-def _read(kind: type[T], values: Mapping[str, Any], pointer: str) -> T:
-    if not isinstance(values, Mapping):
-        raise InvalidInput("An object is expected.", pointer=pointer)
-    known = {field.name for field in fields(kind)}
-    for name, value in values.items():
-        if name not in known:
-            raise InvalidInput(f"Unknown name {name!r}; known are {', '.join(sorted(known))}.", pointer=pointer)
-        if type(value) is not int or not 1 <= value <= LARGEST[name]:
-            raise InvalidInput(f"A whole number from 1 to {LARGEST[name]} is expected.", pointer=f"{pointer}/{name}")
-    return kind(**values)
+def _upgraded(stored: Any) -> Stored:
+    """What a stored object of any known schema is in today's, without the number."""
+    if not isinstance(stored, Mapping):
+        raise InvalidInput("An object is expected.", pointer="")
+    values = dict(stored)
+    schema = values.pop("schema", None)
+    if type(schema) is not int or schema < 1:
+        raise InvalidInput("The number of a schema is expected.", pointer="/schema")
+    if schema > _schema():
+        raise NewerConfiguration(
+            f"This configuration has schema {schema} and was written by a newer version of Bandstand; "
+            f"this one reads schemas up to {_schema()}.",
+            pointer="/schema",
+        )
+    for upgrade in UPGRADES[schema - 1 :]:
+        values = upgrade(deepcopy(values))
+    return values
 
 
-def validate_configuration(
-    *,
-    model_chain: Any,
-    instructions: Any,
-    tools: Any,
-    limits: Any,
-    context_policy: Any,
-    known_tools: frozenset[str],
-    fault_of_route: Callable[[str], str | None],
-) -> None:
-    """Raise `InvalidInput` with a pointer unless these values make a release that can run.
-
-    `fault_of_route` says why no model of this installation stands behind a route; None when one does.
-    """
-    if not isinstance(model_chain, list) or not model_chain:
-        raise InvalidInput("At least one route is needed.", pointer="/model_chain")
-    for index, route in enumerate(model_chain):
-        if not isinstance(route, str) or ":" not in route or len(route) > 200:
-            raise InvalidInput("A route reads provider:model.", pointer=f"/model_chain/{index}")
-        if (fault := fault_of_route(route)) is not None:
-            raise InvalidInput(fault, pointer=f"/model_chain/{index}")
-    if not isinstance(instructions, str) or len(instructions) > 100_000:
-        raise InvalidInput("Text of at most 100,000 characters is expected.", pointer="/instructions")
-    if not isinstance(tools, list):
-        raise InvalidInput("A list of tool names is expected.", pointer="/tools")
-    for index, name in enumerate(tools):
-        if not isinstance(name, str) or name not in known_tools:
-            raise InvalidInput(f"There is no tool {name!r}.", pointer=f"/tools/{index}")
-        if name in tools[:index]:
-            raise InvalidInput(f"{name!r} stands here twice; providers refuse that.", pointer=f"/tools/{index}")
-    read_limits(limits)
-    read_context_policy(context_policy)
+def _parse_members(values: Mapping[str, Any], settings: Mapping[str, Setting], pointer: str) -> dict[str, Any]:
+    for name in values:
+        if name not in settings:
+            known = ", ".join(sorted(settings))
+            escaped = str(name).replace("~", "~0").replace("/", "~1")
+            raise InvalidInput(f"Unknown name {name!r}; known are {known}.", pointer=f"{pointer}/{escaped}")
+    return {name: settings[name].parse(value, f"{pointer}/{name}") for name, value in values.items()}

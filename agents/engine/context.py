@@ -10,24 +10,13 @@ import orjson
 import psycopg
 
 from agents.domain.client_options import NO_OPTIONS, ClientOptions, read_options
-from agents.domain.configuration import ContextPolicy, TurnLimits, read_context_policy, read_limits
+from agents.domain.configuration import AgentConfiguration
 from agents.domain.message_parts import Part
 from agents.domain.states import StepKind, StepStatus
 from agents.domain.steps import StepRecord
 from agents.journal import sql
 from agents.journal.claims import Claim
 from agents.journal.connection import fetch
-
-
-@dataclass(frozen=True, slots=True)
-class ReleaseConfiguration:
-    """A release as the engine uses it; immutable like its row."""
-
-    model_chain: tuple[str, ...]
-    instructions: str
-    tools: tuple[str, ...]
-    limits: TurnLimits
-    context_policy: ContextPolicy
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +27,7 @@ class TurnContext:
     """
 
     claim: Claim
-    release: ReleaseConfiguration
+    release: AgentConfiguration
     asked: UUID
     history: Sequence[tuple[str, list[Part]]]
     steps: Sequence[StepRecord]
@@ -46,21 +35,17 @@ class TurnContext:
 
 
 # Releases never change, so a process reads each once. Thousands would fit; nobody has as many.
-_releases: dict[UUID, ReleaseConfiguration] = {}
+_releases: dict[UUID, AgentConfiguration] = {}
 
 
-def load_release(release_id: UUID, *, on: psycopg.Connection | None = None) -> ReleaseConfiguration:
-    """A release's configuration, from memory after its first turn in this process."""
+def load_release(release_id: UUID, *, on: psycopg.Connection | None = None) -> AgentConfiguration:
+    """A release's configuration, from memory after its first turn in this process.
+
+    Raises as `AgentConfiguration.parse`.
+    """
     if (known := _releases.get(release_id)) is None:
-        [row] = fetch(sql.RELEASE, {"release": release_id}, on=on)
-        chain, instructions, tools, limits, policy = row
-        known = _releases[release_id] = ReleaseConfiguration(
-            model_chain=tuple(orjson.loads(chain)),
-            instructions=instructions,
-            tools=tuple(orjson.loads(tools)),
-            limits=read_limits(orjson.loads(limits)),
-            context_policy=read_context_policy(orjson.loads(policy)),
-        )
+        [(stored,)] = fetch(sql.RELEASE, {"release": release_id}, on=on)
+        known = _releases[release_id] = AgentConfiguration.parse(orjson.loads(stored))
     return known
 
 
@@ -86,7 +71,7 @@ def _client_options(found: str | None) -> ClientOptions:
     return read_options(besides["options"], besides["system"] or ())
 
 
-def _first_step(release: ReleaseConfiguration) -> list[StepRecord]:
+def _first_step(release: AgentConfiguration) -> list[StepRecord]:
     """The claim of a new turn has written this intent."""
     return [StepRecord(1, StepKind.MODEL, StepStatus.INTENT, name=release.model_chain[0], idempotent=True)]
 

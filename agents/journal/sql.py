@@ -145,7 +145,7 @@ WITH RECURSIVE waiting(user_id) AS (
 ), step AS (
     INSERT INTO agents_step (turn_id, number, kind, status, epoch, name, call_id, idempotent, request, error_class,
                              input_tokens, output_tokens)
-    SELECT s.turn_id, 1, 'model', 'intent', s.epoch, r.model_chain ->> 0, '', true, '{{}}', '', 0, 0
+    SELECT s.turn_id, 1, 'model', 'intent', s.epoch, r.configuration -> 'model_chain' ->> 0, '', true, '{{}}', '', 0, 0
     FROM owned s JOIN agents_release r ON r.id = s.release_id
     WHERE s.epoch = 1
 ), e AS (
@@ -310,10 +310,7 @@ FROM (
 ORDER BY h.depth DESC
 """
 
-RELEASE = """
-SELECT model_chain::text, instructions, tools::text, limits::text, context_policy::text
-FROM agents_release WHERE id = %(release)s
-"""
+RELEASE = "SELECT configuration::text FROM agents_release WHERE id = %(release)s"
 STEPS = """
 SELECT number, kind, status, name, call_id, idempotent, request::text, result::text, input_tokens, output_tokens,
        cost_usd

@@ -82,60 +82,9 @@ class Migration(migrations.Migration):
             },
         ),
         migrations.CreateModel(
-            name="AgentDraft",
-            fields=[
-                (
-                    "model_chain",
-                    models.JSONField(
-                        default=list, help_text='Routes in order, e.g. ["openai:gpt-4o-mini", "offline:"].'
-                    ),
-                ),
-                ("instructions", models.TextField(blank=True)),
-                ("tools", models.JSONField(blank=True, default=list, help_text="Names of the tools it may call.")),
-                (
-                    "limits",
-                    models.JSONField(blank=True, default=dict, help_text="Per turn: see agents.domain.configuration."),
-                ),
-                (
-                    "context_policy",
-                    models.JSONField(blank=True, default=dict, help_text="See agents.domain.configuration."),
-                ),
-                (
-                    "agent",
-                    models.OneToOneField(
-                        on_delete=django.db.models.deletion.CASCADE,
-                        primary_key=True,
-                        related_name="draft",
-                        serialize=False,
-                        to="agents.agent",
-                    ),
-                ),
-                ("version", models.PositiveIntegerField(default=1)),
-                ("updated_at", models.DateTimeField(auto_now=True)),
-            ],
-            options={
-                "abstract": False,
-            },
-        ),
-        migrations.CreateModel(
             name="Release",
             fields=[
-                (
-                    "model_chain",
-                    models.JSONField(
-                        default=list, help_text='Routes in order, e.g. ["openai:gpt-4o-mini", "offline:"].'
-                    ),
-                ),
-                ("instructions", models.TextField(blank=True)),
-                ("tools", models.JSONField(blank=True, default=list, help_text="Names of the tools it may call.")),
-                (
-                    "limits",
-                    models.JSONField(blank=True, default=dict, help_text="Per turn: see agents.domain.configuration."),
-                ),
-                (
-                    "context_policy",
-                    models.JSONField(blank=True, default=dict, help_text="See agents.domain.configuration."),
-                ),
+                ("configuration", models.JSONField(help_text='{"schema": 1, "model_chain": ["offline:"], ...}')),
                 (
                     "id",
                     models.UUIDField(default=foundation.ids.new_id, editable=False, primary_key=True, serialize=False),
@@ -539,6 +488,33 @@ class Migration(migrations.Migration):
             },
         ),
         migrations.CreateModel(
+            name="AgentDraft",
+            fields=[
+                ("configuration", models.JSONField(help_text='{"schema": 1, "model_chain": ["offline:"], ...}')),
+                (
+                    "agent",
+                    models.OneToOneField(
+                        on_delete=django.db.models.deletion.CASCADE,
+                        primary_key=True,
+                        related_name="draft",
+                        serialize=False,
+                        to="agents.agent",
+                    ),
+                ),
+                ("version", models.PositiveIntegerField(default=1)),
+                ("updated_at", models.DateTimeField(auto_now=True)),
+            ],
+            options={
+                "abstract": False,
+                "constraints": [
+                    models.CheckConstraint(
+                        condition=models.Q(("configuration__has_key", "schema")),
+                        name="agentdraft_configuration_has_schema",
+                    )
+                ],
+            },
+        ),
+        migrations.CreateModel(
             name="BulkAction",
             fields=[
                 (
@@ -668,6 +644,12 @@ class Migration(migrations.Migration):
                     models.CheckConstraint(condition=models.Q(("value__in", [1, -1])), name="feedback_value_known"),
                 ],
             },
+        ),
+        migrations.AddConstraint(
+            model_name="release",
+            constraint=models.CheckConstraint(
+                condition=models.Q(("configuration__has_key", "schema")), name="release_configuration_has_schema"
+            ),
         ),
         migrations.AddConstraint(
             model_name="release",

@@ -42,16 +42,17 @@ class Agent(models.Model):
 
 
 class Configuration(models.Model):
-    """What an agent does. Data only: no code, no dotted path, no template."""
+    """What an agent does, as `agents.domain.configuration.AgentConfiguration` reads and writes it."""
 
-    model_chain = models.JSONField(default=list, help_text='Routes in order, e.g. ["openai:gpt-4o-mini", "offline:"].')
-    instructions = models.TextField(blank=True)
-    tools = models.JSONField(default=list, blank=True, help_text="Names of the tools it may call.")
-    limits = models.JSONField(default=dict, blank=True, help_text="Per turn: see agents.domain.configuration.")
-    context_policy = models.JSONField(default=dict, blank=True, help_text="See agents.domain.configuration.")
+    configuration = models.JSONField(help_text='{"schema": 1, "model_chain": ["offline:"], ...}')
 
     class Meta:
         abstract = True
+        constraints = [
+            models.CheckConstraint(
+                condition=models.Q(configuration__has_key="schema"), name="%(class)s_configuration_has_schema"
+            )
+        ]
 
 
 class AgentDraft(Configuration):
@@ -78,6 +79,7 @@ class Release(Configuration):
     class Meta:
         ordering = ["agent", "-number"]
         constraints = [
+            *Configuration.Meta.constraints,
             models.UniqueConstraint(fields=["agent", "number"], name="release_number_unique"),
             models.CheckConstraint(condition=models.Q(number__gte=1), name="release_number_positive"),
         ]

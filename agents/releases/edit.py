@@ -12,15 +12,13 @@ from django.db import transaction
 from accounts.actor import Actor
 from accounts.audit import record
 from accounts.permissions import need_permission
-from agents.domain.configuration import validate_configuration
-from agents.llm.routes import fault_of_route
-from agents.models import Agent, AgentDraft, Configuration
+from agents.domain.configuration import SETTINGS, AgentConfiguration
+from agents.models import Agent, AgentDraft
 from agents.permissions.role_permissions import ADD_AGENT, CHANGE_AGENT, CHANGE_DRAFT
-from agents.releases.known import tool_names
+from agents.releases.known import check_runnable
 from foundation.clock import now
 from foundation.errors import NotFound, PreconditionFailed
 
-CONFIGURATION: Final = ("model_chain", "instructions", "tools", "limits", "context_policy")
 _DETAILS: Final = ("slug", "name", "description", "capabilities", "when_busy")
 
 
@@ -35,7 +33,7 @@ def create_agent(
     need_permission(actor, ADD_AGENT)
     agent = Agent.objects.create(**{name: details[name] for name in _DETAILS if name in details})
     agent.groups.set(groups)
-    AgentDraft.objects.create(agent=agent, model_chain=list(model_chain))
+    AgentDraft.objects.create(agent=agent, configuration=AgentConfiguration(model_chain=tuple(model_chain)).dump())
     record(actor, "agent.created", target=agent)
     return agent
 
@@ -89,28 +87,24 @@ def restore_agent(actor: Actor, *, agent_id: UUID) -> Agent:
 
 @transaction.atomic
 def change_draft(
-    actor: Actor, *, agent_id: UUID, expected_version: int, configuration: Mapping[str, Any]
+    actor: Actor, *, agent_id: UUID, expected_version: int, configuration: AgentConfiguration
 ) -> AgentDraft:
     """Replace the draft's configuration. Raises `Forbidden`, `NotFound`, `PreconditionFailed` when somebody was first,
-    and `InvalidInput` with a pointer when no turn could run on it."""
+    `InvalidInput` with a pointer when no turn could run on it, and `NewerConfiguration` where a newer version wrote the
+    draft."""
     need_permission(actor, CHANGE_DRAFT)
-    wanted = {name: configuration[name] for name in CONFIGURATION}
-    validate_configuration(**wanted, known_tools=tool_names(), fault_of_route=fault_of_route)
+    check_runnable(configuration)
     draft = AgentDraft.objects.select_for_update(no_key=True).filter(agent_id=agent_id).first()
     if draft is None:
         raise NotFound("There is no such agent here.")
     if draft.version != expected_version:
         raise PreconditionFailed
-    changed = [name for name, value in wanted.items() if getattr(draft, name) != value]
+    before = AgentConfiguration.parse(draft.configuration)
+    changed = [name for name in SETTINGS if getattr(before, name) != getattr(configuration, name)]
     if changed:
-        _set(draft, **wanted)
+        _set(draft, configuration=configuration.dump())
         record(actor, "draft.changed", target=draft, detail={"fields": changed})
     return draft
-
-
-def configuration_of(row: Configuration) -> dict[str, Any]:
-    """The configuration of a draft or a release, as plain values."""
-    return {name: getattr(row, name) for name in CONFIGURATION}
 
 
 def _locked(agent_id: UUID) -> Agent:

@@ -3,20 +3,35 @@
 from __future__ import annotations
 
 from functools import cache
+from typing import Any
 
+from agents.domain.configuration import AgentConfiguration, Installed
 from agents.llm.routes import fault_of_route
 from agents.models import Agent
+from foundation.errors import BandstandError
 
 
 def unavailable_agents() -> list[tuple[str, str]]:
-    """The agents whose live release names a route that leads nowhere here, each with why."""
-    chains = Agent.objects.filter(archived_at=None, live_release__isnull=False)
+    """The agents whose live release cannot be read or names a route that leads nowhere here, each with why."""
+    live = Agent.objects.filter(archived_at=None, live_release__isnull=False)
     return [
         (slug, fault)
-        for slug, chain in chains.values_list("slug", "live_release__model_chain")
-        for route in chain
-        if (fault := fault_of_route(route)) is not None
+        for slug, stored in live.values_list("slug", "live_release__configuration")
+        for fault in _faults(stored)
     ]
+
+
+def _faults(stored: Any) -> list[str]:
+    try:
+        chain = AgentConfiguration.parse(stored).model_chain
+    except BandstandError as error:
+        return [error.detail]
+    return [fault for route in chain if (fault := fault_of_route(route)) is not None]
+
+
+def check_runnable(configuration: AgentConfiguration) -> None:
+    """Raise `InvalidInput` with a pointer unless a turn can run on `configuration` in this installation."""
+    configuration.validate(Installed(tool_names(), fault_of_route))
 
 
 @cache

@@ -11,12 +11,10 @@ from django.db.models import Max
 from accounts.actor import Actor
 from accounts.audit import record
 from accounts.permissions import need_permission
-from agents.domain.configuration import validate_configuration
-from agents.llm.routes import fault_of_route
+from agents.domain.configuration import AgentConfiguration
 from agents.models import Agent, AgentDraft, Configuration, Release
 from agents.permissions.role_permissions import PUBLISH_AGENT
-from agents.releases.edit import configuration_of
-from agents.releases.known import tool_names
+from agents.releases.known import check_runnable
 from foundation.errors import InvalidInput, NotFound, PreconditionFailed
 
 log = structlog.get_logger(__name__)
@@ -30,7 +28,8 @@ def publish(
 
     `expected_version` is the draft's; `expected_live`, where it is given, the release that is live until then. Raises
     `Forbidden`, `NotFound`, `PreconditionFailed` when somebody changed either since, and `InvalidInput` with a pointer
-    into the draft when no turn could run on it. Locks the agent.
+    into the draft when no turn could run on it, and `NewerConfiguration` where a newer version wrote it. Locks the
+    agent.
     """
     need_permission(actor, PUBLISH_AGENT)
     agent = _locked(agent_id, expected_live)
@@ -77,11 +76,11 @@ def _locked(agent_id: UUID, expected_live: UUID | None) -> Agent:
 def _next_release(actor: Actor, agent: Agent, source: Configuration, note: str) -> Release:
     if len(note) > 200:
         raise InvalidInput("A note has at most 200 characters.", pointer="/note")
-    configuration = configuration_of(source)
-    validate_configuration(**configuration, known_tools=tool_names(), fault_of_route=fault_of_route)
+    configuration = AgentConfiguration.parse(source.configuration)
+    check_runnable(configuration)
     last = agent.releases.aggregate(last=Max("number"))["last"] or 0
     release = Release.objects.create(
-        agent=agent, number=last + 1, note=note, published_by_id=actor.user_id, **configuration
+        agent=agent, number=last + 1, note=note, published_by_id=actor.user_id, configuration=configuration.dump()
     )
     agent.live_release = release
     agent.version += 1

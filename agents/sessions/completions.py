@@ -13,6 +13,7 @@ from django.db import transaction
 
 from accounts.actor import Actor, Scope
 from agents.domain.client_options import ClientOptions, check_results, stored_options
+from agents.domain.configuration import AgentConfiguration
 from agents.domain.message_parts import Part, plain_text
 from agents.domain.serialization import session_shape
 from agents.domain.states import Priority
@@ -119,7 +120,7 @@ def _prepared_locked(session: AgentSession, given: Completion) -> dict[str, Any]
 
 def _check_options(session: AgentSession, options: ClientOptions) -> None:
     """Refuse now what the release is known not to give. What only the model knows, the turn will tell."""
-    release = session.release
+    release = AgentConfiguration.parse(session.release.configuration)
     # The name alone says whose tool a call means.
     if ours := options.tool_names & set(release.tools):
         raise InvalidInput(f"The agent has a tool {min(ours)!r} of its own.", pointer="/tools")

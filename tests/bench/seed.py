@@ -22,6 +22,7 @@ from accounts.actor import Actor, Scope  # noqa: E402
 from accounts.api_keys import create_api_key  # noqa: E402
 from accounts.models import User  # noqa: E402
 from accounts.roles import Role  # noqa: E402
+from agents.domain.configuration import AgentConfiguration  # noqa: E402
 from agents.models import Agent, AgentDraft, AgentSession  # noqa: E402
 from agents.releases import publish  # noqa: E402
 from agents.sessions import create_session  # noqa: E402
@@ -98,7 +99,8 @@ def _with_key(name: str) -> tuple[User, str]:
 
 def _publish(route: str, slug: str) -> str:
     agent = Agent.objects.create(slug=slug, name=slug)
-    AgentDraft.objects.create(agent=agent, model_chain=[route], instructions="Answer briefly and to the point.")
+    configuration = AgentConfiguration(model_chain=(route,), instructions="Answer briefly and to the point.")
+    AgentDraft.objects.create(agent=agent, configuration=configuration.dump())
     publish(SYSTEM, agent_id=agent.pk, expected_version=1)
     return slug
 

@@ -6,9 +6,9 @@ from django.contrib.auth.models import Group
 
 from accounts.actor import Actor
 from accounts.models import AuditEntry
-from agents.models import AgentDraft
 from agents.releases import create_agent, publish
 from tests.browser.attack import ATTACK
+from tests.people import write_draft
 
 
 def main() -> dict[str, Any]:
@@ -18,7 +18,7 @@ def main() -> dict[str, Any]:
     agent = create_agent(tests, details={"slug": "attack", "name": ATTACK[:100]}, model_chain=["offline:"])
     # Not for the people of the chat: it would be the first of their agents, and what they ask is for Demo.
     agent.groups.add(Group.objects.create(name=ATTACK[:100]))
-    AgentDraft.objects.filter(agent=agent).update(instructions=ATTACK)
+    write_draft(agent, instructions=ATTACK)
     release = publish(tests, agent_id=agent.pk, expected_version=1, note=ATTACK)
     entry = AuditEntry.objects.filter(target_id=release.pk).latest("id")
     return {"attack": str(agent.pk), "attack_release": str(release.pk), "attack_entry": str(entry.pk)}

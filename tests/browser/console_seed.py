@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
@@ -10,9 +11,9 @@ from accounts.api_keys import create_api_key
 from accounts.groups import create_group
 from accounts.permissions import actor_of
 from accounts.roles import Role
+from agents.domain.configuration import TurnLimits
 from agents.models import Agent, AgentDraft
 from agents.releases import change_draft, create_agent, publish
-from agents.releases.edit import configuration_of
 from agents.sessions import begin_bulk
 from foundation.clock import now
 from foundation.ids import new_id
@@ -20,7 +21,7 @@ from scheduling import q2_sync
 from scheduling.registry import JOBS
 from scheduling.runner import run_job
 from scheduling.tasks import beat_scheduler
-from tests.people import person
+from tests.people import configuration_of, person
 from tests.sockets import login_of
 
 EDITS = (
@@ -38,11 +39,15 @@ def main() -> dict[str, Any]:
     details = {"slug": "rental-contracts", "name": "Rental contracts", "description": "Knows our rental contracts."}
     contracts = create_agent(bruno, details=details, model_chain=["openai:gpt-5-mini", "offline:"])
     for instructions, note in EDITS:
-        _edit(bruno, contracts, instructions=instructions, tools=["clock", "calculator"])
+        _edit(bruno, contracts, instructions=instructions, tools=("clock", "calculator"))
         draft = AgentDraft.objects.get(agent=contracts)
         publish(bruno, agent_id=contracts.pk, expected_version=draft.version, note=note)
     _edit(
-        bruno, contracts, instructions=f"{EDITS[1][0]}\nNever promise a refund.", tools=["clock"], limits={"steps": 6}
+        bruno,
+        contracts,
+        instructions=f"{EDITS[1][0]}\nNever promise a refund.",
+        tools=("clock",),
+        limits=TurnLimits(steps=6),
     )
     create_api_key(
         olga, user=people["bruno"], name="nightly report", scopes=[Scope.READ], expires_at=now() + timedelta(days=90)
@@ -57,7 +62,7 @@ def main() -> dict[str, Any]:
     return {"people": found, "contracts": str(contracts.pk), "bulk": str(bulk.pk)}
 
 
-def _edit(actor: Actor, agent: Agent, **values: object) -> None:
+def _edit(actor: Actor, agent: Agent, **settings: Any) -> None:
     draft = AgentDraft.objects.get(agent=agent)
-    wanted = configuration_of(draft) | values
+    wanted = replace(configuration_of(draft), **settings)
     change_draft(actor, agent_id=agent.pk, expected_version=draft.version, configuration=wanted)

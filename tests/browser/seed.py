@@ -23,7 +23,7 @@ from agents.releases.demo import SLUG, ensure_demo_agent
 from agents.sessions import create_session
 from foundation.ids import new_id
 from tests.browser.texts import LONG_ANSWER, PLAN, PLAN_QUESTION
-from tests.people import PASSWORD, person
+from tests.people import OFFLINE, PASSWORD, person
 from tests.sockets import login_of
 
 _NOISE = Random(1)
@@ -56,7 +56,7 @@ def main() -> dict[str, Any]:
 
 def _publish(slug: str, name: str, description: str) -> None:
     agent = Agent.objects.create(slug=slug, name=name, description=description)
-    AgentDraft.objects.create(agent=agent, model_chain=["offline:"], tools=[])
+    AgentDraft.objects.create(agent=agent, configuration=OFFLINE)
     publish(Actor.system("browser tests"), agent_id=agent.pk, expected_version=1)
 
 

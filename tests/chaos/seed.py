@@ -14,13 +14,14 @@ from accounts.actor import Actor, Scope
 from accounts.api_keys import create_api_key
 from accounts.models import User
 from accounts.roles import Role
+from agents.domain.configuration import AgentConfiguration
 from agents.models import Agent, AgentDraft
 from agents.releases import publish
 from agents.sessions import create_session
 from tests.people import person
 
 SLUG = "chaos"
-TOOLS = ["clock", "calculator", "notebook_add"]
+TOOLS = ("clock", "calculator", "notebook_add")
 PEOPLE = 4
 
 
@@ -38,7 +39,8 @@ def main() -> None:
 
 def _publish_agent() -> None:
     agent = Agent.objects.create(slug=SLUG, name="Chaos")
-    AgentDraft.objects.create(agent=agent, model_chain=list(settings.BANDSTAND.model), tools=TOOLS)
+    configuration = AgentConfiguration(model_chain=tuple(settings.BANDSTAND.model), tools=TOOLS)
+    AgentDraft.objects.create(agent=agent, configuration=configuration.dump())
     publish(Actor.system("chaos"), agent_id=agent.pk, expected_version=1)
 
 

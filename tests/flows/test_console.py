@@ -18,7 +18,7 @@ from console.admin import LONGEST_LIST, BoundedPaginator
 from foundation.clock import now
 from scheduling.models import JobRun, Schedule
 from tests.consoles import client_of, list_of, page_of
-from tests.people import agent, person
+from tests.people import OFFLINE, agent, person
 
 pytestmark = pytest.mark.django_db
 
@@ -51,7 +51,7 @@ def fill(rows: int) -> None:
     """`rows` rows in every list, each with another user and agent, as far as there is one."""
     users = User.objects.bulk_create(User(username=f"user{number}") for number in range(rows))
     agents = Agent.objects.bulk_create(Agent(slug=f"agent{number}", name=f"Agent {number}") for number in range(rows))
-    releases = Release.objects.bulk_create(Release(agent=one, number=1, model_chain=["offline:"]) for one in agents)
+    releases = Release.objects.bulk_create(Release(agent=one, number=1, configuration=OFFLINE) for one in agents)
     for one, release in zip(agents, releases, strict=True):
         one.live_release = release
     Agent.objects.bulk_update(agents, ["live_release"])

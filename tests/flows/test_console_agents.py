@@ -11,9 +11,10 @@ from django.urls import reverse
 from accounts.models import AuditEntry, User
 from accounts.roles import Role
 from agents.admin.agents import AgentAdmin
+from agents.domain.configuration import SETTINGS, AgentConfiguration, Nested, TurnLimits
 from agents.models import Agent, AgentDraft, AgentSession, Release
 from tests.consoles import Fields, button_of, client_of, confirmed, fields_of, list_of, page_of
-from tests.people import agent, person
+from tests.people import OFFLINE, agent, configuration_of, person, write_draft
 
 pytestmark = pytest.mark.django_db
 
@@ -51,11 +52,8 @@ def test_a_builder_makes_an_agent_writes_its_draft_and_publishes_it(builder: Cli
     answer = builder.post(reverse("admin:agents_agent_add"), form)
     assert answer.status_code == 302, answer.context["errors"]
     legal = Agent.objects.get(slug="legal")
-    assert (legal.capabilities, legal.live_release, legal.draft.model_chain) == (
-        ["contracts", "law"],
-        None,
-        ["offline:"],
-    )
+    assert (legal.capabilities, legal.live_release) == (["contracts", "law"], None)
+    assert configuration_of(legal.draft) == AgentConfiguration(model_chain=("offline:",))
     assert answer["Location"] == button_of(legal, "edit_draft")
     changes = {"model_chain": "openai:gpt-5-mini\r\n\r\noffline:", "instructions": "Be exact.", "tools": ["clock"]}
     sent = draft_fields(builder, legal, **changes, steps="5", history_messages="12", _publish="yes")
@@ -63,9 +61,15 @@ def test_a_builder_makes_an_agent_writes_its_draft_and_publishes_it(builder: Cli
     page = confirmed(builder, button_of(legal, "publish_draft"), note="First.")
     assert "Legal #1 is live" in page.content.decode()
     release = live(legal)
-    assert (release.number, release.note, release.instructions) == (1, "First.", "Be exact.")
-    assert (release.model_chain, release.tools) == (["openai:gpt-5-mini", "offline:"], ["clock"])
-    assert (release.limits, release.context_policy) == ({"steps": 5}, {"history_messages": 12})
+    assert (release.number, release.note) == (1, "First.")
+    assert release.configuration == {
+        "schema": 1,
+        "model_chain": ["openai:gpt-5-mini", "offline:"],
+        "instructions": "Be exact.",
+        "tools": ["clock"],
+        "limits": {"steps": 5},
+        "context_policy": {"history_messages": 12},
+    }
     assert acts() == ["agent.created", "draft.changed", "release.published"]
 
 
@@ -103,13 +107,13 @@ def test_what_cannot_be_is_said_beside_its_field(builder: Client, demo: Agent, c
 
 
 def test_a_tool_that_is_gone_is_named_and_can_be_unticked(builder: Client, demo: Agent) -> None:
-    AgentDraft.objects.update(tools=["gone", "clock"])
+    write_draft(tools=["gone", "clock"])
     page = builder.get(button_of(demo, "edit_draft"))
     assert "gone: not installed here any more" in page.content.decode()
     sent = fields_of(page.context["form"])
     assert "no tool &#x27;gone&#x27;" in builder.post(button_of(demo, "edit_draft"), sent).content.decode()
     assert builder.post(button_of(demo, "edit_draft"), sent | {"tools": ["clock"]}).status_code == 302
-    assert AgentDraft.objects.get().tools == ["clock"]
+    assert configuration_of(AgentDraft.objects.get()).tools == ("clock",)
 
 
 def test_the_second_of_two_tabs_learns_who_was_first_and_loses_nothing(demo: Agent, builder: Client) -> None:
@@ -121,7 +125,7 @@ def test_the_second_of_two_tabs_learns_who_was_first_and_loses_nothing(demo: Age
     answer = builder.post(address, second)
     page = answer.content.decode()
     assert "Changed by ada at" in page
-    assert AgentDraft.objects.get().instructions == "Ada&#x27;s words.".replace("&#x27;", "'")
+    assert configuration_of(AgentDraft.objects.get()).instructions == "Ada's words."
     form = answer.context["form"]
     assert [clash.label for clash in form.conflict.clashes] == ["Instructions"]
     assert {line.text for line in form.conflict.clashes[0].lines} == {"Ada's words.", "Bob's words."}
@@ -130,7 +134,9 @@ def test_the_second_of_two_tabs_learns_who_was_first_and_loses_nothing(demo: Age
     assert (kept["instructions"], kept["steps"], kept["turn_seconds"]) == ("Bob's words.", "7", "60")
     assert builder.post(address, kept).status_code == 302
     draft = AgentDraft.objects.get()
-    assert (draft.instructions, draft.limits, draft.version) == ("Bob's words.", {"steps": 7, "turn_seconds": 60}, 3)
+    saved = configuration_of(draft)
+    assert (saved.instructions, draft.version) == ("Bob's words.", 3)
+    assert saved.limits == TurnLimits(steps=7, turn_seconds=60)
 
 
 def test_two_who_change_different_things_of_an_agent_keep_both(demo: Agent, builder: Client) -> None:
@@ -164,7 +170,7 @@ def test_roles_are_not_offered_as_groups_of_an_agent(demo: Agent, builder: Clien
 
 
 def test_publishing_shows_what_changes_and_escapes_it(demo: Agent, builder: Client) -> None:
-    AgentDraft.objects.update(instructions="<script>alert(1)</script>", version=2)
+    write_draft(instructions="<script>alert(1)</script>", version=2)
     for name in ("publish_draft", "compare"):
         page = builder.get(button_of(demo, name)).content.decode()
         assert "&lt;script&gt;alert(1)&lt;/script&gt;" in page
@@ -172,10 +178,49 @@ def test_publishing_shows_what_changes_and_escapes_it(demo: Agent, builder: Clie
     assert live(demo).number == 1
 
 
+def test_the_page_of_a_release_shows_every_setting(demo: Agent, builder: Client) -> None:
+    sent = draft_fields(builder, demo, instructions="One.\r\nTwo.", steps="7", turn_seconds="300")
+    builder.post(button_of(demo, "edit_draft"), sent)
+    confirmed(builder, button_of(demo, "publish_draft"))
+    page = builder.get(page_of(live(demo))).content.decode()
+    assert live(demo).configuration["limits"] == {"steps": 7, "turn_seconds": 300}
+    for setting in SETTINGS.values():
+        assert setting.label in page
+    for words in ("offline:", "One.", "Two.", "clock", "steps: 7", "tool calls: 24 (default)", "turn seconds: 300<"):
+        assert words in page, words
+    assert "history messages: 30 (default)" in page
+
+
+def test_the_draft_offers_every_setting_to_builders_and_shows_it_to_others(demo: Agent, builder: Client) -> None:
+    labels = [setting.label for setting in SETTINGS.values() if not isinstance(setting, Nested)]
+    for group in SETTINGS.values():
+        if isinstance(group, Nested):
+            labels += [setting.label for setting in group.members.values()]
+    form = builder.get(button_of(demo, "edit_draft")).context["form"]
+    assert [str(field.label) for _, _, fields in form.sections() for field in fields] == labels
+    assert [title for title, *_ in form.sections()] == [
+        "What answers", "Tools", "Limits", "What the model remembers",
+    ]  # fmt: skip
+    page = client_of("vera", Role.VIEWER).get(button_of(demo, "edit_draft")).content.decode()
+    assert all(f"<dt>{label}</dt>" in page for label in labels)
+
+
+def test_what_a_newer_version_wrote_is_said_on_its_pages_and_lists_go_on(demo: Agent, builder: Client) -> None:
+    newer = Release.objects.create(agent=demo, number=2, configuration={"schema": 99})
+    Agent.objects.update(live_release=newer)
+    builder.raise_request_exception = False
+    for address in (page_of(demo), page_of(newer), button_of(demo, "compare"), button_of(demo, "edit_draft")):
+        answer = builder.get(address)
+        assert answer.status_code == 503
+        assert "has schema 99 and was written by a newer version" in answer.content.decode()
+    for model in (Agent, Release):
+        assert builder.get(list_of(model)).status_code == 200
+
+
 def test_what_somebody_else_changed_meanwhile_is_not_published(demo: Agent, builder: Client) -> None:
     address = button_of(demo, "publish_draft")
     seen = fields_of(builder.get(address).context["form"]) | {"confirm": "yes"}
-    AgentDraft.objects.update(instructions="Other.", version=2)
+    write_draft(instructions="Other.", version=2)
     assert "Nothing was published" in builder.post(address, seen, follow=True).content.decode()
     seen = fields_of(builder.get(address).context["form"]) | {"confirm": "yes"}
     builder.post(address, seen)
@@ -185,7 +230,7 @@ def test_what_somebody_else_changed_meanwhile_is_not_published(demo: Agent, buil
 
 
 def test_a_draft_that_cannot_run_is_not_published_and_says_why(demo: Agent, builder: Client) -> None:
-    AgentDraft.objects.update(tools=["gone"])
+    write_draft(tools=["gone"])
     page = confirmed(builder, button_of(demo, "publish_draft"))
     assert "There is no tool &#x27;gone&#x27;. (/tools/0)" in page.content.decode()
     assert Release.objects.count() == 1
@@ -193,16 +238,17 @@ def test_a_draft_that_cannot_run_is_not_published_and_says_why(demo: Agent, buil
 
 def test_rolling_back_publishes_the_old_configuration_anew_and_pins_what_runs(demo: Agent, builder: Client) -> None:
     first = live(demo)
-    AgentDraft.objects.update(instructions="Worse.", version=2)
+    write_draft(instructions="Worse.", version=2)
     confirmed(builder, button_of(demo, "publish_draft"))
     session = AgentSession.objects.create(user=person("ada"), agent=demo, release=live(demo))
     page = confirmed(builder, button_of(first, "roll_back"))
     assert "Demo #3 is live" in page.content.decode()
     release = live(demo)
-    assert (release.number, release.instructions, release.note) == (3, first.instructions, "Back to release 1.")
+    assert (release.number, release.note) == (3, "Back to release 1.")
+    assert release.configuration == first.configuration
     session.refresh_from_db()
     assert session.release.number == 2
-    assert AgentDraft.objects.get().instructions == "Worse."
+    assert configuration_of(AgentDraft.objects.get()).instructions == "Worse."
     assert acts() == ["release.published", "release.rolled_back"]
 
 
@@ -213,7 +259,7 @@ def test_the_live_release_cannot_be_rolled_back_to(demo: Agent, builder: Client)
 
 def test_any_two_releases_are_compared(demo: Agent, builder: Client) -> None:
     for number, text in enumerate(("One.", "Two."), start=2):
-        AgentDraft.objects.update(instructions=text, version=number)
+        write_draft(instructions=text, version=number)
         confirmed(builder, button_of(demo, "publish_draft"))
 
     def shown(**chosen: str) -> list[tuple[str, str]]:
@@ -273,7 +319,7 @@ def test_the_page_of_an_agent_stays_within_its_budget(
 ) -> None:
     bob = User.objects.get(username="bob")
     Release.objects.bulk_create(
-        Release(agent=demo, number=number, published_by=bob, model_chain=["offline:"]) for number in range(2, 40)
+        Release(agent=demo, number=number, published_by=bob, configuration=OFFLINE) for number in range(2, 40)
     )
     with django_assert_max_num_queries(AgentAdmin.page_query_budget):
         page = builder.get(page_of(demo)).content.decode()

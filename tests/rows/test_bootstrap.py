@@ -18,7 +18,7 @@ from accounts.permissions import actor_of
 from accounts.roles import Role
 from agents.models import Agent, AgentDraft, Release
 from agents.releases.demo import ensure_demo_agent
-from tests.people import person
+from tests.people import OFFLINE, configuration_of, person
 
 pytestmark = pytest.mark.usefixtures("transactional_db")
 
@@ -62,7 +62,7 @@ def test_a_file_left_by_a_start_that_died_is_written_anew(tmp_path: Path) -> Non
 def test_the_demo_agent_is_published_once() -> None:
     release = ensure_demo_agent(["offline"])
     assert release is not None
-    assert (release.number, release.model_chain) == (1, ["offline:"])
+    assert (release.number, configuration_of(release).model_chain) == (1, ("offline:",))
     assert Agent.objects.get().live_release == release
     assert ensure_demo_agent(["offline"]) is None
 
@@ -71,14 +71,14 @@ def test_another_model_in_the_environment_is_a_new_release_of_the_demo_agent() -
     ensure_demo_agent(["offline"])
     release = ensure_demo_agent(["openai:some-model", "offline:"])
     assert release is not None
-    assert (release.number, release.model_chain) == (2, ["openai:some-model", "offline:"])
+    assert (release.number, configuration_of(release).model_chain) == (2, ("openai:some-model", "offline:"))
     assert ensure_demo_agent(["openai:some-model", "offline:"]) is None
     back = ensure_demo_agent(["offline"])
     assert back is not None
     assert back.number == 3
 
 
-@pytest.mark.parametrize("touch", ["draft", "published", "archived"])
+@pytest.mark.parametrize("touch", ["draft", "published", "archived", "upgraded"])
 def test_a_demo_agent_that_people_took_over_is_left_alone(touch: str) -> None:
     from django.utils import timezone
 
@@ -89,8 +89,11 @@ def test_a_demo_agent_that_people_took_over_is_left_alone(touch: str) -> None:
         AgentDraft.objects.update(version=2)
     elif touch == "published":
         publish(actor_of(person("bob", Role.BUILDER)), agent_id=Agent.objects.get().pk, expected_version=1)
-    else:
+    elif touch == "archived":
         Agent.objects.update(archived_at=timezone.now())
+    else:  # by a newer version, which was taken back
+        newer = Release.objects.create(agent=Agent.objects.get(), number=2, configuration=OFFLINE | {"schema": 99})
+        Agent.objects.update(live_release=newer)
     before = Release.objects.count()
     assert ensure_demo_agent(["openai:some-model"]) is None
     assert Release.objects.count() == before

@@ -16,13 +16,13 @@ from accounts.models import ApiKey, AuditEntry, User
 from accounts.permissions import actor_of
 from accounts.roles import Role
 from accounts.users import close_account
-from agents.models import Agent, AgentDraft
+from agents.models import Agent
 from agents.releases import archive_agent, publish, roll_back
 from agents.sessions import DoesNotApply, cancel_any_turn, create_session, fork_session, retry_turn
 from foundation.clock import now
 from foundation.errors import InvalidInput, NotFound, Unauthenticated
 from tests.conversations import Conversation, answer, claimed, conversation, fail, say
-from tests.people import key_of, person
+from tests.people import key_of, person, write_draft
 
 pytestmark = pytest.mark.usefixtures("transactional_db")
 
@@ -45,7 +45,7 @@ def key_row(ada: Conversation) -> ApiKey:
 
 
 def publish_another(owner: Actor, ada: Conversation) -> None:
-    AgentDraft.objects.filter(agent=agent_of(ada)).update(instructions="Be rude.", version=2)
+    write_draft(agent_of(ada), instructions="Be rude.", version=2)
     publish(owner, agent_id=agent_of(ada).pk, expected_version=2)
 
 

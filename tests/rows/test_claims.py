@@ -307,7 +307,7 @@ def test_the_work_of_a_turn_is_that_of_its_session_s_release() -> None:
     ada = conversation()
     ada.ask()
     agent = ada.row.agent
-    newer = Release.objects.create(agent=agent, number=2, model_chain=["openai:newer"])
+    newer = Release.objects.create(agent=agent, number=2, configuration={"schema": 1, "model_chain": ["openai:newer"]})
     type(agent).objects.update(live_release=newer)
     work = claimed()
     assert work.release_id == ada.row.release_id != newer.pk

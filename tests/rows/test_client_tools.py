@@ -16,14 +16,14 @@ from agents.engine.context import TurnContext, load_context
 from agents.engine.ports import Services
 from agents.engine.turn import TurnRun
 from agents.llm.interface import Finished, ModelRequest, TextDelta
-from agents.models import AgentDraft, Step
+from agents.models import Step
 from agents.releases import publish
 from agents.runner.reaper import give_back
 from agents.sessions import read_outcome
 from foundation.db_threads import in_db_thread
 from tests.completions import LIGHT, client, complete, talk
 from tests.conversations import Conversation, claimed
-from tests.people import agent
+from tests.people import agent, write_draft
 from tests.scripted import Models, Outcome, ScriptedTools, calls, says, scripted
 
 pytestmark = pytest.mark.usefixtures("transactional_db")
@@ -120,9 +120,7 @@ async def test_an_invented_tool_is_ours_to_refuse() -> None:
 async def test_the_tighter_bound_of_tokens_counts_and_the_clients_words_come_second() -> None:
     def special() -> None:
         made = agent("demo")
-        AgentDraft.objects.filter(agent=made).update(
-            instructions="Be kind.", limits={"call_output_tokens": 9}, version=2
-        )
+        write_draft(made, instructions="Be kind.", limits={"call_output_tokens": 9}, version=2)
         publish(Actor.system("tests"), agent_id=made.pk, expected_version=2)
 
     await in_db_thread(special)

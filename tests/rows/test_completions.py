@@ -19,7 +19,7 @@ from agents.domain.prompt import build_request
 from agents.engine.context import load_context
 from agents.journal import fenced_writes
 from agents.llm.routes import is_installed
-from agents.models import AgentDraft, AgentSession, CompletionRequest, Message, Turn
+from agents.models import AgentSession, CompletionRequest, Message, Turn
 from agents.releases import publish
 from agents.sessions import AcceptedCompletion, ModelNotFound, SessionNotFound, delete_session
 from agents.sessions import completions as verb
@@ -37,7 +37,7 @@ from tests.conversations import (
     replayed,
     side_by_side,
 )
-from tests.people import agent
+from tests.people import agent, write_draft
 
 pytestmark = pytest.mark.usefixtures("transactional_db")
 
@@ -111,7 +111,7 @@ def test_a_tool_named_like_one_of_the_agents_is_refused() -> None:
 
 def on_claude() -> None:
     made = agent("demo")
-    AgentDraft.objects.filter(agent=made).update(model_chain=["anthropic:claude-sonnet-5"], version=2)
+    write_draft(made, model_chain=["anthropic:claude-sonnet-5"], version=2)
     publish(Actor.system("tests"), agent_id=made.pk, expected_version=2)
 
 

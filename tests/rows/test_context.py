@@ -15,7 +15,7 @@ from agents.engine.context import TurnContext, load_context
 from agents.journal import fenced_writes
 from agents.journal.fenced_writes import Settled
 from agents.journal.listen_connection import connect_directly
-from agents.models import AgentDraft, AgentSession, Message
+from agents.models import AgentSession, Message
 from agents.releases import publish
 from agents.runner.reaper import give_back
 from foundation.ids import new_id
@@ -29,7 +29,7 @@ from tests.conversations import (
     say,
     tool_intent,
 )
-from tests.people import agent
+from tests.people import agent, write_draft
 
 pytestmark = pytest.mark.usefixtures("transactional_db")
 
@@ -37,7 +37,7 @@ pytestmark = pytest.mark.usefixtures("transactional_db")
 def configured(**draft: object) -> Conversation:
     """A session whose agent has these limits, tools or policy."""
     demo = agent("special")
-    AgentDraft.objects.filter(agent=demo).update(**draft, version=2)
+    write_draft(demo, **draft, version=2)
     publish(Actor.system("tests"), agent_id=demo.pk, expected_version=2)
     return conversation(slug="special")
 

@@ -16,6 +16,7 @@ from agents.domain.states import OWNED, TERMINAL, TERMINAL_EVENTS, TURN_MOVES, T
 from agents.models import AgentSession, Event, Message, Release, Step, Turn
 from foundation.ids import new_id
 from tests.conversations import Conversation, conversation
+from tests.people import OFFLINE
 
 pytestmark = pytest.mark.django_db
 
@@ -132,7 +133,7 @@ def test_a_release_is_immutable(ada: Conversation) -> None:
 def test_a_publisher_may_be_forgotten_but_not_replaced(ada: Conversation) -> None:
     bob = User.objects.create(username="bob")
     first = Release.objects.get()
-    by_bob = Release.objects.create(agent=first.agent, number=2, published_by=bob)
+    by_bob = Release.objects.create(agent=first.agent, number=2, published_by=bob, configuration=OFFLINE)
     assert refusal(lambda: Release.objects.filter(pk=by_bob.pk).update(published_by=ada.row.user)) is not None
     bob.delete()
     by_bob.refresh_from_db()

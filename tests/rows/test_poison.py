@@ -17,6 +17,7 @@ from agents.runner.services import open_services
 from foundation.db_threads import in_db_thread
 from tests.chaos.waiting import until
 from tests.conversations import Conversation, claim, claimed, conversation, lease_is_over
+from tests.people import OFFLINE
 
 pytestmark = pytest.mark.usefixtures("transactional_db")
 
@@ -24,9 +25,7 @@ pytestmark = pytest.mark.usefixtures("transactional_db")
 def poisoned(name: str) -> Conversation:
     """A session on a release that no runner of this version can read."""
     found = conversation(name)
-    release = Release.objects.create(
-        agent=found.row.agent, number=99, model_chain=["offline:"], limits={"from the future": 1}
-    )
+    release = Release.objects.create(agent=found.row.agent, number=99, configuration=OFFLINE | {"schema": 99})
     AgentSession.objects.filter(pk=found.session_id).update(release=release)
     return found
 

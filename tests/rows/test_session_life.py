@@ -11,7 +11,7 @@ from django.contrib.auth.models import Group
 from accounts.actor import Actor, Scope
 from accounts.models import User
 from agents.domain.serialization import session_shape
-from agents.models import Agent, AgentDraft, AgentSession, Event, Message, Step, Turn
+from agents.models import Agent, AgentSession, Event, Message, Step, Turn
 from agents.releases import publish
 from agents.sessions import cancel_turn, create_session, delete_session, update_session
 from agents.sessions.crud import MAX_METADATA_BYTES, MAX_TITLE
@@ -27,7 +27,7 @@ from foundation.errors import (
 )
 from foundation.ids import new_id
 from tests.conversations import Conversation, answer, claimed, conversation, side_by_side
-from tests.people import agent
+from tests.people import agent, write_draft
 
 pytestmark = pytest.mark.usefixtures("transactional_db")
 
@@ -53,7 +53,7 @@ def test_a_session_is_on_the_live_release_of_its_agent_and_stays_there() -> None
     session = create_session(ada, agent_slug="demo", title=" Hello ", metadata={"a": [1, "é"]})
     assert (session.release, session.title, session.metadata) == (demo.live_release, "Hello", {"a": [1, "é"]})
     assert (session.version, session.controller, session.open_turns, session.next_seq) == (1, "agent", 0, 1)
-    AgentDraft.objects.update(instructions="New.", version=2)
+    write_draft(instructions="New.", version=2)
     newer = publish(Actor.system("tests"), agent_id=demo.pk, expected_version=2)
     session.refresh_from_db()
     assert session.release == demo.live_release

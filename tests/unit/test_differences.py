@@ -1,7 +1,10 @@
+from dataclasses import replace
+
 from agents.domain.config_diff import differences
+from agents.domain.configuration import SETTINGS, AgentConfiguration, ContextPolicy, TurnLimits
 from foundation.line_diff import LONGEST, Kind, compare_lines
 
-PLAIN = {"model_chain": ["offline:"], "instructions": "", "tools": [], "limits": {}, "context_policy": {}}
+PLAIN = AgentConfiguration(model_chain=("offline:",))
 
 
 def shown(old: list[str], new: list[str]) -> list[str]:
@@ -10,11 +13,11 @@ def shown(old: list[str], new: list[str]) -> list[str]:
 
 
 def test_equal_configurations_have_no_differences() -> None:
-    assert differences(PLAIN, dict(PLAIN)) == []
+    assert differences(PLAIN, replace(PLAIN)) == []
 
 
 def test_a_limit_that_is_given_as_its_default_says_so() -> None:
-    found = differences(PLAIN, PLAIN | {"limits": {"steps": 12}})
+    found = differences(PLAIN, AgentConfiguration.parse(PLAIN.dump() | {"limits": {"steps": 12}}))
     assert [(line.kind, line.text) for line in found[0].lines][:2] == [
         (Kind.REMOVED, "steps: 12 (default)"),
         (Kind.ADDED, "steps: 12"),
@@ -22,19 +25,20 @@ def test_a_limit_that_is_given_as_its_default_says_so() -> None:
 
 
 def test_every_field_is_compared() -> None:
-    other = {
-        "model_chain": ["x:y", "offline:"],
-        "instructions": "Be brief.",
-        "tools": ["clock"],
-        "limits": {"steps": 3},
-        "context_policy": {"history_messages": 3},
-    }
-    assert [difference.field for difference in differences(PLAIN, other)] == list(PLAIN)
+    other = AgentConfiguration(
+        model_chain=("x:y", "offline:"),
+        instructions="Be brief.",
+        tools=("clock",),
+        limits=TurnLimits(steps=3),
+        context_policy=ContextPolicy(history_messages=3),
+    )
+    assert [difference.field for difference in differences(PLAIN, other)] == [
+        name for name in SETTINGS if name in other.dump()
+    ]
 
 
 def test_the_order_of_models_is_a_difference() -> None:
-    old, new = PLAIN | {"model_chain": ["a:", "b:"]}, PLAIN | {"model_chain": ["b:", "a:"]}
-    assert differences(old, new)
+    assert differences(AgentConfiguration(model_chain=("a:", "b:")), AgentConfiguration(model_chain=("b:", "a:")))
 
 
 def test_long_equal_stretches_are_left_out_and_counted() -> None:

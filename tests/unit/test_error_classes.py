@@ -7,7 +7,7 @@ from types import ModuleType
 
 import pytest
 
-from agents.admin import turns
+from agents.admin import bulk_actions, turn_actions, turns
 from agents.admin.list_filters import ERROR_CLASSES
 from agents.api.schema.turns import COMPONENTS
 from agents.domain import failures

@@ -8,6 +8,7 @@ from django.conf import settings
 from django.core.management.base import BaseCommand
 
 from accounts.bootstrap import ensure_owner
+from agents.domain.configuration import AgentConfiguration
 from agents.releases.demo import ensure_demo_agent
 
 
@@ -20,4 +21,5 @@ class Command(BaseCommand):
         if (login := ensure_owner(config.data_dir)) is not None:
             self.stdout.write(f"Made the account of the first owner; its login is in {login}")
         if (release := ensure_demo_agent(config.model)) is not None:
-            self.stdout.write(f"Published {release} with {', '.join(release.model_chain)}")
+            chain = AgentConfiguration.parse(release.configuration).model_chain
+            self.stdout.write(f"Published {release} with {', '.join(chain)}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from random import Random
@@ -14,6 +15,7 @@ from django.db import connection
 
 from accounts.models import User
 from accounts.roles import Role
+from agents.domain.configuration import AgentConfiguration
 from agents.management.demo.ids import id_at
 from agents.models import Agent, AgentDraft, Release, Runner
 
@@ -81,15 +83,16 @@ def _part(rng: Random, since: datetime, number: int) -> Part:
         name=f"Sample {name}",
         archived_at=since + timedelta(days=ARCHIVED_AFTER_DAYS) if archived else None,
     )
-    AgentDraft.objects.create(agent=agent, model_chain=[route], instructions=f"You are {name}.")
+    configuration = AgentConfiguration(model_chain=(route,), instructions=f"You are {name}.").dump()
+    AgentDraft.objects.create(agent=agent, configuration=configuration)
     lasts = timedelta(days=DAYS / releases)
     made = [(since + n * lasts, id_at(since + n * lasts, rng), n + 1) for n in range(releases)]
     with connection.cursor() as cursor:
         # Not through the ORM, which would date them all today.
         cursor.executemany(
-            "INSERT INTO agents_release (id, agent_id, number, note, model_chain, instructions, tools, limits,"
-            " context_policy, published_at) VALUES (%s, %s, %s, 'Sample.', %s, %s, '[]', '{}', '{}', %s)",
-            [(key, agent.pk, n, f'["{route}"]', f"You are {name}.", at) for at, key, n in made],
+            "INSERT INTO agents_release (id, agent_id, number, note, configuration, published_at)"
+            " VALUES (%s, %s, %s, 'Sample.', %s, %s)",
+            [(key, agent.pk, n, json.dumps(configuration), at) for at, key, n in made],
         )
     Agent.objects.filter(pk=agent.pk).update(live_release=Release.objects.get(pk=made[-1][1]))
     ends = int(agent.archived_at.timestamp() * 1000) if agent.archived_at else None
