@@ -7,19 +7,21 @@ import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Any, TypeVar
 from uuid import UUID
 
-from django.db import connection, connections
+from django.db import connection, connections, transaction
 
 from accounts.actor import Actor
 from accounts.models import User
 from agents.domain.message_parts import Part, text_part
 from agents.domain.replay import Snapshot, replay
-from agents.domain.states import StepKind, StepStatus, TurnStatus, WhenBusy
+from agents.domain.states import StepKind, StepStatus, TurnStatus, WaitReason, WhenBusy
 from agents.journal import claims, fenced_writes
 from agents.journal.claims import Claim
 from agents.journal.fenced_writes import Ended, Ending, Intent, NewEvent, Settled
+from agents.journal.locked_writes import lock_session, lock_turn, resume_locked
 from agents.models import Agent, AgentSession, Event, Message, Turn
 from agents.sessions import Accepted, LoggedEvent, accept_message, create_session, read_events, read_snapshot
 from foundation.ids import new_id
@@ -30,6 +32,7 @@ T = TypeVar("T")
 RUNNER = UUID("00000000-0000-7000-8000-00000000000a")
 OTHER_RUNNER = UUID("00000000-0000-7000-8000-00000000000b")
 LEASE_SECONDS = 15.0
+FAR_AHEAD = datetime(2100, 1, 1, tzinfo=UTC)
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,6 +173,30 @@ def done(number: int, text: str = "") -> Settled:
 
 def tool_intent(number: int, call_id: str = "call_1") -> Intent:
     return Intent(number, StepKind.TOOL, "clock", call_id, idempotent=False, request="{}")
+
+
+def park(claim: Claim, reason: WaitReason | None = None, *, until: datetime = FAR_AHEAD, **writes: Any) -> bool:
+    return fenced_writes.park(claim, until=until, reason=reason, **writes)
+
+
+def wake(turn: Turn, reason: str = "approved") -> bool:
+    """End a turn's wait, as whoever it waits for does."""
+    with transaction.atomic():
+        session = lock_session(turn.agent_session_id)
+        assert session
+        locked = lock_turn(session, turn.pk)
+        assert locked
+        return resume_locked(session, locked, reason=reason)
+
+
+def wait_is_over(turn_id: UUID) -> None:
+    """The time has come at which the turn goes on by itself."""
+    Turn.objects.filter(pk=turn_id).update(available_at="2000-01-01T00:00:00Z")
+
+
+def retrying(route: str | None = "openai:next", step: int = 1) -> NewEvent:
+    """The model is asked once more, and the words of the attempt before are void."""
+    return NewEvent("model.retrying", {"step": step, "route": route, "reason": "transient"})
 
 
 def lease_is_over(turn_id: UUID) -> None:

@@ -19,13 +19,14 @@ _IN_BROWSER = re.compile(r"""(["'`])([^"'`\s]+)\1""")
 
 @dataclass(frozen=True, slots=True)
 class Literal:
-    """`word` as it stands in quotes in `file`; `called` is the name of the function that it is the first argument of,
-    if any."""
+    """`word` as it stands in quotes in `file`: as an argument of the function `called`, if of any; `inside` of a longer
+    text, as words of SQL do."""
 
     word: str
     file: Path
     line: int
     called: str = ""
+    inside: bool = False
 
     def __str__(self) -> str:
         return f"{self.file.relative_to(ROOT)}:{self.line}: {self.word}"
@@ -53,11 +54,11 @@ def _in_python() -> Iterator[Literal]:
 def _of_tree(tree: ast.Module, file: Path) -> Iterator[Literal]:
     statements = [node for node in ast.walk(tree) if isinstance(node, ast.Expr)]
     skipped = {id(statement.value) for statement in statements}
-    called = {id(node.args[0]): _name(node.func) for node in ast.walk(tree) if isinstance(node, ast.Call) and node.args}
+    called = {id(one): _name(node.func) for node in ast.walk(tree) if isinstance(node, ast.Call) for one in node.args}
     for node in ast.walk(tree):
         if isinstance(node, ast.Constant) and isinstance(node.value, str) and id(node) not in skipped:
             for word in {node.value, *_IN_SQL.findall(node.value)}:
-                yield Literal(word, file, node.lineno, called.get(id(node), ""))
+                yield Literal(word, file, node.lineno, called.get(id(node), ""), inside=word != node.value)
 
 
 def _name(function: ast.expr) -> str:

@@ -12,7 +12,7 @@ from accounts.actor import Actor
 from agents.domain.message_parts import Part
 from agents.engine.context import load_context
 from agents.engine.ports import Services
-from agents.engine.turn import Stop, TurnRun
+from agents.engine.turn import Stop, TurnRun, Unfinished
 from agents.journal.fenced_writes import Ended
 from agents.models import Step, Turn
 from agents.releases import publish
@@ -46,7 +46,7 @@ async def claim_run(services: Services, **changes: Any) -> TurnRun:
     return TurnRun(replace(context, claim=replace(context.claim, **changes)), services)
 
 
-async def run(services: Services, **changes: Any) -> Ended | None:
+async def run(services: Services, **changes: Any) -> Ended | Unfinished:
     return await (await claim_run(services, **changes)).run()
 
 
@@ -127,7 +127,7 @@ class Running:
         self.run = run
         self.task = asyncio.ensure_future(run.run())
 
-    async def ended(self) -> Ended | None:
+    async def ended(self) -> Ended | Unfinished:
         return await asyncio.wait_for(self.task, A_WHILE)
 
 

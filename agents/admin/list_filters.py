@@ -17,6 +17,7 @@ from django.http import HttpRequest
 from django.utils.text import capfirst
 
 from accounts.models import User
+from agents.domain.events import EventType
 from agents.domain.failures import ErrorClass
 from agents.domain.states import TERMINAL, TurnStatus
 from agents.models import Agent, AgentSession, Release, Turn
@@ -260,25 +261,7 @@ class EventTypeFilter(admin.SimpleListFilter):
 
     title = "type"
     parameter_name = "type"
-    types = (
-        "message.created",
-        "message.delta",
-        "message.completed",
-        "turn.queued",
-        "turn.started",
-        "turn.restarted",
-        "turn.waiting",
-        "turn.retry_wait",
-        "turn.cancelling",
-        "turn.completed",
-        "turn.failed",
-        "turn.cancelled",
-        "turn.expired",
-        "tool.started",
-        "tool.finished",
-        "tool.failed",
-        "session.updated",
-    )
+    types = tuple(event_type.value for event_type in EventType)
 
     def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:  # noqa: ARG002
         return [(name, name) for name in self.types]

@@ -14,7 +14,9 @@ from collections.abc import Callable, Iterable, Mapping
 from copy import deepcopy
 from typing import Any
 
+from agents.domain.events import EventType
 from agents.domain.message_parts import Part, text_part, tool_call_part, tool_result_part
+from agents.domain.states import TERMINAL, StepStatus, TurnStatus
 
 Snapshot = dict[str, Any]
 Data = Mapping[str, Any]
@@ -23,20 +25,24 @@ Apply = Callable[[Snapshot, Turn | None, Data], None]
 
 
 def show(parts: list[Part], event_type: str, data: Data) -> None:
-    """Add to `parts` what an event of a running turn shows; events that show nothing leave it as it is."""
-    if event_type == "message.delta":
+    """Make of `parts` what an event of a running turn shows; events that show nothing leave it as it is."""
+    if event_type == EventType.MESSAGE_DELTA:
         if parts and parts[-1]["type"] == "text":
             parts[-1] = text_part(parts[-1]["text"] + data["text"])
         else:
             parts.append(text_part(data["text"]))
-    elif event_type == "tool.started":
+    elif event_type == EventType.TOOL_STARTED:
         parts.append(tool_call_part(call_id=data["call_id"], name=data["name"], arguments=data["arguments"]))
-    elif event_type in ("tool.finished", "tool.failed"):
-        failed = event_type == "tool.failed"
-        unknown = data.get("outcome") == "unknown"
+    elif event_type in (EventType.TOOL_FINISHED, EventType.TOOL_FAILED):
+        failed = event_type == EventType.TOOL_FAILED
+        unknown = data.get("outcome") == StepStatus.UNKNOWN
         parts.append(
             tool_result_part(call_id=data["call_id"], content=data["content"], is_error=failed, unknown=unknown)
         )
+    elif event_type == EventType.MODEL_RETRYING:
+        # The words of the attempt that failed. Those before a tool call or its result stand in the journal.
+        while parts and parts[-1]["type"] == "text":
+            parts.pop()
 
 
 def _session_updated(snapshot: Snapshot, _turn: Turn | None, data: Data) -> None:
@@ -66,7 +72,7 @@ def _rated(snapshot: Snapshot, _turn: Turn | None, data: Data) -> None:
     ]
 
 
-def _shown(event_type: str) -> Apply:
+def _shown(event_type: EventType) -> Apply:
     def apply(_snapshot: Snapshot, turn: Turn | None, data: Data) -> None:
         if turn is not None:
             show(turn["shown"], event_type, data)
@@ -74,14 +80,19 @@ def _shown(event_type: str) -> Apply:
     return apply
 
 
-def _status(status: str, *, drop_shown: bool = False) -> Apply:
-    def apply(_snapshot: Snapshot, turn: Turn | None, _data: Data) -> None:
+def _moved(status: TurnStatus) -> Apply:
+    def apply(_snapshot: Snapshot, turn: Turn | None, data: Data) -> None:
         if turn is not None:
-            turn["status"] = status
-            if drop_shown:
-                turn["shown"] = []
+            turn["status"] = status.value
+            if status in TERMINAL:
+                turn["shown"], turn["error"] = [], data.get("error")
 
     return apply
+
+
+def _restarted(_snapshot: Snapshot, turn: Turn | None, _data: Data) -> None:
+    if turn is not None:
+        turn["status"], turn["shown"] = TurnStatus.RUNNING.value, []
 
 
 def _completed(snapshot: Snapshot, turn: Turn | None, _data: Data) -> None:
@@ -89,38 +100,30 @@ def _completed(snapshot: Snapshot, turn: Turn | None, _data: Data) -> None:
         del snapshot["turns"][turn["id"]]
 
 
-def _ended_badly(status: str) -> Apply:
-    def apply(_snapshot: Snapshot, turn: Turn | None, data: Data) -> None:
-        if turn is not None:
-            turn["status"], turn["shown"] = status, []
-            turn["error"] = data.get("error")
-
-    return apply
+def _nothing(_snapshot: Snapshot, _turn: Turn | None, _data: Data) -> None:
+    """The event tells something, and changes nothing that a snapshot holds."""
 
 
-_APPLY: dict[str, Apply] = {
-    "session.updated": _session_updated,
-    "message.created": _created,
-    "message.completed": _answered,
-    "message.rated": _rated,
-    "message.delta": _shown("message.delta"),
-    "tool.started": _shown("tool.started"),
-    "tool.finished": _shown("tool.finished"),
-    "tool.failed": _shown("tool.failed"),
-    # A turn that was given back shows its partial text until its next runner starts it again.
-    "turn.queued": _status("queued"),
-    "turn.started": _status("running"),
-    "turn.restarted": _status("running", drop_shown=True),
-    "turn.waiting": _status("waiting"),
-    "turn.retry_wait": _status("retry_wait"),
-    "turn.cancelling": _status("cancelling"),
-    "turn.completed": _completed,
-    "turn.failed": _ended_badly("failed"),
-    "turn.cancelled": _ended_badly("cancelled"),
-    "turn.expired": _ended_badly("expired"),
+def _law_of(event_type: EventType) -> Apply:
+    status = event_type.declaration.status
+    return _nothing if status is None else _moved(status)
+
+
+# A turn that was given back shows its partial text until its next runner begins it anew. One that waited is started
+# once more, and goes on behind what it has shown.
+_LAW: dict[str, Apply] = {event_type.value: _law_of(event_type) for event_type in EventType} | {
+    EventType.SESSION_UPDATED: _session_updated,
+    EventType.MESSAGE_CREATED: _created,
+    EventType.MESSAGE_COMPLETED: _answered,
+    EventType.MESSAGE_RATED: _rated,
+    EventType.MESSAGE_DELTA: _shown(EventType.MESSAGE_DELTA),
+    EventType.TOOL_STARTED: _shown(EventType.TOOL_STARTED),
+    EventType.TOOL_FINISHED: _shown(EventType.TOOL_FINISHED),
+    EventType.TOOL_FAILED: _shown(EventType.TOOL_FAILED),
+    EventType.MODEL_RETRYING: _shown(EventType.MODEL_RETRYING),
+    EventType.TURN_RESTARTED: _restarted,
+    EventType.TURN_COMPLETED: _completed,
 }
-
-EVENT_TYPES = frozenset(_APPLY)
 
 
 def apply_event(
@@ -148,20 +151,20 @@ def _advance(
         raise ValueError(f"event {replaces_from or seq} does not follow {snapshot['seq']}")
     snapshot["seq"] = seq
     turn = _turn_of(snapshot, turn_id, event_type, data)
-    _APPLY[event_type](snapshot, turn, data)
+    _LAW[event_type](snapshot, turn, data)
 
 
 def _turn_of(snapshot: Snapshot, turn_id: str | None, event_type: str, data: Data) -> Turn | None:
     if turn_id is None:
         return None
     turns = snapshot["turns"]
-    if event_type == "turn.queued" and turn_id not in turns:
+    if event_type == EventType.TURN_QUEUED and turn_id not in turns:
         turns[turn_id] = {
             "id": turn_id,
             "message": data["message"],
             "ordinal": data["ordinal"],
             "priority": data["priority"],
-            "status": "queued",
+            "status": TurnStatus.QUEUED.value,
             "shown": [],
             "error": None,
         }

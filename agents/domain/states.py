@@ -41,6 +41,19 @@ class Priority(IntEnum):
         return self.name.lower()
 
 
+class WaitReason(StrEnum):
+    """What a turn in `waiting` waits for. (One in `retry_wait` waits for a provider.)"""
+
+    APPROVAL = "approval"
+    CHILDREN = "children"
+    BUDGET = "budget"
+
+    @property
+    def stops_the_clock(self) -> bool:
+        """Whether the turn's deadline stands still meanwhile: nobody can hurry a person, or work that has its own."""
+        return self is not WaitReason.BUDGET
+
+
 class WhenBusy(StrEnum):
     """What a second message does while a turn of the session is open."""
 
@@ -68,7 +81,8 @@ TURN_MOVES: dict[TurnStatus, frozenset[TurnStatus]] = {
 TERMINAL = frozenset(status for status, moves in TURN_MOVES.items() if not moves)
 # A turn in one of these has an owner: a runner with a lease and an epoch. At most one per session.
 OWNED = frozenset({S.RUNNING, S.CANCELLING})
-TERMINAL_EVENTS = frozenset(f"turn.{status}" for status in TERMINAL)
+# A turn in one of these has given its runner's place up, and goes on where it was.
+PARKED = frozenset({S.WAITING, S.RETRY_WAIT})
 
 # A turn whose lease was lost more often than this without one step of progress fails with `worker_crashed`.
 MAX_ATTEMPTS_WITHOUT_PROGRESS = 3

@@ -16,16 +16,18 @@ UNKNOWN_OUTCOME = (
     "It may have taken effect. It was not run again."
 )
 
+NOT_RUN = "This call was not run: the turn was begun anew while it waited."
+
 
 @dataclass(frozen=True, slots=True)
 class StepRecord:
     """One row of the journal. `result` of a model: `{"text", "tool_calls": [{"id", "name", "arguments"}]}`; of a tool:
-    `{"content", "is_error"}`."""
+    `{"content", "is_error"}`. `name` is the tool's; of a model, the route that was asked, none in a first intent."""
 
     number: int
     kind: StepKind
     status: StepStatus
-    name: str
+    name: str = ""
     call_id: str = ""
     idempotent: bool = False
     request: Any = None
@@ -57,8 +59,9 @@ def open_model_call(steps: Sequence[StepRecord]) -> StepRecord | None:
 
 
 def is_first_model_call(steps: Sequence[StepRecord]) -> bool:
-    """Whether no model call has an outcome yet. One that is asked again, since nobody heard its end, is the first."""
-    return all(step.open for step in steps if step.kind is StepKind.MODEL)
+    """Whether no model call has an answer yet. One that is asked again, since nobody heard its end or since it failed,
+    is the first."""
+    return all(step.status is not StepStatus.DONE for step in steps if step.kind is StepKind.MODEL)
 
 
 def last_calls(steps: Sequence[StepRecord]) -> list[dict[str, Any]]:

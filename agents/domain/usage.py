@@ -12,6 +12,11 @@ FREE = Decimal(0)
 CENTS_OF_CENTS = Decimal("0.00000001")
 
 
+def costs_nothing(route: str) -> bool:
+    """Whether a call of `route` is free whatever becomes of it: that of the offline model is."""
+    return route.partition(":")[0] == "offline"
+
+
 def money(dollars: Decimal | None) -> str | None:
     """US dollars on the wire: a plain decimal with eight places, or None when nobody knows the price."""
     return None if dollars is None else f"{dollars:.8f}"

@@ -34,6 +34,9 @@ class TurnContext:
     client: ClientOptions = NO_OPTIONS
 
 
+# The claim of a new turn has written this intent.
+_FIRST_STEP = StepRecord(1, StepKind.MODEL, StepStatus.INTENT, idempotent=True)
+
 # Releases never change, so a process reads each once. Thousands would fit; nobody has as many.
 _releases: dict[UUID, AgentConfiguration] = {}
 
@@ -59,7 +62,7 @@ def load_context(claim: Claim, *, on: psycopg.Connection | None = None) -> TurnC
         asked=rows[-1][0],
         # A client's words for the model come with the turn that they were sent for.
         history=[(author, orjson.loads(parts)) for _, author, parts, _ in rows if author != "system"],
-        steps=_first_step(release) if claim.epoch == 1 else _journal(claim, on),
+        steps=[_FIRST_STEP] if claim.epoch == 1 else _journal(claim, on),
         client=_client_options(rows[-1][3]),
     )
 
@@ -69,11 +72,6 @@ def _client_options(found: str | None) -> ClientOptions:
         return NO_OPTIONS
     besides = orjson.loads(found)
     return read_options(besides["options"], besides["system"] or ())
-
-
-def _first_step(release: AgentConfiguration) -> list[StepRecord]:
-    """The claim of a new turn has written this intent."""
-    return [StepRecord(1, StepKind.MODEL, StepStatus.INTENT, name=release.model_chain[0], idempotent=True)]
 
 
 def _journal(claim: Claim, on: psycopg.Connection | None) -> list[StepRecord]:

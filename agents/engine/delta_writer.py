@@ -12,6 +12,7 @@ from asyncio import Future, Task
 from dataclasses import dataclass
 from weakref import WeakKeyDictionary
 
+from agents.domain.events import EventType, MessageDelta
 from agents.journal.claims import Claim
 from agents.journal.fenced_writes import NewEvent, append, append_each
 from foundation.db_threads import DATABASE_FAULTS, in_db_thread
@@ -61,7 +62,7 @@ class Deltas:
         on its way cannot be taken back, and nothing may overtake it.
         """
         done: Future[None] = asyncio.get_running_loop().create_future()
-        self._waiting.append(_Write(claim, NewEvent("message.delta", {"text": text}), done))
+        self._waiting.append(_Write(claim, NewEvent(EventType.MESSAGE_DELTA, MessageDelta(text=text)), done))
         if self._writer is None or self._writer.done():
             self._writer = asyncio.create_task(self._work(), name="deltas")
             self._writer.add_done_callback(self._worked)

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from agents.domain.client_options import smaller
+from agents.domain.events import EventType, MessageDelta
 from agents.domain.prompt import build_request
 from agents.domain.steps import StepRecord
 from agents.domain.usage import Spent
@@ -48,6 +49,7 @@ class ModelCall:
     """The call that the open step `step` stands for; `ask` may be called once.
 
     `asked` says that an earlier claim may have made it already. `lost` is called when the log refuses the words.
+    `route` is the one that it has asked, None before it did.
     """
 
     def __init__(
@@ -61,6 +63,7 @@ class ModelCall:
         lost: Callable[[], object],
     ) -> None:
         self.step = step
+        self.route: str | None = None
         self._context = context
         self._work = work
         self._services = services
@@ -73,11 +76,16 @@ class ModelCall:
         self._pump: DeltaPump | None = None
 
     @property
+    def asked(self) -> bool:
+        """Whether its provider may have heard of it."""
+        return self._asked
+
+    @property
     def said(self) -> str:
         return "".join(self._said)
 
     async def ask(self) -> Reply:
-        """Raises `ModelError`, `LimitReached`, and what writing to the log raises."""
+        """Raises `ModelError`, `Park`, `LimitReached`, and what writing to the log raises."""
         try:
             return await self._answer()
         except ModelError as error:
@@ -101,7 +109,8 @@ class ModelCall:
         return self._price(told.usage, told.response_model) if told else self._price(None, None)
 
     async def _answer(self) -> Reply:
-        llm, model = self._services.models.resolve(self.step.name)
+        self.route = self._planned
+        llm, model = self._services.models.resolve(self.route)
         request = self._request(model)
         self._asked = True
         self._pump = DeltaPump(self._write, self._lost)
@@ -157,6 +166,10 @@ class ModelCall:
         self._characters += len(text)
         self._work.check_length(self._characters)
 
+    @property
+    def _planned(self) -> str:
+        return self._context.release.model_chain[0]
+
     async def _write(self, text: str) -> None:
         await get_deltas().write(self._context.claim, text)
 
@@ -167,12 +180,12 @@ class ModelCall:
                 input_tokens=min(usage.input_tokens, MAX_TOKENS_PER_CALL),
                 output_tokens=min(usage.output_tokens, MAX_TOKENS_PER_CALL),
             )
-        cost = self._services.models.cost(self.step.name, usage, response_model=response_model)
+        cost = self._services.models.cost(self._planned, usage, response_model=response_model)
         return Spent(usage.input_tokens, usage.output_tokens, cost) if usage else Spent(cost_usd=cost)
 
 
 def _delta(text: str) -> list[NewEvent]:
-    return [NewEvent("message.delta", {"text": text})] if text else []
+    return [NewEvent(EventType.MESSAGE_DELTA, MessageDelta(text=text))] if text else []
 
 
 def _storable(call: ToolCall) -> ToolCall:

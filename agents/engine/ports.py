@@ -37,7 +37,9 @@ class Tools(Protocol):
 
     async def call(
         self, name: str, arguments: str, *, session_id: UUID, turn_id: UUID, step: int, allowed: Sequence[str]
-    ) -> Outcome: ...
+    ) -> Outcome:
+        """What came of the call. Raises `Park` for one that could not run yet."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)

@@ -32,7 +32,6 @@ class Work:
     def __init__(self, context: TurnContext) -> None:
         self.spent = total(step.spent for step in context.steps)
         self._limits = context.release.limits
-        self._route = context.release.model_chain[0]
         self._client_tools = context.client.tool_names
         self._steps: list[StepRecord] = list(context.steps)
 
@@ -63,12 +62,19 @@ class Work:
         return any(call["name"] in self._client_tools for call in last_calls(self._steps))
 
     def settle(
-        self, step: StepRecord, status: StepStatus, result: Any = None, *, error_class: str = "", spent: Spent = NOTHING
+        self,
+        step: StepRecord,
+        status: StepStatus,
+        result: Any = None,
+        *,
+        error_class: str = "",
+        spent: Spent = NOTHING,
+        route: str | None = None,
     ) -> Settled:
-        """The outcome of an open step, for the journal."""
-        self._steps[step.number - 1] = replace(step, status=status, result=result)
+        """The outcome of an open step, for the journal. `route`: the one that a model call has asked."""
+        self._steps[step.number - 1] = replace(step, status=status, result=result, name=route or step.name)
         self.spent += spent
-        return Settled(step.number, status, result, error_class, spent)
+        return Settled(step.number, status, result, error_class, spent, name=route)
 
     def begin_model_call(self) -> StepRecord:
         """The intent to ask the model. Raises `LimitReached`."""
@@ -76,7 +82,7 @@ class Work:
             raise LimitReached(f"The turn used its {self._limits.steps} model calls.")
         if self.spent.output_tokens >= self._limits.output_tokens:
             raise self._no_output_left()
-        step = StepRecord(len(self._steps) + 1, StepKind.MODEL, StepStatus.INTENT, self._route)
+        step = StepRecord(len(self._steps) + 1, StepKind.MODEL, StepStatus.INTENT)
         self._steps.append(step)
         return step
 

@@ -6,9 +6,11 @@ import asyncio
 from collections.abc import Sequence
 from typing import Any
 
+from agents.domain.events import EventType
 from agents.domain.failures import ErrorClass
 from agents.domain.states import StepStatus
 from agents.domain.steps import UNKNOWN_OUTCOME, StepRecord
+from agents.domain.waits import Park, all_of
 from agents.engine.context import TurnContext
 from agents.engine.ports import Tools
 from agents.engine.progress import LimitReached, Work, intent_of
@@ -26,8 +28,8 @@ class ToolCalls:
         self._allowed = context.release.tools
         self._work = work
         self._tools = tools
-        # Calls whose intent this claim wrote itself: only those are known not to have run.
-        self._fresh: set[int] = set()
+        # Calls that are known not to have run: their intent was written by this claim itself, or by one that parked.
+        self._fresh: set[int] = {call.number for call in work.open_tools} if context.claim.resumed else set()
         self._settling = asyncio.Lock()
         self._torn = False
 
@@ -43,7 +45,7 @@ class ToolCalls:
         except LimitReached:
             await write(advance, self._claim, settled=[said], events=unsent)
             raise
-        started = [_event("tool.started", call, arguments=call.request) for call in begun]
+        started = [_event(EventType.TOOL_STARTED, call, arguments=call.request) for call in begun]
         intents = [intent_of(call) for call in begun]
         await write(advance, self._claim, settled=[said], intents=intents, events=[*unsent, *started])
         self._fresh = {call.number for call in begun}
@@ -51,31 +53,38 @@ class ToolCalls:
     async def run(self, calls: Sequence[StepRecord]) -> None:
         """Run open calls side by side. A tool that fails leaves the others alone; a write that fails ends them all.
 
-        The commit of the last outcome brings the intent of the next model call. Raises `LostTurn` and database errors.
+        The commit of the last outcome brings the intent of the next model call. Raises `LostTurn` and database errors,
+        and `Park` when some of them must wait and the others have ended.
         """
         try:
             async with asyncio.TaskGroup() as group:
-                for call in calls:
-                    group.create_task(self._run_one(call), name=f"tool {call.name}")
+                running = [group.create_task(self._run_one(call), name=f"tool {call.name}") for call in calls]
         except BaseExceptionGroup as failures:
             # They all tell of the same lost turn or lost database; whoever called wants that error itself.
             raise failures.exceptions[0] from None
+        if waits := [wait for task in running if (wait := task.result()) is not None]:
+            raise all_of(waits)
 
-    async def _run_one(self, call: StepRecord) -> None:
+    async def _run_one(self, call: StepRecord) -> Park | None:
+        """None, or why it could not run yet."""
         if call.number not in self._fresh and not call.idempotent:
             # The intent is of an earlier epoch: it may have run. Say so rather than run it again.
             await self._settle(call, StepStatus.UNKNOWN, UNKNOWN_OUTCOME)
-            return
-        outcome = await self._tools.call(
-            call.name,
-            call.request,
-            session_id=self._claim.session_id,
-            turn_id=self._claim.turn_id,
-            step=call.number,
-            allowed=self._allowed,
-        )
+            return None
+        try:
+            outcome = await self._tools.call(
+                call.name,
+                call.request,
+                session_id=self._claim.session_id,
+                turn_id=self._claim.turn_id,
+                step=call.number,
+                allowed=self._allowed,
+            )
+        except Park as wait:
+            return wait
         status = StepStatus.FAILED if outcome.is_error else StepStatus.DONE
         await self._settle(call, status, storable_text(outcome.content))
+        return None
 
     async def _settle(self, call: StepRecord, status: StepStatus, content: str) -> None:
         # One after the other: the commit of the last result brings the next intent, and no result may come behind it.
@@ -102,9 +111,9 @@ class ToolCalls:
 
 def _outcome_event(call: StepRecord, status: StepStatus, content: str) -> NewEvent:
     if status is StepStatus.DONE:
-        return _event("tool.finished", call, content=content)
+        return _event(EventType.TOOL_FINISHED, call, content=content)
     unknown = {"outcome": "unknown"} if status is StepStatus.UNKNOWN else {}
-    return _event("tool.failed", call, content=content, **unknown)
+    return _event(EventType.TOOL_FAILED, call, content=content, **unknown)
 
 
 def _event(event_type: str, call: StepRecord, **data: Any) -> NewEvent:

@@ -1,8 +1,8 @@
 """The loop of one turn: ask the model, run the tools it calls, ask again, until it answers or hands calls to a client.
 
-Whatever happens inside, the turn leaves this module in one of three ways: it has ended (`finish`), it belongs to
-somebody else (`LostTurn`), or its runner gives it back because the database could not be reached or the process is
-about to stop.
+Whatever happens inside, the turn leaves this module in one of four ways: it has ended (`finish`), it waits without a
+runner (`park`), it belongs to somebody else (`LostTurn`), or its runner gives it back because the database could not be
+reached or the process is about to stop.
 """
 
 from __future__ import annotations
@@ -13,18 +13,20 @@ from collections.abc import Sequence
 from enum import Enum
 from typing import Any
 
+from agents.domain.events import EventType, ModelRetrying
 from agents.domain.failures import ErrorClass
 from agents.domain.message_parts import text_part
 from agents.domain.serialization import error_shape
 from agents.domain.states import StepKind, StepStatus, TurnStatus
 from agents.domain.steps import StepRecord
+from agents.domain.waits import Park
 from agents.engine.context import TurnContext
 from agents.engine.model_call import ModelCall, Reply
 from agents.engine.ports import Services
 from agents.engine.progress import LimitReached, Work, intent_of
 from agents.engine.shielded import last_write, write
 from agents.engine.tool_calls import ToolCalls
-from agents.journal.fenced_writes import Ended, Ending, LostTurn, NewEvent, Settled, advance, finish
+from agents.journal.fenced_writes import Ended, Ending, LostTurn, NewEvent, Settled, advance, finish, park
 from agents.llm.errors import ModelError
 from foundation.db_threads import DATABASE_FAULTS
 from foundation.ids import new_id
@@ -38,6 +40,13 @@ class Stop(Enum):
     ASKED = "asked"  # a person or a program stopped it
     DRAIN = "drain"  # the runner is about to end
     LOST = "lost"  # the lease is gone
+
+
+class Unfinished(Enum):
+    """Why a claim's work ended before its turn did."""
+
+    PARKED = "parked"  # the turn waits, and is nobody's
+    DRAINED = "drained"  # the turn is still this claim's, and must be given back
 
 
 class TurnRun:
@@ -60,8 +69,8 @@ class TurnRun:
             self._stop = why
             self._cancel()
 
-    async def run(self) -> Ended | None:
-        """Work until the turn has ended; None when it was given up for `Stop.DRAIN`.
+    async def run(self) -> Ended | Unfinished:
+        """Work until the turn has ended, must wait, or was given up for `Stop.DRAIN`.
 
         Raises `LostTurn`, and database errors: both mean that the caller must not write for this claim any more.
         """
@@ -77,15 +86,18 @@ class TurnRun:
             raise
         except asyncio.CancelledError:
             return await self._stopped()
+        except Park as wait:
+            return await self._park(wait)
         except ModelError as error:
             return await self._end_early(TurnStatus.FAILED, error.error_class, error.detail)
         except LimitReached as error:
             return await self._end_early(TurnStatus.FAILED, ErrorClass.LIMIT_REACHED, str(error))
         except Exception as error:
+            end = TurnStatus.EXPIRED, ErrorClass.DEADLINE
             if not deadline.expired():
                 logger.exception("turn_failed", extra={"turn": str(self.claim.turn_id), "error": type(error).__name__})
-                return await self._end_early(TurnStatus.FAILED, ErrorClass.UNKNOWN)
-            return await self._end_early(TurnStatus.EXPIRED, ErrorClass.DEADLINE)
+                end = TurnStatus.FAILED, ErrorClass.UNKNOWN
+            return await self._end_early(*end)
         finally:
             # What the caller does next with this task, such as giving the turn back, is not ours to stop.
             self._task = None
@@ -100,8 +112,9 @@ class TurnRun:
                 if self._work.client_is_next:
                     return await self._complete()
                 step = await self._begin_model_call()
-            reply = await self._call_of(step).ask()
-            said = self._settled(step, reply)
+            call = self._call_of(step)
+            reply = await call.ask()
+            said = self._settled(call, reply)
             # What the client must run goes out with the answer; what stands beside it runs here first.
             ours = [call for call in reply.tool_calls if call.name not in self._context.client.tool_names]
             if not ours:
@@ -116,18 +129,41 @@ class TurnRun:
     def _call_of(self, step: StepRecord) -> ModelCall:
         """The call that an open step stands for."""
         if self._call is None or self._call.step is not step:
-            before = self.claim.epoch > 1 and step in self._context.steps
+            before = self.claim.epoch > 1 and not self.claim.resumed and step in self._context.steps
             self._call = ModelCall(step, self._context, self._work, self._services, asked=before, lost=self._cancel)
         return self._call
 
-    def _settled(self, step: StepRecord, reply: Reply) -> Settled:
+    def _settled(self, call: ModelCall, reply: Reply) -> Settled:
         # The step tells it from here on: were the call to tell it too, a stop during the commit would keep it twice.
         self._call = None
-        return self._work.settle(step, StepStatus.DONE, reply.result, spent=reply.spent)
+        return self._work.settle(call.step, StepStatus.DONE, reply.result, spent=reply.spent, route=call.route)
 
     def _cancel(self) -> None:
         if self._task is not None:
             self._task.cancel()
+
+    # --- a wait ---
+
+    async def _park(self, wait: Park) -> Ended | Unfinished:
+        # A stop that comes now is too late: the turn is nobody's when this is written, and stopped without us.
+        self._task = None
+        settled, events = self._given_up(wait, await self._close_call())
+        if await last_write(park, self.claim, until=wait.until, reason=wait.reason, settled=settled, events=events):
+            return Unfinished.PARKED
+        return await self._end_early(TurnStatus.CANCELLED, settled=settled, events=events)
+
+    def _given_up(self, wait: Park, unsent: Sequence[NewEvent]) -> tuple[list[Settled], list[NewEvent]]:
+        """What becomes of a model call that has asked and must wait: its outcome, and that its words are void."""
+        call = self._call
+        if call is None or not call.asked:
+            return [], []
+        self._call = None
+        failed = self._work.settle(
+            call.step, StepStatus.FAILED, error_class=wait.error_class, spent=call.spent_in_vain(), route=call.route
+        )
+        shown = len(call.said) > sum(len(event.data["text"]) for event in unsent)
+        void = ModelRetrying(step=call.step.number, route=None, reason=wait.error_class)
+        return [failed], [NewEvent(EventType.MODEL_RETRYING, void)] if shown else []
 
     # --- ends ---
 
@@ -143,7 +179,7 @@ class TurnRun:
         )
         return await last_write(finish, self.claim, ending, settled=settled, events=events)
 
-    async def _stopped(self) -> Ended | None:
+    async def _stopped(self) -> Ended | Unfinished:
         why = self._stop
         if self._task is not None:
             self._task.uncancel()
@@ -153,13 +189,22 @@ class TurnRun:
         # No flush may come behind what the caller does next; what one has raised is raised here.
         await self._close_call()
         if why is Stop.DRAIN:
-            return None
+            return Unfinished.DRAINED
         if why is Stop.LOST:
             raise LostTurn
         raise asyncio.CancelledError
 
-    async def _end_early(self, status: TurnStatus, error_class: ErrorClass | None = None, detail: str = "") -> Ended:
-        """End without an answer. What was shown stays, marked as partial."""
+    async def _end_early(
+        self,
+        status: TurnStatus,
+        error_class: ErrorClass | None = None,
+        detail: str = "",
+        *,
+        settled: Sequence[Settled] = (),
+        events: Sequence[NewEvent] = (),
+    ) -> Ended:
+        """End without an answer. What was shown stays, marked as partial. `settled` and `events` are still to be
+        written."""
         # A stop that comes now is too late: cancelled here, the turn would be left without anybody to end it.
         self._task = None
         unsent = await self._close_call()
@@ -175,7 +220,7 @@ class TurnRun:
                 "turn_ended_early",
                 extra={"turn": str(self.claim.turn_id), "error_class": error_class, "error_id": str(error_id)},
             )
-        settled = [self._abandoned(step, error_class or ErrorClass.CANCELLED) for step in self._work.open_steps]
+        abandoned = [self._abandoned(step, error_class or ErrorClass.CANCELLED) for step in self._work.open_steps]
         spent = self._work.spent
         ending = Ending(
             status=status,
@@ -189,7 +234,7 @@ class TurnRun:
             error_id=error_id,
             spent=spent,
         )
-        return await last_write(finish, self.claim, ending, settled=settled, events=unsent)
+        return await last_write(finish, self.claim, ending, settled=[*settled, *abandoned], events=[*events, *unsent])
 
     def _abandoned(self, step: StepRecord, error_class: ErrorClass) -> Settled:
         """A call that nobody waits for any more. Whether a tool took effect is unknown, unless it may run twice
@@ -197,8 +242,10 @@ class TurnRun:
         if step.kind is StepKind.TOOL:
             status = StepStatus.FAILED if step.idempotent else StepStatus.UNKNOWN
             return self._work.settle(step, status, error_class=error_class)
-        spent = self._call_of(step).spent_in_vain()
-        return self._work.settle(step, StepStatus.FAILED, error_class=error_class, spent=spent)
+        call = self._call_of(step)
+        return self._work.settle(
+            step, StepStatus.FAILED, error_class=error_class, spent=call.spent_in_vain(), route=call.route
+        )
 
     async def _close_call(self) -> list[NewEvent]:
         return await self._call.close() if self._call is not None else []

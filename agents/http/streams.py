@@ -12,8 +12,9 @@ import structlog
 from django.http import HttpRequest, StreamingHttpResponse
 
 from accounts.actor import Actor
+from agents.domain.events import TERMINAL_EVENTS
 from agents.domain.serialization import error_frame
-from agents.domain.states import TERMINAL, TERMINAL_EVENTS
+from agents.domain.states import TERMINAL
 from agents.http.revalidation import Welcome
 from agents.relay import LoggedEvent, Resync, Subscription, event_json, get_hub
 from agents.sessions import access_turn, read_snapshot

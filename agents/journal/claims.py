@@ -16,7 +16,8 @@ from agents.journal.connection import fetch
 class Claim:
     """The right to write one turn, until somebody claims it with a higher epoch.
 
-    `remaining_seconds` is the time until its deadline as of the claim.
+    `remaining_seconds` is the time until its deadline as of the claim. `resumed`: the turn comes back from a wait, so
+    what was shown stays, and steps that are open have not been tried.
     """
 
     turn_id: UUID
@@ -25,6 +26,7 @@ class Claim:
     epoch: int
     user_id: int
     remaining_seconds: float
+    resumed: bool = False
 
 
 def claim(
@@ -45,7 +47,7 @@ def claim(
         },
         on=on,
     )
-    return [Claim(*row[:6]) for row in rows]
+    return [Claim(*row[:7]) for row in rows]
 
 
 def renew(

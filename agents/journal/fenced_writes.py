@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 from decimal import Decimal
 from typing import Any
 from uuid import UUID
@@ -11,7 +12,8 @@ from uuid import UUID
 import orjson
 
 from agents.domain.message_parts import Part
-from agents.domain.states import StepKind, StepStatus, TurnStatus
+from agents.domain.serialization import moment
+from agents.domain.states import StepKind, StepStatus, TurnStatus, WaitReason
 from agents.domain.usage import Spent
 from agents.journal import sql
 from agents.journal.claims import Claim
@@ -33,25 +35,29 @@ class NewEvent:
 
 @dataclass(frozen=True, slots=True)
 class Intent:
-    """A step that is about to be tried."""
+    """A step that is about to be tried. `name`: the tool's, or the route of a call that is made once more."""
 
     number: int
     kind: StepKind
-    name: str
+    name: str = ""
     call_id: str = ""
     idempotent: bool = False
     request: Any = None
+    details: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
 class Settled:
-    """The outcome of a step."""
+    """The outcome of a step. `name` is the route that was asked; None leaves what the intent named. `details` are
+    added to those of the intent."""
 
     number: int
     status: StepStatus
     result: Any = None
     error_class: str = ""
     spent: Spent = field(default_factory=Spent)
+    name: str | None = None
+    details: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,6 +142,40 @@ def advance(
     if not rows:
         raise LostTurn
     return int(rows[0][0])
+
+
+def park(
+    claim: Claim,
+    *,
+    until: datetime,
+    reason: WaitReason | None = None,
+    settled: Sequence[Settled] = (),
+    intents: Sequence[Intent] = (),
+    events: Sequence[NewEvent] = (),
+) -> bool:
+    """Give the turn's place up: it waits for `reason`, or for a provider without one, and goes on at `until` at the
+    latest.
+
+    Outcomes, intents and events commit with it. Every step that is open then must be one that nobody has tried, for the
+    next claim tries it. False: somebody wants the turn stopped, and nothing was written. Raises `LostTurn`.
+    """
+    status = TurnStatus.WAITING if reason else TurnStatus.RETRY_WAIT
+    wait = NewEvent(f"turn.{status}", ({"for": reason} if reason else {}) | {"until": moment(until)})
+    rows = fetch(
+        sql.PARK,
+        _fence(claim, [*events, wait])
+        | {
+            "settled": _text(settled),
+            "intents": _text(intents),
+            "status": status.value,
+            "until": until,
+            "wait_reason": reason.value if reason else "",
+            "stops_the_clock": reason is not None and reason.stops_the_clock,
+        },
+    )
+    if not rows:
+        raise LostTurn
+    return rows[0][0] is not None
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,22 +6,26 @@ These paths are rare, so they are plain statements in one transaction, each with
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
 from django.db import connection
 from django.db.models import Case, Count, Q, Subquery, Sum, Value, When
-from django.db.models.functions import Coalesce
+from django.db.models.functions import Coalesce, Now
 
+from agents.domain.configuration import AgentConfiguration
+from agents.domain.events import EventType, MessageData, TurnCancelling, TurnEnded, TurnGivenBack
 from agents.domain.failures import ErrorClass
 from agents.domain.message_parts import Part
 from agents.domain.replay import show
 from agents.domain.serialization import message_shape, moment, turn_error
-from agents.domain.states import OWNED, TERMINAL, StepKind, StepStatus, TurnStatus
-from agents.domain.usage import FREE, Spent
+from agents.domain.states import OWNED, PARKED, TERMINAL, StepKind, StepStatus, TurnStatus, WaitReason
+from agents.domain.steps import NOT_RUN
+from agents.domain.usage import FREE, Spent, costs_nothing
 from agents.journal import sql
-from agents.models import AgentSession, Event, Message, Step, Turn
+from agents.models import AgentSession, Event, Message, Release, Step, Turn
+from foundation.errors import BandstandError
 from foundation.ids import new_id
 
 
@@ -66,16 +70,46 @@ def lock_turn(session: AgentSession, turn_id: UUID) -> Turn | None:
 
 
 def requeue_locked(session: AgentSession, turn: Turn, *, reason: str, fruitless: bool) -> None:
-    """Give an owned or waiting turn back to the queue. `fruitless` counts against its attempts."""
+    """Give an owned or parked turn back to the queue, to be begun anew. `fruitless` counts against its attempts."""
     if fruitless:
         turn.attempts_without_progress += 1
+    if turn.status in PARKED:
+        _refuse_parked_calls(turn)
+    _queue_locked(session, turn, reason=reason)
+
+
+def resume_locked(session: AgentSession, turn: Turn, *, reason: str) -> bool:
+    """Queue a parked turn, to go on where it was; False when it does not wait (any more)."""
+    if turn.status not in PARKED:
+        return False
+    turn.resumes = True
+    _queue_locked(session, turn, reason=reason)
+    return True
+
+
+def _queue_locked(session: AgentSession, turn: Turn, *, reason: str) -> None:
+    if turn.wait_reason and WaitReason(turn.wait_reason).stops_the_clock and turn.available_at:
+        # The wait moved the deadline by all that it might last; what it did not need is taken back.
+        turn.deadline_at -= max(turn.available_at - _database_now(), timedelta())
     turn.status = TurnStatus.QUEUED
-    turn.lease_expires_at = None
-    turn.available_at = None
-    turn.save(update_fields=["status", "lease_expires_at", "available_at", "attempts_without_progress"])
+    turn.lease_expires_at = turn.available_at = None
+    turn.wait_reason = ""
+    turn.save(
+        update_fields=[
+            "status", "lease_expires_at", "available_at", "wait_reason", "resumes", "deadline_at",
+            "attempts_without_progress",
+        ]
+    )  # fmt: skip
     _release_locked(session, turn)
-    append_locked(session, [("turn.queued", {"reason": reason})], turn=turn)
+    append_locked(session, [(EventType.TURN_QUEUED, TurnGivenBack(reason=reason))], turn=turn)
     notify(sql.TURNS_CHANNEL)
+
+
+def _refuse_parked_calls(turn: Turn) -> None:
+    """Settle the tool calls of a wait that was broken off: the next claim could not know that they never ran."""
+    calls = Step.objects.filter(turn=turn, kind=StepKind.TOOL, idempotent=False, status=StepStatus.INTENT)
+    result = {"content": NOT_RUN, "is_error": True}
+    calls.update(status=StepStatus.FAILED, result=result, error_class=ErrorClass.TOOL_ERROR, finished_at=Now())
 
 
 def stop_locked(session: AgentSession, turn: Turn) -> None:
@@ -87,7 +121,7 @@ def stop_locked(session: AgentSession, turn: Turn) -> None:
     if status is TurnStatus.RUNNING:
         turn.status = TurnStatus.CANCELLING
         turn.save(update_fields=["status"])
-        append_locked(session, [("turn.cancelling", {})], turn=turn)
+        append_locked(session, [(EventType.TURN_CANCELLING, TurnCancelling())], turn=turn)
         notify(sql.TURNS_CHANNEL, f"stop {turn.pk}")
         return
     end_locked(session, turn, TurnStatus.CANCELLED)
@@ -107,20 +141,20 @@ def end_locked(
     """
     was_owned = TurnStatus(turn.status) in OWNED
     moment_of_end = _database_now()
+    _abandon_steps(turn, error_class or ErrorClass.CANCELLED, moment_of_end)
     turn.status = status
     turn.finished_at = moment_of_end
-    turn.lease_expires_at = None
-    turn.available_at = None
+    turn.lease_expires_at = turn.available_at = None
+    turn.wait_reason, turn.resumes = "", False
     if error_class is not None:
         turn.error_class, turn.error_id = error_class.value, new_id()
         turn.error_detail = error_detail or error_class.failure.words
-    _abandon_steps(turn, error_class or ErrorClass.CANCELLED, moment_of_end)
     spent = _spent(turn)
     turn.input_tokens, turn.output_tokens, turn.cost_usd = spent.input_tokens, spent.output_tokens, spent.cost_usd
     turn.save(
         update_fields=[
-            "status", "finished_at", "lease_expires_at", "available_at", "error_class", "error_detail", "error_id",
-            "input_tokens", "output_tokens", "cost_usd",
+            "status", "finished_at", "lease_expires_at", "available_at", "wait_reason", "resumes", "error_class",
+            "error_detail", "error_id", "input_tokens", "output_tokens", "cost_usd",
         ]
     )  # fmt: skip
     session.open_turns -= 1
@@ -129,34 +163,46 @@ def end_locked(
         _release_locked(session, turn)
     events: list[tuple[str, Mapping[str, Any]]] = []
     if shown := shown_parts(turn):
-        events.append(("message.completed", {"message": message_shape(_keep_partial_locked(session, turn, shown))}))
-    error = turn_error(turn)
-    end = {"finished_at": moment(moment_of_end), "usage": spent.shape}
-    events.append((f"turn.{status}", end | ({"error": error} if error else {})))
+        partial = message_shape(_keep_partial_locked(session, turn, shown))
+        events.append((EventType.MESSAGE_COMPLETED, MessageData(message=partial)))
+    end = TurnEnded(finished_at=moment(moment_of_end), usage=spent.shape)
+    if error := turn_error(turn):
+        end["error"] = error
+    events.append((f"turn.{status}", end))
     append_locked(session, events, turn=turn)
     notify(sql.TURNS_CHANNEL)
 
 
 def _abandon_steps(turn: Turn, error_class: ErrorClass, at: datetime) -> None:
     """Settle the calls that nobody waits for any more. Whether a tool took effect is unknown, unless it may run twice
-    anyway."""
+    anyway. A turn that waits, or comes back from a wait, has tried none of those that are open."""
+    steps = Step.objects.filter(turn=turn, status=StepStatus.INTENT)
+    if turn.status in PARKED or turn.resumes:
+        steps.update(status=StepStatus.FAILED, finished_at=at, error_class=error_class, cost_usd=FREE)
+        return
     unknown = When(kind=StepKind.TOOL, idempotent=False, then=Value(StepStatus.UNKNOWN.value))
-    Step.objects.filter(turn=turn, status=StepStatus.INTENT).update(
-        status=Case(unknown, default=Value(StepStatus.FAILED.value)), finished_at=at, error_class=error_class.value
-    )
+    steps.update(status=Case(unknown, default=Value(StepStatus.FAILED.value)), finished_at=at, error_class=error_class)
 
 
 def _spent(turn: Turn) -> Spent:
     """What the turn's steps have used. A call that died with its runner was counted by nobody: its cost is unknown."""
-    # The offline model costs nothing, whatever became of it.
-    uncounted = Q(kind=StepKind.MODEL, cost_usd=None) & ~Q(name__startswith="offline:")
     used = Step.objects.filter(turn=turn).aggregate(
         input=Coalesce(Sum("input_tokens"), 0),
         output=Coalesce(Sum("output_tokens"), 0),
         cost=Coalesce(Sum("cost_usd"), FREE),
-        uncounted=Count("pk", filter=uncounted),
+        uncounted=Count("pk", filter=Q(kind=StepKind.MODEL, cost_usd=None)),
     )
-    return Spent(used["input"], used["output"], None if used["uncounted"] else used["cost"])
+    unknown = used["uncounted"] and not _is_free(turn.release)
+    return Spent(used["input"], used["output"], None if unknown else used["cost"])
+
+
+def _is_free(release: Release) -> bool:
+    """Whether no call of a release can cost anything: which route a dead one had asked, its intent does not say."""
+    try:
+        chain = AgentConfiguration.parse(release.configuration).model_chain
+    except BandstandError:  # a newer version's, which this one cannot read; its turn must end all the same
+        return False
+    return all(costs_nothing(route) for route in chain)
 
 
 def _release_locked(session: AgentSession, turn: Turn) -> None:
@@ -185,14 +231,15 @@ def _keep_partial_locked(session: AgentSession, turn: Turn, parts: list[Part]) -
 
 
 def shown_parts(turn: Turn) -> list[Part]:
-    """What the events of the turn's present epoch have shown to people: text, tool calls and their results."""
+    """What the turn has shown to people since it was begun, or begun anew: text, tool calls and their results. A turn
+    that went on after a wait shows what it had shown before, too."""
     parts: list[Part] = []
     if not turn.epoch:
         return parts  # nobody has begun
-    log = Event.objects.filter(agent_session_id=turn.agent_session_id)
+    log = Event.objects.filter(agent_session_id=turn.agent_session_id, turn_id=turn.pk)
     # There is no index on the turn. It began near the log's end, and the way back ends there.
-    began = log.filter(turn_id=turn.pk, epoch=turn.epoch, type__in=["turn.started", "turn.restarted"]).order_by("-seq")
-    seen = log.filter(turn_id=turn.pk, epoch=turn.epoch, seq__gt=Subquery(began.values("seq")[:1]))
+    began = log.filter(Q(type=EventType.TURN_STARTED, epoch=1) | Q(type=EventType.TURN_RESTARTED)).order_by("-seq")
+    seen = log.filter(seq__gt=Subquery(began.values("seq")[:1]))
     for event_type, data in seen.order_by("seq").values_list("type", "data"):
         show(parts, event_type, data)
     return parts

@@ -55,10 +55,10 @@ WITH old AS MATERIALIZED (
 ), t AS (
     INSERT INTO agents_turn (id, agent_session_id, user_id, release_id, ordinal, status, priority, idempotency_key,
                              fingerprint, client_options, epoch, attempts_without_progress, deadline_at, error_class,
-                             error_detail, input_tokens, output_tokens, compacted)
+                             error_detail, input_tokens, output_tokens, compacted, wait_reason, resumes)
     SELECT %(turn)s, s.id, %(user)s, s.release_id, s.next_ordinal, 'queued', %(priority)s, %(key)s,
            %(fingerprint)s, %(client_options)s::jsonb, 0, 0, now() + %(deadline_seconds)s * interval '1 second', '',
-           '', 0, 0, false
+           '', 0, 0, false, '', false
     FROM s
 ), m AS (
     INSERT INTO agents_message (id, agent_session_id, ordinal, author, parts, turn_id, parent_id, partial,
@@ -88,7 +88,9 @@ FROM s
 # `waiting` walks the queue's index from user to user, so a user with ten thousand waiting turns costs the others one
 # step of it. `ranked` offers each user's next turns, up to the running limit; the place of a turn counts what its user
 # already runs, which is what makes the order fair. Only the first open turn of a session can be claimed; a session or a
-# turn that somebody else is writing is skipped, not waited for. The intent of the first model call commits here too.
+# turn that somebody else is writing is skipped, not waited for. The intent of the first model call commits here too; it
+# names no route, for which one is asked is decided by the state of the routes then. A turn that comes back from a wait
+# goes on (`turn.started`, and what was shown stays); every other later claim begins anew (`turn.restarted`).
 # (With RECURSIVE every name here sees every other, so no part may be called like an alias that is locked.)
 #
 # While little waits, every index of open turns looks empty to the planner and as good as any other, and a plan made
@@ -122,7 +124,7 @@ WITH RECURSIVE waiting(user_id) AS (
     ) c
     WHERE w.user_id IS NOT NULL
 ), picked AS MATERIALIZED (
-    SELECT t.id AS turn_id
+    SELECT t.id AS turn_id, t.resumes AS resumed
     FROM ranked r
     JOIN agents_agentsession s ON s.id = r.agent_session_id
     JOIN agents_turn t ON t.id = r.turn_id
@@ -133,28 +135,29 @@ WITH RECURSIVE waiting(user_id) AS (
 ), claimed AS (
     UPDATE agents_turn t
     SET status = 'running', epoch = t.epoch + 1, runner_id = %(runner)s, started_at = coalesce(t.started_at, now()),
-        lease_expires_at = clock_timestamp() + %(lease_seconds)s * interval '1 second', available_at = NULL
+        lease_expires_at = clock_timestamp() + %(lease_seconds)s * interval '1 second', resumes = false
     FROM picked p WHERE t.id = p.turn_id
-    RETURNING t.id, t.agent_session_id, t.release_id, t.epoch, t.user_id, t.started_at, t.deadline_at
+    RETURNING t.id, t.agent_session_id, t.release_id, t.epoch, t.user_id, t.started_at, t.deadline_at, p.resumed
 ), owned AS (
     UPDATE agents_agentsession s
     SET active_turn_id = t.id, active_epoch = t.epoch, next_seq = s.next_seq + 1
     FROM claimed t WHERE s.id = t.agent_session_id
     RETURNING s.id, s.next_seq - 1 AS seq, t.id AS turn_id, t.release_id, t.epoch, t.user_id, t.started_at,
-              t.deadline_at, s.agent_id
+              t.deadline_at, t.resumed
 ), step AS (
-    INSERT INTO agents_step (turn_id, number, kind, status, epoch, name, call_id, idempotent, request, error_class,
-                             input_tokens, output_tokens)
-    SELECT s.turn_id, 1, 'model', 'intent', s.epoch, r.configuration -> 'model_chain' ->> 0, '', true, '{{}}', '', 0, 0
-    FROM owned s JOIN agents_release r ON r.id = s.release_id
-    WHERE s.epoch = 1
+    INSERT INTO agents_step (turn_id, number, kind, status, epoch, name, call_id, idempotent, request, details,
+                             error_class, input_tokens, output_tokens)
+    SELECT s.turn_id, 1, 'model', 'intent', s.epoch, '', '', true, '{{}}', '{{}}', '', 0, 0
+    FROM owned s WHERE s.epoch = 1
 ), e AS (
     INSERT INTO agents_event (agent_session_id, seq, turn_id, epoch, type, data)
-    SELECT s.id, s.seq, s.turn_id, s.epoch, CASE WHEN s.epoch = 1 THEN 'turn.started' ELSE 'turn.restarted' END,
+    SELECT s.id, s.seq, s.turn_id, s.epoch,
+           CASE WHEN s.epoch = 1 OR s.resumed THEN 'turn.started' ELSE 'turn.restarted' END,
            jsonb_build_object('epoch', s.epoch, 'started_at', {MOMENT.format("s.started_at")})
+               || CASE WHEN s.epoch = 1 OR s.resumed THEN jsonb_build_object('resumed', s.resumed) ELSE '{{}}' END
     FROM owned s
 )
-SELECT s.turn_id, s.id, s.release_id, s.epoch, s.user_id, extract(epoch FROM s.deadline_at - now())::float8,
+SELECT s.turn_id, s.id, s.release_id, s.epoch, s.user_id, extract(epoch FROM s.deadline_at - now())::float8, s.resumed,
        pg_notify('{EVENTS_CHANNEL}', s.id || ' ' || s.seq)
 FROM owned s
 """
@@ -174,11 +177,20 @@ _FENCE = """
 _SETTLE = """
     UPDATE agents_step p
     SET status = r.step ->> 'status', result = r.step -> 'result', error_class = r.step ->> 'error_class',
+        name = coalesce(left(r.step ->> 'name', 200), p.name), details = p.details || (r.step -> 'details'),
         finished_at = now(), input_tokens = (r.step #>> '{spent,input_tokens}')::int,
         output_tokens = (r.step #>> '{spent,output_tokens}')::int,
         cost_usd = (r.step #>> '{spent,cost_usd}')::numeric
     FROM s, jsonb_array_elements(%(settled)s::jsonb) AS r(step)
     WHERE p.turn_id = %(turn)s AND p.number = (r.step ->> 'number')::int AND p.status = 'intent'
+"""
+_INTENTS = """
+    INSERT INTO agents_step (turn_id, number, kind, status, epoch, name, call_id, idempotent, request, details,
+                             error_class, input_tokens, output_tokens)
+    SELECT %(turn)s, (i.step ->> 'number')::int, i.step ->> 'kind', 'intent', %(epoch)s, left(i.step ->> 'name', 200),
+           left(i.step ->> 'call_id', 200), (i.step ->> 'idempotent')::bool, i.step -> 'request', i.step -> 'details',
+           '', 0, 0
+    FROM s, jsonb_array_elements(%(intents)s::jsonb) AS i(step)
 """
 _TELL = f"""SELECT s.next_seq - 1, pg_notify('{EVENTS_CHANNEL}', s.id || ' ' || (s.next_seq - 1)) FROM s"""
 
@@ -209,17 +221,38 @@ SELECT s.turn, s.epoch, pg_notify('{EVENTS_CHANNEL}', s.id || ' ' || s.seq) FROM
 # Outcomes of steps, intents of the next ones and their events, in one commit: the journal never shows one without the
 # other. A committed outcome is progress, so the count of fruitless attempts starts again.
 ADVANCE = f"""
-WITH s AS ({_FENCE}), settled AS ({_SETTLE}), intents AS (
-    INSERT INTO agents_step (turn_id, number, kind, status, epoch, name, call_id, idempotent, request, error_class,
-                             input_tokens, output_tokens)
-    SELECT %(turn)s, (i.step ->> 'number')::int, i.step ->> 'kind', 'intent', %(epoch)s, left(i.step ->> 'name', 200),
-           left(i.step ->> 'call_id', 200), (i.step ->> 'idempotent')::bool, i.step -> 'request', '', 0, 0
-    FROM s, jsonb_array_elements(%(intents)s::jsonb) AS i(step)
-), progress AS (
+WITH s AS ({_FENCE}), settled AS ({_SETTLE}), intents AS ({_INTENTS}), progress AS (
     UPDATE agents_turn t SET attempts_without_progress = 0
     FROM s WHERE t.id = %(turn)s AND t.attempts_without_progress > 0 AND %(settled)s::jsonb <> '[]'
 ), e AS ({_EVENTS})
 {_TELL}
+"""
+
+# A turn gives its place up and waits; outcomes, intents and events commit with it, the last of them the wait's own. The
+# fence is taken first: a turn that somebody wants stopped by now does not park, and then nothing else may be written.
+# So no row: the turn is lost; a row of null: it is to be stopped. A wait that stops the clock moves the deadline as if
+# it would last as long as it may; whoever ends it before takes back what it did not need.
+PARK = f"""
+WITH f AS MATERIALIZED (
+    SELECT id FROM agents_agentsession
+    WHERE id = %(session)s AND active_turn_id = %(turn)s AND active_epoch = %(epoch)s
+    FOR NO KEY UPDATE
+), t AS (
+    UPDATE agents_turn t
+    SET status = %(status)s, lease_expires_at = NULL, available_at = %(until)s, wait_reason = %(wait_reason)s,
+        deadline_at = t.deadline_at + CASE WHEN %(stops_the_clock)s THEN greatest(%(until)s - now(), interval '0')
+                                           ELSE interval '0' END,
+        attempts_without_progress = CASE WHEN %(settled)s::jsonb = '[]' THEN t.attempts_without_progress ELSE 0 END
+    FROM f WHERE t.id = %(turn)s AND t.status = 'running'
+    RETURNING t.id
+), s AS (
+    UPDATE agents_agentsession u SET next_seq = u.next_seq + %(count)s, active_turn_id = NULL
+    FROM f, t WHERE u.id = f.id
+    RETURNING u.id, u.next_seq
+), settled AS ({_SETTLE}), intents AS ({_INTENTS}), e AS ({_EVENTS})
+SELECT s.next_seq - 1,
+       CASE WHEN s.id IS NOT NULL THEN pg_notify('{EVENTS_CHANNEL}', s.id || ' ' || (s.next_seq - 1)) END
+FROM f LEFT JOIN s ON true
 """
 
 # The answer and the terminal state in one commit. A stop that came first wins over a failure ("cancelling" cannot

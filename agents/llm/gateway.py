@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from decimal import Decimal
 
-from agents.domain.usage import FREE
+from agents.domain.usage import FREE, costs_nothing
 from agents.llm.errors import BadModelRequest
 from agents.llm.interface import LLM, Usage
 from agents.llm.offline import OfflineModel
@@ -63,9 +63,9 @@ class Gateway:
 
     def cost(self, route: str, usage: Usage | None, *, response_model: str | None) -> Decimal | None:
         """US dollars for what a model behind `route` has used, by the model that answered; None when nobody knows."""
-        provider, _, model = route.partition(":")
-        if provider == OFFLINE:
+        if costs_nothing(route):
             return FREE
+        provider, _, model = route.partition(":")
         return self._prices.cost(provider=provider, model=response_model or model, usage=usage) if usage else None
 
     async def aclose(self) -> None:

@@ -274,7 +274,23 @@ class Migration(migrations.Migration):
                 ("epoch", models.IntegerField(default=0, help_text="Raised by every claim.")),
                 ("attempts_without_progress", models.SmallIntegerField(default=0)),
                 ("lease_expires_at", models.DateTimeField(null=True)),
-                ("available_at", models.DateTimeField(help_text="When a wait ends.", null=True)),
+                (
+                    "available_at",
+                    models.DateTimeField(help_text="When a wait ends, if nothing ends it before.", null=True),
+                ),
+                (
+                    "wait_reason",
+                    models.CharField(
+                        blank=True,
+                        choices=[("approval", "approval"), ("children", "children"), ("budget", "budget")],
+                        default="",
+                        max_length=8,
+                    ),
+                ),
+                (
+                    "resumes",
+                    models.BooleanField(default=False, help_text="It comes back from a wait: its next claim goes on."),
+                ),
                 ("queued_at", models.DateTimeField(db_default=django.db.models.functions.datetime.Now())),
                 ("started_at", models.DateTimeField(null=True)),
                 ("finished_at", models.DateTimeField(null=True)),
@@ -356,7 +372,15 @@ class Migration(migrations.Migration):
                     ),
                 ),
                 ("epoch", models.IntegerField(help_text="The claim that wrote the intent.")),
-                ("name", models.CharField(help_text="The route, or the tool's name.", max_length=200)),
+                (
+                    "name",
+                    models.CharField(
+                        blank=True,
+                        default="",
+                        help_text="The route that was asked, or the tool's name.",
+                        max_length=200,
+                    ),
+                ),
                 (
                     "call_id",
                     models.CharField(
@@ -369,6 +393,14 @@ class Migration(migrations.Migration):
                     models.JSONField(default=dict, help_text="Arguments of a tool call, as the model wrote them."),
                 ),
                 ("result", models.JSONField(help_text="A model's text and tool calls, or a tool's answer.", null=True)),
+                (
+                    "details",
+                    models.JSONField(
+                        blank=True,
+                        default=dict,
+                        help_text="For traces: attempt, time to first token, request id, cached tokens, parts of the cost.",
+                    ),
+                ),
                 ("error_class", models.CharField(blank=True, default="", max_length=20)),
                 ("input_tokens", models.IntegerField(default=0)),
                 ("output_tokens", models.IntegerField(default=0)),
@@ -833,6 +865,8 @@ class Migration(migrations.Migration):
                     "status",
                     "lease_expires_at",
                     "finished_at",
+                    "available_at",
+                    "wait_reason",
                     "error_class",
                     function="agents_turn_row_check",
                     output_field=models.BooleanField(),

@@ -1,20 +1,24 @@
 """What the check constraints of the hot tables call; why they are functions: agents/models/constraints.py."""
 
 ROW_CHECKS = """
-CREATE FUNCTION agents_turn_row_check(status text, lease timestamptz, finished timestamptz, error_class text)
+CREATE FUNCTION agents_turn_row_check(status text, lease timestamptz, finished timestamptz, available timestamptz,
+                                      wait_reason text, error_class text)
 RETURNS boolean LANGUAGE plpgsql IMMUTABLE AS $$
 BEGIN
     RETURN CASE status
-        WHEN 'queued' THEN lease IS NULL AND finished IS NULL
-        WHEN 'running' THEN lease IS NOT NULL AND finished IS NULL
-        WHEN 'cancelling' THEN lease IS NOT NULL AND finished IS NULL
-        WHEN 'waiting' THEN lease IS NULL AND finished IS NULL
-        WHEN 'retry_wait' THEN lease IS NULL AND finished IS NULL
-        WHEN 'completed' THEN lease IS NULL AND finished IS NOT NULL
-        WHEN 'cancelled' THEN lease IS NULL AND finished IS NOT NULL
-        WHEN 'expired' THEN lease IS NULL AND finished IS NOT NULL
-        WHEN 'failed' THEN lease IS NULL AND finished IS NOT NULL AND error_class <> ''
-        ELSE false
+        WHEN 'waiting' THEN lease IS NULL AND finished IS NULL AND available IS NOT NULL
+                            AND wait_reason IN ('approval', 'children', 'budget')
+        WHEN 'retry_wait' THEN lease IS NULL AND finished IS NULL AND available IS NOT NULL AND wait_reason = ''
+        ELSE available IS NULL AND wait_reason = '' AND CASE status
+            WHEN 'queued' THEN lease IS NULL AND finished IS NULL
+            WHEN 'running' THEN lease IS NOT NULL AND finished IS NULL
+            WHEN 'cancelling' THEN lease IS NOT NULL AND finished IS NULL
+            WHEN 'completed' THEN lease IS NULL AND finished IS NOT NULL
+            WHEN 'cancelled' THEN lease IS NULL AND finished IS NOT NULL
+            WHEN 'expired' THEN lease IS NULL AND finished IS NOT NULL
+            WHEN 'failed' THEN lease IS NULL AND finished IS NOT NULL AND error_class <> ''
+            ELSE false
+        END
     END;
 END $$;
 
@@ -43,7 +47,7 @@ BEGIN
 END $$;
 """
 ROW_CHECKS_BACK = """
-DROP FUNCTION agents_turn_row_check(text, timestamptz, timestamptz, text);
+DROP FUNCTION agents_turn_row_check(text, timestamptz, timestamptz, timestamptz, text, text);
 DROP FUNCTION agents_step_row_check(text, text, timestamptz);
 DROP FUNCTION agents_session_row_check(text, bigint, integer, integer);
 DROP FUNCTION agents_message_row_check(text, uuid, uuid);

@@ -9,7 +9,8 @@ from django.db import models
 from django.db.models import Q
 from django.db.models.functions import Now
 
-from agents.domain.states import OWNED, TERMINAL, TERMINAL_EVENTS, Priority, StepKind, StepStatus, TurnStatus
+from agents.domain.events import TERMINAL_EVENTS
+from agents.domain.states import OWNED, TERMINAL, Priority, StepKind, StepStatus, TurnStatus, WaitReason
 from agents.models.constraints import sound
 from agents.models.sessions import AgentSession
 from foundation.ids import new_id
@@ -26,7 +27,8 @@ class Turn(models.Model):
     """One user message and all the work to answer it. Written by `agents.journal` only.
 
     The legal moves between states stand in `agents.domain.states` and in a trigger. A terminal row's state and result
-    never change again. `deadline_at` is the moment after which nobody waits for it any more, in whatever state.
+    never change again. `deadline_at` is the moment after which nobody waits for it any more, in whatever state. While
+    the turn waits for a person or for children it is so far ahead as if the whole wait were needed.
     """
 
     id = models.UUIDField(primary_key=True, default=new_id, editable=False)
@@ -56,7 +58,9 @@ class Turn(models.Model):
         "Runner", null=True, on_delete=models.SET_NULL, db_constraint=False, related_name="+", db_index=False
     )
     lease_expires_at = models.DateTimeField(null=True)
-    available_at = models.DateTimeField(null=True, help_text="When a wait ends.")
+    available_at = models.DateTimeField(null=True, help_text="When a wait ends, if nothing ends it before.")
+    wait_reason = models.CharField(max_length=8, blank=True, default="", choices=_choices(WaitReason))
+    resumes = models.BooleanField(default=False, help_text="It comes back from a wait: its next claim goes on.")
 
     queued_at = models.DateTimeField(db_default=Now())
     started_at = models.DateTimeField(null=True)
@@ -120,9 +124,9 @@ class Turn(models.Model):
             models.UniqueConstraint(
                 fields=["agent_session"], condition=Q(status__in=_OWNED), name="turn_one_owned_per_session"
             ),
-            # A known state; a lease exactly while it is owned; an end exactly when it is terminal; a failure has a
-            # class.
-            sound("turn", "status", "lease_expires_at", "finished_at", "error_class"),
+            # A known state; a lease exactly while it is owned; an end exactly when it is terminal; the end of a wait
+            # exactly while it is parked, and what it waits for exactly while it waits; a failure has a class.
+            sound("turn", "status", "lease_expires_at", "finished_at", "available_at", "wait_reason", "error_class"),
         ]
 
     def __str__(self) -> str:
@@ -142,11 +146,19 @@ class Step(models.Model):
     kind = models.CharField(max_length=5, choices=_choices(StepKind))
     status = models.CharField(max_length=7, choices=_choices(StepStatus), default=StepStatus.INTENT.value)
     epoch = models.IntegerField(help_text="The claim that wrote the intent.")
-    name = models.CharField(max_length=200, help_text="The route, or the tool's name.")
+    # The intent of a model call names none: which route answers is decided when it is asked.
+    name = models.CharField(
+        max_length=200, blank=True, default="", help_text="The route that was asked, or the tool's name."
+    )
     call_id = models.CharField(max_length=200, blank=True, default="", help_text="The model's id of a tool call.")
     idempotent = models.BooleanField(default=False)
     request = models.JSONField(default=dict, help_text="Arguments of a tool call, as the model wrote them.")
     result = models.JSONField(null=True, help_text="A model's text and tool calls, or a tool's answer.")
+    details = models.JSONField(
+        blank=True,
+        default=dict,
+        help_text="For traces: attempt, time to first token, request id, cached tokens, parts of the cost.",
+    )
     error_class = models.CharField(max_length=20, blank=True, default="")
     input_tokens = models.IntegerField(default=0)
     output_tokens = models.IntegerField(default=0)

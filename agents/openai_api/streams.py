@@ -27,8 +27,9 @@ _HEARTBEAT = b": waiting\n\n"
 class Chunks:
     """The chunks of one answer. Leaving it changes nothing: the turn goes on.
 
-    What is sent is always the beginning of the answer that is stored. When an answer had to be begun anew, what was
-    sent cannot be taken back: the stream ends with an error and without its end mark. Nothing sent, nothing lost.
+    What is sent is always the beginning of the answer that is stored. When an answer had to be begun anew, or the model
+    had to be asked once more, what was sent cannot be taken back: the stream ends with an error and without its end
+    mark. Nothing sent, nothing lost.
     """
 
     def __init__(self, follower: Follower, head: Head, *, include_usage: bool, first: Heard) -> None:
@@ -89,6 +90,8 @@ class Chunks:
             if self._sent:
                 raise AnswerRestarted
             self._live = False
+        if heard.retracted and self._live:
+            raise AnswerRestarted
         return self._text(heard.text) if self._live and heard.text else b""
 
     def _text(self, text: str) -> bytes:

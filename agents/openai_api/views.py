@@ -86,7 +86,12 @@ class CompletionsView(_OpenAIView, AsyncApiView):
         if accepted.turn_id is None:
             raise HumanAnswers
         follower = Follower(
-            self.http, self.who(), session_id=accepted.session_id, turn_id=accepted.turn_id, seq=accepted.seq
+            self.http,
+            self.who(),
+            session_id=accepted.session_id,
+            turn_id=accepted.turn_id,
+            seq=accepted.seq,
+            catch_up=accepted.replayed,
         )
         try:
             answer, streaming = await self._answer(asked, accepted, follower)
@@ -141,7 +146,7 @@ async def _first_words(follower: Follower) -> Heard:
         if heard.outcome is not None:
             _answered(heard.outcome)
         if heard.text or heard.outcome is not None:
-            return Heard(heard.text, restarted, heard.outcome)
+            return Heard(heard.text, restarted, outcome=heard.outcome)
     return Heard(restarted=restarted)
 
 

@@ -15,9 +15,9 @@ import psycopg
 
 from agents.engine.context import TurnContext, load_context
 from agents.engine.ports import Services
-from agents.engine.turn import Stop, TurnRun
+from agents.engine.turn import Stop, TurnRun, Unfinished
 from agents.journal import claims, sql
-from agents.journal.fenced_writes import LostTurn
+from agents.journal.fenced_writes import Ended, LostTurn
 from agents.journal.listen_connection import connect_directly
 from agents.models import Runner as RunnerRow
 from agents.runner.leases import LeaseKeeper
@@ -159,9 +159,9 @@ class Runner:
         look_again = True
         try:
             ended = await run.run()
-            if ended is None:
+            if ended is Unfinished.DRAINED:
                 await self._return(claim, fruitless=False)
-            else:
+            elif isinstance(ended, Ended):
                 look_again = ended.open_turns > 0 or self._was_full_for(claim.user_id)
         except LostTurn:
             logger.warning("turn_lost", extra={"turn": str(claim.turn_id), "epoch": claim.epoch})

@@ -11,9 +11,9 @@ from django.db.models import Q
 from django.db.models.functions import Now
 
 from agents.domain.failures import ErrorClass
-from agents.domain.states import MAX_ATTEMPTS_WITHOUT_PROGRESS, OWNED, TurnStatus
+from agents.domain.states import MAX_ATTEMPTS_WITHOUT_PROGRESS, OWNED, PARKED, TurnStatus
 from agents.journal.connection import once_more_after_deadlock
-from agents.journal.locked_writes import end_locked, lock_session, lock_turn, requeue_locked
+from agents.journal.locked_writes import end_locked, lock_session, lock_turn, requeue_locked, resume_locked
 from agents.models import AgentSession, Turn
 from foundation.db_threads import DATABASE_FAULTS
 
@@ -25,7 +25,7 @@ BATCH = 200
 _LEASE_LOST = Q(status__in=OWNED, lease_expires_at__lt=Now())
 # Neither owned nor ended, in the words of the index.
 _TOO_LATE = Q(deadline_at__lt=Now(), lease_expires_at__isnull=True, finished_at__isnull=True)
-_WAIT_OVER = Q(status__in=[TurnStatus.WAITING, TurnStatus.RETRY_WAIT], available_at__lt=Now())
+_WAIT_OVER = Q(status__in=PARKED, available_at__lt=Now())
 
 
 def reap() -> int:
@@ -61,7 +61,8 @@ def _reap_one(session_id: UUID, turn_id: UUID) -> bool:
         elif Turn.objects.filter(_TOO_LATE, pk=turn_id).exists():
             _expire(session, turn)
         elif Turn.objects.filter(_WAIT_OVER, pk=turn_id).exists():
-            _wait_over(session, turn)
+            # What became of what it waited for is the business of whoever goes on with it.
+            resume_locked(session, turn, reason="wait_over")
         else:
             return False
     logger.info("turn_reaped", extra={"turn": str(turn_id), "status": str(turn.status)})
@@ -96,13 +97,6 @@ def _expire(session: AgentSession, turn: Turn) -> None:
         error_class=ErrorClass.DEADLINE,
         error_detail="Nobody could answer in time.",
     )
-
-
-def _wait_over(session: AgentSession, turn: Turn) -> None:
-    if turn.status == TurnStatus.RETRY_WAIT:
-        requeue_locked(session, turn, reason="retry", fruitless=False)
-    else:
-        _expire(session, turn)
 
 
 @once_more_after_deadlock

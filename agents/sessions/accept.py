@@ -12,6 +12,7 @@ from django.conf import settings
 from django.db import IntegrityError, transaction
 
 from accounts.actor import Actor, Scope
+from agents.domain.events import EventType, MessageData, SessionData
 from agents.domain.message_parts import check_text, text_part
 from agents.domain.serialization import message_shape, session_shape
 from agents.domain.states import TERMINAL, Priority, WhenBusy
@@ -159,12 +160,12 @@ def replayed(new: NewTurn) -> Accepted | None:
     if turn is not None:
         _check_fingerprint(new, turn.fingerprint)
         message = Message.objects.get(turn=turn, author=Message.Author.USER)
-        seq = seq_of(turn.agent_session_id, "turn.queued", turn.pk)
+        seq = seq_of(turn.agent_session_id, EventType.TURN_QUEUED, turn.pk)
         return Accepted(turn.pk, message.pk, seq, turn.ordinal, turn.status, replayed=turn.pk != new.turn_id)
     unanswered = Message.objects.filter(**owned).first()
     if unanswered is not None:
         _check_fingerprint(new, unanswered.fingerprint)
-        seq = seq_of(unanswered.agent_session_id, "message.created", None, message=str(unanswered.pk))
+        seq = seq_of(unanswered.agent_session_id, EventType.MESSAGE_CREATED, None, message=str(unanswered.pk))
         return Accepted(
             None, unanswered.pk, seq, unanswered.ordinal, "stored", replayed=unanswered.pk != new.message_id
         )
@@ -221,7 +222,7 @@ def _store_for_human_locked(session: AgentSession, new: NewTurn) -> Accepted:
     events: list[tuple[str, Mapping[str, Any]]] = []
     if session.next_ordinal == 1 and not session.title and session.listed and new.title:
         session.title = new.title
-        events.append(("session.updated", {"session": session_shape(session)}))
+        events.append((EventType.SESSION_UPDATED, SessionData(session=session_shape(session))))
     message = Message.objects.create(
         id=new.message_id,
         agent_session=session,
@@ -236,5 +237,5 @@ def _store_for_human_locked(session: AgentSession, new: NewTurn) -> Accepted:
     session.head_message_id = message.pk
     session.updated_at = now()
     session.save(update_fields=["next_ordinal", "head_message_id", "title", "updated_at"])
-    seq = append_locked(session, [*events, ("message.created", {"message": message_shape(message)})])
+    seq = append_locked(session, [*events, (EventType.MESSAGE_CREATED, MessageData(message=message_shape(message)))])
     return Accepted(None, message.pk, seq, message.ordinal, "stored", replayed=False)

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from uuid import UUID
 
 from agents.domain.client_options import handed_out
+from agents.domain.events import EventType, MessageData
 from agents.domain.message_parts import Part, plain_text, text_part
 from agents.domain.serialization import message_shape
 from agents.journal.locked_writes import append_locked
@@ -60,5 +61,7 @@ def _add_locked(session: AgentSession, said: Sequence[Said]) -> list[Message]:
     if messages:
         Message.objects.bulk_create(messages)
         session.save(update_fields=["next_ordinal", "head_message_id"])
-        append_locked(session, [("message.created", {"message": message_shape(message)}) for message in messages])
+        append_locked(
+            session, [(EventType.MESSAGE_CREATED, MessageData(message=message_shape(message))) for message in messages]
+        )
     return messages

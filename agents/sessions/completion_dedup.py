@@ -10,6 +10,7 @@ from django.db.models import Exists, OuterRef, Q
 from django.db.models.functions import Now
 
 from accounts.actor import Actor
+from agents.domain.events import EventType
 from agents.domain.states import TERMINAL
 from agents.models import AgentSession, CompletionRequest, Turn
 from agents.sessions.accept import seq_of
@@ -81,5 +82,5 @@ def _told(first: CompletionRequest, ids: CompletionIds) -> AcceptedCompletion:
     turn = Turn.objects.filter(pk=first.turn_id).first()
     if turn is None:
         return AcceptedCompletion(first.agent_session_id, None, 0, replayed=True)
-    seq = seq_of(turn.agent_session_id, "turn.queued", turn.pk)
+    seq = seq_of(turn.agent_session_id, EventType.TURN_QUEUED, turn.pk)
     return AcceptedCompletion(turn.agent_session_id, turn.pk, seq, replayed=turn.pk != ids.turn)

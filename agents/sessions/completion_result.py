@@ -11,7 +11,7 @@ from accounts.actor import Actor
 from agents.domain.client_options import handed_out, last_words, read_options
 from agents.domain.message_parts import Part, plain_text
 from agents.domain.serialization import turn_error
-from agents.domain.states import TERMINAL, StepKind, TurnStatus
+from agents.domain.states import TERMINAL, StepKind, TurnStatus, WaitReason
 from agents.models import Message, Step, Turn
 from agents.sessions.access import access_turn
 
@@ -22,7 +22,7 @@ class Outcome:
     was asked for in JSON the text is what stands behind the last call of the agent's own tools.
 
     `calls` are the tool calls that the client must run; `cut` says that a bound of tokens ended the answer. `error` is
-    as `agents.domain.serialization.error_shape`.
+    as `agents.domain.serialization.error_shape`. `wait_reason` is what a turn that is `waiting` waits for.
     """
 
     status: TurnStatus
@@ -32,6 +32,7 @@ class Outcome:
     input_tokens: int
     output_tokens: int
     error: dict[str, Any] | None
+    wait_reason: WaitReason | None = None
 
     @property
     def ended(self) -> bool:
@@ -52,6 +53,7 @@ def read_outcome(actor: Actor, *, turn_id: UUID) -> Outcome:
         input_tokens=turn.input_tokens,
         output_tokens=turn.output_tokens,
         error=turn_error(turn),
+        wait_reason=WaitReason(turn.wait_reason) if turn.wait_reason else None,
     )
 
 

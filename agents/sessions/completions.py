@@ -14,6 +14,7 @@ from django.db import transaction
 from accounts.actor import Actor, Scope
 from agents.domain.client_options import ClientOptions, check_results, stored_options
 from agents.domain.configuration import AgentConfiguration
+from agents.domain.events import EventType, SessionData
 from agents.domain.message_parts import Part, plain_text
 from agents.domain.serialization import session_shape
 from agents.domain.states import Priority
@@ -151,7 +152,7 @@ def _name_locked(session: AgentSession, parts: Sequence[Part]) -> None:
     if session.next_ordinal == 1 and session.listed and not session.title and title:
         session.title = title
         session.save(update_fields=["title"])
-        append_locked(session, [("session.updated", {"session": session_shape(session)})])
+        append_locked(session, [(EventType.SESSION_UPDATED, SessionData(session=session_shape(session)))])
 
 
 def _new_turn(given: Completion, session: AgentSession, ids: CompletionIds) -> NewTurn:

@@ -13,6 +13,7 @@ from django.db import transaction
 from django.db.models.functions import Now
 
 from accounts.actor import Actor, Scope
+from agents.domain.events import EventType, SessionData
 from agents.domain.serialization import session_shape
 from agents.journal.locked_writes import append_locked, lock_session
 from agents.models import AgentSession, Event, Feedback, Message, Step, Turn
@@ -86,7 +87,7 @@ def update_session(
         session.head_message_id = _head(session, head)
     session.version += 1
     session.save(update_fields=["title", "metadata", "version", "head_message_id"])
-    append_locked(session, [("session.updated", {"session": session_shape(session)})])
+    append_locked(session, [(EventType.SESSION_UPDATED, SessionData(session=session_shape(session)))])
     return session
 
 

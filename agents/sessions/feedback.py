@@ -8,6 +8,7 @@ from django.db import transaction
 from django.db.models.functions import Now
 
 from accounts.actor import Actor, Scope
+from agents.domain.events import EventType, MessageRated
 from agents.domain.serialization import feedback_shape
 from agents.journal.connection import once_more_after_deadlock
 from agents.journal.locked_writes import append_locked, lock_session
@@ -64,7 +65,7 @@ def _locked(actor: Actor, message_id: UUID) -> tuple[AgentSession, Message]:
 
 def _tell_locked(session: AgentSession, message: Message, found: Feedback | None) -> None:
     feedback = feedback_shape(found.value, found.comment) if found else None
-    append_locked(session, [("message.rated", {"message": str(message.pk), "feedback": feedback})])
+    append_locked(session, [(EventType.MESSAGE_RATED, MessageRated(message=str(message.pk), feedback=feedback))])
 
 
 def _comment(comment: str) -> str:

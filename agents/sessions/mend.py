@@ -8,6 +8,7 @@ from django.db import transaction
 
 from accounts.actor import Actor
 from accounts.audit import record
+from agents.domain.events import EventType, SessionData
 from agents.domain.serialization import session_shape
 from agents.journal.locked_writes import append_locked, lock_session
 from agents.models import AgentSession
@@ -32,6 +33,6 @@ def mend_session(actor: Actor, *, session_id: UUID) -> AgentSession:
     fault, session.state_fault, session.state = session.state_fault, "", {}
     session.version += 1
     session.save(update_fields=["state", "state_fault", "version"])
-    append_locked(session, [("session.updated", {"session": session_shape(session)})])
+    append_locked(session, [(EventType.SESSION_UPDATED, SessionData(session=session_shape(session)))])
     record(actor, "session.mended", target=session, detail={"fault": fault[:1000]})
     return session

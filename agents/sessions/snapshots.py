@@ -10,9 +10,10 @@ from uuid import UUID
 from django.db.models import Q
 
 from accounts.actor import Actor
+from agents.domain.events import TERMINAL_EVENTS
 from agents.domain.replay import Snapshot
 from agents.domain.serialization import message_shape, session_shape, turn_error
-from agents.domain.states import TERMINAL, TERMINAL_EVENTS, Priority, TurnStatus
+from agents.domain.states import TERMINAL, Priority, TurnStatus
 from agents.journal.connection import one_moment
 from agents.journal.locked_writes import shown_parts
 from agents.journal.log import LoggedEvent, follows, read_log

@@ -13,6 +13,7 @@ from typing import Any
 
 from pydantic_core import to_json
 
+from agents.domain.waits import Park
 from agents.tools.tool import Tool, ToolContext, ToolOutcome
 from foundation.errors import BandstandError
 from foundation.storable_text import storable_text
@@ -23,7 +24,8 @@ MAX_RESULT_BYTES = 16 * 1024
 
 
 async def run_tool(tool: Tool, arguments: str, context: ToolContext) -> ToolOutcome:
-    """`tool` with the arguments that a model wrote. Never raises, but for the cancellation of the caller's own task."""
+    """`tool` with the arguments that a model wrote. Raises nothing but `Park` and the cancellation of the caller's own
+    task."""
     task = asyncio.current_task()
     cancels = task.cancelling() if task else 0
     try:
@@ -32,6 +34,8 @@ async def run_tool(tool: Tool, arguments: str, context: ToolContext) -> ToolOutc
             values[tool.arguments.context_name] = context
         async with asyncio.timeout(tool.timeout_seconds) as limit:
             return ToolOutcome(_bounded(await _call(tool.function, values)), is_error=False)
+    except Park:
+        raise
     except BandstandError as error:
         return _failed(error.detail)
     except asyncio.CancelledError:

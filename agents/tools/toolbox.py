@@ -68,7 +68,8 @@ class Toolbox:
     async def call(
         self, name: str, arguments: str, *, session_id: UUID, turn_id: UUID, step: int, allowed: Collection[str]
     ) -> ToolOutcome:
-        """Run `name` with the JSON text of a model, if it is `allowed`. Raises nothing but `CancelledError`."""
+        """Run `name` with the JSON text of a model, if it is `allowed`. Raises nothing but `Park` and
+        `CancelledError`."""
         context = ToolContext(session_id, turn_id, f"{turn_id}:{step}", self._data_dir, self._client)
         return await call_tool(name, arguments, context, allowed=allowed, tools=self._tools)
 

@@ -61,9 +61,10 @@ SELECT answer, session, 2 * n, 'agent',
        false, false, now()
 FROM past;
 
-INSERT INTO agents_step (turn_id, number, kind, status, epoch, name, call_id, idempotent, request, result, error_class,
-                         input_tokens, output_tokens, finished_at)
-SELECT turn, 1, 'model', 'done', 1, 'openai:fake', '', true, '{}', '{"text": "", "tool_calls": []}', '', 20, 50, now()
+INSERT INTO agents_step (turn_id, number, kind, status, epoch, name, call_id, idempotent, request, result, details,
+                         error_class, input_tokens, output_tokens, finished_at)
+SELECT turn, 1, 'model', 'done', 1, 'openai:fake', '', true, '{}', '{"text": "", "tool_calls": []}', '{}',
+       '', 20, 50, now()
 FROM past;
 
 INSERT INTO agents_event (agent_session_id, seq, turn_id, epoch, type, data)

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import json
 import re
+from typing import Any
 
 import pytest
 from playwright.async_api import expect
 
+from agents.domain.message_parts import text_part
+from agents.domain.replay import apply_event
 from tests.browser.texts import PLAN
 from tests.browser.visitor import Chat, Visitor
 
@@ -198,6 +201,71 @@ async def test_a_running_tool_and_one_of_unknown_outcome_say_so(chat: Chat) -> N
     result = {"type": "tool_result", "call_id": "1", "content": "?", "is_error": True, "outcome": "unknown"}
     parts = [{**call, "id": "1"}, result, {**call, "id": "2"}]
     assert await chat.page.evaluate(_DRAWN_PARTS, parts) == ["outcome unknown", "running…"]
+
+
+# The page's own state of a turn, and the line below its answer, after each of these events.
+_FOLLOWED = """
+async ([window, events]) => {
+  const { Conversation } = await import("/static/bandstand/conversation.js");
+  const { ExchangeView } = await import("/static/bandstand/exchange.js");
+  const conversation = new Conversation(window);
+  const view = new ExchangeView(conversation.exchanges()[0], { actions: {}, renderer: null });
+  return events.map((event) => {
+    conversation.apply(event);
+    const [exchange] = conversation.exchanges();
+    view.update(exchange);
+    const note = view.node.querySelector(".state .note")?.textContent ?? null;
+    return [exchange.turn.status, structuredClone(exchange.turn.shown), note];
+  });
+}
+"""
+
+
+async def test_a_turn_that_waits_keeps_its_words_and_one_whose_model_is_asked_again_loses_the_last(chat: Chat) -> None:
+    message = {
+        "id": "m", "ordinal": 1, "author": "user", "parts": [text_part("Hi")], "turn": "t", "parent": None,
+        "partial": False, "feedback": None, "created_at": "2026-11-22T08:15:30.000001Z",
+    }  # fmt: skip
+    turn = {
+        "id": "t", "message": "m", "ordinal": 1, "priority": "interactive", "status": "running", "shown": [],
+        "error": None,
+    }  # fmt: skip
+    window: dict[str, Any] = {
+        "seq": 0,
+        "session": {"head": "m"},
+        "messages": [message],
+        "turns": {"t": turn},
+        "older": False,
+    }
+    tool = {"step": 2, "call_id": "c", "name": "clock"}
+    until: dict[str, object] = {"until": "2026-11-22T08:15:30.000001Z"}
+    again, broken = "The model broke off; asking again", {"step": 1, "reason": "transient"}
+    happens: list[tuple[str, dict[str, object], str | None]] = [
+        ("message.delta", {"text": "Hel"}, None),
+        ("model.retrying", {**broken, "route": "openai:b"}, again),
+        ("message.delta", {"text": "Wait."}, None),
+        ("tool.started", {**tool, "arguments": "{}"}, None),
+        ("turn.waiting", {"for": "approval", **until}, "Waiting"),
+        ("turn.queued", {"reason": "approved"}, "Waiting for a free place"),
+        ("turn.started", {"epoch": 2, "resumed": True}, None),
+        ("tool.finished", {**tool, "content": "noon"}, None),
+        ("message.delta", {"text": "It is"}, None),
+        ("model.retrying", {**broken, "route": None}, again),
+        ("turn.retry_wait", until, "The model does not answer just now; trying again soon"),
+        ("turn.queued", {"reason": "wait_over"}, "Waiting for a free place"),
+        ("turn.started", {"epoch": 3, "resumed": True}, again),
+        ("message.delta", {"text": "It is noon."}, None),
+        ("turn.queued", {"reason": "lease_lost"}, "Waiting for a free place"),
+        ("turn.restarted", {"epoch": 4}, "Interrupted; writing it again"),
+    ]
+    events = [{"event": name, "turn": "t", "data": data} for name, data, _ in happens]
+    followed = await chat.page.evaluate(_FOLLOWED, [window, events])
+    state = window
+    for seq, ((name, data, note), seen) in enumerate(zip(happens, followed, strict=True), start=1):
+        state = apply_event(state, seq=seq, turn_id="t", event_type=name, data=data)
+        there = state["turns"]["t"]
+        shown = [{key: part[key] for key in part if part[key] is not None} for part in seen[1]]
+        assert (seen[0], shown, seen[2]) == (there["status"], there["shown"], note), name
 
 
 # Parts of an answer with one result of so many letters: what is shown of it at first, and after the button.

@@ -190,7 +190,9 @@ def _unfinished(tables: Tables) -> Iterator[Finding]:
     completed = {turn.id for turn in tables.turns.values() if turn.status == "completed"}
     for step in tables.steps:
         if step.turn in completed and step.status == "intent":
-            yield Finding("open steps", f"step {step.number} ({step.name}) of the completed turn {step.turn}")
+            yield Finding(
+                "open steps", f"step {step.number} ({step.name or step.kind}) of the completed turn {step.turn}"
+            )
 
 
 def _failures(promises: Promises, tables: Tables) -> Iterator[Finding]:

@@ -20,6 +20,7 @@ from accounts.actor import Scope
 from accounts.api_keys import authenticate_key, revoke_api_key
 from accounts.permissions import actor_of
 from accounts.roles import Role
+from agents.domain.states import WaitReason
 from agents.http import revalidation
 from agents.journal.claims import Claim
 from agents.journal.compaction import fold_turn
@@ -28,10 +29,12 @@ from agents.models import Agent, AgentSession, CompletionRequest, Event, Message
 from agents.openai_api import streams, views
 from agents.openai_api.urls import urlpatterns
 from agents.relay import close_hub, end_watching
+from agents.relay.hub import BUFFER_EVENTS
 from agents.runner.reaper import give_back
 from agents.sessions import create_session
 from foundation.db_threads import in_db_thread
 from tests.cleaning import real_commits
+from tests.conversations import park, retrying, wake
 from tests.people import agent, key_of, person
 from tests.rest import bearer, encoded, end_turn, say, take_turn
 
@@ -161,6 +164,12 @@ async def lost(taken: Claim) -> Claim:
     return await begun()
 
 
+async def goes_on(parked: Claim) -> Claim:
+    """Whatever the turn waited for is there."""
+    assert await in_db_thread(lambda: wake(Turn.objects.get(pk=parked.turn_id)))
+    return await begun()
+
+
 def texts(chunks: list[Any]) -> str:
     return "".join(
         choice["delta"].get("content") or "" for chunk in chunks if chunk != "[DONE]" for choice in chunk["choices"]
@@ -260,12 +269,11 @@ async def test_while_a_person_answers_the_client_is_told_so(world: World) -> Non
     assert await Message.objects.acount() == 2
 
 
-@pytest.mark.parametrize("event", ["approval.requested", "turn.waiting"])
 @pytest.mark.parametrize("stream", [False, True])
-async def test_a_tool_that_needs_an_approval_is_an_error_of_its_own(world: World, event: str, stream: bool) -> None:
+async def test_a_tool_that_needs_an_approval_is_an_error_of_its_own(world: World, stream: bool) -> None:
     asking = asyncio.create_task(world.ask(stream=stream))
     taken = await begun()
-    await in_db_thread(append, taken, [NewEvent(event)])
+    await in_db_thread(park, taken, WaitReason.APPROVAL)
     answer = await asking
     refusal(answer, 409, "approval_required")
     assert answer["X-Should-Retry"] == "false"
@@ -274,9 +282,134 @@ async def test_a_tool_that_needs_an_approval_is_an_error_of_its_own(world: World
 
 async def test_in_mid_stream_an_approval_ends_it(world: World) -> None:
     chunks, taken = await streaming(world, "Wait.")
-    await in_db_thread(append, taken, [NewEvent("approval.requested")])
+    await in_db_thread(park, taken, WaitReason.APPROVAL)
     [last] = await chunks.rest()
     assert last["error"]["code"] == "approval_required"
+
+
+@pytest.mark.parametrize("stream", [False, True])
+async def test_who_comes_back_when_somebody_has_approved_gets_the_answer(world: World, stream: bool) -> None:
+    headers = {"Idempotency-Key": "k"}
+    asking = asyncio.create_task(world.ask(stream=stream, headers=headers))
+    taken = await begun()
+    await in_db_thread(say, taken, "Wait. ")
+    await in_db_thread(park, taken, WaitReason.APPROVAL)
+    answer = await asking
+    assert b"approval_required" in (answer.content if not stream else str(await Chunks(answer).rest()).encode())
+    refusal(await world.ask(stream=stream, headers=headers), 409, "approval_required")
+    taken = await goes_on(taken)
+    asking = asyncio.create_task(world.ask(stream=stream, headers=headers))
+    await in_db_thread(say, taken, "Done.")
+    await in_db_thread(end_turn, taken, "Wait. Done.")
+    answer = await asking
+    assert answer["Idempotent-Replayed"] == "true"
+    if stream:
+        found = await Chunks(answer).rest()
+        assert (texts(found), found[-1]) == ("Wait. Done.", "[DONE]")
+    else:
+        assert json.loads(answer.content)["choices"][0]["message"]["content"] == "Wait. Done."
+
+
+# --- other waits ---
+
+
+@pytest.mark.parametrize("reason", [None, WaitReason.CHILDREN, WaitReason.BUDGET])
+async def test_a_stream_stays_open_while_the_turn_waits_and_goes_on_with_it(
+    world: World, reason: WaitReason | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(revalidation, "RECHECK_SECONDS", 0.05)
+    monkeypatch.setattr(streams, "HEARTBEAT_SECONDS", 0.0)
+    chunks, taken = await streaming(world, "Hel")
+    await in_db_thread(park, taken, reason)
+    while (await chunks.next()) != ": waiting":
+        """Two, so that one is of the wait."""
+    assert await chunks.next() == ": waiting"
+    taken = await goes_on(taken)
+    await in_db_thread(say, taken, "lo")
+    assert await chunks.text() == "lo"
+    await in_db_thread(end_turn, taken, "Hello.")
+    found = await chunks.rest()
+    assert (texts(found), found[-1]) == (".", "[DONE]")
+
+
+@pytest.mark.parametrize("reason", [None, WaitReason.CHILDREN, WaitReason.BUDGET])
+async def test_a_whole_answer_is_waited_for_while_the_turn_waits(world: World, reason: WaitReason | None) -> None:
+    asking = asyncio.create_task(world.ask())
+    taken = await begun()
+    await in_db_thread(park, taken, reason)
+    taken = await goes_on(taken)
+    assert not asking.done()
+    await in_db_thread(end_turn, taken, "Hello.")
+    assert json.loads((await asking).content)["choices"][0]["message"]["content"] == "Hello."
+
+
+# --- a model that is asked once more ---
+
+
+async def test_words_that_are_void_end_the_stream_and_who_comes_back_gets_the_answer_alone(world: World) -> None:
+    chunks, taken = await streaming(world, "Hel", headers={"Idempotency-Key": "k"})
+    await in_db_thread(append, taken, [retrying()])
+    [last] = await chunks.rest()
+    assert last["error"]["code"] == "answer_restarted"
+    await in_db_thread(say, taken, "Good day.")
+    asking = asyncio.create_task(world.ask(stream=True, headers={"Idempotency-Key": "k"}))
+    await in_db_thread(end_turn, taken, "Good day.")
+    found = await Chunks(await asking).rest()
+    assert (texts(found), found[-1]) == ("Good day.", "[DONE]")
+
+
+async def test_void_words_that_were_not_sent_go_unnoticed(world: World) -> None:
+    asking = asyncio.create_task(world.ask(stream=True))
+    taken = await begun()
+    words = [NewEvent("message.delta", {"text": text}) for text in ("Hel", "Good ")]
+    await in_db_thread(append, taken, [words[0], retrying(), words[1]])
+    chunks = Chunks(await asking)
+    assert await chunks.text() == "Good "
+    await in_db_thread(end_turn, taken, "Good day.")
+    found = await chunks.rest()
+    assert (texts(found), found[-1]) == ("day.", "[DONE]")
+
+
+@pytest.mark.parametrize("parks", [False, True])
+async def test_words_before_a_tool_are_not_void_with_those_after_it(world: World, parks: bool) -> None:
+    chunks, taken = await streaming(world, "Wait. ")
+    tool = {"step": 2, "call_id": "c1", "name": "clock"}
+    await in_db_thread(
+        append,
+        taken,
+        [NewEvent("tool.started", tool | {"arguments": "{}"}), NewEvent("tool.finished", tool | {"content": "noon"})],
+    )
+    if parks:
+        await in_db_thread(lambda: park(taken, events=[retrying(None)]))
+        taken = await goes_on(taken)
+    else:
+        await in_db_thread(append, taken, [retrying()])
+    await in_db_thread(say, taken, "Noon.")
+    assert await chunks.text() == "Noon."
+    await in_db_thread(end_turn, taken, "Wait. Noon.")
+    assert (await chunks.rest())[-1] == "[DONE]"
+
+
+async def test_who_comes_back_is_not_sent_void_words_however_many_there_are(world: World) -> None:
+    chunks, taken = await streaming(world, "Hel", headers={"Idempotency-Key": "k"})
+    await in_db_thread(say, taken, *["x"] * (BUFFER_EVENTS + 10))
+    await in_db_thread(append, taken, [retrying()])
+    await in_db_thread(say, taken, "Good day.")
+    await chunks.close()
+    asking = asyncio.create_task(world.ask(stream=True, headers={"Idempotency-Key": "k"}))
+    again = Chunks(await asking)
+    assert await again.text() == "Good day."
+    await in_db_thread(end_turn, taken, "Good day.")
+    assert (await again.rest())[-1] == "[DONE]"
+
+
+async def test_a_whole_answer_knows_nothing_of_void_words(world: World) -> None:
+    asking = asyncio.create_task(world.ask())
+    taken = await begun()
+    await in_db_thread(say, taken, "Hel")
+    await in_db_thread(append, taken, [retrying()])
+    await in_db_thread(end_turn, taken, "Good day.")
+    assert json.loads((await asking).content)["choices"][0]["message"]["content"] == "Good day."
 
 
 # --- time ---

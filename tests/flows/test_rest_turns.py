@@ -18,7 +18,7 @@ from accounts.api_keys import authenticate_key, revoke_api_key
 from accounts.models import User
 from accounts.permissions import actor_of
 from accounts.roles import Role
-from agents.domain.states import Priority
+from agents.domain.states import Priority, WaitReason
 from agents.http import revalidation, streams
 from agents.journal.compaction import fold_turn
 from agents.models import Agent, AgentSession, Event, Message, Turn
@@ -27,6 +27,7 @@ from agents.sessions import accept_message, cancel_turn, create_session, delete_
 from foundation.db_threads import in_db_thread
 from rest import idempotency
 from rest.models import IdempotencyRecord
+from tests.conversations import park, wake
 from tests.people import agent, key_of, person
 from tests.rest import V1, AsyncRest, Rest, SentEvents, end_turn, problem, say, take_turn
 from tests.sockets import login_of
@@ -103,6 +104,26 @@ async def test_a_wait_that_ends_first_brings_the_turn_as_it_is(world: World) -> 
     answer = await world.ask(Prefer="wait=1")
     assert ok(answer, 202)["status"] == "queued"
     assert answer["Preference-Applied"] == "wait=1"
+
+
+@pytest.mark.parametrize("reason", [None, *WaitReason])
+async def test_prefer_wait_waits_while_the_turn_waits(world: World, reason: WaitReason | None) -> None:
+    waiting = asyncio.create_task(world.ask(Prefer="wait=30"))
+    await until_queued(world)
+    taken = await in_db_thread(take_turn)
+    await in_db_thread(park, taken, reason)
+    await in_db_thread(lambda: wake(Turn.objects.get()))
+    assert not waiting.done()
+    await answer_next("Hello.")
+    assert ok(await asyncio.wait_for(waiting, 10))["answer"]["parts"] == [{"type": "text", "text": "Hello."}]
+
+
+async def test_a_turn_that_waits_is_shown_as_it_is(world: World) -> None:
+    await world.ask()
+    await in_db_thread(lambda: park(take_turn(), WaitReason.APPROVAL))
+    assert ok(await world.ask(Prefer="wait=1"), 202)["status"] == "queued"
+    turn = await Turn.objects.aget(ordinal=1)
+    assert ok(await world.rest.get(f"turns/{turn.pk}"))["status"] == "waiting"
 
 
 async def test_a_client_that_leaves_while_it_waits_changes_nothing(world: World) -> None:

@@ -10,7 +10,7 @@ import psycopg
 import pytest
 from django.db import connection, transaction
 
-from agents.domain.states import Priority
+from agents.domain.states import Priority, WaitReason
 from agents.journal import claims
 from agents.journal.claims import Claim, cancelling, renew
 from agents.journal.listen_connection import connect_directly
@@ -27,6 +27,7 @@ from tests.conversations import (
     claimed,
     conversation,
     lease_is_over,
+    park,
     say,
     side_by_side,
 )
@@ -88,7 +89,7 @@ def test_the_intent_of_the_first_model_call_commits_with_the_claim() -> None:
     work = claimed()
     step = Step.objects.get()
     assert (step.turn_id, step.number, step.kind, step.status, step.epoch) == (work.turn_id, 1, "model", "intent", 1)
-    assert (step.name, step.idempotent) == ("offline:", True)
+    assert (step.name, step.idempotent, step.details) == ("", True, {})
 
 
 def test_a_second_claim_has_the_next_epoch_and_no_second_intent() -> None:
@@ -120,13 +121,11 @@ def test_a_session_s_turns_are_claimed_one_after_the_other() -> None:
     assert claimed().turn_id == third
 
 
-@pytest.mark.parametrize("status", ["waiting", "retry_wait"])
-def test_a_turn_that_waits_keeps_its_place(status: str) -> None:
+@pytest.mark.parametrize("reason", [None, WaitReason.APPROVAL])
+def test_a_turn_that_waits_keeps_its_place(reason: WaitReason | None) -> None:
     ada = conversation()
     ada.asks(2)
-    claimed()
-    Turn.objects.filter(ordinal=1).update(status=status, lease_expires_at=None, available_at=database_now())
-    AgentSession.objects.update(active_turn_id=None)
+    park(claimed(), reason)
     assert claim(10) == []
 
 
@@ -311,5 +310,4 @@ def test_the_work_of_a_turn_is_that_of_its_session_s_release() -> None:
     type(agent).objects.update(live_release=newer)
     work = claimed()
     assert work.release_id == ada.row.release_id != newer.pk
-    assert Step.objects.get().name == "offline:"
     say(work, "still here")

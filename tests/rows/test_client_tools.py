@@ -15,6 +15,7 @@ from agents.engine import turn as engine
 from agents.engine.context import TurnContext, load_context
 from agents.engine.ports import Services
 from agents.engine.turn import TurnRun
+from agents.journal.fenced_writes import Ended
 from agents.llm.interface import Finished, ModelRequest, TextDelta
 from agents.models import Step
 from agents.releases import publish
@@ -42,7 +43,7 @@ async def begin(**more: Any) -> Conversation:
 async def run(services: Services) -> TurnStatus:
     turn = TurnRun(await in_db_thread(lambda: load_context(claimed())), services)
     ended = await turn.run()
-    assert ended is not None
+    assert isinstance(ended, Ended)
     return ended.status
 
 

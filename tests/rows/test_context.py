@@ -224,7 +224,7 @@ def test_a_new_turn_begins_with_the_intent_that_its_claim_wrote() -> None:
     ada = conversation()
     ada.ask()
     [step] = load_context(claimed()).steps
-    assert step == StepRecord(1, StepKind.MODEL, StepStatus.INTENT, name="offline:", idempotent=True)
+    assert step == StepRecord(1, StepKind.MODEL, StepStatus.INTENT, idempotent=True)
 
 
 def test_a_turn_that_somebody_began_comes_with_its_journal() -> None:

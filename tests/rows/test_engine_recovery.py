@@ -14,8 +14,8 @@ from agents.domain.message_parts import text_part
 from agents.domain.prompt import INTERRUPTED
 from agents.domain.states import TERMINAL, TurnStatus
 from agents.domain.steps import UNKNOWN_OUTCOME
-from agents.engine.turn import Stop
-from agents.journal.fenced_writes import LostTurn
+from agents.engine.turn import Stop, Unfinished
+from agents.journal.fenced_writes import Ended, LostTurn
 from agents.runner.reaper import give_back, reap
 from agents.sessions import cancel_turn
 from foundation.db_threads import in_db_thread
@@ -62,7 +62,7 @@ async def test_a_turn_given_back_at_any_moment_is_finished_by_the_next_runner(ti
     for _ in range(ticks):
         await asyncio.sleep(0.001)
     running.run.stop(Stop.DRAIN)
-    if await running.ended() is not None:
+    if await running.ended() is not Unfinished.DRAINED:
         assert (await turn_of(ada)).status == "completed"
         return
     await given_back(running)
@@ -70,7 +70,7 @@ async def test_a_turn_given_back_at_any_moment_is_finished_by_the_next_runner(ti
     settled = len([step for step in await steps() if step[1:3] == ("model", "done")])
     services, _, second = scripted(*script[settled:], tools=tools, idempotent=frozenset({"clock"}))
     ended = await run(services)
-    assert ended is not None
+    assert isinstance(ended, Ended)
     assert ended.status is TurnStatus.COMPLETED
     notes = [one.key for one in [*first.called, *second.called] if one.name == "notes"]
     assert len(notes) <= 1, "a tool is never silently run twice"

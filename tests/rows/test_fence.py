@@ -11,7 +11,7 @@ from django.db import connection, transaction
 
 from agents.domain.message_parts import text_part, tool_call_part
 from agents.domain.serialization import message_shape, moment, turn_error
-from agents.domain.states import StepKind, StepStatus, TurnStatus
+from agents.domain.states import StepKind, StepStatus, TurnStatus, WaitReason
 from agents.domain.usage import Spent
 from agents.journal import fenced_writes, sql
 from agents.journal.claims import Claim
@@ -32,6 +32,8 @@ from tests.conversations import (
     ending,
     fail,
     lease_is_over,
+    park,
+    retrying,
     say,
     side_by_side,
     tool_intent,
@@ -53,6 +55,8 @@ WRITES: dict[str, Callable[[Claim], object]] = {
         events=[NewEvent("message.delta", {"text": "late"})],
     ),
     "finish without an answer": fail,
+    "park": lambda work: park(work, WaitReason.APPROVAL, settled=[done(1)], intents=[tool_intent(2)]),
+    "park for a provider": lambda work: park(work, events=[retrying(None)]),
 }
 each_write = pytest.mark.parametrize("write", WRITES.values(), ids=WRITES.keys())
 
@@ -90,12 +94,19 @@ def test_deltas_get_the_next_seqs_in_their_order() -> None:
 def test_outcomes_intents_and_events_commit_together() -> None:
     ada, work = running()
     calls = [{"id": "call_1", "name": "clock", "arguments": "{}"}]
-    settled = Settled(1, StepStatus.DONE, {"text": "", "tool_calls": calls}, spent=Spent(3, 5, Decimal("0.5")))
+    settled = Settled(
+        1,
+        StepStatus.DONE,
+        {"text": "", "tool_calls": calls},
+        spent=Spent(3, 5, Decimal("0.5")),
+        name="openai:small",
+        details={"attempt": 1},
+    )
     last = fenced_writes.advance(
         work,
         settled=[settled],
         intents=[
-            Intent(2, StepKind.TOOL, "clock", "call_1", idempotent=True, request='{"bro'),
+            Intent(2, StepKind.TOOL, "clock", "call_1", idempotent=True, request='{"bro', details={"try": 1}),
             Intent(3, StepKind.TOOL, "n" * 300, "c" * 300),
         ],
         events=[NewEvent("tool.started", {"call_id": "call_1"}), NewEvent("tool.started", {"call_id": "c"})],
@@ -107,10 +118,23 @@ def test_outcomes_intents_and_events_commit_together() -> None:
         "done", {"text": "", "tool_calls": calls}, 3, 5, Decimal("0.5"),
     )  # fmt: skip
     assert model.finished_at
+    assert (model.name, model.details) == ("openai:small", {"attempt": 1})
+    assert (tool.name, tool.details, other.details) == ("clock", {"try": 1}, {})
     assert (tool.kind, tool.status, tool.call_id, tool.idempotent, tool.request, tool.epoch) == (
         "tool", "intent", "call_1", True, '{"bro', 1,
     )  # fmt: skip
     assert (len(other.name), len(other.call_id), other.request) == (200, 200, None)
+
+
+def test_an_outcome_adds_to_what_the_intent_says() -> None:
+    _, work = running()
+    fenced_writes.advance(
+        work, settled=[done(1)], intents=[Intent(2, StepKind.MODEL, "openai:b", details={"attempt": 2})]
+    )
+    fenced_writes.advance(work, settled=[Settled(2, StepStatus.FAILED, details={"request_id": "r"})])
+    first, second = Step.objects.order_by("number")
+    assert (first.name, first.details) == ("", {})
+    assert (second.name, second.details) == ("openai:b", {"attempt": 2, "request_id": "r"})
 
 
 def test_an_outcome_stays_as_it_was_first_written() -> None:

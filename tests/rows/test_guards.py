@@ -12,7 +12,8 @@ import pytest
 from django.db import IntegrityError, connection, models, transaction
 
 from accounts.models import User
-from agents.domain.states import OWNED, TERMINAL, TERMINAL_EVENTS, TURN_MOVES, TurnStatus
+from agents.domain.events import TERMINAL_EVENTS
+from agents.domain.states import OWNED, PARKED, TERMINAL, TURN_MOVES, TurnStatus
 from agents.models import AgentSession, Event, Message, Release, Step, Turn
 from foundation.ids import new_id
 from tests.conversations import Conversation, conversation
@@ -34,6 +35,8 @@ def columns_of(status: TurnStatus) -> dict[str, Any]:
         "status": status,
         "lease_expires_at": MOMENT if status in OWNED else None,
         "finished_at": MOMENT if status in TERMINAL else None,
+        "available_at": MOMENT if status in PARKED else None,
+        "wait_reason": "approval" if status is TurnStatus.WAITING else "",
         "error_class": "transient" if status is TurnStatus.FAILED else "",
     }
 
@@ -196,6 +199,18 @@ UNSOUND: dict[str, tuple[str, Callable[[Conversation, Turn], object]]] = {
         "turn_row_check",
         lambda ada, turn: turn_in(ada, TurnStatus.FAILED, ordinal=2, error_class=""),
     ),
+    "a wait for nobody": (
+        "turn_row_check",
+        lambda ada, turn: turn_in(ada, TurnStatus.WAITING, ordinal=2, wait_reason=""),
+    ),
+    "a wait for the moon": (
+        "turn_row_check",
+        lambda ada, turn: turn_in(ada, TurnStatus.WAITING, ordinal=2, wait_reason="moon"),
+    ),
+    "a queue for an approval": (
+        "turn_row_check",
+        lambda ada, turn: turn_in(ada, TurnStatus.QUEUED, ordinal=2, wait_reason="approval"),
+    ),
     "an unknown author": ("message_row_check", lambda ada, turn: message(ada, author="robot")),
     "a message that is its own parent": (
         "message_row_check",
@@ -231,11 +246,11 @@ def test_unsound_rows_are_refused(ada: Conversation, constraint: str, write: Cal
 
 
 @pytest.mark.parametrize("status", sorted(TurnStatus))
-def test_a_turn_has_a_lease_while_it_is_owned_and_an_end_when_it_has_ended(
+def test_a_turn_has_a_lease_while_it_is_owned_an_end_when_it_has_ended_and_else_it_may_wait(
     ada: Conversation, status: TurnStatus
 ) -> None:
     turned = columns_of(status)
-    for column in ("lease_expires_at", "finished_at"):
+    for column in ("lease_expires_at", "finished_at", "available_at"):
         other = None if turned[column] else MOMENT
         assert refusal(lambda column=column, other=other: turn_in(ada, status, **{column: other})) == "turn_row_check"  # type: ignore[misc]
     turn_in(ada, status)

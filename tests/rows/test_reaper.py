@@ -11,15 +11,16 @@ import pytest
 from django.db import transaction
 
 from accounts.actor import Actor, Scope
+from agents.domain.configuration import AgentConfiguration
 from agents.domain.message_parts import text_part, tool_call_part, tool_result_part
 from agents.domain.serialization import message_shape, retry_suggested
-from agents.domain.states import MAX_ATTEMPTS_WITHOUT_PROGRESS, StepKind, StepStatus
+from agents.domain.states import MAX_ATTEMPTS_WITHOUT_PROGRESS, StepKind, StepStatus, WaitReason
 from agents.domain.usage import Spent
 from agents.journal import fenced_writes
 from agents.journal.claims import renew
 from agents.journal.fenced_writes import Intent, NewEvent, Settled
 from agents.journal.locked_writes import lock_session
-from agents.models import AgentSession, Step, Turn
+from agents.models import Agent, Release, Step, Turn
 from agents.runner.reaper import give_back, reap
 from agents.sessions import cancel_turn
 from agents.tasks import reap as scheduled_reap
@@ -36,20 +37,18 @@ from tests.conversations import (
     conversation,
     done,
     lease_is_over,
+    park,
     say,
     side_by_side,
     tool_intent,
+    wait_is_over,
 )
+from tests.people import agent
 
 pytestmark = pytest.mark.usefixtures("transactional_db")
 
+WAITS = [None, *WaitReason]
 PAST = datetime(2000, 1, 1, tzinfo=UTC)
-
-
-def put(status: str, **columns: Any) -> None:
-    """Bring the only turn into a state that no verb of this release makes yet."""
-    Turn.objects.update(status=status, lease_expires_at=None, **columns)
-    AgentSession.objects.update(active_turn_id=None)
 
 
 def asked(count: int = 1) -> Conversation:
@@ -188,11 +187,22 @@ def test_what_a_lost_turn_used_is_not_forgotten_at_its_end() -> None:
     assert ada.events()[-1].data["usage"]["cost_usd"] == "0.50000000"
 
 
-@pytest.mark.parametrize(("route", "cost"), [("openai:small", None), ("offline:", Decimal(0))])
-def test_a_call_that_died_with_its_runner_costs_nobody_knows_what(route: str, cost: Decimal | None) -> None:
+@pytest.mark.parametrize(
+    ("chain", "cost"),
+    [
+        (["openai:small"], None),
+        (["offline:", "openai:small"], None),
+        (["offline:"], Decimal(0)),
+        (["offline", "offline:any"], Decimal(0)),
+    ],
+)
+def test_a_call_that_died_with_its_runner_costs_nobody_knows_what(chain: list[str], cost: Decimal | None) -> None:
+    demo = agent()
+    configuration = AgentConfiguration(model_chain=tuple(chain)).dump()
+    Agent.objects.update(live_release=Release.objects.create(agent=demo, number=2, configuration=configuration))
     ada = asked()
     work = claimed()
-    Step.objects.update(name=route)
+    assert Step.objects.get().name == ""
     stop(ada)
     lease_is_over(work.turn_id)
     reap()
@@ -243,8 +253,8 @@ def test_a_turn_that_nobody_works_on_expires_at_its_deadline(status: str) -> Non
     if status == "queued":
         Turn.objects.update(deadline_at=PAST)
     else:
-        claimed()
-        put(status, deadline_at=PAST, available_at=datetime(2100, 1, 1, tzinfo=UTC))
+        park(claimed(), WaitReason.BUDGET if status == "waiting" else None)
+        Turn.objects.update(deadline_at=PAST)
     assert reap() == 1
     turn = ada.turn()
     assert (turn.status, turn.error_class, turn.available_at) == ("expired", "deadline", None)
@@ -275,31 +285,23 @@ def test_a_turn_that_expires_makes_way_for_the_next() -> None:
     assert claimed().turn_id == ada.turns()[1].pk
 
 
-def test_the_end_of_a_retry_s_wait_queues_the_turn_without_counting_it() -> None:
+@pytest.mark.parametrize("reason", WAITS)
+def test_a_turn_goes_on_at_the_end_of_its_wait(reason: WaitReason | None) -> None:
     ada = asked()
-    claimed()
-    put("retry_wait", available_at=PAST)
+    park(claimed(), reason)
+    wait_is_over(ada.turn().pk)
     assert reap() == 1
     turn = ada.turn()
-    assert (turn.status, turn.available_at, turn.attempts_without_progress) == ("queued", None, 0)
-    assert ada.events()[-1].data == {"reason": "retry"}
+    assert (turn.status, turn.resumes, turn.available_at, turn.attempts_without_progress) == ("queued", True, None, 0)
+    assert ada.events()[-1].data == {"reason": "wait_over"}
 
 
-def test_a_wait_for_somebody_expires() -> None:
+@pytest.mark.parametrize("reason", WAITS)
+def test_a_wait_that_is_not_over_goes_on(reason: WaitReason | None) -> None:
     ada = asked()
-    claimed()
-    put("waiting", available_at=PAST)
-    assert reap() == 1
-    assert ada.turn().status == "expired"
-
-
-@pytest.mark.parametrize("status", ["waiting", "retry_wait"])
-def test_a_wait_that_is_not_over_goes_on(status: str) -> None:
-    ada = asked()
-    claimed()
-    put(status, available_at=datetime.now(UTC) + timedelta(hours=1))
+    park(claimed(), reason, until=datetime.now(UTC) + timedelta(minutes=30))
     assert reap() == 0
-    assert ada.turn().status == status
+    assert ada.turn().status == ("waiting" if reason else "retry_wait")
 
 
 # --- giving back ---
@@ -370,14 +372,15 @@ def test_a_running_turn_is_asked_to_stop_once() -> None:
     assert (ada.row.active_turn_id, ada.row.open_turns) == (work.turn_id, 1)
 
 
-@pytest.mark.parametrize("status", ["waiting", "retry_wait"])
-def test_a_turn_that_waits_is_cancelled_at_once(status: str) -> None:
+@pytest.mark.parametrize("reason", WAITS)
+def test_a_turn_that_waits_is_cancelled_at_once(reason: WaitReason | None) -> None:
     ada = asked()
-    say(claimed(), "Hel")
-    put(status, available_at=PAST)
+    work = claimed()
+    say(work, "Hel")
+    park(work, reason)
     assert stop(ada).status == "cancelled"
     assert ada.messages()[-1].parts == [text_part("Hel")]
-    assert ada.turn().available_at is None
+    assert (ada.turn().available_at, ada.turn().wait_reason) == (None, "")
 
 
 @pytest.mark.parametrize("end", ["completed", "cancelled"])

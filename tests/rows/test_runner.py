@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
-from typing import Any
+from collections.abc import Awaitable, Callable
 
 import pytest
 from django.db import transaction
@@ -21,28 +19,10 @@ from agents.sessions import cancel_turn
 from foundation.db_threads import in_db_thread
 from tests.chaos.waiting import until
 from tests.conversations import OTHER_RUNNER, Conversation, answer, claimed, conversation, lease_is_over
+from tests.runners import SETTINGS, become, serving, statuses
 from tests.scripted import Reply, ScriptedModel, says, scripted
 
 pytestmark = pytest.mark.usefixtures("transactional_db")
-
-SETTINGS: dict[str, Any] = {
-    "concurrency": 4,
-    "running_per_user": 3,
-    "lease_seconds": 15,
-    "heartbeat_seconds": 5,
-    "drain_seconds": 4,  # of which three are kept for giving back
-}
-
-
-@asynccontextmanager
-async def serving(services: Services, **settings: Any) -> AsyncIterator[Runner]:
-    runner = Runner(RunnerSettings(**SETTINGS | settings), services)
-    task = asyncio.ensure_future(runner.serve())
-    try:
-        yield runner
-    finally:
-        runner.drain()
-        await asyncio.wait_for(task, 10)
 
 
 async def asked(name: str = "ada", questions: int = 1) -> Conversation:
@@ -52,17 +32,6 @@ async def asked(name: str = "ada", questions: int = 1) -> Conversation:
         return made
 
     return await in_db_thread(make)
-
-
-async def statuses(ada: Conversation) -> list[str]:
-    return await in_db_thread(ada.statuses)
-
-
-async def become(ada: Conversation, *expected: str, seconds: float = 10) -> None:
-    async def look() -> bool:
-        return await statuses(ada) == list(expected)
-
-    await until(look, seconds=seconds, what=f"turns that are {', '.join(expected)}")
 
 
 class Gate:

@@ -22,9 +22,10 @@ from hypothesis.stateful import (
 )
 
 from accounts.actor import Actor
+from agents.domain.events import TERMINAL_EVENTS
 from agents.domain.message_parts import text_part
 from agents.domain.replay import Snapshot, replay
-from agents.domain.states import MAX_ATTEMPTS_WITHOUT_PROGRESS, OWNED, TERMINAL, TERMINAL_EVENTS, TurnStatus, WhenBusy
+from agents.domain.states import MAX_ATTEMPTS_WITHOUT_PROGRESS, OWNED, TERMINAL, TurnStatus, WhenBusy
 from agents.engine.context import load_context
 from agents.journal import fenced_writes
 from agents.journal.claims import Claim

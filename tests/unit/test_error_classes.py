@@ -12,6 +12,7 @@ from agents.admin.list_filters import ERROR_CLASSES
 from agents.api.schema.turns import COMPONENTS
 from agents.domain import failures
 from agents.domain.failures import QUIET, ErrorClass, known_class
+from agents.domain.serialization import retry_suggested
 from agents.domain.states import StepStatus, TurnStatus
 from agents.llm.errors import BY_CLASS
 from agents.llm.openai import error_mapping as openai_refusals
@@ -51,7 +52,7 @@ ELSEWHERE: dict[str, tuple[ModuleType, ...]] = {
 @pytest.mark.parametrize("name", PUBLISHED)
 def test_what_clients_know_of_a_class_stays(name: str) -> None:
     known = ErrorClass(name)
-    assert (known.failure.status, known.code, known.failure.retry_suggested) == PUBLISHED[name]
+    assert (known.failure.status, known.code, retry_suggested(name)) == PUBLISHED[name]
 
 
 @pytest.mark.parametrize("error_class", ErrorClass)
@@ -66,6 +67,7 @@ def test_every_class_says_what_happened_and_what_to_do_and_fits_its_column(error
 def test_a_class_that_nobody_knows_is_no_class() -> None:
     assert known_class("deadline") is ErrorClass.DEADLINE
     assert [known_class(name) for name in ("", "provider_down", "Deadline")] == [None] * 3
+    assert not retry_suggested("provider_down")
 
 
 def test_a_model_raises_every_class_that_may_be_recovered_from_and_no_other() -> None:

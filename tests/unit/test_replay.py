@@ -5,9 +5,11 @@ from typing import Any
 
 import pytest
 
+from agents.domain.events import TERMINAL_EVENTS, EventType
 from agents.domain.message_parts import Part, text_part, tool_call_part, tool_result_part
-from agents.domain.replay import EVENT_TYPES, Snapshot, apply_event, replay, show
-from agents.domain.states import TERMINAL_EVENTS, TurnStatus
+from agents.domain.replay import Snapshot, apply_event, replay, show
+from agents.domain.states import TurnStatus
+from tests.event_examples import example
 
 TURN = "turn-1"
 ERROR = {"error_class": "transient", "detail": "It broke.", "error_id": "e", "retry_suggested": True}
@@ -31,8 +33,8 @@ def after(before: Snapshot, event_type: str, turn: str | None = TURN, **data: An
     return apply_event(before, seq=before["seq"] + 1, turn_id=turn, event_type=event_type, data=data)
 
 
-# One example of the data of every type.
-DATA: dict[str, dict[str, Any]] = {
+# One example of the data of every type: of these, with what stands in the snapshot.
+DATA: dict[str, dict[str, Any]] = {event_type.value: example(event_type) for event_type in EventType} | {
     "session.updated": {"session": {"title": "New", "head": "m1"}},
     "message.created": {"message": {"id": "m2", "ordinal": 2}},
     "message.completed": {"message": {"id": "m2", "ordinal": 2, "parent": "m1"}},
@@ -41,10 +43,11 @@ DATA: dict[str, dict[str, Any]] = {
     "tool.started": {"step": 2, "call_id": "a", "name": "clock", "arguments": "{}"},
     "tool.finished": {"step": 2, "call_id": "a", "name": "clock", "content": "noon"},
     "tool.failed": {"step": 2, "call_id": "a", "name": "clock", "content": "broken"},
+    "model.retrying": {"step": 1, "route": "openai:next", "reason": "transient"},
     "turn.queued": {"message": "m1", "ordinal": 1, "priority": "interactive"},
-    "turn.started": {"epoch": 1},
+    "turn.started": {"epoch": 1, "resumed": False},
     "turn.restarted": {"epoch": 2},
-    "turn.waiting": {"until": "2026-11-22T08:15:30.000001Z"},
+    "turn.waiting": {"for": "approval", "until": "2026-11-22T08:15:30.000001Z"},
     "turn.retry_wait": {"until": "2026-11-22T08:15:30.000001Z"},
     "turn.cancelling": {},
     "turn.completed": {"usage": {}},
@@ -54,12 +57,7 @@ DATA: dict[str, dict[str, Any]] = {
 }
 
 
-def test_there_is_an_example_of_every_type() -> None:
-    assert set(DATA) == EVENT_TYPES
-    assert TERMINAL_EVENTS < EVENT_TYPES
-
-
-@pytest.mark.parametrize("event_type", sorted(EVENT_TYPES))
+@pytest.mark.parametrize("event_type", sorted(EventType))
 def test_an_event_leaves_the_old_snapshot_as_it_was(event_type: str) -> None:
     before = snapshot(shown=[text_part("Wait.")])
     copy = deepcopy(before)
@@ -67,7 +65,7 @@ def test_an_event_leaves_the_old_snapshot_as_it_was(event_type: str) -> None:
     assert before == copy
 
 
-@pytest.mark.parametrize("event_type", sorted(EVENT_TYPES))
+@pytest.mark.parametrize("event_type", sorted(EventType))
 def test_an_event_that_does_not_follow_is_refused(event_type: str) -> None:
     for seq, replaces_from in [(7, None), (9, None), (9, 7), (9, 9)]:
         with pytest.raises(ValueError, match="does not follow 7"):
@@ -123,6 +121,56 @@ def test_a_turn_that_was_given_back_shows_its_text_until_it_starts_again() -> No
     given_back = after(snapshot(shown=[text_part("Hi")]), "turn.queued", reason="lease_lost")
     assert given_back["turns"][TURN]["shown"] == [text_part("Hi")]
     assert after(given_back, "turn.restarted", epoch=2)["turns"][TURN]["shown"] == []
+
+
+@pytest.mark.parametrize("waits", ["turn.waiting", "turn.retry_wait"])
+def test_a_turn_that_waited_goes_on_behind_what_it_has_shown(waits: str) -> None:
+    state = snapshot(shown=[text_part("Hel")])
+    for event_type, data in [
+        (waits, DATA[waits]),
+        ("turn.queued", {"reason": "approved"}),
+        ("turn.started", {"epoch": 2, "resumed": True}),
+        ("message.delta", {"text": "lo"}),
+    ]:
+        state = after(state, event_type, **data)
+    assert (state["turns"][TURN]["shown"], state["turns"][TURN]["status"]) == ([text_part("Hello")], "running")
+
+
+CALL = tool_call_part(call_id="a", name="clock", arguments="{}")
+RESULT = tool_result_part(call_id="a", content="noon", is_error=False)
+
+
+@pytest.mark.parametrize(
+    ("shown", "left"),
+    [
+        ([], []),
+        ([text_part("Hel")], []),
+        ([text_part("Wait."), CALL, RESULT, text_part("It is")], [text_part("Wait."), CALL, RESULT]),
+        ([text_part("Wait."), CALL, RESULT], [text_part("Wait."), CALL, RESULT]),
+        ([text_part("Wait."), CALL], [text_part("Wait."), CALL]),
+    ],
+)
+def test_when_the_model_is_asked_once_more_its_text_since_the_last_tool_goes(
+    shown: list[Part], left: list[Part]
+) -> None:
+    for route in ("openai:next", None):
+        data: dict[str, Any] = {"step": 3, "route": route, "reason": "transient"}
+        turn = after(snapshot(shown=shown), "model.retrying", **data)["turns"][TURN]
+        assert (turn["shown"], turn["status"]) == (left, "running")
+        assert show_all(left, ("message.delta", {"text": "again"})) == [*left, text_part("again")]
+
+
+def show_all(parts: list[Part], *events: tuple[str, dict[str, Any]]) -> list[Part]:
+    shown = list(parts)
+    for event_type, data in events:
+        show(shown, event_type, data)
+    return shown
+
+
+def test_two_attempts_in_a_row_leave_the_words_of_the_last() -> None:
+    retry = ("model.retrying", DATA["model.retrying"])
+    words = [("message.delta", {"text": text}) for text in "abc"]
+    assert show_all([], words[0], retry, retry, words[1], retry, words[2]) == [text_part("c")]
 
 
 def test_what_a_turn_shows_grows_in_order_and_deltas_flow_together() -> None:

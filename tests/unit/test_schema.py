@@ -12,9 +12,7 @@ from drf_spectacular.drainage import GENERATOR_STATS
 from drf_spectacular.validation import validate_schema
 from jsonschema import Draft202012Validator
 
-from agents.api.schema.events import DATA
 from agents.api.urls import urlpatterns
-from agents.domain.replay import EVENT_TYPES
 from rest.schema.generator import Generator
 from rest.schema.registry import declared
 from tests.declared import PREFIX, check, resolved, schema
@@ -97,10 +95,6 @@ def test_every_example_is_what_it_is_an_example_of() -> None:
             Draft202012Validator.check_schema(parameter["schema"])
             if "example" in parameter:
                 check(parameter["example"], parameter["schema"], f"{method} {path} {parameter['name']}")
-
-
-def test_every_type_of_event_is_declared() -> None:
-    assert set(DATA) >= EVENT_TYPES
 
 
 def test_a_field_that_is_not_declared_fails() -> None:

@@ -1,6 +1,7 @@
 """The table of a turn's moves, against the design's own words."""
 
-from agents.domain.states import OWNED, TERMINAL, TERMINAL_EVENTS, TURN_MOVES, Priority, StepStatus, TurnStatus
+from agents.domain.events import TERMINAL_EVENTS
+from agents.domain.states import OWNED, PARKED, TERMINAL, TURN_MOVES, Priority, StepStatus, TurnStatus
 
 DESIGN = """
 queued     → running cancelled expired failed
@@ -32,6 +33,11 @@ def test_owned_states_are_entered_by_a_claim_or_a_stop_only() -> None:
     into = {(source, target) for source, moves in TURN_MOVES.items() for target in moves if target in OWNED}
     assert into == {(TurnStatus.QUEUED, TurnStatus.RUNNING), (TurnStatus.RUNNING, TurnStatus.CANCELLING)}
     assert not OWNED & TERMINAL
+
+
+def test_a_parked_turn_is_nobodys_and_has_not_ended() -> None:
+    assert {TurnStatus.WAITING, TurnStatus.RETRY_WAIT} == PARKED
+    assert {status for status, moves in TURN_MOVES.items() if moves & PARKED} == {TurnStatus.RUNNING}
 
 
 def test_each_end_has_an_event_of_its_name() -> None:

@@ -1,11 +1,10 @@
-"""Moments on the wire, and which failures are worth another try."""
+"""Moments on the wire."""
 
 from datetime import UTC, datetime, timedelta, timezone
 
 import pytest
 
-from agents.domain.serialization import moment, retry_suggested
-from agents.llm.errors import BY_CLASS
+from agents.domain.serialization import moment
 
 
 @pytest.mark.parametrize(
@@ -18,8 +17,3 @@ from agents.llm.errors import BY_CLASS
 )
 def test_a_moment_is_utc_with_microseconds(value: datetime, text: str) -> None:
     assert moment(value) == text
-
-
-@pytest.mark.parametrize("error_class", [*BY_CLASS, "worker_crashed", "limit_reached", "deadline"])
-def test_a_retry_is_suggested_where_it_may_help(error_class: str) -> None:
-    assert retry_suggested(error_class) == (error_class in {"transient", "rate_limit", "unknown", "worker_crashed"})

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, get_args
 
 from agents.api.events import DEFAULT_LIMIT, LARGEST_LIMIT, EventsView
 from agents.api.schema.turns import PRIORITIES, STREAM, STREAM_EXAMPLE
+from agents.domain.events import EventType, Field, Form, OneOf, Shape, fields_of
 from agents.domain.states import TurnStatus
 from rest.media_types import EVENT_STREAM
 from rest.schema.operation import Answer, Operation, Parameter
 from rest.schema.shapes import (
-    ANYTHING,
     COUNT,
     ID,
     MOMENT,
@@ -30,39 +30,39 @@ from rest.schema.shapes import (
 )
 
 _SEQ: Schema = {"type": "integer", "minimum": 0, "maximum": 2**63 - 1}
-_MESSAGE = record({"message": ref("Message")})
-_TOOL = {"step": WHOLE, "call_id": TEXT, "name": TEXT}
-_STARTED = record({"epoch": said(WHOLE, "Which attempt this is, from 1."), "started_at": MOMENT})
-_ENDED = record({"finished_at": MOMENT, "usage": ref("Usage"), "error": ref("TurnError")}, optional=("usage", "error"))
 
+
+def _shape(shape: type) -> Schema:
+    """One of the typed dictionaries of `agents.domain.events` as a schema."""
+    fields = fields_of(shape)
+    optional = [name for name, field in fields.items() if not field.required]
+    return record({name: _field(field) for name, field in fields.items()}, optional=optional)
+
+
+def _field(field: Field) -> Schema:
+    schema = or_null(_kind(field.kind)) if field.nullable else _kind(field.kind)
+    return said(schema, field.description) if field.description else schema
+
+
+def _kind(kind: Any) -> Schema:
+    match kind:
+        case Form() | type():
+            return _KINDS[kind]
+        case OneOf(words):
+            return one_of(*words)
+        case Shape(name):
+            return ref(name)
+        case _:
+            [constant] = get_args(kind)
+            return {"const": constant}
+
+
+_KINDS: dict[Any, Schema] = {Form.ID: ID, Form.MOMENT: MOMENT, str: TEXT, int: WHOLE, bool: YES_OR_NO}
 # The `data` of each type of event. What it changes in a snapshot is in `agents.domain.replay`.
-DATA: dict[str, Schema] = {
-    "session.updated": record({"session": ref("Session")}),
-    "message.created": _MESSAGE,
-    "message.delta": record({"text": said(TEXT, "The next words of the answer.")}),
-    "message.completed": _MESSAGE,
-    "message.rated": record({"message": ID, "feedback": or_null(ref("Feedback"))}),
-    "tool.started": record({**_TOOL, "arguments": said(TEXT, "JSON text as the model wrote it.")}),
-    "tool.finished": record({**_TOOL, "content": TEXT}),
-    "tool.failed": record(
-        {**_TOOL, "content": TEXT, "outcome": said({"const": "unknown"}, "It may have run: its runner died.")},
-        optional=("outcome",),
-    ),
-    "turn.queued": {
-        "anyOf": [
-            record({"message": ID, "ordinal": WHOLE, "priority": one_of(*PRIORITIES)}),
-            record({"reason": said(TEXT, "Why it was given back to the queue.")}),
-        ]
-    },
-    "turn.started": _STARTED,
-    "turn.restarted": said(_STARTED, "Begun again after its runner was lost: what it showed before no longer counts."),
-    "turn.waiting": ANYTHING,
-    "turn.retry_wait": ANYTHING,
-    "turn.cancelling": {"type": "object"},
-    "turn.completed": record({"finished_at": MOMENT, "usage": ref("Usage")}),
-    "turn.failed": _ENDED,
-    "turn.cancelled": _ENDED,
-    "turn.expired": _ENDED,
+DATA: dict[EventType, Schema] = {
+    event_type: shapes[0] if len(shapes) == 1 else {"anyOf": shapes}
+    for event_type in EventType
+    for shapes in [[_shape(shape) for shape in event_type.declaration.shapes]]
 }
 
 
@@ -71,18 +71,19 @@ def component_of(event_type: str) -> str:
     return "".join(word.title() for word in event_type.replace(".", "_").split("_")) + "Event"
 
 
-def _frame(event_type: str, data: Schema) -> Schema:
+def _frame(event_type: EventType, data: Schema) -> Schema:
     return record(
         {
             "type": {"const": "event"},
             "seq": said(_SEQ, "Its place in the session's log, from 1 without gaps."),
             "turn": or_null(ID),
-            "event": {"const": event_type},
+            "event": {"const": event_type.value},
             "data": data,
             "at": MOMENT,
             "replaces_from": said(_SEQ, "The first of the events that were folded into this one."),
         },
         optional=("replaces_from",),
+        description=event_type.declaration.meaning,
     )
 
 
@@ -90,7 +91,7 @@ EXAMPLE: dict[str, Any] = {
     "type": "event",
     "seq": 4,
     "turn": TURN_ID,
-    "event": "message.delta",
+    "event": EventType.MESSAGE_DELTA.value,
     "data": {"text": "17 "},
     "at": THEN,
 }
@@ -100,7 +101,7 @@ COMPONENTS: dict[str, Schema] = {
         "oneOf": [ref(component_of(event_type)) for event_type in DATA],
         "discriminator": {
             "propertyName": "event",
-            "mapping": {name: f"#/components/schemas/{component_of(name)}" for name in DATA},
+            "mapping": {name.value: f"#/components/schemas/{component_of(name)}" for name in DATA},
         },
         "description": "The same over SSE (`data:`), the websocket and pages. Ignore types that you do not know.",
     },

@@ -11,6 +11,7 @@ from functools import lru_cache
 from random import Random
 from time import gmtime, strftime
 
+from agents.domain.events import EventType
 from agents.domain.failures import ErrorClass
 from agents.domain.serialization import retry_suggested
 from agents.management.demo.agents_and_users import Cast
@@ -175,10 +176,11 @@ class Author:
         words = self._rng.choice(_ASKED[case.talk.subject])
         ordinal, at = case.talk.next_ordinal, moment_text(at_ms)
         key, shape = self._message(case, "user", f'[{{"type": "text", "text": "{words}"}}]', at_ms)
-        self._event(case, "message.created", f'{{"message": {shape}}}', at, epoch=0)
+        self._event(case, EventType.MESSAGE_CREATED, f'{{"message": {shape}}}', at, epoch=0)
         told = f'{{"message": "{key}", "ordinal": {ordinal}, "priority": "interactive"}}'
-        self._event(case, "turn.queued", told, at, epoch=0)
-        self._event(case, "turn.started", f'{{"epoch": 1, "started_at": "{case.began}"}}', case.began)
+        self._event(case, EventType.TURN_QUEUED, told, at, epoch=0)
+        begun = f'{{"epoch": 1, "started_at": "{case.began}", "resumed": false}}'
+        self._event(case, EventType.TURN_STARTED, begun, case.began)
 
     def _draw(self, case: _Case) -> None:
         chance = self._rng.random()
@@ -205,7 +207,7 @@ class Author:
             parts += self._tool(case)
             number = 3
         if case.answer:
-            self._event(case, "message.delta", f'{{"text": "{case.answer}"}}', case.ended,
+            self._event(case, EventType.MESSAGE_DELTA, f'{{"text": "{case.answer}"}}', case.ended,
                         stands_for=max(1, len(case.answer) // 40))  # fmt: skip
             parts.append(f'{{"type": "text", "text": "{case.answer}"}}')
         failed = case.status != "completed"
@@ -239,8 +241,8 @@ class Author:
             f"{case.began}\t{case.ended}\t{NULL}",
         ]
         told = f'"step": 2, "call_id": "{call_id}", "name": "{name}"'
-        self._event(case, "tool.started", f'{{{told}, "arguments": "{asked}"}}', case.began)
-        ended = "tool.failed" if bad else "tool.finished"
+        self._event(case, EventType.TOOL_STARTED, f'{{{told}, "arguments": "{asked}"}}', case.began)
+        ended = EventType.TOOL_FAILED if bad else EventType.TOOL_FINISHED
         self._event(case, ended, f'{{{told}, "content": "{content}"}}', case.ended)
         return [
             f'{{"type": "tool_call", "id": "{call_id}", "name": "{name}", "arguments": "{asked}"}}',
@@ -250,7 +252,7 @@ class Author:
     def _end(self, case: _Case, ended_ms: int) -> None:
         if case.parts:
             _, shape = self._message(case, "agent", f"[{case.parts}]", ended_ms)
-            self._event(case, "message.completed", f'{{"message": {shape}}}', case.ended)
+            self._event(case, EventType.MESSAGE_COMPLETED, f'{{"message": {shape}}}', case.ended)
         more = ""
         if case.status == "completed":
             into, out = case.tokens

@@ -226,7 +226,8 @@ function loaded() {
 function logged({ event: type, data }) {
   const conversation = openConversation();
   if (type === "session.updated") sessionChanged();
-  if (type === "turn.started") announcer.say("The answer is being written.");
+  if (type === "turn.started" && !data.resumed) announcer.say("The answer is being written.");
+  if (type === "model.retrying") announcer.say("The model broke off; it is asked again.");
   if (type === "message.completed" || type === "turn.failed") pageTitle.answered();
   if (type === "message.completed") announcer.say(`${agentName(conversation.session.agent)}: ${plainText(data.message.parts)}`);
   if (type === "turn.failed") announcer.say(`The answer failed. ${data.error?.detail ?? ""}`);

@@ -3,7 +3,7 @@
 
 export const ENDED = new Set(["completed", "failed", "cancelled", "expired"]);
 
-// Add to `parts` what an event of a running turn shows.
+// Make of `parts` what an event of a running turn shows.
 function show(parts, type, data) {
   const last = parts.at(-1);
   switch (type) {
@@ -23,6 +23,10 @@ function show(parts, type, data) {
         is_error: type === "tool.failed",
         outcome: data.outcome,
       });
+      break;
+    case "model.retrying":
+      // The words of the attempt that failed.
+      while (parts.at(-1)?.type === "text") parts.pop();
       break;
   }
 }
@@ -68,6 +72,7 @@ export class Conversation {
       const turn = this.turns.get(turnId);
       if (!turn) return;
       show(turn.shown, type, data);
+      turn.retrying = type === "model.retrying";
       turn.revision = this.revision;
     }
   }
@@ -106,7 +111,7 @@ export class Conversation {
         this.turns.delete(turnId);
         break;
       case "restarted":
-        Object.assign(turn, { status: "running", shown: [], restarted: true });
+        Object.assign(turn, { status: "running", shown: [], restarted: true, retrying: false });
         break;
       case "started":
         turn.status = "running";

@@ -82,7 +82,7 @@ export class ExchangeView {
   }
 
   #drawState(state, { turn, position }) {
-    const shape = JSON.stringify([state, turn?.error, turn?.restarted, position, Boolean(this.said), Boolean(turn?.shown.length)]);
+    const shape = JSON.stringify([state, turn?.error, turn?.restarted, turn?.retrying, position, Boolean(this.said), Boolean(turn?.shown.length)]);
     if (shape === this.shape) return;
     this.shape = shape;
     this.state.replaceChildren(...this.#stateNodes(state, turn, position));
@@ -93,7 +93,7 @@ export class ExchangeView {
       case "queued":
         return [note(waitingWords(position)), toolButton("Cancel", "close", () => this.actions.cancel(turn.id), { shown: true })];
       case "running":
-        return [turn.restarted ? note("Interrupted; writing it again") : null, working()].filter(Boolean);
+        return [beginningAgain(turn), working()].filter(Boolean);
       case "waiting":
         return [note("Waiting"), working()];
       case "retry_wait":
@@ -174,6 +174,12 @@ function stateOf(turn, said) {
 function waitingWords(position) {
   if (!position) return "Waiting for a free place";
   return position === 1 ? "Waiting: one message is answered first" : `Waiting: ${position} messages are answered first`;
+}
+
+// Why what stood there is gone.
+function beginningAgain(turn) {
+  if (turn.retrying) return note("The model broke off; asking again");
+  return turn.restarted ? note("Interrupted; writing it again") : null;
 }
 
 function note(text, symbol = null) {
