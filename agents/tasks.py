@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from datetime import timedelta
 
 from django.conf import settings
@@ -17,6 +16,7 @@ from agents.models import CompletionRequest, Runner, Turn
 from agents.runner import reaper
 from agents.sessions import delete_expired_sessions, open_bulks, work_on
 from agents.ws.connection_slots import forget_lost_slots
+from foundation.batches import work_in_batches
 from foundation.clock import now
 from ratelimits.buckets import forget_full_buckets
 from rest.models import IdempotencyRecord
@@ -46,15 +46,12 @@ def turns_to_fold() -> QuerySet[Turn]:
 
 def compact_events() -> int:
     """Fold the deltas of turns that ended a minute ago or earlier, for 40 seconds at most; how many were folded."""
-    due = turns_to_fold()
-    folded, ends_at = 0, time.monotonic() + FOLD_SECONDS
-    while time.monotonic() < ends_at:
-        batch = due.values_list("agent_session_id", "id")[:FOLD_BATCH]
-        done = sum(fold_turn(session, turn) for session, turn in batch)
-        folded += done
-        if done < FOLD_BATCH:  # nothing more is due, or what is due is busy just now
-            break
-    return folded
+    due = turns_to_fold().values_list("agent_session_id", "id")
+
+    def fold_batch(_left: float) -> int:
+        return sum(fold_turn(session, turn) for session, turn in due[:FOLD_BATCH])
+
+    return work_in_batches(fold_batch, seconds=FOLD_SECONDS, full=FOLD_BATCH)
 
 
 def reap() -> int:
@@ -77,24 +74,17 @@ def purge_limits() -> int:
 
 def delete_expired() -> int:
     """Delete sessions past their end, for 40 seconds at most; how many."""
-    deleted, ends_at = 0, time.monotonic() + FOLD_SECONDS
-    while time.monotonic() < ends_at:
-        batch = delete_expired_sessions(limit=EXPIRED_BATCH)
-        deleted += batch
-        if batch < EXPIRED_BATCH:
-            break
-    return deleted
+    return work_in_batches(
+        lambda _: delete_expired_sessions(limit=EXPIRED_BATCH), seconds=FOLD_SECONDS, full=EXPIRED_BATCH
+    )
 
 
 def carry_on_bulk_acts() -> int:
     """Go on with the acts of operators on many rows, by turns, for most of a minute; how many rows were dealt with."""
-    dealt_with, ends_at = 0, time.monotonic() + BULK_SECONDS
-    while (left := ends_at - time.monotonic()) > 0:
-        rows = sum(work_on(bulk, seconds=min(left, BULK_SLICE_SECONDS)) for bulk in open_bulks())
-        if not rows:  # there is none, or others are at them
-            break
-        dealt_with += rows
-    return dealt_with
+    return work_in_batches(
+        lambda left: sum(work_on(bulk, seconds=min(left, BULK_SLICE_SECONDS)) for bulk in open_bulks()),
+        seconds=BULK_SECONDS,
+    )
 
 
 def send_letters() -> int:
@@ -114,10 +104,5 @@ def forget_audit() -> int:
     days = settings.BANDSTAND.audit_days
     if not days:
         return 0
-    before, ends_at, forgotten = now() - timedelta(days=days), time.monotonic() + FOLD_SECONDS, 0
-    while time.monotonic() < ends_at:
-        batch = forget_before(before, limit=AUDIT_BATCH)
-        forgotten += batch
-        if batch < AUDIT_BATCH:
-            break
-    return forgotten
+    before = now() - timedelta(days=days)
+    return work_in_batches(lambda _: forget_before(before, limit=AUDIT_BATCH), seconds=FOLD_SECONDS, full=AUDIT_BATCH)

@@ -8,10 +8,11 @@ reached or the process is about to stop.
 from __future__ import annotations
 
 import asyncio
-import logging
 from collections.abc import Sequence
 from enum import Enum
 from typing import Any
+
+import structlog
 
 from agents.domain.events import EventType, ModelRetrying
 from agents.domain.failures import ErrorClass
@@ -31,7 +32,7 @@ from agents.llm.errors import ModelError
 from foundation.db_threads import DATABASE_FAULTS
 from foundation.ids import new_id
 
-logger = logging.getLogger(__name__)
+log = structlog.get_logger(__name__)
 
 
 class Stop(Enum):
@@ -95,7 +96,7 @@ class TurnRun:
         except Exception as error:
             end = TurnStatus.EXPIRED, ErrorClass.DEADLINE
             if not deadline.expired():
-                logger.exception("turn_failed", extra={"turn": str(self.claim.turn_id), "error": type(error).__name__})
+                log.exception("turn.failed", turn=str(self.claim.turn_id), error=type(error).__name__)
                 end = TurnStatus.FAILED, ErrorClass.UNKNOWN
             return await self._end_early(*end)
         finally:
@@ -216,9 +217,8 @@ class TurnRun:
             detail = detail or error_class.failure.words
             error_id = new_id()
             error = error_shape(error_class=error_class, detail=detail, error_id=error_id)
-            logger.warning(
-                "turn_ended_early",
-                extra={"turn": str(self.claim.turn_id), "error_class": error_class, "error_id": str(error_id)},
+            log.warning(
+                "turn.not_completed", turn=str(self.claim.turn_id), error_class=error_class, error_id=str(error_id)
             )
         abandoned = [self._abandoned(step, error_class or ErrorClass.CANCELLED) for step in self._work.open_steps]
         spent = self._work.spent

@@ -6,7 +6,7 @@ from uuid import UUID
 
 from django.db import connection, transaction
 
-from agents.journal.locked_writes import lock_session
+from agents.journal.locked_writes import try_lock_session
 from agents.models import Turn
 
 # Runs are deltas of one turn and epoch with consecutive seqs. The last row of a run takes the whole text, the others
@@ -34,7 +34,7 @@ def fold_turn(session_id: UUID, turn_id: UUID) -> bool:
     """Fold the deltas of one turn under its session's lock; False when it has not ended or the session is busy just
     now."""
     with transaction.atomic():
-        if lock_session(session_id, skip_locked=True) is None:
+        if try_lock_session(session_id) is None:
             return False
         if not Turn.objects.filter(pk=turn_id, finished_at__isnull=False).update(compacted=True):
             return False

@@ -6,9 +6,20 @@ from collections.abc import Sequence
 from uuid import UUID
 
 from agents.journal.connection import fetch
-from agents.journal.sql import MOMENT
+from agents.journal.shapes import message_json
 from agents.models import AgentSession
 from foundation.ids import new_id
+
+_COPIED = message_json(
+    id="m.id",
+    ordinal="m.ordinal",
+    author="m.author",
+    parts="m.parts",
+    turn="NULL",
+    parent="m.parent_id",
+    partial="m.partial",
+    created_at="m.created_at",
+)
 
 # Each message behind the one before, without its turn: its work stays where it was done. The events are those of
 # messages that were created, so that the log of the new session gives its state.
@@ -24,11 +35,7 @@ WITH wanted AS (
     RETURNING id, ordinal, author, parts, parent_id, partial, created_at
 ), e AS (
     INSERT INTO agents_event (agent_session_id, seq, turn_id, epoch, type, data)
-    SELECT %(session)s, m.ordinal, NULL, 0, 'message.created', jsonb_build_object('message', jsonb_build_object(
-               'id', m.id, 'ordinal', m.ordinal, 'author', m.author, 'parts', m.parts, 'turn', NULL,
-               'parent', m.parent_id, 'partial', m.partial, 'feedback', NULL,
-               'created_at', {MOMENT.format("m.created_at")}))
-    FROM m
+    SELECT %(session)s, m.ordinal, NULL, 0, 'message.created', jsonb_build_object('message', {_COPIED}) FROM m
 )
 SELECT count(*) FROM m
 """  # noqa: S608 - put together from a constant; values are parameters

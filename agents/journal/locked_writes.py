@@ -7,31 +7,38 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, TypeVar
 from uuid import UUID
 
 from django.db import connection
-from django.db.models import Case, Count, Q, Subquery, Sum, Value, When
+from django.db.models import Case, Count, Model, Q, QuerySet, Subquery, Sum, Value, When
 from django.db.models.functions import Coalesce, Now
 
 from agents.domain.configuration import AgentConfiguration
-from agents.domain.events import EventType, MessageData, TurnCancelling, TurnEnded, TurnGivenBack
+from agents.domain.events import EventType, MessageData, SessionData, TurnCancelling, TurnEnded, TurnGivenBack
 from agents.domain.failures import ErrorClass
 from agents.domain.message_parts import Part
 from agents.domain.replay import show
-from agents.domain.serialization import message_shape, moment, turn_error
+from agents.domain.serialization import message_shape, moment, session_shape, turn_error
 from agents.domain.states import OWNED, PARKED, TERMINAL, StepKind, StepStatus, TurnStatus, WaitReason
 from agents.domain.steps import NOT_RUN
 from agents.domain.usage import FREE, Spent, costs_nothing
 from agents.journal import sql
 from agents.models import AgentSession, Event, Message, Release, Step, Turn
-from foundation.errors import BandstandError
+from foundation.errors import BandstandError, NotFound
 from foundation.ids import new_id
 
+M = TypeVar("M", bound=Model)
 
-def lock_session(session_id: UUID, *, skip_locked: bool = False) -> AgentSession | None:
-    """The session's row, locked for this transaction; None when it is gone (or busy, with `skip_locked`)."""
-    rows = AgentSession.objects.select_for_update(no_key=True, skip_locked=skip_locked, of=("self",))
+
+def lock_session(session_id: UUID) -> AgentSession:
+    """The session's row, locked for this transaction. Raises `NotFound` when it is gone."""
+    return _found(AgentSession.objects.select_for_update(no_key=True, of=("self",)).filter(pk=session_id))
+
+
+def try_lock_session(session_id: UUID) -> AgentSession | None:
+    """The same without waiting; None when it is gone, or somebody else is writing the session just now."""
+    rows = AgentSession.objects.select_for_update(no_key=True, skip_locked=True, of=("self",))
     return rows.filter(pk=session_id).first()
 
 
@@ -58,15 +65,54 @@ def append_locked(
     return last
 
 
+def append_messages_locked(session: AgentSession, messages: Sequence[Message]) -> int:
+    """Add unsaved messages, the last of them as the session's head, and say so in its log; the seq of the last event.
+
+    Their authors, parts and parents are the caller's; at least one is given.
+    """
+    _insert_messages_locked(session, messages, as_head=True)
+    return append_locked(
+        session, [(EventType.MESSAGE_CREATED, MessageData(message=message_shape(message))) for message in messages]
+    )
+
+
+def name_session_locked(session: AgentSession, title: str) -> None:
+    """Call a listed session without a name after its first message, which is about to be added. `sql.ACCEPT` does the
+    same."""
+    if session.next_ordinal > 1 or session.title or not session.listed or not title:
+        return
+    session.title = title
+    session.save(update_fields=["title"])
+    append_locked(session, [(EventType.SESSION_UPDATED, SessionData(session=session_shape(session)))])
+
+
+def _insert_messages_locked(session: AgentSession, messages: Sequence[Message], *, as_head: bool) -> None:
+    for message in messages:
+        message.agent_session = session
+        message.ordinal = session.next_ordinal
+        session.next_ordinal += 1
+    Message.objects.bulk_create(messages)
+    if as_head:
+        session.head_message_id = messages[-1].pk
+    session.save(update_fields=["next_ordinal", "head_message_id"])
+
+
 def notify(channel: str, payload: str = "") -> None:
     """Say at commit that there is something to look at."""
     with connection.cursor() as cursor:
         cursor.execute("SELECT pg_notify(%s, %s)", [channel, payload])
 
 
-def lock_turn(session: AgentSession, turn_id: UUID) -> Turn | None:
-    """The turn's row under its session's lock, as it is now."""
-    return Turn.objects.select_for_update(no_key=True, of=("self",)).filter(agent_session=session, pk=turn_id).first()
+def lock_turn(session: AgentSession, turn_id: UUID) -> Turn:
+    """The turn's row under its session's lock, as it is now. Raises `NotFound`."""
+    return _found(Turn.objects.select_for_update(no_key=True, of=("self",)).filter(agent_session=session, pk=turn_id))
+
+
+def _found(rows: QuerySet[M]) -> M:
+    row = rows.first()
+    if row is None:
+        raise NotFound
+    return row
 
 
 def requeue_locked(session: AgentSession, turn: Turn, *, reason: str, fruitless: bool) -> None:
@@ -213,20 +259,8 @@ def _release_locked(session: AgentSession, turn: Turn) -> None:
 
 def _keep_partial_locked(session: AgentSession, turn: Turn, parts: list[Part]) -> Message:
     asked = Message.objects.get(agent_session=session, turn=turn, author=Message.Author.USER)
-    message = Message.objects.create(
-        id=new_id(),
-        agent_session=session,
-        ordinal=session.next_ordinal,
-        author=Message.Author.AGENT,
-        parts=parts,
-        turn=turn,
-        parent=asked,
-        partial=True,
-    )
-    session.next_ordinal += 1
-    if session.head_message_id == asked.pk:
-        session.head_message_id = message.pk
-    session.save(update_fields=["next_ordinal", "head_message_id"])
+    message = Message(author=Message.Author.AGENT, parts=parts, turn=turn, parent=asked, partial=True)
+    _insert_messages_locked(session, [message], as_head=session.head_message_id == asked.pk)
     return message
 
 

@@ -12,13 +12,30 @@ same transaction. Three rules hold everywhere below:
 NOTIFY travels with the commit and only says where to look; a lost one costs at most a poll of one second.
 """
 
+from agents.journal.shapes import MOMENT, message_json, session_json
+
 EVENTS_CHANNEL = "bandstand_events"
 TURNS_CHANNEL = "bandstand_turns"
 
-# The wire format of a moment, equal to `agents.domain.serialization.moment`.
-MOMENT = """to_char({} at time zone 'utc', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"')"""
-
 # --- accept -----------------------------------------------------------------------------------------------------------
+_TITLED = session_json(
+    "s",
+    agent="a.slug",
+    release="(SELECT r.number FROM agents_release r WHERE r.id = s.release_id)",
+    title="%(title)s::text",
+    head="NULL",
+)
+_QUESTION = message_json(
+    id="%(message)s::uuid",
+    ordinal="s.next_ordinal",
+    author="'user'",
+    parts="%(parts)s::jsonb",
+    turn="%(turn)s::uuid",
+    parent="s.parent",
+    partial="false",
+    created_at="now()",
+)
+
 # `old` locks the session (NO KEY: a plain FOR UPDATE deadlocks with the key locks of child rows) and carries what it
 # was; `s` refuses by writing nothing: the caller then asks why. Depth and `reject` are judged on the locked row. A key
 # that a message without a turn has (a human controlled then) is refused too: keys are one namespace per session. An
@@ -30,10 +47,7 @@ WITH old AS MATERIALIZED (
            CASE WHEN %(branch)s THEN %(parent)s::uuid ELSE s.head_message_id END AS parent,
            coalesce(%(when_busy)s, a.when_busy) AS when_busy,
            CASE WHEN s.next_ordinal = 1 AND s.title = '' AND s.listed AND %(title)s::text <> '' THEN
-               jsonb_build_object('id', s.id, 'agent', a.slug,
-                   'release', (SELECT r.number FROM agents_release r WHERE r.id = s.release_id),
-                   'title', %(title)s::text, 'metadata', s.metadata, 'controller', s.controller,
-                   'version', s.version, 'head', NULL, 'created_at', {MOMENT.format("s.created_at")})
+               {_TITLED}
            END AS titled
     FROM agents_agentsession s JOIN agents_agent a ON a.id = s.agent_id
     WHERE s.id = %(session)s AND s.user_id = %(user)s
@@ -66,11 +80,7 @@ WITH old AS MATERIALIZED (
     SELECT %(message)s, s.id, s.next_ordinal, 'user', %(parts)s, %(turn)s, s.parent, false, false, now() FROM s
 ), e AS (
     INSERT INTO agents_event (agent_session_id, seq, turn_id, epoch, type, data)
-    SELECT s.id, s.next_seq, %(turn)s::uuid, 0, 'message.created', jsonb_build_object('message', jsonb_build_object(
-               'id', %(message)s::uuid, 'ordinal', s.next_ordinal, 'author', 'user', 'parts', %(parts)s::jsonb,
-               'turn', %(turn)s::uuid, 'parent', s.parent, 'partial', false, 'feedback', NULL,
-               'created_at', {MOMENT.format("now()")}))
-    FROM s
+    SELECT s.id, s.next_seq, %(turn)s::uuid, 0, 'message.created', jsonb_build_object('message', {_QUESTION}) FROM s
     UNION ALL
     SELECT s.id, s.next_seq + 1, %(turn)s::uuid, 0, 'turn.queued', jsonb_build_object(
                'message', %(message)s::uuid, 'ordinal', s.next_ordinal, 'priority', %(priority_word)s::text)
@@ -255,6 +265,17 @@ SELECT s.next_seq - 1,
 FROM f LEFT JOIN s ON true
 """
 
+_ANSWER = message_json(
+    id="%(message)s::uuid",
+    ordinal="s.next_ordinal - 1",
+    author="'agent'",
+    parts="%(parts)s::jsonb",
+    turn="%(turn)s::uuid",
+    parent="%(asked)s::uuid",
+    partial="%(partial)s",
+    created_at="now()",
+)
+
 # The answer and the terminal state in one commit. A stop that came first wins over a failure ("cancelling" cannot
 # become "failed"), so the end's event is named after the state that the row really took. `%(parts)s` null: there is no
 # text.
@@ -289,10 +310,8 @@ WITH s AS (
     SELECT s.id, s.after_events - %(count)s + e.n - 1, %(turn)s::uuid, %(epoch)s, e.event ->> 'type', e.event -> 'data'
     FROM s, jsonb_array_elements(%(events)s::jsonb) WITH ORDINALITY AS e(event, n)
     UNION ALL
-    SELECT s.id, s.after_events, %(turn)s::uuid, %(epoch)s, 'message.completed', jsonb_build_object('message',
-               jsonb_build_object('id', %(message)s::uuid, 'ordinal', s.next_ordinal - 1, 'author', 'agent',
-                   'parts', %(parts)s::jsonb, 'turn', %(turn)s::uuid, 'parent', %(asked)s::uuid,
-                   'partial', %(partial)s, 'feedback', NULL, 'created_at', {MOMENT.format("now()")}))
+    SELECT s.id, s.after_events, %(turn)s::uuid, %(epoch)s, 'message.completed',
+           jsonb_build_object('message', {_ANSWER})
     FROM s WHERE %(parts)s::jsonb IS NOT NULL
     UNION ALL
     SELECT s.id, s.next_seq - 1, %(turn)s::uuid, %(epoch)s, 'turn.' || t.status,

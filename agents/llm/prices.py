@@ -116,7 +116,7 @@ class Prices:
                 self._models.clear()
             self._models[key] = _find(self.providers.get(provider), model)
             if self._models[key] is None:
-                log.warning("price.unknown", provider=provider, model=model)
+                log.warning("price.not_found", provider=provider, model=model)
         found = self._models[key]
         return _rates(found, usage.input_tokens) if found else None
 

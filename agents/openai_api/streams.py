@@ -56,7 +56,7 @@ class Chunks:
         except BandstandError as error:
             yield self._broken(error)
         except DATABASE_FAULTS as error:
-            log.warning("completion.without_database", error=type(error).__name__)
+            log.warning("database.lost", completion=self._head.id, error=type(error).__name__)
             yield self._broken(Unavailable())
         except Exception as error:
             log.exception("completion.failed", exc_info=error)
@@ -65,7 +65,7 @@ class Chunks:
             self._follower.close()
 
     def _broken(self, error: BandstandError) -> bytes:
-        log.info("completion.broken_off", completion=self._head.id, code=error.code)
+        log.info("completion.aborted", completion=self._head.id, code=error.code)
         return framed(refusal_shape(error))
 
     async def _chunks(self) -> AsyncIterator[bytes]:

@@ -5,12 +5,12 @@ These are threads, not tasks: a busy event loop must not cost a lease.
 
 from __future__ import annotations
 
-import logging
 import threading
 import time
 from collections.abc import Callable, Mapping
 from uuid import UUID
 
+import structlog
 from django.db import close_old_connections, connection
 from django.db.models.functions import Now
 
@@ -19,7 +19,7 @@ from agents.models import Runner
 from agents.runner.reaper import reap
 from foundation.db_threads import DATABASE_FAULTS
 
-logger = logging.getLogger(__name__)
+log = structlog.get_logger(__name__)
 
 REAP_SECONDS = 1.0
 
@@ -42,10 +42,10 @@ class Periodic(threading.Thread):
             try:
                 self._work()
             except DATABASE_FAULTS as error:
-                logger.warning("periodic_work_lost_database", extra={"worker": self.name, "error": str(error)[:200]})
+                log.warning("database.lost", worker=self.name, error=str(error)[:200])
                 connection.close()
             except Exception:
-                logger.exception("periodic_work_failed", extra={"worker": self.name})
+                log.exception("periodic_work.failed", worker=self.name)
             finally:
                 close_old_connections()
 
@@ -95,5 +95,5 @@ class LeaseKeeper:
     def _watch(self) -> None:
         """By our own clock: when no renewal came through for a whole lease, somebody else may own everything."""
         if time.monotonic() - self._renewed_at > self._lease_seconds and (held := self._held()):
-            logger.error("leases_expired", extra={"turns": len(held)})
+            log.error("lease.expired", turns=len(held))
             self._lost(held)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 import os
 import socket
 from collections.abc import Collection, Coroutine, Mapping
@@ -12,6 +11,7 @@ from typing import Any
 from uuid import UUID
 
 import psycopg
+import structlog
 
 from agents.engine.context import TurnContext, load_context
 from agents.engine.ports import Services
@@ -26,7 +26,7 @@ from foundation.db_threads import DATABASE_FAULTS, in_db_thread
 from foundation.ids import new_id
 from foundation.pg_listener import ListeningThread, Wake
 
-logger = logging.getLogger(__name__)
+log = structlog.get_logger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,11 +73,11 @@ class Runner:
         )
         self._keeper.start()
         self._claimer.start()
-        logger.info("runner_started", extra={"runner": str(self.id), "capacity": self._settings.concurrency})
+        log.info("runner.started", runner=str(self.id), capacity=self._settings.concurrency)
         await self._draining.wait()
         await self._drain()
         self._keeper.stop()
-        logger.info("runner_stopped", extra={"runner": str(self.id)})
+        log.info("runner.stopped", runner=str(self.id))
 
     def drain(self) -> None:
         """Claim nothing more; finish or give back what runs. A second call gives back at once."""
@@ -101,7 +101,7 @@ class Runner:
         try:
             await in_db_thread(RunnerRow.objects.filter(pk=self.id).update, status=status)
         except DATABASE_FAULTS:
-            logger.warning("runner_status_not_stored", extra={"status": status})
+            log.warning("runner_status.not_stored", status=status)
 
     def _stop_all(self, why: Stop) -> None:
         for run in list(self._runs.values()):
@@ -164,13 +164,13 @@ class Runner:
             elif isinstance(ended, Ended):
                 look_again = ended.open_turns > 0 or self._was_full_for(claim.user_id)
         except LostTurn:
-            logger.warning("turn_lost", extra={"turn": str(claim.turn_id), "epoch": claim.epoch})
+            log.warning("turn.lost", turn=str(claim.turn_id), epoch=claim.epoch)
         except DATABASE_FAULTS as error:
             # Whether the last statement was committed is unknown, so this epoch may not write again: a new one begins.
-            logger.warning("turn_lost_database", extra={"turn": str(claim.turn_id), "error": str(error)[:200]})
+            log.warning("database.lost", turn=str(claim.turn_id), error=str(error)[:200])
             await self._return(claim, fruitless=True)
         except Exception:
-            logger.exception("turn_broke", extra={"turn": str(claim.turn_id), "epoch": claim.epoch})
+            log.exception("turn.crashed", turn=str(claim.turn_id), epoch=claim.epoch)
             await self._return(claim, fruitless=True)
         finally:
             if self._runs.get(claim.turn_id) is run:

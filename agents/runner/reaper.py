@@ -3,21 +3,29 @@ harmless."""
 
 from __future__ import annotations
 
-import logging
 from uuid import UUID
 
+import structlog
 from django.db import transaction
 from django.db.models import Q
 from django.db.models.functions import Now
 
 from agents.domain.failures import ErrorClass
 from agents.domain.states import MAX_ATTEMPTS_WITHOUT_PROGRESS, OWNED, PARKED, TurnStatus
-from agents.journal.connection import once_more_after_deadlock
-from agents.journal.locked_writes import end_locked, lock_session, lock_turn, requeue_locked, resume_locked
+from agents.journal.locked_writes import (
+    end_locked,
+    lock_session,
+    lock_turn,
+    requeue_locked,
+    resume_locked,
+    try_lock_session,
+)
 from agents.models import AgentSession, Turn
+from foundation.db_retry import once_more_after_deadlock
 from foundation.db_threads import DATABASE_FAULTS
+from foundation.errors import NotFound
 
-logger = logging.getLogger(__name__)
+log = structlog.get_logger(__name__)
 
 # One pass takes so many turns at most: a crowd of expired leases is taken in bites, oldest first.
 BATCH = 200
@@ -43,7 +51,7 @@ def _reaped(session_id: UUID, turn_id: UUID) -> bool:
         raise
     except Exception:
         # One turn that nobody can end must not keep the others waiting.
-        logger.exception("turn_not_reaped", extra={"turn": str(turn_id)})
+        log.exception("turn.not_reaped", turn=str(turn_id))
         return False
 
 
@@ -51,10 +59,10 @@ def _reaped(session_id: UUID, turn_id: UUID) -> bool:
 def _reap_one(session_id: UUID, turn_id: UUID) -> bool:
     with transaction.atomic():
         # Somebody who holds the lock is writing this session just now; the next pass looks again.
-        session = lock_session(session_id, skip_locked=True)
-        turn = lock_turn(session, turn_id) if session is not None else None
-        if session is None or turn is None:
+        session = try_lock_session(session_id)
+        if session is None:
             return False
+        turn = lock_turn(session, turn_id)
         # Judged again under the lock: the lease may have been renewed, the turn may have ended.
         if Turn.objects.filter(_LEASE_LOST, pk=turn_id).exists():
             _lease_lost(session, turn)
@@ -65,7 +73,7 @@ def _reap_one(session_id: UUID, turn_id: UUID) -> bool:
             resume_locked(session, turn, reason="wait_over")
         else:
             return False
-    logger.info("turn_reaped", extra={"turn": str(turn_id), "status": str(turn.status)})
+    log.info("turn.reaped", turn=str(turn_id), status=str(turn.status))
     return True
 
 
@@ -106,11 +114,14 @@ def give_back(*, session_id: UUID, turn_id: UUID, epoch: int, fruitless: bool) -
     A turn that somebody wants stopped is ended instead, and so is one that was given back fruitlessly too often.
     """
     with transaction.atomic():
-        session = lock_session(session_id)
-        if session is None or (session.active_turn_id, session.active_epoch) != (turn_id, epoch):
+        try:
+            session = lock_session(session_id)
+        except NotFound:
+            return False
+        if (session.active_turn_id, session.active_epoch) != (turn_id, epoch):
             return False
         turn = lock_turn(session, turn_id)
-        if turn is None or turn.status not in OWNED:
+        if turn.status not in OWNED:
             return False
         if turn.status == TurnStatus.CANCELLING:
             end_locked(session, turn, TurnStatus.CANCELLED)

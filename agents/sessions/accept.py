@@ -3,40 +3,36 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from typing import Any, TypeVar
 from uuid import UUID
 
 from django.conf import settings
 from django.db import IntegrityError, transaction
 
 from accounts.actor import Actor, Scope
-from agents.domain.events import EventType, MessageData, SessionData
+from agents.domain.events import EventType
 from agents.domain.message_parts import check_text, text_part
-from agents.domain.serialization import message_shape, session_shape
 from agents.domain.states import TERMINAL, Priority, WhenBusy
 from agents.domain.titles import title_of
 from agents.journal.admission import Admitted, NewTurn, admit
-from agents.journal.connection import once_more_after_deadlock
-from agents.journal.locked_writes import append_locked, lock_session, stop_locked
+from agents.journal.locked_writes import append_messages_locked, lock_session, name_session_locked, stop_locked
 from agents.models import AgentSession, Event, Message, Turn
 from agents.permissions.agents import may_use
 from agents.sessions.errors import SessionQueueFull, TurnInProgress
 from foundation import strict_json
 from foundation.clock import now
-from foundation.db_threads import DATABASE_FAULTS
-from foundation.errors import IdempotencyMismatch, InvalidInput, NotFound, Unauthenticated, Unavailable
+from foundation.db_retry import once_more_after_deadlock, retry_after_lost_connection
+from foundation.errors import IdempotencyMismatch, InvalidInput, NotFound, Unauthenticated
 from foundation.ids import new_id
 from foundation.sentinels import UNSET, Unset
 from ratelimits import guard_message
-
-T = TypeVar("T")
 
 # After this nobody waits for an answer any more, whatever state the turn is in.
 TURN_DEADLINE_SECONDS = 3600
 
 MAX_KEY_LENGTH = 255
+
+NOT_STORED = "The message could not be stored; please send it again."
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,7 +87,7 @@ def accept_message(
         priority=priority,
         title=title_of(text),
     )
-    return reaching_the_database(lambda: _accept(new))
+    return retry_after_lost_connection(lambda: _accept(new), detail=NOT_STORED)
 
 
 def check_key(key: str) -> None:
@@ -107,20 +103,6 @@ def _fingerprint(text: str, parent: UUID | Unset | None, when_busy: WhenBusy | N
         "priority": priority,
     }
     return hashlib.sha256(strict_json.canonical(body)).digest()
-
-
-def reaching_the_database(attempt: Callable[[], T]) -> T:
-    """A connection that broke may have carried a commit or not; the key tells on the second attempt."""
-    try:
-        return attempt()
-    except DATABASE_FAULTS:
-        if transaction.get_connection().in_atomic_block:
-            raise
-    try:
-        transaction.get_connection().close()
-        return attempt()
-    except DATABASE_FAULTS as error:
-        raise Unavailable("The message could not be stored; please send it again.", retry_after_seconds=1) from error
 
 
 def _accept(new: NewTurn) -> Accepted:
@@ -189,7 +171,7 @@ def _refused_or_rare(new: NewTurn) -> Accepted:
     """Why the session did not take the message; or, under its lock, the two ways in that are not the hot path."""
     with transaction.atomic():
         session = lock_session(new.session_id)
-        if session is None or session.user_id != new.user_id:
+        if session.user_id != new.user_id:
             raise NotFound
         if not may_use(user_id=new.user_id, agent_id=session.agent_id):
             raise NotFound
@@ -219,23 +201,16 @@ def _interrupt_locked(session: AgentSession) -> None:
 
 def _store_for_human_locked(session: AgentSession, new: NewTurn) -> Accepted:
     """While a human answers, a message has no turn; it keeps its own key."""
-    events: list[tuple[str, Mapping[str, Any]]] = []
-    if session.next_ordinal == 1 and not session.title and session.listed and new.title:
-        session.title = new.title
-        events.append((EventType.SESSION_UPDATED, SessionData(session=session_shape(session))))
-    message = Message.objects.create(
+    name_session_locked(session, new.title)
+    message = Message(
         id=new.message_id,
-        agent_session=session,
-        ordinal=session.next_ordinal,
         author=Message.Author.USER,
         parts=new.parts,
         parent_id=new.parent if new.branch else session.head_message_id,
         idempotency_key=new.key,
         fingerprint=new.fingerprint,
     )
-    session.next_ordinal += 1
-    session.head_message_id = message.pk
     session.updated_at = now()
-    session.save(update_fields=["next_ordinal", "head_message_id", "title", "updated_at"])
-    seq = append_locked(session, [*events, (EventType.MESSAGE_CREATED, MessageData(message=message_shape(message)))])
+    session.save(update_fields=["updated_at"])
+    seq = append_messages_locked(session, [message])
     return Accepted(None, message.pk, seq, message.ordinal, "stored", replayed=False)

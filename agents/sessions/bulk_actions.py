@@ -7,7 +7,6 @@ at most the counting of a second: rows that are behind it refuse a second time.
 
 from __future__ import annotations
 
-import logging
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
@@ -16,6 +15,7 @@ from datetime import timedelta
 from typing import Final
 from uuid import UUID
 
+import structlog
 from django.db import InterfaceError, OperationalError, connection, transaction
 from django.db.models import Q
 from django.db.models.functions import Now
@@ -35,7 +35,7 @@ from agents.sessions.retry import retry_turn
 from foundation.errors import BandstandError, Forbidden, InvalidInput, NotFound, Unauthenticated
 from foundation.ids import new_id
 
-logger = logging.getLogger(__name__)
+log = structlog.get_logger(__name__)
 
 # A process holds the keys of all of them for a moment.
 MOST: Final = 200_000
@@ -103,7 +103,7 @@ def perform(actor: Actor, act: str, keys: Iterable[UUID], *, seconds: float) -> 
             raise
         except Exception:
             # A row that we cannot deal with must not hold up the others; without the database none would be dealt with.
-            logger.exception("bulk_row_failed", extra={"act": act, "row": str(key)})
+            log.exception("bulk_row.failed", act=act, row=str(key))
             tally.refused += 1
             tally.reasons[OUR_FAULT] += 1
         else:

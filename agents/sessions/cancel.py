@@ -8,13 +8,12 @@ from django.db import transaction
 
 from accounts.actor import Actor, Scope
 from accounts.audit import record
-from agents.journal.connection import once_more_after_deadlock
 from agents.journal.locked_writes import lock_session, lock_turn, stop_locked
 from agents.models import Turn
 from agents.permissions.role_permissions import CANCEL_TURN
 from agents.sessions.access import access_turn, operate_session
 from agents.sessions.operator_actions import operating
-from foundation.errors import NotFound
+from foundation.db_retry import once_more_after_deadlock
 
 
 @once_more_after_deadlock
@@ -28,9 +27,7 @@ def cancel_turn(actor: Actor, *, turn_id: UUID) -> Turn:
     turn = access_turn(actor=actor, turn_id=turn_id)
     with transaction.atomic():
         session = lock_session(turn.agent_session_id)
-        locked = lock_turn(session, turn_id) if session is not None else None
-        if session is None or locked is None:
-            raise NotFound
+        locked = lock_turn(session, turn_id)
         stop_locked(session, locked)
     return locked
 

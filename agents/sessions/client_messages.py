@@ -6,10 +6,8 @@ from collections.abc import Sequence
 from uuid import UUID
 
 from agents.domain.client_options import handed_out
-from agents.domain.events import EventType, MessageData
 from agents.domain.message_parts import Part, plain_text, text_part
-from agents.domain.serialization import message_shape
-from agents.journal.locked_writes import append_locked
+from agents.journal.locked_writes import append_messages_locked
 from agents.models import AgentSession, Message
 
 Said = tuple[str, list[Part]]
@@ -44,24 +42,10 @@ def _standing(session: AgentSession, instructions: str) -> UUID | None:
 
 def _add_locked(session: AgentSession, said: Sequence[Said]) -> list[Message]:
     """Add messages, each behind the one before."""
-    messages = []
+    messages: list[Message] = []
     for author, parts in said:
-        messages.append(
-            Message(
-                agent_session=session,
-                ordinal=session.next_ordinal,
-                author=author,
-                parts=parts,
-                parent_id=session.head_message_id,
-                supplied_by_client=True,
-            )
-        )
-        session.next_ordinal += 1
-        session.head_message_id = messages[-1].pk
+        parent = messages[-1].pk if messages else session.head_message_id
+        messages.append(Message(author=author, parts=parts, parent_id=parent, supplied_by_client=True))
     if messages:
-        Message.objects.bulk_create(messages)
-        session.save(update_fields=["next_ordinal", "head_message_id"])
-        append_locked(
-            session, [(EventType.MESSAGE_CREATED, MessageData(message=message_shape(message))) for message in messages]
-        )
+        append_messages_locked(session, messages)
     return messages

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import hashlib
 from datetime import timedelta
 
-from django.db import connection
 from django.db.models import Exists, OuterRef, Q
 from django.db.models.functions import Now
 
@@ -15,6 +13,7 @@ from agents.domain.states import TERMINAL
 from agents.models import AgentSession, CompletionRequest, Turn
 from agents.sessions.accept import seq_of
 from agents.sessions.completion_types import AcceptedCompletion, Completion, CompletionIds
+from foundation.advisory_locks import LockFamily, advisory_xact_lock
 from foundation.errors import IdempotencyMismatch
 
 # For so long a client's own retry finds the turn that its first attempt made.
@@ -27,10 +26,8 @@ def queue_up_with_repeats(actor: Actor, given: Completion) -> None:
     First attempts without a key do not wait for each other: a program may ask the same a hundred times at once.
     """
     what = given.key.encode() if given.key is not None else given.fingerprint
-    number = int.from_bytes(hashlib.sha256(actor.principal.encode() + b"\n" + what).digest()[:8], signed=True)
-    alone = given.key is not None or given.attempt > 0
-    with connection.cursor() as cursor:
-        cursor.execute(f"SELECT pg_advisory_xact_lock{'' if alone else '_shared'}(%s)", [number])
+    lock = LockFamily.REPEAT_COMPLETION.lock(actor.principal.encode() + b"\n" + what)
+    advisory_xact_lock(lock, shared=given.key is None and given.attempt == 0)
 
 
 def repeated(actor: Actor, given: Completion, ids: CompletionIds) -> AcceptedCompletion | None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
@@ -14,18 +13,15 @@ from django.db import transaction
 from accounts.actor import Actor, Scope
 from agents.domain.client_options import ClientOptions, check_results, stored_options
 from agents.domain.configuration import AgentConfiguration
-from agents.domain.events import EventType, SessionData
-from agents.domain.message_parts import Part, plain_text
-from agents.domain.serialization import session_shape
+from agents.domain.message_parts import plain_text
 from agents.domain.states import Priority
 from agents.domain.titles import title_of
 from agents.journal.admission import NewTurn
-from agents.journal.connection import once_more_after_deadlock
-from agents.journal.locked_writes import append_locked, lock_session
+from agents.journal.locked_writes import lock_session, name_session_locked
 from agents.llm.routes import keeps_to_json
 from agents.models import AgentSession
 from agents.permissions.agents import may_use
-from agents.sessions.accept import accept_locked, check_key, reaching_the_database, replayed
+from agents.sessions.accept import NOT_STORED, accept_locked, check_key, replayed
 from agents.sessions.client_messages import open_calls, supply_locked
 from agents.sessions.completion_dedup import queue_up_with_repeats, remember, repeated
 from agents.sessions.completion_types import (
@@ -37,7 +33,8 @@ from agents.sessions.completion_types import (
 )
 from agents.sessions.crud import create_session
 from foundation.clock import now
-from foundation.errors import InvalidInput, Unauthenticated
+from foundation.db_retry import once_more_after_deadlock, retry_after_lost_connection
+from foundation.errors import InvalidInput, NotFound, Unauthenticated
 from ratelimits import guard_message
 
 
@@ -58,7 +55,7 @@ def accept_completion(actor: Actor, given: Completion) -> AcceptedCompletion:
         check_key(given.key)
     guard_message(user_id=actor.user_id, key_id=actor.key_id, session_id=given.session_id)
     ids = CompletionIds()
-    return reaching_the_database(lambda: _accept(actor, given, ids))
+    return retry_after_lost_connection(lambda: _accept(actor, given, ids), detail=NOT_STORED)
 
 
 @once_more_after_deadlock
@@ -96,10 +93,11 @@ def _begun(actor: Actor, given: Completion, ids: CompletionIds) -> AgentSession:
 
 
 def _continued_locked(actor: Actor, given: Completion, session_id: UUID) -> AgentSession:
-    session = lock_session(session_id)
-    if session is None or session.user_id != actor.user_id:
-        raise SessionNotFound
-    if not may_use(user_id=session.user_id, agent_id=session.agent_id):
+    try:
+        session = lock_session(session_id)
+    except NotFound:
+        raise SessionNotFound from None
+    if session.user_id != actor.user_id or not may_use(user_id=session.user_id, agent_id=session.agent_id):
         raise SessionNotFound
     if session.agent.slug != given.model:
         raise InvalidInput(f"This session is one with {session.agent.slug!r}.", pointer="/model")
@@ -114,7 +112,8 @@ def _prepared_locked(session: AgentSession, given: Completion) -> dict[str, Any]
         history = ()  # it has its own
         check_results(open_calls(session), given.parts)
         _keep_longer_locked(session)
-        _name_locked(session, given.parts)
+        # After its first words, even where the client's instructions come to stand before them.
+        name_session_locked(session, title_of(plain_text(given.parts)))
     system = supply_locked(session, instructions=given.options.instructions, history=history)
     return stored_options(given.options, system=str(system) if system else None)
 
@@ -144,15 +143,6 @@ def _keep_longer_locked(session: AgentSession) -> None:
 
 def _expiry() -> datetime:
     return now() + timedelta(hours=settings.BANDSTAND.client_session_hours)
-
-
-def _name_locked(session: AgentSession, parts: Sequence[Part]) -> None:
-    """A chat is called after its first words, even where a client's instructions stand before them."""
-    title = title_of(plain_text(parts))
-    if session.next_ordinal == 1 and session.listed and not session.title and title:
-        session.title = title
-        session.save(update_fields=["title"])
-        append_locked(session, [(EventType.SESSION_UPDATED, SessionData(session=session_shape(session)))])
 
 
 def _new_turn(given: Completion, session: AgentSession, ids: CompletionIds) -> NewTurn:

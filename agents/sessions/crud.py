@@ -15,13 +15,13 @@ from django.db.models.functions import Now
 from accounts.actor import Actor, Scope
 from agents.domain.events import EventType, SessionData
 from agents.domain.serialization import session_shape
-from agents.journal.locked_writes import append_locked, lock_session
+from agents.journal.locked_writes import append_locked, lock_session, try_lock_session
 from agents.models import AgentSession, Event, Feedback, Message, Step, Turn
 from agents.permissions.agents import visible_agents
 from agents.sessions.access import access_session
 from foundation import strict_json
 from foundation.clock import now
-from foundation.errors import Conflict, InvalidInput, NotFound, PreconditionFailed, TooLarge, Unauthenticated
+from foundation.errors import Conflict, InvalidInput, PreconditionFailed, TooLarge, Unauthenticated
 from foundation.ids import new_id
 from foundation.sentinels import UNSET, Unset
 
@@ -113,7 +113,7 @@ def delete_expired_sessions(*, limit: int) -> int:
 
 @transaction.atomic
 def _delete_expired(session_id: UUID) -> bool:
-    session = lock_session(session_id, skip_locked=True)
+    session = try_lock_session(session_id)
     # It may have been used between the look and the lock.
     if session is None or session.open_turns or session.expires_at is None or session.expires_at > now():
         return False
@@ -139,8 +139,6 @@ def _locked(actor: Actor, session_id: UUID, expected_version: int | None) -> Age
     actor.need(Scope.CHAT)
     access_session(actor=actor, session_id=session_id)
     session = lock_session(session_id)
-    if session is None:
-        raise NotFound
     if expected_version is not None and session.version != expected_version:
         raise PreconditionFailed
     return session

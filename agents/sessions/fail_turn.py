@@ -8,11 +8,11 @@ from accounts.actor import Actor
 from accounts.audit import record
 from agents.domain.failures import ErrorClass
 from agents.domain.states import TERMINAL, TurnStatus
-from agents.journal.connection import once_more_after_deadlock
 from agents.journal.locked_writes import end_locked
 from agents.models import Turn
 from agents.permissions.role_permissions import SET_ASIDE_TURN
 from agents.sessions.operator_actions import DoesNotApply, operating
+from foundation.db_retry import once_more_after_deadlock
 
 
 @once_more_after_deadlock

@@ -10,12 +10,12 @@ from django.db.models.functions import Now
 from accounts.actor import Actor, Scope
 from agents.domain.events import EventType, MessageRated
 from agents.domain.serialization import feedback_shape
-from agents.journal.connection import once_more_after_deadlock
 from agents.journal.locked_writes import append_locked, lock_session
 from agents.models import AgentSession, Feedback, Message
 from agents.sessions.access import access_message
 from foundation import strict_json
-from foundation.errors import InvalidInput, NotFound
+from foundation.db_retry import once_more_after_deadlock
+from foundation.errors import InvalidInput
 
 MAX_COMMENT = 2000
 
@@ -57,10 +57,7 @@ def withdraw_feedback(actor: Actor, *, message_id: UUID) -> None:
 
 def _locked(actor: Actor, message_id: UUID) -> tuple[AgentSession, Message]:
     message = access_message(actor=actor, message_id=message_id)
-    session = lock_session(message.agent_session_id)
-    if session is None:
-        raise NotFound
-    return session, message
+    return lock_session(message.agent_session_id), message
 
 
 def _tell_locked(session: AgentSession, message: Message, found: Feedback | None) -> None:

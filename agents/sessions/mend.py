@@ -15,7 +15,6 @@ from agents.models import AgentSession
 from agents.permissions.role_permissions import MEND_SESSION
 from agents.sessions.access import operate_session
 from agents.sessions.operator_actions import DoesNotApply
-from foundation.errors import NotFound
 
 
 @transaction.atomic
@@ -26,8 +25,6 @@ def mend_session(actor: Actor, *, session_id: UUID) -> AgentSession:
     """
     operate_session(actor=actor, session_id=session_id, permission=MEND_SESSION)
     session = lock_session(session_id)
-    if session is None:
-        raise NotFound
     if not session.state_fault:
         raise DoesNotApply("Nothing is wrong with the state of this session.")
     fault, session.state_fault, session.state = session.state_fault, "", {}

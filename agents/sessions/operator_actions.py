@@ -12,7 +12,7 @@ from accounts.actor import Actor
 from agents.journal.locked_writes import lock_session, lock_turn
 from agents.models import AgentSession, Turn
 from agents.sessions.access import operate_turn
-from foundation.errors import Conflict, NotFound
+from foundation.errors import Conflict
 
 
 class DoesNotApply(Conflict):
@@ -27,7 +27,4 @@ def operating(actor: Actor, *, turn_id: UUID, permission: str) -> Iterator[tuple
     found = operate_turn(actor=actor, turn_id=turn_id, permission=permission)
     with transaction.atomic():
         session = lock_session(found.agent_session_id)
-        turn = lock_turn(session, turn_id) if session is not None else None
-        if session is None or turn is None:
-            raise NotFound
-        yield session, turn
+        yield session, lock_turn(session, turn_id)

@@ -7,11 +7,11 @@ from uuid import UUID
 from accounts.actor import Actor
 from accounts.audit import record
 from agents.domain.states import TurnStatus
-from agents.journal.connection import once_more_after_deadlock
 from agents.journal.locked_writes import requeue_locked
 from agents.models import Turn
 from agents.permissions.role_permissions import REQUEUE_TURN
 from agents.sessions.operator_actions import DoesNotApply, operating
+from foundation.db_retry import once_more_after_deadlock
 
 REQUEUABLE = frozenset({TurnStatus.RUNNING, TurnStatus.WAITING, TurnStatus.RETRY_WAIT})
 

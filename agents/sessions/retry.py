@@ -11,13 +11,13 @@ from accounts.actor import Actor
 from accounts.audit import record
 from agents.domain.states import Priority, TurnStatus, WhenBusy
 from agents.journal.admission import NewTurn, admit
-from agents.journal.connection import once_more_after_deadlock
 from agents.models import AgentSession, Message, Turn
 from agents.permissions.agents import may_use
 from agents.permissions.role_permissions import RETRY_TURN
 from agents.sessions.accept import TURN_DEADLINE_SECONDS
 from agents.sessions.errors import SessionQueueFull
 from agents.sessions.operator_actions import DoesNotApply, operating
+from foundation.db_retry import once_more_after_deadlock
 from foundation.errors import Conflict
 from foundation.ids import new_id
 

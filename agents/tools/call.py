@@ -5,12 +5,12 @@ from __future__ import annotations
 import asyncio
 import contextvars
 import inspect
-import logging
 import threading
 from collections.abc import Callable
 from functools import partial
 from typing import Any
 
+import structlog
 from pydantic_core import to_json
 
 from agents.domain.waits import Park
@@ -18,7 +18,7 @@ from agents.tools.tool import Tool, ToolContext, ToolOutcome
 from foundation.errors import BandstandError
 from foundation.storable_text import storable_text
 
-logger = logging.getLogger(__name__)
+log = structlog.get_logger(__name__)
 
 MAX_RESULT_BYTES = 16 * 1024
 
@@ -49,7 +49,7 @@ async def run_tool(tool: Tool, arguments: str, context: ToolContext) -> ToolOutc
         may = " It may still have taken effect." if tool.writes else ""
         return _failed(f"The tool did not finish within {tool.timeout_seconds:g} seconds.{may}")
     except (Exception, SystemExit) as error:
-        logger.exception("tool_failed", extra={"tool": tool.name, "step": context.step_key})
+        log.exception("tool.failed", tool=tool.name, step=context.step_key)
         return _failed(f"The tool failed ({type(error).__name__}).")
 
 
@@ -83,7 +83,7 @@ async def _in_thread(work: Callable[[], Any]) -> Any:
         try:
             loop.call_soon_threadsafe(deliver, *outcome)
         except RuntimeError:
-            logger.warning("tool_result_unheard")
+            log.warning("tool_result.not_delivered")
 
     threading.Thread(target=run, name="tool", daemon=True).start()
     result, error = await done

@@ -93,7 +93,7 @@ class Slots:
         try:
             self._pay()
         except DATABASE_FAULTS:
-            log.warning("sockets.slot_owed", user=user_id)
+            log.warning("socket_slot.not_returned", user=user_id)
 
     def beat_if_due(self) -> None:
         """Keep what this process holds for another lease, and give back what is owed; seldom enough to ask often."""

@@ -19,8 +19,7 @@ from django.utils.crypto import constant_time_compare
 from accounts.actor import Actor, Scope
 from accounts.api_keys import authenticate_key
 from accounts.models import ApiKey, User
-from accounts.permissions import actor_of, scopes_of
-from accounts.role_permissions import ENTER_CONSOLE, USE_CHAT
+from accounts.permissions import SCOPE_PERMISSIONS, actor_of, held_permissions_sql, scopes_of
 from foundation.clock import now
 from foundation.errors import Unauthenticated
 
@@ -107,27 +106,16 @@ def _digest(password: str) -> bytes:
     return hashlib.sha256(password.encode()).digest()
 
 
-# What `User.has_perm` would answer, for many users at once.
-_RIGHTS = """
-SELECT u.id, u.password, ARRAY(
-         SELECT 'accounts.' || p.codename
-           FROM auth_permission p JOIN django_content_type c ON c.id = p.content_type_id
-          WHERE c.app_label = 'accounts' AND p.codename = ANY(%(asked)s)
-            AND (u.is_superuser
-                 OR EXISTS (SELECT 1 FROM accounts_user_groups g
-                              JOIN auth_group_permissions gp ON gp.group_id = g.group_id
-                             WHERE g.user_id = u.id AND gp.permission_id = p.id)
-                 OR EXISTS (SELECT 1 FROM accounts_user_user_permissions up
-                             WHERE up.user_id = u.id AND up.permission_id = p.id)))
+_RIGHTS = f"""
+SELECT u.id, u.password, {held_permissions_sql(SCOPE_PERMISSIONS)}
   FROM accounts_user u
  WHERE u.id = ANY(%(users)s) AND u.is_active
-"""
-_ASKED = [permission.partition(".")[2] for permission in (USE_CHAT, ENTER_CONSOLE)]
+"""  # noqa: S608 - put together from a constant; values are parameters
 
 
 def _users(ids: set[int]) -> dict[int, tuple[bytes, frozenset[Scope]]]:
     with connection.cursor() as cursor:
-        cursor.execute(_RIGHTS, {"users": list(ids), "asked": _ASKED})
+        cursor.execute(_RIGHTS, {"users": list(ids)})
         return {user_id: (_digest(password), scopes_of(held)) for user_id, password, held in cursor.fetchall()}
 
 

@@ -64,7 +64,7 @@ class Watch:
                 continue
             except Exception:
                 # Whatever it was: nobody else looks, and the next look may go well.
-                log.exception("websocket.watch_failed")
+                log.exception("websocket_watch.failed")
                 continue
             for credential, sockets in list(self._sockets.items()):
                 for socket in sockets - self._goodbyes.keys():
@@ -93,7 +93,7 @@ class Watch:
     def _said_goodbye(self, socket: Watched, done: asyncio.Task[None]) -> None:
         del self._goodbyes[socket]
         if not done.cancelled() and (error := done.exception()) is not None:
-            log.error("websocket.goodbye_failed", exc_info=error)
+            log.error("websocket_close.failed", exc_info=error)
 
 
 _watch: Watch | None = None

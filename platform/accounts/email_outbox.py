@@ -7,7 +7,6 @@ sent, so no row, queue or log ever holds one.
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterable
 from datetime import timedelta
 from smtplib import SMTPAuthenticationError, SMTPException, SMTPRecipientsRefused, SMTPResponseException
@@ -24,7 +23,8 @@ from django_q.tasks import async_task
 
 from accounts.models import OutgoingEmail, User
 from accounts.password_links import FORGOTTEN, INVITED, LinkTokens, new_path, whole_link
-from foundation.advisory_locks import alone
+from foundation.advisory_locks import AdvisoryLock, try_advisory_lock
+from foundation.batches import work_in_batches
 from foundation.clock import now
 
 # How long after each attempt the next one is made; after the last one the letter has failed.
@@ -34,8 +34,6 @@ TAKEN_FOR: Final = timedelta(minutes=5)
 SEND_SECONDS: Final = 40
 KEEP: Final = timedelta(days=30)
 
-# The number of an advisory lock.
-LOCK: Final = 0x62616E6473740007
 _TASK: Final = "agents.tasks.send_letters"
 _TOKENS: Final[dict[str, LinkTokens]] = {
     OutgoingEmail.Kind.INVITATION: INVITED,
@@ -68,15 +66,18 @@ def send_letters() -> int:
 
     A mail server that does not answer takes its time for each letter: it must not get all workers of the scheduler.
     """
-    sent, ends_at = 0, time.monotonic() + SEND_SECONDS
-    # Asked again after the lock is gone: who found it taken has left a letter behind.
-    while time.monotonic() < ends_at and _due().exists():
-        with alone(LOCK) as first:
-            if not first:
-                break
-            while time.monotonic() < ends_at and (letter := _take()) is not None:
-                sent += _send(letter)
-    return sent
+    sent: list[bool] = []
+
+    def send_next(_left: float) -> int:
+        with try_advisory_lock(AdvisoryLock.SEND_EMAIL) as acquired:
+            letter = _take() if acquired else None
+            if letter is not None:
+                sent.append(_send(letter))
+        # Asked after the lock is gone: who found it taken has left a letter behind.
+        return acquired and _due().exists()
+
+    work_in_batches(send_next, seconds=SEND_SECONDS)
+    return sum(sent)
 
 
 def forget_letters() -> int:
@@ -176,7 +177,7 @@ def _put_off(letter: OutgoingEmail, error: str, *, for_good: bool) -> None:
     letter.due_at = now() + WAITS[letter.attempts - 1]
     letter.error = error[:300]
     letter.save(update_fields=["address", "due_at", "error"])
-    log.warning("mail.put_off", letter=str(letter.pk), attempts=letter.attempts, error=letter.error)
+    log.warning("mail.postponed", letter=str(letter.pk), attempts=letter.attempts, error=letter.error)
 
 
 def _fail(letter: OutgoingEmail, error: str) -> None:

@@ -9,7 +9,7 @@ import secrets
 from pathlib import Path
 from typing import Final
 
-from bandstand.data_dir import write_once
+from foundation.private_files import write_once
 
 FOLDER: Final = "keys"
 NAMES: Final = ("SECRET_KEY", "BANDSTAND_KEY_PEPPER", "BANDSTAND_ENCRYPTION_KEY")

@@ -1,7 +1,8 @@
 """Structured logs: one JSON object per line and one event name per fact; readable columns on a terminal.
 
 Our own modules log through structlog (`log.info("turn.claimed", turn=…)`), libraries through the standard library; both
-come out alike, with the request's id, and without secrets.
+come out alike, with the request's id, and without secrets. An event is named by a noun and a verb in the past, in lower
+case: `turn.failed`, `job.not_found`.
 """
 
 import logging
@@ -17,7 +18,13 @@ from bandstand.databases import secrets_in_use
 from bandstand.scrubbing import Scrubber
 
 # Chatty on their own terms; what is left is worth a line.
-LEVELS = {"daphne": "WARNING", "asyncio": "WARNING", "django.request": "ERROR", "django.server": "WARNING"}
+LEVELS = {
+    "daphne": "WARNING",
+    "asyncio": "WARNING",
+    "django.request": "ERROR",
+    "django.server": "WARNING",
+    "httpx2": "WARNING",
+}
 
 
 def configure(config: Config) -> dict[str, Any]:
@@ -26,7 +33,7 @@ def configure(config: Config) -> dict[str, Any]:
         processors=[
             structlog.stdlib.filter_by_level,
             *_common(),
-            structlog.stdlib.ProcessorFormatter.wrap_for_formatter,
+            _hand_over,
         ],
         logger_factory=structlog.stdlib.LoggerFactory(),
         wrapper_class=structlog.stdlib.BoundLogger,
@@ -71,6 +78,14 @@ def scrub(scrubber: Scrubber) -> Processor:
         return {name: scrubber.tree(value) for name, value in event.items()}
 
     return processor
+
+
+def _hand_over(logger: WrappedLogger, method: str, event: EventDict) -> tuple[tuple[EventDict], dict[str, Any]]:
+    """The arguments of the standard library's call. An exception goes along: error reports read it there."""
+    if event.get("exc_info") is True:
+        event["exc_info"] = sys.exc_info()
+    args, kwargs = structlog.stdlib.ProcessorFormatter.wrap_for_formatter(logger, method, event)
+    return args, {**kwargs, "exc_info": event.get("exc_info")}
 
 
 def _common() -> list[Processor]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, Final
 
 from bandstand import VERSION
@@ -28,6 +28,9 @@ NOTHING_PERSONAL: Final[Any] = {
     "stack_frame_variables": False,
 }
 
+# What a report says of a log line in places of its own.
+_IN_THE_REPORT: Final = frozenset({"level", "logger", "timestamp", "exc_info"})
+
 
 def start(config: Config, *, transport: type[Transport] | Callable[..., Any] | None = None) -> bool:
     """Begin to report errors; whether it did. `transport` replaces the network."""
@@ -37,11 +40,18 @@ def start(config: Config, *, transport: type[Transport] | Callable[..., Any] | N
 
     scrubber = Scrubber(secrets_in_use(config))
 
-    def clean_event(event: Event, _hint: Hint) -> Event | None:
+    def clean_event(event: Event, hint: Hint) -> Event | None:
+        if (fields := _logged(hint)) is not None:
+            name = fields.pop("event")
+            event["logentry"] = {"message": name, "formatted": name}
+            event["extra"] = {**event.get("extra", {}), **fields}
         cleaned: Event = scrubber.tree(event)
         return cleaned
 
-    def clean_breadcrumb(breadcrumb: Breadcrumb, _hint: dict[str, Any]) -> Breadcrumb | None:
+    def clean_breadcrumb(breadcrumb: Breadcrumb, hint: dict[str, Any]) -> Breadcrumb | None:
+        if (fields := _logged(hint)) is not None:
+            breadcrumb["message"] = fields.pop("event")
+            breadcrumb["data"] = {**breadcrumb.get("data", {}), **fields}
         cleaned: Breadcrumb = scrubber.tree(breadcrumb)
         return cleaned
 
@@ -57,3 +67,12 @@ def start(config: Config, *, transport: type[Transport] | Callable[..., Any] | N
         transport=transport,
     )
     return True
+
+
+def _logged(hint: Mapping[str, Any]) -> dict[str, Any] | None:
+    """The event and the fields of one of our own log lines; the SDK would report all of them as its text, and no two
+    of the same fact as one."""
+    message = getattr(hint.get("log_record"), "msg", None)
+    if not isinstance(message, dict):
+        return None
+    return {name: value for name, value in message.items() if name not in _IN_THE_REPORT}

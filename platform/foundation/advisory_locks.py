@@ -1,26 +1,80 @@
-"""Work that only one process may do at a time, whichever comes first."""
+"""Every advisory lock of an installation, with its number, and the only statements that take one.
+
+PostgreSQL knows such a lock by a signed number of 64 bits only, so two uses of one number would wait for each other.
+The upper 16 bits of ours say what a lock is for; the lower 48 are counted, or are the digest of a key.
+"""
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterator
 from contextlib import contextmanager
+from enum import IntEnum, unique
 
+import psycopg
 from django.db import connection
+
+_KEY_BYTES = 6
+_KEY_BITS = 8 * _KEY_BYTES
+_SINGLE = 0x6261 << _KEY_BITS
+
+
+@unique
+class AdvisoryLock(IntEnum):
+    """What only one process may do at a time."""
+
+    PREPARE_INSTALLATION = _SINGLE | 1
+    CREATE_FIRST_OWNER = _SINGLE | 2
+    SYNC_SCHEDULES = _SINGLE | 3
+    SEND_EMAIL = _SINGLE | 4
+
+
+@unique
+class LockFamily(IntEnum):
+    """What only one process may do at a time for each key; the value is the upper 16 bits of its locks."""
+
+    RUN_JOB = 0x6262
+    REPEAT_COMPLETION = 0x6263
+
+    def lock(self, key: bytes) -> int:
+        """The number of the lock of `key`. Two keys share one by chance only, and then wait for each other."""
+        return self << _KEY_BITS | int.from_bytes(hashlib.sha256(key).digest()[:_KEY_BYTES])
 
 
 @contextmanager
-def alone(number: int) -> Iterator[bool]:
-    """Whether nobody else is in a block of this `number` (64 bits, signed) now; it waits for nobody.
+def try_advisory_lock(lock: int) -> Iterator[bool]:
+    """Whether nobody else held `lock`, which is then held until the end of the block; waits for nobody.
 
-    An advisory lock of the session, held without a transaction: it ends with its connection, so a dead worker holds
-    nothing.
+    It is held without a transaction and ends with its connection, so a dead process holds nothing.
     """
     with connection.cursor() as cursor:
-        cursor.execute("SELECT pg_try_advisory_lock(%s)", [number])
-        first = bool(cursor.fetchone()[0])
+        cursor.execute("SELECT pg_try_advisory_lock(%s)", [int(lock)])
+        acquired = bool(cursor.fetchone()[0])
     try:
-        yield first
+        yield acquired
     finally:
-        if first and connection.is_usable():
+        if acquired and connection.is_usable():
             with connection.cursor() as cursor:
-                cursor.execute("SELECT pg_advisory_unlock(%s)", [number])
+                cursor.execute("SELECT pg_advisory_unlock(%s)", [int(lock)])
+
+
+@contextmanager
+def advisory_lock(lock: int, *, on: psycopg.Connection) -> Iterator[None]:
+    """Wait for `lock` and hold it until the end of the block; where the block raises, until the end of the connection.
+
+    `on` is in autocommit: whoever waits for long must not hold a transaction open.
+    """
+    on.execute("SELECT pg_advisory_lock(%s)", [int(lock)])
+    yield
+    on.execute("SELECT pg_advisory_unlock(%s)", [int(lock)])
+
+
+def advisory_xact_lock(lock: int, *, shared: bool = False) -> None:
+    """Wait for `lock` and hold it until the caller's transaction ends; twice in one transaction is once.
+
+    Those who hold it `shared` wait only for those who do not. Raises `OperationalError` after the connection's
+    `lock_timeout`.
+    """
+    statement = "SELECT pg_advisory_xact_lock_shared(%s)" if shared else "SELECT pg_advisory_xact_lock(%s)"
+    with connection.cursor() as cursor:
+        cursor.execute(statement, [int(lock)])

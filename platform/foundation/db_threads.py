@@ -8,18 +8,18 @@ connections.
 from __future__ import annotations
 
 import asyncio
-import logging
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from functools import partial
 from typing import ParamSpec, TypeVar
 
+import structlog
 from django.db import InterfaceError, OperationalError, close_old_connections, connections
 
 P = ParamSpec("P")
 T = TypeVar("T")
 
-logger = logging.getLogger(__name__)
+log = structlog.get_logger(__name__)
 
 # What row work raises when the database is away, busy, or took too long.
 DATABASE_FAULTS = (OperationalError, InterfaceError)
@@ -60,7 +60,7 @@ def start_in_db_thread(fn: Callable[P, object], /, *args: P.args, **kwargs: P.kw
 
 def _report(future: Future[object]) -> None:
     if not future.cancelled() and (error := future.exception()) is not None:
-        logger.error("database_thread.failed", exc_info=error)
+        log.error("database_thread.failed", exc_info=error)
 
 
 def close_db_threads() -> None:

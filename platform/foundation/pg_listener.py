@@ -6,7 +6,6 @@ and the poll covers their loss. The work runs on that same connection, so a wake
 
 from __future__ import annotations
 
-import logging
 import os
 import select
 import threading
@@ -15,8 +14,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import psycopg
+import structlog
 
-logger = logging.getLogger(__name__)
+log = structlog.get_logger(__name__)
 
 Connect = Callable[[], psycopg.Connection]
 
@@ -81,7 +81,7 @@ class ListeningThread(threading.Thread):
                     pause = 0.05
                     self._serve(connection)
             except psycopg.Error as error:
-                logger.warning("listening_lost", extra={"worker": self.name, "error": type(error).__name__})
+                log.warning("database.lost", worker=self.name, error=type(error).__name__)
                 self._ended.wait(pause)
                 pause = min(pause * 2, _LONGEST_PAUSE_SECONDS)
 
@@ -111,7 +111,7 @@ class ListeningThread(threading.Thread):
         except psycopg.OperationalError:
             raise
         except Exception:
-            logger.exception("listening_work_failed", extra={"worker": self.name})
+            log.exception("listener.failed", worker=self.name)
             if connection.closed:
                 raise psycopg.OperationalError("the connection is closed") from None
 

@@ -8,10 +8,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from django.db import connection, transaction
+from django.db import connection
 
-from foundation.db_threads import DATABASE_FAULTS
-from foundation.errors import Unavailable
+from foundation.db_retry import retry_after_lost_connection
 from ratelimits.rates import Rate
 
 # The row keeps the moment when the bucket is full again. What is available is judged on the locked row, so of a hundred
@@ -100,17 +99,7 @@ def forget_full_buckets() -> int:
 
 
 def _fetch(statement: str, values: dict[str, Any]) -> list[tuple[int, float]]:
-    try:
-        return _rows(statement, values)
-    except DATABASE_FAULTS:
-        # The first statement of a request may meet a connection that died; nothing is at stake in asking again.
-        if transaction.get_connection().in_atomic_block:
-            raise
-    try:
-        transaction.get_connection().close()
-        return _rows(statement, values)
-    except DATABASE_FAULTS as error:
-        raise Unavailable(retry_after_seconds=1) from error
+    return retry_after_lost_connection(lambda: _rows(statement, values))
 
 
 def _rows(statement: str, values: dict[str, Any]) -> list[tuple[int, float]]:

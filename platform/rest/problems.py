@@ -113,7 +113,7 @@ def _known(error: Exception) -> BandstandError | None:
         return Malformed()
     if isinstance(error, DATABASE_FAULTS):
         # The database is away, busy or took too long: the cause is ours to know.
-        log.error("request.without_database", exc_info=error)
+        log.error("database.lost", exc_info=error)
         return Unavailable(retry_after_seconds=1)
     return None
 

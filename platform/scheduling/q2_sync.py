@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from django.db import connection, transaction
+from django.db import transaction
 from django_q.models import Schedule as Mirrored
 from django_q.tasks import async_task
 
+from foundation.advisory_locks import AdvisoryLock, advisory_xact_lock
 from foundation.clock import now
 from scheduling.cron import read_cron
 from scheduling.models import Schedule
@@ -18,8 +19,6 @@ BEAT: Final = "scheduler heartbeat"
 BEAT_FUNCTION: Final = "scheduling.tasks.beat_scheduler"
 RUN_FUNCTION: Final = "scheduling.runner.run_scheduled"
 BY_TIMETABLE: Final = "the timetable"
-# Any number that nobody else locks.
-_LOCK: Final = 0x62616E6473740005
 
 
 @transaction.atomic
@@ -28,7 +27,7 @@ def ensure() -> None:
 
     A job by cron is mirrored as one run at its next time: the run itself, and each heartbeat, put the following one in.
     """
-    _lock()
+    advisory_xact_lock(AdvisoryLock.SYNC_SCHEDULES)
     Schedule.objects.exclude(job__in=list(BY_NAME)).delete()
     for job in JOBS:
         job.load()  # a job that cannot be found must not wait for its hour to say so
@@ -42,7 +41,7 @@ def mirror() -> None:
     Its rows are read without locks, which it takes in no order: one that it is about to use up just now is looked at
     again with the next heartbeat.
     """
-    _lock()
+    advisory_xact_lock(AdvisoryLock.SYNC_SCHEDULES)
     enabled = list(Schedule.objects.filter(enabled=True, job__in=list(BY_NAME)))
     Mirrored.objects.exclude(name__in=[BEAT, *(row.job for row in enabled)]).delete()
     there = {row.name: row for row in Mirrored.objects.order_by("-pk")}
@@ -65,12 +64,6 @@ def queue(job: str, asked_by: str) -> None:
 def beat_now() -> None:
     """Queue one heartbeat at once: the scheduler looks at its schedules only half a minute after it started."""
     async_task(BEAT_FUNCTION, group=BEAT)
-
-
-def _lock() -> None:
-    """Whoever mirrors does so alone; twice in one transaction is once."""
-    with connection.cursor() as cursor:
-        cursor.execute("SELECT pg_advisory_xact_lock(%s)", [_LOCK])
 
 
 def _put(there: Mirrored | None, name: str, **timing: Any) -> None:

@@ -2,24 +2,21 @@
 
 from __future__ import annotations
 
-import logging
-import zlib
 from typing import Any, Final
 
+import structlog
 from django.db import connection, transaction
 from django.db.models.functions import Now
 
-from foundation.advisory_locks import alone
+from foundation.advisory_locks import LockFamily, try_advisory_lock
 from foundation.clock import now
 from scheduling.models import JobRun, Schedule
 from scheduling.q2_sync import BY_TIMETABLE, mirror
 from scheduling.registry import BY_NAME, Job
 
-logger = logging.getLogger(__name__)
+log = structlog.get_logger(__name__)
 
 _LONGEST_ERROR: Final = 2_000
-# The upper half of an advisory lock's number; the lower one is the job's.
-_LOCK: Final = 0x62616E65
 
 
 def run_scheduled(name: str, asked_by: str = BY_TIMETABLE) -> str:
@@ -29,7 +26,7 @@ def run_scheduled(name: str, asked_by: str = BY_TIMETABLE) -> str:
     """
     job = BY_NAME.get(name)
     if job is None:
-        logger.error("job_unknown", extra={"job": name})
+        log.error("job.not_found", job=name)
         return "unknown"
     if asked_by == BY_TIMETABLE:
         with transaction.atomic():
@@ -41,8 +38,8 @@ def run_scheduled(name: str, asked_by: str = BY_TIMETABLE) -> str:
 
 def run_job(job: Job, *, asked_by: str) -> str:
     """Run `job`, with a row that says how it went; what it raises is in the row and in the log."""
-    with alone(lock_number(job)) as first:
-        if not first:
+    with try_advisory_lock(LockFamily.RUN_JOB.lock(job.name.encode())) as acquired:
+        if not acquired:
             _write(job, asked_by, status=JobRun.Status.SKIPPED, outcome="still running from before", finished_at=now())
             return str(JobRun.Status.SKIPPED)
         JobRun.objects.filter(job=job.name, status=JobRun.Status.RUNNING).update(
@@ -52,7 +49,7 @@ def run_job(job: Job, *, asked_by: str) -> str:
         try:
             value = job.load()()
         except Exception as error:
-            logger.exception("job_failed", extra={"job": job.name})
+            log.exception("job.failed", job=job.name)
             told = {"status": JobRun.Status.FAILED, "error": f"{type(error).__name__}: {error}"[:_LONGEST_ERROR]}
             if not connection.is_usable():
                 connection.close()  # the next statement opens another
@@ -68,8 +65,3 @@ def _write(job: Job, asked_by: str, **values: Any) -> JobRun:
 
 def _words(job: Job, value: Any) -> str:
     return f"{value:,} {job.counts}" if isinstance(value, int) else ""
-
-
-def lock_number(job: Job) -> int:
-    """The number of the advisory lock that a run of `job` holds."""
-    return _LOCK << 32 | zlib.crc32(job.name.encode())

@@ -110,7 +110,7 @@ POINTS: tuple[Point, ...] = (
     Point("inside a stop", "web", "agents.sessions.cancel", "stop_locked", "after", trigger="stop"),
     Point("stop stored, not acknowledged", "web", "agents.ws.consumer", "cancel_turn", "after", trigger="stop"),
     Point("events read, not sent", "web", "agents.relay.hub", "_deliver", "before"),
-    Point("inside folding", "folder", "agents.journal.compaction", "lock_session", "after", _some),
+    Point("inside folding", "folder", "agents.journal.compaction", "try_lock_session", "after", _some),
     Point("after folding", "folder", "agents.tasks", "fold_turn", "after", _some),
 )
 

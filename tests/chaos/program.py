@@ -13,7 +13,7 @@ import psutil
 
 from tests.chaos.waiting import until
 
-STARTED = "runner_started"
+STARTED = "runner.started"
 ROOT = Path(__file__).resolve().parents[2]
 
 

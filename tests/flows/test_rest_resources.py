@@ -453,7 +453,7 @@ def test_a_database_that_is_away_is_said_to_be(
     assert problem(answer, 503, "unavailable")["retry_after"] == 1
     assert b"10.0.0.1" not in answer.content
     lines: list[Any] = [record.msg for record in caplog.records if record.levelname in {"WARNING", "ERROR"}]
-    assert [line["event"] for line in lines] == ["request.without_database", "request.refused"], "each is said once"
+    assert [line["event"] for line in lines] == ["database.lost", "request.refused"], "each is said once"
 
 
 # --- idempotency ---

@@ -145,3 +145,21 @@ def test_a_session_that_is_kept_off_the_list_needs_no_name() -> None:
     ada.ask("One")
     assert ada.row.title == ""
     assert ada.log() == ["message.created", "turn.queued"]
+
+
+@pytest.mark.parametrize("text", ["One", "\u200b"])
+@pytest.mark.parametrize("title", ["", "Mine"])
+@pytest.mark.parametrize("listed", [True, False])
+@pytest.mark.parametrize("first", [True, False])
+def test_a_session_gets_the_same_name_whoever_controls_it(text: str, title: str, listed: bool, first: bool) -> None:
+    named: list[tuple[str, bool]] = []
+    for controller in ("agent", "human"):
+        ada = untitled()
+        if not first:
+            ada.ask("Before")
+        AgentSession.objects.filter(pk=ada.session_id).update(controller=controller, title=title, listed=listed)
+        before = len(ada.log())
+        ada.ask(text)
+        named.append((ada.row.title, "session.updated" in ada.log()[before:]))
+    wanted = bool(first and listed and not title and text == "One")
+    assert named == [("One" if wanted else title, wanted)] * 2

@@ -157,7 +157,7 @@ def test_a_row_that_breaks_the_verb_does_not_stop_the_others(
     made = begin_bulk(olga, act="cancel", targets=keys(ada))
     work_on(made.pk, seconds=60)
     assert now_is(made) == ("done", 7, 1)
-    assert "bulk_row_failed" in caplog.text
+    assert "bulk_row.failed" in caplog.text
 
 
 def test_a_small_act_does_not_wait_for_a_large_one(

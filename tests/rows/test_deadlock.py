@@ -9,8 +9,8 @@ import pytest
 from django.db import OperationalError, transaction
 from psycopg import errors
 
-from agents.journal.connection import once_more_after_deadlock
 from agents.journal.locked_writes import lock_session
+from foundation.db_retry import once_more_after_deadlock
 from tests.conversations import conversation, side_by_side
 
 pytestmark = pytest.mark.usefixtures("transactional_db")

@@ -13,6 +13,7 @@ from agents.journal import fenced_writes, sql
 from agents.journal.claims import Claim
 from agents.journal.fenced_writes import LostTurn, NewEvent
 from agents.journal.locked_writes import lock_session, lock_turn, requeue_locked
+from agents.models import Agent
 from agents.runner.reaper import reap
 from foundation.db_threads import in_db_thread
 from tests.conversations import (
@@ -116,12 +117,11 @@ def test_a_turn_that_is_lost_between_the_snapshot_and_the_lock_gets_nothing(monk
     """The fence is judged on the row as it is when it is locked."""
     gate = "FROM jsonb_array_elements(%(writes)s::jsonb) AS w(write)"
     assert gate in sql.APPEND_EACH
-    slow = sql.APPEND_EACH.replace(gate, f"{gate}, pg_advisory_xact_lock(7)")
+    slow = sql.APPEND_EACH.replace(gate, f"{gate}, (SELECT id FROM agents_agent FOR UPDATE) AS stalled")
     monkeypatch.setattr(sql, "APPEND_EACH", slow)
     ((ada, work),) = running(1)
     with transaction.atomic():
-        with connection.cursor() as cursor:
-            cursor.execute("SELECT pg_advisory_xact_lock(7)")
+        assert Agent.objects.select_for_update().get()
         stalled = Stalled(lambda: fenced_writes.append_each([(work, delta("late"))]))
         stalled.until_it_waits()
         session = lock_session(ada.session_id)

@@ -18,7 +18,9 @@ from accounts.email_outbox import send_letters, write_letters
 from accounts.models import OutgoingEmail, User
 from accounts.password_links import FORGOTTEN, INVITED, AnyLink
 from accounts.roles import Role
+from foundation.advisory_locks import AdvisoryLock
 from foundation.clock import now
+from tests.advisory_locks import held_elsewhere
 from tests.mailbox import Mailbox
 from tests.people import person
 
@@ -52,16 +54,6 @@ def ada() -> User:
     user.email = "ada@example.org"
     user.save()
     return user
-
-
-@pytest.fixture
-def elsewhere() -> Iterator[Any]:
-    """A connection of another worker."""
-    other = connection.copy()
-    yield other
-    with other.cursor() as cursor:
-        cursor.execute("SELECT pg_advisory_unlock_all()")
-    other.close()
 
 
 def write(user: User | None, kind: OutgoingEmail.Kind = OutgoingEmail.Kind.FORGOTTEN) -> OutgoingEmail:
@@ -239,16 +231,11 @@ def test_a_letter_for_nobody_is_deleted(box: Mailbox) -> None:
     assert box.said == []
 
 
-def test_a_server_that_does_not_answer_keeps_one_worker_waiting_and_no_more(
-    box: Mailbox, ada: User, elsewhere: Any
-) -> None:
+def test_a_server_that_does_not_answer_keeps_one_worker_waiting_and_no_more(box: Mailbox, ada: User) -> None:
     letter = write(ada)
-    with elsewhere.cursor() as cursor:
-        cursor.execute("SELECT pg_advisory_lock(%s)", [email_outbox.LOCK])
-    assert send_letters() == 0
+    with held_elsewhere(AdvisoryLock.SEND_EMAIL):
+        assert send_letters() == 0
     assert (as_it_is(letter).state, as_it_is(letter).attempts) == ("waiting", 0)
-    with elsewhere.cursor() as cursor:
-        cursor.execute("SELECT pg_advisory_unlock(%s)", [email_outbox.LOCK])
     assert send_letters() == 1
 
 

@@ -1,12 +1,12 @@
 """The timetable: our rows, their mirror in the scheduler, and a row for every run."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
 
 import pytest
 from asgiref.sync import iscoroutinefunction
-from django.db import IntegrityError, connection, transaction
+from django.db import IntegrityError, transaction
 from django_q.models import OrmQ
 from django_q.models import Schedule as Mirrored
 
@@ -14,14 +14,16 @@ from accounts.actor import Actor
 from accounts.models import AuditEntry
 from accounts.permissions import actor_of
 from accounts.roles import Role
+from foundation.advisory_locks import LockFamily
 from foundation.clock import now
 from foundation.errors import Forbidden, InvalidInput, NotFound, PreconditionFailed
 from scheduling import q2_sync, registry
 from scheduling.models import JobRun, Schedule
 from scheduling.registry import JOBS, Job
-from scheduling.runner import lock_number, run_job, run_scheduled
+from scheduling.runner import run_job, run_scheduled
 from scheduling.services import change_schedule, run_now
 from scheduling.tasks import KEEP_RUNS, beat_scheduler, forget_old_runs
+from tests.advisory_locks import held_elsewhere
 from tests.people import person
 
 pytestmark = pytest.mark.django_db
@@ -100,7 +102,7 @@ def test_a_run_that_fails_says_why_and_stops_no_other(caplog: pytest.LogCaptureF
     assert run_job(job("fail"), asked_by="tests") == "failed"
     run = JobRun.objects.get()
     assert (run.status, run.error) == ("failed", "RuntimeError: no room on the disk")
-    assert "job_failed" in caplog.text
+    assert "job.failed" in caplog.text
     assert run_scheduled(REAP) == "done"
 
 
@@ -128,24 +130,11 @@ def test_a_run_whose_worker_died_is_lost_once_the_next_one_begins() -> None:
     assert dead.finished_at is not None
 
 
-@pytest.fixture
-def elsewhere() -> Iterator[Any]:
-    """A connection of somebody else."""
-    other = connection.copy()
-    yield other
-    with other.cursor() as cursor:
-        cursor.execute("SELECT pg_advisory_unlock_all()")
-    other.close()
-
-
-def test_a_job_does_not_run_beside_itself(elsewhere: Any) -> None:
+def test_a_job_does_not_run_beside_itself() -> None:
     one = job("count")
-    with elsewhere.cursor() as cursor:
-        cursor.execute("SELECT pg_advisory_lock(%s)", [lock_number(one)])
-    assert run_job(one, asked_by="tests") == "skipped"
+    with held_elsewhere(LockFamily.RUN_JOB.lock(b"a test")):
+        assert run_job(one, asked_by="tests") == "skipped"
     assert JobRun.objects.get().outcome == "still running from before"
-    with elsewhere.cursor() as cursor:
-        cursor.execute("SELECT pg_advisory_unlock_all()")
     assert run_job(one, asked_by="tests") == "done"
 
 

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 import sentry_sdk
+import structlog
 from sentry_sdk.envelope import Envelope
 from sentry_sdk.transport import Transport
 
@@ -93,6 +94,20 @@ def test_a_log_line_is_one_json_object_without_secrets(config: Config) -> None:
     assert parsed["timestamp"].endswith("Z")
 
 
+def test_a_failure_that_is_logged_has_its_trace_in_one_line(config: Config, caplog: pytest.LogCaptureFixture) -> None:
+    log = structlog.get_logger(__name__)
+    try:
+        raise ValueError(CANARY)
+    except ValueError:
+        log.exception("turn.failed", turn="t1")
+    (entry,) = caplog.records
+    line = logs.formatter(config).format(entry)
+    parsed = json.loads(line)
+    assert (parsed["event"], parsed["turn"], parsed["level"]) == ("turn.failed", "t1", "error")
+    assert parsed["exception"].endswith(f"ValueError: {MARK}")
+    assert "canary" not in line
+
+
 def test_without_scrubbing_the_secret_would_be_in_the_line(config: Config, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Scrubber, "tree", lambda self, value, depth=0: value)
     assert "canary" in logs.formatter(config).format(record("called with %s", CANARY))
@@ -146,6 +161,34 @@ def test_an_error_report_holds_no_secret_anywhere(config: Config, sent: list[str
     assert "crumb [scrubbed]" in everything
     assert "canary" not in everything
     assert "x7Kq" not in everything
+
+
+def test_a_failure_that_is_logged_is_reported_by_its_name_with_its_trace(config: Config, sent: list[str]) -> None:
+    sentry.start(config, transport=Captured)
+    log = structlog.get_logger(__name__)
+    log.warning("tool.failed", tool=CANARY)
+    try:
+        raise ValueError(CANARY)
+    except ValueError as error:
+        log.exception("turn.failed", turn="t1", url=CANARY)
+        later = error
+    log.error("stream.failed", exc_info=later)
+    sentry_sdk.flush()
+    reports = [json.loads(line) for envelope in sent for line in envelope.splitlines() if '"logentry"' in line]
+    assert len(reports) == 1, "one exception is reported once"
+    (report,) = reports
+    assert report["logentry"]["message"] == "turn.failed"
+    assert (report["level"], report["logger"]) == ("error", __name__)
+    (exception,) = report["exception"]["values"]
+    assert (exception["type"], exception["value"]) == ("ValueError", MARK)
+    assert (
+        exception["stacktrace"]["frames"][-1]["function"]
+        == "test_a_failure_that_is_logged_is_reported_by_its_name_with_its_trace"
+    )
+    assert report["extra"] | {"turn": "t1", "url": MARK} == report["extra"]
+    (crumb,) = [crumb for crumb in report["breadcrumbs"]["values"] if crumb["category"] == __name__]
+    assert (crumb["message"], crumb["data"]["tool"]) == ("tool.failed", MARK)
+    assert "canary" not in "\n".join(sent)
 
 
 def test_local_variables_and_people_are_not_collected_at_all(config: Config, sent: list[str]) -> None:

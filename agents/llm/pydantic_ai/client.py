@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import AsyncIterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import TYPE_CHECKING
@@ -25,8 +24,6 @@ if TYPE_CHECKING:
     import httpx2
 
 _KNOWN_AT_MOST = 100
-# It says every address that it asks.
-logging.getLogger("httpx2").setLevel(logging.WARNING)
 
 
 class VendorClient:

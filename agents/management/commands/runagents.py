@@ -60,7 +60,7 @@ async def _serve() -> None:
         ),
     )
     for agent, fault in await in_db_thread(unavailable_agents):
-        log.error("agent.unavailable", agent=agent, fault=fault)
+        log.error("agent.blocked", agent=agent, fault=fault)
     async with open_services(models, data_dir=config.data_dir) as services:
         runner = Runner(limits, services)
         for name in (signal.SIGTERM, signal.SIGINT):

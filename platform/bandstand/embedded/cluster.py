@@ -16,6 +16,7 @@ from bandstand.embedded import binaries, home, processes
 from bandstand.embedded.account import Account, server_account
 from bandstand.embedded.errors import EmbeddedError
 from bandstand.embedded.record import DATABASE, PORT, ROLE, Record
+from foundation.private_files import open_private
 
 START_SECONDS: Final = 60.0  # long enough for the recovery after a crash
 SETTINGS: Final[Mapping[str, str]] = MappingProxyType(
@@ -229,7 +230,7 @@ class Cluster:
         settings = {**self._settings, "unix_socket_directories": record.socket}
         arguments = [word for name, value in settings.items() for word in ("-c", f"{name}={value}")]
         self.log.parent.mkdir(mode=0o700, exist_ok=True)
-        with os.fdopen(os.open(self.log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600), "ab") as log:
+        with open_private(self.log, "ab") as log:
             begin = log.seek(0, os.SEEK_END)
             self._process = subprocess.Popen(  # noqa: S603  # our own binary
                 [self.programs / "postgres", "-D", data, *arguments],

@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import Self
 from urllib.parse import quote, urlencode
 
-from bandstand.data_dir import write_private
 from bandstand.embedded.errors import EmbeddedError
+from foundation.private_files import write_private
 
 FILE = "postgres.json"
 DATABASE = "bandstand"

@@ -15,6 +15,7 @@ from bandstand.config import ROOT
 from bandstand.supervisor import processes
 from bandstand.supervisor.processes import Started
 from bandstand.supervisor.terminal import complain
+from foundation.private_files import open_private
 
 FIRST_PAUSE_SECONDS: Final = 0.2
 LONGEST_PAUSE_SECONDS: Final = 30.0
@@ -104,7 +105,7 @@ class Child:
             await asyncio.sleep(pause)
 
     async def _live(self) -> int:
-        with os.fdopen(os.open(self.log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600), "ab") as log:
+        with open_private(self.log, "ab") as log:
             self._process = await asyncio.create_subprocess_exec(
                 sys.executable,
                 str(ROOT / "manage.py"),

@@ -12,7 +12,7 @@ from typing import Final
 
 import psutil
 
-from bandstand.data_dir import write_private
+from foundation.private_files import write_private
 
 FILE: Final = "processes.json"
 CLOCK_STEP_SECONDS: Final = 2.0  # start times are computed from the boot time, which moves when the clock is set

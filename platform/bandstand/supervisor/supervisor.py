@@ -21,6 +21,7 @@ from bandstand.supervisor.errors import CannotStart
 from bandstand.supervisor.lock import Lock
 from bandstand.supervisor.terminal import complain, say
 from bandstand.web.listen_sockets import FD_VARIABLE, AddressError, check_free, listening_socket
+from foundation.private_files import open_private
 
 # A stop must be over in ten seconds: what the children leave of it is the database's, which needs two to end hard.
 STOP_SECONDS: Final = 7.5
@@ -131,7 +132,7 @@ class Installation:
 
     async def _prepare(self) -> None:
         log_path = self.log_folder / "prepare.log"
-        with os.fdopen(os.open(log_path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as log:
+        with open_private(log_path, "wb") as log:
             process = await asyncio.create_subprocess_exec(
                 sys.executable,
                 str(ROOT / "manage.py"),

@@ -125,7 +125,7 @@ class Request(WebRequest):  # type: ignore[misc]  # Daphne is not typed
                 super().handle_exception(exception)
                 return
         except Exception:
-            log.exception("web.refusal_failed")
+            log.exception("web_refusal.failed")
         self.abort()
 
 

@@ -66,7 +66,7 @@ async def _done(hook: Hook, part: str) -> None:
     try:
         await hook()
     except Exception:
-        log.exception("lifecycle.stop_failed", part=part)
+        log.exception("lifecycle_stop.failed", part=part)
 
 
 lifecycle = Lifecycle()
@@ -89,7 +89,7 @@ class Lifespan:
                 try:
                     await self.lifecycle.start()
                 except Exception as error:
-                    log.exception("lifecycle.start_failed")
+                    log.exception("lifecycle_start.failed")
                     await send({"type": "lifespan.startup.failed", "message": type(error).__name__})
                     return
                 await send({"type": "lifespan.startup.complete"})

@@ -74,7 +74,7 @@ class WebServer(Server):  # type: ignore[misc]
         reactor.callLater(TIMEOUT_CHECK_SECONDS, self.timeout_checker)
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self.end)
-        log.info("web.serving", pid=os.getpid())
+        log.info("web.started", pid=os.getpid())
         reactor.run(installSignalHandlers=False)
         log.info("web.stopped", pid=os.getpid())
 
@@ -92,7 +92,7 @@ class WebServer(Server):  # type: ignore[misc]
             # Nothing was sent. An application that goes on sending must not keep the others from running meanwhile.
             await asyncio.sleep(0.01)
         elif protocol.gate.closed and not await protocol.gate.wait(SLOW_READER_SECONDS):
-            log.warning("web.slow_client_dropped", seconds=SLOW_READER_SECONDS)
+            log.warning("web_client.dropped", seconds=SLOW_READER_SECONDS)
             protocol.abort()
 
     def timeout_checker(self) -> None:
@@ -101,7 +101,7 @@ class WebServer(Server):  # type: ignore[misc]
             try:
                 protocol.check_timeouts()
             except Exception:
-                log.exception("web.check_failed")
+                log.exception("web_check.failed")
                 protocol.abort()
         reactor.callLater(TIMEOUT_CHECK_SECONDS, self.timeout_checker)
 
@@ -125,14 +125,14 @@ class WebServer(Server):  # type: ignore[misc]
 
     async def _end(self) -> None:
         try:
-            log.info("web.draining", connections=len(self.connections))
+            log.info("web_drain.started", connections=len(self.connections))
             await _resolved(self._port.stopListening())
             close_sockets(self.connections)
             await self.lifecycle.drain()
             await drain(self.connections)
             await self.lifecycle.stop()
         except Exception:
-            log.exception("web.end_failed")
+            log.exception("web_stop.failed")
         finally:
             with suppress(Exception):  # already stopped by a second signal
                 reactor.stop()

@@ -81,7 +81,7 @@ class Socket(WebSocketProtocol):  # type: ignore[misc]
         try:
             super().handle_exception(exception)
         except Exception:
-            log.exception("web.refusal_failed")
+            log.exception("web_refusal.failed")
             self.abort()
 
     def abort(self) -> None:

@@ -10,11 +10,9 @@ from django.db import connection
 
 from accounts.roles import sync_roles
 from bandstand import boot_checks, data_dir, databases
+from foundation.advisory_locks import AdvisoryLock, advisory_lock
 from monitoring.readiness import missing_migrations
 from scheduling import q2_sync
-
-# Any number that nobody else uses: two installations that start on one database prepare it one after the other.
-LOCK = 0x62616E64
 
 
 class Command(BaseCommand):
@@ -32,8 +30,11 @@ class Command(BaseCommand):
             for fault in faults:
                 self.stderr.write(f"bandstand: {fault}")
             raise SystemExit(1)
-        with psycopg.connect(url, autocommit=True, application_name="bandstand-prepare") as lock:
-            lock.execute("SELECT pg_advisory_lock(%s)", [LOCK])
+        with (
+            psycopg.connect(url, autocommit=True, application_name="bandstand-prepare") as own,
+            # Two installations that start on one database prepare it one after the other.
+            advisory_lock(AdvisoryLock.PREPARE_INSTALLATION, on=own),
+        ):
             if missing_migrations():
                 call_command("migrate", interactive=False, verbosity=verbosity, skip_checks=True)
             sync_roles()
