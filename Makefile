@@ -69,5 +69,5 @@ lock: ## resolve the dependencies of pyproject.toml anew, with hashes, for every
 	@set -e; for lock in "pyproject.toml -o requirements.lock" \
 	"--extra vendors -c requirements.lock pyproject.toml -o requirements-vendors.lock" \
 	"--group dev --extra vendors -c requirements-vendors.lock pyproject.toml -o requirements-dev.lock"; do \
-	.cache/uv/bin/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header \
+	.cache/uv/bin/uv pip compile --quiet --universal --python-version 3.11 --fork-strategy fewest --generate-hashes --no-header \
 	--no-annotate --no-emit-index-url $$lock; done

@@ -1,5 +1,74 @@
 from django.apps import AppConfig
 
+from scheduling.registry import Job, register
+
+JOBS = (
+    Job(
+        "fold ended turns",
+        "agents.tasks.compact_events",
+        "Folds the many small events of an answer into one, a minute after its end.",
+        "turns folded",
+        every_minutes=1,
+    ),
+    # The runners do this every second; here it is done when none of them lives.
+    Job(
+        "reap lost turns",
+        "agents.tasks.reap",
+        "Ends or gives back turns whose runner is gone. A safety net: runners do this themselves.",
+        "turns moved",
+        every_minutes=1,
+    ),
+    Job(
+        "carry on with bulk acts",
+        "agents.tasks.carry_on_bulk_acts",
+        "Goes on with what operators do to many rows at once.",
+        "rows dealt with",
+        every_minutes=1,
+    ),
+    Job(
+        "delete sessions past their end",
+        "agents.tasks.delete_expired",
+        "Deletes conversations that were to be kept for a time only, such as those of OpenAI clients.",
+        "sessions deleted",
+        every_minutes=10,
+    ),
+    Job(
+        "forget full buckets",
+        "agents.tasks.purge_limits",
+        "Forgets limits that nobody has come near for a while.",
+        "rows deleted",
+        every_minutes=10,
+    ),
+    Job(
+        "forget idempotency keys",
+        "agents.tasks.purge_idempotency",
+        "Forgets answers kept for repeated requests for 48 hours, and runners that are gone for a week.",
+        "answers forgotten",
+        every_minutes=60,
+    ),
+    Job(
+        "send waiting mail",
+        "agents.tasks.send_letters",
+        "Sends mail that could not be sent at once, and forgets mails after a month.",
+        "mails sent",
+        every_minutes=1,
+    ),
+    Job(
+        "forget old logins",
+        "agents.tasks.forget_logins",
+        "Forgets the logins of browsers that have ended: signed out by time.",
+        "logins forgotten",
+        cron="10 3 * * *",
+    ),
+    Job(
+        "forget old audit entries",
+        "agents.tasks.forget_audit",
+        "Forgets entries of the audit trail after the time that BANDSTAND_AUDIT_DAYS says, two years by default.",
+        "entries forgotten",
+        cron="20 3 * * *",
+    ),
+)
+
 
 class AgentsConfig(AppConfig):
     name = "agents"
@@ -45,3 +114,5 @@ class AgentsConfig(AppConfig):
             Entry("Operations", 4, "Bulk acts", "agents.bulkaction", "playlist_add_check"),
         )
         registry.register(*checks.CHECKS)
+        for job in JOBS:
+            register(job)

@@ -186,7 +186,6 @@ class SessionStateSieve(Sieve):
         "running": ("a turn is being answered", Q(active_turn_id__isnull=False)),
         "idle": ("nothing is open", Q(open_turns=0)),
         "human": ("a person answers", Q(controller=AgentSession.Controller.HUMAN)),
-        "faulty": ("its state is faulty", ~Q(state_fault="")),
         "unlisted": ("kept off the chat list", Q(listed=False)),
     }
 

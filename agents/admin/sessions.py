@@ -28,9 +28,9 @@ from agents.admin.list_filters import (
     UserSieve,
 )
 from agents.admin.transcript.page import live, session_page
-from agents.admin.turn_actions import CANCEL_OPEN, FORK_WORDS, MEND
+from agents.admin.turn_actions import CANCEL_OPEN, FORK_WORDS
 from agents.models import AgentSession, Turn
-from agents.permissions.role_permissions import CANCEL_TURN, FORK_SESSION, MEND_SESSION
+from agents.permissions.role_permissions import CANCEL_TURN, FORK_SESSION
 from agents.permissions.transcripts import may_read, readable_agents
 from agents.sessions.crud import MAX_TITLE
 from agents.sessions.fork import fork_any_session
@@ -63,21 +63,14 @@ class AgentSessionAdmin(LongListAdmin):
     )  # fmt: skip
     search_help_text = "The id of a session, a turn or an error, the name of a user, or words of a title."
 
-    actions = ("cancel_open", "mend")
+    actions = ("cancel_open",)
 
     def has_cancel_permission(self, request: HttpRequest) -> bool:
         return request.user.has_perm(CANCEL_TURN)
 
-    def has_mend_permission(self, request: HttpRequest) -> bool:
-        return request.user.has_perm(MEND_SESSION)
-
     @admin.action(description="Cancel all open turns", permissions=["cancel"])
     def cancel_open(self, request: HttpRequest, queryset: QuerySet[AgentSession]) -> HttpResponse:
         return carry_out(request, self, queryset, CANCEL_OPEN)
-
-    @admin.action(description="Set a faulty state aside", permissions=["mend"])
-    def mend(self, request: HttpRequest, queryset: QuerySet[AgentSession]) -> HttpResponse:
-        return carry_out(request, self, queryset, MEND)
 
     def get_search_results(
         self, request: HttpRequest, queryset: QuerySet[AgentSession], search_term: str
@@ -120,8 +113,6 @@ class AgentSessionAdmin(LongListAdmin):
 
     @admin.display(description="state")
     def stands(self, session: AgentSession) -> SafeString:
-        if session.state_fault:
-            return tag("faulty", "bad")
         if session.controller == AgentSession.Controller.HUMAN:
             return tag("a person answers", "warn")
         if session.active_turn_id is not None:

@@ -61,14 +61,6 @@ CANCEL_OPEN = Deed(
     act="cancel_open",
     danger=True,
 )
-MEND = Deed(
-    yes="Set the faulty state aside",
-    done="Sessions with an empty state",
-    words="Only sessions whose stored state was found faulty are concerned.\n"
-    "The state is emptied and the session goes on; messages, turns and events stay as they are.",
-    applies=~Q(state_fault=""),
-    act="mend",
-)
 
 FORK_WORDS = (
     "A new session begins with a copy of this conversation, as the user sees it, and with the same release. It belongs "
@@ -96,4 +88,4 @@ ON_TURNS = (
 )
 
 # By the act, for what happens after the question.
-DEEDS = {deed.act: deed for deed in (CANCEL, RETRY, REQUEUE, SET_ASIDE, CANCEL_OPEN, MEND)}
+DEEDS = {deed.act: deed for deed in (CANCEL, RETRY, REQUEUE, SET_ASIDE, CANCEL_OPEN)}

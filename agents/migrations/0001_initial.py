@@ -122,10 +122,6 @@ class Migration(migrations.Migration):
                 ("title", models.CharField(blank=True, max_length=200)),
                 ("metadata", models.JSONField(blank=True, default=dict)),
                 ("state", models.JSONField(blank=True, default=dict)),
-                (
-                    "state_fault",
-                    models.TextField(blank=True, help_text="Why the stored state was set aside, if it was."),
-                ),
                 ("version", models.PositiveIntegerField(default=1)),
                 (
                     "controller",
@@ -180,7 +176,6 @@ class Migration(migrations.Migration):
                 "permissions": [
                     ("view_transcript", "Can read the transcripts of others"),
                     ("fork_agentsession", "Can fork the sessions of others"),
-                    ("mend_agentsession", "Can set aside the faulty state of a session"),
                 ],
             },
         ),

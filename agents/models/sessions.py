@@ -28,7 +28,6 @@ class AgentSession(models.Model):
     title = models.CharField(max_length=200, blank=True)
     metadata = models.JSONField(default=dict, blank=True)
     state = models.JSONField(default=dict, blank=True)
-    state_fault = models.TextField(blank=True, help_text="Why the stored state was set aside, if it was.")
     version = models.PositiveIntegerField(default=1)
     controller = models.CharField(max_length=5, choices=Controller.choices, default=Controller.AGENT)
     listed = models.BooleanField(default=True, db_default=True, help_text="Shown in its user's list of chats.")
@@ -48,7 +47,6 @@ class AgentSession(models.Model):
         permissions = [
             ("view_transcript", "Can read the transcripts of others"),
             ("fork_agentsession", "Can fork the sessions of others"),
-            ("mend_agentsession", "Can set aside the faulty state of a session"),
         ]
         # None of these may name what the claim and the end of a turn write: an index that changes with a row makes
         # PostgreSQL write to every index of that row.

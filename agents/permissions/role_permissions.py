@@ -12,7 +12,6 @@ RETRY_TURN: Final = "agents.retry_turn"
 REQUEUE_TURN: Final = "agents.requeue_turn"
 SET_ASIDE_TURN: Final = "agents.set_aside_turn"
 FORK_SESSION: Final = "agents.fork_agentsession"
-MEND_SESSION: Final = "agents.mend_agentsession"
 ADD_AGENT: Final = "agents.add_agent"
 CHANGE_AGENT: Final = "agents.change_agent"
 CHANGE_DRAFT: Final = "agents.change_agentdraft"
@@ -42,7 +41,6 @@ def declare() -> None:
                 REQUEUE_TURN,
                 SET_ASIDE_TURN,
                 FORK_SESSION,
-                MEND_SESSION,
             },
             Role.BUILDER: {ADD_AGENT, CHANGE_AGENT, CHANGE_DRAFT, PUBLISH_AGENT, "agents.add_agentdraft"},
         }

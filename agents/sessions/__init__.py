@@ -20,7 +20,6 @@ from agents.sessions.export import Export, begin_export
 from agents.sessions.fail_turn import set_aside_turn
 from agents.sessions.feedback import give_feedback, withdraw_feedback
 from agents.sessions.fork import fork_any_session, fork_session
-from agents.sessions.mend import mend_session
 from agents.sessions.message_window import read_window
 from agents.sessions.messages import messages_of
 from agents.sessions.operator_actions import DoesNotApply
@@ -62,7 +61,6 @@ __all__ = [
     "fork_session",
     "give_feedback",
     "matching",
-    "mend_session",
     "messages_of",
     "open_bulks",
     "operate_session",

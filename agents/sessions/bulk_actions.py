@@ -26,10 +26,9 @@ from accounts.actor import Actor
 from accounts.audit import record
 from accounts.permissions import need_permission
 from agents.models import BulkAction
-from agents.permissions.role_permissions import CANCEL_TURN, MEND_SESSION, REQUEUE_TURN, RETRY_TURN, SET_ASIDE_TURN
+from agents.permissions.role_permissions import CANCEL_TURN, REQUEUE_TURN, RETRY_TURN, SET_ASIDE_TURN
 from agents.sessions.cancel import cancel_any_turn, cancel_open_turns
 from agents.sessions.fail_turn import set_aside_turn
-from agents.sessions.mend import mend_session
 from agents.sessions.requeue import requeue_turn
 from agents.sessions.retry import retry_turn
 from foundation.errors import BandstandError, Forbidden, InvalidInput, NotFound, Unauthenticated
@@ -63,7 +62,6 @@ ACTS: Final[dict[str, Act]] = {
     "requeue": Act(REQUEUE_TURN, lambda actor, key: requeue_turn(actor, turn_id=key)),
     "set_aside": Act(SET_ASIDE_TURN, lambda actor, key: set_aside_turn(actor, turn_id=key)),
     "cancel_open": Act(CANCEL_TURN, lambda actor, key: cancel_open_turns(actor, session_id=key)),
-    "mend": Act(MEND_SESSION, lambda actor, key: mend_session(actor, session_id=key)),
 }
 
 

@@ -10,9 +10,19 @@ class SchedulingConfig(AppConfig):
         from checks.registry import registry
         from console.navigation import Entry, register_entries
         from scheduling import checks, role_permissions
+        from scheduling.registry import Job, register
 
         role_permissions.declare()
         registry.register(*checks.CHECKS)
+        register(
+            Job(
+                "forget old runs",
+                "scheduling.tasks.forget_old_runs",
+                "Forgets the runs of these schedules after a week.",
+                "runs forgotten",
+                cron="30 3 * * *",
+            )
+        )
         register_audit_targets(AuditTarget("schedule", "schedule", "admin:scheduling_schedule_change"))
         register_entries(
             Entry("Operations", 2, "Schedules", "scheduling.schedule", "schedule"),

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from django.conf import settings
 from django.db import models
 from django.db.models import Q
 from django.db.models.functions import Now
 
 from foundation.ids import new_id
+from scheduling.timing import CRON_MAX_LENGTH
 
 
 class Heartbeat(models.Model):
@@ -22,13 +24,18 @@ class Heartbeat(models.Model):
         return self.name
 
 
+def installation_time_zone() -> str:
+    return str(settings.TIME_ZONE)
+
+
 class Schedule(models.Model):
-    """When a job of `scheduling.registry` runs: every so many minutes, or by a cron expression in UTC."""
+    """When a registered job runs: every so many minutes, or by a cron expression on the clocks of `time_zone`."""
 
     job = models.CharField(max_length=100, unique=True)
     enabled = models.BooleanField(default=True)
     every_minutes = models.PositiveSmallIntegerField(null=True, blank=True)
-    cron = models.CharField(max_length=100, blank=True, default="")
+    cron = models.CharField(max_length=CRON_MAX_LENGTH, blank=True, default="")
+    time_zone = models.CharField(max_length=64, default=installation_time_zone)
     version = models.PositiveIntegerField(default=1)
 
     class Meta:

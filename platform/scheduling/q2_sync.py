@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import Any, Final
 
+import structlog
 from django.db import transaction
 from django_q.models import Schedule as Mirrored
 from django_q.tasks import async_task
 
 from foundation.advisory_locks import AdvisoryLock, advisory_xact_lock
 from foundation.clock import now
-from scheduling.cron import read_cron
+from foundation.errors import InvalidInput
 from scheduling.models import Schedule
-from scheduling.registry import BY_NAME, JOBS
+from scheduling.registry import jobs
+from scheduling.timing import next_run
+
+log = structlog.get_logger(__name__)
 
 # The proof that the scheduler works is nobody's to switch off.
 BEAT: Final = "scheduler heartbeat"
@@ -28,8 +33,8 @@ def ensure() -> None:
     A job by cron is mirrored as one run at its next time: the run itself, and each heartbeat, put the following one in.
     """
     advisory_xact_lock(AdvisoryLock.SYNC_SCHEDULES)
-    Schedule.objects.exclude(job__in=list(BY_NAME)).delete()
-    for job in JOBS:
+    Schedule.objects.exclude(job__in=jobs.names()).delete()
+    for job in jobs:
         job.load()  # a job that cannot be found must not wait for its hour to say so
         Schedule.objects.get_or_create(job=job.name, defaults={"every_minutes": job.every_minutes, "cron": job.cron})
     mirror()
@@ -39,21 +44,23 @@ def mirror() -> None:
     """Make the scheduler's rows equal to ours; the caller holds a transaction.
 
     Its rows are read without locks, which it takes in no order: one that it is about to use up just now is looked at
-    again with the next heartbeat.
+    again with the next heartbeat. A row of ours that cannot be read, which no form lets in, is left out and logged: it
+    must not stop the others.
     """
     advisory_xact_lock(AdvisoryLock.SYNC_SCHEDULES)
-    enabled = list(Schedule.objects.filter(enabled=True, job__in=list(BY_NAME)))
-    Mirrored.objects.exclude(name__in=[BEAT, *(row.job for row in enabled)]).delete()
+    moment = now()
+    due = _due_times(moment)
+    Mirrored.objects.exclude(name__in=[BEAT, *(row.job for row, _ in due)]).delete()
     there = {row.name: row for row in Mirrored.objects.order_by("-pk")}
     Mirrored.objects.exclude(pk__in=[row.pk for row in there.values()]).delete()
-    _put(there.get(BEAT), BEAT, func=BEAT_FUNCTION, schedule_type=Mirrored.MINUTES, minutes=1)
-    for row in enabled:
+    _put(there.get(BEAT), BEAT, moment, moment, func=BEAT_FUNCTION, schedule_type=Mirrored.MINUTES, minutes=1)
+    for row, at in due:
         timing: dict[str, Any] = {"func": RUN_FUNCTION, "args": repr((row.job,)), "cron": row.cron or None}
         if row.cron:
             timing |= {"schedule_type": Mirrored.ONCE, "minutes": None}
         else:
             timing |= {"schedule_type": Mirrored.MINUTES, "minutes": row.every_minutes}
-        _put(there.get(row.job), row.job, **timing)
+        _put(there.get(row.job), row.job, at, moment, **timing)
 
 
 def queue(job: str, asked_by: str) -> None:
@@ -66,11 +73,23 @@ def beat_now() -> None:
     async_task(BEAT_FUNCTION, group=BEAT)
 
 
-def _put(there: Mirrored | None, name: str, **timing: Any) -> None:
-    if there is not None and all(getattr(there, field) == value for field, value in timing.items()):
-        return
-    cron = timing.get("cron")
-    due = read_cron(cron, now=now()).next_after(now()) if cron else now()
+def _due_times(moment: datetime) -> list[tuple[Schedule, datetime]]:
+    """The schedules that are switched on, each with the time at which a new row of the scheduler is due."""
+    due = []
+    for row in Schedule.objects.filter(enabled=True, job__in=jobs.names()):
+        try:
+            due.append((row, next_run(row.cron, row.time_zone, after=moment) if row.cron else moment))
+        except InvalidInput as error:
+            log.error("schedule.not_read", job=row.job, reason=error.detail)
+    return due
+
+
+def _put(there: Mirrored | None, name: str, due: datetime, moment: datetime, **timing: Any) -> None:
+    """Have a row `name` with this timing. One that has it stays, and with it the time at which it is due."""
     if there is not None:
+        # The scheduler's rows have no time zone: one by cron that is not due yet shows it in its time.
+        as_ours = not timing.get("cron") or there.next_run <= moment or there.next_run == due
+        if as_ours and all(getattr(there, field) == value for field, value in timing.items()):
+            return
         there.delete()
     Mirrored.objects.create(name=name, repeats=-1, next_run=due, **timing)

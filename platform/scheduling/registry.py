@@ -1,11 +1,12 @@
-"""The closed list of jobs. What is not here runs nowhere."""
+"""The jobs that may run on a schedule: each app registers its own in `AppConfig.ready()`. Nothing else runs."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Final
 
+from django.core.exceptions import ImproperlyConfigured
 from django.utils.module_loading import import_string
 
 
@@ -13,94 +14,50 @@ from django.utils.module_loading import import_string
 class Job:
     """A synchronous function without arguments, safe to run twice; when it runs, until somebody decides otherwise.
 
-    It runs every `every_minutes`, or by `cron`. `words` say in the console what it is for; `counts`, what the number
-    that it returns stands for.
+    `function` is the function itself, or its dotted path, which is imported when the job runs: a process that runs no
+    jobs does not load what they need. It runs every `every_minutes`, or by `cron` in the installation's time zone.
+    `words` say in the console what it is for; `counts`, what the number that it returns stands for.
     """
 
     name: str
-    function: str
+    function: Callable[[], object] | str
     words: str
     counts: str
     every_minutes: int | None = None
     cron: str = ""
 
-    def load(self) -> Callable[[], Any]:
+    def load(self) -> Callable[[], object]:
         """The function. Raises `ImportError` for one that is not there."""
-        function: Callable[[], Any] = import_string(self.function)
+        if not isinstance(self.function, str):
+            return self.function
+        function: Callable[[], object] = import_string(self.function)
         return function
 
 
-JOBS: Final = (
-    Job(
-        "fold ended turns",
-        "agents.tasks.compact_events",
-        "Folds the many small events of an answer into one, a minute after its end.",
-        "turns folded",
-        1,
-    ),
-    # The runners do this every second; here it is done when none of them lives.
-    Job(
-        "reap lost turns",
-        "agents.tasks.reap",
-        "Ends or gives back turns whose runner is gone. A safety net: runners do this themselves.",
-        "turns moved",
-        1,
-    ),
-    Job(
-        "carry on with bulk acts",
-        "agents.tasks.carry_on_bulk_acts",
-        "Goes on with what operators do to many rows at once.",
-        "rows dealt with",
-        1,
-    ),
-    Job(
-        "delete sessions past their end",
-        "agents.tasks.delete_expired",
-        "Deletes conversations that were to be kept for a time only, such as those of OpenAI clients.",
-        "sessions deleted",
-        10,
-    ),
-    Job(
-        "forget full buckets",
-        "agents.tasks.purge_limits",
-        "Forgets limits that nobody has come near for a while.",
-        "rows deleted",
-        10,
-    ),
-    Job(
-        "forget idempotency keys",
-        "agents.tasks.purge_idempotency",
-        "Forgets answers kept for repeated requests for 48 hours, and runners that are gone for a week.",
-        "answers forgotten",
-        60,
-    ),
-    Job(
-        "send waiting mail",
-        "agents.tasks.send_letters",
-        "Sends mail that could not be sent at once, and forgets mails after a month.",
-        "mails sent",
-        1,
-    ),
-    Job(
-        "forget old logins",
-        "agents.tasks.forget_logins",
-        "Forgets the logins of browsers that have ended: signed out by time.",
-        "logins forgotten",
-        cron="10 3 * * *",
-    ),
-    Job(
-        "forget old audit entries",
-        "agents.tasks.forget_audit",
-        "Forgets entries of the audit trail after the time that BANDSTAND_AUDIT_DAYS says, two years by default.",
-        "entries forgotten",
-        cron="20 3 * * *",
-    ),
-    Job(
-        "forget old runs",
-        "scheduling.tasks.forget_old_runs",
-        "Forgets the runs of these schedules after a week.",
-        "runs forgotten",
-        cron="30 3 * * *",
-    ),
-)
-BY_NAME: Final = {job.name: job for job in JOBS}
+class JobRegistry:
+    """Jobs by name, in the order in which they were registered: that of INSTALLED_APPS."""
+
+    def __init__(self) -> None:
+        self._jobs: dict[str, Job] = {}
+
+    def register(self, job: Job) -> None:
+        """Add `job`. Raises `ImproperlyConfigured` for a name that is taken."""
+        if job.name in self._jobs:
+            raise ImproperlyConfigured(f"Two jobs are called {job.name!r}.")
+        self._jobs[job.name] = job
+
+    def get(self, name: str) -> Job | None:
+        return self._jobs.get(name)
+
+    def names(self) -> list[str]:
+        return list(self._jobs)
+
+    def __iter__(self) -> Iterator[Job]:
+        return iter(self._jobs.values())
+
+    def __len__(self) -> int:
+        return len(self._jobs)
+
+
+jobs: Final = JobRegistry()
+register: Final = jobs.register

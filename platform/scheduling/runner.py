@@ -12,7 +12,7 @@ from foundation.advisory_locks import LockFamily, try_advisory_lock
 from foundation.clock import now
 from scheduling.models import JobRun, Schedule
 from scheduling.q2_sync import BY_TIMETABLE, mirror
-from scheduling.registry import BY_NAME, Job
+from scheduling.registry import Job, jobs
 
 log = structlog.get_logger(__name__)
 
@@ -24,7 +24,7 @@ def run_scheduled(name: str, asked_by: str = BY_TIMETABLE) -> str:
 
     Not when somebody switched it off meanwhile, and not beside itself.
     """
-    job = BY_NAME.get(name)
+    job = jobs.get(name)
     if job is None:
         log.error("job.not_found", job=name)
         return "unknown"

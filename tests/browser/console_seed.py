@@ -18,7 +18,7 @@ from agents.sessions import begin_bulk
 from foundation.clock import now
 from foundation.ids import new_id
 from scheduling import q2_sync
-from scheduling.registry import JOBS
+from scheduling.registry import jobs
 from scheduling.runner import run_job
 from scheduling.tasks import beat_scheduler
 from tests.people import configuration_of, person
@@ -53,7 +53,7 @@ def main() -> dict[str, Any]:
         olga, user=people["bruno"], name="nightly report", scopes=[Scope.READ], expires_at=now() + timedelta(days=90)
     )
     q2_sync.ensure()
-    for job in JOBS:
+    for job in jobs:
         run_job(job, asked_by=q2_sync.BY_TIMETABLE)
     beat_scheduler()
     # Nobody works on it: there is no scheduler here.

@@ -97,7 +97,7 @@ MODELS: dict[str, dict[str, frozenset[Role]]] = {
     "scheduling.schedule": {"see": CONSOLE, "run": OPERATORS},
 }  # fmt: skip
 ACTIONS: dict[str, dict[str, frozenset[Role]]] = {
-    "agents.agentsession": {"cancel_open": OPERATORS, "mend": OPERATORS},
+    "agents.agentsession": {"cancel_open": OPERATORS},
     "accounts.apikey": {"revoke": OWNER},
     "agents.turn": {"cancel": OPERATORS, "retry": OPERATORS, "requeue": OPERATORS, "set_aside": OPERATORS},
 }

@@ -1,5 +1,6 @@
 """The timetable in the console."""
 
+import re
 from typing import Any
 
 import pytest
@@ -53,9 +54,13 @@ def test_an_owner_changes_when_a_job_runs(owner: Client, reap: Schedule) -> None
 @pytest.mark.parametrize(
     ("change", "words"),
     [
-        ({"every_minutes": "", "cron": "0 0 31 2 *"}, "This never runs: no month has such a day."),
+        ({"every_minutes": "", "cron": "0 0 31 2 *"}, "This never runs: there is no such day in the next 50 years."),
         ({"every_minutes": "", "cron": "every day"}, "Five fields are expected"),
-        ({"every_minutes": "", "cron": "99 * * * *"}, "The minute is from 0 to 59"),
+        ({"every_minutes": "", "cron": "99 * * * *"}, "The minute cannot be read: &#x27;99&#x27;. It takes 0 to 59;"),
+        ({"every_minutes": "", "cron": "1," * 100 + "1 * * * *"}, "at most 100 characters"),
+        ({"every_minutes": "", "cron": "0 3 * * *", "time_zone": "Mars/Olympus"}, "There is no time zone of this name"),
+        ({"time_zone": "x" * 200}, "at most 64 characters"),
+        ({"time_zone": ""}, "This field is required."),
         ({"every_minutes": ""}, "Give either the minutes"),
         ({"cron": "* * * * *"}, "Give either the minutes"),
         ({"every_minutes": "0"}, "From 1 to 10,080"),
@@ -72,6 +77,22 @@ def test_a_timing_that_makes_no_sense_is_said_and_not_saved(
     assert words in answer.content.decode()
     reap.refresh_from_db()
     assert (reap.every_minutes, reap.version) == (1, 1)
+
+
+def test_a_time_zone_is_chosen_and_the_next_run_is_shown_by_its_clocks_and_in_utc(
+    owner: Client, reap: Schedule
+) -> None:
+    page = owner.get(page_of(reap)).content.decode()
+    assert 'list="time_zone-names"' in page
+    assert '<datalist id="time_zone-names">' in page
+    assert '<option value="Asia/Tokyo">' in page
+    sent = fields(owner, reap, every_minutes="", cron="30 3 * * *", time_zone="Asia/Tokyo")
+    assert owner.post(page_of(reap), sent).status_code == 302
+    assert Schedule.objects.get(pk=reap.pk).time_zone == "Asia/Tokyo"
+    for address in (page_of(reap), list_of(Schedule)):
+        seen = owner.get(address).content.decode()
+        assert re.search(r"03:30:00 JST</span> <small class=\"bs-ago\">[0-9-]+ 18:30:00 UTC</small>", seen)
+    assert "30 3 * * * (Asia/Tokyo)" in seen
 
 
 def test_the_second_of_two_tabs_is_told(owner: Client, reap: Schedule) -> None:

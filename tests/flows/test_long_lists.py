@@ -72,7 +72,7 @@ def six() -> dict[str, Turn]:
         "expired": a_turn(a_session(ada, demo), "expired", error_class="deadline", error_id=new_id()),
         "queued": a_turn(a_session(ada, demo, open_turns=1), "queued"),
         "bobs": a_turn(a_session(bob, demo, controller="human", title="100% but_er")),
-        "others": a_turn(a_session(ada, other, state_fault="No schema."), cost_usd=Decimal("1.5")),
+        "others": a_turn(a_session(ada, other), cost_usd=Decimal("1.5")),
     }
 
 
@@ -106,7 +106,6 @@ SESSIONS: list[tuple[dict[str, str], set[str]]] = [
     ({}, EVERYTHING),
     ({"state": "open"}, {"queued"}),
     ({"state": "human"}, {"bobs"}),
-    ({"state": "faulty"}, {"others"}),
     ({"error": "any"}, {"failed", "expired"}),
     ({"error": "transient"}, {"failed"}),
     ({"user": "adam"}, {"bobs"}),

@@ -68,7 +68,9 @@ def test_what_is_due_runs_and_leaves_a_row_with_its_outcome(start: list[Program]
     ada.save()
     off = Schedule.objects.get(job=OFF)
     system = Actor.system("tests")
-    change_schedule(system, schedule_id=off.pk, expected_version=1, enabled=False, every_minutes=1, cron="")
+    change_schedule(
+        system, schedule_id=off.pk, expected_version=1, enabled=False, every_minutes=1, cron="", time_zone="UTC"
+    )
     Session.objects.create(session_key="x" * 32, session_data="", expire_date=now() - timedelta(days=1))
     # One by cron, one by minutes, one by somebody's button, and a letter that asks for itself.
     Mirrored.objects.filter(name=LOGINS).update(next_run=now() - timedelta(minutes=1))

@@ -23,7 +23,6 @@ from agents.sessions import (
     DoesNotApply,
     SessionQueueFull,
     cancel_any_turn,
-    mend_session,
     requeue_turn,
     retry_turn,
     set_aside_turn,
@@ -343,30 +342,3 @@ def test_an_act_that_waited_for_the_runners_commit_judges_what_it_left(olga: Act
         answer(work)
     assert isinstance(late.ended(), DoesNotApply)
     assert (ada.statuses(), trail()) == (["completed"], [])
-
-
-# --- a faulty state ---
-
-
-def test_a_faulty_state_is_emptied_and_the_session_goes_on(olga: Actor) -> None:
-    ada = asked()
-    earlier = ada.snapshot()
-    with pytest.raises(DoesNotApply):
-        mend_session(olga, session_id=ada.session_id)
-    AgentSession.objects.update(state={"schema": "broken"}, state_fault="No such schema.")
-    mend_session(olga, session_id=ada.session_id)
-    row = ada.row
-    assert (row.state, row.state_fault, row.version) == ({}, "", 2)
-    assert replayed(ada, earlier) == ada.snapshot()
-    assert trail() == [("olga", "session.mended", {"fault": "No such schema."})]
-    with pytest.raises(NotFound):
-        mend_session(olga, session_id=new_id())
-
-
-@pytest.mark.parametrize("role", [Role.USER, Role.VIEWER, Role.BUILDER])
-def test_who_is_no_operator_mends_nothing(role: Role) -> None:
-    ada = asked()
-    AgentSession.objects.update(state_fault="No such schema.")
-    with pytest.raises(Forbidden):
-        mend_session(actor_of(person("vera", role)), session_id=ada.session_id)
-    assert ada.row.state_fault

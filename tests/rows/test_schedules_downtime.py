@@ -15,7 +15,7 @@ from accounts.actor import Actor
 from foundation.clock import now
 from scheduling import q2_sync
 from scheduling.models import JobRun, Schedule
-from scheduling.registry import JOBS
+from scheduling.registry import jobs
 from scheduling.runner import run_scheduled
 from scheduling.services import change_schedule
 
@@ -33,6 +33,7 @@ def by_cron(name: str) -> None:
         enabled=True,
         every_minutes=None,
         cron="0 3 * * *",
+        time_zone="UTC",
     )
 
 
@@ -43,7 +44,7 @@ def handed_out() -> list[Any]:
     return sorted((task["func"], *task["args"]) for task in tasks)
 
 
-EVERYTHING = sorted([(q2_sync.BEAT_FUNCTION,), *((q2_sync.RUN_FUNCTION, one.name) for one in JOBS)])
+EVERYTHING = sorted([(q2_sync.BEAT_FUNCTION,), *((q2_sync.RUN_FUNCTION, one.name) for one in jobs)])
 
 
 def test_after_a_month_of_downtime_every_job_runs_once() -> None:
@@ -53,15 +54,15 @@ def test_after_a_month_of_downtime_every_job_runs_once() -> None:
     q2_sync.ensure()  # as at every start
     scheduler()
     assert handed_out() == EVERYTHING
-    for one in JOBS:
+    for one in jobs:
         assert run_scheduled(one.name) == "done"
     assert {row.name for row in Mirrored.objects.filter(next_run__gt=now())} == {
         q2_sync.BEAT,
-        *(job.name for job in JOBS),
+        *jobs.names(),
     }
     scheduler()
     assert handed_out() == []
-    assert JobRun.objects.count() == len(JOBS)
+    assert JobRun.objects.count() == len(jobs)
 
 
 def test_many_who_mirror_at_once_make_one_row_each() -> None:
@@ -79,9 +80,7 @@ def test_many_who_mirror_at_once_make_one_row_each() -> None:
     with ThreadPoolExecutor(4) as pool:
         for done in [pool.submit(start) for _ in range(4)]:
             done.result()
-    assert sorted(Mirrored.objects.values_list("name", flat=True)) == sorted(
-        [q2_sync.BEAT, *(job.name for job in JOBS)]
-    )
+    assert sorted(Mirrored.objects.values_list("name", flat=True)) == sorted([q2_sync.BEAT, *jobs.names()])
 
 
 def test_one_by_cron_whose_worker_died_is_due_again_after_the_next_heartbeat() -> None:

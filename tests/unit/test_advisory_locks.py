@@ -3,7 +3,7 @@
 import re
 
 from foundation.advisory_locks import AdvisoryLock, LockFamily
-from scheduling.registry import JOBS
+from scheduling.registry import jobs
 from tests.surroundings import ROOT
 
 HOME = ROOT / "platform" / "foundation" / "advisory_locks.py"
@@ -12,7 +12,7 @@ TAKES_ONE = re.compile(r"pg_(?:try_)?advisory")
 
 
 def test_no_two_locks_share_a_number() -> None:
-    keys = [job.name.encode() for job in JOBS]
+    keys = [job.name.encode() for job in jobs]
     locks = [*AdvisoryLock, *(family.lock(key) for family in LockFamily for key in keys)]
     assert len({int(lock) for lock in locks}) == len(AdvisoryLock) + len(LockFamily) * len(keys)
     assert all(0 < lock < 2**63 for lock in locks)

@@ -155,6 +155,7 @@ def redirect(location: str) -> bytes:
         "http://[::1%25lo]/",
         "http://[0:0:0:0:0:0:0:1]/",
         "http://[::ffff:127.0.0.1]/",
+        "http://[::ffff:7f00:1]/",
         "http://[::1",
         "http://::1/",
         "http://[127.0.0.1]/",
@@ -354,6 +355,7 @@ async def test_an_allowed_origin_opens_no_other_port_and_no_other_name() -> None
         "http://user@second.test/",
         "file:///etc/passwd",
         "http://[::ffff:127.0.0.1]/",
+        "http://[::ffff:7f00:1]/",
         "http://[",
     ],
 )

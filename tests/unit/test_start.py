@@ -23,3 +23,7 @@ def test_a_runner_loads_neither_the_console_nor_what_reports_errors() -> None:
 
 def test_a_web_process_has_the_console() -> None:
     assert {"agents.admin", "scheduling.admin"} <= loaded("web")
+
+
+def test_only_who_runs_jobs_loads_what_they_need() -> None:
+    assert {"agents.tasks", "scheduling.tasks"} & loaded("web") == set()

@@ -195,7 +195,6 @@ def _fields(row: models.Model) -> list[tuple[str, Any]]:
 
 def _session_deeds(request: HttpRequest, model_admin: ModelAdmin[Any], session: AgentSession) -> list[tuple[str, str]]:
     """The session's own buttons: action and words."""
-    allowed = model_admin.get_actions(request)
-    offered = [("cancel_open", "Cancel all open turns", session.open_turns > 0)]
-    offered.append(("mend", "Set the faulty state aside", bool(session.state_fault)))
-    return [(name, words) for name, words, now_useful in offered if now_useful and name in allowed]
+    if session.open_turns == 0 or "cancel_open" not in model_admin.get_actions(request):
+        return []
+    return [("cancel_open", "Cancel all open turns")]

@@ -74,7 +74,9 @@ def _canonical_host(host: str) -> tuple[str, bool]:
     try:
         if host.startswith("["):
             literal = host[1:-1]
-            if str(IPv6Address(literal)) != literal:
+            address = IPv6Address(literal)
+            # A mapped IPv4 address is plain without its mapping, and newer Pythons write it in another way.
+            if address.ipv4_mapped is not None or str(address) != literal:
                 raise AddressRefused("The IPv6 address is not in its canonical form.")
             return literal, True
         if _NUMBER.fullmatch(host.rpartition(".")[2]):

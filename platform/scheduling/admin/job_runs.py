@@ -12,7 +12,7 @@ from console.admin import ReadOnlyAdmin
 from console.date_filters import AgeFilter
 from foundation.durations import duration
 from scheduling.models import JobRun
-from scheduling.registry import BY_NAME
+from scheduling.registry import jobs
 
 
 class JobFilter(admin.SimpleListFilter):
@@ -22,7 +22,7 @@ class JobFilter(admin.SimpleListFilter):
     parameter_name = "job"
 
     def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:  # noqa: ARG002
-        return [(name, name) for name in BY_NAME]
+        return [(name, name) for name in jobs.names()]
 
     def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:  # noqa: ARG002
         return queryset.filter(job=self.value()) if self.value() else queryset

@@ -2,38 +2,59 @@
 
 from __future__ import annotations
 
-from datetime import datetime
-from typing import Any
+from typing import Any, Final
 
 from django import forms
 from django.contrib import admin, messages
 from django.db.models import OuterRef, QuerySet, Subquery
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.urls import reverse
+from django.utils.html import format_html, format_html_join
+from django.utils.safestring import SafeString
 from django_q.models import Schedule as Mirrored
 
 from accounts.admin.audited_forms import AuditedForm
 from accounts.permissions import actor_of
 from console.admin import ConsoleAdmin
 from console.confirmation import ask
+from console.formatting import second
 from console.views import address_of
 from console.widgets import CheckboxInput, NumberInput, TextInput, action
 from foundation.errors import InvalidInput
 from scheduling.models import JobRun, Schedule
-from scheduling.registry import BY_NAME
+from scheduling.registry import jobs
 from scheduling.role_permissions import RUN_SCHEDULE
 from scheduling.services import LONGEST_MINUTES, change_schedule, check_timing, run_now
+from scheduling.timing import read_time_zone, time_zone_names
+
+_FIELDS: Final = ("enabled", "every_minutes", "cron", "time_zone")
+
+
+class TimeZoneInput(TextInput):
+    """A text field that offers the names of time zones while one types."""
+
+    def render(self, name: str, value: Any, attrs: dict[str, Any] | None = None, renderer: Any = None) -> SafeString:
+        list_id = f"{name}-names"
+        field = super().render(name, value, {**(attrs or {}), "list": list_id}, renderer)
+        options = format_html_join("", '<option value="{}">', ((zone,) for zone in time_zone_names()))
+        return format_html('{}<datalist id="{}">{}</datalist>', field, list_id, options)
 
 
 class ScheduleForm(AuditedForm, forms.ModelForm):  # type: ignore[type-arg]
     class Meta:
         model = Schedule
-        fields = ("enabled", "every_minutes", "cron")
-        labels = {"enabled": "Switched on", "every_minutes": "Every … minutes", "cron": "Or by cron, in UTC"}
-        widgets = {"enabled": CheckboxInput, "every_minutes": NumberInput, "cron": TextInput}
+        fields = _FIELDS
+        labels = {"enabled": "Switched on", "every_minutes": "Every … minutes", "cron": "Or by cron"}
+        widgets = {
+            "enabled": CheckboxInput,
+            "every_minutes": NumberInput,
+            "cron": TextInput,
+            "time_zone": TimeZoneInput,
+        }
         help_texts = {
             "every_minutes": f"1 to {LONGEST_MINUTES:,} (a week). Leave it empty to use a cron expression.",
             "cron": "Minute, hour, day of the month, month, day of the week; “30 3 * * *” is every day at 03:30.",
+            "time_zone": "By whose clocks the cron expression goes, such as Europe/Berlin; “UTC” knows no summer time.",
         }
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
@@ -44,13 +65,13 @@ class ScheduleForm(AuditedForm, forms.ModelForm):  # type: ignore[type-arg]
         return Schedule.objects.select_for_update(no_key=True).get(pk=self.instance.pk)
 
     def values_of(self, row: Schedule) -> dict[str, Any]:
-        return {"enabled": row.enabled, "every_minutes": row.every_minutes, "cron": row.cron}
+        return {name: getattr(row, name) for name in _FIELDS}
 
     def clean(self) -> dict[str, Any]:
         cleaned: dict[str, Any] = super().clean() or {}
         if not self.errors:
             try:
-                check_timing(cleaned["every_minutes"], cleaned["cron"])
+                check_timing(cleaned["every_minutes"], cleaned["cron"], cleaned["time_zone"])
             except InvalidInput as error:
                 self.add_error((error.pointer or "").lstrip("/") or None, error.detail)
         self.refuse_stale()
@@ -86,22 +107,28 @@ class ScheduleAdmin(ConsoleAdmin):
         return annotated
 
     def get_fields(self, request: HttpRequest, obj: Any = None) -> tuple[str, ...]:  # noqa: ARG002
-        return ("words", *ScheduleForm.Meta.fields, *self.readonly_fields[2:])
+        return ("words", *_FIELDS, *self.readonly_fields[2:])
 
     @admin.display(description="what it does")
     def words(self, schedule: Schedule) -> str:
-        job = BY_NAME.get(schedule.job)
+        job = jobs.get(schedule.job)
         return job.words if job else "This version of the platform has no such job."
 
     @admin.display(description="when")
     def timing(self, schedule: Schedule) -> str:
         if schedule.cron:
-            return f"{schedule.cron} (UTC)"
+            return f"{schedule.cron} ({schedule.time_zone})"
         return "every minute" if schedule.every_minutes == 1 else f"every {schedule.every_minutes} minutes"
 
     @admin.display(description="next run")
     def next_run_at(self, schedule: Any) -> Any:
-        return _at(schedule.due)
+        if schedule.due is None:
+            return "-"
+        utc = f"{second(schedule.due)} UTC"
+        if not schedule.cron or schedule.time_zone == "UTC":
+            return utc
+        local = schedule.due.astimezone(read_time_zone(schedule.time_zone)).strftime("%Y-%m-%d %H:%M:%S %Z")
+        return format_html('<span class="bs-moment">{}</span> <small class="bs-ago">{}</small>', local, utc)
 
     @admin.display(description="last run")
     def last_status(self, schedule: Any) -> Any:
@@ -117,7 +144,7 @@ class ScheduleAdmin(ConsoleAdmin):
 
     @admin.display(description="ran at")
     def last_at(self, schedule: Any) -> Any:
-        return _at(schedule.ran_at)
+        return second(schedule.ran_at) if schedule.ran_at else "-"
 
     def has_add_permission(self, request: HttpRequest, obj: Any = None) -> bool:  # noqa: ARG002
         """There is a row for every job already."""
@@ -139,6 +166,7 @@ class ScheduleAdmin(ConsoleAdmin):
             enabled=values["enabled"],
             every_minutes=values["every_minutes"],
             cron=values["cron"],
+            time_zone=values["time_zone"],
         )
 
     def save_related(self, request: HttpRequest, form: Any, formsets: Any, change: bool) -> None:
@@ -163,7 +191,3 @@ class ScheduleAdmin(ConsoleAdmin):
         run_now(actor_of(request.user), schedule_id=schedule.pk)
         messages.success(request, f"{schedule} will run in a moment; its runs are below.")
         return HttpResponseRedirect(f"{reverse('admin:scheduling_jobrun_changelist')}?job={schedule.job}")
-
-
-def _at(moment: datetime | None) -> str:
-    return moment.strftime("%Y-%m-%d %H:%M:%S") if moment else "-"
