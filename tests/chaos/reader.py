@@ -21,7 +21,8 @@ def text_of(parts: list[dict[str, Any]]) -> str:
 
 @dataclass(slots=True)
 class ReadTurn:
-    """`streamed` is the text of the deltas since the last start; `answer` that of the final message.
+    """`streamed` is the text of the deltas since the turn was begun (anew), of which `settled` letters stand before the
+    last tool; `answer` is the text of the final message.
 
     `whole`: every delta of the turn was seen by this device, and nobody started it a second time.
     """
@@ -30,6 +31,7 @@ class ReadTurn:
     answer: str | None = None
     status: str = "open"
     whole: bool = True
+    settled: int = 0
 
     @property
     def consistent(self) -> bool:
@@ -75,7 +77,7 @@ class Reader:
         self.resyncs += 1
         self.seq = frame["seq"]
         for turn in self.turns.values():
-            turn.whole, turn.streamed = False, ""
+            turn.whole, turn.streamed, turn.settled = False, "", 0
         for message in frame["messages"]:
             if message["turn"] is not None:
                 self._resynced(message, frame["turns"])
@@ -83,7 +85,9 @@ class Reader:
             turn = self.turns.setdefault(turn_id, ReadTurn(whole=False))
             turn.status = shape["status"] if f"turn.{shape['status']}" in ENDS else "open"
             if turn.status == "open":
-                turn.streamed = text_of(shape["shown"])
+                shown = shape["shown"]
+                turn.streamed = text_of(shown)
+                turn.settled = len(turn.streamed) - (len(text_of(shown[-1:])) if shown else 0)
 
     def _resynced(self, message: Mapping[str, Any], turns: Mapping[str, Any]) -> None:
         turn = self.turns.setdefault(message["turn"], ReadTurn(whole=False))
@@ -95,8 +99,12 @@ class Reader:
     def _apply(self, turn: ReadTurn, kind: str, data: Mapping[str, Any]) -> None:
         if kind == "message.delta":
             turn.streamed += data["text"]
+        elif kind.startswith("tool."):
+            turn.settled = len(turn.streamed)
+        elif kind == "model.retrying":
+            turn.streamed = turn.streamed[: turn.settled]
         elif kind == "turn.restarted":
-            turn.streamed, turn.whole = "", False
+            turn.streamed, turn.settled, turn.whole = "", 0, False
             self.restarts += 1
         elif kind == "message.completed":
             if turn.answer is not None:

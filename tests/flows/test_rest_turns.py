@@ -21,13 +21,14 @@ from accounts.roles import Role
 from agents.domain.states import Priority, WaitReason
 from agents.http import revalidation, streams
 from agents.journal.compaction import fold_turn
+from agents.journal.fenced_writes import append
 from agents.models import Agent, AgentSession, Event, Message, Turn
 from agents.relay import close_hub, end_watching, get_hub
 from agents.sessions import accept_message, cancel_turn, create_session, delete_session, update_session
 from foundation.db_threads import in_db_thread
 from rest import idempotency
 from rest.models import IdempotencyRecord
-from tests.conversations import park, wake
+from tests.conversations import park, retrying, wake
 from tests.people import agent, key_of, person
 from tests.rest import V1, AsyncRest, Rest, SentEvents, end_turn, problem, say, take_turn
 from tests.sockets import login_of
@@ -124,6 +125,32 @@ async def test_a_turn_that_waits_is_shown_as_it_is(world: World) -> None:
     assert ok(await world.ask(Prefer="wait=1"), 202)["status"] == "queued"
     turn = await Turn.objects.aget(ordinal=1)
     assert ok(await world.rest.get(f"turns/{turn.pk}"))["status"] == "waiting"
+
+
+def waits_and_goes_on() -> None:
+    """The next turn waits for everything that there is, and its model is asked more than once."""
+    taken = take_turn()
+    for reason in (None, *WaitReason):
+        say(taken, "void")
+        park(taken, reason, events=[retrying(None)])
+        wake(Turn.objects.get())
+        taken = take_turn()
+        say(taken, "void")
+        append(taken, [retrying()])
+    end_turn(taken)
+
+
+async def test_a_stream_tells_of_waits_and_of_second_attempts_by_their_schema(world: World) -> None:
+    sent = SentEvents(await world.ask(Accept=STREAM))
+    await in_db_thread(waits_and_goes_on)
+    found = await sent.events()
+    assert [event["event"] for event in found].count("turn.started") == 5
+    assert [event["data"]["data"] for event in found if event["event"] == "turn.waiting"] == [
+        {"for": reason, "until": "2100-01-01T00:00:00.000000Z"} for reason in WaitReason
+    ]
+    assert [event["data"]["data"]["route"] for event in found if event["event"] == "model.retrying"] == [
+        None, "openai:next",
+    ] * 4  # fmt: skip
 
 
 async def test_a_client_that_leaves_while_it_waits_changes_nothing(world: World) -> None:

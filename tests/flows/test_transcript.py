@@ -14,7 +14,7 @@ from accounts.models import AuditEntry, User
 from accounts.permissions import actor_of
 from accounts.roles import Role
 from agents.domain.message_parts import tool_call_part, tool_result_part
-from agents.domain.states import StepStatus
+from agents.domain.states import StepStatus, WaitReason
 from agents.journal import fenced_writes
 from agents.journal.fenced_writes import NewEvent, Settled
 from agents.models import Agent, AgentSession, Event, Message, Step, Turn
@@ -22,7 +22,19 @@ from agents.sessions import retry_turn, set_aside_turn
 from agents.sessions.fork import fork_any_session
 from foundation.errors import Forbidden
 from foundation.ids import new_id
-from tests.conversations import Conversation, answer, claimed, conversation, done, fail, say, tool_intent
+from tests.conversations import (
+    Conversation,
+    answer,
+    claimed,
+    conversation,
+    done,
+    fail,
+    park,
+    retrying,
+    say,
+    tool_intent,
+    wake,
+)
 from tests.people import person
 
 pytestmark = pytest.mark.django_db
@@ -190,6 +202,45 @@ def test_the_open_page_is_told_of_each_change_once(vera: Client) -> None:
     told = news(vera, ada, told["seq"]).json()
     assert [block["ordinal"] for block in told["blocks"]] == [3]
     assert told["facts"]["Turns"] == "2, 1 open"
+
+
+@pytest.mark.parametrize(
+    ("reason", "words"),
+    [
+        (None, "a model to answer again"),
+        (WaitReason.APPROVAL, "an approval"),
+        (WaitReason.CHILDREN, "other agents"),
+        (WaitReason.BUDGET, "money"),
+    ],
+)
+def test_a_turn_that_waits_says_for_what_and_goes_on_behind_its_words(
+    vera: Client, reason: WaitReason | None, words: str
+) -> None:
+    ada = asked()
+    work = claimed()
+    say(work, "Void")
+    fenced_writes.append(work, [retrying()])
+    say(work, "Hel")
+    seq = last_seq(ada)
+    assert "Void" not in page(vera, address(ada))
+    park(work, reason)
+    [block] = news(vera, ada, seq).json()["blocks"]
+    assert f"<dt>waits for</dt><dd>{words}, until 2100-01-01 00:00:00 UTC</dd>" in block["html"]
+    wake(ada.turn())
+    say(claimed(), "lo")
+    [block] = news(vera, ada, seq).json()["blocks"]
+    assert "Hello" in block["html"]
+    assert "waits for" not in block["html"]
+
+
+def test_the_step_of_a_call_that_has_no_route_yet_shows_none(vera: Client) -> None:
+    ada = asked()
+    work = claimed()
+    assert "<td>model</td>" in page(vera, address(ada))
+    fenced_writes.advance(
+        work, settled=[Settled(1, StepStatus.DONE, {"text": "", "tool_calls": []}, name="openai:small")]
+    )
+    assert "<td>model <code>openai:small</code></td>" in page(vera, address(ada))
 
 
 def test_a_page_of_one_turn_hears_of_that_turn_only(vera: Client) -> None:

@@ -26,7 +26,7 @@ from agents.ws.consumer import SessionSocket
 from agents.ws.limits import SocketLimits
 from foundation.db_threads import in_db_thread
 from tests.people import key_of, person
-from tests.sockets import Owner, Socket, deltas, key_headers
+from tests.sockets import Owner, Socket, deltas, key_headers, write_events
 from tests.unit.test_ws_frames import INVALID, MALFORMED
 
 pytestmark = pytest.mark.usefixtures("transactional_db")
@@ -247,6 +247,20 @@ async def test_resume_on_a_live_socket_moves_it_and_sends_nothing_twice(owner: O
         assert [frame["seq"] for frame in await ws.events(4)] == [3, 4, 5, 6]
         await deltas(owner.session.pk, 1)
         assert [frame["seq"] for frame in await ws.events(1)] == [7]
+
+
+async def test_waits_and_second_attempts_come_as_they_are_in_the_log(owner: Owner) -> None:
+    written: list[tuple[str, dict[str, Any]]] = [
+        ("message.delta", {"text": "Hel"}),
+        ("model.retrying", {"step": 1, "route": None, "reason": "transient"}),
+        ("turn.retry_wait", {"until": "2100-01-01T00:00:00.000000Z"}),
+        ("turn.started", {"epoch": 2, "resumed": True, "started_at": "2026-11-22T08:15:30.000001Z"}),
+    ]
+    async with socket(owner) as ws:
+        await ws.send({"type": "resume", "after": 0})
+        await ws.until("ready")
+        await in_db_thread(write_events, owner.session.pk, written)
+        assert [(frame["event"], frame["data"]) for frame in await ws.events(4)] == written
 
 
 async def test_two_devices_see_the_same_log(owner: Owner) -> None:

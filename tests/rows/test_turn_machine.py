@@ -25,12 +25,22 @@ from accounts.actor import Actor
 from agents.domain.events import TERMINAL_EVENTS
 from agents.domain.message_parts import text_part
 from agents.domain.replay import Snapshot, replay
-from agents.domain.states import MAX_ATTEMPTS_WITHOUT_PROGRESS, OWNED, TERMINAL, TurnStatus, WhenBusy
+from agents.domain.states import (
+    MAX_ATTEMPTS_WITHOUT_PROGRESS,
+    OWNED,
+    PARKED,
+    TERMINAL,
+    StepKind,
+    StepStatus,
+    TurnStatus,
+    WaitReason,
+    WhenBusy,
+)
 from agents.engine.context import load_context
 from agents.journal import fenced_writes
 from agents.journal.claims import Claim
 from agents.journal.compaction import fold_turn
-from agents.journal.fenced_writes import LostTurn, NewEvent
+from agents.journal.fenced_writes import Intent, LostTurn, NewEvent, Settled
 from agents.journal.log import follows, read_log
 from agents.models import AgentSession, Event, Feedback, Message, Step, Turn
 from agents.runner.reaper import give_back, reap
@@ -46,6 +56,7 @@ from agents.sessions import (
 )
 from foundation.errors import IdempotencyMismatch
 from tests.conversations import (
+    FAR_AHEAD,
     OTHER_RUNNER,
     RUNNER,
     Conversation,
@@ -55,8 +66,12 @@ from tests.conversations import (
     done,
     ending,
     lease_is_over,
+    park,
+    retrying,
     say,
     tool_intent,
+    wait_is_over,
+    wake,
 )
 
 DEPTH = 4
@@ -70,6 +85,7 @@ modes = st.sampled_from([None, None, None, WhenBusy.REJECT, WhenBusy.INTERRUPT])
 parents = st.none() | picks
 runners = st.sampled_from([RUNNER, OTHER_RUNNER])
 limits = st.integers(1, 3)
+reasons = st.sampled_from([None, *WaitReason])
 ends = st.sampled_from([S.COMPLETED, S.COMPLETED, S.FAILED, S.EXPIRED])
 
 
@@ -89,11 +105,13 @@ class TurnMachine(RuleBasedStateMachine):
         self.keys: dict[str, tuple[tuple[str, WhenBusy | None], Accepted]] = {}
         self.acknowledged: dict[UUID, str] = {}
         self.snapshots: list[Snapshot] = [self.ada.snapshot()]
+        self.live = self.snapshots[0]
 
     def teardown(self) -> None:
         if not hasattr(self, "ada"):
             return
         self.remember()
+        self.remember_by_the_folded_log()
         for rows in (Feedback, Event, Message, Step, Turn, AgentSession):
             rows._default_manager.all()._raw_delete("default")
 
@@ -121,9 +139,13 @@ class TurnMachine(RuleBasedStateMachine):
             happenings += [
                 (4, lambda: self.stream(work, draw(words))),
                 (2, lambda: self.call_a_tool(work)),
+                (2, lambda: self.ask_again(work)),
+                (3, lambda: self.park(work, draw(reasons), draw(st.booleans()))),
                 (5, lambda: self.finish(work, draw(ends), draw(st.booleans()))),
                 (2, lambda: self.return_it(work, draw(st.booleans()))),
             ]
+        if any(turn.status in PARKED for turn in turns):
+            happenings.append((4, lambda: self.wake(draw(st.booleans()))))
         if self.owned():
             happenings.append((5, lambda: self.lose_the_lease_and_reap(draw(st.booleans()))))
         draw(st.sampled_from([happening for weight, happening in happenings for _ in range(weight)]))()
@@ -193,7 +215,8 @@ class TurnMachine(RuleBasedStateMachine):
         return messages[pick % len(messages)]
 
     def cancel(self, turn: Turn) -> None:
-        expected = {S.RUNNING: S.CANCELLING, S.QUEUED: S.CANCELLED}.get(S(turn.status), S(turn.status))
+        ends = dict.fromkeys((S.QUEUED, *PARKED), S.CANCELLED)
+        expected = (ends | {S.RUNNING: S.CANCELLING}).get(S(turn.status), S(turn.status))
         assert cancel_turn(self.ada.actor, turn_id=turn.pk).status == expected
 
     def rename(self) -> None:
@@ -227,7 +250,12 @@ class TurnMachine(RuleBasedStateMachine):
             assert found == []
             return
         [work] = found
-        assert (work.turn_id, work.epoch) == (open_turns[0].pk, open_turns[0].epoch + 1)
+        first = open_turns[0]
+        assert (work.turn_id, work.epoch, work.resumed) == (first.pk, first.epoch + 1, first.resumes)
+        begun = Event.objects.filter(agent_session_id=first.agent_session_id).latest("seq")
+        goes_on = work.epoch == 1 or work.resumed
+        assert begun.type == ("turn.started" if goes_on else "turn.restarted")
+        assert begun.data.get("resumed") == (work.resumed if goes_on else None)
         self.claims.append(work)
         context = load_context(work)
         assert context.history[-1] == ("user", [text_part(self.acknowledged[context.asked])])
@@ -251,6 +279,46 @@ class TurnMachine(RuleBasedStateMachine):
 
         if self.written_by_owner_only(work, write):
             assert Turn.objects.get(pk=work.turn_id).attempts_without_progress == 0
+
+    def ask_again(self, work: Claim) -> None:
+        """The model has failed and is asked once more, in a step of its own."""
+        last = Step.objects.filter(turn_id=work.turn_id).count()
+        failed = Settled(last, StepStatus.FAILED, error_class="transient", name="openai:a")
+        intent = Intent(last + 1, StepKind.MODEL, "openai:b")
+        self.written_by_owner_only(
+            work,
+            lambda: fenced_writes.advance(
+                work, settled=[failed], intents=[intent], events=[retrying("openai:b", step=last)]
+            ),
+        )
+
+    def park(self, work: Claim, reason: WaitReason | None, drop: bool) -> None:
+        """`drop`: it had shown words that are void now."""
+        before = Turn.objects.get(pk=work.turn_id)
+        log = self.ada.row.next_seq
+        if self.is_owner(work) and before.status == S.CANCELLING:
+            assert not park(work, reason)
+            assert self.ada.row.next_seq == log
+            return
+        events = [retrying(None)] if drop else []
+        if self.written_by_owner_only(work, lambda: park(work, reason, events=events)):
+            after = Turn.objects.get(pk=work.turn_id)
+            assert after.status == (S.WAITING if reason else S.RETRY_WAIT)
+            assert (after.deadline_at > before.deadline_at) is (reason in (WaitReason.APPROVAL, WaitReason.CHILDREN))
+
+    def wake(self, by_time: bool) -> None:
+        """Whoever it waits for wakes it, or its time has come."""
+        turn = next(turn for turn in self.open_turns() if turn.status in PARKED)
+        if by_time:
+            wait_is_over(turn.pk)
+            # As long before the end of the wait as it was; the clock is another test's.
+            Turn.objects.filter(pk=turn.pk).update(deadline_at=FAR_AHEAD)
+            assert reap() == 1
+        else:
+            assert wake(turn)
+        after = Turn.objects.get(pk=turn.pk)
+        assert (after.status, after.resumes, after.wait_reason) == (S.QUEUED, True, "")
+        assert not wake(after)
 
     def finish(self, work: Claim, status: TurnStatus, shown: bool) -> None:
         stopping = Turn.objects.get(pk=work.turn_id).status == S.CANCELLING
@@ -297,7 +365,7 @@ class TurnMachine(RuleBasedStateMachine):
         assert reap() == int(deadline and expected is S.QUEUED), "then it is too late for it"
 
     def pass_a_deadline_and_reap(self, turn: Turn) -> None:
-        if turn.status == S.QUEUED:
+        if turn.status in (S.QUEUED, *PARKED):
             Turn.objects.filter(pk=turn.pk).update(deadline_at="2000-01-01T00:00:00Z")
             assert reap() == 1
             assert Turn.objects.get(pk=turn.pk).status == S.EXPIRED
@@ -321,12 +389,28 @@ class TurnMachine(RuleBasedStateMachine):
                 assert later[0].first_seq <= earlier["seq"], "only what was folded asks for a new snapshot"
         self.snapshots.append(fresh)
 
+    def follow(self) -> None:
+        """The replay law for who follows live: from one moment to the next."""
+        before, self.live = self.live, self.ada.snapshot()
+        later = read_log(self.ada.session_id, after=before["seq"], limit=100_000)
+        if follows(before["seq"], later, self.live["seq"]):
+            assert replay(before, [arguments(event) for event in later]) == self.live
+
+    def remember_by_the_folded_log(self) -> None:
+        """The same for who has nothing but the log, when all that can be folded is."""
+        fresh = self.ada.snapshot()
+        for turn in self.ada.turns():
+            fold_turn(self.ada.session_id, turn.pk)
+        log = read_log(self.ada.session_id, after=0, limit=100_000)
+        assert replay(self.snapshots[0], [arguments(event) for event in log]) == fresh == self.ada.snapshot()
+
     # --- what holds after every step ---
 
     @invariant()
     def promises_are_kept(self) -> None:
         if not hasattr(self, "ada"):
             return
+        self.follow()
         row, turns = self.ada.row, self.ada.turns()
         self.check_turns(row, turns)
         self.check_log(row, turns)

@@ -252,6 +252,27 @@ def test_a_device_notices_what_must_never_be_seen() -> None:
         assert bool(reader.faults) is faulty
 
 
+def test_a_device_drops_the_words_since_the_last_tool_when_the_model_is_asked_again() -> None:
+    reader = Reader()
+    for one in (
+        frame(1, "turn.started", resumed=False),
+        frame(2, "message.delta", text="Hm"),
+        frame(3, "model.retrying", route="openai:b"),
+        frame(4, "message.delta", text="Wait. "),
+        frame(5, "tool.started"),
+        frame(6, "tool.finished"),
+        frame(7, "message.delta", text="It"),
+        frame(8, "model.retrying", route=None),
+        frame(9, "turn.retry_wait"),
+        frame(10, "turn.started", resumed=True),
+        frame(11, "message.delta", text="Noon."),
+        frame(12, "message.completed", message=completed("Wait. Noon.")),
+        frame(13, "turn.completed"),
+    ):
+        reader.event(one)
+    assert reader.faults == []
+
+
 def test_a_device_drops_what_was_shown_before_a_restart() -> None:
     reader = Reader()
     for one in (

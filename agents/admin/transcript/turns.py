@@ -16,10 +16,17 @@ from agents.admin.transcript.content import Said, said_in, shown_parts_of
 from agents.admin.transcript.steps import ShownStep, shown_step
 from agents.admin.turn_actions import DeedOnTurn
 from agents.domain.message_tree import Node, Tree
-from agents.domain.states import TERMINAL, TurnStatus
+from agents.domain.states import PARKED, TERMINAL, TurnStatus, WaitReason
 from agents.journal.locked_writes import shown_parts
 from agents.models import AgentSession, Message, Runner, Step, Turn
-from console.formatting import money, tokens, took
+from console.formatting import money, second, tokens, took
+
+_WAITS: Final = {
+    "": "a model to answer again",
+    WaitReason.APPROVAL: "an approval",
+    WaitReason.CHILDREN: "other agents",
+    WaitReason.BUDGET: "money",
+}
 
 # Turns on one page of a long session.
 TURNS: Final = 20
@@ -37,6 +44,7 @@ class Block:
     steps: list[ShownStep] = field(default_factory=list)
     runner: str = ""
     branch: str = ""
+    waits: str = ""
     waited: str = ""
     lasted: str = ""
     tokens: str = ""
@@ -102,6 +110,7 @@ def _block(turn: Turn, rows: _Rows) -> Block:
         steps=steps,
         runner=str(runner) if runner else str(turn.runner_id or ""),
         branch=rows.branches.get(asked, "") if asked else "",
+        waits=_waits(turn),
         waited=took(turn.queued_at, turn.started_at or turn.finished_at or rows.now),
         lasted=took(turn.started_at, turn.finished_at or rows.now),
         tokens=tokens(turn.input_tokens, turn.output_tokens),
@@ -109,6 +118,13 @@ def _block(turn: Turn, rows: _Rows) -> Block:
         state=state_tag(status),
         live=status not in TERMINAL,
     )
+
+
+def _waits(turn: Turn) -> str:
+    """What a parked turn waits for, and until when at the latest."""
+    if turn.status not in PARKED or turn.available_at is None:
+        return ""
+    return f"{_WAITS[turn.wait_reason]}, until {second(turn.available_at)} UTC"
 
 
 def _said(turn: Turn, messages: Sequence[Message], steps: Sequence[ShownStep]) -> list[Said]:
