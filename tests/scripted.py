@@ -10,8 +10,9 @@ from typing import Any
 from uuid import UUID
 
 from agents.domain.chat import ToolSpec
+from agents.engine.delta_writer import Deltas
 from agents.engine.ports import Services
-from agents.llm.interface import LLM, Finished, Metered, ModelEvent, ModelRequest, TextDelta, ToolCall, Usage
+from agents.llm.interface import LLM, Begun, Finished, Metered, ModelEvent, ModelRequest, TextDelta, ToolCall, Usage
 
 USAGE = Usage(3, 5)
 
@@ -51,17 +52,22 @@ class ScriptedModel:
         reply = self.replies[min(len(self.requests), len(self.replies) - 1)]
         self.requests.append(request)
         self.open += 1
-        finished = False
+        finished = begun = False
         try:
             for item in reply.items:
                 if isinstance(item, Exception):
                     raise item
                 if isinstance(item, str):
+                    if not begun:
+                        begun = True
+                        yield Begun(f"req-{len(self.requests)}")
                     yield TextDelta(item)
                 elif isinstance(item, Usage):
                     yield Metered(item, "scripted")
                 else:
                     await item()
+            if not begun:
+                yield Begun(f"req-{len(self.requests)}")
             yield Finished(tuple(reply.calls), reply.usage, "tool_calls" if reply.calls else "stop", "scripted")
             finished = True
         finally:
@@ -108,14 +114,16 @@ class ScriptedTools:
 
 @dataclass(frozen=True, slots=True)
 class Models:
-    """Every route leads to the same model; `resolved` lists them."""
+    """Every route leads to the same model; `windows` says how much it takes there."""
 
     model: LLM
-    resolved: list[str] = field(default_factory=list)
+    windows: Mapping[str, int] = field(default_factory=dict)
 
     def resolve(self, route: str) -> tuple[LLM, str]:
-        self.resolved.append(route)
         return self.model, route.partition(":")[2]
+
+    async def window(self, route: str) -> int | None:
+        return self.windows.get(route)
 
     def cost(self, route: str, usage: Usage | None, *, response_model: str | None) -> Decimal | None:
         """A cent per token."""
@@ -125,7 +133,12 @@ class Models:
 def scripted(*replies: Reply, **tools: Any) -> tuple[Services, ScriptedModel, ScriptedTools]:
     """Services of a turn, and the two ends of them that a test looks at."""
     model, box = ScriptedModel(replies), ScriptedTools(**tools)
-    return Services(Models(model), box), model, box
+    return services_for(model, box), model, box
+
+
+def services_for(model: LLM, tools: ScriptedTools | None = None) -> Services:
+    """All that the engine uses, with `model` behind every route."""
+    return Services(Models(model), tools or ScriptedTools(), Deltas())
 
 
 async def for_ever() -> None:

@@ -1,4 +1,4 @@
-"""From stored messages to the request of a model: flatten, cut, repair.
+"""From stored messages to the messages of a request: system texts, history and work, repaired and fitted to a window.
 
 The repair is pure, ordered and idempotent, and it never touches the stored log: whatever a crash or a stop left
 behind, the request that comes out is one that providers accept.
@@ -8,17 +8,27 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Container, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
 from typing import Any
+from uuid import UUID
 
 import orjson
 
 from agents.domain.chat import ChatMessage, ToolCall
 from agents.domain.client_options import BELOW_OURS
-from agents.domain.configuration import ContextPolicy
 from agents.domain.message_parts import Part
 
 INTERRUPTED = "This call was interrupted and has no result."
+
+# The vendors' pages give 4 characters of English for a token (OpenAI, Google) or 3.5 (Anthropic). Counted with OpenAI's
+# o200k_base, a token had 3.7 to 4.6 bytes of our docs, code, chats and JSON, and 2.9 (Polish) to 6.3 (Bengali) bytes of
+# 22 languages; with the older cl100k_base 1.1 (Armenian) to 4.4. Random hexadecimal digits have 1.7.
+BYTES_PER_TOKEN = 3
+# What stands around each message and each call; three by OpenAI's cookbook ("How to count tokens with tiktoken"), and
+# the role.
+TOKENS_AROUND = 4
 
 # The narrowest rules of all: Gemini's for how a name begins, OpenAI's for how long an id may be.
 _NAME = re.compile(r"[a-zA-Z_][a-zA-Z0-9_-]{0,63}")
@@ -28,23 +38,78 @@ _ID = re.compile(r"[a-zA-Z0-9_-]{1,40}")
 
 _ROLES = {"user": "user", "agent": "assistant", "human": "assistant", "system": "system"}
 
+Count = Callable[[str], int]
 
-def build_request(
-    *,
-    instructions: str,
-    history: Iterable[tuple[str, Sequence[Part]]],
-    work: Sequence[Part],
-    policy: ContextPolicy,
-    client_instructions: str = "",
+
+class Source(StrEnum):
+    """Whose words a system text is."""
+
+    RELEASE = "release"
+    CLIENT = "client"
+
+
+@dataclass(frozen=True, slots=True)
+class Block:
+    """A system text; an empty one is none."""
+
+    source: Source
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Item:
+    """A stored message of the conversation."""
+
+    message_id: UUID
+    author: str
+    parts: Sequence[Part]
+
+
+def estimate_tokens(text: str) -> int:
+    """Tokens of `text`, by its length: near enough to choose what fits, and never more than it has bytes."""
+    return -(-len(text if text.isascii() else text.encode("utf-8", "surrogatepass")) // BYTES_PER_TOKEN)
+
+
+def newest(history: Sequence[Item], characters: int) -> list[Item]:
+    """The newest exchanges of `history` that have so many characters together. In any case its last message, which is
+    the question, and what belongs to it."""
+    sizes = [_characters(item) for item in history]
+    if sum(sizes) <= characters:
+        return list(history)
+    last = len(history) - 1
+    question, call = _question_of(
+        last,
+        calls=lambda index: _brings_results(history[last]) and _calls(history[index]),
+        asks=lambda index: _asks(history[index]),
+    )
+    kept = _kept(
+        sizes,
+        characters,
+        always=frozenset({question, *range(call, last + 1)}),
+        begins=lambda index: _asks(history[index]) or (index > question and history[index].author != "user"),
+    )
+    return [history[index] for index in kept]
+
+
+def fit(
+    blocks: Iterable[Block], history: Sequence[Item], work: Sequence[Part], window: int | None, count: Count
 ) -> tuple[ChatMessage, ...]:
-    """The messages of a request: `history` as (author, parts) with the question last, `work` what this turn did
-    since. What a client asks for stands below what the release says."""
-    messages = [message for author, parts in history for message in flatten(author, parts)]
-    kept = _newest(messages, policy.history_characters)
-    if instructions and client_instructions:
-        client_instructions = BELOW_OURS + client_instructions
-    system = [ChatMessage(role="system", text=text) for text in (instructions, client_instructions) if text]
-    return repair([*system, *kept, *flatten("agent", work)])
+    """The messages of a request: `blocks`, then `history` with the question last, then the `work` of its turn so far.
+
+    All of them, if `window` has room for so many tokens or is None. Otherwise the oldest exchanges go first, each as a
+    whole, then the oldest rounds of calls with their results. What stays in any case: the blocks, the question (where
+    it brings results of a client's tools, their calls and what was asked before those), the newest round of the work.
+
+    `count` gives the tokens of a text, each of which has one byte at least.
+    """
+    system = _system(blocks)
+    said = repair(message for item in history for message in flatten(item.author, item.parts))
+    done = repair(flatten("agent", work))
+    messages = (*system, *said, *done)
+    # Bytes bound tokens, so that nothing is counted unless it could be too much.
+    if window is None or sum([_tokens(message, _most_tokens) for message in messages]) <= window:
+        return messages
+    return _fitted(system, said, done, window, count, brings_results=_brings_results(history[-1]))
 
 
 def flatten(author: str, parts: Sequence[Mapping[str, Any]]) -> list[ChatMessage]:
@@ -79,33 +144,91 @@ def _result(part: Mapping[str, Any]) -> ChatMessage:
     return ChatMessage(role="tool", text=part["content"], tool_call_id=part["call_id"])
 
 
-def _newest(messages: Sequence[ChatMessage], characters: int) -> list[ChatMessage]:
-    """The newest messages that fit, and what the turn is about in any case."""
-    needed = _needed(messages)
-    characters -= sum(_size(messages[index]) for index in needed)
-    first = len(messages)
-    for index in reversed(range(len(messages))):
-        if index not in needed:
-            characters -= _size(messages[index])
-            if characters < 0:
-                break
-        first = index
-    return [message for index, message in enumerate(messages) if index >= first or index in needed]
+def _system(blocks: Iterable[Block]) -> list[ChatMessage]:
+    said = [block for block in blocks if block.text]
+    ours = any(block.source is Source.RELEASE for block in said)
+    # What a client asks for stands below what the release says.
+    return [
+        ChatMessage("system", BELOW_OURS + block.text if ours and block.source is Source.CLIENT else block.text)
+        for block in said
+    ]
 
 
-def _needed(messages: Sequence[ChatMessage]) -> frozenset[int]:
-    """The last message; when a client's results come with it, also their calls and the question before those."""
-    last = len(messages) - 1
-    result = last if last >= 0 and messages[last].role == "tool" else last - 1
-    if result < 0 or messages[result].role != "tool":
-        return frozenset(range(max(last, 0), last + 1))
-    call = next((index for index in range(result, -1, -1) if messages[index].tool_calls), result)
-    question = next((index for index in range(call, -1, -1) if messages[index].role == "user"), call)
-    return frozenset({question, *range(call, last + 1)})
+def _fitted(
+    system: Sequence[ChatMessage],
+    said: Sequence[ChatMessage],
+    done: Sequence[ChatMessage],
+    window: int,
+    count: Count,
+    *,
+    brings_results: bool,
+) -> tuple[ChatMessage, ...]:
+    messages = (*system, *said, *done)
+    behind = len(system) + len(said)
+    question, call = _question_of(
+        behind - 1,
+        calls=lambda index: brings_results and bool(messages[index].tool_calls),
+        asks=lambda index: messages[index].role == "user",
+    )
+    newest_round = next((index for index in range(len(messages) - 1, behind, -1) if messages[index].tool_calls), behind)
+    kept = _kept(
+        [_tokens(message, count) for message in messages],
+        window,
+        always=frozenset({*range(len(system)), question, *range(call, behind), *range(newest_round, len(messages))}),
+        begins=lambda index: messages[index].role == "user" if index <= question else messages[index].role != "tool",
+    )
+    return tuple(messages[index] for index in kept)
 
 
-def _size(message: ChatMessage) -> int:
-    return len(message.text) + sum(len(call.arguments) for call in message.tool_calls)
+def _question_of(last: int, *, calls: Callable[[int], bool], asks: Callable[[int], bool]) -> tuple[int, int]:
+    """Where the question stands that ends at `last`, and where what belongs to it goes on: with the calls whose results
+    it brings, if it does."""
+    call = next((index for index in range(last, -1, -1) if calls(index)), None)
+    if call is None:
+        return last, last
+    return next((index for index in range(call, -1, -1) if asks(index)), call), call
+
+
+def _kept(sizes: Sequence[int], room: int, *, always: Container[int], begins: Callable[[int], bool]) -> list[int]:
+    """The indexes that stay: `always`, and from one that `begins` to the end, as many as there is room for."""
+    room -= sum(size for index, size in enumerate(sizes) if index in always)
+    first = len(sizes)
+    for index in reversed(range(len(sizes))):
+        if index not in always:
+            room -= sizes[index]
+        if room < 0:
+            break
+        if begins(index):
+            first = index
+    return [index for index in range(len(sizes)) if index >= first or index in always]
+
+
+def _tokens(message: ChatMessage, count: Count) -> int:
+    tokens = TOKENS_AROUND + count(message.text)
+    for call in message.tool_calls:
+        tokens += TOKENS_AROUND + count(call.name) + count(call.arguments)
+    return tokens
+
+
+def _most_tokens(text: str) -> int:
+    """No character has more than four bytes."""
+    return len(text) if text.isascii() else 4 * len(text)
+
+
+def _characters(item: Item) -> int:
+    return sum(len(part.get("text") or part.get("content") or part.get("arguments") or "") for part in item.parts)
+
+
+def _asks(item: Item) -> bool:
+    return item.author == "user" and (not _brings_results(item) or any(part["type"] == "text" for part in item.parts))
+
+
+def _calls(item: Item) -> bool:
+    return any(part["type"] == "tool_call" for part in item.parts)
+
+
+def _brings_results(item: Item) -> bool:
+    return any(part["type"] == "tool_result" for part in item.parts)
 
 
 def repair(messages: Iterable[ChatMessage]) -> tuple[ChatMessage, ...]:

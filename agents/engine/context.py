@@ -11,7 +11,7 @@ import psycopg
 
 from agents.domain.client_options import NO_OPTIONS, ClientOptions, read_options
 from agents.domain.configuration import AgentConfiguration
-from agents.domain.message_parts import Part
+from agents.domain.prompt import Item, newest
 from agents.domain.states import StepKind, StepStatus
 from agents.domain.steps import StepRecord
 from agents.journal import sql
@@ -21,17 +21,22 @@ from agents.journal.connection import fetch
 
 @dataclass(frozen=True, slots=True)
 class TurnContext:
-    """`history` is (author, parts), oldest first, and ends with the message `asked` that this turn answers.
+    """`history` is what the release lets the model read of the conversation, oldest first; its last message is the
+    question that this turn answers.
 
     `client` is what the request that made this turn asked for besides.
     """
 
     claim: Claim
     release: AgentConfiguration
-    asked: UUID
-    history: Sequence[tuple[str, list[Part]]]
+    history: Sequence[Item]
     steps: Sequence[StepRecord]
     client: ClientOptions = NO_OPTIONS
+
+    @property
+    def asked(self) -> UUID:
+        """The question."""
+        return self.history[-1].message_id
 
 
 # The claim of a new turn has written this intent.
@@ -55,13 +60,14 @@ def load_release(release_id: UUID, *, on: psycopg.Connection | None = None) -> A
 def load_context(claim: Claim, *, on: psycopg.Connection | None = None) -> TurnContext:
     """What `claim` is about: one statement for a new turn, one more for a turn that somebody has begun before."""
     release = load_release(claim.release_id, on=on)
-    rows = fetch(sql.HISTORY, {"turn": claim.turn_id, "messages": release.context_policy.history_messages}, on=on)
+    policy = release.context_policy
+    rows = fetch(sql.HISTORY, {"turn": claim.turn_id, "messages": policy.history_messages}, on=on)
+    # A client's words for the model come with the turn that they were sent for.
+    said = [Item(key, author, orjson.loads(parts)) for key, author, parts, _ in rows if author != "system"]
     return TurnContext(
         claim=claim,
         release=release,
-        asked=rows[-1][0],
-        # A client's words for the model come with the turn that they were sent for.
-        history=[(author, orjson.loads(parts)) for _, author, parts, _ in rows if author != "system"],
+        history=newest(said, policy.history_characters),
         steps=[_FIRST_STEP] if claim.epoch == 1 else _journal(claim, on),
         client=_client_options(rows[-1][3]),
     )

@@ -5,9 +5,9 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable
 
-from agents.engine import ticker
+from agents.engine.ticker import SECONDS, Beat, Place
 
-FLUSH_SECONDS = ticker.SECONDS
+FLUSH_SECONDS = SECONDS
 FLUSH_BYTES = 1024
 # Nothing waits for so little, nor does it make two moments of one.
 _SOON = 0.001
@@ -20,14 +20,14 @@ class DeltaPump:
     together with its end. A flush that fails is reported once, to `failed` and again by `close`.
     """
 
-    def __init__(self, flush: Callable[[str], Awaitable[object]], failed: Callable[[], object]) -> None:
+    def __init__(self, flush: Callable[[str], Awaitable[object]], failed: Callable[[], object], beat: Beat) -> None:
         self._flush_text = flush
         self._failed = failed
         self._loop = asyncio.get_running_loop()
         self._pieces: list[str] = []
         self._size = 0
-        self._beat = ticker.get_beat()
-        self._timer: asyncio.Handle | ticker.Place | None = None
+        self._beat = beat
+        self._timer: asyncio.Handle | Place | None = None
         self._task: asyncio.Task[None] | None = None
         self._last = -FLUSH_SECONDS
         self._error: BaseException | None = None

@@ -9,10 +9,13 @@ from __future__ import annotations
 
 import asyncio
 from asyncio import Future, Task
+from collections.abc import Callable
 from dataclasses import dataclass
-from weakref import WeakKeyDictionary
+from functools import partial
 
 from agents.domain.events import EventType, MessageDelta
+from agents.engine.delta_buffer import DeltaPump
+from agents.engine.ticker import Beat
 from agents.journal.claims import Claim
 from agents.journal.fenced_writes import NewEvent, append, append_each
 from foundation.db_threads import DATABASE_FAULTS, in_db_thread
@@ -46,14 +49,20 @@ class _Write:
 
 
 class Deltas:
-    """The writer of one event loop: one common commit at a time."""
+    """The writer of one event loop: one common commit at a time, on a beat that all its pumps keep."""
 
     def __init__(self) -> None:
+        self._beat = Beat()
         self._waiting: list[_Write] = []
         self._writer: Task[None] | None = None
         # Those that found no company, and those that the common commit passed over: whatever lock they wait for, the
         # others do not.
         self._alone: set[Task[None]] = set()
+
+    def pump(self, claim: Claim, failed: Callable[[], object]) -> DeltaPump:
+        """A pump for one call of a model, from its text to the log of the turn; `failed` is called when that refuses
+        it."""
+        return DeltaPump(partial(self.write, claim), failed, self._beat)
 
     async def write(self, claim: Claim, text: str) -> None:
         """Add a delta to the log of the turn, durably. Raises `LostTurn` and database errors.
@@ -118,14 +127,3 @@ class Deltas:
         self._alone.discard(task)
         if task.cancelled():
             write.done.cancel()
-
-
-_deltas: WeakKeyDictionary[asyncio.AbstractEventLoop, Deltas] = WeakKeyDictionary()
-
-
-def get_deltas() -> Deltas:
-    """The writer of the running event loop."""
-    loop = asyncio.get_running_loop()
-    if (found := _deltas.get(loop)) is None:
-        found = _deltas[loop] = Deltas()
-    return found

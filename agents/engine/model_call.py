@@ -2,24 +2,23 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, replace
 from typing import Any
 
-from agents.domain.client_options import smaller
 from agents.domain.events import EventType, MessageDelta
-from agents.domain.prompt import build_request
 from agents.domain.steps import StepRecord
 from agents.domain.usage import Spent
 from agents.engine.context import TurnContext
 from agents.engine.delta_buffer import DeltaPump
-from agents.engine.delta_writer import get_deltas
 from agents.engine.ports import Services
 from agents.engine.progress import Work
+from agents.engine.prompt import assemble
 from agents.journal.fenced_writes import NewEvent
 from agents.llm.errors import ModelError
-from agents.llm.interface import Finished, Metered, ModelEvent, ModelRequest, ToolCall, Usage
+from agents.llm.interface import Begun, Finished, Metered, ModelEvent, ToolCall, Usage
 from foundation.storable_text import storable_text
 
 # More than any model reads or writes; a hundred of them still fit into a turn's columns, whatever a provider claims.
@@ -46,15 +45,15 @@ class Reply:
 
 
 class ModelCall:
-    """The call that the open step `step` stands for; `ask` may be called once.
+    """The call of `route` that the open step `step` stands for; `ask` may be called once.
 
-    `asked` says that an earlier claim may have made it already. `lost` is called when the log refuses the words.
-    `route` is the one that it has asked, None before it did.
+    `asked` says that an earlier claim may have made one already. `lost` is called when the log refuses the words.
     """
 
     def __init__(
         self,
         step: StepRecord,
+        route: str,
         context: TurnContext,
         work: Work,
         services: Services,
@@ -63,7 +62,7 @@ class ModelCall:
         lost: Callable[[], object],
     ) -> None:
         self.step = step
-        self.route: str | None = None
+        self.route = route
         self._context = context
         self._work = work
         self._services = services
@@ -73,6 +72,9 @@ class ModelCall:
         self._characters = 0
         # What its provider has counted so far.
         self._metered: Metered | None = None
+        self._request_id: str | None = None
+        self._asked_at = 0.0
+        self._first_token_seconds: float | None = None
         self._pump: DeltaPump | None = None
 
     @property
@@ -84,13 +86,24 @@ class ModelCall:
     def said(self) -> str:
         return "".join(self._said)
 
+    @property
+    def details(self) -> dict[str, Any]:
+        """What a trace tells of it, as far as that is known."""
+        details = {
+            "first_token_seconds": self._first_token_seconds,
+            "request_id": self._request_id,
+            "cached_tokens": (self._metered.usage.cached_tokens or None) if self._metered else None,
+        }
+        return {name: value for name, value in details.items() if value is not None}
+
     async def ask(self) -> Reply:
         """Raises `ModelError`, `Park`, `LimitReached`, and what writing to the log raises."""
         try:
             return await self._answer()
         except ModelError as error:
-            if error.refused and not self._said:
+            if error.refused and not self._said and self._metered is None:
                 self._asked = False
+            self._request_id = error.request_id or self._request_id
             raise
 
     async def close(self) -> list[NewEvent]:
@@ -98,8 +111,11 @@ class ModelCall:
 
         Raises what writing them has raised.
         """
-        pump, self._pump = self._pump, None
-        return _delta(await pump.close()) if pump is not None else []
+        if self._pump is None:
+            return []
+        unsent = await self._pump.close()
+        self._pump = None
+        return _delta(unsent)
 
     def spent_in_vain(self) -> Spent:
         """What it has used if it comes to no end, as far as its provider told."""
@@ -109,54 +125,36 @@ class ModelCall:
         return self._price(told.usage, told.response_model) if told else self._price(None, None)
 
     async def _answer(self) -> Reply:
-        self.route = self._planned
-        llm, model = self._services.models.resolve(self.route)
-        request = self._request(model)
+        llm, _ = self._services.models.resolve(self.route)
+        request = await assemble(self._context, self._work, self._services, self.route)
         self._asked = True
-        self._pump = DeltaPump(self._write, self._lost)
+        self._asked_at = asyncio.get_running_loop().time()
+        self._pump = self._services.deltas.pump(self._context.claim, self._lost)
         finished: Finished | None = None
         async with aclosing(llm.stream(request)) as events:
             async for event in events:
                 finished = self._take(event, self._pump) or finished
         assert finished is not None, "the port promises one Finished"
-        unsent = await self._pump.close()
-        self._pump = None
         return Reply(
             text=self.said,
-            unsent=_delta(unsent),
+            unsent=await self.close(),
             tool_calls=tuple(map(_storable, finished.tool_calls[: 1 if self._context.client.one_call else None])),
             cut=finished.finish_reason == "length",
             spent=self._price(finished.usage, finished.response_model),
         )
 
-    def _request(self, model: str) -> ModelRequest:
-        release, client = self._context.release, self._context.client
-        forced = client.forced_tools if self._work.is_first_model_call else ()
-        return ModelRequest(
-            model=model,
-            messages=build_request(
-                instructions=release.instructions,
-                history=self._context.history,
-                work=self._work.parts,
-                policy=release.context_policy,
-                client_instructions=client.instructions,
-            ),
-            # A forced call is one of the client's, which ends the turn: forced each time, none would ever end.
-            tools=forced or (*self._services.tools.specs(release.tools), *client.tools),
-            max_output_tokens=smaller(release.limits.call_output_tokens, client.max_output_tokens),
-            stop=client.stop,
-            must_call=bool(forced),
-            one_call=client.one_call,
-            json=None if forced else client.json,
-        )
-
     def _take(self, event: ModelEvent, pump: DeltaPump) -> Finished | None:
         if isinstance(event, Finished):
+            if event.usage is not None:
+                self._metered = Metered(event.usage, event.response_model)
             return event
         if isinstance(event, Metered):
             self._metered = event
-            return None
-        self._say(storable_text(event.text), pump)
+        elif isinstance(event, Begun):
+            self._request_id = event.request_id
+            self._first_token_seconds = round(asyncio.get_running_loop().time() - self._asked_at, 3)
+        else:
+            self._say(storable_text(event.text), pump)
         return None
 
     def _say(self, text: str, pump: DeltaPump) -> None:
@@ -166,13 +164,6 @@ class ModelCall:
         self._characters += len(text)
         self._work.check_length(self._characters)
 
-    @property
-    def _planned(self) -> str:
-        return self._context.release.model_chain[0]
-
-    async def _write(self, text: str) -> None:
-        await get_deltas().write(self._context.claim, text)
-
     def _price(self, usage: Usage | None, response_model: str | None) -> Spent:
         if usage is not None:
             usage = replace(
@@ -180,7 +171,7 @@ class ModelCall:
                 input_tokens=min(usage.input_tokens, MAX_TOKENS_PER_CALL),
                 output_tokens=min(usage.output_tokens, MAX_TOKENS_PER_CALL),
             )
-        cost = self._services.models.cost(self._planned, usage, response_model=response_model)
+        cost = self._services.models.cost(self.route, usage, response_model=response_model)
         return Spent(usage.input_tokens, usage.output_tokens, cost) if usage else Spent(cost_usd=cost)
 
 

@@ -1,20 +1,27 @@
-"""What the engine is given: the models and the tools of a process, behind ports."""
+"""All that the engine uses of its process, behind ports: models, tools, and the way of words into the log."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import Protocol
 from uuid import UUID
 
 from agents.domain.chat import ToolSpec
+from agents.domain.fallback import ONE_ATTEMPT, Policy
+from agents.engine.delta_buffer import DeltaPump
+from agents.journal.claims import Claim
 from agents.llm.interface import LLM, Usage
 
 
 class Models(Protocol):
     def resolve(self, route: str) -> tuple[LLM, str]:
         """The model behind a route of a release, and the name that it has there. Raises `BadModelRequest`."""
+        ...
+
+    async def window(self, route: str) -> int | None:
+        """Tokens that the model behind a route can take, its answer among them; None where nobody knows."""
         ...
 
     def cost(self, route: str, usage: Usage | None, *, response_model: str | None) -> Decimal | None:
@@ -42,7 +49,18 @@ class Tools(Protocol):
         ...
 
 
+class DeltaWriter(Protocol):
+    def pump(self, claim: Claim, failed: Callable[[], object]) -> DeltaPump:
+        """For one call of a model; `failed` is called when the log of the turn refuses its words."""
+        ...
+
+
 @dataclass(frozen=True, slots=True)
 class Services:
+    """Of one event loop. Whoever runs turns makes it, and closes what it holds. `policy` says how often a model is
+    asked for one answer."""
+
     models: Models
     tools: Tools
+    deltas: DeltaWriter
+    policy: Policy = ONE_ATTEMPT

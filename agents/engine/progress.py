@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -70,19 +70,22 @@ class Work:
         error_class: str = "",
         spent: Spent = NOTHING,
         route: str | None = None,
+        details: Mapping[str, Any] | None = None,
     ) -> Settled:
         """The outcome of an open step, for the journal. `route`: the one that a model call has asked."""
         self._steps[step.number - 1] = replace(step, status=status, result=result, name=route or step.name)
         self.spent += spent
-        return Settled(step.number, status, result, error_class, spent, name=route)
+        return Settled(step.number, status, result, error_class, spent, name=route, details=details or {})
 
-    def begin_model_call(self) -> StepRecord:
-        """The intent to ask the model. Raises `LimitReached`."""
-        if sum(step.kind is StepKind.MODEL for step in self._steps) >= self._limits.steps:
+    def begin_model_call(self, route: str = "") -> StepRecord:
+        """The intent to ask the model; one that names a `route` asks once more for an answer that failed. Attempts that
+        failed count for the limit of output, not for that of calls. Raises `LimitReached`."""
+        calls = [step for step in self._steps if step.kind is StepKind.MODEL and step.status is not StepStatus.FAILED]
+        if len(calls) >= self._limits.steps:
             raise LimitReached(f"The turn used its {self._limits.steps} model calls.")
-        if self.spent.output_tokens >= self._limits.output_tokens:
+        if not self.has_output_left():
             raise self._no_output_left()
-        step = StepRecord(len(self._steps) + 1, StepKind.MODEL, StepStatus.INTENT)
+        step = StepRecord(len(self._steps) + 1, StepKind.MODEL, StepStatus.INTENT, route)
         self._steps.append(step)
         return step
 
@@ -114,6 +117,10 @@ class Work:
         ]
         self._steps.extend(begun)
         return begun
+
+    def has_output_left(self, spent: Spent = NOTHING) -> bool:
+        """Whether the limits allow more output when this is spent, too."""
+        return self.spent.output_tokens + spent.output_tokens < self._limits.output_tokens
 
     def check_length(self, characters: int) -> None:
         """Raise `LimitReached` when an answer has become so long that its tokens cannot fit any more."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from weakref import WeakKeyDictionary
 
 SECONDS = 0.040
 
@@ -22,7 +21,7 @@ class Place:
 
 
 class Beat:
-    """The beat of one event loop: it strikes at the multiples of `SECONDS` in the loop's time, if anybody waits."""
+    """Strikes at the multiples of `SECONDS` in the running loop's time, if anybody waits. One loop has one."""
 
     def __init__(self) -> None:
         self._struck = 0
@@ -50,14 +49,3 @@ class Beat:
         for place in places:
             if place.call is not None:
                 place.call()
-
-
-_beats: WeakKeyDictionary[asyncio.AbstractEventLoop, Beat] = WeakKeyDictionary()
-
-
-def get_beat() -> Beat:
-    """The beat of the running event loop."""
-    loop = asyncio.get_running_loop()
-    if (found := _beats.get(loop)) is None:
-        found = _beats[loop] = Beat()
-    return found

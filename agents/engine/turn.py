@@ -14,15 +14,14 @@ from typing import Any
 
 import structlog
 
-from agents.domain.events import EventType, ModelRetrying
 from agents.domain.failures import ErrorClass
 from agents.domain.message_parts import text_part
 from agents.domain.serialization import error_shape
 from agents.domain.states import StepKind, StepStatus, TurnStatus
 from agents.domain.steps import StepRecord
 from agents.domain.waits import Park
+from agents.engine.attempts import Attempts
 from agents.engine.context import TurnContext
-from agents.engine.model_call import ModelCall, Reply
 from agents.engine.ports import Services
 from agents.engine.progress import LimitReached, Work, intent_of
 from agents.engine.shielded import last_write, write
@@ -56,11 +55,9 @@ class TurnRun:
     def __init__(self, context: TurnContext, services: Services) -> None:
         self.claim = context.claim
         self._context = context
-        self._services = services
         self._work = Work(context)
         self._tools = ToolCalls(context, self._work, services.tools)
-        # The open model call, until its step is settled.
-        self._call: ModelCall | None = None
+        self._attempts = Attempts(context, self._work, services, lost=self._cancel)
         self._stop: Stop | None = None
         self._task: asyncio.Task[Any] | None = None
 
@@ -113,9 +110,7 @@ class TurnRun:
                 if self._work.client_is_next:
                     return await self._complete()
                 step = await self._begin_model_call()
-            call = self._call_of(step)
-            reply = await call.ask()
-            said = self._settled(call, reply)
+            said, reply = await self._attempts.ask(step)
             # What the client must run goes out with the answer; what stands beside it runs here first.
             ours = [call for call in reply.tool_calls if call.name not in self._context.client.tool_names]
             if not ours:
@@ -127,18 +122,6 @@ class TurnRun:
         await write(advance, self.claim, intents=[intent_of(step)])
         return step
 
-    def _call_of(self, step: StepRecord) -> ModelCall:
-        """The call that an open step stands for."""
-        if self._call is None or self._call.step is not step:
-            before = self.claim.epoch > 1 and not self.claim.resumed and step in self._context.steps
-            self._call = ModelCall(step, self._context, self._work, self._services, asked=before, lost=self._cancel)
-        return self._call
-
-    def _settled(self, call: ModelCall, reply: Reply) -> Settled:
-        # The step tells it from here on: were the call to tell it too, a stop during the commit would keep it twice.
-        self._call = None
-        return self._work.settle(call.step, StepStatus.DONE, reply.result, spent=reply.spent, route=call.route)
-
     def _cancel(self) -> None:
         if self._task is not None:
             self._task.cancel()
@@ -148,23 +131,10 @@ class TurnRun:
     async def _park(self, wait: Park) -> Ended | Unfinished:
         # A stop that comes now is too late: the turn is nobody's when this is written, and stopped without us.
         self._task = None
-        settled, events = self._given_up(wait, await self._close_call())
+        settled, events = self._attempts.park(wait, await self._attempts.close())
         if await last_write(park, self.claim, until=wait.until, reason=wait.reason, settled=settled, events=events):
             return Unfinished.PARKED
         return await self._end_early(TurnStatus.CANCELLED, settled=settled, events=events)
-
-    def _given_up(self, wait: Park, unsent: Sequence[NewEvent]) -> tuple[list[Settled], list[NewEvent]]:
-        """What becomes of a model call that has asked and must wait: its outcome, and that its words are void."""
-        call = self._call
-        if call is None or not call.asked:
-            return [], []
-        self._call = None
-        failed = self._work.settle(
-            call.step, StepStatus.FAILED, error_class=wait.error_class, spent=call.spent_in_vain(), route=call.route
-        )
-        shown = len(call.said) > sum(len(event.data["text"]) for event in unsent)
-        void = ModelRetrying(step=call.step.number, route=None, reason=wait.error_class)
-        return [failed], [NewEvent(EventType.MODEL_RETRYING, void)] if shown else []
 
     # --- ends ---
 
@@ -188,7 +158,7 @@ class TurnRun:
             return await self._end_early(TurnStatus.CANCELLED)
         self._task = None
         # No flush may come behind what the caller does next; what one has raised is raised here.
-        await self._close_call()
+        await self._attempts.close()
         if why is Stop.DRAIN:
             return Unfinished.DRAINED
         if why is Stop.LOST:
@@ -208,8 +178,8 @@ class TurnRun:
         written."""
         # A stop that comes now is too late: cancelled here, the turn would be left without anybody to end it.
         self._task = None
-        unsent = await self._close_call()
-        said = self._call.said if self._call is not None else ""
+        unsent = await self._attempts.close()
+        said = self._attempts.said
         parts = [*self._work.parts, *([text_part(said)] if said else [])]
         error: dict[str, Any] | None = None
         error_id = None
@@ -242,10 +212,4 @@ class TurnRun:
         if step.kind is StepKind.TOOL:
             status = StepStatus.FAILED if step.idempotent else StepStatus.UNKNOWN
             return self._work.settle(step, status, error_class=error_class)
-        call = self._call_of(step)
-        return self._work.settle(
-            step, StepStatus.FAILED, error_class=error_class, spent=call.spent_in_vain(), route=call.route
-        )
-
-    async def _close_call(self) -> list[NewEvent]:
-        return await self._call.close() if self._call is not None else []
+        return self._attempts.abandon(step, error_class)

@@ -137,7 +137,12 @@ def advance(
     """Commit outcomes, the next intents and their events together; the seq of the last event. Raises `LostTurn`."""
     rows = fetch(
         sql.ADVANCE,
-        _fence(claim, events) | {"settled": _text(settled), "intents": _text(intents)},
+        _fence(claim, events)
+        | {
+            "settled": _text(settled),
+            "intents": _text(intents),
+            "progress": any(step.result is not None for step in settled),
+        },
     )
     if not rows:
         raise LostTurn

@@ -229,11 +229,12 @@ SELECT s.turn, s.epoch, pg_notify('{EVENTS_CHANNEL}', s.id || ' ' || s.seq) FROM
 """
 
 # Outcomes of steps, intents of the next ones and their events, in one commit: the journal never shows one without the
-# other. A committed outcome is progress, so the count of fruitless attempts starts again.
+# other. A committed result is progress, so the count of fruitless attempts starts again. (An attempt of a model that
+# failed has none: a turn whose next attempt ends its runner each time would go on for ever.)
 ADVANCE = f"""
 WITH s AS ({_FENCE}), settled AS ({_SETTLE}), intents AS ({_INTENTS}), progress AS (
     UPDATE agents_turn t SET attempts_without_progress = 0
-    FROM s WHERE t.id = %(turn)s AND t.attempts_without_progress > 0 AND %(settled)s::jsonb <> '[]'
+    FROM s WHERE t.id = %(turn)s AND t.attempts_without_progress > 0 AND %(progress)s
 ), e AS ({_EVENTS})
 {_TELL}
 """

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from math import isnan
 from typing import Any, ClassVar
 
 from agents.domain.failures import ErrorClass, Recovery
 from foundation.errors import BandstandError
+from foundation.storable_text import storable_text
 
 _REFUSALS = frozenset({ErrorClass.RATE_LIMIT, ErrorClass.CONTEXT_LENGTH, ErrorClass.AUTH, ErrorClass.BAD_REQUEST})
 
@@ -15,8 +17,9 @@ class ModelError(BandstandError):
     """The model failed in a way that we do not know.
 
     `detail` may be shown to users: it never holds an address, a key or the provider's own words. Those, cleaned of
-    secrets, are in `provider_detail`, for operators only. A subclass is told apart by its `error_class`, and says the
-    words of that class unless it has `words` of its own.
+    secrets, are in `provider_detail`, for operators only. `request_id` is the provider's name of the request, if it
+    gave one. A subclass is told apart by its `error_class`, and says the words of that class unless it has `words` of
+    its own.
     """
 
     code = "model_unknown"
@@ -46,6 +49,7 @@ class ModelError(BandstandError):
         )
         self.provider_detail = provider_detail
         self.status = status
+        self.request_id: str | None = None
 
     @property
     def refused(self) -> bool:
@@ -120,11 +124,20 @@ _BY_STATUS: dict[int, type[ModelError]] = {
     429: ModelRateLimited,
 }
 _LONGEST_WAIT_SECONDS = 86_400.0
+# OpenAI's and most servers' header, Anthropic's, Azure's.
+_REQUEST_IDS = ("x-request-id", "request-id", "apim-request-id")
+_MAX_REQUEST_ID = 100
 
 
 def kind_of_status(status: int) -> type[ModelError]:
     """What a provider's HTTP status means where its words say no more."""
     return _BY_STATUS.get(status, TransientModelError if status >= 500 else BadModelRequest)
+
+
+def request_id_in(headers: Mapping[str, str]) -> str | None:
+    """A provider's name of a request, by which its support finds it."""
+    named = next((headers[name] for name in _REQUEST_IDS if headers.get(name)), None)
+    return storable_text(named)[:_MAX_REQUEST_ID] if named is not None else None
 
 
 def sensible_wait(seconds: float) -> float | None:

@@ -57,9 +57,15 @@ class Gateway:
             raise BadModelRequest(
                 "The agent's model is not available here.", provider_detail=fault or f"route {route!r}"
             )
-        if provider != OFFLINE:
-            self._prices.load()
         return llm, model
+
+    async def window(self, route: str) -> int | None:
+        """Tokens that the model behind `route` can take, its answer among them; None where nobody knows.
+
+        A process's first question about a model waits until the table of models is loaded.
+        """
+        provider, _, model = route.partition(":")
+        return None if provider == OFFLINE else await self._prices.window(provider=provider, model=model)
 
     def cost(self, route: str, usage: Usage | None, *, response_model: str | None) -> Decimal | None:
         """US dollars for what a model behind `route` has used, by the model that answered; None when nobody knows."""

@@ -1,13 +1,13 @@
-"""What a call of a model costs, from a table that comes with the program; nothing is fetched.
+"""What a call of a model costs and how much it can read, from a table that comes with the program; nothing is fetched.
 
 The table takes a moment to load and some memory, so that only processes that call a paid model load it, beside the
-first call. Prices are US dollars per million tokens.
+event loop, when they first ask for its window. Prices are US dollars per million tokens.
 """
 
 from __future__ import annotations
 
+import asyncio
 import re
-import threading
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -83,13 +83,15 @@ class Prices:
     providers: Mapping[str, str | None]
     overrides: Mapping[str, Rates] = field(default_factory=dict)
     _models: dict[str, ModelInfo | None] = field(default_factory=dict)
-    _loading: threading.Thread | None = None
+    _unpriced: set[tuple[str, str]] = field(default_factory=set)
 
-    def load(self) -> None:
-        """Begin to load the table, if nobody has: it would hold up the event loop when the first price is asked."""
-        if self._loading is None:
-            self._loading = threading.Thread(target=_table, name="prices", daemon=True)
-            self._loading.start()
+    async def window(self, *, provider: str, model: str) -> int | None:
+        """Tokens that a model can take; None when that is unknown."""
+        key = f"{provider}:{model}"
+        if key not in self._models:
+            await asyncio.to_thread(self._entry, provider, model)
+        listed = self._entry(provider, model)
+        return listed.context_window if listed else None
 
     def cost(self, *, provider: str, model: str, usage: Usage) -> Decimal | None:
         """What the call costs at today's prices, in US dollars to eight places; None when that is unknown."""
@@ -110,27 +112,26 @@ class Prices:
         return self.overrides.get(f"{provider}:{model}") or self.overrides.get(f"{provider}:*")
 
     def _listed(self, provider: str, model: str, usage: Usage) -> Rates | None:
+        found = self._entry(provider, model)
+        if found is None and (provider, model) not in self._unpriced:
+            self._unpriced.add((provider, model))
+            log.warning("price.not_found", provider=provider, model=model)
+        return _rates(found, usage.input_tokens) if found else None
+
+    def _entry(self, provider: str, model: str) -> ModelInfo | None:
+        """The model in the table, looked for once."""
         key = f"{provider}:{model}"
         if key not in self._models:
             if len(self._models) >= _KNOWN_AT_MOST:
                 self._models.clear()
+                self._unpriced.clear()
             self._models[key] = _find(self.providers.get(provider), model)
-            if self._models[key] is None:
-                log.warning("price.not_found", provider=provider, model=model)
-        found = self._models[key]
-        return _rates(found, usage.input_tokens) if found else None
+        return self._models[key]
 
 
 def _sound(usage: Usage) -> bool:
     cached, written = usage.cached_tokens, usage.cache_write_tokens
     return min(cached, written, usage.output_tokens, usage.input_tokens - cached - written) >= 0
-
-
-def _table() -> None:
-    """Load it; a second time costs nothing."""
-    from genai_prices.data_snapshot import get_snapshot
-
-    get_snapshot()
 
 
 def _find(provider: str | None, model: str) -> ModelInfo | None:

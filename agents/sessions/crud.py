@@ -18,6 +18,7 @@ from agents.domain.serialization import session_shape
 from agents.journal.locked_writes import append_locked, lock_session, try_lock_session
 from agents.models import AgentSession, Event, Feedback, Message, Step, Turn
 from agents.permissions.agents import visible_agents
+from agents.releases.choose import release_for
 from agents.sessions.access import access_session
 from foundation import strict_json
 from foundation.clock import now
@@ -39,7 +40,8 @@ def create_session(
     listed: bool = True,
     expires_at: datetime | None = None,
 ) -> AgentSession:
-    """A new session on the agent's live release. Raises `InvalidInput` (also for an agent out of the actor's sight).
+    """A new session on the release that `release_for` gives its user. Raises `InvalidInput` (also for an agent out of
+    the actor's sight).
 
     One that is not `listed` is kept off its user's list of chats; after `expires_at` it is deleted, unless it has been
     used in the meantime (`delete_expired_sessions`).
@@ -48,13 +50,13 @@ def create_session(
     if actor.user_id is None:
         raise Unauthenticated
     agent = visible_agents(actor).select_related("live_release").filter(slug=agent_slug).first()
-    if agent is None or agent.live_release is None:
+    if agent is None:
         raise InvalidInput("There is no such agent.", pointer="/agent")
     return AgentSession.objects.create(
         id=session_id or new_id(),
         user_id=actor.user_id,
         agent=agent,
-        release=agent.live_release,
+        release=release_for(agent, str(actor.user_id)),
         title=_title(title),
         metadata=_metadata({} if metadata is None else metadata),
         listed=listed,

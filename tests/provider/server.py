@@ -20,9 +20,10 @@ from tests.provider.script import Script, script_for
 from tests.provider.streams import End, Stream, chunk, framed, stream_for, usage_of
 
 _LENGTH = re.compile(rb"\r\ncontent-length:[ \t]*(\d+)", re.IGNORECASE)
+_NAMED = b"X-Request-Id: req-%d\r\n"
 _STREAM_HEAD = (
     b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream; charset=utf-8\r\nCache-Control: no-cache\r\n"
-    b"Transfer-Encoding: chunked\r\n\r\n"
+    b"Transfer-Encoding: chunked\r\n" + _NAMED + b"\r\n"
 )
 
 
@@ -232,11 +233,11 @@ class _Connection(asyncio.Protocol):
 
     def _send(self, stream: Stream, script: Script) -> None:
         if script.ttft_ms or script.tps or script.fault == "split_bytes":
-            self.transport.write(_STREAM_HEAD)
+            self.transport.write(_STREAM_HEAD % self.provider.count)
             gap = 1 / script.tps if script.tps else 0.0
             self._later(script.ttft_ms / 1000, self._speak, stream, gap)
         else:
-            self.transport.write(_STREAM_HEAD + stream.whole)
+            self.transport.write(_STREAM_HEAD % self.provider.count + stream.whole)
             self._end(stream.end)
 
     def _speak(self, stream: Stream, gap: float) -> None:
@@ -283,6 +284,7 @@ class _Connection(asyncio.Protocol):
 
     def _reply(self, status: int, value: Any, headers: bytes = b"") -> None:
         raw = orjson.dumps(value)
+        headers += _NAMED % self.provider.count
         head = b"HTTP/1.1 %d Answer\r\nContent-Type: application/json\r\n%bContent-Length: %d\r\n\r\n"
         self.transport.write(head % (status, headers, len(raw)) + raw)
         self._end("keep")

@@ -31,7 +31,7 @@ def heard(ada: Conversation, text: str, **options: object) -> list[str]:
     """What the model is told when somebody asks this."""
     ada.ask(text, **options)
     [work] = claim()
-    said = [parts[0]["text"] for _, parts in load_context(work).history]
+    said = [item.parts[0]["text"] for item in load_context(work).history]
     answer(work)
     return said
 

@@ -25,7 +25,7 @@ from foundation.db_threads import in_db_thread
 from tests.completions import LIGHT, client, complete, talk
 from tests.conversations import Conversation, claimed
 from tests.people import agent, write_draft
-from tests.scripted import Models, Outcome, ScriptedTools, calls, says, scripted
+from tests.scripted import Outcome, calls, says, scripted, services_for
 
 pytestmark = pytest.mark.usefixtures("transactional_db")
 
@@ -146,7 +146,7 @@ class Cut:
 
 async def test_an_answer_that_a_bound_has_cut_says_so() -> None:
     ada = await begin(max_output_tokens=2)
-    assert await run(Services(Models(Cut()), ScriptedTools())) is TurnStatus.COMPLETED
+    assert await run(services_for(Cut())) is TurnStatus.COMPLETED
     assert (await outcome(ada)).cut
     step = await in_db_thread(Step.objects.get, kind=StepKind.MODEL)
     assert step.result == {"text": "Once upon", "tool_calls": [], "finish_reason": "length"}
@@ -224,4 +224,4 @@ async def test_a_question_asked_anew_by_another_way_in_is_asked_without_what_its
 
     context = await in_db_thread(anew)
     assert context.client == ClientOptions()
-    assert [author for author, _ in context.history] == ["user"]
+    assert [item.author for item in context.history] == ["user"]

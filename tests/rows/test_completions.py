@@ -11,12 +11,11 @@ from django.db import OperationalError, transaction
 
 from accounts.actor import Actor, Scope
 from agents import tasks
-from agents.domain.chat import JsonFormat
+from agents.domain.chat import ChatMessage, JsonFormat
 from agents.domain.client_options import ClientOptions
-from agents.domain.configuration import ContextPolicy
 from agents.domain.message_parts import text_part
-from agents.domain.prompt import build_request
-from agents.engine.context import load_context
+from agents.domain.prompt import Block, Source, fit
+from agents.engine.context import TurnContext, load_context
 from agents.journal import fenced_writes
 from agents.llm.routes import is_installed
 from agents.models import AgentSession, CompletionRequest, Message, Turn
@@ -55,6 +54,11 @@ def handed_out(actor: Actor, session_id: Any) -> None:
     fenced_writes.finish(work, ending(work, parts=[text_part("Let me see."), CALL]))
 
 
+def messages_of(context: TurnContext) -> tuple[ChatMessage, ...]:
+    """What the model is sent first."""
+    return fit([Block(Source.CLIENT, context.client.instructions)], context.history, (), None, len)
+
+
 # --- a session of its own ---
 
 
@@ -80,11 +84,8 @@ def test_the_model_reads_what_the_client_sent_below_what_the_release_says() -> N
     complete(ada, "And now?", history=HISTORY, instructions="Be brief.", tools=(LIGHT,), max_output_tokens=7)
     context = load_context(claimed())
     assert context.client == ClientOptions((LIGHT,), 7, "Be brief.")
-    assert [author for author, _ in context.history] == ["user", "agent", "user", "agent", "user"]
-    sent = build_request(
-        instructions="", history=context.history, work=(), policy=ContextPolicy(),
-        client_instructions=context.client.instructions,
-    )  # fmt: skip
+    assert [item.author for item in context.history] == ["user", "agent", "user", "agent", "user"]
+    sent = messages_of(context)
     assert [message.role for message in sent] == ["system", "user", "assistant", "tool", "assistant", "user"]
 
 
@@ -216,7 +217,7 @@ def test_results_are_the_question_of_the_next_turn() -> None:
     handed_out(ada, session_id)
     complete(ada, result(), session_id=session_id, tools=(LIGHT,))
     context = load_context(claimed())
-    sent = build_request(instructions="", history=context.history, work=(), policy=ContextPolicy())
+    sent = messages_of(context)
     assert [message.role for message in sent] == ["user", "assistant", "tool"]
     assert sent[2].text == "It is on."
 
@@ -257,7 +258,7 @@ def test_words_instead_of_results_are_taken_and_the_call_is_mended() -> None:
     handed_out(ada, session_id)
     complete(ada, "Never mind.", session_id=session_id)
     context = load_context(claimed())
-    sent = build_request(instructions="", history=context.history, work=(), policy=ContextPolicy())
+    sent = messages_of(context)
     assert [message.role for message in sent] == ["user", "assistant", "tool", "user"]
 
 

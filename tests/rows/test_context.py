@@ -43,7 +43,7 @@ def configured(**draft: object) -> Conversation:
 
 
 def seen(context: TurnContext) -> list[tuple[str, str]]:
-    return [(author, plain_text(parts)) for author, parts in context.history]
+    return [(item.author, plain_text(item.parts)) for item in context.history]
 
 
 def turn(ada: Conversation, question: str, reply: str) -> None:
@@ -177,6 +177,14 @@ def test_the_way_back_is_bounded_however_long_the_conversation_is() -> None:
         load_context(work)
         assert len(queries) == 1
         cursor.execute("SELECT 1")
+
+
+def test_no_more_characters_are_seen_than_the_release_says() -> None:
+    ada = configured(context_policy={"history_characters": 12})
+    for number in range(3):
+        turn(ada, f"Q{number}---", f"A{number}---")
+    ada.ask("?")
+    assert [text for _, text in seen(load_context(claimed()))] == ["Q2---", "A2---", "?"]
 
 
 def test_questions_queued_in_a_row_are_bounded_too() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any
@@ -217,7 +218,7 @@ async def test_a_call_that_waits_before_it_asks_costs_nothing() -> None:
         def resolve(self, route: str) -> tuple[LLM, str]:
             raise Park(FAR_AHEAD, WaitReason.BUDGET)
 
-    assert await run(Services(NoMoney(model), services.tools)) is Unfinished.PARKED
+    assert await run(replace(services, models=NoMoney(model))) is Unfinished.PARKED
     assert await steps() == [(1, "model", "intent", "")]
     turn = await turn_of(ada)
     assert turn.wait_reason == "budget"

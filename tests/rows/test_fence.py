@@ -149,7 +149,10 @@ def test_progress_forgives_earlier_failures() -> None:
     Turn.objects.update(attempts_without_progress=2)
     fenced_writes.advance(work, intents=[tool_intent(2)])
     assert ada.turn().attempts_without_progress == 2, "an intent is no progress"
-    fenced_writes.advance(work, settled=[done(1)])
+    failed = Settled(1, StepStatus.FAILED, error_class="transient")
+    fenced_writes.advance(work, settled=[failed], intents=[Intent(3, StepKind.MODEL, "openai:next")])
+    assert ada.turn().attempts_without_progress == 2, "nor is an attempt of a model that failed"
+    fenced_writes.advance(work, settled=[done(3)])
     assert ada.turn().attempts_without_progress == 0
 
 

@@ -48,7 +48,7 @@ def test_a_fork_has_what_people_saw_on_the_same_release_and_goes_on_by_itself() 
     assert (part.row.release, part.row.title, part.row.version) == (ada.row.release, ada.row.title, 1)
     part.ask("Three")
     [work] = claim()
-    assert [parts[0]["text"] for _, parts in load_context(work).history] == ["One", "1", "Three"]
+    assert [item.parts[0]["text"] for item in load_context(work).history] == ["One", "1", "Three"]
     assert len(ada.messages()) == len(whole.messages()) == 4
 
 

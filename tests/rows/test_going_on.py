@@ -10,9 +10,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from accounts.actor import Actor
+from agents.domain.events import TERMINAL_EVENTS
 from agents.domain.message_parts import Part, text_part
 from agents.domain.replay import Snapshot, replay
-from agents.domain.states import OWNED, PARKED, TERMINAL, TERMINAL_EVENTS, StepKind, StepStatus, TurnStatus, WaitReason
+from agents.domain.states import OWNED, PARKED, TERMINAL, StepKind, StepStatus, TurnStatus, WaitReason
 from agents.journal import fenced_writes
 from agents.journal.claims import Claim
 from agents.journal.compaction import fold_turn

@@ -14,6 +14,7 @@ from agents.engine.context import load_release
 from agents.llm import routes
 from agents.models import Agent, AgentDraft, Release
 from agents.releases import change_draft, publish, roll_back
+from agents.releases.choose import release_for
 from agents.releases.known import unavailable_agents
 from foundation.errors import Forbidden, InvalidInput, NotFound, PreconditionFailed
 from foundation.ids import new_id
@@ -42,6 +43,18 @@ def test_a_release_stays_as_it_was_when_the_draft_moves_on() -> None:
     assert configuration_of(Release.objects.get(agent=demo)).instructions == ""
     with pytest.raises(IntegrityError), transaction.atomic():
         Release.objects.update(configuration=OFFLINE | {"instructions": "Other."})
+
+
+def test_new_sessions_get_the_live_release_and_without_one_there_is_no_such_agent() -> None:
+    demo = agent()
+    AgentDraft.objects.update(version=2)
+    newer = publish(Actor.system("tests"), agent_id=demo.pk, expected_version=2)
+    demo.refresh_from_db()
+    assert release_for(demo, "1") == newer
+    demo.live_release = None
+    with pytest.raises(InvalidInput) as refusal:
+        release_for(demo, "1")
+    assert refusal.value.pointer == "/agent"
 
 
 @pytest.mark.parametrize("role", [Role.USER, Role.VIEWER, Role.OPERATOR])

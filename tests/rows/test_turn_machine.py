@@ -24,6 +24,7 @@ from hypothesis.stateful import (
 from accounts.actor import Actor
 from agents.domain.events import TERMINAL_EVENTS
 from agents.domain.message_parts import text_part
+from agents.domain.prompt import Item
 from agents.domain.replay import Snapshot, replay
 from agents.domain.states import (
     MAX_ATTEMPTS_WITHOUT_PROGRESS,
@@ -258,7 +259,8 @@ class TurnMachine(RuleBasedStateMachine):
         assert begun.data.get("resumed") == (work.resumed if goes_on else None)
         self.claims.append(work)
         context = load_context(work)
-        assert context.history[-1] == ("user", [text_part(self.acknowledged[context.asked])])
+        asked = context.asked
+        assert context.history[-1] == Item(asked, "user", [text_part(self.acknowledged[asked])])
         assert [step.number for step in context.steps] == list(range(1, len(context.steps) + 1))
 
     def stream(self, work: Claim, words: list[str]) -> None:

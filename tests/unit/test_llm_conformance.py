@@ -15,6 +15,7 @@ import pytest_asyncio
 from agents.llm.errors import ModelError
 from agents.llm.interface import (
     LLM,
+    Begun,
     ChatMessage,
     Deadlines,
     Finished,
@@ -69,6 +70,8 @@ class Stage(Protocol):
     # A model that can be held to a schema; and which of "plain_json" and "one_call" its provider knows besides.
     modern: str
     knows: frozenset[str]
+    # Whether it tells the name that its server gives to a request.
+    names_requests: bool
 
     def script(self, **settings: Any) -> str:
         """The user's message for: text, words, calls, rounds, pace_ms, ttft_ms, finish, usage, cut, fail."""
@@ -90,6 +93,7 @@ class OfflineStage:
         self.provider: Provider | None = None
         self.mended: frozenset[str] = frozenset()
         self.modern, self.knows = "", EVERYTHING
+        self.names_requests = False
 
     def script(self, **settings: Any) -> str:
         return written("offline", settings)
@@ -113,6 +117,7 @@ class ServerStage:
         self.mended = frozenset(MENDED.get(kind, ()))
         self.modern = MODERN.get(kind, "fake")
         self.knows = KNOWS.get(kind, EVERYTHING)
+        self.names_requests = kind != "bedrock"
 
     def script(self, **settings: Any) -> str:
         if "pace_ms" in settings:
@@ -193,8 +198,9 @@ async def test_text_arrives_whole_and_unchanged(stage: Stage, text: str) -> None
 
 async def test_the_first_words_arrive_before_the_last_are_written(stage: Stage) -> None:
     async with aclosing(stage.llm.stream(asking(stage.script(text="one two three", pace_ms=600_000)))) as events:
-        first = await anext(events)
+        begun, first = await anext(events), await anext(events)
 
+    assert isinstance(begun, Begun)
     assert first == TextDelta("one ")
 
 
@@ -306,7 +312,29 @@ async def test_after_the_results_it_answers_and_new_calls_get_new_ids(stage: Sta
 async def test_the_same_request_gets_the_same_answer_again(stage: Stage) -> None:
     request = asking("Hello", ChatMessage("assistant", "Yes?"), stage.script(words=12, calls=[["clock", {}]]))
 
-    assert await heard(stage, request) == await heard(stage, request)
+    first, second = [[event for event in await heard(stage, request) if not isinstance(event, Begun)] for _ in range(2)]
+    assert first == second
+
+
+@pytest.mark.parametrize(
+    "script", [{"text": "Hello."}, {"calls": [["clock", {}]]}, {"text": "Wait.", "calls": [["clock", {}]]}]
+)
+async def test_the_first_sign_of_an_answer_is_told_once_and_names_the_request(
+    stage: Stage, script: dict[str, Any]
+) -> None:
+    for number in (1, 2):
+        events = await heard(stage, asking(stage.script(**script)))
+
+        [begun] = [event for event in events if isinstance(event, Begun)]
+        assert begun.request_id == (f"req-{number}" if stage.names_requests else None)
+        assert text_of(events[: events.index(begun)]) == ""
+
+
+@pytest.mark.parametrize("script", [{"fail": "rate_limit"}, {"text": "one two three", "cut": 2}])
+async def test_a_failure_names_the_request(stage: Stage, script: dict[str, Any]) -> None:
+    _, error = await heard_until_it_fails(stage, asking(stage.script(**script)))
+
+    assert error.request_id == ("req-1" if stage.names_requests else None)
 
 
 def with_results(calls: Sequence[ToolCall]) -> tuple[ChatMessage, ...]:

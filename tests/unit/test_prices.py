@@ -125,17 +125,47 @@ def test_money_on_the_wire_is_a_plain_decimal() -> None:
     assert money(None) is None
 
 
-def test_the_table_is_loaded_beside_the_first_call_of_a_paid_model_only() -> None:
+@pytest.mark.parametrize(
+    ("route", "tokens"),
+    [
+        ("openai:gpt-4o", 128_000),
+        ("openai:gpt-4o-2024-08-06", 128_000),
+        ("anthropic:claude-sonnet-4-5-20250929", 200_000),
+        ("openai:of-our-own", None),
+        ("offline:", None),
+    ],
+)
+async def test_the_window_of_a_model_is_the_table_s(route: str, tokens: int | None) -> None:
+    assert await Gateway(GatewayConfig()).window(route) == tokens
+
+
+async def test_a_server_of_one_s_own_has_no_listed_window() -> None:
+    gateway = Gateway(GatewayConfig(openai_base_url="http://127.0.0.1:11434/v1"))
+
+    assert await gateway.window("openai:gpt-4o") is None
+
+
+async def test_a_price_of_one_s_own_leaves_the_window_as_it_is() -> None:
+    gateway = Gateway(GatewayConfig(prices={"openai:mine": Rates(*[Decimal(1)] * 4)}))
+
+    assert await gateway.window("openai:mine") is None
+    assert gateway.cost("openai:mine", Usage(MILLION, 0), response_model=None) == 1
+
+
+def test_the_table_is_loaded_beside_the_event_loop_where_a_paid_model_is_asked_for_its_window() -> None:
     script = """
-import sys, threading
+import asyncio, sys, threading
+from agents.llm import prices
 from agents.llm.gateway import Gateway, GatewayConfig
+find, threads = prices._find, []
+prices._find = lambda *asked: (threads.append(threading.current_thread()), find(*asked))[1]
 gateway = Gateway(GatewayConfig(openai_api_key="sk-1"))
-gateway.resolve("offline:")
+asyncio.run(gateway.window("offline:"))
 assert "genai_prices" not in sys.modules
-gateway.resolve("openai:gpt-5-mini")
-[thread] = [thread for thread in threading.enumerate() if thread.name == "prices"]
-thread.join()
+asyncio.run(gateway.window("openai:gpt-5-mini"))
 assert "genai_prices.data" in sys.modules
-assert threading.active_count() == 1
+asyncio.run(gateway.window("openai:gpt-5-mini"))
+[thread] = threads
+assert thread is not threading.main_thread()
 """
     subprocess.run([sys.executable, "-c", script], check=True, env={"PYTHONPATH": "platform:."})

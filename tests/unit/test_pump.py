@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from agents.engine.delta_buffer import _SOON as SOON
 from agents.engine.delta_buffer import FLUSH_BYTES, FLUSH_SECONDS, DeltaPump
+from agents.engine.ticker import Beat
 from tests import virtual_time
 
 
@@ -27,6 +28,7 @@ class Log:
     begun: list[float] = field(default_factory=list)
     under_way: int = 0
     failures: int = 0
+    beat: Beat = field(default_factory=Beat)
 
     async def flush(self, text: str) -> None:
         assert self.under_way == 0, "two flushes at a time"
@@ -44,7 +46,7 @@ class Log:
         self.failures += 1
 
     def pump(self) -> DeltaPump:
-        return DeltaPump(self.flush, self.failed)
+        return DeltaPump(self.flush, self.failed, self.beat)
 
 
 async def a_moment() -> None:
@@ -95,7 +97,8 @@ def test_text_behind_a_flush_waits_for_the_next_beat_and_goes_together() -> None
 
 def test_flushes_of_many_turns_fall_on_the_same_moments() -> None:
     async def scene() -> None:
-        logs = [Log() for _ in range(5)]
+        beat = Beat()
+        logs = [Log(beat=beat) for _ in range(5)]
         pumps = [log.pump() for log in logs]
         for pump in pumps:
             pump.feed("first words")

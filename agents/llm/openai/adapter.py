@@ -11,8 +11,15 @@ from aiohttp.http_exceptions import HttpProcessingError
 from yarl import URL
 
 from agents.llm.deadlines import LATE_FIRST, Clock
-from agents.llm.errors import BadModelRequest, ModelAuthFailed, ModelError, ModelUnreachable, TransientModelError
-from agents.llm.interface import Metered, ModelEvent, ModelRequest, TextDelta
+from agents.llm.errors import (
+    BadModelRequest,
+    ModelAuthFailed,
+    ModelError,
+    ModelUnreachable,
+    TransientModelError,
+    request_id_in,
+)
+from agents.llm.interface import Begun, Metered, ModelEvent, ModelRequest, TextDelta
 from agents.llm.openai.error_mapping import clean_detail, refusal_from_answer
 from agents.llm.openai.request import encode_request
 from agents.llm.openai.stream_parser import Answer
@@ -74,14 +81,19 @@ class OpenAIModel:
         """See the port. Text of one read of the network comes as one delta."""
         clock = Clock(request.deadlines)
         response = await self._open(request, clock)
+        request_id = request_id_in(response.headers)
         try:
-            answer, decoder, received = Answer(secret=self._secret), SSEDecoder(), 0
+            answer, decoder, received, begun = Answer(secret=self._secret), SSEDecoder(), 0, False
             while not answer.ended:
-                data = await self._read(response, clock, begun=answer.begun)
+                data = await self._read(response, clock, begun=begun)
                 received += len(data)
                 events = _events(decoder, data, received)
                 clock.heard(event=bool(events))
-                if text := answer.take(events):
+                text = answer.take(events)
+                if answer.begun and not begun:
+                    begun = True
+                    yield Begun(request_id)
+                if text:
                     yield TextDelta(text)
                 if answer.usage is not None and not answer.done:
                     # It may be the last that we hear.
@@ -91,6 +103,9 @@ class OpenAIModel:
             finished = answer.finished()
             await _read_to_end(response)
             yield finished
+        except ModelError as error:
+            error.request_id = request_id
+            raise
         finally:
             # Closes the connection unless the answer was read to its end; then the pool has it already.
             response.close()
@@ -112,7 +127,9 @@ class OpenAIModel:
             return response
         try:
             body = await _error_body(response, clock)
-            raise refusal_from_answer(response.status, response.headers, body, secret=self._secret)
+            refusal = refusal_from_answer(response.status, response.headers, body, secret=self._secret)
+            refusal.request_id = request_id_in(response.headers)
+            raise refusal
         finally:
             response.close()
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from agents.llm.deadlines import Clock
 from agents.llm.errors import BadModelRequest, ModelAuthFailed, ModelError, TransientModelError
-from agents.llm.interface import Metered, ModelEvent, ModelRequest, TextDelta
+from agents.llm.interface import Begun, Metered, ModelEvent, ModelRequest, TextDelta
 from agents.llm.openai.error_mapping import clean_detail
 from agents.llm.pydantic_ai.config import VendorConfig
 from agents.llm.routes import fault_of_route
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from pydantic_ai.models import StreamedResponse
 
     from agents.llm.pydantic_ai.client import VendorClient
+    from agents.llm.pydantic_ai.http import Exchange
 
 # Bedrock finds its credentials in more places than one.
 _NEEDS_KEY = frozenset({"anthropic", "google"})
@@ -41,18 +42,26 @@ class VendorModel:
         if self._config.provider in _NEEDS_KEY and not self._config.api_key:
             raise ModelAuthFailed("There is no API key for the model's provider.")
         client = await self._client()
-        clock = Clock(request.deadlines)
-        async with AsyncExitStack() as stack:
-            stream = await self._open(client, request, clock, stack)
-            answer, events, metered = client.answer(request), aiter(stream), None
-            while (event := await self._next(client, events, clock, begun=answer.begun)) is not None:
-                clock.heard(event=True)
-                if text := answer.take(event):
-                    yield TextDelta(text)
-                if (usage := client.usage(stream)) is not None and usage != metered:
-                    metered = usage
-                    yield Metered(usage, stream.model_name)
-            yield answer.finished(stream, client.usage(stream))
+        clock, exchange = Clock(request.deadlines), client.exchange(request)
+        try:
+            async with AsyncExitStack() as stack:
+                stream = await self._open(client, request, clock, exchange, stack)
+                answer, events, metered, begun = client.answer(request), aiter(stream), None, False
+                while (event := await self._next(client, events, clock, begun=begun)) is not None:
+                    clock.heard(event=True)
+                    text = answer.take(event)
+                    if answer.begun and not begun:
+                        begun = True
+                        yield Begun(exchange.request_id)
+                    if text:
+                        yield TextDelta(text)
+                    if (usage := client.usage(stream)) is not None and usage != metered:
+                        metered = usage
+                        yield Metered(usage, stream.model_name)
+                yield answer.finished(stream, client.usage(stream))
+        except ModelError as error:
+            error.request_id = exchange.request_id
+            raise
 
     async def _client(self) -> VendorClient:
         """The running loop's. The first one loads the vendor's libraries, beside the event loop and not in it."""
@@ -64,13 +73,13 @@ class VendorModel:
         return self._clients[loop]
 
     async def _open(
-        self, client: VendorClient, request: ModelRequest, clock: Clock, stack: AsyncExitStack
+        self, client: VendorClient, request: ModelRequest, clock: Clock, exchange: Exchange, stack: AsyncExitStack
     ) -> StreamedResponse:
         """The stream, whose connection `stack` closes."""
         due_at = clock.wait(begun=False)
         try:
             async with asyncio.timeout_at(due_at):
-                return await stack.enter_async_context(client.open(request))
+                return await stack.enter_async_context(client.open(request, exchange))
         except Exception as error:
             raise _fault(client, error, clock.late(due_at, begun=False)) from None
 

@@ -38,10 +38,12 @@ class VendorClient:
     async def aclose(self) -> None:
         await self._http.aclose()
 
+    def exchange(self, request: ModelRequest) -> Exchange:
+        return Exchange(request.deadlines.connect_seconds)
+
     @asynccontextmanager
-    async def open(self, request: ModelRequest) -> AsyncIterator[StreamedResponse]:
+    async def open(self, request: ModelRequest, exchange: Exchange) -> AsyncIterator[StreamedResponse]:
         """The stream of an answer; entering asks for it, leaving closes it."""
-        exchange = Exchange(request.deadlines.connect_seconds)
         exchange.begin()
         try:
             async with self._ask(request) as stream:

@@ -8,6 +8,8 @@ from contextvars import ContextVar
 
 import httpx2
 
+from agents.llm.errors import request_id_in
+
 MAX_ANSWER_BYTES = 32 * 1024 * 1024
 
 
@@ -19,6 +21,7 @@ class Exchange:
 
     def __init__(self, connect_seconds: float) -> None:
         self.connect_seconds = connect_seconds
+        self.request_id: str | None = None
         self.body: httpx2.AsyncByteStream | None = None
 
     def begin(self) -> None:
@@ -53,6 +56,7 @@ class _Transport(httpx2.AsyncHTTPTransport):
         seconds = exchange.connect_seconds
         request.extensions["timeout"] = {"connect": seconds, "pool": seconds, "read": None, "write": None}
         response = await super().handle_async_request(request)
+        exchange.request_id = request_id_in(response.headers)
         # Some libraries follow redirects whatever the client says, and would take the key along.
         if response.has_redirect_location:
             await response.aclose()

@@ -1,8 +1,8 @@
-"""The repair of history: whatever a crash left behind, providers accept the request that comes out."""
+"""What a model is sent: whatever a crash left behind, providers accept it; whatever does not fit, the question does."""
 
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import pytest
@@ -11,9 +11,22 @@ from hypothesis import strategies as st
 
 from agents.domain.chat import ChatMessage, ToolCall
 from agents.domain.client_options import BELOW_OURS
-from agents.domain.configuration import ContextPolicy
 from agents.domain.message_parts import Part, text_part, tool_call_part, tool_result_part
-from agents.domain.prompt import INTERRUPTED, build_request, flatten, repair
+from agents.domain.prompt import (
+    BYTES_PER_TOKEN,
+    INTERRUPTED,
+    TOKENS_AROUND,
+    Block,
+    Count,
+    Item,
+    Source,
+    estimate_tokens,
+    fit,
+    flatten,
+    newest,
+    repair,
+)
+from foundation.ids import new_id
 
 # Few ids, so that they come again in later turns, as they do with providers that count from zero.
 ids = st.sampled_from(["call_0", "call_1", "call_2"])
@@ -235,11 +248,37 @@ def test_each_author_has_a_role_in_the_request(author: str, role: str) -> None:
     assert flatten(author, [text_part("a"), text_part("b")]) == [ChatMessage(role, "ab")]  # type: ignore[arg-type]
 
 
+# --- what is sent of them ---
+
+Said = tuple[str, list[Part]]
+
+
+def items(*said: Said) -> list[Item]:
+    return [Item(new_id(), author, parts) for author, parts in said]
+
+
 def request(
-    history: list[tuple[str, list[Part]]], characters: int = 1000, *, instructions: str = "", work: Sequence[Part] = ()
+    history: Sequence[Said],
+    *,
+    instructions: str = "",
+    client: str = "",
+    work: Sequence[Part] = (),
+    window: int | None = None,
+    count: Count = len,
 ) -> tuple[ChatMessage, ...]:
-    policy = ContextPolicy(history_characters=characters)
-    return build_request(instructions=instructions, history=history, work=work, policy=policy)
+    blocks = [Block(Source.RELEASE, instructions), Block(Source.CLIENT, client)]
+    return fit(blocks, items(*history), work, window, count)
+
+
+def size(messages: Sequence[ChatMessage], count: Count = len) -> int:
+    """As a request is measured."""
+    calls = [call for message in messages for call in message.tool_calls]
+    words = sum(count(message.text) for message in messages)
+    return (
+        words
+        + sum(count(one.name) + count(one.arguments) for one in calls)
+        + TOKENS_AROUND * (len(messages) + len(calls))
+    )
 
 
 def test_a_request_is_instructions_history_question_and_work() -> None:
@@ -259,11 +298,13 @@ def test_without_instructions_there_is_no_system_message() -> None:
     assert request([("user", [text_part("Hi")])]) == (user("Hi"),)
 
 
-def test_the_newest_messages_that_fit_are_kept_from_a_question_on() -> None:
-    history = [("user", [text_part("old" * 10)]), ("agent", [text_part("a" * 10)])] * 3
-    history.append(("user", [text_part("now")]))
-    assert request(history, 3 + 10 + 30 + 10) == (user("old" * 10), says("a" * 10), user("now"))
-    assert request(history, 3 + 10 + 29) == (user("now"),)
+def test_a_clients_words_for_the_model_stand_below_the_releases() -> None:
+    history = [("user", [text_part("Hi")])]
+    both = request(history, instructions="Be kind.", client="Be brief.")
+    assert [message.role for message in both] == ["system", "system", "user"]
+    assert both[0].text == "Be kind."
+    assert both[1].text == BELOW_OURS + "Be brief."
+    assert request(history, client="Be brief.")[0] == ChatMessage("system", "Be brief.")
 
 
 def test_results_of_a_client_are_messages_in_front_of_its_next_words() -> None:
@@ -272,7 +313,29 @@ def test_results_of_a_client_are_messages_in_front_of_its_next_words() -> None:
     assert flatten("user", parts[:1]) == [result("call_1")]
 
 
-def handed_out_and_back(*asked: Part) -> list[tuple[str, list[Part]]]:
+# --- what a release lets a model read ---
+
+
+def read(history: Sequence[Said], characters: int) -> list[str]:
+    """The texts of what is left, in order."""
+    stored = items(*history)
+    kept = newest(stored, characters)
+    assert [item for item in stored if item in kept] == kept
+    return [message.text for item in kept for message in flatten(item.author, item.parts)]
+
+
+def test_the_newest_exchanges_that_have_so_many_characters_are_read() -> None:
+    history = [("user", [text_part("old" * 10)]), ("agent", [text_part("a" * 10)])] * 3
+    history.append(("user", [text_part("now")]))
+    assert read(history, 3 + 10 + 30 + 10) == ["old" * 10, "a" * 10, "now"]
+    assert read(history, 3 + 10 + 29) == ["now"]
+
+
+def test_a_question_longer_than_the_policy_is_asked_all_the_same() -> None:
+    assert read([("user", [text_part("x" * 50)])], 10) == ["x" * 50]
+
+
+def handed_out_and_back(*asked: Part) -> list[Said]:
     return [
         ("user", [text_part("What time is it?")]),
         ("agent", [text_part("x" * 300), tool_call_part(call_id="call_0", name="clock", arguments="{}")]),
@@ -283,38 +346,154 @@ def handed_out_and_back(*asked: Part) -> list[tuple[str, list[Part]]]:
 
 
 @pytest.mark.parametrize("asked", [[], [text_part("Well?")]])
-def test_a_clients_results_keep_their_call_and_the_question_whatever_the_policy(asked: list[Part]) -> None:
-    made = request(handed_out_and_back(*asked), characters=100)
-    assert [message.role for message in made] == ["user", "assistant", "tool", *["user"] * len(asked)]
-    assert made[2].text == "n" * 300
+def test_a_clients_results_keep_their_call_and_the_question_whatever_the_policy_and_the_window(
+    asked: list[Part],
+) -> None:
+    history = handed_out_and_back(*asked)
+    kept = [(item.author, list(item.parts)) for item in newest(items(*history), 100)]
+    assert kept == [history[0], *history[3:]]
+    for made in (request(kept), request(history, window=1)):
+        assert [message.role for message in made] == ["user", "assistant", "tool", *["user"] * len(asked)]
+        assert made[2].text == "n" * 300
+    assert request(history, window=1000) == request(history)
+    assert request(history, window=800) == request(history)
 
 
-def test_a_clients_words_for_the_model_stand_below_the_releases() -> None:
-    history = [("user", [text_part("Hi")])]
-    policy = ContextPolicy()
-    both = build_request(
-        instructions="Be kind.", history=history, work=(), policy=policy, client_instructions="Be brief."
-    )
-    assert [message.role for message in both] == ["system", "system", "user"]
-    assert both[0].text == "Be kind."
-    assert both[1].text == BELOW_OURS + "Be brief."
-    alone = build_request(instructions="", history=history, work=(), policy=policy, client_instructions="Be brief.")
-    assert alone[0] == ChatMessage("system", "Be brief.")
+# --- what fits a window ---
+
+TALK: list[Said] = [
+    ("user", [text_part("One?")]),
+    ("agent", [text_part("Wait."), called("a"), answered("a"), text_part("1")]),
+    ("human", [text_part("Hello")]),
+    ("user", [text_part("Two?")]),
+    ("agent", [text_part("2")]),
+    ("user", [text_part("Three?")]),
+]
+WORK = [called("b"), called("c"), answered("b"), answered("c"), text_part("So"), called("d"), answered("d")]
 
 
-def test_a_question_longer_than_the_policy_is_asked_all_the_same() -> None:
-    assert request([("user", [text_part("x" * 50)])], 10) == (user("x" * 50),)
+def test_where_the_window_is_unknown_or_has_room_all_of_it_is_sent() -> None:
+    whole = request(TALK, work=WORK)
+    assert request(TALK, work=WORK, window=size(whole)) == whole
+    assert [message.text for message in whole if message.role == "user"] == ["One?", "Two?", "Three?"]
 
 
-@given(characters=st.integers(1, 400), data=st.data())
-def test_every_request_ends_sound_and_with_its_question(characters: int, data: st.DataObject) -> None:
-    part = st.sampled_from([text_part("said"), called("a"), called("b"), answered("a"), answered("b")])
-    # A client's results may come with the user's words, of calls that were made or not.
-    results = st.lists(st.sampled_from([answered("a"), answered("b")]), max_size=2)
-    stored = st.tuples(st.just("user"), results.map(lambda found: [*found, text_part("q" * 20)])) | st.tuples(
-        st.sampled_from(["agent", "human"]), st.lists(part, max_size=6)
-    )
-    history = [*data.draw(st.lists(stored, max_size=8)), ("user", [*data.draw(results), text_part("now")])]
-    made = request(history, characters, work=data.draw(st.lists(part, max_size=6)))
+def test_what_does_not_fit_goes_exchange_by_exchange_and_then_round_by_round() -> None:
+    whole = request(TALK, instructions="Be kind.", work=WORK)
+    ways: list[tuple[ChatMessage, ...]] = []
+    for window in range(size(whole), 0, -1):
+        sent = request(TALK, instructions="Be kind.", work=WORK, window=window)
+        if not ways or ways[-1] != sent:
+            ways.append(sent)
+    system, question = whole[0], user("Three?")
+    rounds = whole[-5:-2], whole[-2:]
+    assert [message.role for message in rounds[0]] == ["assistant", "tool", "tool"]
+    assert ways == [
+        whole,
+        (system, user("Two?"), says("2"), question, *rounds[0], *rounds[1]),
+        (system, question, *rounds[0], *rounds[1]),
+        (system, question, *rounds[1]),
+    ]
+
+
+def test_what_is_far_from_filling_the_window_is_not_counted() -> None:
+    def count(_: str) -> int:
+        raise AssertionError("counted")
+
+    # Characters that are not ASCII have up to four bytes, each of which may be a token.
+    history = [("user", [text_part("é" * 10)])]
+    assert request(history, window=40 + TOKENS_AROUND, count=count) == request(history)
+    with pytest.raises(AssertionError, match="counted"):
+        request(history, window=39 + TOKENS_AROUND, count=count)
+
+
+@pytest.mark.parametrize(
+    ("text", "tokens"), [("", 0), ("a", 1), ("abcd", 2), ("é", 1), ("日本", 2), ("😀", 2), ("\ud800", 1)]
+)
+def test_tokens_are_estimated_by_bytes(text: str, tokens: int) -> None:
+    assert estimate_tokens(text) == tokens == -(-len(text.encode("utf-8", "surrogatepass")) // BYTES_PER_TOKEN)
+
+
+part = st.sampled_from([text_part("said"), called("a"), called("b"), answered("a"), answered("b")])
+# A client's results may come with the user's words, of calls that were made or not.
+results = st.lists(st.sampled_from([answered("a"), answered("b")]), max_size=2)
+stored = st.tuples(st.just("user"), results.map(lambda found: [*found, text_part("q" * 20)])) | st.tuples(
+    st.sampled_from(["agent", "human"]), st.lists(part, max_size=6)
+)
+histories = st.tuples(st.lists(stored, max_size=8), results).map(
+    lambda drawn: [*drawn[0], ("user", [*drawn[1], text_part("now")])]
+)
+works = st.lists(part, max_size=6)
+counts = st.sampled_from([len, estimate_tokens, lambda text: len(text.split()), lambda _: 0])
+
+
+@given(
+    history=histories, work=works, characters=st.integers(1, 400), window=st.none() | st.integers(0, 400), count=counts
+)
+def test_every_request_ends_sound_and_with_its_question(
+    history: list[Said], work: list[Part], characters: int, window: int | None, count: Count
+) -> None:
+    kept = newest(items(*history), characters)
+    assert kept[-1].parts == history[-1][1]
+    made = fit([], kept, work, window, count)
     check(made, made)
     assert [message.text for message in made if message.role == "user"][-1] == "now"
+
+
+@given(history=histories, work=works, window=st.integers(0, 400), count=counts)
+def test_what_is_sent_is_never_more_than_the_window_unless_it_is_what_is_always_sent(
+    history: list[Said], work: list[Part], window: int, count: Count
+) -> None:
+    made = request(history, instructions="Be brief.", work=work, window=window, count=count)
+    least = request(history, instructions="Be brief.", work=work, window=0, count=len)
+    assert size(made, count) <= window or made == least
+    whole = iter(request(history, instructions="Be brief.", work=work))
+    assert all(message in whole for message in made), "in their order, and nothing else"
+    rest = [message for message in least if message.role != "system"]
+    if not any(part["type"] == "tool_result" for part in history[-1][1]):
+        assert rest[0] == user("now"), "of the history the question alone"
+
+
+def told(messages: Iterable[ChatMessage]) -> list[Part]:
+    """`messages` as the parts that they are made of."""
+    parts: list[Part] = []
+    for message in messages:
+        if message.role == "tool":
+            parts.append(tool_result_part(call_id=message.tool_call_id or "", content=message.text, is_error=False))
+            continue
+        if message.text:
+            parts.append(text_part(message.text))
+        parts += [tool_call_part(call_id=one.id, name=one.name, arguments=one.arguments) for one in message.tool_calls]
+    return parts
+
+
+def as_stored(messages: Iterable[ChatMessage]) -> list[Said]:
+    """The same as messages of people and an agent."""
+    said: list[Said] = []
+    for message in messages:
+        if message.role == "tool":
+            said[-1][1].extend(told([message]))
+        else:
+            said.append(("user" if message.role == "user" else "agent", told([message])))
+    return said
+
+
+@given(talk=sound(), rounds=st.lists(rounds(), max_size=3), window=st.integers(0, 400))
+def test_to_fit_what_was_fitted_changes_nothing(
+    talk: list[ChatMessage], rounds: list[list[ChatMessage]], window: int
+) -> None:
+    history = [*as_stored(message for message in talk if message.role != "system"), ("user", [text_part("now")])]
+    made = request(history, work=told(message for one in rounds for message in one), window=window)
+    end = max(index for index, message in enumerate(made) if message == user("now")) + 1
+    assert request(as_stored(made[:end]), work=told(made[end:]), window=window) == made
+
+
+@given(sound(), st.data())
+def test_a_conversation_cut_anywhere_fits_every_window(history: list[ChatMessage], data: st.DataObject) -> None:
+    """Whatever a crash left of the work, at whatever point of it."""
+    whole = [part for message in history for part in told([message])]
+    work = whole[: data.draw(st.integers(0, len(whole)))]
+    window = data.draw(st.integers(0, size(request(TALK, work=work)) + 10))
+    made = request(TALK, work=work, window=window)
+    check(made, made)
+    assert user("Three?") in made

@@ -1,0 +1,155 @@
+"""The attempts at one answer of a model: each is a step, until one succeeds or none follows."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import structlog
+
+from agents.domain.events import EventType, ModelRetrying
+from agents.domain.fallback import Attempt, Failure, GiveUp, Reason, next_attempt
+from agents.domain.states import StepStatus
+from agents.domain.steps import StepRecord
+from agents.domain.usage import FREE, Spent
+from agents.domain.waits import Park
+from agents.engine.context import TurnContext
+from agents.engine.model_call import ModelCall, Reply
+from agents.engine.ports import Services
+from agents.engine.progress import NOTHING, Work, intent_of
+from agents.engine.shielded import write
+from agents.journal.fenced_writes import NewEvent, Settled, advance
+from agents.llm.errors import ModelError
+
+log = structlog.get_logger(__name__)
+
+
+class Attempts:
+    """The model calls of one claim of a turn, one at a time. `lost` is called when the log refuses their words."""
+
+    def __init__(self, context: TurnContext, work: Work, services: Services, *, lost: Callable[[], object]) -> None:
+        self._context = context
+        self._work = work
+        self._services = services
+        self._lost = lost
+        # The attempt under way, and its call until the step of that is settled.
+        self._attempt = Attempt(0, "")
+        self._call: ModelCall | None = None
+        self._failures: list[Failure] = []
+        self._gave_up: Reason | None = None
+
+    @property
+    def said(self) -> str:
+        """The words of the call under way."""
+        return self._call.said if self._call is not None else ""
+
+    async def ask(self, step: StepRecord) -> tuple[Settled, Reply]:
+        """The answer that the open `step` stands for, and the outcome of the attempt that brought it, not yet written.
+
+        Raises the `ModelError` of the last attempt, `Park`, `LimitReached`, `LostTurn` and database errors.
+        """
+        self._failures = []
+        following = self._next()
+        assert isinstance(following, Attempt), "a release names a route"
+        while True:
+            self._attempt = following
+            call = self._call = ModelCall(
+                step,
+                following.route,
+                self._context,
+                self._work,
+                self._services,
+                asked=self._asked_before(step),
+                lost=self._lost,
+            )
+            try:
+                reply = await call.ask()
+            except ModelError as error:
+                self._failures.append(Failure(call.route, error.error_class))
+                following = self._next()
+                if isinstance(following, GiveUp):
+                    self._gave_up = following.reason
+                    raise
+                step = await self._begin_next(call, error, following)
+            else:
+                # The step tells it from here on: were the call to tell it too, a stop during the commit would keep it
+                # twice.
+                self._call = None
+                return self._settle(call, StepStatus.DONE, reply.result, spent=reply.spent), reply
+
+    async def close(self) -> list[NewEvent]:
+        """No words reach the log from now on but those under way, which are waited for; what of them is left over.
+
+        Raises what writing them has raised.
+        """
+        return await self._call.close() if self._call is not None else []
+
+    def park(self, wait: Park, unsent: Sequence[NewEvent]) -> tuple[list[Settled], list[NewEvent]]:
+        """What becomes of a call that has asked and must wait: its outcome, and that its words are void."""
+        call = self._call
+        if call is None or not call.asked:
+            return [], []
+        self._call = None
+        failed = self._settle(call, StepStatus.FAILED, error_class=wait.error_class, spent=call.spent_in_vain())
+        return [failed], _void(call, unsent, route=None, reason=wait.error_class)
+
+    def abandon(self, step: StepRecord, error_class: str) -> Settled:
+        """The outcome of an open model step from which nobody expects an answer any more."""
+        call = self._call
+        if call is not None and call.step.number == step.number:
+            return self._settle(call, StepStatus.FAILED, error_class=error_class, spent=call.spent_in_vain())
+        spent = self._spent_before() if self._asked_before(step) else NOTHING
+        return self._work.settle(step, StepStatus.FAILED, error_class=error_class, spent=spent)
+
+    def _next(self) -> Attempt | GiveUp:
+        return next_attempt(self._context.release.model_chain, self._failures, self._services.policy)
+
+    async def _begin_next(self, call: ModelCall, error: ModelError, following: Attempt) -> StepRecord:
+        """Settle an attempt that failed and write the intent of the `following` one, in one commit."""
+        unsent = await call.close()
+        spent = call.spent_in_vain()
+        if not self._work.has_output_left(spent):
+            self._gave_up = Reason.LIMITS
+            raise error
+        # Known before it is written: a stop during the commit settles the next step, and shows no word of this one.
+        self._call = None
+        failed = self._settle(call, StepStatus.FAILED, error_class=error.error_class, spent=spent)
+        step = self._work.begin_model_call(following.route)
+        log.warning(
+            "model.retried",
+            turn=str(self._context.claim.turn_id),
+            step=step.number,
+            route=following.route,
+            reason=following.reason,
+        )
+        void = _void(call, unsent, route=following.route, reason=following.reason)
+        await write(advance, self._context.claim, settled=[failed], intents=[intent_of(step)], events=void)
+        return step
+
+    def _settle(
+        self, call: ModelCall, status: StepStatus, result: Any = None, *, error_class: str = "", spent: Spent
+    ) -> Settled:
+        details = {"attempt": self._attempt.number, **call.details}
+        if self._gave_up is not None:
+            details["gave_up"] = self._gave_up
+        return self._work.settle(
+            call.step, status, result, error_class=error_class, spent=spent, route=call.route, details=details
+        )
+
+    def _asked_before(self, step: StepRecord) -> bool:
+        """Whether an earlier claim may have made the call. One that has parked has not tried what it left open."""
+        claim = self._context.claim
+        return claim.epoch > 1 and not claim.resumed and step in self._context.steps
+
+    def _spent_before(self) -> Spent:
+        """What a call of an earlier claim has used. Nobody counted it, and which route it asked is not known."""
+        models, chain = self._services.models, self._context.release.model_chain
+        free = all(models.cost(route, None, response_model=None) == FREE for route in chain)
+        return Spent(cost_usd=FREE if free else None)
+
+
+def _void(call: ModelCall, unsent: Sequence[NewEvent], *, route: str | None, reason: str) -> list[NewEvent]:
+    """What takes the words of a call back; nothing where nobody has seen any."""
+    if len(call.said) <= sum(len(event.data["text"]) for event in unsent):
+        return []
+    return [NewEvent(EventType.MODEL_RETRYING, ModelRetrying(step=call.step.number, route=route, reason=reason))]
