@@ -5,10 +5,23 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from http import HTTPStatus
-from typing import Any
+from typing import Any, Final
 from uuid import UUID
 
 MEDIA_TYPE = "application/problem+json"
+
+# Python 3.13 took the newer names of RFC 9110 for these. Ours are on the wire and in the schema, whatever runs us.
+_PHRASES: Final = {
+    413: "Request Entity Too Large",
+    414: "Request-URI Too Long",
+    416: "Requested Range Not Satisfiable",
+    422: "Unprocessable Entity",
+}
+
+
+def status_phrase(status: int) -> str:
+    """The name of an HTTP status. Raises `ValueError` for a number that is none."""
+    return _PHRASES.get(status) or HTTPStatus(status).phrase
 
 
 def problem(
@@ -23,7 +36,7 @@ def problem(
     """The body. `detail` is for people and tells nothing internal; `code` is for programs."""
     body: dict[str, Any] = {
         "type": "about:blank",
-        "title": HTTPStatus(status).phrase,
+        "title": status_phrase(status),
         "status": status,
         "detail": detail,
         "instance": f"urn:uuid:{request_id}",

@@ -44,9 +44,9 @@ WHERE s.id = ANY(%(sessions)s);
 
 INSERT INTO agents_turn (id, agent_session_id, user_id, release_id, ordinal, status, priority, idempotency_key,
                          fingerprint, epoch, attempts_without_progress, started_at, finished_at, deadline_at,
-                         error_class, error_detail, input_tokens, output_tokens, compacted)
+                         error_class, error_detail, input_tokens, output_tokens, compacted, wait_reason, resumes)
 SELECT turn, session, user_id, release_id, 2 * n - 1, 'completed', 0, 'past-' || n, sha256(turn::text::bytea), 1, 0,
-       now(), now(), now() + interval '1 hour', '', '', 20, 50, true
+       now(), now(), now() + interval '1 hour', '', '', 20, 50, true, '', false
 FROM past;
 
 INSERT INTO agents_message (id, agent_session_id, ordinal, author, parts, turn_id, parent_id, partial,

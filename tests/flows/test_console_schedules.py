@@ -61,6 +61,7 @@ def test_an_owner_changes_when_a_job_runs(owner: Client, reap: Schedule) -> None
         ({"every_minutes": "", "cron": "0 3 * * *", "time_zone": "Mars/Olympus"}, "There is no time zone of this name"),
         ({"time_zone": "x" * 200}, "at most 64 characters"),
         ({"time_zone": ""}, "This field is required."),
+        ({"every_minutes": "x", "cron": "0 3 * * *", "time_zone": "Mars/Olympus"}, "Enter a whole number."),
         ({"every_minutes": ""}, "Give either the minutes"),
         ({"cron": "* * * * *"}, "Give either the minutes"),
         ({"every_minutes": "0"}, "From 1 to 10,080"),

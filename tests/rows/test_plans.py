@@ -25,9 +25,10 @@ SESSIONS, EARLIER, WAITING, TAKEN = 100, 10, 3, 5
 TURNS_OF = """
 INSERT INTO agents_turn (id, agent_session_id, user_id, release_id, ordinal, status, priority, idempotency_key,
                          fingerprint, epoch, attempts_without_progress, deadline_at, finished_at, error_class,
-                         error_detail, input_tokens, output_tokens, compacted)
+                         error_detail, input_tokens, output_tokens, compacted, wait_reason, resumes)
 SELECT gen_random_uuid(), s.id, s.user_id, s.release_id, n, %(status)s::text, 0, %(status)s::text || n, '', 0, 0,
-       now() + interval '1 hour', CASE WHEN %(status)s::text = 'completed' THEN now() END, '', '', 0, 0, false
+       now() + interval '1 hour', CASE WHEN %(status)s::text = 'completed' THEN now() END, '', '', 0, 0, false, '',
+       false
 FROM agents_agentsession s, generate_series(%(first)s::int, %(last)s::int) n
 """
 CLAIM_TYPES = {"runner": "uuid", "limit": "int", "running_per_user": "int", "lease_seconds": "float8"}

@@ -2,12 +2,11 @@
 
 from dataclasses import dataclass
 from html import escape
-from http import HTTPStatus
 from uuid import UUID
 
 import orjson
 
-from foundation.problems import MEDIA_TYPE, problem, retry_after
+from foundation.problems import MEDIA_TYPE, problem, retry_after, status_phrase
 
 _PROGRAMS = ("/api/", "/chat/")
 _PAGE = """<!doctype html>
@@ -62,7 +61,7 @@ class Refusal:
                     retry_after_seconds=self.retry_after_seconds,
                 )
             )
-        return _PAGE.format(title=HTTPStatus(self.status).phrase, detail=escape(self.detail)).encode()
+        return _PAGE.format(title=status_phrase(self.status), detail=escape(self.detail)).encode()
 
 
 def _media_type(path: str) -> str:

@@ -1,7 +1,6 @@
 """HTTP as Daphne speaks it, with bounds: on what is kept of a body, on patience, and on how fast we write."""
 
 from contextlib import suppress
-from http import HTTPStatus
 from io import BytesIO
 from typing import Any, Final
 
@@ -16,6 +15,7 @@ from bandstand.web.backpressure import Gate
 from bandstand.web.body_limit import MAX_BODY_BYTES
 from bandstand.web.error_responses import Refusal
 from foundation.ids import new_id
+from foundation.problems import status_phrase
 
 log = structlog.get_logger("bandstand.web")
 
@@ -53,7 +53,7 @@ class Request(WebRequest):  # type: ignore[misc]  # Daphne is not typed
     def setResponseCode(self, code: int, message: bytes | None = None) -> None:  # noqa: N802
         # Twisted calls 422 and 428 "Unknown Status".
         with suppress(ValueError):
-            message = message or HTTPStatus(code).phrase.encode()
+            message = message or status_phrase(code).encode()
         super().setResponseCode(code, message)
 
     def process(self) -> Any:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from http import HTTPStatus
 from typing import Any
 
 from foundation.errors import (
@@ -18,7 +17,7 @@ from foundation.errors import (
     Unauthenticated,
     Unavailable,
 )
-from foundation.problems import MEDIA_TYPE
+from foundation.problems import MEDIA_TYPE, status_phrase
 from rest.errors import InvalidFields, NotAcceptable, UnsupportedMediaType
 from rest.problems import problem_shape
 from rest.schema.shapes import REQUEST_ID, TEXT, WHOLE, Schema, list_of, record, ref, said
@@ -97,7 +96,7 @@ def refusal(status: int, *, description: str | None = None) -> dict[str, Any]:
 
 
 def _name(status: int) -> str:
-    return HTTPStatus(status).phrase.title().replace(" ", "").replace("-", "")
+    return status_phrase(status).title().replace(" ", "").replace("-", "")
 
 
 RESPONSES = {_name(status): refusal(status) for status in USUAL}

@@ -125,9 +125,13 @@ class ScheduleAdmin(ConsoleAdmin):
         if schedule.due is None:
             return "-"
         utc = f"{second(schedule.due)} UTC"
-        if not schedule.cron or schedule.time_zone == "UTC":
+        try:
+            zone = read_time_zone(schedule.time_zone)
+        except InvalidInput:  # beside a refused form, this row has what was typed into it
             return utc
-        local = schedule.due.astimezone(read_time_zone(schedule.time_zone)).strftime("%Y-%m-%d %H:%M:%S %Z")
+        if not schedule.cron or zone.key == "UTC":
+            return utc
+        local = schedule.due.astimezone(zone).strftime("%Y-%m-%d %H:%M:%S %Z")
         return format_html('<span class="bs-moment">{}</span> <small class="bs-ago">{}</small>', local, utc)
 
     @admin.display(description="last run")
