@@ -80,7 +80,7 @@ def _due_times(moment: datetime) -> list[tuple[Schedule, datetime]]:
         try:
             due.append((row, next_run(row.cron, row.time_zone, after=moment) if row.cron else moment))
         except InvalidInput as error:
-            log.error("schedule.not_read", job=row.job, reason=error.detail)
+            log.error("schedule.rejected", job=row.job, reason=error.detail)
     return due
 
 

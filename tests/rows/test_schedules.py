@@ -171,7 +171,7 @@ def test_a_row_that_cannot_be_read_stops_no_other(wrong: dict[str, str], caplog:
     Schedule.objects.filter(job=NIGHTLY).update(**wrong)
     q2_sync.ensure()
     assert set(due()) == {q2_sync.BEAT, *jobs.names()} - {NIGHTLY}
-    assert "schedule_unreadable" in caplog.text
+    assert "schedule.rejected" in caplog.text
     assert run_scheduled(REAP) == "done"
 
 

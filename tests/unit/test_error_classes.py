@@ -7,7 +7,7 @@ from types import ModuleType
 
 import pytest
 
-from agents.admin import bulk_actions, turn_actions, turns
+from agents.admin import turn_actions, turns
 from agents.admin.list_filters import ERROR_CLASSES
 from agents.api.schema.turns import COMPONENTS
 from agents.domain import failures
@@ -19,6 +19,7 @@ from agents.llm.openai import error_mapping as openai_refusals
 from agents.llm.openai import stream_parser as openai_answer
 from agents.llm.pydantic_ai import answer as vendors_answer
 from agents.models import Step, Turn
+from agents.sessions import bulk_actions
 from tests.literals import literals
 from tests.surroundings import ROOT
 

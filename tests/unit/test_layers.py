@@ -124,7 +124,7 @@ FORBIDDEN = [
     ("agents.journal.claims", "agents.llm.gateway"),
     ("agents.journal.claims", "agents.sessions.access"),
     ("agents.sessions.access", "agents.engine.turn"),
-    ("agents.sessions.access", "agents.releases.publish"),
+    ("agents.releases.publish", "agents.sessions.access"),
     ("agents.engine.turn", "agents.runner.process"),
     ("agents.engine.turn", "monitoring.readiness"),
     ("agents.http.streams", "agents.engine.turn"),
