@@ -43,4 +43,12 @@ async def assemble(context: TurnContext, progress: Work, services: Services, rou
 def _room(window: int, tools: Sequence[ToolSpec], max_output_tokens: int | None) -> int:
     """Tokens for the messages: what the tools and the answer leave."""
     answer = min(max_output_tokens or ANSWER_TOKENS, window // 2)
-    return window - answer - (estimate_tokens(orjson.dumps(tools).decode()) if tools else 0)
+    return window - answer - (estimate_tokens(_written(tools)) if tools else 0)
+
+
+def _written(tools: Sequence[ToolSpec]) -> str:
+    try:
+        return orjson.dumps(tools).decode()
+    except orjson.JSONEncodeError:
+        # A client's schema may hold numbers that only some providers take. The route's own adapter judges that.
+        return str(tools)

@@ -7,6 +7,8 @@ from typing import Any
 
 import pytest
 
+from agents.domain.chat import ToolSpec
+from agents.domain.client_options import ClientOptions
 from agents.domain.prompt import TOKENS_AROUND
 from agents.engine.context import TurnContext, load_context
 from agents.engine.ports import Services
@@ -63,6 +65,13 @@ async def test_the_tools_and_the_answer_need_room_too() -> None:
     armed = replace(context, release=replace(context.release, tools=("clock",)))
     assert len(texts(await made(armed, with_window(needed + 100)))) == 1
     assert len(texts(await made(armed, with_window(needed + 200)))) == 3
+
+
+async def test_a_client_s_schema_that_no_json_of_ours_can_hold_is_measured_all_the_same() -> None:
+    context = await in_db_thread(second_question)
+    odd = ToolSpec("count", "Counts.", {"type": "object", "maximum": 10**30})
+    asked = replace(context, client=ClientOptions(tools=(odd,)))
+    assert (await made(asked, with_window(100_000))).tools == (odd,)
 
 
 async def test_an_answer_that_may_be_longer_than_the_window_is_given_half_of_it() -> None:
