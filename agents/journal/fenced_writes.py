@@ -176,6 +176,8 @@ def park(
             "until": until,
             "wait_reason": reason.value if reason else "",
             "stops_the_clock": reason is not None and reason.stops_the_clock,
+            # An attempt of a model that failed has no result, and is none.
+            "progress": any(step.result is not None for step in settled),
         },
     )
     if not rows:

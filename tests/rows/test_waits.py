@@ -89,7 +89,6 @@ def test_a_turn_that_parks_is_nobodys_and_says_what_it_waits_for(reason: WaitRea
 
 def test_outcomes_intents_and_events_commit_with_the_wait() -> None:
     ada, work = running()
-    Turn.objects.update(attempts_without_progress=2)
     say(work, "Hel")
     failed = Settled(1, StepStatus.FAILED, error_class="transient", spent=Spent(3, 0, Decimal("0.5")), name="openai:a")
     assert park(work, settled=[failed], intents=[Intent(2, StepKind.MODEL)], events=[retrying(None)])
@@ -97,15 +96,17 @@ def test_outcomes_intents_and_events_commit_with_the_wait() -> None:
     assert (first.status, first.name, first.cost_usd) == ("failed", "openai:a", Decimal("0.5"))
     assert (second.kind, second.status, second.name) == ("model", "intent", "")
     assert ada.log()[3:] == ["message.delta", "model.retrying", "turn.retry_wait"]
-    assert ada.turn().attempts_without_progress == 0
     assert shown(ada) == []
 
 
-def test_a_wait_without_an_outcome_is_no_progress() -> None:
+@pytest.mark.parametrize(
+    ("settled", "attempts"), [([], 2), ([Settled(1, StepStatus.FAILED, error_class="transient")], 2), ([done(1)], 0)]
+)
+def test_a_wait_is_progress_when_a_result_came_before_it(settled: list[Settled], attempts: int) -> None:
     ada, work = running()
     Turn.objects.update(attempts_without_progress=2)
-    park(work)
-    assert ada.turn().attempts_without_progress == 2
+    park(work, settled=settled)
+    assert ada.turn().attempts_without_progress == attempts
 
 
 def test_a_turn_that_is_to_be_stopped_does_not_park() -> None:

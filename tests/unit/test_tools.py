@@ -7,7 +7,7 @@ import enum
 import json
 import os
 import threading
-from datetime import date
+from datetime import UTC, date, datetime
 from importlib.metadata import EntryPoint
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -17,6 +17,8 @@ import pytest
 from pydantic import BaseModel, Field
 
 from agents.domain.chat import ToolSpec
+from agents.domain.states import WaitReason
+from agents.domain.waits import Park
 from agents.tools import Tool, ToolContext, ToolError, tool
 from agents.tools.call import MAX_RESULT_BYTES
 from agents.tools.tool import ToolOutcome
@@ -214,6 +216,24 @@ async def test_sync_tools_run_beside_the_event_loop_and_async_ones_in_it() -> No
 
     assert (await call(where)).content != threading.current_thread().name
     assert (await call(here)).content == threading.current_thread().name
+
+
+@pytest.mark.parametrize("in_thread", [False, True])
+async def test_a_tool_that_must_wait_says_so_to_the_engine_and_not_to_the_model(in_thread: bool) -> None:
+    wait = Park(datetime(2100, 1, 1, tzinfo=UTC), WaitReason.APPROVAL)
+
+    def waits() -> str:
+        """Wait."""
+        raise wait
+
+    async def waits_too() -> str:
+        """Wait."""
+        raise wait
+
+    made = tool(idempotent=False, writes=True)(waits if in_thread else waits_too)
+    with pytest.raises(Park) as raised:
+        await call(made)
+    assert raised.value is wait
 
 
 FAULTS: list[tuple[BaseException, str]] = [
