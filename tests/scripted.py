@@ -12,7 +12,17 @@ from uuid import UUID
 from agents.domain.chat import ToolSpec
 from agents.engine.delta_writer import Deltas
 from agents.engine.ports import Services
-from agents.llm.interface import LLM, Begun, Finished, Metered, ModelEvent, ModelRequest, TextDelta, ToolCall, Usage
+from agents.llm.interface import (
+    LLM,
+    Finished,
+    FirstToken,
+    Metered,
+    ModelEvent,
+    ModelRequest,
+    TextDelta,
+    ToolCall,
+    Usage,
+)
 
 USAGE = Usage(3, 5)
 
@@ -60,14 +70,14 @@ class ScriptedModel:
                 if isinstance(item, str):
                     if not begun:
                         begun = True
-                        yield Begun(f"req-{len(self.requests)}")
+                        yield FirstToken(f"req-{len(self.requests)}")
                     yield TextDelta(item)
                 elif isinstance(item, Usage):
                     yield Metered(item, "scripted")
                 else:
                     await item()
             if not begun:
-                yield Begun(f"req-{len(self.requests)}")
+                yield FirstToken(f"req-{len(self.requests)}")
             yield Finished(tuple(reply.calls), reply.usage, "tool_calls" if reply.calls else "stop", "scripted")
             finished = True
         finally:

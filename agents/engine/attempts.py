@@ -59,7 +59,7 @@ class Attempts:
                 self._context,
                 self._work,
                 self._services,
-                asked=self._asked_before(step),
+                asked=self._may_have_been_made(step),
                 lost=self._lost,
             )
             try:
@@ -98,7 +98,7 @@ class Attempts:
         call = self._call
         if call is not None and call.step.number == step.number:
             return self._settle(call, StepStatus.FAILED, error_class=error_class, spent=call.spent_in_vain())
-        spent = self._spent_before() if self._asked_before(step) else NOTHING
+        spent = self._usage_of_lost_call() if self._may_have_been_made(step) else NOTHING
         return self._work.settle(step, StepStatus.FAILED, error_class=error_class, spent=spent)
 
     def _next(self) -> Attempt | GiveUp:
@@ -136,12 +136,12 @@ class Attempts:
             call.step, status, result, error_class=error_class, spent=spent, route=call.route, details=details
         )
 
-    def _asked_before(self, step: StepRecord) -> bool:
+    def _may_have_been_made(self, step: StepRecord) -> bool:
         """Whether an earlier claim may have made the call. One that has parked has not tried what it left open."""
         claim = self._context.claim
         return claim.epoch > 1 and not claim.resumed and step in self._context.steps
 
-    def _spent_before(self) -> Spent:
+    def _usage_of_lost_call(self) -> Spent:
         """What a call of an earlier claim has used. Nobody counted it, and which route it asked is not known."""
         models, chain = self._services.models, self._context.release.model_chain
         free = all(models.cost(route, None, response_model=None) == FREE for route in chain)

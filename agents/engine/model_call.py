@@ -18,7 +18,7 @@ from agents.engine.progress import Work
 from agents.engine.prompt import assemble
 from agents.journal.fenced_writes import NewEvent
 from agents.llm.errors import ModelError
-from agents.llm.interface import Begun, Finished, Metered, ModelEvent, ToolCall, Usage
+from agents.llm.interface import Finished, FirstToken, Metered, ModelEvent, ToolCall, Usage
 from foundation.storable_text import storable_text
 
 # More than any model reads or writes; a hundred of them still fit into a turn's columns, whatever a provider claims.
@@ -73,7 +73,7 @@ class ModelCall:
         # What its provider has counted so far.
         self._metered: Metered | None = None
         self._request_id: str | None = None
-        self._asked_at = 0.0
+        self._started_at = 0.0
         self._first_token_seconds: float | None = None
         self._pump: DeltaPump | None = None
 
@@ -128,7 +128,7 @@ class ModelCall:
         llm, _ = self._services.models.resolve(self.route)
         request = await assemble(self._context, self._work, self._services, self.route)
         self._asked = True
-        self._asked_at = asyncio.get_running_loop().time()
+        self._started_at = asyncio.get_running_loop().time()
         self._pump = self._services.deltas.pump(self._context.claim, self._lost)
         finished: Finished | None = None
         async with aclosing(llm.stream(request)) as events:
@@ -150,9 +150,9 @@ class ModelCall:
             return event
         if isinstance(event, Metered):
             self._metered = event
-        elif isinstance(event, Begun):
+        elif isinstance(event, FirstToken):
             self._request_id = event.request_id
-            self._first_token_seconds = round(asyncio.get_running_loop().time() - self._asked_at, 3)
+            self._first_token_seconds = round(asyncio.get_running_loop().time() - self._started_at, 3)
         else:
             self._say(storable_text(event.text), pump)
         return None

@@ -43,10 +43,10 @@ async def assemble(context: TurnContext, progress: Work, services: Services, rou
 def _room(window: int, tools: Sequence[ToolSpec], max_output_tokens: int | None) -> int:
     """Tokens for the messages: what the tools and the answer leave."""
     answer = min(max_output_tokens or ANSWER_TOKENS, window // 2)
-    return window - answer - (estimate_tokens(_written(tools)) if tools else 0)
+    return window - answer - (estimate_tokens(_serialize(tools)) if tools else 0)
 
 
-def _written(tools: Sequence[ToolSpec]) -> str:
+def _serialize(tools: Sequence[ToolSpec]) -> str:
     try:
         return orjson.dumps(tools).decode()
     except orjson.JSONEncodeError:

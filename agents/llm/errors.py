@@ -136,8 +136,8 @@ def kind_of_status(status: int) -> type[ModelError]:
 
 def request_id_in(headers: Mapping[str, str]) -> str | None:
     """A provider's name of a request, by which its support finds it."""
-    named = next((headers[name] for name in _REQUEST_IDS if headers.get(name)), None)
-    return storable_text(named)[:_MAX_REQUEST_ID] if named is not None else None
+    value = next((headers[name] for name in _REQUEST_IDS if headers.get(name)), None)
+    return storable_text(value)[:_MAX_REQUEST_ID] if value is not None else None
 
 
 def sensible_wait(seconds: float) -> float | None:

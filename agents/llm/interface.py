@@ -10,11 +10,11 @@ from agents.domain.chat import ChatMessage, JsonFormat, Role, ToolCall, ToolSpec
 
 __all__ = [
     "LLM",
-    "Begun",
     "ChatMessage",
     "Deadlines",
     "FinishReason",
     "Finished",
+    "FirstToken",
     "JsonFormat",
     "Metered",
     "ModelEvent",
@@ -74,9 +74,9 @@ class ModelRequest:
 
 
 @dataclass(frozen=True, slots=True)
-class Begun:
-    """The first sign of an answer: text, a tool call or reasoning. `request_id` is the provider's name of this request,
-    None where it gives none."""
+class FirstToken:
+    """The first sign of an answer: text, a tool call or reasoning, of which it holds nothing. `request_id` is the
+    provider's name of this request, None where it gives none."""
 
     request_id: str | None
 
@@ -109,15 +109,15 @@ class Finished:
     response_model: str | None
 
 
-ModelEvent = Begun | TextDelta | Metered | Finished
+ModelEvent = FirstToken | TextDelta | Metered | Finished
 
 
 class LLM(Protocol):
     """A model, or a family of models behind one address."""
 
     def stream(self, request: ModelRequest) -> AsyncGenerator[ModelEvent, None]:
-        """Ask once. One `Begun` before the first text or call, any number of `TextDelta` and `Metered`, then exactly
-        one `Finished`; or a `ModelError` at any point.
+        """Ask once. One `FirstToken` before the first text or call, any number of `TextDelta` and `Metered`, then
+        exactly one `Finished`; or a `ModelError` at any point.
 
         Cancelling the task closes the provider's stream at once and re-raises `CancelledError`. Whoever leaves the loop
         early must close the generator (`contextlib.aclosing`), which does the same. Nothing is retried here.

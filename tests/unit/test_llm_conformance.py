@@ -15,10 +15,10 @@ import pytest_asyncio
 from agents.llm.errors import ModelError
 from agents.llm.interface import (
     LLM,
-    Begun,
     ChatMessage,
     Deadlines,
     Finished,
+    FirstToken,
     JsonFormat,
     ModelEvent,
     ModelRequest,
@@ -200,7 +200,7 @@ async def test_the_first_words_arrive_before_the_last_are_written(stage: Stage) 
     async with aclosing(stage.llm.stream(asking(stage.script(text="one two three", pace_ms=600_000)))) as events:
         begun, first = await anext(events), await anext(events)
 
-    assert isinstance(begun, Begun)
+    assert isinstance(begun, FirstToken)
     assert first == TextDelta("one ")
 
 
@@ -312,7 +312,9 @@ async def test_after_the_results_it_answers_and_new_calls_get_new_ids(stage: Sta
 async def test_the_same_request_gets_the_same_answer_again(stage: Stage) -> None:
     request = asking("Hello", ChatMessage("assistant", "Yes?"), stage.script(words=12, calls=[["clock", {}]]))
 
-    first, second = [[event for event in await heard(stage, request) if not isinstance(event, Begun)] for _ in range(2)]
+    first, second = [
+        [event for event in await heard(stage, request) if not isinstance(event, FirstToken)] for _ in range(2)
+    ]
     assert first == second
 
 
@@ -325,7 +327,7 @@ async def test_the_first_sign_of_an_answer_is_told_once_and_names_the_request(
     for number in (1, 2):
         events = await heard(stage, asking(stage.script(**script)))
 
-        [begun] = [event for event in events if isinstance(event, Begun)]
+        [begun] = [event for event in events if isinstance(event, FirstToken)]
         assert begun.request_id == (f"req-{number}" if stage.names_requests else None)
         assert text_of(events[: events.index(begun)]) == ""
 

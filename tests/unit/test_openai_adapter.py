@@ -24,10 +24,10 @@ from hypothesis import strategies as st
 
 from agents.llm.errors import ModelError
 from agents.llm.interface import (
-    Begun,
     ChatMessage,
     Deadlines,
     Finished,
+    FirstToken,
     JsonFormat,
     ModelEvent,
     ModelRequest,
@@ -161,7 +161,7 @@ async def test_what_one_read_brings_is_one_delta(model: OpenAIModel, provider: P
 
     events = await heard(model, ask())
 
-    assert [type(event) for event in events] == [Begun, TextDelta, Finished]
+    assert [type(event) for event in events] == [FirstToken, TextDelta, Finished]
 
 
 async def test_the_request_says_what_was_asked(model: OpenAIModel, provider: Provider) -> None:  # noqa: F811

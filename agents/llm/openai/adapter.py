@@ -19,7 +19,7 @@ from agents.llm.errors import (
     TransientModelError,
     request_id_in,
 )
-from agents.llm.interface import Begun, Metered, ModelEvent, ModelRequest, TextDelta
+from agents.llm.interface import FirstToken, Metered, ModelEvent, ModelRequest, TextDelta
 from agents.llm.openai.error_mapping import clean_detail, refusal_from_answer
 from agents.llm.openai.request import encode_request
 from agents.llm.openai.stream_parser import Answer
@@ -83,16 +83,16 @@ class OpenAIModel:
         response = await self._open(request, clock)
         request_id = request_id_in(response.headers)
         try:
-            answer, decoder, received, begun = Answer(secret=self._secret), SSEDecoder(), 0, False
+            answer, decoder, received, first = Answer(secret=self._secret), SSEDecoder(), 0, True
             while not answer.ended:
-                data = await self._read(response, clock, begun=begun)
+                data = await self._read(response, clock, begun=answer.begun)
                 received += len(data)
                 events = _events(decoder, data, received)
                 clock.heard(event=bool(events))
                 text = answer.take(events)
-                if answer.begun and not begun:
-                    begun = True
-                    yield Begun(request_id)
+                if answer.begun and first:
+                    first = False
+                    yield FirstToken(request_id)
                 if text:
                     yield TextDelta(text)
                 if answer.usage is not None and not answer.done:

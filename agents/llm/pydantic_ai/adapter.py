@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from agents.llm.deadlines import Clock
 from agents.llm.errors import BadModelRequest, ModelAuthFailed, ModelError, TransientModelError
-from agents.llm.interface import Begun, Metered, ModelEvent, ModelRequest, TextDelta
+from agents.llm.interface import FirstToken, Metered, ModelEvent, ModelRequest, TextDelta
 from agents.llm.openai.error_mapping import clean_detail
 from agents.llm.pydantic_ai.config import VendorConfig
 from agents.llm.routes import fault_of_route
@@ -46,13 +46,13 @@ class VendorModel:
         try:
             async with AsyncExitStack() as stack:
                 stream = await self._open(client, request, clock, exchange, stack)
-                answer, events, metered, begun = client.answer(request), aiter(stream), None, False
-                while (event := await self._next(client, events, clock, begun=begun)) is not None:
+                answer, events, metered, first = client.answer(request), aiter(stream), None, True
+                while (event := await self._next(client, events, clock, begun=answer.begun)) is not None:
                     clock.heard(event=True)
                     text = answer.take(event)
-                    if answer.begun and not begun:
-                        begun = True
-                        yield Begun(exchange.request_id)
+                    if answer.begun and first:
+                        first = False
+                        yield FirstToken(exchange.request_id)
                     if text:
                         yield TextDelta(text)
                     if (usage := client.usage(stream)) is not None and usage != metered:
