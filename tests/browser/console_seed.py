@@ -21,8 +21,8 @@ from scheduling import q2_sync
 from scheduling.registry import jobs
 from scheduling.runner import run_job
 from scheduling.tasks import beat_scheduler
-from tests.people import configuration_of, person
-from tests.sockets import login_of
+from tests.support.people import configuration_of, person
+from tests.support.sockets import login_of
 
 EDITS = (
     ("You answer questions about our rental contracts.\nQuote the paragraph that you rely on.", "First release."),

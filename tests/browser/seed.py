@@ -23,8 +23,8 @@ from agents.releases.demo import SLUG, ensure_demo_agent
 from agents.sessions import create_session
 from foundation.ids import new_id
 from tests.browser.texts import LONG_ANSWER, PLAN, PLAN_QUESTION
-from tests.people import OFFLINE, PASSWORD, person
-from tests.sockets import login_of
+from tests.support.people import OFFLINE, PASSWORD, person
+from tests.support.sockets import login_of
 
 _NOISE = Random(1)
 LONG_TURNS = 1000
