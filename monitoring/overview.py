@@ -65,9 +65,6 @@ def overview(user: User | AnonymousUser) -> dict[str, Any]:
     def holds(permission: str) -> bool:
         return bool(user.is_active and user.has_perm(permission))
 
-    def sees(noun: str) -> bool:
-        return holds(f"agents.view_{noun}")
-
     at = now()
     failed = Turn.objects.filter(FAILED, pk__gte=first_id_at(at - timedelta(days=1)))
     newest_failed = failed.select_related("user", "agent_session__agent").order_by("-id")
@@ -76,10 +73,10 @@ def overview(user: User | AnonymousUser) -> dict[str, Any]:
     return {
         "figures": [_figure(result) for result in results if result.check.figure],
         "concerns": list(_concerns(results)),
-        "day": past_day(at) if sees("turn") else None,
-        "failed_turns": newest_failed[:ROWS] if sees("turn") else None,
-        "latest_releases": releases[:ROWS] if sees("release") else None,
-        "latest_acts": _latest_acts() if sees("auditentry") else None,
+        "day": past_day(at) if holds("agents.view_turn") else None,
+        "failed_turns": newest_failed[:ROWS] if holds("agents.view_turn") else None,
+        "latest_releases": releases[:ROWS] if holds("agents.view_release") else None,
+        "latest_acts": _latest_acts() if holds("accounts.view_auditentry") else None,
     }
 
 

@@ -71,6 +71,8 @@ class ConsoleAdmin(ModelAdmin):  # type: ignore[type-arg]  # not generic at run 
             with transaction.atomic():
                 return super().changeform_view(request, *args, **kwargs)
         except BandstandError as error:
+            if request.method != "POST":
+                raise  # the page itself cannot be shown
             messages.error(request, f"Nothing is saved. {error.detail}")
             return HttpResponseRedirect(request.path)
 

@@ -63,7 +63,7 @@ PAGES: dict[str, str | None] = {
 # Of the console, beside those of its models.
 CONSOLE_PAGES: dict[str, frozenset[Role]] = {
     "/admin/": CONSOLE,
-    "/admin/^(?P<app_label>agents|auth|monitoring)/$": CONSOLE,
+    "/admin/^(?P<app_label>accounts|auth|scheduling|agents)/$": CONSOLE,
     "/admin/autocomplete/": NOBODY,
     "/admin/guide/": CONSOLE,
     "/admin/jsi18n/": CONSOLE,
@@ -92,7 +92,7 @@ MODELS: dict[str, dict[str, frozenset[Role]]] = {
     "accounts.user": {
         "see": OWNER, "add": OWNER, "close": OWNER, "locked-out": OWNER, "password-link": OWNER, "unlock": OWNER,
     },
-    "auth.group": {"see": OWNER, "add": OWNER, "remove": OWNER},
+    "auth.group": {"see": OWNER, "add": OWNER, "copy": OWNER, "remove": OWNER},
     "scheduling.jobrun": {"see": CONSOLE},
     "scheduling.schedule": {"see": CONSOLE, "run": OPERATORS},
 }  # fmt: skip
@@ -235,7 +235,9 @@ def test_an_action_that_is_not_offered_does_nothing(world: User, model: str) -> 
 def test_the_other_pages_open_for_whom_they_are_for(world: User, caller: Role | None) -> None:
     client = client_as(caller)
     for pattern, may in CONSOLE_PAGES.items():
-        address = re.sub(r"<(?:\w+:)?\w+>", "0", pattern.replace("^(?P<app_label>agents|auth|monitoring)/$", "agents/"))
+        address = re.sub(
+            r"<(?:\w+:)?\w+>", "0", pattern.replace("^(?P<app_label>accounts|auth|scheduling|agents)/$", "agents/")
+        )
         answer = client.get(address)
         if pattern in {"/admin/login/", "/admin/logout/"}:
             assert answer.status_code in {200, 302, 405}, pattern

@@ -110,7 +110,7 @@ def test_no_helper_page_breaks(world: User, address: str) -> None:
     client = client_of("olga", Role.OWNER)
     for query in [
         *WILD_QUERIES,
-        "term=x&app_label=agents&model_name=user&field_name=password",
+        "term=x&app_label=accounts&model_name=user&field_name=password",
         "s=%00",
         "s=x",
         "s=" + "x" * 5000,
