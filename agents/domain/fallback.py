@@ -25,7 +25,7 @@ ONE_ATTEMPT = Policy()
 
 
 @dataclass(frozen=True, slots=True)
-class Failure:
+class FailedAttempt:
     """An attempt that has failed."""
 
     route: str
@@ -56,7 +56,7 @@ class GiveUp:
 
 
 def next_attempt(
-    chain: Sequence[str], failures: Sequence[Failure], policy: Policy, *, open_routes: Collection[str] = ()
+    chain: Sequence[str], failures: Sequence[FailedAttempt], policy: Policy, *, open_routes: Collection[str] = ()
 ) -> Attempt | GiveUp:
     """What to try after these `failures` of one answer, oldest first, along the routes of `chain`.
 

@@ -248,7 +248,7 @@ def _mend_calls(messages: list[ChatMessage]) -> list[ChatMessage]:
             message.role,
             message.text,
             tuple(map(_mended, message.tool_calls)),
-            None if message.tool_call_id is None else sound_id(message.tool_call_id),
+            None if message.tool_call_id is None else valid_call_id(message.tool_call_id),
         )
         if message.tool_calls or message.tool_call_id is not None
         else message
@@ -262,10 +262,10 @@ def _mended(call: ToolCall) -> ToolCall:
         sound = isinstance(orjson.loads(call.arguments), dict)
     except orjson.JSONDecodeError:
         sound = False
-    return ToolCall(sound_id(call.id), sound_name(call.name), call.arguments if sound else "{}")
+    return ToolCall(valid_call_id(call.id), valid_tool_name(call.name), call.arguments if sound else "{}")
 
 
-def sound_name(name: str) -> str:
+def valid_tool_name(name: str) -> str:
     """`name` if every provider takes it as a tool's, else one like it: models invent names, and those stay in the
     history, where one refused name would end the conversation for ever."""
     if _NAME.fullmatch(name):
@@ -274,7 +274,7 @@ def sound_name(name: str) -> str:
     return (name if _NAME_BEGINS.match(name) else f"_{name}")[:64]
 
 
-def sound_id(call_id: str) -> str:
+def valid_call_id(call_id: str) -> str:
     """`call_id` if every provider takes it, else one made of it: another provider may have given it."""
     if _ID.fullmatch(call_id):
         return call_id

@@ -16,7 +16,6 @@ __all__ = [
     "Finished",
     "FirstToken",
     "JsonFormat",
-    "Metered",
     "ModelEvent",
     "ModelRequest",
     "Role",
@@ -24,6 +23,7 @@ __all__ = [
     "ToolCall",
     "ToolSpec",
     "Usage",
+    "UsageUpdate",
 ]
 
 FinishReason = Literal["stop", "tool_calls", "length"]
@@ -89,7 +89,7 @@ class TextDelta:
 
 
 @dataclass(frozen=True, slots=True)
-class Metered:
+class UsageUpdate:
     """What the provider has counted so far, told before the end: it is what counts if the answer never ends well."""
 
     usage: Usage
@@ -109,14 +109,14 @@ class Finished:
     response_model: str | None
 
 
-ModelEvent = FirstToken | TextDelta | Metered | Finished
+ModelEvent = FirstToken | TextDelta | UsageUpdate | Finished
 
 
 class LLM(Protocol):
     """A model, or a family of models behind one address."""
 
     def stream(self, request: ModelRequest) -> AsyncGenerator[ModelEvent, None]:
-        """Ask once. One `FirstToken` before the first text or call, any number of `TextDelta` and `Metered`, then
+        """Ask once. One `FirstToken` before the first text or call, any number of `TextDelta` and `UsageUpdate`, then
         exactly one `Finished`; or a `ModelError` at any point.
 
         Cancelling the task closes the provider's stream at once and re-raises `CancelledError`. Whoever leaves the loop

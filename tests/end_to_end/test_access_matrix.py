@@ -157,7 +157,7 @@ def world(db: None) -> User:
     ada = person("ada", Role.USER)
     key_of(ada)
     session_with_a_turn(ada, agent())
-    schedules.ensure()
+    schedules.sync_schedules()
     JobRun.objects.create(job="test", asked_by="test")
     Runner.objects.create(host="host", pid=1, capacity=1)
     Group.objects.create(name="more")

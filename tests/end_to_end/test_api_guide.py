@@ -15,7 +15,7 @@ from playwright.async_api import Page
 
 from agents.api.urls import urlpatterns
 from foundation.errors import BandstandError
-from rest.problems import status_of
+from rest.problems import http_status
 from tests.browser.chromium import chromium, executable
 from tests.support.deployment import Deployment, deployment
 from tests.support.people import PASSWORD
@@ -171,7 +171,7 @@ def test_every_code_of_a_refusal_is_in_the_table() -> None:
     for kind in kinds_of(BandstandError):
         error: Any = kind.__new__(kind)
         if kind.__module__.startswith(ours) and kind.__module__ not in elsewhere:
-            known.add((status_of(error), kind.code))
+            known.add((http_status(error), kind.code))
     table = {(int(status), code) for status, code in re.findall(r"^\| (\d{3}) \| `([a-z_]+)` \|", GUIDE, re.MULTILINE)}
     assert table == known
 

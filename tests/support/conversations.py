@@ -20,7 +20,7 @@ from agents.domain.replay import Snapshot, replay
 from agents.domain.states import StepKind, StepStatus, TurnStatus, WaitReason, WhenBusy
 from agents.journal import claims, fenced_writes
 from agents.journal.claims import Claim
-from agents.journal.fenced_writes import Ended, Ending, Intent, NewEvent, Settled
+from agents.journal.fenced_writes import FinishedTurn, Intent, NewEvent, StepOutcome, TurnEnd
 from agents.journal.locked_writes import lock_session, lock_turn, resume_locked
 from agents.models import Agent, AgentSession, Event, Message, Turn
 from agents.sessions import Accepted, LoggedEvent, accept_message, create_session, read_events, read_snapshot
@@ -141,16 +141,16 @@ def asked_by(claim: Claim) -> UUID:
     return Message.objects.get(turn=claim.turn_id, author=Message.Author.USER).pk
 
 
-def ending(claim: Claim, status: TurnStatus = TurnStatus.COMPLETED, parts: Sequence[Part] = (), **more: Any) -> Ending:
-    return Ending(status=status, asked=asked_by(claim), message_id=new_id(), parts=parts, **more)
+def ending(claim: Claim, status: TurnStatus = TurnStatus.COMPLETED, parts: Sequence[Part] = (), **more: Any) -> TurnEnd:
+    return TurnEnd(status=status, asked=asked_by(claim), message_id=new_id(), parts=parts, **more)
 
 
-def answer(claim: Claim, text: str = "Hello") -> Ended:
+def answer(claim: Claim, text: str = "Hello") -> FinishedTurn:
     """End the turn with an answer."""
     return fenced_writes.finish(claim, ending(claim, parts=[text_part(text)]), settled=[done(1)])
 
 
-def fail(claim: Claim, error_class: str = "transient", text: str = "") -> Ended:
+def fail(claim: Claim, error_class: str = "transient", text: str = "") -> FinishedTurn:
     """End the turn with an error, and with the text that was shown if there was any."""
     error = {"error_class": error_class, "detail": "It broke.", "error_id": None, "retry_suggested": True}
     return fenced_writes.finish(
@@ -167,8 +167,8 @@ def say(claim: Claim, *texts: str) -> int:
     return fenced_writes.append(claim, [NewEvent("message.delta", {"text": text}) for text in texts])
 
 
-def done(number: int, text: str = "") -> Settled:
-    return Settled(number, StepStatus.DONE, {"text": text, "tool_calls": []})
+def done(number: int, text: str = "") -> StepOutcome:
+    return StepOutcome(number, StepStatus.DONE, {"text": text, "tool_calls": []})
 
 
 def tool_intent(number: int, call_id: str = "call_1") -> Intent:

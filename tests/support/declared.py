@@ -12,7 +12,7 @@ from urllib.parse import parse_qs
 
 from jsonschema import Draft202012Validator
 
-from agents.api.schema.events import component_of
+from agents.api.schema.events import payload_component
 from rest.schema.generator import document
 
 PREFIX = "/api/v1/"
@@ -76,7 +76,7 @@ def check_event(event: dict[str, Any]) -> None:
     elif event.get("type") == "error":
         check(event, _component("StreamError"), "error ")
     else:
-        check(event, _component(component_of(event["event"])), f"{event['event']} ")
+        check(event, _component(payload_component(event["event"])), f"{event['event']} ")
 
 
 def _component(name: str) -> dict[str, Any]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, get_args
 
-from agents.domain.events import EventType, Field, Form, OneOf, Shape, fields_of
+from agents.domain.events import EventType, Field, Form, OneOf, Shape, payload_fields
 
 SESSION_ID = "019ab000-0000-7000-8000-000000000001"
 TURN_ID = "019ab000-0000-7000-8000-000000000002"
@@ -35,7 +35,7 @@ def examples(event_type: EventType) -> list[dict[str, Any]]:
     """The `data` of an event, one for each shape that it may have, with all fields and with the needed ones only."""
     found: list[dict[str, Any]] = []
     for shape in event_type.declaration.shapes:
-        fields = fields_of(shape)
+        fields = payload_fields(shape)
         found.append({name: _value(field) for name, field in fields.items()})
         if any(not field.required for field in fields.values()):
             found.append({name: _value(field) for name, field in fields.items() if field.required})

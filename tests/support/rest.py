@@ -16,7 +16,7 @@ from agents.domain.message_parts import text_part
 from agents.domain.states import TurnStatus
 from agents.domain.usage import Spent
 from agents.journal.claims import Claim, claim
-from agents.journal.fenced_writes import Ending, NewEvent, append, finish
+from agents.journal.fenced_writes import NewEvent, TurnEnd, append, finish
 from agents.models import Message, Runner
 from foundation.ids import new_id
 from tests.support import declared
@@ -157,7 +157,7 @@ def end_turn(taken: Claim, text: str = "Hello.") -> None:
     spent = Spent(output_tokens=2)
     finish(
         taken,
-        Ending(
+        TurnEnd(
             TurnStatus.COMPLETED,
             asked=asked.pk,
             message_id=new_id(),

@@ -10,18 +10,18 @@ from typing import Any
 from uuid import UUID
 
 from agents.domain.chat import ToolSpec
-from agents.engine.delta_writer import Deltas
+from agents.engine.delta_writer import BatchingDeltaWriter
 from agents.engine.ports import Services
 from agents.llm.interface import (
     LLM,
     Finished,
     FirstToken,
-    Metered,
     ModelEvent,
     ModelRequest,
     TextDelta,
     ToolCall,
     Usage,
+    UsageUpdate,
 )
 
 USAGE = Usage(3, 5)
@@ -73,7 +73,7 @@ class ScriptedModel:
                         yield FirstToken(f"req-{len(self.requests)}")
                     yield TextDelta(item)
                 elif isinstance(item, Usage):
-                    yield Metered(item, "scripted")
+                    yield UsageUpdate(item, "scripted")
                 else:
                     await item()
             if not begun:
@@ -148,7 +148,7 @@ def scripted(*replies: Reply, **tools: Any) -> tuple[Services, ScriptedModel, Sc
 
 def services_for(model: LLM, tools: ScriptedTools | None = None) -> Services:
     """All that the engine uses, with `model` behind every route."""
-    return Services(Models(model), tools or ScriptedTools(), Deltas())
+    return Services(Models(model), tools or ScriptedTools(), BatchingDeltaWriter())
 
 
 async def for_ever() -> None:

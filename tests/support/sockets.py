@@ -13,7 +13,7 @@ from django.test import Client
 
 from accounts.actor import Actor
 from accounts.models import User
-from accounts.permissions import actor_of
+from accounts.permissions import user_actor
 from accounts.roles import Role
 from agents.journal.locked_writes import append_locked, lock_session
 from agents.models import AgentSession
@@ -58,7 +58,7 @@ class Owner:
     def __init__(self, name: str = "ada", slug: str = "demo") -> None:
         self.user = person(name, Role.USER)
         self.key = key_of(self.user)
-        self.actor: Actor = actor_of(self.user)
+        self.actor: Actor = user_actor(self.user)
         agent(slug)
         self.session: AgentSession = create_session(self.actor, agent_slug=slug, title="A test")
 

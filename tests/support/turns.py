@@ -12,8 +12,8 @@ from accounts.actor import Actor
 from agents.domain.message_parts import Part
 from agents.engine.context import load_context
 from agents.engine.ports import Services
-from agents.engine.turn import Stop, TurnRun, Unfinished
-from agents.journal.fenced_writes import Ended
+from agents.engine.turn import StopReason, TurnRun, UnfinishedTurn
+from agents.journal.fenced_writes import FinishedTurn
 from agents.models import Step, Turn
 from agents.releases import publish
 from agents.sessions import cancel_turn
@@ -46,7 +46,7 @@ async def claim_run(services: Services, **changes: Any) -> TurnRun:
     return TurnRun(replace(context, claim=replace(context.claim, **changes)), services)
 
 
-async def run(services: Services, **changes: Any) -> Ended | Unfinished:
+async def run(services: Services, **changes: Any) -> FinishedTurn | UnfinishedTurn:
     return await (await claim_run(services, **changes)).run()
 
 
@@ -127,7 +127,7 @@ class Running:
         self.run = run
         self.task = asyncio.ensure_future(run.run())
 
-    async def ended(self) -> Ended | Unfinished:
+    async def ended(self) -> FinishedTurn | UnfinishedTurn:
         return await asyncio.wait_for(self.task, A_WHILE)
 
 
@@ -139,4 +139,4 @@ async def stop(ada: Conversation, running: Running) -> None:
     """As a person's stop reaches the runner."""
     turn_id = (await turn_of(ada)).pk
     await in_db_thread(cancel_turn, ada.actor, turn_id=turn_id)
-    running.run.stop(Stop.ASKED)
+    running.run.stop(StopReason.ASKED)

@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Any
 
 from agents.llm.deadlines import Clock
 from agents.llm.errors import BadModelRequest, ModelAuthFailed, ModelError, TransientModelError
-from agents.llm.interface import FirstToken, Metered, ModelEvent, ModelRequest, TextDelta
+from agents.llm.interface import FirstToken, ModelEvent, ModelRequest, TextDelta, UsageUpdate
 from agents.llm.openai.error_mapping import clean_detail
 from agents.llm.pydantic_ai.config import VendorConfig
-from agents.llm.routes import fault_of_route
+from agents.llm.routes import route_error
 
 if TYPE_CHECKING:
     from pydantic_ai.models import StreamedResponse
@@ -57,7 +57,7 @@ class VendorModel:
                         yield TextDelta(text)
                     if (usage := client.usage(stream)) is not None and usage != metered:
                         metered = usage
-                        yield Metered(usage, stream.model_name)
+                        yield UsageUpdate(usage, stream.model_name)
                 yield answer.finished(stream, client.usage(stream))
         except ModelError as error:
             error.request_id = exchange.request_id
@@ -97,7 +97,7 @@ def _load(config: VendorConfig) -> VendorClient:
     try:
         from agents.llm.pydantic_ai.client import VendorClient
     except ImportError as error:
-        fault = fault_of_route(f"{config.provider}:any") or "The libraries of the provider do not load."
+        fault = route_error(f"{config.provider}:any") or "The libraries of the provider do not load."
         raise BadModelRequest(fault, provider_detail=type(error).__name__) from None
     try:
         return VendorClient(config)

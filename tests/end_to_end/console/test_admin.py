@@ -10,7 +10,7 @@ from django.test import Client
 from django.urls import reverse
 
 from accounts.actor import Actor
-from accounts.audit import record
+from accounts.audit import record_audit
 from accounts.models import ApiKey, AuditEntry, OutgoingEmail, User
 from accounts.roles import Role
 from agents.models import Agent, AgentSession, BulkAction, Event, Message, Release, Runner, Step, Turn
@@ -57,7 +57,7 @@ def fill(rows: int) -> None:
     Agent.objects.bulk_update(agents, ["live_release"])
     for user, one in zip(users, agents, strict=True):
         session_with_a_turn(user, one)
-        record(Actor.system("tests"), "agent.created", target=one)
+        record_audit(Actor.system("tests"), "agent.created", target=one)
     BulkAction.objects.bulk_create(BulkAction(act="cancel", user=user, targets=[], total=1) for user in users)
     numbers = range(rows)
     Runner.objects.bulk_create(Runner(host="host", pid=number, capacity=1) for number in numbers)

@@ -10,11 +10,11 @@ from django.contrib.auth.models import Permission
 from django.db import OperationalError, connection
 from django.test import Client
 
-from accounts.audit import record
+from accounts.audit import record_audit
 from accounts.models import ApiKey, User
-from accounts.permissions import actor_of
+from accounts.permissions import user_actor
 from accounts.roles import Role
-from agents.management.demo.ids import id_at
+from agents.management.demo.ids import make_id
 from agents.models import AgentSession, Runner, Turn
 from foundation.clock import now
 from foundation.durations import duration
@@ -147,13 +147,13 @@ def test_what_operators_set_aside_alarms_nobody() -> None:
 
 
 def test_what_somebody_did_a_hundred_times_is_told_once() -> None:
-    olga, demo = actor_of(person("anna", Role.OWNER)), agent()
+    olga, demo = user_actor(person("anna", Role.OWNER)), agent()
     for _ in range(250):
-        record(olga, "turn.set_aside", target=demo)
+        record_audit(olga, "turn.set_aside", target=demo)
     acts = client_of("vera", Role.VIEWER).get("/admin/").context["latest_acts"]
     assert [(one.entry.action, one.times, one.or_more) for one in acts] == [("turn.set_aside", 200, True)]
-    record(olga, "agent.changed", target=demo)
-    record(olga, "agent.changed", target=demo)
+    record_audit(olga, "agent.changed", target=demo)
+    record_audit(olga, "agent.changed", target=demo)
     acts = client_of("vera2", Role.VIEWER).get("/admin/").context["latest_acts"]
     told = [(one.entry.action, one.times, one.or_more) for one in acts]
     assert told == [("agent.changed", 2, False), ("turn.set_aside", 198, True)]
@@ -162,7 +162,7 @@ def test_what_somebody_did_a_hundred_times_is_told_once() -> None:
 def test_the_past_day_counts_each_turn_in_its_hour_and_none_that_is_older() -> None:
     begin = now().replace(minute=0, second=0, microsecond=0)
     moments = [begin, begin - timedelta(seconds=1), begin - timedelta(hours=23), begin - timedelta(hours=23, seconds=1)]
-    turns(*[FAILED | {"id": id_at(moment, Random(1))} for moment in moments], {"status": "expired"} | ENDED)
+    turns(*[FAILED | {"id": make_id(moment, Random(1))} for moment in moments], {"status": "expired"} | ENDED)
     day = client_of("vera", Role.VIEWER).get("/admin/").context["day"]
     assert [bar.hour.begins_at for bar in day.bars] == [begin - timedelta(hours=back) for back in range(23, -1, -1)]
     counted = [(bar.hour.turns, bar.hour.failed) for bar in day.bars]

@@ -11,7 +11,7 @@ from django.test import Client, override_settings
 
 from agents.models import AgentSession, Event, Message, Turn
 from agents.relay import close_hub
-from agents.ws.connection_slots import Slots, get_slots
+from agents.ws.connection_slots import ConnectionSlots, get_slots
 from foundation.db_threads import in_db_thread
 from ratelimits import limiter
 from ratelimits.models import Bucket
@@ -149,7 +149,7 @@ async def test_the_socket_over_the_limit_is_told_so(owner: Owner) -> None:
 
 
 async def test_sockets_of_another_process_count(owner: Owner) -> None:
-    other = Slots()
+    other = ConnectionSlots()
     with limited(sockets_per_user=1):
         slot = await in_db_thread(other.take, owner.user.pk)
         assert slot is not None

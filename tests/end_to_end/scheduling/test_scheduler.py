@@ -13,7 +13,7 @@ from django.contrib.sessions.models import Session
 from django_q.models import Schedule as Mirrored
 
 from accounts.actor import Actor
-from accounts.email_outbox import write_letters
+from accounts.email_outbox import queue_emails
 from accounts.models import OutgoingEmail
 from accounts.roles import Role
 from foundation.clock import now
@@ -62,7 +62,7 @@ def scheduler(box: Mailbox, folder: Path) -> Program:
 
 
 def test_what_is_due_runs_and_leaves_a_row_with_its_outcome(start: list[Program], box: Mailbox, tmp_path: Path) -> None:
-    q2_sync.ensure()
+    q2_sync.sync_schedules()
     ada = person("ada", Role.USER)
     ada.email = "ada@example.org"
     ada.save()
@@ -75,7 +75,7 @@ def test_what_is_due_runs_and_leaves_a_row_with_its_outcome(start: list[Program]
     # One by cron, one by minutes, one by somebody's button, and a letter that asks for itself.
     Mirrored.objects.filter(name=LOGINS).update(next_run=now() - timedelta(minutes=1))
     run_now(system, schedule_id=Schedule.objects.get(job="forget full buckets").pk)
-    write_letters([ada], kind=OutgoingEmail.Kind.FORGOTTEN)
+    queue_emails([ada], kind=OutgoingEmail.Kind.FORGOTTEN)
 
     start.append(scheduler(box, tmp_path))
     wait_for(lambda: JobRun.objects.filter(job=LOGINS, finished_at__isnull=False).exists(), 60)

@@ -14,7 +14,7 @@ pytestmark = pytest.mark.usefixtures("transactional_db")
 
 def use(plain: str) -> None:
     authenticate_key(plain)
-    api_key_usage.settle()
+    api_key_usage.wait_for_writes()
 
 
 def test_the_first_use_is_written() -> None:

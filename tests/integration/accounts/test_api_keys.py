@@ -14,7 +14,7 @@ from pydantic import SecretStr
 from accounts.actor import ALL_SCOPES, Actor, Scope
 from accounts.api_keys import authenticate_key, create_api_key, revoke_api_key
 from accounts.models import ApiKey
-from accounts.permissions import actor_of
+from accounts.permissions import user_actor
 from accounts.roles import Role
 from foundation.clock import now
 from foundation.errors import Forbidden, InvalidInput, NotFound, Unauthenticated
@@ -97,9 +97,9 @@ def test_a_revoked_key_is_refused_at_once() -> None:
     plain = key_of(user)
     key_id = authenticate_key(plain).key_id
     assert key_id is not None
-    first = revoke_api_key(actor_of(user), key_id=key_id).revoked_at
+    first = revoke_api_key(user_actor(user), key_id=key_id).revoked_at
     assert rule_of(plain) == "key_revoked"
-    assert revoke_api_key(actor_of(user), key_id=key_id).revoked_at == first, "a second time changes nothing"
+    assert revoke_api_key(user_actor(user), key_id=key_id).revoked_at == first, "a second time changes nothing"
 
 
 def test_the_key_of_a_closed_account_is_refused() -> None:
@@ -137,12 +137,12 @@ def test_only_the_user_and_who_may_add_keys_make_one() -> None:
     def make(actor: Actor, scopes: set[Scope]) -> None:
         create_api_key(actor, user=ada, name="k", scopes=scopes, expires_at=None)
 
-    make(actor_of(ada), {Scope.CHAT})
-    make(actor_of(owner), {Scope.CHAT})
+    make(user_actor(ada), {Scope.CHAT})
+    make(user_actor(owner), {Scope.CHAT})
     with pytest.raises(Forbidden):
-        make(actor_of(bob), {Scope.CHAT})
+        make(user_actor(bob), {Scope.CHAT})
     with pytest.raises(Forbidden):
-        make(actor_of(ada), {Scope.MANAGE})
+        make(user_actor(ada), {Scope.MANAGE})
     with pytest.raises(Forbidden):
         make(authenticate_key(key_of(ada, {Scope.CHAT})), {Scope.CHAT})
 
@@ -152,8 +152,8 @@ def test_a_foreign_key_looks_absent_unless_one_may_revoke() -> None:
     key_id = authenticate_key(key_of(ada)).key_id
     assert key_id is not None
     with pytest.raises(NotFound):
-        revoke_api_key(actor_of(bob), key_id=key_id)
-    assert revoke_api_key(actor_of(owner), key_id=key_id).revoked_at is not None
+        revoke_api_key(user_actor(bob), key_id=key_id)
+    assert revoke_api_key(user_actor(owner), key_id=key_id).revoked_at is not None
 
 
 @pytest.mark.parametrize(

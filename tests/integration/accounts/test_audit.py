@@ -8,15 +8,15 @@ from django.test import override_settings
 
 from accounts.actor import ALL_SCOPES, Actor
 from accounts.api_keys import create_api_key, revoke_api_key
-from accounts.audit import extent, forget_before, record
+from accounts.audit import audit_size, purge_audit_before, record_audit
 from accounts.models import AuditEntry
-from accounts.permissions import actor_of
+from accounts.permissions import user_actor
 from accounts.roles import Role
 from agents import tasks
 from agents.models import AgentSession
 from agents.releases import publish
 from foundation.clock import now
-from foundation.ids import first_id_at
+from foundation.ids import lowest_id
 from tests.support.consoles import client_of
 from tests.support.people import agent, person
 
@@ -29,7 +29,7 @@ def entries() -> list[tuple[str, str, str]]:
 
 def test_publishing_and_keys_leave_an_entry_each() -> None:
     demo, owner = agent(), person("olga", Role.OWNER)
-    actor = actor_of(owner)
+    actor = user_actor(owner)
     publish(actor, agent_id=demo.pk, expected_version=demo.draft.version, note="Shorter answers.")
     key, plain = create_api_key(actor, user=owner, name="laptop", scopes=ALL_SCOPES, expires_at=None)
     revoke_api_key(actor, key_id=key.pk)
@@ -44,7 +44,7 @@ def test_publishing_and_keys_leave_an_entry_each() -> None:
 
 @pytest.mark.parametrize("change", [{"actor": "eve"}, {"detail": {}}, {"user_id": 4711}, {"action": "x"}])
 def test_an_entry_is_final(change: dict[str, Any]) -> None:
-    record(Actor.system("tests"), "agent.archived", target=agent(), detail={"why": "test"})
+    record_audit(Actor.system("tests"), "agent.archived", target=agent(), detail={"why": "test"})
     with pytest.raises(IntegrityError, match="is final"), transaction.atomic():
         AuditEntry.objects.update(**change)
     with pytest.raises(IntegrityError, match="is final"), transaction.atomic():
@@ -53,18 +53,18 @@ def test_an_entry_is_final(change: dict[str, Any]) -> None:
 
 def test_an_account_may_be_forgotten_and_its_entries_stay() -> None:
     user = person("ada", Role.OWNER)
-    entry = record(actor_of(user), "agent.archived", target=agent())
+    entry = record_audit(user_actor(user), "agent.archived", target=agent())
     user.delete()
     entry.refresh_from_db()
     assert (entry.actor, entry.user) == ("ada", None)
 
 
 def test_retention_forgets_what_is_old_and_nothing_else() -> None:
-    old = record(Actor.system("tests"), "agent.archived", target=agent())
-    assert forget_before(now() - timedelta(days=1)) == 0
-    assert forget_before(now() + timedelta(minutes=1)) >= 1
+    old = record_audit(Actor.system("tests"), "agent.archived", target=agent())
+    assert purge_audit_before(now() - timedelta(days=1)) == 0
+    assert purge_audit_before(now() + timedelta(minutes=1)) >= 1
     assert not AuditEntry.objects.filter(pk=old.pk).exists()
-    record(Actor.system("tests"), "agent.archived", target=agent("other"))
+    record_audit(Actor.system("tests"), "agent.archived", target=agent("other"))
     with pytest.raises(IntegrityError, match="is final"), transaction.atomic():
         AuditEntry.objects.all().delete()
 
@@ -72,7 +72,7 @@ def test_retention_forgets_what_is_old_and_nothing_else() -> None:
 def made_at(age: timedelta) -> AuditEntry:
     """An entry that is as old as that, and whose id is."""
     moment = now() - age
-    row = AuditEntry(id=first_id_at(moment), at=moment, actor="ada", action="x.y", target_type="x", target_id="x")
+    row = AuditEntry(id=lowest_id(moment), at=moment, actor="ada", action="x.y", target_type="x", target_id="x")
     row.save(force_insert=True)
     return row
 
@@ -84,22 +84,22 @@ def test_the_job_forgets_entries_in_bites_after_the_time_that_the_setting_says(
     for days in (731, 732, 733, 734, 735):
         made_at(timedelta(days=days))
     young = made_at(timedelta(days=729))
-    assert [tasks.forget_audit(), tasks.forget_audit()] == [5, 0]
+    assert [tasks.purge_audit(), tasks.purge_audit()] == [5, 0]
     assert list(AuditEntry.objects.all()) == [young]
 
 
 def test_zero_days_keep_the_trail_for_ever() -> None:
     made_at(timedelta(days=5_000))
     with override_settings(BANDSTAND=settings.BANDSTAND.model_copy(update={"audit_days": 0})):
-        assert tasks.forget_audit() == 0
+        assert tasks.purge_audit() == 0
     assert AuditEntry.objects.count() == 1
 
 
 def test_the_trail_tells_how_far_back_it_goes_and_what_it_takes() -> None:
-    assert extent().oldest is None
+    assert audit_size().oldest is None
     oldest = made_at(timedelta(days=400))
     made_at(timedelta(days=1))
-    told = extent()
+    told = audit_size()
     assert (told.oldest, told.entries) == (oldest.at, 2)
     assert told.size > 8_000
     page = client_of("vera", Role.VIEWER).get("/admin/accounts/auditentry/").content.decode()
@@ -110,4 +110,4 @@ def test_the_trail_tells_how_far_back_it_goes_and_what_it_takes() -> None:
 def test_what_people_said_is_not_in_the_name_of_a_target() -> None:
     demo = agent()
     session = AgentSession(user=person("ada"), agent=demo, release=demo.live_release, title="my secret")
-    assert record(Actor.system("tests"), "session.forked", target=session).target_name == ""
+    assert record_audit(Actor.system("tests"), "session.forked", target=session).target_name == ""

@@ -14,7 +14,7 @@ from django.test.utils import CaptureQueriesContext
 from accounts.actor import ALL_SCOPES
 from accounts.bootstrap import ensure_owner
 from accounts.models import User
-from accounts.permissions import actor_of
+from accounts.permissions import user_actor
 from accounts.roles import Role
 from agents.models import Agent, AgentDraft, Release
 from agents.releases.demo import ensure_demo_agent
@@ -34,7 +34,7 @@ def test_the_first_owner_logs_in_with_what_the_file_says(tmp_path: Path) -> None
     written = login(path)
     user = authenticate(username=written["name"], password=written["password"])
     assert isinstance(user, User)
-    assert actor_of(user).scopes == ALL_SCOPES
+    assert user_actor(user).scopes == ALL_SCOPES
     assert not user.is_superuser
 
 
@@ -88,7 +88,7 @@ def test_a_demo_agent_that_people_took_over_is_left_alone(touch: str) -> None:
     if touch == "draft":
         AgentDraft.objects.update(version=2)
     elif touch == "published":
-        publish(actor_of(person("bob", Role.BUILDER)), agent_id=Agent.objects.get().pk, expected_version=1)
+        publish(user_actor(person("bob", Role.BUILDER)), agent_id=Agent.objects.get().pk, expected_version=1)
     elif touch == "archived":
         Agent.objects.update(archived_at=timezone.now())
     else:  # by a newer version, which was taken back

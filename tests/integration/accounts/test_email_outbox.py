@@ -14,7 +14,7 @@ from django_q.models import OrmQ
 from pydantic import SecretStr
 
 from accounts import email_outbox
-from accounts.email_outbox import send_letters, write_letters
+from accounts.email_outbox import queue_emails, send_emails
 from accounts.models import OutgoingEmail, User
 from accounts.password_links import FORGOTTEN, INVITED, AnyLink
 from accounts.roles import Role
@@ -57,7 +57,7 @@ def ada() -> User:
 
 
 def write(user: User | None, kind: OutgoingEmail.Kind = OutgoingEmail.Kind.FORGOTTEN) -> OutgoingEmail:
-    (letter,) = write_letters([user], kind=kind, asked_by="olga")
+    (letter,) = queue_emails([user], kind=kind, asked_by="olga")
     return letter
 
 
@@ -71,8 +71,8 @@ def make_due(letter: OutgoingEmail) -> None:
 
 def test_a_letter_is_sent_once_with_a_link_that_opens(box: Mailbox, ada: User) -> None:
     letter = write(ada)
-    assert OrmQ.objects.get().func() == "agents.tasks.send_letters"
-    assert [send_letters(), send_letters()] == [1, 0]
+    assert OrmQ.objects.get().func() == "agents.tasks.send_emails"
+    assert [send_emails(), send_emails()] == [1, 0]
     (message,) = box.messages
     assert (message["To"], message["From"]) == ("ada@example.org", "Bandstand <chat@example.org>")
     link = LINK.search(box.text_to("ada@example.org"))
@@ -93,7 +93,7 @@ def test_an_invitation_says_who_invites_and_what_the_name_is(box: Mailbox, ada: 
     ada.first_name = "<Ada>"
     ada.save()
     write(ada, OutgoingEmail.Kind.INVITATION)
-    send_letters()
+    send_emails()
     text = box.text_to("ada@example.org")
     assert "Hello <Ada>," in text
     assert "olga has made an account for you at https://chat.example.org" in text
@@ -127,12 +127,12 @@ def test_a_server_that_is_away_is_asked_again_and_in_the_end_the_letter_has_fail
     box.greeting = "421 busy"
     waits = []
     for _ in range(len(email_outbox.WAITS)):
-        assert send_letters() == 0
+        assert send_emails() == 0
         waits.append(as_it_is(letter).due_at - now())
-        assert send_letters() == 0, "it is not due yet"
+        assert send_emails() == 0, "it is not due yet"
         make_due(letter)
     assert [round(wait / timedelta(minutes=1)) for wait in waits] == [1, 5, 15]
-    assert send_letters() == 0
+    assert send_emails() == 0
     failed = as_it_is(letter)
     assert (failed.state, failed.attempts) == ("failed", 4)
     assert "421" in failed.error
@@ -142,17 +142,17 @@ def test_a_server_that_is_away_is_asked_again_and_in_the_end_the_letter_has_fail
 def test_a_letter_arrives_when_the_server_is_back(box: Mailbox, ada: User) -> None:
     letter = write(ada)
     box.refuse_recipient["ada@example.org"] = "451 greylisted, try again"
-    send_letters()
+    send_emails()
     box.refuse_recipient.clear()
     make_due(letter)
-    assert send_letters() == 1
+    assert send_emails() == 1
     assert (as_it_is(letter).state, as_it_is(letter).error) == ("sent", "")
 
 
 def test_an_address_that_is_refused_is_not_asked_again(box: Mailbox, ada: User) -> None:
     letter = write(ada)
     box.refuse_recipient["ada@example.org"] = "550 no such user"
-    send_letters()
+    send_emails()
     failed = as_it_is(letter)
     assert (failed.state, failed.attempts) == ("failed", 1)
     assert "no such user" in failed.error
@@ -172,7 +172,7 @@ def test_what_a_server_repeats_of_a_link_is_neither_kept_nor_logged(
     box.refuse_content = repeat
     letter = write(ada)
     with caplog.at_level(logging.DEBUG):
-        send_letters()
+        send_emails()
     assert "554" in as_it_is(letter).error
     assert tokens[0] not in as_it_is(letter).error
     assert tokens[0] not in caplog.text
@@ -181,7 +181,7 @@ def test_what_a_server_repeats_of_a_link_is_neither_kept_nor_logged(
 def test_a_password_is_not_told_to_a_server_without_encryption(box: Mailbox, ada: User) -> None:
     letter = write(ada)
     with override_settings(EMAIL_USE_TLS=True, EMAIL_HOST_USER="me", EMAIL_HOST_PASSWORD="canary-password"):
-        send_letters()
+        send_emails()
     assert (box.logins, box.messages) == ([], [])
     assert "STARTTLS" in as_it_is(letter).error
 
@@ -191,7 +191,7 @@ def test_who_takes_a_letter_and_dies_costs_a_second_copy_at_most(box: Mailbox, a
     assert email_outbox._take() == letter
     assert email_outbox._take() is None, "it is somebody's"
     make_due(letter)
-    assert send_letters() == 1
+    assert send_emails() == 1
     assert as_it_is(letter).attempts == 2
 
 
@@ -205,7 +205,7 @@ def test_who_takes_a_letter_and_dies_costs_a_second_copy_at_most(box: Mailbox, a
 def test_a_letter_to_who_should_have_none_fails(box: Mailbox, ada: User, change: dict[str, Any], why: str) -> None:
     letter = write(ada)
     User.objects.filter(pk=ada.pk).update(**change)
-    send_letters()
+    send_emails()
     assert (as_it_is(letter).state, as_it_is(letter).error) == ("failed", why)
     assert box.messages == []
 
@@ -213,20 +213,20 @@ def test_a_letter_to_who_should_have_none_fails(box: Mailbox, ada: User, change:
 def test_a_letter_that_comes_too_late_is_not_sent(box: Mailbox, ada: User) -> None:
     letter = write(ada)
     OutgoingEmail.objects.update(created_at=now() - timedelta(hours=2))
-    send_letters()
+    send_emails()
     assert as_it_is(letter).error == "It could not be sent in time."
     assert box.messages == []
 
 
 def test_without_a_mail_server_nothing_waits_for_ever(ada: User) -> None:
     letter = write(ada)
-    send_letters()
+    send_emails()
     assert (as_it_is(letter).state, as_it_is(letter).error) == ("failed", "Mail is switched off (EMAIL_URL).")
 
 
 def test_a_letter_for_nobody_is_deleted(box: Mailbox) -> None:
     letter = write(None)
-    assert send_letters() == 0
+    assert send_emails() == 0
     assert not OutgoingEmail.objects.filter(pk=letter.pk).exists()
     assert box.said == []
 
@@ -234,14 +234,14 @@ def test_a_letter_for_nobody_is_deleted(box: Mailbox) -> None:
 def test_a_server_that_does_not_answer_keeps_one_worker_waiting_and_no_more(box: Mailbox, ada: User) -> None:
     letter = write(ada)
     with held_elsewhere(AdvisoryLock.SEND_EMAIL):
-        assert send_letters() == 0
+        assert send_emails() == 0
     assert (as_it_is(letter).state, as_it_is(letter).attempts) == ("waiting", 0)
-    assert send_letters() == 1
+    assert send_emails() == 1
 
 
 def test_letters_are_forgotten_after_a_month(box: Mailbox, ada: User) -> None:
     old, young = write(ada), write(ada)
-    send_letters()
+    send_emails()
     OutgoingEmail.objects.filter(pk=old.pk).update(created_at=now() - timedelta(days=31))
-    assert email_outbox.forget_letters() == 1
+    assert email_outbox.purge_emails() == 1
     assert as_it_is(young).state == "sent"

@@ -3,7 +3,7 @@ from django.contrib.auth.models import AnonymousUser, Group, Permission
 
 from accounts import roles
 from accounts.actor import Actor, Scope
-from accounts.permissions import actor_of, may, need_permission, scopes_of
+from accounts.permissions import has_permission, permission_scopes, require_permission, user_actor
 from accounts.role_permissions import ENTER_CONSOLE, USE_CHAT
 from accounts.roles import Role, role_permissions, sync_roles
 from agents.permissions.role_permissions import PUBLISH_AGENT
@@ -66,16 +66,16 @@ def test_the_owner_holds_all_that_any_role_holds() -> None:
 @pytest.mark.parametrize("role", Role)
 def test_a_login_gives_the_scopes_of_its_role(role: Role) -> None:
     user = person("ada", role)
-    assert actor_of(user) == Actor.user(user_id=user.pk, name="ada", scopes=frozenset(SCOPES[role]))
+    assert user_actor(user) == Actor.user(user_id=user.pk, name="ada", scopes=frozenset(SCOPES[role]))
 
 
 def test_an_account_without_a_role_only_reads() -> None:
-    assert actor_of(person("ada")).scopes == {Scope.READ}
+    assert user_actor(person("ada")).scopes == {Scope.READ}
 
 
 @pytest.mark.parametrize("permissions", [[], [USE_CHAT], [ENTER_CONSOLE], [USE_CHAT, ENTER_CONSOLE, "x.y"]])
 def test_scopes_follow_from_permissions(permissions: list[str]) -> None:
-    scopes = scopes_of(permissions)
+    scopes = permission_scopes(permissions)
     assert (Scope.CHAT in scopes) == (USE_CHAT in permissions)
     assert (Scope.MANAGE in scopes) == (ENTER_CONSOLE in permissions)
 
@@ -85,29 +85,29 @@ def test_nobody_and_closed_accounts_are_not_actors() -> None:
     user.is_active = False
     for refused in (user, AnonymousUser()):
         with pytest.raises(Unauthenticated):
-            actor_of(refused)
+            user_actor(refused)
 
 
 def test_a_permission_is_asked_of_the_roles_held_now() -> None:
     user = person("bob", Role.BUILDER)
-    actor = actor_of(user)
-    need_permission(actor, PUBLISH_AGENT)
+    actor = user_actor(user)
+    require_permission(actor, PUBLISH_AGENT)
     user.groups.clear()
-    assert not may(actor, PUBLISH_AGENT)
+    assert not has_permission(actor, PUBLISH_AGENT)
     with pytest.raises(Forbidden):
-        need_permission(actor, PUBLISH_AGENT)
+        require_permission(actor, PUBLISH_AGENT)
 
 
 def test_a_key_without_manage_has_no_permission_of_its_user() -> None:
     user = person("bob", Role.BUILDER)
     chat_only = Actor.user(user_id=user.pk, name="bob", scopes=frozenset({Scope.CHAT, Scope.READ}))
-    assert not may(chat_only, PUBLISH_AGENT)
+    assert not has_permission(chat_only, PUBLISH_AGENT)
 
 
 def test_a_closed_account_has_no_permission_and_the_system_has_all() -> None:
     user = person("bob", Role.OWNER)
-    actor = actor_of(user)
+    actor = user_actor(user)
     user.is_active = False
     user.save()
-    assert not may(actor, PUBLISH_AGENT)
-    assert may(Actor.system("tests"), PUBLISH_AGENT)
+    assert not has_permission(actor, PUBLISH_AGENT)
+    assert has_permission(Actor.system("tests"), PUBLISH_AGENT)

@@ -8,9 +8,9 @@ import pytest
 from django.db import connection
 
 from accounts.models import User
-from accounts.permissions import actor_of
+from accounts.permissions import user_actor
 from accounts.roles import Role
-from accounts.users import change_person, close_account
+from accounts.users import deactivate_user, update_user
 from foundation.errors import BandstandError
 from tests.support.people import person
 
@@ -20,11 +20,11 @@ Removal = Callable[[User, User], object]
 
 
 def close(actor: User, other: User) -> object:
-    return close_account(actor_of(actor), user_id=other.pk)
+    return deactivate_user(user_actor(actor), user_id=other.pk)
 
 
 def demote(actor: User, other: User) -> object:
-    return change_person(actor_of(actor), user_id=other.pk, expected_version=1, details={}, groups=[])
+    return update_user(user_actor(actor), user_id=other.pk, expected_version=1, details={}, groups=[])
 
 
 @pytest.mark.parametrize("removal", [close, demote])

@@ -11,10 +11,10 @@ from django.test.utils import CaptureQueriesContext
 from agents.domain.message_parts import text_part
 from agents.engine.context import load_context
 from agents.journal import fenced_writes
-from agents.journal.claims import cancelling, renew
-from agents.journal.compaction import fold_turn
-from agents.runner.reaper import give_back, reap
-from agents.sessions import cancel_turn, read_events, read_outcome, update_session
+from agents.journal.claims import cancelling_turns, renew
+from agents.journal.compaction import compact_turn
+from agents.runner.reaper import reap, release_claim
+from agents.sessions import cancel_turn, read_completion_result, read_events, update_session
 from tests.support.completions import LIGHT, client, complete
 from tests.support.conversations import (
     RUNNER,
@@ -83,7 +83,7 @@ def read_context() -> Prepared:
 def read_context_of_a_turn_begun_before() -> Prepared:
     ada = asked()
     claimed()
-    give_back(session_id=ada.session_id, turn_id=ada.turn().pk, epoch=1, fruitless=False)
+    release_claim(session_id=ada.session_id, turn_id=ada.turn().pk, epoch=1, fruitless=False)
     work = claimed()
     load_context(work)
     return lambda: load_context(work)
@@ -118,7 +118,7 @@ def renew_leases() -> Prepared:
 def look_for_stops() -> Prepared:
     asked()
     work = claimed()
-    return lambda: cancelling([work.turn_id])
+    return lambda: cancelling_turns([work.turn_id])
 
 
 def stop_a_queued_turn() -> Prepared:
@@ -136,7 +136,7 @@ def stop_a_running_turn() -> Prepared:
 def give_a_turn_back() -> Prepared:
     asked()
     work = claimed()
-    return lambda: give_back(session_id=work.session_id, turn_id=work.turn_id, epoch=work.epoch, fruitless=True)
+    return lambda: release_claim(session_id=work.session_id, turn_id=work.turn_id, epoch=work.epoch, fruitless=True)
 
 
 def reap_nothing() -> Prepared:
@@ -170,7 +170,7 @@ def fold() -> Prepared:
     work = claimed()
     say(work, "a", "b")
     fenced_writes.finish(work, ending(work))
-    return lambda: fold_turn(work.session_id, work.turn_id)
+    return lambda: compact_turn(work.session_id, work.turn_id)
 
 
 def accept_a_request_of_a_client() -> Prepared:
@@ -199,7 +199,7 @@ def read_a_clients_outcome() -> Prepared:
     ada = client()
     turn_id = complete(ada).turn_id
     answer(claimed())
-    return lambda: read_outcome(ada, turn_id=turn_id)  # type: ignore[arg-type]  # there is one
+    return lambda: read_completion_result(ada, turn_id=turn_id)  # type: ignore[arg-type]  # there is one
 
 
 BUDGET: dict[Callable[[], Prepared], int] = {

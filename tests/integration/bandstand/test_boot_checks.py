@@ -47,8 +47,8 @@ def may_install() -> bool:
 
 
 def test_the_database_of_the_tests_is_good_enough() -> None:
-    assert boot_checks.faults(URL, migrating=True) == []
-    assert boot_checks.faults(URL) == []
+    assert boot_checks.find_faults(URL, migrating=True) == []
+    assert boot_checks.find_faults(URL) == []
 
 
 @pytest.mark.parametrize(
@@ -61,7 +61,7 @@ def test_the_database_of_the_tests_is_good_enough() -> None:
     ],
 )
 def test_a_server_that_cannot_be_reached_is_one_line_without_the_password(url: str) -> None:
-    (fault,) = boot_checks.faults(url)
+    (fault,) = boot_checks.find_faults(url)
     assert fault.startswith("DATABASE_URL: cannot connect to the database: ")
     assert "canary" not in fault
     assert "\n" not in fault
@@ -69,39 +69,41 @@ def test_a_server_that_cannot_be_reached_is_one_line_without_the_password(url: s
 
 def test_a_pooler_that_drops_the_options_of_a_start_is_refused() -> None:
     with psycopg.connect(URL, autocommit=True) as without_options:
-        (fault,) = boot_checks.faults_on(without_options, migrating=False)
+        (fault,) = boot_checks.find_connection_faults(without_options, migrating=False)
     assert fault.startswith("DATABASE_URL: a connection pooler")
 
 
 def test_options_of_the_address_are_kept() -> None:
     spoiled = f"{URL}{'&' if '?' in URL else '?'}options=-csearch_path%3Dno_such_schema"
-    faults = boot_checks.faults(spoiled, migrating=True)
+    faults = boot_checks.find_faults(spoiled, migrating=True)
     assert any("no schema on the role's search_path" in fault for fault in faults)
 
 
 def test_a_missing_database_is_named() -> None:
-    (fault,) = boot_checks.faults(on("no_such_database"))
+    (fault,) = boot_checks.find_faults(on("no_such_database"))
     assert 'database "no_such_database" does not exist' in fault
 
 
 def test_an_encoding_that_cannot_hold_every_text_is_refused() -> None:
     with database("ENCODING 'LATIN1' LOCALE_PROVIDER libc LOCALE 'C'") as url:
-        assert boot_checks.faults(url)[0].startswith("the database's encoding is LATIN1, which cannot hold every text")
+        assert boot_checks.find_faults(url)[0].startswith(
+            "the database's encoding is LATIN1, which cannot hold every text"
+        )
 
 
 def test_a_missing_extension_is_named(bare: str) -> None:
-    (fault,) = boot_checks.faults(bare)
+    (fault,) = boot_checks.find_faults(bare)
     assert fault.startswith("pgvector is missing: ")
 
 
 def test_an_extension_that_the_role_may_not_install_is_named(bare: str) -> None:
     expected = [] if may_install() else ["pgvector is not installed in the database: CREATE EXTENSION vector"]
-    faults = boot_checks.faults(bare, migrating=True)
+    faults = boot_checks.find_faults(bare, migrating=True)
     assert [fault.partition(", as")[0] for fault in faults] == expected
 
 
 def test_looking_whether_the_extension_can_be_installed_does_not_install_it(bare: str) -> None:
-    boot_checks.faults(bare, migrating=True)
+    boot_checks.find_faults(bare, migrating=True)
     with psycopg.connect(bare) as connection:
         assert connection.execute("SELECT 1 FROM pg_extension WHERE extname = 'vector'").fetchone() is None
 
@@ -112,7 +114,7 @@ def test_a_role_that_may_not_create_tables_is_named(bare: str) -> None:
         connection.execute("ALTER SCHEMA narrow OWNER TO pg_database_owner")
         name = urlsplit(bare).path[1:]
         connection.execute(sql.SQL("ALTER DATABASE {} SET search_path = pg_catalog").format(sql.Identifier(name)))
-    faults = boot_checks.faults(bare, migrating=True)
+    faults = boot_checks.find_faults(bare, migrating=True)
     assert any("search_path" in fault or "may not create tables" in fault for fault in faults) or may_install()
 
 
@@ -167,7 +169,7 @@ class Server:
     ],
 )
 def test_each_fault_of_a_server_is_one_line(server: Any, told: str) -> None:
-    (fault,) = boot_checks.faults_on(server, migrating=True)
+    (fault,) = boot_checks.find_connection_faults(server, migrating=True)
     assert fault.startswith(told)
 
 
@@ -175,4 +177,4 @@ def test_each_fault_of_a_server_is_one_line(server: Any, told: str) -> None:
     "server", [Server(160014), Server(pg_extension="0.10.1"), Server(SHOW_synchronous_commit="local")]
 )
 def test_a_good_server_has_none(server: Any) -> None:
-    assert list(boot_checks.faults_on(server, migrating=True)) == []
+    assert list(boot_checks.find_connection_faults(server, migrating=True)) == []

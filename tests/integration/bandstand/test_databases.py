@@ -9,7 +9,7 @@ from django.conf import settings
 from django.db import OperationalError, ProgrammingError, connection, transaction
 from psycopg import errors
 
-from agents.journal.listen_connection import connect_directly
+from agents.journal.listen_connection import open_listen_connection
 
 pytestmark = pytest.mark.usefixtures("transactional_db")
 
@@ -73,7 +73,7 @@ def test_a_fault_of_a_statement_is_what_it_is() -> None:
 
 def test_a_server_that_vanishes_is_given_up_within_a_lease() -> None:
     connection.ensure_connection()
-    with closing(connect_directly()) as listening:
+    with closing(open_listen_connection()) as listening:
         for info in (connection.connection.info, listening.info):
             said = info.get_parameters()
             silence = int(said["keepalives_idle"]) + int(said["keepalives_interval"]) * int(said["keepalives_count"])

@@ -10,7 +10,7 @@ from django.db import OperationalError, transaction
 from psycopg import errors
 
 from agents.journal.locked_writes import lock_session
-from foundation.db_retry import once_more_after_deadlock
+from foundation.db_retry import retry_after_deadlock
 from tests.support.conversations import conversation, side_by_side
 
 pytestmark = pytest.mark.usefixtures("transactional_db")
@@ -21,7 +21,7 @@ def test_the_victim_of_a_deadlock_tries_again_and_both_succeed() -> None:
     both_hold_one = threading.Barrier(2)
     tries: list[UUID] = []
 
-    @once_more_after_deadlock
+    @retry_after_deadlock
     def lock_both(first: UUID, second: UUID) -> str:
         tries.append(first)
         with transaction.atomic():
@@ -47,7 +47,7 @@ def deadlock(cause: Exception) -> OperationalError:
 def test_a_second_deadlock_and_any_other_failure_are_errors(cause: Exception, tries: int) -> None:
     made: list[int] = []
 
-    @once_more_after_deadlock
+    @retry_after_deadlock
     def fail() -> None:
         made.append(1)
         raise deadlock(cause)
@@ -60,7 +60,7 @@ def test_a_second_deadlock_and_any_other_failure_are_errors(cause: Exception, tr
 def test_inside_a_transaction_only_the_outermost_may_try_again() -> None:
     made: list[int] = []
 
-    @once_more_after_deadlock
+    @retry_after_deadlock
     def fail() -> None:
         made.append(1)
         raise deadlock(errors.DeadlockDetected())

@@ -10,11 +10,11 @@ from django.db import connection
 from django.test import override_settings
 
 from agents.models import SocketSlot, WebProcess
-from agents.ws.connection_slots import Slots, TooManySockets, forget_lost_slots
+from agents.ws.connection_slots import ConnectionSlots, TooManySockets, purge_lost_slots
 from foundation.errors import RateLimited
 from ratelimits import buckets, guard_bad_key, guard_message, guard_request, limiter
-from ratelimits.leased_tokens import Purse
-from ratelimits.limiter import rate, take
+from ratelimits.leased_tokens import LeasedTokens
+from ratelimits.limiter import consume, rate
 from ratelimits.models import Bucket
 from tests.support.conversations import side_by_side
 
@@ -44,7 +44,7 @@ def passed(outcomes: list[Any]) -> int:
 
 def test_of_a_hundred_at_once_exactly_ten_pass_a_limit_of_ten(transactional_db: None) -> None:
     def ten_times() -> int:
-        return sum(buckets.take(TEN, KEY, want=1).tokens for _ in range(10))
+        return sum(buckets.take_tokens(TEN, KEY, want=1).tokens for _ in range(10))
 
     outcomes = side_by_side(*[ten_times] * 10)
     assert sum(outcome for outcome in outcomes if isinstance(outcome, int)) == 10
@@ -56,12 +56,12 @@ def test_two_processes_that_take_ahead_pass_no_more_together(
 ) -> None:
     hundred = rate("test", 100)
     assert hundred.lease > 1
-    purses = [Purse(), Purse()]
+    purses = [LeasedTokens(), LeasedTokens()]
     total = 0
     for number in range(260):
         monkeypatch.setattr(limiter, "purse", purses[number % 2])
         try:
-            take([(hundred, KEY)])
+            consume([(hundred, KEY)])
             total += 1
         except RateLimited:
             pass
@@ -75,7 +75,7 @@ def test_a_limit_is_exact_for_calls_side_by_side_in_one_process(transactional_db
 
     def tried() -> object:
         try:
-            return take([(TEN, KEY)])
+            return consume([(TEN, KEY)])
         except RateLimited as refused:
             return refused
 
@@ -86,47 +86,47 @@ def test_a_limit_is_exact_for_calls_side_by_side_in_one_process(transactional_db
 @pytest.mark.django_db
 def test_a_bucket_refills_evenly_and_says_when() -> None:
     for _ in range(10):
-        assert buckets.take(TEN, KEY, want=1).tokens == 1
-    empty = buckets.take(TEN, KEY, want=1)
+        assert buckets.take_tokens(TEN, KEY, want=1).tokens == 1
+    empty = buckets.take_tokens(TEN, KEY, want=1)
     assert empty.tokens == 0
     assert 5 < TEN.wait_seconds(empty.full_in_seconds) <= 6
     with connection.cursor() as cursor:
         cursor.execute("UPDATE ratelimits_bucket SET full_at = full_at - interval '18 seconds'")
-    assert [buckets.take(TEN, KEY, want=5).tokens for _ in range(2)] == [3, 0]
+    assert [buckets.take_tokens(TEN, KEY, want=5).tokens for _ in range(2)] == [3, 0]
 
 
 @pytest.mark.django_db
 def test_an_old_bucket_holds_no_more_than_its_limit() -> None:
-    buckets.take(TEN, KEY, want=1)
+    buckets.take_tokens(TEN, KEY, want=1)
     with connection.cursor() as cursor:
         cursor.execute("UPDATE ratelimits_bucket SET full_at = '2000-01-01'")
-    assert buckets.take(TEN, KEY, want=99).tokens == 10
+    assert buckets.take_tokens(TEN, KEY, want=99).tokens == 10
 
 
 @pytest.mark.django_db
 def test_a_token_that_is_given_back_can_be_taken_again() -> None:
-    buckets.take(TEN, KEY, want=10)
+    buckets.take_tokens(TEN, KEY, want=10)
     buckets.give_back(TEN, KEY)
-    assert [buckets.take(TEN, KEY, want=1).tokens for _ in range(2)] == [1, 0]
+    assert [buckets.take_tokens(TEN, KEY, want=1).tokens for _ in range(2)] == [1, 0]
 
 
 @pytest.mark.django_db
 def test_nothing_is_taken_where_one_of_several_buckets_is_empty() -> None:
     other = "test:other"
-    buckets.take(TEN, KEY, want=10)
+    buckets.take_tokens(TEN, KEY, want=10)
     for _ in range(20):
         with pytest.raises(RateLimited):
-            take([(TEN, other), (TEN, KEY)])
-    assert [left.tokens for left in limiter.left_of([(TEN, other)])] == [10]
+            consume([(TEN, other), (TEN, KEY)])
+    assert [left.tokens for left in limiter.remaining([(TEN, other)])] == [10]
 
 
 @pytest.mark.django_db
 def test_a_flood_is_refused_without_asking_the_database(django_assert_max_num_queries: Any) -> None:
-    buckets.take(TEN, KEY, want=10)
+    buckets.take_tokens(TEN, KEY, want=10)
     with django_assert_max_num_queries(1):
         for _ in range(200):
             with pytest.raises(RateLimited) as refused:
-                take([(TEN, KEY)])
+                consume([(TEN, KEY)])
     assert 5 < (refused.value.retry_after_seconds or 0) <= 6
 
 
@@ -168,10 +168,10 @@ def test_nobody_uses_up_what_is_anothers() -> None:
 
 @pytest.mark.django_db
 def test_full_buckets_are_forgotten() -> None:
-    buckets.take(TEN, KEY, want=1)
-    buckets.take(TEN, "test:old", want=1)
+    buckets.take_tokens(TEN, KEY, want=1)
+    buckets.take_tokens(TEN, "test:old", want=1)
     Bucket.objects.filter(key="test:old").update(full_at="2000-01-01T00:00:00Z")
-    assert buckets.forget_full_buckets() == 1
+    assert buckets.purge_full_buckets() == 1
     assert [bucket.key for bucket in Bucket.objects.all()] == [KEY]
 
 
@@ -188,7 +188,7 @@ def test_what_limits_are_counted_in_waits_for_no_disk() -> None:
 # --- sockets ---
 
 
-def run_out(slots: Slots) -> None:
+def run_out(slots: ConnectionSlots) -> None:
     """The process of `slots` was killed, and its lease is over."""
     WebProcess.objects.filter(pk=slots.process_id).update(expires_at="2000-01-01T00:00:00Z")
 
@@ -196,7 +196,7 @@ def run_out(slots: Slots) -> None:
 @pytest.mark.django_db
 def test_a_user_has_so_many_sockets_over_all_processes() -> None:
     with limited(sockets_per_user=4):
-        one, other = Slots(), Slots()
+        one, other = ConnectionSlots(), ConnectionSlots()
         held = [(slots, slots.take(1)) for slots in (one, other, one, other)]
         for slots in (one, other):
             with pytest.raises(TooManySockets):
@@ -210,7 +210,7 @@ def test_a_user_has_so_many_sockets_over_all_processes() -> None:
 
 
 def test_sockets_that_open_at_once_are_as_many_as_may_be(transactional_db: None) -> None:
-    processes = [Slots(), Slots()]
+    processes = [ConnectionSlots(), ConnectionSlots()]
     for slots in processes:
         slots.beat_if_due()
     with limited(sockets_per_user=5):
@@ -223,7 +223,7 @@ def test_sockets_that_open_at_once_are_as_many_as_may_be(transactional_db: None)
 @pytest.mark.django_db
 def test_the_sockets_of_a_killed_process_are_free_again() -> None:
     with limited(sockets_per_user=2):
-        killed, other = Slots(), Slots()
+        killed, other = ConnectionSlots(), ConnectionSlots()
         killed.take(1)
         killed.take(1)
         with pytest.raises(TooManySockets):
@@ -236,7 +236,7 @@ def test_the_sockets_of_a_killed_process_are_free_again() -> None:
 
 @pytest.mark.django_db
 def test_a_place_that_is_left_while_it_is_taken_is_not_kept() -> None:
-    slots = Slots()
+    slots = ConnectionSlots()
     hold = slots.hold(1)
     hold.leave()
     hold.take()
@@ -246,9 +246,9 @@ def test_a_place_that_is_left_while_it_is_taken_is_not_kept() -> None:
 
 @pytest.mark.django_db
 def test_rows_of_processes_that_are_long_gone_are_forgotten() -> None:
-    gone, here = Slots(), Slots()
+    gone, here = ConnectionSlots(), ConnectionSlots()
     gone.take(1)
     here.take(1)
     run_out(gone)
-    forget_lost_slots()
+    purge_lost_slots()
     assert [slot.process_id for slot in SocketSlot.objects.all()] == [here.process_id]

@@ -9,7 +9,7 @@ from django.test import RequestFactory
 
 from agents.models import Runner
 from foundation.clock import now
-from rest.paging import Order, page_of
+from rest.paging import Order, paginate
 
 pytestmark = pytest.mark.django_db
 
@@ -30,7 +30,7 @@ def get(rows: QuerySet[Runner], order: Order, address: str | None, limit: int) -
     query = {name: values[0] for name, values in parse_qs(urlsplit(address or "").query).items()}
     cursor = order.cursor_parameter()(query["cursor"]) if "cursor" in query else None
     request = FACTORY.get("/list", query)
-    return page_of(request, rows, order=order, limit=limit, cursor=cursor, shape=lambda row: row.host)
+    return paginate(request, rows, order=order, limit=limit, cursor=cursor, shape=lambda row: row.host)
 
 
 @pytest.mark.parametrize("order", [BY_PID, BY_PID_FALLING, BY_MOMENT], ids=["rising", "falling", "moments"])
@@ -67,7 +67,7 @@ def test_an_empty_list_is_one_empty_page() -> None:
 
 
 def test_the_address_of_the_next_page_keeps_the_other_parameters() -> None:
-    page = page_of(
+    page = paginate(
         FACTORY.get("/list?agent=demo&limit=1"), runners(2), order=BY_PID, limit=1, shape=lambda row: row.host
     )
     query = parse_qs(urlsplit(page["next"]).query)

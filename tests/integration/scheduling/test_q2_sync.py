@@ -48,10 +48,10 @@ EVERYTHING = sorted([(q2_sync.BEAT_FUNCTION,), *((q2_sync.RUN_FUNCTION, one.name
 
 
 def test_after_a_month_of_downtime_every_job_runs_once() -> None:
-    q2_sync.ensure()
+    q2_sync.sync_schedules()
     by_cron(REAP)
     Mirrored.objects.update(next_run=now() - timedelta(days=30))
-    q2_sync.ensure()  # as at every start
+    q2_sync.sync_schedules()  # as at every start
     scheduler()
     assert handed_out() == EVERYTHING
     for one in jobs:
@@ -66,14 +66,14 @@ def test_after_a_month_of_downtime_every_job_runs_once() -> None:
 
 
 def test_many_who_mirror_at_once_make_one_row_each() -> None:
-    q2_sync.ensure()
+    q2_sync.sync_schedules()
     Mirrored.objects.all().delete()
     barrier = Barrier(4)
 
     def start() -> None:
         barrier.wait()
         try:
-            q2_sync.ensure()
+            q2_sync.sync_schedules()
         finally:
             connection.close()
 
@@ -84,10 +84,10 @@ def test_many_who_mirror_at_once_make_one_row_each() -> None:
 
 
 def test_one_by_cron_whose_worker_died_is_due_again_after_the_next_heartbeat() -> None:
-    q2_sync.ensure()
+    q2_sync.sync_schedules()
     by_cron(REAP)
     Mirrored.objects.filter(name=REAP).update(next_run=now() - timedelta(minutes=1))
     scheduler()
     assert not Mirrored.objects.filter(name=REAP).exists()
-    q2_sync.ensure()
+    q2_sync.sync_schedules()
     assert Mirrored.objects.get(name=REAP).next_run > now()

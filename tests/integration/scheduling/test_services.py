@@ -12,7 +12,7 @@ from django_q.models import Schedule as Mirrored
 
 from accounts.actor import Actor
 from accounts.models import AuditEntry
-from accounts.permissions import actor_of
+from accounts.permissions import user_actor
 from accounts.roles import Role
 from foundation.advisory_locks import LockFamily
 from foundation.clock import now
@@ -22,7 +22,7 @@ from scheduling.models import JobRun, Schedule
 from scheduling.registry import Job, jobs
 from scheduling.runner import run_job, run_scheduled
 from scheduling.services import change_schedule, check_timing, run_now
-from scheduling.tasks import KEEP_RUNS, beat_scheduler, forget_old_runs
+from scheduling.tasks import KEEP_RUNS, beat_scheduler, purge_old_runs
 from tests.support.advisory_locks import held_elsewhere
 from tests.support.people import person
 
@@ -47,7 +47,7 @@ def job(function: Callable[[], object] | str) -> Job:
 
 @pytest.fixture(autouse=True)
 def timetable() -> None:
-    q2_sync.ensure()
+    q2_sync.sync_schedules()
 
 
 def due() -> dict[str, Any]:
@@ -64,7 +64,7 @@ def test_the_scheduler_has_the_closed_list_and_nothing_else() -> None:
     Mirrored.objects.create(name="injected", func="os.system", args="'true'")
     Schedule.objects.create(job="gone", every_minutes=1)
     before = due()
-    q2_sync.ensure()
+    q2_sync.sync_schedules()
     assert set(due()) == {q2_sync.BEAT, *jobs.names()}
     assert set(Schedule.objects.values_list("job", flat=True)) == set(jobs.names())
     assert {name: before[name] for name in due()} == due(), "what was due keeps its time"
@@ -75,7 +75,7 @@ def test_a_row_that_is_there_twice_is_there_once_again() -> None:
     row = Mirrored.objects.get(name=REAP)
     row.pk = None
     row.save()
-    q2_sync.ensure()
+    q2_sync.sync_schedules()
     assert Mirrored.objects.filter(name=REAP).count() == 1
 
 
@@ -169,7 +169,7 @@ def test_a_time_that_is_not_its_own_is_put_right_and_one_that_is_due_is_kept() -
 @pytest.mark.parametrize("wrong", [{"time_zone": "Mars/Olympus"}, {"cron": "every night"}])
 def test_a_row_that_cannot_be_read_stops_no_other(wrong: dict[str, str], caplog: pytest.LogCaptureFixture) -> None:
     Schedule.objects.filter(job=NIGHTLY).update(**wrong)
-    q2_sync.ensure()
+    q2_sync.sync_schedules()
     assert set(due()) == {q2_sync.BEAT, *jobs.names()} - {NIGHTLY}
     assert "schedule.rejected" in caplog.text
     assert run_scheduled(REAP) == "done"
@@ -252,7 +252,7 @@ def is_allowed(verb: Callable[[], object]) -> bool:
     ],
 )
 def test_owners_change_the_timetable_and_operators_run_jobs(role: Role, may_change: bool, may_run: bool) -> None:
-    actor, row = actor_of(person("ada", role)), Schedule.objects.get(job=REAP)
+    actor, row = user_actor(person("ada", role)), Schedule.objects.get(job=REAP)
 
     def change_it() -> Schedule:
         return change_schedule(
@@ -269,7 +269,7 @@ def test_owners_change_the_timetable_and_operators_run_jobs(role: Role, may_chan
 def test_runs_are_forgotten_after_a_week() -> None:
     old = JobRun.objects.create(job=REAP, asked_by="tests", started_at=now() - KEEP_RUNS - timedelta(minutes=1))
     new = JobRun.objects.create(job=REAP, asked_by="tests")
-    assert forget_old_runs() == 1
+    assert purge_old_runs() == 1
     assert list(JobRun.objects.all()) == [new]
     assert old.pk != new.pk
 

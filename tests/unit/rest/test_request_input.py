@@ -29,7 +29,7 @@ from rest.errors import CsrfFailed, IdempotencyInProgress, InvalidFields, Unsupp
 from rest.etags import etag, expected_version
 from rest.idempotency import read_key
 from rest.media_types import asks_for_stream
-from rest.problems import answer_error, status_of
+from rest.problems import http_status, problem_response
 from rest.query_params import read_id, read_query, slug, whole_number
 from rest.request_body import read_body
 from rest.serializers import read_input
@@ -69,23 +69,23 @@ def posted(body: bytes, content_type: str = "application/json", **headers: str) 
     ],
 )
 def test_every_error_of_the_domain_has_one_status(error: BandstandError, status: int) -> None:
-    assert status_of(error) == status
+    assert http_status(error) == status
 
 
 def test_what_nobody_foresaw_is_a_problem_that_tells_nothing() -> None:
-    answer = answer_error(RuntimeError("password=hunter2"), actor=None, method="GET", path="/x")
+    answer = problem_response(RuntimeError("password=hunter2"), actor=None, method="GET", path="/x")
     problem = orjson.loads(answer.content)
     assert (answer.status_code, problem["code"]) == (500, "internal")
     assert b"hunter2" not in answer.content
 
 
 def test_when_to_come_back_is_said_twice() -> None:
-    answer = answer_error(SessionQueueFull(retry_after_seconds=1.5), actor="a", method="POST", path="/x")
+    answer = problem_response(SessionQueueFull(retry_after_seconds=1.5), actor="a", method="POST", path="/x")
     assert (answer["Retry-After"], orjson.loads(answer.content)["retry_after"]) == ("2", 1.5)
 
 
 def test_a_refused_login_names_the_scheme() -> None:
-    assert answer_error(Unauthenticated(), actor=None, method="GET", path="/x")["WWW-Authenticate"] == "Bearer"
+    assert problem_response(Unauthenticated(), actor=None, method="GET", path="/x")["WWW-Authenticate"] == "Bearer"
 
 
 PRESENT = 7

@@ -13,7 +13,7 @@ from accounts.actor import Scope
 from accounts.api_keys import MOST_KEYS, authenticate_key
 from accounts.models import ApiKey, AuditEntry, User
 from accounts.roles import Role
-from agents.ws.credentials import by_login, lost
+from agents.ws.credentials import authenticate_by_login, revoked_credentials
 from foundation.clock import now
 from foundation.errors import Unauthenticated
 from ratelimits import limiter
@@ -149,11 +149,11 @@ def test_signing_out_elsewhere_keeps_this_browser_the_password_and_the_keys(ada:
 def test_signing_out_elsewhere_ends_the_open_sockets_of_other_browsers(ada: Client) -> None:
     other = Client()
     other.force_login(me())
-    _, theirs = by_login(str(other.session.session_key))
-    assert lost([theirs]) == set()
+    _, theirs = authenticate_by_login(str(other.session.session_key))
+    assert revoked_credentials([theirs]) == set()
     press(ada, "sign-out/", old_password=PASSWORD)
-    _, mine = by_login(str(ada.session.session_key))
-    assert lost([theirs, mine]) == {theirs}
+    _, mine = authenticate_by_login(str(ada.session.session_key))
+    assert revoked_credentials([theirs, mine]) == {theirs}
 
 
 def test_a_key_is_made_shown_once_and_revoked(ada: Client) -> None:

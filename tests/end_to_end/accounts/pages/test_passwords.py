@@ -13,7 +13,7 @@ from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
 from pydantic import SecretStr
 
-from accounts.email_outbox import send_letters
+from accounts.email_outbox import send_emails
 from accounts.models import AuditEntry, OutgoingEmail, User
 from accounts.roles import Role
 from ratelimits import limiter
@@ -65,7 +65,7 @@ def choose(path: str) -> Any:
 @pytest.mark.parametrize("who", ["ada", "ada@example.org", "ADA@Example.org", "ａda", " ada "])  # noqa: RUF001
 def test_who_has_forgotten_a_password_gets_a_link_and_comes_in(by_mail: None, ada: User, who: str) -> None:
     assert ask(who)["Location"] == f"{FORGOTTEN}?sent"
-    assert send_letters() == 1
+    assert send_emails() == 1
     (message,) = mail.outbox
     assert message.to == ["ada@example.org"]
     path = link_in(message)
@@ -78,7 +78,7 @@ def test_who_has_forgotten_a_password_gets_a_link_and_comes_in(by_mail: None, ad
 def test_the_link_names_this_installation_whatever_the_request_says(by_mail: None, ada: User) -> None:
     with override_settings(ALLOWED_HOSTS=["*"]):
         ask("ada", host="evil.test")
-    send_letters()
+    send_emails()
     assert b"evil" not in mail.outbox[0].message().as_bytes()
     assert link_in(mail.outbox[0])
 
@@ -88,7 +88,7 @@ def test_a_new_password_ends_the_logins_and_links_that_there_are(by_mail: None, 
     browser.force_login(ada)
     ask("ada")
     ask("ada@example.org")
-    send_letters()
+    send_emails()
     first, second = (link_in(message) for message in mail.outbox)
     choose(first)
     assert browser.get("/").status_code == 302
@@ -107,7 +107,7 @@ def test_strangers_learn_nothing_about_who_has_an_account(by_mail: None, ada: Us
         told.append((answer.status_code, answer["Location"], [shape[:60] for shape in shapes]))
     assert told[1:] == told[:-1]
     assert OutgoingEmail.objects.count() == 4
-    assert send_letters() == 1
+    assert send_emails() == 1
     assert OutgoingEmail.objects.count() == 1
 
 
@@ -120,7 +120,7 @@ def test_who_is_locked_out_may_sign_in_with_the_new_password(by_mail: None, ada:
     with installation(**_mail(), failed_logins_per_account=1):
         assert [sign_in("wrong"), sign_in(PASSWORD)] == [200, 429]
         ask("ada")
-        send_letters()
+        send_emails()
         choose(link_in(mail.outbox[0]))
         assert sign_in(NEW["new_password1"]) == 302
 
@@ -128,7 +128,7 @@ def test_who_is_locked_out_may_sign_in_with_the_new_password(by_mail: None, ada:
 def test_a_closed_account_gets_no_link(by_mail: None, ada: User) -> None:
     User.objects.update(is_active=False)
     ask("ada")
-    assert send_letters() == 0
+    assert send_emails() == 0
 
 
 def test_people_who_share_an_address_get_a_letter_each(by_mail: None, ada: User) -> None:
@@ -136,7 +136,7 @@ def test_people_who_share_an_address_get_a_letter_each(by_mail: None, ada: User)
     other.email = "Ada@example.org"
     other.save()
     ask("ada@example.org")
-    assert send_letters() == 2
+    assert send_emails() == 2
     assert {"Your user name: ada\n", "Your user name: family\n"} == {
         line for message in mail.outbox for line in str(message.body).splitlines(keepends=True) if "user name" in line
     }
@@ -165,7 +165,7 @@ def _mail() -> dict[str, Any]:
 )
 def test_wild_names_are_refused_or_are_nobody(by_mail: None, ada: User, who: str) -> None:
     assert ask(who).status_code in {200, 302}
-    assert send_letters() == 0
+    assert send_emails() == 0
 
 
 def test_asking_needs_the_page_s_own_form(by_mail: None, ada: User) -> None:
@@ -191,7 +191,7 @@ def test_an_owner_mails_an_invitation_and_never_sees_the_link(by_mail: None, ada
     assert "Mail it to ada@example.org" in owner.get(button_of(ada, "password_link")).content.decode()
     answer = owner.post(button_of(ada, "password_link"), {"confirm": "yes", "way": "mail"}, follow=True)
     assert "on its way" in answer.content.decode()
-    assert send_letters() == 1
+    assert send_emails() == 1
     path = link_in(mail.outbox[0])
     assert "olga has made an account" in str(mail.outbox[0].body)
     letter = OutgoingEmail.objects.get()
@@ -218,7 +218,7 @@ def test_a_failed_mail_is_shown_to_owners(by_mail: None, ada: User) -> None:
     owner = client_of("olga", Role.OWNER)
     owner.post(button_of(ada, "password_link"), {"confirm": "yes", "way": "mail"})
     User.objects.filter(pk=ada.pk).update(email="")
-    send_letters()
+    send_emails()
     text = owner.get(list_of(OutgoingEmail)).content.decode()
     assert "failed" in text
     assert "The account has no address." in text

@@ -11,12 +11,12 @@ from django.urls import reverse
 from django_q.models import OrmQ
 
 from accounts.models import AuditEntry, User
-from accounts.permissions import actor_of
+from accounts.permissions import user_actor
 from accounts.roles import Role
 from agents.admin import actions
 from agents.models import AgentSession, BulkAction, Turn
-from agents.sessions import begin_bulk
-from agents.tasks import carry_on_bulk_acts
+from agents.sessions import start_bulk_action
+from agents.tasks import run_bulk_actions
 from foundation.ids import new_id
 from tests.support.conversations import Conversation, claimed, conversation, fail
 from tests.support.people import person
@@ -150,10 +150,8 @@ def test_all_that_match_become_an_act_that_is_worked_on_and_each_is_done_once(
     shown = olga.get(begun["Location"]).content.decode()
     assert f"{bulk.done} of 40 rows" in shown
     assert "Stop</button>" in shown
-    assert [one.func() for one in OrmQ.objects.all()] == ["agents.tasks.carry_on_bulk_acts"], (
-        "nobody waits for a minute"
-    )
-    assert carry_on_bulk_acts() == 40 - bulk.done
+    assert [one.func() for one in OrmQ.objects.all()] == ["agents.tasks.run_bulk_actions"], "nobody waits for a minute"
+    assert run_bulk_actions() == 40 - bulk.done
     assert {status for talk in talks for status in talk.statuses()} == {"cancelled"}
     # What came after the question was asked is nobody's business.
     assert late.statuses() == ["queued"]
@@ -167,8 +165,8 @@ def test_all_that_match_become_an_act_that_is_worked_on_and_each_is_done_once(
 
 def test_an_act_is_stopped_from_its_page_by_those_who_may_do_it(olga: Client) -> None:
     ada = asked(3)
-    bulk = begin_bulk(
-        actor_of(User.objects.get(username="olga")), act="cancel", targets=[turn.pk for turn in ada.turns()]
+    bulk = start_bulk_action(
+        user_actor(User.objects.get(username="olga")), act="cancel", targets=[turn.pk for turn in ada.turns()]
     )
     where, stop = (reverse(f"admin:agents_bulkaction_{name}", args=[bulk.pk]) for name in ("change", "stop"))
     vera = client_of("vera", Role.VIEWER)
@@ -176,7 +174,7 @@ def test_an_act_is_stopped_from_its_page_by_those_who_may_do_it(olga: Client) ->
     assert vera.post(stop, {"confirm": "yes"}).status_code == 403
     assert olga.post(stop, {"confirm": "yes"})["Location"] == where
     assert "Stopped by olga." in vera.get(where).content.decode()
-    assert carry_on_bulk_acts() == 0
+    assert run_bulk_actions() == 0
     assert ada.statuses() == ["queued"] * 3
 
 

@@ -7,7 +7,7 @@ import pytest
 from django.test import Client
 
 from accounts.models import User
-from accounts.permissions import actor_of
+from accounts.permissions import user_actor
 from accounts.roles import Role
 from agents.sessions import accept_message, create_session
 from tests.support.people import agent, key_of, person
@@ -33,9 +33,9 @@ def ada() -> User:
 
 
 def begun(user: User, *texts: str) -> Any:
-    session = create_session(actor_of(user), agent_slug="demo", title="A test")
+    session = create_session(user_actor(user), agent_slug="demo", title="A test")
     for text in texts:
-        accept_message(actor_of(user), session_id=session.pk, text=text)
+        accept_message(user_actor(user), session_id=session.pk, text=text)
     return session
 
 

@@ -7,7 +7,7 @@ import pytest
 from django.conf import settings
 from django.test import Client
 
-from accounts.permissions import actor_of
+from accounts.permissions import user_actor
 from accounts.roles import Role
 from agents.api import chat
 from agents.sessions import accept_message, create_session
@@ -24,7 +24,7 @@ class World:
     def __init__(self) -> None:
         self.ada = person("ada", Role.USER)
         agent()
-        self.actor = actor_of(self.ada)
+        self.actor = user_actor(self.ada)
         self.session = create_session(self.actor, agent_slug="demo")
         self.browser = Client(enforce_csrf_checks=True)
         assert self.browser.login(username="ada", password=PASSWORD)

@@ -8,7 +8,7 @@ from asgiref.sync import async_to_sync
 from django.db import connections
 
 from accounts.actor import Scope
-from accounts.permissions import actor_of
+from accounts.permissions import user_actor
 from accounts.roles import Role
 from agents.models import AgentSession
 from agents.relay import close_hub
@@ -31,7 +31,7 @@ class World:
         self.rest, self.other = Rest(key_of(self.ada)), Rest(key_of(person("eve", Role.USER)))
         self.session = ok(self.rest.post("sessions", {"agent": "demo"}), 201)
         self.path = f"sessions/{self.session['id']}"
-        self.talk = Conversation(actor_of(self.ada), UUID(self.session["id"]))
+        self.talk = Conversation(user_actor(self.ada), UUID(self.session["id"]))
 
     def ask(self, text: str, **options: Any) -> Any:
         return ok(self.rest.post(f"{self.path}/turns", {"input": text, **options}), 202)

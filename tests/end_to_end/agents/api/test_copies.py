@@ -10,7 +10,7 @@ import pytest
 from asgiref.sync import sync_to_async
 from django.db import connections
 
-from accounts.permissions import actor_of
+from accounts.permissions import user_actor
 from accounts.roles import Role
 from agents.models import AgentSession
 from agents.sessions import accept_message, create_session, export, give_feedback
@@ -29,7 +29,7 @@ class World:
     def __init__(self) -> None:
         self.ada, self.eve = person("ada", Role.USER), person("eve", Role.USER)
         agent()
-        self.actor = actor_of(self.ada)
+        self.actor = user_actor(self.ada)
         self.rest, self.other = AsyncRest(key_of(self.ada)), AsyncRest(key_of(self.eve))
         self.sync = Rest(self.rest.key)
         self.session = self.begun("What is 17 * 3?", "17 * 3 = **51**")
@@ -67,7 +67,7 @@ async def body_of(answered: Any) -> bytes:
 async def test_sessions_are_found_by_title_and_by_what_was_said(world: World) -> None:
     def look() -> None:
         world.begun('Say "100%_sure\\"\nand go', "Ünder\tthe bridge", title="Odd signs")
-        Conversation(actor_of(world.eve), create_session(actor_of(world.eve), agent_slug="demo", title="Odd").pk)
+        Conversation(user_actor(world.eve), create_session(user_actor(world.eve), agent_slug="demo", title="Odd").pk)
         assert world.found("SIGNS") == ["Odd signs"]
         assert world.found("idg ünd") == ["Odd signs"], "parts of words, in any order"
         assert world.found("odd 17") == [], "all of the words"

@@ -14,7 +14,7 @@ from django.contrib.auth.models import Group
 from django.db import connections
 
 from accounts.models import User
-from accounts.permissions import actor_of
+from accounts.permissions import user_actor
 from accounts.roles import Role
 from agents.api.urls import urlpatterns
 from agents.models import AgentSession, Message, Turn
@@ -82,7 +82,7 @@ def mine(user: User) -> Mine:
     """A session of `user` with a message in it, as if the role allowed one."""
     roles = list(user.groups.all())
     user.groups.add(Group.objects.get(name=Role.USER))
-    actor = actor_of(User.objects.get(pk=user.pk))
+    actor = user_actor(User.objects.get(pk=user.pk))
     session = create_session(actor, agent_slug="demo", title="A test")
     accepted = accept_message(actor, session_id=session.pk, text="Hi")
     user.groups.set(roles)
@@ -139,7 +139,7 @@ def cancel_all(session: AgentSession) -> None:
     from agents.sessions import cancel_turn
 
     for turn in Turn.objects.filter(agent_session=session, status="queued"):
-        cancel_turn(actor_of(session.user), turn_id=turn.pk)
+        cancel_turn(user_actor(session.user), turn_id=turn.pk)
 
 
 async def test_what_is_not_ones_own_is_absent_for_every_role(demo: None) -> None:

@@ -13,7 +13,7 @@ from django.test import Client
 
 from accounts.actor import Scope
 from accounts.models import ApiKey, User
-from accounts.permissions import actor_of
+from accounts.permissions import user_actor
 from accounts.roles import Role
 from agents.models import AgentSession
 from agents.sessions import accept_message, create_session
@@ -31,8 +31,8 @@ class World:
     def __init__(self) -> None:
         self.ada, self.eve = person("ada", Role.USER), person("eve", Role.USER)
         self.demo = agent()
-        self.session = create_session(actor_of(self.ada), agent_slug="demo", title="Hello", metadata={"a": 1})
-        accepted = accept_message(actor_of(self.ada), session_id=self.session.pk, text="Hi")
+        self.session = create_session(user_actor(self.ada), agent_slug="demo", title="Hello", metadata={"a": 1})
+        accepted = accept_message(user_actor(self.ada), session_id=self.session.pk, text="Hi")
         self.turn_id = accepted.turn_id
         self.rest = Rest(key_of(self.ada))
         self.other = Rest(key_of(self.eve))
@@ -128,8 +128,8 @@ def test_an_empty_change_is_refused(world: World) -> None:
 
 
 def test_sessions_are_listed_by_their_last_message_in_pages(world: World) -> None:
-    others = [create_session(actor_of(world.ada), agent_slug="demo", title=f"{n}") for n in range(3)]
-    create_session(actor_of(world.eve), agent_slug="demo", title="Eve's")
+    others = [create_session(user_actor(world.ada), agent_slug="demo", title=f"{n}") for n in range(3)]
+    create_session(user_actor(world.eve), agent_slug="demo", title="Eve's")
     AgentSession.objects.filter(pk=others[0].pk).update(updated_at=now() + timedelta(minutes=1))
     first = ok(world.rest.get("sessions?limit=2"))
     assert [one["title"] for one in first["results"]] == ["0", "2"]
@@ -148,21 +148,21 @@ def test_a_session_that_is_not_listed_is_found_by_its_id_only(world: World) -> N
 
 def test_sessions_are_narrowed_by_agent(world: World) -> None:
     agent("other")
-    create_session(actor_of(world.ada), agent_slug="other")
+    create_session(user_actor(world.ada), agent_slug="other")
     assert [one["agent"] for one in ok(world.rest.get("sessions?agent=other"))["results"]] == ["other"]
     assert ok(world.rest.get("sessions?agent=none"))["results"] == []
 
 
 def test_a_list_takes_the_same_few_queries_however_long(world: World, django_assert_max_num_queries: Any) -> None:
     for _ in range(20):
-        create_session(actor_of(world.ada), agent_slug="demo")
+        create_session(user_actor(world.ada), agent_slug="demo")
     for path in ("sessions", "agents", f"{world.path}/messages"):
         with django_assert_max_num_queries(4):
             ok(world.rest.get(path))
 
 
 def test_messages_are_listed_in_order(world: World) -> None:
-    accept_message(actor_of(world.ada), session_id=world.session.pk, text="Second \u202e")
+    accept_message(user_actor(world.ada), session_id=world.session.pk, text="Second \u202e")
     page = ok(world.rest.get(f"{world.path}/messages"))
     said = [(one["ordinal"], one["author"], one["parts"][0]["text"]) for one in page["results"]]
     assert said == [(1, "user", "Hi"), (2, "user", "Second \u202e")]
@@ -437,7 +437,7 @@ def test_a_bad_query_is_refused(world: World, query: str) -> None:
 
 def test_a_cursor_of_one_list_opens_no_other(world: World) -> None:
     for _ in range(2):
-        create_session(actor_of(world.ada), agent_slug="demo")
+        create_session(user_actor(world.ada), agent_slug="demo")
     cursor = ok(world.rest.get("sessions?limit=1"))["next"].partition("cursor=")[2]
     problem(world.rest.get(f"agents?cursor={cursor}"), 422, "invalid")
 
@@ -448,7 +448,7 @@ def test_a_database_that_is_away_is_said_to_be(
     def gone(*_: Any, **__: Any) -> None:
         raise OperationalError("could not connect to 10.0.0.1")
 
-    monkeypatch.setattr("agents.api.sessions.sessions_of", gone)
+    monkeypatch.setattr("agents.api.sessions.user_sessions", gone)
     answer = world.rest.get("sessions")
     assert problem(answer, 503, "unavailable")["retry_after"] == 1
     assert b"10.0.0.1" not in answer.content

@@ -16,14 +16,14 @@ from django.db import OperationalError, connection, connections, transaction
 from accounts.actor import Actor, Scope
 from accounts.api_keys import authenticate_key, revoke_api_key
 from accounts.models import User
-from accounts.permissions import actor_of
+from accounts.permissions import user_actor
 from accounts.roles import Role
 from agents.domain.states import Priority, WaitReason
 from agents.http import revalidation, streams
-from agents.journal.compaction import fold_turn
+from agents.journal.compaction import compact_turn
 from agents.journal.fenced_writes import append
 from agents.models import Agent, AgentSession, Event, Message, Turn
-from agents.relay import close_hub, end_watching, get_hub
+from agents.relay import close_hub, close_subscriptions, get_hub
 from agents.sessions import accept_message, cancel_turn, create_session, delete_session, update_session
 from foundation.db_threads import in_db_thread
 from rest import idempotency
@@ -44,7 +44,7 @@ class World:
     def __init__(self) -> None:
         self.ada, self.eve = person("ada", Role.USER), person("eve", Role.USER)
         agent()
-        self.actor: Actor = actor_of(self.ada)
+        self.actor: Actor = user_actor(self.ada)
         self.session = create_session(self.actor, agent_slug="demo", title="A test")
         self.rest = AsyncRest(key_of(self.ada))
         self.other = AsyncRest(key_of(self.eve))
@@ -515,7 +515,7 @@ async def test_a_stream_goes_on_where_the_client_stood(world: World) -> None:
 async def test_a_stream_goes_on_at_the_ends_of_folded_events_and_begins_anew_inside(world: World) -> None:
     turn = UUID(ok(await world.ask(), 202)["id"])
     await answer_next("a", "b", "c")
-    assert await in_db_thread(fold_turn, world.session.pk, turn)
+    assert await in_db_thread(compact_turn, world.session.pk, turn)
     for stood, comes in (("3", (6, "message.delta")), ("6", (7, "message.completed")), ("4", (8, "resync"))):
         sent = SentEvents(await world.rest.get(world.events, Accept=STREAM, Last_Event_ID=stood))
         (event,) = await sent.take(1)
@@ -581,7 +581,7 @@ async def test_the_end_of_the_process_ends_its_streams(world: World) -> None:
 
 
 async def test_while_the_process_ends_nothing_waits_any_more(world: World) -> None:
-    end_watching()
+    close_subscriptions()
     try:
         sent = SentEvents(await world.rest.get(world.events, Accept=STREAM))
         assert [event["data"]["code"] for event in await sent.events()] == ["server_stops"]

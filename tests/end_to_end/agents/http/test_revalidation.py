@@ -185,15 +185,15 @@ async def test_who_keeps_their_rights_keeps_socket_and_stream(web: Web, transact
 
 
 def test_one_without_the_agents_group_has_no_way_to_ones_own_session(transactional_db: None) -> None:
-    from accounts.permissions import actor_of
-    from agents.sessions import accept_message, access_session, create_session, sessions_of
+    from accounts.permissions import user_actor
+    from agents.sessions import accept_message, access_session, create_session, user_sessions
     from foundation.errors import NotFound
 
     group = Group.objects.create(name="few")
     agent("law", groups=[group])
     user = person("ada", Role.USER)
     user.groups.add(group)
-    actor = actor_of(user)
+    actor = user_actor(user)
     session = create_session(actor, agent_slug="law")
     accept_message(actor, session_id=session.pk, text="Hi")
     user.groups.remove(group)
@@ -203,6 +203,6 @@ def test_one_without_the_agents_group_has_no_way_to_ones_own_session(transaction
     ):
         with pytest.raises(NotFound):
             attempt()
-    assert not sessions_of(actor).exists()
+    assert not user_sessions(actor).exists()
     user.groups.add(group)
     assert access_session(actor=actor, session_id=session.pk) == session

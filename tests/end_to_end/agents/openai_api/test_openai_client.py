@@ -25,7 +25,7 @@ from pytest_django import DjangoDbBlocker
 from accounts.actor import Actor
 from accounts.api_keys import authenticate_key, revoke_api_key
 from accounts.models import User
-from accounts.permissions import actor_of
+from accounts.permissions import user_actor
 from accounts.roles import Role
 from agents.models import AgentSession, Message, Turn
 from agents.sessions import cancel_turn, create_session
@@ -81,7 +81,7 @@ class World:
 
     @property
     def actor(self) -> Actor:
-        return actor_of(self.user)
+        return user_actor(self.user)
 
     def turns(self) -> list[Turn]:
         return list(Turn.objects.filter(user=self.user).order_by("id"))

@@ -18,19 +18,19 @@ from pytest_django import DjangoDbBlocker
 
 from accounts.actor import Scope
 from accounts.api_keys import authenticate_key, revoke_api_key
-from accounts.permissions import actor_of
+from accounts.permissions import user_actor
 from accounts.roles import Role
 from agents.domain.states import WaitReason
 from agents.http import revalidation
 from agents.journal.claims import Claim
-from agents.journal.compaction import fold_turn
+from agents.journal.compaction import compact_turn
 from agents.journal.fenced_writes import NewEvent, append
 from agents.models import Agent, AgentSession, CompletionRequest, Event, Message, Turn
 from agents.openai_api import streams, views
 from agents.openai_api.urls import urlpatterns
-from agents.relay import close_hub, end_watching
+from agents.relay import close_hub, close_subscriptions
 from agents.relay.hub import BUFFER_EVENTS
-from agents.runner.reaper import give_back
+from agents.runner.reaper import release_claim
 from agents.sessions import create_session
 from foundation.db_threads import in_db_thread
 from tests.support.cleaning import real_commits
@@ -49,7 +49,7 @@ class World:
     def __init__(self) -> None:
         self.ada, self.eve = person("ada", Role.USER), person("eve", Role.USER)
         agent()
-        self.session = create_session(actor_of(self.ada), agent_slug="demo")
+        self.session = create_session(user_actor(self.ada), agent_slug="demo")
         self.key, self.other = key_of(self.ada), key_of(self.eve)
         self.client = AsyncClient()
 
@@ -159,7 +159,7 @@ async def streaming(world: World, *words: str, **more: Any) -> tuple[Chunks, Cla
 async def lost(taken: Claim) -> Claim:
     """Another runner goes on."""
     await in_db_thread(
-        lambda: give_back(session_id=taken.session_id, turn_id=taken.turn_id, epoch=taken.epoch, fruitless=True)
+        lambda: release_claim(session_id=taken.session_id, turn_id=taken.turn_id, epoch=taken.epoch, fruitless=True)
     )
     return await begun()
 
@@ -233,7 +233,7 @@ async def test_an_answer_whose_events_are_folded_is_told_whole(world: World, str
     await in_db_thread(say, taken, "lo.")
     await in_db_thread(end_turn, taken, "Hello.")
     assert texts(await chunks.rest()) == "lo."
-    await in_db_thread(fold_turn, taken.session_id, taken.turn_id)
+    await in_db_thread(compact_turn, taken.session_id, taken.turn_id)
     await in_db_thread(lambda: Event.objects.filter(turn=taken.turn_id, type="turn.started").delete())
     headers = {"Idempotency-Key": "k"}
     if stream:  # the body must be equal
@@ -437,7 +437,7 @@ async def test_a_revoked_key_ends_what_waits(world: World, stream: bool, monkeyp
     await begun()
     chunks = Chunks(await asking) if stream else None
     key_id = (await in_db_thread(authenticate_key, world.key)).key_id
-    await in_db_thread(lambda: revoke_api_key(actor_of(world.ada), key_id=key_id))  # type: ignore[arg-type]
+    await in_db_thread(lambda: revoke_api_key(user_actor(world.ada), key_id=key_id))  # type: ignore[arg-type]
     if chunks is not None:
         [last] = await chunks.rest()
         assert last["error"]["code"] == "invalid_api_key"
@@ -455,7 +455,7 @@ async def test_the_server_that_stops_says_so(world: World) -> None:
 async def test_a_client_that_waits_for_a_server_that_stops_is_told_to_ask_again(world: World) -> None:
     asking = asyncio.create_task(world.ask())
     await begun()
-    end_watching()
+    close_subscriptions()
     answer = await asking
     refusal(answer, 503, "server_stops")
     assert (answer["X-Should-Retry"], answer["Retry-After"]) == ("true", "1")

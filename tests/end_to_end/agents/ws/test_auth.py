@@ -19,7 +19,7 @@ from agents.sessions import delete_session
 from agents.ws.auth import Authenticated
 from agents.ws.close_codes import CloseCode
 from agents.ws.consumer import SessionSocket
-from agents.ws.revocation import Watch
+from agents.ws.revocation import RevocationWatch
 from foundation.clock import now
 from foundation.db_threads import in_db_thread
 from tests.support.people import key_of
@@ -134,7 +134,7 @@ async def test_an_anonymous_browser_session_opens_nothing(owner: Owner) -> None:
 
 def watched(owner: Owner, headers: Headers) -> Socket:
     """A socket that is looked after more often than others, for the test's sake."""
-    app = Authenticated(SessionSocket.as_asgi(watch=Watch(period_seconds=0.02)))
+    app = Authenticated(SessionSocket.as_asgi(watch=RevocationWatch(period_seconds=0.02)))
     return Socket(owner.session.pk, headers, app=URLRouter([path("ws/sessions/<uuid:session_id>/", app)]))  # type: ignore[arg-type]
 
 

@@ -18,7 +18,7 @@ from accounts.actor import Scope
 from accounts.roles import Role
 from agents.journal.locked_writes import lock_session
 from agents.models import Event, Message, Turn
-from agents.relay import close_hub, end_watching
+from agents.relay import close_hub, close_subscriptions
 from agents.sessions import accept_message, create_session, delete_session, update_session
 from agents.ws.auth import Authenticated
 from agents.ws.close_codes import CloseCode
@@ -360,7 +360,7 @@ async def test_a_socket_is_closed_with_restart_when_its_process_ends(owner: Owne
         await ws.until("ready")
         await ws.send({"type": "resume", "after": 0})
         assert await ws.silent()
-        end_watching()
+        close_subscriptions()
         assert await ws.closed() == CloseCode.RESTART
         await waiting.send({"type": "resume", "after": 0})
         assert await waiting.closed() == CloseCode.RESTART

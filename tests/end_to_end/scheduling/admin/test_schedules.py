@@ -20,7 +20,7 @@ pytestmark = pytest.mark.django_db
 
 @pytest.fixture
 def reap() -> Schedule:
-    q2_sync.ensure()
+    q2_sync.sync_schedules()
     return Schedule.objects.get(job="reap lost turns")
 
 

@@ -16,8 +16,8 @@ from agents.domain.fallback import Policy
 from agents.domain.message_parts import text_part
 from agents.domain.states import TurnStatus
 from agents.engine.ports import Services
-from agents.engine.turn import Stop, Unfinished
-from agents.journal.fenced_writes import Ended
+from agents.engine.turn import StopReason, UnfinishedTurn
+from agents.journal.fenced_writes import FinishedTurn
 from agents.llm.errors import BadModelRequest, ModelAuthFailed, TransientModelError
 from agents.llm.gateway import Gateway, GatewayConfig
 from agents.llm.interface import LLM, Usage
@@ -98,7 +98,7 @@ async def test_before_the_first_word_the_next_attempt_follows_in_silence(
 ) -> None:
     ada = await begin(model_chain=CHAIN)
     provider.queue.extend([{"fault": "503"}, {"fault": "401"}, {"text": "Hello."}])
-    assert await run(services) == Ended(TurnStatus.COMPLETED, 0)
+    assert await run(services) == FinishedTurn(TurnStatus.COMPLETED, 0)
     assert await answer_of(ada) == ([text_part("Hello.")], False)
     assert await steps() == [
         (1, "model", "failed", FIRST), (2, "model", "failed", FIRST), (3, "model", "done", SECOND),
@@ -124,7 +124,7 @@ async def test_words_of_an_attempt_that_breaks_off_are_taken_back(
     provider.queue.extend(
         [{"text": "One two three four", "tps": 50, "fault": "cut", "after": 3}, {"text": "Anew.", "tps": 50}]
     )
-    assert await run(services) == Ended(TurnStatus.COMPLETED, 0)
+    assert await run(services) == FinishedTurn(TurnStatus.COMPLETED, 0)
     assert await answer_of(ada) == ([text_part("Anew.")], False)
     assert await retried(ada) == [{"step": 1, "route": FIRST, "reason": "transient"}]
     types = [one for one, before in pairs(await log(ada)) if one != before]
@@ -152,7 +152,7 @@ async def test_between_tools_it_is_the_words_since_their_results_that_go(
             {"text": "Noon.", "tps": 50},
         ]
     )
-    assert await run(services) == Ended(TurnStatus.COMPLETED, 0)
+    assert await run(services) == FinishedTurn(TurnStatus.COMPLETED, 0)
     parts, partial = await answer_of(ada)
     assert [part["type"] for part in parts] == ["tool_call", "tool_result", "text"]
     assert (parts[-1], partial) == (text_part("Noon."), False)
@@ -173,7 +173,7 @@ async def test_when_no_attempt_is_left_the_turn_fails_with_the_last_error(
         [{"fault": "503"}, {"fault": "503"}, {"text": "One two", "tps": 50, "fault": "cut", "after": 1}]
     )
     ended = await run(services)
-    assert isinstance(ended, Ended)
+    assert isinstance(ended, FinishedTurn)
     turn = await turn_of(ada)
     assert (turn.status, turn.error_class) == ("failed", "transient")
     assert await answer_of(ada) == ([text_part("One ")], True)
@@ -330,7 +330,7 @@ async def test_a_stop_during_a_second_attempt_keeps_its_words_alone() -> None:
     running = await start(services)
     await asyncio.wait_for(reached.wait(), A_WHILE)
     await stop(ada, running)
-    assert isinstance(await running.ended(), Ended)
+    assert isinstance(await running.ended(), FinishedTurn)
     assert await answer_of(ada) == ([text_part("Second")], True)
     assert await costs() == [Decimal("0.04"), Decimal("0.05")]
     assert await errors() == ["transient", "cancelled"]
@@ -346,7 +346,7 @@ async def test_a_stop_at_any_moment_between_two_attempts_leaves_a_whole_journal(
         await asyncio.sleep(0.0005)
     await stop(ada, running)
     ended = await running.ended()
-    assert isinstance(ended, Ended)
+    assert isinstance(ended, FinishedTurn)
     assert not [step for step in await steps() if step[2] == "intent"]
     turn = await turn_of(ada)
     assert turn.status == ended.status
@@ -385,8 +385,8 @@ async def test_a_drain_during_a_second_attempt_is_finished_by_the_next_runner() 
     services, _ = several(says(TransientModelError()), says("Half", marked(reached)))
     running = await start(services)
     await asyncio.wait_for(reached.wait(), A_WHILE)
-    running.run.stop(Stop.DRAIN)
-    assert await running.ended() is Unfinished.DRAINED
+    running.run.stop(StopReason.DRAIN)
+    assert await running.ended() is UnfinishedTurn.DRAINED
     assert await steps() == [(1, "model", "failed", FIRST), (2, "model", "intent", FIRST)]
 
 

@@ -15,12 +15,12 @@ from agents.engine import turn as engine
 from agents.engine.context import TurnContext, load_context
 from agents.engine.ports import Services
 from agents.engine.turn import TurnRun
-from agents.journal.fenced_writes import Ended
+from agents.journal.fenced_writes import FinishedTurn
 from agents.llm.interface import Finished, ModelRequest, TextDelta
 from agents.models import Step
 from agents.releases import publish
-from agents.runner.reaper import give_back
-from agents.sessions import read_outcome
+from agents.runner.reaper import release_claim
+from agents.sessions import read_completion_result
 from foundation.db_threads import in_db_thread
 from tests.support.completions import LIGHT, client, complete, talk
 from tests.support.conversations import Conversation, claimed
@@ -43,7 +43,7 @@ async def begin(**more: Any) -> Conversation:
 async def run(services: Services) -> TurnStatus:
     turn = TurnRun(await in_db_thread(lambda: load_context(claimed())), services)
     ended = await turn.run()
-    assert isinstance(ended, Ended)
+    assert isinstance(ended, FinishedTurn)
     return ended.status
 
 
@@ -53,7 +53,7 @@ async def noon(_: str) -> Outcome:
 
 async def outcome(ada: Conversation) -> Any:
     turn = await in_db_thread(ada.turn)
-    return await in_db_thread(read_outcome, ada.actor, turn_id=turn.pk)
+    return await in_db_thread(read_completion_result, ada.actor, turn_id=turn.pk)
 
 
 async def test_calls_of_the_clients_tools_end_the_turn_and_are_its_answer() -> None:
@@ -98,7 +98,7 @@ async def test_a_runner_that_dies_behind_our_tools_hands_out_the_rest_without_as
             await TurnRun(first, services).run()
     claim = first.claim
     await in_db_thread(
-        lambda: give_back(session_id=claim.session_id, turn_id=claim.turn_id, epoch=claim.epoch, fruitless=True)
+        lambda: release_claim(session_id=claim.session_id, turn_id=claim.turn_id, epoch=claim.epoch, fruitless=True)
     )
     assert await run(services) is TurnStatus.COMPLETED
     assert (len(model.requests), len(box.called)) == (1, 1)
@@ -182,7 +182,7 @@ async def test_a_forced_call_that_nobody_heard_the_end_of_is_forced_again() -> N
     first = await in_db_thread(lambda: load_context(claimed()))
     claim = first.claim
     await in_db_thread(
-        lambda: give_back(session_id=claim.session_id, turn_id=claim.turn_id, epoch=claim.epoch, fruitless=True)
+        lambda: release_claim(session_id=claim.session_id, turn_id=claim.turn_id, epoch=claim.epoch, fruitless=True)
     )
     assert await run(services) is TurnStatus.COMPLETED
     assert [request.must_call for request in model.requests] == [True]

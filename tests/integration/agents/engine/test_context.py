@@ -13,11 +13,11 @@ from agents.domain.states import StepKind, StepStatus
 from agents.domain.steps import StepRecord
 from agents.engine.context import TurnContext, load_context
 from agents.journal import fenced_writes
-from agents.journal.fenced_writes import Settled
-from agents.journal.listen_connection import connect_directly
+from agents.journal.fenced_writes import StepOutcome
+from agents.journal.listen_connection import open_listen_connection
 from agents.models import AgentSession, Message
 from agents.releases import publish
-from agents.runner.reaper import give_back
+from agents.runner.reaper import release_claim
 from foundation.ids import new_id
 from tests.support.conversations import (
     Conversation,
@@ -243,11 +243,11 @@ def test_a_turn_that_somebody_began_comes_with_its_journal() -> None:
     calls = [{"id": "call_1", "name": "clock", "arguments": "{}"}]
     fenced_writes.advance(
         work,
-        settled=[Settled(1, StepStatus.DONE, {"text": "Let me see", "tool_calls": calls})],
+        settled=[StepOutcome(1, StepStatus.DONE, {"text": "Let me see", "tool_calls": calls})],
         intents=[tool_intent(2), tool_intent(3, "call_2")],
     )
-    fenced_writes.advance(work, settled=[Settled(3, StepStatus.FAILED, {"content": "no", "is_error": True})])
-    give_back(session_id=work.session_id, turn_id=work.turn_id, epoch=1, fruitless=False)
+    fenced_writes.advance(work, settled=[StepOutcome(3, StepStatus.FAILED, {"content": "no", "is_error": True})])
+    release_claim(session_id=work.session_id, turn_id=work.turn_id, epoch=1, fruitless=False)
     context = load_context(claimed())
     assert context.claim.epoch == 2
     assert [(step.number, step.kind, step.status, step.call_id) for step in context.steps] == [
@@ -263,9 +263,9 @@ def test_the_runner_s_own_connection_reads_the_same() -> None:
     ada.ask("Hi")
     work = claimed()
     fenced_writes.advance(work, settled=[done(1)], intents=[tool_intent(2)])
-    give_back(session_id=work.session_id, turn_id=work.turn_id, epoch=1, fruitless=False)
+    release_claim(session_id=work.session_id, turn_id=work.turn_id, epoch=1, fruitless=False)
     work = claimed()
-    with connect_directly() as direct:
+    with open_listen_connection() as direct:
         assert load_context(work, on=direct) == load_context(work)
 
 

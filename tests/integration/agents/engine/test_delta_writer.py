@@ -8,7 +8,7 @@ import pytest
 from django.db import OperationalError, connection, transaction
 
 from agents.engine import delta_writer
-from agents.engine.delta_writer import Deltas
+from agents.engine.delta_writer import BatchingDeltaWriter
 from agents.journal import fenced_writes, sql
 from agents.journal.claims import Claim
 from agents.journal.fenced_writes import LostTurn, NewEvent
@@ -136,7 +136,7 @@ def test_a_turn_that_is_lost_between_the_snapshot_and_the_lock_gets_nothing(monk
 # --- the writer of an event loop ---
 
 
-async def write(writer: Deltas, *writes: tuple[Claim, str]) -> list[object]:
+async def write(writer: BatchingDeltaWriter, *writes: tuple[Claim, str]) -> list[object]:
     """How each of these ended, asked for in the same moment."""
     return await asyncio.wait_for(
         asyncio.gather(*(writer.write(work, text) for work, text in writes), return_exceptions=True), A_WHILE
@@ -145,7 +145,7 @@ async def write(writer: Deltas, *writes: tuple[Claim, str]) -> list[object]:
 
 async def test_what_is_asked_for_together_is_committed_together() -> None:
     turns = await in_db_thread(running, 5)
-    assert await write(Deltas(), *((work, work.session_id.hex) for _, work in turns)) == [None] * 5
+    assert await write(BatchingDeltaWriter(), *((work, work.session_id.hex) for _, work in turns)) == [None] * 5
     for ada, work in turns:
         assert await in_db_thread(texts, ada) == [work.session_id.hex]
     assert len(await in_db_thread(commits, *(ada for ada, _ in turns))) == 1
@@ -154,7 +154,7 @@ async def test_what_is_asked_for_together_is_committed_together() -> None:
 async def test_whoever_lost_its_turn_is_told_and_the_others_go_on() -> None:
     (ada, first), (ben, second) = await in_db_thread(running, 2)
     await in_db_thread(take_away, ada)
-    lost, fine = await write(Deltas(), (first, "late"), (second, "b"))
+    lost, fine = await write(BatchingDeltaWriter(), (first, "late"), (second, "b"))
     assert isinstance(lost, LostTurn)
     assert fine is None
     assert await in_db_thread(texts, ben) == ["b"]
@@ -162,7 +162,7 @@ async def test_whoever_lost_its_turn_is_told_and_the_others_go_on() -> None:
 
 async def test_a_delta_that_cannot_be_stored_fails_alone() -> None:
     (ada, first), (ben, second) = await in_db_thread(running, 2)
-    refused, fine = await write(Deltas(), (first, "nul \x00"), (second, "b"))
+    refused, fine = await write(BatchingDeltaWriter(), (first, "nul \x00"), (second, "b"))
     assert isinstance(refused, Exception)
     assert fine is None
     assert await in_db_thread(texts, ada) == []
@@ -182,7 +182,7 @@ async def test_a_locked_session_holds_up_its_own_delta_only() -> None:
 
     holding = asyncio.ensure_future(in_db_thread(hold))
     await asyncio.wait_for(locked.wait(), A_WHILE)
-    writer = Deltas()
+    writer = BatchingDeltaWriter()
     waiting = asyncio.ensure_future(writer.write(first, "a"))
     assert await write(writer, (second, "b")) == [None]
     assert await write(writer, (second, "c")) == [None]
@@ -200,13 +200,13 @@ async def test_a_lost_database_is_told_to_all(monkeypatch: pytest.MonkeyPatch) -
         raise OperationalError("the connection is lost")
 
     monkeypatch.setattr(delta_writer, "append_each", down)
-    ended = await write(Deltas(), *((work, "a") for _, work in turns))
+    ended = await write(BatchingDeltaWriter(), *((work, "a") for _, work in turns))
     assert [type(one) for one in ended] == [OperationalError] * 3
 
 
 async def test_whoever_is_cancelled_waits_until_its_delta_is_written() -> None:
     (ada, first), (_, second) = await in_db_thread(running, 2)
-    writer = Deltas()
+    writer = BatchingDeltaWriter()
     going = [asyncio.ensure_future(writer.write(work, "a")) for work in (first, second)]
     await asyncio.sleep(0)
     going[0].cancel()
@@ -221,7 +221,7 @@ def test_the_end_of_the_process_leaves_nobody_waiting() -> None:
     going: list[asyncio.Future[None]] = []
 
     async def scene() -> None:
-        writer = Deltas()
+        writer = BatchingDeltaWriter()
         going.extend(asyncio.ensure_future(writer.write(work, "a")) for _, work in turns)
         await asyncio.sleep(0)
 

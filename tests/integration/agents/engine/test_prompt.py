@@ -12,7 +12,7 @@ from agents.domain.client_options import ClientOptions
 from agents.domain.prompt import TOKENS_AROUND
 from agents.engine.context import TurnContext, load_context
 from agents.engine.ports import Services
-from agents.engine.progress import Work
+from agents.engine.progress import TurnProgress
 from agents.engine.prompt import ANSWER_TOKENS, assemble
 from agents.llm.errors import BadModelRequest
 from agents.llm.gateway import Gateway, GatewayConfig
@@ -42,7 +42,7 @@ def with_window(tokens: int | None) -> Services:
 
 
 async def made(context: TurnContext, services: Services, route: str = SMALL) -> ModelRequest:
-    return await assemble(context, Work(context), services, route)
+    return await assemble(context, TurnProgress(context), services, route)
 
 
 def texts(request: ModelRequest) -> list[str]:

@@ -11,9 +11,9 @@ from django.db import OperationalError
 from agents.engine.context import load_context
 from agents.engine.ports import Services
 from agents.engine.turn import TurnRun
-from agents.journal.listen_connection import connect_directly
+from agents.journal.listen_connection import open_listen_connection
 from agents.models import Step
-from agents.runner.reaper import give_back
+from agents.runner.reaper import release_claim
 from foundation.db_threads import in_db_thread
 from tests.chaos.waiting import until
 from tests.support.conversations import Conversation, claimed, conversation
@@ -63,7 +63,7 @@ class Holder:
 
 async def test_after_a_lost_write_no_tool_beside_it_writes() -> None:
     ada = await in_db_thread(asked)
-    with await asyncio.to_thread(connect_directly) as connection:
+    with await asyncio.to_thread(open_listen_connection) as connection:
         holder, both = Holder(connection, ada), asyncio.Barrier(2)
 
         async def clock(_: str) -> Outcome:
@@ -86,7 +86,7 @@ async def test_after_a_lost_write_no_tool_beside_it_writes() -> None:
     # Had the other tool written, the next model call would have begun while the first tool is still open.
     assert await steps() == [(1, "model", "done"), (2, "tool", "intent"), (3, "tool", "intent")]
     await in_db_thread(
-        give_back, session_id=ada.session_id, turn_id=run.claim.turn_id, epoch=run.claim.epoch, fruitless=True
+        release_claim, session_id=ada.session_id, turn_id=run.claim.turn_id, epoch=run.claim.epoch, fruitless=True
     )
 
     async def again(_: str) -> Outcome:
@@ -115,7 +115,7 @@ async def test_a_journal_that_was_torn_so_does_not_get_a_second_model_call() -> 
         rest = {"turn_id": work.turn_id, "epoch": work.epoch, "idempotent": True}
         Step.objects.create(number=2, kind="tool", name="clock", call_id="c1", request="{}", **rest)
         Step.objects.create(number=3, kind="model", name="offline:", **rest)
-        give_back(session_id=work.session_id, turn_id=work.turn_id, epoch=work.epoch, fruitless=False)
+        release_claim(session_id=work.session_id, turn_id=work.turn_id, epoch=work.epoch, fruitless=False)
 
     await in_db_thread(tear)
     await (await begin(services)).run()

@@ -6,10 +6,10 @@ import pytest
 
 from agents.domain.chat import ChatMessage, ToolCall
 from agents.domain.message_parts import text_part, tool_call_part, tool_result_part
-from agents.domain.prompt import sound_id
+from agents.domain.prompt import valid_call_id
 from agents.domain.states import TurnStatus
 from agents.engine.model_call import MAX_TOKENS_PER_CALL
-from agents.journal.fenced_writes import Ended
+from agents.journal.fenced_writes import FinishedTurn
 from agents.llm.interface import Usage
 from foundation.db_threads import in_db_thread
 from tests.support.scripted import Reply, calls, says, scripted
@@ -21,7 +21,7 @@ pytestmark = pytest.mark.usefixtures("transactional_db")
 async def test_an_answer_that_arrives_whole_is_one_commit() -> None:
     ada = await begin()
     services, model, _ = scripted(says("Hel", "lo"))
-    assert await run(services) == Ended(TurnStatus.COMPLETED, 0)
+    assert await run(services) == FinishedTurn(TurnStatus.COMPLETED, 0)
     assert await log(ada) == ["message.delta", "message.completed", "turn.completed"]
     assert await answer_of(ada) == ([text_part("Hello")], False)
     turn = await turn_of(ada)
@@ -68,7 +68,7 @@ async def test_an_empty_answer_is_an_answer_and_missing_usage_is_none(usage: Usa
 async def test_usage_that_no_model_can_have_does_not_cost_the_answer() -> None:
     ada = await begin()
     ended = await run(scripted(says("Hello", usage=Usage(3_000_000_000, 2**63)))[0])
-    assert ended == Ended(TurnStatus.COMPLETED, 0)
+    assert ended == FinishedTurn(TurnStatus.COMPLETED, 0)
     turn = await turn_of(ada)
     assert (turn.input_tokens, turn.output_tokens) == (MAX_TOKENS_PER_CALL, MAX_TOKENS_PER_CALL)
 
@@ -106,5 +106,5 @@ async def test_names_longer_than_their_columns_stay_one_call() -> None:
     [call_step] = [step for step in await steps() if step[1] == "tool"]
     said, result = model.requests[1].messages[1:]
     assert call_step[3] == long[:200]
-    assert said.tool_calls[0].id == result.tool_call_id == sound_id(long[:200])
+    assert said.tool_calls[0].id == result.tool_call_id == valid_call_id(long[:200])
     await log(ada)

@@ -10,11 +10,11 @@ from typing import Any
 import pytest
 
 from agents.domain.chat import ToolCall
-from agents.domain.usage import money
-from agents.engine.turn import Stop, TurnRun
+from agents.domain.usage import format_usd
+from agents.engine.turn import StopReason, TurnRun
 from agents.llm.errors import ModelAuthFailed, ModelUnreachable, TransientModelError
 from agents.llm.interface import Usage
-from agents.runner.reaper import give_back, reap
+from agents.runner.reaper import reap, release_claim
 from agents.sessions import cancel_turn
 from foundation.db_threads import in_db_thread
 from tests.support.conversations import claimed, lease_is_over
@@ -54,7 +54,7 @@ async def test_a_call_that_fails_costs_what_its_provider_told_until_then(
     await run(scripted(says(*items))[0])
     turn = await turn_of(ada)
     assert (turn.status, turn.cost_usd, await costs()) == ("failed", cost, [cost])
-    assert (await end_of(ada))["usage"]["cost_usd"] == money(cost)
+    assert (await end_of(ada))["usage"]["cost_usd"] == format_usd(cost)
 
 
 async def test_a_stopped_call_costs_what_its_provider_told_until_then() -> None:
@@ -71,14 +71,14 @@ async def test_a_turn_that_is_stopped_before_its_model_is_asked_costs_nothing() 
     ada = await begin()
     turn_run = await claim_run(scripted(says("Hello"))[0])
     await in_db_thread(cancel_turn, ada.actor, turn_id=turn_run.claim.turn_id)
-    turn_run.stop(Stop.ASKED)
+    turn_run.stop(StopReason.ASKED)
     await turn_run.run()
     assert ((await turn_of(ada)).cost_usd, await costs()) == (Decimal(0), [Decimal(0)])
 
 
 def give_a_claim_back() -> None:
     claim = claimed()
-    assert give_back(session_id=claim.session_id, turn_id=claim.turn_id, epoch=claim.epoch, fruitless=False)
+    assert release_claim(session_id=claim.session_id, turn_id=claim.turn_id, epoch=claim.epoch, fruitless=False)
 
 
 @pytest.mark.parametrize("epoch", [1, 2])
@@ -91,7 +91,7 @@ async def test_a_call_that_is_stopped_before_it_is_made_costs_nothing_though_the
     async def clock(_: str) -> Outcome:
         await in_db_thread(cancel_turn, ada.actor, turn_id=runs[0].claim.turn_id)
         # It arrives while the result and the intent of the next call are committed.
-        asyncio.get_running_loop().call_soon(runs[0].stop, Stop.ASKED)
+        asyncio.get_running_loop().call_soon(runs[0].stop, StopReason.ASKED)
         return Outcome("noon")
 
     metered = Reply([USAGE], [ToolCall("c1", "clock", "{}")])
@@ -120,7 +120,7 @@ async def test_a_call_that_a_dead_runner_made_and_nobody_repeats_costs_nobody_kn
     await in_db_thread(lose)
     second = await claim_run(scripted()[0])
     await in_db_thread(cancel_turn, ada.actor, turn_id=second.claim.turn_id)
-    second.stop(Stop.ASKED)
+    second.stop(StopReason.ASKED)
     await second.run()
     turn = await turn_of(ada)
     assert (turn.status, turn.cost_usd, await costs()) == ("cancelled", None, [None])

@@ -9,7 +9,7 @@ import pytest
 from agents.domain.message_parts import text_part
 from agents.domain.states import TurnStatus
 from agents.engine.progress import MAX_CHARACTERS_PER_TOKEN
-from agents.journal.fenced_writes import Ended
+from agents.journal.fenced_writes import FinishedTurn
 from tests.support.scripted import calls, for_ever, says, scripted
 from tests.support.turns import A_WHILE, answer_of, begin, log, run, steps, turn_of, works
 
@@ -62,7 +62,7 @@ async def test_a_turn_that_takes_too_long_expires(remaining: float) -> None:
     ada = await begin()
     services, model, _ = scripted(says("Hel", for_ever))
     ended = await asyncio.wait_for(run(services, remaining_seconds=remaining), A_WHILE)
-    assert isinstance(ended, Ended)
+    assert isinstance(ended, FinishedTurn)
     assert ended.status is TurnStatus.EXPIRED
     turn = await turn_of(ada)
     assert (turn.status, turn.error_class) == ("expired", "deadline")

@@ -14,9 +14,9 @@ from agents.domain.message_parts import text_part
 from agents.domain.prompt import INTERRUPTED
 from agents.domain.states import TERMINAL, TurnStatus
 from agents.domain.steps import UNKNOWN_OUTCOME
-from agents.engine.turn import Stop, Unfinished
-from agents.journal.fenced_writes import Ended, LostTurn
-from agents.runner.reaper import give_back, reap
+from agents.engine.turn import StopReason, UnfinishedTurn
+from agents.journal.fenced_writes import FinishedTurn, LostTurn
+from agents.runner.reaper import reap, release_claim
 from agents.sessions import cancel_turn
 from foundation.db_threads import in_db_thread
 from tests.support.conversations import Conversation, lease_is_over
@@ -45,7 +45,7 @@ async def given_back(running: Running) -> None:
     """As a runner gives its turns back when it is drained."""
     claim = running.run.claim
     await in_db_thread(
-        give_back, session_id=claim.session_id, turn_id=claim.turn_id, epoch=claim.epoch, fruitless=False
+        release_claim, session_id=claim.session_id, turn_id=claim.turn_id, epoch=claim.epoch, fruitless=False
     )
 
 
@@ -61,8 +61,8 @@ async def test_a_turn_given_back_at_any_moment_is_finished_by_the_next_runner(ti
     running = await start(services)
     for _ in range(ticks):
         await asyncio.sleep(0.001)
-    running.run.stop(Stop.DRAIN)
-    if await running.ended() is not Unfinished.DRAINED:
+    running.run.stop(StopReason.DRAIN)
+    if await running.ended() is not UnfinishedTurn.DRAINED:
         assert (await turn_of(ada)).status == "completed"
         return
     await given_back(running)
@@ -70,7 +70,7 @@ async def test_a_turn_given_back_at_any_moment_is_finished_by_the_next_runner(ti
     settled = len([step for step in await steps() if step[1:3] == ("model", "done")])
     services, _, second = scripted(*script[settled:], tools=tools, idempotent=frozenset({"clock"}))
     ended = await run(services)
-    assert isinstance(ended, Ended)
+    assert isinstance(ended, FinishedTurn)
     assert ended.status is TurnStatus.COMPLETED
     notes = [one.key for one in [*first.called, *second.called] if one.name == "notes"]
     assert len(notes) <= 1, "a tool is never silently run twice"
@@ -185,7 +185,7 @@ async def test_what_earlier_runners_used_counts_against_the_limits() -> None:
     services, *_ = scripted(calls(("c1", "clock", "{}")), tools={"clock": clock}, idempotent=frozenset({"clock"}))
     running = await start(services)
     await asyncio.wait_for(reached.wait(), A_WHILE)
-    running.run.stop(Stop.DRAIN)
+    running.run.stop(StopReason.DRAIN)
     await running.ended()
     await given_back(running)
     services, model, _ = scripted(says("More"), tools={"clock": works("noon")}, idempotent=frozenset({"clock"}))

@@ -13,8 +13,8 @@ from agents.domain.message_parts import text_part, tool_call_part
 from agents.domain.states import TurnStatus
 from agents.engine import turn as engine
 from agents.engine.context import load_context
-from agents.engine.turn import Stop, TurnRun, Unfinished
-from agents.journal.fenced_writes import Ended, LostTurn
+from agents.engine.turn import StopReason, TurnRun, UnfinishedTurn
+from agents.journal.fenced_writes import FinishedTurn, LostTurn
 from agents.journal.locked_writes import lock_session
 from agents.llm.errors import TransientModelError
 from agents.runner.reaper import reap
@@ -50,7 +50,7 @@ async def test_a_stop_closes_the_stream_and_keeps_the_text_that_was_said() -> No
     await asyncio.wait_for(reached.wait(), A_WHILE)
     await stop(ada, running)
     ended = await running.ended()
-    assert isinstance(ended, Ended)
+    assert isinstance(ended, FinishedTurn)
     assert ended.status is TurnStatus.CANCELLED
     assert await answer_of(ada) == ([text_part("Let me see")], True)
     assert (model.open, model.left) == (0, 1)
@@ -92,8 +92,8 @@ async def test_a_drain_ends_nothing_and_writes_nothing_more() -> None:
     reached = asyncio.Event()
     running = await start(scripted(says("Hel", marked(reached)))[0])
     await asyncio.wait_for(reached.wait(), A_WHILE)
-    running.run.stop(Stop.DRAIN)
-    assert await running.ended() is Unfinished.DRAINED
+    running.run.stop(StopReason.DRAIN)
+    assert await running.ended() is UnfinishedTurn.DRAINED
     assert (await turn_of(ada)).status == "running"
     before = await log(ada)
     await asyncio.sleep(0.1)  # longer than the pump's beat
@@ -106,7 +106,7 @@ async def test_a_lost_lease_ends_the_work_and_writes_nothing_more() -> None:
     services, model, _ = scripted(says("Hel", marked(reached)))
     running = await start(services)
     await asyncio.wait_for(reached.wait(), A_WHILE)
-    running.run.stop(Stop.LOST)
+    running.run.stop(StopReason.LOST)
     with pytest.raises(LostTurn):
         await running.ended()
     before = await log(ada)
@@ -170,9 +170,9 @@ class Held:
         await self._task
 
 
-@pytest.mark.parametrize("why", [Stop.ASKED, Stop.DRAIN])
+@pytest.mark.parametrize("why", [StopReason.ASKED, StopReason.DRAIN])
 async def test_a_stop_while_a_failure_waits_for_its_last_flush_does_not_leave_the_turn_without_an_owner(
-    why: Stop,
+    why: StopReason,
 ) -> None:
     ada = await begin()
     failing = asyncio.Event()
@@ -193,7 +193,7 @@ async def test_a_stop_while_a_failure_waits_for_its_last_flush_does_not_leave_th
             await asyncio.sleep(0)
         assert not running.task.done(), "it waits for the flush"
     ended = await running.ended()
-    assert isinstance(ended, Ended)
+    assert isinstance(ended, FinishedTurn)
     assert ended.status is TurnStatus.FAILED
     assert await answer_of(ada) == ([text_part("Hel")], True)
     await log(ada)
@@ -212,9 +212,9 @@ async def test_a_stop_at_any_moment_has_one_end(ticks: int) -> None:
     for _ in range(ticks):
         await asyncio.sleep(0.001)
     await in_db_thread(cancel_turn, ada.actor, turn_id=turn_id)
-    running.run.stop(Stop.ASKED)
+    running.run.stop(StopReason.ASKED)
     ended = await running.ended()
-    assert isinstance(ended, Ended)
+    assert isinstance(ended, FinishedTurn)
     assert ended.status in (TurnStatus.CANCELLED, TurnStatus.COMPLETED)
     assert (await turn_of(ada)).status == ended.status
     assert model.open == 0
@@ -231,12 +231,12 @@ async def test_a_stop_while_tool_calls_are_committed_keeps_the_text_once_and_lea
         running = Running(TurnRun(context, services))
         for _ in range(50):
             await asyncio.sleep(0.001)
-        running.run.stop(Stop.ASKED)
+        running.run.stop(StopReason.ASKED)
         for _ in range(10):
             await asyncio.sleep(0)
         assert not running.task.done(), "it waits for the commit"
     ended = await running.ended()
-    assert isinstance(ended, Ended)
+    assert isinstance(ended, FinishedTurn)
     assert ended.status is TurnStatus.CANCELLED
     parts = [text_part("Wait."), tool_call_part(call_id="c1", name="clock", arguments="{}")]
     assert await answer_of(ada) == (parts, True)
@@ -249,8 +249,8 @@ async def test_a_stop_that_comes_before_the_work_begins_is_not_forgotten() -> No
     ada = await begin()
     services, model, _ = scripted(says("Hel", for_ever))
     run = await claim_run(services)
-    run.stop(Stop.DRAIN)
-    assert await asyncio.wait_for(run.run(), A_WHILE) is Unfinished.DRAINED
+    run.stop(StopReason.DRAIN)
+    assert await asyncio.wait_for(run.run(), A_WHILE) is UnfinishedTurn.DRAINED
     assert model.requests == []
     assert (await turn_of(ada)).status == "running"
 
@@ -267,7 +267,7 @@ async def test_a_stop_after_the_end_leaves_the_caller_alone(monkeypatch: pytest.
     async def caller() -> str:
         with pytest.raises(OperationalError):
             await run.run()
-        run.stop(Stop.ASKED)
+        run.stop(StopReason.ASKED)
         await asyncio.sleep(0)  # as giving back waits for the database
         return "given back"
 

@@ -17,12 +17,12 @@ from agents.domain.states import TurnStatus, WaitReason
 from agents.domain.steps import UNKNOWN_OUTCOME
 from agents.domain.waits import Park
 from agents.engine.ports import Services
-from agents.engine.turn import Stop, Unfinished
-from agents.journal.fenced_writes import Ended
-from agents.journal.listen_connection import connect_directly
+from agents.engine.turn import StopReason, UnfinishedTurn
+from agents.journal.fenced_writes import FinishedTurn
+from agents.journal.listen_connection import open_listen_connection
 from agents.llm.interface import LLM
 from agents.models import Step
-from agents.runner.reaper import give_back
+from agents.runner.reaper import release_claim
 from agents.sessions import cancel_turn
 from foundation.db_threads import in_db_thread
 from tests.chaos.waiting import until
@@ -71,7 +71,7 @@ async def test_a_tool_that_must_wait_parks_its_turn_and_runs_when_it_goes_on() -
     ada = await begin()
     door = Door()
     services, box = paying(door)
-    assert await run(services) is Unfinished.PARKED
+    assert await run(services) is UnfinishedTurn.PARKED
     turn = await turn_of(ada)
     assert (turn.status, turn.wait_reason, turn.available_at) == ("waiting", "approval", FAR_AHEAD)
     assert [step[1:] for step in await steps()] == [("model", "done", "offline:"), ("tool", "intent", "c1")]
@@ -79,7 +79,7 @@ async def test_a_tool_that_must_wait_parks_its_turn_and_runs_when_it_goes_on() -
     assert await shown(ada) == [text_part("Wait. "), called]
     door.open = True
     await woken(ada)
-    assert await run(services) == Ended(TurnStatus.COMPLETED, 0)
+    assert await run(services) == FinishedTurn(TurnStatus.COMPLETED, 0)
     assert await answer_of(ada) == (
         [
             text_part("Wait. "),
@@ -102,13 +102,13 @@ async def test_the_other_calls_of_a_batch_go_on_and_run_once() -> None:
     door = Door()
     both = calls(("c1", "pay", "{}"), ("c2", "clock", "{}"))
     services, _, box = scripted(both, says("Done."), tools={"pay": door, "clock": works("noon")})
-    assert await run(services) is Unfinished.PARKED
+    assert await run(services) is UnfinishedTurn.PARKED
     assert [step[1:] for step in await steps()] == [
         ("model", "done", "offline:"), ("tool", "intent", "c1"), ("tool", "done", "c2"),
     ]  # fmt: skip
     door.open = True
     await woken(ada)
-    assert isinstance(await run(services), Ended)
+    assert isinstance(await run(services), FinishedTurn)
     assert [call.name for call in box.called] == ["pay", "clock", "pay"]
     assert (await turn_of(ada)).status == "completed"
 
@@ -120,7 +120,7 @@ async def test_several_that_wait_are_one_wait_until_the_first_is_over() -> None:
         calls(("c1", "pay", "{}"), ("c2", "ask", "{}")),
         tools={"pay": Door(WaitReason.BUDGET, soon), "ask": Door(APPROVAL)},
     )
-    assert await run(services) is Unfinished.PARKED
+    assert await run(services) is UnfinishedTurn.PARKED
     turn = await turn_of(ada)
     assert (turn.wait_reason, turn.available_at) == ("approval", soon)
 
@@ -130,10 +130,10 @@ async def test_a_turn_that_goes_on_may_wait_again() -> None:
     door = Door()
     services, box = paying(door)
     for _ in range(3):
-        assert await run(services) is Unfinished.PARKED
+        assert await run(services) is UnfinishedTurn.PARKED
         await woken(ada)
     door.open = True
-    assert isinstance(await run(services), Ended)
+    assert isinstance(await run(services), FinishedTurn)
     assert [call.key for call in box.called] == [f"{(await turn_of(ada)).pk}:2"] * 4
 
 
@@ -150,18 +150,18 @@ async def test_a_call_that_went_on_and_was_cut_off_may_have_run() -> None:
 
     ready: list[bool] = []
     services, box = paying(pay)
-    assert await run(services) is Unfinished.PARKED
+    assert await run(services) is UnfinishedTurn.PARKED
     await woken(ada)
     ready.append(True)
     running = await start(services)
     await asyncio.wait_for(reached.wait(), A_WHILE)
-    running.run.stop(Stop.DRAIN)
-    assert await running.ended() is Unfinished.DRAINED
+    running.run.stop(StopReason.DRAIN)
+    assert await running.ended() is UnfinishedTurn.DRAINED
     claim = running.run.claim
     await in_db_thread(
-        lambda: give_back(session_id=claim.session_id, turn_id=claim.turn_id, epoch=claim.epoch, fruitless=False)
+        lambda: release_claim(session_id=claim.session_id, turn_id=claim.turn_id, epoch=claim.epoch, fruitless=False)
     )
-    assert isinstance(await run(services), Ended)
+    assert isinstance(await run(services), FinishedTurn)
     assert len(box.called) == 2, "never twice"
     result = tool_result_part(call_id="c1", content=UNKNOWN_OUTCOME, is_error=True, unknown=True)
     assert result in (await answer_of(ada))[0]
@@ -179,7 +179,7 @@ async def test_a_model_call_that_fails_and_must_wait_drops_its_words_and_is_made
 
     broken = says("Hel", until_they_are_shown, "lo", Park(FAR_AHEAD, error_class=ErrorClass.RATE_LIMIT))
     services, model, _ = scripted(broken, says("Hello, world"))
-    assert await run(services) is Unfinished.PARKED
+    assert await run(services) is UnfinishedTurn.PARKED
     turn = await turn_of(ada)
     assert (turn.status, turn.wait_reason) == ("retry_wait", "")
     assert await shown(ada) == []
@@ -189,7 +189,7 @@ async def test_a_model_call_that_fails_and_must_wait_drops_its_words_and_is_made
     ]
     assert model.open == 0
     await woken(ada)
-    assert isinstance(await run(services), Ended)
+    assert isinstance(await run(services), FinishedTurn)
     assert await answer_of(ada) == ([text_part("Hello, world")], False)
     assert await steps() == [(1, "model", "failed", "offline:"), (2, "model", "done", "offline:")]
     # Nobody knows what the first has cost; what is known is told of it.
@@ -203,10 +203,10 @@ async def test_a_model_call_that_fails_and_must_wait_drops_its_words_and_is_made
 async def test_words_that_nobody_has_seen_are_dropped_in_silence() -> None:
     ada = await begin()
     services, *_ = scripted(says("Hel", Park(FAR_AHEAD)), says("Hello"))
-    assert await run(services) is Unfinished.PARKED
+    assert await run(services) is UnfinishedTurn.PARKED
     assert await log(ada) == ["turn.retry_wait"]
     await woken(ada)
-    assert isinstance(await run(services), Ended)
+    assert isinstance(await run(services), FinishedTurn)
     assert await answer_of(ada) == ([text_part("Hello")], False)
 
 
@@ -218,7 +218,7 @@ async def test_a_call_that_waits_before_it_asks_costs_nothing() -> None:
         def resolve(self, route: str) -> tuple[LLM, str]:
             raise Park(FAR_AHEAD, WaitReason.BUDGET)
 
-    assert await run(replace(services, models=NoMoney(model))) is Unfinished.PARKED
+    assert await run(replace(services, models=NoMoney(model))) is UnfinishedTurn.PARKED
     assert await steps() == [(1, "model", "intent", "")]
     turn = await turn_of(ada)
     assert turn.wait_reason == "budget"
@@ -241,7 +241,7 @@ async def test_a_stop_that_comes_before_the_wait_ends_the_turn() -> None:
 
     services, _ = paying(pay)
     ended = await run(services)
-    assert isinstance(ended, Ended)
+    assert isinstance(ended, FinishedTurn)
     assert ended.status is TurnStatus.CANCELLED
     assert await answer_of(ada) == (
         [text_part("Wait. "), tool_call_part(call_id="c1", name="pay", arguments="{}")],
@@ -259,16 +259,16 @@ async def test_a_stop_that_comes_before_a_model_waits_settles_its_call() -> None
 
     services, *_ = scripted(says("Hel", cancel, Park(FAR_AHEAD)))
     ended = await run(services)
-    assert isinstance(ended, Ended)
+    assert isinstance(ended, FinishedTurn)
     assert ended.status is TurnStatus.CANCELLED
     assert await steps() == [(1, "model", "failed", "offline:")]
     await log(ada)
 
 
-@pytest.mark.parametrize("why", list(Stop))
-async def test_a_runner_that_is_stopped_while_its_turn_parks_leaves_a_parked_turn(why: Stop) -> None:
+@pytest.mark.parametrize("why", list(StopReason))
+async def test_a_runner_that_is_stopped_while_its_turn_parks_leaves_a_parked_turn(why: StopReason) -> None:
     ada = await begin()
-    with await asyncio.to_thread(connect_directly) as connection:
+    with await asyncio.to_thread(open_listen_connection) as connection:
 
         async def pay(_: str) -> Outcome:
             connection.execute("BEGIN")
@@ -280,7 +280,7 @@ async def test_a_runner_that_is_stopped_while_its_turn_parks_leaves_a_parked_tur
         await until(lambda: connection.execute(BLOCKED).fetchall(), seconds=A_WHILE, what="the wait's own write")
         running.run.stop(why)
         connection.execute("ROLLBACK")
-        assert await running.ended() is Unfinished.PARKED
+        assert await running.ended() is UnfinishedTurn.PARKED
     assert (await turn_of(ada)).status == "waiting"
 
 
@@ -288,7 +288,7 @@ async def test_a_turn_that_waits_can_be_stopped_by_anybody() -> None:
     ada = await begin()
     services, _ = paying(Door())
     running = await start(services)
-    assert await running.ended() is Unfinished.PARKED
+    assert await running.ended() is UnfinishedTurn.PARKED
     await stop(ada, running)
     assert (await turn_of(ada)).status == "cancelled"
     assert (await answer_of(ada))[1] is True

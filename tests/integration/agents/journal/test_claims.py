@@ -12,8 +12,8 @@ from django.db import connection, transaction
 
 from agents.domain.states import Priority, WaitReason
 from agents.journal import claims
-from agents.journal.claims import Claim, cancelling, renew
-from agents.journal.listen_connection import connect_directly
+from agents.journal.claims import Claim, cancelling_turns, renew
+from agents.journal.listen_connection import open_listen_connection
 from agents.journal.locked_writes import lock_session
 from agents.models import AgentSession, Release, Step, Turn
 from agents.sessions import cancel_turn
@@ -234,12 +234,12 @@ def test_a_session_that_somebody_writes_is_skipped_not_waited_for() -> None:
 def test_a_claim_works_on_a_connection_outside_the_pool() -> None:
     ada = conversation()
     ada.ask()
-    with connect_directly() as direct:
+    with open_listen_connection() as direct:
         [work] = claims.claim(runner_id=RUNNER, limit=1, running_per_user=3, lease_seconds=15, on=direct)
         assert renew(runner_id=RUNNER, turns=[work.turn_id], lease_seconds=15, on=direct) == {work.turn_id: 1}
-        assert cancelling([work.turn_id], on=direct) == []
+        assert cancelling_turns([work.turn_id], on=direct) == []
     with pytest.raises(psycopg.OperationalError):
-        cancelling([work.turn_id], on=direct)
+        cancelling_turns([work.turn_id], on=direct)
 
 
 # --- leases ---
@@ -296,10 +296,10 @@ def test_a_renewal_does_not_wait_for_the_session_s_lock() -> None:
 def test_a_runner_learns_which_of_its_turns_are_to_stop() -> None:
     [ada, _] = user("ada", sessions=2)
     found = claim(2)
-    assert cancelling([one.turn_id for one in found]) == []
+    assert cancelling_turns([one.turn_id for one in found]) == []
     cancel_turn(ada.actor, turn_id=ada.turn().pk)
-    assert cancelling([one.turn_id for one in found]) == [ada.turn().pk]
-    assert cancelling([]) == []
+    assert cancelling_turns([one.turn_id for one in found]) == [ada.turn().pk]
+    assert cancelling_turns([]) == []
 
 
 def test_the_work_of_a_turn_is_that_of_its_session_s_release() -> None:

@@ -10,12 +10,12 @@ from django.utils import timezone
 
 from agents import tasks
 from agents.journal import fenced_writes
-from agents.journal.compaction import fold_turn
+from agents.journal.compaction import compact_turn
 from agents.journal.fenced_writes import NewEvent
 from agents.journal.locked_writes import lock_session
 from agents.journal.log import follows, read_log
 from agents.models import Event, Runner
-from agents.runner.reaper import give_back
+from agents.runner.reaper import release_claim
 from agents.sessions import read_events
 from foundation.ids import new_id
 from rest.models import IdempotencyRecord
@@ -55,7 +55,7 @@ def ended_turn(*texts: str) -> Conversation:
 def fold(ada: Conversation) -> None:
     """Fold every turn that has ended."""
     for turn in ada.turns():
-        assert fold_turn(ada.session_id, turn.pk) is bool(turn.finished_at)
+        assert compact_turn(ada.session_id, turn.pk) is bool(turn.finished_at)
 
 
 def test_a_run_of_deltas_becomes_one_row_that_names_its_range() -> None:
@@ -112,7 +112,7 @@ def test_the_epochs_of_a_turn_are_never_mixed() -> None:
     ada.ask()
     work = claimed()
     say(work, "first", " try")
-    give_back(session_id=work.session_id, turn_id=work.turn_id, epoch=1, fruitless=False)
+    release_claim(session_id=work.session_id, turn_id=work.turn_id, epoch=1, fruitless=False)
     work = claimed()
     say(work, "sec", "ond")
     answer(work, "second")
@@ -133,7 +133,7 @@ def test_the_turns_beside_it_are_left_alone() -> None:
     ada.ask()
     work = claimed()
     say(work, "c", "d")
-    fold_turn(ada.session_id, ada.turns()[0].pk)
+    compact_turn(ada.session_id, ada.turns()[0].pk)
     assert deltas(ada) == [(4, 5, "ab"), (None, 11, "c"), (None, 12, "d")]
 
 
@@ -177,9 +177,9 @@ def test_a_session_that_somebody_writes_is_folded_later() -> None:
     ada = ended_turn("a", "b")
     with transaction.atomic():
         lock_session(ada.session_id)
-        assert side_by_side(lambda: fold_turn(ada.session_id, ada.turn().pk)) == [False]
+        assert side_by_side(lambda: compact_turn(ada.session_id, ada.turn().pk)) == [False]
     assert not ada.turn().compacted
-    assert fold_turn(ada.session_id, ada.turn().pk)
+    assert compact_turn(ada.session_id, ada.turn().pk)
 
 
 def test_a_turn_that_still_runs_is_never_folded() -> None:
@@ -187,7 +187,7 @@ def test_a_turn_that_still_runs_is_never_folded() -> None:
     ada.ask()
     work = claimed()
     say(work, "a", "b")
-    assert not fold_turn(ada.session_id, work.turn_id)
+    assert not compact_turn(ada.session_id, work.turn_id)
     assert deltas(ada) == [(None, 4, "a"), (None, 5, "b")]
     assert not ada.turn().compacted
 

@@ -17,17 +17,17 @@ from agents.domain.states import WaitReason
 from agents.domain.waits import Park
 from agents.journal import fenced_writes
 from agents.journal.claims import Claim
-from agents.journal.compaction import fold_turn
+from agents.journal.compaction import compact_turn
 from agents.llm.errors import TransientModelError
 from agents.management.demo.loading import load
 from agents.models import AgentSession, Event, Message, Turn
-from agents.runner.reaper import give_back, reap
+from agents.runner.reaper import reap, release_claim
 from agents.sessions import (
     cancel_turn,
     create_session,
+    fail_turn,
     fork_session,
     give_feedback,
-    set_aside_turn,
     update_session,
     withdraw_feedback,
 )
@@ -198,7 +198,7 @@ def is_seeded_by_a_client() -> None:
 
 def is_given_back() -> None:
     work = told(conversation())
-    assert give_back(session_id=work.session_id, turn_id=work.turn_id, epoch=work.epoch, fruitless=False)
+    assert release_claim(session_id=work.session_id, turn_id=work.turn_id, epoch=work.epoch, fruitless=False)
     claimed()
 
 
@@ -211,7 +211,7 @@ def is_ended_without_a_runner() -> None:
     ada.ask()
     Turn.objects.filter(status="queued").update(deadline_at="2000-01-01T00:00:00Z")
     reap()
-    set_aside_turn(Actor.system("tests"), turn_id=told(ada).turn_id)
+    fail_turn(Actor.system("tests"), turn_id=told(ada).turn_id)
 
 
 def is_changed_and_rated() -> None:
@@ -233,7 +233,7 @@ def is_forked() -> None:
 def is_folded() -> None:
     ada = conversation()
     work = answered(ada, "lo", "!")
-    assert fold_turn(ada.session_id, work.turn_id)
+    assert compact_turn(ada.session_id, work.turn_id)
     assert Event.objects.filter(type=EventType.MESSAGE_DELTA, replaces_from__isnull=False).count() == 1
 
 

@@ -15,10 +15,10 @@ from agents.domain.states import StepKind, StepStatus, TurnStatus, WaitReason
 from agents.domain.usage import Spent
 from agents.journal import fenced_writes, sql
 from agents.journal.claims import Claim
-from agents.journal.fenced_writes import Ended, Intent, LostTurn, NewEvent, Settled
+from agents.journal.fenced_writes import FinishedTurn, Intent, LostTurn, NewEvent, StepOutcome
 from agents.journal.locked_writes import append_locked, lock_session, lock_turn, requeue_locked, stop_locked
 from agents.models import Step, Turn
-from agents.runner.reaper import give_back, reap
+from agents.runner.reaper import reap, release_claim
 from agents.sessions import cancel_turn
 from foundation.ids import new_id
 from tests.support.conversations import (
@@ -94,7 +94,7 @@ def test_deltas_get_the_next_seqs_in_their_order() -> None:
 def test_outcomes_intents_and_events_commit_together() -> None:
     ada, work = running()
     calls = [{"id": "call_1", "name": "clock", "arguments": "{}"}]
-    settled = Settled(
+    settled = StepOutcome(
         1,
         StepStatus.DONE,
         {"text": "", "tool_calls": calls},
@@ -131,7 +131,7 @@ def test_an_outcome_adds_to_what_the_intent_says() -> None:
     fenced_writes.advance(
         work, settled=[done(1)], intents=[Intent(2, StepKind.MODEL, "openai:b", details={"attempt": 2})]
     )
-    fenced_writes.advance(work, settled=[Settled(2, StepStatus.FAILED, details={"request_id": "r"})])
+    fenced_writes.advance(work, settled=[StepOutcome(2, StepStatus.FAILED, details={"request_id": "r"})])
     first, second = Step.objects.order_by("number")
     assert (first.name, first.details) == ("", {})
     assert (second.name, second.details) == ("openai:b", {"attempt": 2, "request_id": "r"})
@@ -149,7 +149,7 @@ def test_progress_forgives_earlier_failures() -> None:
     Turn.objects.update(attempts_without_progress=2)
     fenced_writes.advance(work, intents=[tool_intent(2)])
     assert ada.turn().attempts_without_progress == 2, "an intent is no progress"
-    failed = Settled(1, StepStatus.FAILED, error_class="transient")
+    failed = StepOutcome(1, StepStatus.FAILED, error_class="transient")
     fenced_writes.advance(work, settled=[failed], intents=[Intent(3, StepKind.MODEL, "openai:next")])
     assert ada.turn().attempts_without_progress == 2, "nor is an attempt of a model that failed"
     fenced_writes.advance(work, settled=[done(3)])
@@ -166,7 +166,7 @@ def test_the_answer_and_the_end_commit_together() -> None:
         settled=[done(1)],
         events=[NewEvent("message.delta", {"text": "lo"})],
     )
-    assert ended == Ended(TurnStatus.COMPLETED, open_turns=0)
+    assert ended == FinishedTurn(TurnStatus.COMPLETED, open_turns=0)
     turn, session, [question, said] = ada.turn(), ada.row, ada.messages()
     assert (turn.status, turn.lease_expires_at) == ("completed", None)
     assert (turn.input_tokens, turn.output_tokens, turn.cost_usd) == (3, 5, Decimal("0.00000001"))
@@ -221,7 +221,7 @@ def test_usage_of_several_claims_adds_up() -> None:
 
 def test_an_unknown_price_is_no_zero() -> None:
     ada, work = running()
-    settled = Settled(1, StepStatus.DONE, {"text": "", "tool_calls": []}, spent=Spent(3, 5, None))
+    settled = StepOutcome(1, StepStatus.DONE, {"text": "", "tool_calls": []}, spent=Spent(3, 5, None))
     fenced_writes.finish(work, ending(work, spent=Spent(3, 5, None)), settled=[settled])
     assert (ada.turn().cost_usd, Step.objects.get().cost_usd) == (None, None)
 
@@ -412,7 +412,7 @@ def test_giving_back_is_fenced_too() -> None:
     reap()
     claimed(runner=OTHER_RUNNER)
     before = everything(ada)
-    assert not give_back(session_id=work.session_id, turn_id=work.turn_id, epoch=work.epoch, fruitless=True)
+    assert not release_claim(session_id=work.session_id, turn_id=work.turn_id, epoch=work.epoch, fruitless=True)
     assert everything(ada) == before
 
 

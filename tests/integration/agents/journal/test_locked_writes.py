@@ -8,7 +8,7 @@ import pytest
 from django.db import transaction
 
 from agents.journal.locked_writes import lock_session, lock_turn, try_lock_session
-from agents.runner.reaper import give_back
+from agents.runner.reaper import release_claim
 from agents.sessions import delete_session
 from foundation.errors import NotFound
 from foundation.ids import new_id
@@ -29,7 +29,7 @@ def test_a_session_that_is_gone_is_not_found() -> None:
         with pytest.raises(NotFound):
             lock_session(ada.session_id)
         assert try_lock_session(ada.session_id) is None
-    assert not give_back(session_id=ada.session_id, turn_id=new_id(), epoch=1, fruitless=False)
+    assert not release_claim(session_id=ada.session_id, turn_id=new_id(), epoch=1, fruitless=False)
 
 
 def test_a_turn_is_looked_for_in_its_session_only() -> None:

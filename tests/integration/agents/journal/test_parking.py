@@ -16,11 +16,11 @@ from agents.domain.usage import Spent
 from agents.engine.context import load_context
 from agents.journal import fenced_writes
 from agents.journal.claims import Claim, renew
-from agents.journal.fenced_writes import Intent, LostTurn, NewEvent, Settled
+from agents.journal.fenced_writes import Intent, LostTurn, NewEvent, StepOutcome
 from agents.journal.locked_writes import end_locked, lock_session, lock_turn, stop_locked
 from agents.models import Step, Turn
-from agents.runner.reaper import give_back, reap
-from agents.sessions import cancel_turn, requeue_turn, set_aside_turn
+from agents.runner.reaper import reap, release_claim
+from agents.sessions import cancel_turn, fail_turn, requeue_turn
 from tests.support.conversations import (
     FAR_AHEAD,
     LEASE_SECONDS,
@@ -90,7 +90,9 @@ def test_a_turn_that_parks_is_nobodys_and_says_what_it_waits_for(reason: WaitRea
 def test_outcomes_intents_and_events_commit_with_the_wait() -> None:
     ada, work = running()
     say(work, "Hel")
-    failed = Settled(1, StepStatus.FAILED, error_class="transient", spent=Spent(3, 0, Decimal("0.5")), name="openai:a")
+    failed = StepOutcome(
+        1, StepStatus.FAILED, error_class="transient", spent=Spent(3, 0, Decimal("0.5")), name="openai:a"
+    )
     assert park(work, settled=[failed], intents=[Intent(2, StepKind.MODEL)], events=[retrying(None)])
     first, second = Step.objects.order_by("number")
     assert (first.status, first.name, first.cost_usd) == ("failed", "openai:a", Decimal("0.5"))
@@ -100,9 +102,10 @@ def test_outcomes_intents_and_events_commit_with_the_wait() -> None:
 
 
 @pytest.mark.parametrize(
-    ("settled", "attempts"), [([], 2), ([Settled(1, StepStatus.FAILED, error_class="transient")], 2), ([done(1)], 0)]
+    ("settled", "attempts"),
+    [([], 2), ([StepOutcome(1, StepStatus.FAILED, error_class="transient")], 2), ([done(1)], 0)],
 )
-def test_a_wait_is_progress_when_a_result_came_before_it(settled: list[Settled], attempts: int) -> None:
+def test_a_wait_is_progress_when_a_result_came_before_it(settled: list[StepOutcome], attempts: int) -> None:
     ada, work = running()
     Turn.objects.update(attempts_without_progress=2)
     park(work, settled=settled)
@@ -162,7 +165,7 @@ def test_nobody_writes_for_a_parked_turn() -> None:
     before = ada.log()
     with pytest.raises(LostTurn):
         say(work, "late")
-    assert not give_back(session_id=ada.session_id, turn_id=work.turn_id, epoch=1, fruitless=True)
+    assert not release_claim(session_id=ada.session_id, turn_id=work.turn_id, epoch=1, fruitless=True)
     assert claim(10) == []
     assert ada.log() == before
 
@@ -240,7 +243,7 @@ def test_a_turn_that_went_on_and_was_lost_begins_anew(lost: str) -> None:
         lease_is_over(work.turn_id)
         reap()
     elif lost == "drain":
-        give_back(session_id=ada.session_id, turn_id=work.turn_id, epoch=work.epoch, fruitless=False)
+        release_claim(session_id=ada.session_id, turn_id=work.turn_id, epoch=work.epoch, fruitless=False)
     else:
         requeue_turn(SYSTEM, turn_id=work.turn_id)
     assert shown(ada) == [text_part("Hello")]
@@ -254,7 +257,7 @@ def test_a_turn_that_went_on_and_was_lost_begins_anew(lost: str) -> None:
 def test_words_before_a_restart_do_not_come_back_after_a_wait() -> None:
     ada, work = running()
     say(work, "void")
-    give_back(session_id=ada.session_id, turn_id=work.turn_id, epoch=1, fruitless=False)
+    release_claim(session_id=ada.session_id, turn_id=work.turn_id, epoch=1, fruitless=False)
     work = claimed()
     say(work, "Hel")
     park(work)
@@ -388,7 +391,7 @@ def test_a_turn_that_waits_is_set_aside() -> None:
     ada, work = running()
     say(work, "Hel")
     park(work, APPROVAL)
-    set_aside_turn(SYSTEM, turn_id=work.turn_id)
+    fail_turn(SYSTEM, turn_id=work.turn_id)
     assert (ada.turn().status, ada.turn().error_class) == ("failed", "set_aside")
     assert ada.said()[-1] == ("agent", "Hel")
 

@@ -13,8 +13,8 @@ from django.db import connection
 from psycopg import sql as text
 
 from agents.journal import sql
-from agents.journal.listen_connection import connect_directly
-from agents.tasks import turns_to_fold
+from agents.journal.listen_connection import open_listen_connection
+from agents.tasks import turns_to_compact
 from tests.support.conversations import RUNNER, conversation
 
 pytestmark = pytest.mark.usefixtures("transactional_db")
@@ -37,7 +37,7 @@ CLAIM_TYPES = {"runner": "uuid", "limit": "int", "running_per_user": "int", "lea
 @pytest.fixture
 def direct() -> Iterator[psycopg.Connection]:
     """A connection like the claimer's."""
-    with connect_directly() as own:
+    with open_listen_connection() as own:
         yield own
 
 
@@ -101,5 +101,5 @@ def test_looking_for_what_is_to_be_folded_reads_none_of_what_has_been() -> None:
     run(TURNS_OF, {"first": 1, "last": EARLIER, "status": "completed"})
     run("UPDATE agents_turn SET compacted = true")
     run("ANALYZE")
-    plan = json.loads(turns_to_fold().explain(analyze=True, format="json"))[0]["Plan"]
+    plan = json.loads(turns_to_compact().explain(analyze=True, format="json"))[0]["Plan"]
     assert rows_read(plan) == 0

@@ -16,11 +16,11 @@ from agents.domain.replay import Snapshot, replay
 from agents.domain.states import OWNED, PARKED, TERMINAL, StepKind, StepStatus, TurnStatus, WaitReason
 from agents.journal import fenced_writes
 from agents.journal.claims import Claim
-from agents.journal.compaction import fold_turn
-from agents.journal.fenced_writes import Intent, LostTurn, NewEvent, Settled
+from agents.journal.compaction import compact_turn
+from agents.journal.fenced_writes import Intent, LostTurn, NewEvent, StepOutcome
 from agents.journal.log import follows, read_log
 from agents.models import AgentSession, Event, Message, Step, Turn
-from agents.runner.reaper import give_back, reap
+from agents.runner.reaper import reap, release_claim
 from agents.sessions import cancel_turn, create_session, requeue_turn
 from tests.support.conversations import (
     Conversation,
@@ -118,7 +118,7 @@ class Story:
             )
             fenced_writes.advance(
                 work,
-                settled=[Settled(number + 1, StepStatus.DONE, {"content": "noon", "is_error": False})],
+                settled=[StepOutcome(number + 1, StepStatus.DONE, {"content": "noon", "is_error": False})],
                 intents=[Intent(number + 2, StepKind.MODEL)],
                 events=[NewEvent("tool.finished", tool | {"content": "noon"})],
             )
@@ -126,7 +126,7 @@ class Story:
     def ask_again(self) -> None:
         if work := self.owner():
             number = self.steps()
-            failed = Settled(number, StepStatus.FAILED, error_class="transient", name="openai:a")
+            failed = StepOutcome(number, StepStatus.FAILED, error_class="transient", name="openai:a")
             intent = Intent(number + 1, StepKind.MODEL, "openai:b")
             fenced_writes.advance(work, settled=[failed], intents=[intent], events=[retrying("openai:b", step=number)])
             assert [part["type"] for part in self.shown()[-1:]] in ([], ["tool_result"])
@@ -153,7 +153,7 @@ class Story:
 
     def is_given_back(self) -> None:
         if work := self.owner():
-            give_back(session_id=work.session_id, turn_id=work.turn_id, epoch=work.epoch, fruitless=False)
+            release_claim(session_id=work.session_id, turn_id=work.turn_id, epoch=work.epoch, fruitless=False)
 
     def is_requeued(self) -> None:
         turn = self.open_turn()
@@ -195,7 +195,7 @@ class Story:
         for earlier in self.snapshots:
             assert self.replayed(earlier) == self.live
         for turn_id in turns:
-            fold_turn(self.ada.session_id, turn_id)
+            compact_turn(self.ada.session_id, turn_id)
         assert self.ada.snapshot() == self.live
         # Who was in the middle of what is folded now is told so; all others get there by what is left of the log.
         assert all(self.replayed(earlier) in (None, self.live) for earlier in self.snapshots)

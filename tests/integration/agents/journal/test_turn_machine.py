@@ -40,11 +40,11 @@ from agents.domain.states import (
 from agents.engine.context import load_context
 from agents.journal import fenced_writes
 from agents.journal.claims import Claim
-from agents.journal.compaction import fold_turn
-from agents.journal.fenced_writes import Intent, LostTurn, NewEvent, Settled
+from agents.journal.compaction import compact_turn
+from agents.journal.fenced_writes import Intent, LostTurn, NewEvent, StepOutcome
 from agents.journal.log import follows, read_log
 from agents.models import AgentSession, Event, Feedback, Message, Step, Turn
-from agents.runner.reaper import give_back, reap
+from agents.runner.reaper import reap, release_claim
 from agents.sessions import (
     Accepted,
     SessionQueueFull,
@@ -285,7 +285,7 @@ class TurnMachine(RuleBasedStateMachine):
     def ask_again(self, work: Claim) -> None:
         """The model has failed and is asked once more, in a step of its own."""
         last = Step.objects.filter(turn_id=work.turn_id).count()
-        failed = Settled(last, StepStatus.FAILED, error_class="transient", name="openai:a")
+        failed = StepOutcome(last, StepStatus.FAILED, error_class="transient", name="openai:a")
         intent = Intent(last + 1, StepKind.MODEL, "openai:b")
         self.written_by_owner_only(
             work,
@@ -342,7 +342,7 @@ class TurnMachine(RuleBasedStateMachine):
 
     def return_it(self, work: Claim, fruitless: bool) -> None:
         owner, before = self.is_owner(work), Turn.objects.get(pk=work.turn_id)
-        given = give_back(session_id=work.session_id, turn_id=work.turn_id, epoch=work.epoch, fruitless=fruitless)
+        given = release_claim(session_id=work.session_id, turn_id=work.turn_id, epoch=work.epoch, fruitless=fruitless)
         assert given is owner
         after = Turn.objects.get(pk=work.turn_id)
         expected = S(before.status)
@@ -374,7 +374,7 @@ class TurnMachine(RuleBasedStateMachine):
         assert reap() == 0
 
     def fold(self, turn: Turn) -> None:
-        assert fold_turn(self.ada.session_id, turn.pk) is (turn.status in TERMINAL)
+        assert compact_turn(self.ada.session_id, turn.pk) is (turn.status in TERMINAL)
 
     # --- what watchers see ---
 
@@ -402,7 +402,7 @@ class TurnMachine(RuleBasedStateMachine):
         """The same for who has nothing but the log, when all that can be folded is."""
         fresh = self.ada.snapshot()
         for turn in self.ada.turns():
-            fold_turn(self.ada.session_id, turn.pk)
+            compact_turn(self.ada.session_id, turn.pk)
         log = read_log(self.ada.session_id, after=0, limit=100_000)
         assert replay(self.snapshots[0], [arguments(event) for event in log]) == fresh == self.ada.snapshot()
 

@@ -14,7 +14,7 @@ from accounts.models import User
 from agents.domain.replay import replay
 from agents.management.demo.loading import TABLES, load
 from agents.models import Agent, AgentSession, Event, Message, Release, Runner, Step, Turn
-from agents.sessions.snapshots import snapshot_of
+from agents.sessions.snapshots import build_snapshot
 from tests.support.conversations import conversation, nothing_yet
 
 pytestmark = pytest.mark.usefixtures("transactional_db")
@@ -45,7 +45,7 @@ def test_the_log_of_every_session_tells_what_its_rows_say() -> None:
     assert counts["turn"] == 400
     assert set(Turn.objects.values_list("status", flat=True)) == {"completed", "failed", "cancelled", "expired"}
     for session in AgentSession.objects.select_related("agent", "release"):
-        now = snapshot_of(session)
+        now = build_snapshot(session)
         events = [
             {
                 "seq": event.seq, "turn_id": str(event.turn_id), "event_type": event.type, "data": event.data,

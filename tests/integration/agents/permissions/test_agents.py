@@ -2,7 +2,7 @@ import pytest
 from django.contrib.auth.models import Group
 from django.utils import timezone
 
-from accounts.permissions import actor_of
+from accounts.permissions import user_actor
 from accounts.roles import Role
 from agents.models import Agent
 from agents.permissions.agents import access_agent, visible_agents
@@ -14,7 +14,7 @@ pytestmark = pytest.mark.django_db
 
 def test_an_agent_without_groups_is_for_everybody() -> None:
     demo = agent()
-    assert access_agent(actor=actor_of(person("ada", Role.USER)), slug="demo") == demo
+    assert access_agent(actor=user_actor(person("ada", Role.USER)), slug="demo") == demo
 
 
 def test_an_agent_with_groups_is_for_their_people_once() -> None:
@@ -22,14 +22,14 @@ def test_an_agent_with_groups_is_for_their_people_once() -> None:
     agent("law", groups=[sales, lawyers])
     ada, bob = person("ada", Role.USER), person("bob", Role.USER)
     ada.groups.add(sales, lawyers)
-    assert [one.slug for one in visible_agents(actor_of(ada))] == ["law"]
-    assert access_agent(actor=actor_of(ada), slug="law")
+    assert [one.slug for one in visible_agents(user_actor(ada))] == ["law"]
+    assert access_agent(actor=user_actor(ada), slug="law")
     with pytest.raises(NotFound):
-        access_agent(actor=actor_of(bob), slug="law")
+        access_agent(actor=user_actor(bob), slug="law")
 
 
 def test_archived_and_unpublished_agents_are_absent() -> None:
     agent("old")
     Agent.objects.update(archived_at=timezone.now())
     Agent.objects.create(slug="new", name="New")
-    assert not visible_agents(actor_of(person("ada", Role.USER)))
+    assert not visible_agents(user_actor(person("ada", Role.USER)))

@@ -13,7 +13,7 @@ import pytest
 from django.db import connection, transaction
 
 from agents.journal.claims import Claim
-from agents.journal.compaction import fold_turn
+from agents.journal.compaction import compact_turn
 from agents.journal.log import LoggedEvent
 from agents.models import AgentSession, Event
 from agents.relay import Hub, Resync, Subscription, close_hub, event_json, get_hub
@@ -222,7 +222,7 @@ async def folded() -> tuple[Conversation, int]:
         ada, work = running()
         say(work, *"Hello")
         answer(work)
-        fold_turn(ada.session_id, work.turn_id)
+        compact_turn(ada.session_id, work.turn_id)
         return ada, ada.row.next_seq - 1
 
     return await in_db_thread(make)

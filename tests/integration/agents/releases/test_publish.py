@@ -6,7 +6,7 @@ import pytest
 from django.db import IntegrityError, transaction
 
 from accounts.actor import Actor
-from accounts.permissions import actor_of
+from accounts.permissions import user_actor
 from accounts.roles import Role
 from agents.domain import configuration
 from agents.domain.configuration import AgentConfiguration, NewerConfiguration, Stored, TurnLimits
@@ -26,7 +26,7 @@ pytestmark = pytest.mark.django_db
 def test_a_builder_publishes_the_draft_as_the_next_release() -> None:
     demo, builder = agent(), person("bob", Role.BUILDER)
     write_draft(instructions="Be brief.", tools=["clock"], version=2)
-    release = publish(actor_of(builder), agent_id=demo.pk, expected_version=2, note="shorter")
+    release = publish(user_actor(builder), agent_id=demo.pk, expected_version=2, note="shorter")
     demo.refresh_from_db()
     assert demo.live_release == release
     assert demo.version == 3, "once for each release"
@@ -61,7 +61,7 @@ def test_new_sessions_get_the_live_release_and_without_one_there_is_no_such_agen
 def test_who_is_no_builder_does_not_publish(role: Role) -> None:
     demo = agent()
     with pytest.raises(Forbidden):
-        publish(actor_of(person("ada", role)), agent_id=demo.pk, expected_version=1)
+        publish(user_actor(person("ada", role)), agent_id=demo.pk, expected_version=1)
     assert Release.objects.count() == 1
 
 

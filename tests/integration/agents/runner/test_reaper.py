@@ -18,10 +18,10 @@ from agents.domain.states import MAX_ATTEMPTS_WITHOUT_PROGRESS, StepKind, StepSt
 from agents.domain.usage import Spent
 from agents.journal import fenced_writes
 from agents.journal.claims import renew
-from agents.journal.fenced_writes import Intent, NewEvent, Settled
+from agents.journal.fenced_writes import Intent, NewEvent, StepOutcome
 from agents.journal.locked_writes import lock_session
 from agents.models import Agent, Release, Step, Turn
-from agents.runner.reaper import give_back, reap
+from agents.runner.reaper import reap, release_claim
 from agents.sessions import cancel_turn
 from agents.tasks import reap as scheduled_reap
 from foundation.errors import Forbidden, NotFound, Unauthenticated
@@ -178,7 +178,7 @@ def test_only_what_the_last_epoch_showed_is_kept() -> None:
 def test_what_a_lost_turn_used_is_not_forgotten_at_its_end() -> None:
     ada = asked()
     work = claimed()
-    call = Settled(1, StepStatus.DONE, {"text": "", "tool_calls": []}, spent=Spent(3, 5, Decimal("0.5")))
+    call = StepOutcome(1, StepStatus.DONE, {"text": "", "tool_calls": []}, spent=Spent(3, 5, Decimal("0.5")))
     fenced_writes.advance(work, settled=[call])
     stop(ada)
     lease_is_over(work.turn_id)
@@ -308,7 +308,7 @@ def test_a_wait_that_is_not_over_goes_on(reason: WaitReason | None) -> None:
 
 
 def give(ada: Conversation, epoch: int = 1, *, fruitless: bool = False) -> bool:
-    return give_back(session_id=ada.session_id, turn_id=ada.turns()[0].pk, epoch=epoch, fruitless=fruitless)
+    return release_claim(session_id=ada.session_id, turn_id=ada.turns()[0].pk, epoch=epoch, fruitless=fruitless)
 
 
 @pytest.mark.parametrize("fruitless", [False, True])
@@ -338,8 +338,8 @@ def test_what_is_not_one_s_own_is_not_given_back() -> None:
     assert not give(ada), "not claimed yet"
     work = claimed()
     assert not give(ada, epoch=2)
-    assert not give_back(session_id=ada.session_id, turn_id=new_id(), epoch=1, fruitless=False)
-    assert not give_back(session_id=new_id(), turn_id=work.turn_id, epoch=1, fruitless=False)
+    assert not release_claim(session_id=ada.session_id, turn_id=new_id(), epoch=1, fruitless=False)
+    assert not release_claim(session_id=new_id(), turn_id=work.turn_id, epoch=1, fruitless=False)
     answer(work)
     assert not give(ada), "it has ended"
     assert ada.log()[3:] == ["message.completed", "turn.completed"]

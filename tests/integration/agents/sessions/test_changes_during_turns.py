@@ -13,9 +13,9 @@ from django.db.models import ProtectedError
 from accounts.actor import Actor
 from accounts.api_keys import authenticate_key, revoke_api_key
 from accounts.models import ApiKey, AuditEntry, User
-from accounts.permissions import actor_of
+from accounts.permissions import user_actor
 from accounts.roles import Role
-from accounts.users import close_account
+from accounts.users import deactivate_user
 from agents.models import Agent
 from agents.releases import archive_agent, publish, roll_back
 from agents.sessions import DoesNotApply, cancel_any_turn, create_session, fork_session, retry_turn
@@ -29,7 +29,7 @@ pytestmark = pytest.mark.usefixtures("transactional_db")
 
 @pytest.fixture
 def owner() -> Actor:
-    return actor_of(person("olga", Role.OWNER))
+    return user_actor(person("olga", Role.OWNER))
 
 
 def agent_of(ada: Conversation) -> Agent:
@@ -59,7 +59,7 @@ def archive(owner: Actor, ada: Conversation) -> None:
 
 
 def close(owner: Actor, ada: Conversation) -> None:
-    close_account(owner, user_id=user_of(ada).pk)
+    deactivate_user(owner, user_id=user_of(ada).pk)
 
 
 def revoke_the_key(owner: Actor, ada: Conversation) -> None:

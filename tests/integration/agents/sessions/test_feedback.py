@@ -10,7 +10,7 @@ import pytest
 from accounts.actor import Actor, Scope
 from agents.domain.serialization import message_shape
 from agents.models import AgentSession, Feedback, Message
-from agents.sessions import delete_session, give_feedback, messages_of, withdraw_feedback
+from agents.sessions import delete_session, give_feedback, session_messages, withdraw_feedback
 from agents.sessions.feedback import MAX_COMMENT
 from foundation.errors import Forbidden, InvalidInput, NotFound, Unauthenticated
 from foundation.ids import new_id
@@ -110,7 +110,7 @@ def test_messages_are_read_with_the_ratings_of_their_owner_in_one_query(django_a
     other.save()
     session = ada.row
     with django_assert_num_queries(1):
-        found = [message_shape(message)["feedback"] for message in messages_of(session).order_by("ordinal")]
+        found = [message_shape(message)["feedback"] for message in session_messages(session).order_by("ordinal")]
     assert found == [None, {"value": "up", "comment": "Good."}]
 
 

@@ -10,7 +10,7 @@ from django.contrib.auth.models import Group
 
 from accounts.actor import Actor, Scope
 from accounts.models import AuditEntry, User
-from accounts.permissions import actor_of
+from accounts.permissions import user_actor
 from accounts.roles import Role
 from agents.engine.context import load_context
 from agents.models import AgentDraft, AgentSession, Event, Message
@@ -140,8 +140,8 @@ def test_an_operator_forks_the_session_of_somebody_into_one_of_their_own_and_the
         people[role].groups.set(Group.objects.filter(name=role))
     for role in (Role.VIEWER, Role.USER):
         with pytest.raises(Forbidden):
-            fork_any_session(actor_of(people[role]), session_id=ada.session_id)
-    olga = actor_of(people[Role.OPERATOR])
+            fork_any_session(user_actor(people[role]), session_id=ada.session_id)
+    olga = user_actor(people[Role.OPERATOR])
     made = fork_any_session(olga, session_id=ada.session_id, after_turn=turn)
     assert made.user == people[Role.OPERATOR]
     assert Message.objects.filter(agent_session=made).count() == 2

@@ -10,12 +10,12 @@ from django.db import transaction
 
 from accounts.actor import Actor
 from accounts.models import AuditEntry
-from accounts.permissions import actor_of
+from accounts.permissions import user_actor
 from accounts.roles import Role
 from agents.domain.serialization import retry_suggested
 from agents.domain.states import MAX_ATTEMPTS_WITHOUT_PROGRESS
 from agents.journal import fenced_writes
-from agents.journal.fenced_writes import Ended, LostTurn
+from agents.journal.fenced_writes import FinishedTurn, LostTurn
 from agents.journal.locked_writes import lock_session
 from agents.models import AgentSession, Turn
 from agents.runner.reaper import reap
@@ -23,9 +23,9 @@ from agents.sessions import (
     DoesNotApply,
     SessionQueueFull,
     cancel_any_turn,
+    fail_turn,
     requeue_turn,
     retry_turn,
-    set_aside_turn,
 )
 from foundation.errors import Forbidden, InvalidInput, NotFound
 from foundation.ids import new_id
@@ -48,12 +48,12 @@ from tests.support.people import person
 
 pytestmark = pytest.mark.usefixtures("transactional_db")
 
-ON_TURNS: list[Callable[..., Turn]] = [cancel_any_turn, retry_turn, requeue_turn, set_aside_turn]
+ON_TURNS: list[Callable[..., Turn]] = [cancel_any_turn, retry_turn, requeue_turn, fail_turn]
 
 
 @pytest.fixture
 def olga() -> Actor:
-    return actor_of(person("olga", Role.OPERATOR))
+    return user_actor(person("olga", Role.OPERATOR))
 
 
 def asked(count: int = 1) -> Conversation:
@@ -74,7 +74,7 @@ def trail() -> list[tuple[str, str, Any]]:
 @pytest.mark.parametrize("verb", ON_TURNS)
 @pytest.mark.parametrize("role", [Role.USER, Role.VIEWER, Role.BUILDER])
 def test_who_is_no_operator_is_refused_even_on_turns_of_their_own(verb: Any, role: Role) -> None:
-    actor = actor_of(person("ada", role))
+    actor = user_actor(person("ada", role))
     ada = conversation("ada")
     ada.ask()
     with pytest.raises(Forbidden):
@@ -262,7 +262,7 @@ def test_an_answer_and_a_requeue_at_once_leave_one_answer(olga: Actor) -> None:
             lambda work=work: answer(work),  # type: ignore[misc]
             lambda work=work: requeue_turn(olga, turn_id=work.turn_id),  # type: ignore[misc]
         )
-        if isinstance(ended, Ended):
+        if isinstance(ended, FinishedTurn):
             assert isinstance(taken, DoesNotApply)
         else:
             assert isinstance(ended, LostTurn)
@@ -284,7 +284,7 @@ def test_a_turn_set_aside_fails_and_lets_its_session_go_on(olga: Actor, running:
     say(work, "Hal")
     if not running:
         requeue_turn(Actor.system("tests"), turn_id=work.turn_id)
-    ended = set_aside_turn(olga, turn_id=work.turn_id)
+    ended = fail_turn(olga, turn_id=work.turn_id)
     assert (ended.status, ended.error_class) == ("failed", "set_aside")
     assert ended.error_id
     assert not retry_suggested("set_aside")
@@ -304,7 +304,7 @@ def test_a_turn_that_was_to_stop_is_set_aside_as_cancelled(olga: Actor) -> None:
     ada = asked()
     work = claimed()
     cancel_any_turn(Actor.system("tests"), turn_id=work.turn_id)
-    assert set_aside_turn(olga, turn_id=work.turn_id).status == "cancelled"
+    assert fail_turn(olga, turn_id=work.turn_id).status == "cancelled"
     with pytest.raises(LostTurn):
         answer(work)
     assert (ada.row.open_turns, claim()) == (0, [])
@@ -314,7 +314,7 @@ def test_what_has_ended_is_not_set_aside(olga: Actor) -> None:
     ada = asked()
     answer(claimed())
     with pytest.raises(DoesNotApply):
-        set_aside_turn(olga, turn_id=ada.turn().pk)
+        fail_turn(olga, turn_id=ada.turn().pk)
     assert trail() == []
 
 
@@ -323,7 +323,7 @@ def test_a_claim_and_setting_aside_at_once_leave_the_turn_failed(olga: Actor) ->
         ada = conversation(f"user{number}")
         ada.ask()
         turn_id = ada.turn().pk
-        won, _ = side_by_side(claim, lambda turn_id=turn_id: set_aside_turn(olga, turn_id=turn_id))  # type: ignore[misc]
+        won, _ = side_by_side(claim, lambda turn_id=turn_id: fail_turn(olga, turn_id=turn_id))  # type: ignore[misc]
         assert isinstance(won, list)
         for late in won:
             with pytest.raises(LostTurn):
@@ -337,7 +337,7 @@ def test_an_act_that_waited_for_the_runners_commit_judges_what_it_left(olga: Act
     work = claimed()
     with transaction.atomic():
         lock_session(ada.session_id)
-        late = Stalled(lambda: set_aside_turn(olga, turn_id=work.turn_id))
+        late = Stalled(lambda: fail_turn(olga, turn_id=work.turn_id))
         late.until_it_waits()
         answer(work)
     assert isinstance(late.ended(), DoesNotApply)

@@ -19,11 +19,11 @@ from agents.domain.serialization import message_shape, session_shape, turn_error
 from agents.domain.states import Priority, WaitReason
 from agents.journal import fenced_writes
 from agents.journal.claims import Claim
-from agents.journal.compaction import fold_turn
+from agents.journal.compaction import compact_turn
 from agents.journal.fenced_writes import NewEvent
 from agents.journal.log import LoggedEvent, follows, read_log
 from agents.models import AgentSession, Event, Message, Turn
-from agents.runner.reaper import give_back, reap
+from agents.runner.reaper import reap, release_claim
 from agents.sessions import (
     Accepted,
     access_session,
@@ -35,7 +35,7 @@ from agents.sessions import (
     update_session,
     withdraw_feedback,
 )
-from agents.sessions.snapshots import snapshot_of
+from agents.sessions.snapshots import build_snapshot
 from foundation.errors import Forbidden, NotFound, Unauthenticated
 from foundation.ids import new_id
 from tests.support.conversations import (
@@ -155,7 +155,7 @@ def test_a_reader_in_the_middle_of_a_folded_run_is_told_to_read_a_snapshot() -> 
     work = claimed()
     say(work, "a", "b", "c")
     answer(work)
-    fold_turn(ada.session_id, work.turn_id)
+    compact_turn(ada.session_id, work.turn_id)
     assert page(ada, 3) == ([6, 7, 8], 8, False)
     for after in (4, 5):
         assert page(ada, after)[2] is True
@@ -242,7 +242,7 @@ def life(ada: Conversation) -> list[Callable[[], object]]:
         return works[-1]
 
     def give() -> object:
-        return give_back(session_id=ada.session_id, turn_id=work().turn_id, epoch=work().epoch, fruitless=False)
+        return release_claim(session_id=ada.session_id, turn_id=work().turn_id, epoch=work().epoch, fruitless=False)
 
     def claim() -> None:
         works.append(claimed())
@@ -301,13 +301,13 @@ def test_a_snapshot_holds_the_newest_messages_and_the_turns_that_they_belong_to(
     fail(claimed())
     cancel_turn(ada.actor, turn_id=turn_of(stopped))
     answer(claimed(), "Third.")
-    snapshot = snapshot_of(ada.row, most=4)
+    snapshot = build_snapshot(ada.row, most=4)
     assert [message["ordinal"] for message in snapshot["messages"]] == [3, 4, 5, 6]
-    assert (snapshot["older"], snapshot_of(ada.row, most=6)["older"]) == (True, False)
+    assert (snapshot["older"], build_snapshot(ada.row, most=6)["older"]) == (True, False)
     assert [turn["status"] for turn in snapshot["turns"].values()] == ["queued", "queued"]
     # An open turn is told of however far back its message stands.
-    assert list(snapshot_of(ada.row, most=1)["turns"]) == list(snapshot["turns"])
-    everything = snapshot_of(ada.row, most=6)["turns"]
+    assert list(build_snapshot(ada.row, most=1)["turns"]) == list(snapshot["turns"])
+    everything = build_snapshot(ada.row, most=6)["turns"]
     assert [everything[str(turn_of(one))]["status"] for one in (failed, stopped)] == ["failed", "cancelled"]
 
 
@@ -323,7 +323,7 @@ def test_the_law_holds_around_folded_rows() -> None:
         step()
         snapshots.append(ada.snapshot())
     for turn in ada.turns():
-        fold_turn(ada.session_id, turn.pk)
+        compact_turn(ada.session_id, turn.pk)
     folded = Event.objects.filter(replaces_from__isnull=False).values_list("replaces_from", "seq")
     inside = {seq for first, last in folded for seq in range(first or 0, last)}
     assert inside

@@ -9,9 +9,9 @@ from agents.domain.client_options import (
     NO_OPTIONS,
     ClientOptions,
     check_results,
-    handed_out,
+    client_tool_calls,
     read_options,
-    smaller,
+    smaller_limit,
     stored_options,
 )
 from agents.domain.message_parts import text_part, tool_call_part, tool_result_part
@@ -52,7 +52,7 @@ def test_what_a_client_must_run_is_what_has_no_result() -> None:
     ours = tool_call_part(call_id="a", name="clock", arguments="{}")
     theirs = tool_call_part(call_id="b", name="light", arguments="{}")
     result = tool_result_part(call_id="a", content="noon", is_error=False)
-    assert handed_out([text_part("Let me see."), ours, theirs, result]) == [theirs]
+    assert client_tool_calls([text_part("Let me see."), ours, theirs, result]) == [theirs]
 
 
 def test_results_are_those_of_the_calls_that_wait_and_of_all_of_them() -> None:
@@ -68,4 +68,9 @@ def test_results_are_those_of_the_calls_that_wait_and_of_all_of_them() -> None:
 
 
 def test_the_tighter_of_two_bounds_counts() -> None:
-    assert [smaller(1, 2), smaller(None, 2), smaller(1, None), smaller(None, None)] == [1, 2, 1, None]
+    assert [smaller_limit(1, 2), smaller_limit(None, 2), smaller_limit(1, None), smaller_limit(None, None)] == [
+        1,
+        2,
+        1,
+        None,
+    ]

@@ -25,7 +25,7 @@ from agents.domain.configuration import (
     TurnLimits,
     WholeNumber,
 )
-from agents.llm.routes import fault_of_route
+from agents.llm.routes import route_error
 from foundation.errors import InvalidInput
 
 SOUND: Stored = {
@@ -34,7 +34,7 @@ SOUND: Stored = {
     "instructions": "Be brief.",
     "tools": ["clock"],
 }
-HERE = Installed(frozenset({"clock"}), fault_of_route)
+HERE = Installed(frozenset({"clock"}), route_error)
 GROUPS = {name: setting for name, setting in SETTINGS.items() if isinstance(setting, Nested)}
 NUMBERS = [
     (group, name, setting)
@@ -44,7 +44,7 @@ NUMBERS = [
 ]
 
 
-def values_of(setting: Setting) -> st.SearchStrategy[Any]:
+def form_values(setting: Setting) -> st.SearchStrategy[Any]:
     """JSON that a setting may have."""
     match setting:
         case WholeNumber(default=None):
@@ -63,7 +63,7 @@ def values_of(setting: Setting) -> st.SearchStrategy[Any]:
 
 
 def some_of(settings: Mapping[str, Setting]) -> st.SearchStrategy[Stored]:
-    return st.fixed_dictionaries({}, optional={name: values_of(setting) for name, setting in settings.items()})
+    return st.fixed_dictionaries({}, optional={name: form_values(setting) for name, setting in settings.items()})
 
 
 STORED = some_of(SETTINGS).map(lambda values: {"schema": 1, **values})

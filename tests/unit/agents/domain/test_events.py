@@ -17,7 +17,7 @@ import pytest
 from agents.admin.list_filters import EventTypeFilter
 from agents.api.schema.events import DATA
 from agents.domain import events
-from agents.domain.events import TERMINAL_EVENTS, EventType, Field, Shape, fields_of
+from agents.domain.events import TERMINAL_EVENTS, EventType, Field, Shape, payload_fields
 from agents.domain.replay import Snapshot, replay
 from agents.domain.states import TERMINAL, TurnStatus
 from agents.models import Event
@@ -60,7 +60,7 @@ def test_the_schema_is_made_from_the_declaration(event_type: EventType) -> None:
         with pytest.raises(AssertionError):
             check({**one, "secret": 1}, DATA[event_type])
     for shape in event_type.declaration.shapes:
-        for name, field in fields_of(shape).items():
+        for name, field in payload_fields(shape).items():
             if field.required and len(event_type.declaration.shapes) == 1:
                 with pytest.raises(AssertionError):
                     check({k: v for k, v in example(event_type).items() if k != name}, DATA[event_type])
@@ -96,7 +96,7 @@ def test_the_guide_lists_the_types_as_they_are() -> None:
 
 def _fields_in_words(event_type: EventType) -> str:
     return "; or ".join(
-        ", ".join(f"`{name}`" if field.required else f"`{name}`?" for name, field in fields_of(shape).items())
+        ", ".join(f"`{name}`" if field.required else f"`{name}`?" for name, field in payload_fields(shape).items())
         for shape in event_type.declaration.shapes
     )
 
@@ -154,10 +154,10 @@ def is_type_like(name: str) -> bool:
 
 def known(types: set[EventType], name: str, inner: str) -> bool:
     fields = [
-        fields_of(shape)[name]
+        payload_fields(shape)[name]
         for event_type in types
         for shape in event_type.declaration.shapes
-        if name in fields_of(shape)
+        if name in payload_fields(shape)
     ]
     return any(not inner or inner in _fields_inside(field) for field in fields)
 

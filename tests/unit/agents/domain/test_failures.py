@@ -11,7 +11,7 @@ from agents.admin import turn_actions, turns
 from agents.admin.list_filters import ERROR_CLASSES
 from agents.api.schema.turns import COMPONENTS
 from agents.domain import failures
-from agents.domain.failures import QUIET, ErrorClass, known_class
+from agents.domain.failures import QUIET, ErrorClass, parse_error_class
 from agents.domain.serialization import retry_suggested
 from agents.domain.states import StepStatus, TurnStatus
 from agents.llm.errors import BY_CLASS
@@ -66,8 +66,8 @@ def test_every_class_says_what_happened_and_what_to_do_and_fits_its_column(error
 
 
 def test_a_class_that_nobody_knows_is_no_class() -> None:
-    assert known_class("deadline") is ErrorClass.DEADLINE
-    assert [known_class(name) for name in ("", "provider_down", "Deadline")] == [None] * 3
+    assert parse_error_class("deadline") is ErrorClass.DEADLINE
+    assert [parse_error_class(name) for name in ("", "provider_down", "Deadline")] == [None] * 3
     assert not retry_suggested("provider_down")
 
 

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agents.domain.fallback import ONE_ATTEMPT, Attempt, Failure, GiveUp, Policy, Reason, next_attempt
+from agents.domain.fallback import ONE_ATTEMPT, Attempt, FailedAttempt, GiveUp, Policy, Reason, next_attempt
 
 CHAIN = ("a:1", "b:2", "c:3")
 POLICY = Policy(
@@ -14,9 +14,9 @@ POLICY = Policy(
 )
 
 
-def failures(*failed: str) -> list[Failure]:
+def failures(*failed: str) -> list[FailedAttempt]:
     """Each written `route error_class`."""
-    return [Failure(*one.split()) for one in failed]
+    return [FailedAttempt(*one.split()) for one in failed]
 
 
 def test_the_first_attempt_asks_the_first_route() -> None:
@@ -25,7 +25,7 @@ def test_the_first_attempt_asks_the_first_route() -> None:
 
 @pytest.mark.parametrize("error_class", ["transient", "auth", "unknown"])
 def test_where_one_attempt_is_allowed_there_is_no_other(error_class: str) -> None:
-    assert next_attempt(CHAIN, [Failure("a:1", error_class)], ONE_ATTEMPT) == GiveUp(Reason.ATTEMPTS)
+    assert next_attempt(CHAIN, [FailedAttempt("a:1", error_class)], ONE_ATTEMPT) == GiveUp(Reason.ATTEMPTS)
 
 
 def test_a_fault_that_may_pass_is_tried_again_and_then_the_next_route_is() -> None:
@@ -84,12 +84,12 @@ def test_after_a_route_that_the_chain_names_no_more_its_first_is_asked() -> None
 def test_whatever_fails_it_ends_within_the_policy_and_never_goes_back(
     chain: list[str], policy: Policy, open_routes: frozenset[str], errors: list[str]
 ) -> None:
-    failed: list[Failure] = []
+    failed: list[FailedAttempt] = []
     while isinstance(following := next_attempt(chain, failed, policy, open_routes=open_routes), Attempt):
         assert following.number == len(failed) + 1 <= policy.attempts
         assert following.route in set(chain) - open_routes
         assert following.reason == (failed[-1].error_class if failed else "")
-        failed.append(Failure(following.route, errors[len(failed)]))
+        failed.append(FailedAttempt(following.route, errors[len(failed)]))
     asked = [failure.route for failure in failed]
     assert asked == sorted(asked, key=chain.index)
     assert all(asked.count(route) <= policy.attempts_per_route for route in asked)

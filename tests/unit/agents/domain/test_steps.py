@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from agents.domain.message_parts import text_part, tool_call_part, tool_result_part
 from agents.domain.prompt import flatten, repair
 from agents.domain.states import StepKind, StepStatus
-from agents.domain.steps import StepRecord, open_model_call, open_tools, parts_of
+from agents.domain.steps import StepRecord, message_parts, open_model_call, open_tools
 
 
 def model(number: int, text: str = "", *call_ids: str) -> StepRecord:
@@ -49,13 +49,13 @@ def test_a_cut_among_tools_leaves_those_open_that_have_no_outcome() -> None:
 def test_an_unknown_outcome_is_an_outcome() -> None:
     unknown = tool(2, "a", StepStatus.UNKNOWN)
     assert open_tools([JOURNAL[0], unknown]) == []
-    [part] = parts_of([unknown])
+    [part] = message_parts([unknown])
     assert part == tool_result_part(call_id="a", content="result of a", is_error=True, unknown=True)
     assert part["outcome"] == "unknown"
 
 
 def test_the_parts_of_a_turn_stand_in_the_order_of_its_steps() -> None:
-    assert parts_of(JOURNAL) == [
+    assert message_parts(JOURNAL) == [
         text_part("Wait."),
         tool_call_part(call_id="a", name="clock", arguments="{}"),
         tool_call_part(call_id="b", name="clock", arguments="{}"),
@@ -67,7 +67,7 @@ def test_the_parts_of_a_turn_stand_in_the_order_of_its_steps() -> None:
 
 def test_a_step_that_was_given_up_shows_nothing() -> None:
     given_up = replace(tool(2, "a"), status=StepStatus.FAILED, result=None)
-    assert parts_of([model(1), given_up]) == []
+    assert message_parts([model(1), given_up]) == []
 
 
 @st.composite
@@ -86,7 +86,7 @@ def journals(draw: st.DrawFn) -> list[StepRecord]:
 
 @given(journals())
 def test_the_next_request_is_sound_wherever_the_journal_was_cut(steps: list[StepRecord]) -> None:
-    work = flatten("agent", parts_of(steps))
+    work = flatten("agent", message_parts(steps))
     request = repair(work)
     done = {step.number for step in steps if not step.open}
     open_ids = {step.number for step in [*open_tools(steps), *filter(None, [open_model_call(steps)])]}

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agents.domain.titles import LONGEST, title_of
+from agents.domain.titles import LONGEST, make_title
 from agents.sessions.crud import MAX_TITLE
 
 _WEATHER = "Tell me everything there is to know about the weather"
@@ -31,12 +31,12 @@ _WEATHER = "Tell me everything there is to know about the weather"
     ],
 )  # fmt: skip
 def test_a_title_is_the_beginning_cut_at_a_word(text: str, title: str) -> None:
-    assert title_of(text) == title
+    assert make_title(text) == title
 
 
 @given(st.text(st.characters() | st.sampled_from("\x00\ud800 \u202e\n"), max_size=200))
 def test_a_title_is_one_short_line_that_a_row_takes(text: str) -> None:
-    title = title_of(text)
+    title = make_title(text)
     title.encode()
     assert title == title.strip()
     assert len(title) <= LONGEST < MAX_TITLE
@@ -44,4 +44,4 @@ def test_a_title_is_one_short_line_that_a_row_takes(text: str) -> None:
 
 
 def test_a_long_message_costs_no_more_than_its_beginning() -> None:
-    assert title_of("a b " * 16_000) == title_of("a b " * 1000)
+    assert make_title("a b " * 16_000) == make_title("a b " * 1000)

@@ -9,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from agents.engine.delta_buffer import _SOON as SOON
-from agents.engine.delta_buffer import FLUSH_BYTES, FLUSH_SECONDS, DeltaPump
-from agents.engine.ticker import Beat
+from agents.engine.delta_buffer import FLUSH_BYTES, FLUSH_SECONDS, DeltaBuffer
+from agents.engine.ticker import Ticker
 from tests.support import virtual_time
 
 
@@ -28,7 +28,7 @@ class Log:
     begun: list[float] = field(default_factory=list)
     under_way: int = 0
     failures: int = 0
-    beat: Beat = field(default_factory=Beat)
+    beat: Ticker = field(default_factory=Ticker)
 
     async def flush(self, text: str) -> None:
         assert self.under_way == 0, "two flushes at a time"
@@ -45,8 +45,8 @@ class Log:
     def failed(self) -> None:
         self.failures += 1
 
-    def pump(self) -> DeltaPump:
-        return DeltaPump(self.flush, self.failed, self.beat)
+    def pump(self) -> DeltaBuffer:
+        return DeltaBuffer(self.flush, self.failed, self.beat)
 
 
 async def a_moment() -> None:
@@ -97,7 +97,7 @@ def test_text_behind_a_flush_waits_for_the_next_beat_and_goes_together() -> None
 
 def test_flushes_of_many_turns_fall_on_the_same_moments() -> None:
     async def scene() -> None:
-        beat = Beat()
+        beat = Ticker()
         logs = [Log(beat=beat) for _ in range(5)]
         pumps = [log.pump() for log in logs]
         for pump in pumps:

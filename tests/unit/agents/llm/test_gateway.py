@@ -9,7 +9,7 @@ from agents.llm.errors import BadModelRequest
 from agents.llm.gateway import Gateway, GatewayConfig
 from agents.llm.interface import ChatMessage, Finished, ModelRequest
 from agents.llm.offline import OfflineModel
-from agents.llm.routes import fault_of_route
+from agents.llm.routes import route_error
 from foundation.http import AddressRefused
 from tests.provider import Provider
 from tests.provider.fixture import provider  # noqa: F401
@@ -42,7 +42,7 @@ async def test_a_route_to_nowhere_is_a_bad_request(route: str) -> None:
 
 @pytest.mark.parametrize("route", ["offline:", "offline", "openai:gpt", "openai:llama3:8b"])
 def test_a_route_that_leads_somewhere_has_no_fault(route: str) -> None:
-    assert fault_of_route(route) is None
+    assert route_error(route) is None
 
 
 @pytest.mark.parametrize(
@@ -56,7 +56,7 @@ def test_a_route_that_leads_somewhere_has_no_fault(route: str) -> None:
 )
 def test_a_route_that_leads_nowhere_says_why(route: str, said: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(routes, "is_installed", lambda _: False)
-    assert said in (fault_of_route(route) or "")
+    assert said in (route_error(route) or "")
 
 
 async def test_a_base_url_that_is_no_address_is_refused_at_the_start() -> None:

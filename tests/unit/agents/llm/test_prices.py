@@ -10,7 +10,7 @@ import pytest
 from genai_prices import Usage as ListedUsage
 from genai_prices import calc_price
 
-from agents.domain.usage import Spent, money, total
+from agents.domain.usage import Spent, format_usd, sum_usage
 from agents.llm.gateway import Gateway, GatewayConfig
 from agents.llm.interface import Usage
 from agents.llm.prices import Prices, Rates, read_overrides
@@ -113,16 +113,16 @@ def test_a_server_of_one_s_own_has_no_listed_price() -> None:
 
 
 def test_one_unknown_price_makes_a_sum_unknown() -> None:
-    assert total([]) == Spent(0, 0, Decimal(0))
-    assert total([Spent(1, 2, Decimal(3)), Spent(4, 5, Decimal(6))]) == Spent(5, 7, Decimal(9))
-    assert total([Spent(1, 2, Decimal(3)), Spent(4, 5, None), Spent(0, 0)]) == Spent(5, 7, None)
+    assert sum_usage([]) == Spent(0, 0, Decimal(0))
+    assert sum_usage([Spent(1, 2, Decimal(3)), Spent(4, 5, Decimal(6))]) == Spent(5, 7, Decimal(9))
+    assert sum_usage([Spent(1, 2, Decimal(3)), Spent(4, 5, None), Spent(0, 0)]) == Spent(5, 7, None)
 
 
 def test_money_on_the_wire_is_a_plain_decimal() -> None:
-    assert [money(Decimal(text)) for text in ("0", "0E-8", "0.000123", "1E+2")] == [
+    assert [format_usd(Decimal(text)) for text in ("0", "0E-8", "0.000123", "1E+2")] == [
         "0.00000000", "0.00000000", "0.00012300", "100.00000000",
     ]  # fmt: skip
-    assert money(None) is None
+    assert format_usd(None) is None
 
 
 @pytest.mark.parametrize(

@@ -6,11 +6,11 @@ import pytest
 
 from agents.domain.states import TurnStatus
 from agents.openai_api.errors import TurnEnded
-from agents.sessions.completion_result import Outcome
+from agents.sessions.completion_result import CompletionResult
 
 
 def ended(status: TurnStatus, error: dict[str, Any] | None = None) -> TurnEnded:
-    return TurnEnded(Outcome(status, "", [], cut=False, input_tokens=0, output_tokens=0, error=error))
+    return TurnEnded(CompletionResult(status, "", [], cut=False, input_tokens=0, output_tokens=0, error=error))
 
 
 @pytest.mark.parametrize(

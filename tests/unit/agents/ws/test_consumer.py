@@ -12,7 +12,7 @@ from agents.ws.close_codes import CloseCode
 from agents.ws.consumer import SessionSocket
 from agents.ws.frames import MAX_FRAME_BYTES
 from agents.ws.limits import SocketLimits
-from agents.ws.revocation import Watch
+from agents.ws.revocation import RevocationWatch
 from foundation.ids import new_id
 
 FRAME = {"type": "websocket.receive", "text": '{"type":"ping"}'}
@@ -31,7 +31,7 @@ async def test_what_a_client_sends_is_taken_while_it_reads_nothing(
         sent.append(message)
         await asyncio.Event().wait()  # the client does not read
 
-    socket = SessionSocket(limits=SocketLimits(pending_frames=5), watch=Watch())
+    socket = SessionSocket(limits=SocketLimits(pending_frames=5), watch=RevocationWatch())
     socket.actor, socket.session_id = Actor.user(user_id=1, name="ada"), new_id()
     socket.send = send
     async with asyncio.timeout(5):

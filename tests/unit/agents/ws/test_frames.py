@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agents.ws.frames import MessageCreate, Ping, Resume, Seen, TurnCancel, read_frame, ref_of
+from agents.ws.frames import MessageCreate, Ping, Resume, Seen, TurnCancel, frame_ref, read_frame
 from agents.ws.limits import Rate, Window
 from foundation import strict_json
 from foundation.errors import BandstandError, InvalidInput, Malformed, TooLarge
@@ -114,7 +114,7 @@ def test_a_frame_above_the_limit_is_too_large() -> None:
 def test_the_error_names_the_message_that_it_is_about() -> None:
     with pytest.raises(InvalidInput) as caught:
         read_frame('{"type":"message.create","client_msg_id":"mine","text":7}')
-    assert ref_of(caught.value) == "mine"
+    assert frame_ref(caught.value) == "mine"
 
 
 JSON = st.recursive(

@@ -10,9 +10,9 @@ import pytest
 
 from agents.ws import revocation
 from agents.ws.close_codes import CloseCode
-from agents.ws.connection_slots import Slots
+from agents.ws.connection_slots import ConnectionSlots
 from agents.ws.credentials import Credential
-from agents.ws.revocation import Watch
+from agents.ws.revocation import RevocationWatch
 
 A_WHILE = 5.0
 
@@ -20,7 +20,7 @@ A_WHILE = 5.0
 @pytest.fixture(autouse=True)
 def no_database(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(revocation, "out_of_reach", lambda _sessions: set[UUID]())
-    monkeypatch.setattr(Slots, "beat_if_due", lambda _slots: None)
+    monkeypatch.setattr(ConnectionSlots, "beat_if_due", lambda _slots: None)
 
 
 class Open:
@@ -41,7 +41,7 @@ class Open:
 
 async def test_a_socket_that_does_not_read_its_goodbye_keeps_no_other_open(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(revocation, "lost", set[Credential])  # all are lost
-    looker = Watch(period_seconds=0.01)
+    looker = RevocationWatch(period_seconds=0.01)
     sockets = [Open(number, seconds=3600) for number in range(5)]
     for socket in sockets:
         looker.add(socket)
@@ -63,7 +63,7 @@ async def test_a_look_that_fails_is_not_the_last(monkeypatch: pytest.MonkeyPatch
         return set(credentials)
 
     monkeypatch.setattr(revocation, "lost", second_time_lucky)
-    looker, socket = Watch(period_seconds=0.01), Open(1)
+    looker, socket = RevocationWatch(period_seconds=0.01), Open(1)
     looker.add(socket)
     await asyncio.wait_for(socket.closed.wait(), A_WHILE)
     await looker.discard(socket)

@@ -11,14 +11,14 @@ from django.test import Client
 from django.urls import reverse
 
 from accounts.models import AuditEntry, User
-from accounts.permissions import actor_of
+from accounts.permissions import user_actor
 from accounts.roles import Role
 from agents.domain.message_parts import tool_call_part, tool_result_part
 from agents.domain.states import StepStatus, WaitReason
 from agents.journal import fenced_writes
-from agents.journal.fenced_writes import NewEvent, Settled
+from agents.journal.fenced_writes import NewEvent, StepOutcome
 from agents.models import Agent, AgentSession, Event, Message, Step, Turn
-from agents.sessions import retry_turn, set_aside_turn
+from agents.sessions import fail_turn, retry_turn
 from agents.sessions.fork import fork_any_session
 from foundation.errors import Forbidden
 from foundation.ids import new_id
@@ -81,7 +81,7 @@ def test_the_page_tells_what_was_said_by_whom_and_how_it_went(vera: Client) -> N
     ada = asked("What is **the time**? <script>alert(1)</script>")
     work = claimed()
     fenced_writes.advance(work, settled=[done(1, "Let me see.")], intents=[tool_intent(2)])
-    unknown = Settled(2, StepStatus.UNKNOWN, {"content": "Nobody <b>knows</b>.", "is_error": True}, "tool_error")
+    unknown = StepOutcome(2, StepStatus.UNKNOWN, {"content": "Nobody <b>knows</b>.", "is_error": True}, "tool_error")
     fenced_writes.advance(work, settled=[unknown])
     fail(work, text="Half an answer")
     Turn.objects.filter(pk=work.turn_id)
@@ -104,8 +104,8 @@ def test_a_tool_call_stands_with_its_result_its_state_and_its_time(vera: Client)
     fenced_writes.advance(
         work, settled=[done(1, "Two at once.")], intents=[tool_intent(2, "call_a"), tool_intent(3, "call_b")]
     )
-    worked = Settled(3, StepStatus.DONE, {"content": "It is noon.", "is_error": False})
-    broke = Settled(2, StepStatus.FAILED, {"content": "No such zone.", "is_error": True}, "tool_error")
+    worked = StepOutcome(3, StepStatus.DONE, {"content": "It is noon.", "is_error": False})
+    broke = StepOutcome(2, StepStatus.FAILED, {"content": "No such zone.", "is_error": True}, "tool_error")
     fenced_writes.advance(work, settled=[worked, broke])
     fail(work, text="Half an answer")
     parts = [
@@ -134,7 +134,7 @@ def test_a_tool_call_stands_with_its_result_its_state_and_its_time(vera: Client)
 
 def test_the_ids_that_people_pass_on_can_be_copied_and_times_say_how_long_ago(vera: Client) -> None:
     ada = asked()
-    set_aside_turn(actor_of(person("olga", Role.OPERATOR)), turn_id=ada.turn().pk)
+    fail_turn(user_actor(person("olga", Role.OPERATOR)), turn_id=ada.turn().pk)
     shown, turn = page(vera, address(ada)), ada.turn()
     for key in (turn.pk, turn.error_id, ada.session_id):
         assert f'data-copy="{key}"' in shown
@@ -155,7 +155,7 @@ def test_the_way_back_names_a_session_by_its_title_where_it_may_be_read(vera: Cl
 def test_branches_say_which_of_them_people_see(vera: Client) -> None:
     ada = asked()
     fail(claimed())
-    retry_turn(actor_of(person("olga", Role.OPERATOR)), turn_id=ada.turn().pk)
+    retry_turn(user_actor(person("olga", Role.OPERATOR)), turn_id=ada.turn().pk)
     shown = page(vera, address(ada))
     assert "branch 1 of 2, not shown in the chat now" in shown
     assert "branch 2 of 2</span>" in shown
@@ -238,7 +238,7 @@ def test_the_step_of_a_call_that_has_no_route_yet_shows_none(vera: Client) -> No
     work = claimed()
     assert "<td>model</td>" in page(vera, address(ada))
     fenced_writes.advance(
-        work, settled=[Settled(1, StepStatus.DONE, {"text": "", "tool_calls": []}, name="openai:small")]
+        work, settled=[StepOutcome(1, StepStatus.DONE, {"text": "", "tool_calls": []}, name="openai:small")]
     )
     assert "<td>model <code>openai:small</code></td>" in page(vera, address(ada))
 
@@ -274,7 +274,7 @@ def test_what_was_said_is_hidden_from_who_may_not_read_it_on_the_page_and_as_it_
     fenced_writes.advance(work, settled=[done(1, "secret")], intents=[tool_intent(2)])
     Step.objects.filter(number=2).update(request="secret", result={"content": "secret"})
     say(work, "A secret answer")
-    set_aside_turn(actor_of(person("olga", Role.OPERATOR)), turn_id=work.turn_id)
+    fail_turn(user_actor(person("olga", Role.OPERATOR)), turn_id=work.turn_id)
     places = (address(ada), reverse("admin:agents_turn_change", args=[work.turn_id]))
     others = [ada.events()[0], Step.objects.get(number=2)]
     for row in others:
@@ -365,7 +365,7 @@ def test_nobody_forks_what_they_may_not_read_or_without_the_right(role: Role, gr
     assert client.get(fork).status_code == 403
     assert client.post(fork, {"confirm": "yes"}).status_code == 403
     with pytest.raises(Forbidden):
-        fork_any_session(actor_of(User.objects.get(username="olga")), session_id=ada.session_id)
+        fork_any_session(user_actor(User.objects.get(username="olga")), session_id=ada.session_id)
     assert AgentSession.objects.count() == 1
 
 

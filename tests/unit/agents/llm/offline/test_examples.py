@@ -8,7 +8,7 @@ import pytest
 from jsonschema import Draft202012Validator
 from pydantic import AwareDatetime, BaseModel, Field
 
-from agents.llm.offline.examples import example_of
+from agents.llm.offline.examples import find_example
 
 
 class Kind(Enum):
@@ -34,7 +34,7 @@ class Person(BaseModel):
 
 
 def test_a_model_of_pydantics_is_filled_in() -> None:
-    person = Person.model_validate(example_of(Person.model_json_schema()))
+    person = Person.model_validate(find_example(Person.model_json_schema()))
     assert (person.children, person.nicknames, person.always) == ([], ["offline", "offline"], "this")
 
 
@@ -50,8 +50,8 @@ def test_a_model_of_pydantics_is_filled_in() -> None:
     ],
 )
 def test_a_value_fits_its_schema(schema: dict[str, Any]) -> None:
-    Draft202012Validator(schema).validate(example_of(schema))
-    assert example_of(schema) == example_of(schema)
+    Draft202012Validator(schema).validate(find_example(schema))
+    assert find_example(schema) == find_example(schema)
 
 
 ENDLESS: Any = {"type": "object", "properties": {name: {"$ref": "#"} for name in "abcdefgh"}}
@@ -77,4 +77,4 @@ ENDLESS: Any = {"type": "object", "properties": {name: {"$ref": "#"} for name in
     ],
 )
 def test_what_has_no_end_or_no_sense_gives_something_all_the_same(schema: dict[str, Any]) -> None:
-    assert len(str(example_of(schema))) < 100_000
+    assert len(str(find_example(schema))) < 100_000

@@ -37,7 +37,7 @@ from agents.llm.interface import (
 )
 from agents.llm.openai import OpenAIConfig, OpenAIModel
 from agents.llm.openai.error_mapping import clean_detail, retry_after_seconds
-from agents.llm.openai.stream_parser import MAX_TOOL_CALLS, Answer
+from agents.llm.openai.stream_parser import MAX_TOOL_CALLS, StreamParser
 from agents.llm.sse import SSEDecoder
 from foundation.http import GuardedClient, allowed_origin
 from tests.provider import Provider
@@ -392,8 +392,8 @@ def self_signed(directory: Path) -> Path:
 # --- answers, without a network ---
 
 
-def answer_to(*events: str) -> tuple[str, Answer]:
-    answer = Answer()
+def answer_to(*events: str) -> tuple[str, StreamParser]:
+    answer = StreamParser()
     return answer.take([event.encode() for event in events]), answer
 
 
@@ -459,7 +459,7 @@ def test_more_calls_than_anybody_needs_break_the_answer() -> None:
 
 
 def test_emoji_cut_between_their_halves_are_joined() -> None:
-    answer = Answer()
+    answer = StreamParser()
     pieces = [
         answer.take([delta(f'"content": "{half}"').encode()]) for half in ("a \\ud83d", "\\udc0e b", "\\udc0e", "c")
     ]
@@ -510,7 +510,7 @@ _JSON = st.recursive(
 @settings(deadline=None)
 @given(st.lists(_JSON, max_size=4))
 def test_no_json_whatsoever_gets_past_as_another_error(values: list[Any]) -> None:
-    answer = Answer()
+    answer = StreamParser()
     text = answer.take([*(orjson.dumps(value) for value in values), b"[DONE]"])
     try:
         finished = answer.finished()
@@ -527,7 +527,7 @@ def test_any_text_in_any_cut_is_the_same_answer(text: str, cuts: set[int]) -> No
     stream = stream_for("m", script, include_usage=True)
     raw = b"".join(stream.frames) + stream.tail
     edges = [0, *sorted(cut for cut in cuts if cut < len(raw)), len(raw)]
-    answer, decoder = Answer(), SSEDecoder()
+    answer, decoder = StreamParser(), SSEDecoder()
 
     said = "".join(answer.take(decoder.feed(raw[start:end])) for start, end in pairwise(edges))
 

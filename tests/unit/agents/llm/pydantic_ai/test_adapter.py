@@ -20,12 +20,12 @@ from agents.llm.interface import (
     Deadlines,
     Finished,
     JsonFormat,
-    Metered,
     ModelEvent,
     ModelRequest,
     TextDelta,
     ToolCall,
     ToolSpec,
+    UsageUpdate,
 )
 from agents.llm.pydantic_ai import VendorConfig, VendorModel
 from agents.llm.routes import is_installed
@@ -156,7 +156,7 @@ async def test_anthropic_tells_what_it_read_before_it_answers(vendor: Vendor) ->
 
     events, _ = await vendor.failing(ask())
 
-    [metered] = [event for event in events if isinstance(event, Metered)]
+    [metered] = [event for event in events if isinstance(event, UsageUpdate)]
     assert (metered.usage.input_tokens, metered.response_model) == (11, "fake")
 
 
