@@ -1,8 +1,8 @@
 """Make the console's fonts small: `python subset_fonts.py` in an environment with fonttools and brotli; `make fonts`.
 
-django-unfold brings Inter with 2,900 glyphs in four weights, and an icon font with 3,900 icons: 750 KB before a list shows
-its first word. What a page nearly always needs is cut out of them. Letters beyond that come from the library's own files
-(`unicode-range` in fonts.css), icons beyond `icons.txt` not at all.
+django-unfold brings Inter with 2,900 glyphs in four weights, and an icon font with 3,900 icons: 750 KB before a list
+shows its first word. What a page nearly always needs is cut out of them. Letters beyond that come from the library's
+own files (`unicode-range` in fonts.css), icons beyond `icons.txt` not at all.
 """
 
 import sys
@@ -13,7 +13,10 @@ from fontTools import subset
 ROOT = Path(__file__).resolve().parents[1]
 FONTS = ROOT / "agents" / "pages" / "static" / "bandstand" / "console" / "fonts"
 # As in fonts.css: Latin with its accents, and the punctuation, arrows and signs that our own pages write.
-LATIN = "U+0000-00FF,U+0131,U+0152-0153,U+02C6,U+02DA,U+02DC,U+2010-2027,U+2030,U+2039-203A,U+20AC,U+2122,U+2190-2193,U+2212,U+2260,U+2264-2265"
+LATIN = (
+    "U+0000-00FF,U+0131,U+0152-0153,U+02C6,U+02DA,U+02DC,U+2010-2027,U+2030,"
+    "U+2039-203A,U+20AC,U+2122,U+2190-2193,U+2212,U+2260,U+2264-2265"
+)
 ICON_LETTERS = "abcdefghijklmnopqrstuvwxyz0123456789_"
 
 
@@ -40,8 +43,8 @@ def _ligatures(source: Path) -> dict[str, str]:
     drawn = {}
     for lookup in font["GSUB"].table.LookupList.Lookup:
         for table in lookup.SubTable:
-            table = getattr(table, "ExtSubTable", table)
-            for first, ligatures in getattr(table, "ligatures", {}).items():
+            substitution = getattr(table, "ExtSubTable", table)
+            for first, ligatures in getattr(substitution, "ligatures", {}).items():
                 for ligature in ligatures:
                     word = "".join(letters.get(glyph, "?") for glyph in (first, *ligature.Component))
                     drawn[word] = ligature.LigGlyph

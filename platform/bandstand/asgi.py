@@ -38,7 +38,5 @@ lifecycle.register("relay", drain=_end_watching, stop=_close_relay)
 _http = StaticFiles(django, folder=settings.BANDSTAND.data_dir / STATIC_FOLDER, prefix=settings.STATIC_URL)
 lifecycle.register("static files", start=_http.load)
 
-_routes: "Application" = ProtocolTypeRouter(
-    {"http": Bodies(_http), "websocket": URLRouter(websocket_urlpatterns)}
-)
+_routes: "Application" = ProtocolTypeRouter({"http": Bodies(_http), "websocket": URLRouter(websocket_urlpatterns)})
 application: "Application" = Lifespan(Proxies(Requests(_routes), settings.BANDSTAND.trusted_proxies))

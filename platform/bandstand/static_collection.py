@@ -1,8 +1,8 @@
 """Style sheets, scripts and fonts as browsers get them: a copy of all of them below an address that no other copy has.
 
-The folder of a copy is named by a hash of what it holds, and so is the address: `/static/<version>/bandstand/…`. A browser
-may keep such a file for ever. Imports between modules and `url(…)` in style sheets are relative, so they stay within the
-copy without being rewritten.
+The folder of a copy is named by a hash of what it holds, and so is the address: `/static/<version>/bandstand/…`. A
+browser may keep such a file for ever. Imports between modules and `url(…)` in style sheets are relative, so they stay
+within the copy without being rewritten.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 // The open page of a session in the console: asks each second what has changed, and replaces the turns that did.
-const page = document.querySelector("[data-live]");
-if (page) follow(page);
+const livePage = document.querySelector("[data-live]");
+if (livePage) follow(livePage);
 
 function follow(page) {
   const turns = page.querySelector(".bs-transcript__turns");

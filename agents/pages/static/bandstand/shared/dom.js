@@ -39,7 +39,7 @@ export function toolButton(words, symbol, action, { shown = false, label = null 
 // focus.
 export function arrange(parent, nodes) {
   const wanted = new Set(nodes);
-  for (const child of [...parent.children]) if (!wanted.has(child)) child.remove();
+  for (const child of Array.from(parent.children)) if (!wanted.has(child)) child.remove();
   let place = parent.firstElementChild;
   for (const node of nodes) {
     if (node === place) place = place.nextElementSibling;

@@ -33,7 +33,7 @@ function become(old, fresh) {
   }
   // It may be saying "Copied" just now, and is the same in every rendering.
   if (old.dataset.copy && old.dataset.copy === fresh.dataset.copy) return;
-  for (const { name } of [...old.attributes]) if (!fresh.hasAttribute(name)) old.removeAttribute(name);
+  for (const { name } of Array.from(old.attributes)) if (!fresh.hasAttribute(name)) old.removeAttribute(name);
   for (const { name, value } of fresh.attributes) if (old.getAttribute(name) !== value) old.setAttribute(name, value);
   morph(old, fresh);
 }
