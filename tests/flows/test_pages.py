@@ -213,7 +213,7 @@ def test_the_page_names_every_script_so_that_none_waits_for_another(ada: Client)
     page = Page(ada.get("/").content.decode())
     named = {attributes["href"] for _, attributes in page.elements if attributes.get("rel") == "modulepreload"}
     scripts = [*(STATIC / "chat").glob("*.js"), *(STATIC / "shared").glob("*.js")]
-    assert {STATIC / static_name(address).removeprefix("bandstand/") for address in named} == set(scripts)
+    assert {STATIC / static_name(str(address)).removeprefix("bandstand/") for address in named} == set(scripts)
 
 
 def test_the_help_is_for_those_who_are_logged_in(ada: Client) -> None:
