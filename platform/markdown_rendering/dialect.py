@@ -2,7 +2,7 @@
 
 Differences, and why: an image becomes a link, because loading it would tell its server who reads what; links need one
 of `SCHEMES`, because a relative one would lead into our own pages; a single line break is kept, as people expect in a
-chat; only whole addresses become links by themselves, because `main.py` is a file and no host.
+chat; only whole addresses become links by themselves, because `.py` ends the names of files as well as of hosts.
 """
 
 from __future__ import annotations
