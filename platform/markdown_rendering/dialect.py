@@ -25,9 +25,10 @@ LANGUAGE = re.compile(r"[a-z0-9_+#.-]{1,32}")
 
 # Lists cost two levels each. What lies deeper is lost, so it is a bound that nobody reaches by writing.
 _MAX_NESTING = 40
-# The library fills up short rows: a header of 200 cells over rows of one character made 27 MB of 64 KB, in 50 s.
+# markdown-it-py 4.3.0 fills up short rows, 65,536 cells at most (markdown-it/markdown-it#1000): a header of 200 cells
+# over rows of one character made 27 MB of 64 KB, in 50 s.
 _MAX_COLUMNS, _MAX_CELLS = 100, 10_000
-# Each bracket that opens is tried, and what stands within it too: 64 KB of them took 1.2 s.
+# Each bracket that opens is tried, and what stands within it too: 64 KB of them took 1.2 s (markdown-it-py 4.3.0).
 _MAX_LINK_TRIES = 5_000
 # Quotation marks, and punctuation that no space follows in its script. What may be an apostrophe is one inside of it.
 _END_OF_ADDRESS = re.compile("[“”„‟«»‹›。，、；：！？」』）】》]")  # noqa: RUF001

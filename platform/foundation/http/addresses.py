@@ -7,8 +7,9 @@ from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_add
 
 from foundation.http.errors import AddressRefused
 
-# The special-purpose registries of IANA, written out: what `is_global` says differs between patch releases of Python,
-# and it calls several translation prefixes global, behind which a private IPv4 address can hide.
+# The special-purpose registries of IANA, written out: what `is_global` says differs between patch releases of Python
+# (python/cpython#113171), and it calls several translation prefixes global, behind which a private IPv4 address can
+# hide.
 _CLOSED_V4 = tuple(
     IPv4Network(block)
     for block in (
