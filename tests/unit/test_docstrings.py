@@ -120,3 +120,37 @@ def test_dead_references_are_found(tmp_path: Path) -> None:
     (tmp_path / "beside.py").touch()
     gone = ["turns.md", "docs/gone.md", "agents/gone", "agents.gone", "agents.models.Gone", "agents/gone.py"]
     assert dead_references(file) == [f"4: {name}" for name in gone]
+
+
+# --- what says nothing on its own ---
+
+_ELSEWHERE = re.compile(
+    r"(?:The same\b|Likewise\b|As above|See above|See the \w+\.|As `)|.*\b(?:as above|Raises as)\b", re.DOTALL
+)
+
+
+def empty_docstrings(source: str) -> list[str]:
+    """The public functions and classes whose docstrings send their readers elsewhere for what is returned or raised."""
+    return [
+        node.name
+        for node in ast.walk(ast.parse(source))
+        if isinstance(node, ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef) and not node.name.startswith("_")
+        if (text := docstring_of(node)) and _ELSEWHERE.match(str(text.value))
+    ]
+
+
+def test_a_public_docstring_stands_on_its_own() -> None:
+    product = (file for file in SOURCES if ROOT / "tests" not in file.parents)
+    found = {str(file.relative_to(ROOT)): empty_docstrings(file.read_text(encoding="utf-8")) for file in product}
+    assert {file: names for file, names in found.items() if names} == {}
+
+
+def test_an_empty_docstring_is_found() -> None:
+    texts = {
+        "one": "Every row. Raises `E`.",
+        "two": "The same in bytes.",
+        "three": "Raises as `one`.",
+        "_four": "As `a`.",
+    }
+    source = "\n".join(f'def {name}():\n    """{text}"""' for name, text in texts.items())
+    assert empty_docstrings(source) == ["two", "three"]

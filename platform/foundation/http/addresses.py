@@ -61,7 +61,8 @@ def is_public(address: IPv4Address | IPv6Address) -> bool:
 
 @lru_cache(maxsize=4096)
 def is_public_text(address: str) -> bool:
-    """The same for an address as sockets and resolvers write it; False for what is no address."""
+    """Whether an address, as sockets and resolvers write it, is an ordinary host on the public internet; False for
+    what is no address."""
     try:
         return is_public(ip_address(address))
     except ValueError:

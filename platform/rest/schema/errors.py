@@ -103,5 +103,5 @@ RESPONSES = {_name(status): refusal(status) for status in USUAL}
 
 
 def usual(status: int) -> dict[str, Any]:
-    """The same by reference."""
+    """The refusal with this status as a reference to its component."""
     return {"$ref": f"#/components/responses/{_name(status)}"}
