@@ -20,7 +20,7 @@ JOBS = (
     ),
     Job(
         "carry on with bulk acts",
-        "agents.tasks.carry_on_bulk_acts",
+        "agents.tasks.run_bulk_actions",
         "Goes on with what operators do to many rows at once.",
         "rows dealt with",
         every_minutes=1,
@@ -48,21 +48,21 @@ JOBS = (
     ),
     Job(
         "send waiting mail",
-        "agents.tasks.send_letters",
+        "agents.tasks.send_emails",
         "Sends mail that could not be sent at once, and forgets mails after a month.",
         "mails sent",
         every_minutes=1,
     ),
     Job(
         "forget old logins",
-        "agents.tasks.forget_logins",
+        "agents.tasks.purge_logins",
         "Forgets the logins of browsers that have ended: signed out by time.",
         "logins forgotten",
         cron="10 3 * * *",
     ),
     Job(
         "forget old audit entries",
-        "agents.tasks.forget_audit",
+        "agents.tasks.purge_audit",
         "Forgets entries of the audit trail after the time that BANDSTAND_AUDIT_DAYS says, two years by default.",
         "entries forgotten",
         cron="20 3 * * *",

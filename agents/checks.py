@@ -11,13 +11,13 @@ from uuid import UUID
 from django.db import connection
 from django.db.models import Count, Q
 
-from agents.domain.failures import QUIET, known_class
+from agents.domain.failures import QUIET, parse_error_class
 from agents.models import Runner, Turn
 from agents.models.runners import patience
 from checks.check import Check, Concerns, Finding, Level, Link, Reader
 from checks.run import Measurements
 from foundation.durations import duration
-from foundation.ids import first_id_at
+from foundation.ids import lowest_id
 
 # More than this part of the past hour's turns is no longer a matter of single ones.
 FAILED_PERCENT: Final = 5
@@ -80,7 +80,7 @@ class FailureKind:
 def turn_figures(measurements: Measurements) -> TurnFigures:
     """One statement for all of them."""
     bounds: dict[str, Any] = {
-        "hour_ago": first_id_at(_hour_before(measurements.now)),
+        "hour_ago": lowest_id(_hour_before(measurements.now)),
         "quiet": list(QUIET),
         "stuck": STUCK_SECONDS,
         "patience": patience(),
@@ -95,7 +95,7 @@ def failure_kinds(measurements: Measurements) -> list[FailureKind]:
     if not measurements.get(turn_figures).failed:
         return []
     since = _hour_before(measurements.now)
-    failed = Turn.objects.filter(FAILED, pk__gte=first_id_at(since))
+    failed = Turn.objects.filter(FAILED, pk__gte=lowest_id(since))
     kinds = failed.values_list("error_class", "release__agent", "release__agent__name").annotate(times=Count("pk"))
     return [
         FailureKind(times, error_class, agent_id, agent_name, since)
@@ -146,7 +146,7 @@ def judge_kinds(kinds: Sequence[FailureKind]) -> Sequence[Finding]:
         Finding(
             Level.WARN,
             f"{kind.times:,} failed with {kind.error_class or 'no class'}, agent {kind.agent_name}",
-            remedy=known.failure.remedy if (known := known_class(kind.error_class)) else _OPEN_ONE,
+            remedy=known.failure.remedy if (known := parse_error_class(kind.error_class)) else _OPEN_ONE,
             link=_turns_of(kind),
             agent_id=kind.agent_id,
         )
@@ -155,7 +155,7 @@ def judge_kinds(kinds: Sequence[FailureKind]) -> Sequence[Finding]:
 
 
 def _turns_of(kind: FailureKind) -> Link:
-    known = known_class(kind.error_class)
+    known = parse_error_class(kind.error_class)
     error = kind.error_class if known and known.failure.ends_turns else "any"
     return _turns(error=error, agent=kind.agent_id, since=kind.since.date().isoformat())
 

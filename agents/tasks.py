@@ -10,15 +10,15 @@ from django.db.models import QuerySet
 from django.db.models.functions import Now
 
 from accounts import email_outbox
-from accounts.audit import forget_before
-from agents.journal.compaction import fold_turn
+from accounts.audit import purge_audit_before
+from agents.journal.compaction import compact_turn
 from agents.models import CompletionRequest, Runner, Turn
 from agents.runner import reaper
-from agents.sessions import delete_expired_sessions, open_bulks, work_on
-from agents.ws.connection_slots import forget_lost_slots
+from agents.sessions import delete_expired_sessions, open_bulk_actions, run_bulk_action
+from agents.ws.connection_slots import purge_lost_slots
 from foundation.batches import work_in_batches
 from foundation.clock import now
-from ratelimits.buckets import forget_full_buckets
+from ratelimits.buckets import purge_full_buckets
 from rest.models import IdempotencyRecord
 
 # Readers who follow live are past the deltas by then; whoever comes later is served the folded row.
@@ -39,17 +39,17 @@ BULK_SECONDS = 55
 BULK_SLICE_SECONDS = 10
 
 
-def turns_to_fold() -> QuerySet[Turn]:
+def turns_to_compact() -> QuerySet[Turn]:
     """Ended turns whose deltas are not folded, in the order of their ends."""
     return Turn.objects.filter(finished_at__lt=Now() - FOLD_AFTER, compacted=False).order_by("finished_at")
 
 
 def compact_events() -> int:
     """Fold the deltas of turns that ended a minute ago or earlier, for 40 seconds at most; how many were folded."""
-    due = turns_to_fold().values_list("agent_session_id", "id")
+    due = turns_to_compact().values_list("agent_session_id", "id")
 
     def fold_batch(_left: float) -> int:
-        return sum(fold_turn(session, turn) for session, turn in due[:FOLD_BATCH])
+        return sum(compact_turn(session, turn) for session, turn in due[:FOLD_BATCH])
 
     return work_in_batches(fold_batch, seconds=FOLD_SECONDS, full=FOLD_BATCH)
 
@@ -69,7 +69,7 @@ def purge_idempotency() -> int:
 
 def purge_limits() -> int:
     """Delete what limits need no more: full buckets, and the slots of web processes that are gone."""
-    return forget_full_buckets() + forget_lost_slots()
+    return purge_full_buckets() + purge_lost_slots()
 
 
 def delete_expired() -> int:
@@ -79,30 +79,32 @@ def delete_expired() -> int:
     )
 
 
-def carry_on_bulk_acts() -> int:
+def run_bulk_actions() -> int:
     """Go on with the acts of operators on many rows, by turns, for most of a minute; how many rows were dealt with."""
     return work_in_batches(
-        lambda left: sum(work_on(bulk, seconds=min(left, BULK_SLICE_SECONDS)) for bulk in open_bulks()),
+        lambda left: sum(run_bulk_action(bulk, seconds=min(left, BULK_SLICE_SECONDS)) for bulk in open_bulk_actions()),
         seconds=BULK_SECONDS,
     )
 
 
-def send_letters() -> int:
+def send_emails() -> int:
     """Send the mails that are due, and forget those of more than a month ago; how many were sent."""
-    email_outbox.forget_letters()
-    return email_outbox.send_letters()
+    email_outbox.purge_emails()
+    return email_outbox.send_emails()
 
 
-def forget_logins() -> int:
+def purge_logins() -> int:
     """Delete the logins of browsers that have ended; how many."""
     forgotten, _ = Session.objects.filter(expire_date__lt=Now()).delete()
     return forgotten
 
 
-def forget_audit() -> int:
+def purge_audit() -> int:
     """Delete the entries of the audit trail that are older than they are to be kept, for 40 seconds at most."""
     days = settings.BANDSTAND.audit_days
     if not days:
         return 0
     before = now() - timedelta(days=days)
-    return work_in_batches(lambda _: forget_before(before, limit=AUDIT_BATCH), seconds=FOLD_SECONDS, full=AUDIT_BATCH)
+    return work_in_batches(
+        lambda _: purge_audit_before(before, limit=AUDIT_BATCH), seconds=FOLD_SECONDS, full=AUDIT_BATCH
+    )

@@ -10,7 +10,7 @@ from typing import Final
 from django.db import connection
 
 from agents.domain.failures import QUIET
-from foundation.ids import first_id_at
+from foundation.ids import lowest_id
 
 HOURS: Final = 24
 # The units of the picture; the page stretches it.
@@ -83,14 +83,14 @@ def past_day(now: datetime) -> Day:
     last = now.replace(minute=0, second=0, microsecond=0)
     begins = [last - timedelta(hours=back) for back in reversed(range(HOURS))]
     nexts = [*begins[1:], last + timedelta(hours=1)]
-    bounds = {"firsts": [first_id_at(at) for at in begins], "nexts": [first_id_at(at) for at in nexts]}
+    bounds = {"firsts": [lowest_id(at) for at in begins], "nexts": [lowest_id(at) for at in nexts]}
     with connection.cursor() as cursor:
         cursor.execute(_COUNTS, {**bounds, "quiet": list(QUIET)})
         counted = cursor.fetchall()
-    return drawn([Hour(at, turns, failed) for at, (turns, failed) in zip(begins, counted, strict=True)])
+    return make_bars([Hour(at, turns, failed) for at, (turns, failed) in zip(begins, counted, strict=True)])
 
 
-def drawn(hours: Sequence[Hour]) -> Day:
+def make_bars(hours: Sequence[Hour]) -> Day:
     """The bars in proportion to the busiest hour."""
     busiest = max((hour.turns for hour in hours), default=0)
     bars = []

@@ -23,7 +23,7 @@ def database_answers(measurements: Measurements) -> bool:  # noqa: ARG001
     return True
 
 
-def unapplied(measurements: Measurements) -> list[str]:  # noqa: ARG001
+def unapplied_migrations(measurements: Measurements) -> list[str]:  # noqa: ARG001
     """Apps with a migration that the database does not have."""
     return missing_migrations()
 
@@ -67,7 +67,7 @@ CHECKS: Final[tuple[Check[Any], ...]] = (
     Check(
         name="migrations",
         title="Migrations",
-        measure=unapplied,
+        measure=unapplied_migrations,
         judge=judge_migrations,
         alarms_when="the code is newer than the tables",
         remedy="Run manage.py prepare with this version of the code.",

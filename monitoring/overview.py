@@ -18,7 +18,7 @@ from checks.registry import registry
 from checks.run import FAULT_WORDS, CheckResult, run_checks
 from console.formatting import NOTHING
 from foundation.clock import now
-from foundation.ids import first_id_at
+from foundation.ids import lowest_id
 from monitoring.charts import past_day
 
 ROWS: Final = 6
@@ -30,7 +30,7 @@ _FAULT_REMEDY: Final = "Load this page again; var/logs/web-*.log says why it cou
 
 
 @dataclass(frozen=True, slots=True)
-class Concern:
+class Alert:
     """Something that needs somebody: what it is, where to look, what to do. `level` is "warn" or "bad"."""
 
     words: str
@@ -40,7 +40,7 @@ class Concern:
 
 
 @dataclass(frozen=True, slots=True)
-class Figure:
+class Metric:
     """A number on the start page. `level` is "", "warn" or "bad"."""
 
     name: str
@@ -51,7 +51,7 @@ class Figure:
 
 
 @dataclass(frozen=True, slots=True)
-class Acts:
+class RepeatedAction:
     """What one person did `times` in a row, by its newest entry. `or_more`: what came before was not read."""
 
     entry: AuditEntry
@@ -65,55 +65,52 @@ def overview(user: User | AnonymousUser) -> dict[str, Any]:
     def holds(permission: str) -> bool:
         return bool(user.is_active and user.has_perm(permission))
 
-    def sees(noun: str) -> bool:
-        return holds(f"agents.view_{noun}")
-
     at = now()
-    failed = Turn.objects.filter(FAILED, pk__gte=first_id_at(at - timedelta(days=1)))
+    failed = Turn.objects.filter(FAILED, pk__gte=lowest_id(at - timedelta(days=1)))
     newest_failed = failed.select_related("user", "agent_session__agent").order_by("-id")
     releases = Release.objects.select_related("agent", "published_by").order_by("-published_at")
     results = run_checks(registry.read_by(Reader.OVERVIEW, has_permission=holds), now=at, seconds=CHECK_SECONDS)
     return {
         "figures": [_figure(result) for result in results if result.check.figure],
         "concerns": list(_concerns(results)),
-        "day": past_day(at) if sees("turn") else None,
-        "failed_turns": newest_failed[:ROWS] if sees("turn") else None,
-        "latest_releases": releases[:ROWS] if sees("release") else None,
-        "latest_acts": _latest_acts() if sees("auditentry") else None,
+        "day": past_day(at) if holds("agents.view_turn") else None,
+        "failed_turns": newest_failed[:ROWS] if holds("agents.view_turn") else None,
+        "latest_releases": releases[:ROWS] if holds("agents.view_release") else None,
+        "latest_acts": _latest_acts() if holds("accounts.view_auditentry") else None,
     }
 
 
-def _figure(result: CheckResult) -> Figure:
+def _figure(result: CheckResult) -> Metric:
     check = result.check
     if result.fault:
-        return Figure(check.title, NOTHING, FAULT_WORDS[result.fault], _address(check.link), "warn")
+        return Metric(check.title, NOTHING, FAULT_WORDS[result.fault], _address(check.link), "warn")
     [finding] = result.findings
     level = "" if finding.level is Level.GOOD else str(finding.level)
-    return Figure(check.title, finding.value, finding.words, _address(finding.link), level)
+    return Metric(check.title, finding.value, finding.words, _address(finding.link), level)
 
 
-def _concerns(results: Sequence[CheckResult]) -> Iterator[Concern]:
+def _concerns(results: Sequence[CheckResult]) -> Iterator[Alert]:
     """What is not good, and what could not be found out; nothing twice."""
     measured = {result.check.name for result in results if not result.fault}
     for result in results:
         check = result.check
         if result.fault:
-            yield Concern(f"{check.title}: {FAULT_WORDS[result.fault]}", _address(check.link), _FAULT_REMEDY, "warn")
+            yield Alert(f"{check.title}: {FAULT_WORDS[result.fault]}", _address(check.link), _FAULT_REMEDY, "warn")
         elif check.detailed_by not in measured:
             for finding in result.findings:
                 if finding.level is not Level.GOOD:
                     words = f"{check.title}: {finding.value}, {finding.words}" if check.figure else finding.words
-                    yield Concern(words, _address(finding.link), finding.remedy, str(finding.level))
+                    yield Alert(words, _address(finding.link), finding.remedy, str(finding.level))
 
 
 def _address(link: Link | None) -> str:
     return link.url() if link else ""
 
 
-def _latest_acts() -> list[Acts]:
+def _latest_acts() -> list[RepeatedAction]:
     entries = list(AuditEntry.objects.defer("detail").order_by("-id")[:READ_ACTS])
-    found: list[Acts] = []
+    found: list[RepeatedAction] = []
     for _, group in groupby(entries, key=lambda entry: (entry.actor, entry.action)):
         same = list(group)
-        found.append(Acts(same[0], len(same), len(entries) == READ_ACTS and same[-1] is entries[-1]))
+        found.append(RepeatedAction(same[0], len(same), len(entries) == READ_ACTS and same[-1] is entries[-1]))
     return found[:ROWS]

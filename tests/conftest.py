@@ -11,8 +11,8 @@ from xdist.scheduler.loadfile import LoadFileScheduling
 
 from accounts.roles import sync_roles
 from foundation.db_threads import close_db_threads
-from tests.cleaning import real_commits
-from tests.order import rank_of, unit_of
+from tests.support.cleaning import real_commits
+from tests.support.order import rank_of, unit_of
 
 # The same examples in every run: a gate must not fail by chance. `--hypothesis-profile=explore` looks for new ones.
 settings.register_profile("gate", derandomize=True, deadline=None, database=None)

@@ -1,6 +1,6 @@
-"""Settings of the tests: the product's own, over a database that `tests.database` provides."""
+"""Settings of the tests: the product's own, over a database that `tests.support.database` provides."""
 
-from tests import database
+from tests.support import database
 
 database.provide()
 

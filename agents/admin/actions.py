@@ -15,11 +15,11 @@ from django.db.models import Q, QuerySet
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.utils.http import url_has_allowed_host_and_scheme
 
-from accounts.permissions import actor_of
-from agents.sessions.bulk_actions import MOST, Tally, begin_bulk, carry_on_soon, perform, work_on
-from console.confirmation import answer, ask
-from console.keyset_changelist import planned_for_its_values, uuid_of
-from console.views import address_of
+from accounts.permissions import user_actor
+from agents.sessions.bulk_actions import MOST, Tally, perform, run_bulk_action, schedule_bulk_actions, start_bulk_action
+from console.confirmation import confirmation_page, confirmed_data
+from console.keyset_changelist import custom_plan, parse_uuid
+from console.views import row_url
 from foundation.errors import BandstandError
 from foundation.ids import new_id
 
@@ -33,8 +33,8 @@ COUNTED: Final = 100_000
 
 
 @dataclass(frozen=True, slots=True)
-class Deed:
-    """One of `agents.sessions.bulk_actions.ACTS` in the words of operators.
+class OperatorAction:
+    """One of `agents.sessions.bulk_actions.BULK_OPERATIONS` in the words of operators.
 
     `applies` is what its rows must be; the verb judges again, under the lock.
     """
@@ -47,19 +47,21 @@ class Deed:
     danger: bool = False
 
 
-def carry_out(request: HttpRequest, model_admin: ModelAdmin[Any], queryset: QuerySet[Any], deed: Deed) -> HttpResponse:
+def run_action(
+    request: HttpRequest, model_admin: ModelAdmin[Any], queryset: QuerySet[Any], deed: OperatorAction
+) -> HttpResponse:
     """Ask, then do; for the actions of a list and for the buttons of a page, which post to the list with `back`."""
     rows = queryset.filter(deed.applies).order_by("-pk")
-    before = uuid_of(request.POST.get("before", ""))
-    if answer(request) is None or before is None:
+    before = parse_uuid(request.POST.get("before", ""))
+    if confirmed_data(request) is None or before is None:
         return _question(request, model_admin, rows, deed)
-    with planned_for_its_values():
+    with custom_plan():
         # What came after the question is nobody's business.
         keys = list(rows.filter(pk__lt=before).values_list("pk", flat=True)[:MOST])
     try:
         if len(keys) > AT_ONCE:
             return _begin(request, deed, keys)
-        tally = perform(actor_of(request.user), deed.act, keys, seconds=AT_ONCE_SECONDS)
+        tally = perform(user_actor(request.user), deed.act, keys, seconds=AT_ONCE_SECONDS)
     except BandstandError as error:
         messages.error(request, error.detail)
         return HttpResponseRedirect(_back(request))
@@ -67,14 +69,16 @@ def carry_out(request: HttpRequest, model_admin: ModelAdmin[Any], queryset: Quer
     return HttpResponseRedirect(_back(request))
 
 
-def _question(request: HttpRequest, model_admin: ModelAdmin[Any], rows: QuerySet[Any], deed: Deed) -> HttpResponse:
+def _question(
+    request: HttpRequest, model_admin: ModelAdmin[Any], rows: QuerySet[Any], deed: OperatorAction
+) -> HttpResponse:
     back = _back(request)
-    with planned_for_its_values():
+    with custom_plan():
         count = rows[: COUNTED + 1].count()
     if not count:
         messages.warning(request, "Nothing to do: " + deed.words.partition("\n")[0])
         return HttpResponseRedirect(back)
-    page = ask(
+    page = confirmation_page(
         request,
         model_admin,
         title=f"{deed.yes}?",
@@ -107,17 +111,17 @@ def _back(request: HttpRequest) -> str:
     return wanted if own and wanted.startswith("/") else request.get_full_path()
 
 
-def _begin(request: HttpRequest, deed: Deed, keys: list[Any]) -> HttpResponse:
-    bulk = begin_bulk(actor_of(request.user), act=deed.act, targets=keys)
+def _begin(request: HttpRequest, deed: OperatorAction, keys: list[Any]) -> HttpResponse:
+    bulk = start_bulk_action(user_actor(request.user), act=deed.act, targets=keys)
     if len(keys) == MOST:
         messages.warning(request, f"One act takes {MOST:,} rows at most: these are the newest. Repeat it for the rest.")
     # So that there is something to see at once; the scheduler goes on from there.
-    work_on(bulk.pk, seconds=FIRST_BITE_SECONDS)
-    carry_on_soon()
-    return HttpResponseRedirect(address_of(bulk))
+    run_bulk_action(bulk.pk, seconds=FIRST_BITE_SECONDS)
+    schedule_bulk_actions()
+    return HttpResponseRedirect(row_url(bulk))
 
 
-def _tell(request: HttpRequest, deed: Deed, tally: Tally, *, left: int) -> None:
+def _tell(request: HttpRequest, deed: OperatorAction, tally: Tally, *, left: int) -> None:
     if tally.done:
         messages.success(request, f"{deed.done}: {tally.done:,}.")
     if tally.refused:

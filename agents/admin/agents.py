@@ -10,8 +10,8 @@ from django.contrib import admin, messages
 from django.contrib.auth.models import Group
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 
-from accounts.admin.audited_forms import AuditedForm
-from accounts.permissions import actor_of
+from accounts.admin.audited_forms import AuditedFormMixin
+from accounts.permissions import user_actor
 from accounts.roles import Role
 from agents.admin.draft_page import draft_page
 from agents.admin.publishing import publish_page
@@ -22,8 +22,8 @@ from agents.models import Agent, AgentDraft, Release
 from agents.permissions.role_permissions import CHANGE_AGENT, PUBLISH_AGENT
 from agents.releases import archive_agent, change_agent, create_agent, restore_agent
 from console.admin import ConsoleAdmin
-from console.confirmation import ask
-from console.views import address_of
+from console.confirmation import confirmation_page
+from console.views import row_url
 from console.widgets import CheckboxSelectMultiple, Textarea, TextInput, action
 
 # The page shows the newest of an agent's releases; their list holds the rest.
@@ -43,7 +43,7 @@ class WordsField(forms.CharField):
         return [word for word in words if word]
 
 
-class AgentForm(AuditedForm, forms.ModelForm):  # type: ignore[type-arg]
+class AgentForm(AuditedFormMixin, forms.ModelForm):  # type: ignore[type-arg]
     capabilities = WordsField(
         required=False,
         max_length=2_000,
@@ -84,7 +84,7 @@ class AgentForm(AuditedForm, forms.ModelForm):  # type: ignore[type-arg]
     def stored_row(self) -> Agent | None:
         return None if self._is_new else Agent.objects.select_for_update(no_key=True).get(pk=self.instance.pk)
 
-    def values_of(self, row: Agent) -> dict[str, Any]:
+    def form_values(self, row: Agent) -> dict[str, Any]:
         shown = {name: getattr(row, name) for name in AgentForm.Meta.fields if name != "groups"}
         return shown | {"groups": list(row.groups.order_by("name"))}
 
@@ -131,7 +131,7 @@ class AgentAdmin(ConsoleAdmin):
         return super().formfield_for_dbfield(db_field, request, **kwargs)
 
     def save_model(self, request: HttpRequest, obj: Agent, form: Any, change: bool) -> None:
-        actor, details = actor_of(request.user), form.cleaned_data
+        actor, details = user_actor(request.user), form.cleaned_data
         shared = {"details": details, "groups": details["groups"]}
         if change:
             change_agent(actor, agent_id=obj.pk, expected_version=details["version"], **shared)
@@ -144,7 +144,7 @@ class AgentAdmin(ConsoleAdmin):
 
     def response_add(self, request: HttpRequest, obj: Agent, post_url_continue: str | None = None) -> HttpResponse:  # noqa: ARG002
         messages.success(request, f"{obj} is made. Write its draft now; publish it when it is ready.")
-        return HttpResponseRedirect(address_of(obj, "edit_draft"))
+        return HttpResponseRedirect(row_url(obj, "edit_draft"))
 
     def render_change_form(self, request: HttpRequest, context: Any, *args: Any, **kwargs: Any) -> Any:
         if (agent := kwargs.get("obj")) is not None:
@@ -180,7 +180,7 @@ class AgentAdmin(ConsoleAdmin):
 def _archive_page(request: HttpRequest, model_admin: Any, draft: AgentDraft) -> HttpResponse:
     agent = draft.agent
     back = agent.archived_at is not None
-    asked = ask(
+    asked = confirmation_page(
         request,
         model_admin,
         title=f"{'Restore' if back else 'Archive'} {agent}",
@@ -188,14 +188,14 @@ def _archive_page(request: HttpRequest, model_admin: Any, draft: AgentDraft) -> 
         if back
         else f"Nobody will be able to begin a conversation with {agent}. What was said stays readable.",
         yes="Restore" if back else "Archive",
-        back=address_of(agent),
+        back=row_url(agent),
         danger=not back,
     )
     if asked is not None:
         return asked
-    (restore_agent if back else archive_agent)(actor_of(request.user), agent_id=agent.pk)
+    (restore_agent if back else archive_agent)(user_actor(request.user), agent_id=agent.pk)
     messages.success(request, f"{agent} is {'back' if back else 'archived'}.")
-    return HttpResponseRedirect(address_of(agent))
+    return HttpResponseRedirect(row_url(agent))
 
 
 def _beside(agent: Agent) -> dict[str, Any]:

@@ -11,14 +11,14 @@ from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
 from django.urls import URLPattern, path, reverse
 from django.utils.safestring import SafeString
 
-from accounts.permissions import actor_of
-from agents.admin.turn_actions import DEEDS
+from accounts.permissions import user_actor
+from agents.admin.turn_actions import OPERATOR_ACTIONS
 from agents.models import BulkAction
-from agents.sessions.bulk_actions import ACTS, stop_bulk
+from agents.sessions.bulk_actions import BULK_OPERATIONS, stop_bulk_action
 from console.admin import ReadOnlyAdmin
-from console.confirmation import ask
-from console.formatting import moment, tag, took
-from console.views import Named, address_of, page
+from console.confirmation import confirmation_page
+from console.formatting import badge, format_duration, format_moment
+from console.views import NamedRow, console_page, row_url
 from foundation.clock import now
 from foundation.durations import duration
 from foundation.errors import BandstandError
@@ -27,7 +27,7 @@ _LEVELS = {BulkAction.Status.OPEN: "good", BulkAction.Status.STOPPED: "warn"}
 
 
 @admin.register(BulkAction)
-class BulkActAdmin(ReadOnlyAdmin):
+class BulkActionAdmin(ReadOnlyAdmin):
     query_budget = 7
 
     list_display = ("begun", "what", "user", "state", "so_far", "lasted")
@@ -41,11 +41,11 @@ class BulkActAdmin(ReadOnlyAdmin):
 
     @admin.display(description="begun (UTC)")
     def begun(self, bulk: BulkAction) -> str:
-        return moment(bulk.begun_at)
+        return format_moment(bulk.begun_at)
 
     @admin.display(description="act")
     def what(self, bulk: BulkAction) -> str:
-        return DEEDS[bulk.act].yes
+        return OPERATOR_ACTIONS[bulk.act].yes
 
     @admin.display(description="state")
     def state(self, bulk: BulkAction) -> SafeString:
@@ -57,7 +57,7 @@ class BulkActAdmin(ReadOnlyAdmin):
 
     @admin.display(description="took")
     def lasted(self, bulk: BulkAction) -> str:
-        return took(bulk.begun_at, bulk.finished_at or now())
+        return format_duration(bulk.begun_at, bulk.finished_at or now())
 
     def get_urls(self) -> list[URLPattern]:
         stop = path("<uuid:object_id>/stop/", self.admin_site.admin_view(self.stop), name="agents_bulkaction_stop")
@@ -69,21 +69,22 @@ class BulkActAdmin(ReadOnlyAdmin):
         bulk = self.get_object(request, object_id)
         if request.method != "GET" or bulk is None or not self.has_view_permission(request, bulk):
             return super().change_view(request, object_id, form_url, extra_context)
-        deed = DEEDS[bulk.act]
-        return page(
+        deed = OPERATOR_ACTIONS[bulk.act]
+        return console_page(
             request,
             self,
             "console/bulk.html",
             title=(name := f"{deed.yes}: {bulk.total:,} rows"),
             opts=self.opts,
-            original=Named(bulk, name),
+            original=NamedRow(bulk, name),
             bulk=bulk,
             deed=deed,
             state=_state(bulk),
             behind=bulk.done + bulk.refused,
-            lasted=took(bulk.begun_at, bulk.finished_at or now()),
+            lasted=format_duration(bulk.begun_at, bulk.finished_at or now()),
             remains=_remains(bulk),
-            may_stop=bulk.status == BulkAction.Status.OPEN and request.user.has_perm(ACTS[bulk.act].permission),
+            may_stop=bulk.status == BulkAction.Status.OPEN
+            and request.user.has_perm(BULK_OPERATIONS[bulk.act].permission),
             trail=f"{reverse('admin:accounts_auditentry_changelist')}?q={bulk.pk}",
         )
 
@@ -91,18 +92,20 @@ class BulkActAdmin(ReadOnlyAdmin):
         bulk = self.get_object(request, str(object_id))
         if bulk is None or not self.has_view_permission(request, bulk):
             raise Http404
-        if not request.user.has_perm(ACTS[bulk.act].permission):
+        if not request.user.has_perm(BULK_OPERATIONS[bulk.act].permission):
             raise PermissionDenied
         # The button on the page of the act answers the question along with asking it: it may be urgent.
         words = "What is done stays done; the other rows stay as they are."
-        shown = ask(request, self, title=f"Stop {bulk}?", words=words, yes="Stop", back=address_of(bulk), danger=True)
+        shown = confirmation_page(
+            request, self, title=f"Stop {bulk}?", words=words, yes="Stop", back=row_url(bulk), danger=True
+        )
         if shown is not None:
             return shown
         try:
-            stop_bulk(actor_of(request.user), bulk_id=bulk.pk)
+            stop_bulk_action(user_actor(request.user), bulk_id=bulk.pk)
         except BandstandError as error:
             messages.error(request, error.detail)
-        return HttpResponseRedirect(address_of(bulk))
+        return HttpResponseRedirect(row_url(bulk))
 
 
 def _remains(bulk: BulkAction) -> str:
@@ -115,4 +118,4 @@ def _remains(bulk: BulkAction) -> str:
 
 def _state(bulk: BulkAction) -> SafeString:
     words = "at work" if bulk.status == BulkAction.Status.OPEN else bulk.status
-    return tag(words, _LEVELS.get(BulkAction.Status(bulk.status), ""))
+    return badge(words, _LEVELS.get(BulkAction.Status(bulk.status), ""))

@@ -8,14 +8,14 @@ from django.contrib import messages
 from django.db import transaction
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 
-from accounts.permissions import actor_of
+from accounts.permissions import user_actor
 from agents.admin.drafts import DraftForm
 from agents.domain.config_diff import differences
 from agents.domain.configuration import AgentConfiguration
 from agents.models import AgentDraft
 from agents.permissions.role_permissions import CHANGE_DRAFT, PUBLISH_AGENT
 from agents.releases import change_draft
-from console.views import address_of, page
+from console.views import console_page, row_url
 
 
 def draft_page(request: HttpRequest, model_admin: Any, draft: AgentDraft) -> HttpResponse:
@@ -25,9 +25,9 @@ def draft_page(request: HttpRequest, model_admin: Any, draft: AgentDraft) -> Htt
     if form.is_bound and _saved(request, form):
         messages.success(request, f"The draft of {draft.agent} is saved. What is live has not changed.")
         following = "publish_draft" if "_publish" in request.POST else "edit_draft"
-        return HttpResponseRedirect(address_of(draft.agent, following))
+        return HttpResponseRedirect(row_url(draft.agent, following))
     live = draft.agent.live_release
-    return page(
+    return console_page(
         request,
         model_admin,
         "console/draft.html",
@@ -48,7 +48,7 @@ def _saved(request: HttpRequest, form: DraftForm) -> bool:
     if not form.is_valid():
         return False
     change_draft(
-        actor_of(request.user),
+        user_actor(request.user),
         agent_id=form.draft.pk,
         expected_version=form.cleaned_data["version"],
         configuration=form.configuration,

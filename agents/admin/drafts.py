@@ -8,7 +8,7 @@ from typing import Any, Final
 
 from django import forms
 
-from accounts.admin.audited_forms import AuditedForm
+from accounts.admin.audited_forms import AuditedFormMixin
 from agents.domain.configuration import (
     SETTINGS,
     AgentConfiguration,
@@ -67,7 +67,7 @@ class ToolsField(forms.MultipleChoiceField):
         return kept + [name for name in ticked if name not in kept]
 
 
-class DraftForm(AuditedForm, forms.Form):
+class DraftForm(AuditedFormMixin, forms.Form):
     """The configuration of `draft`. Valid only if a turn could run on it; `configuration` is then what to save.
 
     Raises `NewerConfiguration` where a newer version wrote the draft.
@@ -84,7 +84,7 @@ class DraftForm(AuditedForm, forms.Form):
     def stored_row(self) -> AgentDraft:
         return AgentDraft.objects.select_for_update(no_key=True).get(pk=self.draft.pk)
 
-    def values_of(self, row: AgentDraft) -> dict[str, Any]:
+    def form_values(self, row: AgentDraft) -> dict[str, Any]:
         return _values(AgentConfiguration.parse(row.configuration))
 
     @property

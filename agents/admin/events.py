@@ -9,17 +9,17 @@ from django.http import HttpRequest
 
 from agents.admin.list_filters import EventTypeFilter
 from agents.models import Event
-from agents.permissions.transcripts import may_read
-from console.date_filters import age_by
-from console.keyset_changelist import LongListAdmin
+from agents.permissions.transcripts import can_read_transcript
+from console.date_filters import age_filter
+from console.keyset_changelist import KeysetAdmin
 
 
 @admin.register(Event)
-class EventAdmin(LongListAdmin):
+class EventAdmin(KeysetAdmin):
     query_budget = 11
 
     list_display = ("id", "agent_session_id", "seq", "type", "turn_id", "epoch", "at")
-    list_filter = (EventTypeFilter, age_by("at"))
+    list_filter = (EventTypeFilter, age_filter("at"))
     search_ids = ("agent_session_id",)
     list_filter_submit = False
     looks_back = 100_000
@@ -27,5 +27,5 @@ class EventAdmin(LongListAdmin):
 
     def get_fields(self, request: HttpRequest, obj: Any = None) -> list[Any]:
         """Events carry what was said."""
-        hidden = {"data"} if obj is None or not may_read(request.user, obj.agent_session.agent) else set()
+        hidden = {"data"} if obj is None or not can_read_transcript(request.user, obj.agent_session.agent) else set()
         return [field.name for field in Event._meta.fields if field.name not in hidden]

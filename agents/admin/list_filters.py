@@ -21,8 +21,8 @@ from agents.domain.events import EventType
 from agents.domain.failures import ErrorClass
 from agents.domain.states import TERMINAL, TurnStatus
 from agents.models import Agent, AgentSession, Release, Turn
-from console.keyset_changelist import uuid_of
-from foundation.ids import first_id_at
+from console.keyset_changelist import parse_uuid
+from foundation.ids import lowest_id
 
 if TYPE_CHECKING:
     from django.forms import Select, TextInput
@@ -39,7 +39,7 @@ FEW = 10_000
 COSTS = ("10", "1", "0.1", "0.01")
 
 
-class Sieve(admin.SimpleListFilter):
+class IndexedFilter(admin.SimpleListFilter):
     """One field of the form beside a list."""
 
     template = "unfold/filters/filters_field.html"
@@ -98,7 +98,7 @@ def _one_of(value: str, known: Sequence[str]) -> str:
     return value
 
 
-class AgentSieve(Sieve):
+class AgentFilter(IndexedFilter):
     title = "agent"
     parameter_name = "agent"
 
@@ -107,7 +107,7 @@ class AgentSieve(Sieve):
         return [(str(key), f"{name} (archived)" if archived else name) for key, name, archived in agents]
 
     def condition(self, value: str, *, of_turns: bool) -> Q:
-        key = uuid_of(value)
+        key = parse_uuid(value)
         if key is None:
             raise IncorrectLookupParameters(value)
         if not of_turns:
@@ -122,13 +122,13 @@ class AgentSieve(Sieve):
         return [FINISHED & Q(release_id=release) for release in few] + [OPEN & Q(release_id__in=few)] if few else []
 
 
-class ReleaseSieve(Sieve):
+class ReleaseFilter(IndexedFilter):
     title = "release"
     parameter_name = "release"
 
     def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:  # noqa: ARG002
         """Those of the chosen agent, and the one that the address names."""
-        wanted = Q(agent_id=uuid_of(request.GET.get("agent", ""))) | Q(pk=uuid_of(request.GET.get("release", "")))
+        wanted = Q(agent_id=parse_uuid(request.GET.get("agent", ""))) | Q(pk=parse_uuid(request.GET.get("release", "")))
         releases = Release.objects.filter(wanted).order_by("agent__name", "-number")
         return [
             (str(key), f"{agent} #{number}")
@@ -139,7 +139,7 @@ class ReleaseSieve(Sieve):
         return bool(self.lookup_choices) or bool(self.value())
 
     def condition(self, value: str, *, of_turns: bool) -> Q:  # noqa: ARG002
-        self._release = uuid_of(value)
+        self._release = parse_uuid(value)
         if self._release is None:
             raise IncorrectLookupParameters(value)
         return Q(release_id=self._release)
@@ -148,7 +148,7 @@ class ReleaseSieve(Sieve):
         return [FINISHED, OPEN] if getattr(self, "_release", None) else []
 
 
-class UserSieve(Sieve):
+class UserFilter(IndexedFilter):
     title = "user"
     parameter_name = "user"
 
@@ -163,7 +163,7 @@ class UserSieve(Sieve):
         return [FINISHED, OPEN] if getattr(self, "_user", None) else []
 
 
-class TurnStateSieve(Sieve):
+class TurnStatusFilter(IndexedFilter):
     title = "state"
     parameter_name = "state"
 
@@ -178,7 +178,7 @@ class TurnStateSieve(Sieve):
         return Q(status=status) & (FINISHED if status in TERMINAL else OPEN)
 
 
-class SessionStateSieve(Sieve):
+class SessionStatusFilter(IndexedFilter):
     title = "state"
     parameter_name = "state"
     states: ClassVar[dict[str, tuple[str, Q]]] = {
@@ -196,7 +196,7 @@ class SessionStateSieve(Sieve):
         return self.states[_one_of(value, list(self.states))][1]
 
 
-class ErrorSieve(Sieve):
+class ErrorFilter(IndexedFilter):
     """Of a turn; of a session, that it has such a turn."""
 
     title = "error"
@@ -211,7 +211,7 @@ class ErrorSieve(Sieve):
         return wrong if of_turns else _with_a_turn(wrong)
 
 
-class CostSieve(Sieve):
+class CostFilter(IndexedFilter):
     """Of a turn; of a session, that it has such a turn."""
 
     title = "cost of a turn"
@@ -225,7 +225,7 @@ class CostSieve(Sieve):
         return dear if of_turns else _with_a_turn(dear)
 
 
-class _DaySieve(Sieve):
+class _DayFilter(IndexedFilter):
     """By the day in UTC. Ids sort by time, so a range of days is a range of the primary key."""
 
     def field(self) -> forms.Field:
@@ -234,12 +234,12 @@ class _DaySieve(Sieve):
     def _midnight(self, value: str, *, days: int = 0) -> Any:
         try:
             day = date.fromisoformat(value) + timedelta(days=days)
-            return first_id_at(datetime.combine(day, time(), UTC))
+            return lowest_id(datetime.combine(day, time(), UTC))
         except (ValueError, OverflowError) as error:
             raise IncorrectLookupParameters(value) from error
 
 
-class SinceSieve(_DaySieve):
+class SinceFilter(_DayFilter):
     title = "from (UTC)"
     parameter_name = "since"
 
@@ -247,7 +247,7 @@ class SinceSieve(_DaySieve):
         return Q(pk__gte=self._midnight(value))
 
 
-class UntilSieve(_DaySieve):
+class UntilFilter(_DayFilter):
     title = "to, that day included"
     parameter_name = "until"
 

@@ -9,13 +9,13 @@ from django import forms
 from django.contrib import messages
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 
-from accounts.permissions import actor_of
+from accounts.permissions import user_actor
 from agents.domain.config_diff import differences
 from agents.domain.configuration import AgentConfiguration
 from agents.models import Agent, AgentDraft, Configuration, Release
 from agents.releases import publish, roll_back
-from console.confirmation import answer, ask
-from console.views import address_of
+from console.confirmation import confirmation_page, confirmed_data
+from console.views import row_url
 from console.widgets import TextInput
 from foundation.errors import BandstandError
 
@@ -38,14 +38,14 @@ class PublishForm(forms.Form):
 def publish_page(request: HttpRequest, model_admin: Any, draft: AgentDraft) -> HttpResponse:
     """Show what changes, ask for a note, and publish the draft."""
     agent, live = draft.agent, draft.agent.live_release
-    form = PublishForm(answer(request), initial={"draft": draft.version, "live": live and live.pk})
-    asked = ask(
+    form = PublishForm(confirmed_data(request), initial={"draft": draft.version, "live": live and live.pk})
+    asked = confirmation_page(
         request,
         model_admin,
         title=f"Publish {agent}",
         words="New sessions will run on this configuration at once. Sessions that exist keep the release they have.",
         yes="Publish",
-        back=address_of(agent, "edit_draft"),
+        back=row_url(agent, "edit_draft"),
         form=form,
         template=_TEMPLATE,
         more=_shown(agent, live, draft),
@@ -57,7 +57,7 @@ def publish_page(request: HttpRequest, model_admin: Any, draft: AgentDraft) -> H
         request,
         agent,
         lambda: publish(
-            actor_of(request.user),
+            user_actor(request.user),
             agent_id=agent.pk,
             expected_version=given["draft"] or 0,
             expected_live=given["live"],
@@ -70,15 +70,15 @@ def roll_back_page(request: HttpRequest, model_admin: Any, release: Release) -> 
     """Show what changes, ask for a note, and publish an older release once more."""
     agent, live = release.agent, release.agent.live_release
     note = f"Back to release {release.number}."
-    form = PublishForm(answer(request), initial={"live": live and live.pk, "note": note})
-    asked = ask(
+    form = PublishForm(confirmed_data(request), initial={"live": live and live.pk, "note": note})
+    asked = confirmation_page(
         request,
         model_admin,
         title=f"Roll {agent} back to release {release.number}",
         words=f"Release {release.number} will be published again under a new number. New sessions will run on it at "
         "once, sessions that exist keep the release they have, and the draft stays as it is.",
         yes="Roll back",
-        back=address_of(release),
+        back=row_url(release),
         form=form,
         template=_TEMPLATE,
         more=_shown(agent, live, release),
@@ -90,7 +90,7 @@ def roll_back_page(request: HttpRequest, model_admin: Any, release: Release) -> 
         request,
         agent,
         lambda: roll_back(
-            actor_of(request.user),
+            user_actor(request.user),
             agent_id=agent.pk,
             number=release.number,
             expected_live=given["live"],
@@ -111,6 +111,6 @@ def _go(request: HttpRequest, agent: Agent, verb: Callable[[], Release]) -> Http
     except BandstandError as error:
         where = f" ({error.pointer})" if error.pointer else ""
         messages.error(request, f"Nothing was published. {error.detail}{where}")
-        return HttpResponseRedirect(address_of(agent, "publish_draft"))
+        return HttpResponseRedirect(row_url(agent, "publish_draft"))
     messages.success(request, f"{release} is live for new sessions.")
-    return HttpResponseRedirect(address_of(agent))
+    return HttpResponseRedirect(row_url(agent))

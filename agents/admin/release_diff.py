@@ -10,7 +10,7 @@ from django.http import HttpRequest, HttpResponse
 from agents.domain.config_diff import differences
 from agents.domain.configuration import AgentConfiguration
 from agents.models import AgentDraft, Release
-from console.views import page
+from console.views import console_page
 from console.widgets import Select
 
 DRAFT: Final = "draft"
@@ -37,7 +37,7 @@ def compare_page(request: HttpRequest, model_admin: Any, draft: AgentDraft) -> H
         field.choices = [(DRAFT, "the draft"), *((str(number), _title(number, live)) for number in numbers)]
     if form.is_bound and form.is_valid():
         chosen = form.cleaned_data
-    return page(
+    return console_page(
         request,
         model_admin,
         "console/compare.html",

@@ -7,7 +7,7 @@ from django.utils.safestring import SafeString
 
 from agents.models import Runner
 from console.admin import ReadOnlyAdmin
-from console.formatting import tag
+from console.formatting import badge
 from foundation.clock import now
 
 
@@ -26,5 +26,5 @@ class RunnerAdmin(ReadOnlyAdmin):
     def state(self, runner: Runner) -> SafeString:
         """As it reported itself, unless it has fallen silent."""
         if runner.is_silent(now()):
-            return tag("silent", "bad")
-        return tag(runner.status, "good" if runner.status == Runner.Status.RUNNING else "")
+            return badge("silent", "bad")
+        return badge(runner.status, "good" if runner.status == Runner.Status.RUNNING else "")

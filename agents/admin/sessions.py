@@ -14,30 +14,30 @@ from django.http import Http404, HttpRequest, HttpResponse, HttpResponseBase, Ht
 from django.urls import URLPattern, path
 from django.utils.safestring import SafeString
 
-from accounts.permissions import actor_of
-from accounts.users import meant_people
-from agents.admin.actions import carry_out
+from accounts.permissions import user_actor
+from accounts.users import find_users
+from agents.admin.actions import run_action
 from agents.admin.list_filters import (
-    AgentSieve,
-    CostSieve,
-    ErrorSieve,
-    ReleaseSieve,
-    SessionStateSieve,
-    SinceSieve,
-    UntilSieve,
-    UserSieve,
+    AgentFilter,
+    CostFilter,
+    ErrorFilter,
+    ReleaseFilter,
+    SessionStatusFilter,
+    SinceFilter,
+    UntilFilter,
+    UserFilter,
 )
-from agents.admin.transcript.page import live, session_page
+from agents.admin.transcript.page import live_update, session_page
 from agents.admin.turn_actions import CANCEL_OPEN, FORK_WORDS
 from agents.models import AgentSession, Turn
 from agents.permissions.role_permissions import CANCEL_TURN, FORK_SESSION
-from agents.permissions.transcripts import may_read, readable_agents
+from agents.permissions.transcripts import can_read_transcript, readable_agents
 from agents.sessions.crud import MAX_TITLE
 from agents.sessions.fork import fork_any_session
-from console.confirmation import ask
-from console.formatting import moment, money, tag
-from console.keyset_changelist import LongListAdmin, uuid_of
-from console.views import address_of
+from console.confirmation import confirmation_page
+from console.formatting import badge, format_moment, format_money
+from console.keyset_changelist import KeysetAdmin, parse_uuid
+from console.views import row_url
 from foundation.errors import BandstandError
 
 
@@ -50,7 +50,7 @@ def _titled(term: str) -> Func:
 
 
 @admin.register(AgentSession)
-class AgentSessionAdmin(LongListAdmin):
+class AgentSessionAdmin(KeysetAdmin):
     query_budget = 15
     # The page of one session.
     page_query_budget = 24
@@ -59,7 +59,7 @@ class AgentSessionAdmin(LongListAdmin):
     list_display_links = ("created", "told_title")
     list_select_related = ("user", "agent", "release")
     list_filter = (
-        AgentSieve, ReleaseSieve, UserSieve, SessionStateSieve, ErrorSieve, SinceSieve, UntilSieve, CostSieve,
+        AgentFilter, ReleaseFilter, UserFilter, SessionStatusFilter, ErrorFilter, SinceFilter, UntilFilter, CostFilter,
     )  # fmt: skip
     search_help_text = "The id of a session, a turn or an error, the name of a user, or words of a title."
 
@@ -70,7 +70,7 @@ class AgentSessionAdmin(LongListAdmin):
 
     @admin.action(description="Cancel all open turns", permissions=["cancel"])
     def cancel_open(self, request: HttpRequest, queryset: QuerySet[AgentSession]) -> HttpResponse:
-        return carry_out(request, self, queryset, CANCEL_OPEN)
+        return run_action(request, self, queryset, CANCEL_OPEN)
 
     def get_search_results(
         self, request: HttpRequest, queryset: QuerySet[AgentSession], search_term: str
@@ -78,14 +78,14 @@ class AgentSessionAdmin(LongListAdmin):
         term = search_term.strip()
         if not term:
             return queryset, False
-        if (wanted := uuid_of(term)) is not None:
+        if (wanted := parse_uuid(term)) is not None:
             turns = Turn.objects.filter(Q(pk=wanted) | Q(error_id=wanted)).values_list("agent_session_id", flat=True)
             return queryset.filter(pk__in=[wanted, *turns[:2]]), False
         if "\x00" in term or len(term) > MAX_TITLE:
             return queryset.none(), False
         # Titles are made of what was said first.
         titled = Q(_titled(term), agent__in=list(readable_agents(request.user).values_list("pk", flat=True)))
-        return queryset.filter(Q(user_id__in=meant_people(term)) | titled), False
+        return queryset.filter(Q(user_id__in=find_users(term)) | titled), False
 
     def complete(self, request: HttpRequest, rows: Sequence[AgentSession]) -> None:
         readable = set(readable_agents(request.user).values_list("pk", flat=True))
@@ -101,11 +101,11 @@ class AgentSessionAdmin(LongListAdmin):
 
     @admin.display(description="begun (UTC)")
     def created(self, session: AgentSession) -> str:
-        return moment(session.created_at)
+        return format_moment(session.created_at)
 
     @admin.display(description="last message (UTC)")
     def updated(self, session: AgentSession) -> str:
-        return moment(session.updated_at)
+        return format_moment(session.updated_at)
 
     @admin.display(description="title")
     def told_title(self, session: Any) -> str:
@@ -114,10 +114,10 @@ class AgentSessionAdmin(LongListAdmin):
     @admin.display(description="state")
     def stands(self, session: AgentSession) -> SafeString:
         if session.controller == AgentSession.Controller.HUMAN:
-            return tag("a person answers", "warn")
+            return badge("a person answers", "warn")
         if session.active_turn_id is not None:
-            return tag("answering", "good")
-        return tag("waiting", "warn") if session.open_turns else tag("idle")
+            return badge("answering", "good")
+        return badge("waiting", "warn") if session.open_turns else badge("idle")
 
     @admin.display(description="agent")
     def told_agent(self, session: AgentSession) -> str:
@@ -130,7 +130,7 @@ class AgentSessionAdmin(LongListAdmin):
 
     @admin.display(description="cost")
     def cost(self, session: Any) -> str:
-        return money(session.totals["cost"])
+        return format_money(session.totals["cost"])
 
     def get_urls(self) -> list[URLPattern]:
         follow = path("<uuid:object_id>/live/", self.admin_site.admin_view(self.live), name="agents_agentsession_live")
@@ -150,26 +150,28 @@ class AgentSessionAdmin(LongListAdmin):
         session = self.get_object(request, str(object_id))
         if session is None or not self.has_view_permission(request, session):
             raise Http404
-        return live(request, session)
+        return live_update(request, session)
 
     def fork(self, request: HttpRequest, object_id: UUID) -> HttpResponse:
         """A copy of the conversation, up to the answer of `?turn`, that belongs to the operator."""
         session = self.get_object(request, str(object_id))
         term = request.GET.get("turn", "")
-        after_turn = uuid_of(term)
+        after_turn = parse_uuid(term)
         # A turn that cannot be read is no wish for the whole conversation.
         if session is None or not self.has_view_permission(request, session) or (term and after_turn is None):
             raise Http404
-        if not (request.user.has_perm(FORK_SESSION) and may_read(request.user, session.agent)):
+        if not (request.user.has_perm(FORK_SESSION) and can_read_transcript(request.user, session.agent)):
             raise PermissionDenied
-        back = address_of(session)
-        shown = ask(request, self, title="Fork?", words=FORK_WORDS, yes="Yes, fork", back=back, rows=[str(session)])
+        back = row_url(session)
+        shown = confirmation_page(
+            request, self, title="Fork?", words=FORK_WORDS, yes="Yes, fork", back=back, rows=[str(session)]
+        )
         if shown is not None:
             return shown
         try:
-            made = fork_any_session(actor_of(request.user), session_id=session.pk, after_turn=after_turn)
+            made = fork_any_session(user_actor(request.user), session_id=session.pk, after_turn=after_turn)
         except BandstandError as error:
             messages.error(request, error.detail)
             return HttpResponseRedirect(back)
         messages.success(request, f"Forked. This is the copy, {made}; it belongs to you.")
-        return HttpResponseRedirect(address_of(made))
+        return HttpResponseRedirect(row_url(made))

@@ -7,7 +7,7 @@ from typing import Final
 from django.utils.safestring import SafeString
 
 from agents.domain.states import StepStatus, TurnStatus
-from console.formatting import tag
+from console.formatting import badge
 
 _LEVELS: Final[dict[str, str]] = {
     TurnStatus.QUEUED: "warn",
@@ -22,6 +22,6 @@ _LEVELS: Final[dict[str, str]] = {
 }
 
 
-def state_tag(status: str) -> SafeString:
+def status_badge(status: str) -> SafeString:
     """The state of a turn or a step."""
-    return tag(str(status).replace("_", " "), _LEVELS.get(str(status), ""))
+    return badge(str(status).replace("_", " "), _LEVELS.get(str(status), ""))

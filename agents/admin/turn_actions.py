@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from django.db.models import Q
 
-from agents.admin.actions import Deed
+from agents.admin.actions import OperatorAction
 from agents.domain.states import TERMINAL, TurnStatus
 from agents.permissions.role_permissions import CANCEL_TURN, REQUEUE_TURN, RETRY_TURN, SET_ASIDE_TURN
 from agents.sessions.requeue import REQUEUABLE
@@ -14,7 +14,7 @@ from agents.sessions.retry import RETRIABLE
 
 _OPEN = Q(finished_at__isnull=True)
 
-CANCEL = Deed(
+CANCEL = OperatorAction(
     yes="Cancel",
     done="Cancelled or about to be",
     words="Only turns that have not ended can be cancelled.\n"
@@ -24,7 +24,7 @@ CANCEL = Deed(
     act="cancel",
     danger=True,
 )
-RETRY = Deed(
+RETRY = OperatorAction(
     yes="Retry",
     done="Asked again",
     words="Only turns that failed, expired or were cancelled can be retried.\n"
@@ -33,7 +33,7 @@ RETRY = Deed(
     applies=Q(status__in=sorted(RETRIABLE)),
     act="retry",
 )
-REQUEUE = Deed(
+REQUEUE = OperatorAction(
     yes="Requeue",
     done="Back in the queue",
     words="Only turns that run or wait can be requeued.\n"
@@ -42,7 +42,7 @@ REQUEUE = Deed(
     applies=_OPEN & Q(status__in=sorted(REQUEUABLE)),
     act="requeue",
 )
-SET_ASIDE = Deed(
+SET_ASIDE = OperatorAction(
     yes="Set aside",
     done="Set aside",
     words="Only turns that have not ended can be set aside.\n"
@@ -52,7 +52,7 @@ SET_ASIDE = Deed(
     act="set_aside",
     danger=True,
 )
-CANCEL_OPEN = Deed(
+CANCEL_OPEN = OperatorAction(
     yes="Cancel all open turns",
     done="Sessions whose turns were cancelled",
     words="Only sessions with open turns are concerned.\n"
@@ -69,7 +69,7 @@ FORK_WORDS = (
 
 
 @dataclass(frozen=True, slots=True)
-class DeedOnTurn:
+class TurnAction:
     """A button on the page of a turn: the action that it posts, and the states in which it is of use."""
 
     action: str
@@ -80,12 +80,12 @@ class DeedOnTurn:
 
 
 _NOT_ENDED = frozenset(TurnStatus) - TERMINAL
-ON_TURNS = (
-    DeedOnTurn("cancel", "Cancel", CANCEL_TURN, _NOT_ENDED - {TurnStatus.CANCELLING}),
-    DeedOnTurn("requeue", "Requeue", REQUEUE_TURN, REQUEUABLE),
-    DeedOnTurn("set_aside", "Set aside", SET_ASIDE_TURN, _NOT_ENDED, danger=True),
-    DeedOnTurn("retry", "Retry", RETRY_TURN, RETRIABLE),
+TURN_ACTIONS = (
+    TurnAction("cancel", "Cancel", CANCEL_TURN, _NOT_ENDED - {TurnStatus.CANCELLING}),
+    TurnAction("requeue", "Requeue", REQUEUE_TURN, REQUEUABLE),
+    TurnAction("set_aside", "Set aside", SET_ASIDE_TURN, _NOT_ENDED, danger=True),
+    TurnAction("retry", "Retry", RETRY_TURN, RETRIABLE),
 )
 
 # By the act, for what happens after the question.
-DEEDS = {deed.act: deed for deed in (CANCEL, RETRY, REQUEUE, SET_ASIDE, CANCEL_OPEN)}
+OPERATOR_ACTIONS = {deed.act: deed for deed in (CANCEL, RETRY, REQUEUE, SET_ASIDE, CANCEL_OPEN)}

@@ -12,40 +12,40 @@ from django.urls import reverse
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
-from accounts.users import meant_people
-from agents.admin.actions import carry_out
+from accounts.users import find_users
+from agents.admin.actions import run_action
 from agents.admin.list_filters import (
     FINISHED,
     OPEN,
-    AgentSieve,
-    CostSieve,
-    ErrorSieve,
-    ReleaseSieve,
-    SinceSieve,
-    TurnStateSieve,
-    UntilSieve,
-    UserSieve,
+    AgentFilter,
+    CostFilter,
+    ErrorFilter,
+    ReleaseFilter,
+    SinceFilter,
+    TurnStatusFilter,
+    UntilFilter,
+    UserFilter,
 )
-from agents.admin.state_tags import state_tag
+from agents.admin.state_tags import status_badge
 from agents.admin.transcript.page import turn_page
 from agents.admin.turn_actions import CANCEL, REQUEUE, RETRY, SET_ASIDE
 from agents.models import Step, Turn
 from agents.permissions.role_permissions import CANCEL_TURN, REQUEUE_TURN, RETRY_TURN, SET_ASIDE_TURN
-from agents.permissions.transcripts import may_read
-from console.date_filters import age_by
-from console.formatting import moment, money, took, unbroken
-from console.keyset_changelist import LongListAdmin, uuid_of
+from agents.permissions.transcripts import can_read_transcript
+from console.date_filters import age_filter
+from console.formatting import format_duration, format_moment, format_money, nowrap
+from console.keyset_changelist import KeysetAdmin, parse_uuid
 
 
 @admin.register(Turn)
-class TurnAdmin(LongListAdmin):
+class TurnAdmin(KeysetAdmin):
     query_budget = 13
 
     list_display = ("queued", "state", "agent", "user", "error_class", "lasted", "tokens", "cost", "session")
     list_display_links = ("queued",)
     list_select_related = ("user", "release__agent")
     list_filter = (
-        AgentSieve, ReleaseSieve, UserSieve, TurnStateSieve, ErrorSieve, SinceSieve, UntilSieve, CostSieve,
+        AgentFilter, ReleaseFilter, UserFilter, TurnStatusFilter, ErrorFilter, SinceFilter, UntilFilter, CostFilter,
     )  # fmt: skip
     search_help_text = "The id of a turn, a session or an error, or the name of a user."
 
@@ -65,19 +65,19 @@ class TurnAdmin(LongListAdmin):
 
     @admin.action(description="Cancel", permissions=["cancel"])
     def cancel(self, request: HttpRequest, queryset: QuerySet[Turn]) -> HttpResponse:
-        return carry_out(request, self, queryset, CANCEL)
+        return run_action(request, self, queryset, CANCEL)
 
     @admin.action(description="Retry", permissions=["retry"])
     def retry(self, request: HttpRequest, queryset: QuerySet[Turn]) -> HttpResponse:
-        return carry_out(request, self, queryset, RETRY)
+        return run_action(request, self, queryset, RETRY)
 
     @admin.action(description="Requeue", permissions=["requeue"])
     def requeue(self, request: HttpRequest, queryset: QuerySet[Turn]) -> HttpResponse:
-        return carry_out(request, self, queryset, REQUEUE)
+        return run_action(request, self, queryset, REQUEUE)
 
     @admin.action(description="Set aside", permissions=["set_aside"])
     def set_aside(self, request: HttpRequest, queryset: QuerySet[Turn]) -> HttpResponse:
-        return carry_out(request, self, queryset, SET_ASIDE)
+        return run_action(request, self, queryset, SET_ASIDE)
 
     def get_search_results(
         self,
@@ -88,14 +88,14 @@ class TurnAdmin(LongListAdmin):
         term = search_term.strip()
         if not term:
             return queryset, False
-        if (wanted := uuid_of(term)) is not None:
+        if (wanted := parse_uuid(term)) is not None:
             return queryset.filter(Q(pk=wanted) | Q(agent_session_id=wanted) | Q(error_id=wanted)), False
-        return queryset.filter(user_id__in=meant_people(term)), False
+        return queryset.filter(user_id__in=find_users(term)), False
 
     def search_arms(self, term: str) -> Sequence[Q]:
-        if not (term := term.strip()) or uuid_of(term) is not None:
+        if not (term := term.strip()) or parse_uuid(term) is not None:
             return ()
-        people = meant_people(term)
+        people = find_users(term)
         return [*(FINISHED & Q(user_id=user) for user in people), OPEN & Q(user_id__in=people)]
 
     def filter_arms(self, specs: Sequence[Any]) -> Sequence[Q]:
@@ -103,11 +103,11 @@ class TurnAdmin(LongListAdmin):
 
     @admin.display(description="queued (UTC)")
     def queued(self, turn: Turn) -> str:
-        return moment(turn.queued_at)
+        return format_moment(turn.queued_at)
 
     @admin.display(description="state")
     def state(self, turn: Turn) -> SafeString:
-        return state_tag(turn.status)
+        return status_badge(turn.status)
 
     @admin.display(description="agent")
     def agent(self, turn: Turn) -> str:
@@ -115,15 +115,15 @@ class TurnAdmin(LongListAdmin):
 
     @admin.display(description="took")
     def lasted(self, turn: Turn) -> str:
-        return unbroken(took(turn.started_at, turn.finished_at))
+        return nowrap(format_duration(turn.started_at, turn.finished_at))
 
     @admin.display(description="tokens")
     def tokens(self, turn: Turn) -> str:
-        return unbroken(f"{turn.input_tokens:,} / {turn.output_tokens:,}")
+        return nowrap(f"{turn.input_tokens:,} / {turn.output_tokens:,}")
 
     @admin.display(description="cost")
     def cost(self, turn: Turn) -> str:
-        return money(turn.cost_usd)
+        return format_money(turn.cost_usd)
 
     @admin.display(description="session")
     def session(self, turn: Turn) -> SafeString:
@@ -140,11 +140,11 @@ class TurnAdmin(LongListAdmin):
 
 
 @admin.register(Step)
-class StepAdmin(LongListAdmin):
+class StepAdmin(KeysetAdmin):
     query_budget = 11
 
     list_display = ("id", "turn_id", "number", "kind", "name", "status", "error_class", "started_at", "finished_at")
-    list_filter = ("kind", "status", age_by("started_at"))
+    list_filter = ("kind", "status", age_filter("started_at"))
     list_filter_submit = False
     looks_back: ClassVar[int] = 200_000
     search_ids = ("turn_id",)
@@ -152,7 +152,7 @@ class StepAdmin(LongListAdmin):
 
     def get_fields(self, request: HttpRequest, obj: Any = None) -> list[Any]:
         """What was said to and by tools is part of the transcript."""
-        hidden = {"request", "result"} if obj is None or not may_read(request.user, _agent(obj)) else set()
+        hidden = {"request", "result"} if obj is None or not can_read_transcript(request.user, _agent(obj)) else set()
         return [field.name for field in Step._meta.fields if field.name not in hidden]
 
 

@@ -10,9 +10,9 @@ from rest_framework.request import Request
 from accounts.actor import Scope
 from agents.models import Agent
 from agents.permissions.agents import access_agent, visible_agents
-from rest.paging import Order, limit_parameter, page_of
+from rest.paging import Order, limit_parameter, paginate
 from rest.query_params import read_query, read_slug
-from rest.responses import answer_json
+from rest.responses import json_response
 from rest.views import ApiView
 
 ORDER = Order("agents", ("slug",))
@@ -34,14 +34,14 @@ class AgentsView(ApiView):
     def get(self, _request: Request) -> HttpResponse:
         query = read_query(self.http, limit=limit_parameter, cursor=ORDER.cursor_parameter())
         actor = self.who()
-        actor.need(Scope.READ)
+        actor.require_scope(Scope.READ)
         rows = visible_agents(actor).select_related("live_release")
-        return answer_json(page_of(self.http, rows, order=ORDER, shape=agent_shape, **query))
+        return json_response(paginate(self.http, rows, order=ORDER, shape=agent_shape, **query))
 
 
 class AgentView(ApiView):
     def get(self, _request: Request, slug: str) -> HttpResponse:
         read_query(self.http)
         actor = self.who()
-        actor.need(Scope.READ)
-        return answer_json(agent_shape(access_agent(actor=actor, slug=read_slug("slug", slug))))
+        actor.require_scope(Scope.READ)
+        return json_response(agent_shape(access_agent(actor=actor, slug=read_slug("slug", slug))))

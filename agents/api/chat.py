@@ -14,7 +14,7 @@ from markdown_rendering import render
 from rest.paging import limit_parameter
 from rest.query_params import read_id, read_query, uuid
 from rest.request_body import read_body
-from rest.responses import answer_json
+from rest.responses import json_response
 from rest.serializers import Input, Text, read_input
 from rest.views import ApiView
 
@@ -32,9 +32,9 @@ class RenderView(ApiView):
 
     def post(self, _request: Request) -> HttpResponse:
         read_query(self.http)
-        self.who().need(Scope.READ)
+        self.who().require_scope(Scope.READ)
         given = read_input(NewText, read_body(self.http))
-        return answer_json({"html": render(given["text"])})
+        return json_response({"html": render(given["text"])})
 
 
 class ConversationView(ApiView):
@@ -49,7 +49,7 @@ class ConversationView(ApiView):
         query.setdefault("limit", EXCHANGES)
         window = read_window(actor=self.who(), session_id=read_id("session_id", session_id), **query)
         _add_html(window)
-        return answer_json(window)
+        return json_response(window)
 
 
 def _add_html(window: dict[str, Any]) -> None:

@@ -10,14 +10,14 @@ from django.http.response import HttpResponseBase
 from rest_framework.request import Request
 
 from accounts.actor import Actor
-from agents.http.streams import answer_stream
+from agents.http.streams import stream_response
 from agents.relay import event_json
 from agents.sessions import EventPage, access_session, read_events, read_snapshot
 from foundation import strict_json
 from foundation.db_threads import in_db_thread
 from rest.media_types import EVENT_STREAM, JSON, asks_for_stream
 from rest.query_params import last_event_id, read_id, read_query, seq_parameter, whole_number
-from rest.responses import answer_text
+from rest.responses import text_response
 from rest.views import AsyncApiView
 
 DEFAULT_LIMIT, LARGEST_LIMIT = 100, 500
@@ -40,7 +40,7 @@ class EventsView(AsyncApiView):
         session = await in_db_thread(access_session, actor=actor, session_id=wanted)
         after = after if stood is None else stood
         future = after >= session.next_seq
-        return answer_stream(self.http, actor, session_id=wanted, after=after, resync=future)
+        return stream_response(self.http, actor, session_id=wanted, after=after, resync=future)
 
 
 def _answer_page(request: HttpRequest, actor: Actor, session_id: UUID, after: int, limit: int) -> HttpResponse:
@@ -48,8 +48,8 @@ def _answer_page(request: HttpRequest, actor: Actor, session_id: UUID, after: in
     page = read_events(actor=actor, session_id=session_id, after=after, limit=limit)
     if page.resync:
         snapshot = read_snapshot(actor=actor, session_id=session_id)
-        return answer_text(_page_json(request, EventPage([], snapshot["seq"], True), snapshot=snapshot))
-    return answer_text(_page_json(request, page))
+        return text_response(_page_json(request, EventPage([], snapshot["seq"], True), snapshot=snapshot))
+    return text_response(_page_json(request, page))
 
 
 def _page_json(request: HttpRequest, page: EventPage, *, snapshot: dict[str, Any] | None = None) -> bytes:

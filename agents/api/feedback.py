@@ -9,7 +9,7 @@ from agents.domain.serialization import feedback_shape
 from agents.sessions import give_feedback, withdraw_feedback
 from rest.query_params import read_id, read_query
 from rest.request_body import read_body
-from rest.responses import answer_json, answer_nothing
+from rest.responses import json_response, no_content
 from rest.serializers import Choice, Input, Text, read_input
 from rest.views import ApiView
 
@@ -28,9 +28,9 @@ class FeedbackView(ApiView):
         found = give_feedback(
             self.who(), message_id=wanted, value=VALUES[given["value"]], comment=given.get("comment", "")
         )
-        return answer_json(feedback_shape(found.value, found.comment))
+        return json_response(feedback_shape(found.value, found.comment))
 
     def delete(self, _request: Request, message_id: str) -> HttpResponse:
         read_query(self.http)
         withdraw_feedback(self.who(), message_id=read_id("message_id", message_id))
-        return answer_nothing()
+        return no_content()

@@ -7,7 +7,7 @@ from rest_framework.request import Request
 
 from agents.api.sessions import answer_session
 from agents.sessions import fork_session
-from rest.idempotency import Operation, once
+from rest.idempotency import Operation, run_once
 from rest.query_params import read_id, read_query
 from rest.request_body import read_body
 from rest.serializers import Id, Input, read_input
@@ -28,4 +28,4 @@ class ForkView(ApiView):
         def run() -> HttpResponse:
             return answer_session(fork_session(actor, session_id=wanted, after_turn=after_turn), status=201)
 
-        return once(self.http, Operation(actor, "fork_session", str(wanted), body), run)
+        return run_once(self.http, Operation(actor, "fork_session", str(wanted), body), run)

@@ -9,13 +9,13 @@ from django.http import HttpResponse
 from rest_framework.request import Request
 
 from accounts.actor import Scope
-from agents.api.limits import Limits, limits_of
+from agents.api.limits import RemainingLimits, remaining_limits
 from agents.domain.serialization import moment
 from foundation.clock import now
 from foundation.errors import Unauthenticated
-from ratelimits.rates import Left
+from ratelimits.rates import Remaining
 from rest.query_params import read_query
-from rest.responses import answer_json
+from rest.responses import json_response
 from rest.views import ApiView
 
 
@@ -23,13 +23,13 @@ class LimitsView(ApiView):
     def get(self, _request: Request) -> HttpResponse:
         read_query(self.http)
         actor = self.who()
-        actor.need(Scope.READ)
+        actor.require_scope(Scope.READ)
         if actor.user_id is None:
             raise Unauthenticated
-        return answer_json(limits_shape(limits_of(user_id=actor.user_id, key_id=actor.key_id)))
+        return json_response(limits_shape(remaining_limits(user_id=actor.user_id, key_id=actor.key_id)))
 
 
-def limits_shape(limits: Limits) -> dict[str, Any]:
+def limits_shape(limits: RemainingLimits) -> dict[str, Any]:
     """`rates` by name, `concurrency` by name; `spend` is null until there are budgets."""
     return {
         "rates": {left.rate.name.replace("-", "_"): _rate(left) for left in limits.rates},
@@ -38,7 +38,7 @@ def limits_shape(limits: Limits) -> dict[str, Any]:
     }
 
 
-def _rate(left: Left) -> dict[str, Any]:
+def _rate(left: Remaining) -> dict[str, Any]:
     return {
         "limit": left.rate.limit,
         "per_seconds": round(left.rate.period_seconds),

@@ -14,18 +14,18 @@ from agents.sessions import (
     access_session,
     create_session,
     delete_session,
-    matching,
-    messages_of,
-    sessions_of,
+    search_filter,
+    session_messages,
     update_session,
+    user_sessions,
 )
 from foundation.errors import InvalidInput
 from rest.etags import etag, expected_version
-from rest.idempotency import Operation, once
-from rest.paging import Order, limit_parameter, page_of
+from rest.idempotency import Operation, run_once
+from rest.paging import Order, limit_parameter, paginate
 from rest.query_params import read_id, read_query, slug, some_words
 from rest.request_body import read_body
-from rest.responses import answer_json, answer_nothing
+from rest.responses import json_response, no_content
 from rest.serializers import Id, Input, Object, Text, read_input
 from rest.views import ApiView
 
@@ -50,7 +50,7 @@ def answer_session(session: AgentSession, *, status: int = 200) -> HttpResponse:
     headers = {"ETag": etag(session.version)}
     if status == 201:
         headers["Location"] = reverse("api:session", args=[session.pk])
-    return answer_json(session_shape(session), status=status, headers=headers)
+    return json_response(session_shape(session), status=status, headers=headers)
 
 
 class SessionsView(ApiView):
@@ -58,12 +58,12 @@ class SessionsView(ApiView):
         query = read_query(
             self.http, agent=slug, search=some_words, limit=limit_parameter, cursor=SESSIONS.cursor_parameter()
         )
-        rows = sessions_of(self.who()).filter(listed=True)
+        rows = user_sessions(self.who()).filter(listed=True)
         if (words := query.pop("search", None)) is not None:
-            rows = matching(rows, words)
+            rows = search_filter(rows, words)
         if (agent := query.pop("agent", None)) is not None:
             rows = rows.filter(agent__slug=agent)
-        return answer_json(page_of(self.http, rows, order=SESSIONS, shape=listed_shape, **query))
+        return json_response(paginate(self.http, rows, order=SESSIONS, shape=listed_shape, **query))
 
     def post(self, _request: Request) -> HttpResponse:
         read_query(self.http)
@@ -79,7 +79,7 @@ class SessionsView(ApiView):
             )
             return answer_session(session, status=201)
 
-        return once(self.http, Operation(actor, "create_session", "", body), run)
+        return run_once(self.http, Operation(actor, "create_session", "", body), run)
 
 
 class SessionView(ApiView):
@@ -101,7 +101,7 @@ class SessionView(ApiView):
         read_query(self.http)
         wanted = read_id("session_id", session_id)
         delete_session(self.who(), session_id=wanted, expected_version=self._expected_version(wanted))
-        return answer_nothing()
+        return no_content()
 
     def _expected_version(self, session_id: UUID) -> int | None:
         return expected_version(self.http, lambda: access_session(actor=self.who(), session_id=session_id).version)
@@ -111,5 +111,5 @@ class MessagesView(ApiView):
     def get(self, _request: Request, session_id: str) -> HttpResponse:
         query = read_query(self.http, limit=limit_parameter, cursor=MESSAGES.cursor_parameter())
         session = access_session(actor=self.who(), session_id=read_id("session_id", session_id))
-        rows = messages_of(session)
-        return answer_json(page_of(self.http, rows, order=MESSAGES, shape=message_shape, **query))
+        rows = session_messages(session)
+        return json_response(paginate(self.http, rows, order=MESSAGES, shape=message_shape, **query))

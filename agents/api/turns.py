@@ -14,15 +14,15 @@ from rest_framework.request import Request
 from accounts.actor import Actor, Scope
 from agents.domain.serialization import turn_shape
 from agents.domain.states import TERMINAL, Priority, TurnStatus, WhenBusy
-from agents.http.streams import answer_stream, wait_for_end
+from agents.http.streams import stream_response, wait_until_terminal
 from agents.models import Message, Turn
-from agents.sessions import UNSET, Accepted, accept_message, access_turn, cancel_turn, messages_of, where_to_go_on
+from agents.sessions import UNSET, Accepted, accept_message, access_turn, cancel_turn, resume_position, session_messages
 from foundation.db_threads import in_db_thread
-from rest.idempotency import REPLAYED, Operation, once, read_key
+from rest.idempotency import REPLAYED, Operation, read_key, run_once
 from rest.media_types import EVENT_STREAM, JSON, asks_for_stream
 from rest.query_params import last_event_id, read_id, read_query
 from rest.request_body import read_body
-from rest.responses import answer_json
+from rest.responses import json_response
 from rest.serializers import Choice, Id, Input, Text, read_input
 from rest.views import ApiView, AsyncApiView
 
@@ -55,18 +55,18 @@ class TurnsView(AsyncApiView):
         key, given = read_key(self.http), read_input(NewTurn, read_body(self.http))
         stood = last_event_id(self.http)
         # Every answer shows the turn. Refused after the commit, the client would ask again.
-        actor.need(Scope.READ)
+        actor.require_scope(Scope.READ)
         accepted = await in_db_thread(_accept, actor, wanted, given, key)
         headers = dict(REPLAYED) if accepted.replayed else {}
         if accepted.turn_id is None:
-            return answer_json(_stored(wanted, accepted), status=202, headers=headers)
+            return json_response(_stored(wanted, accepted), status=202, headers=headers)
         headers["Location"] = reverse("api:turn", args=[accepted.turn_id])
         if asks_for_stream(self.http):
             # The message came right before the event that `accepted.seq` names.
             after = accepted.seq - 2
             if accepted.replayed and stood is not None:
-                after = await in_db_thread(where_to_go_on, turn_id=accepted.turn_id, begun=after, stood=stood)
-            return answer_stream(
+                after = await in_db_thread(resume_position, turn_id=accepted.turn_id, begun=after, stood=stood)
+            return stream_response(
                 self.http, actor, session_id=wanted, after=after, turn_id=accepted.turn_id, headers=headers
             )
         return await self._finished_or_accepted(actor, wanted, accepted, accepted.turn_id, headers)
@@ -77,18 +77,18 @@ class TurnsView(AsyncApiView):
         shape = await in_db_thread(_shape, actor, turn_id)
         seconds = wait_seconds(self.http)
         if not seconds:
-            return answer_json(shape, status=202, headers=headers)
+            return json_response(shape, status=202, headers=headers)
         if shape["status"] not in TERMINAL:
-            await wait_for_end(session_id=session_id, turn_id=turn_id, after=accepted.seq, seconds=seconds)
+            await wait_until_terminal(session_id=session_id, turn_id=turn_id, after=accepted.seq, seconds=seconds)
             shape = await in_db_thread(_shape, actor, turn_id)
         headers["Preference-Applied"] = f"wait={seconds}"
-        return answer_json(shape, status=200 if shape["status"] in TERMINAL else 202, headers=headers)
+        return json_response(shape, status=200 if shape["status"] in TERMINAL else 202, headers=headers)
 
 
 class TurnView(ApiView):
     def get(self, _request: Request, turn_id: str) -> HttpResponse:
         read_query(self.http)
-        return answer_json(_shape(self.who(), read_id("turn_id", turn_id)))
+        return json_response(_shape(self.who(), read_id("turn_id", turn_id)))
 
 
 class CancelView(ApiView):
@@ -99,9 +99,9 @@ class CancelView(ApiView):
         read_input(Input, body)
 
         def run() -> HttpResponse:
-            return answer_json(_shape_of(cancel_turn(actor, turn_id=wanted)))
+            return json_response(_shape_of(cancel_turn(actor, turn_id=wanted)))
 
-        return once(self.http, Operation(actor, "cancel_turn", str(wanted), body), run)
+        return run_once(self.http, Operation(actor, "cancel_turn", str(wanted), body), run)
 
 
 def _accept(actor: Actor, session_id: UUID, given: dict[str, Any], key: str | None) -> Accepted:
@@ -124,7 +124,7 @@ def _shape(actor: Actor, turn_id: UUID) -> dict[str, Any]:
 def _shape_of(turn: Turn) -> dict[str, Any]:
     answer = None
     if turn.status in TERMINAL:
-        answer = messages_of(turn.agent_session).filter(turn=turn, author=Message.Author.AGENT).first()
+        answer = session_messages(turn.agent_session).filter(turn=turn, author=Message.Author.AGENT).first()
     position = getattr(turn, "position", 0) if turn.status == TurnStatus.QUEUED else None
     return turn_shape(turn, answer, position=position)
 

@@ -77,7 +77,7 @@ def read_options(stored: Mapping[str, Any] | None, system_parts: Sequence[Part] 
     )
 
 
-def handed_out(parts: Sequence[Part]) -> list[Part]:
+def client_tool_calls(parts: Sequence[Part]) -> list[Part]:
     """The tool calls in an agent's whole answer that its client must run: those without a result."""
     answered = {part["call_id"] for part in parts if part["type"] == "tool_result"}
     return [part for part in parts if part["type"] == "tool_call" and part["id"] not in answered]
@@ -99,6 +99,6 @@ def check_results(calls: Sequence[Part], asked: Sequence[Part], *, all_of_them: 
         raise InvalidInput(f"The result of the tool call {missing[0]!r} is missing.", pointer="/messages")
 
 
-def smaller(one: int | None, other: int | None) -> int | None:
+def smaller_limit(one: int | None, other: int | None) -> int | None:
     """The tighter of two bounds, of which None is no bound."""
     return min((bound for bound in (one, other) if bound is not None), default=None)

@@ -191,7 +191,7 @@ class Nested(Setting):
 
 
 @cache
-def settings_of(kind: type[Any]) -> Mapping[str, Setting]:
+def declared_settings(kind: type[Any]) -> Mapping[str, Setting]:
     """The declarations of a class's attributes, in their order."""
     hints = get_type_hints(kind, include_extras=True)
     return {
@@ -218,7 +218,7 @@ class SettingGroup:
     @property
     def settings(self) -> Mapping[str, Setting]:
         kind: Any = type(self)  # mypy takes a class for as unhashable as its instances might be
-        return settings_of(kind)
+        return declared_settings(kind)
 
     def sets(self, name: str) -> bool:
         """Whether the configuration itself says what `name` is."""
@@ -334,7 +334,7 @@ class AgentConfiguration:
             setting.validate(getattr(self, name), f"/{name}", installed)
 
 
-SETTINGS: Mapping[str, Setting] = settings_of(AgentConfiguration)
+SETTINGS: Mapping[str, Setting] = declared_settings(AgentConfiguration)
 
 
 def _schema() -> int:

@@ -235,7 +235,7 @@ class Field:
 
 
 @cache
-def fields_of(shape: type) -> Mapping[str, Field]:
+def payload_fields(shape: type) -> Mapping[str, Field]:
     """The fields of one of the typed dictionaries above, by name."""
     return {name: _field(hint) for name, hint in get_type_hints(shape, include_extras=True).items()}
 

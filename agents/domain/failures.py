@@ -174,6 +174,6 @@ _FAILURES = {
 QUIET = tuple(error_class.value for error_class in ErrorClass if not error_class.failure.alarms)
 
 
-def known_class(name: str) -> ErrorClass | None:
+def parse_error_class(name: str) -> ErrorClass | None:
     """The class of that name; None for one that only a newer version knows, and for no class."""
     return ErrorClass(name) if name in _FAILURES else None

@@ -25,7 +25,7 @@ ONE_ATTEMPT = Policy()
 
 
 @dataclass(frozen=True, slots=True)
-class Failure:
+class FailedAttempt:
     """An attempt that has failed."""
 
     route: str
@@ -56,7 +56,7 @@ class GiveUp:
 
 
 def next_attempt(
-    chain: Sequence[str], failures: Sequence[Failure], policy: Policy, *, open_routes: Collection[str] = ()
+    chain: Sequence[str], failures: Sequence[FailedAttempt], policy: Policy, *, open_routes: Collection[str] = ()
 ) -> Attempt | GiveUp:
     """What to try after these `failures` of one answer, oldest first, along the routes of `chain`.
 
@@ -72,11 +72,11 @@ def next_attempt(
     last = failures[-1]
     if last.error_class not in policy.same_route | policy.next_route:
         return GiveUp(Reason.ERROR_CLASS)
-    asked = sum(failure.route == last.route for failure in failures)
-    again = last.error_class in policy.same_route and asked < policy.attempts_per_route
+    attempts = sum(failure.route == last.route for failure in failures)
+    same = last.error_class in policy.same_route and attempts < policy.attempts_per_route
     # One that the chain does not name any more has all of it before itself.
-    where = routes.index(last.route) + (not again) if last.route in routes else 0
-    return _first(routes[where:], open_routes, number, last.error_class)
+    start = routes.index(last.route) + (not same) if last.route in routes else 0
+    return _first(routes[start:], open_routes, number, last.error_class)
 
 
 def _first(routes: Sequence[str], open_routes: Collection[str], number: int, reason: str) -> Attempt | GiveUp:

@@ -77,18 +77,18 @@ def newest(history: Sequence[Item], characters: int) -> list[Item]:
     if sum(sizes) <= characters:
         return list(history)
     last = len(history) - 1
-    question, call = _question_of(
+    question, call = _find_question(
         last,
-        calls=lambda index: _brings_results(history[last]) and _calls(history[index]),
-        asks=lambda index: _asks(history[index]),
+        has_calls=lambda index: _has_results(history[last]) and _has_calls(history[index]),
+        is_question=lambda index: _is_question(history[index]),
     )
-    kept = _kept(
+    indexes = _select(
         sizes,
         characters,
         always=frozenset({question, *range(call, last + 1)}),
-        begins=lambda index: _asks(history[index]) or (index > question and history[index].author != "user"),
+        begins=lambda index: _is_question(history[index]) or (index > question and history[index].author != "user"),
     )
-    return [history[index] for index in kept]
+    return [history[index] for index in indexes]
 
 
 def fit(
@@ -103,13 +103,13 @@ def fit(
     `count` gives the tokens of a text, each of which has one byte at least.
     """
     system = _system(blocks)
-    said = repair(message for item in history for message in flatten(item.author, item.parts))
-    done = repair(flatten("agent", work))
-    messages = (*system, *said, *done)
+    talk = repair(message for item in history for message in flatten(item.author, item.parts))
+    rounds = repair(flatten("agent", work))
+    messages = (*system, *talk, *rounds)
     # Bytes bound tokens, so that nothing is counted unless it could be too much.
     if window is None or sum([_tokens(message, _most_tokens) for message in messages]) <= window:
         return messages
-    return _fitted(system, said, done, window, count, brings_results=_brings_results(history[-1]))
+    return _fit_talk(system, talk, rounds, window, count, has_results=_has_results(history[-1]))
 
 
 def flatten(author: str, parts: Sequence[Mapping[str, Any]]) -> list[ChatMessage]:
@@ -145,51 +145,52 @@ def _result(part: Mapping[str, Any]) -> ChatMessage:
 
 
 def _system(blocks: Iterable[Block]) -> list[ChatMessage]:
-    said = [block for block in blocks if block.text]
-    ours = any(block.source is Source.RELEASE for block in said)
+    blocks = [block for block in blocks if block.text]
     # What a client asks for stands below what the release says.
+    prefix = BELOW_OURS if any(block.source is Source.RELEASE for block in blocks) else ""
     return [
-        ChatMessage("system", BELOW_OURS + block.text if ours and block.source is Source.CLIENT else block.text)
-        for block in said
+        ChatMessage("system", prefix + block.text if block.source is Source.CLIENT else block.text) for block in blocks
     ]
 
 
-def _fitted(
+def _fit_talk(
     system: Sequence[ChatMessage],
-    said: Sequence[ChatMessage],
-    done: Sequence[ChatMessage],
+    talk: Sequence[ChatMessage],
+    rounds: Sequence[ChatMessage],
     window: int,
     count: Count,
     *,
-    brings_results: bool,
+    has_results: bool,
 ) -> tuple[ChatMessage, ...]:
-    messages = (*system, *said, *done)
-    behind = len(system) + len(said)
-    question, call = _question_of(
-        behind - 1,
-        calls=lambda index: brings_results and bool(messages[index].tool_calls),
-        asks=lambda index: messages[index].role == "user",
+    messages = (*system, *talk, *rounds)
+    end = len(system) + len(talk)
+    question, call = _find_question(
+        end - 1,
+        has_calls=lambda index: has_results and bool(messages[index].tool_calls),
+        is_question=lambda index: messages[index].role == "user",
     )
-    newest_round = next((index for index in range(len(messages) - 1, behind, -1) if messages[index].tool_calls), behind)
-    kept = _kept(
+    newest_round = next((index for index in range(len(messages) - 1, end, -1) if messages[index].tool_calls), end)
+    indexes = _select(
         [_tokens(message, count) for message in messages],
         window,
-        always=frozenset({*range(len(system)), question, *range(call, behind), *range(newest_round, len(messages))}),
+        always=frozenset({*range(len(system)), question, *range(call, end), *range(newest_round, len(messages))}),
         begins=lambda index: messages[index].role == "user" if index <= question else messages[index].role != "tool",
     )
-    return tuple(messages[index] for index in kept)
+    return tuple(messages[index] for index in indexes)
 
 
-def _question_of(last: int, *, calls: Callable[[int], bool], asks: Callable[[int], bool]) -> tuple[int, int]:
+def _find_question(
+    last: int, *, has_calls: Callable[[int], bool], is_question: Callable[[int], bool]
+) -> tuple[int, int]:
     """Where the question stands that ends at `last`, and where what belongs to it goes on: with the calls whose results
     it brings, if it does."""
-    call = next((index for index in range(last, -1, -1) if calls(index)), None)
+    call = next((index for index in range(last, -1, -1) if has_calls(index)), None)
     if call is None:
         return last, last
-    return next((index for index in range(call, -1, -1) if asks(index)), call), call
+    return next((index for index in range(call, -1, -1) if is_question(index)), call), call
 
 
-def _kept(sizes: Sequence[int], room: int, *, always: Container[int], begins: Callable[[int], bool]) -> list[int]:
+def _select(sizes: Sequence[int], room: int, *, always: Container[int], begins: Callable[[int], bool]) -> list[int]:
     """The indexes that stay: `always`, and from one that `begins` to the end, as many as there is room for."""
     room -= sum(size for index, size in enumerate(sizes) if index in always)
     first = len(sizes)
@@ -219,15 +220,15 @@ def _characters(item: Item) -> int:
     return sum(len(part.get("text") or part.get("content") or part.get("arguments") or "") for part in item.parts)
 
 
-def _asks(item: Item) -> bool:
-    return item.author == "user" and (not _brings_results(item) or any(part["type"] == "text" for part in item.parts))
+def _is_question(item: Item) -> bool:
+    return item.author == "user" and (not _has_results(item) or any(part["type"] == "text" for part in item.parts))
 
 
-def _calls(item: Item) -> bool:
+def _has_calls(item: Item) -> bool:
     return any(part["type"] == "tool_call" for part in item.parts)
 
 
-def _brings_results(item: Item) -> bool:
+def _has_results(item: Item) -> bool:
     return any(part["type"] == "tool_result" for part in item.parts)
 
 
@@ -247,7 +248,7 @@ def _mend_calls(messages: list[ChatMessage]) -> list[ChatMessage]:
             message.role,
             message.text,
             tuple(map(_mended, message.tool_calls)),
-            None if message.tool_call_id is None else sound_id(message.tool_call_id),
+            None if message.tool_call_id is None else valid_call_id(message.tool_call_id),
         )
         if message.tool_calls or message.tool_call_id is not None
         else message
@@ -261,10 +262,10 @@ def _mended(call: ToolCall) -> ToolCall:
         sound = isinstance(orjson.loads(call.arguments), dict)
     except orjson.JSONDecodeError:
         sound = False
-    return ToolCall(sound_id(call.id), sound_name(call.name), call.arguments if sound else "{}")
+    return ToolCall(valid_call_id(call.id), valid_tool_name(call.name), call.arguments if sound else "{}")
 
 
-def sound_name(name: str) -> str:
+def valid_tool_name(name: str) -> str:
     """`name` if every provider takes it as a tool's, else one like it: models invent names, and those stay in the
     history, where one refused name would end the conversation for ever."""
     if _NAME.fullmatch(name):
@@ -273,7 +274,7 @@ def sound_name(name: str) -> str:
     return (name if _NAME_BEGINS.match(name) else f"_{name}")[:64]
 
 
-def sound_id(call_id: str) -> str:
+def valid_call_id(call_id: str) -> str:
     """`call_id` if every provider takes it, else one made of it: another provider may have given it."""
     if _ID.fullmatch(call_id):
         return call_id

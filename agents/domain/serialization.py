@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID
 
-from agents.domain.failures import known_class
+from agents.domain.failures import parse_error_class
 from agents.domain.states import Priority
 from agents.domain.usage import usage_shape
 from foundation.errors import BandstandError
@@ -74,7 +74,7 @@ def listed_shape(session: Any) -> Shape:
 
 
 def retry_suggested(error_class: str) -> bool:
-    known = known_class(error_class)
+    known = parse_error_class(error_class)
     return known is not None and known.failure.retry_suggested
 
 

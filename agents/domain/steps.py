@@ -70,7 +70,7 @@ def last_calls(steps: Sequence[StepRecord]) -> list[dict[str, Any]]:
     return list(newest.result["tool_calls"]) if newest is not None and newest.result is not None else []
 
 
-def parts_of(steps: Sequence[StepRecord]) -> list[Part]:
+def message_parts(steps: Sequence[StepRecord]) -> list[Part]:
     """The settled steps as the parts of one message, in the order in which they were meant."""
     parts: list[Part] = []
     for step in steps:

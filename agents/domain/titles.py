@@ -9,7 +9,7 @@ LONGEST = 60
 _UNSEEN = frozenset({"Cc", "Cf", "Cs", "Co"})
 
 
-def title_of(text: str) -> str:
+def make_title(text: str) -> str:
     """The first words of `text` on one line, cut at a word's edge; "" when there are none to see."""
     words = " ".join("".join(" " if category(char) == "Cc" else char for char in text[: 10 * LONGEST]).split())
     words = "".join(char for char in normalize("NFC", words) if category(char) not in _UNSEEN)

@@ -17,13 +17,13 @@ def costs_nothing(route: str) -> bool:
     return route.partition(":")[0] == "offline"
 
 
-def money(dollars: Decimal | None) -> str | None:
+def format_usd(dollars: Decimal | None) -> str | None:
     """US dollars on the wire: a plain decimal with eight places, or None when nobody knows the price."""
     return None if dollars is None else f"{dollars:.8f}"
 
 
 def usage_shape(input_tokens: int, output_tokens: int, cost_usd: Decimal | None) -> dict[str, Any]:
-    return {"input_tokens": input_tokens, "output_tokens": output_tokens, "cost_usd": money(cost_usd)}
+    return {"input_tokens": input_tokens, "output_tokens": output_tokens, "cost_usd": format_usd(cost_usd)}
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,5 +43,5 @@ class Spent:
         return usage_shape(self.input_tokens, self.output_tokens, self.cost_usd)
 
 
-def total(spent: Iterable[Spent]) -> Spent:
+def sum_usage(spent: Iterable[Spent]) -> Spent:
     return sum(spent, start=Spent())

@@ -31,7 +31,7 @@ class Park(Exception):
 _FIRST = (WaitReason.APPROVAL, WaitReason.CHILDREN, WaitReason.BUDGET, None)
 
 
-def all_of(waits: Sequence[Park]) -> Park:
+def combine_waits(waits: Sequence[Park]) -> Park:
     """One wait for several: until the first of them is over, since then there is something to do."""
     reason = min((wait.reason for wait in waits), key=_FIRST.index)
     return Park(min(wait.until for wait in waits), reason, error_class=waits[0].error_class)

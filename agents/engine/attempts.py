@@ -8,7 +8,7 @@ from typing import Any
 import structlog
 
 from agents.domain.events import EventType, ModelRetrying
-from agents.domain.fallback import Attempt, Failure, GiveUp, Reason, next_attempt
+from agents.domain.fallback import Attempt, FailedAttempt, GiveUp, Reason, next_attempt
 from agents.domain.states import StepStatus
 from agents.domain.steps import StepRecord
 from agents.domain.usage import FREE, Spent
@@ -16,9 +16,9 @@ from agents.domain.waits import Park
 from agents.engine.context import TurnContext
 from agents.engine.model_call import ModelCall, Reply
 from agents.engine.ports import Services
-from agents.engine.progress import NOTHING, Work, intent_of
-from agents.engine.shielded import write
-from agents.journal.fenced_writes import NewEvent, Settled, advance
+from agents.engine.progress import NOTHING, TurnProgress, step_intent
+from agents.engine.shielded import run_shielded
+from agents.journal.fenced_writes import NewEvent, StepOutcome, advance
 from agents.llm.errors import ModelError
 
 log = structlog.get_logger(__name__)
@@ -27,7 +27,9 @@ log = structlog.get_logger(__name__)
 class Attempts:
     """The model calls of one claim of a turn, one at a time. `lost` is called when the log refuses their words."""
 
-    def __init__(self, context: TurnContext, work: Work, services: Services, *, lost: Callable[[], object]) -> None:
+    def __init__(
+        self, context: TurnContext, work: TurnProgress, services: Services, *, lost: Callable[[], object]
+    ) -> None:
         self._context = context
         self._work = work
         self._services = services
@@ -35,7 +37,7 @@ class Attempts:
         # The attempt under way, and its call until the step of that is settled.
         self._attempt = Attempt(0, "")
         self._call: ModelCall | None = None
-        self._failures: list[Failure] = []
+        self._failures: list[FailedAttempt] = []
         self._gave_up: Reason | None = None
 
     @property
@@ -43,7 +45,7 @@ class Attempts:
         """The words of the call under way."""
         return self._call.said if self._call is not None else ""
 
-    async def ask(self, step: StepRecord) -> tuple[Settled, Reply]:
+    async def ask(self, step: StepRecord) -> tuple[StepOutcome, Reply]:
         """The answer that the open `step` stands for, and the outcome of the attempt that brought it, not yet written.
 
         Raises the `ModelError` of the last attempt, `Park`, `LimitReached`, `LostTurn` and database errors.
@@ -59,13 +61,13 @@ class Attempts:
                 self._context,
                 self._work,
                 self._services,
-                asked=self._asked_before(step),
+                asked=self._may_have_been_made(step),
                 lost=self._lost,
             )
             try:
                 reply = await call.ask()
             except ModelError as error:
-                self._failures.append(Failure(call.route, error.error_class))
+                self._failures.append(FailedAttempt(call.route, error.error_class))
                 following = self._next()
                 if isinstance(following, GiveUp):
                     self._gave_up = following.reason
@@ -84,21 +86,21 @@ class Attempts:
         """
         return await self._call.close() if self._call is not None else []
 
-    def park(self, wait: Park, unsent: Sequence[NewEvent]) -> tuple[list[Settled], list[NewEvent]]:
+    def park(self, wait: Park, unsent: Sequence[NewEvent]) -> tuple[list[StepOutcome], list[NewEvent]]:
         """What becomes of a call that has asked and must wait: its outcome, and that its words are void."""
         call = self._call
         if call is None or not call.asked:
             return [], []
         self._call = None
-        failed = self._settle(call, StepStatus.FAILED, error_class=wait.error_class, spent=call.spent_in_vain())
+        failed = self._settle(call, StepStatus.FAILED, error_class=wait.error_class, spent=call.partial_cost())
         return [failed], _void(call, unsent, route=None, reason=wait.error_class)
 
-    def abandon(self, step: StepRecord, error_class: str) -> Settled:
+    def abandon(self, step: StepRecord, error_class: str) -> StepOutcome:
         """The outcome of an open model step from which nobody expects an answer any more."""
         call = self._call
         if call is not None and call.step.number == step.number:
-            return self._settle(call, StepStatus.FAILED, error_class=error_class, spent=call.spent_in_vain())
-        spent = self._spent_before() if self._asked_before(step) else NOTHING
+            return self._settle(call, StepStatus.FAILED, error_class=error_class, spent=call.partial_cost())
+        spent = self._usage_of_lost_call() if self._may_have_been_made(step) else NOTHING
         return self._work.settle(step, StepStatus.FAILED, error_class=error_class, spent=spent)
 
     def _next(self) -> Attempt | GiveUp:
@@ -107,7 +109,7 @@ class Attempts:
     async def _begin_next(self, call: ModelCall, error: ModelError, following: Attempt) -> StepRecord:
         """Settle an attempt that failed and write the intent of the `following` one, in one commit."""
         unsent = await call.close()
-        spent = call.spent_in_vain()
+        spent = call.partial_cost()
         if not self._work.has_output_left(spent):
             self._gave_up = Reason.LIMITS
             raise error
@@ -123,12 +125,12 @@ class Attempts:
             reason=following.reason,
         )
         void = _void(call, unsent, route=following.route, reason=following.reason)
-        await write(advance, self._context.claim, settled=[failed], intents=[intent_of(step)], events=void)
+        await run_shielded(advance, self._context.claim, settled=[failed], intents=[step_intent(step)], events=void)
         return step
 
     def _settle(
         self, call: ModelCall, status: StepStatus, result: Any = None, *, error_class: str = "", spent: Spent
-    ) -> Settled:
+    ) -> StepOutcome:
         details = {"attempt": self._attempt.number, **call.details}
         if self._gave_up is not None:
             details["gave_up"] = self._gave_up
@@ -136,12 +138,12 @@ class Attempts:
             call.step, status, result, error_class=error_class, spent=spent, route=call.route, details=details
         )
 
-    def _asked_before(self, step: StepRecord) -> bool:
+    def _may_have_been_made(self, step: StepRecord) -> bool:
         """Whether an earlier claim may have made the call. One that has parked has not tried what it left open."""
         claim = self._context.claim
         return claim.epoch > 1 and not claim.resumed and step in self._context.steps
 
-    def _spent_before(self) -> Spent:
+    def _usage_of_lost_call(self) -> Spent:
         """What a call of an earlier claim has used. Nobody counted it, and which route it asked is not known."""
         models, chain = self._services.models, self._context.release.model_chain
         free = all(models.cost(route, None, response_model=None) == FREE for route in chain)

@@ -63,11 +63,11 @@ def load_context(claim: Claim, *, on: psycopg.Connection | None = None) -> TurnC
     policy = release.context_policy
     rows = fetch(sql.HISTORY, {"turn": claim.turn_id, "messages": policy.history_messages}, on=on)
     # A client's words for the model come with the turn that they were sent for.
-    said = [Item(key, author, orjson.loads(parts)) for key, author, parts, _ in rows if author != "system"]
+    messages = [Item(key, author, orjson.loads(parts)) for key, author, parts, _ in rows if author != "system"]
     return TurnContext(
         claim=claim,
         release=release,
-        history=newest(said, policy.history_characters),
+        history=newest(messages, policy.history_characters),
         steps=[_FIRST_STEP] if claim.epoch == 1 else _journal(claim, on),
         client=_client_options(rows[-1][3]),
     )

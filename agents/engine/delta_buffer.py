@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable
 
-from agents.engine.ticker import SECONDS, Beat, Place
+from agents.engine.ticker import SECONDS, Ticker, TickSlot
 
 FLUSH_SECONDS = SECONDS
 FLUSH_BYTES = 1024
@@ -13,21 +13,21 @@ FLUSH_BYTES = 1024
 _SOON = 0.001
 
 
-class DeltaPump:
+class DeltaBuffer:
     """Gathers text and hands it to `flush`, never two flushes at a time.
 
     The first text goes out as soon as the event loop is free, which lets an answer that arrives whole be committed
     together with its end. A flush that fails is reported once, to `failed` and again by `close`.
     """
 
-    def __init__(self, flush: Callable[[str], Awaitable[object]], failed: Callable[[], object], beat: Beat) -> None:
+    def __init__(self, flush: Callable[[str], Awaitable[object]], failed: Callable[[], object], beat: Ticker) -> None:
         self._flush_text = flush
         self._failed = failed
         self._loop = asyncio.get_running_loop()
         self._pieces: list[str] = []
         self._size = 0
         self._beat = beat
-        self._timer: asyncio.Handle | Place | None = None
+        self._timer: asyncio.Handle | TickSlot | None = None
         self._task: asyncio.Task[None] | None = None
         self._last = -FLUSH_SECONDS
         self._error: BaseException | None = None

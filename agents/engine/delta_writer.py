@@ -14,8 +14,8 @@ from dataclasses import dataclass
 from functools import partial
 
 from agents.domain.events import EventType, MessageDelta
-from agents.engine.delta_buffer import DeltaPump
-from agents.engine.ticker import Beat
+from agents.engine.delta_buffer import DeltaBuffer
+from agents.engine.ticker import Ticker
 from agents.journal.claims import Claim
 from agents.journal.fenced_writes import NewEvent, append, append_each
 from foundation.db_threads import DATABASE_FAULTS, in_db_thread
@@ -48,21 +48,21 @@ class _Write:
             self.done.set_exception(error)
 
 
-class Deltas:
+class BatchingDeltaWriter:
     """The writer of one event loop: one common commit at a time, on a beat that all its pumps keep."""
 
     def __init__(self) -> None:
-        self._beat = Beat()
+        self._beat = Ticker()
         self._waiting: list[_Write] = []
         self._writer: Task[None] | None = None
         # Those that found no company, and those that the common commit passed over: whatever lock they wait for, the
         # others do not.
         self._alone: set[Task[None]] = set()
 
-    def pump(self, claim: Claim, failed: Callable[[], object]) -> DeltaPump:
+    def pump(self, claim: Claim, failed: Callable[[], object]) -> DeltaBuffer:
         """A pump for one call of a model, from its text to the log of the turn; `failed` is called when that refuses
         it."""
-        return DeltaPump(partial(self.write, claim), failed, self._beat)
+        return DeltaBuffer(partial(self.write, claim), failed, self._beat)
 
     async def write(self, claim: Claim, text: str) -> None:
         """Add a delta to the log of the turn, durably. Raises `LostTurn` and database errors.

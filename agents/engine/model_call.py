@@ -12,13 +12,13 @@ from agents.domain.events import EventType, MessageDelta
 from agents.domain.steps import StepRecord
 from agents.domain.usage import Spent
 from agents.engine.context import TurnContext
-from agents.engine.delta_buffer import DeltaPump
+from agents.engine.delta_buffer import DeltaBuffer
 from agents.engine.ports import Services
-from agents.engine.progress import Work
+from agents.engine.progress import TurnProgress
 from agents.engine.prompt import assemble
 from agents.journal.fenced_writes import NewEvent
 from agents.llm.errors import ModelError
-from agents.llm.interface import Begun, Finished, Metered, ModelEvent, ToolCall, Usage
+from agents.llm.interface import Finished, FirstToken, ModelEvent, ToolCall, Usage, UsageUpdate
 from foundation.storable_text import storable_text
 
 # More than any model reads or writes; a hundred of them still fit into a turn's columns, whatever a provider claims.
@@ -55,7 +55,7 @@ class ModelCall:
         step: StepRecord,
         route: str,
         context: TurnContext,
-        work: Work,
+        work: TurnProgress,
         services: Services,
         *,
         asked: bool,
@@ -71,11 +71,11 @@ class ModelCall:
         self._said: list[str] = []
         self._characters = 0
         # What its provider has counted so far.
-        self._metered: Metered | None = None
+        self._metered: UsageUpdate | None = None
         self._request_id: str | None = None
-        self._asked_at = 0.0
+        self._started_at = 0.0
         self._first_token_seconds: float | None = None
-        self._pump: DeltaPump | None = None
+        self._pump: DeltaBuffer | None = None
 
     @property
     def asked(self) -> bool:
@@ -117,7 +117,7 @@ class ModelCall:
         self._pump = None
         return _delta(unsent)
 
-    def spent_in_vain(self) -> Spent:
+    def partial_cost(self) -> Spent:
         """What it has used if it comes to no end, as far as its provider told."""
         if not self._asked:
             return Spent()
@@ -128,7 +128,7 @@ class ModelCall:
         llm, _ = self._services.models.resolve(self.route)
         request = await assemble(self._context, self._work, self._services, self.route)
         self._asked = True
-        self._asked_at = asyncio.get_running_loop().time()
+        self._started_at = asyncio.get_running_loop().time()
         self._pump = self._services.deltas.pump(self._context.claim, self._lost)
         finished: Finished | None = None
         async with aclosing(llm.stream(request)) as events:
@@ -143,21 +143,21 @@ class ModelCall:
             spent=self._price(finished.usage, finished.response_model),
         )
 
-    def _take(self, event: ModelEvent, pump: DeltaPump) -> Finished | None:
+    def _take(self, event: ModelEvent, pump: DeltaBuffer) -> Finished | None:
         if isinstance(event, Finished):
             if event.usage is not None:
-                self._metered = Metered(event.usage, event.response_model)
+                self._metered = UsageUpdate(event.usage, event.response_model)
             return event
-        if isinstance(event, Metered):
+        if isinstance(event, UsageUpdate):
             self._metered = event
-        elif isinstance(event, Begun):
+        elif isinstance(event, FirstToken):
             self._request_id = event.request_id
-            self._first_token_seconds = round(asyncio.get_running_loop().time() - self._asked_at, 3)
+            self._first_token_seconds = round(asyncio.get_running_loop().time() - self._started_at, 3)
         else:
             self._say(storable_text(event.text), pump)
         return None
 
-    def _say(self, text: str, pump: DeltaPump) -> None:
+    def _say(self, text: str, pump: DeltaBuffer) -> None:
         self._said.append(text)
         pump.feed(text)
         # A provider that ignores every bound is stopped while it talks, not after.

@@ -10,12 +10,12 @@ from uuid import UUID
 
 from agents.domain.chat import ToolSpec
 from agents.domain.fallback import ONE_ATTEMPT, Policy
-from agents.engine.delta_buffer import DeltaPump
+from agents.engine.delta_buffer import DeltaBuffer
 from agents.journal.claims import Claim
 from agents.llm.interface import LLM, Usage
 
 
-class Models(Protocol):
+class ModelGateway(Protocol):
     def resolve(self, route: str) -> tuple[LLM, str]:
         """The model behind a route of a release, and the name that it has there. Raises `BadModelRequest`."""
         ...
@@ -29,7 +29,7 @@ class Models(Protocol):
         ...
 
 
-class Outcome(Protocol):
+class ToolResult(Protocol):
     @property
     def content(self) -> str: ...
 
@@ -37,20 +37,20 @@ class Outcome(Protocol):
     def is_error(self) -> bool: ...
 
 
-class Tools(Protocol):
+class ToolRunner(Protocol):
     def specs(self, names: Sequence[str]) -> tuple[ToolSpec, ...]: ...
 
     def is_idempotent(self, name: str) -> bool: ...
 
     async def call(
         self, name: str, arguments: str, *, session_id: UUID, turn_id: UUID, step: int, allowed: Sequence[str]
-    ) -> Outcome:
+    ) -> ToolResult:
         """What came of the call. Raises `Park` for one that could not run yet."""
         ...
 
 
 class DeltaWriter(Protocol):
-    def pump(self, claim: Claim, failed: Callable[[], object]) -> DeltaPump:
+    def pump(self, claim: Claim, failed: Callable[[], object]) -> DeltaBuffer:
         """For one call of a model; `failed` is called when the log of the turn refuses its words."""
         ...
 
@@ -60,7 +60,7 @@ class Services:
     """Of one event loop. Whoever runs turns makes it, and closes what it holds. `policy` says how often a model is
     asked for one answer."""
 
-    models: Models
-    tools: Tools
+    models: ModelGateway
+    tools: ToolRunner
     deltas: DeltaWriter
     policy: Policy = ONE_ATTEMPT

@@ -9,10 +9,10 @@ from typing import Any
 from agents.domain.chat import ToolCall
 from agents.domain.message_parts import Part
 from agents.domain.states import StepKind, StepStatus
-from agents.domain.steps import StepRecord, is_first_model_call, last_calls, open_model_call, open_tools, parts_of
-from agents.domain.usage import Spent, total
+from agents.domain.steps import StepRecord, is_first_model_call, last_calls, message_parts, open_model_call, open_tools
+from agents.domain.usage import Spent, sum_usage
 from agents.engine.context import TurnContext
-from agents.journal.fenced_writes import Intent, Settled
+from agents.journal.fenced_writes import Intent, StepOutcome
 
 NOTHING = Spent()
 # More than any language needs per token on average, so that only a runaway answer meets it.
@@ -23,14 +23,14 @@ class LimitReached(Exception):
     """The release's limits allow no further step."""
 
 
-class Work:
+class TurnProgress:
     """The steps of one turn, those of its earlier claims among them: they count for its limits and for who pays.
 
     Nothing here is written; whoever changes it commits the same through the journal.
     """
 
     def __init__(self, context: TurnContext) -> None:
-        self.spent = total(step.spent for step in context.steps)
+        self.spent = sum_usage(step.spent for step in context.steps)
         self._limits = context.release.limits
         self._client_tools = context.client.tool_names
         self._steps: list[StepRecord] = list(context.steps)
@@ -38,7 +38,7 @@ class Work:
     @property
     def parts(self) -> list[Part]:
         """What the settled steps say, as the parts of one message."""
-        return parts_of(self._steps)
+        return message_parts(self._steps)
 
     @property
     def open_steps(self) -> list[StepRecord]:
@@ -71,11 +71,11 @@ class Work:
         spent: Spent = NOTHING,
         route: str | None = None,
         details: Mapping[str, Any] | None = None,
-    ) -> Settled:
+    ) -> StepOutcome:
         """The outcome of an open step, for the journal. `route`: the one that a model call has asked."""
         self._steps[step.number - 1] = replace(step, status=status, result=result, name=route or step.name)
         self.spent += spent
-        return Settled(step.number, status, result, error_class, spent, name=route, details=details or {})
+        return StepOutcome(step.number, status, result, error_class, spent, name=route, details=details or {})
 
     def begin_model_call(self, route: str = "") -> StepRecord:
         """The intent to ask the model; one that names a `route` asks once more for an answer that failed. Attempts that
@@ -132,6 +132,6 @@ class Work:
         return LimitReached(f"The turn used its {self._limits.output_tokens} output tokens.")
 
 
-def intent_of(step: StepRecord) -> Intent:
+def step_intent(step: StepRecord) -> Intent:
     """`step` as the journal writes it."""
     return Intent(step.number, step.kind, step.name, step.call_id, step.idempotent, step.request)

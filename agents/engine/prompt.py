@@ -6,25 +6,25 @@ from collections.abc import Sequence
 
 import orjson
 
-from agents.domain.client_options import smaller
+from agents.domain.client_options import smaller_limit
 from agents.domain.prompt import Block, Source, estimate_tokens, fit
 from agents.engine.context import TurnContext
 from agents.engine.ports import Services
-from agents.engine.progress import Work
+from agents.engine.progress import TurnProgress
 from agents.llm.interface import ModelRequest, ToolSpec
 
 # Kept free in the window for the answer where nobody bounds it; half of the window at most, as for one that is bounded.
 ANSWER_TOKENS = 4_096
 
 
-async def assemble(context: TurnContext, progress: Work, services: Services, route: str) -> ModelRequest:
+async def assemble(context: TurnContext, progress: TurnProgress, services: Services, route: str) -> ModelRequest:
     """The request that asks `route` for what comes next. Raises `BadModelRequest` for a route that leads nowhere."""
     _, model = services.models.resolve(route)
     release, client = context.release, context.client
     forced = client.forced_tools if progress.is_first_model_call else ()
     # A forced call is one of the client's, which ends the turn: forced each time, none would ever end.
     tools = forced or (*services.tools.specs(release.tools), *client.tools)
-    max_output_tokens = smaller(release.limits.call_output_tokens, client.max_output_tokens)
+    max_output_tokens = smaller_limit(release.limits.call_output_tokens, client.max_output_tokens)
     window = await services.models.window(route)
     blocks = (Block(Source.RELEASE, release.instructions), Block(Source.CLIENT, client.instructions))
     room = None if window is None else _room(window, tools, max_output_tokens)
@@ -43,10 +43,10 @@ async def assemble(context: TurnContext, progress: Work, services: Services, rou
 def _room(window: int, tools: Sequence[ToolSpec], max_output_tokens: int | None) -> int:
     """Tokens for the messages: what the tools and the answer leave."""
     answer = min(max_output_tokens or ANSWER_TOKENS, window // 2)
-    return window - answer - (estimate_tokens(_written(tools)) if tools else 0)
+    return window - answer - (estimate_tokens(_serialize(tools)) if tools else 0)
 
 
-def _written(tools: Sequence[ToolSpec]) -> str:
+def _serialize(tools: Sequence[ToolSpec]) -> str:
     try:
         return orjson.dumps(tools).decode()
     except orjson.JSONEncodeError:

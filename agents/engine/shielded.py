@@ -12,7 +12,7 @@ P = ParamSpec("P")
 T = TypeVar("T")
 
 
-async def write(fn: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T:
+async def run_shielded(fn: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T:
     """Run a journal function in a database thread.
 
     A thread cannot be stopped. If its statement went on after a cancellation, the ending that follows could overtake
@@ -28,8 +28,8 @@ async def write(fn: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T:
         raise
 
 
-async def last_write(fn: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T:
-    """Like `write`, for the statement that ends a turn: once it has committed there is nothing left to cancel."""
+async def run_last_shielded(fn: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T:
+    """Like `run_shielded`, for the statement that ends a turn: once it has committed, nothing is left to cancel."""
     running = asyncio.ensure_future(in_db_thread(fn, *args, **kwargs))
     try:
         return await asyncio.shield(running)

@@ -8,7 +8,7 @@ from collections.abc import Callable
 SECONDS = 0.040
 
 
-class Place:
+class TickSlot:
     """A place at the next beat; given up by `cancel`."""
 
     __slots__ = ("call",)
@@ -20,20 +20,20 @@ class Place:
         self.call = None
 
 
-class Beat:
+class Ticker:
     """Strikes at the multiples of `SECONDS` in the running loop's time, if anybody waits. One loop has one."""
 
     def __init__(self) -> None:
         self._struck = 0
-        self._places: list[Place] = []
+        self._places: list[TickSlot] = []
 
     def next_at(self) -> float:
         """When the next beat is, in the loop's time."""
         return self._next() * SECONDS
 
-    def join(self, call: Callable[[], object]) -> Place:
+    def join(self, call: Callable[[], object]) -> TickSlot:
         """Have `call` called at the next beat."""
-        place = Place(call)
+        place = TickSlot(call)
         if not self._places:
             asyncio.get_running_loop().call_at(self.next_at(), self._strike, self._next())
         self._places.append(place)

@@ -10,12 +10,12 @@ from agents.domain.events import EventType
 from agents.domain.failures import ErrorClass
 from agents.domain.states import StepStatus
 from agents.domain.steps import UNKNOWN_OUTCOME, StepRecord
-from agents.domain.waits import Park, all_of
+from agents.domain.waits import Park, combine_waits
 from agents.engine.context import TurnContext
-from agents.engine.ports import Tools
-from agents.engine.progress import LimitReached, Work, intent_of
-from agents.engine.shielded import write
-from agents.journal.fenced_writes import NewEvent, Settled, advance
+from agents.engine.ports import ToolRunner
+from agents.engine.progress import LimitReached, TurnProgress, step_intent
+from agents.engine.shielded import run_shielded
+from agents.journal.fenced_writes import NewEvent, StepOutcome, advance
 from agents.llm.interface import ToolCall
 from foundation.storable_text import storable_text
 
@@ -23,7 +23,7 @@ from foundation.storable_text import storable_text
 class ToolCalls:
     """The tool calls of one claim of a turn."""
 
-    def __init__(self, context: TurnContext, work: Work, tools: Tools) -> None:
+    def __init__(self, context: TurnContext, work: TurnProgress, tools: ToolRunner) -> None:
         self._claim = context.claim
         self._allowed = context.release.tools
         self._work = work
@@ -33,7 +33,7 @@ class ToolCalls:
         self._settling = asyncio.Lock()
         self._torn = False
 
-    async def begin(self, calls: Sequence[ToolCall], *, said: Settled, unsent: Sequence[NewEvent]) -> None:
+    async def begin(self, calls: Sequence[ToolCall], *, said: StepOutcome, unsent: Sequence[NewEvent]) -> None:
         """Commit what the model said and the intents of these calls, before any of them runs.
 
         What it said is committed also when the limits allow no further call. Raises `LimitReached`, `LostTurn` and
@@ -43,11 +43,11 @@ class ToolCalls:
             # Known before they are written: a stop during the commit settles them like all others.
             begun = self._work.begin_tools([(call, self._tools.is_idempotent(call.name)) for call in calls])
         except LimitReached:
-            await write(advance, self._claim, settled=[said], events=unsent)
+            await run_shielded(advance, self._claim, settled=[said], events=unsent)
             raise
         started = [_event(EventType.TOOL_STARTED, call, arguments=call.request) for call in begun]
-        intents = [intent_of(call) for call in begun]
-        await write(advance, self._claim, settled=[said], intents=intents, events=[*unsent, *started])
+        intents = [step_intent(call) for call in begun]
+        await run_shielded(advance, self._claim, settled=[said], intents=intents, events=[*unsent, *started])
         self._fresh = {call.number for call in begun}
 
     async def run(self, calls: Sequence[StepRecord]) -> None:
@@ -63,7 +63,7 @@ class ToolCalls:
             # They all tell of the same lost turn or lost database; whoever called wants that error itself.
             raise failures.exceptions[0] from None
         if waits := [wait for task in running if (wait := task.result()) is not None]:
-            raise all_of(waits)
+            raise combine_waits(waits)
 
     async def _run_one(self, call: StepRecord) -> Park | None:
         """None, or why it could not run yet."""
@@ -96,11 +96,11 @@ class ToolCalls:
             settled = self._work.settle(call, status, result, error_class=ErrorClass.TOOL_ERROR if is_error else "")
             following = self._work.begin_following_model_call()
             try:
-                await write(
+                await run_shielded(
                     advance,
                     self._claim,
                     settled=[settled],
-                    intents=[intent_of(following)] if following is not None else [],
+                    intents=[step_intent(following)] if following is not None else [],
                     events=[_outcome_event(call, status, content)],
                 )
             except Exception:

@@ -23,10 +23,10 @@ from agents.domain.waits import Park
 from agents.engine.attempts import Attempts
 from agents.engine.context import TurnContext
 from agents.engine.ports import Services
-from agents.engine.progress import LimitReached, Work, intent_of
-from agents.engine.shielded import last_write, write
+from agents.engine.progress import LimitReached, TurnProgress, step_intent
+from agents.engine.shielded import run_last_shielded, run_shielded
 from agents.engine.tool_calls import ToolCalls
-from agents.journal.fenced_writes import Ended, Ending, LostTurn, NewEvent, Settled, advance, finish, park
+from agents.journal.fenced_writes import FinishedTurn, LostTurn, NewEvent, StepOutcome, TurnEnd, advance, finish, park
 from agents.llm.errors import ModelError
 from foundation.db_threads import DATABASE_FAULTS
 from foundation.ids import new_id
@@ -34,7 +34,7 @@ from foundation.ids import new_id
 log = structlog.get_logger(__name__)
 
 
-class Stop(Enum):
+class StopReason(Enum):
     """Why a running turn was cancelled from outside."""
 
     ASKED = "asked"  # a person or a program stopped it
@@ -42,7 +42,7 @@ class Stop(Enum):
     LOST = "lost"  # the lease is gone
 
 
-class Unfinished(Enum):
+class UnfinishedTurn(Enum):
     """Why a claim's work ended before its turn did."""
 
     PARKED = "parked"  # the turn waits, and is nobody's
@@ -55,20 +55,20 @@ class TurnRun:
     def __init__(self, context: TurnContext, services: Services) -> None:
         self.claim = context.claim
         self._context = context
-        self._work = Work(context)
+        self._work = TurnProgress(context)
         self._tools = ToolCalls(context, self._work, services.tools)
         self._attempts = Attempts(context, self._work, services, lost=self._cancel)
-        self._stop: Stop | None = None
+        self._stop: StopReason | None = None
         self._task: asyncio.Task[Any] | None = None
 
-    def stop(self, why: Stop) -> None:
+    def stop(self, why: StopReason) -> None:
         """Cancel the work at its next wait, or before it begins; the first stop counts, and none after the end."""
         if self._stop is None:
             self._stop = why
             self._cancel()
 
-    async def run(self) -> Ended | Unfinished:
-        """Work until the turn has ended, must wait, or was given up for `Stop.DRAIN`.
+    async def run(self) -> FinishedTurn | UnfinishedTurn:
+        """Work until the turn has ended, must wait, or was given up for `StopReason.DRAIN`.
 
         Raises `LostTurn`, and database errors: both mean that the caller must not write for this claim any more.
         """
@@ -100,7 +100,7 @@ class TurnRun:
             # What the caller does next with this task, such as giving the turn back, is not ours to stop.
             self._task = None
 
-    async def _until_answered(self) -> Ended:
+    async def _until_answered(self) -> FinishedTurn:
         while True:
             if tools := self._work.open_tools:
                 await self._tools.run(tools)
@@ -119,7 +119,7 @@ class TurnRun:
 
     async def _begin_model_call(self) -> StepRecord:
         step = self._work.begin_model_call()
-        await write(advance, self.claim, intents=[intent_of(step)])
+        await run_shielded(advance, self.claim, intents=[step_intent(step)])
         return step
 
     def _cancel(self) -> None:
@@ -128,18 +128,20 @@ class TurnRun:
 
     # --- a wait ---
 
-    async def _park(self, wait: Park) -> Ended | Unfinished:
+    async def _park(self, wait: Park) -> FinishedTurn | UnfinishedTurn:
         # A stop that comes now is too late: the turn is nobody's when this is written, and stopped without us.
         self._task = None
         settled, events = self._attempts.park(wait, await self._attempts.close())
-        if await last_write(park, self.claim, until=wait.until, reason=wait.reason, settled=settled, events=events):
-            return Unfinished.PARKED
+        if await run_last_shielded(
+            park, self.claim, until=wait.until, reason=wait.reason, settled=settled, events=events
+        ):
+            return UnfinishedTurn.PARKED
         return await self._end_early(TurnStatus.CANCELLED, settled=settled, events=events)
 
     # --- ends ---
 
-    async def _complete(self, settled: Sequence[Settled] = (), events: Sequence[NewEvent] = ()) -> Ended:
-        ending = Ending(
+    async def _complete(self, settled: Sequence[StepOutcome] = (), events: Sequence[NewEvent] = ()) -> FinishedTurn:
+        ending = TurnEnd(
             status=TurnStatus.COMPLETED,
             asked=self._context.asked,
             message_id=new_id(),
@@ -148,20 +150,20 @@ class TurnRun:
             data={"usage": self._work.spent.shape},
             spent=self._work.spent,
         )
-        return await last_write(finish, self.claim, ending, settled=settled, events=events)
+        return await run_last_shielded(finish, self.claim, ending, settled=settled, events=events)
 
-    async def _stopped(self) -> Ended | Unfinished:
+    async def _stopped(self) -> FinishedTurn | UnfinishedTurn:
         why = self._stop
         if self._task is not None:
             self._task.uncancel()
-        if why is Stop.ASKED:
+        if why is StopReason.ASKED:
             return await self._end_early(TurnStatus.CANCELLED)
         self._task = None
         # No flush may come behind what the caller does next; what one has raised is raised here.
         await self._attempts.close()
-        if why is Stop.DRAIN:
-            return Unfinished.DRAINED
-        if why is Stop.LOST:
+        if why is StopReason.DRAIN:
+            return UnfinishedTurn.DRAINED
+        if why is StopReason.LOST:
             raise LostTurn
         raise asyncio.CancelledError
 
@@ -171,9 +173,9 @@ class TurnRun:
         error_class: ErrorClass | None = None,
         detail: str = "",
         *,
-        settled: Sequence[Settled] = (),
+        settled: Sequence[StepOutcome] = (),
         events: Sequence[NewEvent] = (),
-    ) -> Ended:
+    ) -> FinishedTurn:
         """End without an answer. What was shown stays, marked as partial. `settled` and `events` are still to be
         written."""
         # A stop that comes now is too late: cancelled here, the turn would be left without anybody to end it.
@@ -192,7 +194,7 @@ class TurnRun:
             )
         abandoned = [self._abandoned(step, error_class or ErrorClass.CANCELLED) for step in self._work.open_steps]
         spent = self._work.spent
-        ending = Ending(
+        ending = TurnEnd(
             status=status,
             asked=self._context.asked,
             message_id=new_id(),
@@ -204,9 +206,11 @@ class TurnRun:
             error_id=error_id,
             spent=spent,
         )
-        return await last_write(finish, self.claim, ending, settled=[*settled, *abandoned], events=[*events, *unsent])
+        return await run_last_shielded(
+            finish, self.claim, ending, settled=[*settled, *abandoned], events=[*events, *unsent]
+        )
 
-    def _abandoned(self, step: StepRecord, error_class: ErrorClass) -> Settled:
+    def _abandoned(self, step: StepRecord, error_class: ErrorClass) -> StepOutcome:
         """A call that nobody waits for any more. Whether a tool took effect is unknown, unless it may run twice
         anyway."""
         if step.kind is StepKind.TOOL:

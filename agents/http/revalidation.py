@@ -11,13 +11,13 @@ from accounts.actor import Actor
 from agents.sessions import access_session
 from foundation.db_threads import in_db_thread
 from foundation.errors import Unauthenticated
-from rest.authentication import still_holds
+from rest.authentication import credentials_still_valid
 
 # A login that ended, a key that was revoked or a session that was deleted ends its answers within this time.
 RECHECK_SECONDS = 3.0
 
 
-class Welcome:
+class StreamAuthorization:
     """Looks every few seconds. What waits must not wait longer than until the next look, `seconds_left` from now: what
     was silent would be looked at a whole period too late."""
 
@@ -40,5 +40,5 @@ class Welcome:
     def _look(self) -> None:
         # Nothing is ever logged for a session that was deleted: raises `NotFound`, lest one listen for ever.
         access_session(actor=self._actor, session_id=self._session_id)
-        if not still_holds(self._request, self._actor):
+        if not credentials_still_valid(self._request, self._actor):
             raise Unauthenticated(rule="revoked")

@@ -15,7 +15,7 @@ from accounts.actor import Actor
 from agents.domain.events import TERMINAL_EVENTS
 from agents.domain.serialization import error_frame
 from agents.domain.states import TERMINAL
-from agents.http.revalidation import Welcome
+from agents.http.revalidation import StreamAuthorization
 from agents.relay import LoggedEvent, Resync, Subscription, event_json, get_hub
 from agents.sessions import access_turn, read_snapshot
 from foundation import strict_json
@@ -32,7 +32,7 @@ _OPENING = b": open\n\n"
 _HEARTBEAT = b": heartbeat\n\n"
 
 
-def answer_stream(
+def stream_response(
     request: HttpRequest,
     actor: Actor,
     *,
@@ -70,7 +70,7 @@ class Stream:
         self._resync = resync
         self._turn_id = turn_id
         self._turn = str(turn_id) if turn_id else None
-        self._welcome = Welcome(request, actor, session_id)
+        self._welcome = StreamAuthorization(request, actor, session_id)
         self._loop = asyncio.get_running_loop()
         self._watcher = get_hub().subscribe(session_id, after)
 
@@ -157,7 +157,7 @@ def _last(error: BandstandError) -> bytes:
     return b"event: error\ndata: %s\n\n" % strict_json.dumps(error_frame(error))
 
 
-async def wait_for_end(*, session_id: UUID, turn_id: UUID, after: int, seconds: float) -> None:
+async def wait_until_terminal(*, session_id: UUID, turn_id: UUID, after: int, seconds: float) -> None:
     """Return when the turn's end is in the log, when its events are gone, or after `seconds`."""
     watcher = get_hub().subscribe(session_id, after)
     turn, end = str(turn_id), monotonic() + seconds

@@ -58,6 +58,6 @@ def renew(
     return dict(rows)
 
 
-def cancelling(turns: Collection[UUID], *, on: psycopg.Connection | None = None) -> list[UUID]:
+def cancelling_turns(turns: Collection[UUID], *, on: psycopg.Connection | None = None) -> list[UUID]:
     """Those of `turns` that somebody asked to stop."""
     return [row[0] for row in fetch(sql.CANCELLING, {"turns": list(turns)}, on=on)]

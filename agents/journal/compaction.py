@@ -30,7 +30,7 @@ DELETE FROM agents_event e USING runs r WHERE e.id = ANY(r.ids) AND e.id <> r.ke
 """
 
 
-def fold_turn(session_id: UUID, turn_id: UUID) -> bool:
+def compact_turn(session_id: UUID, turn_id: UUID) -> bool:
     """Fold the deltas of one turn under its session's lock; False when it has not ended or the session is busy just
     now."""
     with transaction.atomic():

@@ -22,7 +22,7 @@ def fetch(sql: str, params: Mapping[str, Any], *, on: psycopg.Connection | None 
 
 
 @contextmanager
-def one_moment() -> Iterator[None]:
+def consistent_snapshot() -> Iterator[None]:
     """A transaction whose reads all tell of the same moment; nothing can be written in it."""
     with transaction.atomic():
         with connection.cursor() as cursor:

@@ -47,7 +47,7 @@ class Intent:
 
 
 @dataclass(frozen=True, slots=True)
-class Settled:
+class StepOutcome:
     """The outcome of a step. `name` is the route that was asked; None leaves what the intent named. `details` are
     added to those of the intent."""
 
@@ -61,7 +61,7 @@ class Settled:
 
 
 @dataclass(frozen=True, slots=True)
-class Ending:
+class TurnEnd:
     """How a turn ends. `parts` empty: there is nothing to show but the state itself."""
 
     status: TurnStatus
@@ -132,7 +132,11 @@ def append_each(writes: Sequence[tuple[Claim, NewEvent]]) -> set[tuple[UUID, int
 
 
 def advance(
-    claim: Claim, *, settled: Sequence[Settled] = (), intents: Sequence[Intent] = (), events: Sequence[NewEvent] = ()
+    claim: Claim,
+    *,
+    settled: Sequence[StepOutcome] = (),
+    intents: Sequence[Intent] = (),
+    events: Sequence[NewEvent] = (),
 ) -> int:
     """Commit outcomes, the next intents and their events together; the seq of the last event. Raises `LostTurn`."""
     rows = fetch(
@@ -154,7 +158,7 @@ def park(
     *,
     until: datetime,
     reason: WaitReason | None = None,
-    settled: Sequence[Settled] = (),
+    settled: Sequence[StepOutcome] = (),
     intents: Sequence[Intent] = (),
     events: Sequence[NewEvent] = (),
 ) -> bool:
@@ -176,6 +180,8 @@ def park(
             "until": until,
             "wait_reason": reason.value if reason else "",
             "stops_the_clock": reason is not None and reason.stops_the_clock,
+            # An attempt of a model that failed has no result, and is none.
+            "progress": any(step.result is not None for step in settled),
         },
     )
     if not rows:
@@ -184,14 +190,16 @@ def park(
 
 
 @dataclass(frozen=True, slots=True)
-class Ended:
+class FinishedTurn:
     """`status` is the state that the turn really took; `open_turns` is what still waits in the session."""
 
     status: TurnStatus
     open_turns: int
 
 
-def finish(claim: Claim, ending: Ending, *, settled: Sequence[Settled] = (), events: Sequence[NewEvent] = ()) -> Ended:
+def finish(
+    claim: Claim, ending: TurnEnd, *, settled: Sequence[StepOutcome] = (), events: Sequence[NewEvent] = ()
+) -> FinishedTurn:
     """Commit the last outcomes, the last deltas, the answer and the terminal state together. Raises `LostTurn`."""
     rows = fetch(
         sql.FINISH,
@@ -214,4 +222,4 @@ def finish(claim: Claim, ending: Ending, *, settled: Sequence[Settled] = (), eve
     )
     if not rows:
         raise LostTurn
-    return Ended(status=TurnStatus(rows[0][0]), open_turns=rows[0][1])
+    return FinishedTurn(status=TurnStatus(rows[0][0]), open_turns=rows[0][1])

@@ -21,7 +21,7 @@ _PLANS = {
 }
 
 
-def connect_directly() -> psycopg.Connection:
+def open_listen_connection() -> psycopg.Connection:
     """A connection of its own to the default database, in autocommit, with prepared statements. Raises
     `psycopg.Error`."""
     params: dict[str, Any] = {k: v for k, v in connection.get_connection_params().items() if k not in _DJANGO_ONLY}

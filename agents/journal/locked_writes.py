@@ -209,7 +209,7 @@ def end_locked(
     if was_owned:
         _release_locked(session, turn)
     events: list[tuple[str, Mapping[str, Any]]] = []
-    if shown := shown_parts(turn):
+    if shown := visible_parts(turn):
         partial = message_shape(_keep_partial_locked(session, turn, shown))
         events.append((EventType.MESSAGE_COMPLETED, MessageData(message=partial)))
     end = TurnEnded(finished_at=moment(moment_of_end), usage=spent.shape)
@@ -265,7 +265,7 @@ def _keep_partial_locked(session: AgentSession, turn: Turn, parts: list[Part]) -
     return message
 
 
-def shown_parts(turn: Turn) -> list[Part]:
+def visible_parts(turn: Turn) -> list[Part]:
     """What the turn has shown to people since it was begun, or begun anew: text, tool calls and their results. A turn
     that went on after a wait shows what it had shown before, too."""
     parts: list[Part] = []

@@ -253,7 +253,7 @@ WITH f AS MATERIALIZED (
     SET status = %(status)s, lease_expires_at = NULL, available_at = %(until)s, wait_reason = %(wait_reason)s,
         deadline_at = t.deadline_at + CASE WHEN %(stops_the_clock)s THEN greatest(%(until)s - now(), interval '0')
                                            ELSE interval '0' END,
-        attempts_without_progress = CASE WHEN %(settled)s::jsonb = '[]' THEN t.attempts_without_progress ELSE 0 END
+        attempts_without_progress = CASE WHEN %(progress)s THEN 0 ELSE t.attempts_without_progress END
     FROM f WHERE t.id = %(turn)s AND t.status = 'running'
     RETURNING t.id
 ), s AS (

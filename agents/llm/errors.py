@@ -129,17 +129,17 @@ _REQUEST_IDS = ("x-request-id", "request-id", "apim-request-id")
 _MAX_REQUEST_ID = 100
 
 
-def kind_of_status(status: int) -> type[ModelError]:
+def error_for_status(status: int) -> type[ModelError]:
     """What a provider's HTTP status means where its words say no more."""
     return _BY_STATUS.get(status, TransientModelError if status >= 500 else BadModelRequest)
 
 
-def request_id_in(headers: Mapping[str, str]) -> str | None:
+def extract_request_id(headers: Mapping[str, str]) -> str | None:
     """A provider's name of a request, by which its support finds it."""
-    named = next((headers[name] for name in _REQUEST_IDS if headers.get(name)), None)
-    return storable_text(named)[:_MAX_REQUEST_ID] if named is not None else None
+    value = next((headers[name] for name in _REQUEST_IDS if headers.get(name)), None)
+    return storable_text(value)[:_MAX_REQUEST_ID] if value is not None else None
 
 
-def sensible_wait(seconds: float) -> float | None:
+def clamp_retry_after(seconds: float) -> float | None:
     """What a provider asks us to wait, up to a day; None for what is no number."""
     return None if isnan(seconds) else min(max(seconds, 0.0), _LONGEST_WAIT_SECONDS)

@@ -13,7 +13,7 @@ from agents.llm.offline import OfflineModel
 from agents.llm.openai import DEFAULT_BASE_URL, OpenAIConfig, OpenAIModel
 from agents.llm.prices import Prices, Rates
 from agents.llm.pydantic_ai import VendorConfig, VendorModel
-from agents.llm.routes import OFFLINE, OPENAI, VENDORS, fault_of_route
+from agents.llm.routes import OFFLINE, OPENAI, VENDORS, route_error
 from foundation.http import GuardedClient, allowed_origin
 
 
@@ -52,7 +52,7 @@ class Gateway:
         """The model behind `route` and the name it has there. Raises `BadModelRequest` for a route we cannot take."""
         provider, _, model = route.partition(":")
         llm = self._providers.get(provider)
-        fault = fault_of_route(route)
+        fault = route_error(route)
         if llm is None or fault is not None:
             raise BadModelRequest(
                 "The agent's model is not available here.", provider_detail=fault or f"route {route!r}"

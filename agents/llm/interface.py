@@ -10,13 +10,12 @@ from agents.domain.chat import ChatMessage, JsonFormat, Role, ToolCall, ToolSpec
 
 __all__ = [
     "LLM",
-    "Begun",
     "ChatMessage",
     "Deadlines",
     "FinishReason",
     "Finished",
+    "FirstToken",
     "JsonFormat",
-    "Metered",
     "ModelEvent",
     "ModelRequest",
     "Role",
@@ -24,6 +23,7 @@ __all__ = [
     "ToolCall",
     "ToolSpec",
     "Usage",
+    "UsageUpdate",
 ]
 
 FinishReason = Literal["stop", "tool_calls", "length"]
@@ -74,9 +74,9 @@ class ModelRequest:
 
 
 @dataclass(frozen=True, slots=True)
-class Begun:
-    """The first sign of an answer: text, a tool call or reasoning. `request_id` is the provider's name of this request,
-    None where it gives none."""
+class FirstToken:
+    """The first sign of an answer: text, a tool call or reasoning, of which it holds nothing. `request_id` is the
+    provider's name of this request, None where it gives none."""
 
     request_id: str | None
 
@@ -89,7 +89,7 @@ class TextDelta:
 
 
 @dataclass(frozen=True, slots=True)
-class Metered:
+class UsageUpdate:
     """What the provider has counted so far, told before the end: it is what counts if the answer never ends well."""
 
     usage: Usage
@@ -109,15 +109,15 @@ class Finished:
     response_model: str | None
 
 
-ModelEvent = Begun | TextDelta | Metered | Finished
+ModelEvent = FirstToken | TextDelta | UsageUpdate | Finished
 
 
 class LLM(Protocol):
     """A model, or a family of models behind one address."""
 
     def stream(self, request: ModelRequest) -> AsyncGenerator[ModelEvent, None]:
-        """Ask once. One `Begun` before the first text or call, any number of `TextDelta` and `Metered`, then exactly
-        one `Finished`; or a `ModelError` at any point.
+        """Ask once. One `FirstToken` before the first text or call, any number of `TextDelta` and `UsageUpdate`, then
+        exactly one `Finished`; or a `ModelError` at any point.
 
         Cancelling the task closes the provider's stream at once and re-raises `CancelledError`. Whoever leaves the loop
         early must close the generator (`contextlib.aclosing`), which closes the stream, too. Nothing is retried here.

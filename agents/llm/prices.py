@@ -90,8 +90,8 @@ class Prices:
         key = f"{provider}:{model}"
         if key not in self._models:
             await asyncio.to_thread(self._entry, provider, model)
-        listed = self._entry(provider, model)
-        return listed.context_window if listed else None
+        entry = self._entry(provider, model)
+        return entry.context_window if entry else None
 
     def cost(self, *, provider: str, model: str, usage: Usage) -> Decimal | None:
         """What the call costs at today's prices, in US dollars to eight places; None when that is unknown."""
@@ -112,11 +112,11 @@ class Prices:
         return self.overrides.get(f"{provider}:{model}") or self.overrides.get(f"{provider}:*")
 
     def _listed(self, provider: str, model: str, usage: Usage) -> Rates | None:
-        found = self._entry(provider, model)
-        if found is None and (provider, model) not in self._unpriced:
+        entry = self._entry(provider, model)
+        if entry is None and (provider, model) not in self._unpriced:
             self._unpriced.add((provider, model))
             log.warning("price.not_found", provider=provider, model=model)
-        return _rates(found, usage.input_tokens) if found else None
+        return _rates(entry, usage.input_tokens) if entry else None
 
     def _entry(self, provider: str, model: str) -> ModelInfo | None:
         """The model in the table, looked for once."""

@@ -30,7 +30,7 @@ VENDORS: Mapping[str, Vendor] = {
 PROVIDERS = (OFFLINE, OPENAI, *VENDORS)
 
 
-def fault_of_route(route: str) -> str | None:
+def route_error(route: str) -> str | None:
     """Why no model of this installation stands behind `route`, as a sentence for people; None when one does."""
     provider, colon, model = route.partition(":")
     if not colon and provider != OFFLINE:
@@ -44,7 +44,7 @@ def fault_of_route(route: str) -> str | None:
     return None
 
 
-def keeps_to_json(route: str, *, tools: bool) -> bool:
+def supports_json_format(route: str, *, tools: bool) -> bool:
     """Whether what stands behind `route` can be held to JSON without a schema; `tools`: while it has some."""
     vendor = VENDORS.get(route.partition(":")[0])
     return vendor is None or (vendor.plain_json and not tools)

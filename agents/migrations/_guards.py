@@ -1,6 +1,6 @@
 """What the database itself refuses: illegal moves of a turn, changes of a finished turn, changes of a release.
 
-The table of moves is written out here, because a migration must not change when code does; `tests/rows/test_guards.py`
+The table of moves is written out here, because a migration must not change when code does; `tests/integration/agents/models/test_guards.py`
 holds it against `agents.domain.states`.
 """
 

@@ -11,7 +11,7 @@ from foundation.ids import new_id
 
 
 class BulkAction(models.Model):
-    """One of `agents.sessions.bulk_actions.ACTS` on rows that somebody has chosen at once, done one after
+    """One of `agents.sessions.bulk_actions.BULK_OPERATIONS` on rows that somebody has chosen at once, done one after
     the other.
 
     `done + refused` of `targets` are behind it. `worker` is who may write its progress, until `lease_expires_at`.

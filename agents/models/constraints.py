@@ -9,7 +9,7 @@ from django.db import models
 from django.db.models import BooleanField, Func
 
 
-def sound(noun: str, *columns: str) -> models.CheckConstraint:
+def row_check(noun: str, *columns: str) -> models.CheckConstraint:
     """The constraint `<noun>_row_check`: `agents_<noun>_row_check(columns)` is true."""
     return models.CheckConstraint(
         condition=Func(*columns, function=f"agents_{noun}_row_check", output_field=BooleanField()),

@@ -5,7 +5,7 @@ from __future__ import annotations
 from django.db import models
 from django.db.models import Q
 
-from agents.models.constraints import sound
+from agents.models.constraints import row_check
 from foundation.ids import new_id
 
 
@@ -59,7 +59,7 @@ class AgentSession(models.Model):
         ]
         constraints = [
             # A known controller, positive orders, no negative count.
-            sound("session", "controller", "next_seq", "next_ordinal", "open_turns"),
+            row_check("session", "controller", "next_seq", "next_ordinal", "open_turns"),
         ]
 
     def __str__(self) -> str:
@@ -113,7 +113,7 @@ class Message(models.Model):
                 name="message_key_unique",
             ),
             # A known author, and not its own parent.
-            sound("message", "author", "id", "parent"),
+            row_check("message", "author", "id", "parent"),
         ]
 
     def __str__(self) -> str:

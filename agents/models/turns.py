@@ -11,7 +11,7 @@ from django.db.models.functions import Now
 
 from agents.domain.events import TERMINAL_EVENTS
 from agents.domain.states import OWNED, TERMINAL, Priority, StepKind, StepStatus, TurnStatus, WaitReason
-from agents.models.constraints import sound
+from agents.models.constraints import row_check
 from agents.models.sessions import AgentSession
 from foundation.ids import new_id
 
@@ -126,7 +126,9 @@ class Turn(models.Model):
             ),
             # A known state; a lease exactly while it is owned; an end exactly when it is terminal; the end of a wait
             # exactly while it is parked, and what it waits for exactly while it waits; a failure has a class.
-            sound("turn", "status", "lease_expires_at", "finished_at", "available_at", "wait_reason", "error_class"),
+            row_check(
+                "turn", "status", "lease_expires_at", "finished_at", "available_at", "wait_reason", "error_class"
+            ),
         ]
 
     def __str__(self) -> str:
@@ -174,7 +176,7 @@ class Step(models.Model):
         constraints = [
             models.UniqueConstraint(fields=["turn", "number"], name="step_number_unique"),
             # A known kind and state; an end exactly when it is settled.
-            sound("step", "kind", "status", "finished_at"),
+            row_check("step", "kind", "status", "finished_at"),
         ]
 
     def __str__(self) -> str:

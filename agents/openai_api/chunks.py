@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from agents.domain.message_parts import Part
-from agents.sessions import AcceptedCompletion, Outcome
+from agents.sessions import AcceptedCompletion, CompletionResult
 from foundation import strict_json
 
 FinishReason = Literal["stop", "length", "tool_calls"]
@@ -30,7 +30,7 @@ class Head:
         # A UUIDv7 begins with the milliseconds at which it was made.
         return cls(f"chatcmpl-{accepted.turn_id.hex}", (accepted.turn_id.int >> 80) // 1000, model)
 
-    def whole(self, outcome: Outcome) -> Shape:
+    def whole(self, outcome: CompletionResult) -> Shape:
         message: Shape = {"role": "assistant", "content": outcome.text, "refusal": None}
         if outcome.calls:
             message |= {"content": outcome.text or None, "tool_calls": [_call(call) for call in outcome.calls]}
@@ -42,7 +42,7 @@ class Head:
         # Who wants the usage gets the field in every chunk, and the numbers in one of their own.
         return framed(self._shape("chat.completion.chunk", [choice]) | ({"usage": None} if with_usage else {}))
 
-    def usage_chunk(self, outcome: Outcome) -> bytes:
+    def usage_chunk(self, outcome: CompletionResult) -> bytes:
         return framed(self._shape("chat.completion.chunk", []) | {"usage": usage(outcome)})
 
     def _shape(self, kind: str, choices: list[Shape]) -> Shape:
@@ -53,13 +53,13 @@ def framed(shape: Shape) -> bytes:
     return b"data: %s\n\n" % strict_json.dumps(shape)
 
 
-def finish_reason(outcome: Outcome) -> FinishReason:
+def finish_reason(outcome: CompletionResult) -> FinishReason:
     if outcome.cut:
         return "length"
     return "tool_calls" if outcome.calls else "stop"
 
 
-def usage(outcome: Outcome) -> Shape:
+def usage(outcome: CompletionResult) -> Shape:
     """All model calls of the turn together."""
     read, written = outcome.input_tokens, outcome.output_tokens
     return {"prompt_tokens": read, "completion_tokens": written, "total_tokens": read + written}

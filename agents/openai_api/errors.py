@@ -7,14 +7,14 @@ from typing import Any
 
 from django.http import HttpResponse
 
-from agents.domain.failures import ErrorClass, known_class
+from agents.domain.failures import ErrorClass, parse_error_class
 from agents.domain.states import TurnStatus
-from agents.sessions import Outcome
+from agents.sessions import CompletionResult
 from foundation import strict_json
 from foundation.errors import BandstandError, Conflict, Unavailable
 from foundation.problems import retry_after
 from rest.errors import InvalidFields
-from rest.problems import already_logged, judge, status_of
+from rest.problems import classify_error, http_status, mark_logged
 
 
 class HumanAnswers(Conflict):
@@ -41,10 +41,10 @@ class TurnEnded(BandstandError):
 
     code = "turn_failed"
 
-    def __init__(self, outcome: Outcome) -> None:
+    def __init__(self, outcome: CompletionResult) -> None:
         error = outcome.error or {}
         reason = str(error.get("error_class") or _WITHOUT_ERROR.get(outcome.status, outcome.status))
-        error_class = known_class(reason)
+        error_class = parse_error_class(reason)
         self.status = error_class.failure.status if error_class else 500
         self.own_code = error_class.code if error_class else reason
         detail = error.get("detail") or (error_class.failure.words if error_class else None)
@@ -59,10 +59,12 @@ _TYPES = {401: "authentication_error", 403: "permission_error", 409: "conflict_e
 _INDEX = re.compile(r"/([0-9]+)(?=/|$)")
 
 
-def answer_refusal(error: Exception, *, actor: str | None, method: str, path: str) -> HttpResponse:
+def openai_error_response(error: Exception, *, actor: str | None, method: str, path: str) -> HttpResponse:
     """The answer to a request that raised `error`, and its line in the log."""
     known = (
-        error if isinstance(error, TurnEnded) else judge(error, actor=actor, method=method, path=path, status=_status)
+        error
+        if isinstance(error, TurnEnded)
+        else classify_error(error, actor=actor, method=method, path=path, status=_status)
     )
     status = _status(known)
     # Of what was refused nothing is stored, and what was stored is found again: a retry is safe, if seldom useful.
@@ -72,11 +74,11 @@ def answer_refusal(error: Exception, *, actor: str | None, method: str, path: st
         headers["Retry-After"] = retry_after(known.retry_after_seconds)
     if status == 401:
         headers["WWW-Authenticate"] = "Bearer"
-    body = strict_json.dumps(refusal_shape(known))
-    return already_logged(HttpResponse(body, status=status, content_type="application/json", headers=headers))
+    body = strict_json.dumps(openai_error_body(known))
+    return mark_logged(HttpResponse(body, status=status, content_type="application/json", headers=headers))
 
 
-def refusal_shape(error: BandstandError | None) -> dict[str, Any]:
+def openai_error_body(error: BandstandError | None) -> dict[str, Any]:
     """The body. None: the fault is ours."""
     if error is None:
         return _shape("Something went wrong on our side.", 500, "internal", None)
@@ -97,7 +99,7 @@ def _status(error: BandstandError | None) -> int:
         return 500
     if isinstance(error, TurnEnded):
         return error.status
-    status = status_of(error)
+    status = http_status(error)
     # What OpenAI's clients know as a bad request.
     return 400 if status == 422 else status
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from agents.domain.client_options import check_results, handed_out
+from agents.domain.client_options import check_results, client_tool_calls
 from agents.domain.message_parts import Part, check_text, text_part, tool_call_part, tool_result_part
 from foundation.errors import InvalidInput, TooLarge
 
@@ -121,7 +121,7 @@ def check_history(conversation: Conversation) -> None:
     for author, parts in conversation.history:
         if author == "user":
             check_results(calls, parts, all_of_them=False)
-        calls = handed_out(parts) if author == "agent" else []
+        calls = client_tool_calls(parts) if author == "agent" else []
     check_results(calls, conversation.asked)
 
 

@@ -10,9 +10,9 @@ import structlog
 
 from agents.domain.states import TurnStatus
 from agents.openai_api.chunks import DONE, Head, call_deltas, finish_reason, framed
-from agents.openai_api.errors import AnswerRestarted, TurnEnded, refusal_shape
-from agents.openai_api.turn_stream import Follower, Heard
-from agents.sessions import Outcome
+from agents.openai_api.errors import AnswerRestarted, TurnEnded, openai_error_body
+from agents.openai_api.turn_stream import TurnFollower, TurnUpdate
+from agents.sessions import CompletionResult
 from foundation.db_threads import DATABASE_FAULTS
 from foundation.errors import BandstandError, Unavailable
 
@@ -32,12 +32,12 @@ class Chunks:
     mark. Nothing sent, nothing lost.
     """
 
-    def __init__(self, follower: Follower, head: Head, *, include_usage: bool, first: Heard) -> None:
+    def __init__(self, follower: TurnFollower, head: Head, *, include_usage: bool, first: TurnUpdate) -> None:
         """`first` is what was heard before the answer began."""
         self._follower = follower
         self._head = head
         self._include_usage = include_usage
-        self._first: Heard | None = first
+        self._first: TurnUpdate | None = first
         self._sent = ""
         self._opened = False
         # After a restart the log no longer has all the words of the answer; its end has.
@@ -60,13 +60,13 @@ class Chunks:
             yield self._broken(Unavailable())
         except Exception as error:
             log.exception("completion.failed", exc_info=error)
-            yield framed(refusal_shape(None))
+            yield framed(openai_error_body(None))
         finally:
             self._follower.close()
 
     def _broken(self, error: BandstandError) -> bytes:
         log.info("completion.aborted", completion=self._head.id, code=error.code)
-        return framed(refusal_shape(error))
+        return framed(openai_error_body(error))
 
     async def _chunks(self) -> AsyncIterator[bytes]:
         spoke = monotonic()
@@ -85,7 +85,7 @@ class Chunks:
                 yield _HEARTBEAT
                 spoke = monotonic()
 
-    def _said(self, heard: Heard) -> bytes:
+    def _said(self, heard: TurnUpdate) -> bytes:
         if heard.restarted:
             if self._sent:
                 raise AnswerRestarted
@@ -105,7 +105,7 @@ class Chunks:
             opening = self._head.chunk({"role": "assistant", "content": ""}, with_usage=self._include_usage)
         return opening + self._head.chunk(delta, with_usage=self._include_usage)
 
-    def _end(self, outcome: Outcome) -> bytes:
+    def _end(self, outcome: CompletionResult) -> bytes:
         if outcome.status is not TurnStatus.COMPLETED:
             raise TurnEnded(outcome)
         if not outcome.text.startswith(self._sent):

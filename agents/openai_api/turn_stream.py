@@ -13,10 +13,10 @@ from django.http import HttpRequest
 from accounts.actor import Actor
 from agents.domain.events import TERMINAL_EVENTS, EventType
 from agents.domain.states import WaitReason
-from agents.http.revalidation import Welcome
+from agents.http.revalidation import StreamAuthorization
 from agents.openai_api.errors import ApprovalRequired
 from agents.relay import LoggedEvent, Resync, get_hub
-from agents.sessions import Outcome, access_session, read_outcome
+from agents.sessions import CompletionResult, access_session, read_completion_result
 from foundation.db_threads import in_db_thread
 from rest.errors import ServerStops
 
@@ -24,7 +24,7 @@ _TOOLS = frozenset({EventType.TOOL_STARTED, EventType.TOOL_FINISHED, EventType.T
 
 
 @dataclass(frozen=True, slots=True)
-class Heard:
+class TurnUpdate:
     """What one look brought. `restarted`: words were heard before `text` that are void now, or that the log no longer
     has. `retracted`: words that an earlier look brought are void, and `text` stands in their place. `outcome`: there
     will be no more."""
@@ -32,11 +32,11 @@ class Heard:
     text: str = ""
     restarted: bool = False
     retracted: bool = False
-    outcome: Outcome | None = None
+    outcome: CompletionResult | None = None
 
 
 @dataclass(slots=True)
-class _Words:
+class _Text:
     """Words that were heard and are still to be told. Those since the last tool may be void yet."""
 
     settled: list[str] = field(default_factory=list)
@@ -61,7 +61,7 @@ class _Words:
         return text
 
 
-class Follower:
+class TurnFollower:
     """Follows one turn from the event after `seq`, on the running event loop. `close` it; that changes nothing else.
 
     With `catch_up` nothing is told before all that has happened by now is known: words that are void by now are not
@@ -75,10 +75,10 @@ class Follower:
         self._session_id = session_id
         self._turn_id = turn_id
         self._turn = str(turn_id)
-        self._welcome = Welcome(request, actor, session_id)
+        self._welcome = StreamAuthorization(request, actor, session_id)
         self._catches_up = catch_up
         self._present = seq
-        self._words = _Words()
+        self._words = _Text()
         self._spoken = self._restarted = self._retracted = False
         self._watcher = get_hub().subscribe(session_id, seq)
 
@@ -86,10 +86,10 @@ class Follower:
         """On the event loop."""
         self._watcher.close()
 
-    async def hear(self, seconds: float = inf) -> Heard:
+    async def hear(self, seconds: float = inf) -> TurnUpdate:
         """What happened next; nothing, if nothing did for `seconds`, or for some seconds at most.
 
-        Raises `ApprovalRequired`, `ServerStops`, and as `Welcome`.
+        Raises `ApprovalRequired`, `ServerStops`, and as `StreamAuthorization`.
         """
         if self._catches_up:
             self._present = await self._last_seq()
@@ -99,13 +99,13 @@ class Follower:
             raise ServerStops(retry_after_seconds=1)
         await self._welcome.check()
         if item is None:
-            return Heard()
+            return TurnUpdate()
         if isinstance(item, Resync):
             return await self._looked_up()
         return await self._heard(item)
 
-    async def _heard(self, events: list[LoggedEvent]) -> Heard:
-        outcome: Outcome | None = None
+    async def _heard(self, events: list[LoggedEvent]) -> TurnUpdate:
+        outcome: CompletionResult | None = None
         for event in events:
             if event.turn != self._turn:
                 continue
@@ -114,8 +114,8 @@ class Follower:
                 break
             await self._take(event)
         if outcome is None and events[-1].seq < self._present:
-            return Heard()
-        heard = Heard(self._words.tell(), self._restarted, self._retracted, outcome)
+            return TurnUpdate()
+        heard = TurnUpdate(self._words.tell(), self._restarted, self._retracted, outcome)
         self._restarted = self._retracted = False
         return heard
 
@@ -128,26 +128,26 @@ class Follower:
         elif event.type == EventType.MODEL_RETRYING:
             self._retracted = self._words.drop() or self._retracted
         elif event.type == EventType.TURN_RESTARTED:
-            self._words = _Words()
+            self._words = _Text()
             self._restarted = self._restarted or self._spoken
         elif event.type == EventType.TURN_WAITING and orjson.loads(event.data)["for"] == WaitReason.APPROVAL:
             # Unless somebody has decided by now: the rest of what happened comes next.
             await self._outcome()
 
-    async def _looked_up(self) -> Heard:
+    async def _looked_up(self) -> TurnUpdate:
         """The events were folded together: how the turn stands now, and what follows from here."""
         self._watcher.reset(after=await self._last_seq())
-        self._words = _Words()
+        self._words = _Text()
         outcome = await self._outcome()
-        return Heard(restarted=True, outcome=outcome if outcome.ended else None)
+        return TurnUpdate(restarted=True, outcome=outcome if outcome.ended else None)
 
     async def _last_seq(self) -> int:
         session = await in_db_thread(access_session, actor=self._actor, session_id=self._session_id)
         return int(session.next_seq) - 1
 
-    async def _outcome(self) -> Outcome:
+    async def _outcome(self) -> CompletionResult:
         """How the turn stands. Raises `ApprovalRequired`."""
-        outcome: Outcome = await in_db_thread(read_outcome, self._actor, turn_id=self._turn_id)
+        outcome: CompletionResult = await in_db_thread(read_completion_result, self._actor, turn_id=self._turn_id)
         if outcome.wait_reason is WaitReason.APPROVAL:
             raise ApprovalRequired
         return outcome

@@ -15,19 +15,19 @@ from accounts.actor import Scope
 from agents.domain.states import TurnStatus
 from agents.models import Agent
 from agents.openai_api.chunks import Head
-from agents.openai_api.errors import HumanAnswers, TurnEnded, answer_refusal
+from agents.openai_api.errors import HumanAnswers, TurnEnded, openai_error_response
 from agents.openai_api.request import CompletionRequest, read_request
 from agents.openai_api.streams import Chunks
-from agents.openai_api.turn_stream import Follower, Heard, names
+from agents.openai_api.turn_stream import TurnFollower, TurnUpdate, names
 from agents.permissions.agents import access_agent, visible_agents
-from agents.sessions import AcceptedCompletion, ModelNotFound, Outcome, accept_completion
+from agents.sessions import AcceptedCompletion, CompletionResult, ModelNotFound, accept_completion
 from foundation.db_threads import in_db_thread
 from foundation.errors import BandstandError, NotFound
 from rest.errors import MethodNotAllowed
 from rest.idempotency import REPLAYED
 from rest.media_types import EVENT_STREAM
 from rest.query_params import read_query, slug
-from rest.responses import answer_json
+from rest.responses import json_response
 from rest.views import ApiView, AsyncApiView
 
 # So long a stream waits for the first words before it begins: until then a failure still has a status of its own,
@@ -48,7 +48,7 @@ class _OpenAIView(ApiView):
         if isinstance(exc, BandstandError):
             self.left = exc.context.get("left", self.left)
         actor = self.actor.name if self.actor else None
-        return answer_refusal(exc, actor=actor, method=str(self.http.method), path=self.http.path)
+        return openai_error_response(exc, actor=actor, method=str(self.http.method), path=self.http.path)
 
 
 def model_shape(agent: Agent) -> dict[str, Any]:
@@ -60,17 +60,19 @@ class ModelsView(_OpenAIView):
     def get(self, _request: Request) -> HttpResponse:
         read_query(self.http)
         actor = self.who()
-        actor.need(Scope.READ)
-        return answer_json({"object": "list", "data": [model_shape(a) for a in visible_agents(actor).order_by("slug")]})
+        actor.require_scope(Scope.READ)
+        return json_response(
+            {"object": "list", "data": [model_shape(a) for a in visible_agents(actor).order_by("slug")]}
+        )
 
 
 class ModelView(_OpenAIView):
     def get(self, _request: Request, model: str) -> HttpResponse:
         read_query(self.http)
         actor = self.who()
-        actor.need(Scope.READ)
+        actor.require_scope(Scope.READ)
         try:
-            return answer_json(model_shape(access_agent(actor=actor, slug=slug(model))))
+            return json_response(model_shape(access_agent(actor=actor, slug=slug(model))))
         except (NotFound, ValueError):  # what cannot be a slug is no agent either
             raise ModelNotFound(pointer="/model") from None
 
@@ -85,7 +87,7 @@ class CompletionsView(_OpenAIView, AsyncApiView):
         self._headers = names(accepted.session_id, accepted.turn_id) | (REPLAYED if accepted.replayed else {})
         if accepted.turn_id is None:
             raise HumanAnswers
-        follower = Follower(
+        follower = TurnFollower(
             self.http,
             self.who(),
             session_id=accepted.session_id,
@@ -108,11 +110,11 @@ class CompletionsView(_OpenAIView, AsyncApiView):
         return asked, accept_completion(self.who(), asked.completion)
 
     async def _answer(
-        self, asked: CompletionRequest, accepted: AcceptedCompletion, follower: Follower
+        self, asked: CompletionRequest, accepted: AcceptedCompletion, follower: TurnFollower
     ) -> tuple[HttpResponseBase, bool]:
         head = Head.of(accepted, asked.completion.model)
         if not asked.stream:
-            return answer_json(head.whole(await _outcome(follower)), headers=self._headers), False
+            return json_response(head.whole(await _outcome(follower)), headers=self._headers), False
         chunks = Chunks(follower, head, include_usage=asked.include_usage, first=await _first_words(follower))
         headers = {"Cache-Control": "no-store", "X-Accel-Buffering": "no", **self._headers}
         return StreamingHttpResponse(chunks, content_type=EVENT_STREAM, headers=headers), True
@@ -124,20 +126,20 @@ class CompletionsView(_OpenAIView, AsyncApiView):
         return answer
 
 
-async def _outcome(follower: Follower) -> Outcome:
+async def _outcome(follower: TurnFollower) -> CompletionResult:
     """The answer, however long it takes. Raises `TurnEnded` when there is none."""
     while (outcome := (await follower.hear()).outcome) is None:
         pass
     return _answered(outcome)
 
 
-def _answered(outcome: Outcome) -> Outcome:
+def _answered(outcome: CompletionResult) -> CompletionResult:
     if outcome.status is not TurnStatus.COMPLETED:
         raise TurnEnded(outcome)
     return outcome
 
 
-async def _first_words(follower: Follower) -> Heard:
+async def _first_words(follower: TurnFollower) -> TurnUpdate:
     """The first words, the outcome, or nothing after a few seconds. Raises `TurnEnded`."""
     restarted, ends_at = False, monotonic() + FIRST_WORDS_SECONDS
     while (left := ends_at - monotonic()) > 0:
@@ -146,12 +148,12 @@ async def _first_words(follower: Follower) -> Heard:
         if heard.outcome is not None:
             _answered(heard.outcome)
         if heard.text or heard.outcome is not None:
-            return Heard(heard.text, restarted, outcome=heard.outcome)
-    return Heard(restarted=restarted)
+            return TurnUpdate(heard.text, restarted, outcome=heard.outcome)
+    return TurnUpdate(restarted=restarted)
 
 
 @csrf_exempt
 def unknown(request: HttpRequest, *_args: Any) -> HttpResponse:
     """The answer at every address below `/v1/` that is none: 404, whatever the method and whoever asks."""
     error = NotFound("There is no such address. There are chat/completions and models, without a slash at the end.")
-    return answer_refusal(error, actor=None, method=str(request.method), path=request.path)
+    return openai_error_response(error, actor=None, method=str(request.method), path=request.path)

@@ -3,7 +3,7 @@
 from django.urls import path
 
 from accounts.pages import account
-from accounts.pages.passwords import ChoosePassword, ForgottenPassword
+from accounts.pages.passwords import ChoosePasswordView, PasswordResetView
 from agents.pages import views
 from agents.pages.policy import APP_NAME
 
@@ -19,6 +19,6 @@ urlpatterns = [
     path("account/sign-out/", account.sign_out_elsewhere, name="sign-out-elsewhere"),
     path("account/keys/", account.make_key, name="make-key"),
     path("account/keys/<uuid:key_id>/revoke/", account.revoke_key, name="revoke-key"),
-    path("password/forgotten/", ForgottenPassword.as_view(), name="forgotten-password"),
-    path("password/<uidb64>/<token>/", ChoosePassword.as_view(), name="choose-password"),
+    path("password/forgotten/", PasswordResetView.as_view(), name="forgotten-password"),
+    path("password/<uidb64>/<token>/", ChoosePasswordView.as_view(), name="choose-password"),
 ]

@@ -19,10 +19,10 @@ def visible_agents(actor: Actor) -> QuerySet[Agent]:
     live = Agent.objects.filter(archived_at__isnull=True, live_release__isnull=False)
     if actor.user_id is None:
         return live
-    return live.filter(within_reach(actor.user_id, "pk"))
+    return live.filter(visible_agent_filter(actor.user_id, "pk"))
 
 
-def within_reach(user_id: int, agent: str) -> Q:
+def visible_agent_filter(user_id: int, agent: str) -> Q:
     """That the agent in the column `agent` is for everybody or for one of the user's groups, whatever became of it.
 
     Without such a group one has no way to its sessions either, not even to one's own.
@@ -35,9 +35,9 @@ def within_reach(user_id: int, agent: str) -> Q:
     return Q(**{f"{agent}__in": of_mine.values("agent_id")}) | ~Q(**{f"{agent}__in": groups.values("agent_id")})
 
 
-def may_use(*, user_id: int, agent_id: UUID) -> bool:
+def can_use_agent(*, user_id: int, agent_id: UUID) -> bool:
     """Whether the agent is within the user's reach."""
-    return Agent.objects.filter(within_reach(user_id, "pk"), pk=agent_id).exists()
+    return Agent.objects.filter(visible_agent_filter(user_id, "pk"), pk=agent_id).exists()
 
 
 def access_agent(*, actor: Actor, slug: str) -> Agent:

@@ -13,7 +13,7 @@ from agents.permissions.role_permissions import VIEW_TRANSCRIPT
 from foundation.errors import Forbidden
 
 
-def may_read(user: AbstractBaseUser | AnonymousUser, agent: Agent) -> bool:
+def can_read_transcript(user: AbstractBaseUser | AnonymousUser, agent: Agent) -> bool:
     """Whether `user` may read the transcripts of `agent`: it has no groups, or one of the user's."""
     if not isinstance(user, User) or not user.has_perm(VIEW_TRANSCRIPT):
         return False
@@ -22,16 +22,16 @@ def may_read(user: AbstractBaseUser | AnonymousUser, agent: Agent) -> bool:
 
 
 def readable_agents(user: AbstractBaseUser | AnonymousUser) -> QuerySet[Agent]:
-    """The agents whose transcripts `user` may read, as `may_read` says."""
+    """The agents whose transcripts `user` may read, as `can_read_transcript` says."""
     if not isinstance(user, User) or not user.has_perm(VIEW_TRANSCRIPT):
         return Agent.objects.none()
     return Agent.objects.filter(Q(groups__isnull=True) | Q(groups__in=user.groups.all())).distinct()
 
 
-def need_transcript(actor: Actor, agent: Agent) -> None:
+def require_transcript(actor: Actor, agent: Agent) -> None:
     """Raise `Forbidden` unless the actor's user may read the transcripts of `agent` now; the system may."""
     if actor.user_id is None:
         return
     user = User.objects.filter(pk=actor.user_id, is_active=True).first()
-    if user is None or not may_read(user, agent):
+    if user is None or not can_read_transcript(user, agent):
         raise Forbidden(rule=VIEW_TRANSCRIPT)

@@ -2,6 +2,6 @@
 
 from agents.journal.log import LoggedEvent
 from agents.relay.frames import event_json
-from agents.relay.hub import Hub, Resync, Subscription, close_hub, end_watching, get_hub
+from agents.relay.hub import Hub, Resync, Subscription, close_hub, close_subscriptions, get_hub
 
-__all__ = ["Hub", "LoggedEvent", "Resync", "Subscription", "close_hub", "end_watching", "event_json", "get_hub"]
+__all__ = ["Hub", "LoggedEvent", "Resync", "Subscription", "close_hub", "close_subscriptions", "event_json", "get_hub"]

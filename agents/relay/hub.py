@@ -17,7 +17,7 @@ from uuid import UUID
 import psycopg
 
 from agents.journal import sql
-from agents.journal.listen_connection import connect_directly
+from agents.journal.listen_connection import open_listen_connection
 from agents.journal.log import LoggedEvent
 from foundation.pg_listener import ListeningThread, Wake
 
@@ -123,7 +123,7 @@ class Hub:
         self._thread = ListeningThread(
             name="relay",
             channels=[sql.EVENTS_CHANNEL],
-            connect=connect_directly,
+            connect=open_listen_connection,
             work=self._read,
             interval_seconds=POLL_SECONDS,
         )
@@ -276,7 +276,7 @@ def get_hub() -> Hub:
     return _hub
 
 
-def end_watching() -> None:
+def close_subscriptions() -> None:
     """End what the running event loop watches, and what it would watch from now on: its process is about to end."""
     get_hub().end_watching()
 

@@ -10,8 +10,8 @@ from django.contrib.auth.models import Group
 from django.db import transaction
 
 from accounts.actor import Actor
-from accounts.audit import record
-from accounts.permissions import need_permission
+from accounts.audit import record_audit
+from accounts.permissions import require_permission
 from agents.domain.configuration import SETTINGS, AgentConfiguration
 from agents.models import Agent, AgentDraft
 from agents.permissions.role_permissions import ADD_AGENT, CHANGE_AGENT, CHANGE_DRAFT
@@ -30,11 +30,11 @@ def create_agent(
 
     `details` are slug, name, description, capabilities and when_busy, already valid. Raises `Forbidden`.
     """
-    need_permission(actor, ADD_AGENT)
+    require_permission(actor, ADD_AGENT)
     agent = Agent.objects.create(**{name: details[name] for name in _DETAILS if name in details})
     agent.groups.set(groups)
     AgentDraft.objects.create(agent=agent, configuration=AgentConfiguration(model_chain=tuple(model_chain)).dump())
-    record(actor, "agent.created", target=agent)
+    record_audit(actor, "agent.created", target=agent)
     return agent
 
 
@@ -44,7 +44,7 @@ def change_agent(
 ) -> Agent:
     """Change what is not part of a release. Raises `Forbidden`, `NotFound`, and `PreconditionFailed` when somebody
     was first."""
-    need_permission(actor, CHANGE_AGENT)
+    require_permission(actor, CHANGE_AGENT)
     agent = _locked(agent_id)
     if agent.version != expected_version:
         raise PreconditionFailed
@@ -59,29 +59,29 @@ def change_agent(
             setattr(agent, name, value)
         agent.version += 1
         agent.save(update_fields=[*wanted, "version"])
-        record(actor, "agent.changed", target=agent, detail={"fields": changed})
+        record_audit(actor, "agent.changed", target=agent, detail={"fields": changed})
     return agent
 
 
 @transaction.atomic
 def archive_agent(actor: Actor, *, agent_id: UUID) -> Agent:
     """Offer it to nobody any more; what was said stays readable. A second time changes nothing."""
-    need_permission(actor, CHANGE_AGENT)
+    require_permission(actor, CHANGE_AGENT)
     agent = _locked(agent_id)
     if agent.archived_at is None:
         _set(agent, archived_at=now())
-        record(actor, "agent.archived", target=agent)
+        record_audit(actor, "agent.archived", target=agent)
     return agent
 
 
 @transaction.atomic
 def restore_agent(actor: Actor, *, agent_id: UUID) -> Agent:
     """Take an agent out of the archive. A second time changes nothing."""
-    need_permission(actor, CHANGE_AGENT)
+    require_permission(actor, CHANGE_AGENT)
     agent = _locked(agent_id)
     if agent.archived_at is not None:
         _set(agent, archived_at=None)
-        record(actor, "agent.restored", target=agent)
+        record_audit(actor, "agent.restored", target=agent)
     return agent
 
 
@@ -92,7 +92,7 @@ def change_draft(
     """Replace the draft's configuration. Raises `Forbidden`, `NotFound`, `PreconditionFailed` when somebody was first,
     `InvalidInput` with a pointer when no turn could run on it, and `NewerConfiguration` where a newer version wrote the
     draft."""
-    need_permission(actor, CHANGE_DRAFT)
+    require_permission(actor, CHANGE_DRAFT)
     check_runnable(configuration)
     draft = AgentDraft.objects.select_for_update(no_key=True).filter(agent_id=agent_id).first()
     if draft is None:
@@ -103,7 +103,7 @@ def change_draft(
     changed = [name for name in SETTINGS if getattr(before, name) != getattr(configuration, name)]
     if changed:
         _set(draft, configuration=configuration.dump())
-        record(actor, "draft.changed", target=draft, detail={"fields": changed})
+        record_audit(actor, "draft.changed", target=draft, detail={"fields": changed})
     return draft
 
 

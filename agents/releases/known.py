@@ -6,7 +6,7 @@ from functools import cache
 from typing import Any
 
 from agents.domain.configuration import AgentConfiguration, Installed
-from agents.llm.routes import fault_of_route
+from agents.llm.routes import route_error
 from agents.models import Agent
 from foundation.errors import BandstandError
 
@@ -26,12 +26,12 @@ def _faults(stored: Any) -> list[str]:
         chain = AgentConfiguration.parse(stored).model_chain
     except BandstandError as error:
         return [error.detail]
-    return [fault for route in chain if (fault := fault_of_route(route)) is not None]
+    return [fault for route in chain if (fault := route_error(route)) is not None]
 
 
 def check_runnable(configuration: AgentConfiguration) -> None:
     """Raise `InvalidInput` with a pointer unless a turn can run on `configuration` in this installation."""
-    configuration.validate(Installed(tool_names(), fault_of_route))
+    configuration.validate(Installed(tool_names(), route_error))
 
 
 @cache

@@ -9,8 +9,8 @@ from django.db import transaction
 from django.db.models import Max
 
 from accounts.actor import Actor
-from accounts.audit import record
-from accounts.permissions import need_permission
+from accounts.audit import record_audit
+from accounts.permissions import require_permission
 from agents.domain.configuration import AgentConfiguration
 from agents.models import Agent, AgentDraft, Configuration, Release
 from agents.permissions.role_permissions import PUBLISH_AGENT
@@ -31,7 +31,7 @@ def publish(
     into the draft when no turn could run on it, and `NewerConfiguration` where a newer version wrote it. Locks the
     agent.
     """
-    need_permission(actor, PUBLISH_AGENT)
+    require_permission(actor, PUBLISH_AGENT)
     agent = _locked(agent_id, expected_live)
     draft = AgentDraft.objects.filter(agent_id=agent_id).first()
     if draft is None:
@@ -39,7 +39,7 @@ def publish(
     if draft.version != expected_version:
         raise PreconditionFailed
     release = _next_release(actor, agent, draft, note)
-    record(actor, "release.published", target=release, detail={"agent": agent.slug, "note": note})
+    record_audit(actor, "release.published", target=release, detail={"agent": agent.slug, "note": note})
     return release
 
 
@@ -54,7 +54,7 @@ def roll_back(
     could run on it here (a tool that it names is gone), and `NewerConfiguration` where a newer version wrote it. Locks
     the agent.
     """
-    need_permission(actor, PUBLISH_AGENT)
+    require_permission(actor, PUBLISH_AGENT)
     agent = _locked(agent_id, expected_live)
     old = agent.releases.filter(number=number).first()
     if old is None:
@@ -63,7 +63,7 @@ def roll_back(
         raise InvalidInput("This release is live already.")
     release = _next_release(actor, agent, old, note or f"Back to release {number}.")
     detail = {"agent": agent.slug, "note": release.note, "number": number}
-    record(actor, "release.rolled_back", target=release, detail=detail)
+    record_audit(actor, "release.rolled_back", target=release, detail=detail)
     return release
 
 

@@ -15,13 +15,13 @@ import structlog
 
 from agents.engine.context import TurnContext, load_context
 from agents.engine.ports import Services
-from agents.engine.turn import Stop, TurnRun, Unfinished
+from agents.engine.turn import StopReason, TurnRun, UnfinishedTurn
 from agents.journal import claims, sql
-from agents.journal.fenced_writes import Ended, LostTurn
-from agents.journal.listen_connection import connect_directly
+from agents.journal.fenced_writes import FinishedTurn, LostTurn
+from agents.journal.listen_connection import open_listen_connection
 from agents.models import Runner as RunnerRow
 from agents.runner.leases import LeaseKeeper
-from agents.runner.reaper import give_back
+from agents.runner.reaper import release_claim
 from foundation.db_threads import DATABASE_FAULTS, in_db_thread
 from foundation.ids import new_id
 from foundation.pg_listener import ListeningThread, Wake
@@ -52,7 +52,7 @@ class Runner:
         self._tasks: set[asyncio.Task[None]] = set()
         self._draining = asyncio.Event()
         self._claimer = ListeningThread(
-            name="claimer", channels=[sql.TURNS_CHANNEL], connect=connect_directly, work=self._look
+            name="claimer", channels=[sql.TURNS_CHANNEL], connect=open_listen_connection, work=self._look
         )
         self._keeper = LeaseKeeper(
             runner_id=self.id,
@@ -82,7 +82,7 @@ class Runner:
     def drain(self) -> None:
         """Claim nothing more; finish or give back what runs. A second call gives back at once."""
         if self._draining.is_set():
-            self._stop_all(Stop.DRAIN)
+            self._stop_all(StopReason.DRAIN)
         self._draining.set()
 
     async def _drain(self) -> None:
@@ -92,7 +92,7 @@ class Runner:
         patience = max(0.0, self._settings.drain_seconds - 3)
         if self._tasks:
             await asyncio.wait(self._tasks, timeout=patience)
-        self._stop_all(Stop.DRAIN)
+        self._stop_all(StopReason.DRAIN)
         if self._tasks:
             await asyncio.wait(self._tasks, timeout=3)
         await self._report(RunnerRow.Status.STOPPED)
@@ -103,7 +103,7 @@ class Runner:
         except DATABASE_FAULTS:
             log.warning("runner_status.not_stored", status=status)
 
-    def _stop_all(self, why: Stop) -> None:
+    def _stop_all(self, why: StopReason) -> None:
         for run in list(self._runs.values()):
             run.stop(why)
 
@@ -112,7 +112,7 @@ class Runner:
     def _look(self, connection: psycopg.Connection, wake: Wake) -> None:
         asked = [UUID(payload[5:]) for _, payload in wake.payloads if payload.startswith("stop ")]
         if wake.polled and self._held:
-            asked += claims.cancelling(list(self._held), on=connection)
+            asked += claims.cancelling_turns(list(self._held), on=connection)
         if asked:
             self._loop.call_soon_threadsafe(self._stop_asked, asked)
         free = self._settings.concurrency - len(self._held)
@@ -159,9 +159,9 @@ class Runner:
         look_again = True
         try:
             ended = await run.run()
-            if ended is Unfinished.DRAINED:
+            if ended is UnfinishedTurn.DRAINED:
                 await self._return(claim, fruitless=False)
-            elif isinstance(ended, Ended):
+            elif isinstance(ended, FinishedTurn):
                 look_again = ended.open_turns > 0 or self._was_full_for(claim.user_id)
         except LostTurn:
             log.warning("turn.lost", turn=str(claim.turn_id), epoch=claim.epoch)
@@ -204,7 +204,7 @@ class Runner:
         while self._loop.time() < deadline:
             try:
                 await in_db_thread(
-                    give_back,
+                    release_claim,
                     session_id=claim.session_id,
                     turn_id=claim.turn_id,
                     epoch=claim.epoch,
@@ -219,7 +219,7 @@ class Runner:
     def _stop_asked(self, turns: Collection[UUID]) -> None:
         for turn in turns:
             if (run := self._runs.get(turn)) is not None:
-                run.stop(Stop.ASKED)
+                run.stop(StopReason.ASKED)
 
     def _lost(self, turns: Mapping[UUID, int]) -> None:
         self._loop.call_soon_threadsafe(self._stop_lost, turns)
@@ -228,4 +228,4 @@ class Runner:
         for turn, epoch in turns.items():
             # By epoch here too: what was lost may be ours again.
             if (run := self._runs.get(turn)) is not None and run.claim.epoch == epoch:
-                run.stop(Stop.LOST)
+                run.stop(StopReason.LOST)

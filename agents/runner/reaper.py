@@ -21,7 +21,7 @@ from agents.journal.locked_writes import (
     try_lock_session,
 )
 from agents.models import AgentSession, Turn
-from foundation.db_retry import once_more_after_deadlock
+from foundation.db_retry import retry_after_deadlock
 from foundation.db_threads import DATABASE_FAULTS
 from foundation.errors import NotFound
 
@@ -55,7 +55,7 @@ def _reaped(session_id: UUID, turn_id: UUID) -> bool:
         return False
 
 
-@once_more_after_deadlock
+@retry_after_deadlock
 def _reap_one(session_id: UUID, turn_id: UUID) -> bool:
     with transaction.atomic():
         # Somebody who holds the lock is writing this session just now; the next pass looks again.
@@ -107,8 +107,8 @@ def _expire(session: AgentSession, turn: Turn) -> None:
     )
 
 
-@once_more_after_deadlock
-def give_back(*, session_id: UUID, turn_id: UUID, epoch: int, fruitless: bool) -> bool:
+@retry_after_deadlock
+def release_claim(*, session_id: UUID, turn_id: UUID, epoch: int, fruitless: bool) -> bool:
     """Return a running turn of one's own epoch to the queue; False when it is not one's own any more.
 
     A turn that somebody wants stopped is ended instead, and so is one that was given back fruitlessly too often.

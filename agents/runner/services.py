@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
-from agents.engine.delta_writer import Deltas
+from agents.engine.delta_writer import BatchingDeltaWriter
 from agents.engine.ports import Services
 from agents.llm.gateway import Gateway, GatewayConfig
 from agents.tools.toolbox import Toolbox
@@ -22,7 +22,7 @@ async def open_services(models: GatewayConfig, *, data_dir: Path) -> AsyncIterat
     gateway = Gateway(models)
     toolbox = Toolbox(data_dir=data_dir)
     try:
-        yield Services(models=gateway, tools=toolbox, deltas=Deltas())
+        yield Services(models=gateway, tools=toolbox, deltas=BatchingDeltaWriter())
     finally:
         await toolbox.aclose()
         await gateway.aclose()

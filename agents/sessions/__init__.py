@@ -7,26 +7,26 @@ from agents.sessions.access import (
     access_turn,
     operate_session,
     operate_turn,
-    sessions_of,
+    user_sessions,
 )
-from agents.sessions.bulk_actions import begin_bulk, open_bulks, stop_bulk, work_on
+from agents.sessions.bulk_actions import open_bulk_actions, run_bulk_action, start_bulk_action, stop_bulk_action
 from agents.sessions.cancel import cancel_any_turn, cancel_open_turns, cancel_turn
-from agents.sessions.completion_result import Outcome, read_outcome
+from agents.sessions.completion_result import CompletionResult, read_completion_result
 from agents.sessions.completion_types import AcceptedCompletion, Completion, ModelNotFound, SessionNotFound
 from agents.sessions.completions import accept_completion
 from agents.sessions.crud import create_session, delete_expired_sessions, delete_session, update_session
 from agents.sessions.errors import SessionQueueFull, TurnInProgress
 from agents.sessions.export import Export, begin_export
-from agents.sessions.fail_turn import set_aside_turn
+from agents.sessions.fail_turn import fail_turn
 from agents.sessions.feedback import give_feedback, withdraw_feedback
 from agents.sessions.fork import fork_any_session, fork_session
 from agents.sessions.message_window import read_window
-from agents.sessions.messages import messages_of
+from agents.sessions.messages import session_messages
 from agents.sessions.operator_actions import DoesNotApply
 from agents.sessions.requeue import requeue_turn
 from agents.sessions.retry import retry_turn
-from agents.sessions.search import matching
-from agents.sessions.snapshots import EventPage, LoggedEvent, read_events, read_snapshot, where_to_go_on
+from agents.sessions.search import search_filter
+from agents.sessions.snapshots import EventPage, LoggedEvent, read_events, read_snapshot, resume_position
 from foundation.sentinels import UNSET, Unset
 
 __all__ = [
@@ -34,12 +34,12 @@ __all__ = [
     "Accepted",
     "AcceptedCompletion",
     "Completion",
+    "CompletionResult",
     "DoesNotApply",
     "EventPage",
     "Export",
     "LoggedEvent",
     "ModelNotFound",
-    "Outcome",
     "SessionNotFound",
     "SessionQueueFull",
     "TurnInProgress",
@@ -49,7 +49,6 @@ __all__ = [
     "access_message",
     "access_session",
     "access_turn",
-    "begin_bulk",
     "begin_export",
     "cancel_any_turn",
     "cancel_open_turns",
@@ -57,25 +56,26 @@ __all__ = [
     "create_session",
     "delete_expired_sessions",
     "delete_session",
+    "fail_turn",
     "fork_any_session",
     "fork_session",
     "give_feedback",
-    "matching",
-    "messages_of",
-    "open_bulks",
+    "open_bulk_actions",
     "operate_session",
     "operate_turn",
+    "read_completion_result",
     "read_events",
-    "read_outcome",
     "read_snapshot",
     "read_window",
     "requeue_turn",
+    "resume_position",
     "retry_turn",
-    "sessions_of",
-    "set_aside_turn",
-    "stop_bulk",
+    "run_bulk_action",
+    "search_filter",
+    "session_messages",
+    "start_bulk_action",
+    "stop_bulk_action",
     "update_session",
-    "where_to_go_on",
+    "user_sessions",
     "withdraw_feedback",
-    "work_on",
 ]

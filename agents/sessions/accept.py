@@ -13,15 +13,15 @@ from accounts.actor import Actor, Scope
 from agents.domain.events import EventType
 from agents.domain.message_parts import check_text, text_part
 from agents.domain.states import TERMINAL, Priority, WhenBusy
-from agents.domain.titles import title_of
+from agents.domain.titles import make_title
 from agents.journal.admission import Admitted, NewTurn, admit
 from agents.journal.locked_writes import append_messages_locked, lock_session, name_session_locked, stop_locked
 from agents.models import AgentSession, Event, Message, Turn
-from agents.permissions.agents import may_use
+from agents.permissions.agents import can_use_agent
 from agents.sessions.errors import SessionQueueFull, TurnInProgress
 from foundation import strict_json
 from foundation.clock import now
-from foundation.db_retry import once_more_after_deadlock, retry_after_lost_connection
+from foundation.db_retry import retry_after_deadlock, retry_after_lost_connection
 from foundation.errors import IdempotencyMismatch, InvalidInput, NotFound, Unauthenticated
 from foundation.ids import new_id
 from foundation.sentinels import UNSET, Unset
@@ -59,14 +59,14 @@ def accept_message(
 ) -> Accepted:
     """Store `text` and queue the turn that answers it, in one commit.
 
-    `key` makes a repeat return the first outcome (`replayed`); `parent` starts a branch after that message, None at the
+    `key` makes a repeat return the first outcome (`find_replay`); `parent` starts a branch after that message, None the
     root. A lost connection is tried once more: the key of such an attempt, ours if none was given, keeps it from being
     stored twice.
 
     Raises `NotFound`, `InvalidInput`, `TooLarge`, `RateLimited`, `TurnInProgress`, `SessionQueueFull`,
     `IdempotencyMismatch`, and `Unavailable` when the database cannot be reached.
     """
-    actor.need(Scope.CHAT)
+    actor.require_scope(Scope.CHAT)
     if actor.user_id is None:
         raise Unauthenticated
     check_text(text)
@@ -85,7 +85,7 @@ def accept_message(
         parent=None if isinstance(parent, Unset) else parent,
         when_busy=when_busy,
         priority=priority,
-        title=title_of(text),
+        title=make_title(text),
     )
     return retry_after_lost_connection(lambda: _accept(new), detail=NOT_STORED)
 
@@ -112,12 +112,12 @@ def _accept(new: NewTurn) -> Accepted:
         admitted = _admit(new)
     except IntegrityError:
         # The key stands there already: of an earlier request, or of our own attempt whose reply was lost.
-        if (first := replayed(new)) is None:
+        if (first := find_replay(new)) is None:
             raise
         return first
     if admitted is not None:
         return _accepted(new, admitted)
-    return replayed(new) or _refused_or_rare(new)
+    return find_replay(new) or _refused_or_rare(new)
 
 
 def _admit(new: NewTurn) -> Admitted | None:
@@ -135,19 +135,19 @@ def _check_parent(new: NewTurn, parent: UUID) -> None:
         raise InvalidInput("There is no such message in this session.", pointer="/parent")
 
 
-def replayed(new: NewTurn) -> Accepted | None:
+def find_replay(new: NewTurn) -> Accepted | None:
     """What the first request with this key was told. Raises `IdempotencyMismatch` when it asked for something else."""
     owned = {"agent_session_id": new.session_id, "agent_session__user_id": new.user_id, "idempotency_key": new.key}
     turn = Turn.objects.filter(**owned).first()
     if turn is not None:
         _check_fingerprint(new, turn.fingerprint)
         message = Message.objects.get(turn=turn, author=Message.Author.USER)
-        seq = seq_of(turn.agent_session_id, EventType.TURN_QUEUED, turn.pk)
+        seq = accepted_seq(turn.agent_session_id, EventType.TURN_QUEUED, turn.pk)
         return Accepted(turn.pk, message.pk, seq, turn.ordinal, turn.status, replayed=turn.pk != new.turn_id)
     unanswered = Message.objects.filter(**owned).first()
     if unanswered is not None:
         _check_fingerprint(new, unanswered.fingerprint)
-        seq = seq_of(unanswered.agent_session_id, EventType.MESSAGE_CREATED, None, message=str(unanswered.pk))
+        seq = accepted_seq(unanswered.agent_session_id, EventType.MESSAGE_CREATED, None, message=str(unanswered.pk))
         return Accepted(
             None, unanswered.pk, seq, unanswered.ordinal, "stored", replayed=unanswered.pk != new.message_id
         )
@@ -159,23 +159,23 @@ def _check_fingerprint(new: NewTurn, stored: bytes | memoryview | None) -> None:
         raise IdempotencyMismatch
 
 
-def seq_of(session_id: UUID, event_type: str, turn_id: UUID | None, *, message: str | None = None) -> int:
+def accepted_seq(session_id: UUID, event_type: str, turn_id: UUID | None, *, message: str | None = None) -> int:
     events = Event.objects.filter(agent_session_id=session_id, turn=turn_id, type=event_type)
     if message is not None:
         events = events.filter(data__message__id=message)
     return events.order_by("seq").values_list("seq", flat=True).first() or 0
 
 
-@once_more_after_deadlock
+@retry_after_deadlock
 def _refused_or_rare(new: NewTurn) -> Accepted:
     """Why the session did not take the message; or, under its lock, the two ways in that are not the hot path."""
     with transaction.atomic():
         session = lock_session(new.session_id)
         if session.user_id != new.user_id:
             raise NotFound
-        if not may_use(user_id=new.user_id, agent_id=session.agent_id):
+        if not can_use_agent(user_id=new.user_id, agent_id=session.agent_id):
             raise NotFound
-        return replayed(new) or accept_locked(session, new)
+        return find_replay(new) or accept_locked(session, new)
 
 
 def accept_locked(session: AgentSession, new: NewTurn) -> Accepted:

@@ -8,25 +8,25 @@ from django.db.models import Count, IntegerField, OuterRef, QuerySet, Subquery, 
 from django.db.models.functions import Coalesce
 
 from accounts.actor import Actor, Scope
-from accounts.permissions import need_permission
+from accounts.permissions import require_permission
 from agents.models import AgentSession, Message, Turn
-from agents.permissions.agents import within_reach
+from agents.permissions.agents import visible_agent_filter
 from foundation.errors import NotFound, Unauthenticated
 
 
-def sessions_of(actor: Actor) -> QuerySet[AgentSession]:
+def user_sessions(actor: Actor) -> QuerySet[AgentSession]:
     """The actor's own sessions with agents within reach, with agent and release.
 
     Raises `Forbidden`, `Unauthenticated`.
     """
     user_id = _reader(actor)
-    mine = AgentSession.objects.filter(within_reach(user_id, "agent_id"), user_id=user_id)
+    mine = AgentSession.objects.filter(visible_agent_filter(user_id, "agent_id"), user_id=user_id)
     return mine.select_related("agent", "release")
 
 
 def access_session(*, actor: Actor, session_id: UUID) -> AgentSession:
     """One of the actor's sessions. Raises `NotFound`, `Forbidden`, `Unauthenticated`."""
-    session = sessions_of(actor).filter(pk=session_id).first()
+    session = user_sessions(actor).filter(pk=session_id).first()
     if session is None:
         raise NotFound
     return session
@@ -38,7 +38,7 @@ def access_turn(*, actor: Actor, turn_id: UUID) -> Turn:
     user_id = _reader(actor)
     turn = (
         Turn.objects.filter(
-            within_reach(user_id, "agent_session__agent_id"), pk=turn_id, agent_session__user_id=user_id
+            visible_agent_filter(user_id, "agent_session__agent_id"), pk=turn_id, agent_session__user_id=user_id
         )
         .select_related("agent_session", "agent_session__agent", "agent_session__release")
         .annotate(position=_BEFORE)
@@ -51,7 +51,7 @@ def access_turn(*, actor: Actor, turn_id: UUID) -> Turn:
 
 def operate_session(*, actor: Actor, session_id: UUID, permission: str) -> AgentSession:
     """Anybody's session, for those who hold `permission`. Raises `Forbidden`, `NotFound`."""
-    need_permission(actor, permission)
+    require_permission(actor, permission)
     session = AgentSession.objects.select_related("agent", "release").filter(pk=session_id).first()
     if session is None:
         raise NotFound
@@ -60,7 +60,7 @@ def operate_session(*, actor: Actor, session_id: UUID, permission: str) -> Agent
 
 def operate_turn(*, actor: Actor, turn_id: UUID, permission: str) -> Turn:
     """Anybody's turn, for those who hold `permission`. Raises `Forbidden`, `NotFound`."""
-    need_permission(actor, permission)
+    require_permission(actor, permission)
     turn = Turn.objects.filter(pk=turn_id).first()
     if turn is None:
         raise NotFound
@@ -71,7 +71,7 @@ def access_message(*, actor: Actor, message_id: UUID) -> Message:
     """A message of one of the actor's sessions. Raises `NotFound`, `Forbidden`, `Unauthenticated`."""
     user_id = _reader(actor)
     message = Message.objects.filter(
-        within_reach(user_id, "agent_session__agent_id"), pk=message_id, agent_session__user_id=user_id
+        visible_agent_filter(user_id, "agent_session__agent_id"), pk=message_id, agent_session__user_id=user_id
     ).first()
     if message is None:
         raise NotFound
@@ -79,7 +79,7 @@ def access_message(*, actor: Actor, message_id: UUID) -> Message:
 
 
 def _reader(actor: Actor) -> int:
-    actor.need(Scope.READ)
+    actor.require_scope(Scope.READ)
     if actor.user_id is None:
         raise Unauthenticated
     return actor.user_id

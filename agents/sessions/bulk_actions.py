@@ -23,12 +23,12 @@ from django_q.tasks import async_task
 from psycopg import errors
 
 from accounts.actor import Actor
-from accounts.audit import record
-from accounts.permissions import need_permission
+from accounts.audit import record_audit
+from accounts.permissions import require_permission
 from agents.models import BulkAction
 from agents.permissions.role_permissions import CANCEL_TURN, REQUEUE_TURN, RETRY_TURN, SET_ASIDE_TURN
 from agents.sessions.cancel import cancel_any_turn, cancel_open_turns
-from agents.sessions.fail_turn import set_aside_turn
+from agents.sessions.fail_turn import fail_turn
 from agents.sessions.requeue import requeue_turn
 from agents.sessions.retry import retry_turn
 from foundation.errors import BandstandError, Forbidden, InvalidInput, NotFound, Unauthenticated
@@ -49,19 +49,19 @@ OUR_FAULT: Final = "Something went wrong on our side; the log has it."
 
 
 @dataclass(frozen=True, slots=True)
-class Act:
+class BulkOperation:
     """What is done to one row, and the permission that it needs."""
 
     permission: str
     verb: Callable[[Actor, UUID], object]
 
 
-ACTS: Final[dict[str, Act]] = {
-    "cancel": Act(CANCEL_TURN, lambda actor, key: cancel_any_turn(actor, turn_id=key)),
-    "retry": Act(RETRY_TURN, lambda actor, key: retry_turn(actor, turn_id=key)),
-    "requeue": Act(REQUEUE_TURN, lambda actor, key: requeue_turn(actor, turn_id=key)),
-    "set_aside": Act(SET_ASIDE_TURN, lambda actor, key: set_aside_turn(actor, turn_id=key)),
-    "cancel_open": Act(CANCEL_TURN, lambda actor, key: cancel_open_turns(actor, session_id=key)),
+BULK_OPERATIONS: Final[dict[str, BulkOperation]] = {
+    "cancel": BulkOperation(CANCEL_TURN, lambda actor, key: cancel_any_turn(actor, turn_id=key)),
+    "retry": BulkOperation(RETRY_TURN, lambda actor, key: retry_turn(actor, turn_id=key)),
+    "requeue": BulkOperation(REQUEUE_TURN, lambda actor, key: requeue_turn(actor, turn_id=key)),
+    "set_aside": BulkOperation(SET_ASIDE_TURN, lambda actor, key: fail_turn(actor, turn_id=key)),
+    "cancel_open": BulkOperation(CANCEL_TURN, lambda actor, key: cancel_open_turns(actor, session_id=key)),
 }
 
 
@@ -85,7 +85,7 @@ def perform(actor: Actor, act: str, keys: Iterable[UUID], *, seconds: float) -> 
     tally, ends_at = Tally(), time.monotonic() + seconds
     for key in keys:
         try:
-            ACTS[act].verb(actor, key)
+            BULK_OPERATIONS[act].verb(actor, key)
         except (Forbidden, Unauthenticated) as error:
             tally.ended_by = error
             break
@@ -112,18 +112,18 @@ def perform(actor: Actor, act: str, keys: Iterable[UUID], *, seconds: float) -> 
 
 
 @transaction.atomic
-def begin_bulk(actor: Actor, *, act: str, targets: Sequence[UUID]) -> BulkAction:
-    """Note that `act` is to be done to `targets`; `work_on` does it. Raises `Forbidden`, `InvalidInput`."""
-    need_permission(actor, ACTS[act].permission)
+def start_bulk_action(actor: Actor, *, act: str, targets: Sequence[UUID]) -> BulkAction:
+    """Note that `act` is to be done to `targets`; `run_bulk_action` does it. Raises `Forbidden`, `InvalidInput`."""
+    require_permission(actor, BULK_OPERATIONS[act].permission)
     if actor.user_id is None or not 0 < len(targets) <= MOST:
         raise InvalidInput(f"An act is somebody's, on 1 to {MOST:,} rows.")
     bulk = BulkAction.objects.create(act=act, user_id=actor.user_id, targets=list(targets), total=len(targets))
-    record(actor, "bulk_act.begun", target=bulk, detail={"act": act, "rows": len(targets)})
+    record_audit(actor, "bulk_act.begun", target=bulk, detail={"act": act, "rows": len(targets)})
     return bulk
 
 
 @transaction.atomic
-def stop_bulk(actor: Actor, *, bulk_id: UUID) -> BulkAction:
+def stop_bulk_action(actor: Actor, *, bulk_id: UUID) -> BulkAction:
     """End it within a second, whoever began it; what is done stays done. Stopping what has ended changes nothing.
 
     Raises `NotFound`, `Forbidden`.
@@ -131,15 +131,15 @@ def stop_bulk(actor: Actor, *, bulk_id: UUID) -> BulkAction:
     bulk = BulkAction.objects.select_for_update(of=("self",)).defer("targets").filter(pk=bulk_id).first()
     if bulk is None:
         raise NotFound
-    need_permission(actor, ACTS[bulk.act].permission)
+    require_permission(actor, BULK_OPERATIONS[bulk.act].permission)
     if bulk.status == BulkAction.Status.OPEN:
         _end(bulk.pk, BulkAction.Status.STOPPED, note=f"Stopped by {actor.name}.")
-        record(actor, "bulk_act.stopped", target=bulk, detail={"done": bulk.done, "refused": bulk.refused})
+        record_audit(actor, "bulk_act.stopped", target=bulk, detail={"done": bulk.done, "refused": bulk.refused})
     bulk.refresh_from_db(fields=["status", "note", "finished_at"])
     return bulk
 
 
-def work_on(bulk_id: UUID, *, seconds: float) -> int:
+def run_bulk_action(bulk_id: UUID, *, seconds: float) -> int:
     """Go on with it for so long, at least for one row; how many were dealt with. None while another worker is at it."""
     worker, ends_at = new_id(), time.monotonic() + seconds
     if (bulk := _take(bulk_id, worker)) is None:
@@ -159,12 +159,12 @@ def work_on(bulk_id: UUID, *, seconds: float) -> int:
     return dealt_with
 
 
-def carry_on_soon() -> None:
-    """Wake the scheduler for what `begin_bulk` noted; its minute comes round for what that misses."""
-    async_task("agents.tasks.carry_on_bulk_acts", group="bulk")
+def schedule_bulk_actions() -> None:
+    """Wake the scheduler for what `start_bulk_action` noted; its minute comes round for what that misses."""
+    async_task("agents.tasks.run_bulk_actions", group="bulk")
 
 
-def open_bulks() -> list[UUID]:
+def open_bulk_actions() -> list[UUID]:
     """Those that are not over, the oldest first."""
     rows = BulkAction.objects.filter(status=BulkAction.Status.OPEN).order_by("id")
     return list(rows.values_list("pk", flat=True))

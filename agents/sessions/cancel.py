@@ -7,23 +7,23 @@ from uuid import UUID
 from django.db import transaction
 
 from accounts.actor import Actor, Scope
-from accounts.audit import record
+from accounts.audit import record_audit
 from agents.journal.locked_writes import lock_session, lock_turn, stop_locked
 from agents.models import Turn
 from agents.permissions.role_permissions import CANCEL_TURN
 from agents.sessions.access import access_turn, operate_session
-from agents.sessions.operator_actions import operating
-from foundation.db_retry import once_more_after_deadlock
+from agents.sessions.operator_actions import operator_transaction
+from foundation.db_retry import retry_after_deadlock
 
 
-@once_more_after_deadlock
+@retry_after_deadlock
 def cancel_turn(actor: Actor, *, turn_id: UUID) -> Turn:
     """Ask for a stop and return the turn as it is then: `cancelled` at once if nobody had begun, else `cancelling`.
 
     The runner that works on it closes the provider's stream within a second and keeps the partial text.
     Raises `NotFound`, `Forbidden`.
     """
-    actor.need(Scope.CHAT)
+    actor.require_scope(Scope.CHAT)
     turn = access_turn(actor=actor, turn_id=turn_id)
     with transaction.atomic():
         session = lock_session(turn.agent_session_id)
@@ -32,15 +32,15 @@ def cancel_turn(actor: Actor, *, turn_id: UUID) -> Turn:
     return locked
 
 
-@once_more_after_deadlock
+@retry_after_deadlock
 def cancel_any_turn(actor: Actor, *, turn_id: UUID) -> Turn:
     """Ask for a stop of anybody's turn, for operators, with an entry in the audit trail; the turn as it is then, as
     with `cancel_turn`. Raises `NotFound`, `Forbidden`."""
-    with operating(actor, turn_id=turn_id, permission=CANCEL_TURN) as (session, turn):
+    with operator_transaction(actor, turn_id=turn_id, permission=CANCEL_TURN) as (session, turn):
         before = turn.status
         stop_locked(session, turn)
         if turn.status != before:
-            record(actor, "turn.cancelled", target=turn, detail={"was": str(before), "epoch": turn.epoch})
+            record_audit(actor, "turn.cancelled", target=turn, detail={"was": str(before), "epoch": turn.epoch})
     return turn
 
 

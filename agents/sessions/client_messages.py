@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from uuid import UUID
 
-from agents.domain.client_options import handed_out
+from agents.domain.client_options import client_tool_calls
 from agents.domain.message_parts import Part, plain_text, text_part
 from agents.journal.locked_writes import append_messages_locked
 from agents.models import AgentSession, Message
@@ -13,7 +13,9 @@ from agents.models import AgentSession, Message
 Said = tuple[str, list[Part]]
 
 
-def supply_locked(session: AgentSession, *, instructions: str, history: Sequence[Said] = ()) -> UUID | None:
+def store_client_messages_locked(
+    session: AgentSession, *, instructions: str, history: Sequence[Said] = ()
+) -> UUID | None:
     """Add the client's words for the model, unless they stand there already, and behind them what was said before, as
     (author, parts). The id of the message that holds those words, if there are any."""
     standing = _standing(session, instructions) if instructions else None
@@ -30,7 +32,7 @@ def open_calls(session: AgentSession) -> list[Part]:
         return []
     answers = Message.objects.filter(author=Message.Author.AGENT, partial=False)
     head = answers.filter(pk=session.head_message_id).first()
-    return handed_out(head.parts) if head else []
+    return client_tool_calls(head.parts) if head else []
 
 
 def _standing(session: AgentSession, instructions: str) -> UUID | None:

@@ -11,7 +11,7 @@ from accounts.actor import Actor
 from agents.domain.events import EventType
 from agents.domain.states import TERMINAL
 from agents.models import AgentSession, CompletionRequest, Turn
-from agents.sessions.accept import seq_of
+from agents.sessions.accept import accepted_seq
 from agents.sessions.completion_types import AcceptedCompletion, Completion, CompletionIds
 from foundation.advisory_locks import LockFamily, advisory_xact_lock
 from foundation.errors import IdempotencyMismatch
@@ -20,7 +20,7 @@ from foundation.errors import IdempotencyMismatch
 RETRIES_FOR = timedelta(minutes=10)
 
 
-def queue_up_with_repeats(actor: Actor, given: Completion) -> None:
+def serialize_repeats(actor: Actor, given: Completion) -> None:
     """Whoever may repeat another's request waits here for that one's commit, as long as the lock timeout lets it.
 
     First attempts without a key do not wait for each other: a program may ask the same a hundred times at once.
@@ -30,10 +30,10 @@ def queue_up_with_repeats(actor: Actor, given: Completion) -> None:
     advisory_xact_lock(lock, shared=given.key is None and given.attempt == 0)
 
 
-def repeated(actor: Actor, given: Completion, ids: CompletionIds) -> AcceptedCompletion | None:
+def find_repeat(actor: Actor, given: Completion, ids: CompletionIds) -> AcceptedCompletion | None:
     """What the request was told that this one repeats, if it does. Raises `IdempotencyMismatch`.
 
-    In a session, the turn's own row is the record of a key: `agents.sessions.accept.replayed`.
+    In a session, the turn's own row is the record of a key: `agents.sessions.accept.find_replay`.
     """
     if given.key is None:
         first = _by_what_it_asks(actor, given, ids)
@@ -42,7 +42,7 @@ def repeated(actor: Actor, given: Completion, ids: CompletionIds) -> AcceptedCom
     return _told(first, ids) if first is not None else None
 
 
-def remember(actor: Actor, given: Completion, ids: CompletionIds, session: AgentSession) -> None:
+def remember_request(actor: Actor, given: Completion, ids: CompletionIds, session: AgentSession) -> None:
     """Keep an accepted request for those that will repeat it."""
     CompletionRequest.objects.create(
         principal=actor.principal,
@@ -79,5 +79,5 @@ def _told(first: CompletionRequest, ids: CompletionIds) -> AcceptedCompletion:
     turn = Turn.objects.filter(pk=first.turn_id).first()
     if turn is None:
         return AcceptedCompletion(first.agent_session_id, None, 0, replayed=True)
-    seq = seq_of(turn.agent_session_id, EventType.TURN_QUEUED, turn.pk)
+    seq = accepted_seq(turn.agent_session_id, EventType.TURN_QUEUED, turn.pk)
     return AcceptedCompletion(turn.agent_session_id, turn.pk, seq, replayed=turn.pk != ids.turn)

@@ -8,7 +8,7 @@ from typing import Any
 from uuid import UUID
 
 from accounts.actor import Actor
-from agents.domain.client_options import handed_out, last_words, read_options
+from agents.domain.client_options import client_tool_calls, last_words, read_options
 from agents.domain.message_parts import Part, plain_text
 from agents.domain.serialization import turn_error
 from agents.domain.states import TERMINAL, StepKind, TurnStatus, WaitReason
@@ -17,7 +17,7 @@ from agents.sessions.access import access_turn
 
 
 @dataclass(frozen=True, slots=True)
-class Outcome:
+class CompletionResult:
     """`text` and `calls` are the whole answer once `status` is `completed`; before, they are empty. Of an answer that
     was asked for in JSON the text is what stands behind the last call of the agent's own tools.
 
@@ -39,16 +39,16 @@ class Outcome:
         return self.status in TERMINAL
 
 
-def read_outcome(actor: Actor, *, turn_id: UUID) -> Outcome:
+def read_completion_result(actor: Actor, *, turn_id: UUID) -> CompletionResult:
     """How a turn of one of the actor's sessions stands. Raises `NotFound`, `Forbidden`, `Unauthenticated`."""
     turn = access_turn(actor=actor, turn_id=turn_id)
     status = TurnStatus(turn.status)
     parts = _answer(turn) if status is TurnStatus.COMPLETED else []
     in_json = read_options(turn.client_options).json is not None
-    return Outcome(
+    return CompletionResult(
         status=status,
         text=plain_text(last_words(parts) if in_json else parts),
-        calls=handed_out(parts),
+        calls=client_tool_calls(parts),
         cut=bool(parts) and _was_cut(turn),
         input_tokens=turn.input_tokens,
         output_tokens=turn.output_tokens,

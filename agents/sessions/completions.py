@@ -15,15 +15,15 @@ from agents.domain.client_options import ClientOptions, check_results, stored_op
 from agents.domain.configuration import AgentConfiguration
 from agents.domain.message_parts import plain_text
 from agents.domain.states import Priority
-from agents.domain.titles import title_of
+from agents.domain.titles import make_title
 from agents.journal.admission import NewTurn
 from agents.journal.locked_writes import lock_session, name_session_locked
-from agents.llm.routes import keeps_to_json
+from agents.llm.routes import supports_json_format
 from agents.models import AgentSession
-from agents.permissions.agents import may_use
-from agents.sessions.accept import NOT_STORED, accept_locked, check_key, replayed
-from agents.sessions.client_messages import open_calls, supply_locked
-from agents.sessions.completion_dedup import queue_up_with_repeats, remember, repeated
+from agents.permissions.agents import can_use_agent
+from agents.sessions.accept import NOT_STORED, accept_locked, check_key, find_replay
+from agents.sessions.client_messages import open_calls, store_client_messages_locked
+from agents.sessions.completion_dedup import find_repeat, remember_request, serialize_repeats
 from agents.sessions.completion_types import (
     AcceptedCompletion,
     Completion,
@@ -33,7 +33,7 @@ from agents.sessions.completion_types import (
 )
 from agents.sessions.crud import create_session
 from foundation.clock import now
-from foundation.db_retry import once_more_after_deadlock, retry_after_lost_connection
+from foundation.db_retry import retry_after_deadlock, retry_after_lost_connection
 from foundation.errors import InvalidInput, NotFound, Unauthenticated
 from ratelimits import guard_message
 
@@ -47,8 +47,8 @@ def accept_completion(actor: Actor, given: Completion) -> AcceptedCompletion:
 
     Raises `ModelNotFound`, `SessionNotFound`, and as `accept_message`.
     """
-    actor.need(Scope.CHAT)
-    actor.need(Scope.READ)
+    actor.require_scope(Scope.CHAT)
+    actor.require_scope(Scope.READ)
     if actor.user_id is None:
         raise Unauthenticated
     if given.key is not None:
@@ -58,21 +58,21 @@ def accept_completion(actor: Actor, given: Completion) -> AcceptedCompletion:
     return retry_after_lost_connection(lambda: _accept(actor, given, ids), detail=NOT_STORED)
 
 
-@once_more_after_deadlock
+@retry_after_deadlock
 def _accept(actor: Actor, given: Completion, ids: CompletionIds) -> AcceptedCompletion:
     with transaction.atomic():
-        queue_up_with_repeats(actor, given)
-        if (told := repeated(actor, given, ids)) is not None:
+        serialize_repeats(actor, given)
+        if (told := find_repeat(actor, given, ids)) is not None:
             return told
         if given.session_id is None:
             session = _begun(actor, given, ids)
         else:
             session = _continued_locked(actor, given, given.session_id)
         new = _new_turn(given, session, ids)
-        accepted = replayed(new) if given.session_id is not None else None
+        accepted = find_replay(new) if given.session_id is not None else None
         if accepted is None:
             accepted = accept_locked(session, replace(new, client_options=_prepared_locked(session, given)))
-            remember(actor, given, ids, session)
+            remember_request(actor, given, ids, session)
         return AcceptedCompletion(session.pk, accepted.turn_id, accepted.seq, accepted.replayed)
 
 
@@ -97,7 +97,7 @@ def _continued_locked(actor: Actor, given: Completion, session_id: UUID) -> Agen
         session = lock_session(session_id)
     except NotFound:
         raise SessionNotFound from None
-    if session.user_id != actor.user_id or not may_use(user_id=session.user_id, agent_id=session.agent_id):
+    if session.user_id != actor.user_id or not can_use_agent(user_id=session.user_id, agent_id=session.agent_id):
         raise SessionNotFound
     if session.agent.slug != given.model:
         raise InvalidInput(f"This session is one with {session.agent.slug!r}.", pointer="/model")
@@ -113,8 +113,8 @@ def _prepared_locked(session: AgentSession, given: Completion) -> dict[str, Any]
         check_results(open_calls(session), given.parts)
         _keep_longer_locked(session)
         # After its first words, even where the client's instructions come to stand before them.
-        name_session_locked(session, title_of(plain_text(given.parts)))
-    system = supply_locked(session, instructions=given.options.instructions, history=history)
+        name_session_locked(session, make_title(plain_text(given.parts)))
+    system = store_client_messages_locked(session, instructions=given.options.instructions, history=history)
     return stored_options(given.options, system=str(system) if system else None)
 
 
@@ -127,7 +127,7 @@ def _check_options(session: AgentSession, options: ClientOptions) -> None:
     if options.json is None or options.json.schema is not None:
         return
     tools = bool(release.tools or options.tools)
-    if not all(keeps_to_json(route, tools=tools) for route in release.model_chain):
+    if not all(supports_json_format(route, tools=tools) for route in release.model_chain):
         beside = " while it has tools" if tools else ""
         raise InvalidInput(
             f"The agent's model cannot be held to JSON without a schema{beside}: give one, as json_schema.",

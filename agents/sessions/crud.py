@@ -46,7 +46,7 @@ def create_session(
     One that is not `listed` is kept off its user's list of chats; after `expires_at` it is deleted, unless it has been
     used in the meantime (`delete_expired_sessions`).
     """
-    actor.need(Scope.CHAT)
+    actor.require_scope(Scope.CHAT)
     if actor.user_id is None:
         raise Unauthenticated
     agent = visible_agents(actor).select_related("live_release").filter(slug=agent_slug).first()
@@ -142,7 +142,7 @@ def _erase_locked(session: AgentSession) -> None:
 
 
 def _locked(actor: Actor, session_id: UUID, expected_version: int | None) -> AgentSession:
-    actor.need(Scope.CHAT)
+    actor.require_scope(Scope.CHAT)
     access_session(actor=actor, session_id=session_id)
     session = lock_session(session_id)
     if expected_version is not None and session.version != expected_version:

@@ -12,8 +12,8 @@ from django.db.models import Max, Min
 from accounts.actor import Actor
 from agents.models import AgentSession, Event, Message, Turn
 from agents.sessions.access import access_session
-from agents.sessions.message_tree import tree_of
-from agents.sessions.messages import messages_of
+from agents.sessions.message_tree import load_message_tree
+from agents.sessions.messages import session_messages
 
 # So many messages are in memory at once.
 PIECE = 50
@@ -35,7 +35,7 @@ def begin_export(*, actor: Actor, session_id: UUID) -> Export:
     session = access_session(actor=actor, session_id=session_id)
     logged = Event.objects.filter(agent_session=session, turn__isnull=False).order_by()
     ranges = logged.values_list("turn_id").annotate(first=Min("seq"), last=Max("seq"))
-    tree = tree_of(session)
+    tree = load_message_tree(session)
     shown: list[UUID] = []
     for node in tree.line(session.head_message_id):
         answer = tree.answer_to(node)
@@ -50,11 +50,11 @@ def begin_export(*, actor: Actor, session_id: UUID) -> Export:
 
 def read_piece(session: AgentSession, *, after: int) -> list[Message]:
     """The next messages by ordinal, with their owner's feedback, up to those that were there at the beginning."""
-    rows = messages_of(session).filter(ordinal__gt=after, ordinal__lt=session.next_ordinal)
+    rows = session_messages(session).filter(ordinal__gt=after, ordinal__lt=session.next_ordinal)
     return list(rows.order_by("ordinal")[:PIECE])
 
 
 def read_shown(session: AgentSession, ids: Sequence[UUID]) -> list[Any]:
     """These messages, in this order."""
-    found = {message.pk: message for message in messages_of(session).filter(pk__in=ids)}
+    found = {message.pk: message for message in session_messages(session).filter(pk__in=ids)}
     return [found[message_id] for message_id in ids if message_id in found]

@@ -14,19 +14,19 @@ from agents.journal.locked_writes import append_locked, lock_session
 from agents.models import AgentSession, Feedback, Message
 from agents.sessions.access import access_message
 from foundation import strict_json
-from foundation.db_retry import once_more_after_deadlock
+from foundation.db_retry import retry_after_deadlock
 from foundation.errors import InvalidInput
 
 MAX_COMMENT = 2000
 
 
-@once_more_after_deadlock
+@retry_after_deadlock
 def give_feedback(actor: Actor, *, message_id: UUID, value: int, comment: str = "") -> Feedback:
     """Rate an answer with 1 or -1, in place of what the actor said before.
 
     Raises `NotFound`, `Forbidden`, and `InvalidInput` for a message that no agent and no person of the console wrote.
     """
-    actor.need(Scope.CHAT)
+    actor.require_scope(Scope.CHAT)
     comment = _comment(comment)
     with transaction.atomic():
         session, message = _locked(actor, message_id)
@@ -45,11 +45,11 @@ def give_feedback(actor: Actor, *, message_id: UUID, value: int, comment: str = 
     return found
 
 
-@once_more_after_deadlock
+@retry_after_deadlock
 def withdraw_feedback(actor: Actor, *, message_id: UUID) -> None:
     """Take back what the actor said of a message; nothing happens when there is nothing. Raises `NotFound`,
     `Forbidden`, `Unauthenticated`."""
-    actor.need(Scope.CHAT)
+    actor.require_scope(Scope.CHAT)
     with transaction.atomic():
         session, message = _locked(actor, message_id)
         if Feedback.objects.filter(message=message, user_id=session.user_id).delete()[0]:

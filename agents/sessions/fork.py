@@ -8,15 +8,15 @@ from uuid import UUID
 from django.db import transaction
 
 from accounts.actor import Actor, Scope
-from accounts.audit import record
+from accounts.audit import record_audit
 from agents.domain.message_tree import Node
 from agents.domain.states import TERMINAL
 from agents.journal.copy_messages import copy_messages
 from agents.models import AgentSession, Turn
 from agents.permissions.role_permissions import FORK_SESSION
-from agents.permissions.transcripts import need_transcript
+from agents.permissions.transcripts import require_transcript
 from agents.sessions.access import access_session, operate_session
-from agents.sessions.message_tree import tree_of
+from agents.sessions.message_tree import load_message_tree
 from foundation.errors import Conflict, InvalidInput, Unauthenticated
 from ratelimits import guard_message
 
@@ -31,7 +31,7 @@ def fork_session(actor: Actor, *, session_id: UUID, after_turn: UUID | None = No
     Raises `NotFound`, `Forbidden`, `RateLimited`, `Conflict` while `after_turn` is open, and `InvalidInput` when it is
     no turn of the session.
     """
-    actor.need(Scope.CHAT)
+    actor.require_scope(Scope.CHAT)
     source = access_session(actor=actor, session_id=session_id)
     guard_message(user_id=source.user_id, key_id=actor.key_id, session_id=None)
     with transaction.atomic():
@@ -48,10 +48,10 @@ def fork_any_session(actor: Actor, *, session_id: UUID, after_turn: UUID | None 
     """
     source = operate_session(actor=actor, session_id=session_id, permission=FORK_SESSION)
     # The copy is theirs to read.
-    need_transcript(actor, source.agent)
+    require_transcript(actor, source.agent)
     made = _forked(source, actor.user_id, after_turn)
     detail = {"new_session": str(made.pk)} | ({"after_turn": str(after_turn)} if after_turn else {})
-    record(actor, "session.forked", target=source, detail=detail)
+    record_audit(actor, "session.forked", target=source, detail=detail)
     return made
 
 
@@ -72,7 +72,7 @@ def _forked(source: AgentSession, user_id: int | None, after_turn: UUID | None) 
 
 def _said(source: AgentSession, after_turn: UUID | None) -> Sequence[UUID]:
     """The messages to copy, in the order of reading."""
-    tree = tree_of(source)
+    tree = load_message_tree(source)
     ended = set(Turn.objects.filter(agent_session=source, status__in=TERMINAL).values_list("pk", flat=True))
     end = source.head_message_id
     if after_turn is not None:

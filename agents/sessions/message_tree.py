@@ -6,7 +6,7 @@ from agents.domain.message_tree import Node, Tree
 from agents.models import AgentSession, Message
 
 
-def tree_of(session: AgentSession) -> Tree:
+def load_message_tree(session: AgentSession) -> Tree:
     """All branches of a session; 5,000 messages cost one query of some 20 ms."""
     rows = Message.objects.filter(agent_session=session).order_by()
     return Tree(

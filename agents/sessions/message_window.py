@@ -12,12 +12,12 @@ from django.db.models.functions import MD5, Cast
 from accounts.actor import Actor
 from agents.domain.message_tree import Node, Tree
 from agents.domain.serialization import message_shape, session_shape
-from agents.journal.connection import one_moment
+from agents.journal.connection import consistent_snapshot
 from agents.models import AgentSession, Message
 from agents.sessions.access import access_session
-from agents.sessions.message_tree import tree_of
-from agents.sessions.messages import messages_of
-from agents.sessions.snapshots import turns_of_snapshot
+from agents.sessions.message_tree import load_message_tree
+from agents.sessions.messages import session_messages
+from agents.sessions.snapshots import snapshot_turns
 from foundation.errors import InvalidInput
 
 Window = dict[str, Any]
@@ -33,9 +33,9 @@ def read_window(*, actor: Actor, session_id: UUID, limit: int, before: UUID | No
 
     Raises `NotFound`, and `InvalidInput` when `before` is not a message of the session.
     """
-    with one_moment():
+    with consistent_snapshot():
         session = access_session(actor=actor, session_id=session_id)
-        tree = tree_of(session)
+        tree = load_message_tree(session)
         line = tree.line(before or session.head_message_id)
         if before is not None:
             if not line:
@@ -46,7 +46,7 @@ def read_window(*, actor: Actor, session_id: UUID, limit: int, before: UUID | No
             "seq": session.next_seq - 1,
             "session": session_shape(session),
             "messages": _messages(session, tree, chosen),
-            "turns": turns_of_snapshot(session, {node.turn: node.id for node in chosen}),
+            "turns": snapshot_turns(session, {node.turn: node.id for node in chosen}),
             "branches": _branches(session, tree, chosen),
             "older": len(line) > len(chosen),
         }
@@ -54,7 +54,7 @@ def read_window(*, actor: Actor, session_id: UUID, limit: int, before: UUID | No
 
 def _messages(session: AgentSession, tree: Tree, chosen: Sequence[Node]) -> list[dict[str, Any]]:
     answers = [answer for node in chosen if (answer := tree.answer_to(node))]
-    rows = messages_of(session).filter(pk__in=[node.id for node in (*chosen, *answers)]).order_by("ordinal")
+    rows = session_messages(session).filter(pk__in=[node.id for node in (*chosen, *answers)]).order_by("ordinal")
     return [message_shape(message) for message in rows]
 
 

@@ -7,7 +7,7 @@ from django.db.models import F, FilteredRelation, Q, QuerySet
 from agents.models import AgentSession, Message
 
 
-def messages_of(session: AgentSession) -> QuerySet[Message]:
+def session_messages(session: AgentSession) -> QuerySet[Message]:
     """A session's messages, `rated` and with a `comment` by the session's user: one query.
 
     `agents.domain.serialization` makes their shape.

@@ -22,7 +22,7 @@ class DoesNotApply(Conflict):
 
 
 @contextmanager
-def operating(actor: Actor, *, turn_id: UUID, permission: str) -> Iterator[tuple[AgentSession, Turn]]:
+def operator_transaction(actor: Actor, *, turn_id: UUID, permission: str) -> Iterator[tuple[AgentSession, Turn]]:
     """A transaction that holds the locks of the turn and its session. Raises `Forbidden`, `NotFound`."""
     found = operate_turn(actor=actor, turn_id=turn_id, permission=permission)
     with transaction.atomic():

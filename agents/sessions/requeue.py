@@ -5,30 +5,30 @@ from __future__ import annotations
 from uuid import UUID
 
 from accounts.actor import Actor
-from accounts.audit import record
+from accounts.audit import record_audit
 from agents.domain.states import TurnStatus
 from agents.journal.locked_writes import requeue_locked
 from agents.models import Turn
 from agents.permissions.role_permissions import REQUEUE_TURN
-from agents.sessions.operator_actions import DoesNotApply, operating
-from foundation.db_retry import once_more_after_deadlock
+from agents.sessions.operator_actions import DoesNotApply, operator_transaction
+from foundation.db_retry import retry_after_deadlock
 
 REQUEUABLE = frozenset({TurnStatus.RUNNING, TurnStatus.WAITING, TurnStatus.RETRY_WAIT})
 
 
-@once_more_after_deadlock
+@retry_after_deadlock
 def requeue_turn(actor: Actor, *, turn_id: UUID) -> Turn:
     """Return the turn as it is then, `queued`. Nothing that its last runner writes from now on is let through.
 
     Taken from a runner it counts as an attempt without progress, like a lost lease: a turn that hangs each time ends
     by itself. Raises `Forbidden`, `NotFound`, `DoesNotApply`.
     """
-    with operating(actor, turn_id=turn_id, permission=REQUEUE_TURN) as (session, turn):
+    with operator_transaction(actor, turn_id=turn_id, permission=REQUEUE_TURN) as (session, turn):
         before = TurnStatus(turn.status)
         if before not in REQUEUABLE:
             raise DoesNotApply(f"Only a turn that runs or waits can be requeued; this one is {before}.")
         runner = str(turn.runner_id) if turn.runner_id else None
         requeue_locked(session, turn, reason="requeued", fruitless=before is TurnStatus.RUNNING)
         detail = {"was": before.value, "runner": runner, "epoch": turn.epoch}
-        record(actor, "turn.requeued", target=turn, detail=detail)
+        record_audit(actor, "turn.requeued", target=turn, detail=detail)
     return turn

@@ -8,30 +8,30 @@ from uuid import UUID
 from django.conf import settings
 
 from accounts.actor import Actor
-from accounts.audit import record
+from accounts.audit import record_audit
 from agents.domain.states import Priority, TurnStatus, WhenBusy
 from agents.journal.admission import NewTurn, admit
 from agents.models import AgentSession, Message, Turn
-from agents.permissions.agents import may_use
+from agents.permissions.agents import can_use_agent
 from agents.permissions.role_permissions import RETRY_TURN
 from agents.sessions.accept import TURN_DEADLINE_SECONDS
 from agents.sessions.errors import SessionQueueFull
-from agents.sessions.operator_actions import DoesNotApply, operating
-from foundation.db_retry import once_more_after_deadlock
+from agents.sessions.operator_actions import DoesNotApply, operator_transaction
+from foundation.db_retry import retry_after_deadlock
 from foundation.errors import Conflict
 from foundation.ids import new_id
 
 RETRIABLE = frozenset({TurnStatus.FAILED, TurnStatus.CANCELLED, TurnStatus.EXPIRED})
 
 
-@once_more_after_deadlock
+@retry_after_deadlock
 def retry_turn(actor: Actor, *, turn_id: UUID) -> Turn:
     """The new turn, queued and acknowledged like any other.
 
     Its question is a sibling of the old one and becomes the head of the conversation; the session's own release
     answers. Raises `Forbidden`, `NotFound`, `SessionQueueFull`, and `DoesNotApply` also for a second retry of a turn.
     """
-    with operating(actor, turn_id=turn_id, permission=RETRY_TURN) as (session, turn):
+    with operator_transaction(actor, turn_id=turn_id, permission=RETRY_TURN) as (session, turn):
         if (before := TurnStatus(turn.status)) not in RETRIABLE:
             raise DoesNotApply(
                 f"Only a turn that failed, expired or was cancelled can be retried; this one is {before}."
@@ -45,12 +45,12 @@ def retry_turn(actor: Actor, *, turn_id: UUID) -> Turn:
         if admit(new, depth=settings.BANDSTAND.queue_depth, deadline_seconds=TURN_DEADLINE_SECONDS) is None:
             raise Conflict
         again = Turn.objects.get(pk=new.turn_id)
-        record(actor, "turn.retried", target=turn, detail={"was": before.value, "new_turn": str(again.pk)})
+        record_audit(actor, "turn.retried", target=turn, detail={"was": before.value, "new_turn": str(again.pk)})
     return again
 
 
 def _check_that_it_can_be_asked(session: AgentSession) -> None:
-    if not may_use(user_id=session.user_id, agent_id=session.agent_id):
+    if not can_use_agent(user_id=session.user_id, agent_id=session.agent_id):
         raise DoesNotApply("This person may not use the agent any more: it was given to other groups.")
     if session.controller == AgentSession.Controller.HUMAN:
         raise DoesNotApply("A person answers in this session just now.")

@@ -18,7 +18,7 @@ _TEXTS = Func(
 )
 
 
-def matching(sessions: QuerySet[AgentSession], text: str) -> QuerySet[AgentSession]:
+def search_filter(sessions: QuerySet[AgentSession], text: str) -> QuerySet[AgentSession]:
     """Those of `sessions` in whose title or messages each word of `text` occurs, in any case, also within a word.
 
     It reads the messages of one session after the other, newest session first, until it has found as many as were asked

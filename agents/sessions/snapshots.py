@@ -14,12 +14,12 @@ from agents.domain.events import TERMINAL_EVENTS
 from agents.domain.replay import Snapshot
 from agents.domain.serialization import message_shape, session_shape, turn_error
 from agents.domain.states import TERMINAL, Priority, TurnStatus
-from agents.journal.connection import one_moment
-from agents.journal.locked_writes import shown_parts
+from agents.journal.connection import consistent_snapshot
+from agents.journal.locked_writes import visible_parts
 from agents.journal.log import LoggedEvent, follows, read_log
 from agents.models import AgentSession, Event, Message, Turn
 from agents.sessions.access import access_session
-from agents.sessions.messages import messages_of
+from agents.sessions.messages import session_messages
 
 __all__ = ["EventPage", "LoggedEvent", "read_events", "read_snapshot"]
 
@@ -44,7 +44,7 @@ def read_events(*, actor: Actor, session_id: UUID, after: int, limit: int) -> Ev
     return EventPage(events, last_seq, resync=after > last_seq or not follows(after, events, last_seq))
 
 
-def where_to_go_on(*, turn_id: UUID, begun: int, stood: int) -> int:
+def resume_position(*, turn_id: UUID, begun: int, stood: int) -> int:
     """After which event somebody who saw a turn's events up to `stood` reads on. `begun` is the seq before its first.
 
     The turn's end comes again for who has seen it: a reader that waits for it would wait for ever. A place outside the
@@ -59,36 +59,36 @@ def where_to_go_on(*, turn_id: UUID, begun: int, stood: int) -> int:
 
 def read_snapshot(*, actor: Actor, session_id: UUID) -> Snapshot:
     """The session as `agents.domain.replay` describes it. Raises `NotFound`."""
-    with one_moment():
+    with consistent_snapshot():
         session = access_session(actor=actor, session_id=session_id)
-        return snapshot_of(session)
+        return build_snapshot(session)
 
 
-def snapshot_of(session: AgentSession, *, most: int = SNAPSHOT_MESSAGES) -> Snapshot:
+def build_snapshot(session: AgentSession, *, most: int = SNAPSHOT_MESSAGES) -> Snapshot:
     """The snapshot of a session that was read in this transaction, with the newest `most` messages."""
-    newest = list(messages_of(session).order_by("-ordinal")[: most + 1])
+    newest = list(session_messages(session).order_by("-ordinal")[: most + 1])
     messages = newest[:most][::-1]
     asked = {message.turn_id: message.pk for message in messages if message.author == Message.Author.USER}
     return {
         "seq": session.next_seq - 1,
         "session": session_shape(session),
         "messages": [message_shape(message) for message in messages],
-        "turns": turns_of_snapshot(session, asked),
+        "turns": snapshot_turns(session, asked),
         "older": len(newest) > most,
     }
 
 
-def turns_of_snapshot(session: AgentSession, asked: Mapping[UUID | None, UUID]) -> dict[str, Any]:
+def snapshot_turns(session: AgentSession, asked: Mapping[UUID | None, UUID]) -> dict[str, Any]:
     """By id: the turns that are open, and of those in `asked` (the message of each) the ones that did not end well."""
     shown = Q(pk__in=[turn for turn in asked if turn]) | ~Q(status__in=TERMINAL)
     rows = Turn.objects.filter(shown, agent_session=session).exclude(status=TurnStatus.COMPLETED).order_by("ordinal")
     missing = [turn.pk for turn in rows if turn.pk not in asked]
     elsewhere = Message.objects.filter(turn_id__in=missing, author=Message.Author.USER) if missing else []
     asked = {**asked, **{message.turn_id: message.pk for message in elsewhere}}
-    return {str(turn.pk): turn_of_snapshot(turn, asked[turn.pk]) for turn in rows}
+    return {str(turn.pk): snapshot_turn(turn, asked[turn.pk]) for turn in rows}
 
 
-def turn_of_snapshot(turn: Turn, message_id: UUID) -> dict[str, Any]:
+def snapshot_turn(turn: Turn, message_id: UUID) -> dict[str, Any]:
     """A turn as a snapshot tells of it. `message_id` is the message that it answers."""
     return {
         "id": str(turn.pk),
@@ -96,6 +96,6 @@ def turn_of_snapshot(turn: Turn, message_id: UUID) -> dict[str, Any]:
         "ordinal": turn.ordinal,
         "priority": Priority(turn.priority).word,
         "status": str(turn.status),
-        "shown": [] if TurnStatus(turn.status) in TERMINAL else shown_parts(turn),
+        "shown": [] if TurnStatus(turn.status) in TERMINAL else visible_parts(turn),
         "error": turn_error(turn),
     }

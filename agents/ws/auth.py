@@ -13,7 +13,7 @@ from django.http.request import split_domain_port, validate_host
 from accounts.actor import Actor
 from agents.ws import frames
 from agents.ws.close_codes import CloseCode, accept_and_close
-from agents.ws.credentials import Credential, by_key, by_login
+from agents.ws.credentials import Credential, authenticate_by_key, authenticate_by_login
 from agents.ws.origins import origin_allowed
 from foundation.db_threads import DATABASE_FAULTS, in_db_thread
 from foundation.errors import RateLimited, Unauthenticated, Unavailable
@@ -54,7 +54,7 @@ class Authenticated:
 async def _authenticate(scope: dict[str, Any], headers: dict[bytes, bytes]) -> tuple[Actor, Credential]:
     key = _key(headers)
     if key is not None:
-        return await in_db_thread(by_key, key, address=_client(scope))
+        return await in_db_thread(authenticate_by_key, key, address=_client(scope))
     session_key = parse_cookie(headers.get(b"cookie", b"").decode("latin1")).get(settings.SESSION_COOKIE_NAME)
     if not session_key or not _SESSION_KEY.fullmatch(session_key):
         raise Unauthenticated(rule="no_credentials")
@@ -62,7 +62,7 @@ async def _authenticate(scope: dict[str, Any], headers: dict[bytes, bytes]) -> t
     origin = headers.get(b"origin", b"").decode("latin1")
     if not origin_allowed(origin, own=_own_origin(scope, headers), trusted=settings.CSRF_TRUSTED_ORIGINS):
         raise Unauthenticated(rule="origin")
-    return await in_db_thread(by_login, session_key)
+    return await in_db_thread(authenticate_by_login, session_key)
 
 
 def _key(headers: dict[bytes, bytes]) -> str | None:

@@ -58,7 +58,7 @@ class TooManySockets(RateLimited):
     code = "too_many_sockets"
 
 
-class Slots:
+class ConnectionSlots:
     """The sockets of one process. Its methods go to the database: call them in a database thread."""
 
     def __init__(self, lease_seconds: float = LEASE_SECONDS) -> None:
@@ -67,9 +67,9 @@ class Slots:
         self._beat_at: float | None = None
         self._owed: list[tuple[int, int]] = []
 
-    def hold(self, user_id: int) -> Hold:
+    def hold(self, user_id: int) -> SlotLease:
         """The place of one socket, not yet taken."""
-        return Hold(self, user_id)
+        return SlotLease(self, user_id)
 
     def take(self, user_id: int) -> int | None:
         """A slot for one more socket; None where there is no limit. Raises `TooManySockets`."""
@@ -121,10 +121,10 @@ class Slots:
                 raise
 
 
-class Hold:
+class SlotLease:
     """The place of one socket. It may be left while it is still being taken, by another thread: then it is not kept."""
 
-    def __init__(self, slots: Slots, user_id: int) -> None:
+    def __init__(self, slots: ConnectionSlots, user_id: int) -> None:
         self._slots = slots
         self._user_id = user_id
         self._lock = Lock()
@@ -155,7 +155,7 @@ class Hold:
             self._slots.give_back(self._user_id, slot)
 
 
-def forget_lost_slots() -> int:
+def purge_lost_slots() -> int:
     """Delete the rows of processes that are long gone, and of their sockets; how many they were."""
     with connection.cursor() as cursor:
         cursor.execute(_FORGET_PROCESSES)
@@ -163,12 +163,12 @@ def forget_lost_slots() -> int:
         return int(cursor.rowcount)
 
 
-_slots: Slots | None = None
+_slots: ConnectionSlots | None = None
 
 
-def get_slots() -> Slots:
+def get_slots() -> ConnectionSlots:
     """The slots of this process."""
     global _slots  # noqa: PLW0603 - one per process is the point
     if _slots is None:
-        _slots = Slots()
+        _slots = ConnectionSlots()
     return _slots

@@ -21,11 +21,11 @@ from agents.models import AgentSession, Turn
 from agents.sessions import accept_message, access_session, access_turn, cancel_turn
 from agents.ws import frames
 from agents.ws.close_codes import CloseCode
-from agents.ws.connection_slots import Hold, Slots, TooManySockets, get_slots
+from agents.ws.connection_slots import ConnectionSlots, SlotLease, TooManySockets, get_slots
 from agents.ws.credentials import Credential
-from agents.ws.event_sender import Relay
+from agents.ws.event_sender import EventSender
 from agents.ws.limits import Rate, SocketLimits
-from agents.ws.revocation import Watch, get_watch
+from agents.ws.revocation import RevocationWatch, get_revocation_watch
 from foundation.db_threads import DATABASE_FAULTS, in_db_thread
 from foundation.errors import (
     BandstandError,
@@ -45,19 +45,22 @@ class SessionSocket(AsyncConsumer):  # type: ignore[misc]  # Channels is not typ
     """The consumer of `/ws/sessions/{id}/`. The scope carries `actor` and `credential`; see `agents.ws.auth`."""
 
     def __init__(
-        self, limits: SocketLimits | None = None, watch: Watch | None = None, slots: Slots | None = None
+        self,
+        limits: SocketLimits | None = None,
+        watch: RevocationWatch | None = None,
+        slots: ConnectionSlots | None = None,
     ) -> None:
         self.limits = limits or SocketLimits()
-        self._watch = watch or get_watch()
+        self._watch = watch or get_revocation_watch()
         self._frame_rate = Rate(self.limits.frames_per_second, 1.0)
         self._fault_rate = Rate(self.limits.bad_frames, self.limits.bad_frames_seconds)
         self._pending: asyncio.Queue[dict[str, Any]] = asyncio.Queue()
         self._pending_size = 0
-        self._relay = Relay(self)
+        self._relay = EventSender(self)
         self._worker: asyncio.Task[None] | None = None
         self._goodbye: asyncio.Task[None] | None = None
         self._slots = slots or get_slots()
-        self._place: Hold | None = None
+        self._place: SlotLease | None = None
         self._closed = False
 
     # The ASGI side
@@ -174,7 +177,7 @@ class SessionSocket(AsyncConsumer):  # type: ignore[misc]  # Channels is not typ
         await self.send_text(frames.ready(self.session_id, opening_seq))
         self._relay.hold(opening_seq)
 
-    def _enter(self, place: Hold) -> AgentSession:
+    def _enter(self, place: SlotLease) -> AgentSession:
         session = access_session(actor=self.actor, session_id=self.session_id)
         place.take()
         return session
@@ -188,7 +191,7 @@ class SessionSocket(AsyncConsumer):  # type: ignore[misc]  # Channels is not typ
             await self.refuse("too_large", CloseCode.TOO_LARGE)
         except (Malformed, InvalidInput) as fault:
             self._note_refusal(fault.code)
-            await self.send_text(frames.error(fault, frames.ref_of(fault)))
+            await self.send_text(frames.error(fault, frames.frame_ref(fault)))
             if self._fault_rate.exceeded(monotonic()):
                 await self.close(CloseCode.PROTOCOL)
         else:

@@ -19,7 +19,7 @@ from django.utils.crypto import constant_time_compare
 from accounts.actor import Actor, Scope
 from accounts.api_keys import authenticate_key
 from accounts.models import ApiKey, User
-from accounts.permissions import SCOPE_PERMISSIONS, actor_of, held_permissions_sql, scopes_of
+from accounts.permissions import SCOPE_PERMISSIONS, held_permissions_sql, permission_scopes, user_actor
 from foundation.clock import now
 from foundation.errors import Unauthenticated
 
@@ -35,7 +35,7 @@ class Credential:
     key_id: UUID | None = None
 
 
-def by_key(plain: str, *, address: str) -> tuple[Actor, Credential]:
+def authenticate_by_key(plain: str, *, address: str) -> tuple[Actor, Credential]:
     """Who holds this API key. Raises `Unauthenticated`, `RateLimited`."""
     actor = authenticate_key(plain, address=address)
     if actor.user_id is None:
@@ -43,18 +43,18 @@ def by_key(plain: str, *, address: str) -> tuple[Actor, Credential]:
     return actor, Credential(user_id=actor.user_id, scopes=actor.scopes, key_id=actor.key_id)
 
 
-def by_login(session_key: str) -> tuple[Actor, Credential]:
+def authenticate_by_login(session_key: str) -> tuple[Actor, Credential]:
     """Who is logged in with this session cookie. Raises `Unauthenticated`. Writes nothing, unlike Django's own."""
     store = import_module(settings.SESSION_ENGINE).SessionStore(session_key)
     user = _user_of(store.load())
-    actor = actor_of(user)
+    actor = user_actor(user)
     credential = Credential(
         user_id=user.pk, scopes=actor.scopes, login=session_key, password_digest=_digest(user.password)
     )
     return actor, credential
 
 
-def lost(credentials: Collection[Credential]) -> set[Credential]:
+def revoked_credentials(credentials: Collection[Credential]) -> set[Credential]:
     """Those of `credentials` that were good once and are not now: logged out, revoked, expired, closed, fewer rights.
 
     Three queries, however many there are.
@@ -71,14 +71,14 @@ def lost(credentials: Collection[Credential]) -> set[Credential]:
     }
 
 
-def out_of_reach(sessions: Collection[UUID]) -> set[UUID]:
+def unreachable_sessions(sessions: Collection[UUID]) -> set[UUID]:
     """Those of `sessions` that are gone, or whose agent was taken from their user's groups. One query."""
     with connection.cursor() as cursor:
         cursor.execute(_WITHIN_REACH, {"sessions": list(sessions)})
         return set(sessions) - {session_id for (session_id,) in cursor.fetchall()}
 
 
-# The same as `agents.permissions.agents.within_reach`, for many users at once.
+# The same as `agents.permissions.agents.visible_agent_filter`, for many users at once.
 _WITHIN_REACH = """
 SELECT s.id FROM agents_agentsession s
 WHERE s.id = ANY(%(sessions)s)
@@ -116,7 +116,7 @@ SELECT u.id, u.password, {held_permissions_sql(SCOPE_PERMISSIONS)}
 def _users(ids: set[int]) -> dict[int, tuple[bytes, frozenset[Scope]]]:
     with connection.cursor() as cursor:
         cursor.execute(_RIGHTS, {"users": list(ids)})
-        return {user_id: (_digest(password), scopes_of(held)) for user_id, password, held in cursor.fetchall()}
+        return {user_id: (_digest(password), permission_scopes(held)) for user_id, password, held in cursor.fetchall()}
 
 
 def _still_user(credential: Credential, user: tuple[bytes, frozenset[Scope]] | None) -> bool:

@@ -42,7 +42,7 @@ class Outlet(Protocol):
     def fail(self) -> Coroutine[Any, Any, None]: ...
 
 
-class Relay:
+class EventSender:
     """One task that sends events, begun by `follow` and ended by `stop`."""
 
     def __init__(self, socket: Outlet) -> None:

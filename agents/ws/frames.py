@@ -58,7 +58,7 @@ Frame = Resume | MessageCreate | TurnCancel | Seen | Ping
 
 
 def read_frame(text: str) -> Frame:
-    """The frame in `text`. Raises `TooLarge`, `Malformed` or `InvalidInput`; `ref_of(error)` names what it answers."""
+    """The frame in `text`. Raises `TooLarge`, `Malformed`, `InvalidInput`; `frame_ref(error)` names what it answers."""
     fields = strict_json.loads(text, max_bytes=MAX_FRAME_BYTES)
     kind = fields.pop("type", None)
     read = _READERS.get(kind) if isinstance(kind, str) else None
@@ -67,7 +67,7 @@ def read_frame(text: str) -> Frame:
     return read(fields)
 
 
-def ref_of(error: BandstandError) -> str | None:
+def frame_ref(error: BandstandError) -> str | None:
     """The client's own id of the frame that `error` is about, if it could be read."""
     ref = error.context.get("ref")
     return ref if isinstance(ref, str) else None

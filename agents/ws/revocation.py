@@ -10,8 +10,8 @@ from uuid import UUID
 import structlog
 
 from agents.ws.close_codes import CloseCode
-from agents.ws.connection_slots import Slots, get_slots
-from agents.ws.credentials import Credential, lost, out_of_reach
+from agents.ws.connection_slots import ConnectionSlots, get_slots
+from agents.ws.credentials import Credential, revoked_credentials, unreachable_sessions
 from foundation.db_threads import DATABASE_FAULTS, in_db_thread
 
 log = structlog.get_logger(__name__)
@@ -29,10 +29,10 @@ class Watched(Protocol):
     def close(self, code: CloseCode) -> Coroutine[Any, Any, None]: ...
 
 
-class Watch:
+class RevocationWatch:
     """Looks after the sockets that were added, for as long as there are any."""
 
-    def __init__(self, period_seconds: float = PERIOD_SECONDS, slots: Slots | None = None) -> None:
+    def __init__(self, period_seconds: float = PERIOD_SECONDS, slots: ConnectionSlots | None = None) -> None:
         self._slots = slots or get_slots()
         self._period_seconds = period_seconds
         self._sockets: dict[Credential, set[Watched]] = {}
@@ -78,7 +78,7 @@ class Watch:
 
     def _look(self, credentials: list[Credential], sessions: set[UUID]) -> tuple[set[Credential], set[UUID]]:
         self._slots.beat_if_due()
-        return lost(credentials), out_of_reach(sessions)
+        return revoked_credentials(credentials), unreachable_sessions(sessions)
 
     def _say_goodbye(self, socket: Watched, code: CloseCode) -> None:
         """Side by side: one that does not read keeps its goodbye waiting, and must not keep the others open."""
@@ -96,12 +96,12 @@ class Watch:
             log.error("websocket_close.failed", exc_info=error)
 
 
-_watch: Watch | None = None
+_watch: RevocationWatch | None = None
 
 
-def get_watch() -> Watch:
+def get_revocation_watch() -> RevocationWatch:
     """The watch of this process."""
     global _watch  # noqa: PLW0603 - one per process is the point
     if _watch is None:
-        _watch = Watch()
+        _watch = RevocationWatch()
     return _watch

@@ -43,7 +43,7 @@ class Actor:
         """The namespace of this actor's idempotency keys and limits."""
         return f"user:{self.user_id}" if self.user_id is not None else self.name
 
-    def need(self, scope: Scope) -> None:
+    def require_scope(self, scope: Scope) -> None:
         """Raise `Forbidden` unless the actor has `scope`."""
         if scope not in self.scopes:
             raise Forbidden(f"This key lacks the scope {scope.value!r}.")

@@ -21,7 +21,7 @@ _noted: dict[UUID, datetime] = {}
 _running: set[Future[object]] = set()
 
 
-def note_use(key_id: UUID, last_used_at: datetime | None) -> None:
+def record_key_use(key_id: UUID, last_used_at: datetime | None) -> None:
     """Have the use written soon, unless the row or this process says that it was within the last minute."""
     moment = now()
     if last_used_at is not None and moment - last_used_at < PERIOD:
@@ -38,7 +38,7 @@ def note_use(key_id: UUID, last_used_at: datetime | None) -> None:
     future.add_done_callback(_running.discard)
 
 
-def settle() -> None:
+def wait_for_writes() -> None:
     """Return when every write that was started is done."""
     wait(list(_running))
 

@@ -20,10 +20,16 @@ from django.db.models import Q
 from django.db.models.functions import Now
 
 from accounts.actor import Actor, Scope
-from accounts.api_key_usage import note_use
-from accounts.audit import record
+from accounts.api_key_usage import record_key_use
+from accounts.audit import record_audit
 from accounts.models import ApiKey, User
-from accounts.permissions import SCOPE_PERMISSIONS, held_permissions_sql, may, need_rights_over, scopes_of
+from accounts.permissions import (
+    SCOPE_PERMISSIONS,
+    has_permission,
+    held_permissions_sql,
+    permission_scopes,
+    require_rights_over,
+)
 from accounts.role_permissions import ADD_API_KEY, REVOKE_API_KEY
 from foundation.clock import now
 from foundation.errors import Conflict, Forbidden, InvalidInput, NotFound, Unauthenticated
@@ -96,7 +102,7 @@ def create_api_key(
         expires_at=expires_at,
     )
     detail = {"user": user.get_username(), "scopes": key.scopes, "expires_at": key.expires_at and str(key.expires_at)}
-    record(actor, "api_key.created", target=key, detail=detail)
+    record_audit(actor, "api_key.created", target=key, detail=detail)
     log.info("api_key.created", actor=actor.name, user=user.get_username(), key=prefix, scopes=key.scopes)
     return key, plain
 
@@ -105,16 +111,16 @@ def create_api_key(
 def revoke_api_key(actor: Actor, *, key_id: UUID) -> ApiKey:
     """End a key at once; a second time changes nothing. Raises `NotFound` for an absent key and one of others alike."""
     key = ApiKey.objects.select_related("user").filter(pk=key_id).first()
-    if key is None or not (actor.user_id == key.user_id or may(actor, REVOKE_API_KEY)):
+    if key is None or not (actor.user_id == key.user_id or has_permission(actor, REVOKE_API_KEY)):
         raise NotFound("There is no such key here.")
     if ApiKey.objects.filter(pk=key_id, revoked_at__isnull=True).update(revoked_at=Now()):
-        record(actor, "api_key.revoked", target=key, detail={"user": key.user.get_username()})
+        record_audit(actor, "api_key.revoked", target=key, detail={"user": key.user.get_username()})
         log.info("api_key.revoked", actor=actor.name, key=key.prefix)
     key.refresh_from_db()
     return key
 
 
-def ends_in_days(days: str) -> datetime | None:
+def expiry_from_days(days: str) -> datetime | None:
     """The end of a key that is made now, by one of `KEY_DAYS`."""
     return now() + timedelta(days=int(days)) if days else None
 
@@ -147,8 +153,8 @@ def _actor_of_key(plain: str) -> Actor:
     key_id, _, scopes, last_used_at, fault, user_id, username, permissions = row
     if fault is not None:
         raise Unauthenticated(rule=fault)
-    note_use(key_id, last_used_at)
-    allowed = scopes_of(permissions) & {Scope(scope) for scope in scopes}
+    record_key_use(key_id, last_used_at)
+    allowed = permission_scopes(permissions) & {Scope(scope) for scope in scopes}
     return Actor.user(user_id=user_id, name=username, scopes=allowed, key_id=key_id)
 
 
@@ -184,9 +190,9 @@ def _may_create(actor: Actor, user: User, wanted: frozenset[Scope]) -> None:
     trusted = actor.key_id is None or Scope.MANAGE in actor.scopes
     if actor.user_id == user.pk and trusted and wanted <= actor.scopes:
         return
-    if not may(actor, ADD_API_KEY):
+    if not has_permission(actor, ADD_API_KEY):
         raise Forbidden(rule=ADD_API_KEY)
-    need_rights_over(actor, user)
+    require_rights_over(actor, user)
 
 
 def _name(name: str) -> str:

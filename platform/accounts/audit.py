@@ -12,7 +12,7 @@ from django.db.models import Model
 
 from accounts.actor import Actor
 from accounts.models import AuditEntry
-from foundation.ids import first_id_at
+from foundation.ids import lowest_id
 
 _FORGET: Final = """
 DELETE FROM accounts_auditentry WHERE id IN (
@@ -51,7 +51,7 @@ def audit_targets() -> dict[str, AuditTarget]:
     return dict(_targets)
 
 
-def record(actor: Actor, action: str, *, target: Model, detail: Mapping[str, Any] | None = None) -> AuditEntry:
+def record_audit(actor: Actor, action: str, *, target: Model, detail: Mapping[str, Any] | None = None) -> AuditEntry:
     """Note that `actor` did `action` ("release.published") to `target`, a row that has its key.
 
     Call it inside the verb's transaction: then there is no act without its entry, and no entry without its act.
@@ -77,19 +77,19 @@ def _name_of(target: Model) -> str:
     return (str(target) if name is None else str(name()))[:200]
 
 
-def last_change_of(row: Model) -> AuditEntry | None:
+def find_last_change(row: Model) -> AuditEntry | None:
     """The newest entry about `row`."""
     entries = AuditEntry.objects.filter(target_id=str(row.pk), target_type=row._meta.model_name)
     return entries.order_by("-id").first()
 
 
 @transaction.atomic
-def forget_before(moment: datetime, *, limit: int = 5_000) -> int:
+def purge_audit_before(moment: datetime, *, limit: int = 5_000) -> int:
     """Delete the oldest entries made before `moment`, up to `limit`; how many. The one way past the table's guard."""
     with connection.cursor() as cursor:
         cursor.execute("SET LOCAL bandstand.audit_retention = 'on'")
         # The ids are of our clock and `at` is of the database's; a day apart is no clock.
-        values: dict[str, Any] = {"moment": moment, "last": first_id_at(moment + timedelta(days=1)), "limit": limit}
+        values: dict[str, Any] = {"moment": moment, "last": lowest_id(moment + timedelta(days=1)), "limit": limit}
         cursor.execute(_FORGET, values)
         forgotten: int = cursor.rowcount
         cursor.execute("SET LOCAL bandstand.audit_retention = 'off'")
@@ -97,7 +97,7 @@ def forget_before(moment: datetime, *, limit: int = 5_000) -> int:
 
 
 @dataclass(frozen=True, slots=True)
-class Extent:
+class AuditSize:
     """How far back the trail goes, how many entries it has by PostgreSQL's estimate, and what they take on the disk."""
 
     oldest: datetime | None
@@ -105,8 +105,8 @@ class Extent:
     size: int
 
 
-def extent() -> Extent:
+def audit_size() -> AuditSize:
     """One query, quick for any number of entries."""
     with connection.cursor() as cursor:
         cursor.execute(_EXTENT)
-        return Extent(*cursor.fetchone())
+        return AuditSize(*cursor.fetchone())

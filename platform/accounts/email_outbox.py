@@ -22,7 +22,7 @@ from django.template.loader import render_to_string
 from django_q.tasks import async_task
 
 from accounts.models import OutgoingEmail, User
-from accounts.password_links import FORGOTTEN, INVITED, LinkTokens, new_path, whole_link
+from accounts.password_links import FORGOTTEN, INVITED, LinkTokens, absolute_link, make_link_path
 from foundation.advisory_locks import AdvisoryLock, try_advisory_lock
 from foundation.batches import work_in_batches
 from foundation.clock import now
@@ -34,7 +34,7 @@ TAKEN_FOR: Final = timedelta(minutes=5)
 SEND_SECONDS: Final = 40
 KEEP: Final = timedelta(days=30)
 
-_TASK: Final = "agents.tasks.send_letters"
+_TASK: Final = "agents.tasks.send_emails"
 _TOKENS: Final[dict[str, LinkTokens]] = {
     OutgoingEmail.Kind.INVITATION: INVITED,
     OutgoingEmail.Kind.FORGOTTEN: FORGOTTEN,
@@ -47,12 +47,12 @@ _SUBJECTS: Final[dict[str, str]] = {
 log = structlog.get_logger(__name__)
 
 
-def mail_is_on() -> bool:
+def email_enabled() -> bool:
     """Whether this installation sends mail (EMAIL_URL)."""
     return settings.BANDSTAND.mail_server is not None
 
 
-def write_letters(users: Iterable[User | None], *, kind: OutgoingEmail.Kind, asked_by: str = "") -> list[OutgoingEmail]:
+def queue_emails(users: Iterable[User | None], *, kind: OutgoingEmail.Kind, asked_by: str = "") -> list[OutgoingEmail]:
     """Letters to `users`, sent soon after the caller's transaction. None stands for nobody, at the same cost."""
     letters = OutgoingEmail.objects.bulk_create(
         [OutgoingEmail(user=user, kind=kind, asked_by=asked_by) for user in users]
@@ -61,7 +61,7 @@ def write_letters(users: Iterable[User | None], *, kind: OutgoingEmail.Kind, ask
     return letters
 
 
-def send_letters() -> int:
+def send_emails() -> int:
     """Send what is due, for 40 seconds at most; how many were sent. None while another worker is at it.
 
     A mail server that does not answer takes its time for each letter: it must not get all workers of the scheduler.
@@ -80,7 +80,7 @@ def send_letters() -> int:
     return sum(sent)
 
 
-def forget_letters() -> int:
+def purge_emails() -> int:
     """Delete the letters of more than a month ago; how many there were."""
     forgotten, _ = (
         OutgoingEmail.objects.filter(created_at__lt=now() - KEEP).exclude(state=OutgoingEmail.State.WAITING).delete()
@@ -117,12 +117,12 @@ def _send(letter: OutgoingEmail) -> bool:
     if (obstacle := _obstacle(letter, user)) is not None:
         _fail(letter, obstacle)
         return False
-    path = new_path(user, _TOKENS[letter.kind])
+    path = make_link_path(user, _TOKENS[letter.kind])
     letter.address = user.email
     try:
         # Opened here, and so closed, too, when the opening fails half way.
         with get_connection() as server:
-            server.send_messages([_message(letter, user, whole_link(path))])
+            server.send_messages([_message(letter, user, absolute_link(path))])
     except (SMTPException, OSError, ValueError) as error:
         # A server may repeat what it refused.
         told = str(error).replace(path.rstrip("/").rpartition("/")[2], "…")
@@ -134,7 +134,7 @@ def _send(letter: OutgoingEmail) -> bool:
 
 
 def _obstacle(letter: OutgoingEmail, user: User) -> str | None:
-    if not mail_is_on():
+    if not email_enabled():
         return "Mail is switched off (EMAIL_URL)."
     if not user.is_active:
         return "The account was closed meanwhile."

@@ -10,9 +10,9 @@ from django.contrib.auth.models import Group, Permission
 from django.db import transaction
 
 from accounts.actor import Actor
-from accounts.audit import record
+from accounts.audit import record_audit
 from accounts.models import User
-from accounts.permissions import need_permission, permissions_held
+from accounts.permissions import effective_permissions, require_permission
 from accounts.role_permissions import ADD_GROUP, CHANGE_GROUP, DELETE_GROUP
 from accounts.roles import Role
 from foundation.errors import Conflict, Forbidden, InvalidInput, NotFound
@@ -35,9 +35,9 @@ def is_role(group: Group) -> bool:
 @transaction.atomic
 def create_group(actor: Actor, *, name: str) -> Group:
     """A new group without permissions. Raises `Conflict` for a name that is taken, `Forbidden`, `InvalidInput`."""
-    need_permission(actor, ADD_GROUP)
+    require_permission(actor, ADD_GROUP)
     group = _created(name)
-    record(actor, "group.created", target=group)
+    record_audit(actor, "group.created", target=group)
     return group
 
 
@@ -48,7 +48,7 @@ def copy_group(actor: Actor, *, group_id: int, name: str) -> Group:
     Raises `Conflict` for a name that is taken, `NotFound`, `InvalidInput`, and `Forbidden`, also for permissions that
     the actor lacks.
     """
-    need_permission(actor, ADD_GROUP)
+    require_permission(actor, ADD_GROUP)
     original = Group.objects.filter(pk=group_id).first()
     if original is None:
         raise NotFound("There is no such group here.")
@@ -56,7 +56,7 @@ def copy_group(actor: Actor, *, group_id: int, name: str) -> Group:
     _need_all(actor, permissions)
     group = _created(name)
     group.permissions.set(permissions)
-    record(actor, "group.created", target=group, detail={"copy_of": original.name})
+    record_audit(actor, "group.created", target=group, detail={"copy_of": original.name})
     return group
 
 
@@ -66,19 +66,19 @@ def change_group(actor: Actor, *, group_id: int, name: str, permissions: Iterabl
 
     Raises `NotFound`, `Conflict` for a built-in role, and `Forbidden`, also for permissions that the actor lacks.
     """
-    need_permission(actor, CHANGE_GROUP)
+    require_permission(actor, CHANGE_GROUP)
     group = _locked(group_id)
     before, group.name = group.name, _name(name)
     if group.name != before:
         group.save(update_fields=["name"])
-        record(actor, "group.renamed", target=group, detail={"before": before})
+        record_audit(actor, "group.renamed", target=group, detail={"before": before})
     if permissions is not None:
         old, new = set(group.permissions.select_related("content_type")), set(permissions)
         _need_all(actor, new - old)
         if old != new:
             group.permissions.set(new)
             detail = {"given": _names_of(new - old), "taken": _names_of(old - new)}
-            record(actor, "group.permissions_changed", target=group, detail=detail)
+            record_audit(actor, "group.permissions_changed", target=group, detail=detail)
     return group
 
 
@@ -88,11 +88,11 @@ def delete_group(actor: Actor, *, group_id: int) -> None:
 
     Also raises `Forbidden`, `NotFound`.
     """
-    need_permission(actor, DELETE_GROUP)
+    require_permission(actor, DELETE_GROUP)
     group = _locked(group_id)
     for refuse_if_needed in _guards:
         refuse_if_needed(group)
-    record(actor, "group.deleted", target=group, detail={"people": User.objects.filter(groups=group).count()})
+    record_audit(actor, "group.deleted", target=group, detail={"people": User.objects.filter(groups=group).count()})
     group.delete()
 
 
@@ -113,7 +113,7 @@ def _created(name: str) -> Group:
 
 
 def _need_all(actor: Actor, permissions: Iterable[Permission]) -> None:
-    held = permissions_held(actor)
+    held = effective_permissions(actor)
     if held is not None and not set(_names_of(permissions)) <= held:
         raise Forbidden("You cannot give a group permissions that you do not hold.")
 

@@ -9,14 +9,14 @@ from typing import Final
 from django.db import transaction
 
 from accounts.actor import Actor
-from accounts.audit import record
-from accounts.login import BY_ACCOUNT, BY_ADDRESS, login_asks, name_digest
+from accounts.audit import record_audit
+from accounts.login import BY_ACCOUNT, BY_ADDRESS, login_limits, name_digest
 from accounts.models import User
-from accounts.permissions import need_permission, need_rights_over
+from accounts.permissions import require_permission, require_rights_over
 from accounts.role_permissions import CHANGE_USER
 from foundation.errors import NotFound
 from ratelimits import buckets
-from ratelimits.limiter import network_of
+from ratelimits.limiter import client_network
 from ratelimits.models import Bucket
 from ratelimits.rates import Rate
 
@@ -45,20 +45,20 @@ class Lockouts:
 
 def lockouts() -> Lockouts:
     """Who can hardly try any more. Two queries, and a third while an account is among them."""
-    by_address, by_account = (limit for limit, _ in login_asks("", ""))
+    by_address, by_account = (limit for limit, _ in login_limits("", ""))
     addresses = [_lockout(by_address, key.removeprefix(BY_ADDRESS), full) for key, full in _low(by_address, BY_ADDRESS)]
     low = dict(_low(by_account, BY_ACCOUNT))
     accounts = [_lockout(by_account, user.username, low[key], user) for key, user in _users_of(low)]
     return Lockouts(accounts, addresses, len(low.keys() - {_key(lockout.name) for lockout in accounts}))
 
 
-def lockout_of(user: User) -> Lockout | None:
+def find_lockout(user: User) -> Lockout | None:
     """That of `user`; None: there is room for mistakes."""
-    (limit, key) = login_asks(user.username, "")[1]
+    (limit, key) = login_limits(user.username, "")[1]
     return _look(limit, key, user.username)
 
 
-def forget_failures(user: User) -> None:
+def clear_failures(user: User) -> None:
     """Let `user` try again at once: they have proved otherwise who they are."""
     buckets.fill(_key(user.username))
 
@@ -69,15 +69,15 @@ def unlock_account(actor: Actor, *, user_id: int) -> bool:
 
     Raises `Forbidden`, `NotFound`.
     """
-    need_permission(actor, CHANGE_USER)
+    require_permission(actor, CHANGE_USER)
     user = User.objects.filter(pk=user_id).first()
     if user is None:
         raise NotFound("There is no such account here.")
-    need_rights_over(actor, user)
-    waited = lockout_of(user) is not None
+    require_rights_over(actor, user)
+    waited = find_lockout(user) is not None
     if waited:
-        record(actor, "user.unlocked", target=user)
-    forget_failures(user)
+        record_audit(actor, "user.unlocked", target=user)
+    clear_failures(user)
     return waited
 
 
@@ -85,13 +85,13 @@ def unlock_account(actor: Actor, *, user_id: int) -> bool:
 def unlock_address(actor: Actor, *, address: str) -> bool:
     """Let everybody at an address try again at once, or in the network that stands for it, as `lockouts` names it;
     whether somebody there was locked out, or nearly. Raises `Forbidden`."""
-    need_permission(actor, CHANGE_USER)
-    network = address if "/" in address else network_of(address)
-    (limit, _), key = login_asks("", "")[0], f"{BY_ADDRESS}{network}"
+    require_permission(actor, CHANGE_USER)
+    network = address if "/" in address else client_network(address)
+    (limit, _), key = login_limits("", "")[0], f"{BY_ADDRESS}{network}"
     bucket = Bucket.objects.filter(pk=key).first()
     waited = bucket is not None and _look(limit, key, network) is not None
     if bucket is not None and waited:
-        record(actor, "address.unlocked", target=bucket)
+        record_audit(actor, "address.unlocked", target=bucket)
     buckets.fill(key)
     return waited
 

@@ -23,7 +23,7 @@ from django.template.response import TemplateResponse
 from accounts.models import User
 from foundation.errors import RateLimited
 from ratelimits import buckets
-from ratelimits.limiter import Ask, in_words, network_of, rate, take
+from ratelimits.limiter import LimitedKey, client_network, consume, format_wait, rate
 
 if TYPE_CHECKING:
     _Form = AuthenticationForm
@@ -39,17 +39,17 @@ BY_ADDRESS, BY_ACCOUNT = "l:a:", "l:n:"
 log = structlog.get_logger(__name__)
 
 
-class CountedLogin(_Form):
+class ThrottledLoginMixin(_Form):
     """Before the form that asks for name and password, in the order of its bases."""
 
     request: HttpRequest | None
 
     def clean(self) -> dict[str, Any]:
-        with counted(str(self.cleaned_data.get("username") or ""), address_of(self.request)):
+        with throttled(str(self.cleaned_data.get("username") or ""), client_address(self.request)):
             return dict(super().clean())
 
 
-class LoginForm(CountedLogin, AuthenticationForm):
+class LoginForm(ThrottledLoginMixin, AuthenticationForm):
     """The one of the chat."""
 
     error_messages = {
@@ -59,14 +59,14 @@ class LoginForm(CountedLogin, AuthenticationForm):
 
 
 @contextmanager
-def counted(name: str, address: str) -> Iterator[None]:
+def throttled(name: str, address: str) -> Iterator[None]:
     """Around the look at a password of `name`: raises the form's error when there were too many failures.
 
     The attempt stays counted if the block raises a form's error.
     """
-    asks = login_asks(name, address)
+    asks = login_limits(name, address)
     try:
-        take(asks)
+        consume(asks)
     except RateLimited as refused:
         _note(name, address, rule=str(refused.context["rule"]))
         raise wait_error(refused, "Too many sign-ins failed.") from None
@@ -80,12 +80,12 @@ def counted(name: str, address: str) -> Iterator[None]:
             buckets.give_back(limit, key)
 
 
-def address_of(request: HttpRequest | None) -> str:
+def client_address(request: HttpRequest | None) -> str:
     """Where a request came from, as the proxies in front of us tell."""
     return str(request.META.get("REMOTE_ADDR", "")) if request else ""
 
 
-def with_wait(answer: Answer) -> Answer:
+def add_retry_after(answer: Answer) -> Answer:
     """The answer of a page with such a form: 429 with Retry-After where its form refused for too many attempts."""
     form = (answer.context_data or {}).get("form") if isinstance(answer, TemplateResponse) else None
     for error in chain(*form.errors.as_data().values()) if form is not None and form.is_bound else []:
@@ -95,12 +95,12 @@ def with_wait(answer: Answer) -> Answer:
     return answer
 
 
-def login_asks(name: str, address: str) -> list[Ask]:
+def login_limits(name: str, address: str) -> list[LimitedKey]:
     """The buckets of the address and of the account, which has one whether or not it exists."""
     config = settings.BANDSTAND
     by_account = rate("logins-account", config.failed_logins_per_account, PERIOD_SECONDS, leased=False)
     by_address = rate("logins-address", config.failed_logins_per_address, PERIOD_SECONDS, leased=False)
-    return [(by_address, f"{BY_ADDRESS}{network_of(address)}"), (by_account, f"{BY_ACCOUNT}{name_digest(name)}")]
+    return [(by_address, f"{BY_ADDRESS}{client_network(address)}"), (by_account, f"{BY_ACCOUNT}{name_digest(name)}")]
 
 
 def name_digest(name: str) -> str:
@@ -109,12 +109,12 @@ def name_digest(name: str) -> str:
 
 
 def wait_error(refused: RateLimited, words: str) -> forms.ValidationError:
-    """The form's error that says when to come back; see `with_wait`."""
+    """The form's error that says when to come back; see `add_retry_after`."""
     seconds = max(1, round(refused.retry_after_seconds or 1))
     return forms.ValidationError(
         f"{words} Please try again in %(wait)s.",
         code=TOO_MANY,
-        params={"wait": in_words(seconds), "seconds": seconds},
+        params={"wait": format_wait(seconds), "seconds": seconds},
     )
 
 

@@ -41,12 +41,12 @@ class AnyLink:
         return any(tokens.check_token(user, token) for tokens in (INVITED, FORGOTTEN))
 
 
-def new_path(user: User, tokens: LinkTokens) -> str:
+def make_link_path(user: User, tokens: LinkTokens) -> str:
     """The path of a new link for `user`. It is as good as the password: keep it nowhere."""
     key = urlsafe_base64_encode(force_bytes(user.pk))
     return reverse("pages:choose-password", args=[key, tokens.make_token(user)])
 
 
-def whole_link(path: str) -> str:
+def absolute_link(path: str) -> str:
     """`path` at the address of this installation, whatever host a request named."""
     return f"{settings.BANDSTAND.base_url}{path}"

@@ -9,10 +9,10 @@ from django.conf import settings
 from django.db import transaction
 from django.db.models import Q
 
-from accounts.email_outbox import write_letters
+from accounts.email_outbox import queue_emails
 from accounts.login import PERIOD_SECONDS, name_digest
 from accounts.models import OutgoingEmail, User
-from ratelimits.limiter import network_of, rate, take
+from ratelimits.limiter import client_network, consume, rate
 
 # Letters to one account in an hour: by its name, and as many by its address.
 PER_NAME, NAME_SECONDS = 3, 3600.0
@@ -22,17 +22,17 @@ MOST_ACCOUNTS = 5
 log = structlog.get_logger(__name__)
 
 
-def ask_for_password(text: str, *, address: str) -> None:
+def request_password_reset(text: str, *, address: str) -> None:
     """Have a link mailed to whoever has `text` as user name or address; the same work where nobody has.
 
     Raises `RateLimited` after too many such requests, for one name or from one `address`.
     """
     by_address = rate("passwords-address", settings.BANDSTAND.failed_logins_per_address, PERIOD_SECONDS, leased=False)
     by_name = rate("passwords-name", PER_NAME, NAME_SECONDS, leased=False)
-    take([(by_address, f"p:a:{network_of(address)}"), (by_name, f"p:n:{name_digest(text)}")])
+    consume([(by_address, f"p:a:{client_network(address)}"), (by_name, f"p:n:{name_digest(text)}")])
     with transaction.atomic():
         meant = Q(username=normalize("NFKC", text)) | Q(email__iexact=text)
         users = list(User.objects.filter(meant, is_active=True).exclude(email="")[:MOST_ACCOUNTS])
-        write_letters(users or [None], kind=OutgoingEmail.Kind.FORGOTTEN)
+        queue_emails(users or [None], kind=OutgoingEmail.Kind.FORGOTTEN)
     # What is nobody's name may be a password, and is not written down.
     log.info("password.forgotten", accounts=[user.get_username() for user in users], client=address)

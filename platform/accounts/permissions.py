@@ -40,7 +40,7 @@ def held_permissions_sql(permissions: Iterable[str]) -> str:
     """  # noqa: S608 - names of tables, and of permissions as the code has them
 
 
-def scopes_of(permissions: Iterable[str]) -> frozenset[Scope]:
+def permission_scopes(permissions: Iterable[str]) -> frozenset[Scope]:
     """What a user with these permissions may do over the interfaces: everybody reads what is their own."""
     held = frozenset(permissions)
     scopes = {Scope.READ}
@@ -51,15 +51,15 @@ def scopes_of(permissions: Iterable[str]) -> frozenset[Scope]:
     return frozenset(scopes)
 
 
-def actor_of(user: AbstractBaseUser | AnonymousUser) -> Actor:
+def user_actor(user: AbstractBaseUser | AnonymousUser) -> Actor:
     """The actor behind a browser's login. Raises `Unauthenticated` for nobody and for a closed account."""
     if not isinstance(user, User) or not user.is_active:
         raise Unauthenticated(rule="login")
     held = [permission for permission in SCOPE_PERMISSIONS if user.has_perm(permission)]
-    return Actor.user(user_id=user.pk, name=user.get_username(), scopes=scopes_of(held))
+    return Actor.user(user_id=user.pk, name=user.get_username(), scopes=permission_scopes(held))
 
 
-def may(actor: Actor, permission: str) -> bool:
+def has_permission(actor: Actor, permission: str) -> bool:
     """Whether the actor's user holds `permission` ("agents.publish_agent") now; the system holds every one."""
     if actor.user_id is None:
         return True
@@ -67,13 +67,13 @@ def may(actor: Actor, permission: str) -> bool:
     return user is not None and Scope.MANAGE in actor.scopes and user.has_perm(permission)
 
 
-def need_permission(actor: Actor, permission: str) -> None:
-    """Raise `Forbidden` unless `may(actor, permission)`."""
-    if not may(actor, permission):
+def require_permission(actor: Actor, permission: str) -> None:
+    """Raise `Forbidden` unless `has_permission(actor, permission)`."""
+    if not has_permission(actor, permission):
         raise Forbidden(rule=permission)
 
 
-def permissions_held(actor: Actor) -> set[str] | None:
+def effective_permissions(actor: Actor) -> set[str] | None:
     """The permissions of the actor's user now; None: every one."""
     if actor.user_id is None:
         return None
@@ -81,8 +81,8 @@ def permissions_held(actor: Actor) -> set[str] | None:
     return None if user.is_superuser and user.is_active else user.get_all_permissions()
 
 
-def need_rights_over(actor: Actor, user: User) -> None:
+def require_rights_over(actor: Actor, user: User) -> None:
     """Raise `Forbidden` if `user` may more than the actor: such an account is not theirs to change."""
-    held = permissions_held(actor)
+    held = effective_permissions(actor)
     if held is not None and (user.is_superuser or not user.get_all_permissions() <= held):
         raise Forbidden("This person may do more than you; only they or their like can change this account.")

@@ -10,11 +10,11 @@ from django.contrib.auth.models import Group
 from django.db import transaction
 
 from accounts.actor import Actor
-from accounts.audit import record
-from accounts.email_outbox import mail_is_on, write_letters
+from accounts.audit import record_audit
+from accounts.email_outbox import email_enabled, queue_emails
 from accounts.models import OutgoingEmail, User
-from accounts.password_links import INVITED, new_path
-from accounts.permissions import need_permission, need_rights_over, permissions_held
+from accounts.password_links import INVITED, make_link_path
+from accounts.permissions import effective_permissions, require_permission, require_rights_over
 from accounts.role_permissions import ADD_USER, CHANGE_USER
 from accounts.roles import Role
 from foundation.errors import Conflict, Forbidden, NotFound, PreconditionFailed
@@ -28,34 +28,34 @@ log = structlog.get_logger(__name__)
 
 
 @transaction.atomic
-def create_person(actor: Actor, *, details: Mapping[str, Any], groups: Iterable[Group]) -> User:
+def create_user(actor: Actor, *, details: Mapping[str, Any], groups: Iterable[Group]) -> User:
     """A new account without a password: hand its person a `password_link`.
 
     `details` are username, first_name, last_name and email, already valid. Raises `Forbidden`, also for a group that
     may more than the actor.
     """
-    need_permission(actor, ADD_USER)
+    require_permission(actor, ADD_USER)
     chosen = list(groups)
     _need_all_of(actor, chosen)
     user = User(**{name: details[name] for name in _DETAILS if name in details})
     user.set_unusable_password()
     user.save()
     user.groups.set(chosen)
-    record(actor, "user.created", target=user, detail={"groups": sorted(group.name for group in chosen)})
+    record_audit(actor, "user.created", target=user, detail={"groups": sorted(group.name for group in chosen)})
     return user
 
 
 @transaction.atomic
-def change_person(
+def update_user(
     actor: Actor, *, user_id: int, expected_version: int, details: Mapping[str, Any], groups: Iterable[Group]
 ) -> User:
     """Change names, address and groups. Raises `NotFound`, `PreconditionFailed`, and `Forbidden` or `Conflict` for what
     would raise one's own rights, give what one does not hold, or leave nobody as owner."""
-    need_permission(actor, CHANGE_USER)
+    require_permission(actor, CHANGE_USER)
     user = _locked(user_id)
     if user.version != expected_version:
         raise PreconditionFailed
-    need_rights_over(actor, user)
+    require_rights_over(actor, user)
     changed = [name for name in _DETAILS if name in details and getattr(user, name) != details[name]]
     before, after = set(user.groups.all()), set(groups)
     detail: dict[str, Any] = {"fields": changed}
@@ -68,39 +68,39 @@ def change_person(
         }
     if changed or before != after:
         _save(user, **{name: details[name] for name in changed})
-        record(actor, "user.changed", target=user, detail=detail)
+        record_audit(actor, "user.changed", target=user, detail=detail)
     return user
 
 
 @transaction.atomic
-def close_account(actor: Actor, *, user_id: int) -> User:
+def deactivate_user(actor: Actor, *, user_id: int) -> User:
     """Let the account in nowhere any more, keys included; open sockets close within 5 s. What its person did stays.
 
     A second time changes nothing. Raises `Conflict` for one's own account and for that of the last owner.
     """
-    need_permission(actor, CHANGE_USER)
+    require_permission(actor, CHANGE_USER)
     user = _locked(user_id)
-    need_rights_over(actor, user)
+    require_rights_over(actor, user)
     if user.pk == actor.user_id:
         raise Conflict("You cannot close your own account: ask another owner.")
     if user.is_active:
         _keep_an_owner(user)
         _save(user, is_active=False)
-        record(actor, "user.closed", target=user)
+        record_audit(actor, "user.closed", target=user)
         log.info("user.closed", actor=actor.name, user=user.get_username())
     return user
 
 
 @transaction.atomic
-def reopen_account(actor: Actor, *, user_id: int) -> User:
+def reactivate_user(actor: Actor, *, user_id: int) -> User:
     """Let the account in again, with the roles and keys that it had. A second time changes nothing."""
-    need_permission(actor, CHANGE_USER)
+    require_permission(actor, CHANGE_USER)
     user = _locked(user_id)
     # A closed account holds nothing by Django's count; what it would hold is what its groups hold.
     _need_all_of(actor, user.groups.all())
     if not user.is_active:
         _save(user, is_active=True)
-        record(actor, "user.reopened", target=user)
+        record_audit(actor, "user.reopened", target=user)
     return user
 
 
@@ -111,27 +111,27 @@ def password_link(actor: Actor, *, user_id: int) -> str:
     It is as good as the password: show it once, log it nowhere.
     """
     user = _whose_link(actor, user_id)
-    record(actor, "user.password_link_made", target=user)
-    return new_path(user, INVITED)
+    record_audit(actor, "user.password_link_made", target=user)
+    return make_link_path(user, INVITED)
 
 
 @transaction.atomic
 def mail_password_link(actor: Actor, *, user_id: int) -> OutgoingEmail:
     """Have such a link mailed to the account's address; nobody here sees it. Raises `Conflict` where none can be."""
     user = _whose_link(actor, user_id)
-    if not mail_is_on():
+    if not email_enabled():
         raise Conflict("This installation sends no mail: set EMAIL_URL, or hand the link over.")
     if not user.email:
         raise Conflict("This account has no address: write it down first, or hand the link over.")
-    (letter,) = write_letters([user], kind=OutgoingEmail.Kind.INVITATION, asked_by=actor.name)
-    record(actor, "user.password_link_mailed", target=user, detail={"address": user.email})
+    (letter,) = queue_emails([user], kind=OutgoingEmail.Kind.INVITATION, asked_by=actor.name)
+    record_audit(actor, "user.password_link_mailed", target=user, detail={"address": user.email})
     return letter
 
 
 def _whose_link(actor: Actor, user_id: int) -> User:
-    need_permission(actor, CHANGE_USER)
+    require_permission(actor, CHANGE_USER)
     user = _locked(user_id)
-    need_rights_over(actor, user)
+    require_rights_over(actor, user)
     if not user.is_active:
         raise Conflict("This account is closed: open it first.")
     return user
@@ -152,7 +152,7 @@ def _save(user: User, **values: Any) -> None:
 
 
 def _need_all_of(actor: Actor, groups: Iterable[Group]) -> None:
-    held = permissions_held(actor)
+    held = effective_permissions(actor)
     if held is None:
         return
     for group in groups:
@@ -177,7 +177,7 @@ def _keep_an_owner(user: User) -> None:
         raise Conflict("This is the last owner: give somebody else that role first.")
 
 
-def meant_people(term: str) -> list[int]:
+def find_users(term: str) -> list[int]:
     """The people whose name is or begins with `term`."""
     if "\x00" in term or len(term) > 150:
         return []

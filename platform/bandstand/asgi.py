@@ -26,7 +26,7 @@ from bandstand.web.static_files import StaticFiles
 
 
 async def _end_watching() -> None:
-    relay.end_watching()
+    relay.close_subscriptions()
 
 
 async def _close_relay() -> None:

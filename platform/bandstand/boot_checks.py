@@ -28,7 +28,7 @@ MARK: Final = "54321ms"
 Connection = psycopg.Connection[Any]
 
 
-def faults(url: str, *, migrating: bool = False, wait_seconds: float = 0.0) -> list[str]:
+def find_faults(url: str, *, migrating: bool = False, wait_seconds: float = 0.0) -> list[str]:
     """One printable line per thing that is wrong with the database at `url`, without secrets.
 
     `migrating` also asks for the rights that migrations need. A server that is just starting is waited for.
@@ -41,7 +41,7 @@ def faults(url: str, *, migrating: bool = False, wait_seconds: float = 0.0) -> l
         return [f"DATABASE_URL: cannot connect to the database: {reason}{hint}"]
     with connection:
         try:
-            return list(faults_on(connection, migrating=migrating))
+            return list(find_connection_faults(connection, migrating=migrating))
         except psycopg.Error as error:
             return [f"DATABASE_URL: the database cannot be checked: {_reason(error)}"]
 
@@ -59,7 +59,7 @@ def _connect(url: str, wait_seconds: float) -> Connection:
             time.sleep(0.2)
 
 
-def faults_on(connection: Connection, *, migrating: bool) -> Iterator[str]:
+def find_connection_faults(connection: Connection, *, migrating: bool) -> Iterator[str]:
     """One printable line per thing that is wrong with the database of `connection`, which is in autocommit and has
     asked for `lock_timeout=MARK` at its start. Raises `psycopg.Error`."""
     if connection.info.server_version < MIN_POSTGRESQL:

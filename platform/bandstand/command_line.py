@@ -42,7 +42,7 @@ def _check_database() -> None:
 
     from bandstand import boot_checks, databases
 
-    faults = boot_checks.faults(databases.database_url(settings.BANDSTAND), wait_seconds=DATABASE_WAIT_SECONDS)
+    faults = boot_checks.find_faults(databases.database_url(settings.BANDSTAND), wait_seconds=DATABASE_WAIT_SECONDS)
     if faults:
         for fault in faults:
             print(f"bandstand: {fault}", file=sys.stderr)

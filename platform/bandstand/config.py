@@ -251,7 +251,7 @@ class Config(BaseSettings):
         dotenv_settings: PydanticBaseSettingsSource,
         file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003  # we have `NAME_FILE` instead
     ) -> tuple[PydanticBaseSettingsSource, ...]:
-        files, made, model = SecretFiles(settings_cls), MadeKeys(settings_cls), ModelOfKey(settings_cls)
+        files, made, model = SecretFiles(settings_cls), GeneratedSecrets(settings_cls), ModelOfKey(settings_cls)
         return init_settings, env_settings, dotenv_settings, files, made, model
 
     @classmethod
@@ -306,7 +306,7 @@ class SecretFiles(_WholeSource):
         return found
 
 
-class MadeKeys(_WholeSource):
+class GeneratedSecrets(_WholeSource):
     """The key material that a first run made in the data directory; only beside the embedded database."""
 
     def __call__(self) -> dict[str, str]:

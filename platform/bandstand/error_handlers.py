@@ -9,12 +9,12 @@ from django.http import HttpRequest, HttpResponse
 from django.http.response import HttpResponseBase
 from django.views import defaults
 
-from agents.openai_api.errors import answer_refusal
+from agents.openai_api.errors import openai_error_response
 from bandstand.web.error_responses import Refusal
 from foundation.errors import BandstandError
 from foundation.ids import new_id
 from foundation.request_ids import current_request_id
-from rest.problems import already_logged, answer_error, judge, status_of
+from rest.problems import classify_error, http_status, mark_logged, problem_response
 
 
 def bad_request(request: HttpRequest, exception: Exception) -> HttpResponseBase:
@@ -32,16 +32,16 @@ def server_error(request: HttpRequest) -> HttpResponseBase:
 def _answered(request: HttpRequest, error: Exception, page: Callable[[], HttpResponseBase]) -> HttpResponseBase:
     path, method = request.path, str(request.method)
     if path.startswith("/v1/"):
-        return answer_refusal(error, actor=None, method=method, path=path)
+        return openai_error_response(error, actor=None, method=method, path=path)
     if path.startswith(("/api/", "/chat/")):
-        return answer_error(error, actor=None, method=method, path=path)
-    known = judge(error, actor=None, method=method, path=path)
-    return already_logged(_later(known, path) if known is not None and known.retryable else page())
+        return problem_response(error, actor=None, method=method, path=path)
+    known = classify_error(error, actor=None, method=method, path=path)
+    return mark_logged(_later(known, path) if known is not None and known.retryable else page())
 
 
 def _later(error: BandstandError, path: str) -> HttpResponse:
     """A page for people: the database is away, come back."""
-    refusal = Refusal(status_of(error), error.code, error.detail, error.retry_after_seconds)
+    refusal = Refusal(http_status(error), error.code, error.detail, error.retry_after_seconds)
     content = refusal.content(path, current_request_id() or new_id())
     headers = {name.decode(): value.decode() for name, value in refusal.headers(path, content)}
     return HttpResponse(content, status=refusal.status, headers=headers)

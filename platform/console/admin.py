@@ -37,7 +37,8 @@ class BoundedPaginator(Paginator):  # type: ignore[type-arg]
 class ConsoleAdmin(ModelAdmin):  # type: ignore[type-arg]  # not generic at run time
     """What all lists have in common: they end, they are counted cheaply, and they say how many queries they take."""
 
-    # Queries that one list of any length may take, the login's own included; held by tests/flows/test_console.py.
+    # Queries that one list of any length may take, the login's own included;
+    # held by tests/end_to_end/console/test_admin.py.
     query_budget: ClassVar[int]
 
     show_full_result_count = False
@@ -70,6 +71,8 @@ class ConsoleAdmin(ModelAdmin):  # type: ignore[type-arg]  # not generic at run 
             with transaction.atomic():
                 return super().changeform_view(request, *args, **kwargs)
         except BandstandError as error:
+            if request.method != "POST":
+                raise  # the page itself cannot be shown
             messages.error(request, f"Nothing is saved. {error.detail}")
             return HttpResponseRedirect(request.path)
 

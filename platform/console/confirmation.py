@@ -18,12 +18,12 @@ _CARRIED: Final = ("action", "select_across", "index", ACTION_CHECKBOX_NAME)
 SHOWN_ROWS: Final = 20
 
 
-def answer(request: HttpRequest) -> QueryDict | None:
+def confirmed_data(request: HttpRequest) -> QueryDict | None:
     """The data of the page's own form once somebody has pressed its button, else None."""
     return request.POST if request.method == "POST" and _YES in request.POST else None
 
 
-def ask(
+def confirmation_page(
     request: HttpRequest,
     model_admin: ModelAdmin[Any],
     *,
@@ -37,12 +37,12 @@ def ask(
     template: str = "console/confirm.html",
     more: dict[str, Any] | None = None,
 ) -> TemplateResponse | None:
-    """The page to show, or None: its button was pressed and `form`, made with `answer(request)`, is valid. Go ahead.
+    """The page to show; None: its button was pressed, and `form`, made with `confirmed_data(request)`, is valid.
 
     For buttons of one row (GET shows, POST acts) and for actions of a list alike. `words` say what will happen, `rows`
     to what, `yes` is the button; `danger` makes it red. `back` is the address that "Go back" leads to.
     """
-    if answer(request) is not None and (form is None or form.is_valid()):
+    if confirmed_data(request) is not None and (form is None or form.is_valid()):
         return None
     context = {
         **model_admin.admin_site.each_context(request),

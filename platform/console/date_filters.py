@@ -10,7 +10,7 @@ from django.db.models import QuerySet
 from django.http import HttpRequest
 
 from foundation.clock import now
-from foundation.ids import first_id_at
+from foundation.ids import lowest_id
 
 _AGES = {
     "hour": ("Past hour", timedelta(hours=1)),
@@ -34,10 +34,10 @@ class AgeFilter(admin.SimpleListFilter):
         return queryset.filter(**self.since(now() - age[1])) if age else queryset
 
     def since(self, moment: datetime) -> dict[str, Any]:
-        return {"id__gte": first_id_at(moment)}
+        return {"id__gte": lowest_id(moment)}
 
 
-def age_by(field: str) -> type[AgeFilter]:
+def age_filter(field: str) -> type[AgeFilter]:
     """A filter for rows that were made in the past hour, day, … by a field of time: for those whose ids do not tell."""
 
     class ByField(AgeFilter):

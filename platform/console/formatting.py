@@ -15,29 +15,29 @@ from foundation.durations import duration
 NOTHING: Final = "\N{EN DASH}"
 
 
-def tag(word: str, level: str = "") -> SafeString:
+def badge(word: str, level: str = "") -> SafeString:
     """A label; `level` is "", "good", "warn" or "bad"."""
     return format_html('<span class="bs-tag{}">{}</span>', f" bs-tag--{level}" if level else "", word)
 
 
-def money(cost: Decimal | None) -> str:
+def format_money(cost: Decimal | None) -> str:
     """Dollars as people compare them; a dash where no price is known."""
     if cost is None:
         return NOTHING
     return f"${cost:.2f}" if cost >= 1 else f"${cost:.4f}" if cost else "$0"
 
 
-def tokens(read: int, written: int) -> str:
+def format_tokens(read: int, written: int) -> str:
     """What went into the model and what came out of it."""
     return f"{read:,} in, {written:,} out"
 
 
-def unbroken(words: str) -> SafeString:
+def nowrap(words: str) -> SafeString:
     """On one line, however narrow its column is."""
     return format_html('<span class="bs-nowrap">{}</span>', words)
 
 
-def took(begin: datetime | None, end: datetime | None) -> str:
+def format_duration(begin: datetime | None, end: datetime | None) -> str:
     """A time span: "640 ms", "3.2 s", "4 min 05 s"."""
     if begin is None or end is None:
         return NOTHING
@@ -50,21 +50,25 @@ def took(begin: datetime | None, end: datetime | None) -> str:
     return f"{minutes} min {rest:02} s" if minutes < 60 else f"{minutes // 60} h {minutes % 60:02} min"
 
 
-def ago(at: datetime | None) -> SafeString | str:
+def time_ago(at: datetime | None) -> SafeString | str:
     """How long `at` is gone: "8 s ago". The page keeps it up to date; the moment itself is there on pointing."""
     if at is None:
         return "never"
     gone = duration((now() - at).total_seconds())
-    return format_html('<time datetime="{}" title="{} UTC" data-ago>{} ago</time>', at.isoformat(), second(at), gone)
+    return format_html(
+        '<time datetime="{}" title="{} UTC" data-ago>{} ago</time>', at.isoformat(), format_second(at), gone
+    )
 
 
-def moment(at: datetime | None) -> SafeString | str:
+def format_moment(at: datetime | None) -> SafeString | str:
     """A moment in UTC, and how long it is gone."""
     if at is None:
         return NOTHING
-    return format_html('<span class="bs-moment">{}</span> <small class="bs-ago">{}</small>', second(at), ago(at))
+    return format_html(
+        '<span class="bs-moment">{}</span> <small class="bs-ago">{}</small>', format_second(at), time_ago(at)
+    )
 
 
-def second(at: datetime) -> str:
+def format_second(at: datetime) -> str:
     """A moment in UTC, to the second."""
     return at.astimezone(UTC).strftime("%Y-%m-%d %H:%M:%S")

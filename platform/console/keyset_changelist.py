@@ -29,7 +29,7 @@ BEFORE = "before"
 
 
 @contextmanager
-def planned_for_its_values() -> Iterator[None]:
+def custom_plan() -> Iterator[None]:
     """A transaction whose statements are planned for the values that they have.
 
     After a few executions PostgreSQL plans a statement once for all values. Such a plan cannot use an index with a
@@ -47,10 +47,10 @@ class Matching(int):
         return "matching"
 
 
-class LongList(ChangeList):
+class KeysetChangeList(ChangeList):
     """The newest rows before the key that the address names."""
 
-    model_admin: LongListAdmin
+    model_admin: KeysetAdmin
     older: str | None
     first_page: bool
 
@@ -65,7 +65,7 @@ class LongList(ChangeList):
         before = request.GET.get(BEFORE)
         try:
             rows = self.queryset.filter(pk__lt=before) if before else self.queryset
-            with planned_for_its_values():
+            with custom_plan():
                 keys = list(self._newest(rows.order_by("-pk"), self.list_per_page + 1))
         except (ValueError, ValidationError) as error:
             raise IncorrectLookupParameters(error) from error
@@ -107,7 +107,7 @@ class LongList(ChangeList):
         return f"{rows:,}" if rows > 1_000 else ""
 
 
-class LongListAdmin(ReadOnlyAdmin):
+class KeysetAdmin(ReadOnlyAdmin):
     """A read-only page over a table that grows for ever."""
 
     change_list_template = "console/long_list.html"
@@ -116,7 +116,7 @@ class LongListAdmin(ReadOnlyAdmin):
     looks_back: ClassVar[int | None] = None
 
     def get_changelist(self, request: HttpRequest, **_kwargs: Any) -> type[Any]:  # noqa: ARG002
-        return LongList
+        return KeysetChangeList
 
     def search_arms(self, _term: str) -> Sequence[Q]:
         """Conditions that together are the search, each with an order in an index; none: the planner knows one."""
@@ -136,7 +136,7 @@ class LongListAdmin(ReadOnlyAdmin):
         return rows.filter(pk__gt=newest - self.looks_back)
 
 
-def uuid_of(term: str) -> UUID | None:
+def parse_uuid(term: str) -> UUID | None:
     """The id that somebody has pasted, in any of its spellings."""
     try:
         return UUID(term.strip())

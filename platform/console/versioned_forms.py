@@ -20,7 +20,7 @@ BASE: Final = "base"
 
 
 @dataclass(frozen=True, slots=True)
-class Clash:
+class FieldConflict:
     """A field that both have changed: the lines of theirs against yours."""
 
     label: str
@@ -33,7 +33,7 @@ class Conflict:
 
     by: str
     at: datetime | None
-    clashes: tuple[Clash, ...]
+    clashes: tuple[FieldConflict, ...]
     taken: tuple[str, ...]
 
 
@@ -43,7 +43,7 @@ else:
     _Form = object
 
 
-class Versioned(_Form):
+class VersionedFormMixin(_Form):
     """For a form over one row that has a `version`, which `stored_row` locks and returns as it is now.
 
     A form that is saved over a later version is not valid: `conflict` then says who was first and what differs, and
@@ -57,7 +57,7 @@ class Versioned(_Form):
         """The row under its lock, or None while there is none."""
         raise NotImplementedError
 
-    def values_of(self, row: Any) -> dict[str, Any]:
+    def form_values(self, row: Any) -> dict[str, Any]:
         """What the form's fields show of `row`, as their initial values."""
         raise NotImplementedError
 
@@ -70,7 +70,7 @@ class Versioned(_Form):
         self.fields[VERSION] = forms.IntegerField(widget=forms.HiddenInput, required=False)
         self.fields[BASE] = forms.CharField(widget=forms.HiddenInput, required=False)
         if row is not None:
-            self.initial = {**self.initial, VERSION: row.version, BASE: _digests(self.values_of(row))}
+            self.initial = {**self.initial, VERSION: row.version, BASE: _digests(self.form_values(row))}
 
     def refuse_stale(self) -> None:
         """Add the error and the conflict when somebody saved since. Call it last in `clean`."""
@@ -81,7 +81,7 @@ class Versioned(_Form):
         self.add_error(None, "Nothing is saved yet: somebody else changed this since you opened it.")
 
     def _conflict(self, row: Any) -> Conflict:
-        theirs, base = self.values_of(row), _read_digests(self.cleaned_data.get(BASE))
+        theirs, base = self.form_values(row), _read_digests(self.cleaned_data.get(BASE))
         digests = json.loads(_digests(theirs))
         data: Any = self.data.copy()  # type: ignore[attr-defined]
         clashes, taken = [], []
@@ -95,7 +95,7 @@ class Versioned(_Form):
                 _put(data, self[name], value)
                 taken.append(label)
             elif base.get(name) != digests[name]:
-                clashes.append(Clash(label, tuple(compare_lines(_lines(value), _lines(mine)))))
+                clashes.append(FieldConflict(label, tuple(compare_lines(_lines(value), _lines(mine)))))
         data[self.add_prefix(VERSION)] = row.version
         data[self.add_prefix(BASE)] = _digests(theirs)
         self.data = data

@@ -11,7 +11,7 @@ from django.template.response import TemplateResponse
 from django.urls import reverse
 
 
-def page(
+def console_page(
     request: HttpRequest, model_admin: ModelAdmin[Any], template: str, *, title: str, **shown: Any
 ) -> TemplateResponse:
     """A page of the console with `shown` in its template."""
@@ -19,7 +19,7 @@ def page(
     return TemplateResponse(request, template, {**frame, "title": title, **shown})
 
 
-class Named:
+class NamedRow:
     """A row under a name of the page's own, for the way back at its head (the frame takes it as `original`)."""
 
     def __init__(self, row: Model, name: str) -> None:
@@ -29,6 +29,6 @@ class Named:
         return self._name
 
 
-def address_of(row: Model, name: str = "change") -> str:
+def row_url(row: Model, name: str = "change") -> str:
     """The address of the page of `row`, or of one of the buttons on it."""
     return reverse(f"admin:{row._meta.app_label}_{row._meta.model_name}_{name}", args=[row.pk])

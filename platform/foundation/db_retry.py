@@ -38,7 +38,7 @@ def retry_after_lost_connection(attempt: Callable[[], T], *, detail: str | None 
         raise Unavailable(detail, retry_after_seconds=1) from error
 
 
-def once_more_after_deadlock(fn: Callable[P, T]) -> Callable[P, T]:
+def retry_after_deadlock(fn: Callable[P, T]) -> Callable[P, T]:
     """Run a whole transaction again when PostgreSQL chose it as a deadlock's victim; a second time is an error."""
 
     @wraps(fn)

@@ -11,7 +11,7 @@ def new_id() -> UUID:
     return uuid7()
 
 
-def first_id_at(moment: datetime) -> UUID:
+def lowest_id(moment: datetime) -> UUID:
     """The smallest UUIDv7 of `moment`: ids sort by time, so a range of time is a range of the primary key."""
     milliseconds = int(moment.timestamp() * 1000)
     return UUID(int=milliseconds << 80 | 7 << 76 | 2 << 62)

@@ -4,6 +4,6 @@ Below `accounts`, so that whatever lets somebody in can count here first.
 """
 
 from ratelimits.limiter import guard_bad_key, guard_message, guard_request
-from ratelimits.rates import Left, Rate
+from ratelimits.rates import Rate, Remaining
 
-__all__ = ["Left", "Rate", "guard_bad_key", "guard_message", "guard_request"]
+__all__ = ["Rate", "Remaining", "guard_bad_key", "guard_message", "guard_request"]

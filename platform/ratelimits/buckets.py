@@ -55,7 +55,7 @@ class Taken:
     full_in_seconds: float
 
 
-def take(rate: Rate, key: str, *, want: int) -> Taken:
+def take_tokens(rate: Rate, key: str, *, want: int) -> Taken:
     """Take up to `want` tokens out of the bucket of `key`, as many as there are. Raises `Unavailable`."""
     rows = _fetch(
         _TAKE, {"key": key, "limit": rate.limit, "token_seconds": rate.token_seconds, "want": min(want, rate.limit)}
@@ -91,7 +91,7 @@ def fill(key: str) -> None:
         cursor.execute("DELETE FROM ratelimits_bucket WHERE key = %s", [key])
 
 
-def forget_full_buckets() -> int:
+def purge_full_buckets() -> int:
     """Delete the rows that say no more than an absent one would; how many they were."""
     with connection.cursor() as cursor:
         cursor.execute(_FORGET)

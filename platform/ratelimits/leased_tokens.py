@@ -18,7 +18,7 @@ MOST_KEYS = 20_000
 
 
 @dataclass(slots=True)
-class _Pocket:
+class _Entry:
     tokens: int = 0
     until: float = 0.0
     left_in_bucket: int = 0
@@ -36,12 +36,12 @@ class Known:
     full_in_seconds: float
 
 
-class Purse:
+class LeasedTokens:
     """Safe from any thread."""
 
     def __init__(self) -> None:
         self._lock = Lock()
-        self._pockets: dict[str, _Pocket] = {}
+        self._pockets: dict[str, _Entry] = {}
 
     def wait_seconds(self, key: str, at: float) -> float | None:
         """How long until the bucket of `key` has a token again, if it is known to be empty."""
@@ -67,7 +67,7 @@ class Purse:
         with self._lock:
             if len(self._pockets) >= MOST_KEYS:
                 self._pockets.clear()  # forgetting costs what was held, and one look per key
-            pocket = self._pockets.setdefault(key, _Pocket())
+            pocket = self._pockets.setdefault(key, _Entry())
             pocket.tokens = tokens + (pocket.tokens if _holds(pocket, at) else 0)
             pocket.until = at + HOLD_SECONDS
             pocket.left_in_bucket = left_in_bucket
@@ -77,7 +77,7 @@ class Purse:
     def note_empty(self, key: str, at: float, *, wait_seconds: float, full_in_seconds: float) -> None:
         """The bucket of `key` had nothing; it gets a token in `wait_seconds`."""
         with self._lock:
-            pocket = self._pockets.setdefault(key, _Pocket())
+            pocket = self._pockets.setdefault(key, _Entry())
             pocket.left_in_bucket = 0
             pocket.full_at = at + full_in_seconds
             pocket.free_at = at + wait_seconds
@@ -98,5 +98,5 @@ class Purse:
             self._pockets.clear()
 
 
-def _holds(pocket: _Pocket | None, at: float) -> bool:
+def _holds(pocket: _Entry | None, at: float) -> bool:
     return pocket is not None and pocket.tokens > 0 and at < pocket.until

@@ -16,17 +16,17 @@ from django.conf import settings
 
 from foundation.errors import RateLimited
 from ratelimits import buckets
-from ratelimits.leased_tokens import Known, Purse
-from ratelimits.rates import Left, Rate
+from ratelimits.leased_tokens import Known, LeasedTokens
+from ratelimits.rates import Rate, Remaining
 
-Ask: TypeAlias = tuple[Rate, str]
+LimitedKey: TypeAlias = tuple[Rate, str]
 
 # A share of the bucket, so that small limits are exact and large ones cost a statement in fifty.
 LEASED_SHARE = 20
 LARGEST_LEASE = 50
 
 # What this process holds.
-purse = Purse()
+purse = LeasedTokens()
 _filling = [Lock() for _ in range(64)]
 
 
@@ -37,7 +37,7 @@ def rate(name: str, limit: int, period_seconds: float = 60.0, *, leased: bool = 
     return Rate(name, limit, period_seconds, lease)
 
 
-def take(asks: Sequence[Ask]) -> list[Left]:
+def consume(asks: Sequence[LimitedKey]) -> list[Remaining]:
     """Take one token from every bucket, or from none; what remains. Raises `RateLimited` with the longest wait."""
     asks = [ask for ask in asks if ask[0].limit]
     rates = {key: limit for limit, key in asks}
@@ -50,49 +50,49 @@ def take(asks: Sequence[Ask]) -> list[Left]:
     return [_left(limit, key) for limit, key in asks]
 
 
-def guard_request(*, user_id: int, key_id: UUID | None) -> list[Left]:
+def guard_request(*, user_id: int, key_id: UUID | None) -> list[Remaining]:
     """Count one request of an account, and of the key it came with. Raises `RateLimited`."""
-    return take(request_asks(user_id=user_id, key_id=key_id))
+    return consume(request_limits(user_id=user_id, key_id=key_id))
 
 
-def guard_message(*, user_id: int, key_id: UUID | None, session_id: UUID | None) -> list[Left]:
+def guard_message(*, user_id: int, key_id: UUID | None, session_id: UUID | None) -> list[Remaining]:
     """Count one message of an account, of the key it came with and of the session (None: it begins one).
 
     Raises `RateLimited`.
     """
-    asks = message_asks(user_id=user_id, key_id=key_id)
+    asks = message_limits(user_id=user_id, key_id=key_id)
     if session_id is not None:
         per_session = settings.BANDSTAND.messages_per_session_per_minute
         # The account stands in the session's key, too: nobody uses up what is another's.
         asks.append((rate("messages-session", per_session), f"m:s:{user_id}:{session_id}"))
-    return take(asks)
+    return consume(asks)
 
 
 def guard_bad_key(address: str | None) -> None:
     """Count one API key that was no good. Raises `RateLimited`; good keys from there are not held up."""
     if address:
-        take([(rate("bad-keys", settings.BANDSTAND.bad_keys_per_minute), f"k:a:{network_of(address)}")])
+        consume([(rate("bad-keys", settings.BANDSTAND.bad_keys_per_minute), f"k:a:{client_network(address)}")])
 
 
-def request_asks(*, user_id: int, key_id: UUID | None) -> list[Ask]:
+def request_limits(*, user_id: int, key_id: UUID | None) -> list[LimitedKey]:
     limit = settings.BANDSTAND.requests_per_minute
     asks = [(rate("requests", limit), f"r:u:{user_id}")]
     return asks if key_id is None else [*asks, (rate("requests-key", limit), f"r:k:{key_id}")]
 
 
-def message_asks(*, user_id: int, key_id: UUID | None) -> list[Ask]:
+def message_limits(*, user_id: int, key_id: UUID | None) -> list[LimitedKey]:
     limit = settings.BANDSTAND.messages_per_minute
     asks = [(rate("messages", limit), f"m:u:{user_id}")]
     return asks if key_id is None else [*asks, (rate("messages-key", limit), f"m:k:{key_id}")]
 
 
-def left_of(asks: Sequence[Ask]) -> list[Left]:
+def remaining(asks: Sequence[LimitedKey]) -> list[Remaining]:
     """What remains in the buckets, in one query. What this process has taken ahead counts as there."""
     full_in = buckets.peek([key for _, key in asks])
     return [_left(limit, key, full_in.get(key, 0.0)) for limit, key in asks if limit.limit]
 
 
-def network_of(address: str) -> str:
+def client_network(address: str) -> str:
     """Whom an address stands for: itself, or the /64 that an IPv6 customer has as a whole."""
     try:
         parsed = ipaddress.ip_address(address)
@@ -103,18 +103,18 @@ def network_of(address: str) -> str:
     return str(parsed)
 
 
-def refusal(limit: Rate, wait_seconds: float, full_in_seconds: float) -> RateLimited:
+def rate_limited(limit: Rate, wait_seconds: float, full_in_seconds: float) -> RateLimited:
     """The error that says when to come back."""
     seconds = max(1, math.ceil(wait_seconds))
     return RateLimited(
-        f"Too many requests ({limit.name}). Try again in {in_words(seconds)}.",
+        f"Too many requests ({limit.name}). Try again in {format_wait(seconds)}.",
         retry_after_seconds=round(max(wait_seconds, 0.001), 3),
         rule=f"rate:{limit.name}",
-        left=[Left(limit, 0, full_in_seconds)],
+        left=[Remaining(limit, 0, full_in_seconds)],
     )
 
 
-def in_words(seconds: int) -> str:
+def format_wait(seconds: int) -> str:
     """A wait as people say it."""
     count, unit = (seconds, "second") if seconds < 120 else (math.ceil(seconds / 60), "minute")
     return f"{count} {unit}" + ("" if count == 1 else "s")
@@ -124,20 +124,20 @@ def _fill(limit: Rate, key: str) -> None:
     at = monotonic()
     known = purse.wait_seconds(key, at)
     if known is not None:
-        raise refusal(limit, known, known + (limit.limit - 1) * limit.token_seconds)
-    taken = buckets.take(limit, key, want=limit.lease)
+        raise rate_limited(limit, known, known + (limit.limit - 1) * limit.token_seconds)
+    taken = buckets.take_tokens(limit, key, want=limit.lease)
     full_in = taken.full_in_seconds
     if taken.tokens:
         purse.put(key, taken.tokens, at, left_in_bucket=limit.tokens(full_in), full_in_seconds=full_in)
         return
     wait = limit.wait_seconds(full_in)
     purse.note_empty(key, at, wait_seconds=wait, full_in_seconds=full_in)
-    raise refusal(limit, wait, full_in)
+    raise rate_limited(limit, wait, full_in)
 
 
-def _left(limit: Rate, key: str, full_in_seconds: float | None = None) -> Left:
+def _left(limit: Rate, key: str, full_in_seconds: float | None = None) -> Remaining:
     """From what was just read of the bucket, or else from what was last seen of it."""
     known = purse.known(key, monotonic()) or Known(0, limit.limit, 0.0)
     if full_in_seconds is None:
-        return Left(limit, known.held + known.in_bucket, known.full_in_seconds)
-    return Left(limit, min(limit.limit, limit.tokens(full_in_seconds) + known.held), full_in_seconds)
+        return Remaining(limit, known.held + known.in_bucket, known.full_in_seconds)
+    return Remaining(limit, min(limit.limit, limit.tokens(full_in_seconds) + known.held), full_in_seconds)

@@ -39,7 +39,7 @@ class Rate:
 
 
 @dataclass(frozen=True, slots=True)
-class Left:
+class Remaining:
     """What remains of a rate, as far as this process knows, and in how long all of it is back."""
 
     rate: Rate

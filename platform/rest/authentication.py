@@ -13,7 +13,7 @@ from rest_framework.authentication import CSRFCheck
 
 from accounts.actor import Actor
 from accounts.api_keys import authenticate_key
-from accounts.permissions import actor_of
+from accounts.permissions import user_actor
 from foundation.errors import BandstandError, Unauthenticated
 from rest.errors import CsrfFailed
 
@@ -27,16 +27,16 @@ def authenticate(request: HttpRequest) -> Actor:
         return authenticate_key(key, address=request.META.get("REMOTE_ADDR"))
     if settings.SESSION_COOKIE_NAME not in request.COOKIES:
         raise Unauthenticated(rule="no_credentials")
-    actor = actor_of(request.user)
+    actor = user_actor(request.user)
     _check_csrf(request, actor)
     return actor
 
 
-def still_holds(request: HttpRequest, actor: Actor) -> bool:
+def credentials_still_valid(request: HttpRequest, actor: Actor) -> bool:
     """Whether the credentials of a long answer, looked at anew, still give all that they gave at its beginning."""
     try:
         key = _key(request)
-        present = authenticate_key(key) if key is not None else actor_of(_user_now(request))
+        present = authenticate_key(key) if key is not None else user_actor(_user_now(request))
     except BandstandError:
         return False
     return present.user_id == actor.user_id and present.scopes >= actor.scopes

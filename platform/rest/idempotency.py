@@ -23,8 +23,8 @@ from foundation.errors import BandstandError, IdempotencyMismatch
 from foundation.problems import MEDIA_TYPE
 from rest.errors import IdempotencyInProgress, invalid_parameter
 from rest.models import IdempotencyRecord
-from rest.problems import answer_error, status_of
-from rest.responses import answer_text
+from rest.problems import http_status, problem_response
+from rest.responses import text_response
 
 WAIT_SECONDS = 2
 REPLAYED = {"Idempotent-Replayed": "true"}
@@ -62,7 +62,7 @@ def read_key(request: HttpRequest) -> str | None:
     return key
 
 
-def once(request: HttpRequest, operation: Operation, run: Callable[[], HttpResponse]) -> HttpResponse:
+def run_once(request: HttpRequest, operation: Operation, run: Callable[[], HttpResponse]) -> HttpResponse:
     """`run()`, or what it answered the first time that this key came with this body.
 
     Raises `Forbidden`, `IdempotencyMismatch` for another body, `IdempotencyInProgress` when the first takes longer than
@@ -73,7 +73,7 @@ def once(request: HttpRequest, operation: Operation, run: Callable[[], HttpRespo
     if key is None:
         return run()
     # The verb asks, too, but a repeat does not come to it: another key of the same user may do less.
-    operation.actor.need(operation.scope)
+    operation.actor.require_scope(operation.scope)
     with transaction.atomic():
         record_id = _claim(operation, key)
         if record_id is None:
@@ -82,9 +82,9 @@ def once(request: HttpRequest, operation: Operation, run: Callable[[], HttpRespo
             with transaction.atomic():
                 answer = run()
         except BandstandError as error:
-            if status_of(error) in _NOT_KEPT or status_of(error) >= 500:
+            if http_status(error) in _NOT_KEPT or http_status(error) >= 500:
                 raise
-            answer = answer_error(error, actor=operation.actor.name, method=str(request.method), path=request.path)
+            answer = problem_response(error, actor=operation.actor.name, method=str(request.method), path=request.path)
         _keep(record_id, answer)
         return answer
 
@@ -112,7 +112,7 @@ def _replayed(operation: Operation, key: str) -> HttpResponse:
         raise IdempotencyMismatch
     if record.status is None:
         raise IdempotencyInProgress(retry_after_seconds=WAIT_SECONDS)
-    answer = answer_text(orjson.dumps(record.body), status=record.status, headers={**record.headers, **REPLAYED})
+    answer = text_response(orjson.dumps(record.body), status=record.status, headers={**record.headers, **REPLAYED})
     if record.status >= 400:
         answer["Content-Type"] = MEDIA_TYPE
     return answer

@@ -7,7 +7,7 @@ from django.urls import Resolver404, resolve
 from django.views.decorators.csrf import csrf_exempt
 
 from foundation.errors import NotFound
-from rest.problems import answer_error
+from rest.problems import problem_response
 
 
 @csrf_exempt
@@ -15,7 +15,7 @@ def unknown(request: HttpRequest) -> HttpResponse:
     """The answer at such an address: 404 as a problem, whatever the method and whoever asks."""
     hint = " Addresses here end without a slash." if _would_be_one_without_its_slash(request.path_info) else ""
     error = NotFound(f"There is no such address.{hint}")
-    return answer_error(error, actor=None, method=str(request.method), path=request.path)
+    return problem_response(error, actor=None, method=str(request.method), path=request.path)
 
 
 def _would_be_one_without_its_slash(path: str) -> bool:

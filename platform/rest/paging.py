@@ -58,7 +58,7 @@ class Cursor:
     position: tuple[Any, ...]
 
 
-def page_of(
+def paginate(
     request: HttpRequest,
     rows: QuerySet[Any],
     *,

@@ -41,7 +41,7 @@ Answer = TypeVar("Answer", bound=HttpResponseBase)
 log = structlog.get_logger(__name__)
 
 
-def status_of(error: BandstandError) -> int:
+def http_status(error: BandstandError) -> int:
     """The status of the error's code, or of the nearest ancestor that has one (`turn_in_progress` is a conflict)."""
     for kind in type(error).__mro__:
         if (status := _STATUS.get(getattr(kind, "code", ""))) is not None:
@@ -49,13 +49,13 @@ def status_of(error: BandstandError) -> int:
     return 500
 
 
-def judge(
+def classify_error(
     error: Exception,
     *,
     actor: str | None,
     method: str,
     path: str,
-    status: Callable[[BandstandError], int] = status_of,
+    status: Callable[[BandstandError], int] = http_status,
 ) -> BandstandError | None:
     """What a request that raised `error` is told, None when the fault is ours; and its line in the log, with the
     `status` that this way in gives it."""
@@ -69,9 +69,9 @@ def judge(
     return known
 
 
-def answer_error(error: Exception, *, actor: str | None, method: str, path: str) -> HttpResponse:
+def problem_response(error: Exception, *, actor: str | None, method: str, path: str) -> HttpResponse:
     """The answer to a request that raised `error`, and its line in the log."""
-    known = judge(error, actor=actor, method=method, path=path)
+    known = classify_error(error, actor=actor, method=method, path=path)
     body = problem_shape(known, request_id=str(current_request_id() or new_id()))
     headers = {"Cache-Control": "no-store"}
     if known is not None and known.retry_after_seconds is not None:
@@ -79,10 +79,10 @@ def answer_error(error: Exception, *, actor: str | None, method: str, path: str)
     if body["status"] == 401:
         headers["WWW-Authenticate"] = "Bearer"
     answer = HttpResponse(strict_json.dumps(body), status=body["status"], content_type=MEDIA_TYPE, headers=headers)
-    return already_logged(answer)
+    return mark_logged(answer)
 
 
-def already_logged(answer: Answer) -> Answer:
+def mark_logged(answer: Answer) -> Answer:
     """Mark an answer that has its line in the log: Django would add another, for 503 as for an error of ours."""
     answer._has_been_logged = True  # type: ignore[attr-defined]
     return answer
@@ -93,7 +93,7 @@ def problem_shape(error: BandstandError | None, *, request_id: str) -> dict[str,
     if error is None:
         error = OurFault()
     return problem(
-        status_of(error),
+        http_status(error),
         code=error.code,
         detail=error.detail,
         request_id=request_id,

@@ -8,15 +8,15 @@ from collections.abc import Sequence
 from django.http.response import HttpResponseBase
 
 from accounts.actor import Actor
-from ratelimits import Left, guard_request
+from ratelimits import Remaining, guard_request
 
 
-def count_request(actor: Actor) -> Sequence[Left]:
+def count_request(actor: Actor) -> Sequence[Remaining]:
     """Count a request of `actor`; what remains. Raises `RateLimited`."""
     return guard_request(user_id=actor.user_id, key_id=actor.key_id) if actor.user_id is not None else ()
 
 
-def tell_limits(answer: HttpResponseBase, left: Sequence[Left]) -> None:
+def add_limit_headers(answer: HttpResponseBase, left: Sequence[Remaining]) -> None:
     """Put `RateLimit-Policy` and `RateLimit` on an answer, as the IETF's draft-ietf-httpapi-ratelimit-headers has them
     since its eighth version: `q` of them in `w` seconds; `r` remain, all are back in `t` seconds."""
     if not left:

@@ -10,12 +10,12 @@ from django.http import HttpResponse
 from foundation import strict_json
 
 
-def answer_json(value: Any, *, status: int = 200, headers: Mapping[str, str] | None = None) -> HttpResponse:
+def json_response(value: Any, *, status: int = 200, headers: Mapping[str, str] | None = None) -> HttpResponse:
     """`value` as JSON. Never cached: everything here is somebody's own."""
-    return answer_text(strict_json.dumps(value), status=status, headers=headers)
+    return text_response(strict_json.dumps(value), status=status, headers=headers)
 
 
-def answer_text(json: str | bytes, *, status: int = 200, headers: Mapping[str, str] | None = None) -> HttpResponse:
+def text_response(json: str | bytes, *, status: int = 200, headers: Mapping[str, str] | None = None) -> HttpResponse:
     """JSON that is text already."""
     return HttpResponse(
         json,
@@ -25,5 +25,5 @@ def answer_text(json: str | bytes, *, status: int = 200, headers: Mapping[str, s
     )
 
 
-def answer_nothing() -> HttpResponse:
+def no_content() -> HttpResponse:
     return HttpResponse(status=204, headers={"Cache-Control": "no-store"})

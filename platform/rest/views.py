@@ -14,12 +14,12 @@ from rest_framework.views import APIView
 from accounts.actor import Actor
 from foundation.db_threads import in_db_thread
 from foundation.errors import BandstandError
-from ratelimits import Left
+from ratelimits import Remaining
 from rest.authentication import authenticate
 from rest.errors import MethodNotAllowed
 from rest.media_types import JSON, check_acceptable
-from rest.problems import answer_error
-from rest.rate_limits import count_request, tell_limits
+from rest.problems import problem_response
+from rest.rate_limits import add_limit_headers, count_request
 
 
 class ApiView(APIView):
@@ -34,7 +34,7 @@ class ApiView(APIView):
 
     media_types: Sequence[str] = (JSON,)
     actor: Actor | None = None
-    left: Sequence[Left] = ()
+    left: Sequence[Remaining] = ()
 
     def initial(self, request: Request, *_args: Any, **_kwargs: Any) -> None:
         """Instead of the framework's negotiation, permissions and throttles."""
@@ -54,7 +54,7 @@ class ApiView(APIView):
         request = _plain(self.request)
         if isinstance(exc, BandstandError):
             self.left = exc.context.get("left", self.left)
-        return answer_error(
+        return problem_response(
             exc,
             actor=self.actor.name if self.actor else None,
             method=str(request.method),
@@ -62,7 +62,7 @@ class ApiView(APIView):
         )
 
     def finalize_response(self, request: Request, response: Any, *args: Any, **kwargs: Any) -> Any:
-        tell_limits(response, self.left)
+        add_limit_headers(response, self.left)
         return super().finalize_response(request, response, *args, **kwargs)
 
     def admit(self, request: HttpRequest) -> None:

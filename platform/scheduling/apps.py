@@ -17,7 +17,7 @@ class SchedulingConfig(AppConfig):
         register(
             Job(
                 "forget old runs",
-                "scheduling.tasks.forget_old_runs",
+                "scheduling.tasks.purge_old_runs",
                 "Forgets the runs of these schedules after a week.",
                 "runs forgotten",
                 cron="30 3 * * *",

@@ -30,7 +30,7 @@ BY_TIMETABLE: Final = "the timetable"
 
 
 @transaction.atomic
-def ensure() -> None:
+def sync_schedules() -> None:
     """Make a row for every job, and the scheduler's rows equal to ours. What is due keeps its time. Safe at any time.
 
     A job by cron is mirrored as one run at its next time: the run itself, and each heartbeat, put the following one in.
@@ -40,10 +40,10 @@ def ensure() -> None:
     for job in jobs:
         job.load()  # a job that cannot be found must not wait for its hour to say so
         Schedule.objects.get_or_create(job=job.name, defaults={"every_minutes": job.every_minutes, "cron": job.cron})
-    mirror()
+    sync_to_q2()
 
 
-def mirror() -> None:
+def sync_to_q2() -> None:
     """Make the scheduler's rows equal to ours; the caller holds a transaction.
 
     Its rows are read without locks, which it takes in no order: one that it is about to use up just now is looked at
@@ -66,7 +66,7 @@ def mirror() -> None:
         _put(there.get(row.job), row.job, at, moment, **timing)
 
 
-def queue(job: str, asked_by: str) -> None:
+def enqueue_job(job: str, asked_by: str) -> None:
     """Have `job` run as soon as a worker is free."""
     async_task(RUN_FUNCTION, job, asked_by, group=job)
 

@@ -11,7 +11,7 @@ from django.db.models.functions import Now
 from foundation.advisory_locks import LockFamily, try_advisory_lock
 from foundation.clock import now
 from scheduling.models import JobRun, Schedule
-from scheduling.q2_sync import BY_TIMETABLE, mirror
+from scheduling.q2_sync import BY_TIMETABLE, sync_to_q2
 from scheduling.registry import Job, jobs
 
 log = structlog.get_logger(__name__)
@@ -30,7 +30,7 @@ def run_scheduled(name: str, asked_by: str = BY_TIMETABLE) -> str:
         return "unknown"
     if asked_by == BY_TIMETABLE:
         with transaction.atomic():
-            mirror()  # one by cron needs its next time, whatever comes of this one
+            sync_to_q2()  # one by cron needs its next time, whatever comes of this one
         if not Schedule.objects.filter(job=name, enabled=True).exists():
             return "off"
     return run_job(job, asked_by=asked_by)

@@ -7,12 +7,12 @@ from typing import Final
 from django.db import transaction
 
 from accounts.actor import Actor
-from accounts.audit import record
-from accounts.permissions import need_permission
+from accounts.audit import record_audit
+from accounts.permissions import require_permission
 from foundation.clock import now
 from foundation.errors import InvalidInput, NotFound, PreconditionFailed
 from scheduling.models import Schedule
-from scheduling.q2_sync import mirror, queue
+from scheduling.q2_sync import enqueue_job, sync_to_q2
 from scheduling.role_permissions import CHANGE_SCHEDULE, RUN_SCHEDULE
 from scheduling.timing import next_run, read_time_zone
 
@@ -34,7 +34,7 @@ def change_schedule(
 
     Raises `Forbidden`, `NotFound`, `PreconditionFailed` when somebody was first, and `InvalidInput` with a pointer.
     """
-    need_permission(actor, CHANGE_SCHEDULE)
+    require_permission(actor, CHANGE_SCHEDULE)
     check_timing(every_minutes, cron, time_zone)
     schedule = Schedule.objects.select_for_update(no_key=True).filter(pk=schedule_id).first()
     if schedule is None:
@@ -53,8 +53,8 @@ def change_schedule(
             setattr(schedule, name, value)
         schedule.version += 1
         schedule.save(update_fields=[*changed, "version"])
-        mirror()
-        record(actor, "schedule.changed", target=schedule, detail=wanted)
+        sync_to_q2()
+        record_audit(actor, "schedule.changed", target=schedule, detail=wanted)
     return schedule
 
 
@@ -72,10 +72,10 @@ def check_timing(every_minutes: int | None, cron: str, time_zone: str) -> None:
 @transaction.atomic
 def run_now(actor: Actor, *, schedule_id: int) -> Schedule:
     """Queue one run of the job, whether or not it is switched on. Raises `Forbidden`, `NotFound`."""
-    need_permission(actor, RUN_SCHEDULE)
+    require_permission(actor, RUN_SCHEDULE)
     schedule = Schedule.objects.filter(pk=schedule_id).first()
     if schedule is None:
         raise NotFound("There is no such schedule here.")
-    record(actor, "schedule.run_now", target=schedule)
-    queue(schedule.job, actor.name)
+    record_audit(actor, "schedule.run_now", target=schedule)
+    enqueue_job(schedule.job, actor.name)
     return schedule

@@ -15,10 +15,10 @@ KEEP_RUNS = timedelta(days=7)
 def beat_scheduler() -> None:
     """Prove that tasks are taken from the queue and run; then mend what is missing in the scheduler's own rows."""
     heartbeats.beat(heartbeats.SCHEDULER)
-    q2_sync.ensure()
+    q2_sync.sync_schedules()
 
 
-def forget_old_runs() -> int:
+def purge_old_runs() -> int:
     """Delete the runs of schedules that began more than a week ago; how many there were."""
     forgotten, _ = JobRun.objects.filter(started_at__lt=Now() - KEEP_RUNS).delete()
     return forgotten

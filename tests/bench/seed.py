@@ -26,7 +26,7 @@ from agents.domain.configuration import AgentConfiguration  # noqa: E402
 from agents.models import Agent, AgentDraft, AgentSession  # noqa: E402
 from agents.releases import publish  # noqa: E402
 from agents.sessions import create_session  # noqa: E402
-from tests.people import person  # noqa: E402
+from tests.support.people import person  # noqa: E402
 
 # Few sessions each: one person may have so many sockets and no more.
 PEOPLE = 128

@@ -21,7 +21,7 @@ import psycopg
 
 from bandstand.embedded import Cluster
 from tests.bench import child
-from tests.surroundings import free_port
+from tests.support.surroundings import free_port
 
 ROOT = child.ROOT
 FOLDER = ROOT / ".cache" / "bench"

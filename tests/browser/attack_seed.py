@@ -8,7 +8,7 @@ from accounts.actor import Actor
 from accounts.models import AuditEntry
 from agents.releases import create_agent, publish
 from tests.browser.attack import ATTACK
-from tests.people import write_draft
+from tests.support.people import write_draft
 
 
 def main() -> dict[str, Any]:

@@ -9,20 +9,20 @@ from typing import Any
 from accounts.actor import Actor, Scope
 from accounts.api_keys import create_api_key
 from accounts.groups import create_group
-from accounts.permissions import actor_of
+from accounts.permissions import user_actor
 from accounts.roles import Role
 from agents.domain.configuration import TurnLimits
 from agents.models import Agent, AgentDraft
 from agents.releases import change_draft, create_agent, publish
-from agents.sessions import begin_bulk
+from agents.sessions import start_bulk_action
 from foundation.clock import now
 from foundation.ids import new_id
 from scheduling import q2_sync
 from scheduling.registry import jobs
 from scheduling.runner import run_job
 from scheduling.tasks import beat_scheduler
-from tests.people import configuration_of, person
-from tests.sockets import login_of
+from tests.support.people import configuration_of, person
+from tests.support.sockets import login_of
 
 EDITS = (
     ("You answer questions about our rental contracts.\nQuote the paragraph that you rely on.", "First release."),
@@ -33,7 +33,7 @@ EDITS = (
 def main() -> dict[str, Any]:
     """`{people: {name: {login, id}}, contracts, bulk}`: an owner, a builder, the ids of an agent and of a bulk act."""
     people = {"olga": person("olga", Role.OWNER), "bruno": person("bruno", Role.BUILDER, Role.USER)}
-    olga, bruno = actor_of(people["olga"]), actor_of(people["bruno"])
+    olga, bruno = user_actor(people["olga"]), user_actor(people["bruno"])
     create_group(olga, name="legal")
     # After Demo by name: a new chat begins with the first agent, and the tests of the chat with Demo.
     details = {"slug": "rental-contracts", "name": "Rental contracts", "description": "Knows our rental contracts."}
@@ -52,12 +52,12 @@ def main() -> dict[str, Any]:
     create_api_key(
         olga, user=people["bruno"], name="nightly report", scopes=[Scope.READ], expires_at=now() + timedelta(days=90)
     )
-    q2_sync.ensure()
+    q2_sync.sync_schedules()
     for job in jobs:
         run_job(job, asked_by=q2_sync.BY_TIMETABLE)
     beat_scheduler()
     # Nobody works on it: there is no scheduler here.
-    bulk = begin_bulk(olga, act="cancel", targets=[new_id() for _ in range(60)])
+    bulk = start_bulk_action(olga, act="cancel", targets=[new_id() for _ in range(60)])
     found = {name: {"login": login_of(user), "id": user.pk} for name, user in people.items()}
     return {"people": found, "contracts": str(contracts.pk), "bulk": str(bulk.pk)}
 

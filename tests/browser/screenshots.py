@@ -13,11 +13,11 @@ from typing import Any
 
 from playwright.async_api import Browser, expect
 
-from tests import database
 from tests.browser.chromium import chromium
 from tests.browser.console_visit import take_pictures
 from tests.browser.stack import Stack
 from tests.browser.visitor import PHONE, Chat, Visitor
+from tests.support import database
 
 FOLDER = Path(__file__).resolve().parents[2] / "docs" / "screenshots"
 

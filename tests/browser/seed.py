@@ -12,19 +12,19 @@ from django.utils import timezone
 
 from accounts.actor import Actor
 from accounts.models import User
-from accounts.permissions import actor_of
+from accounts.permissions import user_actor
 from accounts.roles import Role
 from agents.domain.message_parts import text_part
 from agents.domain.states import TurnStatus
-from agents.management.demo.ids import id_at
+from agents.management.demo.ids import make_id
 from agents.models import Agent, AgentDraft, AgentSession, Message, Turn
 from agents.releases import publish
 from agents.releases.demo import SLUG, ensure_demo_agent
 from agents.sessions import create_session
 from foundation.ids import new_id
 from tests.browser.texts import LONG_ANSWER, PLAN, PLAN_QUESTION
-from tests.people import OFFLINE, PASSWORD, person
-from tests.sockets import login_of
+from tests.support.people import OFFLINE, PASSWORD, person
+from tests.support.sockets import login_of
 
 _NOISE = Random(1)
 LONG_TURNS = 1000
@@ -62,7 +62,7 @@ def _publish(slug: str, name: str, description: str) -> None:
 
 def _conversation(user: User, title: str, said: Iterable[tuple[str, str | None]]) -> str:
     """A session with these questions and answers, as rows; None failed. Its log begins after them."""
-    session = create_session(actor_of(user), agent_slug=SLUG, title=title)
+    session = create_session(user_actor(user), agent_slug=SLUG, title=title)
     turns: list[Turn] = []
     messages: list[Message] = []
     said = list(said)
@@ -89,7 +89,7 @@ def _turn(session: AgentSession, ordinal: int, *, at: datetime, failed: bool) ->
         "error_id": new_id(),
     }
     return Turn(
-        id=id_at(at, _NOISE),
+        id=make_id(at, _NOISE),
         agent_session=session,
         user=session.user,
         release=session.release,

@@ -18,8 +18,8 @@ import psycopg
 from psycopg import sql
 
 from tests.chaos.program import Program
-from tests.database import template
-from tests.surroundings import ROOT, database_url, environment, free_port
+from tests.support.database import template
+from tests.support.surroundings import ROOT, database_url, environment, free_port
 
 START_SECONDS = 60.0
 LOOK_SECONDS = 0.03

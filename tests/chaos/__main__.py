@@ -13,11 +13,11 @@ from pathlib import Path
 import uvloop
 
 from bandstand.embedded import Cluster
-from tests import database
 from tests.chaos import report
 from tests.chaos.battle import Outcome, fight
 from tests.chaos.plan import EVERY_POINT, LOST_COMMITS, REAL, SHORT, WITHOUT_EPOCH, Plan
 from tests.chaos.program import ROOT
+from tests.support import database
 
 # Otherwise each start after a crash begins with an fsync of every single file.
 FASTER_RECOVERY = {"recovery_init_sync_method": "syncfs"}

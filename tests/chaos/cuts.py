@@ -35,12 +35,12 @@ from websockets.typing import Subprotocol
 
 from agents.journal.sql import EVENTS_CHANNEL
 from bandstand.embedded import Cluster
-from tests import database
 from tests.chaos.devices import LONGEST_LINE
 from tests.chaos.program import Program
 from tests.chaos.reader import Reader, text_of
 from tests.chaos.waiting import until
-from tests.surroundings import ROOT, environment, free_port
+from tests.support import database
+from tests.support.surroundings import ROOT, environment, free_port
 
 DATABASE = "cuts"
 WEBS = 2

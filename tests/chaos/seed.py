@@ -18,7 +18,7 @@ from agents.domain.configuration import AgentConfiguration
 from agents.models import Agent, AgentDraft
 from agents.releases import publish
 from agents.sessions import create_session
-from tests.people import person
+from tests.support.people import person
 
 SLUG = "chaos"
 TOOLS = ("clock", "calculator", "notebook_add")

@@ -20,7 +20,7 @@ from tests.chaos.plan import Plan
 from tests.chaos.program import ROOT, Program
 from tests.chaos.proxy import Proxy
 from tests.chaos.waiting import until
-from tests.surroundings import free_port
+from tests.support.surroundings import free_port
 
 LEASE_SECONDS, HEARTBEAT_SECONDS, DRAIN_SECONDS = 3, 1, 4
 START_SECONDS = 30.0

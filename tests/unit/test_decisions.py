@@ -4,11 +4,17 @@ import re
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
+ROOMS = ("agents", "memory", "monitoring", "platform", "tests")
 
 _ENTRY = re.compile(r"^## (\d+)\. (.+) \(\d{4}-\d\d-\d\d\)$", re.MULTILINE)
 _ROW = re.compile(r"^\| (\d+) \| (.+) \| ([^|]+) \|$", re.MULTILINE)
 # Of several later entries, each may have changed a part.
 _STATUS = re.compile(r"accepted|superseded by (\d+)|amended by (\d+(?:, \d+)*)")
+
+# A name of code, not a word: with an underscore, or a capital behind a small letter.
+_CODE = re.compile(r"`_?[A-Za-z]\w*(?:_|[a-z][A-Z])\w*`")
+# Django's and drf-spectacular's, for whoever turns something back.
+FOREIGN = {"extend_schema"}
 
 TEXT = (ROOT / "DECISIONS.md").read_text(encoding="utf-8")
 
@@ -48,6 +54,13 @@ def test_the_index_names_every_entry() -> None:
 
 def test_every_status_is_known_and_names_a_later_entry() -> None:
     assert wrong_statuses(TEXT) == []
+
+
+def test_the_names_of_code_are_those_of_today() -> None:
+    names = {name.strip("`") for name in _CODE.findall(TEXT)} - FOREIGN
+    sources = [file for room in ROOMS for ending in ("*.py", "*.js") for file in (ROOT / room).rglob(ending)]
+    code = set(re.findall(r"\w+", "\n".join(file.read_text(encoding="utf-8") for file in sources)))
+    assert names - code == set()
 
 
 def test_a_wrong_status_is_found() -> None:

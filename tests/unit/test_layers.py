@@ -18,7 +18,7 @@ from importlinter.configuration import configure
 from importlinter.contracts.forbidden import ForbiddenContract
 from importlinter.contracts.layers import LayersContract
 
-from tests.surroundings import ROOT
+from tests.support.surroundings import ROOT
 
 configure()
 KINDS = {"layers": LayersContract, "forbidden": ForbiddenContract}

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.surroundings import ROOT
+from tests.support.surroundings import ROOT
 
 PARTS = ("agents", "memory", "monitoring", "platform")
 MODULES = sorted(path for part in PARTS for path in (ROOT / part).rglob("*.py") if "migrations" not in path.parts)

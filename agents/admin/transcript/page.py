@@ -17,14 +17,14 @@ from django.template.loader import render_to_string
 from django.template.response import TemplateResponse
 from django.urls import reverse
 
-from agents.admin.transcript.turns import TURNS, Block, blocks_of
-from agents.admin.turn_actions import ON_TURNS
+from agents.admin.transcript.turns import TURNS, TurnView, turn_views
+from agents.admin.turn_actions import TURN_ACTIONS
 from agents.models import AgentSession, Event, Message, Turn
 from agents.permissions.role_permissions import FORK_SESSION
-from agents.permissions.transcripts import may_read
-from console.formatting import money, tokens
-from console.keyset_changelist import uuid_of
-from console.views import Named, page
+from agents.permissions.transcripts import can_read_transcript
+from console.formatting import format_money, format_tokens
+from console.keyset_changelist import parse_uuid
+from console.views import NamedRow, console_page
 from foundation.clock import now
 
 # Who is further behind loads the page again.
@@ -36,16 +36,16 @@ _HIDDEN: Final = frozenset({"fingerprint", "state", "metadata", "client_options"
 
 def session_page(request: HttpRequest, model_admin: ModelAdmin[Any], session: AgentSession) -> TemplateResponse:
     """The newest turns of a session, or those before `?before=ordinal`, or those around `?turn=id`."""
-    readable = may_read(request.user, session.agent)
+    readable = can_read_transcript(request.user, session.agent)
     turns, older, newer = _turns(request, session)
     blocks = _shown(request, session, turns, readable=readable, whole=True)
-    return page(
+    return console_page(
         request,
         model_admin,
         "console/transcript.html",
         title=(name := _name(session, readable=readable)),
         opts=model_admin.model._meta,
-        original=Named(session, name),
+        original=NamedRow(session, name),
         session=session,
         readable=readable,
         blocks=blocks,
@@ -66,15 +66,15 @@ def session_page(request: HttpRequest, model_admin: ModelAdmin[Any], session: Ag
 def turn_page(request: HttpRequest, model_admin: ModelAdmin[Any], turn: Turn) -> TemplateResponse:
     """One turn, with its columns."""
     session = AgentSession.objects.select_related("agent", "release", "user").get(pk=turn.agent_session_id)
-    readable = may_read(request.user, session.agent)
+    readable = can_read_transcript(request.user, session.agent)
     name = f"Turn {turn.ordinal} of {_name(session, readable=readable)}"
-    return page(
+    return console_page(
         request,
         model_admin,
         "console/transcript.html",
         title=name,
         opts=model_admin.model._meta,
-        original=Named(turn, name),
+        original=NamedRow(turn, name),
         session=session,
         readable=readable,
         blocks=_shown(request, session, [turn], readable=readable),
@@ -93,7 +93,7 @@ def _name(session: AgentSession, *, readable: bool) -> str:
     return (session.title if readable else "") or f"session {session.pk}"
 
 
-def live(request: HttpRequest, session: AgentSession) -> HttpResponseBase:
+def live_update(request: HttpRequest, session: AgentSession) -> HttpResponseBase:
     """What has changed after seq `?after`: `{"seq", "facts", "blocks": [{"key", "ordinal", "html"}], "events": html}`.
 
     204: nothing has. 409: too much has; load the page again. `?turn` asks for that turn only.
@@ -107,11 +107,11 @@ def live(request: HttpRequest, session: AgentSession) -> HttpResponseBase:
     if len(rows) > BEHIND or int(after) > seq:
         return HttpResponse(status=409)
     touched = {turn for turn in (*rows, session.active_turn_id) if turn is not None}
-    if (only := uuid_of(request.GET.get("turn", ""))) is not None:
+    if (only := parse_uuid(request.GET.get("turn", ""))) is not None:
         touched &= {only}
     if not touched and not rows:
         return HttpResponse(status=204)
-    readable = may_read(request.user, session.agent)
+    readable = can_read_transcript(request.user, session.agent)
     turns = list(Turn.objects.filter(agent_session=session, pk__in=touched).order_by("-ordinal")[:TURNS])[::-1]
     blocks = _shown(request, session, turns, readable=readable)
     return JsonResponse(
@@ -130,7 +130,7 @@ def _turns(request: HttpRequest, session: AgentSession) -> tuple[list[Turn], str
     before = request.GET.get("before", "")
     if before.isascii() and before.isdigit() and len(before) < 10:
         turns = turns.filter(ordinal__lt=int(before))
-    elif (wanted := uuid_of(request.GET.get("turn", ""))) is not None:
+    elif (wanted := parse_uuid(request.GET.get("turn", ""))) is not None:
         found = Turn.objects.filter(agent_session=session, pk=wanted).values_list("ordinal", flat=True).first()
         turns = turns.filter(ordinal__lte=found) if found is not None else turns
     rows = list(turns.order_by("-ordinal")[: TURNS + 1])
@@ -143,13 +143,13 @@ def _turns(request: HttpRequest, session: AgentSession) -> tuple[list[Turn], str
 
 def _shown(
     request: HttpRequest, session: AgentSession, turns: Sequence[Turn], *, readable: bool, whole: bool = False
-) -> list[Block]:
+) -> list[TurnView]:
     loose: Sequence[Message] = ()
     if whole:
         between = Message.objects.filter(agent_session=session, turn__isnull=True).order_by("-ordinal")
         loose = list(between.filter(ordinal__gte=turns[0].ordinal if turns else 0)[: 5 * TURNS])
-    blocks = blocks_of(session, turns, readable=readable, now=now(), loose=loose)
-    allowed = [deed for deed in ON_TURNS if request.user.has_perm(deed.permission)]
+    blocks = turn_views(session, turns, readable=readable, now=now(), loose=loose)
+    allowed = [deed for deed in TURN_ACTIONS if request.user.has_perm(deed.permission)]
     forks = readable and request.user.has_perm(FORK_SESSION)
     for block in blocks:
         if (turn := block.turn) is not None:
@@ -158,7 +158,7 @@ def _shown(
     return blocks
 
 
-def _html(request: HttpRequest, block: Block) -> str:
+def _html(request: HttpRequest, block: TurnView) -> str:
     back = reverse("admin:agents_agentsession_change", args=[block.turn.agent_session_id]) if block.turn else ""
     return render_to_string("console/transcript_block.html", {"block": block, "back": back}, request=request)
 
@@ -171,8 +171,8 @@ def _session_facts(session: AgentSession) -> list[tuple[str, str]]:
         ("User", str(session.user)),
         ("Agent", f"{session.agent} #{session.release.number}"),
         ("Turns", f"{total['turns']:,}, {session.open_turns} open"),
-        ("Tokens", tokens(total["into"] or 0, total["out"] or 0)),
-        ("Cost", money(total["cost"])),
+        ("Tokens", format_tokens(total["into"] or 0, total["out"] or 0)),
+        ("Cost", format_money(total["cost"])),
     ]
 
 

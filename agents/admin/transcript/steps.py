@@ -8,17 +8,17 @@ from typing import Any, Final
 
 from django.utils.safestring import SafeString
 
-from agents.admin.state_tags import state_tag
+from agents.admin.state_tags import status_badge
 from agents.domain.states import StepKind, StepStatus
 from agents.models import Step
-from console.formatting import money, took
+from console.formatting import format_duration, format_money
 
 # A tool may answer at any length; the page of its step has all of it.
 SHOWN_CHARACTERS: Final = 4_000
 
 
 @dataclass(frozen=True, slots=True)
-class ShownStep:
+class StepView:
     """`words` say what its state means for a repetition. `request` and `result` are empty for who may not read them."""
 
     row: Step
@@ -30,20 +30,20 @@ class ShownStep:
     result: str
 
 
-def shown_step(step: Step, *, readable: bool, ended_at: datetime | None, now: datetime) -> ShownStep:
+def step_view(step: Step, *, readable: bool, ended_at: datetime | None, now: datetime) -> StepView:
     """`ended_at` is the end of its turn: a call that was given up lasted until then."""
-    return ShownStep(
+    return StepView(
         row=step,
-        state=state_tag(step.status),
-        lasted=took(step.started_at, step.finished_at or ended_at or now),
-        cost=money(step.cost_usd),
+        state=status_badge(step.status),
+        lasted=format_duration(step.started_at, step.finished_at or ended_at or now),
+        cost=format_money(step.cost_usd),
         words=_words(step, ended=ended_at is not None),
-        request=short(step.request) if readable and step.kind == StepKind.TOOL else "",
-        result=short(_result(step)) if readable else "",
+        request=shorten(step.request) if readable and step.kind == StepKind.TOOL else "",
+        result=shorten(_result(step)) if readable else "",
     )
 
 
-def short(value: Any) -> str:
+def shorten(value: Any) -> str:
     """`value` as text of a length that a page can show."""
     text = value if isinstance(value, str) else "" if value in ({}, None) else str(value)
     return text if len(text) <= SHOWN_CHARACTERS else text[:SHOWN_CHARACTERS] + " …"

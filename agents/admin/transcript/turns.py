@@ -11,15 +11,15 @@ from uuid import UUID
 
 from django.db.models import Q
 
-from agents.admin.state_tags import state_tag
-from agents.admin.transcript.content import Said, said_in, shown_parts_of
-from agents.admin.transcript.steps import ShownStep, shown_step
-from agents.admin.turn_actions import DeedOnTurn
+from agents.admin.state_tags import status_badge
+from agents.admin.transcript.content import MessageContent, message_contents, part_views
+from agents.admin.transcript.steps import StepView, step_view
+from agents.admin.turn_actions import TurnAction
 from agents.domain.message_tree import Node, Tree
 from agents.domain.states import PARKED, TERMINAL, TurnStatus, WaitReason
-from agents.journal.locked_writes import shown_parts
+from agents.journal.locked_writes import visible_parts
 from agents.models import AgentSession, Message, Runner, Step, Turn
-from console.formatting import money, second, tokens, took
+from console.formatting import format_duration, format_money, format_second, format_tokens
 
 _WAITS: Final = {
     "": "a model to answer again",
@@ -35,13 +35,13 @@ WHOLE_TREE: Final = 2_000
 
 
 @dataclass(slots=True)
-class Block:
+class TurnView:
     """A turn, or what was said without one (`turn` None)."""
 
     ordinal: int
     turn: Turn | None = None
-    said: list[Said] = field(default_factory=list)
-    steps: list[ShownStep] = field(default_factory=list)
+    said: list[MessageContent] = field(default_factory=list)
+    steps: list[StepView] = field(default_factory=list)
     runner: str = ""
     branch: str = ""
     waits: str = ""
@@ -52,7 +52,7 @@ class Block:
     state: str = ""
     live: bool = False
     forks: bool = False
-    deeds: list[DeedOnTurn] = field(default_factory=list)
+    deeds: list[TurnAction] = field(default_factory=list)
 
     @property
     def key(self) -> str:
@@ -71,9 +71,9 @@ class _Rows:
     now: datetime
 
 
-def blocks_of(
+def turn_views(
     session: AgentSession, turns: Sequence[Turn], *, readable: bool, now: datetime, loose: Iterable[Message] = ()
-) -> list[Block]:
+) -> list[TurnView]:
     """One block per turn and per message without a turn, by ordinal. Without `readable` nothing that was said."""
     messages = _messages(session, turns)
     steps: dict[UUID, list[Step]] = defaultdict(list)
@@ -83,7 +83,7 @@ def blocks_of(
     branches = _branches(session, [asked for said in messages.values() for asked in said if asked.author == "user"])
     rows = _Rows(messages, steps, runners, branches, readable, now)
     made = [_block(turn, rows) for turn in turns]
-    made += [Block(message.ordinal, said=[said_in(message)] if readable else []) for message in loose]
+    made += [TurnView(message.ordinal, said=[message_contents(message)] if readable else []) for message in loose]
     return sorted(made, key=lambda block: block.ordinal)
 
 
@@ -95,15 +95,14 @@ def _messages(session: AgentSession, turns: Sequence[Turn]) -> dict[UUID, list[M
     return found
 
 
-def _block(turn: Turn, rows: _Rows) -> Block:
+def _block(turn: Turn, rows: _Rows) -> TurnView:
     status, messages = TurnStatus(turn.status), rows.messages[turn.pk]
     steps = [
-        shown_step(step, readable=rows.readable, ended_at=turn.finished_at, now=rows.now)
-        for step in rows.steps[turn.pk]
+        step_view(step, readable=rows.readable, ended_at=turn.finished_at, now=rows.now) for step in rows.steps[turn.pk]
     ]
     asked = next((message.pk for message in messages if message.author == Message.Author.USER), None)
     runner = rows.runners.get(turn.runner_id)
-    return Block(
+    return TurnView(
         ordinal=turn.ordinal,
         turn=turn,
         said=_said(turn, messages, steps) if rows.readable else [],
@@ -111,11 +110,11 @@ def _block(turn: Turn, rows: _Rows) -> Block:
         runner=str(runner) if runner else str(turn.runner_id or ""),
         branch=rows.branches.get(asked, "") if asked else "",
         waits=_waits(turn),
-        waited=took(turn.queued_at, turn.started_at or turn.finished_at or rows.now),
-        lasted=took(turn.started_at, turn.finished_at or rows.now),
-        tokens=tokens(turn.input_tokens, turn.output_tokens),
-        cost=money(turn.cost_usd),
-        state=state_tag(status),
+        waited=format_duration(turn.queued_at, turn.started_at or turn.finished_at or rows.now),
+        lasted=format_duration(turn.started_at, turn.finished_at or rows.now),
+        tokens=format_tokens(turn.input_tokens, turn.output_tokens),
+        cost=format_money(turn.cost_usd),
+        state=status_badge(status),
         live=status not in TERMINAL,
     )
 
@@ -124,13 +123,13 @@ def _waits(turn: Turn) -> str:
     """What a parked turn waits for, and until when at the latest."""
     if turn.status not in PARKED or turn.available_at is None:
         return ""
-    return f"{_WAITS[turn.wait_reason]}, until {second(turn.available_at)} UTC"
+    return f"{_WAITS[turn.wait_reason]}, until {format_second(turn.available_at)} UTC"
 
 
-def _said(turn: Turn, messages: Sequence[Message], steps: Sequence[ShownStep]) -> list[Said]:
-    said = [said_in(message, steps) for message in messages]
-    if turn.status not in TERMINAL and (parts := shown_parts(turn)):
-        said.append(Said(Message.Author.AGENT, None, shown_parts_of(parts, steps, ended=False)))
+def _said(turn: Turn, messages: Sequence[Message], steps: Sequence[StepView]) -> list[MessageContent]:
+    said = [message_contents(message, steps) for message in messages]
+    if turn.status not in TERMINAL and (parts := visible_parts(turn)):
+        said.append(MessageContent(Message.Author.AGENT, None, part_views(parts, steps, ended=False)))
     return said
 
 

@@ -13,6 +13,6 @@ To declare a new endpoint:
    `COMPONENTS` and name them by `ref("Name")`. The words of shapes are in `rest.schema.shapes`.
 3. A new type of event is a line in `events.py`.
 
-The tests then hold every answer that they get against what is declared here (`tests/declared.py`), strictly: a field
-that is not declared fails. `tests/unit/test_schema.py` says what is missing.
+The tests then hold every answer that they get against what is declared here (`tests/support/declared.py`), strictly: a
+field that is not declared fails. `tests/unit/rest/schema/test_generator.py` says what is missing.
 """

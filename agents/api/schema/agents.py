@@ -5,7 +5,7 @@ from __future__ import annotations
 from agents.api.agents import AgentsView, AgentView
 from agents.domain.states import WhenBusy
 from rest.schema.operation import CURSOR, LIMIT, Answer, Operation
-from rest.schema.shapes import SLUG, TEXT, WHOLE, list_of, one_of, or_null, page_of, record, ref, said
+from rest.schema.shapes import SLUG, TEXT, WHOLE, array, choice, described, or_null, page_shape, record, ref
 
 EXAMPLE = {
     "slug": "demo",
@@ -18,15 +18,15 @@ EXAMPLE = {
 COMPONENTS = {
     "Agent": record(
         {
-            "slug": said(SLUG, "Its name in addresses and in `agent`."),
+            "slug": described(SLUG, "Its name in addresses and in `agent`."),
             "name": TEXT,
             "description": TEXT,
-            "capabilities": list_of(TEXT, description="Words that say what it can do."),
-            "release": said(or_null(WHOLE), "The release that new sessions get; null before the first."),
-            "when_busy": one_of(*WhenBusy, description="What a message does while a turn of its session is open."),
+            "capabilities": array(TEXT, description="Words that say what it can do."),
+            "release": described(or_null(WHOLE), "The release that new sessions get; null before the first."),
+            "when_busy": choice(*WhenBusy, description="What a message does while a turn of its session is open."),
         }
     ),
-    "AgentPage": page_of(ref("Agent")),
+    "AgentPage": page_shape(ref("Agent")),
 }
 OPERATIONS = {
     (AgentsView, "get"): Operation(

@@ -8,7 +8,7 @@ from agents.api.schema.messages import ANSWER, QUESTION
 from agents.api.schema.sessions import EXAMPLE
 from agents.api.schema.turns import COMPLETED
 from rest.schema.operation import ETAG, LOCATION, REPLAYED, Answer, Body, Header, Operation, Parameter
-from rest.schema.shapes import COUNT, ID, MOMENT, TEXT, THEN, TURN_ID, list_of, one_of, or_null, record, ref, said
+from rest.schema.shapes import COUNT, ID, MOMENT, TEXT, THEN, TURN_ID, array, choice, described, or_null, record, ref
 
 _DISPOSITION = Header("Content-Disposition", "Under which name to keep it.", 'attachment; filename="Sums.json"')
 _RANGE = record({"first": or_null(COUNT), "last": or_null(COUNT)}, description="The seqs of its events.")
@@ -26,8 +26,8 @@ COMPONENTS = {
             "session": ref("Session"),
             "exported_at": MOMENT,
             "events": _RANGE,
-            "turns": list_of(ref("ExportedTurn")),
-            "messages": list_of(ref("Message"), description="All branches, in the order in which it was said."),
+            "turns": array(ref("ExportedTurn")),
+            "messages": array(ref("Message"), description="All branches, in the order in which it was said."),
         }
     ),
 }
@@ -51,7 +51,7 @@ OPERATIONS = {
         scope="chat",
         body=Body(
             NewFork,
-            {"after_turn": said(or_null(ID), "The last turn to keep; null for all that were answered.")},
+            {"after_turn": described(or_null(ID), "The last turn to keep; null for all that were answered.")},
             {"after_turn": TURN_ID},
             may_be_empty=True,
         ),
@@ -79,6 +79,6 @@ OPERATIONS = {
             ),
             Answer(200, "", TEXT, f"# Sums\n\nWith Demo, begun {THEN}.\n", media_type=MARKDOWN),
         ],
-        parameters=[Parameter("format", one_of(*FORMATS), "`json` unless another is asked for.", example="markdown")],
+        parameters=[Parameter("format", choice(*FORMATS), "`json` unless another is asked for.", example="markdown")],
     ),
 }

@@ -6,7 +6,7 @@ from typing import Any, get_args
 
 from agents.api.events import DEFAULT_LIMIT, LARGEST_LIMIT, EventsView
 from agents.api.schema.turns import PRIORITIES, STREAM, STREAM_EXAMPLE
-from agents.domain.events import EventType, Field, Form, OneOf, Shape, fields_of
+from agents.domain.events import EventType, Field, Form, OneOf, Shape, payload_fields
 from agents.domain.states import TurnStatus
 from rest.media_types import EVENT_STREAM
 from rest.schema.operation import Answer, Operation, Parameter
@@ -20,13 +20,13 @@ from rest.schema.shapes import (
     WHOLE,
     YES_OR_NO,
     Schema,
-    list_of,
-    one_of,
+    array,
+    choice,
+    described,
     or_null,
-    page_of,
+    page_shape,
     record,
     ref,
-    said,
 )
 
 _SEQ: Schema = {"type": "integer", "minimum": 0, "maximum": 2**63 - 1}
@@ -34,14 +34,14 @@ _SEQ: Schema = {"type": "integer", "minimum": 0, "maximum": 2**63 - 1}
 
 def _shape(shape: type) -> Schema:
     """One of the typed dictionaries of `agents.domain.events` as a schema."""
-    fields = fields_of(shape)
+    fields = payload_fields(shape)
     optional = [name for name, field in fields.items() if not field.required]
     return record({name: _field(field) for name, field in fields.items()}, optional=optional)
 
 
 def _field(field: Field) -> Schema:
     schema = or_null(_kind(field.kind)) if field.nullable else _kind(field.kind)
-    return said(schema, field.description) if field.description else schema
+    return described(schema, field.description) if field.description else schema
 
 
 def _kind(kind: Any) -> Schema:
@@ -49,7 +49,7 @@ def _kind(kind: Any) -> Schema:
         case Form() | type():
             return _KINDS[kind]
         case OneOf(words):
-            return one_of(*words)
+            return choice(*words)
         case Shape(name):
             return ref(name)
         case _:
@@ -66,7 +66,7 @@ DATA: dict[EventType, Schema] = {
 }
 
 
-def component_of(event_type: str) -> str:
+def payload_component(event_type: str) -> str:
     """The name of the component of a type of event: `MessageDeltaEvent`."""
     return "".join(word.title() for word in event_type.replace(".", "_").split("_")) + "Event"
 
@@ -75,12 +75,12 @@ def _frame(event_type: EventType, data: Schema) -> Schema:
     return record(
         {
             "type": {"const": "event"},
-            "seq": said(_SEQ, "Its place in the session's log, from 1 without gaps."),
+            "seq": described(_SEQ, "Its place in the session's log, from 1 without gaps."),
             "turn": or_null(ID),
             "event": {"const": event_type.value},
             "data": data,
             "at": MOMENT,
-            "replaces_from": said(_SEQ, "The first of the events that were folded into this one."),
+            "replaces_from": described(_SEQ, "The first of the events that were folded into this one."),
         },
         optional=("replaces_from",),
         description=event_type.declaration.meaning,
@@ -96,12 +96,12 @@ EXAMPLE: dict[str, Any] = {
     "at": THEN,
 }
 COMPONENTS: dict[str, Schema] = {
-    **{component_of(event_type): _frame(event_type, data) for event_type, data in DATA.items()},
+    **{payload_component(event_type): _frame(event_type, data) for event_type, data in DATA.items()},
     "Event": {
-        "oneOf": [ref(component_of(event_type)) for event_type in DATA],
+        "oneOf": [ref(payload_component(event_type)) for event_type in DATA],
         "discriminator": {
             "propertyName": "event",
-            "mapping": {name.value: f"#/components/schemas/{component_of(name)}" for name in DATA},
+            "mapping": {name.value: f"#/components/schemas/{payload_component(name)}" for name in DATA},
         },
         "description": "The same over SSE (`data:`), the websocket and pages. Ignore types that you do not know.",
     },
@@ -110,42 +110,42 @@ COMPONENTS: dict[str, Schema] = {
             "id": ID,
             "message": ID,
             "ordinal": WHOLE,
-            "priority": one_of(*PRIORITIES),
-            "status": one_of(*TurnStatus),
-            "shown": list_of(ref("Part"), description="What it has shown so far."),
+            "priority": choice(*PRIORITIES),
+            "status": choice(*TurnStatus),
+            "shown": array(ref("Part"), description="What it has shown so far."),
             "error": or_null(ref("TurnError")),
         }
     ),
     "Snapshot": record(
         {
-            "seq": said(_SEQ, "The last event that it includes."),
+            "seq": described(_SEQ, "The last event that it includes."),
             "session": ref("Session"),
-            "messages": list_of(ref("Message"), description="The newest ones, oldest first."),
+            "messages": array(ref("Message"), description="The newest ones, oldest first."),
             "turns": {
                 "type": "object",
                 "additionalProperties": ref("OpenTurn"),
                 "description": "By id: turns that are open, and those of these messages that did not end well.",
             },
-            "older": said(YES_OR_NO, "There are messages before these: see the list of messages."),
+            "older": described(YES_OR_NO, "There are messages before these: see the list of messages."),
         },
         description="The session as it is now, in place of events that are gone.",
     ),
     "StreamError": record(
         {
             "type": {"const": "error"},
-            "code": said(TEXT, "As in a problem; `server_stops` when this process ends."),
+            "code": described(TEXT, "As in a problem; `server_stops` when this process ends."),
             "detail": TEXT,
-            "ref": or_null(said(TEXT, "Over the websocket: your id of the frame that it answers.")),
-            "retryable": said(YES_OR_NO, "Whether to come back, with `Last-Event-ID`."),
-            "retry_after_ms": said(COUNT, "So long, at least, wait before that."),
+            "ref": or_null(described(TEXT, "Over the websocket: your id of the frame that it answers.")),
+            "retryable": described(YES_OR_NO, "Whether to come back, with `Last-Event-ID`."),
+            "retry_after_ms": described(COUNT, "So long, at least, wait before that."),
         },
         optional=("retry_after_ms",),
         description="Why a stream ended before its time: the last event, `event: error`, without an id.",
     ),
-    "EventPage": page_of(
+    "EventPage": page_shape(
         ref("Event"),
-        last_seq=said(_SEQ, "The newest event of the session."),
-        resync=said(or_null(ref("Snapshot")), "Null, unless the events that you asked for are gone."),
+        last_seq=described(_SEQ, "The newest event of the session."),
+        resync=described(or_null(ref("Snapshot")), "Null, unless the events that you asked for are gone."),
     ),
 }
 OPERATIONS = {
@@ -167,10 +167,10 @@ OPERATIONS = {
             Answer(200, "", STREAM, STREAM_EXAMPLE, media_type=EVENT_STREAM),
         ],
         parameters=[
-            Parameter("after", said(_SEQ, "", default=0), "The last seq that you have seen.", example=3),
+            Parameter("after", described(_SEQ, "", default=0), "The last seq that you have seen.", example=3),
             Parameter(
                 "limit",
-                said(COUNT, "", minimum=1, maximum=LARGEST_LIMIT, default=DEFAULT_LIMIT),
+                described(COUNT, "", minimum=1, maximum=LARGEST_LIMIT, default=DEFAULT_LIMIT),
                 "How many events a page has at most; a stream has no end.",
             ),
             Parameter(

@@ -5,10 +5,10 @@ from __future__ import annotations
 from agents.api.feedback import VALUES, FeedbackView, NewFeedback
 from agents.sessions.feedback import MAX_COMMENT
 from rest.schema.operation import Answer, Body, Operation
-from rest.schema.shapes import TEXT, one_of, record, ref, said
+from rest.schema.shapes import TEXT, choice, described, record, ref
 
-_VALUE = one_of(*VALUES, description="Whether the answer was good.")
-_COMMENT = said(TEXT, "Why.", maxLength=MAX_COMMENT)
+_VALUE = choice(*VALUES, description="Whether the answer was good.")
+_COMMENT = described(TEXT, "Why.", maxLength=MAX_COMMENT)
 _EXAMPLE = {"value": "down", "comment": "It forgot the tax."}
 COMPONENTS = {"Feedback": record({"value": _VALUE, "comment": _COMMENT})}
 OPERATIONS = {

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from agents.api.me import LimitsView
 from rest.schema.operation import Answer, Operation
-from rest.schema.shapes import COUNT, MOMENT, or_null, record, ref, said
+from rest.schema.shapes import COUNT, MOMENT, described, or_null, record, ref
 
 _RATE = {"limit": 3000, "per_seconds": 60, "remaining": 2990, "resets_at": "2026-11-22T12:00:00.200000Z"}
 EXAMPLE = {
@@ -15,16 +15,16 @@ EXAMPLE = {
 COMPONENTS = {
     "Rate": record(
         {
-            "limit": said(COUNT, "So many at once, and so many in `per_seconds`."),
-            "per_seconds": said(COUNT, "The period."),
-            "remaining": said(COUNT, "So many can be had now."),
-            "resets_at": said(MOMENT, "When all of them are back."),
+            "limit": described(COUNT, "So many at once, and so many in `per_seconds`."),
+            "per_seconds": described(COUNT, "The period."),
+            "remaining": described(COUNT, "So many can be had now."),
+            "resets_at": described(MOMENT, "When all of them are back."),
         }
     ),
     "Concurrency": record(
         {
-            "limit": said(or_null(COUNT), "So many at a time; null: any number."),
-            "used": said(COUNT, "So many are in use."),
+            "limit": described(or_null(COUNT), "So many at a time; null: any number."),
+            "used": described(COUNT, "So many are in use."),
         }
     ),
     "Limits": record(

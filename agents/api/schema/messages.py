@@ -15,13 +15,13 @@ from rest.schema.shapes import (
     TURN_ID,
     WHOLE,
     YES_OR_NO,
-    list_of,
-    one_of,
+    array,
+    choice,
+    described,
     or_null,
-    page_of,
+    page_shape,
     record,
     ref,
-    said,
 )
 
 QUESTION = {
@@ -48,9 +48,9 @@ COMPONENTS = {
     "ToolCallPart": record(
         {
             "type": {"const": "tool_call"},
-            "id": said(TEXT, "The call's id; its result names it."),
+            "id": described(TEXT, "The call's id; its result names it."),
             "name": TEXT,
-            "arguments": said(TEXT, "JSON text as the model wrote it, which may be broken."),
+            "arguments": described(TEXT, "JSON text as the model wrote it, which may be broken."),
         }
     ),
     "ToolResultPart": record(
@@ -59,7 +59,7 @@ COMPONENTS = {
             "call_id": TEXT,
             "content": TEXT,
             "is_error": YES_OR_NO,
-            "outcome": said({"const": "unknown"}, "It may have run: its runner died."),
+            "outcome": described({"const": "unknown"}, "It may have run: its runner died."),
         },
         optional=("outcome",),
     ),
@@ -77,19 +77,19 @@ COMPONENTS = {
     "Message": record(
         {
             "id": ID,
-            "ordinal": said(WHOLE, "Its place in the session, from 1."),
-            "author": one_of(
+            "ordinal": described(WHOLE, "Its place in the session, from 1."),
+            "author": choice(
                 *Message.Author.values, description="`human` is a person who answers in place of the agent."
             ),
-            "parts": list_of(ref("Part")),
-            "turn": said(or_null(ID), "The turn that it asks for or answers; null while a human answers."),
-            "parent": said(or_null(ID), "The message that it follows. Two with the same parent are branches."),
-            "partial": said(YES_OR_NO, "Whether it was cut short by a stop, an interruption or an error."),
-            "feedback": said(or_null(ref("Feedback")), "What you think of it."),
+            "parts": array(ref("Part")),
+            "turn": described(or_null(ID), "The turn that it asks for or answers; null while a human answers."),
+            "parent": described(or_null(ID), "The message that it follows. Two with the same parent are branches."),
+            "partial": described(YES_OR_NO, "Whether it was cut short by a stop, an interruption or an error."),
+            "feedback": described(or_null(ref("Feedback")), "What you think of it."),
             "created_at": MOMENT,
         }
     ),
-    "MessagePage": page_of(ref("Message")),
+    "MessagePage": page_shape(ref("Message")),
 }
 OPERATIONS = {
     (MessagesView, "get"): Operation(

@@ -17,12 +17,12 @@ from rest.schema.shapes import (
     TEXT,
     THEN,
     WHOLE,
-    one_of,
+    choice,
+    described,
     or_null,
-    page_of,
+    page_shape,
     record,
     ref,
-    said,
 )
 
 EXAMPLE = {
@@ -36,28 +36,28 @@ EXAMPLE = {
     "head": ANSWER_ID,
     "created_at": THEN,
 }
-_TITLE = said(TEXT, "What people see in their list. Without one the first message gives it.", maxLength=MAX_TITLE)
-_METADATA = said(ANYTHING, "Anything of yours, up to 16 KiB of JSON. Agents do not see it.")
+_TITLE = described(TEXT, "What people see in their list. Without one the first message gives it.", maxLength=MAX_TITLE)
+_METADATA = described(ANYTHING, "Anything of yours, up to 16 KiB of JSON. Agents do not see it.")
 _SESSION = {
     "id": ID,
-    "agent": said(SLUG, "The agent's slug."),
-    "release": said(WHOLE, "The release that its turns run on."),
+    "agent": described(SLUG, "The agent's slug."),
+    "release": described(WHOLE, "The release that its turns run on."),
     "title": _TITLE,
     "metadata": _METADATA,
-    "controller": one_of(
+    "controller": choice(
         *AgentSession.Controller.values,
         description="Who answers: `human` while a person has taken over.",
     ),
-    "head": said(or_null(ID), "The end of the conversation that people see; the next message follows it."),
-    "version": said(COUNT, "Grows with every change; also in the ETag."),
+    "head": described(or_null(ID), "The end of the conversation that people see; the next message follows it."),
+    "version": described(COUNT, "Grows with every change; also in the ETag."),
     "created_at": MOMENT,
 }
 COMPONENTS = {
     "Session": record(_SESSION),
     "ListedSession": record(
-        {**_SESSION, "updated_at": said(MOMENT, "When its last message was accepted; the list is ordered by it.")}
+        {**_SESSION, "updated_at": described(MOMENT, "When its last message was accepted; the list is ordered by it.")}
     ),
-    "SessionPage": page_of(ref("ListedSession")),
+    "SessionPage": page_shape(ref("ListedSession")),
 }
 OPERATIONS = {
     (SessionsView, "get"): Operation(
@@ -77,7 +77,7 @@ OPERATIONS = {
             Parameter("agent", SLUG, "Only sessions with this agent, by its slug."),
             Parameter(
                 "search",
-                said(TEXT, "", minLength=1, maxLength=200),
+                described(TEXT, "", minLength=1, maxLength=200),
                 "Only sessions in whose title or messages each of these words occurs, in any case.",
             ),
             LIMIT,
@@ -93,7 +93,11 @@ OPERATIONS = {
         scope="chat",
         body=Body(
             NewSession,
-            {"agent": said(SLUG, "The slug of an agent that you may talk to."), "title": _TITLE, "metadata": _METADATA},
+            {
+                "agent": described(SLUG, "The slug of an agent that you may talk to."),
+                "title": _TITLE,
+                "metadata": _METADATA,
+            },
             {"agent": "demo", "title": "Sums"},
         ),
         idempotent=True,
@@ -117,7 +121,7 @@ OPERATIONS = {
             {
                 "title": _TITLE,
                 "metadata": _METADATA,
-                "head": said(ID, "A message of the session: people see the branch that ends with it."),
+                "head": described(ID, "A message of the session: people see the branch that ends with it."),
             },
             {"title": "Harder sums"},
             at_least_one=True,

@@ -19,11 +19,11 @@ from rest.schema.shapes import (
     TURN_ID,
     WHOLE,
     YES_OR_NO,
-    one_of,
+    choice,
+    described,
     or_null,
     record,
     ref,
-    said,
 )
 from rest.serializers import Input
 
@@ -52,7 +52,7 @@ COMPLETED = {
     "usage": {"input_tokens": 12, "output_tokens": 7, "cost_usd": "0.00001700"},
     "answer": ANSWER,
 }
-STREAM = said(
+STREAM = described(
     TEXT,
     "The `data` of each event is JSON.",
     contentMediaType=EVENT_STREAM,
@@ -69,7 +69,7 @@ COMPONENTS = {
         {
             "input_tokens": COUNT,
             "output_tokens": COUNT,
-            "cost_usd": said(
+            "cost_usd": described(
                 or_null({"type": "string", "pattern": r"^[0-9]+\.[0-9]{8}$"}),
                 "US dollars as a decimal; null while nobody knows, such as when a model's price is not known.",
             ),
@@ -77,33 +77,33 @@ COMPONENTS = {
     ),
     "TurnError": record(
         {
-            "error_class": one_of(*ErrorClass, description="What kind of failure, for programs. Others may come."),
-            "detail": said(TEXT, "What happened, for people."),
-            "error_id": said(or_null(ID), "What operators find it by."),
-            "retry_suggested": said(YES_OR_NO, "Whether asking again may help."),
+            "error_class": choice(*ErrorClass, description="What kind of failure, for programs. Others may come."),
+            "detail": described(TEXT, "What happened, for people."),
+            "error_id": described(or_null(ID), "What operators find it by."),
+            "retry_suggested": described(YES_OR_NO, "Whether asking again may help."),
         }
     ),
     "Turn": record(
         {
             "id": ID,
             "session": ID,
-            "status": one_of(*TurnStatus, description="`completed`, `failed`, `cancelled` and `expired` are final."),
-            "priority": one_of(*PRIORITIES),
-            "ordinal": said(WHOLE, "The ordinal of its message."),
-            "position": said(
+            "status": choice(*TurnStatus, description="`completed`, `failed`, `cancelled` and `expired` are final."),
+            "priority": choice(*PRIORITIES),
+            "ordinal": described(WHOLE, "The ordinal of its message."),
+            "position": described(
                 or_null(COUNT), "How many turns of its session stand before it; null unless it is queued."
             ),
             "queued_at": MOMENT,
             "started_at": or_null(MOMENT),
             "finished_at": or_null(MOMENT),
-            "error": said(or_null(ref("TurnError")), "Why it failed; null unless it did."),
+            "error": described(or_null(ref("TurnError")), "Why it failed; null unless it did."),
             "usage": ref("Usage"),
-            "answer": said(or_null(ref("Message")), "What the agent said, once the turn has ended."),
+            "answer": described(or_null(ref("Message")), "What the agent said, once the turn has ended."),
         }
     ),
     "StoredMessage": record(
         {
-            "id": said({"type": "null"}, "There is no turn."),
+            "id": described({"type": "null"}, "There is no turn."),
             "session": ID,
             "status": {"const": "stored"},
             "ordinal": WHOLE,
@@ -150,20 +150,20 @@ OPERATIONS = {
         body=Body(
             NewTurn,
             {
-                "input": said(
+                "input": described(
                     TEXT, "What you say; kept byte for byte, at most 64 KiB.", pattern=r"\S", maxLength=64 * 1024
                 ),
-                "parent": said(
+                "parent": described(
                     or_null(ID),
                     "The message that yours follows: a branch. Null begins anew; without it yours follows the "
                     "session's last.",
                 ),
-                "when_busy": one_of(
+                "when_busy": choice(
                     *WhenBusy,
                     description="While another turn is open: wait behind it, be refused (409), or stop it first. "
                     "Without it the agent's own choice holds.",
                 ),
-                "priority": one_of(*PRIORITIES, description="`background` lets interactive turns go first."),
+                "priority": choice(*PRIORITIES, description="`background` lets interactive turns go first."),
             },
             {"input": "What is 17 * 3?"},
         ),
@@ -171,7 +171,7 @@ OPERATIONS = {
             PREFER,
             Parameter(
                 "Last-Event-ID",
-                said(COUNT, "", maximum=2**63 - 1),
+                described(COUNT, "", maximum=2**63 - 1),
                 "In a repeat that asks for the stream again: the last event that you have seen.",
                 where="header",
             ),

@@ -24,7 +24,7 @@ _FORMATS = {
 }
 
 
-def example_of(schema: dict[str, Any]) -> Any:
+def find_example(schema: dict[str, Any]) -> Any:
     """A value that fits `schema`, unless it asks for more than these few rules know, such as a pattern; equal for equal
     schemas. None where a schema has no end."""
     return _Examples(schema).of(schema, 0)

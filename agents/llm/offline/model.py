@@ -7,7 +7,16 @@ import re
 from collections.abc import AsyncGenerator
 
 from agents.llm.errors import BY_CLASS, TransientModelError
-from agents.llm.interface import Begun, Deadlines, Finished, FinishReason, ModelEvent, ModelRequest, TextDelta, Usage
+from agents.llm.interface import (
+    Deadlines,
+    Finished,
+    FinishReason,
+    FirstToken,
+    ModelEvent,
+    ModelRequest,
+    TextDelta,
+    Usage,
+)
 from agents.llm.offline.part import Part, decide
 
 _TOKEN = re.compile(r"\S+\s*|\s+")
@@ -30,7 +39,7 @@ class OfflineModel:
         await clock.pause(part.first_seconds, first=True)
         spoken = words if part.fail is None else words[: part.cut]
         if spoken or part.fail is None:
-            yield Begun(None)
+            yield FirstToken(None)
         if part.pace_seconds:
             for number, word in enumerate(spoken):
                 await clock.pause(part.pace_seconds if number else 0, first=False)

@@ -12,8 +12,8 @@ from agents.domain.failures import ErrorClass
 from agents.llm.directive import parse_directive
 from agents.llm.errors import BY_CLASS, BadModelRequest
 from agents.llm.interface import ChatMessage, ModelRequest, ToolCall
-from agents.llm.offline.examples import example_of
-from agents.llm.offline.plain_words import calls_in, reply_to
+from agents.llm.offline.examples import find_example
+from agents.llm.offline.plain_words import parse_calls, reply_to
 
 _LARGEST: dict[str, float] = {
     "words": 20_000,
@@ -54,11 +54,11 @@ def _within(request: ModelRequest, part: Part) -> Part:
     calls = part.calls
     if request.must_call and not calls and part.fail is None:
         forced = request.tools[0]
-        calls = _numbered([(forced.name, example_of(forced.parameters))], request.messages)
+        calls = _numbered([(forced.name, find_example(forced.parameters))], request.messages)
     calls = calls[:1] if request.one_call else calls
     text = "" if calls and not part.calls else part.text
     if request.json is not None and not calls and not _is_object(text):
-        text = json.dumps(example_of(request.json.schema) if request.json.schema else {"answer": text})
+        text = json.dumps(find_example(request.json.schema) if request.json.schema else {"answer": text})
     ends = [at for stop in request.stop if (at := text.find(stop)) >= 0]
     return replace(part, calls=calls, text=text[: min(ends, default=len(text))])
 
@@ -81,7 +81,7 @@ def _decide(request: ModelRequest, pace_seconds: float) -> Part:
     except (ValueError, TypeError) as error:
         raise BadModelRequest(f"The offline model does not understand its directive: {error}") from None
     offered = frozenset(tool.name for tool in request.tools)
-    if not any(message.role == "tool" for message in messages[since:]) and (calls := calls_in(asked, offered)):
+    if not any(message.role == "tool" for message in messages[since:]) and (calls := parse_calls(asked, offered)):
         return Part("", _numbered(calls, messages), pace_seconds=pace_seconds)
     return Part(reply_to(messages, since, offered), pace_seconds=pace_seconds)
 

@@ -35,7 +35,7 @@ _NOTE = re.compile(r"\b(?:note|note down|write down|remember)\b(?: that)?[:,]?\s
 _EARLIER = re.compile(r"\bwhat did i (?:say|ask|write)\b", re.IGNORECASE)
 
 
-def calls_in(asked: str, offered: frozenset[str]) -> list[tuple[str, dict[str, str]]]:
+def parse_calls(asked: str, offered: frozenset[str]) -> list[tuple[str, dict[str, str]]]:
     """The tools on offer that `asked` asks for, with arguments, in a fixed order."""
     calls: list[tuple[str, dict[str, str]]] = []
     if _TIME.search(asked):

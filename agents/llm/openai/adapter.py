@@ -17,12 +17,12 @@ from agents.llm.errors import (
     ModelError,
     ModelUnreachable,
     TransientModelError,
-    request_id_in,
+    extract_request_id,
 )
-from agents.llm.interface import Begun, Metered, ModelEvent, ModelRequest, TextDelta
-from agents.llm.openai.error_mapping import clean_detail, refusal_from_answer
+from agents.llm.interface import FirstToken, ModelEvent, ModelRequest, TextDelta, UsageUpdate
+from agents.llm.openai.error_mapping import clean_detail, error_from_response
 from agents.llm.openai.request import encode_request
-from agents.llm.openai.stream_parser import Answer
+from agents.llm.openai.stream_parser import StreamParser
 from agents.llm.sse import EventTooLong, SSEDecoder
 from foundation.http import AddressRefused, GuardedClient
 
@@ -81,23 +81,23 @@ class OpenAIModel:
         """Text of one read of the network comes as one delta. The contract is that of `LLM.stream`."""
         clock = Clock(request.deadlines)
         response = await self._open(request, clock)
-        request_id = request_id_in(response.headers)
+        request_id = extract_request_id(response.headers)
         try:
-            answer, decoder, received, begun = Answer(secret=self._secret), SSEDecoder(), 0, False
+            answer, decoder, received, first = StreamParser(secret=self._secret), SSEDecoder(), 0, True
             while not answer.ended:
-                data = await self._read(response, clock, begun=begun)
+                data = await self._read(response, clock, begun=answer.begun)
                 received += len(data)
                 events = _events(decoder, data, received)
                 clock.heard(event=bool(events))
                 text = answer.take(events)
-                if answer.begun and not begun:
-                    begun = True
-                    yield Begun(request_id)
+                if answer.begun and first:
+                    first = False
+                    yield FirstToken(request_id)
                 if text:
                     yield TextDelta(text)
                 if answer.usage is not None and not answer.done:
                     # It may be the last that we hear.
-                    yield Metered(answer.usage, answer.model)
+                    yield UsageUpdate(answer.usage, answer.model)
                 if not data:
                     break
             finished = answer.finished()
@@ -127,8 +127,8 @@ class OpenAIModel:
             return response
         try:
             body = await _error_body(response, clock)
-            refusal = refusal_from_answer(response.status, response.headers, body, secret=self._secret)
-            refusal.request_id = request_id_in(response.headers)
+            refusal = error_from_response(response.status, response.headers, body, secret=self._secret)
+            refusal.request_id = extract_request_id(response.headers)
             raise refusal
         finally:
             response.close()

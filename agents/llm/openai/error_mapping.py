@@ -18,8 +18,8 @@ from agents.llm.errors import (
     ModelError,
     ModelRateLimited,
     TransientModelError,
-    kind_of_status,
-    sensible_wait,
+    clamp_retry_after,
+    error_for_status,
 )
 from foundation.storable_text import storable_text
 
@@ -45,7 +45,7 @@ _TOO_LONG_WORDS = re.compile(
 )
 
 
-def refusal_from_answer(status: int, headers: Mapping[str, str], body: bytes, *, secret: str | None) -> ModelError:
+def error_from_response(status: int, headers: Mapping[str, str], body: bytes, *, secret: str | None) -> ModelError:
     """The error for an HTTP answer that is not the stream we asked for. `body` may be cut or no JSON at all."""
     try:
         payload = orjson.loads(body)
@@ -53,7 +53,7 @@ def refusal_from_answer(status: int, headers: Mapping[str, str], body: bytes, *,
         payload = None
     retry_after = retry_after_seconds(headers)
     if isinstance(payload, dict) and "error" in payload:
-        return refusal_from_error(payload["error"], status=status, retry_after=retry_after, secret=secret)
+        return error_from_exception(payload["error"], status=status, retry_after=retry_after, secret=secret)
     words = body[:_MAX_DETAIL].decode("utf-8", "replace")
     kind = _kind(status, frozenset(), words)
     return kind(
@@ -61,7 +61,7 @@ def refusal_from_answer(status: int, headers: Mapping[str, str], body: bytes, *,
     )
 
 
-def refusal_from_error(
+def error_from_exception(
     error: Any, *, status: int | None = None, retry_after: float | None = None, secret: str | None = None
 ) -> ModelError:
     """The error for an error object, inside a stream (then without a status) or as an answer's body."""
@@ -93,7 +93,7 @@ def _kind(status: int | None, marks: frozenset[str], message: str) -> type[Model
         return TransientModelError
     if status in (400, 422, 500) and _TOO_LONG_WORDS.search(message):
         return ContextTooLong
-    return kind_of_status(status)
+    return error_for_status(status)
 
 
 def retry_after_seconds(headers: Mapping[str, str]) -> float | None:
@@ -109,7 +109,7 @@ def retry_after_seconds(headers: Mapping[str, str]) -> float | None:
             seconds = (parsedate_to_datetime(text) - datetime.now(UTC)).total_seconds()
     except (ValueError, TypeError):
         return None
-    return sensible_wait(seconds)
+    return clamp_retry_after(seconds)
 
 
 def clean_detail(text: str, secret: str | None = None) -> str:

@@ -10,7 +10,7 @@ import orjson
 
 from agents.llm.errors import ContentFiltered, ModelError, TransientModelError
 from agents.llm.interface import Finished, FinishReason, ToolCall, Usage
-from agents.llm.openai.error_mapping import clean_detail, refusal_from_error
+from agents.llm.openai.error_mapping import clean_detail, error_from_exception
 from foundation.storable_text import storable_text
 
 MAX_TOOL_CALLS = 128
@@ -26,7 +26,7 @@ class _Call:
     arguments: str = ""
 
 
-class Answer:
+class StreamParser:
     """Takes the data of events, gives back text, and in the end the whole.
 
     `done` is set by the provider's own end mark; `begun` by the first text, tool call or reasoning; `failure` by the
@@ -93,7 +93,7 @@ class Answer:
 
     def _take(self, chunk: dict[str, Any], pieces: list[str]) -> None:
         if chunk.get("error"):
-            self.failure = refusal_from_error(chunk["error"], secret=self._secret)
+            self.failure = error_from_exception(chunk["error"], secret=self._secret)
             return
         if self.model is None and isinstance(model := chunk.get("model"), str):
             self.model = storable_text(model)

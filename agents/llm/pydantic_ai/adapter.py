@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Any
 
 from agents.llm.deadlines import Clock
 from agents.llm.errors import BadModelRequest, ModelAuthFailed, ModelError, TransientModelError
-from agents.llm.interface import Begun, Metered, ModelEvent, ModelRequest, TextDelta
+from agents.llm.interface import FirstToken, ModelEvent, ModelRequest, TextDelta, UsageUpdate
 from agents.llm.openai.error_mapping import clean_detail
 from agents.llm.pydantic_ai.config import VendorConfig
-from agents.llm.routes import fault_of_route
+from agents.llm.routes import route_error
 
 if TYPE_CHECKING:
     from pydantic_ai.models import StreamedResponse
@@ -46,18 +46,18 @@ class VendorModel:
         try:
             async with AsyncExitStack() as stack:
                 stream = await self._open(client, request, clock, exchange, stack)
-                answer, events, metered, begun = client.answer(request), aiter(stream), None, False
-                while (event := await self._next(client, events, clock, begun=begun)) is not None:
+                answer, events, metered, first = client.answer(request), aiter(stream), None, True
+                while (event := await self._next(client, events, clock, begun=answer.begun)) is not None:
                     clock.heard(event=True)
                     text = answer.take(event)
-                    if answer.begun and not begun:
-                        begun = True
-                        yield Begun(exchange.request_id)
+                    if answer.begun and first:
+                        first = False
+                        yield FirstToken(exchange.request_id)
                     if text:
                         yield TextDelta(text)
                     if (usage := client.usage(stream)) is not None and usage != metered:
                         metered = usage
-                        yield Metered(usage, stream.model_name)
+                        yield UsageUpdate(usage, stream.model_name)
                 yield answer.finished(stream, client.usage(stream))
         except ModelError as error:
             error.request_id = exchange.request_id
@@ -97,7 +97,7 @@ def _load(config: VendorConfig) -> VendorClient:
     try:
         from agents.llm.pydantic_ai.client import VendorClient
     except ImportError as error:
-        fault = fault_of_route(f"{config.provider}:any") or "The libraries of the provider do not load."
+        fault = route_error(f"{config.provider}:any") or "The libraries of the provider do not load."
         raise BadModelRequest(fault, provider_detail=type(error).__name__) from None
     try:
         return VendorClient(config)

@@ -13,10 +13,10 @@ from agents.llm.errors import ModelError
 from agents.llm.interface import ModelRequest, Usage
 from agents.llm.pydantic_ai.answer import VendorAnswer
 from agents.llm.pydantic_ai.config import VendorConfig
-from agents.llm.pydantic_ai.error_mapping import fault_of
+from agents.llm.pydantic_ai.error_mapping import map_exception
 from agents.llm.pydantic_ai.http import Exchange, open_http
-from agents.llm.pydantic_ai.parameters import check_format, parameters_of, settings_of
-from agents.llm.pydantic_ai.request import messages_of
+from agents.llm.pydantic_ai.parameters import check_format, model_settings, request_parameters
+from agents.llm.pydantic_ai.request import model_messages
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -56,9 +56,9 @@ class VendorClient:
         check_format(request, self._config.provider, model.profile)
         return model_request_stream(
             model,
-            messages_of(request),
-            model_settings=settings_of(request, self._config.provider),
-            model_request_parameters=parameters_of(request),
+            model_messages(request),
+            model_settings=model_settings(request, self._config.provider),
+            model_request_parameters=request_parameters(request),
             instrument=False,
         )
 
@@ -73,7 +73,7 @@ class VendorClient:
         return Usage(told.input_tokens, told.output_tokens, told.cache_read_tokens, told.cache_write_tokens)
 
     def fault(self, error: Exception) -> ModelError:
-        return fault_of(error, self._config.api_key)
+        return map_exception(error, self._config.api_key)
 
     def _model(self, name: str) -> Model:
         if name not in self._models:

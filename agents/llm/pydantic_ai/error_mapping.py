@@ -18,8 +18,8 @@ from agents.llm.errors import (
     ModelRateLimited,
     ModelUnreachable,
     TransientModelError,
-    kind_of_status,
-    sensible_wait,
+    clamp_retry_after,
+    error_for_status,
 )
 from agents.llm.openai.error_mapping import clean_detail
 from agents.llm.pydantic_ai.http import Redirected
@@ -43,7 +43,7 @@ _BY_KIND: tuple[tuple[type[Exception] | tuple[type[Exception], ...], type[ModelE
 )
 
 
-def fault_of(error: Exception, secret: str | None) -> ModelError:
+def map_exception(error: Exception, secret: str | None) -> ModelError:
     """The vendor's fault as ours."""
     detail = clean_detail(f"{type(error).__name__}: {error}", secret)
     if any(isinstance(cause, ssl.SSLCertVerificationError) for cause in _causes(error)):
@@ -60,7 +60,9 @@ def fault_of(error: Exception, secret: str | None) -> ModelError:
     status = error.status_code if isinstance(error, vendor.ModelHTTPError) and not error.in_stream else None
     after = error.retry_after
     return kind(
-        retry_after_seconds=sensible_wait(after) if after is not None else None, provider_detail=detail, status=status
+        retry_after_seconds=clamp_retry_after(after) if after is not None else None,
+        provider_detail=detail,
+        status=status,
     )
 
 
@@ -71,7 +73,7 @@ def _kind(error: Exception) -> type[ModelError]:
         if isinstance(error, causes):
             return kind
     if isinstance(error, vendor.ModelHTTPError):
-        return kind_of_status(error.status_code)
+        return error_for_status(error.status_code)
     if isinstance(error, vendor.ModelRequestRejectedError):
         return BadModelRequest
     # What a provider says inside a stream without a status, and bodies that are no JSON.

@@ -8,7 +8,7 @@ from contextvars import ContextVar
 
 import httpx2
 
-from agents.llm.errors import request_id_in
+from agents.llm.errors import extract_request_id
 
 MAX_ANSWER_BYTES = 32 * 1024 * 1024
 
@@ -58,7 +58,7 @@ class _Transport(httpx2.AsyncHTTPTransport):
         seconds = exchange.connect_seconds
         request.extensions["timeout"] = {"connect": seconds, "pool": seconds, "read": None, "write": None}
         response = await super().handle_async_request(request)
-        exchange.request_id = request_id_in(response.headers)
+        exchange.request_id = extract_request_id(response.headers)
         # Some libraries (google-genai 2.34.0, anthropic 2.12.0) follow redirects whatever the client says, and would
         # take the key along.
         if response.has_redirect_location:

@@ -13,10 +13,10 @@ from pydantic_ai.tools import ToolDefinition
 
 from agents.llm.errors import BadModelRequest
 from agents.llm.interface import ModelRequest
-from agents.llm.routes import keeps_to_json
+from agents.llm.routes import supports_json_format
 
 
-def settings_of(request: ModelRequest, provider: str) -> ModelSettings:
+def model_settings(request: ModelRequest, provider: str) -> ModelSettings:
     """Only what the provider knows: pydantic-ai warns of the rest."""
     settings = ModelSettings()
     if provider != "bedrock":
@@ -32,7 +32,7 @@ def settings_of(request: ModelRequest, provider: str) -> ModelSettings:
     return settings
 
 
-def parameters_of(request: ModelRequest) -> ModelRequestParameters:
+def request_parameters(request: ModelRequest) -> ModelRequestParameters:
     tools = [
         ToolDefinition(
             name=tool.name,
@@ -59,7 +59,7 @@ def check_format(request: ModelRequest, provider: str, profile: ModelProfile) ->
     if request.json is None:
         return
     if request.json.schema is None:
-        keeps = keeps_to_json(provider, tools=bool(request.tools))
+        keeps = supports_json_format(provider, tools=bool(request.tools))
     else:
         keeps = profile.get("supports_json_schema_output", False) and not (
             provider == "google"

@@ -21,7 +21,7 @@ from pydantic_ai.messages import (
 from agents.llm.interface import ChatMessage, ModelRequest
 
 
-def messages_of(request: ModelRequest) -> list[ModelMessage]:
+def model_messages(request: ModelRequest) -> list[ModelMessage]:
     """The conversation; what stands between two answers is one message.
 
     Calls of tools that are on offer no more are told as text: Anthropic and Bedrock refuse a history of calls in a

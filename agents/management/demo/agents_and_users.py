@@ -16,7 +16,7 @@ from django.db import connection
 from accounts.models import User
 from accounts.roles import Role
 from agents.domain.configuration import AgentConfiguration
-from agents.management.demo.ids import id_at
+from agents.management.demo.ids import make_id
 from agents.models import Agent, AgentDraft, Release, Runner
 
 # Every name that the demo makes begins like this, so that it can be told apart.
@@ -48,13 +48,13 @@ class Part:
 
 
 @dataclass(frozen=True, slots=True)
-class Cast:
+class DemoPeople:
     parts: list[Part]
     people: list[int]
     runners: list[UUID]
 
 
-def make_cast(rng: Random, *, until: datetime, people: int) -> Cast:
+def make_agents_and_users(rng: Random, *, until: datetime, people: int) -> DemoPeople:
     """Insert the rows that all the others point to."""
     since = until - timedelta(days=DAYS)
     group = Group.objects.get(name=Role.USER)
@@ -66,11 +66,11 @@ def make_cast(rng: Random, *, until: datetime, people: int) -> Cast:
     member: Any = User.groups.through
     member.objects.bulk_create(member(user_id=user.pk, group_id=group.pk) for user in users)
     runners = Runner.objects.bulk_create(
-        Runner(id=id_at(since, rng), host=f"{PREFIX}host", pid=1000 + number, capacity=8, status="stopped")
+        Runner(id=make_id(since, rng), host=f"{PREFIX}host", pid=1000 + number, capacity=8, status="stopped")
         for number in range(4)
     )
     parts = [_part(rng, since, number) for number in range(len(_AGENTS))]
-    return Cast(parts, [user.pk for user in users], [runner.pk for runner in runners])
+    return DemoPeople(parts, [user.pk for user in users], [runner.pk for runner in runners])
 
 
 def _part(rng: Random, since: datetime, number: int) -> Part:
@@ -78,7 +78,7 @@ def _part(rng: Random, since: datetime, number: int) -> Part:
     archived = number == len(_AGENTS) - 1
     route = ("openai:gpt-4o-mini", "openai:gpt-4o")[number % 2]
     agent = Agent.objects.create(
-        id=id_at(since, rng),
+        id=make_id(since, rng),
         slug=PREFIX + slug,
         name=f"Sample {name}",
         archived_at=since + timedelta(days=ARCHIVED_AFTER_DAYS) if archived else None,
@@ -86,7 +86,7 @@ def _part(rng: Random, since: datetime, number: int) -> Part:
     configuration = AgentConfiguration(model_chain=(route,), instructions=f"You are {name}.").dump()
     AgentDraft.objects.create(agent=agent, configuration=configuration)
     lasts = timedelta(days=DAYS / releases)
-    made = [(since + n * lasts, id_at(since + n * lasts, rng), n + 1) for n in range(releases)]
+    made = [(since + n * lasts, make_id(since + n * lasts, rng), n + 1) for n in range(releases)]
     with connection.cursor() as cursor:
         # Not through the ORM, which would date them all today.
         cursor.executemany(

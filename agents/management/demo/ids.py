@@ -7,7 +7,7 @@ from random import Random
 from uuid import UUID
 
 
-def id_at(moment: datetime, rng: Random) -> UUID:
+def make_id(moment: datetime, rng: Random) -> UUID:
     """A UUIDv7 of `moment`."""
     return UUID(id_text(int(moment.timestamp() * 1000), rng))
 

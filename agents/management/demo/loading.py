@@ -13,8 +13,8 @@ from django.db import connection, transaction
 from django.db.models import Field
 from django.db.models.fields import NOT_PROVIDED
 
-from agents.management.demo.agents_and_users import make_cast
-from agents.management.demo.plan import Talk, plan
+from agents.management.demo.agents_and_users import make_agents_and_users
+from agents.management.demo.plan import DemoSession, plan
 from agents.management.demo.rows import COLUMNS, NULL, Author, Lines
 
 BATCH = 25_000
@@ -30,7 +30,7 @@ def load(*, turns: int, seed: int, until: datetime, tell: Callable[[str], None])
     """
     rng = Random(seed)  # noqa: S311 - made-up conversations
     began = time.monotonic()
-    cast = make_cast(rng, until=until, people=max(20, min(5_000, turns // 200)))
+    cast = make_agents_and_users(rng, until=until, people=max(20, min(5_000, turns // 200)))
     talks, moments = plan(rng, cast, turns=turns, until=until)
     tell(f"{len(talks):,} sessions of {len(cast.people):,} people are planned")
     bare = not any(apps.get_model("agents", name).objects.exists() for name in TABLES)
@@ -50,7 +50,7 @@ def load(*, turns: int, seed: int, until: datetime, tell: Callable[[str], None])
     return counts
 
 
-def _store_sessions(author: Author, talks: Sequence[Talk], counts: dict[str, int]) -> None:
+def _store_sessions(author: Author, talks: Sequence[DemoSession], counts: dict[str, int]) -> None:
     for first in range(0, len(talks), BATCH):
         for talk in talks[first : first + BATCH]:
             author.write_session(talk)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from random import Random
 
-from agents.management.demo.agents_and_users import DAYS, Cast, Part
+from agents.management.demo.agents_and_users import DAYS, DemoPeople, Part
 from agents.management.demo.ids import id_text
 from agents.management.demo.texts import SUBJECTS
 
@@ -19,7 +19,7 @@ LONG_ONES = 3
 
 
 @dataclass(slots=True)
-class Talk:
+class DemoSession:
     """A session as it grows: what the next message and the next event get, and the message at its head."""
 
     key: str
@@ -39,11 +39,13 @@ class Talk:
         return f"About {SUBJECTS[self.subject]}"
 
 
-def plan(rng: Random, cast: Cast, *, turns: int, until: datetime) -> tuple[list[Talk], list[tuple[int, int]]]:
+def plan(
+    rng: Random, cast: DemoPeople, *, turns: int, until: datetime
+) -> tuple[list[DemoSession], list[tuple[int, int]]]:
     """The conversations, and for each turn its millisecond and the index of its conversation, by time."""
     until_ms = int(until.timestamp() * 1000)
     since_ms = until_ms - DAYS * _DAY
-    talks: list[Talk] = []
+    talks: list[DemoSession] = []
     moments: list[tuple[int, int]] = []
     for length in _lengths(rng, turns):
         offsets = _offsets(rng, length)
@@ -77,7 +79,7 @@ def _offsets(rng: Random, length: int) -> list[int]:
     return offsets
 
 
-def _talk(rng: Random, cast: Cast, since_ms: int, until_ms: int, *, lasts_ms: int) -> Talk:
+def _talk(rng: Random, cast: DemoPeople, since_ms: int, until_ms: int, *, lasts_ms: int) -> DemoSession:
     [part] = rng.choices(cast.parts, [part.share for part in cast.parts])
     # More by day than by night, and a little more each week.
     day = int(DAYS * rng.random() ** 0.8)
@@ -88,6 +90,6 @@ def _talk(rng: Random, cast: Cast, since_ms: int, until_ms: int, *, lasts_ms: in
     _, release, number = [made for made in part.releases if made[0] <= began][-1]
     # A few people talk much: the rank of the person falls off quickly.
     person = cast.people[min(len(cast.people) - 1, int(len(cast.people) * rng.random() ** 2.2))]
-    return Talk(
+    return DemoSession(
         id_text(began, rng), person, part, str(release), number, rng.randrange(len(SUBJECTS)), began, last_ms=began
     )

@@ -14,9 +14,9 @@ from time import gmtime, strftime
 from agents.domain.events import EventType
 from agents.domain.failures import ErrorClass
 from agents.domain.serialization import retry_suggested
-from agents.management.demo.agents_and_users import Cast
+from agents.management.demo.agents_and_users import DemoPeople
 from agents.management.demo.ids import id_text
-from agents.management.demo.plan import Talk
+from agents.management.demo.plan import DemoSession
 from agents.management.demo.texts import ANSWERS, ERRORS, QUESTIONS, SUBJECTS
 
 NULL = "\\N"
@@ -94,7 +94,7 @@ class Lines:
 class _Case:
     """One turn in the making. `end` is what its last event adds to the moment."""
 
-    talk: Talk
+    talk: DemoSession
     turn: str
     runner: str
     began: str
@@ -116,12 +116,12 @@ class _Case:
 class Author:
     """Writes turn after turn into `lines`, drawing from `rng`."""
 
-    def __init__(self, rng: Random, cast: Cast) -> None:
+    def __init__(self, rng: Random, cast: DemoPeople) -> None:
         self.lines = Lines()
         self._rng = rng
         self._runners = [str(runner) for runner in cast.runners]
 
-    def write_session(self, talk: Talk) -> None:
+    def write_session(self, talk: DemoSession) -> None:
         """A session's row, once all of its turns are written."""
         head = talk.head or NULL
         self.lines.agentsession.append(
@@ -129,7 +129,7 @@ class Author:
             f"{talk.next_ordinal}\t{head}\t1\t{moment_text(talk.began_ms)}\t{moment_text(talk.last_ms)}"
         )
 
-    def write_turn(self, talk: Talk, at_ms: int) -> None:
+    def write_turn(self, talk: DemoSession, at_ms: int) -> None:
         """One question, and all that followed."""
         rng = self._rng
         at_ms = max(at_ms, talk.last_ms)

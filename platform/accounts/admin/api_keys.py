@@ -12,13 +12,13 @@ from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.urls import reverse
 
 from accounts.actor import Scope
-from accounts.api_keys import KEY_DAYS, SCOPE_WORDS, create_api_key, ends_in_days, revoke_api_key
+from accounts.api_keys import KEY_DAYS, SCOPE_WORDS, create_api_key, expiry_from_days, revoke_api_key
 from accounts.models import ApiKey, User
-from accounts.permissions import actor_of
+from accounts.permissions import user_actor
 from accounts.role_permissions import ADD_API_KEY, REVOKE_API_KEY
 from console.admin import ReadOnlyAdmin
-from console.confirmation import answer, ask
-from console.views import address_of, page
+from console.confirmation import confirmation_page, confirmed_data
+from console.views import console_page, row_url
 from console.widgets import CheckboxSelectMultiple, Select, TextInput, action
 from foundation.clock import now
 from foundation.errors import BandstandError
@@ -82,10 +82,12 @@ class ApiKeyAdmin(ReadOnlyAdmin):
         """The form; then the key, on the answer to the form and nowhere else."""
         if not self.has_add_permission(request):
             raise PermissionDenied
-        form = KeyForm(answer(request), initial={"user": request.GET.get("user", "")[:150]})
+        form = KeyForm(confirmed_data(request), initial={"user": request.GET.get("user", "")[:150]})
         back = reverse("admin:accounts_apikey_changelist")
         words = "A program that shows the key acts as this person. The key is shown once, on the next page."
-        asked = ask(request, self, title="Make an API key", words=words, yes="Make the key", back=back, form=form)
+        asked = confirmation_page(
+            request, self, title="Make an API key", words=words, yes="Make the key", back=back, form=form
+        )
         if asked is not None:
             return asked
         try:
@@ -94,7 +96,9 @@ class ApiKeyAdmin(ReadOnlyAdmin):
             messages.error(request, error.detail)
             return HttpResponseRedirect(back)
         words = f"This is the key {key.name} of {key.user}. Copy it now: it is not kept, and cannot be shown again."
-        return page(request, self, "console/once.html", title="The new key", words=words, secret=plain, back=back)
+        return console_page(
+            request, self, "console/once.html", title="The new key", words=words, secret=plain, back=back
+        )
 
     @admin.action(description="Revoke selected keys", permissions=["revoke"])
     def revoke(self, request: HttpRequest, queryset: QuerySet[ApiKey]) -> HttpResponse | None:
@@ -106,11 +110,11 @@ class ApiKeyAdmin(ReadOnlyAdmin):
         if key is None:
             missing: HttpResponse = self._get_obj_does_not_exist_redirect(request, self.opts, object_id)  # type: ignore[attr-defined]
             return missing
-        return self._revoke(request, [key]) or HttpResponseRedirect(address_of(key))
+        return self._revoke(request, [key]) or HttpResponseRedirect(row_url(key))
 
     def _revoke(self, request: HttpRequest, keys: Any) -> HttpResponse | None:
         keys = list(keys)
-        asked = ask(
+        asked = confirmation_page(
             request,
             self,
             title="Revoke API keys",
@@ -122,7 +126,7 @@ class ApiKeyAdmin(ReadOnlyAdmin):
         )
         if asked is None:
             for key in keys:
-                revoke_api_key(actor_of(request.user), key_id=key.pk)
+                revoke_api_key(user_actor(request.user), key_id=key.pk)
             messages.success(request, f"Revoked: {len(keys)}.")
         return asked
 
@@ -130,10 +134,10 @@ class ApiKeyAdmin(ReadOnlyAdmin):
 def _make(request: HttpRequest, form: KeyForm) -> tuple[ApiKey, str]:
     given = form.cleaned_data
     return create_api_key(
-        actor_of(request.user),
+        user_actor(request.user),
         user=given["user"],
         name=given["name"],
         scopes=[Scope(scope) for scope in given["scopes"]],
-        expires_at=ends_in_days(given["days"]),
+        expires_at=expiry_from_days(given["days"]),
         key_id=given["key_id"],
     )

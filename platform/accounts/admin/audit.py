@@ -11,7 +11,7 @@ from django.template.defaultfilters import filesizeformat
 from django.urls import reverse
 from django.utils.html import format_html
 
-from accounts.audit import audit_targets, extent
+from accounts.audit import audit_size, audit_targets
 from accounts.models import AuditEntry
 from console.admin import ReadOnlyAdmin
 from console.date_filters import AgeFilter
@@ -62,7 +62,7 @@ class AuditEntryAdmin(ReadOnlyAdmin):
 
 
 def _extent_in_words() -> str:
-    trail, days = extent(), settings.BANDSTAND.audit_days
+    trail, days = audit_size(), settings.BANDSTAND.audit_days
     if trail.oldest is None:
         return "There are no entries yet."
     kept = f"Entries are kept for {days:,} days" if days else "Entries are kept for ever"

@@ -5,13 +5,13 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any
 
-from accounts.audit import last_change_of
-from console.versioned_forms import Versioned
+from accounts.audit import find_last_change
+from console.versioned_forms import VersionedFormMixin
 
 
-class AuditedForm(Versioned):
-    """A `Versioned` form over rows whose changes are in the audit trail."""
+class AuditedFormMixin(VersionedFormMixin):
+    """A `VersionedFormMixin` form over rows whose changes are in the audit trail."""
 
     def last_change(self, row: Any) -> tuple[str, datetime | None]:
-        entry = last_change_of(row)
+        entry = find_last_change(row)
         return (entry.actor, entry.at) if entry is not None else ("somebody", None)

@@ -6,13 +6,13 @@ from django.contrib import admin
 
 from accounts.models import OutgoingEmail
 from console.admin import ReadOnlyAdmin
-from console.formatting import tag
+from console.formatting import badge
 
 _LEVELS = {OutgoingEmail.State.WAITING: "warn", OutgoingEmail.State.SENT: "good", OutgoingEmail.State.FAILED: "bad"}
 
 
 @admin.register(OutgoingEmail)
-class LetterAdmin(ReadOnlyAdmin):
+class OutgoingEmailAdmin(ReadOnlyAdmin):
     query_budget = 7
 
     list_display = ("created_at", "user", "kind", "how_it_went", "address", "error")
@@ -27,4 +27,4 @@ class LetterAdmin(ReadOnlyAdmin):
 
     @admin.display(description="how it went")
     def how_it_went(self, letter: OutgoingEmail) -> str:
-        return tag(letter.get_state_display().lower(), _LEVELS[OutgoingEmail.State(letter.state)])
+        return badge(letter.get_state_display().lower(), _LEVELS[OutgoingEmail.State(letter.state)])

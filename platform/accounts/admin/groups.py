@@ -14,19 +14,19 @@ from django.db.models import Count, QuerySet
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.urls import reverse
 
-from accounts.admin.audited_forms import AuditedForm
+from accounts.admin.audited_forms import AuditedFormMixin
 from accounts.groups import change_group, copy_group, create_group, delete_group, is_role
-from accounts.permissions import actor_of
+from accounts.permissions import user_actor
 from accounts.role_permissions import ADD_GROUP, DELETE_GROUP
 from accounts.roles import ROLE_WORDS, Role, grantable_permissions
 from console.admin import ConsoleAdmin
-from console.confirmation import answer, ask
-from console.views import address_of
+from console.confirmation import confirmation_page, confirmed_data
+from console.views import row_url
 from console.widgets import CheckboxSelectMultiple, TextInput, action
 from foundation.errors import BandstandError
 
 
-class GroupForm(AuditedForm, forms.ModelForm):  # type: ignore[type-arg]
+class GroupForm(AuditedFormMixin, forms.ModelForm):  # type: ignore[type-arg]
     permissions = forms.ModelMultipleChoiceField(
         Permission.objects.none(),
         required=False,
@@ -53,7 +53,7 @@ class GroupForm(AuditedForm, forms.ModelForm):  # type: ignore[type-arg]
             return None
         return _versioned(Group.objects.select_for_update(no_key=True).get(pk=self.instance.pk))
 
-    def values_of(self, row: Any) -> dict[str, Any]:
+    def form_values(self, row: Any) -> dict[str, Any]:
         return (
             {"name": row.name, "permissions": row.permissions} if "permissions" in self.fields else {"name": row.name}
         )
@@ -127,7 +127,7 @@ class GroupAdmin(ConsoleAdmin):
         return request.user.has_perm(DELETE_GROUP)
 
     def save_model(self, request: HttpRequest, obj: Group, form: Any, change: bool) -> None:
-        actor, name = actor_of(request.user), form.cleaned_data["name"]
+        actor, name = user_actor(request.user), form.cleaned_data["name"]
         if change:
             change_group(actor, group_id=obj.pk, name=name, permissions=form.cleaned_data.get("permissions"))
         else:
@@ -145,18 +145,20 @@ class GroupAdmin(ConsoleAdmin):
         if group is None:
             missing: HttpResponse = self._get_obj_does_not_exist_redirect(request, self.opts, object_id)  # type: ignore[attr-defined]
             return missing
-        form = CopyForm(answer(request), initial={"name": f"copy of {group}"})
+        form = CopyForm(confirmed_data(request), initial={"name": f"copy of {group}"})
         words = "The copy may do what this one may do now; change that on its page. It has no people yet."
-        asked = ask(request, self, title=f"Copy {group}", words=words, yes="Copy", back=address_of(group), form=form)
+        asked = confirmation_page(
+            request, self, title=f"Copy {group}", words=words, yes="Copy", back=row_url(group), form=form
+        )
         if asked is not None:
             return asked
         try:
-            copy = copy_group(actor_of(request.user), group_id=group.pk, name=form.cleaned_data["name"])
+            copy = copy_group(user_actor(request.user), group_id=group.pk, name=form.cleaned_data["name"])
         except BandstandError as error:
             messages.error(request, error.detail)
-            return HttpResponseRedirect(address_of(group))
+            return HttpResponseRedirect(row_url(group))
         messages.success(request, f"The group {copy} is made.")
-        return HttpResponseRedirect(address_of(copy))
+        return HttpResponseRedirect(row_url(copy))
 
     @action(description="Delete", permissions=["remove"], url_path="remove", icon="delete")
     def delete_group(self, request: HttpRequest, object_id: str) -> HttpResponse:
@@ -166,13 +168,15 @@ class GroupAdmin(ConsoleAdmin):
             return missing
         words = f"Its people keep their accounts and lose nothing but this group ({group.people})."
         title = f"Delete the group {group}"
-        asked = ask(request, self, title=title, words=words, yes="Delete", back=address_of(group), danger=True)
+        asked = confirmation_page(
+            request, self, title=title, words=words, yes="Delete", back=row_url(group), danger=True
+        )
         if asked is not None:
             return asked
         try:
-            delete_group(actor_of(request.user), group_id=group.pk)
+            delete_group(user_actor(request.user), group_id=group.pk)
         except BandstandError as error:
             messages.error(request, error.detail)
-            return HttpResponseRedirect(address_of(group))
+            return HttpResponseRedirect(row_url(group))
         messages.success(request, f"The group {group} is deleted.")
         return HttpResponseRedirect(reverse("admin:auth_group_changelist"))

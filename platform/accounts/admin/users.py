@@ -10,31 +10,31 @@ from django.contrib import admin, messages
 from django.contrib.auth.models import Group
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 
-from accounts.admin.audited_forms import AuditedForm
-from accounts.email_outbox import mail_is_on
-from accounts.lockouts import lockout_of, lockouts, unlock_account, unlock_address
+from accounts.admin.audited_forms import AuditedFormMixin
+from accounts.email_outbox import email_enabled
+from accounts.lockouts import find_lockout, lockouts, unlock_account, unlock_address
 from accounts.models import User
-from accounts.password_links import whole_link
-from accounts.permissions import actor_of
+from accounts.password_links import absolute_link
+from accounts.permissions import user_actor
 from accounts.role_permissions import CHANGE_USER
 from accounts.roles import ROLE_WORDS, Role
 from accounts.users import (
-    change_person,
-    close_account,
-    create_person,
+    create_user,
+    deactivate_user,
     mail_password_link,
     password_link,
-    reopen_account,
+    reactivate_user,
+    update_user,
 )
 from console.admin import ConsoleAdmin
-from console.confirmation import answer, ask
-from console.views import address_of, page
+from console.confirmation import confirmation_page, confirmed_data
+from console.views import console_page, row_url
 from console.widgets import CheckboxSelectMultiple, RadioSelect, action
 from foundation.durations import duration
 from foundation.errors import BandstandError
 
 
-class PersonForm(AuditedForm, forms.ModelForm):  # type: ignore[type-arg]
+class UserForm(AuditedFormMixin, forms.ModelForm):  # type: ignore[type-arg]
     class Meta:
         model = User
         fields = ("username", "first_name", "last_name", "email", "groups")
@@ -67,8 +67,8 @@ class PersonForm(AuditedForm, forms.ModelForm):  # type: ignore[type-arg]
     def stored_row(self) -> User | None:
         return None if self._is_new else User.objects.select_for_update(no_key=True).get(pk=self.instance.pk)
 
-    def values_of(self, row: User) -> dict[str, Any]:
-        shown = {name: getattr(row, name) for name in PersonForm.Meta.fields if name != "groups"}
+    def form_values(self, row: User) -> dict[str, Any]:
+        shown = {name: getattr(row, name) for name in UserForm.Meta.fields if name != "groups"}
         return shown | {"groups": list(row.groups.order_by("name"))}
 
     def clean(self) -> dict[str, Any]:
@@ -83,7 +83,7 @@ class UserAdmin(ConsoleAdmin):
     # The page of one person.
     page_query_budget = 14
 
-    form = PersonForm
+    form = UserForm
     change_form_template = "console/versioned.html"
     list_display = ("username", "full_name", "email", "roles", "is_active", "last_login")
     list_filter = ("is_active", "groups")
@@ -109,7 +109,7 @@ class UserAdmin(ConsoleAdmin):
         return str(kept["signing_in"])
 
     def get_fields(self, request: HttpRequest, obj: Any = None) -> tuple[str, ...]:  # noqa: ARG002
-        return PersonForm.Meta.fields if obj is None else (*PersonForm.Meta.fields, "signing_in")
+        return UserForm.Meta.fields if obj is None else (*UserForm.Meta.fields, "signing_in")
 
     def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> tuple[str, ...]:  # noqa: ARG002
         return () if obj is None else ("signing_in",)
@@ -134,12 +134,12 @@ class UserAdmin(ConsoleAdmin):
         return type(made.__name__, (made,), {"own": obj is not None and obj.pk == request.user.pk})
 
     def save_model(self, request: HttpRequest, obj: User, form: Any, change: bool) -> None:
-        actor, details = actor_of(request.user), form.cleaned_data
+        actor, details = user_actor(request.user), form.cleaned_data
         if change:
             expected = details["version"]
-            change_person(actor, user_id=obj.pk, expected_version=expected, details=details, groups=details["groups"])
+            update_user(actor, user_id=obj.pk, expected_version=expected, details=details, groups=details["groups"])
         else:
-            obj.pk = create_person(actor, details=details, groups=details["groups"]).pk
+            obj.pk = create_user(actor, details=details, groups=details["groups"]).pk
 
     def save_related(self, request: HttpRequest, form: Any, formsets: Any, change: bool) -> None:
         """The verb has saved the groups."""
@@ -148,7 +148,7 @@ class UserAdmin(ConsoleAdmin):
         messages.success(
             request, f"The account {obj} is made. Now make the link with which its person chooses a password."
         )
-        return HttpResponseRedirect(address_of(obj, "password_link"))
+        return HttpResponseRedirect(row_url(obj, "password_link"))
 
     @action(description="Password link", permissions=["rights"], url_path="password-link", icon="link")
     def password_link(self, request: HttpRequest, object_id: str) -> HttpResponse:
@@ -175,14 +175,14 @@ class UserAdmin(ConsoleAdmin):
             answer: HttpResponse = shown(request, self, person)
         except BandstandError as error:
             messages.error(request, error.detail)
-            return HttpResponseRedirect(address_of(person))
+            return HttpResponseRedirect(row_url(person))
         return answer
 
 
 def _signing_in(user: User) -> str:
     if not user.is_active:
         return "The account is closed."
-    if (lockout := lockout_of(user)) is not None:
+    if (lockout := find_lockout(user)) is not None:
         state = f"{lockout.tries} tries left" if lockout.tries else f"Locked out for {duration(lockout.wait_seconds)}"
         return f"{state} after many failed attempts: press Unlock to end that."
     return "Open." if user.has_usable_password() else "Has not chosen a password yet."
@@ -205,30 +205,30 @@ class LinkForm(forms.Form):
 
 
 def _link_page(request: HttpRequest, model_admin: Any, person: User) -> HttpResponse:
-    form = LinkForm(answer(request), address=person.email) if mail_is_on() and person.email else None
+    form = LinkForm(confirmed_data(request), address=person.email) if email_enabled() and person.email else None
     title = f"Password link for {person}"
-    asked = ask(
+    asked = confirmation_page(
         request,
         model_admin,
         title=title,
         words=f"Makes a link with which {person} chooses a password. It works once, for three days. "
         f"{_until_then(person)}{_why_no_mail(person)}",
         yes="Make the link",
-        back=address_of(person),
+        back=row_url(person),
         form=form,
     )
     if asked is not None:
         return asked
     if form is not None and form.cleaned_data["way"] == LinkForm.MAIL:
-        letter = mail_password_link(actor_of(request.user), user_id=person.pk)
+        letter = mail_password_link(user_actor(request.user), user_id=person.pk)
         messages.success(
             request, f"A mail to {person.email} is on its way. Load this page again in a moment to see how it went."
         )
-        return HttpResponseRedirect(address_of(letter))
-    link = whole_link(password_link(actor_of(request.user), user_id=person.pk))
+        return HttpResponseRedirect(row_url(letter))
+    link = absolute_link(password_link(user_actor(request.user), user_id=person.pk))
     words = f"Hand this to {person}. It is not kept, and cannot be shown again."
-    return page(
-        request, model_admin, "console/once.html", title=title, words=words, secret=link, back=address_of(person)
+    return console_page(
+        request, model_admin, "console/once.html", title=title, words=words, secret=link, back=row_url(person)
     )
 
 
@@ -238,44 +238,44 @@ def _until_then(person: User) -> str:
 
 def _why_no_mail(person: User) -> str:
     shown = "It is shown once: hand it over in a way that only they can read."
-    if not mail_is_on():
+    if not email_enabled():
         return f"{shown} (This installation sends no mail.)"
     return "" if person.email else f"{shown} (The account has no email address.)"
 
 
 def _unlock_page(request: HttpRequest, model_admin: Any, person: User) -> HttpResponse:
-    asked = ask(
+    asked = confirmation_page(
         request,
         model_admin,
         title=f"Unlock {person}",
         words=f"{person} can try to sign in again at once, however often it failed. If somebody is guessing the "
         "password, they can go on, too. An address that has to wait is unlocked on the page “Locked out”.",
         yes="Unlock",
-        back=address_of(person),
+        back=row_url(person),
     )
     if asked is not None:
         return asked
-    waited = unlock_account(actor_of(request.user), user_id=person.pk)
+    waited = unlock_account(user_actor(request.user), user_id=person.pk)
     messages.success(request, f"{person} may try again." if waited else f"{person} did not have to wait.")
-    return HttpResponseRedirect(address_of(person))
+    return HttpResponseRedirect(row_url(person))
 
 
 def _lockouts_page(request: HttpRequest, model_admin: Any) -> HttpResponse:
     address = request.POST.get("address", "")[:50] if request.method == "POST" else ""
     if address:
         try:
-            waited = unlock_address(actor_of(request.user), address=address)
+            waited = unlock_address(user_actor(request.user), address=address)
         except BandstandError as error:
             messages.error(request, error.detail)
         else:
             messages.success(request, f"{address} may try again." if waited else f"{address} did not have to wait.")
         return HttpResponseRedirect(request.path)
-    return page(request, model_admin, "console/lockouts.html", title="Locked out", found=lockouts())
+    return console_page(request, model_admin, "console/lockouts.html", title="Locked out", found=lockouts())
 
 
 def _close_page(request: HttpRequest, model_admin: Any, person: User) -> HttpResponse:
     closing = person.is_active
-    asked = ask(
+    asked = confirmation_page(
         request,
         model_admin,
         title=f"{'Close' if closing else 'Reopen'} the account {person}",
@@ -284,14 +284,14 @@ def _close_page(request: HttpRequest, model_admin: Any, person: User) -> HttpRes
         if closing
         else f"{person} can sign in again, with the roles and keys from before.",
         yes="Close the account" if closing else "Reopen the account",
-        back=address_of(person),
+        back=row_url(person),
         danger=closing,
     )
     if asked is not None:
         return asked
-    (close_account if closing else reopen_account)(actor_of(request.user), user_id=person.pk)
+    (deactivate_user if closing else reactivate_user)(user_actor(request.user), user_id=person.pk)
     messages.success(request, f"The account {person} is {'closed' if closing else 'open again'}.")
-    return HttpResponseRedirect(address_of(person))
+    return HttpResponseRedirect(row_url(person))
 
 
 def _group_choices() -> Iterator[tuple[int, str]]:

@@ -20,11 +20,11 @@ from django.views.decorators.cache import never_cache
 from django.views.decorators.debug import sensitive_post_parameters
 
 from accounts.actor import Scope
-from accounts.api_keys import KEY_DAYS, SCOPE_WORDS, create_api_key, ends_in_days, revoke_api_key
-from accounts.audit import record
-from accounts.login import address_of, counted, with_wait
+from accounts.api_keys import KEY_DAYS, SCOPE_WORDS, create_api_key, expiry_from_days, revoke_api_key
+from accounts.audit import record_audit
+from accounts.login import add_retry_after, client_address, throttled
 from accounts.models import ApiKey
-from accounts.permissions import actor_of
+from accounts.permissions import user_actor
 from accounts.role_permissions import ENTER_CONSOLE, USE_CHAT
 from accounts.roles import ROLE_WORDS, Role
 from foundation.clock import now
@@ -45,10 +45,10 @@ class OwnPassword(PasswordChangeForm):
     def __init__(self, request: HttpRequest) -> None:
         user: Any = request.user  # somebody is signed in
         super().__init__(user, request.POST if request.method == "POST" else None)
-        self._address = address_of(request)
+        self._address = client_address(request)
 
     def clean_old_password(self) -> str:
-        with counted(self.user.get_username(), self._address):
+        with throttled(self.user.get_username(), self._address):
             return str(super().clean_old_password())
 
 
@@ -79,7 +79,7 @@ class OwnKey(forms.Form):
 
     def __init__(self, request: HttpRequest) -> None:
         super().__init__(request.POST if request.method == "POST" else None)
-        held = actor_of(request.user).scopes
+        held = user_actor(request.user).scopes
         chosen: Any = self.fields["scopes"]
         chosen.choices = [(scope, words) for scope, words in SCOPE_WORDS.items() if scope in held]
 
@@ -124,11 +124,11 @@ def make_key(request: HttpRequest) -> HttpResponse:
     given = form.cleaned_data
     try:
         key, plain = create_api_key(
-            actor_of(request.user),
+            user_actor(request.user),
             user=request.user,  # type: ignore[arg-type]  # somebody is signed in
             name=given["name"],
             scopes=[Scope(scope) for scope in given["scopes"]],
-            expires_at=ends_in_days(given["days"]),
+            expires_at=expiry_from_days(given["days"]),
             key_id=given["key_id"],
         )
     except BandstandError as error:
@@ -141,7 +141,7 @@ def make_key(request: HttpRequest) -> HttpResponse:
 def revoke_key(request: HttpRequest, *, key_id: UUID) -> HttpResponse:
     """End one of one's keys."""
     try:
-        key = revoke_api_key(actor_of(request.user), key_id=key_id)
+        key = revoke_api_key(user_actor(request.user), key_id=key_id)
     except BandstandError as error:
         messages.error(request, error.detail)
     else:
@@ -151,10 +151,10 @@ def revoke_key(request: HttpRequest, *, key_id: UUID) -> HttpResponse:
 
 def _save_password(request: HttpRequest, form: OwnPassword, action: str, words: str) -> HttpResponse:
     if not form.is_valid():
-        return with_wait(_page(request, form=form, **{_FORMS[type(form)]: form}))
+        return add_retry_after(_page(request, form=form, **{_FORMS[type(form)]: form}))
     with transaction.atomic():
         user = form.save()
-        record(actor_of(user), action, target=user)
+        record_audit(user_actor(user), action, target=user)
     update_session_auth_hash(request, user)
     messages.success(request, words)
     return _back()

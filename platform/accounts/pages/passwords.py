@@ -15,38 +15,38 @@ from django.utils.text import format_lazy
 from django.views.decorators.cache import never_cache
 from django.views.generic import FormView
 
-from accounts.audit import record
-from accounts.email_outbox import mail_is_on
-from accounts.lockouts import forget_failures
-from accounts.login import address_of, wait_error, with_wait
+from accounts.audit import record_audit
+from accounts.email_outbox import email_enabled
+from accounts.lockouts import clear_failures
+from accounts.login import add_retry_after, client_address, wait_error
 from accounts.password_links import AnyLink
-from accounts.password_reset import ask_for_password
-from accounts.permissions import actor_of
+from accounts.password_reset import request_password_reset
+from accounts.permissions import user_actor
 from foundation.errors import RateLimited
 
 
-class ForgottenForm(forms.Form):
+class PasswordResetForm(forms.Form):
     who = forms.CharField(max_length=254)
 
 
 @method_decorator(never_cache, name="dispatch")
-class ForgottenPassword(FormView):  # type: ignore[type-arg]
+class PasswordResetView(FormView):  # type: ignore[type-arg]
     """Mails a link to whoever is meant. The answer is the same for everybody, and comes as fast."""
 
-    form_class = ForgottenForm
+    form_class = PasswordResetForm
     template_name = "pages/forgotten_password.html"
 
     def get_context_data(self, **kwargs: Any) -> dict[str, Any]:
-        return super().get_context_data(mail_is_on=mail_is_on(), sent="sent" in self.request.GET, **kwargs)
+        return super().get_context_data(mail_is_on=email_enabled(), sent="sent" in self.request.GET, **kwargs)
 
     def post(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
-        if not mail_is_on():
+        if not email_enabled():
             return self.get(request, *args, **kwargs)
         return super().post(request, *args, **kwargs)
 
-    def form_valid(self, form: ForgottenForm) -> HttpResponse:
+    def form_valid(self, form: PasswordResetForm) -> HttpResponse:
         try:
-            ask_for_password(form.cleaned_data["who"], address=address_of(self.request))
+            request_password_reset(form.cleaned_data["who"], address=client_address(self.request))
         except RateLimited as refused:
             form.add_error(None, wait_error(refused, "Too many links were asked for."))
             return self.form_invalid(form)
@@ -54,10 +54,10 @@ class ForgottenPassword(FormView):  # type: ignore[type-arg]
 
     def render_to_response(self, context: dict[str, Any], **kwargs: Any) -> HttpResponse:
         answer = super().render_to_response(context, **kwargs)
-        return with_wait(answer) if isinstance(answer, TemplateResponse) else answer
+        return add_retry_after(answer) if isinstance(answer, TemplateResponse) else answer
 
 
-class ChoosePassword(PasswordResetConfirmView):
+class ChoosePasswordView(PasswordResetConfirmView):
     """The links of `accounts.password_links` lead here. The token leaves the address at once."""
 
     template_name = "pages/choose_password.html"
@@ -69,11 +69,11 @@ class ChoosePassword(PasswordResetConfirmView):
         return user if user is not None and user.is_active else None
 
     def get_context_data(self, **kwargs: Any) -> dict[str, Any]:
-        return super().get_context_data(mail_is_on=mail_is_on(), **kwargs)
+        return super().get_context_data(mail_is_on=email_enabled(), **kwargs)
 
     def form_valid(self, form: Any) -> HttpResponse:
         with transaction.atomic():
             answer = super().form_valid(form)
-            record(actor_of(form.user), "user.password_chosen", target=form.user)
-            forget_failures(form.user)
+            record_audit(user_actor(form.user), "user.password_chosen", target=form.user)
+            clear_failures(form.user)
         return answer

@@ -18,7 +18,7 @@ TRANSACTION_TIMEOUT_SINCE = 170000
 _LAST_WORDS = frozenset({"FATAL", "PANIC"})
 
 
-def said_farewell(connection: psycopg.Connection[Any]) -> bool:
+def terminated_by_server(connection: psycopg.Connection[Any]) -> bool:
     """Whether the server has ended an idle connection. It says nothing else to one, so nobody need ask it.
 
     A round trip per checkout would cost more than most of our statements; this looks at the socket only.
@@ -48,7 +48,7 @@ class Pool(ConnectionPool[psycopg.Connection[Any]]):
         deadline = monotonic() + (self.timeout if timeout is None else timeout)
         while True:
             connection = super().getconn(deadline - monotonic())
-            if not said_farewell(connection):
+            if not terminated_by_server(connection):
                 return connection
             connection.close()
             self.putconn(connection)

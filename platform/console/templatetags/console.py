@@ -5,7 +5,7 @@ from __future__ import annotations
 from django import template
 from django.forms import BoundField
 
-from console.formatting import ago, moment
+from console.formatting import format_moment, time_ago
 from foundation.durations import duration
 
 register = template.Library()
@@ -28,9 +28,9 @@ def shown(field: BoundField) -> str:
     return "the default" if value is None else f"{value:,}" if isinstance(value, int) else str(value)
 
 
-register.filter("ago", ago)
+register.filter("ago", time_ago)
 register.filter("lasts", duration)
-register.filter("moment", moment)
+register.filter("moment", format_moment)
 
 
 @register.filter

@@ -13,7 +13,7 @@ from aiohttp.abc import AbstractResolver, ResolveResult
 from foundation.http.addresses import check_public, is_public_text
 from foundation.http.errors import AddressRefused
 from foundation.http.resolver import Resolver
-from foundation.http.target import PUBLIC_PORTS, origin_of
+from foundation.http.target import PUBLIC_PORTS, parse_origin
 
 SocketFactory = Callable[[Any], socket.socket]
 
@@ -48,7 +48,7 @@ class GuardedConnector(aiohttp.TCPConnector):
         timeout: aiohttp.ClientTimeout,  # noqa: ASYNC109 - the parent's signature
     ) -> aiohttp.connector.Connection:
         host, port = req.url.raw_host or "", req.url.port or 0
-        if origin_of(host, port) in self._allow:
+        if parse_origin(host, port) in self._allow:
             return await super().connect(req, traces, timeout)
         if port not in PUBLIC_PORTS:
             raise AddressRefused("The port is not one of the web's.")
@@ -75,7 +75,7 @@ class _CheckingResolver(AbstractResolver):
         addresses = await self._resolver.resolve(host)
         if not addresses:
             raise OSError(f"{host} has no address")
-        if origin_of(host, port) not in self._allow:
+        if parse_origin(host, port) not in self._allow:
             for address in addresses:
                 check_public(address)
         results = [_result(host, port, address) for address in addresses]

@@ -40,10 +40,10 @@ class Target:
     @property
     def origin(self) -> str:
         """`host:port`, as lists of allowed hosts name it."""
-        return origin_of(self.host, self.port)
+        return parse_origin(self.host, self.port)
 
 
-def origin_of(host: str, port: int) -> str:
+def parse_origin(host: str, port: int) -> str:
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
@@ -57,7 +57,7 @@ def parse_target(address: str) -> Target:
     if port > 65535:
         raise AddressRefused("There is no such port.")
     host, is_literal = _canonical_host(host)
-    url = URL(f"{scheme}://{origin_of(host, port)}{(match['rest'] or '').partition('#')[0] or '/'}")
+    url = URL(f"{scheme}://{parse_origin(host, port)}{(match['rest'] or '').partition('#')[0] or '/'}")
     # The client reads the address with yarl: both must have understood the same.
     if (url.scheme, url.raw_host, url.port, url.raw_user) != (scheme, host, port, None):
         raise AddressRefused("The address can be read in two ways.")

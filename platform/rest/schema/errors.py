@@ -20,7 +20,7 @@ from foundation.errors import (
 from foundation.problems import MEDIA_TYPE, status_phrase
 from rest.errors import InvalidFields, NotAcceptable, UnsupportedMediaType
 from rest.problems import problem_shape
-from rest.schema.shapes import REQUEST_ID, TEXT, WHOLE, Schema, list_of, record, ref, said
+from rest.schema.shapes import REQUEST_ID, TEXT, WHOLE, Schema, array, described, record, ref
 
 # Status: an example of it (None: our own fault), and what to do about it.
 USUAL: dict[int, tuple[BandstandError | None, str]] = {
@@ -48,13 +48,13 @@ USUAL: dict[int, tuple[BandstandError | None, str]] = {
 
 PROBLEM: Schema = record(
     {
-        "type": said(TEXT, "Always `about:blank`: `code` says what happened."),
-        "title": said(TEXT, "The status in words."),
+        "type": described(TEXT, "Always `about:blank`: `code` says what happened."),
+        "title": described(TEXT, "The status in words."),
         "status": WHOLE,
-        "detail": said(TEXT, "What happened, for people."),
-        "instance": said(TEXT, "`urn:uuid:` and the id of the request, as in X-Request-Id. Quote it to us."),
-        "code": said(TEXT, "What happened, for programs: `docs/api.md` lists them."),
-        "errors": list_of(ref("Fault")),
+        "detail": described(TEXT, "What happened, for people."),
+        "instance": described(TEXT, "`urn:uuid:` and the id of the request, as in X-Request-Id. Quote it to us."),
+        "code": described(TEXT, "What happened, for programs: `docs/api.md` lists them."),
+        "errors": array(ref("Fault")),
         "retry_after": {"type": "number", "minimum": 0, "description": "Seconds; also in the header Retry-After."},
     },
     optional=("retry_after",),
@@ -62,7 +62,7 @@ PROBLEM: Schema = record(
 )
 FAULT: Schema = record(
     {
-        "pointer": said(
+        "pointer": described(
             TEXT, "A JSON pointer into the body (`/input`), a parameter (`?limit`), a part of the path (`{turn_id}`) "
             "or the name of a header."
         ),
@@ -79,7 +79,7 @@ COMMON_HEADERS = {
 }
 
 
-def refusal(status: int, *, description: str | None = None) -> dict[str, Any]:
+def error_response(status: int, *, description: str | None = None) -> dict[str, Any]:
     """The response object of a refusal."""
     headers = dict(COMMON_HEADERS)
     if status in {409, 429, 503}:
@@ -99,9 +99,9 @@ def _name(status: int) -> str:
     return status_phrase(status).title().replace(" ", "").replace("-", "")
 
 
-RESPONSES = {_name(status): refusal(status) for status in USUAL}
+RESPONSES = {_name(status): error_response(status) for status in USUAL}
 
 
-def usual(status: int) -> dict[str, Any]:
+def common_error_response(status: int) -> dict[str, Any]:
     """The refusal with this status as a reference to its component."""
     return {"$ref": f"#/components/responses/{_name(status)}"}

@@ -16,13 +16,13 @@ from drf_spectacular.plumbing import ComponentRegistry
 from rest.schema import errors
 from rest.schema.operation import IDEMPOTENCY_KEY, IF_MATCH, Answer, Body, Header, Operation, Parameter
 from rest.schema.registry import declared
-from rest.schema.shapes import ID, SLUG, TEXT, Schema, said
+from rest.schema.shapes import ID, SLUG, TEXT, Schema, described
 from rest.views import ApiView
 
 # What the schema is about.
 PREFIX: Final = "/api/v1/"
 _ALWAYS = (401, 403, 406, 422, 429, 500, 503)
-_PATH_PARTS = {"slug": said(SLUG, "The agent's slug.")}
+_PATH_PARTS = {"slug": described(SLUG, "The agent's slug.")}
 _lock = Lock()
 
 
@@ -159,8 +159,8 @@ def _refusals(operation: Operation, has_path_parts: bool) -> Mapping[str, Any]:
     if operation.versioned:
         statuses |= {412, 428}
     return {
-        str(status): errors.refusal(status, description=operation.refusals[status])
+        str(status): errors.error_response(status, description=operation.refusals[status])
         if status in operation.refusals
-        else errors.usual(status)
+        else errors.common_error_response(status)
         for status in sorted(statuses)
     }

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from rest.media_types import JSON
-from rest.schema.shapes import COUNT, TEXT, Schema, said
+from rest.schema.shapes import COUNT, TEXT, Schema, described
 from rest.serializers import Input
 
 
@@ -90,7 +90,7 @@ class Operation:
 
 LIMIT = Parameter(
     "limit",
-    said(COUNT, "", minimum=1, maximum=100, default=50),
+    described(COUNT, "", minimum=1, maximum=100, default=50),
     "How many results a page has at most.",
     example=20,
 )
@@ -101,7 +101,7 @@ CURSOR = Parameter(
 )
 IDEMPOTENCY_KEY = Parameter(
     "Idempotency-Key",
-    said(TEXT, "", pattern="^[\\x21-\\x7e]{1,255}$"),
+    described(TEXT, "", pattern="^[\\x21-\\x7e]{1,255}$"),
     # Without an example: what stands there is sent by whoever tries it in the page, and would then be a repeat.
     "A word of your own for this request, such as `order-1749`: 1 to 255 visible ASCII characters. A repeat with the "
     "same key and the same body gets the first answer again and does nothing twice; with another body it is refused "
@@ -110,7 +110,7 @@ IDEMPOTENCY_KEY = Parameter(
 )
 IF_MATCH = Parameter(
     "If-Match",
-    said(TEXT, "", pattern=r'^(\*|"[0-9]{1,9}")$'),
+    described(TEXT, "", pattern=r'^(\*|"[0-9]{1,9}")$'),
     "The ETag that you have read. It is refused (412) when somebody changed the row since; `*` changes any version.",
     where="header",
     required=True,

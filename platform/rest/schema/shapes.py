@@ -34,12 +34,12 @@ def ref(name: str) -> Schema:
     return {"$ref": f"#/components/schemas/{name}"}
 
 
-def said(shape: Schema, description: str, **more: Any) -> Schema:
+def described(shape: Schema, description: str, **more: Any) -> Schema:
     """`shape` with a description, and with other words of JSON Schema."""
     return {**shape, "description": description, **more}
 
 
-def one_of(*words: str, description: str = "") -> Schema:
+def choice(*words: str, description: str = "") -> Schema:
     """One of a few words."""
     return {"type": "string", "enum": list(words)} | ({"description": description} if description else {})
 
@@ -52,7 +52,7 @@ def or_null(shape: Schema) -> Schema:
     return {"anyOf": [{k: v for k, v in shape.items() if k != "description"}, {"type": "null"}], **description}
 
 
-def list_of(shape: Schema, **more: Any) -> Schema:
+def array(shape: Schema, **more: Any) -> Schema:
     return {"type": "array", "items": shape, **more}
 
 
@@ -66,13 +66,13 @@ def record(fields: Mapping[str, Schema], *, optional: Collection[str] = (), desc
     return shape | ({"description": description} if description else {})
 
 
-def page_of(shape: Schema, **more: Schema) -> Schema:
+def page_shape(shape: Schema, **more: Schema) -> Schema:
     """A page of a list, as `rest.paging` makes it."""
     return record(
         {
-            "results": list_of(shape),
-            "next": said(or_null(URL), "The address of the next page; null on the last."),
-            "previous": said(or_null(URL), "The address of the page before; null on the first."),
+            "results": array(shape),
+            "next": described(or_null(URL), "The address of the next page; null on the last."),
+            "previous": described(or_null(URL), "The address of the page before; null on the first."),
             **more,
         }
     )

@@ -13,12 +13,12 @@ from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 from django_q.models import Schedule as Mirrored
 
-from accounts.admin.audited_forms import AuditedForm
-from accounts.permissions import actor_of
+from accounts.admin.audited_forms import AuditedFormMixin
+from accounts.permissions import user_actor
 from console.admin import ConsoleAdmin
-from console.confirmation import ask
-from console.formatting import second
-from console.views import address_of
+from console.confirmation import confirmation_page
+from console.formatting import format_second
+from console.views import row_url
 from console.widgets import CheckboxInput, NumberInput, TextInput, action
 from foundation.errors import InvalidInput
 from scheduling.models import JobRun, Schedule
@@ -40,7 +40,7 @@ class TimeZoneInput(TextInput):
         return format_html('{}<datalist id="{}">{}</datalist>', field, list_id, options)
 
 
-class ScheduleForm(AuditedForm, forms.ModelForm):  # type: ignore[type-arg]
+class ScheduleForm(AuditedFormMixin, forms.ModelForm):  # type: ignore[type-arg]
     class Meta:
         model = Schedule
         fields = _FIELDS
@@ -64,7 +64,7 @@ class ScheduleForm(AuditedForm, forms.ModelForm):  # type: ignore[type-arg]
     def stored_row(self) -> Schedule:
         return Schedule.objects.select_for_update(no_key=True).get(pk=self.instance.pk)
 
-    def values_of(self, row: Schedule) -> dict[str, Any]:
+    def form_values(self, row: Schedule) -> dict[str, Any]:
         return {name: getattr(row, name) for name in _FIELDS}
 
     def clean(self) -> dict[str, Any]:
@@ -124,7 +124,7 @@ class ScheduleAdmin(ConsoleAdmin):
     def next_run_at(self, schedule: Any) -> Any:
         if schedule.due is None:
             return "-"
-        utc = f"{second(schedule.due)} UTC"
+        utc = f"{format_second(schedule.due)} UTC"
         try:
             zone = read_time_zone(schedule.time_zone)
         except InvalidInput:  # beside a refused form, this row has what was typed into it
@@ -148,7 +148,7 @@ class ScheduleAdmin(ConsoleAdmin):
 
     @admin.display(description="ran at")
     def last_at(self, schedule: Any) -> Any:
-        return second(schedule.ran_at) if schedule.ran_at else "-"
+        return format_second(schedule.ran_at) if schedule.ran_at else "-"
 
     def has_add_permission(self, request: HttpRequest, obj: Any = None) -> bool:  # noqa: ARG002
         """There is a row for every job already."""
@@ -164,7 +164,7 @@ class ScheduleAdmin(ConsoleAdmin):
     def save_model(self, request: HttpRequest, obj: Schedule, form: Any, change: bool) -> None:  # noqa: ARG002
         values = form.cleaned_data
         change_schedule(
-            actor_of(request.user),
+            user_actor(request.user),
             schedule_id=obj.pk,
             expected_version=values["version"],
             enabled=values["enabled"],
@@ -182,16 +182,16 @@ class ScheduleAdmin(ConsoleAdmin):
         if schedule is None:
             missing: HttpResponse = self._get_obj_does_not_exist_redirect(request, self.opts, object_id)  # type: ignore[attr-defined]
             return missing
-        asked = ask(
+        asked = confirmation_page(
             request,
             self,
             title=f"Run now: {schedule}",
             words=f"{self.words(schedule)} It runs once, as soon as the scheduler has room; its timetable stays.",
             yes="Run now",
-            back=address_of(schedule),
+            back=row_url(schedule),
         )
         if asked is not None:
             return asked
-        run_now(actor_of(request.user), schedule_id=schedule.pk)
+        run_now(user_actor(request.user), schedule_id=schedule.pk)
         messages.success(request, f"{schedule} will run in a moment; its runs are below.")
         return HttpResponseRedirect(f"{reverse('admin:scheduling_jobrun_changelist')}?job={schedule.job}")

@@ -25,7 +25,7 @@ class Command(BaseCommand):
         except data_dir.DataDirError as error:
             raise CommandError(str(error)) from None
         url = databases.database_url(settings.BANDSTAND)
-        faults = boot_checks.faults(url, migrating=True, wait_seconds=3.0)
+        faults = boot_checks.find_faults(url, migrating=True, wait_seconds=3.0)
         if faults:
             for fault in faults:
                 self.stderr.write(f"bandstand: {fault}")
@@ -38,7 +38,7 @@ class Command(BaseCommand):
             if missing_migrations():
                 call_command("migrate", interactive=False, verbosity=verbosity, skip_checks=True)
             sync_roles()
-            q2_sync.ensure()
+            q2_sync.sync_schedules()
             q2_sync.beat_now()
             if "bootstrap" in get_commands():
                 call_command("bootstrap", stdout=self.stdout)

@@ -1,0 +1,168 @@
+"""Every route of the REST interface, by every kind of caller; a new route without a line here fails."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from typing import Any
+from uuid import uuid4
+
+import pytest
+from asgiref.sync import sync_to_async
+from django.contrib.auth.models import Group
+from django.db import connections
+
+from accounts.models import User
+from accounts.permissions import user_actor
+from accounts.roles import Role
+from agents.api.urls import urlpatterns
+from agents.models import AgentSession, Message, Turn
+from agents.relay import close_hub
+from agents.sessions import accept_message, create_session
+from foundation.db_threads import in_db_thread
+from tests.support.people import agent, key_of, person
+from tests.support.rest import AsyncRest, problem
+
+pytestmark = pytest.mark.usefixtures("transactional_db")
+
+
+@dataclass(frozen=True)
+class Call:
+    """A request that its owner's role lets through. `{session}`, `{turn}` and `{message}` stand for ids; `needs` is
+    the scope."""
+
+    method: str
+    path: str
+    status: int
+    needs: str
+    body: Any = b""
+    version: bool = False
+
+    def addressed(self, mine: Mine | None) -> str:
+        """The path to what is `mine`; without it, to what is nobody's."""
+        ids = (mine.session.pk, mine.turn.pk, mine.answer.pk) if mine else (uuid4(), uuid4(), uuid4())
+        path = self.path.replace("{slug}", "demo")
+        for name, found in zip(("{session}", "{turn}", "{message}"), ids, strict=True):
+            path = path.replace(name, str(found))
+        return path
+
+
+CALLS = [
+    Call("GET", "agents", 200, "read"),
+    Call("GET", "agents/{slug}", 200, "read"),
+    Call("GET", "sessions", 200, "read"),
+    Call("POST", "sessions", 201, "chat", {"agent": "demo"}),
+    Call("GET", "sessions/{session}", 200, "read"),
+    Call("PATCH", "sessions/{session}", 200, "chat", {"title": "New"}, version=True),
+    Call("GET", "sessions/{session}/messages", 200, "read"),
+    Call("GET", "sessions/{session}/events", 200, "read"),
+    Call("POST", "sessions/{session}/turns", 202, "chat", {"input": "Hi"}),
+    Call("GET", "turns/{turn}", 200, "read"),
+    Call("POST", "turns/{turn}/cancel", 200, "chat"),
+    Call("GET", "me/limits", 200, "read"),
+    Call("POST", "sessions/{session}/fork", 201, "chat"),
+    Call("GET", "sessions/{session}/export", 200, "read"),
+    Call("PUT", "messages/{message}/feedback", 200, "chat", {"value": "up"}),
+    Call("DELETE", "messages/{message}/feedback", 204, "chat"),
+    Call("DELETE", "sessions/{session}", 204, "chat", version=True),
+]
+OBJECTS = [call for call in CALLS if re.search("{(session|turn|message)}", call.path)]
+
+
+@dataclass
+class Mine:
+    user: User
+    session: AgentSession
+    turn: Turn
+    answer: Message
+
+
+def mine(user: User) -> Mine:
+    """A session of `user` with a message in it, as if the role allowed one."""
+    roles = list(user.groups.all())
+    user.groups.add(Group.objects.get(name=Role.USER))
+    actor = user_actor(User.objects.get(pk=user.pk))
+    session = create_session(actor, agent_slug="demo", title="A test")
+    accepted = accept_message(actor, session_id=session.pk, text="Hi")
+    user.groups.set(roles)
+    answer = Message.objects.create(agent_session=session, ordinal=1000, author=Message.Author.HUMAN)
+    return Mine(user, session, Turn.objects.get(ordinal=accepted.ordinal, agent_session=session), answer)
+
+
+@pytest.fixture
+async def demo(transactional_db: None) -> AsyncIterator[None]:
+    await in_db_thread(agent)
+    yield
+    close_hub()
+    await sync_to_async(connections.close_all)()
+
+
+async def send(rest: AsyncRest, call: Call, path: str) -> Any:
+    headers = {}
+    if call.version:
+        present = await rest.get(path)
+        headers["If_Match"] = present.get("ETag", '"1"')
+    return await rest.call(call.method, path, call.body, **headers)
+
+
+def test_the_matrix_has_a_line_for_every_route_and_method() -> None:
+    routes = set()
+    v1: Any = urlpatterns[0]
+    for pattern in v1.url_patterns:
+        view = pattern.callback.cls
+        route = str(pattern.pattern).replace("<str:", "{").replace(">", "}").replace("_id}", "}")
+        routes |= {(name.upper(), route) for name in view.http_method_names if hasattr(view, name) and name != "head"}
+    assert routes == {(call.method, call.path) for call in CALLS}
+
+
+@pytest.mark.parametrize("role", [*Role, None])
+async def test_each_role_does_what_is_its_own(demo: None, role: Role | None) -> None:
+    user = await in_db_thread(person, "ada", *([role] if role else []))
+    rest = AsyncRest(await in_db_thread(key_of, user))
+    chats = role in {Role.USER, Role.OWNER}
+    own = await in_db_thread(mine, user)
+    for call in CALLS:
+        if call.method == "DELETE" and chats:
+            await rest.post(f"turns/{own.turn.pk}/cancel")
+            await in_db_thread(cancel_all, own.session)
+        answer = await send(rest, call, call.addressed(own))
+        if call.needs == "read" or chats:
+            assert answer.status_code == call.status, (call, answer.content)
+        else:
+            problem(answer, 403, "forbidden")
+    left = await in_db_thread(lambda: (Message.objects.count(), AgentSession.objects.count()))
+    assert left == ((1, 2) if chats else (2, 1)), "its own was deleted by who may, and is whole for who may not"
+
+
+def cancel_all(session: AgentSession) -> None:
+    from agents.sessions import cancel_turn
+
+    for turn in Turn.objects.filter(agent_session=session, status="queued"):
+        cancel_turn(user_actor(session.user), turn_id=turn.pk)
+
+
+async def test_what_is_not_ones_own_is_absent_for_every_role(demo: None) -> None:
+    hers = await in_db_thread(lambda: mine(person("ada", Role.USER)))
+    before = await in_db_thread(lambda: list(AgentSession.objects.values()))
+    for role in Role:
+        user = await in_db_thread(person, f"eve-{role}", role)
+        rest = AsyncRest(await in_db_thread(key_of, user))
+        for call in OBJECTS:
+            foreign = await send(rest, call, call.addressed(hers))
+            absent = await send(rest, call, call.addressed(None))
+            if role in {Role.USER, Role.OWNER} or call.needs == "read":
+                seen = problem(foreign, 404, "not_found")
+                assert {**seen, "instance": ""} == {**problem(absent, 404, "not_found"), "instance": ""}
+            else:
+                problem(foreign, 403, "forbidden")
+                problem(absent, 403, "forbidden")
+    assert await in_db_thread(lambda: list(AgentSession.objects.values())) == before
+    assert await in_db_thread(Message.objects.count) == 2
+
+
+async def test_nobody_gets_nothing_anywhere(demo: None) -> None:
+    hers = await in_db_thread(lambda: mine(person("ada", Role.USER)))
+    for call in CALLS:
+        problem(await send(AsyncRest(), call, call.addressed(hers)), 401, "unauthenticated")
+    assert await in_db_thread(AgentSession.objects.count) == 1

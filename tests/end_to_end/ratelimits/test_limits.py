@@ -1,0 +1,186 @@
+"""Limits as clients meet them: over REST, over a websocket, and in what they may ask about themselves."""
+
+from collections.abc import AsyncIterator
+from typing import Any
+
+import pytest
+from asgiref.sync import sync_to_async
+from django.conf import settings
+from django.db import connections
+from django.test import Client, override_settings
+
+from agents.models import AgentSession, Event, Message, Turn
+from agents.relay import close_hub
+from agents.ws.connection_slots import ConnectionSlots, get_slots
+from foundation.db_threads import in_db_thread
+from ratelimits import limiter
+from ratelimits.models import Bucket
+from tests.support.people import key_of
+from tests.support.rest import V1, AsyncRest, Rest, bearer, problem
+from tests.support.sockets import Owner, Socket, key_headers
+
+pytestmark = pytest.mark.usefixtures("transactional_db")
+
+
+@pytest.fixture
+async def owner(transactional_db: None) -> AsyncIterator[Owner]:
+    limiter.purse.clear()
+    yield await in_db_thread(_owner)
+    limiter.purse.clear()
+    close_hub()
+    await sync_to_async(connections.close_all)()
+
+
+def _owner() -> Owner:
+    get_slots().beat()  # the tests before took its row away
+    return Owner()
+
+
+def lift() -> None:
+    """The limits of a test are no more: all buckets are full."""
+    Bucket.objects.all().delete()
+    limiter.purse.clear()
+
+
+def limited(**limits: int) -> Any:
+    return override_settings(BANDSTAND=settings.BANDSTAND.model_copy(update=limits))
+
+
+def stored() -> list[int]:
+    return [model.objects.count() for model in (AgentSession, Message, Turn, Event)]
+
+
+def test_requests_are_answered_until_the_limit_and_then_told_when_to_come_back(owner: Owner) -> None:
+    rest = Rest(owner.key)
+    with limited(requests_per_minute=3):
+        answers = [rest.get("sessions") for _ in range(3)]
+        assert [answer.status_code for answer in answers] == [200] * 3
+        assert answers[0]["RateLimit-Policy"] == '"requests";q=3;w=60, "requests-key";q=3;w=60'
+        remains = [answer["RateLimit"].split(", ")[0].split(";")[:2] for answer in answers]
+        assert remains == [['"requests"', f"r={left}"] for left in (2, 1, 0)]
+        refused = rest.get("sessions")
+        body = problem(refused, 429, "rate_limited")
+        assert 1 <= int(refused["Retry-After"]) <= 20
+        assert body["retry_after"] <= 20
+        assert "Try again in" in body["detail"]
+        assert refused["RateLimit"].startswith('"requests";r=0;t=')
+
+
+def test_another_key_has_a_limit_of_its_own_within_the_accounts(owner: Owner) -> None:
+    other = Rest(key_of(owner.user))
+    with limited(requests_per_minute=4):
+        codes = [Rest(owner.key).get("agents").status_code for _ in range(3)]
+        codes += [other.get("agents").status_code for _ in range(2)]
+    assert codes == [200] * 4 + [429]
+
+
+def test_a_post_that_is_refused_writes_nothing(owner: Owner) -> None:
+    rest = Rest(owner.key)
+    before = stored()
+    with limited(requests_per_minute=1):
+        rest.get("agents")
+        problem(rest.post("sessions", {"agent": "demo"}, Idempotency_Key="one"), 429, "rate_limited")
+    assert stored() == before
+    lift()
+    assert rest.post("sessions", {"agent": "demo"}, Idempotency_Key="one").status_code == 201
+
+
+async def test_a_message_over_the_limit_is_stored_nowhere(owner: Owner) -> None:
+    rest = AsyncRest(owner.key)
+    path = f"sessions/{owner.session.pk}/turns"
+    with limited(messages_per_session_per_minute=2):
+        for _ in range(2):
+            assert (await rest.post(path, {"input": "Hi"})).status_code == 202
+        before = await in_db_thread(stored)
+        refused = await rest.post(path, {"input": "Hi"}, Idempotency_Key="kept")
+        problem(refused, 429, "rate_limited")
+        assert int(refused["Retry-After"]) >= 1
+        assert await in_db_thread(stored) == before
+    await in_db_thread(lift)
+    # The key is as good as new.
+    assert (await rest.post(path, {"input": "Hi"}, Idempotency_Key="kept")).status_code == 202
+
+
+async def test_a_message_over_a_websocket_is_counted_in_the_same_buckets(owner: Owner) -> None:
+    with limited(messages_per_minute=2):
+        rest = AsyncRest(owner.key)
+        assert (await rest.post(f"sessions/{owner.session.pk}/turns", {"input": "Hi"})).status_code == 202
+        async with Socket(owner.session.pk, key_headers(owner.key)) as ws:
+            await ws.until("ready")
+            create = {"type": "message.create", "text": "Hi"}
+            await ws.send({**create, "client_msg_id": "one"})
+            await ws.until("ack")
+            await ws.send({**create, "client_msg_id": "two"})
+            error = await ws.until("error")
+            assert (error["code"], error["ref"], error["retryable"]) == ("rate_limited", "two", True)
+            assert 1000 <= error["retry_after_ms"] <= 30_000
+            # The socket stays, and what needs no message is done.
+            await ws.send({"type": "ping"})
+            await ws.until("pong")
+    assert await in_db_thread(Message.objects.count) == 2
+
+
+async def test_a_bad_key_is_refused_and_then_told_to_wait_and_good_ones_are_served(owner: Owner) -> None:
+    bad, good = AsyncRest("bs_nonsense"), AsyncRest(owner.key)
+    with limited(bad_keys_per_minute=2):
+        for _ in range(2):
+            problem(await bad.get("agents"), 401, "unauthenticated")
+        refused = await bad.get("agents")
+        problem(refused, 429, "rate_limited")
+        assert "Retry-After" in refused
+        assert (await good.get("agents")).status_code == 200
+        async with Socket(owner.session.pk, key_headers("bs_nonsense")) as ws:
+            # This client has no address, as behind a proxy that names none; it is counted on its own.
+            assert await ws.closed() == 4401
+
+
+async def test_the_socket_over_the_limit_is_told_so(owner: Owner) -> None:
+    headers = key_headers(owner.key)
+    with limited(sockets_per_user=2):
+        async with Socket(owner.session.pk, headers) as one, Socket(owner.session.pk, headers) as two:
+            await one.until("ready")
+            await two.until("ready")
+            async with Socket(owner.session.pk, headers) as three:
+                error = await three.until("error")
+                assert (error["code"], error["retryable"], error["retry_after_ms"]) == ("too_many_sockets", True, 5000)
+                assert await three.closed() == 4429
+        async with Socket(owner.session.pk, headers) as four:
+            await four.until("ready")
+
+
+async def test_sockets_of_another_process_count(owner: Owner) -> None:
+    other = ConnectionSlots()
+    with limited(sockets_per_user=1):
+        slot = await in_db_thread(other.take, owner.user.pk)
+        assert slot is not None
+        async with Socket(owner.session.pk, key_headers(owner.key)) as ws:
+            assert await ws.closed() == 4429
+        await in_db_thread(other.give_back, owner.user.pk, slot)
+        async with Socket(owner.session.pk, key_headers(owner.key)) as ws:
+            await ws.until("ready")
+
+
+async def test_one_can_ask_what_remains(owner: Owner) -> None:
+    rest = AsyncRest(owner.key)
+    await rest.post(f"sessions/{owner.session.pk}/turns", {"input": "Hi"})
+    async with Socket(owner.session.pk, key_headers(owner.key)) as ws:
+        await ws.until("ready")
+        with limited(requests_per_minute=0):
+            answer = await rest.get("me/limits")
+    body = answer.json()
+    assert body["concurrency"] == {"running_turns": {"limit": 3, "used": 0}, "sockets": {"limit": 20, "used": 1}}
+    assert body["spend"] is None
+    assert set(body["rates"]) == {"messages", "messages_key"}
+    messages = body["rates"]["messages"]
+    assert (messages["limit"], messages["per_seconds"], messages["remaining"]) == (600, 60, 599)
+    assert "RateLimit" not in answer
+    problem(await rest.get("me/limits?x=1"), 422, "invalid")
+
+
+def test_a_browsers_login_is_counted_like_a_key(owner: Owner) -> None:
+    client = Client()
+    client.force_login(owner.user)
+    with limited(requests_per_minute=1):
+        assert client.get(f"{V1}/agents").status_code == 200
+        assert client.get(f"{V1}/agents").status_code == 429
+        assert client.get(f"{V1}/agents", headers=bearer(owner.key)).status_code == 429

@@ -1,0 +1,106 @@
+"""Limits hold over two real web processes on one database, and heal when one of them is killed."""
+
+import asyncio
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import AsyncExitStack
+
+import aiohttp
+import pytest
+from django.db import connection
+from websockets.asyncio.client import ClientConnection
+
+from agents.models import Message, Turn
+from foundation.db_threads import in_db_thread
+from tests.end_to_end.agents.ws.test_websocket_server import PATIENCE_SECONDS, Web, closed, receive
+from tests.support.sockets import Owner
+
+pytestmark = pytest.mark.usefixtures("transactional_db")
+
+LIMITS = {
+    "BANDSTAND_SOCKETS_PER_USER": "3",
+    "BANDSTAND_MESSAGES_PER_MINUTE": "10",
+    "BANDSTAND_QUEUE_DEPTH": "1000",
+}
+
+
+@pytest.fixture
+def webs(django_db_setup: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[list[Web]]:
+    started = [Web(tmp_path_factory.mktemp("web"), **LIMITS) for _ in range(2)]
+    yield started
+    for web in started:
+        web.program.kill()
+
+
+@pytest.fixture
+def owner(transactional_db: None) -> Owner:
+    return Owner()
+
+
+async def opened(stack: AsyncExitStack, web: Web, owner: Owner) -> ClientConnection:
+    ws = await stack.enter_async_context(web.socket(owner))
+    assert (await receive(ws))["type"] == "ready"
+    return ws
+
+
+async def opened_soon(stack: AsyncExitStack, web: Web, owner: Owner) -> ClientConnection:
+    """In the place of a socket that was just closed, which its process is about to give back."""
+    async with asyncio.timeout(PATIENCE_SECONDS):
+        while True:
+            ws = await stack.enter_async_context(web.socket(owner))
+            if (await receive(ws))["type"] == "ready":
+                return ws
+
+
+async def refused(web: Web, owner: Owner) -> None:
+    async with web.socket(owner) as ws:
+        frame = await receive(ws)
+        assert (frame["code"], frame["retryable"]) == ("too_many_sockets", True)
+        assert await closed(ws) == 4429
+
+
+def lease_is_over() -> None:
+    """Fifteen seconds after the process with two sockets was last heard of."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "UPDATE agents_webprocess SET expires_at = now() WHERE id ="
+            " (SELECT process_id FROM agents_socketslot GROUP BY process_id HAVING count(*) = 2)"
+        )
+
+
+async def test_sockets_are_counted_together_and_those_of_a_killed_process_are_free(
+    webs: list[Web], owner: Owner
+) -> None:
+    one, other = webs
+    async with AsyncExitStack() as stack:
+        await opened(stack, one, owner)
+        await opened(stack, one, owner)
+        mine = await opened(stack, other, owner)
+        for web in webs:
+            await refused(web, owner)
+        await mine.close()
+        mine = await opened_soon(stack, other, owner)
+        one.program.kill()
+        await refused(other, owner)  # it may be only slow
+        await in_db_thread(lease_is_over)
+        await opened(stack, other, owner)
+        await opened(stack, other, owner)
+        await refused(other, owner)
+
+
+async def test_a_rate_is_exact_over_both(webs: list[Web], owner: Owner) -> None:
+    headers = {"Authorization": f"Bearer {owner.key}"}
+    for web in webs:
+        await web.serving()
+    async with aiohttp.ClientSession(headers=headers) as client:
+
+        async def send(number: int) -> int:
+            address = f"http://127.0.0.1:{webs[number % 2].port}/api/v1/sessions/{owner.session.pk}/turns"
+            async with client.post(address, json={"input": f"Message {number}"}) as answer:
+                if answer.status == 429:
+                    assert int(answer.headers["Retry-After"]) >= 1
+                return answer.status
+
+        statuses = Counter(await asyncio.gather(*(send(number) for number in range(100))))
+    assert statuses == {202: 10, 429: 90}
+    assert await in_db_thread(lambda: (Message.objects.count(), Turn.objects.count())) == (10, 10)

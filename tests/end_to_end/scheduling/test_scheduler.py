@@ -1,0 +1,93 @@
+"""The scheduler itself, as a process: what is due runs, and leaves its row; mail that is asked for goes out."""
+
+import os
+import signal
+from collections.abc import Iterator
+from datetime import timedelta
+from pathlib import Path
+from urllib.parse import urlsplit, urlunsplit
+
+import pytest
+from django.conf import settings
+from django.contrib.sessions.models import Session
+from django_q.models import Schedule as Mirrored
+
+from accounts.actor import Actor
+from accounts.email_outbox import queue_emails
+from accounts.models import OutgoingEmail
+from accounts.roles import Role
+from foundation.clock import now
+from scheduling import q2_sync
+from scheduling.models import Heartbeat, JobRun, Schedule
+from scheduling.services import change_schedule, run_now
+from tests.chaos.program import ROOT, Program
+from tests.support.mailbox import Mailbox
+from tests.support.people import person
+from tests.support.running import wait_for
+
+pytestmark = pytest.mark.usefixtures("transactional_db")
+
+LOGINS = "forget old logins"
+OFF = "reap lost turns"
+
+
+@pytest.fixture
+def box() -> Iterator[Mailbox]:
+    with Mailbox() as box:
+        yield box
+
+
+@pytest.fixture
+def start(transactional_db: None, box: Mailbox, tmp_path: Path) -> Iterator[list[Program]]:
+    """Call it in the test: what is due must be there before."""
+    started: list[Program] = []
+    yield started
+    for program in started:
+        program.signal(signal.SIGTERM)
+        wait_for(lambda program=program: not program.alive, 20)  # type: ignore[misc]
+
+
+def scheduler(box: Mailbox, folder: Path) -> Program:
+    url = urlsplit(os.environ["DATABASE_URL"])._replace(path=f"/{settings.DATABASES['default']['NAME']}")
+    env = {
+        **os.environ,
+        "PYTHONPATH": f"{ROOT}{os.pathsep}{ROOT / 'platform'}",
+        "DATABASE_URL": urlunsplit(url),
+        "BANDSTAND_DATA_DIR": str(folder),
+        "BANDSTAND_PUBLIC_URL": "http://localhost:8000",
+        "EMAIL_URL": f"smtp+plain://127.0.0.1:{box.port}",
+        "EMAIL_FROM": "chat@example.org",
+    }
+    return Program("scheduler", ["tests.support.scheduler"], env=env, log=folder / "scheduler.log")
+
+
+def test_what_is_due_runs_and_leaves_a_row_with_its_outcome(start: list[Program], box: Mailbox, tmp_path: Path) -> None:
+    q2_sync.sync_schedules()
+    ada = person("ada", Role.USER)
+    ada.email = "ada@example.org"
+    ada.save()
+    off = Schedule.objects.get(job=OFF)
+    system = Actor.system("tests")
+    change_schedule(
+        system, schedule_id=off.pk, expected_version=1, enabled=False, every_minutes=1, cron="", time_zone="UTC"
+    )
+    Session.objects.create(session_key="x" * 32, session_data="", expire_date=now() - timedelta(days=1))
+    # One by cron, one by minutes, one by somebody's button, and a letter that asks for itself.
+    Mirrored.objects.filter(name=LOGINS).update(next_run=now() - timedelta(minutes=1))
+    run_now(system, schedule_id=Schedule.objects.get(job="forget full buckets").pk)
+    queue_emails([ada], kind=OutgoingEmail.Kind.FORGOTTEN)
+
+    start.append(scheduler(box, tmp_path))
+    wait_for(lambda: JobRun.objects.filter(job=LOGINS, finished_at__isnull=False).exists(), 60)
+    run = JobRun.objects.get(job=LOGINS)
+    assert (run.status, run.outcome, run.asked_by) == ("done", "1 logins forgotten", q2_sync.BY_TIMETABLE)
+    assert not Session.objects.exists()
+    wait_for(lambda: JobRun.objects.filter(asked_by="system:tests", status="done").exists(), 60)
+    wait_for(lambda: OutgoingEmail.objects.filter(state="sent").exists(), 60)
+    assert "Your user name: ada" in box.text_to("ada@example.org")
+    wait_for(lambda: JobRun.objects.filter(job="fold ended turns", status="done").exists(), 60)
+    wait_for(lambda: Heartbeat.objects.filter(name="scheduler").exists(), 60)
+    # The run by cron put its next one in; what is switched off did not run.
+    assert Mirrored.objects.get(name=LOGINS).next_run > now()
+    assert not JobRun.objects.filter(job=OFF).exists()
+    assert not JobRun.objects.exclude(status__in=["done", "running"]).exists()

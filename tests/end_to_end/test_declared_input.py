@@ -1,0 +1,121 @@
+"""What schemathesis makes of the schema: no request that it can think of gets an answer of 5xx or one that is not
+declared. The gate makes the same few requests every time; `EXAMPLES=500` looks for new ones.
+"""
+
+import os
+import re
+from collections.abc import Callable, Iterator
+from typing import Any, TypeAlias
+
+import pytest
+import requests
+import schemathesis
+from hypothesis import HealthCheck, Phase, settings
+from schemathesis.config import SchemathesisConfig
+from schemathesis.specs.openapi.checks import negative_data_rejection
+
+from tests.support.declared import schema
+from tests.support.deployment import Deployment, deployment
+
+Test: TypeAlias = Callable[..., None]
+
+GIVEN = os.environ.get("EXAMPLES")
+UUID = re.compile("[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
+CHECKS = {
+    # 412 is for an If-Match that no version of ours can equal.
+    "negative_data_rejection": {"expected-statuses": [400, 401, 403, 404, 405, 406, 412, 413, 415, 422, 428]},
+    "missing_required_header": {"expected-statuses": [400, 401, 403, 404, 406, 415, 422, 428]},
+    # What a schema cannot say: an agent that exists, a cursor that we wrote, the version that is the present one.
+    "positive_data_acceptance": {"enabled": False},
+}
+
+
+def requests_of(examples: int, *, coverage: bool) -> Callable[[Test], Test]:
+    """A decorator: a test for every operation. `coverage` goes through the bounds of each parameter and field."""
+    examples = int(GIVEN or examples)
+    config = SchemathesisConfig.from_dict(
+        {
+            "generation": {"deterministic": not GIVEN, "max-examples": examples, "no-shrink": True},
+            "phases": {"coverage": {"enabled": coverage}},
+            "checks": CHECKS,
+        }
+    )
+    bounded = settings(
+        max_examples=examples,
+        deadline=None,
+        derandomize=not GIVEN,
+        database=None,
+        phases=[Phase.explicit, Phase.generate],
+        suppress_health_check=list(HealthCheck),
+    )
+    each: Callable[[Any], Any] = schemathesis.openapi.from_dict(schema(), config=config).parametrize()
+    return lambda test: each(bounded(test))
+
+
+class Caller:
+    """Sends cases to a running installation; an id in an address becomes one of Ada's."""
+
+    def __init__(self, running: Deployment) -> None:
+        self._running = running
+        self._http = requests.Session()
+        self._http.trust_env = False
+        session = self._made("sessions", {"agent": "demo"})
+        turn = self._made(f"sessions/{session['id']}/turns", {"input": "What is 2 + 2?"}, Prefer="wait=30")
+        self._ids = {"session_id": session["id"], "turn_id": turn["id"], "message_id": turn["answer"]["id"]}
+
+    def _made(self, path: str, body: dict[str, Any], **headers: str) -> Any:
+        headers["Authorization"] = f"Bearer {self._running.keys['ada']}"
+        answer = self._http.post(f"{self._running.url}/api/v1/{path}", json=body, headers=headers, timeout=60)
+        assert answer.status_code in {200, 201}, answer.text
+        return answer.json()
+
+    def send(self, case: Any, key: str) -> int:
+        if case.method != "DELETE":
+            for name, value in (case.path_parameters or {}).items():
+                if name in self._ids and isinstance(value, str) and UUID.fullmatch(value):
+                    case.path_parameters[name] = self._ids[name]
+        headers = {"Authorization": f"Bearer {key}"}
+        if "wait" in str((case.headers or {}).get("Prefer")):
+            headers["Prefer"] = "wait=0"  # the queue is full of such messages, and nobody here wants an answer
+        # HTTP knows no unknown headers, so one that was made up spoils nothing.
+        spared = [negative_data_rejection] if "x-schemathesis-unknown-property" in (case.headers or {}) else []
+        answer = case.call_and_validate(self._running.url, self._http, headers, excluded_checks=spared)
+        return int(answer.status_code)
+
+    def close(self) -> None:
+        self._http.close()
+
+
+@pytest.fixture(scope="module")
+def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Deployment]:
+    with deployment(tmp_path_factory.mktemp("deployment")) as started:
+        yield started
+
+
+@pytest.fixture(scope="module")
+def caller(running: Deployment) -> Iterator[Caller]:
+    made = Caller(running)
+    yield made
+    made.close()
+
+
+@requests_of(5, coverage=True)
+def test_with_a_key(case: Any, running: Deployment, caller: Caller) -> None:
+    caller.send(case, running.keys["ada"])
+
+
+@requests_of(2, coverage=False)
+def test_with_a_key_that_may_only_read(case: Any, running: Deployment, caller: Caller) -> None:
+    status = caller.send(case, running.keys["reader"])
+    assert case.method == "GET" or status >= 400
+
+
+@requests_of(2, coverage=False)
+def test_with_the_key_of_somebody_else(case: Any, running: Deployment, caller: Caller) -> None:
+    status = caller.send(case, running.keys["eve"])
+    assert status >= 400 or "session_id" not in (case.path_parameters or {})
+
+
+@requests_of(2, coverage=False)
+def test_with_a_key_that_is_none(case: Any, caller: Caller) -> None:
+    assert caller.send(case, "bs_nonsense") in {401, 405}

@@ -1,0 +1,113 @@
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from django.conf import settings
+from django.db import IntegrityError, transaction
+from django.test import override_settings
+
+from accounts.actor import ALL_SCOPES, Actor
+from accounts.api_keys import create_api_key, revoke_api_key
+from accounts.audit import audit_size, purge_audit_before, record_audit
+from accounts.models import AuditEntry
+from accounts.permissions import user_actor
+from accounts.roles import Role
+from agents import tasks
+from agents.models import AgentSession
+from agents.releases import publish
+from foundation.clock import now
+from foundation.ids import lowest_id
+from tests.support.consoles import client_of
+from tests.support.people import agent, person
+
+pytestmark = pytest.mark.django_db
+
+
+def entries() -> list[tuple[str, str, str]]:
+    return [(one.actor, one.action, one.target_name) for one in AuditEntry.objects.order_by("id")]
+
+
+def test_publishing_and_keys_leave_an_entry_each() -> None:
+    demo, owner = agent(), person("olga", Role.OWNER)
+    actor = user_actor(owner)
+    publish(actor, agent_id=demo.pk, expected_version=demo.draft.version, note="Shorter answers.")
+    key, plain = create_api_key(actor, user=owner, name="laptop", scopes=ALL_SCOPES, expires_at=None)
+    revoke_api_key(actor, key_id=key.pk)
+    revoke_api_key(actor, key_id=key.pk)
+    assert entries()[-3:] == [
+        ("olga", "release.published", "Demo #2"),
+        ("olga", "api_key.created", str(key)),
+        ("olga", "api_key.revoked", str(key)),
+    ]
+    assert not any(plain in str(vars(one)) for one in AuditEntry.objects.all())
+
+
+@pytest.mark.parametrize("change", [{"actor": "eve"}, {"detail": {}}, {"user_id": 4711}, {"action": "x"}])
+def test_an_entry_is_final(change: dict[str, Any]) -> None:
+    record_audit(Actor.system("tests"), "agent.archived", target=agent(), detail={"why": "test"})
+    with pytest.raises(IntegrityError, match="is final"), transaction.atomic():
+        AuditEntry.objects.update(**change)
+    with pytest.raises(IntegrityError, match="is final"), transaction.atomic():
+        AuditEntry.objects.all().delete()
+
+
+def test_an_account_may_be_forgotten_and_its_entries_stay() -> None:
+    user = person("ada", Role.OWNER)
+    entry = record_audit(user_actor(user), "agent.archived", target=agent())
+    user.delete()
+    entry.refresh_from_db()
+    assert (entry.actor, entry.user) == ("ada", None)
+
+
+def test_retention_forgets_what_is_old_and_nothing_else() -> None:
+    old = record_audit(Actor.system("tests"), "agent.archived", target=agent())
+    assert purge_audit_before(now() - timedelta(days=1)) == 0
+    assert purge_audit_before(now() + timedelta(minutes=1)) >= 1
+    assert not AuditEntry.objects.filter(pk=old.pk).exists()
+    record_audit(Actor.system("tests"), "agent.archived", target=agent("other"))
+    with pytest.raises(IntegrityError, match="is final"), transaction.atomic():
+        AuditEntry.objects.all().delete()
+
+
+def made_at(age: timedelta) -> AuditEntry:
+    """An entry that is as old as that, and whose id is."""
+    moment = now() - age
+    row = AuditEntry(id=lowest_id(moment), at=moment, actor="ada", action="x.y", target_type="x", target_id="x")
+    row.save(force_insert=True)
+    return row
+
+
+def test_the_job_forgets_entries_in_bites_after_the_time_that_the_setting_says(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(tasks, "AUDIT_BATCH", 2)
+    for days in (731, 732, 733, 734, 735):
+        made_at(timedelta(days=days))
+    young = made_at(timedelta(days=729))
+    assert [tasks.purge_audit(), tasks.purge_audit()] == [5, 0]
+    assert list(AuditEntry.objects.all()) == [young]
+
+
+def test_zero_days_keep_the_trail_for_ever() -> None:
+    made_at(timedelta(days=5_000))
+    with override_settings(BANDSTAND=settings.BANDSTAND.model_copy(update={"audit_days": 0})):
+        assert tasks.purge_audit() == 0
+    assert AuditEntry.objects.count() == 1
+
+
+def test_the_trail_tells_how_far_back_it_goes_and_what_it_takes() -> None:
+    assert audit_size().oldest is None
+    oldest = made_at(timedelta(days=400))
+    made_at(timedelta(days=1))
+    told = audit_size()
+    assert (told.oldest, told.entries) == (oldest.at, 2)
+    assert told.size > 8_000
+    page = client_of("vera", Role.VIEWER).get("/admin/accounts/auditentry/").content.decode()
+    assert f"2 entries since {oldest.at:%Y-%m-%d}" in page
+    assert "Entries are kept for 730 days" in page
+
+
+def test_what_people_said_is_not_in_the_name_of_a_target() -> None:
+    demo = agent()
+    session = AgentSession(user=person("ada"), agent=demo, release=demo.live_release, title="my secret")
+    assert record_audit(Actor.system("tests"), "session.forked", target=session).target_name == ""

@@ -1,0 +1,99 @@
+"""The made-up conversations: as the product would have written them, the same each time, all or nothing."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from io import StringIO
+from typing import Any
+
+import pytest
+from django.core.management import CommandError, call_command
+from django.db import connection
+
+from accounts.models import User
+from agents.domain.replay import replay
+from agents.management.demo.loading import TABLES, load
+from agents.models import Agent, AgentSession, Event, Message, Release, Runner, Step, Turn
+from agents.sessions.snapshots import build_snapshot
+from tests.support.conversations import conversation, nothing_yet
+
+pytestmark = pytest.mark.usefixtures("transactional_db")
+
+UNTIL = datetime(2026, 11, 22, tzinfo=UTC)
+ROWS: list[Any] = [AgentSession, Turn, Message, Step, Event]
+EVERYTHING: list[Any] = [*ROWS, Agent, Release, User, Runner]
+
+
+def fill(turns: int = 400, seed: int = 1) -> dict[str, int]:
+    return load(turns=turns, seed=seed, until=UNTIL, tell=lambda _line: None)
+
+
+def constraints() -> set[tuple[str, str]]:
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT indexname, indexdef FROM pg_indexes WHERE tablename LIKE 'agents_%' UNION "
+            "SELECT conname, pg_get_constraintdef(oid) || convalidated FROM pg_constraint WHERE contype <> 'n'"
+        )
+        return set(cursor.fetchall())
+
+
+def test_the_log_of_every_session_tells_what_its_rows_say() -> None:
+    before = constraints()
+    counts = fill()
+    assert constraints() == before
+    assert counts == {name: model.objects.count() for name, model in zip(TABLES, ROWS, strict=True)}
+    assert counts["turn"] == 400
+    assert set(Turn.objects.values_list("status", flat=True)) == {"completed", "failed", "cancelled", "expired"}
+    for session in AgentSession.objects.select_related("agent", "release"):
+        now = build_snapshot(session)
+        events = [
+            {
+                "seq": event.seq, "turn_id": str(event.turn_id), "event_type": event.type, "data": event.data,
+                "replaces_from": event.replaces_from,
+            }
+            for event in session.events.order_by("seq")
+        ]  # fmt: skip
+        assert replay(nothing_yet(now["session"]), events) == now
+
+
+def test_the_same_seed_makes_the_same_conversations_and_another_makes_others() -> None:
+    made = []
+    for seed in (1, 1, 2):
+        fill(50, seed)
+        made.append(list(Turn.objects.order_by("id").values_list("id", "status", "input_tokens", "queued_at")))
+        call_command("demo_data", remove=True, stdout=StringIO())
+    assert made[0] == made[1] != made[2]
+
+
+def test_an_installation_in_use_is_left_alone_unless_told_and_gets_back_what_it_had() -> None:
+    ada = conversation()
+    ada.ask()
+    with pytest.raises(CommandError, match="There are conversations here already"):
+        call_command("demo_data", turns=10, stdout=StringIO())
+    had = [model.objects.count() for model in EVERYTHING]
+    told = StringIO()
+    call_command("demo_data", turns=60, into_existing=True, stdout=told)
+    assert "--remove" in told.getvalue()
+    assert Turn.objects.count() == 61
+    call_command("demo_data", remove=True, stdout=StringIO())
+    assert [model.objects.count() for model in EVERYTHING] == had
+    assert ada.statuses() == ["queued"]
+
+
+def test_a_load_that_is_broken_off_leaves_nothing() -> None:
+    before = constraints()
+
+    def tell(line: str) -> None:
+        if "of 50 turns" in line:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        load(turns=50, seed=1, until=UNTIL, tell=tell)
+    assert constraints() == before
+    assert [model.objects.exists() for model in EVERYTHING] == [False] * 9
+
+
+@pytest.mark.parametrize("wrong", [{"turns": 0}, {"turns": 10**9}, {"until": "yesterday"}])
+def test_what_makes_no_sense_is_refused(wrong: dict[str, Any]) -> None:
+    with pytest.raises(CommandError):
+        call_command("demo_data", **wrong, stdout=StringIO())

@@ -1,0 +1,254 @@
+"""Token buckets and socket slots on a real database, with real connections."""
+
+from collections.abc import Iterator
+from typing import Any
+from uuid import uuid4
+
+import pytest
+from django.conf import settings
+from django.db import connection
+from django.test import override_settings
+
+from agents.models import SocketSlot, WebProcess
+from agents.ws.connection_slots import ConnectionSlots, TooManySockets, purge_lost_slots
+from foundation.errors import RateLimited
+from ratelimits import buckets, guard_bad_key, guard_message, guard_request, limiter
+from ratelimits.leased_tokens import LeasedTokens
+from ratelimits.limiter import consume, rate
+from ratelimits.models import Bucket
+from tests.support.conversations import side_by_side
+
+TEN = rate("test", 10)
+KEY = "test:one"
+
+
+@pytest.fixture(autouse=True)
+def fresh_purse() -> Iterator[None]:
+    limiter.purse.clear()
+    yield
+    limiter.purse.clear()
+
+
+def limited(**limits: int) -> Any:
+    return override_settings(BANDSTAND=settings.BANDSTAND.model_copy(update=limits))
+
+
+def passed(outcomes: list[Any]) -> int:
+    refused = [outcome for outcome in outcomes if isinstance(outcome, Exception)]
+    assert all(isinstance(outcome, RateLimited) for outcome in refused), refused
+    return len(outcomes) - len(refused)
+
+
+# --- buckets ---
+
+
+def test_of_a_hundred_at_once_exactly_ten_pass_a_limit_of_ten(transactional_db: None) -> None:
+    def ten_times() -> int:
+        return sum(buckets.take_tokens(TEN, KEY, want=1).tokens for _ in range(10))
+
+    outcomes = side_by_side(*[ten_times] * 10)
+    assert sum(outcome for outcome in outcomes if isinstance(outcome, int)) == 10
+    assert passed(outcomes) == 10
+
+
+def test_two_processes_that_take_ahead_pass_no_more_together(
+    transactional_db: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hundred = rate("test", 100)
+    assert hundred.lease > 1
+    purses = [LeasedTokens(), LeasedTokens()]
+    total = 0
+    for number in range(260):
+        monkeypatch.setattr(limiter, "purse", purses[number % 2])
+        try:
+            consume([(hundred, KEY)])
+            total += 1
+        except RateLimited:
+            pass
+    # Over the test's own time a token or two come back.
+    assert 100 <= total <= 105
+
+
+def test_a_limit_is_exact_for_calls_side_by_side_in_one_process(transactional_db: None) -> None:
+    def three_times() -> int:
+        return sum(not isinstance(tried(), RateLimited) for _ in range(3))
+
+    def tried() -> object:
+        try:
+            return consume([(TEN, KEY)])
+        except RateLimited as refused:
+            return refused
+
+    outcomes = side_by_side(*[three_times] * 10)
+    assert sum(outcome for outcome in outcomes if isinstance(outcome, int)) == 10
+
+
+@pytest.mark.django_db
+def test_a_bucket_refills_evenly_and_says_when() -> None:
+    for _ in range(10):
+        assert buckets.take_tokens(TEN, KEY, want=1).tokens == 1
+    empty = buckets.take_tokens(TEN, KEY, want=1)
+    assert empty.tokens == 0
+    assert 5 < TEN.wait_seconds(empty.full_in_seconds) <= 6
+    with connection.cursor() as cursor:
+        cursor.execute("UPDATE ratelimits_bucket SET full_at = full_at - interval '18 seconds'")
+    assert [buckets.take_tokens(TEN, KEY, want=5).tokens for _ in range(2)] == [3, 0]
+
+
+@pytest.mark.django_db
+def test_an_old_bucket_holds_no_more_than_its_limit() -> None:
+    buckets.take_tokens(TEN, KEY, want=1)
+    with connection.cursor() as cursor:
+        cursor.execute("UPDATE ratelimits_bucket SET full_at = '2000-01-01'")
+    assert buckets.take_tokens(TEN, KEY, want=99).tokens == 10
+
+
+@pytest.mark.django_db
+def test_a_token_that_is_given_back_can_be_taken_again() -> None:
+    buckets.take_tokens(TEN, KEY, want=10)
+    buckets.give_back(TEN, KEY)
+    assert [buckets.take_tokens(TEN, KEY, want=1).tokens for _ in range(2)] == [1, 0]
+
+
+@pytest.mark.django_db
+def test_nothing_is_taken_where_one_of_several_buckets_is_empty() -> None:
+    other = "test:other"
+    buckets.take_tokens(TEN, KEY, want=10)
+    for _ in range(20):
+        with pytest.raises(RateLimited):
+            consume([(TEN, other), (TEN, KEY)])
+    assert [left.tokens for left in limiter.remaining([(TEN, other)])] == [10]
+
+
+@pytest.mark.django_db
+def test_a_flood_is_refused_without_asking_the_database(django_assert_max_num_queries: Any) -> None:
+    buckets.take_tokens(TEN, KEY, want=10)
+    with django_assert_max_num_queries(1):
+        for _ in range(200):
+            with pytest.raises(RateLimited) as refused:
+                consume([(TEN, KEY)])
+    assert 5 < (refused.value.retry_after_seconds or 0) <= 6
+
+
+@pytest.mark.django_db
+def test_a_large_limit_costs_a_statement_in_fifty(django_assert_max_num_queries: Any) -> None:
+    with limited(requests_per_minute=3000), django_assert_max_num_queries(4):
+        for _ in range(100):
+            guard_request(user_id=1, key_id=None)
+
+
+@pytest.mark.django_db
+def test_a_limit_of_zero_is_none(django_assert_num_queries: Any) -> None:
+    off = {"requests_per_minute": 0, "messages_per_minute": 0, "messages_per_session_per_minute": 0}
+    with limited(**off, bad_keys_per_minute=0), django_assert_num_queries(0):
+        for _ in range(50):
+            guard_request(user_id=1, key_id=uuid4())
+            guard_message(user_id=1, key_id=uuid4(), session_id=uuid4())
+            guard_bad_key("192.0.2.1")
+
+
+@pytest.mark.django_db
+def test_nobody_uses_up_what_is_anothers() -> None:
+    session, key = uuid4(), uuid4()
+    with limited(messages_per_session_per_minute=2, messages_per_minute=5, bad_keys_per_minute=1):
+        for _ in range(2):
+            guard_message(user_id=1, key_id=None, session_id=session)
+        with pytest.raises(RateLimited, match="messages-session"):
+            guard_message(user_id=1, key_id=None, session_id=session)
+        guard_message(user_id=2, key_id=None, session_id=session)
+        for _ in range(3):
+            guard_message(user_id=1, key_id=key, session_id=uuid4())
+        with pytest.raises(RateLimited, match=r"\(messages\)"):
+            guard_message(user_id=1, key_id=key, session_id=uuid4())
+        guard_bad_key("2001:db8::1")
+        with pytest.raises(RateLimited):
+            guard_bad_key("2001:db8::2")  # of the same customer
+        guard_bad_key("2001:db8:0:1::1")
+
+
+@pytest.mark.django_db
+def test_full_buckets_are_forgotten() -> None:
+    buckets.take_tokens(TEN, KEY, want=1)
+    buckets.take_tokens(TEN, "test:old", want=1)
+    Bucket.objects.filter(key="test:old").update(full_at="2000-01-01T00:00:00Z")
+    assert buckets.purge_full_buckets() == 1
+    assert [bucket.key for bucket in Bucket.objects.all()] == [KEY]
+
+
+@pytest.mark.django_db
+def test_what_limits_are_counted_in_waits_for_no_disk() -> None:
+    tables = [Bucket, WebProcess, SocketSlot]
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT relpersistence FROM pg_class WHERE relname = ANY(%s)", [[model._meta.db_table for model in tables]]
+        )
+        assert [row[0] for row in cursor.fetchall()] == ["u"] * 3
+
+
+# --- sockets ---
+
+
+def run_out(slots: ConnectionSlots) -> None:
+    """The process of `slots` was killed, and its lease is over."""
+    WebProcess.objects.filter(pk=slots.process_id).update(expires_at="2000-01-01T00:00:00Z")
+
+
+@pytest.mark.django_db
+def test_a_user_has_so_many_sockets_over_all_processes() -> None:
+    with limited(sockets_per_user=4):
+        one, other = ConnectionSlots(), ConnectionSlots()
+        held = [(slots, slots.take(1)) for slots in (one, other, one, other)]
+        for slots in (one, other):
+            with pytest.raises(TooManySockets):
+                slots.take(1)
+        assert one.take(2) is not None, "another's are another's"
+        slots, slot = held[0]
+        assert slot is not None
+        slots.give_back(1, slot)
+        other.take(1)
+        assert SocketSlot.objects.held_by(1).count() == 4
+
+
+def test_sockets_that_open_at_once_are_as_many_as_may_be(transactional_db: None) -> None:
+    processes = [ConnectionSlots(), ConnectionSlots()]
+    for slots in processes:
+        slots.beat_if_due()
+    with limited(sockets_per_user=5):
+        outcomes = side_by_side(*[lambda slots=slots: slots.take(1) for slots in processes * 5])
+    slots_taken = [outcome for outcome in outcomes if isinstance(outcome, int)]
+    assert sorted(slots_taken) == [1, 2, 3, 4, 5]
+    assert passed(outcomes) == 5
+
+
+@pytest.mark.django_db
+def test_the_sockets_of_a_killed_process_are_free_again() -> None:
+    with limited(sockets_per_user=2):
+        killed, other = ConnectionSlots(), ConnectionSlots()
+        killed.take(1)
+        killed.take(1)
+        with pytest.raises(TooManySockets):
+            other.take(1)
+        run_out(killed)
+        assert {other.take(1), other.take(1)} == {1, 2}
+        killed.give_back(1, 1)  # it was only paused: what is not its own any more stays
+        assert SocketSlot.objects.held_by(1).count() == 2
+
+
+@pytest.mark.django_db
+def test_a_place_that_is_left_while_it_is_taken_is_not_kept() -> None:
+    slots = ConnectionSlots()
+    hold = slots.hold(1)
+    hold.leave()
+    hold.take()
+    assert not hold.taken
+    assert SocketSlot.objects.held_by(1).count() == 0
+
+
+@pytest.mark.django_db
+def test_rows_of_processes_that_are_long_gone_are_forgotten() -> None:
+    gone, here = ConnectionSlots(), ConnectionSlots()
+    gone.take(1)
+    here.take(1)
+    run_out(gone)
+    purge_lost_slots()
+    assert [slot.process_id for slot in SocketSlot.objects.all()] == [here.process_id]

@@ -1,0 +1,35 @@
+"""In which order tests run, and which of them in one process.
+
+A file's tests run in one process, so that what they share is made once. The folder of the browser is one such file.
+What takes longest begins first: it decides when the whole run is over.
+"""
+
+from __future__ import annotations
+
+from pathlib import PurePosixPath
+from typing import Final
+
+# By how long they take, in seconds on two cores.
+LONGEST: Final = (
+    "tests/browser",  # 120
+    "tests/end_to_end/bandstand/supervisor/test_supervisor.py",  # 40
+    "tests/end_to_end/test_chaos_short.py",  # 30
+    "tests/end_to_end/agents/openai_api/test_openai_client.py",
+    "tests/end_to_end/test_api_guide.py",
+    "tests/end_to_end/test_websocket_cuts.py",
+    "tests/end_to_end/bandstand/supervisor/test_shared_port.py",
+    "tests/end_to_end/test_declared_input.py",
+)
+
+
+def unit_of(nodeid: str) -> str:
+    """The file or folder whose tests share a process."""
+    file = nodeid.split("::", 1)[0]
+    folder = str(PurePosixPath(file).parent)
+    return folder if folder in LONGEST else file
+
+
+def rank_of(nodeid: str) -> int:
+    """Tests of a lower rank begin before others."""
+    unit = unit_of(nodeid)
+    return LONGEST.index(unit) if unit in LONGEST else len(LONGEST)

@@ -1,0 +1,29 @@
+"""What a process is told that a test starts: its environment, a port, an address of a database."""
+
+from __future__ import annotations
+
+import os
+import socket
+from pathlib import Path
+from urllib.parse import urlsplit, urlunsplit
+
+ROOT = Path(__file__).resolve().parents[2]
+# The product finds them out by itself.
+_OURS = {"BANDSTAND_ROLE", "DJANGO_SETTINGS_MODULE"}
+
+
+def environment(**told: str) -> dict[str, str]:
+    """This process's, for a program of the repository, without what makes it a test; `told` is added."""
+    kept = {name: value for name, value in os.environ.items() if name not in _OURS}
+    return {**kept, "PYTHONPATH": f"{ROOT}{os.pathsep}{ROOT / 'platform'}", **told}
+
+
+def database_url(name: str) -> str:
+    """The address of another database of the tests' server."""
+    return urlunsplit(urlsplit(os.environ["DATABASE_URL"])._replace(path=f"/{name}"))
+
+
+def free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port: int = server.getsockname()[1]
+        return port

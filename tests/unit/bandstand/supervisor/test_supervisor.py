@@ -1,0 +1,116 @@
+"""What the supervisor decides without looking at a process."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from bandstand.supervisor import processes
+from bandstand.supervisor.child import LONGEST_PAUSE_SECONDS, next_pause
+from bandstand.supervisor.child_logs import ROTATE_BYTES, ChildLog
+from bandstand.supervisor.processes import Started
+from bandstand.supervisor.watchdog import is_frozen
+from tests.support.surroundings import ROOT
+
+
+def test_a_child_that_keeps_dying_is_started_ever_more_slowly() -> None:
+    pauses = [next_pause(0.0, 0.0)]
+    while pauses[-1] < LONGEST_PAUSE_SECONDS:
+        pauses.append(next_pause(pauses[-1], 1.0))
+    assert pauses[0] == 0.2
+    assert pauses == sorted(set(pauses))
+    assert next_pause(LONGEST_PAUSE_SECONDS, 1.0) == LONGEST_PAUSE_SECONDS
+
+
+def test_a_child_that_lived_is_started_at_once_again() -> None:
+    assert next_pause(LONGEST_PAUSE_SECONDS, 60.0) == 0.2
+
+
+@pytest.mark.parametrize(
+    ("lived", "age", "frozen"),
+    [(10, None, False), (10, 1000, False), (250, 59, False), (250, None, True), (250, 241, True)],
+)
+def test_a_scheduler_is_frozen_when_it_lives_and_beats_no_more(lived: float, age: float | None, frozen: bool) -> None:
+    assert is_frozen(lived, age) is frozen
+
+
+def line(level: str, event: str, **more: str) -> str:
+    return json.dumps({"level": level, "event": event, **more}) + "\n"
+
+
+def test_errors_of_children_are_shown_and_the_rest_is_not(tmp_path: Path) -> None:
+    log = tmp_path / "web-1.log"
+    log.write_text(line("error", "from an earlier run"))
+    followed = ChildLog("web-1", log)
+    with log.open("a") as file:
+        file.write(line("info", "quiet") + line("error", "loud", exception="Traceback\nValueError: no") + "half a l")
+        file.flush()
+        assert followed.errors() == ["web-1: loud ValueError: no"]
+        file.write("ine\n")
+        file.flush()
+        assert followed.errors() == ["web-1: half a line"]
+        assert followed.errors() == []
+
+
+def test_a_log_that_grew_large_is_emptied_under_its_writer(tmp_path: Path) -> None:
+    log = tmp_path / "web-1.log"
+    with log.open("a") as file:
+        file.truncate(ROTATE_BYTES + 1)
+        ChildLog("web-1", log).errors()
+        assert log.stat().st_size == 0
+        file.write(line("info", "later"))
+    assert log.stat().st_size < 100
+    assert (tmp_path / "web-1.log.1").stat().st_size == ROTATE_BYTES + 1
+
+
+def test_a_log_that_is_not_there_says_nothing(tmp_path: Path) -> None:
+    assert ChildLog("web-1", tmp_path / "none.log").errors() == []
+
+
+def session(code: str) -> "subprocess.Popen[bytes]":
+    pipe = subprocess.PIPE
+    return subprocess.Popen([sys.executable, "-c", code], start_new_session=True, stdin=pipe, stdout=pipe)
+
+
+def test_orphans_are_ended_with_all_they_started(tmp_path: Path) -> None:
+    # Deaf to SIGTERM, with a child in the same session.
+    code = (
+        "import os, signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); os.fork();"
+        "print('up', flush=True); time.sleep(60)"
+    )
+    orphan = session(code)
+    assert orphan.stdout is not None
+    for _ in range(2):
+        orphan.stdout.readline()
+    processes.write(tmp_path, [processes.note("web-1", orphan.pid)])
+    assert processes.end(processes.read(tmp_path)) == ["web-1"]
+    assert orphan.stdout.read() == b""  # closed by all of them
+    orphan.communicate()
+    assert orphan.returncode == -9
+
+
+def test_a_process_that_got_the_number_of_an_orphan_is_left_alone(tmp_path: Path) -> None:
+    stranger = session("input()")
+    try:
+        processes.write(tmp_path, [Started("web-1", stranger.pid, 12345.0)])
+        assert processes.end(processes.read(tmp_path)) == []
+        assert stranger.poll() is None
+    finally:
+        stranger.kill()
+        stranger.communicate()
+
+
+@pytest.mark.parametrize("content", ["", "nonsense", "[1]", '[{"pid": 1}]', "{}"])
+def test_a_damaged_record_of_processes_is_nothing_to_go_by(tmp_path: Path, content: str) -> None:
+    (tmp_path / processes.FILE).write_text(content)
+    assert processes.read(tmp_path) == []
+
+
+def test_the_platform_folder_is_no_package() -> None:
+    assert not (ROOT / "platform" / "__init__.py").exists()
+    # With one, it would be imported instead of the standard library's module of that name.
+    done = subprocess.run([sys.executable, "-c", "import platform; platform.system()"], cwd=ROOT, check=False)
+    assert done.returncode == os.EX_OK

@@ -1,0 +1,29 @@
+"""What a process loads when it starts: each of them pays for it."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+from tests.support.surroundings import ROOT, environment
+
+PROGRAM = "import django, sys; django.setup(); print(*sys.modules)"
+
+
+def loaded(role: str) -> set[str]:
+    """The modules of a process of this role once Django is set up."""
+    told = environment(DJANGO_SETTINGS_MODULE="bandstand.settings", BANDSTAND_ROLE=role)
+    command = [sys.executable, "-c", PROGRAM]
+    return set(subprocess.run(command, cwd=ROOT, env=told, capture_output=True, text=True, check=True).stdout.split())
+
+
+def test_a_runner_loads_neither_the_console_nor_what_reports_errors() -> None:
+    assert {"agents.admin", "unfold.admin", "rest_framework.serializers", "sentry_sdk"} & loaded("runner") == set()
+
+
+def test_a_web_process_has_the_console() -> None:
+    assert {"agents.admin", "scheduling.admin"} <= loaded("web")
+
+
+def test_only_who_runs_jobs_loads_what_they_need() -> None:
+    assert {"agents.tasks", "scheduling.tasks"} & loaded("web") == set()
