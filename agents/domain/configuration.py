@@ -313,7 +313,10 @@ class AgentConfiguration:
 
     @classmethod
     def from_values(cls, values: Mapping[str, Any]) -> Self:
-        """The configuration in JSON values of today's schema, without its number. Raises `InvalidInput` as `parse`."""
+        """The configuration in JSON values of today's schema, without its number.
+
+        Raises `InvalidInput` with a pointer for an unknown name and for a value of another type or out of bounds.
+        """
         return cls(**_parse_members(values, SETTINGS, ""))
 
     def dump(self) -> Stored:

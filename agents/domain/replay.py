@@ -137,7 +137,10 @@ def apply_event(
 
 
 def replay(snapshot: Snapshot, events: Iterable[Mapping[str, Any]]) -> Snapshot:
-    """The snapshot after `events`, each with the keyword arguments of `apply_event`. Raises as that does."""
+    """The snapshot after `events`, each with the keyword arguments of `apply_event`.
+
+    Raises `ValueError` at the first event that does not follow, `KeyError` at one of an unknown type.
+    """
     after = deepcopy(snapshot)  # once: a copy per event would make a long log quadratic
     for event in events:
         _advance(after, **event)

@@ -69,7 +69,7 @@ def session_shape(session: Any) -> Shape:
 
 
 def listed_shape(session: Any) -> Shape:
-    """The same on a list, with what the list is ordered by."""
+    """A session as lists show it: its shape, and `updated_at`, by which they are ordered."""
     return {**session_shape(session), "updated_at": moment(session.updated_at)}
 
 

@@ -49,7 +49,7 @@ _releases: dict[UUID, AgentConfiguration] = {}
 def load_release(release_id: UUID, *, on: psycopg.Connection | None = None) -> AgentConfiguration:
     """A release's configuration, from memory after its first turn in this process.
 
-    Raises as `AgentConfiguration.parse`.
+    Raises `InvalidInput` and `NewerConfiguration` for what this version cannot read.
     """
     if (known := _releases.get(release_id)) is None:
         [(stored,)] = fetch(sql.RELEASE, {"release": release_id}, on=on)

@@ -90,7 +90,8 @@ class TurnProgress:
         return step
 
     def begin_following_model_call(self) -> StepRecord | None:
-        """The same when the last tool has ended. (A journal that was torn may have one already.)"""
+        """The intent to ask the model again once the last tool has ended; None while one is open, while the client is
+        next, where the journal has the intent already (one that was torn may), and where a limit is reached."""
         if self.open_tools or self.open_model_call or self.client_is_next:
             return None
         try:

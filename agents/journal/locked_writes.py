@@ -37,7 +37,8 @@ def lock_session(session_id: UUID) -> AgentSession:
 
 
 def try_lock_session(session_id: UUID) -> AgentSession | None:
-    """The same without waiting; None when it is gone, or somebody else is writing the session just now."""
+    """The session's row, locked for this transaction without waiting for it; None when it is gone, or somebody else
+    is writing the session just now."""
     rows = AgentSession.objects.select_for_update(no_key=True, skip_locked=True, of=("self",))
     return rows.filter(pk=session_id).first()
 

@@ -120,7 +120,7 @@ class LLM(Protocol):
         exactly one `Finished`; or a `ModelError` at any point.
 
         Cancelling the task closes the provider's stream at once and re-raises `CancelledError`. Whoever leaves the loop
-        early must close the generator (`contextlib.aclosing`), which does the same. Nothing is retried here.
+        early must close the generator (`contextlib.aclosing`), which closes the stream, too. Nothing is retried here.
         """
         ...
 

@@ -97,7 +97,7 @@ class Message(models.Model):
     )
     partial = models.BooleanField(default=False, help_text="Cut short by a stop, an interruption or an error.")
     supplied_by_client = models.BooleanField(default=False)
-    # Only when there is no turn to hold them: see turns.md, Idempotency.
+    # Only when there is no turn to hold them: see docs/api.md, "Repeat without fear".
     idempotency_key = models.CharField(max_length=255, null=True)  # noqa: DJ001 - null is "none given"
     fingerprint = models.BinaryField(null=True, max_length=32)
     created_at = models.DateTimeField(auto_now_add=True)

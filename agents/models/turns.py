@@ -82,7 +82,7 @@ class Turn(models.Model):
             ("requeue_turn", "Can take a turn away from its runner"),
             ("set_aside_turn", "Can set aside a turn"),
         ]
-        # Each names its rows by other columns, so that no query fits two of them: see the claim in `journal.sql`.
+        # Each names its rows by other columns, so that no query fits two of them: see CLAIM in `agents.journal.sql`.
         indexes = [
             # The queue, one user after the other, in the order of service.
             models.Index(fields=["user", "priority", "id"], name="turn_queue", condition=Q(status="queued")),
@@ -140,7 +140,10 @@ class Turn(models.Model):
 
 
 class Step(models.Model):
-    """One model call or tool call. `intent` commits before the call, its outcome after it: see turns.md."""
+    """One model call or tool call. `intent` commits before the call, its outcome after it.
+
+    So a crash leaves an intent without an outcome, and `agents.domain.steps` says what follows from it.
+    """
 
     id = models.BigAutoField(primary_key=True)
     turn = models.ForeignKey(Turn, on_delete=models.CASCADE, related_name="steps", db_index=False)

@@ -18,7 +18,7 @@ DONE = b"data: [DONE]\n\n"
 
 @dataclass(frozen=True, slots=True)
 class Head:
-    """What all chunks of an answer have in common. The same for whoever asks again."""
+    """What all chunks of an answer have in common; a repeated request gets an equal one. `created` is in seconds."""
 
     id: str
     created: int

@@ -154,6 +154,6 @@ async def _first_words(follower: TurnFollower) -> TurnUpdate:
 
 @csrf_exempt
 def unknown(request: HttpRequest, *_args: Any) -> HttpResponse:
-    """Every address below `/v1/` that is none: the same answer for every method and everybody."""
+    """The answer at every address below `/v1/` that is none: 404, whatever the method and whoever asks."""
     error = NotFound("There is no such address. There are chat/completions and models, without a slash at the end.")
     return openai_error_response(error, actor=None, method=str(request.method), path=request.path)

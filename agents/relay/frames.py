@@ -6,7 +6,7 @@ from agents.journal.log import LoggedEvent
 
 
 def event_json(event: LoggedEvent) -> str:
-    """The frame of interfaces.md: `{"type":"event","seq":…,"turn":…,"event":…,"data":…,"at":…}`.
+    """The frame that clients get: `{"type":"event","seq":…,"turn":…,"event":…,"data":…,"at":…}` (docs/api.md).
 
     A folded row adds `replaces_from`, the first seq that it stands for. Nothing here needs escaping: `data` is JSON as
     PostgreSQL wrote it, and the rest are our own words, ids and moments.

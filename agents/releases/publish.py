@@ -49,7 +49,10 @@ def roll_back(
 ) -> Release:
     """Publish release `number` again, as the next one: what was live stays as it was, and so does the draft.
 
-    Raises as `publish`; `InvalidInput` also when `number` is the live release, or when a tool that it names is gone.
+    `expected_live`, where it is given, is the release that is live until then. Raises `Forbidden`, `NotFound`,
+    `PreconditionFailed` when somebody published since, `InvalidInput` when `number` is the live release or no turn
+    could run on it here (a tool that it names is gone), and `NewerConfiguration` where a newer version wrote it. Locks
+    the agent.
     """
     require_permission(actor, PUBLISH_AGENT)
     agent = _locked(agent_id, expected_live)

@@ -179,7 +179,9 @@ def _refused_or_rare(new: NewTurn) -> Accepted:
 
 
 def accept_locked(session: AgentSession, new: NewTurn) -> Accepted:
-    """The same for a caller that holds the session's lock and has looked for the key. Raises as `accept_message`."""
+    """Store the message and queue its turn, for a caller that holds the session's lock and has looked for the key; an
+    agent that is set so has its open turns interrupted. Raises `InvalidInput` for a parent that is none,
+    `SessionQueueFull` and `TurnInProgress`."""
     if session.controller == AgentSession.Controller.HUMAN:
         return _store_for_human_locked(session, new)
     if (new.when_busy or WhenBusy(session.agent.when_busy)) is WhenBusy.INTERRUPT:

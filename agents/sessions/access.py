@@ -34,7 +34,7 @@ def access_session(*, actor: Actor, session_id: UUID) -> AgentSession:
 
 def access_turn(*, actor: Actor, turn_id: UUID) -> Turn:
     """A turn of one of the actor's sessions, with that session, and with `position`: how many open turns of the session
-    stand before it. Raises as `access_session`."""
+    stand before it. Raises `NotFound`, `Forbidden`, `Unauthenticated`."""
     user_id = _reader(actor)
     turn = (
         Turn.objects.filter(
@@ -68,7 +68,7 @@ def operate_turn(*, actor: Actor, turn_id: UUID, permission: str) -> Turn:
 
 
 def access_message(*, actor: Actor, message_id: UUID) -> Message:
-    """A message of one of the actor's sessions. Raises as `access_session`."""
+    """A message of one of the actor's sessions. Raises `NotFound`, `Forbidden`, `Unauthenticated`."""
     user_id = _reader(actor)
     message = Message.objects.filter(
         visible_agent_filter(user_id, "agent_session__agent_id"), pk=message_id, agent_session__user_id=user_id

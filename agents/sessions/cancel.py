@@ -34,7 +34,8 @@ def cancel_turn(actor: Actor, *, turn_id: UUID) -> Turn:
 
 @retry_after_deadlock
 def cancel_any_turn(actor: Actor, *, turn_id: UUID) -> Turn:
-    """The same for an operator and anybody's turn. Raises `NotFound`, `Forbidden`."""
+    """Ask for a stop of anybody's turn, for operators, with an entry in the audit trail; the turn as it is then, as
+    with `cancel_turn`. Raises `NotFound`, `Forbidden`."""
     with operator_transaction(actor, turn_id=turn_id, permission=CANCEL_TURN) as (session, turn):
         before = turn.status
         stop_locked(session, turn)

@@ -40,7 +40,7 @@ class CompletionResult:
 
 
 def read_completion_result(actor: Actor, *, turn_id: UUID) -> CompletionResult:
-    """Raises as `access_turn`."""
+    """How a turn of one of the actor's sessions stands. Raises `NotFound`, `Forbidden`, `Unauthenticated`."""
     turn = access_turn(actor=actor, turn_id=turn_id)
     status = TurnStatus(turn.status)
     parts = _answer(turn) if status is TurnStatus.COMPLETED else []

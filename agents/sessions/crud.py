@@ -95,7 +95,11 @@ def update_session(
 
 @transaction.atomic
 def delete_session(actor: Actor, *, session_id: UUID, expected_version: int | None) -> None:
-    """Delete a session and all that was said in it. Raises as `update_session`, and `Conflict` while a turn is open."""
+    """Delete a session and all that was said in it.
+
+    An `expected_version` of None is whatever there is. Raises `NotFound`, `Forbidden`, `PreconditionFailed` when the
+    version moved on, and `Conflict` while a turn is open.
+    """
     session = _locked(actor, session_id, expected_version)
     if session.open_turns:
         raise Conflict("A turn of this session is still open; stop it first.")

@@ -47,7 +47,8 @@ def give_feedback(actor: Actor, *, message_id: UUID, value: int, comment: str = 
 
 @retry_after_deadlock
 def withdraw_feedback(actor: Actor, *, message_id: UUID) -> None:
-    """Take back what the actor said of a message; nothing happens when there is nothing. Raises as `give_feedback`."""
+    """Take back what the actor said of a message; nothing happens when there is nothing. Raises `NotFound`,
+    `Forbidden`, `Unauthenticated`."""
     actor.require_scope(Scope.CHAT)
     with transaction.atomic():
         session, message = _locked(actor, message_id)

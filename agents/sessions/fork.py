@@ -40,7 +40,12 @@ def fork_session(actor: Actor, *, session_id: UUID, after_turn: UUID | None = No
 
 @transaction.atomic
 def fork_any_session(actor: Actor, *, session_id: UUID, after_turn: UUID | None = None) -> AgentSession:
-    """The same with anybody's session, for operators; the new one is theirs. Raises as `fork_session`."""
+    """A new session of the operator with a copy of anybody's conversation, on the same release, and an entry in the
+    audit trail. What is copied, and what stays behind, is as `fork_session` says.
+
+    Raises `NotFound`, `Forbidden` without the permission or the right to read it, `Conflict` while `after_turn` is
+    open, and `InvalidInput` when it is no turn of the session.
+    """
     source = operate_session(actor=actor, session_id=session_id, permission=FORK_SESSION)
     # The copy is theirs to read.
     require_transcript(actor, source.agent)

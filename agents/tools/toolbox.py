@@ -82,7 +82,8 @@ class Toolbox:
 async def call_tool(
     name: str, arguments: str, context: ToolContext, *, allowed: Collection[str], tools: dict[str, Tool]
 ) -> ToolOutcome:
-    """As `Toolbox.call`. The right to a tool comes from the release alone, never from text."""
+    """Run the tool `name` of `tools`, if it is `allowed`; else an error that tells the model what there is. The right
+    to a tool comes from the release alone, never from text. Raises nothing but `Park` and `CancelledError`."""
     if name not in allowed or name not in tools:
         usable = ", ".join(sorted(set(allowed) & set(tools))) or "none"
         return ToolOutcome(f"There is no tool {name[:64]!r} here. There are: {usable}.", is_error=True)

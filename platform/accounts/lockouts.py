@@ -83,7 +83,8 @@ def unlock_account(actor: Actor, *, user_id: int) -> bool:
 
 @transaction.atomic
 def unlock_address(actor: Actor, *, address: str) -> bool:
-    """The same for everybody at an address, or in the network that stands for it, as `lockouts` names it."""
+    """Let everybody at an address try again at once, or in the network that stands for it, as `lockouts` names it;
+    whether somebody there was locked out, or nearly. Raises `Forbidden`."""
     require_permission(actor, CHANGE_USER)
     network = address if "/" in address else client_network(address)
     (limit, _), key = login_limits("", "")[0], f"{BY_ADDRESS}{network}"

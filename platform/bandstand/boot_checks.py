@@ -60,7 +60,8 @@ def _connect(url: str, wait_seconds: float) -> Connection:
 
 
 def find_connection_faults(connection: Connection, *, migrating: bool) -> Iterator[str]:
-    """The same for a connection in autocommit that asked for `lock_timeout=MARK` at its start."""
+    """One printable line per thing that is wrong with the database of `connection`, which is in autocommit and has
+    asked for `lock_timeout=MARK` at its start. Raises `psycopg.Error`."""
     if connection.info.server_version < MIN_POSTGRESQL:
         version = connection.info.parameter_status("server_version")
         yield f"PostgreSQL {version} is too old: Bandstand needs version 16 or newer"

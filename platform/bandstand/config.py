@@ -1,4 +1,4 @@
-"""The one typed reading of the environment.
+"""Every setting: the one typed reading of the environment.
 
 Everything the process may be told from outside is a field of :class:`Config`. A name that is not here, a value that
 does not parse and two values that contradict each other refuse the start, with one line per fault that repeats no

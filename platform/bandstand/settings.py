@@ -144,7 +144,8 @@ FILE_UPLOAD_MAX_MEMORY_SIZE = 1024 * 1024
 DATA_UPLOAD_MAX_NUMBER_FIELDS = 1000
 DATA_UPLOAD_MAX_NUMBER_FILES = 10
 
-# The scheduler (django-q2). Nothing but maintenance runs here: it may run a task again that killed its worker.
+# The scheduler (django-q2). Nothing but maintenance runs here: it may run a task again that killed its worker
+# (django-q2/django-q2#327).
 Q_CLUSTER: dict[str, Any] = {
     "name": "bandstand",
     "orm": "default",

@@ -38,7 +38,7 @@ class AgeFilter(admin.SimpleListFilter):
 
 
 def age_filter(field: str) -> type[AgeFilter]:
-    """The same by a field of time, for rows whose ids do not tell."""
+    """A filter for rows that were made in the past hour, day, … by a field of time: for those whose ids do not tell."""
 
     class ByField(AgeFilter):
         def since(self, moment: datetime) -> dict[str, Any]:

@@ -123,7 +123,7 @@ class KeysetAdmin(ReadOnlyAdmin):
         return ()
 
     def filter_arms(self, _specs: Sequence[Any]) -> Sequence[Q]:
-        """The same for the filters in use."""
+        """Conditions that together are the filters in use, each with an order in an index; none: the planner knows."""
         return ()
 
     def complete(self, request: HttpRequest, rows: Sequence[Any]) -> None:

@@ -55,7 +55,7 @@ def dumps(value: Any) -> bytes:
 
 
 def canonical(value: Any) -> bytes:
-    """The same bytes for the same value, whatever the order of keys: the input of fingerprints."""
+    """Compact UTF-8 JSON with its keys in order, so that equal values give equal bytes: the input of fingerprints."""
     return orjson.dumps(value, option=orjson.OPT_SORT_KEYS | orjson.OPT_UTC_Z)
 
 

@@ -2,7 +2,7 @@
 
 Differences, and why: an image becomes a link, because loading it would tell its server who reads what; links need one
 of `SCHEMES`, because a relative one would lead into our own pages; a single line break is kept, as people expect in a
-chat; only whole addresses become links by themselves, because `main.py` is a file and no host.
+chat; only whole addresses become links by themselves, because `.py` ends the names of files as well as of hosts.
 """
 
 from __future__ import annotations
@@ -25,9 +25,10 @@ LANGUAGE = re.compile(r"[a-z0-9_+#.-]{1,32}")
 
 # Lists cost two levels each. What lies deeper is lost, so it is a bound that nobody reaches by writing.
 _MAX_NESTING = 40
-# The library fills up short rows: a header of 200 cells over rows of one character made 27 MB of 64 KB, in 50 s.
+# markdown-it-py 4.3.0 fills up short rows, 65,536 cells at most (markdown-it/markdown-it#1000): a header of 200 cells
+# over rows of one character made 27 MB of 64 KB, in 50 s.
 _MAX_COLUMNS, _MAX_CELLS = 100, 10_000
-# Each bracket that opens is tried, and what stands within it too: 64 KB of them took 1.2 s.
+# Each bracket that opens is tried, and what stands within it too: 64 KB of them took 1.2 s (markdown-it-py 4.3.0).
 _MAX_LINK_TRIES = 5_000
 # Quotation marks, and punctuation that no space follows in its script. What may be an apostrophe is one inside of it.
 _END_OF_ADDRESS = re.compile("[“”„‟«»‹›。，、；：！？」』）】》]")  # noqa: RUF001

@@ -12,7 +12,7 @@ from rest.problems import problem_response
 
 @csrf_exempt
 def unknown(request: HttpRequest) -> HttpResponse:
-    """The same answer for every method and everybody."""
+    """The answer at such an address: 404 as a problem, whatever the method and whoever asks."""
     hint = " Addresses here end without a slash." if _would_be_one_without_its_slash(request.path_info) else ""
     error = NotFound(f"There is no such address.{hint}")
     return problem_response(error, actor=None, method=str(request.method), path=request.path)

@@ -1,4 +1,7 @@
-"""Our rows in the rows of django-q2, which wakes up for them. Its own admin is never registered: see security.md."""
+"""Our rows in the rows of django-q2, which wakes up for them.
+
+Its own admin is never registered: it would let whoever may add a schedule run any function (SECURITY.md).
+"""
 
 from __future__ import annotations
 

@@ -37,7 +37,7 @@ def next_run(cron: str, time_zone: str, *, after: datetime) -> datetime:
     _check_shape(cron)
     try:
         for moment in CronSim(cron, after.astimezone(zone)):
-            # Begun in the second of two equal hours, cronsim goes through the first one again.
+            # Begun in the second of two equal hours, cronsim 2.8 goes through the first one again.
             if (due := moment.astimezone(UTC)) > after:
                 return due
     except CronSimError:

@@ -15,6 +15,7 @@ CLIENTS = {"BANDSTAND_URL", "BANDSTAND_API_KEY"}
 # [text](target); pictures look the same and must exist as well.
 _LINK = re.compile(r"\[(?P<text>[^\]\n]+(?:\n[^\]\n]+)?)\]\((?P<target>[^)\s]+)\)")
 _NAME = re.compile(r"`([A-Za-z_]\w*)`")
+_FILE = re.compile(r"[\w./-]+\.(?:py|md|js|css|html)|[\w./]+/")
 _SETTING = re.compile(r"\bBANDSTAND_[A-Z_]*[A-Z]\b")
 _COMMAND = re.compile(r"(?:^|`)(?:[A-Z]+=\S+ )*make ([a-z-]+)\b", re.MULTILINE)
 
@@ -39,8 +40,16 @@ def leads_somewhere(document: Path, text: str, target: str) -> bool:
         return False
     if chapter and chapter not in chapters(file):
         return False
+    if _FILE.fullmatch(text):
+        return is_named(text, file)
     name = _NAME.fullmatch(text)
     return name is None or defines(name[1]).search(file.read_text(encoding="utf-8")) is not None
+
+
+def is_named(text: str, file: Path) -> bool:
+    """Whether `text` is the end of the file's path, or one of the folders on it."""
+    path = f"/{file.resolve()}/"
+    return f"/{text}" in path if text.endswith("/") else path.endswith(f"/{text}/")
 
 
 def dead_links(document: Path) -> list[str]:
@@ -74,6 +83,14 @@ def test_dead_links_are_found(tmp_path: Path) -> None:
     (tmp_path / "code.py").write_text("def here() -> None: ...\n")
     document = tmp_path / "page.md"
     sound = ["[`here`](code.py)", "[code](code.py)", "[top](#the-top)", "[web](https://example.org/)"]
-    dead = ["[`gone`](code.py)", "[file](gone.py)", "[chapter](#gone)", "![picture](gone.png)"]
+    sound.append("[page.md](page.md)")
+    dead = [
+        "[`gone`](code.py)",
+        "[other.py](code.py)",
+        "[tests/](code.py)",
+        "[file](gone.py)",
+        "[chapter](#gone)",
+        "![picture](gone.png)",
+    ]
     document.write_text("# The top\n" + "\n".join(sound + dead))
     assert dead_links(document) == [link.removeprefix("!") for link in dead]

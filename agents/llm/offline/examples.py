@@ -25,8 +25,8 @@ _FORMATS = {
 
 
 def find_example(schema: dict[str, Any]) -> Any:
-    """The same value for the same schema; one that fits it, unless it asks for more than these few rules know, such as
-    a pattern. None where a schema has no end."""
+    """A value that fits `schema`, unless it asks for more than these few rules know, such as a pattern; equal for equal
+    schemas. None where a schema has no end."""
     return _Examples(schema).of(schema, 0)
 
 

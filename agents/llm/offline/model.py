@@ -32,7 +32,7 @@ class OfflineModel:
         """Nothing is open."""
 
     async def stream(self, request: ModelRequest) -> AsyncGenerator[ModelEvent, None]:
-        """See the port."""
+        """What `decide` makes of the request, word by word at its pace. The contract is that of `LLM.stream`."""
         part = decide(request, pace_seconds=self._pace_seconds)
         words = _TOKEN.findall(part.text)
         clock = _Clock(request.deadlines)

@@ -78,7 +78,7 @@ class OpenAIModel:
         """Nothing of its own is open."""
 
     async def stream(self, request: ModelRequest) -> AsyncGenerator[ModelEvent, None]:
-        """See the port. Text of one read of the network comes as one delta."""
+        """Text of one read of the network comes as one delta. The contract is that of `LLM.stream`."""
         clock = Clock(request.deadlines)
         response = await self._open(request, clock)
         request_id = extract_request_id(response.headers)

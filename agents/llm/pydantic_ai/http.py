@@ -16,6 +16,8 @@ MAX_ANSWER_BYTES = 32 * 1024 * 1024
 class Exchange:
     """One request: what our side of the transport must know of it, and what the vendor's library may forget to close.
 
+    Google's cannot be told to close a stream from outside (googleapis/python-genai#2425).
+
     It belongs to the task that asks: `begin` before the library is called, `aclose` when its answer is done with.
     """
 
@@ -57,7 +59,8 @@ class _Transport(httpx2.AsyncHTTPTransport):
         request.extensions["timeout"] = {"connect": seconds, "pool": seconds, "read": None, "write": None}
         response = await super().handle_async_request(request)
         exchange.request_id = extract_request_id(response.headers)
-        # Some libraries follow redirects whatever the client says, and would take the key along.
+        # Some libraries (google-genai 2.34.0, anthropic 2.12.0) follow redirects whatever the client says, and would
+        # take the key along.
         if response.has_redirect_location:
             await response.aclose()
             raise Redirected("The address redirects elsewhere.")

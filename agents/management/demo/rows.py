@@ -66,7 +66,8 @@ def _day(number: int) -> str:
 
 
 def moment_text(milliseconds: int) -> str:
-    """As `agents.domain.serialization.moment` has it; PostgreSQL reads it, too."""
+    """So many milliseconds since 1970 as `2026-11-22T08:15:30.001000Z`, for PostgreSQL and for events, whose moments
+    are written so by `agents.domain.serialization.moment`."""
     day, rest = divmod(milliseconds, 86_400_000)
     seconds, thousandths = divmod(rest, 1000)
     minutes, second = divmod(seconds, 60)

@@ -1,4 +1,4 @@
-"""The tools that come with the platform."""
+"""The built-in tools: those that come with the platform."""
 
 from agents.tools.builtin.calculator import calculator
 from agents.tools.builtin.clock import clock

@@ -16,7 +16,8 @@ FOLDERS: Final = {18: "pginstall18", 16: "pginstall"}
 
 def installed(version: int) -> Path:
     """The folder of the packaged PostgreSQL of this major version (it holds `bin`, `lib`, `share`)."""
-    # Located, never imported: importing the package sets up its own starter, which opens up parent directories.
+    # Located, never imported: importing the package (0.6.0) sets up its own starter, which opens up parent
+    # directories.
     spec = util.find_spec(MODULE)
     if spec is None or not spec.submodule_search_locations:
         raise EmbeddedError(f"the package {PACKAGE} is not installed; run `make run`, or set DATABASE_URL")

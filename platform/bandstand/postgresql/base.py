@@ -40,7 +40,8 @@ class Pool(ConnectionPool[psycopg.Connection[Any]]):
     """Hands out living connections; a dead one is dropped and the next one taken at once.
 
     The library's own `check` pauses for a second after the first dead connection and for longer after each of the next:
-    after a restart of the server, when all are dead, that was the whole patience of the first requests.
+    after a restart of the server, when all are dead, that was the whole patience of the first requests. (The pauses
+    came with psycopg/psycopg#711, against a loop that never rested.)
     """
 
     def getconn(self, timeout: float | None = None) -> psycopg.Connection[Any]:

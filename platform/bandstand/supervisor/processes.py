@@ -69,7 +69,8 @@ def end(children: Iterable[Started]) -> list[str]:
     """End what lives of `children`: the leaders by SIGTERM, then everything by SIGKILL; the names of what was found."""
     living = {child: found for child in children if (found := members(child))}
     for child, found in living.items():
-        # The leader only: django-q2's workers die of a group's SIGTERM while its leader waits for them for ever.
+        # The leader only: django-q2's workers die of a group's SIGTERM while its leader waits for them for ever
+        # (Koed00/django-q#200, as it was in 1.11.1 of django-q2).
         leader = [process for process in found if process.pid == child.pid]
         _send(leader or found, signal.SIGTERM)
     _wait(living, TERM_SECONDS)

@@ -1,4 +1,7 @@
-"""Sees that the scheduler works, not only that it lives: django-q2 can freeze when one of its workers dies."""
+"""Sees that the scheduler works, not only that it lives: django-q2 can freeze when one of its workers dies.
+
+That is django-q2/django-q2#23, open when 1.11.1 was the newest version.
+"""
 
 import asyncio
 import time

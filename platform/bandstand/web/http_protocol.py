@@ -33,7 +33,8 @@ class Request(WebRequest):  # type: ignore[misc]  # Daphne is not typed
         super().__init__(*args, **kwargs)
         self.gate = Gate()
         self._received = 0
-        # Or Twisted would read forms in the event loop: a megabyte of them from anybody held all others up for 0.7 s.
+        # Or Twisted would read forms in the event loop (twisted/twisted#4519): a megabyte of them from anybody held all
+        # others up for 0.7 s.
         self._parsePOSTFormSubmission = False
         self.channel.has_asked = True
         self._late = reactor.callLater(REQUEST_SECONDS, self.abort)
@@ -51,7 +52,7 @@ class Request(WebRequest):  # type: ignore[misc]  # Daphne is not typed
             self.channel.forceAbortClient()
 
     def setResponseCode(self, code: int, message: bytes | None = None) -> None:  # noqa: N802
-        # Twisted calls 422 and 428 "Unknown Status".
+        # Twisted 26.10.0 calls 422 and 428 "Unknown Status".
         with suppress(ValueError):
             message = message or status_phrase(code).encode()
         super().setResponseCode(code, message)
@@ -59,7 +60,7 @@ class Request(WebRequest):  # type: ignore[misc]  # Daphne is not typed
     def process(self) -> Any:
         self._arrived()
         if len(self.requestHeaders.getRawHeaders(b"transfer-encoding", ())) > 1:
-            # Twisted reads chunks whatever the others say; a proxy may see the end of the body elsewhere.
+            # Twisted 26.10.0 reads chunks whatever the others say; a proxy may see the end of the body elsewhere.
             self.abort()
             return None
         hosts = self.requestHeaders.getRawHeaders(b"host", ())
@@ -117,7 +118,7 @@ class Request(WebRequest):  # type: ignore[misc]  # Daphne is not typed
     def handle_exception(self, exception: BaseException) -> None:
         """The application failed: say so, or where the answer has begun, break it off, so that nobody waits for more.
 
-        Daphne's begins a second answer instead. Nothing may be raised here: it would end Daphne's checks of all
+        Daphne's (4.2.3) begins a second answer instead. Nothing may be raised here: it would end Daphne's checks of all
         connections.
         """
         try:

@@ -73,7 +73,8 @@ lifecycle = Lifecycle()
 
 
 class Lifespan:
-    """Runs the lifecycle for servers that speak ASGI's lifespan protocol (Daphne does not; see `server`)."""
+    """Runs the lifecycle for servers that speak ASGI's lifespan protocol (Daphne does not, django/daphne#264; see
+    `server`)."""
 
     def __init__(self, app: Application, of: Lifecycle = lifecycle) -> None:
         self.app = app

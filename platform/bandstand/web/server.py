@@ -96,7 +96,8 @@ class WebServer(Server):  # type: ignore[misc]
             protocol.abort()
 
     def timeout_checker(self) -> None:
-        """Daphne's; one connection that fails must not end the pings of all the others."""
+        """Daphne's; one connection that fails must not end the pings of all the others, as in Daphne 4.2.3
+        (django/daphne#178 was such a failure)."""
         for protocol in list(self.connections):
             try:
                 protocol.check_timeouts()
@@ -106,7 +107,7 @@ class WebServer(Server):  # type: ignore[misc]
         reactor.callLater(TIMEOUT_CHECK_SECONDS, self.timeout_checker)
 
     def kill_all_applications(self) -> defer.Deferred[None]:
-        """Daphne's stumbles over a connection that has no application yet; ours are ended in `_end`."""
+        """Daphne's (4.2.3) stumbles over a connection that has no application yet; ours are ended in `_end`."""
         return defer.succeed(None)
 
     def _make_factories(self) -> None:

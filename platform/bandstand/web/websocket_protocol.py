@@ -60,11 +60,12 @@ class Socket(WebSocketProtocol):  # type: ignore[misc]
         super().onClose(wasClean, code, reason)
 
     def serverClose(self, code: int | None = None) -> None:  # noqa: N802
-        # Its `sendClose` knows 1000 and 3000-4999 only; 1011, 1012 and 1013 are ours to send.
+        # Autobahn's `sendClose` (26.10.2) knows 1000 and 3000-4999 only; 1011, 1012 and 1013 are ours to send.
         self.sendCloseFrame(code=1000 if code is None else code)
 
     def serverSend(self, content: str | bytes, binary: bool = False) -> None:  # noqa: N802
-        # Its `sendMessage` would hold what we send to the limits for what we receive: no snapshot of a long session.
+        # Autobahn's `sendMessage` (26.10.2) would hold what we send to the limits for what we receive: no snapshot of a
+        # long session.
         # Its `sendFrame` makes up, for every frame, the coloured words of a debug line that nobody reads: a tenth of
         # what a turn costs this process.
         if self.state == self.STATE_OPEN:
@@ -72,7 +73,7 @@ class Socket(WebSocketProtocol):  # type: ignore[misc]
             self.transport.write(_frame(payload, binary=binary))
 
     def _max_message_size_exceeded(self, _size: int, _limit: int, _reason: str) -> None:
-        # Autobahn's own knows 1009 only. What of the message still comes is skipped.
+        # Autobahn's own (26.10.2) knows 1009 only. What of the message still comes is skipped.
         self.failedByMe = True
         self.sendCloseFrame(code=TOO_LARGE)
 

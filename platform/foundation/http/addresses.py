@@ -7,8 +7,9 @@ from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_add
 
 from foundation.http.errors import AddressRefused
 
-# The special-purpose registries of IANA, written out: what `is_global` says differs between patch releases of Python,
-# and it calls several translation prefixes global, behind which a private IPv4 address can hide.
+# The special-purpose registries of IANA, written out: what `is_global` says differs between patch releases of Python
+# (python/cpython#113171), and it calls several translation prefixes global, behind which a private IPv4 address can
+# hide.
 _CLOSED_V4 = tuple(
     IPv4Network(block)
     for block in (
@@ -60,7 +61,8 @@ def is_public(address: IPv4Address | IPv6Address) -> bool:
 
 @lru_cache(maxsize=4096)
 def is_public_text(address: str) -> bool:
-    """The same for an address as sockets and resolvers write it; False for what is no address."""
+    """Whether an address, as sockets and resolvers write it, is an ordinary host on the public internet; False for
+    what is no address."""
     try:
         return is_public(ip_address(address))
     except ValueError:

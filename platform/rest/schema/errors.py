@@ -103,5 +103,5 @@ RESPONSES = {_name(status): error_response(status) for status in USUAL}
 
 
 def common_error_response(status: int) -> dict[str, Any]:
-    """The same by reference."""
+    """The refusal with this status as a reference to its component."""
     return {"$ref": f"#/components/responses/{_name(status)}"}

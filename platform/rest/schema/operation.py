@@ -21,7 +21,7 @@ class Header:
     always: bool = True
 
     def when(self, condition: str) -> Header:
-        """The same, only there under a condition."""
+        """This header as one that is only there under a condition, which ends the sentence “There …”."""
         return Header(self.name, f"{self.description} There {condition}.", self.example, always=False)
 
 

@@ -386,7 +386,7 @@ async def test_another_method_is_a_problem(world: World) -> None:
 # --- bad input ---
 
 
-# More of them in test_rest_resources.py and test_rest_input.py: a test of turns takes a database of its own.
+# More of them in test_sessions.py and tests/unit/rest/test_request_input.py: one of turns takes a database of its own.
 BODIES = [
     (b"", 415),
     (b"[]", 400),
