@@ -21,23 +21,25 @@ import markdown_rendering
 from accounts.login import LoginForm, add_retry_after
 from accounts.role_permissions import ENTER_CONSOLE, USE_CHAT
 
-_SCRIPTS = Path(__file__).parent / "static" / "bandstand"
+_STATIC = Path(__file__).resolve().parent / "static"
 _HELP = Path(__file__).parents[2] / "docs" / "chat.md"
 
-_IMPORT = re.compile(r'^(?:import|export) .*from "\./([\w-]+\.js)";$', re.MULTILINE)
+_IMPORT = re.compile(r'^(?:import|export) .*from "(\.\.?/[\w/-]+\.js)";$', re.MULTILINE)
 
 
-def _modules_of(script: str, found: set[str]) -> set[str]:
+def _modules_of(script: Path, found: set[Path]) -> set[Path]:
     """`script` and all that it imports, and they import."""
     if script not in found:
         found.add(script)
-        for imported in _IMPORT.findall((_SCRIPTS / script).read_text(encoding="utf-8")):
-            _modules_of(imported, found)
+        for imported in _IMPORT.findall(script.read_text(encoding="utf-8")):
+            _modules_of((script.parent / imported).resolve(), found)
     return found
 
 
 # Named in the page, so that the browser asks for all of them at once and not import by import.
-MODULES = [f"bandstand/{script}" for script in sorted(_modules_of("chat.js", set()))]
+MODULES = sorted(
+    script.relative_to(_STATIC).as_posix() for script in _modules_of(_STATIC / "bandstand" / "chat" / "main.js", set())
+)
 
 
 @require_safe

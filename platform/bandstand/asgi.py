@@ -18,6 +18,7 @@ from django.conf import settings
 
 from agents import relay
 from agents.ws.routing import websocket_urlpatterns
+from bandstand.data_dir import STATIC_FOLDER
 from bandstand.web.body_limit import Bodies
 from bandstand.web.lifecycle import Lifespan, lifecycle
 from bandstand.web.proxies import Proxies
@@ -34,8 +35,8 @@ async def _close_relay() -> None:
 
 
 lifecycle.register("relay", drain=_end_watching, stop=_close_relay)
+_http = StaticFiles(django, folder=settings.BANDSTAND.data_dir / STATIC_FOLDER, prefix=settings.STATIC_URL)
+lifecycle.register("static files", start=_http.load)
 
-_routes: "Application" = ProtocolTypeRouter(
-    {"http": Bodies(StaticFiles(django)), "websocket": URLRouter(websocket_urlpatterns)}
-)
+_routes: "Application" = ProtocolTypeRouter({"http": Bodies(_http), "websocket": URLRouter(websocket_urlpatterns)})
 application: "Application" = Lifespan(Proxies(Requests(_routes), settings.BANDSTAND.trusted_proxies))

@@ -6,6 +6,7 @@ keys/            made secrets (0700)
 postgres/        the embedded cluster, unless its account cannot reach this folder
 postgres.json    how to reach the embedded database (0600)
 logs/  run/      what the processes say, and which of them run
+static/          style sheets, scripts and fonts as they are served; made anew when it is gone
 ```
 """
 
@@ -16,6 +17,7 @@ from pathlib import Path
 from foundation.private_files import write_once
 
 MARKER = "bandstand.id"
+STATIC_FOLDER = "static"
 IGNORED = (MARKER, "lost+found")
 
 

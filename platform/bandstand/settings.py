@@ -1,7 +1,10 @@
 """Django settings, built from the typed configuration; no environment variable is read here."""
 
+from collections.abc import Callable
 from typing import Any
 from urllib.parse import urlsplit
+
+from django.templatetags.static import static
 
 from agents.api.schema import about as schema
 from bandstand import config as configuration
@@ -26,7 +29,10 @@ LANGUAGE_CODE = "en"
 USE_I18N = False
 FORMAT_MODULE_PATH = "bandstand.formats"
 STATIC_URL = "/static/"
-WHITENOISE_USE_FINDERS = True  # served from where the packages have them; see `bandstand.web.static_files`
+STORAGES = {
+    "default": {"BACKEND": "django.core.files.storage.FileSystemStorage"},
+    "staticfiles": {"BACKEND": "bandstand.static_collection.VersionedStaticFilesStorage"},
+}
 STATICFILES_DIRS = [ROOT / "agents" / "pages" / "static"]
 INSTALLED_APPS = [
     "unfold.apps.BasicAppConfig",  # the console's look; before the admin, whose templates it replaces
@@ -160,14 +166,20 @@ Q_CLUSTER: dict[str, Any] = {
 # What the process says.
 LOGGING = logs.configure(BANDSTAND)
 
+
+def _static(name: str) -> Callable[[object], str]:
+    """The address of a file of ours, once Django can say it; the library calls this with each request."""
+    return lambda _request: static(f"bandstand/{name}")
+
+
 # The console's look.
 UNFOLD: dict[str, Any] = {
     "SITE_TITLE": "Bandstand console",
     "SITE_HEADER": "Bandstand",
     "SITE_SUBHEADER": "Console",
-    "SITE_ICON": "/static/bandstand/favicon.svg",
-    "SITE_FAVICONS": [{"rel": "icon", "type": "image/svg+xml", "href": "/static/bandstand/favicon.svg"}],
-    "STYLES": ["/static/bandstand/console.css"],
+    "SITE_ICON": _static("shared/favicon.svg"),
+    "SITE_FAVICONS": [{"rel": "icon", "type": "image/svg+xml", "href": _static("shared/favicon.svg")}],
+    "STYLES": [_static(f"console/{name}.css") for name in ("theme", "components", "pages")],
     "SITE_URL": None,  # the sidebar leads to the chat
     "SHOW_HISTORY": False,  # the audit trail tells more
     "SHOW_VIEW_ON_SITE": False,

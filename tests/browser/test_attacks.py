@@ -87,9 +87,9 @@ async def test_what_a_model_says_runs_nothing_while_it_is_written_and_after(ada:
 # Renders each text by itself, as the page does it, and resolves when all are drawn.
 _DRAW_EACH = """
 async (texts) => {
-  const { Renderer } = await import("/static/bandstand/renderer.js");
-  const { MarkdownView } = await import("/static/bandstand/markdown.js");
-  const renderer = new Renderer();
+  const { MarkdownRenderer } = await import("/static/bandstand/chat/markdown-renderer.js");
+  const { MarkdownView } = await import("/static/bandstand/chat/markdown.js");
+  const renderer = new MarkdownRenderer();
   const views = texts.map((text) => {
     const view = new MarkdownView(renderer);
     view.update(text);

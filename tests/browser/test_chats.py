@@ -36,8 +36,8 @@ async def test_a_chat_takes_its_title_from_the_first_message_until_it_is_given_o
 # What the list writes above chats of these times, seen from noon of the day after the clocks changed in Zurich.
 _HEADINGS = """
 async (moments) => {
-  const { headingOf } = await import("/static/bandstand/days.js");
-  return moments.map((moment) => headingOf(new Date(moment), new Date("2026-10-26T12:00:00")));
+  const { dateHeading } = await import("/static/bandstand/chat/date-headings.js");
+  return moments.map((moment) => dateHeading(new Date(moment), new Date("2026-10-26T12:00:00")));
 }
 """
 

@@ -64,7 +64,7 @@ async def test_code_has_colours_and_stays_the_same_text(chat: Chat) -> None:
 # Milliseconds of the slowest of many long texts that once take a long way back.
 _SLOWEST_COLOURS = """
 async ([length, languages]) => {
-  const { highlight } = await import("/static/bandstand/highlight.js");
+  const { highlight } = await import("/static/bandstand/chat/highlight.js");
   const times = [];
   const starts = ["'", '"', "`", "\\\\'", '\\\\"', "/*", "//", "#",
     "<!--", "='", "a", "@", "-", "1.", "_ ", "$"];
@@ -187,7 +187,7 @@ async def test_tool_calls_are_shown_with_their_state_and_open_to_what_went_in_an
 # Parts as the log shows them while tools run, drawn by the page's own module.
 _DRAWN_PARTS = """
 async (parts) => {
-  const { PartsView } = await import("/static/bandstand/parts.js");
+  const { PartsView } = await import("/static/bandstand/chat/message-parts.js");
   const view = new PartsView(null);
   view.update(parts, true);
   document.body.append(view.node);
@@ -206,8 +206,8 @@ async def test_a_running_tool_and_one_of_unknown_outcome_say_so(chat: Chat) -> N
 # The page's own state of a turn, and the line below its answer, after each of these events.
 _FOLLOWED = """
 async ([window, events]) => {
-  const { Conversation } = await import("/static/bandstand/conversation.js");
-  const { ExchangeView } = await import("/static/bandstand/exchange.js");
+  const { Conversation } = await import("/static/bandstand/chat/conversation.js");
+  const { ExchangeView } = await import("/static/bandstand/chat/exchange.js");
   const conversation = new Conversation(window);
   const view = new ExchangeView(conversation.exchanges()[0], { actions: {}, renderer: null });
   return events.map((event) => {
@@ -271,7 +271,7 @@ async def test_a_turn_that_waits_keeps_its_words_and_one_whose_model_is_asked_ag
 # Parts of an answer with one result of so many letters: what is shown of it at first, and after the button.
 _LONG_RESULT = """
 async (length) => {
-  const { PartsView } = await import("/static/bandstand/parts.js");
+  const { PartsView } = await import("/static/bandstand/chat/message-parts.js");
   const view = new PartsView(null);
   const call = { type: "tool_call", id: "1", name: "fetch", arguments: "{}" };
   view.update([call, { type: "tool_result", call_id: "1", content: "x".repeat(length), is_error: false }], false, true);
@@ -318,8 +318,8 @@ async def test_what_is_too_long_is_kept_and_says_so_instead_of_being_cut_or_sent
 # Presses Enter as keyboards do that put words together, and then as one that does not.
 _ENTERS = """
 async () => {
-  const { sends } = await import("/static/bandstand/writing.js");
-  const press = (more) => sends(new KeyboardEvent("keydown", { key: "Enter", ...more }));
+  const { isSendKey } = await import("/static/bandstand/chat/text-input.js");
+  const press = (more) => isSendKey(new KeyboardEvent("keydown", { key: "Enter", ...more }));
   return [press({ isComposing: true }), press({ keyCode: 229 }), press({ shiftKey: true }), press({})];
 }
 """
@@ -332,8 +332,8 @@ async def test_enter_that_ends_a_composition_sends_nothing(chat: Chat) -> None:
 # The notes of a message that the server will not take yet.
 _NOTES = """
 async () => {
-  const { Pending } = await import("/static/bandstand/pending.js");
-  const pending = new Pending();
+  const { PendingMessages } = await import("/static/bandstand/chat/pending-messages.js");
+  const pending = new PendingMessages();
   const note = (...now) => pending.items({ messages: new Map() }, ...now).map(({ note }) => note);
   pending.add([{ id: "1", text: "Hi" }], 0);
   const notes = [note(true), note(false), note(false, true)];

@@ -176,7 +176,7 @@ async def test_on_paper_the_whole_conversation_stands_and_nothing_to_press(chat:
 async def test_an_answer_that_nobody_saw_yet_marks_the_title(chat: Chat) -> None:
     found = await chat.page.evaluate(
         """async () => {
-          const { PageTitle } = await import("/static/bandstand/page-title.js");
+          const { PageTitle } = await import("/static/bandstand/chat/page-title.js");
           const title = new PageTitle();
           const look = (hidden) => {
             Object.defineProperty(document, "hidden", { value: hidden, configurable: true });

@@ -106,7 +106,7 @@ class Visitor:
         page = pages[0] if pages else await self.context.new_page()
         for other in pages[1:]:
             await other.close()
-        await page.goto(f"{self.stack.base}/static/bandstand/favicon.svg")  # none of our scripts runs there
+        await page.goto(f"{self.stack.base}/static/bandstand/shared/favicon.svg")  # none of our scripts runs there
         await page.evaluate("localStorage.clear(); sessionStorage.clear()")
         await page.emulate_media(media="null")
         await page.set_viewport_size(DESKTOP)

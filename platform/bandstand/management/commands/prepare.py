@@ -9,7 +9,7 @@ from django.core.management.base import BaseCommand, CommandError
 from django.db import connection
 
 from accounts.roles import sync_roles
-from bandstand import boot_checks, data_dir, databases
+from bandstand import boot_checks, data_dir, databases, static_collection
 from foundation.advisory_locks import AdvisoryLock, advisory_lock
 from monitoring.readiness import missing_migrations
 from scheduling import q2_sync
@@ -24,6 +24,7 @@ class Command(BaseCommand):
             data_dir.claim(settings.BANDSTAND.data_dir)
         except data_dir.DataDirError as error:
             raise CommandError(str(error)) from None
+        static_collection.collect(settings.BANDSTAND.data_dir / data_dir.STATIC_FOLDER)
         url = databases.database_url(settings.BANDSTAND)
         faults = boot_checks.find_faults(url, migrating=True, wait_seconds=3.0)
         if faults:

@@ -13,11 +13,21 @@ from django.test import Client
 from django.urls import reverse
 
 from accounts.roles import Role
+from agents.pages import views as pages
+from bandstand.static_collection import version
 from tests.support.people import PASSWORD, person
 
 pytestmark = pytest.mark.django_db
 
 POLICY = "Content-Security-Policy"
+STATIC = Path(pages.__file__).resolve().parent / "static" / "bandstand"
+
+
+def static_name(address: str) -> str:
+    """The name of the file at an address with the version that is served now."""
+    prefix = f"{settings.STATIC_URL}{version()}/"
+    assert address.startswith(prefix), address
+    return address.removeprefix(prefix).partition("#")[0]
 
 
 @pytest.fixture
@@ -72,7 +82,7 @@ def test_refusals_of_pages_look_like_pages_and_lead_back(ada: Client) -> None:
     for status, answer in answers:
         text = answer.content.decode()
         assert answer.status_code == status
-        assert "bandstand/app" in text
+        assert "bandstand/account/login.css" in text
         assert '<a href="/">' in text
         assert not Page(text).inline
     assert "out of date" in late.content.decode()
@@ -173,7 +183,7 @@ def test_a_page_holds_nothing_that_its_policy_forbids(ada: Client, address: str)
         source = attributes.get("src") or (attributes.get("href") if tag in ("link", "use") else None)
         if source is not None:
             assert source.startswith(settings.STATIC_URL), source
-            assert finders.find(source.removeprefix(settings.STATIC_URL).partition("#")[0]), source
+            assert finders.find(static_name(source)), source
 
 
 def test_every_field_and_button_has_a_name_for_those_who_do_not_see_it(ada: Client) -> None:
@@ -202,11 +212,8 @@ def test_the_chat_hands_out_the_token_that_its_calls_need(ada: Client) -> None:
 def test_the_page_names_every_script_so_that_none_waits_for_another(ada: Client) -> None:
     page = Page(ada.get("/").content.decode())
     named = {attributes["href"] for _, attributes in page.elements if attributes.get("rel") == "modulepreload"}
-    folder = Path(str(finders.find("bandstand/chat.js"))).parent
-    scripts = {script.name: script.read_text() for script in folder.glob("*.js")}
-    imported = {name for script in scripts.values() for name in re.findall(r'from "\./([^"]+)"', script)}
-    assert named == {f"{settings.STATIC_URL}bandstand/{name}" for name in {"chat.js", *imported}}
-    assert "console.js" not in imported
+    scripts = [*(STATIC / "chat").glob("*.js"), *(STATIC / "shared").glob("*.js")]
+    assert {STATIC / static_name(str(address)).removeprefix("bandstand/") for address in named} == set(scripts)
 
 
 def test_the_help_is_for_those_who_are_logged_in(ada: Client) -> None:
@@ -218,18 +225,19 @@ def test_the_help_is_for_those_who_are_logged_in(ada: Client) -> None:
 
 
 def test_scripts_import_only_what_is_there() -> None:
-    folder = Path(str(finders.find("bandstand/chat.js"))).parent
-    for script in folder.glob("*.js"):
+    """And those of a component only their own, and what is shared: that knows no component."""
+    for script in STATIC.rglob("*.js"):
         for name in re.findall(r'from "([^"]+)"', script.read_text()):
-            assert (folder / name).is_file(), f"{script.name} imports {name}"
+            imported = (script.parent / name).resolve()
+            assert imported.is_file(), f"{script.name} imports {name}"
+            assert imported.parent in {script.parent, STATIC / "shared"}, f"{script.name} imports {name}"
 
 
 def test_every_icon_that_is_named_is_drawn() -> None:
-    folder = Path(str(finders.find("bandstand/icons.svg"))).parent
-    drawn = set(re.findall(r'<symbol id="([^"]+)"', (folder / "icons.svg").read_text()))
+    drawn = set(re.findall(r'<symbol id="([^"]+)"', (STATIC / "shared" / "icons.svg").read_text()))
     engine: Any = settings.TEMPLATES[0]
     pages = "".join(path.read_text() for path in Path(engine["DIRS"][0], "pages").glob("*.html"))
-    scripts = "".join(path.read_text() for path in folder.glob("*.js"))
+    scripts = "".join(path.read_text() for path in STATIC.rglob("*.js"))
     named = set(re.findall(r'icon.html" with name="([^"]+)"', pages))
     named |= set(re.findall(r'(?:icon|note|toolButton)\((?:"[^"]*", )?"([a-z]+)"', scripts))
     assert {"menu", "alert", "retry", "close"} <= named <= drawn

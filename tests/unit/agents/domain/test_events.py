@@ -111,7 +111,7 @@ _BEGINS_ANEW = re.compile(r"^ {0,2}(?:export |async )*(?:function\b|class\b|[#\w
 
 def sources() -> list[Path]:
     """Those that read events."""
-    return [path for path in sorted(STATIC.glob("*.js")) if _TYPE.search(path.read_text(encoding="utf-8"))]
+    return [path for path in sorted(STATIC.rglob("*.js")) if _TYPE.search(path.read_text(encoding="utf-8"))]
 
 
 def test_the_browser_knows_no_type_that_does_not_exist() -> None:
@@ -228,7 +228,7 @@ def test_the_browser_keeps_the_same_law(tmp_path: Path) -> None:
     ]
     assert len(cases) > 300
     (tmp_path / "package.json").write_text('{"type": "module"}')
-    (tmp_path / "conversation.js").write_text((STATIC / "conversation.js").read_text(encoding="utf-8"))
+    (tmp_path / "conversation.js").write_text((STATIC / "chat" / "conversation.js").read_text(encoding="utf-8"))
     program = tmp_path / "program.js"
     program.write_text(_PROGRAM)
     told = json.dumps({"cases": [{"window": BEFORE, "events": [as_frame(*one) for one in case]} for case in cases]})

@@ -4,7 +4,6 @@ import ipaddress
 import json
 import socket
 import uuid
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -14,7 +13,6 @@ from bandstand.web.lifecycle import Lifecycle, Lifespan
 from bandstand.web.listen_sockets import AddressError, check_free, listening_socket
 from bandstand.web.proxies import Proxies
 from bandstand.web.requests import Requests
-from bandstand.web.static_files import StaticFiles
 from foundation.request_ids import current_request_id
 
 Message = dict[str, Any]
@@ -158,18 +156,6 @@ async def test_every_answer_carries_the_id_that_the_application_saw() -> None:
     await Requests(app)(http(headers=[(b"x-request-id", b"chosen-by-client")]), client.receive, client.send)
     assert dict(client.sent[0]["headers"])[b"x-request-id"].decode() == str(seen[0])
     assert current_request_id() is None
-
-
-async def test_a_file_that_was_replaced_since_the_start_comes_whole(tmp_path: Path) -> None:
-    (tmp_path / "new.css").write_text("a {}")
-    layer = StaticFiles(reads_everything)
-    layer.files.add_files(str(tmp_path), "/static/replaced/")
-    (tmp_path / "new.css").write_text("a { color: green }")
-    client = Client()
-    await layer({**http("/static/replaced/new.css"), "method": "GET"}, client.receive, client.send)
-    start, body = client.sent
-    assert body["body"] == b"a { color: green }"
-    assert dict(start["headers"])[b"content-length"] == b"18"
 
 
 async def test_parts_start_in_order_and_stop_backwards_past_an_error() -> None:

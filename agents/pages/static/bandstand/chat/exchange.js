@@ -1,0 +1,191 @@
+// One exchange: a question, the work on it, its answer, and the branches beside it.
+
+import { copy } from "../shared/clipboard.js";
+import { element, icon, setText, toolButton } from "../shared/dom.js";
+import { BranchSwitch } from "./branch-switch.js";
+import { FeedbackView } from "./feedback.js";
+import { PartsView, plainText } from "./message-parts.js";
+import { QuestionView } from "./question.js";
+
+const ENDS_WITHOUT_ANSWER = new Set(["failed", "expired", "cancelled"]);
+
+export class ExchangeView {
+  // `actions`: see `Transcript`.
+  constructor(exchange, { actions, renderer }) {
+    this.actions = actions;
+    this.parts = new PartsView(renderer);
+    this.state = element("div", { class: "state" });
+    this.feedback = new FeedbackView(actions);
+    this.branches = new BranchSwitch("answer", actions.choose);
+    this.tools = element(
+      "div",
+      { class: "tools answer__tools", hidden: true },
+      this.branches.node,
+      (this.copying = toolButton("Copy", "copy", (event) => copy(plainText(this.said.parts), event.currentTarget), { shown: true })),
+      (this.again = toolButton("Answer again", "retry", () => this.#askAgain())),
+      this.feedback.buttons,
+    );
+    const { author } = exchange.message;
+    const own = author === "user";
+    // What a program told the model over /v1 must not look like an answer.
+    this.heading =
+      author === "system"
+        ? element("h2", { class: "note" }, "Instructions from a program")
+        : element("h2", { class: "visually-hidden" }, own ? "Answer" : "Message");
+    this.answer = element(
+      "article",
+      { class: "answer", hidden: true },
+      this.heading,
+      this.parts.node,
+      this.state,
+      this.tools,
+      this.feedback.place,
+    );
+    this.node = element("li", { class: "exchange", "data-message": exchange.key });
+    this.question = own ? new QuestionView(exchange.message, actions) : null;
+    if (this.question) this.node.append(this.question.node);
+    this.node.append(this.answer);
+  }
+
+  update(exchange) {
+    if (!this.#changed(exchange)) return;
+    const { message, turn, answer } = exchange;
+    this.exchange = exchange;
+    this.said = answer ?? (this.question ? null : message);
+    this.question?.update(exchange);
+    const open = Boolean(turn) && !ENDS_WITHOUT_ANSWER.has(turn.status) && !this.said;
+    this.parts.update(this.said ? this.said.parts : (turn?.shown ?? []), open, this.said?.partial === false);
+    const state = stateOf(turn, this.said);
+    this.answer.hidden = !this.said && !state && !turn?.shown.length;
+    this.answer.setAttribute("aria-busy", String(open));
+    this.#drawState(state, exchange);
+    const whole = Boolean(this.said) && !open;
+    this.branches.update(message.id, exchange.answers);
+    this.tools.hidden = !whole && exchange.answers.length < 2;
+    this.copying.hidden = !whole;
+    this.again.hidden = !whole || !this.question?.text || state === "failed" || state === "expired";
+    this.feedback.update(whole && this.said.author === "agent" ? this.said : null);
+  }
+
+  // The way to other versions of the `message` or of the `answer`.
+  versions(of) {
+    return of === "answer" ? this.branches : this.question?.branches;
+  }
+
+  // Most exchanges have not changed since they were drawn last, and there may be thousands.
+  #changed({ message, turn, answer, position, questions, answers }) {
+    const versions = [...questions, ...answers].map(({ id, head }) => head ?? id).join();
+    const now = [message, turn, turn?.revision, answer, position, versions];
+    const changed = !this.drawn || now.some((value, index) => value !== this.drawn[index]);
+    this.drawn = now;
+    return changed;
+  }
+
+  #drawState(state, { turn, position }) {
+    const shape = JSON.stringify([state, turn?.error, turn?.restarted, turn?.retrying, position, Boolean(this.said), Boolean(turn?.shown.length)]);
+    if (shape === this.shape) return;
+    this.shape = shape;
+    this.state.replaceChildren(...this.#stateNodes(state, turn, position));
+  }
+
+  #stateNodes(state, turn, position) {
+    switch (state) {
+      case "queued":
+        return [note(waitingWords(position)), toolButton("Cancel", "close", () => this.actions.cancel(turn.id), { shown: true })];
+      case "running":
+        return [beginningAgain(turn), working()].filter(Boolean);
+      case "waiting":
+        return [note("Waiting"), working()];
+      case "retry_wait":
+        return [note("The model does not answer just now; trying again soon"), working()];
+      case "cancelling":
+        return [note("Stopping…")];
+      case "cancelled":
+        return this.said ? [note("Stopped here", "stop")] : [note("Stopped before an answer", "stop"), this.#retryButton()];
+      case "expired":
+        return [this.#failure("This took too long and was given up.", null)];
+      case "failed":
+        return [this.#failure(turn.error?.detail, turn.error?.error_id)];
+      case "partial":
+        return [note("This answer is incomplete", "alert")];
+      default:
+        return [];
+    }
+  }
+
+  #failure(detail, errorId) {
+    const reference = errorId
+      ? element(
+          "p",
+          { class: "failure__id" },
+          "Reference ",
+          element("code", {}, errorId),
+          toolButton("Copy", "copy", (event) => copy(errorId, event.currentTarget), { shown: true, label: "Copy the reference" }),
+        )
+      : null;
+    return element(
+      "div",
+      { class: "failure", role: "group", "aria-label": "Failed" },
+      icon("alert"),
+      element(
+        "div",
+        {},
+        element("p", {}, detail || "Something went wrong, and there is no answer."),
+        reference,
+        this.#retryButton(),
+      ),
+    );
+  }
+
+  #retryButton() {
+    if (!this.question?.text) return "";
+    return toolButton("Try again", "retry", () => this.#askAgain(), { shown: true });
+  }
+
+  #askAgain() {
+    const { message } = this.exchange;
+    this.actions.ask(plainText(message.parts), message.parent);
+  }
+}
+
+// A message that the log does not show yet.
+export class PendingView {
+  constructor(item) {
+    this.note = element("p", { class: "note" });
+    this.node = element(
+      "li",
+      { class: "exchange exchange--pending" },
+      element("article", { class: "question" }, element("div", { class: "question__text" }, item.text), this.note),
+    );
+  }
+
+  update(item) {
+    setText(this.note, item.note);
+  }
+}
+
+// The word for what is below an answer; null: nothing.
+function stateOf(turn, said) {
+  if (turn) return turn.status;
+  if (!said) return null;
+  return said.partial ? "partial" : "done";
+}
+
+function waitingWords(position) {
+  if (!position) return "Waiting for a free place";
+  return position === 1 ? "Waiting: one message is answered first" : `Waiting: ${position} messages are answered first`;
+}
+
+// Why what stood there is gone.
+function beginningAgain(turn) {
+  if (turn.retrying) return note("The model broke off; asking again");
+  return turn.restarted ? note("Interrupted; writing it again") : null;
+}
+
+function note(text, symbol = null) {
+  return element("p", { class: "note" }, symbol ? icon(symbol) : null, text);
+}
+
+function working() {
+  return element("p", { class: "working", "aria-hidden": "true" }, element("span"), element("span"), element("span"));
+}

@@ -1,0 +1,436 @@
+// The chat page: puts its parts together.
+
+import { ask } from "../shared/dialogs.js";
+import { setText } from "../shared/dom.js";
+import * as api from "./api.js";
+import { Composer } from "./composer.js";
+import { ENDED } from "./conversation.js";
+import { LiveConversation } from "./live-conversation.js";
+import { MarkdownRenderer } from "./markdown-renderer.js";
+import { plainText } from "./message-parts.js";
+import { Announcer, ConnectionBanner, Notice } from "./notices.js";
+import { PageTitle } from "./page-title.js";
+import { PendingMessages } from "./pending-messages.js";
+import { SessionActions } from "./session-actions.js";
+import { listen } from "./shortcuts.js";
+import { Sidebar, titleOf } from "./sidebar.js";
+import { Transcript } from "./transcript.js";
+import { Viewport } from "./viewport.js";
+import { Welcome } from "./welcome.js";
+
+const { user, mayChat } = document.body.dataset;
+const OUTBOX = `bandstand.outbox.${user}.`;
+const DRAFT = `bandstand.draft.${user}.`;
+const SESSION_ID = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/;
+const NARROW = matchMedia("(max-width: 52rem)");
+const COARSE = matchMedia("(pointer: coarse)");
+
+const byId = (id) => document.getElementById(id);
+const app = byId("app");
+const stopButton = byId("stop");
+
+const state = {
+  agents: [],
+  openId: null,
+  live: null,
+  beginning: false, // whether a new chat is being made
+  signedOut: false, // whether the login has ended since the page was loaded
+  pending: new PendingMessages(),
+  drawing: false,
+  counting: null, // the timer that draws the next second of a wait
+  kept: null, // the exchange that stays at its place on the screen when another branch is drawn
+};
+
+const pageTitle = new PageTitle();
+const notice = new Notice(byId("notice"));
+const announcer = new Announcer(byId("status"));
+const banner = new ConnectionBanner(byId("connection"), () => state.live?.retryNow());
+const sessionActions = new SessionActions({ renamed, deleted, failed });
+const sidebar = new Sidebar({
+  list: byId("session-list"),
+  more: byId("more-sessions"),
+  none: byId("no-sessions"),
+  search: byId("search"),
+  menu: (button, session) => sessionActions.toggle(button, session),
+  failed,
+});
+const transcript = new Transcript(byId("transcript"), {
+  renderer: new MarkdownRenderer(),
+  actions: { cancel: (turn) => state.live?.cancel(turn), ask: askAgain, choose, feedback, announce: (words) => announcer.say(words) },
+});
+const welcome = new Welcome({ node: byId("welcome"), chosen: drawHeader });
+const viewport = new Viewport({ scroller: byId("scroller"), content: byId("content"), jump: byId("jump"), onTop: loadOlder });
+const composer = new Composer({
+  form: byId("composer"),
+  text: byId("text"),
+  send: byId("send"),
+  problem: byId("problem"),
+  draftName: DRAFT,
+  submit: send,
+  maySend: () => Boolean(state.openId || welcome.slug),
+  editLast: () => transcript.editLast(),
+});
+
+// --- start ---
+
+async function start() {
+  wire();
+  const [agents, sessions] = await Promise.allSettled([api.listAgents(), sidebar.load()]);
+  const error = agents.reason ?? sessions.reason;
+  if (error?.signedOut) return signIn();
+  state.agents = agents.value ?? [];
+  if (agents.value) welcome.offer(state.agents);
+  if (!mayChat) {
+    welcome.refuse("You may not use the chat", "Whoever runs this system can give your account the role that it needs.");
+  } else if (error) {
+    notice.show("The list of chats could not be loaded.", {
+      choice: { label: "Try again", action: () => location.reload() },
+      reference: error.reference,
+    });
+  }
+  route();
+}
+
+function wire() {
+  addEventListener("popstate", route);
+  byId("new-chat").addEventListener("click", goHome);
+  byId("menu").addEventListener("click", () => toggleSidebar(true));
+  byId("veil").addEventListener("click", () => toggleSidebar(false));
+  byId("session-actions").addEventListener("click", ({ currentTarget }) => sessionActions.toggle(currentTarget, openSession()));
+  byId("shortcuts").addEventListener("click", () => ask(byId("shortcuts-dialog")));
+  byId("sign-out").addEventListener("submit", forgetWhatWasWritten);
+  stopButton.addEventListener("click", stop);
+  listen({ escape, fresh: goHome, search: openSearch, help: () => ask(byId("shortcuts-dialog")), compose: () => composer.focus() });
+  byId("skip").addEventListener("click", (event) => {
+    event.preventDefault(); // the fragment names a session
+    composer.focus();
+  });
+  NARROW.addEventListener("change", () => toggleSidebar(false));
+  // Somebody may have signed in again in another window.
+  addEventListener("focus", () => state.signedOut && state.live?.load());
+  toggleSidebar(false);
+}
+
+// The fragment of the address names the open session; without one a new chat is begun.
+function route() {
+  const id = SESSION_ID.exec(location.hash.slice(1))?.[0] ?? null;
+  toggleSidebar(false);
+  sessionActions.menu.close();
+  if (id === state.openId && (id ? state.live : welcome.shown)) return;
+  leave();
+  if (id) enter(id);
+  else begin();
+  focusComposer();
+}
+
+function goHome() {
+  history.pushState(null, "", "/");
+  route();
+  focusComposer();
+}
+
+// Go on with the message box, unless that would bring up the keyboard of a phone.
+function focusComposer() {
+  if (!COARSE.matches) composer.focus();
+}
+
+function signIn() {
+  location.assign(`/login/?next=${encodeURIComponent(`/${location.hash}`)}`);
+}
+
+// Nobody is taken away from what they are writing; all of it waits in this browser.
+function signedOut() {
+  state.signedOut = true;
+  notice.show("Your login has ended. What you have written is kept.", { choice: { label: "Sign in", action: signIn } });
+}
+
+// Who signs out leaves nothing that they wrote on this machine.
+function forgetWhatWasWritten() {
+  for (const storage of [localStorage, sessionStorage]) {
+    for (const key of Object.keys(storage)) if (key.startsWith(OUTBOX) || key.startsWith(DRAFT)) storage.removeItem(key);
+  }
+}
+
+function escape() {
+  if (sessionActions.menu.open) sessionActions.menu.close({ focus: true });
+  else if (app.classList.contains("app--menu")) toggleSidebar(false);
+  else if (byId("search").matches(":focus")) composer.focus();
+  else if (!stopButton.hidden) stop();
+}
+
+const agentName = (slug) => state.agents.find((agent) => agent.slug === slug)?.name ?? slug ?? "";
+
+// --- the open chat ---
+
+const openConversation = () => state.live?.conversation ?? null;
+const openSession = () => openConversation()?.session ?? sidebar.find(state.openId);
+
+function begin() {
+  welcome.node.hidden = false;
+  byId("composer").hidden = !welcome.slug;
+  drawChat();
+}
+
+function enter(id) {
+  state.openId = id;
+  byId("composer").hidden = !mayChat;
+  byId("loading").hidden = false;
+  const live = new LiveConversation({ id, outboxName: OUTBOX + id });
+  state.live = live;
+  const on = (type, handle) => live.addEventListener(type, ({ detail }) => handle(detail));
+  on("loaded", loaded);
+  on("event", logged);
+  on("status", connectionChanged);
+  on("outbox", ({ items }) => {
+    state.pending.add(items, openConversation()?.lastOrdinal ?? Infinity);
+    draw();
+  });
+  on("accepted", ({ id: item, turn }) => {
+    state.pending.accepted(item, turn);
+    draw();
+  });
+  on("refused", ({ id: item, text, code, detail }) => {
+    state.pending.drop(item);
+    if (code === "not_found") return gone(text);
+    if (!composer.value) composer.put(text);
+    notice.show(detail);
+    draw();
+  });
+  on("problem", ({ ref, code, detail, retry_after_ms: waitMs }) => {
+    if (!state.pending.delayed(ref, code, waitMs ?? 0) && code !== "unavailable") notice.show(detail);
+    draw();
+  });
+  live.open();
+  drawChat();
+}
+
+function leave() {
+  state.live?.close();
+  Object.assign(state, { live: null, openId: null, kept: null });
+  state.pending.clear();
+  transcript.clear();
+  for (const id of ["welcome", "loading", "stop", "jump"]) byId(id).hidden = true;
+  banner.hide();
+  notice.hide();
+  viewport.following = true;
+}
+
+function loaded() {
+  byId("loading").hidden = true;
+  if (state.signedOut) notice.hide();
+  state.signedOut = false;
+  sessionChanged();
+  draw();
+}
+
+function logged({ event: type, data }) {
+  const conversation = openConversation();
+  if (type === "session.updated") sessionChanged();
+  if (type === "turn.started" && !data.resumed) announcer.say("The answer is being written.");
+  if (type === "model.retrying") announcer.say("The model broke off; it is asked again.");
+  if (type === "message.completed" || type === "turn.failed") pageTitle.answered();
+  if (type === "message.completed") announcer.say(`${agentName(conversation.session.agent)}: ${plainText(data.message.parts)}`);
+  if (type === "turn.failed") announcer.say(`The answer failed. ${data.error?.detail ?? ""}`);
+  if (type === "turn.cancelled") announcer.say("Stopped.");
+  draw();
+}
+
+function sessionChanged() {
+  const { session } = openConversation();
+  if (sidebar.find(session.id)) sidebar.put(session);
+  drawHeader();
+}
+
+function connectionChanged(change) {
+  banner.update(change, openConversation() !== null);
+  if (change.status === "signed-out") signedOut();
+  if (change.status === "gone") gone();
+  draw();
+}
+
+// The open chat was deleted elsewhere. What was just written there may begin another one.
+function gone(text = "") {
+  sidebar.drop(state.openId);
+  goHome();
+  if (text && !composer.value) composer.put(text);
+  notice.show("This chat does not exist any more.");
+}
+
+async function loadOlder() {
+  try {
+    const { live } = state;
+    if (!(await live?.loadOlder()) || live !== state.live) return;
+    const first = transcript.firstNode;
+    const { following } = viewport;
+    viewport.keep(first, drawNow);
+    viewport.following = following;
+  } catch (error) {
+    failed(error, "Older messages could not be loaded.");
+  }
+}
+
+// --- drawing ---
+
+function drawChat() {
+  sidebar.openId = state.openId;
+  sidebar.draw();
+  composer.enter(state.openId);
+  drawHeader();
+}
+
+function drawHeader() {
+  const session = openSession();
+  setText(byId("title"), session ? titleOf(session) : state.openId ? "Chat" : "New chat");
+  setText(byId("agent-name"), agentName(session?.agent ?? (state.openId ? null : welcome.slug)));
+  byId("session-actions").hidden = !session;
+  pageTitle.show(session ? `${titleOf(session)} · Bandstand` : "Bandstand");
+}
+
+// Draw before the next frame, once however much has changed.
+function draw() {
+  if (state.drawing) return;
+  state.drawing = true;
+  requestAnimationFrame(() => {
+    state.drawing = false;
+    drawNow();
+  });
+}
+
+function drawNow() {
+  const conversation = openConversation();
+  if (!conversation || conversation.torn) return; // what is missing is being read
+  const exchanges = conversation.exchanges();
+  const pending = state.pending.items(conversation, state.live.status === "live", state.signedOut);
+  // What is asked in a branch is shown where the branch begins.
+  const cut = exchanges.findIndex(({ message }) => pending.some(({ parent }) => parent === message.parent));
+  const shown = cut < 0 ? exchanges : exchanges.slice(0, cut);
+  const change = () => transcript.draw(shown, pending);
+  if (state.kept && transcript.nodeOf(state.kept.from) && shown.some(({ key }) => key === state.kept.to)) switchBranch(change);
+  else change();
+  const open = conversation.openTurn;
+  stopButton.hidden = !open;
+  stopButton.disabled = open?.status === "cancelling" || state.live.status !== "live";
+  byId("beginning").hidden = conversation.older || !shown.length;
+  clearTimeout(state.counting);
+  if (pending.some(({ counts }) => counts)) state.counting = setTimeout(draw, 1000);
+}
+
+// --- sending ---
+
+// Resolves to whether the message is in good hands.
+async function send(text) {
+  if (!state.signedOut) notice.hide();
+  if (!state.live && !(await makeChat())) return false;
+  state.live.send(text);
+  const session = openSession();
+  if (session) sidebar.spokenIn(session);
+  viewport.toEnd();
+  return true;
+}
+
+async function makeChat() {
+  if (state.beginning) return false;
+  state.beginning = true;
+  try {
+    const session = await api.createSession(welcome.slug);
+    const meanwhile = composer.value;
+    composer.put("");
+    leave();
+    sidebar.put(session);
+    history.pushState(null, "", `#${session.id}`);
+    enter(session.id);
+    if (meanwhile) composer.put(meanwhile);
+    composer.focus();
+    return true;
+  } catch (error) {
+    failed(error, "The chat could not be started.");
+    return false;
+  } finally {
+    state.beginning = false;
+  }
+}
+
+function askAgain(text, parent) {
+  notice.hide();
+  state.live.send(text, parent);
+  focusComposer();
+  viewport.following = true;
+}
+
+function stop() {
+  const open = openConversation()?.openTurn;
+  if (open && !ENDED.has(open.status) && state.live.cancel(open.id)) stopButton.disabled = true;
+  focusComposer();
+}
+
+// --- branches and feedback ---
+
+async function choose({ id, head }, { of, step, index, count }) {
+  const shown = openConversation().exchanges();
+  const from = shown.find(({ questions, answers }) => [...questions, ...answers].some((version) => version.id === id))?.key;
+  state.kept = { from, to: id, of, step };
+  try {
+    await api.chooseHead(state.openId, head);
+    announcer.say(`Version ${index + 1} of ${count}.`);
+  } catch (error) {
+    state.kept = null;
+    failed(error, "The other version could not be shown.");
+  }
+}
+
+function switchBranch(change) {
+  const { from, to, ...button } = state.kept;
+  state.kept = null;
+  viewport.keep(transcript.nodeOf(from), change, () => transcript.nodeOf(to));
+  transcript.focusVersions(to, button);
+}
+
+async function feedback(message, given) {
+  try {
+    if (given) await api.putFeedback(message.id, given.value, given.comment);
+    else await api.deleteFeedback(message.id);
+    return true;
+  } catch (error) {
+    failed(error, "The feedback could not be stored.");
+    return false;
+  }
+}
+
+// --- what became of a chat ---
+
+function renamed(session) {
+  if (state.openId === session.id && state.live.conversation) state.live.conversation.session = session;
+  if (sidebar.find(session.id)) sidebar.put(session);
+  drawHeader();
+}
+
+function deleted(session) {
+  sidebar.drop(session.id);
+  localStorage.removeItem(OUTBOX + session.id);
+  if (state.openId === session.id) goHome();
+  else focusComposer();
+  announcer.say("The chat is deleted.");
+}
+
+// --- notices, the search and the sidebar ---
+
+function failed(error, words, why = error.message) {
+  if (error.signedOut) signedOut();
+  else notice.show(`${words} ${why}`, { reference: error.reference });
+}
+
+function openSearch() {
+  toggleSidebar(true);
+  byId("search").focus();
+  byId("search").select();
+}
+
+function toggleSidebar(open) {
+  const shown = open && NARROW.matches;
+  app.classList.toggle("app--menu", shown);
+  byId("sidebar").inert = NARROW.matches && !open;
+  byId("menu").setAttribute("aria-expanded", String(shown));
+  if (shown) byId("new-chat").focus();
+}
+
+start();

@@ -1,0 +1,155 @@
+// What an answer consists of: texts, and tool calls with their results.
+
+import { element, icon, setText } from "../shared/dom.js";
+import { MarkdownView } from "./markdown.js";
+
+const SHOWN_CHARS = 4000;
+
+const TOOL_STATES = {
+  running: "running…",
+  done: "done",
+  failed: "failed",
+  unknown: "outcome unknown",
+  stopped: "stopped",
+  handed: "handed to a program",
+};
+
+export function plainText(parts) {
+  return parts
+    .filter((part) => part.type === "text")
+    .map((part) => part.text)
+    .join("\n\n");
+}
+
+export class PartsView {
+  constructor(renderer) {
+    this.renderer = renderer;
+    this.node = element("div", { class: "parts" });
+    this.views = [];
+  }
+
+  // `live`: the answer is still being written. `whole`: it ended well, so a call without a result was for a program that
+  // talks over /v1.
+  update(parts, live, whole) {
+    const blocks = blocksOf(parts, live ? "running" : whole ? "handed" : "stopped");
+    blocks.forEach((block, index) => {
+      let view = this.views[index];
+      if (view?.kind !== block.kind) {
+        const fresh = block.kind === "text" ? new TextBlock(this.renderer) : new ToolBlock();
+        if (view) view.node.replaceWith(fresh.node);
+        else this.node.append(fresh.node);
+        this.views[index] = view = fresh;
+      }
+      view.update(block, live && index === blocks.length - 1);
+    });
+    for (const view of this.views.splice(blocks.length)) view.node.remove();
+  }
+}
+
+function blocksOf(parts, unanswered) {
+  const blocks = [];
+  const tools = new Map();
+  for (const part of parts) {
+    if (part.type === "text" && part.text) {
+      blocks.push({ kind: "text", text: part.text, html: part.html ?? null });
+    } else if (part.type === "tool_call") {
+      const block = { kind: "tool", name: part.name, input: part.arguments, output: null, state: unanswered };
+      tools.set(part.id, block);
+      blocks.push(block);
+    } else if (part.type === "tool_result" && tools.has(part.call_id)) {
+      const block = tools.get(part.call_id);
+      block.output = part.content;
+      block.state = part.outcome === "unknown" ? "unknown" : part.is_error ? "failed" : "done";
+    }
+  }
+  return blocks;
+}
+
+class TextBlock {
+  kind = "text";
+
+  constructor(renderer) {
+    this.view = new MarkdownView(renderer);
+    this.node = this.view.node;
+  }
+
+  update(block, live) {
+    this.view.update(block.text, { html: block.html, live });
+  }
+}
+
+class ToolBlock {
+  kind = "tool";
+
+  constructor() {
+    this.name = element("span", { class: "tool__name" });
+    this.gist = element("span", { class: "tool__gist" });
+    this.state = element("span", { class: "tool__state" });
+    this.input = new LongText("Arguments");
+    this.output = new LongText("Result");
+    this.node = element(
+      "details",
+      { class: "tool", "data-kind": "tool" },
+      element("summary", {}, element("span", { class: "tool__mark", "aria-hidden": "true" }), this.name, this.gist, this.state, icon("chevron")),
+      element("div", { class: "tool__body" }, element("h4", {}, "Arguments"), this.input.node, element("h4", {}, "Result"), this.output.node),
+    );
+  }
+
+  update({ name, input, output, state }) {
+    // The words of an answer come one by one, and a call does not change with them.
+    if (this.drawn?.every((value, index) => value === [name, input, output, state][index])) return;
+    this.drawn = [name, input, output, state];
+    this.node.dataset.state = state;
+    setText(this.name, name);
+    setText(this.gist, gistOf(input));
+    setText(this.state, TOOL_STATES[state]);
+    this.input.show(pretty(input));
+    this.output.show(output === null ? (state === "running" ? "…" : "None.") : pretty(output));
+  }
+}
+
+// A text of any length: its beginning, and all of it for who asks.
+class LongText {
+  constructor(label) {
+    this.text = element("pre", { tabindex: "0", role: "region", "aria-label": label });
+    this.more = element("button", { type: "button", class: "quiet", hidden: true, onclick: () => this.#showAll() });
+    this.node = element("div", {}, this.text, this.more);
+  }
+
+  show(text) {
+    this.whole = text;
+    this.more.hidden = text.length <= SHOWN_CHARS;
+    setText(this.more, `Show all ${text.length.toLocaleString()} characters`);
+    setText(this.text, this.more.hidden ? text : `${text.slice(0, SHOWN_CHARS)}…`);
+  }
+
+  #showAll() {
+    setText(this.text, this.whole);
+    this.text.focus();
+    this.more.hidden = true;
+  }
+}
+
+// The values of the arguments in a few words, so that one need not open every call.
+function gistOf(input) {
+  const parsed = parse(input);
+  if (typeof parsed !== "object" || parsed === null) return "";
+  return Object.values(parsed)
+    .map((value) => (typeof value === "string" ? value : JSON.stringify(value)))
+    .join(", ")
+    .slice(0, 200);
+}
+
+function pretty(value) {
+  const parsed = parse(value);
+  return typeof parsed === "object" ? JSON.stringify(parsed, null, 2) : String(value);
+}
+
+function parse(value) {
+  if (typeof value !== "string") return value;
+  try {
+    return JSON.parse(value);
+  } catch {
+    return value;
+  }
+}

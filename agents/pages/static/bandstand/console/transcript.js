@@ -1,0 +1,79 @@
+// The open page of a session in the console: asks each second what has changed, and replaces the turns that did.
+const livePage = document.querySelector("[data-live]");
+if (livePage) follow(livePage);
+
+function follow(page) {
+  const turns = page.querySelector(".bs-transcript__turns");
+  const events = page.querySelector(".bs-transcript__events");
+  const pulse = page.querySelector(".bs-transcript__pulse");
+  const shown = new Map();
+  let seq = Number(page.dataset.seq);
+  let failures = 0;
+
+  async function ask() {
+    const address = new URL(page.dataset.live, location.href);
+    address.searchParams.set("after", String(seq));
+    // A login that ended answers with a redirect, which must not be taken for an answer.
+    const answer = await fetch(address, { redirect: "manual", headers: { Accept: "application/json" } });
+    if (answer.type === "opaqueredirect" || [401, 403, 404].includes(answer.status)) return say("signed out or no longer allowed", true);
+    if (answer.status === 409) return location.reload();
+    if (answer.status === 200) show(await answer.json());
+    else if (answer.status !== 204) throw new Error(`status ${answer.status}`);
+    say("live", false);
+    return undefined;
+  }
+
+  function show(change) {
+    const atEnd = innerHeight + scrollY >= document.documentElement.scrollHeight - 80;
+    for (const block of change.blocks) put(block);
+    for (const fact of page.querySelectorAll("[data-fact]")) fact.textContent = change.facts[fact.dataset.fact] ?? fact.textContent;
+    events.innerHTML = change.events;
+    seq = change.seq;
+    if (atEnd && "follows" in page.dataset) scrollTo({ top: document.documentElement.scrollHeight });
+  }
+
+  function put(block) {
+    if (shown.get(block.key) === block.html) return;
+    shown.set(block.key, block.html);
+    const old = document.getElementById(block.key);
+    if (!old && !("follows" in page.dataset)) return;
+    const template = document.createElement("template");
+    template.innerHTML = block.html.trim();
+    const fresh = template.content.firstElementChild;
+    if (!old) {
+      turns.querySelector(".bs-transcript__none")?.remove();
+      const next = [...turns.children].find((other) => Number(other.dataset.ordinal) > block.ordinal);
+      turns.insertBefore(fresh, next ?? null);
+      return;
+    }
+    if (old.contains(document.activeElement) && document.activeElement.matches("button")) {
+      // Somebody is about to press it; the next second shows the change.
+      shown.delete(block.key);
+      return;
+    }
+    for (const part of fresh.querySelectorAll("details[data-key]")) {
+      const before = old.querySelector(`details[data-key="${CSS.escape(part.dataset.key)}"]`);
+      if (before) part.open = before.open;
+    }
+    old.replaceWith(fresh);
+  }
+
+  function say(words, ended) {
+    pulse.textContent = words;
+    pulse.classList.toggle("bs-transcript__pulse--off", ended || failures > 0);
+    if (ended) failures = Infinity;
+  }
+
+  async function go() {
+    try {
+      if (!document.hidden) await ask();
+      if (failures !== Infinity) failures = 0;
+    } catch {
+      failures += 1;
+      say("not reached; trying again", false);
+    }
+    if (failures !== Infinity) setTimeout(go, Math.min(1000 * 2 ** failures, 15000));
+  }
+
+  setTimeout(go, 1000);
+}

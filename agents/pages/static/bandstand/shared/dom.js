@@ -1,0 +1,61 @@
+// Small tools for building elements. Text always goes in as text, never as HTML.
+
+export function element(tag, properties = {}, ...children) {
+  const node = document.createElement(tag);
+  for (const [name, value] of Object.entries(properties)) {
+    if (value === null || value === undefined || value === false) continue;
+    if (name === "class") node.className = value;
+    else if (name.startsWith("on")) node.addEventListener(name.slice(2), value);
+    else node.setAttribute(name, value === true ? "" : value);
+  }
+  node.append(...children.filter((child) => child !== null && child !== undefined));
+  return node;
+}
+
+const SVG = "http://www.w3.org/2000/svg";
+
+export function icon(name) {
+  const svg = document.createElementNS(SVG, "svg");
+  svg.setAttribute("class", "icon");
+  svg.setAttribute("aria-hidden", "true");
+  const use = document.createElementNS(SVG, "use");
+  use.setAttribute("href", `${document.body.dataset.icons}#${name}`);
+  svg.append(use);
+  return svg;
+}
+
+// A small button: a sign, and its words beside it (`shown`) or as its name.
+export function toolButton(words, symbol, action, { shown = false, label = null } = {}) {
+  const name = label ?? (shown ? null : words);
+  return element(
+    "button",
+    { type: "button", class: shown ? "quiet" : "quiet quiet--icon", onclick: action, "aria-label": name, title: name },
+    icon(symbol),
+    shown ? element("span", {}, words) : null,
+  );
+}
+
+// Make `nodes` the children of `parent`, in this order. What stands in its place already is not touched: it would lose the
+// focus.
+export function arrange(parent, nodes) {
+  const wanted = new Set(nodes);
+  for (const child of Array.from(parent.children)) if (!wanted.has(child)) child.remove();
+  let place = parent.firstElementChild;
+  for (const node of nodes) {
+    if (node === place) place = place.nextElementSibling;
+    else parent.insertBefore(node, place);
+  }
+}
+
+// Set the text of `node`, by adding to what is there where that is enough: a long answer grows without being redrawn.
+export function setText(node, text) {
+  const current = node.firstChild;
+  if (current?.nodeType === Node.TEXT_NODE && node.childNodes.length === 1) {
+    if (current.data === text) return;
+    if (text.startsWith(current.data)) {
+      current.appendData(text.slice(current.data.length));
+      return;
+    }
+  }
+  node.textContent = text;
+}
