@@ -1,4 +1,4 @@
-"""How much and how often: token buckets for requests, messages and guesses; slots for open sockets.
+"""How much and how often: token buckets for requests, messages and guesses.
 
 Below `accounts`, so that whatever lets somebody in can count here first.
 """

@@ -1,4 +1,7 @@
-"""What the scheduler runs for monitoring. Every task is synchronous and safe to run twice."""
+"""What the scheduler runs for its own sake: its heartbeat, and forgetting old runs.
+
+Every task is synchronous and safe to run twice.
+"""
 
 from __future__ import annotations
 

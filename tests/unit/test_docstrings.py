@@ -6,6 +6,7 @@ import ast
 import io
 import re
 import tokenize
+from collections import Counter
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
@@ -27,6 +28,12 @@ def packages() -> dict[str, Path]:
     """Our top-level packages."""
     homes = [*ROOT.iterdir(), *(ROOT / "platform").iterdir()]
     return {home.name: home for home in homes if (home / "__init__.py").is_file()}
+
+
+@cache
+def names() -> Counter[str]:
+    """How many of our files have a name: one that has it alone is found by it."""
+    return Counter(file.name for folder in FOLDERS for file in (ROOT / folder).rglob("*.*"))
 
 
 @cache
@@ -86,7 +93,8 @@ def leads_somewhere(reference: str, file: Path) -> bool:
     if reference == "__init__.py":  # of any package
         return True
     if "/" in reference or reference.rpartition(".")[2] in {"py", "md", "js", "css", "html", "toml"}:
-        return (ROOT / reference).exists() or (file.parent / reference).exists()
+        there = (ROOT / reference).exists() or (file.parent / reference).exists()
+        return there or names()[reference] == 1
     return reference in literals() or is_of_ours(reference)
 
 
