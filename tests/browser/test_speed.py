@@ -5,9 +5,11 @@ from __future__ import annotations
 from statistics import median
 
 import pytest
-from playwright.async_api import CDPSession, expect
+from playwright.async_api import Browser, CDPSession, expect
 
 from tests.browser.conftest import Arrive
+from tests.browser.page_weight import PAGES, chat_weight, console_weight, weigh
+from tests.browser.stack import Stack
 from tests.browser.visitor import Chat
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
@@ -18,6 +20,8 @@ WINDOW_CPU_MS = 250
 FRAME_CPU_MS = 80
 FIRST_PAINT_MS = 300
 WINDOWS, FRAMES = 33, 100
+# Over the wire, into a browser that has nothing; 192 and 78 were measured.
+CONSOLE_LIST_BYTES, CHAT_BYTES = 300_000, 120_000
 
 _TO_THE_BEGINNING = """
 async () => {
@@ -93,3 +97,27 @@ async def test_2000_messages_are_read_a_window_at_a_time_and_scroll_smoothly(arr
     print(f"CPU: {window:.0f} ms for a window of 30 exchanges, {frame:.0f} ms for a frame of 2,000 px")
     assert window <= WINDOW_CPU_MS
     assert frame <= FRAME_CPU_MS
+
+
+@pytest.mark.parametrize("name", PAGES)
+@pytest.mark.usefixtures("furnished")
+async def test_a_page_of_the_console_is_light(browser: Browser, stack: Stack, name: str) -> None:
+    weight = await console_weight(browser, stack, *PAGES[name])
+    print("\n".join(weight.lines(name)))
+    assert weight.total <= CONSOLE_LIST_BYTES
+    assert not [address for address in weight.files if "chart" in address]
+
+
+async def test_the_chat_is_light(browser: Browser, stack: Stack) -> None:
+    weight = await chat_weight(browser, stack, "ada")
+    print("\n".join(weight.lines("chat")))
+    assert weight.total <= CHAT_BYTES
+
+
+async def test_a_browser_asks_for_each_static_file_once(chat: Chat) -> None:
+    session = await chat.page.context.new_cdp_session(chat.page)
+    await session.send("Network.enable")
+    with weigh(session) as weight:
+        await chat.open()
+    assert weight.files
+    assert [address for address, size in weight.files.items() if size and "/static/" in address] == []
