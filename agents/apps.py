@@ -94,7 +94,7 @@ class AgentsConfig(AppConfig):
             AuditTarget("release", "release", "admin:agents_release_change"),
             AuditTarget("agentsession", "session", "admin:agents_agentsession_change"),
             AuditTarget("turn", "turn", "admin:agents_turn_change"),
-            AuditTarget("bulkaction", "bulk act", "admin:agents_bulkaction_change"),
+            AuditTarget("bulkaction", "bulk action", "admin:agents_bulkaction_change"),
         )
         register_schema(
             *(
@@ -111,7 +111,7 @@ class AgentsConfig(AppConfig):
             Entry("Agents", 1, "Agents", "agents.agent", "smart_toy"),
             Entry("Agents", 2, "Releases", "agents.release", "new_releases"),
             Entry("Operations", 1, "Runners", "agents.runner", "memory"),
-            Entry("Operations", 4, "Bulk acts", "agents.bulkaction", "playlist_add_check"),
+            Entry("Operations", 4, "Bulk actions", "agents.bulkaction", "playlist_add_check"),
         )
         registry.register(*checks.CHECKS)
         for job in JOBS:

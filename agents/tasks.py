@@ -22,13 +22,13 @@ from ratelimits.buckets import purge_full_buckets
 from rest.models import IdempotencyRecord
 
 # Readers who follow live are past the deltas by then; whoever comes later is served the folded row.
-FOLD_AFTER = timedelta(seconds=60)
-FOLD_BATCH = 500
+COMPACT_AFTER = timedelta(seconds=60)
+COMPACT_BATCH = 500
 # The scheduler runs this each minute; a crowd of ended turns must not hold up its other work for longer.
-FOLD_SECONDS = 40
+TASK_SECONDS = 40
 
-KEEP_IDEMPOTENCY = timedelta(hours=48)
-KEEP_RUNNERS = timedelta(days=7)
+IDEMPOTENCY_RETENTION = timedelta(hours=48)
+RUNNER_RETENTION = timedelta(days=7)
 
 EXPIRED_BATCH = 200
 AUDIT_BATCH = 5_000
@@ -41,17 +41,17 @@ BULK_SLICE_SECONDS = 10
 
 def turns_to_compact() -> QuerySet[Turn]:
     """Ended turns whose deltas are not folded, in the order of their ends."""
-    return Turn.objects.filter(finished_at__lt=Now() - FOLD_AFTER, compacted=False).order_by("finished_at")
+    return Turn.objects.filter(finished_at__lt=Now() - COMPACT_AFTER, compacted=False).order_by("finished_at")
 
 
 def compact_events() -> int:
     """Fold the deltas of turns that ended a minute ago or earlier, for 40 seconds at most; how many were folded."""
     due = turns_to_compact().values_list("agent_session_id", "id")
 
-    def fold_batch(_left: float) -> int:
-        return sum(compact_turn(session, turn) for session, turn in due[:FOLD_BATCH])
+    def compact_batch(_seconds: float) -> int:
+        return sum(compact_turn(session, turn) for session, turn in due[:COMPACT_BATCH])
 
-    return work_in_batches(fold_batch, seconds=FOLD_SECONDS, full=FOLD_BATCH)
+    return work_in_batches(compact_batch, seconds=TASK_SECONDS, full=COMPACT_BATCH)
 
 
 def reap() -> int:
@@ -61,10 +61,10 @@ def reap() -> int:
 
 def purge_idempotency() -> int:
     """Forget outcomes that nobody may ask for any more, and runners that are long gone."""
-    forgotten, _ = IdempotencyRecord.objects.filter(created_at__lt=Now() - KEEP_IDEMPOTENCY).delete()
-    CompletionRequest.objects.filter(created_at__lt=Now() - KEEP_IDEMPOTENCY).delete()
-    Runner.objects.filter(heartbeat_at__lt=Now() - KEEP_RUNNERS).delete()
-    return forgotten
+    deleted, _ = IdempotencyRecord.objects.filter(created_at__lt=Now() - IDEMPOTENCY_RETENTION).delete()
+    CompletionRequest.objects.filter(created_at__lt=Now() - IDEMPOTENCY_RETENTION).delete()
+    Runner.objects.filter(heartbeat_at__lt=Now() - RUNNER_RETENTION).delete()
+    return deleted
 
 
 def purge_limits() -> int:
@@ -75,14 +75,16 @@ def purge_limits() -> int:
 def delete_expired() -> int:
     """Delete sessions past their end, for 40 seconds at most; how many."""
     return work_in_batches(
-        lambda _: delete_expired_sessions(limit=EXPIRED_BATCH), seconds=FOLD_SECONDS, full=EXPIRED_BATCH
+        lambda _: delete_expired_sessions(limit=EXPIRED_BATCH), seconds=TASK_SECONDS, full=EXPIRED_BATCH
     )
 
 
 def run_bulk_actions() -> int:
     """Go on with the acts of operators on many rows, by turns, for most of a minute; how many rows were dealt with."""
     return work_in_batches(
-        lambda left: sum(run_bulk_action(bulk, seconds=min(left, BULK_SLICE_SECONDS)) for bulk in open_bulk_actions()),
+        lambda remaining: sum(
+            run_bulk_action(bulk, seconds=min(remaining, BULK_SLICE_SECONDS)) for bulk in open_bulk_actions()
+        ),
         seconds=BULK_SECONDS,
     )
 
@@ -95,8 +97,8 @@ def send_emails() -> int:
 
 def purge_logins() -> int:
     """Delete the logins of browsers that have ended; how many."""
-    forgotten, _ = Session.objects.filter(expire_date__lt=Now()).delete()
-    return forgotten
+    deleted, _ = Session.objects.filter(expire_date__lt=Now()).delete()
+    return deleted
 
 
 def purge_audit() -> int:
@@ -104,7 +106,7 @@ def purge_audit() -> int:
     days = settings.BANDSTAND.audit_days
     if not days:
         return 0
-    before = now() - timedelta(days=days)
+    cutoff = now() - timedelta(days=days)
     return work_in_batches(
-        lambda _: purge_audit_before(before, limit=AUDIT_BATCH), seconds=FOLD_SECONDS, full=AUDIT_BATCH
+        lambda _: purge_audit_before(cutoff, limit=AUDIT_BATCH), seconds=TASK_SECONDS, full=AUDIT_BATCH
     )

@@ -20,7 +20,7 @@ from rest.views import ApiView
 
 EXCHANGES = 30
 # Rendering costs about 3 ms for each KB; the page asks for what lies beyond this when it is looked at.
-MOST_CHARS = 100_000
+MAX_RENDERED_CHARS = 100_000
 
 
 class NewText(Input):
@@ -33,8 +33,8 @@ class RenderView(ApiView):
     def post(self, _request: Request) -> HttpResponse:
         read_query(self.http)
         self.who().require_scope(Scope.READ)
-        given = read_input(NewText, read_body(self.http))
-        return json_response({"html": render(given["text"])})
+        data = read_input(NewText, read_body(self.http))
+        return json_response({"html": render(data["text"])})
 
 
 class ConversationView(ApiView):
@@ -54,12 +54,12 @@ class ConversationView(ApiView):
 
 def _add_html(window: dict[str, Any]) -> None:
     """Newest first, as far as the time allows."""
-    spoken = [message["parts"] for message in window["messages"] if message["author"] != "user"]
-    shown = [turn["shown"] for turn in window["turns"].values()]
-    left = MOST_CHARS
-    for part in _texts([*reversed(shown), *reversed(spoken)]):
-        left -= len(part["text"])
-        part["html"] = render(part["text"]) if left >= 0 else None
+    written = [message["parts"] for message in window["messages"] if message["author"] != "user"]
+    drafts = [turn["shown"] for turn in window["turns"].values()]
+    remaining = MAX_RENDERED_CHARS
+    for part in _texts([*reversed(drafts), *reversed(written)]):
+        remaining -= len(part["text"])
+        part["html"] = render(part["text"]) if remaining >= 0 else None
 
 
 def _texts(contents: Sequence[list[dict[str, Any]]]) -> list[dict[str, Any]]:

@@ -25,19 +25,19 @@ class StreamAuthorization:
         self._request = request
         self._actor = actor
         self._session_id = session_id
-        self._again_at = monotonic() + RECHECK_SECONDS
+        self._next_check_at = monotonic() + RECHECK_SECONDS
 
     @property
     def seconds_left(self) -> float:
-        return max(0.01, self._again_at - monotonic())
+        return max(0.01, self._next_check_at - monotonic())
 
     async def check(self) -> None:
         """Raises `Unauthenticated` and `NotFound` when it is time to look, and there is no welcome any more."""
-        if monotonic() >= self._again_at:
-            self._again_at = monotonic() + RECHECK_SECONDS
-            await in_db_thread(self._look)
+        if monotonic() >= self._next_check_at:
+            self._next_check_at = monotonic() + RECHECK_SECONDS
+            await in_db_thread(self._revalidate)
 
-    def _look(self) -> None:
+    def _revalidate(self) -> None:
         # Nothing is ever logged for a session that was deleted: raises `NotFound`, lest one listen for ever.
         access_session(actor=self._actor, session_id=self._session_id)
         if not credentials_still_valid(self._request, self._actor):

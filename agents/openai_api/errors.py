@@ -41,9 +41,9 @@ class TurnEnded(BandstandError):
 
     code = "turn_failed"
 
-    def __init__(self, outcome: CompletionResult) -> None:
-        error = outcome.error or {}
-        reason = str(error.get("error_class") or _WITHOUT_ERROR.get(outcome.status, outcome.status))
+    def __init__(self, result: CompletionResult) -> None:
+        error = result.error or {}
+        reason = str(error.get("error_class") or _DEFAULT_CLASSES.get(result.status, result.status))
         error_class = parse_error_class(reason)
         self.status = error_class.failure.status if error_class else 500
         self.own_code = error_class.code if error_class else reason
@@ -53,7 +53,7 @@ class TurnEnded(BandstandError):
 
 
 # What a turn is told of that ended in one of these states and has no error.
-_WITHOUT_ERROR = {TurnStatus.CANCELLED: ErrorClass.CANCELLED, TurnStatus.EXPIRED: ErrorClass.DEADLINE}
+_DEFAULT_CLASSES = {TurnStatus.CANCELLED: ErrorClass.CANCELLED, TurnStatus.EXPIRED: ErrorClass.DEADLINE}
 
 _TYPES = {401: "authentication_error", 403: "permission_error", 409: "conflict_error", 429: "rate_limit_error"}
 _INDEX = re.compile(r"/([0-9]+)(?=/|$)")
@@ -61,20 +61,20 @@ _INDEX = re.compile(r"/([0-9]+)(?=/|$)")
 
 def openai_error_response(error: Exception, *, actor: str | None, method: str, path: str) -> HttpResponse:
     """The answer to a request that raised `error`, and its line in the log."""
-    known = (
+    classified = (
         error
         if isinstance(error, TurnEnded)
         else classify_error(error, actor=actor, method=method, path=path, status=_status)
     )
-    status = _status(known)
+    status = _status(classified)
     # Of what was refused nothing is stored, and what was stored is found again: a retry is safe, if seldom useful.
-    again = known is None or known.retryable
-    headers = {"Cache-Control": "no-store", "X-Should-Retry": "true" if again else "false"}
-    if known is not None and known.retry_after_seconds is not None:
-        headers["Retry-After"] = retry_after(known.retry_after_seconds)
+    should_retry = classified is None or classified.retryable
+    headers = {"Cache-Control": "no-store", "X-Should-Retry": "true" if should_retry else "false"}
+    if classified is not None and classified.retry_after_seconds is not None:
+        headers["Retry-After"] = retry_after(classified.retry_after_seconds)
     if status == 401:
         headers["WWW-Authenticate"] = "Bearer"
-    body = strict_json.dumps(openai_error_body(known))
+    body = strict_json.dumps(openai_error_body(classified))
     return mark_logged(HttpResponse(body, status=status, content_type="application/json", headers=headers))
 
 

@@ -30,7 +30,7 @@ _IGNORED = (
     "prompt_cache_retention", "prediction",
 )  # fmt: skip
 # With the values that ask for nothing. (null never does.)
-_NOTHING_ASKED: dict[str, tuple[Any, ...]] = {
+_NEUTRAL_VALUES: dict[str, tuple[Any, ...]] = {
     "n": (1,),
     "logprobs": (False,),
     "top_logprobs": (0,),
@@ -46,10 +46,10 @@ _NOTHING_ASKED: dict[str, tuple[Any, ...]] = {
 PARAMETERS: dict[str, Treatment] = {
     **dict.fromkeys(_HONOURED, Treatment.HONOURED),
     **dict.fromkeys(_IGNORED, Treatment.IGNORED),
-    **dict.fromkeys(_NOTHING_ASKED, Treatment.REFUSED),
+    **dict.fromkeys(_NEUTRAL_VALUES, Treatment.REFUSED),
 }
 
-_INSTEAD = {
+_ALTERNATIVES = {
     "functions": "Use tools.",
     "function_call": "Use tool_choice.",
     "n": "One answer is given to each request.",
@@ -73,11 +73,13 @@ def check_parameters(body: Mapping[str, Any]) -> None:
     for name, value in body.items():
         if name not in PARAMETERS:
             raise UnknownParameter(f"There is no parameter {name[:100]!r}.", pointer=f"/{name[:100]}")
-        if PARAMETERS[name] is Treatment.REFUSED and not _asks_for_nothing(name, value):
-            instead = _INSTEAD.get(name, "docs/openai.md lists what is.")
-            raise UnsupportedParameter(f"{name} with this value is not supported here. {instead}", pointer=f"/{name}")
+        if PARAMETERS[name] is Treatment.REFUSED and not _is_neutral(name, value):
+            alternative = _ALTERNATIVES.get(name, "docs/openai.md lists what is.")
+            raise UnsupportedParameter(
+                f"{name} with this value is not supported here. {alternative}", pointer=f"/{name}"
+            )
 
 
-def _asks_for_nothing(name: str, value: Any) -> bool:
+def _is_neutral(name: str, value: Any) -> bool:
     # By type, too: True is not 1 here.
-    return value is None or any(type(value) is type(taken) and value == taken for taken in _NOTHING_ASKED[name])
+    return value is None or any(type(value) is type(neutral) and value == neutral for neutral in _NEUTRAL_VALUES[name])

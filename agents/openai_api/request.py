@@ -48,7 +48,7 @@ def read_request(request: HttpRequest) -> CompletionRequest:
     return CompletionRequest(
         completion=Completion(
             model=model,
-            parts=conversation.asked,
+            parts=conversation.turn_parts,
             body=strict_json.canonical(body),
             history=conversation.history,
             options=replace(read_options(body), instructions=conversation.instructions),
@@ -70,14 +70,14 @@ def _model(model: Any) -> str:
 
 
 def _session_id(request: HttpRequest) -> UUID | None:
-    given = request.headers.get("X-Session-Id")
-    return read_id("X-Session-Id", given.strip()) if given is not None else None
+    header = request.headers.get("X-Session-Id")
+    return read_id("X-Session-Id", header.strip()) if header is not None else None
 
 
 def _attempt(request: HttpRequest) -> int:
     """The retries that the client counts; what cannot be read is a first attempt."""
-    given = request.headers.get("X-Stainless-Retry-Count", "").strip()
-    return int(given) if _RETRY_COUNT.fullmatch(given) else 0
+    header = request.headers.get("X-Stainless-Retry-Count", "").strip()
+    return int(header) if _RETRY_COUNT.fullmatch(header) else 0
 
 
 def _include_usage(options: Any, *, stream: bool) -> bool:

@@ -32,32 +32,32 @@ class TurnUpdate:
     text: str = ""
     restarted: bool = False
     retracted: bool = False
-    outcome: CompletionResult | None = None
+    result: CompletionResult | None = None
 
 
 @dataclass(slots=True)
-class _Text:
+class _PendingText:
     """Words that were heard and are still to be told. Those since the last tool may be void yet."""
 
-    settled: list[str] = field(default_factory=list)
-    loose: list[str] = field(default_factory=list)
+    final: list[str] = field(default_factory=list)
+    provisional: list[str] = field(default_factory=list)
     # Whether some of those since the last tool were told.
-    told: bool = False
+    was_sent: bool = False
 
-    def settle(self) -> None:
-        self.settled += self.loose
-        self.loose, self.told = [], False
+    def finalize(self) -> None:
+        self.final += self.provisional
+        self.provisional, self.was_sent = [], False
 
     def drop(self) -> bool:
         """Forget those since the last tool; whether some of them were told."""
-        told, self.told = self.told, False
-        self.loose = []
-        return told
+        was_sent, self.was_sent = self.was_sent, False
+        self.provisional = []
+        return was_sent
 
-    def tell(self) -> str:
-        self.told = self.told or bool(self.loose)
-        text = "".join((*self.settled, *self.loose))
-        self.settled, self.loose = [], []
+    def take(self) -> str:
+        self.was_sent = self.was_sent or bool(self.provisional)
+        text = "".join((*self.final, *self.provisional))
+        self.final, self.provisional = [], []
         return text
 
 
@@ -75,85 +75,85 @@ class TurnFollower:
         self._session_id = session_id
         self._turn_id = turn_id
         self._turn = str(turn_id)
-        self._welcome = StreamAuthorization(request, actor, session_id)
+        self._authorization = StreamAuthorization(request, actor, session_id)
         self._catches_up = catch_up
-        self._present = seq
-        self._words = _Text()
-        self._spoken = self._restarted = self._retracted = False
-        self._watcher = get_hub().subscribe(session_id, seq)
+        self._caught_up_seq = seq
+        self._pending = _PendingText()
+        self._has_text = self._restarted = self._retracted = False
+        self._subscription = get_hub().subscribe(session_id, seq)
 
     def close(self) -> None:
         """On the event loop."""
-        self._watcher.close()
+        self._subscription.close()
 
-    async def hear(self, seconds: float = inf) -> TurnUpdate:
+    async def next_update(self, seconds: float = inf) -> TurnUpdate:
         """What happened next; nothing, if nothing did for `seconds`, or for some seconds at most.
 
         Raises `ApprovalRequired`, `ServerStops`, and as `StreamAuthorization`.
         """
         if self._catches_up:
-            self._present = await self._last_seq()
+            self._caught_up_seq = await self._last_seq()
             self._catches_up = False
-        item = await self._watcher.get(min(seconds, self._welcome.seconds_left))
-        if self._watcher.closed:
+        item = await self._subscription.get(min(seconds, self._authorization.seconds_left))
+        if self._subscription.closed:
             raise ServerStops(retry_after_seconds=1)
-        await self._welcome.check()
+        await self._authorization.check()
         if item is None:
             return TurnUpdate()
         if isinstance(item, Resync):
-            return await self._looked_up()
-        return await self._heard(item)
+            return await self._read_state()
+        return await self._process(item)
 
-    async def _heard(self, events: list[LoggedEvent]) -> TurnUpdate:
-        outcome: CompletionResult | None = None
+    async def _process(self, events: list[LoggedEvent]) -> TurnUpdate:
+        result: CompletionResult | None = None
         for event in events:
             if event.turn != self._turn:
                 continue
             if event.type in TERMINAL_EVENTS:
-                outcome = await self._outcome()
+                result = await self._read_result()
                 break
-            await self._take(event)
-        if outcome is None and events[-1].seq < self._present:
+            await self._apply(event)
+        if result is None and events[-1].seq < self._caught_up_seq:
             return TurnUpdate()
-        heard = TurnUpdate(self._words.tell(), self._restarted, self._retracted, outcome)
+        update = TurnUpdate(self._pending.take(), self._restarted, self._retracted, result)
         self._restarted = self._retracted = False
-        return heard
+        return update
 
-    async def _take(self, event: LoggedEvent) -> None:
+    async def _apply(self, event: LoggedEvent) -> None:
         if event.type == EventType.MESSAGE_DELTA:
-            self._words.loose.append(orjson.loads(event.data)["text"])
-            self._spoken = True
+            self._pending.provisional.append(orjson.loads(event.data)["text"])
+            self._has_text = True
         elif event.type in _TOOLS:
-            self._words.settle()
+            self._pending.finalize()
         elif event.type == EventType.MODEL_RETRYING:
-            self._retracted = self._words.drop() or self._retracted
+            self._retracted = self._pending.drop() or self._retracted
         elif event.type == EventType.TURN_RESTARTED:
-            self._words = _Text()
-            self._restarted = self._restarted or self._spoken
+            self._pending = _PendingText()
+            self._restarted = self._restarted or self._has_text
         elif event.type == EventType.TURN_WAITING and orjson.loads(event.data)["for"] == WaitReason.APPROVAL:
             # Unless somebody has decided by now: the rest of what happened comes next.
-            await self._outcome()
+            await self._read_result()
 
-    async def _looked_up(self) -> TurnUpdate:
+    async def _read_state(self) -> TurnUpdate:
         """The events were folded together: how the turn stands now, and what follows from here."""
-        self._watcher.reset(after=await self._last_seq())
-        self._words = _Text()
-        outcome = await self._outcome()
-        return TurnUpdate(restarted=True, outcome=outcome if outcome.ended else None)
+        self._subscription.reset(after=await self._last_seq())
+        self._pending = _PendingText()
+        result = await self._read_result()
+        return TurnUpdate(restarted=True, result=result if result.ended else None)
 
     async def _last_seq(self) -> int:
         session = await in_db_thread(access_session, actor=self._actor, session_id=self._session_id)
         return int(session.next_seq) - 1
 
-    async def _outcome(self) -> CompletionResult:
+    async def _read_result(self) -> CompletionResult:
         """How the turn stands. Raises `ApprovalRequired`."""
-        outcome: CompletionResult = await in_db_thread(read_completion_result, self._actor, turn_id=self._turn_id)
-        if outcome.wait_reason is WaitReason.APPROVAL:
+        result: CompletionResult = await in_db_thread(read_completion_result, self._actor, turn_id=self._turn_id)
+        if result.wait_reason is WaitReason.APPROVAL:
             raise ApprovalRequired
-        return outcome
+        return result
 
 
-def names(session_id: UUID, turn_id: UUID | None) -> dict[str, Any]:
+def response_headers(session_id: UUID, turn_id: UUID | None) -> dict[str, Any]:
     """The headers that say where an answer belongs."""
     turn = {"X-Turn-Id": str(turn_id)} if turn_id else {}
     return {"X-Session-Id": str(session_id), **turn}

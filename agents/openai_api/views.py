@@ -14,11 +14,11 @@ from rest_framework.request import Request
 from accounts.actor import Scope
 from agents.domain.states import TurnStatus
 from agents.models import Agent
-from agents.openai_api.chunks import Head
+from agents.openai_api.chunks import CompletionHead
 from agents.openai_api.errors import HumanAnswers, TurnEnded, openai_error_response
 from agents.openai_api.request import CompletionRequest, read_request
-from agents.openai_api.streams import Chunks
-from agents.openai_api.turn_stream import TurnFollower, TurnUpdate, names
+from agents.openai_api.streams import CompletionStream
+from agents.openai_api.turn_stream import TurnFollower, TurnUpdate, response_headers
 from agents.permissions.agents import access_agent, visible_agents
 from agents.sessions import AcceptedCompletion, CompletionResult, ModelNotFound, accept_completion
 from foundation.db_threads import in_db_thread
@@ -32,7 +32,7 @@ from rest.views import ApiView, AsyncApiView
 
 # So long a stream waits for the first words before it begins: until then a failure still has a status of its own,
 # which is what clients look at when they decide whether to try again.
-FIRST_WORDS_SECONDS = 5.0
+FIRST_TEXT_SECONDS = 5.0
 
 
 class _OpenAIView(ApiView):
@@ -83,8 +83,10 @@ class CompletionsView(_OpenAIView, AsyncApiView):
 
     async def post(self, _request: Request) -> HttpResponseBase:
         read_query(self.http)
-        asked, accepted = await in_db_thread(self._accept)
-        self._headers = names(accepted.session_id, accepted.turn_id) | (REPLAYED if accepted.replayed else {})
+        request, accepted = await in_db_thread(self._accept)
+        self._headers = response_headers(accepted.session_id, accepted.turn_id) | (
+            REPLAYED if accepted.replayed else {}
+        )
         if accepted.turn_id is None:
             raise HumanAnswers
         follower = TurnFollower(
@@ -96,7 +98,7 @@ class CompletionsView(_OpenAIView, AsyncApiView):
             catch_up=accepted.replayed,
         )
         try:
-            answer, streaming = await self._answer(asked, accepted, follower)
+            answer, streaming = await self._answer(request, accepted, follower)
         except BaseException:
             follower.close()
             raise
@@ -106,16 +108,18 @@ class CompletionsView(_OpenAIView, AsyncApiView):
 
     def _accept(self) -> tuple[CompletionRequest, AcceptedCompletion]:
         # In this thread the reading, too: a large body takes a while.
-        asked = read_request(self.http)
-        return asked, accept_completion(self.who(), asked.completion)
+        request = read_request(self.http)
+        return request, accept_completion(self.who(), request.completion)
 
     async def _answer(
-        self, asked: CompletionRequest, accepted: AcceptedCompletion, follower: TurnFollower
+        self, request: CompletionRequest, accepted: AcceptedCompletion, follower: TurnFollower
     ) -> tuple[HttpResponseBase, bool]:
-        head = Head.of(accepted, asked.completion.model)
-        if not asked.stream:
-            return json_response(head.whole(await _outcome(follower)), headers=self._headers), False
-        chunks = Chunks(follower, head, include_usage=asked.include_usage, first=await _first_words(follower))
+        head = CompletionHead.create(accepted, request.completion.model)
+        if not request.stream:
+            return json_response(head.completion(await _wait_for_result(follower)), headers=self._headers), False
+        chunks = CompletionStream(
+            follower, head, include_usage=request.include_usage, first=await _wait_for_first_text(follower)
+        )
         headers = {"Cache-Control": "no-store", "X-Accel-Buffering": "no", **self._headers}
         return StreamingHttpResponse(chunks, content_type=EVENT_STREAM, headers=headers), True
 
@@ -126,29 +130,29 @@ class CompletionsView(_OpenAIView, AsyncApiView):
         return answer
 
 
-async def _outcome(follower: TurnFollower) -> CompletionResult:
+async def _wait_for_result(follower: TurnFollower) -> CompletionResult:
     """The answer, however long it takes. Raises `TurnEnded` when there is none."""
-    while (outcome := (await follower.hear()).outcome) is None:
+    while (result := (await follower.next_update()).result) is None:
         pass
-    return _answered(outcome)
+    return _require_completed(result)
 
 
-def _answered(outcome: CompletionResult) -> CompletionResult:
-    if outcome.status is not TurnStatus.COMPLETED:
-        raise TurnEnded(outcome)
-    return outcome
+def _require_completed(result: CompletionResult) -> CompletionResult:
+    if result.status is not TurnStatus.COMPLETED:
+        raise TurnEnded(result)
+    return result
 
 
-async def _first_words(follower: TurnFollower) -> TurnUpdate:
+async def _wait_for_first_text(follower: TurnFollower) -> TurnUpdate:
     """The first words, the outcome, or nothing after a few seconds. Raises `TurnEnded`."""
-    restarted, ends_at = False, monotonic() + FIRST_WORDS_SECONDS
-    while (left := ends_at - monotonic()) > 0:
-        heard = await follower.hear(left)
-        restarted = restarted or heard.restarted
-        if heard.outcome is not None:
-            _answered(heard.outcome)
-        if heard.text or heard.outcome is not None:
-            return TurnUpdate(heard.text, restarted, outcome=heard.outcome)
+    restarted, ends_at = False, monotonic() + FIRST_TEXT_SECONDS
+    while (remaining := ends_at - monotonic()) > 0:
+        update = await follower.next_update(remaining)
+        restarted = restarted or update.restarted
+        if update.result is not None:
+            _require_completed(update.result)
+        if update.text or update.result is not None:
+            return TurnUpdate(update.text, restarted, result=update.result)
     return TurnUpdate(restarted=restarted)
 
 
