@@ -4,10 +4,10 @@ from scheduling.registry import Job, register
 
 JOBS = (
     Job(
-        "fold ended turns",
+        "compact ended turns",
         "agents.tasks.compact_events",
-        "Folds the many small events of an answer into one, a minute after its end.",
-        "turns folded",
+        "Compacts the many small events of an answer into one, a minute after its end.",
+        "turns compacted",
         every_minutes=1,
     ),
     # The runners do this every second; here it is done when none of them lives.
@@ -19,10 +19,10 @@ JOBS = (
         every_minutes=1,
     ),
     Job(
-        "carry on with bulk acts",
+        "run bulk actions",
         "agents.tasks.run_bulk_actions",
-        "Goes on with what operators do to many rows at once.",
-        "rows dealt with",
+        "Continues what operators do to many rows at once.",
+        "rows processed",
         every_minutes=1,
     ),
     Job(

@@ -1,4 +1,4 @@
-"""What the scheduler runs. Every task may run twice, and none of them owns a turn."""
+"""The scheduled tasks. Each may run twice at a time, and none of them owns a turn."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ from foundation.clock import now
 from ratelimits.buckets import purge_full_buckets
 from rest.models import IdempotencyRecord
 
-# Readers who follow live are past the deltas by then; whoever comes later is served the folded row.
+# Live readers have the deltas by then; later ones get the compacted event.
 COMPACT_AFTER = timedelta(seconds=60)
 COMPACT_BATCH = 500
-# The scheduler runs this each minute; a crowd of ended turns must not hold up its other work for longer.
+# The scheduler runs the task each minute; many ended turns must not delay its other tasks for longer.
 TASK_SECONDS = 40
 
 IDEMPOTENCY_RETENTION = timedelta(hours=48)
@@ -35,17 +35,17 @@ AUDIT_BATCH = 5_000
 
 # Nearly all of the minute until the scheduler runs it again.
 BULK_SECONDS = 55
-# Then it is the next one's turn, so that a small act does not wait for a large one.
+# Then the next bulk action gets its slice, so that a small one does not wait for a large one.
 BULK_SLICE_SECONDS = 10
 
 
 def turns_to_compact() -> QuerySet[Turn]:
-    """Ended turns whose deltas are not folded, in the order of their ends."""
+    """Ended turns whose deltas are not compacted, in the order of their ends."""
     return Turn.objects.filter(finished_at__lt=Now() - COMPACT_AFTER, compacted=False).order_by("finished_at")
 
 
 def compact_events() -> int:
-    """Fold the deltas of turns that ended a minute ago or earlier, for 40 seconds at most; how many were folded."""
+    """Compact the deltas of turns that ended a minute ago or earlier, for at most 40 seconds; return their number."""
     due = turns_to_compact().values_list("agent_session_id", "id")
 
     def compact_batch(_seconds: float) -> int:
@@ -55,12 +55,12 @@ def compact_events() -> int:
 
 
 def reap() -> int:
-    """The safety net under the runners' own reapers: with no runner alive, turns still expire."""
+    """Run the reaper as the runners do each second, so that turns expire without any runner; return their number."""
     return reaper.reap()
 
 
 def purge_idempotency() -> int:
-    """Forget outcomes that nobody may ask for any more, and runners that are long gone."""
+    """Delete idempotency records after 48 hours and runners after a week; return the number of records."""
     deleted, _ = IdempotencyRecord.objects.filter(created_at__lt=Now() - IDEMPOTENCY_RETENTION).delete()
     CompletionRequest.objects.filter(created_at__lt=Now() - IDEMPOTENCY_RETENTION).delete()
     Runner.objects.filter(heartbeat_at__lt=Now() - RUNNER_RETENTION).delete()
@@ -68,19 +68,19 @@ def purge_idempotency() -> int:
 
 
 def purge_limits() -> int:
-    """Delete what limits need no more: full buckets, and the slots of web processes that are gone."""
+    """Delete full buckets and the slots of ended web processes; return their number."""
     return purge_full_buckets() + purge_lost_slots()
 
 
 def delete_expired() -> int:
-    """Delete sessions past their end, for 40 seconds at most; how many."""
+    """Delete expired sessions, for at most 40 seconds; return their number."""
     return work_in_batches(
         lambda _: delete_expired_sessions(limit=EXPIRED_BATCH), seconds=TASK_SECONDS, full=EXPIRED_BATCH
     )
 
 
 def run_bulk_actions() -> int:
-    """Go on with the acts of operators on many rows, by turns, for most of a minute; how many rows were dealt with."""
+    """Run the open bulk actions in turn, for at most 55 seconds; return the number of processed rows."""
     return work_in_batches(
         lambda remaining: sum(
             run_bulk_action(bulk, seconds=min(remaining, BULK_SLICE_SECONDS)) for bulk in open_bulk_actions()
@@ -90,19 +90,19 @@ def run_bulk_actions() -> int:
 
 
 def send_emails() -> int:
-    """Send the mails that are due, and forget those of more than a month ago; how many were sent."""
+    """Send the e-mails that are due, and delete those older than a month; return the number sent."""
     email_outbox.purge_emails()
     return email_outbox.send_emails()
 
 
 def purge_logins() -> int:
-    """Delete the logins of browsers that have ended; how many."""
+    """Delete expired login sessions; return their number."""
     deleted, _ = Session.objects.filter(expire_date__lt=Now()).delete()
     return deleted
 
 
 def purge_audit() -> int:
-    """Delete the entries of the audit trail that are older than they are to be kept, for 40 seconds at most."""
+    """Delete audit entries older than `audit_days`, for at most 40 seconds; return their number."""
     days = settings.BANDSTAND.audit_days
     if not days:
         return 0

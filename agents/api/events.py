@@ -1,4 +1,4 @@
-"""A session's log: a page of it, or as it grows."""
+"""The events of a session, as a page or as a stream."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class EventsView(AsyncApiView):
         actor, session_uuid = self.who(), read_id("session_id", session_id)
         query = read_query(self.http, after=seq_parameter, limit=_limit)
         after = query.get("after", 0)
-        # A browser that reconnects by itself repeats the address and adds where it stood.
+        # A reconnecting EventSource repeats the URL and adds the last id that it has received.
         last_seen = last_event_id(self.http)
         if not asks_for_stream(self.http):
             limit = query.get("limit", DEFAULT_LIMIT)
@@ -53,7 +53,7 @@ def _page_response(request: HttpRequest, actor: Actor, session_id: UUID, after: 
 
 
 def _page_json(request: HttpRequest, page: EventPage, *, snapshot: dict[str, Any] | None = None) -> bytes:
-    """Put together as text: the payloads are JSON already."""
+    """The page as JSON, assembled as text: the payloads are JSON already."""
     next_url = None
     if page.events and page.events[-1].seq < page.last_seq:
         query = request.GET.copy()

@@ -1,4 +1,4 @@
-"""A whole conversation to keep, as JSON or as a text. Streamed: only a few messages are in memory at once."""
+"""Export of a whole conversation, as JSON or Markdown. Streamed: only a few messages are in memory at once."""
 
 from __future__ import annotations
 
@@ -49,13 +49,13 @@ class ExportView(AsyncApiView):
 
 
 async def _empty() -> AsyncIterator[bytes]:
-    """The length of an export is not known: a whole answer of nothing would say that it is 0."""
+    """An empty stream for HEAD: a plain empty response would announce a Content-Length of 0."""
     return
     yield b""
 
 
 async def _json(export: Export) -> AsyncIterator[bytes]:
-    """`{session, exported_at, events, turns, messages}`: all branches, by ordinal."""
+    """Chunks of `{session, exported_at, events, turns, messages}`, with all branches, by ordinal."""
     head = {
         "session": session_shape(export.session),
         "exported_at": moment(now()),
@@ -71,7 +71,7 @@ async def _json(export: Export) -> AsyncIterator[bytes]:
 
 
 async def _markdown(export: Export) -> AsyncIterator[bytes]:
-    """The branch that people see."""
+    """Chunks of the Markdown of the branch that the chat shows."""
     yield transcript_heading(export.session).encode()
     for start in range(0, len(export.shown), PIECE):
         for message in await in_db_thread(read_shown, export.session, export.shown[start : start + PIECE]):
@@ -79,7 +79,7 @@ async def _markdown(export: Export) -> AsyncIterator[bytes]:
 
 
 def _turn(turn: Turn, export: Export) -> Shape:
-    """Without its answer, which is among the messages."""
+    """The JSON of a turn with its range of seqs, without its answer, which is among the messages."""
     shape = {name: value for name, value in turn_shape(turn).items() if name not in {"answer", "position"}}
     first, last = export.events.get(turn.pk, (None, None))
     return {**shape, "events": {"first": first, "last": last}}

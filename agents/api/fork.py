@@ -1,4 +1,4 @@
-"""A session that begins where another one stood."""
+"""Fork a session."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Sessions and what was said in them."""
+"""Sessions and their messages."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ from rest.responses import json_response, no_content
 from rest.serializers import Id, Input, Object, Text, read_input
 from rest.views import ApiView
 
-# The order in which they were last spoken in; the index `session_of_user` holds it.
+# By the time of the last message; served by the index `session_of_user`.
 SESSIONS = Order("sessions", ("updated_at", "id"), falling=True)
 MESSAGES = Order("messages", ("ordinal",))
 
@@ -47,6 +47,7 @@ class SessionChange(Input):
 
 
 def session_response(session: AgentSession, *, status: int = 200) -> HttpResponse:
+    """The response with the JSON of `session` and its ETag, and its Location with 201."""
     headers = {"ETag": etag(session.version)}
     if status == 201:
         headers["Location"] = reverse("api:session", args=[session.pk])

@@ -1,4 +1,4 @@
-"""Turns: ask, watch, stop."""
+"""Turns: create, read, cancel."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from rest.responses import json_response
 from rest.serializers import Choice, Id, Input, Text, read_input
 from rest.views import ApiView, AsyncApiView
 
-# A client that wants to wait longer listens to the events.
+# Seconds. A client that wants to wait longer streams the events.
 MAX_WAIT_SECONDS = 60
 
 _WAIT = re.compile(r"(?:^|[,;\s])wait\s*=\s*\"?([0-9]{1,9})\"?(?:$|[,;\s])", re.IGNORECASE)
@@ -41,7 +41,7 @@ class NewTurn(Input):
 
 
 def wait_seconds(request: HttpRequest) -> int:
-    """The seconds of `Prefer: wait=…`, bounded; 0 without. What cannot be read is ignored, as RFC 7240 asks."""
+    """The seconds of `Prefer: wait=…`, at most 60; 0 without. An invalid value is ignored, as RFC 7240 says."""
     match = _WAIT.search(request.headers.get("Prefer", ""))
     return min(int(match[1]), MAX_WAIT_SECONDS) if match else 0
 
@@ -54,7 +54,7 @@ class TurnsView(AsyncApiView):
         actor, session_uuid = self.who(), read_id("session_id", session_id)
         key, data = read_key(self.http), read_input(NewTurn, read_body(self.http))
         last_seen = last_event_id(self.http)
-        # Every answer shows the turn. Refused after the commit, the client would ask again.
+        # Every response shows the turn. Checked before the commit: a client refused after it would send again.
         actor.require_scope(Scope.READ)
         accepted = await in_db_thread(_accept, actor, session_uuid, data, key)
         headers = dict(REPLAYED) if accepted.replayed else {}
@@ -130,7 +130,7 @@ def _turn_shape(turn: Turn) -> dict[str, Any]:
 
 
 def _stored_shape(session_id: UUID, accepted: Accepted) -> dict[str, Any]:
-    """A message without a turn: a human answers in this session."""
+    """The JSON for a message without a turn: a human answers in this session."""
     return {
         "id": None,
         "session": str(session_id),

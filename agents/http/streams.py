@@ -1,4 +1,4 @@
-"""A session's log as server-sent events."""
+"""The events of a session as server-sent events."""
 
 from __future__ import annotations
 
@@ -42,23 +42,24 @@ def stream_response(
     turn_id: UUID | None = None,
     headers: dict[str, str] | None = None,
 ) -> StreamingHttpResponse:
-    """The events after seq `after`: one turn's until it has ended, or all of the session's for as long as one listens.
+    """A streaming response with the events after seq `after`: of one turn until its end, or of the session until the
+    client disconnects.
 
-    `resync` sends a snapshot first, as for an `after` that lies in the future. Must be called on the event loop.
+    `resync` sends a snapshot first, as for an `after` in the future. Must be called on the event loop.
     """
     stream = Stream(request, actor, session_id=session_id, after=after, resync=resync, turn_id=turn_id)
     return StreamingHttpResponse(
         stream,
         content_type=EVENT_STREAM,
-        # Proxies that buffer (nginx) would hold the words back.
+        # Keeps proxies such as nginx from buffering the events.
         headers={"Cache-Control": "no-store", "X-Accel-Buffering": "no", **(headers or {})},
     )
 
 
 class Stream:
-    """One listener. Leaving it closes the subscription, and changes nothing else.
+    """The event stream of one client. A disconnect closes the subscription, and changes nothing else.
 
-    The server drops what it iterates over without closing it; it closes the answer, which closes what has a `close`.
+    The server does not close the iterator that it drops; it closes the response, which calls `close`.
     """
 
     def __init__(
@@ -75,7 +76,7 @@ class Stream:
         self._subscription = get_hub().subscribe(session_id, after)
 
     def close(self) -> None:
-        """From whatever thread the server closes answers in."""
+        """Close the subscription; may be called from any thread."""
         if not self._loop.is_closed():
             self._loop.call_soon_threadsafe(self._subscription.close)
 
@@ -95,7 +96,7 @@ class Stream:
             self._subscription.close()
 
     def _error_event(self, error: BandstandError) -> bytes:
-        """The head of the answer is gone: all that is left is to say why there is no more, and whether to come back."""
+        """The last event of a stream that ends early, and its line in the log: the status was sent long ago."""
         log.warning("stream.ended", session=str(self._session_id), rule=error.context.get("rule", error.code))
         return _error_frame_bytes(error)
 
@@ -124,7 +125,7 @@ class Stream:
                 last_sent_at = monotonic()
 
     async def _snapshot(self, subscription: Subscription) -> bytes:
-        """The session as it is now, in place of events that are gone."""
+        """A `resync` event with the session as it is now, in place of compacted events."""
         snapshot = await in_db_thread(read_snapshot, actor=self._actor, session_id=self._session_id)
         subscription.reset(after=snapshot["seq"])
         data = strict_json.dumps({"type": "resync", **snapshot})
@@ -140,7 +141,7 @@ class Stream:
         return turn.status in TERMINAL
 
     def _filter_events(self, events: list[LoggedEvent]) -> tuple[list[LoggedEvent], bool]:
-        """The events that belong here, and whether the last of them is the end."""
+        """The events of the followed turn, and whether they end it; without a turn all of them and False."""
         if self._turn is None:
             return events, False
         turn_events = [event for event in events if event.turn == self._turn]
@@ -153,12 +154,12 @@ def _event_frame(event: LoggedEvent) -> str:
 
 
 def _error_frame_bytes(error: BandstandError) -> bytes:
-    # Without an id: a client that comes back goes on after the last event.
+    # Without an id, so that a reconnecting client resumes after the last real event.
     return b"event: error\ndata: %s\n\n" % strict_json.dumps(error_frame(error))
 
 
 async def wait_until_terminal(*, session_id: UUID, turn_id: UUID, after: int, seconds: float) -> None:
-    """Return when the turn's end is in the log, when its events are gone, or after `seconds`."""
+    """Return when the turn's end is in the log, when its events were compacted, or after `seconds`."""
     subscription = get_hub().subscribe(session_id, after)
     turn_text, ends_at = str(turn_id), monotonic() + seconds
     try:

@@ -1,4 +1,4 @@
-"""The shapes of answers: one whole, or its chunks."""
+"""The JSON of chat completions: a whole completion, or its chunks."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ DONE = b"data: [DONE]\n\n"
 
 @dataclass(frozen=True, slots=True)
 class CompletionHead:
-    """What all chunks of an answer have in common. The same for whoever asks again."""
+    """What all chunks of a completion have in common; equal when the request is repeated."""
 
     id: str
     created: int
@@ -27,7 +27,7 @@ class CompletionHead:
     @classmethod
     def create(cls, accepted: AcceptedCompletion, model: str) -> CompletionHead:
         assert accepted.turn_id is not None
-        # A UUIDv7 begins with the milliseconds at which it was made.
+        # A UUIDv7 begins with its creation time in milliseconds.
         return cls(f"chatcmpl-{accepted.turn_id.hex}", (accepted.turn_id.int >> 80) // 1000, model)
 
     def completion(self, result: CompletionResult) -> Shape:
@@ -39,7 +39,7 @@ class CompletionHead:
 
     def chunk(self, delta: Shape, *, finish_reason: FinishReason | None = None, with_usage: bool) -> bytes:
         choice = {"index": 0, "delta": delta, "logprobs": None, "finish_reason": finish_reason}
-        # Who wants the usage gets the field in every chunk, and the numbers in one of their own.
+        # With usage the field is null in every chunk, and a last chunk has the numbers.
         return sse_event(self._shape("chat.completion.chunk", [choice]) | ({"usage": None} if with_usage else {}))
 
     def usage_chunk(self, result: CompletionResult) -> bytes:
@@ -60,13 +60,13 @@ def finish_reason(result: CompletionResult) -> FinishReason:
 
 
 def usage(result: CompletionResult) -> Shape:
-    """All model calls of the turn together."""
+    """The token counts of all model calls of the turn."""
     prompt, completion = result.input_tokens, result.output_tokens
     return {"prompt_tokens": prompt, "completion_tokens": completion, "total_tokens": prompt + completion}
 
 
 def call_deltas(calls: Sequence[Part]) -> Iterable[Shape]:
-    """Each call in two: its name first, as every client expects, then its arguments."""
+    """Two deltas per tool call: first its name, as clients expect, then its arguments."""
     for index, call in enumerate(calls):
         full = _call(call)
         arguments = full["function"]["arguments"]

@@ -1,4 +1,4 @@
-"""Errors as OpenAI's clients know them: `{"error": {"message", "type", "code", "param"}}`, and whether to try again."""
+"""Errors in OpenAI's format, `{"error": {"message", "type", "code", "param"}}`, with `X-Should-Retry`."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ class TurnEnded(BandstandError):
         super().__init__(f"{detail} (error {error_id})" if error_id else detail)
 
 
-# What a turn is told of that ended in one of these states and has no error.
+# The error class of turns that ended in one of these states without an error.
 _DEFAULT_CLASSES = {TurnStatus.CANCELLED: ErrorClass.CANCELLED, TurnStatus.EXPIRED: ErrorClass.DEADLINE}
 
 _TYPES = {401: "authentication_error", 403: "permission_error", 409: "conflict_error", 429: "rate_limit_error"}
@@ -60,14 +60,14 @@ _INDEX = re.compile(r"/([0-9]+)(?=/|$)")
 
 
 def openai_error_response(error: Exception, *, actor: str | None, method: str, path: str) -> HttpResponse:
-    """The answer to a request that raised `error`, and its line in the log."""
+    """The response for `error`, which is logged here."""
     classified = (
         error
         if isinstance(error, TurnEnded)
         else classify_error(error, actor=actor, method=method, path=path, status=_status)
     )
     status = _status(classified)
-    # Of what was refused nothing is stored, and what was stored is found again: a retry is safe, if seldom useful.
+    # A refused request stored nothing, and a stored one is recognised: a retry is always safe, if seldom useful.
     should_retry = classified is None or classified.retryable
     headers = {"Cache-Control": "no-store", "X-Should-Retry": "true" if should_retry else "false"}
     if classified is not None and classified.retry_after_seconds is not None:
@@ -79,7 +79,7 @@ def openai_error_response(error: Exception, *, actor: str | None, method: str, p
 
 
 def openai_error_body(error: BandstandError | None) -> dict[str, Any]:
-    """The body. None: the fault is ours."""
+    """The body for `error`; None means an internal error."""
     if error is None:
         return _shape("Something went wrong on our side.", 500, "internal", None)
     message, pointer = error.detail, error.pointer
@@ -100,12 +100,12 @@ def _status(error: BandstandError | None) -> int:
     if isinstance(error, TurnEnded):
         return error.status
     status = http_status(error)
-    # What OpenAI's clients know as a bad request.
+    # OpenAI's clients expect 400 for invalid input.
     return 400 if status == 422 else status
 
 
 def _param(pointer: str | None) -> str | None:
-    """`/messages/3/content` as `messages[3].content`; what is no pointer (a header, a query) as it is."""
+    """`/messages/3/content` as `messages[3].content`; other names (a header, a query parameter) unchanged."""
     if not pointer:
         return None
     if not pointer.startswith("/"):

@@ -1,4 +1,4 @@
-"""The messages of a request: what was said before, what is asked now, and the client's words for the model."""
+"""The messages of a request, split into the history, the new input and the client's instructions."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ MAX_CALLS = 128
 MAX_NAME = 200
 
 _ROLES = ("system", "developer", "user", "assistant", "tool")
-# Not of an assistant: that is an answer come back, with whatever the client's library has put into it.
+# Not for the assistant: those messages come from responses, with any fields that a client's library adds.
 _FIELDS = {
     "system": {"role", "content", "name"},
     "developer": {"role", "content", "name"},
@@ -26,7 +26,7 @@ _FIELDS = {
 
 @dataclass(slots=True)
 class Conversation:
-    """`history` is (author, parts), oldest first; `asked` is what begins the turn: results of tools, then text."""
+    """`history` is (author, parts), oldest first; `turn_parts` start the turn: tool results, then text."""
 
     instructions: str = ""
     history: list[tuple[str, list[Part]]] = field(default_factory=list)
@@ -34,7 +34,7 @@ class Conversation:
 
 
 def read_messages(messages: Any) -> Conversation:
-    """Raises `InvalidInput` and `TooLarge`, with pointers below `/messages`."""
+    """The conversation in `messages`. Raises `InvalidInput` and `TooLarge`, with pointers below `/messages`."""
     if not isinstance(messages, list) or not messages:
         raise InvalidInput("A list with at least one message is expected.", pointer="/messages")
     if len(messages) > MAX_MESSAGES:
@@ -46,8 +46,8 @@ def read_messages(messages: Any) -> Conversation:
 
 
 class _Reader:
-    """Takes one message after the other. What a client's tools gave back waits in `results` until it is known whether
-    it belongs to the history or is what is asked."""
+    """Reads one message after the other. Results of client tools stay in `_results` until it is known whether they
+    belong to the history or start the turn."""
 
     def __init__(self) -> None:
         self._instructions: list[str] = []
@@ -99,10 +99,10 @@ class _Reader:
         self._results.append(tool_result_part(call_id=call_id, content=content, is_error=False))
 
     def finish(self, pointer: str) -> Conversation:
-        """The whole. Raises `InvalidInput` unless it ends with something to answer."""
+        """The conversation. Raises `InvalidInput` unless it ends with something to answer."""
         history, turn_parts, instructions = self._history, self._results, "\n\n".join(self._instructions)
         if not self._last_role and instructions:
-            # Nobody else has said anything: the program's words are the question.
+            # There are only instructions: they are the question.
             return Conversation(turn_parts=[text_part(check_text(instructions, pointer=f"{pointer}/content"))])
         if self._last_role == "user":
             _, turn_parts = history.pop()
@@ -116,7 +116,7 @@ class _Reader:
 
 
 def check_history(conversation: Conversation) -> None:
-    """Raise `InvalidInput` when a result stands there that no call right before it asked for."""
+    """Raise `InvalidInput` for a tool result without a call right before it."""
     calls: list[Part] = []
     for author, parts in conversation.history:
         if author == "user":
@@ -138,7 +138,7 @@ def _role(message: Any, pointer: str) -> str:
 
 
 def _text(content: Any, pointer: str) -> str:
-    """Text, or a list of text parts put together; "" when there is none. Raises for what is no text or too long."""
+    """The text of `content`, joined if it is a list of parts. Raises `InvalidInput`, `TooLarge`."""
     if isinstance(content, list):
         text = "".join(_part(part, f"{pointer}/{index}") for index, part in enumerate(content))
     elif isinstance(content, str):

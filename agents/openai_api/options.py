@@ -1,4 +1,4 @@
-"""What a request asks of the answer: tools to call, where it ends, and the form of its text."""
+"""The options of a request: tools, output limit, stop sequences and response format."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ MAX_STOP_CHARACTERS = 200
 
 
 def read_options(body: Mapping[str, Any]) -> ClientOptions:
-    """The options but for the client's words to the model. Raises `InvalidInput`."""
+    """The options of `body`, without the instructions. Raises `InvalidInput`."""
     offer = read_tool_offer(body)
     parallel = read_flag(body.get("parallel_tool_calls"), "/parallel_tool_calls", default=True)
     return ClientOptions(
@@ -30,7 +30,7 @@ def read_options(body: Mapping[str, Any]) -> ClientOptions:
 
 
 def _max_tokens(body: Mapping[str, Any]) -> int | None:
-    """The newer name counts when both are given."""
+    """The maximal number of output tokens; the newer name wins when both are present."""
     for name in ("max_completion_tokens", "max_tokens"):
         bound = body.get(name)
         if bound is not None:

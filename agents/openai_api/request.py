@@ -1,4 +1,4 @@
-"""What a client asks of chat completions: its headers and its body, read strictly."""
+"""Parsing of a chat completion request, strict: its headers and its body."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from rest.idempotency import read_key
 from rest.query_params import read_id, slug
 from rest.request_body import read_body
 
-# A client sends the whole conversation each time, so more than elsewhere; the server itself takes no more than this.
+# A client sends the whole conversation each time, so more than elsewhere; also the limit of the web server.
 MAX_BYTES = 1024 * 1024
 
 _RETRY_COUNT = re.compile(r"[0-9]{1,4}")
@@ -29,7 +29,7 @@ _RETRY_COUNT = re.compile(r"[0-9]{1,4}")
 
 @dataclass(frozen=True, slots=True)
 class CompletionRequest:
-    """A request and the way in which it wants its answer."""
+    """A completion and how it is to be delivered."""
 
     completion: Completion
     stream: bool
@@ -37,7 +37,7 @@ class CompletionRequest:
 
 
 def read_request(request: HttpRequest) -> CompletionRequest:
-    """Raises `InvalidInput`, `TooLarge`, `Malformed` and `UnsupportedMediaType`."""
+    """The parsed request. Raises `InvalidInput`, `TooLarge`, `Malformed` and `UnsupportedMediaType`."""
     body = read_body(request, max_bytes=MAX_BYTES)
     check_parameters(body)
     model, conversation = _model(body.get("model")), read_messages(body.get("messages"))
@@ -75,7 +75,7 @@ def _session_id(request: HttpRequest) -> UUID | None:
 
 
 def _attempt(request: HttpRequest) -> int:
-    """The retries that the client counts; what cannot be read is a first attempt."""
+    """The number of retries that the client counts; 0 for an invalid or missing header."""
     header = request.headers.get("X-Stainless-Retry-Count", "").strip()
     return int(header) if _RETRY_COUNT.fullmatch(header) else 0
 

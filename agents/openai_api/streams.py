@@ -1,4 +1,4 @@
-"""An answer in chunks, as server-sent events."""
+"""A chat completion in chunks, as server-sent events."""
 
 from __future__ import annotations
 
@@ -20,32 +20,31 @@ HEARTBEAT_SECONDS = 10.0
 
 log = structlog.get_logger(__name__)
 
-# A comment, which clients leave out: proxies close what is silent.
+# An SSE comment, which clients ignore: proxies close silent connections.
 _HEARTBEAT = b": waiting\n\n"
 
 
 class CompletionStream:
-    """The chunks of one answer. Leaving it changes nothing: the turn goes on.
+    """The chunks of one completion. A disconnect changes nothing: the turn goes on.
 
-    What is sent is always the beginning of the answer that is stored. When an answer had to be begun anew, or the model
-    had to be asked once more, what was sent cannot be taken back: the stream ends with an error and without its end
-    mark. Nothing sent, nothing lost.
+    The sent text is always a prefix of the stored answer. When a turn restarts, or a model call is repeated, sent text
+    cannot be retracted: the stream then ends with an error and without `[DONE]`. Before any text is sent it goes on.
     """
 
     def __init__(self, follower: TurnFollower, head: CompletionHead, *, include_usage: bool, first: TurnUpdate) -> None:
-        """`first` is what was heard before the answer began."""
+        """`first` is the update that was received before the response started."""
         self._follower = follower
         self._head = head
         self._include_usage = include_usage
         self._first: TurnUpdate | None = first
         self._sent = ""
         self._opened = False
-        # After a restart the log no longer has all the words of the answer; its end has.
+        # False after a restart: the log may lack a part of the text, so all of it is sent at the end.
         self._live = True
         self._loop = asyncio.get_running_loop()
 
     def close(self) -> None:
-        """From whatever thread the server closes answers in."""
+        """Close the follower; may be called from any thread."""
         if not self._loop.is_closed():
             self._loop.call_soon_threadsafe(self._follower.close)
 
@@ -71,7 +70,7 @@ class CompletionStream:
     async def _chunks(self) -> AsyncIterator[bytes]:
         last_sent_at = monotonic()
         if self._first is not None and not self._first.text and self._first.result is None:
-            yield _HEARTBEAT  # the answer's head goes out with the first bytes
+            yield _HEARTBEAT  # the response's status and headers are sent with the first bytes
         while True:
             update = self._first or await self._follower.next_update()
             self._first = None

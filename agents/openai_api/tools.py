@@ -1,4 +1,4 @@
-"""The tools of a request, and whether the model may, must or must not call them."""
+"""The tools of a request and its tool choice."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from foundation.errors import InvalidInput
 MAX_TOOLS = 128
 MAX_DESCRIPTION = 16 * 1024
 
-# What tools, functions and schemas may be called.
+# The names of tools, functions and schemas.
 NAME = re.compile(r"[a-zA-Z0-9_-]{1,64}")
 BAD_NAME = "A name has 1 to 64 letters, digits, hyphens and underscores."
 
 
 class ToolOffer(NamedTuple):
-    """The tools on offer, those of them of which one must be called, and whether one call at a time is all."""
+    """The offered tools, the names of which one must be called, and whether only one call at a time is allowed."""
 
     tools: tuple[ToolSpec, ...] = ()
     must_call: tuple[str, ...] = ()
@@ -26,7 +26,7 @@ class ToolOffer(NamedTuple):
 
 
 def read_tool_offer(body: Mapping[str, Any]) -> ToolOffer:
-    """Raises `InvalidInput`, with pointers to `/tools` and `/tool_choice`."""
+    """The offer in `tools` and `tool_choice`. Raises `InvalidInput`, with pointers to them."""
     tools, choice = _tools(body.get("tools")), body.get("tool_choice")
     if isinstance(choice, dict):
         return _read_tool_choice(tools, choice)
@@ -38,7 +38,7 @@ def read_tool_offer(body: Mapping[str, Any]) -> ToolOffer:
 
 
 def _read_tool_choice(tools: Sequence[ToolSpec], choice: Mapping[str, Any]) -> ToolOffer:
-    """One function that must be called, or some that may or must."""
+    """The offer for a `tool_choice` object: one required function, or a list of allowed ones."""
     if choice.get("type") == "allowed_tools":
         allowed, pointer = choice.get("allowed_tools"), "/tool_choice/allowed_tools"
         if not isinstance(allowed, dict) or not isinstance(allowed.get("tools"), list):
@@ -101,7 +101,7 @@ def _tool(tool: Any, pointer: str) -> ToolSpec:
 
 
 def read_description(value: Any, pointer: str) -> str:
-    """What a tool or a schema is for; "" when that was left out."""
+    """The description of a tool or a schema; "" without one. Raises `InvalidInput`."""
     if value is None:
         return ""
     if not isinstance(value, str) or len(value) > MAX_DESCRIPTION:
@@ -110,7 +110,7 @@ def read_description(value: Any, pointer: str) -> str:
 
 
 def read_flag(value: Any, pointer: str, *, default: bool = False) -> bool:
-    """True or false; `default` when it was left out."""
+    """A boolean; `default` for None. Raises `InvalidInput`."""
     if value is None:
         return default
     if isinstance(value, bool):

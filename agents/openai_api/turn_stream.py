@@ -1,4 +1,4 @@
-"""One turn, as the client that waits for it is told: words as they become durable, then the outcome."""
+"""Follows one turn for a waiting client: text as it becomes durable, then the result."""
 
 from __future__ import annotations
 
@@ -25,9 +25,8 @@ _TOOLS = frozenset({EventType.TOOL_STARTED, EventType.TOOL_FINISHED, EventType.T
 
 @dataclass(frozen=True, slots=True)
 class TurnUpdate:
-    """What one look brought. `restarted`: words were heard before `text` that are void now, or that the log no longer
-    has. `retracted`: words that an earlier look brought are void, and `text` stands in their place. `outcome`: there
-    will be no more."""
+    """The news of one wait. `restarted`: earlier text is void, or missing in the log. `retracted`: text of an earlier
+    update is void, and `text` replaces it. `result`: the turn has ended."""
 
     text: str = ""
     restarted: bool = False
@@ -37,11 +36,11 @@ class TurnUpdate:
 
 @dataclass(slots=True)
 class _PendingText:
-    """Words that were heard and are still to be told. Those since the last tool may be void yet."""
+    """Received text that is not delivered yet. The text since the last tool call is provisional: it may be retracted."""
 
     final: list[str] = field(default_factory=list)
     provisional: list[str] = field(default_factory=list)
-    # Whether some of those since the last tool were told.
+    # Whether some of the text since the last tool call was delivered.
     was_sent: bool = False
 
     def finalize(self) -> None:
@@ -49,7 +48,7 @@ class _PendingText:
         self.provisional, self.was_sent = [], False
 
     def drop(self) -> bool:
-        """Forget those since the last tool; whether some of them were told."""
+        """Drop the text since the last tool call; return whether some of it was delivered."""
         was_sent, self.was_sent = self.was_sent, False
         self.provisional = []
         return was_sent
@@ -62,10 +61,10 @@ class _PendingText:
 
 
 class TurnFollower:
-    """Follows one turn from the event after `seq`, on the running event loop. `close` it; that changes nothing else.
+    """Follows one turn from the event after `seq`, on the running event loop, until `close`.
 
-    With `catch_up` nothing is told before all that has happened by now is known: words that are void by now are not
-    told at all.
+    With `catch_up` all existing events are read before the first text is delivered, so that text that was retracted
+    meanwhile is not delivered at all.
     """
 
     def __init__(
@@ -83,13 +82,13 @@ class TurnFollower:
         self._subscription = get_hub().subscribe(session_id, seq)
 
     def close(self) -> None:
-        """On the event loop."""
+        """End the subscription. Call it on the event loop."""
         self._subscription.close()
 
     async def next_update(self, seconds: float = inf) -> TurnUpdate:
-        """What happened next; nothing, if nothing did for `seconds`, or for some seconds at most.
+        """The next update; an empty one after `seconds`, or earlier when the authorization is due.
 
-        Raises `ApprovalRequired`, `ServerStops`, and as `StreamAuthorization`.
+        Raises `ApprovalRequired`, `ServerStops`, `Unauthenticated` and `NotFound`.
         """
         if self._catches_up:
             self._caught_up_seq = await self._last_seq()
@@ -131,11 +130,11 @@ class TurnFollower:
             self._pending = _PendingText()
             self._restarted = self._restarted or self._has_text
         elif event.type == EventType.TURN_WAITING and orjson.loads(event.data)["for"] == WaitReason.APPROVAL:
-            # Unless somebody has decided by now: the rest of what happened comes next.
+            # Raises unless the approval was decided meanwhile; then the following events show it.
             await self._read_result()
 
     async def _read_state(self) -> TurnUpdate:
-        """The events were folded together: how the turn stands now, and what follows from here."""
+        """The current state, in place of compacted events; the subscription goes on from here."""
         self._subscription.reset(after=await self._last_seq())
         self._pending = _PendingText()
         result = await self._read_result()
@@ -146,7 +145,7 @@ class TurnFollower:
         return int(session.next_seq) - 1
 
     async def _read_result(self) -> CompletionResult:
-        """How the turn stands. Raises `ApprovalRequired`."""
+        """The result of the turn so far. Raises `ApprovalRequired`."""
         result: CompletionResult = await in_db_thread(read_completion_result, self._actor, turn_id=self._turn_id)
         if result.wait_reason is WaitReason.APPROVAL:
             raise ApprovalRequired
@@ -154,6 +153,6 @@ class TurnFollower:
 
 
 def response_headers(session_id: UUID, turn_id: UUID | None) -> dict[str, Any]:
-    """The headers that say where an answer belongs."""
+    """The headers with the ids of the session and the turn."""
     turn = {"X-Turn-Id": str(turn_id)} if turn_id else {}
     return {"X-Session-Id": str(session_id), **turn}

@@ -1,4 +1,4 @@
-"""Models and chat completions."""
+"""Views of models and chat completions."""
 
 from __future__ import annotations
 
@@ -30,13 +30,13 @@ from rest.query_params import read_query, slug
 from rest.responses import json_response
 from rest.views import ApiView, AsyncApiView
 
-# So long a stream waits for the first words before it begins: until then a failure still has a status of its own,
-# which is what clients look at when they decide whether to try again.
+# A stream waits so long for the first text before the response starts: until then a failure has an HTTP status of its
+# own, by which clients decide whether to retry.
 FIRST_TEXT_SECONDS = 5.0
 
 
 class _OpenAIView(ApiView):
-    """Refusals in OpenAI's shape. A client's Accept header is not looked at: theirs asks for JSON, and means both."""
+    """Errors in OpenAI's format. The Accept header is ignored: clients send JSON for streams, too."""
 
     http_method_names = ["get", "post", "head"]
 
@@ -73,12 +73,12 @@ class ModelView(_OpenAIView):
         actor.require_scope(Scope.READ)
         try:
             return json_response(model_shape(access_agent(actor=actor, slug=slug(model))))
-        except (NotFound, ValueError):  # what cannot be a slug is no agent either
+        except (NotFound, ValueError):  # an invalid slug names no agent
             raise ModelNotFound(pointer="/model") from None
 
 
 class CompletionsView(_OpenAIView, AsyncApiView):
-    # Where the answer belongs, be it an error.
+    # The ids of session and turn, also on error responses.
     _headers: Mapping[str, str] = {}
 
     async def post(self, _request: Request) -> HttpResponseBase:
@@ -107,7 +107,7 @@ class CompletionsView(_OpenAIView, AsyncApiView):
         return answer
 
     def _accept(self) -> tuple[CompletionRequest, AcceptedCompletion]:
-        # In this thread the reading, too: a large body takes a while.
+        # Parsed in the database thread, too: a large body takes a while.
         request = read_request(self.http)
         return request, accept_completion(self.who(), request.completion)
 
@@ -131,7 +131,7 @@ class CompletionsView(_OpenAIView, AsyncApiView):
 
 
 async def _wait_for_result(follower: TurnFollower) -> CompletionResult:
-    """The answer, however long it takes. Raises `TurnEnded` when there is none."""
+    """The result, however long it takes. Raises `TurnEnded` when there is no answer."""
     while (result := (await follower.next_update()).result) is None:
         pass
     return _require_completed(result)
@@ -144,7 +144,7 @@ def _require_completed(result: CompletionResult) -> CompletionResult:
 
 
 async def _wait_for_first_text(follower: TurnFollower) -> TurnUpdate:
-    """The first words, the outcome, or nothing after a few seconds. Raises `TurnEnded`."""
+    """The first text or the result; an empty update after `FIRST_TEXT_SECONDS`. Raises `TurnEnded`."""
     restarted, ends_at = False, monotonic() + FIRST_TEXT_SECONDS
     while (remaining := ends_at - monotonic()) > 0:
         update = await follower.next_update(remaining)
@@ -158,6 +158,6 @@ async def _wait_for_first_text(follower: TurnFollower) -> TurnUpdate:
 
 @csrf_exempt
 def unknown(request: HttpRequest, *_args: Any) -> HttpResponse:
-    """Every address below `/v1/` that is none: the same answer for every method and everybody."""
+    """404 for unknown URLs below `/v1/`, whatever the method and the credentials."""
     error = NotFound("There is no such address. There are chat/completions and models, without a slash at the end.")
     return openai_error_response(error, actor=None, method=str(request.method), path=request.path)
