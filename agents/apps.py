@@ -4,10 +4,10 @@ from scheduling.registry import Job, register
 
 JOBS = (
     Job(
-        "fold ended turns",
+        "compact ended turns",
         "agents.tasks.compact_events",
-        "Folds the many small events of an answer into one, a minute after its end.",
-        "turns folded",
+        "Compacts the many small events of an answer into one, a minute after its end.",
+        "turns compacted",
         every_minutes=1,
     ),
     # The runners do this every second; here it is done when none of them lives.
@@ -19,10 +19,10 @@ JOBS = (
         every_minutes=1,
     ),
     Job(
-        "carry on with bulk acts",
+        "run bulk actions",
         "agents.tasks.run_bulk_actions",
-        "Goes on with what operators do to many rows at once.",
-        "rows dealt with",
+        "Continues what operators do to many rows at once.",
+        "rows processed",
         every_minutes=1,
     ),
     Job(
@@ -94,7 +94,7 @@ class AgentsConfig(AppConfig):
             AuditTarget("release", "release", "admin:agents_release_change"),
             AuditTarget("agentsession", "session", "admin:agents_agentsession_change"),
             AuditTarget("turn", "turn", "admin:agents_turn_change"),
-            AuditTarget("bulkaction", "bulk act", "admin:agents_bulkaction_change"),
+            AuditTarget("bulkaction", "bulk action", "admin:agents_bulkaction_change"),
         )
         register_schema(
             *(
@@ -111,7 +111,7 @@ class AgentsConfig(AppConfig):
             Entry("Agents", 1, "Agents", "agents.agent", "smart_toy"),
             Entry("Agents", 2, "Releases", "agents.release", "new_releases"),
             Entry("Operations", 1, "Runners", "agents.runner", "memory"),
-            Entry("Operations", 4, "Bulk acts", "agents.bulkaction", "playlist_add_check"),
+            Entry("Operations", 4, "Bulk actions", "agents.bulkaction", "playlist_add_check"),
         )
         registry.register(*checks.CHECKS)
         for job in JOBS:

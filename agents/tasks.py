@@ -1,4 +1,4 @@
-"""What the scheduler runs. Every task may run twice, and none of them owns a turn."""
+"""The scheduled tasks. Each may run twice at a time, and none of them owns a turn."""
 
 from __future__ import annotations
 
@@ -21,90 +21,92 @@ from foundation.clock import now
 from ratelimits.buckets import purge_full_buckets
 from rest.models import IdempotencyRecord
 
-# Readers who follow live are past the deltas by then; whoever comes later is served the folded row.
-FOLD_AFTER = timedelta(seconds=60)
-FOLD_BATCH = 500
-# The scheduler runs this each minute; a crowd of ended turns must not hold up its other work for longer.
-FOLD_SECONDS = 40
+# Live readers have the deltas by then; later ones get the compacted event.
+COMPACT_AFTER = timedelta(seconds=60)
+COMPACT_BATCH = 500
+# The scheduler runs the task each minute; many ended turns must not delay its other tasks for longer.
+TASK_SECONDS = 40
 
-KEEP_IDEMPOTENCY = timedelta(hours=48)
-KEEP_RUNNERS = timedelta(days=7)
+IDEMPOTENCY_RETENTION = timedelta(hours=48)
+RUNNER_RETENTION = timedelta(days=7)
 
 EXPIRED_BATCH = 200
 AUDIT_BATCH = 5_000
 
 # Nearly all of the minute until the scheduler runs it again.
 BULK_SECONDS = 55
-# Then it is the next one's turn, so that a small act does not wait for a large one.
+# Then the next bulk action gets its slice, so that a small one does not wait for a large one.
 BULK_SLICE_SECONDS = 10
 
 
 def turns_to_compact() -> QuerySet[Turn]:
-    """Ended turns whose deltas are not folded, in the order of their ends."""
-    return Turn.objects.filter(finished_at__lt=Now() - FOLD_AFTER, compacted=False).order_by("finished_at")
+    """Ended turns whose deltas are not compacted, in the order of their ends."""
+    return Turn.objects.filter(finished_at__lt=Now() - COMPACT_AFTER, compacted=False).order_by("finished_at")
 
 
 def compact_events() -> int:
-    """Fold the deltas of turns that ended a minute ago or earlier, for 40 seconds at most; how many were folded."""
+    """Compact the deltas of turns that ended a minute ago or earlier, for at most 40 seconds; return their number."""
     due = turns_to_compact().values_list("agent_session_id", "id")
 
-    def fold_batch(_left: float) -> int:
-        return sum(compact_turn(session, turn) for session, turn in due[:FOLD_BATCH])
+    def compact_batch(_seconds: float) -> int:
+        return sum(compact_turn(session, turn) for session, turn in due[:COMPACT_BATCH])
 
-    return work_in_batches(fold_batch, seconds=FOLD_SECONDS, full=FOLD_BATCH)
+    return work_in_batches(compact_batch, seconds=TASK_SECONDS, full=COMPACT_BATCH)
 
 
 def reap() -> int:
-    """The safety net under the runners' own reapers: with no runner alive, turns still expire."""
+    """Run the reaper as the runners do each second, so that turns expire without any runner; return their number."""
     return reaper.reap()
 
 
 def purge_idempotency() -> int:
-    """Forget outcomes that nobody may ask for any more, and runners that are long gone."""
-    forgotten, _ = IdempotencyRecord.objects.filter(created_at__lt=Now() - KEEP_IDEMPOTENCY).delete()
-    CompletionRequest.objects.filter(created_at__lt=Now() - KEEP_IDEMPOTENCY).delete()
-    Runner.objects.filter(heartbeat_at__lt=Now() - KEEP_RUNNERS).delete()
-    return forgotten
+    """Delete idempotency records after 48 hours and runners after a week; return the number of records."""
+    deleted, _ = IdempotencyRecord.objects.filter(created_at__lt=Now() - IDEMPOTENCY_RETENTION).delete()
+    CompletionRequest.objects.filter(created_at__lt=Now() - IDEMPOTENCY_RETENTION).delete()
+    Runner.objects.filter(heartbeat_at__lt=Now() - RUNNER_RETENTION).delete()
+    return deleted
 
 
 def purge_limits() -> int:
-    """Delete what limits need no more: full buckets, and the slots of web processes that are gone."""
+    """Delete full buckets and the slots of ended web processes; return their number."""
     return purge_full_buckets() + purge_lost_slots()
 
 
 def delete_expired() -> int:
-    """Delete sessions past their end, for 40 seconds at most; how many."""
+    """Delete expired sessions, for at most 40 seconds; return their number."""
     return work_in_batches(
-        lambda _: delete_expired_sessions(limit=EXPIRED_BATCH), seconds=FOLD_SECONDS, full=EXPIRED_BATCH
+        lambda _: delete_expired_sessions(limit=EXPIRED_BATCH), seconds=TASK_SECONDS, full=EXPIRED_BATCH
     )
 
 
 def run_bulk_actions() -> int:
-    """Go on with the acts of operators on many rows, by turns, for most of a minute; how many rows were dealt with."""
+    """Run the open bulk actions in turn, for at most 55 seconds; return the number of processed rows."""
     return work_in_batches(
-        lambda left: sum(run_bulk_action(bulk, seconds=min(left, BULK_SLICE_SECONDS)) for bulk in open_bulk_actions()),
+        lambda remaining: sum(
+            run_bulk_action(bulk, seconds=min(remaining, BULK_SLICE_SECONDS)) for bulk in open_bulk_actions()
+        ),
         seconds=BULK_SECONDS,
     )
 
 
 def send_emails() -> int:
-    """Send the mails that are due, and forget those of more than a month ago; how many were sent."""
+    """Send the e-mails that are due, and delete those older than a month; return the number sent."""
     email_outbox.purge_emails()
     return email_outbox.send_emails()
 
 
 def purge_logins() -> int:
-    """Delete the logins of browsers that have ended; how many."""
-    forgotten, _ = Session.objects.filter(expire_date__lt=Now()).delete()
-    return forgotten
+    """Delete expired login sessions; return their number."""
+    deleted, _ = Session.objects.filter(expire_date__lt=Now()).delete()
+    return deleted
 
 
 def purge_audit() -> int:
-    """Delete the entries of the audit trail that are older than they are to be kept, for 40 seconds at most."""
+    """Delete audit entries older than `audit_days`, for at most 40 seconds; return their number."""
     days = settings.BANDSTAND.audit_days
     if not days:
         return 0
-    before = now() - timedelta(days=days)
+    cutoff = now() - timedelta(days=days)
     return work_in_batches(
-        lambda _: purge_audit_before(before, limit=AUDIT_BATCH), seconds=FOLD_SECONDS, full=AUDIT_BATCH
+        lambda _: purge_audit_before(cutoff, limit=AUDIT_BATCH), seconds=TASK_SECONDS, full=AUDIT_BATCH
     )

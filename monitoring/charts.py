@@ -30,7 +30,7 @@ FROM unnest(%(firsts)s::uuid[], %(nexts)s::uuid[]) WITH ORDINALITY AS hour(first
 
 @dataclass(frozen=True, slots=True)
 class Hour:
-    """An hour of the clock in UTC. `failed` are those that failed or expired, without what operators set aside."""
+    """An hour of the clock in UTC. `failed` are those that failed or expired, without those that operators failed."""
 
     begins_at: datetime
     turns: int

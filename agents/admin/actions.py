@@ -1,7 +1,7 @@
-"""Acts of operators on one row or on a hundred thousand: asked for once, told honestly.
+"""Operator actions with a confirmation page, on one row or on a hundred thousand.
 
-What fits on a page of a list is done at once. What is more becomes a `BulkAction`: the rows that match at the moment of
-the answer, worked on by the scheduler, with a page that shows how far it is and a button that stops it.
+Up to `IMMEDIATE_ROWS` rows are processed within the request. More become a `BulkAction`: the rows that match when the
+operator confirms, processed by the scheduler, with a page that shows its progress and a button that stops it.
 """
 
 from __future__ import annotations
@@ -23,113 +23,118 @@ from console.views import row_url
 from foundation.errors import BandstandError
 from foundation.ids import new_id
 
-# As many as a list shows.
-AT_ONCE: Final = 50
-# A request of the web's may take ten seconds; these leave room for the last row and the page.
-AT_ONCE_SECONDS: Final = 4.0
-FIRST_BITE_SECONDS: Final = 2.0
-# Beyond this "more than" is enough to decide.
-COUNTED: Final = 100_000
+# One page of a list.
+IMMEDIATE_ROWS: Final = 50
+# A web request may take ten seconds; these limits leave time for the last row and for rendering the page.
+IMMEDIATE_SECONDS: Final = 4.0
+FIRST_RUN_SECONDS: Final = 2.0
+# Beyond this the confirmation page says "more than": counting on would only make it slow.
+MAX_COUNT: Final = 100_000
 
 
 @dataclass(frozen=True, slots=True)
 class OperatorAction:
-    """One of `agents.sessions.bulk_actions.BULK_OPERATIONS` in the words of operators.
+    """How the console presents one of `agents.sessions.bulk_actions.BULK_OPERATIONS`.
 
-    `applies` is what its rows must be; the verb judges again, under the lock.
+    `applies_to` selects the rows that it can be done to; the operation checks each row again, under its lock.
     """
 
-    act: str
-    yes: str
-    done: str
-    words: str
-    applies: Q
+    operation: str
+    label: str
+    done_label: str
+    description: str
+    applies_to: Q
     danger: bool = False
 
 
 def run_action(
-    request: HttpRequest, model_admin: ModelAdmin[Any], queryset: QuerySet[Any], deed: OperatorAction
+    request: HttpRequest, model_admin: ModelAdmin[Any], queryset: QuerySet[Any], action: OperatorAction
 ) -> HttpResponse:
-    """Ask, then do; for the actions of a list and for the buttons of a page, which post to the list with `back`."""
-    rows = queryset.filter(deed.applies).order_by("-pk")
-    before = parse_uuid(request.POST.get("before", ""))
-    if confirmed_data(request) is None or before is None:
-        return _question(request, model_admin, rows, deed)
+    """The confirmation page; once confirmed, the redirect back or to the page of the bulk action.
+
+    Serves the actions of a list and the buttons of a page, which post to the list with `back`.
+    """
+    rows = queryset.filter(action.applies_to).order_by("-pk")
+    created_before = parse_uuid(request.POST.get("before", ""))
+    if confirmed_data(request) is None or created_before is None:
+        return _confirmation(request, model_admin, rows, action)
     with custom_plan():
-        # What came after the question is nobody's business.
-        keys = list(rows.filter(pk__lt=before).values_list("pk", flat=True)[:MOST])
+        # Rows created after the confirmation page was shown were not part of the question.
+        keys = list(rows.filter(pk__lt=created_before).values_list("pk", flat=True)[:MOST])
     try:
-        if len(keys) > AT_ONCE:
-            return _begin(request, deed, keys)
-        tally = perform(user_actor(request.user), deed.act, keys, seconds=AT_ONCE_SECONDS)
+        if len(keys) > IMMEDIATE_ROWS:
+            return _start_bulk_action(request, action, keys)
+        tally = perform(user_actor(request.user), action.operation, keys, seconds=IMMEDIATE_SECONDS)
     except BandstandError as error:
         messages.error(request, error.detail)
         return HttpResponseRedirect(_back(request))
-    _tell(request, deed, tally, left=len(keys) - tally.rows)
+    _report_result(request, action, tally, remaining=len(keys) - tally.rows)
     return HttpResponseRedirect(_back(request))
 
 
-def _question(
-    request: HttpRequest, model_admin: ModelAdmin[Any], rows: QuerySet[Any], deed: OperatorAction
+def _confirmation(
+    request: HttpRequest, model_admin: ModelAdmin[Any], rows: QuerySet[Any], action: OperatorAction
 ) -> HttpResponse:
     back = _back(request)
     with custom_plan():
-        count = rows[: COUNTED + 1].count()
+        count = rows[: MAX_COUNT + 1].count()
     if not count:
-        messages.warning(request, "Nothing to do: " + deed.words.partition("\n")[0])
+        messages.warning(request, "Nothing to do: " + action.description.partition("\n")[0])
         return HttpResponseRedirect(back)
     page = confirmation_page(
         request,
         model_admin,
-        title=f"{deed.yes}?",
-        words=f"{_many(count, model_admin)}\n\n{deed.words}",
+        title=f"{action.label}?",
+        words=f"{_count_text(count, model_admin)}\n\n{action.description}",
         rows=list(rows[:21]) if count <= 20 else (),
-        yes=f"Yes, {deed.yes[0].lower()}{deed.yes[1:]}",
+        yes=f"Yes, {action.label[0].lower()}{action.label[1:]}",
         back=back,
-        danger=deed.danger,
-        template="console/deed.html",
-        more={"going": {"before": new_id(), "back": back}},
+        danger=action.danger,
+        template="console/operator_action.html",
+        more={"hidden_fields": {"before": new_id(), "back": back}},
     )
-    # Confirmed, but by no page of ours.
+    # A confirmation without `before`: not sent by this page.
     return page if page is not None else HttpResponseRedirect(back)
 
 
-def _many(count: int, model_admin: ModelAdmin[Any]) -> str:
+def _count_text(count: int, model_admin: ModelAdmin[Any]) -> str:
     names = model_admin.model._meta
-    if count > COUNTED:
-        words = f"This is about more than {COUNTED:,} {names.verbose_name_plural}."
+    if count > MAX_COUNT:
+        text = f"This is about more than {MAX_COUNT:,} {names.verbose_name_plural}."
     else:
-        words = f"This is about {count:,} {names.verbose_name if count == 1 else names.verbose_name_plural}."
-    if count <= AT_ONCE:
-        return words
-    return f"{words} They are done one after the other, which takes a while; you may watch, stop it, or go away."
+        text = f"This is about {count:,} {names.verbose_name if count == 1 else names.verbose_name_plural}."
+    if count <= IMMEDIATE_ROWS:
+        return text
+    return f"{text} They are done one after the other, which takes a while; you may watch, stop it, or go away."
 
 
 def _back(request: HttpRequest) -> str:
-    wanted = request.POST.get("back", "")
-    own = url_has_allowed_host_and_scheme(wanted, allowed_hosts=None, require_https=request.is_secure())
-    return wanted if own and wanted.startswith("/") else request.get_full_path()
+    target = request.POST.get("back", "")
+    is_local = url_has_allowed_host_and_scheme(target, allowed_hosts=None, require_https=request.is_secure())
+    return target if is_local and target.startswith("/") else request.get_full_path()
 
 
-def _begin(request: HttpRequest, deed: OperatorAction, keys: list[Any]) -> HttpResponse:
-    bulk = start_bulk_action(user_actor(request.user), act=deed.act, targets=keys)
+def _start_bulk_action(request: HttpRequest, action: OperatorAction, keys: list[Any]) -> HttpResponse:
+    bulk = start_bulk_action(user_actor(request.user), act=action.operation, targets=keys)
     if len(keys) == MOST:
-        messages.warning(request, f"One act takes {MOST:,} rows at most: these are the newest. Repeat it for the rest.")
-    # So that there is something to see at once; the scheduler goes on from there.
-    run_bulk_action(bulk.pk, seconds=FIRST_BITE_SECONDS)
+        messages.warning(
+            request, f"One bulk action takes {MOST:,} rows at most: these are the newest. Repeat it for the rest."
+        )
+    # The page then shows some progress at once; the scheduler continues from there.
+    run_bulk_action(bulk.pk, seconds=FIRST_RUN_SECONDS)
     schedule_bulk_actions()
     return HttpResponseRedirect(row_url(bulk))
 
 
-def _tell(request: HttpRequest, deed: OperatorAction, tally: Tally, *, left: int) -> None:
+def _report_result(request: HttpRequest, action: OperatorAction, tally: Tally, *, remaining: int) -> None:
     if tally.done:
-        messages.success(request, f"{deed.done}: {tally.done:,}.")
+        messages.success(request, f"{action.done_label}: {tally.done:,}.")
     if tally.refused:
-        why = " ".join(reason for reason, _ in tally.reasons.most_common(3))
-        messages.warning(request, f"Left as they were: {tally.refused:,}. {why}".strip())
+        reasons = " ".join(reason for reason, _ in tally.reasons.most_common(3))
+        messages.warning(request, f"Left as they were: {tally.refused:,}. {reasons}".strip())
     if tally.ended_by is not None:
         messages.error(request, tally.ended_by.detail)
-    elif left:
-        messages.warning(request, f"Not reached, because it took too long: {left:,}. Try them again.")
+    elif remaining:
+        messages.warning(request, f"Not reached, because it took too long: {remaining:,}. Try them again.")
     elif not tally.rows:
         messages.info(request, "Nothing was left to do.")

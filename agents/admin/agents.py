@@ -1,4 +1,4 @@
-"""Agents: what they are called and who may use them, and the buttons to their draft and releases."""
+"""Agents: their names and groups, and the buttons to their draft and releases."""
 
 from __future__ import annotations
 
@@ -30,21 +30,21 @@ from console.widgets import CheckboxSelectMultiple, Textarea, TextInput, action
 RELEASES = 10
 
 
-class WordsField(forms.CharField):
-    """A list of words, separated by commas."""
+class CommaSeparatedField(forms.CharField):
+    """A list of short texts, separated by commas."""
 
     def prepare_value(self, value: Any) -> Any:
-        return ", ".join(str(word) for word in value) if isinstance(value, list) else value
+        return ", ".join(str(item) for item in value) if isinstance(value, list) else value
 
     def clean(self, value: Any) -> Any:
-        words = [word.strip() for word in super().clean(value).split(",")]
-        if any(len(word) > 100 for word in words):
+        items = [item.strip() for item in super().clean(value).split(",")]
+        if any(len(item) > 100 for item in items):
             raise forms.ValidationError("A word has at most 100 characters.")
-        return [word for word in words if word]
+        return [item for item in items if item]
 
 
 class AgentForm(AuditedFormMixin, forms.ModelForm):  # type: ignore[type-arg]
-    capabilities = WordsField(
+    capabilities = CommaSeparatedField(
         required=False,
         max_length=2_000,
         widget=TextInput,
@@ -73,8 +73,8 @@ class AgentForm(AuditedFormMixin, forms.ModelForm):  # type: ignore[type-arg]
         if not groups.queryset.exists():
             groups.help_text = "Everybody who may chat. To narrow it down, make a group under Roles and groups."
         when_busy: Any = self.fields["when_busy"]
-        words = {"enqueue": "waits its turn", "reject": "is refused", "interrupt": "stops the first answer"}
-        when_busy.choices = list(words.items())
+        labels = {"enqueue": "waits its turn", "reject": "is refused", "interrupt": "stops the first answer"}
+        when_busy.choices = list(labels.items())
         self.remember(None if self._is_new else self.instance)
 
     @property
@@ -85,8 +85,8 @@ class AgentForm(AuditedFormMixin, forms.ModelForm):  # type: ignore[type-arg]
         return None if self._is_new else Agent.objects.select_for_update(no_key=True).get(pk=self.instance.pk)
 
     def form_values(self, row: Agent) -> dict[str, Any]:
-        shown = {name: getattr(row, name) for name in AgentForm.Meta.fields if name != "groups"}
-        return shown | {"groups": list(row.groups.order_by("name"))}
+        values = {name: getattr(row, name) for name in AgentForm.Meta.fields if name != "groups"}
+        return values | {"groups": list(row.groups.order_by("name"))}
 
     def clean(self) -> dict[str, Any]:
         cleaned: dict[str, Any] = super().clean() or {}
@@ -140,7 +140,7 @@ class AgentAdmin(ConsoleAdmin):
         obj.pk = create_agent(actor, model_chain=chain, **shared).pk
 
     def save_related(self, request: HttpRequest, form: Any, formsets: Any, change: bool) -> None:
-        """The verb has saved the groups."""
+        """Nothing: `create_agent` and `change_agent` have saved the groups."""
 
     def response_add(self, request: HttpRequest, obj: Agent, post_url_continue: str | None = None) -> HttpResponse:  # noqa: ARG002
         messages.success(request, f"{obj} is made. Write its draft now; publish it when it is ready.")
@@ -148,58 +148,58 @@ class AgentAdmin(ConsoleAdmin):
 
     def render_change_form(self, request: HttpRequest, context: Any, *args: Any, **kwargs: Any) -> Any:
         if (agent := kwargs.get("obj")) is not None:
-            context |= _beside(agent)
+            context |= _related_rows(agent)
         return super().render_change_form(request, context, *args, **kwargs)
 
     @action(description="Draft", permissions=["view"], url_path="draft", icon="edit_note")
     def edit_draft(self, request: HttpRequest, object_id: str) -> HttpResponse:
-        return self._of_draft(request, object_id, draft_page)
+        return self._draft_page(request, object_id, draft_page)
 
     @action(description="Publish", permissions=["publish"], url_path="publish", icon="publish")
     def publish_draft(self, request: HttpRequest, object_id: str) -> HttpResponse:
-        return self._of_draft(request, object_id, publish_page)
+        return self._draft_page(request, object_id, publish_page)
 
     @action(description="Compare", permissions=["view"], url_path="compare", icon="difference")
     def compare(self, request: HttpRequest, object_id: str) -> HttpResponse:
-        return self._of_draft(request, object_id, compare_page)
+        return self._draft_page(request, object_id, compare_page)
 
     @action(description="Archive or restore", permissions=["archive"], url_path="archive", icon="archive")
     def archive(self, request: HttpRequest, object_id: str) -> HttpResponse:
-        return self._of_draft(request, object_id, _archive_page)
+        return self._draft_page(request, object_id, _archive_page)
 
-    def _of_draft(self, request: HttpRequest, object_id: str, page: Any) -> HttpResponse:
+    def _draft_page(self, request: HttpRequest, object_id: str, page: Any) -> HttpResponse:
         agent = self.get_object(request, object_id)
         draft = AgentDraft.objects.select_related("agent__live_release").filter(agent=agent).first() if agent else None
         if draft is None:
-            missing: HttpResponse = self._get_obj_does_not_exist_redirect(request, self.opts, object_id)  # type: ignore[attr-defined]
-            return missing
-        shown: HttpResponse = page(request, self, draft)
-        return shown
+            redirect: HttpResponse = self._get_obj_does_not_exist_redirect(request, self.opts, object_id)  # type: ignore[attr-defined]
+            return redirect
+        response: HttpResponse = page(request, self, draft)
+        return response
 
 
 def _archive_page(request: HttpRequest, model_admin: Any, draft: AgentDraft) -> HttpResponse:
     agent = draft.agent
-    back = agent.archived_at is not None
-    asked = confirmation_page(
+    archived = agent.archived_at is not None
+    confirmation = confirmation_page(
         request,
         model_admin,
-        title=f"{'Restore' if back else 'Archive'} {agent}",
+        title=f"{'Restore' if archived else 'Archive'} {agent}",
         words=f"People who may talk to {agent} will find it again."
-        if back
+        if archived
         else f"Nobody will be able to begin a conversation with {agent}. What was said stays readable.",
-        yes="Restore" if back else "Archive",
+        yes="Restore" if archived else "Archive",
         back=row_url(agent),
-        danger=not back,
+        danger=not archived,
     )
-    if asked is not None:
-        return asked
-    (restore_agent if back else archive_agent)(user_actor(request.user), agent_id=agent.pk)
-    messages.success(request, f"{agent} is {'back' if back else 'archived'}.")
+    if confirmation is not None:
+        return confirmation
+    (restore_agent if archived else archive_agent)(user_actor(request.user), agent_id=agent.pk)
+    messages.success(request, f"{agent} is {'back' if archived else 'archived'}.")
     return HttpResponseRedirect(row_url(agent))
 
 
-def _beside(agent: Agent) -> dict[str, Any]:
-    """What the page of an agent shows under its form."""
+def _related_rows(agent: Agent) -> dict[str, Any]:
+    """The template context for the part under the form: the draft, whether it differs from live, the releases."""
     draft = AgentDraft.objects.filter(agent=agent).first()
     live = agent.live_release
     changed = False

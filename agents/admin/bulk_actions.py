@@ -1,4 +1,4 @@
-"""Acts on many rows: how far they are, and the button that stops one."""
+"""Bulk actions: their progress, and the button that stops one."""
 
 from __future__ import annotations
 
@@ -30,33 +30,33 @@ _LEVELS = {BulkAction.Status.OPEN: "good", BulkAction.Status.STOPPED: "warn"}
 class BulkActionAdmin(ReadOnlyAdmin):
     query_budget = 7
 
-    list_display = ("begun", "what", "user", "state", "so_far", "lasted")
+    list_display = ("started", "display_action", "user", "display_status", "display_progress", "display_duration")
     list_select_related = ("user",)
     list_filter = ("status",)
     search_words = ("user__username",)
-    search_help_text = "The id of an act, or the name of a user."
+    search_help_text = "The id of a bulk action, or the name of a user."
 
     def get_queryset(self, request: HttpRequest) -> Any:
         return super().get_queryset(request).defer("targets")
 
     @admin.display(description="begun (UTC)")
-    def begun(self, bulk: BulkAction) -> str:
+    def started(self, bulk: BulkAction) -> str:
         return format_moment(bulk.begun_at)
 
-    @admin.display(description="act")
-    def what(self, bulk: BulkAction) -> str:
-        return OPERATOR_ACTIONS[bulk.act].yes
+    @admin.display(description="action")
+    def display_action(self, bulk: BulkAction) -> str:
+        return OPERATOR_ACTIONS[bulk.act].label
 
-    @admin.display(description="state")
-    def state(self, bulk: BulkAction) -> SafeString:
-        return _state(bulk)
+    @admin.display(description="status")
+    def display_status(self, bulk: BulkAction) -> SafeString:
+        return _status(bulk)
 
     @admin.display(description="rows")
-    def so_far(self, bulk: BulkAction) -> str:
+    def display_progress(self, bulk: BulkAction) -> str:
         return f"{bulk.done + bulk.refused:,} of {bulk.total:,}"
 
     @admin.display(description="took")
-    def lasted(self, bulk: BulkAction) -> str:
+    def display_duration(self, bulk: BulkAction) -> str:
         return format_duration(bulk.begun_at, bulk.finished_at or now())
 
     def get_urls(self) -> list[URLPattern]:
@@ -69,23 +69,23 @@ class BulkActionAdmin(ReadOnlyAdmin):
         bulk = self.get_object(request, object_id)
         if request.method != "GET" or bulk is None or not self.has_view_permission(request, bulk):
             return super().change_view(request, object_id, form_url, extra_context)
-        deed = OPERATOR_ACTIONS[bulk.act]
+        action = OPERATOR_ACTIONS[bulk.act]
         return console_page(
             request,
             self,
-            "console/bulk.html",
-            title=(name := f"{deed.yes}: {bulk.total:,} rows"),
+            "console/bulk_action.html",
+            title=(name := f"{action.label}: {bulk.total:,} rows"),
             opts=self.opts,
             original=NamedRow(bulk, name),
             bulk=bulk,
-            deed=deed,
-            state=_state(bulk),
-            behind=bulk.done + bulk.refused,
-            lasted=format_duration(bulk.begun_at, bulk.finished_at or now()),
-            remains=_remains(bulk),
+            action=action,
+            status=_status(bulk),
+            processed=bulk.done + bulk.refused,
+            duration=format_duration(bulk.begun_at, bulk.finished_at or now()),
+            time_left=_time_left(bulk),
             may_stop=bulk.status == BulkAction.Status.OPEN
             and request.user.has_perm(BULK_OPERATIONS[bulk.act].permission),
-            trail=f"{reverse('admin:accounts_auditentry_changelist')}?q={bulk.pk}",
+            audit_url=f"{reverse('admin:accounts_auditentry_changelist')}?q={bulk.pk}",
         )
 
     def stop(self, request: HttpRequest, object_id: UUID) -> HttpResponse:
@@ -94,13 +94,13 @@ class BulkActionAdmin(ReadOnlyAdmin):
             raise Http404
         if not request.user.has_perm(BULK_OPERATIONS[bulk.act].permission):
             raise PermissionDenied
-        # The button on the page of the act answers the question along with asking it: it may be urgent.
-        words = "What is done stays done; the other rows stay as they are."
-        shown = confirmation_page(
-            request, self, title=f"Stop {bulk}?", words=words, yes="Stop", back=row_url(bulk), danger=True
+        # The button on the page of the bulk action sends the confirmation along: stopping may be urgent.
+        warning = "What is done stays done; the other rows stay as they are."
+        confirmation = confirmation_page(
+            request, self, title=f"Stop {bulk}?", words=warning, yes="Stop", back=row_url(bulk), danger=True
         )
-        if shown is not None:
-            return shown
+        if confirmation is not None:
+            return confirmation
         try:
             stop_bulk_action(user_actor(request.user), bulk_id=bulk.pk)
         except BandstandError as error:
@@ -108,14 +108,14 @@ class BulkActionAdmin(ReadOnlyAdmin):
         return HttpResponseRedirect(row_url(bulk))
 
 
-def _remains(bulk: BulkAction) -> str:
-    """How long it will go on if it goes on like this."""
-    behind = bulk.done + bulk.refused
-    if bulk.status != BulkAction.Status.OPEN or not behind:
+def _time_left(bulk: BulkAction) -> str:
+    """The estimated time until its end at the pace so far, as text; empty when it is over or has not begun."""
+    processed = bulk.done + bulk.refused
+    if bulk.status != BulkAction.Status.OPEN or not processed:
         return ""
-    return duration((now() - bulk.begun_at).total_seconds() * (bulk.total - behind) / behind)
+    return duration((now() - bulk.begun_at).total_seconds() * (bulk.total - processed) / processed)
 
 
-def _state(bulk: BulkAction) -> SafeString:
-    words = "at work" if bulk.status == BulkAction.Status.OPEN else bulk.status
-    return badge(words, _LEVELS.get(BulkAction.Status(bulk.status), ""))
+def _status(bulk: BulkAction) -> SafeString:
+    text = "at work" if bulk.status == BulkAction.Status.OPEN else bulk.status
+    return badge(text, _LEVELS.get(BulkAction.Status(bulk.status), ""))

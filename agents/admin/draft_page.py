@@ -19,13 +19,13 @@ from console.views import console_page, row_url
 
 
 def draft_page(request: HttpRequest, model_admin: Any, draft: AgentDraft) -> HttpResponse:
-    """The editor for builders; for others the same in plain text."""
+    """The form for those who may change the draft, else its values as text; a redirect once the form is saved."""
     may_edit = request.user.has_perm(CHANGE_DRAFT)
     form = DraftForm(request.POST if request.method == "POST" and may_edit else None, draft=draft)
-    if form.is_bound and _saved(request, form):
+    if form.is_bound and _save(request, form):
         messages.success(request, f"The draft of {draft.agent} is saved. What is live has not changed.")
-        following = "publish_draft" if "_publish" in request.POST else "edit_draft"
-        return HttpResponseRedirect(row_url(draft.agent, following))
+        next_page = "publish_draft" if "_publish" in request.POST else "edit_draft"
+        return HttpResponseRedirect(row_url(draft.agent, next_page))
     live = draft.agent.live_release
     return console_page(
         request,
@@ -43,8 +43,8 @@ def draft_page(request: HttpRequest, model_admin: Any, draft: AgentDraft) -> Htt
 
 
 @transaction.atomic
-def _saved(request: HttpRequest, form: DraftForm) -> bool:
-    """Whether the form was valid and is saved: checked and written under one lock."""
+def _save(request: HttpRequest, form: DraftForm) -> bool:
+    """True when the form is valid and saved; validation and writing happen under one lock."""
     if not form.is_valid():
         return False
     change_draft(

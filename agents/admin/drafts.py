@@ -24,11 +24,11 @@ from agents.releases.known import check_runnable, tool_names
 from console.widgets import CheckboxSelectMultiple, NumberInput, Textarea
 from foundation.errors import InvalidInput
 
-# The settings that have a field each, with the group that they stand in.
-_LEAVES: Final[list[tuple[str | None, str, Setting]]] = [
-    leaf
+# The settings that have a form field each, as (group or None, name, setting).
+_FIELD_SETTINGS: Final[list[tuple[str | None, str, Setting]]] = [
+    field_setting
     for name, setting in SETTINGS.items()
-    for leaf in (
+    for field_setting in (
         [(name, *member) for member in setting.members.items()]
         if isinstance(setting, Nested)
         else [(None, name, setting)]
@@ -55,16 +55,16 @@ class ProseField(forms.CharField):
 
 
 class ToolsField(forms.MultipleChoiceField):
-    """Ticked tools in the order that they had in `chosen`: a model may prefer the first."""
+    """The ticked tools, those of `selected` first and in their order: a model may prefer the first tool."""
 
-    def __init__(self, *, chosen: list[str], **kwargs: Any) -> None:
-        super().__init__(choices=list(_tool_choices(chosen)), widget=CheckboxSelectMultiple, **kwargs)
-        self._chosen = chosen
+    def __init__(self, *, selected: list[str], **kwargs: Any) -> None:
+        super().__init__(choices=list(_tool_choices(selected)), widget=CheckboxSelectMultiple, **kwargs)
+        self._selected = selected
 
     def clean(self, value: Any) -> Any:
-        ticked = super().clean(value)
-        kept = [name for name in self._chosen if name in ticked]
-        return kept + [name for name in ticked if name not in kept]
+        checked = super().clean(value)
+        ordered = [name for name in self._selected if name in checked]
+        return ordered + [name for name in checked if name not in ordered]
 
 
 class DraftForm(AuditedFormMixin, forms.Form):
@@ -77,7 +77,7 @@ class DraftForm(AuditedFormMixin, forms.Form):
         self.stored = AgentConfiguration.parse(draft.configuration)
         super().__init__(data, initial=_values(self.stored))
         self.draft = draft
-        for _, name, setting in _LEAVES:
+        for _, name, setting in _FIELD_SETTINGS:
             self.fields[name] = _form_field(setting, self.initial[name])
         self.remember(draft)
 
@@ -89,9 +89,9 @@ class DraftForm(AuditedFormMixin, forms.Form):
 
     @property
     def configuration(self) -> AgentConfiguration:
-        """What `change_draft` takes. A number left empty is the default of the day. Raises `InvalidInput`."""
+        """The configuration to save. An empty number means the default at run time. Raises `InvalidInput`."""
         values: dict[str, Any] = {}
-        for group, name, _ in _LEAVES:
+        for group, name, _ in _FIELD_SETTINGS:
             if (value := self.cleaned_data[name]) is not None:
                 (values.setdefault(group, {}) if group else values)[name] = value
         return AgentConfiguration.from_values(values)
@@ -101,22 +101,22 @@ class DraftForm(AuditedFormMixin, forms.Form):
             try:
                 check_runnable(self.configuration)
             except InvalidInput as error:
-                self._explain(error)
+                self._add_configuration_error(error)
         self.refuse_stale()
         return self.cleaned_data
 
     def sections(self) -> Iterator[tuple[str, str, list[forms.BoundField]]]:
-        """Title, words and fields of each part of the page."""
+        """Title, help text and fields of each section of the page."""
         for title, settings in groupby(SETTINGS.items(), lambda item: item[1].section):
-            words, names = "", list[str]()
+            help_text, names = "", list[str]()
             for name, setting in settings:
                 if isinstance(setting, Nested):
-                    words, names = setting.help_text, [*names, *setting.members]
+                    help_text, names = setting.help_text, [*names, *setting.members]
                 else:
                     names.append(name)
-            yield title, words, [self[name] for name in names]
+            yield title, help_text, [self[name] for name in names]
 
-    def _explain(self, error: InvalidInput) -> None:
+    def _add_configuration_error(self, error: InvalidInput) -> None:
         field, _, item = (error.pointer or "").lstrip("/").partition("/")
         if isinstance(SETTINGS.get(field), RouteChain) and item.isdigit():
             route = self.cleaned_data[field][int(item)]
@@ -128,25 +128,25 @@ class DraftForm(AuditedFormMixin, forms.Form):
 
 
 def _values(configuration: AgentConfiguration) -> dict[str, Any]:
-    """What the fields show; None for a number that is left to its default."""
+    """The values of the form fields by name; None for a number that is left to its default."""
     stored = configuration.dump()
     return {
         name: stored.get(group, {}).get(name) if group else setting.dump(getattr(configuration, name))
-        for group, name, setting in _LEAVES
+        for group, name, setting in _FIELD_SETTINGS
     }
 
 
 def _form_field(setting: Setting, value: Any) -> forms.Field:
-    words: dict[str, Any] = {"label": setting.label, "help_text": setting.help_text}
+    common: dict[str, Any] = {"label": setting.label, "help_text": setting.help_text}
     match setting:
         case RouteChain():
             widget = Textarea({"rows": 3, "spellcheck": "false", "class": "bs-mono"})
-            return LinesField(widget=widget, max_length=4_000, **words)
+            return LinesField(widget=widget, max_length=4_000, **common)
         case Text():
             widget = Textarea({"rows": 14})
-            return ProseField(widget=widget, required=False, max_length=setting.largest, strip=False, **words)
+            return ProseField(widget=widget, required=False, max_length=setting.largest, strip=False, **common)
         case ToolNames():
-            return ToolsField(chosen=value, required=False, **words)
+            return ToolsField(selected=value, required=False, **common)
         case WholeNumber():
             return _number_field(setting)
     raise TypeError(f"{type(setting).__name__} has no field in forms.")
@@ -164,13 +164,13 @@ def _number_field(setting: WholeNumber) -> forms.IntegerField:
     )
 
 
-def _tool_choices(chosen: list[str]) -> Iterator[tuple[str, str]]:
-    # Late, as in `agents.releases.known`: it imports every tool with its libraries.
+def _tool_choices(selected: list[str]) -> Iterator[tuple[str, str]]:
+    # Imported here, as in `agents.releases.known`: the module imports every tool with its libraries.
     from agents.tools.toolbox import installed_tools
 
     for tool in installed_tools():
         writes = " Changes or sends something." if tool.writes else ""
         yield tool.name, f"{tool.name}: {' '.join(tool.description.split())}{writes}"
-    for name in chosen:
+    for name in selected:
         if name not in tool_names():
             yield name, f"{name}: not installed here any more. Untick it to publish."

@@ -26,6 +26,6 @@ class EventAdmin(KeysetAdmin):
     search_help_text = "The id of a session. Filters look at the newest 100,000 events."
 
     def get_fields(self, request: HttpRequest, obj: Any = None) -> list[Any]:
-        """Events carry what was said."""
+        """Without `data` for users who may not read the transcript: it contains the messages."""
         hidden = {"data"} if obj is None or not can_read_transcript(request.user, obj.agent_session.agent) else set()
         return [field.name for field in Event._meta.fields if field.name not in hidden]

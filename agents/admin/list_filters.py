@@ -1,4 +1,4 @@
-"""The fields by which sessions and turns are narrowed down. Each is read strictly; nonsense is refused, not guessed."""
+"""Filters of the lists of sessions and turns. Each is validated strictly: an invalid value is refused, not guessed."""
 
 from __future__ import annotations
 
@@ -33,14 +33,14 @@ else:
 FINISHED, OPEN = Q(finished_at__isnull=False), Q(finished_at__isnull=True)
 ENDED_BADLY = sorted(TERMINAL - {TurnStatus.COMPLETED})
 ERROR_CLASSES = tuple(error_class.value for error_class in ErrorClass if error_class.failure.ends_turns)
-# Sessions that are named one by one in a query.
-FEW = 10_000
-# What lies below is most turns: no index knows those.
+# Up to so many session ids go into a query one by one.
+MAX_LISTED_SESSIONS = 10_000
+# US dollars. Below the last of them are most turns, which no index serves.
 COSTS = ("10", "1", "0.1", "0.01")
 
 
 class IndexedFilter(admin.SimpleListFilter):
-    """One field of the form beside a list."""
+    """A filter with one form field, whose condition an index can serve."""
 
     template = "unfold/filters/filters_field.html"
 
@@ -55,7 +55,7 @@ class IndexedFilter(admin.SimpleListFilter):
 
     def choices(self, changelist: Any) -> Iterator[Any]:  # noqa: ARG002
         name, field = str(self.parameter_name), self.field()
-        form = forms.Form(data={name: self.value()}, auto_id="sieve_%s")
+        form = forms.Form(data={name: self.value()}, auto_id="filter_%s")
         field.label = capfirst(str(self.title))
         form.fields[name] = field
         yield {"form": form}
@@ -67,33 +67,37 @@ class IndexedFilter(admin.SimpleListFilter):
         return queryset.filter(self.condition(value, of_turns=queryset.model is Turn))
 
     def condition(self, value: str, *, of_turns: bool) -> Q:
-        """What rows must be. Raises `IncorrectLookupParameters`."""
+        """The condition for `value`, on turns or on sessions. Raises `IncorrectLookupParameters`."""
         raise NotImplementedError
 
     def arms(self) -> list[Q]:
-        """The condition split by the indexes of turns that yield it in order; none: the planner knows one."""
+        """The condition in parts, each served in list order by an index of turns; empty: not split."""
         return []
 
 
-def _with_a_turn(condition: Q) -> Q:
-    """Sessions that have such a turn.
+def _having_turn(condition: Q) -> Q:
+    """The condition on sessions that have a turn matching `condition`.
 
-    Few are named. Of many, PostgreSQL soon meets a page when it walks through the sessions; where there were few, it
-    walked through all of an agent's all the same: half a second for nothing.
+    Up to `MAX_LISTED_SESSIONS` ids are listed in the query. With more matches, PostgreSQL soon fills a page by walking
+    through the sessions; with few it would walk through all sessions of an agent, which takes half a second.
     """
     turns = Turn.objects.filter(condition).order_by()
-    found = list(turns.values_list("agent_session_id", flat=True)[: FEW + 1])
-    return Q(_among(set(found))) if len(found) <= FEW else Q(pk__in=turns.values("agent_session_id"))
+    session_ids = list(turns.values_list("agent_session_id", flat=True)[: MAX_LISTED_SESSIONS + 1])
+    return (
+        Q(_key_in(set(session_ids)))
+        if len(session_ids) <= MAX_LISTED_SESSIONS
+        else Q(pk__in=turns.values("agent_session_id"))
+    )
 
 
-def _among(keys: Iterable[UUID]) -> Func:
-    """That a row's key is one of `keys`: one parameter, however many they are."""
+def _key_in(keys: Iterable[UUID]) -> Func:
+    """The condition that the primary key is one of `keys`, which are passed as one array parameter."""
     array = Value(list(keys), output_field=ArrayField(UUIDField()))
     return Func(F("pk"), array, template="%(expressions)s)", arg_joiner=" = ANY(", output_field=BooleanField())
 
 
-def _one_of(value: str, known: Sequence[str]) -> str:
-    if value not in known:
+def _require_choice(value: str, allowed: Sequence[str]) -> str:
+    if value not in allowed:
         raise IncorrectLookupParameters(value)
     return value
 
@@ -117,9 +121,13 @@ class AgentFilter(IndexedFilter):
 
     def arms(self) -> list[Q]:
         releases = getattr(self, "_releases", [])
-        # Many releases share so much of the table that its own order is as good.
-        few = releases if len(releases) <= 20 else []
-        return [FINISHED & Q(release_id=release) for release in few] + [OPEN & Q(release_id__in=few)] if few else []
+        # Many releases together match so much of the table that reading it in its own order is as fast.
+        listed = releases if len(releases) <= 20 else []
+        return (
+            [FINISHED & Q(release_id=release) for release in listed] + [OPEN & Q(release_id__in=listed)]
+            if listed
+            else []
+        )
 
 
 class ReleaseFilter(IndexedFilter):
@@ -127,9 +135,11 @@ class ReleaseFilter(IndexedFilter):
     parameter_name = "release"
 
     def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:  # noqa: ARG002
-        """Those of the chosen agent, and the one that the address names."""
-        wanted = Q(agent_id=parse_uuid(request.GET.get("agent", ""))) | Q(pk=parse_uuid(request.GET.get("release", "")))
-        releases = Release.objects.filter(wanted).order_by("agent__name", "-number")
+        """The releases of the selected agent, and the release named in the query string."""
+        condition = Q(agent_id=parse_uuid(request.GET.get("agent", ""))) | Q(
+            pk=parse_uuid(request.GET.get("release", ""))
+        )
+        releases = Release.objects.filter(condition).order_by("agent__name", "-number")
         return [
             (str(key), f"{agent} #{number}")
             for key, agent, number in releases.values_list("pk", "agent__name", "number")[:200]
@@ -164,7 +174,7 @@ class UserFilter(IndexedFilter):
 
 
 class TurnStatusFilter(IndexedFilter):
-    title = "state"
+    title = "status"
     parameter_name = "state"
 
     def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:  # noqa: ARG002
@@ -173,15 +183,15 @@ class TurnStatusFilter(IndexedFilter):
     def condition(self, value: str, *, of_turns: bool) -> Q:  # noqa: ARG002
         if value == "open":
             return OPEN
-        status = TurnStatus(_one_of(value, [status.value for status in TurnStatus]))
-        # Said twice, in the words of an index too.
+        status = TurnStatus(_require_choice(value, [status.value for status in TurnStatus]))
+        # The second condition is redundant but matches that of the partial index.
         return Q(status=status) & (FINISHED if status in TERMINAL else OPEN)
 
 
 class SessionStatusFilter(IndexedFilter):
-    title = "state"
+    title = "status"
     parameter_name = "state"
-    states: ClassVar[dict[str, tuple[str, Q]]] = {
+    statuses: ClassVar[dict[str, tuple[str, Q]]] = {
         "open": ("a turn is open", Q(open_turns__gt=0)),
         "running": ("a turn is being answered", Q(active_turn_id__isnull=False)),
         "idle": ("nothing is open", Q(open_turns=0)),
@@ -190,14 +200,14 @@ class SessionStatusFilter(IndexedFilter):
     }
 
     def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:  # noqa: ARG002
-        return [(name, words) for name, (words, _) in self.states.items()]
+        return [(name, label) for name, (label, _) in self.statuses.items()]
 
     def condition(self, value: str, *, of_turns: bool) -> Q:  # noqa: ARG002
-        return self.states[_one_of(value, list(self.states))][1]
+        return self.statuses[_require_choice(value, list(self.statuses))][1]
 
 
 class ErrorFilter(IndexedFilter):
-    """Of a turn; of a session, that it has such a turn."""
+    """Filters turns; on sessions, those that have a matching turn."""
 
     title = "error"
     parameter_name = "error"
@@ -206,13 +216,13 @@ class ErrorFilter(IndexedFilter):
         return [("any", "any"), *((name, name.replace("_", " ")) for name in ERROR_CLASSES)]
 
     def condition(self, value: str, *, of_turns: bool) -> Q:
-        _one_of(value, ["any", *ERROR_CLASSES])
-        wrong = Q(status__in=ENDED_BADLY) & (~Q(error_class="") if value == "any" else Q(error_class=value))
-        return wrong if of_turns else _with_a_turn(wrong)
+        _require_choice(value, ["any", *ERROR_CLASSES])
+        condition = Q(status__in=ENDED_BADLY) & (~Q(error_class="") if value == "any" else Q(error_class=value))
+        return condition if of_turns else _having_turn(condition)
 
 
 class CostFilter(IndexedFilter):
-    """Of a turn; of a session, that it has such a turn."""
+    """Filters turns; on sessions, those that have a matching turn."""
 
     title = "cost of a turn"
     parameter_name = "cost"
@@ -221,12 +231,12 @@ class CostFilter(IndexedFilter):
         return [(cost, f"${cost} or more") for cost in COSTS]
 
     def condition(self, value: str, *, of_turns: bool) -> Q:
-        dear = Q(cost_usd__gte=Decimal(_one_of(value, COSTS)))
-        return dear if of_turns else _with_a_turn(dear)
+        condition = Q(cost_usd__gte=Decimal(_require_choice(value, COSTS)))
+        return condition if of_turns else _having_turn(condition)
 
 
 class _DayFilter(IndexedFilter):
-    """By the day in UTC. Ids sort by time, so a range of days is a range of the primary key."""
+    """Filters by day in UTC. Ids sort by time, so a range of days is a range of the primary key."""
 
     def field(self) -> forms.Field:
         return forms.CharField(required=False, widget=TextInput(attrs={"type": "date"}))
@@ -256,7 +266,7 @@ class UntilFilter(_DayFilter):
 
 
 class EventTypeFilter(admin.SimpleListFilter):
-    """A closed list: asking the table for its types would read all of it."""
+    """The known event types: reading the distinct types from the table would scan all of it."""
 
     title = "type"
     parameter_name = "type"

@@ -1,4 +1,4 @@
-"""The pages that ask before a configuration goes live: the draft's, or that of an older release."""
+"""The confirmation pages for publishing a draft and for rolling back to an older release."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _TEMPLATE = "console/publish.html"
 
 
 class PublishForm(forms.Form):
-    """A note, and what its writer saw: the version of the draft and the release that was live."""
+    """A note, and what the user saw: the version of the draft and the live release."""
 
     note = forms.CharField(
         max_length=200,
@@ -36,10 +36,10 @@ class PublishForm(forms.Form):
 
 
 def publish_page(request: HttpRequest, model_admin: Any, draft: AgentDraft) -> HttpResponse:
-    """Show what changes, ask for a note, and publish the draft."""
+    """The confirmation page with the differences and a note; once confirmed, the redirect after publishing."""
     agent, live = draft.agent, draft.agent.live_release
     form = PublishForm(confirmed_data(request), initial={"draft": draft.version, "live": live and live.pk})
-    asked = confirmation_page(
+    confirmation = confirmation_page(
         request,
         model_admin,
         title=f"Publish {agent}",
@@ -48,30 +48,30 @@ def publish_page(request: HttpRequest, model_admin: Any, draft: AgentDraft) -> H
         back=row_url(agent, "edit_draft"),
         form=form,
         template=_TEMPLATE,
-        more=_shown(agent, live, draft),
+        more=_diff_context(agent, live, draft),
     )
-    if asked is not None:
-        return asked
-    given = form.cleaned_data
-    return _go(
+    if confirmation is not None:
+        return confirmation
+    data = form.cleaned_data
+    return _run(
         request,
         agent,
         lambda: publish(
             user_actor(request.user),
             agent_id=agent.pk,
-            expected_version=given["draft"] or 0,
-            expected_live=given["live"],
-            note=given["note"],
+            expected_version=data["draft"] or 0,
+            expected_live=data["live"],
+            note=data["note"],
         ),
     )
 
 
 def roll_back_page(request: HttpRequest, model_admin: Any, release: Release) -> HttpResponse:
-    """Show what changes, ask for a note, and publish an older release once more."""
+    """The confirmation page with the differences and a note; once confirmed, the redirect after the roll-back."""
     agent, live = release.agent, release.agent.live_release
     note = f"Back to release {release.number}."
     form = PublishForm(confirmed_data(request), initial={"live": live and live.pk, "note": note})
-    asked = confirmation_page(
+    confirmation = confirmation_page(
         request,
         model_admin,
         title=f"Roll {agent} back to release {release.number}",
@@ -81,36 +81,36 @@ def roll_back_page(request: HttpRequest, model_admin: Any, release: Release) -> 
         back=row_url(release),
         form=form,
         template=_TEMPLATE,
-        more=_shown(agent, live, release),
+        more=_diff_context(agent, live, release),
     )
-    if asked is not None:
-        return asked
-    given = form.cleaned_data
-    return _go(
+    if confirmation is not None:
+        return confirmation
+    data = form.cleaned_data
+    return _run(
         request,
         agent,
         lambda: roll_back(
             user_actor(request.user),
             agent_id=agent.pk,
             number=release.number,
-            expected_live=given["live"],
-            note=given["note"],
+            expected_live=data["live"],
+            note=data["note"],
         ),
     )
 
 
-def _shown(agent: Agent, live: Release | None, wanted: Configuration) -> dict[str, Any]:
-    new = AgentConfiguration.parse(wanted.configuration)
-    shown = differences(AgentConfiguration.parse(live.configuration), new) if live else None
-    return {"agent": agent, "live": live, "differences": shown}
+def _diff_context(agent: Agent, live: Release | None, new: Configuration) -> dict[str, Any]:
+    new_configuration = AgentConfiguration.parse(new.configuration)
+    diff = differences(AgentConfiguration.parse(live.configuration), new_configuration) if live else None
+    return {"agent": agent, "live": live, "differences": diff}
 
 
-def _go(request: HttpRequest, agent: Agent, verb: Callable[[], Release]) -> HttpResponse:
+def _run(request: HttpRequest, agent: Agent, verb: Callable[[], Release]) -> HttpResponse:
     try:
         release = verb()
     except BandstandError as error:
-        where = f" ({error.pointer})" if error.pointer else ""
-        messages.error(request, f"Nothing was published. {error.detail}{where}")
+        pointer = f" ({error.pointer})" if error.pointer else ""
+        messages.error(request, f"Nothing was published. {error.detail}{pointer}")
         return HttpResponseRedirect(row_url(agent, "publish_draft"))
     messages.success(request, f"{release} is live for new sessions.")
     return HttpResponseRedirect(row_url(agent))

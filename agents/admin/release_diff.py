@@ -1,4 +1,4 @@
-"""The page that shows what differs between any two of: the draft, and every release of an agent."""
+"""The page that compares two configurations of an agent: its draft or any of its releases."""
 
 from __future__ import annotations
 
@@ -14,29 +14,31 @@ from console.views import console_page
 from console.widgets import Select
 
 DRAFT: Final = "draft"
-# The selects offer the newest; an address may name any number.
-OFFERED: Final = 200
+# The selects offer the newest releases; the query string may name any.
+MAX_OFFERED: Final = 200
 
 
 class ComparisonForm(forms.Form):
-    """Which two: the word `draft`, or the number of a release."""
+    """The two sides: each is `draft` or the number of a release."""
 
     old = forms.ChoiceField(label="From", widget=Select)
     new = forms.ChoiceField(label="To", widget=Select)
 
 
 def compare_page(request: HttpRequest, model_admin: Any, draft: AgentDraft) -> HttpResponse:
-    """Without a choice: from the live release to the draft."""
+    """The page with the differences; without a valid selection, from the live release to the draft."""
     agent, live = draft.agent, draft.agent.live_release
-    numbers = list(Release.objects.filter(agent=agent).order_by("-number").values_list("number", flat=True)[:OFFERED])
+    numbers = list(
+        Release.objects.filter(agent=agent).order_by("-number").values_list("number", flat=True)[:MAX_OFFERED]
+    )
     form = ComparisonForm(request.GET if {"old", "new"} & set(request.GET) else None)
-    chosen = {"old": str(live.number) if live else DRAFT, "new": DRAFT}
-    form.initial = chosen
+    selection = {"old": str(live.number) if live else DRAFT, "new": DRAFT}
+    form.initial = selection
     for name in ("old", "new"):
         field: Any = form.fields[name]
         field.choices = [(DRAFT, "the draft"), *((str(number), _title(number, live)) for number in numbers)]
     if form.is_bound and form.is_valid():
-        chosen = form.cleaned_data
+        selection = form.cleaned_data
     return console_page(
         request,
         model_admin,
@@ -44,7 +46,7 @@ def compare_page(request: HttpRequest, model_admin: Any, draft: AgentDraft) -> H
         title=f"{agent}: compare",
         agent=agent,
         form=form,
-        differences=differences(_side(draft, chosen["old"]), _side(draft, chosen["new"])),
+        differences=differences(_configuration(draft, selection["old"]), _configuration(draft, selection["new"])),
     )
 
 
@@ -52,6 +54,6 @@ def _title(number: int, live: Release | None) -> str:
     return f"release {number} (live)" if live and live.number == number else f"release {number}"
 
 
-def _side(draft: AgentDraft, name: str) -> AgentConfiguration:
+def _configuration(draft: AgentDraft, name: str) -> AgentConfiguration:
     row = draft if name == DRAFT else Release.objects.get(agent=draft.agent, number=int(name))
     return AgentConfiguration.parse(row.configuration)

@@ -1,4 +1,4 @@
-"""Releases: what was published, for ever."""
+"""Releases: the published configurations, read-only."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from console.widgets import action
 
 
 def _display(name: str, setting: Setting) -> Callable[[Release], str]:
-    """The column that shows one setting of a release."""
+    """A display function for one setting of a release."""
 
     @admin.display(description=setting.label)
     def display(release: Release) -> str:

@@ -24,7 +24,7 @@ class RunnerAdmin(ReadOnlyAdmin):
 
     @admin.display(description="state")
     def state(self, runner: Runner) -> SafeString:
-        """As it reported itself, unless it has fallen silent."""
+        """Its own last report, or "silent" when its heartbeat is overdue."""
         if runner.is_silent(now()):
             return badge("silent", "bad")
         return badge(runner.status, "good" if runner.status == Runner.Status.RUNNING else "")

@@ -1,4 +1,4 @@
-"""Sessions: the list, and one page with all that happened in one."""
+"""Sessions: the list, and the transcript page of one."""
 
 from __future__ import annotations
 
@@ -41,8 +41,8 @@ from console.views import row_url
 from foundation.errors import BandstandError
 
 
-def _titled(term: str) -> Func:
-    """That the title holds `term`. Not `icontains`, which turns every title to capitals first: seven times slower."""
+def _title_contains(term: str) -> Func:
+    """The condition that the title contains `term`. Not `icontains`: it uppercases every title, seven times slower."""
     pattern = "%" + re.sub(r"([\\%_])", r"\\\1", term) + "%"
     return Func(
         F("title"), Value(pattern), template="%(expressions)s", arg_joiner=" ILIKE ", output_field=BooleanField()
@@ -55,8 +55,17 @@ class AgentSessionAdmin(KeysetAdmin):
     # The page of one session.
     page_query_budget = 24
 
-    list_display = ("created", "told_title", "stands", "user", "told_agent", "turns_told", "cost", "updated")
-    list_display_links = ("created", "told_title")
+    list_display = (
+        "created",
+        "display_title",
+        "display_status",
+        "user",
+        "display_agent",
+        "display_turns",
+        "cost",
+        "updated",
+    )
+    list_display_links = ("created", "display_title")
     list_select_related = ("user", "agent", "release")
     list_filter = (
         AgentFilter, ReleaseFilter, UserFilter, SessionStatusFilter, ErrorFilter, SinceFilter, UntilFilter, CostFilter,
@@ -78,14 +87,16 @@ class AgentSessionAdmin(KeysetAdmin):
         term = search_term.strip()
         if not term:
             return queryset, False
-        if (wanted := parse_uuid(term)) is not None:
-            turns = Turn.objects.filter(Q(pk=wanted) | Q(error_id=wanted)).values_list("agent_session_id", flat=True)
-            return queryset.filter(pk__in=[wanted, *turns[:2]]), False
+        if (searched_id := parse_uuid(term)) is not None:
+            turns = Turn.objects.filter(Q(pk=searched_id) | Q(error_id=searched_id)).values_list(
+                "agent_session_id", flat=True
+            )
+            return queryset.filter(pk__in=[searched_id, *turns[:2]]), False
         if "\x00" in term or len(term) > MAX_TITLE:
             return queryset.none(), False
-        # Titles are made of what was said first.
-        titled = Q(_titled(term), agent__in=list(readable_agents(request.user).values_list("pk", flat=True)))
-        return queryset.filter(Q(user_id__in=find_users(term)) | titled), False
+        # A title comes from the first message, so only titles of readable transcripts are searched.
+        by_title = Q(_title_contains(term), agent__in=list(readable_agents(request.user).values_list("pk", flat=True)))
+        return queryset.filter(Q(user_id__in=find_users(term)) | by_title), False
 
     def complete(self, request: HttpRequest, rows: Sequence[AgentSession]) -> None:
         readable = set(readable_agents(request.user).values_list("pk", flat=True))
@@ -95,9 +106,9 @@ class AgentSessionAdmin(KeysetAdmin):
             for total in turns.values("agent_session_id").annotate(turns=Count("pk"), cost=Sum("cost_usd"))
         }
         for session in rows:
-            told: Any = session
-            told.readable = session.agent_id in readable
-            told.totals = totals.get(session.pk, {"turns": 0, "cost": None})
+            row: Any = session
+            row.readable = session.agent_id in readable
+            row.totals = totals.get(session.pk, {"turns": 0, "cost": None})
 
     @admin.display(description="begun (UTC)")
     def created(self, session: AgentSession) -> str:
@@ -108,11 +119,11 @@ class AgentSessionAdmin(KeysetAdmin):
         return format_moment(session.updated_at)
 
     @admin.display(description="title")
-    def told_title(self, session: Any) -> str:
+    def display_title(self, session: Any) -> str:
         return (session.title or "(no title)") if session.readable else "(hidden)"
 
-    @admin.display(description="state")
-    def stands(self, session: AgentSession) -> SafeString:
+    @admin.display(description="status")
+    def display_status(self, session: AgentSession) -> SafeString:
         if session.controller == AgentSession.Controller.HUMAN:
             return badge("a person answers", "warn")
         if session.active_turn_id is not None:
@@ -120,11 +131,11 @@ class AgentSessionAdmin(KeysetAdmin):
         return badge("waiting", "warn") if session.open_turns else badge("idle")
 
     @admin.display(description="agent")
-    def told_agent(self, session: AgentSession) -> str:
+    def display_agent(self, session: AgentSession) -> str:
         return f"{session.agent} #{session.release.number}"
 
     @admin.display(description="turns")
-    def turns_told(self, session: Any) -> str:
+    def display_turns(self, session: Any) -> str:
         turns = f"{session.totals['turns']:,}"
         return f"{turns}, {session.open_turns} open" if session.open_turns else turns
 
@@ -133,9 +144,9 @@ class AgentSessionAdmin(KeysetAdmin):
         return format_money(session.totals["cost"])
 
     def get_urls(self) -> list[URLPattern]:
-        follow = path("<uuid:object_id>/live/", self.admin_site.admin_view(self.live), name="agents_agentsession_live")
+        live = path("<uuid:object_id>/live/", self.admin_site.admin_view(self.live), name="agents_agentsession_live")
         fork = path("<uuid:object_id>/fork/", self.admin_site.admin_view(self.fork), name="agents_agentsession_fork")
-        return [follow, fork, *super().get_urls()]
+        return [live, fork, *super().get_urls()]
 
     def change_view(
         self, request: HttpRequest, object_id: str, form_url: str = "", extra_context: dict[str, Any] | None = None
@@ -146,32 +157,32 @@ class AgentSessionAdmin(KeysetAdmin):
         return session_page(request, self, session)
 
     def live(self, request: HttpRequest, object_id: UUID) -> HttpResponseBase:
-        """The fragment that the open page asks for each second."""
+        """What has changed since `?after`, for the open page, which asks each second."""
         session = self.get_object(request, str(object_id))
         if session is None or not self.has_view_permission(request, session):
             raise Http404
         return live_update(request, session)
 
     def fork(self, request: HttpRequest, object_id: UUID) -> HttpResponse:
-        """A copy of the conversation, up to the answer of `?turn`, that belongs to the operator."""
+        """Confirm, then copy the conversation, up to the answer of `?turn`, into a session of the operator."""
         session = self.get_object(request, str(object_id))
         term = request.GET.get("turn", "")
         after_turn = parse_uuid(term)
-        # A turn that cannot be read is no wish for the whole conversation.
+        # An invalid `turn` must not fork the whole conversation.
         if session is None or not self.has_view_permission(request, session) or (term and after_turn is None):
             raise Http404
         if not (request.user.has_perm(FORK_SESSION) and can_read_transcript(request.user, session.agent)):
             raise PermissionDenied
         back = row_url(session)
-        shown = confirmation_page(
+        confirmation = confirmation_page(
             request, self, title="Fork?", words=FORK_WORDS, yes="Yes, fork", back=back, rows=[str(session)]
         )
-        if shown is not None:
-            return shown
+        if confirmation is not None:
+            return confirmation
         try:
-            made = fork_any_session(user_actor(request.user), session_id=session.pk, after_turn=after_turn)
+            fork = fork_any_session(user_actor(request.user), session_id=session.pk, after_turn=after_turn)
         except BandstandError as error:
             messages.error(request, error.detail)
             return HttpResponseRedirect(back)
-        messages.success(request, f"Forked. This is the copy, {made}; it belongs to you.")
-        return HttpResponseRedirect(row_url(made))
+        messages.success(request, f"Forked. This is the copy, {fork}; it belongs to you.")
+        return HttpResponseRedirect(row_url(fork))

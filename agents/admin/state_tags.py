@@ -1,4 +1,4 @@
-"""The states of turns and steps as labels."""
+"""The status of turns and steps as badges."""
 
 from __future__ import annotations
 
@@ -23,5 +23,5 @@ _LEVELS: Final[dict[str, str]] = {
 
 
 def status_badge(status: str) -> SafeString:
-    """The state of a turn or a step."""
+    """`status` of a turn or a step as a coloured badge."""
     return badge(str(status).replace("_", " "), _LEVELS.get(str(status), ""))

@@ -1,4 +1,4 @@
-"""What operators may do to turns and sessions, in their words."""
+"""The operator actions on turns and sessions: their labels, texts and the rows that they apply to."""
 
 from __future__ import annotations
 
@@ -8,57 +8,57 @@ from django.db.models import Q
 
 from agents.admin.actions import OperatorAction
 from agents.domain.states import TERMINAL, TurnStatus
-from agents.permissions.role_permissions import CANCEL_TURN, REQUEUE_TURN, RETRY_TURN, SET_ASIDE_TURN
+from agents.permissions.role_permissions import CANCEL_TURN, FAIL_TURN, REQUEUE_TURN, RETRY_TURN
 from agents.sessions.requeue import REQUEUABLE
 from agents.sessions.retry import RETRIABLE
 
 _OPEN = Q(finished_at__isnull=True)
 
 CANCEL = OperatorAction(
-    yes="Cancel",
-    done="Cancelled or about to be",
-    words="Only turns that have not ended can be cancelled.\n"
+    label="Cancel",
+    done_label="Cancelled or about to be",
+    description="Only turns that have not ended can be cancelled.\n"
     "A waiting turn ends at once. A running one ends within seconds; what it has said so far stays in the chat, marked "
     "as cut short. The user sees that the answer was stopped.",
-    applies=_OPEN & ~Q(status=TurnStatus.CANCELLING),
-    act="cancel",
+    applies_to=_OPEN & ~Q(status=TurnStatus.CANCELLING),
+    operation="cancel",
     danger=True,
 )
 RETRY = OperatorAction(
-    yes="Retry",
-    done="Asked again",
-    words="Only turns that failed, expired or were cancelled can be retried.\n"
+    label="Retry",
+    done_label="Asked again",
+    description="Only turns that failed, expired or were cancelled can be retried.\n"
     "The same question is asked again, as a new turn beside the old one, and the chat shows the new one. A turn that "
     "was retried before is not asked a third time.",
-    applies=Q(status__in=sorted(RETRIABLE)),
-    act="retry",
+    applies_to=Q(status__in=sorted(RETRIABLE)),
+    operation="retry",
 )
 REQUEUE = OperatorAction(
-    yes="Requeue",
-    done="Back in the queue",
-    words="Only turns that run or wait can be requeued.\n"
+    label="Requeue",
+    done_label="Back in the queue",
+    description="Only turns that run or wait can be requeued.\n"
     "The turn is taken away from its runner and another one begins it again; the user sees the answer start anew. "
     "Tools that may already have taken effect are not run twice.",
-    applies=_OPEN & Q(status__in=sorted(REQUEUABLE)),
-    act="requeue",
+    applies_to=_OPEN & Q(status__in=sorted(REQUEUABLE)),
+    operation="requeue",
 )
-SET_ASIDE = OperatorAction(
-    yes="Set aside",
-    done="Set aside",
-    words="Only turns that have not ended can be set aside.\n"
-    "The turn fails for good with the error “set aside”, so that its session goes on with the next message. The user "
+FAIL = OperatorAction(
+    label="Fail turn",
+    done_label="Failed",
+    description="Only turns that have not ended can be failed.\n"
+    "The turn fails for good with the error `set_aside`, so that its session goes on with the next message. The user "
     "sees that an operator ended the work on this message.",
-    applies=_OPEN,
-    act="set_aside",
+    applies_to=_OPEN,
+    operation="fail_turn",
     danger=True,
 )
 CANCEL_OPEN = OperatorAction(
-    yes="Cancel all open turns",
-    done="Sessions whose turns were cancelled",
-    words="Only sessions with open turns are concerned.\n"
+    label="Cancel all open turns",
+    done_label="Sessions whose turns were cancelled",
+    description="Only sessions with open turns are concerned.\n"
     "Every turn that waits or runs in them is cancelled; what was said so far stays.",
-    applies=Q(open_turns__gt=0),
-    act="cancel_open",
+    applies_to=Q(open_turns__gt=0),
+    operation="cancel_open",
     danger=True,
 )
 
@@ -70,10 +70,10 @@ FORK_WORDS = (
 
 @dataclass(frozen=True, slots=True)
 class TurnAction:
-    """A button on the page of a turn: the action that it posts, and the states in which it is of use."""
+    """A button on the page of a turn: the admin action that it posts, and the states in which it is offered."""
 
     action: str
-    words: str
+    label: str
     permission: str
     states: frozenset[TurnStatus]
     danger: bool = False
@@ -83,9 +83,9 @@ _NOT_ENDED = frozenset(TurnStatus) - TERMINAL
 TURN_ACTIONS = (
     TurnAction("cancel", "Cancel", CANCEL_TURN, _NOT_ENDED - {TurnStatus.CANCELLING}),
     TurnAction("requeue", "Requeue", REQUEUE_TURN, REQUEUABLE),
-    TurnAction("set_aside", "Set aside", SET_ASIDE_TURN, _NOT_ENDED, danger=True),
+    TurnAction("fail_turn", "Fail turn", FAIL_TURN, _NOT_ENDED, danger=True),
     TurnAction("retry", "Retry", RETRY_TURN, RETRIABLE),
 )
 
-# By the act, for what happens after the question.
-OPERATOR_ACTIONS = {deed.act: deed for deed in (CANCEL, RETRY, REQUEUE, SET_ASIDE, CANCEL_OPEN)}
+# By `BulkAction.act`.
+OPERATOR_ACTIONS = {action.operation: action for action in (CANCEL, RETRY, REQUEUE, FAIL, CANCEL_OPEN)}

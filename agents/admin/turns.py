@@ -28,9 +28,9 @@ from agents.admin.list_filters import (
 )
 from agents.admin.state_tags import status_badge
 from agents.admin.transcript.page import turn_page
-from agents.admin.turn_actions import CANCEL, REQUEUE, RETRY, SET_ASIDE
+from agents.admin.turn_actions import CANCEL, FAIL, REQUEUE, RETRY
 from agents.models import Step, Turn
-from agents.permissions.role_permissions import CANCEL_TURN, REQUEUE_TURN, RETRY_TURN, SET_ASIDE_TURN
+from agents.permissions.role_permissions import CANCEL_TURN, FAIL_TURN, REQUEUE_TURN, RETRY_TURN
 from agents.permissions.transcripts import can_read_transcript
 from console.date_filters import age_filter
 from console.formatting import format_duration, format_moment, format_money, nowrap
@@ -41,7 +41,17 @@ from console.keyset_changelist import KeysetAdmin, parse_uuid
 class TurnAdmin(KeysetAdmin):
     query_budget = 13
 
-    list_display = ("queued", "state", "agent", "user", "error_class", "lasted", "tokens", "cost", "session")
+    list_display = (
+        "queued",
+        "display_status",
+        "agent",
+        "user",
+        "error_class",
+        "display_duration",
+        "tokens",
+        "cost",
+        "session",
+    )
     list_display_links = ("queued",)
     list_select_related = ("user", "release__agent")
     list_filter = (
@@ -49,7 +59,7 @@ class TurnAdmin(KeysetAdmin):
     )  # fmt: skip
     search_help_text = "The id of a turn, a session or an error, or the name of a user."
 
-    actions = ("cancel", "retry", "requeue", "set_aside")
+    actions = ("cancel", "retry", "requeue", "fail_turn")
 
     def has_cancel_permission(self, request: HttpRequest) -> bool:
         return request.user.has_perm(CANCEL_TURN)
@@ -60,8 +70,8 @@ class TurnAdmin(KeysetAdmin):
     def has_requeue_permission(self, request: HttpRequest) -> bool:
         return request.user.has_perm(REQUEUE_TURN)
 
-    def has_set_aside_permission(self, request: HttpRequest) -> bool:
-        return request.user.has_perm(SET_ASIDE_TURN)
+    def has_fail_turn_permission(self, request: HttpRequest) -> bool:
+        return request.user.has_perm(FAIL_TURN)
 
     @admin.action(description="Cancel", permissions=["cancel"])
     def cancel(self, request: HttpRequest, queryset: QuerySet[Turn]) -> HttpResponse:
@@ -75,9 +85,9 @@ class TurnAdmin(KeysetAdmin):
     def requeue(self, request: HttpRequest, queryset: QuerySet[Turn]) -> HttpResponse:
         return run_action(request, self, queryset, REQUEUE)
 
-    @admin.action(description="Set aside", permissions=["set_aside"])
-    def set_aside(self, request: HttpRequest, queryset: QuerySet[Turn]) -> HttpResponse:
-        return run_action(request, self, queryset, SET_ASIDE)
+    @admin.action(description="Fail turn", permissions=["fail_turn"])
+    def fail_turn(self, request: HttpRequest, queryset: QuerySet[Turn]) -> HttpResponse:
+        return run_action(request, self, queryset, FAIL)
 
     def get_search_results(
         self,
@@ -88,8 +98,8 @@ class TurnAdmin(KeysetAdmin):
         term = search_term.strip()
         if not term:
             return queryset, False
-        if (wanted := parse_uuid(term)) is not None:
-            return queryset.filter(Q(pk=wanted) | Q(agent_session_id=wanted) | Q(error_id=wanted)), False
+        if (searched_id := parse_uuid(term)) is not None:
+            return queryset.filter(Q(pk=searched_id) | Q(agent_session_id=searched_id) | Q(error_id=searched_id)), False
         return queryset.filter(user_id__in=find_users(term)), False
 
     def search_arms(self, term: str) -> Sequence[Q]:
@@ -105,8 +115,8 @@ class TurnAdmin(KeysetAdmin):
     def queued(self, turn: Turn) -> str:
         return format_moment(turn.queued_at)
 
-    @admin.display(description="state")
-    def state(self, turn: Turn) -> SafeString:
+    @admin.display(description="status")
+    def display_status(self, turn: Turn) -> SafeString:
         return status_badge(turn.status)
 
     @admin.display(description="agent")
@@ -114,7 +124,7 @@ class TurnAdmin(KeysetAdmin):
         return f"{turn.release.agent} #{turn.release.number}"
 
     @admin.display(description="took")
-    def lasted(self, turn: Turn) -> str:
+    def display_duration(self, turn: Turn) -> str:
         return nowrap(format_duration(turn.started_at, turn.finished_at))
 
     @admin.display(description="tokens")
@@ -151,7 +161,7 @@ class StepAdmin(KeysetAdmin):
     search_help_text = "The id of a turn. Filters look at the newest 200,000 steps."
 
     def get_fields(self, request: HttpRequest, obj: Any = None) -> list[Any]:
-        """What was said to and by tools is part of the transcript."""
+        """Without `request` and `result` for users who may not read the transcript."""
         hidden = {"request", "result"} if obj is None or not can_read_transcript(request.user, _agent(obj)) else set()
         return [field.name for field in Step._meta.fields if field.name not in hidden]
 

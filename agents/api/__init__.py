@@ -1,1 +1,1 @@
-"""REST `/api/v1`: parse, authenticate, call one verb, answer in one shape."""
+"""REST `/api/v1`: each view parses, authenticates, calls one function of `agents.sessions` and renders the result."""

@@ -1,4 +1,4 @@
-"""Agents that one may talk to."""
+"""The agents that the caller may use."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ ORDER = Order("agents", ("slug",))
 
 
 def agent_shape(agent: Agent) -> dict[str, Any]:
-    """`release` is the number of the release that new sessions get."""
+    """The JSON of an agent; `release` is the number of the release that new sessions get."""
     return {
         "slug": agent.slug,
         "name": agent.name,

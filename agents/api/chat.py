@@ -1,4 +1,4 @@
-"""What the chat page reads beside the public interface. Not for others: it may change with the page."""
+"""Endpoints of the chat page beside the public API. They are private: they may change with the page."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ from rest.serializers import Input, Text, read_input
 from rest.views import ApiView
 
 EXCHANGES = 30
-# Rendering costs about 3 ms for each KB; the page asks for what lies beyond this when it is looked at.
-MOST_CHARS = 100_000
+# Rendering takes about 3 ms per KB; the page requests the rest when it is scrolled into view.
+MAX_RENDERED_CHARS = 100_000
 
 
 class NewText(Input):
@@ -28,20 +28,20 @@ class NewText(Input):
 
 
 class RenderView(ApiView):
-    """`{text}` becomes `{html}`: for words that are still being written. Changes nothing."""
+    """Renders `{text}` to `{html}`, for answers that are still streamed. Changes nothing."""
 
     def post(self, _request: Request) -> HttpResponse:
         read_query(self.http)
         self.who().require_scope(Scope.READ)
-        given = read_input(NewText, read_body(self.http))
-        return json_response({"html": render(given["text"])})
+        data = read_input(NewText, read_body(self.http))
+        return json_response({"html": render(data["text"])})
 
 
 class ConversationView(ApiView):
-    """The newest part of a conversation, or what lies before a message.
+    """The newest part of a conversation, or the part before a message.
 
-    Text that agents and people of the console wrote has its `html` beside it, null where an answer would take too long.
-    What a user typed has none: it is shown as it was typed.
+    Text by agents and operators has its `html`, null where rendering all would take too long. Text by users has none:
+    it is shown as typed.
     """
 
     def get(self, _request: Request, session_id: str) -> HttpResponse:
@@ -53,13 +53,13 @@ class ConversationView(ApiView):
 
 
 def _add_html(window: dict[str, Any]) -> None:
-    """Newest first, as far as the time allows."""
-    spoken = [message["parts"] for message in window["messages"] if message["author"] != "user"]
-    shown = [turn["shown"] for turn in window["turns"].values()]
-    left = MOST_CHARS
-    for part in _texts([*reversed(shown), *reversed(spoken)]):
-        left -= len(part["text"])
-        part["html"] = render(part["text"]) if left >= 0 else None
+    """Add `html` to text parts, newest first, up to `MAX_RENDERED_CHARS`; null for the others."""
+    written = [message["parts"] for message in window["messages"] if message["author"] != "user"]
+    drafts = [turn["shown"] for turn in window["turns"].values()]
+    remaining = MAX_RENDERED_CHARS
+    for part in _texts([*reversed(drafts), *reversed(written)]):
+        remaining -= len(part["text"])
+        part["html"] = render(part["text"]) if remaining >= 0 else None
 
 
 def _texts(contents: Sequence[list[dict[str, Any]]]) -> list[dict[str, Any]]:

@@ -1,4 +1,4 @@
-"""Addresses below `/chat/`: what the chat page reads beside the public interface."""
+"""URLs below `/chat/`: private endpoints of the chat page."""
 
 from __future__ import annotations
 

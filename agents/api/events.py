@@ -1,4 +1,4 @@
-"""A session's log: a page of it, or as it grows."""
+"""The events of a session, as a page or as a stream."""
 
 from __future__ import annotations
 
@@ -29,21 +29,21 @@ class EventsView(AsyncApiView):
     media_types = (JSON, EVENT_STREAM)
 
     async def get(self, _request: Request, session_id: str) -> HttpResponseBase:
-        actor, wanted = self.who(), read_id("session_id", session_id)
+        actor, session_uuid = self.who(), read_id("session_id", session_id)
         query = read_query(self.http, after=seq_parameter, limit=_limit)
         after = query.get("after", 0)
-        # A browser that reconnects by itself repeats the address and adds where it stood.
-        stood = last_event_id(self.http)
+        # A reconnecting EventSource repeats the URL and adds the last id that it has received.
+        last_seen = last_event_id(self.http)
         if not asks_for_stream(self.http):
             limit = query.get("limit", DEFAULT_LIMIT)
-            return await in_db_thread(_answer_page, self.http, actor, wanted, after, limit)
-        session = await in_db_thread(access_session, actor=actor, session_id=wanted)
-        after = after if stood is None else stood
-        future = after >= session.next_seq
-        return stream_response(self.http, actor, session_id=wanted, after=after, resync=future)
+            return await in_db_thread(_page_response, self.http, actor, session_uuid, after, limit)
+        session = await in_db_thread(access_session, actor=actor, session_id=session_uuid)
+        after = after if last_seen is None else last_seen
+        is_ahead = after >= session.next_seq
+        return stream_response(self.http, actor, session_id=session_uuid, after=after, resync=is_ahead)
 
 
-def _answer_page(request: HttpRequest, actor: Actor, session_id: UUID, after: int, limit: int) -> HttpResponse:
+def _page_response(request: HttpRequest, actor: Actor, session_id: UUID, after: int, limit: int) -> HttpResponse:
     """`{results, next, previous, last_seq, resync}`; `resync` is a snapshot when the events after `after` are gone."""
     page = read_events(actor=actor, session_id=session_id, after=after, limit=limit)
     if page.resync:
@@ -53,12 +53,12 @@ def _answer_page(request: HttpRequest, actor: Actor, session_id: UUID, after: in
 
 
 def _page_json(request: HttpRequest, page: EventPage, *, snapshot: dict[str, Any] | None = None) -> bytes:
-    """Put together as text: the payloads are JSON already."""
-    following = None
+    """The page as JSON, assembled as text: the payloads are JSON already."""
+    next_url = None
     if page.events and page.events[-1].seq < page.last_seq:
         query = request.GET.copy()
         query["after"] = str(page.events[-1].seq)
-        following = request.build_absolute_uri(f"{request.path}?{query.urlencode()}")
+        next_url = request.build_absolute_uri(f"{request.path}?{query.urlencode()}")
     results = ",".join(map(event_json, page.events)).encode()
-    rest = strict_json.dumps({"next": following, "previous": None, "last_seq": page.last_seq, "resync": snapshot})
+    rest = strict_json.dumps({"next": next_url, "previous": None, "last_seq": page.last_seq, "resync": snapshot})
     return b'{"results":[%s],%s' % (results, rest[1:])

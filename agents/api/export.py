@@ -1,4 +1,4 @@
-"""A whole conversation to keep, as JSON or as a text. Streamed: only a few messages are in memory at once."""
+"""Export of a whole conversation, as JSON or Markdown. Streamed: only a few messages are in memory at once."""
 
 from __future__ import annotations
 
@@ -35,51 +35,51 @@ class ExportView(AsyncApiView):
     media_types = (JSON, MARKDOWN)
 
     async def get(self, _request: Request, session_id: str) -> HttpResponseBase:
-        wanted = read_query(self.http, format=_format).get("format", "json")
-        found = await in_db_thread(begin_export, actor=self.who(), session_id=read_id("session_id", session_id))
-        media_type, ending = FORMATS[wanted]
+        format_name = read_query(self.http, format=_format).get("format", "json")
+        export = await in_db_thread(begin_export, actor=self.who(), session_id=read_id("session_id", session_id))
+        media_type, extension = FORMATS[format_name]
         headers = {
             "Cache-Control": "no-store",
-            "Content-Disposition": content_disposition_header(True, f"{transcript_name(found.session)}.{ending}"),
+            "Content-Disposition": content_disposition_header(True, f"{transcript_name(export.session)}.{extension}"),
         }
-        pieces = _markdown(found) if wanted == "markdown" else _json(found)
+        pieces = _markdown(export) if format_name == "markdown" else _json(export)
         if self.http.method == "HEAD":
-            pieces = _nothing()
+            pieces = _empty()
         return StreamingHttpResponse(pieces, content_type=media_type, headers=headers)
 
 
-async def _nothing() -> AsyncIterator[bytes]:
-    """The length of an export is not known: a whole answer of nothing would say that it is 0."""
+async def _empty() -> AsyncIterator[bytes]:
+    """An empty stream for HEAD: a plain empty response would announce a Content-Length of 0."""
     return
     yield b""
 
 
-async def _json(found: Export) -> AsyncIterator[bytes]:
-    """`{session, exported_at, events, turns, messages}`: all branches, by ordinal."""
+async def _json(export: Export) -> AsyncIterator[bytes]:
+    """Chunks of `{session, exported_at, events, turns, messages}`, with all branches, by ordinal."""
     head = {
-        "session": session_shape(found.session),
+        "session": session_shape(export.session),
         "exported_at": moment(now()),
-        "events": {"first": 1, "last": found.session.next_seq - 1},
-        "turns": [_turn(turn, found) for turn in found.turns],
+        "events": {"first": 1, "last": export.session.next_seq - 1},
+        "turns": [_turn(turn, export) for turn in export.turns],
     }
     yield strict_json.dumps(head)[:-1] + b',"messages":['
-    between, after = b"", 0
-    while messages := await in_db_thread(read_piece, found.session, after=after):
-        yield between + b",".join(strict_json.dumps(message_shape(message)) for message in messages)
-        between, after = b",", messages[-1].ordinal
+    separator, after = b"", 0
+    while messages := await in_db_thread(read_piece, export.session, after=after):
+        yield separator + b",".join(strict_json.dumps(message_shape(message)) for message in messages)
+        separator, after = b",", messages[-1].ordinal
     yield b"]}"
 
 
-async def _markdown(found: Export) -> AsyncIterator[bytes]:
-    """The branch that people see."""
-    yield transcript_heading(found.session).encode()
-    for start in range(0, len(found.shown), PIECE):
-        for message in await in_db_thread(read_shown, found.session, found.shown[start : start + PIECE]):
-            yield transcript_message(message, agent_name=found.session.agent.name).encode()
+async def _markdown(export: Export) -> AsyncIterator[bytes]:
+    """Chunks of the Markdown of the branch that the chat shows."""
+    yield transcript_heading(export.session).encode()
+    for start in range(0, len(export.shown), PIECE):
+        for message in await in_db_thread(read_shown, export.session, export.shown[start : start + PIECE]):
+            yield transcript_message(message, agent_name=export.session.agent.name).encode()
 
 
-def _turn(turn: Turn, found: Export) -> Shape:
-    """Without its answer, which is among the messages."""
+def _turn(turn: Turn, export: Export) -> Shape:
+    """The JSON of a turn with its range of seqs, without its answer, which is among the messages."""
     shape = {name: value for name, value in turn_shape(turn).items() if name not in {"answer", "position"}}
-    first, last = found.events.get(turn.pk, (None, None))
+    first, last = export.events.get(turn.pk, (None, None))
     return {**shape, "events": {"first": first, "last": last}}

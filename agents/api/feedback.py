@@ -1,4 +1,4 @@
-"""Thumbs up and down."""
+"""Feedback on answers."""
 
 from __future__ import annotations
 
@@ -24,11 +24,11 @@ class NewFeedback(Input):
 class FeedbackView(ApiView):
     def put(self, _request: Request, message_id: str) -> HttpResponse:
         read_query(self.http)
-        wanted, given = read_id("message_id", message_id), read_input(NewFeedback, read_body(self.http))
-        found = give_feedback(
-            self.who(), message_id=wanted, value=VALUES[given["value"]], comment=given.get("comment", "")
+        message_uuid, data = read_id("message_id", message_id), read_input(NewFeedback, read_body(self.http))
+        feedback = give_feedback(
+            self.who(), message_id=message_uuid, value=VALUES[data["value"]], comment=data.get("comment", "")
         )
-        return json_response(feedback_shape(found.value, found.comment))
+        return json_response(feedback_shape(feedback.value, feedback.comment))
 
     def delete(self, _request: Request, message_id: str) -> HttpResponse:
         read_query(self.http)

@@ -1,11 +1,11 @@
-"""A session that begins where another one stood."""
+"""Fork a session."""
 
 from __future__ import annotations
 
 from django.http import HttpResponse
 from rest_framework.request import Request
 
-from agents.api.sessions import answer_session
+from agents.api.sessions import session_response
 from agents.sessions import fork_session
 from rest.idempotency import Operation, run_once
 from rest.query_params import read_id, read_query
@@ -21,11 +21,11 @@ class NewFork(Input):
 class ForkView(ApiView):
     def post(self, _request: Request, session_id: str) -> HttpResponse:
         read_query(self.http)
-        actor, wanted = self.who(), read_id("session_id", session_id)
+        actor, session_uuid = self.who(), read_id("session_id", session_id)
         body = read_body(self.http, may_be_empty=True)
         after_turn = read_input(NewFork, body).get("after_turn")
 
         def run() -> HttpResponse:
-            return answer_session(fork_session(actor, session_id=wanted, after_turn=after_turn), status=201)
+            return session_response(fork_session(actor, session_id=session_uuid, after_turn=after_turn), status=201)
 
-        return run_once(self.http, Operation(actor, "fork_session", str(wanted), body), run)
+        return run_once(self.http, Operation(actor, "fork_session", str(session_uuid), body), run)

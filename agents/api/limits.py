@@ -1,4 +1,4 @@
-"""What a user has left of everything that is limited."""
+"""The remaining rate and concurrency limits of a user."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from ratelimits.rates import Remaining
 
 @dataclass(frozen=True, slots=True)
 class ConcurrencyUse:
-    """How much of a concurrency limit is in use; `limit` None: there is none."""
+    """The use of a concurrency limit; `limit` is None where there is none."""
 
     limit: int | None
     used: int
@@ -27,7 +27,7 @@ class RemainingLimits:
 
 
 def remaining_limits(*, user_id: int, key_id: UUID | None) -> RemainingLimits:
-    """Of the account, and of the key it came with: three queries. Rates without a limit are left out."""
+    """The limits of the account and of the API key, in three queries. Rates without a limit are omitted."""
     running = Turn.objects.filter(user_id=user_id, lease_expires_at__isnull=False).count()
     config = settings.BANDSTAND
     return RemainingLimits(

@@ -1,4 +1,4 @@
-"""What the caller has left."""
+"""The limits of the caller."""
 
 from __future__ import annotations
 
@@ -32,16 +32,16 @@ class LimitsView(ApiView):
 def limits_shape(limits: RemainingLimits) -> dict[str, Any]:
     """`rates` by name, `concurrency` by name; `spend` is null until there are budgets."""
     return {
-        "rates": {left.rate.name.replace("-", "_"): _rate(left) for left in limits.rates},
-        "concurrency": {name: {"limit": used.limit, "used": used.used} for name, used in limits.concurrency.items()},
+        "rates": {remaining.rate.name.replace("-", "_"): _rate(remaining) for remaining in limits.rates},
+        "concurrency": {name: {"limit": use.limit, "used": use.used} for name, use in limits.concurrency.items()},
         "spend": None,
     }
 
 
-def _rate(left: Remaining) -> dict[str, Any]:
+def _rate(remaining: Remaining) -> dict[str, Any]:
     return {
-        "limit": left.rate.limit,
-        "per_seconds": round(left.rate.period_seconds),
-        "remaining": left.tokens,
-        "resets_at": moment(now() + timedelta(seconds=left.full_in_seconds)),
+        "limit": remaining.rate.limit,
+        "per_seconds": round(remaining.rate.period_seconds),
+        "remaining": remaining.tokens,
+        "resets_at": moment(now() + timedelta(seconds=remaining.full_in_seconds)),
     }

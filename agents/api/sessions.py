@@ -1,4 +1,4 @@
-"""Sessions and what was said in them."""
+"""Sessions and their messages."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ from rest.responses import json_response, no_content
 from rest.serializers import Id, Input, Object, Text, read_input
 from rest.views import ApiView
 
-# The order in which they were last spoken in; the index `session_of_user` holds it.
+# By the time of the last message; served by the index `session_of_user`.
 SESSIONS = Order("sessions", ("updated_at", "id"), falling=True)
 MESSAGES = Order("messages", ("ordinal",))
 
@@ -46,7 +46,8 @@ class SessionChange(Input):
     head = Id(required=False)
 
 
-def answer_session(session: AgentSession, *, status: int = 200) -> HttpResponse:
+def session_response(session: AgentSession, *, status: int = 200) -> HttpResponse:
+    """The response with the JSON of `session` and its ETag, and its Location with 201."""
     headers = {"ETag": etag(session.version)}
     if status == 201:
         headers["Location"] = reverse("api:session", args=[session.pk])
@@ -59,8 +60,8 @@ class SessionsView(ApiView):
             self.http, agent=slug, search=some_words, limit=limit_parameter, cursor=SESSIONS.cursor_parameter()
         )
         rows = user_sessions(self.who()).filter(listed=True)
-        if (words := query.pop("search", None)) is not None:
-            rows = search_filter(rows, words)
+        if (search := query.pop("search", None)) is not None:
+            rows = search_filter(rows, search)
         if (agent := query.pop("agent", None)) is not None:
             rows = rows.filter(agent__slug=agent)
         return json_response(paginate(self.http, rows, order=SESSIONS, shape=listed_shape, **query))
@@ -68,16 +69,16 @@ class SessionsView(ApiView):
     def post(self, _request: Request) -> HttpResponse:
         read_query(self.http)
         actor, body = self.who(), read_body(self.http)
-        given = read_input(NewSession, body)
+        data = read_input(NewSession, body)
 
         def run() -> HttpResponse:
             session = create_session(
                 actor,
-                agent_slug=given["agent"],
-                title=given.get("title", ""),
-                metadata=given.get("metadata"),
+                agent_slug=data["agent"],
+                title=data.get("title", ""),
+                metadata=data.get("metadata"),
             )
-            return answer_session(session, status=201)
+            return session_response(session, status=201)
 
         return run_once(self.http, Operation(actor, "create_session", "", body), run)
 
@@ -85,22 +86,24 @@ class SessionsView(ApiView):
 class SessionView(ApiView):
     def get(self, _request: Request, session_id: str) -> HttpResponse:
         read_query(self.http)
-        return answer_session(access_session(actor=self.who(), session_id=read_id("session_id", session_id)))
+        return session_response(access_session(actor=self.who(), session_id=read_id("session_id", session_id)))
 
     def patch(self, _request: Request, session_id: str) -> HttpResponse:
         read_query(self.http)
-        wanted = read_id("session_id", session_id)
+        session_uuid = read_id("session_id", session_id)
         change = read_input(SessionChange, read_body(self.http))
         if not change:
             raise InvalidInput("Nothing to change was given.", pointer="")
-        return answer_session(
-            update_session(self.who(), session_id=wanted, expected_version=self._expected_version(wanted), **change)
+        return session_response(
+            update_session(
+                self.who(), session_id=session_uuid, expected_version=self._expected_version(session_uuid), **change
+            )
         )
 
     def delete(self, _request: Request, session_id: str) -> HttpResponse:
         read_query(self.http)
-        wanted = read_id("session_id", session_id)
-        delete_session(self.who(), session_id=wanted, expected_version=self._expected_version(wanted))
+        session_uuid = read_id("session_id", session_id)
+        delete_session(self.who(), session_id=session_uuid, expected_version=self._expected_version(session_uuid))
         return no_content()
 
     def _expected_version(self, session_id: UUID) -> int | None:

@@ -1,4 +1,4 @@
-"""Turns: ask, watch, stop."""
+"""Turns: create, read, cancel."""
 
 from __future__ import annotations
 
@@ -26,8 +26,8 @@ from rest.responses import json_response
 from rest.serializers import Choice, Id, Input, Text, read_input
 from rest.views import ApiView, AsyncApiView
 
-# A client that wants to wait longer listens to the events.
-LONGEST_WAIT_SECONDS = 60
+# Seconds. A client that wants to wait longer streams the events.
+MAX_WAIT_SECONDS = 60
 
 _WAIT = re.compile(r"(?:^|[,;\s])wait\s*=\s*\"?([0-9]{1,9})\"?(?:$|[,;\s])", re.IGNORECASE)
 _PRIORITIES = {priority.word: priority for priority in Priority}
@@ -41,9 +41,9 @@ class NewTurn(Input):
 
 
 def wait_seconds(request: HttpRequest) -> int:
-    """The seconds of `Prefer: wait=…`, bounded; 0 without. What cannot be read is ignored, as RFC 7240 asks."""
+    """The seconds of `Prefer: wait=…`, at most 60; 0 without. An invalid value is ignored, as RFC 7240 says."""
     match = _WAIT.search(request.headers.get("Prefer", ""))
-    return min(int(match[1]), LONGEST_WAIT_SECONDS) if match else 0
+    return min(int(match[1]), MAX_WAIT_SECONDS) if match else 0
 
 
 class TurnsView(AsyncApiView):
@@ -51,36 +51,36 @@ class TurnsView(AsyncApiView):
 
     async def post(self, _request: Request, session_id: str) -> HttpResponseBase:
         read_query(self.http)
-        actor, wanted = self.who(), read_id("session_id", session_id)
-        key, given = read_key(self.http), read_input(NewTurn, read_body(self.http))
-        stood = last_event_id(self.http)
-        # Every answer shows the turn. Refused after the commit, the client would ask again.
+        actor, session_uuid = self.who(), read_id("session_id", session_id)
+        key, data = read_key(self.http), read_input(NewTurn, read_body(self.http))
+        last_seen = last_event_id(self.http)
+        # Every response shows the turn. Checked before the commit: a client refused after it would send again.
         actor.require_scope(Scope.READ)
-        accepted = await in_db_thread(_accept, actor, wanted, given, key)
+        accepted = await in_db_thread(_accept, actor, session_uuid, data, key)
         headers = dict(REPLAYED) if accepted.replayed else {}
         if accepted.turn_id is None:
-            return json_response(_stored(wanted, accepted), status=202, headers=headers)
+            return json_response(_stored_shape(session_uuid, accepted), status=202, headers=headers)
         headers["Location"] = reverse("api:turn", args=[accepted.turn_id])
         if asks_for_stream(self.http):
             # The message came right before the event that `accepted.seq` names.
             after = accepted.seq - 2
-            if accepted.replayed and stood is not None:
-                after = await in_db_thread(resume_position, turn_id=accepted.turn_id, begun=after, stood=stood)
+            if accepted.replayed and last_seen is not None:
+                after = await in_db_thread(resume_position, turn_id=accepted.turn_id, begun=after, stood=last_seen)
             return stream_response(
-                self.http, actor, session_id=wanted, after=after, turn_id=accepted.turn_id, headers=headers
+                self.http, actor, session_id=session_uuid, after=after, turn_id=accepted.turn_id, headers=headers
             )
-        return await self._finished_or_accepted(actor, wanted, accepted, accepted.turn_id, headers)
+        return await self._finished_or_accepted(actor, session_uuid, accepted, accepted.turn_id, headers)
 
     async def _finished_or_accepted(
         self, actor: Actor, session_id: UUID, accepted: Accepted, turn_id: UUID, headers: dict[str, str]
     ) -> HttpResponse:
-        shape = await in_db_thread(_shape, actor, turn_id)
+        shape = await in_db_thread(_read_turn_shape, actor, turn_id)
         seconds = wait_seconds(self.http)
         if not seconds:
             return json_response(shape, status=202, headers=headers)
         if shape["status"] not in TERMINAL:
             await wait_until_terminal(session_id=session_id, turn_id=turn_id, after=accepted.seq, seconds=seconds)
-            shape = await in_db_thread(_shape, actor, turn_id)
+            shape = await in_db_thread(_read_turn_shape, actor, turn_id)
         headers["Preference-Applied"] = f"wait={seconds}"
         return json_response(shape, status=200 if shape["status"] in TERMINAL else 202, headers=headers)
 
@@ -88,40 +88,40 @@ class TurnsView(AsyncApiView):
 class TurnView(ApiView):
     def get(self, _request: Request, turn_id: str) -> HttpResponse:
         read_query(self.http)
-        return json_response(_shape(self.who(), read_id("turn_id", turn_id)))
+        return json_response(_read_turn_shape(self.who(), read_id("turn_id", turn_id)))
 
 
 class CancelView(ApiView):
     def post(self, _request: Request, turn_id: str) -> HttpResponse:
         read_query(self.http)
-        actor, wanted = self.who(), read_id("turn_id", turn_id)
+        actor, turn_uuid = self.who(), read_id("turn_id", turn_id)
         body = read_body(self.http, may_be_empty=True)
         read_input(Input, body)
 
         def run() -> HttpResponse:
-            return json_response(_shape_of(cancel_turn(actor, turn_id=wanted)))
+            return json_response(_turn_shape(cancel_turn(actor, turn_id=turn_uuid)))
 
-        return run_once(self.http, Operation(actor, "cancel_turn", str(wanted), body), run)
+        return run_once(self.http, Operation(actor, "cancel_turn", str(turn_uuid), body), run)
 
 
-def _accept(actor: Actor, session_id: UUID, given: dict[str, Any], key: str | None) -> Accepted:
-    when_busy = given.get("when_busy")
+def _accept(actor: Actor, session_id: UUID, data: dict[str, Any], key: str | None) -> Accepted:
+    when_busy = data.get("when_busy")
     return accept_message(
         actor,
         session_id=session_id,
-        text=given["input"],
+        text=data["input"],
         key=key,
-        parent=given.get("parent", UNSET),
+        parent=data.get("parent", UNSET),
         when_busy=WhenBusy(when_busy) if when_busy else None,
-        priority=_PRIORITIES[given.get("priority", "interactive")],
+        priority=_PRIORITIES[data.get("priority", "interactive")],
     )
 
 
-def _shape(actor: Actor, turn_id: UUID) -> dict[str, Any]:
-    return _shape_of(access_turn(actor=actor, turn_id=turn_id))
+def _read_turn_shape(actor: Actor, turn_id: UUID) -> dict[str, Any]:
+    return _turn_shape(access_turn(actor=actor, turn_id=turn_id))
 
 
-def _shape_of(turn: Turn) -> dict[str, Any]:
+def _turn_shape(turn: Turn) -> dict[str, Any]:
     answer = None
     if turn.status in TERMINAL:
         answer = session_messages(turn.agent_session).filter(turn=turn, author=Message.Author.AGENT).first()
@@ -129,8 +129,8 @@ def _shape_of(turn: Turn) -> dict[str, Any]:
     return turn_shape(turn, answer, position=position)
 
 
-def _stored(session_id: UUID, accepted: Accepted) -> dict[str, Any]:
-    """A message without a turn: a human answers in this session."""
+def _stored_shape(session_id: UUID, accepted: Accepted) -> dict[str, Any]:
+    """The JSON for a message without a turn: a human answers in this session."""
     return {
         "id": None,
         "session": str(session_id),

@@ -1,4 +1,4 @@
-"""Addresses below `/api/`. Parts of paths are read by the views, so that a malformed id is refused in our own shape."""
+"""URLs below `/api/`. The views parse the path parameters, so that a malformed id gets a problem response."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""What the HTTP interfaces share that knows sessions: streams of events, and the re-check of who reads them."""
+"""Shared by the HTTP interfaces: event streams of sessions, and the revalidation of their readers."""

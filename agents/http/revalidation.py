@@ -1,4 +1,4 @@
-"""Whether whoever gets a long answer may still have it."""
+"""Repeated authorization of long responses."""
 
 from __future__ import annotations
 
@@ -13,32 +13,34 @@ from foundation.db_threads import in_db_thread
 from foundation.errors import Unauthenticated
 from rest.authentication import credentials_still_valid
 
-# A login that ended, a key that was revoked or a session that was deleted ends its answers within this time.
+# The end of a login, a revoked key or a deleted session ends the responses within this time.
 RECHECK_SECONDS = 3.0
 
 
 class StreamAuthorization:
-    """Looks every few seconds. What waits must not wait longer than until the next look, `seconds_left` from now: what
-    was silent would be looked at a whole period too late."""
+    """Checks every `RECHECK_SECONDS` whether the reader may still read the session.
+
+    The caller must not wait longer than `seconds_left` before it calls `check`, or a silent stream is checked late.
+    """
 
     def __init__(self, request: HttpRequest, actor: Actor, session_id: UUID) -> None:
         self._request = request
         self._actor = actor
         self._session_id = session_id
-        self._again_at = monotonic() + RECHECK_SECONDS
+        self._next_check_at = monotonic() + RECHECK_SECONDS
 
     @property
     def seconds_left(self) -> float:
-        return max(0.01, self._again_at - monotonic())
+        return max(0.01, self._next_check_at - monotonic())
 
     async def check(self) -> None:
-        """Raises `Unauthenticated` and `NotFound` when it is time to look, and there is no welcome any more."""
-        if monotonic() >= self._again_at:
-            self._again_at = monotonic() + RECHECK_SECONDS
-            await in_db_thread(self._look)
+        """When a check is due, raise `Unauthenticated` for invalid credentials and `NotFound` for a deleted session."""
+        if monotonic() >= self._next_check_at:
+            self._next_check_at = monotonic() + RECHECK_SECONDS
+            await in_db_thread(self._revalidate)
 
-    def _look(self) -> None:
-        # Nothing is ever logged for a session that was deleted: raises `NotFound`, lest one listen for ever.
+    def _revalidate(self) -> None:
+        # Raises `NotFound` for a deleted session, which gets no more events: its reader would wait for ever.
         access_session(actor=self._actor, session_id=self._session_id)
         if not credentials_still_valid(self._request, self._actor):
             raise Unauthenticated(rule="revoked")

@@ -1,4 +1,4 @@
-"""A session's log as server-sent events."""
+"""The events of a session as server-sent events."""
 
 from __future__ import annotations
 
@@ -42,23 +42,24 @@ def stream_response(
     turn_id: UUID | None = None,
     headers: dict[str, str] | None = None,
 ) -> StreamingHttpResponse:
-    """The events after seq `after`: one turn's until it has ended, or all of the session's for as long as one listens.
+    """A streaming response with the events after seq `after`: of one turn until its end, or of the session until the
+    client disconnects.
 
-    `resync` sends a snapshot first, as for an `after` that lies in the future. Must be called on the event loop.
+    `resync` sends a snapshot first, as for an `after` in the future. Must be called on the event loop.
     """
     stream = Stream(request, actor, session_id=session_id, after=after, resync=resync, turn_id=turn_id)
     return StreamingHttpResponse(
         stream,
         content_type=EVENT_STREAM,
-        # Proxies that buffer (nginx) would hold the words back.
+        # Keeps proxies such as nginx from buffering the events.
         headers={"Cache-Control": "no-store", "X-Accel-Buffering": "no", **(headers or {})},
     )
 
 
 class Stream:
-    """One listener. Leaving it closes the subscription, and changes nothing else.
+    """The event stream of one client. A disconnect closes the subscription, and changes nothing else.
 
-    The server drops what it iterates over without closing it; it closes the answer, which closes what has a `close`.
+    The server does not close the iterator that it drops; it closes the response, which calls `close`.
     """
 
     def __init__(
@@ -70,63 +71,63 @@ class Stream:
         self._resync = resync
         self._turn_id = turn_id
         self._turn = str(turn_id) if turn_id else None
-        self._welcome = StreamAuthorization(request, actor, session_id)
+        self._authorization = StreamAuthorization(request, actor, session_id)
         self._loop = asyncio.get_running_loop()
-        self._watcher = get_hub().subscribe(session_id, after)
+        self._subscription = get_hub().subscribe(session_id, after)
 
     def close(self) -> None:
-        """From whatever thread the server closes answers in."""
+        """Close the subscription; may be called from any thread."""
         if not self._loop.is_closed():
-            self._loop.call_soon_threadsafe(self._watcher.close)
+            self._loop.call_soon_threadsafe(self._subscription.close)
 
     async def __aiter__(self) -> AsyncIterator[bytes]:
         try:
             yield _OPENING
-            async for chunk in self._chunks(self._watcher):
+            async for chunk in self._chunks(self._subscription):
                 yield chunk
         except BandstandError as error:
-            yield self._ended_by(error)
+            yield self._error_event(error)
         except DATABASE_FAULTS:
-            yield self._ended_by(Unavailable(retry_after_seconds=1))
+            yield self._error_event(Unavailable(retry_after_seconds=1))
         except Exception as error:
             log.exception("stream.failed", exc_info=error, session=str(self._session_id))
-            yield _last(OurFault())
+            yield _error_frame_bytes(OurFault())
         finally:
-            self._watcher.close()
+            self._subscription.close()
 
-    def _ended_by(self, error: BandstandError) -> bytes:
-        """The head of the answer is gone: all that is left is to say why there is no more, and whether to come back."""
+    def _error_event(self, error: BandstandError) -> bytes:
+        """The last event of a stream that ends early, and its line in the log: the status was sent long ago."""
         log.warning("stream.ended", session=str(self._session_id), rule=error.context.get("rule", error.code))
-        return _last(error)
+        return _error_frame_bytes(error)
 
-    async def _chunks(self, watcher: Subscription) -> AsyncIterator[bytes]:
+    async def _chunks(self, subscription: Subscription) -> AsyncIterator[bytes]:
         if self._resync:
-            yield await self._snapshot(watcher)
-        spoke = monotonic()
+            yield await self._snapshot(subscription)
+        last_sent_at = monotonic()
         while True:
-            item = await watcher.get(self._welcome.seconds_left)
-            if watcher.closed:
+            item = await subscription.get(self._authorization.seconds_left)
+            if subscription.closed:
                 raise ServerStops(retry_after_seconds=1)
-            await self._welcome.check()
+            await self._authorization.check()
             if isinstance(item, Resync):
-                yield await self._snapshot(watcher)
+                yield await self._snapshot(subscription)
                 if await self._turn_has_ended():
                     return
             elif item:
-                events, ended = self._mine(item)
+                events, is_finished = self._filter_events(item)
                 if events:
-                    yield "".join(map(_framed, events)).encode()
-                    spoke = monotonic()
-                if ended:
+                    yield "".join(map(_event_frame, events)).encode()
+                    last_sent_at = monotonic()
+                if is_finished:
                     return
-            if monotonic() - spoke >= HEARTBEAT_SECONDS:
+            if monotonic() - last_sent_at >= HEARTBEAT_SECONDS:
                 yield _HEARTBEAT
-                spoke = monotonic()
+                last_sent_at = monotonic()
 
-    async def _snapshot(self, watcher: Subscription) -> bytes:
-        """The session as it is now, in place of events that are gone."""
+    async def _snapshot(self, subscription: Subscription) -> bytes:
+        """A `resync` event with the session as it is now, in place of compacted events."""
         snapshot = await in_db_thread(read_snapshot, actor=self._actor, session_id=self._session_id)
-        watcher.reset(after=snapshot["seq"])
+        subscription.reset(after=snapshot["seq"])
         data = strict_json.dumps({"type": "resync", **snapshot})
         return b"id: %d\nevent: resync\ndata: %s\n\n" % (snapshot["seq"], data)
 
@@ -139,34 +140,34 @@ class Stream:
             return True
         return turn.status in TERMINAL
 
-    def _mine(self, events: list[LoggedEvent]) -> tuple[list[LoggedEvent], bool]:
-        """The events that belong here, and whether the last of them is the end."""
+    def _filter_events(self, events: list[LoggedEvent]) -> tuple[list[LoggedEvent], bool]:
+        """The events of the followed turn, and whether they end it; without a turn all of them and False."""
         if self._turn is None:
             return events, False
-        mine = [event for event in events if event.turn == self._turn]
-        return mine, bool(mine) and mine[-1].type in TERMINAL_EVENTS
+        turn_events = [event for event in events if event.turn == self._turn]
+        return turn_events, bool(turn_events) and turn_events[-1].type in TERMINAL_EVENTS
 
 
-def _framed(event: LoggedEvent) -> str:
+def _event_frame(event: LoggedEvent) -> str:
     # One line of data: JSON text has no line breaks of its own.
     return f"id: {event.seq}\nevent: {event.type}\ndata: {event_json(event)}\n\n"
 
 
-def _last(error: BandstandError) -> bytes:
-    # Without an id: a client that comes back goes on after the last event.
+def _error_frame_bytes(error: BandstandError) -> bytes:
+    # Without an id, so that a reconnecting client resumes after the last real event.
     return b"event: error\ndata: %s\n\n" % strict_json.dumps(error_frame(error))
 
 
 async def wait_until_terminal(*, session_id: UUID, turn_id: UUID, after: int, seconds: float) -> None:
-    """Return when the turn's end is in the log, when its events are gone, or after `seconds`."""
-    watcher = get_hub().subscribe(session_id, after)
-    turn, end = str(turn_id), monotonic() + seconds
+    """Return when the turn's end is in the log, when its events were compacted, or after `seconds`."""
+    subscription = get_hub().subscribe(session_id, after)
+    turn_text, ends_at = str(turn_id), monotonic() + seconds
     try:
-        while (left := end - monotonic()) > 0:
-            item: Any = await watcher.get(left)
+        while (remaining := ends_at - monotonic()) > 0:
+            item: Any = await subscription.get(remaining)
             if item is None or isinstance(item, Resync):
                 return
-            if any(event.turn == turn and event.type in TERMINAL_EVENTS for event in item):
+            if any(event.turn == turn_text and event.type in TERMINAL_EVENTS for event in item):
                 return
     finally:
-        watcher.close()
+        subscription.close()

@@ -348,7 +348,7 @@ class Migration(migrations.Migration):
                     ("cancel_turn", "Can cancel the turns of others"),
                     ("retry_turn", "Can retry the turns of others"),
                     ("requeue_turn", "Can take a turn away from its runner"),
-                    ("set_aside_turn", "Can set aside a turn"),
+                    ("fail_turn", "Can fail a turn"),
                 ],
             },
         ),
@@ -580,9 +580,11 @@ class Migration(migrations.Migration):
                 ),
             ],
             options={
-                "verbose_name": "bulk act",
+                "verbose_name": "bulk action",
                 "ordering": ["-id"],
-                "indexes": [models.Index(condition=models.Q(("status", "open")), fields=["id"], name="bulkact_open")],
+                "indexes": [
+                    models.Index(condition=models.Q(("status", "open")), fields=["id"], name="bulkaction_open")
+                ],
                 "constraints": [
                     models.CheckConstraint(
                         condition=models.Q(
@@ -593,7 +595,7 @@ class Migration(migrations.Migration):
                                 ),
                             )
                         ),
-                        name="bulkact_counts_its_rows",
+                        name="bulkaction_counts_its_rows",
                     )
                 ],
             },

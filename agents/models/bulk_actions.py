@@ -1,4 +1,4 @@
-"""Acts of operators on many rows."""
+"""Bulk actions: operator actions on many rows."""
 
 from __future__ import annotations
 
@@ -38,11 +38,11 @@ class BulkAction(models.Model):
     lease_expires_at = models.DateTimeField(null=True)
 
     class Meta:
-        verbose_name = "bulk act"
+        verbose_name = "bulk action"
         ordering = ["-id"]
-        indexes = [models.Index(fields=["id"], name="bulkact_open", condition=Q(status="open"))]
+        indexes = [models.Index(fields=["id"], name="bulkaction_open", condition=Q(status="open"))]
         constraints = [
-            models.CheckConstraint(condition=Q(total__gte=F("done") + F("refused")), name="bulkact_counts_its_rows"),
+            models.CheckConstraint(condition=Q(total__gte=F("done") + F("refused")), name="bulkaction_counts_its_rows"),
         ]
 
     def __str__(self) -> str:

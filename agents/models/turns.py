@@ -80,7 +80,7 @@ class Turn(models.Model):
             ("cancel_turn", "Can cancel the turns of others"),
             ("retry_turn", "Can retry the turns of others"),
             ("requeue_turn", "Can take a turn away from its runner"),
-            ("set_aside_turn", "Can set aside a turn"),
+            ("fail_turn", "Can fail a turn"),
         ]
         # Each names its rows by other columns, so that no query fits two of them: see CLAIM in `agents.journal.sql`.
         indexes = [

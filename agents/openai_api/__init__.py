@@ -1,1 +1,1 @@
-"""The OpenAI-compatible endpoint `/v1`: agents as models, for every client that knows a base URL and a key."""
+"""The OpenAI-compatible endpoint `/v1`: agents as models, for clients with a base URL and an API key."""

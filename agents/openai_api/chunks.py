@@ -1,4 +1,4 @@
-"""The shapes of answers: one whole, or its chunks."""
+"""The JSON of chat completions: a whole completion, or its chunks."""
 
 from __future__ import annotations
 
@@ -17,61 +17,61 @@ DONE = b"data: [DONE]\n\n"
 
 
 @dataclass(frozen=True, slots=True)
-class Head:
-    """What all chunks of an answer have in common; a repeated request gets an equal one. `created` is in seconds."""
+class CompletionHead:
+    """What all chunks of a completion have in common; equal when the request is repeated."""
 
     id: str
     created: int
     model: str
 
     @classmethod
-    def of(cls, accepted: AcceptedCompletion, model: str) -> Head:
+    def create(cls, accepted: AcceptedCompletion, model: str) -> CompletionHead:
         assert accepted.turn_id is not None
-        # A UUIDv7 begins with the milliseconds at which it was made.
+        # A UUIDv7 begins with its creation time in milliseconds.
         return cls(f"chatcmpl-{accepted.turn_id.hex}", (accepted.turn_id.int >> 80) // 1000, model)
 
-    def whole(self, outcome: CompletionResult) -> Shape:
-        message: Shape = {"role": "assistant", "content": outcome.text, "refusal": None}
-        if outcome.calls:
-            message |= {"content": outcome.text or None, "tool_calls": [_call(call) for call in outcome.calls]}
-        choice = {"index": 0, "message": message, "logprobs": None, "finish_reason": finish_reason(outcome)}
-        return self._shape("chat.completion", [choice]) | {"usage": usage(outcome)}
+    def completion(self, result: CompletionResult) -> Shape:
+        message: Shape = {"role": "assistant", "content": result.text, "refusal": None}
+        if result.calls:
+            message |= {"content": result.text or None, "tool_calls": [_call(call) for call in result.calls]}
+        choice = {"index": 0, "message": message, "logprobs": None, "finish_reason": finish_reason(result)}
+        return self._shape("chat.completion", [choice]) | {"usage": usage(result)}
 
-    def chunk(self, delta: Shape, *, finished: FinishReason | None = None, with_usage: bool) -> bytes:
-        choice = {"index": 0, "delta": delta, "logprobs": None, "finish_reason": finished}
-        # Who wants the usage gets the field in every chunk, and the numbers in one of their own.
-        return framed(self._shape("chat.completion.chunk", [choice]) | ({"usage": None} if with_usage else {}))
+    def chunk(self, delta: Shape, *, finish_reason: FinishReason | None = None, with_usage: bool) -> bytes:
+        choice = {"index": 0, "delta": delta, "logprobs": None, "finish_reason": finish_reason}
+        # With usage the field is null in every chunk, and a last chunk has the numbers.
+        return sse_event(self._shape("chat.completion.chunk", [choice]) | ({"usage": None} if with_usage else {}))
 
-    def usage_chunk(self, outcome: CompletionResult) -> bytes:
-        return framed(self._shape("chat.completion.chunk", []) | {"usage": usage(outcome)})
+    def usage_chunk(self, result: CompletionResult) -> bytes:
+        return sse_event(self._shape("chat.completion.chunk", []) | {"usage": usage(result)})
 
     def _shape(self, kind: str, choices: list[Shape]) -> Shape:
         return {"id": self.id, "object": kind, "created": self.created, "model": self.model, "choices": choices}
 
 
-def framed(shape: Shape) -> bytes:
+def sse_event(shape: Shape) -> bytes:
     return b"data: %s\n\n" % strict_json.dumps(shape)
 
 
-def finish_reason(outcome: CompletionResult) -> FinishReason:
-    if outcome.cut:
+def finish_reason(result: CompletionResult) -> FinishReason:
+    if result.cut:
         return "length"
-    return "tool_calls" if outcome.calls else "stop"
+    return "tool_calls" if result.calls else "stop"
 
 
-def usage(outcome: CompletionResult) -> Shape:
-    """All model calls of the turn together."""
-    read, written = outcome.input_tokens, outcome.output_tokens
-    return {"prompt_tokens": read, "completion_tokens": written, "total_tokens": read + written}
+def usage(result: CompletionResult) -> Shape:
+    """The token counts of all model calls of the turn."""
+    prompt, completion = result.input_tokens, result.output_tokens
+    return {"prompt_tokens": prompt, "completion_tokens": completion, "total_tokens": prompt + completion}
 
 
 def call_deltas(calls: Sequence[Part]) -> Iterable[Shape]:
-    """Each call in two: its name first, as every client expects, then its arguments."""
+    """Two deltas per tool call: first its name, as clients expect, then its arguments."""
     for index, call in enumerate(calls):
-        whole = _call(call)
-        arguments = whole["function"]["arguments"]
-        named = {**whole, "function": {**whole["function"], "arguments": ""}}
-        yield {"tool_calls": [{"index": index, **named}]}
+        full = _call(call)
+        arguments = full["function"]["arguments"]
+        name_only = {**full, "function": {**full["function"], "arguments": ""}}
+        yield {"tool_calls": [{"index": index, **name_only}]}
         yield {"tool_calls": [{"index": index, "function": {"arguments": arguments}}]}
 
 

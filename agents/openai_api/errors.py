@@ -1,4 +1,4 @@
-"""Errors as OpenAI's clients know them: `{"error": {"message", "type", "code", "param"}}`, and whether to try again."""
+"""Errors in OpenAI's format, `{"error": {"message", "type", "code", "param"}}`, with `X-Should-Retry`."""
 
 from __future__ import annotations
 
@@ -41,9 +41,9 @@ class TurnEnded(BandstandError):
 
     code = "turn_failed"
 
-    def __init__(self, outcome: CompletionResult) -> None:
-        error = outcome.error or {}
-        reason = str(error.get("error_class") or _WITHOUT_ERROR.get(outcome.status, outcome.status))
+    def __init__(self, result: CompletionResult) -> None:
+        error = result.error or {}
+        reason = str(error.get("error_class") or _DEFAULT_CLASSES.get(result.status, result.status))
         error_class = parse_error_class(reason)
         self.status = error_class.failure.status if error_class else 500
         self.own_code = error_class.code if error_class else reason
@@ -52,34 +52,34 @@ class TurnEnded(BandstandError):
         super().__init__(f"{detail} (error {error_id})" if error_id else detail)
 
 
-# What a turn is told of that ended in one of these states and has no error.
-_WITHOUT_ERROR = {TurnStatus.CANCELLED: ErrorClass.CANCELLED, TurnStatus.EXPIRED: ErrorClass.DEADLINE}
+# The error class of turns that ended in one of these states without an error.
+_DEFAULT_CLASSES = {TurnStatus.CANCELLED: ErrorClass.CANCELLED, TurnStatus.EXPIRED: ErrorClass.DEADLINE}
 
 _TYPES = {401: "authentication_error", 403: "permission_error", 409: "conflict_error", 429: "rate_limit_error"}
 _INDEX = re.compile(r"/([0-9]+)(?=/|$)")
 
 
 def openai_error_response(error: Exception, *, actor: str | None, method: str, path: str) -> HttpResponse:
-    """The answer to a request that raised `error`, and its line in the log."""
-    known = (
+    """The response for `error`, which is logged here."""
+    classified = (
         error
         if isinstance(error, TurnEnded)
         else classify_error(error, actor=actor, method=method, path=path, status=_status)
     )
-    status = _status(known)
-    # Of what was refused nothing is stored, and what was stored is found again: a retry is safe, if seldom useful.
-    again = known is None or known.retryable
-    headers = {"Cache-Control": "no-store", "X-Should-Retry": "true" if again else "false"}
-    if known is not None and known.retry_after_seconds is not None:
-        headers["Retry-After"] = retry_after(known.retry_after_seconds)
+    status = _status(classified)
+    # A refused request stored nothing, and a stored one is recognised: a retry is always safe, if seldom useful.
+    should_retry = classified is None or classified.retryable
+    headers = {"Cache-Control": "no-store", "X-Should-Retry": "true" if should_retry else "false"}
+    if classified is not None and classified.retry_after_seconds is not None:
+        headers["Retry-After"] = retry_after(classified.retry_after_seconds)
     if status == 401:
         headers["WWW-Authenticate"] = "Bearer"
-    body = strict_json.dumps(openai_error_body(known))
+    body = strict_json.dumps(openai_error_body(classified))
     return mark_logged(HttpResponse(body, status=status, content_type="application/json", headers=headers))
 
 
 def openai_error_body(error: BandstandError | None) -> dict[str, Any]:
-    """The body. None: the fault is ours."""
+    """The body for `error`; None means an internal error."""
     if error is None:
         return _shape("Something went wrong on our side.", 500, "internal", None)
     message, pointer = error.detail, error.pointer
@@ -100,12 +100,12 @@ def _status(error: BandstandError | None) -> int:
     if isinstance(error, TurnEnded):
         return error.status
     status = http_status(error)
-    # What OpenAI's clients know as a bad request.
+    # OpenAI's clients expect 400 for invalid input.
     return 400 if status == 422 else status
 
 
 def _param(pointer: str | None) -> str | None:
-    """`/messages/3/content` as `messages[3].content`; what is no pointer (a header, a query) as it is."""
+    """`/messages/3/content` as `messages[3].content`; other names (a header, a query parameter) unchanged."""
     if not pointer:
         return None
     if not pointer.startswith("/"):

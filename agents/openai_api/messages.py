@@ -1,4 +1,4 @@
-"""The messages of a request: what was said before, what is asked now, and the client's words for the model."""
+"""The messages of a request, split into the history, the new input and the client's instructions."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ MAX_CALLS = 128
 MAX_NAME = 200
 
 _ROLES = ("system", "developer", "user", "assistant", "tool")
-# Not of an assistant: that is an answer come back, with whatever the client's library has put into it.
+# Not for the assistant: those messages come from responses, with any fields that a client's library adds.
 _FIELDS = {
     "system": {"role", "content", "name"},
     "developer": {"role", "content", "name"},
@@ -26,28 +26,28 @@ _FIELDS = {
 
 @dataclass(slots=True)
 class Conversation:
-    """`history` is (author, parts), oldest first; `asked` is what begins the turn: results of tools, then text."""
+    """`history` is (author, parts), oldest first; `turn_parts` start the turn: tool results, then text."""
 
     instructions: str = ""
     history: list[tuple[str, list[Part]]] = field(default_factory=list)
-    asked: list[Part] = field(default_factory=list)
+    turn_parts: list[Part] = field(default_factory=list)
 
 
 def read_messages(messages: Any) -> Conversation:
-    """Raises `InvalidInput` and `TooLarge`, with pointers below `/messages`."""
+    """The conversation in `messages`. Raises `InvalidInput` and `TooLarge`, with pointers below `/messages`."""
     if not isinstance(messages, list) or not messages:
         raise InvalidInput("A list with at least one message is expected.", pointer="/messages")
     if len(messages) > MAX_MESSAGES:
         raise TooLarge(f"At most {MAX_MESSAGES} messages are taken.", pointer="/messages")
     reader = _Reader()
     for index, message in enumerate(messages):
-        reader.take(message, f"/messages/{index}")
-    return reader.ended(f"/messages/{len(messages) - 1}")
+        reader.add(message, f"/messages/{index}")
+    return reader.finish(f"/messages/{len(messages) - 1}")
 
 
 class _Reader:
-    """Takes one message after the other. What a client's tools gave back waits in `results` until it is known whether
-    it belongs to the history or is what is asked."""
+    """Reads one message after the other. Results of client tools stay in `_results` until it is known whether they
+    belong to the history or start the turn."""
 
     def __init__(self) -> None:
         self._instructions: list[str] = []
@@ -55,26 +55,26 @@ class _Reader:
         self._results: list[Part] = []
         self._last_role = ""
 
-    def take(self, message: Any, pointer: str) -> None:
+    def add(self, message: Any, pointer: str) -> None:
         role = _role(message, pointer)
         if role in {"system", "developer"}:
             if text := _text(message.get("content"), f"{pointer}/content"):
                 self._instructions.append(text)
             return
         if role == "user":
-            self._take_user(message, pointer)
+            self._add_user(message, pointer)
         elif role == "assistant":
-            self._take_assistant(message, pointer)
+            self._add_assistant(message, pointer)
         else:
-            self._take_result(message, pointer)
+            self._add_result(message, pointer)
         self._last_role = role
 
-    def _take_user(self, message: Mapping[str, Any], pointer: str) -> None:
+    def _add_user(self, message: Mapping[str, Any], pointer: str) -> None:
         text = _text(message.get("content"), f"{pointer}/content")
         results, self._results = self._results, []
         self._history.append(("user", [*results, *([text_part(text)] if text else [])]))
 
-    def _take_assistant(self, message: Mapping[str, Any], pointer: str) -> None:
+    def _add_assistant(self, message: Mapping[str, Any], pointer: str) -> None:
         for name in ("audio", "function_call"):
             if message.get(name) is not None:
                 raise InvalidInput(f"{name} is not supported here.", pointer=f"{pointer}/{name}")
@@ -89,7 +89,7 @@ class _Reader:
         if parts := [*([text_part(text)] if text else []), *calls]:
             self._history.append(("agent", parts))
 
-    def _take_result(self, message: Mapping[str, Any], pointer: str) -> None:
+    def _add_result(self, message: Mapping[str, Any], pointer: str) -> None:
         call_id = message.get("tool_call_id")
         if not isinstance(call_id, str) or not 1 <= len(call_id) <= MAX_NAME:
             raise InvalidInput("The id of a tool call is expected.", pointer=f"{pointer}/tool_call_id")
@@ -98,31 +98,31 @@ class _Reader:
         content = _text(message.get("content"), f"{pointer}/content")
         self._results.append(tool_result_part(call_id=call_id, content=content, is_error=False))
 
-    def ended(self, pointer: str) -> Conversation:
-        """The whole. Raises `InvalidInput` unless it ends with something to answer."""
-        history, asked, instructions = self._history, self._results, "\n\n".join(self._instructions)
+    def finish(self, pointer: str) -> Conversation:
+        """The conversation. Raises `InvalidInput` unless it ends with something to answer."""
+        history, turn_parts, instructions = self._history, self._results, "\n\n".join(self._instructions)
         if not self._last_role and instructions:
-            # Nobody else has said anything: the program's words are the question.
-            return Conversation(asked=[text_part(check_text(instructions, pointer=f"{pointer}/content"))])
+            # There are only instructions: they are the question.
+            return Conversation(turn_parts=[text_part(check_text(instructions, pointer=f"{pointer}/content"))])
         if self._last_role == "user":
-            _, asked = history.pop()
-            if not asked:
+            _, turn_parts = history.pop()
+            if not turn_parts:
                 raise InvalidInput("The message is empty.", pointer=pointer)
-            if asked[-1]["type"] == "text":
-                check_text(asked[-1]["text"], pointer=f"{pointer}/content")
-        elif not asked:
+            if turn_parts[-1]["type"] == "text":
+                check_text(turn_parts[-1]["text"], pointer=f"{pointer}/content")
+        elif not turn_parts:
             raise InvalidInput("The last message must be from the user or from a tool.", pointer=pointer)
-        return Conversation(instructions, history, asked)
+        return Conversation(instructions, history, turn_parts)
 
 
 def check_history(conversation: Conversation) -> None:
-    """Raise `InvalidInput` when a result stands there that no call right before it asked for."""
+    """Raise `InvalidInput` for a tool result without a call right before it."""
     calls: list[Part] = []
     for author, parts in conversation.history:
         if author == "user":
             check_results(calls, parts, all_of_them=False)
         calls = client_tool_calls(parts) if author == "agent" else []
-    check_results(calls, conversation.asked)
+    check_results(calls, conversation.turn_parts)
 
 
 def _role(message: Any, pointer: str) -> str:
@@ -138,7 +138,7 @@ def _role(message: Any, pointer: str) -> str:
 
 
 def _text(content: Any, pointer: str) -> str:
-    """Text, or a list of text parts put together; "" when there is none. Raises for what is no text or too long."""
+    """The text of `content`, joined if it is a list of parts. Raises `InvalidInput`, `TooLarge`."""
     if isinstance(content, list):
         text = "".join(_part(part, f"{pointer}/{index}") for index, part in enumerate(content))
     elif isinstance(content, str):

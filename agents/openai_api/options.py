@@ -1,4 +1,4 @@
-"""What a request asks of the answer: tools to call, where it ends, and the form of its text."""
+"""The options of a request: tools, output limit, stop sequences and response format."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 
 from agents.domain.chat import JsonFormat
 from agents.domain.client_options import ClientOptions
-from agents.openai_api.tools import BAD_NAME, NAME, read_description, read_flag, read_offer
+from agents.openai_api.tools import BAD_NAME, NAME, read_description, read_flag, read_tool_offer
 from foundation.errors import InvalidInput
 
 MAX_TOKENS = 1_000_000
@@ -16,8 +16,8 @@ MAX_STOP_CHARACTERS = 200
 
 
 def read_options(body: Mapping[str, Any]) -> ClientOptions:
-    """The options but for the client's words to the model. Raises `InvalidInput`."""
-    offer = read_offer(body)
+    """The options of `body`, without the instructions. Raises `InvalidInput`."""
+    offer = read_tool_offer(body)
     parallel = read_flag(body.get("parallel_tool_calls"), "/parallel_tool_calls", default=True)
     return ClientOptions(
         tools=offer.tools,
@@ -30,7 +30,7 @@ def read_options(body: Mapping[str, Any]) -> ClientOptions:
 
 
 def _max_tokens(body: Mapping[str, Any]) -> int | None:
-    """The newer name counts when both are given."""
+    """The maximal number of output tokens; the newer name wins when both are present."""
     for name in ("max_completion_tokens", "max_tokens"):
         bound = body.get(name)
         if bound is not None:
@@ -55,21 +55,21 @@ def _stop(stop: Any) -> tuple[str, ...]:
     return tuple(dict.fromkeys(texts))
 
 
-def _json_format(given: Any) -> JsonFormat | None:
-    kind = given.get("type") if isinstance(given, dict) else None
-    if given is None or kind == "text":
+def _json_format(response_format: Any) -> JsonFormat | None:
+    kind = response_format.get("type") if isinstance(response_format, dict) else None
+    if response_format is None or kind == "text":
         return None
     if kind == "json_object":
         return JsonFormat()
     if kind != "json_schema":
         raise InvalidInput("The type is text, json_object or json_schema.", pointer="/response_format")
-    pointer, wanted = "/response_format/json_schema", given.get("json_schema")
-    if not isinstance(wanted, dict):
+    pointer, json_schema = "/response_format/json_schema", response_format.get("json_schema")
+    if not isinstance(json_schema, dict):
         raise InvalidInput('It is {"name": "…", "schema": {…}}.', pointer=pointer)
-    name, schema = wanted.get("name"), wanted.get("schema")
+    name, schema = json_schema.get("name"), json_schema.get("schema")
     if not isinstance(name, str) or not NAME.fullmatch(name):
         raise InvalidInput(BAD_NAME, pointer=f"{pointer}/name")
     if not isinstance(schema, dict) or not schema:
         raise InvalidInput("A JSON schema is expected.", pointer=f"{pointer}/schema")
-    description = read_description(wanted.get("description"), f"{pointer}/description")
-    return JsonFormat(schema, name, description, read_flag(wanted.get("strict"), f"{pointer}/strict"))
+    description = read_description(json_schema.get("description"), f"{pointer}/description")
+    return JsonFormat(schema, name, description, read_flag(json_schema.get("strict"), f"{pointer}/strict"))

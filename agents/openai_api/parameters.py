@@ -1,8 +1,8 @@
-"""Every parameter of chat completions and what becomes of it. `docs/openai.md` holds the same table; a test compares.
+"""Every parameter of chat completions and its treatment. `docs/openai.md` has this table; a test compares them.
 
-*Honoured*: it does what OpenAI's documentation says, within the bounds named there. *Ignored*: taken and not looked at,
-because the agent's release decides or because it changes nothing here. *Refused*: an answer that went on without it
-would not be what was asked for, so only a value that asks for nothing is taken.
+*Honoured*: it does what OpenAI's documentation says, within the bounds named there. *Ignored*: accepted without effect,
+because the agent's release decides or because it changes nothing here. *Refused*: a completion without it would not be
+what the client requested, so only a neutral value is accepted.
 """
 
 from __future__ import annotations
@@ -29,8 +29,8 @@ _IGNORED = (
     "service_tier", "store", "user", "safety_identifier", "prompt_cache_key", "prompt_cache_options",
     "prompt_cache_retention", "prediction",
 )  # fmt: skip
-# With the values that ask for nothing. (null never does.)
-_NOTHING_ASKED: dict[str, tuple[Any, ...]] = {
+# By name the values that request nothing; null always does.
+_NEUTRAL_VALUES: dict[str, tuple[Any, ...]] = {
     "n": (1,),
     "logprobs": (False,),
     "top_logprobs": (0,),
@@ -46,10 +46,10 @@ _NOTHING_ASKED: dict[str, tuple[Any, ...]] = {
 PARAMETERS: dict[str, Treatment] = {
     **dict.fromkeys(_HONOURED, Treatment.HONOURED),
     **dict.fromkeys(_IGNORED, Treatment.IGNORED),
-    **dict.fromkeys(_NOTHING_ASKED, Treatment.REFUSED),
+    **dict.fromkeys(_NEUTRAL_VALUES, Treatment.REFUSED),
 }
 
-_INSTEAD = {
+_ALTERNATIVES = {
     "functions": "Use tools.",
     "function_call": "Use tool_choice.",
     "n": "One answer is given to each request.",
@@ -69,15 +69,17 @@ class UnsupportedParameter(InvalidInput):
 
 
 def check_parameters(body: Mapping[str, Any]) -> None:
-    """Raise `UnknownParameter` or `UnsupportedParameter` for the first that is not taken."""
+    """Raise `UnknownParameter` or `UnsupportedParameter` for the first parameter that is not accepted."""
     for name, value in body.items():
         if name not in PARAMETERS:
             raise UnknownParameter(f"There is no parameter {name[:100]!r}.", pointer=f"/{name[:100]}")
-        if PARAMETERS[name] is Treatment.REFUSED and not _asks_for_nothing(name, value):
-            instead = _INSTEAD.get(name, "docs/openai.md lists what is.")
-            raise UnsupportedParameter(f"{name} with this value is not supported here. {instead}", pointer=f"/{name}")
+        if PARAMETERS[name] is Treatment.REFUSED and not _is_neutral(name, value):
+            alternative = _ALTERNATIVES.get(name, "docs/openai.md lists what is.")
+            raise UnsupportedParameter(
+                f"{name} with this value is not supported here. {alternative}", pointer=f"/{name}"
+            )
 
 
-def _asks_for_nothing(name: str, value: Any) -> bool:
-    # By type, too: True is not 1 here.
-    return value is None or any(type(value) is type(taken) and value == taken for taken in _NOTHING_ASKED[name])
+def _is_neutral(name: str, value: Any) -> bool:
+    # The type must match, too: True is not 1 here.
+    return value is None or any(type(value) is type(neutral) and value == neutral for neutral in _NEUTRAL_VALUES[name])

@@ -1,4 +1,4 @@
-"""What a client asks of chat completions: its headers and its body, read strictly."""
+"""Parsing of a chat completion request, strict: its headers and its body."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from rest.idempotency import read_key
 from rest.query_params import read_id, slug
 from rest.request_body import read_body
 
-# A client sends the whole conversation each time, so more than elsewhere; the server itself takes no more than this.
+# A client sends the whole conversation each time, so more than elsewhere; also the limit of the web server.
 MAX_BYTES = 1024 * 1024
 
 _RETRY_COUNT = re.compile(r"[0-9]{1,4}")
@@ -29,7 +29,7 @@ _RETRY_COUNT = re.compile(r"[0-9]{1,4}")
 
 @dataclass(frozen=True, slots=True)
 class CompletionRequest:
-    """A request and the way in which it wants its answer."""
+    """A completion and how it is to be delivered."""
 
     completion: Completion
     stream: bool
@@ -37,7 +37,7 @@ class CompletionRequest:
 
 
 def read_request(request: HttpRequest) -> CompletionRequest:
-    """Raises `InvalidInput`, `TooLarge`, `Malformed` and `UnsupportedMediaType`."""
+    """The parsed request. Raises `InvalidInput`, `TooLarge`, `Malformed` and `UnsupportedMediaType`."""
     body = read_body(request, max_bytes=MAX_BYTES)
     check_parameters(body)
     model, conversation = _model(body.get("model")), read_messages(body.get("messages"))
@@ -48,7 +48,7 @@ def read_request(request: HttpRequest) -> CompletionRequest:
     return CompletionRequest(
         completion=Completion(
             model=model,
-            parts=conversation.asked,
+            parts=conversation.turn_parts,
             body=strict_json.canonical(body),
             history=conversation.history,
             options=replace(read_options(body), instructions=conversation.instructions),
@@ -70,14 +70,14 @@ def _model(model: Any) -> str:
 
 
 def _session_id(request: HttpRequest) -> UUID | None:
-    given = request.headers.get("X-Session-Id")
-    return read_id("X-Session-Id", given.strip()) if given is not None else None
+    header = request.headers.get("X-Session-Id")
+    return read_id("X-Session-Id", header.strip()) if header is not None else None
 
 
 def _attempt(request: HttpRequest) -> int:
-    """The retries that the client counts; what cannot be read is a first attempt."""
-    given = request.headers.get("X-Stainless-Retry-Count", "").strip()
-    return int(given) if _RETRY_COUNT.fullmatch(given) else 0
+    """The number of retries that the client counts; 0 for an invalid or missing header."""
+    header = request.headers.get("X-Stainless-Retry-Count", "").strip()
+    return int(header) if _RETRY_COUNT.fullmatch(header) else 0
 
 
 def _include_usage(options: Any, *, stream: bool) -> bool:

@@ -1,4 +1,4 @@
-"""An answer in chunks, as server-sent events."""
+"""A chat completion in chunks, as server-sent events."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from time import monotonic
 import structlog
 
 from agents.domain.states import TurnStatus
-from agents.openai_api.chunks import DONE, Head, call_deltas, finish_reason, framed
+from agents.openai_api.chunks import DONE, CompletionHead, call_deltas, finish_reason, sse_event
 from agents.openai_api.errors import AnswerRestarted, TurnEnded, openai_error_body
 from agents.openai_api.turn_stream import TurnFollower, TurnUpdate
 from agents.sessions import CompletionResult
@@ -20,32 +20,31 @@ HEARTBEAT_SECONDS = 10.0
 
 log = structlog.get_logger(__name__)
 
-# A comment, which clients leave out: proxies close what is silent.
+# An SSE comment, which clients ignore: proxies close silent connections.
 _HEARTBEAT = b": waiting\n\n"
 
 
-class Chunks:
-    """The chunks of one answer. Leaving it changes nothing: the turn goes on.
+class CompletionStream:
+    """The chunks of one completion. A disconnect changes nothing: the turn goes on.
 
-    What is sent is always the beginning of the answer that is stored. When an answer had to be begun anew, or the model
-    had to be asked once more, what was sent cannot be taken back: the stream ends with an error and without its end
-    mark. Nothing sent, nothing lost.
+    The sent text is always a prefix of the stored answer. When a turn restarts, or a model call is repeated, sent text
+    cannot be retracted: the stream then ends with an error and without `[DONE]`. Before any text is sent it goes on.
     """
 
-    def __init__(self, follower: TurnFollower, head: Head, *, include_usage: bool, first: TurnUpdate) -> None:
-        """`first` is what was heard before the answer began."""
+    def __init__(self, follower: TurnFollower, head: CompletionHead, *, include_usage: bool, first: TurnUpdate) -> None:
+        """`first` is the update that was received before the response started."""
         self._follower = follower
         self._head = head
         self._include_usage = include_usage
         self._first: TurnUpdate | None = first
         self._sent = ""
         self._opened = False
-        # After a restart the log no longer has all the words of the answer; its end has.
+        # False after a restart: the log may lack a part of the text, so all of it is sent at the end.
         self._live = True
         self._loop = asyncio.get_running_loop()
 
     def close(self) -> None:
-        """From whatever thread the server closes answers in."""
+        """Close the follower; may be called from any thread."""
         if not self._loop.is_closed():
             self._loop.call_soon_threadsafe(self._follower.close)
 
@@ -54,45 +53,45 @@ class Chunks:
             async for chunk in self._chunks():
                 yield chunk
         except BandstandError as error:
-            yield self._broken(error)
+            yield self._error_event(error)
         except DATABASE_FAULTS as error:
             log.warning("database.lost", completion=self._head.id, error=type(error).__name__)
-            yield self._broken(Unavailable())
+            yield self._error_event(Unavailable())
         except Exception as error:
             log.exception("completion.failed", exc_info=error)
-            yield framed(openai_error_body(None))
+            yield sse_event(openai_error_body(None))
         finally:
             self._follower.close()
 
-    def _broken(self, error: BandstandError) -> bytes:
+    def _error_event(self, error: BandstandError) -> bytes:
         log.info("completion.aborted", completion=self._head.id, code=error.code)
-        return framed(openai_error_body(error))
+        return sse_event(openai_error_body(error))
 
     async def _chunks(self) -> AsyncIterator[bytes]:
-        spoke = monotonic()
-        if self._first is not None and not self._first.text and self._first.outcome is None:
-            yield _HEARTBEAT  # the answer's head goes out with the first bytes
+        last_sent_at = monotonic()
+        if self._first is not None and not self._first.text and self._first.result is None:
+            yield _HEARTBEAT  # the response's status and headers are sent with the first bytes
         while True:
-            heard = self._first or await self._follower.hear()
+            update = self._first or await self._follower.next_update()
             self._first = None
-            if out := self._said(heard):
-                yield out
-                spoke = monotonic()
-            if heard.outcome is not None:
-                yield self._end(heard.outcome)
+            if chunk := self._text_chunk(update):
+                yield chunk
+                last_sent_at = monotonic()
+            if update.result is not None:
+                yield self._end(update.result)
                 return
-            if monotonic() - spoke >= HEARTBEAT_SECONDS:
+            if monotonic() - last_sent_at >= HEARTBEAT_SECONDS:
                 yield _HEARTBEAT
-                spoke = monotonic()
+                last_sent_at = monotonic()
 
-    def _said(self, heard: TurnUpdate) -> bytes:
-        if heard.restarted:
+    def _text_chunk(self, update: TurnUpdate) -> bytes:
+        if update.restarted:
             if self._sent:
                 raise AnswerRestarted
             self._live = False
-        if heard.retracted and self._live:
+        if update.retracted and self._live:
             raise AnswerRestarted
-        return self._text(heard.text) if self._live and heard.text else b""
+        return self._text(update.text) if self._live and update.text else b""
 
     def _text(self, text: str) -> bytes:
         self._sent += text
@@ -105,17 +104,17 @@ class Chunks:
             opening = self._head.chunk({"role": "assistant", "content": ""}, with_usage=self._include_usage)
         return opening + self._head.chunk(delta, with_usage=self._include_usage)
 
-    def _end(self, outcome: CompletionResult) -> bytes:
-        if outcome.status is not TurnStatus.COMPLETED:
-            raise TurnEnded(outcome)
-        if not outcome.text.startswith(self._sent):
+    def _end(self, result: CompletionResult) -> bytes:
+        if result.status is not TurnStatus.COMPLETED:
+            raise TurnEnded(result)
+        if not result.text.startswith(self._sent):
             raise AnswerRestarted
-        rest = outcome.text[len(self._sent) :]
+        rest = result.text[len(self._sent) :]
         chunks = [self._text(rest)] if rest else []
-        chunks += [self._chunk(delta) for delta in call_deltas(outcome.calls)]
+        chunks += [self._chunk(delta) for delta in call_deltas(result.calls)]
         if not self._opened:
             chunks.append(self._chunk({"content": ""}))
-        chunks.append(self._head.chunk({}, finished=finish_reason(outcome), with_usage=self._include_usage))
+        chunks.append(self._head.chunk({}, finish_reason=finish_reason(result), with_usage=self._include_usage))
         if self._include_usage:
-            chunks.append(self._head.usage_chunk(outcome))
+            chunks.append(self._head.usage_chunk(result))
         return b"".join([*chunks, DONE])

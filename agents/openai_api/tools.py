@@ -1,4 +1,4 @@
-"""The tools of a request, and whether the model may, must or must not call them."""
+"""The tools of a request and its tool choice."""
 
 from __future__ import annotations
 
@@ -12,51 +12,54 @@ from foundation.errors import InvalidInput
 MAX_TOOLS = 128
 MAX_DESCRIPTION = 16 * 1024
 
-# What tools, functions and schemas may be called.
+# The names of tools, functions and schemas.
 NAME = re.compile(r"[a-zA-Z0-9_-]{1,64}")
 BAD_NAME = "A name has 1 to 64 letters, digits, hyphens and underscores."
 
 
-class Offer(NamedTuple):
-    """The tools on offer, those of them of which one must be called, and whether one call at a time is all."""
+class ToolOffer(NamedTuple):
+    """The offered tools, the names of which one must be called, and whether only one call at a time is allowed."""
 
     tools: tuple[ToolSpec, ...] = ()
     must_call: tuple[str, ...] = ()
     one_call: bool = False
 
 
-def read_offer(body: Mapping[str, Any]) -> Offer:
-    """Raises `InvalidInput`, with pointers to `/tools` and `/tool_choice`."""
+def read_tool_offer(body: Mapping[str, Any]) -> ToolOffer:
+    """The offer in `tools` and `tool_choice`. Raises `InvalidInput`, with pointers to them."""
     tools, choice = _tools(body.get("tools")), body.get("tool_choice")
     if isinstance(choice, dict):
-        return _chosen(tools, choice)
+        return _read_tool_choice(tools, choice)
     if choice not in (None, "auto", "none", "required"):
         raise InvalidInput("It is auto, none, required or an object.", pointer="/tool_choice")
     if choice == "none":
-        return Offer()
+        return ToolOffer()
     return _offer(tools, must=choice == "required")
 
 
-def _chosen(tools: Sequence[ToolSpec], choice: Mapping[str, Any]) -> Offer:
-    """One function that must be called, or some that may or must."""
+def _read_tool_choice(tools: Sequence[ToolSpec], choice: Mapping[str, Any]) -> ToolOffer:
+    """The offer for a `tool_choice` object: one required function, or a list of allowed ones."""
     if choice.get("type") == "allowed_tools":
         allowed, pointer = choice.get("allowed_tools"), "/tool_choice/allowed_tools"
         if not isinstance(allowed, dict) or not isinstance(allowed.get("tools"), list):
             raise InvalidInput('It is {"mode": …, "tools": […]}.', pointer=pointer)
         if (mode := allowed.get("mode")) not in ("auto", "required"):
             raise InvalidInput("It is auto or required.", pointer=f"{pointer}/mode")
-        named = {_named(tools, one, f"{pointer}/tools/{index}") for index, one in enumerate(allowed["tools"])}
-        return _offer([tool for tool in tools if tool.name in named], must=mode == "required")
-    return Offer(tuple(tools), (_named(tools, choice, "/tool_choice"),), one_call=True)
+        names = {
+            _function_name(tools, function, f"{pointer}/tools/{index}")
+            for index, function in enumerate(allowed["tools"])
+        }
+        return _offer([tool for tool in tools if tool.name in names], must=mode == "required")
+    return ToolOffer(tuple(tools), (_function_name(tools, choice, "/tool_choice"),), one_call=True)
 
 
-def _offer(tools: Sequence[ToolSpec], *, must: bool) -> Offer:
+def _offer(tools: Sequence[ToolSpec], *, must: bool) -> ToolOffer:
     if must and not tools:
         raise InvalidInput("A tool must be called, and there is none in tools.", pointer="/tool_choice")
-    return Offer(tuple(tools), tuple(tool.name for tool in tools) if must else ())
+    return ToolOffer(tuple(tools), tuple(tool.name for tool in tools) if must else ())
 
 
-def _named(tools: Sequence[ToolSpec], choice: Any, pointer: str) -> str:
+def _function_name(tools: Sequence[ToolSpec], choice: Any, pointer: str) -> str:
     function = choice.get("function") if isinstance(choice, dict) and choice.get("type") == "function" else None
     if not isinstance(function, dict):
         raise InvalidInput('A function is {"type": "function", "function": {"name": "…"}}.', pointer=pointer)
@@ -97,19 +100,19 @@ def _tool(tool: Any, pointer: str) -> ToolSpec:
     )
 
 
-def read_description(given: Any, pointer: str) -> str:
-    """What a tool or a schema is for; "" when that was left out."""
-    if given is None:
+def read_description(value: Any, pointer: str) -> str:
+    """The description of a tool or a schema; "" without one. Raises `InvalidInput`."""
+    if value is None:
         return ""
-    if not isinstance(given, str) or len(given) > MAX_DESCRIPTION:
+    if not isinstance(value, str) or len(value) > MAX_DESCRIPTION:
         raise InvalidInput(f"Text of at most {MAX_DESCRIPTION} characters is expected.", pointer=pointer)
-    return given
+    return value
 
 
-def read_flag(given: Any, pointer: str, *, default: bool = False) -> bool:
-    """True or false; `default` when it was left out."""
-    if given is None:
+def read_flag(value: Any, pointer: str, *, default: bool = False) -> bool:
+    """A boolean; `default` for None. Raises `InvalidInput`."""
+    if value is None:
         return default
-    if isinstance(given, bool):
-        return given
+    if isinstance(value, bool):
+        return value
     raise InvalidInput("True or false is expected.", pointer=pointer)

@@ -1,4 +1,4 @@
-"""One turn, as the client that waits for it is told: words as they become durable, then the outcome."""
+"""Follows one turn for a waiting client: text as it becomes durable, then the result."""
 
 from __future__ import annotations
 
@@ -25,47 +25,46 @@ _TOOLS = frozenset({EventType.TOOL_STARTED, EventType.TOOL_FINISHED, EventType.T
 
 @dataclass(frozen=True, slots=True)
 class TurnUpdate:
-    """What one look brought. `restarted`: words were heard before `text` that are void now, or that the log no longer
-    has. `retracted`: words that an earlier look brought are void, and `text` stands in their place. `outcome`: there
-    will be no more."""
+    """The news of one wait. `restarted`: earlier text is void, or missing in the log. `retracted`: text of an earlier
+    update is void, and `text` replaces it. `result`: the turn has ended."""
 
     text: str = ""
     restarted: bool = False
     retracted: bool = False
-    outcome: CompletionResult | None = None
+    result: CompletionResult | None = None
 
 
 @dataclass(slots=True)
-class _Text:
-    """Words that were heard and are still to be told. Those since the last tool may be void yet."""
+class _PendingText:
+    """Received text that is not delivered yet. The text since the last tool call is provisional: it may be retracted."""
 
-    settled: list[str] = field(default_factory=list)
-    loose: list[str] = field(default_factory=list)
-    # Whether some of those since the last tool were told.
-    told: bool = False
+    final: list[str] = field(default_factory=list)
+    provisional: list[str] = field(default_factory=list)
+    # Whether some of the text since the last tool call was delivered.
+    was_sent: bool = False
 
-    def settle(self) -> None:
-        self.settled += self.loose
-        self.loose, self.told = [], False
+    def finalize(self) -> None:
+        self.final += self.provisional
+        self.provisional, self.was_sent = [], False
 
     def drop(self) -> bool:
-        """Forget those since the last tool; whether some of them were told."""
-        told, self.told = self.told, False
-        self.loose = []
-        return told
+        """Drop the text since the last tool call; return whether some of it was delivered."""
+        was_sent, self.was_sent = self.was_sent, False
+        self.provisional = []
+        return was_sent
 
-    def tell(self) -> str:
-        self.told = self.told or bool(self.loose)
-        text = "".join((*self.settled, *self.loose))
-        self.settled, self.loose = [], []
+    def take(self) -> str:
+        self.was_sent = self.was_sent or bool(self.provisional)
+        text = "".join((*self.final, *self.provisional))
+        self.final, self.provisional = [], []
         return text
 
 
 class TurnFollower:
-    """Follows one turn from the event after `seq`, on the running event loop. `close` it; that changes nothing else.
+    """Follows one turn from the event after `seq`, on the running event loop, until `close`.
 
-    With `catch_up` nothing is told before all that has happened by now is known: words that are void by now are not
-    told at all.
+    With `catch_up` all existing events are read before the first text is delivered, so that text that was retracted
+    meanwhile is not delivered at all.
     """
 
     def __init__(
@@ -75,85 +74,85 @@ class TurnFollower:
         self._session_id = session_id
         self._turn_id = turn_id
         self._turn = str(turn_id)
-        self._welcome = StreamAuthorization(request, actor, session_id)
+        self._authorization = StreamAuthorization(request, actor, session_id)
         self._catches_up = catch_up
-        self._present = seq
-        self._words = _Text()
-        self._spoken = self._restarted = self._retracted = False
-        self._watcher = get_hub().subscribe(session_id, seq)
+        self._caught_up_seq = seq
+        self._pending = _PendingText()
+        self._has_text = self._restarted = self._retracted = False
+        self._subscription = get_hub().subscribe(session_id, seq)
 
     def close(self) -> None:
-        """On the event loop."""
-        self._watcher.close()
+        """End the subscription. Call it on the event loop."""
+        self._subscription.close()
 
-    async def hear(self, seconds: float = inf) -> TurnUpdate:
-        """What happened next; nothing, if nothing did for `seconds`, or for some seconds at most.
+    async def next_update(self, seconds: float = inf) -> TurnUpdate:
+        """The next update; an empty one after `seconds`, or earlier when the authorization is due.
 
-        Raises `ApprovalRequired`, `ServerStops`, and as `StreamAuthorization`.
+        Raises `ApprovalRequired`, `ServerStops`, `Unauthenticated` and `NotFound`.
         """
         if self._catches_up:
-            self._present = await self._last_seq()
+            self._caught_up_seq = await self._last_seq()
             self._catches_up = False
-        item = await self._watcher.get(min(seconds, self._welcome.seconds_left))
-        if self._watcher.closed:
+        item = await self._subscription.get(min(seconds, self._authorization.seconds_left))
+        if self._subscription.closed:
             raise ServerStops(retry_after_seconds=1)
-        await self._welcome.check()
+        await self._authorization.check()
         if item is None:
             return TurnUpdate()
         if isinstance(item, Resync):
-            return await self._looked_up()
-        return await self._heard(item)
+            return await self._read_state()
+        return await self._process(item)
 
-    async def _heard(self, events: list[LoggedEvent]) -> TurnUpdate:
-        outcome: CompletionResult | None = None
+    async def _process(self, events: list[LoggedEvent]) -> TurnUpdate:
+        result: CompletionResult | None = None
         for event in events:
             if event.turn != self._turn:
                 continue
             if event.type in TERMINAL_EVENTS:
-                outcome = await self._outcome()
+                result = await self._read_result()
                 break
-            await self._take(event)
-        if outcome is None and events[-1].seq < self._present:
+            await self._apply(event)
+        if result is None and events[-1].seq < self._caught_up_seq:
             return TurnUpdate()
-        heard = TurnUpdate(self._words.tell(), self._restarted, self._retracted, outcome)
+        update = TurnUpdate(self._pending.take(), self._restarted, self._retracted, result)
         self._restarted = self._retracted = False
-        return heard
+        return update
 
-    async def _take(self, event: LoggedEvent) -> None:
+    async def _apply(self, event: LoggedEvent) -> None:
         if event.type == EventType.MESSAGE_DELTA:
-            self._words.loose.append(orjson.loads(event.data)["text"])
-            self._spoken = True
+            self._pending.provisional.append(orjson.loads(event.data)["text"])
+            self._has_text = True
         elif event.type in _TOOLS:
-            self._words.settle()
+            self._pending.finalize()
         elif event.type == EventType.MODEL_RETRYING:
-            self._retracted = self._words.drop() or self._retracted
+            self._retracted = self._pending.drop() or self._retracted
         elif event.type == EventType.TURN_RESTARTED:
-            self._words = _Text()
-            self._restarted = self._restarted or self._spoken
+            self._pending = _PendingText()
+            self._restarted = self._restarted or self._has_text
         elif event.type == EventType.TURN_WAITING and orjson.loads(event.data)["for"] == WaitReason.APPROVAL:
-            # Unless somebody has decided by now: the rest of what happened comes next.
-            await self._outcome()
+            # Raises unless the approval was decided meanwhile; then the following events show it.
+            await self._read_result()
 
-    async def _looked_up(self) -> TurnUpdate:
-        """The events were folded together: how the turn stands now, and what follows from here."""
-        self._watcher.reset(after=await self._last_seq())
-        self._words = _Text()
-        outcome = await self._outcome()
-        return TurnUpdate(restarted=True, outcome=outcome if outcome.ended else None)
+    async def _read_state(self) -> TurnUpdate:
+        """The current state, in place of compacted events; the subscription goes on from here."""
+        self._subscription.reset(after=await self._last_seq())
+        self._pending = _PendingText()
+        result = await self._read_result()
+        return TurnUpdate(restarted=True, result=result if result.ended else None)
 
     async def _last_seq(self) -> int:
         session = await in_db_thread(access_session, actor=self._actor, session_id=self._session_id)
         return int(session.next_seq) - 1
 
-    async def _outcome(self) -> CompletionResult:
-        """How the turn stands. Raises `ApprovalRequired`."""
-        outcome: CompletionResult = await in_db_thread(read_completion_result, self._actor, turn_id=self._turn_id)
-        if outcome.wait_reason is WaitReason.APPROVAL:
+    async def _read_result(self) -> CompletionResult:
+        """The result of the turn so far. Raises `ApprovalRequired`."""
+        result: CompletionResult = await in_db_thread(read_completion_result, self._actor, turn_id=self._turn_id)
+        if result.wait_reason is WaitReason.APPROVAL:
             raise ApprovalRequired
-        return outcome
+        return result
 
 
-def names(session_id: UUID, turn_id: UUID | None) -> dict[str, Any]:
-    """The headers that say where an answer belongs."""
+def response_headers(session_id: UUID, turn_id: UUID | None) -> dict[str, Any]:
+    """The headers with the ids of the session and the turn."""
     turn = {"X-Turn-Id": str(turn_id)} if turn_id else {}
     return {"X-Session-Id": str(session_id), **turn}

@@ -1,4 +1,4 @@
-"""Models and chat completions."""
+"""Views of models and chat completions."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from rest_framework.request import Request
 from accounts.actor import Scope
 from agents.domain.states import TurnStatus
 from agents.models import Agent
-from agents.openai_api.chunks import Head
+from agents.openai_api.chunks import CompletionHead
 from agents.openai_api.errors import HumanAnswers, TurnEnded, openai_error_response
 from agents.openai_api.request import CompletionRequest, read_request
-from agents.openai_api.streams import Chunks
-from agents.openai_api.turn_stream import TurnFollower, TurnUpdate, names
+from agents.openai_api.streams import CompletionStream
+from agents.openai_api.turn_stream import TurnFollower, TurnUpdate, response_headers
 from agents.permissions.agents import access_agent, visible_agents
 from agents.sessions import AcceptedCompletion, CompletionResult, ModelNotFound, accept_completion
 from foundation.db_threads import in_db_thread
@@ -30,13 +30,13 @@ from rest.query_params import read_query, slug
 from rest.responses import json_response
 from rest.views import ApiView, AsyncApiView
 
-# So long a stream waits for the first words before it begins: until then a failure still has a status of its own,
-# which is what clients look at when they decide whether to try again.
-FIRST_WORDS_SECONDS = 5.0
+# A stream waits so long for the first text before the response starts: until then a failure has an HTTP status of its
+# own, by which clients decide whether to retry.
+FIRST_TEXT_SECONDS = 5.0
 
 
 class _OpenAIView(ApiView):
-    """Refusals in OpenAI's shape. A client's Accept header is not looked at: theirs asks for JSON, and means both."""
+    """Errors in OpenAI's format. The Accept header is ignored: clients send JSON for streams, too."""
 
     http_method_names = ["get", "post", "head"]
 
@@ -73,18 +73,20 @@ class ModelView(_OpenAIView):
         actor.require_scope(Scope.READ)
         try:
             return json_response(model_shape(access_agent(actor=actor, slug=slug(model))))
-        except (NotFound, ValueError):  # what cannot be a slug is no agent either
+        except (NotFound, ValueError):  # an invalid slug names no agent
             raise ModelNotFound(pointer="/model") from None
 
 
 class CompletionsView(_OpenAIView, AsyncApiView):
-    # Where the answer belongs, be it an error.
+    # The ids of session and turn, also on error responses.
     _headers: Mapping[str, str] = {}
 
     async def post(self, _request: Request) -> HttpResponseBase:
         read_query(self.http)
-        asked, accepted = await in_db_thread(self._accept)
-        self._headers = names(accepted.session_id, accepted.turn_id) | (REPLAYED if accepted.replayed else {})
+        request, accepted = await in_db_thread(self._accept)
+        self._headers = response_headers(accepted.session_id, accepted.turn_id) | (
+            REPLAYED if accepted.replayed else {}
+        )
         if accepted.turn_id is None:
             raise HumanAnswers
         follower = TurnFollower(
@@ -96,7 +98,7 @@ class CompletionsView(_OpenAIView, AsyncApiView):
             catch_up=accepted.replayed,
         )
         try:
-            answer, streaming = await self._answer(asked, accepted, follower)
+            answer, streaming = await self._answer(request, accepted, follower)
         except BaseException:
             follower.close()
             raise
@@ -105,17 +107,19 @@ class CompletionsView(_OpenAIView, AsyncApiView):
         return answer
 
     def _accept(self) -> tuple[CompletionRequest, AcceptedCompletion]:
-        # In this thread the reading, too: a large body takes a while.
-        asked = read_request(self.http)
-        return asked, accept_completion(self.who(), asked.completion)
+        # Parsed in the database thread, too: a large body takes a while.
+        request = read_request(self.http)
+        return request, accept_completion(self.who(), request.completion)
 
     async def _answer(
-        self, asked: CompletionRequest, accepted: AcceptedCompletion, follower: TurnFollower
+        self, request: CompletionRequest, accepted: AcceptedCompletion, follower: TurnFollower
     ) -> tuple[HttpResponseBase, bool]:
-        head = Head.of(accepted, asked.completion.model)
-        if not asked.stream:
-            return json_response(head.whole(await _outcome(follower)), headers=self._headers), False
-        chunks = Chunks(follower, head, include_usage=asked.include_usage, first=await _first_words(follower))
+        head = CompletionHead.create(accepted, request.completion.model)
+        if not request.stream:
+            return json_response(head.completion(await _wait_for_result(follower)), headers=self._headers), False
+        chunks = CompletionStream(
+            follower, head, include_usage=request.include_usage, first=await _wait_for_first_text(follower)
+        )
         headers = {"Cache-Control": "no-store", "X-Accel-Buffering": "no", **self._headers}
         return StreamingHttpResponse(chunks, content_type=EVENT_STREAM, headers=headers), True
 
@@ -126,34 +130,34 @@ class CompletionsView(_OpenAIView, AsyncApiView):
         return answer
 
 
-async def _outcome(follower: TurnFollower) -> CompletionResult:
-    """The answer, however long it takes. Raises `TurnEnded` when there is none."""
-    while (outcome := (await follower.hear()).outcome) is None:
+async def _wait_for_result(follower: TurnFollower) -> CompletionResult:
+    """The result, however long it takes. Raises `TurnEnded` when there is no answer."""
+    while (result := (await follower.next_update()).result) is None:
         pass
-    return _answered(outcome)
+    return _require_completed(result)
 
 
-def _answered(outcome: CompletionResult) -> CompletionResult:
-    if outcome.status is not TurnStatus.COMPLETED:
-        raise TurnEnded(outcome)
-    return outcome
+def _require_completed(result: CompletionResult) -> CompletionResult:
+    if result.status is not TurnStatus.COMPLETED:
+        raise TurnEnded(result)
+    return result
 
 
-async def _first_words(follower: TurnFollower) -> TurnUpdate:
-    """The first words, the outcome, or nothing after a few seconds. Raises `TurnEnded`."""
-    restarted, ends_at = False, monotonic() + FIRST_WORDS_SECONDS
-    while (left := ends_at - monotonic()) > 0:
-        heard = await follower.hear(left)
-        restarted = restarted or heard.restarted
-        if heard.outcome is not None:
-            _answered(heard.outcome)
-        if heard.text or heard.outcome is not None:
-            return TurnUpdate(heard.text, restarted, outcome=heard.outcome)
+async def _wait_for_first_text(follower: TurnFollower) -> TurnUpdate:
+    """The first text or the result; an empty update after `FIRST_TEXT_SECONDS`. Raises `TurnEnded`."""
+    restarted, ends_at = False, monotonic() + FIRST_TEXT_SECONDS
+    while (remaining := ends_at - monotonic()) > 0:
+        update = await follower.next_update(remaining)
+        restarted = restarted or update.restarted
+        if update.result is not None:
+            _require_completed(update.result)
+        if update.text or update.result is not None:
+            return TurnUpdate(update.text, restarted, result=update.result)
     return TurnUpdate(restarted=restarted)
 
 
 @csrf_exempt
 def unknown(request: HttpRequest, *_args: Any) -> HttpResponse:
-    """The answer at every address below `/v1/` that is none: 404, whatever the method and whoever asks."""
+    """404 for unknown URLs below `/v1/`, whatever the method and the credentials."""
     error = NotFound("There is no such address. There are chat/completions and models, without a slash at the end.")
     return openai_error_response(error, actor=None, method=str(request.method), path=request.path)

@@ -1,1 +1,1 @@
-"""The pages for people: login and chat. Django templates, plain CSS, ES modules; no build step."""
+"""The pages for users: login and chat. Django templates, plain CSS, ES modules; no build step."""

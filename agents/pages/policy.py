@@ -1,4 +1,4 @@
-"""The content security policies: everything from here, nothing inline, no frames."""
+"""The content security policies: same origin only, no inline code, no frames."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ CONSOLE = "admin"
 _DIRECTIVES = (
     "default-src 'self'",
     "style-src 'self'",
-    # A model's text may name images anywhere; loading one would carry the conversation out.
+    # A model's text may contain images of any site; loading one would leak the conversation.
     "img-src 'self'",
     "object-src 'none'",
     "base-uri 'none'",
@@ -24,8 +24,8 @@ _DIRECTIVES = (
 )
 
 
-# The console's library keeps its behaviour in attributes, which it can only run by `eval`, and its widths, too.
-# No script or stylesheet of its pages is inline, and what people wrote reaches them escaped.
+# The console's library (Alpine.js in django-unfold) evaluates attributes with `eval` and sets inline style attributes.
+# No script or stylesheet of its pages is inline, and user input reaches them escaped.
 _SCRIPTS = {
     APP_NAME: "script-src 'self'",
     CONSOLE: "script-src 'self' 'unsafe-eval'; style-src-attr 'unsafe-inline'",
@@ -33,7 +33,7 @@ _SCRIPTS = {
 
 
 class ContentSecurityPolicy:
-    """Middleware that puts the policy on every answer of the pages and the console; others set their own."""
+    """Middleware that adds the policy to responses of the pages and the console; others set their own."""
 
     sync_capable = True
     async_capable = True
@@ -47,10 +47,10 @@ class ContentSecurityPolicy:
         response = self.get_response(request)
         if isinstance(response, HttpResponseBase):
             return _with_policy(request, response)
-        return self._later(request, response)
+        return self._apply_async(request, response)
 
     @staticmethod
-    async def _later(request: HttpRequest, response: Awaitable[HttpResponseBase]) -> HttpResponseBase:
+    async def _apply_async(request: HttpRequest, response: Awaitable[HttpResponseBase]) -> HttpResponseBase:
         return _with_policy(request, await response)
 
 

@@ -1,4 +1,4 @@
-"""Login, logout, the chat and its help."""
+"""Views of login, logout, the chat and its help."""
 
 from __future__ import annotations
 
@@ -27,18 +27,19 @@ _HELP = Path(__file__).parents[2] / "docs" / "chat.md"
 _IMPORT = re.compile(r'^(?:import|export) .*from "(\.\.?/[\w/-]+\.js)";$', re.MULTILINE)
 
 
-def _modules_of(script: Path, found: set[Path]) -> set[Path]:
+def _imported_modules(script: Path, modules: set[Path]) -> set[Path]:
     """`script` and all that it imports, and they import."""
-    if script not in found:
-        found.add(script)
+    if script not in modules:
+        modules.add(script)
         for imported in _IMPORT.findall(script.read_text(encoding="utf-8")):
-            _modules_of((script.parent / imported).resolve(), found)
-    return found
+            _imported_modules((script.parent / imported).resolve(), modules)
+    return modules
 
 
 # Named in the page, so that the browser asks for all of them at once and not import by import.
 MODULES = sorted(
-    script.relative_to(_STATIC).as_posix() for script in _modules_of(_STATIC / "bandstand" / "chat" / "main.js", set())
+    script.relative_to(_STATIC).as_posix()
+    for script in _imported_modules(_STATIC / "bandstand" / "chat" / "main.js", set())
 )
 
 
@@ -47,28 +48,28 @@ MODULES = sorted(
 @login_required
 @ensure_csrf_cookie
 def chat(request: HttpRequest) -> HttpResponse:
-    """The chat. Which session is open stands in the fragment of the address; all data comes over the public API.
+    """The chat page. The URL fragment names the open session; all data comes from the API.
 
-    Who may not chat but may enter the console is sent there: this is where a login leads to.
+    A user who may enter the console but not chat is redirected there: every login leads here.
     """
     may_chat = request.user.has_perm(USE_CHAT)
     if not may_chat and request.user.has_perm(ENTER_CONSOLE):
         return HttpResponseRedirect(reverse("admin:index"))
-    known = {"csrf_cookie": settings.CSRF_COOKIE_NAME, "modules": MODULES, "may_chat": may_chat}
-    return render(request, "pages/chat.html", known)
+    context = {"csrf_cookie": settings.CSRF_COOKIE_NAME, "modules": MODULES, "may_chat": may_chat}
+    return render(request, "pages/chat.html", context)
 
 
 @require_safe
 @never_cache
 @login_required
 def help_page(request: HttpRequest) -> HttpResponse:
-    """What people may want to know about the chat: docs/chat.md."""
+    """The help of the chat: docs/chat.md as HTML."""
     html = mark_safe(markdown_rendering.render(markdown_rendering.unbroken(_HELP.read_text(encoding="utf-8"))))  # noqa: S308 - what `render` makes is safe
     return render(request, "pages/help.html", {"text": html})
 
 
 def login(request: HttpRequest) -> HttpResponseBase:
-    """The login. A failed one is counted, and after too many one has to wait (429)."""
+    """The login page. Failed logins are counted; after too many the response is 429."""
     return add_retry_after(_login(request))
 
 

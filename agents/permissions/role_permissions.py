@@ -10,7 +10,7 @@ VIEW_TRANSCRIPT: Final = "agents.view_transcript"
 CANCEL_TURN: Final = "agents.cancel_turn"
 RETRY_TURN: Final = "agents.retry_turn"
 REQUEUE_TURN: Final = "agents.requeue_turn"
-SET_ASIDE_TURN: Final = "agents.set_aside_turn"
+FAIL_TURN: Final = "agents.fail_turn"
 FORK_SESSION: Final = "agents.fork_agentsession"
 ADD_AGENT: Final = "agents.add_agent"
 CHANGE_AGENT: Final = "agents.change_agent"
@@ -39,7 +39,7 @@ def declare() -> None:
                 CANCEL_TURN,
                 RETRY_TURN,
                 REQUEUE_TURN,
-                SET_ASIDE_TURN,
+                FAIL_TURN,
                 FORK_SESSION,
             },
             Role.BUILDER: {ADD_AGENT, CHANGE_AGENT, CHANGE_DRAFT, PUBLISH_AGENT, "agents.add_agentdraft"},

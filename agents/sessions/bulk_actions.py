@@ -26,7 +26,7 @@ from accounts.actor import Actor
 from accounts.audit import record_audit
 from accounts.permissions import require_permission
 from agents.models import BulkAction
-from agents.permissions.role_permissions import CANCEL_TURN, REQUEUE_TURN, RETRY_TURN, SET_ASIDE_TURN
+from agents.permissions.role_permissions import CANCEL_TURN, FAIL_TURN, REQUEUE_TURN, RETRY_TURN
 from agents.sessions.cancel import cancel_any_turn, cancel_open_turns
 from agents.sessions.fail_turn import fail_turn
 from agents.sessions.requeue import requeue_turn
@@ -60,7 +60,7 @@ BULK_OPERATIONS: Final[dict[str, BulkOperation]] = {
     "cancel": BulkOperation(CANCEL_TURN, lambda actor, key: cancel_any_turn(actor, turn_id=key)),
     "retry": BulkOperation(RETRY_TURN, lambda actor, key: retry_turn(actor, turn_id=key)),
     "requeue": BulkOperation(REQUEUE_TURN, lambda actor, key: requeue_turn(actor, turn_id=key)),
-    "set_aside": BulkOperation(SET_ASIDE_TURN, lambda actor, key: fail_turn(actor, turn_id=key)),
+    "fail_turn": BulkOperation(FAIL_TURN, lambda actor, key: fail_turn(actor, turn_id=key)),
     "cancel_open": BulkOperation(CANCEL_TURN, lambda actor, key: cancel_open_turns(actor, session_id=key)),
 }
 
@@ -118,7 +118,7 @@ def start_bulk_action(actor: Actor, *, act: str, targets: Sequence[UUID]) -> Bul
     if actor.user_id is None or not 0 < len(targets) <= MOST:
         raise InvalidInput(f"An act is somebody's, on 1 to {MOST:,} rows.")
     bulk = BulkAction.objects.create(act=act, user_id=actor.user_id, targets=list(targets), total=len(targets))
-    record_audit(actor, "bulk_act.begun", target=bulk, detail={"act": act, "rows": len(targets)})
+    record_audit(actor, "bulk_action.started", target=bulk, detail={"act": act, "rows": len(targets)})
     return bulk
 
 
@@ -134,7 +134,7 @@ def stop_bulk_action(actor: Actor, *, bulk_id: UUID) -> BulkAction:
     require_permission(actor, BULK_OPERATIONS[bulk.act].permission)
     if bulk.status == BulkAction.Status.OPEN:
         _end(bulk.pk, BulkAction.Status.STOPPED, note=f"Stopped by {actor.name}.")
-        record_audit(actor, "bulk_act.stopped", target=bulk, detail={"done": bulk.done, "refused": bulk.refused})
+        record_audit(actor, "bulk_action.stopped", target=bulk, detail={"done": bulk.done, "refused": bulk.refused})
     bulk.refresh_from_db(fields=["status", "note", "finished_at"])
     return bulk
 

@@ -10,7 +10,7 @@ from agents.domain.failures import ErrorClass
 from agents.domain.states import TERMINAL, TurnStatus
 from agents.journal.locked_writes import end_locked
 from agents.models import Turn
-from agents.permissions.role_permissions import SET_ASIDE_TURN
+from agents.permissions.role_permissions import FAIL_TURN
 from agents.sessions.operator_actions import DoesNotApply, operator_transaction
 from foundation.db_retry import retry_after_deadlock
 
@@ -22,7 +22,7 @@ def fail_turn(actor: Actor, *, turn_id: UUID) -> Turn:
     What it had shown is kept, marked as partial; a runner that still works on it writes nothing more. Raises
     `Forbidden`, `NotFound`, `DoesNotApply` when it has ended.
     """
-    with operator_transaction(actor, turn_id=turn_id, permission=SET_ASIDE_TURN) as (session, turn):
+    with operator_transaction(actor, turn_id=turn_id, permission=FAIL_TURN) as (session, turn):
         before = TurnStatus(turn.status)
         if before in TERMINAL:
             raise DoesNotApply(f"The turn has ended already; it is {before}.")
@@ -30,5 +30,5 @@ def fail_turn(actor: Actor, *, turn_id: UUID) -> Turn:
             end_locked(session, turn, TurnStatus.CANCELLED)
         else:
             end_locked(session, turn, TurnStatus.FAILED, error_class=ErrorClass.SET_ASIDE)
-        record_audit(actor, "turn.set_aside", target=turn, detail={"was": before.value, "epoch": turn.epoch})
+        record_audit(actor, "turn.failed_by_operator", target=turn, detail={"was": before.value, "epoch": turn.epoch})
     return turn

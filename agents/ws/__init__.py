@@ -1,1 +1,1 @@
-"""The websocket `/ws/sessions/{id}/`, subprotocol `bandstand.v1`: accepts frames and relays the session's log."""
+"""The websocket `/ws/sessions/{id}/`, subprotocol `bandstand.v1`: accepts frames, sends a session's events."""

@@ -1,4 +1,4 @@
-"""Who opens a websocket. No Django middleware runs here, so this ASGI middleware stands in its place."""
+"""Authentication of websockets: ASGI middleware, as no Django middleware runs for them."""
 
 from __future__ import annotations
 
@@ -23,10 +23,12 @@ log = structlog.get_logger(__name__)
 _SESSION_KEY = re.compile("[a-zA-Z0-9]{8,64}")
 
 
-class Authenticated:
-    """Puts `actor` and `credential` into the scope, or closes: 4401 without, 4403 from a foreign page.
+class AuthenticationMiddleware:
+    """ASGI middleware that puts `actor` and `credential` into the scope, or closes the socket.
 
-    Taken are `Authorization: Bearer <key>`, `X-Api-Key: <key>` and the browser's login cookie; never the URL.
+    Close codes: 4401 without valid credentials, 4403 for a login from a foreign origin, 4429 when rate limited, 1013
+    without the database. Credentials are `Authorization: Bearer <key>`, `X-Api-Key: <key>` or the login cookie, never
+    the URL.
     """
 
     def __init__(self, app: Any) -> None:
@@ -60,13 +62,15 @@ async def _authenticate(scope: dict[str, Any], headers: dict[bytes, bytes]) -> t
         raise Unauthenticated(rule="no_credentials")
     # A browser sends the cookie whatever page asks for the socket: the page must be ours.
     origin = headers.get(b"origin", b"").decode("latin1")
-    if not origin_allowed(origin, own=_own_origin(scope, headers), trusted=settings.CSRF_TRUSTED_ORIGINS):
+    if not origin_allowed(
+        origin, own_origin=_own_origin(scope, headers), trusted_origins=settings.CSRF_TRUSTED_ORIGINS
+    ):
         raise Unauthenticated(rule="origin")
     return await in_db_thread(authenticate_by_login, session_key)
 
 
 def _key(headers: dict[bytes, bytes]) -> str | None:
-    """The API key in the headers, "" if there is one that cannot be read."""
+    """The API key in the headers; "" for an invalid header, None without one."""
     authorization = headers.get(b"authorization")
     if authorization is not None:
         scheme, _, key = authorization.decode("latin1").partition(" ")

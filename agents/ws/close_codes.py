@@ -1,4 +1,4 @@
-"""Close codes, and sockets that are accepted only to be closed: without an accept no browser shows the code."""
+"""Close codes. A refused socket is accepted before it is closed: without that no browser reports the code."""
 
 from __future__ import annotations
 
@@ -35,8 +35,8 @@ async def accept_and_close(scope: dict[str, Any], receive: Any, send: Any, code:
         message = await receive()
 
 
-class Refuse:
-    """An ASGI application for addresses where there is nothing."""
+class CloseEverySocket:
+    """An ASGI application that closes every socket with `code`: for addresses that do not exist."""
 
     def __init__(self, code: CloseCode) -> None:
         self.code = code

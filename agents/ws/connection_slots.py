@@ -1,7 +1,7 @@
-"""How many sockets a user may have open, over all web processes: numbered slots, held for as long as the process lives.
+"""The limit of open sockets per user over all web processes: numbered slots, leased to the process of the socket.
 
-A process keeps one row alive (`beat`), whatever the number of its sockets; when it is killed that row runs out, and all
-its slots are free.
+A process renews one row (`renew`), whatever the number of its sockets; when it is killed the row expires, and all its
+slots are free.
 """
 
 from __future__ import annotations
@@ -24,9 +24,9 @@ log = structlog.get_logger(__name__)
 LEASE_SECONDS = 15
 RETRY_SECONDS = 5.0
 
-# A slot is free when no row or no living process holds it. Two that pick the same one: the second finds on the locked
+# A slot is free when no row or no living process holds it. When two pick the same one, the second finds on the locked
 # row that it is taken, and picks again.
-_TAKE = """
+_ACQUIRE_SLOT = """
 WITH free AS MATERIALIZED (
     SELECT n FROM generate_series(1, %(limit)s) n
     WHERE NOT EXISTS (
@@ -41,13 +41,13 @@ WITH free AS MATERIALIZED (
 )
 SELECT (SELECT slot FROM taken), (SELECT count(*) FROM free)
 """
-_GIVE_BACK = "DELETE FROM agents_socketslot WHERE user_id = %s AND slot = %s AND process_id = %s"
-_BEAT = """
+_RELEASE_SLOT = "DELETE FROM agents_socketslot WHERE user_id = %s AND slot = %s AND process_id = %s"
+_RENEW_PROCESS = """
 INSERT INTO agents_webprocess (id, expires_at) VALUES (%(process)s, now() + %(lease)s * interval '1 second')
 ON CONFLICT (id) DO UPDATE SET expires_at = EXCLUDED.expires_at
 """
-_FORGET_PROCESSES = "DELETE FROM agents_webprocess WHERE expires_at < now() - interval '1 hour'"
-_FORGET_SLOTS = """
+_DELETE_PROCESSES = "DELETE FROM agents_webprocess WHERE expires_at < now() - interval '1 hour'"
+_DELETE_SLOTS = """
 DELETE FROM agents_socketslot s WHERE NOT EXISTS (SELECT FROM agents_webprocess p WHERE p.id = s.process_id)
 """
 
@@ -59,107 +59,107 @@ class TooManySockets(RateLimited):
 
 
 class ConnectionSlots:
-    """The sockets of one process. Its methods go to the database: call them in a database thread."""
+    """The slots of one process. The methods query the database: call them in a database thread."""
 
     def __init__(self, lease_seconds: float = LEASE_SECONDS) -> None:
         self.process_id: UUID = new_id()
         self._lease_seconds = lease_seconds
-        self._beat_at: float | None = None
-        self._owed: list[tuple[int, int]] = []
+        self._renewed_at: float | None = None
+        self._unreleased: list[tuple[int, int]] = []
 
-    def hold(self, user_id: int) -> SlotLease:
-        """The place of one socket, not yet taken."""
+    def lease(self, user_id: int) -> SlotLease:
+        """A lease for one socket, whose slot is not acquired yet."""
         return SlotLease(self, user_id)
 
-    def take(self, user_id: int) -> int | None:
-        """A slot for one more socket; None where there is no limit. Raises `TooManySockets`."""
+    def acquire(self, user_id: int) -> int | None:
+        """The number of a slot, now held by this process; None where there is no limit. Raises `TooManySockets`."""
         limit = settings.BANDSTAND.sockets_per_user
         if not limit:
             return None
-        # Before, and committed: a slot counts only while its process does.
-        self.beat_if_due()
+        # First, and committed: a slot counts only while the row of its process is valid.
+        self.renew_if_due()
         while True:
             with connection.cursor() as cursor:
-                cursor.execute(_TAKE, {"user": user_id, "limit": limit, "process": self.process_id})
+                cursor.execute(_ACQUIRE_SLOT, {"user": user_id, "limit": limit, "process": self.process_id})
                 slot, free = cursor.fetchone()
             if slot is not None:
                 return int(slot)
             if not free:
                 raise TooManySockets(retry_after_seconds=RETRY_SECONDS, rule="sockets")
 
-    def give_back(self, user_id: int, slot: int) -> None:
-        """Without the database it is owed, and given back with a later beat."""
-        self._owed.append((user_id, slot))
+    def release(self, user_id: int, slot: int) -> None:
+        """Free a slot of this process. Without the database it is queued and freed with a later `renew`."""
+        self._unreleased.append((user_id, slot))
         try:
-            self._pay()
+            self._release_pending()
         except DATABASE_FAULTS:
             log.warning("socket_slot.not_returned", user=user_id)
 
-    def beat_if_due(self) -> None:
-        """Keep what this process holds for another lease, and give back what is owed; seldom enough to ask often."""
-        if self._beat_at is None or monotonic() - self._beat_at >= self._lease_seconds / 3:
-            self.beat()
+    def renew_if_due(self) -> None:
+        """Renew when a third of the lease has passed; cheap to call often."""
+        if self._renewed_at is None or monotonic() - self._renewed_at >= self._lease_seconds / 3:
+            self.renew()
 
-    def beat(self) -> None:
+    def renew(self) -> None:
         with connection.cursor() as cursor:
-            cursor.execute(_BEAT, {"process": self.process_id, "lease": self._lease_seconds})
-        self._beat_at = monotonic()
-        self._pay()
+            cursor.execute(_RENEW_PROCESS, {"process": self.process_id, "lease": self._lease_seconds})
+        self._renewed_at = monotonic()
+        self._release_pending()
 
-    def _pay(self) -> None:
-        """What one thread takes here no other pays: the slot may have been given to somebody else meanwhile."""
-        while self._owed:
+    def _release_pending(self) -> None:
+        """Free the queued slots, each by one thread only: a slot may belong to another process by now."""
+        while self._unreleased:
             try:
-                owed = self._owed.pop()
+                slot_row = self._unreleased.pop()
             except IndexError:  # another thread was faster
                 return
             try:
                 with connection.cursor() as cursor:
-                    cursor.execute(_GIVE_BACK, [*owed, self.process_id])
+                    cursor.execute(_RELEASE_SLOT, [*slot_row, self.process_id])
             except DATABASE_FAULTS:
-                self._owed.append(owed)
+                self._unreleased.append(slot_row)
                 raise
 
 
 class SlotLease:
-    """The place of one socket. It may be left while it is still being taken, by another thread: then it is not kept."""
+    """The slot of one socket. It may be cancelled while another thread still acquires it: then it is released."""
 
     def __init__(self, slots: ConnectionSlots, user_id: int) -> None:
         self._slots = slots
         self._user_id = user_id
         self._lock = Lock()
         self._slot: int | None = None
-        self._left = False
+        self._is_cancelled = False
 
     @property
-    def taken(self) -> bool:
+    def is_acquired(self) -> bool:
         return self._slot is not None
 
-    def take(self) -> None:
-        """Raises `TooManySockets`."""
-        slot = self._slots.take(self._user_id)
+    def acquire(self) -> None:
+        """Acquire a slot, and release it at once if the lease was cancelled meanwhile. Raises `TooManySockets`."""
+        slot = self._slots.acquire(self._user_id)
         with self._lock:
-            self._slot, left = slot, self._left
-        if left:
-            self.give_back()
+            self._slot, is_cancelled = slot, self._is_cancelled
+        if is_cancelled:
+            self.release()
 
-    def leave(self) -> None:
-        """From now on this place is not wanted; `give_back` it if it is taken. Touches no database."""
+    def cancel(self) -> None:
+        """Note that the slot is not needed any more; `release` it if `is_acquired`. Makes no query."""
         with self._lock:
-            self._left = True
+            self._is_cancelled = True
 
-    def give_back(self) -> None:
+    def release(self) -> None:
         with self._lock:
             slot, self._slot = self._slot, None
         if slot is not None:
-            self._slots.give_back(self._user_id, slot)
+            self._slots.release(self._user_id, slot)
 
 
 def purge_lost_slots() -> int:
-    """Delete the rows of processes that are long gone, and of their sockets; how many they were."""
+    """Delete the rows of processes that expired an hour ago, and their slots; return the number of slots."""
     with connection.cursor() as cursor:
-        cursor.execute(_FORGET_PROCESSES)
-        cursor.execute(_FORGET_SLOTS)
+        cursor.execute(_DELETE_PROCESSES)
+        cursor.execute(_DELETE_SLOTS)
         return int(cursor.rowcount)
 
 

@@ -1,7 +1,7 @@
-"""One websocket on one session: accepts frames, relays the log, and never waits for a turn.
+"""One websocket on one session: accepts frames, sends the events of the log, and never waits for a turn.
 
-Three tasks per socket. The consumer's own only receives, so that a flood is seen while the database is slow. The worker
-handles frames one after the other, so that none overtakes another. The relay sends events from the log.
+Three tasks per socket. The consumer's own only receives, so that a flood is noticed while the database is slow. The
+worker handles frames one after the other, in order. The event sender sends events from the log.
 """
 
 from __future__ import annotations
@@ -56,11 +56,11 @@ class SessionSocket(AsyncConsumer):  # type: ignore[misc]  # Channels is not typ
         self._fault_rate = Rate(self.limits.bad_frames, self.limits.bad_frames_seconds)
         self._pending: asyncio.Queue[dict[str, Any]] = asyncio.Queue()
         self._pending_size = 0
-        self._relay = EventSender(self)
+        self._sender = EventSender(self)
         self._worker: asyncio.Task[None] | None = None
-        self._goodbye: asyncio.Task[None] | None = None
+        self._closing: asyncio.Task[None] | None = None
         self._slots = slots or get_slots()
-        self._place: SlotLease | None = None
+        self._slot: SlotLease | None = None
         self._closed = False
 
     # The ASGI side
@@ -80,22 +80,22 @@ class SessionSocket(AsyncConsumer):  # type: ignore[misc]  # Channels is not typ
 
     async def websocket_connect(self, _message: dict[str, Any]) -> None:
         offered = self.scope.get("subprotocols") or []
-        chosen = frames.SUBPROTOCOL if frames.SUBPROTOCOL in offered else None
-        await self.send({"type": "websocket.accept", "subprotocol": chosen})
-        if offered and chosen is None:
+        subprotocol = frames.SUBPROTOCOL if frames.SUBPROTOCOL in offered else None
+        await self.send({"type": "websocket.accept", "subprotocol": subprotocol})
+        if offered and subprotocol is None:
             await self.close(CloseCode.PROTOCOL)
             return
         self._watch.add(self)
-        self._worker = self._task(self._work, "worker")
+        self._worker = self._task(self._run_worker, "worker")
 
     async def websocket_receive(self, message: dict[str, Any]) -> None:
         if self._closed:
             return
-        size = _size(message)
+        size = _message_size(message)
         if size > frames.MAX_FRAME_BYTES:
-            self._cut_off("too_large", CloseCode.TOO_LARGE)
-        elif self._flooded(size):
-            self._cut_off("rate", CloseCode.RATE)
+            self._close_without_waiting("too_large", CloseCode.TOO_LARGE)
+        elif self._is_flooding(size):
+            self._close_without_waiting("rate", CloseCode.RATE)
         else:
             self._pending_size += size
             self._pending.put_nowait(message)
@@ -104,7 +104,7 @@ class SessionSocket(AsyncConsumer):  # type: ignore[misc]  # Channels is not typ
         self._closed = True
         raise StopConsumer
 
-    def _flooded(self, size: int) -> bool:
+    def _is_flooding(self, size: int) -> bool:
         limits = self.limits
         return (
             self._frame_rate.exceeded(monotonic())
@@ -127,20 +127,20 @@ class SessionSocket(AsyncConsumer):  # type: ignore[misc]  # Channels is not typ
 
     async def refuse(self, rule: str, code: CloseCode) -> None:
         """Close with `code` because the client broke `rule`."""
-        self._note_refusal(rule)
+        self._log_refusal(rule)
         await self.close(code)
 
     async def fail(self) -> None:
         """Close because of the exception in hand, a fault of ours."""
-        await self.send_text(frames.error(self._our_fault()))
+        await self.send_text(frames.error(self._log_our_fault()))
         await self.close(CloseCode.OUR_FAULT)
 
-    def _cut_off(self, rule: str, code: CloseCode) -> None:
+    def _close_without_waiting(self, rule: str, code: CloseCode) -> None:
         """Like `refuse`, without waiting: a client that floods and does not read would have what it sends meanwhile
         pile up before the task that receives."""
-        self._note_refusal(rule)
+        self._log_refusal(rule)
         self._closed = True
-        self._goodbye = self._task(lambda: self.send({"type": "websocket.close", "code": int(code)}), "goodbye")
+        self._closing = self._task(lambda: self.send({"type": "websocket.close", "code": int(code)}), "goodbye")
 
     async def send_text(self, text: str) -> None:
         """Send one frame, unless the socket is closed."""
@@ -149,7 +149,7 @@ class SessionSocket(AsyncConsumer):  # type: ignore[misc]  # Channels is not typ
 
     # Frames, one after the other
 
-    async def _work(self) -> None:
+    async def _run_worker(self) -> None:
         try:
             await self._open()
         except NotFound:
@@ -167,19 +167,19 @@ class SessionSocket(AsyncConsumer):  # type: ignore[misc]  # Channels is not typ
             await self.fail()
         while not self._closed:
             message = await self._pending.get()
-            self._pending_size -= _size(message)
+            self._pending_size -= _message_size(message)
             await self._read(message.get("text"))
 
     async def _open(self) -> None:
-        self._place = self._slots.hold(self.credential.user_id)
-        session = await in_db_thread(self._enter, self._place)
+        self._slot = self._slots.lease(self.credential.user_id)
+        session = await in_db_thread(self._acquire_slot, self._slot)
         opening_seq = session.next_seq - 1
         await self.send_text(frames.ready(self.session_id, opening_seq))
-        self._relay.hold(opening_seq)
+        self._sender.go_live_later(opening_seq)
 
-    def _enter(self, place: SlotLease) -> AgentSession:
+    def _acquire_slot(self, slot: SlotLease) -> AgentSession:
         session = access_session(actor=self.actor, session_id=self.session_id)
-        place.take()
+        slot.acquire()
         return session
 
     async def _read(self, text: str | None) -> None:
@@ -190,7 +190,7 @@ class SessionSocket(AsyncConsumer):  # type: ignore[misc]  # Channels is not typ
         except TooLarge:
             await self.refuse("too_large", CloseCode.TOO_LARGE)
         except (Malformed, InvalidInput) as fault:
-            self._note_refusal(fault.code)
+            self._log_refusal(fault.code)
             await self.send_text(frames.error(fault, frames.frame_ref(fault)))
             if self._fault_rate.exceeded(monotonic()):
                 await self.close(CloseCode.PROTOCOL)
@@ -199,31 +199,31 @@ class SessionSocket(AsyncConsumer):  # type: ignore[misc]  # Channels is not typ
 
     async def _answer(self, frame: frames.Frame) -> None:
         if isinstance(frame, frames.Resume):
-            await self._relay.stop()
-            self._relay.follow(frame.after)
+            await self._sender.stop()
+            self._sender.follow(frame.after)
             return
-        self._relay.go_live()
+        self._sender.go_live()
         match frame:
             case frames.Seen(seq):
-                self._relay.seen(seq)
+                self._sender.acknowledge(seq)
             case frames.Ping():
                 await self.send_text(frames.PONG)
             case frames.MessageCreate(client_msg_id=ref):
-                await self._answer_with(self._create, frame, ref)
+                await self._reply(self._create, frame, ref)
             case frames.TurnCancel(turn=turn):
-                await self._answer_with(self._cancel, frame, str(turn))
+                await self._reply(self._cancel, frame, str(turn))
 
-    async def _answer_with(self, verb: Callable[[Any], Awaitable[str]], frame: frames.Frame, ref: str) -> None:
-        """Send what `verb` says to `frame`, or why not. One failed frame never ends the socket."""
+    async def _reply(self, handler: Callable[[Any], Awaitable[str]], frame: frames.Frame, ref: str) -> None:
+        """Send the answer of `handler` to `frame`, or its error. A failed frame never ends the socket."""
         try:
-            answer = await verb(frame)
+            answer = await handler(frame)
         except BandstandError as fault:
-            self._note_refusal(fault.context.get("rule", fault.code))
+            self._log_refusal(fault.context.get("rule", fault.code))
             answer = frames.error(fault, ref)
         except DATABASE_FAULTS:
             answer = frames.error(Unavailable(), ref)
         except Exception:
-            answer = frames.error(self._our_fault(), ref)
+            answer = frames.error(self._log_our_fault(), ref)
         await self.send_text(answer)
 
     async def _create(self, frame: frames.MessageCreate) -> str:
@@ -238,7 +238,7 @@ class SessionSocket(AsyncConsumer):  # type: ignore[misc]  # Channels is not typ
         return frames.message_ack(frame.client_msg_id, accepted.turn_id, accepted.seq)
 
     async def _cancel(self, frame: frames.TurnCancel) -> str:
-        turn = await in_db_thread(_cancel_turn_of, self.actor, self.session_id, frame.turn)
+        turn = await in_db_thread(_cancel_session_turn, self.actor, self.session_id, frame.turn)
         return frames.cancel_ack(turn.id, turn.status)
 
     # Life
@@ -249,38 +249,38 @@ class SessionSocket(AsyncConsumer):  # type: ignore[misc]  # Channels is not typ
     async def _end(self) -> None:
         self._closed = True
         if self._worker is not None:
-            await _cancelled(self._worker)
-        if self._goodbye is not None:
-            await _cancelled(self._goodbye)
-        await self._relay.stop()
+            await _cancel_task(self._worker)
+        if self._closing is not None:
+            await _cancel_task(self._closing)
+        await self._sender.stop()
         await self._watch.discard(self)
-        if self._place is not None:
-            self._place.leave()
-            if self._place.taken:
-                await in_db_thread(self._place.give_back)
+        if self._slot is not None:
+            self._slot.cancel()
+            if self._slot.is_acquired:
+                await in_db_thread(self._slot.release)
 
-    def _note_refusal(self, rule: str) -> None:
+    def _log_refusal(self, rule: str) -> None:
         log.warning("websocket.refused", rule=rule, actor=self.actor.name, session=str(self.session_id))
 
-    def _our_fault(self) -> OurFault:
-        """Log the exception in hand; what to tell the client about it."""
+    def _log_our_fault(self) -> OurFault:
+        """Log the current exception; return the error for the client, with an id that is in the log."""
         error_id = str(uuid4())
         log.exception("websocket.failed", error_id=error_id, session=str(self.session_id))
         return OurFault(f"Something went wrong on our side (error {error_id}).")
 
 
-def _size(message: dict[str, Any]) -> int:
+def _message_size(message: dict[str, Any]) -> int:
     text = message.get("text")
     return len(text) if text is not None else len(message.get("bytes") or b"")
 
 
-def _cancel_turn_of(actor: Actor, session_id: UUID, turn_id: UUID) -> Turn:
+def _cancel_session_turn(actor: Actor, session_id: UUID, turn_id: UUID) -> Turn:
     if access_turn(actor=actor, turn_id=turn_id).agent_session_id != session_id:
         raise NotFound
     return cancel_turn(actor, turn_id=turn_id)
 
 
-async def _cancelled(task: asyncio.Task[None]) -> None:
+async def _cancel_task(task: asyncio.Task[None]) -> None:
     """Cancel `task` and wait until it has ended. Our own cancellation goes through."""
     task.cancel()
     await asyncio.wait([task])

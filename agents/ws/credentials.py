@@ -1,4 +1,4 @@
-"""What a socket was opened with, and whether it still holds: a browser's login or an API key."""
+"""The credential of a socket, a browser's login or an API key, and whether it is still valid."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class Credential:
 
 
 def authenticate_by_key(plain: str, *, address: str) -> tuple[Actor, Credential]:
-    """Who holds this API key. Raises `Unauthenticated`, `RateLimited`."""
+    """The actor of this API key. Raises `Unauthenticated`, `RateLimited`."""
     actor = authenticate_key(plain, address=address)
     if actor.user_id is None:
         raise Unauthenticated(rule="key_without_user")
@@ -44,9 +44,9 @@ def authenticate_by_key(plain: str, *, address: str) -> tuple[Actor, Credential]
 
 
 def authenticate_by_login(session_key: str) -> tuple[Actor, Credential]:
-    """Who is logged in with this session cookie. Raises `Unauthenticated`. Writes nothing, unlike Django's own."""
+    """The actor of this login session. Raises `Unauthenticated`. Writes nothing, unlike Django's `get_user`."""
     store = import_module(settings.SESSION_ENGINE).SessionStore(session_key)
-    user = _user_of(store.load())
+    user = _session_user(store.load())
     actor = user_actor(user)
     credential = Credential(
         user_id=user.pk, scopes=actor.scopes, login=session_key, password_digest=_digest(user.password)
@@ -55,9 +55,9 @@ def authenticate_by_login(session_key: str) -> tuple[Actor, Credential]:
 
 
 def revoked_credentials(credentials: Collection[Credential]) -> set[Credential]:
-    """Those of `credentials` that were good once and are not now: logged out, revoked, expired, closed, fewer rights.
+    """Those of `credentials` that are no longer valid: logged out, revoked, expired, closed account, fewer permissions.
 
-    Three queries, however many there are.
+    Three queries, whatever their number.
     """
     users = _users({credential.user_id for credential in credentials})
     logins = _live_logins({credential.login for credential in credentials if credential.login})
@@ -74,12 +74,12 @@ def revoked_credentials(credentials: Collection[Credential]) -> set[Credential]:
 def unreachable_sessions(sessions: Collection[UUID]) -> set[UUID]:
     """Those of `sessions` that are gone, or whose agent was taken from their user's groups. One query."""
     with connection.cursor() as cursor:
-        cursor.execute(_WITHIN_REACH, {"sessions": list(sessions)})
+        cursor.execute(_REACHABLE_SESSIONS, {"sessions": list(sessions)})
         return set(sessions) - {session_id for (session_id,) in cursor.fetchall()}
 
 
-# The same as `agents.permissions.agents.visible_agent_filter`, for many users at once.
-_WITHIN_REACH = """
+# `agents.permissions.agents.visible_agent_filter` in SQL, for many users at once.
+_REACHABLE_SESSIONS = """
 SELECT s.id FROM agents_agentsession s
 WHERE s.id = ANY(%(sessions)s)
   AND (NOT EXISTS (SELECT FROM agents_agent_groups g WHERE g.agent_id = s.agent_id)
@@ -88,15 +88,15 @@ WHERE s.id = ANY(%(sessions)s)
 """
 
 
-def _user_of(data: dict[str, Any]) -> User:
+def _session_user(data: dict[str, Any]) -> User:
     backend_path = str(data.get(BACKEND_SESSION_KEY))
     if SESSION_KEY not in data or backend_path not in settings.AUTHENTICATION_BACKENDS:
         raise Unauthenticated(rule="login")
     user = load_backend(backend_path).get_user(User._meta.pk.to_python(data[SESSION_KEY]))
     stored = data.get(HASH_SESSION_KEY, "")
     if not isinstance(user, User) or not any(
-        constant_time_compare(stored, known)
-        for known in (user.get_session_auth_hash(), *user.get_session_auth_fallback_hash())
+        constant_time_compare(stored, session_hash)
+        for session_hash in (user.get_session_auth_hash(), *user.get_session_auth_fallback_hash())
     ):
         raise Unauthenticated(rule="login")
     return user
@@ -116,7 +116,10 @@ SELECT u.id, u.password, {held_permissions_sql(SCOPE_PERMISSIONS)}
 def _users(ids: set[int]) -> dict[int, tuple[bytes, frozenset[Scope]]]:
     with connection.cursor() as cursor:
         cursor.execute(_RIGHTS, {"users": list(ids)})
-        return {user_id: (_digest(password), permission_scopes(held)) for user_id, password, held in cursor.fetchall()}
+        return {
+            user_id: (_digest(password), permission_scopes(permissions))
+            for user_id, password, permissions in cursor.fetchall()
+        }
 
 
 def _still_user(credential: Credential, user: tuple[bytes, frozenset[Scope]] | None) -> bool:

@@ -1,5 +1,5 @@
-"""The events of a session, as one socket gets them: what its client has missed, then what happens, and no faster than
-the client says that it has seen them.
+"""Sends the events of a session to one socket: first the missed ones, then live, with flow control by the client's
+acknowledgements.
 """
 
 from __future__ import annotations
@@ -23,8 +23,8 @@ T = TypeVar("T")
 DATABASE_RETRY_SECONDS = 1.0
 
 
-class Outlet(Protocol):
-    """The socket, as far as its events are concerned."""
+class EventSocket(Protocol):
+    """What the sender needs of a socket."""
 
     actor: Actor
     session_id: UUID
@@ -43,54 +43,54 @@ class Outlet(Protocol):
 
 
 class EventSender:
-    """One task that sends events, begun by `follow` and ended by `stop`."""
+    """One task that sends events, started by `follow` and ended by `stop`."""
 
-    def __init__(self, socket: Outlet) -> None:
+    def __init__(self, socket: EventSocket) -> None:
         self._socket = socket
         self._window = Window(socket.limits.unseen_events)
         self._room = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
-        self._hold: asyncio.TimerHandle | None = None
+        self._live_timer: asyncio.TimerHandle | None = None
         self._opening_seq = 0
 
-    def hold(self, opening_seq: int) -> None:
-        """Go live after `opening_seq` unless something is asked first.
+    def go_live_later(self, opening_seq: int) -> None:
+        """Go live after `hold_seconds` from `opening_seq`, unless `follow` is called before.
 
         A client resumes right after `ready`; events sent before that would reach it out of order.
         """
         self._opening_seq = opening_seq
         loop = asyncio.get_running_loop()
-        self._hold = loop.call_later(self._socket.limits.hold_seconds, self.follow, opening_seq)
+        self._live_timer = loop.call_later(self._socket.limits.hold_seconds, self.follow, opening_seq)
 
     def go_live(self) -> None:
-        """Begin with what is new since the socket was opened, unless it has begun."""
+        """Send what is new since the socket was opened, unless the task runs already."""
         self.follow(self._opening_seq)
 
     def follow(self, after: int) -> None:
-        """Send what comes after event `after`, unless it has begun."""
-        self._let_go()
+        """Send the events after seq `after`, unless the task runs already."""
+        self._cancel_timer()
         if not self._socket.closed and self._task is None:
             self._window.clear()
             self._task = asyncio.create_task(self._send(after), name=f"ws-relay-{self._socket.session_id}")
 
-    def seen(self, seq: int) -> None:
+    def acknowledge(self, seq: int) -> None:
         """The client has handled every event up to `seq`."""
-        self._window.seen(seq)
+        self._window.acknowledge(seq)
         if not self._window.full:
             self._room.set()
 
     async def stop(self) -> None:
-        """Send no more."""
-        self._let_go()
+        """Cancel the task and wait for its end."""
+        self._cancel_timer()
         task, self._task = self._task, None
         if task is not None:
             task.cancel()
             await asyncio.wait([task])
 
-    def _let_go(self) -> None:
-        if self._hold is not None:
-            self._hold.cancel()
-            self._hold = None
+    def _cancel_timer(self) -> None:
+        if self._live_timer is not None:
+            self._live_timer.cancel()
+            self._live_timer = None
 
     async def _send(self, after: int) -> None:
         try:
@@ -109,7 +109,7 @@ class EventSender:
             while not self._socket.closed:
                 item = await subscription.get()
                 if item is None:
-                    # Nothing is watched any more: this process shuts down.
+                    # The hub is closed: this process shuts down.
                     await self._socket.close(CloseCode.RESTART)
                 elif isinstance(item, Resync):
                     subscription.reset(after=await self._send_snapshot())
@@ -125,11 +125,14 @@ class EventSender:
                 await self._wait_for_room(subscription)
             if self._socket.closed:
                 return
-            window.sent(event.seq)
+            window.add(event.seq)
             await send(event_json(event))
 
     async def _wait_for_room(self, subscription: Subscription) -> None:
-        """The server's own buffers say nothing of what a page has handled, so the client does, or loses the socket."""
+        """Wait for an acknowledgement; without one in time the socket is closed.
+
+        The server's own buffers do not show what a page has handled.
+        """
         self._room.clear()
         subscription.pause()
         try:
@@ -143,24 +146,24 @@ class EventSender:
     async def _send_snapshot(self) -> int:
         """Send the state as it is now, and return its seq."""
         socket = self._socket
-        snapshot = await self._patiently(lambda: read_snapshot(actor=socket.actor, session_id=socket.session_id))
+        snapshot = await self._retry_read(lambda: read_snapshot(actor=socket.actor, session_id=socket.session_id))
         self._window.clear()
         await socket.send_text(frames.resync(snapshot))
         return int(snapshot["seq"])
 
     async def _last_seq(self) -> int:
         socket = self._socket
-        session = await self._patiently(lambda: access_session(actor=socket.actor, session_id=socket.session_id))
+        session = await self._retry_read(lambda: access_session(actor=socket.actor, session_id=socket.session_id))
         return session.next_seq - 1
 
-    async def _patiently(self, read: Callable[[], T]) -> T:
-        """What `read` returns, however long the database is away; the client is told once that it is."""
-        told = False
+    async def _retry_read(self, read: Callable[[], T]) -> T:
+        """The result of `read`, retried until the database answers; the client gets one `unavailable` error."""
+        is_notified = False
         while True:
             try:
                 return await in_db_thread(read)
             except (*DATABASE_FAULTS, Unavailable):
-                if not told:
+                if not is_notified:
                     await self._socket.send_text(frames.error(Unavailable()))
-                told = True
+                is_notified = True
                 await asyncio.sleep(DATABASE_RETRY_SECONDS)

@@ -1,4 +1,4 @@
-"""The frames of `bandstand.v1`: what a client may send, read strictly, and what the server answers."""
+"""The frames of `bandstand.v1`: parsing of client frames, strict, and building of server frames."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class Resume:
 
 @dataclass(frozen=True, slots=True)
 class MessageCreate:
-    """`parent` begins a branch after that message, None at the root; without it the conversation goes on at its end."""
+    """`parent` starts a branch after that message, None at the root; UNSET continues the conversation at its end."""
 
     client_msg_id: str
     text: str
@@ -58,7 +58,7 @@ Frame = Resume | MessageCreate | TurnCancel | Seen | Ping
 
 
 def read_frame(text: str) -> Frame:
-    """The frame in `text`. Raises `TooLarge`, `Malformed`, `InvalidInput`; `frame_ref(error)` names what it answers."""
+    """The frame in `text`. Raises `TooLarge`, `Malformed`, `InvalidInput`, for which see `frame_ref`."""
     fields = strict_json.loads(text, max_bytes=MAX_FRAME_BYTES)
     kind = fields.pop("type", None)
     read = _READERS.get(kind) if isinstance(kind, str) else None
@@ -102,17 +102,17 @@ def _text(frame: dict[str, Any]) -> str:
 
 
 def _resume(fields: dict[str, Any]) -> Resume:
-    _only(fields, "after")
+    _refuse_unknown_fields(fields, "after")
     return Resume(after=_seq(fields, "after"))
 
 
 def _seen(fields: dict[str, Any]) -> Seen:
-    _only(fields, "seq")
+    _refuse_unknown_fields(fields, "seq")
     return Seen(seq=_seq(fields, "seq"))
 
 
 def _ping(fields: dict[str, Any]) -> Ping:
-    _only(fields)
+    _refuse_unknown_fields(fields)
     return Ping()
 
 
@@ -120,7 +120,7 @@ def _turn_cancel(fields: dict[str, Any]) -> TurnCancel:
     turn = fields.get("turn")
     if not isinstance(turn, str) or not _UUID.fullmatch(turn):
         raise InvalidInput("`turn` is the id of a turn.", pointer="/turn")
-    _only(fields, "turn", ref=turn)
+    _refuse_unknown_fields(fields, "turn", ref=turn)
     return TurnCancel(turn=UUID(turn))
 
 
@@ -135,12 +135,12 @@ def _message_create(fields: dict[str, Any]) -> MessageCreate:
         parent = UUID(parent)
     elif parent is not None and parent is not UNSET:
         raise InvalidInput("`parent` is the id of a message, or null.", pointer="/parent", ref=key)
-    _only(fields, "client_msg_id", "text", "parent", ref=key)
+    _refuse_unknown_fields(fields, "client_msg_id", "text", "parent", ref=key)
     return MessageCreate(client_msg_id=key, text=text, parent=parent)
 
 
-def _only(fields: dict[str, Any], *known: str, ref: str | None = None) -> None:
-    unknown = fields.keys() - set(known)
+def _refuse_unknown_fields(fields: dict[str, Any], *allowed: str, ref: str | None = None) -> None:
+    unknown = fields.keys() - set(allowed)
     if unknown:
         raise InvalidInput("This frame has a field that it should not have.", pointer=f"/{min(unknown)}", ref=ref)
 

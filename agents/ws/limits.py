@@ -1,4 +1,4 @@
-"""What one socket may do: pure counters, the time is passed in (monotonic seconds)."""
+"""The limits of one socket: pure counters; times are monotonic seconds and passed in."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class SocketLimits:
 
 
 class Rate:
-    """At most `limit - 1` things in any window of `seconds`."""
+    """A sliding window: at most `limit - 1` events in any `seconds`."""
 
     __slots__ = ("_limit", "_seconds", "_times")
 
@@ -38,7 +38,7 @@ class Rate:
 
 
 class Window:
-    """The events that were sent and that the client has not yet reported as seen."""
+    """The seqs of events that were sent and not yet acknowledged by the client."""
 
     __slots__ = ("_limit", "_unseen")
 
@@ -50,10 +50,10 @@ class Window:
     def full(self) -> bool:
         return len(self._unseen) >= self._limit
 
-    def sent(self, seq: int) -> None:
+    def add(self, seq: int) -> None:
         self._unseen.append(seq)
 
-    def seen(self, seq: int) -> None:
+    def acknowledge(self, seq: int) -> None:
         unseen = self._unseen
         while unseen and unseen[0] <= seq:
             unseen.popleft()

@@ -1,4 +1,4 @@
-"""From which pages a browser may open a socket with a login: whole origins, with scheme and port."""
+"""The origins whose pages may open a socket with a login: compared with scheme and port."""
 
 from __future__ import annotations
 
@@ -8,30 +8,30 @@ from urllib.parse import urlsplit
 DEFAULT_PORTS = {"http": 80, "https": 443}
 
 
-def origin_allowed(origin: str, *, own: str | None, trusted: Iterable[str]) -> bool:
-    """Whether `origin` (the header) is the `own` origin of this server or one of `trusted`.
+def origin_allowed(origin: str, *, own_origin: str | None, trusted_origins: Iterable[str]) -> bool:
+    """Whether `origin` (the header) is `own_origin` of this server or one of `trusted_origins`.
 
-    `trusted` is written as in CSRF_TRUSTED_ORIGINS: `https://chat.example.com:8443`, or `https://*.example.com` for
+    The latter are written as in CSRF_TRUSTED_ORIGINS: `https://chat.example.com:8443`, or `https://*.example.com` for
     every subdomain.
     """
-    asked = _parts(origin)
-    if asked is None:
+    origin_parts = _parse_origin(origin)
+    if origin_parts is None:
         return False
-    if own is not None and asked == _parts(own):
+    if own_origin is not None and origin_parts == _parse_origin(own_origin):
         return True
-    return any(_matches(asked, pattern) for pattern in trusted)
+    return any(_matches(origin_parts, pattern) for pattern in trusted_origins)
 
 
-def _matches(asked: tuple[str, str, int], pattern: str) -> bool:
+def _matches(origin_parts: tuple[str, str, int], pattern: str) -> bool:
     scheme, separator, rest = pattern.partition("://*.")
     if not separator:
-        return asked == _parts(pattern)
-    parent = _parts(f"{scheme}://{rest}")
-    return parent is not None and asked[0::2] == parent[0::2] and asked[1].endswith("." + parent[1])
+        return origin_parts == _parse_origin(pattern)
+    parent = _parse_origin(f"{scheme}://{rest}")
+    return parent is not None and origin_parts[0::2] == parent[0::2] and origin_parts[1].endswith("." + parent[1])
 
 
-def _parts(origin: str) -> tuple[str, str, int] | None:
-    """Scheme, host and port of `origin`; None if it is anything else than an origin of the web."""
+def _parse_origin(origin: str) -> tuple[str, str, int] | None:
+    """Scheme, host and port of `origin`; None if it is not an http(s) origin."""
     try:
         split = urlsplit(origin)
         port = split.port

@@ -1,4 +1,4 @@
-"""The open sockets of this process: closes those whose right is lost."""
+"""Closes the open sockets of this process whose credential was revoked."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from foundation.db_threads import DATABASE_FAULTS, in_db_thread
 
 log = structlog.get_logger(__name__)
 
-# Revoked rights must be gone from open sockets within 5 s; one look costs four queries for the whole process.
+# A revoked credential must lose its open sockets within 5 s; one check costs four queries for the whole process.
 PERIOD_SECONDS = 2.0
 
 
-class Watched(Protocol):
+class WatchedSocket(Protocol):
     """An open socket."""
 
     credential: Credential
@@ -30,21 +30,21 @@ class Watched(Protocol):
 
 
 class RevocationWatch:
-    """Looks after the sockets that were added, for as long as there are any."""
+    """Checks the added sockets every `period_seconds`, while there are any."""
 
     def __init__(self, period_seconds: float = PERIOD_SECONDS, slots: ConnectionSlots | None = None) -> None:
         self._slots = slots or get_slots()
         self._period_seconds = period_seconds
-        self._sockets: dict[Credential, set[Watched]] = {}
+        self._sockets: dict[Credential, set[WatchedSocket]] = {}
         self._task: asyncio.Task[None] | None = None
-        self._goodbyes: dict[Watched, asyncio.Task[None]] = {}
+        self._closing: dict[WatchedSocket, asyncio.Task[None]] = {}
 
-    def add(self, socket: Watched) -> None:
+    def add(self, socket: WatchedSocket) -> None:
         self._sockets.setdefault(socket.credential, set()).add(socket)
         if self._task is None:
             self._task = asyncio.create_task(self._run(), name="ws-watch")
 
-    async def discard(self, socket: Watched) -> None:
+    async def discard(self, socket: WatchedSocket) -> None:
         sockets = self._sockets.get(socket.credential, set())
         sockets.discard(socket)
         if not sockets:
@@ -58,40 +58,40 @@ class RevocationWatch:
         while True:
             await asyncio.sleep(self._period_seconds)
             try:
-                gone, absent = await in_db_thread(self._look, list(self._sockets), self._sessions())
+                revoked, unreachable = await in_db_thread(self._check, list(self._sockets), self._sessions())
             except DATABASE_FAULTS:
                 # Without the database nothing can be read or written through a socket either.
                 continue
             except Exception:
-                # Whatever it was: nobody else looks, and the next look may go well.
+                # Go on after any error: no other task checks, and the next check may succeed.
                 log.exception("websocket_watch.failed")
                 continue
             for credential, sockets in list(self._sockets.items()):
-                for socket in sockets - self._goodbyes.keys():
-                    if credential in gone:
-                        self._say_goodbye(socket, CloseCode.FORBIDDEN)
-                    elif socket.session_id in absent:
-                        self._say_goodbye(socket, CloseCode.UNKNOWN_SESSION)
+                for socket in sockets - self._closing.keys():
+                    if credential in revoked:
+                        self._close(socket, CloseCode.FORBIDDEN)
+                    elif socket.session_id in unreachable:
+                        self._close(socket, CloseCode.UNKNOWN_SESSION)
 
     def _sessions(self) -> set[UUID]:
         return {socket.session_id for sockets in self._sockets.values() for socket in sockets}
 
-    def _look(self, credentials: list[Credential], sessions: set[UUID]) -> tuple[set[Credential], set[UUID]]:
-        self._slots.beat_if_due()
+    def _check(self, credentials: list[Credential], sessions: set[UUID]) -> tuple[set[Credential], set[UUID]]:
+        self._slots.renew_if_due()
         return revoked_credentials(credentials), unreachable_sessions(sessions)
 
-    def _say_goodbye(self, socket: Watched, code: CloseCode) -> None:
-        """Side by side: one that does not read keeps its goodbye waiting, and must not keep the others open."""
+    def _close(self, socket: WatchedSocket, code: CloseCode) -> None:
+        """Close each socket in a task of its own: a client that does not read must not delay the others."""
         credential, session = socket.credential, str(socket.session_id)
         log.warning(
             "websocket.revoked", user=credential.user_id, key=str(credential.key_id or ""), session=session, code=code
         )
-        task = asyncio.create_task(socket.close(code), name="ws-goodbye")
-        self._goodbyes[socket] = task
-        task.add_done_callback(lambda done: self._said_goodbye(socket, done))
+        task = asyncio.create_task(socket.close(code), name="ws-close")
+        self._closing[socket] = task
+        task.add_done_callback(lambda done: self._forget_closed(socket, done))
 
-    def _said_goodbye(self, socket: Watched, done: asyncio.Task[None]) -> None:
-        del self._goodbyes[socket]
+    def _forget_closed(self, socket: WatchedSocket, done: asyncio.Task[None]) -> None:
+        del self._closing[socket]
         if not done.cancelled() and (error := done.exception()) is not None:
             log.error("websocket_close.failed", exc_info=error)
 

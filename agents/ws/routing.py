@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from django.urls import URLPattern, path, re_path
 
-from agents.ws.auth import Authenticated
-from agents.ws.close_codes import CloseCode, Refuse
+from agents.ws.auth import AuthenticationMiddleware
+from agents.ws.close_codes import CloseCode, CloseEverySocket
 from agents.ws.consumer import SessionSocket
 
 websocket_urlpatterns: list[URLPattern] = [
-    path("ws/sessions/<uuid:session_id>/", Authenticated(SessionSocket.as_asgi())),  # type: ignore[arg-type]
+    path("ws/sessions/<uuid:session_id>/", AuthenticationMiddleware(SessionSocket.as_asgi())),  # type: ignore[arg-type]
     # Anything else: without this a wrong address would count as an error of ours.
-    re_path(r"", Refuse(CloseCode.UNKNOWN_SESSION)),  # type: ignore[arg-type]
+    re_path(r"", CloseEverySocket(CloseCode.UNKNOWN_SESSION)),  # type: ignore[arg-type]
 ]

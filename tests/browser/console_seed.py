@@ -31,7 +31,7 @@ EDITS = (
 
 
 def main() -> dict[str, Any]:
-    """`{people: {name: {login, id}}, contracts, bulk}`: an owner, a builder, the ids of an agent and of a bulk act."""
+    """`{people: {name: {login, id}}, contracts, bulk}`: an owner, a builder, ids of an agent and a bulk action."""
     people = {"olga": person("olga", Role.OWNER), "bruno": person("bruno", Role.BUILDER, Role.USER)}
     olga, bruno = user_actor(people["olga"]), user_actor(people["bruno"])
     create_group(olga, name="legal")

@@ -11,7 +11,7 @@ from foundation.clock import now
 
 def main() -> dict[str, Any]:
     """`{sample_failed, sample_session}`: a turn and a session."""
-    load(turns=400, seed=1, until=now(), tell=lambda _line: None)
+    load(turns=400, seed=1, until=now(), report=lambda _line: None)
     failed = Turn.objects.filter(status="failed", release__agent__slug="sample-support").latest("id")
     used_a_tool = Turn.objects.filter(status="completed", steps__kind="tool", steps__status="done").latest("id")
     return {"sample_failed": str(failed.pk), "sample_session": str(used_a_tool.agent_session_id)}

@@ -38,8 +38,8 @@ PAGES = (
     "monitoring/schedule/",
     "monitoring/jobrun/",
     "agents/auditentry/",
-    "agents/bulkact/",
-    "agents/bulkact/{bulk}/change/",
+    "agents/bulkaction/",
+    "agents/bulkaction/{bulk}/change/",
     "guide/",
     "agents/letter/",
     "agents/user/locked-out/",
@@ -72,7 +72,7 @@ async def test_every_page_keeps_to_its_policy_and_to_its_width(arrive: Arrive) -
 
 async def test_everything_has_a_name_for_those_who_hear_the_page(arrive: Arrive) -> None:
     console = await Console.open(await arrive("olga"))
-    for path in ("", "agents/turn/", "agents/user/", "agents/user/add/", "monitoring/schedule/", "agents/bulkact/"):
+    for path in ("", "agents/turn/", "agents/user/", "agents/user/add/", "monitoring/schedule/", "agents/bulkaction/"):
         await console.go(path)
         await expect(console.page.get_by_role("main")).to_have_count(1)
         assert await console.page.evaluate(NAMELESS) == [], path
@@ -135,11 +135,11 @@ async def test_a_builder_publishes_with_the_keyboard(arrive: Arrive) -> None:
     await expect(console.page.get_by_text("By keyboard.")).to_be_visible()
 
 
-async def test_the_page_of_a_bulk_act_follows_it_until_somebody_stops_it(arrive: Arrive) -> None:
+async def test_the_page_of_a_bulk_action_follows_it_until_somebody_stops_it(arrive: Arrive) -> None:
     visitor = await arrive("olga")
     first, second = await Console.open(visitor), await Console.open(visitor)
     for window in (first, second):
-        await window.go("agents/bulkact/{bulk}/change/")
+        await window.go("agents/bulkaction/{bulk}/change/")
     await expect(first.page.get_by_role("progressbar", name="Rows dealt with")).to_be_visible()
     await second.press("Stop")
     await expect(first.page.get_by_text("Stopped by olga.")).to_be_visible()

@@ -66,9 +66,9 @@ async def test_the_page_follows_a_turn_and_an_operator_sets_it_aside(arrive: Arr
     await page.wait_for_function(
         "before => document.querySelector('.bs-turn:last-child').innerText.length > before + 20", arg=before
     )
-    await page.locator(".bs-turn").last.get_by_role("button", name="Set aside").click()
-    await page.get_by_role("button", name="Yes, set aside").click()
-    await expect(page.get_by_text("Set aside: 1.")).to_be_visible()
+    await page.locator(".bs-turn").last.get_by_role("button", name="Fail turn").click()
+    await page.get_by_role("button", name="Yes, fail turn").click()
+    await expect(page.get_by_text("Failed: 1.")).to_be_visible()
     await expect(page.locator(".bs-turn").last).to_contain_text("set_aside")
     await expect(chat.page.locator(".failure")).to_contain_text("An operator ended the work on this message.")
     # Its session goes on.

@@ -14,7 +14,7 @@ AFTER = timedelta(seconds=2)
 
 
 def main() -> None:
-    tasks.FOLD_AFTER = AFTER
+    tasks.COMPACT_AFTER = AFTER
     pause = threading.Event()
     while not pause.wait(PAUSE_SECONDS):
         try:

@@ -99,7 +99,7 @@ MODELS: dict[str, dict[str, frozenset[Role]]] = {
 ACTIONS: dict[str, dict[str, frozenset[Role]]] = {
     "agents.agentsession": {"cancel_open": OPERATORS},
     "accounts.apikey": {"revoke": OWNER},
-    "agents.turn": {"cancel": OPERATORS, "retry": OPERATORS, "requeue": OPERATORS, "set_aside": OPERATORS},
+    "agents.turn": {"cancel": OPERATORS, "retry": OPERATORS, "requeue": OPERATORS, "fail_turn": OPERATORS},
 }
 
 _MODEL_PAGE = re.compile(r"/admin/(\w+)/(\w+)/(?:<(?:\w+:)?\w+>/)?(?:([\w-]+)/)?$")

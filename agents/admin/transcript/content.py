@@ -1,4 +1,4 @@
-"""What was said, as the console shows it: texts, and each tool call together with what came of it."""
+"""The content of messages as the console shows it: texts, and each tool call together with its result."""
 
 from __future__ import annotations
 
@@ -17,17 +17,17 @@ from agents.models import Message
 from console.formatting import badge
 from markdown_rendering import render
 
-GIST_CHARACTERS: Final = 200
+SUMMARY_CHARACTERS: Final = 200
 
 
 @dataclass(slots=True)
 class ToolView:
-    """A call of a tool. `step` is missing for calls of a client's own tools; `result` is None until there is one."""
+    """A tool call. `step` is None for calls of a client's own tools; `result` is None until there is one."""
 
     name: str
     arguments: str
-    gist: str
-    state: SafeString
+    summary: str
+    status: SafeString
     result: str | None = None
     step: StepView | None = None
 
@@ -46,59 +46,64 @@ class MessageContent:
     at: datetime | None
     parts: list[PartView]
     partial: bool = False
-    supplied: bool = False
+    supplied_by_client: bool = False
 
 
 def message_contents(message: Message, steps: Iterable[StepView] = ()) -> MessageContent:
-    """`steps` are those of the message's turn."""
-    parts = part_views(message.parts, steps, ended=True)
+    """The content of `message`; `steps` are those of its turn."""
+    parts = part_views(message.parts, steps, finished=True)
     return MessageContent(message.author, message.created_at, parts, message.partial, message.supplied_by_client)
 
 
-def part_views(parts: Sequence[Part], steps: Iterable[StepView], *, ended: bool) -> list[PartView]:
-    """Each result stands with its call. Some models use the ids of calls again, so they are met in their order."""
-    of_call: dict[str, deque[StepView]] = defaultdict(deque)
+def part_views(parts: Sequence[Part], steps: Iterable[StepView], *, finished: bool) -> list[PartView]:
+    """The parts in their order, each tool result merged into its call.
+
+    `finished`: no more steps will come. Some models reuse call ids, so equal ids are matched in order.
+    """
+    steps_by_call: dict[str, deque[StepView]] = defaultdict(deque)
     for step in steps:
-        of_call[step.row.call_id].append(step)
+        steps_by_call[step.row.call_id].append(step)
     calls: dict[str, ToolView] = {}
-    shown: list[PartView] = []
+    views: list[PartView] = []
     for part in parts:
         match part["type"]:
             case "text":
-                # The renderer lets only a closed list of tags through; see `markdown_rendering`.
-                shown.append(PartView(html=mark_safe(render(part["text"]))))  # noqa: S308
+                # The renderer emits only an allow-list of tags; see `markdown_rendering`.
+                views.append(PartView(html=mark_safe(render(part["text"]))))  # noqa: S308
             case "tool_call":
-                there = of_call[part["id"]]
-                calls[part["id"]] = tool = _call(part, there.popleft() if there else None, ended=ended)
-                shown.append(PartView(tool=tool))
-            case "tool_result" if (asked := calls.pop(part["call_id"], None)) is not None:
-                _put(asked, part)
+                call_steps = steps_by_call[part["id"]]
+                calls[part["id"]] = tool = _call(part, call_steps.popleft() if call_steps else None, finished=finished)
+                views.append(PartView(tool=tool))
+            case "tool_result" if (call := calls.pop(part["call_id"], None)) is not None:
+                _add_result(call, part)
             case "tool_result":
-                # Of a program's own tool, whose call stands in the answer before.
-                lone = ToolView("result", "", part["call_id"], badge("from the client"))
-                _put(lone, part)
-                shown.append(PartView(tool=lone))
-    return shown
+                # The result of a client's own tool, whose call is in the previous answer.
+                orphan = ToolView("result", "", part["call_id"], badge("from the client"))
+                _add_result(orphan, part)
+                views.append(PartView(tool=orphan))
+    return views
 
 
-def _call(part: Part, step: StepView | None, *, ended: bool) -> ToolView:
-    unknown = badge("handed to the client") if ended else badge("running", "good")
-    state = step.state if step is not None else unknown
-    return ToolView(part["name"], shorten(part["arguments"]), _gist(part["arguments"]), state, step=step)
+def _call(part: Part, step: StepView | None, *, finished: bool) -> ToolView:
+    fallback = badge("handed to the client") if finished else badge("running", "good")
+    status = step.status if step is not None else fallback
+    return ToolView(
+        part["name"], shorten(part["arguments"]), _summarize_arguments(part["arguments"]), status, step=step
+    )
 
 
-def _put(tool: ToolView, part: Part) -> None:
+def _add_result(tool: ToolView, part: Part) -> None:
     tool.result = shorten(part["content"])
     if tool.step is None and part["is_error"]:
-        tool.state = badge("failed", "bad")
+        tool.status = badge("failed", "bad")
 
 
-def _gist(arguments: str) -> str:
-    """The values of the arguments in a few words, so that nobody need open every call."""
+def _summarize_arguments(arguments: str) -> str:
+    """The argument values as one short text, shown without opening the call."""
     try:
-        read: Any = json.loads(arguments)
+        parsed: Any = json.loads(arguments)
     except ValueError:
-        return arguments[:GIST_CHARACTERS]
-    values = read.values() if isinstance(read, dict) else [read]
-    words = (value if isinstance(value, str) else json.dumps(value, ensure_ascii=False) for value in values)
-    return ", ".join(words)[:GIST_CHARACTERS]
+        return arguments[:SUMMARY_CHARACTERS]
+    values = parsed.values() if isinstance(parsed, dict) else [parsed]
+    texts = (value if isinstance(value, str) else json.dumps(value, ensure_ascii=False) for value in values)
+    return ", ".join(texts)[:SUMMARY_CHARACTERS]

@@ -1,7 +1,7 @@
-"""The page of a session or a turn: what was said, step by step, as it comes.
+"""The transcript page of a session or a turn, updated live.
 
-"As it comes" is a question each second: what has changed after seq n? It reads the same log of events as every other
-way out, asks for the reader's rights anew each time, and costs one small read while nothing happens.
+The open page asks each second what has changed after seq n. The answer comes from the event log, checks the reader's
+permissions each time, and costs one small query while nothing happens.
 """
 
 from __future__ import annotations
@@ -27,18 +27,18 @@ from console.keyset_changelist import parse_uuid
 from console.views import NamedRow, console_page
 from foundation.clock import now
 
-# Who is further behind loads the page again.
-BEHIND: Final = 500
-EVENTS: Final = 40
-# Fields that a page tells as plain facts, by noun.
+# A page that is further behind is told to reload.
+MAX_EVENTS_BEHIND: Final = 500
+MAX_EVENTS: Final = 40
+# Columns that the page does not list.
 _HIDDEN: Final = frozenset({"fingerprint", "state", "metadata", "client_options", "title"})
 
 
 def session_page(request: HttpRequest, model_admin: ModelAdmin[Any], session: AgentSession) -> TemplateResponse:
-    """The newest turns of a session, or those before `?before=ordinal`, or those around `?turn=id`."""
+    """The page with the newest turns of a session, or those before `?before=ordinal`, or those up to `?turn=id`."""
     readable = can_read_transcript(request.user, session.agent)
     turns, older, newer = _turns(request, session)
-    blocks = _shown(request, session, turns, readable=readable, whole=True)
+    blocks = _turn_views(request, session, turns, readable=readable, with_unattached=True)
     return console_page(
         request,
         model_admin,
@@ -51,20 +51,20 @@ def session_page(request: HttpRequest, model_admin: ModelAdmin[Any], session: Ag
         blocks=blocks,
         older=older,
         newer=newer,
-        # Where the newest turn is shown, the next one is shown too.
+        # Only a page that shows the newest turn appends the next one.
         follows=newer is None,
         facts=_session_facts(session),
         fields=_fields(session),
         events=_events(session),
         seq=session.next_seq - 1,
         live=reverse("admin:agents_agentsession_live", args=[session.pk]),
-        session_deeds=_session_deeds(request, model_admin, session),
-        forks=readable and request.user.has_perm(FORK_SESSION),
+        session_actions=_session_actions(request, model_admin, session),
+        can_fork=readable and request.user.has_perm(FORK_SESSION),
     )
 
 
 def turn_page(request: HttpRequest, model_admin: ModelAdmin[Any], turn: Turn) -> TemplateResponse:
-    """One turn, with its columns."""
+    """The page of one turn, with its columns."""
     session = AgentSession.objects.select_related("agent", "release", "user").get(pk=turn.agent_session_id)
     readable = can_read_transcript(request.user, session.agent)
     name = f"Turn {turn.ordinal} of {_name(session, readable=readable)}"
@@ -77,7 +77,7 @@ def turn_page(request: HttpRequest, model_admin: ModelAdmin[Any], turn: Turn) ->
         original=NamedRow(turn, name),
         session=session,
         readable=readable,
-        blocks=_shown(request, session, [turn], readable=readable),
+        blocks=_turn_views(request, session, [turn], readable=readable),
         follows=False,
         one_turn=turn,
         facts=_session_facts(session),
@@ -89,7 +89,7 @@ def turn_page(request: HttpRequest, model_admin: ModelAdmin[Any], turn: Turn) ->
 
 
 def _name(session: AgentSession, *, readable: bool) -> str:
-    """A title tells what was said: not for everybody."""
+    """The title, or the id where the title may not be read: it comes from the first message."""
     return (session.title if readable else "") or f"session {session.pk}"
 
 
@@ -103,8 +103,8 @@ def live_update(request: HttpRequest, session: AgentSession) -> HttpResponseBase
         return HttpResponse(status=422)
     seq = session.next_seq - 1
     changed = Event.objects.filter(agent_session=session, seq__gt=int(after)).order_by("seq")
-    rows = list(changed.values_list("turn_id", flat=True)[: BEHIND + 1])
-    if len(rows) > BEHIND or int(after) > seq:
+    rows = list(changed.values_list("turn_id", flat=True)[: MAX_EVENTS_BEHIND + 1])
+    if len(rows) > MAX_EVENTS_BEHIND or int(after) > seq:
         return HttpResponse(status=409)
     touched = {turn for turn in (*rows, session.active_turn_id) if turn is not None}
     if (only := parse_uuid(request.GET.get("turn", ""))) is not None:
@@ -113,7 +113,7 @@ def live_update(request: HttpRequest, session: AgentSession) -> HttpResponseBase
         return HttpResponse(status=204)
     readable = can_read_transcript(request.user, session.agent)
     turns = list(Turn.objects.filter(agent_session=session, pk__in=touched).order_by("-ordinal")[:TURNS])[::-1]
-    blocks = _shown(request, session, turns, readable=readable)
+    blocks = _turn_views(request, session, turns, readable=readable)
     return JsonResponse(
         {
             "seq": seq,
@@ -127,34 +127,34 @@ def live_update(request: HttpRequest, session: AgentSession) -> HttpResponseBase
 def _turns(request: HttpRequest, session: AgentSession) -> tuple[list[Turn], str | None, str | None]:
     """The turns to show, oldest first, and the addresses of the page before and of the newest."""
     turns = Turn.objects.filter(agent_session=session).select_related("release")
-    before = request.GET.get("before", "")
-    if before.isascii() and before.isdigit() and len(before) < 10:
-        turns = turns.filter(ordinal__lt=int(before))
-    elif (wanted := parse_uuid(request.GET.get("turn", ""))) is not None:
-        found = Turn.objects.filter(agent_session=session, pk=wanted).values_list("ordinal", flat=True).first()
-        turns = turns.filter(ordinal__lte=found) if found is not None else turns
+    before_ordinal = request.GET.get("before", "")
+    if before_ordinal.isascii() and before_ordinal.isdigit() and len(before_ordinal) < 10:
+        turns = turns.filter(ordinal__lt=int(before_ordinal))
+    elif (turn_id := parse_uuid(request.GET.get("turn", ""))) is not None:
+        ordinal = Turn.objects.filter(agent_session=session, pk=turn_id).values_list("ordinal", flat=True).first()
+        turns = turns.filter(ordinal__lte=ordinal) if ordinal is not None else turns
     rows = list(turns.order_by("-ordinal")[: TURNS + 1])
-    shown = rows[:TURNS][::-1]
-    older = f"?before={shown[0].ordinal}" if len(rows) > TURNS else None
-    last = shown[-1].ordinal if shown else 0
+    page = rows[:TURNS][::-1]
+    older = f"?before={page[0].ordinal}" if len(rows) > TURNS else None
+    last = page[-1].ordinal if page else 0
     newest = not Turn.objects.filter(agent_session=session, ordinal__gt=last).exists()
-    return shown, older, None if newest else "?"
+    return page, older, None if newest else "?"
 
 
-def _shown(
-    request: HttpRequest, session: AgentSession, turns: Sequence[Turn], *, readable: bool, whole: bool = False
+def _turn_views(
+    request: HttpRequest, session: AgentSession, turns: Sequence[Turn], *, readable: bool, with_unattached: bool = False
 ) -> list[TurnView]:
-    loose: Sequence[Message] = ()
-    if whole:
-        between = Message.objects.filter(agent_session=session, turn__isnull=True).order_by("-ordinal")
-        loose = list(between.filter(ordinal__gte=turns[0].ordinal if turns else 0)[: 5 * TURNS])
-    blocks = turn_views(session, turns, readable=readable, now=now(), loose=loose)
-    allowed = [deed for deed in TURN_ACTIONS if request.user.has_perm(deed.permission)]
-    forks = readable and request.user.has_perm(FORK_SESSION)
+    unattached: Sequence[Message] = ()
+    if with_unattached:
+        messages = Message.objects.filter(agent_session=session, turn__isnull=True).order_by("-ordinal")
+        unattached = list(messages.filter(ordinal__gte=turns[0].ordinal if turns else 0)[: 5 * TURNS])
+    blocks = turn_views(session, turns, readable=readable, now=now(), unattached=unattached)
+    permitted = [action for action in TURN_ACTIONS if request.user.has_perm(action.permission)]
+    can_fork = readable and request.user.has_perm(FORK_SESSION)
     for block in blocks:
         if (turn := block.turn) is not None:
-            block.forks = forks and turn.finished_at is not None
-            block.deeds = [deed for deed in allowed if turn.status in deed.states]
+            block.can_fork = can_fork and turn.finished_at is not None
+            block.actions = [action for action in permitted if turn.status in action.states]
     return blocks
 
 
@@ -177,12 +177,12 @@ def _session_facts(session: AgentSession) -> list[tuple[str, str]]:
 
 
 def _events(session: AgentSession, turn: Turn | None = None) -> list[Event]:
-    """The newest events, without what they say."""
+    """The newest events, newest first, without their `data`."""
     events = Event.objects.filter(agent_session=session).order_by("-seq").defer("data")
     if turn is None:
-        return list(events[:EVENTS])
-    # The index is the session's: of a long one only the newest are searched.
-    return [event for event in events[: 10 * EVENTS] if event.turn_id == turn.pk][:EVENTS]
+        return list(events[:MAX_EVENTS])
+    # The index covers the session, so only the newest events of a long session are searched.
+    return [event for event in events[: 10 * MAX_EVENTS] if event.turn_id == turn.pk][:MAX_EVENTS]
 
 
 def _fields(row: models.Model) -> list[tuple[str, Any]]:
@@ -193,8 +193,10 @@ def _fields(row: models.Model) -> list[tuple[str, Any]]:
     ]
 
 
-def _session_deeds(request: HttpRequest, model_admin: ModelAdmin[Any], session: AgentSession) -> list[tuple[str, str]]:
-    """The session's own buttons: action and words."""
+def _session_actions(
+    request: HttpRequest, model_admin: ModelAdmin[Any], session: AgentSession
+) -> list[tuple[str, str]]:
+    """The buttons of the session as (admin action, label)."""
     if session.open_turns == 0 or "cancel_open" not in model_admin.get_actions(request):
         return []
     return [("cancel_open", "Cancel all open turns")]

@@ -13,31 +13,31 @@ from agents.domain.states import StepKind, StepStatus
 from agents.models import Step
 from console.formatting import format_duration, format_money
 
-# A tool may answer at any length; the page of its step has all of it.
-SHOWN_CHARACTERS: Final = 4_000
+# A result may have any length; the page of the step shows all of it.
+MAX_CHARACTERS: Final = 4_000
 
 
 @dataclass(frozen=True, slots=True)
 class StepView:
-    """`words` say what its state means for a repetition. `request` and `result` are empty for who may not read them."""
+    """`status_note`: what the status means for a retry. `request` and `result` are empty without read permission."""
 
     row: Step
-    state: SafeString
-    lasted: str
+    status: SafeString
+    duration: str
     cost: str
-    words: str
+    status_note: str
     request: str
     result: str
 
 
 def step_view(step: Step, *, readable: bool, ended_at: datetime | None, now: datetime) -> StepView:
-    """`ended_at` is the end of its turn: a call that was given up lasted until then."""
+    """The view of `step`. `ended_at` is the end of its turn, and of a step that was abandoned with it."""
     return StepView(
         row=step,
-        state=status_badge(step.status),
-        lasted=format_duration(step.started_at, step.finished_at or ended_at or now),
+        status=status_badge(step.status),
+        duration=format_duration(step.started_at, step.finished_at or ended_at or now),
         cost=format_money(step.cost_usd),
-        words=_words(step, ended=ended_at is not None),
+        status_note=_status_note(step, turn_ended=ended_at is not None),
         request=shorten(step.request) if readable and step.kind == StepKind.TOOL else "",
         result=shorten(_result(step)) if readable else "",
     )
@@ -46,14 +46,14 @@ def step_view(step: Step, *, readable: bool, ended_at: datetime | None, now: dat
 def shorten(value: Any) -> str:
     """`value` as text of a length that a page can show."""
     text = value if isinstance(value, str) else "" if value in ({}, None) else str(value)
-    return text if len(text) <= SHOWN_CHARACTERS else text[:SHOWN_CHARACTERS] + " …"
+    return text if len(text) <= MAX_CHARACTERS else text[:MAX_CHARACTERS] + " …"
 
 
-def _words(step: Step, *, ended: bool) -> str:
+def _status_note(step: Step, *, turn_ended: bool) -> str:
     if step.status == StepStatus.UNKNOWN:
         return "It may have taken effect; it was not run again."
     if step.status == StepStatus.INTENT:
-        return "Given up with the turn: no outcome is known." if ended else "Begun, no outcome yet."
+        return "Given up with the turn: no outcome is known." if turn_ended else "Begun, no outcome yet."
     if step.kind == StepKind.TOOL:
         return "May run again." if step.idempotent else "Is never run twice."
     return ""

@@ -1,4 +1,4 @@
-"""What the schema says of itself, and how the library is to work. Imported by the settings: no Django here."""
+"""Title, description and tags of the schema for drf-spectacular. Imported by the settings: no Django here."""
 
 from __future__ import annotations
 

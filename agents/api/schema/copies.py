@@ -1,4 +1,4 @@
-"""Copies of a conversation: a fork to go on with, an export to keep."""
+"""Fork and export of a session."""
 
 from __future__ import annotations
 

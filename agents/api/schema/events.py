@@ -1,4 +1,4 @@
-"""The log of a session."""
+"""Events of a session."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ _SEQ: Schema = {"type": "integer", "minimum": 0, "maximum": 2**63 - 1}
 
 
 def _shape(shape: type) -> Schema:
-    """One of the typed dictionaries of `agents.domain.events` as a schema."""
+    """The schema of one of the typed dictionaries of `agents.domain.events`."""
     fields = payload_fields(shape)
     optional = [name for name, field in fields.items() if not field.required]
     return record({name: _field(field) for name, field in fields.items()}, optional=optional)
@@ -67,7 +67,7 @@ DATA: dict[EventType, Schema] = {
 
 
 def payload_component(event_type: str) -> str:
-    """The name of the component of a type of event: `MessageDeltaEvent`."""
+    """The component name of an event type, such as `MessageDeltaEvent`."""
     return "".join(word.title() for word in event_type.replace(".", "_").split("_")) + "Event"
 
 

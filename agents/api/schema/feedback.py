@@ -1,4 +1,4 @@
-"""Thumbs up and down."""
+"""Feedback on answers."""
 
 from __future__ import annotations
 

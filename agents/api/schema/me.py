@@ -1,4 +1,4 @@
-"""What the caller has left."""
+"""The limits of the caller."""
 
 from __future__ import annotations
 

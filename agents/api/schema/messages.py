@@ -1,4 +1,4 @@
-"""What was said."""
+"""Messages."""
 
 from __future__ import annotations
 

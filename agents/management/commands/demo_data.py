@@ -1,4 +1,4 @@
-"""`manage.py demo_data --turns 1000000`: conversations to try and to measure the console with."""
+"""`manage.py demo_data --turns 1000000`: generated conversations, to try and to measure the console with."""
 
 from __future__ import annotations
 
@@ -30,8 +30,8 @@ class Command(BaseCommand):
 
     def handle(self, *_args: Any, **options: Any) -> None:
         if options["remove"]:
-            for name, count in remove(tell=self._tell).items():
-                self._tell(f"removed: {count:,} {name}")
+            for name, count in remove(report=self._report).items():
+                self._report(f"removed: {count:,} {name}")
             return
         turns: int = options["turns"]
         if not 1 <= turns <= LARGEST:
@@ -41,16 +41,16 @@ class Command(BaseCommand):
                 "There are conversations here already. This is for an empty installation; --into-existing does it "
                 f"all the same. {HOW_TO_REMOVE}"
             )
-        counts = load(turns=turns, seed=options["seed"], until=_until(options["until"]), tell=self._tell)
+        counts = load(turns=turns, seed=options["seed"], until=_until(options["until"]), report=self._report)
         with connection.cursor() as cursor:
             # The planner must know what is there before anybody opens a page.
             cursor.execute(
                 "VACUUM (ANALYZE) agents_agentsession, agents_turn, agents_message, agents_step, agents_event"
             )
-        self._tell(", ".join(f"{count:,} rows of {name}" for name, count in counts.items()))
-        self._tell(HOW_TO_REMOVE)
+        self._report(", ".join(f"{count:,} rows of {name}" for name, count in counts.items()))
+        self._report(HOW_TO_REMOVE)
 
-    def _tell(self, line: str) -> None:
+    def _report(self, line: str) -> None:
         self.stdout.write(line)
         self.stdout.flush()
 

@@ -1,5 +1,5 @@
-"""Made-up conversations of three months, as many as wanted: to try the console, and to measure it when it is full.
+"""Generated conversations of three months, in any number: to try the console, and to measure it when it is full.
 
-`cast` is who talks with whom, `plan` is when and how it went, `rows` is what the product would have written, and
-`loading` puts that into the tables by COPY, in one transaction.
+`agents_and_users` makes the agents, users and runners, `plan` draws the conversations and their times, `rows` generates
+the rows that the product would have written, and `loading` copies them into the tables in one transaction.
 """

@@ -1,4 +1,4 @@
-"""Who talks with whom: the demo's agents with their releases, its people, its runners."""
+"""The agents of the demo with their releases, its users and its runners."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from agents.domain.configuration import AgentConfiguration
 from agents.management.demo.ids import make_id
 from agents.models import Agent, AgentDraft, Release, Runner
 
-# Every name that the demo makes begins like this, so that it can be told apart.
+# Every name that the demo makes begins like this, so that it can be recognised.
 PREFIX = "sample-"
 DAYS = 90
 
@@ -36,10 +36,10 @@ ARCHIVED_AFTER_DAYS = 20
 
 
 @dataclass(frozen=True, slots=True)
-class Part:
-    """One agent of the demo. `releases`: from which millisecond on, which release; its model; dollars per token."""
+class DemoAgent:
+    """An agent. `share`: its weight among the conversations; `releases`: (first millisecond, id, number), ascending."""
 
-    agent: UUID
+    id: UUID
     slug: str
     share: int
     releases: list[tuple[int, UUID, int]]
@@ -48,32 +48,32 @@ class Part:
 
 
 @dataclass(frozen=True, slots=True)
-class DemoPeople:
-    parts: list[Part]
-    people: list[int]
+class Population:
+    agents: list[DemoAgent]
+    users: list[int]
     runners: list[UUID]
 
 
-def make_agents_and_users(rng: Random, *, until: datetime, people: int) -> DemoPeople:
-    """Insert the rows that all the others point to."""
+def make_agents_and_users(rng: Random, *, until: datetime, user_count: int) -> Population:
+    """Insert the agents, users and runners, which all other rows refer to, and return their keys."""
     since = until - timedelta(days=DAYS)
-    group = Group.objects.get(name=Role.USER)
+    user_group = Group.objects.get(name=Role.USER)
     password = make_password(None)  # nobody can log in
     users = User.objects.bulk_create(
         User(username=f"{PREFIX}user-{number:05}", first_name="Sample", last_name=f"Person {number}", password=password)
-        for number in range(1, people + 1)
+        for number in range(1, user_count + 1)
     )
     member: Any = User.groups.through
-    member.objects.bulk_create(member(user_id=user.pk, group_id=group.pk) for user in users)
+    member.objects.bulk_create(member(user_id=user.pk, group_id=user_group.pk) for user in users)
     runners = Runner.objects.bulk_create(
         Runner(id=make_id(since, rng), host=f"{PREFIX}host", pid=1000 + number, capacity=8, status="stopped")
         for number in range(4)
     )
-    parts = [_part(rng, since, number) for number in range(len(_AGENTS))]
-    return DemoPeople(parts, [user.pk for user in users], [runner.pk for runner in runners])
+    agents = [_make_agent(rng, since, number) for number in range(len(_AGENTS))]
+    return Population(agents, [user.pk for user in users], [runner.pk for runner in runners])
 
 
-def _part(rng: Random, since: datetime, number: int) -> Part:
+def _make_agent(rng: Random, since: datetime, number: int) -> DemoAgent:
     slug, name, share, releases = _AGENTS[number]
     archived = number == len(_AGENTS) - 1
     route = ("openai:gpt-4o-mini", "openai:gpt-4o")[number % 2]
@@ -85,15 +85,17 @@ def _part(rng: Random, since: datetime, number: int) -> Part:
     )
     configuration = AgentConfiguration(model_chain=(route,), instructions=f"You are {name}.").dump()
     AgentDraft.objects.create(agent=agent, configuration=configuration)
-    lasts = timedelta(days=DAYS / releases)
-    made = [(since + n * lasts, make_id(since + n * lasts, rng), n + 1) for n in range(releases)]
+    release_length = timedelta(days=DAYS / releases)
+    published = [(since + n * release_length, make_id(since + n * release_length, rng), n + 1) for n in range(releases)]
     with connection.cursor() as cursor:
         # Not through the ORM, which would date them all today.
         cursor.executemany(
             "INSERT INTO agents_release (id, agent_id, number, note, configuration, published_at)"
             " VALUES (%s, %s, %s, 'Sample.', %s, %s)",
-            [(key, agent.pk, n, json.dumps(configuration), at) for at, key, n in made],
+            [(key, agent.pk, n, json.dumps(configuration), at) for at, key, n in published],
         )
-    Agent.objects.filter(pk=agent.pk).update(live_release=Release.objects.get(pk=made[-1][1]))
+    Agent.objects.filter(pk=agent.pk).update(live_release=Release.objects.get(pk=published[-1][1]))
     ends = int(agent.archived_at.timestamp() * 1000) if agent.archived_at else None
-    return Part(agent.pk, agent.slug, share, [(int(at.timestamp() * 1000), key, n) for at, key, n in made], route, ends)
+    return DemoAgent(
+        agent.pk, agent.slug, share, [(int(at.timestamp() * 1000), key, n) for at, key, n in published], route, ends
+    )

@@ -1,4 +1,4 @@
-"""Ids of moments that have passed, the same for the same seed."""
+"""UUIDv7 ids for times in the past, reproducible from a seed."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ def make_id(moment: datetime, rng: Random) -> UUID:
 
 
 def id_text(milliseconds: int, rng: Random) -> str:
-    """A UUIDv7 of so many milliseconds since 1970, as text: a million of them are wanted."""
+    """A UUIDv7 as text; building the text directly is faster, and millions are needed."""
     stamp = f"{milliseconds:012x}"
     noise = f"{rng.getrandbits(74):019x}"
     return f"{stamp[:8]}-{stamp[8:]}-7{noise[:3]}-{'89ab'[int(noise[3], 16) & 3]}{noise[4:7]}-{noise[7:]}"

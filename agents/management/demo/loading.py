@@ -1,4 +1,4 @@
-"""Fill the tables by COPY, in one transaction: afterwards everything is there, or nothing."""
+"""Fills the tables by COPY in one transaction, so that either all rows are loaded or none."""
 
 from __future__ import annotations
 
@@ -15,63 +15,65 @@ from django.db.models.fields import NOT_PROVIDED
 
 from agents.management.demo.agents_and_users import make_agents_and_users
 from agents.management.demo.plan import DemoSession, plan
-from agents.management.demo.rows import COLUMNS, NULL, Author, Lines
+from agents.management.demo.rows import COLUMNS, NULL, Lines, RowWriter
 
 BATCH = 25_000
 TABLES = ("agentsession", "turn", "message", "step", "event")
 
 
 @transaction.atomic
-def load(*, turns: int, seed: int, until: datetime, tell: Callable[[str], None]) -> dict[str, int]:
-    """Insert `turns` turns and all that belongs to them; how many rows each table got.
+def load(*, turns: int, seed: int, until: datetime, report: Callable[[str], None]) -> dict[str, int]:
+    """Insert `turns` turns with all their rows; return the number of rows by table.
 
-    Indexes and foreign keys of an empty table are taken off for the load and put back before the commit, when
+    Indexes and foreign keys of empty tables are dropped for the load and created again before the commit, when
     PostgreSQL checks every row against them at once. Meanwhile nobody else can write to these tables.
     """
     rng = Random(seed)  # noqa: S311 - made-up conversations
-    began = time.monotonic()
-    cast = make_agents_and_users(rng, until=until, people=max(20, min(5_000, turns // 200)))
-    talks, moments = plan(rng, cast, turns=turns, until=until)
-    tell(f"{len(talks):,} sessions of {len(cast.people):,} people are planned")
-    bare = not any(apps.get_model("agents", name).objects.exists() for name in TABLES)
-    put_back = _take_off() if bare else []
-    author = Author(rng, cast)
+    started = time.monotonic()
+    population = make_agents_and_users(rng, until=until, user_count=max(20, min(5_000, turns // 200)))
+    sessions, moments = plan(rng, population, turns=turns, until=until)
+    report(f"{len(sessions):,} sessions of {len(population.users):,} people are planned")
+    is_empty = not any(apps.get_model("agents", name).objects.exists() for name in TABLES)
+    restore_statements = _drop_indexes() if is_empty else []
+    writer = RowWriter(rng, population)
     counts = dict.fromkeys(TABLES, 0)
     for first in range(0, turns, BATCH):
         for at, index in moments[first : first + BATCH]:
-            author.write_turn(talks[index], at)
-        _store(author.lines, ("turn", "message", "step", "event"), counts)
+            writer.write_turn(sessions[index], at)
+        _store(writer.lines, ("turn", "message", "step", "event"), counts)
         done = min(first + BATCH, turns)
-        tell(f"{done:,} of {turns:,} turns, {time.monotonic() - began:.0f} s")
-    _store_sessions(author, talks, counts)
-    for statement in put_back:
+        report(f"{done:,} of {turns:,} turns, {time.monotonic() - started:.0f} s")
+    _store_sessions(writer, sessions, counts)
+    for statement in restore_statements:
         _run(statement)
-    tell(f"indexes and keys are checked, {time.monotonic() - began:.0f} s")
+    report(f"indexes and keys are checked, {time.monotonic() - started:.0f} s")
     return counts
 
 
-def _store_sessions(author: Author, talks: Sequence[DemoSession], counts: dict[str, int]) -> None:
-    for first in range(0, len(talks), BATCH):
-        for talk in talks[first : first + BATCH]:
-            author.write_session(talk)
-        _store(author.lines, ("agentsession",), counts)
+def _store_sessions(writer: RowWriter, sessions: Sequence[DemoSession], counts: dict[str, int]) -> None:
+    for first in range(0, len(sessions), BATCH):
+        for session in sessions[first : first + BATCH]:
+            writer.write_session(session)
+        _store(writer.lines, ("agentsession",), counts)
 
 
 def _store(lines: Lines, tables: Iterable[str], counts: dict[str, int]) -> None:
     for name in tables:
-        waiting: list[str] = getattr(lines, name)
-        counts[name] += len(waiting)
-        _copy(name, waiting)
-        waiting.clear()
+        rows: list[str] = getattr(lines, name)
+        counts[name] += len(rows)
+        _copy(name, rows)
+        rows.clear()
 
 
 def _copy(name: str, lines: Sequence[str]) -> None:
     model = apps.get_model("agents", name)
-    named = COLUMNS[name]
-    # Columns that the demo does not speak of get what Django would give them.
-    others = [column for column in model._meta.local_concrete_fields if column.column not in named and _needed(column)]
-    columns = ", ".join([*named, *(field.column for field in others)])
-    rest = "".join(f"\t{_default(field)}" for field in others) + "\n"
+    given_columns = COLUMNS[name]
+    # Columns without a generated value get the default of their field.
+    defaulted = [
+        column for column in model._meta.local_concrete_fields if column.column not in given_columns and _needed(column)
+    ]
+    columns = ", ".join([*given_columns, *(field.column for field in defaulted)])
+    rest = "".join(f"\t{_default(field)}" for field in defaulted) + "\n"
     with connection.cursor() as cursor, cursor.copy(f"COPY {model._meta.db_table} ({columns}) FROM STDIN") as copy:
         for first in range(0, len(lines), 500):
             copy.write("".join(line + rest for line in lines[first : first + 500]))
@@ -90,7 +92,7 @@ def _default(field: Field[Any, Any]) -> str:
     return "{}" if value == {} else str(value)
 
 
-_TO_TAKE_OFF = """
+_CONSTRAINTS = """
 SELECT conrelid::regclass::text, quote_ident(conname), pg_get_constraintdef(oid)
 FROM pg_constraint WHERE contype IN ('f', 'u') AND conrelid = ANY(%(tables)s::regclass[])
 ORDER BY contype
@@ -99,29 +101,31 @@ _INDEXES = """
 SELECT quote_ident(indexrelid::regclass::text), pg_get_indexdef(indexrelid)
 FROM pg_index WHERE indrelid = ANY(%(tables)s::regclass[]) AND NOT indisprimary
   AND NOT EXISTS (SELECT FROM pg_constraint WHERE conindid = indexrelid AND contype = 'u')
-  -- A list in a condition comes back in other words than it went; those few indexes stay where they are.
+  -- PostgreSQL rewrites a list in a condition, so those few indexes would not come back as they were: they stay.
   AND pg_get_indexdef(indexrelid) NOT LIKE '%%ARRAY%%'
 """
 
 
-def _take_off() -> list[str]:
-    """Drop indexes and foreign keys; the statements that make them again."""
+def _drop_indexes() -> list[str]:
+    """Drop indexes and foreign keys; return the statements that create them again."""
     tables = {"tables": [apps.get_model("agents", name)._meta.db_table for name in TABLES]}
     with connection.cursor() as cursor:
         cursor.execute(_INDEXES, tables)
         indexes = cursor.fetchall()
-        cursor.execute(_TO_TAKE_OFF, tables)
+        cursor.execute(_CONSTRAINTS, tables)
         constraints = cursor.fetchall()
     _run("SET LOCAL maintenance_work_mem = '256MB'")
-    # The cast's own keys are judged now: a table with open questions cannot be changed.
+    # Check the deferred constraints now: a table with pending checks cannot be altered.
     _run("SET CONSTRAINTS ALL IMMEDIATE")
     for table, name, _ in constraints:
         _run(f"ALTER TABLE {table} DROP CONSTRAINT {name}")
     for name, _ in indexes:
         _run(f"DROP INDEX {name}")
-    back = [definition for _, definition in indexes]
-    # Foreign keys come first in the list and must come back last: some of them lean on the others.
-    return back + [f"ALTER TABLE {table} ADD CONSTRAINT {name} {how}" for table, name, how in reversed(constraints)]
+    statements = [definition for _, definition in indexes]
+    # Foreign keys come first in the list and must come back last: some depend on the unique constraints.
+    return statements + [
+        f"ALTER TABLE {table} ADD CONSTRAINT {name} {definition}" for table, name, definition in reversed(constraints)
+    ]
 
 
 def _run(statement: str) -> None:

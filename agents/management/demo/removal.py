@@ -1,4 +1,4 @@
-"""Take away what the demo made, and nothing else."""
+"""Removes the rows of the demo, and nothing else."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from agents.models import Agent, AgentDraft, AgentSession, Event, Message, Relea
 BATCH = 2_000
 
 
-def remove(*, tell: Callable[[str], None]) -> dict[str, int]:
-    """Delete the sample agents, their sessions and the sample people; how many rows of each.
+def remove(*, report: Callable[[str], None]) -> dict[str, int]:
+    """Delete the sample agents, their sessions and the sample users; return the number of rows by kind.
 
-    By batches, each in a transaction of its own: it may be stopped and begun again at any time.
+    Works in batches, each in its own transaction, so it may be stopped and started again at any time.
     """
     counts: dict[str, int] = {}
     sessions = AgentSession.objects.filter(agent__slug__startswith=PREFIX)
@@ -29,13 +29,13 @@ def remove(*, tell: Callable[[str], None]) -> dict[str, int]:
             for name, model in (("events", Event), ("messages", Message), ("turns", Turn)):
                 _delete(counts, name, model.objects.filter(agent_session__in=batch))
             _delete(counts, "sessions", AgentSession.objects.filter(pk__in=batch))
-        tell(f"{counts['sessions']:,} sessions are gone")
+        report(f"{counts['sessions']:,} sessions are gone")
     with transaction.atomic():
-        _rest(counts)
+        _delete_agents_and_users(counts)
     return counts
 
 
-def _rest(counts: dict[str, int]) -> None:
+def _delete_agents_and_users(counts: dict[str, int]) -> None:
     agents = Agent.objects.filter(slug__startswith=PREFIX)
     agents.update(live_release=None)
     _delete(counts, "drafts", AgentDraft.objects.filter(agent__in=agents))
@@ -50,5 +50,5 @@ def _rest(counts: dict[str, int]) -> None:
 
 
 def _delete(counts: dict[str, int], name: str, rows: QuerySet[Any]) -> None:
-    # Plain deletes: the cascade would read every row first, and there is nothing left that hangs on these.
+    # Plain deletes: the cascade would read every row first, and no rows refer to these any more.
     counts[name] = counts.get(name, 0) + rows._raw_delete(rows.db)

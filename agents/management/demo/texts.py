@@ -1,4 +1,4 @@
-"""What the people and the agents of the demo say."""
+"""The texts of the users and the agents of the demo."""
 
 from __future__ import annotations
 

@@ -142,7 +142,7 @@ def test_turns_are_narrowed_by_everything_that_people_ask_for(viewer: Client, si
 def test_sessions_are_narrowed_by_everything_that_people_ask_for(
     viewer: Client, six: dict[str, Turn], few: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(list_filters, "FEW", few)
+    monkeypatch.setattr(list_filters, "MAX_LISTED_SESSIONS", few)
     for query, expected in SESSIONS:
         found = {session.pk for session in shown(viewer, AgentSession, **_with_ids(query))}
         assert found == {six[name].agent_session_id for name in expected}, query

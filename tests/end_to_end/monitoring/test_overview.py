@@ -139,7 +139,7 @@ def test_failures_that_cannot_be_told_apart_are_told_by_their_number() -> None:
     assert words[:2] == ["Kinds of failures: could not be checked", "Failed, past hour: 1, of 1 turns"]
 
 
-def test_what_operators_set_aside_alarms_nobody() -> None:
+def test_turns_failed_by_operators_alarm_nobody() -> None:
     turns(FAILED | {"error_class": "set_aside"})
     shown = client_of("vera", Role.VIEWER).get("/admin/").context
     assert (shown["figures"][0].value, shown["figures"][0].level, shown["day"].failed) == ("0", "", 0)
@@ -149,14 +149,14 @@ def test_what_operators_set_aside_alarms_nobody() -> None:
 def test_what_somebody_did_a_hundred_times_is_told_once() -> None:
     olga, demo = user_actor(person("anna", Role.OWNER)), agent()
     for _ in range(250):
-        record_audit(olga, "turn.set_aside", target=demo)
+        record_audit(olga, "turn.failed_by_operator", target=demo)
     acts = client_of("vera", Role.VIEWER).get("/admin/").context["latest_acts"]
-    assert [(one.entry.action, one.times, one.or_more) for one in acts] == [("turn.set_aside", 200, True)]
+    assert [(one.entry.action, one.times, one.or_more) for one in acts] == [("turn.failed_by_operator", 200, True)]
     record_audit(olga, "agent.changed", target=demo)
     record_audit(olga, "agent.changed", target=demo)
     acts = client_of("vera2", Role.VIEWER).get("/admin/").context["latest_acts"]
     told = [(one.entry.action, one.times, one.or_more) for one in acts]
-    assert told == [("agent.changed", 2, False), ("turn.set_aside", 198, True)]
+    assert told == [("agent.changed", 2, False), ("turn.failed_by_operator", 198, True)]
 
 
 def test_the_past_day_counts_each_turn_in_its_hour_and_none_that_is_older() -> None:

@@ -32,7 +32,7 @@ async def owner(transactional_db: None) -> AsyncIterator[Owner]:
 
 
 def _owner() -> Owner:
-    get_slots().beat()  # the tests before took its row away
+    get_slots().renew()  # the tests before took its row away
     return Owner()
 
 
@@ -151,11 +151,11 @@ async def test_the_socket_over_the_limit_is_told_so(owner: Owner) -> None:
 async def test_sockets_of_another_process_count(owner: Owner) -> None:
     other = ConnectionSlots()
     with limited(sockets_per_user=1):
-        slot = await in_db_thread(other.take, owner.user.pk)
+        slot = await in_db_thread(other.acquire, owner.user.pk)
         assert slot is not None
         async with Socket(owner.session.pk, key_headers(owner.key)) as ws:
             assert await ws.closed() == 4429
-        await in_db_thread(other.give_back, owner.user.pk, slot)
+        await in_db_thread(other.release, owner.user.pk, slot)
         async with Socket(owner.session.pk, key_headers(owner.key)) as ws:
             await ws.until("ready")
 

@@ -197,24 +197,24 @@ def run_out(slots: ConnectionSlots) -> None:
 def test_a_user_has_so_many_sockets_over_all_processes() -> None:
     with limited(sockets_per_user=4):
         one, other = ConnectionSlots(), ConnectionSlots()
-        held = [(slots, slots.take(1)) for slots in (one, other, one, other)]
+        held = [(slots, slots.acquire(1)) for slots in (one, other, one, other)]
         for slots in (one, other):
             with pytest.raises(TooManySockets):
-                slots.take(1)
-        assert one.take(2) is not None, "another's are another's"
+                slots.acquire(1)
+        assert one.acquire(2) is not None, "another's are another's"
         slots, slot = held[0]
         assert slot is not None
-        slots.give_back(1, slot)
-        other.take(1)
+        slots.release(1, slot)
+        other.acquire(1)
         assert SocketSlot.objects.held_by(1).count() == 4
 
 
 def test_sockets_that_open_at_once_are_as_many_as_may_be(transactional_db: None) -> None:
     processes = [ConnectionSlots(), ConnectionSlots()]
     for slots in processes:
-        slots.beat_if_due()
+        slots.renew_if_due()
     with limited(sockets_per_user=5):
-        outcomes = side_by_side(*[lambda slots=slots: slots.take(1) for slots in processes * 5])
+        outcomes = side_by_side(*[lambda slots=slots: slots.acquire(1) for slots in processes * 5])
     slots_taken = [outcome for outcome in outcomes if isinstance(outcome, int)]
     assert sorted(slots_taken) == [1, 2, 3, 4, 5]
     assert passed(outcomes) == 5
@@ -224,31 +224,31 @@ def test_sockets_that_open_at_once_are_as_many_as_may_be(transactional_db: None)
 def test_the_sockets_of_a_killed_process_are_free_again() -> None:
     with limited(sockets_per_user=2):
         killed, other = ConnectionSlots(), ConnectionSlots()
-        killed.take(1)
-        killed.take(1)
+        killed.acquire(1)
+        killed.acquire(1)
         with pytest.raises(TooManySockets):
-            other.take(1)
+            other.acquire(1)
         run_out(killed)
-        assert {other.take(1), other.take(1)} == {1, 2}
-        killed.give_back(1, 1)  # it was only paused: what is not its own any more stays
+        assert {other.acquire(1), other.acquire(1)} == {1, 2}
+        killed.release(1, 1)  # it was only paused: what is not its own any more stays
         assert SocketSlot.objects.held_by(1).count() == 2
 
 
 @pytest.mark.django_db
 def test_a_place_that_is_left_while_it_is_taken_is_not_kept() -> None:
     slots = ConnectionSlots()
-    hold = slots.hold(1)
-    hold.leave()
-    hold.take()
-    assert not hold.taken
+    lease = slots.lease(1)
+    lease.cancel()
+    lease.acquire()
+    assert not lease.is_acquired
     assert SocketSlot.objects.held_by(1).count() == 0
 
 
 @pytest.mark.django_db
 def test_rows_of_processes_that_are_long_gone_are_forgotten() -> None:
     gone, here = ConnectionSlots(), ConnectionSlots()
-    gone.take(1)
-    here.take(1)
+    gone.acquire(1)
+    here.acquire(1)
     run_out(gone)
     purge_lost_slots()
     assert [slot.process_id for slot in SocketSlot.objects.all()] == [here.process_id]

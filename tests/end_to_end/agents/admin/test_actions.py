@@ -54,7 +54,7 @@ def hidden(page: Any) -> dict[str, Any]:
     form: dict[str, Any] = {"confirm": "yes"}
     for name, value in page.context["carried"]:
         form.setdefault(name, []).append(value)
-    return {**form, **page.context["going"]}
+    return {**form, **page.context["hidden_fields"]}
 
 
 def confirm(client: Client, page: Any, where: str = TURNS, query: str = "") -> Any:
@@ -81,19 +81,19 @@ def test_nothing_happens_before_somebody_has_confirmed(olga: Client) -> None:
 def test_each_act_does_what_it_says(olga: Client) -> None:
     ada = asked()
     work = claimed()
-    for action, status in (("requeue", "queued"), ("set_aside", "failed")):
+    for action, status in (("requeue", "queued"), ("fail_turn", "failed")):
         told(confirm(olga, act(olga, action, work.turn_id)))
         assert ada.turn().status == status
     told(confirm(olga, act(olga, "retry", work.turn_id)))
     assert ada.statuses() == ["failed", "queued"]
 
 
-@pytest.mark.parametrize("action", ["cancel", "retry", "requeue", "set_aside"])
+@pytest.mark.parametrize("action", ["cancel", "retry", "requeue", "fail_turn"])
 @pytest.mark.parametrize("role", [Role.VIEWER, Role.BUILDER])
 def test_who_is_no_operator_is_offered_nothing_and_can_do_nothing(action: str, role: Role) -> None:
     vera = client_of("vera", role)
     ada = asked()
-    assert b"Set aside" not in vera.get(reverse(TURNS)).content
+    assert b"Fail turn" not in vera.get(reverse(TURNS)).content
     act(vera, action, ada.turn().pk, confirm="yes", before=str(new_id()))
     assert (ada.statuses(), AuditEntry.objects.filter(actor="vera").count()) == (["queued"], 0)
 
@@ -110,8 +110,8 @@ def test_what_the_state_does_not_allow_is_said_and_left(olga: Client) -> None:
 def test_the_second_of_two_tabs_is_told_what_has_become_of_it(olga: Client) -> None:
     ada = asked()
     work = claimed()
-    first, second = act(olga, "set_aside", work.turn_id), act(olga, "set_aside", work.turn_id)
-    assert told(confirm(olga, first)) == ["Set aside: 1."]
+    first, second = act(olga, "fail_turn", work.turn_id), act(olga, "fail_turn", work.turn_id)
+    assert told(confirm(olga, first)) == ["Failed: 1."]
     assert told(confirm(olga, second))[-1] == "Nothing was left to do."
     assert AuditEntry.objects.filter(actor="olga").count() == 1
     assert ada.statuses() == ["failed"]
@@ -134,8 +134,8 @@ def test_a_row_that_refuses_does_not_stop_the_others(olga: Client, settings: Any
 def test_all_that_match_become_an_act_that_is_worked_on_and_each_is_done_once(
     olga: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(actions, "AT_ONCE", 30)
-    monkeypatch.setattr(actions, "FIRST_BITE_SECONDS", 0.001)
+    monkeypatch.setattr(actions, "IMMEDIATE_ROWS", 30)
+    monkeypatch.setattr(actions, "FIRST_RUN_SECONDS", 0.001)
     talks = [conversation(f"user{number}") for number in range(4)]
     for talk in talks:
         talk.asks(10)
@@ -156,7 +156,7 @@ def test_all_that_match_become_an_act_that_is_worked_on_and_each_is_done_once(
     # What came after the question was asked is nobody's business.
     assert late.statuses() == ["queued"]
     acts = list(AuditEntry.objects.filter(actor="olga").values_list("action", flat=True))
-    assert (acts.count("turn.cancelled"), acts.count("bulk_act.begun")) == (40, 1)
+    assert (acts.count("turn.cancelled"), acts.count("bulk_action.started")) == (40, 1)
     shown = olga.get(begun["Location"]).content.decode()
     assert "40 of 40 rows" in shown
     assert "data-over" in shown
@@ -179,7 +179,7 @@ def test_an_act_is_stopped_from_its_page_by_those_who_may_do_it(olga: Client) ->
 
 
 def test_an_act_takes_so_many_rows_and_says_so(olga: Client, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(actions, "AT_ONCE", 1)
+    monkeypatch.setattr(actions, "IMMEDIATE_ROWS", 1)
     monkeypatch.setattr(actions, "MOST", 3)
     ada = asked(4)
     page = act(olga, "cancel", *[turn.pk for turn in ada.turns()])
@@ -188,7 +188,7 @@ def test_an_act_takes_so_many_rows_and_says_so(olga: Client, monkeypatch: pytest
 
 
 def test_what_took_too_long_to_be_done_at_once_is_said(olga: Client, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(actions, "AT_ONCE_SECONDS", 0)
+    monkeypatch.setattr(actions, "IMMEDIATE_SECONDS", 0)
     ada = asked(3)
     page = act(olga, "cancel", *[turn.pk for turn in ada.turns()])
     assert told(confirm(olga, page)) == [

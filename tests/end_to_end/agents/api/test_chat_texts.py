@@ -90,7 +90,7 @@ def test_what_agents_say_has_its_html_and_what_users_typed_has_none(world: World
 
 
 def test_only_the_newest_of_very_long_answers_have_their_html(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(chat, "MOST_CHARS", 100)
+    monkeypatch.setattr(chat, "MAX_RENDERED_CHARS", 100)
     for length in (10, 60, 30):
         world.ask("Go on")
         answer(claimed(), "x" * length)
@@ -100,7 +100,7 @@ def test_only_the_newest_of_very_long_answers_have_their_html(world: World, monk
         len("<p></p>\n") + 60,
         len("<p></p>\n") + 30,
     ]
-    monkeypatch.setattr(chat, "MOST_CHARS", 50)
+    monkeypatch.setattr(chat, "MAX_RENDERED_CHARS", 50)
     assert [bool(m["parts"][0]["html"]) for m in world.page()["messages"] if m["author"] == "agent"] == [
         False,
         False,

@@ -418,7 +418,7 @@ async def test_a_whole_answer_knows_nothing_of_void_words(world: World) -> None:
 async def test_a_stream_begins_before_its_first_words_when_they_take_long(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(views, "FIRST_WORDS_SECONDS", 0.05)
+    monkeypatch.setattr(views, "FIRST_TEXT_SECONDS", 0.05)
     monkeypatch.setattr(revalidation, "RECHECK_SECONDS", 0.05)
     monkeypatch.setattr(streams, "HEARTBEAT_SECONDS", 0.0)
     chunks = Chunks(await world.ask(stream=True))
@@ -431,7 +431,7 @@ async def test_a_stream_begins_before_its_first_words_when_they_take_long(
 
 @pytest.mark.parametrize("stream", [False, True])
 async def test_a_revoked_key_ends_what_waits(world: World, stream: bool, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(views, "FIRST_WORDS_SECONDS", 0.05)
+    monkeypatch.setattr(views, "FIRST_TEXT_SECONDS", 0.05)
     monkeypatch.setattr(revalidation, "RECHECK_SECONDS", 0.05)
     asking = asyncio.create_task(world.ask(stream=stream))
     await begun()

@@ -16,7 +16,7 @@ from accounts.models import ApiKey
 from accounts.roles import Role
 from agents.relay import close_hub
 from agents.sessions import delete_session
-from agents.ws.auth import Authenticated
+from agents.ws.auth import AuthenticationMiddleware
 from agents.ws.close_codes import CloseCode
 from agents.ws.consumer import SessionSocket
 from agents.ws.revocation import RevocationWatch
@@ -134,7 +134,7 @@ async def test_an_anonymous_browser_session_opens_nothing(owner: Owner) -> None:
 
 def watched(owner: Owner, headers: Headers) -> Socket:
     """A socket that is looked after more often than others, for the test's sake."""
-    app = Authenticated(SessionSocket.as_asgi(watch=RevocationWatch(period_seconds=0.02)))
+    app = AuthenticationMiddleware(SessionSocket.as_asgi(watch=RevocationWatch(period_seconds=0.02)))
     return Socket(owner.session.pk, headers, app=URLRouter([path("ws/sessions/<uuid:session_id>/", app)]))  # type: ignore[arg-type]
 
 

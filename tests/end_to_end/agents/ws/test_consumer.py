@@ -20,7 +20,7 @@ from agents.journal.locked_writes import lock_session
 from agents.models import Event, Message, Turn
 from agents.relay import close_hub, close_subscriptions
 from agents.sessions import accept_message, create_session, delete_session, update_session
-from agents.ws.auth import Authenticated
+from agents.ws.auth import AuthenticationMiddleware
 from agents.ws.close_codes import CloseCode
 from agents.ws.consumer import SessionSocket
 from agents.ws.limits import SocketLimits
@@ -43,7 +43,7 @@ def owner(transactional_db: None) -> Iterator[Owner]:
 def socket(owner: Owner, limits: SocketLimits | None = None, **options: Any) -> Socket:
     app = None
     if limits is not None:
-        consumer = Authenticated(SessionSocket.as_asgi(limits=limits))
+        consumer = AuthenticationMiddleware(SessionSocket.as_asgi(limits=limits))
         app = URLRouter([path("ws/sessions/<uuid:session_id>/", consumer)])  # type: ignore[arg-type]
     return Socket(owner.session.pk, key_headers(owner.key), app=app, **options)
 

@@ -387,7 +387,7 @@ def test_a_call_that_went_on_and_died_with_its_runner_may_have_run() -> None:
     assert Step.objects.get(number=2).status == "unknown"
 
 
-def test_a_turn_that_waits_is_set_aside() -> None:
+def test_a_turn_that_waits_is_failed_by_an_operator() -> None:
     ada, work = running()
     say(work, "Hel")
     park(work, APPROVAL)

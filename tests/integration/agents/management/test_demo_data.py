@@ -25,7 +25,7 @@ EVERYTHING: list[Any] = [*ROWS, Agent, Release, User, Runner]
 
 
 def fill(turns: int = 400, seed: int = 1) -> dict[str, int]:
-    return load(turns=turns, seed=seed, until=UNTIL, tell=lambda _line: None)
+    return load(turns=turns, seed=seed, until=UNTIL, report=lambda _line: None)
 
 
 def constraints() -> set[tuple[str, str]]:
@@ -88,7 +88,7 @@ def test_a_load_that_is_broken_off_leaves_nothing() -> None:
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        load(turns=50, seed=1, until=UNTIL, tell=tell)
+        load(turns=50, seed=1, until=UNTIL, report=tell)
     assert constraints() == before
     assert [model.objects.exists() for model in EVERYTHING] == [False] * 9
 

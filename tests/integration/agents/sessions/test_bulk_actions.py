@@ -53,14 +53,14 @@ def now_is(made: BulkAction) -> tuple[str, int, int]:
 
 
 def test_every_row_is_done_once_and_what_refuses_is_counted_with_its_reason(olga: Actor, ada: Conversation) -> None:
-    made = start_bulk_action(olga, act="set_aside", targets=[*keys(ada), new_id(), keys(ada)[0]])
+    made = start_bulk_action(olga, act="fail_turn", targets=[*keys(ada), new_id(), keys(ada)[0]])
     assert run_bulk_action(made.pk, seconds=60) == 10
     assert now_is(made) == ("done", 8, 2)
     assert made.reasons == {"There is no such thing here.": 1, "The turn has ended already; it is failed.": 1}
     assert (made.targets, made.worker, made.lease_expires_at) == ([], None, None)
     assert made.finished_at is not None
     assert ada.statuses() == ["failed"] * 8
-    assert AuditEntry.objects.filter(actor="olga", action="turn.set_aside").count() == 8
+    assert AuditEntry.objects.filter(actor="olga", action="turn.failed_by_operator").count() == 8
     assert run_bulk_action(made.pk, seconds=60) == 0
 
 
@@ -135,7 +135,7 @@ def test_a_stop_is_heard_and_what_was_done_meanwhile_is_counted(
     assert (open_bulk_actions(), run_bulk_actions()) == ([], 0)
     assert ada.statuses() == ["cancelled"] * 3 + ["queued"] * 5
     assert stop_bulk_action(olga, bulk_id=made.pk).status == "stopped"
-    assert AuditEntry.objects.filter(action="bulk_act.stopped").count() == 1
+    assert AuditEntry.objects.filter(action="bulk_action.stopped").count() == 1
 
 
 @pytest.mark.parametrize("lost", ["role", "account"])

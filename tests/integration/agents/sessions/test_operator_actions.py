@@ -273,11 +273,11 @@ def test_an_answer_and_a_requeue_at_once_leave_one_answer(olga: Actor) -> None:
         ada.log()
 
 
-# --- set aside ---
+# --- fail turn ---
 
 
 @pytest.mark.parametrize("running", [False, True])
-def test_a_turn_set_aside_fails_and_lets_its_session_go_on(olga: Actor, running: bool) -> None:
+def test_a_turn_failed_by_an_operator_lets_its_session_go_on(olga: Actor, running: bool) -> None:
     ada = asked(2)
     earlier = ada.snapshot()
     work = claimed()
@@ -297,10 +297,10 @@ def test_a_turn_set_aside_fails_and_lets_its_session_go_on(olga: Actor, running:
     assert ada.statuses() == ["failed", "completed"]
     assert ada.row.open_turns == 0
     assert replayed(ada, earlier) == ada.snapshot()
-    assert [action for _, action, _ in trail()] == ["turn.set_aside"]
+    assert [action for _, action, _ in trail()] == ["turn.failed_by_operator"]
 
 
-def test_a_turn_that_was_to_stop_is_set_aside_as_cancelled(olga: Actor) -> None:
+def test_failing_a_turn_that_was_to_stop_cancels_it(olga: Actor) -> None:
     ada = asked()
     work = claimed()
     cancel_any_turn(Actor.system("tests"), turn_id=work.turn_id)
@@ -310,7 +310,7 @@ def test_a_turn_that_was_to_stop_is_set_aside_as_cancelled(olga: Actor) -> None:
     assert (ada.row.open_turns, claim()) == (0, [])
 
 
-def test_what_has_ended_is_not_set_aside(olga: Actor) -> None:
+def test_what_has_ended_is_not_failed(olga: Actor) -> None:
     ada = asked()
     answer(claimed())
     with pytest.raises(DoesNotApply):

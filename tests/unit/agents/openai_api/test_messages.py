@@ -21,30 +21,30 @@ RESULT_PART = tool_result_part(call_id="a", content="on", is_error=False)
 def test_the_last_message_of_the_user_is_what_is_asked() -> None:
     read = read_messages([HI, SAYS, {"role": "user", "content": "And?"}])
     assert read.history == [("user", [text_part("Hi")]), ("agent", [text_part("Hello.")])]
-    assert read.asked == [text_part("And?")]
+    assert read.turn_parts == [text_part("And?")]
 
 
 def test_words_for_the_model_are_put_together_wherever_they_stand() -> None:
     read = read_messages([{"role": "system", "content": "A"}, HI, {"role": "developer", "content": "B"}])
-    assert (read.instructions, read.asked) == ("A\n\nB", [text_part("Hi")])
+    assert (read.instructions, read.turn_parts) == ("A\n\nB", [text_part("Hi")])
 
 
 def test_words_for_the_model_are_the_question_where_there_is_no_other() -> None:
     read = read_messages([{"role": "system", "content": "Say"}, {"role": "developer", "content": "hello."}])
-    assert (read.instructions, read.history, read.asked) == ("", [], [text_part("Say\n\nhello.")])
+    assert (read.instructions, read.history, read.turn_parts) == ("", [], [text_part("Say\n\nhello.")])
 
 
 def test_text_may_come_in_parts() -> None:
     parts = [{"type": "text", "text": "Hel"}, {"type": "text", "text": "lo"}]
-    assert read_messages([{"role": "user", "content": parts}]).asked == [text_part("Hello")]
+    assert read_messages([{"role": "user", "content": parts}]).turn_parts == [text_part("Hello")]
     assert read_messages([{**SAYS, "content": parts}, HI]).history == [("agent", [text_part("Hello")])]
 
 
 def test_results_at_the_end_are_what_is_asked_and_words_behind_them_too() -> None:
     read = read_messages([HI, CALLS, RESULT])
-    assert (read.history[-1], read.asked) == (("agent", [CALL_PART]), [RESULT_PART])
+    assert (read.history[-1], read.turn_parts) == (("agent", [CALL_PART]), [RESULT_PART])
     read = read_messages([HI, CALLS, RESULT, {"role": "user", "content": "Well?"}])
-    assert read.asked == [RESULT_PART, text_part("Well?")]
+    assert read.turn_parts == [RESULT_PART, text_part("Well?")]
     check_history(read)
 
 
@@ -77,7 +77,7 @@ def test_a_call_comes_back_with_whatever_the_library_put_into_it() -> None:
 
 def test_a_result_may_come_in_parts() -> None:
     read = read_messages([HI, CALLS, {**RESULT, "name": "light", "content": [{"type": "text", "text": "on"}]}])
-    assert read.asked == [RESULT_PART]
+    assert read.turn_parts == [RESULT_PART]
 
 
 def test_calls_that_got_no_result_are_taken_and_mended_later() -> None:

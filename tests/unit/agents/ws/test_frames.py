@@ -161,12 +161,12 @@ def test_a_window_is_full_until_the_client_has_seen_enough() -> None:
     window = Window(3)
     for seq in (4, 9, 10):
         assert not window.full
-        window.sent(seq)
+        window.add(seq)
     assert window.full
-    window.seen(3)
+    window.acknowledge(3)
     assert window.full
-    window.seen(9)
-    window.sent(11)
+    window.acknowledge(9)
+    window.add(11)
     assert not window.full
-    window.sent(12)
+    window.add(12)
     assert window.full

@@ -18,7 +18,7 @@ TRUSTED = ["https://chat.example.com", "https://*.example.org", "https://other.e
     ],
 )
 def test_our_own_pages_may_open_a_socket(origin: str) -> None:
-    assert origin_allowed(origin, own=OWN, trusted=TRUSTED)
+    assert origin_allowed(origin, own_origin=OWN, trusted_origins=TRUSTED)
 
 
 @pytest.mark.parametrize(
@@ -44,9 +44,9 @@ def test_our_own_pages_may_open_a_socket(origin: str) -> None:
     ],
 )
 def test_other_pages_may_not(origin: str) -> None:
-    assert not origin_allowed(origin, own=OWN, trusted=TRUSTED)
+    assert not origin_allowed(origin, own_origin=OWN, trusted_origins=TRUSTED)
 
 
 def test_without_an_origin_of_our_own_only_the_trusted_ones_count() -> None:
-    assert not origin_allowed(OWN, own=None, trusted=TRUSTED)
-    assert origin_allowed("https://chat.example.com", own=None, trusted=TRUSTED)
+    assert not origin_allowed(OWN, own_origin=None, trusted_origins=TRUSTED)
+    assert origin_allowed("https://chat.example.com", own_origin=None, trusted_origins=TRUSTED)

@@ -20,7 +20,7 @@ A_WHILE = 5.0
 @pytest.fixture(autouse=True)
 def no_database(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(revocation, "out_of_reach", lambda _sessions: set[UUID]())
-    monkeypatch.setattr(ConnectionSlots, "beat_if_due", lambda _slots: None)
+    monkeypatch.setattr(ConnectionSlots, "renew_if_due", lambda _slots: None)
 
 
 class Open:
@@ -39,7 +39,7 @@ class Open:
         await asyncio.sleep(self._seconds)
 
 
-async def test_a_socket_that_does_not_read_its_goodbye_keeps_no_other_open(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_socket_that_does_not_read_its_close_frame_keeps_no_other_open(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(revocation, "lost", set[Credential])  # all are lost
     looker = RevocationWatch(period_seconds=0.01)
     sockets = [Open(number, seconds=3600) for number in range(5)]

@@ -118,14 +118,14 @@ def test_a_tool_call_stands_with_its_result_its_state_and_its_time(vera: Client)
     ]
     Message.objects.filter(turn=ada.turn(), author="agent").update(parts=parts)
     [block] = vera.get(address(ada)).context["blocks"]
-    tools = [part.tool for part in block.said[-1].parts]
-    assert [(tool.name, tool.gist, tool.result) for tool in tools] == [
+    tools = [part.tool for part in block.messages[-1].parts]
+    assert [(tool.name, tool.summary, tool.result) for tool in tools] == [
         ("clock", "Mars, 1", "No such zone."),
         ("clock", "{", "It is noon."),
         ("theirs", "", None),
         ("result", "gone", "Of a program."),
     ]
-    assert ["failed" in tools[0].state, "done" in tools[1].state, "handed" in tools[2].state] == [True] * 3
+    assert ["failed" in tools[0].status, "done" in tools[1].status, "handed" in tools[2].status] == [True] * 3
     assert [tool.step and tool.step.row.number for tool in tools] == [2, 3, None, None]
     shown = page(vera, address(ada))
     assert shown.count('<details class="bs-tool"') == 4
@@ -298,7 +298,7 @@ def test_what_was_said_is_hidden_from_who_may_not_read_it_on_the_page_and_as_it_
 def test_the_buttons_are_there_for_operators_only(role: Role, offered: bool) -> None:
     ada = asked()
     shown = page(client_of("somebody", role), address(ada))
-    assert ("Set aside" in shown) is offered
+    assert ("Fail turn" in shown) is offered
     assert ("Cancel all open turns" in shown) is offered
 
 
@@ -307,11 +307,11 @@ def test_the_buttons_are_those_that_the_state_allows() -> None:
 
     def buttons() -> set[str]:
         [block] = client.get(address(ada)).context["blocks"]
-        return {deed.action for deed in block.deeds}
+        return {action.action for action in block.actions}
 
-    assert buttons() == {"cancel", "set_aside"}
+    assert buttons() == {"cancel", "fail_turn"}
     work = claimed()
-    assert buttons() == {"cancel", "requeue", "set_aside"}
+    assert buttons() == {"cancel", "requeue", "fail_turn"}
     fail(work)
     assert buttons() == {"retry"}
 
