@@ -16,7 +16,14 @@ from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.utils.http import url_has_allowed_host_and_scheme
 
 from accounts.permissions import user_actor
-from agents.sessions.bulk_actions import MOST, Tally, perform, run_bulk_action, schedule_bulk_actions, start_bulk_action
+from agents.sessions.bulk_actions import (
+    MAX_ROWS,
+    Tally,
+    run_bulk_action,
+    run_operation,
+    schedule_bulk_actions,
+    start_bulk_action,
+)
 from console.confirmation import confirmation_page, confirmed_data
 from console.keyset_changelist import custom_plan, parse_uuid
 from console.views import row_url
@@ -57,11 +64,11 @@ def run_action(
         return _question(request, model_admin, rows, deed)
     with custom_plan():
         # What came after the question is nobody's business.
-        keys = list(rows.filter(pk__lt=before).values_list("pk", flat=True)[:MOST])
+        keys = list(rows.filter(pk__lt=before).values_list("pk", flat=True)[:MAX_ROWS])
     try:
         if len(keys) > AT_ONCE:
             return _begin(request, deed, keys)
-        tally = perform(user_actor(request.user), deed.act, keys, seconds=AT_ONCE_SECONDS)
+        tally = run_operation(user_actor(request.user), deed.act, keys, seconds=AT_ONCE_SECONDS)
     except BandstandError as error:
         messages.error(request, error.detail)
         return HttpResponseRedirect(_back(request))
@@ -112,9 +119,11 @@ def _back(request: HttpRequest) -> str:
 
 
 def _begin(request: HttpRequest, deed: OperatorAction, keys: list[Any]) -> HttpResponse:
-    bulk = start_bulk_action(user_actor(request.user), act=deed.act, targets=keys)
-    if len(keys) == MOST:
-        messages.warning(request, f"One act takes {MOST:,} rows at most: these are the newest. Repeat it for the rest.")
+    bulk = start_bulk_action(user_actor(request.user), operation=deed.act, targets=keys)
+    if len(keys) == MAX_ROWS:
+        messages.warning(
+            request, f"One act takes {MAX_ROWS:,} rows at most: these are the newest. Repeat it for the rest."
+        )
     # So that there is something to see at once; the scheduler goes on from there.
     run_bulk_action(bulk.pk, seconds=FIRST_BITE_SECONDS)
     schedule_bulk_actions()
@@ -127,8 +136,8 @@ def _tell(request: HttpRequest, deed: OperatorAction, tally: Tally, *, left: int
     if tally.refused:
         why = " ".join(reason for reason, _ in tally.reasons.most_common(3))
         messages.warning(request, f"Left as they were: {tally.refused:,}. {why}".strip())
-    if tally.ended_by is not None:
-        messages.error(request, tally.ended_by.detail)
+    if tally.error is not None:
+        messages.error(request, tally.error.detail)
     elif left:
         messages.warning(request, f"Not reached, because it took too long: {left:,}. Try them again.")
     elif not tally.rows:

@@ -41,11 +41,11 @@ class BulkActionAdmin(ReadOnlyAdmin):
 
     @admin.display(description="begun (UTC)")
     def begun(self, bulk: BulkAction) -> str:
-        return format_moment(bulk.begun_at)
+        return format_moment(bulk.started_at)
 
     @admin.display(description="act")
     def what(self, bulk: BulkAction) -> str:
-        return OPERATOR_ACTIONS[bulk.act].yes
+        return OPERATOR_ACTIONS[bulk.operation].yes
 
     @admin.display(description="state")
     def state(self, bulk: BulkAction) -> SafeString:
@@ -57,7 +57,7 @@ class BulkActionAdmin(ReadOnlyAdmin):
 
     @admin.display(description="took")
     def lasted(self, bulk: BulkAction) -> str:
-        return format_duration(bulk.begun_at, bulk.finished_at or now())
+        return format_duration(bulk.started_at, bulk.finished_at or now())
 
     def get_urls(self) -> list[URLPattern]:
         stop = path("<uuid:object_id>/stop/", self.admin_site.admin_view(self.stop), name="agents_bulkaction_stop")
@@ -69,7 +69,7 @@ class BulkActionAdmin(ReadOnlyAdmin):
         bulk = self.get_object(request, object_id)
         if request.method != "GET" or bulk is None or not self.has_view_permission(request, bulk):
             return super().change_view(request, object_id, form_url, extra_context)
-        deed = OPERATOR_ACTIONS[bulk.act]
+        deed = OPERATOR_ACTIONS[bulk.operation]
         return console_page(
             request,
             self,
@@ -81,10 +81,10 @@ class BulkActionAdmin(ReadOnlyAdmin):
             deed=deed,
             state=_state(bulk),
             behind=bulk.done + bulk.refused,
-            lasted=format_duration(bulk.begun_at, bulk.finished_at or now()),
+            lasted=format_duration(bulk.started_at, bulk.finished_at or now()),
             remains=_remains(bulk),
             may_stop=bulk.status == BulkAction.Status.OPEN
-            and request.user.has_perm(BULK_OPERATIONS[bulk.act].permission),
+            and request.user.has_perm(BULK_OPERATIONS[bulk.operation].permission),
             trail=f"{reverse('admin:accounts_auditentry_changelist')}?q={bulk.pk}",
         )
 
@@ -92,7 +92,7 @@ class BulkActionAdmin(ReadOnlyAdmin):
         bulk = self.get_object(request, str(object_id))
         if bulk is None or not self.has_view_permission(request, bulk):
             raise Http404
-        if not request.user.has_perm(BULK_OPERATIONS[bulk.act].permission):
+        if not request.user.has_perm(BULK_OPERATIONS[bulk.operation].permission):
             raise PermissionDenied
         # The button on the page of the act answers the question along with asking it: it may be urgent.
         words = "What is done stays done; the other rows stay as they are."
@@ -102,7 +102,7 @@ class BulkActionAdmin(ReadOnlyAdmin):
         if shown is not None:
             return shown
         try:
-            stop_bulk_action(user_actor(request.user), bulk_id=bulk.pk)
+            stop_bulk_action(user_actor(request.user), bulk_action_id=bulk.pk)
         except BandstandError as error:
             messages.error(request, error.detail)
         return HttpResponseRedirect(row_url(bulk))
@@ -113,7 +113,7 @@ def _remains(bulk: BulkAction) -> str:
     behind = bulk.done + bulk.refused
     if bulk.status != BulkAction.Status.OPEN or not behind:
         return ""
-    return duration((now() - bulk.begun_at).total_seconds() * (bulk.total - behind) / behind)
+    return duration((now() - bulk.started_at).total_seconds() * (bulk.total - behind) / behind)
 
 
 def _state(bulk: BulkAction) -> SafeString:

@@ -10,7 +10,7 @@ from django.contrib import messages
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 
 from accounts.permissions import user_actor
-from agents.domain.config_diff import differences
+from agents.domain.config_diff import compare_configurations
 from agents.domain.configuration import AgentConfiguration
 from agents.models import Agent, AgentDraft, Configuration, Release
 from agents.releases import publish, roll_back
@@ -101,7 +101,7 @@ def roll_back_page(request: HttpRequest, model_admin: Any, release: Release) -> 
 
 def _shown(agent: Agent, live: Release | None, wanted: Configuration) -> dict[str, Any]:
     new = AgentConfiguration.parse(wanted.configuration)
-    shown = differences(AgentConfiguration.parse(live.configuration), new) if live else None
+    shown = compare_configurations(AgentConfiguration.parse(live.configuration), new) if live else None
     return {"agent": agent, "live": live, "differences": shown}
 
 

@@ -13,7 +13,7 @@ from agents.domain.serialization import Shape, message_shape, moment, session_sh
 from agents.domain.transcripts import transcript_heading, transcript_message, transcript_name
 from agents.models import Turn
 from agents.sessions import Export, begin_export
-from agents.sessions.export import PIECE, read_piece, read_shown
+from agents.sessions.export import PAGE_SIZE, read_messages, read_page
 from foundation import strict_json
 from foundation.clock import now
 from foundation.db_threads import in_db_thread
@@ -64,7 +64,7 @@ async def _json(found: Export) -> AsyncIterator[bytes]:
     }
     yield strict_json.dumps(head)[:-1] + b',"messages":['
     between, after = b"", 0
-    while messages := await in_db_thread(read_piece, found.session, after=after):
+    while messages := await in_db_thread(read_page, found.session, after=after):
         yield between + b",".join(strict_json.dumps(message_shape(message)) for message in messages)
         between, after = b",", messages[-1].ordinal
     yield b"]}"
@@ -73,8 +73,8 @@ async def _json(found: Export) -> AsyncIterator[bytes]:
 async def _markdown(found: Export) -> AsyncIterator[bytes]:
     """The branch that people see."""
     yield transcript_heading(found.session).encode()
-    for start in range(0, len(found.shown), PIECE):
-        for message in await in_db_thread(read_shown, found.session, found.shown[start : start + PIECE]):
+    for start in range(0, len(found.visible_ids), PAGE_SIZE):
+        for message in await in_db_thread(read_messages, found.session, found.visible_ids[start : start + PAGE_SIZE]):
             yield transcript_message(message, agent_name=found.session.agent.name).encode()
 
 

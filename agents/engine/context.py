@@ -11,7 +11,7 @@ import psycopg
 
 from agents.domain.client_options import NO_OPTIONS, ClientOptions, read_options
 from agents.domain.configuration import AgentConfiguration
-from agents.domain.prompt import Item, newest
+from agents.domain.prompt import Item, newest_exchanges
 from agents.domain.states import StepKind, StepStatus
 from agents.domain.steps import StepRecord
 from agents.journal import sql
@@ -34,7 +34,7 @@ class TurnContext:
     client: ClientOptions = NO_OPTIONS
 
     @property
-    def asked(self) -> UUID:
+    def question_id(self) -> UUID:
         """The question."""
         return self.history[-1].message_id
 
@@ -51,10 +51,10 @@ def load_release(release_id: UUID, *, on: psycopg.Connection | None = None) -> A
 
     Raises as `AgentConfiguration.parse`.
     """
-    if (known := _releases.get(release_id)) is None:
+    if (release := _releases.get(release_id)) is None:
         [(stored,)] = fetch(sql.RELEASE, {"release": release_id}, on=on)
-        known = _releases[release_id] = AgentConfiguration.parse(orjson.loads(stored))
-    return known
+        release = _releases[release_id] = AgentConfiguration.parse(orjson.loads(stored))
+    return release
 
 
 def load_context(claim: Claim, *, on: psycopg.Connection | None = None) -> TurnContext:
@@ -67,17 +67,17 @@ def load_context(claim: Claim, *, on: psycopg.Connection | None = None) -> TurnC
     return TurnContext(
         claim=claim,
         release=release,
-        history=newest(messages, policy.history_characters),
+        history=newest_exchanges(messages, policy.history_characters),
         steps=[_FIRST_STEP] if claim.epoch == 1 else _journal(claim, on),
         client=_client_options(rows[-1][3]),
     )
 
 
-def _client_options(found: str | None) -> ClientOptions:
-    if found is None:
+def _client_options(stored: str | None) -> ClientOptions:
+    if stored is None:
         return NO_OPTIONS
-    besides = orjson.loads(found)
-    return read_options(besides["options"], besides["system"] or ())
+    row = orjson.loads(stored)
+    return read_options(row["options"], row["system"] or ())
 
 
 def _journal(claim: Claim, on: psycopg.Connection | None) -> list[StepRecord]:

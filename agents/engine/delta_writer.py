@@ -30,7 +30,7 @@ class _Write:
     event: NewEvent
     done: Future[None]
 
-    async def alone(self) -> None:
+    async def commit(self) -> None:
         """Write only this one, and say how it went."""
         try:
             await in_db_thread(append, self.claim, [self.event])
@@ -52,17 +52,17 @@ class BatchingDeltaWriter:
     """The writer of one event loop: one common commit at a time, on a beat that all its pumps keep."""
 
     def __init__(self) -> None:
-        self._beat = Ticker()
+        self._ticker = Ticker()
         self._waiting: list[_Write] = []
         self._writer: Task[None] | None = None
         # Those that found no company, and those that the common commit passed over: whatever lock they wait for, the
         # others do not.
-        self._alone: set[Task[None]] = set()
+        self._single_writes: set[Task[None]] = set()
 
-    def pump(self, claim: Claim, failed: Callable[[], object]) -> DeltaBuffer:
-        """A pump for one call of a model, from its text to the log of the turn; `failed` is called when that refuses
+    def open_buffer(self, claim: Claim, on_failed: Callable[[], object]) -> DeltaBuffer:
+        """A pump for one call of a model, from its text to the log of the turn; `on_failed` is called when that refuses
         it."""
-        return DeltaBuffer(partial(self.write, claim), failed, self._beat)
+        return DeltaBuffer(partial(self.write, claim), on_failed, self._ticker)
 
     async def write(self, claim: Claim, text: str) -> None:
         """Add a delta to the log of the turn, durably. Raises `LostTurn` and database errors.
@@ -73,8 +73,8 @@ class BatchingDeltaWriter:
         done: Future[None] = asyncio.get_running_loop().create_future()
         self._waiting.append(_Write(claim, NewEvent(EventType.MESSAGE_DELTA, MessageDelta(text=text)), done))
         if self._writer is None or self._writer.done():
-            self._writer = asyncio.create_task(self._work(), name="deltas")
-            self._writer.add_done_callback(self._worked)
+            self._writer = asyncio.create_task(self._drain(), name="deltas")
+            self._writer.add_done_callback(self._on_drained)
         try:
             await asyncio.shield(done)
         except asyncio.CancelledError:
@@ -83,12 +83,12 @@ class BatchingDeltaWriter:
                 done.exception()
             raise
 
-    async def _work(self) -> None:
+    async def _drain(self) -> None:
         while self._waiting:
             batch, self._waiting = self._waiting[:BATCH], self._waiting[BATCH:]
             await self._commit(batch)
 
-    def _worked(self, task: Task[None]) -> None:
+    def _on_drained(self, task: Task[None]) -> None:
         if task.cancelled():  # the process ends
             for write in self._waiting:
                 write.done.cancel()
@@ -96,7 +96,7 @@ class BatchingDeltaWriter:
 
     async def _commit(self, batch: list[_Write]) -> None:
         if len(batch) == 1:
-            self._write_alone(batch[0])
+            self._write_single(batch[0])
             return
         try:
             written = await in_db_thread(append_each, [(write.claim, write.event) for write in batch])
@@ -116,14 +116,14 @@ class BatchingDeltaWriter:
             if (write.claim.turn_id, write.claim.epoch) in written:
                 write.succeed()
             else:
-                self._write_alone(write)
+                self._write_single(write)
 
-    def _write_alone(self, write: _Write) -> None:
-        task = asyncio.create_task(write.alone(), name="delta")
-        self._alone.add(task)
-        task.add_done_callback(lambda _: self._wrote_alone(task, write))
+    def _write_single(self, write: _Write) -> None:
+        task = asyncio.create_task(write.commit(), name="delta")
+        self._single_writes.add(task)
+        task.add_done_callback(lambda _: self._on_single_written(task, write))
 
-    def _wrote_alone(self, task: Task[None], write: _Write) -> None:
-        self._alone.discard(task)
+    def _on_single_written(self, task: Task[None], write: _Write) -> None:
+        self._single_writes.discard(task)
         if task.cancelled():
             write.done.cancel()

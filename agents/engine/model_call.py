@@ -47,7 +47,8 @@ class Reply:
 class ModelCall:
     """The call of `route` that the open step `step` stands for; `ask` may be called once.
 
-    `asked` says that an earlier claim may have made one already. `lost` is called when the log refuses the words.
+    `may_have_been_sent` says that an earlier claim may have made one already. `on_lost` is called when the log refuses
+    the words.
     """
 
     def __init__(
@@ -55,36 +56,36 @@ class ModelCall:
         step: StepRecord,
         route: str,
         context: TurnContext,
-        work: TurnProgress,
+        progress: TurnProgress,
         services: Services,
         *,
-        asked: bool,
-        lost: Callable[[], object],
+        may_have_been_sent: bool,
+        on_lost: Callable[[], object],
     ) -> None:
         self.step = step
         self.route = route
         self._context = context
-        self._work = work
+        self._progress = progress
         self._services = services
-        self._asked = asked
-        self._lost = lost
-        self._said: list[str] = []
+        self._may_have_been_sent = may_have_been_sent
+        self._on_lost = on_lost
+        self._chunks: list[str] = []
         self._characters = 0
         # What its provider has counted so far.
-        self._metered: UsageUpdate | None = None
+        self._usage_update: UsageUpdate | None = None
         self._request_id: str | None = None
         self._started_at = 0.0
         self._first_token_seconds: float | None = None
-        self._pump: DeltaBuffer | None = None
+        self._buffer: DeltaBuffer | None = None
 
     @property
-    def asked(self) -> bool:
+    def may_have_been_sent(self) -> bool:
         """Whether its provider may have heard of it."""
-        return self._asked
+        return self._may_have_been_sent
 
     @property
-    def said(self) -> str:
-        return "".join(self._said)
+    def text(self) -> str:
+        return "".join(self._chunks)
 
     @property
     def details(self) -> dict[str, Any]:
@@ -92,17 +93,17 @@ class ModelCall:
         details = {
             "first_token_seconds": self._first_token_seconds,
             "request_id": self._request_id,
-            "cached_tokens": (self._metered.usage.cached_tokens or None) if self._metered else None,
+            "cached_tokens": (self._usage_update.usage.cached_tokens or None) if self._usage_update else None,
         }
         return {name: value for name, value in details.items() if value is not None}
 
     async def ask(self) -> Reply:
         """Raises `ModelError`, `Park`, `LimitReached`, and what writing to the log raises."""
         try:
-            return await self._answer()
+            return await self._run()
         except ModelError as error:
-            if error.refused and not self._said and self._metered is None:
-                self._asked = False
+            if error.not_billed and not self._chunks and self._usage_update is None:
+                self._may_have_been_sent = False
             self._request_id = error.request_id or self._request_id
             raise
 
@@ -111,58 +112,58 @@ class ModelCall:
 
         Raises what writing them has raised.
         """
-        if self._pump is None:
+        if self._buffer is None:
             return []
-        unsent = await self._pump.close()
-        self._pump = None
+        unsent = await self._buffer.close()
+        self._buffer = None
         return _delta(unsent)
 
     def partial_cost(self) -> Spent:
         """What it has used if it comes to no end, as far as its provider told."""
-        if not self._asked:
+        if not self._may_have_been_sent:
             return Spent()
-        told = self._metered
-        return self._price(told.usage, told.response_model) if told else self._price(None, None)
+        update = self._usage_update
+        return self._price(update.usage, update.response_model) if update else self._price(None, None)
 
-    async def _answer(self) -> Reply:
+    async def _run(self) -> Reply:
         llm, _ = self._services.models.resolve(self.route)
-        request = await assemble(self._context, self._work, self._services, self.route)
-        self._asked = True
+        request = await assemble(self._context, self._progress, self._services, self.route)
+        self._may_have_been_sent = True
         self._started_at = asyncio.get_running_loop().time()
-        self._pump = self._services.deltas.pump(self._context.claim, self._lost)
+        self._buffer = self._services.deltas.open_buffer(self._context.claim, self._on_lost)
         finished: Finished | None = None
         async with aclosing(llm.stream(request)) as events:
             async for event in events:
-                finished = self._take(event, self._pump) or finished
+                finished = self._take(event, self._buffer) or finished
         assert finished is not None, "the port promises one Finished"
         return Reply(
-            text=self.said,
+            text=self.text,
             unsent=await self.close(),
             tool_calls=tuple(map(_storable, finished.tool_calls[: 1 if self._context.client.one_call else None])),
             cut=finished.finish_reason == "length",
             spent=self._price(finished.usage, finished.response_model),
         )
 
-    def _take(self, event: ModelEvent, pump: DeltaBuffer) -> Finished | None:
+    def _take(self, event: ModelEvent, buffer: DeltaBuffer) -> Finished | None:
         if isinstance(event, Finished):
             if event.usage is not None:
-                self._metered = UsageUpdate(event.usage, event.response_model)
+                self._usage_update = UsageUpdate(event.usage, event.response_model)
             return event
         if isinstance(event, UsageUpdate):
-            self._metered = event
+            self._usage_update = event
         elif isinstance(event, FirstToken):
             self._request_id = event.request_id
             self._first_token_seconds = round(asyncio.get_running_loop().time() - self._started_at, 3)
         else:
-            self._say(storable_text(event.text), pump)
+            self._append(storable_text(event.text), buffer)
         return None
 
-    def _say(self, text: str, pump: DeltaBuffer) -> None:
-        self._said.append(text)
-        pump.feed(text)
+    def _append(self, text: str, buffer: DeltaBuffer) -> None:
+        self._chunks.append(text)
+        buffer.feed(text)
         # A provider that ignores every bound is stopped while it talks, not after.
         self._characters += len(text)
-        self._work.check_length(self._characters)
+        self._progress.check_length(self._characters)
 
     def _price(self, usage: Usage | None, response_model: str | None) -> Spent:
         if usage is not None:

@@ -50,8 +50,8 @@ class ToolRunner(Protocol):
 
 
 class DeltaWriter(Protocol):
-    def pump(self, claim: Claim, failed: Callable[[], object]) -> DeltaBuffer:
-        """For one call of a model; `failed` is called when the log of the turn refuses its words."""
+    def open_buffer(self, claim: Claim, on_failed: Callable[[], object]) -> DeltaBuffer:
+        """For one call of a model; `on_failed` is called when the log of the turn refuses its words."""
         ...
 
 

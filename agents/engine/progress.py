@@ -14,7 +14,7 @@ from agents.domain.usage import Spent, sum_usage
 from agents.engine.context import TurnContext
 from agents.journal.fenced_writes import Intent, StepOutcome
 
-NOTHING = Spent()
+NO_USAGE = Spent()
 # More than any language needs per token on average, so that only a runaway answer meets it.
 MAX_CHARACTERS_PER_TOKEN = 10
 
@@ -57,18 +57,18 @@ class TurnProgress:
         return is_first_model_call(self._steps)
 
     @property
-    def client_is_next(self) -> bool:
+    def has_client_calls(self) -> bool:
         """Whether the last answer of the model calls tools of the client, who has the next word then."""
         return any(call["name"] in self._client_tools for call in last_calls(self._steps))
 
-    def settle(
+    def record_outcome(
         self,
         step: StepRecord,
         status: StepStatus,
         result: Any = None,
         *,
         error_class: str = "",
-        spent: Spent = NOTHING,
+        spent: Spent = NO_USAGE,
         route: str | None = None,
         details: Mapping[str, Any] | None = None,
     ) -> StepOutcome:
@@ -83,15 +83,15 @@ class TurnProgress:
         calls = [step for step in self._steps if step.kind is StepKind.MODEL and step.status is not StepStatus.FAILED]
         if len(calls) >= self._limits.steps:
             raise LimitReached(f"The turn used its {self._limits.steps} model calls.")
-        if not self.has_output_left():
-            raise self._no_output_left()
+        if not self.has_output_budget():
+            raise self._output_limit_error()
         step = StepRecord(len(self._steps) + 1, StepKind.MODEL, StepStatus.INTENT, route)
         self._steps.append(step)
         return step
 
-    def begin_following_model_call(self) -> StepRecord | None:
+    def begin_next_model_call(self) -> StepRecord | None:
         """The same when the last tool has ended. (A journal that was torn may have one already.)"""
-        if self.open_tools or self.open_model_call or self.client_is_next:
+        if self.open_tools or self.open_model_call or self.has_client_calls:
             return None
         try:
             return self.begin_model_call()
@@ -103,7 +103,7 @@ class TurnProgress:
         used = sum(step.kind is StepKind.TOOL for step in self._steps)
         if used + len(calls) > self._limits.tool_calls:
             raise LimitReached(f"The turn used its {self._limits.tool_calls} tool calls.")
-        begun = [
+        steps = [
             StepRecord(
                 number,
                 StepKind.TOOL,
@@ -115,19 +115,19 @@ class TurnProgress:
             )
             for number, (call, idempotent) in enumerate(calls, start=len(self._steps) + 1)
         ]
-        self._steps.extend(begun)
-        return begun
+        self._steps.extend(steps)
+        return steps
 
-    def has_output_left(self, spent: Spent = NOTHING) -> bool:
+    def has_output_budget(self, spent: Spent = NO_USAGE) -> bool:
         """Whether the limits allow more output when this is spent, too."""
         return self.spent.output_tokens + spent.output_tokens < self._limits.output_tokens
 
     def check_length(self, characters: int) -> None:
         """Raise `LimitReached` when an answer has become so long that its tokens cannot fit any more."""
         if characters > MAX_CHARACTERS_PER_TOKEN * (self._limits.output_tokens - self.spent.output_tokens):
-            raise self._no_output_left()
+            raise self._output_limit_error()
 
-    def _no_output_left(self) -> LimitReached:
+    def _output_limit_error(self) -> LimitReached:
         return LimitReached(f"The turn used its {self._limits.output_tokens} output tokens.")
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 
-SECONDS = 0.040
+TICK_SECONDS = 0.040
 
 
 class TickSlot:
@@ -21,31 +21,31 @@ class TickSlot:
 
 
 class Ticker:
-    """Strikes at the multiples of `SECONDS` in the running loop's time, if anybody waits. One loop has one."""
+    """Strikes at the multiples of `TICK_SECONDS` in the running loop's time, if anybody waits. One loop has one."""
 
     def __init__(self) -> None:
-        self._struck = 0
-        self._places: list[TickSlot] = []
+        self._last_tick = 0
+        self._slots: list[TickSlot] = []
 
-    def next_at(self) -> float:
+    def next_tick_time(self) -> float:
         """When the next beat is, in the loop's time."""
-        return self._next() * SECONDS
+        return self._next_tick() * TICK_SECONDS
 
     def join(self, call: Callable[[], object]) -> TickSlot:
         """Have `call` called at the next beat."""
-        place = TickSlot(call)
-        if not self._places:
-            asyncio.get_running_loop().call_at(self.next_at(), self._strike, self._next())
-        self._places.append(place)
-        return place
+        slot = TickSlot(call)
+        if not self._slots:
+            asyncio.get_running_loop().call_at(self.next_tick_time(), self._tick, self._next_tick())
+        self._slots.append(slot)
+        return slot
 
-    def _next(self) -> int:
+    def _next_tick(self) -> int:
         # A timer that is a little early must not strike the same beat twice.
-        return max(int(asyncio.get_running_loop().time() / SECONDS), self._struck) + 1
+        return max(int(asyncio.get_running_loop().time() / TICK_SECONDS), self._last_tick) + 1
 
-    def _strike(self, number: int) -> None:
-        self._struck = number
-        places, self._places = self._places, []
-        for place in places:
-            if place.call is not None:
-                place.call()
+    def _tick(self, number: int) -> None:
+        self._last_tick = number
+        slots, self._slots = self._slots, []
+        for slot in slots:
+            if slot.call is not None:
+                slot.call()

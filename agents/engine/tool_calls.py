@@ -23,17 +23,17 @@ from foundation.storable_text import storable_text
 class ToolCalls:
     """The tool calls of one claim of a turn."""
 
-    def __init__(self, context: TurnContext, work: TurnProgress, tools: ToolRunner) -> None:
+    def __init__(self, context: TurnContext, progress: TurnProgress, tools: ToolRunner) -> None:
         self._claim = context.claim
         self._allowed = context.release.tools
-        self._work = work
+        self._progress = progress
         self._tools = tools
         # Calls that are known not to have run: their intent was written by this claim itself, or by one that parked.
-        self._fresh: set[int] = {call.number for call in work.open_tools} if context.claim.resumed else set()
-        self._settling = asyncio.Lock()
-        self._torn = False
+        self._never_run: set[int] = {call.number for call in progress.open_tools} if context.claim.resumed else set()
+        self._outcome_lock = asyncio.Lock()
+        self._write_failed = False
 
-    async def begin(self, calls: Sequence[ToolCall], *, said: StepOutcome, unsent: Sequence[NewEvent]) -> None:
+    async def begin(self, calls: Sequence[ToolCall], *, outcome: StepOutcome, unsent: Sequence[NewEvent]) -> None:
         """Commit what the model said and the intents of these calls, before any of them runs.
 
         What it said is committed also when the limits allow no further call. Raises `LimitReached`, `LostTurn` and
@@ -41,14 +41,14 @@ class ToolCalls:
         """
         try:
             # Known before they are written: a stop during the commit settles them like all others.
-            begun = self._work.begin_tools([(call, self._tools.is_idempotent(call.name)) for call in calls])
+            steps = self._progress.begin_tools([(call, self._tools.is_idempotent(call.name)) for call in calls])
         except LimitReached:
-            await run_shielded(advance, self._claim, settled=[said], events=unsent)
+            await run_shielded(advance, self._claim, outcomes=[outcome], events=unsent)
             raise
-        started = [_event(EventType.TOOL_STARTED, call, arguments=call.request) for call in begun]
-        intents = [step_intent(call) for call in begun]
-        await run_shielded(advance, self._claim, settled=[said], intents=intents, events=[*unsent, *started])
-        self._fresh = {call.number for call in begun}
+        started = [_event(EventType.TOOL_STARTED, call, arguments=call.request) for call in steps]
+        intents = [step_intent(call) for call in steps]
+        await run_shielded(advance, self._claim, outcomes=[outcome], intents=intents, events=[*unsent, *started])
+        self._never_run = {call.number for call in steps}
 
     async def run(self, calls: Sequence[StepRecord]) -> None:
         """Run open calls side by side. A tool that fails leaves the others alone; a write that fails ends them all.
@@ -67,12 +67,12 @@ class ToolCalls:
 
     async def _run_one(self, call: StepRecord) -> Park | None:
         """None, or why it could not run yet."""
-        if call.number not in self._fresh and not call.idempotent:
+        if call.number not in self._never_run and not call.idempotent:
             # The intent is of an earlier epoch: it may have run. Say so rather than run it again.
-            await self._settle(call, StepStatus.UNKNOWN, UNKNOWN_OUTCOME)
+            await self._record_outcome(call, StepStatus.UNKNOWN, UNKNOWN_OUTCOME)
             return None
         try:
-            outcome = await self._tools.call(
+            result = await self._tools.call(
                 call.name,
                 call.request,
                 session_id=self._claim.session_id,
@@ -82,30 +82,32 @@ class ToolCalls:
             )
         except Park as wait:
             return wait
-        status = StepStatus.FAILED if outcome.is_error else StepStatus.DONE
-        await self._settle(call, status, storable_text(outcome.content))
+        status = StepStatus.FAILED if result.is_error else StepStatus.DONE
+        await self._record_outcome(call, status, storable_text(result.content))
         return None
 
-    async def _settle(self, call: StepRecord, status: StepStatus, content: str) -> None:
+    async def _record_outcome(self, call: StepRecord, status: StepStatus, content: str) -> None:
         # One after the other: the commit of the last result brings the next intent, and no result may come behind it.
-        async with self._settling:
-            if self._torn:
+        async with self._outcome_lock:
+            if self._write_failed:
                 return
             is_error = status is not StepStatus.DONE
             result = {"content": content, "is_error": is_error}
-            settled = self._work.settle(call, status, result, error_class=ErrorClass.TOOL_ERROR if is_error else "")
-            following = self._work.begin_following_model_call()
+            outcome = self._progress.record_outcome(
+                call, status, result, error_class=ErrorClass.TOOL_ERROR if is_error else ""
+            )
+            next_call = self._progress.begin_next_model_call()
             try:
                 await run_shielded(
                     advance,
                     self._claim,
-                    settled=[settled],
-                    intents=[step_intent(following)] if following is not None else [],
+                    outcomes=[outcome],
+                    intents=[step_intent(next_call)] if next_call is not None else [],
                     events=[_outcome_event(call, status, content)],
                 )
             except Exception:
                 # Its outcome is unknown. Those who wait for the lock are not cancelled yet, and may not write after it.
-                self._torn = True
+                self._write_failed = True
                 raise
 
 

@@ -63,7 +63,7 @@ def admit(new: NewTurn, *, depth: int, deadline_seconds: int) -> Admitted | None
             "parent": new.parent,
             "when_busy": new.when_busy.value if new.when_busy else None,
             "priority": new.priority.value,
-            "priority_word": new.priority.word,
+            "priority_name": new.priority.wire_name,
             "title": new.title,
             "depth": depth,
             "deadline_seconds": deadline_seconds,

@@ -11,7 +11,7 @@ from agents.models import Turn
 
 # Runs are deltas of one turn and epoch with consecutive seqs. The last row of a run takes the whole text, the others
 # go.
-FOLD = """
+COMPACT = """
 WITH deltas AS (
     SELECT id, seq, coalesce(replaces_from, seq) AS first, epoch, data ->> 'text' AS text,
            seq - row_number() OVER (PARTITION BY epoch ORDER BY seq) AS run
@@ -22,7 +22,7 @@ WITH deltas AS (
            string_agg(text, '' ORDER BY seq) AS text
     FROM (SELECT *, max(seq) OVER (PARTITION BY epoch, run) AS last FROM deltas) d
     GROUP BY epoch, run HAVING count(*) > 1
-), kept AS (
+), updated AS (
     UPDATE agents_event e SET replaces_from = r.first, data = jsonb_build_object('text', r.text)
     FROM runs r WHERE e.id = r.keep
 )
@@ -39,5 +39,5 @@ def compact_turn(session_id: UUID, turn_id: UUID) -> bool:
         if not Turn.objects.filter(pk=turn_id, finished_at__isnull=False).update(compacted=True):
             return False
         with connection.cursor() as cursor:
-            cursor.execute(FOLD, {"session": session_id, "turn": turn_id})
+            cursor.execute(COMPACT, {"session": session_id, "turn": turn_id})
     return True

@@ -24,14 +24,14 @@ _COPIED = message_json(
 # Each message behind the one before, without its turn: its work stays where it was done. The events are those of
 # messages that were created, so that the log of the new session gives its state.
 COPY = f"""
-WITH wanted AS (
+WITH copies AS (
     SELECT w.source, w.id, w.n, lag(w.id) OVER (ORDER BY w.n) AS parent
     FROM unnest(%(sources)s::uuid[], %(copies)s::uuid[]) WITH ORDINALITY AS w(source, id, n)
 ), m AS (
     INSERT INTO agents_message (id, agent_session_id, ordinal, author, parts, turn_id, parent_id, partial,
                                 supplied_by_client, created_at)
     SELECT w.id, %(session)s, w.n, m.author, m.parts, NULL, w.parent, m.partial, m.supplied_by_client, now()
-    FROM wanted w JOIN agents_message m ON m.id = w.source
+    FROM copies w JOIN agents_message m ON m.id = w.source
     RETURNING id, ordinal, author, parts, parent_id, partial, created_at
 ), e AS (
     INSERT INTO agents_event (agent_session_id, seq, turn_id, epoch, type, data)
@@ -46,9 +46,9 @@ def copy_messages(session: AgentSession, sources: Sequence[UUID]) -> None:
     if not sources:
         return
     copies = [new_id() for _ in sources]
-    [(made,)] = fetch(COPY, {"session": session.pk, "sources": list(sources), "copies": copies})
-    if made != len(sources):
+    [(count,)] = fetch(COPY, {"session": session.pk, "sources": list(sources), "copies": copies})
+    if count != len(sources):
         raise ValueError("a message to copy is gone")
-    session.next_seq = session.next_ordinal = made + 1
+    session.next_seq = session.next_ordinal = count + 1
     session.head_message_id = copies[-1]
     session.save(update_fields=["next_seq", "next_ordinal", "head_message_id"])

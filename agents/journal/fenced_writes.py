@@ -65,7 +65,7 @@ class TurnEnd:
     """How a turn ends. `parts` empty: there is nothing to show but the state itself."""
 
     status: TurnStatus
-    asked: UUID
+    question_id: UUID
     message_id: UUID
     parts: Sequence[Part] = ()
     partial: bool = False
@@ -76,12 +76,12 @@ class TurnEnd:
     spent: Spent = field(default_factory=Spent)
 
 
-def _text(value: Any) -> str:
+def _dump(value: Any) -> str:
     """JSON; of our own dataclasses too, by the names of their fields."""
-    return orjson.dumps(value, default=_plain).decode()
+    return orjson.dumps(value, default=_dump_decimal).decode()
 
 
-def _plain(value: Any) -> str:
+def _dump_decimal(value: Any) -> str:
     """What `orjson` does not know: dollars, exactly."""
     if isinstance(value, Decimal):
         return f"{value:f}"
@@ -94,7 +94,7 @@ def _fence(claim: Claim, events: Sequence[NewEvent]) -> dict[str, Any]:
         "turn": claim.turn_id,
         "epoch": claim.epoch,
         "count": len(events),
-        "events": _text(events),
+        "events": _dump(events),
     }
 
 
@@ -114,7 +114,7 @@ def append_each(writes: Sequence[tuple[Claim, NewEvent]]) -> set[tuple[UUID, int
     rows = fetch(
         sql.APPEND_EACH,
         {
-            "writes": _text(
+            "writes": _dump(
                 [
                     {
                         "session": claim.session_id,
@@ -134,7 +134,7 @@ def append_each(writes: Sequence[tuple[Claim, NewEvent]]) -> set[tuple[UUID, int
 def advance(
     claim: Claim,
     *,
-    settled: Sequence[StepOutcome] = (),
+    outcomes: Sequence[StepOutcome] = (),
     intents: Sequence[Intent] = (),
     events: Sequence[NewEvent] = (),
 ) -> int:
@@ -143,9 +143,9 @@ def advance(
         sql.ADVANCE,
         _fence(claim, events)
         | {
-            "settled": _text(settled),
-            "intents": _text(intents),
-            "progress": any(step.result is not None for step in settled),
+            "outcomes": _dump(outcomes),
+            "intents": _dump(intents),
+            "progress": any(step.result is not None for step in outcomes),
         },
     )
     if not rows:
@@ -158,7 +158,7 @@ def park(
     *,
     until: datetime,
     reason: WaitReason | None = None,
-    settled: Sequence[StepOutcome] = (),
+    outcomes: Sequence[StepOutcome] = (),
     intents: Sequence[Intent] = (),
     events: Sequence[NewEvent] = (),
 ) -> bool:
@@ -174,14 +174,14 @@ def park(
         sql.PARK,
         _fence(claim, [*events, wait])
         | {
-            "settled": _text(settled),
-            "intents": _text(intents),
+            "outcomes": _dump(outcomes),
+            "intents": _dump(intents),
             "status": status.value,
             "until": until,
             "wait_reason": reason.value if reason else "",
             "stops_the_clock": reason is not None and reason.stops_the_clock,
             # An attempt of a model that failed has no result, and is none.
-            "progress": any(step.result is not None for step in settled),
+            "progress": any(step.result is not None for step in outcomes),
         },
     )
     if not rows:
@@ -198,26 +198,26 @@ class FinishedTurn:
 
 
 def finish(
-    claim: Claim, ending: TurnEnd, *, settled: Sequence[StepOutcome] = (), events: Sequence[NewEvent] = ()
+    claim: Claim, end: TurnEnd, *, outcomes: Sequence[StepOutcome] = (), events: Sequence[NewEvent] = ()
 ) -> FinishedTurn:
     """Commit the last outcomes, the last deltas, the answer and the terminal state together. Raises `LostTurn`."""
     rows = fetch(
         sql.FINISH,
         _fence(claim, events)
         | {
-            "settled": _text(settled),
-            "status": ending.status.value,
-            "asked": ending.asked,
-            "message": ending.message_id,
-            "parts": _text(ending.parts) if ending.parts else None,
-            "partial": ending.partial,
-            "ending": _text(ending.data),
-            "error_class": ending.error_class,
-            "error_detail": ending.error_detail,
-            "error_id": ending.error_id,
-            "input_tokens": ending.spent.input_tokens,
-            "output_tokens": ending.spent.output_tokens,
-            "cost_usd": ending.spent.cost_usd,
+            "outcomes": _dump(outcomes),
+            "status": end.status.value,
+            "question": end.question_id,
+            "message": end.message_id,
+            "parts": _dump(end.parts) if end.parts else None,
+            "partial": end.partial,
+            "end_data": _dump(end.data),
+            "error_class": end.error_class,
+            "error_detail": end.error_detail,
+            "error_id": end.error_id,
+            "input_tokens": end.spent.input_tokens,
+            "output_tokens": end.spent.output_tokens,
+            "cost_usd": end.spent.cost_usd,
         },
     )
     if not rows:

@@ -15,10 +15,10 @@ from django.db.models import Case, Count, Model, Q, QuerySet, Subquery, Sum, Val
 from django.db.models.functions import Coalesce, Now
 
 from agents.domain.configuration import AgentConfiguration
-from agents.domain.events import EventType, MessageData, SessionData, TurnCancelling, TurnEnded, TurnGivenBack
+from agents.domain.events import EventType, MessageData, SessionData, TurnCancelling, TurnEnded, TurnRequeued
 from agents.domain.failures import ErrorClass
 from agents.domain.message_parts import Part
-from agents.domain.replay import show
+from agents.domain.replay import show_event
 from agents.domain.serialization import message_shape, moment, session_shape, turn_error
 from agents.domain.states import OWNED, PARKED, TERMINAL, StepKind, StepStatus, TurnStatus, WaitReason
 from agents.domain.steps import NOT_RUN
@@ -33,7 +33,7 @@ M = TypeVar("M", bound=Model)
 
 def lock_session(session_id: UUID) -> AgentSession:
     """The session's row, locked for this transaction. Raises `NotFound` when it is gone."""
-    return _found(AgentSession.objects.select_for_update(no_key=True, of=("self",)).filter(pk=session_id))
+    return _first_or_raise(AgentSession.objects.select_for_update(no_key=True, of=("self",)).filter(pk=session_id))
 
 
 def try_lock_session(session_id: UUID) -> AgentSession | None:
@@ -105,19 +105,22 @@ def notify(channel: str, payload: str = "") -> None:
 
 def lock_turn(session: AgentSession, turn_id: UUID) -> Turn:
     """The turn's row under its session's lock, as it is now. Raises `NotFound`."""
-    return _found(Turn.objects.select_for_update(no_key=True, of=("self",)).filter(agent_session=session, pk=turn_id))
+    return _first_or_raise(
+        Turn.objects.select_for_update(no_key=True, of=("self",)).filter(agent_session=session, pk=turn_id)
+    )
 
 
-def _found(rows: QuerySet[M]) -> M:
+def _first_or_raise(rows: QuerySet[M]) -> M:
     row = rows.first()
     if row is None:
         raise NotFound
     return row
 
 
-def requeue_locked(session: AgentSession, turn: Turn, *, reason: str, fruitless: bool) -> None:
-    """Give an owned or parked turn back to the queue, to be begun anew. `fruitless` counts against its attempts."""
-    if fruitless:
+def requeue_locked(session: AgentSession, turn: Turn, *, reason: str, without_progress: bool) -> None:
+    """Give an owned or parked turn back to the queue, to be begun anew. `without_progress` counts against its
+    attempts."""
+    if without_progress:
         turn.attempts_without_progress += 1
     if turn.status in PARKED:
         _refuse_parked_calls(turn)
@@ -147,7 +150,7 @@ def _queue_locked(session: AgentSession, turn: Turn, *, reason: str) -> None:
         ]
     )  # fmt: skip
     _release_locked(session, turn)
-    append_locked(session, [(EventType.TURN_QUEUED, TurnGivenBack(reason=reason))], turn=turn)
+    append_locked(session, [(EventType.TURN_QUEUED, TurnRequeued(reason=reason))], turn=turn)
     notify(sql.TURNS_CHANNEL)
 
 
@@ -186,15 +189,15 @@ def end_locked(
     `error_detail` is what people read of the error; the words of its class when there are no better ones.
     """
     was_owned = TurnStatus(turn.status) in OWNED
-    moment_of_end = _database_now()
-    _abandon_steps(turn, error_class or ErrorClass.CANCELLED, moment_of_end)
+    finished_at = _database_now()
+    _abandon_steps(turn, error_class or ErrorClass.CANCELLED, finished_at)
     turn.status = status
-    turn.finished_at = moment_of_end
+    turn.finished_at = finished_at
     turn.lease_expires_at = turn.available_at = None
     turn.wait_reason, turn.resumes = "", False
     if error_class is not None:
         turn.error_class, turn.error_id = error_class.value, new_id()
-        turn.error_detail = error_detail or error_class.failure.words
+        turn.error_detail = error_detail or error_class.failure.user_message
     spent = _spent(turn)
     turn.input_tokens, turn.output_tokens, turn.cost_usd = spent.input_tokens, spent.output_tokens, spent.cost_usd
     turn.save(
@@ -208,10 +211,10 @@ def end_locked(
     if was_owned:
         _release_locked(session, turn)
     events: list[tuple[str, Mapping[str, Any]]] = []
-    if shown := visible_parts(turn):
-        partial = message_shape(_keep_partial_locked(session, turn, shown))
+    if parts := visible_parts(turn):
+        partial = message_shape(_add_partial_answer_locked(session, turn, parts))
         events.append((EventType.MESSAGE_COMPLETED, MessageData(message=partial)))
-    end = TurnEnded(finished_at=moment(moment_of_end), usage=spent.shape)
+    end = TurnEnded(finished_at=moment(finished_at), usage=spent.shape)
     if error := turn_error(turn):
         end["error"] = error
     events.append((f"turn.{status}", end))
@@ -257,10 +260,10 @@ def _release_locked(session: AgentSession, turn: Turn) -> None:
         session.save(update_fields=["active_turn_id"])
 
 
-def _keep_partial_locked(session: AgentSession, turn: Turn, parts: list[Part]) -> Message:
-    asked = Message.objects.get(agent_session=session, turn=turn, author=Message.Author.USER)
-    message = Message(author=Message.Author.AGENT, parts=parts, turn=turn, parent=asked, partial=True)
-    _insert_messages_locked(session, [message], as_head=session.head_message_id == asked.pk)
+def _add_partial_answer_locked(session: AgentSession, turn: Turn, parts: list[Part]) -> Message:
+    question = Message.objects.get(agent_session=session, turn=turn, author=Message.Author.USER)
+    message = Message(author=Message.Author.AGENT, parts=parts, turn=turn, parent=question, partial=True)
+    _insert_messages_locked(session, [message], as_head=session.head_message_id == question.pk)
     return message
 
 
@@ -272,10 +275,10 @@ def visible_parts(turn: Turn) -> list[Part]:
         return parts  # nobody has begun
     log = Event.objects.filter(agent_session_id=turn.agent_session_id, turn_id=turn.pk)
     # There is no index on the turn. It began near the log's end, and the way back ends there.
-    began = log.filter(Q(type=EventType.TURN_STARTED, epoch=1) | Q(type=EventType.TURN_RESTARTED)).order_by("-seq")
-    seen = log.filter(seq__gt=Subquery(began.values("seq")[:1]))
-    for event_type, data in seen.order_by("seq").values_list("type", "data"):
-        show(parts, event_type, data)
+    start = log.filter(Q(type=EventType.TURN_STARTED, epoch=1) | Q(type=EventType.TURN_RESTARTED)).order_by("-seq")
+    events = log.filter(seq__gt=Subquery(start.values("seq")[:1]))
+    for event_type, data in events.order_by("seq").values_list("type", "data"):
+        show_event(parts, event_type, data)
     return parts
 
 

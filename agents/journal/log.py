@@ -33,7 +33,7 @@ def read_log(session_id: UUID, *, after: int, limit: int) -> list[LoggedEvent]:
     return [LoggedEvent(*row) for row in rows]
 
 
-def follows(after: int, events: Sequence[LoggedEvent], last_seq: int) -> bool:
+def is_contiguous(after: int, events: Sequence[LoggedEvent], last_seq: int) -> bool:
     """Whether `events` continue where a reader of `after` stands. If not, some of what it misses was folded or
     pruned."""
     if not events:

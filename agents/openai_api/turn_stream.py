@@ -139,7 +139,7 @@ class TurnFollower:
         self._watcher.reset(after=await self._last_seq())
         self._words = _Text()
         outcome = await self._outcome()
-        return TurnUpdate(restarted=True, outcome=outcome if outcome.ended else None)
+        return TurnUpdate(restarted=True, outcome=outcome if outcome.is_finished else None)
 
     async def _last_seq(self) -> int:
         session = await in_db_thread(access_session, actor=self._actor, session_id=self._session_id)

@@ -32,19 +32,19 @@ BATCH = 200
 
 _LEASE_LOST = Q(status__in=OWNED, lease_expires_at__lt=Now())
 # Neither owned nor ended, in the words of the index.
-_TOO_LATE = Q(deadline_at__lt=Now(), lease_expires_at__isnull=True, finished_at__isnull=True)
+_DEADLINE_PASSED = Q(deadline_at__lt=Now(), lease_expires_at__isnull=True, finished_at__isnull=True)
 _WAIT_OVER = Q(status__in=PARKED, available_at__lt=Now())
 
 
 def reap() -> int:
     """Look after every turn whose lease, deadline or wait is over, by the database's clock; how many were moved."""
     due: set[tuple[UUID, UUID]] = set()
-    for condition in (_LEASE_LOST, _TOO_LATE, _WAIT_OVER):
+    for condition in (_LEASE_LOST, _DEADLINE_PASSED, _WAIT_OVER):
         due.update(Turn.objects.filter(condition).values_list("agent_session_id", "id")[:BATCH])
-    return sum(_reaped(session_id, turn_id) for session_id, turn_id in sorted(due))
+    return sum(_try_reap(session_id, turn_id) for session_id, turn_id in sorted(due))
 
 
-def _reaped(session_id: UUID, turn_id: UUID) -> bool:
+def _try_reap(session_id: UUID, turn_id: UUID) -> bool:
     try:
         return _reap_one(session_id, turn_id)
     except DATABASE_FAULTS:
@@ -66,7 +66,7 @@ def _reap_one(session_id: UUID, turn_id: UUID) -> bool:
         # Judged again under the lock: the lease may have been renewed, the turn may have ended.
         if Turn.objects.filter(_LEASE_LOST, pk=turn_id).exists():
             _lease_lost(session, turn)
-        elif Turn.objects.filter(_TOO_LATE, pk=turn_id).exists():
+        elif Turn.objects.filter(_DEADLINE_PASSED, pk=turn_id).exists():
             _expire(session, turn)
         elif Turn.objects.filter(_WAIT_OVER, pk=turn_id).exists():
             # What became of what it waited for is the business of whoever goes on with it.
@@ -81,10 +81,10 @@ def _lease_lost(session: AgentSession, turn: Turn) -> None:
     if turn.status == TurnStatus.CANCELLING:
         end_locked(session, turn, TurnStatus.CANCELLED)
     else:
-        _fruitless(session, turn, reason="lease_lost")
+        _requeue_or_fail(session, turn, reason="lease_lost")
 
 
-def _fruitless(session: AgentSession, turn: Turn, *, reason: str) -> None:
+def _requeue_or_fail(session: AgentSession, turn: Turn, *, reason: str) -> None:
     """Let somebody try again, but not for ever: a turn that ends its runners' work each time ends itself."""
     if turn.attempts_without_progress >= MAX_ATTEMPTS_WITHOUT_PROGRESS:
         end_locked(
@@ -94,7 +94,7 @@ def _fruitless(session: AgentSession, turn: Turn, *, reason: str) -> None:
             error_class=ErrorClass.WORKER_CRASHED,
         )
     else:
-        requeue_locked(session, turn, reason=reason, fruitless=True)
+        requeue_locked(session, turn, reason=reason, without_progress=True)
 
 
 def _expire(session: AgentSession, turn: Turn) -> None:
@@ -108,7 +108,7 @@ def _expire(session: AgentSession, turn: Turn) -> None:
 
 
 @retry_after_deadlock
-def release_claim(*, session_id: UUID, turn_id: UUID, epoch: int, fruitless: bool) -> bool:
+def release_claim(*, session_id: UUID, turn_id: UUID, epoch: int, without_progress: bool) -> bool:
     """Return a running turn of one's own epoch to the queue; False when it is not one's own any more.
 
     A turn that somebody wants stopped is ended instead, and so is one that was given back fruitlessly too often.
@@ -125,8 +125,8 @@ def release_claim(*, session_id: UUID, turn_id: UUID, epoch: int, fruitless: boo
             return False
         if turn.status == TurnStatus.CANCELLING:
             end_locked(session, turn, TurnStatus.CANCELLED)
-        elif fruitless:
-            _fruitless(session, turn, reason="given_back")
+        elif without_progress:
+            _requeue_or_fail(session, turn, reason="given_back")
         else:
-            requeue_locked(session, turn, reason="given_back", fruitless=False)
+            requeue_locked(session, turn, reason="given_back", without_progress=False)
     return True

@@ -148,7 +148,7 @@ def _branches(session: AgentSession, asked: Sequence[Message]) -> dict[UUID, str
         for key, ordinal, turn, parent, author in rows.values_list("pk", "ordinal", "turn_id", "parent_id", "author")
     }
     tree = Tree(nodes.values())
-    line = {node.id for node in tree.line(session.head_message_id)} if session.next_ordinal <= WHOLE_TREE else None
+    line = {node.id for node in tree.path_to(session.head_message_id)} if session.next_ordinal <= WHOLE_TREE else None
     known = [nodes[message.pk] for message in asked if message.pk in nodes]
     return {node.id: words for node in known if (words := _branch(tree, node, line))}
 

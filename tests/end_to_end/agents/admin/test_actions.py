@@ -156,7 +156,7 @@ def test_all_that_match_become_an_act_that_is_worked_on_and_each_is_done_once(
     # What came after the question was asked is nobody's business.
     assert late.statuses() == ["queued"]
     acts = list(AuditEntry.objects.filter(actor="olga").values_list("action", flat=True))
-    assert (acts.count("turn.cancelled"), acts.count("bulk_act.begun")) == (40, 1)
+    assert (acts.count("turn.cancelled"), acts.count("bulk_action.started")) == (40, 1)
     shown = olga.get(begun["Location"]).content.decode()
     assert "40 of 40 rows" in shown
     assert "data-over" in shown
@@ -166,7 +166,7 @@ def test_all_that_match_become_an_act_that_is_worked_on_and_each_is_done_once(
 def test_an_act_is_stopped_from_its_page_by_those_who_may_do_it(olga: Client) -> None:
     ada = asked(3)
     bulk = start_bulk_action(
-        user_actor(User.objects.get(username="olga")), act="cancel", targets=[turn.pk for turn in ada.turns()]
+        user_actor(User.objects.get(username="olga")), operation="cancel", targets=[turn.pk for turn in ada.turns()]
     )
     where, stop = (reverse(f"admin:agents_bulkaction_{name}", args=[bulk.pk]) for name in ("change", "stop"))
     vera = client_of("vera", Role.VIEWER)
