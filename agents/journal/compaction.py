@@ -1,4 +1,4 @@
-"""Fold the deltas of ended turns: one row for each run of them, which names the first seq that it stands for."""
+"""Compaction: the deltas of finished turns become one row for each run, which names the first seq that it replaces."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from django.db import connection, transaction
 from agents.journal.locked_writes import try_lock_session
 from agents.models import Turn
 
-# Runs are deltas of one turn and epoch with consecutive seqs. The last row of a run takes the whole text, the others
-# go.
+# A run is a sequence of deltas of one turn and epoch with consecutive seqs. Its last row gets the text of all, the
+# others are deleted.
 COMPACT = """
 WITH deltas AS (
     SELECT id, seq, coalesce(replaces_from, seq) AS first, epoch, data ->> 'text' AS text,
@@ -31,8 +31,8 @@ DELETE FROM agents_event e USING runs r WHERE e.id = ANY(r.ids) AND e.id <> r.ke
 
 
 def compact_turn(session_id: UUID, turn_id: UUID) -> bool:
-    """Fold the deltas of one turn under its session's lock; False when it has not ended or the session is busy just
-    now."""
+    """Compact the deltas of one turn under its session's lock; False when the turn has not finished, or when another
+    transaction holds the lock at the moment."""
     with transaction.atomic():
         if try_lock_session(session_id) is None:
             return False

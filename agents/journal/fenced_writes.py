@@ -1,4 +1,5 @@
-"""What the owner of a turn writes. Each function is one statement that begins with the fence."""
+"""Writes by the owner of a turn. Each function is one statement that begins with the fence: the update of the session's
+row that only the current epoch matches."""
 
 from __future__ import annotations
 
@@ -22,20 +23,22 @@ from foundation.errors import BandstandError
 
 
 class LostTurn(BandstandError):
-    """Another epoch owns this turn: stop, and write nothing."""
+    """Another epoch owns this turn: its caller must stop and write nothing more."""
 
     code = "lost_turn"
 
 
 @dataclass(frozen=True, slots=True)
 class NewEvent:
+    """An event to append: its type and its payload."""
+
     type: str
     data: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
 class Intent:
-    """A step that is about to be tried. `name`: the tool's, or the route of a call that is made once more."""
+    """A step that is about to be tried. `name` is the tool's, or the route of a repeated model call."""
 
     number: int
     kind: StepKind
@@ -48,8 +51,8 @@ class Intent:
 
 @dataclass(frozen=True, slots=True)
 class StepOutcome:
-    """The outcome of a step. `name` is the route that was asked; None leaves what the intent named. `details` are
-    added to those of the intent."""
+    """The outcome of a step. `name` is the route that was asked; None keeps the name of the intent. `details` are
+    merged into those of the intent."""
 
     number: int
     status: StepStatus
@@ -62,7 +65,8 @@ class StepOutcome:
 
 @dataclass(frozen=True, slots=True)
 class TurnEnd:
-    """How a turn ends. `parts` empty: there is nothing to show but the state itself."""
+    """How a turn ends. `question_id` is the message that it answers, `message_id` the id of its answer. Without `parts`
+    there is no answer, only the terminal status."""
 
     status: TurnStatus
     question_id: UUID
@@ -77,12 +81,12 @@ class TurnEnd:
 
 
 def _dump(value: Any) -> str:
-    """JSON; of our own dataclasses too, by the names of their fields."""
+    """`value` as JSON text; dataclasses become objects."""
     return orjson.dumps(value, default=_dump_decimal).decode()
 
 
 def _dump_decimal(value: Any) -> str:
-    """What `orjson` does not know: dollars, exactly."""
+    """Called by `orjson` for other types: decimals become strings, exactly."""
     if isinstance(value, Decimal):
         return f"{value:f}"
     raise TypeError(f"{type(value).__name__} does not go into a row.")
@@ -99,7 +103,7 @@ def _fence(claim: Claim, events: Sequence[NewEvent]) -> dict[str, Any]:
 
 
 def append(claim: Claim, events: Sequence[NewEvent]) -> int:
-    """Add events to the session's log; the seq of the last. Raises `LostTurn`."""
+    """Append events to the session's log and return the seq of the last. Raises `LostTurn`."""
     rows = fetch(sql.APPEND, _fence(claim, events))
     if not rows:
         raise LostTurn
@@ -107,9 +111,9 @@ def append(claim: Claim, events: Sequence[NewEvent]) -> int:
 
 
 def append_each(writes: Sequence[tuple[Claim, NewEvent]]) -> set[tuple[UUID, int]]:
-    """Add one event to each of these turns' logs, in one commit; the turn and epoch of each that got its own.
+    """Append one event for each of these turns, in one commit, and return (turn id, epoch) of each that was written.
 
-    The others are lost, or their sessions are being written by somebody just now: `append` tells which.
+    The others are lost, or another transaction holds the lock of their sessions; `append` tells which of the two.
     """
     rows = fetch(
         sql.APPEND_EACH,
@@ -138,7 +142,8 @@ def advance(
     intents: Sequence[Intent] = (),
     events: Sequence[NewEvent] = (),
 ) -> int:
-    """Commit outcomes, the next intents and their events together; the seq of the last event. Raises `LostTurn`."""
+    """Commit outcomes, the next intents and their events together; return the seq of the last event. Raises
+    `LostTurn`."""
     rows = fetch(
         sql.ADVANCE,
         _fence(claim, events)
@@ -162,11 +167,11 @@ def park(
     intents: Sequence[Intent] = (),
     events: Sequence[NewEvent] = (),
 ) -> bool:
-    """Give the turn's place up: it waits for `reason`, or for a provider without one, and goes on at `until` at the
-    latest.
+    """Release the turn from its runner: it waits for `reason`, or for a provider if that is None, and resumes at
+    `until` at the latest.
 
-    Outcomes, intents and events commit with it. Every step that is open then must be one that nobody has tried, for the
-    next claim tries it. False: somebody wants the turn stopped, and nothing was written. Raises `LostTurn`.
+    Outcomes, intents and events commit with it. Steps that are open then must not have been tried, since the next claim
+    tries them. Returns False, and nothing is written, when the turn is to be cancelled. Raises `LostTurn`.
     """
     status = TurnStatus.WAITING if reason else TurnStatus.RETRY_WAIT
     wait = NewEvent(f"turn.{status}", ({"for": reason} if reason else {}) | {"until": moment(until)})
@@ -180,7 +185,7 @@ def park(
             "until": until,
             "wait_reason": reason.value if reason else "",
             "stops_the_clock": reason is not None and reason.stops_the_clock,
-            # An attempt of a model that failed has no result, and is none.
+            # A model call that failed has no result, and is no progress.
             "progress": any(step.result is not None for step in outcomes),
         },
     )
@@ -191,7 +196,7 @@ def park(
 
 @dataclass(frozen=True, slots=True)
 class FinishedTurn:
-    """`status` is the state that the turn really took; `open_turns` is what still waits in the session."""
+    """`status` is the one that the turn really got; `open_turns` is the number of open turns left in its session."""
 
     status: TurnStatus
     open_turns: int

@@ -3,13 +3,13 @@
 The ORM costs three to five times the processor time here, and needs several round trips where one statement gives the
 same transaction. Three rules hold everywhere below:
 
-1. **The fence stands on the row that is locked.** A runner's statement begins with an UPDATE of the session that names
+1. **The fence is on the row that is locked.** A runner's statement begins with an UPDATE of the session that names
    turn and epoch. When it waits for the lock, PostgreSQL re-reads that row; a condition on another table would be
-   judged on the snapshot from before the wait, and a dead runner could write.
+   evaluated on the snapshot from before the wait, and a dead runner could write.
 2. **Sequence numbers come out of that same UPDATE.** Nobody computes one beforehand.
 3. **Every later part of a statement reads FROM the fence**, so zero rows there write nothing at all.
 
-NOTIFY travels with the commit and only says where to look; a lost one costs at most a poll of one second.
+NOTIFY is sent at commit and only says where to look; a lost one costs at most a poll of one second.
 """
 
 from agents.journal.shapes import MOMENT, message_json, session_json
@@ -36,11 +36,11 @@ _QUESTION = message_json(
     created_at="now()",
 )
 
-# `old` locks the session (NO KEY: a plain FOR UPDATE deadlocks with the key locks of child rows) and carries what it
-# was; `s` refuses by writing nothing: the caller then asks why. Depth and `reject` are judged on the locked row. A key
-# that a message without a turn has (a human controlled then) is refused too: keys are one namespace per session. An
-# agent that was taken from the user's groups takes no messages. `titled` is the session as its first message names it,
-# null when it has a name or is not the first.
+# `old` locks the session (NO KEY: a plain FOR UPDATE deadlocks with the key locks of child rows) and carries its state;
+# `s` refuses by writing nothing: the caller then finds out why. Depth and `reject` are evaluated on the locked row. A
+# key that a message without a turn has (a human controlled then) is refused too: keys are one namespace per session. An
+# agent that is no longer in one of the user's groups takes no messages. `titled` is the session as its first message
+# names it, null when it has a name or is not the first.
 ACCEPT = f"""
 WITH old AS MATERIALIZED (
     SELECT s.id, s.release_id, s.next_seq, s.next_ordinal, s.open_turns, s.controller,
@@ -100,7 +100,7 @@ FROM s
 # already runs, which is what makes the order fair. Only the first open turn of a session can be claimed; a session or a
 # turn that somebody else is writing is skipped, not waited for. The intent of the first model call commits here too; it
 # names no route, for which one is asked is decided by the state of the routes then. A turn that comes back from a wait
-# goes on (`turn.started`, and what was shown stays); every other later claim begins anew (`turn.restarted`).
+# resumes (`turn.started`, and its partial answer stays); every other later claim restarts it (`turn.restarted`).
 # (With RECURSIVE every name here sees every other, so no part may be called like an alias that is locked.)
 #
 # While little waits, every index of open turns looks empty to the planner and as good as any other, and a plan made
