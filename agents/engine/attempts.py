@@ -1,4 +1,4 @@
-"""The attempts at one answer of a model: each is a step, until one succeeds or none follows."""
+"""The attempts to get one answer of a model: each is a step, until one succeeds or `next_attempt` gives up."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ log = structlog.get_logger(__name__)
 
 
 class Attempts:
-    """The model calls of one claim of a turn, one at a time. `on_lost` is called when the log refuses their words."""
+    """The model calls of one claim of a turn, one at a time. `on_lost` is called when their text cannot be written."""
 
     def __init__(
         self, context: TurnContext, progress: TurnProgress, services: Services, *, on_lost: Callable[[], object]
@@ -34,7 +34,7 @@ class Attempts:
         self._progress = progress
         self._services = services
         self._on_lost = on_lost
-        # The attempt under way, and its call until the step of that is settled.
+        # The current attempt, and its call until its step has an outcome.
         self._attempt = Attempt(0, "")
         self._call: ModelCall | None = None
         self._failures: list[FailedAttempt] = []
@@ -42,11 +42,12 @@ class Attempts:
 
     @property
     def text(self) -> str:
-        """The words of the call under way."""
+        """The text of the current call so far; "" when there is none."""
         return self._call.text if self._call is not None else ""
 
     async def ask(self, step: StepRecord) -> tuple[StepOutcome, Reply]:
-        """The answer that the open `step` stands for, and the outcome of the attempt that brought it, not yet written.
+        """The outcome of the attempt that succeeded, which is not written yet, and its answer; `step` is the open model
+        step.
 
         Raises the `ModelError` of the last attempt, `Park`, `LimitReached`, `LostTurn` and database errors.
         """
@@ -74,20 +75,21 @@ class Attempts:
                     raise
                 step = await self._begin_next(call, error, attempt)
             else:
-                # The step tells it from here on: were the call to tell it too, a stop during the commit would keep it
-                # twice.
+                # From here on the step has the text: if the call had it too, a cancellation during the commit would
+                # store it twice.
                 self._call = None
                 return self._record_outcome(call, StepStatus.DONE, reply.result, spent=reply.spent), reply
 
     async def close(self) -> list[NewEvent]:
-        """No words reach the log from now on but those under way, which are waited for; what of them is left over.
+        """Stop writing deltas: wait for the write that is under way, and return what it has left unwritten.
 
-        Raises what writing them has raised.
+        Raises what the writes have raised.
         """
         return await self._call.close() if self._call is not None else []
 
     def park(self, wait: Park, unsent: Sequence[NewEvent]) -> tuple[list[StepOutcome], list[NewEvent]]:
-        """What becomes of a call that has asked and must wait: its outcome, and that its words are void."""
+        """The outcome of a call that was sent and must wait, and the event that drops its text; nothing if it was not
+        sent."""
         call = self._call
         if call is None or not call.may_have_been_sent:
             return [], []
@@ -96,7 +98,7 @@ class Attempts:
         return [failed], _retrying_event(call, unsent, route=None, reason=wait.error_class)
 
     def abandon(self, step: StepRecord, error_class: str) -> StepOutcome:
-        """The outcome of an open model step from which nobody expects an answer any more."""
+        """The outcome of an open model step of a turn that ends."""
         call = self._call
         if call is not None and call.step.number == step.number:
             return self._record_outcome(call, StepStatus.FAILED, error_class=error_class, spent=call.partial_cost())
@@ -107,13 +109,14 @@ class Attempts:
         return next_attempt(self._context.release.model_chain, self._failures, self._services.policy)
 
     async def _begin_next(self, call: ModelCall, error: ModelError, attempt: Attempt) -> StepRecord:
-        """Settle an attempt that failed and write the intent of the `attempt` one, in one commit."""
+        """Write the outcome of an attempt that failed and the intent of the next `attempt`, in one commit."""
         unsent = await call.close()
         spent = call.partial_cost()
         if not self._progress.has_output_budget(spent):
             self._gave_up = Reason.LIMITS
             raise error
-        # Known before it is written: a stop during the commit settles the next step, and shows no word of this one.
+        # Changed before it is written: a cancellation during the commit then ends the next step, without this one's
+        # text.
         self._call = None
         failed = self._record_outcome(call, StepStatus.FAILED, error_class=error.error_class, spent=spent)
         step = self._progress.begin_model_call(attempt.route)
@@ -139,19 +142,20 @@ class Attempts:
         )
 
     def _may_have_been_sent(self, step: StepRecord) -> bool:
-        """Whether an earlier claim may have made the call. One that has parked has not tried what it left open."""
+        """Whether an earlier claim may have sent the call. A claim that parked has not tried the steps that it left
+        open."""
         claim = self._context.claim
         return claim.epoch > 1 and not claim.resumed and step in self._context.steps
 
     def _usage_of_lost_call(self) -> Spent:
-        """What a call of an earlier claim has used. Nobody counted it, and which route it asked is not known."""
+        """The usage of a call of an earlier claim, which was not counted; the route that it asked is unknown."""
         models, chain = self._services.models, self._context.release.model_chain
         free = all(models.cost(route, None, response_model=None) == FREE for route in chain)
         return Spent(cost_usd=FREE if free else None)
 
 
 def _retrying_event(call: ModelCall, unsent: Sequence[NewEvent], *, route: str | None, reason: str) -> list[NewEvent]:
-    """What takes the words of a call back; nothing where nobody has seen any."""
+    """The event that drops the text of a call; none when no text has reached the log."""
     if len(call.text) <= sum(len(event.data["text"]) for event in unsent):
         return []
     return [NewEvent(EventType.MODEL_RETRYING, ModelRetrying(step=call.step.number, route=route, reason=reason))]

@@ -1,4 +1,4 @@
-"""From the model's text to rows in the log: the first words at once, then with every beat."""
+"""From the model's text to rows in the log: the first text at once, then with every tick."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from agents.engine.ticker import TICK_SECONDS, Ticker, TickSlot
 
 FLUSH_SECONDS = TICK_SECONDS
 FLUSH_BYTES = 1024
-# Nothing waits for so little, nor does it make two moments of one.
+# Shorter waits are not worth a timer, and times that differ by less count as the same tick.
 _EPSILON_SECONDS = 0.001
 
 
@@ -36,7 +36,7 @@ class DeltaBuffer:
         self._closed = False
 
     def feed(self, text: str) -> None:
-        """Take more text; it is flushed at the latest `FLUSH_SECONDS` after the last flush."""
+        """Add text; it is flushed `FLUSH_SECONDS` after the last flush at the latest."""
         self._pieces.append(text)
         self._size += len(text)
         if self._task is not None or self._closed:

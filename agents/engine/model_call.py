@@ -1,4 +1,4 @@
-"""One call of a model: the request, the words on their way into the log, and what it cost."""
+"""One call of a model: its request, writing its text to the log, and its cost."""
 
 from __future__ import annotations
 
@@ -21,15 +21,16 @@ from agents.llm.errors import ModelError
 from agents.llm.interface import Finished, FirstToken, ModelEvent, ToolCall, Usage, UsageUpdate
 from foundation.storable_text import storable_text
 
-# More than any model reads or writes; a hundred of them still fit into a turn's columns, whatever a provider claims.
+# More than any model reads or writes; a hundred such calls still fit into a turn's columns, whatever a provider claims.
 MAX_TOKENS_PER_CALL = 20_000_000
-# What a step's columns hold of a tool's name and of a call's id.
+# The length of a step's columns for a tool's name and a call's id.
 MAX_NAME = 200
 
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """A whole answer. `unsent` is what of its text the log does not have yet; `cut` says that a bound ended it."""
+    """A complete answer. `unsent` are the deltas that the log does not have yet; `cut`: a token limit ended the
+    answer."""
 
     text: str
     unsent: Sequence[NewEvent]
@@ -39,7 +40,7 @@ class Reply:
 
     @property
     def result(self) -> dict[str, Any]:
-        """As its step keeps it."""
+        """The `result` of its step."""
         calls = [{"id": call.id, "name": call.name, "arguments": call.arguments} for call in self.tool_calls]
         return {"text": self.text, "tool_calls": calls} | ({"finish_reason": "length"} if self.cut else {})
 
@@ -47,8 +48,8 @@ class Reply:
 class ModelCall:
     """The call of `route` that the open step `step` stands for; `ask` may be called once.
 
-    `may_have_been_sent` says that an earlier claim may have made one already. `on_lost` is called when the log refuses
-    the words.
+    `may_have_been_sent`: an earlier claim may have made the call already. `on_lost` is called when its text cannot be
+    written.
     """
 
     def __init__(
@@ -71,7 +72,7 @@ class ModelCall:
         self._on_lost = on_lost
         self._chunks: list[str] = []
         self._characters = 0
-        # What its provider has counted so far.
+        # The last usage that the provider has reported.
         self._usage_update: UsageUpdate | None = None
         self._request_id: str | None = None
         self._started_at = 0.0
@@ -80,7 +81,7 @@ class ModelCall:
 
     @property
     def may_have_been_sent(self) -> bool:
-        """Whether its provider may have heard of it."""
+        """Whether the provider may have received the call, and may bill it."""
         return self._may_have_been_sent
 
     @property
@@ -89,7 +90,7 @@ class ModelCall:
 
     @property
     def details(self) -> dict[str, Any]:
-        """What a trace tells of it, as far as that is known."""
+        """For `Step.details`: seconds to the first token, the provider's request id, cached tokens, as far as known."""
         details = {
             "first_token_seconds": self._first_token_seconds,
             "request_id": self._request_id,
@@ -98,7 +99,7 @@ class ModelCall:
         return {name: value for name, value in details.items() if value is not None}
 
     async def ask(self) -> Reply:
-        """Raises `ModelError`, `Park`, `LimitReached`, and what writing to the log raises."""
+        """The answer. Raises `ModelError`, `Park`, `LimitReached`, and what writing to the log raises."""
         try:
             return await self._run()
         except ModelError as error:
@@ -108,9 +109,9 @@ class ModelCall:
             raise
 
     async def close(self) -> list[NewEvent]:
-        """No words reach the log from now on but those under way, which are waited for; what of them is left over.
+        """Stop writing deltas: wait for the write that is under way, and return what it has left unwritten.
 
-        Raises what writing them has raised.
+        Raises what the writes have raised.
         """
         if self._buffer is None:
             return []
@@ -119,7 +120,7 @@ class ModelCall:
         return _delta(unsent)
 
     def partial_cost(self) -> Spent:
-        """What it has used if it comes to no end, as far as its provider told."""
+        """The usage of a call that has no answer, as far as its provider has reported it."""
         if not self._may_have_been_sent:
             return Spent()
         update = self._usage_update
@@ -135,7 +136,7 @@ class ModelCall:
         async with aclosing(llm.stream(request)) as events:
             async for event in events:
                 finished = self._take(event, self._buffer) or finished
-        assert finished is not None, "the port promises one Finished"
+        assert finished is not None, "a stream ends with one Finished"
         return Reply(
             text=self.text,
             unsent=await self.close(),
@@ -161,7 +162,7 @@ class ModelCall:
     def _append(self, text: str, buffer: DeltaBuffer) -> None:
         self._chunks.append(text)
         buffer.feed(text)
-        # A provider that ignores every bound is stopped while it talks, not after.
+        # A provider that ignores every limit is stopped during its answer, not after it.
         self._characters += len(text)
         self._progress.check_length(self._characters)
 
@@ -181,6 +182,6 @@ def _delta(text: str) -> list[NewEvent]:
 
 
 def _storable(call: ToolCall) -> ToolCall:
-    """`call` as its row can hold it, from the beginning: a result is found by the same id on every way back."""
+    """`call` as a row can store it, from the beginning: its result is matched by the same id everywhere."""
     call_id, name = (storable_text(text)[:MAX_NAME] for text in (call.id, call.name))
     return ToolCall(call_id, name, storable_text(call.arguments))

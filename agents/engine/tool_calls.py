@@ -1,4 +1,4 @@
-"""The tools that one turn calls: intents before anything runs, outcomes as they come."""
+"""The tool calls of one turn: intents are committed before anything runs, outcomes as they arrive."""
 
 from __future__ import annotations
 
@@ -28,19 +28,19 @@ class ToolCalls:
         self._allowed = context.release.tools
         self._progress = progress
         self._tools = tools
-        # Calls that are known not to have run: their intent was written by this claim itself, or by one that parked.
+        # Numbers of calls that have certainly not run: their intent was written by this claim, or by one that parked.
         self._never_run: set[int] = {call.number for call in progress.open_tools} if context.claim.resumed else set()
         self._outcome_lock = asyncio.Lock()
         self._write_failed = False
 
     async def begin(self, calls: Sequence[ToolCall], *, outcome: StepOutcome, unsent: Sequence[NewEvent]) -> None:
-        """Commit what the model said and the intents of these calls, before any of them runs.
+        """Commit the `outcome` of the model call and the intents of these tool calls, before any of them runs.
 
-        What it said is committed also when the limits allow no further call. Raises `LimitReached`, `LostTurn` and
+        The outcome is committed even when the limits allow no further tool call. Raises `LimitReached`, `LostTurn` and
         database errors.
         """
         try:
-            # Known before they are written: a stop during the commit settles them like all others.
+            # Opened before they are written: a cancellation during the commit then ends them like all others.
             steps = self._progress.begin_tools([(call, self._tools.is_idempotent(call.name)) for call in calls])
         except LimitReached:
             await run_shielded(advance, self._claim, outcomes=[outcome], events=unsent)
@@ -51,24 +51,24 @@ class ToolCalls:
         self._never_run = {call.number for call in steps}
 
     async def run(self, calls: Sequence[StepRecord]) -> None:
-        """Run open calls side by side. A tool that fails leaves the others alone; a write that fails ends them all.
+        """Run open calls concurrently. A tool that fails does not affect the others; a write that fails ends them all.
 
-        The commit of the last outcome brings the intent of the next model call. Raises `LostTurn` and database errors,
-        and `Park` when some of them must wait and the others have ended.
+        The commit of the last outcome includes the intent of the next model call. Raises `LostTurn` and database
+        errors, and `Park` when some calls must wait and the others have ended.
         """
         try:
             async with asyncio.TaskGroup() as group:
                 running = [group.create_task(self._run_one(call), name=f"tool {call.name}") for call in calls]
         except BaseExceptionGroup as failures:
-            # They all tell of the same lost turn or lost database; whoever called wants that error itself.
+            # They have the same cause, a lost turn or a lost database; the caller handles that error itself.
             raise failures.exceptions[0] from None
         if waits := [wait for task in running if (wait := task.result()) is not None]:
             raise combine_waits(waits)
 
     async def _run_one(self, call: StepRecord) -> Park | None:
-        """None, or why it could not run yet."""
+        """Run one call and commit its outcome; returns why it must wait, if it must."""
         if call.number not in self._never_run and not call.idempotent:
-            # The intent is of an earlier epoch: it may have run. Say so rather than run it again.
+            # The intent is of an earlier epoch: it may have run. It is not run again.
             await self._record_outcome(call, StepStatus.UNKNOWN, UNKNOWN_OUTCOME)
             return None
         try:
@@ -87,7 +87,7 @@ class ToolCalls:
         return None
 
     async def _record_outcome(self, call: StepRecord, status: StepStatus, content: str) -> None:
-        # One after the other: the commit of the last result brings the next intent, and no result may come behind it.
+        # One at a time: the commit of the last result includes the next intent, and no result may follow it.
         async with self._outcome_lock:
             if self._write_failed:
                 return
@@ -106,7 +106,7 @@ class ToolCalls:
                     events=[_outcome_event(call, status, content)],
                 )
             except Exception:
-                # Its outcome is unknown. Those who wait for the lock are not cancelled yet, and may not write after it.
+                # Whether it was committed is unknown. Calls that wait for the lock must not write after it.
                 self._write_failed = True
                 raise
 

@@ -1,7 +1,7 @@
 """The loop of one turn: ask the model, run the tools it calls, ask again, until it answers or hands calls to a client.
 
 Whatever happens inside, the turn leaves this module in one of four ways: it has ended (`finish`), it waits without a
-runner (`park`), it belongs to somebody else (`LostTurn`), or its runner gives it back because the database could not be
+runner (`park`), another runner owns it (`LostTurn`), or its runner requeues it because the database could not be
 reached or the process is about to stop.
 """
 
@@ -37,7 +37,7 @@ log = structlog.get_logger(__name__)
 class StopReason(Enum):
     """Why a running turn was cancelled from outside."""
 
-    CANCELLED = "asked"  # a person or a program stopped it
+    CANCELLED = "cancelled"  # a person or a program cancelled it
     DRAIN = "drain"  # the runner is about to end
     LOST = "lost"  # the lease is gone
 
@@ -45,8 +45,8 @@ class StopReason(Enum):
 class UnfinishedTurn(Enum):
     """Why a claim's work ended before its turn did."""
 
-    PARKED = "parked"  # the turn waits, and is nobody's
-    DRAINED = "drained"  # the turn is still this claim's, and must be given back
+    PARKED = "parked"  # the turn waits, without an owner
+    DRAINED = "drained"  # this claim still owns the turn and must requeue it
 
 
 class TurnRun:
@@ -68,9 +68,9 @@ class TurnRun:
             self._cancel()
 
     async def run(self) -> FinishedTurn | UnfinishedTurn:
-        """Work until the turn has ended, must wait, or was given up for `StopReason.DRAIN`.
+        """Work until the turn has ended, must wait, or was stopped with `StopReason.DRAIN`.
 
-        Raises `LostTurn`, and database errors: both mean that the caller must not write for this claim any more.
+        Raises `LostTurn` and database errors: after either the caller must not write for this claim any more.
         """
         self._task = asyncio.current_task()
         seconds = min(self._context.release.limits.turn_seconds, self.claim.remaining_seconds)
@@ -97,7 +97,7 @@ class TurnRun:
                 end = TurnStatus.FAILED, ErrorClass.UNKNOWN
             return await self._end_early(*end)
         finally:
-            # What the caller does next with this task, such as giving the turn back, is not ours to stop.
+            # What the caller does next in this task, such as requeuing the turn, must not be cancelled from here.
             self._task = None
 
     async def _run_until_answered(self) -> FinishedTurn:
@@ -111,7 +111,7 @@ class TurnRun:
                     return await self._complete()
                 step = await self._begin_model_call()
             outcome, reply = await self._attempts.ask(step)
-            # What the client must run goes out with the answer; what stands beside it runs here first.
+            # Calls of the client's tools are part of the answer; the others run here first.
             tool_calls = [call for call in reply.tool_calls if call.name not in self._context.client.tool_names]
             if not tool_calls:
                 return await self._complete([outcome], reply.unsent)
@@ -129,7 +129,7 @@ class TurnRun:
     # --- a wait ---
 
     async def _park(self, wait: Park) -> FinishedTurn | UnfinishedTurn:
-        # A stop that comes now is too late: the turn is nobody's when this is written, and stopped without us.
+        # A stop that arrives now is too late: once this is written the turn has no owner, and is cancelled without one.
         self._task = None
         outcomes, events = self._attempts.park(wait, await self._attempts.close())
         if await run_last_shielded(
@@ -159,7 +159,7 @@ class TurnRun:
         if reason is StopReason.CANCELLED:
             return await self._end_early(TurnStatus.CANCELLED)
         self._task = None
-        # No flush may come behind what the caller does next; what one has raised is raised here.
+        # No flush may follow what the caller writes next; errors of earlier flushes are raised here.
         await self._attempts.close()
         if reason is StopReason.DRAIN:
             return UnfinishedTurn.DRAINED
@@ -176,9 +176,9 @@ class TurnRun:
         outcomes: Sequence[StepOutcome] = (),
         events: Sequence[NewEvent] = (),
     ) -> FinishedTurn:
-        """End without an answer. What was shown stays, marked as partial. `outcomes` and `events` are still to be
-        written."""
-        # A stop that comes now is too late: cancelled here, the turn would be left without anybody to end it.
+        """End the turn without a complete answer; what was shown is stored as a partial one. `outcomes` and `events`
+        are written with it."""
+        # A stop that arrives now is too late: if it cancelled this, nobody would end the turn.
         self._task = None
         unsent = await self._attempts.close()
         text = self._attempts.text
@@ -211,8 +211,8 @@ class TurnRun:
         )
 
     def _abandon(self, step: StepRecord, error_class: ErrorClass) -> StepOutcome:
-        """A call that nobody waits for any more. Whether a tool took effect is unknown, unless it may run twice
-        anyway."""
+        """The outcome of an open step of a turn that ends. Whether a tool took effect is unknown, unless it is
+        idempotent."""
         if step.kind is StepKind.TOOL:
             status = StepStatus.FAILED if step.idempotent else StepStatus.UNKNOWN
             return self._progress.record_outcome(step, status, error_class=error_class)

@@ -239,10 +239,10 @@ WITH s AS ({_FENCE}), outcomes AS ({_SETTLE}), intents AS ({_INTENTS}), progress
 {_NOTIFY}
 """
 
-# A turn gives its place up and waits; outcomes, intents and events commit with it, the last of them the wait's own. The
-# fence is taken first: a turn that somebody wants stopped by now does not park, and then nothing else may be written.
-# So no row: the turn is lost; a row of null: it is to be stopped. A wait that stops the clock moves the deadline as if
-# it would last as long as it may; whoever ends it before takes back what it did not need.
+# A turn releases its runner and waits; outcomes, intents and events commit with it, the last of them the wait's own.
+# The fence is taken first: a turn that is to be cancelled by now does not park, and then nothing else may be written.
+# So no row: the turn is lost; a row of null: it is to be cancelled. A wait that stops the clock moves the deadline as
+# if it would last as long as it may; whoever ends it earlier subtracts the rest.
 PARK = f"""
 WITH f AS MATERIALIZED (
     SELECT id FROM agents_agentsession

@@ -1,4 +1,4 @@
-"""Keep what this runner owns: renew leases, notice lost ones, report the runner's heartbeat, reap.
+"""Renew the leases of a runner, notice lost ones, report the runner's heartbeat, run the reaper.
 
 These are threads, not tasks: a busy event loop must not cost a lease.
 """
@@ -25,7 +25,7 @@ REAP_SECONDS = 1.0
 
 
 class Periodic(threading.Thread):
-    """Calls `work` every `interval_seconds` with a database connection of its own, and outlives every failure of it."""
+    """Calls `work` every `interval_seconds` with a database connection of its own; exceptions are logged."""
 
     def __init__(self, *, name: str, interval_seconds: float, work: Callable[[], object]) -> None:
         super().__init__(name=name, daemon=True)
@@ -51,7 +51,8 @@ class Periodic(threading.Thread):
 
 
 class LeaseKeeper:
-    """Renews the leases of the turns that `get_turns` names, and says through `on_lost` which are not ours any more."""
+    """Renews the leases of the turns that `get_turns` returns (epochs by turn id), and calls `on_lost` with those that
+    this runner no longer owns."""
 
     def __init__(
         self,
@@ -88,12 +89,13 @@ class LeaseKeeper:
         renewed = claims.renew(runner_id=self._runner_id, turns=turns, lease_seconds=self._lease_seconds)
         self._renewed_at = started_at
         if lost_turns := {turn: epoch for turn, epoch in turns.items() if renewed.get(turn) != epoch}:
-            # A turn that ended in this very moment looks the same; the caller knows it does not hold it any more.
+            # A turn that has just ended looks the same; the caller no longer runs it and ignores it.
             self._on_lost(lost_turns)
         Runner.objects.filter(pk=self._runner_id).update(heartbeat_at=Now(), running=len(turns))
 
     def _watch(self) -> None:
-        """By our own clock: when no renewal came through for a whole lease, somebody else may own everything."""
+        """When no renewal has succeeded for the length of a lease, by the local clock, other runners may own the
+        turns."""
         if time.monotonic() - self._renewed_at > self._lease_seconds and (turns := self._get_turns()):
             log.error("lease.expired", turns=len(turns))
             self._on_lost(turns)

@@ -1,4 +1,5 @@
-"""A runner: claims turns when it hears of them, runs them side by side, and leaves nothing behind when it goes."""
+"""A runner: claims turns when it is notified, runs them concurrently, and ends or requeues all of them before it
+stops."""
 
 from __future__ import annotations
 
@@ -39,14 +40,15 @@ class RunnerSettings:
 
 
 class Runner:
-    """One per process. `serve` works until `drain` was called and everything has ended or was given back."""
+    """One per process. `serve` works until `drain` was called and every turn has ended or was requeued."""
 
     def __init__(self, settings: RunnerSettings, services: Services) -> None:
         self.id = new_id()
         self._settings = settings
         self._services = services
         self._loop = asyncio.get_running_loop()
-        # Written by the claiming thread before the event loop hears of a turn, so that its lease is kept from then on.
+        # The epochs of claimed turns. Written by the claiming thread before the event loop gets a turn, so that its
+        # lease is renewed from then on.
         self._epochs: dict[UUID, int] = {}
         self._runs: dict[UUID, TurnRun] = {}
         self._tasks: set[asyncio.Task[None]] = set()
@@ -63,7 +65,7 @@ class Runner:
         )
 
     async def serve(self) -> None:
-        """Register, work, drain."""
+        """Register the runner, run turns, drain."""
         await in_db_thread(
             RunnerRow.objects.create,
             id=self.id,
@@ -80,7 +82,7 @@ class Runner:
         log.info("runner.stopped", runner=str(self.id))
 
     def drain(self) -> None:
-        """Claim nothing more; finish or give back what runs. A second call gives back at once."""
+        """Claim nothing more; finish or requeue running turns. A second call requeues them at once."""
         if self._draining.is_set():
             self._stop_all(StopReason.DRAIN)
         self._draining.set()
@@ -88,7 +90,7 @@ class Runner:
     async def _drain(self) -> None:
         await asyncio.to_thread(self._claimer.stop)
         await self._report(RunnerRow.Status.DRAINING)
-        # Some of the time is for giving back and for the last commits.
+        # Part of the time is for requeuing and for the last commits.
         timeout = max(0.0, self._settings.drain_seconds - 3)
         if self._tasks:
             await asyncio.wait(self._tasks, timeout=timeout)
@@ -131,7 +133,7 @@ class Runner:
             try:
                 context = load_context(claim, on=connection)
             except Exception as error:
-                # Whatever it is: a turn that nobody works on may not stay held, nor keep the others waiting.
+                # Whatever the error: a turn that is not run must not stay claimed, nor delay the others.
                 failure = error
                 self._loop.call_soon_threadsafe(self._start_return, claim)
             else:
@@ -166,7 +168,7 @@ class Runner:
         except LostTurn:
             log.warning("turn.lost", turn=str(claim.turn_id), epoch=claim.epoch)
         except DATABASE_FAULTS as error:
-            # Whether the last statement was committed is unknown, so this epoch may not write again: a new one begins.
+            # Whether the last statement was committed is unknown, so this epoch must not write again.
             log.warning("database.lost", turn=str(claim.turn_id), error=str(error)[:200])
             await self._return(claim, without_progress=True)
         except Exception:
@@ -180,7 +182,7 @@ class Runner:
                 self._claimer.nudge()
 
     def _was_full_for(self, user_id: int) -> bool:
-        """Whether a limit, the runner's or the user's, may have kept a turn waiting that could begin now."""
+        """Whether a limit, the runner's or the user's, may have kept a turn in the queue that can be claimed now."""
         if len(self._epochs) >= self._settings.concurrency:
             return True
         running = sum(run.claim.user_id == user_id for run in self._runs.values())
@@ -198,7 +200,7 @@ class Runner:
             del self._epochs[claim.turn_id]
 
     async def _return(self, claim: claims.Claim, *, without_progress: bool) -> None:
-        """Give a turn back as soon as the database can be reached; after a lease's time the reaper has done it."""
+        """Requeue a turn as soon as the database can be reached; after the length of a lease the reaper has done it."""
         deadline = self._loop.time() + self._settings.lease_seconds
         pause = 0.1
         while self._loop.time() < deadline:
@@ -226,6 +228,6 @@ class Runner:
 
     def _stop_lost(self, turns: Mapping[UUID, int]) -> None:
         for turn, epoch in turns.items():
-            # By epoch here too: what was lost may be ours again.
+            # By epoch here too: this runner may have claimed a lost turn again.
             if (run := self._runs.get(turn)) is not None and run.claim.epoch == epoch:
                 run.stop(StopReason.LOST)

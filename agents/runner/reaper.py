@@ -1,5 +1,5 @@
-"""The reaper: what nobody cares for any more is given back, ended or woken. Every runner runs one; several are
-harmless."""
+"""The reaper: turns whose lease, deadline or wait is over are requeued, ended or resumed. Every runner runs one;
+several at once are harmless."""
 
 from __future__ import annotations
 
@@ -27,17 +27,17 @@ from foundation.errors import NotFound
 
 log = structlog.get_logger(__name__)
 
-# One pass takes so many turns at most: a crowd of expired leases is taken in bites, oldest first.
+# The most turns of one pass: many expired leases are handled in batches, oldest first.
 BATCH = 200
 
 _LEASE_LOST = Q(status__in=OWNED, lease_expires_at__lt=Now())
-# Neither owned nor ended, in the words of the index.
+# Neither owned nor ended, as in the condition of the index.
 _DEADLINE_PASSED = Q(deadline_at__lt=Now(), lease_expires_at__isnull=True, finished_at__isnull=True)
 _WAIT_OVER = Q(status__in=PARKED, available_at__lt=Now())
 
 
 def reap() -> int:
-    """Look after every turn whose lease, deadline or wait is over, by the database's clock; how many were moved."""
+    """Handle every turn whose lease, deadline or wait is over by the database's clock; return how many were changed."""
     due: set[tuple[UUID, UUID]] = set()
     for condition in (_LEASE_LOST, _DEADLINE_PASSED, _WAIT_OVER):
         due.update(Turn.objects.filter(condition).values_list("agent_session_id", "id")[:BATCH])
@@ -50,7 +50,7 @@ def _try_reap(session_id: UUID, turn_id: UUID) -> bool:
     except DATABASE_FAULTS:
         raise
     except Exception:
-        # One turn that nobody can end must not keep the others waiting.
+        # One turn that cannot be ended must not block the others.
         log.exception("turn.not_reaped", turn=str(turn_id))
         return False
 
@@ -58,18 +58,18 @@ def _try_reap(session_id: UUID, turn_id: UUID) -> bool:
 @retry_after_deadlock
 def _reap_one(session_id: UUID, turn_id: UUID) -> bool:
     with transaction.atomic():
-        # Somebody who holds the lock is writing this session just now; the next pass looks again.
+        # Another transaction holds the lock of this session; the next pass tries again.
         session = try_lock_session(session_id)
         if session is None:
             return False
         turn = lock_turn(session, turn_id)
-        # Judged again under the lock: the lease may have been renewed, the turn may have ended.
+        # Checked again under the lock: the lease may have been renewed, the turn may have ended.
         if Turn.objects.filter(_LEASE_LOST, pk=turn_id).exists():
             _lease_lost(session, turn)
         elif Turn.objects.filter(_DEADLINE_PASSED, pk=turn_id).exists():
             _expire(session, turn)
         elif Turn.objects.filter(_WAIT_OVER, pk=turn_id).exists():
-            # What became of what it waited for is the business of whoever goes on with it.
+            # The next claim finds out whether what it waited for has happened.
             resume_locked(session, turn, reason="wait_over")
         else:
             return False
@@ -85,7 +85,7 @@ def _lease_lost(session: AgentSession, turn: Turn) -> None:
 
 
 def _requeue_or_fail(session: AgentSession, turn: Turn, *, reason: str) -> None:
-    """Let somebody try again, but not for ever: a turn that ends its runners' work each time ends itself."""
+    """Requeue a turn, or fail it when it has crashed its runners too often."""
     if turn.attempts_without_progress >= MAX_ATTEMPTS_WITHOUT_PROGRESS:
         end_locked(
             session,
@@ -109,9 +109,9 @@ def _expire(session: AgentSession, turn: Turn) -> None:
 
 @retry_after_deadlock
 def release_claim(*, session_id: UUID, turn_id: UUID, epoch: int, without_progress: bool) -> bool:
-    """Return a running turn of one's own epoch to the queue; False when it is not one's own any more.
+    """Requeue a running turn of this epoch; False when another epoch owns it or it has ended.
 
-    A turn that somebody wants stopped is ended instead, and so is one that was given back fruitlessly too often.
+    A turn that is to be cancelled is ended instead, and so is one that was requeued too often without progress.
     """
     with transaction.atomic():
         try:
