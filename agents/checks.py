@@ -11,9 +11,9 @@ from uuid import UUID
 from django.db import connection
 from django.db.models import Count, Q
 
-from agents.domain.failures import QUIET, parse_error_class
+from agents.domain.failures import SILENT_CLASSES, parse_error_class
 from agents.models import Runner, Turn
-from agents.models.runners import patience
+from agents.models.runners import heartbeat_timeout
 from checks.check import Check, Concerns, Finding, Level, Link, Reader
 from checks.run import Measurements
 from foundation.durations import duration
@@ -27,7 +27,7 @@ SLOW_QUEUE_SECONDS: Final = 30
 STUCK_SECONDS: Final = 60
 # Kinds of failures that are named one by one.
 KINDS: Final = 4
-FAILED: Final = Q(status__in=("expired", "failed")) & ~Q(error_class__in=QUIET)
+FAILED: Final = Q(status__in=("expired", "failed")) & ~Q(error_class__in=SILENT_CLASSES)
 
 # Each count uses an index of its own, and what ended is found by the range of the newest ids. The runners are those of
 # `Runner.objects.alive()`, counted here so that all figures stay one statement.
@@ -80,10 +80,10 @@ class FailureKind:
 def turn_figures(measurements: Measurements) -> TurnFigures:
     """One statement for all of them."""
     bounds: dict[str, Any] = {
-        "hour_ago": lowest_id(_hour_before(measurements.now)),
-        "quiet": list(QUIET),
+        "hour_ago": lowest_id(_subtract_hour(measurements.now)),
+        "quiet": list(SILENT_CLASSES),
         "stuck": STUCK_SECONDS,
-        "patience": patience(),
+        "patience": heartbeat_timeout(),
     }
     with connection.cursor() as cursor:
         cursor.execute(_FIGURES, bounds)
@@ -94,7 +94,7 @@ def failure_kinds(measurements: Measurements) -> list[FailureKind]:
     """The failures of the past hour by class and agent, the most frequent first."""
     if not measurements.get(turn_figures).failed:
         return []
-    since = _hour_before(measurements.now)
+    since = _subtract_hour(measurements.now)
     failed = Turn.objects.filter(FAILED, pk__gte=lowest_id(since))
     kinds = failed.values_list("error_class", "release__agent", "release__agent__name").annotate(times=Count("pk"))
     return [
@@ -109,16 +109,16 @@ def runner_is_alive(measurements: Measurements) -> bool:  # noqa: ARG001
 
 
 def judge_failed(figures: TurnFigures) -> Sequence[Finding]:
-    many = figures.failed * 100 > figures.turns * FAILED_PERCENT
-    level = Level.BAD if many else Level.WARN if figures.failed else Level.GOOD
+    exceeds_limit = figures.failed * 100 > figures.turns * FAILED_PERCENT
+    level = Level.BAD if exceeds_limit else Level.WARN if figures.failed else Level.GOOD
     return [Finding(level, f"of {figures.turns:,} turns", f"{figures.failed:,}")]
 
 
 def judge_queue(figures: TurnFigures) -> Sequence[Finding]:
     oldest = figures.oldest_seconds
     level = Level.BAD if oldest is not None and oldest > SLOW_QUEUE_SECONDS else Level.GOOD
-    words = "nobody waits" if oldest is None else f"oldest for {duration(oldest)}"
-    return [Finding(level, words, f"{figures.queued:,}")]
+    label = "nobody waits" if oldest is None else f"oldest for {duration(oldest)}"
+    return [Finding(level, label, f"{figures.queued:,}")]
 
 
 def judge_running(figures: TurnFigures) -> Sequence[Finding]:
@@ -146,31 +146,31 @@ def judge_kinds(kinds: Sequence[FailureKind]) -> Sequence[Finding]:
         Finding(
             Level.WARN,
             f"{kind.times:,} failed with {kind.error_class or 'no class'}, agent {kind.agent_name}",
-            remedy=known.failure.remedy if (known := parse_error_class(kind.error_class)) else _OPEN_ONE,
-            link=_turns_of(kind),
+            remedy=error_class.failure.remedy if (error_class := parse_error_class(kind.error_class)) else _OPEN_ONE,
+            link=_failed_turns_link(kind),
             agent_id=kind.agent_id,
         )
         for kind in kinds
     ]
 
 
-def _turns_of(kind: FailureKind) -> Link:
-    known = parse_error_class(kind.error_class)
-    error = kind.error_class if known and known.failure.ends_turns else "any"
-    return _turns(error=error, agent=kind.agent_id, since=kind.since.date().isoformat())
+def _failed_turns_link(kind: FailureKind) -> Link:
+    error_class = parse_error_class(kind.error_class)
+    error = kind.error_class if error_class and error_class.failure.ends_turns else "any"
+    return _turns_link(error=error, agent=kind.agent_id, since=kind.since.date().isoformat())
 
 
-def _turns(**query: Any) -> Link:
+def _turns_link(**query: Any) -> Link:
     return Link("admin:agents_turn_changelist", query=query)
 
 
-def _hour_before(moment: datetime) -> datetime:
+def _subtract_hour(moment: datetime) -> datetime:
     return moment - timedelta(hours=1)
 
 
 _OVERVIEW: Final = frozenset({Reader.OVERVIEW})
 # All figures are one statement: who may not see one of them sees none.
-_SEEN_BY: Final = ("agents.view_turn", "agents.view_runner")
+_PERMISSIONS: Final = ("agents.view_turn", "agents.view_runner")
 
 CHECKS: Final[tuple[Check[Any], ...]] = (
     Check(
@@ -194,8 +194,8 @@ CHECKS: Final[tuple[Check[Any], ...]] = (
         readers=_OVERVIEW,
         order=60,
         concerns=Concerns.AGENT,
-        link=_turns(error="any"),
-        permissions=_SEEN_BY,
+        link=_turns_link(error="any"),
+        permissions=_PERMISSIONS,
     ),
     Check(
         name="failed_turns",
@@ -206,8 +206,8 @@ CHECKS: Final[tuple[Check[Any], ...]] = (
         remedy=_OPEN_ONE,
         readers=_OVERVIEW,
         order=100,
-        link=_turns(error="any"),
-        permissions=_SEEN_BY,
+        link=_turns_link(error="any"),
+        permissions=_PERMISSIONS,
         figure=True,
         detailed_by="failure_kinds",
     ),
@@ -221,8 +221,8 @@ CHECKS: Final[tuple[Check[Any], ...]] = (
         "Cancel ends that.",
         readers=_OVERVIEW,
         order=110,
-        link=_turns(state="queued"),
-        permissions=_SEEN_BY,
+        link=_turns_link(state="queued"),
+        permissions=_PERMISSIONS,
         figure=True,
     ),
     Check(
@@ -234,8 +234,8 @@ CHECKS: Final[tuple[Check[Any], ...]] = (
         remedy="",
         readers=_OVERVIEW,
         order=120,
-        link=_turns(state="running"),
-        permissions=_SEEN_BY,
+        link=_turns_link(state="running"),
+        permissions=_PERMISSIONS,
         figure=True,
     ),
     Check(
@@ -247,8 +247,8 @@ CHECKS: Final[tuple[Check[Any], ...]] = (
         remedy="Nobody takes these back: start a runner. A turn that stays is ended by Fail turn.",
         readers=_OVERVIEW,
         order=130,
-        link=_turns(state="open"),
-        permissions=_SEEN_BY,
+        link=_turns_link(state="open"),
+        permissions=_PERMISSIONS,
         figure=True,
     ),
     Check(
@@ -261,7 +261,7 @@ CHECKS: Final[tuple[Check[Any], ...]] = (
         readers=_OVERVIEW,
         order=140,
         link=Link("admin:agents_runner_changelist"),
-        permissions=_SEEN_BY,
+        permissions=_PERMISSIONS,
         figure=True,
     ),
 )

@@ -9,7 +9,7 @@ from typing import Final
 
 from django.db import connection
 
-from agents.domain.failures import QUIET
+from agents.domain.failures import SILENT_CLASSES
 from foundation.ids import lowest_id
 
 HOURS: Final = 24
@@ -85,7 +85,7 @@ def past_day(now: datetime) -> Day:
     nexts = [*begins[1:], last + timedelta(hours=1)]
     bounds = {"firsts": [lowest_id(at) for at in begins], "nexts": [lowest_id(at) for at in nexts]}
     with connection.cursor() as cursor:
-        cursor.execute(_COUNTS, {**bounds, "quiet": list(QUIET)})
+        cursor.execute(_COUNTS, {**bounds, "quiet": list(SILENT_CLASSES)})
         counted = cursor.fetchall()
     return make_bars([Hour(at, turns, failed) for at, (turns, failed) in zip(begins, counted, strict=True)])
 

@@ -16,7 +16,14 @@ from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.utils.http import url_has_allowed_host_and_scheme
 
 from accounts.permissions import user_actor
-from agents.sessions.bulk_actions import MOST, Tally, perform, run_bulk_action, schedule_bulk_actions, start_bulk_action
+from agents.sessions.bulk_actions import (
+    MAX_ROWS,
+    Tally,
+    run_bulk_action,
+    run_operation,
+    schedule_bulk_actions,
+    start_bulk_action,
+)
 from console.confirmation import confirmation_page, confirmed_data
 from console.keyset_changelist import custom_plan, parse_uuid
 from console.views import row_url
@@ -60,11 +67,11 @@ def run_action(
         return _confirmation(request, model_admin, rows, action)
     with custom_plan():
         # Rows created after the confirmation page was shown were not part of the question.
-        keys = list(rows.filter(pk__lt=created_before).values_list("pk", flat=True)[:MOST])
+        keys = list(rows.filter(pk__lt=created_before).values_list("pk", flat=True)[:MAX_ROWS])
     try:
         if len(keys) > IMMEDIATE_ROWS:
             return _start_bulk_action(request, action, keys)
-        tally = perform(user_actor(request.user), action.operation, keys, seconds=IMMEDIATE_SECONDS)
+        tally = run_operation(user_actor(request.user), action.operation, keys, seconds=IMMEDIATE_SECONDS)
     except BandstandError as error:
         messages.error(request, error.detail)
         return HttpResponseRedirect(_back(request))
@@ -115,10 +122,10 @@ def _back(request: HttpRequest) -> str:
 
 
 def _start_bulk_action(request: HttpRequest, action: OperatorAction, keys: list[Any]) -> HttpResponse:
-    bulk = start_bulk_action(user_actor(request.user), act=action.operation, targets=keys)
-    if len(keys) == MOST:
+    bulk = start_bulk_action(user_actor(request.user), operation=action.operation, targets=keys)
+    if len(keys) == MAX_ROWS:
         messages.warning(
-            request, f"One bulk action takes {MOST:,} rows at most: these are the newest. Repeat it for the rest."
+            request, f"One bulk action takes {MAX_ROWS:,} rows at most: these are the newest. Repeat it for the rest."
         )
     # The page then shows some progress at once; the scheduler continues from there.
     run_bulk_action(bulk.pk, seconds=FIRST_RUN_SECONDS)
@@ -132,8 +139,8 @@ def _report_result(request: HttpRequest, action: OperatorAction, tally: Tally, *
     if tally.refused:
         reasons = " ".join(reason for reason, _ in tally.reasons.most_common(3))
         messages.warning(request, f"Left as they were: {tally.refused:,}. {reasons}".strip())
-    if tally.ended_by is not None:
-        messages.error(request, tally.ended_by.detail)
+    if tally.error is not None:
+        messages.error(request, tally.error.detail)
     elif remaining:
         messages.warning(request, f"Not reached, because it took too long: {remaining:,}. Try them again.")
     elif not tally.rows:

@@ -16,7 +16,7 @@ from accounts.roles import Role
 from agents.admin.draft_page import draft_page
 from agents.admin.publishing import publish_page
 from agents.admin.release_diff import compare_page
-from agents.domain.config_diff import differences
+from agents.domain.config_diff import compare_configurations
 from agents.domain.configuration import AgentConfiguration
 from agents.models import Agent, AgentDraft, Release
 from agents.permissions.role_permissions import CHANGE_AGENT, PUBLISH_AGENT
@@ -205,6 +205,6 @@ def _related_rows(agent: Agent) -> dict[str, Any]:
     changed = False
     if draft and live:
         published = AgentConfiguration.parse(live.configuration)
-        changed = bool(differences(published, AgentConfiguration.parse(draft.configuration)))
+        changed = bool(compare_configurations(published, AgentConfiguration.parse(draft.configuration)))
     releases = Release.objects.filter(agent=agent).select_related("published_by").order_by("-number")
     return {"agent": agent, "draft": draft, "draft_differs": changed, "releases": releases[:RELEASES]}

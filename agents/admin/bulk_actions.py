@@ -41,11 +41,11 @@ class BulkActionAdmin(ReadOnlyAdmin):
 
     @admin.display(description="begun (UTC)")
     def started(self, bulk: BulkAction) -> str:
-        return format_moment(bulk.begun_at)
+        return format_moment(bulk.started_at)
 
     @admin.display(description="action")
     def display_action(self, bulk: BulkAction) -> str:
-        return OPERATOR_ACTIONS[bulk.act].label
+        return OPERATOR_ACTIONS[bulk.operation].label
 
     @admin.display(description="status")
     def display_status(self, bulk: BulkAction) -> SafeString:
@@ -57,7 +57,7 @@ class BulkActionAdmin(ReadOnlyAdmin):
 
     @admin.display(description="took")
     def display_duration(self, bulk: BulkAction) -> str:
-        return format_duration(bulk.begun_at, bulk.finished_at or now())
+        return format_duration(bulk.started_at, bulk.finished_at or now())
 
     def get_urls(self) -> list[URLPattern]:
         stop = path("<uuid:object_id>/stop/", self.admin_site.admin_view(self.stop), name="agents_bulkaction_stop")
@@ -69,7 +69,7 @@ class BulkActionAdmin(ReadOnlyAdmin):
         bulk = self.get_object(request, object_id)
         if request.method != "GET" or bulk is None or not self.has_view_permission(request, bulk):
             return super().change_view(request, object_id, form_url, extra_context)
-        action = OPERATOR_ACTIONS[bulk.act]
+        action = OPERATOR_ACTIONS[bulk.operation]
         return console_page(
             request,
             self,
@@ -81,10 +81,10 @@ class BulkActionAdmin(ReadOnlyAdmin):
             action=action,
             status=_status(bulk),
             processed=bulk.done + bulk.refused,
-            duration=format_duration(bulk.begun_at, bulk.finished_at or now()),
+            duration=format_duration(bulk.started_at, bulk.finished_at or now()),
             time_left=_time_left(bulk),
             may_stop=bulk.status == BulkAction.Status.OPEN
-            and request.user.has_perm(BULK_OPERATIONS[bulk.act].permission),
+            and request.user.has_perm(BULK_OPERATIONS[bulk.operation].permission),
             audit_url=f"{reverse('admin:accounts_auditentry_changelist')}?q={bulk.pk}",
         )
 
@@ -92,7 +92,7 @@ class BulkActionAdmin(ReadOnlyAdmin):
         bulk = self.get_object(request, str(object_id))
         if bulk is None or not self.has_view_permission(request, bulk):
             raise Http404
-        if not request.user.has_perm(BULK_OPERATIONS[bulk.act].permission):
+        if not request.user.has_perm(BULK_OPERATIONS[bulk.operation].permission):
             raise PermissionDenied
         # The button on the page of the bulk action sends the confirmation along: stopping may be urgent.
         warning = "What is done stays done; the other rows stay as they are."
@@ -102,7 +102,7 @@ class BulkActionAdmin(ReadOnlyAdmin):
         if confirmation is not None:
             return confirmation
         try:
-            stop_bulk_action(user_actor(request.user), bulk_id=bulk.pk)
+            stop_bulk_action(user_actor(request.user), bulk_action_id=bulk.pk)
         except BandstandError as error:
             messages.error(request, error.detail)
         return HttpResponseRedirect(row_url(bulk))
@@ -113,7 +113,7 @@ def _time_left(bulk: BulkAction) -> str:
     processed = bulk.done + bulk.refused
     if bulk.status != BulkAction.Status.OPEN or not processed:
         return ""
-    return duration((now() - bulk.begun_at).total_seconds() * (bulk.total - processed) / processed)
+    return duration((now() - bulk.started_at).total_seconds() * (bulk.total - processed) / processed)
 
 
 def _status(bulk: BulkAction) -> SafeString:

@@ -10,7 +10,7 @@ from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 
 from accounts.permissions import user_actor
 from agents.admin.drafts import DraftForm
-from agents.domain.config_diff import differences
+from agents.domain.config_diff import compare_configurations
 from agents.domain.configuration import AgentConfiguration
 from agents.models import AgentDraft
 from agents.permissions.role_permissions import CHANGE_DRAFT, PUBLISH_AGENT
@@ -38,7 +38,7 @@ def draft_page(request: HttpRequest, model_admin: Any, draft: AgentDraft) -> Htt
         may_edit=may_edit,
         may_publish=request.user.has_perm(PUBLISH_AGENT),
         live=live,
-        differences=differences(AgentConfiguration.parse(live.configuration), form.stored) if live else None,
+        differences=compare_configurations(AgentConfiguration.parse(live.configuration), form.stored) if live else None,
     )
 
 

@@ -10,7 +10,7 @@ from django.contrib import messages
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 
 from accounts.permissions import user_actor
-from agents.domain.config_diff import differences
+from agents.domain.config_diff import compare_configurations
 from agents.domain.configuration import AgentConfiguration
 from agents.models import Agent, AgentDraft, Configuration, Release
 from agents.releases import publish, roll_back
@@ -101,7 +101,7 @@ def roll_back_page(request: HttpRequest, model_admin: Any, release: Release) -> 
 
 def _diff_context(agent: Agent, live: Release | None, new: Configuration) -> dict[str, Any]:
     new_configuration = AgentConfiguration.parse(new.configuration)
-    diff = differences(AgentConfiguration.parse(live.configuration), new_configuration) if live else None
+    diff = compare_configurations(AgentConfiguration.parse(live.configuration), new_configuration) if live else None
     return {"agent": agent, "live": live, "differences": diff}
 
 

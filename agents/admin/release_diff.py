@@ -7,7 +7,7 @@ from typing import Any, Final
 from django import forms
 from django.http import HttpRequest, HttpResponse
 
-from agents.domain.config_diff import differences
+from agents.domain.config_diff import compare_configurations
 from agents.domain.configuration import AgentConfiguration
 from agents.models import AgentDraft, Release
 from console.views import console_page
@@ -46,7 +46,9 @@ def compare_page(request: HttpRequest, model_admin: Any, draft: AgentDraft) -> H
         title=f"{agent}: compare",
         agent=agent,
         form=form,
-        differences=differences(_configuration(draft, selection["old"]), _configuration(draft, selection["new"])),
+        differences=compare_configurations(
+            _configuration(draft, selection["old"]), _configuration(draft, selection["new"])
+        ),
     )
 
 

@@ -47,7 +47,12 @@ class ConversationView(ApiView):
     def get(self, _request: Request, session_id: str) -> HttpResponse:
         query = read_query(self.http, before=uuid, limit=limit_parameter)
         query.setdefault("limit", EXCHANGES)
-        window = read_window(actor=self.who(), session_id=read_id("session_id", session_id), **query)
+        window = read_window(
+            actor=self.who(),
+            session_id=read_id("session_id", session_id),
+            limit=query["limit"],
+            cursor=query.get("before"),
+        )
         _add_html(window)
         return json_response(window)
 

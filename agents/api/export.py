@@ -13,7 +13,7 @@ from agents.domain.serialization import Shape, message_shape, moment, session_sh
 from agents.domain.transcripts import transcript_heading, transcript_message, transcript_name
 from agents.models import Turn
 from agents.sessions import Export, begin_export
-from agents.sessions.export import PIECE, read_piece, read_shown
+from agents.sessions.export import PAGE_SIZE, read_messages, read_page
 from foundation import strict_json
 from foundation.clock import now
 from foundation.db_threads import in_db_thread
@@ -64,7 +64,7 @@ async def _json(export: Export) -> AsyncIterator[bytes]:
     }
     yield strict_json.dumps(head)[:-1] + b',"messages":['
     separator, after = b"", 0
-    while messages := await in_db_thread(read_piece, export.session, after=after):
+    while messages := await in_db_thread(read_page, export.session, after=after):
         yield separator + b",".join(strict_json.dumps(message_shape(message)) for message in messages)
         separator, after = b",", messages[-1].ordinal
     yield b"]}"
@@ -73,8 +73,8 @@ async def _json(export: Export) -> AsyncIterator[bytes]:
 async def _markdown(export: Export) -> AsyncIterator[bytes]:
     """Chunks of the Markdown of the branch that the chat shows."""
     yield transcript_heading(export.session).encode()
-    for start in range(0, len(export.shown), PIECE):
-        for message in await in_db_thread(read_shown, export.session, export.shown[start : start + PIECE]):
+    for start in range(0, len(export.visible_ids), PAGE_SIZE):
+        for message in await in_db_thread(read_messages, export.session, export.visible_ids[start : start + PAGE_SIZE]):
             yield transcript_message(message, agent_name=export.session.agent.name).encode()
 
 

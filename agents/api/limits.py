@@ -36,6 +36,6 @@ def remaining_limits(*, user_id: int, key_id: UUID | None) -> RemainingLimits:
         ),
         concurrency={
             "running_turns": ConcurrencyUse(config.running_turns_per_user, running),
-            "sockets": ConcurrencyUse(config.sockets_per_user or None, SocketSlot.objects.held_by(user_id).count()),
+            "sockets": ConcurrencyUse(config.sockets_per_user or None, SocketSlot.objects.for_user(user_id).count()),
         },
     )

@@ -30,7 +30,7 @@ from rest.views import ApiView, AsyncApiView
 MAX_WAIT_SECONDS = 60
 
 _WAIT = re.compile(r"(?:^|[,;\s])wait\s*=\s*\"?([0-9]{1,9})\"?(?:$|[,;\s])", re.IGNORECASE)
-_PRIORITIES = {priority.word: priority for priority in Priority}
+_PRIORITIES = {priority.wire_name: priority for priority in Priority}
 
 
 class NewTurn(Input):
@@ -65,7 +65,7 @@ class TurnsView(AsyncApiView):
             # The message came right before the event that `accepted.seq` names.
             after = accepted.seq - 2
             if accepted.replayed and last_seen is not None:
-                after = await in_db_thread(resume_position, turn_id=accepted.turn_id, begun=after, stood=last_seen)
+                after = await in_db_thread(resume_position, turn_id=accepted.turn_id, start=after, cursor=last_seen)
             return stream_response(
                 self.http, actor, session_id=session_uuid, after=after, turn_id=accepted.turn_id, headers=headers
             )

@@ -1,1 +1,1 @@
-"""Pure rules: no Django, no clock, no network."""
+"""The rules of the domain as pure functions and values: no Django, no clock, no network."""

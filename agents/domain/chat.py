@@ -1,4 +1,4 @@
-"""The words of a conversation as a model sees them: plain frozen values that everything else builds on."""
+"""The messages of a conversation as a model sees them: plain frozen values that everything else builds on."""
 
 from __future__ import annotations
 
@@ -42,7 +42,8 @@ class ToolCall:
 class ChatMessage:
     """One message of a request to a model.
 
-    `tool_calls` belong to the role `assistant`; `tool_call_id` belongs to the role `tool` and names the call answered.
+    `tool_calls` belong to the role `assistant`; `tool_call_id` belongs to the role `tool` and names the call that the
+    message answers.
     """
 
     role: Role

@@ -1,9 +1,9 @@
-"""What an OpenAI client may ask of one turn besides its answer: tools of its own, bounds, a form, words for the model.
+"""What an OpenAI client may set for one turn: tools of its own, limits, an output format, instructions for the model.
 
-Stored on the turn, so that whoever runs it again asks the same: `{"tools": [{"name", "description", "parameters",
-"strict"}], "max_output_tokens": n, "stop": [text], "must_call": [name], "one_call": true, "json": {"schema", "name",
-"description", "strict"}, "system": id}`, each only if it was given; `system` is the id of the message that holds the
-client's instructions.
+Stored on the turn, so that every runner of the turn makes equal requests: `{"tools": [{"name", "description",
+"parameters", "strict"}], "max_output_tokens": n, "stop": [text], "must_call": [name], "one_call": true, "json":
+{"schema", "name", "description", "strict"}, "system": id}`, each only if the client sent it; `system` is the id of the
+message that holds the client's instructions.
 """
 
 from __future__ import annotations
@@ -16,8 +16,8 @@ from agents.domain.chat import JsonFormat, ToolSpec
 from agents.domain.message_parts import Part, plain_text
 from foundation.errors import InvalidInput
 
-# In front of a client's instructions, where the release has some of its own.
-BELOW_OURS = (
+# Stands before a client's instructions where the release has instructions of its own.
+CLIENT_INSTRUCTIONS_PREFIX = (
     "The client that carries this conversation gave the instructions below. They add to those above; "
     "wherever the two differ, those above count.\n\n"
 )
@@ -25,7 +25,7 @@ BELOW_OURS = (
 
 @dataclass(frozen=True, slots=True)
 class ClientOptions:
-    """`max_output_tokens` is for one call of the model, as a release's own bound is. The first call of the model must
+    """`max_output_tokens` is per model call, as a release's own limit is. The first call of the model must
     call one of the `tools` that `must_call` names, if it names any; with `one_call` each calls one tool at most."""
 
     tools: tuple[ToolSpec, ...] = ()
@@ -48,8 +48,9 @@ class ClientOptions:
 NO_OPTIONS = ClientOptions()
 
 
-def stored_options(options: ClientOptions, *, system: str | None) -> dict[str, Any] | None:
-    """`options` as a turn's row holds them, None when there is nothing to hold."""
+def dump_options(options: ClientOptions, *, system: str | None) -> dict[str, Any] | None:
+    """`options` as the JSON object that a turn's row stores; None when the client set none. `system` is the id of the
+    message with its instructions."""
     stored = {
         "tools": [asdict(tool) for tool in options.tools],
         "max_output_tokens": options.max_output_tokens,
@@ -63,7 +64,7 @@ def stored_options(options: ClientOptions, *, system: str | None) -> dict[str, A
 
 
 def read_options(stored: Mapping[str, Any] | None, system_parts: Sequence[Part] = ()) -> ClientOptions:
-    """The options in a turn's row, and the parts of the message that its `system` names."""
+    """The options that a turn's row stores; `system_parts` are the parts of the message that its `system` names."""
     if not stored:
         return NO_OPTIONS
     return ClientOptions(
@@ -78,27 +79,28 @@ def read_options(stored: Mapping[str, Any] | None, system_parts: Sequence[Part] 
 
 
 def client_tool_calls(parts: Sequence[Part]) -> list[Part]:
-    """The tool calls in an agent's whole answer that its client must run: those without a result."""
-    answered = {part["call_id"] for part in parts if part["type"] == "tool_result"}
-    return [part for part in parts if part["type"] == "tool_call" and part["id"] not in answered]
+    """The tool calls in an agent's complete answer that its client must run: those without a result."""
+    result_ids = {part["call_id"] for part in parts if part["type"] == "tool_result"}
+    return [part for part in parts if part["type"] == "tool_call" and part["id"] not in result_ids]
 
 
-def last_words(parts: Sequence[Part]) -> Sequence[Part]:
-    """What an agent's answer holds behind the results of its own tools."""
+def parts_behind_results(parts: Sequence[Part]) -> Sequence[Part]:
+    """The parts of an agent's answer that follow the last result of its own tools; all of them if there is none."""
     results = [index for index, part in enumerate(parts) if part["type"] == "tool_result"]
     return parts[results[-1] + 1 :] if results else parts
 
 
-def check_results(calls: Sequence[Part], asked: Sequence[Part], *, all_of_them: bool = True) -> None:
-    """Raise `InvalidInput` unless the results in `asked`, if there are any, are those of the open `calls`."""
-    given = [part["call_id"] for part in asked if part["type"] == "tool_result"]
-    known = [call["id"] for call in calls]
-    if unknown := [call_id for call_id in given if call_id not in known]:
+def check_results(calls: Sequence[Part], parts: Sequence[Part], *, require_all: bool = True) -> None:
+    """Raise `InvalidInput` when `parts` has the result of a call that is not in `calls`, the open ones, or, with
+    `require_all`, when it has results of some of them only."""
+    result_ids = [part["call_id"] for part in parts if part["type"] == "tool_result"]
+    call_ids = [call["id"] for call in calls]
+    if unknown := [call_id for call_id in result_ids if call_id not in call_ids]:
         raise InvalidInput(f"There is no open tool call {unknown[0]!r}.", pointer="/messages")
-    if given and all_of_them and (missing := [call_id for call_id in known if call_id not in given]):
+    if result_ids and require_all and (missing := [call_id for call_id in call_ids if call_id not in result_ids]):
         raise InvalidInput(f"The result of the tool call {missing[0]!r} is missing.", pointer="/messages")
 
 
 def smaller_limit(one: int | None, other: int | None) -> int | None:
-    """The tighter of two bounds, of which None is no bound."""
+    """The smaller of two limits, where None is no limit."""
     return min((bound for bound in (one, other) if bound is not None), default=None)

@@ -10,18 +10,19 @@ from foundation.line_diff import Line, compare_lines
 
 @dataclass(frozen=True, slots=True)
 class Difference:
-    """A field in which the two differ."""
+    """A setting that differs: `lines` are those of both values, compared."""
 
     field: str
     title: str
     lines: tuple[Line, ...]
 
 
-def differences(old: AgentConfiguration, new: AgentConfiguration) -> list[Difference]:
-    """Every setting that is not the same in both; a limit that neither sets is its default."""
-    found = []
+def compare_configurations(old: AgentConfiguration, new: AgentConfiguration) -> list[Difference]:
+    """The settings whose values differ between two configurations. A value that a configuration does not set is its
+    default."""
+    changed = []
     for name, setting in SETTINGS.items():
-        before, after = setting.lines(getattr(old, name)), setting.lines(getattr(new, name))
-        if before != after:
-            found.append(Difference(name, setting.label, tuple(compare_lines(before, after))))
-    return found
+        old_lines, new_lines = setting.lines(getattr(old, name)), setting.lines(getattr(new, name))
+        if old_lines != new_lines:
+            changed.append(Difference(name, setting.label, tuple(compare_lines(old_lines, new_lines))))
+    return changed

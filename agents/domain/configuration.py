@@ -1,4 +1,4 @@
-"""What an agent does, each setting declared once: its type, default, bounds and words.
+"""What an agent does, each setting declared once: its type, default, bounds and labels.
 
 Drafts and releases keep a configuration as one JSON object, `{"schema": 1, "model_chain": ["offline:"], ...}`. Settings
 that have their default are left out, so an older process reads what a newer one wrote as long as nothing new is used.
@@ -30,10 +30,11 @@ class NewerConfiguration(Unavailable):
 
 @dataclass(frozen=True, slots=True)
 class Installed:
-    """What a configuration may name here. `fault_of_route` says why no model stands behind a route, or None."""
+    """What a configuration may name in this installation. `route_error(route)` says why a route cannot be used; None
+    when it can."""
 
     tools: frozenset[str]
-    fault_of_route: Callable[[str], str | None]
+    route_error: Callable[[str], str | None]
 
 
 # --- kinds of settings ------------------------------------------------------------------------------------------------
@@ -41,9 +42,9 @@ class Installed:
 
 @dataclass(frozen=True, slots=True)
 class Setting:
-    """The declaration of an attribute, whose annotation it stands in; `default` is the attribute's, and holds where a
-    configuration does not name it. `section` is the part of the draft's form that it is in; members of a group are in
-    the group's."""
+    """The declaration of an attribute, as part of its annotation. `default` is the attribute's default, for
+    configurations that do not set it. `section` is the heading of the draft's form under which it stands; the members
+    of a group stand under the group's."""
 
     label: str
     help_text: str
@@ -51,28 +52,28 @@ class Setting:
     default: Any = field(default=None, kw_only=True)
 
     def parse(self, value: Any, pointer: str) -> Any:
-        """The value that `value`, from JSON, stands for. Raises `InvalidInput`."""
+        """The Python value for `value`, which comes from JSON. Raises `InvalidInput` with `pointer`."""
         raise NotImplementedError
 
     def dump(self, value: Any) -> Any:
-        """`value` as JSON has it."""
+        """`value` as a JSON value."""
         return value
 
     def validate(self, value: Any, pointer: str, installed: Installed) -> None:
-        """Raise `InvalidInput` when no turn could run on `value` here."""
+        """Raise `InvalidInput` with a pointer when no turn could run on `value` in this installation."""
 
     def lines(self, value: Any) -> list[str]:
-        """`value` as differences show it."""
+        """`value` as the lines that a comparison of two configurations shows."""
         raise NotImplementedError
 
     def text(self, value: Any) -> str:
-        """`value` as a page shows it."""
+        """`value` as text for a page."""
         return ", ".join(self.lines(value)) or "none"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WholeNumber(Setting):
-    """A number from 1 to `largest`. `absent` says what holds without one, if its default is None."""
+    """An integer from 1 to `largest`. `absent` is the text for None, where None is the default."""
 
     largest: int
     absent: str = ""
@@ -131,7 +132,7 @@ class RouteChain(Texts):
         if not value:
             raise InvalidInput("At least one route is needed.", pointer=pointer)
         for index, route in enumerate(value):
-            if (fault := installed.fault_of_route(route)) is not None:
+            if (fault := installed.route_error(route)) is not None:
                 raise InvalidInput(fault, pointer=f"{pointer}/{index}")
 
 
@@ -157,7 +158,7 @@ class ToolNames(Texts):
 
 @dataclass(frozen=True, slots=True)
 class Nested(Setting):
-    """An object of settings: a `SettingGroup`, whose class its default tells."""
+    """A nested object of settings: a `SettingGroup` of the class of its default."""
 
     @property
     def members(self) -> Mapping[str, Setting]:
@@ -192,7 +193,7 @@ class Nested(Setting):
 
 @cache
 def declared_settings(kind: type[Any]) -> Mapping[str, Setting]:
-    """The declarations of a class's attributes, in their order."""
+    """The declarations of a class's attributes by name, in the order of the attributes."""
     hints = get_type_hints(kind, include_extras=True)
     return {
         attribute.name: replace(declaration, default=attribute.default)
@@ -266,7 +267,7 @@ class ContextPolicy(SettingGroup):
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AgentConfiguration:
     """Data only: no code, no dotted path, no template. One that `parse` made has the right types and bounds;
-    `validate` says besides whether a turn can run on it."""
+    `validate` also checks that a turn can run on it."""
 
     model_chain: Annotated[
         tuple[str, ...],
@@ -304,31 +305,29 @@ class AgentConfiguration:
 
     @classmethod
     def parse(cls, stored: Any) -> Self:
-        """The configuration in a JSON object of this schema or an older one, which stays as it is.
+        """The configuration in a JSON object of this schema or an older one. `stored` is not changed.
 
         Raises `InvalidInput` with a pointer for an unknown name and for a value of another type or out of bounds, and
         `NewerConfiguration` for a schema that only a newer version knows.
         """
-        return cls.from_values(_upgraded(stored))
+        return cls.from_values(_upgrade(stored))
 
     @classmethod
     def from_values(cls, values: Mapping[str, Any]) -> Self:
-        """The configuration in JSON values of today's schema, without its number.
-
-        Raises `InvalidInput` with a pointer for an unknown name and for a value of another type or out of bounds.
-        """
+        """The configuration in JSON values of today's schema, without its number. Raises `InvalidInput` with a pointer
+        for an unknown name and for a value of another type or out of bounds."""
         return cls(**_parse_members(values, SETTINGS, ""))
 
     def dump(self) -> Stored:
         """The JSON object that `parse` reads: equal configurations make equal ones."""
-        return {"schema": _schema()} | {
+        return {"schema": _schema_number()} | {
             name: setting.dump(value)
             for name, setting in SETTINGS.items()
             if (value := getattr(self, name)) != setting.default
         }
 
     def validate(self, installed: Installed) -> None:
-        """Raise `InvalidInput` with a pointer unless a turn can run on this here."""
+        """Raise `InvalidInput` with a pointer unless a turn can run on this configuration in this installation."""
         self.parse(self.dump())
         for name, setting in SETTINGS.items():
             setting.validate(getattr(self, name), f"/{name}", installed)
@@ -337,22 +336,22 @@ class AgentConfiguration:
 SETTINGS: Mapping[str, Setting] = declared_settings(AgentConfiguration)
 
 
-def _schema() -> int:
+def _schema_number() -> int:
     return len(UPGRADES) + 1
 
 
-def _upgraded(stored: Any) -> Stored:
-    """What a stored object of any known schema is in today's, without the number."""
+def _upgrade(stored: Any) -> Stored:
+    """A stored object of any known schema, converted to the current one, without the schema number."""
     if not isinstance(stored, Mapping):
         raise InvalidInput("An object is expected.", pointer="")
     values = dict(stored)
     schema = values.pop("schema", None)
     if type(schema) is not int or schema < 1:
         raise InvalidInput("The number of a schema is expected.", pointer="/schema")
-    if schema > _schema():
+    if schema > _schema_number():
         raise NewerConfiguration(
             f"This configuration has schema {schema} and was written by a newer version of Bandstand; "
-            f"this one reads schemas up to {_schema()}.",
+            f"this one reads schemas up to {_schema_number()}.",
             pointer="/schema",
         )
     for upgrade in UPGRADES[schema - 1 :]:
@@ -363,7 +362,7 @@ def _upgraded(stored: Any) -> Stored:
 def _parse_members(values: Mapping[str, Any], settings: Mapping[str, Setting], pointer: str) -> dict[str, Any]:
     for name in values:
         if name not in settings:
-            known = ", ".join(sorted(settings))
+            known_names = ", ".join(sorted(settings))
             escaped = str(name).replace("~", "~0").replace("/", "~1")
-            raise InvalidInput(f"Unknown name {name!r}; known are {known}.", pointer=f"{pointer}/{escaped}")
+            raise InvalidInput(f"Unknown name {name!r}; known are {known_names}.", pointer=f"{pointer}/{escaped}")
     return {name: settings[name].parse(value, f"{pointer}/{name}") for name, value in values.items()}

@@ -1,8 +1,8 @@
 """Every type of event that a session's log may hold, what it means, and the shape of its `data`.
 
-The shapes are declared as typed dictionaries, so that writers in Python are checked by mypy; those in SQL build equal
-ones, and tests hold them, the API's schema, the documents and the browser's sources against what stands here. What an
-event makes of a snapshot is the law of `agents.domain.replay`.
+The shapes are declared as typed dictionaries, so that mypy checks the writers in Python. Tests compare those in SQL,
+the API's schema, the documents and the browser's sources with these declarations. What an event changes in a snapshot
+is in `agents.domain.replay`.
 """
 
 from __future__ import annotations
@@ -27,21 +27,21 @@ class Form(Enum):
 
 @dataclass(frozen=True, slots=True)
 class OneOf:
-    """A string that is one of a few words."""
+    """A string that is one of `choices`."""
 
-    words: tuple[str, ...]
+    choices: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
 class Shape:
-    """An object of the wire, by its name in the API's schema; `agents.domain.serialization` makes it."""
+    """A JSON object by its name in the API's schema; `agents.domain.serialization` makes it."""
 
     name: str
 
 
 Id = Annotated[str, Form.ID]
 Moment = Annotated[str, Form.MOMENT]
-PriorityWord = Annotated[str, OneOf(tuple(sorted(priority.word for priority in Priority)))]
+PriorityName = Annotated[str, OneOf(tuple(sorted(priority.wire_name for priority in Priority)))]
 Session = Annotated[Mapping[str, Any], Shape("Session")]
 Message = Annotated[Mapping[str, Any], Shape("Message")]
 Feedback = Annotated[Mapping[str, Any], Shape("Feedback")]
@@ -94,10 +94,10 @@ class ModelRetrying(TypedDict):
 class TurnQueued(TypedDict):
     message: Id
     ordinal: int
-    priority: PriorityWord
+    priority: PriorityName
 
 
-class TurnGivenBack(TypedDict):
+class TurnRequeued(TypedDict):
     reason: Annotated[str, "Why it was given back to the queue, or woken."]
 
 
@@ -114,7 +114,7 @@ class TurnRetryWait(TypedDict):
     until: Annotated[Moment, "When it goes on, if nothing wakes it before."]
 
 
-# `for` is a word of Python.
+# `for` is a Python keyword, so the class syntax is not possible here.
 TurnWaiting = TypedDict(
     "TurnWaiting",
     {
@@ -141,8 +141,8 @@ class TurnEnded(TypedDict):
 
 @dataclass(frozen=True, slots=True)
 class Declaration:
-    """What an event says (`meaning`), in one of which shapes its `data` is, and in which state it leaves its turn; None
-    when it leaves it as it was."""
+    """What an event says (`meaning`), the possible shapes of its `data`, and the status that it sets on its turn; None
+    when it leaves the status as it was."""
 
     meaning: str
     shapes: tuple[type, ...]
@@ -150,7 +150,7 @@ class Declaration:
 
 
 class EventType(StrEnum):
-    """Each is its name, as rows and the wire have it."""
+    """The name of each type, as in rows and on the wire."""
 
     SESSION_UPDATED = "session.updated"
     MESSAGE_CREATED = "message.created"
@@ -174,59 +174,59 @@ class EventType(StrEnum):
 
     @property
     def declaration(self) -> Declaration:
-        return _DECLARED[self]
+        return _DECLARATIONS[self]
 
 
-def _declared(meaning: str, *shapes: type, status: TurnStatus | None = None) -> Declaration:
+def _declare(meaning: str, *shapes: type, status: TurnStatus | None = None) -> Declaration:
     return Declaration(meaning, shapes, status)
 
 
 _S, _E = TurnStatus, EventType
-_DECLARED = {
-    _E.SESSION_UPDATED: _declared("The session is now like this: its title, its head, its settings.", SessionData),
-    _E.MESSAGE_CREATED: _declared("Somebody wrote a message.", MessageData),
-    _E.MESSAGE_DELTA: _declared("The turn goes on writing its answer.", MessageDelta),
-    _E.MESSAGE_COMPLETED: _declared("The whole answer, or what there is of one that broke off.", MessageData),
-    _E.MESSAGE_RATED: _declared("The user rated an answer, or took the rating back.", MessageRated),
-    _E.TOOL_STARTED: _declared("The turn calls a tool.", ToolStarted),
-    _E.TOOL_FINISHED: _declared("The tool has answered.", ToolFinished),
-    _E.TOOL_FAILED: _declared("The tool has failed; the model is told so and goes on.", ToolFailed),
-    _E.MODEL_RETRYING: _declared(
+_DECLARATIONS = {
+    _E.SESSION_UPDATED: _declare("The session is now like this: its title, its head, its settings.", SessionData),
+    _E.MESSAGE_CREATED: _declare("Somebody wrote a message.", MessageData),
+    _E.MESSAGE_DELTA: _declare("The turn goes on writing its answer.", MessageDelta),
+    _E.MESSAGE_COMPLETED: _declare("The whole answer, or what there is of one that broke off.", MessageData),
+    _E.MESSAGE_RATED: _declare("The user rated an answer, or took the rating back.", MessageRated),
+    _E.TOOL_STARTED: _declare("The turn calls a tool.", ToolStarted),
+    _E.TOOL_FINISHED: _declare("The tool has answered.", ToolFinished),
+    _E.TOOL_FAILED: _declare("The tool has failed; the model is told so and goes on.", ToolFailed),
+    _E.MODEL_RETRYING: _declare(
         "The model is asked once more: the text shown since the last tool call or result no longer counts.",
         ModelRetrying,
     ),
-    _E.TURN_QUEUED: _declared(
+    _E.TURN_QUEUED: _declare(
         "The turn waits for a runner: a new one, one that was given back, or one that comes back from a wait.",
         TurnQueued,
-        TurnGivenBack,
+        TurnRequeued,
         status=_S.QUEUED,
     ),
-    _E.TURN_STARTED: _declared("A runner has begun the turn, or goes on with it.", TurnStarted, status=_S.RUNNING),
-    _E.TURN_RESTARTED: _declared(
+    _E.TURN_STARTED: _declare("A runner has begun the turn, or goes on with it.", TurnStarted, status=_S.RUNNING),
+    _E.TURN_RESTARTED: _declare(
         "Begun anew, since its runner was lost: what it showed before no longer counts.",
         TurnRestarted,
         status=_S.RUNNING,
     ),
-    _E.TURN_WAITING: _declared(
+    _E.TURN_WAITING: _declare(
         "The turn waits without a runner; what it has shown still counts.", TurnWaiting, status=_S.WAITING
     ),
-    _E.TURN_RETRY_WAIT: _declared(
+    _E.TURN_RETRY_WAIT: _declare(
         "The turn waits in the same way, since no model answers just now.", TurnRetryWait, status=_S.RETRY_WAIT
     ),
-    _E.TURN_CANCELLING: _declared("Somebody wants the turn stopped.", TurnCancelling, status=_S.CANCELLING),
-    _E.TURN_COMPLETED: _declared("The turn has its answer.", TurnCompleted, status=_S.COMPLETED),
-    _E.TURN_FAILED: _declared("The turn has failed; `error` says why.", TurnEnded, status=_S.FAILED),
-    _E.TURN_CANCELLED: _declared("The turn was stopped.", TurnEnded, status=_S.CANCELLED),
-    _E.TURN_EXPIRED: _declared("The turn took longer than it may.", TurnEnded, status=_S.EXPIRED),
+    _E.TURN_CANCELLING: _declare("Somebody wants the turn stopped.", TurnCancelling, status=_S.CANCELLING),
+    _E.TURN_COMPLETED: _declare("The turn has its answer.", TurnCompleted, status=_S.COMPLETED),
+    _E.TURN_FAILED: _declare("The turn has failed; `error` says why.", TurnEnded, status=_S.FAILED),
+    _E.TURN_CANCELLED: _declare("The turn was stopped.", TurnEnded, status=_S.CANCELLED),
+    _E.TURN_EXPIRED: _declare("The turn took longer than it may.", TurnEnded, status=_S.EXPIRED),
 }
 
-# After one of these there is nothing more of a turn.
-TERMINAL_EVENTS = frozenset(event_type.value for event_type, one in _DECLARED.items() if one.status in TERMINAL)
+# The last event of a turn is one of these.
+TERMINAL_EVENTS = frozenset(event_type.value for event_type, one in _DECLARATIONS.items() if one.status in TERMINAL)
 
 
 @dataclass(frozen=True, slots=True)
 class Field:
-    """`kind` is `str`, `int`, `bool`, a `Literal`, or what says more of it: a `Form`, a `OneOf`, a `Shape`."""
+    """`kind` is `str`, `int`, `bool`, a `Literal`, or something more exact: a `Form`, a `OneOf` or a `Shape`."""
 
     kind: Any
     required: bool
@@ -248,15 +248,15 @@ def _field(hint: Any) -> Field:
     nullable = get_origin(hint) in (Union, UnionType) and NoneType in get_args(hint)
     if nullable:
         [hint] = [one for one in get_args(hint) if one is not NoneType]
-        more, hint = _marks(hint)
-        marks = (*more, *marks)
+        inner_marks, hint = _marks(hint)
+        marks = (*inner_marks, *marks)
     kinds = [mark for mark in marks if not isinstance(mark, str)]
     description = "".join(mark for mark in marks if isinstance(mark, str))
     return Field(kinds[0] if kinds else hint, required, nullable, description)
 
 
 def _marks(hint: Any) -> tuple[tuple[Any, ...], Any]:
-    """What `Annotated` says of a type, and the type."""
+    """The metadata of an `Annotated` type, and the type itself."""
     if get_origin(hint) is not Annotated:
         return (), hint
     inner, *marks = get_args(hint)

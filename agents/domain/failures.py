@@ -1,7 +1,7 @@
-"""What can go wrong with a turn or a step: a closed set of classes, and all that anybody must know of each.
+"""What can go wrong with a turn or a step: a closed set of error classes, and the properties of each.
 
-Rows and the wire hold a class by its name. Whoever shows, counts, maps or recovers from failures reads them here; no
-other module writes the name of a class.
+Rows and the wire hold a class by its name. Code that shows, counts, maps or recovers from failures reads them here; no
+other module spells out the name of a class.
 """
 
 from __future__ import annotations
@@ -25,9 +25,9 @@ class Recovery(Enum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Failure:
-    """What is known of a class of errors.
+    """The properties of an error class.
 
-    `meaning` is for programmers and documents, `words` for users where whoever raises the error knows no better ones,
+    `meaning` is for programmers and documents, `user_message` for users where the error has no more exact detail,
     `remedy` for operators. `status` and `code` are those of `/v1`, for a turn that ended with it; an empty code is the
     name of the class. `retry_suggested` says that it may be over by the time somebody tries again; `alarms`, that
     operators hear of it; `ends_turns`, that turns end with it, not only steps. `recovery` is None where no call of a
@@ -35,7 +35,7 @@ class Failure:
     """
 
     meaning: str
-    words: str
+    user_message: str
     remedy: str
     status: int = 500
     code: str = ""
@@ -47,7 +47,7 @@ class Failure:
 
 
 class ErrorClass(StrEnum):
-    """Each is its name, as rows and the wire have it."""
+    """The name of each class, as in rows and on the wire."""
 
     TRANSIENT = "transient"
     RATE_LIMIT = "rate_limit"
@@ -69,14 +69,14 @@ class ErrorClass(StrEnum):
 
     @property
     def code(self) -> str:
-        """What a client of `/v1` reads as the error's code."""
+        """The error's code in responses of `/v1`."""
         return self.failure.code or self.value
 
 
 _FAILURES = {
     ErrorClass.TRANSIENT: Failure(
         meaning="The model was not reached, was too slow or overloaded, or broke off its answer.",
-        words="The model could not be reached or broke off its answer.",
+        user_message="The model could not be reached or broke off its answer.",
         remedy="The provider does not answer properly. When it does again: select all, Retry.",
         status=502,
         retry_suggested=True,
@@ -85,7 +85,7 @@ _FAILURES = {
     ),
     ErrorClass.RATE_LIMIT: Failure(
         meaning="The provider got too many requests or tokens in a minute.",
-        words="The model's provider asks us to slow down.",
+        user_message="The model's provider asks us to slow down.",
         remedy="The provider asks us to slow down. When it is over: select all, Retry.",
         status=429,
         code="model_rate_limit",
@@ -94,7 +94,7 @@ _FAILURES = {
     ),
     ErrorClass.CONTEXT_LENGTH: Failure(
         meaning="The conversation is longer than the model reads; the release's context policy bounds it.",
-        words="The conversation is longer than the model can read.",
+        user_message="The conversation is longer than the model can read.",
         remedy="The conversation is too long for the model: fork it at an earlier turn.",
         status=400,
         code="context_length_exceeded",
@@ -102,65 +102,65 @@ _FAILURES = {
     ),
     ErrorClass.CONTENT_FILTER: Failure(
         meaning="The provider refused the question or its own answer.",
-        words="The model's provider refused this content.",
+        user_message="The model's provider refused this content.",
         remedy="The provider refuses the question or its answer: ask otherwise. It is never rewritten silently.",
         status=400,
         recovery=Recovery.REFUSE,
     ),
     ErrorClass.AUTH: Failure(
         meaning="The key is wrong, or the account has no credit, quota or right to the model.",
-        words="The model's provider does not accept our credentials or our account.",
+        user_message="The model's provider does not accept our credentials or our account.",
         remedy="The provider refuses our key: put in one that works, then select all, Retry.",
         status=502,
         recovery=Recovery.REST_CREDENTIAL,
     ),
     ErrorClass.BAD_REQUEST: Failure(
         meaning="There is no such model, its libraries are missing, its address is wrong, or it does not take this.",
-        words="The model does not exist or does not accept this kind of request.",
+        user_message="The model does not exist or does not accept this kind of request.",
         remedy="The route or its settings are wrong, which the step says: correct them, then select all, Retry.",
         status=502,
         recovery=Recovery.NEXT_ROUTE,
     ),
     ErrorClass.TOOL_ERROR: Failure(
         meaning="A tool failed. The model is told so and goes on; a turn ends with it only at the provider's side.",
-        words="A tool failed on the provider's side.",
+        user_message="A tool failed on the provider's side.",
         remedy="Open one: its steps say what went wrong.",
         recovery=Recovery.TELL_MODEL,
     ),
     ErrorClass.LIMIT_REACHED: Failure(
         meaning="The turn used all the model calls, tool calls or output tokens that its release allows.",
-        words="The turn used all that its agent may use.",
+        user_message="The turn used all that its agent may use.",
         remedy="The agent reached a limit of its draft: raise it, or see in the steps what goes in circles.",
     ),
     ErrorClass.WORKER_CRASHED: Failure(
         meaning="The turn lost its runner again and again, without one finished step between.",
-        words="The worker stopped several times while it worked on this message.",
+        user_message="The worker stopped several times while it worked on this message.",
         remedy="Runners died at this: read their logs before you retry.",
         retry_suggested=True,
     ),
     ErrorClass.SET_ASIDE: Failure(
         meaning="An operator ended the turn, so that its session goes on.",
-        words="An operator ended the work on this message.",
+        user_message="An operator ended the work on this message.",
         remedy="Nothing: somebody decided it.",
         status=409,
         alarms=False,
     ),
     ErrorClass.DEADLINE: Failure(
         meaning="The turn took longer than it may, or nobody could begin it in time.",
-        words="The turn took longer than it may.",
+        user_message="The turn took longer than it may.",
         remedy="Nobody could answer in time: are runners up, and do they have room?",
         status=504,
     ),
     ErrorClass.UNKNOWN: Failure(
         meaning="Something that nobody foresaw.",
-        words="Something went wrong on our side.",
+        user_message="Something went wrong on our side.",
         remedy="Open one: its steps say what went wrong.",
         retry_suggested=True,
         recovery=Recovery.FALL_BACK,
     ),
     ErrorClass.CANCELLED: Failure(
         meaning="Somebody stopped the turn while the step was open. The turn itself has no error then.",
-        words="The turn was stopped.",
+        user_message="The turn was stopped.",
         remedy="Nothing: somebody wanted it.",
         status=409,
         code="turn_cancelled",
@@ -170,10 +170,10 @@ _FAILURES = {
     ),
 }
 
-# What alarms nobody.
-QUIET = tuple(error_class.value for error_class in ErrorClass if not error_class.failure.alarms)
+# Classes that raise no alert.
+SILENT_CLASSES = tuple(error_class.value for error_class in ErrorClass if not error_class.failure.alarms)
 
 
 def parse_error_class(name: str) -> ErrorClass | None:
-    """The class of that name; None for one that only a newer version knows, and for no class."""
+    """The class called `name`; None for "" and for a class that only a newer version knows."""
     return ErrorClass(name) if name in _FAILURES else None

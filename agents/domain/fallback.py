@@ -1,4 +1,4 @@
-"""What follows when a model has failed: the same route once more, the next one, or nothing. Pure."""
+"""What to do when a model call has failed: ask the same route again, ask the next one, or give up."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from enum import StrEnum
 
 @dataclass(frozen=True, slots=True)
 class Policy:
-    """How often one answer of a model is asked for: `attempts` in all, `attempts_per_route` of any one route.
+    """How often a model is asked for one answer: `attempts` in total, `attempts_per_route` for each route.
 
-    After an error of a class in `same_route` the same route is asked once more, and the next one when it was asked
-    often enough; after one in `next_route`, the next one at once. After any other nobody is asked again.
+    After an error of a class in `same_route` the same route is asked again, up to `attempts_per_route`, then the next
+    one; after one in `next_route` the next route is asked at once; after any other error the turn gives up.
     """
 
     attempts: int = 1
@@ -26,7 +26,7 @@ ONE_ATTEMPT = Policy()
 
 @dataclass(frozen=True, slots=True)
 class FailedAttempt:
-    """An attempt that has failed."""
+    """An attempt that failed: the route that was asked, and the class of its error."""
 
     route: str
     error_class: str
@@ -34,7 +34,7 @@ class FailedAttempt:
 
 @dataclass(frozen=True, slots=True)
 class Attempt:
-    """The next one. `number` counts from 1; `reason` is the class of the error that made it necessary, "" at first."""
+    """The next attempt. `number` counts from 1; `reason` is the error class of the attempt before, "" for the first."""
 
     number: int
     route: str
@@ -42,7 +42,7 @@ class Attempt:
 
 
 class Reason(StrEnum):
-    """Why nobody is asked again."""
+    """Why there is no further attempt."""
 
     ATTEMPTS = "attempts"  # there were as many as the policy allows
     ERROR_CLASS = "error_class"  # to ask again would help nobody
@@ -52,15 +52,17 @@ class Reason(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class GiveUp:
+    """There is no further attempt."""
+
     reason: Reason
 
 
 def next_attempt(
     chain: Sequence[str], failures: Sequence[FailedAttempt], policy: Policy, *, open_routes: Collection[str] = ()
 ) -> Attempt | GiveUp:
-    """What to try after these `failures` of one answer, oldest first, along the routes of `chain`.
+    """The next attempt at one answer after `failures`, oldest first, along the routes of `chain`; or `GiveUp`.
 
-    `open_routes` are those that nobody may ask just now: their breaker is open.
+    `open_routes` are those that must not be asked at the moment: their circuit breaker is open.
     """
     number = len(failures) + 1
     if number > policy.attempts:
@@ -74,7 +76,7 @@ def next_attempt(
         return GiveUp(Reason.ERROR_CLASS)
     attempts = sum(failure.route == last.route for failure in failures)
     same = last.error_class in policy.same_route and attempts < policy.attempts_per_route
-    # One that the chain does not name any more has all of it before itself.
+    # After a route that the chain no longer names, the chain begins from its start.
     start = routes.index(last.route) + (not same) if last.route in routes else 0
     return _first(routes[start:], open_routes, number, last.error_class)
 

@@ -22,20 +22,21 @@ def tool_call_part(*, call_id: str, name: str, arguments: str) -> Part:
 
 
 def tool_result_part(*, call_id: str, content: str, is_error: bool, unknown: bool = False) -> Part:
-    """`unknown` says that nobody can tell whether the call took effect: the part has an `outcome` then."""
+    """`unknown`: it is not known whether the call took effect; the part then has an `outcome`."""
     part = {"type": "tool_result", "call_id": call_id, "content": content, "is_error": is_error}
     return {**part, "outcome": "unknown"} if unknown else part
 
 
 def plain_text(parts: Iterable[Mapping[str, Any]]) -> str:
-    """What a person reads of a message."""
+    """The text of a message: its text parts, joined."""
     return "".join(part["text"] for part in parts if part["type"] == "text")
 
 
 def check_text(text: Any, *, pointer: str = "/input") -> str:
-    """`text` as a person may send it, kept byte-exact.
+    """Return `text` unchanged if a person may send it as a message.
 
-    Raises `InvalidInput` when it is empty, only spaces or holds what no row can hold, `TooLarge` above 64 KiB.
+    Raises `InvalidInput` when it is empty, only white space or cannot be stored (NUL, lone surrogates), `TooLarge`
+    above 64 KiB of UTF-8.
     """
     if not isinstance(text, str):
         raise InvalidInput("Text is expected.", pointer=pointer)

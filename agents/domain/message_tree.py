@@ -1,8 +1,8 @@
-"""The tree that a session's messages form: the way to its head, and the branches beside that way.
+"""The tree that a session's messages form: the path to its head, and the branches off that path.
 
-A question and its answer stand for one place in the conversation. The next question may name either as its parent: the
-answer, or, when it was asked before the answer was there, the question. Both follow the same place, so branches are
-counted by places.
+A question and its answer are one exchange. The next question may have either as its parent: the answer, or, when it was
+asked before there was an answer, the question. Both follow the same exchange, so branches are counted by exchanges. An
+exchange is represented by its first message.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from uuid import UUID
 
 @dataclass(frozen=True, slots=True)
 class Node:
-    """A message without its words. `answers` says that it is an agent's answer to the message of its turn."""
+    """A message without its content. `answers`: it is an agent's answer to the question of its turn."""
 
     id: UUID
     ordinal: int
@@ -29,45 +29,46 @@ class Tree:
 
     def __init__(self, nodes: Iterable[Node]) -> None:
         self._nodes = {node.id: node for node in sorted(nodes, key=lambda node: node.ordinal)}
-        self._asked = {node.turn: node for node in self._nodes.values() if node.turn and not node.answers}
-        self._answer = {node.turn: node for node in self._nodes.values() if node.turn and node.answers}
-        self._following: dict[UUID | None, list[Node]] = defaultdict(list)
+        self._questions = {node.turn: node for node in self._nodes.values() if node.turn and not node.answers}
+        self._answers = {node.turn: node for node in self._nodes.values() if node.turn and node.answers}
+        self._children: dict[UUID | None, list[Node]] = defaultdict(list)
         for node in self._nodes.values():
-            if self._place(node) is node:
-                self._following[self._before(node)].append(node)
+            if self._exchange(node) is node:
+                self._children[self._previous_exchange(node)].append(node)
 
-    def line(self, head: UUID | None) -> list[Node]:
-        """What people read, oldest first: the places on the way to `head`, each by its first message."""
-        found: list[Node] = []
-        place = self._place(self._nodes[head]) if head in self._nodes else None
-        while place is not None:
-            found.append(place)
-            before = self._before(place)
-            place = self._nodes[before] if before is not None else None
-        found.reverse()
-        return found
+    def path_to(self, head: UUID | None) -> list[Node]:
+        """The exchanges on the path from the root to `head`, oldest first; none when `head` is not in the tree."""
+        path: list[Node] = []
+        node = self._exchange(self._nodes[head]) if head in self._nodes else None
+        while node is not None:
+            path.append(node)
+            previous_id = self._previous_exchange(node)
+            node = self._nodes[previous_id] if previous_id is not None else None
+        path.reverse()
+        return path
 
-    def asked_for(self, turn: UUID) -> Node | None:
-        """The message that a turn answers."""
-        return self._asked.get(turn)
+    def find_question(self, turn: UUID) -> Node | None:
+        """The question that a turn answers; None when there is no such turn."""
+        return self._questions.get(turn)
 
-    def answer_to(self, node: Node) -> Node | None:
-        return self._answer.get(node.turn) if node.turn and not node.answers else None
+    def find_answer(self, node: Node) -> Node | None:
+        """The agent's answer to a question; None while there is none."""
+        return self._answers.get(node.turn) if node.turn and not node.answers else None
 
     def branches(self, node: Node) -> list[Node]:
-        """The places that follow the same place, `node` among them, oldest first."""
-        return self._following[self._before(node)]
+        """The exchanges that follow the same exchange as `node`, `node` included, oldest first."""
+        return self._children[self._previous_exchange(node)]
 
-    def newest_below(self, node: Node) -> UUID:
-        """The head that shows `node` and the newest of what follows it."""
-        while self._following.get(node.id):
-            node = self._following[node.id][-1]
-        answer = self.answer_to(node)
+    def newest_descendant(self, node: Node) -> UUID:
+        """The head to choose for the branch of `node`: the newest message of its newest descendants."""
+        while self._children.get(node.id):
+            node = self._children[node.id][-1]
+        answer = self.find_answer(node)
         return answer.id if answer else node.id
 
-    def _place(self, node: Node) -> Node:
-        return self._asked.get(node.turn, node) if node.turn and node.answers else node
+    def _exchange(self, node: Node) -> Node:
+        return self._questions.get(node.turn, node) if node.turn and node.answers else node
 
-    def _before(self, node: Node) -> UUID | None:
+    def _previous_exchange(self, node: Node) -> UUID | None:
         parent = self._nodes.get(node.parent) if node.parent else None
-        return self._place(parent).id if parent else None
+        return self._exchange(parent).id if parent else None

@@ -1,7 +1,7 @@
 """From stored messages to the messages of a request: system texts, history and work, repaired and fitted to a window.
 
-The repair is pure, ordered and idempotent, and it never touches the stored log: whatever a crash or a stop left
-behind, the request that comes out is one that providers accept.
+The repair is pure and idempotent and never changes the stored log: whatever a crash or a cancellation left behind, the
+request is one that providers accept.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from uuid import UUID
 import orjson
 
 from agents.domain.chat import ChatMessage, ToolCall
-from agents.domain.client_options import BELOW_OURS
+from agents.domain.client_options import CLIENT_INSTRUCTIONS_PREFIX
 from agents.domain.message_parts import Part
 
 INTERRUPTED = "This call was interrupted and has no result."
@@ -26,14 +26,14 @@ INTERRUPTED = "This call was interrupted and has no result."
 # o200k_base, a token had 3.7 to 4.6 bytes of our docs, code, chats and JSON, and 2.9 (Polish) to 6.3 (Bengali) bytes of
 # 22 languages; with the older cl100k_base 1.1 (Armenian) to 4.4. Random hexadecimal digits have 1.7.
 BYTES_PER_TOKEN = 3
-# What stands around each message and each call; three by OpenAI's cookbook ("How to count tokens with tiktoken"), and
+# The overhead of each message and each call; three by OpenAI's cookbook ("How to count tokens with tiktoken"), and
 # the role.
-TOKENS_AROUND = 4
+TOKENS_PER_MESSAGE = 4
 
-# The narrowest rules of all: Gemini's for how a name begins, OpenAI's for how long an id may be.
+# The strictest rules of all providers: Gemini's for how a name begins, OpenAI's for how long an id may be.
 _NAME = re.compile(r"[a-zA-Z_][a-zA-Z0-9_-]{0,63}")
-_NAME_BEGINS = re.compile(r"[a-zA-Z_]")
-_FOREIGN = re.compile(r"[^a-zA-Z0-9_-]")
+_NAME_START = re.compile(r"[a-zA-Z_]")
+_INVALID_CHARACTERS = re.compile(r"[^a-zA-Z0-9_-]")
 _ID = re.compile(r"[a-zA-Z0-9_-]{1,40}")
 
 _ROLES = {"user": "user", "agent": "assistant", "human": "assistant", "system": "system"}
@@ -42,7 +42,7 @@ Count = Callable[[str], int]
 
 
 class Source(StrEnum):
-    """Whose words a system text is."""
+    """Who wrote a system text."""
 
     RELEASE = "release"
     CLIENT = "client"
@@ -50,7 +50,7 @@ class Source(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Block:
-    """A system text; an empty one is none."""
+    """A system text; one that is empty is left out of the request."""
 
     source: Source
     text: str
@@ -66,13 +66,14 @@ class Item:
 
 
 def estimate_tokens(text: str) -> int:
-    """Tokens of `text`, by its length: near enough to choose what fits, and never more than it has bytes."""
+    """An estimate of the tokens of `text` from its length in bytes: good enough to decide what fits, and never more
+    than it has bytes."""
     return -(-len(text if text.isascii() else text.encode("utf-8", "surrogatepass")) // BYTES_PER_TOKEN)
 
 
-def newest(history: Sequence[Item], characters: int) -> list[Item]:
-    """The newest exchanges of `history` that have so many characters together. In any case its last message, which is
-    the question, and what belongs to it."""
+def newest_exchanges(history: Sequence[Item], characters: int) -> list[Item]:
+    """The newest exchanges of `history` that together have at most so many `characters`. Its last message, which is the
+    question, and what belongs to it are always included."""
     sizes = [_characters(item) for item in history]
     if sum(sizes) <= characters:
         return list(history)
@@ -86,7 +87,7 @@ def newest(history: Sequence[Item], characters: int) -> list[Item]:
         sizes,
         characters,
         always=frozenset({question, *range(call, last + 1)}),
-        begins=lambda index: _is_question(history[index]) or (index > question and history[index].author != "user"),
+        can_start=lambda index: _is_question(history[index]) or (index > question and history[index].author != "user"),
     )
     return [history[index] for index in indexes]
 
@@ -96,30 +97,30 @@ def fit(
 ) -> tuple[ChatMessage, ...]:
     """The messages of a request: `blocks`, then `history` with the question last, then the `work` of its turn so far.
 
-    All of them, if `window` has room for so many tokens or is None. Otherwise the oldest exchanges go first, each as a
-    whole, then the oldest rounds of calls with their results. What stays in any case: the blocks, the question (where
-    it brings results of a client's tools, their calls and what was asked before those), the newest round of the work.
+    All of them, if they fit into `window` tokens or it is None. Otherwise the oldest exchanges are dropped first, each
+    as a whole, then the oldest rounds of calls with their results. Always included: the blocks, the question (where it
+    brings results of a client's tools, also their calls and the question before those), the newest round of the work.
 
-    `count` gives the tokens of a text, each of which has one byte at least.
+    `count` returns the tokens of a text, never more than its bytes in UTF-8.
     """
     system = _system(blocks)
-    talk = repair(message for item in history for message in flatten(item.author, item.parts))
+    conversation = repair(message for item in history for message in flatten(item.author, item.parts))
     rounds = repair(flatten("agent", work))
-    messages = (*system, *talk, *rounds)
-    # Bytes bound tokens, so that nothing is counted unless it could be too much.
-    if window is None or sum([_tokens(message, _most_tokens) for message in messages]) <= window:
+    messages = (*system, *conversation, *rounds)
+    # A text has at most as many tokens as bytes, so nothing is counted unless it could be too much.
+    if window is None or sum([_tokens(message, _max_tokens) for message in messages]) <= window:
         return messages
-    return _fit_talk(system, talk, rounds, window, count, has_results=_has_results(history[-1]))
+    return _fit_conversation(system, conversation, rounds, window, count, has_results=_has_results(history[-1]))
 
 
 def flatten(author: str, parts: Sequence[Mapping[str, Any]]) -> list[ChatMessage]:
-    """One stored message as the messages that a model knows: calls and their results are messages of their own."""
+    """One stored message as messages of a request: tool calls and their results become messages of their own."""
     if author != "agent":
-        # A client's results of its own tools come with the user's next words, or with none.
+        # Results of a client's tools come together with the user's next message, or alone.
         results = [_result(part) for part in parts if part["type"] == "tool_result"]
         text = "".join(part["text"] for part in parts if part["type"] == "text")
-        said = [ChatMessage(role=_ROLES[author], text=text)] if text or not results else []  # type: ignore[arg-type]
-        return [*results, *said]
+        messages = [ChatMessage(role=_ROLES[author], text=text)] if text or not results else []  # type: ignore[arg-type]
+        return [*results, *messages]
     out: list[ChatMessage] = []
     text, calls = "", list[ToolCall]()
     for part in parts:
@@ -146,24 +147,24 @@ def _result(part: Mapping[str, Any]) -> ChatMessage:
 
 def _system(blocks: Iterable[Block]) -> list[ChatMessage]:
     blocks = [block for block in blocks if block.text]
-    # What a client asks for stands below what the release says.
-    prefix = BELOW_OURS if any(block.source is Source.RELEASE for block in blocks) else ""
+    # The client's instructions follow those of the release.
+    prefix = CLIENT_INSTRUCTIONS_PREFIX if any(block.source is Source.RELEASE for block in blocks) else ""
     return [
         ChatMessage("system", prefix + block.text if block.source is Source.CLIENT else block.text) for block in blocks
     ]
 
 
-def _fit_talk(
+def _fit_conversation(
     system: Sequence[ChatMessage],
-    talk: Sequence[ChatMessage],
+    conversation: Sequence[ChatMessage],
     rounds: Sequence[ChatMessage],
     window: int,
     count: Count,
     *,
     has_results: bool,
 ) -> tuple[ChatMessage, ...]:
-    messages = (*system, *talk, *rounds)
-    end = len(system) + len(talk)
+    messages = (*system, *conversation, *rounds)
+    end = len(system) + len(conversation)
     question, call = _find_question(
         end - 1,
         has_calls=lambda index: has_results and bool(messages[index].tool_calls),
@@ -174,7 +175,7 @@ def _fit_talk(
         [_tokens(message, count) for message in messages],
         window,
         always=frozenset({*range(len(system)), question, *range(call, end), *range(newest_round, len(messages))}),
-        begins=lambda index: messages[index].role == "user" if index <= question else messages[index].role != "tool",
+        can_start=lambda index: messages[index].role == "user" if index <= question else messages[index].role != "tool",
     )
     return tuple(messages[index] for index in indexes)
 
@@ -182,37 +183,39 @@ def _fit_talk(
 def _find_question(
     last: int, *, has_calls: Callable[[int], bool], is_question: Callable[[int], bool]
 ) -> tuple[int, int]:
-    """Where the question stands that ends at `last`, and where what belongs to it goes on: with the calls whose results
-    it brings, if it does."""
+    """The index of the question that ends at `last`, and the index from which everything up to `last` belongs to it:
+    that of the calls whose results it brings, or `last` itself when it brings none."""
     call = next((index for index in range(last, -1, -1) if has_calls(index)), None)
     if call is None:
         return last, last
     return next((index for index in range(call, -1, -1) if is_question(index)), call), call
 
 
-def _select(sizes: Sequence[int], room: int, *, always: Container[int], begins: Callable[[int], bool]) -> list[int]:
-    """The indexes that stay: `always`, and from one that `begins` to the end, as many as there is room for."""
-    room -= sum(size for index, size in enumerate(sizes) if index in always)
+def _select(
+    sizes: Sequence[int], budget: int, *, always: Container[int], can_start: Callable[[int], bool]
+) -> list[int]:
+    """The indexes to keep: those in `always`, and the longest tail within `budget` that begins where `can_start`."""
+    budget -= sum(size for index, size in enumerate(sizes) if index in always)
     first = len(sizes)
     for index in reversed(range(len(sizes))):
         if index not in always:
-            room -= sizes[index]
-        if room < 0:
+            budget -= sizes[index]
+        if budget < 0:
             break
-        if begins(index):
+        if can_start(index):
             first = index
     return [index for index in range(len(sizes)) if index >= first or index in always]
 
 
 def _tokens(message: ChatMessage, count: Count) -> int:
-    tokens = TOKENS_AROUND + count(message.text)
+    tokens = TOKENS_PER_MESSAGE + count(message.text)
     for call in message.tool_calls:
-        tokens += TOKENS_AROUND + count(call.name) + count(call.arguments)
+        tokens += TOKENS_PER_MESSAGE + count(call.name) + count(call.arguments)
     return tokens
 
 
-def _most_tokens(text: str) -> int:
-    """No character has more than four bytes."""
+def _max_tokens(text: str) -> int:
+    """An upper bound: no character has more than four bytes in UTF-8."""
     return len(text) if text.isascii() else 4 * len(text)
 
 
@@ -233,21 +236,21 @@ def _has_results(item: Item) -> bool:
 
 
 def repair(messages: Iterable[ChatMessage]) -> tuple[ChatMessage, ...]:
-    """`messages` such that every call has exactly one result right behind it, and every result a call before it.
+    """`messages` such that every call is followed by exactly one result, and every result follows its call.
 
-    Dangling calls get an error result, orphan and second results are dropped, broken arguments become an empty object,
-    names and ids that a provider would refuse become ones that all take, empty answers are dropped, and what stands
-    before the first question goes.
+    Calls without a result get an error as their result, orphaned and repeated results are dropped, malformed arguments
+    become an empty object, names and ids that a provider would refuse are replaced by ones that all accept, empty
+    answers are dropped, and so is everything before the first question.
     """
-    return _answer_calls(_begin_with_a_question(_drop_empty(_mend_calls(list(messages)))))
+    return _answer_calls(_drop_before_first_question(_drop_empty(_repair_calls(list(messages)))))
 
 
-def _mend_calls(messages: list[ChatMessage]) -> list[ChatMessage]:
+def _repair_calls(messages: list[ChatMessage]) -> list[ChatMessage]:
     return [
         ChatMessage(
             message.role,
             message.text,
-            tuple(map(_mended, message.tool_calls)),
+            tuple(map(_repair_call, message.tool_calls)),
             None if message.tool_call_id is None else valid_call_id(message.tool_call_id),
         )
         if message.tool_calls or message.tool_call_id is not None
@@ -256,26 +259,26 @@ def _mend_calls(messages: list[ChatMessage]) -> list[ChatMessage]:
     ]
 
 
-def _mended(call: ToolCall) -> ToolCall:
+def _repair_call(call: ToolCall) -> ToolCall:
     try:
         # As strict as providers are: Python's own reader takes NaN and lone surrogates.
-        sound = isinstance(orjson.loads(call.arguments), dict)
+        is_valid = isinstance(orjson.loads(call.arguments), dict)
     except orjson.JSONDecodeError:
-        sound = False
-    return ToolCall(valid_call_id(call.id), valid_tool_name(call.name), call.arguments if sound else "{}")
+        is_valid = False
+    return ToolCall(valid_call_id(call.id), valid_tool_name(call.name), call.arguments if is_valid else "{}")
 
 
 def valid_tool_name(name: str) -> str:
-    """`name` if every provider takes it as a tool's, else one like it: models invent names, and those stay in the
-    history, where one refused name would end the conversation for ever."""
+    """`name` if every provider accepts it as the name of a tool, else a similar one that they accept: models invent
+    names, and those stay in the history, where a refused name would break every later request."""
     if _NAME.fullmatch(name):
         return name
-    name = _FOREIGN.sub("_", name)
-    return (name if _NAME_BEGINS.match(name) else f"_{name}")[:64]
+    name = _INVALID_CHARACTERS.sub("_", name)
+    return (name if _NAME_START.match(name) else f"_{name}")[:64]
 
 
 def valid_call_id(call_id: str) -> str:
-    """`call_id` if every provider takes it, else one made of it: another provider may have given it."""
+    """`call_id` if every provider accepts it, else one derived from it: another provider may have issued it."""
     if _ID.fullmatch(call_id):
         return call_id
     return f"call_{hashlib.sha256(call_id.encode('utf-8', 'surrogatepass')).hexdigest()[:24]}"
@@ -285,7 +288,7 @@ def _drop_empty(messages: list[ChatMessage]) -> list[ChatMessage]:
     return [m for m in messages if m.role != "assistant" or m.text or m.tool_calls]
 
 
-def _begin_with_a_question(messages: list[ChatMessage]) -> list[ChatMessage]:
+def _drop_before_first_question(messages: list[ChatMessage]) -> list[ChatMessage]:
     system = [m for m in messages if m.role == "system"]
     rest = [m for m in messages if m.role != "system"]
     first = next((index for index, m in enumerate(rest) if m.role == "user"), 0)
@@ -297,27 +300,27 @@ def _answer_calls(messages: list[ChatMessage]) -> tuple[ChatMessage, ...]:
     for index, message in enumerate(messages):
         if message.role == "tool":
             continue
-        calls = _each_once(message.tool_calls)
+        calls = _drop_repeated_calls(message.tool_calls)
         if not calls:
             out.append(message)
             continue
         out.append(ChatMessage(message.role, message.text, calls))
-        results = _results_after(messages, index)
+        results = _collect_results(messages, index)
         out.extend(
             ChatMessage(role="tool", text=results.get(call.id, INTERRUPTED), tool_call_id=call.id) for call in calls
         )
     return tuple(out)
 
 
-def _each_once(calls: Iterable[ToolCall]) -> tuple[ToolCall, ...]:
+def _drop_repeated_calls(calls: Iterable[ToolCall]) -> tuple[ToolCall, ...]:
     first: dict[str, ToolCall] = {}
     for call in calls:
         first.setdefault(call.id, call)
     return tuple(first.values())
 
 
-def _results_after(messages: list[ChatMessage], index: int) -> dict[str, str]:
-    """The first result of each call, up to the next message with calls: an id may come again later."""
+def _collect_results(messages: list[ChatMessage], index: int) -> dict[str, str]:
+    """The first result of each call by its id, up to the next message with calls: ids may repeat after that."""
     results: dict[str, str] = {}
     for message in messages[index + 1 :]:
         if message.tool_calls:

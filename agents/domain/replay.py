@@ -1,11 +1,11 @@
-"""The replay law: a snapshot at seq n and the events after it give the snapshot at any later seq.
+"""Replay: a snapshot at seq n and the events after it give the snapshot at any later seq.
 
 A snapshot is `{"seq", "session", "messages", "turns", "older"}`: the session's shape (its `head` is the end of the
 conversation that people see), the newest messages by ordinal with their owner's feedback, and the turns that are open
-or, among those of these messages, did not end well, each as
+or, among those of these messages, did not complete, each as
 `{"id", "message", "ordinal", "priority", "status", "shown", "error"}`. `shown` holds the parts that an open turn has
-shown so far; once it ends they stand in a message. `older` says that there are messages before; what was known of them
-still holds.
+shown so far; once it ends they are parts of a message. `older` says that there are earlier messages, which a snapshot
+does not change.
 """
 
 from __future__ import annotations
@@ -24,8 +24,8 @@ Turn = dict[str, Any]
 Apply = Callable[[Snapshot, Turn | None, Data], None]
 
 
-def show(parts: list[Part], event_type: str, data: Data) -> None:
-    """Make of `parts` what an event of a running turn shows; events that show nothing leave it as it is."""
+def show_event(parts: list[Part], event_type: str, data: Data) -> None:
+    """Change `parts`, what a running turn has shown so far, as one of its events does; most events do not change it."""
     if event_type == EventType.MESSAGE_DELTA:
         if parts and parts[-1]["type"] == "text":
             parts[-1] = text_part(parts[-1]["text"] + data["text"])
@@ -40,7 +40,7 @@ def show(parts: list[Part], event_type: str, data: Data) -> None:
             tool_result_part(call_id=data["call_id"], content=data["content"], is_error=failed, unknown=unknown)
         )
     elif event_type == EventType.MODEL_RETRYING:
-        # The words of the attempt that failed. Those before a tool call or its result stand in the journal.
+        # This is the text of the attempt that failed. Text before a tool call or its result is in the journal.
         while parts and parts[-1]["type"] == "text":
             parts.pop()
 
@@ -49,12 +49,12 @@ def _session_updated(snapshot: Snapshot, _turn: Turn | None, data: Data) -> None
     snapshot["session"] = dict(data["session"])
 
 
-def _created(snapshot: Snapshot, _turn: Turn | None, data: Data) -> None:
+def _message_created(snapshot: Snapshot, _turn: Turn | None, data: Data) -> None:
     _add(snapshot, data["message"])
     snapshot["session"]["head"] = data["message"]["id"]
 
 
-def _answered(snapshot: Snapshot, _turn: Turn | None, data: Data) -> None:
+def _message_completed(snapshot: Snapshot, _turn: Turn | None, data: Data) -> None:
     _add(snapshot, data["message"])
     # Unless people went on, or to another branch, in the meantime.
     if snapshot["session"]["head"] == data["message"]["parent"]:
@@ -65,22 +65,22 @@ def _add(snapshot: Snapshot, message: Mapping[str, Any]) -> None:
     snapshot["messages"] = sorted([*snapshot["messages"], message], key=lambda m: m["ordinal"])
 
 
-def _rated(snapshot: Snapshot, _turn: Turn | None, data: Data) -> None:
+def _message_rated(snapshot: Snapshot, _turn: Turn | None, data: Data) -> None:
     snapshot["messages"] = [
         {**message, "feedback": data["feedback"]} if message["id"] == data["message"] else message
         for message in snapshot["messages"]
     ]
 
 
-def _shown(event_type: EventType) -> Apply:
+def _extend_shown(event_type: EventType) -> Apply:
     def apply(_snapshot: Snapshot, turn: Turn | None, data: Data) -> None:
         if turn is not None:
-            show(turn["shown"], event_type, data)
+            show_event(turn["shown"], event_type, data)
 
     return apply
 
 
-def _moved(status: TurnStatus) -> Apply:
+def _set_status(status: TurnStatus) -> Apply:
     def apply(_snapshot: Snapshot, turn: Turn | None, data: Data) -> None:
         if turn is not None:
             turn["status"] = status.value
@@ -90,39 +90,39 @@ def _moved(status: TurnStatus) -> Apply:
     return apply
 
 
-def _restarted(_snapshot: Snapshot, turn: Turn | None, _data: Data) -> None:
+def _turn_restarted(_snapshot: Snapshot, turn: Turn | None, _data: Data) -> None:
     if turn is not None:
         turn["status"], turn["shown"] = TurnStatus.RUNNING.value, []
 
 
-def _completed(snapshot: Snapshot, turn: Turn | None, _data: Data) -> None:
+def _turn_completed(snapshot: Snapshot, turn: Turn | None, _data: Data) -> None:
     if turn is not None:
         del snapshot["turns"][turn["id"]]
 
 
-def _nothing(_snapshot: Snapshot, _turn: Turn | None, _data: Data) -> None:
-    """The event tells something, and changes nothing that a snapshot holds."""
+def _no_change(_snapshot: Snapshot, _turn: Turn | None, _data: Data) -> None:
+    """The event changes nothing that is part of a snapshot."""
 
 
-def _law_of(event_type: EventType) -> Apply:
+def _status_change(event_type: EventType) -> Apply:
     status = event_type.declaration.status
-    return _nothing if status is None else _moved(status)
+    return _no_change if status is None else _set_status(status)
 
 
-# A turn that was given back shows its partial text until its next runner begins it anew. One that waited is started
-# once more, and goes on behind what it has shown.
-_LAW: dict[str, Apply] = {event_type.value: _law_of(event_type) for event_type in EventType} | {
+# A turn that was requeued shows its partial text until its next runner restarts it. One that waited is started again
+# and continues after what it has shown.
+_APPLIERS: dict[str, Apply] = {event_type.value: _status_change(event_type) for event_type in EventType} | {
     EventType.SESSION_UPDATED: _session_updated,
-    EventType.MESSAGE_CREATED: _created,
-    EventType.MESSAGE_COMPLETED: _answered,
-    EventType.MESSAGE_RATED: _rated,
-    EventType.MESSAGE_DELTA: _shown(EventType.MESSAGE_DELTA),
-    EventType.TOOL_STARTED: _shown(EventType.TOOL_STARTED),
-    EventType.TOOL_FINISHED: _shown(EventType.TOOL_FINISHED),
-    EventType.TOOL_FAILED: _shown(EventType.TOOL_FAILED),
-    EventType.MODEL_RETRYING: _shown(EventType.MODEL_RETRYING),
-    EventType.TURN_RESTARTED: _restarted,
-    EventType.TURN_COMPLETED: _completed,
+    EventType.MESSAGE_CREATED: _message_created,
+    EventType.MESSAGE_COMPLETED: _message_completed,
+    EventType.MESSAGE_RATED: _message_rated,
+    EventType.MESSAGE_DELTA: _extend_shown(EventType.MESSAGE_DELTA),
+    EventType.TOOL_STARTED: _extend_shown(EventType.TOOL_STARTED),
+    EventType.TOOL_FINISHED: _extend_shown(EventType.TOOL_FINISHED),
+    EventType.TOOL_FAILED: _extend_shown(EventType.TOOL_FAILED),
+    EventType.MODEL_RETRYING: _extend_shown(EventType.MODEL_RETRYING),
+    EventType.TURN_RESTARTED: _turn_restarted,
+    EventType.TURN_COMPLETED: _turn_completed,
 }
 
 
@@ -137,10 +137,8 @@ def apply_event(
 
 
 def replay(snapshot: Snapshot, events: Iterable[Mapping[str, Any]]) -> Snapshot:
-    """The snapshot after `events`, each with the keyword arguments of `apply_event`.
-
-    Raises `ValueError` at the first event that does not follow, `KeyError` at one of an unknown type.
-    """
+    """The snapshot after `events`, each with the keyword arguments of `apply_event`. Raises `ValueError` when an event
+    does not follow, `KeyError` for an unknown type."""
     after = deepcopy(snapshot)  # once: a copy per event would make a long log quadratic
     for event in events:
         _advance(after, **event)
@@ -153,11 +151,11 @@ def _advance(
     if (replaces_from or seq) != snapshot["seq"] + 1:
         raise ValueError(f"event {replaces_from or seq} does not follow {snapshot['seq']}")
     snapshot["seq"] = seq
-    turn = _turn_of(snapshot, turn_id, event_type, data)
-    _LAW[event_type](snapshot, turn, data)
+    turn = _find_turn(snapshot, turn_id, event_type, data)
+    _APPLIERS[event_type](snapshot, turn, data)
 
 
-def _turn_of(snapshot: Snapshot, turn_id: str | None, event_type: str, data: Data) -> Turn | None:
+def _find_turn(snapshot: Snapshot, turn_id: str | None, event_type: str, data: Data) -> Turn | None:
     if turn_id is None:
         return None
     turns = snapshot["turns"]
@@ -171,5 +169,5 @@ def _turn_of(snapshot: Snapshot, turn_id: str | None, event_type: str, data: Dat
             "shown": [],
             "error": None,
         }
-    found: Turn | None = turns.get(turn_id)
-    return found
+    turn: Turn | None = turns.get(turn_id)
+    return turn

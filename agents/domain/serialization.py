@@ -1,4 +1,4 @@
-"""The shapes of things on the wire: the same for REST, events and snapshots. The hot path's SQL builds equal ones."""
+"""JSON shapes on the wire, shared by REST, events and snapshots. The SQL of the hot path builds equal ones."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def _moment(value: datetime | None) -> str | None:
 
 
 def message_shape(message: Any) -> Shape:
-    """`message` is a row of `Message`; one read by `agents.sessions.messages` also tells of its reader's feedback."""
+    """`message` is a row of `Message`; when `agents.sessions.messages` has read it, `feedback` is its reader's."""
     return {
         "id": str(message.id),
         "ordinal": message.ordinal,
@@ -39,7 +39,7 @@ def message_shape(message: Any) -> Shape:
 
 
 def feedback_shape(value: int | None, comment: str) -> Shape | None:
-    """What somebody thinks of a message; None when they said nothing."""
+    """A rating, 1 or -1, with its comment; None when there is no rating."""
     return None if value is None else {"value": "up" if value > 0 else "down", "comment": comment}
 
 
@@ -69,13 +69,14 @@ def session_shape(session: Any) -> Shape:
 
 
 def listed_shape(session: Any) -> Shape:
-    """A session as lists show it: its shape, and `updated_at`, by which they are ordered."""
+    """`session_shape` with `updated_at`, by which lists of sessions are ordered."""
     return {**session_shape(session), "updated_at": moment(session.updated_at)}
 
 
 def retry_suggested(error_class: str) -> bool:
-    known = parse_error_class(error_class)
-    return known is not None and known.failure.retry_suggested
+    """Whether a second try may succeed, by the name of an error class; False for an unknown one."""
+    parsed = parse_error_class(error_class)
+    return parsed is not None and parsed.failure.retry_suggested
 
 
 def turn_error(turn: Any) -> Shape | None:
@@ -88,13 +89,13 @@ def turn_error(turn: Any) -> Shape | None:
 def turn_shape(turn: Any, answer: Any | None = None, *, position: int | None = None) -> Shape:
     """`turn` is a row of `Turn`, `answer` the row of its agent's message if there is one.
 
-    `position` is how many turns of its session stand before it, while it is queued.
+    `position` is how many turns of its session come before it, while it is queued.
     """
     return {
         "id": str(turn.id),
         "session": str(turn.agent_session_id),
         "status": str(turn.status),
-        "priority": Priority(turn.priority).word,
+        "priority": Priority(turn.priority).wire_name,
         "ordinal": turn.ordinal,
         "position": position,
         "queued_at": moment(turn.queued_at),
@@ -106,18 +107,18 @@ def turn_shape(turn: Any, answer: Any | None = None, *, position: int | None = N
     }
 
 
-def error_frame(fault: BandstandError, *, ref: str | None = None) -> Shape:
+def error_frame(error: BandstandError, *, ref: str | None = None) -> Shape:
     """An error on a live connection: a frame of the websocket, or the last event of a stream.
 
-    `ref` is the client's own id of the frame that it answers.
+    `ref` is the client's id of the frame that caused it.
     """
     shape: Shape = {
         "type": "error",
-        "code": fault.code,
-        "detail": fault.detail,
+        "code": error.code,
+        "detail": error.detail,
         "ref": ref,
-        "retryable": fault.retryable,
+        "retryable": error.retryable,
     }
-    if fault.retry_after_seconds is not None:
-        shape["retry_after_ms"] = round(fault.retry_after_seconds * 1000)
+    if error.retry_after_seconds is not None:
+        shape["retry_after_ms"] = round(error.retry_after_seconds * 1000)
     return shape

@@ -1,4 +1,4 @@
-"""The states of a turn and a step, and the one table of legal moves. The database holds the same table in a trigger."""
+"""The states of turns and steps, and the legal transitions of a turn, which a trigger in the database also enforces."""
 
 from __future__ import annotations
 
@@ -36,13 +36,13 @@ class Priority(IntEnum):
     BACKGROUND = 10
 
     @property
-    def word(self) -> str:
+    def wire_name(self) -> str:
         """Its name on the wire."""
         return self.name.lower()
 
 
 class WaitReason(StrEnum):
-    """What a turn in `waiting` waits for. (One in `retry_wait` waits for a provider.)"""
+    """What a turn in status `waiting` waits for. (One in `retry_wait` waits for a provider.)"""
 
     APPROVAL = "approval"
     CHILDREN = "children"
@@ -50,7 +50,8 @@ class WaitReason(StrEnum):
 
     @property
     def stops_the_clock(self) -> bool:
-        """Whether the turn's deadline stands still meanwhile: nobody can hurry a person, or work that has its own."""
+        """Whether the turn's deadline is moved by the length of the wait: people, and turns with a deadline of their
+        own, may take their time."""
         return self is not WaitReason.BUDGET
 
 
@@ -64,8 +65,8 @@ class WhenBusy(StrEnum):
 
 S = TurnStatus
 
-# "queued → failed" is an operator who sets a turn aside; "running → queued" is a lost lease, a drain or an operator;
-# "cancelling → completed" is an answer that was faster than the stop.
+# "queued → failed" is an operator who fails a turn; "running → queued" is a lost lease, a drain or an operator;
+# "cancelling → completed" is an answer that was complete before the cancellation arrived.
 TURN_MOVES: dict[TurnStatus, frozenset[TurnStatus]] = {
     S.QUEUED: frozenset({S.RUNNING, S.CANCELLED, S.EXPIRED, S.FAILED}),
     S.RUNNING: frozenset({S.WAITING, S.RETRY_WAIT, S.CANCELLING, S.COMPLETED, S.FAILED, S.EXPIRED, S.QUEUED}),
@@ -81,7 +82,7 @@ TURN_MOVES: dict[TurnStatus, frozenset[TurnStatus]] = {
 TERMINAL = frozenset(status for status, moves in TURN_MOVES.items() if not moves)
 # A turn in one of these has an owner: a runner with a lease and an epoch. At most one per session.
 OWNED = frozenset({S.RUNNING, S.CANCELLING})
-# A turn in one of these has given its runner's place up, and goes on where it was.
+# A turn in one of these has released its runner and will resume where it was.
 PARKED = frozenset({S.WAITING, S.RETRY_WAIT})
 
 # A turn whose lease was lost more often than this without one step of progress fails with `worker_crashed`.

@@ -1,4 +1,4 @@
-"""What a turn has done so far and what it must do next, read from its journal."""
+"""What a turn has done so far and what is still open, read from its journal."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ NOT_RUN = "This call was not run: the turn was begun anew while it waited."
 @dataclass(frozen=True, slots=True)
 class StepRecord:
     """One row of the journal. `result` of a model: `{"text", "tool_calls": [{"id", "name", "arguments"}]}`; of a tool:
-    `{"content", "is_error"}`. `name` is the tool's; of a model, the route that was asked, none in a first intent."""
+    `{"content", "is_error"}`. `name` is the tool's; of a model, the route that was asked; "" in a first intent."""
 
     number: int
     kind: StepKind
@@ -38,7 +38,7 @@ class StepRecord:
 
     @property
     def spent(self) -> Spent:
-        """What it has used, once it is settled. A tool's own costs are not known to us and not counted."""
+        """What the step has used, once it has an outcome. Costs of tools are not known and not counted."""
         if self.kind is StepKind.TOOL or self.open:
             return Spent()
         return Spent(self.input_tokens, self.output_tokens, self.cost_usd)
@@ -54,24 +54,24 @@ def open_tools(steps: Sequence[StepRecord]) -> list[StepRecord]:
 
 
 def open_model_call(steps: Sequence[StepRecord]) -> StepRecord | None:
-    """The model call with an intent and no outcome; it may be tried again at any time."""
+    """The model call with an intent and no outcome, which may be repeated at any time; None when there is none."""
     return next((step for step in steps if step.open and step.kind is StepKind.MODEL), None)
 
 
 def is_first_model_call(steps: Sequence[StepRecord]) -> bool:
-    """Whether no model call has an answer yet. One that is asked again, since nobody heard its end or since it failed,
-    is the first."""
+    """Whether no model call has an answer yet. A call that is repeated because it failed or was lost is still the
+    first."""
     return all(step.status is not StepStatus.DONE for step in steps if step.kind is StepKind.MODEL)
 
 
 def last_calls(steps: Sequence[StepRecord]) -> list[dict[str, Any]]:
-    """What the newest model call has called, when it has an outcome."""
+    """The tool calls of the newest model call; none while it has no outcome."""
     newest = next((step for step in reversed(steps) if step.kind is StepKind.MODEL), None)
     return list(newest.result["tool_calls"]) if newest is not None and newest.result is not None else []
 
 
 def message_parts(steps: Sequence[StepRecord]) -> list[Part]:
-    """The settled steps as the parts of one message, in the order in which they were meant."""
+    """The steps with a result as the parts of one message, in their order."""
     parts: list[Part] = []
     for step in steps:
         if step.open or step.result is None:

@@ -1,4 +1,4 @@
-"""A conversation as a text that people keep: Markdown."""
+"""A conversation as a Markdown document."""
 
 from __future__ import annotations
 
@@ -7,28 +7,28 @@ from typing import Any
 from agents.domain.message_parts import Part
 from agents.domain.serialization import moment
 
-_LONGEST_NAME = 60
+_MAX_NAME = 60
 _NAMES = {"user": "You", "human": "A person", "system": "System"}
 
 
 def transcript_name(session: Any) -> str:
-    """What a file of the conversation is called, without its ending: the title, as far as every system takes it."""
+    """The file name for an export, without extension: the title without characters that some file systems refuse."""
     name = "".join(char if char.isprintable() and char not in r'\/:*?"<>|' else " " for char in session.title)
-    return _one_line(name)[:_LONGEST_NAME].strip(". ") or "Conversation"
+    return _one_line(name)[:_MAX_NAME].strip(". ") or "Conversation"
 
 
 def transcript_heading(session: Any) -> str:
-    """`session` is a row of `AgentSession` with its agent."""
+    """The heading of the document. `session` is a row of `AgentSession` with its agent."""
     title = session.title or "Conversation"
     return f"# {_one_line(title)}\n\nWith {_one_line(session.agent.name)}, begun {moment(session.created_at)}.\n"
 
 
 def transcript_message(message: Any, *, agent_name: str) -> str:
-    """`message` is a row of `Message`. What users and agents wrote stays as they wrote it."""
+    """One message as Markdown. `message` is a row of `Message`; the text of users and agents is not changed."""
     name = _NAMES.get(str(message.author), _one_line(agent_name))
-    said = "\n\n".join(text for part in message.parts if (text := _part(part)))
+    body = "\n\n".join(text for part in message.parts if (text := _part(part)))
     cut = "\n\n*Cut short.*" if message.partial else ""
-    return f"\n## {name}, {moment(message.created_at)}\n\n{said}{cut}\n"
+    return f"\n## {name}, {moment(message.created_at)}\n\n{body}{cut}\n"
 
 
 def _part(part: Part) -> str:
@@ -45,7 +45,7 @@ def _one_line(text: str) -> str:
 
 
 def _code(text: str) -> str:
-    """`text` between more backticks than it has in a row."""
+    """`text` as inline code, between more backticks than it has in a row."""
     ticks, run = 0, 0
     for char in text:
         run = run + 1 if char == "`" else 0

@@ -1,4 +1,4 @@
-"""What work with models has used: tokens, and dollars where the price is known."""
+"""What model calls have used: tokens, and US dollars where the price is known."""
 
 from __future__ import annotations
 
@@ -8,17 +8,17 @@ from decimal import Decimal
 from typing import Any
 
 FREE = Decimal(0)
-# What a row holds: numeric(14, 8).
-CENTS_OF_CENTS = Decimal("0.00000001")
+# The resolution of the column: numeric(14, 8).
+COST_QUANTUM = Decimal("0.00000001")
 
 
 def costs_nothing(route: str) -> bool:
-    """Whether a call of `route` is free whatever becomes of it: that of the offline model is."""
+    """Whether calls of `route` are always free: those of the offline model are."""
     return route.partition(":")[0] == "offline"
 
 
 def format_usd(dollars: Decimal | None) -> str | None:
-    """US dollars on the wire: a plain decimal with eight places, or None when nobody knows the price."""
+    """US dollars on the wire: a plain decimal with eight places, or None when the price is unknown."""
     return None if dollars is None else f"{dollars:.8f}"
 
 
@@ -35,8 +35,8 @@ class Spent:
     cost_usd: Decimal | None = FREE
 
     def __add__(self, other: Spent) -> Spent:
-        known = None if self.cost_usd is None or other.cost_usd is None else self.cost_usd + other.cost_usd
-        return Spent(self.input_tokens + other.input_tokens, self.output_tokens + other.output_tokens, known)
+        cost_usd = None if self.cost_usd is None or other.cost_usd is None else self.cost_usd + other.cost_usd
+        return Spent(self.input_tokens + other.input_tokens, self.output_tokens + other.output_tokens, cost_usd)
 
     @property
     def shape(self) -> dict[str, Any]:

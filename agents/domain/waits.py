@@ -1,4 +1,4 @@
-"""How the work on a turn says that it must wait."""
+"""How the work on a turn signals that it must wait."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from agents.domain.states import WaitReason
 
 
 class Park(Exception):
-    """The turn must wait: it gives its runner's place up, and goes on when somebody wakes it or when it is `until`.
+    """The turn must wait: it releases its runner and resumes when something wakes it, or at `until` at the latest.
 
-    A tool that raises it has had no effect: the call is made again, with the same key, when the turn goes on. The call
-    of a model is made again, too; what it has shown is dropped, and what it has used is billed.
+    A tool that raises this has had no effect: the call is repeated, with the same key, when the turn resumes. A model
+    call is repeated, too; its text is dropped, and its usage is billed.
 
-    `reason` None: the model does not answer just now, and `error_class` says why.
+    `reason` None: the model is not available at the moment, and `error_class` says why.
     """
 
     def __init__(
@@ -27,11 +27,11 @@ class Park(Exception):
         self.error_class = error_class
 
 
-# Of what a turn waits for at once, what it is said to wait for: people come first, for nothing else wakes them.
-_FIRST = (WaitReason.APPROVAL, WaitReason.CHILDREN, WaitReason.BUDGET, None)
+# Which of several reasons is shown: an approval first, since nothing happens before a person acts.
+_REASON_ORDER = (WaitReason.APPROVAL, WaitReason.CHILDREN, WaitReason.BUDGET, None)
 
 
 def combine_waits(waits: Sequence[Park]) -> Park:
-    """One wait for several: until the first of them is over, since then there is something to do."""
-    reason = min((wait.reason for wait in waits), key=_FIRST.index)
+    """One wait for several simultaneous ones: it ends when the first of them ends."""
+    reason = min((wait.reason for wait in waits), key=_REASON_ORDER.index)
     return Park(min(wait.until for wait in waits), reason, error_class=waits[0].error_class)

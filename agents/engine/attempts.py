@@ -1,4 +1,4 @@
-"""The attempts at one answer of a model: each is a step, until one succeeds or none follows."""
+"""The attempts to get one answer of a model: each is a step, until one succeeds or `next_attempt` gives up."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from agents.domain.waits import Park
 from agents.engine.context import TurnContext
 from agents.engine.model_call import ModelCall, Reply
 from agents.engine.ports import Services
-from agents.engine.progress import NOTHING, TurnProgress, step_intent
+from agents.engine.progress import NO_USAGE, TurnProgress, step_intent
 from agents.engine.shielded import run_shielded
 from agents.journal.fenced_writes import NewEvent, StepOutcome, advance
 from agents.llm.errors import ModelError
@@ -25,133 +25,137 @@ log = structlog.get_logger(__name__)
 
 
 class Attempts:
-    """The model calls of one claim of a turn, one at a time. `lost` is called when the log refuses their words."""
+    """The model calls of one claim of a turn, one at a time. `on_lost` is called when their text cannot be written."""
 
     def __init__(
-        self, context: TurnContext, work: TurnProgress, services: Services, *, lost: Callable[[], object]
+        self, context: TurnContext, progress: TurnProgress, services: Services, *, on_lost: Callable[[], object]
     ) -> None:
         self._context = context
-        self._work = work
+        self._progress = progress
         self._services = services
-        self._lost = lost
-        # The attempt under way, and its call until the step of that is settled.
+        self._on_lost = on_lost
+        # The current attempt, and its call until its step has an outcome.
         self._attempt = Attempt(0, "")
         self._call: ModelCall | None = None
         self._failures: list[FailedAttempt] = []
         self._gave_up: Reason | None = None
 
     @property
-    def said(self) -> str:
-        """The words of the call under way."""
-        return self._call.said if self._call is not None else ""
+    def text(self) -> str:
+        """The text of the current call so far; "" when there is none."""
+        return self._call.text if self._call is not None else ""
 
     async def ask(self, step: StepRecord) -> tuple[StepOutcome, Reply]:
-        """The answer that the open `step` stands for, and the outcome of the attempt that brought it, not yet written.
+        """The outcome of the attempt that succeeded, which is not written yet, and its answer; `step` is the open model
+        step.
 
         Raises the `ModelError` of the last attempt, `Park`, `LimitReached`, `LostTurn` and database errors.
         """
         self._failures = []
-        following = self._next()
-        assert isinstance(following, Attempt), "a release names a route"
+        attempt = self._next()
+        assert isinstance(attempt, Attempt), "a release names a route"
         while True:
-            self._attempt = following
+            self._attempt = attempt
             call = self._call = ModelCall(
                 step,
-                following.route,
+                attempt.route,
                 self._context,
-                self._work,
+                self._progress,
                 self._services,
-                asked=self._may_have_been_made(step),
-                lost=self._lost,
+                may_have_been_sent=self._may_have_been_sent(step),
+                on_lost=self._on_lost,
             )
             try:
                 reply = await call.ask()
             except ModelError as error:
                 self._failures.append(FailedAttempt(call.route, error.error_class))
-                following = self._next()
-                if isinstance(following, GiveUp):
-                    self._gave_up = following.reason
+                attempt = self._next()
+                if isinstance(attempt, GiveUp):
+                    self._gave_up = attempt.reason
                     raise
-                step = await self._begin_next(call, error, following)
+                step = await self._begin_next(call, error, attempt)
             else:
-                # The step tells it from here on: were the call to tell it too, a stop during the commit would keep it
-                # twice.
+                # From here on the step has the text: if the call had it too, a cancellation during the commit would
+                # store it twice.
                 self._call = None
-                return self._settle(call, StepStatus.DONE, reply.result, spent=reply.spent), reply
+                return self._record_outcome(call, StepStatus.DONE, reply.result, spent=reply.spent), reply
 
     async def close(self) -> list[NewEvent]:
-        """No words reach the log from now on but those under way, which are waited for; what of them is left over.
+        """Stop writing deltas: wait for the write that is under way, and return what it has left unwritten.
 
-        Raises what writing them has raised.
+        Raises what the writes have raised.
         """
         return await self._call.close() if self._call is not None else []
 
     def park(self, wait: Park, unsent: Sequence[NewEvent]) -> tuple[list[StepOutcome], list[NewEvent]]:
-        """What becomes of a call that has asked and must wait: its outcome, and that its words are void."""
+        """The outcome of a call that was sent and must wait, and the event that drops its text; nothing if it was not
+        sent."""
         call = self._call
-        if call is None or not call.asked:
+        if call is None or not call.may_have_been_sent:
             return [], []
         self._call = None
-        failed = self._settle(call, StepStatus.FAILED, error_class=wait.error_class, spent=call.partial_cost())
-        return [failed], _void(call, unsent, route=None, reason=wait.error_class)
+        failed = self._record_outcome(call, StepStatus.FAILED, error_class=wait.error_class, spent=call.partial_cost())
+        return [failed], _retrying_event(call, unsent, route=None, reason=wait.error_class)
 
     def abandon(self, step: StepRecord, error_class: str) -> StepOutcome:
-        """The outcome of an open model step from which nobody expects an answer any more."""
+        """The outcome of an open model step of a turn that ends."""
         call = self._call
         if call is not None and call.step.number == step.number:
-            return self._settle(call, StepStatus.FAILED, error_class=error_class, spent=call.partial_cost())
-        spent = self._usage_of_lost_call() if self._may_have_been_made(step) else NOTHING
-        return self._work.settle(step, StepStatus.FAILED, error_class=error_class, spent=spent)
+            return self._record_outcome(call, StepStatus.FAILED, error_class=error_class, spent=call.partial_cost())
+        spent = self._usage_of_lost_call() if self._may_have_been_sent(step) else NO_USAGE
+        return self._progress.record_outcome(step, StepStatus.FAILED, error_class=error_class, spent=spent)
 
     def _next(self) -> Attempt | GiveUp:
         return next_attempt(self._context.release.model_chain, self._failures, self._services.policy)
 
-    async def _begin_next(self, call: ModelCall, error: ModelError, following: Attempt) -> StepRecord:
-        """Settle an attempt that failed and write the intent of the `following` one, in one commit."""
+    async def _begin_next(self, call: ModelCall, error: ModelError, attempt: Attempt) -> StepRecord:
+        """Write the outcome of an attempt that failed and the intent of the next `attempt`, in one commit."""
         unsent = await call.close()
         spent = call.partial_cost()
-        if not self._work.has_output_left(spent):
+        if not self._progress.has_output_budget(spent):
             self._gave_up = Reason.LIMITS
             raise error
-        # Known before it is written: a stop during the commit settles the next step, and shows no word of this one.
+        # Changed before it is written: a cancellation during the commit then ends the next step, without this one's
+        # text.
         self._call = None
-        failed = self._settle(call, StepStatus.FAILED, error_class=error.error_class, spent=spent)
-        step = self._work.begin_model_call(following.route)
+        failed = self._record_outcome(call, StepStatus.FAILED, error_class=error.error_class, spent=spent)
+        step = self._progress.begin_model_call(attempt.route)
         log.warning(
             "model.retried",
             turn=str(self._context.claim.turn_id),
             step=step.number,
-            route=following.route,
-            reason=following.reason,
+            route=attempt.route,
+            reason=attempt.reason,
         )
-        void = _void(call, unsent, route=following.route, reason=following.reason)
-        await run_shielded(advance, self._context.claim, settled=[failed], intents=[step_intent(step)], events=void)
+        events = _retrying_event(call, unsent, route=attempt.route, reason=attempt.reason)
+        await run_shielded(advance, self._context.claim, outcomes=[failed], intents=[step_intent(step)], events=events)
         return step
 
-    def _settle(
+    def _record_outcome(
         self, call: ModelCall, status: StepStatus, result: Any = None, *, error_class: str = "", spent: Spent
     ) -> StepOutcome:
         details = {"attempt": self._attempt.number, **call.details}
         if self._gave_up is not None:
             details["gave_up"] = self._gave_up
-        return self._work.settle(
+        return self._progress.record_outcome(
             call.step, status, result, error_class=error_class, spent=spent, route=call.route, details=details
         )
 
-    def _may_have_been_made(self, step: StepRecord) -> bool:
-        """Whether an earlier claim may have made the call. One that has parked has not tried what it left open."""
+    def _may_have_been_sent(self, step: StepRecord) -> bool:
+        """Whether an earlier claim may have sent the call. A claim that parked has not tried the steps that it left
+        open."""
         claim = self._context.claim
         return claim.epoch > 1 and not claim.resumed and step in self._context.steps
 
     def _usage_of_lost_call(self) -> Spent:
-        """What a call of an earlier claim has used. Nobody counted it, and which route it asked is not known."""
+        """The usage of a call of an earlier claim, which was not counted; the route that it asked is unknown."""
         models, chain = self._services.models, self._context.release.model_chain
         free = all(models.cost(route, None, response_model=None) == FREE for route in chain)
         return Spent(cost_usd=FREE if free else None)
 
 
-def _void(call: ModelCall, unsent: Sequence[NewEvent], *, route: str | None, reason: str) -> list[NewEvent]:
-    """What takes the words of a call back; nothing where nobody has seen any."""
-    if len(call.said) <= sum(len(event.data["text"]) for event in unsent):
+def _retrying_event(call: ModelCall, unsent: Sequence[NewEvent], *, route: str | None, reason: str) -> list[NewEvent]:
+    """The event that drops the text of a call; none when no text has reached the log."""
+    if len(call.text) <= sum(len(event.data["text"]) for event in unsent):
         return []
     return [NewEvent(EventType.MODEL_RETRYING, ModelRetrying(step=call.step.number, route=route, reason=reason))]

@@ -1,4 +1,4 @@
-"""Everything a turn needs to know before its first step, read in one go."""
+"""Everything that a turn needs before its first step, read at once."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import psycopg
 
 from agents.domain.client_options import NO_OPTIONS, ClientOptions, read_options
 from agents.domain.configuration import AgentConfiguration
-from agents.domain.prompt import Item, newest
+from agents.domain.prompt import Item, newest_exchanges
 from agents.domain.states import StepKind, StepStatus
 from agents.domain.steps import StepRecord
 from agents.journal import sql
@@ -21,10 +21,10 @@ from agents.journal.connection import fetch
 
 @dataclass(frozen=True, slots=True)
 class TurnContext:
-    """`history` is what the release lets the model read of the conversation, oldest first; its last message is the
-    question that this turn answers.
+    """What a claim works on. `history` is the part of the conversation that the release lets the model read, oldest
+    first; its last message is the question that this turn answers.
 
-    `client` is what the request that made this turn asked for besides.
+    `client` are the options of the client whose request created this turn.
     """
 
     claim: Claim
@@ -34,50 +34,51 @@ class TurnContext:
     client: ClientOptions = NO_OPTIONS
 
     @property
-    def asked(self) -> UUID:
-        """The question."""
+    def question_id(self) -> UUID:
+        """The id of the message that this turn answers."""
         return self.history[-1].message_id
 
 
-# The claim of a new turn has written this intent.
+# The first claim of a turn writes this intent.
 _FIRST_STEP = StepRecord(1, StepKind.MODEL, StepStatus.INTENT, idempotent=True)
 
-# Releases never change, so a process reads each once. Thousands would fit; nobody has as many.
+# Releases never change, so a process reads each once. There is room for thousands.
 _releases: dict[UUID, AgentConfiguration] = {}
 
 
 def load_release(release_id: UUID, *, on: psycopg.Connection | None = None) -> AgentConfiguration:
-    """A release's configuration, from memory after its first turn in this process.
+    """A release's configuration, cached after its first turn in this process.
 
-    Raises `InvalidInput` and `NewerConfiguration` for what this version cannot read.
+    Raises `InvalidInput` for one that cannot be read, `NewerConfiguration` for one of a newer version.
     """
-    if (known := _releases.get(release_id)) is None:
+    if (release := _releases.get(release_id)) is None:
         [(stored,)] = fetch(sql.RELEASE, {"release": release_id}, on=on)
-        known = _releases[release_id] = AgentConfiguration.parse(orjson.loads(stored))
-    return known
+        release = _releases[release_id] = AgentConfiguration.parse(orjson.loads(stored))
+    return release
 
 
 def load_context(claim: Claim, *, on: psycopg.Connection | None = None) -> TurnContext:
-    """What `claim` is about: one statement for a new turn, one more for a turn that somebody has begun before."""
+    """The context of `claim`. One statement for a new turn, one more for a turn that was started before. Raises as
+    `load_release`."""
     release = load_release(claim.release_id, on=on)
     policy = release.context_policy
     rows = fetch(sql.HISTORY, {"turn": claim.turn_id, "messages": policy.history_messages}, on=on)
-    # A client's words for the model come with the turn that they were sent for.
+    # A client's instructions are read with the turn that they were sent for.
     messages = [Item(key, author, orjson.loads(parts)) for key, author, parts, _ in rows if author != "system"]
     return TurnContext(
         claim=claim,
         release=release,
-        history=newest(messages, policy.history_characters),
+        history=newest_exchanges(messages, policy.history_characters),
         steps=[_FIRST_STEP] if claim.epoch == 1 else _journal(claim, on),
         client=_client_options(rows[-1][3]),
     )
 
 
-def _client_options(found: str | None) -> ClientOptions:
-    if found is None:
+def _client_options(stored: str | None) -> ClientOptions:
+    if stored is None:
         return NO_OPTIONS
-    besides = orjson.loads(found)
-    return read_options(besides["options"], besides["system"] or ())
+    row = orjson.loads(stored)
+    return read_options(row["options"], row["system"] or ())
 
 
 def _journal(claim: Claim, on: psycopg.Connection | None) -> list[StepRecord]:

@@ -1,8 +1,8 @@
-"""The deltas of all turns of a process, in as few commits as there are beats.
+"""Write the deltas of all turns of a process with one commit per tick.
 
-A runner with thirty turns would commit seven hundred times a second if each flushed for itself. Their flushes fall on
-common beats instead (see `agents.engine.ticker`), and those that are asked for while a commit is under way go together
-in the next one.
+A runner with thirty turns would commit seven hundred times a second if each turn flushed by itself. Instead they flush
+at common ticks (see `agents.engine.ticker`), and writes that are requested during a commit are combined in the next
+one.
 """
 
 from __future__ import annotations
@@ -30,8 +30,8 @@ class _Write:
     event: NewEvent
     done: Future[None]
 
-    async def alone(self) -> None:
-        """Write only this one, and say how it went."""
+    async def commit(self) -> None:
+        """Write this delta in a commit of its own, and resolve `done`."""
         try:
             await in_db_thread(append, self.claim, [self.event])
         except Exception as error:
@@ -49,32 +49,32 @@ class _Write:
 
 
 class BatchingDeltaWriter:
-    """The writer of one event loop: one common commit at a time, on a beat that all its pumps keep."""
+    """The writer of one event loop: one common commit at a time, on a ticker that all its buffers share."""
 
     def __init__(self) -> None:
-        self._beat = Ticker()
+        self._ticker = Ticker()
         self._waiting: list[_Write] = []
         self._writer: Task[None] | None = None
-        # Those that found no company, and those that the common commit passed over: whatever lock they wait for, the
-        # others do not.
-        self._alone: set[Task[None]] = set()
+        # Writes without others to combine with, and those that the common commit skipped: whatever lock they wait
+        # for, the others do not.
+        self._single_writes: set[Task[None]] = set()
 
-    def pump(self, claim: Claim, failed: Callable[[], object]) -> DeltaBuffer:
-        """A pump for one call of a model, from its text to the log of the turn; `failed` is called when that refuses
-        it."""
-        return DeltaBuffer(partial(self.write, claim), failed, self._beat)
+    def open_buffer(self, claim: Claim, on_failed: Callable[[], object]) -> DeltaBuffer:
+        """A buffer for the text of one model call, which it writes to the log of the turn; `on_failed` is called when a
+        write fails."""
+        return DeltaBuffer(partial(self.write, claim), on_failed, self._ticker)
 
     async def write(self, claim: Claim, text: str) -> None:
-        """Add a delta to the log of the turn, durably. Raises `LostTurn` and database errors.
+        """Append a delta to the log of the turn, durably. Raises `LostTurn` and database errors.
 
-        A turn may ask again when its last delta is written. Whoever is cancelled meanwhile waits all the same: what is
-        on its way cannot be taken back, and nothing may overtake it.
+        A turn may call this again when its last delta is written. A caller that is cancelled still waits for the write:
+        it cannot be undone, and no other write may overtake it.
         """
         done: Future[None] = asyncio.get_running_loop().create_future()
         self._waiting.append(_Write(claim, NewEvent(EventType.MESSAGE_DELTA, MessageDelta(text=text)), done))
         if self._writer is None or self._writer.done():
-            self._writer = asyncio.create_task(self._work(), name="deltas")
-            self._writer.add_done_callback(self._worked)
+            self._writer = asyncio.create_task(self._drain(), name="deltas")
+            self._writer.add_done_callback(self._on_drained)
         try:
             await asyncio.shield(done)
         except asyncio.CancelledError:
@@ -83,12 +83,12 @@ class BatchingDeltaWriter:
                 done.exception()
             raise
 
-    async def _work(self) -> None:
+    async def _drain(self) -> None:
         while self._waiting:
             batch, self._waiting = self._waiting[:BATCH], self._waiting[BATCH:]
             await self._commit(batch)
 
-    def _worked(self, task: Task[None]) -> None:
+    def _on_drained(self, task: Task[None]) -> None:
         if task.cancelled():  # the process ends
             for write in self._waiting:
                 write.done.cancel()
@@ -96,7 +96,7 @@ class BatchingDeltaWriter:
 
     async def _commit(self, batch: list[_Write]) -> None:
         if len(batch) == 1:
-            self._write_alone(batch[0])
+            self._write_single(batch[0])
             return
         try:
             written = await in_db_thread(append_each, [(write.claim, write.event) for write in batch])
@@ -110,20 +110,20 @@ class BatchingDeltaWriter:
                 write.done.cancel()
             raise
         except Exception:
-            # Refused as a whole, for something in one of them. The others must not suffer for it.
+            # The statement failed for something in one of them. The others must not fail with it.
             written = set()
         for write in batch:
             if (write.claim.turn_id, write.claim.epoch) in written:
                 write.succeed()
             else:
-                self._write_alone(write)
+                self._write_single(write)
 
-    def _write_alone(self, write: _Write) -> None:
-        task = asyncio.create_task(write.alone(), name="delta")
-        self._alone.add(task)
-        task.add_done_callback(lambda _: self._wrote_alone(task, write))
+    def _write_single(self, write: _Write) -> None:
+        task = asyncio.create_task(write.commit(), name="delta")
+        self._single_writes.add(task)
+        task.add_done_callback(lambda _: self._on_single_written(task, write))
 
-    def _wrote_alone(self, task: Task[None], write: _Write) -> None:
-        self._alone.discard(task)
+    def _on_single_written(self, task: Task[None], write: _Write) -> None:
+        self._single_writes.discard(task)
         if task.cancelled():
             write.done.cancel()

@@ -1,4 +1,4 @@
-"""One call of a model: the request, the words on their way into the log, and what it cost."""
+"""One call of a model: its request, writing its text to the log, and its cost."""
 
 from __future__ import annotations
 
@@ -21,15 +21,16 @@ from agents.llm.errors import ModelError
 from agents.llm.interface import Finished, FirstToken, ModelEvent, ToolCall, Usage, UsageUpdate
 from foundation.storable_text import storable_text
 
-# More than any model reads or writes; a hundred of them still fit into a turn's columns, whatever a provider claims.
+# More than any model reads or writes; a hundred such calls still fit into a turn's columns, whatever a provider claims.
 MAX_TOKENS_PER_CALL = 20_000_000
-# What a step's columns hold of a tool's name and of a call's id.
+# The length of a step's columns for a tool's name and a call's id.
 MAX_NAME = 200
 
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """A whole answer. `unsent` is what of its text the log does not have yet; `cut` says that a bound ended it."""
+    """A complete answer. `unsent` are the deltas that the log does not have yet; `cut`: a token limit ended the
+    answer."""
 
     text: str
     unsent: Sequence[NewEvent]
@@ -39,7 +40,7 @@ class Reply:
 
     @property
     def result(self) -> dict[str, Any]:
-        """As its step keeps it."""
+        """The `result` of its step."""
         calls = [{"id": call.id, "name": call.name, "arguments": call.arguments} for call in self.tool_calls]
         return {"text": self.text, "tool_calls": calls} | ({"finish_reason": "length"} if self.cut else {})
 
@@ -47,7 +48,8 @@ class Reply:
 class ModelCall:
     """The call of `route` that the open step `step` stands for; `ask` may be called once.
 
-    `asked` says that an earlier claim may have made one already. `lost` is called when the log refuses the words.
+    `may_have_been_sent`: an earlier claim may have made the call already. `on_lost` is called when its text cannot be
+    written.
     """
 
     def __init__(
@@ -55,114 +57,114 @@ class ModelCall:
         step: StepRecord,
         route: str,
         context: TurnContext,
-        work: TurnProgress,
+        progress: TurnProgress,
         services: Services,
         *,
-        asked: bool,
-        lost: Callable[[], object],
+        may_have_been_sent: bool,
+        on_lost: Callable[[], object],
     ) -> None:
         self.step = step
         self.route = route
         self._context = context
-        self._work = work
+        self._progress = progress
         self._services = services
-        self._asked = asked
-        self._lost = lost
-        self._said: list[str] = []
+        self._may_have_been_sent = may_have_been_sent
+        self._on_lost = on_lost
+        self._chunks: list[str] = []
         self._characters = 0
-        # What its provider has counted so far.
-        self._metered: UsageUpdate | None = None
+        # The last usage that the provider has reported.
+        self._usage_update: UsageUpdate | None = None
         self._request_id: str | None = None
         self._started_at = 0.0
         self._first_token_seconds: float | None = None
-        self._pump: DeltaBuffer | None = None
+        self._buffer: DeltaBuffer | None = None
 
     @property
-    def asked(self) -> bool:
-        """Whether its provider may have heard of it."""
-        return self._asked
+    def may_have_been_sent(self) -> bool:
+        """Whether the provider may have received the call, and may bill it."""
+        return self._may_have_been_sent
 
     @property
-    def said(self) -> str:
-        return "".join(self._said)
+    def text(self) -> str:
+        return "".join(self._chunks)
 
     @property
     def details(self) -> dict[str, Any]:
-        """What a trace tells of it, as far as that is known."""
+        """For `Step.details`: seconds to the first token, the provider's request id, cached tokens, as far as known."""
         details = {
             "first_token_seconds": self._first_token_seconds,
             "request_id": self._request_id,
-            "cached_tokens": (self._metered.usage.cached_tokens or None) if self._metered else None,
+            "cached_tokens": (self._usage_update.usage.cached_tokens or None) if self._usage_update else None,
         }
         return {name: value for name, value in details.items() if value is not None}
 
     async def ask(self) -> Reply:
-        """Raises `ModelError`, `Park`, `LimitReached`, and what writing to the log raises."""
+        """The answer. Raises `ModelError`, `Park`, `LimitReached`, and what writing to the log raises."""
         try:
-            return await self._answer()
+            return await self._run()
         except ModelError as error:
-            if error.refused and not self._said and self._metered is None:
-                self._asked = False
+            if error.not_billed and not self._chunks and self._usage_update is None:
+                self._may_have_been_sent = False
             self._request_id = error.request_id or self._request_id
             raise
 
     async def close(self) -> list[NewEvent]:
-        """No words reach the log from now on but those under way, which are waited for; what of them is left over.
+        """Stop writing deltas: wait for the write that is under way, and return what it has left unwritten.
 
-        Raises what writing them has raised.
+        Raises what the writes have raised.
         """
-        if self._pump is None:
+        if self._buffer is None:
             return []
-        unsent = await self._pump.close()
-        self._pump = None
+        unsent = await self._buffer.close()
+        self._buffer = None
         return _delta(unsent)
 
     def partial_cost(self) -> Spent:
-        """What it has used if it comes to no end, as far as its provider told."""
-        if not self._asked:
+        """The usage of a call that has no answer, as far as its provider has reported it."""
+        if not self._may_have_been_sent:
             return Spent()
-        told = self._metered
-        return self._price(told.usage, told.response_model) if told else self._price(None, None)
+        update = self._usage_update
+        return self._price(update.usage, update.response_model) if update else self._price(None, None)
 
-    async def _answer(self) -> Reply:
+    async def _run(self) -> Reply:
         llm, _ = self._services.models.resolve(self.route)
-        request = await assemble(self._context, self._work, self._services, self.route)
-        self._asked = True
+        request = await assemble(self._context, self._progress, self._services, self.route)
+        self._may_have_been_sent = True
         self._started_at = asyncio.get_running_loop().time()
-        self._pump = self._services.deltas.pump(self._context.claim, self._lost)
+        self._buffer = self._services.deltas.open_buffer(self._context.claim, self._on_lost)
         finished: Finished | None = None
         async with aclosing(llm.stream(request)) as events:
             async for event in events:
-                finished = self._take(event, self._pump) or finished
-        assert finished is not None, "the port promises one Finished"
+                finished = self._take(event, self._buffer) or finished
+        assert finished is not None, "a stream ends with one Finished"
         return Reply(
-            text=self.said,
+            text=self.text,
             unsent=await self.close(),
             tool_calls=tuple(map(_storable, finished.tool_calls[: 1 if self._context.client.one_call else None])),
             cut=finished.finish_reason == "length",
             spent=self._price(finished.usage, finished.response_model),
         )
 
-    def _take(self, event: ModelEvent, pump: DeltaBuffer) -> Finished | None:
+    def _take(self, event: ModelEvent, buffer: DeltaBuffer) -> Finished | None:
         if isinstance(event, Finished):
             if event.usage is not None:
-                self._metered = UsageUpdate(event.usage, event.response_model)
+                self._usage_update = UsageUpdate(event.usage, event.response_model)
             return event
         if isinstance(event, UsageUpdate):
-            self._metered = event
+            self._usage_update = event
         elif isinstance(event, FirstToken):
             self._request_id = event.request_id
             self._first_token_seconds = round(asyncio.get_running_loop().time() - self._started_at, 3)
         else:
-            self._say(storable_text(event.text), pump)
+            self._append(storable_text(event.text), buffer)
         return None
 
-    def _say(self, text: str, pump: DeltaBuffer) -> None:
-        self._said.append(text)
-        pump.feed(text)
-        # A provider that ignores every bound is stopped while it talks, not after.
+    def _append(self, text: str, buffer: DeltaBuffer) -> None:
+        self._chunks.append(text)
+        buffer.feed(text)
+        # A provider that ignores every limit is stopped during its answer, not after it.
         self._characters += len(text)
-        self._work.check_length(self._characters)
+        self._progress.check_length(self._characters)
 
     def _price(self, usage: Usage | None, response_model: str | None) -> Spent:
         if usage is not None:
@@ -180,6 +182,6 @@ def _delta(text: str) -> list[NewEvent]:
 
 
 def _storable(call: ToolCall) -> ToolCall:
-    """`call` as its row can hold it, from the beginning: a result is found by the same id on every way back."""
+    """`call` as a row can store it, from the beginning: its result is matched by the same id everywhere."""
     call_id, name = (storable_text(text)[:MAX_NAME] for text in (call.id, call.name))
     return ToolCall(call_id, name, storable_text(call.arguments))

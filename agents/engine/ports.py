@@ -1,4 +1,4 @@
-"""All that the engine uses of its process, behind ports: models, tools, and the way of words into the log."""
+"""The services of its process that the engine uses, as protocols: models, tools, and writing text to the log."""
 
 from __future__ import annotations
 
@@ -17,11 +17,12 @@ from agents.llm.interface import LLM, Usage
 
 class ModelGateway(Protocol):
     def resolve(self, route: str) -> tuple[LLM, str]:
-        """The model behind a route of a release, and the name that it has there. Raises `BadModelRequest`."""
+        """The client for a route of a release, and the provider's name of the model. Raises `BadModelRequest` for a
+        route that cannot be used here."""
         ...
 
     async def window(self, route: str) -> int | None:
-        """Tokens that the model behind a route can take, its answer among them; None where nobody knows."""
+        """Tokens that the model behind a route can take, its answer among them; None if unknown."""
         ...
 
     def cost(self, route: str, usage: Usage | None, *, response_model: str | None) -> Decimal | None:
@@ -45,20 +46,20 @@ class ToolRunner(Protocol):
     async def call(
         self, name: str, arguments: str, *, session_id: UUID, turn_id: UUID, step: int, allowed: Sequence[str]
     ) -> ToolResult:
-        """What came of the call. Raises `Park` for one that could not run yet."""
+        """The result of the call. Raises `Park` when it must wait before it can run."""
         ...
 
 
 class DeltaWriter(Protocol):
-    def pump(self, claim: Claim, failed: Callable[[], object]) -> DeltaBuffer:
-        """For one call of a model; `failed` is called when the log of the turn refuses its words."""
+    def open_buffer(self, claim: Claim, on_failed: Callable[[], object]) -> DeltaBuffer:
+        """A buffer for the text of one model call; `on_failed` is called when a write to the log of the turn fails."""
         ...
 
 
 @dataclass(frozen=True, slots=True)
 class Services:
-    """Of one event loop. Whoever runs turns makes it, and closes what it holds. `policy` says how often a model is
-    asked for one answer."""
+    """The services of one event loop, made and closed by the process that runs turns. `policy` says how often a model
+    is asked for one answer."""
 
     models: ModelGateway
     tools: ToolRunner

@@ -1,4 +1,4 @@
-"""What a turn has done so far: its steps as the journal has them, what they have used, and what is still allowed."""
+"""The progress of a turn: its steps as in the journal, their usage, and what the limits still allow."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from agents.domain.usage import Spent, sum_usage
 from agents.engine.context import TurnContext
 from agents.journal.fenced_writes import Intent, StepOutcome
 
-NOTHING = Spent()
-# More than any language needs per token on average, so that only a runaway answer meets it.
+NO_USAGE = Spent()
+# More characters than a token has on average in any language, so that only a runaway answer reaches it.
 MAX_CHARACTERS_PER_TOKEN = 10
 
 
@@ -24,9 +24,9 @@ class LimitReached(Exception):
 
 
 class TurnProgress:
-    """The steps of one turn, those of its earlier claims among them: they count for its limits and for who pays.
+    """The steps of one turn, including those of its earlier claims: they count for its limits and its cost.
 
-    Nothing here is written; whoever changes it commits the same through the journal.
+    Nothing here is written; callers commit each change through the journal.
     """
 
     def __init__(self, context: TurnContext) -> None:
@@ -37,7 +37,7 @@ class TurnProgress:
 
     @property
     def parts(self) -> list[Part]:
-        """What the settled steps say, as the parts of one message."""
+        """The results of the steps so far, as the parts of one message."""
         return message_parts(self._steps)
 
     @property
@@ -57,54 +57,55 @@ class TurnProgress:
         return is_first_model_call(self._steps)
 
     @property
-    def client_is_next(self) -> bool:
-        """Whether the last answer of the model calls tools of the client, who has the next word then."""
+    def has_client_calls(self) -> bool:
+        """Whether the last answer of the model calls tools of the client, which must run them: the turn then ends."""
         return any(call["name"] in self._client_tools for call in last_calls(self._steps))
 
-    def settle(
+    def record_outcome(
         self,
         step: StepRecord,
         status: StepStatus,
         result: Any = None,
         *,
         error_class: str = "",
-        spent: Spent = NOTHING,
+        spent: Spent = NO_USAGE,
         route: str | None = None,
         details: Mapping[str, Any] | None = None,
     ) -> StepOutcome:
-        """The outcome of an open step, for the journal. `route`: the one that a model call has asked."""
+        """Close an open step and return its outcome for the journal. `route` is the one that a model call has asked."""
         self._steps[step.number - 1] = replace(step, status=status, result=result, name=route or step.name)
         self.spent += spent
         return StepOutcome(step.number, status, result, error_class, spent, name=route, details=details or {})
 
     def begin_model_call(self, route: str = "") -> StepRecord:
-        """The intent to ask the model; one that names a `route` asks once more for an answer that failed. Attempts that
-        failed count for the limit of output, not for that of calls. Raises `LimitReached`."""
+        """Open a model step and return it; `route` is set when it repeats a call that failed. Failed calls count for
+        the limit of output tokens, not for that of model calls. Raises `LimitReached`."""
         calls = [step for step in self._steps if step.kind is StepKind.MODEL and step.status is not StepStatus.FAILED]
         if len(calls) >= self._limits.steps:
             raise LimitReached(f"The turn used its {self._limits.steps} model calls.")
-        if not self.has_output_left():
-            raise self._no_output_left()
+        if not self.has_output_budget():
+            raise self._output_limit_error()
         step = StepRecord(len(self._steps) + 1, StepKind.MODEL, StepStatus.INTENT, route)
         self._steps.append(step)
         return step
 
-    def begin_following_model_call(self) -> StepRecord | None:
-        """The intent to ask the model again once the last tool has ended; None while one is open, while the client is
-        next, where the journal has the intent already (one that was torn may), and where a limit is reached."""
-        if self.open_tools or self.open_model_call or self.client_is_next:
+    def begin_next_model_call(self) -> StepRecord | None:
+        """Open a model step if every tool call has an outcome; None if not, if the client must act, or if a limit is
+        reached. (After a crash the journal may have an open one already.)"""
+        if self.open_tools or self.open_model_call or self.has_client_calls:
             return None
         try:
             return self.begin_model_call()
         except LimitReached:
-            return None  # said again, and louder, when the loop asks for it
+            return None  # raised when the loop asks for this step
 
     def begin_tools(self, calls: Sequence[tuple[ToolCall, bool]]) -> list[StepRecord]:
-        """The intents to run these calls, each with whether it may run twice. Raises `LimitReached`."""
+        """Open a step for each of these calls, which come with whether they are idempotent, and return the steps.
+        Raises `LimitReached`."""
         used = sum(step.kind is StepKind.TOOL for step in self._steps)
         if used + len(calls) > self._limits.tool_calls:
             raise LimitReached(f"The turn used its {self._limits.tool_calls} tool calls.")
-        begun = [
+        steps = [
             StepRecord(
                 number,
                 StepKind.TOOL,
@@ -116,22 +117,22 @@ class TurnProgress:
             )
             for number, (call, idempotent) in enumerate(calls, start=len(self._steps) + 1)
         ]
-        self._steps.extend(begun)
-        return begun
+        self._steps.extend(steps)
+        return steps
 
-    def has_output_left(self, spent: Spent = NOTHING) -> bool:
-        """Whether the limits allow more output when this is spent, too."""
+    def has_output_budget(self, spent: Spent = NO_USAGE) -> bool:
+        """Whether the limits allow more output tokens after `spent` is added."""
         return self.spent.output_tokens + spent.output_tokens < self._limits.output_tokens
 
     def check_length(self, characters: int) -> None:
-        """Raise `LimitReached` when an answer has become so long that its tokens cannot fit any more."""
+        """Raise `LimitReached` when an answer of so many characters must exceed the limit of output tokens."""
         if characters > MAX_CHARACTERS_PER_TOKEN * (self._limits.output_tokens - self.spent.output_tokens):
-            raise self._no_output_left()
+            raise self._output_limit_error()
 
-    def _no_output_left(self) -> LimitReached:
+    def _output_limit_error(self) -> LimitReached:
         return LimitReached(f"The turn used its {self._limits.output_tokens} output tokens.")
 
 
 def step_intent(step: StepRecord) -> Intent:
-    """`step` as the journal writes it."""
+    """The intent of `step` for the journal."""
     return Intent(step.number, step.kind, step.name, step.call_id, step.idempotent, step.request)

@@ -1,4 +1,4 @@
-"""The request of one attempt: what the turn is about and has done so far, fitted to the model behind a route."""
+"""The request of one attempt: the context and the progress of the turn, fitted to the window of a model."""
 
 from __future__ import annotations
 
@@ -13,16 +13,17 @@ from agents.engine.ports import Services
 from agents.engine.progress import TurnProgress
 from agents.llm.interface import ModelRequest, ToolSpec
 
-# Kept free in the window for the answer where nobody bounds it; half of the window at most, as for one that is bounded.
+# Reserved in the window for an answer without a limit of its own; half of the window at most, with or without one.
 ANSWER_TOKENS = 4_096
 
 
 async def assemble(context: TurnContext, progress: TurnProgress, services: Services, route: str) -> ModelRequest:
-    """The request that asks `route` for what comes next. Raises `BadModelRequest` for a route that leads nowhere."""
+    """The request that asks `route` for the next answer. Raises `BadModelRequest` for a route that cannot be used."""
     _, model = services.models.resolve(route)
     release, client = context.release, context.client
     forced = client.forced_tools if progress.is_first_model_call else ()
-    # A forced call is one of the client's, which ends the turn: forced each time, none would ever end.
+    # Forced calls are of the client's tools and end the turn. Forced in every call, no session would ever get an
+    # answer.
     tools = forced or (*services.tools.specs(release.tools), *client.tools)
     max_output_tokens = smaller_limit(release.limits.call_output_tokens, client.max_output_tokens)
     window = await services.models.window(route)
@@ -41,7 +42,7 @@ async def assemble(context: TurnContext, progress: TurnProgress, services: Servi
 
 
 def _room(window: int, tools: Sequence[ToolSpec], max_output_tokens: int | None) -> int:
-    """Tokens for the messages: what the tools and the answer leave."""
+    """Tokens for the messages: the window without the tools and the answer."""
     answer = min(max_output_tokens or ANSWER_TOKENS, window // 2)
     return window - answer - (estimate_tokens(_serialize(tools)) if tools else 0)
 
@@ -50,5 +51,5 @@ def _serialize(tools: Sequence[ToolSpec]) -> str:
     try:
         return orjson.dumps(tools).decode()
     except orjson.JSONEncodeError:
-        # A client's schema may hold numbers that only some providers take. The route's own adapter judges that.
+        # A client's schema may hold numbers that only some providers accept. The route's adapter decides that.
         return str(tools)

@@ -1,4 +1,4 @@
-"""Writes that a cancellation may not tear: it waits until the statement under way has ended, then goes on."""
+"""Writes that a cancellation must not interrupt: it takes effect when the running statement has ended."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ T = TypeVar("T")
 async def run_shielded(fn: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T:
     """Run a journal function in a database thread.
 
-    A thread cannot be stopped. If its statement went on after a cancellation, the ending that follows could overtake
-    it, so a cancelled caller first waits for it and is cancelled then; how the statement ended is lost to it.
+    A thread cannot be stopped. If its statement continued after a cancellation, the write that ends the turn could
+    overtake it. So a cancelled caller waits for the statement and is cancelled then, without learning its result.
     """
     running = asyncio.ensure_future(in_db_thread(fn, *args, **kwargs))
     try:
@@ -29,7 +29,8 @@ async def run_shielded(fn: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs)
 
 
 async def run_last_shielded(fn: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T:
-    """Like `run_shielded`, for the statement that ends a turn: once it has committed, nothing is left to cancel."""
+    """Like `run_shielded`, for the statement that ends a turn: if it has committed, the cancellation is ignored and its
+    result is returned."""
     running = asyncio.ensure_future(in_db_thread(fn, *args, **kwargs))
     try:
         return await asyncio.shield(running)

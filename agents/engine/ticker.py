@@ -1,15 +1,15 @@
-"""A common beat: what many turns do every so often, they do at the same moments."""
+"""A shared ticker: work that many turns do periodically happens at the same moments."""
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
 
-SECONDS = 0.040
+TICK_SECONDS = 0.040
 
 
 class TickSlot:
-    """A place at the next beat; given up by `cancel`."""
+    """A callback at the next tick, until `cancel`."""
 
     __slots__ = ("call",)
 
@@ -21,31 +21,31 @@ class TickSlot:
 
 
 class Ticker:
-    """Strikes at the multiples of `SECONDS` in the running loop's time, if anybody waits. One loop has one."""
+    """Ticks at the multiples of `TICK_SECONDS` of the running loop's time, if there are callbacks. One per loop."""
 
     def __init__(self) -> None:
-        self._struck = 0
-        self._places: list[TickSlot] = []
+        self._last_tick = 0
+        self._slots: list[TickSlot] = []
 
-    def next_at(self) -> float:
-        """When the next beat is, in the loop's time."""
-        return self._next() * SECONDS
+    def next_tick_time(self) -> float:
+        """The time of the next tick, in seconds of the loop's time."""
+        return self._next_tick() * TICK_SECONDS
 
     def join(self, call: Callable[[], object]) -> TickSlot:
-        """Have `call` called at the next beat."""
-        place = TickSlot(call)
-        if not self._places:
-            asyncio.get_running_loop().call_at(self.next_at(), self._strike, self._next())
-        self._places.append(place)
-        return place
+        """Call `call` at the next tick, unless the returned slot is cancelled."""
+        slot = TickSlot(call)
+        if not self._slots:
+            asyncio.get_running_loop().call_at(self.next_tick_time(), self._tick, self._next_tick())
+        self._slots.append(slot)
+        return slot
 
-    def _next(self) -> int:
-        # A timer that is a little early must not strike the same beat twice.
-        return max(int(asyncio.get_running_loop().time() / SECONDS), self._struck) + 1
+    def _next_tick(self) -> int:
+        # A timer that fires a little early must not cause the same tick twice.
+        return max(int(asyncio.get_running_loop().time() / TICK_SECONDS), self._last_tick) + 1
 
-    def _strike(self, number: int) -> None:
-        self._struck = number
-        places, self._places = self._places, []
-        for place in places:
-            if place.call is not None:
-                place.call()
+    def _tick(self, number: int) -> None:
+        self._last_tick = number
+        slots, self._slots = self._slots, []
+        for slot in slots:
+            if slot.call is not None:
+                slot.call()

@@ -1,4 +1,4 @@
-"""The tools that one turn calls: intents before anything runs, outcomes as they come."""
+"""The tool calls of one turn: intents are committed before anything runs, outcomes as they arrive."""
 
 from __future__ import annotations
 
@@ -23,56 +23,56 @@ from foundation.storable_text import storable_text
 class ToolCalls:
     """The tool calls of one claim of a turn."""
 
-    def __init__(self, context: TurnContext, work: TurnProgress, tools: ToolRunner) -> None:
+    def __init__(self, context: TurnContext, progress: TurnProgress, tools: ToolRunner) -> None:
         self._claim = context.claim
         self._allowed = context.release.tools
-        self._work = work
+        self._progress = progress
         self._tools = tools
-        # Calls that are known not to have run: their intent was written by this claim itself, or by one that parked.
-        self._fresh: set[int] = {call.number for call in work.open_tools} if context.claim.resumed else set()
-        self._settling = asyncio.Lock()
-        self._torn = False
+        # Numbers of calls that have certainly not run: their intent was written by this claim, or by one that parked.
+        self._never_run: set[int] = {call.number for call in progress.open_tools} if context.claim.resumed else set()
+        self._outcome_lock = asyncio.Lock()
+        self._write_failed = False
 
-    async def begin(self, calls: Sequence[ToolCall], *, said: StepOutcome, unsent: Sequence[NewEvent]) -> None:
-        """Commit what the model said and the intents of these calls, before any of them runs.
+    async def begin(self, calls: Sequence[ToolCall], *, outcome: StepOutcome, unsent: Sequence[NewEvent]) -> None:
+        """Commit the `outcome` of the model call and the intents of these tool calls, before any of them runs.
 
-        What it said is committed also when the limits allow no further call. Raises `LimitReached`, `LostTurn` and
+        The outcome is committed even when the limits allow no further tool call. Raises `LimitReached`, `LostTurn` and
         database errors.
         """
         try:
-            # Known before they are written: a stop during the commit settles them like all others.
-            begun = self._work.begin_tools([(call, self._tools.is_idempotent(call.name)) for call in calls])
+            # Opened before they are written: a cancellation during the commit then ends them like all others.
+            steps = self._progress.begin_tools([(call, self._tools.is_idempotent(call.name)) for call in calls])
         except LimitReached:
-            await run_shielded(advance, self._claim, settled=[said], events=unsent)
+            await run_shielded(advance, self._claim, outcomes=[outcome], events=unsent)
             raise
-        started = [_event(EventType.TOOL_STARTED, call, arguments=call.request) for call in begun]
-        intents = [step_intent(call) for call in begun]
-        await run_shielded(advance, self._claim, settled=[said], intents=intents, events=[*unsent, *started])
-        self._fresh = {call.number for call in begun}
+        started = [_event(EventType.TOOL_STARTED, call, arguments=call.request) for call in steps]
+        intents = [step_intent(call) for call in steps]
+        await run_shielded(advance, self._claim, outcomes=[outcome], intents=intents, events=[*unsent, *started])
+        self._never_run = {call.number for call in steps}
 
     async def run(self, calls: Sequence[StepRecord]) -> None:
-        """Run open calls side by side. A tool that fails leaves the others alone; a write that fails ends them all.
+        """Run open calls concurrently. A tool that fails does not affect the others; a write that fails ends them all.
 
-        The commit of the last outcome brings the intent of the next model call. Raises `LostTurn` and database errors,
-        and `Park` when some of them must wait and the others have ended.
+        The commit of the last outcome includes the intent of the next model call. Raises `LostTurn` and database
+        errors, and `Park` when some calls must wait and the others have ended.
         """
         try:
             async with asyncio.TaskGroup() as group:
                 running = [group.create_task(self._run_one(call), name=f"tool {call.name}") for call in calls]
         except BaseExceptionGroup as failures:
-            # They all tell of the same lost turn or lost database; whoever called wants that error itself.
+            # They have the same cause, a lost turn or a lost database; the caller handles that error itself.
             raise failures.exceptions[0] from None
         if waits := [wait for task in running if (wait := task.result()) is not None]:
             raise combine_waits(waits)
 
     async def _run_one(self, call: StepRecord) -> Park | None:
-        """None, or why it could not run yet."""
-        if call.number not in self._fresh and not call.idempotent:
-            # The intent is of an earlier epoch: it may have run. Say so rather than run it again.
-            await self._settle(call, StepStatus.UNKNOWN, UNKNOWN_OUTCOME)
+        """Run one call and commit its outcome; returns why it must wait, if it must."""
+        if call.number not in self._never_run and not call.idempotent:
+            # The intent is of an earlier epoch: it may have run. It is not run again.
+            await self._record_outcome(call, StepStatus.UNKNOWN, UNKNOWN_OUTCOME)
             return None
         try:
-            outcome = await self._tools.call(
+            result = await self._tools.call(
                 call.name,
                 call.request,
                 session_id=self._claim.session_id,
@@ -82,30 +82,32 @@ class ToolCalls:
             )
         except Park as wait:
             return wait
-        status = StepStatus.FAILED if outcome.is_error else StepStatus.DONE
-        await self._settle(call, status, storable_text(outcome.content))
+        status = StepStatus.FAILED if result.is_error else StepStatus.DONE
+        await self._record_outcome(call, status, storable_text(result.content))
         return None
 
-    async def _settle(self, call: StepRecord, status: StepStatus, content: str) -> None:
-        # One after the other: the commit of the last result brings the next intent, and no result may come behind it.
-        async with self._settling:
-            if self._torn:
+    async def _record_outcome(self, call: StepRecord, status: StepStatus, content: str) -> None:
+        # One at a time: the commit of the last result includes the next intent, and no result may follow it.
+        async with self._outcome_lock:
+            if self._write_failed:
                 return
             is_error = status is not StepStatus.DONE
             result = {"content": content, "is_error": is_error}
-            settled = self._work.settle(call, status, result, error_class=ErrorClass.TOOL_ERROR if is_error else "")
-            following = self._work.begin_following_model_call()
+            outcome = self._progress.record_outcome(
+                call, status, result, error_class=ErrorClass.TOOL_ERROR if is_error else ""
+            )
+            next_call = self._progress.begin_next_model_call()
             try:
                 await run_shielded(
                     advance,
                     self._claim,
-                    settled=[settled],
-                    intents=[step_intent(following)] if following is not None else [],
+                    outcomes=[outcome],
+                    intents=[step_intent(next_call)] if next_call is not None else [],
                     events=[_outcome_event(call, status, content)],
                 )
             except Exception:
-                # Its outcome is unknown. Those who wait for the lock are not cancelled yet, and may not write after it.
-                self._torn = True
+                # Whether it was committed is unknown. Calls that wait for the lock must not write after it.
+                self._write_failed = True
                 raise
 
 

@@ -1,7 +1,7 @@
 """The loop of one turn: ask the model, run the tools it calls, ask again, until it answers or hands calls to a client.
 
 Whatever happens inside, the turn leaves this module in one of four ways: it has ended (`finish`), it waits without a
-runner (`park`), it belongs to somebody else (`LostTurn`), or its runner gives it back because the database could not be
+runner (`park`), another runner owns it (`LostTurn`), or its runner requeues it because the database could not be
 reached or the process is about to stop.
 """
 
@@ -37,7 +37,7 @@ log = structlog.get_logger(__name__)
 class StopReason(Enum):
     """Why a running turn was cancelled from outside."""
 
-    ASKED = "asked"  # a person or a program stopped it
+    CANCELLED = "cancelled"  # a person or a program cancelled it
     DRAIN = "drain"  # the runner is about to end
     LOST = "lost"  # the lease is gone
 
@@ -45,8 +45,8 @@ class StopReason(Enum):
 class UnfinishedTurn(Enum):
     """Why a claim's work ended before its turn did."""
 
-    PARKED = "parked"  # the turn waits, and is nobody's
-    DRAINED = "drained"  # the turn is still this claim's, and must be given back
+    PARKED = "parked"  # the turn waits, without an owner
+    DRAINED = "drained"  # this claim still owns the turn and must requeue it
 
 
 class TurnRun:
@@ -55,22 +55,22 @@ class TurnRun:
     def __init__(self, context: TurnContext, services: Services) -> None:
         self.claim = context.claim
         self._context = context
-        self._work = TurnProgress(context)
-        self._tools = ToolCalls(context, self._work, services.tools)
-        self._attempts = Attempts(context, self._work, services, lost=self._cancel)
+        self._progress = TurnProgress(context)
+        self._tools = ToolCalls(context, self._progress, services.tools)
+        self._attempts = Attempts(context, self._progress, services, on_lost=self._cancel)
         self._stop: StopReason | None = None
         self._task: asyncio.Task[Any] | None = None
 
-    def stop(self, why: StopReason) -> None:
+    def stop(self, reason: StopReason) -> None:
         """Cancel the work at its next wait, or before it begins; the first stop counts, and none after the end."""
         if self._stop is None:
-            self._stop = why
+            self._stop = reason
             self._cancel()
 
     async def run(self) -> FinishedTurn | UnfinishedTurn:
-        """Work until the turn has ended, must wait, or was given up for `StopReason.DRAIN`.
+        """Work until the turn has ended, must wait, or was stopped with `StopReason.DRAIN`.
 
-        Raises `LostTurn`, and database errors: both mean that the caller must not write for this claim any more.
+        Raises `LostTurn` and database errors: after either the caller must not write for this claim any more.
         """
         self._task = asyncio.current_task()
         seconds = min(self._context.release.limits.turn_seconds, self.claim.remaining_seconds)
@@ -79,11 +79,11 @@ class TurnRun:
             async with deadline:
                 if self._stop is not None:
                     raise asyncio.CancelledError
-                return await self._until_answered()
+                return await self._run_until_answered()
         except (LostTurn, *DATABASE_FAULTS):
             raise
         except asyncio.CancelledError:
-            return await self._stopped()
+            return await self._handle_stop()
         except Park as wait:
             return await self._park(wait)
         except ModelError as error:
@@ -97,28 +97,28 @@ class TurnRun:
                 end = TurnStatus.FAILED, ErrorClass.UNKNOWN
             return await self._end_early(*end)
         finally:
-            # What the caller does next with this task, such as giving the turn back, is not ours to stop.
+            # What the caller does next in this task, such as requeuing the turn, must not be cancelled from here.
             self._task = None
 
-    async def _until_answered(self) -> FinishedTurn:
+    async def _run_until_answered(self) -> FinishedTurn:
         while True:
-            if tools := self._work.open_tools:
+            if tools := self._progress.open_tools:
                 await self._tools.run(tools)
                 continue
-            step = self._work.open_model_call
+            step = self._progress.open_model_call
             if step is None:
-                if self._work.client_is_next:
+                if self._progress.has_client_calls:
                     return await self._complete()
                 step = await self._begin_model_call()
-            said, reply = await self._attempts.ask(step)
-            # What the client must run goes out with the answer; what stands beside it runs here first.
-            ours = [call for call in reply.tool_calls if call.name not in self._context.client.tool_names]
-            if not ours:
-                return await self._complete([said], reply.unsent)
-            await self._tools.begin(ours, said=said, unsent=reply.unsent)
+            outcome, reply = await self._attempts.ask(step)
+            # Calls of the client's tools are part of the answer; the others run here first.
+            tool_calls = [call for call in reply.tool_calls if call.name not in self._context.client.tool_names]
+            if not tool_calls:
+                return await self._complete([outcome], reply.unsent)
+            await self._tools.begin(tool_calls, outcome=outcome, unsent=reply.unsent)
 
     async def _begin_model_call(self) -> StepRecord:
-        step = self._work.begin_model_call()
+        step = self._progress.begin_model_call()
         await run_shielded(advance, self.claim, intents=[step_intent(step)])
         return step
 
@@ -129,41 +129,41 @@ class TurnRun:
     # --- a wait ---
 
     async def _park(self, wait: Park) -> FinishedTurn | UnfinishedTurn:
-        # A stop that comes now is too late: the turn is nobody's when this is written, and stopped without us.
+        # A stop that arrives now is too late: once this is written the turn has no owner, and is cancelled without one.
         self._task = None
-        settled, events = self._attempts.park(wait, await self._attempts.close())
+        outcomes, events = self._attempts.park(wait, await self._attempts.close())
         if await run_last_shielded(
-            park, self.claim, until=wait.until, reason=wait.reason, settled=settled, events=events
+            park, self.claim, until=wait.until, reason=wait.reason, outcomes=outcomes, events=events
         ):
             return UnfinishedTurn.PARKED
-        return await self._end_early(TurnStatus.CANCELLED, settled=settled, events=events)
+        return await self._end_early(TurnStatus.CANCELLED, outcomes=outcomes, events=events)
 
     # --- ends ---
 
-    async def _complete(self, settled: Sequence[StepOutcome] = (), events: Sequence[NewEvent] = ()) -> FinishedTurn:
-        ending = TurnEnd(
+    async def _complete(self, outcomes: Sequence[StepOutcome] = (), events: Sequence[NewEvent] = ()) -> FinishedTurn:
+        end = TurnEnd(
             status=TurnStatus.COMPLETED,
-            asked=self._context.asked,
+            question_id=self._context.question_id,
             message_id=new_id(),
             # An empty answer is an answer too: the turn ends with exactly one.
-            parts=self._work.parts or [text_part("")],
-            data={"usage": self._work.spent.shape},
-            spent=self._work.spent,
+            parts=self._progress.parts or [text_part("")],
+            data={"usage": self._progress.spent.shape},
+            spent=self._progress.spent,
         )
-        return await run_last_shielded(finish, self.claim, ending, settled=settled, events=events)
+        return await run_last_shielded(finish, self.claim, end, outcomes=outcomes, events=events)
 
-    async def _stopped(self) -> FinishedTurn | UnfinishedTurn:
-        why = self._stop
+    async def _handle_stop(self) -> FinishedTurn | UnfinishedTurn:
+        reason = self._stop
         if self._task is not None:
             self._task.uncancel()
-        if why is StopReason.ASKED:
+        if reason is StopReason.CANCELLED:
             return await self._end_early(TurnStatus.CANCELLED)
         self._task = None
-        # No flush may come behind what the caller does next; what one has raised is raised here.
+        # No flush may follow what the caller writes next; errors of earlier flushes are raised here.
         await self._attempts.close()
-        if why is StopReason.DRAIN:
+        if reason is StopReason.DRAIN:
             return UnfinishedTurn.DRAINED
-        if why is StopReason.LOST:
+        if reason is StopReason.LOST:
             raise LostTurn
         raise asyncio.CancelledError
 
@@ -173,30 +173,30 @@ class TurnRun:
         error_class: ErrorClass | None = None,
         detail: str = "",
         *,
-        settled: Sequence[StepOutcome] = (),
+        outcomes: Sequence[StepOutcome] = (),
         events: Sequence[NewEvent] = (),
     ) -> FinishedTurn:
-        """End without an answer. What was shown stays, marked as partial. `settled` and `events` are still to be
-        written."""
-        # A stop that comes now is too late: cancelled here, the turn would be left without anybody to end it.
+        """End the turn without a complete answer; what was shown is stored as a partial one. `outcomes` and `events`
+        are written with it."""
+        # A stop that arrives now is too late: if it cancelled this, nobody would end the turn.
         self._task = None
         unsent = await self._attempts.close()
-        said = self._attempts.said
-        parts = [*self._work.parts, *([text_part(said)] if said else [])]
+        text = self._attempts.text
+        parts = [*self._progress.parts, *([text_part(text)] if text else [])]
         error: dict[str, Any] | None = None
         error_id = None
         if error_class is not None:
-            detail = detail or error_class.failure.words
+            detail = detail or error_class.failure.user_message
             error_id = new_id()
             error = error_shape(error_class=error_class, detail=detail, error_id=error_id)
             log.warning(
                 "turn.not_completed", turn=str(self.claim.turn_id), error_class=error_class, error_id=str(error_id)
             )
-        abandoned = [self._abandoned(step, error_class or ErrorClass.CANCELLED) for step in self._work.open_steps]
-        spent = self._work.spent
-        ending = TurnEnd(
+        abandoned = [self._abandon(step, error_class or ErrorClass.CANCELLED) for step in self._progress.open_steps]
+        spent = self._progress.spent
+        end = TurnEnd(
             status=status,
-            asked=self._context.asked,
+            question_id=self._context.question_id,
             message_id=new_id(),
             parts=parts,
             partial=True,
@@ -207,13 +207,13 @@ class TurnRun:
             spent=spent,
         )
         return await run_last_shielded(
-            finish, self.claim, ending, settled=[*settled, *abandoned], events=[*events, *unsent]
+            finish, self.claim, end, outcomes=[*outcomes, *abandoned], events=[*events, *unsent]
         )
 
-    def _abandoned(self, step: StepRecord, error_class: ErrorClass) -> StepOutcome:
-        """A call that nobody waits for any more. Whether a tool took effect is unknown, unless it may run twice
-        anyway."""
+    def _abandon(self, step: StepRecord, error_class: ErrorClass) -> StepOutcome:
+        """The outcome of an open step of a turn that ends. Whether a tool took effect is unknown, unless it is
+        idempotent."""
         if step.kind is StepKind.TOOL:
             status = StepStatus.FAILED if step.idempotent else StepStatus.UNKNOWN
-            return self._work.settle(step, status, error_class=error_class)
+            return self._progress.record_outcome(step, status, error_class=error_class)
         return self._attempts.abandon(step, error_class)

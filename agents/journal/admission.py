@@ -16,9 +16,10 @@ from agents.journal.connection import fetch
 
 @dataclass(frozen=True, slots=True)
 class NewTurn:
-    """What is asked. `parent` counts only when `branch` is set: None then means the root of the conversation.
+    """A message to accept and the turn that will answer it. `parent` is used only when `branch` is set: None then means
+    the root of the conversation.
 
-    `client_options` is as `agents.domain.client_options` stores it.
+    `client_options` is what `agents.domain.client_options.dump_options` returns.
     """
 
     session_id: UUID
@@ -38,16 +39,17 @@ class NewTurn:
 
 @dataclass(frozen=True, slots=True)
 class Admitted:
-    """`seq` is that of the last event written."""
+    """The accepted message: its ordinal, and the seq of the last event written."""
 
     seq: int
     ordinal: int
 
 
 def admit(new: NewTurn, *, depth: int, deadline_seconds: int) -> Admitted | None:
-    """Write the message and its turn, or None when the session does not take it as it stands.
+    """Write the message and its turn; None, and nothing is written, when the session does not accept it at the moment.
 
-    Raises `IntegrityError` when a turn with this key or these ids is there already.
+    `depth` is the largest number of open turns of a session; nobody waits for the answer after `deadline_seconds`.
+    Raises `IntegrityError` when a turn with this key or these ids exists.
     """
     rows = fetch(
         sql.ACCEPT,
@@ -63,7 +65,7 @@ def admit(new: NewTurn, *, depth: int, deadline_seconds: int) -> Admitted | None
             "parent": new.parent,
             "when_busy": new.when_busy.value if new.when_busy else None,
             "priority": new.priority.value,
-            "priority_word": new.priority.word,
+            "priority_name": new.priority.wire_name,
             "title": new.title,
             "depth": depth,
             "deadline_seconds": deadline_seconds,

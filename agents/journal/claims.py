@@ -16,8 +16,8 @@ from agents.journal.connection import fetch
 class Claim:
     """The right to write one turn, until somebody claims it with a higher epoch.
 
-    `remaining_seconds` is the time until its deadline as of the claim. `resumed`: the turn comes back from a wait, so
-    what was shown stays, and steps that are open have not been tried.
+    `remaining_seconds` is the time until its deadline, measured at the claim. `resumed`: the turn comes back from a
+    wait, so its partial answer stays visible, and steps that are open have not been tried.
     """
 
     turn_id: UUID
@@ -32,10 +32,10 @@ class Claim:
 def claim(
     *, runner_id: UUID, limit: int, running_per_user: int, lease_seconds: float, on: psycopg.Connection | None = None
 ) -> list[Claim]:
-    """Up to `limit` turns, each the first open one of its session, with a lease of `lease_seconds`.
+    """Claim up to `limit` turns, each the first open one of its session, with a lease of `lease_seconds`.
 
     A user's running turns are counted without a lock: two runners that claim at the same moment may exceed
-    `running_per_user` by what one of them takes.
+    `running_per_user` by what one of them claims. `on` is a connection to use instead of Django's.
     """
     rows = fetch(
         sql.CLAIM,
@@ -53,11 +53,11 @@ def claim(
 def renew(
     *, runner_id: UUID, turns: Collection[UUID], lease_seconds: float, on: psycopg.Connection | None = None
 ) -> dict[UUID, int]:
-    """Extend the leases of `turns`; the epochs of those that are still this runner's. The others are lost."""
+    """Extend the leases of `turns` and return the epoch of each that this runner still owns. The others are lost."""
     rows = fetch(sql.RENEW, {"runner": runner_id, "turns": list(turns), "lease_seconds": lease_seconds}, on=on)
     return dict(rows)
 
 
 def cancelling_turns(turns: Collection[UUID], *, on: psycopg.Connection | None = None) -> list[UUID]:
-    """Those of `turns` that somebody asked to stop."""
+    """Those of `turns` that are to be cancelled."""
     return [row[0] for row in fetch(sql.CANCELLING, {"turns": list(turns)}, on=on)]

@@ -1,4 +1,4 @@
-"""Fold the deltas of ended turns: one row for each run of them, which names the first seq that it stands for."""
+"""Compaction: the deltas of finished turns become one row for each run, which names the first seq that it replaces."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from django.db import connection, transaction
 from agents.journal.locked_writes import try_lock_session
 from agents.models import Turn
 
-# Runs are deltas of one turn and epoch with consecutive seqs. The last row of a run takes the whole text, the others
-# go.
-FOLD = """
+# A run is a sequence of deltas of one turn and epoch with consecutive seqs. Its last row gets the text of all, the
+# others are deleted.
+COMPACT = """
 WITH deltas AS (
     SELECT id, seq, coalesce(replaces_from, seq) AS first, epoch, data ->> 'text' AS text,
            seq - row_number() OVER (PARTITION BY epoch ORDER BY seq) AS run
@@ -22,7 +22,7 @@ WITH deltas AS (
            string_agg(text, '' ORDER BY seq) AS text
     FROM (SELECT *, max(seq) OVER (PARTITION BY epoch, run) AS last FROM deltas) d
     GROUP BY epoch, run HAVING count(*) > 1
-), kept AS (
+), updated AS (
     UPDATE agents_event e SET replaces_from = r.first, data = jsonb_build_object('text', r.text)
     FROM runs r WHERE e.id = r.keep
 )
@@ -31,13 +31,13 @@ DELETE FROM agents_event e USING runs r WHERE e.id = ANY(r.ids) AND e.id <> r.ke
 
 
 def compact_turn(session_id: UUID, turn_id: UUID) -> bool:
-    """Fold the deltas of one turn under its session's lock; False when it has not ended or the session is busy just
-    now."""
+    """Compact the deltas of one turn under its session's lock; False when the turn has not finished, or when another
+    transaction holds the lock at the moment."""
     with transaction.atomic():
         if try_lock_session(session_id) is None:
             return False
         if not Turn.objects.filter(pk=turn_id, finished_at__isnull=False).update(compacted=True):
             return False
         with connection.cursor() as cursor:
-            cursor.execute(FOLD, {"session": session_id, "turn": turn_id})
+            cursor.execute(COMPACT, {"session": session_id, "turn": turn_id})
     return True

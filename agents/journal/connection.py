@@ -1,4 +1,4 @@
-"""One statement in, its rows out."""
+"""Run statements and fetch their rows."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from django.db import connection, transaction
 
 
 def fetch(sql: str, params: Mapping[str, Any], *, on: psycopg.Connection | None = None) -> list[tuple[Any, ...]]:
-    """The rows of one statement; outside a transaction it commits by itself. `on` is a connection of a listening
-    thread."""
+    """The rows of one statement, which commits by itself outside a transaction. `on` is the connection of a listening
+    thread to use instead of Django's."""
     if on is not None:
         return on.execute(sql.encode(), params).fetchall()
     with connection.cursor() as cursor:
@@ -23,7 +23,7 @@ def fetch(sql: str, params: Mapping[str, Any], *, on: psycopg.Connection | None 
 
 @contextmanager
 def consistent_snapshot() -> Iterator[None]:
-    """A transaction whose reads all tell of the same moment; nothing can be written in it."""
+    """A read-only transaction in which all statements see the same snapshot (REPEATABLE READ)."""
     with transaction.atomic():
         with connection.cursor() as cursor:
             cursor.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")

@@ -1,4 +1,5 @@
-"""What the owner of a turn writes. Each function is one statement that begins with the fence."""
+"""Writes by the owner of a turn. Each function is one statement that begins with the fence: the update of the session's
+row that only the current epoch matches."""
 
 from __future__ import annotations
 
@@ -22,20 +23,22 @@ from foundation.errors import BandstandError
 
 
 class LostTurn(BandstandError):
-    """Another epoch owns this turn: stop, and write nothing."""
+    """Another epoch owns this turn: its caller must stop and write nothing more."""
 
     code = "lost_turn"
 
 
 @dataclass(frozen=True, slots=True)
 class NewEvent:
+    """An event to append: its type and its payload."""
+
     type: str
     data: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
 class Intent:
-    """A step that is about to be tried. `name`: the tool's, or the route of a call that is made once more."""
+    """A step that is about to be tried. `name` is the tool's, or the route of a repeated model call."""
 
     number: int
     kind: StepKind
@@ -48,8 +51,8 @@ class Intent:
 
 @dataclass(frozen=True, slots=True)
 class StepOutcome:
-    """The outcome of a step. `name` is the route that was asked; None leaves what the intent named. `details` are
-    added to those of the intent."""
+    """The outcome of a step. `name` is the route that was asked; None keeps the name of the intent. `details` are
+    merged into those of the intent."""
 
     number: int
     status: StepStatus
@@ -62,10 +65,11 @@ class StepOutcome:
 
 @dataclass(frozen=True, slots=True)
 class TurnEnd:
-    """How a turn ends. `parts` empty: there is nothing to show but the state itself."""
+    """How a turn ends. `question_id` is the message that it answers, `message_id` the id of its answer. Without `parts`
+    there is no answer, only the terminal status."""
 
     status: TurnStatus
-    asked: UUID
+    question_id: UUID
     message_id: UUID
     parts: Sequence[Part] = ()
     partial: bool = False
@@ -76,13 +80,13 @@ class TurnEnd:
     spent: Spent = field(default_factory=Spent)
 
 
-def _text(value: Any) -> str:
-    """JSON; of our own dataclasses too, by the names of their fields."""
-    return orjson.dumps(value, default=_plain).decode()
+def _dump(value: Any) -> str:
+    """`value` as JSON text; dataclasses become objects."""
+    return orjson.dumps(value, default=_dump_decimal).decode()
 
 
-def _plain(value: Any) -> str:
-    """What `orjson` does not know: dollars, exactly."""
+def _dump_decimal(value: Any) -> str:
+    """Called by `orjson` for other types: decimals become strings, exactly."""
     if isinstance(value, Decimal):
         return f"{value:f}"
     raise TypeError(f"{type(value).__name__} does not go into a row.")
@@ -94,12 +98,12 @@ def _fence(claim: Claim, events: Sequence[NewEvent]) -> dict[str, Any]:
         "turn": claim.turn_id,
         "epoch": claim.epoch,
         "count": len(events),
-        "events": _text(events),
+        "events": _dump(events),
     }
 
 
 def append(claim: Claim, events: Sequence[NewEvent]) -> int:
-    """Add events to the session's log; the seq of the last. Raises `LostTurn`."""
+    """Append events to the session's log and return the seq of the last. Raises `LostTurn`."""
     rows = fetch(sql.APPEND, _fence(claim, events))
     if not rows:
         raise LostTurn
@@ -107,14 +111,14 @@ def append(claim: Claim, events: Sequence[NewEvent]) -> int:
 
 
 def append_each(writes: Sequence[tuple[Claim, NewEvent]]) -> set[tuple[UUID, int]]:
-    """Add one event to each of these turns' logs, in one commit; the turn and epoch of each that got its own.
+    """Append one event for each of these turns, in one commit, and return (turn id, epoch) of each that was written.
 
-    The others are lost, or their sessions are being written by somebody just now: `append` tells which.
+    The others are lost, or another transaction holds the lock of their sessions; `append` tells which of the two.
     """
     rows = fetch(
         sql.APPEND_EACH,
         {
-            "writes": _text(
+            "writes": _dump(
                 [
                     {
                         "session": claim.session_id,
@@ -134,18 +138,19 @@ def append_each(writes: Sequence[tuple[Claim, NewEvent]]) -> set[tuple[UUID, int
 def advance(
     claim: Claim,
     *,
-    settled: Sequence[StepOutcome] = (),
+    outcomes: Sequence[StepOutcome] = (),
     intents: Sequence[Intent] = (),
     events: Sequence[NewEvent] = (),
 ) -> int:
-    """Commit outcomes, the next intents and their events together; the seq of the last event. Raises `LostTurn`."""
+    """Commit outcomes, the next intents and their events together; return the seq of the last event. Raises
+    `LostTurn`."""
     rows = fetch(
         sql.ADVANCE,
         _fence(claim, events)
         | {
-            "settled": _text(settled),
-            "intents": _text(intents),
-            "progress": any(step.result is not None for step in settled),
+            "outcomes": _dump(outcomes),
+            "intents": _dump(intents),
+            "progress": any(step.result is not None for step in outcomes),
         },
     )
     if not rows:
@@ -158,15 +163,15 @@ def park(
     *,
     until: datetime,
     reason: WaitReason | None = None,
-    settled: Sequence[StepOutcome] = (),
+    outcomes: Sequence[StepOutcome] = (),
     intents: Sequence[Intent] = (),
     events: Sequence[NewEvent] = (),
 ) -> bool:
-    """Give the turn's place up: it waits for `reason`, or for a provider without one, and goes on at `until` at the
-    latest.
+    """Release the turn from its runner: it waits for `reason`, or for a provider if that is None, and resumes at
+    `until` at the latest.
 
-    Outcomes, intents and events commit with it. Every step that is open then must be one that nobody has tried, for the
-    next claim tries it. False: somebody wants the turn stopped, and nothing was written. Raises `LostTurn`.
+    Outcomes, intents and events commit with it. Steps that are open then must not have been tried, since the next claim
+    tries them. Returns False, and nothing is written, when the turn is to be cancelled. Raises `LostTurn`.
     """
     status = TurnStatus.WAITING if reason else TurnStatus.RETRY_WAIT
     wait = NewEvent(f"turn.{status}", ({"for": reason} if reason else {}) | {"until": moment(until)})
@@ -174,14 +179,14 @@ def park(
         sql.PARK,
         _fence(claim, [*events, wait])
         | {
-            "settled": _text(settled),
-            "intents": _text(intents),
+            "outcomes": _dump(outcomes),
+            "intents": _dump(intents),
             "status": status.value,
             "until": until,
             "wait_reason": reason.value if reason else "",
             "stops_the_clock": reason is not None and reason.stops_the_clock,
-            # An attempt of a model that failed has no result, and is none.
-            "progress": any(step.result is not None for step in settled),
+            # A model call that failed has no result, and is no progress.
+            "progress": any(step.result is not None for step in outcomes),
         },
     )
     if not rows:
@@ -191,33 +196,33 @@ def park(
 
 @dataclass(frozen=True, slots=True)
 class FinishedTurn:
-    """`status` is the state that the turn really took; `open_turns` is what still waits in the session."""
+    """`status` is the one that the turn really got; `open_turns` is the number of open turns left in its session."""
 
     status: TurnStatus
     open_turns: int
 
 
 def finish(
-    claim: Claim, ending: TurnEnd, *, settled: Sequence[StepOutcome] = (), events: Sequence[NewEvent] = ()
+    claim: Claim, end: TurnEnd, *, outcomes: Sequence[StepOutcome] = (), events: Sequence[NewEvent] = ()
 ) -> FinishedTurn:
     """Commit the last outcomes, the last deltas, the answer and the terminal state together. Raises `LostTurn`."""
     rows = fetch(
         sql.FINISH,
         _fence(claim, events)
         | {
-            "settled": _text(settled),
-            "status": ending.status.value,
-            "asked": ending.asked,
-            "message": ending.message_id,
-            "parts": _text(ending.parts) if ending.parts else None,
-            "partial": ending.partial,
-            "ending": _text(ending.data),
-            "error_class": ending.error_class,
-            "error_detail": ending.error_detail,
-            "error_id": ending.error_id,
-            "input_tokens": ending.spent.input_tokens,
-            "output_tokens": ending.spent.output_tokens,
-            "cost_usd": ending.spent.cost_usd,
+            "outcomes": _dump(outcomes),
+            "status": end.status.value,
+            "question": end.question_id,
+            "message": end.message_id,
+            "parts": _dump(end.parts) if end.parts else None,
+            "partial": end.partial,
+            "end_data": _dump(end.data),
+            "error_class": end.error_class,
+            "error_detail": end.error_detail,
+            "error_id": end.error_id,
+            "input_tokens": end.spent.input_tokens,
+            "output_tokens": end.spent.output_tokens,
+            "cost_usd": end.spent.cost_usd,
         },
     )
     if not rows:

@@ -1,4 +1,4 @@
-"""Moves of a turn by somebody who is not its runner: stop, give back, reap. The session's lock is the fence here.
+"""Changes to a turn by others than its runner: cancel, requeue, reap. The session's lock is the fence here.
 
 These paths are rare, so they are plain statements in one transaction, each with a fresh snapshot after the lock.
 """
@@ -15,10 +15,10 @@ from django.db.models import Case, Count, Model, Q, QuerySet, Subquery, Sum, Val
 from django.db.models.functions import Coalesce, Now
 
 from agents.domain.configuration import AgentConfiguration
-from agents.domain.events import EventType, MessageData, SessionData, TurnCancelling, TurnEnded, TurnGivenBack
+from agents.domain.events import EventType, MessageData, SessionData, TurnCancelling, TurnEnded, TurnRequeued
 from agents.domain.failures import ErrorClass
 from agents.domain.message_parts import Part
-from agents.domain.replay import show
+from agents.domain.replay import show_event
 from agents.domain.serialization import message_shape, moment, session_shape, turn_error
 from agents.domain.states import OWNED, PARKED, TERMINAL, StepKind, StepStatus, TurnStatus, WaitReason
 from agents.domain.steps import NOT_RUN
@@ -32,13 +32,13 @@ M = TypeVar("M", bound=Model)
 
 
 def lock_session(session_id: UUID) -> AgentSession:
-    """The session's row, locked for this transaction. Raises `NotFound` when it is gone."""
-    return _found(AgentSession.objects.select_for_update(no_key=True, of=("self",)).filter(pk=session_id))
+    """The session's row, locked for this transaction. Raises `NotFound` when it does not exist."""
+    return _first_or_raise(AgentSession.objects.select_for_update(no_key=True, of=("self",)).filter(pk=session_id))
 
 
 def try_lock_session(session_id: UUID) -> AgentSession | None:
-    """The session's row, locked for this transaction without waiting for it; None when it is gone, or somebody else
-    is writing the session just now."""
+    """The session's row, locked for this transaction without waiting; None when it does not exist or another
+    transaction holds the lock."""
     rows = AgentSession.objects.select_for_update(no_key=True, skip_locked=True, of=("self",))
     return rows.filter(pk=session_id).first()
 
@@ -46,7 +46,7 @@ def try_lock_session(session_id: UUID) -> AgentSession | None:
 def append_locked(
     session: AgentSession, events: Sequence[tuple[str, Mapping[str, Any]]], *, turn: Turn | None = None
 ) -> int:
-    """Add events under the session's lock and tell the relays at commit; the seq of the last."""
+    """Append events under the session's lock and return the seq of the last. Relays are notified at commit."""
     first = session.next_seq
     Event.objects.bulk_create(
         Event(
@@ -67,9 +67,9 @@ def append_locked(
 
 
 def append_messages_locked(session: AgentSession, messages: Sequence[Message]) -> int:
-    """Add unsaved messages, the last of them as the session's head, and say so in its log; the seq of the last event.
+    """Save new messages, the last of them as the session's head, append their events, and return the seq of the last.
 
-    Their authors, parts and parents are the caller's; at least one is given.
+    The caller sets authors, parts and parents; there must be one message at least.
     """
     _insert_messages_locked(session, messages, as_head=True)
     return append_locked(
@@ -78,8 +78,8 @@ def append_messages_locked(session: AgentSession, messages: Sequence[Message]) -
 
 
 def name_session_locked(session: AgentSession, title: str) -> None:
-    """Call a listed session without a name after its first message, which is about to be added. `sql.ACCEPT` does the
-    same."""
+    """Set the title of a listed session that has none, before its first message is added. `sql.ACCEPT` does this in
+    SQL."""
     if session.next_ordinal > 1 or session.title or not session.listed or not title:
         return
     session.title = title
@@ -99,26 +99,29 @@ def _insert_messages_locked(session: AgentSession, messages: Sequence[Message], 
 
 
 def notify(channel: str, payload: str = "") -> None:
-    """Say at commit that there is something to look at."""
+    """NOTIFY `channel` with `payload` at commit."""
     with connection.cursor() as cursor:
         cursor.execute("SELECT pg_notify(%s, %s)", [channel, payload])
 
 
 def lock_turn(session: AgentSession, turn_id: UUID) -> Turn:
-    """The turn's row under its session's lock, as it is now. Raises `NotFound`."""
-    return _found(Turn.objects.select_for_update(no_key=True, of=("self",)).filter(agent_session=session, pk=turn_id))
+    """The turn's row, read under its session's lock. Raises `NotFound`."""
+    return _first_or_raise(
+        Turn.objects.select_for_update(no_key=True, of=("self",)).filter(agent_session=session, pk=turn_id)
+    )
 
 
-def _found(rows: QuerySet[M]) -> M:
+def _first_or_raise(rows: QuerySet[M]) -> M:
     row = rows.first()
     if row is None:
         raise NotFound
     return row
 
 
-def requeue_locked(session: AgentSession, turn: Turn, *, reason: str, fruitless: bool) -> None:
-    """Give an owned or parked turn back to the queue, to be begun anew. `fruitless` counts against its attempts."""
-    if fruitless:
+def requeue_locked(session: AgentSession, turn: Turn, *, reason: str, without_progress: bool) -> None:
+    """Return an owned or parked turn to the queue; its next claim restarts it. `without_progress` counts this as one of
+    its attempts without progress."""
+    if without_progress:
         turn.attempts_without_progress += 1
     if turn.status in PARKED:
         _refuse_parked_calls(turn)
@@ -126,7 +129,7 @@ def requeue_locked(session: AgentSession, turn: Turn, *, reason: str, fruitless:
 
 
 def resume_locked(session: AgentSession, turn: Turn, *, reason: str) -> bool:
-    """Queue a parked turn, to go on where it was; False when it does not wait (any more)."""
+    """Queue a parked turn so that its next claim resumes it; False when it is not parked."""
     if turn.status not in PARKED:
         return False
     turn.resumes = True
@@ -136,7 +139,7 @@ def resume_locked(session: AgentSession, turn: Turn, *, reason: str) -> bool:
 
 def _queue_locked(session: AgentSession, turn: Turn, *, reason: str) -> None:
     if turn.wait_reason and WaitReason(turn.wait_reason).stops_the_clock and turn.available_at:
-        # The wait moved the deadline by all that it might last; what it did not need is taken back.
+        # The wait moved the deadline by its longest duration; the part that it did not use is subtracted.
         turn.deadline_at -= max(turn.available_at - _database_now(), timedelta())
     turn.status = TurnStatus.QUEUED
     turn.lease_expires_at = turn.available_at = None
@@ -148,20 +151,20 @@ def _queue_locked(session: AgentSession, turn: Turn, *, reason: str) -> None:
         ]
     )  # fmt: skip
     _release_locked(session, turn)
-    append_locked(session, [(EventType.TURN_QUEUED, TurnGivenBack(reason=reason))], turn=turn)
+    append_locked(session, [(EventType.TURN_QUEUED, TurnRequeued(reason=reason))], turn=turn)
     notify(sql.TURNS_CHANNEL)
 
 
 def _refuse_parked_calls(turn: Turn) -> None:
-    """Settle the tool calls of a wait that was broken off: the next claim could not know that they never ran."""
+    """Fail the open tool calls of a wait that ended early: the next claim could not know that they never ran."""
     calls = Step.objects.filter(turn=turn, kind=StepKind.TOOL, idempotent=False, status=StepStatus.INTENT)
     result = {"content": NOT_RUN, "is_error": True}
     calls.update(status=StepStatus.FAILED, result=result, error_class=ErrorClass.TOOL_ERROR, finished_at=Now())
 
 
 def stop_locked(session: AgentSession, turn: Turn) -> None:
-    """Ask for a stop: at once where nobody works on the turn, by its runner otherwise. A second time changes
-    nothing."""
+    """Cancel a turn: at once when it has no runner, otherwise its runner is asked to stop. A repeat changes nothing,
+    nor does a turn that has ended."""
     status = TurnStatus(turn.status)
     if status in TERMINAL or status is TurnStatus.CANCELLING:
         return
@@ -182,20 +185,20 @@ def end_locked(
     error_class: ErrorClass | None = None,
     error_detail: str = "",
 ) -> None:
-    """End a turn that has no living runner. What its last runner had already shown is kept, marked as partial.
+    """End a turn that has no live runner. What it has shown is stored as a partial answer.
 
-    `error_detail` is what people read of the error; the words of its class when there are no better ones.
+    `error_detail` is what users read of the error; by default the `user_message` of its class.
     """
     was_owned = TurnStatus(turn.status) in OWNED
-    moment_of_end = _database_now()
-    _abandon_steps(turn, error_class or ErrorClass.CANCELLED, moment_of_end)
+    finished_at = _database_now()
+    _abandon_steps(turn, error_class or ErrorClass.CANCELLED, finished_at)
     turn.status = status
-    turn.finished_at = moment_of_end
+    turn.finished_at = finished_at
     turn.lease_expires_at = turn.available_at = None
     turn.wait_reason, turn.resumes = "", False
     if error_class is not None:
         turn.error_class, turn.error_id = error_class.value, new_id()
-        turn.error_detail = error_detail or error_class.failure.words
+        turn.error_detail = error_detail or error_class.failure.user_message
     spent = _spent(turn)
     turn.input_tokens, turn.output_tokens, turn.cost_usd = spent.input_tokens, spent.output_tokens, spent.cost_usd
     turn.save(
@@ -209,10 +212,10 @@ def end_locked(
     if was_owned:
         _release_locked(session, turn)
     events: list[tuple[str, Mapping[str, Any]]] = []
-    if shown := visible_parts(turn):
-        partial = message_shape(_keep_partial_locked(session, turn, shown))
+    if parts := visible_parts(turn):
+        partial = message_shape(_add_partial_answer_locked(session, turn, parts))
         events.append((EventType.MESSAGE_COMPLETED, MessageData(message=partial)))
-    end = TurnEnded(finished_at=moment(moment_of_end), usage=spent.shape)
+    end = TurnEnded(finished_at=moment(finished_at), usage=spent.shape)
     if error := turn_error(turn):
         end["error"] = error
     events.append((f"turn.{status}", end))
@@ -221,8 +224,8 @@ def end_locked(
 
 
 def _abandon_steps(turn: Turn, error_class: ErrorClass, at: datetime) -> None:
-    """Settle the calls that nobody waits for any more. Whether a tool took effect is unknown, unless it may run twice
-    anyway. A turn that waits, or comes back from a wait, has tried none of those that are open."""
+    """Write outcomes for the open calls of a turn that ends. Whether a tool took effect is unknown, unless it is
+    idempotent. A turn that waits, or comes back from a wait, has tried none of its open calls."""
     steps = Step.objects.filter(turn=turn, status=StepStatus.INTENT)
     if turn.status in PARKED or turn.resumes:
         steps.update(status=StepStatus.FAILED, finished_at=at, error_class=error_class, cost_usd=FREE)
@@ -232,7 +235,7 @@ def _abandon_steps(turn: Turn, error_class: ErrorClass, at: datetime) -> None:
 
 
 def _spent(turn: Turn) -> Spent:
-    """What the turn's steps have used. A call that died with its runner was counted by nobody: its cost is unknown."""
+    """The usage of the turn's steps. A call whose runner died was not counted: its cost is unknown."""
     used = Step.objects.filter(turn=turn).aggregate(
         input=Coalesce(Sum("input_tokens"), 0),
         output=Coalesce(Sum("output_tokens"), 0),
@@ -244,10 +247,10 @@ def _spent(turn: Turn) -> Spent:
 
 
 def _is_free(release: Release) -> bool:
-    """Whether no call of a release can cost anything: which route a dead one had asked, its intent does not say."""
+    """Whether all routes of a release are free: the intent of a lost call does not name its route."""
     try:
         chain = AgentConfiguration.parse(release.configuration).model_chain
-    except BandstandError:  # a newer version's, which this one cannot read; its turn must end all the same
+    except BandstandError:  # written by a newer version; its turn must end nevertheless
         return False
     return all(costs_nothing(route) for route in chain)
 
@@ -258,30 +261,30 @@ def _release_locked(session: AgentSession, turn: Turn) -> None:
         session.save(update_fields=["active_turn_id"])
 
 
-def _keep_partial_locked(session: AgentSession, turn: Turn, parts: list[Part]) -> Message:
-    asked = Message.objects.get(agent_session=session, turn=turn, author=Message.Author.USER)
-    message = Message(author=Message.Author.AGENT, parts=parts, turn=turn, parent=asked, partial=True)
-    _insert_messages_locked(session, [message], as_head=session.head_message_id == asked.pk)
+def _add_partial_answer_locked(session: AgentSession, turn: Turn, parts: list[Part]) -> Message:
+    question = Message.objects.get(agent_session=session, turn=turn, author=Message.Author.USER)
+    message = Message(author=Message.Author.AGENT, parts=parts, turn=turn, parent=question, partial=True)
+    _insert_messages_locked(session, [message], as_head=session.head_message_id == question.pk)
     return message
 
 
 def visible_parts(turn: Turn) -> list[Part]:
-    """What the turn has shown to people since it was begun, or begun anew: text, tool calls and their results. A turn
-    that went on after a wait shows what it had shown before, too."""
+    """What the turn has shown to users since it was started or restarted: text, tool calls and their results. A turn
+    that resumed after a wait still shows what it had shown before."""
     parts: list[Part] = []
     if not turn.epoch:
-        return parts  # nobody has begun
+        return parts  # it was never started
     log = Event.objects.filter(agent_session_id=turn.agent_session_id, turn_id=turn.pk)
-    # There is no index on the turn. It began near the log's end, and the way back ends there.
-    began = log.filter(Q(type=EventType.TURN_STARTED, epoch=1) | Q(type=EventType.TURN_RESTARTED)).order_by("-seq")
-    seen = log.filter(seq__gt=Subquery(began.values("seq")[:1]))
-    for event_type, data in seen.order_by("seq").values_list("type", "data"):
-        show(parts, event_type, data)
+    # There is no index on the turn; the scan backwards from the end of the log stops where the turn started.
+    start = log.filter(Q(type=EventType.TURN_STARTED, epoch=1) | Q(type=EventType.TURN_RESTARTED)).order_by("-seq")
+    events = log.filter(seq__gt=Subquery(start.values("seq")[:1]))
+    for event_type, data in events.order_by("seq").values_list("type", "data"):
+        show_event(parts, event_type, data)
     return parts
 
 
 def _database_now() -> Any:
-    """Moments in rows come from one clock, the database's."""
+    """The database's clock, which sets all times in rows."""
     with connection.cursor() as cursor:
         cursor.execute("SELECT now()")
         return cursor.fetchone()[0]

@@ -1,4 +1,4 @@
-"""Read the log of events. JSON stays text from the row to the socket: nobody in between needs to understand it."""
+"""Read the log of events. JSON stays text from the row to the socket: nothing in between needs to parse it."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class LoggedEvent:
 
     @property
     def first_seq(self) -> int:
-        """The first seq that this row stands for."""
+        """The first seq that this row covers."""
         return self.replaces_from or self.seq
 
 
@@ -33,9 +33,9 @@ def read_log(session_id: UUID, *, after: int, limit: int) -> list[LoggedEvent]:
     return [LoggedEvent(*row) for row in rows]
 
 
-def follows(after: int, events: Sequence[LoggedEvent], last_seq: int) -> bool:
-    """Whether `events` continue where a reader of `after` stands. If not, some of what it misses was folded or
-    pruned."""
+def is_contiguous(after: int, events: Sequence[LoggedEvent], last_seq: int) -> bool:
+    """Whether `events` continue right after seq `after`, or there are none after it. If not, some of the events in
+    between were compacted or pruned."""
     if not events:
         return after >= last_seq
     return events[0].first_seq == after + 1

@@ -1,11 +1,11 @@
 """The shapes of `agents.domain.serialization` in SQL, for statements that write an event together with its row.
 
-Each takes the SQL of its values; a test holds what they build against what Python builds from the same rows.
+Each function takes SQL expressions for its values and returns SQL; a test compares the results with those of Python.
 """
 
 from __future__ import annotations
 
-# Equal to `wire.moment`.
+# Equal to `serialization.moment`.
 MOMENT = """to_char({} at time zone 'utc', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"')"""
 
 
@@ -20,14 +20,15 @@ def message_json(
     partial: str,
     created_at: str,
 ) -> str:
-    """Equal to `wire.message_shape` of a message that nobody has rated."""
+    """SQL for `serialization.message_shape` of a message without feedback."""
     return f"""jsonb_build_object('id', {id}, 'ordinal', {ordinal}, 'author', {author}, 'parts', {parts},
         'turn', {turn}, 'parent', {parent}, 'partial', {partial}, 'feedback', NULL,
         'created_at', {MOMENT.format(created_at)})"""
 
 
 def session_json(row: str, *, agent: str, release: str, title: str, head: str) -> str:
-    """Equal to `wire.session_shape` of the session in `row`, whose agent's slug and release's number are given."""
+    """SQL for `serialization.session_shape` of the session in `row`; `agent` is the agent's slug, `release` the
+    release's number."""
     return f"""jsonb_build_object('id', {row}.id, 'agent', {agent}, 'release', {release}, 'title', {title},
         'metadata', {row}.metadata, 'controller', {row}.controller, 'version', {row}.version, 'head', {head},
         'created_at', {MOMENT.format(f"{row}.created_at")})"""

@@ -3,13 +3,13 @@
 The ORM costs three to five times the processor time here, and needs several round trips where one statement gives the
 same transaction. Three rules hold everywhere below:
 
-1. **The fence stands on the row that is locked.** A runner's statement begins with an UPDATE of the session that names
+1. **The fence is on the row that is locked.** A runner's statement begins with an UPDATE of the session that names
    turn and epoch. When it waits for the lock, PostgreSQL re-reads that row; a condition on another table would be
-   judged on the snapshot from before the wait, and a dead runner could write.
+   evaluated on the snapshot from before the wait, and a dead runner could write.
 2. **Sequence numbers come out of that same UPDATE.** Nobody computes one beforehand.
 3. **Every later part of a statement reads FROM the fence**, so zero rows there write nothing at all.
 
-NOTIFY travels with the commit and only says where to look; a lost one costs at most a poll of one second.
+NOTIFY is sent at commit and only says where to look; a lost one costs at most a poll of one second.
 """
 
 from agents.journal.shapes import MOMENT, message_json, session_json
@@ -36,11 +36,11 @@ _QUESTION = message_json(
     created_at="now()",
 )
 
-# `old` locks the session (NO KEY: a plain FOR UPDATE deadlocks with the key locks of child rows) and carries what it
-# was; `s` refuses by writing nothing: the caller then asks why. Depth and `reject` are judged on the locked row. A key
-# that a message without a turn has (a human controlled then) is refused too: keys are one namespace per session. An
-# agent that was taken from the user's groups takes no messages. `titled` is the session as its first message names it,
-# null when it has a name or is not the first.
+# `old` locks the session (NO KEY: a plain FOR UPDATE deadlocks with the key locks of child rows) and carries its state;
+# `s` refuses by writing nothing: the caller then finds out why. Depth and `reject` are evaluated on the locked row. A
+# key that a message without a turn has (a human controlled then) is refused too: keys are one namespace per session. An
+# agent that is no longer in one of the user's groups takes no messages. `titled` is the session as its first message
+# names it, null when it has a name or is not the first.
 ACCEPT = f"""
 WITH old AS MATERIALIZED (
     SELECT s.id, s.release_id, s.next_seq, s.next_ordinal, s.open_turns, s.controller,
@@ -83,7 +83,7 @@ WITH old AS MATERIALIZED (
     SELECT s.id, s.next_seq, %(turn)s::uuid, 0, 'message.created', jsonb_build_object('message', {_QUESTION}) FROM s
     UNION ALL
     SELECT s.id, s.next_seq + 1, %(turn)s::uuid, 0, 'turn.queued', jsonb_build_object(
-               'message', %(message)s::uuid, 'ordinal', s.next_ordinal, 'priority', %(priority_word)s::text)
+               'message', %(message)s::uuid, 'ordinal', s.next_ordinal, 'priority', %(priority_name)s::text)
     FROM s
     UNION ALL
     SELECT s.id, s.next_seq - 1, NULL, 0, 'session.updated', jsonb_build_object('session', s.titled)
@@ -96,11 +96,11 @@ FROM s
 
 # --- claim ------------------------------------------------------------------------------------------------------------
 # `waiting` walks the queue's index from user to user, so a user with ten thousand waiting turns costs the others one
-# step of it. `ranked` offers each user's next turns, up to the running limit; the place of a turn counts what its user
+# step of it. `ranked` offers each user's next turns, up to the running limit; the rank of a turn counts what its user
 # already runs, which is what makes the order fair. Only the first open turn of a session can be claimed; a session or a
 # turn that somebody else is writing is skipped, not waited for. The intent of the first model call commits here too; it
 # names no route, for which one is asked is decided by the state of the routes then. A turn that comes back from a wait
-# goes on (`turn.started`, and what was shown stays); every other later claim begins anew (`turn.restarted`).
+# resumes (`turn.started`, and its partial answer stays); every other later claim restarts it (`turn.restarted`).
 # (With RECURSIVE every name here sees every other, so no part may be called like an alias that is locked.)
 #
 # While little waits, every index of open turns looks empty to the planner and as good as any other, and a plan made
@@ -116,7 +116,7 @@ WITH RECURSIVE waiting(user_id) AS (
     FROM waiting w WHERE w.user_id IS NOT NULL
 ), ranked AS MATERIALIZED (
     SELECT c.id AS turn_id, c.agent_session_id, c.priority,
-           running.n + row_number() OVER (PARTITION BY w.user_id ORDER BY c.priority, c.id) AS place
+           running.n + row_number() OVER (PARTITION BY w.user_id ORDER BY c.priority, c.id) AS user_rank
     FROM waiting w
     CROSS JOIN LATERAL (
         SELECT count(*) AS n FROM agents_turn o WHERE o.user_id = w.user_id AND o.lease_expires_at IS NOT NULL
@@ -139,7 +139,7 @@ WITH RECURSIVE waiting(user_id) AS (
     JOIN agents_agentsession s ON s.id = r.agent_session_id
     JOIN agents_turn t ON t.id = r.turn_id
     WHERE CASE WHEN t.status = 'queued' THEN s.active_turn_id IS NULL ELSE false END
-    ORDER BY r.priority, r.place, r.turn_id
+    ORDER BY r.priority, r.user_rank, r.turn_id
     LIMIT %(limit)s
     FOR NO KEY UPDATE OF s, t SKIP LOCKED
 ), claimed AS (
@@ -191,7 +191,7 @@ _SETTLE = """
         finished_at = now(), input_tokens = (r.step #>> '{spent,input_tokens}')::int,
         output_tokens = (r.step #>> '{spent,output_tokens}')::int,
         cost_usd = (r.step #>> '{spent,cost_usd}')::numeric
-    FROM s, jsonb_array_elements(%(settled)s::jsonb) AS r(step)
+    FROM s, jsonb_array_elements(%(outcomes)s::jsonb) AS r(step)
     WHERE p.turn_id = %(turn)s AND p.number = (r.step ->> 'number')::int AND p.status = 'intent'
 """
 _INTENTS = """
@@ -202,9 +202,9 @@ _INTENTS = """
            '', 0, 0
     FROM s, jsonb_array_elements(%(intents)s::jsonb) AS i(step)
 """
-_TELL = f"""SELECT s.next_seq - 1, pg_notify('{EVENTS_CHANNEL}', s.id || ' ' || (s.next_seq - 1)) FROM s"""
+_NOTIFY = f"""SELECT s.next_seq - 1, pg_notify('{EVENTS_CHANNEL}', s.id || ' ' || (s.next_seq - 1)) FROM s"""
 
-APPEND = f"WITH s AS ({_FENCE}), e AS ({_EVENTS}) {_TELL}"
+APPEND = f"WITH s AS ({_FENCE}), e AS ({_EVENTS}) {_NOTIFY}"
 
 # One event for each of many turns, in one commit: `%(writes)s` lists {session, turn, epoch, type, data}. The fence of
 # each stands on its own row. A session that somebody else is writing is passed over, so that no turn waits for the
@@ -229,20 +229,20 @@ SELECT s.turn, s.epoch, pg_notify('{EVENTS_CHANNEL}', s.id || ' ' || s.seq) FROM
 """
 
 # Outcomes of steps, intents of the next ones and their events, in one commit: the journal never shows one without the
-# other. A committed result is progress, so the count of fruitless attempts starts again. (An attempt of a model that
-# failed has none: a turn whose next attempt ends its runner each time would go on for ever.)
+# other. A committed result is progress, so the count of attempts without progress starts again. (An attempt of a model
+# that failed has none: a turn whose next attempt ends its runner each time would go on for ever.)
 ADVANCE = f"""
-WITH s AS ({_FENCE}), settled AS ({_SETTLE}), intents AS ({_INTENTS}), progress AS (
+WITH s AS ({_FENCE}), outcomes AS ({_SETTLE}), intents AS ({_INTENTS}), progress AS (
     UPDATE agents_turn t SET attempts_without_progress = 0
     FROM s WHERE t.id = %(turn)s AND t.attempts_without_progress > 0 AND %(progress)s
 ), e AS ({_EVENTS})
-{_TELL}
+{_NOTIFY}
 """
 
-# A turn gives its place up and waits; outcomes, intents and events commit with it, the last of them the wait's own. The
-# fence is taken first: a turn that somebody wants stopped by now does not park, and then nothing else may be written.
-# So no row: the turn is lost; a row of null: it is to be stopped. A wait that stops the clock moves the deadline as if
-# it would last as long as it may; whoever ends it before takes back what it did not need.
+# A turn releases its runner and waits; outcomes, intents and events commit with it, the last of them the wait's own.
+# The fence is taken first: a turn that is to be cancelled by now does not park, and then nothing else may be written.
+# So no row: the turn is lost; a row of null: it is to be cancelled. A wait that stops the clock moves the deadline as
+# if it would last as long as it may; whoever ends it earlier subtracts the rest.
 PARK = f"""
 WITH f AS MATERIALIZED (
     SELECT id FROM agents_agentsession
@@ -260,7 +260,7 @@ WITH f AS MATERIALIZED (
     UPDATE agents_agentsession u SET next_seq = u.next_seq + %(count)s, active_turn_id = NULL
     FROM f, t WHERE u.id = f.id
     RETURNING u.id, u.next_seq
-), settled AS ({_SETTLE}), intents AS ({_INTENTS}), e AS ({_EVENTS})
+), outcomes AS ({_SETTLE}), intents AS ({_INTENTS}), e AS ({_EVENTS})
 SELECT s.next_seq - 1,
        CASE WHEN s.id IS NOT NULL THEN pg_notify('{EVENTS_CHANNEL}', s.id || ' ' || (s.next_seq - 1)) END
 FROM f LEFT JOIN s ON true
@@ -272,7 +272,7 @@ _ANSWER = message_json(
     author="'agent'",
     parts="%(parts)s::jsonb",
     turn="%(turn)s::uuid",
-    parent="%(asked)s::uuid",
+    parent="%(question)s::uuid",
     partial="%(partial)s",
     created_at="now()",
 )
@@ -286,11 +286,11 @@ WITH s AS (
     SET next_seq = next_seq + %(count)s + 1 + (%(parts)s::jsonb IS NOT NULL)::int,
         next_ordinal = next_ordinal + (%(parts)s::jsonb IS NOT NULL)::int,
         open_turns = open_turns - 1, active_turn_id = NULL,
-        head_message_id = CASE WHEN %(parts)s::jsonb IS NOT NULL AND head_message_id = %(asked)s
+        head_message_id = CASE WHEN %(parts)s::jsonb IS NOT NULL AND head_message_id = %(question)s
                                THEN %(message)s ELSE head_message_id END
     WHERE id = %(session)s AND active_turn_id = %(turn)s AND active_epoch = %(epoch)s
     RETURNING id, next_seq, next_seq - 1 - (%(parts)s::jsonb IS NOT NULL)::int AS after_events, next_ordinal, open_turns
-), settled AS ({_SETTLE}), t AS (
+), outcomes AS ({_SETTLE}), t AS (
     UPDATE agents_turn t
     SET status = CASE WHEN t.status = 'cancelling' AND %(status)s = 'failed' THEN 'cancelled' ELSE %(status)s END,
         finished_at = now(), lease_expires_at = NULL,
@@ -304,7 +304,7 @@ WITH s AS (
 ), m AS (
     INSERT INTO agents_message (id, agent_session_id, ordinal, author, parts, turn_id, parent_id, partial,
                                 supplied_by_client, created_at)
-    SELECT %(message)s, s.id, s.next_ordinal - 1, 'agent', %(parts)s, %(turn)s, %(asked)s, %(partial)s, false, now()
+    SELECT %(message)s, s.id, s.next_ordinal - 1, 'agent', %(parts)s, %(turn)s, %(question)s, %(partial)s, false, now()
     FROM s WHERE %(parts)s::jsonb IS NOT NULL
 ), e AS (
     INSERT INTO agents_event (agent_session_id, seq, turn_id, epoch, type, data)
@@ -317,7 +317,7 @@ WITH s AS (
     UNION ALL
     SELECT s.id, s.next_seq - 1, %(turn)s::uuid, %(epoch)s, 'turn.' || t.status,
            jsonb_build_object('finished_at', {MOMENT.format("t.finished_at")})
-               || CASE WHEN t.status = %(status)s THEN %(ending)s::jsonb ELSE %(ending)s::jsonb - 'error' END
+               || CASE WHEN t.status = %(status)s THEN %(end_data)s::jsonb ELSE %(end_data)s::jsonb - 'error' END
     FROM s, t
 )
 SELECT t.status, s.open_turns, pg_notify('{EVENTS_CHANNEL}', s.id || ' ' || (s.next_seq - 1)) FROM s, t

@@ -22,26 +22,26 @@ class Clock:
         self._now = asyncio.get_running_loop().time
         self._silence_seconds = deadlines.silence_seconds
         self._waited_seconds = 0.0
-        self._waiting_since = begun_at = self._now()
-        self.total_at = begun_at + deadlines.total_seconds
-        self.first_token_at = min(begun_at + deadlines.first_token_seconds, self.total_at)
+        self._waiting_since = started_at = self._now()
+        self.total_at = started_at + deadlines.total_seconds
+        self.first_token_at = min(started_at + deadlines.first_token_seconds, self.total_at)
 
-    def wait(self, *, begun: bool) -> float:
+    def begin_wait(self, *, has_started: bool) -> float:
         """A wait begins: until when it may last."""
         self._waiting_since = self._now()
-        if not begun:
+        if not has_started:
             return self.first_token_at
         return min(self._waiting_since + self._silence_seconds - self._waited_seconds, self.total_at)
 
-    def heard(self, *, event: bool) -> None:
-        """A wait is over; `event` if it brought one."""
-        self._waited_seconds = 0.0 if event else self._waited_seconds + self._now() - self._waiting_since
+    def end_wait(self, *, got_event: bool) -> None:
+        """A wait is over; `got_event` if it brought one."""
+        self._waited_seconds = 0.0 if got_event else self._waited_seconds + self._now() - self._waiting_since
 
-    def late(self, due_at: float, *, begun: bool) -> str:
+    def timeout_message(self, due_at: float, *, has_started: bool) -> str:
         """What to say when a wait lasted until `due_at` in vain."""
         if due_at >= self.total_at:
             return LATE_TOTAL
-        return LATE_NEXT if begun else LATE_FIRST
+        return LATE_NEXT if has_started else LATE_FIRST
 
-    def soon(self, seconds: float) -> float:
+    def cap_deadline(self, seconds: float) -> float:
         return min(self._now() + seconds, self.total_at)

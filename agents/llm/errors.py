@@ -10,7 +10,7 @@ from agents.domain.failures import ErrorClass, Recovery
 from foundation.errors import BandstandError
 from foundation.storable_text import storable_text
 
-_REFUSALS = frozenset({ErrorClass.RATE_LIMIT, ErrorClass.CONTEXT_LENGTH, ErrorClass.AUTH, ErrorClass.BAD_REQUEST})
+_NOT_BILLED = frozenset({ErrorClass.RATE_LIMIT, ErrorClass.CONTEXT_LENGTH, ErrorClass.AUTH, ErrorClass.BAD_REQUEST})
 
 
 class ModelError(BandstandError):
@@ -18,20 +18,20 @@ class ModelError(BandstandError):
 
     `detail` may be shown to users: it never holds an address, a key or the provider's own words. Those, cleaned of
     secrets, are in `provider_detail`, for operators only. `request_id` is the provider's name of the request, if it
-    gave one. A subclass is told apart by its `error_class`, and says the words of that class unless it has `words` of
-    its own.
+    gave one. A subclass is told apart by its `error_class`, and says the words of that class unless it has
+    `user_message` of its own.
     """
 
     code = "model_unknown"
     error_class: ClassVar[ErrorClass] = ErrorClass.UNKNOWN
-    words: ClassVar[str] = "The model failed in a way that we do not know."
+    user_message: ClassVar[str] = "The model failed in a way that we do not know."
 
-    def __init_subclass__(cls, **more: Any) -> None:
-        super().__init_subclass__(**more)
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
         cls.code = f"model_{cls.error_class}"
         cls.retryable = cls.error_class.failure.recovery is Recovery.RETRY
         if "words" not in vars(cls):
-            cls.words = cls.error_class.failure.words
+            cls.user_message = cls.error_class.failure.user_message
 
     def __init__(
         self,
@@ -42,7 +42,7 @@ class ModelError(BandstandError):
         status: int | None = None,
     ) -> None:
         super().__init__(
-            detail or self.words,
+            detail or self.user_message,
             retry_after_seconds=retry_after_seconds,
             provider_detail=provider_detail,
             status=status,
@@ -52,9 +52,9 @@ class ModelError(BandstandError):
         self.request_id: str | None = None
 
     @property
-    def refused(self) -> bool:
+    def not_billed(self) -> bool:
         """Whether the provider did not even begin to work, which nobody has to pay."""
-        return self.status is not None or self.error_class in _REFUSALS
+        return self.status is not None or self.error_class in _NOT_BILLED
 
 
 class TransientModelError(ModelError):
@@ -62,10 +62,10 @@ class TransientModelError(ModelError):
 
 
 class ModelUnreachable(TransientModelError):
-    words = "The model could not be reached."
+    user_message = "The model could not be reached."
 
     @property
-    def refused(self) -> bool:
+    def not_billed(self) -> bool:
         return True
 
 
@@ -95,7 +95,7 @@ class ToolFailed(ModelError):
 
 class ModelCancelled(ModelError):
     error_class = ErrorClass.CANCELLED
-    words = "The call of the model was cancelled."
+    user_message = "The call of the model was cancelled."
 
 
 BY_CLASS: dict[ErrorClass, type[ModelError]] = {
@@ -123,7 +123,7 @@ _BY_STATUS: dict[int, type[ModelError]] = {
     425: TransientModelError,
     429: ModelRateLimited,
 }
-_LONGEST_WAIT_SECONDS = 86_400.0
+_MAX_RETRY_AFTER_SECONDS = 86_400.0
 # OpenAI's and most servers' header, Anthropic's, Azure's.
 _REQUEST_IDS = ("x-request-id", "request-id", "apim-request-id")
 _MAX_REQUEST_ID = 100
@@ -142,4 +142,4 @@ def extract_request_id(headers: Mapping[str, str]) -> str | None:
 
 def clamp_retry_after(seconds: float) -> float | None:
     """What a provider asks us to wait, up to a day; None for what is no number."""
-    return None if isnan(seconds) else min(max(seconds, 0.0), _LONGEST_WAIT_SECONDS)
+    return None if isnan(seconds) else min(max(seconds, 0.0), _MAX_RETRY_AFTER_SECONDS)

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 
 import structlog
 
-from agents.domain.usage import CENTS_OF_CENTS
+from agents.domain.usage import COST_QUANTUM
 
 if TYPE_CHECKING:
     from genai_prices.types import ModelInfo, TieredPrices
@@ -27,9 +27,9 @@ log = structlog.get_logger(__name__)
 
 _PER = Decimal(1_000_000)
 # More than any model takes; a hundred such calls still fit into a turn's row.
-_DEAREST_PRICE = Decimal(10_000)
-_DEAREST_CALL = Decimal(9_000)
-_KNOWN_AT_MOST = 1_000
+_MAX_PRICE = Decimal(10_000)
+_MAX_CALL_COST = Decimal(9_000)
+_MAX_CACHED_MODELS = 1_000
 _OVERRIDE = re.compile(r"(?P<model>[^\s=]+:[^\s=]+)=(?P<prices>[^\s=]+)")
 
 
@@ -55,15 +55,15 @@ def read_overrides(text: str) -> dict[str, Rates]:
 
 
 def _override(entry: str, number: int) -> tuple[str, Rates]:
-    found = _OVERRIDE.fullmatch(entry)
-    prices = [_price(word) for word in found["prices"].split("/")] if found else []
-    if found is None or len(prices) not in (2, 3) or None in prices:
+    match = _OVERRIDE.fullmatch(entry)
+    prices = [_price(word) for word in match["prices"].split("/")] if match else []
+    if match is None or len(prices) not in (2, 3) or None in prices:
         raise ValueError(
             f"entry {number} must read provider:model=input/output or provider:model=input/cached/output, in dollars "
-            f"per million tokens from 0 to {_DEAREST_PRICE}"
+            f"per million tokens from 0 to {_MAX_PRICE}"
         )
-    known = [price for price in prices if price is not None]
-    return found["model"], Rates(input=known[0], cached=known[-2], cache_write=known[0], output=known[-1])
+    values = [price for price in prices if price is not None]
+    return match["model"], Rates(input=values[0], cached=values[-2], cache_write=values[0], output=values[-1])
 
 
 def _price(word: str) -> Decimal | None:
@@ -72,7 +72,7 @@ def _price(word: str) -> Decimal | None:
     except InvalidOperation:
         return None
     # NaN is no number to compare with; infinity and what is below nothing are no prices.
-    return price if price.is_finite() and 0 <= price <= _DEAREST_PRICE else None
+    return price if price.is_finite() and 0 <= price <= _MAX_PRICE else None
 
 
 @dataclass(slots=True)
@@ -96,7 +96,7 @@ class Prices:
     def cost(self, *, provider: str, model: str, usage: Usage) -> Decimal | None:
         """What the call costs at today's prices, in US dollars to eight places; None when that is unknown."""
         rates = self._override(provider, model) or self._listed(provider, model, usage)
-        if rates is None or not _sound(usage):
+        if rates is None or not _is_consistent(usage):
             return None
         fresh = usage.input_tokens - usage.cached_tokens - usage.cache_write_tokens
         tokens = (
@@ -105,8 +105,8 @@ class Prices:
             + usage.cache_write_tokens * rates.cache_write
             + usage.output_tokens * rates.output
         )
-        cost = (tokens / _PER + rates.request).quantize(CENTS_OF_CENTS)
-        return cost if cost <= _DEAREST_CALL else None
+        cost = (tokens / _PER + rates.request).quantize(COST_QUANTUM)
+        return cost if cost <= _MAX_CALL_COST else None
 
     def _override(self, provider: str, model: str) -> Rates | None:
         return self.overrides.get(f"{provider}:{model}") or self.overrides.get(f"{provider}:*")
@@ -122,14 +122,14 @@ class Prices:
         """The model in the table, looked for once."""
         key = f"{provider}:{model}"
         if key not in self._models:
-            if len(self._models) >= _KNOWN_AT_MOST:
+            if len(self._models) >= _MAX_CACHED_MODELS:
                 self._models.clear()
                 self._unpriced.clear()
             self._models[key] = _find(self.providers.get(provider), model)
         return self._models[key]
 
 
-def _sound(usage: Usage) -> bool:
+def _is_consistent(usage: Usage) -> bool:
     cached, written = usage.cached_tokens, usage.cache_write_tokens
     return min(cached, written, usage.output_tokens, usage.input_tokens - cached - written) >= 0
 
@@ -152,22 +152,24 @@ def _find(provider: str | None, model: str) -> ModelInfo | None:
 def _rates(model: ModelInfo, input_tokens: int) -> Rates | None:
     """Today's prices of a request with so many tokens: some are dearer when they are long, some change by the hour."""
     listed = model.get_prices(datetime.now(UTC))
-    read = _at(listed.input_mtok, input_tokens)
-    written = _at(listed.output_mtok, input_tokens)
-    if read is None or written is None:
+    input_price = _tier_price(listed.input_mtok, input_tokens)
+    output_price = _tier_price(listed.output_mtok, input_tokens)
+    if input_price is None or output_price is None:
         return None
-    cached, stored = (_at(price, input_tokens) for price in (listed.cache_read_mtok, listed.cache_write_mtok))
-    requests = _at(listed.requests_kcount, input_tokens)
+    cached_price, cache_write_price = (
+        _tier_price(price, input_tokens) for price in (listed.cache_read_mtok, listed.cache_write_mtok)
+    )
+    requests = _tier_price(listed.requests_kcount, input_tokens)
     return Rates(
-        input=read,
-        cached=read if cached is None else cached,
-        cache_write=read if stored is None else stored,
-        output=written,
+        input=input_price,
+        cached=input_price if cached_price is None else cached_price,
+        cache_write=input_price if cache_write_price is None else cache_write_price,
+        output=output_price,
         request=Decimal(0) if requests is None else requests / 1000,
     )
 
 
-def _at(price: Decimal | TieredPrices | None, input_tokens: int) -> Decimal | None:
+def _tier_price(price: Decimal | TieredPrices | None, input_tokens: int) -> Decimal | None:
     if price is None or isinstance(price, Decimal):
         return price
     reached = [tier.price for tier in price.tiers if input_tokens > tier.start]

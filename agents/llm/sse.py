@@ -19,7 +19,7 @@ class SSEDecoder:
 
     def __init__(self, max_event_bytes: int = MAX_EVENT_BYTES) -> None:
         self._rest = b""
-        self._begun = False
+        self._started = False
         self._after_cr = False
         self._max_event_bytes = max_event_bytes
 
@@ -31,13 +31,13 @@ class SSEDecoder:
             data = self._with_newlines(data)
         if self._rest:
             data = self._rest + data
-        if not self._begun:
+        if not self._started:
             # A byte order mark may stand before the first line, and may itself be cut.
             if len(data) < len(_BOM) and _BOM.startswith(data):
                 self._rest = data
                 return []
             data = data.removeprefix(_BOM)
-            self._begun = True
+            self._started = True
         complete, _, self._rest = data.rpartition(b"\n\n")
         if len(self._rest) > self._max_event_bytes:
             raise EventTooLong(f"An event is longer than {self._max_event_bytes} bytes.")
@@ -57,11 +57,11 @@ class SSEDecoder:
 
 
 def _events(complete: bytes) -> list[bytes]:
-    found = []
+    events = []
     for block in complete.split(b"\n\n"):
         # Nearly every block is exactly one data line; the rest take the slow road.
         if block.startswith(b"data: ") and b"\n" not in block and len(block) > 6:
-            found.append(block[6:])
+            events.append(block[6:])
         else:
             data = [
                 line[5:].removeprefix(b" ")
@@ -69,5 +69,5 @@ def _events(complete: bytes) -> list[bytes]:
                 if line.startswith(b"data:") or line == b"data"
             ]
             if any(data):
-                found.append(b"\n".join(data))
-    return found
+                events.append(b"\n".join(data))
+    return events

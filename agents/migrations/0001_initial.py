@@ -301,7 +301,7 @@ class Migration(migrations.Migration):
                         decimal_places=8, help_text="Null: the price is unknown.", max_digits=14, null=True
                     ),
                 ),
-                ("compacted", models.BooleanField(default=False, help_text="Its deltas are folded together.")),
+                ("compacted", models.BooleanField(default=False, help_text="Its deltas are compacted.")),
                 (
                     "agent_session",
                     models.ForeignKey(
@@ -548,7 +548,7 @@ class Migration(migrations.Migration):
                     "id",
                     models.UUIDField(default=foundation.ids.new_id, editable=False, primary_key=True, serialize=False),
                 ),
-                ("act", models.CharField(max_length=32)),
+                ("operation", models.CharField(max_length=32)),
                 (
                     "targets",
                     django.contrib.postgres.fields.ArrayField(
@@ -568,7 +568,7 @@ class Migration(migrations.Migration):
                     ),
                 ),
                 ("note", models.CharField(blank=True, default="", help_text="Why it was stopped.", max_length=200)),
-                ("begun_at", models.DateTimeField(db_default=django.db.models.functions.datetime.Now())),
+                ("started_at", models.DateTimeField(db_default=django.db.models.functions.datetime.Now())),
                 ("finished_at", models.DateTimeField(null=True)),
                 ("worker", models.UUIDField(null=True)),
                 ("lease_expires_at", models.DateTimeField(null=True)),
@@ -583,7 +583,7 @@ class Migration(migrations.Migration):
                 "verbose_name": "bulk action",
                 "ordering": ["-id"],
                 "indexes": [
-                    models.Index(condition=models.Q(("status", "open")), fields=["id"], name="bulkaction_open")
+                    models.Index(condition=models.Q(("status", "open")), fields=["id"], name="bulk_action_open")
                 ],
                 "constraints": [
                     models.CheckConstraint(
@@ -595,7 +595,7 @@ class Migration(migrations.Migration):
                                 ),
                             )
                         ),
-                        name="bulkaction_counts_its_rows",
+                        name="bulk_action_counts_rows",
                     )
                 ],
             },
@@ -771,7 +771,7 @@ class Migration(migrations.Migration):
             index=models.Index(
                 condition=models.Q(("compacted", False), ("finished_at__isnull", False)),
                 fields=["finished_at"],
-                name="turn_unfolded",
+                name="turn_uncompacted",
             ),
         ),
         migrations.AddIndex(

@@ -1,4 +1,4 @@
-"""Bulk actions: operator actions on many rows."""
+"""Bulk actions: what an operator does to many rows at once."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class BulkAction(models.Model):
         STOPPED = "stopped"
 
     id = models.UUIDField(primary_key=True, default=new_id, editable=False)
-    act = models.CharField(max_length=32)
+    operation = models.CharField(max_length=32)
     user = models.ForeignKey("accounts.User", on_delete=models.PROTECT, related_name="+")
     targets = ArrayField(models.UUIDField(), help_text="In the order of work; emptied at the end.")
     total = models.PositiveIntegerField()
@@ -32,7 +32,7 @@ class BulkAction(models.Model):
     reasons = models.JSONField(default=dict, help_text="Why they were, and how often.")
     status = models.CharField(max_length=7, choices=Status.choices, default=Status.OPEN)
     note = models.CharField(max_length=200, blank=True, default="", help_text="Why it was stopped.")
-    begun_at = models.DateTimeField(db_default=Now())
+    started_at = models.DateTimeField(db_default=Now())
     finished_at = models.DateTimeField(null=True)
     worker = models.UUIDField(null=True)
     lease_expires_at = models.DateTimeField(null=True)
@@ -40,10 +40,10 @@ class BulkAction(models.Model):
     class Meta:
         verbose_name = "bulk action"
         ordering = ["-id"]
-        indexes = [models.Index(fields=["id"], name="bulkaction_open", condition=Q(status="open"))]
+        indexes = [models.Index(fields=["id"], name="bulk_action_open", condition=Q(status="open"))]
         constraints = [
-            models.CheckConstraint(condition=Q(total__gte=F("done") + F("refused")), name="bulkaction_counts_its_rows"),
+            models.CheckConstraint(condition=Q(total__gte=F("done") + F("refused")), name="bulk_action_counts_rows"),
         ]
 
     def __str__(self) -> str:
-        return f"{self.act} on {self.total:,} rows"
+        return f"{self.operation} on {self.total:,} rows"

@@ -22,7 +22,7 @@ class WebProcess(models.Model):
 
 
 class SocketSlotQuerySet(models.QuerySet["SocketSlot"]):
-    def held_by(self, user_id: int) -> Self:
+    def for_user(self, user_id: int) -> Self:
         """Slots of a user's open sockets: those of processes that live."""
         living = WebProcess.objects.filter(expires_at__gt=Now())
         return self.filter(user_id=user_id, process_id__in=living.values("id"))

@@ -12,18 +12,18 @@ from django.db.models.functions import Now
 from foundation.ids import new_id
 
 # A runner reports itself with its leases; three missed reports are not a coincidence.
-MISSED_BEATS: Final = 3
+MISSED_HEARTBEATS: Final = 3
 
 
-def patience() -> timedelta:
+def heartbeat_timeout() -> timedelta:
     """A runner that has not reported itself for longer is taken for dead."""
-    return timedelta(seconds=MISSED_BEATS * settings.BANDSTAND.heartbeat_seconds)
+    return timedelta(seconds=MISSED_HEARTBEATS * settings.BANDSTAND.heartbeat_seconds)
 
 
 class RunnerQuerySet(models.QuerySet["Runner"]):
     def alive(self) -> RunnerQuerySet:
         """Those that take turns and have reported themselves lately, by the database's clock."""
-        return self.filter(status=Runner.Status.RUNNING, heartbeat_at__gte=Now() - patience())
+        return self.filter(status=Runner.Status.RUNNING, heartbeat_at__gte=Now() - heartbeat_timeout())
 
 
 class Runner(models.Model):
@@ -54,4 +54,4 @@ class Runner(models.Model):
 
     def is_silent(self, at: datetime) -> bool:
         """Whether it fell silent before it said that it stops: who is killed has no time to say so."""
-        return self.status != self.Status.STOPPED and self.heartbeat_at < at - patience()
+        return self.status != self.Status.STOPPED and self.heartbeat_at < at - heartbeat_timeout()

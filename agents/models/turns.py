@@ -73,7 +73,7 @@ class Turn(models.Model):
     input_tokens = models.IntegerField(default=0)
     output_tokens = models.IntegerField(default=0)
     cost_usd = models.DecimalField(max_digits=14, decimal_places=8, null=True, help_text="Null: the price is unknown.")
-    compacted = models.BooleanField(default=False, help_text="Its deltas are folded together.")
+    compacted = models.BooleanField(default=False, help_text="Its deltas are compacted.")
 
     class Meta:
         permissions = [
@@ -100,9 +100,9 @@ class Turn(models.Model):
             models.Index(
                 fields=["agent_session", "ordinal"], name="turn_unfinished", condition=Q(finished_at__isnull=True)
             ),
-            # What is still to be folded: the turns of the last minute.
+            # What is still to be compacted: the turns of the last minute.
             models.Index(
-                fields=["finished_at"], name="turn_unfolded", condition=Q(compacted=False, finished_at__isnull=False)
+                fields=["finished_at"], name="turn_uncompacted", condition=Q(compacted=False, finished_at__isnull=False)
             ),
             # For the console, which lists turns by their ids. These two are of finished turns only: each costs one
             # write at a turn's end, and no claim can take it, for claims ask for unfinished ones.

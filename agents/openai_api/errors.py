@@ -47,7 +47,7 @@ class TurnEnded(BandstandError):
         error_class = parse_error_class(reason)
         self.status = error_class.failure.status if error_class else 500
         self.own_code = error_class.code if error_class else reason
-        detail = error.get("detail") or (error_class.failure.words if error_class else None)
+        detail = error.get("detail") or (error_class.failure.user_message if error_class else None)
         error_id = error.get("error_id")
         super().__init__(f"{detail} (error {error_id})" if error_id else detail)
 

@@ -120,7 +120,7 @@ def check_history(conversation: Conversation) -> None:
     calls: list[Part] = []
     for author, parts in conversation.history:
         if author == "user":
-            check_results(calls, parts, all_of_them=False)
+            check_results(calls, parts, require_all=False)
         calls = client_tool_calls(parts) if author == "agent" else []
     check_results(calls, conversation.turn_parts)
 

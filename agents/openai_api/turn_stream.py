@@ -36,7 +36,7 @@ class TurnUpdate:
 
 @dataclass(slots=True)
 class _PendingText:
-    """Received text that is not delivered yet. The text since the last tool call is provisional: it may be retracted."""
+    """Received text that is not delivered yet. Text since the last tool call is provisional: it may be retracted."""
 
     final: list[str] = field(default_factory=list)
     provisional: list[str] = field(default_factory=list)
@@ -138,7 +138,7 @@ class TurnFollower:
         self._subscription.reset(after=await self._last_seq())
         self._pending = _PendingText()
         result = await self._read_result()
-        return TurnUpdate(restarted=True, result=result if result.ended else None)
+        return TurnUpdate(restarted=True, result=result if result.is_finished else None)
 
     async def _last_seq(self) -> int:
         session = await in_db_thread(access_session, actor=self._actor, session_id=self._session_id)

@@ -31,8 +31,8 @@ def visible_agent_filter(user_id: int, agent: str) -> Q:
     visible_to: Any = Agent.groups.through
     member: Any = User.groups.through
     groups = visible_to.objects
-    of_mine = groups.filter(group__in=member.objects.filter(user_id=user_id).values("group_id"))
-    return Q(**{f"{agent}__in": of_mine.values("agent_id")}) | ~Q(**{f"{agent}__in": groups.values("agent_id")})
+    own_groups = groups.filter(group__in=member.objects.filter(user_id=user_id).values("group_id"))
+    return Q(**{f"{agent}__in": own_groups.values("agent_id")}) | ~Q(**{f"{agent}__in": groups.values("agent_id")})
 
 
 def can_use_agent(*, user_id: int, agent_id: UUID) -> bool:

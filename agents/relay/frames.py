@@ -12,8 +12,8 @@ def event_json(event: LoggedEvent) -> str:
     PostgreSQL wrote it, and the rest are our own words, ids and moments.
     """
     turn = f'"{event.turn}"' if event.turn else "null"
-    folded = f',"replaces_from":{event.replaces_from}' if event.replaces_from is not None else ""
+    replaces_field = f',"replaces_from":{event.replaces_from}' if event.replaces_from is not None else ""
     return (
         f'{{"type":"event","seq":{event.seq},"turn":{turn},"event":"{event.type}","data":{event.data},'
-        f'"at":"{event.at}"{folded}}}'
+        f'"at":"{event.at}"{replaces_field}}}'
     )

@@ -76,7 +76,7 @@ class Subscription:
             return None
         item = self._items.popleft()
         if not isinstance(item, Resync):
-            self._hub.took(self, len(item))
+            self._hub.release_buffer(self, len(item))
         return item
 
     async def __aiter__(self) -> AsyncIterator[Batch | Resync]:
@@ -86,7 +86,7 @@ class Subscription:
     def reset(self, *, after: int) -> None:
         """Go on after seq `after`, forgetting what is buffered."""
         self._items.clear()
-        self._hub.moved(self, after)
+        self._hub.move_cursor(self, after)
 
     def pause(self) -> None:
         """Read nothing more for this watcher; what is buffered stays."""
@@ -99,7 +99,7 @@ class Subscription:
     def close(self) -> None:
         """Stop watching; a pending `get` returns None."""
         self._closed = True
-        self._hub.leave(self)
+        self._hub.unsubscribe(self)
         self._wake()
 
     def put(self, item: Batch | Resync) -> None:
@@ -119,7 +119,7 @@ class Hub:
         self.loop = loop
         self._lock = threading.Lock()
         self._watchers: dict[UUID, set[Subscription]] = defaultdict(set)
-        self._ended = False
+        self._is_closed = False
         self._thread = ListeningThread(
             name="relay",
             channels=[sql.EVENTS_CHANNEL],
@@ -135,7 +135,7 @@ class Hub:
         The subscription is closed already when the watching has ended.
         """
         watcher = Subscription(self, session_id, after)
-        if self._ended:
+        if self._is_closed:
             watcher.close()
             return watcher
         with self._lock:
@@ -145,7 +145,7 @@ class Hub:
 
     def end_watching(self) -> None:
         """End every subscription, and each that is asked for from now on."""
-        self._ended = True
+        self._is_closed = True
         for watcher in [watcher for group in self._watchers.values() for watcher in group]:
             watcher.close()
 
@@ -156,7 +156,7 @@ class Hub:
 
     # --- called by subscriptions, on the event loop ---
 
-    def took(self, watcher: Subscription, events: int) -> None:
+    def release_buffer(self, watcher: Subscription, events: int) -> None:
         with self._lock:
             was_full = watcher.buffered >= BUFFER_EVENTS
             watcher.buffered -= events
@@ -164,7 +164,7 @@ class Hub:
         if read_on:
             self._thread.nudge()
 
-    def moved(self, watcher: Subscription, after: int) -> None:
+    def move_cursor(self, watcher: Subscription, after: int) -> None:
         with self._lock:
             watcher.generation += 1
             watcher.cursor, watcher.buffered, watcher.stalled, watcher.due = after, 0, False, True
@@ -177,7 +177,7 @@ class Hub:
         if not paused:
             self._thread.nudge()
 
-    def leave(self, watcher: Subscription) -> None:
+    def unsubscribe(self, watcher: Subscription) -> None:
         with self._lock:
             group = self._watchers.get(watcher.session_id)
             if group is not None:
@@ -190,15 +190,15 @@ class Hub:
     def _read(self, connection: psycopg.Connection, wake: Wake) -> None:
         with self._lock:
             self._mark_due(wake)
-            wanted = self._wanted()
-        if not wanted:
+            readers = self._group_due_watchers()
+        if not readers:
             return
-        found = _follow(connection, list(wanted))
+        batches = _read_batches(connection, list(readers))
         delivery: _Delivery = []
         with self._lock:
-            for key, events in zip(wanted, found, strict=True):
-                for watcher, generation in wanted[key]:
-                    self._hand_over(watcher, generation, key[1], events, delivery)
+            for key, events in zip(readers, batches, strict=True):
+                for watcher, generation in readers[key]:
+                    self._queue_batch(watcher, generation, key[1], events, delivery)
         if delivery:
             self.loop.call_soon_threadsafe(_deliver, delivery)
 
@@ -214,17 +214,17 @@ class Hub:
                 if watcher.cursor < int(seq):
                     watcher.due = True
 
-    def _wanted(self) -> dict[tuple[UUID, int], list[tuple[Subscription, int]]]:
+    def _group_due_watchers(self) -> dict[tuple[UUID, int], list[tuple[Subscription, int]]]:
         """Whom to read for, grouped by what they need: watchers that stand at the same place share one read."""
-        wanted: dict[tuple[UUID, int], list[tuple[Subscription, int]]] = defaultdict(list)
+        readers: dict[tuple[UUID, int], list[tuple[Subscription, int]]] = defaultdict(list)
         for session_id, group in self._watchers.items():
             for watcher in group:
                 if watcher.due and not (watcher.stalled or watcher.paused) and watcher.buffered < BUFFER_EVENTS:
-                    wanted[session_id, watcher.cursor].append((watcher, watcher.generation))
-        return wanted
+                    readers[session_id, watcher.cursor].append((watcher, watcher.generation))
+        return readers
 
     @staticmethod
-    def _hand_over(watcher: Subscription, generation: int, cursor: int, events: Batch, out: _Delivery) -> None:
+    def _queue_batch(watcher: Subscription, generation: int, cursor: int, events: Batch, out: _Delivery) -> None:
         if watcher.generation != generation:
             return
         watcher.due = len(events) == BUFFER_EVENTS
@@ -239,7 +239,7 @@ class Hub:
         out.append((watcher, generation, events))
 
 
-def _follow(connection: psycopg.Connection, keys: Sequence[tuple[UUID, int]]) -> list[Batch]:
+def _read_batches(connection: psycopg.Connection, keys: Sequence[tuple[UUID, int]]) -> list[Batch]:
     """What follows each pair of session and seq."""
     if len(keys) == 1:
         # Most wake-ups are about one session, and asking for one costs half.
@@ -247,13 +247,13 @@ def _follow(connection: psycopg.Connection, keys: Sequence[tuple[UUID, int]]) ->
         rows = connection.execute(sql.LOG.encode(), {"session": session, "after": after, "limit": BUFFER_EVENTS})
         return [[LoggedEvent(*row) for row in rows.fetchall()]]
     sessions, afters = zip(*keys, strict=True)
-    found: list[Batch] = [[] for _ in keys]
+    batches: list[Batch] = [[] for _ in keys]
     rows = connection.execute(
         sql.LOGS.encode(), {"sessions": list(sessions), "afters": list(afters), "limit": BUFFER_EVENTS}
     )
     for row in rows.fetchall():
-        found[row[0] - 1].append(LoggedEvent(*row[1:]))
-    return found
+        batches[row[0] - 1].append(LoggedEvent(*row[1:]))
+    return batches
 
 
 def _deliver(delivery: _Delivery) -> None:

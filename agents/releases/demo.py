@@ -27,7 +27,7 @@ def ensure_demo_agent(model_chain: Sequence[str]) -> Release | None:
     """
     chain = tuple(route if ":" in route else f"{route}:" for route in model_chain)
     agent = Agent.objects.select_related("live_release").filter(slug=SLUG).first()
-    if agent is not None and (agent.archived_at or not _ours_to_change(agent, chain)):
+    if agent is not None and (agent.archived_at or not _can_update(agent, chain)):
         return None
     with transaction.atomic():
         agent, _ = Agent.objects.get_or_create(
@@ -49,7 +49,7 @@ def ensure_demo_agent(model_chain: Sequence[str]) -> Release | None:
         )
 
 
-def _ours_to_change(agent: Agent, chain: tuple[str, ...]) -> bool:
+def _can_update(agent: Agent, chain: tuple[str, ...]) -> bool:
     """Whether the environment names another chain and no person has taken the agent over."""
     live = agent.live_release
     if live is None:

@@ -45,20 +45,20 @@ def change_agent(
     """Change what is not part of a release. Raises `Forbidden`, `NotFound`, and `PreconditionFailed` when somebody
     was first."""
     require_permission(actor, CHANGE_AGENT)
-    agent = _locked(agent_id)
+    agent = _lock_agent(agent_id)
     if agent.version != expected_version:
         raise PreconditionFailed
-    wanted = {name: details[name] for name in _DETAILS if name in details}
-    changed = [name for name, value in wanted.items() if getattr(agent, name) != value]
-    chosen = {group.pk for group in groups}
-    if chosen != set(agent.groups.values_list("pk", flat=True)):
-        agent.groups.set(chosen)
+    values = {name: details[name] for name in _DETAILS if name in details}
+    changed = [name for name, value in values.items() if getattr(agent, name) != value]
+    group_ids = {group.pk for group in groups}
+    if group_ids != set(agent.groups.values_list("pk", flat=True)):
+        agent.groups.set(group_ids)
         changed.append("groups")
     if changed:
-        for name, value in wanted.items():
+        for name, value in values.items():
             setattr(agent, name, value)
         agent.version += 1
-        agent.save(update_fields=[*wanted, "version"])
+        agent.save(update_fields=[*values, "version"])
         record_audit(actor, "agent.changed", target=agent, detail={"fields": changed})
     return agent
 
@@ -67,9 +67,9 @@ def change_agent(
 def archive_agent(actor: Actor, *, agent_id: UUID) -> Agent:
     """Offer it to nobody any more; what was said stays readable. A second time changes nothing."""
     require_permission(actor, CHANGE_AGENT)
-    agent = _locked(agent_id)
+    agent = _lock_agent(agent_id)
     if agent.archived_at is None:
-        _set(agent, archived_at=now())
+        _save_version(agent, archived_at=now())
         record_audit(actor, "agent.archived", target=agent)
     return agent
 
@@ -78,9 +78,9 @@ def archive_agent(actor: Actor, *, agent_id: UUID) -> Agent:
 def restore_agent(actor: Actor, *, agent_id: UUID) -> Agent:
     """Take an agent out of the archive. A second time changes nothing."""
     require_permission(actor, CHANGE_AGENT)
-    agent = _locked(agent_id)
+    agent = _lock_agent(agent_id)
     if agent.archived_at is not None:
-        _set(agent, archived_at=None)
+        _save_version(agent, archived_at=None)
         record_audit(actor, "agent.restored", target=agent)
     return agent
 
@@ -99,22 +99,22 @@ def change_draft(
         raise NotFound("There is no such agent here.")
     if draft.version != expected_version:
         raise PreconditionFailed
-    before = AgentConfiguration.parse(draft.configuration)
-    changed = [name for name in SETTINGS if getattr(before, name) != getattr(configuration, name)]
+    old = AgentConfiguration.parse(draft.configuration)
+    changed = [name for name in SETTINGS if getattr(old, name) != getattr(configuration, name)]
     if changed:
-        _set(draft, configuration=configuration.dump())
+        _save_version(draft, configuration=configuration.dump())
         record_audit(actor, "draft.changed", target=draft, detail={"fields": changed})
     return draft
 
 
-def _locked(agent_id: UUID) -> Agent:
+def _lock_agent(agent_id: UUID) -> Agent:
     agent = Agent.objects.select_for_update(no_key=True).filter(pk=agent_id).first()
     if agent is None:
         raise NotFound("There is no such agent here.")
     return agent
 
 
-def _set(row: Agent | AgentDraft, **values: Any) -> None:
+def _save_version(row: Agent | AgentDraft, **values: Any) -> None:
     """Write `values` into a row that is locked, as its next version."""
     for name, value in values.items():
         setattr(row, name, value)

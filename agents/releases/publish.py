@@ -32,7 +32,7 @@ def publish(
     agent.
     """
     require_permission(actor, PUBLISH_AGENT)
-    agent = _locked(agent_id, expected_live)
+    agent = _lock_agent(agent_id, expected_live)
     draft = AgentDraft.objects.filter(agent_id=agent_id).first()
     if draft is None:
         raise NotFound("There is no such agent here.")
@@ -55,7 +55,7 @@ def roll_back(
     the agent.
     """
     require_permission(actor, PUBLISH_AGENT)
-    agent = _locked(agent_id, expected_live)
+    agent = _lock_agent(agent_id, expected_live)
     old = agent.releases.filter(number=number).first()
     if old is None:
         raise NotFound("There is no such release here.")
@@ -67,7 +67,7 @@ def roll_back(
     return release
 
 
-def _locked(agent_id: UUID, expected_live: UUID | None) -> Agent:
+def _lock_agent(agent_id: UUID, expected_live: UUID | None) -> Agent:
     agent = Agent.objects.select_for_update(no_key=True).filter(pk=agent_id).first()
     if agent is None:
         raise NotFound("There is no such agent here.")

@@ -1,1 +1,1 @@
-"""The process that runs turns: it claims them, keeps their leases, and gives back what it cannot finish."""
+"""The process that runs turns: it claims them, renews their leases, and requeues those that it cannot finish."""

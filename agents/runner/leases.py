@@ -1,4 +1,4 @@
-"""Keep what this runner owns: renew leases, notice lost ones, report the runner's heartbeat, reap.
+"""Renew the leases of a runner, notice lost ones, report the runner's heartbeat, run the reaper.
 
 These are threads, not tasks: a busy event loop must not cost a lease.
 """
@@ -25,20 +25,20 @@ REAP_SECONDS = 1.0
 
 
 class Periodic(threading.Thread):
-    """Calls `work` every `interval_seconds` with a database connection of its own, and outlives every failure of it."""
+    """Calls `work` every `interval_seconds` with a database connection of its own; exceptions are logged."""
 
     def __init__(self, *, name: str, interval_seconds: float, work: Callable[[], object]) -> None:
         super().__init__(name=name, daemon=True)
         self._interval_seconds = interval_seconds
         self._work = work
-        self._ended = threading.Event()
+        self._stop_event = threading.Event()
 
     def stop(self, timeout_seconds: float = 5.0) -> None:
-        self._ended.set()
+        self._stop_event.set()
         self.join(timeout_seconds)
 
     def run(self) -> None:
-        while not self._ended.wait(self._interval_seconds):
+        while not self._stop_event.wait(self._interval_seconds):
             try:
                 self._work()
             except DATABASE_FAULTS as error:
@@ -51,7 +51,8 @@ class Periodic(threading.Thread):
 
 
 class LeaseKeeper:
-    """Renews the leases of the turns that `held` names, and says through `lost` which are not ours any more."""
+    """Renews the leases of the turns that `get_turns` returns (epochs by turn id), and calls `on_lost` with those that
+    this runner no longer owns."""
 
     def __init__(
         self,
@@ -59,13 +60,13 @@ class LeaseKeeper:
         runner_id: UUID,
         lease_seconds: float,
         heartbeat_seconds: float,
-        held: Callable[[], dict[UUID, int]],
-        lost: Callable[[Mapping[UUID, int]], object],
+        get_turns: Callable[[], dict[UUID, int]],
+        on_lost: Callable[[Mapping[UUID, int]], object],
     ) -> None:
         self._runner_id = runner_id
         self._lease_seconds = lease_seconds
-        self._held = held
-        self._lost = lost
+        self._get_turns = get_turns
+        self._on_lost = on_lost
         self._renewed_at = time.monotonic()
         # The renewal must not wait for the reaper, nor the reaper for a slow renewal.
         self._threads = [
@@ -83,17 +84,18 @@ class LeaseKeeper:
             thread.stop()
 
     def _renew(self) -> None:
-        held = self._held()
-        before = time.monotonic()
-        ours = claims.renew(runner_id=self._runner_id, turns=held, lease_seconds=self._lease_seconds)
-        self._renewed_at = before
-        if gone := {turn: epoch for turn, epoch in held.items() if ours.get(turn) != epoch}:
-            # A turn that ended in this very moment looks the same; the caller knows it does not hold it any more.
-            self._lost(gone)
-        Runner.objects.filter(pk=self._runner_id).update(heartbeat_at=Now(), running=len(held))
+        turns = self._get_turns()
+        started_at = time.monotonic()
+        renewed = claims.renew(runner_id=self._runner_id, turns=turns, lease_seconds=self._lease_seconds)
+        self._renewed_at = started_at
+        if lost_turns := {turn: epoch for turn, epoch in turns.items() if renewed.get(turn) != epoch}:
+            # A turn that has just ended looks the same; the caller no longer runs it and ignores it.
+            self._on_lost(lost_turns)
+        Runner.objects.filter(pk=self._runner_id).update(heartbeat_at=Now(), running=len(turns))
 
     def _watch(self) -> None:
-        """By our own clock: when no renewal came through for a whole lease, somebody else may own everything."""
-        if time.monotonic() - self._renewed_at > self._lease_seconds and (held := self._held()):
-            log.error("lease.expired", turns=len(held))
-            self._lost(held)
+        """When no renewal has succeeded for the length of a lease, by the local clock, other runners may own the
+        turns."""
+        if time.monotonic() - self._renewed_at > self._lease_seconds and (turns := self._get_turns()):
+            log.error("lease.expired", turns=len(turns))
+            self._on_lost(turns)

@@ -1,4 +1,5 @@
-"""A runner: claims turns when it hears of them, runs them side by side, and leaves nothing behind when it goes."""
+"""A runner: claims turns when it is notified, runs them concurrently, and ends or requeues all of them before it
+stops."""
 
 from __future__ import annotations
 
@@ -39,31 +40,32 @@ class RunnerSettings:
 
 
 class Runner:
-    """One per process. `serve` works until `drain` was called and everything has ended or was given back."""
+    """One per process. `serve` works until `drain` was called and every turn has ended or was requeued."""
 
     def __init__(self, settings: RunnerSettings, services: Services) -> None:
         self.id = new_id()
         self._settings = settings
         self._services = services
         self._loop = asyncio.get_running_loop()
-        # Written by the claiming thread before the event loop hears of a turn, so that its lease is kept from then on.
-        self._held: dict[UUID, int] = {}
+        # The epochs of claimed turns. Written by the claiming thread before the event loop gets a turn, so that its
+        # lease is renewed from then on.
+        self._epochs: dict[UUID, int] = {}
         self._runs: dict[UUID, TurnRun] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self._draining = asyncio.Event()
         self._claimer = ListeningThread(
-            name="claimer", channels=[sql.TURNS_CHANNEL], connect=open_listen_connection, work=self._look
+            name="claimer", channels=[sql.TURNS_CHANNEL], connect=open_listen_connection, work=self._claim_turns
         )
         self._keeper = LeaseKeeper(
             runner_id=self.id,
             lease_seconds=settings.lease_seconds,
             heartbeat_seconds=settings.heartbeat_seconds,
-            held=lambda: dict(self._held),
-            lost=self._lost,
+            get_turns=lambda: dict(self._epochs),
+            on_lost=self._on_leases_lost,
         )
 
     async def serve(self) -> None:
-        """Register, work, drain."""
+        """Register the runner, run turns, drain."""
         await in_db_thread(
             RunnerRow.objects.create,
             id=self.id,
@@ -80,7 +82,7 @@ class Runner:
         log.info("runner.stopped", runner=str(self.id))
 
     def drain(self) -> None:
-        """Claim nothing more; finish or give back what runs. A second call gives back at once."""
+        """Claim nothing more; finish or requeue running turns. A second call requeues them at once."""
         if self._draining.is_set():
             self._stop_all(StopReason.DRAIN)
         self._draining.set()
@@ -88,10 +90,10 @@ class Runner:
     async def _drain(self) -> None:
         await asyncio.to_thread(self._claimer.stop)
         await self._report(RunnerRow.Status.DRAINING)
-        # Some of the time is for giving back and for the last commits.
-        patience = max(0.0, self._settings.drain_seconds - 3)
+        # Part of the time is for requeuing and for the last commits.
+        timeout = max(0.0, self._settings.drain_seconds - 3)
         if self._tasks:
-            await asyncio.wait(self._tasks, timeout=patience)
+            await asyncio.wait(self._tasks, timeout=timeout)
         self._stop_all(StopReason.DRAIN)
         if self._tasks:
             await asyncio.wait(self._tasks, timeout=3)
@@ -103,102 +105,102 @@ class Runner:
         except DATABASE_FAULTS:
             log.warning("runner_status.not_stored", status=status)
 
-    def _stop_all(self, why: StopReason) -> None:
+    def _stop_all(self, reason: StopReason) -> None:
         for run in list(self._runs.values()):
-            run.stop(why)
+            run.stop(reason)
 
     # --- the claiming thread ---
 
-    def _look(self, connection: psycopg.Connection, wake: Wake) -> None:
-        asked = [UUID(payload[5:]) for _, payload in wake.payloads if payload.startswith("stop ")]
-        if wake.polled and self._held:
-            asked += claims.cancelling_turns(list(self._held), on=connection)
-        if asked:
-            self._loop.call_soon_threadsafe(self._stop_asked, asked)
-        free = self._settings.concurrency - len(self._held)
+    def _claim_turns(self, connection: psycopg.Connection, wake: Wake) -> None:
+        turn_ids = [UUID(payload[5:]) for _, payload in wake.payloads if payload.startswith("stop ")]
+        if wake.polled and self._epochs:
+            turn_ids += claims.cancelling_turns(list(self._epochs), on=connection)
+        if turn_ids:
+            self._loop.call_soon_threadsafe(self._stop_cancelled, turn_ids)
+        free = self._settings.concurrency - len(self._epochs)
         if free <= 0 or self._draining.is_set():
             return
-        won = claims.claim(
+        new_claims = claims.claim(
             runner_id=self.id,
             limit=free,
             running_per_user=self._settings.running_per_user,
             lease_seconds=self._settings.lease_seconds,
             on=connection,
         )
-        self._held.update({claim.turn_id: claim.epoch for claim in won})
+        self._epochs.update({claim.turn_id: claim.epoch for claim in new_claims})
         failure: Exception | None = None
-        for claim in won:
+        for claim in new_claims:
             try:
                 context = load_context(claim, on=connection)
             except Exception as error:
-                # Whatever it is: a turn that nobody works on may not stay held, nor keep the others waiting.
+                # Whatever the error: a turn that is not run must not stay claimed, nor delay the others.
                 failure = error
-                self._loop.call_soon_threadsafe(self._begin_giving_back, claim)
+                self._loop.call_soon_threadsafe(self._start_return, claim)
             else:
-                self._loop.call_soon_threadsafe(self._begin, context)
+                self._loop.call_soon_threadsafe(self._start_turn, context)
         if failure is not None:
             raise failure
 
     # --- the event loop ---
 
-    def _begin(self, context: TurnContext) -> None:
+    def _start_turn(self, context: TurnContext) -> None:
         run = TurnRun(context, self._services)
         self._runs[run.claim.turn_id] = run
-        self._keep(self._work(run), f"turn {run.claim.turn_id}")
+        self._start_task(self._work(run), f"turn {run.claim.turn_id}")
 
-    def _begin_giving_back(self, claim: claims.Claim) -> None:
-        self._keep(self._give_up(claim), f"give back {claim.turn_id}")
+    def _start_return(self, claim: claims.Claim) -> None:
+        self._start_task(self._return_unloaded(claim), f"give back {claim.turn_id}")
 
-    def _keep(self, work: Coroutine[Any, Any, None], name: str) -> None:
+    def _start_task(self, work: Coroutine[Any, Any, None], name: str) -> None:
         task = self._loop.create_task(work, name=name)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
     async def _work(self, run: TurnRun) -> None:
         claim = run.claim
-        look_again = True
+        claim_more = True
         try:
-            ended = await run.run()
-            if ended is UnfinishedTurn.DRAINED:
-                await self._return(claim, fruitless=False)
-            elif isinstance(ended, FinishedTurn):
-                look_again = ended.open_turns > 0 or self._was_full_for(claim.user_id)
+            result = await run.run()
+            if result is UnfinishedTurn.DRAINED:
+                await self._return(claim, without_progress=False)
+            elif isinstance(result, FinishedTurn):
+                claim_more = result.open_turns > 0 or self._was_full_for(claim.user_id)
         except LostTurn:
             log.warning("turn.lost", turn=str(claim.turn_id), epoch=claim.epoch)
         except DATABASE_FAULTS as error:
-            # Whether the last statement was committed is unknown, so this epoch may not write again: a new one begins.
+            # Whether the last statement was committed is unknown, so this epoch must not write again.
             log.warning("database.lost", turn=str(claim.turn_id), error=str(error)[:200])
-            await self._return(claim, fruitless=True)
+            await self._return(claim, without_progress=True)
         except Exception:
             log.exception("turn.crashed", turn=str(claim.turn_id), epoch=claim.epoch)
-            await self._return(claim, fruitless=True)
+            await self._return(claim, without_progress=True)
         finally:
             if self._runs.get(claim.turn_id) is run:
                 del self._runs[claim.turn_id]
-            self._forget(claim)
-            if look_again:
+            self._release(claim)
+            if claim_more:
                 self._claimer.nudge()
 
     def _was_full_for(self, user_id: int) -> bool:
-        """Whether a limit, the runner's or the user's, may have kept a turn waiting that could begin now."""
-        if len(self._held) >= self._settings.concurrency:
+        """Whether a limit, the runner's or the user's, may have kept a turn in the queue that can be claimed now."""
+        if len(self._epochs) >= self._settings.concurrency:
             return True
         running = sum(run.claim.user_id == user_id for run in self._runs.values())
         return running >= self._settings.running_per_user
 
-    async def _give_up(self, claim: claims.Claim) -> None:
+    async def _return_unloaded(self, claim: claims.Claim) -> None:
         try:
-            await self._return(claim, fruitless=True)
+            await self._return(claim, without_progress=True)
         finally:
-            self._forget(claim)
+            self._release(claim)
 
-    def _forget(self, claim: claims.Claim) -> None:
+    def _release(self, claim: claims.Claim) -> None:
         # By epoch: the same turn may have been claimed again by this very runner.
-        if self._held.get(claim.turn_id) == claim.epoch:
-            del self._held[claim.turn_id]
+        if self._epochs.get(claim.turn_id) == claim.epoch:
+            del self._epochs[claim.turn_id]
 
-    async def _return(self, claim: claims.Claim, *, fruitless: bool) -> None:
-        """Give a turn back as soon as the database can be reached; after a lease's time the reaper has done it."""
+    async def _return(self, claim: claims.Claim, *, without_progress: bool) -> None:
+        """Requeue a turn as soon as the database can be reached; after the length of a lease the reaper has done it."""
         deadline = self._loop.time() + self._settings.lease_seconds
         pause = 0.1
         while self._loop.time() < deadline:
@@ -208,7 +210,7 @@ class Runner:
                     session_id=claim.session_id,
                     turn_id=claim.turn_id,
                     epoch=claim.epoch,
-                    fruitless=fruitless,
+                    without_progress=without_progress,
                 )
             except DATABASE_FAULTS:
                 await asyncio.sleep(pause)
@@ -216,16 +218,16 @@ class Runner:
             else:
                 return
 
-    def _stop_asked(self, turns: Collection[UUID]) -> None:
+    def _stop_cancelled(self, turns: Collection[UUID]) -> None:
         for turn in turns:
             if (run := self._runs.get(turn)) is not None:
-                run.stop(StopReason.ASKED)
+                run.stop(StopReason.CANCELLED)
 
-    def _lost(self, turns: Mapping[UUID, int]) -> None:
+    def _on_leases_lost(self, turns: Mapping[UUID, int]) -> None:
         self._loop.call_soon_threadsafe(self._stop_lost, turns)
 
     def _stop_lost(self, turns: Mapping[UUID, int]) -> None:
         for turn, epoch in turns.items():
-            # By epoch here too: what was lost may be ours again.
+            # By epoch here too: this runner may have claimed a lost turn again.
             if (run := self._runs.get(turn)) is not None and run.claim.epoch == epoch:
                 run.stop(StopReason.LOST)

@@ -1,5 +1,5 @@
-"""The reaper: what nobody cares for any more is given back, ended or woken. Every runner runs one; several are
-harmless."""
+"""The reaper: turns whose lease, deadline or wait is over are requeued, ended or resumed. Every runner runs one;
+several at once are harmless."""
 
 from __future__ import annotations
 
@@ -27,30 +27,30 @@ from foundation.errors import NotFound
 
 log = structlog.get_logger(__name__)
 
-# One pass takes so many turns at most: a crowd of expired leases is taken in bites, oldest first.
+# The most turns of one pass: many expired leases are handled in batches, oldest first.
 BATCH = 200
 
 _LEASE_LOST = Q(status__in=OWNED, lease_expires_at__lt=Now())
-# Neither owned nor ended, in the words of the index.
-_TOO_LATE = Q(deadline_at__lt=Now(), lease_expires_at__isnull=True, finished_at__isnull=True)
+# Neither owned nor ended, as in the condition of the index.
+_DEADLINE_PASSED = Q(deadline_at__lt=Now(), lease_expires_at__isnull=True, finished_at__isnull=True)
 _WAIT_OVER = Q(status__in=PARKED, available_at__lt=Now())
 
 
 def reap() -> int:
-    """Look after every turn whose lease, deadline or wait is over, by the database's clock; how many were moved."""
+    """Handle every turn whose lease, deadline or wait is over by the database's clock; return how many were changed."""
     due: set[tuple[UUID, UUID]] = set()
-    for condition in (_LEASE_LOST, _TOO_LATE, _WAIT_OVER):
+    for condition in (_LEASE_LOST, _DEADLINE_PASSED, _WAIT_OVER):
         due.update(Turn.objects.filter(condition).values_list("agent_session_id", "id")[:BATCH])
-    return sum(_reaped(session_id, turn_id) for session_id, turn_id in sorted(due))
+    return sum(_try_reap(session_id, turn_id) for session_id, turn_id in sorted(due))
 
 
-def _reaped(session_id: UUID, turn_id: UUID) -> bool:
+def _try_reap(session_id: UUID, turn_id: UUID) -> bool:
     try:
         return _reap_one(session_id, turn_id)
     except DATABASE_FAULTS:
         raise
     except Exception:
-        # One turn that nobody can end must not keep the others waiting.
+        # One turn that cannot be ended must not block the others.
         log.exception("turn.not_reaped", turn=str(turn_id))
         return False
 
@@ -58,18 +58,18 @@ def _reaped(session_id: UUID, turn_id: UUID) -> bool:
 @retry_after_deadlock
 def _reap_one(session_id: UUID, turn_id: UUID) -> bool:
     with transaction.atomic():
-        # Somebody who holds the lock is writing this session just now; the next pass looks again.
+        # Another transaction holds the lock of this session; the next pass tries again.
         session = try_lock_session(session_id)
         if session is None:
             return False
         turn = lock_turn(session, turn_id)
-        # Judged again under the lock: the lease may have been renewed, the turn may have ended.
+        # Checked again under the lock: the lease may have been renewed, the turn may have ended.
         if Turn.objects.filter(_LEASE_LOST, pk=turn_id).exists():
             _lease_lost(session, turn)
-        elif Turn.objects.filter(_TOO_LATE, pk=turn_id).exists():
+        elif Turn.objects.filter(_DEADLINE_PASSED, pk=turn_id).exists():
             _expire(session, turn)
         elif Turn.objects.filter(_WAIT_OVER, pk=turn_id).exists():
-            # What became of what it waited for is the business of whoever goes on with it.
+            # The next claim finds out whether what it waited for has happened.
             resume_locked(session, turn, reason="wait_over")
         else:
             return False
@@ -81,11 +81,11 @@ def _lease_lost(session: AgentSession, turn: Turn) -> None:
     if turn.status == TurnStatus.CANCELLING:
         end_locked(session, turn, TurnStatus.CANCELLED)
     else:
-        _fruitless(session, turn, reason="lease_lost")
+        _requeue_or_fail(session, turn, reason="lease_lost")
 
 
-def _fruitless(session: AgentSession, turn: Turn, *, reason: str) -> None:
-    """Let somebody try again, but not for ever: a turn that ends its runners' work each time ends itself."""
+def _requeue_or_fail(session: AgentSession, turn: Turn, *, reason: str) -> None:
+    """Requeue a turn, or fail it when it has crashed its runners too often."""
     if turn.attempts_without_progress >= MAX_ATTEMPTS_WITHOUT_PROGRESS:
         end_locked(
             session,
@@ -94,7 +94,7 @@ def _fruitless(session: AgentSession, turn: Turn, *, reason: str) -> None:
             error_class=ErrorClass.WORKER_CRASHED,
         )
     else:
-        requeue_locked(session, turn, reason=reason, fruitless=True)
+        requeue_locked(session, turn, reason=reason, without_progress=True)
 
 
 def _expire(session: AgentSession, turn: Turn) -> None:
@@ -108,10 +108,10 @@ def _expire(session: AgentSession, turn: Turn) -> None:
 
 
 @retry_after_deadlock
-def release_claim(*, session_id: UUID, turn_id: UUID, epoch: int, fruitless: bool) -> bool:
-    """Return a running turn of one's own epoch to the queue; False when it is not one's own any more.
+def release_claim(*, session_id: UUID, turn_id: UUID, epoch: int, without_progress: bool) -> bool:
+    """Requeue a running turn of this epoch; False when another epoch owns it or it has ended.
 
-    A turn that somebody wants stopped is ended instead, and so is one that was given back fruitlessly too often.
+    A turn that is to be cancelled is ended instead, and so is one that was requeued too often without progress.
     """
     with transaction.atomic():
         try:
@@ -125,8 +125,8 @@ def release_claim(*, session_id: UUID, turn_id: UUID, epoch: int, fruitless: boo
             return False
         if turn.status == TurnStatus.CANCELLING:
             end_locked(session, turn, TurnStatus.CANCELLED)
-        elif fruitless:
-            _fruitless(session, turn, reason="given_back")
+        elif without_progress:
+            _requeue_or_fail(session, turn, reason="given_back")
         else:
-            requeue_locked(session, turn, reason="given_back", fruitless=False)
+            requeue_locked(session, turn, reason="given_back", without_progress=False)
     return True

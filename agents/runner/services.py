@@ -1,4 +1,4 @@
-"""All that the engine of a runner's process uses."""
+"""The services that the engine uses in a runner's process."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from agents.tools.toolbox import Toolbox
 
 @asynccontextmanager
 async def open_services(models: GatewayConfig, *, data_dir: Path) -> AsyncIterator[Services]:
-    """The services of the running loop; their connections are closed at the end. `data_dir` is for tools that keep
+    """The services of the running loop; their connections are closed on leaving. `data_dir` is for tools that store
     files.
 
     Raises `ToolLoadFailed`, `AddressRefused`.

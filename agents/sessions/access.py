@@ -19,9 +19,9 @@ def user_sessions(actor: Actor) -> QuerySet[AgentSession]:
 
     Raises `Forbidden`, `Unauthenticated`.
     """
-    user_id = _reader(actor)
-    mine = AgentSession.objects.filter(visible_agent_filter(user_id, "agent_id"), user_id=user_id)
-    return mine.select_related("agent", "release")
+    user_id = _require_reader(actor)
+    sessions = AgentSession.objects.filter(visible_agent_filter(user_id, "agent_id"), user_id=user_id)
+    return sessions.select_related("agent", "release")
 
 
 def access_session(*, actor: Actor, session_id: UUID) -> AgentSession:
@@ -34,14 +34,14 @@ def access_session(*, actor: Actor, session_id: UUID) -> AgentSession:
 
 def access_turn(*, actor: Actor, turn_id: UUID) -> Turn:
     """A turn of one of the actor's sessions, with that session, and with `position`: how many open turns of the session
-    stand before it. Raises `NotFound`, `Forbidden`, `Unauthenticated`."""
-    user_id = _reader(actor)
+    stand before it. Raises as `access_session`."""
+    user_id = _require_reader(actor)
     turn = (
         Turn.objects.filter(
             visible_agent_filter(user_id, "agent_session__agent_id"), pk=turn_id, agent_session__user_id=user_id
         )
         .select_related("agent_session", "agent_session__agent", "agent_session__release")
-        .annotate(position=_BEFORE)
+        .annotate(position=_POSITION)
         .first()
     )
     if turn is None:
@@ -68,8 +68,8 @@ def operate_turn(*, actor: Actor, turn_id: UUID, permission: str) -> Turn:
 
 
 def access_message(*, actor: Actor, message_id: UUID) -> Message:
-    """A message of one of the actor's sessions. Raises `NotFound`, `Forbidden`, `Unauthenticated`."""
-    user_id = _reader(actor)
+    """A message of one of the actor's sessions. Raises as `access_session`."""
+    user_id = _require_reader(actor)
     message = Message.objects.filter(
         visible_agent_filter(user_id, "agent_session__agent_id"), pk=message_id, agent_session__user_id=user_id
     ).first()
@@ -78,7 +78,7 @@ def access_message(*, actor: Actor, message_id: UUID) -> Message:
     return message
 
 
-def _reader(actor: Actor) -> int:
+def _require_reader(actor: Actor) -> int:
     actor.require_scope(Scope.READ)
     if actor.user_id is None:
         raise Unauthenticated
@@ -86,7 +86,7 @@ def _reader(actor: Actor) -> int:
 
 
 _OPEN = Turn.objects.filter(agent_session=OuterRef("agent_session"), finished_at__isnull=True)
-_BEFORE = Coalesce(
+_POSITION = Coalesce(
     Subquery(
         _OPEN.filter(ordinal__lt=OuterRef("ordinal"))
         .order_by()

@@ -37,7 +37,7 @@ from foundation.ids import new_id
 log = structlog.get_logger(__name__)
 
 # A process holds the keys of all of them for a moment.
-MOST: Final = 200_000
+MAX_ROWS: Final = 200_000
 # A worker that has written nothing for so long is gone.
 LEASE: Final = timedelta(seconds=30)
 # How long work goes on before its progress is written, and a wish to stop is heard.
@@ -45,7 +45,7 @@ CHUNK_SECONDS: Final = 1.0
 CHUNK: Final = 500
 REASONS: Final = 5
 BUSY: Final = "Somebody else was writing to it just then."
-OUR_FAULT: Final = "Something went wrong on our side; the log has it."
+INTERNAL_ERROR: Final = "Something went wrong on our side; the log has it."
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,21 +73,22 @@ class Tally:
     refused: int = 0
     reasons: Counter[str] = field(default_factory=Counter)
     # Why nothing more can be done: the actor may not do this any more.
-    ended_by: BandstandError | None = None
+    error: BandstandError | None = None
 
     @property
     def rows(self) -> int:
         return self.done + self.refused
 
 
-def perform(actor: Actor, act: str, keys: Iterable[UUID], *, seconds: float) -> Tally:
-    """Do `act` to one row after the other, at least to the first, until the time is up. A row that refuses is left."""
+def run_operation(actor: Actor, operation: str, keys: Iterable[UUID], *, seconds: float) -> Tally:
+    """Do `operation` to one row after the other, at least to the first, until the time is up. A row that refuses is
+    left."""
     tally, ends_at = Tally(), time.monotonic() + seconds
     for key in keys:
         try:
-            BULK_OPERATIONS[act].verb(actor, key)
+            BULK_OPERATIONS[operation].verb(actor, key)
         except (Forbidden, Unauthenticated) as error:
-            tally.ended_by = error
+            tally.error = error
             break
         except BandstandError as error:
             tally.refused += 1
@@ -101,9 +102,9 @@ def perform(actor: Actor, act: str, keys: Iterable[UUID], *, seconds: float) -> 
             raise
         except Exception:
             # A row that we cannot deal with must not hold up the others; without the database none would be dealt with.
-            log.exception("bulk_row.failed", act=act, row=str(key))
+            log.exception("bulk_row.failed", operation=operation, row=str(key))
             tally.refused += 1
-            tally.reasons[OUR_FAULT] += 1
+            tally.reasons[INTERNAL_ERROR] += 1
         else:
             tally.done += 1
         if time.monotonic() >= ends_at:
@@ -112,51 +113,63 @@ def perform(actor: Actor, act: str, keys: Iterable[UUID], *, seconds: float) -> 
 
 
 @transaction.atomic
-def start_bulk_action(actor: Actor, *, act: str, targets: Sequence[UUID]) -> BulkAction:
-    """Note that `act` is to be done to `targets`; `run_bulk_action` does it. Raises `Forbidden`, `InvalidInput`."""
-    require_permission(actor, BULK_OPERATIONS[act].permission)
-    if actor.user_id is None or not 0 < len(targets) <= MOST:
-        raise InvalidInput(f"An act is somebody's, on 1 to {MOST:,} rows.")
-    bulk = BulkAction.objects.create(act=act, user_id=actor.user_id, targets=list(targets), total=len(targets))
-    record_audit(actor, "bulk_action.started", target=bulk, detail={"act": act, "rows": len(targets)})
-    return bulk
+def start_bulk_action(actor: Actor, *, operation: str, targets: Sequence[UUID]) -> BulkAction:
+    """Note that `operation` is to be done to `targets`; `run_bulk_action` does it. Raises `Forbidden`,
+    `InvalidInput`."""
+    require_permission(actor, BULK_OPERATIONS[operation].permission)
+    if actor.user_id is None or not 0 < len(targets) <= MAX_ROWS:
+        raise InvalidInput(f"An act is somebody's, on 1 to {MAX_ROWS:,} rows.")
+    bulk_action = BulkAction.objects.create(
+        operation=operation, user_id=actor.user_id, targets=list(targets), total=len(targets)
+    )
+    record_audit(
+        actor, "bulk_action.started", target=bulk_action, detail={"operation": operation, "rows": len(targets)}
+    )
+    return bulk_action
 
 
 @transaction.atomic
-def stop_bulk_action(actor: Actor, *, bulk_id: UUID) -> BulkAction:
+def stop_bulk_action(actor: Actor, *, bulk_action_id: UUID) -> BulkAction:
     """End it within a second, whoever began it; what is done stays done. Stopping what has ended changes nothing.
 
     Raises `NotFound`, `Forbidden`.
     """
-    bulk = BulkAction.objects.select_for_update(of=("self",)).defer("targets").filter(pk=bulk_id).first()
-    if bulk is None:
+    bulk_action = BulkAction.objects.select_for_update(of=("self",)).defer("targets").filter(pk=bulk_action_id).first()
+    if bulk_action is None:
         raise NotFound
-    require_permission(actor, BULK_OPERATIONS[bulk.act].permission)
-    if bulk.status == BulkAction.Status.OPEN:
-        _end(bulk.pk, BulkAction.Status.STOPPED, note=f"Stopped by {actor.name}.")
-        record_audit(actor, "bulk_action.stopped", target=bulk, detail={"done": bulk.done, "refused": bulk.refused})
-    bulk.refresh_from_db(fields=["status", "note", "finished_at"])
-    return bulk
+    require_permission(actor, BULK_OPERATIONS[bulk_action.operation].permission)
+    if bulk_action.status == BulkAction.Status.OPEN:
+        _end(bulk_action.pk, BulkAction.Status.STOPPED, note=f"Stopped by {actor.name}.")
+        record_audit(
+            actor,
+            "bulk_action.stopped",
+            target=bulk_action,
+            detail={"done": bulk_action.done, "refused": bulk_action.refused},
+        )
+    bulk_action.refresh_from_db(fields=["status", "note", "finished_at"])
+    return bulk_action
 
 
-def run_bulk_action(bulk_id: UUID, *, seconds: float) -> int:
+def run_bulk_action(bulk_action_id: UUID, *, seconds: float) -> int:
     """Go on with it for so long, at least for one row; how many were dealt with. None while another worker is at it."""
     worker, ends_at = new_id(), time.monotonic() + seconds
-    if (bulk := _take(bulk_id, worker)) is None:
+    if (bulk_action := _claim(bulk_action_id, worker)) is None:
         return 0
     # What its user may is asked anew with every row.
-    actor = Actor.user(user_id=bulk.user_id, name=bulk.user.get_username())
-    dealt_with = 0
+    actor = Actor.user(user_id=bulk_action.user_id, name=bulk_action.user.get_username())
+    processed = 0
     try:
         while True:
-            left = ends_at - time.monotonic()
-            tally = perform(actor, bulk.act, _next(bulk), seconds=min(left, CHUNK_SECONDS))
-            dealt_with += tally.rows
-            if not _progress(bulk, worker, tally) or time.monotonic() >= ends_at:
+            remaining = ends_at - time.monotonic()
+            tally = run_operation(
+                actor, bulk_action.operation, _next_targets(bulk_action), seconds=min(remaining, CHUNK_SECONDS)
+            )
+            processed += tally.rows
+            if not _save_progress(bulk_action, worker, tally) or time.monotonic() >= ends_at:
                 break
     finally:
-        BulkAction.objects.filter(pk=bulk.pk, worker=worker).update(worker=None, lease_expires_at=None)
-    return dealt_with
+        BulkAction.objects.filter(pk=bulk_action.pk, worker=worker).update(worker=None, lease_expires_at=None)
+    return processed
 
 
 def schedule_bulk_actions() -> None:
@@ -170,42 +183,42 @@ def open_bulk_actions() -> list[UUID]:
     return list(rows.values_list("pk", flat=True))
 
 
-def _take(bulk_id: UUID, worker: UUID) -> BulkAction | None:
-    nobody = Q(lease_expires_at__isnull=True) | Q(lease_expires_at__lt=Now())
-    free = BulkAction.objects.filter(nobody, pk=bulk_id, status=BulkAction.Status.OPEN)
+def _claim(bulk_action_id: UUID, worker: UUID) -> BulkAction | None:
+    unclaimed = Q(lease_expires_at__isnull=True) | Q(lease_expires_at__lt=Now())
+    free = BulkAction.objects.filter(unclaimed, pk=bulk_action_id, status=BulkAction.Status.OPEN)
     if not free.update(worker=worker, lease_expires_at=Now() + LEASE):
         return None
-    return BulkAction.objects.select_related("user").defer("targets").get(pk=bulk_id)
+    return BulkAction.objects.select_related("user").defer("targets").get(pk=bulk_action_id)
 
 
-def _next(bulk: BulkAction) -> list[UUID]:
-    first = bulk.done + bulk.refused + 1
+def _next_targets(bulk_action: BulkAction) -> list[UUID]:
+    first = bulk_action.done + bulk_action.refused + 1
     with connection.cursor() as cursor:
         # Not the whole of a list of a million.
         cursor.execute(
-            "SELECT targets[%s:%s] FROM agents_bulkaction WHERE id = %s", [first, first + CHUNK - 1, bulk.pk]
+            "SELECT targets[%s:%s] FROM agents_bulkaction WHERE id = %s", [first, first + CHUNK - 1, bulk_action.pk]
         )
         row = cursor.fetchone()
     return list(row[0]) if row else []
 
 
-def _progress(bulk: BulkAction, worker: UUID, tally: Tally) -> bool:
+def _save_progress(bulk_action: BulkAction, worker: UUID, tally: Tally) -> bool:
     """Write what was done; whether to go on: it is still this worker's, nobody has stopped it, and rows are left."""
-    bulk.done += tally.done
-    bulk.refused += tally.refused
-    bulk.reasons = dict((Counter(bulk.reasons) + tally.reasons).most_common(REASONS))
-    mine = BulkAction.objects.filter(pk=bulk.pk, worker=worker)
-    counts = {"done": bulk.done, "refused": bulk.refused, "reasons": bulk.reasons}
-    if not mine.update(**counts, lease_expires_at=Now() + LEASE):
+    bulk_action.done += tally.done
+    bulk_action.refused += tally.refused
+    bulk_action.reasons = dict((Counter(bulk_action.reasons) + tally.reasons).most_common(REASONS))
+    own_row = BulkAction.objects.filter(pk=bulk_action.pk, worker=worker)
+    counts = {"done": bulk_action.done, "refused": bulk_action.refused, "reasons": bulk_action.reasons}
+    if not own_row.update(**counts, lease_expires_at=Now() + LEASE):
         return False
-    if tally.ended_by is not None:
-        _end(bulk.pk, BulkAction.Status.STOPPED, note=f"{bulk.user} may not do this any more.")
-    elif bulk.done + bulk.refused >= bulk.total:
-        _end(bulk.pk, BulkAction.Status.DONE)
-    return mine.filter(status=BulkAction.Status.OPEN).exists()
+    if tally.error is not None:
+        _end(bulk_action.pk, BulkAction.Status.STOPPED, note=f"{bulk_action.user} may not do this any more.")
+    elif bulk_action.done + bulk_action.refused >= bulk_action.total:
+        _end(bulk_action.pk, BulkAction.Status.DONE)
+    return own_row.filter(status=BulkAction.Status.OPEN).exists()
 
 
-def _end(bulk_id: UUID, status: BulkAction.Status, *, note: str = "") -> None:
+def _end(bulk_action_id: UUID, status: BulkAction.Status, *, note: str = "") -> None:
     """The audit trail has the rows that were acted on, so they need not be kept."""
-    still_open = BulkAction.objects.filter(pk=bulk_id, status=BulkAction.Status.OPEN)
-    still_open.update(status=status, note=note[:200], finished_at=Now(), targets=[])
+    open_row = BulkAction.objects.filter(pk=bulk_action_id, status=BulkAction.Status.OPEN)
+    open_row.update(status=status, note=note[:200], finished_at=Now(), targets=[])

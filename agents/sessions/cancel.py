@@ -37,10 +37,10 @@ def cancel_any_turn(actor: Actor, *, turn_id: UUID) -> Turn:
     """Ask for a stop of anybody's turn, for operators, with an entry in the audit trail; the turn as it is then, as
     with `cancel_turn`. Raises `NotFound`, `Forbidden`."""
     with operator_transaction(actor, turn_id=turn_id, permission=CANCEL_TURN) as (session, turn):
-        before = turn.status
+        old_status = turn.status
         stop_locked(session, turn)
-        if turn.status != before:
-            record_audit(actor, "turn.cancelled", target=turn, detail={"was": str(before), "epoch": turn.epoch})
+        if turn.status != old_status:
+            record_audit(actor, "turn.cancelled", target=turn, detail={"was": str(old_status), "epoch": turn.epoch})
     return turn
 
 

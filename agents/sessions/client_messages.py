@@ -10,18 +10,18 @@ from agents.domain.message_parts import Part, plain_text, text_part
 from agents.journal.locked_writes import append_messages_locked
 from agents.models import AgentSession, Message
 
-Said = tuple[str, list[Part]]
+SuppliedMessage = tuple[str, list[Part]]
 
 
 def store_client_messages_locked(
-    session: AgentSession, *, instructions: str, history: Sequence[Said] = ()
+    session: AgentSession, *, instructions: str, history: Sequence[SuppliedMessage] = ()
 ) -> UUID | None:
     """Add the client's words for the model, unless they stand there already, and behind them what was said before, as
     (author, parts). The id of the message that holds those words, if there are any."""
-    standing = _standing(session, instructions) if instructions else None
-    if not instructions or standing is not None:
+    existing_id = _find_instructions(session, instructions) if instructions else None
+    if not instructions or existing_id is not None:
         _add_locked(session, history)
-        return standing
+        return existing_id
     messages = _add_locked(session, [(Message.Author.SYSTEM, [text_part(instructions)]), *history])
     return messages[0].pk
 
@@ -35,17 +35,17 @@ def open_calls(session: AgentSession) -> list[Part]:
     return client_tool_calls(head.parts) if head else []
 
 
-def _standing(session: AgentSession, instructions: str) -> UUID | None:
+def _find_instructions(session: AgentSession, instructions: str) -> UUID | None:
     """The id of the newest words for the model, if they are these."""
-    said = Message.objects.filter(agent_session=session, author=Message.Author.SYSTEM, supplied_by_client=True)
-    newest = said.order_by("-ordinal").values_list("pk", "parts").first()
+    stored = Message.objects.filter(agent_session=session, author=Message.Author.SYSTEM, supplied_by_client=True)
+    newest = stored.order_by("-ordinal").values_list("pk", "parts").first()
     return newest[0] if newest is not None and plain_text(newest[1]) == instructions else None
 
 
-def _add_locked(session: AgentSession, said: Sequence[Said]) -> list[Message]:
+def _add_locked(session: AgentSession, supplied: Sequence[SuppliedMessage]) -> list[Message]:
     """Add messages, each behind the one before."""
     messages: list[Message] = []
-    for author, parts in said:
+    for author, parts in supplied:
         parent = messages[-1].pk if messages else session.head_message_id
         messages.append(Message(author=author, parts=parts, parent_id=parent, supplied_by_client=True))
     if messages:

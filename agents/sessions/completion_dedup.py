@@ -17,54 +17,54 @@ from foundation.advisory_locks import LockFamily, advisory_xact_lock
 from foundation.errors import IdempotencyMismatch
 
 # For so long a client's own retry finds the turn that its first attempt made.
-RETRIES_FOR = timedelta(minutes=10)
+RETRY_WINDOW = timedelta(minutes=10)
 
 
-def serialize_repeats(actor: Actor, given: Completion) -> None:
+def serialize_repeats(actor: Actor, completion: Completion) -> None:
     """Whoever may repeat another's request waits here for that one's commit, as long as the lock timeout lets it.
 
     First attempts without a key do not wait for each other: a program may ask the same a hundred times at once.
     """
-    what = given.key.encode() if given.key is not None else given.fingerprint
-    lock = LockFamily.REPEAT_COMPLETION.lock(actor.principal.encode() + b"\n" + what)
-    advisory_xact_lock(lock, shared=given.key is None and given.attempt == 0)
+    subject = completion.key.encode() if completion.key is not None else completion.fingerprint
+    lock = LockFamily.REPEAT_COMPLETION.lock(actor.principal.encode() + b"\n" + subject)
+    advisory_xact_lock(lock, shared=completion.key is None and completion.attempt == 0)
 
 
-def find_repeat(actor: Actor, given: Completion, ids: CompletionIds) -> AcceptedCompletion | None:
+def find_repeat(actor: Actor, completion: Completion, ids: CompletionIds) -> AcceptedCompletion | None:
     """What the request was told that this one repeats, if it does. Raises `IdempotencyMismatch`.
 
     In a session, the turn's own row is the record of a key: `agents.sessions.accept.find_replay`.
     """
-    if given.key is None:
-        first = _by_what_it_asks(actor, given, ids)
+    if completion.key is None:
+        first = _find_by_fingerprint(actor, completion, ids)
     else:
-        first = _by_key(actor, given) if given.session_id is None else None
-    return _told(first, ids) if first is not None else None
+        first = _find_by_key(actor, completion) if completion.session_id is None else None
+    return _load_accepted(first, ids) if first is not None else None
 
 
-def remember_request(actor: Actor, given: Completion, ids: CompletionIds, session: AgentSession) -> None:
+def remember_request(actor: Actor, completion: Completion, ids: CompletionIds, session: AgentSession) -> None:
     """Keep an accepted request for those that will repeat it."""
     CompletionRequest.objects.create(
         principal=actor.principal,
-        fingerprint=given.fingerprint,
-        key=given.key if given.session_id is None else None,
-        attempt=given.attempt,
+        fingerprint=completion.fingerprint,
+        key=completion.key if completion.session_id is None else None,
+        attempt=completion.attempt,
         agent_session=session,
         turn_id=ids.turn,
     )
 
 
-def _by_key(actor: Actor, given: Completion) -> CompletionRequest | None:
-    first = CompletionRequest.objects.filter(principal=actor.principal, key=given.key).first()
-    if first is not None and bytes(first.fingerprint) != given.fingerprint:
+def _find_by_key(actor: Actor, completion: Completion) -> CompletionRequest | None:
+    first = CompletionRequest.objects.filter(principal=actor.principal, key=completion.key).first()
+    if first is not None and bytes(first.fingerprint) != completion.fingerprint:
         raise IdempotencyMismatch
     return first
 
 
-def _by_what_it_asks(actor: Actor, given: Completion, ids: CompletionIds) -> CompletionRequest | None:
+def _find_by_fingerprint(actor: Actor, completion: Completion, ids: CompletionIds) -> CompletionRequest | None:
     requests = CompletionRequest.objects.filter(principal=actor.principal)
-    recent = requests.filter(fingerprint=given.fingerprint, created_at__gt=Now() - RETRIES_FOR).order_by("-id")
-    if given.attempt:
+    recent = requests.filter(fingerprint=completion.fingerprint, created_at__gt=Now() - RETRY_WINDOW).order_by("-id")
+    if completion.attempt:
         return recent.first()
     # Once a retry's turn has ended, a first attempt with the same words is a new question, and not a late arrival.
     open_turn = Turn.objects.filter(pk=OuterRef("turn_id")).exclude(status__in=TERMINAL)
@@ -75,7 +75,7 @@ def _by_what_it_asks(actor: Actor, given: Completion, ids: CompletionIds) -> Com
     return first if requests.filter(pk=first.pk, attempt__gte=1).update(attempt=0) else None
 
 
-def _told(first: CompletionRequest, ids: CompletionIds) -> AcceptedCompletion:
+def _load_accepted(first: CompletionRequest, ids: CompletionIds) -> AcceptedCompletion:
     turn = Turn.objects.filter(pk=first.turn_id).first()
     if turn is None:
         return AcceptedCompletion(first.agent_session_id, None, 0, replayed=True)

@@ -8,7 +8,7 @@ from typing import Any
 from uuid import UUID
 
 from accounts.actor import Actor
-from agents.domain.client_options import client_tool_calls, last_words, read_options
+from agents.domain.client_options import client_tool_calls, parts_behind_results, read_options
 from agents.domain.message_parts import Part, plain_text
 from agents.domain.serialization import turn_error
 from agents.domain.states import TERMINAL, StepKind, TurnStatus, WaitReason
@@ -35,7 +35,7 @@ class CompletionResult:
     wait_reason: WaitReason | None = None
 
     @property
-    def ended(self) -> bool:
+    def is_finished(self) -> bool:
         return self.status in TERMINAL
 
 
@@ -47,7 +47,7 @@ def read_completion_result(actor: Actor, *, turn_id: UUID) -> CompletionResult:
     in_json = read_options(turn.client_options).json is not None
     return CompletionResult(
         status=status,
-        text=plain_text(last_words(parts) if in_json else parts),
+        text=plain_text(parts_behind_results(parts) if in_json else parts),
         calls=client_tool_calls(parts),
         cut=bool(parts) and _was_cut(turn),
         input_tokens=turn.input_tokens,

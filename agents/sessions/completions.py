@@ -11,7 +11,7 @@ from django.conf import settings
 from django.db import transaction
 
 from accounts.actor import Actor, Scope
-from agents.domain.client_options import ClientOptions, check_results, stored_options
+from agents.domain.client_options import ClientOptions, check_results, dump_options
 from agents.domain.configuration import AgentConfiguration
 from agents.domain.message_parts import plain_text
 from agents.domain.states import Priority
@@ -38,7 +38,7 @@ from foundation.errors import InvalidInput, NotFound, Unauthenticated
 from ratelimits import guard_message
 
 
-def accept_completion(actor: Actor, given: Completion) -> AcceptedCompletion:
+def accept_completion(actor: Actor, completion: Completion) -> AcceptedCompletion:
     """Store the request and queue the turn that answers it, in one commit; or find the turn that a first one made.
 
     That is the case for a request with the same `key` (for ever in a session, else for two days, or until the session
@@ -51,37 +51,37 @@ def accept_completion(actor: Actor, given: Completion) -> AcceptedCompletion:
     actor.require_scope(Scope.READ)
     if actor.user_id is None:
         raise Unauthenticated
-    if given.key is not None:
-        check_key(given.key)
-    guard_message(user_id=actor.user_id, key_id=actor.key_id, session_id=given.session_id)
+    if completion.key is not None:
+        check_key(completion.key)
+    guard_message(user_id=actor.user_id, key_id=actor.key_id, session_id=completion.session_id)
     ids = CompletionIds()
-    return retry_after_lost_connection(lambda: _accept(actor, given, ids), detail=NOT_STORED)
+    return retry_after_lost_connection(lambda: _accept(actor, completion, ids), detail=NOT_STORED)
 
 
 @retry_after_deadlock
-def _accept(actor: Actor, given: Completion, ids: CompletionIds) -> AcceptedCompletion:
+def _accept(actor: Actor, completion: Completion, ids: CompletionIds) -> AcceptedCompletion:
     with transaction.atomic():
-        serialize_repeats(actor, given)
-        if (told := find_repeat(actor, given, ids)) is not None:
-            return told
-        if given.session_id is None:
-            session = _begun(actor, given, ids)
+        serialize_repeats(actor, completion)
+        if (repeat := find_repeat(actor, completion, ids)) is not None:
+            return repeat
+        if completion.session_id is None:
+            session = _create_session(actor, completion, ids)
         else:
-            session = _continued_locked(actor, given, given.session_id)
-        new = _new_turn(given, session, ids)
-        accepted = find_replay(new) if given.session_id is not None else None
+            session = _lock_session(actor, completion, completion.session_id)
+        new = _new_turn(completion, session, ids)
+        accepted = find_replay(new) if completion.session_id is not None else None
         if accepted is None:
-            accepted = accept_locked(session, replace(new, client_options=_prepared_locked(session, given)))
-            remember_request(actor, given, ids, session)
+            accepted = accept_locked(session, replace(new, client_options=_prepare_locked(session, completion)))
+            remember_request(actor, completion, ids, session)
         return AcceptedCompletion(session.pk, accepted.turn_id, accepted.seq, accepted.replayed)
 
 
-def _begun(actor: Actor, given: Completion, ids: CompletionIds) -> AgentSession:
+def _create_session(actor: Actor, completion: Completion, ids: CompletionIds) -> AgentSession:
     try:
         return create_session(
             actor,
-            agent_slug=given.model,
-            metadata=given.metadata,
+            agent_slug=completion.model,
+            metadata=completion.metadata,
             session_id=ids.session,
             listed=False,
             expires_at=_expiry(),
@@ -92,50 +92,50 @@ def _begun(actor: Actor, given: Completion, ids: CompletionIds) -> AgentSession:
         raise
 
 
-def _continued_locked(actor: Actor, given: Completion, session_id: UUID) -> AgentSession:
+def _lock_session(actor: Actor, completion: Completion, session_id: UUID) -> AgentSession:
     try:
         session = lock_session(session_id)
     except NotFound:
         raise SessionNotFound from None
     if session.user_id != actor.user_id or not can_use_agent(user_id=session.user_id, agent_id=session.agent_id):
         raise SessionNotFound
-    if session.agent.slug != given.model:
+    if session.agent.slug != completion.model:
         raise InvalidInput(f"This session is one with {session.agent.slug!r}.", pointer="/model")
     return session
 
 
-def _prepared_locked(session: AgentSession, given: Completion) -> dict[str, Any] | None:
+def _prepare_locked(session: AgentSession, completion: Completion) -> dict[str, Any] | None:
     """Write what the session needs before the question; what the turn keeps of the client's options."""
-    _check_options(session, given.options)
-    history = given.history
-    if given.session_id is not None:
+    _check_options(session, completion.options)
+    history = completion.history
+    if completion.session_id is not None:
         history = ()  # it has its own
-        check_results(open_calls(session), given.parts)
-        _keep_longer_locked(session)
+        check_results(open_calls(session), completion.parts)
+        _extend_expiry_locked(session)
         # After its first words, even where the client's instructions come to stand before them.
-        name_session_locked(session, make_title(plain_text(given.parts)))
-    system = store_client_messages_locked(session, instructions=given.options.instructions, history=history)
-    return stored_options(given.options, system=str(system) if system else None)
+        name_session_locked(session, make_title(plain_text(completion.parts)))
+    system = store_client_messages_locked(session, instructions=completion.options.instructions, history=history)
+    return dump_options(completion.options, system=str(system) if system else None)
 
 
 def _check_options(session: AgentSession, options: ClientOptions) -> None:
     """Refuse now what the release is known not to give. What only the model knows, the turn will tell."""
     release = AgentConfiguration.parse(session.release.configuration)
     # The name alone says whose tool a call means.
-    if ours := options.tool_names & set(release.tools):
-        raise InvalidInput(f"The agent has a tool {min(ours)!r} of its own.", pointer="/tools")
+    if duplicates := options.tool_names & set(release.tools):
+        raise InvalidInput(f"The agent has a tool {min(duplicates)!r} of its own.", pointer="/tools")
     if options.json is None or options.json.schema is not None:
         return
     tools = bool(release.tools or options.tools)
     if not all(supports_json_format(route, tools=tools) for route in release.model_chain):
-        beside = " while it has tools" if tools else ""
+        suffix = " while it has tools" if tools else ""
         raise InvalidInput(
-            f"The agent's model cannot be held to JSON without a schema{beside}: give one, as json_schema.",
+            f"The agent's model cannot be held to JSON without a schema{suffix}: give one, as json_schema.",
             pointer="/response_format/type",
         )
 
 
-def _keep_longer_locked(session: AgentSession) -> None:
+def _extend_expiry_locked(session: AgentSession) -> None:
     if session.expires_at is not None:
         session.expires_at = _expiry()
         session.save(update_fields=["expires_at"])
@@ -145,15 +145,15 @@ def _expiry() -> datetime:
     return now() + timedelta(hours=settings.BANDSTAND.client_session_hours)
 
 
-def _new_turn(given: Completion, session: AgentSession, ids: CompletionIds) -> NewTurn:
+def _new_turn(completion: Completion, session: AgentSession, ids: CompletionIds) -> NewTurn:
     return NewTurn(
         session_id=session.pk,
         user_id=session.user_id,
         turn_id=ids.turn,
         message_id=ids.message,
-        parts=list(given.parts),
-        fingerprint=given.fingerprint,
-        key=given.key if given.key is not None else f"auto-{ids.turn}",
+        parts=list(completion.parts),
+        fingerprint=completion.fingerprint,
+        key=completion.key if completion.key is not None else f"auto-{ids.turn}",
         branch=False,
         parent=None,
         when_busy=None,

@@ -57,8 +57,8 @@ def create_session(
         user_id=actor.user_id,
         agent=agent,
         release=release_for(agent, str(actor.user_id)),
-        title=_title(title),
-        metadata=_metadata({} if metadata is None else metadata),
+        title=_clean_title(title),
+        metadata=_clean_metadata({} if metadata is None else metadata),
         listed=listed,
         expires_at=expires_at,
     )
@@ -80,13 +80,13 @@ def update_session(
     An `expected_version` of None is whatever there is. Raises `NotFound`, `InvalidInput`, `PreconditionFailed` when the
     version moved on.
     """
-    session = _locked(actor, session_id, expected_version)
+    session = _lock_own_session(actor, session_id, expected_version)
     if not isinstance(title, Unset):
-        session.title = _title(title)
+        session.title = _clean_title(title)
     if not isinstance(metadata, Unset):
-        session.metadata = _metadata(metadata)
+        session.metadata = _clean_metadata(metadata)
     if not isinstance(head, Unset):
-        session.head_message_id = _head(session, head)
+        session.head_message_id = _check_head(session, head)
     session.version += 1
     session.save(update_fields=["title", "metadata", "version", "head_message_id"])
     append_locked(session, [(EventType.SESSION_UPDATED, SessionData(session=session_shape(session)))])
@@ -95,12 +95,8 @@ def update_session(
 
 @transaction.atomic
 def delete_session(actor: Actor, *, session_id: UUID, expected_version: int | None) -> None:
-    """Delete a session and all that was said in it.
-
-    An `expected_version` of None is whatever there is. Raises `NotFound`, `Forbidden`, `PreconditionFailed` when the
-    version moved on, and `Conflict` while a turn is open.
-    """
-    session = _locked(actor, session_id, expected_version)
+    """Delete a session and all that was said in it. Raises as `update_session`, and `Conflict` while a turn is open."""
+    session = _lock_own_session(actor, session_id, expected_version)
     if session.open_turns:
         raise Conflict("A turn of this session is still open; stop it first.")
     _erase_locked(session)
@@ -112,9 +108,9 @@ def delete_expired_sessions(*, limit: int) -> int:
     One that is busy just now waits for the next time, and one that was spoken to, over whatever way in, is kept for as
     long as after a client's request.
     """
-    past = AgentSession.objects.filter(expires_at__lt=Now(), open_turns=0, updated_at__lt=_unused_since())
-    past = past.order_by("expires_at")
-    return sum(_delete_expired(session_id) for session_id in list(past.values_list("pk", flat=True)[:limit]))
+    expired = AgentSession.objects.filter(expires_at__lt=Now(), open_turns=0, updated_at__lt=_unused_since())
+    expired = expired.order_by("expires_at")
+    return sum(_delete_expired(session_id) for session_id in list(expired.values_list("pk", flat=True)[:limit]))
 
 
 @transaction.atomic
@@ -141,7 +137,7 @@ def _erase_locked(session: AgentSession) -> None:
     session.delete()
 
 
-def _locked(actor: Actor, session_id: UUID, expected_version: int | None) -> AgentSession:
+def _lock_own_session(actor: Actor, session_id: UUID, expected_version: int | None) -> AgentSession:
     actor.require_scope(Scope.CHAT)
     access_session(actor=actor, session_id=session_id)
     session = lock_session(session_id)
@@ -150,20 +146,20 @@ def _locked(actor: Actor, session_id: UUID, expected_version: int | None) -> Age
     return session
 
 
-def _head(session: AgentSession, head: UUID) -> UUID:
+def _check_head(session: AgentSession, head: UUID) -> UUID:
     if not Message.objects.filter(pk=head, agent_session=session).exists():
         raise InvalidInput("There is no such message in this session.", pointer="/head")
     return head
 
 
-def _title(title: str) -> str:
+def _clean_title(title: str) -> str:
     if not isinstance(title, str) or len(title := normalize("NFC", title)) > MAX_TITLE:
         raise InvalidInput(f"A title has at most {MAX_TITLE} characters.", pointer="/title")
     strict_json.check_storable(title, "/title")
     return title.strip()
 
 
-def _metadata(metadata: Mapping[str, Any]) -> dict[str, Any]:
+def _clean_metadata(metadata: Mapping[str, Any]) -> dict[str, Any]:
     if not isinstance(metadata, Mapping):
         raise InvalidInput("An object is expected.", pointer="/metadata")
     strict_json.check_storable(dict(metadata), "/metadata")

@@ -16,45 +16,45 @@ from agents.sessions.message_tree import load_message_tree
 from agents.sessions.messages import session_messages
 
 # So many messages are in memory at once.
-PIECE = 50
+PAGE_SIZE = 50
 
 
 @dataclass(frozen=True, slots=True)
 class Export:
-    """What is read first. `shown` are the messages that people see, in order; `events` is the first and the last seq of
-    each turn's events."""
+    """What is read first. `visible_ids` are the messages that people see, in order; `events` is the first and the last
+    seq of each turn's events."""
 
     session: AgentSession
     turns: Sequence[Turn]
     events: Mapping[UUID, tuple[int, int]]
-    shown: Sequence[UUID]
+    visible_ids: Sequence[UUID]
 
 
 def begin_export(*, actor: Actor, session_id: UUID) -> Export:
     """Raises `NotFound`, `Forbidden`, `Unauthenticated`."""
     session = access_session(actor=actor, session_id=session_id)
-    logged = Event.objects.filter(agent_session=session, turn__isnull=False).order_by()
-    ranges = logged.values_list("turn_id").annotate(first=Min("seq"), last=Max("seq"))
+    events = Event.objects.filter(agent_session=session, turn__isnull=False).order_by()
+    ranges = events.values_list("turn_id").annotate(first=Min("seq"), last=Max("seq"))
     tree = load_message_tree(session)
-    shown: list[UUID] = []
-    for node in tree.line(session.head_message_id):
-        answer = tree.answer_to(node)
-        shown += [node.id, answer.id] if answer else [node.id]
+    visible_ids: list[UUID] = []
+    for node in tree.path_to(session.head_message_id):
+        answer = tree.find_answer(node)
+        visible_ids += [node.id, answer.id] if answer else [node.id]
     return Export(
         session=session,
         turns=list(Turn.objects.filter(agent_session=session).order_by("ordinal")),
         events={turn: (first, last) for turn, first, last in ranges},
-        shown=shown,
+        visible_ids=visible_ids,
     )
 
 
-def read_piece(session: AgentSession, *, after: int) -> list[Message]:
+def read_page(session: AgentSession, *, after: int) -> list[Message]:
     """The next messages by ordinal, with their owner's feedback, up to those that were there at the beginning."""
     rows = session_messages(session).filter(ordinal__gt=after, ordinal__lt=session.next_ordinal)
-    return list(rows.order_by("ordinal")[:PIECE])
+    return list(rows.order_by("ordinal")[:PAGE_SIZE])
 
 
-def read_shown(session: AgentSession, ids: Sequence[UUID]) -> list[Any]:
+def read_messages(session: AgentSession, ids: Sequence[UUID]) -> list[Any]:
     """These messages, in this order."""
-    found = {message.pk: message for message in session_messages(session).filter(pk__in=ids)}
-    return [found[message_id] for message_id in ids if message_id in found]
+    messages = {message.pk: message for message in session_messages(session).filter(pk__in=ids)}
+    return [messages[message_id] for message_id in ids if message_id in messages]

@@ -23,12 +23,14 @@ def fail_turn(actor: Actor, *, turn_id: UUID) -> Turn:
     `Forbidden`, `NotFound`, `DoesNotApply` when it has ended.
     """
     with operator_transaction(actor, turn_id=turn_id, permission=FAIL_TURN) as (session, turn):
-        before = TurnStatus(turn.status)
-        if before in TERMINAL:
-            raise DoesNotApply(f"The turn has ended already; it is {before}.")
-        if before is TurnStatus.CANCELLING:
+        old_status = TurnStatus(turn.status)
+        if old_status in TERMINAL:
+            raise DoesNotApply(f"The turn has ended already; it is {old_status}.")
+        if old_status is TurnStatus.CANCELLING:
             end_locked(session, turn, TurnStatus.CANCELLED)
         else:
             end_locked(session, turn, TurnStatus.FAILED, error_class=ErrorClass.SET_ASIDE)
-        record_audit(actor, "turn.failed_by_operator", target=turn, detail={"was": before.value, "epoch": turn.epoch})
+        record_audit(
+            actor, "turn.failed_by_operator", target=turn, detail={"was": old_status.value, "epoch": turn.epoch}
+        )
     return turn

@@ -27,22 +27,22 @@ def give_feedback(actor: Actor, *, message_id: UUID, value: int, comment: str = 
     Raises `NotFound`, `Forbidden`, and `InvalidInput` for a message that no agent and no person of the console wrote.
     """
     actor.require_scope(Scope.CHAT)
-    comment = _comment(comment)
+    comment = _clean_comment(comment)
     with transaction.atomic():
-        session, message = _locked(actor, message_id)
+        session, message = _lock_message(actor, message_id)
         if message.author not in {Message.Author.AGENT, Message.Author.HUMAN}:
             raise InvalidInput("Only answers can be rated.", pointer="")
-        found = Feedback.objects.filter(message=message, user_id=session.user_id).first()
-        if found is None:
-            found = Feedback(agent_session=session, message=message, user_id=session.user_id)
-        elif (found.value, found.comment) == (value, comment):
-            return found
+        feedback = Feedback.objects.filter(message=message, user_id=session.user_id).first()
+        if feedback is None:
+            feedback = Feedback(agent_session=session, message=message, user_id=session.user_id)
+        elif (feedback.value, feedback.comment) == (value, comment):
+            return feedback
         else:
-            found.updated_at = Now()
-        found.value, found.comment = value, comment
-        found.save()
-        _tell_locked(session, message, found)
-    return found
+            feedback.updated_at = Now()
+        feedback.value, feedback.comment = value, comment
+        feedback.save()
+        _log_rating_locked(session, message, feedback)
+    return feedback
 
 
 @retry_after_deadlock
@@ -51,22 +51,22 @@ def withdraw_feedback(actor: Actor, *, message_id: UUID) -> None:
     `Forbidden`, `Unauthenticated`."""
     actor.require_scope(Scope.CHAT)
     with transaction.atomic():
-        session, message = _locked(actor, message_id)
+        session, message = _lock_message(actor, message_id)
         if Feedback.objects.filter(message=message, user_id=session.user_id).delete()[0]:
-            _tell_locked(session, message, None)
+            _log_rating_locked(session, message, None)
 
 
-def _locked(actor: Actor, message_id: UUID) -> tuple[AgentSession, Message]:
+def _lock_message(actor: Actor, message_id: UUID) -> tuple[AgentSession, Message]:
     message = access_message(actor=actor, message_id=message_id)
     return lock_session(message.agent_session_id), message
 
 
-def _tell_locked(session: AgentSession, message: Message, found: Feedback | None) -> None:
-    feedback = feedback_shape(found.value, found.comment) if found else None
-    append_locked(session, [(EventType.MESSAGE_RATED, MessageRated(message=str(message.pk), feedback=feedback))])
+def _log_rating_locked(session: AgentSession, message: Message, feedback: Feedback | None) -> None:
+    shape = feedback_shape(feedback.value, feedback.comment) if feedback else None
+    append_locked(session, [(EventType.MESSAGE_RATED, MessageRated(message=str(message.pk), feedback=shape))])
 
 
-def _comment(comment: str) -> str:
+def _clean_comment(comment: str) -> str:
     strict_json.check_storable(comment, "/comment")
     if len(comment) > MAX_COMMENT:
         raise InvalidInput(f"A comment has at most {MAX_COMMENT} characters.", pointer="/comment")

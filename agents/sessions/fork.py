@@ -35,7 +35,7 @@ def fork_session(actor: Actor, *, session_id: UUID, after_turn: UUID | None = No
     source = access_session(actor=actor, session_id=session_id)
     guard_message(user_id=source.user_id, key_id=actor.key_id, session_id=None)
     with transaction.atomic():
-        return _forked(source, source.user_id, after_turn)
+        return _copy_session(source, source.user_id, after_turn)
 
 
 @transaction.atomic
@@ -49,16 +49,16 @@ def fork_any_session(actor: Actor, *, session_id: UUID, after_turn: UUID | None 
     source = operate_session(actor=actor, session_id=session_id, permission=FORK_SESSION)
     # The copy is theirs to read.
     require_transcript(actor, source.agent)
-    made = _forked(source, actor.user_id, after_turn)
-    detail = {"new_session": str(made.pk)} | ({"after_turn": str(after_turn)} if after_turn else {})
+    fork = _copy_session(source, actor.user_id, after_turn)
+    detail = {"new_session": str(fork.pk)} | ({"after_turn": str(after_turn)} if after_turn else {})
     record_audit(actor, "session.forked", target=source, detail=detail)
-    return made
+    return fork
 
 
-def _forked(source: AgentSession, user_id: int | None, after_turn: UUID | None) -> AgentSession:
+def _copy_session(source: AgentSession, user_id: int | None, after_turn: UUID | None) -> AgentSession:
     if user_id is None:
         raise Unauthenticated
-    said = _said(source, after_turn)
+    message_ids = _select_messages(source, after_turn)
     session = AgentSession.objects.create(
         user_id=user_id,
         agent=source.agent,
@@ -66,26 +66,26 @@ def _forked(source: AgentSession, user_id: int | None, after_turn: UUID | None) 
         title=source.title,
         metadata=source.metadata,
     )
-    copy_messages(session, said)
+    copy_messages(session, message_ids)
     return session
 
 
-def _said(source: AgentSession, after_turn: UUID | None) -> Sequence[UUID]:
+def _select_messages(source: AgentSession, after_turn: UUID | None) -> Sequence[UUID]:
     """The messages to copy, in the order of reading."""
     tree = load_message_tree(source)
-    ended = set(Turn.objects.filter(agent_session=source, status__in=TERMINAL).values_list("pk", flat=True))
+    finished = set(Turn.objects.filter(agent_session=source, status__in=TERMINAL).values_list("pk", flat=True))
     end = source.head_message_id
     if after_turn is not None:
-        asked = tree.asked_for(after_turn)
-        if asked is None:
+        question = tree.find_question(after_turn)
+        if question is None:
             raise InvalidInput("There is no such turn in this session.", pointer="/after_turn")
-        if after_turn not in ended:
+        if after_turn not in finished:
             raise Conflict("That turn is still open.")
-        end = asked.id
-    found: list[Node] = []
-    for node in tree.line(end):
-        if node.turn is not None and node.turn not in ended:
+        end = question.id
+    nodes: list[Node] = []
+    for node in tree.path_to(end):
+        if node.turn is not None and node.turn not in finished:
             break
-        answer = tree.answer_to(node)
-        found += [node, answer] if answer else [node]
-    return [node.id for node in found]
+        answer = tree.find_answer(node)
+        nodes += [node, answer] if answer else [node]
+    return [node.id for node in nodes]

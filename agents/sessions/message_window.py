@@ -23,54 +23,58 @@ from foundation.errors import InvalidInput
 Window = dict[str, Any]
 
 
-def read_window(*, actor: Actor, session_id: UUID, limit: int, before: UUID | None = None) -> Window:
-    """The last `limit` exchanges on the way to the session's head, or to the message `before`, without it.
+def read_window(*, actor: Actor, session_id: UUID, limit: int, cursor: UUID | None = None) -> Window:
+    """The last `limit` exchanges on the way to the session's head, or to the message `cursor`, without it.
 
     `{"seq", "session", "messages", "turns", "branches", "older"}`: as in a snapshot, and of the turns those that are
     open or whose end these messages show. `branches` names, for each question that has others beside it, all of them as
     `{"id", "head", "asks"}`, oldest first; choosing `head` shows that branch, and `asks` is the oldest branch with the
     same words: those who share it were asked again, the others were asked differently. `older`: there is more before.
 
-    Raises `NotFound`, and `InvalidInput` when `before` is not a message of the session.
+    Raises `NotFound`, and `InvalidInput` when `cursor` is not a message of the session.
     """
     with consistent_snapshot():
         session = access_session(actor=actor, session_id=session_id)
         tree = load_message_tree(session)
-        line = tree.line(before or session.head_message_id)
-        if before is not None:
+        line = tree.path_to(cursor or session.head_message_id)
+        if cursor is not None:
             if not line:
                 raise InvalidInput("There is no such message in this session.", pointer="?before")
             line.pop()
-        chosen = line[-limit:]
+        nodes = line[-limit:]
         return {
             "seq": session.next_seq - 1,
             "session": session_shape(session),
-            "messages": _messages(session, tree, chosen),
-            "turns": snapshot_turns(session, {node.turn: node.id for node in chosen}),
-            "branches": _branches(session, tree, chosen),
-            "older": len(line) > len(chosen),
+            "messages": _messages(session, tree, nodes),
+            "turns": snapshot_turns(session, {node.turn: node.id for node in nodes}),
+            "branches": _branches(session, tree, nodes),
+            "older": len(line) > len(nodes),
         }
 
 
-def _messages(session: AgentSession, tree: Tree, chosen: Sequence[Node]) -> list[dict[str, Any]]:
-    answers = [answer for node in chosen if (answer := tree.answer_to(node))]
-    rows = session_messages(session).filter(pk__in=[node.id for node in (*chosen, *answers)]).order_by("ordinal")
+def _messages(session: AgentSession, tree: Tree, nodes: Sequence[Node]) -> list[dict[str, Any]]:
+    answers = [answer for node in nodes if (answer := tree.find_answer(node))]
+    rows = session_messages(session).filter(pk__in=[node.id for node in (*nodes, *answers)]).order_by("ordinal")
     return [message_shape(message) for message in rows]
 
 
-def _branches(session: AgentSession, tree: Tree, chosen: Sequence[Node]) -> dict[str, Any]:
-    all_beside = {node.id: beside for node in chosen if len(beside := tree.branches(node)) > 1}
-    words = _words(session, [node.id for beside in all_beside.values() for node in beside])
+def _branches(session: AgentSession, tree: Tree, nodes: Sequence[Node]) -> dict[str, Any]:
+    siblings_by_id = {node.id: siblings for node in nodes if len(siblings := tree.branches(node)) > 1}
+    digests = _digests(session, [node.id for siblings in siblings_by_id.values() for node in siblings])
     return {
         str(node_id): [
-            {"id": str(node.id), "head": str(tree.newest_below(node)), "asks": str(_oldest(beside, words, node).id)}
-            for node in beside
+            {
+                "id": str(node.id),
+                "head": str(tree.newest_descendant(node)),
+                "asks": str(_oldest(siblings, digests, node).id),
+            }
+            for node in siblings
         ]
-        for node_id, beside in all_beside.items()
+        for node_id, siblings in siblings_by_id.items()
     }
 
 
-def _words(session: AgentSession, ids: Sequence[UUID]) -> dict[UUID, str]:
+def _digests(session: AgentSession, ids: Sequence[UUID]) -> dict[UUID, str]:
     """What tells whether two of these messages have the same words."""
     if not ids:
         return {}
@@ -78,5 +82,5 @@ def _words(session: AgentSession, ids: Sequence[UUID]) -> dict[UUID, str]:
     return dict(rows.values_list("pk", MD5(Cast(F("parts"), TextField()))))
 
 
-def _oldest(beside: Sequence[Node], words: dict[UUID, str], node: Node) -> Node:
-    return next(other for other in beside if words[other.id] == words[node.id])
+def _oldest(siblings: Sequence[Node], digests: dict[UUID, str], node: Node) -> Node:
+    return next(other for other in siblings if digests[other.id] == digests[node.id])

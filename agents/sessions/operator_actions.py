@@ -24,7 +24,7 @@ class DoesNotApply(Conflict):
 @contextmanager
 def operator_transaction(actor: Actor, *, turn_id: UUID, permission: str) -> Iterator[tuple[AgentSession, Turn]]:
     """A transaction that holds the locks of the turn and its session. Raises `Forbidden`, `NotFound`."""
-    found = operate_turn(actor=actor, turn_id=turn_id, permission=permission)
+    turn = operate_turn(actor=actor, turn_id=turn_id, permission=permission)
     with transaction.atomic():
-        session = lock_session(found.agent_session_id)
+        session = lock_session(turn.agent_session_id)
         yield session, lock_turn(session, turn_id)

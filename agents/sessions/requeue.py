@@ -24,11 +24,11 @@ def requeue_turn(actor: Actor, *, turn_id: UUID) -> Turn:
     by itself. Raises `Forbidden`, `NotFound`, `DoesNotApply`.
     """
     with operator_transaction(actor, turn_id=turn_id, permission=REQUEUE_TURN) as (session, turn):
-        before = TurnStatus(turn.status)
-        if before not in REQUEUABLE:
-            raise DoesNotApply(f"Only a turn that runs or waits can be requeued; this one is {before}.")
+        old_status = TurnStatus(turn.status)
+        if old_status not in REQUEUABLE:
+            raise DoesNotApply(f"Only a turn that runs or waits can be requeued; this one is {old_status}.")
         runner = str(turn.runner_id) if turn.runner_id else None
-        requeue_locked(session, turn, reason="requeued", fruitless=before is TurnStatus.RUNNING)
-        detail = {"was": before.value, "runner": runner, "epoch": turn.epoch}
+        requeue_locked(session, turn, reason="requeued", without_progress=old_status is TurnStatus.RUNNING)
+        detail = {"was": old_status.value, "runner": runner, "epoch": turn.epoch}
         record_audit(actor, "turn.requeued", target=turn, detail=detail)
     return turn

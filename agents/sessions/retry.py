@@ -32,24 +32,24 @@ def retry_turn(actor: Actor, *, turn_id: UUID) -> Turn:
     answers. Raises `Forbidden`, `NotFound`, `SessionQueueFull`, and `DoesNotApply` also for a second retry of a turn.
     """
     with operator_transaction(actor, turn_id=turn_id, permission=RETRY_TURN) as (session, turn):
-        if (before := TurnStatus(turn.status)) not in RETRIABLE:
+        if (old_status := TurnStatus(turn.status)) not in RETRIABLE:
             raise DoesNotApply(
-                f"Only a turn that failed, expired or was cancelled can be retried; this one is {before}."
+                f"Only a turn that failed, expired or was cancelled can be retried; this one is {old_status}."
             )
         # The space keeps it apart from the keys of clients, who may send none.
         key = f"retry {turn_id}"
         if Turn.objects.filter(agent_session=session, idempotency_key=key).exists():
             raise DoesNotApply("It was asked again before.")
-        _check_that_it_can_be_asked(session)
-        new = _again(session, turn, key)
+        _check_can_retry(session)
+        new = _build_retry(session, turn, key)
         if admit(new, depth=settings.BANDSTAND.queue_depth, deadline_seconds=TURN_DEADLINE_SECONDS) is None:
             raise Conflict
-        again = Turn.objects.get(pk=new.turn_id)
-        record_audit(actor, "turn.retried", target=turn, detail={"was": before.value, "new_turn": str(again.pk)})
-    return again
+        new_turn = Turn.objects.get(pk=new.turn_id)
+        record_audit(actor, "turn.retried", target=turn, detail={"was": old_status.value, "new_turn": str(new_turn.pk)})
+    return new_turn
 
 
-def _check_that_it_can_be_asked(session: AgentSession) -> None:
+def _check_can_retry(session: AgentSession) -> None:
     if not can_use_agent(user_id=session.user_id, agent_id=session.agent_id):
         raise DoesNotApply("This person may not use the agent any more: it was given to other groups.")
     if session.controller == AgentSession.Controller.HUMAN:
@@ -58,18 +58,18 @@ def _check_that_it_can_be_asked(session: AgentSession) -> None:
         raise SessionQueueFull(retry_after_seconds=5)
 
 
-def _again(session: AgentSession, turn: Turn, key: str) -> NewTurn:
-    asked = Message.objects.get(agent_session=session, turn=turn, author=Message.Author.USER)
+def _build_retry(session: AgentSession, turn: Turn, key: str) -> NewTurn:
+    question = Message.objects.get(agent_session=session, turn=turn, author=Message.Author.USER)
     return NewTurn(
         session_id=session.pk,
         user_id=session.user_id,
         turn_id=new_id(),
         message_id=new_id(),
-        parts=asked.parts,
+        parts=question.parts,
         fingerprint=hashlib.sha256(key.encode()).digest(),
         key=key,
         branch=True,
-        parent=asked.parent_id,
+        parent=question.parent_id,
         # Whoever retries wants it done, whatever the agent does with a second message.
         when_busy=WhenBusy.ENQUEUE,
         priority=Priority(turn.priority),

@@ -16,7 +16,7 @@ from agents.domain.serialization import message_shape, session_shape, turn_error
 from agents.domain.states import TERMINAL, Priority, TurnStatus
 from agents.journal.connection import consistent_snapshot
 from agents.journal.locked_writes import visible_parts
-from agents.journal.log import LoggedEvent, follows, read_log
+from agents.journal.log import LoggedEvent, is_contiguous, read_log
 from agents.models import AgentSession, Event, Message, Turn
 from agents.sessions.access import access_session
 from agents.sessions.messages import session_messages
@@ -41,20 +41,20 @@ def read_events(*, actor: Actor, session_id: UUID, after: int, limit: int) -> Ev
     session = access_session(actor=actor, session_id=session_id)
     last_seq = session.next_seq - 1
     events = read_log(session_id, after=after, limit=limit)
-    return EventPage(events, last_seq, resync=after > last_seq or not follows(after, events, last_seq))
+    return EventPage(events, last_seq, resync=after > last_seq or not is_contiguous(after, events, last_seq))
 
 
-def resume_position(*, turn_id: UUID, begun: int, stood: int) -> int:
-    """After which event somebody who saw a turn's events up to `stood` reads on. `begun` is the seq before its first.
+def resume_position(*, turn_id: UUID, start: int, cursor: int) -> int:
+    """After which event somebody who saw a turn's events up to `cursor` reads on. `start` is the seq before its first.
 
     The turn's end comes again for who has seen it: a reader that waits for it would wait for ever. A place outside the
     turn is not one that was ever given out, so all comes again.
     """
-    ended = Event.objects.filter(turn=turn_id, type__in=TERMINAL_EVENTS).values_list("seq", flat=True).first()
-    if ended is not None:
-        return min(stood, ended - 1) if begun <= stood <= ended else begun
+    end_seq = Event.objects.filter(turn=turn_id, type__in=TERMINAL_EVENTS).values_list("seq", flat=True).first()
+    if end_seq is not None:
+        return min(cursor, end_seq - 1) if start <= cursor <= end_seq else start
     turn = Turn.objects.select_related("agent_session").get(pk=turn_id)
-    return stood if begun <= stood < turn.agent_session.next_seq else begun
+    return cursor if start <= cursor < turn.agent_session.next_seq else start
 
 
 def read_snapshot(*, actor: Actor, session_id: UUID) -> Snapshot:
@@ -64,28 +64,29 @@ def read_snapshot(*, actor: Actor, session_id: UUID) -> Snapshot:
         return build_snapshot(session)
 
 
-def build_snapshot(session: AgentSession, *, most: int = SNAPSHOT_MESSAGES) -> Snapshot:
-    """The snapshot of a session that was read in this transaction, with the newest `most` messages."""
-    newest = list(session_messages(session).order_by("-ordinal")[: most + 1])
-    messages = newest[:most][::-1]
-    asked = {message.turn_id: message.pk for message in messages if message.author == Message.Author.USER}
+def build_snapshot(session: AgentSession, *, limit: int = SNAPSHOT_MESSAGES) -> Snapshot:
+    """The snapshot of a session that was read in this transaction, with the newest `limit` messages."""
+    newest = list(session_messages(session).order_by("-ordinal")[: limit + 1])
+    messages = newest[:limit][::-1]
+    questions = {message.turn_id: message.pk for message in messages if message.author == Message.Author.USER}
     return {
         "seq": session.next_seq - 1,
         "session": session_shape(session),
         "messages": [message_shape(message) for message in messages],
-        "turns": snapshot_turns(session, asked),
-        "older": len(newest) > most,
+        "turns": snapshot_turns(session, questions),
+        "older": len(newest) > limit,
     }
 
 
-def snapshot_turns(session: AgentSession, asked: Mapping[UUID | None, UUID]) -> dict[str, Any]:
-    """By id: the turns that are open, and of those in `asked` (the message of each) the ones that did not end well."""
-    shown = Q(pk__in=[turn for turn in asked if turn]) | ~Q(status__in=TERMINAL)
-    rows = Turn.objects.filter(shown, agent_session=session).exclude(status=TurnStatus.COMPLETED).order_by("ordinal")
-    missing = [turn.pk for turn in rows if turn.pk not in asked]
+def snapshot_turns(session: AgentSession, questions: Mapping[UUID | None, UUID]) -> dict[str, Any]:
+    """By id: the turns that are open, and of those in `questions` (the message of each) the ones that did not end
+    well."""
+    visible = Q(pk__in=[turn for turn in questions if turn]) | ~Q(status__in=TERMINAL)
+    rows = Turn.objects.filter(visible, agent_session=session).exclude(status=TurnStatus.COMPLETED).order_by("ordinal")
+    missing = [turn.pk for turn in rows if turn.pk not in questions]
     elsewhere = Message.objects.filter(turn_id__in=missing, author=Message.Author.USER) if missing else []
-    asked = {**asked, **{message.turn_id: message.pk for message in elsewhere}}
-    return {str(turn.pk): snapshot_turn(turn, asked[turn.pk]) for turn in rows}
+    questions = {**questions, **{message.turn_id: message.pk for message in elsewhere}}
+    return {str(turn.pk): snapshot_turn(turn, questions[turn.pk]) for turn in rows}
 
 
 def snapshot_turn(turn: Turn, message_id: UUID) -> dict[str, Any]:
@@ -94,7 +95,7 @@ def snapshot_turn(turn: Turn, message_id: UUID) -> dict[str, Any]:
         "id": str(turn.pk),
         "message": str(message_id),
         "ordinal": turn.ordinal,
-        "priority": Priority(turn.priority).word,
+        "priority": Priority(turn.priority).wire_name,
         "status": str(turn.status),
         "shown": [] if TurnStatus(turn.status) in TERMINAL else visible_parts(turn),
         "error": turn_error(turn),

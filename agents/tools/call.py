@@ -33,24 +33,24 @@ async def run_tool(tool: Tool, arguments: str, context: ToolContext) -> ToolOutc
         if tool.arguments.context_name:
             values[tool.arguments.context_name] = context
         async with asyncio.timeout(tool.timeout_seconds) as limit:
-            return ToolOutcome(_bounded(await _call(tool.function, values)), is_error=False)
+            return ToolOutcome(_truncate(await _call(tool.function, values)), is_error=False)
     except Park:
         raise
     except BandstandError as error:
-        return _failed(error.detail)
+        return _error_outcome(error.detail)
     except asyncio.CancelledError:
         # A tool may also raise this by itself, when something that it waits for is cancelled.
         if task is None or task.cancelling() > cancels:
             raise
-        return _failed("The tool was interrupted.")
+        return _error_outcome("The tool was interrupted.")
     except TimeoutError:
         if not limit.expired():
-            return _failed("The tool failed (TimeoutError).")
+            return _error_outcome("The tool failed (TimeoutError).")
         may = " It may still have taken effect." if tool.writes else ""
-        return _failed(f"The tool did not finish within {tool.timeout_seconds:g} seconds.{may}")
+        return _error_outcome(f"The tool did not finish within {tool.timeout_seconds:g} seconds.{may}")
     except (Exception, SystemExit) as error:
         log.exception("tool.failed", tool=tool.name, step=context.step_key)
-        return _failed(f"The tool failed ({type(error).__name__}).")
+        return _error_outcome(f"The tool failed ({type(error).__name__}).")
 
 
 async def _call(function: Callable[..., Any], values: dict[str, Any]) -> Any:
@@ -92,11 +92,11 @@ async def _in_thread(work: Callable[[], Any]) -> Any:
     return result
 
 
-def _failed(words: str) -> ToolOutcome:
-    return ToolOutcome(_bounded(words), is_error=True)
+def _error_outcome(text: str) -> ToolOutcome:
+    return ToolOutcome(_truncate(text), is_error=True)
 
 
-def _bounded(value: Any) -> str:
+def _truncate(value: Any) -> str:
     """`value` as text that a row and a model can hold; what is cut off is said."""
     if value is None:
         return "Done."

@@ -36,13 +36,13 @@ class Arguments:
         try:
             return self.adapter.validate_json(text if text.strip() not in ("", "null") else "{}")
         except ValidationError as error:
-            raise InvalidInput(f"The arguments do not fit: {_problems(error)}") from None
+            raise InvalidInput(f"The arguments do not fit: {_describe_problems(error)}") from None
 
 
 def read_signature(function: Callable[..., Any], *, context_type: type) -> tuple[str, Arguments]:
     """The description and the arguments of `function`. Raises `TypeError` for what cannot be described."""
     hints = get_type_hints(function, include_extras=True)
-    description, about = read_docstring(inspect.getdoc(function) or "")
+    description, argument_docs = read_docstring(inspect.getdoc(function) or "")
     if not description:
         raise TypeError(f"{function.__name__} has no docstring")
     context_name = None
@@ -54,13 +54,15 @@ def read_signature(function: Callable[..., Any], *, context_type: type) -> tuple
         if hints[name] is context_type:
             context_name = name
             continue
-        described = Annotated[hints[name], Field(description=about[name])] if name in about else hints[name]
+        described = (
+            Annotated[hints[name], Field(description=argument_docs[name])] if name in argument_docs else hints[name]
+        )
         if parameter.default is inspect.Parameter.empty:
             fields[name] = Required[described]
         else:
             fields[name] = NotRequired[described]
             defaults[name] = parameter.default
-    if unknown := set(about) - set(fields):
+    if unknown := set(argument_docs) - set(fields):
         raise TypeError(
             f"the docstring of {function.__name__} describes {', '.join(sorted(unknown))}: no such parameter"
         )
@@ -73,16 +75,16 @@ def read_docstring(text: str) -> tuple[str, dict[str, str]]:
     marker = _ARGS.search(text)
     if marker is None:
         return text.strip(), {}
-    about: dict[str, str] = {}
+    argument_docs: dict[str, str] = {}
     name, indent = "", ""
     for line in text[marker.end() :].splitlines():
-        found = _ARGUMENT.match(line)
-        if found and (not about or found["indent"] == indent):
-            name, indent = found["name"], found["indent"]
-            about[name] = found["text"]
+        match = _ARGUMENT.match(line)
+        if match and (not argument_docs or match["indent"] == indent):
+            name, indent = match["name"], match["indent"]
+            argument_docs[name] = match["text"]
         elif name and line.strip():
-            about[name] += " " + line.strip()
-    return text[: marker.start()].strip(), about
+            argument_docs[name] += " " + line.strip()
+    return text[: marker.start()].strip(), argument_docs
 
 
 def _adapter(name: str, fields: Mapping[str, Any]) -> TypeAdapter[dict[str, Any]]:
@@ -98,23 +100,23 @@ def _schema(adapter: TypeAdapter[dict[str, Any]], defaults: Mapping[str, Any]) -
         if default is not None:
             schema["properties"][name].setdefault("default", to_jsonable_python(default))
     schema.setdefault("properties", {})
-    without_titles: dict[str, Any] = _without_titles(schema)
-    return without_titles
+    stripped: dict[str, Any] = _drop_titles(schema)
+    return stripped
 
 
-def _without_titles(value: Any, *, names: bool = False) -> Any:
+def _drop_titles(value: Any, *, names: bool = False) -> Any:
     """Titles repeat the names and cost tokens. A property may itself be called `title`."""
     if isinstance(value, dict):
         return {
-            key: _without_titles(item, names=key in ("properties", "$defs"))
+            key: _drop_titles(item, names=key in ("properties", "$defs"))
             for key, item in value.items()
             if names or key != "title"
         }
-    return [_without_titles(item) for item in value] if isinstance(value, list) else value
+    return [_drop_titles(item) for item in value] if isinstance(value, list) else value
 
 
-def _problems(error: ValidationError) -> str:
+def _describe_problems(error: ValidationError) -> str:
     problems = error.errors(include_url=False, include_context=False, include_input=False)
-    shown = [f"{'.'.join(map(str, problem['loc'])) or 'all'}: {problem['msg']}" for problem in problems]
-    more = f"; and {len(shown) - _MAX_PROBLEMS} more" if len(shown) > _MAX_PROBLEMS else ""
-    return "; ".join(shown[:_MAX_PROBLEMS])[:1000] + more
+    messages = [f"{'.'.join(map(str, problem['loc'])) or 'all'}: {problem['msg']}" for problem in problems]
+    more = f"; and {len(messages) - _MAX_PROBLEMS} more" if len(messages) > _MAX_PROBLEMS else ""
+    return "; ".join(messages[:_MAX_PROBLEMS])[:1000] + more

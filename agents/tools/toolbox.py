@@ -20,13 +20,13 @@ class ToolLoadFailed(RuntimeError):
     """An installed tool cannot be used; the process should not start without it."""
 
 
-def installed_tools(found: Iterable[EntryPoint] | None = None) -> list[Tool]:
+def installed_tools(entries: Iterable[EntryPoint] | None = None) -> list[Tool]:
     """The built-in tools and every `bandstand.tools` entry point, each of which is one `Tool`.
 
     Raises `ToolLoadFailed` for one that cannot be imported, is no tool, or takes a name that another has.
     """
     tools = {tool.name: tool for tool in BUILTIN}
-    for entry in entry_points(group=ENTRY_POINTS) if found is None else found:
+    for entry in entry_points(group=ENTRY_POINTS) if entries is None else entries:
         try:
             loaded = entry.load()
         except Exception as error:

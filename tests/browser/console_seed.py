@@ -57,7 +57,7 @@ def main() -> dict[str, Any]:
         run_job(job, asked_by=q2_sync.BY_TIMETABLE)
     beat_scheduler()
     # Nobody works on it: there is no scheduler here.
-    bulk = start_bulk_action(olga, act="cancel", targets=[new_id() for _ in range(60)])
+    bulk = start_bulk_action(olga, operation="cancel", targets=[new_id() for _ in range(60)])
     found = {name: {"login": login_of(user), "id": user.pk} for name, user in people.items()}
     return {"people": found, "contracts": str(contracts.pk), "bulk": str(bulk.pk)}
 

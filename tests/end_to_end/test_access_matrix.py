@@ -161,7 +161,7 @@ def world(db: None) -> User:
     JobRun.objects.create(job="test", asked_by="test")
     Runner.objects.create(host="host", pid=1, capacity=1)
     Group.objects.create(name="more")
-    BulkAction.objects.create(act="cancel", user=ada, targets=[uuid4()], total=1)
+    BulkAction.objects.create(operation="cancel", user=ada, targets=[uuid4()], total=1)
     OutgoingEmail.objects.create(user=ada, kind=OutgoingEmail.Kind.INVITATION)
     return ada
 

@@ -142,12 +142,12 @@ def asked_by(claim: Claim) -> UUID:
 
 
 def ending(claim: Claim, status: TurnStatus = TurnStatus.COMPLETED, parts: Sequence[Part] = (), **more: Any) -> TurnEnd:
-    return TurnEnd(status=status, asked=asked_by(claim), message_id=new_id(), parts=parts, **more)
+    return TurnEnd(status=status, question_id=asked_by(claim), message_id=new_id(), parts=parts, **more)
 
 
 def answer(claim: Claim, text: str = "Hello") -> FinishedTurn:
     """End the turn with an answer."""
-    return fenced_writes.finish(claim, ending(claim, parts=[text_part(text)]), settled=[done(1)])
+    return fenced_writes.finish(claim, ending(claim, parts=[text_part(text)]), outcomes=[done(1)])
 
 
 def fail(claim: Claim, error_class: str = "transient", text: str = "") -> FinishedTurn:

@@ -159,7 +159,7 @@ def end_turn(taken: Claim, text: str = "Hello.") -> None:
         taken,
         TurnEnd(
             TurnStatus.COMPLETED,
-            asked=asked.pk,
+            question_id=asked.pk,
             message_id=new_id(),
             parts=[text_part(text)],
             data={"usage": spent.shape},

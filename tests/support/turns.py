@@ -139,4 +139,4 @@ async def stop(ada: Conversation, running: Running) -> None:
     """As a person's stop reaches the runner."""
     turn_id = (await turn_of(ada)).pk
     await in_db_thread(cancel_turn, ada.actor, turn_id=turn_id)
-    running.run.stop(StopReason.ASKED)
+    running.run.stop(StopReason.CANCELLED)

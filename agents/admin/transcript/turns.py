@@ -154,7 +154,7 @@ def _branches(session: AgentSession, questions: Sequence[Message]) -> dict[UUID,
     }
     tree = Tree(nodes.values())
     shown_line = (
-        {node.id for node in tree.line(session.head_message_id)} if session.next_ordinal <= MAX_WHOLE_TREE else None
+        {node.id for node in tree.path_to(session.head_message_id)} if session.next_ordinal <= MAX_WHOLE_TREE else None
     )
     question_nodes = [nodes[message.pk] for message in questions if message.pk in nodes]
     return {node.id: label for node in question_nodes if (label := _branch(tree, node, shown_line))}

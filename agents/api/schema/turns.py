@@ -27,7 +27,7 @@ from rest.schema.shapes import (
 )
 from rest.serializers import Input
 
-PRIORITIES = sorted(priority.word for priority in Priority)
+PRIORITIES = sorted(priority.wire_name for priority in Priority)
 
 QUEUED = {
     "id": TURN_ID,

@@ -7,10 +7,10 @@ from typing import Any
 WORD = "offline"
 
 # Schemas may name themselves, and each of their names many others.
-_MOST_VALUES = 1_000
-_DEEPEST = 20
+_MAX_VALUES = 1_000
+_MAX_DEPTH = 20
 # From here on nothing is taken where nothing may be.
-_DEEP = 3
+_OPTIONAL_DEPTH = 3
 _NOTHING = {"type": "null"}
 _FORMATS = {
     "date": "2000-01-01",
@@ -25,19 +25,19 @@ _FORMATS = {
 
 
 def find_example(schema: dict[str, Any]) -> Any:
-    """A value that fits `schema`, unless it asks for more than these few rules know, such as a pattern; equal for equal
-    schemas. None where a schema has no end."""
-    return _Examples(schema).of(schema, 0)
+    """The same value for the same schema; one that fits it, unless it asks for more than these few rules know, such as
+    a pattern. None where a schema has no end."""
+    return _Examples(schema).build(schema, 0)
 
 
 class _Examples:
     def __init__(self, root: dict[str, Any]) -> None:
         self._root = root
-        self._left = _MOST_VALUES
+        self._remaining = _MAX_VALUES
 
-    def of(self, schema: Any, depth: int) -> Any:
-        self._left -= 1
-        if not isinstance(schema, dict) or depth > _DEEPEST or self._left < 0:
+    def build(self, schema: Any, depth: int) -> Any:
+        self._remaining -= 1
+        if not isinstance(schema, dict) or depth > _MAX_DEPTH or self._remaining < 0:
             return None
         for name in ("const", "default"):
             if name in schema:
@@ -45,22 +45,24 @@ class _Examples:
         if isinstance(values := schema.get("enum") or schema.get("examples"), list):
             return values[0]
         if isinstance(reference := schema.get("$ref"), str):
-            return self.of(self._named(reference), depth + 1)
+            return self.build(self._resolve_reference(reference), depth + 1)
         for name in ("anyOf", "oneOf", "allOf"):
             if isinstance(choices := schema.get(name), list) and choices:
-                return self.of(_NOTHING if depth > _DEEP and _NOTHING in choices else choices[0], depth + 1)
-        return self._of_type(schema, depth)
+                return self.build(
+                    _NOTHING if depth > _OPTIONAL_DEPTH and _NOTHING in choices else choices[0], depth + 1
+                )
+        return self._build_type(schema, depth)
 
-    def _of_type(self, schema: dict[str, Any], depth: int) -> Any:
+    def _build_type(self, schema: dict[str, Any], depth: int) -> Any:
         kind = schema.get("type", "object" if "properties" in schema else "string")
         match kind[0] if isinstance(kind, list) and kind else kind:
             case "object":
-                found = schema.get("properties")
-                properties = found if isinstance(found, dict) else {}
-                return {name: self.of(property, depth + 1) for name, property in properties.items()}
+                declared = schema.get("properties")
+                properties = declared if isinstance(declared, dict) else {}
+                return {name: self.build(property, depth + 1) for name, property in properties.items()}
             case "array":
-                count = min(_count(schema.get("minItems")), self._left)
-                return [self.of(schema.get("items", {}), depth + 1) for _ in range(count)]
+                count = min(_count(schema.get("minItems")), self._remaining)
+                return [self.build(schema.get("items", {}), depth + 1) for _ in range(count)]
             case "string":
                 return _text(schema)
             case "integer" | "number":
@@ -69,25 +71,25 @@ class _Examples:
                 return False
         return None
 
-    def _named(self, reference: str) -> Any:
+    def _resolve_reference(self, reference: str) -> Any:
         """What a reference within the schema, as in `#/$defs/Person`, stands for."""
-        found: Any = self._root
+        node: Any = self._root
         for step in reference.removeprefix("#").split("/")[1:]:
-            found = found.get(step.replace("~1", "/").replace("~0", "~")) if isinstance(found, dict) else None
-        return found
+            node = node.get(step.replace("~1", "/").replace("~0", "~")) if isinstance(node, dict) else None
+        return node
 
 
 def _text(schema: dict[str, Any]) -> str:
     word = _FORMATS.get(str(schema.get("format")), WORD)
-    word = word.ljust(min(_count(schema.get("minLength")), _MOST_VALUES), ".")
+    word = word.ljust(min(_count(schema.get("minLength")), _MAX_VALUES), ".")
     return word[: _count(schema["maxLength"])] if "maxLength" in schema else word
 
 
 def _number(schema: dict[str, Any]) -> Any:
     for name, beyond in (("minimum", 0), ("exclusiveMinimum", 1)):
-        least: Any = schema.get(name)
-        if type(least) in (int, float):
-            return least + beyond
+        minimum: Any = schema.get(name)
+        if type(minimum) in (int, float):
+            return minimum + beyond
     return 0
 
 

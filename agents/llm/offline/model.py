@@ -34,21 +34,21 @@ class OfflineModel:
     async def stream(self, request: ModelRequest) -> AsyncGenerator[ModelEvent, None]:
         """What `decide` makes of the request, word by word at its pace. The contract is that of `LLM.stream`."""
         part = decide(request, pace_seconds=self._pace_seconds)
-        words = _TOKEN.findall(part.text)
+        tokens = _TOKEN.findall(part.text)
         clock = _Clock(request.deadlines)
         await clock.pause(part.first_seconds, first=True)
-        spoken = words if part.fail is None else words[: part.cut]
-        if spoken or part.fail is None:
+        output = tokens if part.fail is None else tokens[: part.cut]
+        if output or part.fail is None:
             yield FirstToken(None)
         if part.pace_seconds:
-            for number, word in enumerate(spoken):
+            for number, word in enumerate(output):
                 await clock.pause(part.pace_seconds if number else 0, first=False)
                 yield TextDelta(word)
-        elif spoken:
-            yield TextDelta("".join(spoken))
+        elif output:
+            yield TextDelta("".join(output))
         if part.fail is not None:
             raise BY_CLASS[part.fail](retry_after_seconds=part.retry_after_seconds)
-        yield _finished(request, part, len(words))
+        yield _build_finished(request, part, len(tokens))
 
 
 class _Clock:
@@ -61,20 +61,20 @@ class _Clock:
 
     async def pause(self, seconds: float, *, first: bool) -> None:
         """Raises `TransientModelError` at the deadline if the pause is longer."""
-        patience = self._deadlines.first_token_seconds if first else self._deadlines.silence_seconds
-        patience = min(patience, self._total_at - self._now())
-        if seconds > patience:
-            await asyncio.sleep(max(patience, 0))
+        limit = self._deadlines.first_token_seconds if first else self._deadlines.silence_seconds
+        limit = min(limit, self._total_at - self._now())
+        if seconds > limit:
+            await asyncio.sleep(max(limit, 0))
             raise TransientModelError("The model did not answer in time.")
         if seconds:
             await asyncio.sleep(seconds)
 
 
-def _finished(request: ModelRequest, part: Part, words: int) -> Finished:
+def _build_finished(request: ModelRequest, part: Part, token_count: int) -> Finished:
     reason: FinishReason = part.finish
     if part.calls and reason == "stop":
         reason = "tool_calls"
-    read = sum(len(_TOKEN.findall(message.text)) for message in request.messages)
-    written = words + sum(len(_TOKEN.findall(call.arguments)) for call in part.calls)
-    usage = Usage(input_tokens=read, output_tokens=written) if part.usage else None
+    input_tokens = sum(len(_TOKEN.findall(message.text)) for message in request.messages)
+    output_tokens = token_count + sum(len(_TOKEN.findall(call.arguments)) for call in part.calls)
+    usage = Usage(input_tokens=input_tokens, output_tokens=output_tokens) if part.usage else None
     return Finished(part.calls, usage, reason, "offline")

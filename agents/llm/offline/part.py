@@ -46,15 +46,15 @@ class Part:
 
 def decide(request: ModelRequest, *, pace_seconds: float) -> Part:
     """Raises `BadModelRequest` for a directive that cannot be read."""
-    return _within(request, _decide(request, pace_seconds))
+    return _apply_bounds(request, _decide(request, pace_seconds))
 
 
-def _within(request: ModelRequest, part: Part) -> Part:
+def _apply_bounds(request: ModelRequest, part: Part) -> Part:
     """`part` within the bounds of the request, as a real model would keep them."""
     calls = part.calls
     if request.must_call and not calls and part.fail is None:
         forced = request.tools[0]
-        calls = _numbered([(forced.name, find_example(forced.parameters))], request.messages)
+        calls = _assign_ids([(forced.name, find_example(forced.parameters))], request.messages)
     calls = calls[:1] if request.one_call else calls
     text = "" if calls and not part.calls else part.text
     if request.json is not None and not calls and not _is_object(text):
@@ -73,68 +73,68 @@ def _is_object(text: str) -> bool:
 def _decide(request: ModelRequest, pace_seconds: float) -> Part:
     messages = request.messages
     since = next((index for index in reversed(range(len(messages))) if messages[index].role == "user"), len(messages))
-    asked = messages[since].text if since < len(messages) else ""
+    question = messages[since].text if since < len(messages) else ""
     try:
-        settings = parse_directive(asked, "offline")
+        settings = parse_directive(question, "offline")
         if settings is not None:
-            return _directed(settings, messages, since, pace_seconds)
+            return _follow_directive(settings, messages, since, pace_seconds)
     except (ValueError, TypeError) as error:
         raise BadModelRequest(f"The offline model does not understand its directive: {error}") from None
     offered = frozenset(tool.name for tool in request.tools)
-    if not any(message.role == "tool" for message in messages[since:]) and (calls := parse_calls(asked, offered)):
-        return Part("", _numbered(calls, messages), pace_seconds=pace_seconds)
+    if not any(message.role == "tool" for message in messages[since:]) and (calls := parse_calls(question, offered)):
+        return Part("", _assign_ids(calls, messages), pace_seconds=pace_seconds)
     return Part(reply_to(messages, since, offered), pace_seconds=pace_seconds)
 
 
-def _directed(
+def _follow_directive(
     settings: dict[str, Any], messages: Sequence[ChatMessage], since: int, default_pace_seconds: float
 ) -> Part:
     for name, largest in _LARGEST.items():
         if not 0 <= settings.get(name, 0) <= largest:
             raise ValueError(f"{name} goes from 0 to {largest:g}")
-    taken = dict(settings)
-    rounds = taken.pop("rounds", 1)
-    calls = _calls(taken)
+    remaining = dict(settings)
+    rounds = remaining.pop("rounds", 1)
+    calls = _calls(remaining)
     if sum(1 for message in messages[since:] if message.tool_calls) >= rounds:
         calls = []
-    text = _text(taken)
-    fail = taken.pop("fail", ErrorClass.TRANSIENT if "cut" in taken else None)
+    text = _text(remaining)
+    fail = remaining.pop("fail", ErrorClass.TRANSIENT if "cut" in remaining else None)
     if fail is not None and fail not in BY_CLASS:
         raise ValueError(f"there is no error class {fail}")
     part = Part(
         text="" if calls and "text" not in settings else text,
-        calls=_numbered(calls, messages),
-        first_seconds=taken.pop("ttft_ms", 0) / 1000,
-        pace_seconds=taken.pop("pace_ms", default_pace_seconds * 1000) / 1000,
-        finish=taken.pop("finish", "stop"),
-        usage=taken.pop("usage", "yes") == "yes",
+        calls=_assign_ids(calls, messages),
+        first_seconds=remaining.pop("ttft_ms", 0) / 1000,
+        pace_seconds=remaining.pop("pace_ms", default_pace_seconds * 1000) / 1000,
+        finish=remaining.pop("finish", "stop"),
+        usage=remaining.pop("usage", "yes") == "yes",
         # A part with calls plays them first; it fails when the results are in.
         fail=None if calls else fail,
-        cut=taken.pop("cut", 0),
-        retry_after_seconds=taken.pop("retry_after", None),
+        cut=remaining.pop("cut", 0),
+        retry_after_seconds=remaining.pop("retry_after", None),
     )
-    if taken:
-        raise ValueError(f"there is no setting {min(taken)}")
+    if remaining:
+        raise ValueError(f"there is no setting {min(remaining)}")
     return part
 
 
-def _text(taken: dict[str, Any]) -> str:
-    words = taken.pop("words", None)
-    invented = "Done." if words is None else " ".join(_WORDS[index % len(_WORDS)] for index in range(words))
-    return str(taken.pop("text", invented))
+def _text(remaining: dict[str, Any]) -> str:
+    word_count = remaining.pop("words", None)
+    invented = "Done." if word_count is None else " ".join(_WORDS[index % len(_WORDS)] for index in range(word_count))
+    return str(remaining.pop("text", invented))
 
 
-def _calls(taken: dict[str, Any]) -> list[tuple[str, Any]]:
-    calls = [(str(name), arguments) for name, arguments in taken.pop("calls", ())]
-    tool, arguments, parallel = taken.pop("tool", None), taken.pop("args", {}), taken.pop("parallel", 1)
+def _calls(remaining: dict[str, Any]) -> list[tuple[str, Any]]:
+    calls = [(str(name), arguments) for name, arguments in remaining.pop("calls", ())]
+    tool, arguments, parallel = remaining.pop("tool", None), remaining.pop("args", {}), remaining.pop("parallel", 1)
     if tool is not None:
         calls += [(str(tool), arguments)] * parallel
     return calls
 
 
-def _numbered(calls: Sequence[tuple[str, Any]], messages: Sequence[ChatMessage]) -> tuple[ToolCall, ...]:
+def _assign_ids(calls: Sequence[tuple[str, Any]], messages: Sequence[ChatMessage]) -> tuple[ToolCall, ...]:
     """Ids that are new in these messages (of which the oldest may be missing), and the same when asked again."""
-    used = [int(found[1]) for message in messages for call in message.tool_calls if (found := _ID.fullmatch(call.id))]
+    used = [int(match[1]) for message in messages for call in message.tool_calls if (match := _ID.fullmatch(call.id))]
     return tuple(
         ToolCall(f"call_{number}", name, arguments if isinstance(arguments, str) else json.dumps(arguments))
         for number, (name, arguments) in enumerate(calls, start=max(used, default=0) + 1)

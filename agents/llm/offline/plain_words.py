@@ -35,18 +35,18 @@ _NOTE = re.compile(r"\b(?:note|note down|write down|remember)\b(?: that)?[:,]?\s
 _EARLIER = re.compile(r"\bwhat did i (?:say|ask|write)\b", re.IGNORECASE)
 
 
-def parse_calls(asked: str, offered: frozenset[str]) -> list[tuple[str, dict[str, str]]]:
-    """The tools on offer that `asked` asks for, with arguments, in a fixed order."""
+def parse_calls(text: str, offered: frozenset[str]) -> list[tuple[str, dict[str, str]]]:
+    """The tools on offer that `text` asks for, with arguments, in a fixed order."""
     calls: list[tuple[str, dict[str, str]]] = []
-    if _TIME.search(asked):
-        zone = _ZONE.search(asked)
+    if _TIME.search(text):
+        zone = _ZONE.search(text)
         calls.append(("clock", {"timezone": zone[0]} if zone else {}))
-    if (found := _SUM.search(asked)) and (found[1][0] in "cC" or _OPERATOR.search(found[2])):
-        calls.append(("calculator", {"expression": found[2].strip(" ,.\n")}))
-    if found := _FETCH.search(asked):
-        calls.append(("http_fetch", {"url": found[1].rstrip(".,;:!?)")}))
-    if found := _NOTE.search(asked):
-        calls.append(("notebook_add", {"text": found[1].strip()}))
+    if (match := _SUM.search(text)) and (match[1][0] in "cC" or _OPERATOR.search(match[2])):
+        calls.append(("calculator", {"expression": match[2].strip(" ,.\n")}))
+    if match := _FETCH.search(text):
+        calls.append(("http_fetch", {"url": match[1].rstrip(".,;:!?)")}))
+    if match := _NOTE.search(text):
+        calls.append(("notebook_add", {"text": match[1].strip()}))
     return [call for call in calls if call[0] in offered]
 
 
@@ -54,30 +54,30 @@ def reply_to(messages: Sequence[ChatMessage], since: int, offered: frozenset[str
     """The answer in text: what the tools said since the user spoke, else something about the user's words."""
     if results := _results(messages[since:]):
         return f"{results}\n\n{REMINDER}"
-    asked = messages[since].text if since < len(messages) else ""
+    question = messages[since].text if since < len(messages) else ""
     earlier = [message.text for message in messages[:since] if message.role == "user"]
-    if _EARLIER.search(asked) and earlier:
-        return f"Before this you said:\n\n{_quoted(earlier[-1])}\n\n{REMINDER}"
+    if _EARLIER.search(question) and earlier:
+        return f"Before this you said:\n\n{_quote(earlier[-1])}\n\n{REMINDER}"
     if any(message.role == "assistant" for message in messages[:since]):
-        return f"You said:\n\n{_quoted(asked)}\n\n{REMINDER}"
+        return f"You said:\n\n{_quote(question)}\n\n{REMINDER}"
     skills = [skill for tool, skill in _SKILLS.items() if tool in offered]
     able = f" With the tools that I was given I can answer {', '.join(skills)}." if skills else ""
-    return f"You said:\n\n{_quoted(asked)}\n\n{WHO}{able}\n\n{CONNECT}"
+    return f"You said:\n\n{_quote(question)}\n\n{WHO}{able}\n\n{CONNECT}"
 
 
 def _results(messages: Sequence[ChatMessage]) -> str:
     names = {call.id: call.name for message in messages for call in message.tool_calls}
     return "\n\n".join(
-        f"`{names.get(message.tool_call_id or '', 'a tool')}` says: {_shortened(message.text)}"
+        f"`{names.get(message.tool_call_id or '', 'a tool')}` says: {_shorten(message.text)}"
         for message in messages
         if message.role == "tool"
     )
 
 
-def _quoted(text: str) -> str:
-    return "\n".join(f"> {line}" for line in _shortened(text).splitlines() or [""])
+def _quote(text: str) -> str:
+    return "\n".join(f"> {line}" for line in _shorten(text).splitlines() or [""])
 
 
-def _shortened(text: str, characters: int = 500) -> str:
+def _shorten(text: str, characters: int = 500) -> str:
     text = text.strip()
     return text if len(text) <= characters else f"{text[:characters]} …"

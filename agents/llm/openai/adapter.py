@@ -83,24 +83,24 @@ class OpenAIModel:
         response = await self._open(request, clock)
         request_id = extract_request_id(response.headers)
         try:
-            answer, decoder, received, first = StreamParser(secret=self._secret), SSEDecoder(), 0, True
-            while not answer.ended:
-                data = await self._read(response, clock, begun=answer.begun)
+            parser, decoder, received, first = StreamParser(secret=self._secret), SSEDecoder(), 0, True
+            while not parser.is_finished:
+                data = await self._read(response, clock, has_started=parser.has_started)
                 received += len(data)
                 events = _events(decoder, data, received)
-                clock.heard(event=bool(events))
-                text = answer.take(events)
-                if answer.begun and first:
+                clock.end_wait(got_event=bool(events))
+                text = parser.take(events)
+                if parser.has_started and first:
                     first = False
                     yield FirstToken(request_id)
                 if text:
                     yield TextDelta(text)
-                if answer.usage is not None and not answer.done:
+                if parser.usage is not None and not parser.done:
                     # It may be the last that we hear.
-                    yield UsageUpdate(answer.usage, answer.model)
+                    yield UsageUpdate(parser.usage, parser.model)
                 if not data:
                     break
-            finished = answer.finished()
+            finished = parser.finish()
             await _read_to_end(response)
             yield finished
         except ModelError as error:
@@ -127,29 +127,29 @@ class OpenAIModel:
             return response
         try:
             body = await _error_body(response, clock)
-            refusal = error_from_response(response.status, response.headers, body, secret=self._secret)
-            refusal.request_id = extract_request_id(response.headers)
-            raise refusal
+            mapped = error_from_response(response.status, response.headers, body, secret=self._secret)
+            mapped.request_id = extract_request_id(response.headers)
+            raise mapped
         finally:
             response.close()
 
-    async def _read(self, response: aiohttp.ClientResponse, clock: Clock, *, begun: bool) -> bytes:
+    async def _read(self, response: aiohttp.ClientResponse, clock: Clock, *, has_started: bool) -> bytes:
         """What has arrived, at least one byte; b"" at the end of the body."""
-        due_at = clock.wait(begun=begun)
+        due_at = clock.begin_wait(has_started=has_started)
         try:
             async with asyncio.timeout_at(due_at):
                 return await response.content.readany()
         except Exception as error:
-            raise self._fault(error, clock.late(due_at, begun=begun)) from None
+            raise self._fault(error, clock.timeout_message(due_at, has_started=has_started)) from None
 
     def _fault(self, error: Exception, late: str) -> ModelError:
         """The network's fault as ours. Its own words do not go into a chain: they hold addresses and headers."""
         detail = clean_detail(f"{type(error).__name__}: {error}", self._secret)
         if isinstance(error, TimeoutError) and not isinstance(error, aiohttp.ConnectionTimeoutError):
             return TransientModelError(late)
-        for causes, kind, words in _FAULTS:
+        for causes, kind, message in _FAULTS:
             if isinstance(error, causes):
-                return kind(words, provider_detail=detail)
+                return kind(message, provider_detail=detail)
         return ModelError(provider_detail=detail)
 
 
@@ -166,7 +166,7 @@ async def _error_body(response: aiohttp.ClientResponse, clock: Clock) -> bytes:
     """The first bytes of an answer that is an error; less if they do not come soon: the status says enough."""
     body = bytearray()
     try:
-        async with asyncio.timeout_at(clock.soon(_ERROR_BODY_SECONDS)):
+        async with asyncio.timeout_at(clock.cap_deadline(_ERROR_BODY_SECONDS)):
             while len(body) < _MAX_ERROR_BYTES and (data := await response.content.readany()):
                 body += data
     except (TimeoutError, aiohttp.ClientError, HttpProcessingError, OSError):

@@ -1,4 +1,4 @@
-"""What a provider says when it refuses, and which of our error classes that is."""
+"""From the error responses of an OpenAI-compatible provider to our error classes."""
 
 from __future__ import annotations
 
@@ -54,10 +54,10 @@ def error_from_response(status: int, headers: Mapping[str, str], body: bytes, *,
     retry_after = retry_after_seconds(headers)
     if isinstance(payload, dict) and "error" in payload:
         return error_from_exception(payload["error"], status=status, retry_after=retry_after, secret=secret)
-    words = body[:_MAX_DETAIL].decode("utf-8", "replace")
-    kind = _kind(status, frozenset(), words)
+    text = body[:_MAX_DETAIL].decode("utf-8", "replace")
+    kind = _kind(status, frozenset(), text)
     return kind(
-        retry_after_seconds=retry_after, provider_detail=clean_detail(f"HTTP {status}: {words}", secret), status=status
+        retry_after_seconds=retry_after, provider_detail=clean_detail(f"HTTP {status}: {text}", secret), status=status
     )
 
 
@@ -69,26 +69,26 @@ def error_from_exception(
     code = fields.get("code")
     if isinstance(code, int) and status in (None, 200):
         status = code
-    marks = frozenset(str(fields[name]) for name in ("code", "type") if fields.get(name) is not None)
+    codes = frozenset(str(fields[name]) for name in ("code", "type") if fields.get(name) is not None)
     message = str(fields.get("message") or "")
-    detail = clean_detail(f"HTTP {status or 200}, {'/'.join(sorted(marks)) or 'no code'}: {message}", secret)
-    return _kind(status, marks, message)(retry_after_seconds=retry_after, provider_detail=detail, status=status)
+    detail = clean_detail(f"HTTP {status or 200}, {'/'.join(sorted(codes)) or 'no code'}: {message}", secret)
+    return _kind(status, codes, message)(retry_after_seconds=retry_after, provider_detail=detail, status=status)
 
 
-def _kind(status: int | None, marks: frozenset[str], message: str) -> type[ModelError]:
+def _kind(status: int | None, codes: frozenset[str], message: str) -> type[ModelError]:
     """Codes say more than statuses: a quota that is used up is no rate limit, a long prompt no bad request."""
-    by_mark: tuple[tuple[frozenset[str], type[ModelError]], ...] = (
+    by_code: tuple[tuple[frozenset[str], type[ModelError]], ...] = (
         (_QUOTA, ModelAuthFailed),
         (_TOO_LONG, ContextTooLong),
         (_FILTERED, ContentFiltered),
     )
-    for known, kind in by_mark:
-        if marks & known:
+    for known_codes, kind in by_code:
+        if codes & known_codes:
             return kind
     if status in (None, 200):
         # Inside a stream there is no status; what we do not know is the provider's trouble, and worth another try.
-        for known, kind in ((_LIMITED, ModelRateLimited), (_AUTH, ModelAuthFailed), (_BAD, BadModelRequest)):
-            if marks & known:
+        for known_codes, kind in ((_LIMITED, ModelRateLimited), (_AUTH, ModelAuthFailed), (_BAD, BadModelRequest)):
+            if codes & known_codes:
                 return kind
         return TransientModelError
     if status in (400, 422, 500) and _TOO_LONG_WORDS.search(message):
@@ -113,7 +113,7 @@ def retry_after_seconds(headers: Mapping[str, str]) -> float | None:
 
 
 def clean_detail(text: str, secret: str | None = None) -> str:
-    """The provider's words for an operator: without keys and addresses, one line, short."""
+    """A provider's message for operators: on one line, at most 300 characters, without keys and addresses."""
     if secret:
         text = text.replace(secret, "[secret]")
     # Cut first: an error page of megabytes would keep the pattern busy for hours.

@@ -29,13 +29,13 @@ class _Call:
 class StreamParser:
     """Takes the data of events, gives back text, and in the end the whole.
 
-    `done` is set by the provider's own end mark; `begun` by the first text, tool call or reasoning; `failure` by the
-    first event that breaks the stream, after which nothing is taken any more: the text before it still counts.
+    `done` is set by the provider's own end mark; `has_started` by the first text, tool call or reasoning; `failure` by
+    the first event that breaks the stream, after which nothing is taken any more: the text before it still counts.
     """
 
     def __init__(self, *, secret: str | None = None) -> None:
         self.done = False
-        self.begun = False
+        self.has_started = False
         self.failure: ModelError | None = None
         self._secret = secret
         self._calls: dict[int, _Call] = {}
@@ -43,11 +43,11 @@ class StreamParser:
         self._reason: str | None = None
         self.model: str | None = None
         self._refusal = ""
-        self._halves = False
-        self._held = ""
+        self._has_split_pairs = False
+        self._pending_half = ""
 
     @property
-    def ended(self) -> bool:
+    def is_finished(self) -> bool:
         return self.done or self.failure is not None
 
     def take(self, events: list[bytes]) -> str:
@@ -60,19 +60,19 @@ class StreamParser:
             try:
                 self._take(orjson.loads(data), pieces)
             except orjson.JSONDecodeError:
-                self._take_halves(data, pieces)
+                self._take_split_pairs(data, pieces)
             except (TypeError, AttributeError, KeyError, ValueError, IndexError):
                 self.failure = _malformed(data)
             if self.failure is not None:
                 break
         text = "".join(pieces)
-        if self._halves:
-            text = self._held + text
-            self._held = text[-1:] if "\ud800" <= text[-1:] <= "\udbff" else ""
-            text = _with_whole_pairs(text[: len(text) - len(self._held)])
+        if self._has_split_pairs:
+            text = self._pending_half + text
+            self._pending_half = text[-1:] if "\ud800" <= text[-1:] <= "\udbff" else ""
+            text = _join_pairs(text[: len(text) - len(self._pending_half)])
         return storable_text(text) if "\x00" in text else text
 
-    def finished(self) -> Finished:
+    def finish(self) -> Finished:
         """The end of the answer. Raises the class of error that a broken, filtered or refused answer is."""
         if self.failure is not None:
             raise self.failure
@@ -104,16 +104,16 @@ class StreamParser:
                 continue
             if delta := choice.get("delta"):
                 if content := delta.get("content"):
-                    self.begun = True
+                    self.has_started = True
                     pieces.append(content if isinstance(content, str) else _text_of_parts(content))
                 if calls := delta.get("tool_calls"):
-                    self.begun = True
+                    self.has_started = True
                     for call in calls:
                         self._take_call(call)
-                if not self.begun:
-                    self.begun = bool(delta.get("reasoning_content") or delta.get("reasoning"))
+                if not self.has_started:
+                    self.has_started = bool(delta.get("reasoning_content") or delta.get("reasoning"))
                 if refusal := delta.get("refusal"):
-                    self.begun = True
+                    self.has_started = True
                     self._refusal += str(refusal)
             if reason := choice.get("finish_reason"):
                 self._reason = str(reason)
@@ -140,9 +140,9 @@ class StreamParser:
             return int(index)
         # Without an index, a fragment with an id of its own begins a call, any other continues the last one.
         call_id = delta.get("id")
-        for known, call in self._calls.items():
+        for index, call in self._calls.items():
             if call_id and call.id == call_id:
-                return known
+                return index
         return len(self._calls) if call_id or not self._calls else max(self._calls)
 
     def _tool_calls(self) -> tuple[ToolCall, ...]:
@@ -157,21 +157,21 @@ class StreamParser:
             texts = (
                 call_id,
                 call.name[:MAX_NAME_CHARACTERS],
-                _with_whole_pairs(call.arguments) if self._halves else call.arguments,
+                _join_pairs(call.arguments) if self._has_split_pairs else call.arguments,
             )
             calls.append(ToolCall(*map(storable_text, texts)))
         return tuple(calls)
 
-    def _take_halves(self, data: bytes, pieces: list[str]) -> None:
+    def _take_split_pairs(self, data: bytes, pieces: list[str]) -> None:
         """Some servers cut text between the halves of a UTF-16 pair. Strict JSON refuses that; an emoji needs it."""
-        self._halves = True
+        self._has_split_pairs = True
         try:
             self._take(json.loads(data), pieces)
         except (ValueError, TypeError, AttributeError, KeyError, IndexError, RecursionError):
             self.failure = _malformed(data)
 
 
-def _with_whole_pairs(text: str) -> str:
+def _join_pairs(text: str) -> str:
     return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
 
 

@@ -46,19 +46,19 @@ class VendorModel:
         try:
             async with AsyncExitStack() as stack:
                 stream = await self._open(client, request, clock, exchange, stack)
-                answer, events, metered, first = client.answer(request), aiter(stream), None, True
-                while (event := await self._next(client, events, clock, begun=answer.begun)) is not None:
-                    clock.heard(event=True)
+                answer, events, last_usage, first = client.answer(request), aiter(stream), None, True
+                while (event := await self._next(client, events, clock, has_started=answer.has_started)) is not None:
+                    clock.end_wait(got_event=True)
                     text = answer.take(event)
-                    if answer.begun and first:
+                    if answer.has_started and first:
                         first = False
                         yield FirstToken(exchange.request_id)
                     if text:
                         yield TextDelta(text)
-                    if (usage := client.usage(stream)) is not None and usage != metered:
-                        metered = usage
+                    if (usage := client.usage(stream)) is not None and usage != last_usage:
+                        last_usage = usage
                         yield UsageUpdate(usage, stream.model_name)
-                yield answer.finished(stream, client.usage(stream))
+                yield answer.finish(stream, client.usage(stream))
         except ModelError as error:
             error.request_id = exchange.request_id
             raise
@@ -76,21 +76,21 @@ class VendorModel:
         self, client: VendorClient, request: ModelRequest, clock: Clock, exchange: Exchange, stack: AsyncExitStack
     ) -> StreamedResponse:
         """The stream, whose connection `stack` closes."""
-        due_at = clock.wait(begun=False)
+        due_at = clock.begin_wait(has_started=False)
         try:
             async with asyncio.timeout_at(due_at):
                 return await stack.enter_async_context(client.open(request, exchange))
         except Exception as error:
-            raise _fault(client, error, clock.late(due_at, begun=False)) from None
+            raise _map_error(client, error, clock.timeout_message(due_at, has_started=False)) from None
 
-    async def _next(self, client: VendorClient, events: Any, clock: Clock, *, begun: bool) -> Any | None:
+    async def _next(self, client: VendorClient, events: Any, clock: Clock, *, has_started: bool) -> Any | None:
         """The next event; None at the end."""
-        due_at = clock.wait(begun=begun)
+        due_at = clock.begin_wait(has_started=has_started)
         try:
             async with asyncio.timeout_at(due_at):
                 return await anext(events, None)
         except Exception as error:
-            raise _fault(client, error, clock.late(due_at, begun=begun)) from None
+            raise _map_error(client, error, clock.timeout_message(due_at, has_started=has_started)) from None
 
 
 def _load(config: VendorConfig) -> VendorClient:
@@ -109,9 +109,9 @@ def _load(config: VendorConfig) -> VendorClient:
         ) from None
 
 
-def _fault(client: VendorClient, error: Exception, late: str) -> ModelError:
+def _map_error(client: VendorClient, error: Exception, late: str) -> ModelError:
     """Our own refusal or deadline, or what the vendor's libraries raise, whose words do not go into a chain: they hold
     keys."""
     if isinstance(error, ModelError):
         return error
-    return TransientModelError(late) if type(error) is TimeoutError else client.fault(error)
+    return TransientModelError(late) if type(error) is TimeoutError else client.map_error(error)

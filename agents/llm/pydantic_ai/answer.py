@@ -28,28 +28,31 @@ _INVENTED = "pyd_ai_"
 
 
 class VendorAnswer:
-    """Takes events, gives back text, and in the end the whole. `begun` is set by the first text, call or thought."""
+    """Takes events, gives back text, and in the end the whole. `has_started` is set by the first text, call or
+    thought."""
 
     def __init__(self, *, calls_before: int) -> None:
-        self.begun = False
+        self.has_started = False
         self._calls_before = calls_before
         self._argument_characters = 0
 
     def take(self, event: ModelResponseStreamEvent) -> str:
         """The text in `event`, or "". Raises `TransientModelError` for calls that do not end."""
         if isinstance(event, PartStartEvent):
-            self.begun = self.begun or isinstance(event.part, TextPart | ToolCallPart | ThinkingPart)
+            self.has_started = self.has_started or isinstance(event.part, TextPart | ToolCallPart | ThinkingPart)
             if isinstance(event.part, TextPart):
                 return storable_text(event.part.content)
         elif isinstance(event, PartDeltaEvent):
-            self.begun = self.begun or isinstance(event.delta, TextPartDelta | ToolCallPartDelta | ThinkingPartDelta)
+            self.has_started = self.has_started or isinstance(
+                event.delta, TextPartDelta | ToolCallPartDelta | ThinkingPartDelta
+            )
             if isinstance(event.delta, TextPartDelta):
                 return storable_text(event.delta.content_delta)
             if isinstance(event.delta, ToolCallPartDelta):
                 self._count(event.delta)
         return ""
 
-    def finished(self, stream: StreamedResponse, usage: Usage | None) -> Finished:
+    def finish(self, stream: StreamedResponse, usage: Usage | None) -> Finished:
         """The end of the answer. Raises the class of error that a broken or filtered answer is."""
         response = stream.get()
         if response.finish_reason == "content_filter":

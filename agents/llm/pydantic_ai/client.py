@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     import httpx2
 
-_KNOWN_AT_MOST = 100
+_MAX_CACHED_MODELS = 100
 
 
 class VendorClient:
@@ -67,17 +67,17 @@ class VendorClient:
 
     def usage(self, stream: StreamedResponse) -> Usage | None:
         """What the vendor has counted so far; None when it said nothing."""
-        told = stream.usage
-        if not (told.input_tokens or told.output_tokens):
+        usage = stream.usage
+        if not (usage.input_tokens or usage.output_tokens):
             return None
-        return Usage(told.input_tokens, told.output_tokens, told.cache_read_tokens, told.cache_write_tokens)
+        return Usage(usage.input_tokens, usage.output_tokens, usage.cache_read_tokens, usage.cache_write_tokens)
 
-    def fault(self, error: Exception) -> ModelError:
+    def map_error(self, error: Exception) -> ModelError:
         return map_exception(error, self._config.api_key)
 
     def _model(self, name: str) -> Model:
         if name not in self._models:
-            if len(self._models) >= _KNOWN_AT_MOST:
+            if len(self._models) >= _MAX_CACHED_MODELS:
                 self._models.clear()
             self._models[name] = self._make(name)
         return self._models[name]

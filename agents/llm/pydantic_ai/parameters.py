@@ -48,10 +48,10 @@ def request_parameters(request: ModelRequest) -> ModelRequestParameters:
     if request.json.schema is None:
         # Nothing is added to the instructions: what the client wrote there stands as it is.
         return ModelRequestParameters(function_tools=tools, output_mode="prompted", prompted_output_template=False)
-    wanted = OutputObjectDefinition(
+    output_object = OutputObjectDefinition(
         json_schema=request.json.schema, name=request.json.name, description=request.json.description or None
     )
-    return ModelRequestParameters(function_tools=tools, output_mode="native", output_object=wanted)
+    return ModelRequestParameters(function_tools=tools, output_mode="native", output_object=output_object)
 
 
 def check_format(request: ModelRequest, provider: str, profile: ModelProfile) -> None:
@@ -59,13 +59,13 @@ def check_format(request: ModelRequest, provider: str, profile: ModelProfile) ->
     if request.json is None:
         return
     if request.json.schema is None:
-        keeps = supports_json_format(provider, tools=bool(request.tools))
+        is_supported = supports_json_format(provider, tools=bool(request.tools))
     else:
-        keeps = profile.get("supports_json_schema_output", False) and not (
+        is_supported = profile.get("supports_json_schema_output", False) and not (
             provider == "google"
             and request.tools
             and not cast(GoogleModelProfile, profile).get("google_supports_tool_combination", False)
         )
-    if not keeps:
-        beside = " while it has tools" if request.tools else ""
-        raise BadModelRequest(f"The agent's model cannot be held to this form of answer{beside}.")
+    if not is_supported:
+        suffix = " while it has tools" if request.tools else ""
+        raise BadModelRequest(f"The agent's model cannot be held to this form of answer{suffix}.")

@@ -30,21 +30,21 @@ def model_messages(request: ModelRequest) -> list[ModelMessage]:
     messages = request.messages if request.tools else _as_text(request.messages)
     names = {call.id: call.name for message in messages for call in message.tool_calls}
     out: list[ModelMessage] = []
-    asked: list[ModelRequestPart] = []
+    request_parts: list[ModelRequestPart] = []
     for message in messages:
         if message.role != "assistant":
-            asked.append(_asked(message, names))
+            request_parts.append(_request_part(message, names))
             continue
-        if asked:
-            out.append(VendorRequest(parts=asked))
-            asked = []
-        out.append(_answered(message))
-    if asked:
-        out.append(VendorRequest(parts=asked))
+        if request_parts:
+            out.append(VendorRequest(parts=request_parts))
+            request_parts = []
+        out.append(_response(message))
+    if request_parts:
+        out.append(VendorRequest(parts=request_parts))
     return out
 
 
-def _asked(message: ChatMessage, names: dict[str, str]) -> ModelRequestPart:
+def _request_part(message: ChatMessage, names: dict[str, str]) -> ModelRequestPart:
     if message.role == "system":
         return SystemPromptPart(message.text)
     if message.role == "tool":
@@ -53,7 +53,7 @@ def _asked(message: ChatMessage, names: dict[str, str]) -> ModelRequestPart:
     return UserPromptPart(message.text)
 
 
-def _answered(message: ChatMessage) -> ModelResponse:
+def _response(message: ChatMessage) -> ModelResponse:
     text = [TextPart(message.text)] if message.text else []
     calls = [ToolCallPart(call.name, call.arguments, call.id) for call in message.tool_calls]
     return ModelResponse(parts=[*text, *calls])

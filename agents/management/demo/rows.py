@@ -75,7 +75,7 @@ def moment_text(milliseconds: int) -> str:
 
 def _error(error_class: ErrorClass) -> tuple[str, str]:
     """The error class and its text for the user."""
-    return error_class.value, error_class.failure.words
+    return error_class.value, error_class.failure.user_message
 
 
 @dataclass(slots=True)

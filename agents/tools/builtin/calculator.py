@@ -39,7 +39,7 @@ _BINARY: dict[type[ast.operator], Callable[[Number, Number], Number]] = {
     ast.Mod: operator.mod,
 }
 _UNARY: dict[type[ast.unaryop], Callable[[Number], Number]] = {ast.UAdd: operator.pos, ast.USub: operator.neg}
-_WRITTEN = str.maketrans({"×": "*", "÷": "/", "−": "-", "·": "*"})  # noqa: RUF001 - as people write them
+_TYPOGRAPHIC = str.maketrans({"×": "*", "÷": "/", "−": "-", "·": "*"})  # noqa: RUF001 - as people write them
 
 
 @tool(idempotent=True, writes=False, timeout_seconds=5)
@@ -58,8 +58,8 @@ def calculate(expression: str) -> str:
     if len(expression) > _MAX_CHARACTERS:
         raise ToolError(f"The expression is longer than {_MAX_CHARACTERS} characters.")
     try:
-        tree = ast.parse(expression.translate(_WRITTEN).strip(), mode="eval")
-        return _shown(_value(tree.body, _MAX_DEPTH))
+        tree = ast.parse(expression.translate(_TYPOGRAPHIC).strip(), mode="eval")
+        return _format_number(_value(tree.body, _MAX_DEPTH))
     except ZeroDivisionError:
         raise ToolError("Division by zero.") from None
     except (SyntaxError, RecursionError, MemoryError):
@@ -79,25 +79,25 @@ def _value(node: ast.expr, depth: int) -> Number:
         case ast.UnaryOp(op=sign, operand=operand) if type(sign) in _UNARY:
             return _UNARY[type(sign)](_value(operand, depth - 1))
         case ast.BinOp(left=left, op=sign, right=right):
-            return _combined(sign, _value(left, depth - 1), _value(right, depth - 1))
+            return _apply_binary(sign, _value(left, depth - 1), _value(right, depth - 1))
         case ast.Call(func=ast.Name(id=name), args=arguments, keywords=[]) if name in _FUNCTIONS:
-            return _checked(_FUNCTIONS[name](*(_value(argument, depth - 1) for argument in arguments)))
+            return _check_range(_FUNCTIONS[name](*(_value(argument, depth - 1) for argument in arguments)))
     raise ToolError("Only numbers, + - * / // % **, parentheses and a few functions can be calculated.")
 
 
-def _combined(sign: ast.operator, left: Number, right: Number) -> Number:
+def _apply_binary(sign: ast.operator, lhs: Number, rhs: Number) -> Number:
     if isinstance(sign, ast.Pow):
-        return _checked(_power(left, right))
+        return _check_range(_power(lhs, rhs))
     if type(sign) not in _BINARY:
         raise ToolError("Use ** for powers; only + - * / // % ** are known.")
     # Every operand is within the bound, so no product can hurt before it is checked.
-    return _checked(_BINARY[type(sign)](left, right))
+    return _check_range(_BINARY[type(sign)](lhs, rhs))
 
 
 def _power(base: Number, exponent: Number) -> Number:
     """Judged before it is calculated: the result of a few digits can fill the memory."""
-    whole = isinstance(base, int) and isinstance(exponent, int)
-    if whole and abs(base) > 1 and int(base).bit_length() * abs(exponent) > 2 * _MAX_BITS:
+    is_integer = isinstance(base, int) and isinstance(exponent, int)
+    if is_integer and abs(base) > 1 and int(base).bit_length() * abs(exponent) > 2 * _MAX_BITS:
         raise ToolError("The number is too large.")
     value = base**exponent
     if isinstance(value, complex):
@@ -105,7 +105,7 @@ def _power(base: Number, exponent: Number) -> Number:
     return value
 
 
-def _checked(value: object) -> Number:
+def _check_range(value: object) -> Number:
     if isinstance(value, float) and not math.isfinite(value):
         raise ToolError("The number is too large.")
     if isinstance(value, int) and value.bit_length() > _MAX_BITS:
@@ -115,7 +115,7 @@ def _checked(value: object) -> Number:
     return value
 
 
-def _shown(value: Number) -> str:
+def _format_number(value: Number) -> str:
     """Floats with the digits they really have: 0.1+0.2 is 0.3."""
-    checked = _checked(value)
-    return str(checked) if isinstance(checked, int) else format(checked, ".15g")
+    number = _check_range(value)
+    return str(number) if isinstance(number, int) else format(number, ".15g")

@@ -58,7 +58,7 @@ def fill(rows: int) -> None:
     for user, one in zip(users, agents, strict=True):
         session_with_a_turn(user, one)
         record_audit(Actor.system("tests"), "agent.created", target=one)
-    BulkAction.objects.bulk_create(BulkAction(act="cancel", user=user, targets=[], total=1) for user in users)
+    BulkAction.objects.bulk_create(BulkAction(operation="cancel", user=user, targets=[], total=1) for user in users)
     numbers = range(rows)
     Runner.objects.bulk_create(Runner(host="host", pid=number, capacity=1) for number in numbers)
     Group.objects.bulk_create(Group(name=f"group{number}") for number in numbers)

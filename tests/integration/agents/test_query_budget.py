@@ -83,7 +83,7 @@ def read_context() -> Prepared:
 def read_context_of_a_turn_begun_before() -> Prepared:
     ada = asked()
     claimed()
-    release_claim(session_id=ada.session_id, turn_id=ada.turn().pk, epoch=1, fruitless=False)
+    release_claim(session_id=ada.session_id, turn_id=ada.turn().pk, epoch=1, without_progress=False)
     work = claimed()
     load_context(work)
     return lambda: load_context(work)
@@ -98,14 +98,14 @@ def flush_deltas() -> Prepared:
 def run_tools() -> Prepared:
     asked()
     work = claimed()
-    return lambda: fenced_writes.advance(work, settled=[done(1)], intents=[tool_intent(2), tool_intent(3, "call_2")])
+    return lambda: fenced_writes.advance(work, outcomes=[done(1)], intents=[tool_intent(2), tool_intent(3, "call_2")])
 
 
 def finish() -> Prepared:
     asked()
     work = claimed()
     last = ending(work, parts=[{"type": "text", "text": "Hello"}])
-    return lambda: fenced_writes.finish(work, last, settled=[done(1)])
+    return lambda: fenced_writes.finish(work, last, outcomes=[done(1)])
 
 
 def renew_leases() -> Prepared:
@@ -136,7 +136,9 @@ def stop_a_running_turn() -> Prepared:
 def give_a_turn_back() -> Prepared:
     asked()
     work = claimed()
-    return lambda: release_claim(session_id=work.session_id, turn_id=work.turn_id, epoch=work.epoch, fruitless=True)
+    return lambda: release_claim(
+        session_id=work.session_id, turn_id=work.turn_id, epoch=work.epoch, without_progress=True
+    )
 
 
 def reap_nothing() -> Prepared:

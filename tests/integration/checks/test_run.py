@@ -18,7 +18,7 @@ from django.test.utils import CaptureQueriesContext
 from accounts.roles import Role
 from agents.checks import turn_figures
 from agents.models import Runner
-from agents.models.runners import patience
+from agents.models.runners import heartbeat_timeout
 from checks.check import Check, Finding, Level, Link, Reader
 from checks.registry import registry
 from checks.run import CheckResult, Measurements, run_checks
@@ -240,7 +240,11 @@ def test_every_check_of_the_start_page_leads_to_a_page() -> None:
 
 
 def test_the_figure_counts_the_runners_that_are_alive() -> None:
-    moments = [now(), now() - patience() + timedelta(seconds=5), now() - patience() - timedelta(seconds=5)]
+    moments = [
+        now(),
+        now() - heartbeat_timeout() + timedelta(seconds=5),
+        now() - heartbeat_timeout() - timedelta(seconds=5),
+    ]
     for number, (status, at) in enumerate(product(Runner.Status, moments)):
         Runner.objects.create(host="host", pid=number, capacity=10, status=status, heartbeat_at=at)
     figures = turn_figures(Measurements(now()))

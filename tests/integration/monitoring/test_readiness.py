@@ -8,7 +8,7 @@ from django.db.models.functions import Now
 from django.test import Client
 
 from agents.models import Runner
-from agents.models.runners import patience
+from agents.models.runners import heartbeat_timeout
 from bandstand import VERSION
 from bandstand.web.lifecycle import lifecycle
 from foundation.clock import now
@@ -45,12 +45,16 @@ def test_a_runner_that_takes_no_turns_does_not_count(all_alive: Runner, status: 
 
 
 def test_a_runner_that_missed_its_beats_does_not_count(all_alive: Runner) -> None:
-    Runner.objects.update(heartbeat_at=Now() - patience() - timedelta(seconds=1))
+    Runner.objects.update(heartbeat_at=Now() - heartbeat_timeout() - timedelta(seconds=1))
     assert set(failing()) == {"runner"}
 
 
 def test_a_runner_is_silent_as_soon_as_it_does_not_count(all_alive: Runner) -> None:
-    for late, alive in ((timedelta(), True), (patience() - timedelta(seconds=5), True), (patience(), False)):
+    for late, alive in (
+        (timedelta(), True),
+        (heartbeat_timeout() - timedelta(seconds=5), True),
+        (heartbeat_timeout(), False),
+    ):
         at = now() - late
         Runner.objects.update(heartbeat_at=at)
         all_alive.refresh_from_db()

@@ -206,7 +206,7 @@ def test_a_user_has_so_many_sockets_over_all_processes() -> None:
         assert slot is not None
         slots.release(1, slot)
         other.acquire(1)
-        assert SocketSlot.objects.held_by(1).count() == 4
+        assert SocketSlot.objects.for_user(1).count() == 4
 
 
 def test_sockets_that_open_at_once_are_as_many_as_may_be(transactional_db: None) -> None:
@@ -231,7 +231,7 @@ def test_the_sockets_of_a_killed_process_are_free_again() -> None:
         run_out(killed)
         assert {other.acquire(1), other.acquire(1)} == {1, 2}
         killed.release(1, 1)  # it was only paused: what is not its own any more stays
-        assert SocketSlot.objects.held_by(1).count() == 2
+        assert SocketSlot.objects.for_user(1).count() == 2
 
 
 @pytest.mark.django_db
@@ -241,7 +241,7 @@ def test_a_place_that_is_left_while_it_is_taken_is_not_kept() -> None:
     lease.cancel()
     lease.acquire()
     assert not lease.is_acquired
-    assert SocketSlot.objects.held_by(1).count() == 0
+    assert SocketSlot.objects.for_user(1).count() == 0
 
 
 @pytest.mark.django_db

@@ -166,7 +166,7 @@ def test_all_that_match_become_an_act_that_is_worked_on_and_each_is_done_once(
 def test_an_act_is_stopped_from_its_page_by_those_who_may_do_it(olga: Client) -> None:
     ada = asked(3)
     bulk = start_bulk_action(
-        user_actor(User.objects.get(username="olga")), act="cancel", targets=[turn.pk for turn in ada.turns()]
+        user_actor(User.objects.get(username="olga")), operation="cancel", targets=[turn.pk for turn in ada.turns()]
     )
     where, stop = (reverse(f"admin:agents_bulkaction_{name}", args=[bulk.pk]) for name in ("change", "stop"))
     vera = client_of("vera", Role.VIEWER)

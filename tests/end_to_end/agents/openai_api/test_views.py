@@ -159,7 +159,9 @@ async def streaming(world: World, *words: str, **more: Any) -> tuple[Chunks, Cla
 async def lost(taken: Claim) -> Claim:
     """Another runner goes on."""
     await in_db_thread(
-        lambda: release_claim(session_id=taken.session_id, turn_id=taken.turn_id, epoch=taken.epoch, fruitless=True)
+        lambda: release_claim(
+            session_id=taken.session_id, turn_id=taken.turn_id, epoch=taken.epoch, without_progress=True
+        )
     )
     return await begun()
 

@@ -8,7 +8,7 @@ import pytest
 
 from accounts.actor import Actor
 from agents.domain.chat import JsonFormat, ToolSpec
-from agents.domain.client_options import BELOW_OURS, ClientOptions
+from agents.domain.client_options import CLIENT_INSTRUCTIONS_PREFIX, ClientOptions
 from agents.domain.message_parts import text_part, tool_call_part, tool_result_part
 from agents.domain.states import StepKind, TurnStatus
 from agents.engine import turn as engine
@@ -98,7 +98,9 @@ async def test_a_runner_that_dies_behind_our_tools_hands_out_the_rest_without_as
             await TurnRun(first, services).run()
     claim = first.claim
     await in_db_thread(
-        lambda: release_claim(session_id=claim.session_id, turn_id=claim.turn_id, epoch=claim.epoch, fruitless=True)
+        lambda: release_claim(
+            session_id=claim.session_id, turn_id=claim.turn_id, epoch=claim.epoch, without_progress=True
+        )
     )
     assert await run(services) is TurnStatus.COMPLETED
     assert (len(model.requests), len(box.called)) == (1, 1)
@@ -130,7 +132,7 @@ async def test_the_tighter_bound_of_tokens_counts_and_the_clients_words_come_sec
     await run(services)
     [request] = model.requests
     assert request.max_output_tokens == 5
-    assert [message.text for message in request.messages[:2]] == ["Be kind.", BELOW_OURS + "Be brief."]
+    assert [message.text for message in request.messages[:2]] == ["Be kind.", CLIENT_INSTRUCTIONS_PREFIX + "Be brief."]
 
 
 class Cut:
@@ -182,7 +184,9 @@ async def test_a_forced_call_that_nobody_heard_the_end_of_is_forced_again() -> N
     first = await in_db_thread(lambda: load_context(claimed()))
     claim = first.claim
     await in_db_thread(
-        lambda: release_claim(session_id=claim.session_id, turn_id=claim.turn_id, epoch=claim.epoch, fruitless=True)
+        lambda: release_claim(
+            session_id=claim.session_id, turn_id=claim.turn_id, epoch=claim.epoch, without_progress=True
+        )
     )
     assert await run(services) is TurnStatus.COMPLETED
     assert [request.must_call for request in model.requests] == [True]

@@ -56,7 +56,7 @@ def test_a_first_turn_sees_its_question() -> None:
     accepted = ada.ask("Hi")
     context = load_context(claimed())
     assert seen(context) == [("user", "Hi")]
-    assert context.asked == accepted.message_id
+    assert context.question_id == accepted.message_id
 
 
 def test_a_turn_sees_the_conversation_up_to_its_question() -> None:
@@ -243,11 +243,11 @@ def test_a_turn_that_somebody_began_comes_with_its_journal() -> None:
     calls = [{"id": "call_1", "name": "clock", "arguments": "{}"}]
     fenced_writes.advance(
         work,
-        settled=[StepOutcome(1, StepStatus.DONE, {"text": "Let me see", "tool_calls": calls})],
+        outcomes=[StepOutcome(1, StepStatus.DONE, {"text": "Let me see", "tool_calls": calls})],
         intents=[tool_intent(2), tool_intent(3, "call_2")],
     )
-    fenced_writes.advance(work, settled=[StepOutcome(3, StepStatus.FAILED, {"content": "no", "is_error": True})])
-    release_claim(session_id=work.session_id, turn_id=work.turn_id, epoch=1, fruitless=False)
+    fenced_writes.advance(work, outcomes=[StepOutcome(3, StepStatus.FAILED, {"content": "no", "is_error": True})])
+    release_claim(session_id=work.session_id, turn_id=work.turn_id, epoch=1, without_progress=False)
     context = load_context(claimed())
     assert context.claim.epoch == 2
     assert [(step.number, step.kind, step.status, step.call_id) for step in context.steps] == [
@@ -262,8 +262,8 @@ def test_the_runner_s_own_connection_reads_the_same() -> None:
     ada = conversation()
     ada.ask("Hi")
     work = claimed()
-    fenced_writes.advance(work, settled=[done(1)], intents=[tool_intent(2)])
-    release_claim(session_id=work.session_id, turn_id=work.turn_id, epoch=1, fruitless=False)
+    fenced_writes.advance(work, outcomes=[done(1)], intents=[tool_intent(2)])
+    release_claim(session_id=work.session_id, turn_id=work.turn_id, epoch=1, without_progress=False)
     work = claimed()
     with open_listen_connection() as direct:
         assert load_context(work, on=direct) == load_context(work)

@@ -128,7 +128,7 @@ def test_a_turn_that_is_lost_between_the_snapshot_and_the_lock_gets_nothing(monk
         assert session
         turn = lock_turn(session, work.turn_id)
         assert turn
-        requeue_locked(session, turn, reason="lease_lost", fruitless=True)
+        requeue_locked(session, turn, reason="lease_lost", without_progress=True)
     assert stalled.ended() == set()
     assert texts(ada) == []
 

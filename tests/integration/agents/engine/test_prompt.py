@@ -9,7 +9,7 @@ import pytest
 
 from agents.domain.chat import ToolSpec
 from agents.domain.client_options import ClientOptions
-from agents.domain.prompt import TOKENS_AROUND
+from agents.domain.prompt import TOKENS_PER_MESSAGE
 from agents.engine.context import TurnContext, load_context
 from agents.engine.ports import Services
 from agents.engine.progress import TurnProgress
@@ -59,7 +59,7 @@ async def test_each_route_gets_what_fits_its_window() -> None:
 
 async def test_the_tools_and_the_answer_need_room_too() -> None:
     context = await in_db_thread(lambda: second_question(limits={"call_output_tokens": 100}))
-    needed = 2000 + 3 + 3 * TOKENS_AROUND
+    needed = 2000 + 3 + 3 * TOKENS_PER_MESSAGE
     assert len(texts(await made(context, with_window(needed + 100)))) == 3
     assert len(texts(await made(context, with_window(needed + 99)))) == 1
     armed = replace(context, release=replace(context.release, tools=("clock",)))

@@ -86,7 +86,11 @@ async def test_after_a_lost_write_no_tool_beside_it_writes() -> None:
     # Had the other tool written, the next model call would have begun while the first tool is still open.
     assert await steps() == [(1, "model", "done"), (2, "tool", "intent"), (3, "tool", "intent")]
     await in_db_thread(
-        release_claim, session_id=ada.session_id, turn_id=run.claim.turn_id, epoch=run.claim.epoch, fruitless=True
+        release_claim,
+        session_id=ada.session_id,
+        turn_id=run.claim.turn_id,
+        epoch=run.claim.epoch,
+        without_progress=True,
     )
 
     async def again(_: str) -> Outcome:
@@ -115,7 +119,7 @@ async def test_a_journal_that_was_torn_so_does_not_get_a_second_model_call() -> 
         rest = {"turn_id": work.turn_id, "epoch": work.epoch, "idempotent": True}
         Step.objects.create(number=2, kind="tool", name="clock", call_id="c1", request="{}", **rest)
         Step.objects.create(number=3, kind="model", name="offline:", **rest)
-        release_claim(session_id=work.session_id, turn_id=work.turn_id, epoch=work.epoch, fruitless=False)
+        release_claim(session_id=work.session_id, turn_id=work.turn_id, epoch=work.epoch, without_progress=False)
 
     await in_db_thread(tear)
     await (await begin(services)).run()

@@ -71,14 +71,14 @@ async def test_a_turn_that_is_stopped_before_its_model_is_asked_costs_nothing() 
     ada = await begin()
     turn_run = await claim_run(scripted(says("Hello"))[0])
     await in_db_thread(cancel_turn, ada.actor, turn_id=turn_run.claim.turn_id)
-    turn_run.stop(StopReason.ASKED)
+    turn_run.stop(StopReason.CANCELLED)
     await turn_run.run()
     assert ((await turn_of(ada)).cost_usd, await costs()) == (Decimal(0), [Decimal(0)])
 
 
 def give_a_claim_back() -> None:
     claim = claimed()
-    assert release_claim(session_id=claim.session_id, turn_id=claim.turn_id, epoch=claim.epoch, fruitless=False)
+    assert release_claim(session_id=claim.session_id, turn_id=claim.turn_id, epoch=claim.epoch, without_progress=False)
 
 
 @pytest.mark.parametrize("epoch", [1, 2])
@@ -91,7 +91,7 @@ async def test_a_call_that_is_stopped_before_it_is_made_costs_nothing_though_the
     async def clock(_: str) -> Outcome:
         await in_db_thread(cancel_turn, ada.actor, turn_id=runs[0].claim.turn_id)
         # It arrives while the result and the intent of the next call are committed.
-        asyncio.get_running_loop().call_soon(runs[0].stop, StopReason.ASKED)
+        asyncio.get_running_loop().call_soon(runs[0].stop, StopReason.CANCELLED)
         return Outcome("noon")
 
     metered = Reply([USAGE], [ToolCall("c1", "clock", "{}")])
@@ -120,7 +120,7 @@ async def test_a_call_that_a_dead_runner_made_and_nobody_repeats_costs_nobody_kn
     await in_db_thread(lose)
     second = await claim_run(scripted()[0])
     await in_db_thread(cancel_turn, ada.actor, turn_id=second.claim.turn_id)
-    second.stop(StopReason.ASKED)
+    second.stop(StopReason.CANCELLED)
     await second.run()
     turn = await turn_of(ada)
     assert (turn.status, turn.cost_usd, await costs()) == ("cancelled", None, [None])

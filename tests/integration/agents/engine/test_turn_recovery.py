@@ -45,7 +45,7 @@ async def given_back(running: Running) -> None:
     """As a runner gives its turns back when it is drained."""
     claim = running.run.claim
     await in_db_thread(
-        release_claim, session_id=claim.session_id, turn_id=claim.turn_id, epoch=claim.epoch, fruitless=False
+        release_claim, session_id=claim.session_id, turn_id=claim.turn_id, epoch=claim.epoch, without_progress=False
     )
 
 

@@ -170,7 +170,7 @@ class Held:
         await self._task
 
 
-@pytest.mark.parametrize("why", [StopReason.ASKED, StopReason.DRAIN])
+@pytest.mark.parametrize("why", [StopReason.CANCELLED, StopReason.DRAIN])
 async def test_a_stop_while_a_failure_waits_for_its_last_flush_does_not_leave_the_turn_without_an_owner(
     why: StopReason,
 ) -> None:
@@ -212,7 +212,7 @@ async def test_a_stop_at_any_moment_has_one_end(ticks: int) -> None:
     for _ in range(ticks):
         await asyncio.sleep(0.001)
     await in_db_thread(cancel_turn, ada.actor, turn_id=turn_id)
-    running.run.stop(StopReason.ASKED)
+    running.run.stop(StopReason.CANCELLED)
     ended = await running.ended()
     assert isinstance(ended, FinishedTurn)
     assert ended.status in (TurnStatus.CANCELLED, TurnStatus.COMPLETED)
@@ -231,7 +231,7 @@ async def test_a_stop_while_tool_calls_are_committed_keeps_the_text_once_and_lea
         running = Running(TurnRun(context, services))
         for _ in range(50):
             await asyncio.sleep(0.001)
-        running.run.stop(StopReason.ASKED)
+        running.run.stop(StopReason.CANCELLED)
         for _ in range(10):
             await asyncio.sleep(0)
         assert not running.task.done(), "it waits for the commit"
@@ -267,7 +267,7 @@ async def test_a_stop_after_the_end_leaves_the_caller_alone(monkeypatch: pytest.
     async def caller() -> str:
         with pytest.raises(OperationalError):
             await run.run()
-        run.stop(StopReason.ASKED)
+        run.stop(StopReason.CANCELLED)
         await asyncio.sleep(0)  # as giving back waits for the database
         return "given back"
 

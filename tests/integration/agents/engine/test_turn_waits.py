@@ -159,7 +159,9 @@ async def test_a_call_that_went_on_and_was_cut_off_may_have_run() -> None:
     assert await running.ended() is UnfinishedTurn.DRAINED
     claim = running.run.claim
     await in_db_thread(
-        lambda: release_claim(session_id=claim.session_id, turn_id=claim.turn_id, epoch=claim.epoch, fruitless=False)
+        lambda: release_claim(
+            session_id=claim.session_id, turn_id=claim.turn_id, epoch=claim.epoch, without_progress=False
+        )
     )
     assert isinstance(await run(services), FinishedTurn)
     assert len(box.called) == 2, "never twice"

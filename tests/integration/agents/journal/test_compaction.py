@@ -13,7 +13,7 @@ from agents.journal import fenced_writes
 from agents.journal.compaction import compact_turn
 from agents.journal.fenced_writes import NewEvent
 from agents.journal.locked_writes import lock_session
-from agents.journal.log import follows, read_log
+from agents.journal.log import is_contiguous, read_log
 from agents.models import Event, Runner
 from agents.runner.reaper import release_claim
 from agents.sessions import read_events
@@ -112,7 +112,7 @@ def test_the_epochs_of_a_turn_are_never_mixed() -> None:
     ada.ask()
     work = claimed()
     say(work, "first", " try")
-    release_claim(session_id=work.session_id, turn_id=work.turn_id, epoch=1, fruitless=False)
+    release_claim(session_id=work.session_id, turn_id=work.turn_id, epoch=1, without_progress=False)
     work = claimed()
     say(work, "sec", "ond")
     answer(work, "second")
@@ -154,7 +154,7 @@ def test_a_reader_goes_on_at_the_ends_of_a_range_and_resyncs_inside() -> None:
     last = ada.row.next_seq - 1
     for after in range(last + 1):
         inside = 4 <= after < 7
-        assert follows(after, read_log(ada.session_id, after=after, limit=1), last) is not inside
+        assert is_contiguous(after, read_log(ada.session_id, after=after, limit=1), last) is not inside
         assert read_events(actor=ada.actor, session_id=ada.session_id, after=after, limit=10).resync is inside
 
 

@@ -174,7 +174,7 @@ def answered(ada: Conversation, *more: str) -> Claim:
     work: Claim = told(ada)
     say(work, *more)
     whole = ending(work, parts=[text_part("".join(["Hel", *more]))], data={"usage": USAGE})
-    fenced_writes.finish(work, whole, settled=[done(1)])
+    fenced_writes.finish(work, whole, outcomes=[done(1)])
     return work
 
 
@@ -198,7 +198,7 @@ def is_seeded_by_a_client() -> None:
 
 def is_given_back() -> None:
     work = told(conversation())
-    assert release_claim(session_id=work.session_id, turn_id=work.turn_id, epoch=work.epoch, fruitless=False)
+    assert release_claim(session_id=work.session_id, turn_id=work.turn_id, epoch=work.epoch, without_progress=False)
     claimed()
 
 

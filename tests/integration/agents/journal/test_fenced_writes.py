@@ -46,16 +46,16 @@ WRITES: dict[str, Callable[[Claim], object]] = {
     "append": lambda work: say(work, "late"),
     "append nothing": lambda work: fenced_writes.append(work, []),
     "advance": lambda work: fenced_writes.advance(
-        work, settled=[done(1)], intents=[tool_intent(2)], events=[NewEvent("tool.started", {"call_id": "a"})]
+        work, outcomes=[done(1)], intents=[tool_intent(2)], events=[NewEvent("tool.started", {"call_id": "a"})]
     ),
     "finish": lambda work: fenced_writes.finish(
         work,
         ending(work, parts=[text_part("late")]),
-        settled=[done(1)],
+        outcomes=[done(1)],
         events=[NewEvent("message.delta", {"text": "late"})],
     ),
     "finish without an answer": fail,
-    "park": lambda work: park(work, WaitReason.APPROVAL, settled=[done(1)], intents=[tool_intent(2)]),
+    "park": lambda work: park(work, WaitReason.APPROVAL, outcomes=[done(1)], intents=[tool_intent(2)]),
     "park for a provider": lambda work: park(work, events=[retrying(None)]),
 }
 each_write = pytest.mark.parametrize("write", WRITES.values(), ids=WRITES.keys())
@@ -104,7 +104,7 @@ def test_outcomes_intents_and_events_commit_together() -> None:
     )
     last = fenced_writes.advance(
         work,
-        settled=[settled],
+        outcomes=[settled],
         intents=[
             Intent(2, StepKind.TOOL, "clock", "call_1", idempotent=True, request='{"bro', details={"try": 1}),
             Intent(3, StepKind.TOOL, "n" * 300, "c" * 300),
@@ -129,9 +129,9 @@ def test_outcomes_intents_and_events_commit_together() -> None:
 def test_an_outcome_adds_to_what_the_intent_says() -> None:
     _, work = running()
     fenced_writes.advance(
-        work, settled=[done(1)], intents=[Intent(2, StepKind.MODEL, "openai:b", details={"attempt": 2})]
+        work, outcomes=[done(1)], intents=[Intent(2, StepKind.MODEL, "openai:b", details={"attempt": 2})]
     )
-    fenced_writes.advance(work, settled=[StepOutcome(2, StepStatus.FAILED, details={"request_id": "r"})])
+    fenced_writes.advance(work, outcomes=[StepOutcome(2, StepStatus.FAILED, details={"request_id": "r"})])
     first, second = Step.objects.order_by("number")
     assert (first.name, first.details) == ("", {})
     assert (second.name, second.details) == ("openai:b", {"attempt": 2, "request_id": "r"})
@@ -139,8 +139,8 @@ def test_an_outcome_adds_to_what_the_intent_says() -> None:
 
 def test_an_outcome_stays_as_it_was_first_written() -> None:
     _, work = running()
-    fenced_writes.advance(work, settled=[done(1, "first")])
-    fenced_writes.advance(work, settled=[done(1, "second"), done(99)])
+    fenced_writes.advance(work, outcomes=[done(1, "first")])
+    fenced_writes.advance(work, outcomes=[done(1, "second"), done(99)])
     assert Step.objects.get().result == {"text": "first", "tool_calls": []}
 
 
@@ -150,9 +150,9 @@ def test_progress_forgives_earlier_failures() -> None:
     fenced_writes.advance(work, intents=[tool_intent(2)])
     assert ada.turn().attempts_without_progress == 2, "an intent is no progress"
     failed = StepOutcome(1, StepStatus.FAILED, error_class="transient")
-    fenced_writes.advance(work, settled=[failed], intents=[Intent(3, StepKind.MODEL, "openai:next")])
+    fenced_writes.advance(work, outcomes=[failed], intents=[Intent(3, StepKind.MODEL, "openai:next")])
     assert ada.turn().attempts_without_progress == 2, "nor is an attempt of a model that failed"
-    fenced_writes.advance(work, settled=[done(3)])
+    fenced_writes.advance(work, outcomes=[done(3)])
     assert ada.turn().attempts_without_progress == 0
 
 
@@ -163,7 +163,7 @@ def test_the_answer_and_the_end_commit_together() -> None:
     ended = fenced_writes.finish(
         work,
         ending(work, parts=[text_part("Hello")], data=usage, spent=spent),
-        settled=[done(1)],
+        outcomes=[done(1)],
         events=[NewEvent("message.delta", {"text": "lo"})],
     )
     assert ended == FinishedTurn(TurnStatus.COMPLETED, open_turns=0)
@@ -222,7 +222,7 @@ def test_usage_of_several_claims_adds_up() -> None:
 def test_an_unknown_price_is_no_zero() -> None:
     ada, work = running()
     settled = StepOutcome(1, StepStatus.DONE, {"text": "", "tool_calls": []}, spent=Spent(3, 5, None))
-    fenced_writes.finish(work, ending(work, spent=Spent(3, 5, None)), settled=[settled])
+    fenced_writes.finish(work, ending(work, spent=Spent(3, 5, None)), outcomes=[settled])
     assert (ada.turn().cost_usd, Step.objects.get().cost_usd) == (None, None)
 
 
@@ -315,7 +315,7 @@ def test_a_writer_that_waits_for_the_lock_while_the_reaper_takes_its_turn_writes
         stalled.until_it_waits()
         turn = lock_turn(session, work.turn_id)
         assert turn
-        requeue_locked(session, turn, reason="lease_lost", fruitless=True)
+        requeue_locked(session, turn, reason="lease_lost", without_progress=True)
         before = everything(ada)
     assert isinstance(stalled.ended(), LostTurn)
     assert everything(ada) == before
@@ -333,7 +333,7 @@ def test_a_writer_that_waits_while_the_turn_is_taken_and_claimed_again_writes_no
         stalled.until_it_waits()
         turn = lock_turn(session, work.turn_id)
         assert turn
-        requeue_locked(session, turn, reason="lease_lost", fruitless=True)
+        requeue_locked(session, turn, reason="lease_lost", without_progress=True)
         assert claimed(runner=OTHER_RUNNER).epoch == 2
         before = everything(ada)
     assert isinstance(stalled.ended(), LostTurn)
@@ -359,7 +359,7 @@ def test_a_fence_that_asks_the_turn_instead_would_let_the_stalled_writer_write(
         stalled.until_it_waits()
         turn = lock_turn(session, work.turn_id)
         assert turn
-        requeue_locked(session, turn, reason="lease_lost", fruitless=True)
+        requeue_locked(session, turn, reason="lease_lost", without_progress=True)
     assert stalled.ended() == 5
     assert ada.log()[-2:] == ["turn.queued", "message.delta"]
 
@@ -412,7 +412,7 @@ def test_giving_back_is_fenced_too() -> None:
     reap()
     claimed(runner=OTHER_RUNNER)
     before = everything(ada)
-    assert not release_claim(session_id=work.session_id, turn_id=work.turn_id, epoch=work.epoch, fruitless=True)
+    assert not release_claim(session_id=work.session_id, turn_id=work.turn_id, epoch=work.epoch, without_progress=True)
     assert everything(ada) == before
 
 

@@ -29,7 +29,7 @@ def test_a_session_that_is_gone_is_not_found() -> None:
         with pytest.raises(NotFound):
             lock_session(ada.session_id)
         assert try_lock_session(ada.session_id) is None
-    assert not release_claim(session_id=ada.session_id, turn_id=new_id(), epoch=1, fruitless=False)
+    assert not release_claim(session_id=ada.session_id, turn_id=new_id(), epoch=1, without_progress=False)
 
 
 def test_a_turn_is_looked_for_in_its_session_only() -> None:

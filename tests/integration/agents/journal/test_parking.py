@@ -61,7 +61,7 @@ def calls_a_tool(work: Claim, number: int = 2, *, idempotent: bool = False) -> N
     intent = Intent(number, StepKind.TOOL, "pay", "c1", idempotent=idempotent, request="{}")
     started = NewEvent("tool.started", {"step": number, "call_id": "c1", "name": "pay", "arguments": "{}"})
     say(work, "Wait. ")
-    fenced_writes.advance(work, settled=[done(1, "Wait. ")], intents=[intent], events=[started])
+    fenced_writes.advance(work, outcomes=[done(1, "Wait. ")], intents=[intent], events=[started])
 
 
 def shown(ada: Conversation) -> list[object]:
@@ -93,7 +93,7 @@ def test_outcomes_intents_and_events_commit_with_the_wait() -> None:
     failed = StepOutcome(
         1, StepStatus.FAILED, error_class="transient", spent=Spent(3, 0, Decimal("0.5")), name="openai:a"
     )
-    assert park(work, settled=[failed], intents=[Intent(2, StepKind.MODEL)], events=[retrying(None)])
+    assert park(work, outcomes=[failed], intents=[Intent(2, StepKind.MODEL)], events=[retrying(None)])
     first, second = Step.objects.order_by("number")
     assert (first.status, first.name, first.cost_usd) == ("failed", "openai:a", Decimal("0.5"))
     assert (second.kind, second.status, second.name) == ("model", "intent", "")
@@ -108,7 +108,7 @@ def test_outcomes_intents_and_events_commit_with_the_wait() -> None:
 def test_a_wait_is_progress_when_a_result_came_before_it(settled: list[StepOutcome], attempts: int) -> None:
     ada, work = running()
     Turn.objects.update(attempts_without_progress=2)
-    park(work, settled=settled)
+    park(work, outcomes=settled)
     assert ada.turn().attempts_without_progress == attempts
 
 
@@ -116,7 +116,7 @@ def test_a_turn_that_is_to_be_stopped_does_not_park() -> None:
     ada, work = running()
     cancel_turn(ada.actor, turn_id=work.turn_id)
     before = ada.log()
-    assert not park(work, APPROVAL, settled=[done(1)], intents=[tool_intent(2)], events=[retrying(None)])
+    assert not park(work, APPROVAL, outcomes=[done(1)], intents=[tool_intent(2)], events=[retrying(None)])
     assert ada.log() == before
     assert (ada.turn().status, ada.row.active_turn_id) == ("cancelling", work.turn_id)
     assert [(step.number, step.status) for step in Step.objects.all()] == [(1, "intent")]
@@ -130,7 +130,7 @@ def test_a_stop_and_a_wait_that_meet_have_one_outcome(first: str) -> None:
         session = lock_session(ada.session_id)
         assert session
         if first == "the stop":
-            stalled = Stalled(lambda: park(work, APPROVAL, settled=[done(1)]))
+            stalled = Stalled(lambda: park(work, APPROVAL, outcomes=[done(1)]))
             stalled.until_it_waits()
             turn = lock_turn(session, work.turn_id)
             assert turn
@@ -165,7 +165,7 @@ def test_nobody_writes_for_a_parked_turn() -> None:
     before = ada.log()
     with pytest.raises(LostTurn):
         say(work, "late")
-    assert not release_claim(session_id=ada.session_id, turn_id=work.turn_id, epoch=1, fruitless=True)
+    assert not release_claim(session_id=ada.session_id, turn_id=work.turn_id, epoch=1, without_progress=True)
     assert claim(10) == []
     assert ada.log() == before
 
@@ -243,7 +243,7 @@ def test_a_turn_that_went_on_and_was_lost_begins_anew(lost: str) -> None:
         lease_is_over(work.turn_id)
         reap()
     elif lost == "drain":
-        release_claim(session_id=ada.session_id, turn_id=work.turn_id, epoch=work.epoch, fruitless=False)
+        release_claim(session_id=ada.session_id, turn_id=work.turn_id, epoch=work.epoch, without_progress=False)
     else:
         requeue_turn(SYSTEM, turn_id=work.turn_id)
     assert shown(ada) == [text_part("Hello")]
@@ -257,7 +257,7 @@ def test_a_turn_that_went_on_and_was_lost_begins_anew(lost: str) -> None:
 def test_words_before_a_restart_do_not_come_back_after_a_wait() -> None:
     ada, work = running()
     say(work, "void")
-    release_claim(session_id=ada.session_id, turn_id=work.turn_id, epoch=1, fruitless=False)
+    release_claim(session_id=ada.session_id, turn_id=work.turn_id, epoch=1, without_progress=False)
     work = claimed()
     say(work, "Hel")
     park(work)

@@ -18,7 +18,7 @@ from agents.journal import fenced_writes
 from agents.journal.claims import Claim
 from agents.journal.compaction import compact_turn
 from agents.journal.fenced_writes import Intent, LostTurn, NewEvent, StepOutcome
-from agents.journal.log import follows, read_log
+from agents.journal.log import is_contiguous, read_log
 from agents.models import AgentSession, Event, Message, Step, Turn
 from agents.runner.reaper import reap, release_claim
 from agents.sessions import cancel_turn, create_session, requeue_turn
@@ -62,7 +62,7 @@ class Story:
     def replayed(self, earlier: Snapshot) -> Snapshot | None:
         """None: what it misses was folded."""
         later = read_log(self.ada.session_id, after=earlier["seq"], limit=100_000)
-        if not follows(earlier["seq"], later, self.ada.row.next_seq - 1):
+        if not is_contiguous(earlier["seq"], later, self.ada.row.next_seq - 1):
             return None
         return replay(earlier, [arguments(event) for event in later])
 
@@ -112,13 +112,13 @@ class Story:
             tool = {"step": number + 1, "call_id": f"c{number}", "name": "clock"}
             fenced_writes.advance(
                 work,
-                settled=[done(number)],
+                outcomes=[done(number)],
                 intents=[tool_intent(number + 1, f"c{number}")],
                 events=[NewEvent("tool.started", tool | {"arguments": "{}"})],
             )
             fenced_writes.advance(
                 work,
-                settled=[StepOutcome(number + 1, StepStatus.DONE, {"content": "noon", "is_error": False})],
+                outcomes=[StepOutcome(number + 1, StepStatus.DONE, {"content": "noon", "is_error": False})],
                 intents=[Intent(number + 2, StepKind.MODEL)],
                 events=[NewEvent("tool.finished", tool | {"content": "noon"})],
             )
@@ -128,7 +128,7 @@ class Story:
             number = self.steps()
             failed = StepOutcome(number, StepStatus.FAILED, error_class="transient", name="openai:a")
             intent = Intent(number + 1, StepKind.MODEL, "openai:b")
-            fenced_writes.advance(work, settled=[failed], intents=[intent], events=[retrying("openai:b", step=number)])
+            fenced_writes.advance(work, outcomes=[failed], intents=[intent], events=[retrying("openai:b", step=number)])
             assert [part["type"] for part in self.shown()[-1:]] in ([], ["tool_result"])
 
     def parks(self, reason: WaitReason | None, *events: NewEvent) -> None:
@@ -153,7 +153,7 @@ class Story:
 
     def is_given_back(self) -> None:
         if work := self.owner():
-            release_claim(session_id=work.session_id, turn_id=work.turn_id, epoch=work.epoch, fruitless=False)
+            release_claim(session_id=work.session_id, turn_id=work.turn_id, epoch=work.epoch, without_progress=False)
 
     def is_requeued(self) -> None:
         turn = self.open_turn()

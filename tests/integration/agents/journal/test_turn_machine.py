@@ -42,7 +42,7 @@ from agents.journal import fenced_writes
 from agents.journal.claims import Claim
 from agents.journal.compaction import compact_turn
 from agents.journal.fenced_writes import Intent, LostTurn, NewEvent, StepOutcome
-from agents.journal.log import follows, read_log
+from agents.journal.log import is_contiguous, read_log
 from agents.models import AgentSession, Event, Feedback, Message, Step, Turn
 from agents.runner.reaper import reap, release_claim
 from agents.sessions import (
@@ -259,7 +259,7 @@ class TurnMachine(RuleBasedStateMachine):
         assert begun.data.get("resumed") == (work.resumed if goes_on else None)
         self.claims.append(work)
         context = load_context(work)
-        asked = context.asked
+        asked = context.question_id
         assert context.history[-1] == Item(asked, "user", [text_part(self.acknowledged[asked])])
         assert [step.number for step in context.steps] == list(range(1, len(context.steps) + 1))
 
@@ -273,7 +273,7 @@ class TurnMachine(RuleBasedStateMachine):
         def write() -> None:
             fenced_writes.advance(
                 work,
-                settled=[done(last)],
+                outcomes=[done(last)],
                 intents=[tool_intent(last + 1, f"c{last}")],
                 events=[NewEvent("tool.started", tool | {"arguments": "{}"})],
             )
@@ -290,7 +290,7 @@ class TurnMachine(RuleBasedStateMachine):
         self.written_by_owner_only(
             work,
             lambda: fenced_writes.advance(
-                work, settled=[failed], intents=[intent], events=[retrying("openai:b", step=last)]
+                work, outcomes=[failed], intents=[intent], events=[retrying("openai:b", step=last)]
             ),
         )
 
@@ -340,14 +340,16 @@ class TurnMachine(RuleBasedStateMachine):
             became = S.CANCELLED if stopping and status is S.FAILED else status
             assert Turn.objects.get(pk=work.turn_id).status == became
 
-    def return_it(self, work: Claim, fruitless: bool) -> None:
+    def return_it(self, work: Claim, without_progress: bool) -> None:
         owner, before = self.is_owner(work), Turn.objects.get(pk=work.turn_id)
-        given = release_claim(session_id=work.session_id, turn_id=work.turn_id, epoch=work.epoch, fruitless=fruitless)
+        given = release_claim(
+            session_id=work.session_id, turn_id=work.turn_id, epoch=work.epoch, without_progress=without_progress
+        )
         assert given is owner
         after = Turn.objects.get(pk=work.turn_id)
         expected = S(before.status)
         if given:
-            spent = fruitless and before.attempts_without_progress >= MAX_ATTEMPTS_WITHOUT_PROGRESS
+            spent = without_progress and before.attempts_without_progress >= MAX_ATTEMPTS_WITHOUT_PROGRESS
             expected = S.CANCELLED if before.status == S.CANCELLING else S.FAILED if spent else S.QUEUED
         assert after.status == expected
 
@@ -385,7 +387,7 @@ class TurnMachine(RuleBasedStateMachine):
         log = read_log(self.ada.session_id, after=0, limit=100_000)
         for earlier in self.snapshots:
             later = [event for event in log if event.seq > earlier["seq"]]
-            if follows(earlier["seq"], later, fresh["seq"]):
+            if is_contiguous(earlier["seq"], later, fresh["seq"]):
                 assert replay(earlier, [arguments(event) for event in later]) == fresh
             else:
                 assert later[0].first_seq <= earlier["seq"], "only what was folded asks for a new snapshot"
@@ -395,7 +397,7 @@ class TurnMachine(RuleBasedStateMachine):
         """The replay law for who follows live: from one moment to the next."""
         before, self.live = self.live, self.ada.snapshot()
         later = read_log(self.ada.session_id, after=before["seq"], limit=100_000)
-        if follows(before["seq"], later, self.live["seq"]):
+        if is_contiguous(before["seq"], later, self.live["seq"]):
             assert replay(before, [arguments(event) for event in later]) == self.live
 
     def remember_by_the_folded_log(self) -> None:

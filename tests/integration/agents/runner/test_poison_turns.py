@@ -61,7 +61,7 @@ def test_giving_back_without_progress_ends_a_turn_like_losing_its_lease() -> Non
     for attempt in range(MAX_ATTEMPTS_WITHOUT_PROGRESS + 1):
         work = claimed()
         assert ada.turn().attempts_without_progress == attempt
-        assert release_claim(session_id=work.session_id, turn_id=work.turn_id, epoch=work.epoch, fruitless=True)
+        assert release_claim(session_id=work.session_id, turn_id=work.turn_id, epoch=work.epoch, without_progress=True)
     assert (ada.turn().status, ada.turn().error_class) == ("failed", "worker_crashed")
     assert ada.log()[-1] == "turn.failed"
     assert not claim()
@@ -72,7 +72,7 @@ def test_giving_back_for_a_drain_may_happen_any_number_of_times() -> None:
     ada.ask()
     for _ in range(MAX_ATTEMPTS_WITHOUT_PROGRESS + 2):
         work = claimed()
-        assert release_claim(session_id=work.session_id, turn_id=work.turn_id, epoch=work.epoch, fruitless=False)
+        assert release_claim(session_id=work.session_id, turn_id=work.turn_id, epoch=work.epoch, without_progress=False)
     assert (ada.turn().status, ada.turn().attempts_without_progress) == ("queued", 0)
 
 

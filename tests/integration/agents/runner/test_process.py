@@ -175,7 +175,7 @@ async def test_a_turn_that_was_taken_away_is_dropped_and_the_taker_s_answer_coun
                 assert session
                 turn = lock_turn(session, ada.turn().pk)
                 assert turn
-                requeue_locked(session, turn, reason="lease_lost", fruitless=True)
+                requeue_locked(session, turn, reason="lease_lost", without_progress=True)
                 taken.append(claimed(runner=OTHER_RUNNER))
 
         await in_db_thread(take)

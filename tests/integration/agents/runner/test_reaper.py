@@ -109,7 +109,7 @@ def test_a_step_of_progress_gives_the_turn_all_its_attempts_again() -> None:
         lease_is_over(claimed().turn_id)
         reap()
     work = claimed()
-    fenced_writes.advance(work, settled=[done(1)])
+    fenced_writes.advance(work, outcomes=[done(1)])
     lease_is_over(work.turn_id)
     reap()
     assert (ada.turn().status, ada.turn().attempts_without_progress) == ("queued", 1)
@@ -150,7 +150,7 @@ def test_no_step_of_an_ended_turn_stays_open() -> None:
     ada = asked()
     work = claimed()
     idempotent = Intent(3, StepKind.TOOL, "clock", "call_2", idempotent=True, request="{}")
-    fenced_writes.advance(work, settled=[done(1)], intents=[tool_intent(2), idempotent])
+    fenced_writes.advance(work, outcomes=[done(1)], intents=[tool_intent(2), idempotent])
     stop(ada)
     lease_is_over(work.turn_id)
     assert reap() == 1
@@ -179,7 +179,7 @@ def test_what_a_lost_turn_used_is_not_forgotten_at_its_end() -> None:
     ada = asked()
     work = claimed()
     call = StepOutcome(1, StepStatus.DONE, {"text": "", "tool_calls": []}, spent=Spent(3, 5, Decimal("0.5")))
-    fenced_writes.advance(work, settled=[call])
+    fenced_writes.advance(work, outcomes=[call])
     stop(ada)
     lease_is_over(work.turn_id)
     reap()
@@ -307,17 +307,23 @@ def test_a_wait_that_is_not_over_goes_on(reason: WaitReason | None) -> None:
 # --- giving back ---
 
 
-def give(ada: Conversation, epoch: int = 1, *, fruitless: bool = False) -> bool:
-    return release_claim(session_id=ada.session_id, turn_id=ada.turns()[0].pk, epoch=epoch, fruitless=fruitless)
+def give(ada: Conversation, epoch: int = 1, *, without_progress: bool = False) -> bool:
+    return release_claim(
+        session_id=ada.session_id, turn_id=ada.turns()[0].pk, epoch=epoch, without_progress=without_progress
+    )
 
 
 @pytest.mark.parametrize("fruitless", [False, True])
-def test_a_turn_that_is_given_back_waits_for_the_next_runner(fruitless: bool) -> None:
+def test_a_turn_that_is_given_back_waits_for_the_next_runner(without_progress: bool) -> None:
     ada = asked()
     say(claimed(), "Hel")
-    assert give(ada, fruitless=fruitless)
+    assert give(ada, without_progress=without_progress)
     turn = ada.turn()
-    assert (turn.status, turn.lease_expires_at, turn.attempts_without_progress) == ("queued", None, int(fruitless))
+    assert (turn.status, turn.lease_expires_at, turn.attempts_without_progress) == (
+        "queued",
+        None,
+        int(without_progress),
+    )
     assert ada.row.active_turn_id is None
     assert ada.events()[-1].data == {"reason": "given_back"}
     assert not give(ada), "once"
@@ -338,8 +344,8 @@ def test_what_is_not_one_s_own_is_not_given_back() -> None:
     assert not give(ada), "not claimed yet"
     work = claimed()
     assert not give(ada, epoch=2)
-    assert not release_claim(session_id=ada.session_id, turn_id=new_id(), epoch=1, fruitless=False)
-    assert not release_claim(session_id=new_id(), turn_id=work.turn_id, epoch=1, fruitless=False)
+    assert not release_claim(session_id=ada.session_id, turn_id=new_id(), epoch=1, without_progress=False)
+    assert not release_claim(session_id=new_id(), turn_id=work.turn_id, epoch=1, without_progress=False)
     answer(work)
     assert not give(ada), "it has ended"
     assert ada.log()[3:] == ["message.completed", "turn.completed"]

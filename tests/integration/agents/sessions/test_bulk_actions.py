@@ -53,7 +53,7 @@ def now_is(made: BulkAction) -> tuple[str, int, int]:
 
 
 def test_every_row_is_done_once_and_what_refuses_is_counted_with_its_reason(olga: Actor, ada: Conversation) -> None:
-    made = start_bulk_action(olga, act="fail_turn", targets=[*keys(ada), new_id(), keys(ada)[0]])
+    made = start_bulk_action(olga, operation="set_aside", targets=[*keys(ada), new_id(), keys(ada)[0]])
     assert run_bulk_action(made.pk, seconds=60) == 10
     assert now_is(made) == ("done", 8, 2)
     assert made.reasons == {"There is no such thing here.": 1, "The turn has ended already; it is failed.": 1}
@@ -66,7 +66,7 @@ def test_every_row_is_done_once_and_what_refuses_is_counted_with_its_reason(olga
 
 def test_work_goes_on_where_it_stood(olga: Actor, ada: Conversation, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(bulk_actions, "CHUNK", 3)
-    made = start_bulk_action(olga, act="cancel", targets=keys(ada))
+    made = start_bulk_action(olga, operation="cancel", targets=keys(ada))
     # Without time it does one row at least, or nothing would ever come to an end.
     assert [run_bulk_action(made.pk, seconds=1e-9) for _ in range(3)] == [1, 1, 1]
     assert now_is(made) == ("open", 3, 0)
@@ -76,14 +76,14 @@ def test_work_goes_on_where_it_stood(olga: Actor, ada: Conversation, monkeypatch
 
 
 def test_two_who_work_at_once_do_no_row_twice(olga: Actor, ada: Conversation) -> None:
-    made = start_bulk_action(olga, act="cancel", targets=keys(ada))
+    made = start_bulk_action(olga, operation="cancel", targets=keys(ada))
     found = side_by_side(*[lambda: run_bulk_action(made.pk, seconds=60)] * 4)
     assert sorted(found, key=str) == [0, 0, 0, 8]
     assert now_is(made) == ("done", 8, 0)
 
 
 def test_a_worker_that_is_gone_is_followed_by_another_when_its_lease_is_over(olga: Actor, ada: Conversation) -> None:
-    made = start_bulk_action(olga, act="cancel", targets=keys(ada))
+    made = start_bulk_action(olga, operation="cancel", targets=keys(ada))
     BulkAction.objects.update(worker=new_id(), lease_expires_at="2999-01-01T00:00:00Z")
     assert run_bulk_action(made.pk, seconds=60) == 0
     # It had done two rows, and told nobody.
@@ -99,7 +99,7 @@ def test_a_worker_that_is_gone_is_followed_by_another_when_its_lease_is_over(olg
 def test_a_worker_whose_lease_another_has_taken_writes_no_progress(
     olga: Actor, ada: Conversation, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    made = start_bulk_action(olga, act="cancel", targets=keys(ada))
+    made = start_bulk_action(olga, operation="cancel", targets=keys(ada))
     other = new_id()
     verb = bulk_actions.BULK_OPERATIONS["cancel"].verb
 
@@ -117,13 +117,13 @@ def test_a_stop_is_heard_and_what_was_done_meanwhile_is_counted(
     olga: Actor, ada: Conversation, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(bulk_actions, "CHUNK_SECONDS", 1e-9)
-    made = start_bulk_action(olga, act="cancel", targets=keys(ada))
+    made = start_bulk_action(olga, operation="cancel", targets=keys(ada))
     verb, rows = bulk_actions.BULK_OPERATIONS["cancel"].verb, []
 
     def stopped_at_the_third(actor: Actor, key: UUID) -> object:
         rows.append(key)
         if len(rows) == 3:
-            stop_bulk_action(olga, bulk_id=made.pk)
+            stop_bulk_action(olga, bulk_action_id=made.pk)
         return verb(actor, key)
 
     monkeypatch.setitem(
@@ -134,13 +134,13 @@ def test_a_stop_is_heard_and_what_was_done_meanwhile_is_counted(
     assert (made.note, made.targets) == ("Stopped by olga.", [])
     assert (open_bulk_actions(), run_bulk_actions()) == ([], 0)
     assert ada.statuses() == ["cancelled"] * 3 + ["queued"] * 5
-    assert stop_bulk_action(olga, bulk_id=made.pk).status == "stopped"
+    assert stop_bulk_action(olga, bulk_action_id=made.pk).status == "stopped"
     assert AuditEntry.objects.filter(action="bulk_action.stopped").count() == 1
 
 
 @pytest.mark.parametrize("lost", ["role", "account"])
 def test_who_may_not_do_it_any_more_does_no_further_row(olga: Actor, ada: Conversation, lost: str) -> None:
-    made = start_bulk_action(olga, act="cancel", targets=keys(ada))
+    made = start_bulk_action(olga, operation="cancel", targets=keys(ada))
     assert run_bulk_action(made.pk, seconds=1e-9) == 1
     if lost == "role":
         User.objects.get(username="olga").groups.remove(Group.objects.get(name=Role.OPERATOR))
@@ -163,7 +163,7 @@ def test_a_row_that_breaks_the_verb_does_not_stop_the_others(
         return verb(actor, key)
 
     monkeypatch.setitem(bulk_actions.BULK_OPERATIONS, "cancel", bulk_actions.BulkOperation(CANCEL_TURN, broken))
-    made = start_bulk_action(olga, act="cancel", targets=keys(ada))
+    made = start_bulk_action(olga, operation="cancel", targets=keys(ada))
     run_bulk_action(made.pk, seconds=60)
     assert now_is(made) == ("done", 7, 1)
     assert "bulk_row.failed" in caplog.text
@@ -175,8 +175,8 @@ def test_a_small_act_does_not_wait_for_a_large_one(
     monkeypatch.setattr("agents.tasks.BULK_SLICE_SECONDS", 1e-9)
     bob = conversation("bob")
     bob.ask()
-    large = start_bulk_action(olga, act="cancel", targets=keys(ada))
-    small = start_bulk_action(olga, act="cancel", targets=keys(bob))
+    large = start_bulk_action(olga, operation="cancel", targets=keys(ada))
+    small = start_bulk_action(olga, operation="cancel", targets=keys(bob))
     order: list[Any] = []
     work = bulk_actions.run_bulk_action
 
@@ -191,14 +191,14 @@ def test_a_small_act_does_not_wait_for_a_large_one(
 
 @pytest.mark.parametrize("role", [Role.USER, Role.VIEWER, Role.BUILDER])
 def test_who_is_no_operator_neither_begins_nor_stops_one(olga: Actor, ada: Conversation, role: Role) -> None:
-    made = start_bulk_action(olga, act="cancel", targets=keys(ada))
+    made = start_bulk_action(olga, operation="cancel", targets=keys(ada))
     eve = user_actor(person("eve", role))
     with pytest.raises(Forbidden):
-        start_bulk_action(eve, act="cancel", targets=keys(ada))
+        start_bulk_action(eve, operation="cancel", targets=keys(ada))
     with pytest.raises(Forbidden):
-        stop_bulk_action(eve, bulk_id=made.pk)
+        stop_bulk_action(eve, bulk_action_id=made.pk)
     with pytest.raises(NotFound):
-        stop_bulk_action(olga, bulk_id=new_id())
+        stop_bulk_action(olga, bulk_action_id=new_id())
     with pytest.raises(InvalidInput):
-        start_bulk_action(olga, act="cancel", targets=[])
+        start_bulk_action(olga, operation="cancel", targets=[])
     assert open_bulk_actions() == [made.pk]

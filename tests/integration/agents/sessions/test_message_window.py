@@ -19,7 +19,7 @@ pytestmark = pytest.mark.usefixtures("transactional_db")
 
 
 def window(ada: Conversation, limit: int = 10, before: UUID | None = None) -> dict[str, Any]:
-    return read_window(actor=ada.actor, session_id=ada.session_id, limit=limit, before=before)
+    return read_window(actor=ada.actor, session_id=ada.session_id, limit=limit, cursor=before)
 
 
 def said(found: dict[str, Any]) -> list[str]:
@@ -115,7 +115,7 @@ def test_absent_foreign_and_wrong_look_as_everywhere() -> None:
         read_window(actor=bob.actor, session_id=ada.session_id, limit=1)
     for before in (theirs, new_id()):
         with pytest.raises(InvalidInput):
-            read_window(actor=bob.actor, session_id=bob.session_id, limit=1, before=before)
+            read_window(actor=bob.actor, session_id=bob.session_id, limit=1, cursor=before)
 
 
 def test_it_takes_the_same_few_statements_whatever_the_length() -> None:

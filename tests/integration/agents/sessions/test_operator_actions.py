@@ -211,7 +211,7 @@ def test_a_requeued_turn_is_lost_for_its_runner_and_answered_once_by_the_next(ol
     say(old, "Hal")
     turn = requeue_turn(olga, turn_id=old.turn_id)
     assert (turn.status, turn.attempts_without_progress, turn.lease_expires_at) == ("queued", 1, None)
-    for late in (lambda: say(old, "lo"), lambda: answer(old), lambda: fenced_writes.advance(old, settled=[done(1)])):
+    for late in (lambda: say(old, "lo"), lambda: answer(old), lambda: fenced_writes.advance(old, outcomes=[done(1)])):
         with pytest.raises(LostTurn):
             late()
     new = claimed()
@@ -238,7 +238,7 @@ def test_a_turn_that_hangs_each_time_ends_by_itself_however_it_is_taken_away(olg
 def test_a_step_of_progress_after_a_requeue_gives_all_attempts_back(olga: Actor) -> None:
     ada = asked()
     requeue_turn(olga, turn_id=claimed().turn_id)
-    fenced_writes.advance(claimed(), settled=[done(1)], intents=[tool_intent(2)])
+    fenced_writes.advance(claimed(), outcomes=[done(1)], intents=[tool_intent(2)])
     assert ada.turn().attempts_without_progress == 0
 
 

@@ -14,14 +14,14 @@ from django.db import connection, transaction
 from accounts.actor import Actor, Scope
 from agents.domain.events import EventType
 from agents.domain.message_parts import text_part
-from agents.domain.replay import _LAW, _nothing
+from agents.domain.replay import _APPLIERS, _no_change
 from agents.domain.serialization import message_shape, session_shape, turn_error
 from agents.domain.states import Priority, WaitReason
 from agents.journal import fenced_writes
 from agents.journal.claims import Claim
 from agents.journal.compaction import compact_turn
 from agents.journal.fenced_writes import NewEvent
-from agents.journal.log import LoggedEvent, follows, read_log
+from agents.journal.log import LoggedEvent, is_contiguous, read_log
 from agents.models import AgentSession, Event, Message, Turn
 from agents.runner.reaper import reap, release_claim
 from agents.sessions import (
@@ -146,7 +146,7 @@ def test_events_follow_a_reader_or_they_do_not(
     after: int, first: int | None, replaces_from: int | None, last_seq: int, goes_on: bool
 ) -> None:
     events = [LoggedEvent(first, None, "message.delta", "{}", "", replaces_from)] if first else []
-    assert follows(after, events, last_seq) is goes_on
+    assert is_contiguous(after, events, last_seq) is goes_on
 
 
 def test_a_reader_in_the_middle_of_a_folded_run_is_told_to_read_a_snapshot() -> None:
@@ -229,7 +229,7 @@ def tool_event(event_type: str, number: int, **more: Any) -> NewEvent:
 
 def tools(work: Claim) -> None:
     started = [tool_event("tool.started", number, arguments="{}") for number in (2, 3)]
-    fenced_writes.advance(work, settled=[done(1)], events=started)
+    fenced_writes.advance(work, outcomes=[done(1)], events=started)
     fenced_writes.append(work, [tool_event("tool.finished", 2, content="noon")])
     fenced_writes.append(work, [tool_event("tool.failed", 3, content="broken")])
 
@@ -242,7 +242,9 @@ def life(ada: Conversation) -> list[Callable[[], object]]:
         return works[-1]
 
     def give() -> object:
-        return release_claim(session_id=ada.session_id, turn_id=work().turn_id, epoch=work().epoch, fruitless=False)
+        return release_claim(
+            session_id=ada.session_id, turn_id=work().turn_id, epoch=work().epoch, without_progress=False
+        )
 
     def claim() -> None:
         works.append(claimed())
@@ -288,7 +290,7 @@ def test_every_snapshot_and_the_events_after_it_give_every_later_snapshot() -> N
     for step in life(ada):
         step()
         snapshots.append(ada.snapshot())
-    changing = {event_type for event_type in EventType if _LAW[event_type] is not _nothing}
+    changing = {event_type for event_type in EventType if _APPLIERS[event_type] is not _no_change}
     assert set(ada.log()) >= changing, "the law is held for every type that has one"
     for earlier, later in pairwise(snapshots):
         assert replayed(ada, earlier, until=later["seq"]) == later
@@ -301,13 +303,13 @@ def test_a_snapshot_holds_the_newest_messages_and_the_turns_that_they_belong_to(
     fail(claimed())
     cancel_turn(ada.actor, turn_id=turn_of(stopped))
     answer(claimed(), "Third.")
-    snapshot = build_snapshot(ada.row, most=4)
+    snapshot = build_snapshot(ada.row, limit=4)
     assert [message["ordinal"] for message in snapshot["messages"]] == [3, 4, 5, 6]
-    assert (snapshot["older"], build_snapshot(ada.row, most=6)["older"]) == (True, False)
+    assert (snapshot["older"], build_snapshot(ada.row, limit=6)["older"]) == (True, False)
     assert [turn["status"] for turn in snapshot["turns"].values()] == ["queued", "queued"]
     # An open turn is told of however far back its message stands.
-    assert list(build_snapshot(ada.row, most=1)["turns"]) == list(snapshot["turns"])
-    everything = build_snapshot(ada.row, most=6)["turns"]
+    assert list(build_snapshot(ada.row, limit=1)["turns"]) == list(snapshot["turns"])
+    everything = build_snapshot(ada.row, limit=6)["turns"]
     assert [everything[str(turn_of(one))]["status"] for one in (failed, stopped)] == ["failed", "cancelled"]
 
 

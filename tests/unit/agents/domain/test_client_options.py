@@ -10,9 +10,9 @@ from agents.domain.client_options import (
     ClientOptions,
     check_results,
     client_tool_calls,
+    dump_options,
     read_options,
     smaller_limit,
-    stored_options,
 )
 from agents.domain.message_parts import text_part, tool_call_part, tool_result_part
 from foundation.errors import InvalidInput
@@ -30,7 +30,7 @@ def test_options_come_back_from_their_row_as_they_went() -> None:
         one_call=True,
         json=JsonFormat({"type": "object"}, "city", "A city.", strict=True),
     )
-    stored = stored_options(options, system="an-id")
+    stored = dump_options(options, system="an-id")
     assert stored is not None
     assert stored["system"] == "an-id"
     assert "Be brief." not in str(stored), "the words stand in a message of their own"
@@ -39,13 +39,13 @@ def test_options_come_back_from_their_row_as_they_went() -> None:
 
 
 def test_a_turn_without_options_holds_nothing() -> None:
-    assert stored_options(ClientOptions(), system=None) is None
+    assert dump_options(ClientOptions(), system=None) is None
     assert read_options(None) is NO_OPTIONS
 
 
 def test_json_without_a_schema_is_something_to_hold() -> None:
     options = ClientOptions(json=JsonFormat())
-    assert read_options(stored_options(options, system=None)) == options
+    assert read_options(dump_options(options, system=None)) == options
 
 
 def test_what_a_client_must_run_is_what_has_no_result() -> None:
@@ -60,7 +60,7 @@ def test_results_are_those_of_the_calls_that_wait_and_of_all_of_them() -> None:
     results = [tool_result_part(call_id=name, content="on", is_error=False) for name in "abc"]
     check_results(calls, [*results[:2], text_part("Well?")])
     check_results(calls, [text_part("Never mind.")])
-    check_results(calls, results[:1], all_of_them=False)
+    check_results(calls, results[:1], require_all=False)
     with pytest.raises(InvalidInput, match="'c'"):
         check_results(calls, results)
     with pytest.raises(InvalidInput, match="'b' is missing"):

@@ -1,6 +1,6 @@
 from dataclasses import replace
 
-from agents.domain.config_diff import differences
+from agents.domain.config_diff import compare_configurations
 from agents.domain.configuration import SETTINGS, AgentConfiguration, ContextPolicy, TurnLimits
 from foundation.line_diff import LONGEST, Kind, compare_lines
 
@@ -13,11 +13,11 @@ def shown(old: list[str], new: list[str]) -> list[str]:
 
 
 def test_equal_configurations_have_no_differences() -> None:
-    assert differences(PLAIN, replace(PLAIN)) == []
+    assert compare_configurations(PLAIN, replace(PLAIN)) == []
 
 
 def test_a_limit_that_is_given_as_its_default_says_so() -> None:
-    found = differences(PLAIN, AgentConfiguration.parse(PLAIN.dump() | {"limits": {"steps": 12}}))
+    found = compare_configurations(PLAIN, AgentConfiguration.parse(PLAIN.dump() | {"limits": {"steps": 12}}))
     assert [(line.kind, line.text) for line in found[0].lines][:2] == [
         (Kind.REMOVED, "steps: 12 (default)"),
         (Kind.ADDED, "steps: 12"),
@@ -32,13 +32,15 @@ def test_every_field_is_compared() -> None:
         limits=TurnLimits(steps=3),
         context_policy=ContextPolicy(history_messages=3),
     )
-    assert [difference.field for difference in differences(PLAIN, other)] == [
+    assert [difference.field for difference in compare_configurations(PLAIN, other)] == [
         name for name in SETTINGS if name in other.dump()
     ]
 
 
 def test_the_order_of_models_is_a_difference() -> None:
-    assert differences(AgentConfiguration(model_chain=("a:", "b:")), AgentConfiguration(model_chain=("b:", "a:")))
+    assert compare_configurations(
+        AgentConfiguration(model_chain=("a:", "b:")), AgentConfiguration(model_chain=("b:", "a:"))
+    )
 
 
 def test_long_equal_stretches_are_left_out_and_counted() -> None:

@@ -11,7 +11,7 @@ from agents.admin import turn_actions, turns
 from agents.admin.list_filters import ERROR_CLASSES
 from agents.api.schema.turns import COMPONENTS
 from agents.domain import failures
-from agents.domain.failures import QUIET, ErrorClass, parse_error_class
+from agents.domain.failures import SILENT_CLASSES, ErrorClass, parse_error_class
 from agents.domain.serialization import retry_suggested
 from agents.domain.states import StepStatus, TurnStatus
 from agents.llm.errors import BY_CLASS
@@ -59,7 +59,7 @@ def test_what_clients_know_of_a_class_stays(name: str) -> None:
 @pytest.mark.parametrize("error_class", ErrorClass)
 def test_every_class_says_what_happened_and_what_to_do_and_fits_its_column(error_class: ErrorClass) -> None:
     failure = error_class.failure
-    assert all(text.endswith((".", "?")) for text in (failure.meaning, failure.words, failure.remedy))
+    assert all(text.endswith((".", "?")) for text in (failure.meaning, failure.user_message, failure.remedy))
     assert 400 <= failure.status < 600
     for model in (Turn, Step):
         assert len(error_class) <= (model._meta.get_field("error_class").max_length or 0)
@@ -78,7 +78,7 @@ def test_a_model_raises_every_class_that_may_be_recovered_from_and_no_other() ->
 
 
 def test_only_what_operators_and_users_wanted_alarms_nobody() -> None:
-    assert set(QUIET) == {"set_aside", "cancelled"}
+    assert set(SILENT_CLASSES) == {"set_aside", "cancelled"}
 
 
 def test_the_console_and_the_schema_offer_what_there_is() -> None:

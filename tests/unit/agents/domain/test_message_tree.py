@@ -25,7 +25,7 @@ def aside(n: int, parent: int | None) -> Node:
 
 
 def line(tree: Tree, head: int | None) -> list[int]:
-    return [node.id.int for node in tree.line(number(head) if head else None)]
+    return [node.id.int for node in tree.path_to(number(head) if head else None)]
 
 
 def beside(tree: Tree, n: int, nodes: list[Node]) -> list[int]:
@@ -38,8 +38,8 @@ PLAIN = [asked(1, None), answered(2, 1), asked(3, 2), answered(4, 3)]
 def test_questions_stand_in_a_line_and_their_answers_hang_on_them() -> None:
     tree = Tree(PLAIN)
     assert line(tree, 4) == line(tree, 3) == [1, 3]
-    assert tree.answer_to(PLAIN[2]) == PLAIN[3]
-    assert tree.answer_to(PLAIN[3]) is None
+    assert tree.find_answer(PLAIN[2]) == PLAIN[3]
+    assert tree.find_answer(PLAIN[3]) is None
 
 
 def test_nothing_leads_to_no_head_or_to_one_that_is_gone() -> None:
@@ -71,7 +71,7 @@ def test_the_first_question_has_branches_too() -> None:
 def test_a_branch_is_shown_at_its_newest_end(n: int, head: int) -> None:
     nodes = [*PLAIN, asked(7, 2), asked(8, 7), answered(9, 8)]
     node = next(node for node in nodes if node.id.int == n)
-    assert Tree(nodes).newest_below(node) == number(head)
+    assert Tree(nodes).newest_descendant(node) == number(head)
 
 
 def test_messages_without_a_turn_are_places_of_their_own() -> None:

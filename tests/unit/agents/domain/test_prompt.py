@@ -10,12 +10,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from agents.domain.chat import ChatMessage, ToolCall
-from agents.domain.client_options import BELOW_OURS
+from agents.domain.client_options import CLIENT_INSTRUCTIONS_PREFIX
 from agents.domain.message_parts import Part, text_part, tool_call_part, tool_result_part
 from agents.domain.prompt import (
     BYTES_PER_TOKEN,
     INTERRUPTED,
-    TOKENS_AROUND,
+    TOKENS_PER_MESSAGE,
     Block,
     Count,
     Item,
@@ -23,7 +23,7 @@ from agents.domain.prompt import (
     estimate_tokens,
     fit,
     flatten,
-    newest,
+    newest_exchanges,
     repair,
 )
 from foundation.ids import new_id
@@ -277,7 +277,7 @@ def size(messages: Sequence[ChatMessage], count: Count = len) -> int:
     return (
         words
         + sum(count(one.name) + count(one.arguments) for one in calls)
-        + TOKENS_AROUND * (len(messages) + len(calls))
+        + TOKENS_PER_MESSAGE * (len(messages) + len(calls))
     )
 
 
@@ -303,7 +303,7 @@ def test_a_clients_words_for_the_model_stand_below_the_releases() -> None:
     both = request(history, instructions="Be kind.", client="Be brief.")
     assert [message.role for message in both] == ["system", "system", "user"]
     assert both[0].text == "Be kind."
-    assert both[1].text == BELOW_OURS + "Be brief."
+    assert both[1].text == CLIENT_INSTRUCTIONS_PREFIX + "Be brief."
     assert request(history, client="Be brief.")[0] == ChatMessage("system", "Be brief.")
 
 
@@ -319,7 +319,7 @@ def test_results_of_a_client_are_messages_in_front_of_its_next_words() -> None:
 def read(history: Sequence[Said], characters: int) -> list[str]:
     """The texts of what is left, in order."""
     stored = items(*history)
-    kept = newest(stored, characters)
+    kept = newest_exchanges(stored, characters)
     assert [item for item in stored if item in kept] == kept
     return [message.text for item in kept for message in flatten(item.author, item.parts)]
 
@@ -350,7 +350,7 @@ def test_a_clients_results_keep_their_call_and_the_question_whatever_the_policy_
     asked: list[Part],
 ) -> None:
     history = handed_out_and_back(*asked)
-    kept = [(item.author, list(item.parts)) for item in newest(items(*history), 100)]
+    kept = [(item.author, list(item.parts)) for item in newest_exchanges(items(*history), 100)]
     assert kept == [history[0], *history[3:]]
     for made in (request(kept), request(history, window=1)):
         assert [message.role for message in made] == ["user", "assistant", "tool", *["user"] * len(asked)]
@@ -402,9 +402,9 @@ def test_what_is_far_from_filling_the_window_is_not_counted() -> None:
 
     # Characters that are not ASCII have up to four bytes, each of which may be a token.
     history = [("user", [text_part("é" * 10)])]
-    assert request(history, window=40 + TOKENS_AROUND, count=count) == request(history)
+    assert request(history, window=40 + TOKENS_PER_MESSAGE, count=count) == request(history)
     with pytest.raises(AssertionError, match="counted"):
-        request(history, window=39 + TOKENS_AROUND, count=count)
+        request(history, window=39 + TOKENS_PER_MESSAGE, count=count)
 
 
 @pytest.mark.parametrize(
@@ -433,7 +433,7 @@ counts = st.sampled_from([len, estimate_tokens, lambda text: len(text.split()), 
 def test_every_request_ends_sound_and_with_its_question(
     history: list[Said], work: list[Part], characters: int, window: int | None, count: Count
 ) -> None:
-    kept = newest(items(*history), characters)
+    kept = newest_exchanges(items(*history), characters)
     assert kept[-1].parts == history[-1][1]
     made = fit([], kept, work, window, count)
     check(made, made)

@@ -7,7 +7,7 @@ import pytest
 
 from agents.domain.events import TERMINAL_EVENTS, EventType
 from agents.domain.message_parts import Part, text_part, tool_call_part, tool_result_part
-from agents.domain.replay import Snapshot, apply_event, replay, show
+from agents.domain.replay import Snapshot, apply_event, replay, show_event
 from agents.domain.states import TurnStatus
 from tests.support.event_examples import example
 
@@ -163,7 +163,7 @@ def test_when_the_model_is_asked_once_more_its_text_since_the_last_tool_goes(
 def show_all(parts: list[Part], *events: tuple[str, dict[str, Any]]) -> list[Part]:
     shown = list(parts)
     for event_type, data in events:
-        show(shown, event_type, data)
+        show_event(shown, event_type, data)
     return shown
 
 
@@ -183,9 +183,9 @@ def test_what_a_turn_shows_grows_in_order_and_deltas_flow_together() -> None:
         "tool.failed",
         "turn.started",
     ]:
-        show(parts, event_type, DATA[event_type])
-    show(parts, "tool.failed", {**DATA["tool.failed"], "outcome": "unknown"})
-    show(parts, "message.delta", {"text": "!"})
+        show_event(parts, event_type, DATA[event_type])
+    show_event(parts, "tool.failed", {**DATA["tool.failed"], "outcome": "unknown"})
+    show_event(parts, "message.delta", {"text": "!"})
     assert parts == [
         text_part("HiHi"),
         tool_call_part(call_id="a", name="clock", arguments="{}"),

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agents.domain.titles import LONGEST, make_title
+from agents.domain.titles import MAX_LENGTH, make_title
 from agents.sessions.crud import MAX_TITLE
 
 _WEATHER = "Tell me everything there is to know about the weather"
@@ -39,7 +39,7 @@ def test_a_title_is_one_short_line_that_a_row_takes(text: str) -> None:
     title = make_title(text)
     title.encode()
     assert title == title.strip()
-    assert len(title) <= LONGEST < MAX_TITLE
+    assert len(title) <= MAX_LENGTH < MAX_TITLE
     assert not {category(char) for char in title} & {"Cc", "Cf", "Cs", "Zl", "Zp"}
 
 

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agents.engine.delta_buffer import _SOON as SOON
+from agents.engine.delta_buffer import _EPSILON_SECONDS as SOON
 from agents.engine.delta_buffer import FLUSH_BYTES, FLUSH_SECONDS, DeltaBuffer
 from agents.engine.ticker import Ticker
 from tests.support import virtual_time

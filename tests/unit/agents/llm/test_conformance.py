@@ -286,7 +286,7 @@ async def test_an_answer_in_json_without_a_schema_is_an_object_or_refused(stage:
         assert isinstance(json.loads(text_of(await heard(stage, asked))), dict)
     else:
         _, error = await heard_until_it_fails(stage, asked)
-        assert (error.error_class, error.refused) == ("bad_request", True)
+        assert (error.error_class, error.not_billed) == ("bad_request", True)
 
 
 async def test_where_the_provider_knows_how_one_call_is_all_that_comes(stage: Stage) -> None:

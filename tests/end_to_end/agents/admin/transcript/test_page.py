@@ -80,9 +80,9 @@ def asked(text: str = "Hi") -> Conversation:
 def test_the_page_tells_what_was_said_by_whom_and_how_it_went(vera: Client) -> None:
     ada = asked("What is **the time**? <script>alert(1)</script>")
     work = claimed()
-    fenced_writes.advance(work, settled=[done(1, "Let me see.")], intents=[tool_intent(2)])
+    fenced_writes.advance(work, outcomes=[done(1, "Let me see.")], intents=[tool_intent(2)])
     unknown = StepOutcome(2, StepStatus.UNKNOWN, {"content": "Nobody <b>knows</b>.", "is_error": True}, "tool_error")
-    fenced_writes.advance(work, settled=[unknown])
+    fenced_writes.advance(work, outcomes=[unknown])
     fail(work, text="Half an answer")
     Turn.objects.filter(pk=work.turn_id)
     shown = page(vera, address(ada))
@@ -102,11 +102,11 @@ def test_a_tool_call_stands_with_its_result_its_state_and_its_time(vera: Client)
     ada = asked()
     work = claimed()
     fenced_writes.advance(
-        work, settled=[done(1, "Two at once.")], intents=[tool_intent(2, "call_a"), tool_intent(3, "call_b")]
+        work, outcomes=[done(1, "Two at once.")], intents=[tool_intent(2, "call_a"), tool_intent(3, "call_b")]
     )
     worked = StepOutcome(3, StepStatus.DONE, {"content": "It is noon.", "is_error": False})
     broke = StepOutcome(2, StepStatus.FAILED, {"content": "No such zone.", "is_error": True}, "tool_error")
-    fenced_writes.advance(work, settled=[worked, broke])
+    fenced_writes.advance(work, outcomes=[worked, broke])
     fail(work, text="Half an answer")
     parts = [
         tool_call_part(call_id="call_a", name="clock", arguments='{"timezone": "Mars", "n": 1}'),
@@ -238,7 +238,7 @@ def test_the_step_of_a_call_that_has_no_route_yet_shows_none(vera: Client) -> No
     work = claimed()
     assert "<td>model</td>" in page(vera, address(ada))
     fenced_writes.advance(
-        work, settled=[StepOutcome(1, StepStatus.DONE, {"text": "", "tool_calls": []}, name="openai:small")]
+        work, outcomes=[StepOutcome(1, StepStatus.DONE, {"text": "", "tool_calls": []}, name="openai:small")]
     )
     assert "<td>model <code>openai:small</code></td>" in page(vera, address(ada))
 
@@ -271,7 +271,7 @@ def test_what_was_said_is_hidden_from_who_may_not_read_it_on_the_page_and_as_it_
     Agent.objects.get().groups.set([lawyers])
     AgentSession.objects.update(title="A secret title")
     work = claimed()
-    fenced_writes.advance(work, settled=[done(1, "secret")], intents=[tool_intent(2)])
+    fenced_writes.advance(work, outcomes=[done(1, "secret")], intents=[tool_intent(2)])
     Step.objects.filter(number=2).update(request="secret", result={"content": "secret"})
     say(work, "A secret answer")
     fail_turn(user_actor(person("olga", Role.OPERATOR)), turn_id=work.turn_id)

@@ -405,7 +405,7 @@ def calls_of(*fragments: str) -> tuple[ToolCall, ...]:
     _, answer = answer_to(
         *(delta(f'"tool_calls": [{fragment}]') for fragment in fragments), delta("", '"tool_calls"'), "[DONE]"
     )
-    return answer.finished().tool_calls
+    return answer.finish().tool_calls
 
 
 def test_calls_without_an_index_are_told_apart_by_their_ids() -> None:
@@ -446,7 +446,7 @@ def test_stop_after_calls_means_calls() -> None:
     call = '"tool_calls": [{"index": 0, "id": "a", "function": {"name": "x", "arguments": "{}"}}]'
     _, answer = answer_to(delta(call), delta("", '"stop"'), "[DONE]")
 
-    assert answer.finished().finish_reason == "tool_calls"
+    assert answer.finish().finish_reason == "tool_calls"
 
 
 def test_more_calls_than_anybody_needs_break_the_answer() -> None:
@@ -487,13 +487,13 @@ def test_other_choices_than_the_first_are_not_mixed_in() -> None:
 def test_counts_that_are_none_are_no_usage(usage: str) -> None:
     _, answer = answer_to(delta('"content": "x"', '"stop"'), f'{{"choices": [], "usage": {usage}}}', "[DONE]")
 
-    assert answer.finished().usage is None
+    assert answer.finish().usage is None
 
 
 def test_reasoning_is_no_text_but_counts_as_a_beginning() -> None:
     text, answer = answer_to(delta('"reasoning_content": "hm"'))
 
-    assert (text, answer.begun) == ("", True)
+    assert (text, answer.has_started) == ("", True)
 
 
 _KEYS = (
@@ -513,7 +513,7 @@ def test_no_json_whatsoever_gets_past_as_another_error(values: list[Any]) -> Non
     answer = StreamParser()
     text = answer.take([*(orjson.dumps(value) for value in values), b"[DONE]"])
     try:
-        finished = answer.finished()
+        finished = answer.finish()
     except ModelError:
         return
     assert isinstance(finished, Finished)
@@ -532,7 +532,7 @@ def test_any_text_in_any_cut_is_the_same_answer(text: str, cuts: set[int]) -> No
     said = "".join(answer.take(decoder.feed(raw[start:end])) for start, end in pairwise(edges))
 
     assert said == text.replace("\x00", "\ufffd")
-    assert answer.finished().finish_reason == "stop"
+    assert answer.finish().finish_reason == "stop"
 
 
 # --- refusals ---

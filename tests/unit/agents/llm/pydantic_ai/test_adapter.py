@@ -128,7 +128,7 @@ async def test_a_refusal_is_free_and_a_broken_answer_is_not(vendor: Vendor) -> N
     refused, midway, cut = [(await vendor.failing(ask()))[1] for _ in range(3)]
 
     # A rate limit inside a stream is one by its class; whether text came before it is known to whoever listened.
-    assert (refused.refused, midway.status, cut.refused) == (True, None, False)
+    assert (refused.not_billed, midway.status, cut.not_billed) == (True, None, False)
 
 
 async def test_nobody_there_is_unreachable() -> None:
@@ -249,6 +249,6 @@ async def test_beside_tools_not_every_gemini_can_be_held_to_json(
         assert text_of(await vendor.heard(request)) == "{}"
     else:
         _, error = await vendor.failing(request)
-        assert (error.error_class, error.refused) == ("bad_request", True)
+        assert (error.error_class, error.not_billed) == ("bad_request", True)
         assert "while it has tools" in error.detail
     assert vendor.provider.count == is_taken
