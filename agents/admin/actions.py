@@ -82,13 +82,13 @@ def _question(
         request,
         model_admin,
         title=f"{deed.yes}?",
-        words=f"{_many(count, model_admin)}\n\n{deed.words}",
+        message=f"{_many(count, model_admin)}\n\n{deed.words}",
         rows=list(rows[:21]) if count <= 20 else (),
         yes=f"Yes, {deed.yes[0].lower()}{deed.yes[1:]}",
         back=back,
         danger=deed.danger,
         template="console/deed.html",
-        more={"going": {"before": new_id(), "back": back}},
+        extra_context={"going": {"before": new_id(), "back": back}},
     )
     # Confirmed, but by no page of ours.
     return page if page is not None else HttpResponseRedirect(back)

@@ -97,7 +97,7 @@ class BulkActionAdmin(ReadOnlyAdmin):
         # The button on the page of the act answers the question along with asking it: it may be urgent.
         words = "What is done stays done; the other rows stay as they are."
         shown = confirmation_page(
-            request, self, title=f"Stop {bulk}?", words=words, yes="Stop", back=row_url(bulk), danger=True
+            request, self, title=f"Stop {bulk}?", message=words, yes="Stop", back=row_url(bulk), danger=True
         )
         if shown is not None:
             return shown

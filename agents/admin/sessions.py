@@ -164,7 +164,7 @@ class AgentSessionAdmin(KeysetAdmin):
             raise PermissionDenied
         back = row_url(session)
         shown = confirmation_page(
-            request, self, title="Fork?", words=FORK_WORDS, yes="Yes, fork", back=back, rows=[str(session)]
+            request, self, title="Fork?", message=FORK_WORDS, yes="Yes, fork", back=back, rows=[str(session)]
         )
         if shown is not None:
             return shown

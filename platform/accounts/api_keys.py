@@ -43,14 +43,14 @@ _SECRET_LETTERS = string.ascii_letters + string.digits
 _SHAPE = re.compile(rf"bs_([a-z0-9]{{{PREFIX_LENGTH}}})_[A-Za-z0-9]{{{SECRET_LENGTH}}}")
 
 # What a scope is for, and how long keys work, in the words of the pages.
-SCOPE_WORDS: Final = {
+SCOPE_LABELS: Final = {
     Scope.READ: "read: look at what is the person's own",
     Scope.CHAT: "chat: talk to agents",
     Scope.MANAGE: "manage: do what the person's roles allow, beyond chatting",
 }
 KEY_DAYS: Final = (("30", "30 days"), ("90", "90 days"), ("365", "a year"), ("", "until somebody revokes it"))
 # Nobody oversees more; a program that makes one for each of its runs is stopped here.
-MOST_KEYS: Final = 100
+MAX_KEYS: Final = 100
 
 log = structlog.get_logger(__name__)
 
@@ -82,15 +82,15 @@ def create_api_key(
     For oneself, with no more scopes than one has; for others with the permission to add API keys. `expires_at` None: it
     never ends. Raises `Forbidden`, or `InvalidInput` with a pointer.
     """
-    wanted = _known_scopes(scopes)
-    _may_create(actor, user, wanted)
+    requested = _parse_scopes(scopes)
+    _check_may_create(actor, user, requested)
     title = _name(name)
     if expires_at is not None and expires_at <= now():
         raise InvalidInput("The end lies in the past.", pointer="/expires_at")
     if key_id is not None and ApiKey.objects.filter(pk=key_id).exists():
         raise Conflict("This key is made already, and its text cannot be shown again.")
-    if ApiKey.objects.filter(_working(), user=user).count() >= MOST_KEYS:
-        raise Conflict(f"{user} has {MOST_KEYS} keys that work: revoke one first.")
+    if ApiKey.objects.filter(_working(), user=user).count() >= MAX_KEYS:
+        raise Conflict(f"{user} has {MAX_KEYS} keys that work: revoke one first.")
     prefix, plain = _new_key()
     key = ApiKey.objects.create(
         id=key_id or new_id(),
@@ -98,7 +98,7 @@ def create_api_key(
         name=title,
         prefix=prefix,
         digest=_digests(plain)[0],
-        scopes=[str(scope) for scope in sorted(wanted)],
+        scopes=[str(scope) for scope in sorted(requested)],
         expires_at=expires_at,
     )
     detail = {"user": user.get_username(), "scopes": key.scopes, "expires_at": key.expires_at and str(key.expires_at)}
@@ -132,13 +132,13 @@ def authenticate_key(plain: str, *, address: str | None = None) -> Actor:
     too many bad keys came from `address`.
     """
     try:
-        return _actor_of_key(plain)
+        return _find_actor(plain)
     except Unauthenticated:
         guard_bad_key(address)
         raise
 
 
-def _actor_of_key(plain: str) -> Actor:
+def _find_actor(plain: str) -> Actor:
     shape = _SHAPE.fullmatch(plain)
     if shape is None:
         raise Unauthenticated(rule="key_malformed")
@@ -150,9 +150,9 @@ def _actor_of_key(plain: str) -> Actor:
     matches = [hmac.compare_digest(digest, stored) for digest in _digests(plain)]
     if row is None or not any(matches):
         raise Unauthenticated(rule="key_unknown")
-    key_id, _, scopes, last_used_at, fault, user_id, username, permissions = row
-    if fault is not None:
-        raise Unauthenticated(rule=fault)
+    key_id, _, scopes, last_used_at, rule, user_id, username, permissions = row
+    if rule is not None:
+        raise Unauthenticated(rule=rule)
     record_key_use(key_id, last_used_at)
     allowed = permission_scopes(permissions) & {Scope(scope) for scope in scopes}
     return Actor.user(user_id=user_id, name=username, scopes=allowed, key_id=key_id)
@@ -175,20 +175,20 @@ def _digests(plain: str) -> list[bytes]:
     return [hmac.digest(pepper.get_secret_value().encode(), plain.encode(), hashlib.sha256) for pepper in peppers]
 
 
-def _known_scopes(scopes: Iterable[Scope]) -> frozenset[Scope]:
+def _parse_scopes(scopes: Iterable[Scope]) -> frozenset[Scope]:
     try:
-        wanted = frozenset(Scope(scope) for scope in scopes)
+        requested = frozenset(Scope(scope) for scope in scopes)
     except ValueError:
         raise InvalidInput(f"Scopes are {', '.join(Scope)}.", pointer="/scopes") from None
-    if not wanted:
+    if not requested:
         raise InvalidInput("At least one scope is needed.", pointer="/scopes")
-    return wanted
+    return requested
 
 
-def _may_create(actor: Actor, user: User, wanted: frozenset[Scope]) -> None:
+def _check_may_create(actor: Actor, user: User, requested: frozenset[Scope]) -> None:
     # A key makes further keys only with `manage`: otherwise one that leaked could outlive its own end.
     trusted = actor.key_id is None or Scope.MANAGE in actor.scopes
-    if actor.user_id == user.pk and trusted and wanted <= actor.scopes:
+    if actor.user_id == user.pk and trusted and requested <= actor.scopes:
         return
     if not has_permission(actor, ADD_API_KEY):
         raise Forbidden(rule=ADD_API_KEY)

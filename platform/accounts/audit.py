@@ -14,12 +14,12 @@ from accounts.actor import Actor
 from accounts.models import AuditEntry
 from foundation.ids import lowest_id
 
-_FORGET: Final = """
+_PURGE: Final = """
 DELETE FROM accounts_auditentry WHERE id IN (
     SELECT id FROM accounts_auditentry WHERE id < %(last)s AND at < %(moment)s ORDER BY id LIMIT %(limit)s)
 """
 # An exact count of a small table; the planner's of a large one.
-_EXTENT: Final = """
+_SIZE: Final = """
 SELECT (SELECT at FROM accounts_auditentry ORDER BY id LIMIT 1),
        CASE WHEN reltuples < 10000 THEN (SELECT count(*) FROM (SELECT FROM accounts_auditentry LIMIT 10000) few)
             ELSE reltuples::bigint END,
@@ -58,21 +58,21 @@ def record_audit(actor: Actor, action: str, *, target: Model, detail: Mapping[st
     `detail` is JSON, without secrets and without what was said in a conversation. A row is named by its `audit_name`,
     where its model has one, else by its text.
     """
-    told = dict(detail or {})
+    payload = dict(detail or {})
     if actor.key_id is not None:
-        told["api_key"] = str(actor.key_id)
+        payload["api_key"] = str(actor.key_id)
     return AuditEntry.objects.create(
         actor=actor.name,
         user_id=actor.user_id,
         action=action,
         target_type=target._meta.model_name or "",
         target_id=str(target.pk),
-        target_name=_name_of(target),
-        detail=told,
+        target_name=_target_name(target),
+        detail=payload,
     )
 
 
-def _name_of(target: Model) -> str:
+def _target_name(target: Model) -> str:
     name = getattr(target, "audit_name", None)
     return (str(target) if name is None else str(name()))[:200]
 
@@ -90,10 +90,10 @@ def purge_audit_before(moment: datetime, *, limit: int = 5_000) -> int:
         cursor.execute("SET LOCAL bandstand.audit_retention = 'on'")
         # The ids are of our clock and `at` is of the database's; a day apart is no clock.
         values: dict[str, Any] = {"moment": moment, "last": lowest_id(moment + timedelta(days=1)), "limit": limit}
-        cursor.execute(_FORGET, values)
-        forgotten: int = cursor.rowcount
+        cursor.execute(_PURGE, values)
+        deleted: int = cursor.rowcount
         cursor.execute("SET LOCAL bandstand.audit_retention = 'off'")
-    return forgotten
+    return deleted
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,5 +108,5 @@ class AuditSize:
 def audit_size() -> AuditSize:
     """One query, quick for any number of entries."""
     with connection.cursor() as cursor:
-        cursor.execute(_EXTENT)
+        cursor.execute(_SIZE)
         return AuditSize(*cursor.fetchone())

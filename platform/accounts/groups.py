@@ -36,7 +36,7 @@ def is_role(group: Group) -> bool:
 def create_group(actor: Actor, *, name: str) -> Group:
     """A new group without permissions. Raises `Conflict` for a name that is taken, `Forbidden`, `InvalidInput`."""
     require_permission(actor, ADD_GROUP)
-    group = _created(name)
+    group = _create_group_row(name)
     record_audit(actor, "group.created", target=group)
     return group
 
@@ -53,8 +53,8 @@ def copy_group(actor: Actor, *, group_id: int, name: str) -> Group:
     if original is None:
         raise NotFound("There is no such group here.")
     permissions = list(original.permissions.select_related("content_type"))
-    _need_all(actor, permissions)
-    group = _created(name)
+    _require_all(actor, permissions)
+    group = _create_group_row(name)
     group.permissions.set(permissions)
     record_audit(actor, "group.created", target=group, detail={"copy_of": original.name})
     return group
@@ -68,16 +68,16 @@ def change_group(actor: Actor, *, group_id: int, name: str, permissions: Iterabl
     """
     require_permission(actor, CHANGE_GROUP)
     group = _locked(group_id)
-    before, group.name = group.name, _name(name)
-    if group.name != before:
+    old_name, group.name = group.name, _name(name)
+    if group.name != old_name:
         group.save(update_fields=["name"])
-        record_audit(actor, "group.renamed", target=group, detail={"before": before})
+        record_audit(actor, "group.renamed", target=group, detail={"before": old_name})
     if permissions is not None:
         old, new = set(group.permissions.select_related("content_type")), set(permissions)
-        _need_all(actor, new - old)
+        _require_all(actor, new - old)
         if old != new:
             group.permissions.set(new)
-            detail = {"given": _names_of(new - old), "taken": _names_of(old - new)}
+            detail = {"given": _permission_names(new - old), "taken": _permission_names(old - new)}
             record_audit(actor, "group.permissions_changed", target=group, detail=detail)
     return group
 
@@ -105,21 +105,21 @@ def _locked(group_id: int) -> Group:
     return group
 
 
-def _created(name: str) -> Group:
+def _create_group_row(name: str) -> Group:
     name = _name(name)
     if Group.objects.filter(name=name).exists():
         raise Conflict("There is a group of this name already.")
     return Group.objects.create(name=name)
 
 
-def _need_all(actor: Actor, permissions: Iterable[Permission]) -> None:
-    held = effective_permissions(actor)
-    if held is not None and not set(_names_of(permissions)) <= held:
+def _require_all(actor: Actor, permissions: Iterable[Permission]) -> None:
+    allowed = effective_permissions(actor)
+    if allowed is not None and not set(_permission_names(permissions)) <= allowed:
         raise Forbidden("You cannot give a group permissions that you do not hold.")
 
 
-def _names_of(permissions: Iterable[Permission]) -> list[str]:
-    return sorted(f"{one.content_type.app_label}.{one.codename}" for one in permissions)
+def _permission_names(permissions: Iterable[Permission]) -> list[str]:
+    return sorted(f"{permission.content_type.app_label}.{permission.codename}" for permission in permissions)
 
 
 def _name(name: str) -> str:

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 else:
     _Form = object
 
-Answer = TypeVar("Answer", bound=HttpResponseBase)
+Response = TypeVar("Response", bound=HttpResponseBase)
 
 PERIOD_SECONDS = 15 * 60.0
 TOO_MANY = "too_many_logins"
@@ -64,18 +64,18 @@ def throttled(name: str, address: str) -> Iterator[None]:
 
     The attempt stays counted if the block raises a form's error.
     """
-    asks = login_limits(name, address)
+    limits = login_limits(name, address)
     try:
-        consume(asks)
-    except RateLimited as refused:
-        _note(name, address, rule=str(refused.context["rule"]))
-        raise wait_error(refused, "Too many sign-ins failed.") from None
+        consume(limits)
+    except RateLimited as error:
+        _log_failure(name, address, rule=str(error.context["rule"]))
+        raise wait_error(error, "Too many sign-ins failed.") from None
     try:
         yield
     except forms.ValidationError as error:
-        _note(name, address, rule=f"login:{error.code}")
+        _log_failure(name, address, rule=f"login:{error.code}")
         raise
-    for limit, key in asks:
+    for limit, key in limits:
         if limit.limit:
             buckets.give_back(limit, key)
 
@@ -85,14 +85,14 @@ def client_address(request: HttpRequest | None) -> str:
     return str(request.META.get("REMOTE_ADDR", "")) if request else ""
 
 
-def add_retry_after(answer: Answer) -> Answer:
+def add_retry_after_header(response: Response) -> Response:
     """The answer of a page with such a form: 429 with Retry-After where its form refused for too many attempts."""
-    form = (answer.context_data or {}).get("form") if isinstance(answer, TemplateResponse) else None
+    form = (response.context_data or {}).get("form") if isinstance(response, TemplateResponse) else None
     for error in chain(*form.errors.as_data().values()) if form is not None and form.is_bound else []:
         if error.code == TOO_MANY:
-            answer.status_code = 429
-            answer.headers["Retry-After"] = str(error.params["seconds"])
-    return answer
+            response.status_code = 429
+            response.headers["Retry-After"] = str(error.params["seconds"])
+    return response
 
 
 def login_limits(name: str, address: str) -> list[LimitedKey]:
@@ -108,17 +108,17 @@ def name_digest(name: str) -> str:
     return hashlib.sha256(normalize("NFKC", name).casefold().encode("utf-8", "replace")).hexdigest()[:32]
 
 
-def wait_error(refused: RateLimited, words: str) -> forms.ValidationError:
-    """The form's error that says when to come back; see `add_retry_after`."""
-    seconds = max(1, round(refused.retry_after_seconds or 1))
+def wait_error(error: RateLimited, message: str) -> forms.ValidationError:
+    """The form's error that says when to come back; see `add_retry_after_header`."""
+    seconds = max(1, round(error.retry_after_seconds or 1))
     return forms.ValidationError(
-        f"{words} Please try again in %(wait)s.",
+        f"{message} Please try again in %(wait)s.",
         code=TOO_MANY,
         params={"wait": format_wait(seconds), "seconds": seconds},
     )
 
 
-def _note(name: str, address: str, *, rule: str) -> None:
+def _log_failure(name: str, address: str, *, rule: str) -> None:
     """One line for each; what is no account's name may be a password, and is not written down."""
-    known = "\x00" not in name and User.objects.filter(username=normalize("NFKC", name)).exists()
-    log.warning("login.failed", rule=rule, actor=name if known else None, client=address)
+    exists = "\x00" not in name and User.objects.filter(username=normalize("NFKC", name)).exists()
+    log.warning("login.failed", rule=rule, actor=name if exists else None, client=address)

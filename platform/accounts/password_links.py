@@ -25,8 +25,8 @@ class LinkTokens(PasswordResetTokenGenerator):
     def check_token(self, user: Any, token: str | None) -> bool:
         if not super().check_token(user, token) or not token:
             return False
-        made = base36_to_int(token.partition("-")[0])
-        return self._num_seconds(self._now()) - made <= self.lifetime.total_seconds()
+        created_seconds = base36_to_int(token.partition("-")[0])
+        return self._num_seconds(self._now()) - created_seconds <= self.lifetime.total_seconds()
 
 
 # From an owner, who hands it over or has it mailed; and for whoever asks at the login page.

@@ -17,7 +17,7 @@ from ratelimits.limiter import client_network, consume, rate
 # Letters to one account in an hour: by its name, and as many by its address.
 PER_NAME, NAME_SECONDS = 3, 3600.0
 # People who share an address.
-MOST_ACCOUNTS = 5
+MAX_ACCOUNTS = 5
 
 log = structlog.get_logger(__name__)
 
@@ -31,8 +31,8 @@ def request_password_reset(text: str, *, address: str) -> None:
     by_name = rate("passwords-name", PER_NAME, NAME_SECONDS, leased=False)
     consume([(by_address, f"p:a:{client_network(address)}"), (by_name, f"p:n:{name_digest(text)}")])
     with transaction.atomic():
-        meant = Q(username=normalize("NFKC", text)) | Q(email__iexact=text)
-        users = list(User.objects.filter(meant, is_active=True).exclude(email="")[:MOST_ACCOUNTS])
+        matches = Q(username=normalize("NFKC", text)) | Q(email__iexact=text)
+        users = list(User.objects.filter(matches, is_active=True).exclude(email="")[:MAX_ACCOUNTS])
         queue_emails(users or [None], kind=OutgoingEmail.Kind.FORGOTTEN)
     # What is nobody's name may be a password, and is not written down.
     log.info("password.forgotten", accounts=[user.get_username() for user in users], client=address)

@@ -27,11 +27,11 @@ def held_permissions_sql(permissions: Iterable[str]) -> str:
     members: Any = User.groups.through
     grants: Any = Group.permissions.through
     own: Any = User.user_permissions.through
-    asked = ", ".join("('{}', '{}')".format(*permission.split(".")) for permission in permissions)
+    pairs = ", ".join("('{}', '{}')".format(*permission.split(".")) for permission in permissions)
     return f"""ARRAY(
         SELECT c.app_label || '.' || p.codename
         FROM auth_permission p JOIN django_content_type c ON c.id = p.content_type_id
-        WHERE (c.app_label, p.codename) IN ({asked}) AND u.is_active
+        WHERE (c.app_label, p.codename) IN ({pairs}) AND u.is_active
           AND (u.is_superuser
                OR EXISTS (SELECT FROM {members._meta.db_table} m
                           JOIN {grants._meta.db_table} g ON g.group_id = m.group_id
@@ -42,11 +42,11 @@ def held_permissions_sql(permissions: Iterable[str]) -> str:
 
 def permission_scopes(permissions: Iterable[str]) -> frozenset[Scope]:
     """What a user with these permissions may do over the interfaces: everybody reads what is their own."""
-    held = frozenset(permissions)
+    names = frozenset(permissions)
     scopes = {Scope.READ}
-    if USE_CHAT in held:
+    if USE_CHAT in names:
         scopes.add(Scope.CHAT)
-    if ENTER_CONSOLE in held:
+    if ENTER_CONSOLE in names:
         scopes.add(Scope.MANAGE)
     return frozenset(scopes)
 
@@ -55,8 +55,8 @@ def user_actor(user: AbstractBaseUser | AnonymousUser) -> Actor:
     """The actor behind a browser's login. Raises `Unauthenticated` for nobody and for a closed account."""
     if not isinstance(user, User) or not user.is_active:
         raise Unauthenticated(rule="login")
-    held = [permission for permission in SCOPE_PERMISSIONS if user.has_perm(permission)]
-    return Actor.user(user_id=user.pk, name=user.get_username(), scopes=permission_scopes(held))
+    granted = [permission for permission in SCOPE_PERMISSIONS if user.has_perm(permission)]
+    return Actor.user(user_id=user.pk, name=user.get_username(), scopes=permission_scopes(granted))
 
 
 def has_permission(actor: Actor, permission: str) -> bool:
@@ -83,6 +83,6 @@ def effective_permissions(actor: Actor) -> set[str] | None:
 
 def require_rights_over(actor: Actor, user: User) -> None:
     """Raise `Forbidden` if `user` may more than the actor: such an account is not theirs to change."""
-    held = effective_permissions(actor)
-    if held is not None and (user.is_superuser or not user.get_all_permissions() <= held):
+    allowed = effective_permissions(actor)
+    if allowed is not None and (user.is_superuser or not user.get_all_permissions() <= allowed):
         raise Forbidden("This person may do more than you; only they or their like can change this account.")

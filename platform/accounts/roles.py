@@ -29,7 +29,7 @@ class Role(StrEnum):
 
 
 # What a role is for, in the words of the console.
-ROLE_WORDS: dict[Role, str] = {
+ROLE_DESCRIPTIONS: dict[Role, str] = {
     Role.USER: "Chats with agents. Everybody who should chat needs it.",
     Role.VIEWER: "Reads the console: conversations, agents, runners, the audit trail. Changes nothing.",
     Role.OPERATOR: "Reads the console; stops, retries, requeues, sets aside and forks what others do.",
@@ -65,8 +65,8 @@ def role_permissions() -> dict[Role, frozenset[str]]:
 def grantable_permissions() -> QuerySet[Permission]:
     """The permissions that mean something here: those that some role holds."""
     names = frozenset().union(*_declared.values())
-    wanted = [Q(content_type__app_label=app, codename=codename) for app, codename in (n.split(".") for n in names)]
-    rows = Permission.objects.filter(reduce(or_, wanted, Q(pk__in=())))
+    conditions = [Q(content_type__app_label=app, codename=codename) for app, codename in (n.split(".") for n in names)]
+    rows = Permission.objects.filter(reduce(or_, conditions, Q(pk__in=())))
     return rows.select_related("content_type").order_by("name")
 
 
@@ -79,11 +79,11 @@ def sync_roles() -> None:
     for config in apps.get_app_configs():
         create_permissions(config, verbosity=0)
     rows = Permission.objects.select_related("content_type")
-    known = {f"{row.content_type.app_label}.{row.codename}": row.pk for row in rows}
+    permission_ids = {f"{row.content_type.app_label}.{row.codename}": row.pk for row in rows}
     for role, names in role_permissions().items():
-        if missing := sorted(names - known.keys()):
+        if missing := sorted(names - permission_ids.keys()):
             raise LookupError(f"The role {role} holds permissions that do not exist: {', '.join(missing)}")
         group, _ = Group.objects.get_or_create(name=role)
-        wanted = {known[name] for name in names}
-        if wanted != set(group.permissions.values_list("pk", flat=True)):
-            group.permissions.set(wanted)
+        expected = {permission_ids[name] for name in names}
+        if expected != set(group.permissions.values_list("pk", flat=True)):
+            group.permissions.set(expected)

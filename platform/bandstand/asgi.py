@@ -18,14 +18,14 @@ from django.conf import settings
 
 from agents import relay
 from agents.ws.routing import websocket_urlpatterns
-from bandstand.web.body_limit import Bodies
+from bandstand.web.body_limit import BodyLimitMiddleware
 from bandstand.web.lifecycle import Lifespan, lifecycle
-from bandstand.web.proxies import Proxies
-from bandstand.web.requests import Requests
+from bandstand.web.proxies import ProxyHeadersMiddleware
+from bandstand.web.requests import RequestIdMiddleware
 from bandstand.web.static_files import StaticFiles
 
 
-async def _end_watching() -> None:
+async def _close_subscriptions() -> None:
     relay.close_subscriptions()
 
 
@@ -33,9 +33,11 @@ async def _close_relay() -> None:
     relay.close_hub()
 
 
-lifecycle.register("relay", drain=_end_watching, stop=_close_relay)
+lifecycle.register("relay", drain=_close_subscriptions, stop=_close_relay)
 
 _routes: "Application" = ProtocolTypeRouter(
-    {"http": Bodies(StaticFiles(django)), "websocket": URLRouter(websocket_urlpatterns)}
+    {"http": BodyLimitMiddleware(StaticFiles(django)), "websocket": URLRouter(websocket_urlpatterns)}
 )
-application: "Application" = Lifespan(Proxies(Requests(_routes), settings.BANDSTAND.trusted_proxies))
+application: "Application" = Lifespan(
+    ProxyHeadersMiddleware(RequestIdMiddleware(_routes), settings.BANDSTAND.trusted_proxies)
+)

@@ -35,8 +35,8 @@ class OutgoingEmail(models.Model):
     finished_at = models.DateTimeField(null=True)
 
     class Meta:
-        verbose_name = "mail"
-        verbose_name_plural = "mail"
+        verbose_name = "outgoing e-mail"
+        verbose_name_plural = "outgoing e-mail"
         ordering = ["-id"]
         indexes = [models.Index(fields=["due_at"], name="letter_waiting", condition=Q(state="waiting"))]
 

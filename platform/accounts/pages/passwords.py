@@ -18,7 +18,7 @@ from django.views.generic import FormView
 from accounts.audit import record_audit
 from accounts.email_outbox import email_enabled
 from accounts.lockouts import clear_failures
-from accounts.login import add_retry_after, client_address, wait_error
+from accounts.login import add_retry_after_header, client_address, wait_error
 from accounts.password_links import AnyLink
 from accounts.password_reset import request_password_reset
 from accounts.permissions import user_actor
@@ -47,14 +47,14 @@ class PasswordResetView(FormView):  # type: ignore[type-arg]
     def form_valid(self, form: PasswordResetForm) -> HttpResponse:
         try:
             request_password_reset(form.cleaned_data["who"], address=client_address(self.request))
-        except RateLimited as refused:
-            form.add_error(None, wait_error(refused, "Too many links were asked for."))
+        except RateLimited as error:
+            form.add_error(None, wait_error(error, "Too many links were asked for."))
             return self.form_invalid(form)
         return HttpResponseRedirect(f"{reverse('pages:forgotten-password')}?sent")
 
     def render_to_response(self, context: dict[str, Any], **kwargs: Any) -> HttpResponse:
-        answer = super().render_to_response(context, **kwargs)
-        return add_retry_after(answer) if isinstance(answer, TemplateResponse) else answer
+        response = super().render_to_response(context, **kwargs)
+        return add_retry_after_header(response) if isinstance(response, TemplateResponse) else response
 
 
 class ChoosePasswordView(PasswordResetConfirmView):
@@ -73,7 +73,7 @@ class ChoosePasswordView(PasswordResetConfirmView):
 
     def form_valid(self, form: Any) -> HttpResponse:
         with transaction.atomic():
-            answer = super().form_valid(form)
+            response = super().form_valid(form)
             record_audit(user_actor(form.user), "user.password_chosen", target=form.user)
             clear_failures(form.user)
-        return answer
+        return response

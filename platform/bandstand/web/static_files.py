@@ -20,8 +20,8 @@ class StaticFiles:
         self.files = WhiteNoiseMiddleware()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        known = scope["type"] == "http" and scope["path"].startswith(self.files.static_prefix)
-        file = self.files.files.get(scope["path"]) if known else None
+        is_static = scope["type"] == "http" and scope["path"].startswith(self.files.static_prefix)
+        file = self.files.files.get(scope["path"]) if is_static else None
         if file is None:
             await self.app(scope, receive, send)
             return

@@ -55,8 +55,8 @@ class Migration(migrations.Migration):
                 ("finished_at", models.DateTimeField(null=True)),
             ],
             options={
-                "verbose_name": "run of a schedule",
-                "verbose_name_plural": "runs of schedules",
+                "verbose_name": "job run",
+                "verbose_name_plural": "job runs",
                 "ordering": ["-id"],
                 "indexes": [
                     models.Index(fields=["job", "-id"], name="jobrun_of_job"),
