@@ -1,8 +1,8 @@
-"""Mail to people, with links for their passwords: written with what asks for it, sent by the scheduler.
+"""The outbox of e-mails with password links: rows written in the caller's transaction, sent by the scheduler.
 
-A letter is a row first. Whoever sends it takes it for a few minutes, hands it to the mail server, and writes down how
-that went: a process that dies in between costs a second copy at most, never the letter. The link is made while it is
-sent, so no row, queue or log ever holds one.
+A worker claims a row for a few minutes, hands the e-mail to the mail server and records the result. If the worker dies
+in between, the e-mail is sent twice at most, and never lost. The link is created while sending, so that no row, queue
+or log contains one.
 """
 
 from __future__ import annotations
@@ -27,9 +27,9 @@ from foundation.advisory_locks import AdvisoryLock, try_advisory_lock
 from foundation.batches import work_in_batches
 from foundation.clock import now
 
-# How long after each attempt the next one is made; after the last one the letter has failed.
+# Delays before the second, third and fourth attempt; after that the e-mail has failed.
 RETRY_DELAYS: Final = (timedelta(minutes=1), timedelta(minutes=5), timedelta(minutes=15))
-# Longer than one mail can take: after this a letter whose sender died is anybody's.
+# Longer than sending one e-mail can take: after this an e-mail whose worker died can be claimed again.
 CLAIM_TIMEOUT: Final = timedelta(minutes=5)
 SEND_SECONDS: Final = 40
 RETENTION: Final = timedelta(days=30)
@@ -48,12 +48,15 @@ log = structlog.get_logger(__name__)
 
 
 def email_enabled() -> bool:
-    """Whether this installation sends mail (EMAIL_URL)."""
+    """Whether this installation sends e-mail (EMAIL_URL is set)."""
     return settings.BANDSTAND.mail_server is not None
 
 
 def queue_emails(users: Iterable[User | None], *, kind: OutgoingEmail.Kind, asked_by: str = "") -> list[OutgoingEmail]:
-    """Letters to `users`, sent soon after the caller's transaction. None stands for nobody, at the same cost."""
+    """Queue one e-mail for each of `users`, sent soon after the caller's transaction commits; return the rows.
+
+    A None among `users` costs as much as a user and sends nothing, so that timing does not tell who has an account.
+    """
     emails = OutgoingEmail.objects.bulk_create(
         [OutgoingEmail(user=user, kind=kind, asked_by=asked_by) for user in users]
     )
@@ -62,9 +65,9 @@ def queue_emails(users: Iterable[User | None], *, kind: OutgoingEmail.Kind, aske
 
 
 def send_emails() -> int:
-    """Send what is due, for 40 seconds at most; how many were sent. None while another worker is at it.
+    """Send the e-mails that are due, for at most `SEND_SECONDS`; return how many were sent.
 
-    A mail server that does not answer takes its time for each letter: it must not get all workers of the scheduler.
+    Only one worker sends at a time, so that a mail server that does not answer cannot block all of the scheduler.
     """
     sent: list[bool] = []
 
@@ -73,7 +76,7 @@ def send_emails() -> int:
             email = _claim_next() if acquired else None
             if email is not None:
                 sent.append(_send(email))
-        # Asked after the lock is gone: who found it taken has left a letter behind.
+        # Queried after the lock is released: a worker that could not take it may have left an e-mail behind.
         return acquired and _due().exists()
 
     work_in_batches(send_next, seconds=SEND_SECONDS)
@@ -81,7 +84,7 @@ def send_emails() -> int:
 
 
 def purge_emails() -> int:
-    """Delete the letters of more than a month ago; how many there were."""
+    """Delete finished e-mails older than `RETENTION`; return how many."""
     deleted, _ = (
         OutgoingEmail.objects.filter(created_at__lt=now() - RETENTION)
         .exclude(state=OutgoingEmail.State.WAITING)
@@ -96,7 +99,7 @@ def _due() -> QuerySet[OutgoingEmail]:
 
 @transaction.atomic
 def _claim_next() -> OutgoingEmail | None:
-    """The next letter that is due, from now on ours; those for nobody are deleted on the way."""
+    """Claim the next e-mail that is due, or return None. Rows without a user are deleted."""
     OutgoingEmail.objects.filter(user=None, state=OutgoingEmail.State.WAITING).delete()
     email = (
         _due()
@@ -122,16 +125,16 @@ def _send(email: OutgoingEmail) -> bool:
     path = make_link_path(user, _TOKENS[email.kind])
     email.address = user.email
     try:
-        # Opened here, and so closed, too, when the opening fails half way.
+        # As a context manager, so that it is closed also if opening fails half-way.
         with get_connection() as server:
             server.send_messages([_message(email, user, absolute_link(path))])
     except (SMTPException, OSError, ValueError) as error:
-        # A server may repeat what it refused.
+        # The server's error may quote the message, with the token of the link.
         reason = str(error).replace(path.rstrip("/").rpartition("/")[2], "…")
         _postpone(email, f"{type(error).__name__}: {reason}", permanent=_is_final(error))
         return False
     _close(email, OutgoingEmail.State.SENT)
-    log.info("mail.sent", email=str(email.pk), kind=email.kind, user=user.get_username())
+    log.info("mail.sent", email_id=str(email.pk), kind=email.kind, user=user.get_username())
     return True
 
 
@@ -164,11 +167,11 @@ def _message(email: OutgoingEmail, user: User, link: str) -> EmailMultiAlternati
 
 
 def _is_final(error: Exception) -> bool:
-    """Whether the server refused this very letter: asking again would be refused again."""
+    """Whether the server rejected this message for good, so that a retry would fail as well."""
     if isinstance(error, SMTPRecipientsRefused):
         return all(code >= 500 for code, _ in error.recipients.values())
     if isinstance(error, SMTPAuthenticationError):
-        return False  # somebody may be mending the password
+        return False  # an operator may be fixing the password
     return isinstance(error, ValueError) or (isinstance(error, SMTPResponseException) and error.smtp_code >= 500)
 
 
@@ -179,12 +182,12 @@ def _postpone(email: OutgoingEmail, error: str, *, permanent: bool) -> None:
     email.due_at = now() + RETRY_DELAYS[email.attempts - 1]
     email.error = error[:300]
     email.save(update_fields=["address", "due_at", "error"])
-    log.warning("mail.postponed", email=str(email.pk), attempts=email.attempts, error=email.error)
+    log.warning("mail.postponed", email_id=str(email.pk), attempts=email.attempts, error=email.error)
 
 
 def _fail(email: OutgoingEmail, error: str) -> None:
     _close(email, OutgoingEmail.State.FAILED, error[:300])
-    log.error("mail.failed", email=str(email.pk), attempts=email.attempts, error=email.error)
+    log.error("mail.failed", email_id=str(email.pk), attempts=email.attempts, error=email.error)
 
 
 def _close(email: OutgoingEmail, state: OutgoingEmail.State, error: str = "") -> None:

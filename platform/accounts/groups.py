@@ -1,5 +1,5 @@
-"""Groups: who may talk to which agent, and roles of one's own. The five built-in roles are groups, too; they belong to
-the product (`accounts.roles`) and stay as they are, but can be copied."""
+"""Create, change, copy and delete groups, which decide who may talk to which agent and can serve as custom roles. The
+five built-in roles (`accounts.roles`) are groups, too: they cannot be changed, only copied."""
 
 from __future__ import annotations
 
@@ -17,24 +17,24 @@ from accounts.role_permissions import ADD_GROUP, CHANGE_GROUP, DELETE_GROUP
 from accounts.roles import Role
 from foundation.errors import Conflict, Forbidden, InvalidInput, NotFound
 
-# What refuses that a group is deleted, by raising `Conflict`.
+# Callables that raise `Conflict` to refuse the deletion of a group.
 _guards: list[Callable[[Group], None]] = []
 
 
 def register_group_guard(guard: Callable[[Group], None]) -> None:
-    """Have `guard` asked before a group is deleted: it raises `Conflict` while its room needs the group."""
+    """Register a callable that runs before a group is deleted and raises `Conflict` while its app needs the group."""
     if guard not in _guards:
         _guards.append(guard)
 
 
 def is_role(group: Group) -> bool:
-    """Whether it is one of the five."""
+    """Whether `group` is one of the five built-in roles."""
     return group.name in set(Role)
 
 
 @transaction.atomic
 def create_group(actor: Actor, *, name: str) -> Group:
-    """A new group without permissions. Raises `Conflict` for a name that is taken, `Forbidden`, `InvalidInput`."""
+    """Create a group without permissions. Raises `Conflict` for a name in use, `Forbidden`, `InvalidInput`."""
     require_permission(actor, ADD_GROUP)
     group = _create_group_row(name)
     record_audit(actor, "group.created", target=group)
@@ -43,9 +43,9 @@ def create_group(actor: Actor, *, name: str) -> Group:
 
 @transaction.atomic
 def copy_group(actor: Actor, *, group_id: int, name: str) -> Group:
-    """A new group with the permissions that another holds now, a built-in role for one. People are not copied.
+    """Create a group with the present permissions of another group or built-in role; its users are not copied.
 
-    Raises `Conflict` for a name that is taken, `NotFound`, `InvalidInput`, and `Forbidden`, also for permissions that
+    Raises `Conflict` for a name in use, `NotFound`, `InvalidInput`, and `Forbidden`, also for permissions that
     the actor lacks.
     """
     require_permission(actor, ADD_GROUP)
@@ -62,7 +62,7 @@ def copy_group(actor: Actor, *, group_id: int, name: str) -> Group:
 
 @transaction.atomic
 def change_group(actor: Actor, *, group_id: int, name: str, permissions: Iterable[Permission] | None = None) -> Group:
-    """Call a group something else, and give it these permissions instead of those that it has; None: leave them.
+    """Rename a group and replace its permissions; None leaves those unchanged.
 
     Raises `NotFound`, `Conflict` for a built-in role, and `Forbidden`, also for permissions that the actor lacks.
     """
@@ -84,9 +84,8 @@ def change_group(actor: Actor, *, group_id: int, name: str, permissions: Iterabl
 
 @transaction.atomic
 def delete_group(actor: Actor, *, group_id: int) -> None:
-    """Delete a group. Raises `Conflict` for a role, and while something is only for it that everybody would see then.
-
-    Also raises `Forbidden`, `NotFound`.
+    """Delete a group. Raises `Forbidden`, `NotFound`, and `Conflict` for a built-in role or when a guard refuses: an
+    agent that is restricted to this group alone would become visible to everybody.
     """
     require_permission(actor, DELETE_GROUP)
     group = _locked(group_id)

@@ -1,4 +1,4 @@
-"""What an actor may, from the roles of the user behind it."""
+"""What an actor may do, by the permissions of its user."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from foundation.errors import Forbidden, Unauthenticated
 if TYPE_CHECKING:
     from django.contrib.auth.base_user import AbstractBaseUser
 
-# Those that the scopes of an actor follow from.
+# The permissions that determine the scopes of an actor.
 SCOPE_PERMISSIONS: Final = (USE_CHAT, ENTER_CONSOLE)
 
 
 def held_permissions_sql(permissions: Iterable[str]) -> str:
-    """An array of those of `permissions` ("accounts.use_chat") that the user in the row `u` holds, as SQL.
+    """An SQL expression: the array of those of `permissions` ("accounts.use_chat") that the user in the row `u` holds.
 
-    It says what `User.has_perm` would answer, in a statement that asks for something else besides, or for many users.
+    It agrees with `User.has_perm`, for use within larger queries or for many users.
     """
     members: Any = User.groups.through
     grants: Any = Group.permissions.through
@@ -41,7 +41,7 @@ def held_permissions_sql(permissions: Iterable[str]) -> str:
 
 
 def permission_scopes(permissions: Iterable[str]) -> frozenset[Scope]:
-    """What a user with these permissions may do over the interfaces: everybody reads what is their own."""
+    """The scopes of a user with these permissions. Everybody has `read`, for their own data."""
     names = frozenset(permissions)
     scopes = {Scope.READ}
     if USE_CHAT in names:
@@ -52,7 +52,7 @@ def permission_scopes(permissions: Iterable[str]) -> frozenset[Scope]:
 
 
 def user_actor(user: AbstractBaseUser | AnonymousUser) -> Actor:
-    """The actor behind a browser's login. Raises `Unauthenticated` for nobody and for a closed account."""
+    """The actor of a browser session. Raises `Unauthenticated` for anonymous users and closed accounts."""
     if not isinstance(user, User) or not user.is_active:
         raise Unauthenticated(rule="login")
     granted = [permission for permission in SCOPE_PERMISSIONS if user.has_perm(permission)]
@@ -60,7 +60,7 @@ def user_actor(user: AbstractBaseUser | AnonymousUser) -> Actor:
 
 
 def has_permission(actor: Actor, permission: str) -> bool:
-    """Whether the actor's user holds `permission` ("agents.publish_agent") now; the system holds every one."""
+    """Whether the actor's user holds `permission` ("agents.publish_agent") now; True for the system."""
     if actor.user_id is None:
         return True
     user = User.objects.filter(pk=actor.user_id, is_active=True).first()
@@ -74,7 +74,7 @@ def require_permission(actor: Actor, permission: str) -> None:
 
 
 def effective_permissions(actor: Actor) -> set[str] | None:
-    """The permissions of the actor's user now; None: every one."""
+    """The present permissions of the actor's user; None: all of them."""
     if actor.user_id is None:
         return None
     user = User.objects.get(pk=actor.user_id)
@@ -82,7 +82,8 @@ def effective_permissions(actor: Actor) -> set[str] | None:
 
 
 def require_rights_over(actor: Actor, user: User) -> None:
-    """Raise `Forbidden` if `user` may more than the actor: such an account is not theirs to change."""
+    """Raise `Forbidden` if `user` holds permissions that the actor lacks, which protects accounts from less
+    privileged operators."""
     allowed = effective_permissions(actor)
     if allowed is not None and (user.is_superuser or not user.get_all_permissions() <= allowed):
         raise Forbidden("This person may do more than you; only they or their like can change this account.")

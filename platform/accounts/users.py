@@ -1,4 +1,4 @@
-"""Accounts: made, changed, closed and opened again by whoever may; nobody raises their own rights."""
+"""Create, change, close and reopen accounts. No actor can raise their own permissions."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from accounts.role_permissions import ADD_USER, CHANGE_USER
 from accounts.roles import Role
 from foundation.errors import Conflict, Forbidden, NotFound, PreconditionFailed
 
-# Names of people that a search may mean at once.
+# The most users that a search by name prefix returns.
 MAX_MATCHES: Final = 8
 
 _DETAILS: Final = ("username", "first_name", "last_name", "email")
@@ -29,10 +29,10 @@ log = structlog.get_logger(__name__)
 
 @transaction.atomic
 def create_user(actor: Actor, *, details: Mapping[str, Any], groups: Iterable[Group]) -> User:
-    """A new account without a password: hand its person a `password_link`.
+    """Create an account without a password; its user needs a `password_link`.
 
-    `details` are username, first_name, last_name and email, already valid. Raises `Forbidden`, also for a group that
-    may more than the actor.
+    `details` are username, first_name, last_name and email, already validated. Raises `Forbidden`, also for a group
+    with permissions that the actor lacks.
     """
     require_permission(actor, ADD_USER)
     group_list = list(groups)
@@ -49,8 +49,8 @@ def create_user(actor: Actor, *, details: Mapping[str, Any], groups: Iterable[Gr
 def update_user(
     actor: Actor, *, user_id: int, expected_version: int, details: Mapping[str, Any], groups: Iterable[Group]
 ) -> User:
-    """Change names, address and groups. Raises `NotFound`, `PreconditionFailed`, and `Forbidden` or `Conflict` for what
-    would raise one's own rights, give what one does not hold, or leave nobody as owner."""
+    """Change names, address and groups. Raises `NotFound`, `PreconditionFailed` for a stale version, `Forbidden` for
+    the actor's own groups or permissions that the actor lacks, and `Conflict` if no owner would remain."""
     require_permission(actor, CHANGE_USER)
     user = _locked(user_id)
     if user.version != expected_version:
@@ -74,9 +74,10 @@ def update_user(
 
 @transaction.atomic
 def deactivate_user(actor: Actor, *, user_id: int) -> User:
-    """Let the account in nowhere any more, keys included; open sockets close within 5 s. What its person did stays.
+    """Close an account and its API keys; its open sockets close within 5 seconds. Its data stays.
 
-    A second time changes nothing. Raises `Conflict` for one's own account and for that of the last owner.
+    A second call changes nothing. Raises `Forbidden`, `NotFound`, and `Conflict` for the actor's own account and for
+    that of the last owner.
     """
     require_permission(actor, CHANGE_USER)
     user = _locked(user_id)
@@ -93,10 +94,13 @@ def deactivate_user(actor: Actor, *, user_id: int) -> User:
 
 @transaction.atomic
 def reactivate_user(actor: Actor, *, user_id: int) -> User:
-    """Let the account in again, with the roles and keys that it had. A second time changes nothing."""
+    """Reopen an account, with the roles and keys that it had. A second call changes nothing.
+
+    Raises `NotFound`, and `Forbidden`, also for a group with permissions that the actor lacks.
+    """
     require_permission(actor, CHANGE_USER)
     user = _locked(user_id)
-    # A closed account holds nothing by Django's count; what it would hold is what its groups hold.
+    # Django counts no permissions for inactive users, so those of the groups are compared.
     _require_all(actor, user.groups.all())
     if not user.is_active:
         _save(user, is_active=True)
@@ -106,9 +110,9 @@ def reactivate_user(actor: Actor, *, user_id: int) -> User:
 
 @transaction.atomic
 def password_link(actor: Actor, *, user_id: int) -> str:
-    """The path at which the account's person chooses a new password, once, within three days.
+    """Create the path at which the user chooses a new password, once, within three days.
 
-    It is as good as the password: show it once, log it nowhere.
+    It is a credential: show it once, log it nowhere. Raises `Forbidden`, `NotFound`, `Conflict` for a closed account.
     """
     user = _link_recipient(actor, user_id)
     record_audit(actor, "user.password_link_made", target=user)
@@ -117,7 +121,10 @@ def password_link(actor: Actor, *, user_id: int) -> str:
 
 @transaction.atomic
 def mail_password_link(actor: Actor, *, user_id: int) -> OutgoingEmail:
-    """Have such a link mailed to the account's address; nobody here sees it. Raises `Conflict` where none can be."""
+    """Queue an e-mail with a password link to the account's address; return its row.
+
+    Raises `Forbidden`, `NotFound`, and `Conflict` if e-mail is off or the account has no address or is closed.
+    """
     user = _link_recipient(actor, user_id)
     if not email_enabled():
         raise Conflict("This installation sends no mail: set EMAIL_URL, or hand the link over.")
@@ -170,7 +177,7 @@ def _check_regroup(actor: Actor, user: User, old_groups: set[Group], new_groups:
 
 
 def _require_other_owner(user: User) -> None:
-    """Raise `Conflict` if `user` is the only open account of an owner. Two who try at once wait for each other."""
+    """Raise `Conflict` if `user` is the only active owner. Locks the role, so that concurrent calls are serialised."""
     owners = Group.objects.select_for_update(no_key=True).get(name=Role.OWNER)
     other_owners = User.objects.filter(groups=owners, is_active=True).exclude(pk=user.pk)
     if user.is_active and user.groups.filter(pk=owners.pk).exists() and not other_owners.exists():
@@ -178,7 +185,7 @@ def _require_other_owner(user: User) -> None:
 
 
 def find_users(term: str) -> list[int]:
-    """The people whose name is or begins with `term`."""
+    """The ids of the user named `term`, else of up to `MAX_MATCHES` users whose names begin with it."""
     if "\x00" in term or len(term) > 150:
         return []
     exact = User.objects.filter(username=term).values_list("pk", flat=True)

@@ -1,4 +1,4 @@
-"""API keys: made for people, shown once, and revoked."""
+"""Console pages of API keys: create, show once, revoke."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from foundation.ids import new_id
 
 
 class KeyForm(forms.Form):
-    """A key of one person. `key_id` makes pressing the button twice one key."""
+    """A new key for one user. `key_id` is in the form, so that submitting it twice creates one key."""
 
     user = forms.CharField(label="User name", max_length=150, widget=TextInput, help_text="Whose key it is.")
     name = forms.CharField(max_length=100, widget=TextInput, help_text="What it is for, such as “nightly report”.")
@@ -79,7 +79,7 @@ class ApiKeyAdmin(ReadOnlyAdmin):
         return request.user.has_perm(REVOKE_API_KEY)
 
     def add_view(self, request: HttpRequest, form_url: str = "", extra_context: Any = None) -> HttpResponse:  # noqa: ARG002
-        """The form; then the key, on the answer to the form and nowhere else."""
+        """Show the form; on success, the response to the POST shows the new key, the only time that it is visible."""
         if not self.has_add_permission(request):
             raise PermissionDenied
         form = KeyForm(confirmed_data(request), initial={"user": request.GET.get("user", "")[:150]})

@@ -1,4 +1,4 @@
-"""The audit trail: who did what to what."""
+"""Console pages of the audit trail."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from console.templatetags.console import action_label
 
 
 class ActionFilter(admin.SimpleListFilter):
-    """By the noun that was acted on: a closed list, which grows more slowly than the verbs."""
+    """Filters by the kind of row that an action changed: a short list that needs no query."""
 
     title = "what it was done to"
     parameter_name = "target"
@@ -53,7 +53,7 @@ class AuditEntryAdmin(ReadOnlyAdmin):
 
     @admin.display(description="to what")
     def target(self, entry: AuditEntry) -> str:
-        """Its name, as a link where it has a page of its own."""
+        """The target's name, as a link where its kind of row has a page in the console."""
         name = entry.target_name or entry.target_id
         target = audit_targets().get(entry.target_type)
         if target is None or target.page is None:

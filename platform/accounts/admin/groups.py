@@ -1,5 +1,5 @@
-"""Roles and groups. The five built-in roles are explained, stay as they are and can be copied; other groups decide who
-may talk to which agent, and may be roles of one's own."""
+"""Console pages of groups. The five built-in roles are read-only and can be copied; other groups decide who may talk to
+which agent, and can serve as custom roles."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ class GroupForm(AuditedFormMixin, forms.ModelForm):  # type: ignore[type-arg]
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         if "permissions" in self.fields:
-            # Now, and not when the module is read: the apps have declared theirs.
+            # At run time, not at import: by now all apps have declared their permissions.
             self.fields["permissions"].queryset = grantable_permissions()  # type: ignore[attr-defined]
             if not self.instance._state.adding:
                 self.initial["permissions"] = list(self.instance.permissions.all())
@@ -65,7 +65,7 @@ class GroupForm(AuditedFormMixin, forms.ModelForm):  # type: ignore[type-arg]
 
 
 def _versioned(group: Group) -> Any:
-    """Groups are Django's and count no versions: another name or another permission is another version."""
+    """`group` with a version. Django's groups have none, so it is a checksum of the name and the permissions."""
     permissions = list(group.permissions.order_by("name"))
     content = f"{group.name} {[permission.pk for permission in permissions]}"
     version = zlib.crc32(content.encode()) >> 1
@@ -116,11 +116,11 @@ class GroupAdmin(ConsoleAdmin):
         return ("what", "people", "rights") if is_role(obj) else ("what", "people")
 
     def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        """The roles stay as they are."""
+        """False for the built-in roles."""
         return not (isinstance(obj, Group) and is_role(obj)) and super().has_change_permission(request, obj)
 
     def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:  # noqa: ARG002
-        """Only by the button, which looks first whether an agent would become everybody's."""
+        """Always False: groups are deleted by the button only, which checks that no agent would become public."""
         return False
 
     def has_remove_permission(self, request: HttpRequest, object_id: Any = None) -> bool:  # noqa: ARG002
@@ -134,7 +134,7 @@ class GroupAdmin(ConsoleAdmin):
             obj.pk = create_group(actor, name=name).pk
 
     def save_related(self, request: HttpRequest, form: Any, formsets: Any, change: bool) -> None:
-        """There is nothing else to save."""
+        """Do nothing: `save_model` has saved everything."""
 
     def has_copy_permission(self, request: HttpRequest, object_id: Any = None) -> bool:  # noqa: ARG002
         return request.user.has_perm(ADD_GROUP)

@@ -44,12 +44,12 @@ class UserForm(AuditedFormMixin, forms.ModelForm):  # type: ignore[type-arg]
             "groups": "Roles say what a person may do here; other groups, which agents they find.",
         }
 
-    # Set by the page: nobody changes their own roles.
+    # Set by `get_form`: True on the page of the signed-in user, whose own roles cannot be changed.
     own = False
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        if "groups" not in self.fields:  # it is only read
+        if "groups" not in self.fields:  # the page is read-only
             return
         groups: Any = self.fields["groups"]
         if self._is_new:
@@ -80,7 +80,7 @@ class UserForm(AuditedFormMixin, forms.ModelForm):  # type: ignore[type-arg]
 @admin.register(User)
 class UserAdmin(ConsoleAdmin):
     query_budget = 8
-    # The page of one person.
+    # Queries that the page of one user may take.
     page_query_budget = 14
 
     form = UserForm
@@ -189,7 +189,7 @@ def _sign_in_state(user: User) -> str:
 
 
 class LinkForm(forms.Form):
-    """How the link reaches its person, where there is a choice."""
+    """Asks whether a password link is sent by e-mail or shown once."""
 
     MAIL, HAND = "mail", "hand"
 

@@ -1,4 +1,4 @@
-"""One's own account: name and roles, the password, API keys, and signing out elsewhere."""
+"""The page of the user's own account: roles, password, API keys, and signing out of other browsers."""
 
 from __future__ import annotations
 
@@ -31,14 +31,14 @@ from foundation.clock import now
 from foundation.errors import BandstandError
 from foundation.ids import new_id
 
-# The newest; more than a person looks at.
+# Keys on the page, newest first.
 MAX_KEYS_SHOWN = 50
 
 View = Callable[..., HttpResponse]
 
 
 class OwnPassword(PasswordChangeForm):
-    """Asks for the password that one has. A wrong one counts as a failed sign-in."""
+    """Changes the password after asking for the present one. A wrong one counts as a failed login."""
 
     error_messages = PasswordChangeForm.error_messages | {"password_incorrect": "That is not your present password."}
 
@@ -53,7 +53,7 @@ class OwnPassword(PasswordChangeForm):
 
 
 class SamePassword(OwnPassword):
-    """The password that one has, and no other: saved, it has another salt, and so ends every login there is."""
+    """Asks for the present password and saves it again: its new salt ends every login session."""
 
     def __init__(self, request: HttpRequest) -> None:
         super().__init__(request)
@@ -70,7 +70,7 @@ class SamePassword(OwnPassword):
 
 
 class OwnKey(forms.Form):
-    """A key of one's own. `key_id` makes pressing the button twice one key."""
+    """A new API key for oneself. `key_id` is in the form, so that submitting it twice creates one key."""
 
     name = forms.CharField(max_length=100, label="What it is for")
     scopes = forms.MultipleChoiceField(choices=[], label="What it may do")
@@ -85,7 +85,7 @@ class OwnKey(forms.Form):
 
 
 def _own_account_action(view: View) -> View:
-    """A button of the page: for who is signed in, by POST. Whoever comes otherwise is led to the page."""
+    """Decorate a view behind a button of the page: signed-in users and POST only; others are redirected."""
 
     @wraps(view)
     @never_cache
@@ -99,25 +99,25 @@ def _own_account_action(view: View) -> View:
 @never_cache
 @login_required
 def page(request: HttpRequest) -> HttpResponse:
-    """The page itself."""
+    """The page of the user's own account."""
     return _page(request) if request.method in {"GET", "HEAD"} else HttpResponse(status=405)
 
 
 @_own_account_action
 def change_password(request: HttpRequest) -> HttpResponse:
-    """Another password. Every other browser is signed out."""
+    """Change the password and sign out every other browser."""
     return _save_password(request, OwnPassword(request), "user.password_changed", "Your password is changed.")
 
 
 @_own_account_action
 def sign_out_elsewhere(request: HttpRequest) -> HttpResponse:
-    """End every login but this one; keys go on working."""
+    """End every other login session; API keys keep working."""
     return _save_password(request, SamePassword(request), "user.signed_out", "Every other browser is signed out.")
 
 
 @_own_account_action
 def make_key(request: HttpRequest) -> HttpResponse:
-    """A key of one's own, shown on the answer and nowhere else."""
+    """Create an API key; only the response to this POST shows it."""
     form = OwnKey(request)
     if not form.is_valid():
         return _page(request, form=form, key_form=form)
@@ -139,7 +139,7 @@ def make_key(request: HttpRequest) -> HttpResponse:
 
 @_own_account_action
 def revoke_key(request: HttpRequest, *, key_id: UUID) -> HttpResponse:
-    """End one of one's keys."""
+    """Revoke one of the user's own keys."""
     try:
         key = revoke_api_key(user_actor(request.user), key_id=key_id)
     except BandstandError as error:

@@ -1,4 +1,4 @@
-"""Where people choose a password, by a link; and where they ask for one."""
+"""Pages to choose a password by a link, and to request such a link."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class PasswordResetForm(forms.Form):
 
 @method_decorator(never_cache, name="dispatch")
 class PasswordResetView(FormView):  # type: ignore[type-arg]
-    """Mails a link to whoever is meant. The answer is the same for everybody, and comes as fast."""
+    """Requests a password link by e-mail. Response and timing do not tell whether the account exists."""
 
     form_class = PasswordResetForm
     template_name = "pages/forgotten_password.html"
@@ -58,7 +58,7 @@ class PasswordResetView(FormView):  # type: ignore[type-arg]
 
 
 class ChoosePasswordView(PasswordResetConfirmView):
-    """The links of `accounts.password_links` lead here. The token leaves the address at once."""
+    """The links of `accounts.password_links` lead here. Django moves the token from the URL to the session at once."""
 
     template_name = "pages/choose_password.html"
     success_url = format_lazy("{}?chosen", reverse_lazy("pages:login"))
