@@ -65,7 +65,7 @@ class Mine:
 
 @pytest.fixture
 async def mine(transactional_db: None) -> AsyncIterator[Mine]:
-    limiter.purse.clear()
+    limiter.leased_tokens.clear()
     no_limit = {"requests_per_minute": 0, "messages_per_minute": 0, "messages_per_session_per_minute": 0}
     with override_settings(BANDSTAND=settings.BANDSTAND.model_copy(update={**no_limit, "bad_keys_per_minute": 0})):
         yield await in_db_thread(Mine)
