@@ -9,6 +9,7 @@ from typing import Final
 
 from django.db import connection
 
+from agents.domain.failures import SILENT_CLASSES
 from foundation.ids import lowest_id
 
 HOURS: Final = 24
