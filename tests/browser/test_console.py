@@ -25,24 +25,24 @@ PAGES = (
     "agents/agent/{attack}/archive/",
     "agents/release/{attack_release}/change/",
     "agents/release/{attack_release}/roll-back/",
-    "agents/auditentry/{attack_entry}/change/",
+    "accounts/auditentry/{attack_entry}/change/",
     "agents/release/",
-    "agents/user/",
-    "agents/user/add/",
+    "accounts/user/",
+    "accounts/user/add/",
     "auth/group/",
-    "agents/apikey/",
-    "agents/apikey/add/",
+    "accounts/apikey/",
+    "accounts/apikey/add/",
     "agents/runner/",
     "agents/agentsession/",
     "agents/turn/",
-    "monitoring/schedule/",
-    "monitoring/jobrun/",
-    "agents/auditentry/",
-    "agents/bulkact/",
-    "agents/bulkact/{bulk}/change/",
+    "scheduling/schedule/",
+    "scheduling/jobrun/",
+    "accounts/auditentry/",
+    "agents/bulkaction/",
+    "agents/bulkaction/{bulk}/change/",
     "guide/",
-    "agents/letter/",
-    "agents/user/locked-out/",
+    "accounts/outgoingemail/",
+    "accounts/user/locked-out/",
 )
 
 
@@ -72,7 +72,14 @@ async def test_every_page_keeps_to_its_policy_and_to_its_width(arrive: Arrive) -
 
 async def test_everything_has_a_name_for_those_who_hear_the_page(arrive: Arrive) -> None:
     console = await Console.open(await arrive("olga"))
-    for path in ("", "agents/turn/", "agents/user/", "agents/user/add/", "monitoring/schedule/", "agents/bulkact/"):
+    for path in (
+        "",
+        "agents/turn/",
+        "accounts/user/",
+        "accounts/user/add/",
+        "scheduling/schedule/",
+        "agents/bulkaction/",
+    ):
         await console.go(path)
         await expect(console.page.get_by_role("main")).to_have_count(1)
         assert await console.page.evaluate(NAMELESS) == [], path
@@ -115,13 +122,13 @@ async def test_the_second_of_two_windows_sees_what_differs_and_loses_nothing(arr
 
 async def test_a_key_is_shown_once(arrive: Arrive) -> None:
     console = await Console.open(await arrive("olga"))
-    await console.go("agents/apikey/add/")
+    await console.go("accounts/apikey/add/")
     await console.page.get_by_label("User name").fill("bruno")
     await console.page.locator("#id_name").fill("once")
     await console.press("Make the key")
     key = await console.page.get_by_label("Shown once").input_value()
     assert key.startswith("bs_")
-    await console.go("agents/apikey/")
+    await console.go("accounts/apikey/")
     assert key.split("_")[2] not in await console.page.content()
 
 
@@ -139,7 +146,7 @@ async def test_the_page_of_a_bulk_act_follows_it_until_somebody_stops_it(arrive:
     visitor = await arrive("olga")
     first, second = await Console.open(visitor), await Console.open(visitor)
     for window in (first, second):
-        await window.go("agents/bulkact/{bulk}/change/")
+        await window.go("agents/bulkaction/{bulk}/change/")
     await expect(first.page.get_by_role("progressbar", name="Rows dealt with")).to_be_visible()
     await second.press("Stop")
     await expect(first.page.get_by_text("Stopped by olga.")).to_be_visible()
