@@ -18,7 +18,7 @@ ENVIRONMENT = @if [ -z "$(PYTHON)" ]; then \
 CHECKED := BANDSTAND_ENV_FILE=/dev/null DATABASE_URL= BANDSTAND_PUBLIC_URL=https://bandstand.example \
 	BANDSTAND_TRUSTED_PROXIES=127.0.0.1 BANDSTAND_DATA_DIR=.cache/check
 
-.PHONY: help run test check lint chaos bench lock demo-data screenshots fonts
+.PHONY: help run test check lint chaos bench lock demo-data screenshots
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | while IFS="$$(printf '\t')" read -r name what; do \
@@ -63,11 +63,6 @@ demo-data: ## fill the running installation with made-up conversations (SIZE=100
 screenshots: ## the pictures of the docs anew, in Chromium, by having short conversations
 	$(ENVIRONMENT) requirements-dev.lock
 	@PYTHONPATH=platform exec $(RUN) -m tests.browser.screenshots $(ARGS)
-
-fonts: ## cut the console's small fonts anew from those of the installed django-unfold
-	$(ENVIRONMENT) requirements-dev.lock
-	@test -x .cache/fonts/bin/python || { "$(PYTHON)" -m venv .cache/fonts && .cache/fonts/bin/python -m pip install --quiet fonttools brotli; }
-	@.cache/fonts/bin/python .ci/subset_fonts.py
 
 lock: ## resolve the dependencies of pyproject.toml anew, with hashes, for every platform
 	$(ENVIRONMENT) requirements-dev.lock

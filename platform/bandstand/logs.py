@@ -24,6 +24,7 @@ LEVELS = {
     "django.request": "ERROR",
     "django.server": "WARNING",
     "httpx2": "WARNING",
+    "fontTools": "WARNING",
 }
 
 

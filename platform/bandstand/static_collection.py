@@ -1,6 +1,6 @@
 """Style sheets, scripts and fonts as browsers get them: a copy of all of them below an address that no other copy has.
 
-The folder of a copy is named by a hash of what it holds, and so is the address: `/static/<version>/bandstand/…`. A
+The folder of a copy is named by a hash of what it is made of, and so is the address: `/static/<version>/bandstand/…`. A
 browser may keep such a file for ever. Imports between modules and `url(…)` in style sheets are relative, so they stay
 within the copy without being rewritten.
 """
@@ -21,9 +21,12 @@ from django.contrib.staticfiles import finders
 from django.contrib.staticfiles.storage import StaticFilesStorage
 from whitenoise.compress import Compressor
 
+from bandstand.icon_font import ICON_FONT, recipe, write_icon_font
+
 VERSION: Final = re.compile(r"[0-9a-f]{12}")
-# What no page of ours asks for: maps of compiled libraries, a second reader of the schema, the browsable API.
-IGNORED: Final = ["*.map", "redoc", "rest_framework"]
+# What no page of ours asks for: maps of compiled libraries, a second reader of the schema, the browsable API, the
+# letters of django-unfold.
+IGNORED: Final = ["*.map", "redoc", "rest_framework", "inter"]
 # Pages that are open while a new version starts still find what they were made with.
 KEPT_COPIES: Final = 3
 # All files take 5.6 s of CPU at quality 11 and 0.1 at 5, and are an eighth larger then.
@@ -48,8 +51,11 @@ def files() -> dict[str, Path]:
 
 @cache
 def version() -> str:
-    """The hash of all static files and their names, twelve hexadecimal digits; as they were when it was first asked."""
-    digest = hashlib.sha256()
+    """The hash of all static files, their names and how the icon font is cut, twelve hexadecimal digits.
+
+    It is of the files as they were when it was first asked.
+    """
+    digest = hashlib.sha256(recipe())
     for name, path in sorted(files().items()):
         digest.update(f"{name}\0".encode())
         digest.update(hashlib.sha256(path.read_bytes()).digest())
@@ -59,7 +65,8 @@ def version() -> str:
 def collect(folder: Path) -> Path:
     """Copy all static files to `folder`/<version>, with a `.gz` and a `.br` beside each that gets smaller; the copy.
 
-    Takes half a second of CPU the first time, and nothing when the copy is there. Several processes may try at once.
+    Of the icon font the copy holds what the console needs. Takes two seconds of CPU the first time, and nothing when
+    the copy is there. Several processes may try at once.
     """
     copy = folder / version()
     if copy.is_dir():
@@ -72,7 +79,10 @@ def collect(folder: Path) -> Path:
         for name, path in files().items():
             target = draft / name
             target.parent.mkdir(parents=True, exist_ok=True)
-            shutil.copyfile(path, target)
+            if name == ICON_FONT:
+                write_icon_font(path, target)
+            else:
+                shutil.copyfile(path, target)
             if compressor.should_compress(name):
                 compressor.compress(str(target))
         with suppress(OSError):  # somebody else was faster, with the same files

@@ -35,9 +35,9 @@ PAGES = (
     "agents/runner/",
     "agents/agentsession/",
     "agents/turn/",
-    "monitoring/schedule/",
-    "monitoring/jobrun/",
-    "agents/auditentry/",
+    "scheduling/schedule/",
+    "scheduling/jobrun/",
+    "accounts/auditentry/",
     "agents/bulkaction/",
     "agents/bulkaction/{bulk}/change/",
     "guide/",
@@ -72,7 +72,14 @@ async def test_every_page_keeps_to_its_policy_and_to_its_width(arrive: Arrive) -
 
 async def test_everything_has_a_name_for_those_who_hear_the_page(arrive: Arrive) -> None:
     console = await Console.open(await arrive("olga"))
-    for path in ("", "agents/turn/", "agents/user/", "agents/user/add/", "monitoring/schedule/", "agents/bulkaction/"):
+    for path in (
+        "",
+        "agents/turn/",
+        "accounts/user/",
+        "accounts/user/add/",
+        "scheduling/schedule/",
+        "agents/bulkaction/",
+    ):
         await console.go(path)
         await expect(console.page.get_by_role("main")).to_have_count(1)
         assert await console.page.evaluate(NAMELESS) == [], path

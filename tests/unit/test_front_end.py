@@ -1,4 +1,4 @@
-"""What the style sheets, the fonts and the console's frame must hold, that no browser says."""
+"""What the style sheets, the icons and the console's frame must hold, that no browser says."""
 
 from __future__ import annotations
 
@@ -9,13 +9,16 @@ from pathlib import Path
 import pytest
 import unfold
 from django.contrib import admin
+from django.http import HttpRequest
+from django.test import RequestFactory
 
+from accounts.models import User
 from agents.pages import views as pages
-from console.navigation import entries_by_group
+from bandstand.icon_font import icons
+from console.navigation import sidebar
 from tests.support.surroundings import ROOT
 
 STATIC = Path(pages.__file__).resolve().parent / "static" / "bandstand"
-FONTS = STATIC / "console" / "fonts"
 LIBRARY = Path(unfold.__file__).parent / "templates"
 LONGEST_STYLESHEET = 450
 # Of the library's templates/unfold/layouts/skeleton.html, from which ours was made.
@@ -33,48 +36,36 @@ def test_our_frame_of_the_console_was_made_from_the_librarys_of_today() -> None:
     assert hashlib.sha256(text).hexdigest()[:16] == SKELETON
 
 
+def owners_request() -> HttpRequest:
+    """A request of somebody who may see all of the sidebar."""
+    request = RequestFactory().get("/admin/")
+    request.user = User(is_superuser=True)
+    return request
+
+
 def icons_named() -> set[str]:
     """All icons that the library's templates and styles name, and our templates and Python."""
     templates = "".join(path.read_text() for path in [*LIBRARY.rglob("*.html"), *(ROOT / "templates").rglob("*.html")])
     named = set(re.findall(r"material-symbols-outlined[^>]*>\s*([a-z0-9_]+)\s*<", templates))
     named |= set(re.findall(r"""\bicon=["']([a-z0-9_]+)["']""", templates))
-    named |= {entry.icon for entries in entries_by_group().values() for entry in entries}
+    named |= {item["icon"] for group in sidebar(owners_request()) for item in group["items"]}
     code = "".join(path.read_text() for room in ("agents", "platform") for path in (ROOT / room).rglob("*.py"))
     named |= set(re.findall(r'\bicon="([a-z0-9_]+)"', code))
     styles = (LIBRARY.parent / "static" / "unfold" / "css" / "styles.css").read_text()
     named |= set(re.findall(r'content:"([a-z_]+)"', styles))
-    return named | {"space_dashboard", "help", "chat"}  # the sidebar's own
+    return named
 
 
 def test_the_small_font_draws_every_icon_that_is_named() -> None:
     assert admin.site  # the apps have registered what they have
-    kept = (FONTS / "icons.txt").read_text().split()
-    assert kept == sorted(set(kept))
-    assert icons_named() - set(kept) == set()
+    assert icons() == sorted(set(icons()))
+    assert icons_named() - set(icons()) == set()
     assert len(icons_named()) > 80
 
 
-def ranges(text: str) -> set[tuple[int, int]]:
-    """The ranges of a `unicode-range`."""
-    pairs = [part.strip().removeprefix("U+").partition("-") for part in text.split(",")]
-    return {(int(first, 16), int(last or first, 16)) for first, _, last in pairs}
-
-
-def test_every_letter_comes_from_the_small_font_or_from_the_librarys() -> None:
-    found = re.findall(
-        r'font-weight: (\d+);\s+font-display: swap;\s+src: url\("([^"]+)"\).*\s+unicode-range:([^;]+);',
-        (FONTS / "fonts.css").read_text(),
-    )
-    assert len(found) == 8
-    script = (ROOT / ".ci" / "subset_fonts.py").read_text()
-    latin = "".join(re.findall(r'"(U\+.+)"', script))
-    for (weight, small, ours), (same_weight, large, rest) in zip(found[::2], found[1::2], strict=True):
-        assert weight == same_weight
-        assert (FONTS / small).is_file()
-        assert large.startswith("../../../unfold/fonts/inter/")
-        assert ranges(ours) == ranges(latin)
-        after = 0
-        for first, last in sorted(ranges(ours) | ranges(rest)):
-            assert first == after
-            after = last + 1
-        assert after == 0x110000
+def test_the_console_has_the_letters_of_the_chat_page() -> None:
+    chat = re.search(r"--font: ([^;]+);", (STATIC / "shared" / "base.css").read_text())
+    console = re.search(r"--font-sans: ([^;]+);", (STATIC / "console" / "theme.css").read_text())
+    assert chat is not None
+    assert console is not None
+    assert chat[1] == console[1]
