@@ -34,7 +34,7 @@ class PasswordResetView(FormView):  # type: ignore[type-arg]
     """Mails a link to whoever is meant. The answer is the same for everybody, and comes as fast."""
 
     form_class = PasswordResetForm
-    template_name = "pages/forgotten_password.html"
+    template_name = "pages/password_reset.html"
 
     def get_context_data(self, **kwargs: Any) -> dict[str, Any]:
         return super().get_context_data(mail_is_on=email_enabled(), sent="sent" in self.request.GET, **kwargs)
