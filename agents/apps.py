@@ -1,3 +1,5 @@
+"""The app `agents`: its scheduled jobs, and what it registers with the platform."""
+
 from django.apps import AppConfig
 
 from scheduling.registry import Job, register
@@ -71,6 +73,8 @@ JOBS = (
 
 
 class AgentsConfig(AppConfig):
+    """Registers roles, audit targets, schema, navigation, checks and jobs when Django is ready."""
+
     name = "agents"
     verbose_name = "Agents"
 

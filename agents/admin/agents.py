@@ -44,6 +44,8 @@ class CommaSeparatedField(forms.CharField):
 
 
 class AgentForm(AuditedFormMixin, forms.ModelForm):  # type: ignore[type-arg]
+    """The form of an agent's name, groups and behaviour; its configuration is in the draft."""
+
     capabilities = CommaSeparatedField(
         required=False,
         max_length=2_000,
@@ -96,6 +98,8 @@ class AgentForm(AuditedFormMixin, forms.ModelForm):  # type: ignore[type-arg]
 
 @admin.register(Agent)
 class AgentAdmin(ConsoleAdmin):
+    """Agents, with buttons for draft, publishing, comparing and archiving."""
+
     query_budget = 7
     # The page of one agent.
     page_query_budget = 14

@@ -28,6 +28,8 @@ _LEVELS = {BulkAction.Status.OPEN: "good", BulkAction.Status.STOPPED: "warn"}
 
 @admin.register(BulkAction)
 class BulkActionAdmin(ReadOnlyAdmin):
+    """Bulk actions, read-only, with a page of their progress."""
+
     query_budget = 7
 
     list_display = ("started", "display_action", "user", "display_status", "display_progress", "display_duration")

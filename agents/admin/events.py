@@ -16,6 +16,8 @@ from console.keyset_changelist import KeysetAdmin
 
 @admin.register(Event)
 class EventAdmin(KeysetAdmin):
+    """Events of all sessions, read-only."""
+
     query_budget = 11
 
     list_display = ("id", "agent_session_id", "seq", "type", "turn_id", "epoch", "at")

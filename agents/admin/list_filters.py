@@ -103,6 +103,8 @@ def _require_choice(value: str, allowed: Sequence[str]) -> str:
 
 
 class AgentFilter(IndexedFilter):
+    """By agent; of turns by its releases."""
+
     title = "agent"
     parameter_name = "agent"
 
@@ -131,6 +133,8 @@ class AgentFilter(IndexedFilter):
 
 
 class ReleaseFilter(IndexedFilter):
+    """By release, of the selected agent."""
+
     title = "release"
     parameter_name = "release"
 
@@ -159,6 +163,8 @@ class ReleaseFilter(IndexedFilter):
 
 
 class UserFilter(IndexedFilter):
+    """By the exact name of the user."""
+
     title = "user"
     parameter_name = "user"
 
@@ -174,6 +180,8 @@ class UserFilter(IndexedFilter):
 
 
 class TurnStatusFilter(IndexedFilter):
+    """By the status of a turn."""
+
     title = "status"
     parameter_name = "state"
 
@@ -189,6 +197,8 @@ class TurnStatusFilter(IndexedFilter):
 
 
 class SessionStatusFilter(IndexedFilter):
+    """By what happens in a session."""
+
     title = "status"
     parameter_name = "state"
     statuses: ClassVar[dict[str, tuple[str, Q]]] = {
@@ -250,6 +260,8 @@ class _DayFilter(IndexedFilter):
 
 
 class SinceFilter(_DayFilter):
+    """From the start of this day."""
+
     title = "from (UTC)"
     parameter_name = "since"
 
@@ -258,6 +270,8 @@ class SinceFilter(_DayFilter):
 
 
 class UntilFilter(_DayFilter):
+    """Up to the end of this day."""
+
     title = "to, that day included"
     parameter_name = "until"
 

@@ -42,7 +42,7 @@ def compare_page(request: HttpRequest, model_admin: Any, draft: AgentDraft) -> H
     return console_page(
         request,
         model_admin,
-        "console/compare.html",
+        "console/release_diff.html",
         title=f"{agent}: compare",
         agent=agent,
         form=form,

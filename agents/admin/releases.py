@@ -29,6 +29,8 @@ def _display(name: str, setting: Setting) -> Callable[[Release], str]:
 
 @admin.register(Release)
 class ReleaseAdmin(ReadOnlyAdmin):
+    """Releases, read-only, with a button to roll back."""
+
     query_budget = 8
 
     list_display = ("__str__", "is_live", "note", "published_by", "published_at")

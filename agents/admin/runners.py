@@ -13,17 +13,19 @@ from foundation.clock import now
 
 @admin.register(Runner)
 class RunnerAdmin(ReadOnlyAdmin):
+    """Runner processes, read-only, with their load and heartbeat."""
+
     query_budget = 7
 
-    list_display = ("id", "host", "pid", "state", "running", "capacity", "started_at", "heartbeat_at")
+    list_display = ("id", "host", "pid", "display_status", "running", "capacity", "started_at", "heartbeat_at")
     list_filter = ("status",)
     ordering = ("-heartbeat_at",)
     search_words = ("host",)
     search_help_text = "The id of a runner, or its host."
-    fields = ("host", "pid", "state", "capacity", "running", "started_at", "heartbeat_at")
+    fields = ("host", "pid", "display_status", "capacity", "running", "started_at", "heartbeat_at")
 
-    @admin.display(description="state")
-    def state(self, runner: Runner) -> SafeString:
+    @admin.display(description="status")
+    def display_status(self, runner: Runner) -> SafeString:
         """Its own last report, or "silent" when its heartbeat is overdue."""
         if runner.is_silent(now()):
             return badge("silent", "bad")

@@ -51,6 +51,8 @@ def _title_contains(term: str) -> Func:
 
 @admin.register(AgentSession)
 class AgentSessionAdmin(KeysetAdmin):
+    """Sessions, with their transcript, the cancelling of open turns and forks."""
+
     query_budget = 15
     # The page of one session.
     page_query_budget = 24

@@ -39,6 +39,8 @@ from console.keyset_changelist import KeysetAdmin, parse_uuid
 
 @admin.register(Turn)
 class TurnAdmin(KeysetAdmin):
+    """Turns, with their transcript and the operator actions."""
+
     query_budget = 13
 
     list_display = (
@@ -151,6 +153,8 @@ class TurnAdmin(KeysetAdmin):
 
 @admin.register(Step)
 class StepAdmin(KeysetAdmin):
+    """Steps of turns, read-only."""
+
     query_budget = 11
 
     list_display = ("id", "turn_id", "number", "kind", "name", "status", "error_class", "started_at", "finished_at")

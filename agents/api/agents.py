@@ -31,6 +31,8 @@ def agent_shape(agent: Agent) -> dict[str, Any]:
 
 
 class AgentsView(ApiView):
+    """`/api/v1/agents`: the list."""
+
     def get(self, _request: Request) -> HttpResponse:
         query = read_query(self.http, limit=limit_parameter, cursor=ORDER.cursor_parameter())
         actor = self.who()
@@ -40,6 +42,8 @@ class AgentsView(ApiView):
 
 
 class AgentView(ApiView):
+    """`/api/v1/agents/{slug}`."""
+
     def get(self, _request: Request, slug: str) -> HttpResponse:
         read_query(self.http)
         actor = self.who()

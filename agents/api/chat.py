@@ -24,6 +24,8 @@ MAX_RENDERED_CHARS = 100_000
 
 
 class NewText(Input):
+    """The body of `RenderView`."""
+
     text = Text()
 
 

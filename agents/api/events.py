@@ -26,6 +26,8 @@ _limit = whole_number(minimum=1, maximum=LARGEST_LIMIT)
 
 
 class EventsView(AsyncApiView):
+    """`/api/v1/sessions/{id}/events`: a page, or a stream with `Accept: text/event-stream`."""
+
     media_types = (JSON, EVENT_STREAM)
 
     async def get(self, _request: Request, session_id: str) -> HttpResponseBase:

@@ -32,6 +32,8 @@ def _format(text: str) -> str:
 
 
 class ExportView(AsyncApiView):
+    """`/api/v1/sessions/{id}/export`, as JSON or Markdown."""
+
     media_types = (JSON, MARKDOWN)
 
     async def get(self, _request: Request, session_id: str) -> HttpResponseBase:

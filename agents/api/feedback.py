@@ -17,11 +17,15 @@ VALUES = {"up": 1, "down": -1}
 
 
 class NewFeedback(Input):
+    """The body of a rating."""
+
     value = Choice(choices=list(VALUES))
     comment = Text(required=False)
 
 
 class FeedbackView(ApiView):
+    """`/api/v1/messages/{id}/feedback`: give and withdraw."""
+
     def put(self, _request: Request, message_id: str) -> HttpResponse:
         read_query(self.http)
         message_uuid, data = read_id("message_id", message_id), read_input(NewFeedback, read_body(self.http))

@@ -15,10 +15,14 @@ from rest.views import ApiView
 
 
 class NewFork(Input):
+    """The body of a fork; without `after_turn` all finished turns are copied."""
+
     after_turn = Id(required=False, allow_null=True)
 
 
 class ForkView(ApiView):
+    """`/api/v1/sessions/{id}/fork`."""
+
     def post(self, _request: Request, session_id: str) -> HttpResponse:
         read_query(self.http)
         actor, session_uuid = self.who(), read_id("session_id", session_id)

@@ -22,6 +22,8 @@ class ConcurrencyUse:
 
 @dataclass(frozen=True, slots=True)
 class RemainingLimits:
+    """The state of all rates and concurrency limits of a user; `concurrency` is by name."""
+
     rates: list[Remaining]
     concurrency: dict[str, ConcurrencyUse]
 

@@ -20,6 +20,8 @@ from rest.views import ApiView
 
 
 class LimitsView(ApiView):
+    """`/api/v1/me/limits`."""
+
     def get(self, _request: Request) -> HttpResponse:
         read_query(self.http)
         actor = self.who()

@@ -35,12 +35,16 @@ MESSAGES = Order("messages", ("ordinal",))
 
 
 class NewSession(Input):
+    """The body that creates a session."""
+
     agent = Text()
     title = Text(required=False)
     metadata = Object(required=False)
 
 
 class SessionChange(Input):
+    """The body that updates a session; absent fields stay as they are."""
+
     title = Text(required=False)
     metadata = Object(required=False)
     head = Id(required=False)
@@ -55,6 +59,8 @@ def session_response(session: AgentSession, *, status: int = 200) -> HttpRespons
 
 
 class SessionsView(ApiView):
+    """`/api/v1/sessions`: list and create."""
+
     def get(self, _request: Request) -> HttpResponse:
         query = read_query(
             self.http, agent=slug, search=search_text, limit=limit_parameter, cursor=SESSIONS.cursor_parameter()
@@ -84,6 +90,8 @@ class SessionsView(ApiView):
 
 
 class SessionView(ApiView):
+    """`/api/v1/sessions/{id}`: read, update and delete."""
+
     def get(self, _request: Request, session_id: str) -> HttpResponse:
         read_query(self.http)
         return session_response(access_session(actor=self.who(), session_id=read_id("session_id", session_id)))
@@ -111,6 +119,8 @@ class SessionView(ApiView):
 
 
 class MessagesView(ApiView):
+    """`/api/v1/sessions/{id}/messages`: the list."""
+
     def get(self, _request: Request, session_id: str) -> HttpResponse:
         query = read_query(self.http, limit=limit_parameter, cursor=MESSAGES.cursor_parameter())
         session = access_session(actor=self.who(), session_id=read_id("session_id", session_id))

@@ -34,6 +34,8 @@ _PRIORITIES = {priority.wire_name: priority for priority in Priority}
 
 
 class NewTurn(Input):
+    """The body that creates a turn."""
+
     input = Text()
     parent = Id(required=False, allow_null=True)  # type: ignore[assignment]  # the framework takes fields off the class
     when_busy = Choice(choices=[mode.value for mode in WhenBusy], required=False)
@@ -47,6 +49,8 @@ def wait_seconds(request: HttpRequest) -> int:
 
 
 class TurnsView(AsyncApiView):
+    """`/api/v1/sessions/{id}/turns`: create; the response waits or streams on request."""
+
     media_types = (JSON, EVENT_STREAM)
 
     async def post(self, _request: Request, session_id: str) -> HttpResponseBase:
@@ -86,12 +90,16 @@ class TurnsView(AsyncApiView):
 
 
 class TurnView(ApiView):
+    """`/api/v1/turns/{id}`."""
+
     def get(self, _request: Request, turn_id: str) -> HttpResponse:
         read_query(self.http)
         return json_response(_read_turn_shape(self.who(), read_id("turn_id", turn_id)))
 
 
 class CancelView(ApiView):
+    """`/api/v1/turns/{id}/cancel`."""
+
     def post(self, _request: Request, turn_id: str) -> HttpResponse:
         read_query(self.http)
         actor, turn_uuid = self.who(), read_id("turn_id", turn_id)

@@ -50,10 +50,12 @@ class CompletionHead:
 
 
 def sse_event(shape: Shape) -> bytes:
+    """`shape` as a server-sent event without a name."""
     return b"data: %s\n\n" % strict_json.dumps(shape)
 
 
 def finish_reason(result: CompletionResult) -> FinishReason:
+    """OpenAI's `finish_reason` for a completed turn."""
     if result.cut:
         return "length"
     return "tool_calls" if result.calls else "stop"

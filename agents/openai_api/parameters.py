@@ -15,6 +15,8 @@ from foundation.errors import InvalidInput
 
 
 class Treatment(StrEnum):
+    """How a parameter is treated; see the docstring of the module."""
+
     HONOURED = "honoured"
     IGNORED = "ignored"
     REFUSED = "refused"

@@ -36,7 +36,7 @@ class TurnUpdate:
 
 @dataclass(slots=True)
 class _PendingText:
-    """Received text that is not delivered yet. Text since the last tool call is provisional: it may be retracted."""
+    """Received text that is not delivered yet; since the last tool call it is provisional and may be retracted."""
 
     final: list[str] = field(default_factory=list)
     provisional: list[str] = field(default_factory=list)

@@ -52,11 +52,14 @@ class _OpenAIView(ApiView):
 
 
 def model_shape(agent: Agent) -> dict[str, Any]:
+    """The JSON of an agent as a model of OpenAI's API."""
     created = int(agent.created_at.timestamp())
     return {"id": agent.slug, "object": "model", "created": created, "owned_by": "bandstand"}
 
 
 class ModelsView(_OpenAIView):
+    """`/v1/models`."""
+
     def get(self, _request: Request) -> HttpResponse:
         read_query(self.http)
         actor = self.who()
@@ -67,6 +70,8 @@ class ModelsView(_OpenAIView):
 
 
 class ModelView(_OpenAIView):
+    """`/v1/models/{model}`."""
+
     def get(self, _request: Request, model: str) -> HttpResponse:
         read_query(self.http)
         actor = self.who()
@@ -78,6 +83,8 @@ class ModelView(_OpenAIView):
 
 
 class CompletionsView(_OpenAIView, AsyncApiView):
+    """`/v1/chat/completions`."""
+
     # The ids of session and turn, also on error responses.
     _headers: Mapping[str, str] = {}
 

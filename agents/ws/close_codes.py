@@ -9,6 +9,8 @@ from agents.ws.frames import SUBPROTOCOL
 
 
 class CloseCode(IntEnum):
+    """The codes with which the server closes a websocket."""
+
     OUR_FAULT = 1011
     RESTART = 1012
     OVERLOAD = 1013
@@ -22,7 +24,7 @@ class CloseCode(IntEnum):
 
 
 async def accept_and_close(scope: dict[str, Any], receive: Any, send: Any, code: CloseCode, *first: str) -> None:
-    """Accept the socket, send the text frames `first`, close with `code`, and wait until the client is gone."""
+    """Accept the socket, send the text frames `first`, close with `code`, and wait until the client disconnects."""
     message = await receive()
     if message["type"] != "websocket.connect":
         return

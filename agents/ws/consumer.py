@@ -131,7 +131,7 @@ class SessionSocket(AsyncConsumer):  # type: ignore[misc]  # Channels is not typ
         await self.close(code)
 
     async def fail(self) -> None:
-        """Close because of the exception in hand, a fault of ours."""
+        """Send the current exception as an internal error, and close."""
         await self.send_text(frames.error(self._log_our_fault()))
         await self.close(CloseCode.OUR_FAULT)
 

@@ -72,7 +72,7 @@ def revoked_credentials(credentials: Collection[Credential]) -> set[Credential]:
 
 
 def unreachable_sessions(sessions: Collection[UUID]) -> set[UUID]:
-    """Those of `sessions` that are gone, or whose agent was taken from their user's groups. One query."""
+    """Those of `sessions` that were deleted, or whose user may no longer use their agent. One query."""
     with connection.cursor() as cursor:
         cursor.execute(_REACHABLE_SESSIONS, {"sessions": list(sessions)})
         return set(sessions) - {session_id for (session_id,) in cursor.fetchall()}

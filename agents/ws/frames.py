@@ -39,6 +39,8 @@ class MessageCreate:
 
 @dataclass(frozen=True, slots=True)
 class TurnCancel:
+    """Cancel the turn with this id."""
+
     turn: UUID
 
 
@@ -51,7 +53,7 @@ class Seen:
 
 @dataclass(frozen=True, slots=True)
 class Ping:
-    pass
+    """Answer with `pong`."""
 
 
 Frame = Resume | MessageCreate | TurnCancel | Seen | Ping
@@ -74,23 +76,27 @@ def frame_ref(error: BandstandError) -> str | None:
 
 
 def ready(session: UUID, seq: int) -> str:
+    """The first frame of a socket; `seq` is the newest event of the session."""
     return f'{{"type":"ready","session":"{session}","seq":{seq}}}'
 
 
 def message_ack(client_msg_id: str, turn: UUID | None, seq: int) -> str:
+    """The acknowledgement of a message; `turn` is None while a human answers."""
     return _text({"type": "ack", "client_msg_id": client_msg_id, "turn": turn, "seq": seq})
 
 
 def cancel_ack(turn: UUID, status: str) -> str:
+    """The acknowledgement of a cancel request, with the status of the turn."""
     return _text({"type": "ack", "turn": turn, "status": status})
 
 
 def resync(snapshot: dict[str, Any]) -> str:
+    """The frame with a snapshot in place of compacted events."""
     return _text({"type": "resync", **snapshot})
 
 
 def error(fault: BandstandError, ref: str | None = None) -> str:
-    """The frame for an error of ours; `ref` is the client's own id of the frame it answers."""
+    """The frame for an error; `ref` is the client's own id of the frame it answers."""
     return _text(error_frame(fault, ref=ref))
 
 

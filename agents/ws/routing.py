@@ -1,4 +1,4 @@
-"""The addresses of the websocket."""
+"""The URLs of the websocket."""
 
 from __future__ import annotations
 
@@ -10,6 +10,6 @@ from agents.ws.consumer import SessionSocket
 
 websocket_urlpatterns: list[URLPattern] = [
     path("ws/sessions/<uuid:session_id>/", AuthenticationMiddleware(SessionSocket.as_asgi())),  # type: ignore[arg-type]
-    # Anything else: without this a wrong address would count as an error of ours.
+    # Without this an unknown URL would be logged as an internal error.
     re_path(r"", CloseEverySocket(CloseCode.UNKNOWN_SESSION)),  # type: ignore[arg-type]
 ]

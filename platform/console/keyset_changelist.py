@@ -110,7 +110,7 @@ class KeysetChangeList(ChangeList):
 class KeysetAdmin(ReadOnlyAdmin):
     """A read-only page over a table that grows for ever."""
 
-    change_list_template = "console/long_list.html"
+    change_list_template = "console/keyset_changelist.html"
     list_filter_submit = True
     # Filters that no index helps look at so many of the newest rows; only for keys that count up.
     looks_back: ClassVar[int | None] = None

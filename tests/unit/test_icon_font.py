@@ -100,7 +100,7 @@ def test_another_list_is_another_version(listed: Path) -> None:
 
 
 def test_another_fonttools_is_another_version(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(icon_font.metadata, "version", lambda _name: "0.0")
+    monkeypatch.setattr("importlib.metadata.version", lambda _name: "0.0")
     assert version.__wrapped__() != version()
 
 

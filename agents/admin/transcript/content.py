@@ -42,8 +42,10 @@ class PartView:
 
 @dataclass(frozen=True, slots=True)
 class MessageContent:
+    """A message. `created_at` is None while it is written; `partial` when it was cut short."""
+
     author: str
-    at: datetime | None
+    created_at: datetime | None
     parts: list[PartView]
     partial: bool = False
     supplied_by_client: bool = False

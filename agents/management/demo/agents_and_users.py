@@ -49,6 +49,8 @@ class DemoAgent:
 
 @dataclass(frozen=True, slots=True)
 class Population:
+    """The agents, and the keys of the users and the runners."""
+
     agents: list[DemoAgent]
     users: list[int]
     runners: list[UUID]

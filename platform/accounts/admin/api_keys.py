@@ -97,7 +97,7 @@ class ApiKeyAdmin(ReadOnlyAdmin):
             return HttpResponseRedirect(back)
         message = f"This is the key {key.name} of {key.user}. Copy it now: it is not kept, and cannot be shown again."
         return console_page(
-            request, self, "console/once.html", title="The new key", message=message, secret=plain, back=back
+            request, self, "console/show_secret.html", title="The new key", message=message, secret=plain, back=back
         )
 
     @admin.action(description="Revoke selected keys", permissions=["revoke"])

@@ -36,7 +36,7 @@ class ActionFilter(admin.SimpleListFilter):
 class AuditEntryAdmin(ReadOnlyAdmin):
     query_budget = 8
 
-    list_after_template = "console/audit_extent.html"
+    list_after_template = "console/audit_size.html"
     list_display = ("at", "actor", "action_label", "target")
     list_filter = (ActionFilter, AgeFilter)
     search_ids = ("id",)

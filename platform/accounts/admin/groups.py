@@ -81,7 +81,7 @@ class GroupAdmin(ConsoleAdmin):
     query_budget = 7
 
     form = GroupForm
-    change_form_template = "console/versioned.html"
+    change_form_template = "console/versioned_form.html"
     list_display = ("name", "what", "people")
     ordering = ("name",)
     search_fields = ("name",)

@@ -84,7 +84,7 @@ class UserAdmin(ConsoleAdmin):
     page_query_budget = 14
 
     form = UserForm
-    change_form_template = "console/versioned.html"
+    change_form_template = "console/versioned_form.html"
     list_display = ("username", "full_name", "email", "roles", "is_active", "last_login")
     list_filter = ("is_active", "groups")
     ordering = ("username",)
@@ -228,7 +228,7 @@ def _link_page(request: HttpRequest, model_admin: Any, user: User) -> HttpRespon
     link = absolute_link(password_link(user_actor(request.user), user_id=user.pk))
     message = f"Hand this to {user}. It is not kept, and cannot be shown again."
     return console_page(
-        request, model_admin, "console/once.html", title=title, message=message, secret=link, back=row_url(user)
+        request, model_admin, "console/show_secret.html", title=title, message=message, secret=link, back=row_url(user)
     )
 
 

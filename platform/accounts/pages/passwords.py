@@ -34,7 +34,7 @@ class PasswordResetView(FormView):  # type: ignore[type-arg]
     """Requests a password link by e-mail. Response and timing do not tell whether the account exists."""
 
     form_class = PasswordResetForm
-    template_name = "pages/forgotten_password.html"
+    template_name = "pages/password_reset.html"
 
     def get_context_data(self, **kwargs: Any) -> dict[str, Any]:
         return super().get_context_data(mail_is_on=email_enabled(), sent="sent" in self.request.GET, **kwargs)

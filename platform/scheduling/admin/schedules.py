@@ -87,7 +87,7 @@ class ScheduleAdmin(ConsoleAdmin):
     query_budget = 6
 
     form = ScheduleForm
-    change_form_template = "console/versioned.html"
+    change_form_template = "console/versioned_form.html"
     list_display = ("job", "timing", "enabled", "next_run_at", "last_status", "last_outcome", "last_at")
     ordering = ("job",)
     actions = ()

@@ -183,7 +183,9 @@ def test_an_act_takes_so_many_rows_and_says_so(olga: Client, monkeypatch: pytest
     monkeypatch.setattr(actions, "MOST", 3)
     ada = asked(4)
     page = act(olga, "cancel", *[turn.pk for turn in ada.turns()])
-    assert told(confirm(olga, page)) == ["One act takes 3 rows at most: these are the newest. Repeat it for the rest."]
+    assert told(confirm(olga, page)) == [
+        "One bulk action takes 3 rows at most: these are the newest. Repeat it for the rest."
+    ]
     assert ada.statuses() == ["queued", "cancelled", "cancelled", "cancelled"]
 
 

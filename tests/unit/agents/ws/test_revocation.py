@@ -19,7 +19,7 @@ A_WHILE = 5.0
 
 @pytest.fixture(autouse=True)
 def no_database(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(revocation, "out_of_reach", lambda _sessions: set[UUID]())
+    monkeypatch.setattr(revocation, "unreachable_sessions", lambda _sessions: set[UUID]())
     monkeypatch.setattr(ConnectionSlots, "renew_if_due", lambda _slots: None)
 
 
@@ -40,7 +40,7 @@ class Open:
 
 
 async def test_a_socket_that_does_not_read_its_close_frame_keeps_no_other_open(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(revocation, "lost", set[Credential])  # all are lost
+    monkeypatch.setattr(revocation, "revoked_credentials", set[Credential])  # all are lost
     looker = RevocationWatch(period_seconds=0.01)
     sockets = [Open(number, seconds=3600) for number in range(5)]
     for socket in sockets:
@@ -62,7 +62,7 @@ async def test_a_look_that_fails_is_not_the_last(monkeypatch: pytest.MonkeyPatch
             raise LookupError("nobody thought of this")
         return set(credentials)
 
-    monkeypatch.setattr(revocation, "lost", second_time_lucky)
+    monkeypatch.setattr(revocation, "revoked_credentials", second_time_lucky)
     looker, socket = RevocationWatch(period_seconds=0.01), Open(1)
     looker.add(socket)
     await asyncio.wait_for(socket.closed.wait(), A_WHILE)
