@@ -1,7 +1,7 @@
-"""Secrets, taken out of whatever is about to leave the process in a log line or an error report.
+"""Removes secrets from log lines and error reports.
 
-Scrubbing goes by value, not by the name of a field: a key that a traceback, a URL or a provider's answer repeats is
-found wherever it stands.
+Secrets are recognised by value, not by the name of a field, so that keys within tracebacks, URLs and responses of
+providers are removed as well.
 """
 
 import json
@@ -11,7 +11,7 @@ from typing import Any, Final
 from urllib.parse import quote
 
 MARK: Final = "[scrubbed]"
-SHORTEST: Final = 6  # a shorter "secret" would be found in ordinary words
+SHORTEST: Final = 6  # shorter values would match ordinary words
 DEEPEST: Final = 12
 SHAPES: Final = (
     r"\bbs_[A-Za-z0-9_\-]{8,}",  # our API keys
@@ -33,11 +33,11 @@ class Scrubber:
         self._pattern = re.compile("|".join([*patterns, *SHAPES]))
 
     def text(self, value: str) -> str:
-        """`value` without secrets."""
+        """Return `value` with secrets replaced by `MARK`."""
         return self._pattern.sub(MARK, value)
 
     def tree(self, value: Any, depth: int = 0) -> Any:
-        """A copy of nested dicts and sequences without secrets, in keys too; what is too deep becomes text."""
+        """Return a copy of nested dicts and sequences without secrets, also in keys; deeper than `DEEPEST` as text."""
         if isinstance(value, int | float | bool) or value is None:
             return value
         if isinstance(value, dict) and depth < DEEPEST:

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from sentry_sdk.transport import Transport
     from sentry_sdk.types import Breadcrumb, Event, Hint
 
-# What the SDK may collect by itself: the successor of `send_default_pii=False, include_local_variables=False`.
+# What the SDK may collect; replaces `send_default_pii=False, include_local_variables=False`.
 NOTHING_PERSONAL: Final[Any] = {
     "user_info": False,
     "cookies": {"mode": "off"},
@@ -28,15 +28,15 @@ NOTHING_PERSONAL: Final[Any] = {
     "stack_frame_variables": False,
 }
 
-# What a report says of a log line in places of its own.
+# Fields of a log line that have their own place in a report.
 _IN_THE_REPORT: Final = frozenset({"level", "logger", "timestamp", "exc_info"})
 
 
 def start(config: Config, *, transport: type[Transport] | Callable[..., Any] | None = None) -> bool:
-    """Begin to report errors; whether it did. `transport` replaces the network."""
+    """Initialise Sentry; return whether SENTRY_DSN is set. `transport` replaces the network."""
     if config.sentry_dsn is None:
         return False
-    import sentry_sdk  # a tenth of a start, and only where it is wanted
+    import sentry_sdk  # takes a tenth of a start, so only if used
 
     scrubber = Scrubber(secrets_in_use(config))
 
@@ -70,8 +70,8 @@ def start(config: Config, *, transport: type[Transport] | Callable[..., Any] | N
 
 
 def _logged(hint: Mapping[str, Any]) -> dict[str, Any] | None:
-    """The event and the fields of one of our own log lines; the SDK would report all of them as its text, and no two
-    of the same fact as one."""
+    """The event name and fields of a structlog line, or None. The SDK reports lines as text by default, and would not
+    group those of one event."""
     message = getattr(hint.get("log_record"), "msg", None)
     if not isinstance(message, dict):
         return None

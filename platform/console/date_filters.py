@@ -1,4 +1,4 @@
-"""Filters that cost nothing to draw and use an index."""
+"""List filters by age, which need no query to display and use an index."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _AGES = {
 
 
 class AgeFilter(admin.SimpleListFilter):
-    """Rows made in the past hour, day, …, by their UUIDv7."""
+    """Filters rows created in the past hour, day, …, by their UUIDv7 primary key."""
 
     title = "age"
     parameter_name = "age"
@@ -38,7 +38,7 @@ class AgeFilter(admin.SimpleListFilter):
 
 
 def age_filter(field: str) -> type[AgeFilter]:
-    """The same by a field of time, for rows whose ids do not tell."""
+    """An `AgeFilter` class that uses the datetime field `field`, for rows without UUIDv7 keys."""
 
     class ByField(AgeFilter):
         def since(self, moment: datetime) -> dict[str, Any]:

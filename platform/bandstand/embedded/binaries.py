@@ -1,4 +1,4 @@
-"""Where the PostgreSQL programs are, and a copy of them where the server's account cannot reach the originals."""
+"""Locates the PostgreSQL programs, and copies them if the server's account cannot execute the originals."""
 
 import os
 import shutil
@@ -15,8 +15,11 @@ FOLDERS: Final = {18: "pginstall18", 16: "pginstall"}
 
 
 def installed(version: int) -> Path:
-    """The folder of the packaged PostgreSQL of this major version (it holds `bin`, `lib`, `share`)."""
-    # Located, never imported: importing the package sets up its own starter, which opens up parent directories.
+    """The folder of the packaged PostgreSQL of this major version, with `bin`, `lib` and `share`.
+
+    Raises EmbeddedError if it is not installed.
+    """
+    # Located, never imported: on import, the package changes the permissions of parent directories.
     spec = util.find_spec(MODULE)
     if spec is None or not spec.submodule_search_locations:
         raise EmbeddedError(f"the package {PACKAGE} is not installed; run `make run`, or set DATABASE_URL")
@@ -27,7 +30,10 @@ def installed(version: int) -> Path:
 
 
 def usable(version: int, *, account: Account, home: Path) -> Path:
-    """A folder like :func:`installed` whose programs `account` can start; copied below `home` when needed."""
+    """The folder of programs that `account` can execute: :func:`installed`, or a copy of it below `home`.
+
+    Raises EmbeddedError.
+    """
     original = installed(version)
     if account.can_run(original / "bin" / "postgres"):
         return original
@@ -41,7 +47,7 @@ def usable(version: int, *, account: Account, home: Path) -> Path:
 
 
 def _copy(original: Path, target: Path) -> None:
-    # The programs look for their libraries beside the package, so the copy keeps that shape.
+    # The programs find their libraries by a path relative to the package, which the copy preserves.
     package, libraries = original.parent, original.parent.parent / f"{MODULE}.libs"
     draft = target.with_name(f"{target.name}.{os.getpid()}.draft")
     shutil.rmtree(draft, ignore_errors=True)
@@ -49,7 +55,7 @@ def _copy(original: Path, target: Path) -> None:
     if libraries.is_dir():
         shutil.copytree(libraries, draft / libraries.name)
     _open_for_reading(draft)
-    if target.exists():  # a copy of another major version: add ours to it
+    if target.exists():  # a copy of another major version: add this one
         (draft / package.name / original.name).rename(target / package.name / original.name)
         shutil.rmtree(draft)
     else:

@@ -1,4 +1,4 @@
-"""Where a cluster's files go: below the data directory, or where its account can reach them."""
+"""The folder of a cluster's files: below the data directory, or elsewhere if its account cannot enter that."""
 
 import hashlib
 import shutil
@@ -26,7 +26,10 @@ def choose(data_dir: Path, account: Account) -> Path:
 
 
 def make(home: Path, *, installation: str) -> None:
-    """Make `home` the folder of this installation's cluster; what another one left there is set aside, never used."""
+    """Create `home` for the cluster of this installation; the data of another one in it is moved away.
+
+    Raises EmbeddedError if that one is running.
+    """
     for folder in (ELSEWHERE, home) if home.is_relative_to(ELSEWHERE) else (home,):
         if not folder.exists():
             folder.mkdir()

@@ -12,17 +12,17 @@ from bandstand.supervisor.terminal import print_error
 
 
 class Database:
-    """Started first, kept running, stopped last."""
+    """The embedded PostgreSQL: started first, restarted when it exits, stopped last."""
 
     def __init__(self, data_dir: Path) -> None:
         self.cluster = Cluster(data_dir)
         self._ending = False
-        # A start or stop under way in its thread outlives the task that asked for it.
+        # A start or stop in its thread outlives a cancelled task.
         self._busy = threading.Lock()
         self._keeper: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
-        """Start the server; one that a dead supervisor left is ended first. Raises CannotStart."""
+        """Start the server, after stopping one that a dead supervisor left running. Raises CannotStart."""
         try:
             await asyncio.to_thread(self._start)
         except EmbeddedError as error:
@@ -30,7 +30,7 @@ class Database:
         self._keeper = asyncio.create_task(self._keep(), name="postgres")
 
     async def stop(self, within_seconds: float) -> None:
-        """Stop the server, in order if it can be done in time."""
+        """Stop the server; after `within_seconds` it is killed."""
         self._ending = True
         try:
             await asyncio.to_thread(self._stop, within_seconds)

@@ -1,4 +1,4 @@
-"""Sees that the scheduler works, not only that it lives: django-q2 can freeze when one of its workers dies."""
+"""Restarts a frozen scheduler: django-q2 can hang when one of its workers dies."""
 
 import asyncio
 import time
@@ -18,18 +18,19 @@ QUERY: Final = (
 
 
 def is_frozen(lived_seconds: float, age_seconds: float | None, *, stale_seconds: float = STALE_SECONDS) -> bool:
-    """Whether a scheduler that lives for so long, and whose last beat is so old (None: never), does not work."""
+    """Whether the scheduler hangs: it has run for `lived_seconds`, and the age of its last heartbeat is
+    `age_seconds` (None: no heartbeat yet)."""
     return lived_seconds > stale_seconds and (age_seconds is None or age_seconds > stale_seconds)
 
 
 async def watch(scheduler: Child, url: str, *, every_seconds: float = EVERY_SECONDS) -> None:
-    """Start the scheduler anew whenever it is frozen; for ever."""
+    """Restart the scheduler whenever it is frozen; never returns."""
     while True:
         await asyncio.sleep(every_seconds)
         try:
             age = await asyncio.to_thread(_age_seconds, url)
         except psycopg.Error:
-            continue  # without a database nothing can beat
+            continue  # no heartbeat can be written without a database
         if scheduler.started is not None and is_frozen(time.monotonic() - scheduler.started_at, age):
             print_error("the scheduler has not run a task for four minutes; starting it anew")
             await scheduler.restart()

@@ -1,4 +1,4 @@
-"""The end of a web process, as its clients see it: what is being answered is finished, and nobody is left to wait."""
+"""The graceful shutdown of a web process: responses in progress are finished, and no client is left waiting."""
 
 import asyncio
 from typing import Any, Final, TypeAlias, cast
@@ -7,7 +7,7 @@ from bandstand.web.error_responses import ErrorResponse
 from bandstand.web.http_protocol import Request
 from bandstand.web.websocket_protocol import Socket
 
-# Daphne's: what it knows of each connection.
+# Daphne's state of each connection.
 Connections: TypeAlias = dict[Any, dict[str, Any]]
 
 DRAIN_SECONDS: Final = 5.0
@@ -19,7 +19,7 @@ STOPPING = ErrorResponse(503, "server_stops", "This server is restarting; ask ag
 
 
 def close_sockets(connections: Connections) -> None:
-    """Say goodbye to every websocket: its client comes back to a process that goes on."""
+    """Close every websocket with 1012 (service restart), so that its client reconnects to another process."""
     for protocol in list(connections):
         if isinstance(protocol, Socket):
             if protocol.state == protocol.STATE_OPEN:
@@ -29,19 +29,19 @@ def close_sockets(connections: Connections) -> None:
 
 
 async def drain(connections: Connections) -> None:
-    """Let what is being answered finish.
+    """Wait until all responses have ended, then cut off those that have not.
 
-    Streams were told to end. One that does not, because its client does not read, is broken off sooner than a plain
-    answer: it can be taken up again elsewhere.
+    Streams have been asked to end before; one that does not, because its client does not read, is cut off sooner than
+    a plain response, because it can be resumed elsewhere.
     """
-    # Requests whose connection was accepted a moment ago are still on their way in.
+    # Requests on connections accepted a moment ago are still arriving.
     await asyncio.sleep(ARRIVAL_SECONDS)
     clock = asyncio.get_running_loop().time
     began = clock()
     while unfinished := _unfinished(connections):
         for protocol in unfinished:
             if connections[protocol].get("disconnected"):
-                _task(connections, protocol).cancel()  # nobody hears its answer
+                _task(connections, protocol).cancel()  # its client has gone
         waited = clock() - began
         if waited > DRAIN_SECONDS:
             await _cut(connections, unfinished)
@@ -60,7 +60,7 @@ def _unfinished(connections: Connections) -> list[Any]:
 
 
 def _refusable(protocol: Any) -> bool:
-    """Whether nothing was answered yet."""
+    """Whether no response has begun, so that an error response can be sent."""
     return isinstance(protocol, Request) and not protocol._response_started
 
 

@@ -1,4 +1,4 @@
-"""Style sheets and scripts, straight from the packages that bring them: nothing has to be collected first."""
+"""Static files, served directly from the packages, without `collectstatic`."""
 
 import asyncio
 from typing import Any
@@ -9,10 +9,10 @@ from bandstand.web.asgi_types import Application, Receive, Scope, Send
 
 
 class StaticFiles:
-    """Answers for STATIC_URL; everything else goes to `app`.
+    """Serves STATIC_URL; every other request goes to `app`.
 
-    WhiteNoise knows the files and their headers. Its Django middleware is synchronous only and would push every
-    request through a thread, so it is asked from here.
+    WhiteNoise provides the files and their headers. As Django middleware it is synchronous and would run every request
+    in a thread, so it is called from here.
     """
 
     def __init__(self, app: Application) -> None:
@@ -44,6 +44,6 @@ def _read(file: Any, method: str, environ: dict[str, str]) -> tuple[int, list[tu
         return int(response.status), headers, b""
     with response.file:
         body = response.file.read()
-    # The length is from the start of this process, and the file may be another one since: browsers wait for what lacks.
+    # WhiteNoise computed the length at the start; if the file has changed since, browsers would wait for missing bytes.
     headers = [(name, value) for name, value in headers if name != b"content-length"]
     return int(response.status), [*headers, (b"content-length", str(len(body)).encode())], body

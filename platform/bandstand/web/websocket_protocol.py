@@ -1,4 +1,4 @@
-"""Websockets as Daphne speaks them, with bounds, and with every close code of the standard."""
+"""Daphne's websocket protocol with limits, backpressure, and all close codes of RFC 6455."""
 
 import struct
 from typing import Final
@@ -13,18 +13,18 @@ from bandstand.web.backpressure import Gate
 
 log = structlog.get_logger("bandstand.web")
 
-# A little more than the application allows: it refuses such a frame itself, in the shape its client knows.
+# A little more than the application allows, which then rejects the frame in its own format.
 MAX_FRAME_BYTES: Final = 256 * 1024 + 1024
-# Frames that the application has not taken yet; beyond them nothing more is read from that client.
+# Frames queued for the application; beyond them, reading from the client pauses.
 WAITING_FRAMES: Final = 128
 LOOK_AGAIN_SECONDS: Final = 0.01
-# Read at a time. All frames of a piece are parsed before anybody else's turn comes: of 64 KiB that takes 100 ms.
+# Bytes per read. All frames in it are parsed before the event loop continues: for 64 KiB that takes 100 ms.
 PIECE_BYTES: Final = 8 * 1024
 TOO_LARGE: Final = 4413
 
 
 class Socket(WebSocketProtocol):  # type: ignore[misc]
-    """One websocket: writes no faster than its client reads, and may close with every code of the standard."""
+    """One websocket: writes no faster than its client reads, and can close with every code of RFC 6455."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -32,7 +32,7 @@ class Socket(WebSocketProtocol):  # type: ignore[misc]
         self._reading = True
 
     def onOpen(self) -> None:  # noqa: N802
-        # The HTTP channel is still registered as what fills this connection.
+        # The HTTP channel is still registered as the producer of this connection.
         self.transport.unregisterProducer()
         self.transport.registerProducer(self.gate, True)
         self.transport.bufferSize = PIECE_BYTES
@@ -40,10 +40,10 @@ class Socket(WebSocketProtocol):  # type: ignore[misc]
 
     def onMessage(self, payload: bytes, isBinary: bool) -> None:  # noqa: N802, N803
         if self.state != self.STATE_OPEN:
-            return  # sent after our goodbye
+            return  # sent after the close frame
         super().onMessage(payload, isBinary)
         if self._reading and self.application_queue.qsize() >= WAITING_FRAMES:
-            # The application takes one frame while thousands are read: it would never see how many there are.
+            # The application processes one frame while thousands arrive, so the queue must be bounded here.
             self._reading = False
             self.transport.pauseProducing()
             reactor.callLater(LOOK_AGAIN_SECONDS, self._read_on)
@@ -60,24 +60,23 @@ class Socket(WebSocketProtocol):  # type: ignore[misc]
         super().onClose(wasClean, code, reason)
 
     def serverClose(self, code: int | None = None) -> None:  # noqa: N802
-        # Its `sendClose` knows 1000 and 3000-4999 only; 1011, 1012 and 1013 are ours to send.
+        # Autobahn's `sendClose` accepts 1000 and 3000-4999 only; 1011, 1012 and 1013 are needed, too.
         self.sendCloseFrame(code=1000 if code is None else code)
 
     def serverSend(self, content: str | bytes, binary: bool = False) -> None:  # noqa: N802
-        # Its `sendMessage` would hold what we send to the limits for what we receive: no snapshot of a long session.
-        # Its `sendFrame` makes up, for every frame, the coloured words of a debug line that nobody reads: a tenth of
-        # what a turn costs this process.
+        # Autobahn's `sendMessage` applies the limits of received messages, which a snapshot of a long session exceeds;
+        # its `sendFrame` formats a debug line for every frame, a tenth of the cost of a turn in this process.
         if self.state == self.STATE_OPEN:
             payload = content if isinstance(content, bytes) else content.encode()
             self.transport.write(_frame(payload, binary=binary))
 
     def _max_message_size_exceeded(self, _size: int, _limit: int, _reason: str) -> None:
-        # Autobahn's own knows 1009 only. What of the message still comes is skipped.
+        # Autobahn's own sends 1009 only. The rest of the message is skipped.
         self.failedByMe = True
         self.sendCloseFrame(code=TOO_LARGE)
 
     def handle_exception(self, exception: BaseException) -> None:
-        """The application failed. Nothing may be raised here: it would end Daphne's checks of all connections."""
+        """The application failed: close the connection. This must not raise, or it would end Daphne's checks."""
         try:
             super().handle_exception(exception)
         except Exception:
@@ -91,7 +90,7 @@ class Socket(WebSocketProtocol):  # type: ignore[misc]
 
 
 class SocketFactory(WebSocketFactory):  # type: ignore[misc]
-    """Makes our websockets instead of Daphne's."""
+    """Creates instances of :class:`Socket` instead of Daphne's class."""
 
     protocol = Socket
 

@@ -1,4 +1,4 @@
-"""Which network addresses a request may go to when somebody else chose the address."""
+"""The IP addresses that requests to untrusted URLs may connect to."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_add
 
 from foundation.http.errors import AddressRefused
 
-# The special-purpose registries of IANA, written out: what `is_global` says differs between patch releases of Python,
-# and it calls several translation prefixes global, behind which a private IPv4 address can hide.
+# IANA's special-purpose registries, written out: `is_global` differs between patch releases of Python, and is true for
+# several translation prefixes that can contain a private IPv4 address.
 _CLOSED_V4 = tuple(
     IPv4Network(block)
     for block in (
@@ -60,7 +60,7 @@ def is_public(address: IPv4Address | IPv6Address) -> bool:
 
 @lru_cache(maxsize=4096)
 def is_public_text(address: str) -> bool:
-    """The same for an address as sockets and resolvers write it; False for what is no address."""
+    """Whether `address`, as text, is an ordinary host on the public internet; False for invalid text."""
     try:
         return is_public(ip_address(address))
     except ValueError:
@@ -68,6 +68,6 @@ def is_public_text(address: str) -> bool:
 
 
 def check_public(address: str) -> None:
-    """Raise `AddressRefused` unless `address` is public. It does not tell the address, which may be internal."""
+    """Raise `AddressRefused` unless `address` is public. The message omits the address, which may be internal."""
     if not is_public_text(address):
         raise AddressRefused("The address is not on the public internet.")

@@ -1,4 +1,4 @@
-"""`manage.py prepare`: everything between an empty database and a start, safe to repeat and to run twice at once."""
+"""`manage.py prepare`: migrate and set up the database. Idempotent, and safe to run concurrently."""
 
 from typing import Any
 
@@ -32,7 +32,7 @@ class Command(BaseCommand):
             raise SystemExit(1)
         with (
             psycopg.connect(url, autocommit=True, application_name="bandstand-prepare") as own,
-            # Two installations that start on one database prepare it one after the other.
+            # Serialises installations that start on one database.
             advisory_lock(AdvisoryLock.PREPARE_INSTALLATION, on=own),
         ):
             if missing_migrations():
