@@ -95,7 +95,7 @@ def remaining(limits: Sequence[LimitedKey]) -> list[Remaining]:
 
 
 def client_network(address: str) -> str:
-    """The network that is limited as one client: an IPv4 address, or the /64 of an IPv6 address; a digest of other text."""
+    """The network that counts as one client: an IPv4 address, or the /64 of an IPv6 one; a digest of other text."""
     try:
         parsed = ipaddress.ip_address(address)
     except ValueError:

@@ -1,4 +1,4 @@
-"""The token buckets of rate limits. The table is UNLOGGED: a crash of PostgreSQL empties it, which refills all buckets."""
+"""The token buckets of rate limits. The table is UNLOGGED: a crash of PostgreSQL empties it, so all are full."""
 
 from __future__ import annotations
 

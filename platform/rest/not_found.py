@@ -1,4 +1,4 @@
-"""Every address below `/api/` that is none."""
+"""The view of unknown URLs below `/api/`."""
 
 from __future__ import annotations
 
@@ -12,13 +12,14 @@ from rest.problems import problem_response
 
 @csrf_exempt
 def unknown(request: HttpRequest) -> HttpResponse:
-    """The same answer for every method and everybody."""
-    hint = " Addresses here end without a slash." if _would_be_one_without_its_slash(request.path_info) else ""
+    """Respond with 404 to every method, without authentication."""
+    hint = " Addresses here end without a slash." if _exists_without_slash(request.path_info) else ""
     error = NotFound(f"There is no such address.{hint}")
     return problem_response(error, actor=None, method=str(request.method), path=request.path)
 
 
-def _would_be_one_without_its_slash(path: str) -> bool:
+def _exists_without_slash(path: str) -> bool:
+    """Whether `path` without its trailing slash is a known URL."""
     if not path.endswith("/"):
         return False
     try:

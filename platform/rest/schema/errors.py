@@ -1,4 +1,4 @@
-"""What a refusal looks like, and which ones there are."""
+"""The error responses of the schema."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from rest.errors import InvalidFields, NotAcceptable, UnsupportedMediaType
 from rest.problems import problem_shape
 from rest.schema.shapes import REQUEST_ID, TEXT, WHOLE, Schema, array, described, record, ref
 
-# Status: an example of it (None: our own fault), and what to do about it.
+# By status: an example error (None: internal error) and its description.
 USUAL: dict[int, tuple[BandstandError | None, str]] = {
     400: (Malformed(), "The body is not JSON that can be read. Do not repeat it."),
     401: (Unauthenticated(), "No key, or one that is wrong, expired or revoked."),
@@ -73,14 +73,14 @@ FAULT: Schema = record(
 COMPONENTS = {"Problem": PROBLEM, "Fault": FAULT}
 
 
-# On every answer.
+# Of every response.
 COMMON_HEADERS = {
     name: {"$ref": f"#/components/headers/{name}"} for name in ("X-Request-Id", "RateLimit", "RateLimit-Policy")
 }
 
 
 def error_response(status: int, *, description: str | None = None) -> dict[str, Any]:
-    """The response object of a refusal."""
+    """The response object of an error status."""
     headers = dict(COMMON_HEADERS)
     if status in {409, 429, 503}:
         headers["Retry-After"] = {"$ref": "#/components/headers/Retry-After"}
@@ -103,5 +103,5 @@ RESPONSES = {_name(status): error_response(status) for status in USUAL}
 
 
 def common_error_response(status: int) -> dict[str, Any]:
-    """The same by reference."""
+    """A reference to the common response object of an error status."""
     return {"$ref": f"#/components/responses/{_name(status)}"}
