@@ -81,13 +81,13 @@ class Day:
 def past_day(now: datetime) -> Day:
     """The chart of the present hour and the 23 before it. One query."""
     last = now.replace(minute=0, second=0, microsecond=0)
-    begins = [last - timedelta(hours=back) for back in reversed(range(HOURS))]
-    nexts = [*begins[1:], last + timedelta(hours=1)]
-    bounds = {"firsts": [lowest_id(at) for at in begins], "nexts": [lowest_id(at) for at in nexts]}
+    starts = [last - timedelta(hours=hours_ago) for hours_ago in reversed(range(HOURS))]
+    ends = [*starts[1:], last + timedelta(hours=1)]
+    bounds = {"firsts": [lowest_id(at) for at in starts], "nexts": [lowest_id(at) for at in ends]}
     with connection.cursor() as cursor:
         cursor.execute(_COUNTS, {**bounds, "quiet": list(QUIET)})
         rows = cursor.fetchall()
-    return make_bars([Hour(at, turns, failed) for at, (turns, failed) in zip(begins, rows, strict=True)])
+    return make_bars([Hour(at, turns, failed) for at, (turns, failed) in zip(starts, rows, strict=True)])
 
 
 def make_bars(hours: Sequence[Hour]) -> Day:

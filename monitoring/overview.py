@@ -113,6 +113,8 @@ def _latest_actions() -> list[RepeatedAction]:
     entries = list(AuditEntry.objects.defer("detail").order_by("-id")[:READ_ENTRIES])
     actions: list[RepeatedAction] = []
     for _, group in groupby(entries, key=lambda entry: (entry.actor, entry.action)):
-        same = list(group)
-        actions.append(RepeatedAction(same[0], len(same), len(entries) == READ_ENTRIES and same[-1] is entries[-1]))
+        repeated = list(group)
+        actions.append(
+            RepeatedAction(repeated[0], len(repeated), len(entries) == READ_ENTRIES and repeated[-1] is entries[-1])
+        )
     return actions[:ROWS]

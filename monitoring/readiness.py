@@ -21,29 +21,29 @@ CHECK_SECONDS: Final = 3.6
 
 
 @dataclass(frozen=True, slots=True)
-class Failing:
+class FailingPart:
     """A part that does not work, and the reason, which is public."""
 
     part: str
     detail: str
 
 
-def failing_parts() -> list[Failing]:
+def failing_parts() -> list[FailingPart]:
     """The failing parts, by the names of their checks; first "database" if a check failed with a database error."""
     results = run_checks(registry.for_reader(Reader.READY), now=now(), seconds=CHECK_SECONDS)
     failing = [part for result in results for part in _failing(result)]
     if any(result.fault is Fault.FAILED and _is_database_error(result.error) for result in results):
-        failing.insert(0, Failing("database", "does not answer as it should"))
+        failing.insert(0, FailingPart("database", "does not answer as it should"))
     return failing
 
 
-def _failing(result: CheckResult) -> Iterator[Failing]:
+def _failing(result: CheckResult) -> Iterator[FailingPart]:
     """Bad findings and failed checks; skipped checks are left out."""
     if result.fault and result.fault is not Fault.SKIPPED:
-        yield Failing(result.check.name, FAULT_LABELS[result.fault])
+        yield FailingPart(result.check.name, FAULT_LABELS[result.fault])
     for finding in result.findings:
         if finding.level is Level.BAD:
-            yield Failing(result.check.name, finding.message)
+            yield FailingPart(result.check.name, finding.message)
 
 
 def _is_database_error(error: Exception | None) -> bool:

@@ -61,7 +61,7 @@ def chat(request: HttpRequest) -> HttpResponse:
 @login_required
 def help_page(request: HttpRequest) -> HttpResponse:
     """What people may want to know about the chat: docs/chat.md."""
-    html = mark_safe(markdown_rendering.render(markdown_rendering.unbroken(_HELP.read_text(encoding="utf-8"))))  # noqa: S308 - what `render` makes is safe
+    html = mark_safe(markdown_rendering.render(markdown_rendering.join_lines(_HELP.read_text(encoding="utf-8"))))  # noqa: S308 - what `render` makes is safe
     return render(request, "pages/help.html", {"text": html})
 
 

@@ -23,7 +23,7 @@ else:
 def _render(text: str) -> str:
     import markdown_rendering  # imported only when the guide is opened
 
-    return str(markdown_rendering.render(markdown_rendering.unbroken(text)))
+    return str(markdown_rendering.render(markdown_rendering.join_lines(text)))
 
 
 class ConsoleLoginForm(ThrottledLoginMixin, AdminAuthenticationForm):

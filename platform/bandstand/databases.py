@@ -15,7 +15,7 @@ LOCK_TIMEOUT_SECONDS: Final = 2
 POOL_TIMEOUT_SECONDS: Final = 5.0
 # A server that vanishes silently (host down, firewall state lost) is detected within a lease. With the defaults of the
 # operating system, threads that wait for a reply would hang for two hours.
-NOTICE_SILENCE: Final[dict[str, int]] = {
+KEEPALIVE_OPTIONS: Final[dict[str, int]] = {
     "keepalives_idle": 5,
     "keepalives_interval": 3,
     "keepalives_count": 3,
@@ -76,7 +76,7 @@ def settings(config: Config) -> dict[str, dict[str, Any]]:
         "prepare_threshold": PREPARE_THRESHOLD,
         "server_side_binding": True,
         "connect_timeout": 5,
-        **NOTICE_SILENCE,
+        **KEEPALIVE_OPTIONS,
     }
     if pooled:
         options["pool"] = {

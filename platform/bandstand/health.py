@@ -10,7 +10,7 @@ from bandstand import VERSION
 from bandstand.web.lifecycle import lifecycle
 from foundation.db_threads import in_db_thread
 from monitoring import readiness
-from monitoring.readiness import Failing
+from monitoring.readiness import FailingPart
 
 GetResponse = Callable[[HttpRequest], Awaitable[HttpResponseBase]]
 READY_SECONDS = 4.0  # probes time out later, and would then consider the process dead
@@ -61,9 +61,9 @@ async def ready() -> HttpResponse:
     try:
         failing = await asyncio.wait_for(in_db_thread(readiness.failing_parts), READY_SECONDS)
     except TimeoutError:
-        failing = [Failing("database", f"no answer within {READY_SECONDS:.0f} s")]
+        failing = [FailingPart("database", f"no answer within {READY_SECONDS:.0f} s")]
     if lifecycle.draining:
-        failing = [Failing("draining", "this process is about to end"), *failing]
+        failing = [FailingPart("draining", "this process is about to end"), *failing]
     parts = {part.part: part.detail for part in failing}
     body = {"status": "failing" if parts else "ready", "failing": parts}
     return JsonResponse(body, status=503 if parts else 200)

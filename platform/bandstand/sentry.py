@@ -29,7 +29,7 @@ NOTHING_PERSONAL: Final[Any] = {
 }
 
 # Fields of a log line that have their own place in a report.
-_IN_THE_REPORT: Final = frozenset({"level", "logger", "timestamp", "exc_info"})
+_REPORT_FIELDS: Final = frozenset({"level", "logger", "timestamp", "exc_info"})
 
 
 def start(config: Config, *, transport: type[Transport] | Callable[..., Any] | None = None) -> bool:
@@ -41,7 +41,7 @@ def start(config: Config, *, transport: type[Transport] | Callable[..., Any] | N
     scrubber = Scrubber(secrets_in_use(config))
 
     def clean_event(event: Event, hint: Hint) -> Event | None:
-        if (fields := _logged(hint)) is not None:
+        if (fields := _log_fields(hint)) is not None:
             name = fields.pop("event")
             event["logentry"] = {"message": name, "formatted": name}
             event["extra"] = {**event.get("extra", {}), **fields}
@@ -49,7 +49,7 @@ def start(config: Config, *, transport: type[Transport] | Callable[..., Any] | N
         return cleaned
 
     def clean_breadcrumb(breadcrumb: Breadcrumb, hint: dict[str, Any]) -> Breadcrumb | None:
-        if (fields := _logged(hint)) is not None:
+        if (fields := _log_fields(hint)) is not None:
             breadcrumb["message"] = fields.pop("event")
             breadcrumb["data"] = {**breadcrumb.get("data", {}), **fields}
         cleaned: Breadcrumb = scrubber.tree(breadcrumb)
@@ -69,10 +69,10 @@ def start(config: Config, *, transport: type[Transport] | Callable[..., Any] | N
     return True
 
 
-def _logged(hint: Mapping[str, Any]) -> dict[str, Any] | None:
+def _log_fields(hint: Mapping[str, Any]) -> dict[str, Any] | None:
     """The event name and fields of a structlog line, or None. The SDK reports lines as text by default, and would not
     group those of one event."""
     message = getattr(hint.get("log_record"), "msg", None)
     if not isinstance(message, dict):
         return None
-    return {name: value for name, value in message.items() if name not in _IN_THE_REPORT}
+    return {name: value for name, value in message.items() if name not in _REPORT_FIELDS}

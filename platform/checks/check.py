@@ -113,6 +113,6 @@ class Check(Generic[M]):
 SEVERITY: Final = (Level.GOOD, Level.WARN, Level.BAD)
 
 
-def worst(findings: Sequence[Finding]) -> Level:
+def highest_level(findings: Sequence[Finding]) -> Level:
     """The most severe level among `findings`; good if there are none."""
     return max((finding.level for finding in findings), key=SEVERITY.index, default=Level.GOOD)

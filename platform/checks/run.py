@@ -13,7 +13,7 @@ from typing import Any, Final, TypeVar
 import structlog
 from django.db import DatabaseError, InterfaceError, connection
 
-from checks.check import Check, Finding, Level, worst
+from checks.check import Check, Finding, Level, highest_level
 from foundation.db_threads import DATABASE_FAULTS
 
 M = TypeVar("M")
@@ -53,7 +53,7 @@ class CheckResult:
     @property
     def level(self) -> Level | None:
         """The most severe level of the findings; None if nothing was measured."""
-        return None if self.fault else worst(self.findings)
+        return None if self.fault else highest_level(self.findings)
 
 
 class Measurements:
@@ -91,14 +91,14 @@ def run_checks(checks: Iterable[Check[Any]], *, now: datetime, seconds: float) -
     checks = list(checks)
     if not checks:
         return []
-    begin_until = time.monotonic() + seconds * (1 - STATEMENT_SHARE)
+    start_deadline = time.monotonic() + seconds * (1 - STATEMENT_SHARE)
     measurements = Measurements(now)
     results: list[CheckResult] = []
     with _statement_limit(seconds * STATEMENT_SHARE):
         for check in checks:
             if any(result.check.prerequisite and result.level is not Level.GOOD for result in results):
                 result = CheckResult(check, fault=Fault.SKIPPED)
-            elif time.monotonic() > begin_until and not measurements.has(check.measure):
+            elif time.monotonic() > start_deadline and not measurements.has(check.measure):
                 result = CheckResult(check, fault=Fault.LATE)
             else:
                 result = _result(check, measurements)

@@ -23,11 +23,11 @@ _LINK: Final = re.compile(r"\[([^\]]+)\]\((?!https?:)[^)]*\)")
 
 @dataclass(frozen=True, slots=True)
 class Chapter:
-    """A chapter of the guide. `anchor` is that of its heading; `deep`: it is a section of the chapter before it."""
+    """A chapter of the guide. `anchor` is that of its heading; `is_section`: it belongs to the chapter before it."""
 
     title: str
     anchor: str
-    deep: bool
+    is_section: bool
     html: SafeString
 
 

@@ -16,7 +16,7 @@ from foundation.errors import Unavailable
 P = ParamSpec("P")
 T = TypeVar("T")
 
-_ASIDE_SECONDS = 0.02
+_DEADLOCK_PAUSE_SECONDS = 0.02
 
 
 def retry_after_lost_connection(attempt: Callable[[], T], *, detail: str | None = None) -> T:
@@ -49,7 +49,7 @@ def retry_after_deadlock(fn: Callable[P, T]) -> Callable[P, T]:
             if connection.in_atomic_block or not isinstance(error.__cause__, errors.DeadlockDetected):
                 raise
             # Let the other transaction acquire the released lock first.
-            time.sleep(_ASIDE_SECONDS)
+            time.sleep(_DEADLOCK_PAUSE_SECONDS)
             return fn(*args, **kwargs)
 
     return run

@@ -35,17 +35,17 @@ def compare_lines(old: Sequence[str], new: Sequence[str]) -> Iterator[Line]:
         yield from (Line(Kind.REMOVED, text) for text in old)
         yield from (Line(Kind.ADDED, text) for text in new)
         return
-    reached = 0
+    position = 0
     for group in SequenceMatcher(None, old, new, autojunk=False).get_grouped_opcodes(CONTEXT):
-        yield from _skipped(group[0][1] - reached)
+        yield from _skipped(group[0][1] - position)
         for tag, old_from, old_to, new_from, new_to in group:
             if tag == "equal":
                 yield from (Line(Kind.SAME, text) for text in old[old_from:old_to])
                 continue
             yield from (Line(Kind.REMOVED, text) for text in old[old_from:old_to])
             yield from (Line(Kind.ADDED, text) for text in new[new_from:new_to])
-        reached = group[-1][2]
-    yield from _skipped(len(old) - reached)
+        position = group[-1][2]
+    yield from _skipped(len(old) - position)
 
 
 def _skipped(count: int) -> Iterator[Line]:

@@ -102,8 +102,8 @@ class ListeningThread(threading.Thread):
             if polled:
                 next_poll = time.monotonic() + self._interval_seconds
             self._do(connection, Wake(notes, polled))
-            patience = 0 if self._notes else max(0.0, next_poll - time.monotonic())
-            self._collect(connection, {fd for fd, _ in poller.poll(patience * 1000)})
+            timeout = 0 if self._notes else max(0.0, next_poll - time.monotonic())
+            self._collect(connection, {fd for fd, _ in poller.poll(timeout * 1000)})
 
     def _do(self, connection: psycopg.Connection, wake: Wake) -> None:
         try:

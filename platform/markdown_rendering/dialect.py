@@ -31,7 +31,7 @@ _MAX_COLUMNS, _MAX_CELLS = 100, 10_000
 _MAX_LINK_TRIES = 5_000
 # Characters that end a URL: quotation marks, and punctuation of scripts without spaces after it.
 _END_OF_ADDRESS = re.compile("[“”„‟«»‹›。，、；：！？」』）】》]")  # noqa: RUF001
-_NOT_LAST = "‘’.,;:!?"  # noqa: RUF001
+_TRAILING_PUNCTUATION = "‘’.,;:!?"  # noqa: RUF001
 # Without nested brackets, which make the library's own rule slower with every level.
 _IMAGE = re.compile(r'!\[([^\[\]\n]{0,1000})\]\([ \t]*<?([^\s<>()"]{1,2000})>?(?:[ \t]+"[^"\n]{0,500}")?[ \t]*\)')
 
@@ -58,7 +58,7 @@ class _Addresses(LinkifyIt):  # type: ignore[misc]  # it is not typed
         """The number of characters from `position` on that belong to the URL whose scheme precedes it."""
         length: int = super().test_schema_at(text, name, position)
         address = _END_OF_ADDRESS.split(text[position : position + length], maxsplit=1)[0]
-        return len(address.rstrip(_NOT_LAST))
+        return len(address.rstrip(_TRAILING_PUNCTUATION))
 
 
 def _addresses() -> LinkifyIt:

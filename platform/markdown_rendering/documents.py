@@ -8,6 +8,6 @@ import re
 _LINE_BREAK = re.compile(r"(?<![\n|])\n *(?=[^\s|#-])")
 
 
-def unbroken(text: str) -> str:
+def join_lines(text: str) -> str:
     """`text` without the line breaks within paragraphs, which the dialect would keep."""
     return _LINE_BREAK.sub(" ", text)

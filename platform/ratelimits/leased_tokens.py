@@ -13,7 +13,7 @@ from threading import Lock
 
 HOLD_SECONDS = 60.0
 # A flood is rejected from memory; the bucket is queried again after so long, as tokens may have been returned.
-LOOK_AGAIN_SECONDS = 1.0
+RECHECK_SECONDS = 1.0
 MAX_ENTRIES = 20_000
 
 
@@ -21,10 +21,10 @@ MAX_ENTRIES = 20_000
 class _Entry:
     tokens: int = 0
     until: float = 0.0
-    left_in_bucket: int = 0
+    in_bucket: int = 0
     full_at: float = 0.0
     free_at: float = 0.0
-    look_again_at: float = 0.0
+    recheck_at: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +47,7 @@ class LeasedTokens:
         """Seconds until the bucket of `key` has a token again, if it is known to be empty, else None."""
         with self._lock:
             entry = self._entries.get(key)
-            if entry is None or at >= entry.look_again_at or entry.tokens:
+            if entry is None or at >= entry.recheck_at or entry.tokens:
                 return None
             return max(0.0, entry.free_at - at)
 
@@ -55,14 +55,14 @@ class LeasedTokens:
         """Return those of `keys` without a leased token; if there are none, spend one of each."""
         with self._lock:
             entries = [self._entries.get(key) for key in keys]
-            lacking = [key for key, entry in zip(keys, entries, strict=True) if not _holds(entry, at)]
-            if not lacking:
+            missing = [key for key, entry in zip(keys, entries, strict=True) if not _holds(entry, at)]
+            if not missing:
                 for entry in entries:
                     assert entry is not None
                     entry.tokens -= 1
-            return lacking
+            return missing
 
-    def put(self, key: str, tokens: int, at: float, *, left_in_bucket: int, full_in_seconds: float) -> None:
+    def put(self, key: str, tokens: int, at: float, *, in_bucket: int, full_in_seconds: float) -> None:
         """Add tokens that were taken out of the bucket of `key`."""
         with self._lock:
             if len(self._entries) >= MAX_ENTRIES:
@@ -70,18 +70,18 @@ class LeasedTokens:
             entry = self._entries.setdefault(key, _Entry())
             entry.tokens = tokens + (entry.tokens if _holds(entry, at) else 0)
             entry.until = at + HOLD_SECONDS
-            entry.left_in_bucket = left_in_bucket
+            entry.in_bucket = in_bucket
             entry.full_at = at + full_in_seconds
-            entry.look_again_at = 0.0
+            entry.recheck_at = 0.0
 
     def note_empty(self, key: str, at: float, *, wait_seconds: float, full_in_seconds: float) -> None:
         """Record that the bucket of `key` is empty and gets a token in `wait_seconds`."""
         with self._lock:
             entry = self._entries.setdefault(key, _Entry())
-            entry.left_in_bucket = 0
+            entry.in_bucket = 0
             entry.full_at = at + full_in_seconds
             entry.free_at = at + wait_seconds
-            entry.look_again_at = at + min(wait_seconds, LOOK_AGAIN_SECONDS)
+            entry.recheck_at = at + min(wait_seconds, RECHECK_SECONDS)
 
     def state(self, key: str, at: float) -> LeaseState | None:
         """The leased tokens of `key` and the last known state of its bucket, or None."""
@@ -90,7 +90,7 @@ class LeasedTokens:
             if entry is None:
                 return None
             leased = entry.tokens if _holds(entry, at) else 0
-            return LeaseState(leased, entry.left_in_bucket, max(0.0, entry.full_at - at))
+            return LeaseState(leased, entry.in_bucket, max(0.0, entry.full_at - at))
 
     def clear(self) -> None:
         """Drop all state, for tests."""

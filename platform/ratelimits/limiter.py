@@ -130,7 +130,7 @@ def _fill(limit: Rate, key: str) -> None:
     result = buckets.take_tokens(limit, key, count=limit.lease)
     full_in = result.full_in_seconds
     if result.tokens:
-        leased_tokens.put(key, result.tokens, at, left_in_bucket=limit.tokens(full_in), full_in_seconds=full_in)
+        leased_tokens.put(key, result.tokens, at, in_bucket=limit.tokens(full_in), full_in_seconds=full_in)
         return
     wait = limit.wait_seconds(full_in)
     leased_tokens.note_empty(key, at, wait_seconds=wait, full_in_seconds=full_in)

@@ -92,11 +92,11 @@ def run_once(request: HttpRequest, operation: Operation, run: Callable[[], HttpR
 
 def _claim(operation: Operation, key: str) -> int | None:
     """Insert a record and return its id, or None if there is one already."""
-    who: list[Any] = [operation.actor.principal, operation.verb, operation.target, key, operation.fingerprint]
+    params: list[Any] = [operation.actor.principal, operation.verb, operation.target, key, operation.fingerprint]
     with connection.cursor() as cursor:
         cursor.execute("SELECT set_config('lock_timeout', %s, true)", [f"{WAIT_SECONDS}s"])
         try:
-            cursor.execute(_INSERT, who)
+            cursor.execute(_INSERT, params)
         except OperationalError as error:
             if isinstance(error.__cause__, errors.LockNotAvailable):
                 raise IdempotencyInProgress(retry_after_seconds=WAIT_SECONDS) from None

@@ -11,7 +11,7 @@ from rest.problems import problem_response
 
 
 @csrf_exempt
-def unknown(request: HttpRequest) -> HttpResponse:
+def not_found(request: HttpRequest) -> HttpResponse:
     """Respond with 404 to every method, without authentication."""
     hint = " Addresses here end without a slash." if _exists_without_slash(request.path_info) else ""
     error = NotFound(f"There is no such address.{hint}")
@@ -23,6 +23,6 @@ def _exists_without_slash(path: str) -> bool:
     if not path.endswith("/"):
         return False
     try:
-        return resolve(path.rstrip("/")).func is not unknown
+        return resolve(path.rstrip("/")).func is not not_found
     except Resolver404:
         return False

@@ -24,7 +24,7 @@ SELECT (SELECT extract(epoch FROM clock_timestamp() - beat_at)::float8 FROM sche
 
 @dataclass(frozen=True, slots=True)
 class Maintenance:
-    """`silent_seconds`: since the last heartbeat of the scheduler, None without one; `failed`: jobs whose last run failed."""
+    """`silent_seconds`: since the scheduler's last heartbeat, or None; `failed`: jobs whose last run failed."""
 
     silent_seconds: float | None
     failed: int

@@ -21,7 +21,7 @@ _FIELDS: Final = (
     ("day of the week", "0 to 7, or sun to sat, also as mon#1 (the first Monday) or 5L (the last Friday)"),
 )
 # Names in zoneinfo that depend on the machine.
-_NOT_PLACES: Final = frozenset({"localtime", "Factory"})
+_EXCLUDED_ZONES: Final = frozenset({"localtime", "Factory"})
 
 
 def next_run(cron: str, time_zone: str, *, after: datetime) -> datetime:
@@ -47,7 +47,7 @@ def next_run(cron: str, time_zone: str, *, after: datetime) -> datetime:
 @cache
 def time_zone_names() -> tuple[str, ...]:
     """The IANA names that a schedule may have, sorted."""
-    return tuple(sorted(available_timezones() - _NOT_PLACES))
+    return tuple(sorted(available_timezones() - _EXCLUDED_ZONES))
 
 
 def read_time_zone(name: str) -> ZoneInfo:

@@ -220,7 +220,7 @@ class Cluster:
         subprocess.run(  # noqa: S603  # an interrupted attempt may have left files
             ["/bin/sh", "-c", 'rm -rf -- "$1"/* ', "sh", draft], check=True, cwd="/", **self._account.run_as()
         )
-        self._run(command, what="initdb")
+        self._run(command, program="initdb")
         draft.rename(data)
 
     def _launch(self, data: Path, record: Record) -> None:
@@ -263,8 +263,8 @@ class Cluster:
 
     def _write_access_rules(self, data: Path) -> None:
         # Peer identity for the superuser, a password for everybody else; there is no network line at all.
-        who = [self._account.name, "root"] if self._account.switch else [self._account.name]
-        names = "".join(f'bandstand "{name}" postgres\n' for name in who)
+        accounts = [self._account.name, "root"] if self._account.switch else [self._account.name]
+        names = "".join(f'bandstand "{name}" postgres\n' for name in accounts)
         rules = "local all,replication postgres peer map=bandstand\nlocal all all scram-sha-256\n"
         for file, content in (("pg_hba.conf", rules), ("pg_ident.conf", names)):
             # The folder belongs to the account: as root, do not follow symlinks in it.
@@ -275,11 +275,11 @@ class Cluster:
     def _prepare(self, record: Record) -> None:
         self._run(
             [self.programs / "psql", "-X", "-q", "-h", record.socket, "-p", str(PORT), "-U", "postgres", "template1"],
-            what="psql",
+            program="psql",
             script=f"\\set password '{record.password}'\n{PREPARE_SQL}",
         )
 
-    def _run(self, command: Sequence[str | Path], *, what: str, script: str = "") -> None:
+    def _run(self, command: Sequence[str | Path], *, program: str, script: str = "") -> None:
         result = subprocess.run(  # noqa: S603  # our own binaries
             command,
             input=script.encode(),
@@ -292,7 +292,7 @@ class Cluster:
         if result.returncode != 0:
             lines = (result.stderr + result.stdout).decode(errors="replace").strip().splitlines()
             error_lines = [line for line in lines if "ERROR: " in line or "FATAL: " in line or "error: " in line]
-            raise EmbeddedError(f"{what} failed: {(error_lines or lines[-1:] or ['no message'])[0]}")
+            raise EmbeddedError(f"{program} failed: {(error_lines or lines[-1:] or ['no message'])[0]}")
 
     def _environment(self) -> dict[str, str]:
         # Not inherited: the environment holds secrets, and PG* variables would redirect the programs.

@@ -15,7 +15,7 @@ from psycopg_pool import ConnectionPool
 
 TRANSACTION_TIMEOUT_SINCE = 170000
 # The severities of errors with which the server closes a connection.
-_LAST_WORDS = frozenset({"FATAL", "PANIC"})
+_FATAL_SEVERITIES = frozenset({"FATAL", "PANIC"})
 
 
 def terminated_by_server(connection: psycopg.Connection[Any]) -> bool:
@@ -61,14 +61,14 @@ class Errors(DatabaseErrorWrapper):
     """
 
     def __exit__(self, exc_type: Any, exc_value: Any, traceback: Any) -> None:
-        if exc_type is not None and issubclass(exc_type, psycopg.DatabaseError) and _lost(exc_value):
+        if exc_type is not None and issubclass(exc_type, psycopg.DatabaseError) and _is_connection_lost(exc_value):
             self.wrapper.errors_occurred = True  # type: ignore[attr-defined]  # not in the stubs
             raise OperationalError(*exc_value.args).with_traceback(traceback) from exc_value
         super().__exit__(exc_type, exc_value, traceback)
 
 
-def _lost(error: psycopg.Error) -> bool:
-    return type(error) is psycopg.DatabaseError or error.diag.severity_nonlocalized in _LAST_WORDS
+def _is_connection_lost(error: psycopg.Error) -> bool:
+    return type(error) is psycopg.DatabaseError or error.diag.severity_nonlocalized in _FATAL_SEVERITIES
 
 
 class DatabaseWrapper(base.DatabaseWrapper):

@@ -64,7 +64,7 @@ class Child:
         await asyncio.sleep(1.0)
         self._kill_group()
 
-    def begin_end(self) -> None:
+    def request_stop(self) -> None:
         """Send SIGTERM and stop restarting."""
         self._ending = True
         if self._process is None and self._task is not None:
@@ -72,7 +72,7 @@ class Child:
         self.signal_leader(signal.SIGTERM)
 
     async def end(self, within_seconds: float) -> bool:
-        """Wait for the process to exit after :meth:`begin_end`, then kill it; return whether it exited in time."""
+        """Wait for the process to exit after :meth:`request_stop`, then kill it; return whether it exited in time."""
         if self._task is None:
             return True
         done, _ = await asyncio.wait([self._task], timeout=within_seconds)
@@ -94,13 +94,13 @@ class Child:
     async def _keep(self) -> None:
         pause = 0.0
         while not self._ending:
-            began = time.monotonic()
+            start = time.monotonic()
             status = await self._live()
             if self._ending:
                 return
             self.failures += 1
             self.last_status = status
-            pause = next_pause(pause, time.monotonic() - began)
+            pause = next_pause(pause, time.monotonic() - start)
             print_error(
                 f"{self.role.name} ended ({_describe_status(status)}), starting it again in {pause:.1f} s; "
                 f"see {self.log}"

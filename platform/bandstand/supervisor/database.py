@@ -40,9 +40,9 @@ class Database:
             self._keeper.cancel()
             await asyncio.wait([self._keeper])
 
-    def _start(self, *, anew: bool = False) -> None:
+    def _start(self, *, restart: bool = False) -> None:
         with self._busy:
-            if not anew and self.cluster.exists:
+            if not restart and self.cluster.exists:
                 self.cluster.stop(within_seconds=5.0)
             if not self._ending:
                 self.cluster.start()
@@ -55,14 +55,14 @@ class Database:
     async def _keep(self) -> None:
         pause = 0.0
         while True:
-            began = time.monotonic()
+            start = time.monotonic()
             await asyncio.to_thread(self.cluster.wait)
             if self._ending:
                 return
-            pause = next_pause(pause, time.monotonic() - began)
+            pause = next_pause(pause, time.monotonic() - start)
             print_error(f"PostgreSQL ended, starting it again in {pause:.1f} s; see {self.cluster.log}")
             await asyncio.sleep(pause)
             try:
-                await asyncio.to_thread(self._start, anew=True)
+                await asyncio.to_thread(self._start, restart=True)
             except EmbeddedError as error:
                 print_error(str(error))

@@ -192,7 +192,7 @@ class Installation:
         Raises CannotStart.
         """
         host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(self.config.host, self.config.host).strip("[]")  # noqa: S104
-        began = time.monotonic()
+        start = time.monotonic()
         while True:
             for child in self.children:
                 if child.last_status == EXIT_CONFIG or child.failures >= FAILURES_AT_START:
@@ -205,11 +205,11 @@ class Installation:
                 failing.pop("runner", None)  # they run elsewhere
             if answer is not None and not failing:
                 return ""
-            waited = time.monotonic() - began
-            if answer is None and waited > ANSWER_SECONDS:
+            elapsed = time.monotonic() - start
+            if answer is None and elapsed > ANSWER_SECONDS:
                 raise CannotStart(f"no answer from {self.config.base_url} after {ANSWER_SECONDS:.0f} s")
-            if answer is not None and waited > READY_SECONDS:
-                return ", ".join(f"{part} ({why})" for part, why in failing.items())
+            if answer is not None and elapsed > READY_SECONDS:
+                return ", ".join(f"{part} ({detail})" for part, detail in failing.items())
             await asyncio.sleep(0.1)
 
     # Watching
@@ -229,16 +229,16 @@ class Installation:
     # Ending
 
     async def _end(self) -> None:
-        began = time.monotonic()
+        start = time.monotonic()
         for watcher in self._watchers:
             watcher.cancel()
         for server in self.sockets:
             server.close()
         for child in self.children:
-            child.begin_end()
+            child.request_stop()
         await asyncio.gather(*(self._end_child(child) for child in self.children))
         if self.database is not None and self._lock is not None:
-            await self.database.stop(max(1.0, STOP_SECONDS - (time.monotonic() - began)))
+            await self.database.stop(max(1.0, STOP_SECONDS - (time.monotonic() - start)))
 
     async def _end_child(self, child: Child) -> None:
         if not await child.end(0.0 if self._hurry.is_set() else CHILDREN_END_SECONDS):

@@ -10,7 +10,7 @@ from psycopg.rows import scalar_row
 from bandstand.supervisor.child import Child
 from bandstand.supervisor.terminal import print_error
 
-EVERY_SECONDS: Final = 20.0
+CHECK_INTERVAL_SECONDS: Final = 20.0
 STALE_SECONDS: Final = 240.0
 QUERY: Final = (
     "SELECT extract(epoch FROM clock_timestamp() - beat_at)::float8 FROM scheduling_heartbeat WHERE name = 'scheduler'"
@@ -23,7 +23,7 @@ def is_frozen(lived_seconds: float, age_seconds: float | None, *, stale_seconds:
     return lived_seconds > stale_seconds and (age_seconds is None or age_seconds > stale_seconds)
 
 
-async def watch(scheduler: Child, url: str, *, every_seconds: float = EVERY_SECONDS) -> None:
+async def watch(scheduler: Child, url: str, *, every_seconds: float = CHECK_INTERVAL_SECONDS) -> None:
     """Restart the scheduler whenever it is frozen; never returns."""
     while True:
         await asyncio.sleep(every_seconds)

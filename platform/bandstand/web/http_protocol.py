@@ -20,7 +20,7 @@ from foundation.problems import status_phrase
 log = structlog.get_logger("bandstand.web")
 
 # One byte more than the application allows, which then rejects the body in the format of its interface.
-KEPT_BODY_BYTES: Final = MAX_BODY_BYTES + 1
+BUFFERED_BODY_BYTES: Final = MAX_BODY_BYTES + 1
 ABORTED_BODY_BYTES: Final = 64 * 1024 * 1024
 # The time within which a whole request must arrive. Twisted's own timeout restarts with every byte.
 REQUEST_SECONDS = 60.0
@@ -43,10 +43,10 @@ class Request(WebRequest):  # type: ignore[misc]  # Daphne is not typed
         self.content = BytesIO()
 
     def handleContentChunk(self, data: bytes) -> None:  # noqa: N802
-        room = KEPT_BODY_BYTES - self._received
+        free_bytes = BUFFERED_BODY_BYTES - self._received
         self._received += len(data)
-        if room > 0:
-            self.content.write(data[:room])
+        if free_bytes > 0:
+            self.content.write(data[:free_bytes])
         elif self._received > ABORTED_BODY_BYTES:
             self.channel.forceAbortClient()
 

@@ -8,7 +8,7 @@ FD_VARIABLE = "LISTEN_SOCKET_FD"
 BACKLOG = 1024
 # A client that vanishes silently (battery, router state lost) is dropped after a minute without replies to keepalives
 # or to data. With the defaults of the operating system its stream would be kept for 15 minutes.
-SILENCE = {
+KEEPALIVE_OPTIONS = {
     socket.TCP_KEEPIDLE: 30,  # seconds
     socket.TCP_KEEPINTVL: 10,
     socket.TCP_KEEPCNT: 3,
@@ -31,7 +31,7 @@ def listening_socket(host: str, port: int) -> socket.socket:
     server = _bound(host, port, shared=True)
     # Connections inherit these.
     server.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-    for option, value in SILENCE.items():
+    for option, value in KEEPALIVE_OPTIONS.items():
         server.setsockopt(socket.IPPROTO_TCP, option, value)
     _listen(server, host, port)
     server.setblocking(False)

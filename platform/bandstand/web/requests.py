@@ -28,12 +28,12 @@ class RequestIdMiddleware:
         request_id = new_id()
         token = bind_request_id(request_id)
         recorder = _ResponseRecorder(send, (b"x-request-id", str(request_id).encode()))
-        began = time.perf_counter()
+        start = time.perf_counter()
         try:
             with structlog.contextvars.bound_contextvars(request_id=str(request_id)):
                 await self.app(scope, receive, recorder.send)
                 if scope["type"] == "http" and scope["path"] not in QUIET:
-                    _log(scope, recorder.status, time.perf_counter() - began)
+                    _log(scope, recorder.status, time.perf_counter() - start)
         finally:
             unbind_request_id(token)
 

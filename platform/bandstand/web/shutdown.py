@@ -13,7 +13,7 @@ Connections: TypeAlias = dict[Any, dict[str, Any]]
 DRAIN_SECONDS: Final = 5.0
 ARRIVAL_SECONDS: Final = 0.1
 STREAM_DRAIN_SECONDS: Final = 1.0
-LOOK_SECONDS: Final = 0.02
+POLL_SECONDS: Final = 0.02
 SERVICE_RESTART: Final = 1012
 STOPPING = ErrorResponse(503, "server_stops", "This server is restarting; ask again.", retry_after_seconds=1)
 
@@ -37,18 +37,18 @@ async def drain(connections: Connections) -> None:
     # Requests on connections accepted a moment ago are still arriving.
     await asyncio.sleep(ARRIVAL_SECONDS)
     clock = asyncio.get_running_loop().time
-    began = clock()
+    start = clock()
     while unfinished := _unfinished(connections):
         for protocol in unfinished:
             if connections[protocol].get("disconnected"):
                 _task(connections, protocol).cancel()  # its client has gone
-        waited = clock() - began
-        if waited > DRAIN_SECONDS:
-            await _cut(connections, unfinished)
+        elapsed = clock() - start
+        if elapsed > DRAIN_SECONDS:
+            await _cut_off(connections, unfinished)
             return
-        if waited > STREAM_DRAIN_SECONDS:
-            await _cut(connections, [protocol for protocol in unfinished if not _refusable(protocol)])
-        await asyncio.sleep(LOOK_SECONDS)
+        if elapsed > STREAM_DRAIN_SECONDS:
+            await _cut_off(connections, [protocol for protocol in unfinished if not _can_refuse(protocol)])
+        await asyncio.sleep(POLL_SECONDS)
 
 
 def _unfinished(connections: Connections) -> list[Any]:
@@ -59,18 +59,18 @@ def _unfinished(connections: Connections) -> list[Any]:
     ]
 
 
-def _refusable(protocol: Any) -> bool:
+def _can_refuse(protocol: Any) -> bool:
     """Whether no response has begun, so that an error response can be sent."""
     return isinstance(protocol, Request) and not protocol._response_started
 
 
-async def _cut(connections: Connections, protocols: list[Any]) -> None:
+async def _cut_off(connections: Connections, protocols: list[Any]) -> None:
     tasks = []
     for protocol in protocols:
         task = _task(connections, protocol)
         task.cancel()
         tasks.append(task)
-        if _refusable(protocol):
+        if _can_refuse(protocol):
             protocol.refuse(STOPPING)
         else:
             protocol.abort()

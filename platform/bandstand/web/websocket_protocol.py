@@ -17,9 +17,9 @@ log = structlog.get_logger("bandstand.web")
 MAX_FRAME_BYTES: Final = 256 * 1024 + 1024
 # Frames queued for the application; beyond them, reading from the client pauses.
 WAITING_FRAMES: Final = 128
-LOOK_AGAIN_SECONDS: Final = 0.01
+RECHECK_SECONDS: Final = 0.01
 # Bytes per read. All frames in it are parsed before the event loop continues: for 64 KiB that takes 100 ms.
-PIECE_BYTES: Final = 8 * 1024
+READ_BYTES: Final = 8 * 1024
 TOO_LARGE: Final = 4413
 
 
@@ -35,7 +35,7 @@ class Socket(WebSocketProtocol):  # type: ignore[misc]
         # The HTTP channel is still registered as the producer of this connection.
         self.transport.unregisterProducer()
         self.transport.registerProducer(self.gate, True)
-        self.transport.bufferSize = PIECE_BYTES
+        self.transport.bufferSize = READ_BYTES
         super().onOpen()
 
     def onMessage(self, payload: bytes, isBinary: bool) -> None:  # noqa: N802, N803
@@ -46,11 +46,11 @@ class Socket(WebSocketProtocol):  # type: ignore[misc]
             # The application processes one frame while thousands arrive, so the queue must be bounded here.
             self._reading = False
             self.transport.pauseProducing()
-            reactor.callLater(LOOK_AGAIN_SECONDS, self._read_on)
+            reactor.callLater(RECHECK_SECONDS, self._resume_reading)
 
-    def _read_on(self) -> None:
+    def _resume_reading(self) -> None:
         if self.application_queue.qsize() >= WAITING_FRAMES // 2 and self.state == self.STATE_OPEN:
-            reactor.callLater(LOOK_AGAIN_SECONDS, self._read_on)
+            reactor.callLater(RECHECK_SECONDS, self._resume_reading)
         else:
             self._reading = True
             self.transport.resumeProducing()

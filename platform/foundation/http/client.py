@@ -144,9 +144,9 @@ async def _read(response: aiohttp.ClientResponse, target: Target, max_bytes: int
 
 def _next_hop(current: Target, location: str) -> Target:
     try:
-        following = parse_target(str(current.url.join(URL(location))))
+        next_target = parse_target(str(current.url.join(URL(location))))
     except ValueError:
         raise AddressRefused("The address redirects to something that is no address.") from None
-    if current.scheme == "https" and following.scheme == "http":
+    if current.scheme == "https" and next_target.scheme == "http":
         raise AddressRefused("The address redirects from https to http.")
-    return following
+    return next_target

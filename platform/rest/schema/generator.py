@@ -21,7 +21,7 @@ from rest.views import ApiView
 
 # The URLs in the schema.
 PREFIX: Final = "/api/v1/"
-_ALWAYS = (401, 403, 406, 422, 429, 500, 503)
+_COMMON_STATUSES = (401, 403, 406, 422, 429, 500, 503)
 _PATH_PARTS = {"slug": described(SLUG, "The agent's slug.")}
 _lock = Lock()
 
@@ -149,7 +149,7 @@ def _header(header: Header) -> dict[str, Any]:
 
 
 def _error_responses(operation: Operation, has_path_parts: bool) -> Mapping[str, Any]:
-    statuses = {*_ALWAYS, *operation.refusals}
+    statuses = {*_COMMON_STATUSES, *operation.refusals}
     if has_path_parts:
         statuses |= {404}
     if operation.body:

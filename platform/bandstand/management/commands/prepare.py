@@ -31,9 +31,9 @@ class Command(BaseCommand):
                 self.stderr.write(f"bandstand: {fault}")
             raise SystemExit(1)
         with (
-            psycopg.connect(url, autocommit=True, application_name="bandstand-prepare") as own,
+            psycopg.connect(url, autocommit=True, application_name="bandstand-prepare") as lock_connection,
             # Serialises installations that start on one database.
-            advisory_lock(AdvisoryLock.PREPARE_INSTALLATION, on=own),
+            advisory_lock(AdvisoryLock.PREPARE_INSTALLATION, on=lock_connection),
         ):
             if missing_migrations():
                 call_command("migrate", interactive=False, verbosity=verbosity, skip_checks=True)
