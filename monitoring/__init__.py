@@ -1,1 +1,1 @@
-"""What the operators watch: it reads the rows that other rooms write."""
+"""Monitoring for operators: overview, charts, readiness, checks of the database. It only reads other apps' data."""

@@ -1,4 +1,4 @@
-"""The picture of the past day: how many turns were asked for in each hour, and how many of them failed."""
+"""The chart of the past day: turns per hour, and how many of them failed."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from agents.domain.failures import SILENT_CLASSES
 from foundation.ids import lowest_id
 
 HOURS: Final = 24
-# The units of the picture; the page stretches it.
+# The units of the SVG, which the page scales.
 HEIGHT: Final = 100
 STEP: Final = 10
-# What failed is seen however little it is.
+# The least height of a bar of failed turns, so that one is visible.
 MIN_FAILED_HEIGHT: Final = 3
 
-# Ids sort by time: each hour is one range of the primary key, and what went wrong one range of an index of its own.
+# Ids sort by time: each hour is a range of the primary key, and its failed turns a range of a partial index.
 _COUNTS: Final = """
 SELECT (SELECT count(*) FROM agents_turn WHERE id >= hour.first AND id < hour.next),
        (SELECT count(*) FROM agents_turn WHERE id >= hour.first AND id < hour.next
@@ -39,7 +39,7 @@ class Hour:
 
 @dataclass(frozen=True, slots=True)
 class Bar:
-    """An hour in the picture. `good` stands upon `bad`; both are heights."""
+    """The bar of an hour. `good` is stacked on `bad`; both are heights."""
 
     hour: Hour
     x: int
@@ -57,7 +57,7 @@ class Bar:
 
 @dataclass(frozen=True, slots=True)
 class Day:
-    """What the page shows. `marks` are the hours written below, one for a quarter of the width each."""
+    """The data of the chart. `marks` are the labels of the axis, one per quarter."""
 
     bars: Sequence[Bar]
     turns: int
@@ -74,24 +74,24 @@ class Day:
 
     @property
     def share(self) -> str:
-        """How much failed, in percent."""
+        """The share of failed turns: "1.5 %"."""
         return f"{100 * self.failed / self.turns:.1f} %" if self.turns else "0 %"
 
 
 def past_day(now: datetime) -> Day:
-    """The hour that has begun and the 23 before it. One query."""
+    """The chart of the present hour and the 23 before it. One query."""
     last = now.replace(minute=0, second=0, microsecond=0)
-    begins = [last - timedelta(hours=back) for back in reversed(range(HOURS))]
-    nexts = [*begins[1:], last + timedelta(hours=1)]
-    bounds = {"firsts": [lowest_id(at) for at in begins], "nexts": [lowest_id(at) for at in nexts]}
+    starts = [last - timedelta(hours=hours_ago) for hours_ago in reversed(range(HOURS))]
+    ends = [*starts[1:], last + timedelta(hours=1)]
+    bounds = {"firsts": [lowest_id(at) for at in starts], "nexts": [lowest_id(at) for at in ends]}
     with connection.cursor() as cursor:
         cursor.execute(_COUNTS, {**bounds, "quiet": list(SILENT_CLASSES)})
         rows = cursor.fetchall()
-    return make_bars([Hour(at, turns, failed) for at, (turns, failed) in zip(begins, rows, strict=True)])
+    return make_bars([Hour(at, turns, failed) for at, (turns, failed) in zip(starts, rows, strict=True)])
 
 
 def make_bars(hours: Sequence[Hour]) -> Day:
-    """The bars in proportion to the busiest hour."""
+    """The chart of `hours`, scaled to the busiest one."""
     busiest = max((hour.turns for hour in hours), default=0)
     bars = []
     for number, hour in enumerate(hours):

@@ -1,4 +1,4 @@
-"""What is checked of the database."""
+"""Checks of the database."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ MIN_PGVECTOR: Final = (0, 8)
 
 
 def database_answers(measurements: Measurements) -> bool:  # noqa: ARG001
-    """Whether there is a connection, or can be one."""
+    """Whether a connection can be established."""
     try:
         connection.ensure_connection()
     except (DatabaseError, InterfaceError):
@@ -24,7 +24,7 @@ def database_answers(measurements: Measurements) -> bool:  # noqa: ARG001
 
 
 def unapplied_migrations(measurements: Measurements) -> list[str]:  # noqa: ARG001
-    """Apps with a migration that the database does not have."""
+    """Apps with unapplied migrations."""
     return missing_migrations()
 
 

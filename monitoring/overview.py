@@ -1,4 +1,4 @@
-"""The start page: what needs somebody now, how the day went, and the lists that each figure leads to."""
+"""The overview page: alerts, metrics, the past day, and the latest failed turns, releases and actions."""
 
 from __future__ import annotations
 
@@ -22,16 +22,16 @@ from foundation.ids import lowest_id
 from monitoring.charts import past_day
 
 ROWS: Final = 6
-# Acts of which those that belong together are told as one.
+# Audit entries that are read to group repeated actions.
 READ_ENTRIES: Final = 200
-# The page waits no longer than this for its checks.
+# The time limit of the checks of the page.
 CHECK_SECONDS: Final = 9.0
 _FAULT_REMEDY: Final = "Load this page again; var/logs/web-*.log says why it could not be measured."
 
 
 @dataclass(frozen=True, slots=True)
 class Alert:
-    """Something that needs somebody: what it is, where to look, what to do. `level` is "warn" or "bad"."""
+    """A problem: its description, a link, and what to do. `level` is "warn" or "bad"."""
 
     message: str
     address: str
@@ -41,7 +41,7 @@ class Alert:
 
 @dataclass(frozen=True, slots=True)
 class Metric:
-    """A number on the start page. `level` is "", "warn" or "bad"."""
+    """A number on the overview page. `level` is "", "warn" or "bad"."""
 
     name: str
     value: str
@@ -52,7 +52,7 @@ class Metric:
 
 @dataclass(frozen=True, slots=True)
 class RepeatedAction:
-    """What one person did `times` in a row, by its newest entry. `or_more`: what came before was not read."""
+    """An action that one actor did `times` in a row, with its newest entry. `or_more`: earlier ones were not read."""
 
     entry: AuditEntry
     times: int
@@ -60,7 +60,7 @@ class RepeatedAction:
 
 
 def overview(user: User | AnonymousUser) -> dict[str, Any]:
-    """What `user` may see of: the figures, concerns, the past day, failed turns, the latest releases and acts."""
+    """The template context of the page, limited to what `user` may see; None for lists without permission."""
 
     def holds(permission: str) -> bool:
         return bool(user.is_active and user.has_perm(permission))
@@ -90,7 +90,7 @@ def _metric(result: CheckResult) -> Metric:
 
 
 def _alerts(results: Sequence[CheckResult]) -> Iterator[Alert]:
-    """What is not good, and what could not be found out; nothing twice."""
+    """Findings that are not good, and checks that failed to run; without those that another check details."""
     measured = {result.check.name for result in results if not result.fault}
     for result in results:
         check = result.check
@@ -113,6 +113,8 @@ def _latest_actions() -> list[RepeatedAction]:
     entries = list(AuditEntry.objects.defer("detail").order_by("-id")[:READ_ENTRIES])
     actions: list[RepeatedAction] = []
     for _, group in groupby(entries, key=lambda entry: (entry.actor, entry.action)):
-        same = list(group)
-        actions.append(RepeatedAction(same[0], len(same), len(entries) == READ_ENTRIES and same[-1] is entries[-1]))
+        repeated = list(group)
+        actions.append(
+            RepeatedAction(repeated[0], len(repeated), len(entries) == READ_ENTRIES and repeated[-1] is entries[-1])
+        )
     return actions[:ROWS]

@@ -1,4 +1,4 @@
-"""Whether this installation can do its work, and if not, which part cannot."""
+"""The readiness of the installation, and its failing parts."""
 
 from __future__ import annotations
 
@@ -16,37 +16,37 @@ from checks.registry import registry
 from checks.run import FAULT_LABELS, CheckResult, Fault, run_checks
 from foundation.clock import now
 
-# Less than a probe waits (`bandstand.health`).
+# Less than the timeout of probes (`bandstand.health`).
 CHECK_SECONDS: Final = 3.6
 
 
 @dataclass(frozen=True, slots=True)
-class Failing:
-    """A part that does not work, and why, in words that may be shown to anybody."""
+class FailingPart:
+    """A part that does not work, and the reason, which is public."""
 
     part: str
     detail: str
 
 
-def failing_parts() -> list[Failing]:
-    """Every part that does not work, by the name of its check; with the database gone nothing else can be told."""
+def failing_parts() -> list[FailingPart]:
+    """The failing parts, by the names of their checks; first "database" if a check failed with a database error."""
     results = run_checks(registry.for_reader(Reader.READY), now=now(), seconds=CHECK_SECONDS)
     failing = [part for result in results for part in _failing(result)]
-    if any(result.fault is Fault.FAILED and _of_the_database(result.error) for result in results):
-        failing.insert(0, Failing("database", "does not answer as it should"))
+    if any(result.fault is Fault.FAILED and _is_database_error(result.error) for result in results):
+        failing.insert(0, FailingPart("database", "does not answer as it should"))
     return failing
 
 
-def _failing(result: CheckResult) -> Iterator[Failing]:
-    """What is bad, and what could not be measured; what was skipped for another part's sake has no news."""
+def _failing(result: CheckResult) -> Iterator[FailingPart]:
+    """Bad findings and failed checks; skipped checks are left out."""
     if result.fault and result.fault is not Fault.SKIPPED:
-        yield Failing(result.check.name, FAULT_LABELS[result.fault])
+        yield FailingPart(result.check.name, FAULT_LABELS[result.fault])
     for finding in result.findings:
         if finding.level is Level.BAD:
-            yield Failing(result.check.name, finding.message)
+            yield FailingPart(result.check.name, finding.message)
 
 
-def _of_the_database(error: Exception | None) -> bool:
+def _is_database_error(error: Exception | None) -> bool:
     return isinstance(error, (DatabaseError, InterfaceError))
 
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 from django.urls import path, re_path
 
 from agents.api.chat import ConversationView, RenderView
-from rest.not_found import unknown
+from rest.not_found import not_found
 
 app_name = "chat"
 
 urlpatterns = [
     path("render", RenderView.as_view(), name="render"),
     path("sessions/<str:session_id>/messages", ConversationView.as_view(), name="conversation"),
-    re_path("^", unknown),
+    re_path("^", not_found),
 ]

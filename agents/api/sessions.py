@@ -30,7 +30,7 @@ from rest.serializers import Id, Input, Object, Text, read_input
 from rest.views import ApiView
 
 # By the time of the last message; served by the index `session_of_user`.
-SESSIONS = Order("sessions", ("updated_at", "id"), falling=True)
+SESSIONS = Order("sessions", ("updated_at", "id"), descending=True)
 MESSAGES = Order("messages", ("ordinal",))
 
 

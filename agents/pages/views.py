@@ -64,7 +64,7 @@ def chat(request: HttpRequest) -> HttpResponse:
 @login_required
 def help_page(request: HttpRequest) -> HttpResponse:
     """The help of the chat: docs/chat.md as HTML."""
-    html = mark_safe(markdown_rendering.render(markdown_rendering.unbroken(_HELP.read_text(encoding="utf-8"))))  # noqa: S308 - what `render` makes is safe
+    html = mark_safe(markdown_rendering.render(markdown_rendering.join_lines(_HELP.read_text(encoding="utf-8"))))  # noqa: S308 - what `render` makes is safe
     return render(request, "pages/help.html", {"text": html})
 
 

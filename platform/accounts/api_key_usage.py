@@ -17,7 +17,7 @@ from foundation.db_threads import start_in_db_thread
 PERIOD = timedelta(minutes=1)
 
 _lock = Lock()
-_noted: dict[UUID, datetime] = {}
+_recorded: dict[UUID, datetime] = {}
 _running: set[Future[object]] = set()
 
 
@@ -27,12 +27,12 @@ def record_key_use(key_id: UUID, last_used_at: datetime | None) -> None:
     if last_used_at is not None and moment - last_used_at < PERIOD:
         return
     with _lock:
-        noted = _noted.get(key_id)
-        if noted is not None and moment - noted < PERIOD:
+        recorded_at = _recorded.get(key_id)
+        if recorded_at is not None and moment - recorded_at < PERIOD:
             return
-        if len(_noted) > 10_000:
-            _noted.clear()  # costs at most one more write per key
-        _noted[key_id] = moment
+        if len(_recorded) > 10_000:
+            _recorded.clear()  # costs at most one more write per key
+        _recorded[key_id] = moment
     future = start_in_db_thread(_write, key_id)
     _running.add(future)
     future.add_done_callback(_running.discard)

@@ -36,11 +36,11 @@ class Lockout:
 
 @dataclass(frozen=True, slots=True)
 class Lockouts:
-    """The present lockouts; `strangers` counts the locked names that no account has."""
+    """The present lockouts; `unknown_names` counts the locked names that no account has."""
 
     accounts: list[Lockout]
     addresses: list[Lockout]
-    strangers: int
+    unknown_names: int
 
 
 def lockouts() -> Lockouts:

@@ -1,4 +1,4 @@
-"""The web process's application, for any ASGI server."""
+"""The ASGI application of the web process, independent of the server."""
 
 import os
 from typing import TYPE_CHECKING, cast

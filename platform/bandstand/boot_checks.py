@@ -1,4 +1,4 @@
-"""What must be true of the database before anything starts on it."""
+"""Checks of the database that every process makes before it starts."""
 
 import time
 from collections.abc import Iterator
@@ -17,21 +17,21 @@ POOLER: Final = (
     "a connection pooler in front of PostgreSQL drops what a connection asks for at its start; LISTEN and prepared "
     "statements would not work either: give the server's own address"
 )
-# Accounts were rows of `agents` before the first release; no migration leads from there to here.
+# Before the first release, accounts were tables of `agents`; no migration leads from that layout to this one.
 OLD_LAYOUT: Final = (
     "this database was made by an unreleased Bandstand with another layout of tables, which cannot be migrated: "
     "give DATABASE_URL an empty database, or delete the data directory (var/) and begin anew"
 )
-# Asked for at the start of the connection, so that it shows whether such wishes reach the server.
+# Set as a startup parameter; reading it back shows whether startup parameters reach the server.
 MARK: Final = "54321ms"
 
 Connection = psycopg.Connection[Any]
 
 
 def find_faults(url: str, *, migrating: bool = False, wait_seconds: float = 0.0) -> list[str]:
-    """One printable line per thing that is wrong with the database at `url`, without secrets.
+    """Return one printable line per problem of the database at `url`, without secrets.
 
-    `migrating` also asks for the rights that migrations need. A server that is just starting is waited for.
+    `migrating` also checks the privileges that migrations need. A server that is starting gets `wait_seconds`.
     """
     try:
         connection = _connect(url, wait_seconds)
@@ -106,7 +106,7 @@ def _pgvector(connection: Connection, migrating: bool) -> Iterator[str]:
 
 
 def _may_install(connection: Connection) -> bool:
-    # Hosters have rules of their own for this; trying is the only way to know.
+    # Hosting providers have rules of their own for this; only an attempt shows it.
     try:
         with connection.transaction(force_rollback=True):
             connection.execute("CREATE EXTENSION vector")
@@ -122,6 +122,6 @@ def _value(connection: Connection, query: str) -> Any:
 
 def _reason(error: Exception) -> str:
     lines = str(error).strip().splitlines() or [type(error).__name__]
-    # libpq adds a question to its finding, and one line per address that a name stands for.
+    # libpq adds hints to its message, and one line per address of a host name.
     reasons = [line for line in lines if "failed: " in line] or lines
     return reasons[0].rpartition("failed: ")[2].strip()

@@ -1,4 +1,4 @@
-"""What `manage.py` does: find out which role a command plays, then hand over to Django."""
+"""The entry point of `manage.py`: sets the role of the process, then calls Django."""
 
 import os
 import sys
@@ -10,11 +10,14 @@ from bandstand.config import Role
 ROLES: Final[dict[str, Role]] = {"runweb": "web", "runagents": "runner", "qcluster": "scheduler"}
 
 
-DATABASE_WAIT_SECONDS: Final = 10.0  # as long as a server takes that was killed and is started again
+DATABASE_WAIT_SECONDS: Final = 10.0  # as long as a killed server takes to restart
 
 
 def main(arguments: Sequence[str]) -> None:
-    """Run one command. `run` starts the whole installation and needs no Django; everything else does."""
+    """Run one command of `manage.py`. `run` starts the supervisor and does not load Django; everything else does.
+
+    Raises `SystemExit`.
+    """
     command = arguments[1] if len(arguments) > 1 else ""
     if command == "run":
         from bandstand.supervisor import main as run

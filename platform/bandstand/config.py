@@ -1,8 +1,7 @@
 """Every setting: the one typed reading of the environment.
 
-Everything the process may be told from outside is a field of :class:`Config`. A name that is not here, a value that
-does not parse and two values that contradict each other refuse the start, with one line per fault that repeats no
-value.
+Every variable is a field of :class:`Config`. An unknown variable, an invalid value or two contradicting values prevent
+the start, with one line per fault that names the variable and never repeats a value.
 """
 
 import ipaddress
@@ -25,7 +24,7 @@ from bandstand.email_url import MailServer, check_sender, read_server
 
 ROOT = Path(__file__).resolve().parents[2]
 DEFAULT_MODEL = "offline:"
-MODEL_OF_KEY = "openai:gpt-5-mini"
+DEFAULT_OPENAI_MODEL = "openai:gpt-5-mini"
 MIN_SECRET_LENGTH = 50  # what `manage.py check --deploy` asks of a Django secret key
 EXIT_CONFIG = 78  # sysexits.h: EX_CONFIG
 
@@ -136,18 +135,18 @@ Seconds: TypeAlias = Annotated[float, Field(gt=0, le=3600)]
 
 
 class Config(BaseSettings):
-    """What this process was told. Immutable; durations are in seconds, secrets print as asterisks.
+    """The configuration of this process. Immutable; durations are in seconds, secrets print as asterisks.
 
-    Build it with :func:`load`, which also judges what no single field can.
+    Build it with :func:`load`, which also checks combinations of fields.
     """
 
     model_config = SettingsConfigDict(
         case_sensitive=True, env_ignore_empty=True, env_file_encoding="utf-8", extra="ignore", frozen=True
     )
 
-    # Where the rows are, and what protects them.
+    # The database, the data directory and the secrets.
     database_url: DatabaseUrl | None = Field(None, alias="DATABASE_URL")
-    # More than the database threads, the listeners and the periodic threads of a process together.
+    # Must exceed the number of database, listener and periodic threads of a process.
     database_pool_size: Count = Field(14, alias="BANDSTAND_DATABASE_POOL_SIZE")
     data_dir: Annotated[Path, AfterValidator(_expanded)] = Field(ROOT / "var", alias="BANDSTAND_DATA_DIR")
     secret_key: LongSecret = Field(alias="SECRET_KEY")
@@ -157,7 +156,7 @@ class Config(BaseSettings):
     encryption_key: EncryptionKey = Field(alias="BANDSTAND_ENCRYPTION_KEY")
     encryption_key_previous: EncryptionKey | None = Field(None, alias="BANDSTAND_ENCRYPTION_KEY_PREVIOUS")
 
-    # Who may reach it, and how.
+    # Network access.
     host: str = Field("127.0.0.1", alias="HOST")
     port: Port = Field(8000, alias="PORT")
     public_url: Origin | None = Field(None, alias="BANDSTAND_PUBLIC_URL")
@@ -169,7 +168,7 @@ class Config(BaseSettings):
         (), alias="CSRF_TRUSTED_ORIGINS"
     )
 
-    # How much of it runs on this machine.
+    # Processes.
     role: Role = Field("command", alias="BANDSTAND_ROLE")
     web_processes: Count = Field(1, alias="WEB")
     runner_processes: Annotated[int, Field(ge=0, le=100)] = Field(1, alias="RUNNERS")
@@ -194,22 +193,22 @@ class Config(BaseSettings):
     queue_depth: Count = Field(20, alias="BANDSTAND_QUEUE_DEPTH")
     client_session_hours: Count = Field(24, alias="BANDSTAND_CLIENT_SESSION_HOURS")
 
-    # How much and how often. See `ratelimits`.
+    # Rate limits; see `ratelimits`.
     requests_per_minute: Limit = Field(3000, alias="BANDSTAND_REQUESTS_PER_MINUTE")
     messages_per_minute: Limit = Field(600, alias="BANDSTAND_MESSAGES_PER_MINUTE")
     messages_per_session_per_minute: Limit = Field(120, alias="BANDSTAND_MESSAGES_PER_SESSION_PER_MINUTE")
     sockets_per_user: Annotated[int, Field(ge=0, le=10_000)] = Field(20, alias="BANDSTAND_SOCKETS_PER_USER")
-    # One address alone must not be able to lock an account that is not its own.
+    # Lower than the limit per account, so that one address alone cannot lock an account.
     failed_logins_per_address: Limit = Field(20, alias="BANDSTAND_FAILED_LOGINS_PER_ADDRESS")
     failed_logins_per_account: Limit = Field(50, alias="BANDSTAND_FAILED_LOGINS_PER_ACCOUNT")
     bad_keys_per_minute: Limit = Field(60, alias="BANDSTAND_BAD_KEYS_PER_MINUTE")
 
-    # Mail to people, and what is kept of what they did.
+    # E-mail and the audit trail.
     email_url: MailUrl | None = Field(None, alias="EMAIL_URL")
     email_from: Annotated[str, AfterValidator(check_sender)] | None = Field(None, alias="EMAIL_FROM")
     audit_days: Annotated[int, Field(ge=0, le=36_500)] = Field(730, alias="BANDSTAND_AUDIT_DAYS")
 
-    # What it tells about itself.
+    # Logs and error reports.
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"] = Field("INFO", alias="LOG_LEVEL")
     log_format: Literal["auto", "json", "console"] = Field("auto", alias="BANDSTAND_LOG_FORMAT")
     sentry_dsn: SecretStr | None = Field(None, alias="SENTRY_DSN")
@@ -217,12 +216,12 @@ class Config(BaseSettings):
 
     @property
     def embedded(self) -> bool:
-        """Whether the rows are in a PostgreSQL of our own below `data_dir`."""
+        """Whether the database is the embedded PostgreSQL below `data_dir`."""
         return self.database_url is None
 
     @property
     def base_url(self) -> str:
-        """The address people type: the public one, or this machine's."""
+        """The public base URL, or else the local one."""
         if self.public_url:
             return self.public_url
         host = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}.get(self.host, self.host)  # noqa: S104
@@ -230,12 +229,12 @@ class Config(BaseSettings):
 
     @property
     def secure(self) -> bool:
-        """Whether browsers are expected to come over TLS; only plain HTTP on this very machine is not."""
+        """Whether browsers are expected to use TLS: always, except for plain HTTP on this machine."""
         return urlsplit(self.base_url).scheme == "https" or not (self.public_url or is_loopback(self.host))
 
     @property
     def mail_server(self) -> MailServer | None:
-        """The server that takes our mail; None: nothing is mailed, links are handed over."""
+        """The SMTP server; None: no e-mail is sent, and links are shown in the console instead."""
         return read_server(self.email_url.get_secret_value()) if self.email_url else None
 
     def secrets(self) -> tuple[str, ...]:
@@ -251,7 +250,11 @@ class Config(BaseSettings):
         dotenv_settings: PydanticBaseSettingsSource,
         file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003  # we have `NAME_FILE` instead
     ) -> tuple[PydanticBaseSettingsSource, ...]:
-        files, generated, model = SecretFiles(settings_cls), GeneratedSecrets(settings_cls), ModelOfKey(settings_cls)
+        files, generated, model = (
+            SecretFilesSource(settings_cls),
+            GeneratedSecretsSource(settings_cls),
+            DefaultModelSource(settings_cls),
+        )
         return init_settings, env_settings, dotenv_settings, files, generated, model
 
     @classmethod
@@ -265,24 +268,24 @@ def _is_secret(field: FieldInfo) -> bool:
 
 
 def variables() -> tuple[str, ...]:
-    """Every variable that is understood, without the `_FILE` forms of the secrets."""
+    """The names of all variables, without the `_FILE` forms of the secrets."""
     return tuple(str(field.alias) for field in Config.model_fields.values())
 
 
 def secret_variables() -> tuple[str, ...]:
-    """The variables that may also be given as `NAME_FILE`, the path of a file that holds the value."""
+    """The names of the variables that can also be set as `NAME_FILE`, the path of a file with the value."""
     return tuple(str(field.alias) for field in Config.model_fields.values() if _is_secret(field))
 
 
 class _ComputedSource(PydanticBaseSettingsSource):
-    """A source that answers for all fields at once."""
+    """A settings source that computes all of its values at once."""
 
     def get_field_value(self, field: FieldInfo, field_name: str) -> tuple[Any, str, bool]:  # noqa: ARG002
         return None, field_name, False
 
 
-class SecretFiles(_ComputedSource):
-    """`NAME_FILE` for every secret NAME that was not given itself."""
+class SecretFilesSource(_ComputedSource):
+    """Reads secrets from files that `NAME_FILE` variables point to."""
 
     def __call__(self) -> dict[str, str]:
         env = _environment(_env_file())
@@ -306,8 +309,8 @@ class SecretFiles(_ComputedSource):
         return values
 
 
-class GeneratedSecrets(_ComputedSource):
-    """The key material that a first run made in the data directory; only beside the embedded database."""
+class GeneratedSecretsSource(_ComputedSource):
+    """Reads the secrets that the first run generated in the data directory; only with the embedded database."""
 
     def __call__(self) -> dict[str, str]:
         state = self.current_state
@@ -317,7 +320,7 @@ class GeneratedSecrets(_ComputedSource):
         try:
             missing = [name for name in installation_secrets.missing_keys(data_dir) if not state.get(name)]
             if missing:
-                # New ones would start, and leave every API key and stored credential of the old ones worthless.
+                # Newly generated ones would invalidate every API key and stored credential.
                 raise ConfigError(
                     f"{name}: its file in {data_dir / installation_secrets.FOLDER} is gone; restore it"
                     for name in missing
@@ -327,14 +330,14 @@ class GeneratedSecrets(_ComputedSource):
             raise ConfigError(["BANDSTAND_DATA_DIR: the keys in it cannot be read by this user"]) from None
 
 
-class ModelOfKey(_ComputedSource):
-    """A model for who has set a key and named none: they want to talk to that provider."""
+class DefaultModelSource(_ComputedSource):
+    """Sets a default model when an OpenAI key is set and no model is."""
 
     def __call__(self) -> dict[str, str]:
         state = self.current_state
-        # What a server of one's own calls its models is its own business.
+        # The models of a custom server (OPENAI_BASE_URL) are unknown.
         if not state.get("BANDSTAND_MODEL") and state.get("OPENAI_API_KEY") and not state.get("OPENAI_BASE_URL"):
-            return {"BANDSTAND_MODEL": MODEL_OF_KEY}
+            return {"BANDSTAND_MODEL": DEFAULT_OPENAI_MODEL}
         return {}
 
 
@@ -346,7 +349,7 @@ def _env_file() -> Path | None:
             return None
         path.read_text(encoding="utf-8")
     except (OSError, ValueError):
-        # `.env` beside the clone is the file that it names when it names none.
+        # `.env` in the repository is the default of BANDSTAND_ENV_FILE.
         raise ConfigError(["BANDSTAND_ENV_FILE: the file it names cannot be read"]) from None
     return path
 
@@ -385,8 +388,8 @@ def _contradictions(config: Config) -> Iterable[str]:
         if not is_loopback(urlsplit(config.public_url).hostname or ""):
             yield "BANDSTAND_PUBLIC_URL: must be https unless it names this machine (localhost)"
     elif config.public_url and not config.trusted_proxies:
-        # Bandstand speaks plain HTTP: whatever ends TLS in front of it must be believed about the scheme,
-        # or every page would redirect to itself for ever.
+        # Bandstand speaks plain HTTP: without trusting the proxy that terminates TLS about the scheme, every page
+        # would redirect to itself for ever.
         yield "BANDSTAND_TRUSTED_PROXIES: must name the proxy that ends TLS for BANDSTAND_PUBLIC_URL"
     if config.email_url and not config.email_from:
         yield "EMAIL_FROM: must be set when EMAIL_URL is, as in Bandstand <chat@example.org>"
@@ -395,7 +398,7 @@ def _contradictions(config: Config) -> Iterable[str]:
 
 
 def load() -> Config:
-    """Read the environment (and `.env`), or raise ConfigError with every fault found."""
+    """Read the environment (and `.env`), or raise ConfigError with all faults."""
     env_file = _env_file()
     faults = _unknown(_environment(env_file))
     if (named := os.environ.get("BANDSTAND_ENV_FILE")) and not Path(named).exists():
@@ -415,7 +418,7 @@ def load() -> Config:
 
 
 def load_or_exit() -> Config:
-    """Like :func:`load`, for an entry point: print the faults to stderr and end the process."""
+    """Call :func:`load`; on faults, print them to stderr and exit with `EXIT_CONFIG`."""
     try:
         return load()
     except ConfigError as error:

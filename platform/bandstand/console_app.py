@@ -1,4 +1,4 @@
-"""The app that stands for `django.contrib.admin` in INSTALLED_APPS. Apart from its site: apps load before models."""
+"""Replaces `django.contrib.admin` in INSTALLED_APPS. In a module of its own, because apps load before models."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from django.conf import settings
 from django.contrib.admin.apps import SimpleAdminConfig
 
 # No discovery: the stock admin of django-q2 would let anybody with `add_schedule` run any function.
-_ROOMS = ("accounts.admin", "scheduling.admin", "agents.admin")
+_ADMIN_MODULES = ("accounts.admin", "scheduling.admin", "agents.admin")
 
 
 class ConsoleConfig(SimpleAdminConfig):
@@ -17,6 +17,6 @@ class ConsoleConfig(SimpleAdminConfig):
     def ready(self) -> None:
         super().ready()
         if settings.BANDSTAND.role == "runner":
-            return  # nobody opens a page there; the console, its look and the REST framework are a fifth of a start
-        for room in _ROOMS:
-            import_module(room)
+            return  # it serves no pages, and the console's modules take a fifth of its start
+        for module in _ADMIN_MODULES:
+            import_module(module)

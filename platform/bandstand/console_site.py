@@ -1,4 +1,4 @@
-"""The console's site: Django's admin in the look of django-unfold, entered by a permission."""
+"""The console's admin site: Django's admin with django-unfold's templates; access needs a permission."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ else:
 
 
 def _render(text: str) -> str:
-    import markdown_rendering  # when somebody reads the guide
+    import markdown_rendering  # imported only when the guide is opened
 
-    return str(markdown_rendering.render(markdown_rendering.unbroken(text)))
+    return str(markdown_rendering.render(markdown_rendering.join_lines(text)))
 
 
 class ConsoleLoginForm(ThrottledLoginMixin, AdminAuthenticationForm):
-    """Lets in whom the site lets in, instead of asking for `is_staff`."""
+    """Requires the permission `ENTER_CONSOLE` instead of `is_staff`."""
 
     error_messages = {
         **AdminAuthenticationForm.error_messages,
@@ -66,17 +66,17 @@ class ConsoleSite(AdminSite):
         return {**super().each_context(request), "colors": None}
 
     def login(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
-        """Counted like the chat's: after too many failures one has to wait (429)."""
+        """Django's login view, throttled like the chat's: 429 after too many failures."""
         return add_retry_after_header(super().login(request, extra_context))
 
     def password_change(self, *_args: Any, **_kwargs: Any) -> Any:
-        """One's own page does this, for all who sign in."""
+        """Redirect to the account page, where all users change their password."""
         return HttpResponseRedirect(reverse("pages:account"))
 
     password_change_done = password_change
 
     def search(self, *_args: Any, **_kwargs: Any) -> TemplateResponse:
-        """Lists have their own search; the library's goes through every model."""
+        """Always 404: django-unfold's site-wide search would query every model."""
         raise Http404
 
     def index(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> TemplateResponse:

@@ -1,8 +1,8 @@
-"""The one folder in which an installation keeps everything that is not a row.
+"""The data directory, in which an installation keeps everything that is not in the database.
 
 ```
-bandstand.id     marks the folder as ours; a random word that tells one installation from another
-keys/            made secrets (0700)
+bandstand.id     marks the folder as Bandstand's; the random id of the installation
+keys/            generated secrets (0700)
 postgres/        the embedded cluster, unless its account cannot reach this folder
 postgres.json    how to reach the embedded database (0600)
 logs/  run/      what the processes say, and which of them run
@@ -27,9 +27,9 @@ class DataDirError(Exception):
 
 
 def claim(path: Path) -> str:
-    """Make `path` our data directory, or see that it is; answer its id.
+    """Make `path` a data directory if it is none yet; return the id of the installation.
 
-    Raises DataDirError when the folder holds something that we did not make.
+    Raises DataDirError if the folder holds files of something else, or cannot be used.
     """
     marker = path / MARKER
     try:
@@ -53,5 +53,5 @@ def _make(path: Path) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     path.mkdir(mode=0o700)
     if os.geteuid() == 0:
-        # Started by root the server runs under another account, which must pass through (not look around).
+        # Under root the server runs as another user, which must be able to enter the folder, but not to list it.
         path.chmod(0o711)

@@ -1,4 +1,4 @@
-"""Where mail is handed in, from EMAIL_URL."""
+"""The SMTP server, parsed from EMAIL_URL."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from enum import StrEnum
 from typing import Final
 from urllib.parse import unquote, urlsplit
 
-# One socket operation; a server that is slower is asked again later.
+# For one socket operation; a slower server is retried later.
 TIMEOUT_SECONDS: Final = 10
 _SENDER: Final = re.compile(r"(?:[^<>@\r\n]*<[^<>@\s]+@[^<>@\s]+>|[^<>@\s]+@[^<>@\s]+)")
 
@@ -24,7 +24,7 @@ _PORTS: Final = {Encryption.STARTTLS: 587, Encryption.TLS: 465, Encryption.NONE:
 
 @dataclass(frozen=True, slots=True)
 class MailServer:
-    """An SMTP server, and the account on it; an empty user: without a login."""
+    """An SMTP server with its credentials; an empty user: no authentication."""
 
     host: str
     port: int
@@ -34,7 +34,7 @@ class MailServer:
 
 
 def read_server(url: str) -> MailServer:
-    """The server of `smtp://user:password@host:port`. Raises `ValueError`, in words that repeat nothing of it."""
+    """The server of `smtp://user:password@host:port`. Raises `ValueError` with a message that quotes nothing of it."""
     try:
         parts = urlsplit(url)
         port = parts.port
@@ -52,7 +52,7 @@ def read_server(url: str) -> MailServer:
 
 
 def check_sender(value: str) -> str:
-    """`value` if it may stand behind From. Raises `ValueError`."""
+    """Return `value` if it is a valid From header. Raises `ValueError`."""
     if not _SENDER.fullmatch(value) or not value.isprintable():
         raise ValueError("must be an address, as in Bandstand <chat@example.org>")
     return value

@@ -1,5 +1,5 @@
-"""What is answered when a request fails outside of a view, a foreign host name for one: in the shape that whoever asked
-can read, and with one line in the log.
+"""Django's handlers of errors outside of views, such as an unknown host name: respond in the format of the interface
+that was called, with one line in the log.
 """
 
 import sys
@@ -42,7 +42,7 @@ def _respond(request: HttpRequest, error: Exception, page: Callable[[], HttpResp
 
 
 def _unavailable_page(error: BandstandError, path: str) -> HttpResponse:
-    """A page for people: the database is away, come back."""
+    """An HTML page with the status and Retry-After of a temporary error, for instance a lost database."""
     refusal = ErrorResponse(http_status(error), error.code, error.detail, error.retry_after_seconds)
     content = refusal.content(path, current_request_id() or new_id())
     headers = {name.decode(): value.decode() for name, value in refusal.headers(path, content)}

@@ -1,4 +1,4 @@
-"""`/health` and its relatives, answered before any other middleware: a probe brings no public host name and no TLS."""
+"""Probes (`/health`, `/ready`, `/info`), before all other middleware: they come without public host name and TLS."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -10,14 +10,14 @@ from bandstand import VERSION
 from bandstand.web.lifecycle import lifecycle
 from foundation.db_threads import in_db_thread
 from monitoring import readiness
-from monitoring.readiness import Failing
+from monitoring.readiness import FailingPart
 
 GetResponse = Callable[[HttpRequest], Awaitable[HttpResponseBase]]
-READY_SECONDS = 4.0  # a probe that waits longer would be taken for a dead process
+READY_SECONDS = 4.0  # probes time out later, and would then consider the process dead
 
 
 class ProbeMiddleware:
-    """Answers probes; passes everything else on.
+    """Responds to probes; passes every other request on.
 
     `/health`, `/livez`: this process is alive; touches nothing. `/ready`, `/readyz`: 200, or 503 with what fails.
     `/info`: version of the code and of its schema.
@@ -52,23 +52,23 @@ class ProbeMiddleware:
 
 
 async def health() -> HttpResponse:
-    """The process answers."""
+    """200: the process is alive."""
     return JsonResponse({"status": "ok"})
 
 
 async def ready() -> HttpResponse:
-    """All parts work, or which do not."""
+    """200 if all parts work, else 503 with the failing ones."""
     try:
         failing = await asyncio.wait_for(in_db_thread(readiness.failing_parts), READY_SECONDS)
     except TimeoutError:
-        failing = [Failing("database", f"no answer within {READY_SECONDS:.0f} s")]
+        failing = [FailingPart("database", f"no answer within {READY_SECONDS:.0f} s")]
     if lifecycle.draining:
-        failing = [Failing("draining", "this process is about to end"), *failing]
+        failing = [FailingPart("draining", "this process is about to end"), *failing]
     parts = {part.part: part.detail for part in failing}
     body = {"status": "failing" if parts else "ready", "failing": parts}
     return JsonResponse(body, status=503 if parts else 200)
 
 
 async def info() -> HttpResponse:
-    """What runs here."""
+    """The version of the code and the newest migration of each app."""
     return JsonResponse({"name": "bandstand", "version": VERSION, "schema": readiness.schema()})

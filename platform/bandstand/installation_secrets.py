@@ -1,6 +1,6 @@
-"""Key material of an installation with an embedded database: made once, beside the data.
+"""The secrets of an installation with the embedded database: generated once, in the data directory.
 
-With a database elsewhere the same three secrets come from the environment (see `.env.example`).
+With an external database, the three secrets come from the environment (see `.env.example`).
 """
 
 import base64
@@ -29,7 +29,7 @@ def check_encryption_key(value: str) -> None:
 
 
 def make(data_dir: Path) -> None:
-    """Make what is missing of the key files below `data_dir` (0600, in a folder 0700)."""
+    """Generate the missing key files below `data_dir` (mode 0600, in a folder with mode 0700)."""
     folder = data_dir / FOLDER
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     for name in NAMES:
@@ -37,17 +37,17 @@ def make(data_dir: Path) -> None:
 
 
 def missing_keys(data_dir: Path) -> list[str]:
-    """The keys that a first run made, for there is a database, and that are gone."""
+    """The names of keys whose files are missing although the database has been created."""
     if not (data_dir / "postgres.json").exists():
         return []
     return [name for name in NAMES if not (data_dir / FOLDER / name.lower()).exists()]
 
 
 def read(data_dir: Path) -> dict[str, str]:
-    """The keys below `data_dir` by variable name, with `…_PREVIOUS` where a `….previous` file stands beside one.
+    """The keys below `data_dir` by variable name, plus `…_PREVIOUS` for each `….previous` file.
 
-    Before a first run there is nothing that a key could protect: the answer is then random and not kept, so that
-    commands which need no rows (checks, help) work on a fresh clone.
+    Before the first run the values are random and not stored, so that commands without a database (checks, help) work
+    in a new clone.
     """
     folder = data_dir / FOLDER
     keys = {}

@@ -1,7 +1,7 @@
 """Structured logs: one JSON object per line and one event name per fact; readable columns on a terminal.
 
 Our own modules log through structlog (`log.info("turn.claimed", turn=…)`), libraries through the standard library; both
-come out alike, with the request's id, and without secrets. An event is named by a noun and a verb in the past, in lower
+have the same format, with the request's id and without secrets. Event names are a noun and a past-tense verb in lower
 case: `turn.failed`, `job.not_found`.
 """
 
@@ -17,7 +17,7 @@ from bandstand.config import Config
 from bandstand.databases import secrets_in_use
 from bandstand.scrubbing import Scrubber
 
-# Chatty on their own terms; what is left is worth a line.
+# Libraries that log too much at their defaults.
 LEVELS = {
     "daphne": "WARNING",
     "asyncio": "WARNING",
@@ -29,7 +29,7 @@ LEVELS = {
 
 
 def configure(config: Config) -> dict[str, Any]:
-    """Set structlog up and answer Django's LOGGING."""
+    """Configure structlog and return Django's LOGGING."""
     structlog.configure(
         processors=[
             structlog.stdlib.filter_by_level,
@@ -56,7 +56,7 @@ def configure(config: Config) -> dict[str, Any]:
 
 
 def formatter(config: Config, *, terminal: bool | None = None) -> logging.Formatter:
-    """The formatter of every handler. `terminal` overrides the look at stderr that LOG_FORMAT=auto takes."""
+    """The formatter of every handler. `terminal` overrides the detection by stderr of BANDSTAND_LOG_FORMAT=auto."""
     if config.log_format != "auto":
         terminal = config.log_format == "console"
     elif terminal is None:
@@ -73,7 +73,7 @@ def formatter(config: Config, *, terminal: bool | None = None) -> logging.Format
 
 
 def scrub(scrubber: Scrubber) -> Processor:
-    """A processor that takes secrets out of all values; the last before rendering."""
+    """A processor that removes secrets from all values; the last one before rendering."""
 
     def processor(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
         return {name: scrubber.tree(value) for name, value in event.items()}
@@ -82,7 +82,7 @@ def scrub(scrubber: Scrubber) -> Processor:
 
 
 def _hand_over(logger: WrappedLogger, method: str, event: EventDict) -> tuple[tuple[EventDict], dict[str, Any]]:
-    """The arguments of the standard library's call. An exception goes along: error reports read it there."""
+    """The arguments for the standard library's logger. The exception is passed on, for error reports."""
     if event.get("exc_info") is True:
         event["exc_info"] = sys.exc_info()
     args, kwargs = structlog.stdlib.ProcessorFormatter.wrap_for_formatter(logger, method, event)

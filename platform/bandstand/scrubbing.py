@@ -1,7 +1,7 @@
-"""Secrets, taken out of whatever is about to leave the process in a log line or an error report.
+"""Removes secrets from log lines and error reports.
 
-Scrubbing goes by value, not by the name of a field: a key that a traceback, a URL or a provider's answer repeats is
-found wherever it stands.
+Secrets are recognised by value, not by the name of a field, so that keys within tracebacks, URLs and responses of
+providers are removed as well.
 """
 
 import json
@@ -11,8 +11,8 @@ from typing import Any, Final
 from urllib.parse import quote
 
 MARK: Final = "[scrubbed]"
-SHORTEST: Final = 6  # a shorter "secret" would be found in ordinary words
-DEEPEST: Final = 12
+MIN_SECRET_LENGTH: Final = 6  # shorter values would match ordinary words
+MAX_DEPTH: Final = 12
 SHAPES: Final = (
     r"\bbs_[A-Za-z0-9_\-]{8,}",  # our API keys
     r"\bsk-[A-Za-z0-9_\-]{8,}",  # model providers' keys
@@ -27,22 +27,22 @@ class Scrubber:
     """Replaces known secrets and everything shaped like a key by `[scrubbed]`."""
 
     def __init__(self, secrets: Iterable[str]) -> None:
-        forms = {form for secret in secrets if len(secret) >= SHORTEST for form in _forms(secret)}
+        forms = {form for secret in secrets if len(secret) >= MIN_SECRET_LENGTH for form in _forms(secret)}
         # Longest first: one secret may be the beginning of another.
         patterns = [re.escape(form) for form in sorted(forms, key=len, reverse=True)]
         self._pattern = re.compile("|".join([*patterns, *SHAPES]))
 
     def text(self, value: str) -> str:
-        """`value` without secrets."""
+        """Return `value` with secrets replaced by `MARK`."""
         return self._pattern.sub(MARK, value)
 
     def tree(self, value: Any, depth: int = 0) -> Any:
-        """A copy of nested dicts and sequences without secrets, in keys too; what is too deep becomes text."""
+        """Return a copy of nested dicts and sequences without secrets, also in keys; below `MAX_DEPTH` as text."""
         if isinstance(value, int | float | bool) or value is None:
             return value
-        if isinstance(value, dict) and depth < DEEPEST:
+        if isinstance(value, dict) and depth < MAX_DEPTH:
             return {self.tree(key, depth + 1): self.tree(item, depth + 1) for key, item in value.items()}
-        if isinstance(value, list | tuple | set | frozenset) and depth < DEEPEST:
+        if isinstance(value, list | tuple | set | frozenset) and depth < MAX_DEPTH:
             return [self.tree(item, depth + 1) for item in value]
         if isinstance(value, bytes | bytearray):
             value = bytes(value).decode("utf-8", errors="replace")

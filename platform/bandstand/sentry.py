@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from sentry_sdk.transport import Transport
     from sentry_sdk.types import Breadcrumb, Event, Hint
 
-# What the SDK may collect by itself: the successor of `send_default_pii=False, include_local_variables=False`.
+# What the SDK may collect; replaces `send_default_pii=False, include_local_variables=False`.
 NOTHING_PERSONAL: Final[Any] = {
     "user_info": False,
     "cookies": {"mode": "off"},
@@ -28,20 +28,20 @@ NOTHING_PERSONAL: Final[Any] = {
     "stack_frame_variables": False,
 }
 
-# What a report says of a log line in places of its own.
-_IN_THE_REPORT: Final = frozenset({"level", "logger", "timestamp", "exc_info"})
+# Fields of a log line that have their own place in a report.
+_REPORT_FIELDS: Final = frozenset({"level", "logger", "timestamp", "exc_info"})
 
 
 def start(config: Config, *, transport: type[Transport] | Callable[..., Any] | None = None) -> bool:
-    """Begin to report errors; whether it did. `transport` replaces the network."""
+    """Initialise Sentry; return whether SENTRY_DSN is set. `transport` replaces the network."""
     if config.sentry_dsn is None:
         return False
-    import sentry_sdk  # a tenth of a start, and only where it is wanted
+    import sentry_sdk  # takes a tenth of a start, so only if used
 
     scrubber = Scrubber(secrets_in_use(config))
 
     def clean_event(event: Event, hint: Hint) -> Event | None:
-        if (fields := _logged(hint)) is not None:
+        if (fields := _log_fields(hint)) is not None:
             name = fields.pop("event")
             event["logentry"] = {"message": name, "formatted": name}
             event["extra"] = {**event.get("extra", {}), **fields}
@@ -49,7 +49,7 @@ def start(config: Config, *, transport: type[Transport] | Callable[..., Any] | N
         return cleaned
 
     def clean_breadcrumb(breadcrumb: Breadcrumb, hint: dict[str, Any]) -> Breadcrumb | None:
-        if (fields := _logged(hint)) is not None:
+        if (fields := _log_fields(hint)) is not None:
             breadcrumb["message"] = fields.pop("event")
             breadcrumb["data"] = {**breadcrumb.get("data", {}), **fields}
         cleaned: Breadcrumb = scrubber.tree(breadcrumb)
@@ -69,10 +69,10 @@ def start(config: Config, *, transport: type[Transport] | Callable[..., Any] | N
     return True
 
 
-def _logged(hint: Mapping[str, Any]) -> dict[str, Any] | None:
-    """The event and the fields of one of our own log lines; the SDK would report all of them as its text, and no two
-    of the same fact as one."""
+def _log_fields(hint: Mapping[str, Any]) -> dict[str, Any] | None:
+    """The event name and fields of a structlog line, or None. The SDK reports lines as text by default, and would not
+    group those of one event."""
     message = getattr(hint.get("log_record"), "msg", None)
     if not isinstance(message, dict):
         return None
-    return {name: value for name, value in message.items() if name not in _IN_THE_REPORT}
+    return {name: value for name, value in message.items() if name not in _REPORT_FIELDS}

@@ -14,7 +14,7 @@ from bandstand.embedded.errors import EmbeddedError
 
 BANDSTAND = configuration.load_or_exit()
 
-# Keys. A predecessor is still believed, so that nobody is signed out by a rotation.
+# Keys. The previous key is still accepted, so that a rotation does not sign users out.
 SECRET_KEY = BANDSTAND.secret_key.get_secret_value()
 SECRET_KEY_FALLBACKS = [BANDSTAND.secret_key_previous.get_secret_value()] if BANDSTAND.secret_key_previous else []
 
@@ -35,7 +35,7 @@ STORAGES = {
 }
 STATICFILES_DIRS = [ROOT / "agents" / "pages" / "static"]
 INSTALLED_APPS = [
-    "unfold.apps.BasicAppConfig",  # the console's look; before the admin, whose templates it replaces
+    "unfold.apps.BasicAppConfig",  # before the admin, whose templates it overrides
     "unfold.contrib.filters",
     "bandstand.console_app.ConsoleConfig",  # django.contrib.admin, without its discovery
     "django.contrib.auth",
@@ -45,7 +45,7 @@ INSTALLED_APPS = [
     "django.contrib.staticfiles",
     "django.contrib.postgres",
     "rest_framework",
-    "drf_spectacular",  # with its check of the schema in `check --deploy`; imported when somebody asks for the schema
+    "drf_spectacular",  # also checks the schema in `check --deploy`; imported on the first request for the schema
     "drf_spectacular_sidecar",
     "channels",
     "django_q",
@@ -91,7 +91,7 @@ try:
 except EmbeddedError as error:
     raise SystemExit(f"bandstand: {error}") from None
 
-# People.
+# Users and logins.
 AUTH_USER_MODEL = "accounts.User"
 AUTH_PASSWORD_VALIDATORS = [
     {"NAME": "django.contrib.auth.password_validation.UserAttributeSimilarityValidator"},
@@ -103,7 +103,7 @@ LOGIN_URL = "/login/"
 LOGIN_REDIRECT_URL = "/"
 LOGOUT_REDIRECT_URL = "/login/"
 
-# Mail. Without EMAIL_URL nobody writes any (`accounts.email_outbox`).
+# E-mail. Without EMAIL_URL none is sent (`accounts.email_outbox`).
 _MAIL = BANDSTAND.mail_server or email_url.MailServer("localhost", 25, email_url.Encryption.NONE)
 EMAIL_HOST, EMAIL_PORT = _MAIL.host, _MAIL.port
 EMAIL_HOST_USER, EMAIL_HOST_PASSWORD = _MAIL.user, _MAIL.password
@@ -113,7 +113,7 @@ EMAIL_TIMEOUT = email_url.TIMEOUT_SECONDS
 if BANDSTAND.email_from:
     DEFAULT_FROM_EMAIL = SERVER_EMAIL = BANDSTAND.email_from
 
-# Browsers. TLS ends in a proxy in front of us; `bandstand.web.proxies` tells Django the scheme that the browser used.
+# Browsers. A proxy terminates TLS; `bandstand.web.proxies` passes on the scheme that the browser used.
 _LOOPBACK = ["localhost", "127.0.0.1", "[::1]"]
 _PUBLIC_HOST = urlsplit(BANDSTAND.public_url).hostname if BANDSTAND.public_url else None
 ALLOWED_HOSTS = [
@@ -122,7 +122,7 @@ ALLOWED_HOSTS = [
 ]
 CSRF_TRUSTED_ORIGINS = [*BANDSTAND.csrf_trusted_origins, *([BANDSTAND.public_url] if BANDSTAND.public_url else [])]
 SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = BANDSTAND.secure
-# Cookies know no ports: two installations side by side on one machine would sign each other's people out.
+# Cookies ignore ports: without it, two installations on one host would sign each other's users out.
 SESSION_COOKIE_NAME = "__Host-bandstand" if BANDSTAND.secure else f"bandstand_{BANDSTAND.port}"
 CSRF_COOKIE_NAME = "__Host-csrf" if BANDSTAND.secure else f"csrf_{BANDSTAND.port}"
 SESSION_COOKIE_AGE = 14 * 24 * 3600
@@ -138,7 +138,7 @@ X_FRAME_OPTIONS = "DENY"
 # W021: a place in the browsers' preload lists is the domain owner's decision, and hard to take back.
 SILENCED_SYSTEM_CHECKS = ["security.W021"]
 
-# What one request may bring; `bandstand.web.body_limit` counts before Django reads.
+# Limits of a request; `bandstand.web.body_limit` applies before Django reads it.
 DATA_UPLOAD_MAX_MEMORY_SIZE = 1024 * 1024
 FILE_UPLOAD_MAX_MEMORY_SIZE = 1024 * 1024
 DATA_UPLOAD_MAX_NUMBER_FIELDS = 1000
@@ -163,7 +163,7 @@ Q_CLUSTER: dict[str, Any] = {
     "label": "Scheduler",
 }
 
-# What the process says.
+# Logs.
 LOGGING = logs.configure(BANDSTAND)
 
 
@@ -181,7 +181,7 @@ UNFOLD: dict[str, Any] = {
     "SITE_FAVICONS": [{"rel": "icon", "type": "image/svg+xml", "href": _static("shared/favicon.svg")}],
     "STYLES": [_static(f"console/{name}.css") for name in ("theme", "components", "pages")],
     "SITE_URL": None,  # the sidebar leads to the chat
-    "SHOW_HISTORY": False,  # the audit trail tells more
+    "SHOW_HISTORY": False,  # the audit trail replaces it
     "SHOW_VIEW_ON_SITE": False,
     "BORDER_RADIUS": "8px",
 }

@@ -1,4 +1,4 @@
-"""Checks of settings that Django does not know; part of `manage.py check`."""
+"""Additional Django system checks; part of `manage.py check`."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -10,7 +10,7 @@ from django.core.checks import CheckMessage, Error, register
 
 @register()
 def check_scheduler(app_configs: Sequence[AppConfig] | None, **_kwargs: Any) -> list[CheckMessage]:  # noqa: ARG001
-    """The settings under which a maintenance task is neither started twice nor started over."""
+    """Check the settings that keep a maintenance task from being started twice."""
     cluster = settings.Q_CLUSTER
     rules = {
         "retry: at least timeout + 60": cluster["retry"] >= cluster["timeout"] + 60,

@@ -1,4 +1,4 @@
-"""Every address of the web process."""
+"""All URLs of the web process."""
 
 from django.contrib import admin
 from django.urls import include, path

@@ -1,1 +1,1 @@
-"""What is looked at to say whether all is well: one list, filled by the apps, for every page, probe and alarm."""
+"""Health checks: one registry, filled by the apps, for the overview, the probes and alerts."""

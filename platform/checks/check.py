@@ -1,4 +1,4 @@
-"""What a check is, and what it says."""
+"""The definition of a check and of its findings."""
 
 from __future__ import annotations
 
@@ -24,14 +24,14 @@ class Level(StrEnum):
 
 
 class Concerns(StrEnum):
-    """Whose state a check tells of."""
+    """What a check is about."""
 
     INSTALLATION = "installation"
     AGENT = "agent"
 
 
 class Reader(StrEnum):
-    """Who runs a check as a part of a list."""
+    """The consumers of checks: the overview page and `/ready`."""
 
     OVERVIEW = "overview"
     READY = "ready"
@@ -39,7 +39,7 @@ class Reader(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Link:
-    """A page: the name of its URL, with what fills it."""
+    """A page, by the name of its URL, its arguments and its query."""
 
     view: str
     args: tuple[Any, ...] = ()
@@ -53,10 +53,10 @@ class Link:
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """What a check says of one thing, in words for people. For `Reader.READY` anybody may read them.
+    """One result of a check. `message` is for people; with `Reader.READY` it is public.
 
-    `value` is the number of a figure. `remedy` and `link` are the check's own where a finding brings none. `agent_id`
-    is the agent of a check that concerns agents.
+    `value` is the number of a metric. Empty `remedy` and `link` default to those of the check. `agent_id` is the agent
+    of a check with `Concerns.AGENT`.
     """
 
     level: Level
@@ -69,16 +69,16 @@ class Finding:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Check(Generic[M]):
-    """One thing that is looked at.
+    """One check.
 
-    `measure` reads the rows, once in a run for all checks that have the same one; it is run outside a transaction, and
-    what it waits for besides the database needs a deadline of its own. `judge` is pure. It returns one finding for each
-    thing that needs somebody, none if all is well; that of a `figure` exactly one, with a value, always.
+    `measure` reads the data, once per run for all checks that share it; it runs outside a transaction, and needs its
+    own timeout for anything but the database. `judge` is pure: it returns one finding per problem, or none; with
+    `is_metric`, always exactly one finding with a value.
 
-    `alarms_when` is the threshold in the words of the operators' guide, `remedy` what to do then. `order` is its place
-    in every list. `detailed_by` is the check that names one by one what this one counts. Who sees it holds all
-    `permissions`; those of `/ready` need none. If a `prerequisite` is not good, what the checks after it read may not
-    be there: they are skipped.
+    `alarms_when` describes the threshold for the operators' guide, `remedy` what to do then. `order` is the position
+    in every list. `detailed_by` names the check that lists individually what this one counts. A user needs all
+    `permissions` to see it; `/ready` needs none. If a `prerequisite` is not good, the checks after it are skipped,
+    because the data that they read may not exist.
     """
 
     name: str
@@ -97,13 +97,13 @@ class Check(Generic[M]):
     prerequisite: bool = False
 
     def evaluate(self, measurement: M) -> tuple[Finding, ...]:
-        """What `judge` says, with the check's own remedy and link where a finding brings none.
+        """The findings of `judge`, with the check's own remedy and link as defaults.
 
-        Raises `ValueError` for a figure that is not one finding with a value.
+        Raises `ValueError` for a metric that is not one finding with a value.
         """
         findings = self.judge(measurement)
         if self.is_metric and [bool(finding.value) for finding in findings] != [True]:
-            raise ValueError(f"The figure {self.name!r} is not one finding with a value.")
+            raise ValueError(f"The metric {self.name!r} is not one finding with a value.")
         return tuple(
             replace(finding, remedy=finding.remedy or self.remedy, link=finding.link or self.link)
             for finding in findings
@@ -113,6 +113,6 @@ class Check(Generic[M]):
 SEVERITY: Final = (Level.GOOD, Level.WARN, Level.BAD)
 
 
-def worst(findings: Sequence[Finding]) -> Level:
-    """The highest level among `findings`; good if there is none."""
+def highest_level(findings: Sequence[Finding]) -> Level:
+    """The most severe level among `findings`; good if there are none."""
     return max((finding.level for finding in findings), key=SEVERITY.index, default=Level.GOOD)

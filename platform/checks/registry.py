@@ -9,13 +9,13 @@ from checks.check import Check, Reader
 
 
 class Registry:
-    """Checks by name, in their own order and never in that of the apps."""
+    """Checks by name; iteration is by `order`, then name."""
 
     def __init__(self) -> None:
         self._checks: dict[str, Check[Any]] = {}
 
     def register(self, *checks: Check[Any]) -> None:
-        """Add `checks`; the same one again changes nothing. Raises `ValueError` for another one of the same name."""
+        """Add `checks`; adding one again changes nothing. Raises `ValueError` for another check with a name in use."""
         for check in checks:
             if self._checks.setdefault(check.name, check) is not check:
                 raise ValueError(f"There are two checks with the name {check.name!r}.")
@@ -30,7 +30,7 @@ class Registry:
     def for_reader(
         self, reader: Reader, *, has_permission: Callable[[str], bool] = lambda _permission: False
     ) -> list[Check[Any]]:
-        """The checks of `reader`, as far as `has_permission` lets it see them."""
+        """The checks of `reader` for whose permissions `has_permission` returns true."""
         return [
             check
             for check in self

@@ -1,4 +1,4 @@
-"""Run checks: each by itself, whatever becomes of the others, within a bounded time."""
+"""Runs checks independently of each other, within a bounded time."""
 
 from __future__ import annotations
 
@@ -13,21 +13,21 @@ from typing import Any, Final, TypeVar
 import structlog
 from django.db import DatabaseError, InterfaceError, connection
 
-from checks.check import Check, Finding, Level, worst
+from checks.check import Check, Finding, Level, highest_level
 from foundation.db_threads import DATABASE_FAULTS
 
 M = TypeVar("M")
 
 log = structlog.get_logger(__name__)
 
-# A statement gets this part of a run's time, so that one that hangs leaves time for the others.
+# The share of a run's time that one SQL statement may take, so that one that hangs leaves time for other checks.
 STATEMENT_SHARE: Final = 1 / 3
-# What PostgreSQL says when a statement took too long: itself, or its wait for a lock.
+# SQLSTATEs of a statement timeout and of a lock timeout.
 _TOO_LONG: Final = frozenset({"57014", "55P03"})
 
 
 class Fault(StrEnum):
-    """Why a check has nothing to say."""
+    """Why a check has no findings."""
 
     FAILED = "failed"
     LATE = "late"
@@ -43,7 +43,7 @@ FAULT_LABELS: Final = {
 
 @dataclass(frozen=True, slots=True)
 class CheckResult:
-    """What became of a check in a run: findings, or a fault, with what was raised if anything was."""
+    """The result of a check in a run: findings, or a fault with the exception, if there was one."""
 
     check: Check[Any]
     findings: tuple[Finding, ...] = ()
@@ -52,12 +52,12 @@ class CheckResult:
 
     @property
     def level(self) -> Level | None:
-        """The worst of the findings'; None if nothing was measured."""
-        return None if self.fault else worst(self.findings)
+        """The most severe level of the findings; None if nothing was measured."""
+        return None if self.fault else highest_level(self.findings)
 
 
 class Measurements:
-    """What one run has measured: each thing once, however many ask for it. `now` is the moment of the run."""
+    """Caches the measurements of one run, so that each is made once. `now` is the time of the run."""
 
     def __init__(self, now: datetime) -> None:
         self.now = now
@@ -65,7 +65,7 @@ class Measurements:
         self._errors: dict[Callable[[Measurements], Any], Exception] = {}
 
     def get(self, measure: Callable[[Measurements], M]) -> M:
-        """What `measure` returned in this run. Raises what it raised, each time."""
+        """Return what `measure` returned in this run, or raise what it raised."""
         if measure in self._errors:
             raise self._errors[measure]
         if measure not in self._values:
@@ -78,27 +78,27 @@ class Measurements:
         return value
 
     def has(self, measure: Callable[[Measurements], Any]) -> bool:
-        """Whether `get` costs nothing."""
+        """Whether `measure` has run already."""
         return measure in self._values or measure in self._errors
 
 
 def run_checks(checks: Iterable[Check[Any]], *, now: datetime, seconds: float) -> list[CheckResult]:
-    """One result for each of `checks`, in their order; never raises for what a check does.
+    """Run `checks` and return their results in the given order; exceptions of checks are caught.
 
-    The server ends a statement after a third of `seconds`, and nothing is begun in the last third. Not to be called in
-    a transaction: there, a statement that fails takes all that follow with it.
+    A statement times out after a third of `seconds`, and no check is started in the last third. Do not call it in a
+    transaction, which the first failing statement would abort.
     """
     checks = list(checks)
     if not checks:
         return []
-    begin_until = time.monotonic() + seconds * (1 - STATEMENT_SHARE)
+    start_deadline = time.monotonic() + seconds * (1 - STATEMENT_SHARE)
     measurements = Measurements(now)
     results: list[CheckResult] = []
     with _statement_limit(seconds * STATEMENT_SHARE):
         for check in checks:
             if any(result.check.prerequisite and result.level is not Level.GOOD for result in results):
                 result = CheckResult(check, fault=Fault.SKIPPED)
-            elif time.monotonic() > begin_until and not measurements.has(check.measure):
+            elif time.monotonic() > start_deadline and not measurements.has(check.measure):
                 result = CheckResult(check, fault=Fault.LATE)
             else:
                 result = _result(check, measurements)
@@ -116,7 +116,7 @@ def _result(check: Check[Any], measurements: Measurements) -> CheckResult:
 
 
 def _report(results: list[CheckResult]) -> None:
-    """Log each error once, however many checks it spoiled; a database that is away, without a traceback per probe."""
+    """Log each error once, even if it affected several checks; database errors are logged without traceback."""
     errors: dict[int, CheckResult] = {}
     for result in results:
         if result.error is not None:
@@ -131,7 +131,7 @@ def _report(results: list[CheckResult]) -> None:
 
 @contextmanager
 def _statement_limit(seconds: float) -> Iterator[None]:
-    """Have the server end statements after `seconds`. Without a database the checks say that themselves."""
+    """Set `statement_timeout` for the block. Errors are ignored here: without a database, the checks report it."""
     limited = _execute("SELECT set_config('statement_timeout', %s, false)", f"{max(1, round(seconds * 1000))}ms")
     try:
         yield
@@ -141,7 +141,7 @@ def _statement_limit(seconds: float) -> Iterator[None]:
 
 
 def _execute(sql: str, *params: str) -> bool:
-    """Whether the statement could be executed."""
+    """Execute `sql`; return whether it succeeded."""
     try:
         with connection.cursor() as cursor:
             cursor.execute(sql, params or None)
@@ -151,7 +151,7 @@ def _execute(sql: str, *params: str) -> bool:
 
 
 def _discard_connection() -> None:
-    """Its next user shall not have our limit, so it does not go back to the pool alive."""
+    """Close the connection, so that it does not return to the pool with a statement timeout."""
     if connection.connection is not None:
         connection.connection.close()
     connection.close()

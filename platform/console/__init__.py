@@ -1,1 +1,1 @@
-"""The kit of the console: base admins, long lists, versioned forms, confirmation, formatting, navigation, guide."""
+"""The building blocks of the console: base admins, keyset lists, versioned forms, confirmation, navigation, guide."""

@@ -1,4 +1,4 @@
-"""The bases of every list and page: `ConsoleAdmin`, and `ReadOnlyAdmin` over rows that the platform writes."""
+"""The base classes of all admins: `ConsoleAdmin`, and `ReadOnlyAdmin` for rows that only the platform writes."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ from django.utils.text import capfirst
 from console.widgets import ModelAdmin
 from foundation.errors import BandstandError
 
-# Lists end here: people narrow them down by filters instead of leafing, and no query reads more than this.
+# The most rows of a list, so that no query reads more; filters narrow it down.
 LONGEST_LIST = 1_000
 # A list needs no more of Django's scripts than this; by itself it would load those of its forms too, 260 KB of them.
 LIST_MEDIA = Media(js=["admin/js/actions.js"])
 
 
 class BoundedPaginator(Paginator):  # type: ignore[type-arg]
-    """Counts no further than the list goes: an exact count of a large table takes seconds."""
+    """Counts up to `LONGEST_LIST` rows: an exact count of a large table takes seconds."""
 
     @cached_property
     def count(self) -> int:
@@ -38,14 +38,14 @@ class BoundedPaginator(Paginator):  # type: ignore[type-arg]
 
 
 class ConsoleAdmin(ModelAdmin):  # type: ignore[type-arg]  # not generic at run time
-    """What all lists have in common: they end, they are counted cheaply, and they say how many queries they take."""
+    """The base of all admins: bounded lists, cheap counts, and a declared number of queries."""
 
-    # Queries that one list of any length may take, the login's own included;
-    # held by tests/end_to_end/console/test_admin.py.
+    # The most queries of one list of any length, including those of the login; checked by
+    # tests/end_to_end/console/test_admin.py.
     query_budget: ClassVar[int]
 
     show_full_result_count = False
-    # A number beside each filter would read the whole table once for each.
+    # Facets would read the whole table once per filter.
     show_facets = ShowFacets.NEVER
     paginator = BoundedPaginator
     list_per_page = 50
@@ -54,13 +54,13 @@ class ConsoleAdmin(ModelAdmin):  # type: ignore[type-arg]  # not generic at run 
     actions_on_top = True
 
     def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> Any:
-        """Called by what it lists."""
+        """Use the plural name of the model as the title."""
         title = capfirst(str(self.opts.verbose_name_plural))
         context = {"title": title, "media": LIST_MEDIA, **(extra_context or {})}
         return super().changelist_view(request, context)
 
     def response_action(self, request: HttpRequest, queryset: QuerySet[Any], *args: Any, **kwargs: Any) -> Any:
-        """Refuses rows that cannot be (400): Django would look for them, and fail."""
+        """Respond with 400 to malformed primary keys, which make Django fail."""
         pk = self.opts.pk
         try:
             for selected in request.POST.getlist(ACTION_CHECKBOX_NAME):
@@ -70,18 +70,18 @@ class ConsoleAdmin(ModelAdmin):  # type: ignore[type-arg]  # not generic at run 
         return super().response_action(request, queryset, *args, **kwargs)
 
     def changeform_view(self, request: HttpRequest, *args: Any, **kwargs: Any) -> Any:
-        """A refusal of the verbs is shown on the page, and nothing is saved."""
+        """Show a `BandstandError` of the service functions on the page; nothing is saved then."""
         try:
             with transaction.atomic():
                 return super().changeform_view(request, *args, **kwargs)
         except BandstandError as error:
             if request.method != "POST":
-                raise  # the page itself cannot be shown
+                raise  # the error is of the page itself
             messages.error(request, f"Nothing is saved. {error.detail}")
             return HttpResponseRedirect(request.path)
 
     def render_change_form(self, request: HttpRequest, context: Any, *args: Any, **kwargs: Any) -> Any:
-        """One way to save."""
+        """Show only one save button."""
         context |= {"show_save_and_add_another": False, "show_save_and_continue": False}
         return super().render_change_form(request, context, *args, **kwargs)
 
@@ -89,7 +89,7 @@ class ConsoleAdmin(ModelAdmin):  # type: ignore[type-arg]  # not generic at run 
 class ReadOnlyAdmin(ConsoleAdmin):
     """Lists newest first, pages without a form, and no way to add, change or delete."""
 
-    # Fields that the search box compares with an id, and those it compares with a whole word.
+    # Fields that the search compares with a UUID, and those that it compares with the whole term.
     search_ids: ClassVar[tuple[str, ...]] = ("id",)
     search_words: ClassVar[tuple[str, ...]] = ()
 
@@ -109,7 +109,7 @@ class ReadOnlyAdmin(ConsoleAdmin):
     def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
         rows = super().get_queryset(request)
         related = self.list_select_related
-        # Pages of one row show the same neighbours as the list.
+        # Detail pages select the related rows of the list, too.
         return rows.select_related(*related) if isinstance(related, tuple) else rows
 
     def get_search_fields(self, request: HttpRequest) -> tuple[str, ...]:  # noqa: ARG002
@@ -121,7 +121,7 @@ class ReadOnlyAdmin(ConsoleAdmin):
         queryset: QuerySet[Any],
         search_term: str,
     ) -> tuple[QuerySet[Any], bool]:
-        """Equality only: every search is one index probe."""
+        """Search by equality only, so that every search is an index lookup."""
         term = search_term.strip()
         if not term:
             return queryset, False

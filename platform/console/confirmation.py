@@ -1,4 +1,4 @@
-"""Pages that ask before something is done: what will happen to what, and one button that does it."""
+"""Confirmation pages: what an action will do to which rows, and one button that runs it."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from django.http import HttpRequest, QueryDict
 from django.template.response import TemplateResponse
 
 _YES: Final = "confirm"
-# The fields by which the list says which action runs on which rows.
+# The POST fields of Django's changelist that select the action and its rows.
 _HIDDEN_FIELDS: Final = ("action", "select_across", "index", ACTION_CHECKBOX_NAME)
-# More rows than this are counted, not named.
+# Further rows are counted, not listed.
 SHOWN_ROWS: Final = 20
 
 
 def confirmed_data(request: HttpRequest) -> QueryDict | None:
-    """The data of the page's own form once somebody has pressed its button, else None."""
+    """The POST data if the button of the confirmation page was pressed, else None."""
     return request.POST if request.method == "POST" and _YES in request.POST else None
 
 
@@ -37,7 +37,7 @@ def confirmation_page(
     template: str = "console/confirm.html",
     extra_context: dict[str, Any] | None = None,
 ) -> TemplateResponse | None:
-    """The page to show; None: its button was pressed, and `form`, made with `confirmed_data(request)`, is valid.
+    """The page to show; None if its button was pressed and `form`, built with `confirmed_data(request)`, is valid.
 
     For buttons of one row (GET shows, POST acts) and for actions of a list alike. `message` says what will happen to
     `rows`, `yes` is the label of the button; `danger` makes it red. `back` is the address that "Go back" leads to.

@@ -1,4 +1,4 @@
-"""Filters that cost nothing to draw and use an index."""
+"""List filters by age, which need no query to display and use an index."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _AGES = {
 
 
 class AgeFilter(admin.SimpleListFilter):
-    """Rows made in the past hour, day, …, by their UUIDv7."""
+    """Filters rows created in the past hour, day, …, by their UUIDv7 primary key."""
 
     title = "age"
     parameter_name = "age"

@@ -1,4 +1,4 @@
-"""How states, times and money are told in the console's lists and pages."""
+"""Formatting of states, times and costs in the console."""
 
 from __future__ import annotations
 
@@ -16,29 +16,29 @@ NOTHING: Final = "\N{EN DASH}"
 
 
 def badge(label: str, level: str = "") -> SafeString:
-    """A label; `level` is "", "good", "warn" or "bad"."""
+    """A label as HTML; `level` is "", "good", "warn" or "bad"."""
     return format_html('<span class="bs-tag{}">{}</span>', f" bs-tag--{level}" if level else "", label)
 
 
 def format_money(cost: Decimal | None) -> str:
-    """Dollars as people compare them; a dash where no price is known."""
+    """An amount in dollars; a dash if the price is unknown."""
     if cost is None:
         return NOTHING
     return f"${cost:.2f}" if cost >= 1 else f"${cost:.4f}" if cost else "$0"
 
 
 def format_tokens(input_tokens: int, output_tokens: int) -> str:
-    """What went into the model and what came out of it."""
+    """Input and output tokens: "1,200 in, 80 out"."""
     return f"{input_tokens:,} in, {output_tokens:,} out"
 
 
 def nowrap(text: str) -> SafeString:
-    """On one line, however narrow its column is."""
+    """`text` as HTML that does not wrap."""
     return format_html('<span class="bs-nowrap">{}</span>', text)
 
 
 def format_duration(begin: datetime | None, end: datetime | None) -> str:
-    """A time span: "640 ms", "3.2 s", "4 min 05 s"."""
+    """The time between `begin` and `end`: "640 ms", "3.2 s", "4 min 05 s"; a dash if one is unknown."""
     if begin is None or end is None:
         return NOTHING
     seconds = max(0.0, (end - begin).total_seconds())
@@ -51,7 +51,7 @@ def format_duration(begin: datetime | None, end: datetime | None) -> str:
 
 
 def time_ago(at: datetime | None) -> SafeString | str:
-    """How long `at` is gone: "8 s ago". The page keeps it up to date; the moment itself is there on pointing."""
+    """The time since `at` as HTML: "8 s ago", kept up to date by the page, with the exact time as tooltip."""
     if at is None:
         return "never"
     elapsed = duration((now() - at).total_seconds())
@@ -61,7 +61,7 @@ def time_ago(at: datetime | None) -> SafeString | str:
 
 
 def format_moment(at: datetime | None) -> SafeString | str:
-    """A moment in UTC, and how long it is gone."""
+    """A time in UTC, and the time since then, as HTML."""
     if at is None:
         return NOTHING
     return format_html(
@@ -70,5 +70,5 @@ def format_moment(at: datetime | None) -> SafeString | str:
 
 
 def format_second(at: datetime) -> str:
-    """A moment in UTC, to the second."""
+    """A time in UTC, to the second: "2026-01-31 08:15:30"."""
     return at.astimezone(UTC).strftime("%Y-%m-%d %H:%M:%S")

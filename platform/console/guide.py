@@ -1,4 +1,4 @@
-"""The console's own guide, one click away: docs/console.md, chapter by chapter."""
+"""The guide of the console: docs/console.md, split into chapters."""
 
 from __future__ import annotations
 
@@ -17,22 +17,22 @@ from django.utils.safestring import SafeString, mark_safe
 _FILE: Final = Path(__file__).parents[2] / "docs" / "console.md"
 _HEADING: Final = re.compile(r"^(##+) (.+)\n", re.MULTILINE)
 _PICTURE: Final = re.compile(r"!\[[^\]]*\]\([^)]*\)\n*")
-# Links within the documents: here their words are enough.
+# Relative links between the documents, which are replaced by their text.
 _LINK: Final = re.compile(r"\[([^\]]+)\]\((?!https?:)[^)]*\)")
 
 
 @dataclass(frozen=True, slots=True)
 class Chapter:
-    """`anchor` is the one that the heading has in the file; `deep` says that it is part of the chapter before."""
+    """A chapter of the guide. `anchor` is that of its heading; `is_section`: it belongs to the chapter before it."""
 
     title: str
     anchor: str
-    deep: bool
+    is_section: bool
     html: SafeString
 
 
 def guide_page(request: HttpRequest, site: AdminSite, render: Callable[[str], str]) -> TemplateResponse:
-    """All of it, with a list of its chapters. `render` makes safe HTML of a document in Markdown."""
+    """The page with the whole guide and its table of contents. `render` converts Markdown to safe HTML."""
     frame = site.each_context(request)
     context = {**frame, "title": "Guide", "content_title": "Guide", "chapters": chapters(render)}
     return TemplateResponse(request, "console/guide.html", context)
@@ -40,7 +40,7 @@ def guide_page(request: HttpRequest, site: AdminSite, render: Callable[[str], st
 
 @cache
 def chapters(render: Callable[[str], str]) -> tuple[Chapter, ...]:
-    """What follows the list of contents."""
+    """The chapters of the file, rendered once per process."""
     _, *parts = _HEADING.split(_FILE.read_text(encoding="utf-8"))
     return tuple(_chapter(render, *parts[at : at + 3]) for at in range(0, len(parts), 3))
 

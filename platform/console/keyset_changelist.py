@@ -1,7 +1,8 @@
-"""Lists that stay quick when their table is long: no counting, no page numbers, one probe of an index per page.
+"""Lists of large tables by keyset pagination: no count, no page numbers, one index scan per page.
 
-A page is "the newest rows before this one". Where filters have an order of their own in an index (`Sieve.arms`), each
-of them yields its newest rows and the newest of those are shown: PostgreSQL stops as soon as it has a page.
+A page is the newest rows before a key. If filters or searches consist of conditions that each have an ordered index
+(`filter_arms`, `search_arms`), the page is the newest of the newest rows of each (a UNION ALL), so that PostgreSQL
+stops as soon as it has a page.
 """
 
 from __future__ import annotations
@@ -30,10 +31,10 @@ BEFORE = "before"
 
 @contextmanager
 def custom_plan() -> Iterator[None]:
-    """A transaction whose statements are planned for the values that they have.
+    """A transaction whose statements get custom plans.
 
-    After a few executions PostgreSQL plans a statement once for all values. Such a plan cannot use an index with a
-    condition, and because a page is short it looks cheap all the same: it read a million rows.
+    After a few executions, PostgreSQL may use a generic plan, which cannot use a partial index but looks cheap because
+    of the LIMIT: it read a million rows.
     """
     with transaction.atomic(), connection.cursor() as cursor:
         cursor.execute("SET LOCAL plan_cache_mode = force_custom_plan")
@@ -41,14 +42,14 @@ def custom_plan() -> Iterator[None]:
 
 
 class Matching(int):
-    """Where the admin's templates say how many rows match: nobody has counted them."""
+    """A number of rows that is displayed as "matching", because the rows are not counted."""
 
     def __str__(self) -> str:
         return "matching"
 
 
 class KeysetChangeList(ChangeList):
-    """The newest rows before the key that the address names."""
+    """The newest rows before the key in the query string."""
 
     model_admin: KeysetAdmin
     older: str | None
@@ -78,7 +79,7 @@ class KeysetChangeList(ChangeList):
         self.result_list = [rows_by_key[key] for key in keys if key in rows_by_key]
         self.model_admin.complete(request, self.result_list)
         self.result_count = Matching(len(keys) + more)
-        # Nobody has counted; equal, so that the templates do not speak of results.
+        # Equal to `result_count`, so that the templates do not show a number of results.
         self.full_result_count = self.result_count
         self.show_full_result_count = False
         self.show_admin_actions = True
@@ -96,7 +97,7 @@ class KeysetChangeList(ChangeList):
 
     @cached_property
     def row_estimate(self) -> str:
-        """How many rows the whole table has, as PostgreSQL remembers; nothing on narrowed lists and small tables."""
+        """PostgreSQL's estimate of the rows of the table, formatted; "" on filtered lists and small tables."""
         if self.query or self.has_active_filters:
             return ""
         with connection.cursor() as cursor:
@@ -108,18 +109,18 @@ class KeysetChangeList(ChangeList):
 
 
 class KeysetAdmin(ReadOnlyAdmin):
-    """A read-only page over a table that grows for ever."""
+    """A read-only admin for a large table, with keyset pagination."""
 
     change_list_template = "console/keyset_changelist.html"
     list_filter_submit = True
-    # Filters that no index helps look at so many of the newest rows; only for keys that count up.
+    # Filters without an index are limited to so many of the newest rows; for integer keys only.
     looks_back: ClassVar[int | None] = None
 
     def get_changelist(self, request: HttpRequest, **_kwargs: Any) -> type[Any]:  # noqa: ARG002
         return KeysetChangeList
 
     def search_arms(self, _term: str) -> Sequence[Q]:
-        """Conditions that together are the search, each with an order in an index; none: the planner knows one."""
+        """Conditions whose union is the search, each with an ordered index; empty: a single query is used."""
         return ()
 
     def filter_arms(self, _specs: Sequence[Any]) -> Sequence[Q]:
@@ -127,9 +128,10 @@ class KeysetAdmin(ReadOnlyAdmin):
         return ()
 
     def complete(self, request: HttpRequest, rows: Sequence[Any]) -> None:
-        """Add to the rows of a page what one query for all of them can tell."""
+        """Add attributes to the rows of a page, with one query for all of them. Does nothing by default."""
 
     def look_back(self, rows: QuerySet[Any]) -> QuerySet[Any]:
+        """`rows`, limited to the newest `looks_back` keys of the table, if that is set."""
         if self.looks_back is None:
             return rows
         newest = self.model._default_manager.aggregate(newest=Max("pk"))["newest"] or 0
@@ -137,7 +139,7 @@ class KeysetAdmin(ReadOnlyAdmin):
 
 
 def parse_uuid(term: str) -> UUID | None:
-    """The id that somebody has pasted, in any of its spellings."""
+    """The UUID in a search term, in any of its spellings, or None."""
     try:
         return UUID(term.strip())
     except ValueError:

@@ -1,4 +1,4 @@
-"""The console's sidebar: what people come for, grouped by their jobs. The apps register what they have."""
+"""The console's sidebar, to which the apps register their entries."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ GROUPS: Final = ("Conversations", "Agents", "People", "Operations")
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """A list of the console. `model` is "app.model"; whoever may view it is shown the link.
+    """A list in the sidebar. `model` is "app.model"; its view permission is needed to see the entry.
 
     `position` orders the entries of a `group`, whichever app they come from.
     """
@@ -37,7 +37,7 @@ class Entry:
 
 @dataclass(frozen=True, slots=True)
 class Link:
-    """A page outside the console, shown beside the overview to whoever holds `permission`."""
+    """A page outside the console, shown at the top to users with `permission`."""
 
     title: str
     address: str
@@ -50,7 +50,7 @@ _links: dict[str, Link] = {}
 
 
 def register_entries(*entries: Entry) -> None:
-    """Add lists to the sidebar. Raises `ValueError` for a group that is none."""
+    """Add lists to the sidebar. Raises `ValueError` for an unknown group."""
     for entry in entries:
         if entry.group not in GROUPS:
             raise ValueError(f"The sidebar has no group {entry.group!r}.")
@@ -63,13 +63,13 @@ def register_link(link: Link) -> None:
 
 
 def entries_by_group() -> dict[str, list[Entry]]:
-    """All lists, as the sidebar of somebody who may see everything has them."""
+    """All entries by group, in the order of the sidebar."""
     ordered = sorted(_entries.values(), key=lambda entry: entry.position)
     return {group: [entry for entry in ordered if entry.group == group] for group in GROUPS}
 
 
 def sidebar(request: HttpRequest) -> list[dict[str, Any]]:
-    """The groups and entries that this person may see, in the shape that the templates expect."""
+    """The groups and entries that the user may see, in the format of unfold's templates."""
     first = [_item(request, "Overview", reverse("admin:index"), "space_dashboard")]
     allowed_links = [link for link in _links.values() if request.user.has_perm(link.permission)]
     first += [_item(request, link.title, link.address, link.icon) for link in allowed_links]
@@ -84,6 +84,6 @@ def sidebar(request: HttpRequest) -> list[dict[str, Any]]:
 
 
 def _item(request: HttpRequest, title: str, address: str, icon: str) -> dict[str, Any]:
-    exact = address in {"/", reverse("admin:index")}  # every other address begins with these
+    exact = address in {"/", reverse("admin:index")}  # prefixes of every other URL
     active = request.path == address if exact else request.path.startswith(address)
     return {"title": title, "link": address, "icon": icon, "active": active, "has_permission": True}

@@ -1,4 +1,4 @@
-"""Forms that notice when somebody else saved first, and lose nobody's work."""
+"""Forms with optimistic locking, which merge concurrent changes field by field."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from django.db.models import Model, QuerySet
 
 from foundation.line_diff import Line, compare_lines
 
-# The two hidden fields: the version that was read, and a digest of what each field held then.
+# The two hidden fields: the version that was read, and a digest of each field's value in it.
 VERSION: Final = "version"
 BASE: Final = "base"
 
 
 @dataclass(frozen=True, slots=True)
 class FieldConflict:
-    """A field that both have changed: the lines of theirs against yours."""
+    """A field that both have changed: the diff from the stored to the submitted lines."""
 
     label: str
     lines: tuple[Line, ...]
@@ -29,7 +29,7 @@ class FieldConflict:
 
 @dataclass(frozen=True, slots=True)
 class Conflict:
-    """Somebody saved since the form was opened. `taken` are the labels of fields that only they changed."""
+    """Somebody else saved since the form was opened. `adopted` are the labels of fields that only they changed."""
 
     by: str
     at: datetime | None
@@ -44,36 +44,36 @@ else:
 
 
 class VersionedFormMixin(_Form):
-    """For a form over one row that has a `version`, which `stored_row` locks and returns as it is now.
+    """For a form over one row with a `version`, which `stored_row` locks and returns.
 
-    A form that is saved over a later version is not valid: `conflict` then says who was first and what differs, and
-    the form is bound to what its person wrote, with the fields that only the other one touched taken over. Saved once
-    more, it replaces the other's. The lock holds until the end of the request: the admin saves in one transaction.
+    A form that was opened on an older version is invalid: `conflict` then says who saved and what differs, and the form
+    is bound to the submitted values, except for fields that only the other user changed, which get the stored ones.
+    Submitting it again overwrites the stored values. The lock is held until the end of the admin's transaction.
     """
 
     conflict: Conflict | None = None
 
     def stored_row(self) -> Any:
-        """The row under its lock, or None while there is none."""
+        """The row, locked until the end of the transaction, or None for a new one."""
         raise NotImplementedError
 
     def form_values(self, row: Any) -> dict[str, Any]:
-        """What the form's fields show of `row`, as their initial values."""
+        """The initial values of the form's fields for `row`."""
         raise NotImplementedError
 
     def last_change(self, row: Any) -> tuple[str, datetime | None]:
-        """Who changed `row` last, and when, for the words of a conflict; ("somebody", None) where nobody knows."""
+        """The name of the user who changed `row` last, and when; ("somebody", None) if unknown."""
         raise NotImplementedError
 
     def remember(self, row: Any) -> None:
-        """Carry the version of `row`, and digests of what the form shows of it. Call it in `__init__`."""
+        """Add hidden fields with the version of `row` and digests of its values. Call it in `__init__`."""
         self.fields[VERSION] = forms.IntegerField(widget=forms.HiddenInput, required=False)
         self.fields[BASE] = forms.CharField(widget=forms.HiddenInput, required=False)
         if row is not None:
             self.initial = {**self.initial, VERSION: row.version, BASE: _digests(self.form_values(row))}
 
     def refuse_stale(self) -> None:
-        """Add the error and the conflict when somebody saved since. Call it last in `clean`."""
+        """Set `conflict` and add an error if the row was saved since. Call it last in `clean`."""
         row = self.stored_row()
         if row is None or self.cleaned_data.get(VERSION) == row.version:
             return
@@ -86,7 +86,7 @@ class VersionedFormMixin(_Form):
         data: Any = self.data.copy()  # type: ignore[attr-defined]
         conflicts, adopted = [], []
         for name, value in stored.items():
-            # A field with an error has no cleaned value: what was typed stays.
+            # A field with an error has no cleaned value; the raw input is used.
             submitted = self.cleaned_data.get(name, self[name].value())
             label = str(self[name].label)
             if _plain(submitted) == _plain(value):
@@ -120,7 +120,7 @@ def _digest(value: Any) -> str:
 
 
 def _plain(value: Any) -> Any:
-    """A form's value as the thing it stands for: browsers change line ends, and choices come as rows or as keys."""
+    """A field's value in canonical form: browsers change line ends, and choices are rows or keys."""
     if isinstance(value, str):
         return value.replace("\r\n", "\n").strip()
     if isinstance(value, Model):
@@ -141,7 +141,7 @@ def _lines(value: Any) -> list[str]:
 
 
 def _set_data(data: Any, field: forms.BoundField, value: Any) -> None:
-    """Write `value` into submitted data as a browser would have sent it."""
+    """Write `value` into submitted data as a browser would send it."""
     prepared = field.field.prepare_value(value)
     if isinstance(prepared, list | tuple | QuerySet):
         data.setlist(field.html_name, [str(_plain(item)) for item in prepared])

@@ -1,4 +1,4 @@
-"""What our own pages have in common: the frame of the console around them, and addresses."""
+"""Helpers for custom console pages: their frame and their URLs."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def console_page(
 
 
 class NamedRow:
-    """A row under a name of the page's own, for the way back at its head (the frame takes it as `original`)."""
+    """A row with another display name, for the breadcrumb of a page (the frame's `original`)."""
 
     def __init__(self, row: Model, name: str) -> None:
         self.pk, self._meta, self._name = row.pk, row._meta, name
@@ -30,5 +30,5 @@ class NamedRow:
 
 
 def row_url(row: Model, name: str = "change") -> str:
-    """The address of the page of `row`, or of one of the buttons on it."""
+    """The URL of the page of `row`, or of the action `name` on it."""
     return reverse(f"admin:{row._meta.app_label}_{row._meta.model_name}_{name}", args=[row.pk])

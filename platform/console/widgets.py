@@ -1,6 +1,6 @@
-"""The classes that every page of the console is built from: django-unfold's, by one door.
+"""django-unfold's classes for admins and widgets, imported in one place.
 
-For the type checker they are Django's own: unfold is untyped.
+For the type checker they are Django's own, because unfold is untyped.
 """
 
 from __future__ import annotations

@@ -1,1 +1,1 @@
-"""Foundation: errors, ids, clock, JSON, database threads, retries, locks, HTTP client. Imports nothing else of ours."""
+"""Foundation: errors, ids, clock, JSON, database threads, retries, locks, HTTP client. Imports no other package."""

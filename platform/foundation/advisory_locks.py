@@ -1,7 +1,7 @@
-"""Every advisory lock of an installation, with its number, and the only statements that take one.
+"""All advisory locks of an installation, with their numbers, and the only functions that acquire one.
 
-PostgreSQL knows such a lock by a signed number of 64 bits only, so two uses of one number would wait for each other.
-The upper 16 bits of ours say what a lock is for; the lower 48 are counted, or are the digest of a key.
+PostgreSQL identifies such a lock by a signed 64-bit number, so two uses of one number would block each other. The
+upper 16 bits of ours are the purpose; the lower 48 are a counter, or the digest of a key.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ _SINGLE = 0x6261 << _KEY_BITS
 
 @unique
 class AdvisoryLock(IntEnum):
-    """What only one process may do at a time."""
+    """Locks for what only one process may do at a time."""
 
     PREPARE_INSTALLATION = _SINGLE | 1
     CREATE_FIRST_OWNER = _SINGLE | 2
@@ -31,21 +31,21 @@ class AdvisoryLock(IntEnum):
 
 @unique
 class LockFamily(IntEnum):
-    """What only one process may do at a time for each key; the value is the upper 16 bits of its locks."""
+    """Locks for what only one process may do at a time for each key; the value is the upper 16 bits."""
 
     RUN_JOB = 0x6262
     REPEAT_COMPLETION = 0x6263
 
     def lock(self, key: bytes) -> int:
-        """The number of the lock of `key`. Two keys share one by chance only, and then wait for each other."""
+        """The number of the lock of `key`. Keys whose digests collide share a lock."""
         return self << _KEY_BITS | int.from_bytes(hashlib.sha256(key).digest()[:_KEY_BYTES])
 
 
 @contextmanager
 def try_advisory_lock(lock: int) -> Iterator[bool]:
-    """Whether nobody else held `lock`, which is then held until the end of the block; waits for nobody.
+    """Try to acquire `lock` without waiting; yield whether it is held for the block.
 
-    It is held without a transaction and ends with its connection, so a dead process holds nothing.
+    It is a session-level lock: it needs no transaction, and ends with the connection, so a dead process holds none.
     """
     with connection.cursor() as cursor:
         cursor.execute("SELECT pg_try_advisory_lock(%s)", [int(lock)])
@@ -62,7 +62,7 @@ def try_advisory_lock(lock: int) -> Iterator[bool]:
 def advisory_lock(lock: int, *, on: psycopg.Connection) -> Iterator[None]:
     """Wait for `lock` and hold it until the end of the block; where the block raises, until the end of the connection.
 
-    `on` is in autocommit: whoever waits for long must not hold a transaction open.
+    `on` is in autocommit mode, so that no transaction is open during a long wait.
     """
     on.execute("SELECT pg_advisory_lock(%s)", [int(lock)])
     yield
@@ -70,9 +70,9 @@ def advisory_lock(lock: int, *, on: psycopg.Connection) -> Iterator[None]:
 
 
 def advisory_xact_lock(lock: int, *, shared: bool = False) -> None:
-    """Wait for `lock` and hold it until the caller's transaction ends; twice in one transaction is once.
+    """Wait for `lock` and hold it until the caller's transaction ends. Acquiring it again has no effect.
 
-    Those who hold it `shared` wait only for those who do not. Raises `OperationalError` after the connection's
+    `shared` locks exclude only those that are not shared. Raises `OperationalError` after the connection's
     `lock_timeout`.
     """
     statement = "SELECT pg_advisory_xact_lock_shared(%s)" if shared else "SELECT pg_advisory_xact_lock(%s)"

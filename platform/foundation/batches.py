@@ -1,4 +1,4 @@
-"""Work that is too much for one transaction, and that must not hold up a worker for ever."""
+"""Work in batches, each in its own transaction, within a bounded time."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ from collections.abc import Callable
 
 
 def work_in_batches(step: Callable[[float], int], *, seconds: float, full: int = 1) -> int:
-    """Call `step(seconds_left)` until it deals with fewer than `full` or the time is up; the sum of what it returned.
+    """Call `step(seconds_left)` until it returns less than `full` or the time is up; return the sum of the results.
 
-    A step that has begun is waited for. One that is not full has found nothing more, or what is left is busy just now.
+    `step` is never interrupted. A result below `full` means that no work is left, or that the rest is locked.
     """
     done, ends_at = 0, time.monotonic() + seconds
     while (remaining := ends_at - time.monotonic()) > 0:

@@ -1,8 +1,8 @@
-"""The one place that reads the process's clock. Leases, deadlines and orders use the database's instead."""
+"""The one place that reads the process's clock. Leases, deadlines and ordering use the database's clock instead."""
 
 from datetime import UTC, datetime
 
 
 def now() -> datetime:
-    """The present moment, aware, in UTC."""
+    """The current time, timezone-aware, in UTC."""
     return datetime.now(UTC)

@@ -1,4 +1,4 @@
-"""Row work that is tried once more: after a lost connection, and after a deadlock."""
+"""Retry of database work: once after a lost connection, and once after a deadlock."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ from foundation.errors import Unavailable
 P = ParamSpec("P")
 T = TypeVar("T")
 
-_ASIDE_SECONDS = 0.02
+_DEADLOCK_PAUSE_SECONDS = 0.02
 
 
 def retry_after_lost_connection(attempt: Callable[[], T], *, detail: str | None = None) -> T:
-    """What `attempt` returns, on a new connection if the one at hand is lost; it must be safe to run twice.
+    """Return `attempt()`, called again on a new connection if the present one is lost; it must be idempotent.
 
-    The first statement of a request may meet a connection that died, and one that broke may have carried a commit or
-    not. Raises `Unavailable` with `detail` where the second attempt fails like the first; inside a transaction, which
-    only its owner can begin again, the failure itself.
+    A pooled connection may have died unnoticed, and a commit on a broken one may have succeeded or not. Raises
+    `Unavailable` with `detail` if the second attempt fails as well. Inside a transaction, which cannot be retried here,
+    the database error is raised.
     """
     try:
         return attempt()
@@ -39,7 +39,7 @@ def retry_after_lost_connection(attempt: Callable[[], T], *, detail: str | None 
 
 
 def retry_after_deadlock(fn: Callable[P, T]) -> Callable[P, T]:
-    """Run a whole transaction again when PostgreSQL chose it as a deadlock's victim; a second time is an error."""
+    """Decorate a function that is one transaction: retry it once if PostgreSQL aborts it because of a deadlock."""
 
     @wraps(fn)
     def run(*args: P.args, **kwargs: P.kwargs) -> T:
@@ -48,8 +48,8 @@ def retry_after_deadlock(fn: Callable[P, T]) -> Callable[P, T]:
         except OperationalError as error:
             if connection.in_atomic_block or not isinstance(error.__cause__, errors.DeadlockDetected):
                 raise
-            # The winner is about to wake and take the lock that was given up; at once, we would take it back.
-            time.sleep(_ASIDE_SECONDS)
+            # Let the other transaction acquire the released lock first.
+            time.sleep(_DEADLOCK_PAUSE_SECONDS)
             return fn(*args, **kwargs)
 
     return run

@@ -1,7 +1,7 @@
-"""Row work off the event loop: whole synchronous functions in the process's own pool of database threads.
+"""Database work off the event loop: synchronous functions run in a thread pool of the process.
 
 asgiref's default is one thread per process outside HTTP views, and a thread per request inside them; both were measured
-several times slower than one small pool. The pool is one per process: its threads carry Django's thread-local
+to be several times slower than one small pool. There is one pool per process, whose threads hold Django's thread-local
 connections.
 """
 
@@ -21,7 +21,7 @@ T = TypeVar("T")
 
 log = structlog.get_logger(__name__)
 
-# What row work raises when the database is away, busy, or took too long.
+# Exceptions of a database that is unreachable, busy or too slow.
 DATABASE_FAULTS = (OperationalError, InterfaceError)
 
 # Enough to overlap commits that wait for the disk; more threads only queue for the interpreter.
@@ -41,7 +41,7 @@ def _call(fn: Callable[[], T]) -> T:
     try:
         return fn()
     finally:
-        # Gives the connection back to Django's pool (CONN_MAX_AGE=0), and drops a broken one.
+        # Returns the connection to the pool (CONN_MAX_AGE=0), or drops a broken one.
         close_old_connections()
 
 
@@ -52,7 +52,7 @@ async def in_db_thread(fn: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs)
 
 
 def start_in_db_thread(fn: Callable[P, object], /, *args: P.args, **kwargs: P.kwargs) -> Future[object]:
-    """Have `fn` run in a database thread; nobody need wait for it. What it raises is logged."""
+    """Start `fn` in a database thread and return its future. Exceptions are logged."""
     future = _pool().submit(_call, partial(fn, *args, **kwargs))
     future.add_done_callback(_report)
     return future

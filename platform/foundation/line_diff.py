@@ -1,4 +1,4 @@
-"""What differs between two texts, line by line: pure."""
+"""The diff of two texts, line by line. Pure functions."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Final
 
 # Unchanged lines that are shown around a change.
 CONTEXT: Final = 3
-# Longer texts are shown as a whole, old and new: finding the common parts takes the square of their lines.
+# Longer texts are shown as removed and added as a whole: the diff takes quadratic time.
 LONGEST: Final = 4_000
 
 
@@ -23,29 +23,29 @@ class Kind(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """One line. A skipped one stands for lines that are equal; its text says how many."""
+    """One line of a diff. A skipped one stands for equal lines; its text says how many."""
 
     kind: Kind
     text: str
 
 
 def compare_lines(old: Sequence[str], new: Sequence[str]) -> Iterator[Line]:
-    """The lines of both in reading order, without long stretches that are equal."""
+    """The lines of the diff of `old` and `new`, without long runs of equal lines."""
     if max(len(old), len(new)) > LONGEST:
         yield from (Line(Kind.REMOVED, text) for text in old)
         yield from (Line(Kind.ADDED, text) for text in new)
         return
-    reached = 0
+    position = 0
     for group in SequenceMatcher(None, old, new, autojunk=False).get_grouped_opcodes(CONTEXT):
-        yield from _skipped(group[0][1] - reached)
+        yield from _skipped(group[0][1] - position)
         for tag, old_from, old_to, new_from, new_to in group:
             if tag == "equal":
                 yield from (Line(Kind.SAME, text) for text in old[old_from:old_to])
                 continue
             yield from (Line(Kind.REMOVED, text) for text in old[old_from:old_to])
             yield from (Line(Kind.ADDED, text) for text in new[new_from:new_to])
-        reached = group[-1][2]
-    yield from _skipped(len(old) - reached)
+        position = group[-1][2]
+    yield from _skipped(len(old) - position)
 
 
 def _skipped(count: int) -> Iterator[Line]:

@@ -1,7 +1,7 @@
-"""A thread with a database connection of its own that sleeps until something happens.
+"""A thread with its own database connection that waits for notifications.
 
-It wakes on a NOTIFY, on a nudge from another thread, and after `interval_seconds` in any case: notifications are hints,
-and the poll covers their loss. The work runs on that same connection, so a wake-up needs no hand-over between threads.
+It wakes on a NOTIFY, on `nudge` from another thread, and after `interval_seconds` in any case: notifications may get
+lost, and polling covers that. The work runs on the listening connection, without a hand-over between threads.
 """
 
 from __future__ import annotations
@@ -25,8 +25,8 @@ _LONGEST_PAUSE_SECONDS = 1.0
 
 @dataclass(frozen=True, slots=True)
 class Wake:
-    """Why the work runs: `payloads` as (channel, payload); `polled` when every source should be looked at again, which
-    is at least every interval and after each new connection."""
+    """Why the work runs: `payloads` are (channel, payload); `polled` requires a full check of all sources, at least
+    once per interval and after each new connection."""
 
     payloads: Sequence[tuple[str, str]]
     polled: bool
@@ -35,8 +35,8 @@ class Wake:
 class ListeningThread(threading.Thread):
     """Calls `work(connection, wake)` after every wake-up, in autocommit mode.
 
-    A broken connection is replaced after a short pause, for as long as it takes; other errors of `work` are logged, and
-    the thread goes on: it may not die while the process lives.
+    A broken connection is replaced after a short pause, without limit; other errors of `work` are logged, and the
+    thread continues.
     """
 
     def __init__(
@@ -60,13 +60,13 @@ class ListeningThread(threading.Thread):
         self._ended = threading.Event()
 
     def nudge(self) -> None:
-        """Wake the thread now. Cheap, and safe from any thread."""
+        """Wake the thread now. Cheap and thread-safe."""
         if not self._nudged.is_set():
             self._nudged.set()
             os.write(self._nudge_write, b"!")
 
     def stop(self, timeout_seconds: float = 5.0) -> None:
-        """End the thread after the work under way."""
+        """Stop the thread after the present call of `work`; wait for it up to `timeout_seconds`."""
         self._ended.set()
         self._nudged.clear()
         self.nudge()
@@ -97,13 +97,13 @@ class ListeningThread(threading.Thread):
         next_poll = 0.0
         while not self._ended.is_set():
             notes, self._notes = self._notes, []
-            # By the clock, not by silence: a busy channel must not hide that one of its notes was lost.
+            # By the clock, not by idle time: on a busy channel a lost notification must be noticed, too.
             polled = time.monotonic() >= next_poll
             if polled:
                 next_poll = time.monotonic() + self._interval_seconds
             self._do(connection, Wake(notes, polled))
-            patience = 0 if self._notes else max(0.0, next_poll - time.monotonic())
-            self._collect(connection, {fd for fd, _ in poller.poll(patience * 1000)})
+            timeout = 0 if self._notes else max(0.0, next_poll - time.monotonic())
+            self._collect(connection, {fd for fd, _ in poller.poll(timeout * 1000)})
 
     def _do(self, connection: psycopg.Connection, wake: Wake) -> None:
         try:
@@ -117,8 +117,8 @@ class ListeningThread(threading.Thread):
 
     def _collect(self, connection: psycopg.Connection, ready: set[int]) -> None:
         if self._nudge_read in ready:
-            # Cleared after the pipe is drained: a flag that is up while the pipe is empty would swallow every later
-            # nudge. One that comes in between is served too, as the work runs after this.
+            # Cleared after the pipe is drained: a flag that is set while the pipe is empty would suppress all later
+            # nudges. One in between is not lost, because the work runs after this.
             os.read(self._nudge_read, 4096)
             self._nudged.clear()
         if ready - {self._nudge_read}:

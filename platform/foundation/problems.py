@@ -1,4 +1,4 @@
-"""RFC 9457: an error as a problem, for every program that reads JSON."""
+"""Errors as RFC 9457 problems (`application/problem+json`)."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from uuid import UUID
 
 MEDIA_TYPE = "application/problem+json"
 
-# Python 3.13 took the newer names of RFC 9110 for these. Ours are on the wire and in the schema, whatever runs us.
+# Python 3.13 adopted the newer names of RFC 9110. The wire and the schema keep these, on any version.
 _PHRASES: Final = {
     413: "Request Entity Too Large",
     414: "Request-URI Too Long",
@@ -20,7 +20,7 @@ _PHRASES: Final = {
 
 
 def status_phrase(status: int) -> str:
-    """The name of an HTTP status. Raises `ValueError` for a number that is none."""
+    """The name of an HTTP status. Raises `ValueError` for an unknown number."""
     return _PHRASES.get(status) or HTTPStatus(status).phrase
 
 
@@ -33,7 +33,7 @@ def problem(
     errors: Sequence[dict[str, str]] = (),
     retry_after_seconds: float | None = None,
 ) -> dict[str, Any]:
-    """The body. `detail` is for people and tells nothing internal; `code` is for programs."""
+    """The body of a problem. `detail` is for people and contains nothing internal; `code` is for programs."""
     body: dict[str, Any] = {
         "type": "about:blank",
         "title": status_phrase(status),
@@ -49,5 +49,5 @@ def problem(
 
 
 def retry_after_header(seconds: float) -> str:
-    """The value of the header: whole seconds, and not too early."""
+    """The value of the Retry-After header: `seconds`, rounded up."""
     return str(math.ceil(seconds))

@@ -1,4 +1,4 @@
-"""The value of an argument that was not given, where None means something."""
+"""`UNSET`, the default of arguments for which None is a valid value."""
 
 from enum import Enum
 from typing import Final

@@ -1,4 +1,4 @@
-"""Text that a row can hold."""
+"""Text that PostgreSQL can store."""
 
 from __future__ import annotations
 
@@ -8,5 +8,5 @@ _UNSTORABLE = re.compile("[\x00\ud800-\udfff]")
 
 
 def storable_text(text: str) -> str:
-    """`text` with U+FFFD for NUL and lone surrogates, which no row can hold. For what models and tools wrote."""
+    """`text` with U+FFFD for NUL and lone surrogates, which PostgreSQL cannot store. For output of models and tools."""
     return _UNSTORABLE.sub("\ufffd", text)

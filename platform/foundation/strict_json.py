@@ -1,4 +1,4 @@
-"""JSON from strangers: bounded, strict, and always an error of ours when it is wrong."""
+"""A strict and bounded parser of untrusted JSON, which raises the platform's own errors."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ MAX_DEPTH = 32
 
 _NO_BRACKETS = bytes(byte for byte in range(256) if byte not in b"[]{}")
 _AS_ONE_KIND = bytes.maketrans(b"{}", b"[]")
-# What PostgreSQL and psycopg refuse in text: NUL, and surrogates without their partner.
+# What PostgreSQL and psycopg reject in text: NUL and lone surrogates.
 _UNSTORABLE = re.compile("[\x00\ud800-\udfff]")
-# A string, or the rest of the text where one never ends. Possessive, so that a hostile text costs one pass: with plain
-# repetition, 256 KiB of escaped quotes kept a processor busy for minutes.
+# A string, or an unterminated one. Possessive quantifiers, so that matching is linear: with plain repetition, 256 KiB
+# of escaped quotes took minutes.
 _STRING = re.compile(rb'"(?:[^"\\]++|\\.)*+"?', re.DOTALL)
 
 
 def loads(raw: bytes | str, *, max_bytes: int = MAX_BYTES, max_depth: int = MAX_DEPTH) -> dict[str, Any]:
-    """The object in `raw`.
+    """Parse the JSON object in `raw`.
 
     Raises `TooLarge` above `max_bytes`, `Malformed` for anything that is not strict JSON (NaN, Infinity, a number that
     overflows, duplicate keys, a BOM, invalid UTF-8, deeper than `max_depth`) or not an object, and `InvalidInput` with
@@ -35,17 +35,17 @@ def loads(raw: bytes | str, *, max_bytes: int = MAX_BYTES, max_depth: int = MAX_
         raise TooLarge(f"More than {max_bytes} bytes.")
     if _too_deep(data, max_depth):
         raise Malformed(f"Nested deeper than {max_depth} levels, or not valid JSON.")
-    # orjson judges the syntax fast; what it cannot say (duplicate keys, lone surrogates) shows in the careful pass.
+    # orjson checks the syntax fast; duplicate keys and lone surrogates are found by the slower parser.
     try:
         value = orjson.loads(data)
     except orjson.JSONDecodeError as error:
         if "surrogate" in str(error):
-            check_storable(_careful(data))
+            check_storable(_parse_strictly(data))
         raise Malformed("Not valid JSON.") from None
     if not isinstance(value, dict):
         raise Malformed("A JSON object is expected.")
     if data.count(b":") > 1 or b"\\u" in data:
-        check_storable(_careful(data))
+        check_storable(_parse_strictly(data))
     return value
 
 
@@ -60,30 +60,30 @@ def canonical(value: Any) -> bytes:
 
 
 def check_storable(value: Any, pointer: str = "") -> None:
-    """Raise `InvalidInput` with a pointer below `pointer` unless `value` is JSON that a row gives back as it was.
+    """Raise `InvalidInput` with a pointer below `pointer` unless `value` is JSON that PostgreSQL stores losslessly.
 
-    That leaves out NUL and lone surrogates, NaN and infinities, numbers beyond 64 bits, and other types.
+    It rejects NUL and lone surrogates, NaN and infinities, numbers beyond 64 bits, and other types.
     """
     if not _is_storable(value):
         _find_unstorable(value, pointer)
 
 
 def _is_storable(value: Any) -> bool:
-    """The quick look, which nearly everything passes: no names are put together, and nothing calls itself."""
-    waiting = [value]
-    while waiting:
-        item = waiting.pop()
+    """A fast check without pointers and recursion, which nearly all values pass."""
+    stack = [value]
+    while stack:
+        item = stack.pop()
         kind = type(item)
         if kind is str:
             if _UNSTORABLE.search(item):
                 return False
         elif kind is dict:
-            waiting += item
-            waiting += item.values()
+            stack += item
+            stack += item.values()
             if any(type(key) is not str for key in item):
                 return False
         elif kind is list:
-            waiting += item
+            stack += item
         elif kind is int or kind is float:
             if not -(2**63) <= item < 2**63:
                 return False
@@ -114,7 +114,7 @@ def _find_unstorable(value: Any, pointer: str) -> None:
 def _check_number(value: float, pointer: str) -> None:
     if not math.isfinite(value):
         raise InvalidInput("A number is finite.", pointer=pointer)
-    # Fractions too: a row writes a large one out as a whole number, which could then not be given back.
+    # Floats, too: PostgreSQL stores a large one as an integer, which could then not be read back.
     if not -(2**63) <= value < 2**64:
         raise InvalidInput("A number has at most 64 bits.", pointer=pointer)
 
@@ -123,10 +123,10 @@ def _too_deep(data: bytes, limit: int) -> bool:
     """Whether brackets are nested deeper than `limit`, or do not match, which is no JSON either."""
     if data.count(b"[") + data.count(b"{") <= limit:
         return False
-    # Which kind of bracket it is, the parser will see.
+    # The kind of bracket does not matter here; the parser checks it.
     brackets = _STRING.sub(b"", data).translate(_AS_ONE_KIND, _NO_BRACKETS)
     for _ in range(limit):
-        # One level, the innermost, goes in each round; a loop over the bytes would take a second for a megabyte.
+        # Each round removes the innermost level; a loop over the bytes would take a second per megabyte.
         fewer = brackets.replace(b"[]", b"")
         if len(fewer) == len(brackets):
             break
@@ -134,7 +134,7 @@ def _too_deep(data: bytes, limit: int) -> bool:
     return bool(brackets)
 
 
-def _careful(data: bytes) -> Any:
+def _parse_strictly(data: bytes) -> Any:
     try:
         return json.loads(data.decode("utf-8", "surrogatepass"), object_pairs_hook=_no_duplicates)
     except (ValueError, RecursionError):

@@ -1,6 +1,6 @@
-"""Markdown as HTML that is safe to put into a page, made on the server only."""
+"""Renders Markdown to safe HTML, on the server only."""
 
-from markdown_rendering.documents import unbroken
+from markdown_rendering.documents import join_lines
 from markdown_rendering.render import MAX_CHARS, render
 
-__all__ = ["MAX_CHARS", "render", "unbroken"]
+__all__ = ["MAX_CHARS", "join_lines", "render"]

@@ -1,4 +1,4 @@
-"""Our Markdown: CommonMark without raw HTML, with tables, strikethrough and bare addresses as links.
+"""The Markdown dialect: CommonMark without raw HTML, plus tables, strikethrough and automatic links.
 
 Differences, and why: an image becomes a link, because loading it would tell its server who reads what; links need one
 of `SCHEMES`, because a relative one would lead into our own pages; a single line break is kept, as people expect in a
@@ -23,23 +23,23 @@ from markdown_it.token import Token
 SCHEMES = frozenset({"http", "https", "mailto"})
 LANGUAGE = re.compile(r"[a-z0-9_+#.-]{1,32}")
 
-# Lists cost two levels each. What lies deeper is lost, so it is a bound that nobody reaches by writing.
+# Lists take two levels each. Deeper content is dropped, so the limit is beyond any normal text.
 _MAX_NESTING = 40
 # markdown-it-py 4.3.0 fills up short rows, 65,536 cells at most (markdown-it/markdown-it#1000): a header of 200 cells
 # over rows of one character made 27 MB of 64 KB, in 50 s.
 _MAX_COLUMNS, _MAX_CELLS = 100, 10_000
 # Each bracket that opens is tried, and what stands within it too: 64 KB of them took 1.2 s (markdown-it-py 4.3.0).
 _MAX_LINK_TRIES = 5_000
-# Quotation marks, and punctuation that no space follows in its script. What may be an apostrophe is one inside of it.
+# Characters that end a URL: quotation marks, and punctuation of scripts without spaces after it.
 _END_OF_ADDRESS = re.compile("[“”„‟«»‹›。，、；：！？」』）】》]")  # noqa: RUF001
-_NOT_LAST = "‘’.,;:!?"  # noqa: RUF001
-# Without brackets within: nested ones made the library's own rule slower with every level.
+_TRAILING_PUNCTUATION = "‘’.,;:!?"  # noqa: RUF001
+# Without nested brackets, which make the library's own rule slower with every level.
 _IMAGE = re.compile(r'!\[([^\[\]\n]{0,1000})\]\([ \t]*<?([^\s<>()"]{1,2000})>?(?:[ \t]+"[^"\n]{0,500}")?[ \t]*\)')
 
 
 @cache
 def parser() -> MarkdownIt:
-    """The parser. It keeps nothing between texts, so threads may share it."""
+    """The shared parser. It keeps no state between texts, so it is thread-safe."""
     md = MarkdownIt("commonmark", {"html": False, "linkify": True, "breaks": True, "maxNesting": _MAX_NESTING})
     md.enable(["table", "strikethrough", "linkify"])
     md.linkify = _addresses()
@@ -53,13 +53,13 @@ def parser() -> MarkdownIt:
 
 
 class _Addresses(LinkifyIt):  # type: ignore[misc]  # it is not typed
-    """Bare addresses, without what closes a quotation or a sentence around them."""
+    """Finds bare URLs, without the punctuation that ends a quotation or a sentence around them."""
 
     def test_schema_at(self, text: str, name: str, position: int) -> int:
-        """How many of the characters from `position` on belong to the address whose scheme stands before it."""
+        """The number of characters from `position` on that belong to the URL whose scheme precedes it."""
         length: int = super().test_schema_at(text, name, position)
         address = _END_OF_ADDRESS.split(text[position : position + length], maxsplit=1)[0]
-        return len(address.rstrip(_NOT_LAST))
+        return len(address.rstrip(_TRAILING_PUNCTUATION))
 
 
 def _addresses() -> LinkifyIt:
@@ -75,7 +75,7 @@ def _allowed(url: str) -> bool:
 
 
 def _image(state: StateInline, silent: bool) -> bool:
-    """`![words](address)` as a link; as its words inside another link, or where the address is not one of ours."""
+    """Render `![text](url)` as a link, or as its text inside another link and for other schemes."""
     match = _IMAGE.match(state.src, state.pos, state.posMax)
     if match is None:
         return False
@@ -92,7 +92,7 @@ def _image(state: StateInline, silent: bool) -> bool:
 
 
 def _link(state: StateInline, silent: bool) -> bool:
-    """The library's link, as long as the text has tries left; further brackets are text."""
+    """The library's link rule, limited to `_MAX_LINK_TRIES` per text; further brackets are plain text."""
     remaining: int = state.env.get("links", _MAX_LINK_TRIES)
     if not remaining:
         return False
@@ -101,7 +101,7 @@ def _link(state: StateInline, silent: bool) -> bool:
 
 
 def _table(state: StateBlock, start: int, end: int, silent: bool) -> bool:
-    """The library's table, as long as the text has cells left; further rows are paragraphs."""
+    """The library's table rule, limited to `_MAX_CELLS` per text; further rows are paragraphs."""
     remaining: int = state.env.get("cells", _MAX_CELLS)
     columns = state.src.count("|", state.bMarks[start], state.eMarks[start]) + 1
     rows = remaining // columns
@@ -113,7 +113,7 @@ def _table(state: StateBlock, start: int, end: int, silent: bool) -> bool:
 
 
 def _alignment(state: StateCore) -> None:
-    """Cells say how they are aligned by an attribute: the pages' policy forbids styles in the text."""
+    """Replace the inline style of table cells by the `align` attribute: the pages' CSP forbids inline styles."""
     for token in state.tokens:
         if token.type in {"th_open", "td_open"}:
             style = str(token.attrs.pop("style", ""))

@@ -1,13 +1,13 @@
-"""Our own documents as pages: the same words that stand in docs/."""
+"""Prepares the files of docs/ for rendering as pages."""
 
 from __future__ import annotations
 
 import re
 
-# The files' lines are short, and the pages' are as long as the window: all breaks but those before a block go.
+# Line breaks within a paragraph; those before a block (list, heading, table) stay.
 _LINE_BREAK = re.compile(r"(?<![\n|])\n *(?=[^\s|#-])")
 
 
-def unbroken(text: str) -> str:
-    """The text of a file without the line breaks that mean nothing."""
+def join_lines(text: str) -> str:
+    """`text` without the line breaks within paragraphs, which the dialect would keep."""
     return _LINE_BREAK.sub(" ", text)

@@ -1,6 +1,6 @@
 """How much and how often: token buckets for requests, messages and guesses.
 
-Below `accounts`, so that whatever lets somebody in can count here first.
+A layer below `accounts`, so that authentication can use it.
 """
 
 from ratelimits.limiter import guard_bad_key, guard_message, guard_request

@@ -1,6 +1,6 @@
-"""Buckets in the database: one statement takes tokens, under the row's own lock and by the database's clock.
+"""Token buckets in the database: one statement takes tokens, under the row's lock and by the database's clock.
 
-The table is UNLOGGED: a crash of PostgreSQL fills every bucket, and in return no statement here waits for the disk.
+The table is UNLOGGED: a crash of PostgreSQL refills every bucket, and no statement waits for the disk.
 """
 
 from __future__ import annotations
@@ -13,9 +13,9 @@ from django.db import connection
 from foundation.db_retry import retry_after_lost_connection
 from ratelimits.rates import Rate
 
-# The row keeps the moment when the bucket is full again. What is available is judged on the locked row, so of a hundred
-# that come at once exactly as many pass as there are tokens. `granted` only carries the number to RETURNING.
-# A bucket without a token answers with the row as it was.
+# The row stores when the bucket is full again. Availability is computed on the locked row, so that of concurrent
+# statements exactly as many succeed as there are tokens. `granted` only carries the number to RETURNING.
+# For an empty bucket, the second SELECT returns the unchanged row.
 _AVAILABLE = """floor(%(limit)s - greatest(0, extract(epoch FROM b.full_at - statement_timestamp()))
                                   / %(token_seconds)s + 1e-6)::int"""
 _TAKE = f"""
@@ -44,34 +44,34 @@ _LOW = f"""
 SELECT b.key, extract(epoch FROM b.full_at - statement_timestamp())::float8 FROM ratelimits_bucket b
 WHERE b.key LIKE %(prefix)s || '%%' AND {_AVAILABLE} < %(tokens)s ORDER BY b.full_at DESC LIMIT %(max_rows)s
 """  # noqa: S608 - put together from a constant; values are parameters
-_FORGET = "DELETE FROM ratelimits_bucket WHERE full_at < now()"
+_PURGE = "DELETE FROM ratelimits_bucket WHERE full_at < now()"
 
 
 @dataclass(frozen=True, slots=True)
 class TakenTokens:
-    """How many tokens were had, 0 when the bucket is empty; and in how long it is full."""
+    """The number of tokens taken, 0 if the bucket was empty, and the seconds until it is full."""
 
     tokens: int
     full_in_seconds: float
 
 
 def take_tokens(rate: Rate, key: str, *, count: int) -> TakenTokens:
-    """Take up to `want` tokens out of the bucket of `key`, as many as there are. Raises `Unavailable`."""
+    """Take up to `count` tokens from the bucket of `key`, as many as there are. Raises `Unavailable`."""
     rows = _fetch(
         _TAKE, {"key": key, "limit": rate.limit, "token_seconds": rate.token_seconds, "want": min(count, rate.limit)}
     )
-    # Without a row: somebody made the bucket and emptied it while we waited for their lock.
+    # No row: a concurrent transaction created and emptied the bucket.
     return TakenTokens(*rows[0]) if rows else TakenTokens(0, rate.period_seconds)
 
 
 def give_back(rate: Rate, key: str) -> None:
-    """Put one token back."""
+    """Return one token to the bucket of `key`."""
     with connection.cursor() as cursor:
         cursor.execute(_GIVE_BACK, {"key": key, "token_seconds": rate.token_seconds})
 
 
 def peek(keys: list[str]) -> dict[str, float]:
-    """In how many seconds each bucket is full; those that are not there are full."""
+    """The seconds until each bucket is full, by key; absent buckets are full."""
     with connection.cursor() as cursor:
         cursor.execute(_PEEK, {"keys": keys})
         return {key: max(0.0, full_in) for key, full_in in cursor.fetchall()}
@@ -86,15 +86,15 @@ def find_low(rate: Rate, prefix: str, *, tokens: int, max_rows: int) -> list[tup
 
 
 def fill(key: str) -> None:
-    """Give back everything that was taken. Who knows the bucket as empty believes so for another second."""
+    """Refill the bucket of `key`. Processes that cached it as empty notice within a second."""
     with connection.cursor() as cursor:
         cursor.execute("DELETE FROM ratelimits_bucket WHERE key = %s", [key])
 
 
 def purge_full_buckets() -> int:
-    """Delete the rows that say no more than an absent one would; how many they were."""
+    """Delete the rows of full buckets, which equal absent ones; return how many."""
     with connection.cursor() as cursor:
-        cursor.execute(_FORGET)
+        cursor.execute(_PURGE)
         return int(cursor.rowcount)
 
 

@@ -1,4 +1,4 @@
-"""The one function that every way in asks before it does something: all the buckets of it must have a token."""
+"""Rate limiting: `consume`, and the limits of requests, messages and bad keys."""
 
 from __future__ import annotations
 
@@ -21,28 +21,28 @@ from ratelimits.rates import Rate, Remaining
 
 LimitedKey: TypeAlias = tuple[Rate, str]
 
-# A share of the bucket, so that small limits are exact and large ones cost a statement in fifty.
+# A lease is a share of the bucket, so that small limits are exact and large ones cost a statement per 50 requests.
 LEASED_SHARE = 20
 LARGEST_LEASE = 50
 
-# What this process holds.
+# The tokens that this process has leased.
 leased_tokens = LeasedTokens()
 _filling = [Lock() for _ in range(64)]
 
 
 @lru_cache(maxsize=256)
 def rate(name: str, limit: int, period_seconds: float = 60.0, *, leased: bool = True) -> Rate:
-    """A rate with the lease that fits its limit."""
+    """A `Rate` whose lease fits its limit."""
     lease = max(1, min(limit // LEASED_SHARE, LARGEST_LEASE)) if leased else 1
     return Rate(name, limit, period_seconds, lease)
 
 
 def consume(limits: Sequence[LimitedKey]) -> list[Remaining]:
-    """Take one token from every bucket, or from none; what remains. Raises `RateLimited` with the longest wait."""
+    """Take one token from every bucket, or none at all; return what remains. Raises `RateLimited` with the wait."""
     limits = [limit for limit in limits if limit[0].limit]
     rates = {key: limit for limit, key in limits}
     if leased_tokens.missing(list(rates), monotonic()):
-        # One at a time, and each in the order of its buckets: or two could hold one token each, and neither pass.
+        # Serialised, in the order of the buckets: otherwise two threads could hold one token each, and neither proceed.
         with _filling[hash(limits[0][1]) % len(_filling)]:
             while missing := leased_tokens.missing(list(rates), monotonic()):
                 for key in missing:
@@ -51,49 +51,51 @@ def consume(limits: Sequence[LimitedKey]) -> list[Remaining]:
 
 
 def guard_request(*, user_id: int, key_id: UUID | None) -> list[Remaining]:
-    """Count one request of an account, and of the key it came with. Raises `RateLimited`."""
+    """Count one request of a user and API key; return what remains. Raises `RateLimited`."""
     return consume(request_limits(user_id=user_id, key_id=key_id))
 
 
 def guard_message(*, user_id: int, key_id: UUID | None, session_id: UUID | None) -> list[Remaining]:
-    """Count one message of an account, of the key it came with and of the session (None: it begins one).
+    """Count one message of a user, API key and session (None: a new one); return what remains.
 
     Raises `RateLimited`.
     """
     limits = message_limits(user_id=user_id, key_id=key_id)
     if session_id is not None:
         per_session = settings.BANDSTAND.messages_per_session_per_minute
-        # The account stands in the session's key, too: nobody uses up what is another's.
+        # With the user's id in the key, so that no user can exhaust the limit of another's session.
         limits.append((rate("messages-session", per_session), f"m:s:{user_id}:{session_id}"))
     return consume(limits)
 
 
 def guard_bad_key(address: str | None) -> None:
-    """Count one API key that was no good. Raises `RateLimited`; good keys from there are not held up."""
+    """Count one invalid API key from `address`. Raises `RateLimited`; valid keys are not limited by this."""
     if address:
         consume([(rate("bad-keys", settings.BANDSTAND.bad_keys_per_minute), f"k:a:{client_network(address)}")])
 
 
 def request_limits(*, user_id: int, key_id: UUID | None) -> list[LimitedKey]:
+    """The limits and bucket keys of a request."""
     limit = settings.BANDSTAND.requests_per_minute
     limits = [(rate("requests", limit), f"r:u:{user_id}")]
     return limits if key_id is None else [*limits, (rate("requests-key", limit), f"r:k:{key_id}")]
 
 
 def message_limits(*, user_id: int, key_id: UUID | None) -> list[LimitedKey]:
+    """The limits and bucket keys of a message, without that of its session."""
     limit = settings.BANDSTAND.messages_per_minute
     limits = [(rate("messages", limit), f"m:u:{user_id}")]
     return limits if key_id is None else [*limits, (rate("messages-key", limit), f"m:k:{key_id}")]
 
 
 def remaining(limits: Sequence[LimitedKey]) -> list[Remaining]:
-    """What remains in the buckets, in one query. What this process has taken ahead counts as there."""
+    """What remains in the buckets, by one query. Tokens leased by this process count as remaining."""
     full_in = buckets.peek([key for _, key in limits])
     return [_remaining(limit, key, full_in.get(key, 0.0)) for limit, key in limits if limit.limit]
 
 
 def client_network(address: str) -> str:
-    """Whom an address stands for: itself, or the /64 that an IPv6 customer has as a whole."""
+    """The network that counts as one client: an IPv4 address, or the /64 of an IPv6 one; a digest of other text."""
     try:
         parsed = ipaddress.ip_address(address)
     except ValueError:
@@ -104,7 +106,7 @@ def client_network(address: str) -> str:
 
 
 def rate_limited(limit: Rate, wait_seconds: float, full_in_seconds: float) -> RateLimited:
-    """The error that says when to come back."""
+    """The error for an empty bucket, with the seconds to wait."""
     seconds = max(1, math.ceil(wait_seconds))
     return RateLimited(
         f"Too many requests ({limit.name}). Try again in {format_wait(seconds)}.",
@@ -115,7 +117,7 @@ def rate_limited(limit: Rate, wait_seconds: float, full_in_seconds: float) -> Ra
 
 
 def format_wait(seconds: int) -> str:
-    """A wait as people say it."""
+    """A waiting time as text: "1 second", "5 minutes"."""
     count, unit = (seconds, "second") if seconds < 120 else (math.ceil(seconds / 60), "minute")
     return f"{count} {unit}" + ("" if count == 1 else "s")
 
@@ -128,7 +130,7 @@ def _fill(limit: Rate, key: str) -> None:
     result = buckets.take_tokens(limit, key, count=limit.lease)
     full_in = result.full_in_seconds
     if result.tokens:
-        leased_tokens.put(key, result.tokens, at, left_in_bucket=limit.tokens(full_in), full_in_seconds=full_in)
+        leased_tokens.put(key, result.tokens, at, in_bucket=limit.tokens(full_in), full_in_seconds=full_in)
         return
     wait = limit.wait_seconds(full_in)
     leased_tokens.note_empty(key, at, wait_seconds=wait, full_in_seconds=full_in)
@@ -136,7 +138,7 @@ def _fill(limit: Rate, key: str) -> None:
 
 
 def _remaining(limit: Rate, key: str, full_in_seconds: float | None = None) -> Remaining:
-    """From what was just read of the bucket, or else from what was last seen of it."""
+    """What remains, by the given reading of the bucket, or else by its last known state."""
     state = leased_tokens.state(key, monotonic()) or LeaseState(0, limit.limit, 0.0)
     if full_in_seconds is None:
         return Remaining(limit, state.leased + state.in_bucket, state.full_in_seconds)

@@ -1,4 +1,4 @@
-"""What limits are counted in. The table is UNLOGGED: a crash of PostgreSQL empties it, and nothing is lost."""
+"""The token buckets of rate limits. The table is UNLOGGED: a crash of PostgreSQL empties it, so all are full."""
 
 from __future__ import annotations
 

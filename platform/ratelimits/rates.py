@@ -1,7 +1,7 @@
-"""The maths of a token bucket: pure, times in seconds.
+"""The arithmetic of token buckets. Pure; times are in seconds.
 
-A bucket holds `limit` tokens and fills up again evenly, `limit` in `period_seconds`. All that is kept of it is how long
-it takes until it is full; from that follows what is in it now.
+A bucket holds `limit` tokens and refills evenly, `limit` per `period_seconds`. Its state is the time until it is full,
+from which the present number of tokens follows.
 """
 
 from __future__ import annotations
@@ -12,9 +12,9 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Rate:
-    """At most `limit` things in `period_seconds`, all of them at once if need be; 0 is no limit.
+    """At most `limit` events per `period_seconds`, with bursts up to `limit`; 0 is no limit.
 
-    `name` is what refusals and headers call it. A process takes `lease` tokens ahead, see `ratelimits.leased_tokens`.
+    `name` identifies it in errors and headers. A process leases `lease` tokens at once, see `ratelimits.leased_tokens`.
     """
 
     name: str
@@ -24,23 +24,23 @@ class Rate:
 
     @property
     def token_seconds(self) -> float:
-        """How long the bucket takes to regain one token."""
+        """Seconds in which the bucket regains one token."""
         return self.period_seconds / self.limit
 
     def tokens(self, full_in_seconds: float) -> int:
-        """Whole tokens in a bucket that is full again in so long."""
-        # A hair of tolerance: a time that was stored and read again must not cost a token.
+        """The whole tokens in a bucket that is full in `full_in_seconds`."""
+        # Tolerance for rounding: a time that was stored and read back must not cost a token.
         missing = max(0.0, full_in_seconds) / self.token_seconds
         return max(0, math.floor(self.limit - missing + 1e-6))
 
     def wait_seconds(self, full_in_seconds: float) -> float:
-        """How long until there is a token again; 0 when there is one."""
+        """Seconds until a token is available; 0 if one is."""
         return max(0.0, full_in_seconds - (self.limit - 1) * self.token_seconds)
 
 
 @dataclass(frozen=True, slots=True)
 class Remaining:
-    """What remains of a rate, as far as this process knows, and in how long all of it is back."""
+    """The remaining tokens of a rate, as far as this process knows, and the seconds until all are back."""
 
     rate: Rate
     tokens: int

@@ -1,1 +1,1 @@
-"""The kit of the HTTP interfaces: who asks, what was sent, answers, problems, pages of lists, the schema."""
+"""The building blocks of the HTTP interfaces: authentication, input, responses, problems, paging, schema."""

@@ -1,4 +1,4 @@
-"""Who asks: an API key, or the browser's login with its CSRF token."""
+"""Authentication by API key, or by the browser's session with a CSRF token."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ from rest.errors import CsrfFailed
 
 
 def authenticate(request: HttpRequest) -> Actor:
-    """The actor behind a request. A key that was given is the only credential that counts, even beside a login.
+    """The actor of a request. An API key, if there is one, takes precedence over the session.
 
-    Raises `Unauthenticated`, `RateLimited`, and `CsrfFailed` for a change with a login but without its token.
+    Raises `Unauthenticated`, `RateLimited`, and `CsrfFailed` for an unsafe method with a session but no CSRF token.
     """
     if (key := _key(request)) is not None:
         return authenticate_key(key, address=request.META.get("REMOTE_ADDR"))
@@ -33,7 +33,7 @@ def authenticate(request: HttpRequest) -> Actor:
 
 
 def credentials_still_valid(request: HttpRequest, actor: Actor) -> bool:
-    """Whether the credentials of a long answer, looked at anew, still give all that they gave at its beginning."""
+    """Whether the credentials of a streaming request are still valid, with the user and scopes of its start."""
     try:
         key = _key(request)
         present = authenticate_key(key) if key is not None else user_actor(_user_now(request))
@@ -43,7 +43,7 @@ def credentials_still_valid(request: HttpRequest, actor: Actor) -> bool:
 
 
 def _key(request: HttpRequest) -> str | None:
-    """The API key that was given, "" when there is one that cannot be read."""
+    """The API key of the request: None without one, "" if it is malformed."""
     authorization, api_key = request.headers.get("Authorization"), request.headers.get("X-Api-Key")
     if authorization is not None:
         scheme, _, key = authorization.partition(" ")
@@ -56,13 +56,13 @@ def _key(request: HttpRequest) -> str | None:
 def _check_csrf(request: HttpRequest, actor: Actor) -> None:
     check = CSRFCheck(_no_view)
     check.process_request(request)
-    # None means that it has no objection.
+    # None: the check passed.
     if check.process_view(request, _no_view, (), {}) is not None:
         raise CsrfFailed(rule="csrf", actor=actor.name)
 
 
 def _no_view(_request: HttpRequest) -> HttpResponse:
-    """Stands where the check wants the view that it guards."""
+    """A placeholder for the view that the CSRF check takes."""
     return HttpResponse()
 
 

@@ -1,4 +1,4 @@
-"""The schema, and a page to read and try it. Both are public, as the code is, and say nothing of the installation."""
+"""Views of the OpenAPI schema and of Swagger UI. Both are public and contain nothing about the installation."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from rest_framework.request import Request
 from rest.query_params import read_query
 from rest.views import ApiView
 
-# As narrow as Swagger UI allows: it draws its icons from data addresses.
+# As strict as Swagger UI allows: its icons are data URLs.
 _POLICY = "; ".join(
     (
         "default-src 'none'",
@@ -31,15 +31,15 @@ CACHE_SECONDS = 60
 
 
 class PublicView(ApiView):
-    """A view for everybody."""
+    """A view without authentication."""
 
     def admit(self, request: HttpRequest) -> None:
-        """Nobody needs to say who they are."""
+        """Accept every request."""
 
 
 class SchemaView(PublicView):
     def get(self, _request: Request) -> HttpResponseBase:
-        # Not before somebody asks: a process that serves none need not have the libraries in memory.
+        # Imported on the first request, so that processes that never serve the schema do not load the libraries.
         from rest.schema.generator import document
 
         read_query(self.http)

@@ -1,4 +1,4 @@
-"""What only this transport refuses."""
+"""Errors that only exist over HTTP."""
 
 from __future__ import annotations
 
@@ -48,11 +48,11 @@ class InvalidFields(InvalidInput):
     """Some fields are not acceptable."""
 
     def __init__(self, faults: Sequence[tuple[str, str, str]]) -> None:
-        """`faults` are (pointer, code, detail)."""
+        """`faults` are tuples (pointer, code, detail)."""
         self.faults = faults
         super().__init__()
 
 
 def invalid_parameter(name: str, detail: str) -> InvalidFields:
-    """A fault in a query parameter or a part of the path, which no JSON pointer can name: `?limit`, `{session_id}`."""
+    """The error of a query parameter, path parameter or header, named like `?limit` or `{session_id}`."""
     return InvalidFields([(name, "invalid", detail)])

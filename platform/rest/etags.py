@@ -1,4 +1,4 @@
-"""ETag and If-Match: the version of a row."""
+"""ETag and If-Match, by the version of a row."""
 
 from __future__ import annotations
 
@@ -13,15 +13,16 @@ _VERSION = re.compile(r'"(0|[1-9][0-9]{0,8})"')
 
 
 def etag(version: int) -> str:
+    """The ETag of a version: `"3"`, in quotes."""
     return f'"{version}"'
 
 
 def expected_version(request: HttpRequest, present: Callable[[], int]) -> int | None:
-    """The version that If-Match asks for (RFC 9110, section 13.1.1).
+    """The version that If-Match requires (RFC 9110, section 13.1.1).
 
-    Of a list it is the `present` one, if that is among them; None for `*`, which says that any will do.
-    Raises `PreconditionRequired` without the header, and `PreconditionFailed` for what no version of ours can equal: a
-    weak tag, another spelling; and whatever `present` raises.
+    For a list of tags, it is the present version if that is among them; None for `*`, which matches any version.
+    Raises `PreconditionRequired` without the header, `PreconditionFailed` for tags that no version can match (weak or
+    malformed ones), and what `present` raises.
     """
     header = request.headers.get("If-Match", "").strip()
     if not header:

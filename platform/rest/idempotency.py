@@ -1,7 +1,7 @@
-"""Idempotency-Key on POSTs that are no turns: the first outcome is kept, and a repeat gets it again.
+"""Idempotency-Key for POSTs other than turns: the first response is stored and replayed.
 
-The record and the work commit together: a process that dies leaves neither, and a repeat that comes while the first is
-running waits for its commit, on the unique index, as long as the lock timeout lets it.
+The record and the work commit together, so a process that dies leaves neither. A repeat during the first request waits
+for its commit, on the unique index, up to the lock timeout.
 """
 
 from __future__ import annotations
@@ -30,8 +30,8 @@ WAIT_SECONDS = 2
 REPLAYED = {"Idempotent-Replayed": "true"}
 
 _KEY = re.compile(r"[\x21-\x7e]{1,255}")
-_NOT_KEPT = frozenset({401, 403, 429})
-_KEPT_HEADERS = ("Location", "ETag")
+_NOT_STORED = frozenset({401, 403, 429})
+_STORED_HEADERS = ("Location", "ETag")
 
 _INSERT = """
 INSERT INTO rest_idempotencyrecord (principal, verb, target, key, fingerprint, headers, created_at)
@@ -41,7 +41,7 @@ VALUES (%s, %s, %s, %s, %s, '{}', now()) ON CONFLICT DO NOTHING RETURNING id
 
 @dataclass(frozen=True, slots=True)
 class Operation:
-    """What a key stands for: who does what to what, with which body. `scope` is what it takes to do it."""
+    """What a key identifies: the actor, the verb, its target and the body. `scope` is required for it."""
 
     actor: Actor
     verb: str
@@ -55,7 +55,7 @@ class Operation:
 
 
 def read_key(request: HttpRequest) -> str | None:
-    """The Idempotency-Key, if one was given. Raises `InvalidFields` unless it is 1 to 255 visible ASCII characters."""
+    """The Idempotency-Key, or None. Raises `InvalidFields` unless it is 1 to 255 visible ASCII characters."""
     key = request.headers.get("Idempotency-Key")
     if key is not None and not _KEY.fullmatch(key):
         raise invalid_parameter("Idempotency-Key", "1 to 255 visible ASCII characters are expected.")
@@ -63,16 +63,15 @@ def read_key(request: HttpRequest) -> str | None:
 
 
 def run_once(request: HttpRequest, operation: Operation, run: Callable[[], HttpResponse]) -> HttpResponse:
-    """`run()`, or what it answered the first time that this key came with this body.
+    """Return `run()`, or its stored response to an earlier request with this key and body.
 
-    Raises `Forbidden`, `IdempotencyMismatch` for another body, `IdempotencyInProgress` when the first takes longer than
-    two seconds, and whatever `run` raises. Refusals for the caller's own fault are kept like answers; 401, 403, 429 and
-    5xx are not.
+    Raises `Forbidden`, `IdempotencyMismatch` for another body, `IdempotencyInProgress` if the first request takes
+    longer than `WAIT_SECONDS`, and what `run` raises. Client errors are stored as well, except 401, 403 and 429.
     """
     key = read_key(request)
     if key is None:
         return run()
-    # The verb asks, too, but a repeat does not come to it: another key of the same user may do less.
+    # `run` checks it, too, but not for a replay, and another key of the same user may have fewer scopes.
     operation.actor.require_scope(operation.scope)
     with transaction.atomic():
         record_id = _claim(operation, key)
@@ -82,22 +81,22 @@ def run_once(request: HttpRequest, operation: Operation, run: Callable[[], HttpR
             with transaction.atomic():
                 response = run()
         except BandstandError as error:
-            if http_status(error) in _NOT_KEPT or http_status(error) >= 500:
+            if http_status(error) in _NOT_STORED or http_status(error) >= 500:
                 raise
             response = problem_response(
                 error, actor=operation.actor.name, method=str(request.method), path=request.path
             )
-        _keep(record_id, response)
+        _store(record_id, response)
         return response
 
 
 def _claim(operation: Operation, key: str) -> int | None:
-    """The id of a new record; None when there is one already."""
-    who: list[Any] = [operation.actor.principal, operation.verb, operation.target, key, operation.fingerprint]
+    """Insert a record and return its id, or None if there is one already."""
+    params: list[Any] = [operation.actor.principal, operation.verb, operation.target, key, operation.fingerprint]
     with connection.cursor() as cursor:
         cursor.execute("SELECT set_config('lock_timeout', %s, true)", [f"{WAIT_SECONDS}s"])
         try:
-            cursor.execute(_INSERT, who)
+            cursor.execute(_INSERT, params)
         except OperationalError as error:
             if isinstance(error.__cause__, errors.LockNotAvailable):
                 raise IdempotencyInProgress(retry_after_seconds=WAIT_SECONDS) from None
@@ -120,8 +119,8 @@ def _replayed(operation: Operation, key: str) -> HttpResponse:
     return response
 
 
-def _keep(record_id: int, response: HttpResponse) -> None:
-    headers = {name: response[name] for name in _KEPT_HEADERS if name in response}
+def _store(record_id: int, response: HttpResponse) -> None:
+    headers = {name: response[name] for name in _STORED_HEADERS if name in response}
     IdempotencyRecord.objects.filter(pk=record_id).update(
         status=response.status_code, body=orjson.loads(response.content), headers=headers
     )

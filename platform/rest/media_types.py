@@ -1,4 +1,4 @@
-"""Accept: in which type a client wants its answer."""
+"""Content negotiation by the Accept header."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _Q = re.compile(r";\s*q\s*=\s*([01](?:\.[0-9]{0,3})?)\s*(?:;|$)")
 def check_acceptable(request: HttpRequest, offered: Sequence[str]) -> None:
     """Raise `NotAcceptable` when the Accept header names types and none of `offered` is among them.
 
-    Parameters but for `q` do not count: `application/json; charset=utf-8` asks for JSON.
+    Parameters other than `q` are ignored: `application/json; charset=utf-8` accepts JSON.
     """
     accepted = _accepted_types(request)
     if accepted and not any(_quality(accepted, kind) for kind in offered):
@@ -26,20 +26,20 @@ def check_acceptable(request: HttpRequest, offered: Sequence[str]) -> None:
 
 
 def asks_for_stream(request: HttpRequest) -> bool:
-    """Whether the client accepts server-sent events by name (`*/*` does not ask for a stream), and not rather JSON."""
+    """Whether the client accepts `text/event-stream` by name (`*/*` does not count) and does not prefer JSON."""
     accepted = _accepted_types(request)
     stream = accepted.get(EVENT_STREAM, 0.0)
     return request.method != "HEAD" and stream > 0 and stream >= _quality(accepted, JSON)
 
 
 def _quality(accepted: Mapping[str, float], kind: str) -> float:
-    """How much a type is wanted: what is named more closely counts (RFC 9110, section 12.5.1)."""
+    """The quality of a media type, by its most specific range (RFC 9110, section 12.5.1)."""
     ranges = (kind, f"{kind.partition('/')[0]}/*", "*/*")
     return next((accepted[name] for name in ranges if name in accepted), 0.0)
 
 
 def _accepted_types(request: HttpRequest) -> dict[str, float]:
-    """The types that Accept names, and how much they are wanted, from 0 (not at all) to 1."""
+    """The media ranges of Accept with their qualities, from 0 (not acceptable) to 1."""
     ranges = request.headers.get("Accept", "").lower().split(",")
     return {kind: _q(part) for part in ranges if (kind := part.partition(";")[0].strip())}
 

@@ -1,4 +1,4 @@
-"""Outcomes of POSTs that are not turns, kept so that a repeat gets the first one's answer."""
+"""Stored responses of POSTs with an Idempotency-Key."""
 
 from __future__ import annotations
 

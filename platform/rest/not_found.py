@@ -1,4 +1,4 @@
-"""Every address below `/api/` that is none."""
+"""The view of unknown URLs below `/api/`."""
 
 from __future__ import annotations
 
@@ -11,17 +11,18 @@ from rest.problems import problem_response
 
 
 @csrf_exempt
-def unknown(request: HttpRequest) -> HttpResponse:
-    """The answer at such an address: 404 as a problem, whatever the method and whoever asks."""
-    hint = " Addresses here end without a slash." if _would_be_one_without_its_slash(request.path_info) else ""
+def not_found(request: HttpRequest) -> HttpResponse:
+    """404 as a problem, whatever the method and whoever asks."""
+    hint = " Addresses here end without a slash." if _exists_without_slash(request.path_info) else ""
     error = NotFound(f"There is no such address.{hint}")
     return problem_response(error, actor=None, method=str(request.method), path=request.path)
 
 
-def _would_be_one_without_its_slash(path: str) -> bool:
+def _exists_without_slash(path: str) -> bool:
+    """Whether `path` without its trailing slash is a known URL."""
     if not path.endswith("/"):
         return False
     try:
-        return resolve(path.rstrip("/")).func is not unknown
+        return resolve(path.rstrip("/")).func is not not_found
     except Resolver404:
         return False

@@ -1,4 +1,4 @@
-"""Pages by position: a cursor names the row next to which a page begins, so that no page skips or repeats rows."""
+"""Cursor pagination: a cursor names the row next to which a page begins, so that no page skips or repeats rows."""
 
 from __future__ import annotations
 
@@ -22,16 +22,18 @@ limit_parameter = whole_number(minimum=1, maximum=LARGEST_LIMIT)
 
 @dataclass(frozen=True, slots=True)
 class Order:
-    """The order of a list, by fields that are unique together, all rising or all falling.
+    """The order of a list, by fields that are unique together, all ascending or all descending.
 
-    `name` keeps a cursor of one list from being used on another.
+    `name` is signed into cursors, so that a cursor of one list is invalid for another.
     """
 
     name: str
     fields: tuple[str, ...]
-    falling: bool = False
+    descending: bool = False
 
     def cursor_parameter(self) -> Reader:
+        """A reader of the query parameter `cursor`, for `read_query`."""
+
         def read(text: str) -> Cursor:
             try:
                 backward, position = signing.loads(text, salt=self._salt)
@@ -42,6 +44,7 @@ class Order:
         return read
 
     def write(self, row: Model, *, backward: bool) -> str:
+        """The signed cursor of the page after `row`, or before it."""
         position = [_plain(getattr(row, field)) for field in self.fields]
         return signing.dumps([backward, position], salt=self._salt)
 
@@ -52,7 +55,7 @@ class Order:
 
 @dataclass(frozen=True, slots=True)
 class Cursor:
-    """A place in a list: the rows after `position`, or before it."""
+    """A position in a list: the page has the rows after it, or before it if `backward`."""
 
     backward: bool
     position: tuple[Any, ...]
@@ -67,12 +70,14 @@ def paginate(
     cursor: Cursor | None = None,
     shape: Callable[[Any], Any],
 ) -> dict[str, Any]:
-    """`{results, next, previous}`: one query, one row more than asked to see whether there are others."""
+    """`{results, next, previous}`, by one query, which reads one row more to see whether another page follows.
+
+    `shape` converts a row to JSON."""
     backward = cursor is not None and cursor.backward
-    falling = order.falling != backward
+    descending = order.descending != backward
     if cursor is not None:
-        rows = rows.filter(_beyond(order.fields, cursor.position, falling=falling))
-    page = list(rows.order_by(*(f"-{field}" if falling else field for field in order.fields))[: limit + 1])
+        rows = rows.filter(_beyond(order.fields, cursor.position, descending=descending))
+    page = list(rows.order_by(*(f"-{field}" if descending else field for field in order.fields))[: limit + 1])
     has_more, page = len(page) > limit, page[:limit]
     if backward:
         page.reverse()
@@ -84,13 +89,13 @@ def paginate(
     }
 
 
-def _beyond(fields: Sequence[str], position: Sequence[Any], *, falling: bool) -> Q:
-    """Rows after `position` in the order of `fields`; the first condition is there for the index."""
+def _beyond(fields: Sequence[str], position: Sequence[Any], *, descending: bool) -> Q:
+    """The condition for rows after `position` in the order of `fields`; its first part is redundant, for the index."""
     first, value = fields[0], position[0]
-    compare = "lt" if falling else "gt"
+    compare = "lt" if descending else "gt"
     if len(fields) == 1:
         return Q(**{f"{first}__{compare}": value})
-    rest = _beyond(fields[1:], position[1:], falling=falling)
+    rest = _beyond(fields[1:], position[1:], descending=descending)
     return Q(**{f"{first}__{compare}e": value}) & (Q(**{f"{first}__{compare}": value}) | rest)
 
 

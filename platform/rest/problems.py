@@ -1,4 +1,4 @@
-"""Errors as RFC 9457 problems: the one place where an error of the domain gets its HTTP status."""
+"""Maps errors to HTTP statuses and RFC 9457 problems."""
 
 from __future__ import annotations
 
@@ -57,8 +57,7 @@ def classify_error(
     path: str,
     status: Callable[[BandstandError], int] = http_status,
 ) -> BandstandError | None:
-    """What a request that raised `error` is told, None when the fault is ours; and its line in the log, with the
-    `status` that this way in gives it."""
+    """Convert `error` to a `BandstandError`, or None for an internal error, and log it with its `status`."""
     classified = _classify(error)
     if classified is None:
         log.exception("request.failed", exc_info=error, actor=actor, method=method, path=path)
@@ -70,7 +69,7 @@ def classify_error(
 
 
 def problem_response(error: Exception, *, actor: str | None, method: str, path: str) -> HttpResponse:
-    """The answer to a request that raised `error`, and its line in the log."""
+    """The problem response to a request that raised `error`, which is logged."""
     classified = classify_error(error, actor=actor, method=method, path=path)
     body = problem_shape(classified, request_id=str(current_request_id() or new_id()))
     headers = {"Cache-Control": "no-store"}
@@ -83,13 +82,13 @@ def problem_response(error: Exception, *, actor: str | None, method: str, path: 
 
 
 def mark_logged(response: Response) -> Response:
-    """Mark an answer that has its line in the log: Django would add another, for 503 as for an error of ours."""
+    """Mark a response as logged, so that Django does not log it again."""
     response._has_been_logged = True  # type: ignore[attr-defined]
     return response
 
 
 def problem_shape(error: BandstandError | None, *, request_id: str) -> dict[str, Any]:
-    """The body of a refusal. None: the fault is ours."""
+    """The body of a problem; with None, of an internal error."""
     if error is None:
         error = OurFault()
     return problem(
@@ -112,7 +111,7 @@ def _classify(error: Exception) -> BandstandError | None:
     if isinstance(error, SuspiciousOperation | BadRequest | MultiPartParserError):
         return Malformed()
     if isinstance(error, DATABASE_FAULTS):
-        # The database is away, busy or took too long: the cause is ours to know.
+        # The database is unreachable, busy or too slow: the cause is only logged.
         log.error("database.lost", exc_info=error)
         return Unavailable(retry_after_seconds=1)
     return None

@@ -1,4 +1,4 @@
-"""Parameters of the query and the path: declared, once each, within bounds."""
+"""Strict parsing of query and path parameters."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ Reader = Callable[[str], Any]
 _UUID = re.compile(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
 _NUMBER = re.compile(r"0|[1-9][0-9]{0,18}")
 _UNSTORABLE = re.compile("[\x00\ud800-\udfff]")
-_LONGEST_SEARCH = 200
+_MAX_SEARCH_LENGTH = 200
 _SLUG = re.compile(r"[-a-zA-Z0-9_]{1,63}")
 
 
 def read_query(request: HttpRequest, **readers: Reader) -> dict[str, Any]:
-    """The values of the declared parameters that were given.
+    """The values of the query parameters, by name; absent ones are left out.
 
-    Raises `InvalidFields` naming every parameter that is unknown, given twice or not acceptable to its reader.
+    Raises `InvalidFields` with every parameter that is unknown, repeated or invalid by its reader.
     """
     values: dict[str, Any] = {}
     faults = []
@@ -44,7 +44,7 @@ def read_query(request: HttpRequest, **readers: Reader) -> dict[str, Any]:
 
 
 def whole_number(*, minimum: int, maximum: int) -> Reader:
-    """A decimal number without sign, spaces or leading zeros."""
+    """A reader of decimal numbers without sign, spaces or leading zeros, from `minimum` to `maximum`."""
 
     def read(text: str) -> int:
         if _NUMBER.fullmatch(text) and minimum <= int(text) <= maximum:
@@ -58,7 +58,7 @@ seq_parameter = whole_number(minimum=0, maximum=2**63 - 1)
 
 
 def last_event_id(request: HttpRequest) -> int | None:
-    """Where a client stood that comes back to a stream; None when it does not say. Raises `InvalidFields`."""
+    """The sequence number in Last-Event-ID, from which a stream resumes, or None. Raises `InvalidFields`."""
     header = request.headers.get("Last-Event-ID")
     try:
         return None if header is None else int(seq_parameter(header.strip()))
@@ -67,16 +67,16 @@ def last_event_id(request: HttpRequest) -> int | None:
 
 
 def slug(text: str) -> str:
-    """What an agent may be called in addresses."""
+    """A reader of slugs. Raises `ValueError`."""
     if not _SLUG.fullmatch(text):
         raise ValueError("A slug is expected.")
     return text
 
 
 def search_text(text: str) -> str:
-    """What people look for."""
-    if not text.strip() or len(text) > _LONGEST_SEARCH or _UNSTORABLE.search(text):
-        raise ValueError(f"1 to {_LONGEST_SEARCH} characters are expected.")
+    """A reader of search terms. Raises `ValueError`."""
+    if not text.strip() or len(text) > _MAX_SEARCH_LENGTH or _UNSTORABLE.search(text):
+        raise ValueError(f"1 to {_MAX_SEARCH_LENGTH} characters are expected.")
     return text
 
 
@@ -89,7 +89,7 @@ def read_slug(name: str, text: str) -> str:
 
 
 def read_id(name: str, text: str) -> UUID:
-    """An id in the path, in the usual spelling. Raises `InvalidFields`."""
+    """A UUID in the path, in canonical form. Raises `InvalidFields`."""
     try:
         return uuid(text)
     except ValueError as error:
@@ -97,7 +97,7 @@ def read_id(name: str, text: str) -> UUID:
 
 
 def uuid(text: str) -> UUID:
-    """An id in the query, in the usual spelling."""
+    """A reader of UUIDs in canonical form. Raises `ValueError`."""
     if not _UUID.fullmatch(text):
         raise ValueError("A UUID is expected.")
     return UUID(text)

@@ -1,4 +1,4 @@
-"""Requests are counted, and answers say what remains."""
+"""Counts requests, and sets the RateLimit headers."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from ratelimits import Remaining, guard_request
 
 
 def count_request(actor: Actor) -> Sequence[Remaining]:
-    """Count a request of `actor`; what remains. Raises `RateLimited`."""
+    """Count a request of `actor`; return what remains. Raises `RateLimited`."""
     return guard_request(user_id=actor.user_id, key_id=actor.key_id) if actor.user_id is not None else ()
 
 
 def add_limit_headers(response: HttpResponseBase, remaining: Sequence[Remaining]) -> None:
-    """Put `RateLimit-Policy` and `RateLimit` on an answer, as the IETF's draft-ietf-httpapi-ratelimit-headers has them
-    since its eighth version: `q` of them in `w` seconds; `r` remain, all are back in `t` seconds."""
+    """Set `RateLimit-Policy` and `RateLimit` by draft-ietf-httpapi-ratelimit-headers, version 8 or later: `q` requests
+    per `w` seconds; `r` remain, all are back in `t` seconds."""
     if not remaining:
         return
     policies = (f'"{item.rate.name}";q={item.rate.limit};w={item.rate.period_seconds:.0f}' for item in remaining)

@@ -1,4 +1,4 @@
-"""The JSON object in a request."""
+"""Reads JSON bodies."""
 
 from __future__ import annotations
 
@@ -13,7 +13,9 @@ from rest.errors import UnsupportedMediaType
 def read_body(
     request: HttpRequest, *, may_be_empty: bool = False, max_bytes: int = strict_json.MAX_BYTES
 ) -> dict[str, Any]:
-    """The body. Raises `UnsupportedMediaType`, `TooLarge`, `Malformed`, and `InvalidInput` for text no row can hold."""
+    """The JSON object in the body; {} for an empty body if `may_be_empty`.
+
+    Raises `UnsupportedMediaType`, `TooLarge`, `Malformed`, and `InvalidInput` for text that cannot be stored."""
     if request.headers.get("Content-Encoding", "identity").strip().lower() != "identity":
         raise UnsupportedMediaType
     raw = request.body

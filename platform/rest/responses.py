@@ -1,4 +1,4 @@
-"""Answers that are not errors."""
+"""Successful responses."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from foundation import strict_json
 
 
 def json_response(value: Any, *, status: int = 200, headers: Mapping[str, str] | None = None) -> HttpResponse:
-    """`value` as JSON. Never cached: everything here is somebody's own."""
+    """A response with `value` as JSON, not cacheable."""
     return text_response(strict_json.dumps(value), status=status, headers=headers)
 
 
 def text_response(json: str | bytes, *, status: int = 200, headers: Mapping[str, str] | None = None) -> HttpResponse:
-    """JSON that is text already."""
+    """A response with serialised JSON, not cacheable."""
     return HttpResponse(
         json,
         status=status,
@@ -26,4 +26,5 @@ def text_response(json: str | bytes, *, status: int = 200, headers: Mapping[str,
 
 
 def no_content() -> HttpResponse:
+    """An empty response with status 204."""
     return HttpResponse(status=204, headers={"Cache-Control": "no-store"})

@@ -1,4 +1,4 @@
-"""Serializers for input that guess nothing: a number is no text, and an unknown field is a fault."""
+"""Strict serializers for input: no type conversions, and unknown fields are errors."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ Fault = tuple[str, str, str]
 
 
 class Text(serializers.CharField):
-    """Text, kept byte for byte. Whether it may be empty or how long it may be is the verb's to say."""
+    """Text, unchanged. Blank text is allowed; the service functions check lengths."""
 
     def __init__(self, **options: Any) -> None:
         super().__init__(**{"allow_blank": True, "trim_whitespace": False, **options})
@@ -28,7 +28,7 @@ class Text(serializers.CharField):
 
 
 class Id(serializers.Field):  # type: ignore[type-arg]  # not generic at run time
-    """A UUID in the usual spelling."""
+    """A UUID in canonical form."""
 
     default_error_messages = {"invalid": "A UUID is expected."}
 
@@ -55,7 +55,7 @@ class Object(serializers.Field):  # type: ignore[type-arg]
 
 
 class Choice(serializers.ChoiceField):
-    """One of a few words."""
+    """One of a set of strings."""
 
     def to_internal_value(self, data: Any) -> Any:
         if not isinstance(data, str):
@@ -64,7 +64,7 @@ class Choice(serializers.ChoiceField):
 
 
 class Input(serializers.Serializer):  # type: ignore[type-arg]
-    """The body of a request."""
+    """The base of all serializers of request bodies. Unknown fields are errors."""
 
     def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
         unknown = sorted(set(self.initial_data) - set(self.fields))
@@ -76,7 +76,7 @@ class Input(serializers.Serializer):  # type: ignore[type-arg]
 
 
 def read_input(kind: type[Input], body: Mapping[str, Any]) -> dict[str, Any]:
-    """The checked fields of `body`. Raises `InvalidFields` naming every fault."""
+    """The validated fields of `body`. Raises `InvalidFields` with all errors."""
     serializer = kind(data=body)
     if not serializer.is_valid():
         raise InvalidFields(list(_faults(serializer.errors, "")))
@@ -95,5 +95,5 @@ def _faults(errors: Any, pointer: str) -> Iterator[Fault]:
 
 
 def _escaped(name: str) -> str:
-    """A name as a part of a JSON pointer (RFC 6901)."""
+    """`name` escaped for a JSON pointer (RFC 6901)."""
     return name.replace("~", "~0").replace("/", "~1")

@@ -1,4 +1,4 @@
-"""The bases of all views: who asks, which method, and one place for errors."""
+"""The base classes of all views: authentication, rate limits, method and error handling."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from rest.rate_limits import add_limit_headers, count_request
 
 
 class ApiView(APIView):
-    """A synchronous view. Its methods take the plain request, find the actor in `self.actor`, and answer or raise."""
+    """A synchronous view. Its handlers find Django's request in `self.http` and the actor in `self.actor`."""
 
     authentication_classes = ()
     permission_classes = ()
@@ -37,12 +37,12 @@ class ApiView(APIView):
     remaining: Sequence[Remaining] = ()
 
     def initial(self, request: Request, *_args: Any, **_kwargs: Any) -> None:
-        """Instead of the framework's negotiation, permissions and throttles."""
+        """Replaces the negotiation, permissions and throttles of the framework."""
         self.admit(_plain(request))
         self.check_request()
 
     def check_request(self) -> None:
-        """Raise `MethodNotAllowed`, and `NotAcceptable` for a client that wants another type than this one has."""
+        """Raise `MethodNotAllowed`, and `NotAcceptable` if the client accepts none of `media_types`."""
         if str(self.http.method) not in self.allowed_methods:
             raise MethodNotAllowed
         check_acceptable(self.http, self.media_types)
@@ -66,23 +66,23 @@ class ApiView(APIView):
         return super().finalize_response(request, response, *args, **kwargs)
 
     def admit(self, request: HttpRequest) -> None:
-        """Find out who asks, and count it. Raises `Unauthenticated`, `CsrfFailed`, `RateLimited`."""
+        """Authenticate the request and count it. Raises `Unauthenticated`, `CsrfFailed`, `RateLimited`."""
         self.actor = authenticate(request)
         self.remaining = count_request(self.actor)
 
     @property
     def http(self) -> HttpRequest:
-        """Django's own request."""
+        """Django's request."""
         return _plain(self.request)
 
     def who(self) -> Actor:
-        """The actor; there is one in every handler."""
+        """The actor, which is set in every handler."""
         assert self.actor is not None
         return self.actor
 
 
 class AsyncApiView(ApiView):
-    """A view that waits for more than the database: its methods are coroutines; rows are read in database threads."""
+    """An asynchronous view: its handlers are coroutines, which use the database in database threads."""
 
     async def dispatch(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:  # type: ignore[override]
         self.args, self.kwargs = args, kwargs

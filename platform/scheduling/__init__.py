@@ -1,1 +1,1 @@
-"""Maintenance on a timetable: our own rows, mirrored into django-q2, and a row for every run."""
+"""Scheduled jobs: schedules, mirrored into django-q2, and a row for every job run."""

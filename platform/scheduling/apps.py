@@ -16,10 +16,10 @@ class SchedulingConfig(AppConfig):
         registry.register(*checks.CHECKS)
         register(
             Job(
-                "forget old runs",
+                "delete old job runs",
                 "scheduling.tasks.purge_old_runs",
-                "Forgets the runs of these schedules after a week.",
-                "runs forgotten",
+                "Deletes job runs after a week.",
+                "job runs deleted",
                 cron="30 3 * * *",
             )
         )

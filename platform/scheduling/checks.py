@@ -1,4 +1,4 @@
-"""What is checked of the scheduler and its jobs."""
+"""Checks of the scheduler and its jobs."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from checks.run import Measurements
 from foundation.durations import duration
 from scheduling import heartbeats
 
-# In one statement, the sign of life of the scheduler and the jobs whose last run went wrong.
+# The age of the scheduler's heartbeat, and the number of jobs whose last run failed, in one statement.
 _MAINTENANCE: Final = """
 SELECT (SELECT extract(epoch FROM clock_timestamp() - beat_at)::float8 FROM scheduling_heartbeat WHERE name = %s),
        (SELECT count(*) FROM scheduling_schedule AS schedule
@@ -24,25 +24,26 @@ SELECT (SELECT extract(epoch FROM clock_timestamp() - beat_at)::float8 FROM sche
 
 @dataclass(frozen=True, slots=True)
 class Maintenance:
-    """`silent_seconds`: since the scheduler last beat, None if it never did; `failed`: jobs whose last run failed."""
+    """`silent_seconds`: since the scheduler's last heartbeat, or None; `failed`: jobs whose last run failed."""
 
     silent_seconds: float | None
     failed: int
 
 
 def maintenance(measurements: Measurements) -> Maintenance:  # noqa: ARG001
+    """The state of the scheduler and its jobs, by one query."""
     with connection.cursor() as cursor:
         cursor.execute(_MAINTENANCE, [heartbeats.SCHEDULER])
         return Maintenance(*cursor.fetchone())
 
 
 def scheduler_age(measurements: Measurements) -> float | None:  # noqa: ARG001
-    """Seconds since the scheduler last beat; None if it never did."""
+    """Seconds since the last heartbeat of the scheduler; None if there was none."""
     return heartbeats.age_seconds(heartbeats.SCHEDULER)
 
 
 def is_silent(age_seconds: float | None) -> bool:
-    """Whether a scheduler that last beat so long ago is taken for dead."""
+    """Whether a scheduler with a heartbeat of this age counts as dead."""
     return age_seconds is None or age_seconds > heartbeats.SCHEDULER_STALE_SECONDS
 
 
@@ -51,7 +52,7 @@ def judge_scheduler(age_seconds: float | None) -> Sequence[Finding]:
 
 
 def judge_maintenance(measured: Maintenance) -> Sequence[Finding]:
-    """A scheduler that is silent comes before what its jobs last did."""
+    """The number of failed jobs; a silent scheduler takes precedence."""
     value, age = f"{measured.failed:,}", measured.silent_seconds
     if age is None:
         return [Finding(Level.BAD, "the scheduler has never reported", value, _START_THE_SCHEDULER)]

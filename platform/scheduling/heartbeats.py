@@ -1,4 +1,4 @@
-"""Signs of life, written by the part itself and read by others."""
+"""Heartbeats of the parts of an installation, by the database's clock."""
 
 from __future__ import annotations
 
@@ -10,17 +10,17 @@ from django.db.models.functions import Now
 from scheduling.models import Heartbeat
 
 SCHEDULER: Final = "scheduler"
-# It beats each minute, by a task that goes all the way through the queue; one beat may be lost and the next one late.
+# It is written each minute by a task that passes through the queue; one may be lost and the next one late.
 SCHEDULER_STALE_SECONDS: Final = 200
 
 
 def record_heartbeat(name: str) -> None:
-    """Note that `name` is at work now."""
+    """Set the heartbeat of `name` to now."""
     Heartbeat.objects.update_or_create(name=name, defaults={"beat_at": Now()})
 
 
 def age_seconds(name: str) -> float | None:
-    """How long ago `name` last beat, by the database's clock; None if it never did."""
+    """Seconds since the last heartbeat of `name`, by the database's clock; None if there was none."""
     with connection.cursor() as cursor:
         cursor.execute(
             "SELECT extract(epoch FROM clock_timestamp() - beat_at)::float8 FROM scheduling_heartbeat WHERE name = %s",

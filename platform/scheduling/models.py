@@ -1,4 +1,4 @@
-"""What the platform knows about its own processes, and when its maintenance runs."""
+"""Models: heartbeats, schedules, job runs."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from scheduling.timing import CRON_MAX_LENGTH
 
 
 class Heartbeat(models.Model):
-    """When a part was last seen at work, by the database's clock."""
+    """The time of the last heartbeat of a part, by the database's clock."""
 
     name = models.CharField(primary_key=True, max_length=50)
     beat_at = models.DateTimeField(db_default=Now())
@@ -25,6 +25,7 @@ class Heartbeat(models.Model):
 
 
 def installation_time_zone() -> str:
+    """The default time zone of schedules."""
     return str(settings.TIME_ZONE)
 
 
@@ -43,7 +44,7 @@ class Schedule(models.Model):
         permissions = [("run_schedule", "Can run a scheduled job now")]
         constraints = [
             models.CheckConstraint(
-                # Said in full: a check that comes out as null lets the row pass.
+                # Explicit about NULL, because a check constraint that evaluates to NULL passes.
                 condition=Q(every_minutes__isnull=False, every_minutes__gte=1, cron="")
                 | (Q(every_minutes__isnull=True) & ~Q(cron="")),
                 name="schedule_has_one_timing",
@@ -55,7 +56,7 @@ class Schedule(models.Model):
 
 
 class JobRun(models.Model):
-    """One run of a job. A run that is `running` for longer than a worker may live is lost with its worker."""
+    """One run of a job. If its worker dies, it stays `running` until the next run marks it as `lost`."""
 
     class Status(models.TextChoices):
         RUNNING = "running"

@@ -22,7 +22,7 @@ from scheduling.timing import next_run
 
 log = structlog.get_logger(__name__)
 
-# The proof that the scheduler works is nobody's to switch off.
+# The heartbeat of the scheduler has no row of ours, so that it cannot be switched off.
 HEARTBEAT: Final = "scheduler heartbeat"
 HEARTBEAT_FUNCTION: Final = "scheduling.tasks.record_scheduler_heartbeat"
 RUN_FUNCTION: Final = "scheduling.runner.run_scheduled"
@@ -31,24 +31,24 @@ BY_TIMETABLE: Final = "the timetable"
 
 @transaction.atomic
 def sync_schedules() -> None:
-    """Make a row for every job, and the scheduler's rows equal to ours. What is due keeps its time. Safe at any time.
+    """Create a schedule for every registered job, delete the others, and mirror them into django-q2. Idempotent.
 
-    A job by cron is mirrored as one run at its next time: the run itself, and each heartbeat, put the following one in.
+    Rows that are due keep their time. A cron schedule is mirrored as a single run at its next time; the run itself, and
+    each heartbeat, add the following one.
     """
     advisory_xact_lock(AdvisoryLock.SYNC_SCHEDULES)
     Schedule.objects.exclude(job__in=jobs.names()).delete()
     for job in jobs:
-        job.load()  # a job that cannot be found must not wait for its hour to say so
+        job.load()  # a job that cannot be imported must fail now, not at its first run
         Schedule.objects.get_or_create(job=job.name, defaults={"every_minutes": job.every_minutes, "cron": job.cron})
     sync_to_q2()
 
 
 def sync_to_q2() -> None:
-    """Make the scheduler's rows equal to ours; the caller holds a transaction.
+    """Mirror the schedules into django-q2, within the caller's transaction.
 
-    Its rows are read without locks, which it takes in no order: one that it is about to use up just now is looked at
-    again with the next heartbeat. A row of ours that cannot be read, which no form lets in, is left out and logged: it
-    must not stop the others.
+    django-q2's rows are not locked, because it locks them in no fixed order; one that it processes concurrently is
+    corrected with the next heartbeat. A schedule with an invalid timing is logged and skipped.
     """
     advisory_xact_lock(AdvisoryLock.SYNC_SCHEDULES)
     moment = now()
@@ -75,17 +75,17 @@ def sync_to_q2() -> None:
 
 
 def enqueue_job(job: str, asked_by: str) -> None:
-    """Have `job` run as soon as a worker is free."""
+    """Queue one run of `job` on behalf of `asked_by`."""
     async_task(RUN_FUNCTION, job, asked_by, group=job)
 
 
 def queue_heartbeat() -> None:
-    """Queue one heartbeat at once: the scheduler looks at its schedules only half a minute after it started."""
+    """Queue one heartbeat at once, because django-q2 checks its schedules only half a minute after its start."""
     async_task(HEARTBEAT_FUNCTION, group=HEARTBEAT)
 
 
 def _due_times(moment: datetime) -> list[tuple[Schedule, datetime]]:
-    """The schedules that are switched on, each with the time at which a new row of the scheduler is due."""
+    """The enabled schedules, each with the time at which a new row in django-q2 is due."""
     due = []
     for row in Schedule.objects.filter(enabled=True, job__in=jobs.names()):
         try:
@@ -96,11 +96,11 @@ def _due_times(moment: datetime) -> list[tuple[Schedule, datetime]]:
 
 
 def _ensure_row(existing: Q2Schedule | None, name: str, due: datetime, moment: datetime, **timing: Any) -> None:
-    """Have a row `name` with this timing. One that has it stays, and with it the time at which it is due."""
+    """Ensure a row `name` with this timing. An existing one with the same timing keeps its due time."""
     if existing is not None:
-        # The scheduler's rows have no time zone: one by cron that is not due yet shows it in its time.
-        as_ours = not timing.get("cron") or existing.next_run <= moment or existing.next_run == due
-        if as_ours and all(getattr(existing, field) == value for field, value in timing.items()):
+        # django-q2's rows have no time zone; for cron, it shows in the time of the next run.
+        is_current = not timing.get("cron") or existing.next_run <= moment or existing.next_run == due
+        if is_current and all(getattr(existing, field) == value for field, value in timing.items()):
             return
         existing.delete()
     Q2Schedule.objects.create(name=name, repeats=-1, next_run=due, **timing)

@@ -1,4 +1,4 @@
-"""The jobs that may run on a schedule: each app registers its own in `AppConfig.ready()`. Nothing else runs."""
+"""The registry of jobs, which each app fills in `AppConfig.ready()`. Only registered jobs can run."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from django.utils.module_loading import import_string
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """A synchronous function without arguments, safe to run twice; when it runs, until somebody decides otherwise.
+    """A job: an idempotent synchronous function without arguments, with its default schedule.
 
-    `function` is the function itself, or its dotted path, which is imported when the job runs: a process that runs no
-    jobs does not load what they need. It runs every `every_minutes`, or by `cron` in the installation's time zone.
-    `words` say in the console what it is for; `counts`, what the number that it returns stands for.
+    `function` is a callable or its dotted path, which is imported when the job runs, so that other processes do not
+    load it. It runs every `every_minutes`, or by `cron` in the installation's time zone. `description` is for the
+    console; `result_label` names what the number that it returns counts.
     """
 
     name: str
@@ -27,7 +27,7 @@ class Job:
     cron: str = ""
 
     def load(self) -> Callable[[], object]:
-        """The function. Raises `ImportError` for one that is not there."""
+        """The function, imported if needed. Raises `ImportError`."""
         if not isinstance(self.function, str):
             return self.function
         function: Callable[[], object] = import_string(self.function)
@@ -41,15 +41,17 @@ class JobRegistry:
         self._jobs: dict[str, Job] = {}
 
     def register(self, job: Job) -> None:
-        """Add `job`. Raises `ImproperlyConfigured` for a name that is taken."""
+        """Add `job`. Raises `ImproperlyConfigured` for a name in use."""
         if job.name in self._jobs:
             raise ImproperlyConfigured(f"Two jobs are called {job.name!r}.")
         self._jobs[job.name] = job
 
     def get(self, name: str) -> Job | None:
+        """The job, or None."""
         return self._jobs.get(name)
 
     def names(self) -> list[str]:
+        """The names of all jobs, in the order of registration."""
         return list(self._jobs)
 
     def __iter__(self) -> Iterator[Job]:

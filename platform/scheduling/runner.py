@@ -1,4 +1,4 @@
-"""Run one job and keep what came of it. Called by the scheduler's workers."""
+"""Runs a job and records the result. Called by the scheduler's workers."""
 
 from __future__ import annotations
 
@@ -20,9 +20,10 @@ _LONGEST_ERROR: Final = 2_000
 
 
 def run_scheduled(name: str, asked_by: str = BY_TIMETABLE) -> str:
-    """Run the job `name` and return its status. Never raises for what the job does: its run says so.
+    """Run the job `name` and return the status of its run; exceptions of the job are recorded there.
 
-    Not when somebody switched it off meanwhile, and not beside itself.
+    Returns "unknown" for an unregistered job and "off" for a schedule that has been switched off; a job that is still
+    running is skipped.
     """
     job = jobs.get(name)
     if job is None:
@@ -30,14 +31,14 @@ def run_scheduled(name: str, asked_by: str = BY_TIMETABLE) -> str:
         return "unknown"
     if asked_by == BY_TIMETABLE:
         with transaction.atomic():
-            sync_to_q2()  # one by cron needs its next time, whatever comes of this one
+            sync_to_q2()  # adds the next run of a cron schedule, whatever the result of this one
         if not Schedule.objects.filter(job=name, enabled=True).exists():
             return "off"
     return run_job(job, asked_by=asked_by)
 
 
 def run_job(job: Job, *, asked_by: str) -> str:
-    """Run `job`, with a row that says how it went; what it raises is in the row and in the log."""
+    """Run `job` and return the status of its `JobRun`; exceptions are recorded in the row and logged."""
     with try_advisory_lock(LockFamily.RUN_JOB.lock(job.name.encode())) as acquired:
         if not acquired:
             _write(job, asked_by, status=JobRun.Status.SKIPPED, outcome="still running from before", finished_at=now())

@@ -1,4 +1,4 @@
-"""What people may do with the timetable: change when a job runs, switch it off and on, run it now."""
+"""Changes of schedules: timing, on and off, run now."""
 
 from __future__ import annotations
 
@@ -30,9 +30,9 @@ def change_schedule(
     cron: str,
     time_zone: str,
 ) -> Schedule:
-    """Set when a job runs: `every_minutes`, or `cron` on the clocks of `time_zone`. Its next run follows from it.
+    """Set when a job runs: every `every_minutes`, or by `cron` in `time_zone`. The next run is rescheduled.
 
-    Raises `Forbidden`, `NotFound`, `PreconditionFailed` when somebody was first, and `InvalidInput` with a pointer.
+    Raises `Forbidden`, `NotFound`, `PreconditionFailed` for a stale version, and `InvalidInput` with a pointer.
     """
     require_permission(actor, CHANGE_SCHEDULE)
     check_timing(every_minutes, cron, time_zone)
@@ -59,7 +59,7 @@ def change_schedule(
 
 
 def check_timing(every_minutes: int | None, cron: str, time_zone: str) -> None:
-    """Raise `InvalidInput` with a pointer unless minutes or an expression is given, one of them, and ever runs."""
+    """Raise `InvalidInput` with a pointer unless exactly one of minutes and cron is set, and is valid and ever runs."""
     if bool(cron.strip()) == (every_minutes is not None):
         raise InvalidInput("Give either the minutes between two runs, or a cron expression.", pointer="/every_minutes")
     if every_minutes is not None and not 1 <= every_minutes <= LONGEST_MINUTES:
@@ -71,7 +71,7 @@ def check_timing(every_minutes: int | None, cron: str, time_zone: str) -> None:
 
 @transaction.atomic
 def run_now(actor: Actor, *, schedule_id: int) -> Schedule:
-    """Queue one run of the job, whether or not it is switched on. Raises `Forbidden`, `NotFound`."""
+    """Queue one run of the job, even if its schedule is switched off. Raises `Forbidden`, `NotFound`."""
     require_permission(actor, RUN_SCHEDULE)
     schedule = Schedule.objects.filter(pk=schedule_id).first()
     if schedule is None:

@@ -16,12 +16,12 @@ KEEP_RUNS = timedelta(days=7)
 
 
 def record_scheduler_heartbeat() -> None:
-    """Prove that tasks are taken from the queue and run; then mend what is missing in the scheduler's own rows."""
+    """Record the heartbeat, which proves that queued tasks run; then repair the mirrored schedules."""
     heartbeats.record_heartbeat(heartbeats.SCHEDULER)
     q2_sync.sync_schedules()
 
 
 def purge_old_runs() -> int:
-    """Delete the runs of schedules that began more than a week ago; how many there were."""
+    """Delete job runs older than `KEEP_RUNS`; return how many."""
     deleted, _ = JobRun.objects.filter(started_at__lt=Now() - KEEP_RUNS).delete()
     return deleted

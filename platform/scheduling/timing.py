@@ -1,5 +1,4 @@
-"""When a schedule runs next: cron expressions on the clocks of a time zone, read by cronsim. Pure: the caller brings
-the time."""
+"""The next run of a schedule: cron expressions in a time zone, evaluated by cronsim. Pure: the time is passed in."""
 
 from __future__ import annotations
 
@@ -21,17 +20,17 @@ _FIELDS: Final = (
     ("month", "1 to 12, or jan to dec"),
     ("day of the week", "0 to 7, or sun to sat, also as mon#1 (the first Monday) or 5L (the last Friday)"),
 )
-# zoneinfo lists them where the machine has them; they mean another zone on each machine, or none.
-_NOT_PLACES: Final = frozenset({"localtime", "Factory"})
+# Names in zoneinfo that depend on the machine.
+_EXCLUDED_ZONES: Final = frozenset({"localtime", "Factory"})
 
 
 def next_run(cron: str, time_zone: str, *, after: datetime) -> datetime:
-    """The first time later than `after` at which `cron` runs by the clocks of `time_zone`; in UTC.
+    """The first time later than `after` at which `cron` runs in `time_zone`, in UTC.
 
-    A time that clocks skip comes when they have moved forward, and one that comes twice is due the first time only;
-    with a `*` at the start of minute or hour, it goes by the time that passes.
+    A local time that a clock change skips runs after the change, and one that occurs twice runs the first time only;
+    if minute or hour begins with `*`, real time counts instead.
 
-    Raises `InvalidInput` with the pointer "/cron" or "/time_zone" for what cannot be read or never runs.
+    Raises `InvalidInput` with the pointer "/cron" or "/time_zone" if it is invalid or never runs.
     """
     zone = read_time_zone(time_zone)
     _check_shape(cron)
@@ -41,19 +40,19 @@ def next_run(cron: str, time_zone: str, *, after: datetime) -> datetime:
             if (due := moment.astimezone(UTC)) > after:
                 return due
     except CronSimError:
-        _check_fields(cron)  # with each of them readable, they never come together
+        _check_fields(cron)  # if each field is valid, the combination never occurs
     raise InvalidInput("This never runs: there is no such day in the next 50 years.", pointer="/cron")
 
 
 @cache
 def time_zone_names() -> tuple[str, ...]:
     """The IANA names that a schedule may have, sorted."""
-    return tuple(sorted(available_timezones() - _NOT_PLACES))
+    return tuple(sorted(available_timezones() - _EXCLUDED_ZONES))
 
 
 def read_time_zone(name: str) -> ZoneInfo:
     """The zone of that IANA name. Raises `InvalidInput` with the pointer "/time_zone"."""
-    # By the list: `ZoneInfo` would take other spellings, and other files, on some machines.
+    # By the list, because `ZoneInfo` accepts other spellings and files on some machines.
     if name not in time_zone_names():
         raise InvalidInput("There is no time zone of this name; “Europe/Berlin” is one.", pointer="/time_zone")
     return ZoneInfo(name)
@@ -62,7 +61,7 @@ def read_time_zone(name: str) -> ZoneInfo:
 def _check_shape(cron: str) -> None:
     if len(cron) > CRON_MAX_LENGTH:
         raise InvalidInput(f"At most {CRON_MAX_LENGTH} characters.", pointer="/cron")
-    # cronsim would take a sixth one for seconds; the scheduler wakes up twice a minute.
+    # cronsim accepts a sixth field for seconds, but the scheduler checks only twice a minute.
     if len(cron.split()) != len(_FIELDS):
         raise InvalidInput(
             "Five fields are expected: minute, hour, day of the month, month, day of the week.", pointer="/cron"
@@ -70,7 +69,7 @@ def _check_shape(cron: str) -> None:
 
 
 def _check_fields(cron: str) -> None:
-    """Raise `InvalidInput` for the first field that cannot be read for itself."""
+    """Raise `InvalidInput` for the first field that is invalid by itself."""
     for number, (text, (title, values)) in enumerate(zip(cron.split(), _FIELDS, strict=True)):
         fields = ["*"] * len(_FIELDS)
         fields[number] = text

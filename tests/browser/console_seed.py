@@ -1,4 +1,4 @@
-"""People, releases, keys and runs of schedules for the console."""
+"""People, releases, keys and job runs for the console."""
 
 from __future__ import annotations
 

@@ -82,13 +82,13 @@ class GroupAdmin(ConsoleAdmin):
 
     form = GroupForm
     change_form_template = "console/versioned_form.html"
-    list_display = ("name", "what", "people")
+    list_display = ("name", "purpose", "people")
     ordering = ("name",)
     search_fields = ("name",)
     actions_detail = ("copy_group", "delete_group")
 
     @admin.display(description="what it is for")
-    def what(self, group: Group) -> str:
+    def purpose(self, group: Group) -> str:
         if is_role(group):
             return f"{ROLE_DESCRIPTIONS[Role(group.name)]} A built-in role: it stays as it is, and can be copied."
         return "Says who may talk to which agent, or is a role of your own."
@@ -108,12 +108,12 @@ class GroupAdmin(ConsoleAdmin):
     def get_fields(self, request: HttpRequest, obj: Any = None) -> tuple[str, ...]:  # noqa: ARG002
         if obj is None:
             return ("name",)
-        return ("name", "what", "people", "rights" if is_role(obj) else "permissions")
+        return ("name", "purpose", "people", "rights" if is_role(obj) else "permissions")
 
     def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> tuple[str, ...]:  # noqa: ARG002
         if obj is None:
             return ()
-        return ("what", "people", "rights") if is_role(obj) else ("what", "people")
+        return ("purpose", "people", "rights") if is_role(obj) else ("purpose", "people")
 
     def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         """False for the built-in roles."""

@@ -45,7 +45,7 @@ class UserForm(AuditedFormMixin, forms.ModelForm):  # type: ignore[type-arg]
         }
 
     # Set by `get_form`: True on the page of the signed-in user, whose own roles cannot be changed.
-    own = False
+    is_own = False
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -55,7 +55,7 @@ class UserForm(AuditedFormMixin, forms.ModelForm):  # type: ignore[type-arg]
         if self._is_new:
             groups.initial = list(Group.objects.filter(name=Role.USER))
         groups.choices = list(_group_choices())
-        if self.own:
+        if self.is_own:
             groups.disabled = True
             groups.help_text = "You cannot change your own roles: ask another owner."
         self.remember(None if self._is_new else self.instance)
@@ -131,7 +131,7 @@ class UserAdmin(ConsoleAdmin):
 
     def get_form(self, request: HttpRequest, obj: Any = None, change: bool = False, **kwargs: Any) -> Any:
         form_class = super().get_form(request, obj, change, **kwargs)
-        return type(form_class.__name__, (form_class,), {"own": obj is not None and obj.pk == request.user.pk})
+        return type(form_class.__name__, (form_class,), {"is_own": obj is not None and obj.pk == request.user.pk})
 
     def save_model(self, request: HttpRequest, obj: User, form: Any, change: bool) -> None:
         actor, details = user_actor(request.user), form.cleaned_data
@@ -255,8 +255,8 @@ def _unlock_page(request: HttpRequest, model_admin: Any, user: User) -> HttpResp
     )
     if confirmation is not None:
         return confirmation
-    waited = unlock_account(user_actor(request.user), user_id=user.pk)
-    messages.success(request, f"{user} may try again." if waited else f"{user} did not have to wait.")
+    was_locked = unlock_account(user_actor(request.user), user_id=user.pk)
+    messages.success(request, f"{user} may try again." if was_locked else f"{user} did not have to wait.")
     return HttpResponseRedirect(row_url(user))
 
 
@@ -264,11 +264,11 @@ def _lockouts_page(request: HttpRequest, model_admin: Any) -> HttpResponse:
     address = request.POST.get("address", "")[:50] if request.method == "POST" else ""
     if address:
         try:
-            waited = unlock_address(user_actor(request.user), address=address)
+            was_locked = unlock_address(user_actor(request.user), address=address)
         except BandstandError as error:
             messages.error(request, error.detail)
         else:
-            messages.success(request, f"{address} may try again." if waited else f"{address} did not have to wait.")
+            messages.success(request, f"{address} may try again." if was_locked else f"{address} did not have to wait.")
         return HttpResponseRedirect(request.path)
     return console_page(request, model_admin, "console/lockouts.html", title="Locked out", lockouts=lockouts())
 

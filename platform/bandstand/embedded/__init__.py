@@ -1,4 +1,4 @@
-"""A PostgreSQL of our own, below the data directory, for a machine that has none."""
+"""An embedded PostgreSQL below the data directory, for machines without a server."""
 
 from bandstand.embedded.cluster import Cluster
 from bandstand.embedded.errors import EmbeddedError

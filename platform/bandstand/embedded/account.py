@@ -1,4 +1,4 @@
-"""The operating-system account that PostgreSQL runs under: ourselves, or an unprivileged one when we are root."""
+"""The operating-system account that PostgreSQL runs under: the present one, or an unprivileged one for root."""
 
 import os
 import pwd
@@ -14,7 +14,7 @@ CANDIDATES = ("postgres", "nobody")
 
 @dataclass(frozen=True, slots=True)
 class Account:
-    """Who runs the server. `switch` says whether that is somebody else than this process."""
+    """The account that runs the server. `switch`: it differs from that of this process."""
 
     name: str
     uid: int
@@ -26,12 +26,12 @@ class Account:
         return {"user": self.uid, "group": self.gid, "extra_groups": []} if self.switch else {}
 
     def own(self, path: Path) -> None:
-        """Give `path`, which must be ours, to the account."""
+        """Make the account the owner of `path`."""
         if self.switch:
             os.chown(path, self.uid, self.gid)
 
     def can_enter(self, folder: Path) -> bool:
-        """Whether the account may reach into `folder`; asked of the kernel, so that access lists count too."""
+        """Whether the account may reach into `folder`; tested by a child process, so that ACLs count."""
         return self._succeeds(["/bin/sh", "-c", 'cd -- "$1"', "sh", str(folder)])
 
     def can_run(self, program: Path) -> bool:
@@ -49,7 +49,7 @@ class Account:
 
 
 def server_account() -> Account:
-    """The account to run under. Raises EmbeddedError where there is none that PostgreSQL accepts."""
+    """The account to run the server under. Raises EmbeddedError if there is none that PostgreSQL accepts."""
     if os.geteuid() != 0:
         try:
             entry = pwd.getpwuid(os.geteuid())

@@ -1,4 +1,4 @@
-"""Where the PostgreSQL programs are, and a copy of them where the server's account cannot reach the originals."""
+"""Locates the PostgreSQL programs, and copies them if the server's account cannot execute the originals."""
 
 import os
 import shutil
@@ -28,7 +28,10 @@ def installed(version: int) -> Path:
 
 
 def usable(version: int, *, account: Account, home: Path) -> Path:
-    """A folder like :func:`installed` whose programs `account` can start; copied below `home` when needed."""
+    """The folder of programs that `account` can execute: :func:`installed`, or a copy of it below `home`.
+
+    Raises EmbeddedError.
+    """
     original = installed(version)
     if account.can_run(original / "bin" / "postgres"):
         return original
@@ -42,7 +45,7 @@ def usable(version: int, *, account: Account, home: Path) -> Path:
 
 
 def _copy(original: Path, target: Path) -> None:
-    # The programs look for their libraries beside the package, so the copy keeps that shape.
+    # The programs find their libraries by a path relative to the package, which the copy preserves.
     package, libraries = original.parent, original.parent.parent / f"{MODULE}.libs"
     draft = target.with_name(f"{target.name}.{os.getpid()}.draft")
     shutil.rmtree(draft, ignore_errors=True)
@@ -50,7 +53,7 @@ def _copy(original: Path, target: Path) -> None:
     if libraries.is_dir():
         shutil.copytree(libraries, draft / libraries.name)
     _open_for_reading(draft)
-    if target.exists():  # a copy of another major version: add ours to it
+    if target.exists():  # a copy of another major version: add this one
         (draft / package.name / original.name).rename(target / package.name / original.name)
         shutil.rmtree(draft)
     else:

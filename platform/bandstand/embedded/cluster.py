@@ -1,4 +1,4 @@
-"""One PostgreSQL cluster: made, started, found again, stopped."""
+"""One PostgreSQL cluster: initialise, start, find, stop."""
 
 import os
 import secrets
@@ -34,7 +34,7 @@ SETTINGS: Final[Mapping[str, str]] = MappingProxyType(
         "log_line_prefix": "%m [%p] %q%u@%d ",
         "log_min_messages": "warning",
         "log_min_duration_statement": "1s",
-        "log_min_error_statement": "panic",  # a failing statement may carry a person's words
+        "log_min_error_statement": "panic",  # failing statements may contain users' messages
     }
 )
 PREPARE_SQL: Final = rf"""
@@ -54,8 +54,8 @@ class Cluster:
     """The embedded PostgreSQL of one data directory.
 
     It listens on a Unix socket only, in a folder that only its account can enter, and asks the application role for a
-    password. It runs in a session of its own, so that Ctrl-C in a terminal does not reach it. Any process of the same
-    user (or root) may ask for `url` and `pid`; one process at a time may start and stop it (the caller sees to that).
+    password. It runs in its own process session, so that Ctrl-C in a terminal does not reach it. Any process of the
+    same user (or root) may read `url` and `pid`; the caller ensures that only one process starts and stops it.
 
     `settings` are added to, or replace, those of :data:`SETTINGS`. Every method raises EmbeddedError.
     """
@@ -68,7 +68,7 @@ class Cluster:
 
     @property
     def exists(self) -> bool:
-        """Whether the cluster was ever made."""
+        """Whether the cluster has been initialised."""
         return Record.read(self.data_dir) is not None
 
     @property
@@ -78,7 +78,7 @@ class Cluster:
 
     @property
     def superuser_url(self) -> str:
-        """For maintenance: signs in by peer identity, so only as root or as the account that the server runs under."""
+        """A URL for maintenance. It uses peer authentication: only for root and the account that runs the server."""
         return self._record().superuser_url
 
     @property
@@ -108,7 +108,7 @@ class Cluster:
         return binaries.usable(self.version, account=self._account, home=self.home) / "bin"
 
     def start(self) -> str:
-        """Make the cluster if needed, start it if it does not run, and answer its DATABASE_URL."""
+        """Initialise the cluster if needed, start it if it does not run, and return its DATABASE_URL."""
         try:
             return self._start()
         except data_dirs.DataDirError as error:
@@ -117,8 +117,8 @@ class Cluster:
             raise EmbeddedError(f"the embedded PostgreSQL cannot be started: {error}") from None
 
     def stop(self, fast: bool = True, *, within_seconds: float = 8.0) -> None:
-        """Shut the server down in order; not `fast` waits for clients to leave. Past the time it is ended hard,
-        which loses nothing that was committed."""
+        """Shut the server down; unless `fast`, wait for clients to disconnect. After `within_seconds` it is killed,
+        which loses no committed data."""
         data = self.home / "data"
         pid = processes.server_pid(data)
         if pid is not None:
@@ -135,7 +135,7 @@ class Cluster:
             process.wait()
 
     def kill(self) -> None:
-        """SIGKILL the server, as a crash would."""
+        """SIGKILL the server, like a crash."""
         data = self.home / "data"
         if (pid := processes.server_pid(data)) is not None:
             os.kill(pid, signal.SIGKILL)
@@ -203,7 +203,7 @@ class Cluster:
         draft = data.with_name("data.draft")
         draft.mkdir(mode=0o700, exist_ok=True)
         self._account.own(draft)
-        # Text is ordered by its bytes, and what a capital letter is comes from Unicode.
+        # Byte order for sorting; upper and lower case by Unicode.
         locale = ["--locale=C", "--locale-provider=builtin", "--builtin-locale=C.UTF-8"]
         if self.version < 17:
             locale = ["--locale=C", "--lc-ctype=C.UTF-8"]
@@ -220,12 +220,12 @@ class Cluster:
         subprocess.run(  # noqa: S603  # an interrupted attempt may have left files
             ["/bin/sh", "-c", 'rm -rf -- "$1"/* ', "sh", draft], check=True, cwd="/", **self._account.run_as()
         )
-        self._run(command, what="initdb")
+        self._run(command, program="initdb")
         draft.rename(data)
 
     def _launch(self, data: Path, record: Record) -> None:
         processes.end_leftovers(data)
-        (data / processes.PID_FILE).unlink(missing_ok=True)  # its process does not run: a kill left it behind
+        (data / processes.PID_FILE).unlink(missing_ok=True)  # stale: its process does not run
         self._write_access_rules(data)
         settings = {**self._settings, "unix_socket_directories": record.socket}
         arguments = [word for name, value in settings.items() for word in ("-c", f"{name}={value}")]
@@ -263,11 +263,11 @@ class Cluster:
 
     def _write_access_rules(self, data: Path) -> None:
         # Peer identity for the superuser, a password for everybody else; there is no network line at all.
-        who = [self._account.name, "root"] if self._account.switch else [self._account.name]
-        names = "".join(f'bandstand "{name}" postgres\n' for name in who)
+        accounts = [self._account.name, "root"] if self._account.switch else [self._account.name]
+        names = "".join(f'bandstand "{name}" postgres\n' for name in accounts)
         rules = "local all,replication postgres peer map=bandstand\nlocal all all scram-sha-256\n"
         for file, content in (("pg_hba.conf", rules), ("pg_ident.conf", names)):
-            # The folder is the account's: a link in it must not lead us, as root, anywhere else.
+            # The folder belongs to the account: as root, do not follow symlinks in it.
             descriptor = os.open(data / file, os.O_WRONLY | os.O_TRUNC | os.O_NOFOLLOW)
             with os.fdopen(descriptor, "w", encoding="utf-8") as rules_file:
                 rules_file.write(f"# Written anew at every start.\n{content}")
@@ -275,11 +275,11 @@ class Cluster:
     def _prepare(self, record: Record) -> None:
         self._run(
             [self.programs / "psql", "-X", "-q", "-h", record.socket, "-p", str(PORT), "-U", "postgres", "template1"],
-            what="psql",
+            program="psql",
             script=f"\\set password '{record.password}'\n{PREPARE_SQL}",
         )
 
-    def _run(self, command: Sequence[str | Path], *, what: str, script: str = "") -> None:
+    def _run(self, command: Sequence[str | Path], *, program: str, script: str = "") -> None:
         result = subprocess.run(  # noqa: S603  # our own binaries
             command,
             input=script.encode(),
@@ -292,10 +292,10 @@ class Cluster:
         if result.returncode != 0:
             lines = (result.stderr + result.stdout).decode(errors="replace").strip().splitlines()
             error_lines = [line for line in lines if "ERROR: " in line or "FATAL: " in line or "error: " in line]
-            raise EmbeddedError(f"{what} failed: {(error_lines or lines[-1:] or ['no message'])[0]}")
+            raise EmbeddedError(f"{program} failed: {(error_lines or lines[-1:] or ['no message'])[0]}")
 
     def _environment(self) -> dict[str, str]:
-        # Nothing of ours: our environment holds secrets, and PG* variables would redirect the programs.
+        # Not inherited: the environment holds secrets, and PG* variables would redirect the programs.
         return {"PATH": os.defpath, "LC_ALL": "C", "TZ": "UTC"}
 
     def _reap(self) -> None:

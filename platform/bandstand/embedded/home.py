@@ -1,4 +1,4 @@
-"""Where a cluster's files go: below the data directory, or where its account can reach them."""
+"""The folder of a cluster's files: below the data directory, or elsewhere if its account cannot enter that."""
 
 import hashlib
 import shutil
@@ -12,9 +12,9 @@ from bandstand.embedded import processes
 from bandstand.embedded.account import Account
 from bandstand.embedded.errors import EmbeddedError
 
-ELSEWHERE: Final = Path("/var/lib/bandstand")
+FALLBACK_DIR: Final = Path("/var/lib/bandstand")
 OWNER_FILE: Final = "bandstand.id"
-LONGEST_SOCKET_DIR: Final = 107 - len("/.s.PGSQL.5432.lock")  # sun_path of Linux; macOS has 103 and short paths
+MAX_SOCKET_DIR_LENGTH: Final = 107 - len("/.s.PGSQL.5432.lock")  # sun_path of Linux; macOS has 103 and short paths
 
 
 def choose(data_dir: Path, account: Account) -> Path:
@@ -22,12 +22,15 @@ def choose(data_dir: Path, account: Account) -> Path:
     if account.can_enter(data_dir):
         return data_dir / "postgres"
     digest = hashlib.sha256(str(data_dir).encode()).hexdigest()[:16]
-    return ELSEWHERE / digest
+    return FALLBACK_DIR / digest
 
 
 def make(home: Path, *, installation: str) -> None:
-    """Make `home` the folder of this installation's cluster; what another one left there is set aside, never used."""
-    for folder in (ELSEWHERE, home) if home.is_relative_to(ELSEWHERE) else (home,):
+    """Create `home` for the cluster of this installation; the data of another one in it is moved away.
+
+    Raises EmbeddedError if that one is running.
+    """
+    for folder in (FALLBACK_DIR, home) if home.is_relative_to(FALLBACK_DIR) else (home,):
         if not folder.exists():
             folder.mkdir()
             folder.chmod(0o755)  # whatever the umask: the account must pass through
@@ -40,7 +43,7 @@ def make(home: Path, *, installation: str) -> None:
 def make_socket_dir(home: Path, recorded: str, account: Account) -> Path:
     """A folder for the server's socket that only the account can enter, with a path short enough for the kernel."""
     folder = home / "socket"
-    if len(str(folder).encode()) <= LONGEST_SOCKET_DIR:
+    if len(str(folder).encode()) <= MAX_SOCKET_DIR_LENGTH:
         folder.mkdir(mode=0o700, exist_ok=True)
         folder.chmod(0o700)
         account.own(folder)

@@ -1,4 +1,4 @@
-"""Who of the running processes belongs to a cluster."""
+"""Finds the running processes of a cluster."""
 
 import os
 import signal
@@ -28,27 +28,27 @@ def accepts_connections(data: Path, pid: int) -> bool:
 
 
 def belongs(pid: int, data: Path) -> bool:
-    """Whether `pid` is a living PostgreSQL process of the cluster in `data` (a pid may have been given away anew)."""
+    """Whether `pid` is a running PostgreSQL process of the cluster in `data`, and not a reused pid."""
     try:
         process = psutil.Process(pid)
         if process.status() == psutil.STATUS_ZOMBIE or "postgres" not in process.name():
             return False
-        # The server, and with it all its children, stands in the data directory.
+        # The working directory of the server and its children is the data directory.
         return os.path.realpath(process.cwd()) == os.path.realpath(data)
     except psutil.Error:
         return False
 
 
 def server_pid(data: Path) -> int | None:
-    """The process id of the living server in `data`, if there is one."""
+    """The process id of the running server in `data`, if there is one."""
     pid = recorded_pid(data)
     return pid if pid is not None and belongs(pid, data) else None
 
 
 def end_leftovers(data: Path, *, within_seconds: float = 5.0) -> None:
-    """Wait for children of a server that was killed, then kill those that stay.
+    """Wait for the children of a killed server to exit, then kill those that remain.
 
-    They notice its death themselves, but until they are gone a new server refuses to start.
+    They notice its death themselves, but a new server refuses to start until they are gone.
     """
     deadline = time.monotonic() + within_seconds
     while remaining := [pid for pid in psutil.pids() if belongs(pid, data)]:
@@ -59,7 +59,7 @@ def end_leftovers(data: Path, *, within_seconds: float = 5.0) -> None:
 
 
 def wait_until_gone(pid: int, data: Path, *, within_seconds: float) -> bool:
-    """Whether the process ended in time."""
+    """Wait for the process to end; return whether it did within `within_seconds`."""
     deadline = time.monotonic() + within_seconds
     while belongs(pid, data):
         if time.monotonic() > deadline:

@@ -1,4 +1,4 @@
-"""What a cluster's owner must remember between two starts, kept in the data directory (0600)."""
+"""The state of a cluster between two starts, stored in the data directory (mode 0600)."""
 
 import json
 from dataclasses import asdict, dataclass, replace
@@ -17,9 +17,9 @@ PORT = 5432  # only part of the socket's name: the server does not listen on the
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """Where a cluster lives and how its application role signs in.
+    """The location of a cluster and the password of its application role.
 
-    `prepared` turns true once role, database and extension exist; until then each start makes them again.
+    `prepared` is true once role, database and extension exist; until then each start creates them.
     """
 
     home: str
@@ -37,7 +37,7 @@ class Record:
 
     @property
     def superuser_url(self) -> str:
-        """An address without a password, for those whom the server knows by their account."""
+        """A URL without a password, for peer authentication."""
         return f"postgresql://postgres@/{DATABASE}?{urlencode({'host': self.socket, 'port': PORT})}"
 
     @classmethod

@@ -1,1 +1,1 @@
-"""Django's PostgreSQL backend with the two things that settings alone cannot say (see `base`)."""
+"""Django's PostgreSQL backend with a transaction timeout and another pool (see `base`)."""

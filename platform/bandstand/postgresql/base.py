@@ -1,5 +1,5 @@
-"""The database backend: Django's own, plus a transaction timeout where the server has one, and a pool that notices
-a restarted server without asking it.
+"""The database backend: Django's own, plus a transaction timeout where the server supports it, and a pool that detects
+a restarted server without a round trip.
 """
 
 import select
@@ -14,14 +14,14 @@ from django.utils.functional import cached_property
 from psycopg_pool import ConnectionPool
 
 TRANSACTION_TIMEOUT_SINCE = 170000
-# What the server says before it closes a connection.
-_LAST_WORDS = frozenset({"FATAL", "PANIC"})
+# The severities of errors with which the server closes a connection.
+_FATAL_SEVERITIES = frozenset({"FATAL", "PANIC"})
 
 
 def terminated_by_server(connection: psycopg.Connection[Any]) -> bool:
-    """Whether the server has ended an idle connection. It says nothing else to one, so nobody need ask it.
+    """Whether the server has terminated an idle connection; it sends nothing else on one.
 
-    A round trip per checkout would cost more than most of our statements; this looks at the socket only.
+    A round trip per checkout would cost more than most statements; this polls the socket only.
     """
     if connection.closed:
         return True
@@ -37,7 +37,7 @@ def terminated_by_server(connection: psycopg.Connection[Any]) -> bool:
 
 
 class Pool(ConnectionPool[psycopg.Connection[Any]]):
-    """Hands out living connections; a dead one is dropped and the next one taken at once.
+    """Returns working connections; a dead one is dropped and the next one tried at once.
 
     The library's own `check` pauses for a second after the first dead connection and for longer after each of the next:
     after a restart of the server, when all are dead, that was the whole patience of the first requests. (The pauses
@@ -55,31 +55,31 @@ class Pool(ConnectionPool[psycopg.Connection[Any]]):
 
 
 class Errors(DatabaseErrorWrapper):
-    """Django's, but a connection that is gone is an `OperationalError`, whatever the server's reason to end it.
+    """Django's error wrapper, but a lost connection is always an `OperationalError`.
 
-    By the number of its code, the end of a transaction that took too long would be an `InternalError`, and one that
-    came without a code none of the kinds that mean "try again".
+    By its SQLSTATE, a transaction timeout would be an `InternalError`, and an error without SQLSTATE none of the
+    classes that are retried.
     """
 
     def __exit__(self, exc_type: Any, exc_value: Any, traceback: Any) -> None:
-        if exc_type is not None and issubclass(exc_type, psycopg.DatabaseError) and _lost(exc_value):
+        if exc_type is not None and issubclass(exc_type, psycopg.DatabaseError) and _is_connection_lost(exc_value):
             self.wrapper.errors_occurred = True  # type: ignore[attr-defined]  # not in the stubs
             raise OperationalError(*exc_value.args).with_traceback(traceback) from exc_value
         super().__exit__(exc_type, exc_value, traceback)
 
 
-def _lost(error: psycopg.Error) -> bool:
-    return type(error) is psycopg.DatabaseError or error.diag.severity_nonlocalized in _LAST_WORDS
+def _is_connection_lost(error: psycopg.Error) -> bool:
+    return type(error) is psycopg.DatabaseError or error.diag.severity_nonlocalized in _FATAL_SEVERITIES
 
 
 class DatabaseWrapper(base.DatabaseWrapper):
-    """OPTIONS may hold `transaction_timeout_seconds` besides what Django's backend takes."""
+    """Django's backend with the additional option `transaction_timeout_seconds`."""
 
     _connection_pools: dict[str, ConnectionPool[Any]] = {}
 
     @cached_property
     def wrap_database_errors(self) -> Errors:
-        """Django's name for what turns psycopg's errors into Django's."""
+        """Overrides Django's converter of psycopg errors."""
         return Errors(self)
 
     @property
@@ -95,7 +95,7 @@ class DatabaseWrapper(base.DatabaseWrapper):
                 name="bandstand",
                 **options,
             )
-            # Two threads may come here at once; neither pool is open yet, and the first one stays.
+            # Two threads may get here concurrently; neither pool is open yet, and the first one is used.
             self._connection_pools.setdefault(self.alias, pool)
         return self._connection_pools[self.alias]
 

@@ -1,4 +1,4 @@
-"""`make run`: the whole installation on this machine, under one process that starts, watches and ends it."""
+"""The supervisor behind `make run`: starts, monitors and stops all processes of an installation."""
 
 import asyncio
 
@@ -6,7 +6,7 @@ from bandstand import config as configuration
 
 
 def main() -> int:
-    """Run until a signal says otherwise; the exit status."""
+    """Run until SIGTERM or SIGINT; return the exit status."""
     from bandstand.supervisor.supervisor import Installation
 
     return asyncio.run(Installation(configuration.load_or_exit()).run())

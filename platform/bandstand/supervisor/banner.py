@@ -1,4 +1,4 @@
-"""The last lines of a start: where it is, who gets in, what it talks to."""
+"""The lines printed after a start: URL, login, model, logs."""
 
 from collections.abc import Iterator
 
@@ -9,7 +9,7 @@ DOCS = "docs/models.md"
 
 
 def lines(config: Config, *, first: bool) -> Iterator[str]:
-    """What to print. The password itself only on the start that made it."""
+    """The lines to print. The password is included only on the `first` start, which created it."""
     yield ""
     yield f"  Bandstand is ready: {config.base_url}/   (console: {config.base_url}/admin/)"
     yield from _login(config, first=first)
@@ -46,7 +46,7 @@ def _model(config: Config) -> Iterator[str]:
 
 
 def _idle_key(config: Config) -> tuple[str, str] | None:
-    """A vendor's key that nothing uses yet, and a route that would."""
+    """The variable of an API key that no configured model uses, and a route that would use it; or None."""
     if config.anthropic_api_key:
         return "ANTHROPIC_API_KEY", "anthropic:claude-sonnet-5"
     return ("GOOGLE_API_KEY", "google:gemini-2.5-flash") if config.google_api_key else None

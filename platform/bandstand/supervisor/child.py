@@ -1,4 +1,4 @@
-"""One process that must be there: started, and started again when it ends."""
+"""One supervised process: started, and restarted when it exits."""
 
 import asyncio
 import os
@@ -33,14 +33,14 @@ class Role:
 
 
 def next_pause(pause_seconds: float, lived_seconds: float) -> float:
-    """How long to wait before a child that lived `lived_seconds` is started again, after a pause before that."""
+    """Seconds to wait before restarting a child that ran for `lived_seconds`; `pause_seconds` is the previous pause."""
     if lived_seconds >= HEALTHY_AFTER_SECONDS or pause_seconds == 0:
         return FIRST_PAUSE_SECONDS
     return min(pause_seconds * 2, LONGEST_PAUSE_SECONDS)
 
 
 class Child:
-    """A role's process, in a session of its own (Ctrl-C in the terminal reaches the supervisor alone)."""
+    """A role's process, in its own process session, so that Ctrl-C in the terminal reaches the supervisor only."""
 
     def __init__(self, role: Role, log: Path, changed: Callable[[], None]) -> None:
         self.role = role
@@ -55,24 +55,24 @@ class Child:
         self._task: asyncio.Task[None] | None = None
 
     def start(self) -> None:
-        """Begin to keep the process running."""
+        """Start the process and keep it running."""
         self._task = asyncio.create_task(self._keep(), name=self.role.name)
 
     async def restart(self) -> None:
-        """End the process hard; it is started again like one that died."""
+        """Terminate the process, by SIGKILL after a second; it is restarted like one that crashed."""
         self.signal_leader(signal.SIGTERM)
         await asyncio.sleep(1.0)
         self._kill_group()
 
-    def begin_end(self) -> None:
-        """Ask the process to end and start it no more."""
+    def request_stop(self) -> None:
+        """Send SIGTERM and stop restarting."""
         self._ending = True
         if self._process is None and self._task is not None:
-            self._task.cancel()  # in the pause between two lives
+            self._task.cancel()  # during the pause before a restart
         self.signal_leader(signal.SIGTERM)
 
     async def end(self, within_seconds: float) -> bool:
-        """Wait for the end that :meth:`begin_end` asked for, then kill; whether it came by itself."""
+        """Wait for the process to exit after :meth:`request_stop`, then kill it; return whether it exited in time."""
         if self._task is None:
             return True
         done, _ = await asyncio.wait([self._task], timeout=within_seconds)
@@ -82,7 +82,7 @@ class Child:
         return bool(done)
 
     def kill(self) -> None:
-        """End the process now and start it no more."""
+        """Kill the process and stop restarting."""
         self._ending = True
         self._kill_group()
 
@@ -94,13 +94,13 @@ class Child:
     async def _keep(self) -> None:
         pause = 0.0
         while not self._ending:
-            began = time.monotonic()
+            start = time.monotonic()
             status = await self._live()
             if self._ending:
                 return
             self.failures += 1
             self.last_status = status
-            pause = next_pause(pause, time.monotonic() - began)
+            pause = next_pause(pause, time.monotonic() - start)
             print_error(
                 f"{self.role.name} ended ({_describe_status(status)}), starting it again in {pause:.1f} s; "
                 f"see {self.log}"
@@ -123,12 +123,12 @@ class Child:
         self.started_at = time.monotonic()
         self.started = processes.describe(self.role.name, self._process.pid)
         self._changed()
-        if self._ending:  # asked to end while it was being started
+        if self._ending:  # stopped while it was starting
             self.signal_leader(signal.SIGTERM)
         try:
             return await self._process.wait()
         finally:
-            self._kill_group()  # what it left behind: the scheduler's workers, say
+            self._kill_group()  # its children, such as the scheduler's workers
             self._process, self.started = None, None
             self._changed()
 

@@ -1,4 +1,4 @@
-"""The children's log files: errors are repeated on the terminal, and no file grows for ever."""
+"""The log files of the children: errors are printed on the terminal, and large files are rotated."""
 
 import json
 import os
@@ -12,7 +12,7 @@ SHOWN_LEVELS = frozenset({"error", "critical"})
 
 
 class ChildLog:
-    """Follows one file from its present end."""
+    """Follows one log file from its present end."""
 
     def __init__(self, name: str, path: Path) -> None:
         self.name = name
@@ -20,7 +20,7 @@ class ChildLog:
         self._offset = path.stat().st_size if path.exists() else 0
 
     def errors(self) -> list[str]:
-        """The lines worth showing that were written since the last call; also turns the file over when it is large."""
+        """Return the error lines written since the last call; also rotate the file when it is large."""
         try:
             with self.path.open("rb") as file:
                 size = os.fstat(file.fileno()).st_size
@@ -32,12 +32,12 @@ class ChildLog:
         complete = content[: content.rfind(b"\n") + 1] if len(content) < READ_BYTES else content
         self._offset += len(complete)
         if size > ROTATE_BYTES:
-            self._turn_over()
+            self._rotate()
         lines = (_format_line(line) for line in complete.decode(errors="replace").splitlines())
         return [f"{self.name}: {line}" for line in lines if line]
 
-    def _turn_over(self) -> None:
-        # The children hold the file open for appending: it is emptied under them, not replaced.
+    def _rotate(self) -> None:
+        # The children have the file open for appending, so it is truncated, not replaced.
         shutil.copyfile(self.path, self.path.with_name(f"{self.path.name}.1"))
         os.truncate(self.path, 0)
         self._offset = 0
@@ -51,4 +51,4 @@ def _format_line(line: str) -> str:
         exception = str(entry.get("exception", "")).strip().splitlines()[-1:]
         return " ".join([str(entry["event"]), *exception])
     except (ValueError, KeyError, TypeError):
-        return line.strip()  # not from our logger: somebody's last words
+        return line.strip()  # not a log line: a traceback or a message of a crash

@@ -12,17 +12,17 @@ from bandstand.supervisor.terminal import print_error
 
 
 class Database:
-    """Started first, kept running, stopped last."""
+    """The embedded PostgreSQL: started first, restarted when it exits, stopped last."""
 
     def __init__(self, data_dir: Path) -> None:
         self.cluster = Cluster(data_dir)
         self._ending = False
-        # A start or stop under way in its thread outlives the task that asked for it.
+        # A start or stop in its thread outlives a cancelled task.
         self._busy = threading.Lock()
         self._keeper: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
-        """Start the server; one that a dead supervisor left is ended first. Raises CannotStart."""
+        """Start the server, after stopping one that a dead supervisor left running. Raises CannotStart."""
         try:
             await asyncio.to_thread(self._start)
         except EmbeddedError as error:
@@ -30,7 +30,7 @@ class Database:
         self._keeper = asyncio.create_task(self._keep(), name="postgres")
 
     async def stop(self, within_seconds: float) -> None:
-        """Stop the server, in order if it can be done in time."""
+        """Stop the server; after `within_seconds` it is killed."""
         self._ending = True
         try:
             await asyncio.to_thread(self._stop, within_seconds)
@@ -40,9 +40,9 @@ class Database:
             self._keeper.cancel()
             await asyncio.wait([self._keeper])
 
-    def _start(self, *, anew: bool = False) -> None:
+    def _start(self, *, restart: bool = False) -> None:
         with self._busy:
-            if not anew and self.cluster.exists:
+            if not restart and self.cluster.exists:
                 self.cluster.stop(within_seconds=5.0)
             if not self._ending:
                 self.cluster.start()
@@ -55,14 +55,14 @@ class Database:
     async def _keep(self) -> None:
         pause = 0.0
         while True:
-            began = time.monotonic()
+            start = time.monotonic()
             await asyncio.to_thread(self.cluster.wait)
             if self._ending:
                 return
-            pause = next_pause(pause, time.monotonic() - began)
+            pause = next_pause(pause, time.monotonic() - start)
             print_error(f"PostgreSQL ended, starting it again in {pause:.1f} s; see {self.cluster.log}")
             await asyncio.sleep(pause)
             try:
-                await asyncio.to_thread(self._start, anew=True)
+                await asyncio.to_thread(self._start, restart=True)
             except EmbeddedError as error:
                 print_error(str(error))

@@ -10,7 +10,7 @@ FILE = "supervisor.lock"
 
 
 class Lock:
-    """Held from construction until this process ends, however it ends. Raises CannotStart when somebody has it."""
+    """A file lock, held from construction until this process exits. Raises CannotStart if another process holds it."""
 
     def __init__(self, folder: Path, *, data_dir: Path, address: str) -> None:
         folder.mkdir(mode=0o700, exist_ok=True)

@@ -1,4 +1,4 @@
-"""Which processes a supervisor started, remembered across its own death."""
+"""The processes that a supervisor started, recorded so that its successor can find them."""
 
 import json
 import os
@@ -22,7 +22,7 @@ KILL_SECONDS: Final = 3.0
 
 @dataclass(frozen=True, slots=True)
 class ChildProcess:
-    """A child that leads a session of its own: `pid` names the process, its group and its session."""
+    """A child that leads its own session: `pid` is the id of the process, its group and its session."""
 
     name: str
     pid: int
@@ -30,7 +30,7 @@ class ChildProcess:
 
 
 def describe(name: str, pid: int) -> ChildProcess:
-    """Describe a child that was just started (0.0 if it has ended already)."""
+    """Return the record of a child that was just started; `started_at` is 0.0 if it has ended already."""
     try:
         return ChildProcess(name, pid, psutil.Process(pid).create_time())
     except psutil.Error:
@@ -38,12 +38,12 @@ def describe(name: str, pid: int) -> ChildProcess:
 
 
 def write(folder: Path, children: Iterable[ChildProcess]) -> None:
-    """Remember `children` for the next start."""
+    """Record `children` for the next start."""
     write_private(folder / FILE, json.dumps([asdict(child) for child in children]) + "\n")
 
 
 def read(folder: Path) -> list[ChildProcess]:
-    """What the supervisor before us remembered; a damaged file is nothing to go by."""
+    """The children that the previous supervisor recorded; empty for a missing or damaged file."""
     try:
         return [ChildProcess(**child) for child in json.loads((folder / FILE).read_text(encoding="utf-8"))]
     except (OSError, ValueError, TypeError):
@@ -51,7 +51,7 @@ def read(folder: Path) -> list[ChildProcess]:
 
 
 def members(child: ChildProcess) -> list[psutil.Process]:
-    """The living processes of the child's session, unless its number was given to somebody else meanwhile."""
+    """The running processes of the child's session; empty if its pid has been reused."""
     alive = []
     for pid in psutil.pids():
         with suppress(psutil.Error, OSError):
@@ -66,7 +66,7 @@ def members(child: ChildProcess) -> list[psutil.Process]:
 
 
 def end(children: Iterable[ChildProcess]) -> list[str]:
-    """End what lives of `children`: the leaders by SIGTERM, then everything by SIGKILL; the names of what was found."""
+    """Stop the running ones of `children`: SIGTERM to the leaders, then SIGKILL to all; return their names."""
     alive_by_child = {child: alive for child in children if (alive := members(child))}
     for child, alive in alive_by_child.items():
         # The leader only: django-q2's workers die of a group's SIGTERM while its leader waits for them for ever

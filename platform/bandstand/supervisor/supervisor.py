@@ -1,4 +1,4 @@
-"""The start, the watch and the end of everything that `make run` runs."""
+"""Starts, monitors and stops everything that `make run` runs."""
 
 import asyncio
 import os
@@ -23,11 +23,11 @@ from bandstand.supervisor.terminal import print_error, print_line
 from bandstand.web.listen_sockets import FD_VARIABLE, AddressError, check_free, listening_socket
 from foundation.private_files import open_private
 
-# A stop must be over in ten seconds: what the children leave of it is the database's, which needs two to end hard.
+# A stop takes ten seconds at most: the children's share, then the rest for the database, which needs two to be killed.
 STOP_SECONDS: Final = 7.5
 CHILDREN_END_SECONDS: Final = 6.5
 RUNNER_DRAIN_SECONDS: Final = 6.0
-# A web process that lives and does not answer for so long is not only slow; the other parts are waited for less long.
+# How long to wait for a web process that runs and does not respond, and for the other parts.
 ANSWER_SECONDS: Final = 90.0
 READY_SECONDS: Final = 20.0
 FAILURES_AT_START: Final = 3
@@ -49,7 +49,7 @@ class Installation:
         self._lock: Lock | None = None
 
     async def run(self) -> int:
-        """Start everything, wait for SIGTERM or SIGINT, end everything; the exit status."""
+        """Start everything, wait for SIGTERM or SIGINT, stop everything; return the exit status."""
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
             loop.add_signal_handler(number, self._signalled)
@@ -73,7 +73,7 @@ class Installation:
         self._stop.set()
 
     async def _unless_stopped(self, work: Coroutine[Any, Any, None]) -> bool:
-        """Whether `work` was done; a signal cancels it."""
+        """Run `work`; return False if a signal cancelled it."""
         task, stopped = asyncio.create_task(work), asyncio.create_task(self._stop.wait())
         await asyncio.wait([task, stopped], return_when=asyncio.FIRST_COMPLETED)
         stopped.cancel()
@@ -174,8 +174,8 @@ class Installation:
         environment = self._environment()
         drain = min(self.config.drain_seconds, RUNNER_DRAIN_SECONDS)
         roles = [
-            # Each has a listening socket of its own, held here too: while one is started again, its share of new
-            # connections waits instead of being refused.
+            # Each has its own listening socket, which the supervisor keeps open: while a process restarts, its share of
+            # new connections waits instead of being refused.
             Role(f"web-{i}", "runweb", {**environment, FD_VARIABLE: str(s.fileno())}, (s.fileno(),))
             for i, s in enumerate(self.sockets, 1)
         ]
@@ -187,9 +187,12 @@ class Installation:
         return {**os.environ, "BANDSTAND_DATA_DIR": str(self.config.data_dir), "PYTHONUNBUFFERED": "1"}
 
     async def _wait_until_ready(self) -> str:
-        """Wait until the web processes answer (or give up) and then a while for the rest; what still fails."""
+        """Wait for the web processes, then up to `READY_SECONDS` for the rest; return what still fails, as text.
+
+        Raises CannotStart.
+        """
         host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(self.config.host, self.config.host).strip("[]")  # noqa: S104
-        began = time.monotonic()
+        start = time.monotonic()
         while True:
             for child in self.children:
                 if child.last_status == EXIT_CONFIG or child.failures >= FAILURES_AT_START:
@@ -202,11 +205,11 @@ class Installation:
                 failing.pop("runner", None)  # they run elsewhere
             if answer is not None and not failing:
                 return ""
-            waited = time.monotonic() - began
-            if answer is None and waited > ANSWER_SECONDS:
+            elapsed = time.monotonic() - start
+            if answer is None and elapsed > ANSWER_SECONDS:
                 raise CannotStart(f"no answer from {self.config.base_url} after {ANSWER_SECONDS:.0f} s")
-            if answer is not None and waited > READY_SECONDS:
-                return ", ".join(f"{part} ({why})" for part, why in failing.items())
+            if answer is not None and elapsed > READY_SECONDS:
+                return ", ".join(f"{part} ({detail})" for part, detail in failing.items())
             await asyncio.sleep(0.1)
 
     # Watching
@@ -226,16 +229,16 @@ class Installation:
     # Ending
 
     async def _end(self) -> None:
-        began = time.monotonic()
+        start = time.monotonic()
         for watcher in self._watchers:
             watcher.cancel()
         for server in self.sockets:
             server.close()
         for child in self.children:
-            child.begin_end()
+            child.request_stop()
         await asyncio.gather(*(self._end_child(child) for child in self.children))
         if self.database is not None and self._lock is not None:
-            await self.database.stop(max(1.0, STOP_SECONDS - (time.monotonic() - began)))
+            await self.database.stop(max(1.0, STOP_SECONDS - (time.monotonic() - start)))
 
     async def _end_child(self, child: Child) -> None:
         if not await child.end(0.0 if self._hurry.is_set() else CHILDREN_END_SECONDS):
@@ -243,7 +246,7 @@ class Installation:
 
 
 def _last_lines(log: Path) -> str:
-    """The last lines of a log, as a reason."""
+    """The last lines of a log, as the reason of a failure."""
     with suppress(OSError):
         lines = [line for line in log.read_text(encoding="utf-8", errors="replace").splitlines() if line.strip()]
         own_lines = [line for line in lines if line.startswith("bandstand: ")]

@@ -13,7 +13,7 @@ from psycopg.rows import scalar_row
 from bandstand.supervisor.child import Child
 from bandstand.supervisor.terminal import print_error
 
-EVERY_SECONDS: Final = 20.0
+CHECK_INTERVAL_SECONDS: Final = 20.0
 STALE_SECONDS: Final = 240.0
 QUERY: Final = (
     "SELECT extract(epoch FROM clock_timestamp() - beat_at)::float8 FROM scheduling_heartbeat WHERE name = 'scheduler'"
@@ -21,18 +21,19 @@ QUERY: Final = (
 
 
 def is_frozen(lived_seconds: float, age_seconds: float | None, *, stale_seconds: float = STALE_SECONDS) -> bool:
-    """Whether a scheduler that lives for so long, and whose last beat is so old (None: never), does not work."""
+    """Whether the scheduler hangs: it has run for `lived_seconds`, and the age of its last heartbeat is
+    `age_seconds` (None: no heartbeat yet)."""
     return lived_seconds > stale_seconds and (age_seconds is None or age_seconds > stale_seconds)
 
 
-async def watch(scheduler: Child, url: str, *, every_seconds: float = EVERY_SECONDS) -> None:
-    """Start the scheduler anew whenever it is frozen; for ever."""
+async def watch(scheduler: Child, url: str, *, every_seconds: float = CHECK_INTERVAL_SECONDS) -> None:
+    """Restart the scheduler whenever it is frozen; never returns."""
     while True:
         await asyncio.sleep(every_seconds)
         try:
             age = await asyncio.to_thread(_age_seconds, url)
         except psycopg.Error:
-            continue  # without a database nothing can beat
+            continue  # no heartbeat can be written without a database
         if scheduler.started is not None and is_frozen(time.monotonic() - scheduler.started_at, age):
             print_error("the scheduler has not run a task for four minutes; starting it anew")
             await scheduler.restart()

@@ -1,1 +1,1 @@
-"""What stands around the application in a web process: ASGI layers that any server can run, and the server we run."""
+"""The ASGI middleware around the application, independent of the server, and the server itself (Daphne)."""

@@ -1,4 +1,4 @@
-"""Names for the three things an ASGI application is called with."""
+"""Type aliases of ASGI."""
 
 from collections.abc import Awaitable, Callable
 from typing import Any, TypeAlias

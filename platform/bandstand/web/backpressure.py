@@ -1,4 +1,4 @@
-"""Flow control between Twisted, which says when a client reads too slowly, and coroutines, which can wait."""
+"""Flow control: lets coroutines wait while a client reads too slowly for Twisted's write buffer."""
 
 import asyncio
 
@@ -15,7 +15,7 @@ class Gate:
         return not self._open.is_set()
 
     async def wait(self, seconds: float) -> bool:
-        """Whether the gate opened in time."""
+        """Wait for the gate to open; return whether it did within `seconds`."""
         try:
             await asyncio.wait_for(self._open.wait(), seconds)
         except TimeoutError:
@@ -23,7 +23,7 @@ class Gate:
         return True
 
     def open(self) -> None:
-        """Let everybody through."""
+        """Open the gate and wake all waiters."""
         self._open.set()
 
     # Twisted's names.

@@ -1,4 +1,4 @@
-"""Bodies of requests are counted before anything reads them: Django would write a large one to disk first."""
+"""Limits the size of request bodies before Django, which would write a large one to disk first."""
 
 import structlog
 
@@ -52,7 +52,7 @@ class BodyLimitMiddleware:
 
         async def tracked_send(message: Message) -> None:
             nonlocal started
-            if not refused:  # whatever the application makes of the broken body, the answer is ours
+            if not refused:  # the response of the application to the broken body is replaced
                 started = True
                 await send(message)
 
@@ -70,7 +70,7 @@ async def _refuse(scope: Scope, send: Send) -> None:
         "request.refused",
         rule="body_size",
         status=TOO_LARGE.status,
-        actor=None,  # nobody has asked yet who this is
+        actor=None,  # not authenticated yet
         client=client[0] if client else None,
         method=scope["method"],
         path=scope["path"],

@@ -1,4 +1,4 @@
-"""What is refused before the application is asked, or in its place: in the shape that whoever asks can read."""
+"""Error responses in place of the application, in the format of the interface that was called."""
 
 from dataclasses import dataclass
 from html import escape
@@ -27,7 +27,7 @@ _PAGE = """<!doctype html>
 
 @dataclass(frozen=True, slots=True)
 class ErrorResponse:
-    """One answer that says no. `code` is the machine word, `detail` is for people."""
+    """An error response. `code` is for programs, `detail` is for people."""
 
     status: int
     code: str
@@ -35,7 +35,7 @@ class ErrorResponse:
     retry_after_seconds: float | None = None
 
     def headers(self, path: str, content: bytes) -> list[tuple[bytes, bytes]]:
-        """For an answer with this `content` to a request for `path`."""
+        """The ASGI headers of a response with this `content` to a request for `path`."""
         headers = [
             (b"content-type", _media_type(path).encode()),
             (b"content-length", str(len(content)).encode()),
@@ -46,7 +46,7 @@ class ErrorResponse:
         return headers
 
     def content(self, path: str, request_id: UUID) -> bytes:
-        """A problem for programs, OpenAI's error for their clients, a page for everybody else."""
+        """The body: OpenAI's error format below `/v1/`, a problem (RFC 9457) for the APIs, else an HTML page."""
         if path.startswith("/v1/"):
             kind = "invalid_request_error" if self.status < 500 else "server_error"
             error = {"message": self.detail, "type": kind, "code": self.code, "param": None}

@@ -1,4 +1,4 @@
-"""HTTP as Daphne speaks it, with bounds: on what is kept of a body, on patience, and on how fast we write."""
+"""Daphne's HTTP protocol with limits on body size and request time, and with backpressure on writes."""
 
 from contextlib import suppress
 from io import BytesIO
@@ -19,15 +19,15 @@ from foundation.problems import status_phrase
 
 log = structlog.get_logger("bandstand.web")
 
-# One byte more than the application allows: it refuses such a body itself, in the shape its client knows.
-KEPT_BODY_BYTES: Final = MAX_BODY_BYTES + 1
+# One byte more than the application allows, which then rejects the body in the format of its interface.
+BUFFERED_BODY_BYTES: Final = MAX_BODY_BYTES + 1
 ABORTED_BODY_BYTES: Final = 64 * 1024 * 1024
-# Within this a request has come as a whole. Twisted's own patience begins anew with every byte.
+# The time within which a whole request must arrive. Twisted's own timeout restarts with every byte.
 REQUEST_SECONDS = 60.0
 
 
 class Request(WebRequest):  # type: ignore[misc]  # Daphne is not typed
-    """One HTTP request: keeps as much of its body as will be looked at, and writes no faster than its client reads."""
+    """One HTTP request: keeps a bounded part of its body, and writes no faster than its client reads."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -40,14 +40,14 @@ class Request(WebRequest):  # type: ignore[misc]  # Daphne is not typed
         self._late = reactor.callLater(REQUEST_SECONDS, self.abort)
 
     def gotLength(self, length: int | None) -> None:  # noqa: ARG002, N802  # Twisted's name
-        # Twisted would open a temporary file for large bodies; ours are bounded.
+        # In memory, because the size is bounded; Twisted would open a temporary file for large bodies.
         self.content = BytesIO()
 
     def handleContentChunk(self, data: bytes) -> None:  # noqa: N802
-        room = KEPT_BODY_BYTES - self._received
+        free_bytes = BUFFERED_BODY_BYTES - self._received
         self._received += len(data)
-        if room > 0:
-            self.content.write(data[:room])
+        if free_bytes > 0:
+            self.content.write(data[:free_bytes])
         elif self._received > ABORTED_BODY_BYTES:
             self.channel.forceAbortClient()
 
@@ -67,13 +67,13 @@ class Request(WebRequest):  # type: ignore[misc]  # Daphne is not typed
         if len(hosts) > 1 or (not hosts and self.clientproto == b"HTTP/1.1"):
             self.refuse(ErrorResponse(400, "malformed", "A request names one host."))  # RFC 9112, section 3.2
             return None
-        # A client must not move the application to another path.
+        # A client must not set the root path of the application.
         self.requestHeaders.removeHeader(b"daphne-root-path")
         return super().process()
 
     def handle_reply(self, message: Message) -> None:
         if message["type"] == "http.response.start" and self.server.draining and self.channel is not None:
-            # What this connection would ask next, another process answers.
+            # The client's next request goes to another process.
             self.channel.persistent = False
             self.setHeader(b"connection", b"close")
         super().handle_reply(message)
@@ -101,7 +101,7 @@ class Request(WebRequest):  # type: ignore[misc]  # Daphne is not typed
             self.channel.forceAbortClient()
 
     def refuse(self, refusal: ErrorResponse) -> None:
-        """Answer in the application's place."""
+        """Send an error response instead of calling the application."""
         path, request_id = self.path.decode("latin1"), new_id()
         content = refusal.content(path, request_id)
         headers = [*refusal.headers(path, content), (b"x-request-id", str(request_id).encode())]
@@ -110,13 +110,13 @@ class Request(WebRequest):  # type: ignore[misc]  # Daphne is not typed
         self.handle_reply({"type": "http.response.body", "body": content})
 
     def basic_error(self, status: int, status_text: bytes, body: str) -> None:  # noqa: ARG002  # Daphne's names
-        """Daphne's own refusals, in our shapes."""
+        """Send Daphne's own errors in the formats of our interfaces."""
         is_server_error = status >= 500
         detail = "Something went wrong on our side." if is_server_error else f"{body}."
         self.refuse(ErrorResponse(status, "internal" if is_server_error else "malformed", detail))
 
     def handle_exception(self, exception: BaseException) -> None:
-        """The application failed: say so, or where the answer has begun, break it off, so that nobody waits for more.
+        """The application failed: respond with 500, or abort the connection if the response has begun.
 
         Daphne's (4.2.3) begins a second answer instead. Nothing may be raised here: it would end Daphne's checks of all
         connections.
@@ -131,7 +131,7 @@ class Request(WebRequest):  # type: ignore[misc]  # Daphne is not typed
 
 
 class RequestFactory(HTTPFactory):  # type: ignore[misc]
-    """Makes our requests instead of Daphne's."""
+    """Creates instances of :class:`Request` instead of Daphne's class."""
 
     def buildProtocol(self, addr: Any) -> Any:  # noqa: N802
         protocol = super().buildProtocol(addr)
@@ -141,7 +141,7 @@ class RequestFactory(HTTPFactory):  # type: ignore[misc]
 
 
 def _drop_idle(protocol: Any) -> None:
-    """Drop who has connected and not yet said what they want: the first line, too, may come a byte at a time."""
+    """Drop a connection that has not sent a request line and headers in time."""
     channel = protocol._channel
     if not getattr(channel, "has_request", False) and getattr(channel, "transport", None) is not None:
         channel.forceAbortClient()

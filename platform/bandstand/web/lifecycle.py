@@ -1,4 +1,4 @@
-"""What a web process starts before it serves and stops after: independent of the server around it."""
+"""Components that a web process starts before it serves and stops afterwards, independent of the server."""
 
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
@@ -13,12 +13,12 @@ Hook: TypeAlias = Callable[[], Awaitable[None]]
 
 
 async def no_op() -> None:
-    """The hook of a part that has only the other one."""
+    """The default hook: does nothing."""
 
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """One part of a process. `drain` is told first that the end is near, `stop` when nothing is being answered."""
+    """One component of a process. On shutdown `drain` runs first, and `stop` after all responses have ended."""
 
     name: str
     start: Hook
@@ -28,9 +28,9 @@ class Part:
 
 @dataclass
 class Lifecycle:
-    """The parts of one process, started in the order of registration and ended in the opposite one.
+    """The parts of one process, started in the order of registration and stopped in reverse.
 
-    `draining` turns true when the process is told to end; readiness shows it.
+    `draining` is true once the shutdown has begun; `/ready` reports it.
     """
 
     draining: bool = False
@@ -38,24 +38,24 @@ class Lifecycle:
     _started: list[Part] = field(default_factory=list)
 
     def register(self, name: str, *, start: Hook = no_op, drain: Hook = no_op, stop: Hook = no_op) -> None:
-        """Add a part; before :meth:`start`."""
+        """Add a part. Call it before :meth:`start`."""
         self._parts.append(Part(name, start, drain, stop))
 
     async def start(self) -> None:
-        """Start what is not started; what raises ends the start."""
+        """Start the parts that are not started. Raises what a part raises."""
         for part in self._parts[len(self._started) :]:
             await part.start()
             self._started.append(part)
 
     async def drain(self) -> None:
-        """Have everything end that would go on for as long as somebody listens."""
+        """End streams, which would otherwise last as long as their clients listen."""
         if not self.draining:
             self.draining = True
             for part in reversed(self._started):
                 await _run_hook(part.drain, part.name)
 
     async def stop(self) -> None:
-        """Stop everything that was started; one part's error is logged and does not keep the others running."""
+        """Stop every started part; errors are logged and do not affect the other parts."""
         await self.drain()
         while self._started:
             part = self._started.pop()

@@ -6,9 +6,9 @@ import socket
 
 FD_VARIABLE = "LISTEN_SOCKET_FD"
 BACKLOG = 1024
-# A client that is gone without a word (its battery is empty, a router forgot it) is given up after a minute: nobody
-# answers our probes, nor takes what we sent. Left to the system, a stream to nobody is kept for a quarter of an hour.
-SILENCE = {
+# A client that vanishes silently (battery, router state lost) is dropped after a minute without replies to keepalives
+# or to data. With the defaults of the operating system its stream would be kept for 15 minutes.
+KEEPALIVE_OPTIONS = {
     socket.TCP_KEEPIDLE: 30,  # seconds
     socket.TCP_KEEPINTVL: 10,
     socket.TCP_KEEPCNT: 3,
@@ -21,17 +21,17 @@ class AddressError(Exception):
 
 
 def check_free(host: str, port: int) -> None:
-    """Raise AddressError unless nobody listens on the port: sockets that share it would hide another server."""
+    """Raise AddressError if another server listens on the port: shared sockets would hide that."""
     with _bound(host, port, shared=False) as probe:
         _listen(probe, host, port)
 
 
 def listening_socket(host: str, port: int) -> socket.socket:
-    """A socket that listens and may share its port with others of this user. Raises AddressError."""
+    """A listening socket that can share its port with others of this user (SO_REUSEPORT). Raises AddressError."""
     server = _bound(host, port, shared=True)
     # Connections inherit these.
     server.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-    for option, value in SILENCE.items():
+    for option, value in KEEPALIVE_OPTIONS.items():
         server.setsockopt(socket.IPPROTO_TCP, option, value)
     _listen(server, host, port)
     server.setblocking(False)
@@ -75,6 +75,6 @@ def _explained(error: OSError, host: str, port: int) -> AddressError:
 
 
 def inherited_socket() -> socket.socket | None:
-    """The listening socket that the supervisor made for this process, if it did."""
+    """The listening socket that the supervisor passed to this process, or None."""
     number = os.environ.pop(FD_VARIABLE, "")
     return socket.socket(fileno=int(number)) if number else None

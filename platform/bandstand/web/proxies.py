@@ -1,4 +1,4 @@
-"""Who is asking, when a proxy asks for them."""
+"""The client's address and scheme behind trusted proxies."""
 
 import ipaddress
 from collections.abc import Sequence
@@ -12,10 +12,9 @@ FORWARDING = frozenset(
 
 
 class ProxyHeadersMiddleware:
-    """Puts the client's own address and scheme into the scope, as trusted proxies tell them.
+    """Sets the client's address and scheme in the scope from the forwarding headers of trusted proxies.
 
-    Forwarding headers never go further than here: from anybody else they are only claims. `scope["forwarded"]` says
-    whether there were any.
+    The headers are then removed; from other clients they are ignored. `scope["forwarded"]` says whether there were any.
     """
 
     def __init__(self, app: Application, trusted: Sequence[IPNetwork]) -> None:
@@ -41,7 +40,7 @@ class ProxyHeadersMiddleware:
         return scope
 
     def _origin(self, forwarded_for: bytes, client: Sequence[str | int]) -> Sequence[str | int]:
-        # Read from the right: each proxy appends whom it spoke to, and only the trusted ones are believed.
+        # From right to left: each proxy appends its client, and only trusted proxies are believed.
         for word in reversed(forwarded_for.decode("latin1").split(",")):
             address = word.strip()
             if not _is_address(address):

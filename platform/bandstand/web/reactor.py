@@ -1,4 +1,4 @@
-"""Twisted's reactor, on a uvloop. Importing this installs it for the process, so only the web process does."""
+"""Twisted's reactor on uvloop. Importing this module installs it for the process, so only the web process does."""
 
 import socket
 from typing import Any, Final
@@ -11,7 +11,7 @@ from twisted.internet.tcp import Connection
 
 
 class Reactor(AsyncioSelectorReactor):
-    """Twisted's, which also notices a connection that was reset while something in it was still unread.
+    """Twisted's reactor, which also detects the reset of a connection with unread data.
 
     A reset comes to uvloop as an error of its poll handle: it has the reader run once more, and then closes the handle
     for good. A read that finds words there, and no error yet, would be the last that anybody hears of that connection:

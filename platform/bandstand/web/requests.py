@@ -1,4 +1,4 @@
-"""Each request gets an id, and one line in the log when it is answered."""
+"""Assigns an id to each request, and logs it when it ends."""
 
 import time
 
@@ -13,9 +13,9 @@ QUIET = frozenset({"/health", "/livez", "/ready", "/readyz"})
 
 
 class RequestIdMiddleware:
-    """Names requests (`X-Request-Id` in every answer) and logs `http.answered`.
+    """Assigns ids to requests (`X-Request-Id` in every response) and logs `http.answered`.
 
-    The id is always ours: one that a client chose could point at another's lines.
+    Ids of clients are ignored, as they could refer to other requests.
     """
 
     def __init__(self, app: Application) -> None:
@@ -28,12 +28,12 @@ class RequestIdMiddleware:
         request_id = new_id()
         token = bind_request_id(request_id)
         recorder = _ResponseRecorder(send, (b"x-request-id", str(request_id).encode()))
-        began = time.perf_counter()
+        start = time.perf_counter()
         try:
             with structlog.contextvars.bound_contextvars(request_id=str(request_id)):
                 await self.app(scope, receive, recorder.send)
                 if scope["type"] == "http" and scope["path"] not in QUIET:
-                    _log(scope, recorder.status, time.perf_counter() - began)
+                    _log(scope, recorder.status, time.perf_counter() - start)
         finally:
             unbind_request_id(token)
 
@@ -53,7 +53,7 @@ class _ResponseRecorder:
 
 def _log(scope: Scope, status: int, seconds: float) -> None:
     client = scope.get("client")
-    # The path only: a query string may carry what people search for.
+    # Without the query string, which may contain search terms.
     log.info(
         "http.answered",
         method=scope["method"],

@@ -1,4 +1,4 @@
-"""Daphne, started from here: on a uvloop, with limits, flow control, and an orderly end.
+"""The web server: Daphne on uvloop, with limits, flow control, and a graceful shutdown.
 
 Importing this module installs Twisted's reactor for the process; only the web process does.
 """
@@ -29,8 +29,8 @@ log = structlog.get_logger("bandstand.web")
 
 PING_SECONDS: Final = 20
 SLOW_READER_SECONDS: Final = 30.0
-# Who opens a websocket is looked up first. Without the database that takes the pool's patience, and then a close code
-# says so; Daphne's 5 s would drop the connection without a word in that very moment.
+# The user is authenticated during the handshake. Without a database that lasts until the pool's timeout, and then a
+# close code is sent; Daphne's default of 5 s would drop the connection before.
 HANDSHAKE_SECONDS: Final = 20
 TIMEOUT_CHECK_SECONDS: Final = 2
 
@@ -41,7 +41,7 @@ class WebServer(Server):  # type: ignore[misc]
     def __init__(self, application: Application, listener: socket.socket, lifecycle: Lifecycle) -> None:
         super().__init__(
             application,
-            endpoints=["given"],  # not used: the socket exists already
+            endpoints=["given"],  # unused: the socket exists already
             signal_handlers=False,
             ping_interval=PING_SECONDS,
             websocket_timeout=-1,
@@ -58,11 +58,11 @@ class WebServer(Server):  # type: ignore[misc]
 
     @property
     def draining(self) -> bool:
-        """Whether this process is about to end."""
+        """Whether the shutdown has begun."""
         return self.lifecycle.draining
 
     def run(self) -> None:
-        """Start the lifecycle, serve, drain, stop the lifecycle; returns when all of it is done."""
+        """Start the lifecycle, serve, drain, stop the lifecycle; return when all is done."""
         asyncio.set_event_loop(loop)
         globalLogBeginner.beginLoggingTo([_discard], redirectStandardIO=False, discardBuffer=True)
         loop.run_until_complete(self.lifecycle.start())
@@ -79,17 +79,17 @@ class WebServer(Server):  # type: ignore[misc]
         log.info("web.stopped", pid=os.getpid())
 
     def end(self) -> None:
-        """Begin to end; called again, end now."""
+        """Begin the shutdown; a second call stops at once."""
         if self._ending is None:
             self._ending = loop.create_task(self._end(), name="web-end")
         else:
             reactor.stop()
 
     async def handle_reply(self, protocol: Any, message: Message) -> None:
-        """Daphne's, and then wait until the client has read enough of what was sent before."""
+        """Send a message by Daphne, then wait while the client's write buffer is full."""
         await super().handle_reply(protocol, message)
         if self.connections.get(protocol, {}).get("disconnected"):
-            # Nothing was sent. An application that goes on sending must not keep the others from running meanwhile.
+            # Nothing was sent. Yield, so that an application that keeps sending does not block the event loop.
             await asyncio.sleep(0.01)
         elif protocol.gate.closed and not await protocol.gate.wait(SLOW_READER_SECONDS):
             log.warning("web_client.dropped", seconds=SLOW_READER_SECONDS)
@@ -120,8 +120,8 @@ class WebServer(Server):  # type: ignore[misc]
             maxMessagePayloadSize=self.websocket_max_message_size,
             maxFramePayloadSize=self.websocket_max_frame_size,
             closeHandshakeTimeout=1,
-            failByDrop=False,  # say why, as the standard asks
-            perMessageCompressionAccept=lambda _: None,  # costs more CPU than our short frames are worth
+            failByDrop=False,  # close with a code, as RFC 6455 requires
+            perMessageCompressionAccept=lambda _: None,  # compression costs more CPU than it saves for short frames
         )
 
     async def _end(self) -> None:
@@ -141,7 +141,7 @@ class WebServer(Server):  # type: ignore[misc]
 
 @implementer(ILogObserver)  # type: ignore[untyped-decorator]
 def _discard(event: LogEvent) -> None:
-    """Twisted's own log: what matters of it reaches us as exceptions and Daphne's messages."""
+    """Discard Twisted's own log; errors are reported by exceptions and by Daphne."""
 
 
 async def _resolved(deferred: Any) -> None:

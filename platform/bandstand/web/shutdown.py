@@ -1,4 +1,4 @@
-"""The end of a web process, as its clients see it: what is being answered is finished, and nobody is left to wait."""
+"""The graceful shutdown of a web process: responses in progress are finished, and no client is left waiting."""
 
 import asyncio
 from typing import Any, Final, TypeAlias, cast
@@ -7,19 +7,19 @@ from bandstand.web.error_responses import ErrorResponse
 from bandstand.web.http_protocol import Request
 from bandstand.web.websocket_protocol import Socket
 
-# Daphne's: what it knows of each connection.
+# Daphne's state of each connection.
 Connections: TypeAlias = dict[Any, dict[str, Any]]
 
 DRAIN_SECONDS: Final = 5.0
 ARRIVAL_SECONDS: Final = 0.1
 STREAM_DRAIN_SECONDS: Final = 1.0
-LOOK_SECONDS: Final = 0.02
+POLL_SECONDS: Final = 0.02
 SERVICE_RESTART: Final = 1012
 STOPPING = ErrorResponse(503, "server_stops", "This server is restarting; ask again.", retry_after_seconds=1)
 
 
 def close_sockets(connections: Connections) -> None:
-    """Say goodbye to every websocket: its client comes back to a process that goes on."""
+    """Close every websocket with 1012 (service restart), so that its client reconnects to another process."""
     for protocol in list(connections):
         if isinstance(protocol, Socket):
             if protocol.state == protocol.STATE_OPEN:
@@ -29,26 +29,26 @@ def close_sockets(connections: Connections) -> None:
 
 
 async def drain(connections: Connections) -> None:
-    """Let what is being answered finish.
+    """Wait until all responses have ended, then cut off those that have not.
 
-    Streams were told to end. One that does not, because its client does not read, is broken off sooner than a plain
-    answer: it can be taken up again elsewhere.
+    Streams have been asked to end before; one that does not, because its client does not read, is cut off sooner than
+    a plain response, because it can be resumed elsewhere.
     """
-    # Requests whose connection was accepted a moment ago are still on their way in.
+    # Requests on connections accepted a moment ago are still arriving.
     await asyncio.sleep(ARRIVAL_SECONDS)
     clock = asyncio.get_running_loop().time
-    began = clock()
+    start = clock()
     while unfinished := _unfinished(connections):
         for protocol in unfinished:
             if connections[protocol].get("disconnected"):
-                _task(connections, protocol).cancel()  # nobody hears its answer
-        waited = clock() - began
-        if waited > DRAIN_SECONDS:
-            await _cut(connections, unfinished)
+                _task(connections, protocol).cancel()  # its client has gone
+        elapsed = clock() - start
+        if elapsed > DRAIN_SECONDS:
+            await _cut_off(connections, unfinished)
             return
-        if waited > STREAM_DRAIN_SECONDS:
-            await _cut(connections, [protocol for protocol in unfinished if not _refusable(protocol)])
-        await asyncio.sleep(LOOK_SECONDS)
+        if elapsed > STREAM_DRAIN_SECONDS:
+            await _cut_off(connections, [protocol for protocol in unfinished if not _can_refuse(protocol)])
+        await asyncio.sleep(POLL_SECONDS)
 
 
 def _unfinished(connections: Connections) -> list[Any]:
@@ -59,18 +59,18 @@ def _unfinished(connections: Connections) -> list[Any]:
     ]
 
 
-def _refusable(protocol: Any) -> bool:
-    """Whether nothing was answered yet."""
+def _can_refuse(protocol: Any) -> bool:
+    """Whether no response has begun, so that an error response can be sent."""
     return isinstance(protocol, Request) and not protocol._response_started
 
 
-async def _cut(connections: Connections, protocols: list[Any]) -> None:
+async def _cut_off(connections: Connections, protocols: list[Any]) -> None:
     tasks = []
     for protocol in protocols:
         task = _task(connections, protocol)
         task.cancel()
         tasks.append(task)
-        if _refusable(protocol):
+        if _can_refuse(protocol):
             protocol.refuse(STOPPING)
         else:
             protocol.abort()

@@ -1,4 +1,4 @@
-"""Websockets as Daphne speaks them, with bounds, and with every close code of the standard."""
+"""Daphne's websocket protocol with limits, backpressure, and all close codes of RFC 6455."""
 
 import struct
 from typing import Final
@@ -13,18 +13,18 @@ from bandstand.web.backpressure import Gate
 
 log = structlog.get_logger("bandstand.web")
 
-# A little more than the application allows: it refuses such a frame itself, in the shape its client knows.
+# A little more than the application allows, which then rejects the frame in its own format.
 MAX_FRAME_BYTES: Final = 256 * 1024 + 1024
-# Frames that the application has not taken yet; beyond them nothing more is read from that client.
+# Frames queued for the application; beyond them, reading from the client pauses.
 WAITING_FRAMES: Final = 128
-LOOK_AGAIN_SECONDS: Final = 0.01
-# Read at a time. All frames of a piece are parsed before anybody else's turn comes: of 64 KiB that takes 100 ms.
-PIECE_BYTES: Final = 8 * 1024
+RECHECK_SECONDS: Final = 0.01
+# Bytes per read. All frames in it are parsed before the event loop continues: for 64 KiB that takes 100 ms.
+READ_BYTES: Final = 8 * 1024
 TOO_LARGE: Final = 4413
 
 
 class Socket(WebSocketProtocol):  # type: ignore[misc]
-    """One websocket: writes no faster than its client reads, and may close with every code of the standard."""
+    """One websocket: writes no faster than its client reads, and can close with every code of RFC 6455."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -32,25 +32,25 @@ class Socket(WebSocketProtocol):  # type: ignore[misc]
         self._reading = True
 
     def onOpen(self) -> None:  # noqa: N802
-        # The HTTP channel is still registered as what fills this connection.
+        # The HTTP channel is still registered as the producer of this connection.
         self.transport.unregisterProducer()
         self.transport.registerProducer(self.gate, True)
-        self.transport.bufferSize = PIECE_BYTES
+        self.transport.bufferSize = READ_BYTES
         super().onOpen()
 
     def onMessage(self, payload: bytes, isBinary: bool) -> None:  # noqa: N802, N803
         if self.state != self.STATE_OPEN:
-            return  # sent after our goodbye
+            return  # sent after the close frame
         super().onMessage(payload, isBinary)
         if self._reading and self.application_queue.qsize() >= WAITING_FRAMES:
-            # The application takes one frame while thousands are read: it would never see how many there are.
+            # The application processes one frame while thousands arrive, so the queue must be bounded here.
             self._reading = False
             self.transport.pauseProducing()
-            reactor.callLater(LOOK_AGAIN_SECONDS, self._read_on)
+            reactor.callLater(RECHECK_SECONDS, self._resume_reading)
 
-    def _read_on(self) -> None:
+    def _resume_reading(self) -> None:
         if self.application_queue.qsize() >= WAITING_FRAMES // 2 and self.state == self.STATE_OPEN:
-            reactor.callLater(LOOK_AGAIN_SECONDS, self._read_on)
+            reactor.callLater(RECHECK_SECONDS, self._resume_reading)
         else:
             self._reading = True
             self.transport.resumeProducing()
@@ -78,7 +78,7 @@ class Socket(WebSocketProtocol):  # type: ignore[misc]
         self.sendCloseFrame(code=TOO_LARGE)
 
     def handle_exception(self, exception: BaseException) -> None:
-        """The application failed. Nothing may be raised here: it would end Daphne's checks of all connections."""
+        """The application failed: close the connection. This must not raise, or it would end Daphne's checks."""
         try:
             super().handle_exception(exception)
         except Exception:
@@ -92,7 +92,7 @@ class Socket(WebSocketProtocol):  # type: ignore[misc]
 
 
 class SocketFactory(WebSocketFactory):  # type: ignore[misc]
-    """Makes our websockets instead of Daphne's."""
+    """Creates instances of :class:`Socket` instead of Daphne's class."""
 
     protocol = Socket
 

@@ -1,1 +1,1 @@
-"""What the templates of the console may call."""
+"""Template tags of the console."""

@@ -1,4 +1,4 @@
-"""Words for the console's pages."""
+"""Template filters of the console."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ register = template.Library()
 
 @register.filter
 def action_label(action: str) -> str:
-    """`api_key.created` in words: "API key created"."""
+    """The label of an audit action: "API key created" for `api_key.created`."""
     noun, _, verb = action.partition(".")
     text = f"{noun} {verb}".replace("_", " ").strip()
     return text.replace("api key", "API key", 1) if text.startswith("api key") else text.capitalize()
@@ -21,7 +21,7 @@ def action_label(action: str) -> str:
 
 @register.filter
 def readonly_value(field: BoundField) -> str:
-    """What a field of a form holds, for those who may only read it."""
+    """The value of a form field as text, for read-only pages."""
     value = field.value()
     if isinstance(value, list | tuple):
         return ", ".join(str(item) for item in value) or "none"
@@ -35,5 +35,5 @@ register.filter("moment", format_moment)
 
 @register.filter
 def thousands(number: int) -> str:
-    """1234567 as "1,234,567"."""
+    """`number` with separators: "1,234,567"."""
     return f"{number:,}"

@@ -1,4 +1,4 @@
-"""Guarded HTTP: one factory of clients that reach the public internet and nothing behind our own walls."""
+"""An HTTP client with SSRF protection: it connects to the public internet, not to private networks."""
 
 from foundation.http.client import Fetched, GuardedClient
 from foundation.http.errors import AddressRefused, Unreachable

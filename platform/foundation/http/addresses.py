@@ -1,4 +1,4 @@
-"""Which network addresses a request may go to when somebody else chose the address."""
+"""The IP addresses that requests to untrusted URLs may connect to."""
 
 from __future__ import annotations
 
@@ -70,6 +70,6 @@ def is_public_text(address: str) -> bool:
 
 
 def check_public(address: str) -> None:
-    """Raise `AddressRefused` unless `address` is public. It does not tell the address, which may be internal."""
+    """Raise `AddressRefused` unless `address` is public. The message omits the address, which may be internal."""
     if not is_public_text(address):
         raise AddressRefused("The address is not on the public internet.")

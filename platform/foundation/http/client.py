@@ -1,4 +1,4 @@
-"""The only way out: every HTTP request of the platform goes through a `GuardedClient`."""
+"""`GuardedClient`, through which every outgoing HTTP request of the platform goes."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ USER_AGENT = "Bandstand"
 
 @dataclass(frozen=True, slots=True)
 class Fetched:
-    """An answer, of whatever status. `content_type` is bare and lower case; `truncated` says that `body` was cut."""
+    """A response of any status. `content_type` is lower case and without parameters; `truncated`: `body` was cut."""
 
     url: str
     status: int
@@ -44,7 +44,7 @@ class GuardedClient:
         socket_factory: SocketFactory | None = None,
         keepalive_seconds: float = 15,
     ) -> None:
-        """`socket_factory` opens the sockets that are dialled; tests put a recorder there."""
+        """`socket_factory` creates the sockets of outgoing connections; tests pass one that records them."""
         self._allow = allow_origins
         self._resolver = resolver or SystemResolver()
         self._socket_factory = socket_factory
@@ -111,7 +111,7 @@ class GuardedClient:
                         location = response.headers.get("Location")
                         if response.status not in _REDIRECTS or location is None:
                             return await _read(response, target, max_bytes)
-                        # A redirect's body is nobody's business, and reading it could take for ever.
+                        # The body of a redirect is not read: it could be endless.
                         response.close()
                         target = _next_hop(target, location)
         except TimeoutError:
@@ -123,7 +123,7 @@ class GuardedClient:
 
 async def _read(response: aiohttp.ClientResponse, target: Target, max_bytes: int) -> Fetched:
     if response.headers.get("Content-Encoding", "identity") != "identity":
-        # We asked for none; a compressed answer could be a bomb.
+        # None was requested; a compressed response could be a decompression bomb.
         response.close()
         raise Unreachable("The address answers in a compressed form that was not asked for.")
     body = bytearray()
@@ -144,9 +144,9 @@ async def _read(response: aiohttp.ClientResponse, target: Target, max_bytes: int
 
 def _next_hop(current: Target, location: str) -> Target:
     try:
-        following = parse_target(str(current.url.join(URL(location))))
+        next_target = parse_target(str(current.url.join(URL(location))))
     except ValueError:
         raise AddressRefused("The address redirects to something that is no address.") from None
-    if current.scheme == "https" and following.scheme == "http":
+    if current.scheme == "https" and next_target.scheme == "http":
         raise AddressRefused("The address redirects from https to http.")
-    return following
+    return next_target

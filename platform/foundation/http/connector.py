@@ -1,4 +1,4 @@
-"""The door every connection passes: names are resolved once and checked, only checked addresses are dialled."""
+"""The connector of guarded clients: it resolves names once and connects to checked addresses only."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ SocketFactory = Callable[[Any], socket.socket]
 class GuardedConnector(aiohttp.TCPConnector):
     """Connects to public hosts on ordinary ports, and to `allow`ed origins (`host:port`) wherever they are.
 
-    It raises `AddressRefused` before the first packet. Connections are not limited in number: who calls, counts.
+    It raises `AddressRefused` before the first packet. The number of connections is limited by the callers.
     """
 
     def __init__(
@@ -63,7 +63,7 @@ class GuardedConnector(aiohttp.TCPConnector):
 
 
 class _CheckingResolver(AbstractResolver):
-    """Resolves through the port and refuses a name as a whole when one of its addresses is not public."""
+    """Resolves through `resolver`, and rejects a name if any of its addresses is not public."""
 
     def __init__(self, allow: frozenset[str], resolver: Resolver) -> None:
         self._allow = allow
@@ -82,7 +82,7 @@ class _CheckingResolver(AbstractResolver):
         return [result for result in results if family in (socket.AF_UNSPEC, result["family"])]
 
     async def close(self) -> None:
-        """Nothing is open."""
+        """Do nothing: there are no open resources."""
 
 
 def _result(host: str, port: int, address: str) -> ResolveResult:

@@ -1,4 +1,4 @@
-"""Why a fetch did not happen. Refused and unreachable are different results."""
+"""Errors of guarded HTTP requests."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Names to addresses, behind a port so that tests can play the attacker's name server."""
+"""Name resolution behind a protocol, so that tests can replace the name server."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The one parser of addresses that others chose. What it does not take literally, it refuses."""
+"""The strict parser of untrusted URLs. It rejects everything that is ambiguous."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ MAX_LENGTH = 4096
 PUBLIC_PORTS = frozenset({80, 443, 8000, 8080, 8443})
 _DEFAULT_PORTS = {"http": 80, "https": 443}
 
-# No user part, no escapes in the host, ASCII hosts only (an international name is given as `xn--`), no white space,
-# control characters or backslashes anywhere: these are what two parsers read in two ways.
+# No user part, no escapes in the host, ASCII hosts only (international names as `xn--`), no white space, control
+# characters or backslashes: parsers disagree about these.
 _SHAPE = re.compile(
     r"(?P<scheme>https?)://"
     r"(?P<host>[a-z0-9_](?:[a-z0-9_.-]*[a-z0-9])?|\[[0-9a-f:.]+\])"
@@ -44,6 +44,7 @@ class Target:
 
 
 def parse_origin(host: str, port: int) -> str:
+    """`host:port`, with brackets around an IPv6 address."""
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
@@ -58,14 +59,14 @@ def parse_target(address: str) -> Target:
         raise AddressRefused("There is no such port.")
     host, is_literal = _canonical_host(host)
     url = URL(f"{scheme}://{parse_origin(host, port)}{(match['rest'] or '').partition('#')[0] or '/'}")
-    # The client reads the address with yarl: both must have understood the same.
+    # The client parses the URL with yarl: both parsers must agree.
     if (url.scheme, url.raw_host, url.port, url.raw_user) != (scheme, host, port, None):
         raise AddressRefused("The address can be read in two ways.")
     return Target(scheme, host, port, url, is_literal)
 
 
 def allowed_origin(address: str) -> str:
-    """`host:port` of an address from the environment, to be put on a list of allowed hosts. Raises `AddressRefused`."""
+    """`host:port` of a URL from the configuration, for a list of allowed hosts. Raises `AddressRefused`."""
     return parse_target(address).origin
 
 

@@ -1,1 +1,1 @@
-"""How operations are declared, and the OpenAPI schema that is made of what the apps declare."""
+"""Declarations of operations, and the OpenAPI schema generated from them."""

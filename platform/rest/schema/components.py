@@ -1,4 +1,4 @@
-"""The components of the schema that belong to no noun: refusals, headers, ways to sign in."""
+"""Common components of the schema: errors, headers, security schemes."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ COMPONENTS: Final[dict[str, Any]] = {
             "type": "apiKey",
             "in": "header",
             "name": "X-Api-Key",
-            "description": "The same, for clients that cannot set Authorization.",
+            "description": "An API key, for clients that cannot set Authorization.",
         },
     },
 }

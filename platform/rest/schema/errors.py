@@ -1,4 +1,4 @@
-"""What a refusal looks like, and which ones there are."""
+"""The error responses of the schema."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ from rest.errors import InvalidFields, NotAcceptable, UnsupportedMediaType
 from rest.problems import problem_shape
 from rest.schema.shapes import REQUEST_ID, TEXT, WHOLE, Schema, array, described, record, ref
 
-# Status: an example of it (None: our own fault), and what to do about it.
-USUAL: dict[int, tuple[BandstandError | None, str]] = {
+# By status: an example error (None: internal error) and its description.
+COMMON_ERRORS: dict[int, tuple[BandstandError | None, str]] = {
     400: (Malformed(), "The body is not JSON that can be read. Do not repeat it."),
     401: (Unauthenticated(), "No key, or one that is wrong, expired or revoked."),
     403: (Forbidden("This key lacks the scope 'chat'."), "Your role or your key's scopes do not allow this."),
@@ -73,23 +73,23 @@ FAULT: Schema = record(
 COMPONENTS = {"Problem": PROBLEM, "Fault": FAULT}
 
 
-# On every answer.
+# Of every response.
 COMMON_HEADERS = {
     name: {"$ref": f"#/components/headers/{name}"} for name in ("X-Request-Id", "RateLimit", "RateLimit-Policy")
 }
 
 
 def error_response(status: int, *, description: str | None = None) -> dict[str, Any]:
-    """The response object of a refusal."""
+    """The response object of an error status."""
     headers = dict(COMMON_HEADERS)
     if status in {409, 429, 503}:
         headers["Retry-After"] = {"$ref": "#/components/headers/Retry-After"}
     if status == 401:
         headers["WWW-Authenticate"] = {"$ref": "#/components/headers/WWW-Authenticate"}
-    error, meaning = USUAL[status]
+    error, default_description = COMMON_ERRORS[status]
     example = problem_shape(error, request_id=REQUEST_ID)
     return {
-        "description": description or meaning,
+        "description": description or default_description,
         "headers": headers,
         "content": {MEDIA_TYPE: {"schema": ref("Problem"), "example": example}},
     }
@@ -99,7 +99,7 @@ def _name(status: int) -> str:
     return status_phrase(status).title().replace(" ", "").replace("-", "")
 
 
-RESPONSES = {_name(status): error_response(status) for status in USUAL}
+RESPONSES = {_name(status): error_response(status) for status in COMMON_ERRORS}
 
 
 def common_error_response(status: int) -> dict[str, Any]:

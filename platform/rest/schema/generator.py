@@ -1,4 +1,4 @@
-"""The schema, put together from the routes and what is declared of them."""
+"""Generates the schema from the routes and their declarations."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ from rest.schema.registry import declared
 from rest.schema.shapes import ID, SLUG, TEXT, Schema, described
 from rest.views import ApiView
 
-# What the schema is about.
+# The URLs in the schema.
 PREFIX: Final = "/api/v1/"
-_ALWAYS = (401, 403, 406, 422, 429, 500, 503)
+_COMMON_STATUSES = (401, 403, 406, 422, 429, 500, 503)
 _PATH_PARTS = {"slug": described(SLUG, "The agent's slug.")}
 _lock = Lock()
 
@@ -33,25 +33,25 @@ def _document() -> bytes:
 
 
 def document() -> bytes:
-    """The schema as JSON. Made once per process: it is the same for everybody."""
-    with _lock:  # the library collects its warnings in one place per process
+    """The schema as JSON, generated once per process."""
+    with _lock:  # the library collects its warnings globally
         return _document()
 
 
 def only_v1(endpoints: Iterable[tuple[str, str, str, Any]]) -> list[tuple[str, str, str, Any]]:
-    """The addresses that this schema is about."""
+    """The endpoints below `PREFIX`."""
     return [endpoint for endpoint in endpoints if endpoint[0].startswith(PREFIX)]
 
 
 class Registry(ComponentRegistry):
-    """Our components are declared, not collected."""
+    """Returns the declared components; the library would collect them."""
 
     def build(self, _extra_components: Any) -> Any:
         return declared().components
 
 
 class Generator(SchemaGenerator):
-    """Writes down every route below /api/v1."""
+    """The generator of the schema of all routes below `PREFIX`."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)  # type: ignore[no-untyped-call]
@@ -59,7 +59,7 @@ class Generator(SchemaGenerator):
 
 
 class Inspector(AutoSchema):
-    """Writes down one method of one address, as it is declared."""
+    """Returns the declared operation of a view's method."""
 
     def get_operation(
         self, path: str, _path_regex: str, _path_prefix: str, method: str, _registry: ComponentRegistry
@@ -149,7 +149,7 @@ def _header(header: Header) -> dict[str, Any]:
 
 
 def _error_responses(operation: Operation, has_path_parts: bool) -> Mapping[str, Any]:
-    statuses = {*_ALWAYS, *operation.refusals}
+    statuses = {*_COMMON_STATUSES, *operation.refusals}
     if has_path_parts:
         statuses |= {404}
     if operation.body:

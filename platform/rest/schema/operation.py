@@ -1,4 +1,4 @@
-"""How an endpoint is declared."""
+"""Classes to declare the operations of the schema."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from rest.serializers import Input
 
 @dataclass(frozen=True, slots=True)
 class Header:
-    """A header of an answer. Not `always` there: the description says when."""
+    """A response header. Unless `always`, the description says when it is present."""
 
     name: str
     description: str
@@ -35,7 +35,7 @@ PREFERENCE_APPLIED = Header("Preference-Applied", "The wait that was granted.", 
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """One way in which a request succeeds. `shape` None: without a body."""
+    """A successful response. `shape` None: without a body."""
 
     status: int
     description: str
@@ -47,7 +47,7 @@ class Answer:
 
 @dataclass(frozen=True, slots=True)
 class Parameter:
-    """A parameter of the query, or a header of the request."""
+    """A query parameter, path parameter or request header."""
 
     name: str
     shape: Schema
@@ -59,7 +59,7 @@ class Parameter:
 
 @dataclass(frozen=True, slots=True)
 class Body:
-    """The JSON object of a request. `fields` describes every field of the serializer that reads it, and no other."""
+    """The JSON object of a request. `fields` describes exactly the fields of the serializer `reader`."""
 
     reader: type[Input]
     fields: Mapping[str, Schema]
@@ -72,7 +72,7 @@ class Body:
 
 @dataclass(frozen=True, slots=True)
 class Operation:
-    """One method of one address. The usual parameters and refusals are added: see the package's docstring."""
+    """One method of one URL. The generator adds the common parameters and error responses."""
 
     id: str
     tag: str
@@ -83,7 +83,7 @@ class Operation:
     body: Body | None = None
     parameters: Sequence[Parameter] = ()
     refusals: Mapping[int, str] = field(default_factory=dict)
-    """Statuses beyond the usual ones, and what they mean here (also for one of the usual, to say more)."""
+    """Additional error statuses and their descriptions; also to describe a common status in more detail."""
     idempotent: bool = False
     versioned: bool = False
 
@@ -102,7 +102,7 @@ CURSOR = Parameter(
 IDEMPOTENCY_KEY = Parameter(
     "Idempotency-Key",
     described(TEXT, "", pattern="^[\\x21-\\x7e]{1,255}$"),
-    # Without an example: what stands there is sent by whoever tries it in the page, and would then be a repeat.
+    # Without an example, which Swagger UI would send, so that every second try would be a replay.
     "A word of your own for this request, such as `order-1749`: 1 to 255 visible ASCII characters. A repeat with the "
     "same key and the same body gets the first answer again and does nothing twice; with another body it is refused "
     "(422).",

@@ -1,6 +1,6 @@
-"""What is declared of the REST interface: apps register the modules that declare their operations and shapes.
+"""The registry of the modules in which apps declare the operations and components of the schema.
 
-They are named, not imported: a process that nobody asks for the schema never has them in memory.
+They are registered by name and imported with the first use of the schema, so that other processes do not load them.
 """
 
 from __future__ import annotations
@@ -27,13 +27,13 @@ class Declared:
 
 
 def register_schema(*modules: str) -> None:
-    """Have the schema tell of what these modules declare in `OPERATIONS` and `COMPONENTS`, in this order."""
+    """Register modules that declare `OPERATIONS` and `COMPONENTS`; their order is that of the schema."""
     _modules.extend(module for module in modules if module not in _modules)
 
 
 @cache
 def declared() -> Declared:
-    """All of it. Imports the modules."""
+    """All declarations. Imports the registered modules."""
     from rest.schema.components import COMPONENTS
 
     operations: dict[tuple[type[ApiView], str], Operation] = {}

@@ -1,4 +1,4 @@
-"""The words that shapes are made of: JSON Schema (2020-12) as OpenAPI 3.1 takes it."""
+"""Building blocks of schemas: JSON Schema (2020-12) as used by OpenAPI 3.1."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ MOMENT: Schema = {"type": "string", "format": "date-time"}
 URL: Schema = {"type": "string", "format": "uri"}
 MONEY: Schema = {"type": "string", "pattern": r"^\d+\.\d+$"}
 ANYTHING: Schema = {"type": "object", "additionalProperties": True}
-# What may stand in an address; see `rest.query_params`.
+# See `rest.query_params.slug`.
 SLUG: Schema = {"type": "string", "pattern": "^[-a-zA-Z0-9_]{1,63}$"}
 
-# Values of the examples, so that they tell of one conversation.
+# Values of the examples, which describe one conversation.
 SESSION_ID = "019ab000-0000-7000-8000-000000000001"
 TURN_ID = "019ab000-0000-7000-8000-000000000002"
 QUESTION_ID = "019ab000-0000-7000-8000-000000000003"
@@ -30,17 +30,17 @@ THEN = "2026-11-22T08:15:30.000001Z"
 
 
 def ref(name: str) -> Schema:
-    """A component by its name."""
+    """A reference to a component."""
     return {"$ref": f"#/components/schemas/{name}"}
 
 
-def described(shape: Schema, description: str, **more: Any) -> Schema:
-    """`shape` with a description, and with other words of JSON Schema."""
-    return {**shape, "description": description, **more}
+def described(shape: Schema, description: str, **keywords: Any) -> Schema:
+    """`shape` with a description and further keywords of JSON Schema."""
+    return {**shape, "description": description, **keywords}
 
 
 def choice(*values: str, description: str = "") -> Schema:
-    """One of a few words."""
+    """An enum of strings."""
     return {"type": "string", "enum": list(values)} | ({"description": description} if description else {})
 
 
@@ -52,12 +52,13 @@ def or_null(shape: Schema) -> Schema:
     return {"anyOf": [{k: v for k, v in shape.items() if k != "description"}, {"type": "null"}], **description}
 
 
-def array(shape: Schema, **more: Any) -> Schema:
-    return {"type": "array", "items": shape, **more}
+def array(shape: Schema, **keywords: Any) -> Schema:
+    """An array of `shape`, with further keywords of JSON Schema."""
+    return {"type": "array", "items": shape, **keywords}
 
 
 def record(fields: Mapping[str, Schema], *, optional: Collection[str] = (), description: str = "") -> Schema:
-    """An object with these fields. More may come in later versions: clients ignore what they do not know."""
+    """An object with these fields. Later versions may add some, so unknown fields are allowed."""
     shape: Schema = {
         "type": "object",
         "properties": dict(fields),
@@ -66,13 +67,13 @@ def record(fields: Mapping[str, Schema], *, optional: Collection[str] = (), desc
     return shape | ({"description": description} if description else {})
 
 
-def page_shape(shape: Schema, **more: Schema) -> Schema:
+def page_shape(shape: Schema, **fields: Schema) -> Schema:
     """A page of a list, as `rest.paging` makes it."""
     return record(
         {
             "results": array(shape),
             "next": described(or_null(URL), "The address of the next page; null on the last."),
             "previous": described(or_null(URL), "The address of the page before; null on the first."),
-            **more,
+            **fields,
         }
     )

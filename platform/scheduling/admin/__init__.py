@@ -1,4 +1,4 @@
-"""The console's pages about maintenance: schedules, and the runs of their jobs."""
+"""The console's pages of schedules and job runs."""
 
 from scheduling.admin import job_runs, schedules
 

@@ -1,4 +1,4 @@
-"""Every run of a schedule: how it went, how long it took, what went wrong."""
+"""Console pages of job runs: status, duration, error."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from scheduling.registry import jobs
 
 
 class JobFilter(admin.SimpleListFilter):
-    """A closed list, so that the table need not be asked."""
+    """Filters by job, from the registry, so that no query is needed."""
 
     title = "job"
     parameter_name = "job"

@@ -1,4 +1,4 @@
-"""The timetable of maintenance: when each job runs, when it ran last and how that went."""
+"""Console pages of schedules: when each job runs, and its last run."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ _FIELDS: Final = ("enabled", "every_minutes", "cron", "time_zone")
 
 
 class TimeZoneInput(TextInput):
-    """A text field that offers the names of time zones while one types."""
+    """A text field with a datalist of time zone names."""
 
     def render(self, name: str, value: Any, attrs: dict[str, Any] | None = None, renderer: Any = None) -> SafeString:
         list_id = f"{name}-names"
@@ -78,7 +78,7 @@ class ScheduleForm(AuditedFormMixin, forms.ModelForm):  # type: ignore[type-arg]
         return cleaned
 
     def _get_validation_exclusions(self) -> set[str]:
-        """The row's own constraint says the same as `check_timing`, in worse words."""
+        """Exclude a field of the check constraint: `check_timing` validates it with better messages."""
         return {*super()._get_validation_exclusions(), "every_minutes"}  # type: ignore[misc]
 
 
@@ -127,7 +127,7 @@ class ScheduleAdmin(ConsoleAdmin):
         utc = f"{format_second(schedule.due)} UTC"
         try:
             zone = read_time_zone(schedule.time_zone)
-        except InvalidInput:  # beside a refused form, this row has what was typed into it
+        except InvalidInput:  # on the page of an invalid form, the row has the submitted values
             return utc
         if not schedule.cron or zone.key == "UTC":
             return utc
@@ -151,11 +151,11 @@ class ScheduleAdmin(ConsoleAdmin):
         return format_second(schedule.ran_at) if schedule.ran_at else "-"
 
     def has_add_permission(self, request: HttpRequest, obj: Any = None) -> bool:  # noqa: ARG002
-        """There is a row for every job already."""
+        """Always False: every registered job has its row."""
         return False
 
     def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:  # noqa: ARG002
-        """They are switched off."""
+        """Always False: schedules are switched off instead."""
         return False
 
     def has_run_permission(self, request: HttpRequest, object_id: Any = None) -> bool:  # noqa: ARG002
@@ -174,7 +174,7 @@ class ScheduleAdmin(ConsoleAdmin):
         )
 
     def save_related(self, request: HttpRequest, form: Any, formsets: Any, change: bool) -> None:
-        """There is nothing else to save."""
+        """Do nothing: `save_model` has saved everything."""
 
     @action(description="Run now", permissions=["run"], url_path="run", icon="play_arrow")
     def run_job(self, request: HttpRequest, object_id: str) -> HttpResponse:

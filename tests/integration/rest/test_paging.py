@@ -14,8 +14,8 @@ from rest.paging import Order, paginate
 pytestmark = pytest.mark.django_db
 
 BY_PID = Order("pids", ("pid", "id"))
-BY_PID_FALLING = Order("pids", ("pid", "id"), falling=True)
-BY_MOMENT = Order("moments", ("heartbeat_at", "id"), falling=True)
+BY_PID_DESCENDING = Order("pids", ("pid", "id"), descending=True)
+BY_MOMENT = Order("moments", ("heartbeat_at", "id"), descending=True)
 FACTORY = RequestFactory()
 
 
@@ -33,11 +33,11 @@ def get(rows: QuerySet[Runner], order: Order, address: str | None, limit: int) -
     return paginate(request, rows, order=order, limit=limit, cursor=cursor, shape=lambda row: row.host)
 
 
-@pytest.mark.parametrize("order", [BY_PID, BY_PID_FALLING, BY_MOMENT], ids=["rising", "falling", "moments"])
+@pytest.mark.parametrize("order", [BY_PID, BY_PID_DESCENDING, BY_MOMENT], ids=["ascending", "descending", "moments"])
 @pytest.mark.parametrize("limit", [1, 2, 5, 10, 11, 100])
 def test_pages_in_both_directions_give_every_row_once(order: Order, limit: int) -> None:
     rows = runners(10)
-    fields = [f"-{field}" if order.falling else field for field in order.fields]
+    fields = [f"-{field}" if order.descending else field for field in order.fields]
     expected = list(rows.order_by(*fields).values_list("host", flat=True))
     forward, page = [], get(rows, order, None, limit)
     assert page["previous"] is None

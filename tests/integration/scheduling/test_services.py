@@ -30,7 +30,7 @@ pytestmark = pytest.mark.django_db
 
 SYSTEM = Actor.system("tests")
 REAP = "reap lost turns"
-NIGHTLY = "forget old runs"
+NIGHTLY = "delete old job runs"
 
 
 def fail() -> int:

@@ -14,7 +14,7 @@ import pytest
 from accounts.checks import EndingKey, judge_keys
 from agents import checks as agent_checks
 from agents.checks import FAILED_PERCENT, SLOW_QUEUE_SECONDS, FailureKind, TurnFigures
-from checks.check import Check, Concerns, Finding, Level, Link, Reader, worst
+from checks.check import Check, Concerns, Finding, Level, Link, Reader, highest_level
 from checks.registry import Registry, registry
 from monitoring.checks import MIN_PGVECTOR, judge_database, judge_migrations, judge_pgvector
 from scheduling.checks import Maintenance, judge_maintenance, judge_scheduler
@@ -83,7 +83,7 @@ def test_a_runner_is_enough_and_none_is_an_alarm() -> None:
     up = TurnFigures(runners=1, capacity=1_000)
     assert said(agent_checks.judge_runners(up)) == (GOOD, "1", "room for 1,000 turns")
     assert said(agent_checks.judge_runners(TurnFigures())) == (BAD, "0", "nothing is answered")
-    assert worst(agent_checks.judge_alive(True)) is GOOD
+    assert highest_level(agent_checks.judge_alive(True)) is GOOD
     assert said(agent_checks.judge_alive(False)) == (BAD, "", "no runner has reported itself lately")
 
 
@@ -103,7 +103,7 @@ def test_maintenance_alarms_for_a_failed_job_and_first_of_all_for_a_silent_sched
 
 
 def test_a_scheduler_that_missed_its_beats_is_not_ready() -> None:
-    assert worst(judge_scheduler(SCHEDULER_STALE_SECONDS)) is GOOD
+    assert highest_level(judge_scheduler(SCHEDULER_STALE_SECONDS)) is GOOD
     for age in (SCHEDULER_STALE_SECONDS + 1, None):
         assert said(judge_scheduler(age)) == (BAD, "", "has not run a task lately")
 
@@ -115,7 +115,12 @@ def test_what_to_do_about_maintenance_depends_on_what_is_wrong() -> None:
 
 
 def test_a_database_needs_its_migrations_and_the_extension() -> None:
-    assert worst(judge_database(True)) is worst(judge_migrations([])) is worst(judge_pgvector(MIN_PGVECTOR)) is GOOD
+    assert (
+        highest_level(judge_database(True))
+        is highest_level(judge_migrations([]))
+        is highest_level(judge_pgvector(MIN_PGVECTOR))
+        is GOOD
+    )
     assert said(judge_database(False)) == (BAD, "", "cannot be reached")
     assert said(judge_migrations(["agents", "memory"])) == (BAD, "", "not applied: agents, memory")
     assert said(judge_pgvector(None)) == (BAD, "", "not installed")
@@ -181,8 +186,8 @@ def test_a_figure_is_one_finding_with_a_value(findings: list[Finding]) -> None:
 
 
 def test_the_worst_finding_is_the_level_of_all() -> None:
-    assert worst([]) is GOOD
-    assert worst([Finding(WARN, ""), Finding(BAD, ""), Finding(GOOD, "")]) is BAD
+    assert highest_level([]) is GOOD
+    assert highest_level([Finding(WARN, ""), Finding(BAD, ""), Finding(GOOD, "")]) is BAD
 
 
 def test_every_check_that_alarms_says_what_to_do() -> None:

@@ -29,9 +29,9 @@ class Command(BaseCommand):
             user = User.objects.filter(username=name).first() if "\x00" not in name else None
             if user is None:
                 raise CommandError(f"There is no user {name!r}.")
-            self._tell(f"The account {name}", unlock_account(actor, user_id=user.pk))
+            self._report(f"The account {name}", unlock_account(actor, user_id=user.pk))
         if address:
-            self._tell(f"The address {address}", unlock_address(actor, address=address))
+            self._report(f"The address {address}", unlock_address(actor, address=address))
 
-    def _tell(self, what: str, waited: bool) -> None:
-        self.stdout.write(f"{what} may try again." if waited else f"{what} did not have to wait.")
+    def _report(self, subject: str, was_locked: bool) -> None:
+        self.stdout.write(f"{subject} may try again." if was_locked else f"{subject} did not have to wait.")

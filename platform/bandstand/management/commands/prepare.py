@@ -1,4 +1,4 @@
-"""`manage.py prepare`: everything between an empty database and a start, safe to repeat and to run twice at once."""
+"""`manage.py prepare`: migrate and set up the database. Idempotent, and safe to run concurrently."""
 
 from typing import Any
 
@@ -32,9 +32,9 @@ class Command(BaseCommand):
                 self.stderr.write(f"bandstand: {fault}")
             raise SystemExit(1)
         with (
-            psycopg.connect(url, autocommit=True, application_name="bandstand-prepare") as own,
-            # Two installations that start on one database prepare it one after the other.
-            advisory_lock(AdvisoryLock.PREPARE_INSTALLATION, on=own),
+            psycopg.connect(url, autocommit=True, application_name="bandstand-prepare") as lock_connection,
+            # Serialises installations that start on one database.
+            advisory_lock(AdvisoryLock.PREPARE_INSTALLATION, on=lock_connection),
         ):
             if missing_migrations():
                 call_command("migrate", interactive=False, verbosity=verbosity, skip_checks=True)

@@ -9,7 +9,7 @@ from django.core.management.base import BaseCommand, CommandError
 
 class Command(BaseCommand):
     help = "Serve the REST API, websockets, pages and the admin on HOST and PORT, until SIGTERM."
-    requires_system_checks = []  # the checks of a start are made by `prepare`
+    requires_system_checks = []  # `prepare` runs them before a start
 
     def handle(self, *_args: Any, **_options: Any) -> None:
         # After the server module: it must be the first to touch Twisted.
@@ -23,6 +23,6 @@ class Command(BaseCommand):
             listener = inherited_socket() or listening_socket(config.host, config.port)
         except AddressError as error:
             raise CommandError(str(error)) from None
-        # What was loaded until now stays for good; each full round of the collector would walk it for 40 ms.
+        # Excludes the loaded modules from garbage collection, whose full runs would take 40 ms for them.
         gc.freeze()
         WebServer(application, listener, lifecycle).run()

@@ -16,7 +16,7 @@ import pytest
 
 from bandstand.data_dir import MARKER
 from bandstand.embedded import Cluster, EmbeddedError
-from bandstand.embedded.home import ELSEWHERE, LONGEST_SOCKET_DIR
+from bandstand.embedded.home import FALLBACK_DIR, MAX_SOCKET_DIR_LENGTH
 from bandstand.embedded.processes import PID_FILE
 from tests.support.surroundings import ROOT
 
@@ -45,7 +45,7 @@ def make(data_dir: Path) -> Iterator[Callable[..., Cluster]]:
         if not cluster.exists:
             continue
         cluster.stop()
-        if cluster.home.is_relative_to(ELSEWHERE):
+        if cluster.home.is_relative_to(FALLBACK_DIR):
             shutil.rmtree(cluster.home, ignore_errors=True)
         if not cluster.socket.is_relative_to(cluster.home):
             shutil.rmtree(cluster.socket, ignore_errors=True)
@@ -190,7 +190,7 @@ def test_a_copy_of_a_data_directory_does_not_take_the_originals_database(make: M
 
 def test_a_path_too_long_for_a_socket_gets_a_short_private_one(make: Maker, data_dir: Path) -> None:
     deep = data_dir
-    while len(str(deep)) <= LONGEST_SOCKET_DIR:
+    while len(str(deep)) <= MAX_SOCKET_DIR_LENGTH:
         deep = deep / "a-rather-long-name-for-a-folder"
     if AS_ROOT:
         deep.parent.mkdir(parents=True)
@@ -200,14 +200,14 @@ def test_a_path_too_long_for_a_socket_gets_a_short_private_one(make: Maker, data
     cluster = make(deep)
     url = cluster.start()
     assert rows(url) == [0]
-    assert len(str(cluster.socket)) <= LONGEST_SOCKET_DIR
+    assert len(str(cluster.socket)) <= MAX_SOCKET_DIR_LENGTH
     assert stat.S_IMODE(cluster.socket.stat().st_mode) == 0o700
     cluster.stop()
     assert cluster.start() == url  # the same one again
 
 
 def test_a_socket_folder_that_somebody_planted_is_not_used(make: Maker, data_dir: Path) -> None:
-    deep = data_dir / ("x" * LONGEST_SOCKET_DIR)
+    deep = data_dir / ("x" * MAX_SOCKET_DIR_LENGTH)
     deep.parent.mkdir(mode=0o711)
     cluster = make(deep)
     cluster.start()
@@ -231,7 +231,7 @@ def test_root_behind_a_closed_door_keeps_the_cluster_elsewhere_and_opens_nothing
     before = {folder: folder.stat().st_mode for folder in [door, *door.parents]}
     cluster = make(door / "clone" / "var")
     assert rows(cluster.start()) == [0]
-    assert cluster.home.parent == ELSEWHERE
+    assert cluster.home.parent == FALLBACK_DIR
     assert {folder: folder.stat().st_mode for folder in before} == before
     assert os.stat(f"/proc/{cluster.pid}").st_uid != 0
     cluster.stop()
