@@ -20,7 +20,7 @@ from agents.domain.configuration import (
     WholeNumber,
 )
 from agents.models import AgentDraft
-from agents.releases.known import check_runnable, tool_names
+from agents.releases.validation import check_runnable, tool_names
 from console.widgets import CheckboxSelectMultiple, NumberInput, Textarea
 from foundation.errors import InvalidInput
 
@@ -165,7 +165,7 @@ def _number_field(setting: WholeNumber) -> forms.IntegerField:
 
 
 def _tool_choices(chosen: list[str]) -> Iterator[tuple[str, str]]:
-    # Late, as in `agents.releases.known`: it imports every tool with its libraries.
+    # Late, as in `agents.releases.validation`: it imports every tool with its libraries.
     from agents.tools.toolbox import installed_tools
 
     for tool in installed_tools():

@@ -23,7 +23,7 @@ from foundation.errors import BandstandError
 
 
 class LostTurn(BandstandError):
-    """Another epoch owns this turn: its caller must stop and write nothing more."""
+    """Another epoch owns this turn: stop, and write nothing."""
 
     code = "lost_turn"
 

@@ -162,7 +162,7 @@ class Runner:
         try:
             result = await run.run()
             if result is UnfinishedTurn.DRAINED:
-                await self._return(claim, without_progress=False)
+                await self._requeue(claim, without_progress=False)
             elif isinstance(result, FinishedTurn):
                 claim_more = result.open_turns > 0 or self._was_full_for(claim.user_id)
         except LostTurn:
@@ -170,10 +170,10 @@ class Runner:
         except DATABASE_FAULTS as error:
             # Whether the last statement was committed is unknown, so this epoch must not write again.
             log.warning("database.lost", turn=str(claim.turn_id), error=str(error)[:200])
-            await self._return(claim, without_progress=True)
+            await self._requeue(claim, without_progress=True)
         except Exception:
             log.exception("turn.crashed", turn=str(claim.turn_id), epoch=claim.epoch)
-            await self._return(claim, without_progress=True)
+            await self._requeue(claim, without_progress=True)
         finally:
             if self._runs.get(claim.turn_id) is run:
                 del self._runs[claim.turn_id]
@@ -190,7 +190,7 @@ class Runner:
 
     async def _return_unloaded(self, claim: claims.Claim) -> None:
         try:
-            await self._return(claim, without_progress=True)
+            await self._requeue(claim, without_progress=True)
         finally:
             self._release(claim)
 
@@ -199,7 +199,7 @@ class Runner:
         if self._epochs.get(claim.turn_id) == claim.epoch:
             del self._epochs[claim.turn_id]
 
-    async def _return(self, claim: claims.Claim, *, without_progress: bool) -> None:
+    async def _requeue(self, claim: claims.Claim, *, without_progress: bool) -> None:
         """Requeue a turn as soon as the database can be reached; after the length of a lease the reaper has done it."""
         deadline = self._loop.time() + self._settings.lease_seconds
         pause = 0.1

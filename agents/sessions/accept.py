@@ -1,4 +1,4 @@
-"""Accept a message: after this returns, it is never lost and never answered twice."""
+"""Accept a message: once accepted, it is never lost and never answered twice."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from foundation.ids import new_id
 from foundation.sentinels import UNSET, Unset
 from ratelimits import guard_message
 
-# After this nobody waits for an answer any more, whatever state the turn is in.
+# After this a turn expires, in whatever status.
 TURN_DEADLINE_SECONDS = 3600
 
 MAX_KEY_LENGTH = 255
@@ -37,7 +37,8 @@ NOT_STORED = "The message could not be stored; please send it again."
 
 @dataclass(frozen=True, slots=True)
 class Accepted:
-    """`turn_id` is None while a human controls the session. `seq` is that of the last event this message wrote."""
+    """An accepted message. `turn_id` is None while a human controls the session. `seq` is that of the last event that
+    the message wrote. `replayed`: an earlier request with this key was accepted, not this one."""
 
     turn_id: UUID | None
     message_id: UUID
@@ -59,9 +60,9 @@ def accept_message(
 ) -> Accepted:
     """Store `text` and queue the turn that answers it, in one commit.
 
-    `key` makes a repeat return the first outcome (`find_replay`); `parent` starts a branch after that message, None the
-    root. A lost connection is tried once more: the key of such an attempt, ours if none was given, keeps it from being
-    stored twice.
+    With a `key`, a repeat returns the first outcome (`find_replay`); `parent` starts a branch after that message, None
+    at the root. After a lost connection this is tried once more: the key, or a generated one, keeps the message from
+    being stored twice.
 
     Raises `NotFound`, `InvalidInput`, `TooLarge`, `RateLimited`, `TurnInProgress`, `SessionQueueFull`,
     `IdempotencyMismatch`, and `Unavailable` when the database cannot be reached.
@@ -91,6 +92,7 @@ def accept_message(
 
 
 def check_key(key: str) -> None:
+    """Raise `InvalidInput` unless `key` is a valid idempotency key."""
     if not 1 <= len(key) <= MAX_KEY_LENGTH or not all("!" <= char <= "~" for char in key):
         raise InvalidInput("An idempotency key has 1 to 255 visible ASCII characters.", pointer="/idempotency_key")
 
@@ -111,7 +113,7 @@ def _accept(new: NewTurn) -> Accepted:
     try:
         admitted = _admit(new)
     except IntegrityError:
-        # The key stands there already: of an earlier request, or of our own attempt whose reply was lost.
+        # The key exists already: of an earlier request, or of the attempt before, whose reply was lost.
         if (first := find_replay(new)) is None:
             raise
         return first
@@ -136,7 +138,8 @@ def _check_parent(new: NewTurn, parent: UUID) -> None:
 
 
 def find_replay(new: NewTurn) -> Accepted | None:
-    """What the first request with this key was told. Raises `IdempotencyMismatch` when it asked for something else."""
+    """The outcome of the first request with this key; None when there is none. Raises `IdempotencyMismatch` when that
+    request was a different one."""
     owned = {"agent_session_id": new.session_id, "agent_session__user_id": new.user_id, "idempotency_key": new.key}
     turn = Turn.objects.filter(**owned).first()
     if turn is not None:
@@ -160,6 +163,7 @@ def _check_fingerprint(new: NewTurn, stored: bytes | memoryview | None) -> None:
 
 
 def accepted_seq(session_id: UUID, event_type: str, turn_id: UUID | None, *, message: str | None = None) -> int:
+    """The seq of the event with which a message was accepted; 0 when it was pruned."""
     events = Event.objects.filter(agent_session_id=session_id, turn=turn_id, type=event_type)
     if message is not None:
         events = events.filter(data__message__id=message)
@@ -168,7 +172,8 @@ def accepted_seq(session_id: UUID, event_type: str, turn_id: UUID | None, *, mes
 
 @retry_after_deadlock
 def _refused_or_rare(new: NewTurn) -> Accepted:
-    """Why the session did not take the message; or, under its lock, the two ways in that are not the hot path."""
+    """Accept under the session's lock what the hot path does not handle: a human controls the session, or the message
+    interrupts. Raises why the session does not accept the message."""
     with transaction.atomic():
         session = lock_session(new.session_id)
         if session.user_id != new.user_id:
@@ -179,7 +184,8 @@ def _refused_or_rare(new: NewTurn) -> Accepted:
 
 
 def accept_locked(session: AgentSession, new: NewTurn) -> Accepted:
-    """The same for a caller that holds the session's lock and has looked for the key. Raises as `accept_message`."""
+    """Accept `new` for a caller that holds the session's lock and has looked for its key. Raises `TurnInProgress`,
+    `SessionQueueFull`."""
     if session.controller == AgentSession.Controller.HUMAN:
         return _store_for_human_locked(session, new)
     if (new.when_busy or WhenBusy(session.agent.when_busy)) is WhenBusy.INTERRUPT:
@@ -200,7 +206,7 @@ def _interrupt_locked(session: AgentSession) -> None:
 
 
 def _store_for_human_locked(session: AgentSession, new: NewTurn) -> Accepted:
-    """While a human answers, a message has no turn; it keeps its own key."""
+    """While a human answers, a message has no turn; the key is stored in its own row."""
     name_session_locked(session, new.title)
     message = Message(
         id=new.message_id,

@@ -1,4 +1,4 @@
-"""Our request in the words of the chat completions API."""
+"""Encode a request for the chat completions API."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from agents.llm.interface import ChatMessage, JsonFormat, ModelRequest, ToolSpec
 
 
 def encode_request(request: ModelRequest, *, limit_field: str) -> bytes:
-    """The JSON body. `limit_field` is what this server calls the limit of output tokens.
+    """The JSON body. `limit_field` is this server's name of the limit of output tokens.
 
     Raises `BadModelRequest` for text that is no valid Unicode.
     """

@@ -14,9 +14,9 @@ MAX_ANSWER_BYTES = 32 * 1024 * 1024
 
 
 class Exchange:
-    """One request: what our side of the transport must know of it, and what the vendor's library may forget to close.
+    """One request: what our transport must know about it, and the body, which the vendor's library may fail to close.
 
-    It belongs to the task that asks: `begin` before the library is called, `aclose` when its answer is done with.
+    It belongs to the task that sends the request: `begin` before the library is called, `aclose` after its answer.
     """
 
     def __init__(self, connect_seconds: float) -> None:
@@ -37,7 +37,8 @@ _EXCHANGE: ContextVar[Exchange] = ContextVar("exchange")
 
 
 def open_http() -> httpx2.AsyncClient:
-    """No proxies or credentials from the environment, no redirects; whoever reads keeps the deadlines."""
+    """A client without proxies or credentials from the environment and without redirects; callers keep the
+    deadlines."""
     transport = _Transport(
         verify=ssl.create_default_context(), trust_env=False, limits=httpx2.Limits(max_connections=None)
     )
@@ -47,7 +48,7 @@ def open_http() -> httpx2.AsyncClient:
 
 
 class Redirected(httpx2.TransportError):
-    """The vendor's address sends us elsewhere, and nobody follows."""
+    """The vendor's address redirects, which is not followed."""
 
 
 class _Transport(httpx2.AsyncHTTPTransport):
@@ -57,7 +58,7 @@ class _Transport(httpx2.AsyncHTTPTransport):
         request.extensions["timeout"] = {"connect": seconds, "pool": seconds, "read": None, "write": None}
         response = await super().handle_async_request(request)
         exchange.request_id = extract_request_id(response.headers)
-        # Some libraries follow redirects whatever the client says, and would take the key along.
+        # Some libraries follow redirects in spite of the client's setting, and would send the key along.
         if response.has_redirect_location:
             await response.aclose()
             raise Redirected("The address redirects elsewhere.")
@@ -67,7 +68,7 @@ class _Transport(httpx2.AsyncHTTPTransport):
 
 
 class _Bounded(httpx2.AsyncByteStream):
-    """The body, as long as it has a sensible length."""
+    """A body that ends with an error above `MAX_ANSWER_BYTES`."""
 
     def __init__(self, body: httpx2.AsyncByteStream) -> None:
         self._body = body
