@@ -188,9 +188,9 @@ _SETTLE = """
     UPDATE agents_step p
     SET status = r.step ->> 'status', result = r.step -> 'result', error_class = r.step ->> 'error_class',
         name = coalesce(left(r.step ->> 'name', 200), p.name), details = p.details || (r.step -> 'details'),
-        finished_at = now(), input_tokens = (r.step #>> '{spent,input_tokens}')::int,
-        output_tokens = (r.step #>> '{spent,output_tokens}')::int,
-        cost_usd = (r.step #>> '{spent,cost_usd}')::numeric
+        finished_at = now(), input_tokens = (r.step #>> '{usage,input_tokens}')::int,
+        output_tokens = (r.step #>> '{usage,output_tokens}')::int,
+        cost_usd = (r.step #>> '{usage,cost_usd}')::numeric
     FROM s, jsonb_array_elements(%(outcomes)s::jsonb) AS r(step)
     WHERE p.turn_id = %(turn)s AND p.number = (r.step ->> 'number')::int AND p.status = 'intent'
 """

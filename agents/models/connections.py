@@ -24,8 +24,8 @@ class WebProcess(models.Model):
 class SocketSlotQuerySet(models.QuerySet["SocketSlot"]):
     def for_user(self, user_id: int) -> Self:
         """The slots of a user's open sockets, in processes that have not expired."""
-        living = WebProcess.objects.filter(expires_at__gt=Now())
-        return self.filter(user_id=user_id, process_id__in=living.values("id"))
+        live_processes = WebProcess.objects.filter(expires_at__gt=Now())
+        return self.filter(user_id=user_id, process_id__in=live_processes.values("id"))
 
 
 class SocketSlot(models.Model):

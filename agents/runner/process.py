@@ -164,7 +164,7 @@ class Runner:
             if result is UnfinishedTurn.DRAINED:
                 await self._requeue(claim, without_progress=False)
             elif isinstance(result, FinishedTurn):
-                claim_more = result.open_turns > 0 or self._was_full_for(claim.user_id)
+                claim_more = result.open_turns > 0 or self._was_at_limit(claim.user_id)
         except LostTurn:
             log.warning("turn.lost", turn=str(claim.turn_id), epoch=claim.epoch)
         except DATABASE_FAULTS as error:
@@ -181,7 +181,7 @@ class Runner:
             if claim_more:
                 self._claimer.nudge()
 
-    def _was_full_for(self, user_id: int) -> bool:
+    def _was_at_limit(self, user_id: int) -> bool:
         """Whether a limit, the runner's or the user's, may have kept a turn in the queue that can be claimed now."""
         if len(self._epochs) >= self._settings.concurrency:
             return True

@@ -118,15 +118,15 @@ def _accept(new: NewTurn) -> Accepted:
             raise
         return first
     if admitted is not None:
-        return _accepted(new, admitted)
-    return find_replay(new) or _refused_or_rare(new)
+        return _build_accepted(new, admitted)
+    return find_replay(new) or _accept_under_lock(new)
 
 
 def _admit(new: NewTurn) -> Admitted | None:
     return admit(new, depth=settings.BANDSTAND.queue_depth, deadline_seconds=TURN_DEADLINE_SECONDS)
 
 
-def _accepted(new: NewTurn, admitted: Admitted) -> Accepted:
+def _build_accepted(new: NewTurn, admitted: Admitted) -> Accepted:
     return Accepted(new.turn_id, new.message_id, admitted.seq, admitted.ordinal, "queued", replayed=False)
 
 
@@ -147,13 +147,11 @@ def find_replay(new: NewTurn) -> Accepted | None:
         message = Message.objects.get(turn=turn, author=Message.Author.USER)
         seq = accepted_seq(turn.agent_session_id, EventType.TURN_QUEUED, turn.pk)
         return Accepted(turn.pk, message.pk, seq, turn.ordinal, turn.status, replayed=turn.pk != new.turn_id)
-    unanswered = Message.objects.filter(**owned).first()
-    if unanswered is not None:
-        _check_fingerprint(new, unanswered.fingerprint)
-        seq = accepted_seq(unanswered.agent_session_id, EventType.MESSAGE_CREATED, None, message=str(unanswered.pk))
-        return Accepted(
-            None, unanswered.pk, seq, unanswered.ordinal, "stored", replayed=unanswered.pk != new.message_id
-        )
+    stored = Message.objects.filter(**owned).first()
+    if stored is not None:
+        _check_fingerprint(new, stored.fingerprint)
+        seq = accepted_seq(stored.agent_session_id, EventType.MESSAGE_CREATED, None, message=str(stored.pk))
+        return Accepted(None, stored.pk, seq, stored.ordinal, "stored", replayed=stored.pk != new.message_id)
     return None
 
 
@@ -171,7 +169,7 @@ def accepted_seq(session_id: UUID, event_type: str, turn_id: UUID | None, *, mes
 
 
 @retry_after_deadlock
-def _refused_or_rare(new: NewTurn) -> Accepted:
+def _accept_under_lock(new: NewTurn) -> Accepted:
     """Accept under the session's lock what the hot path does not handle: a human controls the session, or the message
     interrupts. Raises why the session does not accept the message."""
     with transaction.atomic():
@@ -193,7 +191,7 @@ def accept_locked(session: AgentSession, new: NewTurn) -> Accepted:
         new = replace(new, when_busy=WhenBusy.ENQUEUE)
     admitted = _admit(new)
     if admitted is not None:
-        return _accepted(new, admitted)
+        return _build_accepted(new, admitted)
     if session.open_turns >= settings.BANDSTAND.queue_depth:
         raise SessionQueueFull(retry_after_seconds=5)
     raise TurnInProgress

@@ -46,8 +46,8 @@ async def run_tool(tool: Tool, arguments: str, context: ToolContext) -> ToolOutc
     except TimeoutError:
         if not limit.expired():
             return _error_outcome("The tool failed (TimeoutError).")
-        may = " It may still have taken effect." if tool.writes else ""
-        return _error_outcome(f"The tool did not finish within {tool.timeout_seconds:g} seconds.{may}")
+        suffix = " It may still have taken effect." if tool.writes else ""
+        return _error_outcome(f"The tool did not finish within {tool.timeout_seconds:g} seconds.{suffix}")
     except (Exception, SystemExit) as error:
         log.exception("tool.failed", tool=tool.name, step=context.step_key)
         return _error_outcome(f"The tool failed ({type(error).__name__}).")

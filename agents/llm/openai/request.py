@@ -47,10 +47,10 @@ def _tool(tool: ToolSpec) -> dict[str, Any]:
 def _format(json: JsonFormat) -> dict[str, Any]:
     if json.schema is None:
         return {"type": "json_object"}
-    named = {"name": json.name, "schema": json.schema}
+    json_schema = {"name": json.name, "schema": json.schema}
     if json.description:
-        named["description"] = json.description
-    return {"type": "json_schema", "json_schema": {**named, "strict": True} if json.strict else named}
+        json_schema["description"] = json.description
+    return {"type": "json_schema", "json_schema": {**json_schema, "strict": True} if json.strict else json_schema}
 
 
 def _message(message: ChatMessage) -> dict[str, Any]:

@@ -105,7 +105,7 @@ class StreamParser:
             if delta := choice.get("delta"):
                 if content := delta.get("content"):
                     self.has_started = True
-                    pieces.append(content if isinstance(content, str) else _text_of_parts(content))
+                    pieces.append(content if isinstance(content, str) else _join_text_parts(content))
                 if calls := delta.get("tool_calls"):
                     self.has_started = True
                     for call in calls:
@@ -182,7 +182,7 @@ def _malformed(data: bytes) -> TransientModelError:
     )
 
 
-def _text_of_parts(parts: Any) -> str:
+def _join_text_parts(parts: Any) -> str:
     """Text given as a list of typed parts."""
     return "".join(part["text"] for part in parts if part.get("type") == "text")
 
