@@ -4,10 +4,10 @@ from scheduling.registry import Job, register
 
 JOBS = (
     Job(
-        "fold ended turns",
+        "compact ended turns",
         "agents.tasks.compact_events",
-        "Folds the many small events of an answer into one, a minute after its end.",
-        "turns folded",
+        "Merges the many small events of an answer into one, a minute after its end.",
+        "turns compacted",
         every_minutes=1,
     ),
     # The runners do this every second; here it is done when none of them lives.

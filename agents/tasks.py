@@ -21,11 +21,11 @@ from foundation.clock import now
 from ratelimits.buckets import purge_full_buckets
 from rest.models import IdempotencyRecord
 
-# Readers who follow live are past the deltas by then; whoever comes later is served the folded row.
-FOLD_AFTER = timedelta(seconds=60)
-FOLD_BATCH = 500
+# Readers who follow live are past the deltas by then; later ones get the compacted row.
+COMPACT_AFTER = timedelta(seconds=60)
+COMPACT_BATCH = 500
 # The scheduler runs this each minute; a crowd of ended turns must not hold up its other work for longer.
-FOLD_SECONDS = 40
+COMPACT_SECONDS = 40
 
 KEEP_IDEMPOTENCY = timedelta(hours=48)
 KEEP_RUNNERS = timedelta(days=7)
@@ -40,18 +40,18 @@ BULK_SLICE_SECONDS = 10
 
 
 def turns_to_compact() -> QuerySet[Turn]:
-    """Ended turns whose deltas are not folded, in the order of their ends."""
-    return Turn.objects.filter(finished_at__lt=Now() - FOLD_AFTER, compacted=False).order_by("finished_at")
+    """Ended turns whose deltas are not compacted, in the order of their ends."""
+    return Turn.objects.filter(finished_at__lt=Now() - COMPACT_AFTER, compacted=False).order_by("finished_at")
 
 
 def compact_events() -> int:
-    """Fold the deltas of turns that ended a minute ago or earlier, for 40 seconds at most; how many were folded."""
+    """Compact the deltas of turns that ended a minute ago or earlier, for 40 seconds at most; return how many turns."""
     due = turns_to_compact().values_list("agent_session_id", "id")
 
-    def fold_batch(_left: float) -> int:
-        return sum(compact_turn(session, turn) for session, turn in due[:FOLD_BATCH])
+    def compact_batch(_left: float) -> int:
+        return sum(compact_turn(session, turn) for session, turn in due[:COMPACT_BATCH])
 
-    return work_in_batches(fold_batch, seconds=FOLD_SECONDS, full=FOLD_BATCH)
+    return work_in_batches(compact_batch, seconds=COMPACT_SECONDS, full=COMPACT_BATCH)
 
 
 def reap() -> int:
@@ -75,7 +75,7 @@ def purge_limits() -> int:
 def delete_expired() -> int:
     """Delete sessions past their end, for 40 seconds at most; how many."""
     return work_in_batches(
-        lambda _: delete_expired_sessions(limit=EXPIRED_BATCH), seconds=FOLD_SECONDS, full=EXPIRED_BATCH
+        lambda _: delete_expired_sessions(limit=EXPIRED_BATCH), seconds=COMPACT_SECONDS, full=EXPIRED_BATCH
     )
 
 
@@ -106,5 +106,5 @@ def purge_audit() -> int:
         return 0
     before = now() - timedelta(days=days)
     return work_in_batches(
-        lambda _: purge_audit_before(before, limit=AUDIT_BATCH), seconds=FOLD_SECONDS, full=AUDIT_BATCH
+        lambda _: purge_audit_before(before, limit=AUDIT_BATCH), seconds=COMPACT_SECONDS, full=AUDIT_BATCH
     )

@@ -1,4 +1,4 @@
-"""The scheduler's task that folds deltas, again and again, and soon after each turn. Run by `tests.chaos.child`."""
+"""The scheduler's task that compacts deltas, again and again, and soon after each turn. Run by `tests.chaos.child`."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ AFTER = timedelta(seconds=2)
 
 
 def main() -> None:
-    tasks.FOLD_AFTER = AFTER
+    tasks.COMPACT_AFTER = AFTER
     pause = threading.Event()
     while not pause.wait(PAUSE_SECONDS):
         try:

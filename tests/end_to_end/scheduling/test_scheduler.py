@@ -85,7 +85,7 @@ def test_what_is_due_runs_and_leaves_a_row_with_its_outcome(start: list[Program]
     wait_for(lambda: JobRun.objects.filter(asked_by="system:tests", status="done").exists(), 60)
     wait_for(lambda: OutgoingEmail.objects.filter(state="sent").exists(), 60)
     assert "Your user name: ada" in box.text_to("ada@example.org")
-    wait_for(lambda: JobRun.objects.filter(job="fold ended turns", status="done").exists(), 60)
+    wait_for(lambda: JobRun.objects.filter(job="compact ended turns", status="done").exists(), 60)
     wait_for(lambda: Heartbeat.objects.filter(name="scheduler").exists(), 60)
     # The run by cron put its next one in; what is switched off did not run.
     assert Mirrored.objects.get(name=LOGINS).next_run > now()

@@ -198,14 +198,14 @@ def test_a_turn_that_still_runs_is_never_folded() -> None:
 def test_turns_are_folded_when_their_end_is_long_enough_ago(monkeypatch: pytest.MonkeyPatch) -> None:
     ada = ended_turn("a", "b")
     assert tasks.compact_events() == 0, "readers who follow live are not cut off"
-    monkeypatch.setattr(tasks, "FOLD_AFTER", timedelta(0))
+    monkeypatch.setattr(tasks, "COMPACT_AFTER", timedelta(0))
     assert tasks.compact_events() == 1
     assert deltas(ada) == [(4, 5, "ab")]
     assert tasks.compact_events() == 0, "once"
 
 
 def test_open_turns_are_never_due(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(tasks, "FOLD_AFTER", timedelta(0))
+    monkeypatch.setattr(tasks, "COMPACT_AFTER", timedelta(0))
     conversation().ask()
     say(claimed(), "a", "b")
     assert tasks.compact_events() == 0
