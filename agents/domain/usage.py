@@ -23,6 +23,7 @@ def format_usd(dollars: Decimal | None) -> str | None:
 
 
 def usage_shape(input_tokens: int, output_tokens: int, cost_usd: Decimal | None) -> dict[str, Any]:
+    """Usage on the wire: tokens, and US dollars as text."""
     return {"input_tokens": input_tokens, "output_tokens": output_tokens, "cost_usd": format_usd(cost_usd)}
 
 
@@ -44,4 +45,5 @@ class BilledUsage:
 
 
 def sum_usage(usage: Iterable[BilledUsage]) -> BilledUsage:
+    """The sum; its cost is unknown if one of the costs is."""
     return sum(usage, start=BilledUsage())

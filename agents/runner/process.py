@@ -32,6 +32,9 @@ log = structlog.get_logger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class RunnerSettings:
+    """`concurrency` is the number of turns of this runner at a time, `running_per_user` that of a user on all
+    runners."""
+
     concurrency: int
     running_per_user: int
     lease_seconds: float

@@ -33,6 +33,7 @@ def model_settings(request: ModelRequest, provider: str) -> ModelSettings:
 
 
 def request_parameters(request: ModelRequest) -> ModelRequestParameters:
+    """The tools and the output format of the request."""
     tools = [
         ToolDefinition(
             name=tool.name,
