@@ -1,4 +1,4 @@
-"""What is checked of turns and runners."""
+"""Checks of turns and runners."""
 
 from __future__ import annotations
 
@@ -19,18 +19,18 @@ from checks.run import Measurements
 from foundation.durations import duration
 from foundation.ids import lowest_id
 
-# More than this part of the past hour's turns is no longer a matter of single ones.
+# Above this percentage of the past hour's turns failures are a general problem.
 FAILED_PERCENT: Final = 5
-# The queue is empty most of the time; who waits longer than this waits for something that is broken.
+# The queue is empty most of the time; a longer wait means that something is broken.
 SLOW_QUEUE_SECONDS: Final = 30
-# A reaper takes an expired lease within seconds; one that is older than this is nobody's.
+# A reaper handles an expired lease within seconds; one that is older than this shows that no reaper runs.
 STUCK_SECONDS: Final = 60
-# Kinds of failures that are named one by one.
+# The number of kinds of failures that are listed.
 KINDS: Final = 4
 FAILED: Final = Q(status__in=("expired", "failed")) & ~Q(error_class__in=SILENT_CLASSES)
 
-# Each count uses an index of its own, and what ended is found by the range of the newest ids. The runners are those of
-# `Runner.objects.alive()`, counted here so that all figures stay one statement.
+# Each count uses an index of its own, and finished turns are found by the range of the newest ids. The runners are
+# those of `Runner.objects.alive()`, counted here so that all figures stay one statement.
 _FIGURES: Final = """
 SELECT (SELECT count(*) FROM agents_turn WHERE id >= %(hour_ago)s),
        (SELECT count(*) FROM agents_turn WHERE id >= %(hour_ago)s AND status IN ('expired', 'failed')
@@ -53,8 +53,8 @@ _START_A_RUNNER: Final = "Start a runner; var/logs/runner-*.log says why the las
 
 @dataclass(frozen=True, slots=True)
 class TurnFigures:
-    """Turns and runners now, `turns` and `failed` in the past hour. `oldest_seconds`: how long the queue's first waits,
-    None if nobody does."""
+    """Turns and runners now, `turns` and `failed` in the past hour. `oldest_seconds` is the wait of the oldest queued
+    turn, None if the queue is empty."""
 
     turns: int = 0
     failed: int = 0
@@ -68,7 +68,7 @@ class TurnFigures:
 
 @dataclass(frozen=True, slots=True)
 class FailureKind:
-    """So many turns of an agent failed with a class of errors, "" for none, since a moment."""
+    """The number of turns of an agent that failed with an error class ("" for none) since a moment."""
 
     times: int
     error_class: str
@@ -78,7 +78,7 @@ class FailureKind:
 
 
 def turn_figures(measurements: Measurements) -> TurnFigures:
-    """One statement for all of them."""
+    """The figures, from one statement."""
     bounds: dict[str, Any] = {
         "hour_ago": lowest_id(_subtract_hour(measurements.now)),
         "quiet": list(SILENT_CLASSES),
@@ -104,7 +104,7 @@ def failure_kinds(measurements: Measurements) -> list[FailureKind]:
 
 
 def runner_is_alive(measurements: Measurements) -> bool:  # noqa: ARG001
-    """Whether any runner takes turns. Counts nothing: whoever asks may ask each second."""
+    """Whether any runner takes turns. One cheap query, so that it may be asked every second."""
     return Runner.objects.alive().exists()
 
 
@@ -169,7 +169,7 @@ def _subtract_hour(moment: datetime) -> datetime:
 
 
 _OVERVIEW: Final = frozenset({Reader.OVERVIEW})
-# All figures are one statement: who may not see one of them sees none.
+# All figures are one statement, so viewers need the permissions of all.
 _PERMISSIONS: Final = ("agents.view_turn", "agents.view_runner")
 
 CHECKS: Final[tuple[Check[Any], ...]] = (

@@ -21,11 +21,11 @@ from foundation.clock import now
 from ratelimits.buckets import purge_full_buckets
 from rest.models import IdempotencyRecord
 
-# Live readers have the deltas by then; later ones get the compacted event.
+# Readers who follow live are past the deltas by then; later ones get the compacted row.
 COMPACT_AFTER = timedelta(seconds=60)
 COMPACT_BATCH = 500
-# The scheduler runs the task each minute; many ended turns must not delay its other tasks for longer.
-TASK_SECONDS = 40
+# The scheduler runs this each minute; a crowd of ended turns must not hold up its other work for longer.
+COMPACT_SECONDS = 40
 
 IDEMPOTENCY_RETENTION = timedelta(hours=48)
 RUNNER_RETENTION = timedelta(days=7)
@@ -45,13 +45,13 @@ def turns_to_compact() -> QuerySet[Turn]:
 
 
 def compact_events() -> int:
-    """Compact the deltas of turns that ended a minute ago or earlier, for at most 40 seconds; return their number."""
+    """Compact the deltas of turns that ended a minute ago or earlier, for 40 seconds at most; return how many turns."""
     due = turns_to_compact().values_list("agent_session_id", "id")
 
-    def compact_batch(_seconds: float) -> int:
+    def compact_batch(_left: float) -> int:
         return sum(compact_turn(session, turn) for session, turn in due[:COMPACT_BATCH])
 
-    return work_in_batches(compact_batch, seconds=TASK_SECONDS, full=COMPACT_BATCH)
+    return work_in_batches(compact_batch, seconds=COMPACT_SECONDS, full=COMPACT_BATCH)
 
 
 def reap() -> int:
@@ -75,7 +75,7 @@ def purge_limits() -> int:
 def delete_expired() -> int:
     """Delete expired sessions, for at most 40 seconds; return their number."""
     return work_in_batches(
-        lambda _: delete_expired_sessions(limit=EXPIRED_BATCH), seconds=TASK_SECONDS, full=EXPIRED_BATCH
+        lambda _: delete_expired_sessions(limit=EXPIRED_BATCH), seconds=COMPACT_SECONDS, full=EXPIRED_BATCH
     )
 
 
@@ -108,5 +108,5 @@ def purge_audit() -> int:
         return 0
     cutoff = now() - timedelta(days=days)
     return work_in_batches(
-        lambda _: purge_audit_before(cutoff, limit=AUDIT_BATCH), seconds=TASK_SECONDS, full=AUDIT_BATCH
+        lambda _: purge_audit_before(cutoff, limit=AUDIT_BATCH), seconds=COMPACT_SECONDS, full=AUDIT_BATCH
     )

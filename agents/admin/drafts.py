@@ -20,7 +20,7 @@ from agents.domain.configuration import (
     WholeNumber,
 )
 from agents.models import AgentDraft
-from agents.releases.known import check_runnable, tool_names
+from agents.releases.validation import check_runnable, tool_names
 from console.widgets import CheckboxSelectMultiple, NumberInput, Textarea
 from foundation.errors import InvalidInput
 

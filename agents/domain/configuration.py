@@ -175,7 +175,7 @@ class Nested(Setting):
 
     def dump(self, value: SettingGroup) -> Stored:
         members = self.members.items()
-        return {name: setting.dump(getattr(value, name)) for name, setting in members if value.sets(name)}
+        return {name: setting.dump(getattr(value, name)) for name, setting in members if value.is_set(name)}
 
     def validate(self, value: SettingGroup, pointer: str, installed: Installed) -> None:
         for name, setting in self.members.items():
@@ -183,7 +183,8 @@ class Nested(Setting):
 
     def lines(self, value: SettingGroup) -> list[str]:
         return [
-            f"{name.replace('_', ' ')}: {setting.text(getattr(value, name))}{'' if value.sets(name) else ' (default)'}"
+            f"{name.replace('_', ' ')}: {setting.text(getattr(value, name))}"
+            + ("" if value.is_set(name) else " (default)")
             for name, setting in self.members.items()
         ]
 
@@ -221,7 +222,7 @@ class SettingGroup:
         kind: Any = type(self)  # mypy takes a class for as unhashable as its instances might be
         return declared_settings(kind)
 
-    def sets(self, name: str) -> bool:
+    def is_set(self, name: str) -> bool:
         """Whether the configuration itself says what `name` is."""
         return name in self.pinned or getattr(self, name) != self.settings[name].default
 

@@ -29,9 +29,9 @@ class Failure:
 
     `meaning` is for programmers and documents, `user_message` for users where the error has no more exact detail,
     `remedy` for operators. `status` and `code` are those of `/v1`, for a turn that ended with it; an empty code is the
-    name of the class. `retry_suggested` says that it may be over by the time somebody tries again; `alarms`, that
-    operators hear of it; `ends_turns`, that turns end with it, not only steps. `recovery` is None where no call of a
-    model fails like this; `charges_breaker` says that such a call speaks against the health of its route.
+    name of the class. `retry_suggested`: a later retry may succeed; `alarms`: operators are alerted; `ends_turns`:
+    turns end with it, not only steps. `recovery` is None where no model call fails like this; `charges_breaker`: such a
+    call counts as a failure of its route.
     """
 
     meaning: str

@@ -45,7 +45,7 @@ class Reason(StrEnum):
     """Why there is no further attempt."""
 
     ATTEMPTS = "attempts"  # there were as many as the policy allows
-    ERROR_CLASS = "error_class"  # to ask again would help nobody
+    ERROR_CLASS = "error_class"  # another attempt would fail, too
     ROUTES = "routes"  # no route is left
     LIMITS = "limits"  # the release's limits allow no more
 
@@ -75,9 +75,9 @@ def next_attempt(
     if last.error_class not in policy.same_route | policy.next_route:
         return GiveUp(Reason.ERROR_CLASS)
     attempts = sum(failure.route == last.route for failure in failures)
-    same = last.error_class in policy.same_route and attempts < policy.attempts_per_route
+    is_same_route = last.error_class in policy.same_route and attempts < policy.attempts_per_route
     # After a route that the chain no longer names, the chain begins from its start.
-    start = routes.index(last.route) + (not same) if last.route in routes else 0
+    start = routes.index(last.route) + (not is_same_route) if last.route in routes else 0
     return _first(routes[start:], open_routes, number, last.error_class)
 
 

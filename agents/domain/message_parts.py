@@ -13,6 +13,7 @@ Part = dict[str, Any]
 
 
 def text_part(text: str) -> Part:
+    """A part that is text."""
     return {"type": "text", "text": text}
 
 

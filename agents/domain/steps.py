@@ -9,7 +9,7 @@ from typing import Any
 
 from agents.domain.message_parts import Part, text_part, tool_call_part, tool_result_part
 from agents.domain.states import StepKind, StepStatus
-from agents.domain.usage import Spent
+from agents.domain.usage import BilledUsage
 
 UNKNOWN_OUTCOME = (
     "The outcome of this call is unknown: the worker stopped while it ran. "
@@ -37,11 +37,11 @@ class StepRecord:
     cost_usd: Decimal | None = None
 
     @property
-    def spent(self) -> Spent:
+    def usage(self) -> BilledUsage:
         """What the step has used, once it has an outcome. Costs of tools are not known and not counted."""
         if self.kind is StepKind.TOOL or self.open:
-            return Spent()
-        return Spent(self.input_tokens, self.output_tokens, self.cost_usd)
+            return BilledUsage()
+        return BilledUsage(self.input_tokens, self.output_tokens, self.cost_usd)
 
     @property
     def open(self) -> bool:

@@ -23,25 +23,27 @@ def format_usd(dollars: Decimal | None) -> str | None:
 
 
 def usage_shape(input_tokens: int, output_tokens: int, cost_usd: Decimal | None) -> dict[str, Any]:
+    """Usage on the wire: tokens, and US dollars as text."""
     return {"input_tokens": input_tokens, "output_tokens": output_tokens, "cost_usd": format_usd(cost_usd)}
 
 
 @dataclass(frozen=True, slots=True)
-class Spent:
+class BilledUsage:
     """Tokens and US dollars. One unknown price makes a whole sum unknown (None): unknown is never counted as zero."""
 
     input_tokens: int = 0
     output_tokens: int = 0
     cost_usd: Decimal | None = FREE
 
-    def __add__(self, other: Spent) -> Spent:
+    def __add__(self, other: BilledUsage) -> BilledUsage:
         cost_usd = None if self.cost_usd is None or other.cost_usd is None else self.cost_usd + other.cost_usd
-        return Spent(self.input_tokens + other.input_tokens, self.output_tokens + other.output_tokens, cost_usd)
+        return BilledUsage(self.input_tokens + other.input_tokens, self.output_tokens + other.output_tokens, cost_usd)
 
     @property
     def shape(self) -> dict[str, Any]:
         return usage_shape(self.input_tokens, self.output_tokens, self.cost_usd)
 
 
-def sum_usage(spent: Iterable[Spent]) -> Spent:
-    return sum(spent, start=Spent())
+def sum_usage(usage: Iterable[BilledUsage]) -> BilledUsage:
+    """The sum; its cost is unknown if one of the costs is."""
+    return sum(usage, start=BilledUsage())

@@ -11,7 +11,7 @@ from agents.domain.events import EventType, ModelRetrying
 from agents.domain.fallback import Attempt, FailedAttempt, GiveUp, Reason, next_attempt
 from agents.domain.states import StepStatus
 from agents.domain.steps import StepRecord
-from agents.domain.usage import FREE, Spent
+from agents.domain.usage import FREE, BilledUsage
 from agents.domain.waits import Park
 from agents.engine.context import TurnContext
 from agents.engine.model_call import ModelCall, Reply
@@ -78,7 +78,7 @@ class Attempts:
                 # From here on the step has the text: if the call had it too, a cancellation during the commit would
                 # store it twice.
                 self._call = None
-                return self._record_outcome(call, StepStatus.DONE, reply.result, spent=reply.spent), reply
+                return self._record_outcome(call, StepStatus.DONE, reply.result, usage=reply.usage), reply
 
     async def close(self) -> list[NewEvent]:
         """Stop writing deltas: wait for the write that is under way, and return what it has left unwritten.
@@ -94,16 +94,16 @@ class Attempts:
         if call is None or not call.may_have_been_sent:
             return [], []
         self._call = None
-        failed = self._record_outcome(call, StepStatus.FAILED, error_class=wait.error_class, spent=call.partial_cost())
+        failed = self._record_outcome(call, StepStatus.FAILED, error_class=wait.error_class, usage=call.partial_cost())
         return [failed], _retrying_event(call, unsent, route=None, reason=wait.error_class)
 
     def abandon(self, step: StepRecord, error_class: str) -> StepOutcome:
         """The outcome of an open model step of a turn that ends."""
         call = self._call
         if call is not None and call.step.number == step.number:
-            return self._record_outcome(call, StepStatus.FAILED, error_class=error_class, spent=call.partial_cost())
-        spent = self._usage_of_lost_call() if self._may_have_been_sent(step) else NO_USAGE
-        return self._progress.record_outcome(step, StepStatus.FAILED, error_class=error_class, spent=spent)
+            return self._record_outcome(call, StepStatus.FAILED, error_class=error_class, usage=call.partial_cost())
+        usage = self._lost_call_usage() if self._may_have_been_sent(step) else NO_USAGE
+        return self._progress.record_outcome(step, StepStatus.FAILED, error_class=error_class, usage=usage)
 
     def _next(self) -> Attempt | GiveUp:
         return next_attempt(self._context.release.model_chain, self._failures, self._services.policy)
@@ -111,14 +111,14 @@ class Attempts:
     async def _begin_next(self, call: ModelCall, error: ModelError, attempt: Attempt) -> StepRecord:
         """Write the outcome of an attempt that failed and the intent of the next `attempt`, in one commit."""
         unsent = await call.close()
-        spent = call.partial_cost()
-        if not self._progress.has_output_budget(spent):
+        usage = call.partial_cost()
+        if not self._progress.has_output_budget(usage):
             self._gave_up = Reason.LIMITS
             raise error
         # Changed before it is written: a cancellation during the commit then ends the next step, without this one's
         # text.
         self._call = None
-        failed = self._record_outcome(call, StepStatus.FAILED, error_class=error.error_class, spent=spent)
+        failed = self._record_outcome(call, StepStatus.FAILED, error_class=error.error_class, usage=usage)
         step = self._progress.begin_model_call(attempt.route)
         log.warning(
             "model.retried",
@@ -132,13 +132,13 @@ class Attempts:
         return step
 
     def _record_outcome(
-        self, call: ModelCall, status: StepStatus, result: Any = None, *, error_class: str = "", spent: Spent
+        self, call: ModelCall, status: StepStatus, result: Any = None, *, error_class: str = "", usage: BilledUsage
     ) -> StepOutcome:
         details = {"attempt": self._attempt.number, **call.details}
         if self._gave_up is not None:
             details["gave_up"] = self._gave_up
         return self._progress.record_outcome(
-            call.step, status, result, error_class=error_class, spent=spent, route=call.route, details=details
+            call.step, status, result, error_class=error_class, usage=usage, route=call.route, details=details
         )
 
     def _may_have_been_sent(self, step: StepRecord) -> bool:
@@ -147,11 +147,11 @@ class Attempts:
         claim = self._context.claim
         return claim.epoch > 1 and not claim.resumed and step in self._context.steps
 
-    def _usage_of_lost_call(self) -> Spent:
+    def _lost_call_usage(self) -> BilledUsage:
         """The usage of a call of an earlier claim, which was not counted; the route that it asked is unknown."""
         models, chain = self._services.models, self._context.release.model_chain
         free = all(models.cost(route, None, response_model=None) == FREE for route in chain)
-        return Spent(cost_usd=FREE if free else None)
+        return BilledUsage(cost_usd=FREE if free else None)
 
 
 def _retrying_event(call: ModelCall, unsent: Sequence[NewEvent], *, route: str | None, reason: str) -> list[NewEvent]:

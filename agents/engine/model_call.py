@@ -10,7 +10,7 @@ from typing import Any
 
 from agents.domain.events import EventType, MessageDelta
 from agents.domain.steps import StepRecord
-from agents.domain.usage import Spent
+from agents.domain.usage import BilledUsage
 from agents.engine.context import TurnContext
 from agents.engine.delta_buffer import DeltaBuffer
 from agents.engine.ports import Services
@@ -36,7 +36,7 @@ class Reply:
     unsent: Sequence[NewEvent]
     tool_calls: Sequence[ToolCall]
     cut: bool
-    spent: Spent
+    usage: BilledUsage
 
     @property
     def result(self) -> dict[str, Any]:
@@ -119,10 +119,10 @@ class ModelCall:
         self._buffer = None
         return _delta(unsent)
 
-    def partial_cost(self) -> Spent:
+    def partial_cost(self) -> BilledUsage:
         """The usage of a call that has no answer, as far as its provider has reported it."""
         if not self._may_have_been_sent:
-            return Spent()
+            return BilledUsage()
         update = self._usage_update
         return self._price(update.usage, update.response_model) if update else self._price(None, None)
 
@@ -142,7 +142,7 @@ class ModelCall:
             unsent=await self.close(),
             tool_calls=tuple(map(_storable, finished.tool_calls[: 1 if self._context.client.one_call else None])),
             cut=finished.finish_reason == "length",
-            spent=self._price(finished.usage, finished.response_model),
+            usage=self._price(finished.usage, finished.response_model),
         )
 
     def _take(self, event: ModelEvent, buffer: DeltaBuffer) -> Finished | None:
@@ -166,7 +166,7 @@ class ModelCall:
         self._characters += len(text)
         self._progress.check_length(self._characters)
 
-    def _price(self, usage: Usage | None, response_model: str | None) -> Spent:
+    def _price(self, usage: Usage | None, response_model: str | None) -> BilledUsage:
         if usage is not None:
             usage = replace(
                 usage,
@@ -174,7 +174,7 @@ class ModelCall:
                 output_tokens=min(usage.output_tokens, MAX_TOKENS_PER_CALL),
             )
         cost = self._services.models.cost(self.route, usage, response_model=response_model)
-        return Spent(usage.input_tokens, usage.output_tokens, cost) if usage else Spent(cost_usd=cost)
+        return BilledUsage(usage.input_tokens, usage.output_tokens, cost) if usage else BilledUsage(cost_usd=cost)
 
 
 def _delta(text: str) -> list[NewEvent]:

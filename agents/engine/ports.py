@@ -16,6 +16,8 @@ from agents.llm.interface import LLM, Usage
 
 
 class ModelGateway(Protocol):
+    """Finds models by the routes of a release."""
+
     def resolve(self, route: str) -> tuple[LLM, str]:
         """The client for a route of a release, and the provider's name of the model. Raises `BadModelRequest` for a
         route that cannot be used here."""
@@ -31,6 +33,8 @@ class ModelGateway(Protocol):
 
 
 class ToolResult(Protocol):
+    """What a model reads of a tool call."""
+
     @property
     def content(self) -> str: ...
 
@@ -39,6 +43,8 @@ class ToolResult(Protocol):
 
 
 class ToolRunner(Protocol):
+    """Describes tools and runs them."""
+
     def specs(self, names: Sequence[str]) -> tuple[ToolSpec, ...]: ...
 
     def is_idempotent(self, name: str) -> bool: ...
@@ -51,6 +57,8 @@ class ToolRunner(Protocol):
 
 
 class DeltaWriter(Protocol):
+    """Writes the text of model calls to the log."""
+
     def open_buffer(self, claim: Claim, on_failed: Callable[[], object]) -> DeltaBuffer:
         """A buffer for the text of one model call; `on_failed` is called when a write to the log of the turn fails."""
         ...

@@ -10,11 +10,11 @@ from agents.domain.chat import ToolCall
 from agents.domain.message_parts import Part
 from agents.domain.states import StepKind, StepStatus
 from agents.domain.steps import StepRecord, is_first_model_call, last_calls, message_parts, open_model_call, open_tools
-from agents.domain.usage import Spent, sum_usage
+from agents.domain.usage import BilledUsage, sum_usage
 from agents.engine.context import TurnContext
 from agents.journal.fenced_writes import Intent, StepOutcome
 
-NO_USAGE = Spent()
+NO_USAGE = BilledUsage()
 # More characters than a token has on average in any language, so that only a runaway answer reaches it.
 MAX_CHARACTERS_PER_TOKEN = 10
 
@@ -30,7 +30,7 @@ class TurnProgress:
     """
 
     def __init__(self, context: TurnContext) -> None:
-        self.spent = sum_usage(step.spent for step in context.steps)
+        self.usage = sum_usage(step.usage for step in context.steps)
         self._limits = context.release.limits
         self._client_tools = context.client.tool_names
         self._steps: list[StepRecord] = list(context.steps)
@@ -68,14 +68,14 @@ class TurnProgress:
         result: Any = None,
         *,
         error_class: str = "",
-        spent: Spent = NO_USAGE,
+        usage: BilledUsage = NO_USAGE,
         route: str | None = None,
         details: Mapping[str, Any] | None = None,
     ) -> StepOutcome:
         """Close an open step and return its outcome for the journal. `route` is the one that a model call has asked."""
         self._steps[step.number - 1] = replace(step, status=status, result=result, name=route or step.name)
-        self.spent += spent
-        return StepOutcome(step.number, status, result, error_class, spent, name=route, details=details or {})
+        self.usage += usage
+        return StepOutcome(step.number, status, result, error_class, usage, name=route, details=details or {})
 
     def begin_model_call(self, route: str = "") -> StepRecord:
         """Open a model step and return it; `route` is set when it repeats a call that failed. Failed calls count for
@@ -120,13 +120,13 @@ class TurnProgress:
         self._steps.extend(steps)
         return steps
 
-    def has_output_budget(self, spent: Spent = NO_USAGE) -> bool:
-        """Whether the limits allow more output tokens after `spent` is added."""
-        return self.spent.output_tokens + spent.output_tokens < self._limits.output_tokens
+    def has_output_budget(self, usage: BilledUsage = NO_USAGE) -> bool:
+        """Whether the limits allow more output tokens after `usage` is added."""
+        return self.usage.output_tokens + usage.output_tokens < self._limits.output_tokens
 
     def check_length(self, characters: int) -> None:
         """Raise `LimitReached` when an answer of so many characters must exceed the limit of output tokens."""
-        if characters > MAX_CHARACTERS_PER_TOKEN * (self._limits.output_tokens - self.spent.output_tokens):
+        if characters > MAX_CHARACTERS_PER_TOKEN * (self._limits.output_tokens - self.usage.output_tokens):
             raise self._output_limit_error()
 
     def _output_limit_error(self) -> LimitReached:

@@ -28,10 +28,10 @@ async def assemble(context: TurnContext, progress: TurnProgress, services: Servi
     max_output_tokens = smaller_limit(release.limits.call_output_tokens, client.max_output_tokens)
     window = await services.models.window(route)
     blocks = (Block(Source.RELEASE, release.instructions), Block(Source.CLIENT, client.instructions))
-    room = None if window is None else _room(window, tools, max_output_tokens)
+    message_tokens = None if window is None else _message_tokens(window, tools, max_output_tokens)
     return ModelRequest(
         model=model,
-        messages=fit(blocks, context.history, progress.parts, room, estimate_tokens),
+        messages=fit(blocks, context.history, progress.parts, message_tokens, estimate_tokens),
         tools=tools,
         max_output_tokens=max_output_tokens,
         stop=client.stop,
@@ -41,7 +41,7 @@ async def assemble(context: TurnContext, progress: TurnProgress, services: Servi
     )
 
 
-def _room(window: int, tools: Sequence[ToolSpec], max_output_tokens: int | None) -> int:
+def _message_tokens(window: int, tools: Sequence[ToolSpec], max_output_tokens: int | None) -> int:
     """Tokens for the messages: the window without the tools and the answer."""
     answer = min(max_output_tokens or ANSWER_TOKENS, window // 2)
     return window - answer - (estimate_tokens(_serialize(tools)) if tools else 0)

@@ -147,8 +147,8 @@ class TurnRun:
             message_id=new_id(),
             # An empty answer is an answer too: the turn ends with exactly one.
             parts=self._progress.parts or [text_part("")],
-            data={"usage": self._progress.spent.shape},
-            spent=self._progress.spent,
+            data={"usage": self._progress.usage.shape},
+            usage=self._progress.usage,
         )
         return await run_last_shielded(finish, self.claim, end, outcomes=outcomes, events=events)
 
@@ -193,18 +193,18 @@ class TurnRun:
                 "turn.not_completed", turn=str(self.claim.turn_id), error_class=error_class, error_id=str(error_id)
             )
         abandoned = [self._abandon(step, error_class or ErrorClass.CANCELLED) for step in self._progress.open_steps]
-        spent = self._progress.spent
+        usage = self._progress.usage
         end = TurnEnd(
             status=status,
             question_id=self._context.question_id,
             message_id=new_id(),
             parts=parts,
             partial=True,
-            data={"usage": spent.shape} | ({"error": error} if error else {}),
+            data={"usage": usage.shape} | ({"error": error} if error else {}),
             error_class=error_class or "",
             error_detail=detail,
             error_id=error_id,
-            spent=spent,
+            usage=usage,
         )
         return await run_last_shielded(
             finish, self.claim, end, outcomes=[*outcomes, *abandoned], events=[*events, *unsent]

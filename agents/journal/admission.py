@@ -48,7 +48,7 @@ class Admitted:
 def admit(new: NewTurn, *, depth: int, deadline_seconds: int) -> Admitted | None:
     """Write the message and its turn; None, and nothing is written, when the session does not accept it at the moment.
 
-    `depth` is the largest number of open turns of a session; nobody waits for the answer after `deadline_seconds`.
+    `depth` is the largest number of open turns of a session; the turn expires after `deadline_seconds`.
     Raises `IntegrityError` when a turn with this key or these ids exists.
     """
     rows = fetch(

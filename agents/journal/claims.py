@@ -14,7 +14,7 @@ from agents.journal.connection import fetch
 
 @dataclass(frozen=True, slots=True)
 class Claim:
-    """The right to write one turn, until somebody claims it with a higher epoch.
+    """The right to write one turn, until it is claimed again, with a higher epoch.
 
     `remaining_seconds` is the time until its deadline, measured at the claim. `resumed`: the turn comes back from a
     wait, so its partial answer stays visible, and steps that are open have not been tried.

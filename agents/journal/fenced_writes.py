@@ -15,7 +15,7 @@ import orjson
 from agents.domain.message_parts import Part
 from agents.domain.serialization import moment
 from agents.domain.states import StepKind, StepStatus, TurnStatus, WaitReason
-from agents.domain.usage import Spent
+from agents.domain.usage import BilledUsage
 from agents.journal import sql
 from agents.journal.claims import Claim
 from agents.journal.connection import fetch
@@ -23,7 +23,7 @@ from foundation.errors import BandstandError
 
 
 class LostTurn(BandstandError):
-    """Another epoch owns this turn: its caller must stop and write nothing more."""
+    """Another epoch owns this turn: stop, and write nothing."""
 
     code = "lost_turn"
 
@@ -58,7 +58,7 @@ class StepOutcome:
     status: StepStatus
     result: Any = None
     error_class: str = ""
-    spent: Spent = field(default_factory=Spent)
+    usage: BilledUsage = field(default_factory=BilledUsage)
     name: str | None = None
     details: Mapping[str, Any] = field(default_factory=dict)
 
@@ -77,7 +77,7 @@ class TurnEnd:
     error_class: str = ""
     error_detail: str = ""
     error_id: UUID | None = None
-    spent: Spent = field(default_factory=Spent)
+    usage: BilledUsage = field(default_factory=BilledUsage)
 
 
 def _dump(value: Any) -> str:
@@ -220,9 +220,9 @@ def finish(
             "error_class": end.error_class,
             "error_detail": end.error_detail,
             "error_id": end.error_id,
-            "input_tokens": end.spent.input_tokens,
-            "output_tokens": end.spent.output_tokens,
-            "cost_usd": end.spent.cost_usd,
+            "input_tokens": end.usage.input_tokens,
+            "output_tokens": end.usage.output_tokens,
+            "cost_usd": end.usage.cost_usd,
         },
     )
     if not rows:

@@ -22,7 +22,7 @@ from agents.domain.replay import show_event
 from agents.domain.serialization import message_shape, moment, session_shape, turn_error
 from agents.domain.states import OWNED, PARKED, TERMINAL, StepKind, StepStatus, TurnStatus, WaitReason
 from agents.domain.steps import NOT_RUN
-from agents.domain.usage import FREE, Spent, costs_nothing
+from agents.domain.usage import FREE, BilledUsage, costs_nothing
 from agents.journal import sql
 from agents.models import AgentSession, Event, Message, Release, Step, Turn
 from foundation.errors import BandstandError, NotFound
@@ -199,8 +199,8 @@ def end_locked(
     if error_class is not None:
         turn.error_class, turn.error_id = error_class.value, new_id()
         turn.error_detail = error_detail or error_class.failure.user_message
-    spent = _spent(turn)
-    turn.input_tokens, turn.output_tokens, turn.cost_usd = spent.input_tokens, spent.output_tokens, spent.cost_usd
+    usage = _sum_step_usage(turn)
+    turn.input_tokens, turn.output_tokens, turn.cost_usd = usage.input_tokens, usage.output_tokens, usage.cost_usd
     turn.save(
         update_fields=[
             "status", "finished_at", "lease_expires_at", "available_at", "wait_reason", "resumes", "error_class",
@@ -215,7 +215,7 @@ def end_locked(
     if parts := visible_parts(turn):
         partial = message_shape(_add_partial_answer_locked(session, turn, parts))
         events.append((EventType.MESSAGE_COMPLETED, MessageData(message=partial)))
-    end = TurnEnded(finished_at=moment(finished_at), usage=spent.shape)
+    end = TurnEnded(finished_at=moment(finished_at), usage=usage.shape)
     if error := turn_error(turn):
         end["error"] = error
     events.append((f"turn.{status}", end))
@@ -234,16 +234,16 @@ def _abandon_steps(turn: Turn, error_class: ErrorClass, at: datetime) -> None:
     steps.update(status=Case(unknown, default=Value(StepStatus.FAILED.value)), finished_at=at, error_class=error_class)
 
 
-def _spent(turn: Turn) -> Spent:
+def _sum_step_usage(turn: Turn) -> BilledUsage:
     """The usage of the turn's steps. A call whose runner died was not counted: its cost is unknown."""
-    used = Step.objects.filter(turn=turn).aggregate(
+    sums = Step.objects.filter(turn=turn).aggregate(
         input=Coalesce(Sum("input_tokens"), 0),
         output=Coalesce(Sum("output_tokens"), 0),
         cost=Coalesce(Sum("cost_usd"), FREE),
         uncounted=Count("pk", filter=Q(kind=StepKind.MODEL, cost_usd=None)),
     )
-    unknown = used["uncounted"] and not _is_free(turn.release)
-    return Spent(used["input"], used["output"], None if unknown else used["cost"])
+    unknown = sums["uncounted"] and not _is_free(turn.release)
+    return BilledUsage(sums["input"], sums["output"], None if unknown else sums["cost"])
 
 
 def _is_free(release: Release) -> bool:

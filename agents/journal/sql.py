@@ -98,9 +98,9 @@ FROM s
 # `waiting` walks the queue's index from user to user, so a user with ten thousand waiting turns costs the others one
 # step of it. `ranked` offers each user's next turns, up to the running limit; the rank of a turn counts what its user
 # already runs, which is what makes the order fair. Only the first open turn of a session can be claimed; a session or a
-# turn that somebody else is writing is skipped, not waited for. The intent of the first model call commits here too; it
-# names no route, for which one is asked is decided by the state of the routes then. A turn that comes back from a wait
-# resumes (`turn.started`, and its partial answer stays); every other later claim restarts it (`turn.restarted`).
+# turn that another transaction has locked is skipped, not waited for. The intent of the first model call commits here
+# too; it names no route, for which one is asked is decided by the state of the routes then. A turn that comes back from
+# a wait resumes (`turn.started`, and its partial answer stays); every other later claim restarts it (`turn.restarted`).
 # (With RECURSIVE every name here sees every other, so no part may be called like an alias that is locked.)
 #
 # While little waits, every index of open turns looks empty to the planner and as good as any other, and a plan made
@@ -188,9 +188,9 @@ _SETTLE = """
     UPDATE agents_step p
     SET status = r.step ->> 'status', result = r.step -> 'result', error_class = r.step ->> 'error_class',
         name = coalesce(left(r.step ->> 'name', 200), p.name), details = p.details || (r.step -> 'details'),
-        finished_at = now(), input_tokens = (r.step #>> '{spent,input_tokens}')::int,
-        output_tokens = (r.step #>> '{spent,output_tokens}')::int,
-        cost_usd = (r.step #>> '{spent,cost_usd}')::numeric
+        finished_at = now(), input_tokens = (r.step #>> '{usage,input_tokens}')::int,
+        output_tokens = (r.step #>> '{usage,output_tokens}')::int,
+        cost_usd = (r.step #>> '{usage,cost_usd}')::numeric
     FROM s, jsonb_array_elements(%(outcomes)s::jsonb) AS r(step)
     WHERE p.turn_id = %(turn)s AND p.number = (r.step ->> 'number')::int AND p.status = 'intent'
 """
@@ -207,7 +207,7 @@ _NOTIFY = f"""SELECT s.next_seq - 1, pg_notify('{EVENTS_CHANNEL}', s.id || ' ' |
 APPEND = f"WITH s AS ({_FENCE}), e AS ({_EVENTS}) {_NOTIFY}"
 
 # One event for each of many turns, in one commit: `%(writes)s` lists {session, turn, epoch, type, data}. The fence of
-# each stands on its own row. A session that somebody else is writing is passed over, so that no turn waits for the
+# each stands on its own row. A session that another transaction has locked is skipped, so that no turn waits for the
 # session of another and no two runners for each other; it is absent from the answer, like one that is lost.
 APPEND_EACH = f"""
 WITH w AS MATERIALIZED (
@@ -242,7 +242,7 @@ WITH s AS ({_FENCE}), outcomes AS ({_SETTLE}), intents AS ({_INTENTS}), progress
 # A turn releases its runner and waits; outcomes, intents and events commit with it, the last of them the wait's own.
 # The fence is taken first: a turn that is to be cancelled by now does not park, and then nothing else may be written.
 # So no row: the turn is lost; a row of null: it is to be cancelled. A wait that stops the clock moves the deadline as
-# if it would last as long as it may; whoever ends it earlier subtracts the rest.
+# if it would last as long as it may; the code that ends it earlier subtracts the rest.
 PARK = f"""
 WITH f AS MATERIALIZED (
     SELECT id FROM agents_agentsession
@@ -349,7 +349,7 @@ WITH RECURSIVE chain(id, author, parts, parent_id, turn_id, depth) AS (
       AND NOT EXISTS (SELECT FROM chain x WHERE x.turn_id = c.turn_id AND x.author = 'agent')
 )
 SELECT h.id, h.author, h.parts::text,
-       -- Of the question only, and seldom there: what a client asked for besides, and the words for the model among it.
+       -- For the question only, and mostly null: the options of the client, with the message of its instructions.
        CASE WHEN h.depth = 0 THEN (
            SELECT jsonb_build_object('options', t.client_options, 'system', (
                SELECT m.parts FROM agents_message m WHERE m.id = (t.client_options ->> 'system')::uuid))::text

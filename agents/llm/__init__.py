@@ -1,1 +1,1 @@
-"""Models: one port, the adapters behind it, and the gateway that finds the right one."""
+"""Models: one interface, the adapters that implement it, and the gateway that finds the adapter of a route."""

@@ -1,4 +1,4 @@
-"""Stage directions inside a message, for models that play a part: `[[offline text="Hello." pace_ms=20]]`."""
+"""Directives inside a message, for the test models: `[[offline text="Hello." pace_ms=20]]`."""
 
 from __future__ import annotations
 

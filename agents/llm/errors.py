@@ -1,4 +1,4 @@
-"""What a model can raise: one exception for each class of failures that calls of models have."""
+"""What a model can raise: one exception for each error class that model calls can have."""
 
 from __future__ import annotations
 
@@ -16,10 +16,9 @@ _NOT_BILLED = frozenset({ErrorClass.RATE_LIMIT, ErrorClass.CONTEXT_LENGTH, Error
 class ModelError(BandstandError):
     """The model failed in a way that we do not know.
 
-    `detail` may be shown to users: it never holds an address, a key or the provider's own words. Those, cleaned of
-    secrets, are in `provider_detail`, for operators only. `request_id` is the provider's name of the request, if it
-    gave one. A subclass is told apart by its `error_class`, and says the words of that class unless it has
-    `user_message` of its own.
+    `detail` may be shown to users: it never holds an address, a key or the provider's own message. That, without
+    secrets, is in `provider_detail`, for operators only. `request_id` is the provider's id of the request, if it sent
+    one. A subclass has its `error_class`, and the `user_message` of that class unless it declares its own.
     """
 
     code = "model_unknown"
@@ -53,7 +52,7 @@ class ModelError(BandstandError):
 
     @property
     def not_billed(self) -> bool:
-        """Whether the provider did not even begin to work, which nobody has to pay."""
+        """Whether the provider refused the request before any work, so that it is not billed."""
         return self.status is not None or self.error_class in _NOT_BILLED
 
 
@@ -130,16 +129,16 @@ _MAX_REQUEST_ID = 100
 
 
 def error_for_status(status: int) -> type[ModelError]:
-    """What a provider's HTTP status means where its words say no more."""
+    """The error for a provider's HTTP status, where its body is no more exact."""
     return _BY_STATUS.get(status, TransientModelError if status >= 500 else BadModelRequest)
 
 
 def extract_request_id(headers: Mapping[str, str]) -> str | None:
-    """A provider's name of a request, by which its support finds it."""
+    """The provider's id of a request from its response headers, which its support asks for; None without one."""
     value = next((headers[name] for name in _REQUEST_IDS if headers.get(name)), None)
     return storable_text(value)[:_MAX_REQUEST_ID] if value is not None else None
 
 
 def clamp_retry_after(seconds: float) -> float | None:
-    """What a provider asks us to wait, up to a day; None for what is no number."""
+    """The seconds that a provider asks us to wait, from 0 to a day; None for NaN."""
     return None if isnan(seconds) else min(max(seconds, 0.0), _MAX_RETRY_AFTER_SECONDS)

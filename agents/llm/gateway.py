@@ -29,7 +29,7 @@ class GatewayConfig:
 
 
 class Gateway:
-    """The models of this process. It is the one place where retry, breaker and fallback will stand."""
+    """The models of this process."""
 
     def __init__(self, config: GatewayConfig, *, client: GuardedClient | None = None) -> None:
         """`client` is closed by its owner; without one the gateway has its own, which may reach the configured server.
@@ -49,7 +49,8 @@ class Gateway:
         self._prices = Prices(providers={OPENAI: base_url, **listed}, overrides=config.prices)
 
     def resolve(self, route: str) -> tuple[LLM, str]:
-        """The model behind `route` and the name it has there. Raises `BadModelRequest` for a route we cannot take."""
+        """The client for `route`, and the provider's name of the model. Raises `BadModelRequest` for a route that
+        cannot be used here."""
         provider, _, model = route.partition(":")
         llm = self._providers.get(provider)
         fault = route_error(route)
@@ -60,7 +61,7 @@ class Gateway:
         return llm, model
 
     async def window(self, route: str) -> int | None:
-        """Tokens that the model behind `route` can take, its answer among them; None where nobody knows.
+        """Tokens that the model behind `route` can take, its answer among them; None if unknown.
 
         A process's first question about a model waits until the table of models is loaded.
         """
@@ -68,7 +69,7 @@ class Gateway:
         return None if provider == OFFLINE else await self._prices.window(provider=provider, model=model)
 
     def cost(self, route: str, usage: Usage | None, *, response_model: str | None) -> Decimal | None:
-        """US dollars for what a model behind `route` has used, by the model that answered; None when nobody knows."""
+        """US dollars for what a model behind `route` has used, by the model that answered; None if unknown."""
         if costs_nothing(route):
             return FREE
         provider, _, model = route.partition(":")

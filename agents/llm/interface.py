@@ -1,4 +1,4 @@
-"""What every model looks like to us: one request in, a stream of text out, one `Finished` last, or a `ModelError`."""
+"""The interface of every model: one request, a stream of text, one `Finished` at the end, or a `ModelError`."""
 
 from __future__ import annotations
 
@@ -33,8 +33,9 @@ FinishReason = Literal["stop", "tool_calls", "length"]
 class Deadlines:
     """How long we wait for a model. Passing any of them is a `TransientModelError`.
 
-    connect: until the connection stands (name, TCP, TLS). first_token: from the request to the first text, tool call or
-    reasoning. silence: between two events of the stream after that. total: from the request to the end of the stream.
+    connect: until the connection is established (name, TCP, TLS). first_token: from the request to the first text, tool
+    call or reasoning. silence: between two events of the stream after that. total: from the request to the end of the
+    stream.
     """
 
     connect_seconds: float = 5
@@ -58,8 +59,8 @@ class ModelRequest:
     """One call of a model. `model` is the name the provider knows, without our prefix.
 
     The text ends before the first of the `stop` texts. With `must_call` the model calls one of the `tools`, of which
-    there is one at least. `one_call` asks for one call at most, which not every provider knows: whoever asks counts.
-    A provider that cannot give `json` refuses (`BadModelRequest`).
+    there is one at least. `one_call` asks for one call at most, which not every provider supports: callers must ignore
+    further calls. A provider that cannot answer in `json` raises `BadModelRequest`.
     """
 
     model: str
@@ -75,22 +76,22 @@ class ModelRequest:
 
 @dataclass(frozen=True, slots=True)
 class FirstToken:
-    """The first sign of an answer: text, a tool call or reasoning, of which it holds nothing. `request_id` is the
-    provider's name of this request, None where it gives none."""
+    """The answer has begun, with text, a tool call or reasoning, which follow. `request_id` is the provider's id of
+    this request, None if it sent none."""
 
     request_id: str | None
 
 
 @dataclass(frozen=True, slots=True)
 class TextDelta:
-    """More text: all that one read of the network brought, so that a fast stream costs few events. Never empty."""
+    """More text: all that one read of the network returned, so that a fast stream causes few events. Never empty."""
 
     text: str
 
 
 @dataclass(frozen=True, slots=True)
 class UsageUpdate:
-    """What the provider has counted so far, told before the end: it is what counts if the answer never ends well."""
+    """The usage so far, sent before the end: it is billed if the answer breaks off."""
 
     usage: Usage
     response_model: str | None
@@ -98,7 +99,8 @@ class UsageUpdate:
 
 @dataclass(frozen=True, slots=True)
 class Finished:
-    """The end of a whole answer. `usage` is None when the provider said nothing. The ids of the calls are unique.
+    """The end of a complete answer. `usage` is None when the provider did not send any. The ids of the calls are
+    unique.
 
     With `length` the last call may be cut: its arguments are then no valid JSON.
     """
@@ -119,11 +121,12 @@ class LLM(Protocol):
         """Ask once. One `FirstToken` before the first text or call, any number of `TextDelta` and `UsageUpdate`, then
         exactly one `Finished`; or a `ModelError` at any point.
 
-        Cancelling the task closes the provider's stream at once and re-raises `CancelledError`. Whoever leaves the loop
-        early must close the generator (`contextlib.aclosing`), which closes the stream, too. Nothing is retried here.
+        Cancelling the task closes the provider's stream at once and re-raises `CancelledError`. A caller that leaves
+        the loop early must close the generator (`contextlib.aclosing`), which has the same effect. Nothing is retried
+        here.
         """
         ...
 
     async def aclose(self) -> None:
-        """Close what is open. Streams that still run end with an error."""
+        """Close all connections. Streams that still run end with an error."""
         ...

@@ -1,7 +1,7 @@
-"""What a call of a model costs and how much it can read, from a table that comes with the program; nothing is fetched.
+"""What a model call costs and the window of a model, from a table that comes with the program; nothing is fetched.
 
-The table takes a moment to load and some memory, so that only processes that call a paid model load it, beside the
-event loop, when they first ask for its window. Prices are US dollars per million tokens.
+The table takes time to load and some memory, so only processes that call a paid model load it, in a thread, when they
+first ask for its window. Prices are US dollars per million tokens.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ class Rates:
 
 
 def read_overrides(text: str) -> dict[str, Rates]:
-    """Prices of one's own: `provider:model=input/output` or `=input/cached/output`, separated by commas.
+    """Configured prices by route: `provider:model=input/output` or `=input/cached/output`, separated by commas.
 
     `provider:*` stands for all its models. Raises `ValueError` with the number of the first entry that cannot be read.
     """
@@ -71,14 +71,14 @@ def _price(word: str) -> Decimal | None:
         price = Decimal(word)
     except InvalidOperation:
         return None
-    # NaN is no number to compare with; infinity and what is below nothing are no prices.
+    # NaN cannot be compared; infinity and negative numbers are no prices.
     return price if price.is_finite() and 0 <= price <= _MAX_PRICE else None
 
 
 @dataclass(slots=True)
 class Prices:
-    """The table, and before it the prices that the operator sets. `providers` names where a route's provider stands in
-    the table: its id there, or its address; None: it stands nowhere."""
+    """The prices that the operator has configured, then those of the table. `providers` has the id or the address of a
+    route's provider in the table; None: it is not in the table."""
 
     providers: Mapping[str, str | None]
     overrides: Mapping[str, Rates] = field(default_factory=dict)
@@ -86,7 +86,7 @@ class Prices:
     _unpriced: set[tuple[str, str]] = field(default_factory=set)
 
     async def window(self, *, provider: str, model: str) -> int | None:
-        """Tokens that a model can take; None when that is unknown."""
+        """The context window of a model in tokens; None if unknown."""
         key = f"{provider}:{model}"
         if key not in self._models:
             await asyncio.to_thread(self._entry, provider, model)
@@ -94,7 +94,7 @@ class Prices:
         return entry.context_window if entry else None
 
     def cost(self, *, provider: str, model: str, usage: Usage) -> Decimal | None:
-        """What the call costs at today's prices, in US dollars to eight places; None when that is unknown."""
+        """What the call costs at today's prices, in US dollars with eight places; None if unknown."""
         rates = self._override(provider, model) or self._listed(provider, model, usage)
         if rates is None or not _is_consistent(usage):
             return None
@@ -119,7 +119,7 @@ class Prices:
         return _rates(entry, usage.input_tokens) if entry else None
 
     def _entry(self, provider: str, model: str) -> ModelInfo | None:
-        """The model in the table, looked for once."""
+        """The model's entry in the table, cached; None if it has none."""
         key = f"{provider}:{model}"
         if key not in self._models:
             if len(self._models) >= _MAX_CACHED_MODELS:
@@ -135,22 +135,22 @@ def _is_consistent(usage: Usage) -> bool:
 
 
 def _find(provider: str | None, model: str) -> ModelInfo | None:
-    """The model's entry in the table. Its names there are patterns that fit dated names too."""
+    """The model's entry in the table, whose names are patterns that also match dated names; None if it has none."""
     from genai_prices.data_snapshot import get_snapshot
 
     if not provider or not model:
         return None
-    where = {"provider_api_url": provider} if "://" in provider else {"provider_id": provider}
+    lookup = {"provider_api_url": provider} if "://" in provider else {"provider_id": provider}
     try:
-        return get_snapshot().find_provider_model(model, None, where.get("provider_id"), where.get("provider_api_url"))[
-            1
-        ]
+        return get_snapshot().find_provider_model(
+            model, None, lookup.get("provider_id"), lookup.get("provider_api_url")
+        )[1]
     except LookupError:
         return None
 
 
 def _rates(model: ModelInfo, input_tokens: int) -> Rates | None:
-    """Today's prices of a request with so many tokens: some are dearer when they are long, some change by the hour."""
+    """Today's prices of a request with so many input tokens, on which some depend; None if there are none."""
     listed = model.get_prices(datetime.now(UTC))
     input_price = _tier_price(listed.input_mtok, input_tokens)
     output_price = _tier_price(listed.output_mtok, input_tokens)

@@ -1,4 +1,4 @@
-"""Which providers a route may name, what each needs to be installed, and what to say when it is not."""
+"""The providers that a route may name, the libraries that each needs, and the errors of routes that cannot be used."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ HOW_TO_INSTALL = "start with `make run VENDORS=1`, or install requirements-vendo
 
 @dataclass(frozen=True, slots=True)
 class Vendor:
-    """A provider behind the optional extra. `package` is its own library; `listed` its name in the price table;
-    `plain_json`: it can be held to JSON without a schema, if only while it has no tools."""
+    """A provider behind the optional extra. `package` is its own library; `listed` its id in the price table;
+    `plain_json`: it can answer in JSON without a schema, at least in requests without tools."""
 
     package: str
     listed: str
@@ -31,7 +31,7 @@ PROVIDERS = (OFFLINE, OPENAI, *VENDORS)
 
 
 def route_error(route: str) -> str | None:
-    """Why no model of this installation stands behind `route`, as a sentence for people; None when one does."""
+    """Why `route` cannot be used in this installation, as a sentence for people; None when it can."""
     provider, colon, model = route.partition(":")
     if not colon and provider != OFFLINE:
         return f"A route reads provider:model; {route!r} does not."
@@ -45,15 +45,15 @@ def route_error(route: str) -> str | None:
 
 
 def supports_json_format(route: str, *, tools: bool) -> bool:
-    """Whether what stands behind `route` can be held to JSON without a schema; `tools`: while it has some."""
+    """Whether the model of `route` can answer in JSON without a schema; `tools`: in requests with tools."""
     vendor = VENDORS.get(route.partition(":")[0])
     return vendor is None or (vendor.plain_json and not tools)
 
 
 @cache
 def is_installed(provider: str) -> bool:
-    """Whether the libraries of a vendor are there. Loads none of them."""
+    """Whether the libraries of a vendor are installed. Imports none of them."""
     try:
         return all(find_spec(name) is not None for name in ("pydantic_ai", VENDORS[provider].package))
     except ModuleNotFoundError:
-        return False  # the package that would hold it is not there either
+        return False  # its parent package is not installed

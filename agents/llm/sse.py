@@ -1,4 +1,4 @@
-"""Server-sent events over raw bytes, cut anywhere."""
+"""Decode server-sent events from bytes that may be split anywhere."""
 
 from __future__ import annotations
 
@@ -11,10 +11,11 @@ class EventTooLong(ValueError):
 
 
 class SSEDecoder:
-    """Feed it what the network brings; it gives back the data of each event that is complete.
+    """Feed it the bytes of the network; it returns the data of each event that is complete.
 
-    Lines may end in LF, CRLF or CR. Comments and the fields `event`, `id` and `retry` are dropped. The same bytes give
-    the same events however they were cut. Bytes, not text: a character may be cut too, and JSON is read from bytes.
+    Lines may end in LF, CRLF or CR. Comments and the fields `event`, `id` and `retry` are dropped. The result
+    does not depend on how the bytes are split. Bytes, not text: a character may be split too, and JSON is parsed from
+    bytes.
     """
 
     def __init__(self, max_event_bytes: int = MAX_EVENT_BYTES) -> None:
@@ -32,7 +33,7 @@ class SSEDecoder:
         if self._rest:
             data = self._rest + data
         if not self._started:
-            # A byte order mark may stand before the first line, and may itself be cut.
+            # A byte order mark may precede the first line, and may itself be split.
             if len(data) < len(_BOM) and _BOM.startswith(data):
                 self._rest = data
                 return []
@@ -44,7 +45,7 @@ class SSEDecoder:
         return _events(complete) if complete else []
 
     def finish(self) -> list[bytes]:
-        """What the end of the stream completes: some servers forget the last empty line."""
+        """The events that the end of the stream completes: some servers omit the last empty line."""
         rest, self._rest = self._rest, b""
         return _events(rest)
 
@@ -59,7 +60,7 @@ class SSEDecoder:
 def _events(complete: bytes) -> list[bytes]:
     events = []
     for block in complete.split(b"\n\n"):
-        # Nearly every block is exactly one data line; the rest take the slow road.
+        # Nearly every block is exactly one data line; the others take the slow path.
         if block.startswith(b"data: ") and b"\n" not in block and len(block) > 6:
             events.append(block[6:])
         else:

@@ -1,4 +1,4 @@
-"""Rows of the agents room."""
+"""The models of the agents app."""
 
 from agents.models.agents import Agent, AgentDraft, Configuration, Release
 from agents.models.bulk_actions import BulkAction

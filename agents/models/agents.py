@@ -10,7 +10,8 @@ from foundation.ids import new_id
 
 
 class Agent(models.Model):
-    """What people talk to. Its behaviour is its live release; only `when_busy` and who may see it live here."""
+    """What people talk to. Its behaviour is in its live release; `when_busy` and its groups are not part of
+    releases."""
 
     id = models.UUIDField(primary_key=True, default=new_id, editable=False)
     slug = models.SlugField(max_length=63, unique=True)

@@ -11,10 +11,9 @@ from foundation.ids import new_id
 
 
 class BulkAction(models.Model):
-    """One of `agents.sessions.bulk_actions.BULK_OPERATIONS` on rows that somebody has chosen at once, done one after
-    the other.
+    """One of `agents.sessions.bulk_actions.BULK_OPERATIONS` on many rows, which are processed one after the other.
 
-    `done + refused` of `targets` are behind it. `worker` is who may write its progress, until `lease_expires_at`.
+    `done + refused` of `targets` are processed. `worker` may write its progress until `lease_expires_at`.
     """
 
     class Status(models.TextChoices):

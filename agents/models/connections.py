@@ -1,4 +1,4 @@
-"""Who holds sockets open. The tables are UNLOGGED: a crash of PostgreSQL empties them, and nothing is lost."""
+"""Open sockets. The tables are UNLOGGED: a crash of PostgreSQL empties them, which does no harm."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from django.db.models.functions import Now
 
 
 class WebProcess(models.Model):
-    """A process that holds sockets open. Past `expires_at` it is gone, and its sockets with it."""
+    """A process with open sockets. After `expires_at` it counts as gone, with its sockets."""
 
     id = models.UUIDField(primary_key=True)
     expires_at = models.DateTimeField(db_index=True)
@@ -23,18 +23,18 @@ class WebProcess(models.Model):
 
 class SocketSlotQuerySet(models.QuerySet["SocketSlot"]):
     def for_user(self, user_id: int) -> Self:
-        """Slots of a user's open sockets: those of processes that live."""
-        living = WebProcess.objects.filter(expires_at__gt=Now())
-        return self.filter(user_id=user_id, process_id__in=living.values("id"))
+        """The slots of a user's open sockets, in processes that have not expired."""
+        live_processes = WebProcess.objects.filter(expires_at__gt=Now())
+        return self.filter(user_id=user_id, process_id__in=live_processes.values("id"))
 
 
 class SocketSlot(models.Model):
     """One of the open sockets that a user may have; free again when its process is gone.
 
-    Taken and given back by `agents.ws.connection_slots`.
+    Acquired and released by `agents.ws.connection_slots`.
     """
 
-    # Plain ids: a slot whose user or process is gone is free, and is forgotten by the scheduler.
+    # Plain ids: a slot whose user or process is gone is free, and a scheduled job deletes it.
     user_id = models.BigIntegerField()
     slot = models.IntegerField()
     process_id = models.UUIDField()

@@ -1,4 +1,4 @@
-"""What people think of what was said."""
+"""Ratings of messages."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from foundation.ids import new_id
 
 
 class Feedback(models.Model):
-    """One person's thumb on one message: `value` is 1 or -1."""
+    """One user's rating of one message: `value` is 1 or -1."""
 
     id = models.UUIDField(primary_key=True, default=new_id, editable=False)
-    # Known from the message; kept so that a session's feedback is found, and deleted, without reading its messages.
+    # Copied from the message, so that a session's feedback is found, and deleted, without reading its messages.
     agent_session = models.ForeignKey("AgentSession", on_delete=models.CASCADE, related_name="feedback")
     message = models.ForeignKey("Message", on_delete=models.CASCADE, related_name="feedback", db_index=False)
     user = models.ForeignKey("accounts.User", on_delete=models.CASCADE, related_name="+", db_index=False)

@@ -11,23 +11,23 @@ from django.db.models.functions import Now
 
 from foundation.ids import new_id
 
-# A runner reports itself with its leases; three missed reports are not a coincidence.
+# A runner sends a heartbeat with each renewal of its leases; after three missed ones it counts as dead.
 MISSED_HEARTBEATS: Final = 3
 
 
 def heartbeat_timeout() -> timedelta:
-    """A runner that has not reported itself for longer is taken for dead."""
+    """The age of a heartbeat after which its runner counts as dead."""
     return timedelta(seconds=MISSED_HEARTBEATS * settings.BANDSTAND.heartbeat_seconds)
 
 
 class RunnerQuerySet(models.QuerySet["Runner"]):
     def alive(self) -> RunnerQuerySet:
-        """Those that take turns and have reported themselves lately, by the database's clock."""
+        """Runners that take turns and have a recent heartbeat, by the database's clock."""
         return self.filter(status=Runner.Status.RUNNING, heartbeat_at__gte=Now() - heartbeat_timeout())
 
 
 class Runner(models.Model):
-    """A runner process as it last reported itself."""
+    """A runner process as of its last heartbeat."""
 
     class Status(models.TextChoices):
         RUNNING = "running"
@@ -52,6 +52,6 @@ class Runner(models.Model):
     def __str__(self) -> str:
         return f"{self.host}:{self.pid}"
 
-    def is_silent(self, at: datetime) -> bool:
-        """Whether it fell silent before it said that it stops: who is killed has no time to say so."""
-        return self.status != self.Status.STOPPED and self.heartbeat_at < at - heartbeat_timeout()
+    def is_silent(self, now: datetime) -> bool:
+        """Whether its heartbeat has stopped although it has not reported that it stopped, as after a kill."""
+        return self.status != self.Status.STOPPED and self.heartbeat_at < now - heartbeat_timeout()

@@ -1,4 +1,4 @@
-"""Conversations and what was said in them."""
+"""Sessions and their messages."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from foundation.ids import new_id
 
 
 class AgentSession(models.Model):
-    """A conversation of one user with one agent. Its row is the lock, the fence and the giver of every order in it.
+    """A conversation of one user with one agent. Its row is the lock, the fence and the source of all sequence numbers.
 
     `next_seq` and `next_ordinal` are the numbers that the next event and the next message get. `active_turn` and
     `active_epoch` name the one runner that may write; see `agents.journal`.
@@ -35,7 +35,7 @@ class AgentSession(models.Model):
     next_seq = models.BigIntegerField(default=1)
     next_ordinal = models.IntegerField(default=1)
     open_turns = models.IntegerField(default=0, help_text="Turns that are not terminal.")
-    # Plain ids: the rows they name are written in the same statement, and the fence reads them on every write.
+    # Plain ids: their rows are written by the same statement, and the fence reads them on every write.
     head_message_id = models.UUIDField(null=True, blank=True)
     active_turn_id = models.UUIDField(null=True, blank=True)
     active_epoch = models.IntegerField(default=0)
@@ -48,8 +48,8 @@ class AgentSession(models.Model):
             ("view_transcript", "Can read the transcripts of others"),
             ("fork_agentsession", "Can fork the sessions of others"),
         ]
-        # None of these may name what the claim and the end of a turn write: an index that changes with a row makes
-        # PostgreSQL write to every index of that row.
+        # None of these may have a column that the claim or the end of a turn writes: when an indexed column changes,
+        # PostgreSQL writes to every index of the row.
         indexes = [
             models.Index(fields=["user", "listed", "-updated_at", "-id"], name="session_of_user"),
             models.Index(fields=["-created_at"], name="session_newest"),
@@ -63,19 +63,20 @@ class AgentSession(models.Model):
         ]
 
     def __str__(self) -> str:
-        # Not its title, which tells what was said: many see a session and may not read it.
+        # Not its title, which reveals content: many users may see a session but not read it.
         return f"session {self.id}"
 
     def audit_name(self) -> str:
-        """None in the audit trail: it is read by many."""
+        """Always "": titles and messages do not go into the audit trail."""
         return ""
 
 
 class Message(models.Model):
-    """One thing said, as typed parts (`agents.domain.message_parts`).
+    """One message, as typed parts (`agents.domain.message_parts`).
 
-    `parent` is the message it follows. A branch is a second child; the way back from `AgentSession.head_message_id` is
-    the conversation that people see. `turn` is null for what is said while a human controls the session.
+    `parent` is the message it follows. A branch is a second child; the path from the root to
+    `AgentSession.head_message_id` is the conversation that people see. `turn` is null for messages that are written
+    while a human controls the session.
     """
 
     class Author(models.TextChoices):
@@ -89,7 +90,7 @@ class Message(models.Model):
     ordinal = models.IntegerField()
     author = models.CharField(max_length=6, choices=Author.choices)
     parts = models.JSONField(default=list)
-    # No foreign keys below: both rows are written or read under the session's lock by the same statement, and a
+    # No database constraints below: the rows are written or read under the session's lock by the same statement, and a
     # constraint would lock a shared row once more on the hot path.
     turn = models.ForeignKey("Turn", null=True, on_delete=models.CASCADE, db_constraint=False, related_name="messages")
     parent = models.ForeignKey(
@@ -97,7 +98,7 @@ class Message(models.Model):
     )
     partial = models.BooleanField(default=False, help_text="Cut short by a stop, an interruption or an error.")
     supplied_by_client = models.BooleanField(default=False)
-    # Only when there is no turn to hold them: see docs/api.md, "Repeat without fear".
+    # Set only for messages without a turn; otherwise the turn has both.
     idempotency_key = models.CharField(max_length=255, null=True)  # noqa: DJ001 - null is "none given"
     fingerprint = models.BinaryField(null=True, max_length=32)
     created_at = models.DateTimeField(auto_now_add=True)
@@ -120,5 +121,5 @@ class Message(models.Model):
         return f"{self.author} #{self.ordinal}"
 
     def audit_name(self) -> str:
-        """None in the audit trail."""
+        """Always "": messages do not go into the audit trail."""
         return ""

@@ -26,16 +26,16 @@ def _choices(states: Any) -> list[tuple[Any, str]]:
 class Turn(models.Model):
     """One user message and all the work to answer it. Written by `agents.journal` only.
 
-    The legal moves between states stand in `agents.domain.states` and in a trigger. A terminal row's state and result
-    never change again. `deadline_at` is the moment after which nobody waits for it any more, in whatever state. While
-    the turn waits for a person or for children it is so far ahead as if the whole wait were needed.
+    The legal transitions are in `agents.domain.states` and in a trigger. The status and result of a terminal row never
+    change again. After `deadline_at` the turn expires, in whatever status. While it waits for a person or for children,
+    the deadline includes the longest duration of the wait.
     """
 
     id = models.UUIDField(primary_key=True, default=new_id, editable=False)
     # Every index that would begin with the session alone is covered by the unique ones below.
     agent_session = models.ForeignKey(AgentSession, on_delete=models.CASCADE, related_name="turns", db_index=False)
-    # Copied from the session under its lock; a constraint would add a shared row lock per turn to a user's and a
-    # release's row, and both are protected by the session's own constraints.
+    # Copied from the session under its lock; a constraint would add a shared lock of the rows of user and release per
+    # turn, and the session's own constraints protect both.
     user = models.ForeignKey(
         "accounts.User", on_delete=models.PROTECT, db_constraint=False, related_name="+", db_index=False
     )
@@ -82,15 +82,15 @@ class Turn(models.Model):
             ("requeue_turn", "Can take a turn away from its runner"),
             ("fail_turn", "Can fail a turn"),
         ]
-        # Each names its rows by other columns, so that no query fits two of them: see CLAIM in `agents.journal.sql`.
+        # Each has other columns and conditions, so that no query fits two of them: see the claim in `journal.sql`.
         indexes = [
             # The queue, one user after the other, in the order of service.
             models.Index(fields=["user", "priority", "id"], name="turn_queue", condition=Q(status="queued")),
-            # What a user has running; few enough that the reaper reads them all.
+            # A user's running turns; few enough that the reaper reads them all.
             models.Index(
                 fields=["user", "lease_expires_at"], name="turn_owned", condition=Q(lease_expires_at__isnull=False)
             ),
-            # What nobody works on yet.
+            # Turns without a runner, for their deadlines.
             models.Index(
                 fields=["deadline_at"],
                 name="turn_due",
@@ -104,11 +104,11 @@ class Turn(models.Model):
             models.Index(
                 fields=["finished_at"], name="turn_uncompacted", condition=Q(compacted=False, finished_at__isnull=False)
             ),
-            # For the console, which lists turns by their ids. These two are of finished turns only: each costs one
-            # write at a turn's end, and no claim can take it, for claims ask for unfinished ones.
+            # For the console, which lists turns by their ids. These two hold finished turns only: each costs one write
+            # at a turn's end, and no claim uses them, since claims look for unfinished ones.
             models.Index(fields=["release", "id"], name="turn_of_release", condition=Q(finished_at__isnull=False)),
             models.Index(fields=["user", "id"], name="turn_of_user", condition=Q(finished_at__isnull=False)),
-            # These cost a turn that ends well and cheaply nothing.
+            # These cost nothing for a turn that completes cheaply.
             models.Index(fields=["id"], name="turn_ended_badly", condition=Q(status__in=_ENDED_BADLY)),
             models.Index(fields=["error_class", "id"], name="turn_of_error", condition=Q(status__in=_ENDED_BADLY)),
             models.Index(fields=["error_id"], name="turn_error", condition=Q(error_id__isnull=False)),
@@ -124,8 +124,8 @@ class Turn(models.Model):
             models.UniqueConstraint(
                 fields=["agent_session"], condition=Q(status__in=_OWNED), name="turn_one_owned_per_session"
             ),
-            # A known state; a lease exactly while it is owned; an end exactly when it is terminal; the end of a wait
-            # exactly while it is parked, and what it waits for exactly while it waits; a failure has a class.
+            # A known status; a lease exactly while owned; a finish time exactly when terminal; the end of a wait
+            # exactly while parked, and its reason exactly while waiting; a failure has an error class.
             row_check(
                 "turn", "status", "lease_expires_at", "finished_at", "available_at", "wait_reason", "error_class"
             ),
@@ -135,15 +135,12 @@ class Turn(models.Model):
         return f"turn {self.id} ({self.status})"
 
     def audit_name(self) -> str:
-        """None in the audit trail."""
+        """Always "": turns have no name in the audit trail."""
         return ""
 
 
 class Step(models.Model):
-    """One model call or tool call. `intent` commits before the call, its outcome after it.
-
-    So a crash leaves an intent without an outcome, and `agents.domain.steps` says what follows from it.
-    """
+    """One model call or tool call. `intent` commits before the call, its outcome after it."""
 
     id = models.BigAutoField(primary_key=True)
     turn = models.ForeignKey(Turn, on_delete=models.CASCADE, related_name="steps", db_index=False)
@@ -151,7 +148,7 @@ class Step(models.Model):
     kind = models.CharField(max_length=5, choices=_choices(StepKind))
     status = models.CharField(max_length=7, choices=_choices(StepStatus), default=StepStatus.INTENT.value)
     epoch = models.IntegerField(help_text="The claim that wrote the intent.")
-    # The intent of a model call names none: which route answers is decided when it is asked.
+    # "" in the intent of a model call: its route is chosen when the call is made.
     name = models.CharField(
         max_length=200, blank=True, default="", help_text="The route that was asked, or the tool's name."
     )
@@ -175,7 +172,7 @@ class Step(models.Model):
         ordering = ["turn", "number"]
         constraints = [
             models.UniqueConstraint(fields=["turn", "number"], name="step_number_unique"),
-            # A known kind and state; an end exactly when it is settled.
+            # A known kind and status; a finish time exactly when there is an outcome.
             row_check("step", "kind", "status", "finished_at"),
         ]
 
@@ -184,10 +181,10 @@ class Step(models.Model):
 
 
 class Event(models.Model):
-    """Row `seq` of a session's log, the one thing that every transport reads.
+    """Row `seq` of a session's log, which every transport reads.
 
     `seq` is gapless per session when written. After a turn its deltas are compacted: the row of the last one stays and
-    `replaces_from` names the first of those it stands for, so the range [replaces_from, seq] is covered by one row.
+    `replaces_from` names the first of those it replaces, so the range [replaces_from, seq] is covered by one row.
     """
 
     id = models.BigAutoField(primary_key=True)

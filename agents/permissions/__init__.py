@@ -1,1 +1,1 @@
-"""Who may talk to which agent, who may read what was said, and what the roles may do with turns and agents."""
+"""Who may use which agent, who may read transcripts, and the permissions of the roles on turns and agents."""

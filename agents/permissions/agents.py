@@ -1,4 +1,4 @@
-"""The one door to agents: who may talk to which."""
+"""Access to agents: which users may use which agents."""
 
 from __future__ import annotations
 
@@ -15,7 +15,8 @@ from foundation.errors import Conflict, NotFound
 
 
 def visible_agents(actor: Actor) -> QuerySet[Agent]:
-    """The agents that `actor` may talk to: live, not archived, and of one of the user's groups or of none."""
+    """The agents that `actor` may use: with a live release, not archived, in one of the user's groups or in no
+    group."""
     live = Agent.objects.filter(archived_at__isnull=True, live_release__isnull=False)
     if actor.user_id is None:
         return live
@@ -23,9 +24,9 @@ def visible_agents(actor: Actor) -> QuerySet[Agent]:
 
 
 def visible_agent_filter(user_id: int, agent: str) -> Q:
-    """That the agent in the column `agent` is for everybody or for one of the user's groups, whatever became of it.
+    """A condition: the agent in the column `agent` has no groups or one of the user's. Archived agents match, too.
 
-    Without such a group one has no way to its sessions either, not even to one's own.
+    Users outside the groups of an agent have no access to its sessions either, not even to their own.
     """
     # Not a join: an agent in two of the user's groups is still one row.
     visible_to: Any = Agent.groups.through
@@ -36,12 +37,13 @@ def visible_agent_filter(user_id: int, agent: str) -> Q:
 
 
 def can_use_agent(*, user_id: int, agent_id: UUID) -> bool:
-    """Whether the agent is within the user's reach."""
+    """Whether the agent has no groups or one of the user's, archived or not."""
     return Agent.objects.filter(visible_agent_filter(user_id, "pk"), pk=agent_id).exists()
 
 
 def access_agent(*, actor: Actor, slug: str) -> Agent:
-    """The agent with its live release. Raises `NotFound` for an absent one and for one of others' groups alike."""
+    """The agent with its live release. Raises `NotFound` both when it does not exist and when `actor` may
+    not use it."""
     agent = visible_agents(actor).select_related("live_release").filter(slug=slug).first()
     if agent is None:
         raise NotFound("There is no such agent here.")
@@ -49,7 +51,7 @@ def access_agent(*, actor: Actor, slug: str) -> Agent:
 
 
 def refuse_if_agents_need(group: Group) -> None:
-    """Raise `Conflict` while an agent is only for some groups and `group` is one of them: everybody would see it."""
+    """Raise `Conflict` while `group` is one of the groups of an agent: without it everybody might see the agent."""
     agents = Agent.objects.filter(groups=group).order_by("name")
     if agents:
         names = ", ".join(agent.name for agent in agents)

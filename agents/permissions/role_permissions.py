@@ -1,4 +1,4 @@
-"""The permissions of this room that verbs and pages ask for by name, and which roles hold them."""
+"""The permissions of the agents app by name, and the roles that have them."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ PUBLISH_AGENT: Final = "agents.publish_agent"
 
 
 def declare() -> None:
-    """Add them to the roles. Called once, when the app is ready."""
+    """Add the permissions to the roles. Called once, by `AppConfig.ready`."""
     declare_role_permissions(
         {
             Role.VIEWER: {

@@ -1,4 +1,4 @@
-"""Who reads what was said: the permission, and the agent's group where it has one."""
+"""Who may read transcripts: users with the permission, of the agent's groups if it has any."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from foundation.errors import Forbidden
 
 
 def can_read_transcript(user: AbstractBaseUser | AnonymousUser, agent: Agent) -> bool:
-    """Whether `user` may read the transcripts of `agent`: it has no groups, or one of the user's."""
+    """Whether `user` has the permission, and `agent` has no groups or one of the user's."""
     if not isinstance(user, User) or not user.has_perm(VIEW_TRANSCRIPT):
         return False
     allowed = set(agent.groups.values_list("pk", flat=True))
@@ -29,7 +29,7 @@ def readable_agents(user: AbstractBaseUser | AnonymousUser) -> QuerySet[Agent]:
 
 
 def require_transcript(actor: Actor, agent: Agent) -> None:
-    """Raise `Forbidden` unless the actor's user may read the transcripts of `agent` now; the system may."""
+    """Raise `Forbidden` unless the actor's user may read the transcripts of `agent` now; system actors may."""
     if actor.user_id is None:
         return
     user = User.objects.filter(pk=actor.user_id, is_active=True).first()

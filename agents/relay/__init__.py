@@ -1,4 +1,4 @@
-"""From the log to those who watch a session: one reader of the log per process, for all of its watchers."""
+"""From the log to the watchers of sessions: one reader of the log per process, for all of its watchers."""
 
 from agents.journal.log import LoggedEvent
 from agents.relay.frames import event_json

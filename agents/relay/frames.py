@@ -1,4 +1,4 @@
-"""Events as JSON text, put together without reading the payload."""
+"""Events as JSON text, built without parsing the payload."""
 
 from __future__ import annotations
 
@@ -6,10 +6,10 @@ from agents.journal.log import LoggedEvent
 
 
 def event_json(event: LoggedEvent) -> str:
-    """The frame that clients get: `{"type":"event","seq":…,"turn":…,"event":…,"data":…,"at":…}` (docs/api.md).
+    """The frame of an event, JSON text: `{"type":"event","seq":…,"turn":…,"event":…,"data":…,"at":…}`.
 
-    A folded row adds `replaces_from`, the first seq that it stands for. Nothing here needs escaping: `data` is JSON as
-    PostgreSQL wrote it, and the rest are our own words, ids and moments.
+    A compacted row adds `replaces_from`, the first seq that it covers. Nothing here needs escaping: `data` is JSON as
+    PostgreSQL wrote it, and the other values are event types, ids and times.
     """
     turn = f'"{event.turn}"' if event.turn else "null"
     replaces_field = f',"replaces_from":{event.replaces_from}' if event.replaces_from is not None else ""

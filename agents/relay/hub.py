@@ -1,8 +1,8 @@
-"""The hub of a process: it reads the log once for everybody who watches, and nobody misses or repeats an event.
+"""The hub of a process: it reads the log once for all watchers, and no watcher misses or repeats an event.
 
 A watcher is a cursor. Catching up, following live and recovering from an overflow are one operation, "read what
-follows the cursor": a NOTIFY only says that it is worth doing now, and a poll each second does it anyway. A watcher
-with a full buffer is not read for until it has room, so a slow one costs nothing but rows that wait in the table.
+follows the cursor": a NOTIFY only says that it is worth doing now, and a poll each second does it anyway. For a
+watcher with a full buffer nothing is read until it has room; its events wait in the table.
 """
 
 from __future__ import annotations
@@ -21,10 +21,10 @@ from agents.journal.listen_connection import open_listen_connection
 from agents.journal.log import LoggedEvent
 from foundation.pg_listener import ListeningThread, Wake
 
-# Events that wait in memory for one watcher; also the most that one read brings for it.
+# The largest number of events in memory for one watcher, and of one read for it.
 BUFFER_EVENTS = 500
 POLL_SECONDS = 1.0
-# A thread that waits for a database that does not answer is left to the end of its process.
+# A thread that still waits for the database after this ends with its process.
 STOP_SECONDS = 1.0
 
 Batch = list[LoggedEvent]
@@ -34,7 +34,7 @@ _Delivery = list[tuple["Subscription", int, "Batch | Resync"]]
 
 @dataclass(frozen=True, slots=True)
 class Resync:
-    """The events after `seq` are folded or gone: read a snapshot, then `Subscription.reset(after=its seq)`."""
+    """The events after `seq` were compacted or pruned: read a snapshot, then `Subscription.reset(after=its seq)`."""
 
     seq: int
 
@@ -52,14 +52,14 @@ class Subscription:
         self.stalled = False
         self.paused = False
         self.buffered = 0
-        # The event loop's own.
+        # Used on the event loop only.
         self._items: deque[Batch | Resync] = deque()
         self._waiter: asyncio.Future[None] | None = None
         self._closed = False
 
     @property
     def closed(self) -> bool:
-        """Whether nothing will come any more, from this side or because the process stops."""
+        """Whether there will be no more events: `close` was called, or the process stops."""
         return self._closed
 
     async def get(self, timeout: float | None = None) -> Batch | Resync | None:  # noqa: ASYNC109 - None, not an error, says that it passed
@@ -84,16 +84,16 @@ class Subscription:
             yield item
 
     def reset(self, *, after: int) -> None:
-        """Go on after seq `after`, forgetting what is buffered."""
+        """Continue after seq `after`; the buffer is dropped."""
         self._items.clear()
         self._hub.move_cursor(self, after)
 
     def pause(self) -> None:
-        """Read nothing more for this watcher; what is buffered stays."""
+        """Read nothing more for this watcher until `resume`; the buffer stays."""
         self._hub.set_paused(self, True)
 
     def resume(self) -> None:
-        """Catch up from the table and go on."""
+        """Catch up from the table and continue."""
         self._hub.set_paused(self, False)
 
     def close(self) -> None:
@@ -103,7 +103,7 @@ class Subscription:
         self._wake()
 
     def put(self, item: Batch | Resync) -> None:
-        """For the hub: hand over what was read."""
+        """Called by the hub with what it has read."""
         self._items.append(item)
         self._wake()
 
@@ -130,9 +130,9 @@ class Hub:
         self._thread.start()
 
     def subscribe(self, session_id: UUID, after: int) -> Subscription:
-        """Watch a session from the event after `after`, which must not lie in the future.
+        """Watch a session from the event after seq `after`, which must exist already.
 
-        The subscription is closed already when the watching has ended.
+        After `end_watching` the subscription that is returned is closed.
         """
         watcher = Subscription(self, session_id, after)
         if self._is_closed:
@@ -144,13 +144,13 @@ class Hub:
         return watcher
 
     def end_watching(self) -> None:
-        """End every subscription, and each that is asked for from now on."""
+        """Close every subscription, and each later one at once."""
         self._is_closed = True
         for watcher in [watcher for group in self._watchers.values() for watcher in group]:
             watcher.close()
 
     def stop(self) -> None:
-        """End the thread and every subscription."""
+        """Close every subscription and stop the thread."""
         self.end_watching()
         self._thread.stop(STOP_SECONDS)
 
@@ -215,7 +215,8 @@ class Hub:
                     watcher.due = True
 
     def _group_due_watchers(self) -> dict[tuple[UUID, int], list[tuple[Subscription, int]]]:
-        """Whom to read for, grouped by what they need: watchers that stand at the same place share one read."""
+        """The watchers to read for with their generations, by session and seq: those with the same cursor share one
+        read."""
         readers: dict[tuple[UUID, int], list[tuple[Subscription, int]]] = defaultdict(list)
         for session_id, group in self._watchers.items():
             for watcher in group:
@@ -240,7 +241,7 @@ class Hub:
 
 
 def _read_batches(connection: psycopg.Connection, keys: Sequence[tuple[UUID, int]]) -> list[Batch]:
-    """What follows each pair of session and seq."""
+    """The next events after each pair of session and seq, in the order of `keys`."""
     if len(keys) == 1:
         # Most wake-ups are about one session, and asking for one costs half.
         [(session, after)] = keys
@@ -258,7 +259,7 @@ def _read_batches(connection: psycopg.Connection, keys: Sequence[tuple[UUID, int
 
 def _deliver(delivery: _Delivery) -> None:
     for watcher, generation, item in delivery:
-        # A reset in between made these events old news.
+        # After a reset in between these events are outdated.
         if watcher.generation == generation:
             watcher.put(item)
 
@@ -267,7 +268,7 @@ _hub: Hub | None = None
 
 
 def get_hub() -> Hub:
-    """The hub of the running event loop, begun on first use."""
+    """The hub of the running event loop, started on first use."""
     global _hub  # noqa: PLW0603 - one hub per process is the point
     loop = asyncio.get_running_loop()
     if _hub is None or _hub.loop is not loop:
@@ -277,12 +278,12 @@ def get_hub() -> Hub:
 
 
 def close_subscriptions() -> None:
-    """End what the running event loop watches, and what it would watch from now on: its process is about to end."""
+    """Close all subscriptions of the running event loop, and later ones at once: its process is about to end."""
     get_hub().end_watching()
 
 
 def close_hub() -> None:
-    """End the process's hub, if there is one."""
+    """Stop the process's hub, if there is one."""
     global _hub
     hub, _hub = _hub, None
     if hub is not None:

@@ -1,4 +1,4 @@
-"""What builders do: make agents, edit their drafts, publish them as releases, go back to an older one."""
+"""The operations of builders: create agents, edit drafts, publish them as releases, roll back to an older release."""
 
 from agents.releases.edit import archive_agent, change_agent, change_draft, create_agent, restore_agent
 from agents.releases.publish import publish, roll_back

@@ -1,4 +1,4 @@
-"""The agent that greets a new installation."""
+"""The demo agent of a new installation."""
 
 from __future__ import annotations
 
@@ -21,9 +21,10 @@ and notebook_add when somebody asks you to note something down. Say so when a to
 
 
 def ensure_demo_agent(model_chain: Sequence[str]) -> Release | None:
-    """Make the demo agent on its first release; later, a release for another model chain, as long as only we published.
+    """Create the demo agent with a first release; later, publish a release when `model_chain` has changed, unless a
+    person has published one.
 
-    Returns the new release, if there was reason for one. Conversations that exist stay on theirs.
+    Returns the new release, None if nothing was published. Existing sessions keep their release.
     """
     chain = tuple(route if ":" in route else f"{route}:" for route in model_chain)
     agent = Agent.objects.select_related("live_release").filter(slug=SLUG).first()
@@ -50,7 +51,7 @@ def ensure_demo_agent(model_chain: Sequence[str]) -> Release | None:
 
 
 def _can_update(agent: Agent, chain: tuple[str, ...]) -> bool:
-    """Whether the environment names another chain and no person has taken the agent over."""
+    """Whether the model chain has changed and no person has edited or published the agent."""
     live = agent.live_release
     if live is None:
         return True
@@ -58,6 +59,6 @@ def _can_update(agent: Agent, chain: tuple[str, ...]) -> bool:
         if AgentConfiguration.parse(live.configuration).model_chain == chain:
             return False
     except NewerConfiguration:
-        # An older version was started again. It must start; what it cannot read is not its to replace.
+        # An older version is running. It must start, and must not replace what it cannot read.
         return False
     return agent.draft.version == live.number and not agent.releases.filter(published_by__isnull=False).exists()

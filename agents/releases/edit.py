@@ -1,4 +1,4 @@
-"""Make, change and retire agents, and edit their drafts. Each leaves an entry in the audit trail."""
+"""Create, change and archive agents, and edit their drafts. Each change is written to the audit trail."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from accounts.permissions import require_permission
 from agents.domain.configuration import SETTINGS, AgentConfiguration
 from agents.models import Agent, AgentDraft
 from agents.permissions.role_permissions import ADD_AGENT, CHANGE_AGENT, CHANGE_DRAFT
-from agents.releases.known import check_runnable
+from agents.releases.validation import check_runnable
 from foundation.clock import now
 from foundation.errors import NotFound, PreconditionFailed
 
@@ -42,8 +42,8 @@ def create_agent(
 def change_agent(
     actor: Actor, *, agent_id: UUID, expected_version: int, details: Mapping[str, Any], groups: Iterable[Group]
 ) -> Agent:
-    """Change what is not part of a release. Raises `Forbidden`, `NotFound`, and `PreconditionFailed` when somebody
-    was first."""
+    """Change the details and groups of an agent, which are not part of a release, and return it. Raises `Forbidden`,
+    `NotFound`, and `PreconditionFailed` when its version is not `expected_version`."""
     require_permission(actor, CHANGE_AGENT)
     agent = _lock_agent(agent_id)
     if agent.version != expected_version:
@@ -65,7 +65,8 @@ def change_agent(
 
 @transaction.atomic
 def archive_agent(actor: Actor, *, agent_id: UUID) -> Agent:
-    """Offer it to nobody any more; what was said stays readable. A second time changes nothing."""
+    """Archive an agent: it takes no new sessions or messages, and its sessions stay readable. Idempotent. Raises
+    `Forbidden`, `NotFound`."""
     require_permission(actor, CHANGE_AGENT)
     agent = _lock_agent(agent_id)
     if agent.archived_at is None:
@@ -76,7 +77,7 @@ def archive_agent(actor: Actor, *, agent_id: UUID) -> Agent:
 
 @transaction.atomic
 def restore_agent(actor: Actor, *, agent_id: UUID) -> Agent:
-    """Take an agent out of the archive. A second time changes nothing."""
+    """Take an agent out of the archive. Idempotent. Raises `Forbidden`, `NotFound`."""
     require_permission(actor, CHANGE_AGENT)
     agent = _lock_agent(agent_id)
     if agent.archived_at is not None:
@@ -89,9 +90,9 @@ def restore_agent(actor: Actor, *, agent_id: UUID) -> Agent:
 def change_draft(
     actor: Actor, *, agent_id: UUID, expected_version: int, configuration: AgentConfiguration
 ) -> AgentDraft:
-    """Replace the draft's configuration. Raises `Forbidden`, `NotFound`, `PreconditionFailed` when somebody was first,
-    `InvalidInput` with a pointer when no turn could run on it, and `NewerConfiguration` where a newer version wrote the
-    draft."""
+    """Replace the draft's configuration. Raises `Forbidden`, `NotFound`, `PreconditionFailed` when the draft's
+    version is not `expected_version`, `InvalidInput` with a pointer when no turn could run on it, and
+    `NewerConfiguration` when a newer version wrote the draft."""
     require_permission(actor, CHANGE_DRAFT)
     check_runnable(configuration)
     draft = AgentDraft.objects.select_for_update(no_key=True).filter(agent_id=agent_id).first()
@@ -115,7 +116,7 @@ def _lock_agent(agent_id: UUID) -> Agent:
 
 
 def _save_version(row: Agent | AgentDraft, **values: Any) -> None:
-    """Write `values` into a row that is locked, as its next version."""
+    """Save `values` in a locked row as its next version."""
     for name, value in values.items():
         setattr(row, name, value)
     row.version += 1

@@ -14,7 +14,7 @@ from accounts.permissions import require_permission
 from agents.domain.configuration import AgentConfiguration
 from agents.models import Agent, AgentDraft, Configuration, Release
 from agents.permissions.role_permissions import PUBLISH_AGENT
-from agents.releases.known import check_runnable
+from agents.releases.validation import check_runnable
 from foundation.errors import InvalidInput, NotFound, PreconditionFailed
 
 log = structlog.get_logger(__name__)
@@ -24,12 +24,11 @@ log = structlog.get_logger(__name__)
 def publish(
     actor: Actor, *, agent_id: UUID, expected_version: int, expected_live: UUID | None = None, note: str = ""
 ) -> Release:
-    """Copy the draft to the next release and make it the live one; sessions that exist keep the release they have.
+    """Copy the draft to the next release, make that the live one and return it; existing sessions keep their release.
 
-    `expected_version` is the draft's; `expected_live`, where it is given, the release that is live until then. Raises
-    `Forbidden`, `NotFound`, `PreconditionFailed` when somebody changed either since, and `InvalidInput` with a pointer
-    into the draft when no turn could run on it, and `NewerConfiguration` where a newer version wrote it. Locks the
-    agent.
+    `expected_version` is the draft's; `expected_live`, if not None, the id of the release that is live until then.
+    Raises `Forbidden`, `NotFound`, `PreconditionFailed` when either has changed, `InvalidInput` with a pointer into the
+    draft when no turn could run on it, and `NewerConfiguration` when a newer version wrote it. Locks the agent.
     """
     require_permission(actor, PUBLISH_AGENT)
     agent = _lock_agent(agent_id, expected_live)
@@ -47,12 +46,11 @@ def publish(
 def roll_back(
     actor: Actor, *, agent_id: UUID, number: int, expected_live: UUID | None = None, note: str = ""
 ) -> Release:
-    """Publish release `number` again, as the next one: what was live stays as it was, and so does the draft.
+    """Publish release `number` again, as the next one, and return that; the draft does not change.
 
-    `expected_live`, where it is given, is the release that is live until then. Raises `Forbidden`, `NotFound`,
-    `PreconditionFailed` when somebody published since, `InvalidInput` when `number` is the live release or no turn
-    could run on it here (a tool that it names is gone), and `NewerConfiguration` where a newer version wrote it. Locks
-    the agent.
+    `expected_live`, if not None, is the id of the release that is live until then. Raises `Forbidden`, `NotFound`,
+    `PreconditionFailed` when another one is live, `InvalidInput` when `number` is the live one or no turn could run on
+    it, and `NewerConfiguration` when a newer version wrote it. Locks the agent.
     """
     require_permission(actor, PUBLISH_AGENT)
     agent = _lock_agent(agent_id, expected_live)

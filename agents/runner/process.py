@@ -32,6 +32,9 @@ log = structlog.get_logger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class RunnerSettings:
+    """`concurrency` is the number of turns of this runner at a time, `running_per_user` that of a user on all
+    runners."""
+
     concurrency: int
     running_per_user: int
     lease_seconds: float
@@ -162,18 +165,18 @@ class Runner:
         try:
             result = await run.run()
             if result is UnfinishedTurn.DRAINED:
-                await self._return(claim, without_progress=False)
+                await self._requeue(claim, without_progress=False)
             elif isinstance(result, FinishedTurn):
-                claim_more = result.open_turns > 0 or self._was_full_for(claim.user_id)
+                claim_more = result.open_turns > 0 or self._was_at_limit(claim.user_id)
         except LostTurn:
             log.warning("turn.lost", turn=str(claim.turn_id), epoch=claim.epoch)
         except DATABASE_FAULTS as error:
             # Whether the last statement was committed is unknown, so this epoch must not write again.
             log.warning("database.lost", turn=str(claim.turn_id), error=str(error)[:200])
-            await self._return(claim, without_progress=True)
+            await self._requeue(claim, without_progress=True)
         except Exception:
             log.exception("turn.crashed", turn=str(claim.turn_id), epoch=claim.epoch)
-            await self._return(claim, without_progress=True)
+            await self._requeue(claim, without_progress=True)
         finally:
             if self._runs.get(claim.turn_id) is run:
                 del self._runs[claim.turn_id]
@@ -181,7 +184,7 @@ class Runner:
             if claim_more:
                 self._claimer.nudge()
 
-    def _was_full_for(self, user_id: int) -> bool:
+    def _was_at_limit(self, user_id: int) -> bool:
         """Whether a limit, the runner's or the user's, may have kept a turn in the queue that can be claimed now."""
         if len(self._epochs) >= self._settings.concurrency:
             return True
@@ -190,7 +193,7 @@ class Runner:
 
     async def _return_unloaded(self, claim: claims.Claim) -> None:
         try:
-            await self._return(claim, without_progress=True)
+            await self._requeue(claim, without_progress=True)
         finally:
             self._release(claim)
 
@@ -199,7 +202,7 @@ class Runner:
         if self._epochs.get(claim.turn_id) == claim.epoch:
             del self._epochs[claim.turn_id]
 
-    async def _return(self, claim: claims.Claim, *, without_progress: bool) -> None:
+    async def _requeue(self, claim: claims.Claim, *, without_progress: bool) -> None:
         """Requeue a turn as soon as the database can be reached; after the length of a lease the reaper has done it."""
         deadline = self._loop.time() + self._settings.lease_seconds
         pause = 0.1

@@ -65,7 +65,7 @@ def _reap_one(session_id: UUID, turn_id: UUID) -> bool:
         turn = lock_turn(session, turn_id)
         # Checked again under the lock: the lease may have been renewed, the turn may have ended.
         if Turn.objects.filter(_LEASE_LOST, pk=turn_id).exists():
-            _lease_lost(session, turn)
+            _handle_lost_lease(session, turn)
         elif Turn.objects.filter(_DEADLINE_PASSED, pk=turn_id).exists():
             _expire(session, turn)
         elif Turn.objects.filter(_WAIT_OVER, pk=turn_id).exists():
@@ -77,7 +77,7 @@ def _reap_one(session_id: UUID, turn_id: UUID) -> bool:
     return True
 
 
-def _lease_lost(session: AgentSession, turn: Turn) -> None:
+def _handle_lost_lease(session: AgentSession, turn: Turn) -> None:
     if turn.status == TurnStatus.CANCELLING:
         end_locked(session, turn, TurnStatus.CANCELLED)
     else:

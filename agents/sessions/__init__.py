@@ -1,4 +1,4 @@
-"""The verbs of conversations: one module each, called by REST, websocket, admin, tasks and commands alike."""
+"""The operations on sessions, turns and messages, called by REST, websocket, admin, tasks and commands alike."""
 
 from agents.sessions.accept import Accepted, accept_message
 from agents.sessions.access import (

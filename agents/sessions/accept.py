@@ -1,4 +1,4 @@
-"""Accept a message: after this returns, it is never lost and never answered twice."""
+"""Accept a message: once accepted, it is never lost and never answered twice."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from foundation.ids import new_id
 from foundation.sentinels import UNSET, Unset
 from ratelimits import guard_message
 
-# After this nobody waits for an answer any more, whatever state the turn is in.
+# After this a turn expires, in whatever status.
 TURN_DEADLINE_SECONDS = 3600
 
 MAX_KEY_LENGTH = 255
@@ -37,7 +37,8 @@ NOT_STORED = "The message could not be stored; please send it again."
 
 @dataclass(frozen=True, slots=True)
 class Accepted:
-    """`turn_id` is None while a human controls the session. `seq` is that of the last event this message wrote."""
+    """An accepted message. `turn_id` is None while a human controls the session. `seq` is that of the last event that
+    the message wrote. `replayed`: an earlier request with this key was accepted, not this one."""
 
     turn_id: UUID | None
     message_id: UUID
@@ -59,9 +60,9 @@ def accept_message(
 ) -> Accepted:
     """Store `text` and queue the turn that answers it, in one commit.
 
-    `key` makes a repeat return the first outcome (`find_replay`); `parent` starts a branch after that message, None the
-    root. A lost connection is tried once more: the key of such an attempt, ours if none was given, keeps it from being
-    stored twice.
+    With a `key`, a repeat returns the first outcome (`find_replay`); `parent` starts a branch after that message, None
+    at the root. After a lost connection this is tried once more: the key, or a generated one, keeps the message from
+    being stored twice.
 
     Raises `NotFound`, `InvalidInput`, `TooLarge`, `RateLimited`, `TurnInProgress`, `SessionQueueFull`,
     `IdempotencyMismatch`, and `Unavailable` when the database cannot be reached.
@@ -91,6 +92,7 @@ def accept_message(
 
 
 def check_key(key: str) -> None:
+    """Raise `InvalidInput` unless `key` is a valid idempotency key."""
     if not 1 <= len(key) <= MAX_KEY_LENGTH or not all("!" <= char <= "~" for char in key):
         raise InvalidInput("An idempotency key has 1 to 255 visible ASCII characters.", pointer="/idempotency_key")
 
@@ -111,20 +113,20 @@ def _accept(new: NewTurn) -> Accepted:
     try:
         admitted = _admit(new)
     except IntegrityError:
-        # The key stands there already: of an earlier request, or of our own attempt whose reply was lost.
+        # The key exists already: of an earlier request, or of the attempt before, whose reply was lost.
         if (first := find_replay(new)) is None:
             raise
         return first
     if admitted is not None:
-        return _accepted(new, admitted)
-    return find_replay(new) or _refused_or_rare(new)
+        return _build_accepted(new, admitted)
+    return find_replay(new) or _accept_under_lock(new)
 
 
 def _admit(new: NewTurn) -> Admitted | None:
     return admit(new, depth=settings.BANDSTAND.queue_depth, deadline_seconds=TURN_DEADLINE_SECONDS)
 
 
-def _accepted(new: NewTurn, admitted: Admitted) -> Accepted:
+def _build_accepted(new: NewTurn, admitted: Admitted) -> Accepted:
     return Accepted(new.turn_id, new.message_id, admitted.seq, admitted.ordinal, "queued", replayed=False)
 
 
@@ -136,7 +138,8 @@ def _check_parent(new: NewTurn, parent: UUID) -> None:
 
 
 def find_replay(new: NewTurn) -> Accepted | None:
-    """What the first request with this key was told. Raises `IdempotencyMismatch` when it asked for something else."""
+    """The outcome of the first request with this key; None when there is none. Raises `IdempotencyMismatch` when that
+    request was a different one."""
     owned = {"agent_session_id": new.session_id, "agent_session__user_id": new.user_id, "idempotency_key": new.key}
     turn = Turn.objects.filter(**owned).first()
     if turn is not None:
@@ -144,13 +147,11 @@ def find_replay(new: NewTurn) -> Accepted | None:
         message = Message.objects.get(turn=turn, author=Message.Author.USER)
         seq = accepted_seq(turn.agent_session_id, EventType.TURN_QUEUED, turn.pk)
         return Accepted(turn.pk, message.pk, seq, turn.ordinal, turn.status, replayed=turn.pk != new.turn_id)
-    unanswered = Message.objects.filter(**owned).first()
-    if unanswered is not None:
-        _check_fingerprint(new, unanswered.fingerprint)
-        seq = accepted_seq(unanswered.agent_session_id, EventType.MESSAGE_CREATED, None, message=str(unanswered.pk))
-        return Accepted(
-            None, unanswered.pk, seq, unanswered.ordinal, "stored", replayed=unanswered.pk != new.message_id
-        )
+    stored = Message.objects.filter(**owned).first()
+    if stored is not None:
+        _check_fingerprint(new, stored.fingerprint)
+        seq = accepted_seq(stored.agent_session_id, EventType.MESSAGE_CREATED, None, message=str(stored.pk))
+        return Accepted(None, stored.pk, seq, stored.ordinal, "stored", replayed=stored.pk != new.message_id)
     return None
 
 
@@ -160,6 +161,7 @@ def _check_fingerprint(new: NewTurn, stored: bytes | memoryview | None) -> None:
 
 
 def accepted_seq(session_id: UUID, event_type: str, turn_id: UUID | None, *, message: str | None = None) -> int:
+    """The seq of the event with which a message was accepted; 0 when it was pruned."""
     events = Event.objects.filter(agent_session_id=session_id, turn=turn_id, type=event_type)
     if message is not None:
         events = events.filter(data__message__id=message)
@@ -167,8 +169,9 @@ def accepted_seq(session_id: UUID, event_type: str, turn_id: UUID | None, *, mes
 
 
 @retry_after_deadlock
-def _refused_or_rare(new: NewTurn) -> Accepted:
-    """Why the session did not take the message; or, under its lock, the two ways in that are not the hot path."""
+def _accept_under_lock(new: NewTurn) -> Accepted:
+    """Accept under the session's lock what the hot path does not handle: a human controls the session, or the message
+    interrupts. Raises why the session does not accept the message."""
     with transaction.atomic():
         session = lock_session(new.session_id)
         if session.user_id != new.user_id:
@@ -179,9 +182,8 @@ def _refused_or_rare(new: NewTurn) -> Accepted:
 
 
 def accept_locked(session: AgentSession, new: NewTurn) -> Accepted:
-    """Store the message and queue its turn, for a caller that holds the session's lock and has looked for the key; an
-    agent that is set so has its open turns interrupted. Raises `InvalidInput` for a parent that is none,
-    `SessionQueueFull` and `TurnInProgress`."""
+    """Accept `new` for a caller that holds the session's lock and has looked for its key. Raises `TurnInProgress`,
+    `SessionQueueFull`."""
     if session.controller == AgentSession.Controller.HUMAN:
         return _store_for_human_locked(session, new)
     if (new.when_busy or WhenBusy(session.agent.when_busy)) is WhenBusy.INTERRUPT:
@@ -189,7 +191,7 @@ def accept_locked(session: AgentSession, new: NewTurn) -> Accepted:
         new = replace(new, when_busy=WhenBusy.ENQUEUE)
     admitted = _admit(new)
     if admitted is not None:
-        return _accepted(new, admitted)
+        return _build_accepted(new, admitted)
     if session.open_turns >= settings.BANDSTAND.queue_depth:
         raise SessionQueueFull(retry_after_seconds=5)
     raise TurnInProgress
@@ -202,7 +204,7 @@ def _interrupt_locked(session: AgentSession) -> None:
 
 
 def _store_for_human_locked(session: AgentSession, new: NewTurn) -> Accepted:
-    """While a human answers, a message has no turn; it keeps its own key."""
+    """While a human answers, a message has no turn; the key is stored in its own row."""
     name_session_locked(session, new.title)
     message = Message(
         id=new.message_id,

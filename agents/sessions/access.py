@@ -1,4 +1,4 @@
-"""The one door to somebody's session or turn. Absent and foreign look the same."""
+"""Access to sessions, turns and messages. Those of other users raise `NotFound`, like those that do not exist."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from foundation.errors import NotFound, Unauthenticated
 
 
 def user_sessions(actor: Actor) -> QuerySet[AgentSession]:
-    """The actor's own sessions with agents within reach, with agent and release.
+    """The actor's own sessions with agents that the actor may use, with agent and release.
 
     Raises `Forbidden`, `Unauthenticated`.
     """
@@ -33,8 +33,8 @@ def access_session(*, actor: Actor, session_id: UUID) -> AgentSession:
 
 
 def access_turn(*, actor: Actor, turn_id: UUID) -> Turn:
-    """A turn of one of the actor's sessions, with that session, and with `position`: how many open turns of the session
-    stand before it. Raises as `access_session`."""
+    """A turn of one of the actor's sessions, with that session, and with `position`: the number of open turns of the
+    session before it. Raises `NotFound`, `Forbidden`, `Unauthenticated`."""
     user_id = _require_reader(actor)
     turn = (
         Turn.objects.filter(
@@ -50,7 +50,7 @@ def access_turn(*, actor: Actor, turn_id: UUID) -> Turn:
 
 
 def operate_session(*, actor: Actor, session_id: UUID, permission: str) -> AgentSession:
-    """Anybody's session, for those who hold `permission`. Raises `Forbidden`, `NotFound`."""
+    """Any user's session, for actors with `permission`. Raises `Forbidden`, `NotFound`."""
     require_permission(actor, permission)
     session = AgentSession.objects.select_related("agent", "release").filter(pk=session_id).first()
     if session is None:
@@ -59,7 +59,7 @@ def operate_session(*, actor: Actor, session_id: UUID, permission: str) -> Agent
 
 
 def operate_turn(*, actor: Actor, turn_id: UUID, permission: str) -> Turn:
-    """Anybody's turn, for those who hold `permission`. Raises `Forbidden`, `NotFound`."""
+    """Any user's turn, for actors with `permission`. Raises `Forbidden`, `NotFound`."""
     require_permission(actor, permission)
     turn = Turn.objects.filter(pk=turn_id).first()
     if turn is None:
@@ -68,7 +68,7 @@ def operate_turn(*, actor: Actor, turn_id: UUID, permission: str) -> Turn:
 
 
 def access_message(*, actor: Actor, message_id: UUID) -> Message:
-    """A message of one of the actor's sessions. Raises as `access_session`."""
+    """A message of one of the actor's sessions. Raises `NotFound`, `Forbidden`, `Unauthenticated`."""
     user_id = _require_reader(actor)
     message = Message.objects.filter(
         visible_agent_filter(user_id, "agent_session__agent_id"), pk=message_id, agent_session__user_id=user_id

@@ -1,8 +1,8 @@
-"""Acts of operators on many rows: the rows are chosen at once, the work is done one row after the other.
+"""Bulk actions: operations of operators on many rows, which are selected at once and processed one after the other.
 
-Each row is a transaction of its own with its own entry in the audit trail, exactly as if it were the only one. Who
-works holds a lease, so the work may be begun in one process and gone on with in another, and a process that dies costs
-at most the counting of a second: rows that are behind it refuse a second time.
+Each row is a transaction of its own with its own entry in the audit trail, as if it were the only one. The worker holds
+a lease, so the work may begin in one process and continue in another. When a process dies, the counts of the last
+second are lost, and the rows of that second are processed again, which refuse.
 """
 
 from __future__ import annotations
@@ -36,11 +36,11 @@ from foundation.ids import new_id
 
 log = structlog.get_logger(__name__)
 
-# A process holds the keys of all of them for a moment.
+# A process has the ids of all of them in memory for a moment.
 MAX_ROWS: Final = 200_000
-# A worker that has written nothing for so long is gone.
+# A worker that has not written its progress for so long counts as dead.
 LEASE: Final = timedelta(seconds=30)
-# How long work goes on before its progress is written, and a wish to stop is heard.
+# The interval at which progress is written and a stop is noticed.
 CHUNK_SECONDS: Final = 1.0
 CHUNK: Final = 500
 REASONS: Final = 5
@@ -50,7 +50,7 @@ INTERNAL_ERROR: Final = "Something went wrong on our side; the log has it."
 
 @dataclass(frozen=True, slots=True)
 class BulkOperation:
-    """What is done to one row, and the permission that it needs."""
+    """The function for one row, and the permission that it needs."""
 
     permission: str
     verb: Callable[[Actor, UUID], object]
@@ -67,12 +67,12 @@ BULK_OPERATIONS: Final[dict[str, BulkOperation]] = {
 
 @dataclass(slots=True)
 class Tally:
-    """What came of a number of rows."""
+    """The results of a number of rows."""
 
     done: int = 0
     refused: int = 0
     reasons: Counter[str] = field(default_factory=Counter)
-    # Why nothing more can be done: the actor may not do this any more.
+    # Set when the actor no longer has the permission, which ends the work.
     error: BandstandError | None = None
 
     @property
@@ -81,8 +81,8 @@ class Tally:
 
 
 def run_operation(actor: Actor, operation: str, keys: Iterable[UUID], *, seconds: float) -> Tally:
-    """Do `operation` to one row after the other, at least to the first, until the time is up. A row that refuses is
-    left."""
+    """Run `operation` on one row after the other, at least on the first, for `seconds`. Rows that refuse are counted
+    and skipped."""
     tally, ends_at = Tally(), time.monotonic() + seconds
     for key in keys:
         try:
@@ -101,7 +101,7 @@ def run_operation(actor: Actor, operation: str, keys: Iterable[UUID], *, seconds
         except InterfaceError:
             raise
         except Exception:
-            # A row that we cannot deal with must not hold up the others; without the database none would be dealt with.
+            # A row that fails must not block the others.
             log.exception("bulk_row.failed", operation=operation, row=str(key))
             tally.refused += 1
             tally.reasons[INTERNAL_ERROR] += 1
@@ -114,11 +114,10 @@ def run_operation(actor: Actor, operation: str, keys: Iterable[UUID], *, seconds
 
 @transaction.atomic
 def start_bulk_action(actor: Actor, *, operation: str, targets: Sequence[UUID]) -> BulkAction:
-    """Note that `operation` is to be done to `targets`; `run_bulk_action` does it. Raises `Forbidden`,
-    `InvalidInput`."""
+    """Store a new bulk action, which `run_bulk_action` runs, and return it. Raises `Forbidden`, `InvalidInput`."""
     require_permission(actor, BULK_OPERATIONS[operation].permission)
     if actor.user_id is None or not 0 < len(targets) <= MAX_ROWS:
-        raise InvalidInput(f"An act is somebody's, on 1 to {MAX_ROWS:,} rows.")
+        raise InvalidInput(f"A bulk action is a user's, on 1 to {MAX_ROWS:,} rows.")
     bulk_action = BulkAction.objects.create(
         operation=operation, user_id=actor.user_id, targets=list(targets), total=len(targets)
     )
@@ -130,7 +129,8 @@ def start_bulk_action(actor: Actor, *, operation: str, targets: Sequence[UUID]) 
 
 @transaction.atomic
 def stop_bulk_action(actor: Actor, *, bulk_action_id: UUID) -> BulkAction:
-    """End it within a second, whoever began it; what is done stays done. Stopping what has ended changes nothing.
+    """Stop a bulk action within a second, whoever started it, and return it; rows that are done stay done. One that has
+    ended does not change.
 
     Raises `NotFound`, `Forbidden`.
     """
@@ -151,11 +151,12 @@ def stop_bulk_action(actor: Actor, *, bulk_action_id: UUID) -> BulkAction:
 
 
 def run_bulk_action(bulk_action_id: UUID, *, seconds: float) -> int:
-    """Go on with it for so long, at least for one row; how many were dealt with. None while another worker is at it."""
+    """Run a bulk action for `seconds`, at least for one row, and return how many rows were processed: 0 while another
+    worker has it."""
     worker, ends_at = new_id(), time.monotonic() + seconds
     if (bulk_action := _claim(bulk_action_id, worker)) is None:
         return 0
-    # What its user may is asked anew with every row.
+    # The user's permission is checked again for every row.
     actor = Actor.user(user_id=bulk_action.user_id, name=bulk_action.user.get_username())
     processed = 0
     try:
@@ -173,12 +174,12 @@ def run_bulk_action(bulk_action_id: UUID, *, seconds: float) -> int:
 
 
 def schedule_bulk_actions() -> None:
-    """Wake the scheduler for what `start_bulk_action` noted; its minute comes round for what that misses."""
+    """Queue the task that runs open bulk actions at once. Otherwise a schedule runs it every minute."""
     async_task("agents.tasks.run_bulk_actions", group="bulk")
 
 
 def open_bulk_actions() -> list[UUID]:
-    """Those that are not over, the oldest first."""
+    """The ids of bulk actions that have not ended, oldest first."""
     rows = BulkAction.objects.filter(status=BulkAction.Status.OPEN).order_by("id")
     return list(rows.values_list("pk", flat=True))
 
@@ -194,7 +195,7 @@ def _claim(bulk_action_id: UUID, worker: UUID) -> BulkAction | None:
 def _next_targets(bulk_action: BulkAction) -> list[UUID]:
     first = bulk_action.done + bulk_action.refused + 1
     with connection.cursor() as cursor:
-        # Not the whole of a list of a million.
+        # Only a slice of the array is read.
         cursor.execute(
             "SELECT targets[%s:%s] FROM agents_bulkaction WHERE id = %s", [first, first + CHUNK - 1, bulk_action.pk]
         )
@@ -203,7 +204,7 @@ def _next_targets(bulk_action: BulkAction) -> list[UUID]:
 
 
 def _save_progress(bulk_action: BulkAction, worker: UUID, tally: Tally) -> bool:
-    """Write what was done; whether to go on: it is still this worker's, nobody has stopped it, and rows are left."""
+    """Write the progress. False when another worker has the bulk action, it was stopped, or no rows are left."""
     bulk_action.done += tally.done
     bulk_action.refused += tally.refused
     bulk_action.reasons = dict((Counter(bulk_action.reasons) + tally.reasons).most_common(REASONS))
@@ -219,6 +220,6 @@ def _save_progress(bulk_action: BulkAction, worker: UUID, tally: Tally) -> bool:
 
 
 def _end(bulk_action_id: UUID, status: BulkAction.Status, *, note: str = "") -> None:
-    """The audit trail has the rows that were acted on, so they need not be kept."""
+    """End an open bulk action. Its targets are dropped; the audit trail has those that were processed."""
     open_row = BulkAction.objects.filter(pk=bulk_action_id, status=BulkAction.Status.OPEN)
     open_row.update(status=status, note=note[:200], finished_at=Now(), targets=[])

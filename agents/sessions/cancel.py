@@ -1,4 +1,4 @@
-"""Stop a turn. Stopping twice, or stopping what has ended, changes nothing."""
+"""Cancel turns. A repeat changes nothing, nor does cancelling a turn that has ended."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ from foundation.db_retry import retry_after_deadlock
 
 @retry_after_deadlock
 def cancel_turn(actor: Actor, *, turn_id: UUID) -> Turn:
-    """Ask for a stop and return the turn as it is then: `cancelled` at once if nobody had begun, else `cancelling`.
+    """Cancel a turn of the actor's and return it: `cancelled` at once if it had no runner, else `cancelling`.
 
-    The runner that works on it closes the provider's stream within a second and keeps the partial text.
-    Raises `NotFound`, `Forbidden`.
+    Its runner closes the provider's stream within a second and stores the partial text. Raises `NotFound`,
+    `Forbidden`.
     """
     actor.require_scope(Scope.CHAT)
     turn = access_turn(actor=actor, turn_id=turn_id)
@@ -34,8 +34,7 @@ def cancel_turn(actor: Actor, *, turn_id: UUID) -> Turn:
 
 @retry_after_deadlock
 def cancel_any_turn(actor: Actor, *, turn_id: UUID) -> Turn:
-    """Ask for a stop of anybody's turn, for operators, with an entry in the audit trail; the turn as it is then, as
-    with `cancel_turn`. Raises `NotFound`, `Forbidden`."""
+    """Cancel any user's turn, for operators, and return it as `cancel_turn` does. Raises `NotFound`, `Forbidden`."""
     with operator_transaction(actor, turn_id=turn_id, permission=CANCEL_TURN) as (session, turn):
         old_status = turn.status
         stop_locked(session, turn)
@@ -45,8 +44,9 @@ def cancel_any_turn(actor: Actor, *, turn_id: UUID) -> Turn:
 
 
 def cancel_open_turns(actor: Actor, *, session_id: UUID) -> list[Turn]:
-    """`cancel_any_turn` for every open turn of a session, the last first. Raises `NotFound`, `Forbidden`."""
+    """Cancel every open turn of a session, the last first, for operators; return them. Raises `NotFound`,
+    `Forbidden`."""
     operate_session(actor=actor, session_id=session_id, permission=CANCEL_TURN)
-    # The last first: otherwise the next one would begin as soon as the first has ended.
+    # The last first: otherwise the next one would start as soon as the first has ended.
     open_turns = Turn.objects.filter(agent_session_id=session_id, finished_at__isnull=True).order_by("-ordinal")
     return [cancel_any_turn(actor, turn_id=key) for key in list(open_turns.values_list("pk", flat=True))]

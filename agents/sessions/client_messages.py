@@ -1,4 +1,4 @@
-"""What a client supplies to a session besides its question: what was said before, and its words for the model."""
+"""What a client adds to a session besides its question: earlier messages, and its instructions for the model."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ SuppliedMessage = tuple[str, list[Part]]
 def store_client_messages_locked(
     session: AgentSession, *, instructions: str, history: Sequence[SuppliedMessage] = ()
 ) -> UUID | None:
-    """Add the client's words for the model, unless they stand there already, and behind them what was said before, as
-    (author, parts). The id of the message that holds those words, if there are any."""
+    """Add the client's `instructions`, unless they are the newest ones already, then `history`, as (author, parts).
+    Returns the id of the message with the instructions; None without instructions."""
     existing_id = _find_instructions(session, instructions) if instructions else None
     if not instructions or existing_id is not None:
         _add_locked(session, history)
@@ -27,7 +27,7 @@ def store_client_messages_locked(
 
 
 def open_calls(session: AgentSession) -> list[Part]:
-    """The calls that the session's last answer has handed to its client."""
+    """The tool calls of the session's last answer that its client must run."""
     if session.head_message_id is None:
         return []
     answers = Message.objects.filter(author=Message.Author.AGENT, partial=False)
@@ -36,14 +36,14 @@ def open_calls(session: AgentSession) -> list[Part]:
 
 
 def _find_instructions(session: AgentSession, instructions: str) -> UUID | None:
-    """The id of the newest words for the model, if they are these."""
+    """The id of the newest message with instructions, if it has these; else None."""
     stored = Message.objects.filter(agent_session=session, author=Message.Author.SYSTEM, supplied_by_client=True)
     newest = stored.order_by("-ordinal").values_list("pk", "parts").first()
     return newest[0] if newest is not None and plain_text(newest[1]) == instructions else None
 
 
 def _add_locked(session: AgentSession, supplied: Sequence[SuppliedMessage]) -> list[Message]:
-    """Add messages, each behind the one before."""
+    """Add messages, each with the one before as its parent."""
     messages: list[Message] = []
     for author, parts in supplied:
         parent = messages[-1].pk if messages else session.head_message_id

@@ -1,4 +1,4 @@
-"""The first request of an OpenAI client, found again by those that repeat it."""
+"""Find the turn of an earlier, equal request of an OpenAI client."""
 
 from __future__ import annotations
 
@@ -16,14 +16,15 @@ from agents.sessions.completion_types import AcceptedCompletion, Completion, Com
 from foundation.advisory_locks import LockFamily, advisory_xact_lock
 from foundation.errors import IdempotencyMismatch
 
-# For so long a client's own retry finds the turn that its first attempt made.
+# A client's own retry within this time finds the turn of its first attempt.
 RETRY_WINDOW = timedelta(minutes=10)
 
 
 def serialize_repeats(actor: Actor, completion: Completion) -> None:
-    """Whoever may repeat another's request waits here for that one's commit, as long as the lock timeout lets it.
+    """Lock out equal requests until the end of the transaction, up to the lock timeout.
 
-    First attempts without a key do not wait for each other: a program may ask the same a hundred times at once.
+    First attempts without a key do not wait for each other: a program may send the same request a hundred times at
+    once.
     """
     subject = completion.key.encode() if completion.key is not None else completion.fingerprint
     lock = LockFamily.REPEAT_COMPLETION.lock(actor.principal.encode() + b"\n" + subject)
@@ -31,9 +32,9 @@ def serialize_repeats(actor: Actor, completion: Completion) -> None:
 
 
 def find_repeat(actor: Actor, completion: Completion, ids: CompletionIds) -> AcceptedCompletion | None:
-    """What the request was told that this one repeats, if it does. Raises `IdempotencyMismatch`.
+    """The outcome of the request that this one repeats; None when it repeats none. Raises `IdempotencyMismatch`.
 
-    In a session, the turn's own row is the record of a key: `agents.sessions.accept.find_replay`.
+    Keys of requests in a session are in the rows of turns: see `agents.sessions.accept.find_replay`.
     """
     if completion.key is None:
         first = _find_by_fingerprint(actor, completion, ids)
@@ -43,7 +44,7 @@ def find_repeat(actor: Actor, completion: Completion, ids: CompletionIds) -> Acc
 
 
 def remember_request(actor: Actor, completion: Completion, ids: CompletionIds, session: AgentSession) -> None:
-    """Keep an accepted request for those that will repeat it."""
+    """Store an accepted request for later repeats."""
     CompletionRequest.objects.create(
         principal=actor.principal,
         fingerprint=completion.fingerprint,
@@ -66,12 +67,12 @@ def _find_by_fingerprint(actor: Actor, completion: Completion, ids: CompletionId
     recent = requests.filter(fingerprint=completion.fingerprint, created_at__gt=Now() - RETRY_WINDOW).order_by("-id")
     if completion.attempt:
         return recent.first()
-    # Once a retry's turn has ended, a first attempt with the same words is a new question, and not a late arrival.
+    # Once a retry's turn has ended, an equal first attempt is a new question, and not the late original.
     open_turn = Turn.objects.filter(pk=OuterRef("turn_id")).exclude(status__in=TERMINAL)
     first = recent.filter(Q(turn_id=ids.turn) | Q(Exists(open_turn), attempt__gte=1)).first()
     if first is None or first.turn_id == ids.turn:
         return first
-    # One was late, and it has come.
+    # This is the late original of that retry; there is only one.
     return first if requests.filter(pk=first.pk, attempt__gte=1).update(attempt=0) else None
 
 

@@ -1,4 +1,4 @@
-"""How a turn stands, as its OpenAI client is told."""
+"""The state of a turn for its OpenAI client."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ from agents.sessions.access import access_turn
 
 @dataclass(frozen=True, slots=True)
 class CompletionResult:
-    """`text` and `calls` are the whole answer once `status` is `completed`; before, they are empty. Of an answer that
-    was asked for in JSON the text is what stands behind the last call of the agent's own tools.
+    """`text` and `calls` are the complete answer once `status` is `completed`; before, they are empty. When JSON was
+    requested, the text is only what follows the last result of the agent's own tools.
 
-    `calls` are the tool calls that the client must run; `cut` says that a bound of tokens ended the answer. `error` is
+    `calls` are the tool calls that the client must run; `cut` says that a token limit ended the answer. `error` is
     as `agents.domain.serialization.error_shape`. `wait_reason` is what a turn that is `waiting` waits for.
     """
 
@@ -40,7 +40,7 @@ class CompletionResult:
 
 
 def read_completion_result(actor: Actor, *, turn_id: UUID) -> CompletionResult:
-    """How a turn of one of the actor's sessions stands. Raises `NotFound`, `Forbidden`, `Unauthenticated`."""
+    """The current state of a turn of the actor's. Raises `NotFound`, `Forbidden`, `Unauthenticated`."""
     turn = access_turn(actor=actor, turn_id=turn_id)
     status = TurnStatus(turn.status)
     parts = _answer(turn) if status is TurnStatus.COMPLETED else []

@@ -1,4 +1,4 @@
-"""What an OpenAI client asks for, and what it is told at once."""
+"""The request of an OpenAI client, and what accepting it returns."""
 
 from __future__ import annotations
 
@@ -28,9 +28,9 @@ class SessionNotFound(NotFound):
 
 @dataclass(frozen=True, slots=True)
 class Completion:
-    """What is asked: `parts` are results of the client's tools, then the user's words; either may be missing.
+    """A request: `parts` are results of the client's tools, then the user's text; either may be missing.
 
-    `session_id` None begins a session with `history`, as (author, parts). `body` is what makes two requests equal;
+    `session_id` None begins a session with `history`, as (author, parts). Requests with equal `body` are equal;
     `attempt` is 0 for a client's first attempt, n for its nth retry.
     """
 
@@ -51,7 +51,7 @@ class Completion:
 
 @dataclass(frozen=True, slots=True)
 class AcceptedCompletion:
-    """`turn_id` None: a person answers in this session. The turn's events follow `seq`."""
+    """An accepted request. `turn_id` None: a person answers in this session. The turn's events follow `seq`."""
 
     session_id: UUID
     turn_id: UUID | None
@@ -61,7 +61,7 @@ class AcceptedCompletion:
 
 @dataclass(frozen=True, slots=True)
 class CompletionIds:
-    """Of what an attempt will write, so that a second one after a lost connection knows it again."""
+    """The ids of what an attempt writes, so that a second one after a lost connection recognizes it."""
 
     session: UUID = field(default_factory=new_id)
     turn: UUID = field(default_factory=new_id)

@@ -1,4 +1,4 @@
-"""Accept the request of an OpenAI client: in a durable session, or in one that begins with the messages sent."""
+"""Accept the request of an OpenAI client: in an existing session, or in a new one with the messages of the request."""
 
 from __future__ import annotations
 
@@ -39,13 +39,13 @@ from ratelimits import guard_message
 
 
 def accept_completion(actor: Actor, completion: Completion) -> AcceptedCompletion:
-    """Store the request and queue the turn that answers it, in one commit; or find the turn that a first one made.
+    """Store the request and queue the turn that answers it, in one commit; or find the turn of an earlier request.
 
-    That is the case for a request with the same `key` (for ever in a session, else for two days, or until the session
-    that it began is deleted), and, without one, for the client's own retry of an equal request within ten minutes. Of
-    equal requests that arrive at once only one looks at a time.
+    An earlier request is one with the same `key` (in a session without time limit, else within two days, or until the
+    session that it began is deleted), or, without a key, an equal one within ten minutes of which this is the client's
+    retry. Equal requests are serialized.
 
-    Raises `ModelNotFound`, `SessionNotFound`, and as `accept_message`.
+    Raises `ModelNotFound`, `SessionNotFound`, and what `accept_message` raises.
     """
     actor.require_scope(Scope.CHAT)
     actor.require_scope(Scope.READ)
@@ -105,23 +105,24 @@ def _lock_session(actor: Actor, completion: Completion, session_id: UUID) -> Age
 
 
 def _prepare_locked(session: AgentSession, completion: Completion) -> dict[str, Any] | None:
-    """Write what the session needs before the question; what the turn keeps of the client's options."""
+    """Write what precedes the question in the session, and return the client's options as the turn stores them."""
     _check_options(session, completion.options)
     history = completion.history
     if completion.session_id is not None:
         history = ()  # it has its own
         check_results(open_calls(session), completion.parts)
         _extend_expiry_locked(session)
-        # After its first words, even where the client's instructions come to stand before them.
+        # After the user's text, even where the client's instructions become the first message.
         name_session_locked(session, make_title(plain_text(completion.parts)))
     system = store_client_messages_locked(session, instructions=completion.options.instructions, history=history)
     return dump_options(completion.options, system=str(system) if system else None)
 
 
 def _check_options(session: AgentSession, options: ClientOptions) -> None:
-    """Refuse now what the release is known not to give. What only the model knows, the turn will tell."""
+    """Raise `InvalidInput` for options that the release cannot honour. What only the model knows fails the turn
+    later."""
     release = AgentConfiguration.parse(session.release.configuration)
-    # The name alone says whose tool a call means.
+    # A call names a tool, and must mean one only.
     if duplicates := options.tool_names & set(release.tools):
         raise InvalidInput(f"The agent has a tool {min(duplicates)!r} of its own.", pointer="/tools")
     if options.json is None or options.json.schema is not None:

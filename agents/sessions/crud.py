@@ -1,4 +1,4 @@
-"""Begin, change and delete a session."""
+"""Create, update and delete sessions."""
 
 from __future__ import annotations
 
@@ -40,11 +40,11 @@ def create_session(
     listed: bool = True,
     expires_at: datetime | None = None,
 ) -> AgentSession:
-    """A new session on the release that `release_for` gives its user. Raises `InvalidInput` (also for an agent out of
-    the actor's sight).
+    """A new session on the release that `release_for` gives its user. Raises `InvalidInput`, also for an agent
+    that the actor may not use, `TooLarge`, `Forbidden`, `Unauthenticated`.
 
-    One that is not `listed` is kept off its user's list of chats; after `expires_at` it is deleted, unless it has been
-    used in the meantime (`delete_expired_sessions`).
+    One that is not `listed` is not in its user's list of chats; after `expires_at` it is deleted, unless it has been
+    used recently (`delete_expired_sessions`).
     """
     actor.require_scope(Scope.CHAT)
     if actor.user_id is None:
@@ -75,10 +75,10 @@ def update_session(
     head: UUID | Unset = UNSET,
 ) -> AgentSession:
     """Change title, metadata, or the branch that people see: the one that ends with the message `head`, which the next
-    message follows.
+    message follows. Returns the session.
 
-    An `expected_version` of None is whatever there is. Raises `NotFound`, `InvalidInput`, `PreconditionFailed` when the
-    version moved on.
+    `expected_version` None skips the check of the version. Raises `NotFound`, `InvalidInput`, `TooLarge`, and
+    `PreconditionFailed` when the version is another one.
     """
     session = _lock_own_session(actor, session_id, expected_version)
     if not isinstance(title, Unset):
@@ -95,7 +95,8 @@ def update_session(
 
 @transaction.atomic
 def delete_session(actor: Actor, *, session_id: UUID, expected_version: int | None) -> None:
-    """Delete a session and all that was said in it. Raises as `update_session`, and `Conflict` while a turn is open."""
+    """Delete a session with its messages. Raises `NotFound`, `PreconditionFailed` when the version is another one, and
+    `Conflict` while a turn is open."""
     session = _lock_own_session(actor, session_id, expected_version)
     if session.open_turns:
         raise Conflict("A turn of this session is still open; stop it first.")
@@ -103,9 +104,9 @@ def delete_session(actor: Actor, *, session_id: UUID, expected_version: int | No
 
 
 def delete_expired_sessions(*, limit: int) -> int:
-    """Delete sessions that have passed their end, oldest first; how many.
+    """Delete up to `limit` expired sessions, oldest first, and return how many.
 
-    One that is busy just now waits for the next time, and one that was spoken to, over whatever way in, is kept for as
+    One that is locked is left for the next run, and one that has got a message, through whatever interface, is kept as
     long as after a client's request.
     """
     expired = AgentSession.objects.filter(expires_at__lt=Now(), open_turns=0, updated_at__lt=_unused_since())
@@ -116,7 +117,7 @@ def delete_expired_sessions(*, limit: int) -> int:
 @transaction.atomic
 def _delete_expired(session_id: UUID) -> bool:
     session = try_lock_session(session_id)
-    # It may have been used between the look and the lock.
+    # It may have been used between the query and the lock.
     if session is None or session.open_turns or session.expires_at is None or session.expires_at > now():
         return False
     if session.updated_at >= _unused_since():

@@ -1,4 +1,4 @@
-"""Why a session does not take a message."""
+"""Errors of a session that does not accept a message."""
 
 from foundation.errors import Conflict, RateLimited
 

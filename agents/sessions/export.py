@@ -1,4 +1,4 @@
-"""A whole conversation, read piece by piece: it may be larger than what a process wants in memory."""
+"""Read a whole conversation in pages, since it may be too large for the memory of a process."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from agents.sessions.access import access_session
 from agents.sessions.message_tree import load_message_tree
 from agents.sessions.messages import session_messages
 
-# So many messages are in memory at once.
+# The number of messages in memory at once.
 PAGE_SIZE = 50
 
 
 @dataclass(frozen=True, slots=True)
 class Export:
-    """What is read first. `visible_ids` are the messages that people see, in order; `events` is the first and the last
+    """What is read first. `visible_ids` are the messages that people see, in order; `events` has the first and the last
     seq of each turn's events."""
 
     session: AgentSession
@@ -31,7 +31,7 @@ class Export:
 
 
 def begin_export(*, actor: Actor, session_id: UUID) -> Export:
-    """Raises `NotFound`, `Forbidden`, `Unauthenticated`."""
+    """The session with its turns, to be followed by its messages. Raises `NotFound`, `Forbidden`, `Unauthenticated`."""
     session = access_session(actor=actor, session_id=session_id)
     events = Event.objects.filter(agent_session=session, turn__isnull=False).order_by()
     ranges = events.values_list("turn_id").annotate(first=Min("seq"), last=Max("seq"))
@@ -49,12 +49,12 @@ def begin_export(*, actor: Actor, session_id: UUID) -> Export:
 
 
 def read_page(session: AgentSession, *, after: int) -> list[Message]:
-    """The next messages by ordinal, with their owner's feedback, up to those that were there at the beginning."""
+    """The next messages after ordinal `after`, with their owner's feedback, without those newer than `session`."""
     rows = session_messages(session).filter(ordinal__gt=after, ordinal__lt=session.next_ordinal)
     return list(rows.order_by("ordinal")[:PAGE_SIZE])
 
 
 def read_messages(session: AgentSession, ids: Sequence[UUID]) -> list[Any]:
-    """These messages, in this order."""
+    """The messages with these ids, in this order."""
     messages = {message.pk: message for message in session_messages(session).filter(pk__in=ids)}
     return [messages[message_id] for message_id in ids if message_id in messages]

@@ -1,4 +1,4 @@
-"""End a turn that does harm, so that its session goes on."""
+"""Fail a turn that blocks its session or does harm."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ from foundation.db_retry import retry_after_deadlock
 
 @retry_after_deadlock
 def fail_turn(actor: Actor, *, turn_id: UUID) -> Turn:
-    """Return the turn as it is then: `failed` with the class `set_aside`, or `cancelled` if a stop was asked before.
+    """End a turn and return it: `failed` with the class `set_aside`, or `cancelled` if it was being cancelled.
 
-    What it had shown is kept, marked as partial; a runner that still works on it writes nothing more. Raises
-    `Forbidden`, `NotFound`, `DoesNotApply` when it has ended.
+    What it has shown is stored as a partial answer; a runner that still works on it can write nothing more. Raises
+    `Forbidden`, `NotFound`, `DoesNotApply` when the turn has ended.
     """
     with operator_transaction(actor, turn_id=turn_id, permission=FAIL_TURN) as (session, turn):
         old_status = TurnStatus(turn.status)

@@ -1,4 +1,4 @@
-"""Thumbs up and down: what people think of an answer."""
+"""Ratings of answers: thumbs up and down."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ MAX_COMMENT = 2000
 
 @retry_after_deadlock
 def give_feedback(actor: Actor, *, message_id: UUID, value: int, comment: str = "") -> Feedback:
-    """Rate an answer with 1 or -1, in place of what the actor said before.
+    """Rate an answer with 1 or -1, in place of an earlier rating by the actor, and return the rating.
 
-    Raises `NotFound`, `Forbidden`, and `InvalidInput` for a message that no agent and no person of the console wrote.
+    Raises `NotFound`, `Forbidden`, and `InvalidInput` for a message that is not of an agent or a human operator.
     """
     actor.require_scope(Scope.CHAT)
     comment = _clean_comment(comment)
@@ -47,8 +47,7 @@ def give_feedback(actor: Actor, *, message_id: UUID, value: int, comment: str = 
 
 @retry_after_deadlock
 def withdraw_feedback(actor: Actor, *, message_id: UUID) -> None:
-    """Take back what the actor said of a message; nothing happens when there is nothing. Raises `NotFound`,
-    `Forbidden`, `Unauthenticated`."""
+    """Delete the actor's rating of a message, if there is one. Raises `NotFound`, `Forbidden`."""
     actor.require_scope(Scope.CHAT)
     with transaction.atomic():
         session, message = _lock_message(actor, message_id)

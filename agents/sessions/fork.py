@@ -1,4 +1,4 @@
-"""Begin a session with what was said in another one, up to some point."""
+"""Fork a session: begin a new one with the messages of another, up to some turn."""
 
 from __future__ import annotations
 
@@ -24,10 +24,11 @@ from ratelimits import guard_message
 def fork_session(actor: Actor, *, session_id: UUID, after_turn: UUID | None = None) -> AgentSession:
     """A new session of the actor with a copy of the conversation that people see, on the same release.
 
-    It ends with the answer of `after_turn`, without it before the first turn that is still open. Other branches, turns
-    and feedback stay behind.
+    It ends with the answer of `after_turn`; if that is None, before the first turn that is still open. Other branches,
+    turns and feedback are not copied.
 
-    Somebody asked for it: it is on their list and stays, also where the source does neither. It counts as one message.
+    It is listed and does not expire, even if the source is not listed or expires. It counts as one message for rate
+    limits.
     Raises `NotFound`, `Forbidden`, `RateLimited`, `Conflict` while `after_turn` is open, and `InvalidInput` when it is
     no turn of the session.
     """
@@ -40,14 +41,13 @@ def fork_session(actor: Actor, *, session_id: UUID, after_turn: UUID | None = No
 
 @transaction.atomic
 def fork_any_session(actor: Actor, *, session_id: UUID, after_turn: UUID | None = None) -> AgentSession:
-    """A new session of the operator with a copy of anybody's conversation, on the same release, and an entry in the
-    audit trail. What is copied, and what stays behind, is as `fork_session` says.
+    """Fork any user's session, for operators who may read its transcript; the new one is the operator's.
 
-    Raises `NotFound`, `Forbidden` without the permission or the right to read it, `Conflict` while `after_turn` is
-    open, and `InvalidInput` when it is no turn of the session.
+    Raises `NotFound`, `Forbidden`, `Conflict` while `after_turn` is open, and `InvalidInput` when it is no turn of the
+    session.
     """
     source = operate_session(actor=actor, session_id=session_id, permission=FORK_SESSION)
-    # The copy is theirs to read.
+    # The operator can read the copy.
     require_transcript(actor, source.agent)
     fork = _copy_session(source, actor.user_id, after_turn)
     detail = {"new_session": str(fork.pk)} | ({"after_turn": str(after_turn)} if after_turn else {})
@@ -71,7 +71,7 @@ def _copy_session(source: AgentSession, user_id: int | None, after_turn: UUID | 
 
 
 def _select_messages(source: AgentSession, after_turn: UUID | None) -> Sequence[UUID]:
-    """The messages to copy, in the order of reading."""
+    """The ids of the messages to copy, in the order of the conversation."""
     tree = load_message_tree(source)
     finished = set(Turn.objects.filter(agent_session=source, status__in=TERMINAL).values_list("pk", flat=True))
     end = source.head_message_id

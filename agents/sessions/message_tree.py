@@ -1,4 +1,4 @@
-"""The tree of a session's messages, read without their words."""
+"""Load the tree of a session's messages, without their content."""
 
 from __future__ import annotations
 

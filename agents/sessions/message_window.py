@@ -1,4 +1,4 @@
-"""The newest part of a conversation, along its branch: what a page needs to begin with, whatever lies before it."""
+"""The newest part of a conversation, along its branch, for a page that loads earlier parts later."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ Window = dict[str, Any]
 
 
 def read_window(*, actor: Actor, session_id: UUID, limit: int, cursor: UUID | None = None) -> Window:
-    """The last `limit` exchanges on the way to the session's head, or to the message `cursor`, without it.
+    """The last `limit` exchanges on the path to the session's head, or to the message `cursor`, which is excluded.
 
     `{"seq", "session", "messages", "turns", "branches", "older"}`: as in a snapshot, and of the turns those that are
-    open or whose end these messages show. `branches` names, for each question that has others beside it, all of them as
-    `{"id", "head", "asks"}`, oldest first; choosing `head` shows that branch, and `asks` is the oldest branch with the
-    same words: those who share it were asked again, the others were asked differently. `older`: there is more before.
+    open or did not complete. `branches` has, for each question with siblings, all of them as `{"id", "head", "asks"}`,
+    oldest first; setting the session's head to `head` shows that branch, and `asks` is the oldest sibling with equal
+    content: siblings that share it are repeats, the others are edits. `older`: there are earlier exchanges.
 
     Raises `NotFound`, and `InvalidInput` when `cursor` is not a message of the session.
     """
@@ -75,7 +75,7 @@ def _branches(session: AgentSession, tree: Tree, nodes: Sequence[Node]) -> dict[
 
 
 def _digests(session: AgentSession, ids: Sequence[UUID]) -> dict[UUID, str]:
-    """What tells whether two of these messages have the same words."""
+    """A digest of the content of each message."""
     if not ids:
         return {}
     rows = Message.objects.filter(agent_session=session, pk__in=ids).order_by()

@@ -1,4 +1,4 @@
-"""The messages of a session, each with what its reader thinks of it."""
+"""The messages of a session, each with the rating by the session's user."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from agents.models import AgentSession, Message
 
 
 def session_messages(session: AgentSession) -> QuerySet[Message]:
-    """A session's messages, `rated` and with a `comment` by the session's user: one query.
+    """A session's messages, annotated with `rated` and `comment` from the feedback of its user, in one query.
 
-    `agents.domain.serialization` makes their shape.
+    `agents.domain.serialization` serializes them.
     """
-    mine = FilteredRelation("feedback", condition=Q(feedback__user_id=session.user_id))
-    rows = Message.objects.filter(agent_session=session).annotate(mine=mine)
-    return rows.annotate(rated=F("mine__value"), comment=F("mine__comment"))
+    own_feedback = FilteredRelation("feedback", condition=Q(feedback__user_id=session.user_id))
+    rows = Message.objects.filter(agent_session=session).annotate(own_feedback=own_feedback)
+    return rows.annotate(rated=F("own_feedback__value"), comment=F("own_feedback__comment"))

@@ -1,4 +1,4 @@
-"""What every act of an operator on a turn has in common: the permission and the locks."""
+"""What all actions of operators on a turn have in common: the permission and the locks."""
 
 from __future__ import annotations
 

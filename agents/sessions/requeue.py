@@ -1,4 +1,4 @@
-"""Take a turn away from its runner, or end its wait: it goes back to the queue, and another runner begins it again."""
+"""Requeue a turn that runs or waits: another runner restarts it."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ REQUEUABLE = frozenset({TurnStatus.RUNNING, TurnStatus.WAITING, TurnStatus.RETRY
 
 @retry_after_deadlock
 def requeue_turn(actor: Actor, *, turn_id: UUID) -> Turn:
-    """Return the turn as it is then, `queued`. Nothing that its last runner writes from now on is let through.
+    """Requeue a turn and return it, `queued`. Its last runner can write nothing more.
 
-    Taken from a runner it counts as an attempt without progress, like a lost lease: a turn that hangs each time ends
-    by itself. Raises `Forbidden`, `NotFound`, `DoesNotApply`.
+    For a running turn this counts as an attempt without progress, like a lost lease, so that a turn that always hangs
+    fails in the end. Raises `Forbidden`, `NotFound`, `DoesNotApply`.
     """
     with operator_transaction(actor, turn_id=turn_id, permission=REQUEUE_TURN) as (session, turn):
         old_status = TurnStatus(turn.status)

@@ -1,4 +1,4 @@
-"""Ask again what was not answered: a new turn beside the old one, with the same question."""
+"""Retry a turn that has no complete answer: a new turn with the same question."""
 
 from __future__ import annotations
 
@@ -26,17 +26,17 @@ RETRIABLE = frozenset({TurnStatus.FAILED, TurnStatus.CANCELLED, TurnStatus.EXPIR
 
 @retry_after_deadlock
 def retry_turn(actor: Actor, *, turn_id: UUID) -> Turn:
-    """The new turn, queued and acknowledged like any other.
+    """Queue a new turn with the question of an old one, and return it.
 
-    Its question is a sibling of the old one and becomes the head of the conversation; the session's own release
-    answers. Raises `Forbidden`, `NotFound`, `SessionQueueFull`, and `DoesNotApply` also for a second retry of a turn.
+    Its question is a sibling of the old one and becomes the head of the conversation; the session's release does not
+    change. Raises `Forbidden`, `NotFound`, `SessionQueueFull`, and `DoesNotApply` also for a second retry of a turn.
     """
     with operator_transaction(actor, turn_id=turn_id, permission=RETRY_TURN) as (session, turn):
         if (old_status := TurnStatus(turn.status)) not in RETRIABLE:
             raise DoesNotApply(
                 f"Only a turn that failed, expired or was cancelled can be retried; this one is {old_status}."
             )
-        # The space keeps it apart from the keys of clients, who may send none.
+        # The space distinguishes it from the keys of clients, which cannot contain one.
         key = f"retry {turn_id}"
         if Turn.objects.filter(agent_session=session, idempotency_key=key).exists():
             raise DoesNotApply("It was asked again before.")
@@ -70,7 +70,7 @@ def _build_retry(session: AgentSession, turn: Turn, key: str) -> NewTurn:
         key=key,
         branch=True,
         parent=question.parent_id,
-        # Whoever retries wants it done, whatever the agent does with a second message.
+        # A retry is queued even if the agent rejects a second message or is interrupted by it.
         when_busy=WhenBusy.ENQUEUE,
         priority=Priority(turn.priority),
         client_options=turn.client_options,

@@ -1,4 +1,4 @@
-"""Read a session's log and its present state."""
+"""Read a session's log and its current state."""
 
 from __future__ import annotations
 
@@ -29,7 +29,8 @@ SNAPSHOT_MESSAGES = 200
 
 @dataclass(frozen=True, slots=True)
 class EventPage:
-    """`last_seq` is the newest event of the session. `resync`: what follows `after` is gone; read a snapshot."""
+    """Events of a session. `last_seq` is the seq of its newest event. `resync`: events after the requested seq were
+    compacted or pruned; read a snapshot."""
 
     events: Sequence[LoggedEvent]
     last_seq: int
@@ -37,7 +38,7 @@ class EventPage:
 
 
 def read_events(*, actor: Actor, session_id: UUID, after: int, limit: int) -> EventPage:
-    """Up to `limit` events after seq `after`, in order. Raises `NotFound`."""
+    """Up to `limit` events after seq `after`, in order. Raises `NotFound`, `Forbidden`, `Unauthenticated`."""
     session = access_session(actor=actor, session_id=session_id)
     last_seq = session.next_seq - 1
     events = read_log(session_id, after=after, limit=limit)
@@ -45,10 +46,11 @@ def read_events(*, actor: Actor, session_id: UUID, after: int, limit: int) -> Ev
 
 
 def resume_position(*, turn_id: UUID, start: int, cursor: int) -> int:
-    """After which event somebody who saw a turn's events up to `cursor` reads on. `start` is the seq before its first.
+    """The seq after which a reader continues that has seen a turn's events up to `cursor`. `start` is the seq before
+    its first event.
 
-    The turn's end comes again for who has seen it: a reader that waits for it would wait for ever. A place outside the
-    turn is not one that was ever given out, so all comes again.
+    The turn's last event is repeated for a reader that has seen it, which would otherwise wait for it for ever. For a
+    cursor outside the turn, which no reader can have got, all events are repeated.
     """
     end_seq = Event.objects.filter(turn=turn_id, type__in=TERMINAL_EVENTS).values_list("seq", flat=True).first()
     if end_seq is not None:
@@ -58,7 +60,8 @@ def resume_position(*, turn_id: UUID, start: int, cursor: int) -> int:
 
 
 def read_snapshot(*, actor: Actor, session_id: UUID) -> Snapshot:
-    """The session as `agents.domain.replay` describes it. Raises `NotFound`."""
+    """The session as `agents.domain.replay` describes it. Raises `NotFound`, `Forbidden`,
+    `Unauthenticated`."""
     with consistent_snapshot():
         session = access_session(actor=actor, session_id=session_id)
         return build_snapshot(session)
@@ -79,8 +82,7 @@ def build_snapshot(session: AgentSession, *, limit: int = SNAPSHOT_MESSAGES) -> 
 
 
 def snapshot_turns(session: AgentSession, questions: Mapping[UUID | None, UUID]) -> dict[str, Any]:
-    """By id: the turns that are open, and of those in `questions` (the message of each) the ones that did not end
-    well."""
+    """By id: the turns that are open, and those in `questions` (question ids by turn id) that did not complete."""
     visible = Q(pk__in=[turn for turn in questions if turn]) | ~Q(status__in=TERMINAL)
     rows = Turn.objects.filter(visible, agent_session=session).exclude(status=TurnStatus.COMPLETED).order_by("ordinal")
     missing = [turn.pk for turn in rows if turn.pk not in questions]
@@ -90,7 +92,7 @@ def snapshot_turns(session: AgentSession, questions: Mapping[UUID | None, UUID])
 
 
 def snapshot_turn(turn: Turn, message_id: UUID) -> dict[str, Any]:
-    """A turn as a snapshot tells of it. `message_id` is the message that it answers."""
+    """The entry of a turn in a snapshot. `message_id` is the message that it answers."""
     return {
         "id": str(turn.pk),
         "message": str(message_id),

@@ -1,4 +1,4 @@
-"""Run one tool: whatever it does, the model gets words and the platform no exception."""
+"""Run one tool: whatever it does, the model gets a result and the platform no exception."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ MAX_RESULT_BYTES = 16 * 1024
 
 
 async def run_tool(tool: Tool, arguments: str, context: ToolContext) -> ToolOutcome:
-    """`tool` with the arguments that a model wrote. Raises nothing but `Park` and the cancellation of the caller's own
-    task."""
+    """Run `tool` with the arguments, JSON text, that a model wrote. Raises nothing but `Park` and the cancellation of
+    the caller's own task."""
     task = asyncio.current_task()
     cancels = task.cancelling() if task else 0
     try:
@@ -39,15 +39,15 @@ async def run_tool(tool: Tool, arguments: str, context: ToolContext) -> ToolOutc
     except BandstandError as error:
         return _error_outcome(error.detail)
     except asyncio.CancelledError:
-        # A tool may also raise this by itself, when something that it waits for is cancelled.
+        # A tool may also raise this itself, when something that it awaits is cancelled.
         if task is None or task.cancelling() > cancels:
             raise
         return _error_outcome("The tool was interrupted.")
     except TimeoutError:
         if not limit.expired():
             return _error_outcome("The tool failed (TimeoutError).")
-        may = " It may still have taken effect." if tool.writes else ""
-        return _error_outcome(f"The tool did not finish within {tool.timeout_seconds:g} seconds.{may}")
+        suffix = " It may still have taken effect." if tool.writes else ""
+        return _error_outcome(f"The tool did not finish within {tool.timeout_seconds:g} seconds.{suffix}")
     except (Exception, SystemExit) as error:
         log.exception("tool.failed", tool=tool.name, step=context.step_key)
         return _error_outcome(f"The tool failed ({type(error).__name__}).")
@@ -63,8 +63,8 @@ async def _call(function: Callable[..., Any], values: dict[str, Any]) -> Any:
 async def _in_thread(work: Callable[[], Any]) -> Any:
     """Call `work` in a thread of its own.
 
-    A pool would be used up by tools that hang, and would keep the process from ending. Nobody can stop a thread: after
-    a timeout it runs on, unheard.
+    A pool would be exhausted by tools that hang, and would keep the process from ending. A thread cannot be stopped:
+    after a timeout it continues, and its result is dropped.
     """
     loop = asyncio.get_running_loop()
     done: asyncio.Future[tuple[Any, BaseException | None]] = loop.create_future()
@@ -97,7 +97,7 @@ def _error_outcome(text: str) -> ToolOutcome:
 
 
 def _truncate(value: Any) -> str:
-    """`value` as text that a row and a model can hold; what is cut off is said."""
+    """`value` as text of at most 16 KiB that can be stored; a note at the end says when it was cut."""
     if value is None:
         return "Done."
     text = value if isinstance(value, str) else to_json(value, fallback=str).decode()

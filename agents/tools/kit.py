@@ -1,4 +1,4 @@
-"""For the tests of a tool: call it as a model would, and see what the model would read.
+"""For tests of tools: call one as a model would, and get what the model would read.
 
 No database, no settings and no model are needed; any test runner will do.
 """
@@ -23,7 +23,7 @@ async def try_tool(
 ) -> ToolOutcome:
     """Run `subject` with these arguments, or with a text as a careless model might write it.
 
-    What the model gets comes back, errors included; nothing is raised. Two calls with one `step` have one
+    Returns what the model gets, errors included; raises nothing. Two calls with one `step` have one
     `ToolContext.step_key`, like a call that is repeated after a crash. The client in the context goes to the network,
     with the guard that every tool has: no private addresses, no redirects.
     """

@@ -30,7 +30,8 @@ class Arguments:
     context_name: str | None
 
     def read(self, text: str) -> dict[str, Any]:
-        """The arguments in the model's JSON text; no text at all means none. Raises `InvalidInput` in words for it."""
+        """The arguments in the model's JSON text; "" means none. Raises `InvalidInput`, whose detail the model
+        reads."""
         if len(text) > _MAX_ARGUMENT_BYTES:
             raise InvalidInput(f"The arguments are longer than {_MAX_ARGUMENT_BYTES} characters.")
         try:
@@ -71,7 +72,7 @@ def read_signature(function: Callable[..., Any], *, context_type: type) -> tuple
 
 
 def read_docstring(text: str) -> tuple[str, dict[str, str]]:
-    """What stands before `Args:`, and the text of each argument below it."""
+    """The text before `Args:`, and the description of each argument after it, by name."""
     marker = _ARGS.search(text)
     if marker is None:
         return text.strip(), {}

@@ -1,4 +1,4 @@
-"""What a tool is: a typed Python function, what a model is told about it, and what the platform must know."""
+"""What a tool is: a typed Python function, its description for models, and its properties."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class ToolError(BandstandError):
 class ToolContext:
     """What a tool may know about the call it serves. `step_key` is `turn:step`: the same when a call is repeated.
 
-    `data_dir` is where tools may keep files; `client` is the way to the network. Either may be missing.
+    `data_dir` is where tools may store files; `client` is the HTTP client. Either may be None.
     """
 
     session_id: UUID
@@ -41,7 +41,7 @@ class ToolContext:
 
 @dataclass(frozen=True, slots=True)
 class ToolOutcome:
-    """What the model gets to read, at most 16 KiB of UTF-8."""
+    """The result that the model reads, at most 16 KiB of UTF-8."""
 
     content: str
     is_error: bool
@@ -70,8 +70,8 @@ def tool(
 ) -> Callable[[Callable[..., Any]], Tool]:
     """Make a tool of a typed function, sync (it runs in a thread) or async.
 
-    The docstring describes it to the model, with one line per argument below `Args:`. A parameter annotated as
-    `ToolContext` is filled in by the platform and not shown to the model. To fail with words for the model, raise
+    The docstring is its description for the model, with one line per argument below `Args:`. A parameter annotated as
+    `ToolContext` is filled in by the platform and not shown to the model. To fail with a message for the model, raise
     `ToolError`. Raises `TypeError` for a function that cannot be described.
     """
 

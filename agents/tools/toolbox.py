@@ -45,7 +45,8 @@ class Toolbox:
     def __init__(
         self, tools: Iterable[Tool] | None = None, *, data_dir: Path | None = None, client: GuardedClient | None = None
     ) -> None:
-        """Without `tools`, the installed ones. `client` is closed by its owner; without one the toolbox has its own."""
+        """Without `tools`, the installed ones. `client` is closed by its owner; without one the toolbox creates its
+        own."""
         self._tools = {tool.name: tool for tool in (installed_tools() if tools is None else tools)}
         self._data_dir = data_dir
         self._client = client or GuardedClient()
@@ -57,11 +58,12 @@ class Toolbox:
         return frozenset(self._tools)
 
     def specs(self, names: Sequence[str]) -> tuple[ToolSpec, ...]:
-        """What a model is told about `names`; a name that is not installed here is left out."""
+        """The specifications of the tools called `names` for a model; tools that are not installed here are left
+        out."""
         return tuple(self._tools[name].spec for name in names if name in self._tools)
 
     def is_idempotent(self, name: str) -> bool:
-        """Whether a crash may repeat it. What does not exist has no effect, however often it is called."""
+        """Whether a call may be repeated after a crash. True for tools that do not exist, which have no effect."""
         tool = self._tools.get(name)
         return tool is None or tool.idempotent
 
@@ -82,8 +84,8 @@ class Toolbox:
 async def call_tool(
     name: str, arguments: str, context: ToolContext, *, allowed: Collection[str], tools: dict[str, Tool]
 ) -> ToolOutcome:
-    """Run the tool `name` of `tools`, if it is `allowed`; else an error that tells the model what there is. The right
-    to a tool comes from the release alone, never from text. Raises nothing but `Park` and `CancelledError`."""
+    """Run the tool `name` of `tools` with JSON text from a model, if it is `allowed`, which depends on the release
+    only. Raises nothing but `Park` and `CancelledError`."""
     if name not in allowed or name not in tools:
         usable = ", ".join(sorted(set(allowed) & set(tools))) or "none"
         return ToolOutcome(f"There is no tool {name[:64]!r} here. There are: {usable}.", is_error=True)

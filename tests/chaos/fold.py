@@ -1,4 +1,4 @@
-"""The scheduler's task that folds deltas, again and again, and soon after each turn. Run by `tests.chaos.child`."""
+"""The scheduler's task that compacts deltas, again and again, and soon after each turn. Run by `tests.chaos.child`."""
 
 from __future__ import annotations
 

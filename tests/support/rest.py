@@ -14,7 +14,7 @@ from django.test import AsyncClient, Client
 
 from agents.domain.message_parts import text_part
 from agents.domain.states import TurnStatus
-from agents.domain.usage import Spent
+from agents.domain.usage import BilledUsage
 from agents.journal.claims import Claim, claim
 from agents.journal.fenced_writes import NewEvent, TurnEnd, append, finish
 from agents.models import Message, Runner
@@ -154,7 +154,7 @@ def say(taken: Claim, *words: str) -> None:
 def end_turn(taken: Claim, text: str = "Hello.") -> None:
     """Answer the turn and end it."""
     asked = Message.objects.get(turn=taken.turn_id, author=Message.Author.USER)
-    spent = Spent(output_tokens=2)
+    usage = BilledUsage(output_tokens=2)
     finish(
         taken,
         TurnEnd(
@@ -162,7 +162,7 @@ def end_turn(taken: Claim, text: str = "Hello.") -> None:
             question_id=asked.pk,
             message_id=new_id(),
             parts=[text_part(text)],
-            data={"usage": spent.shape},
-            spent=spent,
+            data={"usage": usage.shape},
+            usage=usage,
         ),
     )

@@ -1,4 +1,4 @@
-"""Plain values that fit a JSON schema: what the offline model fills in where a real one would think."""
+"""Example values that fit a JSON schema, for the answers of the offline model."""
 
 from __future__ import annotations
 
@@ -6,10 +6,10 @@ from typing import Any
 
 WORD = "offline"
 
-# Schemas may name themselves, and each of their names many others.
+# Schemas may refer to themselves, and branch at every level.
 _MAX_VALUES = 1_000
 _MAX_DEPTH = 20
-# From here on nothing is taken where nothing may be.
+# At this depth and below, null is chosen where it is allowed.
 _OPTIONAL_DEPTH = 3
 _NOTHING = {"type": "null"}
 _FORMATS = {
@@ -25,8 +25,8 @@ _FORMATS = {
 
 
 def find_example(schema: dict[str, Any]) -> Any:
-    """The same value for the same schema; one that fits it, unless it asks for more than these few rules know, such as
-    a pattern. None where a schema has no end."""
+    """A value that fits `schema`, always the same one. Only common keywords are supported, not for example `pattern`.
+    None where a schema is too deep."""
     return _Examples(schema).build(schema, 0)
 
 
@@ -72,7 +72,7 @@ class _Examples:
         return None
 
     def _resolve_reference(self, reference: str) -> Any:
-        """What a reference within the schema, as in `#/$defs/Person`, stands for."""
+        """The schema that a reference such as `#/$defs/Person` points to; None if there is none."""
         node: Any = self._root
         for step in reference.removeprefix("#").split("/")[1:]:
             node = node.get(step.replace("~1", "/").replace("~0", "~")) if isinstance(node, dict) else None

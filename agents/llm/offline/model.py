@@ -1,4 +1,4 @@
-"""The offline model as an `LLM`: it plays its part in time, within the deadlines that a real one must keep."""
+"""The offline model as an `LLM`, which keeps the deadlines of a request as a real one does."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from agents.llm.interface import (
     TextDelta,
     Usage,
 )
-from agents.llm.offline.part import Part, decide
+from agents.llm.offline.script import ScriptedAnswer, plan_answer
 
 _TOKEN = re.compile(r"\S+\s*|\s+")
 
@@ -32,27 +32,27 @@ class OfflineModel:
         """Nothing is open."""
 
     async def stream(self, request: ModelRequest) -> AsyncGenerator[ModelEvent, None]:
-        """What `decide` makes of the request, word by word at its pace. The contract is that of `LLM.stream`."""
-        part = decide(request, pace_seconds=self._pace_seconds)
-        tokens = _TOKEN.findall(part.text)
+        """See `LLM.stream`."""
+        answer = plan_answer(request, pace_seconds=self._pace_seconds)
+        tokens = _TOKEN.findall(answer.text)
         clock = _Clock(request.deadlines)
-        await clock.pause(part.first_seconds, first=True)
-        output = tokens if part.fail is None else tokens[: part.cut]
-        if output or part.fail is None:
+        await clock.pause(answer.first_seconds, first=True)
+        output = tokens if answer.fail is None else tokens[: answer.cut]
+        if output or answer.fail is None:
             yield FirstToken(None)
-        if part.pace_seconds:
+        if answer.pace_seconds:
             for number, word in enumerate(output):
-                await clock.pause(part.pace_seconds if number else 0, first=False)
+                await clock.pause(answer.pace_seconds if number else 0, first=False)
                 yield TextDelta(word)
         elif output:
             yield TextDelta("".join(output))
-        if part.fail is not None:
-            raise BY_CLASS[part.fail](retry_after_seconds=part.retry_after_seconds)
-        yield _build_finished(request, part, len(tokens))
+        if answer.fail is not None:
+            raise BY_CLASS[answer.fail](retry_after_seconds=answer.retry_after_seconds)
+        yield _build_finished(request, answer, len(tokens))
 
 
 class _Clock:
-    """Pauses that end where a deadline does."""
+    """Pauses that end at the deadlines."""
 
     def __init__(self, deadlines: Deadlines) -> None:
         self._now = asyncio.get_running_loop().time
@@ -70,11 +70,11 @@ class _Clock:
             await asyncio.sleep(seconds)
 
 
-def _build_finished(request: ModelRequest, part: Part, token_count: int) -> Finished:
-    reason: FinishReason = part.finish
-    if part.calls and reason == "stop":
+def _build_finished(request: ModelRequest, answer: ScriptedAnswer, token_count: int) -> Finished:
+    reason: FinishReason = answer.finish
+    if answer.calls and reason == "stop":
         reason = "tool_calls"
     input_tokens = sum(len(_TOKEN.findall(message.text)) for message in request.messages)
-    output_tokens = token_count + sum(len(_TOKEN.findall(call.arguments)) for call in part.calls)
-    usage = Usage(input_tokens=input_tokens, output_tokens=output_tokens) if part.usage else None
-    return Finished(part.calls, usage, reason, "offline")
+    output_tokens = token_count + sum(len(_TOKEN.findall(call.arguments)) for call in answer.calls)
+    usage = Usage(input_tokens=input_tokens, output_tokens=output_tokens) if answer.usage else None
+    return Finished(answer.calls, usage, reason, "offline")

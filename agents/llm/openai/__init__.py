@@ -1,4 +1,4 @@
-"""The thin adapter for everything that speaks OpenAI's chat completions: OpenAI itself and most local servers."""
+"""The thin adapter for servers with OpenAI's chat completions API: OpenAI itself and most local servers."""
 
 from agents.llm.openai.adapter import DEFAULT_BASE_URL, OpenAIConfig, OpenAIModel
 

@@ -41,7 +41,7 @@ class OpenAIConfig:
     base_url: str = DEFAULT_BASE_URL
 
 
-# The first that fits counts.
+# The first entry that matches counts.
 _FAULTS: tuple[tuple[tuple[type[Exception], ...], type[ModelError], str | None], ...] = (
     ((aiohttp.ConnectionTimeoutError,), ModelUnreachable, "The model could not be reached in time."),
     ((AddressRefused,), BadModelRequest, "The address of the model's provider is not allowed."),
@@ -78,7 +78,7 @@ class OpenAIModel:
         """Nothing of its own is open."""
 
     async def stream(self, request: ModelRequest) -> AsyncGenerator[ModelEvent, None]:
-        """Text of one read of the network comes as one delta. The contract is that of `LLM.stream`."""
+        """See `LLM.stream`. The text of one read of the network is one delta."""
         clock = Clock(request.deadlines)
         response = await self._open(request, clock)
         request_id = extract_request_id(response.headers)
@@ -96,7 +96,7 @@ class OpenAIModel:
                 if text:
                     yield TextDelta(text)
                 if parser.usage is not None and not parser.done:
-                    # It may be the last that we hear.
+                    # The stream may break off before the next one.
                     yield UsageUpdate(parser.usage, parser.model)
                 if not data:
                     break
@@ -107,11 +107,11 @@ class OpenAIModel:
             error.request_id = request_id
             raise
         finally:
-            # Closes the connection unless the answer was read to its end; then the pool has it already.
+            # Closes the connection, unless the answer was read to its end and the connection is back in the pool.
             response.close()
 
     async def _open(self, request: ModelRequest, clock: Clock) -> aiohttp.ClientResponse:
-        """The answer whose body is the stream. Raises the error that any other answer is."""
+        """The response whose body is the stream. Raises `ModelError` for any other response."""
         if not self._has_credentials:
             raise ModelAuthFailed("There is no API key for the model's provider.")
         body = encode_request(request, limit_field=self._limit_field)
@@ -134,7 +134,7 @@ class OpenAIModel:
             response.close()
 
     async def _read(self, response: aiohttp.ClientResponse, clock: Clock, *, has_started: bool) -> bytes:
-        """What has arrived, at least one byte; b"" at the end of the body."""
+        """The bytes that have arrived; b"" at the end of the body."""
         due_at = clock.begin_wait(has_started=has_started)
         try:
             async with asyncio.timeout_at(due_at):
@@ -143,7 +143,7 @@ class OpenAIModel:
             raise self._fault(error, clock.timeout_message(due_at, has_started=has_started)) from None
 
     def _fault(self, error: Exception, late: str) -> ModelError:
-        """The network's fault as ours. Its own words do not go into a chain: they hold addresses and headers."""
+        """The `ModelError` for a network error, which is not chained: its message holds addresses and headers."""
         detail = clean_detail(f"{type(error).__name__}: {error}", self._secret)
         if isinstance(error, TimeoutError) and not isinstance(error, aiohttp.ConnectionTimeoutError):
             return TransientModelError(late)
@@ -163,7 +163,7 @@ def _events(decoder: SSEDecoder, data: bytes, received: int) -> list[bytes]:
 
 
 async def _error_body(response: aiohttp.ClientResponse, clock: Clock) -> bytes:
-    """The first bytes of an answer that is an error; less if they do not come soon: the status says enough."""
+    """The beginning of the body of an error response; less if it does not arrive soon, since the status is enough."""
     body = bytearray()
     try:
         async with asyncio.timeout_at(clock.cap_deadline(_ERROR_BODY_SECONDS)):
@@ -175,7 +175,7 @@ async def _error_body(response: aiohttp.ClientResponse, clock: Clock) -> bytes:
 
 
 async def _read_to_end(response: aiohttp.ClientResponse) -> None:
-    """Take what follows the end mark, so that the connection can serve again. Nobody waits long for that."""
+    """Read what follows the end mark, for a short time, so that the connection can be reused."""
     if response.content.is_eof():
         return
     try:

@@ -46,7 +46,7 @@ _TOO_LONG_WORDS = re.compile(
 
 
 def error_from_response(status: int, headers: Mapping[str, str], body: bytes, *, secret: str | None) -> ModelError:
-    """The error for an HTTP answer that is not the stream we asked for. `body` may be cut or no JSON at all."""
+    """The error for a response that is not the requested stream. `body` may be incomplete or no JSON."""
     try:
         payload = orjson.loads(body)
     except orjson.JSONDecodeError:
@@ -64,7 +64,7 @@ def error_from_response(status: int, headers: Mapping[str, str], body: bytes, *,
 def error_from_exception(
     error: Any, *, status: int | None = None, retry_after: float | None = None, secret: str | None = None
 ) -> ModelError:
-    """The error for an error object, inside a stream (then without a status) or as an answer's body."""
+    """The error for an error object, inside a stream (then without a status) or in a response body."""
     fields = error if isinstance(error, dict) else {"message": error}
     code = fields.get("code")
     if isinstance(code, int) and status in (None, 200):
@@ -76,7 +76,7 @@ def error_from_exception(
 
 
 def _kind(status: int | None, codes: frozenset[str], message: str) -> type[ModelError]:
-    """Codes say more than statuses: a quota that is used up is no rate limit, a long prompt no bad request."""
+    """Codes are more exact than statuses: an exceeded quota is no rate limit, a long prompt no bad request."""
     by_code: tuple[tuple[frozenset[str], type[ModelError]], ...] = (
         (_QUOTA, ModelAuthFailed),
         (_TOO_LONG, ContextTooLong),
@@ -86,7 +86,7 @@ def _kind(status: int | None, codes: frozenset[str], message: str) -> type[Model
         if codes & known_codes:
             return kind
     if status in (None, 200):
-        # Inside a stream there is no status; what we do not know is the provider's trouble, and worth another try.
+        # Inside a stream there is no status; unknown codes are failures of the provider, and worth a retry.
         for known_codes, kind in ((_LIMITED, ModelRateLimited), (_AUTH, ModelAuthFailed), (_BAD, BadModelRequest)):
             if codes & known_codes:
                 return kind
@@ -97,7 +97,8 @@ def _kind(status: int | None, codes: frozenset[str], message: str) -> type[Model
 
 
 def retry_after_seconds(headers: Mapping[str, str]) -> float | None:
-    """How long the provider asks us to wait: seconds, milliseconds or a date. None when it says nothing readable."""
+    """The seconds that the provider asks us to wait, from a header in seconds, milliseconds or as a date; None without
+    a readable one."""
     try:
         if milliseconds := headers.get("retry-after-ms"):
             seconds = float(milliseconds) / 1000

@@ -1,4 +1,4 @@
-"""Our request in the words of the chat completions API."""
+"""Encode a request for the chat completions API."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from agents.llm.interface import ChatMessage, JsonFormat, ModelRequest, ToolSpec
 
 
 def encode_request(request: ModelRequest, *, limit_field: str) -> bytes:
-    """The JSON body. `limit_field` is what this server calls the limit of output tokens.
+    """The JSON body. `limit_field` is this server's name of the limit of output tokens.
 
     Raises `BadModelRequest` for text that is no valid Unicode.
     """
@@ -47,10 +47,10 @@ def _tool(tool: ToolSpec) -> dict[str, Any]:
 def _format(json: JsonFormat) -> dict[str, Any]:
     if json.schema is None:
         return {"type": "json_object"}
-    named = {"name": json.name, "schema": json.schema}
+    json_schema = {"name": json.name, "schema": json.schema}
     if json.description:
-        named["description"] = json.description
-    return {"type": "json_schema", "json_schema": {**named, "strict": True} if json.strict else named}
+        json_schema["description"] = json.description
+    return {"type": "json_schema", "json_schema": {**json_schema, "strict": True} if json.strict else json_schema}
 
 
 def _message(message: ChatMessage) -> dict[str, Any]:

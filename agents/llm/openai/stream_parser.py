@@ -1,4 +1,4 @@
-"""One answer as it arrives, event by event."""
+"""Parse the events of one streamed answer."""
 
 from __future__ import annotations
 
@@ -27,10 +27,10 @@ class _Call:
 
 
 class StreamParser:
-    """Takes the data of events, gives back text, and in the end the whole.
+    """Takes the data of events, returns their text, and at the end the `Finished`.
 
     `done` is set by the provider's own end mark; `has_started` by the first text, tool call or reasoning; `failure` by
-    the first event that breaks the stream, after which nothing is taken any more: the text before it still counts.
+    the first event that breaks the stream, after which no event is read: the text before it still counts.
     """
 
     def __init__(self, *, secret: str | None = None) -> None:
@@ -51,7 +51,7 @@ class StreamParser:
         return self.done or self.failure is not None
 
     def take(self, events: list[bytes]) -> str:
-        """All text in `events`, in one piece; "" when there is none."""
+        """The text of `events`; "" when they have none."""
         pieces: list[str] = []
         for data in events:
             if data == b"[DONE]":
@@ -73,7 +73,7 @@ class StreamParser:
         return storable_text(text) if "\x00" in text else text
 
     def finish(self) -> Finished:
-        """The end of the answer. Raises the class of error that a broken, filtered or refused answer is."""
+        """The end of the answer. Raises `ModelError` for a broken, filtered or refused one."""
         if self.failure is not None:
             raise self.failure
         if self._reason == "content_filter" or self._refusal:
@@ -105,7 +105,7 @@ class StreamParser:
             if delta := choice.get("delta"):
                 if content := delta.get("content"):
                     self.has_started = True
-                    pieces.append(content if isinstance(content, str) else _text_of_parts(content))
+                    pieces.append(content if isinstance(content, str) else _join_text_parts(content))
                 if calls := delta.get("tool_calls"):
                     self.has_started = True
                     for call in calls:
@@ -119,7 +119,7 @@ class StreamParser:
                 self._reason = str(reason)
 
     def _take_call(self, delta: dict[str, Any]) -> None:
-        """One fragment: the first of a call names it, the later ones only continue its arguments."""
+        """One fragment of a call: the first has its name, the later ones only continue its arguments."""
         function = delta.get("function") or {}
         call = self._calls.setdefault(self._index(delta), _Call())
         if len(self._calls) > MAX_TOOL_CALLS:
@@ -146,7 +146,7 @@ class StreamParser:
         return len(self._calls) if call_id or not self._calls else max(self._calls)
 
     def _tool_calls(self) -> tuple[ToolCall, ...]:
-        """The calls in their order, with ids that are there and differ: answers are matched by them."""
+        """The calls in their order, with ids that are set and unique: results are matched by them."""
         seen: set[str] = set()
         calls = []
         for index, call in sorted(self._calls.items()):
@@ -163,7 +163,8 @@ class StreamParser:
         return tuple(calls)
 
     def _take_split_pairs(self, data: bytes, pieces: list[str]) -> None:
-        """Some servers cut text between the halves of a UTF-16 pair. Strict JSON refuses that; an emoji needs it."""
+        """Some servers split text inside a UTF-16 surrogate pair, as of an emoji, which `orjson` refuses and `json`
+        reads."""
         self._has_split_pairs = True
         try:
             self._take(json.loads(data), pieces)
@@ -181,13 +182,13 @@ def _malformed(data: bytes) -> TransientModelError:
     )
 
 
-def _text_of_parts(parts: Any) -> str:
+def _join_text_parts(parts: Any) -> str:
     """Text given as a list of typed parts."""
     return "".join(part["text"] for part in parts if part.get("type") == "text")
 
 
 def _usage(usage: dict[str, Any]) -> Usage | None:
-    """The counts, or None when they are no counts."""
+    """The token counts; None when they are no valid counts."""
     read, written = usage.get("prompt_tokens"), usage.get("completion_tokens")
     if type(read) is not int or type(written) is not int or min(read, written) < 0:
         return None

@@ -38,7 +38,7 @@ class VendorModel:
             await client.aclose()
 
     async def stream(self, request: ModelRequest) -> AsyncGenerator[ModelEvent, None]:
-        """Each piece of text comes as the vendor cut it. The contract is that of `LLM.stream`."""
+        """See `LLM.stream`. Each piece of text is one delta."""
         if self._config.provider in _NEEDS_KEY and not self._config.api_key:
             raise ModelAuthFailed("There is no API key for the model's provider.")
         client = await self._client()
@@ -64,7 +64,7 @@ class VendorModel:
             raise
 
     async def _client(self) -> VendorClient:
-        """The running loop's. The first one loads the vendor's libraries, beside the event loop and not in it."""
+        """The client of the running loop. The first one imports the vendor's libraries, in a thread."""
         loop = asyncio.get_running_loop()
         if loop not in self._clients:
             async with self._loading:
@@ -110,8 +110,8 @@ def _load(config: VendorConfig) -> VendorClient:
 
 
 def _map_error(client: VendorClient, error: Exception, late: str) -> ModelError:
-    """Our own refusal or deadline, or what the vendor's libraries raise, whose words do not go into a chain: they hold
-    keys."""
+    """The `ModelError` for a deadline or an exception of the vendor's libraries, which is not chained: its message may
+    hold keys."""
     if isinstance(error, ModelError):
         return error
     return TransientModelError(late) if type(error) is TimeoutError else client.map_error(error)

@@ -1,4 +1,4 @@
-"""One answer as it arrives from pydantic-ai, event by event."""
+"""Parse the events of one streamed answer from pydantic-ai."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ from foundation.storable_text import storable_text
 
 MAX_TOOL_CALLS = 128
 MAX_ARGUMENT_CHARACTERS = 1024 * 1024
-# What pydantic-ai begins an id with that the vendor did not give.
+# The prefix of ids that pydantic-ai invents when the vendor sent none.
 _INVENTED = "pyd_ai_"
 
 
 class VendorAnswer:
-    """Takes events, gives back text, and in the end the whole. `has_started` is set by the first text, call or
-    thought."""
+    """Takes events, returns their text, and at the end the `Finished`. `has_started` is set by the first text, call or
+    reasoning."""
 
     def __init__(self, *, calls_before: int) -> None:
         self.has_started = False
@@ -53,7 +53,7 @@ class VendorAnswer:
         return ""
 
     def finish(self, stream: StreamedResponse, usage: Usage | None) -> Finished:
-        """The end of the answer. Raises the class of error that a broken or filtered answer is."""
+        """The end of the answer. Raises `ModelError` for a broken or filtered one."""
         response = stream.get()
         if response.finish_reason == "content_filter":
             raise ContentFiltered
@@ -72,7 +72,7 @@ class VendorAnswer:
             raise TransientModelError("The model's answer cannot be read.", provider_detail="arguments too long")
 
     def _tool_calls(self, parts: list[ToolCallPart]) -> tuple[ToolCall, ...]:
-        """The calls in their order, with ids that are there and differ: answers are matched by them."""
+        """The calls in their order, with ids that are set and unique: results are matched by them."""
         if len(parts) > MAX_TOOL_CALLS:
             raise TransientModelError("The model's answer cannot be read.", provider_detail="too many calls")
         seen: set[str] = set()

@@ -1,4 +1,4 @@
-"""One vendor as pydantic-ai knows it: its models, on our own HTTP client. Loading this module loads the libraries."""
+"""The pydantic-ai models of one vendor, on our own HTTP client. Importing this module imports the libraries."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _MAX_CACHED_MODELS = 100
 
 
 class VendorClient:
-    """The models of one vendor in one event loop; may be made in any thread."""
+    """The models of one vendor in one event loop; may be created in any thread."""
 
     def __init__(self, config: VendorConfig) -> None:
         self._config = config
@@ -43,7 +43,7 @@ class VendorClient:
 
     @asynccontextmanager
     async def open(self, request: ModelRequest, exchange: Exchange) -> AsyncIterator[StreamedResponse]:
-        """The stream of an answer; entering asks for it, leaving closes it."""
+        """The stream of an answer; entering sends the request, leaving closes it."""
         exchange.begin()
         try:
             async with self._ask(request) as stream:
@@ -66,7 +66,7 @@ class VendorClient:
         return VendorAnswer(calls_before=sum(len(message.tool_calls) for message in request.messages))
 
     def usage(self, stream: StreamedResponse) -> Usage | None:
-        """What the vendor has counted so far; None when it said nothing."""
+        """The usage that the vendor has reported so far; None if it has not."""
         usage = stream.usage
         if not (usage.input_tokens or usage.output_tokens):
             return None
@@ -107,7 +107,7 @@ def _bedrock(config: VendorConfig, http: httpx2.AsyncClient) -> Callable[[str], 
     from pydantic_ai.models.bedrock import BedrockConverseModel
     from pydantic_ai.providers.bedrock import BedrockProvider
 
-    # Its reads block a thread each; the read timeout is what frees one that we have given up.
+    # Its reads block a thread each; the read timeout frees the thread of an abandoned one.
     limits = Config(retries={"total_max_attempts": 1}, connect_timeout=5, read_timeout=60, max_pool_connections=64)
     runtime = boto3.Session(region_name=config.region).client(
         "bedrock-runtime", config=limits, endpoint_url=config.base_url

@@ -1,4 +1,4 @@
-"""What pydantic-ai and the vendors' libraries raise, and which of our error classes that is."""
+"""From the exceptions of pydantic-ai and the vendors' libraries to our error classes."""
 
 from __future__ import annotations
 
@@ -25,26 +25,26 @@ from agents.llm.openai.error_mapping import clean_detail
 from agents.llm.pydantic_ai.http import Redirected
 
 _FILTER_WORDS = re.compile(r"content.?filter|blocked by content|safety (?:polic|guideline|filter)", re.IGNORECASE)
-# What AWS's library raises, by name: it is there only for who asks Bedrock.
+# Exceptions of AWS's library, by name: it is installed only where Bedrock is used.
 _NO_CREDENTIALS = frozenset({"NoCredentialsError", "PartialCredentialsError", "CredentialRetrievalError"})
-# The first that fits counts: a quota that is used up is no rate limit, a long prompt no bad request.
+# The first entry that matches counts: an exceeded quota is no rate limit, a long prompt no bad request.
 _BY_KIND: tuple[tuple[type[Exception] | tuple[type[Exception], ...], type[ModelError]], ...] = (
     (vendor.ModelContextWindowExceededError, ContextTooLong),
     ((vendor.ModelQuotaExceededError, vendor.ModelAuthenticationError), ModelAuthFailed),
     (vendor.ModelRateLimitError, ModelRateLimited),
     ((vendor.ModelUnavailableError, vendor.ModelServerError), TransientModelError),
     (vendor.ContentFilterError, ContentFiltered),
-    # Broken streams and bodies that nobody can read.
+    # Broken streams and unreadable bodies.
     ((vendor.ModelConnectionError, vendor.ModelRequestTimeout, vendor.UnexpectedModelBehavior), TransientModelError),
     ((httpx2.TransportError, httpx2.StreamError, OSError, UnicodeError), TransientModelError),
     (vendor.UserError, BadModelRequest),
-    # What nobody foresaw in an answer's form.
+    # Answers of an unexpected form.
     ((ValueError, TypeError, LookupError, AttributeError), TransientModelError),
 )
 
 
 def map_exception(error: Exception, secret: str | None) -> ModelError:
-    """The vendor's fault as ours."""
+    """The `ModelError` for an exception of the vendor's libraries."""
     detail = clean_detail(f"{type(error).__name__}: {error}", secret)
     if any(isinstance(cause, ssl.SSLCertVerificationError) for cause in _causes(error)):
         return BadModelRequest("The certificate of the model's provider is not valid.", provider_detail=detail)
@@ -76,7 +76,7 @@ def _kind(error: Exception) -> type[ModelError]:
         return error_for_status(error.status_code)
     if isinstance(error, vendor.ModelRequestRejectedError):
         return BadModelRequest
-    # What a provider says inside a stream without a status, and bodies that are no JSON.
+    # Errors inside a stream, which have no status, and bodies that are no JSON.
     return TransientModelError if isinstance(error, vendor.ModelAPIError) else ModelError
 
 

@@ -14,7 +14,7 @@ MAX_ANSWER_BYTES = 32 * 1024 * 1024
 
 
 class Exchange:
-    """One request: what our side of the transport must know of it, and what the vendor's library may forget to close.
+    """One request: what our transport must know about it, and the body, which the vendor's library may fail to close.
 
     Google's cannot be told to close a stream from outside (googleapis/python-genai#2425).
 
@@ -39,7 +39,8 @@ _EXCHANGE: ContextVar[Exchange] = ContextVar("exchange")
 
 
 def open_http() -> httpx2.AsyncClient:
-    """No proxies or credentials from the environment, no redirects; whoever reads keeps the deadlines."""
+    """A client without proxies or credentials from the environment and without redirects; callers keep the
+    deadlines."""
     transport = _Transport(
         verify=ssl.create_default_context(), trust_env=False, limits=httpx2.Limits(max_connections=None)
     )
@@ -49,7 +50,7 @@ def open_http() -> httpx2.AsyncClient:
 
 
 class Redirected(httpx2.TransportError):
-    """The vendor's address sends us elsewhere, and nobody follows."""
+    """The vendor's address redirects, which is not followed."""
 
 
 class _Transport(httpx2.AsyncHTTPTransport):
@@ -70,7 +71,7 @@ class _Transport(httpx2.AsyncHTTPTransport):
 
 
 class _Bounded(httpx2.AsyncByteStream):
-    """The body, as long as it has a sensible length."""
+    """A body that ends with an error above `MAX_ANSWER_BYTES`."""
 
     def __init__(self, body: httpx2.AsyncByteStream) -> None:
         self._body = body

@@ -1,4 +1,4 @@
-"""What a request asks for besides its messages, in pydantic-ai's words."""
+"""The options and tools of a request, for pydantic-ai."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from agents.llm.routes import supports_json_format
 
 
 def model_settings(request: ModelRequest, provider: str) -> ModelSettings:
-    """Only what the provider knows: pydantic-ai warns of the rest."""
+    """Only settings that the provider supports: pydantic-ai warns about others."""
     settings = ModelSettings()
     if provider != "bedrock":
         settings["max_retries"] = 0
@@ -33,6 +33,7 @@ def model_settings(request: ModelRequest, provider: str) -> ModelSettings:
 
 
 def request_parameters(request: ModelRequest) -> ModelRequestParameters:
+    """The tools and the output format of the request."""
     tools = [
         ToolDefinition(
             name=tool.name,
@@ -46,7 +47,7 @@ def request_parameters(request: ModelRequest) -> ModelRequestParameters:
     if request.json is None:
         return ModelRequestParameters(function_tools=tools)
     if request.json.schema is None:
-        # Nothing is added to the instructions: what the client wrote there stands as it is.
+        # The client's instructions are not extended.
         return ModelRequestParameters(function_tools=tools, output_mode="prompted", prompted_output_template=False)
     output_object = OutputObjectDefinition(
         json_schema=request.json.schema, name=request.json.name, description=request.json.description or None
@@ -55,7 +56,7 @@ def request_parameters(request: ModelRequest) -> ModelRequestParameters:
 
 
 def check_format(request: ModelRequest, provider: str, profile: ModelProfile) -> None:
-    """Raise `BadModelRequest` when the model cannot be held to the form that is asked for."""
+    """Raise `BadModelRequest` when the model does not support the requested format of the answer."""
     if request.json is None:
         return
     if request.json.schema is None:

@@ -1,4 +1,4 @@
-"""Our request in pydantic-ai's words."""
+"""The messages of a request, for pydantic-ai."""
 
 from __future__ import annotations
 
@@ -22,10 +22,9 @@ from agents.llm.interface import ChatMessage, ModelRequest
 
 
 def model_messages(request: ModelRequest) -> list[ModelMessage]:
-    """The conversation; what stands between two answers is one message.
+    """The conversation; all messages between two answers become one.
 
-    Calls of tools that are on offer no more are told as text: Anthropic and Bedrock refuse a history of calls in a
-    request without tools.
+    In a request without tools, earlier calls become text: Anthropic and Bedrock refuse calls in its history.
     """
     messages = request.messages if request.tools else _as_text(request.messages)
     names = {call.id: call.name for message in messages for call in message.tool_calls}

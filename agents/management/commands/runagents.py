@@ -14,7 +14,7 @@ from django.core.management.base import BaseCommand
 
 from agents.llm.gateway import GatewayConfig
 from agents.llm.pydantic_ai import VendorConfig
-from agents.releases.known import unavailable_agents
+from agents.releases.validation import unavailable_agents
 from agents.runner.process import Runner, RunnerSettings
 from agents.runner.services import open_services
 from foundation.db_threads import close_db_threads, in_db_thread

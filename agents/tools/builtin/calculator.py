@@ -1,4 +1,4 @@
-"""Arithmetic by walking the syntax tree: nothing is evaluated as Python, and nothing can grow without end."""
+"""Arithmetic by walking the syntax tree: nothing is evaluated as Python, and the size of numbers is limited."""
 
 from __future__ import annotations
 
@@ -90,12 +90,12 @@ def _apply_binary(sign: ast.operator, lhs: Number, rhs: Number) -> Number:
         return _check_range(_power(lhs, rhs))
     if type(sign) not in _BINARY:
         raise ToolError("Use ** for powers; only + - * / // % ** are known.")
-    # Every operand is within the bound, so no product can hurt before it is checked.
+    # Every operand is within the limit, so a product cannot use much memory before it is checked.
     return _check_range(_BINARY[type(sign)](lhs, rhs))
 
 
 def _power(base: Number, exponent: Number) -> Number:
-    """Judged before it is calculated: the result of a few digits can fill the memory."""
+    """Checked before it is calculated: the power of small numbers can fill the memory."""
     is_integer = isinstance(base, int) and isinstance(exponent, int)
     if is_integer and abs(base) > 1 and int(base).bit_length() * abs(exponent) > 2 * _MAX_BITS:
         raise ToolError("The number is too large.")
@@ -116,6 +116,6 @@ def _check_range(value: object) -> Number:
 
 
 def _format_number(value: Number) -> str:
-    """Floats with the digits they really have: 0.1+0.2 is 0.3."""
+    """Floats with 15 digits: 0.1+0.2 is 0.3."""
     number = _check_range(value)
     return str(number) if isinstance(number, int) else format(number, ".15g")

@@ -1,4 +1,5 @@
-"""A notebook to show the step journal with: writing twice would be visible, so nobody may run it twice."""
+"""A notebook that demonstrates the step journal: its tool is not idempotent, since a repeated write would be
+visible."""
 
 from __future__ import annotations
 

@@ -12,7 +12,7 @@ from django.db import connection, transaction
 from agents.domain.message_parts import text_part, tool_call_part
 from agents.domain.serialization import message_shape, moment, turn_error
 from agents.domain.states import StepKind, StepStatus, TurnStatus, WaitReason
-from agents.domain.usage import Spent
+from agents.domain.usage import BilledUsage
 from agents.journal import fenced_writes, sql
 from agents.journal.claims import Claim
 from agents.journal.fenced_writes import FinishedTurn, Intent, LostTurn, NewEvent, StepOutcome
@@ -98,7 +98,7 @@ def test_outcomes_intents_and_events_commit_together() -> None:
         1,
         StepStatus.DONE,
         {"text": "", "tool_calls": calls},
-        spent=Spent(3, 5, Decimal("0.5")),
+        usage=BilledUsage(3, 5, Decimal("0.5")),
         name="openai:small",
         details={"attempt": 1},
     )
@@ -158,11 +158,11 @@ def test_progress_forgives_earlier_failures() -> None:
 
 def test_the_answer_and_the_end_commit_together() -> None:
     ada, work = running()
-    spent = Spent(3, 5, Decimal("0.00000001"))
-    usage = {"usage": spent.shape}
+    usage = BilledUsage(3, 5, Decimal("0.00000001"))
+    data = {"usage": usage.shape}
     ended = fenced_writes.finish(
         work,
-        ending(work, parts=[text_part("Hello")], data=usage, spent=spent),
+        ending(work, parts=[text_part("Hello")], data=data, usage=usage),
         outcomes=[done(1)],
         events=[NewEvent("message.delta", {"text": "lo"})],
     )
@@ -179,7 +179,7 @@ def test_the_answer_and_the_end_commit_together() -> None:
     assert delta.data == {"text": "lo"}
     assert completed.data == {"message": message_shape(said)}
     assert turn.finished_at
-    assert end.data == {"finished_at": moment(turn.finished_at)} | usage
+    assert end.data == {"finished_at": moment(turn.finished_at)} | data
     assert {event.epoch for event in (delta, completed, end)} == {1}
 
 
@@ -215,21 +215,21 @@ def test_an_answer_does_not_take_the_head_from_a_later_message() -> None:
 def test_usage_of_several_claims_adds_up() -> None:
     ada, work = running()
     Turn.objects.update(input_tokens=10, output_tokens=20, cost_usd=Decimal("0.5"))
-    fenced_writes.finish(work, ending(work, spent=Spent(1, 2, Decimal("0.25"))))
+    fenced_writes.finish(work, ending(work, usage=BilledUsage(1, 2, Decimal("0.25"))))
     assert (ada.turn().input_tokens, ada.turn().output_tokens, ada.turn().cost_usd) == (11, 22, Decimal("0.75"))
 
 
 def test_an_unknown_price_is_no_zero() -> None:
     ada, work = running()
-    settled = StepOutcome(1, StepStatus.DONE, {"text": "", "tool_calls": []}, spent=Spent(3, 5, None))
-    fenced_writes.finish(work, ending(work, spent=Spent(3, 5, None)), outcomes=[settled])
+    settled = StepOutcome(1, StepStatus.DONE, {"text": "", "tool_calls": []}, usage=BilledUsage(3, 5, None))
+    fenced_writes.finish(work, ending(work, usage=BilledUsage(3, 5, None)), outcomes=[settled])
     assert (ada.turn().cost_usd, Step.objects.get().cost_usd) == (None, None)
 
 
 def test_a_stop_that_wins_over_a_failure_still_tells_what_was_used() -> None:
     ada, work = running()
     cancel_turn(ada.actor, turn_id=work.turn_id)
-    usage = Spent(3, 5, Decimal("0.5")).shape
+    usage = BilledUsage(3, 5, Decimal("0.5")).shape
     fenced_writes.finish(
         work, ending(work, TurnStatus.FAILED, data={"usage": usage, "error": {}}, error_class="transient")
     )

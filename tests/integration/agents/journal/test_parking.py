@@ -12,7 +12,7 @@ from accounts.actor import Actor
 from agents.domain.message_parts import text_part, tool_call_part, tool_result_part
 from agents.domain.serialization import moment
 from agents.domain.states import StepKind, StepStatus, TurnStatus, WaitReason
-from agents.domain.usage import Spent
+from agents.domain.usage import BilledUsage
 from agents.engine.context import load_context
 from agents.journal import fenced_writes
 from agents.journal.claims import Claim, renew
@@ -91,7 +91,7 @@ def test_outcomes_intents_and_events_commit_with_the_wait() -> None:
     ada, work = running()
     say(work, "Hel")
     failed = StepOutcome(
-        1, StepStatus.FAILED, error_class="transient", spent=Spent(3, 0, Decimal("0.5")), name="openai:a"
+        1, StepStatus.FAILED, error_class="transient", usage=BilledUsage(3, 0, Decimal("0.5")), name="openai:a"
     )
     assert park(work, outcomes=[failed], intents=[Intent(2, StepKind.MODEL)], events=[retrying(None)])
     first, second = Step.objects.order_by("number")

@@ -15,7 +15,7 @@ from agents.llm import routes
 from agents.models import Agent, AgentDraft, Release
 from agents.releases import change_draft, publish, roll_back
 from agents.releases.choose import release_for
-from agents.releases.known import unavailable_agents
+from agents.releases.validation import unavailable_agents
 from foundation.errors import Forbidden, InvalidInput, NotFound, PreconditionFailed
 from foundation.ids import new_id
 from tests.support.people import OFFLINE, agent, configuration_of, person, write_draft

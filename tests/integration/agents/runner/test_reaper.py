@@ -15,7 +15,7 @@ from agents.domain.configuration import AgentConfiguration
 from agents.domain.message_parts import text_part, tool_call_part, tool_result_part
 from agents.domain.serialization import message_shape, retry_suggested
 from agents.domain.states import MAX_ATTEMPTS_WITHOUT_PROGRESS, StepKind, StepStatus, WaitReason
-from agents.domain.usage import Spent
+from agents.domain.usage import BilledUsage
 from agents.journal import fenced_writes
 from agents.journal.claims import renew
 from agents.journal.fenced_writes import Intent, NewEvent, StepOutcome
@@ -178,7 +178,7 @@ def test_only_what_the_last_epoch_showed_is_kept() -> None:
 def test_what_a_lost_turn_used_is_not_forgotten_at_its_end() -> None:
     ada = asked()
     work = claimed()
-    call = StepOutcome(1, StepStatus.DONE, {"text": "", "tool_calls": []}, spent=Spent(3, 5, Decimal("0.5")))
+    call = StepOutcome(1, StepStatus.DONE, {"text": "", "tool_calls": []}, usage=BilledUsage(3, 5, Decimal("0.5")))
     fenced_writes.advance(work, outcomes=[call])
     stop(ada)
     lease_is_over(work.turn_id)

@@ -117,7 +117,7 @@ def test_what_is_set_is_kept_and_the_rest_stays_default() -> None:
 
 def test_a_number_that_was_set_to_its_default_stays_when_the_default_moves() -> None:
     limits = AgentConfiguration.parse({"schema": 1, "limits": {"steps": 12}}).limits
-    assert (limits.sets("steps"), limits.sets("tool_calls")) == (True, False)
+    assert (limits.is_set("steps"), limits.is_set("tool_calls")) == (True, False)
     assert limits != TurnLimits(steps=12)
     assert replace(limits, steps=5) == TurnLimits(steps=5)
 

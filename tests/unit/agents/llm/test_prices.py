@@ -10,7 +10,7 @@ import pytest
 from genai_prices import Usage as ListedUsage
 from genai_prices import calc_price
 
-from agents.domain.usage import Spent, format_usd, sum_usage
+from agents.domain.usage import BilledUsage, format_usd, sum_usage
 from agents.llm.gateway import Gateway, GatewayConfig
 from agents.llm.interface import Usage
 from agents.llm.prices import Prices, Rates, read_overrides
@@ -113,9 +113,11 @@ def test_a_server_of_one_s_own_has_no_listed_price() -> None:
 
 
 def test_one_unknown_price_makes_a_sum_unknown() -> None:
-    assert sum_usage([]) == Spent(0, 0, Decimal(0))
-    assert sum_usage([Spent(1, 2, Decimal(3)), Spent(4, 5, Decimal(6))]) == Spent(5, 7, Decimal(9))
-    assert sum_usage([Spent(1, 2, Decimal(3)), Spent(4, 5, None), Spent(0, 0)]) == Spent(5, 7, None)
+    assert sum_usage([]) == BilledUsage(0, 0, Decimal(0))
+    assert sum_usage([BilledUsage(1, 2, Decimal(3)), BilledUsage(4, 5, Decimal(6))]) == BilledUsage(5, 7, Decimal(9))
+    assert sum_usage([BilledUsage(1, 2, Decimal(3)), BilledUsage(4, 5, None), BilledUsage(0, 0)]) == BilledUsage(
+        5, 7, None
+    )
 
 
 def test_money_on_the_wire_is_a_plain_decimal() -> None:

@@ -1,4 +1,4 @@
-"""What a release may name: tools and routes."""
+"""Check configurations against the installed tools and routes."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from foundation.errors import BandstandError
 
 
 def unavailable_agents() -> list[tuple[str, str]]:
-    """The agents whose live release cannot be read or names a route that leads nowhere here, each with why."""
+    """(slug, error) of each agent whose live release cannot be read or names a route that cannot be used here."""
     live = Agent.objects.filter(archived_at=None, live_release__isnull=False)
     return [
         (slug, fault)
@@ -37,7 +37,7 @@ def check_runnable(configuration: AgentConfiguration) -> None:
 @cache
 def tool_names() -> frozenset[str]:
     """The names of the tools that are installed here."""
-    # Late: it imports every tool with its libraries, which most processes that read this module never need.
+    # Imported late: it loads every tool with its libraries, which most processes never need.
     from agents.tools.toolbox import installed_tools
 
     return frozenset(tool.name for tool in installed_tools())

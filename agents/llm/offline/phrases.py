@@ -1,4 +1,4 @@
-"""The few plain words that the offline model understands, and what it has to say for itself."""
+"""The phrases that the offline model understands, and its replies."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ CONNECT = (
 )
 REMINDER = "_(Offline model. Set `OPENAI_API_KEY` or `OPENAI_BASE_URL` to connect a real one.)_"
 
-_SKILLS = {
+_EXAMPLES = {
     "clock": "`what time is it in Europe/Zurich`",
     "calculator": "`calculate 2+3*4`",
     "http_fetch": "`fetch https://example.com/`",
@@ -50,19 +50,19 @@ def parse_calls(text: str, offered: frozenset[str]) -> list[tuple[str, dict[str,
     return [call for call in calls if call[0] in offered]
 
 
-def reply_to(messages: Sequence[ChatMessage], since: int, offered: frozenset[str]) -> str:
-    """The answer in text: what the tools said since the user spoke, else something about the user's words."""
-    if results := _results(messages[since:]):
+def write_reply(messages: Sequence[ChatMessage], last_user: int, offered: frozenset[str]) -> str:
+    """The reply: the results of the tools since the user's last message, else a quotation of that message."""
+    if results := _results(messages[last_user:]):
         return f"{results}\n\n{REMINDER}"
-    question = messages[since].text if since < len(messages) else ""
-    earlier = [message.text for message in messages[:since] if message.role == "user"]
+    question = messages[last_user].text if last_user < len(messages) else ""
+    earlier = [message.text for message in messages[:last_user] if message.role == "user"]
     if _EARLIER.search(question) and earlier:
         return f"Before this you said:\n\n{_quote(earlier[-1])}\n\n{REMINDER}"
-    if any(message.role == "assistant" for message in messages[:since]):
+    if any(message.role == "assistant" for message in messages[:last_user]):
         return f"You said:\n\n{_quote(question)}\n\n{REMINDER}"
-    skills = [skill for tool, skill in _SKILLS.items() if tool in offered]
-    able = f" With the tools that I was given I can answer {', '.join(skills)}." if skills else ""
-    return f"You said:\n\n{_quote(question)}\n\n{WHO}{able}\n\n{CONNECT}"
+    examples = [skill for tool, skill in _EXAMPLES.items() if tool in offered]
+    hint = f" With the tools that I was given I can answer {', '.join(examples)}." if examples else ""
+    return f"You said:\n\n{_quote(question)}\n\n{WHO}{hint}\n\n{CONNECT}"
 
 
 def _results(messages: Sequence[ChatMessage]) -> str:

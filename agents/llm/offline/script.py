@@ -1,4 +1,4 @@
-"""What the offline model is going to say: one pure decision from the messages and the tools on offer."""
+"""The answer of the offline model, as a pure function of the messages and tools of a request."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from agents.llm.directive import parse_directive
 from agents.llm.errors import BY_CLASS, BadModelRequest
 from agents.llm.interface import ChatMessage, ModelRequest, ToolCall
 from agents.llm.offline.examples import find_example
-from agents.llm.offline.plain_words import parse_calls, reply_to
+from agents.llm.offline.phrases import parse_calls, write_reply
 
-_LARGEST: dict[str, float] = {
+_MAX_SETTINGS: dict[str, float] = {
     "words": 20_000,
     "parallel": 128,
     "rounds": 1_000_000,
@@ -24,14 +24,14 @@ _LARGEST: dict[str, float] = {
     "ttft_ms": 600_000,
     "retry_after": 86_400,
 }
-_TALE = "offline models say the same words in the same order every time and that is what tests are made of"
+_FILLER = "offline models say the same words in the same order every time and that is what tests are made of"
 _ID = re.compile(r"call_(\d+)")
-_WORDS = tuple(_TALE.split())
+_FILLER_WORDS = tuple(_FILLER.split())
 
 
 @dataclass(frozen=True, slots=True)
-class Part:
-    """One answer. Times are seconds; `cut` is how many words are said before `fail`."""
+class ScriptedAnswer:
+    """One answer. Times are seconds; `cut` is the number of words before `fail`."""
 
     text: str
     calls: tuple[ToolCall, ...] = ()
@@ -44,23 +44,23 @@ class Part:
     retry_after_seconds: float | None = None
 
 
-def decide(request: ModelRequest, *, pace_seconds: float) -> Part:
-    """Raises `BadModelRequest` for a directive that cannot be read."""
-    return _apply_bounds(request, _decide(request, pace_seconds))
+def plan_answer(request: ModelRequest, *, pace_seconds: float) -> ScriptedAnswer:
+    """The answer to `request`. Raises `BadModelRequest` for a directive that cannot be read."""
+    return _apply_bounds(request, _plan(request, pace_seconds))
 
 
-def _apply_bounds(request: ModelRequest, part: Part) -> Part:
-    """`part` within the bounds of the request, as a real model would keep them."""
-    calls = part.calls
-    if request.must_call and not calls and part.fail is None:
+def _apply_bounds(request: ModelRequest, answer: ScriptedAnswer) -> ScriptedAnswer:
+    """`answer` with the options of the request applied, as a real model does."""
+    calls = answer.calls
+    if request.must_call and not calls and answer.fail is None:
         forced = request.tools[0]
         calls = _assign_ids([(forced.name, find_example(forced.parameters))], request.messages)
     calls = calls[:1] if request.one_call else calls
-    text = "" if calls and not part.calls else part.text
+    text = "" if calls and not answer.calls else answer.text
     if request.json is not None and not calls and not _is_object(text):
         text = json.dumps(find_example(request.json.schema) if request.json.schema else {"answer": text})
     ends = [at for stop in request.stop if (at := text.find(stop)) >= 0]
-    return replace(part, calls=calls, text=text[: min(ends, default=len(text))])
+    return replace(answer, calls=calls, text=text[: min(ends, default=len(text))])
 
 
 def _is_object(text: str) -> bool:
@@ -70,38 +70,42 @@ def _is_object(text: str) -> bool:
         return False
 
 
-def _decide(request: ModelRequest, pace_seconds: float) -> Part:
+def _plan(request: ModelRequest, pace_seconds: float) -> ScriptedAnswer:
     messages = request.messages
-    since = next((index for index in reversed(range(len(messages))) if messages[index].role == "user"), len(messages))
-    question = messages[since].text if since < len(messages) else ""
+    last_user = next(
+        (index for index in reversed(range(len(messages))) if messages[index].role == "user"), len(messages)
+    )
+    question = messages[last_user].text if last_user < len(messages) else ""
     try:
         settings = parse_directive(question, "offline")
         if settings is not None:
-            return _follow_directive(settings, messages, since, pace_seconds)
+            return _follow_directive(settings, messages, last_user, pace_seconds)
     except (ValueError, TypeError) as error:
         raise BadModelRequest(f"The offline model does not understand its directive: {error}") from None
     offered = frozenset(tool.name for tool in request.tools)
-    if not any(message.role == "tool" for message in messages[since:]) and (calls := parse_calls(question, offered)):
-        return Part("", _assign_ids(calls, messages), pace_seconds=pace_seconds)
-    return Part(reply_to(messages, since, offered), pace_seconds=pace_seconds)
+    if not any(message.role == "tool" for message in messages[last_user:]) and (
+        calls := parse_calls(question, offered)
+    ):
+        return ScriptedAnswer("", _assign_ids(calls, messages), pace_seconds=pace_seconds)
+    return ScriptedAnswer(write_reply(messages, last_user, offered), pace_seconds=pace_seconds)
 
 
 def _follow_directive(
-    settings: dict[str, Any], messages: Sequence[ChatMessage], since: int, default_pace_seconds: float
-) -> Part:
-    for name, largest in _LARGEST.items():
+    settings: dict[str, Any], messages: Sequence[ChatMessage], last_user: int, default_pace_seconds: float
+) -> ScriptedAnswer:
+    for name, largest in _MAX_SETTINGS.items():
         if not 0 <= settings.get(name, 0) <= largest:
             raise ValueError(f"{name} goes from 0 to {largest:g}")
     remaining = dict(settings)
     rounds = remaining.pop("rounds", 1)
     calls = _calls(remaining)
-    if sum(1 for message in messages[since:] if message.tool_calls) >= rounds:
+    if sum(1 for message in messages[last_user:] if message.tool_calls) >= rounds:
         calls = []
     text = _text(remaining)
     fail = remaining.pop("fail", ErrorClass.TRANSIENT if "cut" in remaining else None)
     if fail is not None and fail not in BY_CLASS:
         raise ValueError(f"there is no error class {fail}")
-    part = Part(
+    answer = ScriptedAnswer(
         text="" if calls and "text" not in settings else text,
         calls=_assign_ids(calls, messages),
         first_seconds=remaining.pop("ttft_ms", 0) / 1000,
@@ -115,12 +119,16 @@ def _follow_directive(
     )
     if remaining:
         raise ValueError(f"there is no setting {min(remaining)}")
-    return part
+    return answer
 
 
 def _text(remaining: dict[str, Any]) -> str:
     word_count = remaining.pop("words", None)
-    invented = "Done." if word_count is None else " ".join(_WORDS[index % len(_WORDS)] for index in range(word_count))
+    invented = (
+        "Done."
+        if word_count is None
+        else " ".join(_FILLER_WORDS[index % len(_FILLER_WORDS)] for index in range(word_count))
+    )
     return str(remaining.pop("text", invented))
 
 
@@ -133,7 +141,7 @@ def _calls(remaining: dict[str, Any]) -> list[tuple[str, Any]]:
 
 
 def _assign_ids(calls: Sequence[tuple[str, Any]], messages: Sequence[ChatMessage]) -> tuple[ToolCall, ...]:
-    """Ids that are new in these messages (of which the oldest may be missing), and the same when asked again."""
+    """The calls with ids that do not occur in `messages` (the oldest may be missing) and do not change in a repeat."""
     used = [int(match[1]) for message in messages for call in message.tool_calls if (match := _ID.fullmatch(call.id))]
     return tuple(
         ToolCall(f"call_{number}", name, arguments if isinstance(arguments, str) else json.dumps(arguments))
