@@ -208,7 +208,7 @@ CHECKS: Final[tuple[Check[Any], ...]] = (
         order=100,
         link=_turns_link(error="any"),
         permissions=_PERMISSIONS,
-        figure=True,
+        is_metric=True,
         detailed_by="failure_kinds",
     ),
     Check(
@@ -223,7 +223,7 @@ CHECKS: Final[tuple[Check[Any], ...]] = (
         order=110,
         link=_turns_link(state="queued"),
         permissions=_PERMISSIONS,
-        figure=True,
+        is_metric=True,
     ),
     Check(
         name="running_turns",
@@ -236,7 +236,7 @@ CHECKS: Final[tuple[Check[Any], ...]] = (
         order=120,
         link=_turns_link(state="running"),
         permissions=_PERMISSIONS,
-        figure=True,
+        is_metric=True,
     ),
     Check(
         name="stuck_turns",
@@ -249,7 +249,7 @@ CHECKS: Final[tuple[Check[Any], ...]] = (
         order=130,
         link=_turns_link(state="open"),
         permissions=_PERMISSIONS,
-        figure=True,
+        is_metric=True,
     ),
     Check(
         name="runners",
@@ -262,6 +262,6 @@ CHECKS: Final[tuple[Check[Any], ...]] = (
         order=140,
         link=Link("admin:agents_runner_changelist"),
         permissions=_PERMISSIONS,
-        figure=True,
+        is_metric=True,
     ),
 )

@@ -17,7 +17,7 @@ HOURS: Final = 24
 HEIGHT: Final = 100
 STEP: Final = 10
 # What failed is seen however little it is.
-LEAST: Final = 3
+MIN_FAILED_HEIGHT: Final = 3
 
 # Ids sort by time: each hour is one range of the primary key, and what went wrong one range of an index of its own.
 _COUNTS: Final = """
@@ -86,8 +86,8 @@ def past_day(now: datetime) -> Day:
     bounds = {"firsts": [lowest_id(at) for at in begins], "nexts": [lowest_id(at) for at in nexts]}
     with connection.cursor() as cursor:
         cursor.execute(_COUNTS, {**bounds, "quiet": list(SILENT_CLASSES)})
-        counted = cursor.fetchall()
-    return make_bars([Hour(at, turns, failed) for at, (turns, failed) in zip(begins, counted, strict=True)])
+        rows = cursor.fetchall()
+    return make_bars([Hour(at, turns, failed) for at, (turns, failed) in zip(begins, rows, strict=True)])
 
 
 def make_bars(hours: Sequence[Hour]) -> Day:
@@ -95,7 +95,7 @@ def make_bars(hours: Sequence[Hour]) -> Day:
     busiest = max((hour.turns for hour in hours), default=0)
     bars = []
     for number, hour in enumerate(hours):
-        whole = round(HEIGHT * hour.turns / busiest) if busiest else 0
-        bad = max(LEAST, round(HEIGHT * hour.failed / busiest)) if hour.failed else 0
-        bars.append(Bar(hour, x=STEP * number, good=max(0, whole - bad), bad=bad))
+        height = round(HEIGHT * hour.turns / busiest) if busiest else 0
+        bad = max(MIN_FAILED_HEIGHT, round(HEIGHT * hour.failed / busiest)) if hour.failed else 0
+        bars.append(Bar(hour, x=STEP * number, good=max(0, height - bad), bad=bad))
     return Day(bars, sum(hour.turns for hour in hours), sum(hour.failed for hour in hours), busiest)

@@ -15,7 +15,7 @@ from agents.checks import FAILED
 from agents.models import Release, Turn
 from checks.check import Level, Link, Reader
 from checks.registry import registry
-from checks.run import FAULT_WORDS, CheckResult, run_checks
+from checks.run import FAULT_LABELS, CheckResult, run_checks
 from console.formatting import NOTHING
 from foundation.clock import now
 from foundation.ids import lowest_id
@@ -23,7 +23,7 @@ from monitoring.charts import past_day
 
 ROWS: Final = 6
 # Acts of which those that belong together are told as one.
-READ_ACTS: Final = 200
+READ_ENTRIES: Final = 200
 # The page waits no longer than this for its checks.
 CHECK_SECONDS: Final = 9.0
 _FAULT_REMEDY: Final = "Load this page again; var/logs/web-*.log says why it could not be measured."
@@ -33,7 +33,7 @@ _FAULT_REMEDY: Final = "Load this page again; var/logs/web-*.log says why it cou
 class Alert:
     """Something that needs somebody: what it is, where to look, what to do. `level` is "warn" or "bad"."""
 
-    words: str
+    message: str
     address: str
     remedy: str
     level: str
@@ -45,7 +45,7 @@ class Metric:
 
     name: str
     value: str
-    words: str
+    message: str
     address: str
     level: str = ""
 
@@ -69,48 +69,50 @@ def overview(user: User | AnonymousUser) -> dict[str, Any]:
     failed = Turn.objects.filter(FAILED, pk__gte=lowest_id(at - timedelta(days=1)))
     newest_failed = failed.select_related("user", "agent_session__agent").order_by("-id")
     releases = Release.objects.select_related("agent", "published_by").order_by("-published_at")
-    results = run_checks(registry.read_by(Reader.OVERVIEW, has_permission=holds), now=at, seconds=CHECK_SECONDS)
+    results = run_checks(registry.for_reader(Reader.OVERVIEW, has_permission=holds), now=at, seconds=CHECK_SECONDS)
     return {
-        "figures": [_figure(result) for result in results if result.check.figure],
-        "concerns": list(_concerns(results)),
+        "metrics": [_metric(result) for result in results if result.check.is_metric],
+        "alerts": list(_alerts(results)),
         "day": past_day(at) if holds("agents.view_turn") else None,
         "failed_turns": newest_failed[:ROWS] if holds("agents.view_turn") else None,
         "latest_releases": releases[:ROWS] if holds("agents.view_release") else None,
-        "latest_acts": _latest_acts() if holds("accounts.view_auditentry") else None,
+        "latest_actions": _latest_actions() if holds("accounts.view_auditentry") else None,
     }
 
 
-def _figure(result: CheckResult) -> Metric:
+def _metric(result: CheckResult) -> Metric:
     check = result.check
     if result.fault:
-        return Metric(check.title, NOTHING, FAULT_WORDS[result.fault], _address(check.link), "warn")
+        return Metric(check.title, NOTHING, FAULT_LABELS[result.fault], _address(check.link), "warn")
     [finding] = result.findings
     level = "" if finding.level is Level.GOOD else str(finding.level)
-    return Metric(check.title, finding.value, finding.words, _address(finding.link), level)
+    return Metric(check.title, finding.value, finding.message, _address(finding.link), level)
 
 
-def _concerns(results: Sequence[CheckResult]) -> Iterator[Alert]:
+def _alerts(results: Sequence[CheckResult]) -> Iterator[Alert]:
     """What is not good, and what could not be found out; nothing twice."""
     measured = {result.check.name for result in results if not result.fault}
     for result in results:
         check = result.check
         if result.fault:
-            yield Alert(f"{check.title}: {FAULT_WORDS[result.fault]}", _address(check.link), _FAULT_REMEDY, "warn")
+            yield Alert(f"{check.title}: {FAULT_LABELS[result.fault]}", _address(check.link), _FAULT_REMEDY, "warn")
         elif check.detailed_by not in measured:
             for finding in result.findings:
                 if finding.level is not Level.GOOD:
-                    words = f"{check.title}: {finding.value}, {finding.words}" if check.figure else finding.words
-                    yield Alert(words, _address(finding.link), finding.remedy, str(finding.level))
+                    message = (
+                        f"{check.title}: {finding.value}, {finding.message}" if check.is_metric else finding.message
+                    )
+                    yield Alert(message, _address(finding.link), finding.remedy, str(finding.level))
 
 
 def _address(link: Link | None) -> str:
     return link.url() if link else ""
 
 
-def _latest_acts() -> list[RepeatedAction]:
-    entries = list(AuditEntry.objects.defer("detail").order_by("-id")[:READ_ACTS])
-    found: list[RepeatedAction] = []
+def _latest_actions() -> list[RepeatedAction]:
+    entries = list(AuditEntry.objects.defer("detail").order_by("-id")[:READ_ENTRIES])
+    actions: list[RepeatedAction] = []
     for _, group in groupby(entries, key=lambda entry: (entry.actor, entry.action)):
         same = list(group)
-        found.append(RepeatedAction(same[0], len(same), len(entries) == READ_ACTS and same[-1] is entries[-1]))
-    return found[:ROWS]
+        actions.append(RepeatedAction(same[0], len(same), len(entries) == READ_ENTRIES and same[-1] is entries[-1]))
+    return actions[:ROWS]

@@ -13,7 +13,7 @@ from django.db.migrations.recorder import MigrationRecorder
 
 from checks.check import Level, Reader
 from checks.registry import registry
-from checks.run import FAULT_WORDS, CheckResult, Fault, run_checks
+from checks.run import FAULT_LABELS, CheckResult, Fault, run_checks
 from foundation.clock import now
 
 # Less than a probe waits (`bandstand.health`).
@@ -30,7 +30,7 @@ class Failing:
 
 def failing_parts() -> list[Failing]:
     """Every part that does not work, by the name of its check; with the database gone nothing else can be told."""
-    results = run_checks(registry.read_by(Reader.READY), now=now(), seconds=CHECK_SECONDS)
+    results = run_checks(registry.for_reader(Reader.READY), now=now(), seconds=CHECK_SECONDS)
     failing = [part for result in results for part in _failing(result)]
     if any(result.fault is Fault.FAILED and _of_the_database(result.error) for result in results):
         failing.insert(0, Failing("database", "does not answer as it should"))
@@ -40,10 +40,10 @@ def failing_parts() -> list[Failing]:
 def _failing(result: CheckResult) -> Iterator[Failing]:
     """What is bad, and what could not be measured; what was skipped for another part's sake has no news."""
     if result.fault and result.fault is not Fault.SKIPPED:
-        yield Failing(result.check.name, FAULT_WORDS[result.fault])
+        yield Failing(result.check.name, FAULT_LABELS[result.fault])
     for finding in result.findings:
         if finding.level is Level.BAD:
-            yield Failing(result.check.name, finding.words)
+            yield Failing(result.check.name, finding.message)
 
 
 def _of_the_database(error: Exception | None) -> bool:

@@ -92,13 +92,13 @@ def _confirmation(
         request,
         model_admin,
         title=f"{action.label}?",
-        words=f"{_count_text(count, model_admin)}\n\n{action.description}",
+        message=f"{_count_text(count, model_admin)}\n\n{action.description}",
         rows=list(rows[:21]) if count <= 20 else (),
         yes=f"Yes, {action.label[0].lower()}{action.label[1:]}",
         back=back,
         danger=action.danger,
         template="console/operator_action.html",
-        more={"hidden_fields": {"before": new_id(), "back": back}},
+        extra_context={"hidden_fields": {"before": new_id(), "back": back}},
     )
     # A confirmation without `before`: not sent by this page.
     return page if page is not None else HttpResponseRedirect(back)

@@ -184,7 +184,7 @@ def _archive_page(request: HttpRequest, model_admin: Any, draft: AgentDraft) -> 
         request,
         model_admin,
         title=f"{'Restore' if archived else 'Archive'} {agent}",
-        words=f"People who may talk to {agent} will find it again."
+        message=f"People who may talk to {agent} will find it again."
         if archived
         else f"Nobody will be able to begin a conversation with {agent}. What was said stays readable.",
         yes="Restore" if archived else "Archive",

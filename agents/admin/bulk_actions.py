@@ -97,7 +97,7 @@ class BulkActionAdmin(ReadOnlyAdmin):
         # The button on the page of the bulk action sends the confirmation along: stopping may be urgent.
         warning = "What is done stays done; the other rows stay as they are."
         confirmation = confirmation_page(
-            request, self, title=f"Stop {bulk}?", words=warning, yes="Stop", back=row_url(bulk), danger=True
+            request, self, title=f"Stop {bulk}?", message=warning, yes="Stop", back=row_url(bulk), danger=True
         )
         if confirmation is not None:
             return confirmation

@@ -43,12 +43,12 @@ def publish_page(request: HttpRequest, model_admin: Any, draft: AgentDraft) -> H
         request,
         model_admin,
         title=f"Publish {agent}",
-        words="New sessions will run on this configuration at once. Sessions that exist keep the release they have.",
+        message="New sessions will run on this configuration at once. Sessions that exist keep the release they have.",
         yes="Publish",
         back=row_url(agent, "edit_draft"),
         form=form,
         template=_TEMPLATE,
-        more=_diff_context(agent, live, draft),
+        extra_context=_diff_context(agent, live, draft),
     )
     if confirmation is not None:
         return confirmation
@@ -75,13 +75,13 @@ def roll_back_page(request: HttpRequest, model_admin: Any, release: Release) -> 
         request,
         model_admin,
         title=f"Roll {agent} back to release {release.number}",
-        words=f"Release {release.number} will be published again under a new number. New sessions will run on it at "
+        message=f"Release {release.number} will be published again under a new number. New sessions will run on it at "
         "once, sessions that exist keep the release they have, and the draft stays as it is.",
         yes="Roll back",
         back=row_url(release),
         form=form,
         template=_TEMPLATE,
-        more=_diff_context(agent, live, release),
+        extra_context=_diff_context(agent, live, release),
     )
     if confirmation is not None:
         return confirmation

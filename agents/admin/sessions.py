@@ -175,7 +175,7 @@ class AgentSessionAdmin(KeysetAdmin):
             raise PermissionDenied
         back = row_url(session)
         confirmation = confirmation_page(
-            request, self, title="Fork?", words=FORK_WORDS, yes="Yes, fork", back=back, rows=[str(session)]
+            request, self, title="Fork?", message=FORK_WORDS, yes="Yes, fork", back=back, rows=[str(session)]
         )
         if confirmation is not None:
             return confirmation

@@ -22,7 +22,7 @@ from rest.views import AsyncApiView
 
 DEFAULT_LIMIT, LARGEST_LIMIT = 100, 500
 
-_limit = whole_number(least=1, most=LARGEST_LIMIT)
+_limit = whole_number(minimum=1, maximum=LARGEST_LIMIT)
 
 
 class EventsView(AsyncApiView):

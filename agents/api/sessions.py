@@ -23,7 +23,7 @@ from foundation.errors import InvalidInput
 from rest.etags import etag, expected_version
 from rest.idempotency import Operation, run_once
 from rest.paging import Order, limit_parameter, paginate
-from rest.query_params import read_id, read_query, slug, some_words
+from rest.query_params import read_id, read_query, search_text, slug
 from rest.request_body import read_body
 from rest.responses import json_response, no_content
 from rest.serializers import Id, Input, Object, Text, read_input
@@ -57,7 +57,7 @@ def session_response(session: AgentSession, *, status: int = 200) -> HttpRespons
 class SessionsView(ApiView):
     def get(self, _request: Request) -> HttpResponse:
         query = read_query(
-            self.http, agent=slug, search=some_words, limit=limit_parameter, cursor=SESSIONS.cursor_parameter()
+            self.http, agent=slug, search=search_text, limit=limit_parameter, cursor=SESSIONS.cursor_parameter()
         )
         rows = user_sessions(self.who()).filter(listed=True)
         if (search := query.pop("search", None)) is not None:

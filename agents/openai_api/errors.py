@@ -12,7 +12,7 @@ from agents.domain.states import TurnStatus
 from agents.sessions import CompletionResult
 from foundation import strict_json
 from foundation.errors import BandstandError, Conflict, Unavailable
-from foundation.problems import retry_after
+from foundation.problems import retry_after_header
 from rest.errors import InvalidFields
 from rest.problems import classify_error, http_status, mark_logged
 
@@ -71,7 +71,7 @@ def openai_error_response(error: Exception, *, actor: str | None, method: str, p
     should_retry = classified is None or classified.retryable
     headers = {"Cache-Control": "no-store", "X-Should-Retry": "true" if should_retry else "false"}
     if classified is not None and classified.retry_after_seconds is not None:
-        headers["Retry-After"] = retry_after(classified.retry_after_seconds)
+        headers["Retry-After"] = retry_after_header(classified.retry_after_seconds)
     if status == 401:
         headers["WWW-Authenticate"] = "Bearer"
     body = strict_json.dumps(openai_error_body(classified))

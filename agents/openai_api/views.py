@@ -46,7 +46,7 @@ class _OpenAIView(ApiView):
 
     def handle_exception(self, exc: Exception) -> HttpResponseBase:  # type: ignore[override]
         if isinstance(exc, BandstandError):
-            self.left = exc.context.get("left", self.left)
+            self.remaining = exc.context.get("remaining", self.remaining)
         actor = self.actor.name if self.actor else None
         return openai_error_response(exc, actor=actor, method=str(self.http.method), path=self.http.path)
 

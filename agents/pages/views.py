@@ -18,7 +18,7 @@ from django.views.decorators.csrf import ensure_csrf_cookie
 from django.views.decorators.http import require_safe
 
 import markdown_rendering
-from accounts.login import LoginForm, add_retry_after
+from accounts.login import LoginForm, add_retry_after_header
 from accounts.role_permissions import ENTER_CONSOLE, USE_CHAT
 
 _STATIC = Path(__file__).resolve().parent / "static"
@@ -70,7 +70,7 @@ def help_page(request: HttpRequest) -> HttpResponse:
 
 def login(request: HttpRequest) -> HttpResponseBase:
     """The login page. Failed logins are counted; after too many the response is 429."""
-    return add_retry_after(_login(request))
+    return add_retry_after_header(_login(request))
 
 
 _login = auth_views.LoginView.as_view(

@@ -1,1 +1,1 @@
-"""Who acts, and what they may: people, their roles and API keys, sign-in, the audit trail, e-mail to them."""
+"""Users, roles, permissions and API keys; the login, the audit trail and outgoing e-mail."""

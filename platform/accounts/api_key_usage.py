@@ -1,4 +1,4 @@
-"""When a key was last used: at most one write a minute and key, and never in the way of the request."""
+"""Record when an API key was last used: at most one write per minute and key, outside of the request."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _running: set[Future[object]] = set()
 
 
 def record_key_use(key_id: UUID, last_used_at: datetime | None) -> None:
-    """Have the use written soon, unless the row or this process says that it was within the last minute."""
+    """Queue an update of `last_used_at`, unless the row or this process recorded a use within the last minute."""
     moment = now()
     if last_used_at is not None and moment - last_used_at < PERIOD:
         return
@@ -31,7 +31,7 @@ def record_key_use(key_id: UUID, last_used_at: datetime | None) -> None:
         if noted is not None and moment - noted < PERIOD:
             return
         if len(_noted) > 10_000:
-            _noted.clear()  # forgetting costs one write per key
+            _noted.clear()  # costs at most one more write per key
         _noted[key_id] = moment
     future = start_in_db_thread(_write, key_id)
     _running.add(future)
@@ -44,6 +44,6 @@ def wait_for_writes() -> None:
 
 
 def _write(key_id: UUID) -> None:
-    # Again the same condition: other processes have their own memory.
+    # Checked again in SQL: other processes have caches of their own.
     stale = Q(last_used_at__isnull=True) | Q(last_used_at__lt=Now() - PERIOD)
     ApiKey.objects.filter(stale, pk=key_id).update(last_used_at=Now())

@@ -1,4 +1,4 @@
-"""API keys: `bs_<prefix>_<secret>`, shown once, kept as the prefix and an HMAC of the whole."""
+"""API keys: `bs_<prefix>_<secret>`. Shown once; stored as the prefix and an HMAC of the whole key."""
 
 from __future__ import annotations
 
@@ -37,24 +37,24 @@ from foundation.ids import new_id
 from ratelimits import guard_bad_key
 
 PREFIX_LENGTH = 12
-SECRET_LENGTH = 43  # 256 bits in 62 letters
+SECRET_LENGTH = 43  # 256 bits in an alphabet of 62 characters
 _PREFIX_LETTERS = string.ascii_lowercase + string.digits
 _SECRET_LETTERS = string.ascii_letters + string.digits
 _SHAPE = re.compile(rf"bs_([a-z0-9]{{{PREFIX_LENGTH}}})_[A-Za-z0-9]{{{SECRET_LENGTH}}}")
 
-# What a scope is for, and how long keys work, in the words of the pages.
-SCOPE_WORDS: Final = {
+# Labels of the scopes and of the lifetimes, as the pages show them.
+SCOPE_LABELS: Final = {
     Scope.READ: "read: look at what is the person's own",
     Scope.CHAT: "chat: talk to agents",
     Scope.MANAGE: "manage: do what the person's roles allow, beyond chatting",
 }
 KEY_DAYS: Final = (("30", "30 days"), ("90", "90 days"), ("365", "a year"), ("", "until somebody revokes it"))
-# Nobody oversees more; a program that makes one for each of its runs is stopped here.
-MOST_KEYS: Final = 100
+# Working keys per user: stops a program that creates a key for each of its runs.
+MAX_KEYS: Final = 100
 
 log = structlog.get_logger(__name__)
 
-# One statement, written by hand: it stands before every request with a key. A key can do no more than its user may now.
+# Hand-written because it runs once for every request with a key. A key can do no more than its user may now.
 _FIND = f"""
 SELECT k.id, k.digest, k.scopes, k.last_used_at,
        CASE WHEN k.revoked_at IS NOT NULL THEN 'key_revoked'
@@ -77,20 +77,21 @@ def create_api_key(
     expires_at: datetime | None,
     key_id: UUID | None = None,
 ) -> tuple[ApiKey, str]:
-    """A new key of `user`, and its text, which exists nowhere else.
+    """Create a key for `user`; return its row and its plain text, which is stored nowhere.
 
-    For oneself, with no more scopes than one has; for others with the permission to add API keys. `expires_at` None: it
-    never ends. Raises `Forbidden`, or `InvalidInput` with a pointer.
+    A user may create keys for themselves with at most their own scopes; keys for others need `ADD_API_KEY`.
+    `expires_at` None: it never expires. Raises `Forbidden`, `Conflict` for a `key_id` in use or too many keys, and
+    `InvalidInput` with a pointer.
     """
-    wanted = _known_scopes(scopes)
-    _may_create(actor, user, wanted)
+    requested = _parse_scopes(scopes)
+    _check_may_create(actor, user, requested)
     title = _name(name)
     if expires_at is not None and expires_at <= now():
         raise InvalidInput("The end lies in the past.", pointer="/expires_at")
     if key_id is not None and ApiKey.objects.filter(pk=key_id).exists():
         raise Conflict("This key is made already, and its text cannot be shown again.")
-    if ApiKey.objects.filter(_working(), user=user).count() >= MOST_KEYS:
-        raise Conflict(f"{user} has {MOST_KEYS} keys that work: revoke one first.")
+    if ApiKey.objects.filter(_working(), user=user).count() >= MAX_KEYS:
+        raise Conflict(f"{user} has {MAX_KEYS} keys that work: revoke one first.")
     prefix, plain = _new_key()
     key = ApiKey.objects.create(
         id=key_id or new_id(),
@@ -98,7 +99,7 @@ def create_api_key(
         name=title,
         prefix=prefix,
         digest=_digests(plain)[0],
-        scopes=[str(scope) for scope in sorted(wanted)],
+        scopes=[str(scope) for scope in sorted(requested)],
         expires_at=expires_at,
     )
     detail = {"user": user.get_username(), "scopes": key.scopes, "expires_at": key.expires_at and str(key.expires_at)}
@@ -109,7 +110,7 @@ def create_api_key(
 
 @transaction.atomic
 def revoke_api_key(actor: Actor, *, key_id: UUID) -> ApiKey:
-    """End a key at once; a second time changes nothing. Raises `NotFound` for an absent key and one of others alike."""
+    """Revoke a key at once; a second call changes nothing. Raises `NotFound` if it does not exist or is not visible."""
     key = ApiKey.objects.select_related("user").filter(pk=key_id).first()
     if key is None or not (actor.user_id == key.user_id or has_permission(actor, REVOKE_API_KEY)):
         raise NotFound("There is no such key here.")
@@ -121,38 +122,38 @@ def revoke_api_key(actor: Actor, *, key_id: UUID) -> ApiKey:
 
 
 def expiry_from_days(days: str) -> datetime | None:
-    """The end of a key that is made now, by one of `KEY_DAYS`."""
+    """The expiry of a key created now, for a value of `KEY_DAYS`; None for ""."""
     return now() + timedelta(days=int(days)) if days else None
 
 
 def authenticate_key(plain: str, *, address: str | None = None) -> Actor:
-    """The actor of a key, in one query and without a cache: what is revoked now is refused now.
+    """The actor that a key stands for, by one uncached query, so that a revocation takes effect at once.
 
-    Raises `Unauthenticated` (the same for every reason; the rule goes to the log only), and `RateLimited` instead when
-    too many bad keys came from `address`.
+    Raises `Unauthenticated` (its message does not tell the reason; its rule is for the log), and `RateLimited` instead
+    when too many bad keys came from `address`.
     """
     try:
-        return _actor_of_key(plain)
+        return _find_actor(plain)
     except Unauthenticated:
         guard_bad_key(address)
         raise
 
 
-def _actor_of_key(plain: str) -> Actor:
+def _find_actor(plain: str) -> Actor:
     shape = _SHAPE.fullmatch(plain)
     if shape is None:
         raise Unauthenticated(rule="key_malformed")
     with connection.cursor() as cursor:
         cursor.execute(_FIND, {"prefix": shape[1]})
         row = cursor.fetchone()
-    # The digests are made and compared whether or not there is a row, so that time does not tell prefixes apart.
+    # Digests are computed and compared even without a row, so that timing does not reveal which prefixes exist.
     stored = bytes(row[1]) if row else bytes(hashlib.sha256().digest_size)
     matches = [hmac.compare_digest(digest, stored) for digest in _digests(plain)]
     if row is None or not any(matches):
         raise Unauthenticated(rule="key_unknown")
-    key_id, _, scopes, last_used_at, fault, user_id, username, permissions = row
-    if fault is not None:
-        raise Unauthenticated(rule=fault)
+    key_id, _, scopes, last_used_at, rule, user_id, username, permissions = row
+    if rule is not None:
+        raise Unauthenticated(rule=rule)
     record_key_use(key_id, last_used_at)
     allowed = permission_scopes(permissions) & {Scope(scope) for scope in scopes}
     return Actor.user(user_id=user_id, name=username, scopes=allowed, key_id=key_id)
@@ -175,20 +176,20 @@ def _digests(plain: str) -> list[bytes]:
     return [hmac.digest(pepper.get_secret_value().encode(), plain.encode(), hashlib.sha256) for pepper in peppers]
 
 
-def _known_scopes(scopes: Iterable[Scope]) -> frozenset[Scope]:
+def _parse_scopes(scopes: Iterable[Scope]) -> frozenset[Scope]:
     try:
-        wanted = frozenset(Scope(scope) for scope in scopes)
+        requested = frozenset(Scope(scope) for scope in scopes)
     except ValueError:
         raise InvalidInput(f"Scopes are {', '.join(Scope)}.", pointer="/scopes") from None
-    if not wanted:
+    if not requested:
         raise InvalidInput("At least one scope is needed.", pointer="/scopes")
-    return wanted
+    return requested
 
 
-def _may_create(actor: Actor, user: User, wanted: frozenset[Scope]) -> None:
-    # A key makes further keys only with `manage`: otherwise one that leaked could outlive its own end.
+def _check_may_create(actor: Actor, user: User, requested: frozenset[Scope]) -> None:
+    # A key may create further keys only with `manage`: otherwise a leaked one could outlive its own expiry.
     trusted = actor.key_id is None or Scope.MANAGE in actor.scopes
-    if actor.user_id == user.pk and trusted and wanted <= actor.scopes:
+    if actor.user_id == user.pk and trusted and requested <= actor.scopes:
         return
     if not has_permission(actor, ADD_API_KEY):
         raise Forbidden(rule=ADD_API_KEY)

@@ -23,6 +23,6 @@ class AccountsConfig(AppConfig):
             Entry("People", 1, "People", "accounts.user", "person"),
             Entry("People", 2, "Roles and groups", "auth.group", "group"),
             Entry("People", 3, "API keys", "accounts.apikey", "key"),
-            Entry("People", 4, "Mail", "accounts.outgoingemail", "mail"),
+            Entry("People", 4, "Outgoing e-mail", "accounts.outgoingemail", "mail"),
             Entry("Operations", 5, "Audit trail", "accounts.auditentry", "history"),
         )

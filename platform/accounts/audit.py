@@ -1,4 +1,4 @@
-"""The audit trail: one row per act of somebody, in the transaction of the act itself."""
+"""The audit trail: one row per action, written in the transaction of the action itself."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from accounts.actor import Actor
 from accounts.models import AuditEntry
 from foundation.ids import lowest_id
 
-_FORGET: Final = """
+_PURGE: Final = """
 DELETE FROM accounts_auditentry WHERE id IN (
     SELECT id FROM accounts_auditentry WHERE id < %(last)s AND at < %(moment)s ORDER BY id LIMIT %(limit)s)
 """
 # An exact count of a small table; the planner's of a large one.
-_EXTENT: Final = """
+_SIZE: Final = """
 SELECT (SELECT at FROM accounts_auditentry ORDER BY id LIMIT 1),
        CASE WHEN reltuples < 10000 THEN (SELECT count(*) FROM (SELECT FROM accounts_auditentry LIMIT 10000) few)
             ELSE reltuples::bigint END,
@@ -30,8 +30,8 @@ FROM pg_class WHERE oid = 'accounts_auditentry'::regclass
 
 @dataclass(frozen=True, slots=True)
 class AuditTarget:
-    """A kind of row that entries are about: its model's name, what people call it, and the address of its page in the
-    console by name, where it has one."""
+    """A kind of row that entries refer to: the name of its model, its label, and the URL name of its page in the
+    console, if it has one."""
 
     model_name: str
     label: str
@@ -42,63 +42,64 @@ _targets: dict[str, AuditTarget] = {}
 
 
 def register_audit_targets(*targets: AuditTarget) -> None:
-    """Have the trail name these kinds of rows, link to their pages and offer them as a filter."""
+    """Register kinds of rows, so that the audit pages label them, link to them and offer them as filters."""
     _targets.update((target.model_name, target) for target in targets)
 
 
 def audit_targets() -> dict[str, AuditTarget]:
-    """All kinds of rows by model name."""
+    """All registered kinds of rows, by model name."""
     return dict(_targets)
 
 
 def record_audit(actor: Actor, action: str, *, target: Model, detail: Mapping[str, Any] | None = None) -> AuditEntry:
-    """Note that `actor` did `action` ("release.published") to `target`, a row that has its key.
+    """Record that `actor` did `action` ("release.published") to `target`, a saved row; return the entry.
 
-    Call it inside the verb's transaction: then there is no act without its entry, and no entry without its act.
-    `detail` is JSON, without secrets and without what was said in a conversation. A row is named by its `audit_name`,
-    where its model has one, else by its text.
+    Call it inside the transaction of the action, so that neither is committed without the other. `detail` is JSON,
+    without secrets and without the content of conversations. The target is named by its model's `audit_name()` if it
+    has one, else by `str()`.
     """
-    told = dict(detail or {})
+    payload = dict(detail or {})
     if actor.key_id is not None:
-        told["api_key"] = str(actor.key_id)
+        payload["api_key"] = str(actor.key_id)
     return AuditEntry.objects.create(
         actor=actor.name,
         user_id=actor.user_id,
         action=action,
         target_type=target._meta.model_name or "",
         target_id=str(target.pk),
-        target_name=_name_of(target),
-        detail=told,
+        target_name=_target_name(target),
+        detail=payload,
     )
 
 
-def _name_of(target: Model) -> str:
+def _target_name(target: Model) -> str:
     name = getattr(target, "audit_name", None)
     return (str(target) if name is None else str(name()))[:200]
 
 
 def find_last_change(row: Model) -> AuditEntry | None:
-    """The newest entry about `row`."""
+    """The newest entry about `row`, or None."""
     entries = AuditEntry.objects.filter(target_id=str(row.pk), target_type=row._meta.model_name)
     return entries.order_by("-id").first()
 
 
 @transaction.atomic
 def purge_audit_before(moment: datetime, *, limit: int = 5_000) -> int:
-    """Delete the oldest entries made before `moment`, up to `limit`; how many. The one way past the table's guard."""
+    """Delete the oldest entries made before `moment`, up to `limit`; return how many. All other deletes are refused
+    by a trigger of the table."""
     with connection.cursor() as cursor:
         cursor.execute("SET LOCAL bandstand.audit_retention = 'on'")
-        # The ids are of our clock and `at` is of the database's; a day apart is no clock.
+        # Ids carry this process's clock and `at` the database's; a day of margin covers any difference.
         values: dict[str, Any] = {"moment": moment, "last": lowest_id(moment + timedelta(days=1)), "limit": limit}
-        cursor.execute(_FORGET, values)
-        forgotten: int = cursor.rowcount
+        cursor.execute(_PURGE, values)
+        deleted: int = cursor.rowcount
         cursor.execute("SET LOCAL bandstand.audit_retention = 'off'")
-    return forgotten
+    return deleted
 
 
 @dataclass(frozen=True, slots=True)
 class AuditSize:
-    """How far back the trail goes, how many entries it has by PostgreSQL's estimate, and what they take on the disk."""
+    """The time of the oldest entry, PostgreSQL's estimate of the number of entries, and their size on disk in bytes."""
 
     oldest: datetime | None
     entries: int
@@ -106,7 +107,7 @@ class AuditSize:
 
 
 def audit_size() -> AuditSize:
-    """One query, quick for any number of entries."""
+    """The size of the audit trail, by one query that is fast for any number of entries."""
     with connection.cursor() as cursor:
-        cursor.execute(_EXTENT)
+        cursor.execute(_SIZE)
         return AuditSize(*cursor.fetchone())

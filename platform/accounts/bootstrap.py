@@ -1,4 +1,4 @@
-"""The account that the first person on an installation logs in with."""
+"""Create the first owner account of an installation."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ log = structlog.get_logger(__name__)
 
 
 def ensure_owner(data_dir: Path) -> Path | None:
-    """Make the first owner unless somebody has that role; the login is then in the file returned (0600).
+    """Create an owner account unless a user has that role; return the file with its login (mode 0600), or None.
 
-    A first run that died before its commit is made good by the next one, which writes the file anew.
+    If a run dies before its commit, the next one creates the account and rewrites the file.
     """
     if _owner_exists():
         return None
     with transaction.atomic():
-        advisory_xact_lock(AdvisoryLock.CREATE_FIRST_OWNER)  # two first starts at once make one account
+        advisory_xact_lock(AdvisoryLock.CREATE_FIRST_OWNER)  # two concurrent first starts create one account
         if _owner_exists():
             return None
         password = secrets.token_urlsafe(15)

@@ -1,4 +1,4 @@
-"""What is checked of API keys."""
+"""Checks of API keys."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from checks.check import Check, Finding, Level, Link, Reader
 from checks.run import Measurements
 
 END_WITHIN: Final = timedelta(days=7)
-# Keys that are named one by one.
+# Keys that are reported individually.
 KEYS: Final = 4
 
 
 @dataclass(frozen=True, slots=True)
 class EndingKey:
-    """A key that a program used lately and that ends soon."""
+    """A recently used key that expires soon."""
 
     id: UUID
     name: str
@@ -28,7 +28,7 @@ class EndingKey:
 
 
 def ending_keys(measurements: Measurements) -> list[EndingKey]:
-    """The ones that end first."""
+    """Up to `KEYS` keys that were used within the past week and expire within the next, soonest first."""
     at = measurements.now
     keys = ApiKey.objects.filter(revoked_at__isnull=True, expires_at__gt=at, expires_at__lt=at + END_WITHIN)
     used = keys.filter(last_used_at__gt=at - END_WITHIN).select_related("user").order_by("expires_at")

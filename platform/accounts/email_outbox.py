@@ -1,8 +1,8 @@
-"""Mail to people, with links for their passwords: written with what asks for it, sent by the scheduler.
+"""The outbox of e-mails with password links: rows written in the caller's transaction, sent by the scheduler.
 
-A letter is a row first. Whoever sends it takes it for a few minutes, hands it to the mail server, and writes down how
-that went: a process that dies in between costs a second copy at most, never the letter. The link is made while it is
-sent, so no row, queue or log ever holds one.
+A worker claims a row for a few minutes, hands the e-mail to the mail server and records the result. If the worker dies
+in between, the e-mail is sent twice at most, and never lost. The link is created while sending, so that no row, queue
+or log contains one.
 """
 
 from __future__ import annotations
@@ -27,12 +27,12 @@ from foundation.advisory_locks import AdvisoryLock, try_advisory_lock
 from foundation.batches import work_in_batches
 from foundation.clock import now
 
-# How long after each attempt the next one is made; after the last one the letter has failed.
-WAITS: Final = (timedelta(minutes=1), timedelta(minutes=5), timedelta(minutes=15))
-# Longer than one mail can take: after this a letter whose sender died is anybody's.
-TAKEN_FOR: Final = timedelta(minutes=5)
+# Delays before the second, third and fourth attempt; after that the e-mail has failed.
+RETRY_DELAYS: Final = (timedelta(minutes=1), timedelta(minutes=5), timedelta(minutes=15))
+# Longer than sending one e-mail can take: after this an e-mail whose worker died can be claimed again.
+CLAIM_TIMEOUT: Final = timedelta(minutes=5)
 SEND_SECONDS: Final = 40
-KEEP: Final = timedelta(days=30)
+RETENTION: Final = timedelta(days=30)
 
 _TASK: Final = "agents.tasks.send_emails"
 _TOKENS: Final[dict[str, LinkTokens]] = {
@@ -48,32 +48,35 @@ log = structlog.get_logger(__name__)
 
 
 def email_enabled() -> bool:
-    """Whether this installation sends mail (EMAIL_URL)."""
+    """Whether this installation sends e-mail (EMAIL_URL is set)."""
     return settings.BANDSTAND.mail_server is not None
 
 
 def queue_emails(users: Iterable[User | None], *, kind: OutgoingEmail.Kind, asked_by: str = "") -> list[OutgoingEmail]:
-    """Letters to `users`, sent soon after the caller's transaction. None stands for nobody, at the same cost."""
-    letters = OutgoingEmail.objects.bulk_create(
+    """Queue one e-mail for each of `users`, sent soon after the caller's transaction commits; return the rows.
+
+    A None among `users` costs as much as a user and sends nothing, so that timing does not tell who has an account.
+    """
+    emails = OutgoingEmail.objects.bulk_create(
         [OutgoingEmail(user=user, kind=kind, asked_by=asked_by) for user in users]
     )
     async_task(_TASK, group="mail")
-    return letters
+    return emails
 
 
 def send_emails() -> int:
-    """Send what is due, for 40 seconds at most; how many were sent. None while another worker is at it.
+    """Send the e-mails that are due, for at most `SEND_SECONDS`; return how many were sent.
 
-    A mail server that does not answer takes its time for each letter: it must not get all workers of the scheduler.
+    Only one worker sends at a time, so that a mail server that does not answer cannot block all of the scheduler.
     """
     sent: list[bool] = []
 
-    def send_next(_left: float) -> int:
+    def send_next(_seconds_left: float) -> int:
         with try_advisory_lock(AdvisoryLock.SEND_EMAIL) as acquired:
-            letter = _take() if acquired else None
-            if letter is not None:
-                sent.append(_send(letter))
-        # Asked after the lock is gone: who found it taken has left a letter behind.
+            email = _claim_next() if acquired else None
+            if email is not None:
+                sent.append(_send(email))
+        # Queried after the lock is released: a worker that could not take it may have left an e-mail behind.
         return acquired and _due().exists()
 
     work_in_batches(send_next, seconds=SEND_SECONDS)
@@ -81,11 +84,13 @@ def send_emails() -> int:
 
 
 def purge_emails() -> int:
-    """Delete the letters of more than a month ago; how many there were."""
-    forgotten, _ = (
-        OutgoingEmail.objects.filter(created_at__lt=now() - KEEP).exclude(state=OutgoingEmail.State.WAITING).delete()
+    """Delete finished e-mails older than `RETENTION`; return how many."""
+    deleted, _ = (
+        OutgoingEmail.objects.filter(created_at__lt=now() - RETENTION)
+        .exclude(state=OutgoingEmail.State.WAITING)
+        .delete()
     )
-    return forgotten
+    return deleted
 
 
 def _due() -> QuerySet[OutgoingEmail]:
@@ -93,10 +98,10 @@ def _due() -> QuerySet[OutgoingEmail]:
 
 
 @transaction.atomic
-def _take() -> OutgoingEmail | None:
-    """The next letter that is due, from now on ours; those for nobody are deleted on the way."""
+def _claim_next() -> OutgoingEmail | None:
+    """Claim the next e-mail that is due, or return None. Rows without a user are deleted."""
     OutgoingEmail.objects.filter(user=None, state=OutgoingEmail.State.WAITING).delete()
-    letter = (
+    email = (
         _due()
         .filter(user__isnull=False)
         .select_for_update(skip_locked=True, of=("self",))
@@ -104,88 +109,88 @@ def _take() -> OutgoingEmail | None:
         .order_by("due_at")
         .first()
     )
-    if letter is not None:
-        letter.attempts += 1
-        letter.due_at = now() + TAKEN_FOR
-        letter.save(update_fields=["attempts", "due_at"])
-    return letter
+    if email is not None:
+        email.attempts += 1
+        email.due_at = now() + CLAIM_TIMEOUT
+        email.save(update_fields=["attempts", "due_at"])
+    return email
 
 
-def _send(letter: OutgoingEmail) -> bool:
-    user = letter.user
+def _send(email: OutgoingEmail) -> bool:
+    user = email.user
     assert user is not None
-    if (obstacle := _obstacle(letter, user)) is not None:
-        _fail(letter, obstacle)
+    if (reason := _undeliverable_reason(email, user)) is not None:
+        _fail(email, reason)
         return False
-    path = make_link_path(user, _TOKENS[letter.kind])
-    letter.address = user.email
+    path = make_link_path(user, _TOKENS[email.kind])
+    email.address = user.email
     try:
-        # Opened here, and so closed, too, when the opening fails half way.
+        # As a context manager, so that it is closed also if opening fails half-way.
         with get_connection() as server:
-            server.send_messages([_message(letter, user, absolute_link(path))])
+            server.send_messages([_message(email, user, absolute_link(path))])
     except (SMTPException, OSError, ValueError) as error:
-        # A server may repeat what it refused.
-        told = str(error).replace(path.rstrip("/").rpartition("/")[2], "…")
-        _put_off(letter, f"{type(error).__name__}: {told}", for_good=_is_final(error))
+        # The server's error may quote the message, with the token of the link.
+        reason = str(error).replace(path.rstrip("/").rpartition("/")[2], "…")
+        _postpone(email, f"{type(error).__name__}: {reason}", permanent=_is_final(error))
         return False
-    _close(letter, OutgoingEmail.State.SENT)
-    log.info("mail.sent", letter=str(letter.pk), kind=letter.kind, user=user.get_username())
+    _close(email, OutgoingEmail.State.SENT)
+    log.info("mail.sent", email_id=str(email.pk), kind=email.kind, user=user.get_username())
     return True
 
 
-def _obstacle(letter: OutgoingEmail, user: User) -> str | None:
+def _undeliverable_reason(email: OutgoingEmail, user: User) -> str | None:
     if not email_enabled():
         return "Mail is switched off (EMAIL_URL)."
     if not user.is_active:
         return "The account was closed meanwhile."
     if not user.email:
         return "The account has no address."
-    if now() - letter.created_at > _TOKENS[letter.kind].lifetime:
+    if now() - email.created_at > _TOKENS[email.kind].lifetime:
         return "It could not be sent in time."
     return None
 
 
-def _message(letter: OutgoingEmail, user: User, link: str) -> EmailMultiAlternatives:
-    shown = {
+def _message(email: OutgoingEmail, user: User, link: str) -> EmailMultiAlternatives:
+    context = {
         "user": user,
         "link": link,
-        "asked_by": letter.asked_by,
+        "asked_by": email.asked_by,
         "home": settings.BANDSTAND.base_url,
-        "subject": _SUBJECTS[letter.kind],
+        "subject": _SUBJECTS[email.kind],
     }
-    template = f"email/{letter.kind}"
+    template = f"email/{email.kind}"
     message = EmailMultiAlternatives(
-        _SUBJECTS[letter.kind], render_to_string(f"{template}.txt", shown), to=[user.email]
+        _SUBJECTS[email.kind], render_to_string(f"{template}.txt", context), to=[user.email]
     )
-    message.attach_alternative(render_to_string(f"{template}.html", shown), "text/html")
+    message.attach_alternative(render_to_string(f"{template}.html", context), "text/html")
     return message
 
 
 def _is_final(error: Exception) -> bool:
-    """Whether the server refused this very letter: asking again would be refused again."""
+    """Whether the server rejected this message for good, so that a retry would fail as well."""
     if isinstance(error, SMTPRecipientsRefused):
         return all(code >= 500 for code, _ in error.recipients.values())
     if isinstance(error, SMTPAuthenticationError):
-        return False  # somebody may be mending the password
+        return False  # an operator may be fixing the password
     return isinstance(error, ValueError) or (isinstance(error, SMTPResponseException) and error.smtp_code >= 500)
 
 
-def _put_off(letter: OutgoingEmail, error: str, *, for_good: bool) -> None:
-    if for_good or letter.attempts > len(WAITS):
-        _fail(letter, error)
+def _postpone(email: OutgoingEmail, error: str, *, permanent: bool) -> None:
+    if permanent or email.attempts > len(RETRY_DELAYS):
+        _fail(email, error)
         return
-    letter.due_at = now() + WAITS[letter.attempts - 1]
-    letter.error = error[:300]
-    letter.save(update_fields=["address", "due_at", "error"])
-    log.warning("mail.postponed", letter=str(letter.pk), attempts=letter.attempts, error=letter.error)
+    email.due_at = now() + RETRY_DELAYS[email.attempts - 1]
+    email.error = error[:300]
+    email.save(update_fields=["address", "due_at", "error"])
+    log.warning("mail.postponed", email_id=str(email.pk), attempts=email.attempts, error=email.error)
 
 
-def _fail(letter: OutgoingEmail, error: str) -> None:
-    _close(letter, OutgoingEmail.State.FAILED, error[:300])
-    log.error("mail.failed", letter=str(letter.pk), attempts=letter.attempts, error=letter.error)
+def _fail(email: OutgoingEmail, error: str) -> None:
+    _close(email, OutgoingEmail.State.FAILED, error[:300])
+    log.error("mail.failed", email_id=str(email.pk), attempts=email.attempts, error=email.error)
 
 
-def _close(letter: OutgoingEmail, state: OutgoingEmail.State, error: str = "") -> None:
-    letter.state, letter.error = state, error
-    letter.finished_at = now()
-    letter.save(update_fields=["address", "state", "error", "finished_at"])
+def _close(email: OutgoingEmail, state: OutgoingEmail.State, error: str = "") -> None:
+    email.state, email.error = state, error
+    email.finished_at = now()
+    email.save(update_fields=["address", "state", "error", "finished_at"])

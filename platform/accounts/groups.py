@@ -1,5 +1,5 @@
-"""Groups: who may talk to which agent, and roles of one's own. The five built-in roles are groups, too; they belong to
-the product (`accounts.roles`) and stay as they are, but can be copied."""
+"""Create, change, copy and delete groups, which decide who may talk to which agent and can serve as custom roles. The
+five built-in roles (`accounts.roles`) are groups, too: they cannot be changed, only copied."""
 
 from __future__ import annotations
 
@@ -17,35 +17,35 @@ from accounts.role_permissions import ADD_GROUP, CHANGE_GROUP, DELETE_GROUP
 from accounts.roles import Role
 from foundation.errors import Conflict, Forbidden, InvalidInput, NotFound
 
-# What refuses that a group is deleted, by raising `Conflict`.
+# Callables that raise `Conflict` to refuse the deletion of a group.
 _guards: list[Callable[[Group], None]] = []
 
 
 def register_group_guard(guard: Callable[[Group], None]) -> None:
-    """Have `guard` asked before a group is deleted: it raises `Conflict` while its room needs the group."""
+    """Register a callable that runs before a group is deleted and raises `Conflict` while its app needs the group."""
     if guard not in _guards:
         _guards.append(guard)
 
 
 def is_role(group: Group) -> bool:
-    """Whether it is one of the five."""
+    """Whether `group` is one of the five built-in roles."""
     return group.name in set(Role)
 
 
 @transaction.atomic
 def create_group(actor: Actor, *, name: str) -> Group:
-    """A new group without permissions. Raises `Conflict` for a name that is taken, `Forbidden`, `InvalidInput`."""
+    """Create a group without permissions. Raises `Conflict` for a name in use, `Forbidden`, `InvalidInput`."""
     require_permission(actor, ADD_GROUP)
-    group = _created(name)
+    group = _create_group_row(name)
     record_audit(actor, "group.created", target=group)
     return group
 
 
 @transaction.atomic
 def copy_group(actor: Actor, *, group_id: int, name: str) -> Group:
-    """A new group with the permissions that another holds now, a built-in role for one. People are not copied.
+    """Create a group with the present permissions of another group or built-in role; its users are not copied.
 
-    Raises `Conflict` for a name that is taken, `NotFound`, `InvalidInput`, and `Forbidden`, also for permissions that
+    Raises `Conflict` for a name in use, `NotFound`, `InvalidInput`, and `Forbidden`, also for permissions that
     the actor lacks.
     """
     require_permission(actor, ADD_GROUP)
@@ -53,8 +53,8 @@ def copy_group(actor: Actor, *, group_id: int, name: str) -> Group:
     if original is None:
         raise NotFound("There is no such group here.")
     permissions = list(original.permissions.select_related("content_type"))
-    _need_all(actor, permissions)
-    group = _created(name)
+    _require_all(actor, permissions)
+    group = _create_group_row(name)
     group.permissions.set(permissions)
     record_audit(actor, "group.created", target=group, detail={"copy_of": original.name})
     return group
@@ -62,31 +62,30 @@ def copy_group(actor: Actor, *, group_id: int, name: str) -> Group:
 
 @transaction.atomic
 def change_group(actor: Actor, *, group_id: int, name: str, permissions: Iterable[Permission] | None = None) -> Group:
-    """Call a group something else, and give it these permissions instead of those that it has; None: leave them.
+    """Rename a group and replace its permissions; None leaves those unchanged.
 
     Raises `NotFound`, `Conflict` for a built-in role, and `Forbidden`, also for permissions that the actor lacks.
     """
     require_permission(actor, CHANGE_GROUP)
     group = _locked(group_id)
-    before, group.name = group.name, _name(name)
-    if group.name != before:
+    old_name, group.name = group.name, _name(name)
+    if group.name != old_name:
         group.save(update_fields=["name"])
-        record_audit(actor, "group.renamed", target=group, detail={"before": before})
+        record_audit(actor, "group.renamed", target=group, detail={"before": old_name})
     if permissions is not None:
         old, new = set(group.permissions.select_related("content_type")), set(permissions)
-        _need_all(actor, new - old)
+        _require_all(actor, new - old)
         if old != new:
             group.permissions.set(new)
-            detail = {"given": _names_of(new - old), "taken": _names_of(old - new)}
+            detail = {"given": _permission_names(new - old), "taken": _permission_names(old - new)}
             record_audit(actor, "group.permissions_changed", target=group, detail=detail)
     return group
 
 
 @transaction.atomic
 def delete_group(actor: Actor, *, group_id: int) -> None:
-    """Delete a group. Raises `Conflict` for a role, and while something is only for it that everybody would see then.
-
-    Also raises `Forbidden`, `NotFound`.
+    """Delete a group. Raises `Forbidden`, `NotFound`, and `Conflict` for a built-in role or when a guard refuses: an
+    agent that is restricted to this group alone would become visible to everybody.
     """
     require_permission(actor, DELETE_GROUP)
     group = _locked(group_id)
@@ -105,21 +104,21 @@ def _locked(group_id: int) -> Group:
     return group
 
 
-def _created(name: str) -> Group:
+def _create_group_row(name: str) -> Group:
     name = _name(name)
     if Group.objects.filter(name=name).exists():
         raise Conflict("There is a group of this name already.")
     return Group.objects.create(name=name)
 
 
-def _need_all(actor: Actor, permissions: Iterable[Permission]) -> None:
-    held = effective_permissions(actor)
-    if held is not None and not set(_names_of(permissions)) <= held:
+def _require_all(actor: Actor, permissions: Iterable[Permission]) -> None:
+    allowed = effective_permissions(actor)
+    if allowed is not None and not set(_permission_names(permissions)) <= allowed:
         raise Forbidden("You cannot give a group permissions that you do not hold.")
 
 
-def _names_of(permissions: Iterable[Permission]) -> list[str]:
-    return sorted(f"{one.content_type.app_label}.{one.codename}" for one in permissions)
+def _permission_names(permissions: Iterable[Permission]) -> list[str]:
+    return sorted(f"{permission.content_type.app_label}.{permission.codename}" for permission in permissions)
 
 
 def _name(name: str) -> str:

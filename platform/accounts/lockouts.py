@@ -1,4 +1,4 @@
-"""Who has to wait after failed sign-ins, and how somebody lets them in again."""
+"""Accounts and addresses that are locked out after failed logins, and how an operator unlocks them."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ from ratelimits.limiter import client_network
 from ratelimits.models import Bucket
 from ratelimits.rates import Rate
 
-# More are not looked at: whoever is attacked from everywhere is helped by the proxy, not by this list.
-MOST: Final = 1_000
+# The longest list. A larger attack has to be stopped at the proxy.
+MAX_LOCKOUTS: Final = 1_000
 
 
 @dataclass(frozen=True, slots=True)
 class Lockout:
-    """Few tries left, or none for so many seconds: a bucket regains them one by one. `user` None: of an address."""
+    """An account or address with few tries left, or none for `wait_seconds`. `user` is None for an address."""
 
     name: str
     tries: int
@@ -36,7 +36,7 @@ class Lockout:
 
 @dataclass(frozen=True, slots=True)
 class Lockouts:
-    """All of now; `strangers` is the number of names among them that nobody has."""
+    """The present lockouts; `strangers` counts the locked names that no account has."""
 
     accounts: list[Lockout]
     addresses: list[Lockout]
@@ -44,28 +44,30 @@ class Lockouts:
 
 
 def lockouts() -> Lockouts:
-    """Who can hardly try any more. Two queries, and a third while an account is among them."""
+    """All accounts and addresses with few tries left. Two queries, and a third if an account is among them."""
     by_address, by_account = (limit for limit, _ in login_limits("", ""))
-    addresses = [_lockout(by_address, key.removeprefix(BY_ADDRESS), full) for key, full in _low(by_address, BY_ADDRESS)]
-    low = dict(_low(by_account, BY_ACCOUNT))
-    accounts = [_lockout(by_account, user.username, low[key], user) for key, user in _users_of(low)]
+    addresses = [
+        _lockout(by_address, key.removeprefix(BY_ADDRESS), full) for key, full in _find_low(by_address, BY_ADDRESS)
+    ]
+    low = dict(_find_low(by_account, BY_ACCOUNT))
+    accounts = [_lockout(by_account, user.username, low[key], user) for key, user in _find_users(low)]
     return Lockouts(accounts, addresses, len(low.keys() - {_key(lockout.name) for lockout in accounts}))
 
 
 def find_lockout(user: User) -> Lockout | None:
-    """That of `user`; None: there is room for mistakes."""
+    """The lockout of `user`, or None while there are enough tries left."""
     (limit, key) = login_limits(user.username, "")[1]
-    return _look(limit, key, user.username)
+    return _find(limit, key, user.username)
 
 
 def clear_failures(user: User) -> None:
-    """Let `user` try again at once: they have proved otherwise who they are."""
+    """Reset the failed logins of `user`, for instance after a password reset."""
     buckets.fill(_key(user.username))
 
 
 @transaction.atomic
 def unlock_account(actor: Actor, *, user_id: int) -> bool:
-    """Let the account's person try again at once; whether they were locked out, or nearly.
+    """Reset the failed logins of an account; return whether it was locked out, or nearly.
 
     Raises `Forbidden`, `NotFound`.
     """
@@ -74,35 +76,37 @@ def unlock_account(actor: Actor, *, user_id: int) -> bool:
     if user is None:
         raise NotFound("There is no such account here.")
     require_rights_over(actor, user)
-    waited = find_lockout(user) is not None
-    if waited:
+    was_locked = find_lockout(user) is not None
+    if was_locked:
         record_audit(actor, "user.unlocked", target=user)
     clear_failures(user)
-    return waited
+    return was_locked
 
 
 @transaction.atomic
 def unlock_address(actor: Actor, *, address: str) -> bool:
-    """Let everybody at an address try again at once, or in the network that stands for it, as `lockouts` names it;
-    whether somebody there was locked out, or nearly. Raises `Forbidden`."""
+    """Reset the failed logins of an address or network, as `lockouts` names it; return whether it was locked out.
+
+    Raises `Forbidden`.
+    """
     require_permission(actor, CHANGE_USER)
     network = address if "/" in address else client_network(address)
     (limit, _), key = login_limits("", "")[0], f"{BY_ADDRESS}{network}"
     bucket = Bucket.objects.filter(pk=key).first()
-    waited = bucket is not None and _look(limit, key, network) is not None
-    if bucket is not None and waited:
+    was_locked = bucket is not None and _find(limit, key, network) is not None
+    if bucket is not None and was_locked:
         record_audit(actor, "address.unlocked", target=bucket)
     buckets.fill(key)
-    return waited
+    return was_locked
 
 
-def _low(limit: Rate, prefix: str) -> list[tuple[str, float]]:
-    return buckets.low(limit, prefix, tokens=_few(limit), most=MOST) if limit.limit else []
+def _find_low(limit: Rate, prefix: str) -> list[tuple[str, float]]:
+    return buckets.find_low(limit, prefix, tokens=_low_threshold(limit), max_rows=MAX_LOCKOUTS) if limit.limit else []
 
 
-def _look(limit: Rate, key: str, name: str) -> Lockout | None:
+def _find(limit: Rate, key: str, name: str) -> Lockout | None:
     full_in = buckets.peek([key]).get(key)
-    if full_in is None or not limit.limit or limit.tokens(full_in) >= _few(limit):
+    if full_in is None or not limit.limit or limit.tokens(full_in) >= _low_threshold(limit):
         return None
     return _lockout(limit, name, full_in)
 
@@ -111,13 +115,13 @@ def _lockout(limit: Rate, name: str, full_in: float, user: User | None = None) -
     return Lockout(name, limit.tokens(full_in), limit.wait_seconds(full_in), user)
 
 
-def _few(limit: Rate) -> int:
-    """A tenth: who has fewer tries left than that is about to be locked out, or is so again and again."""
+def _low_threshold(limit: Rate) -> int:
+    """The number of tries, a tenth of the limit, below which an account or address is listed."""
     return max(1, limit.limit // 10)
 
 
-def _users_of(low: dict[str, float]) -> Iterable[tuple[str, User]]:
-    """The accounts behind keys, which hold digests only."""
+def _find_users(low: dict[str, float]) -> Iterable[tuple[str, User]]:
+    """The accounts whose buckets are in `low`; keys contain digests of names, so all names are compared."""
     if not low:
         return
     for user in User.objects.only("username").order_by("username"):

@@ -1,6 +1,6 @@
-"""Looks at passwords: each attempt is counted before the password is looked at, and stays counted if it fails.
+"""Login with throttling: each attempt is counted before the password is checked, and stays counted if it fails.
 
-The same words, the same time and the same waiting for a name that exists and for one that does not.
+Messages, timing and waiting times do not differ between names that exist and names that do not.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 else:
     _Form = object
 
-Answer = TypeVar("Answer", bound=HttpResponseBase)
+Response = TypeVar("Response", bound=HttpResponseBase)
 
 PERIOD_SECONDS = 15 * 60.0
 TOO_MANY = "too_many_logins"
@@ -40,7 +40,7 @@ log = structlog.get_logger(__name__)
 
 
 class ThrottledLoginMixin(_Form):
-    """Before the form that asks for name and password, in the order of its bases."""
+    """Adds throttling to a login form. List it before the form in the bases."""
 
     request: HttpRequest | None
 
@@ -50,7 +50,7 @@ class ThrottledLoginMixin(_Form):
 
 
 class LoginForm(ThrottledLoginMixin, AuthenticationForm):
-    """The one of the chat."""
+    """The login form of the chat."""
 
     error_messages = {
         **AuthenticationForm.error_messages,
@@ -60,43 +60,43 @@ class LoginForm(ThrottledLoginMixin, AuthenticationForm):
 
 @contextmanager
 def throttled(name: str, address: str) -> Iterator[None]:
-    """Around the look at a password of `name`: raises the form's error when there were too many failures.
+    """Wrap the check of a password of `name`; raise `ValidationError` after too many failures.
 
-    The attempt stays counted if the block raises a form's error.
+    The attempt stays counted if the block raises `ValidationError`, and is given back otherwise.
     """
-    asks = login_limits(name, address)
+    limits = login_limits(name, address)
     try:
-        consume(asks)
-    except RateLimited as refused:
-        _note(name, address, rule=str(refused.context["rule"]))
-        raise wait_error(refused, "Too many sign-ins failed.") from None
+        consume(limits)
+    except RateLimited as error:
+        _log_failure(name, address, rule=str(error.context["rule"]))
+        raise wait_error(error, "Too many sign-ins failed.") from None
     try:
         yield
     except forms.ValidationError as error:
-        _note(name, address, rule=f"login:{error.code}")
+        _log_failure(name, address, rule=f"login:{error.code}")
         raise
-    for limit, key in asks:
+    for limit, key in limits:
         if limit.limit:
             buckets.give_back(limit, key)
 
 
 def client_address(request: HttpRequest | None) -> str:
-    """Where a request came from, as the proxies in front of us tell."""
+    """The IP address of the client, behind trusted proxies the one that they forward; "" without a request."""
     return str(request.META.get("REMOTE_ADDR", "")) if request else ""
 
 
-def add_retry_after(answer: Answer) -> Answer:
-    """The answer of a page with such a form: 429 with Retry-After where its form refused for too many attempts."""
-    form = (answer.context_data or {}).get("form") if isinstance(answer, TemplateResponse) else None
+def add_retry_after_header(response: Response) -> Response:
+    """Turn the response of a page whose form failed for too many attempts into a 429 with Retry-After."""
+    form = (response.context_data or {}).get("form") if isinstance(response, TemplateResponse) else None
     for error in chain(*form.errors.as_data().values()) if form is not None and form.is_bound else []:
         if error.code == TOO_MANY:
-            answer.status_code = 429
-            answer.headers["Retry-After"] = str(error.params["seconds"])
-    return answer
+            response.status_code = 429
+            response.headers["Retry-After"] = str(error.params["seconds"])
+    return response
 
 
 def login_limits(name: str, address: str) -> list[LimitedKey]:
-    """The buckets of the address and of the account, which has one whether or not it exists."""
+    """The rate limits of the address and of the account, which has one whether or not it exists."""
     config = settings.BANDSTAND
     by_account = rate("logins-account", config.failed_logins_per_account, PERIOD_SECONDS, leased=False)
     by_address = rate("logins-address", config.failed_logins_per_address, PERIOD_SECONDS, leased=False)
@@ -104,21 +104,22 @@ def login_limits(name: str, address: str) -> list[LimitedKey]:
 
 
 def name_digest(name: str) -> str:
-    """For names in keys: people type passwords where the name belongs. Names that Django takes for equal are equal."""
+    """A digest of `name` for bucket keys, because users type passwords into the name field by mistake. Names that
+    Django considers equal have equal digests."""
     return hashlib.sha256(normalize("NFKC", name).casefold().encode("utf-8", "replace")).hexdigest()[:32]
 
 
-def wait_error(refused: RateLimited, words: str) -> forms.ValidationError:
-    """The form's error that says when to come back; see `add_retry_after`."""
-    seconds = max(1, round(refused.retry_after_seconds or 1))
+def wait_error(error: RateLimited, message: str) -> forms.ValidationError:
+    """A form error that says when to try again, in seconds; see `add_retry_after_header`."""
+    seconds = max(1, round(error.retry_after_seconds or 1))
     return forms.ValidationError(
-        f"{words} Please try again in %(wait)s.",
+        f"{message} Please try again in %(wait)s.",
         code=TOO_MANY,
         params={"wait": format_wait(seconds), "seconds": seconds},
     )
 
 
-def _note(name: str, address: str, *, rule: str) -> None:
-    """One line for each; what is no account's name may be a password, and is not written down."""
-    known = "\x00" not in name and User.objects.filter(username=normalize("NFKC", name)).exists()
-    log.warning("login.failed", rule=rule, actor=name if known else None, client=address)
+def _log_failure(name: str, address: str, *, rule: str) -> None:
+    """Log a failed attempt; a name that no account has may be a password, and is left out."""
+    exists = "\x00" not in name and User.objects.filter(username=normalize("NFKC", name)).exists()
+    log.warning("login.failed", rule=rule, actor=name if exists else None, client=address)

@@ -1,4 +1,4 @@
-"""Links with which people choose a password: what is in them, and how long they are good."""
+"""Links to choose a password: their tokens and lifetimes."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from accounts.models import User
 
 
 class LinkTokens(PasswordResetTokenGenerator):
-    """Django's tokens, good for `lifetime`, and until the password, the address or the last login changes."""
+    """Django's tokens, valid for `lifetime` and until the password, the address or the last login changes."""
 
     def __init__(self, purpose: str, lifetime: timedelta) -> None:
         super().__init__()
@@ -25,28 +25,28 @@ class LinkTokens(PasswordResetTokenGenerator):
     def check_token(self, user: Any, token: str | None) -> bool:
         if not super().check_token(user, token) or not token:
             return False
-        made = base36_to_int(token.partition("-")[0])
-        return self._num_seconds(self._now()) - made <= self.lifetime.total_seconds()
+        created_seconds = base36_to_int(token.partition("-")[0])
+        return self._num_seconds(self._now()) - created_seconds <= self.lifetime.total_seconds()
 
 
-# From an owner, who hands it over or has it mailed; and for whoever asks at the login page.
+# Created by an owner, and requested on the login page.
 INVITED: Final = LinkTokens("invited", timedelta(days=3))
 FORGOTTEN: Final = LinkTokens("forgotten", timedelta(hours=1))
 
 
 class AnyLink:
-    """Judges the token of any of these links."""
+    """Checks tokens of both kinds."""
 
     def check_token(self, user: Any, token: str | None) -> bool:
         return any(tokens.check_token(user, token) for tokens in (INVITED, FORGOTTEN))
 
 
 def make_link_path(user: User, tokens: LinkTokens) -> str:
-    """The path of a new link for `user`. It is as good as the password: keep it nowhere."""
+    """The path of a new link for `user`. It is a credential: do not store or log it."""
     key = urlsafe_base64_encode(force_bytes(user.pk))
     return reverse("pages:choose-password", args=[key, tokens.make_token(user)])
 
 
 def absolute_link(path: str) -> str:
-    """`path` at the address of this installation, whatever host a request named."""
+    """`path` below the base URL of this installation, regardless of the Host header."""
     return f"{settings.BANDSTAND.base_url}{path}"

@@ -1,4 +1,4 @@
-"""Somebody has forgotten their password, or says so. What comes back tells nothing about who has an account."""
+"""Password resets. Response and timing do not tell who has an account."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ from accounts.login import PERIOD_SECONDS, name_digest
 from accounts.models import OutgoingEmail, User
 from ratelimits.limiter import client_network, consume, rate
 
-# Letters to one account in an hour: by its name, and as many by its address.
+# E-mails per hour for one user name, and as many for one address.
 PER_NAME, NAME_SECONDS = 3, 3600.0
-# People who share an address.
-MOST_ACCOUNTS = 5
+# Accounts with one address that get an e-mail each.
+MAX_ACCOUNTS = 5
 
 log = structlog.get_logger(__name__)
 
 
 def request_password_reset(text: str, *, address: str) -> None:
-    """Have a link mailed to whoever has `text` as user name or address; the same work where nobody has.
+    """Queue a link by e-mail to the accounts with `text` as user name or address; costs as much if there is none.
 
     Raises `RateLimited` after too many such requests, for one name or from one `address`.
     """
@@ -31,8 +31,8 @@ def request_password_reset(text: str, *, address: str) -> None:
     by_name = rate("passwords-name", PER_NAME, NAME_SECONDS, leased=False)
     consume([(by_address, f"p:a:{client_network(address)}"), (by_name, f"p:n:{name_digest(text)}")])
     with transaction.atomic():
-        meant = Q(username=normalize("NFKC", text)) | Q(email__iexact=text)
-        users = list(User.objects.filter(meant, is_active=True).exclude(email="")[:MOST_ACCOUNTS])
+        matches = Q(username=normalize("NFKC", text)) | Q(email__iexact=text)
+        users = list(User.objects.filter(matches, is_active=True).exclude(email="")[:MAX_ACCOUNTS])
         queue_emails(users or [None], kind=OutgoingEmail.Kind.FORGOTTEN)
-    # What is nobody's name may be a password, and is not written down.
+    # A text that matches no account may be a password, and is not logged.
     log.info("password.forgotten", accounts=[user.get_username() for user in users], client=address)

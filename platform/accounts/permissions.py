@@ -1,4 +1,4 @@
-"""What an actor may, from the roles of the user behind it."""
+"""What an actor may do, by the permissions of its user."""
 
 from __future__ import annotations
 
@@ -15,23 +15,23 @@ from foundation.errors import Forbidden, Unauthenticated
 if TYPE_CHECKING:
     from django.contrib.auth.base_user import AbstractBaseUser
 
-# Those that the scopes of an actor follow from.
+# The permissions that determine the scopes of an actor.
 SCOPE_PERMISSIONS: Final = (USE_CHAT, ENTER_CONSOLE)
 
 
 def held_permissions_sql(permissions: Iterable[str]) -> str:
-    """An array of those of `permissions` ("accounts.use_chat") that the user in the row `u` holds, as SQL.
+    """An SQL expression: the array of those of `permissions` ("accounts.use_chat") that the user in the row `u` holds.
 
-    It says what `User.has_perm` would answer, in a statement that asks for something else besides, or for many users.
+    It agrees with `User.has_perm`, for use within larger queries or for many users.
     """
     members: Any = User.groups.through
     grants: Any = Group.permissions.through
     own: Any = User.user_permissions.through
-    asked = ", ".join("('{}', '{}')".format(*permission.split(".")) for permission in permissions)
+    pairs = ", ".join("('{}', '{}')".format(*permission.split(".")) for permission in permissions)
     return f"""ARRAY(
         SELECT c.app_label || '.' || p.codename
         FROM auth_permission p JOIN django_content_type c ON c.id = p.content_type_id
-        WHERE (c.app_label, p.codename) IN ({asked}) AND u.is_active
+        WHERE (c.app_label, p.codename) IN ({pairs}) AND u.is_active
           AND (u.is_superuser
                OR EXISTS (SELECT FROM {members._meta.db_table} m
                           JOIN {grants._meta.db_table} g ON g.group_id = m.group_id
@@ -41,26 +41,26 @@ def held_permissions_sql(permissions: Iterable[str]) -> str:
 
 
 def permission_scopes(permissions: Iterable[str]) -> frozenset[Scope]:
-    """What a user with these permissions may do over the interfaces: everybody reads what is their own."""
-    held = frozenset(permissions)
+    """The scopes of a user with these permissions. Everybody has `read`, for their own data."""
+    names = frozenset(permissions)
     scopes = {Scope.READ}
-    if USE_CHAT in held:
+    if USE_CHAT in names:
         scopes.add(Scope.CHAT)
-    if ENTER_CONSOLE in held:
+    if ENTER_CONSOLE in names:
         scopes.add(Scope.MANAGE)
     return frozenset(scopes)
 
 
 def user_actor(user: AbstractBaseUser | AnonymousUser) -> Actor:
-    """The actor behind a browser's login. Raises `Unauthenticated` for nobody and for a closed account."""
+    """The actor of a browser session. Raises `Unauthenticated` for anonymous users and closed accounts."""
     if not isinstance(user, User) or not user.is_active:
         raise Unauthenticated(rule="login")
-    held = [permission for permission in SCOPE_PERMISSIONS if user.has_perm(permission)]
-    return Actor.user(user_id=user.pk, name=user.get_username(), scopes=permission_scopes(held))
+    granted = [permission for permission in SCOPE_PERMISSIONS if user.has_perm(permission)]
+    return Actor.user(user_id=user.pk, name=user.get_username(), scopes=permission_scopes(granted))
 
 
 def has_permission(actor: Actor, permission: str) -> bool:
-    """Whether the actor's user holds `permission` ("agents.publish_agent") now; the system holds every one."""
+    """Whether the actor's user holds `permission` ("agents.publish_agent") now; True for the system."""
     if actor.user_id is None:
         return True
     user = User.objects.filter(pk=actor.user_id, is_active=True).first()
@@ -74,7 +74,7 @@ def require_permission(actor: Actor, permission: str) -> None:
 
 
 def effective_permissions(actor: Actor) -> set[str] | None:
-    """The permissions of the actor's user now; None: every one."""
+    """The present permissions of the actor's user; None: all of them."""
     if actor.user_id is None:
         return None
     user = User.objects.get(pk=actor.user_id)
@@ -82,7 +82,8 @@ def effective_permissions(actor: Actor) -> set[str] | None:
 
 
 def require_rights_over(actor: Actor, user: User) -> None:
-    """Raise `Forbidden` if `user` may more than the actor: such an account is not theirs to change."""
-    held = effective_permissions(actor)
-    if held is not None and (user.is_superuser or not user.get_all_permissions() <= held):
+    """Raise `Forbidden` if `user` holds permissions that the actor lacks, which protects accounts from less
+    privileged operators."""
+    allowed = effective_permissions(actor)
+    if allowed is not None and (user.is_superuser or not user.get_all_permissions() <= allowed):
         raise Forbidden("This person may do more than you; only they or their like can change this account.")

@@ -1,4 +1,4 @@
-"""The permissions of this room that verbs, scopes and pages ask for by name, and which roles hold them."""
+"""The permissions of this app that the code checks by name, and the roles that hold them."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ REVOKE_API_KEY: Final = "accounts.revoke_apikey"
 
 
 def declare() -> None:
-    """Add them to the roles. Called once, when the app is ready."""
+    """Add the permissions to the built-in roles. Called once, when the app is ready."""
     declare_role_permissions(
         {
             Role.USER: {USE_CHAT},

@@ -1,8 +1,7 @@
-"""The built-in roles. They are Django groups that belong to the product: `sync_roles` gives each exactly what the apps
-declare for it, and takes the rest away. Groups of other names are never touched.
+"""The built-in roles: Django groups whose permissions `sync_roles` sets to exactly what the apps declare. Groups of
+other names are never touched.
 
-A console role holds all that the one before it holds, so that one group per person is enough: viewer < operator and
-viewer < builder; the owner holds everything.
+Roles include each other, so that one per user is enough: operator and builder include viewer, and owner includes all.
 """
 
 from __future__ import annotations
@@ -28,8 +27,8 @@ class Role(StrEnum):
     OWNER = "owner"
 
 
-# What a role is for, in the words of the console.
-ROLE_WORDS: dict[Role, str] = {
+# What a role is for, as the console shows it.
+ROLE_DESCRIPTIONS: dict[Role, str] = {
     Role.USER: "Chats with agents. Everybody who should chat needs it.",
     Role.VIEWER: "Reads the console: conversations, agents, runners, the audit trail. Changes nothing.",
     Role.OPERATOR: "Reads the console; stops, retries, requeues, sets aside and forks what others do.",
@@ -37,7 +36,7 @@ ROLE_WORDS: dict[Role, str] = {
     Role.OWNER: "Does everything, and decides on people, keys and schedules.",
 }
 
-# Whose permissions a role holds besides its own.
+# The roles whose permissions a role includes.
 _INCLUDES: Final[dict[Role, tuple[Role, ...]]] = {
     Role.USER: (),
     Role.VIEWER: (),
@@ -49,41 +48,42 @@ _declared: dict[Role, set[str]] = {role: set() for role in Role}
 
 
 def declare_role_permissions(permissions: Mapping[Role, Iterable[str]]) -> None:
-    """Add permissions ("agents.cancel_turn") to roles. Apps call it when they are ready; a role that includes another
-    gets that one's, too."""
+    """Add permissions ("agents.cancel_turn") to roles, and to the roles that include them. Apps call it in
+    `AppConfig.ready()`."""
     for role, names in permissions.items():
         _declared[role].update(names)
 
 
 def role_permissions() -> dict[Role, frozenset[str]]:
-    """What each role holds, by all that the apps declare."""
+    """The permissions of each role, included ones too, as declared by the apps."""
     return {
         role: frozenset(_declared[role]).union(*(_declared[included] for included in _INCLUDES[role])) for role in Role
     }
 
 
 def grantable_permissions() -> QuerySet[Permission]:
-    """The permissions that mean something here: those that some role holds."""
+    """The permissions that a group can be given: those that some role holds."""
     names = frozenset().union(*_declared.values())
-    wanted = [Q(content_type__app_label=app, codename=codename) for app, codename in (n.split(".") for n in names)]
-    rows = Permission.objects.filter(reduce(or_, wanted, Q(pk__in=())))
+    conditions = [Q(content_type__app_label=app, codename=codename) for app, codename in (n.split(".") for n in names)]
+    rows = Permission.objects.filter(reduce(or_, conditions, Q(pk__in=())))
     return rows.select_related("content_type").order_by("name")
 
 
 @transaction.atomic
 def sync_roles() -> None:
-    """Make the five groups hold exactly what is declared. Safe to repeat; two at once wait for each other's rows.
+    """Set the permissions of the five groups to exactly what is declared. Idempotent; concurrent calls wait for each
+    other's rows.
 
     Raises `LookupError` for a declared permission that no model has.
     """
     for config in apps.get_app_configs():
         create_permissions(config, verbosity=0)
     rows = Permission.objects.select_related("content_type")
-    known = {f"{row.content_type.app_label}.{row.codename}": row.pk for row in rows}
+    permission_ids = {f"{row.content_type.app_label}.{row.codename}": row.pk for row in rows}
     for role, names in role_permissions().items():
-        if missing := sorted(names - known.keys()):
+        if missing := sorted(names - permission_ids.keys()):
             raise LookupError(f"The role {role} holds permissions that do not exist: {', '.join(missing)}")
         group, _ = Group.objects.get_or_create(name=role)
-        wanted = {known[name] for name in names}
-        if wanted != set(group.permissions.values_list("pk", flat=True)):
-            group.permissions.set(wanted)
+        expected = {permission_ids[name] for name in names}
+        if expected != set(group.permissions.values_list("pk", flat=True)):
+            group.permissions.set(expected)

@@ -1,4 +1,4 @@
-"""Accounts: made, changed, closed and opened again by whoever may; nobody raises their own rights."""
+"""Create, change, close and reopen accounts. No actor can raise their own permissions."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ from accounts.role_permissions import ADD_USER, CHANGE_USER
 from accounts.roles import Role
 from foundation.errors import Conflict, Forbidden, NotFound, PreconditionFailed
 
-# Names of people that a search may mean at once.
-MEANT_PEOPLE: Final = 8
+# The most users that a search by name prefix returns.
+MAX_MATCHES: Final = 8
 
 _DETAILS: Final = ("username", "first_name", "last_name", "email")
 
@@ -29,19 +29,19 @@ log = structlog.get_logger(__name__)
 
 @transaction.atomic
 def create_user(actor: Actor, *, details: Mapping[str, Any], groups: Iterable[Group]) -> User:
-    """A new account without a password: hand its person a `password_link`.
+    """Create an account without a password; its user needs a `password_link`.
 
-    `details` are username, first_name, last_name and email, already valid. Raises `Forbidden`, also for a group that
-    may more than the actor.
+    `details` are username, first_name, last_name and email, already validated. Raises `Forbidden`, also for a group
+    with permissions that the actor lacks.
     """
     require_permission(actor, ADD_USER)
-    chosen = list(groups)
-    _need_all_of(actor, chosen)
+    group_list = list(groups)
+    _require_all(actor, group_list)
     user = User(**{name: details[name] for name in _DETAILS if name in details})
     user.set_unusable_password()
     user.save()
-    user.groups.set(chosen)
-    record_audit(actor, "user.created", target=user, detail={"groups": sorted(group.name for group in chosen)})
+    user.groups.set(group_list)
+    record_audit(actor, "user.created", target=user, detail={"groups": sorted(group.name for group in group_list)})
     return user
 
 
@@ -49,24 +49,24 @@ def create_user(actor: Actor, *, details: Mapping[str, Any], groups: Iterable[Gr
 def update_user(
     actor: Actor, *, user_id: int, expected_version: int, details: Mapping[str, Any], groups: Iterable[Group]
 ) -> User:
-    """Change names, address and groups. Raises `NotFound`, `PreconditionFailed`, and `Forbidden` or `Conflict` for what
-    would raise one's own rights, give what one does not hold, or leave nobody as owner."""
+    """Change names, address and groups. Raises `NotFound`, `PreconditionFailed` for a stale version, `Forbidden` for
+    the actor's own groups or permissions that the actor lacks, and `Conflict` if no owner would remain."""
     require_permission(actor, CHANGE_USER)
     user = _locked(user_id)
     if user.version != expected_version:
         raise PreconditionFailed
     require_rights_over(actor, user)
     changed = [name for name in _DETAILS if name in details and getattr(user, name) != details[name]]
-    before, after = set(user.groups.all()), set(groups)
+    old_groups, new_groups = set(user.groups.all()), set(groups)
     detail: dict[str, Any] = {"fields": changed}
-    if before != after:
-        _may_regroup(actor, user, before, after)
-        user.groups.set(after)
+    if old_groups != new_groups:
+        _check_regroup(actor, user, old_groups, new_groups)
+        user.groups.set(new_groups)
         detail |= {
-            "given": sorted(group.name for group in after - before),
-            "taken": sorted(group.name for group in before - after),
+            "given": sorted(group.name for group in new_groups - old_groups),
+            "taken": sorted(group.name for group in old_groups - new_groups),
         }
-    if changed or before != after:
+    if changed or old_groups != new_groups:
         _save(user, **{name: details[name] for name in changed})
         record_audit(actor, "user.changed", target=user, detail=detail)
     return user
@@ -74,9 +74,10 @@ def update_user(
 
 @transaction.atomic
 def deactivate_user(actor: Actor, *, user_id: int) -> User:
-    """Let the account in nowhere any more, keys included; open sockets close within 5 s. What its person did stays.
+    """Close an account and its API keys; its open sockets close within 5 seconds. Its data stays.
 
-    A second time changes nothing. Raises `Conflict` for one's own account and for that of the last owner.
+    A second call changes nothing. Raises `Forbidden`, `NotFound`, and `Conflict` for the actor's own account and for
+    that of the last owner.
     """
     require_permission(actor, CHANGE_USER)
     user = _locked(user_id)
@@ -84,7 +85,7 @@ def deactivate_user(actor: Actor, *, user_id: int) -> User:
     if user.pk == actor.user_id:
         raise Conflict("You cannot close your own account: ask another owner.")
     if user.is_active:
-        _keep_an_owner(user)
+        _require_other_owner(user)
         _save(user, is_active=False)
         record_audit(actor, "user.closed", target=user)
         log.info("user.closed", actor=actor.name, user=user.get_username())
@@ -93,11 +94,14 @@ def deactivate_user(actor: Actor, *, user_id: int) -> User:
 
 @transaction.atomic
 def reactivate_user(actor: Actor, *, user_id: int) -> User:
-    """Let the account in again, with the roles and keys that it had. A second time changes nothing."""
+    """Reopen an account, with the roles and keys that it had. A second call changes nothing.
+
+    Raises `NotFound`, and `Forbidden`, also for a group with permissions that the actor lacks.
+    """
     require_permission(actor, CHANGE_USER)
     user = _locked(user_id)
-    # A closed account holds nothing by Django's count; what it would hold is what its groups hold.
-    _need_all_of(actor, user.groups.all())
+    # Django counts no permissions for inactive users, so those of the groups are compared.
+    _require_all(actor, user.groups.all())
     if not user.is_active:
         _save(user, is_active=True)
         record_audit(actor, "user.reopened", target=user)
@@ -106,29 +110,32 @@ def reactivate_user(actor: Actor, *, user_id: int) -> User:
 
 @transaction.atomic
 def password_link(actor: Actor, *, user_id: int) -> str:
-    """The path at which the account's person chooses a new password, once, within three days.
+    """Create the path at which the user chooses a new password, once, within three days.
 
-    It is as good as the password: show it once, log it nowhere.
+    It is a credential: show it once, log it nowhere. Raises `Forbidden`, `NotFound`, `Conflict` for a closed account.
     """
-    user = _whose_link(actor, user_id)
+    user = _link_recipient(actor, user_id)
     record_audit(actor, "user.password_link_made", target=user)
     return make_link_path(user, INVITED)
 
 
 @transaction.atomic
 def mail_password_link(actor: Actor, *, user_id: int) -> OutgoingEmail:
-    """Have such a link mailed to the account's address; nobody here sees it. Raises `Conflict` where none can be."""
-    user = _whose_link(actor, user_id)
+    """Queue an e-mail with a password link to the account's address; return its row.
+
+    Raises `Forbidden`, `NotFound`, and `Conflict` if e-mail is off or the account has no address or is closed.
+    """
+    user = _link_recipient(actor, user_id)
     if not email_enabled():
         raise Conflict("This installation sends no mail: set EMAIL_URL, or hand the link over.")
     if not user.email:
         raise Conflict("This account has no address: write it down first, or hand the link over.")
-    (letter,) = queue_emails([user], kind=OutgoingEmail.Kind.INVITATION, asked_by=actor.name)
+    (email,) = queue_emails([user], kind=OutgoingEmail.Kind.INVITATION, asked_by=actor.name)
     record_audit(actor, "user.password_link_mailed", target=user, detail={"address": user.email})
-    return letter
+    return email
 
 
-def _whose_link(actor: Actor, user_id: int) -> User:
+def _link_recipient(actor: Actor, user_id: int) -> User:
     require_permission(actor, CHANGE_USER)
     user = _locked(user_id)
     require_rights_over(actor, user)
@@ -151,35 +158,35 @@ def _save(user: User, **values: Any) -> None:
     user.save(update_fields=[*values, "version"])
 
 
-def _need_all_of(actor: Actor, groups: Iterable[Group]) -> None:
-    held = effective_permissions(actor)
-    if held is None:
+def _require_all(actor: Actor, groups: Iterable[Group]) -> None:
+    allowed = effective_permissions(actor)
+    if allowed is None:
         return
     for group in groups:
-        wanted = group.permissions.values_list("content_type__app_label", "codename")
-        if not {f"{app}.{codename}" for app, codename in wanted} <= held:
+        pairs = group.permissions.values_list("content_type__app_label", "codename")
+        if not {f"{app}.{codename}" for app, codename in pairs} <= allowed:
             raise Forbidden(f"The role {group.name} may do more than you; you cannot give it.")
 
 
-def _may_regroup(actor: Actor, user: User, before: set[Group], after: set[Group]) -> None:
+def _check_regroup(actor: Actor, user: User, old_groups: set[Group], new_groups: set[Group]) -> None:
     if user.pk == actor.user_id:
         raise Forbidden("You cannot change your own roles: ask another owner.")
-    _need_all_of(actor, after - before)
-    if Role.OWNER in {group.name for group in before - after}:
-        _keep_an_owner(user)
+    _require_all(actor, new_groups - old_groups)
+    if Role.OWNER in {group.name for group in old_groups - new_groups}:
+        _require_other_owner(user)
 
 
-def _keep_an_owner(user: User) -> None:
-    """Raise `Conflict` if `user` is the only open account of an owner. Two who try at once wait for each other."""
+def _require_other_owner(user: User) -> None:
+    """Raise `Conflict` if `user` is the only active owner. Locks the role, so that concurrent calls are serialised."""
     owners = Group.objects.select_for_update(no_key=True).get(name=Role.OWNER)
-    others = User.objects.filter(groups=owners, is_active=True).exclude(pk=user.pk)
-    if user.is_active and user.groups.filter(pk=owners.pk).exists() and not others.exists():
+    other_owners = User.objects.filter(groups=owners, is_active=True).exclude(pk=user.pk)
+    if user.is_active and user.groups.filter(pk=owners.pk).exists() and not other_owners.exists():
         raise Conflict("This is the last owner: give somebody else that role first.")
 
 
 def find_users(term: str) -> list[int]:
-    """The people whose name is or begins with `term`."""
+    """The ids of the user named `term`, else of up to `MAX_MATCHES` users whose names begin with it."""
     if "\x00" in term or len(term) > 150:
         return []
     exact = User.objects.filter(username=term).values_list("pk", flat=True)
-    return list(exact or User.objects.filter(username__istartswith=term).values_list("pk", flat=True)[:MEANT_PEOPLE])
+    return list(exact or User.objects.filter(username__istartswith=term).values_list("pk", flat=True)[:MAX_MATCHES])

@@ -19,14 +19,14 @@ from django.conf import settings
 from agents import relay
 from agents.ws.routing import websocket_urlpatterns
 from bandstand.data_dir import STATIC_FOLDER
-from bandstand.web.body_limit import Bodies
+from bandstand.web.body_limit import BodyLimitMiddleware
 from bandstand.web.lifecycle import Lifespan, lifecycle
-from bandstand.web.proxies import Proxies
-from bandstand.web.requests import Requests
+from bandstand.web.proxies import ProxyHeadersMiddleware
+from bandstand.web.requests import RequestIdMiddleware
 from bandstand.web.static_files import StaticFiles
 
 
-async def _end_watching() -> None:
+async def _close_subscriptions() -> None:
     relay.close_subscriptions()
 
 
@@ -34,9 +34,13 @@ async def _close_relay() -> None:
     relay.close_hub()
 
 
-lifecycle.register("relay", drain=_end_watching, stop=_close_relay)
+lifecycle.register("relay", drain=_close_subscriptions, stop=_close_relay)
 _http = StaticFiles(django, folder=settings.BANDSTAND.data_dir / STATIC_FOLDER, prefix=settings.STATIC_URL)
 lifecycle.register("static files", start=_http.load)
 
-_routes: "Application" = ProtocolTypeRouter({"http": Bodies(_http), "websocket": URLRouter(websocket_urlpatterns)})
-application: "Application" = Lifespan(Proxies(Requests(_routes), settings.BANDSTAND.trusted_proxies))
+_routes: "Application" = ProtocolTypeRouter(
+    {"http": BodyLimitMiddleware(_http), "websocket": URLRouter(websocket_urlpatterns)}
+)
+application: "Application" = Lifespan(
+    ProxyHeadersMiddleware(RequestIdMiddleware(_routes), settings.BANDSTAND.trusted_proxies)
+)

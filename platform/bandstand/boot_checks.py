@@ -123,5 +123,5 @@ def _value(connection: Connection, query: str) -> Any:
 def _reason(error: Exception) -> str:
     lines = str(error).strip().splitlines() or [type(error).__name__]
     # libpq adds a question to its finding, and one line per address that a name stands for.
-    telling = [line for line in lines if "failed: " in line] or lines
-    return telling[0].rpartition("failed: ")[2].strip()
+    reasons = [line for line in lines if "failed: " in line] or lines
+    return reasons[0].rpartition("failed: ")[2].strip()

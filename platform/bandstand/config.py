@@ -44,18 +44,18 @@ class ConfigError(Exception):
         super().__init__("; ".join(self.faults))
 
 
-def _words(value: object) -> object:
+def _split_list(value: object) -> object:
     if isinstance(value, str):
-        return tuple(word for part in value.split(",") if (word := part.strip()))
+        return tuple(item for part in value.split(",") if (item := part.strip()))
     return value
 
 
 def _networks(value: object) -> object:
-    words = _words(value)
-    if not isinstance(words, tuple):
-        return words
+    items = _split_list(value)
+    if not isinstance(items, tuple):
+        return items
     try:
-        return tuple(ipaddress.ip_network(word, strict=False) for word in words)
+        return tuple(ipaddress.ip_network(item, strict=False) for item in items)
     except ValueError:
         raise ValueError("must be addresses or networks, as in 10.0.0.0/8, 192.168.1.5") from None
 
@@ -121,7 +121,7 @@ def _prices(value: object) -> object:
     return read_overrides(value) if isinstance(value, str) else value
 
 
-Words: TypeAlias = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_words)]
+TextList: TypeAlias = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_split_list)]
 Address: TypeAlias = Annotated[str, AfterValidator(_web_address)]
 Origin: TypeAlias = Annotated[str, AfterValidator(_origin)]
 LongSecret: TypeAlias = Annotated[SecretStr, AfterValidator(_long_enough)]
@@ -164,8 +164,8 @@ class Config(BaseSettings):
     trusted_proxies: Annotated[tuple[IPNetwork, ...], NoDecode, BeforeValidator(_networks)] = Field(
         (), alias="BANDSTAND_TRUSTED_PROXIES"
     )
-    allowed_hosts: Words = Field((), alias="ALLOWED_HOSTS")
-    csrf_trusted_origins: Annotated[tuple[Origin, ...], NoDecode, BeforeValidator(_words)] = Field(
+    allowed_hosts: TextList = Field((), alias="ALLOWED_HOSTS")
+    csrf_trusted_origins: Annotated[tuple[Origin, ...], NoDecode, BeforeValidator(_split_list)] = Field(
         (), alias="CSRF_TRUSTED_ORIGINS"
     )
 
@@ -175,7 +175,7 @@ class Config(BaseSettings):
     runner_processes: Annotated[int, Field(ge=0, le=100)] = Field(1, alias="RUNNERS")
 
     # Turns.
-    model: Annotated[tuple[str, ...], NoDecode, BeforeValidator(_words), AfterValidator(_models)] = Field(
+    model: Annotated[tuple[str, ...], NoDecode, BeforeValidator(_split_list), AfterValidator(_models)] = Field(
         (DEFAULT_MODEL,), alias="BANDSTAND_MODEL"
     )
     openai_api_key: SecretStr | None = Field(None, alias="OPENAI_API_KEY")
@@ -251,8 +251,8 @@ class Config(BaseSettings):
         dotenv_settings: PydanticBaseSettingsSource,
         file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003  # we have `NAME_FILE` instead
     ) -> tuple[PydanticBaseSettingsSource, ...]:
-        files, made, model = SecretFiles(settings_cls), GeneratedSecrets(settings_cls), ModelOfKey(settings_cls)
-        return init_settings, env_settings, dotenv_settings, files, made, model
+        files, generated, model = SecretFiles(settings_cls), GeneratedSecrets(settings_cls), ModelOfKey(settings_cls)
+        return init_settings, env_settings, dotenv_settings, files, generated, model
 
     @classmethod
     def read(cls, env_file: Path | None) -> Self:
@@ -274,39 +274,39 @@ def secret_variables() -> tuple[str, ...]:
     return tuple(str(field.alias) for field in Config.model_fields.values() if _is_secret(field))
 
 
-class _WholeSource(PydanticBaseSettingsSource):
+class _ComputedSource(PydanticBaseSettingsSource):
     """A source that answers for all fields at once."""
 
     def get_field_value(self, field: FieldInfo, field_name: str) -> tuple[Any, str, bool]:  # noqa: ARG002
         return None, field_name, False
 
 
-class SecretFiles(_WholeSource):
+class SecretFiles(_ComputedSource):
     """`NAME_FILE` for every secret NAME that was not given itself."""
 
     def __call__(self) -> dict[str, str]:
-        given = _environment(_env_file())
-        found, faults = {}, []
+        env = _environment(_env_file())
+        values, faults = {}, []
         for name in secret_variables():
-            path = given.get(f"{name}_FILE")
+            path = env.get(f"{name}_FILE")
             if not path:
                 continue
-            if given.get(name):
+            if env.get(name):
                 faults.append(f"{name}_FILE: {name} is set as well; set one of the two")
                 continue
             try:
-                found[name] = Path(path).read_text(encoding="utf-8").strip()
+                values[name] = Path(path).read_text(encoding="utf-8").strip()
             except (OSError, UnicodeDecodeError):
                 faults.append(f"{name}_FILE: the file it names cannot be read")
                 continue
-            if not found[name]:
+            if not values[name]:
                 faults.append(f"{name}_FILE: the file it names is empty")
         if faults:
             raise ConfigError(faults)
-        return found
+        return values
 
 
-class GeneratedSecrets(_WholeSource):
+class GeneratedSecrets(_ComputedSource):
     """The key material that a first run made in the data directory; only beside the embedded database."""
 
     def __call__(self) -> dict[str, str]:
@@ -315,18 +315,19 @@ class GeneratedSecrets(_WholeSource):
             return {}
         data_dir = _expanded(Path(state.get("BANDSTAND_DATA_DIR") or ROOT / "var"))
         try:
-            lost = [name for name in installation_secrets.lost(data_dir) if not state.get(name)]
-            if lost:
+            missing = [name for name in installation_secrets.missing_keys(data_dir) if not state.get(name)]
+            if missing:
                 # New ones would start, and leave every API key and stored credential of the old ones worthless.
                 raise ConfigError(
-                    f"{name}: its file in {data_dir / installation_secrets.FOLDER} is gone; restore it" for name in lost
+                    f"{name}: its file in {data_dir / installation_secrets.FOLDER} is gone; restore it"
+                    for name in missing
                 )
             return installation_secrets.read(data_dir)
         except OSError:
             raise ConfigError(["BANDSTAND_DATA_DIR: the keys in it cannot be read by this user"]) from None
 
 
-class ModelOfKey(_WholeSource):
+class ModelOfKey(_ComputedSource):
     """A model for who has set a key and named none: they want to talk to that provider."""
 
     def __call__(self) -> dict[str, str]:
@@ -355,8 +356,8 @@ def _environment(env_file: Path | None) -> dict[str, str | None]:
 
 
 def _unknown(names: Iterable[str]) -> list[str]:
-    known = {*variables(), *(f"{name}_FILE" for name in secret_variables())}
-    unknown = sorted(name for name in names if name.startswith("BANDSTAND_") and name not in known)
+    expected = {*variables(), *(f"{name}_FILE" for name in secret_variables())}
+    unknown = sorted(name for name in names if name.startswith("BANDSTAND_") and name not in expected)
     return [f"{name}: is not a variable of Bandstand (see .env.example)" for name in unknown]
 
 

@@ -10,7 +10,7 @@ from django.template.response import TemplateResponse
 from django.urls import path, reverse
 from django.views.decorators.gzip import gzip_page
 
-from accounts.login import ThrottledLoginMixin, add_retry_after
+from accounts.login import ThrottledLoginMixin, add_retry_after_header
 from accounts.role_permissions import ENTER_CONSOLE
 
 if TYPE_CHECKING:
@@ -67,7 +67,7 @@ class ConsoleSite(AdminSite):
 
     def login(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
         """Counted like the chat's: after too many failures one has to wait (429)."""
-        return add_retry_after(super().login(request, extra_context))
+        return add_retry_after_header(super().login(request, extra_context))
 
     def password_change(self, *_args: Any, **_kwargs: Any) -> Any:
         """One's own page does this, for all who sign in."""

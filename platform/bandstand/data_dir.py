@@ -18,7 +18,8 @@ from foundation.private_files import write_once
 
 MARKER = "bandstand.id"
 STATIC_FOLDER = "static"
-IGNORED = (MARKER, "lost+found")
+# A web process that was started by itself has made the static files before anybody claims the folder.
+IGNORED = (MARKER, STATIC_FOLDER, "lost+found")
 
 
 class DataDirError(Exception):

@@ -10,7 +10,7 @@ from django.http.response import HttpResponseBase
 from django.views import defaults
 
 from agents.openai_api.errors import openai_error_response
-from bandstand.web.error_responses import Refusal
+from bandstand.web.error_responses import ErrorResponse
 from foundation.errors import BandstandError
 from foundation.ids import new_id
 from foundation.request_ids import current_request_id
@@ -19,29 +19,31 @@ from rest.problems import classify_error, http_status, mark_logged, problem_resp
 
 def bad_request(request: HttpRequest, exception: Exception) -> HttpResponseBase:
     """Django's handler400."""
-    return _answered(request, exception, lambda: defaults.bad_request(request, exception))
+    return _respond(request, exception, lambda: defaults.bad_request(request, exception))
 
 
 def server_error(request: HttpRequest) -> HttpResponseBase:
     """Django's handler500, called while the exception is being handled."""
     error = sys.exc_info()[1]
     assert isinstance(error, Exception)
-    return _answered(request, error, lambda: defaults.server_error(request))
+    return _respond(request, error, lambda: defaults.server_error(request))
 
 
-def _answered(request: HttpRequest, error: Exception, page: Callable[[], HttpResponseBase]) -> HttpResponseBase:
+def _respond(request: HttpRequest, error: Exception, page: Callable[[], HttpResponseBase]) -> HttpResponseBase:
     path, method = request.path, str(request.method)
     if path.startswith("/v1/"):
         return openai_error_response(error, actor=None, method=method, path=path)
     if path.startswith(("/api/", "/chat/")):
         return problem_response(error, actor=None, method=method, path=path)
-    known = classify_error(error, actor=None, method=method, path=path)
-    return mark_logged(_later(known, path) if known is not None and known.retryable else page())
+    classified = classify_error(error, actor=None, method=method, path=path)
+    return mark_logged(
+        _unavailable_page(classified, path) if classified is not None and classified.retryable else page()
+    )
 
 
-def _later(error: BandstandError, path: str) -> HttpResponse:
+def _unavailable_page(error: BandstandError, path: str) -> HttpResponse:
     """A page for people: the database is away, come back."""
-    refusal = Refusal(http_status(error), error.code, error.detail, error.retry_after_seconds)
+    refusal = ErrorResponse(http_status(error), error.code, error.detail, error.retry_after_seconds)
     content = refusal.content(path, current_request_id() or new_id())
     headers = {name.decode(): value.decode() for name, value in refusal.headers(path, content)}
     return HttpResponse(content, status=refusal.status, headers=headers)

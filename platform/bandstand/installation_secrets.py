@@ -36,7 +36,7 @@ def make(data_dir: Path) -> None:
         write_once(folder / name.lower(), f"{_new(name)}\n")
 
 
-def lost(data_dir: Path) -> list[str]:
+def missing_keys(data_dir: Path) -> list[str]:
     """The keys that a first run made, for there is a database, and that are gone."""
     if not (data_dir / "postgres.json").exists():
         return []
@@ -50,13 +50,13 @@ def read(data_dir: Path) -> dict[str, str]:
     commands which need no rows (checks, help) work on a fresh clone.
     """
     folder = data_dir / FOLDER
-    found = {}
+    keys = {}
     for name in NAMES:
         path = folder / name.lower()
-        found[name] = _content(path) or _new(name)
+        keys[name] = _content(path) or _new(name)
         if previous := _content(path.with_suffix(".previous")):
-            found[f"{name}_PREVIOUS"] = previous
-    return found
+            keys[f"{name}_PREVIOUS"] = previous
+    return keys
 
 
 def _new(name: str) -> str:

@@ -29,8 +29,8 @@ class Scrubber:
     def __init__(self, secrets: Iterable[str]) -> None:
         forms = {form for secret in secrets if len(secret) >= SHORTEST for form in _forms(secret)}
         # Longest first: one secret may be the beginning of another.
-        known = [re.escape(form) for form in sorted(forms, key=len, reverse=True)]
-        self._pattern = re.compile("|".join([*known, *SHAPES]))
+        patterns = [re.escape(form) for form in sorted(forms, key=len, reverse=True)]
+        self._pattern = re.compile("|".join([*patterns, *SHAPES]))
 
     def text(self, value: str) -> str:
         """`value` without secrets."""

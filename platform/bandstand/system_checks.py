@@ -12,11 +12,11 @@ from django.core.checks import CheckMessage, Error, register
 def check_scheduler(app_configs: Sequence[AppConfig] | None, **_kwargs: Any) -> list[CheckMessage]:  # noqa: ARG001
     """The settings under which a maintenance task is neither started twice nor started over."""
     cluster = settings.Q_CLUSTER
-    wanted = {
+    rules = {
         "retry: at least timeout + 60": cluster["retry"] >= cluster["timeout"] + 60,
         "max_attempts: 1": cluster["max_attempts"] == 1,
         "ack_failures: True": cluster["ack_failures"] is True,
         "catch_up: False": cluster["catch_up"] is False,
         "orm: default": cluster["orm"] == "default",
     }
-    return [Error(f"Q_CLUSTER {rule}", id="bandstand.E001") for rule, kept in wanted.items() if not kept]
+    return [Error(f"Q_CLUSTER {rule}", id="bandstand.E001") for rule, satisfied in rules.items() if not satisfied]

@@ -60,7 +60,7 @@ class Finding:
     """
 
     level: Level
-    words: str
+    message: str
     value: str = ""
     remedy: str = ""
     link: Link | None = None
@@ -92,17 +92,17 @@ class Check(Generic[M]):
     concerns: Concerns = Concerns.INSTALLATION
     link: Link | None = None
     permissions: tuple[str, ...] = ()
-    figure: bool = False
+    is_metric: bool = False
     detailed_by: str = ""
     prerequisite: bool = False
 
-    def findings_of(self, measurement: M) -> tuple[Finding, ...]:
+    def evaluate(self, measurement: M) -> tuple[Finding, ...]:
         """What `judge` says, with the check's own remedy and link where a finding brings none.
 
         Raises `ValueError` for a figure that is not one finding with a value.
         """
         findings = self.judge(measurement)
-        if self.figure and [bool(finding.value) for finding in findings] != [True]:
+        if self.is_metric and [bool(finding.value) for finding in findings] != [True]:
             raise ValueError(f"The figure {self.name!r} is not one finding with a value.")
         return tuple(
             replace(finding, remedy=finding.remedy or self.remedy, link=finding.link or self.link)

@@ -27,7 +27,7 @@ class Registry:
     def __iter__(self) -> Iterator[Check[Any]]:
         return iter(sorted(self._checks.values(), key=lambda check: (check.order, check.name)))
 
-    def read_by(
+    def for_reader(
         self, reader: Reader, *, has_permission: Callable[[str], bool] = lambda _permission: False
     ) -> list[Check[Any]]:
         """The checks of `reader`, as far as `has_permission` lets it see them."""

@@ -34,7 +34,7 @@ class Fault(StrEnum):
     SKIPPED = "skipped"  # because of a prerequisite
 
 
-FAULT_WORDS: Final = {
+FAULT_LABELS: Final = {
     Fault.FAILED: "could not be checked",
     Fault.LATE: "took too long to check",
     Fault.SKIPPED: "was not checked",
@@ -109,7 +109,7 @@ def run_checks(checks: Iterable[Check[Any]], *, now: datetime, seconds: float) -
 
 def _result(check: Check[Any], measurements: Measurements) -> CheckResult:
     try:
-        return CheckResult(check, check.findings_of(measurements.get(check.measure)))
+        return CheckResult(check, check.evaluate(measurements.get(check.measure)))
     except Exception as error:
         late = getattr(error.__cause__, "sqlstate", None) in _TOO_LONG
         return CheckResult(check, fault=Fault.LATE if late else Fault.FAILED, error=error)

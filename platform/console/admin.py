@@ -127,13 +127,13 @@ class ReadOnlyAdmin(ConsoleAdmin):
         term = search_term.strip()
         if not term:
             return queryset, False
-        found = Q(pk__in=[])
-        if (wanted := _uuid(term)) is not None:
+        condition = Q(pk__in=[])
+        if (uuid := _uuid(term)) is not None:
             for field in self.search_ids:
-                found |= Q(**{field: wanted})
+                condition |= Q(**{field: uuid})
         for field in self.search_words:
-            found |= Q(**{field: term})
-        return queryset.filter(found), False
+            condition |= Q(**{field: term})
+        return queryset.filter(condition), False
 
 
 def _uuid(term: str) -> UUID | None:

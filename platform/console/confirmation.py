@@ -13,7 +13,7 @@ from django.template.response import TemplateResponse
 
 _YES: Final = "confirm"
 # The fields by which the list says which action runs on which rows.
-_CARRIED: Final = ("action", "select_across", "index", ACTION_CHECKBOX_NAME)
+_HIDDEN_FIELDS: Final = ("action", "select_across", "index", ACTION_CHECKBOX_NAME)
 # More rows than this are counted, not named.
 SHOWN_ROWS: Final = 20
 
@@ -28,26 +28,26 @@ def confirmation_page(
     model_admin: ModelAdmin[Any],
     *,
     title: str,
-    words: str,
+    message: str,
     yes: str,
     back: str,
     rows: Sequence[object] = (),
     form: forms.Form | None = None,
     danger: bool = False,
     template: str = "console/confirm.html",
-    more: dict[str, Any] | None = None,
+    extra_context: dict[str, Any] | None = None,
 ) -> TemplateResponse | None:
     """The page to show; None: its button was pressed, and `form`, made with `confirmed_data(request)`, is valid.
 
-    For buttons of one row (GET shows, POST acts) and for actions of a list alike. `words` say what will happen, `rows`
-    to what, `yes` is the button; `danger` makes it red. `back` is the address that "Go back" leads to.
+    For buttons of one row (GET shows, POST acts) and for actions of a list alike. `message` says what will happen to
+    `rows`, `yes` is the label of the button; `danger` makes it red. `back` is the address that "Go back" leads to.
     """
     if confirmed_data(request) is not None and (form is None or form.is_valid()):
         return None
     context = {
         **model_admin.admin_site.each_context(request),
         "title": title,
-        "words": words,
+        "message": message,
         "rows": rows[:SHOWN_ROWS],
         "rows_more": max(0, len(rows) - SHOWN_ROWS),
         "yes": yes,
@@ -55,13 +55,13 @@ def confirmation_page(
         "form": form,
         "danger": danger,
         "confirm_name": _YES,
-        "carried": list(_carried(request)),
-        **(more or {}),
+        "hidden_values": list(_hidden_values(request)),
+        **(extra_context or {}),
     }
     return TemplateResponse(request, template, context)
 
 
-def _carried(request: HttpRequest) -> Iterable[tuple[str, str]]:
-    for name in _CARRIED:
+def _hidden_values(request: HttpRequest) -> Iterable[tuple[str, str]]:
+    for name in _HIDDEN_FIELDS:
         for value in request.POST.getlist(name):
             yield name, str(value)

@@ -15,9 +15,9 @@ from foundation.durations import duration
 NOTHING: Final = "\N{EN DASH}"
 
 
-def badge(word: str, level: str = "") -> SafeString:
+def badge(label: str, level: str = "") -> SafeString:
     """A label; `level` is "", "good", "warn" or "bad"."""
-    return format_html('<span class="bs-tag{}">{}</span>', f" bs-tag--{level}" if level else "", word)
+    return format_html('<span class="bs-tag{}">{}</span>', f" bs-tag--{level}" if level else "", label)
 
 
 def format_money(cost: Decimal | None) -> str:
@@ -27,14 +27,14 @@ def format_money(cost: Decimal | None) -> str:
     return f"${cost:.2f}" if cost >= 1 else f"${cost:.4f}" if cost else "$0"
 
 
-def format_tokens(read: int, written: int) -> str:
+def format_tokens(input_tokens: int, output_tokens: int) -> str:
     """What went into the model and what came out of it."""
-    return f"{read:,} in, {written:,} out"
+    return f"{input_tokens:,} in, {output_tokens:,} out"
 
 
-def nowrap(words: str) -> SafeString:
+def nowrap(text: str) -> SafeString:
     """On one line, however narrow its column is."""
-    return format_html('<span class="bs-nowrap">{}</span>', words)
+    return format_html('<span class="bs-nowrap">{}</span>', text)
 
 
 def format_duration(begin: datetime | None, end: datetime | None) -> str:
@@ -54,9 +54,9 @@ def time_ago(at: datetime | None) -> SafeString | str:
     """How long `at` is gone: "8 s ago". The page keeps it up to date; the moment itself is there on pointing."""
     if at is None:
         return "never"
-    gone = duration((now() - at).total_seconds())
+    elapsed = duration((now() - at).total_seconds())
     return format_html(
-        '<time datetime="{}" title="{} UTC" data-ago>{} ago</time>', at.isoformat(), format_second(at), gone
+        '<time datetime="{}" title="{} UTC" data-ago>{} ago</time>', at.isoformat(), format_second(at), elapsed
     )
 
 

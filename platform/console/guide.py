@@ -34,8 +34,8 @@ class Chapter:
 def guide_page(request: HttpRequest, site: AdminSite, render: Callable[[str], str]) -> TemplateResponse:
     """All of it, with a list of its chapters. `render` makes safe HTML of a document in Markdown."""
     frame = site.each_context(request)
-    shown = {**frame, "title": "Guide", "content_title": "Guide", "chapters": chapters(render)}
-    return TemplateResponse(request, "console/guide.html", shown)
+    context = {**frame, "title": "Guide", "content_title": "Guide", "chapters": chapters(render)}
+    return TemplateResponse(request, "console/guide.html", context)
 
 
 @cache
@@ -46,6 +46,6 @@ def chapters(render: Callable[[str], str]) -> tuple[Chapter, ...]:
 
 
 def _chapter(render: Callable[[str], str], level: str, title: str, text: str) -> Chapter:
-    words = _LINK.sub(r"\1", _PICTURE.sub("", text))
-    html = mark_safe(render(words))  # noqa: S308 - what `render` makes is safe
+    plain = _LINK.sub(r"\1", _PICTURE.sub("", text))
+    html = mark_safe(render(plain))  # noqa: S308 - what `render` makes is safe
     return Chapter(title, re.sub(r"[^\w\- ]", "", title.lower()).replace(" ", "-"), len(level) > 2, html)

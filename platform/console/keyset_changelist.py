@@ -55,27 +55,27 @@ class KeysetChangeList(ChangeList):
     first_page: bool
 
     def get_filters_params(self, params: dict[str, Any] | None = None) -> dict[str, Any]:
-        found: dict[str, Any] = super().get_filters_params(params)
-        found.pop(BEFORE, None)
-        if any("\x00" in value for values in found.values() for value in values):
+        filters: dict[str, Any] = super().get_filters_params(params)
+        filters.pop(BEFORE, None)
+        if any("\x00" in value for texts in filters.values() for value in texts):
             raise IncorrectLookupParameters("NUL")
-        return found
+        return filters
 
     def get_results(self, request: HttpRequest) -> None:
-        before = request.GET.get(BEFORE)
+        cursor = request.GET.get(BEFORE)
         try:
-            rows = self.queryset.filter(pk__lt=before) if before else self.queryset
+            rows = self.queryset.filter(pk__lt=cursor) if cursor else self.queryset
             with custom_plan():
                 keys = list(self._newest(rows.order_by("-pk"), self.list_per_page + 1))
         except (ValueError, ValidationError) as error:
             raise IncorrectLookupParameters(error) from error
-        self.first_page = not before
+        self.first_page = not cursor
         more = len(keys) > self.list_per_page
         keys = keys[: self.list_per_page]
         self.older = self.get_query_string({BEFORE: str(keys[-1])}) if more else None
         self.newest = self.get_query_string(remove=[BEFORE])
-        found = {row.pk: row for row in self.apply_select_related(self.root_queryset).filter(pk__in=keys)}
-        self.result_list = [found[key] for key in keys if key in found]
+        rows_by_key = {row.pk: row for row in self.apply_select_related(self.root_queryset).filter(pk__in=keys)}
+        self.result_list = [rows_by_key[key] for key in keys if key in rows_by_key]
         self.model_admin.complete(request, self.result_list)
         self.result_count = Matching(len(keys) + more)
         # Nobody has counted; equal, so that the templates do not speak of results.
@@ -85,17 +85,17 @@ class KeysetChangeList(ChangeList):
         self.can_show_all = self.multi_page = False
         self.paginator = self.model_admin.get_paginator(request, self.result_list, self.list_per_page)
 
-    def _newest(self, rows: QuerySet[Any], wanted: int) -> QuerySet[Any]:
+    def _newest(self, rows: QuerySet[Any], limit: int) -> QuerySet[Any]:
         arms = self.model_admin.search_arms(self.query) or self.model_admin.filter_arms(self.filter_specs)
         if not arms:
             if self.query == "" and self.has_active_filters:
                 rows = self.model_admin.look_back(rows)
-            return rows.values_list("pk", flat=True)[:wanted]
-        first, *others = [rows.filter(arm).values_list("pk", flat=True)[:wanted] for arm in arms]
-        return first.union(*others, all=True).order_by("-pk")[:wanted] if others else first
+            return rows.values_list("pk", flat=True)[:limit]
+        first, *rest = [rows.filter(arm).values_list("pk", flat=True)[:limit] for arm in arms]
+        return first.union(*rest, all=True).order_by("-pk")[:limit] if rest else first
 
     @cached_property
-    def about(self) -> str:
+    def row_estimate(self) -> str:
         """How many rows the whole table has, as PostgreSQL remembers; nothing on narrowed lists and small tables."""
         if self.query or self.has_active_filters:
             return ""

@@ -84,6 +84,6 @@ def sidebar(request: HttpRequest) -> list[dict[str, Any]]:
 
 
 def _item(request: HttpRequest, title: str, address: str, icon: str) -> dict[str, Any]:
-    whole = address in {"/", reverse("admin:index")}  # every other address begins with these
-    here = request.path == address if whole else request.path.startswith(address)
-    return {"title": title, "link": address, "icon": icon, "active": here, "has_permission": True}
+    exact = address in {"/", reverse("admin:index")}  # every other address begins with these
+    active = request.path == address if exact else request.path.startswith(address)
+    return {"title": title, "link": address, "icon": icon, "active": active, "has_permission": True}

@@ -33,8 +33,8 @@ class Conflict:
 
     by: str
     at: datetime | None
-    clashes: tuple[FieldConflict, ...]
-    taken: tuple[str, ...]
+    conflicts: tuple[FieldConflict, ...]
+    adopted: tuple[str, ...]
 
 
 if TYPE_CHECKING:
@@ -81,26 +81,26 @@ class VersionedFormMixin(_Form):
         self.add_error(None, "Nothing is saved yet: somebody else changed this since you opened it.")
 
     def _conflict(self, row: Any) -> Conflict:
-        theirs, base = self.form_values(row), _read_digests(self.cleaned_data.get(BASE))
-        digests = json.loads(_digests(theirs))
+        stored, base = self.form_values(row), _read_digests(self.cleaned_data.get(BASE))
+        digests = json.loads(_digests(stored))
         data: Any = self.data.copy()  # type: ignore[attr-defined]
-        clashes, taken = [], []
-        for name, value in theirs.items():
+        conflicts, adopted = [], []
+        for name, value in stored.items():
             # A field with an error has no cleaned value: what was typed stays.
-            mine = self.cleaned_data.get(name, self[name].value())
+            submitted = self.cleaned_data.get(name, self[name].value())
             label = str(self[name].label)
-            if _plain(mine) == _plain(value):
+            if _plain(submitted) == _plain(value):
                 continue
-            if base.get(name) == _digest(mine) and name not in self.errors:
-                _put(data, self[name], value)
-                taken.append(label)
+            if base.get(name) == _digest(submitted) and name not in self.errors:
+                _set_data(data, self[name], value)
+                adopted.append(label)
             elif base.get(name) != digests[name]:
-                clashes.append(FieldConflict(label, tuple(compare_lines(_lines(value), _lines(mine)))))
+                conflicts.append(FieldConflict(label, tuple(compare_lines(_lines(value), _lines(submitted)))))
         data[self.add_prefix(VERSION)] = row.version
-        data[self.add_prefix(BASE)] = _digests(theirs)
+        data[self.add_prefix(BASE)] = _digests(stored)
         self.data = data
         by, at = self.last_change(row)
-        return Conflict(by, at, tuple(clashes), tuple(taken))
+        return Conflict(by, at, tuple(conflicts), tuple(adopted))
 
 
 def _digests(values: dict[str, Any]) -> str:
@@ -109,10 +109,10 @@ def _digests(values: dict[str, Any]) -> str:
 
 def _read_digests(text: Any) -> dict[str, Any]:
     try:
-        read = json.loads(text or "{}")
+        digests = json.loads(text or "{}")
     except ValueError:
         return {}
-    return read if isinstance(read, dict) else {}
+    return digests if isinstance(digests, dict) else {}
 
 
 def _digest(value: Any) -> str:
@@ -140,7 +140,7 @@ def _lines(value: Any) -> list[str]:
     return [] if value is None else [str(value)]
 
 
-def _put(data: Any, field: forms.BoundField, value: Any) -> None:
+def _set_data(data: Any, field: forms.BoundField, value: Any) -> None:
     """Write `value` into submitted data as a browser would have sent it."""
     prepared = field.field.prepare_value(value)
     if isinstance(prepared, list | tuple | QuerySet):

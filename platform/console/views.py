@@ -12,11 +12,11 @@ from django.urls import reverse
 
 
 def console_page(
-    request: HttpRequest, model_admin: ModelAdmin[Any], template: str, *, title: str, **shown: Any
+    request: HttpRequest, model_admin: ModelAdmin[Any], template: str, *, title: str, **context: Any
 ) -> TemplateResponse:
-    """A page of the console with `shown` in its template."""
+    """A page of the console; `context` is added to the frame's for `template`."""
     frame = model_admin.admin_site.each_context(request)
-    return TemplateResponse(request, template, {**frame, "title": title, **shown})
+    return TemplateResponse(request, template, {**frame, "title": title, **context})
 
 
 class NamedRow:

@@ -12,8 +12,8 @@ def work_in_batches(step: Callable[[float], int], *, seconds: float, full: int =
     A step that has begun is waited for. One that is not full has found nothing more, or what is left is busy just now.
     """
     done, ends_at = 0, time.monotonic() + seconds
-    while (left := ends_at - time.monotonic()) > 0:
-        batch = step(left)
+    while (remaining := ends_at - time.monotonic()) > 0:
+        batch = step(remaining)
         done += batch
         if batch < full:
             break

@@ -48,6 +48,6 @@ def problem(
     return body
 
 
-def retry_after(seconds: float) -> str:
+def retry_after_header(seconds: float) -> str:
     """The value of the header: whole seconds, and not too early."""
     return str(math.ceil(seconds))

@@ -63,10 +63,10 @@ class _Addresses(LinkifyIt):  # type: ignore[misc]  # it is not typed
 
 
 def _addresses() -> LinkifyIt:
-    found = _Addresses(options={"fuzzy_link": False, "fuzzy_email": False, "fuzzy_ip": False})
+    linkifier = _Addresses(options={"fuzzy_link": False, "fuzzy_email": False, "fuzzy_ip": False})
     for scheme in ("ftp:", "//"):
-        found.add(scheme, None)
-    return found
+        linkifier.add(scheme, None)
+    return linkifier
 
 
 def _allowed(url: str) -> bool:
@@ -93,22 +93,22 @@ def _image(state: StateInline, silent: bool) -> bool:
 
 def _link(state: StateInline, silent: bool) -> bool:
     """The library's link, as long as the text has tries left; further brackets are text."""
-    left: int = state.env.get("links", _MAX_LINK_TRIES)
-    if not left:
+    remaining: int = state.env.get("links", _MAX_LINK_TRIES)
+    if not remaining:
         return False
-    state.env["links"] = left - 1
+    state.env["links"] = remaining - 1
     return link(state, silent)
 
 
 def _table(state: StateBlock, start: int, end: int, silent: bool) -> bool:
     """The library's table, as long as the text has cells left; further rows are paragraphs."""
-    left: int = state.env.get("cells", _MAX_CELLS)
+    remaining: int = state.env.get("cells", _MAX_CELLS)
     columns = state.src.count("|", state.bMarks[start], state.eMarks[start]) + 1
-    rows = left // columns
+    rows = remaining // columns
     if columns > _MAX_COLUMNS or rows < 2 or not table(state, start, min(end, start + 1 + rows), silent):
         return False
     if not silent:
-        state.env["cells"] = left - columns * (state.line - start)
+        state.env["cells"] = remaining - columns * (state.line - start)
     return True
 
 

@@ -42,26 +42,26 @@ SELECT key, extract(epoch FROM full_at - statement_timestamp())::float8 FROM rat
 """
 _LOW = f"""
 SELECT b.key, extract(epoch FROM b.full_at - statement_timestamp())::float8 FROM ratelimits_bucket b
-WHERE b.key LIKE %(prefix)s || '%%' AND {_AVAILABLE} < %(tokens)s ORDER BY b.full_at DESC LIMIT %(most)s
+WHERE b.key LIKE %(prefix)s || '%%' AND {_AVAILABLE} < %(tokens)s ORDER BY b.full_at DESC LIMIT %(max_rows)s
 """  # noqa: S608 - put together from a constant; values are parameters
 _FORGET = "DELETE FROM ratelimits_bucket WHERE full_at < now()"
 
 
 @dataclass(frozen=True, slots=True)
-class Taken:
+class TakenTokens:
     """How many tokens were had, 0 when the bucket is empty; and in how long it is full."""
 
     tokens: int
     full_in_seconds: float
 
 
-def take_tokens(rate: Rate, key: str, *, want: int) -> Taken:
+def take_tokens(rate: Rate, key: str, *, count: int) -> TakenTokens:
     """Take up to `want` tokens out of the bucket of `key`, as many as there are. Raises `Unavailable`."""
     rows = _fetch(
-        _TAKE, {"key": key, "limit": rate.limit, "token_seconds": rate.token_seconds, "want": min(want, rate.limit)}
+        _TAKE, {"key": key, "limit": rate.limit, "token_seconds": rate.token_seconds, "want": min(count, rate.limit)}
     )
     # Without a row: somebody made the bucket and emptied it while we waited for their lock.
-    return Taken(*rows[0]) if rows else Taken(0, rate.period_seconds)
+    return TakenTokens(*rows[0]) if rows else TakenTokens(0, rate.period_seconds)
 
 
 def give_back(rate: Rate, key: str) -> None:
@@ -77,11 +77,11 @@ def peek(keys: list[str]) -> dict[str, float]:
         return {key: max(0.0, full_in) for key, full_in in cursor.fetchall()}
 
 
-def low(rate: Rate, prefix: str, *, tokens: int, most: int) -> list[tuple[str, float]]:
+def find_low(rate: Rate, prefix: str, *, tokens: int, max_rows: int) -> list[tuple[str, float]]:
     """The buckets with fewer than `tokens` whose keys begin with `prefix`, and in how many seconds each is full."""
-    known: dict[str, Any] = {"limit": rate.limit, "token_seconds": rate.token_seconds}
+    values: dict[str, Any] = {"limit": rate.limit, "token_seconds": rate.token_seconds}
     with connection.cursor() as cursor:
-        cursor.execute(_LOW, known | {"prefix": prefix, "tokens": tokens, "most": most})
+        cursor.execute(_LOW, values | {"prefix": prefix, "tokens": tokens, "max_rows": max_rows})
         return list(cursor.fetchall())
 
 

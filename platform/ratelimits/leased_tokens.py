@@ -14,7 +14,7 @@ from threading import Lock
 HOLD_SECONDS = 60.0
 # A flood is refused from memory; so often the bucket is asked again, lest we miss what was given back to it.
 LOOK_AGAIN_SECONDS = 1.0
-MOST_KEYS = 20_000
+MAX_ENTRIES = 20_000
 
 
 @dataclass(slots=True)
@@ -28,10 +28,10 @@ class _Entry:
 
 
 @dataclass(frozen=True, slots=True)
-class Known:
+class LeaseState:
     """Tokens held here, those left in the bucket at the last look at it, and in how many seconds all are back."""
 
-    held: int
+    leased: int
     in_bucket: int
     full_in_seconds: float
 
@@ -41,62 +41,62 @@ class LeasedTokens:
 
     def __init__(self) -> None:
         self._lock = Lock()
-        self._pockets: dict[str, _Entry] = {}
+        self._entries: dict[str, _Entry] = {}
 
     def wait_seconds(self, key: str, at: float) -> float | None:
         """How long until the bucket of `key` has a token again, if it is known to be empty."""
         with self._lock:
-            pocket = self._pockets.get(key)
-            if pocket is None or at >= pocket.look_again_at or pocket.tokens:
+            entry = self._entries.get(key)
+            if entry is None or at >= entry.look_again_at or entry.tokens:
                 return None
-            return max(0.0, pocket.free_at - at)
+            return max(0.0, entry.free_at - at)
 
     def missing(self, keys: Sequence[str], at: float) -> list[str]:
         """Those of `keys` without a token; when there are none, one of each is spent."""
         with self._lock:
-            pockets = [self._pockets.get(key) for key in keys]
-            lacking = [key for key, pocket in zip(keys, pockets, strict=True) if not _holds(pocket, at)]
+            entries = [self._entries.get(key) for key in keys]
+            lacking = [key for key, entry in zip(keys, entries, strict=True) if not _holds(entry, at)]
             if not lacking:
-                for pocket in pockets:
-                    assert pocket is not None
-                    pocket.tokens -= 1
+                for entry in entries:
+                    assert entry is not None
+                    entry.tokens -= 1
             return lacking
 
     def put(self, key: str, tokens: int, at: float, *, left_in_bucket: int, full_in_seconds: float) -> None:
         """Add tokens that were taken out of the bucket of `key`."""
         with self._lock:
-            if len(self._pockets) >= MOST_KEYS:
-                self._pockets.clear()  # forgetting costs what was held, and one look per key
-            pocket = self._pockets.setdefault(key, _Entry())
-            pocket.tokens = tokens + (pocket.tokens if _holds(pocket, at) else 0)
-            pocket.until = at + HOLD_SECONDS
-            pocket.left_in_bucket = left_in_bucket
-            pocket.full_at = at + full_in_seconds
-            pocket.look_again_at = 0.0
+            if len(self._entries) >= MAX_ENTRIES:
+                self._entries.clear()  # forgetting costs what was held, and one look per key
+            entry = self._entries.setdefault(key, _Entry())
+            entry.tokens = tokens + (entry.tokens if _holds(entry, at) else 0)
+            entry.until = at + HOLD_SECONDS
+            entry.left_in_bucket = left_in_bucket
+            entry.full_at = at + full_in_seconds
+            entry.look_again_at = 0.0
 
     def note_empty(self, key: str, at: float, *, wait_seconds: float, full_in_seconds: float) -> None:
         """The bucket of `key` had nothing; it gets a token in `wait_seconds`."""
         with self._lock:
-            pocket = self._pockets.setdefault(key, _Entry())
-            pocket.left_in_bucket = 0
-            pocket.full_at = at + full_in_seconds
-            pocket.free_at = at + wait_seconds
-            pocket.look_again_at = at + min(wait_seconds, LOOK_AGAIN_SECONDS)
+            entry = self._entries.setdefault(key, _Entry())
+            entry.left_in_bucket = 0
+            entry.full_at = at + full_in_seconds
+            entry.free_at = at + wait_seconds
+            entry.look_again_at = at + min(wait_seconds, LOOK_AGAIN_SECONDS)
 
-    def known(self, key: str, at: float) -> Known | None:
+    def state(self, key: str, at: float) -> LeaseState | None:
         """What is known of the bucket of `key` and of the tokens held here."""
         with self._lock:
-            pocket = self._pockets.get(key)
-            if pocket is None:
+            entry = self._entries.get(key)
+            if entry is None:
                 return None
-            held = pocket.tokens if _holds(pocket, at) else 0
-            return Known(held, pocket.left_in_bucket, max(0.0, pocket.full_at - at))
+            leased = entry.tokens if _holds(entry, at) else 0
+            return LeaseState(leased, entry.left_in_bucket, max(0.0, entry.full_at - at))
 
     def clear(self) -> None:
         """Forget everything, as a new process would."""
         with self._lock:
-            self._pockets.clear()
+            self._entries.clear()
 
 
-def _holds(pocket: _Entry | None, at: float) -> bool:
-    return pocket is not None and pocket.tokens > 0 and at < pocket.until
+def _holds(entry: _Entry | None, at: float) -> bool:
+    return entry is not None and entry.tokens > 0 and at < entry.until

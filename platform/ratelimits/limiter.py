@@ -16,7 +16,7 @@ from django.conf import settings
 
 from foundation.errors import RateLimited
 from ratelimits import buckets
-from ratelimits.leased_tokens import Known, LeasedTokens
+from ratelimits.leased_tokens import LeasedTokens, LeaseState
 from ratelimits.rates import Rate, Remaining
 
 LimitedKey: TypeAlias = tuple[Rate, str]
@@ -26,7 +26,7 @@ LEASED_SHARE = 20
 LARGEST_LEASE = 50
 
 # What this process holds.
-purse = LeasedTokens()
+leased_tokens = LeasedTokens()
 _filling = [Lock() for _ in range(64)]
 
 
@@ -37,17 +37,17 @@ def rate(name: str, limit: int, period_seconds: float = 60.0, *, leased: bool = 
     return Rate(name, limit, period_seconds, lease)
 
 
-def consume(asks: Sequence[LimitedKey]) -> list[Remaining]:
+def consume(limits: Sequence[LimitedKey]) -> list[Remaining]:
     """Take one token from every bucket, or from none; what remains. Raises `RateLimited` with the longest wait."""
-    asks = [ask for ask in asks if ask[0].limit]
-    rates = {key: limit for limit, key in asks}
-    if purse.missing(list(rates), monotonic()):
+    limits = [limit for limit in limits if limit[0].limit]
+    rates = {key: limit for limit, key in limits}
+    if leased_tokens.missing(list(rates), monotonic()):
         # One at a time, and each in the order of its buckets: or two could hold one token each, and neither pass.
-        with _filling[hash(asks[0][1]) % len(_filling)]:
-            while lacking := purse.missing(list(rates), monotonic()):
-                for key in lacking:
+        with _filling[hash(limits[0][1]) % len(_filling)]:
+            while missing := leased_tokens.missing(list(rates), monotonic()):
+                for key in missing:
                     _fill(rates[key], key)
-    return [_left(limit, key) for limit, key in asks]
+    return [_remaining(limit, key) for limit, key in limits]
 
 
 def guard_request(*, user_id: int, key_id: UUID | None) -> list[Remaining]:
@@ -60,12 +60,12 @@ def guard_message(*, user_id: int, key_id: UUID | None, session_id: UUID | None)
 
     Raises `RateLimited`.
     """
-    asks = message_limits(user_id=user_id, key_id=key_id)
+    limits = message_limits(user_id=user_id, key_id=key_id)
     if session_id is not None:
         per_session = settings.BANDSTAND.messages_per_session_per_minute
         # The account stands in the session's key, too: nobody uses up what is another's.
-        asks.append((rate("messages-session", per_session), f"m:s:{user_id}:{session_id}"))
-    return consume(asks)
+        limits.append((rate("messages-session", per_session), f"m:s:{user_id}:{session_id}"))
+    return consume(limits)
 
 
 def guard_bad_key(address: str | None) -> None:
@@ -76,20 +76,20 @@ def guard_bad_key(address: str | None) -> None:
 
 def request_limits(*, user_id: int, key_id: UUID | None) -> list[LimitedKey]:
     limit = settings.BANDSTAND.requests_per_minute
-    asks = [(rate("requests", limit), f"r:u:{user_id}")]
-    return asks if key_id is None else [*asks, (rate("requests-key", limit), f"r:k:{key_id}")]
+    limits = [(rate("requests", limit), f"r:u:{user_id}")]
+    return limits if key_id is None else [*limits, (rate("requests-key", limit), f"r:k:{key_id}")]
 
 
 def message_limits(*, user_id: int, key_id: UUID | None) -> list[LimitedKey]:
     limit = settings.BANDSTAND.messages_per_minute
-    asks = [(rate("messages", limit), f"m:u:{user_id}")]
-    return asks if key_id is None else [*asks, (rate("messages-key", limit), f"m:k:{key_id}")]
+    limits = [(rate("messages", limit), f"m:u:{user_id}")]
+    return limits if key_id is None else [*limits, (rate("messages-key", limit), f"m:k:{key_id}")]
 
 
-def remaining(asks: Sequence[LimitedKey]) -> list[Remaining]:
+def remaining(limits: Sequence[LimitedKey]) -> list[Remaining]:
     """What remains in the buckets, in one query. What this process has taken ahead counts as there."""
-    full_in = buckets.peek([key for _, key in asks])
-    return [_left(limit, key, full_in.get(key, 0.0)) for limit, key in asks if limit.limit]
+    full_in = buckets.peek([key for _, key in limits])
+    return [_remaining(limit, key, full_in.get(key, 0.0)) for limit, key in limits if limit.limit]
 
 
 def client_network(address: str) -> str:
@@ -110,7 +110,7 @@ def rate_limited(limit: Rate, wait_seconds: float, full_in_seconds: float) -> Ra
         f"Too many requests ({limit.name}). Try again in {format_wait(seconds)}.",
         retry_after_seconds=round(max(wait_seconds, 0.001), 3),
         rule=f"rate:{limit.name}",
-        left=[Remaining(limit, 0, full_in_seconds)],
+        remaining=[Remaining(limit, 0, full_in_seconds)],
     )
 
 
@@ -122,22 +122,22 @@ def format_wait(seconds: int) -> str:
 
 def _fill(limit: Rate, key: str) -> None:
     at = monotonic()
-    known = purse.wait_seconds(key, at)
-    if known is not None:
-        raise rate_limited(limit, known, known + (limit.limit - 1) * limit.token_seconds)
-    taken = buckets.take_tokens(limit, key, want=limit.lease)
-    full_in = taken.full_in_seconds
-    if taken.tokens:
-        purse.put(key, taken.tokens, at, left_in_bucket=limit.tokens(full_in), full_in_seconds=full_in)
+    wait = leased_tokens.wait_seconds(key, at)
+    if wait is not None:
+        raise rate_limited(limit, wait, wait + (limit.limit - 1) * limit.token_seconds)
+    result = buckets.take_tokens(limit, key, count=limit.lease)
+    full_in = result.full_in_seconds
+    if result.tokens:
+        leased_tokens.put(key, result.tokens, at, left_in_bucket=limit.tokens(full_in), full_in_seconds=full_in)
         return
     wait = limit.wait_seconds(full_in)
-    purse.note_empty(key, at, wait_seconds=wait, full_in_seconds=full_in)
+    leased_tokens.note_empty(key, at, wait_seconds=wait, full_in_seconds=full_in)
     raise rate_limited(limit, wait, full_in)
 
 
-def _left(limit: Rate, key: str, full_in_seconds: float | None = None) -> Remaining:
+def _remaining(limit: Rate, key: str, full_in_seconds: float | None = None) -> Remaining:
     """From what was just read of the bucket, or else from what was last seen of it."""
-    known = purse.known(key, monotonic()) or Known(0, limit.limit, 0.0)
+    state = leased_tokens.state(key, monotonic()) or LeaseState(0, limit.limit, 0.0)
     if full_in_seconds is None:
-        return Remaining(limit, known.held + known.in_bucket, known.full_in_seconds)
-    return Remaining(limit, min(limit.limit, limit.tokens(full_in_seconds) + known.held), full_in_seconds)
+        return Remaining(limit, state.leased + state.in_bucket, state.full_in_seconds)
+    return Remaining(limit, min(limit.limit, limit.tokens(full_in_seconds) + state.leased), full_in_seconds)

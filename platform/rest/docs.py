@@ -44,10 +44,10 @@ class SchemaView(PublicView):
 
         read_query(self.http)
         content = document()
-        answer = HttpResponse(content, content_type="application/json")
-        answer["ETag"] = f'"{hashlib.sha256(content).hexdigest()[:32]}"'
-        patch_response_headers(answer, CACHE_SECONDS)
-        return get_conditional_response(self.http, answer["ETag"], response=answer) or answer
+        response = HttpResponse(content, content_type="application/json")
+        response["ETag"] = f'"{hashlib.sha256(content).hexdigest()[:32]}"'
+        patch_response_headers(response, CACHE_SECONDS)
+        return get_conditional_response(self.http, response["ETag"], response=response) or response
 
 
 class DocsView(PublicView):
@@ -55,6 +55,6 @@ class DocsView(PublicView):
 
     def get(self, _request: Request) -> HttpResponse:
         read_query(self.http)
-        answer = render(self.http, "pages/api_docs.html", {"csrf_cookie": settings.CSRF_COOKIE_NAME})
-        answer["Content-Security-Policy"] = _POLICY
-        return answer
+        response = render(self.http, "pages/api_docs.html", {"csrf_cookie": settings.CSRF_COOKIE_NAME})
+        response["Content-Security-Policy"] = _POLICY
+        return response

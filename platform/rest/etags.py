@@ -23,14 +23,14 @@ def expected_version(request: HttpRequest, present: Callable[[], int]) -> int | 
     Raises `PreconditionRequired` without the header, and `PreconditionFailed` for what no version of ours can equal: a
     weak tag, another spelling; and whatever `present` raises.
     """
-    given = request.headers.get("If-Match", "").strip()
-    if not given:
+    header = request.headers.get("If-Match", "").strip()
+    if not header:
         raise PreconditionRequired
-    if given == "*":
+    if header == "*":
         return None
-    named = {int(match[1]) for tag in given.split(",") if (match := _VERSION.fullmatch(tag.strip()))}
-    if len(named) == 1:
-        return named.pop()
-    if named and (version := present()) in named:
+    versions = {int(match[1]) for tag in header.split(",") if (match := _VERSION.fullmatch(tag.strip()))}
+    if len(versions) == 1:
+        return versions.pop()
+    if versions and (version := present()) in versions:
         return version
     raise PreconditionFailed

@@ -80,13 +80,15 @@ def run_once(request: HttpRequest, operation: Operation, run: Callable[[], HttpR
             return _replayed(operation, key)
         try:
             with transaction.atomic():
-                answer = run()
+                response = run()
         except BandstandError as error:
             if http_status(error) in _NOT_KEPT or http_status(error) >= 500:
                 raise
-            answer = problem_response(error, actor=operation.actor.name, method=str(request.method), path=request.path)
-        _keep(record_id, answer)
-        return answer
+            response = problem_response(
+                error, actor=operation.actor.name, method=str(request.method), path=request.path
+            )
+        _keep(record_id, response)
+        return response
 
 
 def _claim(operation: Operation, key: str) -> int | None:
@@ -112,14 +114,14 @@ def _replayed(operation: Operation, key: str) -> HttpResponse:
         raise IdempotencyMismatch
     if record.status is None:
         raise IdempotencyInProgress(retry_after_seconds=WAIT_SECONDS)
-    answer = text_response(orjson.dumps(record.body), status=record.status, headers={**record.headers, **REPLAYED})
+    response = text_response(orjson.dumps(record.body), status=record.status, headers={**record.headers, **REPLAYED})
     if record.status >= 400:
-        answer["Content-Type"] = MEDIA_TYPE
-    return answer
+        response["Content-Type"] = MEDIA_TYPE
+    return response
 
 
-def _keep(record_id: int, answer: HttpResponse) -> None:
-    headers = {name: answer[name] for name in _KEPT_HEADERS if name in answer}
+def _keep(record_id: int, response: HttpResponse) -> None:
+    headers = {name: response[name] for name in _KEPT_HEADERS if name in response}
     IdempotencyRecord.objects.filter(pk=record_id).update(
-        status=answer.status_code, body=orjson.loads(answer.content), headers=headers
+        status=response.status_code, body=orjson.loads(response.content), headers=headers
     )

@@ -20,30 +20,30 @@ def check_acceptable(request: HttpRequest, offered: Sequence[str]) -> None:
 
     Parameters but for `q` do not count: `application/json; charset=utf-8` asks for JSON.
     """
-    wanted = _wanted(request)
-    if wanted and not any(_quality(wanted, kind) for kind in offered):
+    accepted = _accepted_types(request)
+    if accepted and not any(_quality(accepted, kind) for kind in offered):
         raise NotAcceptable
 
 
 def asks_for_stream(request: HttpRequest) -> bool:
     """Whether the client accepts server-sent events by name (`*/*` does not ask for a stream), and not rather JSON."""
-    wanted = _wanted(request)
-    stream = wanted.get(EVENT_STREAM, 0.0)
-    return request.method != "HEAD" and stream > 0 and stream >= _quality(wanted, JSON)
+    accepted = _accepted_types(request)
+    stream = accepted.get(EVENT_STREAM, 0.0)
+    return request.method != "HEAD" and stream > 0 and stream >= _quality(accepted, JSON)
 
 
-def _quality(wanted: Mapping[str, float], kind: str) -> float:
+def _quality(accepted: Mapping[str, float], kind: str) -> float:
     """How much a type is wanted: what is named more closely counts (RFC 9110, section 12.5.1)."""
     ranges = (kind, f"{kind.partition('/')[0]}/*", "*/*")
-    return next((wanted[name] for name in ranges if name in wanted), 0.0)
+    return next((accepted[name] for name in ranges if name in accepted), 0.0)
 
 
-def _wanted(request: HttpRequest) -> dict[str, float]:
+def _accepted_types(request: HttpRequest) -> dict[str, float]:
     """The types that Accept names, and how much they are wanted, from 0 (not at all) to 1."""
     ranges = request.headers.get("Accept", "").lower().split(",")
     return {kind: _q(part) for part in ranges if (kind := part.partition(";")[0].strip())}
 
 
 def _q(part: str) -> float:
-    found = _Q.search(part)
-    return min(1.0, float(found[1])) if found else 1.0
+    match = _Q.search(part)
+    return min(1.0, float(match[1])) if match else 1.0

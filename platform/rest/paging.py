@@ -17,7 +17,7 @@ from rest.query_params import Reader, whole_number
 DEFAULT_LIMIT = 50
 LARGEST_LIMIT = 100
 
-limit_parameter = whole_number(least=1, most=LARGEST_LIMIT)
+limit_parameter = whole_number(minimum=1, maximum=LARGEST_LIMIT)
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,15 +72,15 @@ def paginate(
     falling = order.falling != backward
     if cursor is not None:
         rows = rows.filter(_beyond(order.fields, cursor.position, falling=falling))
-    found = list(rows.order_by(*(f"-{field}" if falling else field for field in order.fields))[: limit + 1])
-    more, found = len(found) > limit, found[:limit]
+    page = list(rows.order_by(*(f"-{field}" if falling else field for field in order.fields))[: limit + 1])
+    has_more, page = len(page) > limit, page[:limit]
     if backward:
-        found.reverse()
-    has_next, has_previous = (bool(found), more) if backward else (more, cursor is not None and bool(found))
+        page.reverse()
+    has_next, has_previous = (bool(page), has_more) if backward else (has_more, cursor is not None and bool(page))
     return {
-        "results": [shape(row) for row in found],
-        "next": _address(request, order.write(found[-1], backward=False)) if has_next else None,
-        "previous": _address(request, order.write(found[0], backward=True)) if has_previous else None,
+        "results": [shape(row) for row in page],
+        "next": _address(request, order.write(page[-1], backward=False)) if has_next else None,
+        "previous": _address(request, order.write(page[0], backward=True)) if has_previous else None,
     }
 
 

@@ -15,7 +15,7 @@ from foundation import strict_json
 from foundation.db_threads import DATABASE_FAULTS
 from foundation.errors import BandstandError, Malformed, OurFault, TooLarge, Unavailable
 from foundation.ids import new_id
-from foundation.problems import MEDIA_TYPE, problem, retry_after
+from foundation.problems import MEDIA_TYPE, problem, retry_after_header
 from foundation.request_ids import current_request_id
 from rest.errors import InvalidFields
 
@@ -36,7 +36,7 @@ _STATUS = {
     "unavailable": 503,
 }
 
-Answer = TypeVar("Answer", bound=HttpResponseBase)
+Response = TypeVar("Response", bound=HttpResponseBase)
 
 log = structlog.get_logger(__name__)
 
@@ -59,33 +59,33 @@ def classify_error(
 ) -> BandstandError | None:
     """What a request that raised `error` is told, None when the fault is ours; and its line in the log, with the
     `status` that this way in gives it."""
-    known = _known(error)
-    if known is None:
+    classified = _classify(error)
+    if classified is None:
         log.exception("request.failed", exc_info=error, actor=actor, method=method, path=path)
         return None
-    rule = known.context.get("rule", known.code)
-    actor = actor or known.context.get("actor")
-    log.warning("request.refused", rule=rule, status=status(known), actor=actor, method=method, path=path)
-    return known
+    rule = classified.context.get("rule", classified.code)
+    actor = actor or classified.context.get("actor")
+    log.warning("request.refused", rule=rule, status=status(classified), actor=actor, method=method, path=path)
+    return classified
 
 
 def problem_response(error: Exception, *, actor: str | None, method: str, path: str) -> HttpResponse:
     """The answer to a request that raised `error`, and its line in the log."""
-    known = classify_error(error, actor=actor, method=method, path=path)
-    body = problem_shape(known, request_id=str(current_request_id() or new_id()))
+    classified = classify_error(error, actor=actor, method=method, path=path)
+    body = problem_shape(classified, request_id=str(current_request_id() or new_id()))
     headers = {"Cache-Control": "no-store"}
-    if known is not None and known.retry_after_seconds is not None:
-        headers["Retry-After"] = retry_after(known.retry_after_seconds)
+    if classified is not None and classified.retry_after_seconds is not None:
+        headers["Retry-After"] = retry_after_header(classified.retry_after_seconds)
     if body["status"] == 401:
         headers["WWW-Authenticate"] = "Bearer"
-    answer = HttpResponse(strict_json.dumps(body), status=body["status"], content_type=MEDIA_TYPE, headers=headers)
-    return mark_logged(answer)
+    response = HttpResponse(strict_json.dumps(body), status=body["status"], content_type=MEDIA_TYPE, headers=headers)
+    return mark_logged(response)
 
 
-def mark_logged(answer: Answer) -> Answer:
+def mark_logged(response: Response) -> Response:
     """Mark an answer that has its line in the log: Django would add another, for 503 as for an error of ours."""
-    answer._has_been_logged = True  # type: ignore[attr-defined]
-    return answer
+    response._has_been_logged = True  # type: ignore[attr-defined]
+    return response
 
 
 def problem_shape(error: BandstandError | None, *, request_id: str) -> dict[str, Any]:
@@ -102,7 +102,7 @@ def problem_shape(error: BandstandError | None, *, request_id: str) -> dict[str,
     )
 
 
-def _known(error: Exception) -> BandstandError | None:
+def _classify(error: Exception) -> BandstandError | None:
     if isinstance(error, BandstandError):
         return error
     if isinstance(error, RequestDataTooBig):

@@ -25,43 +25,43 @@ def read_query(request: HttpRequest, **readers: Reader) -> dict[str, Any]:
 
     Raises `InvalidFields` naming every parameter that is unknown, given twice or not acceptable to its reader.
     """
-    found: dict[str, Any] = {}
+    values: dict[str, Any] = {}
     faults = []
-    for name, values in request.GET.lists():
+    for name, texts in request.GET.lists():
         reader = readers.get(name)
         if reader is None:
             faults.append((f"?{name[:100]}", "unknown", "There is no such parameter here."))
-        elif len(values) != 1:
+        elif len(texts) != 1:
             faults.append((f"?{name}", "repeated", "This parameter may be given once."))
         else:
             try:
-                found[name] = reader(str(values[0]))
+                values[name] = reader(str(texts[0]))
             except ValueError as error:
                 faults.append((f"?{name}", "invalid", str(error)))
     if faults:
         raise InvalidFields(faults)
-    return found
+    return values
 
 
-def whole_number(*, least: int, most: int) -> Reader:
+def whole_number(*, minimum: int, maximum: int) -> Reader:
     """A decimal number without sign, spaces or leading zeros."""
 
     def read(text: str) -> int:
-        if _NUMBER.fullmatch(text) and least <= int(text) <= most:
+        if _NUMBER.fullmatch(text) and minimum <= int(text) <= maximum:
             return int(text)
-        raise ValueError(f"A whole number from {least} to {most} is expected.")
+        raise ValueError(f"A whole number from {minimum} to {maximum} is expected.")
 
     return read
 
 
-seq_parameter = whole_number(least=0, most=2**63 - 1)
+seq_parameter = whole_number(minimum=0, maximum=2**63 - 1)
 
 
 def last_event_id(request: HttpRequest) -> int | None:
     """Where a client stood that comes back to a stream; None when it does not say. Raises `InvalidFields`."""
-    given = request.headers.get("Last-Event-ID")
+    header = request.headers.get("Last-Event-ID")
     try:
-        return None if given is None else int(seq_parameter(given.strip()))
+        return None if header is None else int(seq_parameter(header.strip()))
     except ValueError as error:
         raise invalid_parameter("Last-Event-ID", str(error)) from None
 
@@ -73,7 +73,7 @@ def slug(text: str) -> str:
     return text
 
 
-def some_words(text: str) -> str:
+def search_text(text: str) -> str:
     """What people look for."""
     if not text.strip() or len(text) > _LONGEST_SEARCH or _UNSTORABLE.search(text):
         raise ValueError(f"1 to {_LONGEST_SEARCH} characters are expected.")

@@ -16,11 +16,11 @@ def count_request(actor: Actor) -> Sequence[Remaining]:
     return guard_request(user_id=actor.user_id, key_id=actor.key_id) if actor.user_id is not None else ()
 
 
-def add_limit_headers(answer: HttpResponseBase, left: Sequence[Remaining]) -> None:
+def add_limit_headers(response: HttpResponseBase, remaining: Sequence[Remaining]) -> None:
     """Put `RateLimit-Policy` and `RateLimit` on an answer, as the IETF's draft-ietf-httpapi-ratelimit-headers has them
     since its eighth version: `q` of them in `w` seconds; `r` remain, all are back in `t` seconds."""
-    if not left:
+    if not remaining:
         return
-    policies = (f'"{one.rate.name}";q={one.rate.limit};w={one.rate.period_seconds:.0f}' for one in left)
-    remains = (f'"{one.rate.name}";r={one.tokens};t={math.ceil(one.full_in_seconds)}' for one in left)
-    answer["RateLimit-Policy"], answer["RateLimit"] = ", ".join(policies), ", ".join(remains)
+    policies = (f'"{item.rate.name}";q={item.rate.limit};w={item.rate.period_seconds:.0f}' for item in remaining)
+    remains = (f'"{item.rate.name}";r={item.tokens};t={math.ceil(item.full_in_seconds)}' for item in remaining)
+    response["RateLimit-Policy"], response["RateLimit"] = ", ".join(policies), ", ".join(remains)

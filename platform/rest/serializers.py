@@ -85,11 +85,11 @@ def read_input(kind: type[Input], body: Mapping[str, Any]) -> dict[str, Any]:
 
 def _faults(errors: Any, pointer: str) -> Iterator[Fault]:
     if isinstance(errors, Mapping):
-        for name, below in errors.items():
-            yield from _faults(below, f"{pointer}/{_escaped(str(name))}")
+        for name, nested in errors.items():
+            yield from _faults(nested, f"{pointer}/{_escaped(str(name))}")
     elif isinstance(errors, list):
-        for below in errors:
-            yield from _faults(below, pointer)
+        for nested in errors:
+            yield from _faults(nested, pointer)
     else:
         yield pointer, str(getattr(errors, "code", "invalid")), str(errors)
 

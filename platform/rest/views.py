@@ -34,7 +34,7 @@ class ApiView(APIView):
 
     media_types: Sequence[str] = (JSON,)
     actor: Actor | None = None
-    left: Sequence[Remaining] = ()
+    remaining: Sequence[Remaining] = ()
 
     def initial(self, request: Request, *_args: Any, **_kwargs: Any) -> None:
         """Instead of the framework's negotiation, permissions and throttles."""
@@ -53,7 +53,7 @@ class ApiView(APIView):
     def handle_exception(self, exc: Exception) -> HttpResponseBase:  # type: ignore[override]
         request = _plain(self.request)
         if isinstance(exc, BandstandError):
-            self.left = exc.context.get("left", self.left)
+            self.remaining = exc.context.get("remaining", self.remaining)
         return problem_response(
             exc,
             actor=self.actor.name if self.actor else None,
@@ -62,13 +62,13 @@ class ApiView(APIView):
         )
 
     def finalize_response(self, request: Request, response: Any, *args: Any, **kwargs: Any) -> Any:
-        add_limit_headers(response, self.left)
+        add_limit_headers(response, self.remaining)
         return super().finalize_response(request, response, *args, **kwargs)
 
     def admit(self, request: HttpRequest) -> None:
         """Find out who asks, and count it. Raises `Unauthenticated`, `CsrfFailed`, `RateLimited`."""
         self.actor = authenticate(request)
-        self.left = count_request(self.actor)
+        self.remaining = count_request(self.actor)
 
     @property
     def http(self) -> HttpRequest:
@@ -91,10 +91,10 @@ class AsyncApiView(ApiView):
         try:
             await in_db_thread(self.admit, request)
             self.check_request()
-            answer = await getattr(self, str(request.method).lower())(self.request, *args, **kwargs)
+            response = await getattr(self, str(request.method).lower())(self.request, *args, **kwargs)
         except Exception as error:
-            answer = self.handle_exception(error)
-        self.response = self.finalize_response(self.request, answer, *args, **kwargs)
+            response = self.handle_exception(error)
+        self.response = self.finalize_response(self.request, response, *args, **kwargs)
         return self.response
 
 

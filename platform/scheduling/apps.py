@@ -26,5 +26,5 @@ class SchedulingConfig(AppConfig):
         register_audit_targets(AuditTarget("schedule", "schedule", "admin:scheduling_schedule_change"))
         register_entries(
             Entry("Operations", 2, "Schedules", "scheduling.schedule", "schedule"),
-            Entry("Operations", 3, "Runs of schedules", "scheduling.jobrun", "checklist"),
+            Entry("Operations", 3, "Job runs", "scheduling.jobrun", "checklist"),
         )

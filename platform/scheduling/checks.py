@@ -50,14 +50,14 @@ def judge_scheduler(age_seconds: float | None) -> Sequence[Finding]:
     return [Finding(Level.BAD, "has not run a task lately")] if is_silent(age_seconds) else []
 
 
-def judge_maintenance(seen: Maintenance) -> Sequence[Finding]:
+def judge_maintenance(measured: Maintenance) -> Sequence[Finding]:
     """A scheduler that is silent comes before what its jobs last did."""
-    value, age = f"{seen.failed:,}", seen.silent_seconds
+    value, age = f"{measured.failed:,}", measured.silent_seconds
     if age is None:
         return [Finding(Level.BAD, "the scheduler has never reported", value, _START_THE_SCHEDULER)]
     if is_silent(age):
         return [Finding(Level.BAD, f"the scheduler is silent for {duration(age)}", value, _START_THE_SCHEDULER)]
-    if seen.failed:
+    if measured.failed:
         return [Finding(Level.BAD, "of the last runs failed", value)]
     return [Finding(Level.GOOD, "every last run went well", value)]
 
@@ -87,6 +87,6 @@ CHECKS: Final[tuple[Check[Any], ...]] = (
         order=150,
         link=Link("admin:scheduling_schedule_changelist"),
         permissions=("scheduling.view_schedule",),
-        figure=True,
+        is_metric=True,
     ),
 )

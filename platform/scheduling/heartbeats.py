@@ -14,7 +14,7 @@ SCHEDULER: Final = "scheduler"
 SCHEDULER_STALE_SECONDS: Final = 200
 
 
-def beat(name: str) -> None:
+def record_heartbeat(name: str) -> None:
     """Note that `name` is at work now."""
     Heartbeat.objects.update_or_create(name=name, defaults={"beat_at": Now()})
 

@@ -74,8 +74,8 @@ class JobRun(models.Model):
     finished_at = models.DateTimeField(null=True)
 
     class Meta:
-        verbose_name = "run of a schedule"
-        verbose_name_plural = "runs of schedules"
+        verbose_name = "job run"
+        verbose_name_plural = "job runs"
         ordering = ["-id"]
         indexes = [
             models.Index(fields=["job", "-id"], name="jobrun_of_job"),

@@ -10,7 +10,7 @@ from typing import Any, Final
 
 import structlog
 from django.db import transaction
-from django_q.models import Schedule as Mirrored
+from django_q.models import Schedule as Q2Schedule
 from django_q.tasks import async_task
 
 from foundation.advisory_locks import AdvisoryLock, advisory_xact_lock
@@ -23,8 +23,8 @@ from scheduling.timing import next_run
 log = structlog.get_logger(__name__)
 
 # The proof that the scheduler works is nobody's to switch off.
-BEAT: Final = "scheduler heartbeat"
-BEAT_FUNCTION: Final = "scheduling.tasks.beat_scheduler"
+HEARTBEAT: Final = "scheduler heartbeat"
+HEARTBEAT_FUNCTION: Final = "scheduling.tasks.record_scheduler_heartbeat"
 RUN_FUNCTION: Final = "scheduling.runner.run_scheduled"
 BY_TIMETABLE: Final = "the timetable"
 
@@ -53,17 +53,25 @@ def sync_to_q2() -> None:
     advisory_xact_lock(AdvisoryLock.SYNC_SCHEDULES)
     moment = now()
     due = _due_times(moment)
-    Mirrored.objects.exclude(name__in=[BEAT, *(row.job for row, _ in due)]).delete()
-    there = {row.name: row for row in Mirrored.objects.order_by("-pk")}
-    Mirrored.objects.exclude(pk__in=[row.pk for row in there.values()]).delete()
-    _put(there.get(BEAT), BEAT, moment, moment, func=BEAT_FUNCTION, schedule_type=Mirrored.MINUTES, minutes=1)
+    Q2Schedule.objects.exclude(name__in=[HEARTBEAT, *(row.job for row, _ in due)]).delete()
+    rows = {row.name: row for row in Q2Schedule.objects.order_by("-pk")}
+    Q2Schedule.objects.exclude(pk__in=[row.pk for row in rows.values()]).delete()
+    _ensure_row(
+        rows.get(HEARTBEAT),
+        HEARTBEAT,
+        moment,
+        moment,
+        func=HEARTBEAT_FUNCTION,
+        schedule_type=Q2Schedule.MINUTES,
+        minutes=1,
+    )
     for row, at in due:
         timing: dict[str, Any] = {"func": RUN_FUNCTION, "args": repr((row.job,)), "cron": row.cron or None}
         if row.cron:
-            timing |= {"schedule_type": Mirrored.ONCE, "minutes": None}
+            timing |= {"schedule_type": Q2Schedule.ONCE, "minutes": None}
         else:
-            timing |= {"schedule_type": Mirrored.MINUTES, "minutes": row.every_minutes}
-        _put(there.get(row.job), row.job, at, moment, **timing)
+            timing |= {"schedule_type": Q2Schedule.MINUTES, "minutes": row.every_minutes}
+        _ensure_row(rows.get(row.job), row.job, at, moment, **timing)
 
 
 def enqueue_job(job: str, asked_by: str) -> None:
@@ -71,9 +79,9 @@ def enqueue_job(job: str, asked_by: str) -> None:
     async_task(RUN_FUNCTION, job, asked_by, group=job)
 
 
-def beat_now() -> None:
+def queue_heartbeat() -> None:
     """Queue one heartbeat at once: the scheduler looks at its schedules only half a minute after it started."""
-    async_task(BEAT_FUNCTION, group=BEAT)
+    async_task(HEARTBEAT_FUNCTION, group=HEARTBEAT)
 
 
 def _due_times(moment: datetime) -> list[tuple[Schedule, datetime]]:
@@ -87,12 +95,12 @@ def _due_times(moment: datetime) -> list[tuple[Schedule, datetime]]:
     return due
 
 
-def _put(there: Mirrored | None, name: str, due: datetime, moment: datetime, **timing: Any) -> None:
+def _ensure_row(existing: Q2Schedule | None, name: str, due: datetime, moment: datetime, **timing: Any) -> None:
     """Have a row `name` with this timing. One that has it stays, and with it the time at which it is due."""
-    if there is not None:
+    if existing is not None:
         # The scheduler's rows have no time zone: one by cron that is not due yet shows it in its time.
-        as_ours = not timing.get("cron") or there.next_run <= moment or there.next_run == due
-        if as_ours and all(getattr(there, field) == value for field, value in timing.items()):
+        as_ours = not timing.get("cron") or existing.next_run <= moment or existing.next_run == due
+        if as_ours and all(getattr(existing, field) == value for field, value in timing.items()):
             return
-        there.delete()
-    Mirrored.objects.create(name=name, repeats=-1, next_run=due, **timing)
+        existing.delete()
+    Q2Schedule.objects.create(name=name, repeats=-1, next_run=due, **timing)

@@ -21,8 +21,8 @@ class Job:
 
     name: str
     function: Callable[[], object] | str
-    words: str
-    counts: str
+    description: str
+    result_label: str
     every_minutes: int | None = None
     cron: str = ""
 

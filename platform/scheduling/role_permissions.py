@@ -1,4 +1,4 @@
-"""The permissions of this room that verbs and pages ask for by name, and which roles hold them."""
+"""The permissions of this app that the code checks by name, and the roles that hold them."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ RUN_SCHEDULE: Final = "scheduling.run_schedule"
 
 
 def declare() -> None:
-    """Add them to the roles. Called once, when the app is ready."""
+    """Add the permissions to the built-in roles. Called once, when the app is ready."""
     declare_role_permissions(
         {
             Role.VIEWER: {"scheduling.view_jobrun", "scheduling.view_schedule"},

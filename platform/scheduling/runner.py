@@ -50,18 +50,18 @@ def run_job(job: Job, *, asked_by: str) -> str:
             value = job.load()()
         except Exception as error:
             log.exception("job.failed", job=job.name)
-            told = {"status": JobRun.Status.FAILED, "error": f"{type(error).__name__}: {error}"[:_LONGEST_ERROR]}
+            outcome = {"status": JobRun.Status.FAILED, "error": f"{type(error).__name__}: {error}"[:_LONGEST_ERROR]}
             if not connection.is_usable():
                 connection.close()  # the next statement opens another
         else:
-            told = {"status": JobRun.Status.DONE, "outcome": _words(job, value)}
-        JobRun.objects.filter(pk=run.pk).update(finished_at=Now(), **told)
-        return str(told["status"])
+            outcome = {"status": JobRun.Status.DONE, "outcome": _describe_result(job, value)}
+        JobRun.objects.filter(pk=run.pk).update(finished_at=Now(), **outcome)
+        return str(outcome["status"])
 
 
 def _write(job: Job, asked_by: str, **values: Any) -> JobRun:
     return JobRun.objects.create(job=job.name, asked_by=asked_by[:200], **values)
 
 
-def _words(job: Job, value: Any) -> str:
-    return f"{value:,} {job.counts}" if isinstance(value, int) else ""
+def _describe_result(job: Job, value: Any) -> str:
+    return f"{value:,} {job.result_label}" if isinstance(value, int) else ""

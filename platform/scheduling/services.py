@@ -41,20 +41,20 @@ def change_schedule(
         raise NotFound("There is no such schedule here.")
     if schedule.version != expected_version:
         raise PreconditionFailed
-    wanted = {
+    values = {
         "enabled": enabled,
         "every_minutes": every_minutes,
         "cron": " ".join(cron.split()),
         "time_zone": time_zone,
     }
-    changed = {name: value for name, value in wanted.items() if getattr(schedule, name) != value}
+    changed = {name: value for name, value in values.items() if getattr(schedule, name) != value}
     if changed:
         for name, value in changed.items():
             setattr(schedule, name, value)
         schedule.version += 1
         schedule.save(update_fields=[*changed, "version"])
         sync_to_q2()
-        record_audit(actor, "schedule.changed", target=schedule, detail=wanted)
+        record_audit(actor, "schedule.changed", target=schedule, detail=values)
     return schedule
 
 

@@ -15,13 +15,13 @@ from scheduling.models import JobRun
 KEEP_RUNS = timedelta(days=7)
 
 
-def beat_scheduler() -> None:
+def record_scheduler_heartbeat() -> None:
     """Prove that tasks are taken from the queue and run; then mend what is missing in the scheduler's own rows."""
-    heartbeats.beat(heartbeats.SCHEDULER)
+    heartbeats.record_heartbeat(heartbeats.SCHEDULER)
     q2_sync.sync_schedules()
 
 
 def purge_old_runs() -> int:
     """Delete the runs of schedules that began more than a week ago; how many there were."""
-    forgotten, _ = JobRun.objects.filter(started_at__lt=Now() - KEEP_RUNS).delete()
-    return forgotten
+    deleted, _ = JobRun.objects.filter(started_at__lt=Now() - KEEP_RUNS).delete()
+    return deleted

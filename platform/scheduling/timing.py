@@ -72,10 +72,10 @@ def _check_shape(cron: str) -> None:
 def _check_fields(cron: str) -> None:
     """Raise `InvalidInput` for the first field that cannot be read for itself."""
     for number, (text, (title, values)) in enumerate(zip(cron.split(), _FIELDS, strict=True)):
-        alone = ["*"] * len(_FIELDS)
-        alone[number] = text
+        fields = ["*"] * len(_FIELDS)
+        fields[number] = text
         try:
-            CronSim(" ".join(alone), datetime.min)
+            CronSim(" ".join(fields), datetime.min)
         except CronSimError:
             message = f"The {title} cannot be read: {text[:20]!r}. It takes {values}; lists, ranges and steps of them."
             raise InvalidInput(message, pointer="/cron") from None

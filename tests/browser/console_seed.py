@@ -20,7 +20,7 @@ from foundation.ids import new_id
 from scheduling import q2_sync
 from scheduling.registry import jobs
 from scheduling.runner import run_job
-from scheduling.tasks import beat_scheduler
+from scheduling.tasks import record_scheduler_heartbeat
 from tests.support.people import configuration_of, person
 from tests.support.sockets import login_of
 
@@ -55,7 +55,7 @@ def main() -> dict[str, Any]:
     q2_sync.sync_schedules()
     for job in jobs:
         run_job(job, asked_by=q2_sync.BY_TIMETABLE)
-    beat_scheduler()
+    record_scheduler_heartbeat()
     # Nobody works on it: there is no scheduler here.
     bulk = start_bulk_action(olga, operation="cancel", targets=[new_id() for _ in range(60)])
     found = {name: {"login": login_of(user), "id": user.pk} for name, user in people.items()}

@@ -25,13 +25,13 @@ PAGES = (
     "agents/agent/{attack}/archive/",
     "agents/release/{attack_release}/change/",
     "agents/release/{attack_release}/roll-back/",
-    "agents/auditentry/{attack_entry}/change/",
+    "accounts/auditentry/{attack_entry}/change/",
     "agents/release/",
-    "agents/user/",
-    "agents/user/add/",
+    "accounts/user/",
+    "accounts/user/add/",
     "auth/group/",
-    "agents/apikey/",
-    "agents/apikey/add/",
+    "accounts/apikey/",
+    "accounts/apikey/add/",
     "agents/runner/",
     "agents/agentsession/",
     "agents/turn/",
@@ -41,8 +41,8 @@ PAGES = (
     "agents/bulkaction/",
     "agents/bulkaction/{bulk}/change/",
     "guide/",
-    "agents/letter/",
-    "agents/user/locked-out/",
+    "accounts/outgoingemail/",
+    "accounts/user/locked-out/",
 )
 
 
@@ -115,13 +115,13 @@ async def test_the_second_of_two_windows_sees_what_differs_and_loses_nothing(arr
 
 async def test_a_key_is_shown_once(arrive: Arrive) -> None:
     console = await Console.open(await arrive("olga"))
-    await console.go("agents/apikey/add/")
+    await console.go("accounts/apikey/add/")
     await console.page.get_by_label("User name").fill("bruno")
     await console.page.locator("#id_name").fill("once")
     await console.press("Make the key")
     key = await console.page.get_by_label("Shown once").input_value()
     assert key.startswith("bs_")
-    await console.go("agents/apikey/")
+    await console.go("accounts/apikey/")
     assert key.split("_")[2] not in await console.page.content()
 
 

@@ -432,7 +432,7 @@ def rows() -> dict[str, int]:
 @pytest.fixture
 async def unlimited(transactional_db: None, caplog: pytest.LogCaptureFixture) -> AsyncIterator[None]:
     caplog.set_level(logging.WARNING)
-    limiter.purse.clear()
+    limiter.leased_tokens.clear()
     no_limit = {"requests_per_minute": 0, "messages_per_minute": 0, "messages_per_session_per_minute": 0}
     with override_settings(BANDSTAND=settings.BANDSTAND.model_copy(update={**no_limit, "bad_keys_per_minute": 0})):
         yield

@@ -9,7 +9,7 @@ import sys
 from typing import Any
 
 from bandstand.web import http_protocol
-from bandstand.web.body_limit import Bodies
+from bandstand.web.body_limit import BodyLimitMiddleware
 from bandstand.web.lifecycle import Lifecycle
 from bandstand.web.listen_sockets import listening_socket
 from bandstand.web.server import WebServer
@@ -115,4 +115,4 @@ if __name__ == "__main__":
         http_protocol.REQUEST_SECONDS = float(sys.argv[2])
     lifecycle = Lifecycle()
     lifecycle.register("tiny", start=started, drain=draining, stop=stopped)
-    WebServer(Bodies(application), listening_socket("127.0.0.1", int(sys.argv[1])), lifecycle).run()
+    WebServer(BodyLimitMiddleware(application), listening_socket("127.0.0.1", int(sys.argv[1])), lifecycle).run()

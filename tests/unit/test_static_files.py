@@ -14,6 +14,7 @@ import pytest
 from django.templatetags.static import static
 
 from bandstand import static_collection
+from bandstand.data_dir import STATIC_FOLDER, claim
 from bandstand.static_collection import collect, copies, files, version
 from bandstand.web.static_files import StaticFiles
 
@@ -143,3 +144,8 @@ async def test_what_is_no_file_goes_to_the_application(folder: Path, path: str) 
 
 async def test_a_file_takes_no_post(folder: Path) -> None:
     assert (await get(folder, static(SCRIPT), "POST")).status == 405
+
+
+def test_a_folder_with_nothing_but_static_files_may_be_claimed(tmp_path: Path) -> None:
+    collect(tmp_path / STATIC_FOLDER)
+    assert claim(tmp_path)

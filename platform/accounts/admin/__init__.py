@@ -1,4 +1,4 @@
-"""The console's pages about people: accounts, roles and groups, API keys, outgoing e-mail, the audit trail."""
+"""The console's pages for users, roles and groups, API keys, outgoing e-mail, the audit trail."""
 
 from accounts.admin import api_keys, audit, emails, groups, users
 

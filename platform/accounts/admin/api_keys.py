@@ -1,4 +1,4 @@
-"""API keys: made for people, shown once, and revoked."""
+"""Console pages of API keys: create, show once, revoke."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.urls import reverse
 
 from accounts.actor import Scope
-from accounts.api_keys import KEY_DAYS, SCOPE_WORDS, create_api_key, expiry_from_days, revoke_api_key
+from accounts.api_keys import KEY_DAYS, SCOPE_LABELS, create_api_key, expiry_from_days, revoke_api_key
 from accounts.models import ApiKey, User
 from accounts.permissions import user_actor
 from accounts.role_permissions import ADD_API_KEY, REVOKE_API_KEY
@@ -26,12 +26,12 @@ from foundation.ids import new_id
 
 
 class KeyForm(forms.Form):
-    """A key of one person. `key_id` makes pressing the button twice one key."""
+    """A new key for one user. `key_id` is in the form, so that submitting it twice creates one key."""
 
     user = forms.CharField(label="User name", max_length=150, widget=TextInput, help_text="Whose key it is.")
     name = forms.CharField(max_length=100, widget=TextInput, help_text="What it is for, such as “nightly report”.")
     scopes = forms.MultipleChoiceField(
-        choices=list(SCOPE_WORDS.items()),
+        choices=list(SCOPE_LABELS.items()),
         widget=CheckboxSelectMultiple,
         initial=[Scope.READ, Scope.CHAT],
         label="What it may do",
@@ -79,25 +79,25 @@ class ApiKeyAdmin(ReadOnlyAdmin):
         return request.user.has_perm(REVOKE_API_KEY)
 
     def add_view(self, request: HttpRequest, form_url: str = "", extra_context: Any = None) -> HttpResponse:  # noqa: ARG002
-        """The form; then the key, on the answer to the form and nowhere else."""
+        """Show the form; on success, the response to the POST shows the new key, the only time that it is visible."""
         if not self.has_add_permission(request):
             raise PermissionDenied
         form = KeyForm(confirmed_data(request), initial={"user": request.GET.get("user", "")[:150]})
         back = reverse("admin:accounts_apikey_changelist")
-        words = "A program that shows the key acts as this person. The key is shown once, on the next page."
-        asked = confirmation_page(
-            request, self, title="Make an API key", words=words, yes="Make the key", back=back, form=form
+        message = "A program that shows the key acts as this person. The key is shown once, on the next page."
+        confirmation = confirmation_page(
+            request, self, title="Make an API key", message=message, yes="Make the key", back=back, form=form
         )
-        if asked is not None:
-            return asked
+        if confirmation is not None:
+            return confirmation
         try:
-            key, plain = _make(request, form)
+            key, plain = _create_key(request, form)
         except BandstandError as error:
             messages.error(request, error.detail)
             return HttpResponseRedirect(back)
-        words = f"This is the key {key.name} of {key.user}. Copy it now: it is not kept, and cannot be shown again."
+        message = f"This is the key {key.name} of {key.user}. Copy it now: it is not kept, and cannot be shown again."
         return console_page(
-            request, self, "console/once.html", title="The new key", words=words, secret=plain, back=back
+            request, self, "console/once.html", title="The new key", message=message, secret=plain, back=back
         )
 
     @admin.action(description="Revoke selected keys", permissions=["revoke"])
@@ -114,30 +114,30 @@ class ApiKeyAdmin(ReadOnlyAdmin):
 
     def _revoke(self, request: HttpRequest, keys: Any) -> HttpResponse | None:
         keys = list(keys)
-        asked = confirmation_page(
+        confirmation = confirmation_page(
             request,
             self,
             title="Revoke API keys",
-            words="Programs that use these keys are refused at once, and their open connections close within seconds.",
+            message="Programs that use these keys are refused at once, and their open connections close in seconds.",
             rows=[f"{key} of {key.user}" for key in keys],
             yes="Revoke",
             back=reverse("admin:accounts_apikey_changelist"),
             danger=True,
         )
-        if asked is None:
+        if confirmation is None:
             for key in keys:
                 revoke_api_key(user_actor(request.user), key_id=key.pk)
             messages.success(request, f"Revoked: {len(keys)}.")
-        return asked
+        return confirmation
 
 
-def _make(request: HttpRequest, form: KeyForm) -> tuple[ApiKey, str]:
-    given = form.cleaned_data
+def _create_key(request: HttpRequest, form: KeyForm) -> tuple[ApiKey, str]:
+    data = form.cleaned_data
     return create_api_key(
         user_actor(request.user),
-        user=given["user"],
-        name=given["name"],
-        scopes=[Scope(scope) for scope in given["scopes"]],
-        expires_at=expiry_from_days(given["days"]),
-        key_id=given["key_id"],
+        user=data["user"],
+        name=data["name"],
+        scopes=[Scope(scope) for scope in data["scopes"]],
+        expires_at=expiry_from_days(data["days"]),
+        key_id=data["key_id"],
     )

@@ -1,4 +1,4 @@
-"""The audit trail: who did what to what."""
+"""Console pages of the audit trail."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from accounts.audit import audit_size, audit_targets
 from accounts.models import AuditEntry
 from console.admin import ReadOnlyAdmin
 from console.date_filters import AgeFilter
-from console.templatetags.console import act
+from console.templatetags.console import action_label
 
 
 class ActionFilter(admin.SimpleListFilter):
-    """By the noun that was acted on: a closed list, which grows more slowly than the verbs."""
+    """Filters by the kind of row that an action changed: a short list that needs no query."""
 
     title = "what it was done to"
     parameter_name = "target"
@@ -37,7 +37,7 @@ class AuditEntryAdmin(ReadOnlyAdmin):
     query_budget = 8
 
     list_after_template = "console/audit_extent.html"
-    list_display = ("at", "actor", "act", "target")
+    list_display = ("at", "actor", "action_label", "target")
     list_filter = (ActionFilter, AgeFilter)
     search_ids = ("id",)
     search_words = ("actor", "action", "target_id")
@@ -45,15 +45,15 @@ class AuditEntryAdmin(ReadOnlyAdmin):
     fields = ("at", "actor", "user", "action", "target_type", "target_name", "target_id", "detail")
 
     def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> Any:
-        return super().changelist_view(request, {"extent": _extent_in_words(), **(extra_context or {})})
+        return super().changelist_view(request, {"audit_size": _describe_size(), **(extra_context or {})})
 
     @admin.display(description="what")
-    def act(self, entry: AuditEntry) -> str:
-        return act(entry.action)
+    def action_label(self, entry: AuditEntry) -> str:
+        return action_label(entry.action)
 
     @admin.display(description="to what")
     def target(self, entry: AuditEntry) -> str:
-        """Its name, as a link where it has a page of its own."""
+        """The target's name, as a link where its kind of row has a page in the console."""
         name = entry.target_name or entry.target_id
         target = audit_targets().get(entry.target_type)
         if target is None or target.page is None:
@@ -61,12 +61,12 @@ class AuditEntryAdmin(ReadOnlyAdmin):
         return format_html('<a href="{}">{}</a>', reverse(target.page, args=[entry.target_id]), name)
 
 
-def _extent_in_words() -> str:
-    trail, days = audit_size(), settings.BANDSTAND.audit_days
-    if trail.oldest is None:
+def _describe_size() -> str:
+    size, days = audit_size(), settings.BANDSTAND.audit_days
+    if size.oldest is None:
         return "There are no entries yet."
-    kept = f"Entries are kept for {days:,} days" if days else "Entries are kept for ever"
+    retention = f"Entries are kept for {days:,} days" if days else "Entries are kept for ever"
     return (
-        f"{trail.entries:,} entries since {trail.oldest:%Y-%m-%d}, {filesizeformat(trail.size)} in the database. "
-        f"{kept} (BANDSTAND_AUDIT_DAYS)."
+        f"{size.entries:,} entries since {size.oldest:%Y-%m-%d}, {filesizeformat(size.size)} in the database. "
+        f"{retention} (BANDSTAND_AUDIT_DAYS)."
     )

@@ -1,4 +1,4 @@
-"""Versioned forms that know from the audit trail who saved first."""
+"""Versioned forms that read from the audit trail who made the conflicting change."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from console.versioned_forms import VersionedFormMixin
 
 
 class AuditedFormMixin(VersionedFormMixin):
-    """A `VersionedFormMixin` form over rows whose changes are in the audit trail."""
+    """A `VersionedFormMixin` for rows whose changes are recorded in the audit trail."""
 
     def last_change(self, row: Any) -> tuple[str, datetime | None]:
         entry = find_last_change(row)

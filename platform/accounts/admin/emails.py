@@ -1,4 +1,4 @@
-"""Mail to people: what was asked for, and whether it arrived."""
+"""Outgoing e-mail: what was requested, and whether it was sent."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ _LEVELS = {OutgoingEmail.State.WAITING: "warn", OutgoingEmail.State.SENT: "good"
 class OutgoingEmailAdmin(ReadOnlyAdmin):
     query_budget = 7
 
-    list_display = ("created_at", "user", "kind", "how_it_went", "address", "error")
+    list_display = ("created_at", "user", "kind", "status", "address", "error")
     list_select_related = ("user",)
     list_filter = ("state", "kind")
     search_words = ("user__username", "address")
     search_help_text = "The name of a user, or the address that it went to."
     fields = (
-        "created_at", "user", "kind", "asked_by", "how_it_went",
+        "created_at", "user", "kind", "asked_by", "status",
         "address", "attempts", "due_at", "finished_at", "error",
     )  # fmt: skip
 
-    @admin.display(description="how it went")
-    def how_it_went(self, letter: OutgoingEmail) -> str:
-        return badge(letter.get_state_display().lower(), _LEVELS[OutgoingEmail.State(letter.state)])
+    @admin.display(description="status")
+    def status(self, email: OutgoingEmail) -> str:
+        return badge(email.get_state_display().lower(), _LEVELS[OutgoingEmail.State(email.state)])

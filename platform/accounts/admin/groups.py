@@ -1,5 +1,5 @@
-"""Roles and groups. The five built-in roles are explained, stay as they are and can be copied; other groups decide who
-may talk to which agent, and may be roles of one's own."""
+"""Console pages of groups. The five built-in roles are read-only and can be copied; other groups decide who may talk to
+which agent, and can serve as custom roles."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from accounts.admin.audited_forms import AuditedFormMixin
 from accounts.groups import change_group, copy_group, create_group, delete_group, is_role
 from accounts.permissions import user_actor
 from accounts.role_permissions import ADD_GROUP, DELETE_GROUP
-from accounts.roles import ROLE_WORDS, Role, grantable_permissions
+from accounts.roles import ROLE_DESCRIPTIONS, Role, grantable_permissions
 from console.admin import ConsoleAdmin
 from console.confirmation import confirmation_page, confirmed_data
 from console.views import row_url
@@ -42,7 +42,7 @@ class GroupForm(AuditedFormMixin, forms.ModelForm):  # type: ignore[type-arg]
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         if "permissions" in self.fields:
-            # Now, and not when the module is read: the apps have declared theirs.
+            # At run time, not at import: by now all apps have declared their permissions.
             self.fields["permissions"].queryset = grantable_permissions()  # type: ignore[attr-defined]
             if not self.instance._state.adding:
                 self.initial["permissions"] = list(self.instance.permissions.all())
@@ -65,9 +65,9 @@ class GroupForm(AuditedFormMixin, forms.ModelForm):  # type: ignore[type-arg]
 
 
 def _versioned(group: Group) -> Any:
-    """Groups are Django's and count no versions: another name or another permission is another version."""
+    """`group` with a version. Django's groups have none, so it is a checksum of the name and the permissions."""
     permissions = list(group.permissions.order_by("name"))
-    content = f"{group.name} {[one.pk for one in permissions]}"
+    content = f"{group.name} {[permission.pk for permission in permissions]}"
     version = zlib.crc32(content.encode()) >> 1
     return SimpleNamespace(pk=group.pk, _meta=group._meta, name=group.name, permissions=permissions, version=version)
 
@@ -90,7 +90,7 @@ class GroupAdmin(ConsoleAdmin):
     @admin.display(description="what it is for")
     def what(self, group: Group) -> str:
         if is_role(group):
-            return f"{ROLE_WORDS[Role(group.name)]} A built-in role: it stays as it is, and can be copied."
+            return f"{ROLE_DESCRIPTIONS[Role(group.name)]} A built-in role: it stays as it is, and can be copied."
         return "Says who may talk to which agent, or is a role of your own."
 
     @admin.display(description="people")
@@ -116,11 +116,11 @@ class GroupAdmin(ConsoleAdmin):
         return ("what", "people", "rights") if is_role(obj) else ("what", "people")
 
     def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        """The roles stay as they are."""
+        """False for the built-in roles."""
         return not (isinstance(obj, Group) and is_role(obj)) and super().has_change_permission(request, obj)
 
     def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:  # noqa: ARG002
-        """Only by the button, which looks first whether an agent would become everybody's."""
+        """Always False: groups are deleted by the button only, which checks that no agent would become public."""
         return False
 
     def has_remove_permission(self, request: HttpRequest, object_id: Any = None) -> bool:  # noqa: ARG002
@@ -134,7 +134,7 @@ class GroupAdmin(ConsoleAdmin):
             obj.pk = create_group(actor, name=name).pk
 
     def save_related(self, request: HttpRequest, form: Any, formsets: Any, change: bool) -> None:
-        """There is nothing else to save."""
+        """Do nothing: `save_model` has saved everything."""
 
     def has_copy_permission(self, request: HttpRequest, object_id: Any = None) -> bool:  # noqa: ARG002
         return request.user.has_perm(ADD_GROUP)
@@ -146,12 +146,12 @@ class GroupAdmin(ConsoleAdmin):
             missing: HttpResponse = self._get_obj_does_not_exist_redirect(request, self.opts, object_id)  # type: ignore[attr-defined]
             return missing
         form = CopyForm(confirmed_data(request), initial={"name": f"copy of {group}"})
-        words = "The copy may do what this one may do now; change that on its page. It has no people yet."
-        asked = confirmation_page(
-            request, self, title=f"Copy {group}", words=words, yes="Copy", back=row_url(group), form=form
+        message = "The copy may do what this one may do now; change that on its page. It has no people yet."
+        confirmation = confirmation_page(
+            request, self, title=f"Copy {group}", message=message, yes="Copy", back=row_url(group), form=form
         )
-        if asked is not None:
-            return asked
+        if confirmation is not None:
+            return confirmation
         try:
             copy = copy_group(user_actor(request.user), group_id=group.pk, name=form.cleaned_data["name"])
         except BandstandError as error:
@@ -166,13 +166,13 @@ class GroupAdmin(ConsoleAdmin):
         if group is None:
             missing: HttpResponse = self._get_obj_does_not_exist_redirect(request, self.opts, object_id)  # type: ignore[attr-defined]
             return missing
-        words = f"Its people keep their accounts and lose nothing but this group ({group.people})."
+        message = f"Its people keep their accounts and lose nothing but this group ({group.people})."
         title = f"Delete the group {group}"
-        asked = confirmation_page(
-            request, self, title=title, words=words, yes="Delete", back=row_url(group), danger=True
+        confirmation = confirmation_page(
+            request, self, title=title, message=message, yes="Delete", back=row_url(group), danger=True
         )
-        if asked is not None:
-            return asked
+        if confirmation is not None:
+            return confirmation
         try:
             delete_group(user_actor(request.user), group_id=group.pk)
         except BandstandError as error:

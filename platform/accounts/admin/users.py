@@ -1,4 +1,4 @@
-"""Accounts and their roles. Passwords are chosen by their people: the console only makes the link for it."""
+"""Accounts and their roles. Users choose their own passwords: the console only makes the link for that."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from accounts.models import User
 from accounts.password_links import absolute_link
 from accounts.permissions import user_actor
 from accounts.role_permissions import CHANGE_USER
-from accounts.roles import ROLE_WORDS, Role
+from accounts.roles import ROLE_DESCRIPTIONS, Role
 from accounts.users import (
     create_user,
     deactivate_user,
@@ -44,12 +44,12 @@ class UserForm(AuditedFormMixin, forms.ModelForm):  # type: ignore[type-arg]
             "groups": "Roles say what a person may do here; other groups, which agents they find.",
         }
 
-    # Set by the page: nobody changes their own roles.
+    # Set by `get_form`: True on the page of the signed-in user, whose own roles cannot be changed.
     own = False
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        if "groups" not in self.fields:  # it is only read
+        if "groups" not in self.fields:  # the page is read-only
             return
         groups: Any = self.fields["groups"]
         if self._is_new:
@@ -68,8 +68,8 @@ class UserForm(AuditedFormMixin, forms.ModelForm):  # type: ignore[type-arg]
         return None if self._is_new else User.objects.select_for_update(no_key=True).get(pk=self.instance.pk)
 
     def form_values(self, row: User) -> dict[str, Any]:
-        shown = {name: getattr(row, name) for name in UserForm.Meta.fields if name != "groups"}
-        return shown | {"groups": list(row.groups.order_by("name"))}
+        values = {name: getattr(row, name) for name in UserForm.Meta.fields if name != "groups"}
+        return values | {"groups": list(row.groups.order_by("name"))}
 
     def clean(self) -> dict[str, Any]:
         cleaned: dict[str, Any] = super().clean() or {}
@@ -80,7 +80,7 @@ class UserForm(AuditedFormMixin, forms.ModelForm):  # type: ignore[type-arg]
 @admin.register(User)
 class UserAdmin(ConsoleAdmin):
     query_budget = 8
-    # The page of one person.
+    # Queries that the page of one user may take.
     page_query_budget = 14
 
     form = UserForm
@@ -101,24 +101,24 @@ class UserAdmin(ConsoleAdmin):
         return ", ".join(sorted(group.name for group in user.groups.all())) or "none"
 
     @admin.display(description="signing in")
-    def signing_in(self, user: User) -> str:
-        # Kept with the row: the templates ask again and again.
-        kept = vars(user)
-        if "signing_in" not in kept:
-            kept["signing_in"] = _signing_in(user)
-        return str(kept["signing_in"])
+    def sign_in_state(self, user: User) -> str:
+        # Cached on the row: the templates call this several times.
+        cache = vars(user)
+        if "sign_in_state" not in cache:
+            cache["sign_in_state"] = _sign_in_state(user)
+        return str(cache["sign_in_state"])
 
     def get_fields(self, request: HttpRequest, obj: Any = None) -> tuple[str, ...]:  # noqa: ARG002
-        return UserForm.Meta.fields if obj is None else (*UserForm.Meta.fields, "signing_in")
+        return UserForm.Meta.fields if obj is None else (*UserForm.Meta.fields, "sign_in_state")
 
     def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> tuple[str, ...]:  # noqa: ARG002
-        return () if obj is None else ("signing_in",)
+        return () if obj is None else ("sign_in_state",)
 
     def get_queryset(self, request: HttpRequest) -> Any:
         return super().get_queryset(request).prefetch_related("groups")
 
     def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:  # noqa: ARG002
-        """Accounts are closed, not deleted: what their people did stays theirs."""
+        """Always False: accounts are closed, not deleted, so that what their users did keeps its author."""
         return False
 
     def has_rights_permission(self, request: HttpRequest, object_id: Any = None) -> bool:  # noqa: ARG002
@@ -130,8 +130,8 @@ class UserAdmin(ConsoleAdmin):
         return super().formfield_for_dbfield(db_field, request, **kwargs)
 
     def get_form(self, request: HttpRequest, obj: Any = None, change: bool = False, **kwargs: Any) -> Any:
-        made = super().get_form(request, obj, change, **kwargs)
-        return type(made.__name__, (made,), {"own": obj is not None and obj.pk == request.user.pk})
+        form_class = super().get_form(request, obj, change, **kwargs)
+        return type(form_class.__name__, (form_class,), {"own": obj is not None and obj.pk == request.user.pk})
 
     def save_model(self, request: HttpRequest, obj: User, form: Any, change: bool) -> None:
         actor, details = user_actor(request.user), form.cleaned_data
@@ -142,7 +142,7 @@ class UserAdmin(ConsoleAdmin):
             obj.pk = create_user(actor, details=details, groups=details["groups"]).pk
 
     def save_related(self, request: HttpRequest, form: Any, formsets: Any, change: bool) -> None:
-        """The verb has saved the groups."""
+        """Do nothing: `save_model` has saved the groups."""
 
     def response_add(self, request: HttpRequest, obj: User, post_url_continue: str | None = None) -> HttpResponse:  # noqa: ARG002
         messages.success(
@@ -152,11 +152,11 @@ class UserAdmin(ConsoleAdmin):
 
     @action(description="Password link", permissions=["rights"], url_path="password-link", icon="link")
     def password_link(self, request: HttpRequest, object_id: str) -> HttpResponse:
-        return self._of_person(request, object_id, _link_page)
+        return self._show_user_page(request, object_id, _link_page)
 
     @action(description="Unlock", permissions=["rights"], url_path="unlock", icon="lock_open")
     def unlock(self, request: HttpRequest, object_id: str) -> HttpResponse:
-        return self._of_person(request, object_id, _unlock_page)
+        return self._show_user_page(request, object_id, _unlock_page)
 
     @action(description="Locked out", permissions=["rights"], url_path="locked-out", icon="lock")
     def lockouts(self, request: HttpRequest) -> HttpResponse:
@@ -164,22 +164,22 @@ class UserAdmin(ConsoleAdmin):
 
     @action(description="Close or reopen", permissions=["rights"], url_path="close", icon="block")
     def close_or_reopen(self, request: HttpRequest, object_id: str) -> HttpResponse:
-        return self._of_person(request, object_id, _close_page)
+        return self._show_user_page(request, object_id, _close_page)
 
-    def _of_person(self, request: HttpRequest, object_id: str, shown: Any) -> HttpResponse:
-        person = self.get_object(request, object_id)
-        if person is None:
+    def _show_user_page(self, request: HttpRequest, object_id: str, show: Any) -> HttpResponse:
+        user = self.get_object(request, object_id)
+        if user is None:
             missing: HttpResponse = self._get_obj_does_not_exist_redirect(request, self.opts, object_id)  # type: ignore[attr-defined]
             return missing
         try:
-            answer: HttpResponse = shown(request, self, person)
+            response: HttpResponse = show(request, self, user)
         except BandstandError as error:
             messages.error(request, error.detail)
-            return HttpResponseRedirect(row_url(person))
-        return answer
+            return HttpResponseRedirect(row_url(user))
+        return response
 
 
-def _signing_in(user: User) -> str:
+def _sign_in_state(user: User) -> str:
     if not user.is_active:
         return "The account is closed."
     if (lockout := find_lockout(user)) is not None:
@@ -189,7 +189,7 @@ def _signing_in(user: User) -> str:
 
 
 class LinkForm(forms.Form):
-    """How the link reaches its person, where there is a choice."""
+    """Asks whether a password link is sent by e-mail or shown once."""
 
     MAIL, HAND = "mail", "hand"
 
@@ -204,60 +204,60 @@ class LinkForm(forms.Form):
         ]
 
 
-def _link_page(request: HttpRequest, model_admin: Any, person: User) -> HttpResponse:
-    form = LinkForm(confirmed_data(request), address=person.email) if email_enabled() and person.email else None
-    title = f"Password link for {person}"
-    asked = confirmation_page(
+def _link_page(request: HttpRequest, model_admin: Any, user: User) -> HttpResponse:
+    form = LinkForm(confirmed_data(request), address=user.email) if email_enabled() and user.email else None
+    title = f"Password link for {user}"
+    confirmation = confirmation_page(
         request,
         model_admin,
         title=title,
-        words=f"Makes a link with which {person} chooses a password. It works once, for three days. "
-        f"{_until_then(person)}{_why_no_mail(person)}",
+        message=f"Makes a link with which {user} chooses a password. It works once, for three days. "
+        f"{_old_password_note(user)}{_handover_note(user)}",
         yes="Make the link",
-        back=row_url(person),
+        back=row_url(user),
         form=form,
     )
-    if asked is not None:
-        return asked
+    if confirmation is not None:
+        return confirmation
     if form is not None and form.cleaned_data["way"] == LinkForm.MAIL:
-        letter = mail_password_link(user_actor(request.user), user_id=person.pk)
+        email = mail_password_link(user_actor(request.user), user_id=user.pk)
         messages.success(
-            request, f"A mail to {person.email} is on its way. Load this page again in a moment to see how it went."
+            request, f"A mail to {user.email} is on its way. Load this page again in a moment to see its status."
         )
-        return HttpResponseRedirect(row_url(letter))
-    link = absolute_link(password_link(user_actor(request.user), user_id=person.pk))
-    words = f"Hand this to {person}. It is not kept, and cannot be shown again."
+        return HttpResponseRedirect(row_url(email))
+    link = absolute_link(password_link(user_actor(request.user), user_id=user.pk))
+    message = f"Hand this to {user}. It is not kept, and cannot be shown again."
     return console_page(
-        request, model_admin, "console/once.html", title=title, words=words, secret=link, back=row_url(person)
+        request, model_admin, "console/once.html", title=title, message=message, secret=link, back=row_url(user)
     )
 
 
-def _until_then(person: User) -> str:
-    return "The old password goes on working until then. " if person.has_usable_password() else ""
+def _old_password_note(user: User) -> str:
+    return "The old password goes on working until then. " if user.has_usable_password() else ""
 
 
-def _why_no_mail(person: User) -> str:
-    shown = "It is shown once: hand it over in a way that only they can read."
+def _handover_note(user: User) -> str:
+    note = "It is shown once: hand it over in a way that only they can read."
     if not email_enabled():
-        return f"{shown} (This installation sends no mail.)"
-    return "" if person.email else f"{shown} (The account has no email address.)"
+        return f"{note} (This installation sends no mail.)"
+    return "" if user.email else f"{note} (The account has no email address.)"
 
 
-def _unlock_page(request: HttpRequest, model_admin: Any, person: User) -> HttpResponse:
-    asked = confirmation_page(
+def _unlock_page(request: HttpRequest, model_admin: Any, user: User) -> HttpResponse:
+    confirmation = confirmation_page(
         request,
         model_admin,
-        title=f"Unlock {person}",
-        words=f"{person} can try to sign in again at once, however often it failed. If somebody is guessing the "
+        title=f"Unlock {user}",
+        message=f"{user} can try to sign in again at once, however often it failed. If somebody is guessing the "
         "password, they can go on, too. An address that has to wait is unlocked on the page “Locked out”.",
         yes="Unlock",
-        back=row_url(person),
+        back=row_url(user),
     )
-    if asked is not None:
-        return asked
-    waited = unlock_account(user_actor(request.user), user_id=person.pk)
-    messages.success(request, f"{person} may try again." if waited else f"{person} did not have to wait.")
-    return HttpResponseRedirect(row_url(person))
+    if confirmation is not None:
+        return confirmation
+    waited = unlock_account(user_actor(request.user), user_id=user.pk)
+    messages.success(request, f"{user} may try again." if waited else f"{user} did not have to wait.")
+    return HttpResponseRedirect(row_url(user))
 
 
 def _lockouts_page(request: HttpRequest, model_admin: Any) -> HttpResponse:
@@ -270,35 +270,35 @@ def _lockouts_page(request: HttpRequest, model_admin: Any) -> HttpResponse:
         else:
             messages.success(request, f"{address} may try again." if waited else f"{address} did not have to wait.")
         return HttpResponseRedirect(request.path)
-    return console_page(request, model_admin, "console/lockouts.html", title="Locked out", found=lockouts())
+    return console_page(request, model_admin, "console/lockouts.html", title="Locked out", lockouts=lockouts())
 
 
-def _close_page(request: HttpRequest, model_admin: Any, person: User) -> HttpResponse:
-    closing = person.is_active
-    asked = confirmation_page(
+def _close_page(request: HttpRequest, model_admin: Any, user: User) -> HttpResponse:
+    closing = user.is_active
+    confirmation = confirmation_page(
         request,
         model_admin,
-        title=f"{'Close' if closing else 'Reopen'} the account {person}",
-        words=f"{person} is signed out within seconds and cannot come back, and the API keys stop working. "
+        title=f"{'Close' if closing else 'Reopen'} the account {user}",
+        message=f"{user} is signed out within seconds and cannot come back, and the API keys stop working. "
         "What was said and done stays."
         if closing
-        else f"{person} can sign in again, with the roles and keys from before.",
+        else f"{user} can sign in again, with the roles and keys from before.",
         yes="Close the account" if closing else "Reopen the account",
-        back=row_url(person),
+        back=row_url(user),
         danger=closing,
     )
-    if asked is not None:
-        return asked
-    (deactivate_user if closing else reactivate_user)(user_actor(request.user), user_id=person.pk)
-    messages.success(request, f"The account {person} is {'closed' if closing else 'open again'}.")
-    return HttpResponseRedirect(row_url(person))
+    if confirmation is not None:
+        return confirmation
+    (deactivate_user if closing else reactivate_user)(user_actor(request.user), user_id=user.pk)
+    messages.success(request, f"The account {user} is {'closed' if closing else 'open again'}.")
+    return HttpResponseRedirect(row_url(user))
 
 
 def _group_choices() -> Iterator[tuple[int, str]]:
     groups = {group.name: group.pk for group in Group.objects.order_by("name")}
     for role in Role:
         if role in groups:
-            yield groups[role], f"{role}: {ROLE_WORDS[role]}"
+            yield groups[role], f"{role}: {ROLE_DESCRIPTIONS[role]}"
     for name, key in groups.items():
         if name not in set(Role):
             yield key, f"{name} (group)"

@@ -217,8 +217,8 @@ class Migration(migrations.Migration):
                 ),
             ],
             options={
-                "verbose_name": "mail",
-                "verbose_name_plural": "mail",
+                "verbose_name": "outgoing e-mail",
+                "verbose_name_plural": "outgoing e-mail",
                 "ordering": ["-id"],
                 "indexes": [
                     models.Index(condition=models.Q(("state", "waiting")), fields=["due_at"], name="letter_waiting")

@@ -1,4 +1,4 @@
-"""Rows about people, their keys, what they did and the e-mail they get."""
+"""Models: users, API keys, audit entries, outgoing e-mail."""
 
 from accounts.models.audit import AuditEntry
 from accounts.models.email import OutgoingEmail

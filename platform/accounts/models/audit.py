@@ -1,4 +1,4 @@
-"""What people did to the platform; kept as long as BANDSTAND_AUDIT_DAYS says."""
+"""The audit trail, kept for BANDSTAND_AUDIT_DAYS."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from foundation.ids import new_id
 
 
 class AuditEntry(models.Model):
-    """One act of somebody: who, what, to what. Written by `accounts.audit`; the database refuses every change.
+    """One action: who did what to what. Written by `accounts.audit`; a trigger refuses every change.
 
-    `actor` stays when the account is deleted; `user` does not. `detail` holds neither secrets nor what was said.
+    `actor` stays when the account is deleted; `user` does not. `detail` holds neither secrets nor messages.
     """
 
     id = models.UUIDField(primary_key=True, default=new_id, editable=False)

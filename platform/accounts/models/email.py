@@ -1,4 +1,4 @@
-"""Mail to people about their accounts."""
+"""E-mails to users about their accounts."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from foundation.ids import new_id
 
 
 class OutgoingEmail(models.Model):
-    """A mail that is to be sent, or was. It holds no link: that is made while it is sent, and kept nowhere."""
+    """An e-mail that is to be sent, or was. It holds no link: that is created while sending, and stored nowhere."""
 
     class Kind(models.TextChoices):
         INVITATION = "invitation"
@@ -22,7 +22,7 @@ class OutgoingEmail(models.Model):
         FAILED = "failed"
 
     id = models.UUIDField(primary_key=True, default=new_id, editable=False)
-    # None: somebody asked for a name that nobody has. It costs the same, and is deleted instead of sent.
+    # None: the requested name has no account. Such a row keeps the timing equal and is deleted instead of sent.
     user = models.ForeignKey("User", null=True, on_delete=models.CASCADE, related_name="+")
     kind = models.CharField(max_length=10, choices=Kind.choices)
     asked_by = models.CharField(max_length=200, help_text="Who made the console write it; empty: the login page.")
@@ -35,8 +35,8 @@ class OutgoingEmail(models.Model):
     finished_at = models.DateTimeField(null=True)
 
     class Meta:
-        verbose_name = "mail"
-        verbose_name_plural = "mail"
+        verbose_name = "outgoing e-mail"
+        verbose_name_plural = "outgoing e-mail"
         ordering = ["-id"]
         indexes = [models.Index(fields=["due_at"], name="letter_waiting", condition=Q(state="waiting"))]
 

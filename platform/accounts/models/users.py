@@ -1,4 +1,4 @@
-"""People and their API keys."""
+"""Users and their API keys."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from foundation.ids import new_id
 
 
 class User(AbstractUser):
-    """A person or a service account. Ours from the first migration: Django cannot swap the model later."""
+    """A person or a service account. A custom model from the first migration, because Django cannot swap it later."""
 
     version = models.PositiveIntegerField(default=1, db_default=1, editable=False)
 

@@ -1,1 +1,1 @@
-"""One's own account, and passwords that were forgotten."""
+"""The pages of the user's own account and of password resets."""

@@ -1,4 +1,4 @@
-"""One's own account: name and roles, the password, API keys, and signing out elsewhere."""
+"""The page of the user's own account: roles, password, API keys, and signing out of other browsers."""
 
 from __future__ import annotations
 
@@ -20,25 +20,25 @@ from django.views.decorators.cache import never_cache
 from django.views.decorators.debug import sensitive_post_parameters
 
 from accounts.actor import Scope
-from accounts.api_keys import KEY_DAYS, SCOPE_WORDS, create_api_key, expiry_from_days, revoke_api_key
+from accounts.api_keys import KEY_DAYS, SCOPE_LABELS, create_api_key, expiry_from_days, revoke_api_key
 from accounts.audit import record_audit
-from accounts.login import add_retry_after, client_address, throttled
+from accounts.login import add_retry_after_header, client_address, throttled
 from accounts.models import ApiKey
 from accounts.permissions import user_actor
 from accounts.role_permissions import ENTER_CONSOLE, USE_CHAT
-from accounts.roles import ROLE_WORDS, Role
+from accounts.roles import ROLE_DESCRIPTIONS, Role
 from foundation.clock import now
 from foundation.errors import BandstandError
 from foundation.ids import new_id
 
-# The newest; more than a person looks at.
-SHOWN_KEYS = 50
+# Keys on the page, newest first.
+MAX_KEYS_SHOWN = 50
 
 View = Callable[..., HttpResponse]
 
 
 class OwnPassword(PasswordChangeForm):
-    """Asks for the password that one has. A wrong one counts as a failed sign-in."""
+    """Changes the password after asking for the present one. A wrong one counts as a failed login."""
 
     error_messages = PasswordChangeForm.error_messages | {"password_incorrect": "That is not your present password."}
 
@@ -53,7 +53,7 @@ class OwnPassword(PasswordChangeForm):
 
 
 class SamePassword(OwnPassword):
-    """The password that one has, and no other: saved, it has another salt, and so ends every login there is."""
+    """Asks for the present password and saves it again: its new salt ends every login session."""
 
     def __init__(self, request: HttpRequest) -> None:
         super().__init__(request)
@@ -70,7 +70,7 @@ class SamePassword(OwnPassword):
 
 
 class OwnKey(forms.Form):
-    """A key of one's own. `key_id` makes pressing the button twice one key."""
+    """A new API key for oneself. `key_id` is in the form, so that submitting it twice creates one key."""
 
     name = forms.CharField(max_length=100, label="What it is for")
     scopes = forms.MultipleChoiceField(choices=[], label="What it may do")
@@ -79,19 +79,19 @@ class OwnKey(forms.Form):
 
     def __init__(self, request: HttpRequest) -> None:
         super().__init__(request.POST if request.method == "POST" else None)
-        held = user_actor(request.user).scopes
-        chosen: Any = self.fields["scopes"]
-        chosen.choices = [(scope, words) for scope, words in SCOPE_WORDS.items() if scope in held]
+        scopes = user_actor(request.user).scopes
+        field: Any = self.fields["scopes"]
+        field.choices = [(scope, label) for scope, label in SCOPE_LABELS.items() if scope in scopes]
 
 
-def _of_oneself(view: View) -> View:
-    """A button of the page: for who is signed in, by POST. Whoever comes otherwise is led to the page."""
+def _own_account_action(view: View) -> View:
+    """Decorate a view behind a button of the page: signed-in users and POST only; others are redirected."""
 
     @wraps(view)
     @never_cache
     @login_required(redirect_field_name=None)
-    def guarded(request: HttpRequest, **arguments: Any) -> HttpResponse:
-        return view(request, **arguments) if request.method == "POST" else _back()
+    def guarded(request: HttpRequest, **kwargs: Any) -> HttpResponse:
+        return view(request, **kwargs) if request.method == "POST" else _back()
 
     return sensitive_post_parameters()(guarded)
 
@@ -99,37 +99,37 @@ def _of_oneself(view: View) -> View:
 @never_cache
 @login_required
 def page(request: HttpRequest) -> HttpResponse:
-    """The page itself."""
+    """The page of the user's own account."""
     return _page(request) if request.method in {"GET", "HEAD"} else HttpResponse(status=405)
 
 
-@_of_oneself
+@_own_account_action
 def change_password(request: HttpRequest) -> HttpResponse:
-    """Another password. Every other browser is signed out."""
+    """Change the password and sign out every other browser."""
     return _save_password(request, OwnPassword(request), "user.password_changed", "Your password is changed.")
 
 
-@_of_oneself
+@_own_account_action
 def sign_out_elsewhere(request: HttpRequest) -> HttpResponse:
-    """End every login but this one; keys go on working."""
+    """End every other login session; API keys keep working."""
     return _save_password(request, SamePassword(request), "user.signed_out", "Every other browser is signed out.")
 
 
-@_of_oneself
+@_own_account_action
 def make_key(request: HttpRequest) -> HttpResponse:
-    """A key of one's own, shown on the answer and nowhere else."""
+    """Create an API key; only the response to this POST shows it."""
     form = OwnKey(request)
     if not form.is_valid():
         return _page(request, form=form, key_form=form)
-    given = form.cleaned_data
+    data = form.cleaned_data
     try:
         key, plain = create_api_key(
             user_actor(request.user),
             user=request.user,  # type: ignore[arg-type]  # somebody is signed in
-            name=given["name"],
-            scopes=[Scope(scope) for scope in given["scopes"]],
-            expires_at=expiry_from_days(given["days"]),
-            key_id=given["key_id"],
+            name=data["name"],
+            scopes=[Scope(scope) for scope in data["scopes"]],
+            expires_at=expiry_from_days(data["days"]),
+            key_id=data["key_id"],
         )
     except BandstandError as error:
         messages.error(request, error.detail)
@@ -137,9 +137,9 @@ def make_key(request: HttpRequest) -> HttpResponse:
     return _page(request, new_key=key, secret=plain)
 
 
-@_of_oneself
+@_own_account_action
 def revoke_key(request: HttpRequest, *, key_id: UUID) -> HttpResponse:
-    """End one of one's keys."""
+    """Revoke one of the user's own keys."""
     try:
         key = revoke_api_key(user_actor(request.user), key_id=key_id)
     except BandstandError as error:
@@ -149,14 +149,14 @@ def revoke_key(request: HttpRequest, *, key_id: UUID) -> HttpResponse:
     return _back()
 
 
-def _save_password(request: HttpRequest, form: OwnPassword, action: str, words: str) -> HttpResponse:
+def _save_password(request: HttpRequest, form: OwnPassword, action: str, message: str) -> HttpResponse:
     if not form.is_valid():
-        return add_retry_after(_page(request, form=form, **{_FORMS[type(form)]: form}))
+        return add_retry_after_header(_page(request, form=form, **{_FORMS[type(form)]: form}))
     with transaction.atomic():
         user = form.save()
         record_audit(user_actor(user), action, target=user)
     update_session_auth_hash(request, user)
-    messages.success(request, words)
+    messages.success(request, message)
     return _back()
 
 
@@ -167,14 +167,14 @@ def _back() -> HttpResponse:
     return HttpResponseRedirect(reverse("pages:account"))
 
 
-def _page(request: HttpRequest, **shown: Any) -> TemplateResponse:
+def _page(request: HttpRequest, **extra: Any) -> TemplateResponse:
     user: Any = request.user
-    held = {group.name for group in user.groups.all()}
+    group_names = {group.name for group in user.groups.all()}
     keys = ApiKey.objects.filter(user=user, revoked_at=None).order_by("-created_at")
     context = {
-        "roles": [(role, ROLE_WORDS[role]) for role in Role if role in held],
-        "groups": sorted(held - set(Role)),
-        "keys": keys[:SHOWN_KEYS],
+        "roles": [(role, ROLE_DESCRIPTIONS[role]) for role in Role if role in group_names],
+        "groups": sorted(group_names - set(Role)),
+        "keys": keys[:MAX_KEYS_SHOWN],
         "now": now(),
         "scope_choices": OwnKey(request).fields["scopes"].choices,  # type: ignore[attr-defined]
         "usual_scopes": (Scope.READ, Scope.CHAT),
@@ -182,6 +182,6 @@ def _page(request: HttpRequest, **shown: Any) -> TemplateResponse:
         "key_id": new_id(),
         "may_chat": user.has_perm(USE_CHAT),
         "may_enter_console": user.has_perm(ENTER_CONSOLE),
-        **shown,
+        **extra,
     }
     return TemplateResponse(request, "pages/account.html", context)

@@ -1,4 +1,4 @@
-"""Where people choose a password, by a link; and where they ask for one."""
+"""Pages to choose a password by a link, and to request such a link."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from django.views.generic import FormView
 from accounts.audit import record_audit
 from accounts.email_outbox import email_enabled
 from accounts.lockouts import clear_failures
-from accounts.login import add_retry_after, client_address, wait_error
+from accounts.login import add_retry_after_header, client_address, wait_error
 from accounts.password_links import AnyLink
 from accounts.password_reset import request_password_reset
 from accounts.permissions import user_actor
@@ -31,7 +31,7 @@ class PasswordResetForm(forms.Form):
 
 @method_decorator(never_cache, name="dispatch")
 class PasswordResetView(FormView):  # type: ignore[type-arg]
-    """Mails a link to whoever is meant. The answer is the same for everybody, and comes as fast."""
+    """Requests a password link by e-mail. Response and timing do not tell whether the account exists."""
 
     form_class = PasswordResetForm
     template_name = "pages/forgotten_password.html"
@@ -47,18 +47,18 @@ class PasswordResetView(FormView):  # type: ignore[type-arg]
     def form_valid(self, form: PasswordResetForm) -> HttpResponse:
         try:
             request_password_reset(form.cleaned_data["who"], address=client_address(self.request))
-        except RateLimited as refused:
-            form.add_error(None, wait_error(refused, "Too many links were asked for."))
+        except RateLimited as error:
+            form.add_error(None, wait_error(error, "Too many links were asked for."))
             return self.form_invalid(form)
         return HttpResponseRedirect(f"{reverse('pages:forgotten-password')}?sent")
 
     def render_to_response(self, context: dict[str, Any], **kwargs: Any) -> HttpResponse:
-        answer = super().render_to_response(context, **kwargs)
-        return add_retry_after(answer) if isinstance(answer, TemplateResponse) else answer
+        response = super().render_to_response(context, **kwargs)
+        return add_retry_after_header(response) if isinstance(response, TemplateResponse) else response
 
 
 class ChoosePasswordView(PasswordResetConfirmView):
-    """The links of `accounts.password_links` lead here. The token leaves the address at once."""
+    """The links of `accounts.password_links` lead here. Django moves the token from the URL to the session at once."""
 
     template_name = "pages/choose_password.html"
     success_url = format_lazy("{}?chosen", reverse_lazy("pages:login"))
@@ -73,7 +73,7 @@ class ChoosePasswordView(PasswordResetConfirmView):
 
     def form_valid(self, form: Any) -> HttpResponse:
         with transaction.atomic():
-            answer = super().form_valid(form)
+            response = super().form_valid(form)
             record_audit(user_actor(form.user), "user.password_chosen", target=form.user)
             clear_failures(form.user)
-        return answer
+        return response

@@ -40,12 +40,12 @@ class Account:
 
     def _succeeds(self, command: list[str]) -> bool:
         try:
-            done = subprocess.run(  # noqa: S603  # our own binaries
+            result = subprocess.run(  # noqa: S603  # our own binaries
                 command, cwd="/", stdin=subprocess.DEVNULL, capture_output=True, check=False, **self.run_as()
             )
         except OSError:
             return False
-        return done.returncode == 0
+        return result.returncode == 0
 
 
 def server_account() -> Account:

@@ -192,10 +192,10 @@ class Cluster:
             )
 
     def _refuse_other_version(self, data: Path) -> None:
-        found = (data / "PG_VERSION").read_text(encoding="ascii").strip()
-        if found != str(self.version):
+        version = (data / "PG_VERSION").read_text(encoding="ascii").strip()
+        if version != str(self.version):
             raise EmbeddedError(
-                f"the database in {data} was made by PostgreSQL {found}, this is PostgreSQL {self.version}; "
+                f"the database in {data} was made by PostgreSQL {version}, this is PostgreSQL {self.version}; "
                 "dump it with the version that made it, or set DATABASE_URL"
             )
 
@@ -280,7 +280,7 @@ class Cluster:
         )
 
     def _run(self, command: Sequence[str | Path], *, what: str, script: str = "") -> None:
-        done = subprocess.run(  # noqa: S603  # our own binaries
+        result = subprocess.run(  # noqa: S603  # our own binaries
             command,
             input=script.encode(),
             capture_output=True,
@@ -289,10 +289,10 @@ class Cluster:
             env=self._environment(),
             **self._account.run_as(),
         )
-        if done.returncode != 0:
-            lines = (done.stderr + done.stdout).decode(errors="replace").strip().splitlines()
-            telling = [line for line in lines if "ERROR: " in line or "FATAL: " in line or "error: " in line]
-            raise EmbeddedError(f"{what} failed: {(telling or lines[-1:] or ['no message'])[0]}")
+        if result.returncode != 0:
+            lines = (result.stderr + result.stdout).decode(errors="replace").strip().splitlines()
+            error_lines = [line for line in lines if "ERROR: " in line or "FATAL: " in line or "error: " in line]
+            raise EmbeddedError(f"{what} failed: {(error_lines or lines[-1:] or ['no message'])[0]}")
 
     def _environment(self) -> dict[str, str]:
         # Nothing of ours: our environment holds secrets, and PG* variables would redirect the programs.

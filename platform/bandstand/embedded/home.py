@@ -33,7 +33,7 @@ def make(home: Path, *, installation: str) -> None:
             folder.chmod(0o755)  # whatever the umask: the account must pass through
     owner = home / OWNER_FILE
     if owner.exists() and owner.read_text(encoding="ascii").strip() != installation:
-        _set_aside(home / "data")
+        _move_away(home / "data")
     owner.write_text(f"{installation}\n", encoding="ascii")
 
 
@@ -54,13 +54,13 @@ def make_socket_dir(home: Path, recorded: str, account: Account) -> Path:
 
 def _is_private(folder: Path, account: Account) -> bool:
     try:
-        found = folder.lstat()
+        status = folder.lstat()
     except OSError:
         return False
-    return stat.S_ISDIR(found.st_mode) and found.st_uid == account.uid and stat.S_IMODE(found.st_mode) == 0o700
+    return stat.S_ISDIR(status.st_mode) and status.st_uid == account.uid and stat.S_IMODE(status.st_mode) == 0o700
 
 
-def _set_aside(data: Path) -> None:
+def _move_away(data: Path) -> None:
     if not data.exists():
         return
     if processes.server_pid(data) is not None:

@@ -51,9 +51,9 @@ def end_leftovers(data: Path, *, within_seconds: float = 5.0) -> None:
     They notice its death themselves, but until they are gone a new server refuses to start.
     """
     deadline = time.monotonic() + within_seconds
-    while left := [pid for pid in psutil.pids() if belongs(pid, data)]:
+    while remaining := [pid for pid in psutil.pids() if belongs(pid, data)]:
         if time.monotonic() > deadline:
-            for pid in left:
+            for pid in remaining:
                 _signal(pid, signal.SIGKILL)
         time.sleep(0.02)
 

@@ -13,8 +13,8 @@ from typing import Final
 
 from bandstand.config import ROOT
 from bandstand.supervisor import processes
-from bandstand.supervisor.processes import Started
-from bandstand.supervisor.terminal import complain
+from bandstand.supervisor.processes import ChildProcess
+from bandstand.supervisor.terminal import print_error
 from foundation.private_files import open_private
 
 FIRST_PAUSE_SECONDS: Final = 0.2
@@ -47,7 +47,7 @@ class Child:
         self.log = log
         self.failures = 0
         self.last_status: int | None = None
-        self.started: Started | None = None
+        self.started: ChildProcess | None = None
         self.started_at = 0.0
         self._changed = changed
         self._process: asyncio.subprocess.Process | None = None
@@ -101,7 +101,10 @@ class Child:
             self.failures += 1
             self.last_status = status
             pause = next_pause(pause, time.monotonic() - began)
-            complain(f"{self.role.name} ended ({_told(status)}), starting it again in {pause:.1f} s; see {self.log}")
+            print_error(
+                f"{self.role.name} ended ({_describe_status(status)}), starting it again in {pause:.1f} s; "
+                f"see {self.log}"
+            )
             await asyncio.sleep(pause)
 
     async def _live(self) -> int:
@@ -118,7 +121,7 @@ class Child:
                 start_new_session=True,
             )
         self.started_at = time.monotonic()
-        self.started = processes.note(self.role.name, self._process.pid)
+        self.started = processes.describe(self.role.name, self._process.pid)
         self._changed()
         if self._ending:  # asked to end while it was being started
             self.signal_leader(signal.SIGTERM)
@@ -135,7 +138,7 @@ class Child:
                 os.killpg(self.started.pid, signal.SIGKILL)
 
 
-def _told(status: int) -> str:
+def _describe_status(status: int) -> str:
     if status < 0:
         with suppress(ValueError):
             return signal.Signals(-status).name

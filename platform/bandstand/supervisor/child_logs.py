@@ -8,7 +8,7 @@ from typing import Final
 
 ROTATE_BYTES: Final = 50 * 1024 * 1024
 READ_BYTES: Final = 256 * 1024
-SHOWN = frozenset({"error", "critical"})
+SHOWN_LEVELS = frozenset({"error", "critical"})
 
 
 class ChildLog:
@@ -29,11 +29,11 @@ class ChildLog:
                 content = file.read(READ_BYTES)
         except OSError:
             return []
-        whole = content[: content.rfind(b"\n") + 1] if len(content) < READ_BYTES else content
-        self._offset += len(whole)
+        complete = content[: content.rfind(b"\n") + 1] if len(content) < READ_BYTES else content
+        self._offset += len(complete)
         if size > ROTATE_BYTES:
             self._turn_over()
-        lines = (_shown(line) for line in whole.decode(errors="replace").splitlines())
+        lines = (_format_line(line) for line in complete.decode(errors="replace").splitlines())
         return [f"{self.name}: {line}" for line in lines if line]
 
     def _turn_over(self) -> None:
@@ -43,10 +43,10 @@ class ChildLog:
         self._offset = 0
 
 
-def _shown(line: str) -> str:
+def _format_line(line: str) -> str:
     try:
         entry = json.loads(line)
-        if entry["level"] not in SHOWN:
+        if entry["level"] not in SHOWN_LEVELS:
             return ""
         exception = str(entry.get("exception", "")).strip().splitlines()[-1:]
         return " ".join([str(entry["event"]), *exception])

@@ -8,7 +8,7 @@ from pathlib import Path
 from bandstand.embedded import Cluster, EmbeddedError
 from bandstand.supervisor.child import next_pause
 from bandstand.supervisor.errors import CannotStart
-from bandstand.supervisor.terminal import complain
+from bandstand.supervisor.terminal import print_error
 
 
 class Database:
@@ -35,7 +35,7 @@ class Database:
         try:
             await asyncio.to_thread(self._stop, within_seconds)
         except EmbeddedError as error:
-            complain(str(error))
+            print_error(str(error))
         if self._keeper is not None:
             self._keeper.cancel()
             await asyncio.wait([self._keeper])
@@ -60,9 +60,9 @@ class Database:
             if self._ending:
                 return
             pause = next_pause(pause, time.monotonic() - began)
-            complain(f"PostgreSQL ended, starting it again in {pause:.1f} s; see {self.cluster.log}")
+            print_error(f"PostgreSQL ended, starting it again in {pause:.1f} s; see {self.cluster.log}")
             await asyncio.sleep(pause)
             try:
                 await asyncio.to_thread(self._start, anew=True)
             except EmbeddedError as error:
-                complain(str(error))
+                print_error(str(error))

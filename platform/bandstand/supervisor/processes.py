@@ -21,7 +21,7 @@ KILL_SECONDS: Final = 3.0
 
 
 @dataclass(frozen=True, slots=True)
-class Started:
+class ChildProcess:
     """A child that leads a session of its own: `pid` names the process, its group and its session."""
 
     name: str
@@ -29,30 +29,30 @@ class Started:
     started_at: float
 
 
-def note(name: str, pid: int) -> Started:
+def describe(name: str, pid: int) -> ChildProcess:
     """Describe a child that was just started (0.0 if it has ended already)."""
     try:
-        return Started(name, pid, psutil.Process(pid).create_time())
+        return ChildProcess(name, pid, psutil.Process(pid).create_time())
     except psutil.Error:
-        return Started(name, pid, 0.0)
+        return ChildProcess(name, pid, 0.0)
 
 
-def write(folder: Path, children: Iterable[Started]) -> None:
+def write(folder: Path, children: Iterable[ChildProcess]) -> None:
     """Remember `children` for the next start."""
     write_private(folder / FILE, json.dumps([asdict(child) for child in children]) + "\n")
 
 
-def read(folder: Path) -> list[Started]:
+def read(folder: Path) -> list[ChildProcess]:
     """What the supervisor before us remembered; a damaged file is nothing to go by."""
     try:
-        return [Started(**child) for child in json.loads((folder / FILE).read_text(encoding="utf-8"))]
+        return [ChildProcess(**child) for child in json.loads((folder / FILE).read_text(encoding="utf-8"))]
     except (OSError, ValueError, TypeError):
         return []
 
 
-def members(child: Started) -> list[psutil.Process]:
+def members(child: ChildProcess) -> list[psutil.Process]:
     """The living processes of the child's session, unless its number was given to somebody else meanwhile."""
-    found = []
+    alive = []
     for pid in psutil.pids():
         with suppress(psutil.Error, OSError):
             if os.getsid(pid) != child.pid:
@@ -61,23 +61,23 @@ def members(child: Started) -> list[psutil.Process]:
             if pid == child.pid and abs(process.create_time() - child.started_at) > CLOCK_STEP_SECONDS:
                 return []
             if process.status() != psutil.STATUS_ZOMBIE:
-                found.append(process)
-    return found
+                alive.append(process)
+    return alive
 
 
-def end(children: Iterable[Started]) -> list[str]:
+def end(children: Iterable[ChildProcess]) -> list[str]:
     """End what lives of `children`: the leaders by SIGTERM, then everything by SIGKILL; the names of what was found."""
-    living = {child: found for child in children if (found := members(child))}
-    for child, found in living.items():
+    alive_by_child = {child: alive for child in children if (alive := members(child))}
+    for child, alive in alive_by_child.items():
         # The leader only: django-q2's workers die of a group's SIGTERM while its leader waits for them for ever
         # (Koed00/django-q#200, as it was in 1.11.1 of django-q2).
-        leader = [process for process in found if process.pid == child.pid]
-        _send(leader or found, signal.SIGTERM)
-    _wait(living, TERM_SECONDS)
-    for child in living:
+        leader = [process for process in alive if process.pid == child.pid]
+        _send(leader or alive, signal.SIGTERM)
+    _wait(alive_by_child, TERM_SECONDS)
+    for child in alive_by_child:
         _send(members(child), signal.SIGKILL)
-    _wait(living, KILL_SECONDS)
-    return [child.name for child in living]
+    _wait(alive_by_child, KILL_SECONDS)
+    return [child.name for child in alive_by_child]
 
 
 def _send(processes: Iterable[psutil.Process], number: signal.Signals) -> None:
@@ -86,7 +86,7 @@ def _send(processes: Iterable[psutil.Process], number: signal.Signals) -> None:
             process.send_signal(number)
 
 
-def _wait(children: Iterable[Started], seconds: float) -> None:
+def _wait(children: Iterable[ChildProcess], seconds: float) -> None:
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline and any(members(child) for child in children):
         time.sleep(0.05)

@@ -19,7 +19,7 @@ from bandstand.supervisor.child_logs import ChildLog
 from bandstand.supervisor.database import Database
 from bandstand.supervisor.errors import CannotStart
 from bandstand.supervisor.lock import Lock
-from bandstand.supervisor.terminal import complain, say
+from bandstand.supervisor.terminal import print_error, print_line
 from bandstand.web.listen_sockets import FD_VARIABLE, AddressError, check_free, listening_socket
 from foundation.private_files import open_private
 
@@ -57,9 +57,9 @@ class Installation:
         try:
             if await self._unless_stopped(self._start()):
                 await self._stop.wait()
-                say("Stopping …")
+                print_line("Stopping …")
         except CannotStart as error:
-            complain(str(error))
+            print_error(str(error))
             status = error.status
         finally:
             await self._end()
@@ -93,20 +93,20 @@ class Installation:
         self._check_address()
         if self.database is not None:
             installation_secrets.make(self.config.data_dir)
-            say("Starting PostgreSQL …")
+            print_line("Starting PostgreSQL …")
             await self.database.start()
             if (home := self.database.cluster.home).parent != self.config.data_dir:
-                say(f"(its files are in {home}: the account it runs under cannot reach {self.config.data_dir})")
-        say("Preparing the database …")
+                print_line(f"(its files are in {home}: the account it runs under cannot reach {self.config.data_dir})")
+        print_line("Preparing the database …")
         await self._prepare()
         self._open_sockets()
-        say("Starting web, runner and scheduler …")
+        print_line("Starting web, runner and scheduler …")
         self._start_children()
         failing = await self._wait_until_ready()
         for line in banner.lines(self.config, first=first):
-            say(line)
+            print_line(line)
         if failing:
-            complain(f"not everything works yet: {failing}")
+            print_error(f"not everything works yet: {failing}")
 
     def _claim(self) -> None:
         try:
@@ -120,9 +120,9 @@ class Installation:
             raise CannotStart(f"{self.config.data_dir} cannot be used: {error.strerror}") from None
 
     async def _end_orphans(self) -> None:
-        found = await asyncio.to_thread(processes.end, processes.read(self.run_folder))
-        if found:
-            say(f"Ended what a killed supervisor had left: {', '.join(found)}")
+        names = await asyncio.to_thread(processes.end, processes.read(self.run_folder))
+        if names:
+            print_line(f"Ended what a killed supervisor had left: {', '.join(names)}")
 
     def _check_address(self) -> None:
         try:
@@ -151,7 +151,7 @@ class Installation:
             await process.wait()
             raise
         if status != 0:
-            raise CannotStart(_told(log_path), status)
+            raise CannotStart(_last_lines(log_path), status)
 
     def _open_sockets(self) -> None:
         try:
@@ -193,7 +193,9 @@ class Installation:
         while True:
             for child in self.children:
                 if child.last_status == EXIT_CONFIG or child.failures >= FAILURES_AT_START:
-                    raise CannotStart(f"{child.role.name} does not start:\n{_told(child.log)}", child.last_status or 1)
+                    raise CannotStart(
+                        f"{child.role.name} does not start:\n{_last_lines(child.log)}", child.last_status or 1
+                    )
             answer = await probe.get(host, self.config.port, "/ready")
             failing = answer[1].get("failing", {}) if answer is not None else {}
             if not self.config.runner_processes:
@@ -216,7 +218,7 @@ class Installation:
         while True:
             await asyncio.sleep(1.0)
             for line in log.errors():
-                complain(line)
+                print_error(line)
 
     def _remember(self) -> None:
         processes.write(self.run_folder, [child.started for child in self.children if child.started])
@@ -237,13 +239,13 @@ class Installation:
 
     async def _end_child(self, child: Child) -> None:
         if not await child.end(0.0 if self._hurry.is_set() else CHILDREN_END_SECONDS):
-            complain(f"{child.role.name} did not end in time and was killed")
+            print_error(f"{child.role.name} did not end in time and was killed")
 
 
-def _told(log: Path) -> str:
+def _last_lines(log: Path) -> str:
     """The last lines of a log, as a reason."""
     with suppress(OSError):
         lines = [line for line in log.read_text(encoding="utf-8", errors="replace").splitlines() if line.strip()]
-        ours = [line for line in lines if line.startswith("bandstand: ")]
-        return "\n".join(ours or lines[-3:]) or f"no reason given; see {log}"
+        own_lines = [line for line in lines if line.startswith("bandstand: ")]
+        return "\n".join(own_lines or lines[-3:]) or f"no reason given; see {log}"
     return f"no reason given; see {log}"

@@ -4,13 +4,13 @@ import sys
 from contextlib import suppress
 
 
-def say(text: str) -> None:
+def print_line(text: str) -> None:
     """Print a line; a terminal that has gone away is no reason to end."""
     with suppress(OSError, ValueError):
         print(text, flush=True)
 
 
-def complain(text: str) -> None:
+def print_error(text: str) -> None:
     """Print each line of `text` to stderr, marked as ours."""
     with suppress(OSError, ValueError):
         for line in text.splitlines():

@@ -11,7 +11,7 @@ import psycopg
 from psycopg.rows import scalar_row
 
 from bandstand.supervisor.child import Child
-from bandstand.supervisor.terminal import complain
+from bandstand.supervisor.terminal import print_error
 
 EVERY_SECONDS: Final = 20.0
 STALE_SECONDS: Final = 240.0
@@ -34,7 +34,7 @@ async def watch(scheduler: Child, url: str, *, every_seconds: float = EVERY_SECO
         except psycopg.Error:
             continue  # without a database nothing can beat
         if scheduler.started is not None and is_frozen(time.monotonic() - scheduler.started_at, age):
-            complain("the scheduler has not run a task for four minutes; starting it anew")
+            print_error("the scheduler has not run a task for four minutes; starting it anew")
             await scheduler.restart()
 
 

@@ -3,21 +3,21 @@
 import structlog
 
 from bandstand.web.asgi_types import Application, Message, Receive, Scope, Send
-from bandstand.web.error_responses import Refusal
+from bandstand.web.error_responses import ErrorResponse
 from foundation.ids import new_id
 from foundation.request_ids import current_request_id
 
 log = structlog.get_logger("bandstand.web")
 
 MAX_BODY_BYTES = 1024 * 1024
-TOO_LARGE = Refusal(413, "too_large", f"A request body may have at most {MAX_BODY_BYTES} bytes.")
+TOO_LARGE = ErrorResponse(413, "too_large", f"A request body may have at most {MAX_BODY_BYTES} bytes.")
 
 
 class _TooLarge(Exception):
     """The body went past the limit while the application read it."""
 
 
-class Bodies:
+class BodyLimitMiddleware:
     """Refuses bodies over `max_bytes` with 413, by their announced length or, without one, by counting."""
 
     def __init__(self, app: Application, max_bytes: int = MAX_BODY_BYTES) -> None:
@@ -41,7 +41,7 @@ class Bodies:
     async def _counted(self, scope: Scope, receive: Receive, send: Send) -> None:
         size, started, refused = 0, False, False
 
-        async def counting() -> Message:
+        async def counted_receive() -> Message:
             nonlocal size, refused
             message = await receive()
             size += len(message.get("body", b""))
@@ -50,14 +50,14 @@ class Bodies:
                 raise _TooLarge
             return message
 
-        async def noting(message: Message) -> None:
+        async def tracked_send(message: Message) -> None:
             nonlocal started
             if not refused:  # whatever the application makes of the broken body, the answer is ours
                 started = True
                 await send(message)
 
         try:
-            await self.app(scope, counting, noting)
+            await self.app(scope, counted_receive, tracked_send)
         except _TooLarge:
             refused = True
         if refused and not started:

@@ -6,7 +6,7 @@ from uuid import UUID
 
 import orjson
 
-from foundation.problems import MEDIA_TYPE, problem, retry_after, status_phrase
+from foundation.problems import MEDIA_TYPE, problem, retry_after_header, status_phrase
 
 _PROGRAMS = ("/api/", "/chat/")
 _PAGE = """<!doctype html>
@@ -26,7 +26,7 @@ _PAGE = """<!doctype html>
 
 
 @dataclass(frozen=True, slots=True)
-class Refusal:
+class ErrorResponse:
     """One answer that says no. `code` is the machine word, `detail` is for people."""
 
     status: int
@@ -36,14 +36,14 @@ class Refusal:
 
     def headers(self, path: str, content: bytes) -> list[tuple[bytes, bytes]]:
         """For an answer with this `content` to a request for `path`."""
-        found = [
+        headers = [
             (b"content-type", _media_type(path).encode()),
             (b"content-length", str(len(content)).encode()),
             (b"cache-control", b"no-store"),
         ]
         if self.retry_after_seconds is not None:
-            found.append((b"retry-after", retry_after(self.retry_after_seconds).encode()))
-        return found
+            headers.append((b"retry-after", retry_after_header(self.retry_after_seconds).encode()))
+        return headers
 
     def content(self, path: str, request_id: UUID) -> bytes:
         """A problem for programs, OpenAI's error for their clients, a page for everybody else."""

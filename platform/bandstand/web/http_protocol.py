@@ -13,7 +13,7 @@ from daphne.http_protocol import HTTPFactory, WebRequest
 from bandstand.web.asgi_types import Message
 from bandstand.web.backpressure import Gate
 from bandstand.web.body_limit import MAX_BODY_BYTES
-from bandstand.web.error_responses import Refusal
+from bandstand.web.error_responses import ErrorResponse
 from foundation.ids import new_id
 from foundation.problems import status_phrase
 
@@ -36,7 +36,7 @@ class Request(WebRequest):  # type: ignore[misc]  # Daphne is not typed
         # Or Twisted would read forms in the event loop (twisted/twisted#4519): a megabyte of them from anybody held all
         # others up for 0.7 s.
         self._parsePOSTFormSubmission = False
-        self.channel.has_asked = True
+        self.channel.has_request = True
         self._late = reactor.callLater(REQUEST_SECONDS, self.abort)
 
     def gotLength(self, length: int | None) -> None:  # noqa: ARG002, N802  # Twisted's name
@@ -65,7 +65,7 @@ class Request(WebRequest):  # type: ignore[misc]  # Daphne is not typed
             return None
         hosts = self.requestHeaders.getRawHeaders(b"host", ())
         if len(hosts) > 1 or (not hosts and self.clientproto == b"HTTP/1.1"):
-            self.refuse(Refusal(400, "malformed", "A request names one host."))  # RFC 9112, section 3.2
+            self.refuse(ErrorResponse(400, "malformed", "A request names one host."))  # RFC 9112, section 3.2
             return None
         # A client must not move the application to another path.
         self.requestHeaders.removeHeader(b"daphne-root-path")
@@ -100,7 +100,7 @@ class Request(WebRequest):  # type: ignore[misc]  # Daphne is not typed
         if self.channel is not None:
             self.channel.forceAbortClient()
 
-    def refuse(self, refusal: Refusal) -> None:
+    def refuse(self, refusal: ErrorResponse) -> None:
         """Answer in the application's place."""
         path, request_id = self.path.decode("latin1"), new_id()
         content = refusal.content(path, request_id)
@@ -111,9 +111,9 @@ class Request(WebRequest):  # type: ignore[misc]  # Daphne is not typed
 
     def basic_error(self, status: int, status_text: bytes, body: str) -> None:  # noqa: ARG002  # Daphne's names
         """Daphne's own refusals, in our shapes."""
-        fault_of_ours = status >= 500
-        detail = "Something went wrong on our side." if fault_of_ours else f"{body}."
-        self.refuse(Refusal(status, "internal" if fault_of_ours else "malformed", detail))
+        is_server_error = status >= 500
+        detail = "Something went wrong on our side." if is_server_error else f"{body}."
+        self.refuse(ErrorResponse(status, "internal" if is_server_error else "malformed", detail))
 
     def handle_exception(self, exception: BaseException) -> None:
         """The application failed: say so, or where the answer has begun, break it off, so that nobody waits for more.
@@ -130,18 +130,18 @@ class Request(WebRequest):  # type: ignore[misc]  # Daphne is not typed
         self.abort()
 
 
-class Requests(HTTPFactory):  # type: ignore[misc]
+class RequestFactory(HTTPFactory):  # type: ignore[misc]
     """Makes our requests instead of Daphne's."""
 
     def buildProtocol(self, addr: Any) -> Any:  # noqa: N802
         protocol = super().buildProtocol(addr)
         protocol.requestFactory = Request
-        reactor.callLater(REQUEST_SECONDS, _hang_up_unasked, protocol)
+        reactor.callLater(REQUEST_SECONDS, _drop_idle, protocol)
         return protocol
 
 
-def _hang_up_unasked(protocol: Any) -> None:
+def _drop_idle(protocol: Any) -> None:
     """Drop who has connected and not yet said what they want: the first line, too, may come a byte at a time."""
     channel = protocol._channel
-    if not getattr(channel, "has_asked", False) and getattr(channel, "transport", None) is not None:
+    if not getattr(channel, "has_request", False) and getattr(channel, "transport", None) is not None:
         channel.forceAbortClient()

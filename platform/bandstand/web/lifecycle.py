@@ -12,7 +12,7 @@ log = structlog.get_logger("bandstand.lifecycle")
 Hook: TypeAlias = Callable[[], Awaitable[None]]
 
 
-async def nothing() -> None:
+async def no_op() -> None:
     """The hook of a part that has only the other one."""
 
 
@@ -37,7 +37,7 @@ class Lifecycle:
     _parts: list[Part] = field(default_factory=list)
     _started: list[Part] = field(default_factory=list)
 
-    def register(self, name: str, *, start: Hook = nothing, drain: Hook = nothing, stop: Hook = nothing) -> None:
+    def register(self, name: str, *, start: Hook = no_op, drain: Hook = no_op, stop: Hook = no_op) -> None:
         """Add a part; before :meth:`start`."""
         self._parts.append(Part(name, start, drain, stop))
 
@@ -52,17 +52,17 @@ class Lifecycle:
         if not self.draining:
             self.draining = True
             for part in reversed(self._started):
-                await _done(part.drain, part.name)
+                await _run_hook(part.drain, part.name)
 
     async def stop(self) -> None:
         """Stop everything that was started; one part's error is logged and does not keep the others running."""
         await self.drain()
         while self._started:
             part = self._started.pop()
-            await _done(part.stop, part.name)
+            await _run_hook(part.stop, part.name)
 
 
-async def _done(hook: Hook, part: str) -> None:
+async def _run_hook(hook: Hook, part: str) -> None:
     try:
         await hook()
     except Exception:
@@ -76,9 +76,9 @@ class Lifespan:
     """Runs the lifecycle for servers that speak ASGI's lifespan protocol (Daphne does not, django/daphne#264; see
     `server`)."""
 
-    def __init__(self, app: Application, of: Lifecycle = lifecycle) -> None:
+    def __init__(self, app: Application, lifecycle: Lifecycle = lifecycle) -> None:
         self.app = app
-        self.lifecycle = of
+        self.lifecycle = lifecycle
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "lifespan":

@@ -74,7 +74,7 @@ def _explained(error: OSError, host: str, port: int) -> AddressError:
     return AddressError(f"HOST: {host}:{port} cannot be listened on ({error.strerror})")
 
 
-def given_socket() -> socket.socket | None:
+def inherited_socket() -> socket.socket | None:
     """The listening socket that the supervisor made for this process, if it did."""
     number = os.environ.pop(FD_VARIABLE, "")
     return socket.socket(fileno=int(number)) if number else None

@@ -11,7 +11,7 @@ FORWARDING = frozenset(
 )
 
 
-class Proxies:
+class ProxyHeadersMiddleware:
     """Puts the client's own address and scheme into the scope, as trusted proxies tell them.
 
     Forwarding headers never go further than here: from anybody else they are only claims. `scope["forwarded"]` says
@@ -28,15 +28,15 @@ class Proxies:
         await self.app(scope, receive, send)
 
     def _resolved(self, scope: Scope) -> Scope:
-        said = {name: value for name, value in scope["headers"] if name in FORWARDING}
-        scope["forwarded"] = bool(said)
-        if not said:
+        forwarding = {name: value for name, value in scope["headers"] if name in FORWARDING}
+        scope["forwarded"] = bool(forwarding)
+        if not forwarding:
             return scope
         scope["headers"] = [(name, value) for name, value in scope["headers"] if name not in FORWARDING]
         client = scope.get("client")
         if client and self._trusts(client[0]):
-            scope["client"] = self._origin(said.get(b"x-forwarded-for", b""), client)
-            if said.get(b"x-forwarded-proto", b"").rpartition(b",")[2].strip() == b"https":
+            scope["client"] = self._origin(forwarding.get(b"x-forwarded-for", b""), client)
+            if forwarding.get(b"x-forwarded-proto", b"").rpartition(b",")[2].strip() == b"https":
                 scope["scheme"] = "https" if scope["type"] == "http" else "wss"
         return scope
 

@@ -12,7 +12,7 @@ log = structlog.get_logger("bandstand.requests")
 QUIET = frozenset({"/health", "/livez", "/ready", "/readyz"})
 
 
-class Requests:
+class RequestIdMiddleware:
     """Names requests (`X-Request-Id` in every answer) and logs `http.answered`.
 
     The id is always ours: one that a client chose could point at another's lines.
@@ -27,18 +27,18 @@ class Requests:
             return
         request_id = new_id()
         token = bind_request_id(request_id)
-        answer = _Answer(send, (b"x-request-id", str(request_id).encode()))
+        recorder = _ResponseRecorder(send, (b"x-request-id", str(request_id).encode()))
         began = time.perf_counter()
         try:
             with structlog.contextvars.bound_contextvars(request_id=str(request_id)):
-                await self.app(scope, receive, answer.send)
+                await self.app(scope, receive, recorder.send)
                 if scope["type"] == "http" and scope["path"] not in QUIET:
-                    _log(scope, answer.status, time.perf_counter() - began)
+                    _log(scope, recorder.status, time.perf_counter() - began)
         finally:
             unbind_request_id(token)
 
 
-class _Answer:
+class _ResponseRecorder:
     def __init__(self, send: Send, header: tuple[bytes, bytes]) -> None:
         self._send = send
         self._header = header

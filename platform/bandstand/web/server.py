@@ -20,10 +20,10 @@ from twisted.logger import ILogObserver, LogEvent, globalLogBeginner
 from zope.interface import implementer
 
 from bandstand.web.asgi_types import Application, Message
-from bandstand.web.http_protocol import Requests
+from bandstand.web.http_protocol import RequestFactory
 from bandstand.web.lifecycle import Lifecycle
 from bandstand.web.shutdown import close_sockets, drain
-from bandstand.web.websocket_protocol import MAX_FRAME_BYTES, Sockets
+from bandstand.web.websocket_protocol import MAX_FRAME_BYTES, SocketFactory
 
 log = structlog.get_logger("bandstand.web")
 
@@ -111,8 +111,8 @@ class WebServer(Server):  # type: ignore[misc]
         return defer.succeed(None)
 
     def _make_factories(self) -> None:
-        self.http_factory = Requests(self)
-        self.ws_factory = Sockets(self, server=self.server_name)
+        self.http_factory = RequestFactory(self)
+        self.ws_factory = SocketFactory(self, server=self.server_name)
         self.ws_factory.setProtocolOptions(
             autoPingTimeout=self.ping_timeout,
             allowNullOrigin=True,

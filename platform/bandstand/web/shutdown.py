@@ -3,7 +3,7 @@
 import asyncio
 from typing import Any, Final, TypeAlias, cast
 
-from bandstand.web.error_responses import Refusal
+from bandstand.web.error_responses import ErrorResponse
 from bandstand.web.http_protocol import Request
 from bandstand.web.websocket_protocol import Socket
 
@@ -15,7 +15,7 @@ ARRIVAL_SECONDS: Final = 0.1
 STREAM_DRAIN_SECONDS: Final = 1.0
 LOOK_SECONDS: Final = 0.02
 SERVICE_RESTART: Final = 1012
-STOPPING = Refusal(503, "server_stops", "This server is restarting; ask again.", retry_after_seconds=1)
+STOPPING = ErrorResponse(503, "server_stops", "This server is restarting; ask again.", retry_after_seconds=1)
 
 
 def close_sockets(connections: Connections) -> None:
@@ -38,16 +38,16 @@ async def drain(connections: Connections) -> None:
     await asyncio.sleep(ARRIVAL_SECONDS)
     clock = asyncio.get_running_loop().time
     began = clock()
-    while left := _unfinished(connections):
-        for protocol in left:
+    while unfinished := _unfinished(connections):
+        for protocol in unfinished:
             if connections[protocol].get("disconnected"):
                 _task(connections, protocol).cancel()  # nobody hears its answer
         waited = clock() - began
         if waited > DRAIN_SECONDS:
-            await _cut(connections, left)
+            await _cut(connections, unfinished)
             return
         if waited > STREAM_DRAIN_SECONDS:
-            await _cut(connections, [protocol for protocol in left if not _refusable(protocol)])
+            await _cut(connections, [protocol for protocol in unfinished if not _refusable(protocol)])
         await asyncio.sleep(LOOK_SECONDS)
 
 

@@ -91,7 +91,7 @@ class Socket(WebSocketProtocol):  # type: ignore[misc]
             self.transport.abortConnection()
 
 
-class Sockets(WebSocketFactory):  # type: ignore[misc]
+class SocketFactory(WebSocketFactory):  # type: ignore[misc]
     """Makes our websockets instead of Daphne's."""
 
     protocol = Socket

@@ -12,15 +12,15 @@ register = template.Library()
 
 
 @register.filter
-def act(action: str) -> str:
+def action_label(action: str) -> str:
     """`api_key.created` in words: "API key created"."""
     noun, _, verb = action.partition(".")
-    words = f"{noun} {verb}".replace("_", " ").strip()
-    return words.replace("api key", "API key", 1) if words.startswith("api key") else words.capitalize()
+    text = f"{noun} {verb}".replace("_", " ").strip()
+    return text.replace("api key", "API key", 1) if text.startswith("api key") else text.capitalize()
 
 
 @register.filter
-def shown(field: BoundField) -> str:
+def readonly_value(field: BoundField) -> str:
     """What a field of a form holds, for those who may only read it."""
     value = field.value()
     if isinstance(value, list | tuple):
@@ -29,7 +29,7 @@ def shown(field: BoundField) -> str:
 
 
 register.filter("ago", time_ago)
-register.filter("lasts", duration)
+register.filter("duration", duration)
 register.filter("moment", format_moment)
 
 

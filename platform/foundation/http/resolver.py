@@ -17,5 +17,5 @@ class SystemResolver:
     """The resolver of the operating system."""
 
     async def resolve(self, host: str) -> list[str]:
-        found = await asyncio.get_running_loop().getaddrinfo(host, None, type=socket.SOCK_STREAM)
-        return list(dict.fromkeys(str(sockaddr[0]) for *_, sockaddr in found))
+        results = await asyncio.get_running_loop().getaddrinfo(host, None, type=socket.SOCK_STREAM)
+        return list(dict.fromkeys(str(sockaddr[0]) for *_, sockaddr in results))

@@ -28,8 +28,8 @@ _lock = Lock()
 
 @cache
 def _document() -> bytes:
-    made = Generator().get_schema(request=None, public=True)  # type: ignore[no-untyped-call]  # the library has no types
-    return json.dumps(made, ensure_ascii=False).encode()
+    schema = Generator().get_schema(request=None, public=True)  # type: ignore[no-untyped-call]  # the library has no types
+    return json.dumps(schema, ensure_ascii=False).encode()
 
 
 def document() -> bytes:
@@ -68,10 +68,10 @@ class Inspector(AutoSchema):
         if operation is None:
             error(f"{method} {path} is not declared: see the docstring of agents.api.schema")
             return None
-        return _written(operation, [part[1:-1] for part in path.split("/") if part.startswith("{")])
+        return _operation_object(operation, [part[1:-1] for part in path.split("/") if part.startswith("{")])
 
 
-def _written(operation: Operation, path_parts: list[str]) -> dict[str, Any]:
+def _operation_object(operation: Operation, path_parts: list[str]) -> dict[str, Any]:
     body = {"requestBody": _body(operation.body)} if operation.body else {}
     return {
         "operationId": operation.id,
@@ -80,7 +80,7 @@ def _written(operation: Operation, path_parts: list[str]) -> dict[str, Any]:
         "description": f"{operation.description}\n\nScope of the key: `{operation.scope}`.",
         "parameters": [_parameter(parameter) for parameter in _parameters(operation, path_parts)],
         **body,
-        "responses": {**_answers(operation.answers), **_refusals(operation, bool(path_parts))},
+        "responses": {**_answers(operation.answers), **_error_responses(operation, bool(path_parts))},
         "security": [{"key": []}, {"key_header": []}],
     }
 
@@ -96,17 +96,17 @@ def _parameters(operation: Operation, path_parts: list[str]) -> Iterator[Paramet
 
 
 def _parameter(parameter: Parameter) -> dict[str, Any]:
-    written: dict[str, Any] = {
+    result: dict[str, Any] = {
         "name": parameter.name,
         "in": parameter.where,
         "required": parameter.required,
-        "schema": {word: value for word, value in parameter.shape.items() if word != "description"},
+        "schema": {key: value for key, value in parameter.shape.items() if key != "description"},
     }
     if description := parameter.description or parameter.shape.get("description"):
-        written["description"] = description
+        result["description"] = description
     if parameter.example is not None:
-        written["example"] = parameter.example
-    return written
+        result["example"] = parameter.example
+    return result
 
 
 def _body(body: Body) -> dict[str, Any]:
@@ -128,15 +128,15 @@ def _body(body: Body) -> dict[str, Any]:
 
 
 def _answers(answers: Iterable[Answer]) -> dict[str, Any]:
-    written: dict[str, Any] = {}
+    result: dict[str, Any] = {}
     for answer in answers:
-        response = written.setdefault(str(answer.status), {"description": answer.description, "headers": {}})
+        response = result.setdefault(str(answer.status), {"description": answer.description, "headers": {}})
         response["headers"] |= {header.name: _header(header) for header in answer.headers}
         response["headers"] |= errors.COMMON_HEADERS
         if answer.shape is not None:
             content = {"schema": answer.shape, "example": answer.example}
             response.setdefault("content", {})[answer.media_type] = content
-    return written
+    return result
 
 
 def _header(header: Header) -> dict[str, Any]:
@@ -148,7 +148,7 @@ def _header(header: Header) -> dict[str, Any]:
     }
 
 
-def _refusals(operation: Operation, has_path_parts: bool) -> Mapping[str, Any]:
+def _error_responses(operation: Operation, has_path_parts: bool) -> Mapping[str, Any]:
     statuses = {*_ALWAYS, *operation.refusals}
     if has_path_parts:
         statuses |= {404}

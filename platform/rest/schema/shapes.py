@@ -39,9 +39,9 @@ def described(shape: Schema, description: str, **more: Any) -> Schema:
     return {**shape, "description": description, **more}
 
 
-def choice(*words: str, description: str = "") -> Schema:
+def choice(*values: str, description: str = "") -> Schema:
     """One of a few words."""
-    return {"type": "string", "enum": list(words)} | ({"description": description} if description else {})
+    return {"type": "string", "enum": list(values)} | ({"description": description} if description else {})
 
 
 def or_null(shape: Schema) -> Schema:

@@ -11,7 +11,7 @@ from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.urls import reverse
 from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
-from django_q.models import Schedule as Mirrored
+from django_q.models import Schedule as Q2Schedule
 
 from accounts.admin.audited_forms import AuditedFormMixin
 from accounts.permissions import user_actor
@@ -92,13 +92,13 @@ class ScheduleAdmin(ConsoleAdmin):
     ordering = ("job",)
     actions = ()
     actions_detail = ("run_job",)
-    readonly_fields = ("job", "words", "next_run_at", "last_status", "last_outcome", "last_error", "last_at")
+    readonly_fields = ("job", "job_description", "next_run_at", "last_status", "last_outcome", "last_error", "last_at")
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
         last = JobRun.objects.filter(job=OuterRef("job")).order_by("-id")
         rows: QuerySet[Any] = super().get_queryset(request)
         annotated: QuerySet[Any] = rows.annotate(
-            due=Subquery(Mirrored.objects.filter(name=OuterRef("job")).values("next_run")[:1]),
+            due=Subquery(Q2Schedule.objects.filter(name=OuterRef("job")).values("next_run")[:1]),
             ran_status=Subquery(last.values("status")[:1]),
             ran_outcome=Subquery(last.values("outcome")[:1]),
             ran_error=Subquery(last.values("error")[:1]),
@@ -107,12 +107,12 @@ class ScheduleAdmin(ConsoleAdmin):
         return annotated
 
     def get_fields(self, request: HttpRequest, obj: Any = None) -> tuple[str, ...]:  # noqa: ARG002
-        return ("words", *_FIELDS, *self.readonly_fields[2:])
+        return ("job_description", *_FIELDS, *self.readonly_fields[2:])
 
     @admin.display(description="what it does")
-    def words(self, schedule: Schedule) -> str:
+    def job_description(self, schedule: Schedule) -> str:
         job = jobs.get(schedule.job)
-        return job.words if job else "This version of the platform has no such job."
+        return job.description if job else "This version of the platform has no such job."
 
     @admin.display(description="when")
     def timing(self, schedule: Schedule) -> str:
@@ -182,16 +182,17 @@ class ScheduleAdmin(ConsoleAdmin):
         if schedule is None:
             missing: HttpResponse = self._get_obj_does_not_exist_redirect(request, self.opts, object_id)  # type: ignore[attr-defined]
             return missing
-        asked = confirmation_page(
+        confirmation = confirmation_page(
             request,
             self,
             title=f"Run now: {schedule}",
-            words=f"{self.words(schedule)} It runs once, as soon as the scheduler has room; its timetable stays.",
+            message=f"{self.job_description(schedule)} It runs once, as soon as the scheduler has room; "
+            "its timetable stays.",
             yes="Run now",
             back=row_url(schedule),
         )
-        if asked is not None:
-            return asked
+        if confirmation is not None:
+            return confirmation
         run_now(user_actor(request.user), schedule_id=schedule.pk)
         messages.success(request, f"{schedule} will run in a moment; its runs are below.")
         return HttpResponseRedirect(f"{reverse('admin:scheduling_jobrun_changelist')}?job={schedule.job}")

@@ -24,10 +24,10 @@ ADDRESS = "192.0.2.1"
 @pytest.fixture(autouse=True)
 def limits() -> Iterator[None]:
     told = {"failed_logins_per_address": 4, "failed_logins_per_account": 2}
-    limiter.purse.clear()
+    limiter.leased_tokens.clear()
     with override_settings(BANDSTAND=settings.BANDSTAND.model_copy(update=told)):
         yield
-    limiter.purse.clear()
+    limiter.leased_tokens.clear()
 
 
 @pytest.fixture
@@ -42,7 +42,7 @@ def ada() -> User:
 
 def sign_in(name: str = "Ada", password: str = "wrong", address: str = ADDRESS) -> int:
     # What a process remembers of an empty bucket it forgets within a second.
-    limiter.purse.clear()
+    limiter.leased_tokens.clear()
     answer = Client().post("/login/", {"username": name, "password": password}, REMOTE_ADDR=address)
     return int(answer.status_code)
 

@@ -22,10 +22,10 @@ HOME = {"/login/": "/", "/admin/login/": "/admin/"}
 
 @pytest.fixture(autouse=True)
 def owner(db: None) -> Iterator[None]:
-    limiter.purse.clear()
+    limiter.leased_tokens.clear()
     person("ada", Role.OWNER)
     yield
-    limiter.purse.clear()
+    limiter.leased_tokens.clear()
 
 
 def limited(**limits: int) -> Any:

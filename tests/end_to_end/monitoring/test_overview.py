@@ -18,7 +18,7 @@ from agents.management.demo.ids import make_id
 from agents.models import AgentSession, Runner, Turn
 from foundation.clock import now
 from foundation.durations import duration
-from scheduling.tasks import beat_scheduler
+from scheduling.tasks import record_scheduler_heartbeat
 from tests.support.consoles import client_of
 from tests.support.people import agent, person
 
@@ -42,7 +42,7 @@ FAILED = {"status": "failed", **ENDED}
 
 
 def figures(client: Client) -> dict[str, tuple[str, str]]:
-    return {one.name: (one.value, one.level) for one in client.get("/admin/").context["figures"]}
+    return {one.name: (one.value, one.level) for one in client.get("/admin/").context["metrics"]}
 
 
 def failing(part: str) -> AbstractContextManager[None]:
@@ -77,13 +77,13 @@ def test_the_start_page_says_what_is_wrong() -> None:
 
 def test_the_start_page_of_a_quiet_installation_alarms_nobody() -> None:
     Runner.objects.create(host="host", pid=1, capacity=8)
-    beat_scheduler()
+    record_scheduler_heartbeat()
     Runner.objects.create(host="gone", pid=2, capacity=8, heartbeat_at=now() - timedelta(hours=1))
     vera = client_of("vera", Role.VIEWER)
     with failing("release__agent"):  # nothing failed, so nobody asks what
         page = vera.get("/admin/")
-    assert page.context["concerns"] == []
-    seen = {one.name: (one.value, one.level) for one in page.context["figures"]}
+    assert page.context["alerts"] == []
+    seen = {one.name: (one.value, one.level) for one in page.context["metrics"]}
     assert seen["Runners up"] == ("1", "")
     assert {level for _, level in seen.values()} == {""}
 
@@ -105,7 +105,7 @@ def test_the_start_page_says_what_to_do_about_each_thing_that_is_wrong() -> None
     soon = {"user": ada, "scopes": ["read"], "digest": b"", "expires_at": now() + timedelta(days=2)}
     ApiKey.objects.create(name="used", prefix="used", last_used_at=now(), **soon)
     ApiKey.objects.create(name="unused", prefix="unused", **soon)
-    concerns = {concern.words: concern for concern in owner.get("/admin/").context["concerns"]}
+    concerns = {concern.message: concern for concern in owner.get("/admin/").context["alerts"]}
     words = list(concerns)
     assert words[:2] == ["3 failed with provider_down, agent Demo", "1 failed with auth, agent Demo"]
     assert [word for word in words if word.startswith("The key ")] == [
@@ -123,10 +123,10 @@ def test_a_figure_that_cannot_be_measured_says_so_and_the_others_are_shown() -> 
     vera = client_of("vera", Role.VIEWER)
     with failing("scheduling_jobrun"):
         page = vera.get("/admin/")
-    seen = {one.name: (one.value, one.words, one.level) for one in page.context["figures"]}
+    seen = {one.name: (one.value, one.message, one.level) for one in page.context["metrics"]}
     assert seen["Maintenance"] == ("\N{EN DASH}", "could not be checked", "warn")
     assert seen["Stuck"] == ("0", "every turn is cared for", "")
-    concerns = {concern.words: concern for concern in page.context["concerns"]}
+    concerns = {concern.message: concern for concern in page.context["alerts"]}
     assert set(concerns) == {"Runners up: 0, nothing is answered", "Maintenance: could not be checked"}
     assert vera.get(concerns["Maintenance: could not be checked"].address).status_code == 200
 
@@ -135,7 +135,7 @@ def test_failures_that_cannot_be_told_apart_are_told_by_their_number() -> None:
     turns(FAILED)
     vera = client_of("vera", Role.VIEWER)
     with failing("release__agent"):
-        words = [concern.words for concern in vera.get("/admin/").context["concerns"]]
+        words = [concern.message for concern in vera.get("/admin/").context["alerts"]]
     assert words[:2] == ["Kinds of failures: could not be checked", "Failed, past hour: 1, of 1 turns"]
 
 
@@ -150,11 +150,11 @@ def test_what_somebody_did_a_hundred_times_is_told_once() -> None:
     olga, demo = user_actor(person("anna", Role.OWNER)), agent()
     for _ in range(250):
         record_audit(olga, "turn.failed_by_operator", target=demo)
-    acts = client_of("vera", Role.VIEWER).get("/admin/").context["latest_acts"]
+    acts = client_of("vera", Role.VIEWER).get("/admin/").context["latest_actions"]
     assert [(one.entry.action, one.times, one.or_more) for one in acts] == [("turn.failed_by_operator", 200, True)]
     record_audit(olga, "agent.changed", target=demo)
     record_audit(olga, "agent.changed", target=demo)
-    acts = client_of("vera2", Role.VIEWER).get("/admin/").context["latest_acts"]
+    acts = client_of("vera2", Role.VIEWER).get("/admin/").context["latest_actions"]
     told = [(one.entry.action, one.times, one.or_more) for one in acts]
     assert told == [("agent.changed", 2, False), ("turn.failed_by_operator", 198, True)]
 
@@ -185,7 +185,7 @@ def test_who_may_only_enter_sees_no_figures_and_no_links() -> None:
     client = Client()
     client.force_login(eve)
     answer = client.get("/admin/")
-    assert answer.context["figures"] == []
+    assert answer.context["metrics"] == []
     assert [group["title"] for group in answer.context["sidebar_navigation"]] == [""]
     assert "/admin/agents/" not in answer.content.decode()
 

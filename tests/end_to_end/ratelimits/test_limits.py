@@ -24,9 +24,9 @@ pytestmark = pytest.mark.usefixtures("transactional_db")
 
 @pytest.fixture
 async def owner(transactional_db: None) -> AsyncIterator[Owner]:
-    limiter.purse.clear()
+    limiter.leased_tokens.clear()
     yield await in_db_thread(_owner)
-    limiter.purse.clear()
+    limiter.leased_tokens.clear()
     close_hub()
     await sync_to_async(connections.close_all)()
 
@@ -39,7 +39,7 @@ def _owner() -> Owner:
 def lift() -> None:
     """The limits of a test are no more: all buckets are full."""
     Bucket.objects.all().delete()
-    limiter.purse.clear()
+    limiter.leased_tokens.clear()
 
 
 def limited(**limits: int) -> Any:

@@ -10,7 +10,7 @@ from urllib.parse import urlsplit, urlunsplit
 import pytest
 from django.conf import settings
 from django.contrib.sessions.models import Session
-from django_q.models import Schedule as Mirrored
+from django_q.models import Schedule as Q2Schedule
 
 from accounts.actor import Actor
 from accounts.email_outbox import queue_emails
@@ -73,7 +73,7 @@ def test_what_is_due_runs_and_leaves_a_row_with_its_outcome(start: list[Program]
     )
     Session.objects.create(session_key="x" * 32, session_data="", expire_date=now() - timedelta(days=1))
     # One by cron, one by minutes, one by somebody's button, and a letter that asks for itself.
-    Mirrored.objects.filter(name=LOGINS).update(next_run=now() - timedelta(minutes=1))
+    Q2Schedule.objects.filter(name=LOGINS).update(next_run=now() - timedelta(minutes=1))
     run_now(system, schedule_id=Schedule.objects.get(job="forget full buckets").pk)
     queue_emails([ada], kind=OutgoingEmail.Kind.FORGOTTEN)
 
@@ -88,6 +88,6 @@ def test_what_is_due_runs_and_leaves_a_row_with_its_outcome(start: list[Program]
     wait_for(lambda: JobRun.objects.filter(job="compact ended turns", status="done").exists(), 60)
     wait_for(lambda: Heartbeat.objects.filter(name="scheduler").exists(), 60)
     # The run by cron put its next one in; what is switched off did not run.
-    assert Mirrored.objects.get(name=LOGINS).next_run > now()
+    assert Q2Schedule.objects.get(name=LOGINS).next_run > now()
     assert not JobRun.objects.filter(job=OFF).exists()
     assert not JobRun.objects.exclude(status__in=["done", "running"]).exists()

@@ -57,20 +57,20 @@ def ada() -> User:
 
 
 def write(user: User | None, kind: OutgoingEmail.Kind = OutgoingEmail.Kind.FORGOTTEN) -> OutgoingEmail:
-    (letter,) = queue_emails([user], kind=kind, asked_by="olga")
-    return letter
+    (email,) = queue_emails([user], kind=kind, asked_by="olga")
+    return email
 
 
-def as_it_is(letter: OutgoingEmail) -> OutgoingEmail:
-    return OutgoingEmail.objects.get(pk=letter.pk)
+def as_it_is(email: OutgoingEmail) -> OutgoingEmail:
+    return OutgoingEmail.objects.get(pk=email.pk)
 
 
-def make_due(letter: OutgoingEmail) -> None:
-    OutgoingEmail.objects.filter(pk=letter.pk).update(due_at=now() - timedelta(seconds=1))
+def make_due(email: OutgoingEmail) -> None:
+    OutgoingEmail.objects.filter(pk=email.pk).update(due_at=now() - timedelta(seconds=1))
 
 
 def test_a_letter_is_sent_once_with_a_link_that_opens(box: Mailbox, ada: User) -> None:
-    letter = write(ada)
+    email = write(ada)
     assert OrmQ.objects.get().func() == "agents.tasks.send_emails"
     assert [send_emails(), send_emails()] == [1, 0]
     (message,) = box.messages
@@ -81,7 +81,7 @@ def test_a_letter_is_sent_once_with_a_link_that_opens(box: Mailbox, ada: User) -
     html = message.get_body(("html",))
     assert html is not None
     assert f'href="{link[0]}"' in html.get_content()
-    sent = as_it_is(letter)
+    sent = as_it_is(email)
     assert (sent.state, sent.attempts, sent.address, sent.error) == ("sent", 1, "ada@example.org", "")
     with connection.cursor() as cursor:
         cursor.execute("SELECT l::text FROM accounts_outgoingemail l UNION ALL SELECT q::text FROM django_q_ormq q")
@@ -123,37 +123,37 @@ def test_the_links_end_after_an_hour_and_after_three_days(ada: User) -> None:
 def test_a_server_that_is_away_is_asked_again_and_in_the_end_the_letter_has_failed(
     box: Mailbox, ada: User, caplog: pytest.LogCaptureFixture
 ) -> None:
-    letter = write(ada)
+    email = write(ada)
     box.greeting = "421 busy"
     waits = []
-    for _ in range(len(email_outbox.WAITS)):
+    for _ in range(len(email_outbox.RETRY_DELAYS)):
         assert send_emails() == 0
-        waits.append(as_it_is(letter).due_at - now())
+        waits.append(as_it_is(email).due_at - now())
         assert send_emails() == 0, "it is not due yet"
-        make_due(letter)
+        make_due(email)
     assert [round(wait / timedelta(minutes=1)) for wait in waits] == [1, 5, 15]
     assert send_emails() == 0
-    failed = as_it_is(letter)
+    failed = as_it_is(email)
     assert (failed.state, failed.attempts) == ("failed", 4)
     assert "421" in failed.error
     assert "mail.failed" in caplog.text
 
 
 def test_a_letter_arrives_when_the_server_is_back(box: Mailbox, ada: User) -> None:
-    letter = write(ada)
+    email = write(ada)
     box.refuse_recipient["ada@example.org"] = "451 greylisted, try again"
     send_emails()
     box.refuse_recipient.clear()
-    make_due(letter)
+    make_due(email)
     assert send_emails() == 1
-    assert (as_it_is(letter).state, as_it_is(letter).error) == ("sent", "")
+    assert (as_it_is(email).state, as_it_is(email).error) == ("sent", "")
 
 
 def test_an_address_that_is_refused_is_not_asked_again(box: Mailbox, ada: User) -> None:
-    letter = write(ada)
+    email = write(ada)
     box.refuse_recipient["ada@example.org"] = "550 no such user"
     send_emails()
-    failed = as_it_is(letter)
+    failed = as_it_is(email)
     assert (failed.state, failed.attempts) == ("failed", 1)
     assert "no such user" in failed.error
 
@@ -170,29 +170,29 @@ def test_what_a_server_repeats_of_a_link_is_neither_kept_nor_logged(
         return f"554 bad link {link[0]}"
 
     box.refuse_content = repeat
-    letter = write(ada)
+    email = write(ada)
     with caplog.at_level(logging.DEBUG):
         send_emails()
-    assert "554" in as_it_is(letter).error
-    assert tokens[0] not in as_it_is(letter).error
+    assert "554" in as_it_is(email).error
+    assert tokens[0] not in as_it_is(email).error
     assert tokens[0] not in caplog.text
 
 
 def test_a_password_is_not_told_to_a_server_without_encryption(box: Mailbox, ada: User) -> None:
-    letter = write(ada)
+    email = write(ada)
     with override_settings(EMAIL_USE_TLS=True, EMAIL_HOST_USER="me", EMAIL_HOST_PASSWORD="canary-password"):
         send_emails()
     assert (box.logins, box.messages) == ([], [])
-    assert "STARTTLS" in as_it_is(letter).error
+    assert "STARTTLS" in as_it_is(email).error
 
 
 def test_who_takes_a_letter_and_dies_costs_a_second_copy_at_most(box: Mailbox, ada: User) -> None:
-    letter = write(ada)
-    assert email_outbox._take() == letter
-    assert email_outbox._take() is None, "it is somebody's"
-    make_due(letter)
+    email = write(ada)
+    assert email_outbox._claim_next() == email
+    assert email_outbox._claim_next() is None, "it is somebody's"
+    make_due(email)
     assert send_emails() == 1
-    assert as_it_is(letter).attempts == 2
+    assert as_it_is(email).attempts == 2
 
 
 @pytest.mark.parametrize(
@@ -203,39 +203,39 @@ def test_who_takes_a_letter_and_dies_costs_a_second_copy_at_most(box: Mailbox, a
     ],
 )
 def test_a_letter_to_who_should_have_none_fails(box: Mailbox, ada: User, change: dict[str, Any], why: str) -> None:
-    letter = write(ada)
+    email = write(ada)
     User.objects.filter(pk=ada.pk).update(**change)
     send_emails()
-    assert (as_it_is(letter).state, as_it_is(letter).error) == ("failed", why)
+    assert (as_it_is(email).state, as_it_is(email).error) == ("failed", why)
     assert box.messages == []
 
 
 def test_a_letter_that_comes_too_late_is_not_sent(box: Mailbox, ada: User) -> None:
-    letter = write(ada)
+    email = write(ada)
     OutgoingEmail.objects.update(created_at=now() - timedelta(hours=2))
     send_emails()
-    assert as_it_is(letter).error == "It could not be sent in time."
+    assert as_it_is(email).error == "It could not be sent in time."
     assert box.messages == []
 
 
 def test_without_a_mail_server_nothing_waits_for_ever(ada: User) -> None:
-    letter = write(ada)
+    email = write(ada)
     send_emails()
-    assert (as_it_is(letter).state, as_it_is(letter).error) == ("failed", "Mail is switched off (EMAIL_URL).")
+    assert (as_it_is(email).state, as_it_is(email).error) == ("failed", "Mail is switched off (EMAIL_URL).")
 
 
 def test_a_letter_for_nobody_is_deleted(box: Mailbox) -> None:
-    letter = write(None)
+    email = write(None)
     assert send_emails() == 0
-    assert not OutgoingEmail.objects.filter(pk=letter.pk).exists()
+    assert not OutgoingEmail.objects.filter(pk=email.pk).exists()
     assert box.said == []
 
 
 def test_a_server_that_does_not_answer_keeps_one_worker_waiting_and_no_more(box: Mailbox, ada: User) -> None:
-    letter = write(ada)
+    email = write(ada)
     with held_elsewhere(AdvisoryLock.SEND_EMAIL):
         assert send_emails() == 0
-    assert (as_it_is(letter).state, as_it_is(letter).attempts) == ("waiting", 0)
+    assert (as_it_is(email).state, as_it_is(email).attempts) == ("waiting", 0)
     assert send_emails() == 1
 
 

@@ -26,7 +26,7 @@ from foundation.clock import now
 from monitoring import readiness
 from scheduling.checks import Maintenance, maintenance
 from scheduling.models import JobRun, Schedule
-from scheduling.tasks import beat_scheduler
+from scheduling.tasks import record_scheduler_heartbeat
 from tests.support.consoles import client_of
 
 pytestmark = pytest.mark.usefixtures("transactional_db")
@@ -79,7 +79,7 @@ def run(*checks: Check[Any], seconds: float = SECONDS) -> list[CheckResult]:
 
 def outcomes(results: list[CheckResult]) -> list[str | None]:
     """The fault of each check, or its words."""
-    return [str(result.fault) if result.fault else result.findings[0].words for result in results]
+    return [str(result.fault) if result.fault else result.findings[0].message for result in results]
 
 
 def limit() -> str:
@@ -154,7 +154,7 @@ def test_what_is_measured_already_is_judged_however_late_it_is() -> None:
 def test_each_statement_of_a_run_is_limited_and_none_after_it() -> None:
     before = limit()
     [result] = run(check("limit", statement("SELECT current_setting('statement_timeout')")))
-    assert result.findings[0].words == "10s"
+    assert result.findings[0].message == "10s"
     run(BROKEN)
     assert limit() == before
 
@@ -234,7 +234,7 @@ def test_only_readiness_is_told_to_people_without_permissions() -> None:
 
 def test_every_check_of_the_start_page_leads_to_a_page() -> None:
     owner = client_of("olga", Role.OWNER)
-    for one in registry.read_by(Reader.OVERVIEW, has_permission=lambda _: True):
+    for one in registry.for_reader(Reader.OVERVIEW, has_permission=lambda _: True):
         assert one.link is not None, one.name
         assert owner.get(one.link.url()).status_code == 200, one.name
 
@@ -269,7 +269,7 @@ def test_a_job_counts_by_the_last_of_its_runs_that_is_over(runs: list[JobRun.Sta
     for status in runs:
         JobRun.objects.create(job="job", asked_by="nobody", status=status)
     assert maintenance(Measurements(now())) == Maintenance(None, failed)
-    beat_scheduler()
+    record_scheduler_heartbeat()
     age = maintenance(Measurements(now())).silent_seconds
     assert age is not None
     assert age < 60
@@ -290,7 +290,7 @@ def test_readiness_names_the_part_that_could_not_be_checked_beside_what_is_known
 
 
 def test_readiness_outlives_a_connection_that_breaks(other: BaseDatabaseWrapper) -> None:
-    beat_scheduler()
+    record_scheduler_heartbeat()
     pid = statement("SELECT pg_backend_pid()")(Measurements(now()))
     with other.cursor() as cursor:
         cursor.execute("SELECT pg_terminate_backend(%s, 5000)", [pid])

@@ -15,14 +15,14 @@ from foundation.clock import now
 from monitoring import readiness
 from scheduling import heartbeats
 from scheduling.models import Heartbeat
-from scheduling.tasks import beat_scheduler
+from scheduling.tasks import record_scheduler_heartbeat
 
 pytestmark = pytest.mark.django_db
 
 
 @pytest.fixture
 def all_alive() -> Runner:
-    beat_scheduler()
+    record_scheduler_heartbeat()
     return Runner.objects.create(host="here", pid=1, capacity=1)
 
 
@@ -69,7 +69,7 @@ def test_a_scheduler_that_missed_its_beats_is_named(all_alive: Runner) -> None:
 
 def test_a_beat_makes_it_young_again(all_alive: Runner) -> None:
     Heartbeat.objects.update(beat_at=Now() - timedelta(days=1))
-    beat_scheduler()
+    record_scheduler_heartbeat()
     age = heartbeats.age_seconds(heartbeats.SCHEDULER)
     assert age is not None
     assert age < 60

@@ -23,10 +23,10 @@ KEY = "test:one"
 
 
 @pytest.fixture(autouse=True)
-def fresh_purse() -> Iterator[None]:
-    limiter.purse.clear()
+def fresh_tokens() -> Iterator[None]:
+    limiter.leased_tokens.clear()
     yield
-    limiter.purse.clear()
+    limiter.leased_tokens.clear()
 
 
 def limited(**limits: int) -> Any:
@@ -44,7 +44,7 @@ def passed(outcomes: list[Any]) -> int:
 
 def test_of_a_hundred_at_once_exactly_ten_pass_a_limit_of_ten(transactional_db: None) -> None:
     def ten_times() -> int:
-        return sum(buckets.take_tokens(TEN, KEY, want=1).tokens for _ in range(10))
+        return sum(buckets.take_tokens(TEN, KEY, count=1).tokens for _ in range(10))
 
     outcomes = side_by_side(*[ten_times] * 10)
     assert sum(outcome for outcome in outcomes if isinstance(outcome, int)) == 10
@@ -56,10 +56,10 @@ def test_two_processes_that_take_ahead_pass_no_more_together(
 ) -> None:
     hundred = rate("test", 100)
     assert hundred.lease > 1
-    purses = [LeasedTokens(), LeasedTokens()]
+    processes = [LeasedTokens(), LeasedTokens()]
     total = 0
     for number in range(260):
-        monkeypatch.setattr(limiter, "purse", purses[number % 2])
+        monkeypatch.setattr(limiter, "leased_tokens", processes[number % 2])
         try:
             consume([(hundred, KEY)])
             total += 1
@@ -86,34 +86,34 @@ def test_a_limit_is_exact_for_calls_side_by_side_in_one_process(transactional_db
 @pytest.mark.django_db
 def test_a_bucket_refills_evenly_and_says_when() -> None:
     for _ in range(10):
-        assert buckets.take_tokens(TEN, KEY, want=1).tokens == 1
-    empty = buckets.take_tokens(TEN, KEY, want=1)
+        assert buckets.take_tokens(TEN, KEY, count=1).tokens == 1
+    empty = buckets.take_tokens(TEN, KEY, count=1)
     assert empty.tokens == 0
     assert 5 < TEN.wait_seconds(empty.full_in_seconds) <= 6
     with connection.cursor() as cursor:
         cursor.execute("UPDATE ratelimits_bucket SET full_at = full_at - interval '18 seconds'")
-    assert [buckets.take_tokens(TEN, KEY, want=5).tokens for _ in range(2)] == [3, 0]
+    assert [buckets.take_tokens(TEN, KEY, count=5).tokens for _ in range(2)] == [3, 0]
 
 
 @pytest.mark.django_db
 def test_an_old_bucket_holds_no_more_than_its_limit() -> None:
-    buckets.take_tokens(TEN, KEY, want=1)
+    buckets.take_tokens(TEN, KEY, count=1)
     with connection.cursor() as cursor:
         cursor.execute("UPDATE ratelimits_bucket SET full_at = '2000-01-01'")
-    assert buckets.take_tokens(TEN, KEY, want=99).tokens == 10
+    assert buckets.take_tokens(TEN, KEY, count=99).tokens == 10
 
 
 @pytest.mark.django_db
 def test_a_token_that_is_given_back_can_be_taken_again() -> None:
-    buckets.take_tokens(TEN, KEY, want=10)
+    buckets.take_tokens(TEN, KEY, count=10)
     buckets.give_back(TEN, KEY)
-    assert [buckets.take_tokens(TEN, KEY, want=1).tokens for _ in range(2)] == [1, 0]
+    assert [buckets.take_tokens(TEN, KEY, count=1).tokens for _ in range(2)] == [1, 0]
 
 
 @pytest.mark.django_db
 def test_nothing_is_taken_where_one_of_several_buckets_is_empty() -> None:
     other = "test:other"
-    buckets.take_tokens(TEN, KEY, want=10)
+    buckets.take_tokens(TEN, KEY, count=10)
     for _ in range(20):
         with pytest.raises(RateLimited):
             consume([(TEN, other), (TEN, KEY)])
@@ -122,7 +122,7 @@ def test_nothing_is_taken_where_one_of_several_buckets_is_empty() -> None:
 
 @pytest.mark.django_db
 def test_a_flood_is_refused_without_asking_the_database(django_assert_max_num_queries: Any) -> None:
-    buckets.take_tokens(TEN, KEY, want=10)
+    buckets.take_tokens(TEN, KEY, count=10)
     with django_assert_max_num_queries(1):
         for _ in range(200):
             with pytest.raises(RateLimited) as refused:
@@ -168,8 +168,8 @@ def test_nobody_uses_up_what_is_anothers() -> None:
 
 @pytest.mark.django_db
 def test_full_buckets_are_forgotten() -> None:
-    buckets.take_tokens(TEN, KEY, want=1)
-    buckets.take_tokens(TEN, "test:old", want=1)
+    buckets.take_tokens(TEN, KEY, count=1)
+    buckets.take_tokens(TEN, "test:old", count=1)
     Bucket.objects.filter(key="test:old").update(full_at="2000-01-01T00:00:00Z")
     assert buckets.purge_full_buckets() == 1
     assert [bucket.key for bucket in Bucket.objects.all()] == [KEY]

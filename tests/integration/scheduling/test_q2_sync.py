@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from django.db import connection
 from django_q.models import OrmQ
-from django_q.models import Schedule as Mirrored
+from django_q.models import Schedule as Q2Schedule
 from django_q.scheduler import scheduler
 
 from accounts.actor import Actor
@@ -44,20 +44,20 @@ def handed_out() -> list[Any]:
     return sorted((task["func"], *task["args"]) for task in tasks)
 
 
-EVERYTHING = sorted([(q2_sync.BEAT_FUNCTION,), *((q2_sync.RUN_FUNCTION, one.name) for one in jobs)])
+EVERYTHING = sorted([(q2_sync.HEARTBEAT_FUNCTION,), *((q2_sync.RUN_FUNCTION, one.name) for one in jobs)])
 
 
 def test_after_a_month_of_downtime_every_job_runs_once() -> None:
     q2_sync.sync_schedules()
     by_cron(REAP)
-    Mirrored.objects.update(next_run=now() - timedelta(days=30))
+    Q2Schedule.objects.update(next_run=now() - timedelta(days=30))
     q2_sync.sync_schedules()  # as at every start
     scheduler()
     assert handed_out() == EVERYTHING
     for one in jobs:
         assert run_scheduled(one.name) == "done"
-    assert {row.name for row in Mirrored.objects.filter(next_run__gt=now())} == {
-        q2_sync.BEAT,
+    assert {row.name for row in Q2Schedule.objects.filter(next_run__gt=now())} == {
+        q2_sync.HEARTBEAT,
         *jobs.names(),
     }
     scheduler()
@@ -67,7 +67,7 @@ def test_after_a_month_of_downtime_every_job_runs_once() -> None:
 
 def test_many_who_mirror_at_once_make_one_row_each() -> None:
     q2_sync.sync_schedules()
-    Mirrored.objects.all().delete()
+    Q2Schedule.objects.all().delete()
     barrier = Barrier(4)
 
     def start() -> None:
@@ -80,14 +80,14 @@ def test_many_who_mirror_at_once_make_one_row_each() -> None:
     with ThreadPoolExecutor(4) as pool:
         for done in [pool.submit(start) for _ in range(4)]:
             done.result()
-    assert sorted(Mirrored.objects.values_list("name", flat=True)) == sorted([q2_sync.BEAT, *jobs.names()])
+    assert sorted(Q2Schedule.objects.values_list("name", flat=True)) == sorted([q2_sync.HEARTBEAT, *jobs.names()])
 
 
 def test_one_by_cron_whose_worker_died_is_due_again_after_the_next_heartbeat() -> None:
     q2_sync.sync_schedules()
     by_cron(REAP)
-    Mirrored.objects.filter(name=REAP).update(next_run=now() - timedelta(minutes=1))
+    Q2Schedule.objects.filter(name=REAP).update(next_run=now() - timedelta(minutes=1))
     scheduler()
-    assert not Mirrored.objects.filter(name=REAP).exists()
+    assert not Q2Schedule.objects.filter(name=REAP).exists()
     q2_sync.sync_schedules()
-    assert Mirrored.objects.get(name=REAP).next_run > now()
+    assert Q2Schedule.objects.get(name=REAP).next_run > now()

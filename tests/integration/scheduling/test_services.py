@@ -8,7 +8,7 @@ import pytest
 from asgiref.sync import iscoroutinefunction
 from django.db import IntegrityError, transaction
 from django_q.models import OrmQ
-from django_q.models import Schedule as Mirrored
+from django_q.models import Schedule as Q2Schedule
 
 from accounts.actor import Actor
 from accounts.models import AuditEntry
@@ -22,7 +22,7 @@ from scheduling.models import JobRun, Schedule
 from scheduling.registry import Job, jobs
 from scheduling.runner import run_job, run_scheduled
 from scheduling.services import change_schedule, check_timing, run_now
-from scheduling.tasks import KEEP_RUNS, beat_scheduler, purge_old_runs
+from scheduling.tasks import KEEP_RUNS, purge_old_runs, record_scheduler_heartbeat
 from tests.support.advisory_locks import held_elsewhere
 from tests.support.people import person
 
@@ -51,7 +51,7 @@ def timetable() -> None:
 
 
 def due() -> dict[str, Any]:
-    return {row.name: row.next_run for row in Mirrored.objects.all()}
+    return {row.name: row.next_run for row in Q2Schedule.objects.all()}
 
 
 def change(name: str = REAP, **values: Any) -> Schedule:
@@ -61,28 +61,28 @@ def change(name: str = REAP, **values: Any) -> Schedule:
 
 
 def test_the_scheduler_has_the_closed_list_and_nothing_else() -> None:
-    Mirrored.objects.create(name="injected", func="os.system", args="'true'")
+    Q2Schedule.objects.create(name="injected", func="os.system", args="'true'")
     Schedule.objects.create(job="gone", every_minutes=1)
     before = due()
     q2_sync.sync_schedules()
-    assert set(due()) == {q2_sync.BEAT, *jobs.names()}
+    assert set(due()) == {q2_sync.HEARTBEAT, *jobs.names()}
     assert set(Schedule.objects.values_list("job", flat=True)) == set(jobs.names())
     assert {name: before[name] for name in due()} == due(), "what was due keeps its time"
-    assert set(Mirrored.objects.values_list("func", flat=True)) == {q2_sync.BEAT_FUNCTION, q2_sync.RUN_FUNCTION}
+    assert set(Q2Schedule.objects.values_list("func", flat=True)) == {q2_sync.HEARTBEAT_FUNCTION, q2_sync.RUN_FUNCTION}
 
 
 def test_a_row_that_is_there_twice_is_there_once_again() -> None:
-    row = Mirrored.objects.get(name=REAP)
+    row = Q2Schedule.objects.get(name=REAP)
     row.pk = None
     row.save()
     q2_sync.sync_schedules()
-    assert Mirrored.objects.filter(name=REAP).count() == 1
+    assert Q2Schedule.objects.filter(name=REAP).count() == 1
 
 
 def test_what_somebody_wrote_into_the_mirror_is_put_right() -> None:
-    Mirrored.objects.filter(name=REAP).update(func="os.system", args="'true'")
-    beat_scheduler()
-    assert Mirrored.objects.get(name=REAP).func == q2_sync.RUN_FUNCTION
+    Q2Schedule.objects.filter(name=REAP).update(func="os.system", args="'true'")
+    record_scheduler_heartbeat()
+    assert Q2Schedule.objects.get(name=REAP).func == q2_sync.RUN_FUNCTION
 
 
 @pytest.mark.parametrize("one", list(jobs), ids=lambda one: one.name)
@@ -141,7 +141,7 @@ def test_a_job_does_not_run_beside_itself() -> None:
 def test_a_job_by_cron_is_due_again_after_its_run() -> None:
     change(cron="30 3 * * *", every_minutes=None)
     assert due()[REAP].strftime("%H:%M") == "03:30"
-    Mirrored.objects.filter(name=REAP).delete()  # as the scheduler does when it hands the run out
+    Q2Schedule.objects.filter(name=REAP).delete()  # as the scheduler does when it hands the run out
     run_scheduled(REAP)
     assert due()[REAP] > now()
 
@@ -158,11 +158,11 @@ def test_a_job_by_cron_is_due_by_the_clocks_of_its_zone() -> None:
 
 def test_a_time_that_is_not_its_own_is_put_right_and_one_that_is_due_is_kept() -> None:
     right, past = due()[NIGHTLY], now() - timedelta(minutes=5)
-    Mirrored.objects.filter(name=NIGHTLY).update(next_run=right + timedelta(hours=1))
-    beat_scheduler()
+    Q2Schedule.objects.filter(name=NIGHTLY).update(next_run=right + timedelta(hours=1))
+    record_scheduler_heartbeat()
     assert due()[NIGHTLY] == right
-    Mirrored.objects.filter(name=NIGHTLY).update(next_run=past)
-    beat_scheduler()
+    Q2Schedule.objects.filter(name=NIGHTLY).update(next_run=past)
+    record_scheduler_heartbeat()
     assert due()[NIGHTLY] == past
 
 
@@ -170,7 +170,7 @@ def test_a_time_that_is_not_its_own_is_put_right_and_one_that_is_due_is_kept() -
 def test_a_row_that_cannot_be_read_stops_no_other(wrong: dict[str, str], caplog: pytest.LogCaptureFixture) -> None:
     Schedule.objects.filter(job=NIGHTLY).update(**wrong)
     q2_sync.sync_schedules()
-    assert set(due()) == {q2_sync.BEAT, *jobs.names()} - {NIGHTLY}
+    assert set(due()) == {q2_sync.HEARTBEAT, *jobs.names()} - {NIGHTLY}
     assert "schedule.rejected" in caplog.text
     assert run_scheduled(REAP) == "done"
 
@@ -182,8 +182,8 @@ def test_each_job_begins_with_a_timing_that_people_could_give(one: Job) -> None:
 
 def test_a_changed_timing_is_mirrored_at_once_and_told() -> None:
     row = change(every_minutes=5)
-    mirrored = Mirrored.objects.get(name=REAP)
-    assert (mirrored.minutes, mirrored.schedule_type, row.version) == (5, Mirrored.MINUTES, 2)
+    mirrored = Q2Schedule.objects.get(name=REAP)
+    assert (mirrored.minutes, mirrored.schedule_type, row.version) == (5, Q2Schedule.MINUTES, 2)
     entry = AuditEntry.objects.latest("id")
     told = {"enabled": True, "every_minutes": 5, "cron": "", "time_zone": "UTC"}
     assert (entry.action, entry.detail) == ("schedule.changed", told)
@@ -275,5 +275,5 @@ def test_runs_are_forgotten_after_a_week() -> None:
 
 
 def test_a_beat_can_be_queued_at_once() -> None:
-    q2_sync.beat_now()
-    assert OrmQ.objects.get().func() == q2_sync.BEAT_FUNCTION
+    q2_sync.queue_heartbeat()
+    assert OrmQ.objects.get().func() == q2_sync.HEARTBEAT_FUNCTION

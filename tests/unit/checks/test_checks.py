@@ -41,7 +41,7 @@ def check(name: str, **fields: Any) -> Check[Any]:
 def said(findings: Sequence[Finding]) -> tuple[Level, str, str]:
     """What the only one says."""
     [one] = findings
-    return one.level, one.value, one.words
+    return one.level, one.value, one.message
 
 
 # Levels at the thresholds.
@@ -110,7 +110,7 @@ def test_a_scheduler_that_missed_its_beats_is_not_ready() -> None:
 
 def test_what_to_do_about_maintenance_depends_on_what_is_wrong() -> None:
     maintenance = registry["maintenance"]
-    remedies = [maintenance.findings_of(Maintenance(age, 1))[0].remedy for age in (0.0, None)]
+    remedies = [maintenance.evaluate(Maintenance(age, 1))[0].remedy for age in (0.0, None)]
     assert [remedy.split()[0] for remedy in remedies] == ["Open", "Start"]
 
 
@@ -125,9 +125,9 @@ def test_a_database_needs_its_migrations_and_the_extension() -> None:
 def test_each_kind_of_failure_is_named_with_its_agent_its_remedy_and_its_turns() -> None:
     agent_id = UUID(int=1)
     kinds = [FailureKind(1_000, "auth", agent_id, "Demo", NOON), FailureKind(1, "", agent_id, "Demo", NOON)]
-    known, other = registry["failure_kinds"].findings_of(kinds)
-    assert (known.level, known.words) == (WARN, "1,000 failed with auth, agent Demo")
-    assert (other.level, other.words) == (WARN, "1 failed with no class, agent Demo")
+    known, other = registry["failure_kinds"].evaluate(kinds)
+    assert (known.level, known.message) == (WARN, "1,000 failed with auth, agent Demo")
+    assert (other.level, other.message) == (WARN, "1 failed with no class, agent Demo")
     assert "key" in known.remedy
     assert other.remedy == registry["failure_kinds"].remedy
     assert known.agent_id == other.agent_id == agent_id
@@ -138,7 +138,7 @@ def test_each_kind_of_failure_is_named_with_its_agent_its_remedy_and_its_turns()
 
 def test_a_key_that_ends_is_named_with_its_owner_and_its_page() -> None:
     [finding] = judge_keys([EndingKey(UUID(int=1), "bot (abc…)", "ada", NOON)])
-    assert (finding.level, finding.words) == (WARN, "The key bot (abc…) of ada ends on 2026-01-01")
+    assert (finding.level, finding.message) == (WARN, "The key bot (abc…) of ada ends on 2026-01-01")
     assert finding.link == Link("admin:accounts_apikey_change", (UUID(int=1),))
 
 
@@ -167,17 +167,17 @@ def test_a_reader_gets_its_own_checks_as_far_as_its_permissions_go() -> None:
     checks.register(check("free", readers=both), check("keys", permissions=("see_keys", "see_people")))
 
     def read(reader: Reader, *held: str) -> list[str]:
-        return [one.name for one in checks.read_by(reader, has_permission=lambda permission: permission in held)]
+        return [one.name for one in checks.for_reader(reader, has_permission=lambda permission: permission in held)]
 
     assert read(Reader.OVERVIEW, "see_keys", "see_people") == ["free", "keys"]
     assert read(Reader.OVERVIEW, "see_keys") == read(Reader.READY, "see_keys", "see_people") == ["free"]
-    assert [one.name for one in checks.read_by(Reader.OVERVIEW)] == ["free"]
+    assert [one.name for one in checks.for_reader(Reader.OVERVIEW)] == ["free"]
 
 
 @pytest.mark.parametrize("findings", [[], [Finding(GOOD, "words")], [Finding(GOOD, "words", "1")] * 2])
 def test_a_figure_is_one_finding_with_a_value(findings: list[Finding]) -> None:
     with pytest.raises(ValueError, match="'queue'"):
-        check("queue", figure=True, judge=lambda measurement: findings).findings_of(None)
+        check("queue", is_metric=True, judge=lambda measurement: findings).evaluate(None)
 
 
 def test_the_worst_finding_is_the_level_of_all() -> None:
@@ -207,7 +207,7 @@ def chapter() -> str:
 
 
 def test_the_guide_tells_of_every_figure_when_it_alarms_and_of_what_to_do_if_it_does() -> None:
-    figures = [one for one in registry.read_by(Reader.OVERVIEW, has_permission=lambda _: True) if one.figure]
+    figures = [one for one in registry.for_reader(Reader.OVERVIEW, has_permission=lambda _: True) if one.is_metric]
     told = table_of_figures()
     assert [row[:2] for row in told] == [[one.title, one.alarms_when] for one in figures]
     assert [bool(row[2]) for row in told] == [bool(one.remedy) for one in figures]
@@ -215,7 +215,7 @@ def test_the_guide_tells_of_every_figure_when_it_alarms_and_of_what_to_do_if_it_
 
 def test_the_guide_tells_of_what_else_needs_somebody() -> None:
     text = " ".join(chapter().split())
-    others = [one for one in registry.read_by(Reader.OVERVIEW, has_permission=lambda _: True) if not one.figure]
+    others = [one for one in registry.for_reader(Reader.OVERVIEW, has_permission=lambda _: True) if not one.is_metric]
     assert others
     assert [one.name for one in others if one.alarms_when not in text] == []
 
@@ -229,5 +229,5 @@ def test_the_guide_names_the_logs_that_a_remedy_names() -> None:
 
 def test_the_documents_name_the_parts_of_readiness() -> None:
     text = " ".join((ROOT / "docs" / "architecture.md").read_text(encoding="utf-8").split())
-    parts = ", ".join(one.name for one in registry.read_by(Reader.READY))
+    parts = ", ".join(one.name for one in registry.for_reader(Reader.READY))
     assert f"`curl -s http://127.0.0.1:8000/ready` names what fails: {parts}." in text

@@ -1,6 +1,6 @@
 from datetime import UTC, datetime, timedelta
 
-from monitoring.charts import HEIGHT, HOURS, LEAST, Hour, make_bars
+from monitoring.charts import HEIGHT, HOURS, MIN_FAILED_HEIGHT, Hour, make_bars
 
 BEGIN = datetime(2026, 11, 22, tzinfo=UTC)
 
@@ -17,12 +17,15 @@ def test_the_busiest_hour_is_as_high_as_the_picture_and_the_others_in_proportion
 
 def test_one_failure_among_thousands_is_seen() -> None:
     [bar] = make_bars(hours((100_000, 1))).bars
-    assert (bar.bad, bar.good) == (LEAST, HEIGHT - LEAST)
-    assert (bar.good_y, bar.bad_y) == (0, HEIGHT - LEAST)
+    assert (bar.bad, bar.good) == (MIN_FAILED_HEIGHT, HEIGHT - MIN_FAILED_HEIGHT)
+    assert (bar.good_y, bar.bad_y) == (0, HEIGHT - MIN_FAILED_HEIGHT)
 
 
 def test_an_hour_of_nothing_but_failures_is_not_higher_than_the_picture() -> None:
-    assert [(bar.bad, bar.good) for bar in make_bars(hours((1, 1), (40, 40))).bars] == [(LEAST, 0), (HEIGHT, 0)]
+    assert [(bar.bad, bar.good) for bar in make_bars(hours((1, 1), (40, 40))).bars] == [
+        (MIN_FAILED_HEIGHT, 0),
+        (HEIGHT, 0),
+    ]
 
 
 def test_a_day_without_turns_has_no_height() -> None:

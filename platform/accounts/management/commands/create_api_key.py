@@ -1,4 +1,4 @@
-"""`manage.py create_api_key --user NAME`: prints a new key once."""
+"""`manage.py create_api_key --user NAME`: creates an API key and prints it."""
 
 from __future__ import annotations
 
@@ -41,6 +41,6 @@ class Command(BaseCommand):
             )
         except BandstandError as error:
             raise CommandError(error.detail) from None
-        # The key alone on stdout, so that a shell can catch it.
+        # Only the key goes to stdout, so that a shell can capture it.
         self.stdout.write(plain)
         self.stderr.write("Keep it now: it is stored as a digest only and cannot be shown again.")

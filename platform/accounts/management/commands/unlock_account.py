@@ -1,4 +1,4 @@
-"""`manage.py unlock_account NAME`: lets somebody sign in again who failed too often."""
+"""`manage.py unlock_account NAME`: resets failed logins of an account or address."""
 
 from __future__ import annotations
 

@@ -40,7 +40,7 @@ class Command(BaseCommand):
                 call_command("migrate", interactive=False, verbosity=verbosity, skip_checks=True)
             sync_roles()
             q2_sync.sync_schedules()
-            q2_sync.beat_now()
+            q2_sync.queue_heartbeat()
             if "bootstrap" in get_commands():
                 call_command("bootstrap", stdout=self.stdout)
         connection.close()

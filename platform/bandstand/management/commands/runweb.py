@@ -15,12 +15,12 @@ class Command(BaseCommand):
         # After the server module: it must be the first to touch Twisted.
         from bandstand.asgi import application
         from bandstand.web.lifecycle import lifecycle
-        from bandstand.web.listen_sockets import AddressError, given_socket, listening_socket
+        from bandstand.web.listen_sockets import AddressError, inherited_socket, listening_socket
         from bandstand.web.server import WebServer
 
         config = settings.BANDSTAND
         try:
-            listener = given_socket() or listening_socket(config.host, config.port)
+            listener = inherited_socket() or listening_socket(config.host, config.port)
         except AddressError as error:
             raise CommandError(str(error)) from None
         # What was loaded until now stays for good; each full round of the collector would walk it for 40 ms.

@@ -10,7 +10,7 @@ from django.conf import settings
 from django.test import Client, override_settings
 
 from accounts.actor import Scope
-from accounts.api_keys import MOST_KEYS, authenticate_key
+from accounts.api_keys import MAX_KEYS, authenticate_key
 from accounts.models import ApiKey, AuditEntry, User
 from accounts.roles import Role
 from agents.ws.credentials import authenticate_by_login, revoked_credentials
@@ -29,9 +29,9 @@ BUTTONS = ["password/", "sign-out/", "keys/", "keys/01a2029b-0d95-70ab-8607-464b
 
 @pytest.fixture(autouse=True)
 def no_limits_from_before() -> Iterator[None]:
-    limiter.purse.clear()
+    limiter.leased_tokens.clear()
     yield
-    limiter.purse.clear()
+    limiter.leased_tokens.clear()
 
 
 @pytest.fixture
@@ -204,12 +204,12 @@ def test_keys_of_others_are_neither_shown_nor_revoked(ada: Client) -> None:
 def test_nobody_makes_keys_without_end(ada: Client) -> None:
     rows = [
         ApiKey(user=me(), name="x", prefix=f"x{n}", digest=b"", scopes=["read"], revoked_at=now() if n == 0 else None)
-        for n in range(MOST_KEYS + 1)
+        for n in range(MAX_KEYS + 1)
     ]
     ApiKey.objects.bulk_create(rows)
     assert make_key(ada)["Location"] == ACCOUNT
-    assert f"{MOST_KEYS} keys that work" in ada.get(ACCOUNT).content.decode()
-    assert ApiKey.objects.count() == MOST_KEYS + 1
+    assert f"{MAX_KEYS} keys that work" in ada.get(ACCOUNT).content.decode()
+    assert ApiKey.objects.count() == MAX_KEYS + 1
 
 
 def test_the_page_is_kept_by_nobody_and_loads_nothing_from_elsewhere(ada: Client) -> None:

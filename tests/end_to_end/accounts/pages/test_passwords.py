@@ -32,10 +32,10 @@ def installation(**told: Any) -> Any:
 
 @pytest.fixture
 def by_mail() -> Iterator[None]:
-    limiter.purse.clear()
+    limiter.leased_tokens.clear()
     with installation(email_url=SecretStr("smtp://mail.example.org"), public_url="https://chat.example.org"):
         yield
-    limiter.purse.clear()
+    limiter.leased_tokens.clear()
 
 
 @pytest.fixture
@@ -113,7 +113,7 @@ def test_strangers_learn_nothing_about_who_has_an_account(by_mail: None, ada: Us
 
 def test_who_is_locked_out_may_sign_in_with_the_new_password(by_mail: None, ada: User) -> None:
     def sign_in(password: str) -> int:
-        limiter.purse.clear()  # a process forgets within a second what it knows of an empty bucket
+        limiter.leased_tokens.clear()  # a process forgets within a second what it knows of an empty bucket
         answer = Client().post("/login/", {"username": "ada", "password": password}, REMOTE_ADDR="192.0.2.7")
         return int(answer.status_code)
 
@@ -194,8 +194,8 @@ def test_an_owner_mails_an_invitation_and_never_sees_the_link(by_mail: None, ada
     assert send_emails() == 1
     path = link_in(mail.outbox[0])
     assert "olga has made an account" in str(mail.outbox[0].body)
-    letter = OutgoingEmail.objects.get()
-    for page in (page_of(letter), list_of(OutgoingEmail), page_of(ada)):
+    email = OutgoingEmail.objects.get()
+    for page in (page_of(email), list_of(OutgoingEmail), page_of(ada)):
         text = owner.get(page).content.decode()
         assert path not in text
         assert "sent" in text or page == page_of(ada)

@@ -127,9 +127,9 @@ def test_the_second_of_two_tabs_learns_who_was_first_and_loses_nothing(demo: Age
     assert "Changed by ada at" in page
     assert configuration_of(AgentDraft.objects.get()).instructions == "Ada's words."
     form = answer.context["form"]
-    assert [clash.label for clash in form.conflict.clashes] == ["Instructions"]
-    assert {line.text for line in form.conflict.clashes[0].lines} == {"Ada's words.", "Bob's words."}
-    assert form.conflict.taken == ("Model calls",)
+    assert [clash.label for clash in form.conflict.conflicts] == ["Instructions"]
+    assert {line.text for line in form.conflict.conflicts[0].lines} == {"Ada's words.", "Bob's words."}
+    assert form.conflict.adopted == ("Model calls",)
     kept = fields_of(form)
     assert (kept["instructions"], kept["steps"], kept["turn_seconds"]) == ("Bob's words.", "7", "60")
     assert builder.post(address, kept).status_code == 302
@@ -146,8 +146,8 @@ def test_two_who_change_different_things_of_an_agent_keep_both(demo: Agent, buil
     assert builder.post(page_of(demo), first).status_code == 302
     answer = builder.post(page_of(demo), second)
     form = answer.context["adminform"].form
-    assert set(form.conflict.taken) == {"Capabilities", "Who may talk to it"}
-    assert not form.conflict.clashes
+    assert set(form.conflict.adopted) == {"Capabilities", "Who may talk to it"}
+    assert not form.conflict.conflicts
     assert "save again to keep both" in answer.content.decode()
     assert "replaces theirs" not in answer.content.decode()
     assert builder.post(page_of(demo), fields_of(form)).status_code == 302

@@ -26,7 +26,7 @@ from websockets.typing import Subprotocol
 
 from bandstand.embedded import Cluster
 from bandstand.supervisor import processes
-from bandstand.supervisor.processes import Started
+from bandstand.supervisor.processes import ChildProcess
 from tests.support.guide import run_tests, write_package
 from tests.support.running import STOP_SECONDS, Running, wait_for
 
@@ -156,7 +156,7 @@ def test_a_killed_child_is_started_again(running: Running, name: str) -> None:
     before = wait_for(running.children)
     wait_for(lambda: name in running.children())
     killed = running.children()[name]
-    started = Started(name, killed, psutil.Process(killed).create_time())
+    started = ChildProcess(name, killed, psutil.Process(killed).create_time())
     os.kill(killed, signal.SIGKILL)
     wait_for(lambda: running.children().get(name, killed) != killed)
     wait_for(lambda: not processes.members(started))  # the scheduler's workers, too

@@ -6,13 +6,13 @@ from typing import Any
 import pytest
 from django.test import Client
 from django_q.models import OrmQ
-from django_q.models import Schedule as Mirrored
+from django_q.models import Schedule as Q2Schedule
 
 from accounts.models import AuditEntry
 from accounts.roles import Role
 from scheduling import q2_sync
 from scheduling.models import Heartbeat, JobRun, Schedule
-from scheduling.tasks import beat_scheduler
+from scheduling.tasks import record_scheduler_heartbeat
 from tests.support.consoles import Fields, button_of, client_of, confirmed, fields_of, list_of, page_of
 
 pytestmark = pytest.mark.django_db
@@ -35,7 +35,7 @@ def fields(client: Client, row: Schedule, **changes: Any) -> Fields:
 
 def maintenance(client: Client) -> tuple[str, str, str]:
     seen = {one.name: one for one in client.get("/admin/").context["figures"]}["Maintenance"]
-    return seen.value, seen.words, seen.level
+    return seen.value, seen.message, seen.level
 
 
 def test_an_owner_changes_when_a_job_runs(owner: Client, reap: Schedule) -> None:
@@ -43,11 +43,11 @@ def test_an_owner_changes_when_a_job_runs(owner: Client, reap: Schedule) -> None
     assert owner.post(page_of(reap), fields(owner, reap, every_minutes="", cron="*/5  * * * *")).status_code == 302
     reap.refresh_from_db()
     assert (reap.every_minutes, reap.cron, reap.version) == (None, "*/5 * * * *", 2)
-    assert Mirrored.objects.get(name=reap.job).cron == "*/5 * * * *"
+    assert Q2Schedule.objects.get(name=reap.job).cron == "*/5 * * * *"
     sent = fields(owner, reap)
     sent.pop("enabled")
     assert owner.post(page_of(reap), sent).status_code == 302
-    assert not Mirrored.objects.filter(name=reap.job).exists()
+    assert not Q2Schedule.objects.filter(name=reap.job).exists()
     assert AuditEntry.objects.filter(action="schedule.changed", actor="olga").count() == 2
 
 
@@ -124,7 +124,7 @@ def test_others_only_look(role: Role, reap: Schedule) -> None:
 
 
 def test_a_failed_run_is_on_the_start_page_until_one_goes_well(owner: Client, reap: Schedule) -> None:
-    beat_scheduler()
+    record_scheduler_heartbeat()
     assert maintenance(owner) == ("0", "every last run went well", "")
     JobRun.objects.create(job=reap.job, asked_by="tests", status="failed", error="<b>no</b> room")
     assert maintenance(owner) == ("1", "of the last runs failed", "bad")

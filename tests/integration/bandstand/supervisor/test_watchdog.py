@@ -11,7 +11,7 @@ from psycopg.conninfo import make_conninfo
 
 from bandstand.supervisor import watchdog
 from scheduling.models import Heartbeat
-from scheduling.tasks import beat_scheduler
+from scheduling.tasks import record_scheduler_heartbeat
 
 pytestmark = pytest.mark.usefixtures("transactional_db")
 
@@ -54,7 +54,7 @@ def test_a_scheduler_that_never_beat_is_started_anew() -> None:
 
 
 def test_a_scheduler_that_stopped_beating_is_started_anew() -> None:
-    beat_scheduler()
+    record_scheduler_heartbeat()
     with connection.cursor() as cursor:
         cursor.execute("UPDATE scheduling_heartbeat SET beat_at = now() - interval '5 minutes'")
     assert was_restarted(watchdog.STALE_SECONDS + 1, conninfo(), 10.0)
@@ -62,7 +62,7 @@ def test_a_scheduler_that_stopped_beating_is_started_anew() -> None:
 
 def test_one_that_beats_or_has_just_begun_is_left_alone() -> None:
     assert not was_restarted(1, conninfo(), 0.2)
-    beat_scheduler()
+    record_scheduler_heartbeat()
     assert Heartbeat.objects.count() == 1
     assert not was_restarted(watchdog.STALE_SECONDS + 1, conninfo(), 0.2)
 

@@ -11,7 +11,7 @@ import pytest
 from bandstand.supervisor import processes
 from bandstand.supervisor.child import LONGEST_PAUSE_SECONDS, next_pause
 from bandstand.supervisor.child_logs import ROTATE_BYTES, ChildLog
-from bandstand.supervisor.processes import Started
+from bandstand.supervisor.processes import ChildProcess
 from bandstand.supervisor.watchdog import is_frozen
 from tests.support.surroundings import ROOT
 
@@ -85,7 +85,7 @@ def test_orphans_are_ended_with_all_they_started(tmp_path: Path) -> None:
     assert orphan.stdout is not None
     for _ in range(2):
         orphan.stdout.readline()
-    processes.write(tmp_path, [processes.note("web-1", orphan.pid)])
+    processes.write(tmp_path, [processes.describe("web-1", orphan.pid)])
     assert processes.end(processes.read(tmp_path)) == ["web-1"]
     assert orphan.stdout.read() == b""  # closed by all of them
     orphan.communicate()
@@ -95,7 +95,7 @@ def test_orphans_are_ended_with_all_they_started(tmp_path: Path) -> None:
 def test_a_process_that_got_the_number_of_an_orphan_is_left_alone(tmp_path: Path) -> None:
     stranger = session("input()")
     try:
-        processes.write(tmp_path, [Started("web-1", stranger.pid, 12345.0)])
+        processes.write(tmp_path, [ChildProcess("web-1", stranger.pid, 12345.0)])
         assert processes.end(processes.read(tmp_path)) == []
         assert stranger.poll() is None
     finally:

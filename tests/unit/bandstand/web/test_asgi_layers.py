@@ -8,11 +8,11 @@ from typing import Any
 
 import pytest
 
-from bandstand.web.body_limit import MAX_BODY_BYTES, Bodies
+from bandstand.web.body_limit import MAX_BODY_BYTES, BodyLimitMiddleware
 from bandstand.web.lifecycle import Lifecycle, Lifespan
 from bandstand.web.listen_sockets import AddressError, check_free, listening_socket
-from bandstand.web.proxies import Proxies
-from bandstand.web.requests import Requests
+from bandstand.web.proxies import ProxyHeadersMiddleware
+from bandstand.web.requests import RequestIdMiddleware
 from foundation.request_ids import current_request_id
 
 Message = dict[str, Any]
@@ -59,14 +59,14 @@ async def reads_everything(scope: Message, receive: Any, send: Any) -> None:
 
 async def test_a_body_up_to_the_limit_passes() -> None:
     client = Client(b"x" * MAX_BODY_BYTES)
-    await Bodies(reads_everything)(http(), client.receive, client.send)
+    await BodyLimitMiddleware(reads_everything)(http(), client.receive, client.send)
     assert (client.status, client.body) == (200, {"size": MAX_BODY_BYTES})
 
 
 async def test_an_announced_body_over_the_limit_is_refused_unread() -> None:
     client = Client(b"x")
     headers = [(b"content-length", str(MAX_BODY_BYTES + 1).encode())]
-    await Bodies(reads_everything)(http("/api/v1/sessions", headers), client.receive, client.send)
+    await BodyLimitMiddleware(reads_everything)(http("/api/v1/sessions", headers), client.receive, client.send)
     assert client.status == 413
     assert client.body["code"] == "too_large"
     assert dict(client.sent[0]["headers"])[b"content-type"] == b"application/problem+json"
@@ -75,7 +75,7 @@ async def test_an_announced_body_over_the_limit_is_refused_unread() -> None:
 
 async def test_an_unannounced_body_is_counted() -> None:
     client = Client(*[b"x" * 65536] * 17)
-    await Bodies(reads_everything)(http("/v1/chat/completions"), client.receive, client.send)
+    await BodyLimitMiddleware(reads_everything)(http("/v1/chat/completions"), client.receive, client.send)
     assert client.status == 413
     assert client.body["error"]["code"] == "too_large"
 
@@ -83,7 +83,7 @@ async def test_an_unannounced_body_is_counted() -> None:
 async def test_a_person_reads_a_refusal_as_a_page() -> None:
     client = Client(b"x")
     headers = [(b"content-length", str(MAX_BODY_BYTES + 1).encode())]
-    await Bodies(reads_everything)(http("/admin/", headers), client.receive, client.send)
+    await BodyLimitMiddleware(reads_everything)(http("/admin/", headers), client.receive, client.send)
     assert (client.status, dict(client.sent[0]["headers"])[b"content-type"]) == (413, b"text/html; charset=utf-8")
     assert b"at most 1048576 bytes" in client.sent[1]["body"]
 
@@ -96,7 +96,7 @@ async def test_an_application_that_hides_the_refusal_does_not_get_to_answer() ->
             await send({"type": "http.response.start", "status": 500, "headers": []})
 
     client = Client(b"x" * MAX_BODY_BYTES, b"x")
-    await Bodies(swallows)(http(), client.receive, client.send)
+    await BodyLimitMiddleware(swallows)(http(), client.receive, client.send)
     assert client.status == 413
 
 
@@ -108,7 +108,7 @@ async def resolved(headers: list[tuple[bytes, bytes]], client: str = "10.0.0.1",
 
     scheme = {"scheme": "http"} if kind == "http" else {}
     scope = {"type": kind, "headers": headers, "client": [client, 1], **scheme}
-    await Proxies(app, TRUSTED)(scope, Client().receive, Client().send)
+    await ProxyHeadersMiddleware(app, TRUSTED)(scope, Client().receive, Client().send)
     return seen
 
 
@@ -153,7 +153,7 @@ async def test_every_answer_carries_the_id_that_the_application_saw() -> None:
         await reads_everything(scope, receive, send)
 
     client = Client(b"")
-    await Requests(app)(http(headers=[(b"x-request-id", b"chosen-by-client")]), client.receive, client.send)
+    await RequestIdMiddleware(app)(http(headers=[(b"x-request-id", b"chosen-by-client")]), client.receive, client.send)
     assert dict(client.sent[0]["headers"])[b"x-request-id"].decode() == str(seen[0])
     assert current_request_id() is None
 

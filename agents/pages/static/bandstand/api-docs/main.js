@@ -9,8 +9,8 @@ dark.addEventListener("change", follow);
 follow();
 
 function cookie(name) {
-  const found = document.cookie.split("; ").find((pair) => pair.startsWith(`${name}=`));
-  return found ? decodeURIComponent(found.slice(name.length + 1)) : "";
+  const entry = document.cookie.split("; ").find((pair) => pair.startsWith(`${name}=`));
+  return entry ? decodeURIComponent(entry.slice(name.length + 1)) : "";
 }
 
 window.SwaggerUIBundle({

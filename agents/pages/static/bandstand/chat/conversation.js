@@ -164,20 +164,20 @@ export class Conversation {
 
   // Branches with the words of `message` are versions of its answer, those with other words versions of the question.
   #versions(tree, message) {
-    const beside = this.#beside(tree, message);
-    if (!beside.length) return { questions: NONE, answers: NONE };
-    const { asks } = beside.find(({ id }) => id === message.id);
-    const questions = new Map(beside.map((branch) => [branch.asks, branch]));
+    const siblings = this.#siblings(tree, message);
+    if (!siblings.length) return { questions: NONE, answers: NONE };
+    const { asks } = siblings.find(({ id }) => id === message.id);
+    const questions = new Map(siblings.map((branch) => [branch.asks, branch]));
     questions.set(asks, { id: message.id });
-    return { questions: [...questions.values()], answers: beside.filter((branch) => branch.asks === asks) };
+    return { questions: [...questions.values()], answers: siblings.filter((branch) => branch.asks === asks) };
   }
 
   // The branches beside `message`, oldest first, itself among them: {id, head, asks}, as `read_window` describes them.
-  #beside(tree, message) {
-    const loaded = tree.beside(message);
-    const known = this.#listed(loaded);
-    if (!known.length && loaded.length < 2) return NONE;
-    const branches = new Map(known.map((branch) => [branch.id, branch]));
+  #siblings(tree, message) {
+    const loaded = tree.siblings(message);
+    const listed = this.#listed(loaded);
+    if (!listed.length && loaded.length < 2) return NONE;
+    const branches = new Map(listed.map((branch) => [branch.id, branch]));
     for (const other of loaded) {
       const asks = branches.get(other.id)?.asks ?? branches.get(loaded.find((one) => sameWords(one, other)).id)?.asks;
       branches.set(other.id, { id: other.id, head: tree.newestBelow(other), asks: asks ?? other.id });
@@ -218,18 +218,18 @@ class Tree {
   }
 
   line(head) {
-    const found = [];
+    const path = [];
     let message = this.messages.get(head);
     while (message) {
-      const place = this.#place(message);
-      found.push(place);
-      message = this.messages.get(place.parent);
+      const question = this.#question(message);
+      path.push(question);
+      message = this.messages.get(question.parent);
     }
-    return found.reverse();
+    return path.reverse();
   }
 
-  beside(message) {
-    return this.#children().get(this.#before(message)) ?? [message];
+  siblings(message) {
+    return this.#children().get(this.#parentId(message)) ?? [message];
   }
 
   newestBelow(message) {
@@ -238,24 +238,24 @@ class Tree {
     return (this.answerTo(message) ?? message).id;
   }
 
-  #place(message) {
+  #question(message) {
     return message.author === "agent" ? (this.asked.get(message.turn) ?? message) : message;
   }
 
   // The id of the place that `message` follows; where that is not loaded, the id that the message names.
-  #before(message) {
+  #parentId(message) {
     const parent = this.messages.get(message.parent);
-    return parent ? this.#place(parent).id : message.parent;
+    return parent ? this.#question(parent).id : message.parent;
   }
 
   #children() {
     if (this.following) return this.following;
     this.following = new Map();
     for (const message of [...this.messages.values()].sort((a, b) => a.ordinal - b.ordinal)) {
-      if (this.#place(message) !== message) continue;
-      const before = this.#before(message);
-      if (!this.following.has(before)) this.following.set(before, []);
-      this.following.get(before).push(message);
+      if (this.#question(message) !== message) continue;
+      const parentId = this.#parentId(message);
+      if (!this.following.has(parentId)) this.following.set(parentId, []);
+      this.following.get(parentId).push(message);
     }
     return this.following;
   }

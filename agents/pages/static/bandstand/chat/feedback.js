@@ -30,16 +30,16 @@ export class FeedbackView {
 
   async #choose(value) {
     const { message } = this;
-    const before = message.feedback ?? null;
-    const again = before?.value === value;
-    message.feedback = again ? null : { value, comment: before?.comment ?? "" };
+    const previous = message.feedback ?? null;
+    const again = previous?.value === value;
+    message.feedback = again ? null : { value, comment: previous?.comment ?? "" };
     this.#draw();
     if (again) this.#close();
     else this.#open(value);
     if (await this.actions.feedback(message, message.feedback)) {
       this.actions.announce(again ? "Feedback taken back." : "Thank you for the feedback.");
     } else {
-      message.feedback = before;
+      message.feedback = previous;
       this.#draw();
       this.#close();
     }
@@ -47,7 +47,7 @@ export class FeedbackView {
 
   #open(value) {
     const form = commentForm({
-      words: value === "up" ? "What was good about it? (optional)" : "What was wrong with it? (optional)",
+      label: value === "up" ? "What was good about it? (optional)" : "What was wrong with it? (optional)",
       comment: this.message.feedback.comment ?? "",
       send: (comment) => this.#send(comment),
       close: () => this.#close(),
@@ -63,24 +63,24 @@ export class FeedbackView {
 
   async #send(comment) {
     const { message } = this;
-    const before = message.feedback;
-    message.feedback = { ...before, comment };
+    const previous = message.feedback;
+    message.feedback = { ...previous, comment };
     if (await this.actions.feedback(message, message.feedback)) {
       this.actions.announce("Thank you for the comment.");
       this.#close();
     } else {
-      message.feedback = before;
+      message.feedback = previous;
     }
   }
 }
 
-function commentForm({ words, comment, send, close }) {
+function commentForm({ label, comment, send, close }) {
   const field = element("textarea", { class: "editor__text", rows: "2", maxlength: String(LONGEST_COMMENT) });
   field.value = comment;
   const form = element(
     "form",
     { class: "feedback__form" },
-    element("label", {}, words, field),
+    element("label", {}, label, field),
     element(
       "div",
       { class: "editor__actions" },

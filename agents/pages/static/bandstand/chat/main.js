@@ -303,14 +303,14 @@ function drawNow() {
   const pending = state.pending.items(conversation, state.live.status === "live", state.signedOut);
   // What is asked in a branch is shown where the branch begins.
   const cut = exchanges.findIndex(({ message }) => pending.some(({ parent }) => parent === message.parent));
-  const shown = cut < 0 ? exchanges : exchanges.slice(0, cut);
-  const change = () => transcript.draw(shown, pending);
-  if (state.kept && transcript.nodeOf(state.kept.from) && shown.some(({ key }) => key === state.kept.to)) switchBranch(change);
+  const visible = cut < 0 ? exchanges : exchanges.slice(0, cut);
+  const change = () => transcript.draw(visible, pending);
+  if (state.kept && transcript.nodeOf(state.kept.from) && visible.some(({ key }) => key === state.kept.to)) switchBranch(change);
   else change();
   const open = conversation.openTurn;
   stopButton.hidden = !open;
   stopButton.disabled = open?.status === "cancelling" || state.live.status !== "live";
-  byId("beginning").hidden = conversation.older || !shown.length;
+  byId("beginning").hidden = conversation.older || !visible.length;
   clearTimeout(state.counting);
   if (pending.some(({ counts }) => counts)) state.counting = setTimeout(draw, 1000);
 }
@@ -366,8 +366,8 @@ function stop() {
 // --- branches and feedback ---
 
 async function choose({ id, head }, { of, step, index, count }) {
-  const shown = openConversation().exchanges();
-  const from = shown.find(({ questions, answers }) => [...questions, ...answers].some((version) => version.id === id))?.key;
+  const exchanges = openConversation().exchanges();
+  const from = exchanges.find(({ questions, answers }) => [...questions, ...answers].some((version) => version.id === id))?.key;
   state.kept = { from, to: id, of, step };
   try {
     await api.chooseHead(state.openId, head);
@@ -385,9 +385,9 @@ function switchBranch(change) {
   transcript.focusVersions(to, button);
 }
 
-async function feedback(message, given) {
+async function feedback(message, rating) {
   try {
-    if (given) await api.putFeedback(message.id, given.value, given.comment);
+    if (rating) await api.putFeedback(message.id, rating.value, rating.comment);
     else await api.deleteFeedback(message.id);
     return true;
   } catch (error) {
@@ -426,11 +426,11 @@ function openSearch() {
 }
 
 function toggleSidebar(open) {
-  const shown = open && NARROW.matches;
-  app.classList.toggle("app--menu", shown);
+  const visible = open && NARROW.matches;
+  app.classList.toggle("app--menu", visible);
   byId("sidebar").inert = NARROW.matches && !open;
-  byId("menu").setAttribute("aria-expanded", String(shown));
-  if (shown) byId("new-chat").focus();
+  byId("menu").setAttribute("aria-expanded", String(visible));
+  if (visible) byId("new-chat").focus();
 }
 
 start();

@@ -9,15 +9,15 @@ const AGAIN_FIRST_MS = 500;
 export class MarkdownRenderer {
   constructor(render = renderMarkdown) {
     this.render = render;
-    this.known = new Map();
+    this.cache = new Map();
     this.waiting = [];
     this.busy = false;
   }
 
   // The HTML of `text`. Rejects when the server refuses it, or cannot be reached for a while.
   html(text) {
-    const known = this.known.get(text);
-    if (known !== undefined) return Promise.resolve(known);
+    const html = this.cache.get(text);
+    if (html !== undefined) return Promise.resolve(html);
     return new Promise((resolve, reject) => {
       this.waiting.push({ text, resolve, reject });
       this.#work();
@@ -51,7 +51,7 @@ export class MarkdownRenderer {
   }
 
   #keep(text, html) {
-    this.known.set(text, html);
-    if (this.known.size > KEPT) this.known.delete(this.known.keys().next().value);
+    this.cache.set(text, html);
+    if (this.cache.size > KEPT) this.cache.delete(this.cache.keys().next().value);
   }
 }

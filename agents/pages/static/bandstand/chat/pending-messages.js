@@ -43,18 +43,18 @@ export class PendingMessages {
   // What `conversation` does not show, in the order in which it was sent. The log may be faster than the acknowledgement
   // that names the turn, so a new message with the same words counts as well.
   items(conversation, connected, signedOut) {
-    const asked = [...conversation.messages.values()].filter((message) => message.author === "user");
+    const questions = [...conversation.messages.values()].filter((message) => message.author === "user");
     const claimed = new Set();
     const items = [];
     for (const [id, item] of this.sent) {
       const { text, parent, turn, after } = item;
-      const shown = asked.find(
+      const match = questions.find(
         (message) =>
           !claimed.has(message.id) &&
           (turn ? message.turn === turn : message.ordinal > after && plainText(message.parts) === text),
       );
-      if (shown) {
-        claimed.add(shown.id);
+      if (match) {
+        claimed.add(match.id);
         if (turn) this.sent.delete(id);
       } else {
         items.push({ key: id, text, parent, ...waitNote(item, connected, signedOut) });

@@ -71,9 +71,9 @@ export class Sidebar {
 
   // Take over what is new of a session. One that is not on the list may not be among what is searched for.
   put(session) {
-    const known = this.find(session.id);
-    if (!known && this.words) return;
-    this.sessions.set(session.id, { updated_at: session.created_at, ...known, ...session });
+    const current = this.find(session.id);
+    if (!current && this.words) return;
+    this.sessions.set(session.id, { updated_at: session.created_at, ...current, ...session });
     this.draw();
   }
 
@@ -98,7 +98,7 @@ export class Sidebar {
       lines.get(heading).push(this.#line(session));
     }
     arrange(this.list, [...lines.keys()].map((heading) => this.#group(heading).node));
-    for (const [heading, found] of lines) arrange(this.#group(heading).list, found);
+    for (const [heading, items] of lines) arrange(this.#group(heading).list, items);
     this.none.hidden = this.sessions.size > 0;
     setText(this.none, this.words ? "No chat has these words." : "Nothing here yet.");
     this.more.hidden = !this.next;

@@ -31,13 +31,13 @@ setInterval(updateAges, 10000);
 
 // The page of a long act asks for itself until the act is over. Nothing is replaced while somebody presses its button.
 async function follow() {
-  const shown = document.querySelector("[data-follow]");
-  if (!shown || "over" in shown.dataset) return;
+  const current = document.querySelector("[data-follow]");
+  if (!current || "over" in current.dataset) return;
   try {
     const answer = document.hidden ? null : await fetch(location.href, { redirect: "error" });
     const page = answer?.ok ? new DOMParser().parseFromString(await answer.text(), "text/html") : null;
     const fresh = page?.querySelector("[data-follow]");
-    if (fresh && !shown.contains(document.activeElement)) shown.replaceWith(fresh);
+    if (fresh && !current.contains(document.activeElement)) current.replaceWith(fresh);
   } catch {
     // The next time, perhaps.
   }

@@ -6,7 +6,7 @@ function follow(page) {
   const turns = page.querySelector(".bs-transcript__turns");
   const events = page.querySelector(".bs-transcript__events");
   const pulse = page.querySelector(".bs-transcript__pulse");
-  const shown = new Map();
+  const rendered = new Map();
   let seq = Number(page.dataset.seq);
   let failures = 0;
 
@@ -33,8 +33,8 @@ function follow(page) {
   }
 
   function put(block) {
-    if (shown.get(block.key) === block.html) return;
-    shown.set(block.key, block.html);
+    if (rendered.get(block.key) === block.html) return;
+    rendered.set(block.key, block.html);
     const old = document.getElementById(block.key);
     if (!old && !("follows" in page.dataset)) return;
     const template = document.createElement("template");
@@ -48,20 +48,20 @@ function follow(page) {
     }
     if (old.contains(document.activeElement) && document.activeElement.matches("button")) {
       // Somebody is about to press it; the next second shows the change.
-      shown.delete(block.key);
+      rendered.delete(block.key);
       return;
     }
     for (const part of fresh.querySelectorAll("details[data-key]")) {
-      const before = old.querySelector(`details[data-key="${CSS.escape(part.dataset.key)}"]`);
-      if (before) part.open = before.open;
+      const previous = old.querySelector(`details[data-key="${CSS.escape(part.dataset.key)}"]`);
+      if (previous) part.open = previous.open;
     }
     old.replaceWith(fresh);
   }
 
-  function say(words, ended) {
+  function say(words, final) {
     pulse.textContent = words;
-    pulse.classList.toggle("bs-transcript__pulse--off", ended || failures > 0);
-    if (ended) failures = Infinity;
+    pulse.classList.toggle("bs-transcript__pulse--off", final || failures > 0);
+    if (final) failures = Infinity;
   }
 
   async function go() {

@@ -4,11 +4,11 @@ const SAID_FOR_MS = 2000;
 
 export async function copy(text, button) {
   const label = button.querySelector("span") ?? button;
-  const before = label.dataset.label ?? label.textContent;
-  label.dataset.label = before;
+  const original = label.dataset.label ?? label.textContent;
+  label.dataset.label = original;
   label.textContent = (await toClipboard(text)) ? "Copied" : "Not copied";
   clearTimeout(button.saidTimer);
-  button.saidTimer = setTimeout(() => (label.textContent = before), SAID_FOR_MS);
+  button.saidTimer = setTimeout(() => (label.textContent = original), SAID_FOR_MS);
 }
 
 async function toClipboard(text) {

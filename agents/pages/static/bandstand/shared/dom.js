@@ -38,12 +38,12 @@ export function toolButton(words, symbol, action, { shown = false, label = null 
 // Make `nodes` the children of `parent`, in this order. What stands in its place already is not touched: it would lose the
 // focus.
 export function arrange(parent, nodes) {
-  const wanted = new Set(nodes);
-  for (const child of Array.from(parent.children)) if (!wanted.has(child)) child.remove();
-  let place = parent.firstElementChild;
+  const keep = new Set(nodes);
+  for (const child of Array.from(parent.children)) if (!keep.has(child)) child.remove();
+  let next = parent.firstElementChild;
   for (const node of nodes) {
-    if (node === place) place = place.nextElementSibling;
-    else parent.insertBefore(node, place);
+    if (node === next) next = next.nextElementSibling;
+    else parent.insertBefore(node, next);
   }
 }
 
