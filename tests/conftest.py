@@ -1,5 +1,6 @@
 """What every test may use."""
 
+from collections import Counter
 from collections.abc import Iterator
 
 import pytest
@@ -65,4 +66,6 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         truncates = "transactional_db" in getattr(item, "fixturenames", ()) and item.get_closest_marker("django_db")
         assert not truncates, f"{item.nodeid}: with the marker, pytest-django empties every table, the roles' too"
+    twice = [nodeid for nodeid, count in Counter(item.nodeid for item in items).items() if count > 1]
+    assert not twice, f"of tests with one id a worker runs one: {twice}"
     items.sort(key=lambda item: rank_of(item.nodeid))

@@ -54,7 +54,9 @@ class ConsoleAdmin(ModelAdmin):  # type: ignore[type-arg]  # not generic at run 
     actions_on_top = True
 
     def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> Any:
-        """Use the plural name of the model as the title."""
+        """Titled by what it lists. Raises `BadRequest` for a NUL in a filter: PostgreSQL would fail on it."""
+        if any("\x00" in value for values in request.GET.lists() for value in (values[0], *values[1])):
+            raise BadRequest("No row holds a NUL.")
         title = capfirst(str(self.opts.verbose_name_plural))
         context = {"title": title, "media": LIST_MEDIA, **(extra_context or {})}
         return super().changelist_view(request, context)

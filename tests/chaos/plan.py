@@ -81,13 +81,13 @@ EVERY_POINT = Plan(
 )
 SHORT = Plan(
     "short",
-    runner_kills=15,
-    web_kills=2,
+    runner_kills=4,
+    web_kills=1,
     database_kills=1,
     drains=1,
     pauses=1,
-    drops=5,
-    cuts=3,
+    drops=3,
+    cuts=2,
     points=SHORT_POINTS,
     stops=PAUSE_POINTS[:1],
     sessions=8,

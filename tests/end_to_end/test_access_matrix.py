@@ -1,7 +1,7 @@
 """Who may open what: every page, every page and action of the console, and every frame, by every role and kind of key.
 
 Made from what the application has: an address, an action or a frame without a line in these tables fails. The REST
-interface below /api/v1 has a table of its own (`test_rest_matrix`).
+interface below /api/v1 has a table of its own (`agents/api/test_route_matrix.py`).
 """
 
 import re
@@ -18,18 +18,16 @@ from django.db import connections
 from django.test import Client, RequestFactory
 
 from accounts.actor import Scope
-from accounts.models import ApiKey, OutgoingEmail, User
+from accounts.models import ApiKey, User
 from accounts.roles import Role
-from agents.models import AgentSession, BulkAction, Message, Runner, Turn
+from agents.models import AgentSession, Message, Turn
 from agents.relay import close_hub
 from agents.sessions import accept_message
 from agents.ws import frames
 from foundation import strict_json
 from foundation.db_threads import in_db_thread
-from scheduling import q2_sync as schedules
-from scheduling.models import JobRun
-from tests.end_to_end.console.test_admin import session_with_a_turn
-from tests.support.people import agent, key_of, person
+from tests.support.console_pages import MODEL_PAGE, addressed, model_pages, one_row_of_everything
+from tests.support.people import key_of, person
 from tests.support.sockets import Owner, Socket, key_headers
 from tests.support.wire import routes
 
@@ -60,10 +58,11 @@ PAGES: dict[str, str | None] = {
     "/api/docs": None,
     "/api/schema": None,
 }
+APP_PAGES = "^(?P<app_label>accounts|auth|scheduling|agents)/$"
 # Of the console, beside those of its models.
 CONSOLE_PAGES: dict[str, frozenset[Role]] = {
     "/admin/": CONSOLE,
-    "/admin/^(?P<app_label>accounts|auth|scheduling|agents)/$": CONSOLE,
+    f"/admin/{APP_PAGES}": CONSOLE,
     "/admin/autocomplete/": NOBODY,
     "/admin/guide/": CONSOLE,
     "/admin/jsi18n/": CONSOLE,
@@ -102,20 +101,6 @@ ACTIONS: dict[str, dict[str, frozenset[Role]]] = {
     "agents.turn": {"cancel": OPERATORS, "retry": OPERATORS, "requeue": OPERATORS, "fail_turn": OPERATORS},
 }
 
-_MODEL_PAGE = re.compile(r"/admin/(\w+)/(\w+)/(?:<(?:\w+:)?\w+>/)?(?:([\w-]+)/)?$")
-
-
-def model_pages() -> dict[str, list[tuple[str, str]]]:
-    """By model: the address of each of its pages, and what one does there."""
-    found: dict[str, list[tuple[str, str]]] = {}
-    for route in routes():
-        match = _MODEL_PAGE.match(route.pattern)
-        if match is None or route.pattern in CONSOLE_PAGES:
-            continue
-        word = match[3] or ("open" if "<" in route.pattern else "see")
-        found.setdefault(f"{match[1]}.{match[2]}", []).append((route.pattern, word))
-    return found
-
 
 def allowed(model: str, word: str) -> frozenset[Role]:
     if word in {"see", "change", "history"}:
@@ -125,11 +110,15 @@ def allowed(model: str, word: str) -> frozenset[Role]:
     return MODELS[model][word]
 
 
+def console_pages() -> dict[str, list[tuple[str, str]]]:
+    return model_pages(CONSOLE_PAGES)
+
+
 def test_every_address_has_a_line() -> None:
-    others = {route.pattern for route in routes() if not _MODEL_PAGE.match(route.pattern)}
+    others = {route.pattern for route in routes() if not MODEL_PAGE.match(route.pattern)}
     programs = {pattern for pattern in others if pattern.startswith(("/api/v1/", "/v1/", "/chat/"))}
     assert others - programs - CONSOLE_PAGES.keys() == PAGES.keys()
-    pages = model_pages()
+    pages = console_pages()
     assert pages.keys() == MODELS.keys()
     for model, found in pages.items():
         buttons = {word for _, word in found} - {"see", "open", "change", "history", "add", "delete"}
@@ -153,16 +142,9 @@ def test_every_action_has_a_line_and_is_offered_to_its_roles_only() -> None:
 
 @pytest.fixture
 def world(db: None) -> User:
-    """A user of the chat with a session, a turn and a key, and one row of everything else."""
+    """A user of the chat with one row of everything."""
     ada = person("ada", Role.USER)
-    key_of(ada)
-    session_with_a_turn(ada, agent())
-    schedules.sync_schedules()
-    JobRun.objects.create(job="test", asked_by="test")
-    Runner.objects.create(host="host", pid=1, capacity=1)
-    Group.objects.create(name="more")
-    BulkAction.objects.create(operation="cancel", user=ada, targets=[uuid4()], total=1)
-    OutgoingEmail.objects.create(user=ada, kind=OutgoingEmail.Kind.INVITATION)
+    one_row_of_everything(ada)
     return ada
 
 
@@ -171,12 +153,6 @@ def client_as(role: Role | None) -> Client:
     if role is not None:
         client.force_login(person(f"p-{role}", role))
     return client
-
-
-def addressed(pattern: str, model: str) -> str:
-    row = apps.get_model(model).objects.order_by("-pk").first()
-    address = re.sub(r"<(?:\w+:)?\w+>", str(row.pk) if row else "0", pattern)
-    return address + "?after=0" if address.endswith("/live/") else address
 
 
 def expect(answer: Any, *, caller: Role | None, may: frozenset[Role], what: object) -> None:
@@ -189,20 +165,20 @@ def expect(answer: Any, *, caller: Role | None, may: frozenset[Role], what: obje
         assert answer.status_code == 403, (what, caller, answer.status_code)
 
 
-@pytest.mark.parametrize("caller", CALLERS)
 @pytest.mark.parametrize("model", sorted(MODELS))
-def test_the_pages_of_a_model_open_for_its_roles_only(world: User, model: str, caller: Role | None) -> None:
-    client = client_as(caller)
-    for pattern, word in model_pages()[model]:
-        if word == "open":
-            continue  # only leads on to the page of the row
-        address, may = addressed(pattern, model), allowed(model, word)
-        expect(client.get(address), caller=caller, may=may, what=pattern)
-        if caller not in may:
-            before = counts()
-            answer = client.post(address, {"post": "yes", "confirm": "yes", "action": "cancel", "name": "x"})
-            assert answer.status_code in {302, 403}, (pattern, caller, answer.status_code)
-            assert counts() == before, (pattern, caller)
+def test_the_pages_of_a_model_open_for_its_roles_only(world: User, model: str) -> None:
+    for caller in CALLERS:
+        client = client_as(caller)
+        for pattern, word in console_pages()[model]:
+            if word == "open":
+                continue  # only leads on to the page of the row
+            address, may = addressed(pattern, model), allowed(model, word)
+            expect(client.get(address), caller=caller, may=may, what=pattern)
+            if caller not in may:
+                before = counts()
+                answer = client.post(address, {"post": "yes", "confirm": "yes", "action": "cancel", "name": "x"})
+                assert answer.status_code in {302, 403}, (pattern, caller, answer.status_code)
+                assert counts() == before, (pattern, caller)
 
 
 def counts() -> list[Any]:
@@ -231,26 +207,24 @@ def test_an_action_that_is_not_offered_does_nothing(world: User, model: str) -> 
             assert counts() == before, (model, action, role)
 
 
-@pytest.mark.parametrize("caller", CALLERS)
-def test_the_other_pages_open_for_whom_they_are_for(world: User, caller: Role | None) -> None:
-    client = client_as(caller)
-    for pattern, may in CONSOLE_PAGES.items():
-        address = re.sub(
-            r"<(?:\w+:)?\w+>", "0", pattern.replace("^(?P<app_label>accounts|auth|scheduling|agents)/$", "agents/")
-        )
-        answer = client.get(address)
-        if pattern in {"/admin/login/", "/admin/logout/"}:
-            assert answer.status_code in {200, 302, 405}, pattern
-        elif caller in may:
-            assert answer.status_code == 200, (pattern, answer.status_code)
-        else:
-            assert answer.status_code in {302, 403, 404}, (pattern, answer.status_code)
-    for pattern, login in PAGES.items():
-        answer = client.get(re.sub(r"<\w+>", "0", pattern.replace("<uuid:key_id>", str(uuid4()))))
-        if login is not None and caller is None:
-            assert (answer.status_code, answer["Location"].split("?")[0]) == (302, login), pattern
-        else:
-            assert answer.status_code in {200, 302, 404, 405}, (pattern, answer.status_code)
+def test_the_other_pages_open_for_whom_they_are_for(world: User) -> None:
+    for caller in CALLERS:
+        client = client_as(caller)
+        for pattern, may in CONSOLE_PAGES.items():
+            address = re.sub(r"<(?:\w+:)?\w+>", "0", pattern.replace(APP_PAGES, "agents/"))
+            answer = client.get(address)
+            if pattern in {"/admin/login/", "/admin/logout/"}:
+                assert answer.status_code in {200, 302, 405}, pattern
+            elif caller in may:
+                assert answer.status_code == 200, (pattern, answer.status_code)
+            else:
+                assert answer.status_code in {302, 403, 404}, (pattern, answer.status_code)
+        for pattern, login in PAGES.items():
+            answer = client.get(re.sub(r"<\w+>", "0", pattern.replace("<uuid:key_id>", str(uuid4()))))
+            if login is not None and caller is None:
+                assert (answer.status_code, answer["Location"].split("?")[0]) == (302, login), pattern
+            else:
+                assert answer.status_code in {200, 302, 404, 405}, (pattern, answer.status_code)
 
 
 # --- what the chat page and OpenAI's clients ask for ---

@@ -5,6 +5,8 @@ declared. The gate makes the same few requests every time; `EXAMPLES=500` looks 
 import os
 import re
 from collections.abc import Callable, Iterator
+from functools import cache
+from types import FunctionType
 from typing import Any, TypeAlias
 
 import pytest
@@ -21,6 +23,7 @@ Test: TypeAlias = Callable[..., None]
 
 GIVEN = os.environ.get("EXAMPLES")
 UUID = re.compile("[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
+OPERATIONS = [one["operationId"] for path in schema()["paths"].values() for one in path.values()]
 CHECKS = {
     # 412 is for an If-Match that no version of ours can equal.
     "negative_data_rejection": {"expected-statuses": [400, 401, 403, 404, 405, 406, 412, 413, 415, 422, 428]},
@@ -30,9 +33,8 @@ CHECKS = {
 }
 
 
-def requests_of(examples: int, *, coverage: bool) -> Callable[[Test], Test]:
-    """A decorator: a test for every operation. `coverage` goes through the bounds of each parameter and field."""
-    examples = int(GIVEN or examples)
+@cache
+def declared_requests(examples: int, coverage: bool) -> Any:
     config = SchemathesisConfig.from_dict(
         {
             "generation": {"deterministic": not GIVEN, "max-examples": examples, "no-shrink": True},
@@ -40,6 +42,16 @@ def requests_of(examples: int, *, coverage: bool) -> Callable[[Test], Test]:
             "checks": CHECKS,
         }
     )
+    return schemathesis.openapi.from_dict(schema(), config=config)
+
+
+def for_every_operation(examples: int, *, coverage: bool) -> Callable[[Test], Test]:
+    """A decorator: a test of its own in this module for every operation. `coverage` goes through the bounds of each
+    parameter and field.
+
+    schemathesis makes them of one test, but with one id for all of them, and a worker of xdist runs one test of an id.
+    """
+    examples = int(GIVEN or examples)
     bounded = settings(
         max_examples=examples,
         deadline=None,
@@ -48,8 +60,17 @@ def requests_of(examples: int, *, coverage: bool) -> Callable[[Test], Test]:
         phases=[Phase.explicit, Phase.generate],
         suppress_health_check=list(HealthCheck),
     )
-    each: Callable[[Any], Any] = schemathesis.openapi.from_dict(schema(), config=config).parametrize()
-    return lambda test: each(bounded(test))
+
+    def register(test: Test) -> Test:
+        for operation in OPERATIONS:
+            name = f"test_{test.__name__}_{operation}"
+            copy = FunctionType(test.__code__, globals(), name)
+            copy.__annotations__ = test.__annotations__
+            each = declared_requests(examples, coverage).include(operation_id=operation).parametrize()
+            globals()[name] = each(bounded(copy))
+        return test
+
+    return register
 
 
 class Caller:
@@ -99,23 +120,23 @@ def caller(running: Deployment) -> Iterator[Caller]:
     made.close()
 
 
-@requests_of(5, coverage=True)
-def test_with_a_key(case: Any, running: Deployment, caller: Caller) -> None:
+@for_every_operation(5, coverage=True)
+def with_a_key(case: Any, running: Deployment, caller: Caller) -> None:
     caller.send(case, running.keys["ada"])
 
 
-@requests_of(2, coverage=False)
-def test_with_a_key_that_may_only_read(case: Any, running: Deployment, caller: Caller) -> None:
+@for_every_operation(2, coverage=False)
+def with_a_key_that_may_only_read(case: Any, running: Deployment, caller: Caller) -> None:
     status = caller.send(case, running.keys["reader"])
     assert case.method == "GET" or status >= 400
 
 
-@requests_of(2, coverage=False)
-def test_with_the_key_of_somebody_else(case: Any, running: Deployment, caller: Caller) -> None:
+@for_every_operation(2, coverage=False)
+def with_the_key_of_somebody_else(case: Any, running: Deployment, caller: Caller) -> None:
     status = caller.send(case, running.keys["eve"])
     assert status >= 400 or "session_id" not in (case.path_parameters or {})
 
 
-@requests_of(2, coverage=False)
-def test_with_a_key_that_is_none(case: Any, caller: Caller) -> None:
+@for_every_operation(2, coverage=False)
+def with_a_key_that_is_none(case: Any, caller: Caller) -> None:
     assert caller.send(case, "bs_nonsense") in {401, 405}

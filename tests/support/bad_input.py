@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import gzip
+import json
 from typing import Any
+from uuid import UUID
 
 import orjson
 
@@ -12,34 +14,60 @@ JSON = "application/json"
 _DEEP = 20_000
 _BOMB = gzip.compress(bytes(50 * 1024 * 1024))
 
+# What is no strict JSON object.
+MALFORMED_JSON: dict[str, bytes] = {
+    "nothing": b"",
+    "only spaces": b"  ",
+    "a list": b"[]",
+    "null": b"null",
+    "a string": b'"x"',
+    "a number": b"1",
+    "true": b"true",
+    "half an object": b"{",
+    "a trailing comma": b'{"a":1,}',
+    "a comment": b'{"a":1}//',
+    "something behind it": b'{"a":1} x',
+    "two objects": b"{}{}",
+    "single quotes": b"{'a':1}",
+    "a name without quotes": b"{a:1}",
+    "a leading zero": b'{"a":01}',
+    "NaN": b'{"a":NaN}',
+    "Infinity": b'{"a":Infinity}',
+    "minus Infinity": b'{"a":-Infinity}',
+    "a number that overflows": b'{"a":1e400}',
+    "a number of 5,000 digits": b'{"a":' + b"9" * 5000 + b"}",
+    "a BOM": b'\xef\xbb\xbf{"a":1}',
+    "UTF-16": '{"a":1}'.encode("utf-16"),
+    "UTF-32": '{"a":1}'.encode("utf-32"),
+    "invalid UTF-8": b'{"a":"\xff"}',
+    "an overlong form": b'{"a":"\xc0\xaf"}',
+    "a raw control character": b'{"a":"\x01"}',
+    "a raw NUL": b'{"a":"\x00"}',
+    "a raw line feed in a string": b'{"a":"x\ny"}',
+    "an unknown escape": b'{"a":"\\q"}',
+    "a key twice": b'{"a":1,"a":1}',
+    "a key twice, with a space before the colon": b'{"a" :1,"a" :2}',
+    "a key twice, with two spaces before the colon": b'{"a"  :1,"a"  :2}',
+    "a key twice, with a tab before the colon": b'{"a"\t:1,"a"\t:2}',
+    "a key twice, with a line feed before the colon": b'{"a"\n:1,"a"\n:2}',
+    "a key twice, once escaped": b'{"a":1,"\\u0061":2}',
+    "a key twice, deep inside": b'{"x":[{"y":{"a":1,"b":2,"a":3}}]}',
+    "20,000 nested lists": b'{"a":' + b"[" * _DEEP + b"]" * _DEEP + b"}",
+    "20,000 lists that never end": b"[" * _DEEP,
+    "33 levels": b'{"a":' + b"[" * 32 + b"]" * 32 + b"}",
+    "33 levels of objects": b'{"a":' * 33 + b"1" + b"}" * 33,
+    "33 levels behind a string with an escaped quote": b'{"b":"\\"","a":' + b"[" * 32 + b"]" * 32 + b"}",
+    "33 levels behind a string that ends in a backslash": b'{"b":"\\\\","a":' + b"[" * 32 + b"]" * 32 + b"}",
+    "a number of 10,000 digits": b'{"a":' + b"9" * 10_000 + b"}",
+    "20,000 nested objects": b'{"a":' * _DEEP + b"1" + b"}" * _DEEP,
+    "a comment in front": b'{/* x */"a":1}',
+    "a trailing comma behind text": b'{"agent":"demo",}',
+}
+
 # Name: the body, its Content-Type, and other headers. None of them is acceptable where an object is expected.
 BODIES: dict[str, tuple[bytes, str, dict[str, str]]] = {
-    "empty": (b"", JSON, {}),
-    "spaces": (b"  \n", JSON, {}),
-    "a list": (b"[]", JSON, {}),
-    "null": (b"null", JSON, {}),
-    "a string": (b'"x"', JSON, {}),
-    "a number": (b"1", JSON, {}),
-    "true": (b"true", JSON, {}),
-    "half an object": (b"{", JSON, {}),
-    "trailing comma": (b'{"agent":"demo",}', JSON, {}),
-    "two objects": (b"{}{}", JSON, {}),
-    "duplicate keys": (b'{"x":1,"x":2}', JSON, {}),
-    "duplicate keys by escapes": (b'{"x":1,"\\u0078":2}', JSON, {}),
-    "NaN": (b'{"x":NaN}', JSON, {}),
-    "Infinity": (b'{"x":-Infinity}', JSON, {}),
-    "1e400": (b'{"x":1e400}', JSON, {}),
-    "a number of 10,000 digits": (b'{"x":' + b"9" * 10_000 + b"}", JSON, {}),
-    "20,000 nested arrays": (b'{"x":' + b"[" * _DEEP + b"]" * _DEEP + b"}", JSON, {}),
-    "20,000 nested objects": (b'{"x":' * _DEEP + b"1" + b"}" * _DEEP, JSON, {}),
-    "20,000 open brackets": (b"[" * _DEEP, JSON, {}),
-    "comments": (b'{/* x */"x":1}', JSON, {}),
-    "single quotes": (b"{'x':1}", JSON, {}),
-    "a byte order mark": (b"\xef\xbb\xbf{}", JSON, {}),
-    "UTF-16": ('{"x":1}'.encode("utf-16"), JSON, {}),
+    **{name: (raw, JSON, {}) for name, raw in MALFORMED_JSON.items()},
     "UTF-16 declared": ('{"x":1}'.encode("utf-16"), f"{JSON}; charset=utf-16", {}),
-    "invalid UTF-8": (b'{"x":"\xff\xfe"}', JSON, {}),
-    "overlong UTF-8": (b'{"x":"\xc0\xaf"}', JSON, {}),
     "a surrogate in UTF-8": (b'{"x":"\xed\xa0\x80"}', JSON, {}),
     "a lone surrogate as a name": (b'{"\\ud800":1}', JSON, {}),
     "NUL as a name": (b'{"\\u0000":1}', JSON, {}),
@@ -90,8 +118,9 @@ WRONG_TYPES: list[Any] = [None, True, 0, -1, 1.0, 2**63, 2**64, -(2**63) - 1, 1e
 
 # In place of an id in a path (quoted as they would be).
 IDS = [
-    "0", "-1", "1", "1.0", "true", "null", "undefined", "9223372036854775808", "1e3", "01890000", "x" * 300,
-    "..", "..%2f..%2fetc%2fpasswd", "%00", "%ff", "%ed%a0%80", "%0d%0aX-Evil:1", "{0}",
+    "x", "%00", "-1", "9223372036854775808", "..%2f", "0", "1", "1.0", "true", "null", "undefined", "1e3", "01890000",
+    "x" * 300,
+    "None", "..", "..%2f..%2fetc%2fpasswd", "%ff", "%ed%a0%80", "%0d%0aX-Evil:1", "{0}",
     "%7B01890000-0000-7000-8000-00000000000a%7D",
     "018900000000700080000000000000a0", "urn:uuid:01890000-0000-7000-8000-00000000000a", "'%20OR%201=1--", "*",
     "%25%30%30",
@@ -105,6 +134,31 @@ QUERIES = [
     "agent__groups__name=x", "id__in=1,2", "id__regex=(a%2B)%2B$", "format=admin", "fields=*", "__class__=x", "%00=1",
     "%ff=%ff", "a[b]=c", "x=" + "y" * 8000, "&".join(f"p{n}=1" for n in range(1500)),
 ]  # fmt: skip
+
+# Query strings for the console's lists.
+LIST_QUERIES = [
+    "q=%00", "q=%ff", "q=" + "x" * 5000, "q='%20OR%201=1", "p=-1", "p=99999999999999999999", "p=x", "all=",
+    "o=99.-99.x", "o=" + "1." * 2000, "e=1", "_to_field=password", "_popup=1&_to_field=x", "_changelist_filters=%00",
+    "_facets=1", "password__startswith=p", "user__password__regex=(a%2B)%2B$", "id__in=" + "x," * 500,
+    "is_active__exact=%00", "since=x&until=%00", "agent=%00", "state=%27", "user=99999999999999999999999", "cost=NaN",
+    "release=-1", "error=%ed%a0%80", "q=no%20such%20thing", "q=" + "x" * 10_000, "p=999999", "o=1.2.3",
+    "id__exact=x", "age=century", "status__exact=x", "agent__id__exact=x",
+]  # fmt: skip
+
+# For each filter of a list.
+FILTER_VALUES = [
+    "\x00", "x", "-1", "1e400", "9" * 30, "2026-02-30", "0001-01-01", "9999-12-31",
+    "01890000-0000-7000-8000-00000000000a",
+]  # fmt: skip
+
+# In the fields of the console's forms.
+FORM_VALUES = [
+    *UNSTORABLE.values(), ODD["64 KB without a space"], ODD["right to left"], ODD["markup"], ODD["a template"], "-1",
+    "1e400", "[", "{",
+]  # fmt: skip
+
+# In place of the rows of a console's action.
+ROWS = ["a\x00b", "x", "-1", "9" * 40, "", "' OR 1=1 --"]
 
 # Headers with values that cannot be right; each alone.
 HEADERS: list[tuple[str, bytes]] = [
@@ -147,6 +201,64 @@ HEADERS: list[tuple[str, bytes]] = [
 
 def with_text(example: dict[str, Any], field: str, text: str) -> bytes:
     """`example` with `text` in `field`, written so that a lone surrogate arrives as an escape."""
-    import json
-
     return json.dumps({**example, field: text}).encode()
+
+
+# On a websocket: what is no frame, and frames whose fields are wrong.
+_TURN = UUID("019b2c3d-4e5f-7a6b-8c7d-0123456789ab")
+MALFORMED_FRAMES = [
+    "",
+    "{",
+    "[",
+    "null",
+    "[1]",
+    "1",
+    '"x"',
+    "true",
+    "NaN",
+    '{"type":"resume","after":NaN}',
+    '{"type":"resume","after":Infinity}',
+    '{"type":"resume","after":1e400}',
+    '{"type":"ping",}',
+    '{"type":"ping","type":"ping"}',
+    '\ufeff{"type":"ping"}',
+    "[" * 20_000,
+    '{"type":' * 20_000,
+    "{}",
+    '{"type":null}',
+    '{"type":7}',
+    '{"type":["ping"]}',
+    '{"type":"unknown"}',
+    '{"type":"__class__"}',
+    '{"type":"Ping"}',
+]
+INVALID_FRAMES = [
+    '{"type":"resume"}',
+    '{"type":"resume","after":null}',
+    '{"type":"resume","after":-1}',
+    '{"type":"resume","after":9223372036854775808}',
+    '{"type":"resume","after":1.0}',
+    '{"type":"resume","after":true}',
+    '{"type":"resume","after":"1"}',
+    '{"type":"seen","seq":[1]}',
+    '{"type":"ping","extra":1}',
+    '{"type":"turn.cancel"}',
+    '{"type":"turn.cancel","turn":1}',
+    '{"type":"turn.cancel","turn":"../"}',
+    '{"type":"turn.cancel","turn":"%00"}',
+    f'{{"type":"turn.cancel","turn":"{_TURN.hex}"}}',
+    f'{{"type":"turn.cancel","turn":"{{{_TURN}}}"}}',
+    '{"type":"message.create","text":"Hi"}',
+    '{"type":"message.create","client_msg_id":"","text":"Hi"}',
+    '{"type":"message.create","client_msg_id":"a b","text":"Hi"}',
+    '{"type":"message.create","client_msg_id":"é","text":"Hi"}',
+    '{"type":"message.create","client_msg_id":1,"text":"Hi"}',
+    f'{{"type":"message.create","client_msg_id":"{"a" * 256}","text":"Hi"}}',
+    '{"type":"message.create","client_msg_id":"a"}',
+    '{"type":"message.create","client_msg_id":"a","text":["Hi"]}',
+    '{"type":"message.create","client_msg_id":"a","text":"\\ud800"}',
+    '{"type":"message.create","client_msg_id":"a","text":"\\u0000"}',
+    '{"type":"message.create","client_msg_id":"a","text":"Hi","author":"agent"}',
+    '{"type":"message.create","client_msg_id":"a","text":"Hi","parent":"x"}',
+    '{"type":"message.create","client_msg_id":"a","text":"Hi","parent":0}',
+]

@@ -9,16 +9,19 @@ from __future__ import annotations
 from pathlib import PurePosixPath
 from typing import Final
 
-# By how long they take, in seconds on two cores.
+# By how long they take. In seconds of processor time, those of the processes that they start among them.
 LONGEST: Final = (
     "tests/browser",  # 120
-    "tests/end_to_end/bandstand/supervisor/test_supervisor.py",  # 40
-    "tests/end_to_end/test_chaos_short.py",  # 30
-    "tests/end_to_end/agents/openai_api/test_openai_client.py",
-    "tests/end_to_end/test_api_guide.py",
+    "tests/end_to_end/bandstand/supervisor/test_supervisor.py",  # 50, and waits for starts and ends
+    "tests/end_to_end/test_bad_input.py",  # 35
+    "tests/end_to_end/test_chaos_short.py",  # 35
+    "tests/unit/agents/llm/test_conformance.py",  # 17
+    "tests/unit/agents/llm/pydantic_ai/test_adapter.py",  # 15
+    "tests/end_to_end/agents/openai_api/test_openai_client.py",  # 11
+    "tests/end_to_end/test_declared_input.py",  # 10
     "tests/end_to_end/test_websocket_cuts.py",
-    "tests/end_to_end/bandstand/supervisor/test_shared_port.py",
-    "tests/end_to_end/test_declared_input.py",
+    "tests/end_to_end/test_api_guide.py",
+    "tests/integration/agents/journal/test_replay_after_waits.py",
 )
 
 

@@ -14,54 +14,10 @@ from hypothesis import strategies as st
 from foundation import strict_json
 from foundation.clock import now
 from foundation.errors import InvalidInput, Malformed, TooLarge
-
-MALFORMED: dict[str, bytes | str] = {
-    "nothing": b"",
-    "only spaces": b"  ",
-    "a list": b"[]",
-    "null": b"null",
-    "a string": b'"x"',
-    "a number": b"1",
-    "true": b"true",
-    "half an object": b"{",
-    "a trailing comma": b'{"a":1,}',
-    "a comment": b'{"a":1}//',
-    "something behind it": b'{"a":1} x',
-    "two objects": b"{}{}",
-    "single quotes": b"{'a':1}",
-    "a name without quotes": b"{a:1}",
-    "a leading zero": b'{"a":01}',
-    "NaN": b'{"a":NaN}',
-    "Infinity": b'{"a":Infinity}',
-    "minus Infinity": b'{"a":-Infinity}',
-    "a number that overflows": b'{"a":1e400}',
-    "a number of 5,000 digits": b'{"a":' + b"9" * 5000 + b"}",
-    "a BOM": b'\xef\xbb\xbf{"a":1}',
-    "UTF-16": '{"a":1}'.encode("utf-16"),
-    "UTF-32": '{"a":1}'.encode("utf-32"),
-    "invalid UTF-8": b'{"a":"\xff"}',
-    "an overlong form": b'{"a":"\xc0\xaf"}',
-    "a raw control character": b'{"a":"\x01"}',
-    "a raw NUL": b'{"a":"\x00"}',
-    "a raw line feed in a string": b'{"a":"x\ny"}',
-    "an unknown escape": b'{"a":"\\q"}',
-    "a key twice": b'{"a":1,"a":1}',
-    "a key twice, with a space before the colon": b'{"a" :1,"a" :2}',
-    "a key twice, with two spaces before the colon": b'{"a"  :1,"a"  :2}',
-    "a key twice, with a tab before the colon": b'{"a"\t:1,"a"\t:2}',
-    "a key twice, with a line feed before the colon": b'{"a"\n:1,"a"\n:2}',
-    "a key twice, once escaped": b'{"a":1,"\\u0061":2}',
-    "a key twice, deep inside": b'{"x":[{"y":{"a":1,"b":2,"a":3}}]}',
-    "20,000 nested lists": b'{"a":' + b"[" * 20_000 + b"]" * 20_000 + b"}",
-    "20,000 lists that never end": b"[" * 20_000,
-    "33 levels": b'{"a":' + b"[" * 32 + b"]" * 32 + b"}",
-    "33 levels of objects": b'{"a":' * 33 + b"1" + b"}" * 33,
-    "33 levels behind a string with an escaped quote": b'{"b":"\\"","a":' + b"[" * 32 + b"]" * 32 + b"}",
-    "33 levels behind a string that ends in a backslash": b'{"b":"\\\\","a":' + b"[" * 32 + b"]" * 32 + b"}",
-}
+from tests.support.bad_input import MALFORMED_JSON
 
 
-@pytest.mark.parametrize("raw", MALFORMED.values(), ids=MALFORMED.keys())
+@pytest.mark.parametrize("raw", MALFORMED_JSON.values(), ids=MALFORMED_JSON.keys())
 def test_what_is_not_strict_json_is_malformed(raw: bytes) -> None:
     with pytest.raises(Malformed):
         strict_json.loads(raw)

@@ -27,7 +27,6 @@ from agents.ws.limits import SocketLimits
 from foundation.db_threads import in_db_thread
 from tests.support.people import key_of, person
 from tests.support.sockets import Owner, Socket, deltas, key_headers, write_events
-from tests.unit.agents.ws.test_frames import INVALID, MALFORMED
 
 pytestmark = pytest.mark.usefixtures("transactional_db")
 
@@ -412,22 +411,6 @@ async def test_the_default_limits_are_the_published_ones() -> None:
 
 
 # --- bad input ---
-
-
-async def test_one_bad_frame_gets_an_error_and_the_socket_stays(owner: Owner) -> None:
-    corpus = [*MALFORMED, *INVALID]
-    for four in (corpus[n : n + 4] for n in range(0, len(corpus), 4)):
-        async with socket(owner) as ws:
-            await ws.until("ready")
-            for text in four:
-                await ws.send_text(text)
-                error = await ws.receive()
-                assert error["type"] == "error"
-                assert error["code"] in ("malformed", "invalid"), text
-                assert error["retryable"] is False
-                assert {"detail", "ref"} <= error.keys()
-                assert await ws.silent()
-    assert await in_db_thread(Message.objects.count) == 0
 
 
 async def test_a_binary_frame_gets_an_error_and_the_socket_stays(owner: Owner) -> None:

@@ -54,6 +54,23 @@ def make(data_dir: Path) -> Iterator[Callable[..., Cluster]]:
 Maker = Callable[..., Cluster]
 
 
+@pytest.fixture(scope="module")
+def shared_cluster() -> Iterator[Cluster]:
+    with tempfile.TemporaryDirectory(prefix="bandstand-test-") as folder:
+        Path(folder).chmod(0o711)
+        cluster = Cluster(Path(folder) / "data")
+        cluster.start()
+        yield cluster
+        cluster.stop()
+
+
+@pytest.fixture
+def cluster(shared_cluster: Cluster) -> Cluster:
+    """One that runs, for one test after the other; they may stop and kill it."""
+    shared_cluster.start()
+    return shared_cluster
+
+
 def rows(url: str) -> list[int]:
     with psycopg.connect(url) as connection:
         connection.execute("CREATE TABLE IF NOT EXISTS kept (n int)")
@@ -68,15 +85,14 @@ def refusal(cluster: Cluster) -> str:
     return str(caught.value)
 
 
-def test_a_cluster_keeps_its_rows_over_stop_kill_and_another_process(make: Maker, data_dir: Path) -> None:
-    cluster = make(data_dir)
-    url = cluster.start()
-    assert rows(url) == [0]
+def test_a_cluster_keeps_its_rows_over_stop_kill_and_another_process(cluster: Cluster) -> None:
+    url = cluster.url
+    before = rows(url)
     other = (
         "import sys; from pathlib import Path; from bandstand.embedded import Cluster; c = Cluster(Path(sys.argv[1]))"
     )
     told = subprocess.run(
-        [sys.executable, "-c", f"{other}; print(c.pid, c.url)", str(data_dir)],
+        [sys.executable, "-c", f"{other}; print(c.pid, c.url)", str(cluster.data_dir)],
         env={**os.environ, "PYTHONPATH": str(ROOT / "platform")},
         capture_output=True,
         text=True,
@@ -86,23 +102,22 @@ def test_a_cluster_keeps_its_rows_over_stop_kill_and_another_process(make: Maker
 
     cluster.stop()
     assert cluster.pid is None
-    assert rows(cluster.start()) == [0, 1]
+    assert rows(cluster.start()) == [*before, len(before)]
 
     killed = cluster.pid
     cluster.kill()
     assert cluster.pid is None
     assert (cluster.home / "data" / PID_FILE).exists()
-    assert rows(cluster.start()) == [0, 1, 2]
+    assert rows(cluster.start()) == [*before, len(before), len(before) + 1]
     assert cluster.pid != killed
     assert cluster.start() == cluster.url  # it runs: nothing to do
 
 
-def test_what_protects_a_cluster(make: Maker, data_dir: Path) -> None:
-    cluster = make(data_dir)
-    url = cluster.start()
+def test_what_protects_a_cluster(cluster: Cluster) -> None:
+    url = cluster.url
     assert cluster.pid is not None
     assert os.getsid(cluster.pid) == cluster.pid  # out of reach of the terminal's Ctrl-C
-    assert stat.S_IMODE((data_dir / "postgres.json").stat().st_mode) == 0o600
+    assert stat.S_IMODE((cluster.data_dir / "postgres.json").stat().st_mode) == 0o600
     assert stat.S_IMODE(cluster.socket.stat().st_mode) == 0o700
     assert stat.S_IMODE((cluster.home / "data").stat().st_mode) == 0o700
     assert stat.S_IMODE(cluster.log.stat().st_mode) == 0o600
@@ -120,8 +135,8 @@ def test_what_protects_a_cluster(make: Maker, data_dir: Path) -> None:
         assert b"SECRET_KEY" not in environment.read_bytes()
 
 
-def test_the_application_may_make_databases_with_vectors(make: Maker, data_dir: Path) -> None:
-    url = make(data_dir).start()
+def test_the_application_may_make_databases_with_vectors(cluster: Cluster) -> None:
+    url = cluster.url
     with psycopg.connect(url, autocommit=True) as connection:
         connection.execute("CREATE DATABASE another")
     with psycopg.connect(url.replace("/bandstand?", "/another?")) as connection:
@@ -155,13 +170,12 @@ def test_a_first_start_that_was_cut_short_is_made_good(make: Maker, data_dir: Pa
     assert rows(cluster.start()) == [0]
 
 
-def test_a_pid_file_of_somebody_else_is_no_obstacle(make: Maker, data_dir: Path) -> None:
-    cluster = make(data_dir)
-    cluster.start()
+def test_a_pid_file_of_somebody_else_is_no_obstacle(cluster: Cluster) -> None:
+    before = rows(cluster.url)
     cluster.kill()
     pid_file = cluster.home / "data" / PID_FILE
     pid_file.write_text(pid_file.read_text().replace(pid_file.read_text().split("\n")[0], str(os.getpid()), 1))
-    assert rows(cluster.start()) == [0]
+    assert rows(cluster.start()) == [*before, len(before)]
 
 
 def test_a_folder_that_we_did_not_make_is_refused_and_left_alone(make: Maker, data_dir: Path) -> None:
@@ -177,14 +191,12 @@ def test_an_empty_folder_is_taken(make: Maker, data_dir: Path) -> None:
     assert (data_dir / MARKER).exists()
 
 
-def test_a_copy_of_a_data_directory_does_not_take_the_originals_database(make: Maker, data_dir: Path) -> None:
-    cluster = make(data_dir)
-    cluster.start()
-    copy = data_dir.with_name("copy")
+def test_a_copy_of_a_data_directory_does_not_take_the_originals_database(cluster: Cluster, data_dir: Path) -> None:
+    copy = data_dir
     copy.mkdir()
     for name in (MARKER, "postgres.json"):
-        shutil.copy(data_dir / name, copy / name)
-    assert "was copied or moved from" in refusal(make(copy))
+        shutil.copy(cluster.data_dir / name, copy / name)
+    assert "was copied or moved from" in refusal(Cluster(copy))
     assert cluster.pid is not None
 
 
@@ -262,15 +274,15 @@ def test_programs_that_the_account_cannot_reach_are_copied(
     assert stat.S_IMODE(hidden.parent.stat().st_mode) == 0o700
 
 
-def test_several_clusters_run_side_by_side(make: Maker, data_dir: Path) -> None:
-    first, second = make(data_dir), make(data_dir.with_name("second"))
-    assert rows(first.start()) == rows(second.start()) == [0]
-    assert first.pid != second.pid
+def test_several_clusters_run_side_by_side(cluster: Cluster, make: Maker, data_dir: Path) -> None:
+    second = make(data_dir)
+    before = rows(cluster.url)
+    assert rows(second.start()) == [0]
+    assert rows(cluster.url) == [*before, len(before)]
+    assert cluster.pid != second.pid
 
 
-def test_the_end_can_be_waited_for(make: Maker, data_dir: Path) -> None:
-    cluster = make(data_dir)
-    cluster.start()
+def test_the_end_can_be_waited_for(cluster: Cluster) -> None:
     with psycopg.connect(cluster.url) as connection, socket.socket(fileno=os.dup(connection.fileno())) as client:
         cluster.kill()
         cluster.wait()

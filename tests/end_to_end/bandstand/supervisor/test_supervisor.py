@@ -1,19 +1,41 @@
-"""`make run`'s supervisor, on real processes: what it starts, restarts, refuses and leaves behind (nothing)."""
+"""`make run`'s supervisor, on real processes: what it starts, restarts, refuses and leaves behind (nothing).
 
+One installation of two web processes and two runners behind one port serves most tests, those of clients that behave
+badly among them; each leaves it whole.
+"""
+
+import asyncio
+import json
 import os
 import re
 import signal
+import socket
 import tempfile
-from collections.abc import Iterator
+import uuid
+from collections.abc import AsyncIterator, Iterator
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from pathlib import Path
+from typing import Any
 
+import aiohttp
 import psutil
 import pytest
+from websockets.asyncio.client import ClientConnection, connect
+from websockets.exceptions import ConnectionClosed
+from websockets.typing import Subprotocol
 
 from bandstand.embedded import Cluster
 from bandstand.supervisor import processes
 from bandstand.supervisor.processes import ChildProcess
+from tests.support.guide import run_tests, write_package
 from tests.support.running import STOP_SECONDS, Running, wait_for
+
+PARTS = ["runner-1", "runner-2", "scheduler", "web-1", "web-2"]
+PATIENCE_SECONDS = 60.0
+# Enough connections that the kernel gives each process some of them, and fewer than one person may have.
+DOORS = 14
+QUICK = "[[offline pace_ms=0 text=hi]]"
+ANSWER = "one two three four five six seven eight nine ten"
 
 
 @pytest.fixture(scope="module")
@@ -25,11 +47,20 @@ def folder() -> Iterator[Path]:
 
 
 @pytest.fixture(scope="module")
-def running(folder: Path) -> Iterator[Running]:
+def installation(folder: Path) -> Iterator[Running]:
+    running = Running(folder / "running", WEB="2", RUNNERS="2").wait_until_ready()
+    yield running
+    assert running.end(signal.SIGINT) <= STOP_SECONDS
+    assert running.process.returncode == 0
+    assert running.left() == []
+
+
+@pytest.fixture
+def running(installation: Running) -> Running:
     """An installation that runs; a test may kill its parts, and waits until they are back."""
-    installation = Running(folder / "running", WEB="2").wait_until_ready()
-    yield installation
-    installation.end()
+    wait_for(lambda: sorted(installation.children()) == PARTS)
+    installation.wait_until_all_parts_work()
+    return installation
 
 
 def refusal(running: Running) -> str:
@@ -53,8 +84,8 @@ def test_a_first_start_shows_address_and_login_and_keeps_them_private(running: R
 
 
 def test_all_parts_work(running: Running) -> None:
-    running.wait_until_all_parts_work()
-    assert sorted(running.children()) == ["runner-1", "scheduler", "web-1", "web-2"]
+    assert running.get("/ready")[0] == 200
+    assert sorted(running.children()) == PARTS
 
 
 def test_a_second_start_on_the_same_data_is_refused(running: Running) -> None:
@@ -135,10 +166,12 @@ def test_a_killed_child_is_started_again(running: Running, name: str) -> None:
 
 
 def test_no_connection_is_refused_while_a_web_process_is_replaced(running: Running) -> None:
-    for name in ("web-1", "web-2"):
-        os.kill(running.children()[name], signal.SIGTERM)
+    before = {name: pid for name, pid in running.children().items() if name.startswith("web")}
+    for pid in before.values():
+        os.kill(pid, signal.SIGTERM)
     statuses = [running.get("/health")[0] for _ in range(10)]
     assert set(statuses) == {200}
+    wait_for(lambda: not before.items() & running.children().items())
 
 
 def test_a_killed_database_is_started_again(running: Running) -> None:
@@ -150,7 +183,7 @@ def test_a_killed_database_is_started_again(running: Running) -> None:
     running.wait_until_all_parts_work()
 
 
-def test_a_killed_supervisor_leaves_nothing_that_the_next_start_does_not_clean_up(folder: Path) -> None:
+def test_what_a_killed_supervisor_left_is_cleaned_up_and_a_second_signal_ends_what_will_not_end(folder: Path) -> None:
     data_dir = folder / "killed"
     first = Running(data_dir).wait_until_ready()
     orphans = first.children()
@@ -159,7 +192,7 @@ def test_a_killed_supervisor_leaves_nothing_that_the_next_start_does_not_clean_u
     first.wait()
     assert all(psutil.pid_exists(pid) for pid in [*orphans.values(), database or 0])
 
-    second = Running(data_dir, first.port).wait_until_ready()
+    second = Running(data_dir, first.port, RUNNERS="0").wait_until_ready()
     assert "Ended what a killed supervisor had left" in second.said
     assert not set(orphans.values()) & set(second.children().values())
     assert Cluster(data_dir).pid != database
@@ -167,8 +200,10 @@ def test_a_killed_supervisor_leaves_nothing_that_the_next_start_does_not_clean_u
     assert password is not None
     assert password[1] not in second.said  # it was shown once
 
-    assert second.end(signal.SIGINT) <= STOP_SECONDS
-    assert second.process.returncode == 0
+    os.kill(second.children()["web-1"], signal.SIGSTOP)
+    second.process.send_signal(signal.SIGTERM)
+    wait_for(lambda: "Stopping" in second.said)
+    assert second.end() <= STOP_SECONDS
     assert second.left() == []
 
 
@@ -180,10 +215,161 @@ def test_a_signal_during_the_start_ends_it(folder: Path) -> None:
     assert running.left() == []
 
 
-def test_a_second_signal_ends_a_child_that_will_not_end(folder: Path) -> None:
-    running = Running(folder / "stubborn", RUNNERS="0").wait_until_ready()
-    os.kill(running.children()["web-1"], signal.SIGSTOP)
-    running.process.send_signal(signal.SIGTERM)
-    wait_for(lambda: "Stopping" in running.said)
-    assert running.end() <= STOP_SECONDS
-    assert running.left() == []
+# --- two web processes and two runners behind one port, and clients that behave badly ---
+
+
+@pytest.fixture(scope="module")
+def key(installation: Running) -> str:
+    return installation.manage("create_api_key", "--user", "owner").strip()
+
+
+@pytest.fixture
+async def rest(running: Running, key: str) -> AsyncIterator[aiohttp.ClientSession]:
+    """A client that makes a new connection for every request."""
+    connector = aiohttp.TCPConnector(force_close=True, limit=0)
+    headers = {"Authorization": f"Bearer {key}"}
+    timeout = aiohttp.ClientTimeout(total=PATIENCE_SECONDS)
+    base = f"http://127.0.0.1:{running.port}"
+    async with aiohttp.ClientSession(base, connector=connector, headers=headers, timeout=timeout) as client:
+        yield client
+
+
+async def new_session(rest: aiohttp.ClientSession) -> str:
+    async with rest.post("/api/v1/sessions", json={"agent": "demo"}) as answer:
+        assert answer.status == 201, await answer.text()
+        return str((await answer.json())["id"])
+
+
+async def play(rest: aiohttp.ClientSession, session: str, text: str, *, key: str | None = None) -> dict[str, Any]:
+    """One turn from its acceptance to its end."""
+    headers = {"Prefer": "wait=60", "Idempotency-Key": key or str(uuid.uuid4())}
+    async with rest.post(f"/api/v1/sessions/{session}/turns", json={"input": text}, headers=headers) as answer:
+        assert answer.status == 200, await answer.text()
+        turn: dict[str, Any] = await answer.json()
+        return turn
+
+
+@asynccontextmanager
+async def door(running: Running, key: str, session: str, **options: Any) -> AsyncIterator[ClientConnection]:
+    """A websocket on the session, resumed from its beginning."""
+    async with connect(
+        f"ws://127.0.0.1:{running.port}/ws/sessions/{session}/",
+        subprotocols=[Subprotocol("bandstand.v1")],
+        additional_headers={"Authorization": f"Bearer {key}"},
+        **options,
+    ) as opened:
+        await opened.recv()
+        await opened.send(json.dumps({"type": "resume", "after": 0}))
+        yield opened
+
+
+async def heard(opened: ClientConnection) -> list[tuple[int, str]]:
+    """All events until a turn is completed."""
+    events = []
+    async with asyncio.timeout(PATIENCE_SECONDS):
+        async for text in opened:
+            frame = json.loads(text)
+            if frame["type"] == "event":
+                events.append((frame["seq"], frame["event"]))
+                if frame["event"] == "turn.completed":
+                    return events
+    raise AssertionError("closed before the turn was over")
+
+
+def web_processes(running: Running) -> list[psutil.Process]:
+    return [psutil.Process(pid) for name, pid in running.children().items() if name.startswith("web")]
+
+
+def connections(process: psutil.Process, port: int) -> int:
+    found = process.net_connections("tcp")
+    return sum(each.status == psutil.CONN_ESTABLISHED and each.laddr.port == port for each in found)
+
+
+async def test_all_doors_show_one_log_whichever_process_they_lead_to(
+    running: Running, key: str, rest: aiohttp.ClientSession
+) -> None:
+    session = await new_session(rest)
+    async with AsyncExitStack() as stack:
+        doors = [await stack.enter_async_context(door(running, key, session)) for _ in range(DOORS)]
+        open_in = [connections(process, running.port) for process in web_processes(running)]
+        assert len(open_in) == 2
+        assert min(open_in) > 0, open_in
+        await doors[0].send(
+            json.dumps(
+                {"type": "message.create", "client_msg_id": str(uuid.uuid4()), "text": f'[[offline text="{ANSWER}"]]'}
+            )
+        )
+        logs = await asyncio.gather(*map(heard, doors))
+    assert all(log == logs[0] for log in logs)
+    assert [seq for seq, _ in logs[0]] == list(range(1, len(logs[0]) + 1))
+
+
+async def test_one_key_over_many_doors_at_once_is_one_turn(rest: aiohttp.ClientSession) -> None:
+    session, same = await new_session(rest), str(uuid.uuid4())
+    turns = await asyncio.gather(*(play(rest, session, "hello", key=same) for _ in range(DOORS)))
+    assert len({turn["id"] for turn in turns}) == 1
+    async with rest.get(f"/api/v1/sessions/{session}/messages") as answer:
+        assert [message["author"] for message in (await answer.json())["results"]] == ["user", "agent"]
+
+
+async def test_a_client_that_never_reads_and_one_that_floods_harm_nobody(
+    running: Running, key: str, rest: aiohttp.ClientSession
+) -> None:
+    before = sum(process.memory_info().rss for process in web_processes(running))
+    loud, quiet = await new_session(rest), await new_session(rest)
+    flood = asyncio.create_task(flooded(running, key, quiet))
+    async with AsyncExitStack() as stack:
+        unread: list[ClientConnection] = []
+        for _ in range(DOORS):
+            # A window of a few kilobytes, and nobody who empties it.
+            options = {"sock": deaf(running.port), "max_queue": 1}
+            unread.append(await stack.enter_async_context(door(running, key, loud, **options)))
+            unread[-1].transport.pause_reading()
+        for number in range(3):
+            long = f'[[offline pace_ms=0 text="{ANSWER * 1000} {number}"]]'
+            others = [await new_session(rest) for _ in range(4)]
+            turns = await asyncio.gather(play(rest, loud, long), *(play(rest, other, QUICK) for other in others))
+            assert {turn["status"] for turn in turns} == {"completed"}
+        grown = sum(process.memory_info().rss for process in web_processes(running)) - before
+        for each in unread:
+            each.transport.abort()
+    assert await flood in (4429, 1006)
+    assert grown < 64 * 1024 * 1024
+    assert running.get("/ready")[0] == 200
+
+
+def deaf(port: int) -> socket.socket:
+    made = socket.socket()
+    made.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+    made.connect(("127.0.0.1", port))
+    made.setblocking(False)
+    return made
+
+
+async def flooded(running: Running, key: str, session: str) -> int | None:
+    """Send as fast as the server takes it; the code that it closes with, or 1006 where the close overtook it."""
+    async with door(running, key, session) as opened, asyncio.timeout(PATIENCE_SECONDS):
+        sending = asyncio.create_task(pinging(opened))
+        with suppress(ConnectionClosed):
+            async for _ in opened:
+                pass
+        await sending
+    return opened.close_code
+
+
+async def pinging(opened: ClientConnection) -> None:
+    with suppress(ConnectionClosed):
+        while True:
+            await opened.send(json.dumps({"type": "ping"}))
+
+
+def test_two_of_each_are_told_apart_in_the_logs(running: Running) -> None:
+    names = sorted(path.name for path in (running.data_dir / "logs").glob("*.log"))
+    assert [name for name in names if re.match("web|runner", name)] == [
+        "runner-1.log", "runner-2.log", "web-1.log", "web-2.log",
+    ]  # fmt: skip
+
+
+def test_the_builders_guide_asks_a_release_its_questions(running: Running, key: str, tmp_path: Path) -> None:
+    url = f"http://127.0.0.1:{running.port}"
+    run_tests(write_package(tmp_path), "tests/test_release.py", BANDSTAND_URL=url, BANDSTAND_API_KEY=key)

@@ -10,6 +10,7 @@ from agents.ws.frames import MessageCreate, Ping, Resume, Seen, TurnCancel, fram
 from agents.ws.limits import Rate, Window
 from foundation import strict_json
 from foundation.errors import BandstandError, InvalidInput, Malformed, TooLarge
+from tests.support.bad_input import INVALID_FRAMES, MALFORMED_FRAMES
 
 TURN = UUID("019b2c3d-4e5f-7a6b-8c7d-0123456789ab")
 
@@ -35,72 +36,13 @@ def test_a_good_frame_is_read(text: str, frame: object) -> None:
     assert read_frame(text) == frame
 
 
-MALFORMED = [
-    "",
-    "{",
-    "[",
-    "null",
-    "[1]",
-    "1",
-    '"x"',
-    "true",
-    "NaN",
-    '{"type":"resume","after":NaN}',
-    '{"type":"resume","after":Infinity}',
-    '{"type":"resume","after":1e400}',
-    '{"type":"ping",}',
-    '{"type":"ping","type":"ping"}',
-    '\ufeff{"type":"ping"}',
-    "[" * 20_000,
-    '{"type":' * 20_000,
-    "{}",
-    '{"type":null}',
-    '{"type":7}',
-    '{"type":["ping"]}',
-    '{"type":"unknown"}',
-    '{"type":"__class__"}',
-    '{"type":"Ping"}',
-]
-
-INVALID = [
-    '{"type":"resume"}',
-    '{"type":"resume","after":null}',
-    '{"type":"resume","after":-1}',
-    '{"type":"resume","after":9223372036854775808}',
-    '{"type":"resume","after":1.0}',
-    '{"type":"resume","after":true}',
-    '{"type":"resume","after":"1"}',
-    '{"type":"seen","seq":[1]}',
-    '{"type":"ping","extra":1}',
-    '{"type":"turn.cancel"}',
-    '{"type":"turn.cancel","turn":1}',
-    '{"type":"turn.cancel","turn":"../"}',
-    '{"type":"turn.cancel","turn":"%00"}',
-    f'{{"type":"turn.cancel","turn":"{TURN.hex}"}}',
-    f'{{"type":"turn.cancel","turn":"{{{TURN}}}"}}',
-    '{"type":"message.create","text":"Hi"}',
-    '{"type":"message.create","client_msg_id":"","text":"Hi"}',
-    '{"type":"message.create","client_msg_id":"a b","text":"Hi"}',
-    '{"type":"message.create","client_msg_id":"é","text":"Hi"}',
-    '{"type":"message.create","client_msg_id":1,"text":"Hi"}',
-    f'{{"type":"message.create","client_msg_id":"{"a" * 256}","text":"Hi"}}',
-    '{"type":"message.create","client_msg_id":"a"}',
-    '{"type":"message.create","client_msg_id":"a","text":["Hi"]}',
-    '{"type":"message.create","client_msg_id":"a","text":"\\ud800"}',
-    '{"type":"message.create","client_msg_id":"a","text":"\\u0000"}',
-    '{"type":"message.create","client_msg_id":"a","text":"Hi","author":"agent"}',
-    '{"type":"message.create","client_msg_id":"a","text":"Hi","parent":"x"}',
-    '{"type":"message.create","client_msg_id":"a","text":"Hi","parent":0}',
-]
-
-
-@pytest.mark.parametrize("text", MALFORMED)
+@pytest.mark.parametrize("text", MALFORMED_FRAMES)
 def test_what_is_no_frame_is_malformed(text: str) -> None:
     with pytest.raises(Malformed):
         read_frame(text)
 
 
-@pytest.mark.parametrize("text", INVALID)
+@pytest.mark.parametrize("text", INVALID_FRAMES)
 def test_a_frame_of_the_wrong_shape_is_invalid(text: str) -> None:
     with pytest.raises(InvalidInput):
         read_frame(text)

@@ -1,0 +1,71 @@
+"""The pages of the console as the application has them, and a row for each of them to show."""
+
+import re
+from collections.abc import Collection
+from datetime import timedelta
+from uuid import uuid4
+
+from django.apps import apps
+from django.contrib.auth.models import Group
+
+from accounts.models import OutgoingEmail, User
+from agents.models import Agent, AgentSession, BulkAction, Event, Message, Runner, Step, Turn
+from foundation.clock import now
+from scheduling import q2_sync
+from scheduling.models import JobRun
+from tests.support.people import agent, key_of
+from tests.support.wire import routes
+
+MODEL_PAGE = re.compile(r"/admin/(\w+)/(\w+)/(?:<(?:\w+:)?\w+>/)?(?:([\w-]+)/)?$")
+
+
+def model_pages(others: Collection[str]) -> dict[str, list[tuple[str, str]]]:
+    """By model: the address of each of its pages, and what one does there. `others` are pages of no model."""
+    found: dict[str, list[tuple[str, str]]] = {}
+    for route in routes():
+        match = MODEL_PAGE.match(route.pattern)
+        if match is None or route.pattern in others:
+            continue
+        word = match[3] or ("open" if "<" in route.pattern else "see")
+        found.setdefault(f"{match[1]}.{match[2]}", []).append((route.pattern, word))
+    return found
+
+
+def addressed(pattern: str, model: str) -> str:
+    """The address of the page for the newest row of the model."""
+    row = apps.get_model(model).objects.order_by("-pk").first()
+    address = re.sub(r"<(?:\w+:)?\w+>", str(row.pk) if row else "0", pattern)
+    return address + "?after=0" if address.endswith("/live/") else address
+
+
+def session_with_a_turn(user: User, demo: Agent, text: str = "What is the time?") -> AgentSession:
+    release = demo.live_release
+    assert release is not None
+    session = AgentSession.objects.create(user=user, agent=demo, release=release, title="Hello")
+    turn = Turn.objects.create(
+        agent_session=session,
+        user=user,
+        release=release,
+        ordinal=1,
+        fingerprint=b"",
+        deadline_at=now() + timedelta(hours=1),
+    )
+    said = [{"type": "text", "text": text}]
+    Message.objects.create(agent_session=session, ordinal=1, author="user", parts=said, turn=turn)
+    Step.objects.create(turn=turn, number=1, kind="tool", epoch=1, name="clock", request={"zone": text})
+    Event.objects.create(
+        agent_session=session, seq=1, turn=turn, type="message.created", data={"message": {"parts": said}}
+    )
+    return session
+
+
+def one_row_of_everything(user: User) -> None:
+    """A session with a turn, a key, and one row of everything else that the console shows."""
+    key_of(user)
+    session_with_a_turn(user, agent())
+    q2_sync.sync_schedules()
+    JobRun.objects.create(job="test", asked_by="test")
+    Runner.objects.create(host="host", pid=1, capacity=1)
+    Group.objects.create(name="more")
+    BulkAction.objects.create(operation="cancel", user=user, targets=[uuid4()], total=1)
+    OutgoingEmail.objects.create(user=user, kind=OutgoingEmail.Kind.INVITATION)
