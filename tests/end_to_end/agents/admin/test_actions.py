@@ -180,7 +180,7 @@ def test_an_act_is_stopped_from_its_page_by_those_who_may_do_it(olga: Client) ->
 
 def test_an_act_takes_so_many_rows_and_says_so(olga: Client, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(actions, "IMMEDIATE_ROWS", 1)
-    monkeypatch.setattr(actions, "MOST", 3)
+    monkeypatch.setattr(actions, "MAX_ROWS", 3)
     ada = asked(4)
     page = act(olga, "cancel", *[turn.pk for turn in ada.turns()])
     assert told(confirm(olga, page)) == [

@@ -159,7 +159,7 @@ async def test_an_export_has_everything_that_is_ones_own(world: World, monkeypat
         fail(claimed(), text="Well")
 
     await in_db_thread(happen)
-    monkeypatch.setattr(export, "PIECE", 3)
+    monkeypatch.setattr(export, "PAGE_SIZE", 3)
     answered = await world.rest.get(f"{world.path}/export")
     assert answered["Content-Disposition"] == 'attachment; filename="What is 17 3.json"'
     found = json.loads(await body_of(answered))
