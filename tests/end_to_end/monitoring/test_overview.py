@@ -142,7 +142,7 @@ def test_failures_that_cannot_be_told_apart_are_told_by_their_number() -> None:
 def test_turns_failed_by_operators_alarm_nobody() -> None:
     turns(FAILED | {"error_class": "set_aside"})
     shown = client_of("vera", Role.VIEWER).get("/admin/").context
-    assert (shown["figures"][0].value, shown["figures"][0].level, shown["day"].failed) == ("0", "", 0)
+    assert (shown["metrics"][0].value, shown["metrics"][0].level, shown["day"].failed) == ("0", "", 0)
     assert list(shown["failed_turns"]) == []
 
 

@@ -339,7 +339,7 @@ def test_keys_are_revoked_from_the_list_and_from_their_page_after_a_question(own
     asked = owner.post(list_of(ApiKey), action)
     assert "of ada" in asked.content.decode()
     authenticate_key(first)
-    owner.post(list_of(ApiKey), {**dict(asked.context["carried"]), "confirm": "yes"})
+    owner.post(list_of(ApiKey), {**dict(asked.context["hidden_values"]), "confirm": "yes"})
     confirmed(owner, button_of(keys[1], "revoke_one"))
     for plain in (first, second):
         with pytest.raises(Unauthenticated):

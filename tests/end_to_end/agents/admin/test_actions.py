@@ -52,7 +52,7 @@ def act(client: Client, action: str, *keys: Any, query: str = "", where: str = T
 def hidden(page: Any) -> dict[str, Any]:
     """What the form of a page would send."""
     form: dict[str, Any] = {"confirm": "yes"}
-    for name, value in page.context["carried"]:
+    for name, value in page.context["hidden_values"]:
         form.setdefault(name, []).append(value)
     return {**form, **page.context["hidden_fields"]}
 

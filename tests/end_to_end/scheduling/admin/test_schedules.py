@@ -34,7 +34,7 @@ def fields(client: Client, row: Schedule, **changes: Any) -> Fields:
 
 
 def maintenance(client: Client) -> tuple[str, str, str]:
-    seen = {one.name: one for one in client.get("/admin/").context["figures"]}["Maintenance"]
+    seen = {one.name: one for one in client.get("/admin/").context["metrics"]}["Maintenance"]
     return seen.value, seen.message, seen.level
 
 
