@@ -38,4 +38,4 @@ def test_a_job_holds_its_function_or_where_it_stands() -> None:
 
 def test_the_apps_have_registered_theirs() -> None:
     # In the order of INSTALLED_APPS.
-    assert jobs.names()[:3] == ["forget old runs", "compact ended turns", "reap lost turns"]
+    assert jobs.names()[:3] == ["delete old job runs", "compact ended turns", "reap lost turns"]

@@ -53,7 +53,7 @@ def now_is(made: BulkAction) -> tuple[str, int, int]:
 
 
 def test_every_row_is_done_once_and_what_refuses_is_counted_with_its_reason(olga: Actor, ada: Conversation) -> None:
-    made = start_bulk_action(olga, operation="set_aside", targets=[*keys(ada), new_id(), keys(ada)[0]])
+    made = start_bulk_action(olga, operation="fail_turn", targets=[*keys(ada), new_id(), keys(ada)[0]])
     assert run_bulk_action(made.pk, seconds=60) == 10
     assert now_is(made) == ("done", 8, 2)
     assert made.reasons == {"There is no such thing here.": 1, "The turn has ended already; it is failed.": 1}
