@@ -80,6 +80,7 @@ class AgentsConfig(AppConfig):
 
     def ready(self) -> None:
         from accounts.audit import AuditTarget, register_audit_targets
+        from accounts.email_outbox import register_send_task
         from accounts.groups import register_group_guard
         from accounts.role_permissions import USE_CHAT
         from agents import checks
@@ -90,6 +91,7 @@ class AgentsConfig(AppConfig):
         from rest.schema.registry import register_schema
 
         role_permissions.declare()
+        register_send_task("agents.tasks.send_emails")
         register_group_guard(refuse_if_agents_need)
         register_audit_targets(
             AuditTarget("agent", "agent", "admin:agents_agent_change"),

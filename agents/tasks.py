@@ -1,4 +1,4 @@
-"""The scheduled tasks. Each may run twice at a time, and none of them owns a turn."""
+"""Background tasks that the scheduler runs. Each may run twice at a time, and none of them owns a turn."""
 
 from __future__ import annotations
 

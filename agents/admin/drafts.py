@@ -165,7 +165,7 @@ def _number_field(setting: WholeNumber) -> forms.IntegerField:
 
 
 def _tool_choices(selected: list[str]) -> Iterator[tuple[str, str]]:
-    # Imported here, as in `agents.releases.known`: the module imports every tool with its libraries.
+    # Imported here, as in `agents.releases.validation`: the module imports every tool with its libraries.
     from agents.tools.toolbox import installed_tools
 
     for tool in installed_tools():

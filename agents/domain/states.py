@@ -1,4 +1,4 @@
-"""The states of turns and steps, and the legal transitions of a turn, which a trigger in the database also enforces."""
+"""The states of turns and steps, and the legal moves of a turn, which a trigger in the database enforces, too."""
 
 from __future__ import annotations
 

@@ -58,8 +58,10 @@ def load_release(release_id: UUID, *, on: psycopg.Connection | None = None) -> A
 
 
 def load_context(claim: Claim, *, on: psycopg.Connection | None = None) -> TurnContext:
-    """The context of `claim`. One statement for a new turn, one more for a turn that was started before. Raises as
-    `load_release`."""
+    """The context of `claim`: one statement for a new turn, one more for a turn that was started before.
+
+    Raises `InvalidInput` or `NewerConfiguration` for a release that this version cannot read.
+    """
     release = load_release(claim.release_id, on=on)
     policy = release.context_policy
     rows = fetch(sql.HISTORY, {"turn": claim.turn_id, "messages": policy.history_messages}, on=on)

@@ -24,7 +24,7 @@ _DIRECTIVES = (
 )
 
 
-# The console's library (Alpine.js in django-unfold) evaluates attributes with `eval` and sets inline style attributes.
+# The console uses Alpine, which django-unfold brings: it evaluates attributes with `eval` and sets inline styles.
 # No script or stylesheet of its pages is inline, and user input reaches them escaped.
 _SCRIPTS = {
     APP_NAME: "script-src 'self'",

@@ -1,4 +1,4 @@
-"""The audit trail: one row per action, written in the transaction of the action itself."""
+"""The audit trail: one row per action, recorded in the transaction of the action itself."""
 
 from __future__ import annotations
 

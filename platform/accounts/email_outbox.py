@@ -34,7 +34,8 @@ CLAIM_TIMEOUT: Final = timedelta(minutes=5)
 SEND_SECONDS: Final = 40
 RETENTION: Final = timedelta(days=30)
 
-_TASK: Final = "agents.tasks.send_emails"
+# The task that a queued e-mail wakes, by its dotted path; without one, e-mail waits for the schedule.
+_task: str | None = None
 _TOKENS: Final[dict[str, LinkTokens]] = {
     OutgoingEmail.Kind.INVITATION: INVITED,
     OutgoingEmail.Kind.FORGOTTEN: FORGOTTEN,
@@ -60,8 +61,15 @@ def queue_emails(users: Iterable[User | None], *, kind: OutgoingEmail.Kind, aske
     emails = OutgoingEmail.objects.bulk_create(
         [OutgoingEmail(user=user, kind=kind, asked_by=asked_by) for user in users]
     )
-    async_task(_TASK, group="mail")
+    if _task is not None:
+        async_task(_task, group="mail")
     return emails
+
+
+def register_send_task(path: str) -> None:
+    """Have this task run as soon as e-mail is queued. It calls `send_emails`; apps register it when they are ready."""
+    global _task  # noqa: PLW0603 - one per process, as the registries of other rooms
+    _task = path
 
 
 def send_emails() -> int:

@@ -125,4 +125,6 @@ def _name(name: str) -> str:
     title = unicodedata.normalize("NFC", name).strip()
     if not 1 <= len(title) <= 150 or not title.isprintable():
         raise InvalidInput("A name has 1 to 150 printable characters.", pointer="/name")
+    if unicodedata.normalize("NFKC", title).casefold() in set(Role):
+        raise Conflict("A built-in role is called so, or looks as if it were.")
     return title

@@ -20,7 +20,8 @@ POOLER: Final = (
 # Before the first release, accounts were tables of `agents`; no migration leads from that layout to this one.
 OLD_LAYOUT: Final = (
     "this database was made by an unreleased Bandstand with another layout of tables, which cannot be migrated: "
-    "give DATABASE_URL an empty database, or delete the data directory (var/) and begin anew"
+    "give DATABASE_URL an empty database, or delete this installation's data directory (BANDSTAND_DATA_DIR) and begin "
+    "anew"
 )
 # Set as a startup parameter; reading it back shows whether startup parameters reach the server.
 MARK: Final = "54321ms"

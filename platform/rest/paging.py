@@ -50,7 +50,7 @@ class Order:
 
     @property
     def _salt(self) -> str:
-        return f"agents.api.page.{self.name}"
+        return f"rest.page.{self.name}"
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,21 +13,28 @@ from checks.run import Measurements
 from foundation.durations import duration
 from scheduling import heartbeats
 
-# The age of the scheduler's heartbeat, and the number of jobs whose last run failed, in one statement.
+# The age of the scheduler's heartbeat, the number of jobs whose last run failed, and that of enabled schedules which
+# django-q2 does not have, in one statement.
 _MAINTENANCE: Final = """
 SELECT (SELECT extract(epoch FROM clock_timestamp() - beat_at)::float8 FROM scheduling_heartbeat WHERE name = %s),
        (SELECT count(*) FROM scheduling_schedule AS schedule
         WHERE (SELECT status FROM scheduling_jobrun AS run WHERE run.job = schedule.job AND status <> 'running'
-               ORDER BY run.id DESC LIMIT 1) IN ('failed', 'lost'))
+               ORDER BY run.id DESC LIMIT 1) IN ('failed', 'lost')),
+       (SELECT count(*) FROM scheduling_schedule AS schedule WHERE enabled
+          AND NOT EXISTS (SELECT FROM django_q_schedule AS q2 WHERE q2.name = schedule.job))
 """
 
 
 @dataclass(frozen=True, slots=True)
 class Maintenance:
-    """`silent_seconds`: since the scheduler's last heartbeat, or None; `failed`: jobs whose last run failed."""
+    """`silent_seconds`: since the scheduler's last heartbeat, or None; `failed`: jobs whose last run failed.
+
+    `rejected`: enabled schedules that the scheduler does not have, because their timing cannot be read.
+    """
 
     silent_seconds: float | None
     failed: int
+    rejected: int = 0
 
 
 def maintenance(measurements: Measurements) -> Maintenance:  # noqa: ARG001
@@ -58,6 +65,9 @@ def judge_maintenance(measured: Maintenance) -> Sequence[Finding]:
         return [Finding(Level.BAD, "the scheduler has never reported", value, _START_THE_SCHEDULER)]
     if is_silent(age):
         return [Finding(Level.BAD, f"the scheduler is silent for {duration(age)}", value, _START_THE_SCHEDULER)]
+    if measured.rejected:
+        text = "of the schedules cannot be read and never run"
+        return [Finding(Level.BAD, text, f"{measured.rejected:,}", "Open it and save a timing that can be read.")]
     if measured.failed:
         return [Finding(Level.BAD, "of the last runs failed", value)]
     return [Finding(Level.GOOD, "every last run went well", value)]
@@ -82,7 +92,7 @@ CHECKS: Final[tuple[Check[Any], ...]] = (
         title="Maintenance",
         measure=maintenance,
         judge=judge_maintenance,
-        alarms_when="the last run of a job failed, or the scheduler is silent",
+        alarms_when="the last run of a job failed, a schedule cannot be read, or the scheduler is silent",
         remedy="Open the job: its last run says what went wrong. Run now tries it again.",
         readers=frozenset({Reader.OVERVIEW}),
         order=150,

@@ -123,7 +123,10 @@ class GroupAdmin(ConsoleAdmin):
         """Always False: groups are deleted by the button only, which checks that no agent would become public."""
         return False
 
-    def has_remove_permission(self, request: HttpRequest, object_id: Any = None) -> bool:  # noqa: ARG002
+    def has_remove_permission(self, request: HttpRequest, object_id: Any = None) -> bool:
+        """False for the built-in roles."""
+        if object_id is not None and Group.objects.filter(pk=object_id, name__in=list(Role)).exists():
+            return False
         return request.user.has_perm(DELETE_GROUP)
 
     def save_model(self, request: HttpRequest, obj: Group, form: Any, change: bool) -> None:

@@ -66,7 +66,7 @@ class Inspector(AutoSchema):
     ) -> dict[str, Any] | None:
         operation = declared().operations.get((cast(type[ApiView], type(self.view)), method.lower()))
         if operation is None:
-            error(f"{method} {path} is not declared: see the docstring of agents.api.schema")
+            error(f"{method} {path} is not declared: see rest.schema.operation")
             return None
         return _operation_object(operation, [part[1:-1] for part in path.split("/") if part.startswith("{")])
 

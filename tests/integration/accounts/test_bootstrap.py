@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from django.contrib.auth import authenticate
 from django.core.management import call_command
+from django.core.management.base import CommandError
 from django.db import connection
 from django.test.utils import CaptureQueriesContext
 
@@ -18,6 +19,7 @@ from accounts.permissions import user_actor
 from accounts.roles import Role
 from agents.models import Agent, AgentDraft, Release
 from agents.releases.demo import ensure_demo_agent
+from foundation.errors import Conflict
 from tests.support.people import OFFLINE, configuration_of, person
 
 pytestmark = pytest.mark.usefixtures("transactional_db")
@@ -126,3 +128,14 @@ def test_two_first_starts_at_once_make_one_owner(tmp_path: Path) -> None:
     assert len(made) == 1
     assert User.objects.count() == 1
     assert authenticate(username="owner", password=login(made[0])["password"])
+
+
+def test_where_nobody_is_owner_and_the_name_is_taken_one_line_says_what_to_do(tmp_path: Path) -> None:
+    user = person("owner")
+    with pytest.raises(Conflict, match=r"bootstrap --owner owner"):
+        ensure_owner(tmp_path)
+    assert not list(tmp_path.iterdir())
+    call_command("bootstrap", "--owner", "owner")
+    assert user.groups.filter(name=Role.OWNER).exists()
+    with pytest.raises(CommandError, match="no account 'nobody'"):
+        call_command("bootstrap", "--owner", "nobody")

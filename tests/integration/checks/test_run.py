@@ -14,6 +14,7 @@ from django.contrib.auth.models import Permission
 from django.db import OperationalError, connection
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.test.utils import CaptureQueriesContext
+from django_q.models import Schedule as Mirrored
 
 from accounts.roles import Role
 from agents.checks import turn_figures
@@ -252,6 +253,13 @@ def test_the_figure_counts_the_runners_that_are_alive() -> None:
     assert Runner.objects.alive().count() == figures.runners
 
 
+def test_a_schedule_counts_as_rejected_while_the_scheduler_does_not_have_it() -> None:
+    Schedule.objects.create(job="job", every_minutes=1)
+    assert maintenance(Measurements(now())).rejected == 1
+    Mirrored.objects.create(name="job", func="print")
+    assert maintenance(Measurements(now())).rejected == 0
+
+
 @pytest.mark.parametrize(
     ("runs", "failed"),
     [
@@ -264,7 +272,7 @@ def test_the_figure_counts_the_runners_that_are_alive() -> None:
     ],
 )
 def test_a_job_counts_by_the_last_of_its_runs_that_is_over(runs: list[JobRun.Status], failed: int) -> None:
-    Schedule.objects.create(job="job", every_minutes=1)
+    Schedule.objects.create(job="job", every_minutes=1, enabled=False)
     JobRun.objects.create(job="gone", asked_by="nobody", status=JobRun.Status.FAILED)
     for status in runs:
         JobRun.objects.create(job="job", asked_by="nobody", status=status)

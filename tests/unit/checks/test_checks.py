@@ -102,6 +102,12 @@ def test_maintenance_alarms_for_a_failed_job_and_first_of_all_for_a_silent_sched
     assert said(judge_maintenance(Maintenance(age, failed))) == expected
 
 
+def test_a_schedule_that_cannot_be_read_alarms() -> None:
+    [finding] = judge_maintenance(Maintenance(1.0, failed=0, rejected=2))
+    assert (finding.level, finding.value) == (BAD, "2")
+    assert finding.remedy
+
+
 def test_a_scheduler_that_missed_its_beats_is_not_ready() -> None:
     assert highest_level(judge_scheduler(SCHEDULER_STALE_SECONDS)) is GOOD
     for age in (SCHEDULER_STALE_SECONDS + 1, None):

@@ -93,7 +93,7 @@ async def test_a_runner_that_dies_behind_our_tools_hands_out_the_rest_without_as
         raise ConnectionError
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(engine, "last_write", dies)
+        patch.setattr(engine, "run_last_shielded", dies)
         with pytest.raises(ConnectionError):
             await TurnRun(first, services).run()
     claim = first.claim
