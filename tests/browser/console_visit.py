@@ -30,7 +30,9 @@ class Console:
 
     async def go(self, path: str) -> None:
         """To `/admin/<path>`; `{contracts}` and the like stand for what was seeded."""
-        await self.page.goto(f"{self.stack.base}/admin/{path.format(**self.stack.seeded)}")
+        shown = await self.page.goto(f"{self.stack.base}/admin/{path.format(**self.stack.seeded)}")
+        assert shown is not None, path
+        assert shown.ok, f"{path}: {shown.status}"
         await self._ready()
 
     async def press(self, name: str) -> None:

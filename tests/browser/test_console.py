@@ -147,7 +147,7 @@ async def test_the_page_of_a_bulk_action_follows_it_until_somebody_stops_it(arri
     first, second = await Console.open(visitor), await Console.open(visitor)
     for window in (first, second):
         await window.go("agents/bulkaction/{bulk}/change/")
-    await expect(first.page.get_by_role("progressbar", name="Rows dealt with")).to_be_visible()
+    await expect(first.page.get_by_role("progressbar", name="Rows processed")).to_be_visible()
     await second.press("Stop")
     await expect(first.page.get_by_text("Stopped by olga.")).to_be_visible()
     await expect(first.page.get_by_role("button", name="Stop")).to_have_count(0)
