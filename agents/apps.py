@@ -35,14 +35,14 @@ JOBS = (
         every_minutes=10,
     ),
     Job(
-        "forget full buckets",
+        "delete full buckets",
         "agents.tasks.purge_limits",
         "Forgets limits that nobody has come near for a while.",
         "rows deleted",
         every_minutes=10,
     ),
     Job(
-        "forget idempotency keys",
+        "delete idempotency keys",
         "agents.tasks.purge_idempotency",
         "Forgets answers kept for repeated requests for 48 hours, and runners that are gone for a week.",
         "answers forgotten",
@@ -56,14 +56,14 @@ JOBS = (
         every_minutes=1,
     ),
     Job(
-        "forget old logins",
+        "delete old logins",
         "agents.tasks.purge_logins",
         "Forgets the logins of browsers that have ended: signed out by time.",
         "logins forgotten",
         cron="10 3 * * *",
     ),
     Job(
-        "forget old audit entries",
+        "delete old audit entries",
         "agents.tasks.purge_audit",
         "Forgets entries of the audit trail after the time that BANDSTAND_AUDIT_DAYS says, two years by default.",
         "entries forgotten",

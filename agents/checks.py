@@ -227,7 +227,7 @@ CHECKS: Final[tuple[Check[Any], ...]] = (
     ),
     Check(
         name="running_turns",
-        title="Being answered",
+        title="Running",
         measure=turn_figures,
         judge=judge_running,
         alarms_when="never",
@@ -253,7 +253,7 @@ CHECKS: Final[tuple[Check[Any], ...]] = (
     ),
     Check(
         name="runners",
-        title="Runners up",
+        title="Active runners",
         measure=turn_figures,
         judge=judge_runners,
         alarms_when="no runner has reported itself",

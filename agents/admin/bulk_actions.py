@@ -41,7 +41,7 @@ class BulkActionAdmin(ReadOnlyAdmin):
     def get_queryset(self, request: HttpRequest) -> Any:
         return super().get_queryset(request).defer("targets")
 
-    @admin.display(description="begun (UTC)")
+    @admin.display(description="started (UTC)")
     def started(self, bulk: BulkAction) -> str:
         return format_moment(bulk.started_at)
 

@@ -112,7 +112,7 @@ class AgentSessionAdmin(KeysetAdmin):
             row.readable = session.agent_id in readable
             row.totals = totals.get(session.pk, {"turns": 0, "cost": None})
 
-    @admin.display(description="begun (UTC)")
+    @admin.display(description="started (UTC)")
     def created(self, session: AgentSession) -> str:
         return format_moment(session.created_at)
 

@@ -1,4 +1,4 @@
-"""Writes that a cancellation must not interrupt: it takes effect when the running statement has ended."""
+"""Writes that a cancellation must not interrupt: the cancellation takes effect when the running statement has ended."""
 
 from __future__ import annotations
 

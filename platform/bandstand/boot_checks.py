@@ -1,4 +1,4 @@
-"""Checks of the database that every process makes before it starts."""
+"""Checks of the database that `prepare` and every web, runner and scheduler process make before they start."""
 
 import time
 from collections.abc import Iterator

@@ -1,4 +1,4 @@
-"""The base classes of all views: authentication, rate limits, method and error handling."""
+"""The base classes of all views of the REST interfaces: authentication, rate limits, method and error handling."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
-"""Our rows in the rows of django-q2, which wakes up for them.
+"""Mirrors each active `Schedule` as a row of django-q2, whose scheduler starts the job when it is due.
 
-Its own admin is never registered: it would let whoever may add a schedule run any function (SECURITY.md).
+The admin of django-q2 is never registered: it would let whoever may add a schedule run any function (SECURITY.md).
 """
 
 from __future__ import annotations

@@ -1,4 +1,7 @@
-"""`GuardedClient`, through which every outgoing HTTP request of the platform goes."""
+"""`GuardedClient`, through which every outgoing HTTP request goes whose address a tool or a person chose.
+
+Requests to model servers, whose addresses a connection holds, go through `agents.llm.pydantic_ai.http`.
+"""
 
 from __future__ import annotations
 

@@ -68,9 +68,9 @@ def test_the_start_page_says_what_is_wrong() -> None:
     assert figures(client_of("vera", Role.VIEWER)) == {
         "Failed, past hour": ("1", "bad"),
         "In the queue": ("2", "bad"),
-        "Being answered": ("2", ""),
+        "Running": ("2", ""),
         "Stuck": ("2", "bad"),
-        "Runners up": ("0", "bad"),
+        "Active runners": ("0", "bad"),
         "Maintenance": ("0", "bad"),  # the scheduler has never reported
     }
 
@@ -84,7 +84,7 @@ def test_the_start_page_of_a_quiet_installation_alarms_nobody() -> None:
         page = vera.get("/admin/")
     assert page.context["alerts"] == []
     seen = {one.name: (one.value, one.level) for one in page.context["metrics"]}
-    assert seen["Runners up"] == ("1", "")
+    assert seen["Active runners"] == ("1", "")
     assert {level for _, level in seen.values()} == {""}
 
 
@@ -111,7 +111,7 @@ def test_the_start_page_says_what_to_do_about_each_thing_that_is_wrong() -> None
     assert [word for word in words if word.startswith("The key ")] == [
         f"The key used (used…) of ada ends on {soon['expires_at']:%Y-%m-%d}"
     ]
-    assert {word.partition(":")[0] for word in words[3:]} == {"In the queue", "Runners up", "Maintenance"}
+    assert {word.partition(":")[0] for word in words[3:]} == {"In the queue", "Active runners", "Maintenance"}
     assert all(concern.remedy for concern in concerns.values())
     listed = owner.get(concerns[words[1]].address).context["cl"].result_list
     assert [turn.error_class for turn in listed] == ["auth"]
@@ -127,7 +127,7 @@ def test_a_figure_that_cannot_be_measured_says_so_and_the_others_are_shown() -> 
     assert seen["Maintenance"] == ("\N{EN DASH}", "could not be checked", "warn")
     assert seen["Stuck"] == ("0", "every turn is cared for", "")
     concerns = {concern.message: concern for concern in page.context["alerts"]}
-    assert set(concerns) == {"Runners up: 0, nothing is answered", "Maintenance: could not be checked"}
+    assert set(concerns) == {"Active runners: 0, nothing is answered", "Maintenance: could not be checked"}
     assert vera.get(concerns["Maintenance: could not be checked"].address).status_code == 200
 
 

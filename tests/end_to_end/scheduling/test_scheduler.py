@@ -27,7 +27,7 @@ from tests.support.running import wait_for
 
 pytestmark = pytest.mark.usefixtures("transactional_db")
 
-LOGINS = "forget old logins"
+LOGINS = "delete old logins"
 OFF = "reap lost turns"
 
 
@@ -74,7 +74,7 @@ def test_what_is_due_runs_and_leaves_a_row_with_its_outcome(start: list[Program]
     Session.objects.create(session_key="x" * 32, session_data="", expire_date=now() - timedelta(days=1))
     # One by cron, one by minutes, one by somebody's button, and a letter that asks for itself.
     Q2Schedule.objects.filter(name=LOGINS).update(next_run=now() - timedelta(minutes=1))
-    run_now(system, schedule_id=Schedule.objects.get(job="forget full buckets").pk)
+    run_now(system, schedule_id=Schedule.objects.get(job="delete full buckets").pk)
     queue_emails([ada], kind=OutgoingEmail.Kind.FORGOTTEN)
 
     start.append(scheduler(box, tmp_path))
