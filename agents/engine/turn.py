@@ -17,7 +17,7 @@ import structlog
 from agents.domain.failures import ErrorClass
 from agents.domain.message_parts import text_part
 from agents.domain.serialization import error_shape
-from agents.domain.states import StepKind, StepStatus, TurnStatus
+from agents.domain.states import StepKind, TurnStatus
 from agents.domain.steps import StepRecord
 from agents.domain.waits import Park
 from agents.engine.attempts import Attempts
@@ -214,6 +214,5 @@ class TurnRun:
         """The outcome of an open step of a turn that ends. Whether a tool took effect is unknown, unless it is
         idempotent."""
         if step.kind is StepKind.TOOL:
-            status = StepStatus.FAILED if step.idempotent else StepStatus.UNKNOWN
-            return self._progress.record_outcome(step, status, error_class=error_class)
+            return self._tools.abandon(step, error_class)
         return self._attempts.abandon(step, error_class)
