@@ -133,7 +133,13 @@ class TurnRun:
         self._task = None
         outcomes, events = self._attempts.park(wait, await self._attempts.close())
         if await run_last_shielded(
-            park, self.claim, until=wait.until, reason=wait.reason, outcomes=outcomes, events=events
+            park,
+            self.claim,
+            until=wait.until,
+            reason=wait.reason,
+            resume_at=wait.resume_at,
+            outcomes=outcomes,
+            events=events,
         ):
             return UnfinishedTurn.PARKED
         return await self._end_early(TurnStatus.CANCELLED, outcomes=outcomes, events=events)
