@@ -124,7 +124,7 @@ def requeue_locked(session: AgentSession, turn: Turn, *, reason: str, without_pr
     if without_progress:
         turn.attempts_without_progress += 1
     if turn.status in PARKED:
-        _refuse_parked_calls(turn)
+        _settle_parked_steps(turn)
     _queue_locked(session, turn, reason=reason)
 
 
@@ -155,11 +155,16 @@ def _queue_locked(session: AgentSession, turn: Turn, *, reason: str) -> None:
     notify(sql.TURNS_CHANNEL)
 
 
-def _refuse_parked_calls(turn: Turn) -> None:
-    """Fail the open tool calls of a wait that ended early: the next claim could not know that they never ran."""
-    calls = Step.objects.filter(turn=turn, kind=StepKind.TOOL, idempotent=False, status=StepStatus.INTENT)
+def _settle_parked_steps(turn: Turn) -> None:
+    """Fail the open steps of a wait that ended early: the next claim could not know that they were never tried. It
+    would call an idempotent tool in either case, so those calls stay open."""
+    steps = Step.objects.filter(turn=turn, status=StepStatus.INTENT)
+    settled = {"status": StepStatus.FAILED, "finished_at": Now(), "cost_usd": FREE}
     result = {"content": NOT_RUN, "is_error": True}
-    calls.update(status=StepStatus.FAILED, result=result, error_class=ErrorClass.TOOL_ERROR, finished_at=Now())
+    steps.filter(kind=StepKind.TOOL, idempotent=False).update(
+        result=result, error_class=ErrorClass.TOOL_ERROR, **settled
+    )
+    steps.filter(kind=StepKind.MODEL).update(error_class=ErrorClass.CANCELLED, **settled)
 
 
 def stop_locked(session: AgentSession, turn: Turn) -> None:
