@@ -6,7 +6,7 @@ These paths are rare, so they are plain statements in one transaction, each with
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any, TypeVar
 from uuid import UUID
 
@@ -139,8 +139,9 @@ def resume_locked(session: AgentSession, turn: Turn, *, reason: str) -> bool:
 
 def _queue_locked(session: AgentSession, turn: Turn, *, reason: str) -> None:
     if turn.wait_reason and WaitReason(turn.wait_reason).stops_the_clock and turn.available_at:
-        # The wait moved the deadline by its longest duration; the part that it did not use is subtracted.
-        turn.deadline_at -= max(turn.available_at - _database_now(), timedelta())
+        # The wait moved the deadline by its longest duration; the part that it did not use is subtracted, and what it
+        # took beyond, because no reaper ran, is added.
+        turn.deadline_at -= turn.available_at - _database_now()
     turn.status = TurnStatus.QUEUED
     turn.lease_expires_at = turn.available_at = None
     turn.wait_reason = ""

@@ -11,7 +11,7 @@ from django.db.models import Q
 from django.db.models.functions import Now
 
 from agents.domain.failures import ErrorClass
-from agents.domain.states import MAX_ATTEMPTS_WITHOUT_PROGRESS, OWNED, PARKED, TurnStatus
+from agents.domain.states import MAX_ATTEMPTS_WITHOUT_PROGRESS, OWNED, PARKED, TurnStatus, WaitReason
 from agents.journal.locked_writes import (
     end_locked,
     lock_session,
@@ -31,8 +31,11 @@ log = structlog.get_logger(__name__)
 BATCH = 200
 
 _LEASE_LOST = Q(status__in=OWNED, lease_expires_at__lt=Now())
-# Neither owned nor ended, as in the condition of the index.
-_DEADLINE_PASSED = Q(deadline_at__lt=Now(), lease_expires_at__isnull=True, finished_at__isnull=True)
+# Neither owned nor ended, as in the condition of the index. The deadline of a turn whose clock stands still is unknown
+# before its wait has ended, however late that is.
+_DEADLINE_PASSED = Q(deadline_at__lt=Now(), lease_expires_at__isnull=True, finished_at__isnull=True) & ~Q(
+    wait_reason__in=[reason.value for reason in WaitReason if reason.stops_the_clock]
+)
 _WAIT_OVER = Q(status__in=PARKED, available_at__lt=Now())
 
 
