@@ -50,10 +50,12 @@ class UnfinishedTurn(Enum):
 
 
 class TurnRun:
-    """One claim of one turn. `run` may be called once; `stop` asks it to end from the same event loop."""
+    """One claim of one turn. `run` may be called once; `stop` asks it to end from the same event loop. `untouched`:
+    nothing of the turn was tried yet."""
 
     def __init__(self, context: TurnContext, services: Services) -> None:
         self.claim = context.claim
+        self.untouched = True
         self._context = context
         self._progress = TurnProgress(context)
         self._tools = ToolCalls(context, self._progress, services.tools)
@@ -79,6 +81,7 @@ class TurnRun:
             async with deadline:
                 if self._stop is not None:
                     raise asyncio.CancelledError
+                self.untouched = False
                 return await self._run_until_answered()
         except (LostTurn, *DATABASE_FAULTS):
             raise
@@ -217,8 +220,7 @@ class TurnRun:
         )
 
     def _abandon(self, step: StepRecord, error_class: ErrorClass) -> StepOutcome:
-        """The outcome of an open step of a turn that ends. Whether a tool took effect is unknown, unless it is
-        idempotent."""
+        """The outcome of an open step of a turn that ends."""
         if step.kind is StepKind.TOOL:
             return self._tools.abandon(step, error_class)
         return self._attempts.abandon(step, error_class)

@@ -119,8 +119,8 @@ def _first_or_raise(rows: QuerySet[M]) -> M:
 
 
 def requeue_locked(session: AgentSession, turn: Turn, *, reason: str, without_progress: bool) -> None:
-    """Return an owned or parked turn to the queue; its next claim restarts it. `without_progress` counts this as one of
-    its attempts without progress."""
+    """Return an owned or parked turn to the queue; its next claim restarts it, or resumes it if `turn.resumes` is set.
+    `without_progress` counts this as one of its attempts without progress."""
     if without_progress:
         turn.attempts_without_progress += 1
     if turn.status in PARKED:

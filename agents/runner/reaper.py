@@ -111,8 +111,11 @@ def _expire(session: AgentSession, turn: Turn) -> None:
 
 
 @retry_after_deadlock
-def release_claim(*, session_id: UUID, turn_id: UUID, epoch: int, without_progress: bool) -> bool:
-    """Requeue a running turn of this epoch; False when another epoch owns it or it has ended.
+def release_claim(
+    *, session_id: UUID, turn_id: UUID, epoch: int, without_progress: bool, resumes: bool = False
+) -> bool:
+    """Requeue a running turn of this epoch; False when another epoch owns it or it has ended. `resumes`: the claim came
+    from a wait and has tried nothing, so the next one resumes in its place.
 
     A turn that is to be cancelled is ended instead, and so is one that was requeued too often without progress.
     """
@@ -126,6 +129,7 @@ def release_claim(*, session_id: UUID, turn_id: UUID, epoch: int, without_progre
         turn = lock_turn(session, turn_id)
         if turn.status not in OWNED:
             return False
+        turn.resumes = resumes
         if turn.status == TurnStatus.CANCELLING:
             end_locked(session, turn, TurnStatus.CANCELLED)
         elif without_progress:
