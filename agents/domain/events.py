@@ -119,7 +119,7 @@ TurnWaiting = TypedDict(
     "TurnWaiting",
     {
         "for": Annotated[str, OneOf(tuple(WaitReason))],
-        "until": Annotated[Moment, "When it goes on, if nothing wakes it before."],
+        "until": Annotated[Moment, "When this wait ends, if nothing ends it or wakes the turn before."],
     },
 )
 

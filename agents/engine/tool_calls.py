@@ -28,7 +28,8 @@ class ToolCalls:
         self._allowed = context.release.tools
         self._progress = progress
         self._tools = tools
-        # Numbers of calls that have certainly not run: their intent was written by this claim, or by one that parked.
+        # Numbers of calls that have certainly had no effect: their intent was written by this claim, or by one that
+        # parked, and they were not made since, or had to wait.
         self._never_run: set[int] = {call.number for call in progress.open_tools} if context.claim.resumed else set()
         self._outcome_lock = asyncio.Lock()
         self._write_failed = False
@@ -65,12 +66,20 @@ class ToolCalls:
         if waits := [wait for task in running if (wait := task.result()) is not None]:
             raise combine_waits(waits)
 
+    def abandon(self, call: StepRecord, error_class: ErrorClass) -> StepOutcome:
+        """The outcome of an open call of a turn that ends. Whether it took effect is unknown, unless it never ran or is
+        idempotent."""
+        failed = call.idempotent or call.number in self._never_run
+        status = StepStatus.FAILED if failed else StepStatus.UNKNOWN
+        return self._progress.record_outcome(call, status, error_class=error_class)
+
     async def _run_one(self, call: StepRecord) -> Park | None:
         """Run one call and commit its outcome; returns why it must wait, if it must."""
         if call.number not in self._never_run and not call.idempotent:
             # The intent is of an earlier epoch: it may have run. It is not run again.
             await self._record_outcome(call, StepStatus.UNKNOWN, UNKNOWN_OUTCOME)
             return None
+        self._never_run.discard(call.number)
         try:
             result = await self._tools.call(
                 call.name,
@@ -81,6 +90,7 @@ class ToolCalls:
                 allowed=self._allowed,
             )
         except Park as wait:
+            self._never_run.add(call.number)
             return wait
         status = StepStatus.FAILED if result.is_error else StepStatus.DONE
         await self._record_outcome(call, status, storable_text(result.content))

@@ -17,7 +17,7 @@ import structlog
 from agents.domain.failures import ErrorClass
 from agents.domain.message_parts import text_part
 from agents.domain.serialization import error_shape
-from agents.domain.states import StepKind, StepStatus, TurnStatus
+from agents.domain.states import StepKind, TurnStatus
 from agents.domain.steps import StepRecord
 from agents.domain.waits import Park
 from agents.engine.attempts import Attempts
@@ -50,10 +50,12 @@ class UnfinishedTurn(Enum):
 
 
 class TurnRun:
-    """One claim of one turn. `run` may be called once; `stop` asks it to end from the same event loop."""
+    """One claim of one turn. `run` may be called once; `stop` asks it to end from the same event loop. `untouched`:
+    nothing of the turn was tried yet."""
 
     def __init__(self, context: TurnContext, services: Services) -> None:
         self.claim = context.claim
+        self.untouched = True
         self._context = context
         self._progress = TurnProgress(context)
         self._tools = ToolCalls(context, self._progress, services.tools)
@@ -79,6 +81,7 @@ class TurnRun:
             async with deadline:
                 if self._stop is not None:
                     raise asyncio.CancelledError
+                self.untouched = False
                 return await self._run_until_answered()
         except (LostTurn, *DATABASE_FAULTS):
             raise
@@ -133,7 +136,13 @@ class TurnRun:
         self._task = None
         outcomes, events = self._attempts.park(wait, await self._attempts.close())
         if await run_last_shielded(
-            park, self.claim, until=wait.until, reason=wait.reason, outcomes=outcomes, events=events
+            park,
+            self.claim,
+            until=wait.until,
+            reason=wait.reason,
+            resume_at=wait.resume_at,
+            outcomes=outcomes,
+            events=events,
         ):
             return UnfinishedTurn.PARKED
         return await self._end_early(TurnStatus.CANCELLED, outcomes=outcomes, events=events)
@@ -211,9 +220,7 @@ class TurnRun:
         )
 
     def _abandon(self, step: StepRecord, error_class: ErrorClass) -> StepOutcome:
-        """The outcome of an open step of a turn that ends. Whether a tool took effect is unknown, unless it is
-        idempotent."""
+        """The outcome of an open step of a turn that ends."""
         if step.kind is StepKind.TOOL:
-            status = StepStatus.FAILED if step.idempotent else StepStatus.UNKNOWN
-            return self._progress.record_outcome(step, status, error_class=error_class)
+            return self._tools.abandon(step, error_class)
         return self._attempts.abandon(step, error_class)

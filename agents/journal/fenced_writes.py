@@ -163,12 +163,13 @@ def park(
     *,
     until: datetime,
     reason: WaitReason | None = None,
+    resume_at: datetime | None = None,
     outcomes: Sequence[StepOutcome] = (),
     intents: Sequence[Intent] = (),
     events: Sequence[NewEvent] = (),
 ) -> bool:
-    """Release the turn from its runner: it waits for `reason`, or for a provider if that is None, and resumes at
-    `until` at the latest.
+    """Release the turn from its runner: it waits for `reason`, or for a provider if that is None, until `until` at the
+    latest. It resumes at `resume_at`, by default `until`, if nothing wakes it before.
 
     Outcomes, intents and events commit with it. Steps that are open then must not have been tried, since the next claim
     tries them. Returns False, and nothing is written, when the turn is to be cancelled. Raises `LostTurn`.
@@ -182,7 +183,7 @@ def park(
             "outcomes": _dump(outcomes),
             "intents": _dump(intents),
             "status": status.value,
-            "until": until,
+            "resume_at": resume_at or until,
             "wait_reason": reason.value if reason else "",
             "stops_the_clock": reason is not None and reason.stops_the_clock,
             # A model call that failed has no result, and is no progress.

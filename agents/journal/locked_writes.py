@@ -6,7 +6,7 @@ These paths are rare, so they are plain statements in one transaction, each with
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any, TypeVar
 from uuid import UUID
 
@@ -119,12 +119,12 @@ def _first_or_raise(rows: QuerySet[M]) -> M:
 
 
 def requeue_locked(session: AgentSession, turn: Turn, *, reason: str, without_progress: bool) -> None:
-    """Return an owned or parked turn to the queue; its next claim restarts it. `without_progress` counts this as one of
-    its attempts without progress."""
+    """Return an owned or parked turn to the queue; its next claim restarts it, or resumes it if `turn.resumes` is set.
+    `without_progress` counts this as one of its attempts without progress."""
     if without_progress:
         turn.attempts_without_progress += 1
     if turn.status in PARKED:
-        _refuse_parked_calls(turn)
+        _settle_parked_steps(turn)
     _queue_locked(session, turn, reason=reason)
 
 
@@ -139,8 +139,9 @@ def resume_locked(session: AgentSession, turn: Turn, *, reason: str) -> bool:
 
 def _queue_locked(session: AgentSession, turn: Turn, *, reason: str) -> None:
     if turn.wait_reason and WaitReason(turn.wait_reason).stops_the_clock and turn.available_at:
-        # The wait moved the deadline by its longest duration; the part that it did not use is subtracted.
-        turn.deadline_at -= max(turn.available_at - _database_now(), timedelta())
+        # The wait moved the deadline by its longest duration; the part that it did not use is subtracted, and what it
+        # took beyond, because no reaper ran, is added.
+        turn.deadline_at -= turn.available_at - _database_now()
     turn.status = TurnStatus.QUEUED
     turn.lease_expires_at = turn.available_at = None
     turn.wait_reason = ""
@@ -155,11 +156,16 @@ def _queue_locked(session: AgentSession, turn: Turn, *, reason: str) -> None:
     notify(sql.TURNS_CHANNEL)
 
 
-def _refuse_parked_calls(turn: Turn) -> None:
-    """Fail the open tool calls of a wait that ended early: the next claim could not know that they never ran."""
-    calls = Step.objects.filter(turn=turn, kind=StepKind.TOOL, idempotent=False, status=StepStatus.INTENT)
+def _settle_parked_steps(turn: Turn) -> None:
+    """Fail the open steps of a wait that ended early: the next claim could not know that they were never tried. It
+    would call an idempotent tool in either case, so those calls stay open."""
+    steps = Step.objects.filter(turn=turn, status=StepStatus.INTENT)
+    settled = {"status": StepStatus.FAILED, "finished_at": Now(), "cost_usd": FREE}
     result = {"content": NOT_RUN, "is_error": True}
-    calls.update(status=StepStatus.FAILED, result=result, error_class=ErrorClass.TOOL_ERROR, finished_at=Now())
+    steps.filter(kind=StepKind.TOOL, idempotent=False).update(
+        result=result, error_class=ErrorClass.TOOL_ERROR, **settled
+    )
+    steps.filter(kind=StepKind.MODEL).update(error_class=ErrorClass.CANCELLED, **settled)
 
 
 def stop_locked(session: AgentSession, turn: Turn) -> None:

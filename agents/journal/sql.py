@@ -242,7 +242,8 @@ WITH s AS ({_FENCE}), outcomes AS ({_SETTLE}), intents AS ({_INTENTS}), progress
 # A turn releases its runner and waits; outcomes, intents and events commit with it, the last of them the wait's own.
 # The fence is taken first: a turn that is to be cancelled by now does not park, and then nothing else may be written.
 # So no row: the turn is lost; a row of null: it is to be cancelled. A wait that stops the clock moves the deadline as
-# if it would last as long as it may; the code that ends it earlier subtracts the rest.
+# if it would last as long as it may; the code that ends it corrects that by the difference to its real end. (So no wait
+# ends before it begins, whatever the caller says.)
 PARK = f"""
 WITH f AS MATERIALIZED (
     SELECT id FROM agents_agentsession
@@ -250,8 +251,9 @@ WITH f AS MATERIALIZED (
     FOR NO KEY UPDATE
 ), t AS (
     UPDATE agents_turn t
-    SET status = %(status)s, lease_expires_at = NULL, available_at = %(until)s, wait_reason = %(wait_reason)s,
-        deadline_at = t.deadline_at + CASE WHEN %(stops_the_clock)s THEN greatest(%(until)s - now(), interval '0')
+    SET status = %(status)s, lease_expires_at = NULL, wait_reason = %(wait_reason)s,
+        available_at = greatest(%(resume_at)s, now()),
+        deadline_at = t.deadline_at + CASE WHEN %(stops_the_clock)s THEN greatest(%(resume_at)s - now(), interval '0')
                                            ELSE interval '0' END,
         attempts_without_progress = CASE WHEN %(progress)s THEN 0 ELSE t.attempts_without_progress END
     FROM f WHERE t.id = %(turn)s AND t.status = 'running'

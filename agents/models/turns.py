@@ -27,8 +27,8 @@ class Turn(models.Model):
     """One user message and all the work to answer it. Written by `agents.journal` only.
 
     The legal transitions are in `agents.domain.states` and in a trigger. The status and result of a terminal row never
-    change again. After `deadline_at` the turn expires, in whatever status. While it waits for a person or for children,
-    the deadline includes the longest duration of the wait.
+    change again. After `deadline_at` the turn expires, in whatever status; but not while it waits for a person or for
+    children: the deadline then includes the longest duration of the wait, and is corrected when the wait ends.
     """
 
     id = models.UUIDField(primary_key=True, default=new_id, editable=False)

@@ -165,7 +165,7 @@ class Runner:
         try:
             result = await run.run()
             if result is UnfinishedTurn.DRAINED:
-                await self._requeue(claim, without_progress=False)
+                await self._requeue(claim, without_progress=False, untouched=run.untouched)
             elif isinstance(result, FinishedTurn):
                 claim_more = result.open_turns > 0 or self._was_at_limit(claim.user_id)
         except LostTurn:
@@ -193,7 +193,7 @@ class Runner:
 
     async def _return_unloaded(self, claim: claims.Claim) -> None:
         try:
-            await self._requeue(claim, without_progress=True)
+            await self._requeue(claim, without_progress=True, untouched=True)
         finally:
             self._release(claim)
 
@@ -202,8 +202,9 @@ class Runner:
         if self._epochs.get(claim.turn_id) == claim.epoch:
             del self._epochs[claim.turn_id]
 
-    async def _requeue(self, claim: claims.Claim, *, without_progress: bool) -> None:
-        """Requeue a turn as soon as the database can be reached; after the length of a lease the reaper has done it."""
+    async def _requeue(self, claim: claims.Claim, *, without_progress: bool, untouched: bool = False) -> None:
+        """Requeue a turn as soon as the database can be reached; after the length of a lease the reaper has done it.
+        `untouched`: this claim has tried nothing."""
         deadline = self._loop.time() + self._settings.lease_seconds
         pause = 0.1
         while self._loop.time() < deadline:
@@ -214,6 +215,7 @@ class Runner:
                     turn_id=claim.turn_id,
                     epoch=claim.epoch,
                     without_progress=without_progress,
+                    resumes=claim.resumed and untouched,
                 )
             except DATABASE_FAULTS:
                 await asyncio.sleep(pause)

@@ -11,7 +11,7 @@ from django.db.models import Q
 from django.db.models.functions import Now
 
 from agents.domain.failures import ErrorClass
-from agents.domain.states import MAX_ATTEMPTS_WITHOUT_PROGRESS, OWNED, PARKED, TurnStatus
+from agents.domain.states import MAX_ATTEMPTS_WITHOUT_PROGRESS, OWNED, PARKED, TurnStatus, WaitReason
 from agents.journal.locked_writes import (
     end_locked,
     lock_session,
@@ -31,8 +31,11 @@ log = structlog.get_logger(__name__)
 BATCH = 200
 
 _LEASE_LOST = Q(status__in=OWNED, lease_expires_at__lt=Now())
-# Neither owned nor ended, as in the condition of the index.
-_DEADLINE_PASSED = Q(deadline_at__lt=Now(), lease_expires_at__isnull=True, finished_at__isnull=True)
+# Neither owned nor ended, as in the condition of the index. The deadline of a turn whose clock stands still is unknown
+# before its wait has ended, however late that is.
+_DEADLINE_PASSED = Q(deadline_at__lt=Now(), lease_expires_at__isnull=True, finished_at__isnull=True) & ~Q(
+    wait_reason__in=[reason.value for reason in WaitReason if reason.stops_the_clock]
+)
 _WAIT_OVER = Q(status__in=PARKED, available_at__lt=Now())
 
 
@@ -108,8 +111,11 @@ def _expire(session: AgentSession, turn: Turn) -> None:
 
 
 @retry_after_deadlock
-def release_claim(*, session_id: UUID, turn_id: UUID, epoch: int, without_progress: bool) -> bool:
-    """Requeue a running turn of this epoch; False when another epoch owns it or it has ended.
+def release_claim(
+    *, session_id: UUID, turn_id: UUID, epoch: int, without_progress: bool, resumes: bool = False
+) -> bool:
+    """Requeue a running turn of this epoch; False when another epoch owns it or it has ended. `resumes`: the claim came
+    from a wait and has tried nothing, so the next one resumes in its place.
 
     A turn that is to be cancelled is ended instead, and so is one that was requeued too often without progress.
     """
@@ -123,6 +129,7 @@ def release_claim(*, session_id: UUID, turn_id: UUID, epoch: int, without_progre
         turn = lock_turn(session, turn_id)
         if turn.status not in OWNED:
             return False
+        turn.resumes = resumes
         if turn.status == TurnStatus.CANCELLING:
             end_locked(session, turn, TurnStatus.CANCELLED)
         elif without_progress:

@@ -13,23 +13,38 @@ import pytest
 
 from agents.domain.failures import ErrorClass
 from agents.domain.message_parts import text_part, tool_call_part, tool_result_part
+from agents.domain.serialization import moment
 from agents.domain.states import TurnStatus, WaitReason
 from agents.domain.steps import UNKNOWN_OUTCOME
 from agents.domain.waits import Park
+from agents.engine.context import load_context
 from agents.engine.ports import Services
 from agents.engine.turn import StopReason, UnfinishedTurn
 from agents.journal.fenced_writes import FinishedTurn
 from agents.journal.listen_connection import open_listen_connection
 from agents.llm.interface import LLM
-from agents.models import Step
+from agents.models import Release, Step, Turn
 from agents.runner.reaper import release_claim
 from agents.sessions import cancel_turn
 from foundation.db_threads import in_db_thread
 from tests.chaos.waiting import until
-from tests.support.conversations import FAR_AHEAD, Conversation, wake
+from tests.support.conversations import FAR_AHEAD, Conversation, claimed, wake
 from tests.support.runners import become, serving
 from tests.support.scripted import Models, Outcome, Reply, calls, says, scripted
-from tests.support.turns import A_WHILE, answer_of, begin, costs, log, run, start, steps, stop, turn_of, works
+from tests.support.turns import (
+    A_WHILE,
+    answer_of,
+    begin,
+    costs,
+    end_of,
+    log,
+    run,
+    start,
+    steps,
+    stop,
+    turn_of,
+    works,
+)
 
 pytestmark = pytest.mark.usefixtures("transactional_db")
 
@@ -123,6 +138,7 @@ async def test_several_that_wait_are_one_wait_until_the_first_is_over() -> None:
     assert await run(services) is UnfinishedTurn.PARKED
     turn = await turn_of(ada)
     assert (turn.wait_reason, turn.available_at) == ("approval", soon)
+    assert await end_of(ada) == {"for": "approval", "until": moment(FAR_AHEAD)}
 
 
 async def test_a_turn_that_goes_on_may_wait_again() -> None:
@@ -250,6 +266,80 @@ async def test_a_stop_that_comes_before_the_wait_ends_the_turn() -> None:
         True,
     )
     assert (await log(ada))[-1] == "turn.cancelled"
+    assert (await steps())[1] == (2, "tool", "failed", "c1"), "a call that must wait has had no effect"
+
+
+async def test_a_call_that_must_wait_again_and_is_stopped_has_not_run() -> None:
+    ada = await begin()
+    stops: list[bool] = []
+
+    async def pay(_: str) -> Outcome:
+        if stops:
+            turn = await turn_of(ada)
+            await in_db_thread(lambda: cancel_turn(ada.actor, turn_id=turn.pk))
+        raise Park(FAR_AHEAD, APPROVAL)
+
+    services, _ = paying(pay)
+    assert await run(services) is UnfinishedTurn.PARKED
+    await woken(ada)
+    stops.append(True)
+    assert await run(services) == FinishedTurn(TurnStatus.CANCELLED, 0)
+    assert (await steps())[1] == (2, "tool", "failed", "c1")
+
+
+async def test_a_call_that_is_stopped_while_it_runs_after_a_wait_may_have_run() -> None:
+    ada = await begin()
+    reached = asyncio.Event()
+
+    async def pay(_: str) -> Outcome:
+        if not ready:
+            raise Park(FAR_AHEAD, APPROVAL)
+        reached.set()
+        await asyncio.Event().wait()
+        return Outcome("never")
+
+    ready: list[bool] = []
+    services, _ = paying(pay)
+    assert await run(services) is UnfinishedTurn.PARKED
+    await woken(ada)
+    ready.append(True)
+    running = await start(services)
+    await asyncio.wait_for(reached.wait(), A_WHILE)
+    await stop(ada, running)
+    assert await running.ended() == FinishedTurn(TurnStatus.CANCELLED, 0)
+    assert (await steps())[1] == (2, "tool", "unknown", "c1")
+
+
+async def test_a_runner_that_is_stopped_before_its_turn_goes_on_has_tried_nothing() -> None:
+    ada = await begin()
+    door = Door()
+    services, box = paying(door)
+    assert await run(services) is UnfinishedTurn.PARKED
+    await woken(ada)
+    async with serving(services, concurrency=0) as runner:
+        runner._start_turn(await in_db_thread(lambda: load_context(claimed())))
+        runner._stop_all(StopReason.DRAIN)
+        await become(ada, "queued")
+    door.open = True
+    assert await run(services) == FinishedTurn(TurnStatus.COMPLETED, 0)
+    assert len(box.called) == 2, "the call that waited, once more"
+    assert (await steps())[1] == (2, "tool", "done", "c1")
+
+
+async def test_a_turn_that_no_runner_can_load_ends_with_calls_that_have_not_run() -> None:
+    ada = await begin()
+    services, _ = paying(Door())
+    assert await run(services) is UnfinishedTurn.PARKED
+    await woken(ada)
+
+    def break_release() -> None:
+        unreadable = Release.objects.create(agent=ada.row.agent, number=2, configuration={"schema": 1, "x": 5})
+        Turn.objects.update(release_id=unreadable.pk)
+
+    await in_db_thread(break_release)
+    async with serving(services):
+        await become(ada, "failed")
+    assert (await steps())[1] == (2, "tool", "failed", "c1")
 
 
 async def test_a_stop_that_comes_before_a_model_waits_settles_its_call() -> None:

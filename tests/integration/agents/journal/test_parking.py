@@ -9,16 +9,17 @@ import pytest
 from django.db import transaction
 
 from accounts.actor import Actor
+from agents.domain.configuration import AgentConfiguration
 from agents.domain.message_parts import text_part, tool_call_part, tool_result_part
 from agents.domain.serialization import moment
-from agents.domain.states import StepKind, StepStatus, TurnStatus, WaitReason
+from agents.domain.states import MAX_ATTEMPTS_WITHOUT_PROGRESS, StepKind, StepStatus, TurnStatus, WaitReason
 from agents.domain.usage import BilledUsage
 from agents.engine.context import load_context
 from agents.journal import fenced_writes
 from agents.journal.claims import Claim, renew
 from agents.journal.fenced_writes import Intent, LostTurn, NewEvent, StepOutcome
 from agents.journal.locked_writes import end_locked, lock_session, lock_turn, stop_locked
-from agents.models import Step, Turn
+from agents.models import Agent, Release, Step, Turn
 from agents.runner.reaper import reap, release_claim
 from agents.sessions import cancel_turn, fail_turn, requeue_turn
 from tests.support.conversations import (
@@ -43,6 +44,7 @@ from tests.support.conversations import (
     wait_is_over,
     wake,
 )
+from tests.support.people import agent
 
 pytestmark = pytest.mark.usefixtures("transactional_db")
 
@@ -254,6 +256,47 @@ def test_a_turn_that_went_on_and_was_lost_begins_anew(lost: str) -> None:
     assert shown(ada) == []
 
 
+@pytest.mark.parametrize("without_progress", [False, True])
+def test_a_claim_that_is_released_before_it_tried_anything_is_resumed_by_the_next(without_progress: bool) -> None:
+    ada, work = running()
+    calls_a_tool(work)
+    park(work, APPROVAL)
+    before = shown(ada)
+    wake(ada.turn())
+    release_untried(claimed(), without_progress=without_progress)
+    assert (ada.turn().status, ada.turn().resumes) == ("queued", True)
+    again = claimed()
+    assert (again.epoch, again.resumed, ada.events()[-1].type) == (3, True, "turn.started")
+    assert shown(ada) == before
+    assert Step.objects.get(number=2).status == "intent"
+
+
+@pytest.mark.parametrize("end", ["cancelled", "failed"])
+def test_a_call_that_no_claim_tried_is_known_not_to_have_run_when_the_last_is_released(end: str) -> None:
+    ada, work = running()
+    calls_a_tool(work)
+    park(work, APPROVAL)
+    wake(ada.turn())
+    work = claimed()
+    if end == "cancelled":
+        cancel_turn(ada.actor, turn_id=work.turn_id)
+    else:
+        Turn.objects.update(attempts_without_progress=MAX_ATTEMPTS_WITHOUT_PROGRESS)
+    release_untried(work, without_progress=True)
+    assert (ada.turn().status, ada.turn().resumes) == (end, False)
+    assert Step.objects.get(number=2).status == "failed"
+
+
+def release_untried(work: Claim, *, without_progress: bool) -> None:
+    assert release_claim(
+        session_id=work.session_id,
+        turn_id=work.turn_id,
+        epoch=work.epoch,
+        without_progress=without_progress,
+        resumes=work.resumed,
+    )
+
+
 def test_words_before_a_restart_do_not_come_back_after_a_wait() -> None:
     ada, work = running()
     say(work, "void")
@@ -339,10 +382,43 @@ def test_the_clock_runs_while_a_turn_waits_for_a_provider_or_for_money(reason: W
 
 def test_a_wait_whose_end_lies_in_the_past_moves_no_deadline() -> None:
     ada, work = running()
-    before = ada.turn().deadline_at
+    before = remaining(ada)
     park(work, APPROVAL, until=datetime(2000, 1, 1, tzinfo=UTC))
     wake(ada.turn())
-    assert ada.turn().deadline_at == before
+    assert abs(remaining(ada) - before) < CLOSE
+
+
+@pytest.mark.parametrize("reason", [APPROVAL, CHILDREN])
+@pytest.mark.parametrize("woken", ["by the reaper", "by a person", "by a requeue"])
+def test_a_wait_that_nobody_ended_in_time_takes_nothing_from_the_time_to_answer(reason: WaitReason, woken: str) -> None:
+    ada, work = running()
+    before = remaining(ada)
+    park(work, reason, until=datetime.now(UTC) + timedelta(hours=24))
+    # As if no runner had been there for a day after its end.
+    two_days = timedelta(hours=48)
+    turn = ada.turn()
+    assert turn.available_at
+    Turn.objects.update(available_at=turn.available_at - two_days, deadline_at=turn.deadline_at - two_days)
+    assert remaining(ada) < timedelta()
+    if woken == "by the reaper":
+        assert reap() == 1
+    elif woken == "by a person":
+        wake(turn)
+    else:
+        requeue_turn(SYSTEM, turn_id=work.turn_id)
+    assert ada.turn().status == "queued"
+    assert abs(remaining(ada) - before) < CLOSE
+    assert claimed().resumed is (woken != "by a requeue")
+
+
+def test_a_wait_that_shows_a_later_end_than_its_own_is_over_at_its_own() -> None:
+    ada, work = running()
+    before = remaining(ada)
+    soon = datetime.now(UTC) + timedelta(hours=1)
+    park(work, APPROVAL, resume_at=soon)
+    assert ada.events()[-1].data == {"for": "approval", "until": moment(FAR_AHEAD)}
+    assert ada.turn().available_at == soon
+    assert abs(remaining(ada) - before - timedelta(hours=1)) < CLOSE
 
 
 # --- what else may happen to it ---
@@ -413,6 +489,26 @@ def test_a_turn_that_waits_and_is_requeued_begins_anew(idempotent: bool) -> None
     tool = Step.objects.get(number=2)
     # The next claim could not know that it never ran, and would have to say that it may have.
     assert (tool.status, bool(tool.result)) == (("intent", False) if idempotent else ("failed", True))
+    assert tool.cost_usd == (None if idempotent else Decimal(0))
+
+
+@pytest.mark.parametrize("tried", [False, True])
+def test_a_model_call_that_waited_costs_nothing_after_a_requeue(tried: bool) -> None:
+    demo = agent()
+    configuration = AgentConfiguration(model_chain=("openai:small",)).dump()
+    Agent.objects.update(live_release=Release.objects.create(agent=demo, number=2, configuration=configuration))
+    ada, work = running()
+    park(work)
+    requeue_turn(SYSTEM, turn_id=work.turn_id)
+    if tried:
+        work = claimed()
+        fenced_writes.advance(work, intents=[Intent(2, StepKind.MODEL)])
+        lease_is_over(work.turn_id)
+        reap()
+    cancel_turn(ada.actor, turn_id=work.turn_id)
+    assert [step.cost_usd for step in Step.objects.order_by("number")] == [Decimal(0), *([None] if tried else [])]
+    # What a call that was tried has cost is not known.
+    assert ada.turn().cost_usd == (None if tried else Decimal(0))
 
 
 def test_a_turn_that_waits_too_long_expires_with_what_it_has_shown() -> None:
