@@ -24,7 +24,7 @@ def _moment(value: datetime | None) -> str | None:
 
 
 def message_shape(message: Any) -> Shape:
-    """`message` is a row of `Message`. `feedback` is the rating of the user for whom `agents.sessions.messages` read it."""
+    """`message` is a row of `Message`. `feedback` is the rating of whom `agents.sessions.messages` read it for."""
     return {
         "id": str(message.id),
         "ordinal": message.ordinal,
