@@ -313,7 +313,7 @@ def give(ada: Conversation, epoch: int = 1, *, without_progress: bool = False) -
     )
 
 
-@pytest.mark.parametrize("fruitless", [False, True])
+@pytest.mark.parametrize("without_progress", [False, True])
 def test_a_turn_that_is_given_back_waits_for_the_next_runner(without_progress: bool) -> None:
     ada = asked()
     say(claimed(), "Hel")
