@@ -86,6 +86,7 @@ class AgentsConfig(AppConfig):
         from agents import checks
         from agents.permissions import role_permissions
         from agents.permissions.agents import refuse_if_agents_need
+        from agents.releases import checks as release_checks
         from checks.registry import registry
         from console.navigation import Entry, Link, register_entries, register_link
         from rest.schema.registry import register_schema
@@ -119,6 +120,6 @@ class AgentsConfig(AppConfig):
             Entry("Operations", 1, "Runners", "agents.runner", "memory"),
             Entry("Operations", 4, "Bulk actions", "agents.bulkaction", "playlist_add_check"),
         )
-        registry.register(*checks.CHECKS)
+        registry.register(*checks.CHECKS, *release_checks.CHECKS)
         for job in JOBS:
             register(job)

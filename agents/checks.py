@@ -8,6 +8,7 @@ from datetime import datetime, timedelta
 from typing import Any, Final
 from uuid import UUID
 
+import orjson
 from django.db import connection
 from django.db.models import Count, Q
 
@@ -44,7 +45,9 @@ SELECT (SELECT count(*) FROM agents_turn WHERE id >= %(hour_ago)s),
        (SELECT count(*) FROM agents_runner WHERE status = 'running'
            AND heartbeat_at >= statement_timestamp() - %(patience)s),
        (SELECT coalesce(sum(capacity), 0) FROM agents_runner WHERE status = 'running'
-           AND heartbeat_at >= statement_timestamp() - %(patience)s)
+           AND heartbeat_at >= statement_timestamp() - %(patience)s),
+       (SELECT coalesce(jsonb_agg(jsonb_build_array(a.id, a.name, r.configuration) ORDER BY a.name), '[]')::text
+          FROM agents_agent a JOIN agents_release r ON r.id = a.live_release_id WHERE a.archived_at IS NULL)
 """
 
 _OPEN_ONE: Final = "Open one: its steps say what went wrong."
@@ -52,9 +55,18 @@ _START_A_RUNNER: Final = "Start a runner; var/logs/runner-*.log says why the las
 
 
 @dataclass(frozen=True, slots=True)
+class LiveRelease:
+    """What is stored as the live configuration of an agent that is not archived."""
+
+    agent_id: UUID
+    agent_name: str
+    configuration: Any
+
+
+@dataclass(frozen=True, slots=True)
 class TurnFigures:
     """Turns and runners now, `turns` and `failed` in the past hour. `oldest_seconds` is the wait of the oldest queued
-    turn, None if the queue is empty."""
+    turn, None if the queue is empty. `live_releases` are read with them, so that the start page needs one statement."""
 
     turns: int = 0
     failed: int = 0
@@ -64,6 +76,7 @@ class TurnFigures:
     stuck: int = 0
     runners: int = 0
     capacity: int = 0
+    live_releases: Sequence[LiveRelease] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,7 +100,9 @@ def turn_figures(measurements: Measurements) -> TurnFigures:
     }
     with connection.cursor() as cursor:
         cursor.execute(_FIGURES, bounds)
-        return TurnFigures(*cursor.fetchone())
+        figures = list(cursor.fetchone())
+    figures[-1] = [LiveRelease(UUID(agent_id), name, stored) for agent_id, name, stored in orjson.loads(figures[-1])]
+    return TurnFigures(*figures)
 
 
 def failure_kinds(measurements: Measurements) -> list[FailureKind]:

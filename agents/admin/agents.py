@@ -16,8 +16,7 @@ from accounts.roles import Role
 from agents.admin.draft_page import draft_page
 from agents.admin.publishing import publish_page
 from agents.admin.release_diff import compare_page
-from agents.domain.config_diff import compare_configurations
-from agents.domain.configuration import AgentConfiguration
+from agents.admin.stored_configurations import Comparison, compare_stored
 from agents.models import Agent, AgentDraft, Release
 from agents.permissions.role_permissions import CHANGE_AGENT, PUBLISH_AGENT
 from agents.releases import archive_agent, change_agent, create_agent, restore_agent
@@ -203,12 +202,15 @@ def _archive_page(request: HttpRequest, model_admin: Any, draft: AgentDraft) -> 
 
 
 def _related_rows(agent: Agent) -> dict[str, Any]:
-    """The template context for the part under the form: the draft, whether it differs from live, the releases."""
+    """The template context for the part under the form: the draft, whether it differs from live, what of the two cannot
+    be read, the releases."""
     draft = AgentDraft.objects.filter(agent=agent).first()
-    live = agent.live_release
-    changed = False
-    if draft and live:
-        published = AgentConfiguration.parse(live.configuration)
-        changed = bool(compare_configurations(published, AgentConfiguration.parse(draft.configuration)))
+    comparison = compare_stored(agent.live_release, draft) if draft else Comparison(None)
     releases = Release.objects.filter(agent=agent).select_related("published_by").order_by("-number")
-    return {"agent": agent, "draft": draft, "draft_differs": changed, "releases": releases[:RELEASES]}
+    return {
+        "agent": agent,
+        "draft": draft,
+        "draft_differs": bool(comparison.differences),
+        "unreadable": comparison.unreadable,
+        "releases": releases[:RELEASES],
+    }

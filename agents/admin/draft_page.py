@@ -10,8 +10,12 @@ from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 
 from accounts.permissions import user_actor
 from agents.admin.drafts import DraftForm
-from agents.domain.config_diff import compare_configurations
-from agents.domain.configuration import AgentConfiguration
+from agents.admin.stored_configurations import (
+    UnreadableConfiguration,
+    compare_stored,
+    read_configuration,
+    unreadable_page,
+)
 from agents.models import AgentDraft
 from agents.permissions.role_permissions import CHANGE_DRAFT, PUBLISH_AGENT
 from agents.releases import change_draft
@@ -19,7 +23,13 @@ from console.views import console_page, row_url
 
 
 def draft_page(request: HttpRequest, model_admin: Any, draft: AgentDraft) -> HttpResponse:
-    """The form for those who may change the draft, else its values as text; a redirect once the form is saved."""
+    """The form for those who may change the draft, else its values as text; a redirect once the form is saved.
+
+    Only a note where this version cannot read the draft.
+    """
+    title = f"Draft of {draft.agent}"
+    if isinstance(stored := read_configuration(draft), UnreadableConfiguration):
+        return unreadable_page(request, model_admin, draft.agent, stored, title=title)
     may_edit = request.user.has_perm(CHANGE_DRAFT)
     form = DraftForm(request.POST if request.method == "POST" and may_edit else None, draft=draft)
     if form.is_bound and _save(request, form):
@@ -27,18 +37,20 @@ def draft_page(request: HttpRequest, model_admin: Any, draft: AgentDraft) -> Htt
         next_page = "publish_draft" if "_publish" in request.POST else "edit_draft"
         return HttpResponseRedirect(row_url(draft.agent, next_page))
     live = draft.agent.live_release
+    comparison = compare_stored(live, draft)
     return console_page(
         request,
         model_admin,
         "console/draft.html",
-        title=f"Draft of {draft.agent}",
+        title=title,
         agent=draft.agent,
         draft=draft,
         form=form,
         may_edit=may_edit,
         may_publish=request.user.has_perm(PUBLISH_AGENT),
         live=live,
-        differences=compare_configurations(AgentConfiguration.parse(live.configuration), form.stored) if live else None,
+        differences=comparison.differences,
+        unreadable=comparison.unreadable,
     )
 
 

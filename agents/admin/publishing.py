@@ -10,8 +10,12 @@ from django.contrib import messages
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 
 from accounts.permissions import user_actor
-from agents.domain.config_diff import compare_configurations
-from agents.domain.configuration import AgentConfiguration
+from agents.admin.stored_configurations import (
+    UnreadableConfiguration,
+    compare_stored,
+    read_configuration,
+    unreadable_page,
+)
 from agents.models import Agent, AgentDraft, Configuration, Release
 from agents.releases import publish, roll_back
 from console.confirmation import confirmation_page, confirmed_data
@@ -36,13 +40,17 @@ class PublishForm(forms.Form):
 
 
 def publish_page(request: HttpRequest, model_admin: Any, draft: AgentDraft) -> HttpResponse:
-    """The confirmation page with the differences and a note; once confirmed, the redirect after publishing."""
+    """The confirmation page with the differences and a note; once confirmed, the redirect after publishing. Only a note
+    where this version cannot read the draft."""
     agent, live = draft.agent, draft.agent.live_release
+    title = f"Publish {agent}"
+    if isinstance(stored := read_configuration(draft), UnreadableConfiguration):
+        return unreadable_page(request, model_admin, agent, stored, title=title)
     form = PublishForm(confirmed_data(request), initial={"draft": draft.version, "live": live and live.pk})
     confirmation = confirmation_page(
         request,
         model_admin,
-        title=f"Publish {agent}",
+        title=title,
         message="New sessions will run on this configuration at once. Sessions that exist keep the release they have.",
         yes="Publish",
         back=row_url(agent, "edit_draft"),
@@ -67,14 +75,18 @@ def publish_page(request: HttpRequest, model_admin: Any, draft: AgentDraft) -> H
 
 
 def roll_back_page(request: HttpRequest, model_admin: Any, release: Release) -> HttpResponse:
-    """The confirmation page with the differences and a note; once confirmed, the redirect after the roll-back."""
+    """The confirmation page with the differences and a note; once confirmed, the redirect after the roll-back. Only a
+    note where this version cannot read the release."""
     agent, live = release.agent, release.agent.live_release
+    title = f"Roll {agent} back to release {release.number}"
+    if isinstance(stored := read_configuration(release), UnreadableConfiguration):
+        return unreadable_page(request, model_admin, agent, stored, title=title)
     note = f"Back to release {release.number}."
     form = PublishForm(confirmed_data(request), initial={"live": live and live.pk, "note": note})
     confirmation = confirmation_page(
         request,
         model_admin,
-        title=f"Roll {agent} back to release {release.number}",
+        title=title,
         message=f"Release {release.number} will be published again under a new number. New sessions will run on it at "
         "once, sessions that exist keep the release they have, and the draft stays as it is.",
         yes="Roll back",
@@ -100,9 +112,13 @@ def roll_back_page(request: HttpRequest, model_admin: Any, release: Release) -> 
 
 
 def _diff_context(agent: Agent, live: Release | None, new: Configuration) -> dict[str, Any]:
-    new_configuration = AgentConfiguration.parse(new.configuration)
-    diff = compare_configurations(AgentConfiguration.parse(live.configuration), new_configuration) if live else None
-    return {"agent": agent, "live": live, "differences": diff}
+    comparison = compare_stored(live, new)
+    return {
+        "agent": agent,
+        "live": live,
+        "differences": comparison.differences,
+        "unreadable": comparison.unreadable,
+    }
 
 
 def _run(request: HttpRequest, agent: Agent, verb: Callable[[], Release]) -> HttpResponse:

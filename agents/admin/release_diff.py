@@ -7,9 +7,8 @@ from typing import Any, Final
 from django import forms
 from django.http import HttpRequest, HttpResponse
 
-from agents.domain.config_diff import compare_configurations
-from agents.domain.configuration import AgentConfiguration
-from agents.models import AgentDraft, Release
+from agents.admin.stored_configurations import compare_stored
+from agents.models import AgentDraft, Configuration, Release
 from console.views import console_page
 from console.widgets import Select
 
@@ -39,6 +38,7 @@ def compare_page(request: HttpRequest, model_admin: Any, draft: AgentDraft) -> H
         field.choices = [(DRAFT, "the draft"), *((str(number), _title(number, live)) for number in numbers)]
     if form.is_bound and form.is_valid():
         selection = form.cleaned_data
+    comparison = compare_stored(_row(draft, selection["old"]), _row(draft, selection["new"]))
     return console_page(
         request,
         model_admin,
@@ -46,9 +46,8 @@ def compare_page(request: HttpRequest, model_admin: Any, draft: AgentDraft) -> H
         title=f"{agent}: compare",
         agent=agent,
         form=form,
-        differences=compare_configurations(
-            _configuration(draft, selection["old"]), _configuration(draft, selection["new"])
-        ),
+        differences=comparison.differences,
+        unreadable=comparison.unreadable,
     )
 
 
@@ -56,6 +55,5 @@ def _title(number: int, live: Release | None) -> str:
     return f"release {number} (live)" if live and live.number == number else f"release {number}"
 
 
-def _configuration(draft: AgentDraft, name: str) -> AgentConfiguration:
-    row = draft if name == DRAFT else Release.objects.get(agent=draft.agent, number=int(name))
-    return AgentConfiguration.parse(row.configuration)
+def _row(draft: AgentDraft, name: str) -> Configuration:
+    return draft if name == DRAFT else Release.objects.get(agent=draft.agent, number=int(name))

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, ClassVar
+from typing import Any, Final
 
 from django.contrib import admin
 from django.http import HttpRequest, HttpResponse
+from django.template.loader import render_to_string
 
 from agents.admin.publishing import roll_back_page
+from agents.admin.stored_configurations import UnreadableConfiguration, read_configuration
 from agents.domain.configuration import SETTINGS, AgentConfiguration, Setting
 from agents.models import Release
 from agents.permissions.role_permissions import PUBLISH_AGENT
@@ -27,6 +29,15 @@ def _display(name: str, setting: Setting) -> Callable[[Release], str]:
     return display
 
 
+_SETTINGS: Final = tuple(_display(name, setting) for name, setting in SETTINGS.items())
+
+
+@admin.display(description="Configuration")
+def _stored(release: Release) -> str:
+    """The note in place of the settings of a release that cannot be read."""
+    return render_to_string("console/unreadable.html", {"unreadable": [read_configuration(release)]})
+
+
 @admin.register(Release)
 class ReleaseAdmin(ReadOnlyAdmin):
     """Releases, read-only, with a button to roll back."""
@@ -37,17 +48,12 @@ class ReleaseAdmin(ReadOnlyAdmin):
     list_select_related = ("agent__live_release", "published_by")
     list_filter = ("agent",)
     search_help_text = "The id of a release."
-    fields: ClassVar[Any] = (
-        "agent",
-        "number",
-        "is_live",
-        "note",
-        "published_by",
-        "published_at",
-        *(_display(name, setting) for name, setting in SETTINGS.items()),
-        "id",
-    )
     actions_detail = ("roll_back",)
+
+    def get_fields(self, request: HttpRequest, obj: Release | None = None) -> Any:  # noqa: ARG002
+        unreadable = obj is not None and isinstance(read_configuration(obj), UnreadableConfiguration)
+        settings = (_stored,) if unreadable else _SETTINGS
+        return ("agent", "number", "is_live", "note", "published_by", "published_at", *settings, "id")
 
     @admin.display(description="live", boolean=True)
     def is_live(self, release: Release) -> bool:

@@ -1,1 +1,1 @@
-"""REST `/api/v1`: each view parses, authenticates, calls a function, mostly of `agents.sessions`, renders the result."""
+"""REST `/api/v1`: each view parses, authenticates, calls a function of `agents.sessions` (or a query) and renders."""

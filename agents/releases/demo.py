@@ -5,12 +5,16 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
+import structlog
 from django.db import transaction
 
 from accounts.actor import Actor
 from agents.domain.configuration import AgentConfiguration, NewerConfiguration
 from agents.models import Agent, AgentDraft, Release
 from agents.releases.publish import publish
+from foundation.errors import InvalidInput
+
+log = structlog.get_logger(__name__)
 
 SLUG = "demo"
 TOOLS = ("clock", "calculator", "http_fetch", "notebook_add")
@@ -51,14 +55,19 @@ def ensure_demo_agent(model_chain: Sequence[str]) -> Release | None:
 
 
 def _can_update(agent: Agent, chain: tuple[str, ...]) -> bool:
-    """Whether the model chain has changed and no person has edited or published the agent."""
+    """Whether the model chain has changed and no person has edited or published the agent, nor written what this
+    version cannot read."""
     live = agent.live_release
-    if live is None:
-        return True
     try:
-        if AgentConfiguration.parse(live.configuration).model_chain == chain:
-            return False
-    except NewerConfiguration:
-        # An older version is running. It must start, and must not replace what it cannot read.
+        if live is not None:
+            if AgentConfiguration.parse(live.configuration).model_chain == chain:
+                return False
+            if agent.draft.version != live.number or agent.releases.filter(published_by__isnull=False).exists():
+                return False
+        if (draft := AgentDraft.objects.filter(agent=agent).first()) is not None:
+            AgentConfiguration.parse(draft.configuration)
+    except (InvalidInput, NewerConfiguration) as error:
+        # Perhaps an older version is running. It must start, and must not replace what it cannot read.
+        log.warning("demo_agent.not_updated", agent=agent.slug, fault=error.detail)
         return False
-    return agent.draft.version == live.number and not agent.releases.filter(published_by__isnull=False).exists()
+    return True

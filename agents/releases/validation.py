@@ -17,11 +17,12 @@ def unavailable_agents() -> list[tuple[str, str]]:
     return [
         (slug, fault)
         for slug, stored in live.values_list("slug", "live_release__configuration")
-        for fault in _faults(stored)
+        for fault in release_faults(stored)
     ]
 
 
-def _faults(stored: Any) -> list[str]:
+def release_faults(stored: Any) -> list[str]:
+    """Why a stored configuration cannot be read, or which of its routes cannot be used here."""
     try:
         chain = AgentConfiguration.parse(stored).model_chain
     except BandstandError as error:

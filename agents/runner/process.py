@@ -6,14 +6,18 @@ from __future__ import annotations
 import asyncio
 import os
 import socket
-from collections.abc import Collection, Coroutine, Mapping
+from collections.abc import Callable, Collection, Coroutine, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 from uuid import UUID
 
 import psycopg
 import structlog
 
+from agents.domain.configuration import NewerConfiguration
+from agents.domain.failures import ErrorClass
 from agents.engine.context import TurnContext, load_context
 from agents.engine.ports import Services
 from agents.engine.turn import StopReason, TurnRun, UnfinishedTurn
@@ -22,12 +26,17 @@ from agents.journal.fenced_writes import FinishedTurn, LostTurn
 from agents.journal.listen_connection import open_listen_connection
 from agents.models import Runner as RunnerRow
 from agents.runner.leases import LeaseKeeper
-from agents.runner.reaper import release_claim
+from agents.runner.reaper import fail_claim, release_claim
 from foundation.db_threads import DATABASE_FAULTS, in_db_thread
+from foundation.errors import InvalidInput
 from foundation.ids import new_id
 from foundation.pg_listener import ListeningThread, Wake
 
 log = structlog.get_logger(__name__)
+
+# How long a turn whose release needs a newer version is held before it is requeued: without a pause this process would
+# claim it again at once.
+_NEWER_RELEASE_PAUSE_SECONDS = 3.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,10 +144,15 @@ class Runner:
         for claim in new_claims:
             try:
                 context = load_context(claim, on=connection)
+            except (InvalidInput, NewerConfiguration) as error:
+                log.warning(
+                    "turn.not_loaded", turn=str(claim.turn_id), release=str(claim.release_id), fault=error.detail
+                )
+                self._loop.call_soon_threadsafe(self._start_return, claim, error)
             except Exception as error:
                 # Whatever the error: a turn that is not run must not stay claimed, nor delay the others.
                 failure = error
-                self._loop.call_soon_threadsafe(self._start_return, claim)
+                self._loop.call_soon_threadsafe(self._start_return, claim, error)
             else:
                 self._loop.call_soon_threadsafe(self._start_turn, context)
         if failure is not None:
@@ -151,8 +165,8 @@ class Runner:
         self._runs[run.claim.turn_id] = run
         self._start_task(self._work(run), f"turn {run.claim.turn_id}")
 
-    def _start_return(self, claim: claims.Claim) -> None:
-        self._start_task(self._return_unloaded(claim), f"give back {claim.turn_id}")
+    def _start_return(self, claim: claims.Claim, error: Exception) -> None:
+        self._start_task(self._return_unloaded(claim, error), f"give back {claim.turn_id}")
 
     def _start_task(self, work: Coroutine[Any, Any, None], name: str) -> None:
         task = self._loop.create_task(work, name=name)
@@ -191,9 +205,18 @@ class Runner:
         running = sum(run.claim.user_id == user_id for run in self._runs.values())
         return running >= self._settings.running_per_user
 
-    async def _return_unloaded(self, claim: claims.Claim) -> None:
+    async def _return_unloaded(self, claim: claims.Claim, error: Exception) -> None:
+        """End a turn that no version can run; requeue one that a newer version can run, or that met another error."""
         try:
-            await self._requeue(claim, without_progress=True, untouched=True)
+            match error:
+                case InvalidInput():
+                    await self._fail(claim, ErrorClass.BAD_REQUEST, error.detail)
+                case NewerConfiguration():
+                    with suppress(TimeoutError):
+                        await asyncio.wait_for(self._draining.wait(), _NEWER_RELEASE_PAUSE_SECONDS)
+                    await self._requeue(claim, without_progress=False, untouched=True)
+                case _:
+                    await self._requeue(claim, without_progress=True, untouched=True)
         finally:
             self._release(claim)
 
@@ -203,20 +226,23 @@ class Runner:
             del self._epochs[claim.turn_id]
 
     async def _requeue(self, claim: claims.Claim, *, without_progress: bool, untouched: bool = False) -> None:
-        """Requeue a turn as soon as the database can be reached; after the length of a lease the reaper has done it.
-        `untouched`: this claim has tried nothing."""
+        """Requeue a turn. `untouched`: this claim has tried nothing."""
+        resumes = claim.resumed and untouched
+        await self._write_for(claim, partial(release_claim, without_progress=without_progress, resumes=resumes))
+
+    async def _fail(self, claim: claims.Claim, error_class: ErrorClass, detail: str) -> None:
+        await self._write_for(
+            claim, partial(fail_claim, error_class=error_class, error_detail=detail, resumes=claim.resumed)
+        )
+
+    async def _write_for(self, claim: claims.Claim, write: Callable[..., bool]) -> None:
+        """Requeue or end a turn as soon as the database can be reached; after the length of a lease the reaper has
+        requeued it."""
         deadline = self._loop.time() + self._settings.lease_seconds
         pause = 0.1
         while self._loop.time() < deadline:
             try:
-                await in_db_thread(
-                    release_claim,
-                    session_id=claim.session_id,
-                    turn_id=claim.turn_id,
-                    epoch=claim.epoch,
-                    without_progress=without_progress,
-                    resumes=claim.resumed and untouched,
-                )
+                await in_db_thread(write, session_id=claim.session_id, turn_id=claim.turn_id, epoch=claim.epoch)
             except DATABASE_FAULTS:
                 await asyncio.sleep(pause)
                 pause = min(pause * 2, 1.0)

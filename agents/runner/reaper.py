@@ -120,15 +120,9 @@ def release_claim(
     A turn that is to be cancelled is ended instead, and so is one that was requeued too often without progress.
     """
     with transaction.atomic():
-        try:
-            session = lock_session(session_id)
-        except NotFound:
+        if (owned := _lock_claim(session_id, turn_id, epoch)) is None:
             return False
-        if (session.active_turn_id, session.active_epoch) != (turn_id, epoch):
-            return False
-        turn = lock_turn(session, turn_id)
-        if turn.status not in OWNED:
-            return False
+        session, turn = owned
         turn.resumes = resumes
         if turn.status == TurnStatus.CANCELLING:
             end_locked(session, turn, TurnStatus.CANCELLED)
@@ -137,3 +131,33 @@ def release_claim(
         else:
             requeue_locked(session, turn, reason="given_back", without_progress=False)
     return True
+
+
+@retry_after_deadlock
+def fail_claim(
+    *, session_id: UUID, turn_id: UUID, epoch: int, error_class: ErrorClass, error_detail: str, resumes: bool
+) -> bool:
+    """End a running turn of this epoch as failed, or as cancelled if it is to be cancelled; False when another epoch
+    owns it or it has ended. `resumes`: as for `release_claim`; its waiting calls have certainly not run."""
+    with transaction.atomic():
+        if (owned := _lock_claim(session_id, turn_id, epoch)) is None:
+            return False
+        session, turn = owned
+        turn.resumes = resumes
+        if turn.status == TurnStatus.CANCELLING:
+            end_locked(session, turn, TurnStatus.CANCELLED)
+        else:
+            end_locked(session, turn, TurnStatus.FAILED, error_class=error_class, error_detail=error_detail)
+    return True
+
+
+def _lock_claim(session_id: UUID, turn_id: UUID, epoch: int) -> tuple[AgentSession, Turn] | None:
+    """The session and the turn, locked; None unless this epoch owns the turn."""
+    try:
+        session = lock_session(session_id)
+    except NotFound:
+        return None
+    if (session.active_turn_id, session.active_epoch) != (turn_id, epoch):
+        return None
+    turn = lock_turn(session, turn_id)
+    return (session, turn) if turn.status in OWNED else None

@@ -15,12 +15,12 @@ from accounts.models import ApiKey, User
 from accounts.permissions import user_actor
 from accounts.roles import Role
 from agents.management.demo.ids import make_id
-from agents.models import AgentSession, Runner, Turn
+from agents.models import Agent, AgentSession, Release, Runner, Turn
 from foundation.clock import now
 from foundation.durations import duration
 from scheduling.tasks import record_scheduler_heartbeat
-from tests.support.consoles import client_of
-from tests.support.people import agent, person
+from tests.support.consoles import client_of, page_of
+from tests.support.people import OFFLINE, agent, person
 
 pytestmark = pytest.mark.django_db
 
@@ -117,6 +117,23 @@ def test_the_start_page_says_what_to_do_about_each_thing_that_is_wrong() -> None
     assert [turn.error_class for turn in listed] == ["auth"]
     for concern in concerns.values():
         assert owner.get(concern.address).status_code == 200
+
+
+@pytest.mark.parametrize("unreadable", [{"schema": 99}, {"new_setting": 5}])
+def test_the_start_page_names_a_live_release_that_cannot_run(unreadable: dict[str, Any]) -> None:
+    demo, archived, owner = agent(), agent("old"), client_of("olga", Role.OWNER)
+    for one in (demo, archived):
+        release = Release.objects.create(agent=one, number=2, configuration=OFFLINE | unreadable)
+        Agent.objects.filter(pk=one.pk).update(live_release=release)
+    Agent.objects.filter(pk=archived.pk).update(archived_at=now())
+    [alert] = [
+        alert for alert in owner.get("/admin/").context["alerts"] if alert.message.startswith("The live release")
+    ]
+    assert alert.message.startswith("The live release of Demo cannot run: ")
+    assert next(iter(unreadable)) in alert.message
+    assert "roll back" in alert.remedy
+    assert alert.address == page_of(demo)
+    assert owner.get(alert.address).status_code == 200
 
 
 def test_a_figure_that_cannot_be_measured_says_so_and_the_others_are_shown() -> None:

@@ -11,6 +11,7 @@ from django.core.management import call_command
 from django.core.management.base import CommandError
 from django.db import connection
 from django.test.utils import CaptureQueriesContext
+from structlog.testing import capture_logs
 
 from accounts.actor import ALL_SCOPES
 from accounts.bootstrap import ensure_owner
@@ -99,6 +100,24 @@ def test_a_demo_agent_that_people_took_over_is_left_alone(touch: str) -> None:
     before = Release.objects.count()
     assert ensure_demo_agent(["openai:some-model"]) is None
     assert Release.objects.count() == before
+
+
+@pytest.mark.parametrize("unreadable", [OFFLINE | {"schema": 99}, OFFLINE | {"new_setting": 5}])
+@pytest.mark.parametrize("where", ["release", "draft", "first draft"])
+def test_a_demo_agent_that_cannot_be_read_is_left_alone_and_named_in_the_log(where: str, unreadable: Any) -> None:
+    agent = Agent.objects.create(slug="demo", name="Demo")
+    AgentDraft.objects.create(agent=agent, configuration=OFFLINE if where == "release" else unreadable)
+    if where != "first draft":
+        stored = unreadable if where == "release" else OFFLINE
+        agent.live_release = Release.objects.create(agent=agent, number=1, configuration=stored)
+        agent.save()
+    before = Release.objects.count(), AgentDraft.objects.get().configuration
+    with capture_logs() as logs:
+        assert ensure_demo_agent(["openai:some-model"]) is None
+    [line] = logs
+    assert (line["event"], line["agent"]) == ("demo_agent.not_updated", "demo")
+    assert line["fault"]
+    assert (Release.objects.count(), AgentDraft.objects.get().configuration) == before
 
 
 def test_the_command_does_nothing_in_three_queries_when_there_is_nothing_to_do(

@@ -205,16 +205,56 @@ def test_the_draft_offers_every_setting_to_builders_and_shows_it_to_others(demo:
     assert all(f"<dt>{label}</dt>" in page for label in labels)
 
 
-def test_what_a_newer_version_wrote_is_said_on_its_pages_and_lists_go_on(demo: Agent, builder: Client) -> None:
-    newer = Release.objects.create(agent=demo, number=2, configuration={"schema": 99})
-    Agent.objects.update(live_release=newer)
-    builder.raise_request_exception = False
-    for address in (page_of(demo), page_of(newer), button_of(demo, "compare"), button_of(demo, "edit_draft")):
+UNREADABLE = [
+    ({"schema": 99}, "has schema 99 and was written by a newer version"),
+    (OFFLINE | {"new_setting": "<b>5"}, "Unknown name &#x27;new_setting&#x27;"),
+]
+
+
+@pytest.mark.parametrize(("stored", "fault"), UNREADABLE)
+def test_a_live_release_that_cannot_be_read_is_shown_and_rolled_back_from(
+    demo: Agent, builder: Client, stored: Any, fault: str
+) -> None:
+    first = live(demo)
+    unreadable = Release.objects.create(agent=demo, number=2, configuration=stored)
+    Agent.objects.update(live_release=unreadable)
+    buttons = [button_of(demo, name) for name in ("compare", "edit_draft", "publish_draft")]
+    for address in (page_of(demo), page_of(unreadable), button_of(first, "roll_back"), *buttons):
         answer = builder.get(address)
-        assert answer.status_code == 503
-        assert "has schema 99 and was written by a newer version" in answer.content.decode()
+        assert answer.status_code == 200, address
+        page = answer.content.decode()
+        assert fault in page, address
+        assert "&quot;schema&quot;:" in page, address
+        assert "<b>5" not in page
+    assert 'name="instructions"' in builder.get(button_of(demo, "edit_draft")).content.decode()
+    refused = builder.post(button_of(unreadable, "roll_back"), {"confirm": "yes", "live": str(unreadable.pk)})
+    assert fault in refused.content.decode()
     for model in (Agent, Release):
         assert builder.get(list_of(model)).status_code == 200
+    confirmed(builder, button_of(first, "roll_back"))
+    assert (live(demo).number, live(demo).configuration) == (3, first.configuration)
+
+
+@pytest.mark.parametrize(("stored", "fault"), UNREADABLE)
+def test_a_draft_that_cannot_be_read_is_shown_and_neither_edited_nor_published(
+    demo: Agent, builder: Client, stored: Any, fault: str
+) -> None:
+    AgentDraft.objects.update(configuration=stored)
+    for address in (page_of(demo), button_of(demo, "compare")):
+        assert fault in builder.get(address).content.decode()
+    for name in ("edit_draft", "publish_draft"):
+        for answer in (
+            builder.get(button_of(demo, name)),
+            builder.post(
+                button_of(demo, name), {"confirm": "yes", "model_chain": "offline:", "version": 1, "draft": 1}
+            ),
+        ):
+            page = answer.content.decode()
+            assert answer.status_code == 200
+            assert fault in page
+            assert 'name="instructions"' not in page
+            assert "Save draft" not in page
+    assert (AgentDraft.objects.get().configuration, Release.objects.count(), acts()) == (stored, 1, [])
 
 
 def test_what_somebody_else_changed_meanwhile_is_not_published(demo: Agent, builder: Client) -> None:

@@ -2,57 +2,67 @@
 
 from __future__ import annotations
 
-import asyncio
-from pathlib import Path
+from typing import Any
 
 import pytest
+from structlog.testing import capture_logs
 
 from agents.domain.states import MAX_ATTEMPTS_WITHOUT_PROGRESS
 from agents.journal.locked_writes import append_locked
-from agents.llm.gateway import GatewayConfig
 from agents.models import AgentSession, Release, Turn
-from agents.runner.process import Runner, RunnerSettings
 from agents.runner.reaper import reap, release_claim
-from agents.runner.services import open_services
 from foundation.db_threads import in_db_thread
 from tests.chaos.waiting import until
 from tests.support.conversations import Conversation, claim, claimed, conversation, lease_is_over
 from tests.support.people import OFFLINE
+from tests.support.runners import become, serving
+from tests.support.scripted import says, scripted
 
 pytestmark = pytest.mark.usefixtures("transactional_db")
 
 
-def poisoned(name: str) -> Conversation:
-    """A session on a release that no runner of this version can read."""
+def poisoned(name: str, **unknown: Any) -> Conversation:
+    """A session with a question, on a release that no runner of this version can read."""
     found = conversation(name)
-    release = Release.objects.create(agent=found.row.agent, number=99, configuration=OFFLINE | {"schema": 99})
+    release = Release.objects.create(agent=found.row.agent, number=99, configuration=OFFLINE | unknown)
     AgentSession.objects.filter(pk=found.session_id).update(release=release)
+    found.ask()
     return found
 
 
-async def test_a_turn_that_cannot_be_read_fails_and_holds_up_nobody(tmp_path: Path) -> None:
-    ada, ben = await in_db_thread(poisoned, "ada"), await in_db_thread(conversation, "ben")
-    await in_db_thread(ada.ask)
+async def test_a_turn_of_an_invalid_release_fails_at_its_first_claim_and_holds_up_nobody() -> None:
+    ada, ben = await in_db_thread(poisoned, "ada", new_setting=5), await in_db_thread(conversation, "ben")
     await in_db_thread(ben.ask)
-    settings = RunnerSettings(
-        concurrency=4, running_per_user=3, lease_seconds=15, heartbeat_seconds=5, drain_seconds=20
-    )
-    async with open_services(GatewayConfig(), data_dir=tmp_path) as services:
-        runner = Runner(settings, services)
-        serving = asyncio.create_task(runner.serve())
-        try:
-            # Long before a lease would have run out.
-            for who, status in ((ben, "completed"), (ada, "failed")):
-
-                async def over(who: Conversation = who, status: str = status) -> bool:
-                    return await in_db_thread(who.statuses) == [status]
-
-                await until(over, seconds=10, what=f"a turn that is {status}")
-        finally:
-            runner.drain()
-            await serving
+    with capture_logs() as logs:
+        async with serving(scripted(says("Hello"))[0]):
+            await become(ben, "completed")
+            await become(ada, "failed")
     turn = await in_db_thread(ada.turn)
-    assert (turn.error_class, turn.epoch) == ("worker_crashed", MAX_ATTEMPTS_WITHOUT_PROGRESS + 1)
+    assert (turn.error_class, turn.epoch) == ("bad_request", 1)
+    assert "'new_setting'" in turn.error_detail
+    assert [event for event in await in_db_thread(ada.log) if event.startswith("turn.")] == [
+        "turn.queued", "turn.started", "turn.failed",
+    ]  # fmt: skip
+    assert [line["turn"] for line in logs if line["event"] == "turn.not_loaded"] == [str(turn.pk)]
+    assert not [line for line in logs if "exc_info" in line or line["event"] == "listener.failed"]
+
+
+async def test_a_turn_of_a_newer_release_waits_for_a_runner_that_can_read_it() -> None:
+    ada, ben = await in_db_thread(poisoned, "ada", schema=99), await in_db_thread(conversation, "ben")
+    with capture_logs() as logs:
+        async with serving(scripted(says("Hello"))[0]):
+            await until(
+                lambda: any(line["event"] == "turn.not_loaded" for line in logs), seconds=10, what="the first try"
+            )
+            for done in range(1, 4):
+                await in_db_thread(ben.ask)
+                await become(ben, *["completed"] * done)
+    turn = await in_db_thread(ada.turn)
+    assert (turn.status, turn.attempts_without_progress, turn.error_class) == ("queued", 0, "")
+    [line] = [line for line in logs if line["event"] == "turn.not_loaded"]
+    assert (line["turn"], line["release"]) == (str(turn.pk), str(turn.release_id))
+    assert "schema 99" in line["fault"]
+    assert not [line for line in logs if "exc_info" in line or line["event"] == "listener.failed"]
 
 
 def test_giving_back_without_progress_ends_a_turn_like_losing_its_lease() -> None:
