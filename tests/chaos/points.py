@@ -99,10 +99,10 @@ POINTS: tuple[Point, ...] = (
     Point("end committed, nobody told", "runner", _ENGINE, "finish", "after", _ends("completed")),
     Point("before a stop is written", "runner", _ENGINE, "finish", "before", _ends("cancelled"), "stop"),
     Point("after a stop was written", "runner", _ENGINE, "finish", "after", _ends("cancelled"), "stop"),
-    Point("before a turn is given back", "runner", "agents.runner.process", "give_back", "before", trigger="drain"),
+    Point("before a turn is given back", "runner", "agents.runner.process", "release_claim", "before", trigger="drain"),
     Point("inside giving back", "runner", "agents.runner.reaper", "requeue_locked", "after", _gives_back, "drain"),
-    Point("after a turn was given back", "runner", "agents.runner.process", "give_back", "after", trigger="drain"),
-    Point("inside the reaper", "runner", "agents.runner.reaper", "_lease_lost", "after"),
+    Point("after a turn was given back", "runner", "agents.runner.process", "release_claim", "after", trigger="drain"),
+    Point("inside the reaper", "runner", "agents.runner.reaper", "_handle_lost_lease", "after"),
     Point("after a lease was renewed", "runner", "agents.journal.claims", "renew", "after", _renews),
     Point("before a message is stored", "web", "agents.sessions.accept", "admit", "before"),
     Point("message stored, not acknowledged", "web", "agents.sessions.accept", "admit", "after", _some),
@@ -111,7 +111,7 @@ POINTS: tuple[Point, ...] = (
     Point("stop stored, not acknowledged", "web", "agents.ws.consumer", "cancel_turn", "after", trigger="stop"),
     Point("events read, not sent", "web", "agents.relay.hub", "_deliver", "before"),
     Point("inside folding", "folder", "agents.journal.compaction", "try_lock_session", "after", _some),
-    Point("after folding", "folder", "agents.tasks", "fold_turn", "after", _some),
+    Point("after folding", "folder", "agents.tasks", "compact_turn", "after", _some),
 )
 
 BY_NAME = {point.name: point for point in POINTS}
@@ -128,11 +128,11 @@ def arm(name: str, *, number: signal.Signals, hits: Path) -> None:
             os.kill(os.getpid(), number)
 
     for function in point.functions.split():
-        owner, attribute = _find(point.module, function)
+        owner, attribute = find_function(point.module, function)
         setattr(owner, attribute, _wrapped(getattr(owner, attribute), point.when, strike))
 
 
-def _find(module: str, function: str) -> tuple[Any, str]:
+def find_function(module: str, function: str) -> tuple[Any, str]:
     owner: Any = importlib.import_module(module)
     *path, attribute = function.split(".")
     for part in path:

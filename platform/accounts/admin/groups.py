@@ -125,7 +125,8 @@ class GroupAdmin(ConsoleAdmin):
 
     def has_remove_permission(self, request: HttpRequest, object_id: Any = None) -> bool:
         """False for the built-in roles."""
-        if object_id is not None and Group.objects.filter(pk=object_id, name__in=list(Role)).exists():
+        group = None if object_id is None else self.get_object(request, object_id)
+        if group is not None and is_role(group):
             return False
         return request.user.has_perm(DELETE_GROUP)
 

@@ -48,13 +48,20 @@ class Outside:
         threading.Thread(target=self.server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True).start()
 
 
+# The SDK takes Brotli where it is installed.
+_UNPACK: Final[dict[str | None, Callable[[bytes], bytes]]] = {
+    None: bytes,
+    "gzip": gzip.decompress,
+    "br": brotli.decompress,
+}
+
+
 def _handler(outside: Outside) -> type[BaseHTTPRequestHandler]:
     class Handler(BaseHTTPRequestHandler):
         def do_POST(self) -> None:
             body = self.rfile.read(int(self.headers["Content-Length"]))
             if "envelope" in self.path:
-                packed = self.headers.get("Content-Encoding") == "gzip"
-                outside.reports.append((gzip.decompress(body) if packed else body).decode("utf-8", "replace"))
+                outside.reports.append(_UNPACK[self.headers.get("Content-Encoding")](body).decode())
                 self.reply(200, {})
                 return
             told = f"{self.headers['Authorization']} said {body.decode()}"

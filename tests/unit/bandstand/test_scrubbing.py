@@ -131,7 +131,8 @@ class Captured(Transport):
 @pytest.fixture
 def sent() -> Iterator[list[str]]:
     Captured.sent.clear()
-    with sentry_sdk.isolation_scope():
+    with sentry_sdk.isolation_scope() as scope:  # begins with what the process has left behind
+        scope.clear_breadcrumbs()
         yield Captured.sent
     sentry_sdk.get_client().close()
     sentry_sdk.init()
