@@ -10,13 +10,14 @@ import threading
 import urllib.error
 import urllib.parse
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from http.cookiejar import CookieJar
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import Any, LiteralString
+from typing import Any, Final, LiteralString
 
+import brotli
 import psycopg
 import pytest
 from psycopg import sql
