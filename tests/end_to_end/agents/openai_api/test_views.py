@@ -490,7 +490,8 @@ def test_the_matrix_below_has_every_address() -> None:
 
 async def test_nobody_gets_nothing(world: World) -> None:
     for method, path, body in CALLS:
-        for key in ("", "sk-nothing", f"{world.key[:-1]}x"):
+        other = "y" if world.key.endswith("x") else "x"
+        for key in ("", "sk-nothing", f"{world.key[:-1]}{other}"):
             answer = await world.call(method, path, body, key=key)
             assert refusal(answer, 401, "invalid_api_key")["type"] == "authentication_error"
             assert answer["WWW-Authenticate"] == "Bearer"
