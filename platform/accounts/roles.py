@@ -31,7 +31,7 @@ class Role(StrEnum):
 ROLE_DESCRIPTIONS: dict[Role, str] = {
     Role.USER: "Chats with agents. Everybody who should chat needs it.",
     Role.VIEWER: "Reads the console: conversations, agents, runners, the audit trail. Changes nothing.",
-    Role.OPERATOR: "Reads the console; stops, retries, requeues, sets aside and forks what others do.",
+    Role.OPERATOR: "Reads the console; stops, retries, requeues, fails and forks what others do.",
     Role.BUILDER: "Reads the console; makes agents, edits and publishes them.",
     Role.OWNER: "Does everything, and decides on people, keys and schedules.",
 }

@@ -21,7 +21,7 @@ from django.db import connection, transaction  # noqa: E402
 from accounts.actor import Actor, Scope  # noqa: E402
 from accounts.api_keys import create_api_key  # noqa: E402
 from accounts.models import User  # noqa: E402
-from accounts.roles import Role  # noqa: E402
+from accounts.roles import Role, sync_roles  # noqa: E402
 from agents.domain.configuration import AgentConfiguration  # noqa: E402
 from agents.models import Agent, AgentDraft, AgentSession  # noqa: E402
 from agents.releases import publish  # noqa: E402
@@ -79,6 +79,7 @@ FROM past p WHERE p.session = s.id AND p.n = %(turns)s;
 
 
 def main() -> None:
+    sync_roles()
     people = [_with_key(f"person-{number}") for number in range(PEOPLE)]
     agents: dict[str, str] = {}
     _sessions(people, _publish("offline:", "earlier"), EARLIER_SESSIONS, EARLIER_MESSAGES)
