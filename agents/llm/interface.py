@@ -6,7 +6,7 @@ from collections.abc import AsyncGenerator
 from dataclasses import dataclass, field
 from typing import Literal, Protocol
 
-from agents.domain.chat import ChatMessage, JsonFormat, Role, ToolCall, ToolSpec
+from agents.domain.model_messages import ChatMessage, JsonFormat, MessageRole, ToolCall, ToolSpec
 
 __all__ = [
     "LLM",
@@ -16,9 +16,9 @@ __all__ = [
     "Finished",
     "FirstToken",
     "JsonFormat",
+    "MessageRole",
     "ModelEvent",
     "ModelRequest",
-    "Role",
     "TextDelta",
     "ToolCall",
     "ToolSpec",
