@@ -9,8 +9,8 @@ class SchedulingConfig(AppConfig):
         from accounts.audit import AuditTarget, register_audit_targets
         from checks.registry import registry
         from console.navigation import Entry, register_entries
+        from foundation.job_registry import Job, register
         from scheduling import checks, role_permissions
-        from scheduling.registry import Job, register
 
         role_permissions.declare()
         registry.register(*checks.CHECKS)

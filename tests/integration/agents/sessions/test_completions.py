@@ -462,8 +462,8 @@ def test_a_session_before_its_end_stays_and_old_requests_are_forgotten() -> None
     complete(client())
     answer(claimed())
     assert tasks.delete_expired() == 0
-    tasks.purge_idempotency()
+    tasks.purge_completions()
     assert CompletionRequest.objects.count() == 1
     CompletionRequest.objects.update(created_at=now() - timedelta(hours=49))
-    tasks.purge_idempotency()
+    tasks.purge_completions()
     assert not CompletionRequest.objects.exists()
