@@ -68,12 +68,12 @@ class AgentsConfig(AppConfig):
         from accounts.audit import AuditTarget, register_audit_targets
         from accounts.groups import register_group_guard
         from accounts.role_permissions import USE_CHAT
-        from agents import checks
+        from agents import health_checks
         from agents.permissions import role_permissions
         from agents.permissions.agents import refuse_if_agents_need
-        from agents.releases import checks as release_checks
-        from checks.registry import registry
-        from console.navigation import Entry, Link, register_entries, register_link
+        from agents.releases import health_checks as release_checks
+        from console.navigation import Entry, NavigationLink, register_entries, register_link
+        from health_checks.registry import registry
         from rest.schema.registry import register_schema
 
         role_permissions.declare()
@@ -93,7 +93,7 @@ class AgentsConfig(AppConfig):
                 for noun in ("agents", "sessions", "messages", "feedback", "copies", "turns", "events", "me")
             )
         )
-        register_link(Link("Chat", "/", "chat", USE_CHAT))
+        register_link(NavigationLink("Chat", "/", "chat", USE_CHAT))
         register_entries(
             Entry("Conversations", 1, "Sessions", "agents.agentsession", "forum"),
             Entry("Conversations", 2, "Turns", "agents.turn", "sync_alt"),
@@ -104,6 +104,6 @@ class AgentsConfig(AppConfig):
             Entry("Operations", 1, "Runners", "agents.runner", "memory"),
             Entry("Operations", 4, "Bulk actions", "agents.bulkaction", "playlist_add_check"),
         )
-        registry.register(*checks.CHECKS, *release_checks.CHECKS)
+        registry.register(*health_checks.CHECKS, *release_checks.CHECKS)
         for job in JOBS:
             register(job)

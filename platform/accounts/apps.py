@@ -34,13 +34,13 @@ class AccountsConfig(AppConfig):
     verbose_name = "Accounts"
 
     def ready(self) -> None:
-        from accounts import checks, role_permissions
+        from accounts import health_checks, role_permissions
         from accounts.audit import AuditTarget, register_audit_targets
-        from checks.registry import registry
         from console.navigation import Entry, register_entries
+        from health_checks.registry import registry
 
         role_permissions.declare()
-        registry.register(*checks.CHECKS)
+        registry.register(*health_checks.CHECKS)
         register_audit_targets(
             AuditTarget("user", "user", "admin:accounts_user_change"),
             AuditTarget("group", "group", "admin:auth_group_change"),

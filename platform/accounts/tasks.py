@@ -1,4 +1,4 @@
-"""Background tasks of accounts, for the scheduler: mail, old logins, old audit entries. Each may run twice at a time."""
+"""Background tasks of accounts, for the scheduler: mail, old logins and audit entries. Each may run twice."""
 
 from __future__ import annotations
 
