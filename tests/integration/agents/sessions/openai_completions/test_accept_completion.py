@@ -21,7 +21,7 @@ from agents.llm.routes import is_installed
 from agents.models import AgentSession, CompletionRequest, Message, Turn
 from agents.releases import publish
 from agents.sessions import AcceptedCompletion, ModelNotFound, SessionNotFound, delete_session
-from agents.sessions import completions as verb
+from agents.sessions.openai_completions import accept_completion as verb
 from foundation.clock import now
 from foundation.errors import Forbidden, IdempotencyMismatch, InvalidInput
 from tests.support.completions import CALL, LIGHT, client, complete, result, talk
