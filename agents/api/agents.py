@@ -10,7 +10,7 @@ from rest_framework.request import Request
 from accounts.actor import Scope
 from agents.models import Agent
 from agents.permissions.agents import access_agent, visible_agents
-from rest.paging import Order, limit_parameter, paginate
+from rest.pagination import Order, limit_parameter, paginate
 from rest.query_params import read_query, read_slug
 from rest.responses import json_response
 from rest.views import ApiView

@@ -18,12 +18,12 @@ from agents.http.streams import stream_response, wait_until_terminal
 from agents.models import Message, Turn
 from agents.sessions import UNSET, Accepted, accept_message, access_turn, cancel_turn, resume_position, session_messages
 from foundation.db_threads import in_db_thread
-from rest.idempotency import REPLAYED, Operation, read_key, run_once
-from rest.media_types import EVENT_STREAM, JSON, asks_for_stream
+from rest.content_negotiation import EVENT_STREAM, JSON, asks_for_stream
+from rest.idempotency import REPLAYED, IdempotentOperation, read_key, run_once
 from rest.query_params import last_event_id, read_id, read_query
 from rest.request_body import read_body
 from rest.responses import json_response
-from rest.serializers import Choice, Id, Input, Text, read_input
+from rest.serializers import ChoiceField, IdField, Input, TextField, read_input
 from rest.views import ApiView, AsyncApiView
 
 # Seconds. A client that wants to wait longer streams the events.
@@ -33,13 +33,13 @@ _WAIT = re.compile(r"(?:^|[,;\s])wait\s*=\s*\"?([0-9]{1,9})\"?(?:$|[,;\s])", re.
 _PRIORITIES = {priority.wire_name: priority for priority in Priority}
 
 
-class NewTurn(Input):
+class NewTurnInput(Input):
     """The body that creates a turn."""
 
-    input = Text()
-    parent = Id(required=False, allow_null=True)  # type: ignore[assignment]  # the framework takes fields off the class
-    when_busy = Choice(choices=[mode.value for mode in WhenBusy], required=False)
-    priority = Choice(choices=sorted(_PRIORITIES), required=False)
+    input = TextField()
+    parent = IdField(required=False, allow_null=True)  # type: ignore[assignment]  # the framework takes fields off the class
+    when_busy = ChoiceField(choices=[mode.value for mode in WhenBusy], required=False)
+    priority = ChoiceField(choices=sorted(_PRIORITIES), required=False)
 
 
 def wait_seconds(request: HttpRequest) -> int:
@@ -56,7 +56,7 @@ class TurnsView(AsyncApiView):
     async def post(self, _request: Request, session_id: str) -> HttpResponseBase:
         read_query(self.http)
         actor, session_uuid = self.who(), read_id("session_id", session_id)
-        key, data = read_key(self.http), read_input(NewTurn, read_body(self.http))
+        key, data = read_key(self.http), read_input(NewTurnInput, read_body(self.http))
         last_seen = last_event_id(self.http)
         # Every response shows the turn. Checked before the commit: a client refused after it would send again.
         actor.require_scope(Scope.READ)
@@ -109,7 +109,7 @@ class CancelView(ApiView):
         def run() -> HttpResponse:
             return json_response(_turn_shape(cancel_turn(actor, turn_id=turn_uuid)))
 
-        return run_once(self.http, Operation(actor, "cancel_turn", str(turn_uuid), body), run)
+        return run_once(self.http, IdempotentOperation(actor, "cancel_turn", str(turn_uuid), body), run)
 
 
 def _accept(actor: Actor, session_id: UUID, data: dict[str, Any], key: str | None) -> Accepted:

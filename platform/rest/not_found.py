@@ -7,7 +7,7 @@ from django.urls import Resolver404, resolve
 from django.views.decorators.csrf import csrf_exempt
 
 from foundation.errors import NotFound
-from rest.problems import problem_response
+from rest.problem_responses import problem_response
 
 
 @csrf_exempt

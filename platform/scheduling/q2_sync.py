@@ -25,7 +25,7 @@ log = structlog.get_logger(__name__)
 # The heartbeat of the scheduler has no row of ours, so that it cannot be switched off.
 HEARTBEAT: Final = "scheduler heartbeat"
 HEARTBEAT_FUNCTION: Final = "scheduling.tasks.record_scheduler_heartbeat"
-RUN_FUNCTION: Final = "scheduling.runner.run_scheduled"
+RUN_FUNCTION: Final = "scheduling.job_execution.run_scheduled"
 BY_TIMETABLE: Final = "the timetable"
 
 

@@ -8,9 +8,8 @@ from agents.api.events import DEFAULT_LIMIT, LARGEST_LIMIT, EventsView
 from agents.api.schema.turns import PRIORITIES, STREAM, STREAM_EXAMPLE
 from agents.domain.events import EventType, Field, Form, OneOf, Shape, payload_fields
 from agents.domain.states import TurnStatus
-from rest.media_types import EVENT_STREAM
-from rest.schema.operation import Answer, Operation, Parameter
-from rest.schema.shapes import (
+from rest.content_negotiation import EVENT_STREAM
+from rest.schema.json_schema import (
     COUNT,
     ID,
     MOMENT,
@@ -28,6 +27,7 @@ from rest.schema.shapes import (
     record,
     ref,
 )
+from rest.schema.operation import Answer, Operation, Parameter
 
 _SEQ: Schema = {"type": "integer", "minimum": 0, "maximum": 2**63 - 1}
 

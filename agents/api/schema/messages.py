@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from agents.api.sessions import MessagesView
 from agents.models import Message
-from rest.schema.operation import CURSOR, LIMIT, Answer, Operation
-from rest.schema.shapes import (
+from rest.schema.json_schema import (
     ANSWER_ID,
     ID,
     MOMENT,
@@ -23,6 +22,7 @@ from rest.schema.shapes import (
     record,
     ref,
 )
+from rest.schema.operation import CURSOR, LIMIT, Answer, Operation
 
 QUESTION = {
     "id": QUESTION_ID,

@@ -5,8 +5,7 @@ from __future__ import annotations
 from agents.api.sessions import NewSession, SessionChange, SessionsView, SessionView
 from agents.models import AgentSession
 from agents.sessions.crud import MAX_TITLE
-from rest.schema.operation import CURSOR, ETAG, LIMIT, LOCATION, REPLAYED, Answer, Body, Operation, Parameter
-from rest.schema.shapes import (
+from rest.schema.json_schema import (
     ANSWER_ID,
     ANYTHING,
     COUNT,
@@ -24,6 +23,7 @@ from rest.schema.shapes import (
     record,
     ref,
 )
+from rest.schema.operation import CURSOR, ETAG, LIMIT, LOCATION, REPLAYED, Answer, Body, Operation, Parameter
 
 EXAMPLE = {
     "id": SESSION_ID,

@@ -19,8 +19,8 @@ from foundation.errors import (
 )
 from foundation.problems import MEDIA_TYPE, status_phrase
 from rest.errors import InvalidFields, NotAcceptable, UnsupportedMediaType
-from rest.problems import problem_shape
-from rest.schema.shapes import REQUEST_ID, TEXT, WHOLE, Schema, array, described, record, ref
+from rest.problem_responses import problem_shape
+from rest.schema.json_schema import REQUEST_ID, TEXT, WHOLE, Schema, array, described, record, ref
 
 # By status: an example error (None: internal error) and its description.
 COMMON_ERRORS: dict[int, tuple[BandstandError | None, str]] = {

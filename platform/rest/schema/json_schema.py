@@ -68,7 +68,7 @@ def record(fields: Mapping[str, Schema], *, optional: Collection[str] = (), desc
 
 
 def page_shape(shape: Schema, **fields: Schema) -> Schema:
-    """A page of a list, as `rest.paging` makes it."""
+    """A page of a list, as `rest.pagination` makes it."""
     return record(
         {
             "results": array(shape),
