@@ -125,7 +125,7 @@ class TurnAdmin(KeysetAdmin):
     def agent(self, turn: Turn) -> str:
         return f"{turn.release.agent} #{turn.release.number}"
 
-    @admin.display(description="took")
+    @admin.display(description="duration")
     def display_duration(self, turn: Turn) -> str:
         return nowrap(format_duration(turn.started_at, turn.finished_at))
 

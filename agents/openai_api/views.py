@@ -51,7 +51,7 @@ class _OpenAIView(ApiView):
         return openai_error_response(exc, actor=actor, method=str(self.http.method), path=self.http.path)
 
 
-def model_shape(agent: Agent) -> dict[str, Any]:
+def serialize_model(agent: Agent) -> dict[str, Any]:
     """The JSON of an agent as a model of OpenAI's API."""
     created = int(agent.created_at.timestamp())
     return {"id": agent.slug, "object": "model", "created": created, "owned_by": "bandstand"}
@@ -65,7 +65,7 @@ class ModelsView(_OpenAIView):
         actor = self.who()
         actor.require_scope(Scope.READ)
         return json_response(
-            {"object": "list", "data": [model_shape(a) for a in visible_agents(actor).order_by("slug")]}
+            {"object": "list", "data": [serialize_model(a) for a in visible_agents(actor).order_by("slug")]}
         )
 
 
@@ -77,7 +77,7 @@ class ModelView(_OpenAIView):
         actor = self.who()
         actor.require_scope(Scope.READ)
         try:
-            return json_response(model_shape(access_agent(actor=actor, slug=slug(model))))
+            return json_response(serialize_model(access_agent(actor=actor, slug=slug(model))))
         except (NotFound, ValueError):  # an invalid slug names no agent
             raise ModelNotFound(pointer="/model") from None
 

@@ -23,7 +23,7 @@ from rest.schema.json_schema import (
     choice,
     described,
     or_null,
-    page_shape,
+    page_schema,
     record,
     ref,
 )
@@ -142,7 +142,7 @@ COMPONENTS: dict[str, Schema] = {
         optional=("retry_after_ms",),
         description="Why a stream ended before its time: the last event, `event: error`, without an id.",
     ),
-    "EventPage": page_shape(
+    "EventPage": page_schema(
         ref("Event"),
         last_seq=described(_SEQ, "The newest event of the session."),
         resync=described(or_null(ref("Snapshot")), "Null, unless the events that you asked for are gone."),

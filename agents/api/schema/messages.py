@@ -18,7 +18,7 @@ from rest.schema.json_schema import (
     choice,
     described,
     or_null,
-    page_shape,
+    page_schema,
     record,
     ref,
 )
@@ -89,7 +89,7 @@ COMPONENTS = {
             "created_at": MOMENT,
         }
     ),
-    "MessagePage": page_shape(ref("Message")),
+    "MessagePage": page_schema(ref("Message")),
 }
 OPERATIONS = {
     (MessagesView, "get"): Operation(

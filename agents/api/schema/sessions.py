@@ -19,7 +19,7 @@ from rest.schema.json_schema import (
     choice,
     described,
     or_null,
-    page_shape,
+    page_schema,
     record,
     ref,
 )
@@ -57,7 +57,7 @@ COMPONENTS = {
     "ListedSession": record(
         {**_SESSION, "updated_at": described(MOMENT, "When its last message was accepted; the list is ordered by it.")}
     ),
-    "SessionPage": page_shape(ref("ListedSession")),
+    "SessionPage": page_schema(ref("ListedSession")),
 }
 OPERATIONS = {
     (SessionsView, "get"): Operation(

@@ -173,7 +173,7 @@ class Cluster:
 
     def _new_record(self, installation: str) -> Record:
         return Record(
-            home=str(home.choose(self.data_dir, self._account)),
+            home=str(home.choose_folder(self.data_dir, self._account)),
             socket="",
             password=secrets.token_urlsafe(24),
             installation=installation,

@@ -17,7 +17,7 @@ OWNER_FILE: Final = "bandstand.id"
 MAX_SOCKET_DIR_LENGTH: Final = 107 - len("/.s.PGSQL.5432.lock")  # sun_path of Linux; macOS has 103 and short paths
 
 
-def choose(data_dir: Path, account: Account) -> Path:
+def choose_folder(data_dir: Path, account: Account) -> Path:
     """The folder for a new cluster."""
     if account.can_enter(data_dir):
         return data_dir / "postgres"

@@ -19,7 +19,7 @@ from foundation.errors import (
 )
 from foundation.problems import MEDIA_TYPE, status_phrase
 from rest.errors import InvalidFields, NotAcceptable, UnsupportedMediaType
-from rest.problem_responses import problem_shape
+from rest.problem_responses import serialize_problem
 from rest.schema.json_schema import REQUEST_ID, TEXT, WHOLE, Schema, array, described, record, ref
 
 # By status: an example error (None: internal error) and its description.
@@ -87,7 +87,7 @@ def error_response(status: int, *, description: str | None = None) -> dict[str, 
     if status == 401:
         headers["WWW-Authenticate"] = {"$ref": "#/components/headers/WWW-Authenticate"}
     error, default_description = COMMON_ERRORS[status]
-    example = problem_shape(error, request_id=REQUEST_ID)
+    example = serialize_problem(error, request_id=REQUEST_ID)
     return {
         "description": description or default_description,
         "headers": headers,

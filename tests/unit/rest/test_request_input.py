@@ -30,7 +30,7 @@ from rest.errors import CsrfFailed, IdempotencyInProgress, InvalidFields, Unsupp
 from rest.etags import etag, expected_version
 from rest.idempotency import read_key
 from rest.problem_responses import http_status, problem_response
-from rest.query_params import read_id, read_query, slug, whole_number
+from rest.query_params import bounded_integer, read_id, read_query, slug
 from rest.request_body import read_body
 from rest.serializers import read_input
 
@@ -214,12 +214,12 @@ def test_only_the_usual_spelling_of_a_uuid_is_read(spelling: str) -> None:
 )
 def test_undeclared_repeated_and_wild_parameters_are_refused(query: str, pointer: str, code: str) -> None:
     with pytest.raises(InvalidFields) as refusal:
-        read_query(request(query), limit=whole_number(minimum=1, maximum=100), agent=slug)
+        read_query(request(query), limit=bounded_integer(minimum=1, maximum=100), agent=slug)
     assert [fault[:2] for fault in refusal.value.faults] == [(pointer, code)]
 
 
 def test_declared_parameters_are_read() -> None:
-    readers: dict[str, Any] = {"limit": whole_number(minimum=1, maximum=100), "agent": slug}
+    readers: dict[str, Any] = {"limit": bounded_integer(minimum=1, maximum=100), "agent": slug}
     assert read_query(request("?limit=7&agent=demo-1"), **readers) == {"limit": 7, "agent": "demo-1"}
     assert read_query(request(), **readers) == {}
 
