@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
 Role = Literal["system", "user", "assistant", "tool"]
@@ -39,14 +40,28 @@ class ToolCall:
 
 
 @dataclass(frozen=True, slots=True)
+class ProviderExtras:
+    """What came with an answer besides its text and calls, and goes back to the same `route` only.
+
+    `reasoning` is the model's reasoning as text. `fields` is what else the provider wants back (signatures, encrypted
+    reasoning): JSON that only the adapter which returned it can read.
+    """
+
+    route: str
+    reasoning: str = ""
+    fields: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
 class ChatMessage:
     """One message of a request to a model.
 
-    `tool_calls` belong to the role `assistant`; `tool_call_id` belongs to the role `tool` and names the call that the
-    message answers.
+    `tool_calls` and `extras` belong to the role `assistant`; `tool_call_id` belongs to the role `tool` and names the
+    call that the message answers.
     """
 
     role: Role
     text: str = ""
     tool_calls: tuple[ToolCall, ...] = ()
     tool_call_id: str | None = None
+    extras: ProviderExtras | None = None

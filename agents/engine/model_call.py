@@ -18,7 +18,7 @@ from agents.engine.progress import TurnProgress
 from agents.engine.prompt import assemble
 from agents.journal.fenced_writes import NewEvent
 from agents.llm.errors import ModelError
-from agents.llm.interface import Finished, FirstToken, ModelEvent, ToolCall, Usage, UsageUpdate
+from agents.llm.interface import Finished, FirstToken, ModelEvent, ReasoningDelta, ToolCall, Usage, UsageUpdate
 from foundation.storable_text import storable_text
 
 # More than any model reads or writes; a hundred such calls still fit into a turn's columns, whatever a provider claims.
@@ -155,7 +155,7 @@ class ModelCall:
         elif isinstance(event, FirstToken):
             self._request_id = event.request_id
             self._first_token_seconds = round(asyncio.get_running_loop().time() - self._started_at, 3)
-        else:
+        elif not isinstance(event, ReasoningDelta):
             self._append(storable_text(event.text), buffer)
         return None
 
