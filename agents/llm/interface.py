@@ -6,7 +6,7 @@ from collections.abc import AsyncGenerator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol
 
-from agents.domain.model_messages import ChatMessage, JsonFormat, ProviderExtras, Role, ToolCall, ToolSpec
+from agents.domain.model_messages import ChatMessage, JsonFormat, MessageRole, ProviderExtras, ToolCall, ToolSpec
 
 __all__ = [
     "LLM",
@@ -19,7 +19,8 @@ __all__ = [
     "MessageRole",
     "ModelEvent",
     "ModelRequest",
-from agents.domain.model_messages import ChatMessage, JsonFormat, ProviderExtras, Role, ToolCall, ToolSpec
+    "ProviderExtras",
+    "ReasoningDelta",
     "TextDelta",
     "ToolCall",
     "ToolSpec",

@@ -118,7 +118,7 @@ class OpenAIModel:
                     yield FirstToken(request_id)
                 for delta in deltas:
                     yield delta
-                if parser.usage is not usage and not parser.is_done:
+                if parser.usage is not None and parser.usage is not usage and not parser.is_done:
                     # The stream may break off before the next one.
                     usage = parser.usage
                     yield UsageUpdate(usage, parser.model)

@@ -9,7 +9,7 @@ import aiohttp
 from aiohttp.http_exceptions import HttpProcessingError
 
 from agents.llm.deadlines import DeadlineClock
-from agents.llm.errors import BadModelRequest, ModelError, TransientModelError
+from agents.llm.errors import ModelError, TransientModelError
 from agents.llm.openai.error_mapping import clean_detail
 from agents.llm.openai.event_decoder import EventDecoder, EventTooLong
 from agents.llm.openai.stream_parser import UNREADABLE
@@ -71,8 +71,7 @@ class AnswerBody:
         """The error for a body without any event."""
         detail = clean_detail(self._beginning.decode("utf-8", "replace"), self._secret)
         if self._decoder.is_markup:
-            message = "The address of the model's provider answers with a web page."
-            return BadModelRequest(message, provider_detail=detail)
+            return TransientModelError("The model's provider answered with a web page.", provider_detail=detail)
         return TransientModelError(UNREADABLE, provider_detail=detail or "an empty body")
 
     async def drain(self) -> None:

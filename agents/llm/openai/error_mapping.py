@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
@@ -70,8 +71,8 @@ _RULES = (
         "request_too_large exceed_context_size exceed_context_size_error prompt_too_long input_too_long "
         "model_max_prompt_tokens_exceeded max_tokens_exceeded tokens_limit_reached context_limit_exceeded "
         "model_context_window_exceeded",
-        r"context[ _-]?(?:window|length|size|limit)|maximum context|(?:prompt|input|request|conversation) (?:is|was) too "
-        r"(?:long|large)",
+        r"context[ _-]?(?:window|length|size|limit)|maximum context",
+        r"(?:prompt|input|request|conversation) (?:is|was) too (?:long|large)",
         r"too many (?:input |prompt )?tokens(?! per)|reduce the length|max_model_len|longer than the model|"
         r"(?:input|prompt)[\w ]{0,30} exceeds?[\w ]{0,30}(?:limit|max|length|tokens)|\bn_ctx\b|\bnum_ctx\b|"
         r"exceeds? the (?:model.?s )?(?:maximum|max) (?:input |prompt |context |number of )?(?:length|tokens)",
@@ -82,7 +83,8 @@ _RULES = (
         "responsible_ai_policy_violation data_inspection_failed datainspectionfailed safety prohibited_content "
         "sensitive moderation_blocked content_moderation guardrail_intervened 1301",
         r"content (?:management )?polic|content.?filter|flagged (?:by|as|for)|inappropriate content|sensitive content",
-        r"(?:blocked|rejected|refused) (?:by|due to|because of)[\w ']{0,40}(?:polic|safety|filter|guardrail|moderation)",
+        r"(?:blocked|rejected|refused) (?:by|due to|because of)[\w ']{0,40}"
+        r"(?:polic|safety|filter|guardrail|moderation)",
     ),
     _rule(
         ModelRateLimited,
@@ -176,10 +178,8 @@ def _parts(error: Any, depth: int = 0) -> Iterator[Any]:
     """`error` and the errors inside of it, the outermost first."""
     if isinstance(error, str) and error[:1] == "{" and depth < _MAX_DEPTH:
         # A proxy passes on the body that it got, as text.
-        try:
+        with suppress(orjson.JSONDecodeError, UnicodeEncodeError):
             error = orjson.loads(error)
-        except (orjson.JSONDecodeError, UnicodeEncodeError):
-            pass
     if isinstance(error, list):
         for item in error[:10]:
             yield from _parts(item, depth + 1)

@@ -34,6 +34,7 @@ class EventDecoder:
     def __init__(self, max_event_bytes: int = MAX_EVENT_BYTES) -> None:
         self.is_markup = False
         self._rest = b""
+        self._may_have_bom = True
         self._started = False
         self._is_json = False
         self._after_cr = False
@@ -50,9 +51,9 @@ class EventDecoder:
         if self._after_cr or b"\r" in data:
             data = self._with_newlines(data)
         if self._rest:
-            data = self._rest + data
-        if not self._started:
-            data = self._start(data)
+            data, self._rest = self._rest + data, b""
+        if not self._started and not (data := self._start(data)):
+            return []
         complete, separator, self._rest = data.rpartition(b"\n\n")
         events: list[bytes] = []
         if separator:
@@ -74,25 +75,29 @@ class EventDecoder:
         return events
 
     def _start(self, data: bytes) -> bytes:
-        """`data` from the first byte that is no space; "" as long as there is none."""
-        # A byte order mark may precede the first line, and may itself be split.
-        if len(data) < len(_BOM) and _BOM.startswith(data):
+        """`data` without a byte order mark, which may itself be split; what the first byte that is no space says about
+        the body."""
+        if not self._may_have_bom:
+            pass
+        elif len(data) < len(_BOM) and _BOM.startswith(data):
             self._rest = data
             return b""
-        data = data.removeprefix(_BOM).lstrip(_SPACE)
-        if data:
+        else:
+            self._may_have_bom = False
+            data = data.removeprefix(_BOM)
+        if first := data.lstrip(_SPACE)[:1]:
             self._started = True
-            self._is_json = data[:1] in (b"{", b"[")
-            self.is_markup = data[:1] == b"<"
+            self._is_json = first in (b"{", b"[")
+            self.is_markup = first == b"<"
         return data
 
     def _take_blocks(self, complete: bytes, events: list[bytes]) -> None:
         for block in complete.split(b"\n\n"):
             # Nearly every block is exactly one data line; the others take the slow path.
-            if block.startswith(b"data: ") and b"\n" not in block and len(block) > 6 and not self._lines:
-                if not self._name:
-                    events.append(block[6:])
-                    continue
+            is_one_line = block.startswith(b"data: ") and b"\n" not in block and len(block) > 6
+            if is_one_line and not self._lines and not self._name:
+                events.append(block[6:])
+                continue
             for line in block.split(b"\n"):
                 self._take_line(line, events)
             if not self._is_json:

@@ -25,8 +25,8 @@ class End(Enum):
 
 
 _SPELLINGS: dict[End, str] = {
-    End.STOP: "stop stopped end end_turn eos eos_token stop_sequence stop_token complete completed finish finished done "
-    "endoftext normal success",
+    End.STOP: "stop stopped end end_turn eos eos_token stop_sequence stop_token complete completed finish finished "
+    "done endoftext normal success",
     End.TOOL_CALLS: "tool_calls tool_call tool_use function_call function_calls",
     End.LENGTH: "length max_tokens max_token max_length max_output_tokens max_completion_tokens model_length "
     "model_context_window_exceeded context_length max_context_length token_limit incomplete",

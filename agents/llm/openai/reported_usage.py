@@ -23,7 +23,9 @@ def parse_usage(usage: Any) -> Usage | None:
     read, written = _first_count(usage, _INPUT), _first_count(usage, _OUTPUT)
     if read is None or written is None or not (read or written):
         return None
-    details = {name: value for key in _DETAILS if isinstance(part := usage.get(key), Mapping) for name, value in part.items()}
+    details = {
+        name: value for key in _DETAILS if isinstance(part := usage.get(key), Mapping) for name, value in part.items()
+    }
     cached = _first_count({**usage, **details}, _CACHED) or 0
     reasoning = _first_count({**usage, **details}, ("reasoning_tokens",)) or 0
     return Usage(

@@ -129,10 +129,12 @@ class StreamParser:
     def _take(self, chunk: Any) -> None:
         if isinstance(chunk, list):
             # Gemini writes its errors so.
-            for item in chunk:
-                self._take(item)
+            if (error := find_error(chunk)) is None:
+                raise ValueError("a list that is no error")
+            self.failure = error_from_payload(error, secret=self._secret)
             return
         if chunk is None or isinstance(chunk, str | int | float):
+            # Signs of life, such as "ping".
             return
         choices = chunk.get("choices")
         if not choices and (error := find_error(chunk)) is not None:
@@ -142,15 +144,15 @@ class StreamParser:
             self.failure = error_from_payload(error, secret=self._secret)
         if self.model is None and isinstance(model := chunk.get("model"), str):
             self.model = storable_text(model)
-        if usage := chunk.get("usage"):
+        if (usage := chunk.get("usage")) or (not choices and (usage := (chunk.get("x_groq") or {}).get("usage"))):
             self.usage = parse_usage(usage) or self.usage
-        elif not choices and (usage := (chunk.get("x_groq") or {}).get("usage")):
-            self.usage = parse_usage(usage) or self.usage
-        for choice in choices or ():
-            self._take_choice(choice)
+        if choices:
+            # We ask for one; of several, which no server sends by itself, the first counts.
+            for choice in choices if len(choices) == 1 else sorted(choices, key=_index):
+                self._take_choice(choice)
 
     def _take_choice(self, choice: dict[str, Any]) -> None:
-        index = choice.get("index") or 0
+        index = _index(choice)
         if self._choice is not None and index != self._choice:
             return
         if delta := choice.get("delta"):
@@ -179,11 +181,9 @@ class StreamParser:
                 self._take_parts(content)
         if len(message) == 1 and content:
             return
-        for name in _REASONING:
-            if reasoning := message.get(name):
-                # Some servers send the same in two of these fields.
-                self._take_reasoning(reasoning)
-                break
+        # Some servers send the same in two of these fields.
+        if reasoning := next((message[name] for name in _REASONING if message.get(name)), None):
+            self._take_reasoning(reasoning)
         if calls := message.get("tool_calls"):
             self.has_started = True
             for call in calls:
@@ -196,6 +196,9 @@ class StreamParser:
             self._refusal += str(refusal)
         if error := message.get("error"):
             self.failure = error_from_payload(error, secret=self._secret)
+        self._take_extra_fields(message)
+
+    def _take_extra_fields(self, message: dict[str, Any]) -> None:
         for name in _RETURNED_LISTS:
             if isinstance(items := message.get(name), list):
                 self._add_details(name, items)
@@ -289,6 +292,10 @@ class StreamParser:
         if text:
             deltas.append(TextDelta(storable_text(text) if "\x00" in text else text))
         return deltas
+
+
+def _index(choice: Mapping[str, Any]) -> int:
+    return int(choice.get("index") or 0)
 
 
 def _finish_reason(end: End | None, has_calls: bool) -> FinishReason:

@@ -43,9 +43,8 @@ class ThinkTags:
     def feed(self, text: str) -> tuple[str, str]:
         """The reasoning and the text of the answer that `text` completes."""
         text, self._held = self._held + text, ""
-        if self._state is _State.START:
-            if (text := self._find_opening(text)) == "":
-                return "", ""
+        if self._state is _State.START and (text := self._find_opening(text)) == "":
+            return "", ""
         reasoning = ""
         if self._state is _State.REASONING:
             reasoning, text = self._find_closing(text)
