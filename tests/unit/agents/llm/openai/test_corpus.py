@@ -1,8 +1,8 @@
 """Odd answers of model servers, byte for byte: `corpus/*.http` is what a server sent, `*.json` what it must be read as.
 
 `source` is the public report or document that the case comes from, or the case whose relative it is. `then`: what the
-server does after the last byte (`close` it unless it says otherwise). `usage` lists input and output tokens, then cached
-and reasoning ones.
+server does after the last byte (`close` it unless it says otherwise). `usage` lists input, output, cached and
+reasoning tokens; the last two are 0 where they are missing.
 """
 
 from __future__ import annotations
