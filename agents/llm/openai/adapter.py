@@ -11,6 +11,7 @@ from aiohttp.http_exceptions import HttpProcessingError
 from yarl import URL
 
 from agents.llm.deadlines import LATE_FIRST, DeadlineClock
+from agents.llm.dialects import GENERIC, PRESETS
 from agents.llm.errors import (
     BadModelRequest,
     ModelAuthFailed,
@@ -67,8 +68,7 @@ class OpenAIModel:
         # Some servers want a query with every request, such as a version of their API.
         self._url = base.with_path(base.raw_path.rstrip("/") + "/chat/completions", encoded=True, keep_query=True)
         is_openai = (self._url.host or "").endswith("openai.com")
-        # OpenAI's newer models refuse the old name; most other servers know only that one.
-        self._limit_field = "max_completion_tokens" if is_openai else "max_tokens"
+        self._dialect = PRESETS["openai"] if is_openai else GENERIC
         self._has_credentials = bool(config.api_key) or not is_openai
         self._headers = {"Content-Type": "application/json", "Accept": "text/event-stream"}
         if config.api_key:
@@ -114,7 +114,7 @@ class OpenAIModel:
         """The response whose body is the stream. Raises `ModelError` for any other response."""
         if not self._has_credentials:
             raise ModelAuthFailed("There is no API key for the model's provider.")
-        body = encode_request(request, limit_field=self._limit_field)
+        body = encode_request(request, dialect=self._dialect)
         timeout = aiohttp.ClientTimeout(total=None, connect=request.deadlines.connect_seconds)
         try:
             async with asyncio.timeout_at(clock.first_token_at):
