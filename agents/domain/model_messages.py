@@ -40,7 +40,7 @@ class ToolCall:
     id: str
     name: str
     arguments: str
-    issued_id: str = ""
+    issued_id: str = field(default="", compare=False)
 
     @property
     def provider_id(self) -> str:

@@ -13,6 +13,8 @@ from agents.llm.interface import ChatMessage, ModelRequest, ProviderExtras, Tool
 from agents.llm.role_order import calls_as_text, order_roles
 
 _SHORT_ID = re.compile(r"[a-zA-Z0-9]{9}")
+# "" counts as missing for Moonshot (pi#4178).
+_BLANK_REASONING = " "
 # Fields that we write, or that would change who speaks: a server's extras never stand for them.
 _MESSAGE_FIELDS = frozenset(
     {"role", "content", "tool_calls", "tool_call_id", "name", "function_call", "refusal", "audio"}
@@ -67,9 +69,7 @@ def _reasoning(message: ChatMessage, extras: ProviderExtras, dialect: Dialect) -
         return {}
     if extras.reasoning:
         return {dialect.reasoning_field: extras.reasoning}
-    if message.tool_calls and dialect.missing_reasoning is not None:
-        return {dialect.reasoning_field: dialect.missing_reasoning}
-    return {}
+    return {dialect.reasoning_field: _BLANK_REASONING} if message.tool_calls and dialect.requires_reasoning else {}
 
 
 def _calls(
