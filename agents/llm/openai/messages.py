@@ -59,7 +59,7 @@ def _encode(
         body["tool_calls"] = _calls(message.tool_calls, extras, dialect, ids, is_signed=is_signed)
     fields = _fields(extras, "message") if dialect.extra_fields else {}
     # Details hold the reasoning too, with its signatures.
-    if "reasoning_details" not in fields:
+    if "reasoning_details" not in fields or dialect.requires_reasoning:
         body |= _reasoning(message, extras, dialect)
     return {**{name: value for name, value in fields.items() if name not in _MESSAGE_FIELDS}, **body}
 
