@@ -32,11 +32,20 @@ class JsonFormat:
 
 @dataclass(frozen=True, slots=True)
 class ToolCall:
-    """One call that the model asked for. `arguments` is the JSON text as the model wrote it: it may be malformed."""
+    """One call that the model asked for. `arguments` is the JSON text as the model wrote it: it may be malformed.
+
+    `issued_id` is the id that the provider gave to the call, where requests have another one as its `id`.
+    """
 
     id: str
     name: str
     arguments: str
+    issued_id: str = field(default="", compare=False)
+
+    @property
+    def provider_id(self) -> str:
+        """The id that the provider gave to this call."""
+        return self.issued_id or self.id
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,15 @@ from typing import Any
 from agents.domain.message_parts import Part
 from agents.domain.model_messages import ToolCall
 from agents.domain.states import StepKind, StepStatus
-from agents.domain.steps import StepRecord, is_first_model_call, last_calls, message_parts, open_model_call, open_tools
+from agents.domain.steps import (
+    StepRecord,
+    is_first_model_call,
+    last_calls,
+    message_parts,
+    open_model_call,
+    open_tools,
+    provider_extras,
+)
 from agents.domain.usage import BilledUsage, sum_usage
 from agents.engine.context import TurnContext
 from agents.journal.fenced_writes import Intent, StepOutcome
@@ -39,6 +47,11 @@ class TurnProgress:
     def parts(self) -> list[Part]:
         """The results of the steps so far, as the parts of one message."""
         return message_parts(self._steps)
+
+    @property
+    def extras(self) -> dict[str, dict[str, Any]]:
+        """What came with the answers so far and goes back to the same route, by its call."""
+        return provider_extras(self._steps)
 
     @property
     def open_steps(self) -> list[StepRecord]:

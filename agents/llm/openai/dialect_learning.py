@@ -105,15 +105,18 @@ _RULES = (
         "reasoning_returned",
         r"(?:missing|must be (?:passed|provided|included)|required|expects?).{0,120}reasoning_content|"
         r"reasoning_content.{0,120}(?:missing|must be|required|passed back)",
-        lambda dialect, request: dialect.returned_reasoning == "never" and _has_calls(dialect, request),
+        lambda dialect, request: not dialect.requires_reasoning and _has_calls(dialect, request),
         returned_reasoning="with_calls",
+        requires_reasoning=True,
     ),
     _rule(
         "reasoning_kept",
         _near("reasoning_content") + "|" + _near("reasoning"),
         lambda dialect, _request: dialect.returned_reasoning != "never",
         returned_reasoning="never",
+        requires_reasoning=False,
     ),
+    _rule("signatures", r"missing.{0,40}thought_signature", _has_calls, signs_calls=True),
     _rule(
         "short_call_ids",
         r"(?:tool.?call|call).{0,60}(?:length of 9|9 characters|nine)|a-z, ?A-Z, ?0-9",
@@ -146,6 +149,12 @@ _RULES = (
         r"(?:null|none).{0,60}content",
         _has_calls,
         null_content=False,
+    ),
+    _rule(
+        "null_content",
+        r"content is empty|must not be empty|must be non-?empty",
+        lambda dialect, request: not dialect.null_content and _has_calls(dialect, request),
+        null_content=True,
     ),
     _rule(
         "result_names",

@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 
 from pydantic_ai.messages import (
+    ModelResponsePart,
+    ModelResponsePartDelta,
     ModelResponseStreamEvent,
     PartDeltaEvent,
     PartStartEvent,
@@ -18,7 +20,8 @@ from pydantic_ai.messages import (
 from pydantic_ai.models import StreamedResponse
 
 from agents.llm.errors import ContentFiltered, TransientModelError
-from agents.llm.interface import Finished, FinishReason, ToolCall, Usage
+from agents.llm.interface import Finished, FinishReason, ReasoningDelta, TextDelta, ToolCall, Usage
+from agents.llm.pydantic_ai.extras import extra_fields
 from foundation.storable_text import storable_text
 
 MAX_TOOL_CALLS = 128
@@ -28,29 +31,37 @@ _INVENTED = "pyd_ai_"
 
 
 class VendorAnswer:
-    """Takes events, returns their text, and at the end the `Finished`. `has_started` is set by the first text, call or
-    reasoning."""
+    """Takes events, returns what they add, and at the end the `Finished`. `has_started` is set by the first text, call
+    or reasoning."""
 
     def __init__(self, *, calls_before: int) -> None:
         self.has_started = False
         self._calls_before = calls_before
         self._argument_characters = 0
 
-    def take(self, event: ModelResponseStreamEvent) -> str:
-        """The text in `event`, or "". Raises `TransientModelError` for calls that do not end."""
+    def take(self, event: ModelResponseStreamEvent) -> TextDelta | ReasoningDelta | None:
+        """The text or reasoning in `event`, if it has some. Raises `TransientModelError` for calls that do not end."""
         if isinstance(event, PartStartEvent):
-            self.has_started = self.has_started or isinstance(event.part, TextPart | ToolCallPart | ThinkingPart)
-            if isinstance(event.part, TextPart):
-                return storable_text(event.part.content)
-        elif isinstance(event, PartDeltaEvent):
-            self.has_started = self.has_started or isinstance(
-                event.delta, TextPartDelta | ToolCallPartDelta | ThinkingPartDelta
-            )
-            if isinstance(event.delta, TextPartDelta):
-                return storable_text(event.delta.content_delta)
-            if isinstance(event.delta, ToolCallPartDelta):
-                self._count(event.delta)
-        return ""
+            return self._start(event.part)
+        if isinstance(event, PartDeltaEvent):
+            return self._continue(event.delta)
+        return None
+
+    def _start(self, part: ModelResponsePart) -> TextDelta | ReasoningDelta | None:
+        self.has_started = self.has_started or isinstance(part, TextPart | ToolCallPart | ThinkingPart)
+        if isinstance(part, TextPart):
+            return _delta(TextDelta, part.content)
+        return _delta(ReasoningDelta, part.content) if isinstance(part, ThinkingPart) else None
+
+    def _continue(self, delta: ModelResponsePartDelta) -> TextDelta | ReasoningDelta | None:
+        self.has_started = self.has_started or isinstance(delta, TextPartDelta | ToolCallPartDelta | ThinkingPartDelta)
+        if isinstance(delta, TextPartDelta):
+            return _delta(TextDelta, delta.content_delta)
+        if isinstance(delta, ThinkingPartDelta):
+            return _delta(ReasoningDelta, delta.content_delta or "")
+        if isinstance(delta, ToolCallPartDelta):
+            self._count(delta)
+        return None
 
     def finish(self, stream: StreamedResponse, usage: Usage | None) -> Finished:
         """The end of the answer. Raises `ModelError` for a broken or filtered one."""
@@ -63,7 +74,8 @@ class VendorAnswer:
         reason: FinishReason = "tool_calls" if calls else "stop"
         if response.finish_reason == "length":
             reason = "length"
-        return Finished(calls, usage, reason, storable_text(response.model_name) if response.model_name else None)
+        model = storable_text(response.model_name) if response.model_name else None
+        return Finished(calls, usage, reason, model, extra_fields=extra_fields(response, calls))
 
     def _count(self, delta: ToolCallPartDelta) -> None:
         piece = delta.args_delta
@@ -85,6 +97,10 @@ class VendorAnswer:
             seen.add(call_id)
             calls.append(ToolCall(*map(storable_text, (call_id, part.tool_name, _arguments(part)))))
         return tuple(calls)
+
+
+def _delta(kind: type[TextDelta | ReasoningDelta], text: str) -> TextDelta | ReasoningDelta | None:
+    return kind(storable_text(text)) if text else None
 
 
 def _arguments(part: ToolCallPart) -> str:

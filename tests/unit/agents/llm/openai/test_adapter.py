@@ -173,6 +173,7 @@ async def test_the_request_says_what_was_asked(model: OpenAIModel, provider: Pro
         ChatMessage("assistant", "", (ToolCall("c1", "clock", "{}"),)),
         ChatMessage("tool", "12:00", tool_call_id="c1"),
         ChatMessage("assistant", "Noon."),
+        ChatMessage("user", "Thanks"),
     )
     tools = (ToolSpec("clock", "The time.", {"type": "object", "properties": {}}),)
 
@@ -191,11 +192,12 @@ async def test_the_request_says_what_was_asked(model: OpenAIModel, provider: Pro
             {"role": "user", "content": "Hello 🐎"},
             {
                 "role": "assistant",
-                "content": None,
+                "content": "",
                 "tool_calls": [{"id": "c1", "type": "function", "function": {"name": "clock", "arguments": "{}"}}],
             },
             {"role": "tool", "tool_call_id": "c1", "content": "12:00"},
             {"role": "assistant", "content": "Noon."},
+            {"role": "user", "content": "Thanks"},
         ],
         "tools": [
             {
