@@ -58,11 +58,12 @@ class Block:
 
 @dataclass(frozen=True, slots=True)
 class Item:
-    """A stored message of the conversation."""
+    """A stored message of the conversation. `extras`: its `Message.provider_extras`."""
 
     message_id: UUID
     author: str
     parts: Sequence[Part]
+    extras: Mapping[str, Any] | None = None
 
 
 def estimate_tokens(text: str) -> int:
@@ -131,7 +132,7 @@ def flatten(author: str, parts: Sequence[Mapping[str, Any]]) -> list[ChatMessage
             out.append(_result(part))
         elif part["type"] == "tool_call":
             calls.append(ToolCall(id=part["id"], name=part["name"], arguments=part["arguments"]))
-        else:
+        elif part["type"] == "text":
             if calls:
                 out.append(ChatMessage(role="assistant", text=text, tool_calls=tuple(calls)))
                 text, calls = "", []
@@ -220,7 +221,11 @@ def _max_tokens(text: str) -> int:
 
 
 def _characters(item: Item) -> int:
-    return sum(len(part.get("text") or part.get("content") or part.get("arguments") or "") for part in item.parts)
+    return sum(
+        len(part.get("text") or part.get("content") or part.get("arguments") or "")
+        for part in item.parts
+        if part["type"] != "reasoning"
+    )
 
 
 def _is_question(item: Item) -> bool:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any
 
-from agents.domain.message_parts import Part, text_part, tool_call_part, tool_result_part
+from agents.domain.message_parts import Part, reasoning_part, text_part, tool_call_part, tool_result_part
 from agents.domain.states import StepKind, StepStatus
 from agents.domain.usage import BilledUsage
 
@@ -21,8 +21,10 @@ NOT_RUN = "This call was not run: the turn was begun anew while it waited."
 
 @dataclass(frozen=True, slots=True)
 class StepRecord:
-    """One row of the journal. `result` of a model: `{"text", "tool_calls": [{"id", "name", "arguments"}]}`; of a tool:
-    `{"content", "is_error"}`. `name` is the tool's; of a model, the route that was asked; "" in a first intent."""
+    """One row of the journal. `result` of a model: `{"text", "tool_calls": [{"id", "name", "arguments"}]}`, and only if
+    there are any `reasoning`, `extra_fields` (those of `Finished`) and `finish_reason` (`length` or `repetition`); of a
+    tool: `{"content", "is_error"}`. `name` is the tool's; of a model, the route that was asked; "" in a first intent.
+    """
 
     number: int
     kind: StepKind
@@ -77,8 +79,10 @@ def message_parts(steps: Sequence[StepRecord]) -> list[Part]:
         if step.open or step.result is None:
             continue
         if step.kind is StepKind.MODEL:
+            if step.result.get("reasoning"):
+                parts.append(reasoning_part(step.result["reasoning"]))
             if step.result["text"]:
-                parts.append(text_part(step.result["text"]))
+                parts.append(text_part(step.result["text"], cut=step.result.get("finish_reason", "")))
             parts.extend(
                 tool_call_part(call_id=call["id"], name=call["name"], arguments=call["arguments"])
                 for call in step.result["tool_calls"]
@@ -93,3 +97,15 @@ def message_parts(steps: Sequence[StepRecord]) -> list[Part]:
                 )
             )
     return parts
+
+
+def provider_extras(steps: Sequence[StepRecord]) -> dict[str, Any]:
+    """What came with the model's answers and goes back to their routes: `{"route", "reasoning", "fields"}` by the id of
+    the first tool call of each answer that has calls and something to send back."""
+    return {
+        step.result["tool_calls"][0]["id"]: {"route": step.name, "reasoning": reasoning, "fields": fields}
+        for step in steps
+        if step.kind is StepKind.MODEL and step.result is not None and step.result["tool_calls"]
+        for reasoning, fields in [(step.result.get("reasoning", ""), step.result.get("extra_fields", {}))]
+        if reasoning or fields
+    }
