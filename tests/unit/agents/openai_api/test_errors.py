@@ -10,7 +10,7 @@ from agents.sessions.completion_result import CompletionResult
 
 
 def ended(status: TurnStatus, error: dict[str, Any] | None = None) -> TurnEnded:
-    return TurnEnded(CompletionResult(status, "", [], cut=False, input_tokens=0, output_tokens=0, error=error))
+    return TurnEnded(CompletionResult(status, "", "", [], cut=False, input_tokens=0, output_tokens=0, error=error))
 
 
 @pytest.mark.parametrize(
