@@ -81,8 +81,9 @@ def message_parts(steps: Sequence[StepRecord]) -> list[Part]:
         if step.kind is StepKind.MODEL:
             if step.result.get("reasoning"):
                 parts.append(reasoning_part(step.result["reasoning"]))
-            if step.result["text"]:
-                parts.append(text_part(step.result["text"], cut=step.result.get("finish_reason", "")))
+            text, cut = step.result["text"], step.result.get("finish_reason", "")
+            if text or cut:
+                parts.append(text_part(text, cut=cut))
             parts.extend(
                 tool_call_part(call_id=call["id"], name=call["name"], arguments=call["arguments"])
                 for call in step.result["tool_calls"]
