@@ -61,7 +61,7 @@ class MessageDelta(TypedDict):
     text: Annotated[str, "The next words of the answer."]
 
 
-class ReasoningDelta(TypedDict):
+class ReasoningDeltaData(TypedDict):
     text: Annotated[str, "The next words of the model's reasoning."]
 
 
@@ -191,7 +191,7 @@ _DECLARATIONS = {
     _E.SESSION_UPDATED: _declare("The session is now like this: its title, its head, its settings.", SessionData),
     _E.MESSAGE_CREATED: _declare("Somebody wrote a message.", MessageData),
     _E.MESSAGE_DELTA: _declare("The turn goes on writing its answer.", MessageDelta),
-    _E.REASONING_DELTA: _declare("The model goes on reasoning, which is no part of its answer.", ReasoningDelta),
+    _E.REASONING_DELTA: _declare("The model goes on reasoning, which is no part of its answer.", ReasoningDeltaData),
     _E.MESSAGE_COMPLETED: _declare("The whole answer, or what there is of one that broke off.", MessageData),
     _E.MESSAGE_RATED: _declare("The user rated an answer, or took the rating back.", MessageRated),
     _E.TOOL_STARTED: _declare("The turn calls a tool.", ToolStarted),

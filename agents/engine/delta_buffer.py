@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable
 
-from agents.domain.events import EventType, MessageDelta, ReasoningDelta
+from agents.domain.events import EventType, MessageDelta, ReasoningDeltaData
 from agents.engine.ticker import TICK_SECONDS, Ticker, TickSlot
 from agents.journal.fenced_writes import NewEvent
 
@@ -102,4 +102,4 @@ class DeltaBuffer:
         text = "".join(pieces)
         self._size -= len(text)
         is_reasoning = event_type is EventType.REASONING_DELTA
-        return NewEvent(event_type, ReasoningDelta(text=text) if is_reasoning else MessageDelta(text=text))
+        return NewEvent(event_type, ReasoningDeltaData(text=text) if is_reasoning else MessageDelta(text=text))
