@@ -67,7 +67,7 @@ class Block:
 
 @dataclass(frozen=True, slots=True)
 class Item:
-    """A stored message of the conversation. `extras` is what `steps.provider_extras` made for it."""
+    """A stored message of the conversation. `extras`: its `Message.provider_extras`."""
 
     message_id: UUID
     author: str

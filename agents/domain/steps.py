@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any
 
-from agents.domain.message_parts import Part, text_part, tool_call_part, tool_result_part
+from agents.domain.message_parts import Part, reasoning_part, text_part, tool_call_part, tool_result_part
 from agents.domain.states import StepKind, StepStatus
 from agents.domain.usage import BilledUsage
 
@@ -21,9 +21,10 @@ NOT_RUN = "This call was not run: the turn was begun anew while it waited."
 
 @dataclass(frozen=True, slots=True)
 class StepRecord:
-    """One row of the journal. `result` of a model: `{"text", "tool_calls": [{"id", "name", "arguments"}]}`, perhaps
-    with `"reasoning"` and `"extra_fields"`; of a tool: `{"content", "is_error"}`. `name` is the tool's; of a model, the
-    route that was asked; "" in a first intent."""
+    """One row of the journal. `result` of a model: `{"text", "tool_calls": [{"id", "name", "arguments"}]}`, and only if
+    there are any `reasoning`, `extra_fields` (those of `Finished`) and `finish_reason` (`length` or `repetition`); of a
+    tool: `{"content", "is_error"}`. `name` is the tool's; of a model, the route that was asked; "" in a first intent.
+    """
 
     number: int
     kind: StepKind
@@ -78,8 +79,11 @@ def message_parts(steps: Sequence[StepRecord]) -> list[Part]:
         if step.open or step.result is None:
             continue
         if step.kind is StepKind.MODEL:
-            if step.result["text"]:
-                parts.append(text_part(step.result["text"]))
+            if step.result.get("reasoning"):
+                parts.append(reasoning_part(step.result["reasoning"]))
+            text, cut = step.result["text"], step.result.get("finish_reason", "")
+            if text or cut:
+                parts.append(text_part(text, cut=cut))
             parts.extend(
                 tool_call_part(call_id=call["id"], name=call["name"], arguments=call["arguments"])
                 for call in step.result["tool_calls"]

@@ -64,7 +64,7 @@ class DeltaWriter(Protocol):
     """Writes the text of model calls to the log."""
 
     def open_buffer(self, claim: Claim, on_failed: Callable[[], object]) -> DeltaBuffer:
-        """A buffer for the text of one model call; `on_failed` is called when a write to the log of the turn fails."""
+        """A buffer for the words of one model call; `on_failed` is called when a write to the log of the turn fails."""
         ...
 
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from agents.domain.message_parts import Part
+from agents.domain.message_parts import MAX_REASONING_BYTES, Part
 from agents.domain.model_messages import ToolCall
 from agents.domain.states import StepKind, StepStatus
 from agents.domain.steps import (
@@ -49,9 +49,15 @@ class TurnProgress:
         return message_parts(self._steps)
 
     @property
-    def extras(self) -> dict[str, dict[str, Any]]:
-        """What came with the answers so far and goes back to the same route, by its call."""
+    def provider_extras(self) -> dict[str, dict[str, Any]]:
+        """What came with the answers so far and goes back to their routes."""
         return provider_extras(self._steps)
+
+    @property
+    def reasoning_room(self) -> int:
+        """Bytes of reasoning that the message still takes; 0 when the steps so far have filled it."""
+        used = sum(len(part["text"].encode()) for part in self.parts if part["type"] == "reasoning")
+        return max(0, MAX_REASONING_BYTES - used)
 
     @property
     def open_steps(self) -> list[StepRecord]:

@@ -38,7 +38,7 @@ async def assemble(context: TurnContext, progress: TurnProgress, services: Servi
             message_tokens,
             estimate_tokens,
             route=route,
-            work_extras=progress.extras,
+            work_extras=progress.provider_extras,
         ),
         tools=tools,
         max_output_tokens=max_output_tokens,

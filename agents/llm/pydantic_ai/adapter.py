@@ -38,7 +38,7 @@ class VendorModel:
             await client.aclose()
 
     async def stream(self, request: ModelRequest) -> AsyncGenerator[ModelEvent, None]:
-        """See `LLM.stream`. Each piece of text is one delta."""
+        """See `LLM.stream`. Each piece of text or reasoning is one delta."""
         if self._config.provider in _NEEDS_KEY and not self._config.api_key:
             raise ModelAuthFailed("There is no API key for the model's provider.")
         client = await self._client()

@@ -5,8 +5,6 @@ from __future__ import annotations
 import json
 
 from pydantic_ai.messages import (
-    ModelResponsePart,
-    ModelResponsePartDelta,
     ModelResponseStreamEvent,
     PartDeltaEvent,
     PartStartEvent,
@@ -19,7 +17,7 @@ from pydantic_ai.messages import (
 )
 from pydantic_ai.models import StreamedResponse
 
-from agents.llm.errors import ContentFiltered, TransientModelError
+from agents.llm.errors import ContentFiltered, EmptyAnswer, TransientModelError
 from agents.llm.interface import Finished, FinishReason, ReasoningDelta, TextDelta, ToolCall, Usage
 from agents.llm.pydantic_ai.extras import extra_fields
 from foundation.storable_text import storable_text
@@ -31,36 +29,34 @@ _INVENTED = "pyd_ai_"
 
 
 class VendorAnswer:
-    """Takes events, returns what they add, and at the end the `Finished`. `has_started` is set by the first text, call
-    or reasoning."""
+    """Takes events, returns their text and reasoning, and at the end the `Finished`. `has_started` is set by the first
+    text, call or reasoning. `may_be_empty`: one without text and calls is an answer too."""
 
-    def __init__(self, *, calls_before: int) -> None:
+    def __init__(self, *, calls_before: int, may_be_empty: bool) -> None:
         self.has_started = False
+        self._has_text = False
+        self._may_be_empty = may_be_empty
         self._calls_before = calls_before
         self._argument_characters = 0
 
     def take(self, event: ModelResponseStreamEvent) -> TextDelta | ReasoningDelta | None:
-        """The text or reasoning in `event`, if it has some. Raises `TransientModelError` for calls that do not end."""
+        """The text or reasoning in `event`, if any. Raises `TransientModelError` for calls that do not end."""
         if isinstance(event, PartStartEvent):
-            return self._start(event.part)
-        if isinstance(event, PartDeltaEvent):
-            return self._continue(event.delta)
-        return None
-
-    def _start(self, part: ModelResponsePart) -> TextDelta | ReasoningDelta | None:
-        self.has_started = self.has_started or isinstance(part, TextPart | ToolCallPart | ThinkingPart)
-        if isinstance(part, TextPart):
-            return _delta(TextDelta, part.content)
-        return _delta(ReasoningDelta, part.content) if isinstance(part, ThinkingPart) else None
-
-    def _continue(self, delta: ModelResponsePartDelta) -> TextDelta | ReasoningDelta | None:
-        self.has_started = self.has_started or isinstance(delta, TextPartDelta | ToolCallPartDelta | ThinkingPartDelta)
-        if isinstance(delta, TextPartDelta):
-            return _delta(TextDelta, delta.content_delta)
-        if isinstance(delta, ThinkingPartDelta):
-            return _delta(ReasoningDelta, delta.content_delta or "")
-        if isinstance(delta, ToolCallPartDelta):
-            self._count(delta)
+            self.has_started = self.has_started or isinstance(event.part, TextPart | ToolCallPart | ThinkingPart)
+            if isinstance(event.part, TextPart):
+                return self._text(event.part.content)
+            if isinstance(event.part, ThinkingPart):
+                return _reasoning(event.part.content)
+        elif isinstance(event, PartDeltaEvent):
+            self.has_started = self.has_started or isinstance(
+                event.delta, TextPartDelta | ToolCallPartDelta | ThinkingPartDelta
+            )
+            if isinstance(event.delta, TextPartDelta):
+                return self._text(event.delta.content_delta)
+            if isinstance(event.delta, ThinkingPartDelta):
+                return _reasoning(event.delta.content_delta)
+            if isinstance(event.delta, ToolCallPartDelta):
+                self._count(event.delta)
         return None
 
     def finish(self, stream: StreamedResponse, usage: Usage | None) -> Finished:
@@ -74,8 +70,14 @@ class VendorAnswer:
         reason: FinishReason = "tool_calls" if calls else "stop"
         if response.finish_reason == "length":
             reason = "length"
+        elif not calls and not self._has_text and not self._may_be_empty:
+            raise EmptyAnswer(provider_detail=f"finish reason {response.finish_reason}")
         model = storable_text(response.model_name) if response.model_name else None
         return Finished(calls, usage, reason, model, extra_fields=extra_fields(response, calls))
+
+    def _text(self, text: str) -> TextDelta | None:
+        self._has_text = self._has_text or bool(text)
+        return TextDelta(storable_text(text)) if text else None
 
     def _count(self, delta: ToolCallPartDelta) -> None:
         piece = delta.args_delta
@@ -99,8 +101,8 @@ class VendorAnswer:
         return tuple(calls)
 
 
-def _delta(kind: type[TextDelta | ReasoningDelta], text: str) -> TextDelta | ReasoningDelta | None:
-    return kind(storable_text(text)) if text else None
+def _reasoning(text: str | None) -> ReasoningDelta | None:
+    return ReasoningDelta(storable_text(text)) if text else None
 
 
 def _arguments(part: ToolCallPart) -> str:
