@@ -81,7 +81,8 @@ def message_parts(steps: Sequence[StepRecord]) -> list[Part]:
         if step.kind is StepKind.MODEL:
             if step.result.get("reasoning"):
                 parts.append(reasoning_part(step.result["reasoning"]))
-            text, cut = step.result["text"], step.result.get("finish_reason", "")
+            # A turn that goes on with calls is not cut short by this.
+            text, cut = step.result["text"], "" if step.result["tool_calls"] else step.result.get("finish_reason", "")
             if text or cut:
                 parts.append(text_part(text, cut=cut))
             parts.extend(
@@ -100,13 +101,23 @@ def message_parts(steps: Sequence[StepRecord]) -> list[Part]:
     return parts
 
 
-def provider_extras(steps: Sequence[StepRecord]) -> dict[str, Any]:
-    """What came with the model's answers and goes back to their routes: `{"route", "reasoning", "fields"}` by the id of
-    the first tool call of each answer that has calls and something to send back."""
-    return {
-        step.result["tool_calls"][0]["id"]: {"route": step.name, "reasoning": reasoning, "fields": fields}
-        for step in steps
-        if step.kind is StepKind.MODEL and step.result is not None and step.result["tool_calls"]
-        for reasoning, fields in [(step.result.get("reasoning", ""), step.result.get("extra_fields", {}))]
-        if reasoning or fields
-    }
+def provider_extras(steps: Sequence[StepRecord]) -> dict[str, dict[str, Any]]:
+    """What came with the answers of these steps and goes back to the same route: `{"route", "reasoning", "fields"}` by
+    the `extras_key` of the first call of each. Answers without calls need none."""
+    extras: dict[str, dict[str, Any]] = {}
+    seen: dict[str, int] = {}
+    for step in steps:
+        if step.kind is not StepKind.MODEL or step.open or step.result is None:
+            continue
+        keys = [extras_key(call["id"], seen) for call in step.result["tool_calls"]]
+        reasoning, fields = step.result.get("reasoning") or "", step.result.get("extra_fields") or {}
+        if keys and (reasoning or fields):
+            extras[keys[0]] = {"route": step.name, "reasoning": reasoning, "fields": fields}
+    return extras
+
+
+def extras_key(call_id: str, seen: dict[str, int]) -> str:
+    """The key of a call in the extras of its message: its id, and a number where that id comes again, as it does with
+    servers that count from zero in every answer. `seen` counts the ids of the message so far."""
+    seen[call_id] = seen.get(call_id, 0) + 1
+    return call_id if seen[call_id] == 1 else f"{call_id}#{seen[call_id]}"

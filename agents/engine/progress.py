@@ -49,8 +49,8 @@ class TurnProgress:
         return message_parts(self._steps)
 
     @property
-    def provider_extras(self) -> dict[str, Any]:
-        """What came with the answers so far and goes back to their routes."""
+    def extras(self) -> dict[str, dict[str, Any]]:
+        """What came with the answers so far and goes back to the same route, by its call."""
         return provider_extras(self._steps)
 
     @property

@@ -5,10 +5,10 @@ from dataclasses import replace
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agents.domain.message_parts import text_part, tool_call_part, tool_result_part
+from agents.domain.message_parts import reasoning_part, text_part, tool_call_part, tool_result_part
 from agents.domain.prompt import flatten, repair
 from agents.domain.states import StepKind, StepStatus
-from agents.domain.steps import StepRecord, message_parts, open_model_call, open_tools
+from agents.domain.steps import StepRecord, message_parts, open_model_call, open_tools, provider_extras
 
 
 def model(number: int, text: str = "", *call_ids: str) -> StepRecord:
@@ -97,3 +97,24 @@ def test_the_next_request_is_sound_wherever_the_journal_was_cut(steps: list[Step
     asked = [call.id for message in request for call in message.tool_calls]
     answered = [message.tool_call_id for message in request if message.role == "tool"]
     assert asked == answered
+
+
+def test_reasoning_stands_before_the_text_of_its_step_and_a_cut_answer_says_why() -> None:
+    calls = [{"id": "c1", "name": "clock", "arguments": "{}"}]
+    first = {"text": "", "tool_calls": calls, "reasoning": "Hm", "finish_reason": "length", "extra_fields": {"s": 1}}
+    last = {"text": "So", "tool_calls": [], "reasoning": "Aha", "finish_reason": "repetition"}
+    steps = [
+        StepRecord(1, StepKind.MODEL, StepStatus.DONE, "openai:a", result=first),
+        StepRecord(2, StepKind.MODEL, StepStatus.DONE, "openai:b", result=last),
+        StepRecord(
+            3, StepKind.MODEL, StepStatus.DONE, result={"text": "", "tool_calls": [], "finish_reason": "length"}
+        ),
+    ]
+    assert message_parts(steps) == [
+        reasoning_part("Hm"),
+        tool_call_part(call_id="c1", name="clock", arguments="{}"),
+        reasoning_part("Aha"),
+        text_part("So", cut="repetition"),
+        text_part("", cut="length"),
+    ]
+    assert provider_extras(steps) == {"c1": {"route": "openai:a", "reasoning": "Hm", "fields": {"s": 1}}}
