@@ -81,7 +81,8 @@ def message_parts(steps: Sequence[StepRecord]) -> list[Part]:
         if step.kind is StepKind.MODEL:
             if step.result.get("reasoning"):
                 parts.append(reasoning_part(step.result["reasoning"]))
-            text, cut = step.result["text"], step.result.get("finish_reason", "")
+            # A turn that goes on with calls is not cut short by this.
+            text, cut = step.result["text"], "" if step.result["tool_calls"] else step.result.get("finish_reason", "")
             if text or cut:
                 parts.append(text_part(text, cut=cut))
             parts.extend(

@@ -105,7 +105,6 @@ class ReasoningBlock {
   update({ text }, live) {
     this.text = text;
     this.live = live;
-    this.node.dataset.state = live ? "running" : "done";
     setText(this.label, live ? "Thinking…" : "Reasoning");
     this.#draw();
   }
