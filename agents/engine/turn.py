@@ -156,7 +156,7 @@ class TurnRun:
             message_id=new_id(),
             # An empty answer is an answer too: the turn ends with exactly one.
             parts=self._progress.parts or [text_part("")],
-            provider_extras=self._progress.extras,
+            provider_extras=self._progress.provider_extras,
             data={"usage": self._progress.usage.shape},
             usage=self._progress.usage,
         )
@@ -208,7 +208,7 @@ class TurnRun:
             question_id=self._context.question_id,
             message_id=new_id(),
             parts=parts,
-            provider_extras=self._progress.extras,
+            provider_extras=self._progress.provider_extras,
             partial=True,
             data={"usage": usage.shape} | ({"error": error} if error else {}),
             error_class=error_class or "",

@@ -104,9 +104,10 @@ _ALL = (
     Dialect("lmstudio", short_call_ids=True, strict_tools=False),
     # ml-explore/mlx-lm#1375: ids; the templates are those of the models again.
     Dialect("mlx", short_call_ids=True, strict_tools=False, parallel_calls=False),
-    # sglang/srt/entrypoints/openai/protocol.py; templates as with vLLM.
+    # protocol of its entrypoint "openai"; templates as with vLLM.
     Dialect("sglang", short_call_ids=True, returned_reasoning="with_calls"),
-    # mistral-common's instruct/validator.py: the order of roles, ids of nine characters, names of functions. Unknown
+    # mistral-common's validator of instructions: the order of roles, ids of nine characters, names of functions.
+    # Unknown
     # fields are "Extra inputs are not permitted": `stream_options` (anon-kode#53; usage comes all the same),
     # `max_completion_tokens` (eca#231, openclaude#739), `reasoning_content` (crush#1590).
     Dialect("mistral", stream_usage=False, short_call_ids=True, name_results=True, extra_fields=False),
@@ -193,7 +194,7 @@ MAX_SECONDS = 3_600
 
 
 @dataclass(frozen=True, slots=True)
-class _Entry:
+class _RouteSettings:
     """Settings of the routes that `pattern` matches: a route, or the beginning of routes and `*`."""
 
     pattern: str
@@ -209,7 +210,7 @@ class _Entry:
 class Dialects:
     """The dialects and the deadlines of routes, as an installation sets them. The most exact entry counts."""
 
-    entries: tuple[_Entry, ...] = ()
+    entries: tuple[_RouteSettings, ...] = ()
     deadlines: Deadlines = field(default_factory=Deadlines)
 
     def for_route(self, route: str, default: Dialect) -> Dialect:
@@ -224,7 +225,7 @@ class Dialects:
         entry = self._find(route)
         return replace(self.deadlines, **entry.deadlines) if entry is not None else self.deadlines
 
-    def _find(self, route: str) -> _Entry | None:
+    def _find(self, route: str) -> _RouteSettings | None:
         matching = [entry for entry in self.entries if entry.matches(route)]
         # The longest pattern is the most exact one; without `*` it is a route.
         return max(matching, key=lambda entry: len(entry.pattern), default=None)
@@ -242,7 +243,7 @@ def read_dialects(text: str) -> Dialects:
     return Dialects(tuple(_read_entry(item) for part in text.split(",") if (item := part.strip())))
 
 
-def _read_entry(text: str) -> _Entry:
+def _read_entry(text: str) -> _RouteSettings:
     # A route holds a colon, and may end in a plus.
     pattern, _, rest = text.partition("=")
     if ":" not in pattern and pattern.strip() != "*":
@@ -258,7 +259,7 @@ def _read_entry(text: str) -> _Entry:
             deadlines[key] = _seconds(key, value)
         else:
             dialect[key] = _read_option(key, value)
-    return _Entry(pattern.strip(), PRESETS[name] if name else None, dialect, deadlines)
+    return _RouteSettings(pattern.strip(), PRESETS[name] if name else None, dialect, deadlines)
 
 
 def _seconds(name: str, value: str) -> float:

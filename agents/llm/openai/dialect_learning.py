@@ -33,7 +33,7 @@ class Lesson:
 
 
 @dataclass(frozen=True, slots=True)
-class _Rule:
+class _LearningRule:
     """`change` holds when the words match and the request as it was sent could have been refused for it."""
 
     name: str
@@ -47,8 +47,8 @@ def _rule(
     words: str,
     applies: Callable[[Dialect, ModelRequest], bool] = lambda _dialect, _request: True,
     **change: Any,
-) -> _Rule:
-    return _Rule(name, re.compile(words, re.IGNORECASE | re.DOTALL), applies, change)
+) -> _LearningRule:
+    return _LearningRule(name, re.compile(words, re.IGNORECASE | re.DOTALL), applies, change)
 
 
 def _near(field: str) -> str:

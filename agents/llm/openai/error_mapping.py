@@ -41,7 +41,7 @@ _MAX_DEPTH = 4
 
 
 @dataclass(frozen=True, slots=True)
-class _Rule:
+class _ErrorRule:
     """Errors of one class: by their codes (lower case, `_` for everything that is no letter or digit), or by words."""
 
     kind: type[ModelError]
@@ -49,8 +49,8 @@ class _Rule:
     words: re.Pattern[str]
 
 
-def _rule(kind: type[ModelError], codes: str, *words: str) -> _Rule:
-    return _Rule(kind, frozenset(codes.split()), re.compile("|".join(words), re.IGNORECASE))
+def _rule(kind: type[ModelError], codes: str, *words: str) -> _ErrorRule:
+    return _ErrorRule(kind, frozenset(codes.split()), re.compile("|".join(words), re.IGNORECASE))
 
 
 # The first rule whose codes match counts, else the first whose words do. Codes are more exact than words and statuses:

@@ -1,4 +1,4 @@
-"""Decode the events of a streamed answer from bytes that may be split anywhere: server-sent events, or lines of JSON.
+"""Decode the events of an answer from bytes that may be split anywhere: server-sent events, or lines of JSON.
 
 The body is read for what it is, whatever its content type says.
 """

@@ -1,4 +1,4 @@
-"""Assemble the tool calls of an answer from the fragments that its stream brings."""
+"""Assemble the tool calls of an answer from their fragments."""
 
 from __future__ import annotations
 

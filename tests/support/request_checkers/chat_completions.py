@@ -90,7 +90,7 @@ def _check_ends(messages: Messages) -> None:
 
 
 def _check_mistral_order(messages: Messages) -> None:
-    """mistral-common, instruct/validator.py, `_validate_message_order`."""
+    """mistral-common, validator of instructions, `_validate_message_order`."""
     allowed = {
         "system": {"user", "assistant", "system"},
         "user": {"assistant", "system", "user"},
@@ -240,7 +240,7 @@ CHECKERS: dict[str, Callable[[dict[str, Any]], None]] = {
         has_strict=False,
     ),
     "mlx": _checker(*_TEMPLATES, _check_nine_characters, body=_USAGE, limit=_OLD, is_tolerant=True, has_strict=False),
-    # mistralai/client-python, models/chatcompletionrequest.py: "Extra inputs are not permitted".
+    # mistralai/client-python, ChatCompletionRequest: "Extra inputs are not permitted".
     "mistral": _checker(
         _check_mistral_order, _check_nine_characters, body=_PARALLEL, limit=_OLD, result_fields={"name"}
     ),
