@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from agents.domain.message_parts import Part
+from agents.domain.message_parts import CUT_REASONS, Part
 from agents.domain.serialization import moment
 
 _MAX_NAME = 60
@@ -33,7 +33,11 @@ def transcript_message(message: Any, *, agent_name: str) -> str:
 
 def _part(part: Part) -> str:
     if part["type"] == "text":
-        return str(part["text"]).strip("\n")
+        text = str(part["text"]).strip("\n")
+        return f"{text}\n\n*{CUT_REASONS[part['cut']]}*" if part.get("cut") in CUT_REASONS else text
+    if part["type"] == "reasoning":
+        lines = ["*Reasoning:*", "", *str(part["text"]).strip("\n").splitlines()]
+        return "\n".join(f"> {line}".rstrip() for line in lines)
     if part["type"] == "tool_call":
         return f"*Called {_code(part['name'])} with* {_code(part['arguments'])}"
     outcome = "failed" if part["is_error"] else "answered"

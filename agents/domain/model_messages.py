@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
 MessageRole = Literal["system", "user", "assistant", "tool"]
@@ -31,22 +32,45 @@ class JsonFormat:
 
 @dataclass(frozen=True, slots=True)
 class ToolCall:
-    """One call that the model asked for. `arguments` is the JSON text as the model wrote it: it may be malformed."""
+    """One call that the model asked for. `arguments` is the JSON text as the model wrote it: it may be malformed.
+
+    `issued_id` is the id that the provider gave to the call, where requests have another one as its `id`.
+    """
 
     id: str
     name: str
     arguments: str
+    issued_id: str = field(default="", compare=False)
+
+    @property
+    def provider_id(self) -> str:
+        """The id that the provider gave to this call."""
+        return self.issued_id or self.id
+
+
+@dataclass(frozen=True, slots=True)
+class ProviderExtras:
+    """What came with an answer besides its text and calls, and goes back to the same `route` only.
+
+    `reasoning` is the model's reasoning as text. `fields` is what else the provider wants back (signatures, encrypted
+    reasoning): JSON that only the adapter which returned it can read.
+    """
+
+    route: str
+    reasoning: str = ""
+    fields: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
 class ChatMessage:
     """One message of a request to a model.
 
-    `tool_calls` belong to the role `assistant`; `tool_call_id` belongs to the role `tool` and names the call that the
-    message answers.
+    `tool_calls` and `extras` belong to the role `assistant`; `tool_call_id` belongs to the role `tool` and names the
+    call that the message answers.
     """
 
     role: MessageRole
     text: str = ""
     tool_calls: tuple[ToolCall, ...] = ()
     tool_call_id: str | None = None
+    extras: ProviderExtras | None = None

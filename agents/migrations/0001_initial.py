@@ -592,6 +592,7 @@ class Migration(migrations.Migration):
                     ),
                 ),
                 ("parts", models.JSONField(default=list)),
+                ("provider_extras", models.JSONField(null=True)),
                 (
                     "partial",
                     models.BooleanField(default=False, help_text="Cut short by a stop, an interruption or an error."),

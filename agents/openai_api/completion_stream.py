@@ -29,6 +29,7 @@ class CompletionStream:
 
     The sent text is always a prefix of the stored answer. When a turn restarts, or a model call is repeated, sent text
     cannot be retracted: the stream then ends with an error and without `[DONE]`. Before any text is sent it goes on.
+    Reasoning, which is no part of the answer, does not count: that of the next attempt then follows what was sent.
     """
 
     def __init__(self, follower: TurnFollower, head: CompletionHead, *, include_usage: bool, first: TurnUpdate) -> None:
@@ -37,7 +38,7 @@ class CompletionStream:
         self._head = head
         self._include_usage = include_usage
         self._first: TurnUpdate | None = first
-        self._sent = ""
+        self._sent = self._sent_reasoning = ""
         self._opened = False
         # False after a restart: the log may lack a part of the text, so all of it is sent at the end.
         self._live = True
@@ -69,12 +70,12 @@ class CompletionStream:
 
     async def _chunks(self) -> AsyncIterator[bytes]:
         last_sent_at = monotonic()
-        if self._first is not None and not self._first.text and self._first.result is None:
+        if self._first is not None and not self._first.has_words and self._first.result is None:
             yield _HEARTBEAT  # the response's status and headers are sent with the first bytes
         while True:
             update = self._first or await self._follower.next_update()
             self._first = None
-            if chunk := self._text_chunk(update):
+            if chunk := self._words(update):
                 yield chunk
                 last_sent_at = monotonic()
             if update.result is not None:
@@ -84,18 +85,22 @@ class CompletionStream:
                 yield _HEARTBEAT
                 last_sent_at = monotonic()
 
-    def _text_chunk(self, update: TurnUpdate) -> bytes:
+    def _words(self, update: TurnUpdate) -> bytes:
         if update.restarted:
             if self._sent:
                 raise AnswerRestarted
             self._live = False
         if update.retracted and self._live:
             raise AnswerRestarted
-        return self._text(update.text) if self._live and update.text else b""
+        return self._reasoning(update.reasoning) + self._text(update.text) if self._live else b""
 
     def _text(self, text: str) -> bytes:
         self._sent += text
-        return self._chunk({"content": text})
+        return self._chunk({"content": text}) if text else b""
+
+    def _reasoning(self, text: str) -> bytes:
+        self._sent_reasoning += text
+        return self._chunk({"reasoning_content": text}) if text else b""
 
     def _chunk(self, delta: dict[str, object]) -> bytes:
         opening = b""
@@ -109,8 +114,10 @@ class CompletionStream:
             raise CompletionFailed(result)
         if not result.text.startswith(self._sent):
             raise AnswerRestarted
-        rest = result.text[len(self._sent) :]
-        chunks = [self._text(rest)] if rest else []
+        chunks = []
+        if result.reasoning.startswith(self._sent_reasoning):
+            chunks.append(self._reasoning(result.reasoning[len(self._sent_reasoning) :]))
+        chunks.append(self._text(result.text[len(self._sent) :]))
         chunks += [self._chunk(delta) for delta in call_deltas(result.calls)]
         if not self._opened:
             chunks.append(self._chunk({"content": ""}))

@@ -30,9 +30,9 @@ from rest.query_params import read_query, slug
 from rest.responses import json_response
 from rest.views import ApiView, AsyncApiView
 
-# A stream waits so long for the first text before the response starts: until then a failure has an HTTP status of its
+# A stream waits so long for the first words before the response starts: until then a failure has an HTTP status of its
 # own, by which clients decide whether to retry.
-FIRST_TEXT_SECONDS = 5.0
+FIRST_WORDS_SECONDS = 5.0
 
 
 class _OpenAIView(ApiView):
@@ -125,7 +125,7 @@ class CompletionsView(_OpenAIView, AsyncApiView):
         if not request.stream:
             return json_response(head.completion(await _wait_for_result(follower)), headers=self._headers), False
         chunks = CompletionStream(
-            follower, head, include_usage=request.include_usage, first=await _wait_for_first_text(follower)
+            follower, head, include_usage=request.include_usage, first=await _wait_for_first_words(follower)
         )
         headers = {"Cache-Control": "no-store", "X-Accel-Buffering": "no", **self._headers}
         return StreamingHttpResponse(chunks, content_type=EVENT_STREAM, headers=headers), True
@@ -150,16 +150,17 @@ def _require_completed(result: CompletionResult) -> CompletionResult:
     return result
 
 
-async def _wait_for_first_text(follower: TurnFollower) -> TurnUpdate:
-    """The first text or the result; an empty update after `FIRST_TEXT_SECONDS`. Raises `CompletionFailed`."""
-    restarted, ends_at = False, monotonic() + FIRST_TEXT_SECONDS
+async def _wait_for_first_words(follower: TurnFollower) -> TurnUpdate:
+    """The first text or reasoning, or the result; an empty update after `FIRST_WORDS_SECONDS`. Raises
+    `CompletionFailed`."""
+    restarted, ends_at = False, monotonic() + FIRST_WORDS_SECONDS
     while (remaining := ends_at - monotonic()) > 0:
         update = await follower.next_update(remaining)
         restarted = restarted or update.restarted
         if update.result is not None:
             _require_completed(update.result)
-        if update.text or update.result is not None:
-            return TurnUpdate(update.text, restarted, result=update.result)
+        if update.has_words or update.result is not None:
+            return TurnUpdate(update.text, update.reasoning, restarted, result=update.result)
     return TurnUpdate(restarted=restarted)
 
 

@@ -12,7 +12,7 @@ from typing import Any, Final
 from django.utils.safestring import SafeString, mark_safe
 
 from agents.admin.transcript.steps import TranscriptStep, shorten
-from agents.domain.message_parts import Part
+from agents.domain.message_parts import CUT_REASONS, Part
 from agents.models import Message
 from console.formatting import badge
 from markdown_rendering import render
@@ -34,10 +34,13 @@ class ToolView:
 
 @dataclass(frozen=True, slots=True)
 class PartView:
-    """A text as HTML, or a tool call."""
+    """A text or the model's reasoning as HTML, or a tool call. `cut`: why the model stopped before the text was
+    complete."""
 
     html: SafeString | None = None
     tool: ToolView | None = None
+    is_reasoning: bool = False
+    cut: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +74,11 @@ def part_views(parts: Sequence[Part], steps: Iterable[TranscriptStep], *, finish
         match part["type"]:
             case "text":
                 # The renderer emits only an allow-list of tags; see `markdown_rendering`.
-                views.append(PartView(html=mark_safe(render(part["text"]))))  # noqa: S308
+                html = mark_safe(render(part["text"]))  # noqa: S308
+                views.append(PartView(html=html, cut=CUT_REASONS.get(part.get("cut", ""), "")))
+            case "reasoning":
+                html = mark_safe(render(shorten(part["text"])))  # noqa: S308
+                views.append(PartView(html=html, is_reasoning=True))
             case "tool_call":
                 call_steps = steps_by_call[part["id"]]
                 calls[part["id"]] = tool = _call(part, call_steps.popleft() if call_steps else None, finished=finished)

@@ -9,7 +9,7 @@ from uuid import UUID
 
 from accounts.actor import Actor
 from agents.domain.client_options import client_tool_calls, parts_behind_results, read_options
-from agents.domain.message_parts import Part, plain_text
+from agents.domain.message_parts import CUT_REASONS, Part, plain_text
 from agents.domain.serialization import turn_error
 from agents.domain.states import TERMINAL, StepKind, TurnStatus, WaitReason
 from agents.models import Message, Step, Turn
@@ -21,12 +21,14 @@ class CompletionResult:
     """`text` and `calls` are the complete answer once `status` is `completed`; before, they are empty. When JSON was
     requested, the text is only what follows the last result of the agent's own tools.
 
-    `calls` are the tool calls that the client must run; `cut` says that a token limit ended the answer. `error` is
-    as `agents.domain.serialization.error_shape`. `wait_reason` is what a turn that is `waiting` waits for.
+    `reasoning` is the model's, of all its calls. `calls` are the tool calls that the client must run; `cut` says that
+    the model stopped before its answer was complete. `error` is as `agents.domain.serialization.error_shape`.
+    `wait_reason` is what a turn that is `waiting` waits for.
     """
 
     status: TurnStatus
     text: str
+    reasoning: str
     calls: Sequence[Part]
     cut: bool
     input_tokens: int
@@ -48,6 +50,7 @@ def read_completion_result(actor: Actor, *, turn_id: UUID) -> CompletionResult:
     return CompletionResult(
         status=status,
         text=plain_text(parts_behind_results(parts) if in_json else parts),
+        reasoning="".join(part["text"] for part in parts if part["type"] == "reasoning"),
         calls=client_tool_calls(parts),
         cut=bool(parts) and _was_cut(turn),
         input_tokens=turn.input_tokens,
@@ -64,4 +67,4 @@ def _answer(turn: Turn) -> list[Part]:
 
 def _was_cut(turn: Turn) -> bool:
     last = Step.objects.filter(turn=turn, kind=StepKind.MODEL).order_by("-number").values_list("result", flat=True)
-    return (last.first() or {}).get("finish_reason") == "length"
+    return (last.first() or {}).get("finish_reason") in CUT_REASONS

@@ -132,7 +132,7 @@ async def test_the_tighter_bound_of_tokens_counts_and_the_clients_words_come_sec
     await run(services)
     [request] = model.requests
     assert request.max_output_tokens == 5
-    assert [message.text for message in request.messages[:2]] == ["Be kind.", CLIENT_INSTRUCTIONS_PREFIX + "Be brief."]
+    assert request.messages[0].text == f"Be kind.\n\n{CLIENT_INSTRUCTIONS_PREFIX}Be brief."
 
 
 class Cut:

@@ -5,7 +5,7 @@ from types import SimpleNamespace
 from typing import Any
 
 from agents.domain.markdown_export import transcript_heading, transcript_message, transcript_name
-from agents.domain.message_parts import Part, text_part, tool_call_part, tool_result_part
+from agents.domain.message_parts import Part, reasoning_part, text_part, tool_call_part, tool_result_part
 
 THEN = datetime(2026, 11, 22, 8, 15, 30, 1, tzinfo=UTC)
 
@@ -36,6 +36,12 @@ def test_people_and_agents_have_their_names_and_their_words() -> None:
     assert asked == "\n## You, 2026-11-22T08:15:30.000001Z\n\n*Hi*\n"
     cut = transcript_message(message("agent", text_part("Hel"), partial=True), agent_name="Demo")
     assert cut == "\n## Demo, 2026-11-22T08:15:30.000001Z\n\nHel\n\n*Cut short.*\n"
+
+
+def test_reasoning_is_quoted_above_the_words() -> None:
+    work = message("agent", reasoning_part("Hm.\n\n# So\n"), text_part("Noon", cut="repetition"))
+    said = transcript_message(work, agent_name="Demo").split("\n\n", 1)[1]
+    assert said == ("> *Reasoning:*\n>\n> Hm.\n>\n> # So\n\nNoon\n\n*The model stopped because it repeated itself.*\n")
 
 
 def test_tools_are_named_with_what_they_got_and_gave() -> None:

@@ -10,7 +10,8 @@ from agents.sessions.openai_completions.completion_result import CompletionResul
 
 
 def ended(status: TurnStatus, error: dict[str, Any] | None = None) -> CompletionFailed:
-    return CompletionFailed(CompletionResult(status, "", [], cut=False, input_tokens=0, output_tokens=0, error=error))
+    result = CompletionResult(status, "", "", [], cut=False, input_tokens=0, output_tokens=0, error=error)
+    return CompletionFailed(result)
 
 
 @pytest.mark.parametrize(
