@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from decimal import Decimal
 
 from agents.domain.usage import FREE, costs_nothing
-from agents.llm.dialects import Dialects
+from agents.llm.dialect_settings import Dialects
 from agents.llm.errors import BadModelRequest
 from agents.llm.interface import LLM, Deadlines, Usage
 from agents.llm.model_catalog import Prices, Rates

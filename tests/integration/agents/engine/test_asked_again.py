@@ -19,7 +19,7 @@ from agents.domain.states import TurnStatus
 from agents.engine.context import TurnContext, load_context
 from agents.engine.progress import TurnProgress
 from agents.engine.prompt import assemble
-from agents.llm.dialects import read_dialects
+from agents.llm.dialect_settings import read_dialects
 from agents.llm.errors import BY_CLASS
 from agents.llm.interface import LLM, Finished
 from agents.llm.openai import OpenAIConfig, OpenAIModel
