@@ -14,7 +14,8 @@ from aiohttp.http_exceptions import HttpProcessingError
 from yarl import URL
 
 from agents.llm.deadlines import LATE_FIRST, DeadlineClock
-from agents.llm.dialects import Dialect, Dialects, preset_for_address
+from agents.llm.dialect_settings import Dialects
+from agents.llm.dialects import Dialect, preset_for_address
 from agents.llm.errors import (
     BadModelRequest,
     ModelAuthFailed,
@@ -62,7 +63,7 @@ _FAULTS: tuple[tuple[tuple[type[Exception], ...], type[ModelError], str | None],
     ((ValueError,), BadModelRequest, "The address or key of the model's provider is wrong."),
     ((aiohttp.ClientError, HttpProcessingError, OSError), TransientModelError, None),
 )
-# A kept connection that its server was closing: nobody has read the request.
+# What a kept connection raises that its server was closing: in all likelihood nobody has read the request.
 _STALE = (aiohttp.ServerDisconnectedError, aiohttp.ClientOSError, aiohttp.ClientConnectionResetError)
 
 
@@ -97,9 +98,9 @@ class OpenAIModel:
     async def stream(self, request: ModelRequest) -> AsyncGenerator[ModelEvent, None]:
         """See `LLM.stream`. The text of one read of the network is one delta."""
         clock = DeadlineClock(request.deadlines)
-        response, learned = await self._open(request, clock)
+        response, dialect, learned = await self._open(request, clock)
         request_id = extract_request_id(response.headers)
-        parser = self._parser(request)
+        parser = self._parser(request, dialect)
         body = AnswerBody(response, clock, map_error=self._map_error, secret=self._secret)
         first, usage = True, None
         try:
@@ -139,8 +140,7 @@ class OpenAIModel:
             # Closes the connection, unless the answer was read to its end and the connection is back in the pool.
             response.close()
 
-    def _parser(self, request: ModelRequest) -> StreamParser:
-        dialect = self.dialect(request.model)
+    def _parser(self, request: ModelRequest, dialect: Dialect) -> StreamParser:
         return StreamParser(
             secret=self._secret,
             tools=frozenset([tool.name for tool in request.tools]),
@@ -149,35 +149,42 @@ class OpenAIModel:
             may_be_empty=bool(request.stop),
         )
 
-    async def _open(self, request: ModelRequest, clock: DeadlineClock) -> tuple[aiohttp.ClientResponse, list[str]]:
-        """The response whose body is the answer, and what was learned on the way. Raises `ModelError` for any other
-        response."""
+    async def _open(
+        self, request: ModelRequest, clock: DeadlineClock
+    ) -> tuple[aiohttp.ClientResponse, Dialect, list[str]]:
+        """The response whose body is the answer, the dialect of its request, and what was learned on the way, which is
+        remembered. Raises `ModelError` for any other response."""
         if not self._has_credentials:
             raise ModelAuthFailed("There is no API key for the model's provider.")
         learned: list[str] = []
+        dialect = self.dialect(request.model)
         while True:
-            dialect = self.dialect(request.model)
             response = await self._post(encode_request(request, dialect=dialect), dialect, request, clock)
             # Whatever its content type says: servers write anything there.
             if 200 <= response.status < 300:
-                return response, learned
+                if learned:
+                    self._remember(request.model, dialect, learned)
+                return response, dialect, learned
             try:
                 body = await _error_body(response, clock)
                 error = error_from_response(response.status, response.headers, body, secret=self._secret)
                 error.request_id = extract_request_id(response.headers)
             finally:
                 response.close()
-            lesson = learn(dialect, request, response.status, body.decode("utf-8", "replace"))
-            if lesson is None or len(learned) >= _MAX_LESSONS:
+            # A prompt that is too long, or a wrong key, says nothing about fields, whatever words it uses.
+            is_refusal = isinstance(error, BadModelRequest | TransientModelError) and len(learned) < _MAX_LESSONS
+            text = body.decode("utf-8", "replace")
+            lesson = learn(dialect, request, response.status, text) if is_refusal else None
+            if lesson is None:
                 raise error
             learned.append(lesson.name)
-            self._remember(request.model, lesson.dialect)
-            log.info("dialect.learned", model=request.model, lesson=lesson.name, status=response.status)
+            dialect = lesson.dialect
 
-    def _remember(self, model: str, dialect: Dialect) -> None:
+    def _remember(self, model: str, dialect: Dialect, learned: list[str]) -> None:
         if len(self._learned) >= _MAX_LEARNED:
             self._learned.clear()
         self._learned[model] = dialect
+        log.info("dialect.learned", model=model, lessons=learned)
 
     async def _post(
         self, body: bytes, dialect: Dialect, request: ModelRequest, clock: DeadlineClock

@@ -85,7 +85,9 @@ _RULES = (
     ),
     _rule(
         "no_limit",
-        _near("max_tokens"),
+        # Not of a limit that is only too large: "Invalid max_tokens value, the valid range is [1, 8192]".
+        r"(?:unsupported|unknown|unrecogni[sz]ed|unexpected|extra\w*)\b.{0,60}?\bmax_tokens\b|"
+        r"\bmax_tokens\b.{0,60}?(?:not supported|not permitted|n't supported|extra_forbidden)",
         lambda dialect, request: dialect.limit_field == "max_tokens" and _has_limit(dialect, request),
         limit_field=None,
     ),
@@ -132,7 +134,8 @@ _RULES = (
     ),
     _rule(
         "alternate",
-        r"alternat|consecutive (?:messages|roles|user|assistant)|same role|roles? .{0,40}in turn|"
+        r"(?:must|should|have to) alternate|alternating|same role|"
+        r"consecutive (?:messages|roles|user|assistant)|roles? .{0,40}in turn|"
         r"role '?(?:user|assistant)'? after role",
         alternate=True,
     ),

@@ -123,7 +123,7 @@ class EventDecoder:
             self._take_data(line, events)
 
     def _take_data(self, data: bytes, events: list[bytes]) -> None:
-        if not self._lines and not self._name and _is_whole(data):
+        if not self._lines and not self._name and _is_complete_json(data):
             events.append(data)
         else:
             self._lines.append(data)
@@ -137,7 +137,7 @@ class EventDecoder:
         if line:
             self._lines.append(line)
             self._size += len(line)
-            if (len(self._lines) == 1 or line[:1] in b"}]") and _is_whole(b"\n".join(self._lines)):
+            if (len(self._lines) == 1 or line[:1] in b"}]") and _is_complete_json(b"\n".join(self._lines)):
                 self._end_event(events)
 
     def _end_event(self, events: list[bytes]) -> None:
@@ -155,7 +155,7 @@ class EventDecoder:
         return data.replace(b"\r\n", b"\n").replace(b"\r", b"\n")
 
 
-def _is_whole(data: bytes) -> bool:
+def _is_complete_json(data: bytes) -> bool:
     """Whether `data` is one JSON object or array, or the mark of the end."""
     if data[:1] not in (b"{", b"[") or data.rstrip()[-1:] not in (b"}", b"]"):
         return False
