@@ -10,7 +10,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-import orjson
 from pydantic_ai.messages import ModelResponse, TextPart, ThinkingPart, ToolCallPart
 
 from agents.llm.interface import ProviderExtras, ToolCall
@@ -48,15 +47,7 @@ def extra_fields(response: ModelResponse, calls: Sequence[ToolCall]) -> dict[str
             number += 1
     if not calls or not (thinking or details):
         return {}
-    fields = {"provider": response.provider_name, "thinking": thinking, "calls": details}
-    return fields if _is_json(fields) else {}
-
-
-def _is_json(value: Any) -> bool:
-    try:
-        return b"\\u0000" not in orjson.dumps(value)
-    except orjson.JSONEncodeError:
-        return False
+    return {"provider": response.provider_name, "thinking": thinking, "calls": details}
 
 
 def read_extras(extras: ProviderExtras | None) -> StoredExtras:
