@@ -76,7 +76,9 @@ def script_for(body: dict[str, Any], defaults: dict[str, Any]) -> Script:
     last_user = max((index for index, message in enumerate(messages) if message["role"] == "user"), default=None)
     if last_user is not None:
         said = str(messages[last_user].get("content") or "")
-        settings |= parse_directive(said, "provider") or {}
+        # Questions without an answer between them arrive as one message; the last one is answered.
+        last = said[max(said.rfind("[[provider"), 0) :]
+        settings |= parse_directive(last, "provider") or {}
         if settings.get("echo") == "yes":
             settings["text"] = said
         asked = sum(1 for message in messages[last_user:] if message.get("tool_calls"))
