@@ -20,7 +20,7 @@ from agents.engine.ports import Services
 from agents.engine.progress import TurnProgress
 from agents.engine.prompt import assemble
 from agents.journal.fenced_writes import NewEvent
-from agents.llm.errors import ModelError
+from agents.llm.errors import EmptyAnswer, ModelError
 from agents.llm.interface import (
     Finished,
     FinishReason,
@@ -176,6 +176,10 @@ class ModelCall:
             async for event in events:
                 finished = self._take(event, self._buffer) or finished
         assert finished is not None, "a stream ends with one Finished"
+        # An answer may be empty where a limit or one of the client's texts ended it before its first word.
+        is_cut = finished.finish_reason != "stop" or self._context.client.stop
+        if not finished.tool_calls and not is_cut and not self.text.strip():
+            raise EmptyAnswer
         return Reply(
             text=self.text,
             reasoning=self.reasoning,

@@ -111,8 +111,8 @@ class UsageUpdate:
 
 @dataclass(frozen=True, slots=True)
 class Finished:
-    """The end of a complete answer. `usage` is None when the provider did not send any. The ids of the calls are
-    unique.
+    """The end of a complete answer, which may be empty: that is judged by the caller. `usage` is None when the provider
+    did not send any. The ids of the calls are unique.
 
     With `length` the last call may be cut: its arguments are then no valid JSON. `extra_fields` are the `fields` of its
     `ProviderExtras`. `notes` are for `Step.details`: what was odd about the answer or its request, such as

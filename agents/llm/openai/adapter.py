@@ -146,7 +146,6 @@ class OpenAIModel:
             tools=frozenset([tool.name for tool in request.tools]),
             starts_reasoning=dialect.starts_reasoning,
             needs_finish_reason=dialect.needs_finish_reason,
-            may_be_empty=bool(request.stop),
         )
 
     async def _open(

@@ -11,7 +11,7 @@ from typing import Any
 
 import orjson
 
-from agents.llm.errors import ContentFiltered, EmptyAnswer, ModelError, TransientModelError
+from agents.llm.errors import ContentFiltered, ModelError, TransientModelError
 from agents.llm.interface import Finished, FinishReason, ReasoningDelta, TextDelta, Usage
 from agents.llm.openai.error_mapping import clean_detail, error_from_payload, find_error
 from agents.llm.openai.finish_reasons import End, is_set, is_standard, parse_finish_reason
@@ -46,9 +46,8 @@ class StreamParser:
         tools: Collection[str] = (),
         starts_reasoning: bool = False,
         needs_finish_reason: bool = False,
-        may_be_empty: bool = False,
     ) -> None:
-        """`tools` are the names of the tools that were offered; `may_be_empty`: an answer without a word is one."""
+        """`tools` are the names of the tools that were offered."""
         self.is_done = False
         self.has_started = False
         self.failure: ModelError | None = None
@@ -56,7 +55,6 @@ class StreamParser:
         self.model: str | None = None
         self._secret = secret
         self._needs_finish_reason = needs_finish_reason
-        self._may_be_empty = may_be_empty
         self._calls = ToolCallFragments(tools)
         self._tags: ThinkTags | None = ThinkTags(is_open=starts_reasoning)
         # The choice that is read: the first one that says something.
@@ -103,7 +101,7 @@ class StreamParser:
         return self._drain()
 
     def finish(self) -> Finished:
-        """The end of the answer. Raises `ModelError` for a broken, filtered, refused or empty one."""
+        """The end of the answer. Raises `ModelError` for a broken, filtered or refused one."""
         if self.failure is not None:
             raise self.failure
         end = parse_finish_reason(self._reason) if self._reason is not None else None
@@ -120,8 +118,6 @@ class StreamParser:
                 raise TransientModelError(_BROKEN_OFF, provider_detail=missing)
             notes["unconfirmed_end"] = True
         calls, extras = self._calls.finish(_join_pairs if self._has_split_pairs else str)
-        if not calls and not self._has_text and end is not End.LENGTH and not self._may_be_empty:
-            raise EmptyAnswer(provider_detail=clean_detail(f"finish reason {self._reason}", self._secret))
         if extras:
             self._extra_fields["calls"] = extras
         return Finished(calls, self.usage, _finish_reason(end, bool(calls)), self.model, self._extra_fields, notes)
@@ -302,7 +298,7 @@ class StreamParser:
                 text = storable_text(text)
             if not text:
                 return []
-            self._has_text = self._has_text or not text.isspace()
+            self._has_text = True
             return [TextDelta(text)]
         deltas: list[ReasoningDelta | TextDelta] = []
         if self._reasoning:
@@ -316,7 +312,7 @@ class StreamParser:
             self._pending_half = text[-1:] if "\ud800" <= text[-1:] <= "\udbff" else ""
             text = _join_pairs(text[: len(text) - len(self._pending_half)])
         if text:
-            self._has_text = self._has_text or not text.isspace()
+            self._has_text = True
             deltas.append(TextDelta(storable_text(text) if "\x00" in text else text))
         return deltas
 

@@ -17,7 +17,7 @@ from pydantic_ai.messages import (
 )
 from pydantic_ai.models import StreamedResponse
 
-from agents.llm.errors import ContentFiltered, EmptyAnswer, TransientModelError
+from agents.llm.errors import ContentFiltered, TransientModelError
 from agents.llm.interface import Finished, FinishReason, ReasoningDelta, TextDelta, ToolCall, Usage
 from agents.llm.pydantic_ai.extras import extra_fields
 from foundation.storable_text import storable_text
@@ -30,12 +30,10 @@ _INVENTED = "pyd_ai_"
 
 class VendorAnswer:
     """Takes events, returns their text and reasoning, and at the end the `Finished`. `has_started` is set by the first
-    text, call or reasoning. `may_be_empty`: one without text and calls is an answer too."""
+    text, call or reasoning."""
 
-    def __init__(self, *, calls_before: int, may_be_empty: bool) -> None:
+    def __init__(self, *, calls_before: int) -> None:
         self.has_started = False
-        self._has_text = False
-        self._may_be_empty = may_be_empty
         self._calls_before = calls_before
         self._argument_characters = 0
 
@@ -70,13 +68,10 @@ class VendorAnswer:
         reason: FinishReason = "tool_calls" if calls else "stop"
         if response.finish_reason == "length":
             reason = "length"
-        elif not calls and not self._has_text and not self._may_be_empty:
-            raise EmptyAnswer(provider_detail=f"finish reason {response.finish_reason}")
         model = storable_text(response.model_name) if response.model_name else None
         return Finished(calls, usage, reason, model, extra_fields=extra_fields(response, calls))
 
     def _text(self, text: str) -> TextDelta | None:
-        self._has_text = self._has_text or bool(text)
         return TextDelta(storable_text(text)) if text else None
 
     def _count(self, delta: ToolCallPartDelta) -> None:

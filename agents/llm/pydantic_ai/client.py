@@ -63,9 +63,7 @@ class VendorClient:
         )
 
     def answer(self, request: ModelRequest) -> VendorAnswer:
-        return VendorAnswer(
-            calls_before=sum(len(message.tool_calls) for message in request.messages), may_be_empty=bool(request.stop)
-        )
+        return VendorAnswer(calls_before=sum(len(message.tool_calls) for message in request.messages))
 
     def usage(self, stream: StreamedResponse) -> Usage | None:
         """The usage that the vendor has reported so far; None if it has not."""
