@@ -123,15 +123,15 @@ def fit(
     """
     flat = [message for item in history for message in flatten(item.author, item.parts, item.extras)]
     system = _join_system([*_system(blocks), *(message for message in flat if message.role == "system")])
-    conversation = repair(message for message in flat if message.role != "system")
-    both = unique_call_ids([*conversation, *repair(flatten("agent", work, work_extras))])
-    both = for_route(both, route)
-    conversation, rounds = both[: len(conversation)], both[len(conversation) :]
-    messages = (*system, *conversation, *rounds)
+    conversation = _repair_alone([message for message in flat if message.role != "system"])
+    rounds = _repair_alone(flatten("agent", work, work_extras))
+    both = for_route(unique_call_ids([*conversation, *rounds]), route)
+    end = len(conversation)
+    messages = (*system, *both)
     # A text has at most as many tokens as bytes, so nothing is counted unless it could be too much.
     if window is None or sum([_tokens(message, _max_tokens) for message in messages]) <= window:
         return messages
-    return _fit_conversation(system, conversation, rounds, window, count, has_results=_has_results(history[-1]))
+    return _fit_conversation(system, both[:end], both[end:], window, count, has_results=_has_results(history[-1]))
 
 
 def for_route(messages: Iterable[ChatMessage], route: str) -> tuple[ChatMessage, ...]:
@@ -300,8 +300,12 @@ def repair(messages: Iterable[ChatMessage]) -> tuple[ChatMessage, ...]:
     become an empty object, names and ids that a provider would refuse are replaced by ones that all accept, empty
     answers are dropped, and so is everything before the first question.
     """
-    repaired = _drop_empty(_repair_calls(list(messages)))
-    return unique_call_ids(_answer_calls(_drop_before_first_question(repaired)))
+    return unique_call_ids(_repair_alone(list(messages)))
+
+
+def _repair_alone(messages: list[ChatMessage]) -> list[ChatMessage]:
+    """What `repair` does, but for the ids of calls, which other messages may have, too."""
+    return _answer_calls(_drop_before_first_question(_drop_empty(_repair_calls(messages))))
 
 
 def _repair_calls(messages: list[ChatMessage]) -> list[ChatMessage]:
@@ -347,7 +351,7 @@ def valid_call_id(call_id: str) -> str:
     return f"call_{hashlib.sha256(call_id.encode('utf-8', 'surrogatepass')).hexdigest()[:24]}"
 
 
-def unique_call_ids(messages: Iterable[ChatMessage]) -> tuple[ChatMessage, ...]:
+def unique_call_ids(messages: Sequence[ChatMessage]) -> tuple[ChatMessage, ...]:
     """`messages` such that no two calls have one id, with the results of each right behind it: servers without ids of
     their own begin to count anew in every answer. An id depends on those before it only."""
     out: list[ChatMessage] = []
