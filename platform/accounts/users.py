@@ -14,7 +14,12 @@ from accounts.audit import record_audit
 from accounts.email_outbox import email_enabled, queue_emails
 from accounts.models import OutgoingEmail, User
 from accounts.password_links import INVITED, make_link_path
-from accounts.permissions import effective_permissions, require_permission, require_rights_over
+from accounts.permissions import (
+    effective_permissions,
+    require_permission,
+    require_relation_rights,
+    require_rights_over,
+)
 from accounts.role_permissions import ADD_USER, CHANGE_USER
 from accounts.roles import Role
 from foundation.errors import Conflict, Forbidden, NotFound, PreconditionFailed
@@ -32,7 +37,7 @@ def create_user(actor: Actor, *, details: Mapping[str, Any], groups: Iterable[Gr
     """Create an account without a password; its user needs a `password_link`.
 
     `details` are username, first_name, last_name and email, already validated. Raises `Forbidden`, also for a group
-    with permissions that the actor lacks.
+    that may do, or opens, what the actor may not.
     """
     require_permission(actor, ADD_USER)
     group_list = list(groups)
@@ -41,6 +46,7 @@ def create_user(actor: Actor, *, details: Mapping[str, Any], groups: Iterable[Gr
     user.set_unusable_password()
     user.save()
     user.groups.set(group_list)
+    require_relation_rights(actor, User.objects.filter(pk=user.pk))
     record_audit(actor, "user.created", target=user, detail={"groups": sorted(group.name for group in group_list)})
     return user
 
@@ -50,7 +56,7 @@ def update_user(
     actor: Actor, *, user_id: int, expected_version: int, details: Mapping[str, Any], groups: Iterable[Group]
 ) -> User:
     """Change names, address and groups. Raises `NotFound`, `PreconditionFailed` for a stale version, `Forbidden` for
-    the actor's own groups or permissions that the actor lacks, and `Conflict` if no owner would remain."""
+    the actor's own groups or what the actor may not do or reach, and `Conflict` if no owner would remain."""
     require_permission(actor, CHANGE_USER)
     user = _locked(user_id)
     if user.version != expected_version:
@@ -62,9 +68,11 @@ def update_user(
     if old_groups != new_groups:
         _check_regroup(actor, user, old_groups, new_groups)
         user.groups.set(new_groups)
+        if new_groups - old_groups:
+            require_relation_rights(actor, User.objects.filter(pk=user.pk))
         detail |= {
-            "given": sorted(group.name for group in new_groups - old_groups),
-            "taken": sorted(group.name for group in old_groups - new_groups),
+            "added": sorted(group.name for group in new_groups - old_groups),
+            "removed": sorted(group.name for group in old_groups - new_groups),
         }
     if changed or old_groups != new_groups:
         _save(user, **{name: details[name] for name in changed})
@@ -96,12 +104,13 @@ def deactivate_user(actor: Actor, *, user_id: int) -> User:
 def reactivate_user(actor: Actor, *, user_id: int) -> User:
     """Reopen an account, with the roles and keys that it had. A second call changes nothing.
 
-    Raises `NotFound`, and `Forbidden`, also for a group with permissions that the actor lacks.
+    Raises `NotFound`, and `Forbidden`, also for a group that may do, or opens, what the actor may not.
     """
     require_permission(actor, CHANGE_USER)
     user = _locked(user_id)
     # Django counts no permissions for inactive users, so those of the groups are compared.
     _require_all(actor, user.groups.all())
+    require_relation_rights(actor, User.objects.filter(pk=user.pk))
     if not user.is_active:
         _save(user, is_active=True)
         record_audit(actor, "user.reopened", target=user)
