@@ -6,6 +6,7 @@ from typing import Any
 
 from agents.domain.message_parts import CUT_REASONS, Part
 from agents.domain.serialization import moment
+from foundation.text_lines import split_lines
 
 _MAX_NAME = 60
 _NAMES = {"user": "You", "human": "A person", "system": "System"}
@@ -36,7 +37,7 @@ def _part(part: Part) -> str:
         text = str(part["text"]).strip("\n")
         return f"{text}\n\n*{CUT_REASONS[part['cut']]}*" if part.get("cut") in CUT_REASONS else text
     if part["type"] == "reasoning":
-        lines = ["*Reasoning:*", "", *str(part["text"]).strip("\n").splitlines()]
+        lines = ["*Reasoning:*", "", *split_lines(str(part["text"]).strip("\n"))]
         return "\n".join(f"> {line}".rstrip() for line in lines)
     if part["type"] == "tool_call":
         return f"*Called {_code(part['name'])} with* {_code(part['arguments'])}"
