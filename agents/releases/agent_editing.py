@@ -19,6 +19,7 @@ from agents.permissions.transcripts import require_wider_groups
 from agents.releases.validation import check_runnable
 from foundation.clock import now
 from foundation.errors import NotFound, PreconditionFailed
+from foundation.names import clean_name
 
 _DETAILS: Final = ("slug", "name", "description", "capabilities", "when_busy")
 
@@ -32,7 +33,7 @@ def create_agent(
     `details` are slug, name, description, capabilities and when_busy, already valid. Raises `Forbidden`.
     """
     require_permission(actor, ADD_AGENT)
-    agent = Agent.objects.create(**{name: details[name] for name in _DETAILS if name in details})
+    agent = Agent.objects.create(**_values(details))
     group_list = list(groups)
     agent.groups.set(group_list)
     AgentDraft.objects.create(agent=agent, configuration=AgentConfiguration(model_chain=tuple(model_chain)).dump())
@@ -51,7 +52,7 @@ def change_agent(
     agent = _lock_agent(agent_id)
     if agent.version != expected_version:
         raise PreconditionFailed
-    values = {name: details[name] for name in _DETAILS if name in details}
+    values = _values(details)
     changed = [name for name, value in values.items() if getattr(agent, name) != value]
     old_groups, new_groups = set(agent.groups.all()), set(groups)
     if old_groups != new_groups:
@@ -111,6 +112,11 @@ def change_draft(
         _save_version(draft, configuration=configuration.dump())
         record_audit(actor, "draft.changed", target=draft, detail={"fields": changed})
     return draft
+
+
+def _values(details: Mapping[str, Any]) -> dict[str, Any]:
+    values = {name: details[name] for name in _DETAILS if name in details}
+    return values | {"name": clean_name(values["name"])} if "name" in values else values
 
 
 def _group_detail(old: set[Group], new: set[Group]) -> dict[str, dict[str, list[str]]]:

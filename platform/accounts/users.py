@@ -23,6 +23,7 @@ from accounts.permissions import (
 from accounts.role_permissions import ADD_USER, CHANGE_USER
 from accounts.roles import Role
 from foundation.errors import Conflict, Forbidden, NotFound, PreconditionFailed
+from foundation.names import clean_name
 
 # The most users that a search by name prefix returns.
 MAX_MATCHES: Final = 8
@@ -42,7 +43,7 @@ def create_user(actor: Actor, *, details: Mapping[str, Any], groups: Iterable[Gr
     require_permission(actor, ADD_USER)
     group_list = list(groups)
     _require_all(actor, group_list)
-    user = User(**{name: details[name] for name in _DETAILS if name in details})
+    user = User(**_values(details))
     user.set_unusable_password()
     user.save()
     user.groups.set(group_list)
@@ -62,7 +63,8 @@ def update_user(
     if user.version != expected_version:
         raise PreconditionFailed
     require_rights_over(actor, user)
-    changed = [name for name in _DETAILS if name in details and getattr(user, name) != details[name]]
+    values = _values(details)
+    changed = [name for name, value in values.items() if getattr(user, name) != value]
     old_groups, new_groups = set(user.groups.all()), set(groups)
     detail: dict[str, Any] = {"fields": changed}
     if old_groups != new_groups:
@@ -75,7 +77,7 @@ def update_user(
             "removed": sorted(group.name for group in old_groups - new_groups),
         }
     if changed or old_groups != new_groups:
-        _save(user, **{name: details[name] for name in changed})
+        _save(user, **{name: values[name] for name in changed})
         record_audit(actor, "user.changed", target=user, detail=detail)
     return user
 
@@ -165,6 +167,12 @@ def _save(user: User, **values: Any) -> None:
         setattr(user, name, value)
     user.version += 1
     user.save(update_fields=[*values, "version"])
+
+
+def _values(details: Mapping[str, Any]) -> dict[str, Any]:
+    """What `details` says of a user; names of people on one line, for mails and lists."""
+    values = {name: details[name] for name in _DETAILS if name in details}
+    return values | {name: clean_name(values[name]) for name in ("first_name", "last_name") if name in values}
 
 
 def _require_all(actor: Actor, groups: Iterable[Group]) -> None:
