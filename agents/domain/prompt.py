@@ -16,9 +16,9 @@ from uuid import UUID
 
 import orjson
 
-from agents.domain.chat import ChatMessage, ToolCall
 from agents.domain.client_options import CLIENT_INSTRUCTIONS_PREFIX
 from agents.domain.message_parts import Part
+from agents.domain.model_messages import ChatMessage, ToolCall
 
 INTERRUPTED = "This call was interrupted and has no result."
 

@@ -8,8 +8,8 @@ from decimal import Decimal
 from typing import Protocol
 from uuid import UUID
 
-from agents.domain.chat import ToolSpec
 from agents.domain.fallback import ONE_ATTEMPT, Policy
+from agents.domain.model_messages import ToolSpec
 from agents.engine.delta_buffer import DeltaBuffer
 from agents.journal.claims import Claim
 from agents.llm.interface import LLM, Usage

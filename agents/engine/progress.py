@@ -6,8 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from agents.domain.chat import ToolCall
 from agents.domain.message_parts import Part
+from agents.domain.model_messages import ToolCall
 from agents.domain.states import StepKind, StepStatus
 from agents.domain.steps import StepRecord, is_first_model_call, last_calls, message_parts, open_model_call, open_tools
 from agents.domain.usage import BilledUsage, sum_usage

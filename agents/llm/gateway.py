@@ -9,9 +9,9 @@ from decimal import Decimal
 from agents.domain.usage import FREE, costs_nothing
 from agents.llm.errors import BadModelRequest
 from agents.llm.interface import LLM, Usage
+from agents.llm.model_catalog import Prices, Rates
 from agents.llm.offline import OfflineModel
 from agents.llm.openai import DEFAULT_BASE_URL, OpenAIConfig, OpenAIModel
-from agents.llm.prices import Prices, Rates
 from agents.llm.pydantic_ai import VendorConfig, VendorModel
 from agents.llm.routes import OFFLINE, OPENAI, VENDORS, route_error
 from foundation.http import GuardedClient, allowed_origin

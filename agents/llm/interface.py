@@ -6,7 +6,7 @@ from collections.abc import AsyncGenerator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol
 
-from agents.domain.chat import ChatMessage, JsonFormat, ProviderExtras, Role, ToolCall, ToolSpec
+from agents.domain.model_messages import ChatMessage, JsonFormat, MessageRole, ProviderExtras, ToolCall, ToolSpec
 
 __all__ = [
     "LLM",
@@ -16,11 +16,11 @@ __all__ = [
     "Finished",
     "FirstToken",
     "JsonFormat",
+    "MessageRole",
     "ModelEvent",
     "ModelRequest",
     "ProviderExtras",
     "ReasoningDelta",
-    "Role",
     "TextDelta",
     "ToolCall",
     "ToolSpec",

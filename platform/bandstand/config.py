@@ -17,7 +17,7 @@ from pydantic.fields import FieldInfo
 from pydantic_core import ErrorDetails
 from pydantic_settings import BaseSettings, NoDecode, PydanticBaseSettingsSource, SettingsConfigDict
 
-from agents.llm.prices import Rates, read_overrides
+from agents.llm.model_catalog import Rates, read_overrides
 from agents.llm.routes import HOW_TO_INSTALL, PROVIDERS, VENDORS, is_installed
 from bandstand import installation_secrets
 from bandstand.email_url import MailServer, check_sender, read_server

@@ -9,7 +9,7 @@ from decimal import Decimal
 from typing import Any
 from uuid import UUID
 
-from agents.domain.chat import ToolSpec
+from agents.domain.model_messages import ToolSpec
 from agents.engine.delta_writer import BatchingDeltaWriter
 from agents.engine.ports import Services
 from agents.llm.interface import (

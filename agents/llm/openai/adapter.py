@@ -10,7 +10,7 @@ import aiohttp
 from aiohttp.http_exceptions import HttpProcessingError
 from yarl import URL
 
-from agents.llm.deadlines import LATE_FIRST, Clock
+from agents.llm.deadlines import LATE_FIRST, DeadlineClock
 from agents.llm.errors import (
     BadModelRequest,
     ModelAuthFailed,
@@ -79,7 +79,7 @@ class OpenAIModel:
 
     async def stream(self, request: ModelRequest) -> AsyncGenerator[ModelEvent, None]:
         """See `LLM.stream`. The text of one read of the network is one delta."""
-        clock = Clock(request.deadlines)
+        clock = DeadlineClock(request.deadlines)
         response = await self._open(request, clock)
         request_id = extract_request_id(response.headers)
         try:
@@ -110,7 +110,7 @@ class OpenAIModel:
             # Closes the connection, unless the answer was read to its end and the connection is back in the pool.
             response.close()
 
-    async def _open(self, request: ModelRequest, clock: Clock) -> aiohttp.ClientResponse:
+    async def _open(self, request: ModelRequest, clock: DeadlineClock) -> aiohttp.ClientResponse:
         """The response whose body is the stream. Raises `ModelError` for any other response."""
         if not self._has_credentials:
             raise ModelAuthFailed("There is no API key for the model's provider.")
@@ -133,7 +133,7 @@ class OpenAIModel:
         finally:
             response.close()
 
-    async def _read(self, response: aiohttp.ClientResponse, clock: Clock, *, has_started: bool) -> bytes:
+    async def _read(self, response: aiohttp.ClientResponse, clock: DeadlineClock, *, has_started: bool) -> bytes:
         """The bytes that have arrived; b"" at the end of the body."""
         due_at = clock.begin_wait(has_started=has_started)
         try:
@@ -162,7 +162,7 @@ def _events(decoder: SSEDecoder, data: bytes, received: int) -> list[bytes]:
         raise TransientModelError("The model's answer cannot be read.", provider_detail=str(error)) from None
 
 
-async def _error_body(response: aiohttp.ClientResponse, clock: Clock) -> bytes:
+async def _error_body(response: aiohttp.ClientResponse, clock: DeadlineClock) -> bytes:
     """The beginning of the body of an error response; less if it does not arrive soon, since the status is enough."""
     body = bytearray()
     try:

@@ -21,7 +21,7 @@ from agents.journal.fenced_writes import FinishedTurn
 from agents.llm.errors import BadModelRequest, ModelAuthFailed, TransientModelError
 from agents.llm.gateway import Gateway, GatewayConfig
 from agents.llm.interface import LLM, Usage
-from agents.llm.prices import Rates
+from agents.llm.model_catalog import Rates
 from agents.models import Step
 from agents.runner.reaper import reap
 from foundation.db_threads import in_db_thread

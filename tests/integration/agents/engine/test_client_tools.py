@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 
 from accounts.actor import Actor
-from agents.domain.chat import JsonFormat, ToolSpec
 from agents.domain.client_options import CLIENT_INSTRUCTIONS_PREFIX, ClientOptions
 from agents.domain.message_parts import text_part, tool_call_part, tool_result_part
+from agents.domain.model_messages import JsonFormat, ToolSpec
 from agents.domain.states import StepKind, TurnStatus
 from agents.engine import turn as engine
 from agents.engine.context import TurnContext, load_context

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from agents.domain.chat import ChatMessage, ToolCall
 from agents.domain.message_parts import text_part, tool_call_part, tool_result_part
+from agents.domain.model_messages import ChatMessage, ToolCall
 from agents.domain.prompt import valid_call_id
 from agents.domain.states import TurnStatus
 from agents.engine.model_call import MAX_TOKENS_PER_CALL

@@ -11,9 +11,9 @@ from django.db import OperationalError, transaction
 
 from accounts.actor import Actor, Scope
 from agents import tasks
-from agents.domain.chat import ChatMessage, JsonFormat
 from agents.domain.client_options import ClientOptions
 from agents.domain.message_parts import text_part
+from agents.domain.model_messages import ChatMessage, JsonFormat
 from agents.domain.prompt import Block, Source, fit
 from agents.engine.context import TurnContext, load_context
 from agents.journal import fenced_writes

@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agents.domain.chat import ChatMessage, ToolCall
 from agents.domain.client_options import CLIENT_INSTRUCTIONS_PREFIX
 from agents.domain.message_parts import Part, text_part, tool_call_part, tool_result_part
+from agents.domain.model_messages import ChatMessage, ToolCall
 from agents.domain.prompt import (
     BYTES_PER_TOKEN,
     INTERRUPTED,

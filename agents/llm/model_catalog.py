@@ -1,4 +1,5 @@
-"""What a model call costs and the window of a model, from a table that comes with the program; nothing is fetched.
+"""The catalog of models: the price of a call (what it costs) and the context window, from a table that comes with
+the program; nothing is fetched.
 
 The table takes time to load and some memory, so only processes that call a paid model load it, in a thread, when they
 first ask for its window. Prices are US dollars per million tokens.

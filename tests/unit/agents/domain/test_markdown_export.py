@@ -4,8 +4,8 @@ from datetime import UTC, datetime
 from types import SimpleNamespace
 from typing import Any
 
+from agents.domain.markdown_export import transcript_heading, transcript_message, transcript_name
 from agents.domain.message_parts import Part, text_part, tool_call_part, tool_result_part
-from agents.domain.transcripts import transcript_heading, transcript_message, transcript_name
 
 THEN = datetime(2026, 11, 22, 8, 15, 30, 1, tzinfo=UTC)
 

@@ -13,7 +13,7 @@ from genai_prices import calc_price
 from agents.domain.usage import BilledUsage, format_usd, sum_usage
 from agents.llm.gateway import Gateway, GatewayConfig
 from agents.llm.interface import Usage
-from agents.llm.prices import Prices, Rates, read_overrides
+from agents.llm.model_catalog import Prices, Rates, read_overrides
 
 MILLION = 1_000_000
 PRICES = Prices(providers={"openai": "https://api.openai.com/v1", "anthropic": "anthropic", "google": "google"})
@@ -157,10 +157,10 @@ async def test_a_price_of_one_s_own_leaves_the_window_as_it_is() -> None:
 def test_the_table_is_loaded_beside_the_event_loop_where_a_paid_model_is_asked_for_its_window() -> None:
     script = """
 import asyncio, sys, threading
-from agents.llm import prices
+from agents.llm import model_catalog
 from agents.llm.gateway import Gateway, GatewayConfig
-find, threads = prices._find, []
-prices._find = lambda *asked: (threads.append(threading.current_thread()), find(*asked))[1]
+find, threads = model_catalog._find, []
+model_catalog._find = lambda *asked: (threads.append(threading.current_thread()), find(*asked))[1]
 gateway = Gateway(GatewayConfig(openai_api_key="sk-1"))
 asyncio.run(gateway.window("offline:"))
 assert "genai_prices" not in sys.modules
