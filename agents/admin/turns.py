@@ -33,7 +33,7 @@ from agents.models import Step, Turn
 from agents.permissions.role_permissions import CANCEL_TURN, FAIL_TURN, REQUEUE_TURN, RETRY_TURN
 from agents.permissions.transcripts import can_read_transcript
 from console.date_filters import age_filter
-from console.formatting import format_duration, format_moment, format_money, nowrap
+from console.formatting import NOTHING, format_count, format_duration, format_moment, format_money, nowrap
 from console.keyset_changelist import KeysetAdmin, parse_uuid
 
 
@@ -131,7 +131,8 @@ class TurnAdmin(KeysetAdmin):
 
     @admin.display(description="tokens")
     def tokens(self, turn: Turn) -> str:
-        return nowrap(f"{turn.input_tokens:,} / {turn.output_tokens:,}")
+        into, out = format_count(turn.input_tokens), format_count(turn.output_tokens)
+        return nowrap(NOTHING if into == out == NOTHING else f"{into} / {out}")
 
     @admin.display(description="cost")
     def cost(self, turn: Turn) -> str:

@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from agents.domain.events import EventType, MessageDelta
+from agents.domain.prompt import estimate_tokens
 from agents.domain.steps import StepRecord
 from agents.domain.usage import BilledUsage
 from agents.engine.context import TurnContext
@@ -72,6 +73,8 @@ class ModelCall:
         self._on_lost = on_lost
         self._chunks: list[str] = []
         self._characters = 0
+        self._reasoning: list[str] = []
+        self._tool_calls: Sequence[ToolCall] = ()
         # The last usage that the provider has reported.
         self._usage_update: UsageUpdate | None = None
         self._request_id: str | None = None
@@ -90,11 +93,14 @@ class ModelCall:
 
     @property
     def details(self) -> dict[str, Any]:
-        """For `Step.details`: seconds to the first token, the provider's request id, cached tokens, as far as known."""
+        """For `Step.details`: seconds to the first token, the provider's request id, cached and reasoning tokens, as
+        far as known."""
+        usage = self._usage_update.usage if self._usage_update else None
         details = {
             "first_token_seconds": self._first_token_seconds,
             "request_id": self._request_id,
-            "cached_tokens": (self._usage_update.usage.cached_tokens or None) if self._usage_update else None,
+            "cached_tokens": (min(usage.cached_tokens, MAX_TOKENS_PER_CALL) or None) if usage else None,
+            "reasoning_tokens": (min(usage.reasoning_tokens, MAX_TOKENS_PER_CALL) or None) if usage else None,
         }
         return {name: value for name, value in details.items() if value is not None}
 
@@ -126,6 +132,14 @@ class ModelCall:
         update = self._usage_update
         return self._price(update.usage, update.response_model) if update else self._price(None, None)
 
+    def estimate_output(self, usage: BilledUsage) -> int:
+        """The output tokens of the call so far, estimated, where `usage` does not know them, else 0: the limits of a
+        turn hold also for a provider that reports nothing."""
+        if usage.output_tokens is not None:
+            return 0
+        calls = [call.name + call.arguments for call in self._tool_calls]
+        return estimate_tokens("".join([*self._reasoning, *self._chunks, *calls]))
+
     async def _run(self) -> Reply:
         llm, _ = self._services.models.resolve(self.route)
         request = await assemble(self._context, self._progress, self._services, self.route)
@@ -137,10 +151,11 @@ class ModelCall:
             async for event in events:
                 finished = self._take(event, self._buffer) or finished
         assert finished is not None, "a stream ends with one Finished"
+        self._tool_calls = tuple(map(_storable, finished.tool_calls[: 1 if self._context.client.one_call else None]))
         return Reply(
             text=self.text,
             unsent=await self.close(),
-            tool_calls=tuple(map(_storable, finished.tool_calls[: 1 if self._context.client.one_call else None])),
+            tool_calls=self._tool_calls,
             cut=finished.finish_reason == "length",
             usage=self._price(finished.usage, finished.response_model),
         )
@@ -155,15 +170,21 @@ class ModelCall:
         elif isinstance(event, FirstToken):
             self._request_id = event.request_id
             self._first_token_seconds = round(asyncio.get_running_loop().time() - self._started_at, 3)
-        elif not isinstance(event, ReasoningDelta):
+        elif isinstance(event, ReasoningDelta):
+            self._reasoning.append(event.text)
+            self._count(len(event.text))
+        else:
             self._append(storable_text(event.text), buffer)
         return None
 
     def _append(self, text: str, buffer: DeltaBuffer) -> None:
         self._chunks.append(text)
         buffer.feed(text)
+        self._count(len(text))
+
+    def _count(self, characters: int) -> None:
         # A provider that ignores every limit is stopped during its answer, not after it.
-        self._characters += len(text)
+        self._characters += characters
         self._progress.check_length(self._characters)
 
     def _price(self, usage: Usage | None, response_model: str | None) -> BilledUsage:
@@ -174,7 +195,7 @@ class ModelCall:
                 output_tokens=min(usage.output_tokens, MAX_TOKENS_PER_CALL),
             )
         cost = self._services.models.cost(self.route, usage, response_model=response_model)
-        return BilledUsage(usage.input_tokens, usage.output_tokens, cost) if usage else BilledUsage(cost_usd=cost)
+        return BilledUsage(usage.input_tokens, usage.output_tokens, cost) if usage else BilledUsage(None, None, cost)
 
 
 def _delta(text: str) -> list[NewEvent]:

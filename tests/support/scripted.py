@@ -18,6 +18,7 @@ from agents.llm.interface import (
     FirstToken,
     ModelEvent,
     ModelRequest,
+    ReasoningDelta,
     TextDelta,
     ToolCall,
     Usage,
@@ -27,7 +28,7 @@ from agents.llm.interface import (
 USAGE = Usage(3, 5)
 
 
-Item = str | Usage | Exception | Callable[[], Awaitable[object]]
+Item = str | Usage | ReasoningDelta | Exception | Callable[[], Awaitable[object]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +73,8 @@ class ScriptedModel:
                         begun = True
                         yield FirstToken(f"req-{len(self.requests)}")
                     yield TextDelta(item)
+                elif isinstance(item, ReasoningDelta):
+                    yield item
                 elif isinstance(item, Usage):
                     yield UsageUpdate(item, "scripted")
                 else:

@@ -24,6 +24,7 @@ from agents.llm.interface import LLM, Usage
 from agents.llm.model_catalog import Rates
 from agents.models import Step
 from agents.runner.reaper import reap
+from agents.sessions import read_completion_result
 from foundation.db_threads import in_db_thread
 from tests.provider import Provider
 from tests.provider.fixture import provider  # noqa: F401
@@ -180,7 +181,9 @@ async def test_when_no_attempt_is_left_the_turn_fails_with_the_last_error(
     assert await steps() == [
         (1, "model", "failed", FIRST), (2, "model", "failed", FIRST), (3, "model", "failed", SECOND),
     ]  # fmt: skip
-    assert (await details())[-1] == {"attempt": 3, "request_id": "req-3", "gave_up": "attempts"}
+    assert (await details())[-1] == {
+        "attempt": 3, "request_id": "req-3", "gave_up": "attempts", "estimated_output_tokens": 2,
+    }  # fmt: skip
     assert await retried(ada) == []
     await log(ada)
 
@@ -227,15 +230,19 @@ async def test_what_each_attempt_has_used_is_billed_once() -> None:
     ada = await begin(model_chain=CHAIN)
     services, _ = several(
         says("Hel", Usage(3, 1), TransientModelError()),
-        says(Usage(3, 2), ModelAuthFailed()),
-        says("Hello", usage=Usage(3, 5, cached_tokens=2)),
+        says(Usage(3, 2, cached_tokens=1), ModelAuthFailed()),
+        says("Hello", usage=Usage(3, 5, cached_tokens=2, reasoning_tokens=4)),
     )
     await run(services)
     assert await costs() == [Decimal("0.04"), Decimal("0.05"), Decimal("0.08")]
     turn = await turn_of(ada)
     assert (turn.input_tokens, turn.output_tokens, turn.cost_usd) == (9, 8, Decimal("0.17"))
     assert (await end_of(ada))["usage"] == {"input_tokens": 9, "output_tokens": 8, "cost_usd": "0.17000000"}
-    assert (await details())[-1] == {"attempt": 3, "request_id": "req-3", "cached_tokens": 2}
+    assert (await details())[-1] == {
+        "attempt": 3, "request_id": "req-3", "cached_tokens": 2, "reasoning_tokens": 4,
+    }  # fmt: skip
+    result = await in_db_thread(read_completion_result, ada.actor, turn_id=turn.pk)
+    assert (result.input_tokens, result.output_tokens, result.cached_tokens, result.reasoning_tokens) == (9, 8, 3, 4)
 
 
 async def test_attempts_that_failed_do_not_use_up_the_calls_of_a_turn() -> None:

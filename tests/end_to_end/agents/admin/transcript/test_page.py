@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
+from decimal import Decimal
 from typing import Any
 
 import pytest
@@ -15,11 +17,13 @@ from accounts.permissions import user_actor
 from accounts.roles import Role
 from agents.domain.message_parts import tool_call_part, tool_result_part
 from agents.domain.states import StepStatus, WaitReason
+from agents.domain.usage import BilledUsage
 from agents.journal import fenced_writes
 from agents.journal.fenced_writes import NewEvent, StepOutcome
 from agents.models import Agent, AgentSession, Event, Message, Step, Turn
 from agents.sessions import fail_turn, retry_turn
 from agents.sessions.fork import fork_any_session
+from console.formatting import NOTHING
 from foundation.errors import Forbidden
 from foundation.ids import new_id
 from tests.support.conversations import (
@@ -28,6 +32,7 @@ from tests.support.conversations import (
     claimed,
     conversation,
     done,
+    ending,
     fail,
     park,
     retrying,
@@ -130,6 +135,36 @@ def test_a_tool_call_stands_with_its_result_its_state_and_its_time(vera: Client)
     shown = page(vera, address(ada))
     assert shown.count('<details class="bs-tool"') == 4
     assert len(set(re.findall(r'data-key="(tool-[^"]+)"', shown))) == 4
+
+
+def test_unknown_usage_is_a_dash_and_not_zero(vera: Client) -> None:
+    ada = asked()
+    unknown = BilledUsage(None, None, None)
+    step = replace(done(1, "Hello"), usage=unknown)
+    work = claimed()
+    fenced_writes.finish(work, ending(work, usage=unknown), outcomes=[step])
+    facts = dict(vera.get(address(ada)).context["facts"])
+    assert (facts["Tokens"], facts["Cost"]) == (NOTHING, NOTHING)
+    shown = page(vera, address(ada))
+    assert f"<dd>{NOTHING}</dd>" in shown
+    assert f"<td>{NOTHING}</td><td>{NOTHING}</td><td>{NOTHING}</td>" in shown
+    turns, sessions = (page(vera, reverse(f"admin:agents_{name}_changelist")) for name in ("turn", "agentsession"))
+    assert "0 / 0" not in turns
+    assert "$0<" not in turns + sessions
+
+
+def test_a_sum_says_that_it_lacks_what_is_unknown(vera: Client) -> None:
+    ada = asked()
+    work = claimed()
+    fenced_writes.finish(work, ending(work, usage=BilledUsage(1200, 80, Decimal(2))))
+    ada.ask("And now?")
+    work = claimed()
+    facts = dict(vera.get(address(ada)).context["facts"])
+    assert (facts["Tokens"], facts["Cost"]) == ("1,200 in, 80 out", "$2.00"), "what runs is not unknown yet"
+    fenced_writes.finish(work, ending(work, usage=BilledUsage(None, None, None)))
+    facts = dict(vera.get(address(ada)).context["facts"])
+    assert (facts["Tokens"], facts["Cost"]) == ("≥ 1,200 in, ≥ 80 out", "≥ $2.00")
+    assert "≥ $2.00" in page(vera, reverse("admin:agents_agentsession_changelist"))
 
 
 def test_the_ids_that_people_pass_on_can_be_copied_and_times_say_how_long_ago(vera: Client) -> None:

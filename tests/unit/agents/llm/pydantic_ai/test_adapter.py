@@ -160,6 +160,18 @@ async def test_anthropic_tells_what_it_read_before_it_answers(vendor: Vendor) ->
     assert (metered.usage.input_tokens, metered.response_model) == (11, "fake")
 
 
+async def test_the_end_tells_how_much_of_the_output_was_reasoning(vendor: Vendor) -> None:
+    if vendor.name == "bedrock":
+        pytest.skip("its API does not tell")
+    vendor.provider.queue.append({"text": "Two words", "reasoning_tokens": 40})
+
+    end = (await vendor.heard(ask()))[-1]
+
+    assert isinstance(end, Finished)
+    assert end.usage is not None
+    assert (end.usage.output_tokens, end.usage.reasoning_tokens) == (42, 40)
+
+
 async def test_the_request_says_it_all(vendor: Vendor) -> None:
     messages = (
         ChatMessage("system", "Be brief."),
