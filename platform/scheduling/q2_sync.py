@@ -16,8 +16,8 @@ from django_q.tasks import async_task
 from foundation.advisory_locks import AdvisoryLock, advisory_xact_lock
 from foundation.clock import now
 from foundation.errors import InvalidInput
+from foundation.job_registry import jobs
 from scheduling.models import Schedule
-from scheduling.registry import jobs
 from scheduling.timing import next_run
 
 log = structlog.get_logger(__name__)

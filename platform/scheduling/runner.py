@@ -10,9 +10,9 @@ from django.db.models.functions import Now
 
 from foundation.advisory_locks import LockFamily, try_advisory_lock
 from foundation.clock import now
+from foundation.job_registry import Job, jobs
 from scheduling.models import JobRun, Schedule
 from scheduling.q2_sync import BY_TIMETABLE, sync_to_q2
-from scheduling.registry import Job, jobs
 
 log = structlog.get_logger(__name__)
 

@@ -26,4 +26,4 @@ def test_a_web_process_has_the_console() -> None:
 
 
 def test_only_who_runs_jobs_loads_what_they_need() -> None:
-    assert {"agents.tasks", "scheduling.tasks"} & loaded("web") == set()
+    assert {"accounts.tasks", "agents.tasks", "rest.tasks", "scheduling.tasks"} & loaded("web") == set()

@@ -6,12 +6,13 @@ from typing import Any
 
 import orjson
 
+from agents.llm.dialects import Dialect
 from agents.llm.errors import BadModelRequest
 from agents.llm.interface import ChatMessage, JsonFormat, ModelRequest, ToolSpec
 
 
-def encode_request(request: ModelRequest, *, limit_field: str) -> bytes:
-    """The JSON body. `limit_field` is this server's name of the limit of output tokens.
+def encode_request(request: ModelRequest, *, dialect: Dialect) -> bytes:
+    """The JSON body, in the dialect of its server.
 
     Raises `BadModelRequest` for text that is no valid Unicode.
     """
@@ -28,7 +29,7 @@ def encode_request(request: ModelRequest, *, limit_field: str) -> bytes:
         if request.one_call:
             body["parallel_tool_calls"] = False
     if request.max_output_tokens is not None:
-        body[limit_field] = request.max_output_tokens
+        body[dialect.limit_field or "max_tokens"] = request.max_output_tokens
     if request.stop:
         body["stop"] = request.stop
     if request.json is not None:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import dataclass
+from types import SimpleNamespace
 
 import aiohttp
 from yarl import URL
@@ -19,6 +20,15 @@ from foundation.http.target import Target, parse_target
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
 _CHUNK_BYTES = 64 * 1024
 USER_AGENT = "Bandstand"
+
+
+async def _on_reused(_session: aiohttp.ClientSession, context: SimpleNamespace, _params: object) -> None:
+    if context.trace_request_ctx is not None:
+        context.trace_request_ctx.reused = True
+
+
+_TRACE = aiohttp.TraceConfig()
+_TRACE.on_connection_reuseconn.append(_on_reused)
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,14 +55,16 @@ class GuardedClient:
         allow_origins: frozenset[str] = frozenset(),
         resolver: Resolver | None = None,
         socket_factory: SocketFactory | None = None,
-        keepalive_seconds: float = 15,
+        keepalive_seconds: float = 4,
     ) -> None:
-        """`socket_factory` creates the sockets of outgoing connections; tests pass one that records them."""
+        """`keepalive_seconds`: how long an unused connection is kept; less than servers do (uvicorn and Node: 5 s).
+
+        `socket_factory` creates the sockets of outgoing connections; tests pass one that records them."""
         self._allow = allow_origins
         self._resolver = resolver or SystemResolver()
         self._socket_factory = socket_factory
         self._keepalive_seconds = keepalive_seconds
-        self._sessions: dict[asyncio.AbstractEventLoop, aiohttp.ClientSession] = {}
+        self._sessions: dict[tuple[asyncio.AbstractEventLoop, bool], aiohttp.ClientSession] = {}
 
     async def __aenter__(self) -> GuardedClient:
         return self
@@ -62,20 +74,25 @@ class GuardedClient:
 
     async def aclose(self) -> None:
         """Close the pool of the running loop."""
-        session = self._sessions.pop(asyncio.get_running_loop(), None)
-        if session is not None:
-            await session.close()
-
-    def session(self) -> aiohttp.ClientSession:
-        """The running loop's session, for streaming adapters. Guarded; never follow redirects with it."""
         loop = asyncio.get_running_loop()
-        session = self._sessions.get(loop)
+        for fresh in (False, True):
+            if (session := self._sessions.pop((loop, fresh), None)) is not None:
+                await session.close()
+
+    def session(self, *, fresh: bool = False) -> aiohttp.ClientSession:
+        """The running loop's session, for streaming adapters. Guarded; never follow redirects with it.
+
+        A request whose `trace_request_ctx` is an object gets its attribute `reused` set when it uses a kept connection.
+        A `fresh` session keeps no connections: each request has its own.
+        """
+        key = asyncio.get_running_loop(), fresh
+        session = self._sessions.get(key)
         if session is None or session.closed:
             connector = GuardedConnector(
                 allow=self._allow,
                 resolver=self._resolver,
                 socket_factory=self._socket_factory,
-                keepalive_seconds=self._keepalive_seconds,
+                keepalive_seconds=None if fresh else self._keepalive_seconds,
             )
             session = aiohttp.ClientSession(
                 connector=connector,
@@ -84,8 +101,9 @@ class GuardedClient:
                 trust_env=False,
                 requote_redirect_url=False,
                 timeout=aiohttp.ClientTimeout(total=None, connect=None, sock_connect=None, sock_read=None),
+                trace_configs=None if fresh else [_TRACE],
             )
-            self._sessions[loop] = session
+            self._sessions[key] = session
         return session
 
     async def fetch(

@@ -11,8 +11,8 @@ from django.http import HttpRequest
 from console.admin import ReadOnlyAdmin
 from console.date_filters import AgeFilter
 from foundation.durations import duration
+from foundation.job_registry import jobs
 from scheduling.models import JobRun
-from scheduling.registry import jobs
 
 
 class JobFilter(admin.SimpleListFilter):

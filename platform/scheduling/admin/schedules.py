@@ -21,8 +21,8 @@ from console.formatting import format_second
 from console.views import row_url
 from console.widgets import CheckboxInput, NumberInput, TextInput, action
 from foundation.errors import InvalidInput
+from foundation.job_registry import jobs
 from scheduling.models import JobRun, Schedule
-from scheduling.registry import jobs
 from scheduling.role_permissions import RUN_SCHEDULE
 from scheduling.services import LONGEST_MINUTES, change_schedule, check_timing, run_now
 from scheduling.timing import read_time_zone, time_zone_names

@@ -13,9 +13,9 @@ from django_q.scheduler import scheduler
 
 from accounts.actor import Actor
 from foundation.clock import now
+from foundation.job_registry import jobs
 from scheduling import q2_sync
 from scheduling.models import JobRun, Schedule
-from scheduling.registry import jobs
 from scheduling.runner import run_scheduled
 from scheduling.services import change_schedule
 

@@ -17,9 +17,9 @@ from accounts.roles import Role
 from foundation.advisory_locks import LockFamily
 from foundation.clock import now
 from foundation.errors import Forbidden, InvalidInput, NotFound, PreconditionFailed
+from foundation.job_registry import Job, jobs
 from scheduling import q2_sync
 from scheduling.models import JobRun, Schedule
-from scheduling.registry import Job, jobs
 from scheduling.runner import run_job, run_scheduled
 from scheduling.services import change_schedule, check_timing, run_now
 from scheduling.tasks import KEEP_RUNS, purge_old_runs, record_scheduler_heartbeat

@@ -19,6 +19,7 @@ from agents.runner.reaper import release_claim
 from agents.sessions import read_events
 from foundation.ids import new_id
 from rest.models import IdempotencyRecord
+from rest.tasks import purge_idempotency
 from tests.support.conversations import (
     Conversation,
     answer,
@@ -220,6 +221,6 @@ def test_old_outcomes_and_runners_are_forgotten() -> None:
         Runner.objects.create(
             id=new_id(), host="h", pid=pid, capacity=1, heartbeat_at=timezone.now() - timedelta(days=days)
         )
-    assert tasks.purge_idempotency() == 1
+    assert [purge_idempotency(), tasks.purge_runners()] == [1, 1]
     assert [record.key for record in IdempotencyRecord.objects.all()] == ["new"]
     assert [runner.pid for runner in Runner.objects.all()] == [2]

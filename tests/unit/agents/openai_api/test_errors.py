@@ -6,7 +6,7 @@ import pytest
 
 from agents.domain.states import TurnStatus
 from agents.openai_api.errors import TurnEnded
-from agents.sessions.completion_result import CompletionResult
+from agents.sessions.openai_completions.completion_result import CompletionResult
 
 
 def ended(status: TurnStatus, error: dict[str, Any] | None = None) -> TurnEnded:

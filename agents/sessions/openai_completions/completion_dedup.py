@@ -12,7 +12,7 @@ from agents.domain.events import EventType
 from agents.domain.states import TERMINAL
 from agents.models import AgentSession, CompletionRequest, Turn
 from agents.sessions.accept import accepted_seq
-from agents.sessions.completion_types import AcceptedCompletion, Completion, CompletionIds
+from agents.sessions.openai_completions.completion_types import AcceptedCompletion, Completion, CompletionIds
 from foundation.advisory_locks import LockFamily, advisory_xact_lock
 from foundation.errors import IdempotencyMismatch
 

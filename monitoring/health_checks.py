@@ -7,8 +7,8 @@ from typing import Any, Final
 
 from django.db import DatabaseError, InterfaceError, connection
 
-from checks.check import Check, Finding, Level, Reader
-from checks.run import Measurements
+from health_checks.check import Check, Finding, Level, Reader
+from health_checks.run import Measurements
 from monitoring.readiness import missing_migrations
 
 MIN_PGVECTOR: Final = (0, 8)
@@ -36,15 +36,15 @@ def pgvector_version(measurements: Measurements) -> tuple[int, ...] | None:  # n
     return None if row is None else tuple(int(part) for part in row[0].split(".")[:2])
 
 
-def judge_database(answers: bool) -> Sequence[Finding]:
+def evaluate_database(answers: bool) -> Sequence[Finding]:
     return [] if answers else [Finding(Level.BAD, "cannot be reached")]
 
 
-def judge_migrations(apps: Sequence[str]) -> Sequence[Finding]:
+def evaluate_migrations(apps: Sequence[str]) -> Sequence[Finding]:
     return [Finding(Level.BAD, f"not applied: {', '.join(apps)}")] if apps else []
 
 
-def judge_pgvector(version: tuple[int, ...] | None) -> Sequence[Finding]:
+def evaluate_pgvector(version: tuple[int, ...] | None) -> Sequence[Finding]:
     if version is None:
         return [Finding(Level.BAD, "not installed")]
     return [Finding(Level.BAD, "older than 0.8")] if version < MIN_PGVECTOR else []
@@ -57,7 +57,7 @@ CHECKS: Final[tuple[Check[Any], ...]] = (
         name="database",
         title="Database",
         measure=database_answers,
-        judge=judge_database,
+        evaluator=evaluate_database,
         alarms_when="PostgreSQL cannot be reached",
         remedy="Start PostgreSQL, or see that DATABASE_URL leads to it.",
         readers=_READY,
@@ -68,7 +68,7 @@ CHECKS: Final[tuple[Check[Any], ...]] = (
         name="migrations",
         title="Migrations",
         measure=unapplied_migrations,
-        judge=judge_migrations,
+        evaluator=evaluate_migrations,
         alarms_when="the code is newer than the tables",
         remedy="Run manage.py prepare with this version of the code.",
         readers=_READY,
@@ -79,7 +79,7 @@ CHECKS: Final[tuple[Check[Any], ...]] = (
         name="pgvector",
         title="pgvector",
         measure=pgvector_version,
-        judge=judge_pgvector,
+        evaluator=evaluate_pgvector,
         alarms_when="the extension is missing or older than 0.8",
         remedy="Install pgvector 0.8 or newer on the server; then CREATE EXTENSION vector, or ALTER EXTENSION vector "
         "UPDATE.",

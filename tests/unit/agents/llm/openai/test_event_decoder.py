@@ -6,11 +6,11 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from agents.llm.sse import EventTooLong, SSEDecoder
+from agents.llm.openai.event_decoder import EventDecoder, EventTooLong
 
 
 def decoded(*pieces: bytes) -> list[bytes]:
-    decoder = SSEDecoder()
+    decoder = EventDecoder()
     return [event for piece in pieces for event in decoder.feed(piece)] + decoder.finish()
 
 
@@ -89,7 +89,7 @@ def test_any_bytes_cut_one_by_one_are_the_same_events(stream: bytes) -> None:
 
 
 def test_an_event_is_given_out_with_its_last_byte() -> None:
-    decoder = SSEDecoder()
+    decoder = EventDecoder()
 
     assert decoder.feed(b"data: a\n") == []
     assert decoder.feed(b"\n") == [b"a"]
@@ -98,7 +98,7 @@ def test_an_event_is_given_out_with_its_last_byte() -> None:
 
 
 def test_an_event_without_end_is_refused() -> None:
-    decoder = SSEDecoder(max_event_bytes=100)
+    decoder = EventDecoder(max_event_bytes=100)
 
     with pytest.raises(EventTooLong):
         decoder.feed(b"data: " + b"x" * 200)

@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from typing import Any, Final
 from uuid import UUID
 
-from agents.checks import turn_figures
+from agents.health_checks import turn_figures
 from agents.releases.validation import release_faults
-from checks.check import Check, Concerns, Finding, Level, Link, Reader
-from checks.run import Measurements
+from health_checks.check import Check, Concerns, Finding, Level, Link, Reader
+from health_checks.run import Measurements
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +31,7 @@ def live_release_faults(measurements: Measurements) -> list[LiveReleaseFault]:
     ]
 
 
-def judge_live_releases(faults: Sequence[LiveReleaseFault]) -> Sequence[Finding]:
+def evaluate_live_releases(faults: Sequence[LiveReleaseFault]) -> Sequence[Finding]:
     return [
         Finding(
             Level.BAD,
@@ -48,7 +48,7 @@ CHECKS: Final[tuple[Check[Any], ...]] = (
         name="live_releases",
         title="Live releases",
         measure=live_release_faults,
-        judge=judge_live_releases,
+        evaluator=evaluate_live_releases,
         alarms_when="each agent whose live release cannot run",
         remedy="Publish a draft that can run, or roll back to an older release. If a newer version wrote it, update "
         "all processes to that version.",

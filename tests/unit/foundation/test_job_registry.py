@@ -1,7 +1,7 @@
 import pytest
 from django.core.exceptions import ImproperlyConfigured
 
-from scheduling.registry import Job, JobRegistry, jobs
+from foundation.job_registry import Job, JobRegistry, jobs
 
 
 def sweep() -> int:

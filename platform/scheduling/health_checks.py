@@ -8,9 +8,9 @@ from typing import Any, Final
 
 from django.db import connection
 
-from checks.check import Check, Finding, Level, Link, Reader
-from checks.run import Measurements
 from foundation.durations import duration
+from health_checks.check import Check, Finding, Level, Link, Reader
+from health_checks.run import Measurements
 from scheduling import heartbeats
 
 # The age of the scheduler's heartbeat, the number of jobs whose last run failed, and that of enabled schedules which
@@ -54,11 +54,11 @@ def is_silent(age_seconds: float | None) -> bool:
     return age_seconds is None or age_seconds > heartbeats.SCHEDULER_STALE_SECONDS
 
 
-def judge_scheduler(age_seconds: float | None) -> Sequence[Finding]:
+def evaluate_scheduler(age_seconds: float | None) -> Sequence[Finding]:
     return [Finding(Level.BAD, "has not run a task lately")] if is_silent(age_seconds) else []
 
 
-def judge_maintenance(measured: Maintenance) -> Sequence[Finding]:
+def evaluate_maintenance(measured: Maintenance) -> Sequence[Finding]:
     """The number of failed jobs; a silent scheduler takes precedence."""
     value, age = f"{measured.failed:,}", measured.silent_seconds
     if age is None:
@@ -80,7 +80,7 @@ CHECKS: Final[tuple[Check[Any], ...]] = (
         name="scheduler",
         title="Scheduler",
         measure=scheduler_age,
-        judge=judge_scheduler,
+        evaluator=evaluate_scheduler,
         alarms_when="the scheduler is silent",
         remedy=_START_THE_SCHEDULER,
         readers=frozenset({Reader.READY}),
@@ -91,7 +91,7 @@ CHECKS: Final[tuple[Check[Any], ...]] = (
         name="maintenance",
         title="Maintenance",
         measure=maintenance,
-        judge=judge_maintenance,
+        evaluator=evaluate_maintenance,
         alarms_when="the last run of a job failed, a schedule cannot be read, or the scheduler is silent",
         remedy="Open the job: its last run says what went wrong. Run now tries it again.",
         readers=frozenset({Reader.OVERVIEW}),

@@ -11,13 +11,13 @@ from uuid import UUID
 
 import pytest
 
-from accounts.checks import EndingKey, judge_keys
-from agents import checks as agent_checks
-from agents.checks import FAILED_PERCENT, SLOW_QUEUE_SECONDS, FailureKind, TurnFigures
-from checks.check import Check, Concerns, Finding, Level, Link, Reader, highest_level
-from checks.registry import Registry, registry
-from monitoring.checks import MIN_PGVECTOR, judge_database, judge_migrations, judge_pgvector
-from scheduling.checks import Maintenance, judge_maintenance, judge_scheduler
+from accounts.health_checks import EndingKey, evaluate_keys
+from agents import health_checks as agent_checks
+from agents.health_checks import FAILED_PERCENT, SLOW_QUEUE_SECONDS, FailureKind, TurnFigures
+from health_checks.check import Check, Concerns, Finding, Level, Link, Reader, highest_level
+from health_checks.registry import HealthCheckRegistry, registry
+from monitoring.health_checks import MIN_PGVECTOR, evaluate_database, evaluate_migrations, evaluate_pgvector
+from scheduling.health_checks import Maintenance, evaluate_maintenance, evaluate_scheduler
 from scheduling.heartbeats import SCHEDULER_STALE_SECONDS
 from tests.support.surroundings import ROOT
 
@@ -29,7 +29,7 @@ def check(name: str, **fields: Any) -> Check[Any]:
     blank: dict[str, Any] = {
         "title": name.capitalize(),
         "measure": lambda measurements: None,
-        "judge": lambda measurement: [],
+        "evaluator": lambda measurement: [],
         "alarms_when": "never",
         "remedy": "Look.",
         "readers": frozenset({Reader.OVERVIEW}),
@@ -51,11 +51,11 @@ def said(findings: Sequence[Finding]) -> tuple[Level, str, str]:
 def test_one_failed_turn_is_a_warning_and_more_than_five_percent_are_an_alarm(failed: int, level: Level) -> None:
     assert FAILED_PERCENT == 5
     figures = TurnFigures(turns=100, failed=failed)
-    assert said(agent_checks.judge_failed(figures)) == (level, str(failed), "of 100 turns")
+    assert said(agent_checks.evaluate_failed(figures)) == (level, str(failed), "of 100 turns")
 
 
 def test_an_hour_without_turns_is_a_good_one() -> None:
-    assert said(agent_checks.judge_failed(TurnFigures())) == (GOOD, "0", "of 0 turns")
+    assert said(agent_checks.evaluate_failed(TurnFigures())) == (GOOD, "0", "of 0 turns")
 
 
 @pytest.mark.parametrize(
@@ -67,24 +67,24 @@ def test_an_hour_without_turns_is_a_good_one() -> None:
     ],
 )
 def test_the_queue_alarms_when_its_oldest_waits_too_long(queued: int, oldest: float | None, expected: Any) -> None:
-    assert said(agent_checks.judge_queue(TurnFigures(queued=queued, oldest_seconds=oldest))) == expected
+    assert said(agent_checks.evaluate_queue(TurnFigures(queued=queued, oldest_seconds=oldest))) == expected
 
 
 def test_turns_that_are_answered_alarm_nobody() -> None:
-    assert said(agent_checks.judge_running(TurnFigures(running=2_000))) == (GOOD, "2,000", "turns with a runner")
+    assert said(agent_checks.evaluate_running(TurnFigures(running=2_000))) == (GOOD, "2,000", "turns with a runner")
 
 
 def test_one_stuck_turn_is_an_alarm() -> None:
-    assert said(agent_checks.judge_stuck(TurnFigures())) == (GOOD, "0", "every turn is cared for")
-    assert said(agent_checks.judge_stuck(TurnFigures(stuck=1))) == (BAD, "1", "past their lease or deadline")
+    assert said(agent_checks.evaluate_stuck(TurnFigures())) == (GOOD, "0", "every turn is cared for")
+    assert said(agent_checks.evaluate_stuck(TurnFigures(stuck=1))) == (BAD, "1", "past their lease or deadline")
 
 
 def test_a_runner_is_enough_and_none_is_an_alarm() -> None:
     up = TurnFigures(runners=1, capacity=1_000)
-    assert said(agent_checks.judge_runners(up)) == (GOOD, "1", "room for 1,000 turns")
-    assert said(agent_checks.judge_runners(TurnFigures())) == (BAD, "0", "nothing is answered")
-    assert highest_level(agent_checks.judge_alive(True)) is GOOD
-    assert said(agent_checks.judge_alive(False)) == (BAD, "", "no runner has reported itself lately")
+    assert said(agent_checks.evaluate_runners(up)) == (GOOD, "1", "room for 1,000 turns")
+    assert said(agent_checks.evaluate_runners(TurnFigures())) == (BAD, "0", "nothing is answered")
+    assert highest_level(agent_checks.evaluate_alive(True)) is GOOD
+    assert said(agent_checks.evaluate_alive(False)) == (BAD, "", "no runner has reported itself lately")
 
 
 @pytest.mark.parametrize(
@@ -99,19 +99,19 @@ def test_a_runner_is_enough_and_none_is_an_alarm() -> None:
 def test_maintenance_alarms_for_a_failed_job_and_first_of_all_for_a_silent_scheduler(
     age: float | None, failed: int, expected: Any
 ) -> None:
-    assert said(judge_maintenance(Maintenance(age, failed))) == expected
+    assert said(evaluate_maintenance(Maintenance(age, failed))) == expected
 
 
 def test_a_schedule_that_cannot_be_read_alarms() -> None:
-    [finding] = judge_maintenance(Maintenance(1.0, failed=0, rejected=2))
+    [finding] = evaluate_maintenance(Maintenance(1.0, failed=0, rejected=2))
     assert (finding.level, finding.value) == (BAD, "2")
     assert finding.remedy
 
 
 def test_a_scheduler_that_missed_its_beats_is_not_ready() -> None:
-    assert highest_level(judge_scheduler(SCHEDULER_STALE_SECONDS)) is GOOD
+    assert highest_level(evaluate_scheduler(SCHEDULER_STALE_SECONDS)) is GOOD
     for age in (SCHEDULER_STALE_SECONDS + 1, None):
-        assert said(judge_scheduler(age)) == (BAD, "", "has not run a task lately")
+        assert said(evaluate_scheduler(age)) == (BAD, "", "has not run a task lately")
 
 
 def test_what_to_do_about_maintenance_depends_on_what_is_wrong() -> None:
@@ -122,15 +122,15 @@ def test_what_to_do_about_maintenance_depends_on_what_is_wrong() -> None:
 
 def test_a_database_needs_its_migrations_and_the_extension() -> None:
     assert (
-        highest_level(judge_database(True))
-        is highest_level(judge_migrations([]))
-        is highest_level(judge_pgvector(MIN_PGVECTOR))
+        highest_level(evaluate_database(True))
+        is highest_level(evaluate_migrations([]))
+        is highest_level(evaluate_pgvector(MIN_PGVECTOR))
         is GOOD
     )
-    assert said(judge_database(False)) == (BAD, "", "cannot be reached")
-    assert said(judge_migrations(["agents", "memory"])) == (BAD, "", "not applied: agents, memory")
-    assert said(judge_pgvector(None)) == (BAD, "", "not installed")
-    assert said(judge_pgvector((0, 7))) == (BAD, "", "older than 0.8")
+    assert said(evaluate_database(False)) == (BAD, "", "cannot be reached")
+    assert said(evaluate_migrations(["agents", "memory"])) == (BAD, "", "not applied: agents, memory")
+    assert said(evaluate_pgvector(None)) == (BAD, "", "not installed")
+    assert said(evaluate_pgvector((0, 7))) == (BAD, "", "older than 0.8")
 
 
 def test_each_kind_of_failure_is_named_with_its_agent_its_remedy_and_its_turns() -> None:
@@ -148,7 +148,7 @@ def test_each_kind_of_failure_is_named_with_its_agent_its_remedy_and_its_turns()
 
 
 def test_a_key_that_ends_is_named_with_its_owner_and_its_page() -> None:
-    [finding] = judge_keys([EndingKey(UUID(int=1), "bot (abc…)", "ada", NOON)])
+    [finding] = evaluate_keys([EndingKey(UUID(int=1), "bot (abc…)", "ada", NOON)])
     assert (finding.level, finding.message) == (WARN, "The key bot (abc…) of ada ends on 2026-01-01")
     assert finding.link == Link("admin:accounts_apikey_change", (UUID(int=1),))
 
@@ -157,7 +157,7 @@ def test_a_key_that_ends_is_named_with_its_owner_and_its_page() -> None:
 
 
 def test_two_checks_of_one_name_are_refused_and_the_same_one_again_is_not() -> None:
-    checks, queue = Registry(), check("queue")
+    checks, queue = HealthCheckRegistry(), check("queue")
     checks.register(queue, check("runners"))
     checks.register(queue)
     with pytest.raises(ValueError, match="'queue'"):
@@ -166,14 +166,14 @@ def test_two_checks_of_one_name_are_refused_and_the_same_one_again_is_not() -> N
 
 
 def test_checks_stand_in_their_own_order_whoever_comes_first() -> None:
-    checks = Registry()
+    checks = HealthCheckRegistry()
     checks.register(check("c", order=2), check("b", order=2), check("z", order=1))
     checks.register(check("a", order=3))
     assert [one.name for one in checks] == ["z", "b", "c", "a"]
 
 
 def test_a_reader_gets_its_own_checks_as_far_as_its_permissions_go() -> None:
-    checks = Registry()
+    checks = HealthCheckRegistry()
     both = frozenset({Reader.OVERVIEW, Reader.READY})
     checks.register(check("free", readers=both), check("keys", permissions=("see_keys", "see_people")))
 
@@ -188,7 +188,7 @@ def test_a_reader_gets_its_own_checks_as_far_as_its_permissions_go() -> None:
 @pytest.mark.parametrize("findings", [[], [Finding(GOOD, "words")], [Finding(GOOD, "words", "1")] * 2])
 def test_a_figure_is_one_finding_with_a_value(findings: list[Finding]) -> None:
     with pytest.raises(ValueError, match="'queue'"):
-        check("queue", is_metric=True, judge=lambda measurement: findings).evaluate(None)
+        check("queue", is_metric=True, evaluator=lambda measurement: findings).evaluate(None)
 
 
 def test_the_worst_finding_is_the_level_of_all() -> None:

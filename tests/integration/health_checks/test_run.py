@@ -17,15 +17,15 @@ from django.test.utils import CaptureQueriesContext
 from django_q.models import Schedule as Mirrored
 
 from accounts.roles import Role
-from agents.checks import turn_figures
+from agents.health_checks import turn_figures
 from agents.models import Runner
 from agents.models.runners import heartbeat_timeout
-from checks.check import Check, Finding, Level, Link, Reader
-from checks.registry import registry
-from checks.run import CheckResult, Measurements, run_checks
 from foundation.clock import now
+from health_checks.check import Check, Finding, Level, Link, Reader
+from health_checks.registry import registry
+from health_checks.run import CheckResult, Measurements, run_checks
 from monitoring import readiness
-from scheduling.checks import Maintenance, maintenance
+from scheduling.health_checks import Maintenance, maintenance
 from scheduling.models import JobRun, Schedule
 from scheduling.tasks import record_scheduler_heartbeat
 from tests.support.consoles import client_of
@@ -61,7 +61,7 @@ def value_of(measurement: Any) -> list[Finding]:
 def check(name: str, measure: Callable[[Measurements], Any], **fields: Any) -> Check[Any]:
     blank: dict[str, Any] = {
         "title": name,
-        "judge": value_of,
+        "evaluator": value_of,
         "alarms_when": "always",
         "remedy": "Look.",
         "readers": frozenset({Reader.OVERVIEW}),
@@ -105,7 +105,7 @@ def test_no_checks_ask_nothing(django_assert_num_queries: Any) -> None:
 
 def test_a_finding_has_the_check_s_remedy_and_link_unless_it_brings_its_own() -> None:
     own = [Finding(Level.BAD, "words", remedy="Mend.", link=Link("admin:index")), Finding(Level.WARN, "words")]
-    [result] = run(check("two", statement("SELECT 1"), judge=lambda value: own, link=Link("admin:guide")))
+    [result] = run(check("two", statement("SELECT 1"), evaluator=lambda value: own, link=Link("admin:guide")))
     told = [(finding.remedy, finding.link.url() if finding.link else "") for finding in result.findings]
     assert told == [("Mend.", "/admin/"), ("Look.", "/admin/guide/")]
     assert result.level is Level.BAD
@@ -117,8 +117,8 @@ def raises(measurement: Any) -> list[Finding]:
 
 @pytest.mark.parametrize(
     "failing",
-    [BROKEN, check("broken", raises), check("broken", statement("SELECT 1"), judge=raises)],
-    ids=["statement", "measure", "judge"],
+    [BROKEN, check("broken", raises), check("broken", statement("SELECT 1"), evaluator=raises)],
+    ids=["statement", "measure", "evaluator"],
 )
 def test_a_failing_check_says_so_and_does_not_take_the_others(failing: Check[Any]) -> None:
     results = run(ONE, failing, ONE)

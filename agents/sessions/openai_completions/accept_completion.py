@@ -22,16 +22,16 @@ from agents.llm.routes import supports_json_format
 from agents.models import AgentSession
 from agents.permissions.agents import can_use_agent
 from agents.sessions.accept import NOT_STORED, accept_locked, check_key, find_replay
-from agents.sessions.client_messages import open_calls, store_client_messages_locked
-from agents.sessions.completion_dedup import find_repeat, remember_request, serialize_repeats
-from agents.sessions.completion_types import (
+from agents.sessions.crud import create_session
+from agents.sessions.openai_completions.client_messages import open_calls, store_client_messages_locked
+from agents.sessions.openai_completions.completion_dedup import find_repeat, remember_request, serialize_repeats
+from agents.sessions.openai_completions.completion_types import (
     AcceptedCompletion,
     Completion,
     CompletionIds,
     ModelNotFound,
     SessionNotFound,
 )
-from agents.sessions.crud import create_session
 from foundation.clock import now
 from foundation.db_retry import retry_after_deadlock, retry_after_lost_connection
 from foundation.errors import InvalidInput, NotFound, Unauthenticated

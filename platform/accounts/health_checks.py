@@ -9,8 +9,8 @@ from typing import Final
 from uuid import UUID
 
 from accounts.models import ApiKey
-from checks.check import Check, Finding, Level, Link, Reader
-from checks.run import Measurements
+from health_checks.check import Check, Finding, Level, Link, Reader
+from health_checks.run import Measurements
 
 END_WITHIN: Final = timedelta(days=7)
 # Keys that are reported individually.
@@ -35,7 +35,7 @@ def ending_keys(measurements: Measurements) -> list[EndingKey]:
     return [EndingKey(key.pk, str(key), str(key.user), key.expires_at) for key in used[:KEYS] if key.expires_at]
 
 
-def judge_keys(keys: Sequence[EndingKey]) -> Sequence[Finding]:
+def evaluate_keys(keys: Sequence[EndingKey]) -> Sequence[Finding]:
     return [
         Finding(
             Level.WARN,
@@ -51,7 +51,7 @@ CHECKS: Final = (
         name="ending_keys",
         title="API keys",
         measure=ending_keys,
-        judge=judge_keys,
+        evaluator=evaluate_keys,
         alarms_when="API keys that a program uses and that end within a week",
         remedy="A program uses it: make a new key, put it in, revoke this one.",
         readers=frozenset({Reader.OVERVIEW}),

@@ -12,7 +12,7 @@ from django.urls import reverse
 from django.utils.http import urlencode
 
 if TYPE_CHECKING:
-    from checks.run import Measurements
+    from health_checks.run import Measurements
 
 M = TypeVar("M")
 
@@ -72,7 +72,7 @@ class Check(Generic[M]):
     """One check.
 
     `measure` reads the data, once per run for all checks that share it; it runs outside a transaction, and needs its
-    own timeout for anything but the database. `judge` is pure: it returns one finding per problem, or none; with
+    own timeout for anything but the database. `evaluator` is pure: it returns one finding per problem, or none; with
     `is_metric`, always exactly one finding with a value.
 
     `alarms_when` describes the threshold for the operators' guide, `remedy` what to do then. `order` is the position
@@ -84,7 +84,7 @@ class Check(Generic[M]):
     name: str
     title: str
     measure: Callable[[Measurements], M]
-    judge: Callable[[M], Sequence[Finding]]
+    evaluator: Callable[[M], Sequence[Finding]]
     alarms_when: str
     remedy: str
     readers: frozenset[Reader]
@@ -97,11 +97,11 @@ class Check(Generic[M]):
     prerequisite: bool = False
 
     def evaluate(self, measurement: M) -> tuple[Finding, ...]:
-        """The findings of `judge`, with the check's own remedy and link as defaults.
+        """The findings of `evaluator`, with the check's own remedy and link as defaults.
 
         Raises `ValueError` for a metric that is not one finding with a value.
         """
-        findings = self.judge(measurement)
+        findings = self.evaluator(measurement)
         if self.is_metric and [bool(finding.value) for finding in findings] != [True]:
             raise ValueError(f"The metric {self.name!r} is not one finding with a value.")
         return tuple(

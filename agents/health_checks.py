@@ -15,10 +15,10 @@ from django.db.models import Count, Q
 from agents.domain.failures import SILENT_CLASSES, parse_error_class
 from agents.models import Runner, Turn
 from agents.models.runners import heartbeat_timeout
-from checks.check import Check, Concerns, Finding, Level, Link, Reader
-from checks.run import Measurements
 from foundation.durations import duration
 from foundation.ids import lowest_id
+from health_checks.check import Check, Concerns, Finding, Level, Link, Reader
+from health_checks.run import Measurements
 
 # Above this percentage of the past hour's turns failures are a general problem.
 FAILED_PERCENT: Final = 5
@@ -123,40 +123,40 @@ def runner_is_alive(measurements: Measurements) -> bool:  # noqa: ARG001
     return Runner.objects.alive().exists()
 
 
-def judge_failed(figures: TurnFigures) -> Sequence[Finding]:
+def evaluate_failed(figures: TurnFigures) -> Sequence[Finding]:
     exceeds_limit = figures.failed * 100 > figures.turns * FAILED_PERCENT
     level = Level.BAD if exceeds_limit else Level.WARN if figures.failed else Level.GOOD
     return [Finding(level, f"of {figures.turns:,} turns", f"{figures.failed:,}")]
 
 
-def judge_queue(figures: TurnFigures) -> Sequence[Finding]:
+def evaluate_queue(figures: TurnFigures) -> Sequence[Finding]:
     oldest = figures.oldest_seconds
     level = Level.BAD if oldest is not None and oldest > SLOW_QUEUE_SECONDS else Level.GOOD
     label = "nobody waits" if oldest is None else f"oldest for {duration(oldest)}"
     return [Finding(level, label, f"{figures.queued:,}")]
 
 
-def judge_running(figures: TurnFigures) -> Sequence[Finding]:
+def evaluate_running(figures: TurnFigures) -> Sequence[Finding]:
     return [Finding(Level.GOOD, "turns with a runner", f"{figures.running:,}")]
 
 
-def judge_stuck(figures: TurnFigures) -> Sequence[Finding]:
+def evaluate_stuck(figures: TurnFigures) -> Sequence[Finding]:
     if not figures.stuck:
         return [Finding(Level.GOOD, "every turn is cared for", "0")]
     return [Finding(Level.BAD, "past their lease or deadline", f"{figures.stuck:,}")]
 
 
-def judge_runners(figures: TurnFigures) -> Sequence[Finding]:
+def evaluate_runners(figures: TurnFigures) -> Sequence[Finding]:
     if not figures.runners:
         return [Finding(Level.BAD, "nothing is answered", "0")]
     return [Finding(Level.GOOD, f"room for {figures.capacity:,} turns", f"{figures.runners:,}")]
 
 
-def judge_alive(alive: bool) -> Sequence[Finding]:
+def evaluate_alive(alive: bool) -> Sequence[Finding]:
     return [] if alive else [Finding(Level.BAD, "no runner has reported itself lately")]
 
 
-def judge_kinds(kinds: Sequence[FailureKind]) -> Sequence[Finding]:
+def evaluate_kinds(kinds: Sequence[FailureKind]) -> Sequence[Finding]:
     return [
         Finding(
             Level.WARN,
@@ -192,7 +192,7 @@ CHECKS: Final[tuple[Check[Any], ...]] = (
         name="runner",
         title="Runner",
         measure=runner_is_alive,
-        judge=judge_alive,
+        evaluator=evaluate_alive,
         alarms_when="no runner has reported itself",
         remedy=_START_A_RUNNER,
         readers=frozenset({Reader.READY}),
@@ -203,7 +203,7 @@ CHECKS: Final[tuple[Check[Any], ...]] = (
         name="failure_kinds",
         title="Kinds of failures",
         measure=failure_kinds,
-        judge=judge_kinds,
+        evaluator=evaluate_kinds,
         alarms_when="each kind of failure of the past hour",
         remedy=_OPEN_ONE,
         readers=_OVERVIEW,
@@ -216,7 +216,7 @@ CHECKS: Final[tuple[Check[Any], ...]] = (
         name="failed_turns",
         title="Failed, past hour",
         measure=turn_figures,
-        judge=judge_failed,
+        evaluator=evaluate_failed,
         alarms_when=f"a turn failed or expired (not those that operators failed); red above {FAILED_PERCENT} %",
         remedy=_OPEN_ONE,
         readers=_OVERVIEW,
@@ -230,7 +230,7 @@ CHECKS: Final[tuple[Check[Any], ...]] = (
         name="queue",
         title="In the queue",
         measure=turn_figures,
-        judge=judge_queue,
+        evaluator=evaluate_queue,
         alarms_when=f"the oldest waits for more than {SLOW_QUEUE_SECONDS} s",
         remedy="Are runners up, and do they have room? If so, one user or program may fill the queue: "
         "Cancel ends that.",
@@ -244,7 +244,7 @@ CHECKS: Final[tuple[Check[Any], ...]] = (
         name="running_turns",
         title="Running",
         measure=turn_figures,
-        judge=judge_running,
+        evaluator=evaluate_running,
         alarms_when="never",
         remedy="",
         readers=_OVERVIEW,
@@ -257,7 +257,7 @@ CHECKS: Final[tuple[Check[Any], ...]] = (
         name="stuck_turns",
         title="Stuck",
         measure=turn_figures,
-        judge=judge_stuck,
+        evaluator=evaluate_stuck,
         alarms_when="a turn is more than a minute past its lease or deadline",
         remedy="Nobody takes these back: start a runner. A turn that stays is ended by Fail turn.",
         readers=_OVERVIEW,
@@ -270,7 +270,7 @@ CHECKS: Final[tuple[Check[Any], ...]] = (
         name="runners",
         title="Active runners",
         measure=turn_figures,
-        judge=judge_runners,
+        evaluator=evaluate_runners,
         alarms_when="no runner has reported itself",
         remedy=_START_A_RUNNER,
         readers=_OVERVIEW,

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import Any, Final
 
-from checks.check import Check, Reader
+from health_checks.check import Check, Reader
 
 
-class Registry:
+class HealthCheckRegistry:
     """Checks by name; iteration is by `order`, then name."""
 
     def __init__(self) -> None:
@@ -38,4 +38,4 @@ class Registry:
         ]
 
 
-registry: Final = Registry()
+registry: Final = HealthCheckRegistry()

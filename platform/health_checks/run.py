@@ -13,8 +13,8 @@ from typing import Any, Final, TypeVar
 import structlog
 from django.db import DatabaseError, InterfaceError, connection
 
-from checks.check import Check, Finding, Level, highest_level
 from foundation.db_threads import DATABASE_FAULTS
+from health_checks.check import Check, Finding, Level, highest_level
 
 M = TypeVar("M")
 

@@ -21,7 +21,7 @@ from agents.llm.routes import is_installed
 from agents.models import AgentSession, CompletionRequest, Message, Turn
 from agents.releases import publish
 from agents.sessions import AcceptedCompletion, ModelNotFound, SessionNotFound, delete_session
-from agents.sessions import completions as verb
+from agents.sessions.openai_completions import accept_completion as verb
 from foundation.clock import now
 from foundation.errors import Forbidden, IdempotencyMismatch, InvalidInput
 from tests.support.completions import CALL, LIGHT, client, complete, result, talk
@@ -462,8 +462,8 @@ def test_a_session_before_its_end_stays_and_old_requests_are_forgotten() -> None
     complete(client())
     answer(claimed())
     assert tasks.delete_expired() == 0
-    tasks.purge_idempotency()
+    tasks.purge_completions()
     assert CompletionRequest.objects.count() == 1
     CompletionRequest.objects.update(created_at=now() - timedelta(hours=49))
-    tasks.purge_idempotency()
+    tasks.purge_completions()
     assert not CompletionRequest.objects.exists()
