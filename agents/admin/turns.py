@@ -28,7 +28,9 @@ from agents.admin.list_filters import (
 )
 from agents.admin.state_tags import status_badge
 from agents.admin.transcript.page import turn_page
+from agents.admin.transcript.provider_words import LAST_ERROR, shorten_error
 from agents.admin.turn_actions import CANCEL, FAIL, REQUEUE, RETRY
+from agents.domain.failures import ErrorClass
 from agents.models import Step, Turn
 from agents.permissions.role_permissions import CANCEL_TURN, FAIL_TURN, REQUEUE_TURN, RETRY_TURN
 from agents.permissions.transcripts import can_read_transcript
@@ -48,7 +50,7 @@ class TurnAdmin(KeysetAdmin):
         "display_status",
         "agent",
         "user",
-        "error_class",
+        "error",
         "display_duration",
         "tokens",
         "cost",
@@ -125,6 +127,16 @@ class TurnAdmin(KeysetAdmin):
     def agent(self, turn: Turn) -> str:
         return f"{turn.release.agent} #{turn.release.number}"
 
+    def annotate(self, rows: QuerySet[Turn]) -> QuerySet[Any]:
+        return rows.annotate(provider_error=LAST_ERROR)
+
+    @admin.display(description="error")
+    def error(self, turn: Any) -> SafeString | str:
+        words = shorten_error(turn.provider_error)
+        return (
+            format_html('{} <small class="bs-words">{}</small>', turn.error_class, words) if words else turn.error_class
+        )
+
     @admin.display(description="took")
     def display_duration(self, turn: Turn) -> str:
         return nowrap(format_duration(turn.started_at, turn.finished_at))
@@ -166,8 +178,12 @@ class StepAdmin(KeysetAdmin):
     search_help_text = "The id of a turn. Filters look at the newest 200,000 steps."
 
     def get_fields(self, request: HttpRequest, obj: Any = None) -> list[Any]:
-        """Without `request` and `result` for users who may not read the transcript."""
-        hidden = {"request", "result"} if obj is None or not can_read_transcript(request.user, _agent(obj)) else set()
+        """Without `request` and `result` for users who may not read the transcript, nor the words of a refusal."""
+        hidden: set[str] = set()
+        if obj is None or not can_read_transcript(request.user, _agent(obj)):
+            hidden = {"request", "result"}
+            if obj is not None and obj.error_class == ErrorClass.CONTENT_FILTER:
+                hidden.add("details")
         return [field.name for field in Step._meta.fields if field.name not in hidden]
 
 

@@ -126,6 +126,7 @@ class Attempts:
             step=step.number,
             route=attempt.route,
             reason=attempt.reason,
+            **error.log_fields,
         )
         events = _retrying_event(call, unsent, route=attempt.route, reason=attempt.reason)
         await run_shielded(advance, self._context.claim, outcomes=[failed], intents=[step_intent(step)], events=events)

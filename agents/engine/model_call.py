@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, replace
 from typing import Any
+
+import orjson
 
 from agents.domain.events import EventType, MessageDelta
 from agents.domain.prompt import estimate_tokens
@@ -26,6 +28,7 @@ from foundation.storable_text import storable_text
 MAX_TOKENS_PER_CALL = 20_000_000
 # The length of a step's columns for a tool's name and a call's id.
 MAX_NAME = 200
+MAX_NOTES_BYTES = 4 * 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +78,8 @@ class ModelCall:
         self._characters = 0
         self._reasoning: list[str] = []
         self._tool_calls: Sequence[ToolCall] = ()
+        self._notes: dict[str, Any] = {}
+        self._error: ModelError | None = None
         # The last usage that the provider has reported.
         self._usage_update: UsageUpdate | None = None
         self._request_id: str | None = None
@@ -93,16 +98,17 @@ class ModelCall:
 
     @property
     def details(self) -> dict[str, Any]:
-        """For `Step.details`: seconds to the first token, the provider's request id, cached and reasoning tokens, as
-        far as known."""
+        """For `Step.details`: seconds to the first token, the provider's request id and error, cached and reasoning
+        tokens, as far as known, and what was odd about the answer."""
         usage = self._usage_update.usage if self._usage_update else None
         details = {
             "first_token_seconds": self._first_token_seconds,
             "request_id": self._request_id,
             "cached_tokens": (min(usage.cached_tokens, MAX_TOKENS_PER_CALL) or None) if usage else None,
             "reasoning_tokens": (min(usage.reasoning_tokens, MAX_TOKENS_PER_CALL) or None) if usage else None,
+            "error": (self._error.report or None) if self._error else None,
         }
-        return {name: value for name, value in details.items() if value is not None}
+        return {name: value for name, value in details.items() if value is not None} | self._notes
 
     async def ask(self) -> Reply:
         """The answer. Raises `ModelError`, `Park`, `LimitReached`, and what writing to the log raises."""
@@ -112,6 +118,7 @@ class ModelCall:
             if error.not_billed and not self._chunks and self._usage_update is None:
                 self._may_have_been_sent = False
             self._request_id = error.request_id or self._request_id
+            self._error = error
             raise
 
     async def close(self) -> list[NewEvent]:
@@ -164,6 +171,7 @@ class ModelCall:
         if isinstance(event, Finished):
             if event.usage is not None:
                 self._usage_update = UsageUpdate(event.usage, event.response_model)
+            self._notes |= event.notes if _is_storable(event.notes, MAX_NOTES_BYTES) else {"notes_dropped": True}
             return event
         if isinstance(event, UsageUpdate):
             self._usage_update = event
@@ -200,6 +208,17 @@ class ModelCall:
 
 def _delta(text: str) -> list[NewEvent]:
     return [NewEvent(EventType.MESSAGE_DELTA, MessageDelta(text=text))] if text else []
+
+
+def _is_storable(value: Mapping[str, Any], max_bytes: int) -> bool:
+    """Whether a row can take `value` as JSON: not too large, no lone surrogates, no NUL."""
+    if not value:
+        return True
+    try:
+        dumped = orjson.dumps(value)
+    except orjson.JSONEncodeError:
+        return False
+    return len(dumped) <= max_bytes and b"\\u0000" not in dumped
 
 
 def _storable(call: ToolCall) -> ToolCall:

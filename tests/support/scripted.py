@@ -15,6 +15,7 @@ from agents.engine.ports import Services
 from agents.llm.interface import (
     LLM,
     Finished,
+    FinishReason,
     FirstToken,
     ModelEvent,
     ModelRequest,
@@ -39,6 +40,7 @@ class Reply:
     items: Sequence[Item] = ()
     calls: Sequence[ToolCall] = ()
     usage: Usage | None = USAGE
+    notes: Mapping[str, Any] = field(default_factory=dict)
 
 
 def says(*items: Item, usage: Usage | None = USAGE) -> Reply:
@@ -81,7 +83,8 @@ class ScriptedModel:
                     await item()
             if not begun:
                 yield FirstToken(f"req-{len(self.requests)}")
-            yield Finished(tuple(reply.calls), reply.usage, "tool_calls" if reply.calls else "stop", "scripted")
+            reason: FinishReason = "tool_calls" if reply.calls else "stop"
+            yield Finished(tuple(reply.calls), reply.usage, reason, "scripted", notes=reply.notes)
             finished = True
         finally:
             self.open -= 1
