@@ -74,7 +74,7 @@ class AgentsConfig(AppConfig):
         from agents.releases import health_checks as release_checks
         from console.navigation import Entry, NavigationLink, register_entries, register_link
         from health_checks.registry import registry
-        from rest.schema.registry import register_schema
+        from rest.schema.declarations import register_schema
 
         role_permissions.declare()
         register_group_guard(refuse_if_agents_need)

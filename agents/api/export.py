@@ -17,7 +17,7 @@ from agents.sessions.export import PAGE_SIZE, read_messages, read_page
 from foundation import strict_json
 from foundation.clock import now
 from foundation.db_threads import in_db_thread
-from rest.media_types import JSON
+from rest.content_negotiation import JSON
 from rest.query_params import read_id, read_query
 from rest.views import AsyncApiView
 

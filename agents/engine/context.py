@@ -16,7 +16,7 @@ from agents.domain.states import StepKind, StepStatus
 from agents.domain.steps import StepRecord
 from agents.journal import sql
 from agents.journal.claims import Claim
-from agents.journal.connection import fetch
+from agents.journal.queries import fetch
 
 
 @dataclass(frozen=True, slots=True)

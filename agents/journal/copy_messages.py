@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from uuid import UUID
 
-from agents.journal.connection import fetch
-from agents.journal.shapes import message_json
+from agents.journal.json_sql import message_json
+from agents.journal.queries import fetch
 from agents.models import AgentSession
 from foundation.ids import new_id
 

@@ -18,7 +18,7 @@ from agents.domain.states import StepKind, StepStatus, TurnStatus, WaitReason
 from agents.domain.usage import BilledUsage
 from agents.journal import sql
 from agents.journal.claims import Claim
-from agents.journal.connection import fetch
+from agents.journal.queries import fetch
 from foundation.errors import BandstandError
 
 

@@ -12,7 +12,7 @@ same transaction. Three rules hold everywhere below:
 NOTIFY is sent at commit and only says where to look; a lost one costs at most a poll of one second.
 """
 
-from agents.journal.shapes import MOMENT, message_json, session_json
+from agents.journal.json_sql import MOMENT, message_json, session_json
 
 EVENTS_CHANNEL = "bandstand_events"
 TURNS_CHANNEL = "bandstand_turns"

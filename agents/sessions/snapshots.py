@@ -12,8 +12,8 @@ from accounts.actor import Actor
 from agents.domain.replay import Snapshot
 from agents.domain.serialization import message_shape, session_shape, turn_error
 from agents.domain.states import TERMINAL, Priority, TurnStatus
-from agents.journal.connection import consistent_snapshot
 from agents.journal.locked_writes import visible_parts
+from agents.journal.queries import consistent_snapshot
 from agents.models import AgentSession, Message, Turn
 from agents.sessions.access import access_session
 from agents.sessions.messages import session_messages

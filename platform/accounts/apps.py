@@ -48,10 +48,10 @@ class AccountsConfig(AppConfig):
             AuditTarget("bucket", "address"),
         )
         register_entries(
-            Entry("People", 1, "People", "accounts.user", "person"),
-            Entry("People", 2, "Roles and groups", "auth.group", "group"),
-            Entry("People", 3, "API keys", "accounts.apikey", "key"),
-            Entry("People", 4, "Outgoing e-mail", "accounts.outgoingemail", "mail"),
+            Entry("Users", 1, "Users", "accounts.user", "person"),
+            Entry("Users", 2, "Roles and groups", "auth.group", "group"),
+            Entry("Users", 3, "API keys", "accounts.apikey", "key"),
+            Entry("Users", 4, "Outgoing e-mail", "accounts.outgoingemail", "mail"),
             Entry("Operations", 5, "Audit trail", "accounts.auditentry", "history"),
         )
         for job in JOBS:

@@ -29,7 +29,7 @@ MIN_SECRET_LENGTH = 50  # what `manage.py check --deploy` asks of a Django secre
 EXIT_CONFIG = 78  # sysexits.h: EX_CONFIG
 
 IPNetwork: TypeAlias = ipaddress.IPv4Network | ipaddress.IPv6Network
-Role: TypeAlias = Literal["web", "runner", "scheduler", "command"]
+ProcessRole: TypeAlias = Literal["web", "runner", "scheduler", "command"]
 
 
 class ConfigError(Exception):
@@ -169,7 +169,7 @@ class Config(BaseSettings):
     )
 
     # Processes.
-    role: Role = Field("command", alias="BANDSTAND_ROLE")
+    role: ProcessRole = Field("command", alias="BANDSTAND_ROLE")
     web_processes: Count = Field(1, alias="WEB")
     runner_processes: Annotated[int, Field(ge=0, le=100)] = Field(1, alias="RUNNERS")
 

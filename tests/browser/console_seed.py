@@ -19,7 +19,7 @@ from foundation.clock import now
 from foundation.ids import new_id
 from foundation.job_registry import jobs
 from scheduling import q2_sync
-from scheduling.runner import run_job
+from scheduling.job_execution import run_job
 from scheduling.tasks import record_scheduler_heartbeat
 from tests.support.people import configuration_of, person
 from tests.support.sockets import login_of

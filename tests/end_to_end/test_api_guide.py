@@ -15,7 +15,7 @@ from playwright.async_api import Page
 
 from agents.api.urls import urlpatterns
 from foundation.errors import BandstandError
-from rest.problems import http_status
+from rest.problem_responses import http_status
 from tests.browser.chromium import chromium, executable
 from tests.support.deployment import Deployment, deployment
 from tests.support.people import PASSWORD

@@ -11,7 +11,7 @@ from typing import Any, Final
 
 from django.utils.safestring import SafeString, mark_safe
 
-from agents.admin.transcript.steps import StepView, shorten
+from agents.admin.transcript.steps import TranscriptStep, shorten
 from agents.domain.message_parts import Part
 from agents.models import Message
 from console.formatting import badge
@@ -29,7 +29,7 @@ class ToolView:
     summary: str
     status: SafeString
     result: str | None = None
-    step: StepView | None = None
+    step: TranscriptStep | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,18 +51,18 @@ class MessageContent:
     supplied_by_client: bool = False
 
 
-def message_contents(message: Message, steps: Iterable[StepView] = ()) -> MessageContent:
+def message_contents(message: Message, steps: Iterable[TranscriptStep] = ()) -> MessageContent:
     """The content of `message`; `steps` are those of its turn."""
     parts = part_views(message.parts, steps, finished=True)
     return MessageContent(message.author, message.created_at, parts, message.partial, message.supplied_by_client)
 
 
-def part_views(parts: Sequence[Part], steps: Iterable[StepView], *, finished: bool) -> list[PartView]:
+def part_views(parts: Sequence[Part], steps: Iterable[TranscriptStep], *, finished: bool) -> list[PartView]:
     """The parts in their order, each tool result merged into its call.
 
     `finished`: no more steps will come. Some models reuse call ids, so equal ids are matched in order.
     """
-    steps_by_call: dict[str, deque[StepView]] = defaultdict(deque)
+    steps_by_call: dict[str, deque[TranscriptStep]] = defaultdict(deque)
     for step in steps:
         steps_by_call[step.row.call_id].append(step)
     calls: dict[str, ToolView] = {}
@@ -86,7 +86,7 @@ def part_views(parts: Sequence[Part], steps: Iterable[StepView], *, finished: bo
     return views
 
 
-def _call(part: Part, step: StepView | None, *, finished: bool) -> ToolView:
+def _call(part: Part, step: TranscriptStep | None, *, finished: bool) -> ToolView:
     fallback = badge("handed to the client") if finished else badge("running", "good")
     status = step.status if step is not None else fallback
     return ToolView(

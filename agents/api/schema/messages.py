@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from agents.api.sessions import MessagesView
 from agents.models import Message
-from rest.schema.operation import CURSOR, LIMIT, Answer, Operation
-from rest.schema.shapes import (
+from rest.schema.json_schema import (
     ANSWER_ID,
     ID,
     MOMENT,
@@ -19,10 +18,11 @@ from rest.schema.shapes import (
     choice,
     described,
     or_null,
-    page_shape,
+    page_schema,
     record,
     ref,
 )
+from rest.schema.operation import CURSOR, LIMIT, Answer, Operation
 
 QUESTION = {
     "id": QUESTION_ID,
@@ -89,7 +89,7 @@ COMPONENTS = {
             "created_at": MOMENT,
         }
     ),
-    "MessagePage": page_shape(ref("Message")),
+    "MessagePage": page_schema(ref("Message")),
 }
 OPERATIONS = {
     (MessagesView, "get"): Operation(

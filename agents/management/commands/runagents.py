@@ -15,8 +15,8 @@ from django.core.management.base import BaseCommand
 from agents.llm.gateway import GatewayConfig
 from agents.llm.pydantic_ai import VendorConfig
 from agents.releases.validation import unavailable_agents
-from agents.runner.process import Runner, RunnerSettings
-from agents.runner.services import open_services
+from agents.runner.process import RunnerProcess, RunnerSettings
+from agents.runner.wiring import open_services
 from foundation.db_threads import close_db_threads, in_db_thread
 
 log = structlog.get_logger(__name__)
@@ -62,7 +62,7 @@ async def _serve() -> None:
     for agent, fault in await in_db_thread(unavailable_agents):
         log.error("agent.blocked", agent=agent, fault=fault)
     async with open_services(models, data_dir=config.data_dir) as services:
-        runner = Runner(limits, services)
+        runner = RunnerProcess(limits, services)
         for name in (signal.SIGTERM, signal.SIGINT):
             asyncio.get_running_loop().add_signal_handler(name, runner.drain)
         # What was loaded until now stays for good; each full round of the collector would walk it for 40 ms.

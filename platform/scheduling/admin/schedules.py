@@ -24,7 +24,7 @@ from foundation.errors import InvalidInput
 from foundation.job_registry import jobs
 from scheduling.models import JobRun, Schedule
 from scheduling.role_permissions import RUN_SCHEDULE
-from scheduling.services import LONGEST_MINUTES, change_schedule, check_timing, run_now
+from scheduling.schedule_actions import LONGEST_MINUTES, change_schedule, check_timing, run_now
 from scheduling.timing import read_time_zone, time_zone_names
 
 _FIELDS: Final = ("enabled", "every_minutes", "cron", "time_zone")

@@ -15,7 +15,7 @@ from accounts.roles import Role
 from agents.domain.states import StepStatus
 from agents.journal.fenced_writes import StepOutcome, advance
 from agents.models import AgentSession
-from agents.openai_api.errors import TurnEnded, openai_error_body
+from agents.openai_api.errors import CompletionFailed, openai_error_body
 from agents.sessions import accept_message, create_session, export, give_feedback, read_completion_result
 from foundation.db_threads import in_db_thread
 from tests.support.conversations import Conversation, answer, claimed, fail
@@ -249,4 +249,4 @@ async def test_what_a_provider_said_is_not_for_those_who_chat(world: World) -> N
     result = await in_db_thread(read_completion_result, world.actor, turn_id=turn.pk)
     assert result.error
     assert result.error["error_class"] == "auth"
-    assert "swordfish" not in str(openai_error_body(TurnEnded(result)))
+    assert "swordfish" not in str(openai_error_body(CompletionFailed(result)))

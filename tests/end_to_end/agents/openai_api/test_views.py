@@ -26,7 +26,7 @@ from agents.journal.claims import Claim
 from agents.journal.compaction import compact_turn
 from agents.journal.fenced_writes import NewEvent, append
 from agents.models import Agent, AgentSession, CompletionRequest, Event, Message, Turn
-from agents.openai_api import streams, views
+from agents.openai_api import completion_stream, views
 from agents.openai_api.urls import urlpatterns
 from agents.relay import close_hub, close_subscriptions
 from agents.relay.hub import BUFFER_EVENTS
@@ -320,7 +320,7 @@ async def test_a_stream_stays_open_while_the_turn_waits_and_goes_on_with_it(
     world: World, reason: WaitReason | None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(revalidation, "RECHECK_SECONDS", 0.05)
-    monkeypatch.setattr(streams, "HEARTBEAT_SECONDS", 0.0)
+    monkeypatch.setattr(completion_stream, "HEARTBEAT_SECONDS", 0.0)
     chunks, taken = await streaming(world, "Hel")
     await in_db_thread(park, taken, reason)
     while (await chunks.next()) != ": waiting":
@@ -422,7 +422,7 @@ async def test_a_stream_begins_before_its_first_words_when_they_take_long(
 ) -> None:
     monkeypatch.setattr(views, "FIRST_TEXT_SECONDS", 0.05)
     monkeypatch.setattr(revalidation, "RECHECK_SECONDS", 0.05)
-    monkeypatch.setattr(streams, "HEARTBEAT_SECONDS", 0.0)
+    monkeypatch.setattr(completion_stream, "HEARTBEAT_SECONDS", 0.0)
     chunks = Chunks(await world.ask(stream=True))
     assert [await chunks.next() for _ in range(2)] == [": waiting"] * 2
     taken = await begun()

@@ -10,9 +10,9 @@ from uuid import UUID
 
 from django.http import HttpRequest
 
-from agents.openai_api.messages import check_history, read_messages
 from agents.openai_api.options import read_options
-from agents.openai_api.parameters import check_parameters
+from agents.openai_api.request_messages import check_history, read_messages
+from agents.openai_api.supported_parameters import check_parameters
 from agents.openai_api.tools import read_flag
 from agents.sessions import Completion
 from foundation import strict_json
@@ -28,7 +28,7 @@ _RETRY_COUNT = re.compile(r"[0-9]{1,4}")
 
 
 @dataclass(frozen=True, slots=True)
-class CompletionRequest:
+class ChatCompletionRequest:
     """A completion and how it is to be delivered."""
 
     completion: Completion
@@ -36,7 +36,7 @@ class CompletionRequest:
     include_usage: bool
 
 
-def read_request(request: HttpRequest) -> CompletionRequest:
+def read_request(request: HttpRequest) -> ChatCompletionRequest:
     """The parsed request. Raises `InvalidInput`, `TooLarge`, `Malformed` and `UnsupportedMediaType`."""
     body = read_body(request, max_bytes=MAX_BYTES)
     check_parameters(body)
@@ -45,7 +45,7 @@ def read_request(request: HttpRequest) -> CompletionRequest:
     if session_id is None:
         check_history(conversation)
     stream = read_flag(body.get("stream"), "/stream")
-    return CompletionRequest(
+    return ChatCompletionRequest(
         completion=Completion(
             model=model,
             parts=conversation.turn_parts,

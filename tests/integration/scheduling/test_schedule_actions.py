@@ -19,9 +19,9 @@ from foundation.clock import now
 from foundation.errors import Forbidden, InvalidInput, NotFound, PreconditionFailed
 from foundation.job_registry import Job, jobs
 from scheduling import q2_sync
+from scheduling.job_execution import run_job, run_scheduled
 from scheduling.models import JobRun, Schedule
-from scheduling.runner import run_job, run_scheduled
-from scheduling.services import change_schedule, check_timing, run_now
+from scheduling.schedule_actions import change_schedule, check_timing, run_now
 from scheduling.tasks import KEEP_RUNS, purge_old_runs, record_scheduler_heartbeat
 from tests.support.advisory_locks import held_elsewhere
 from tests.support.people import person

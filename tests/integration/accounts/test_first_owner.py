@@ -14,7 +14,7 @@ from django.test.utils import CaptureQueriesContext
 from structlog.testing import capture_logs
 
 from accounts.actor import ALL_SCOPES
-from accounts.bootstrap import ensure_owner
+from accounts.first_owner import ensure_owner
 from accounts.models import User
 from accounts.permissions import user_actor
 from accounts.roles import Role

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from agents.domain.message_parts import text_part, tool_call_part, tool_result_part
-from agents.openai_api.messages import check_history, read_messages
+from agents.openai_api.request_messages import check_history, read_messages
 from foundation.errors import InvalidInput, TooLarge
 
 HI: Any = {"role": "user", "content": "Hi"}

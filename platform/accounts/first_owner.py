@@ -15,10 +15,9 @@ from accounts.models import User
 from accounts.roles import Role
 from foundation.advisory_locks import AdvisoryLock, advisory_xact_lock
 from foundation.errors import Conflict, NotFound
-from foundation.private_files import write_private
+from foundation.private_files import OWNER_LOGIN_FILE, write_private
 
 NAME = "owner"
-LOGIN_FILE = "login.txt"
 
 log = structlog.get_logger(__name__)
 
@@ -44,7 +43,7 @@ def ensure_owner(data_dir: Path) -> Path | None:
         user = User.objects.create_user(NAME, password=password)
         user.groups.add(Group.objects.get(name=Role.OWNER))
         # Before the commit: an account whose password is nowhere would be worse than a file without an account.
-        path = data_dir / LOGIN_FILE
+        path = data_dir / OWNER_LOGIN_FILE
         data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
         write_private(path, f"name: {NAME}\npassword: {password}\n")
     log.info("owner.created", name=NAME)

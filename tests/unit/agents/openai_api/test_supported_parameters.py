@@ -9,7 +9,13 @@ from openai.types.chat.completion_create_params import (
     CompletionCreateParamsStreaming,
 )
 
-from agents.openai_api.parameters import PARAMETERS, Treatment, UnknownParameter, UnsupportedParameter, check_parameters
+from agents.openai_api.supported_parameters import (
+    PARAMETERS,
+    Treatment,
+    UnknownParameter,
+    UnsupportedParameter,
+    check_parameters,
+)
 from tests.support.surroundings import ROOT
 
 PAGE = ROOT / "docs" / "openai.md"

@@ -12,12 +12,12 @@ from django.core import signing
 from django.db.models import Model, Q, QuerySet
 from django.http import HttpRequest
 
-from rest.query_params import Reader, whole_number
+from rest.query_params import Reader, bounded_integer
 
 DEFAULT_LIMIT = 50
 LARGEST_LIMIT = 100
 
-limit_parameter = whole_number(minimum=1, maximum=LARGEST_LIMIT)
+limit_parameter = bounded_integer(minimum=1, maximum=LARGEST_LIMIT)
 
 
 @dataclass(frozen=True, slots=True)

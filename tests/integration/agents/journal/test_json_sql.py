@@ -9,7 +9,7 @@ import pytest
 from django.db import connection
 
 from agents.domain.serialization import message_shape, moment, session_shape
-from agents.journal.shapes import MOMENT, message_json, session_json
+from agents.journal.json_sql import MOMENT, message_json, session_json
 from agents.models import AgentSession, Message
 from foundation.ids import new_id
 from tests.support.conversations import conversation

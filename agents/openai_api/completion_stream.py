@@ -10,7 +10,7 @@ import structlog
 
 from agents.domain.states import TurnStatus
 from agents.openai_api.chunks import DONE, CompletionHead, call_deltas, finish_reason, sse_event
-from agents.openai_api.errors import AnswerRestarted, TurnEnded, openai_error_body
+from agents.openai_api.errors import AnswerRestarted, CompletionFailed, openai_error_body
 from agents.openai_api.turn_stream import TurnFollower, TurnUpdate
 from agents.sessions import CompletionResult
 from foundation.db_threads import DATABASE_FAULTS
@@ -106,7 +106,7 @@ class CompletionStream:
 
     def _end(self, result: CompletionResult) -> bytes:
         if result.status is not TurnStatus.COMPLETED:
-            raise TurnEnded(result)
+            raise CompletionFailed(result)
         if not result.text.startswith(self._sent):
             raise AnswerRestarted
         rest = result.text[len(self._sent) :]

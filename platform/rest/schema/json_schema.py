@@ -67,8 +67,8 @@ def record(fields: Mapping[str, Schema], *, optional: Collection[str] = (), desc
     return shape | ({"description": description} if description else {})
 
 
-def page_shape(shape: Schema, **fields: Schema) -> Schema:
-    """A page of a list, as `rest.paging` makes it."""
+def page_schema(shape: Schema, **fields: Schema) -> Schema:
+    """A page of a list, as `rest.pagination` makes it."""
     return record(
         {
             "results": array(shape),

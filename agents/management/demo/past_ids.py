@@ -7,9 +7,9 @@ from random import Random
 from uuid import UUID
 
 
-def make_id(moment: datetime, rng: Random) -> UUID:
-    """A UUIDv7 of `moment`."""
-    return UUID(id_text(int(moment.timestamp() * 1000), rng))
+def make_id(timestamp: datetime, rng: Random) -> UUID:
+    """A UUIDv7 of `timestamp`."""
+    return UUID(id_text(int(timestamp.timestamp() * 1000), rng))
 
 
 def id_text(milliseconds: int, rng: Random) -> str:

@@ -71,7 +71,7 @@ def classify_error(
 def problem_response(error: Exception, *, actor: str | None, method: str, path: str) -> HttpResponse:
     """The problem response to a request that raised `error`, which is logged."""
     classified = classify_error(error, actor=actor, method=method, path=path)
-    body = problem_shape(classified, request_id=str(current_request_id() or new_id()))
+    body = serialize_problem(classified, request_id=str(current_request_id() or new_id()))
     headers = {"Cache-Control": "no-store"}
     if classified is not None and classified.retry_after_seconds is not None:
         headers["Retry-After"] = retry_after_header(classified.retry_after_seconds)
@@ -87,7 +87,7 @@ def mark_logged(response: Response) -> Response:
     return response
 
 
-def problem_shape(error: BandstandError | None, *, request_id: str) -> dict[str, Any]:
+def serialize_problem(error: BandstandError | None, *, request_id: str) -> dict[str, Any]:
     """The body of a problem; with None, of an internal error."""
     if error is None:
         error = OurFault()

@@ -9,7 +9,7 @@ from django.test import RequestFactory
 
 from agents.models import Runner
 from foundation.clock import now
-from rest.paging import Order, paginate
+from rest.pagination import Order, paginate
 
 pytestmark = pytest.mark.django_db
 

@@ -21,7 +21,7 @@ class SocketLimits:
     hold_seconds: float = 1.0
 
 
-class Rate:
+class SlidingWindow:
     """A sliding window: at most `limit - 1` events in any `seconds`."""
 
     __slots__ = ("_limit", "_seconds", "_times")
