@@ -12,7 +12,7 @@ from agents.domain.fallback import ONE_ATTEMPT, Policy
 from agents.domain.model_messages import ToolSpec
 from agents.engine.delta_buffer import DeltaBuffer
 from agents.journal.claims import Claim
-from agents.llm.interface import LLM, Usage
+from agents.llm.interface import LLM, Deadlines, Usage
 
 
 class ModelGateway(Protocol):
@@ -21,6 +21,10 @@ class ModelGateway(Protocol):
     def resolve(self, route: str) -> tuple[LLM, str]:
         """The client for a route of a release, and the provider's name of the model. Raises `BadModelRequest` for a
         route that cannot be used here."""
+        ...
+
+    def deadlines(self, route: str) -> Deadlines:
+        """How long a call of a route may take."""
         ...
 
     async def window(self, route: str) -> int | None:

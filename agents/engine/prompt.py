@@ -38,6 +38,7 @@ async def assemble(context: TurnContext, progress: TurnProgress, services: Servi
         must_call=bool(forced),
         one_call=client.one_call,
         json=None if forced else client.json,
+        deadlines=services.models.deadlines(route),
     )
 
 

@@ -132,8 +132,11 @@ def read_dialects(text: str) -> Dialects:
 
 
 def _read_entry(text: str) -> _Entry:
-    head, *options = [part.strip() for part in text.split("+")]
-    pattern, separator, name = head.rpartition("=")
+    # A route holds a colon, and may end in a plus.
+    pattern, _, rest = text.partition("=")
+    if ":" not in pattern and pattern.strip() != "*":
+        pattern, rest = "*", text
+    name, *options = [part.strip() for part in rest.split("+")]
     if name and name not in PRESETS:
         raise ValueError(f"must name presets among {', '.join(PRESETS)}, as in vllm,openai:o3=openai")
     dialect: dict[str, Any] = {}
@@ -144,7 +147,7 @@ def _read_entry(text: str) -> _Entry:
             deadlines[key] = _seconds(key, value)
         else:
             dialect[key] = _read_option(key, value)
-    return _Entry(pattern.strip() if separator else "*", PRESETS[name] if name else None, dialect, deadlines)
+    return _Entry(pattern.strip(), PRESETS[name] if name else None, dialect, deadlines)
 
 
 def _seconds(name: str, value: str) -> float:

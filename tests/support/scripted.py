@@ -14,6 +14,7 @@ from agents.engine.delta_writer import BatchingDeltaWriter
 from agents.engine.ports import Services
 from agents.llm.interface import (
     LLM,
+    Deadlines,
     Finished,
     FinishReason,
     FirstToken,
@@ -137,6 +138,9 @@ class Models:
 
     def resolve(self, route: str) -> tuple[LLM, str]:
         return self.model, route.partition(":")[2]
+
+    def deadlines(self, route: str) -> Deadlines:
+        return Deadlines()
 
     async def window(self, route: str) -> int | None:
         return self.windows.get(route)

@@ -43,6 +43,8 @@ class EventDecoder:
         self._name = b""
         self._lines: list[bytes] = []
         self._size = 0
+        # Whether the next block is not simply read: something is under way, or the body is JSON.
+        self._is_odd = False
 
     def feed(self, data: bytes) -> list[bytes]:
         """The events that `data` completes. Raises `EventTooLong`."""
@@ -54,10 +56,17 @@ class EventDecoder:
             data, self._rest = self._rest + data, b""
         if not self._started and not (data := self._start(data)):
             return []
-        complete, separator, self._rest = data.rpartition(b"\n\n")
+        complete, _, self._rest = data.rpartition(b"\n\n")
         events: list[bytes] = []
-        if separator:
-            self._take_blocks(complete, events)
+        if complete:
+            for block in complete.split(b"\n\n"):
+                # Nearly every block is exactly one data line; the others take the slow path.
+                if not self._is_odd and block.startswith(b"data: ") and b"\n" not in block and len(block) > 6:
+                    events.append(block[6:])
+                else:
+                    self._take_block(block, events)
+        if not self._rest:
+            return events
         if b"\n" in self._rest:
             *lines, self._rest = self._rest.split(b"\n")
             for line in lines:
@@ -87,21 +96,15 @@ class EventDecoder:
             data = data.removeprefix(_BOM)
         if first := data.lstrip(_SPACE)[:1]:
             self._started = True
-            self._is_json = first in (b"{", b"[")
+            self._is_json = self._is_odd = first in (b"{", b"[")
             self.is_markup = first == b"<"
         return data
 
-    def _take_blocks(self, complete: bytes, events: list[bytes]) -> None:
-        for block in complete.split(b"\n\n"):
-            # Nearly every block is exactly one data line; the others take the slow path.
-            is_one_line = block.startswith(b"data: ") and b"\n" not in block and len(block) > 6
-            if is_one_line and not self._lines and not self._name:
-                events.append(block[6:])
-                continue
-            for line in block.split(b"\n"):
-                self._take_line(line, events)
-            if not self._is_json:
-                self._end_event(events)
+    def _take_block(self, block: bytes, events: list[bytes]) -> None:
+        for line in block.split(b"\n"):
+            self._take_line(line, events)
+        if not self._is_json:
+            self._end_event(events)
 
     def _take_line(self, line: bytes, events: list[bytes]) -> None:
         if self._is_json:
@@ -114,6 +117,7 @@ class EventDecoder:
             self._take_data(b"", events)
         elif line.startswith(b"event:"):
             self._name = line[6:].strip().lower()
+            self._is_odd = True
         elif line.startswith(b"{"):
             # No field of this name is known, but servers write errors so.
             self._take_data(line, events)
@@ -124,6 +128,7 @@ class EventDecoder:
         else:
             self._lines.append(data)
             self._size += len(data)
+            self._is_odd = True
 
     def _take_json_line(self, line: bytes, events: list[bytes]) -> None:
         """Each line may be a value of its own, or part of one: the last line of such a value is not indented."""
@@ -137,7 +142,7 @@ class EventDecoder:
 
     def _end_event(self, events: list[bytes]) -> None:
         name, lines = self._name, self._lines
-        self._name, self._lines, self._size = b"", [], 0
+        self._name, self._lines, self._size, self._is_odd = b"", [], 0, self._is_json
         if any(lines) and not any(word in name for word in _KEEP_ALIVE):
             data = b"\n".join(lines)
             events.append(_as_error(data) if any(word in name for word in _ERRORS) else data)

@@ -84,7 +84,9 @@ class StreamParser:
         """The reasoning and the text of `events`, one delta of each at most."""
         for data in events:
             try:
-                self._take(orjson.loads(data))
+                chunk = orjson.loads(data)
+                if not self._take_plain(chunk):
+                    self._take(chunk)
             except orjson.JSONDecodeError:
                 self._take_odd(data)
             except _MALFORMED:
@@ -126,6 +128,23 @@ class StreamParser:
 
     # --- one event ---
 
+    def _take_plain(self, chunk: Any) -> bool:
+        """Take what nearly every chunk is: more text, and nothing else. False if it is anything else."""
+        if self._tags is not None or self._reason is not None or type(chunk) is not dict:
+            return False
+        choices = chunk.get("choices")
+        if not choices or len(choices) != 1 or chunk.get("usage") or chunk.get("error"):
+            return False
+        choice = choices[0]
+        delta = choice.get("delta")
+        if not delta or len(delta) != 1 or choice.get("finish_reason") or choice.get("index") != self._choice:
+            return False
+        content = delta.get("content")
+        if type(content) is not str or choice.get("error") or choice.get("usage"):
+            return False
+        self._text.append(content)
+        return True
+
     def _take(self, chunk: Any) -> None:
         if isinstance(chunk, list):
             # Gemini writes its errors so.
@@ -152,13 +171,13 @@ class StreamParser:
                 self._take_choice(choice)
 
     def _take_choice(self, choice: dict[str, Any]) -> None:
-        index = _index(choice)
-        if self._choice is not None and index != self._choice:
+        index = choice.get("index") or 0
+        if self._choice != index and self._choice is not None:
             return
         if delta := choice.get("delta"):
             self._is_early = self._is_early or (self._reason is not None and bool(delta.get("content")))
             self._take_message(delta)
-        if (message := choice.get("message")) and not self._has_text and not self._calls:
+        if (message := choice.get("message")) and not (self._has_text or self._text or self._calls):
             # An answer that is not streamed, or is sent whole at its end.
             self._take_message(message)
         elif choice.get("text") and not delta and isinstance(choice["text"], str):
@@ -226,7 +245,6 @@ class StreamParser:
     def _add_text(self, text: str) -> None:
         if self._tags is None:
             self._text.append(text)
-            self._has_text = self._has_text or not text.isspace()
             self.has_started = True
             return
         self._keep(*self._tags.feed(text))
@@ -238,7 +256,6 @@ class StreamParser:
             self._reasoning.append(reasoning)
         if text:
             self._text.append(text)
-            self._has_text = self._has_text or not text.isspace()
         self.has_started = self.has_started or bool(reasoning or text)
 
     def _add_details(self, name: str, items: list[Any]) -> None:
@@ -278,6 +295,15 @@ class StreamParser:
             self.failure = error_from_payload(word[:2000].decode("utf-8", "replace"), secret=self._secret)
 
     def _drain(self) -> list[ReasoningDelta | TextDelta]:
+        if not (self._reasoning or self._has_split_pairs):
+            text = "".join(self._text)
+            self._text.clear()
+            if "\x00" in text:
+                text = storable_text(text)
+            if not text:
+                return []
+            self._has_text = self._has_text or not text.isspace()
+            return [TextDelta(text)]
         deltas: list[ReasoningDelta | TextDelta] = []
         if self._reasoning:
             reasoning = "".join(self._reasoning)
@@ -290,6 +316,7 @@ class StreamParser:
             self._pending_half = text[-1:] if "\ud800" <= text[-1:] <= "\udbff" else ""
             text = _join_pairs(text[: len(text) - len(self._pending_half)])
         if text:
+            self._has_text = self._has_text or not text.isspace()
             deltas.append(TextDelta(storable_text(text) if "\x00" in text else text))
         return deltas
 
