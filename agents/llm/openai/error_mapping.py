@@ -93,7 +93,7 @@ _RULES = (
     ),
     _rule(
         ModelRateLimited,
-        "429 rate_limit_exceeded rate_limit_error rate_limit rate_limited rate_limit_reached too_many_requests "
+        "rate_limit_exceeded rate_limit_error rate_limit rate_limited rate_limit_reached too_many_requests "
         "toomanyrequests resource_exhausted throttled throttling throttling_exception tokens requests "
         "rate_limit_reached_error limit_requests limit_tokens 1302 1305",
         r"rate.?limit|too many requests|throttl|slow down|(?:requests|tokens) per (?:second|minute|hour|day)|"
@@ -101,7 +101,7 @@ _RULES = (
     ),
     _rule(
         ModelAuthFailed,
-        "401 402 403 invalid_api_key authentication_error authentication_failed permission_error permission_denied "
+        "invalid_api_key authentication_error authentication_failed permission_error permission_denied "
         "unauthorized unauthenticated forbidden access_denied invalid_authentication invalid_authentication_error "
         "incorrect_api_key invalid_key",
         r"(?:invalid|incorrect|missing|wrong|expired|no) (?:api[ _-]?key|access token|credentials)|unauthori[sz]ed",
@@ -110,14 +110,14 @@ _RULES = (
     ),
     _rule(
         TransientModelError,
-        "408 409 425 500 501 502 503 504 520 522 524 529 overloaded overloaded_error server_error internal_error "
+        "overloaded overloaded_error server_error internal_error "
         "internal_server_error internalservererror api_error service_unavailable timeout timeout_error unavailable "
         "engine_overloaded engine_overloaded_error bad_gateway server_overloaded internal",
         r"overloaded|temporar|timed? ?out|unavailable|internal (?:server )?error|try again later",
     ),
     _rule(
         BadModelRequest,
-        "400 404 405 415 422 invalid_request_error invalid_request model_not_found not_found not_found_error "
+        "invalid_request_error invalid_request model_not_found not_found not_found_error "
         "invalid_value invalid_argument badrequesterror bad_request bad_request_error unsupported_parameter "
         "unsupported_value unknown_parameter invalid_parameter missing_required_parameter notfounderror "
         "model_not_available no_such_model validation_error unprocessable_entity",
@@ -170,8 +170,9 @@ def error_from_payload(
     """The error for what `find_error` returned, inside a stream (then without a `status`) or in a response body.
     `message` is for users, None for that of its class."""
     codes, words = read_error(error)
-    if status in (None, 200):
-        status = next((int(code) for code in codes if code.isdigit() and 400 <= int(code) < 600), status)
+    if status in (None, 200, 400, 500):
+        # A proxy's status says less than the code of the server behind it.
+        status = next((int(code) for code in codes if re.fullmatch("[45][0-9][0-9]", code)), status)
     kind = _kind(status, {re.sub(r"[^a-z0-9]+", "_", code.lower()).strip("_") for code in codes}, words[:_MAX_READ])
     return kind(
         message,

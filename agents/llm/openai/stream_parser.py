@@ -163,7 +163,7 @@ class StreamParser:
             self.failure = error_from_payload(error, secret=self._secret)
         if self.model is None and isinstance(model := chunk.get("model"), str):
             self.model = storable_text(model)
-        if (usage := chunk.get("usage")) or (not choices and (usage := (chunk.get("x_groq") or {}).get("usage"))):
+        if usage := chunk.get("usage") or ("x_groq" in chunk and (chunk["x_groq"] or {}).get("usage")):
             self.usage = parse_usage(usage) or self.usage
         if choices:
             # We ask for one; of several, which no server sends by itself, the first counts.
