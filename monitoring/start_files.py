@@ -68,7 +68,7 @@ def _content(path: Path) -> bytes | None:
 
 def _recorded(installed: Iterable[Distribution]) -> dict[str, str]:
     """The hash of each such file that a package has put there; "" where its record has none."""
-    hashes: dict[Path, str] = {}
+    hashes: dict[str, str] = {}
     for distribution in installed:
         record = distribution.read_text("RECORD") or ""
         if _SUFFIX not in record and not any(module in record for module in _MODULES):

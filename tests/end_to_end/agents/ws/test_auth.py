@@ -52,7 +52,7 @@ async def test_a_key_opens_a_socket_by_either_header(owner: Owner) -> None:
 
 
 async def test_two_keys_that_differ_open_nothing_whatever_their_order(owner: Owner) -> None:
-    """As over HTTP (test_authentication.py): one reader for both."""
+    """As over HTTP: one reader for both."""
     good, bad = owner.key.encode(), b"bs_aaaaaaaaaaaa_" + b"a" * 43
     for headers in (
         [(b"authorization", b"Bearer " + good), (b"x-api-key", bad)],
