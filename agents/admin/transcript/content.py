@@ -15,6 +15,7 @@ from agents.admin.transcript.steps import StepView, shorten
 from agents.domain.message_parts import Part
 from agents.models import Message
 from console.formatting import badge
+from foundation.graphemes import cut_text
 from markdown_rendering import render
 
 SUMMARY_CHARACTERS: Final = 200
@@ -105,7 +106,7 @@ def _summarize_arguments(arguments: str) -> str:
     try:
         parsed: Any = json.loads(arguments)
     except ValueError:
-        return arguments[:SUMMARY_CHARACTERS]
+        return cut_text(arguments, SUMMARY_CHARACTERS)
     values = parsed.values() if isinstance(parsed, dict) else [parsed]
     texts = (value if isinstance(value, str) else json.dumps(value, ensure_ascii=False) for value in values)
-    return ", ".join(texts)[:SUMMARY_CHARACTERS]
+    return cut_text(", ".join(texts), SUMMARY_CHARACTERS)
