@@ -1,4 +1,5 @@
-"""The Markdown dialect: CommonMark without raw HTML, plus tables, strikethrough and automatic links.
+"""The Markdown dialect: CommonMark without raw HTML, plus tables, strikethrough, automatic links, and formulas that are
+shown as they were written (see `math`).
 
 Differences, and why: an image becomes a link, because loading it would tell its server who reads what; links need one
 of `SCHEMES`, because a relative one would lead into our own pages; a single line break is kept, as people expect in a
@@ -20,7 +21,12 @@ from markdown_it.rules_core import StateCore
 from markdown_it.rules_inline import StateInline, link
 from markdown_it.token import Token
 
+from markdown_rendering.math import math_plugin
+
 SCHEMES = frozenset({"http", "https", "mailto"})
+# What takes the direction of its text.
+_CONTAINERS = frozenset({"list_item_open", "blockquote_open"})
+_DIRECTED = _CONTAINERS | {"paragraph_open", "heading_open", "th_open", "td_open"}
 LANGUAGE = re.compile(r"[a-z0-9_+#.-]{1,32}")
 
 # Lists take two levels each. Deeper content is dropped, so the limit is beyond any normal text.
@@ -48,7 +54,9 @@ def parser() -> MarkdownIt:
     md.inline.ruler.at("link", _link)
     md.block.ruler.at("table", _table, {"alt": ["paragraph", "reference"]})
     md.core.ruler.push("alignment", _alignment)
+    md.core.ruler.push("direction", _direction)
     md.add_render_rule("fence", _fence)
+    math_plugin(md)
     return md
 
 
@@ -119,6 +127,23 @@ def _alignment(state: StateCore) -> None:
             style = str(token.attrs.pop("style", ""))
             if style:
                 token.attrs["align"] = style.removeprefix("text-align:")
+
+
+def _direction(state: StateCore) -> None:
+    """Let each block run in the direction of its own first letter.
+
+    A paragraph of an item or a quotation has none of its own: the bullet and the border stand where the text begins,
+    and HTML would not look for it in an element that has its own direction.
+    """
+    parents: list[str] = []
+    for token in state.tokens:
+        if token.nesting < 0:
+            parents.pop()
+        own = token.type != "paragraph_open" or not parents or parents[-1] not in _CONTAINERS
+        if token.type in _DIRECTED and own:
+            token.attrs["dir"] = "auto"
+        if token.nesting > 0:
+            parents.append(token.type)
 
 
 def _fence(_self: Any, tokens: Sequence[Token], index: int, _options: Any, _env: Any) -> str:

@@ -24,7 +24,9 @@ TAGS = frozenset(
     {"a", "blockquote", "br", "code", "em", "h1", "h2", "h3", "h4", "h5", "h6", "hr", "li", "ol", "p", "pre", "s"}
     | {"strong", "table", "tbody", "td", "th", "thead", "tr", "ul"}
 )
-ATTRIBUTES = {"a": {"href"}, "code": {"class"}, "ol": {"start"}, "td": {"align"}, "th": {"align"}}
+_BLOCKS = frozenset({"blockquote", "h1", "h2", "h3", "h4", "h5", "h6", "li", "p", "td", "th"})
+ATTRIBUTES = {"a": {"href"}, "code": {"class"}, "ol": {"start"}, "pre": {"class"}, **{tag: {"dir"} for tag in _BLOCKS}}
+ATTRIBUTES |= {"td": {"align", "dir"}, "th": {"align", "dir"}}
 REL = "noopener noreferrer nofollow"
 _ADDED = frozenset({"rel", "target"})
 
@@ -77,8 +79,10 @@ def _attribute(tag: str, name: str, value: str) -> str | None:
     """The allowed value of an attribute, or None. nh3 by itself allows `title` and `lang` on all tags."""
     if name not in ATTRIBUTES.get(tag, ()) and name not in _ADDED:
         return None
+    if name == "dir":
+        return value if value == "auto" else None
     if name == "class":
-        return value if _CLASS.fullmatch(value) else None
+        return value if value == "math" or (tag == "code" and _CLASS.fullmatch(value)) else None
     if name == "align":
         return value if value in _ALIGN else None
     if name == "start":

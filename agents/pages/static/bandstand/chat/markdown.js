@@ -177,7 +177,7 @@ export function boundary(text) {
 function fragmentOf(html) {
   const template = document.createElement("template");
   template.innerHTML = html;
-  for (const pre of template.content.querySelectorAll("pre")) wrapCode(pre);
+  for (const pre of template.content.querySelectorAll("pre:not(.math)")) wrapCode(pre);
   for (const table of template.content.querySelectorAll("table")) wrapTable(table);
   return template.content;
 }

@@ -1,5 +1,6 @@
 // What an answer consists of: texts, and tool calls with their results.
 
+import { cutText } from "../shared/cut-text.js";
 import { element, icon, setText } from "../shared/dom.js";
 import { MarkdownView } from "./markdown.js";
 
@@ -120,7 +121,7 @@ class LongText {
     this.whole = text;
     this.more.hidden = text.length <= SHOWN_CHARS;
     setText(this.more, `Show all ${text.length.toLocaleString()} characters`);
-    setText(this.text, this.more.hidden ? text : `${text.slice(0, SHOWN_CHARS)}…`);
+    setText(this.text, this.more.hidden ? text : `${cutText(text, SHOWN_CHARS)}…`);
   }
 
   #showAll() {
@@ -134,10 +135,8 @@ class LongText {
 function gistOf(input) {
   const parsed = parse(input);
   if (typeof parsed !== "object" || parsed === null) return "";
-  return Object.values(parsed)
-    .map((value) => (typeof value === "string" ? value : JSON.stringify(value)))
-    .join(", ")
-    .slice(0, 200);
+  const values = Object.values(parsed).map((value) => (typeof value === "string" ? value : JSON.stringify(value)));
+  return cutText(values.join(", "), 200);
 }
 
 function pretty(value) {
