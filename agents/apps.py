@@ -2,7 +2,7 @@
 
 from django.apps import AppConfig
 
-from scheduling.registry import Job, register
+from foundation.job_registry import Job, register
 
 JOBS = (
     Job(
@@ -35,39 +35,25 @@ JOBS = (
         every_minutes=10,
     ),
     Job(
-        "delete full buckets",
-        "agents.tasks.purge_limits",
-        "Forgets limits that nobody has come near for a while.",
-        "rows deleted",
+        "delete slots of lost web processes",
+        "agents.ws.connection_slots.purge_lost_slots",
+        "Frees the websocket connections that ended web processes had counted.",
+        "slots deleted",
         every_minutes=10,
     ),
     Job(
-        "delete idempotency keys",
-        "agents.tasks.purge_idempotency",
-        "Forgets answers kept for repeated requests for 48 hours, and runners that are gone for a week.",
-        "answers forgotten",
+        "delete old completion requests",
+        "agents.tasks.purge_completions",
+        "Forgets after 48 hours by what repeated requests of OpenAI clients are recognized.",
+        "requests forgotten",
         every_minutes=60,
     ),
     Job(
-        "send waiting mail",
-        "agents.tasks.send_emails",
-        "Sends mail that could not be sent at once, and forgets mails after a month.",
-        "mails sent",
-        every_minutes=1,
-    ),
-    Job(
-        "delete old logins",
-        "agents.tasks.purge_logins",
-        "Forgets the logins of browsers that have ended: signed out by time.",
-        "logins forgotten",
-        cron="10 3 * * *",
-    ),
-    Job(
-        "delete old audit entries",
-        "agents.tasks.purge_audit",
-        "Forgets entries of the audit trail after the time that BANDSTAND_AUDIT_DAYS says, two years by default.",
-        "entries forgotten",
-        cron="20 3 * * *",
+        "delete old runners",
+        "agents.tasks.purge_runners",
+        "Forgets runners that are gone for a week.",
+        "runners forgotten",
+        every_minutes=60,
     ),
 )
 
@@ -80,19 +66,17 @@ class AgentsConfig(AppConfig):
 
     def ready(self) -> None:
         from accounts.audit import AuditTarget, register_audit_targets
-        from accounts.email_outbox import register_send_task
         from accounts.groups import register_group_guard
         from accounts.role_permissions import USE_CHAT
-        from agents import checks
+        from agents import health_checks
         from agents.permissions import role_permissions
         from agents.permissions.agents import refuse_if_agents_need
-        from agents.releases import checks as release_checks
-        from checks.registry import registry
-        from console.navigation import Entry, Link, register_entries, register_link
-        from rest.schema.registry import register_schema
+        from agents.releases import health_checks as release_checks
+        from console.navigation import Entry, NavigationLink, register_entries, register_link
+        from health_checks.registry import registry
+        from rest.schema.declarations import register_schema
 
         role_permissions.declare()
-        register_send_task("agents.tasks.send_emails")
         register_group_guard(refuse_if_agents_need)
         register_audit_targets(
             AuditTarget("agent", "agent", "admin:agents_agent_change"),
@@ -109,7 +93,7 @@ class AgentsConfig(AppConfig):
                 for noun in ("agents", "sessions", "messages", "feedback", "copies", "turns", "events", "me")
             )
         )
-        register_link(Link("Chat", "/", "chat", USE_CHAT))
+        register_link(NavigationLink("Chat", "/", "chat", USE_CHAT))
         register_entries(
             Entry("Conversations", 1, "Sessions", "agents.agentsession", "forum"),
             Entry("Conversations", 2, "Turns", "agents.turn", "sync_alt"),
@@ -120,6 +104,6 @@ class AgentsConfig(AppConfig):
             Entry("Operations", 1, "Runners", "agents.runner", "memory"),
             Entry("Operations", 4, "Bulk actions", "agents.bulkaction", "playlist_add_check"),
         )
-        registry.register(*checks.CHECKS, *release_checks.CHECKS)
+        registry.register(*health_checks.CHECKS, *release_checks.CHECKS)
         for job in JOBS:
             register(job)

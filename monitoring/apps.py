@@ -6,7 +6,7 @@ class MonitoringConfig(AppConfig):
     verbose_name = "Monitoring"
 
     def ready(self) -> None:
-        from checks.registry import registry
-        from monitoring import checks
+        from health_checks.registry import registry
+        from monitoring import health_checks
 
-        registry.register(*checks.CHECKS)
+        registry.register(*health_checks.CHECKS)

@@ -11,14 +11,14 @@ from typing import Any, Final
 from django.contrib.auth.models import AnonymousUser
 
 from accounts.models import AuditEntry, User
-from agents.checks import FAILED
+from agents.health_checks import FAILED
 from agents.models import Release, Turn
-from checks.check import Level, Link, Reader
-from checks.registry import registry
-from checks.run import FAULT_LABELS, CheckResult, run_checks
 from console.formatting import NOTHING
 from foundation.clock import now
 from foundation.ids import lowest_id
+from health_checks.check import Level, Link, Reader
+from health_checks.registry import registry
+from health_checks.run import FAULT_LABELS, CheckResult, run_checks
 from monitoring.charts import past_day
 
 ROWS: Final = 6

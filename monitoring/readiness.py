@@ -11,10 +11,10 @@ from django.db import DatabaseError, InterfaceError, connection
 from django.db.migrations.loader import MigrationLoader
 from django.db.migrations.recorder import MigrationRecorder
 
-from checks.check import Level, Reader
-from checks.registry import registry
-from checks.run import FAULT_LABELS, CheckResult, Fault, run_checks
 from foundation.clock import now
+from health_checks.check import Level, Reader
+from health_checks.registry import registry
+from health_checks.run import FAULT_LABELS, CheckResult, Fault, run_checks
 
 # Less than the timeout of probes (`bandstand.health`).
 CHECK_SECONDS: Final = 3.6

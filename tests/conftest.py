@@ -1,5 +1,6 @@
 """What every test may use."""
 
+import gc
 from collections import Counter
 from collections.abc import Iterator
 
@@ -69,3 +70,10 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     twice = [nodeid for nodeid, count in Counter(item.nodeid for item in items).items() if count > 1]
     assert not twice, f"of tests with one id a worker runs one: {twice}"
     items.sort(key=lambda item: rank_of(item.nodeid))
+
+
+def pytest_collection_finish() -> None:
+    """What was imported and collected lives until the end: the collector need not go through it again and again."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(20_000, 20, 20)

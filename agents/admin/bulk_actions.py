@@ -57,7 +57,7 @@ class BulkActionAdmin(ReadOnlyAdmin):
     def display_progress(self, bulk: BulkAction) -> str:
         return f"{bulk.done + bulk.refused:,} of {bulk.total:,}"
 
-    @admin.display(description="took")
+    @admin.display(description="duration")
     def display_duration(self, bulk: BulkAction) -> str:
         return format_duration(bulk.started_at, bulk.finished_at or now())
 

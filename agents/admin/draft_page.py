@@ -9,7 +9,7 @@ from django.db import transaction
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 
 from accounts.permissions import user_actor
-from agents.admin.drafts import DraftForm
+from agents.admin.draft_form import DraftForm
 from agents.admin.stored_configurations import (
     UnreadableConfiguration,
     compare_stored,

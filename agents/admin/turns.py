@@ -14,6 +14,7 @@ from django.utils.safestring import SafeString
 
 from accounts.users import find_users
 from agents.admin.actions import run_action
+from agents.admin.badges import status_badge
 from agents.admin.list_filters import (
     FINISHED,
     OPEN,
@@ -26,7 +27,6 @@ from agents.admin.list_filters import (
     UntilFilter,
     UserFilter,
 )
-from agents.admin.state_tags import status_badge
 from agents.admin.transcript.page import turn_page
 from agents.admin.turn_actions import CANCEL, FAIL, REQUEUE, RETRY
 from agents.models import Step, Turn
@@ -125,7 +125,7 @@ class TurnAdmin(KeysetAdmin):
     def agent(self, turn: Turn) -> str:
         return f"{turn.release.agent} #{turn.release.number}"
 
-    @admin.display(description="took")
+    @admin.display(description="duration")
     def display_duration(self, turn: Turn) -> str:
         return nowrap(format_duration(turn.started_at, turn.finished_at))
 

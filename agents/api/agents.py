@@ -10,7 +10,7 @@ from rest_framework.request import Request
 from accounts.actor import Scope
 from agents.models import Agent
 from agents.permissions.agents import access_agent, visible_agents
-from rest.paging import Order, limit_parameter, paginate
+from rest.pagination import Order, limit_parameter, paginate
 from rest.query_params import read_query, read_slug
 from rest.responses import json_response
 from rest.views import ApiView
@@ -18,7 +18,7 @@ from rest.views import ApiView
 ORDER = Order("agents", ("slug",))
 
 
-def agent_shape(agent: Agent) -> dict[str, Any]:
+def serialize_agent(agent: Agent) -> dict[str, Any]:
     """The JSON of an agent; `release` is the number of the release that new sessions get."""
     return {
         "slug": agent.slug,
@@ -38,7 +38,7 @@ class AgentsView(ApiView):
         actor = self.who()
         actor.require_scope(Scope.READ)
         rows = visible_agents(actor).select_related("live_release")
-        return json_response(paginate(self.http, rows, order=ORDER, shape=agent_shape, **query))
+        return json_response(paginate(self.http, rows, order=ORDER, shape=serialize_agent, **query))
 
 
 class AgentView(ApiView):
@@ -48,4 +48,4 @@ class AgentView(ApiView):
         read_query(self.http)
         actor = self.who()
         actor.require_scope(Scope.READ)
-        return json_response(agent_shape(access_agent(actor=actor, slug=read_slug("slug", slug))))
+        return json_response(serialize_agent(access_agent(actor=actor, slug=read_slug("slug", slug))))

@@ -11,11 +11,11 @@ from rest_framework.request import Request
 from accounts.actor import Scope
 from agents.sessions import read_window
 from markdown_rendering import render
-from rest.paging import limit_parameter
+from rest.pagination import limit_parameter
 from rest.query_params import read_id, read_query, uuid
 from rest.request_body import read_body
 from rest.responses import json_response
-from rest.serializers import Input, Text, read_input
+from rest.serializers import Input, TextField, read_input
 from rest.views import ApiView
 
 EXCHANGES = 30
@@ -26,7 +26,7 @@ MAX_RENDERED_CHARS = 100_000
 class NewText(Input):
     """The body of `RenderView`."""
 
-    text = Text()
+    text = TextField()
 
 
 class RenderView(ApiView):

@@ -15,14 +15,14 @@ from agents.relay import event_json
 from agents.sessions import EventPage, access_session, read_events, read_snapshot
 from foundation import strict_json
 from foundation.db_threads import in_db_thread
-from rest.media_types import EVENT_STREAM, JSON, asks_for_stream
-from rest.query_params import last_event_id, read_id, read_query, seq_parameter, whole_number
+from rest.content_negotiation import EVENT_STREAM, JSON, asks_for_stream
+from rest.query_params import bounded_integer, last_event_id, read_id, read_query, seq_parameter
 from rest.responses import text_response
 from rest.views import AsyncApiView
 
 DEFAULT_LIMIT, LARGEST_LIMIT = 100, 500
 
-_limit = whole_number(minimum=1, maximum=LARGEST_LIMIT)
+_limit = bounded_integer(minimum=1, maximum=LARGEST_LIMIT)
 
 
 class EventsView(AsyncApiView):

@@ -9,15 +9,15 @@ from django.http.response import HttpResponseBase
 from django.utils.http import content_disposition_header
 from rest_framework.request import Request
 
+from agents.domain.markdown_export import transcript_heading, transcript_message, transcript_name
 from agents.domain.serialization import Shape, message_shape, moment, session_shape, turn_shape
-from agents.domain.transcripts import transcript_heading, transcript_message, transcript_name
 from agents.models import Turn
 from agents.sessions import Export, begin_export
 from agents.sessions.export import PAGE_SIZE, read_messages, read_page
 from foundation import strict_json
 from foundation.clock import now
 from foundation.db_threads import in_db_thread
-from rest.media_types import JSON
+from rest.content_negotiation import JSON
 from rest.query_params import read_id, read_query
 from rest.views import AsyncApiView
 

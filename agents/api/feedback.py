@@ -10,7 +10,7 @@ from agents.sessions import give_feedback, withdraw_feedback
 from rest.query_params import read_id, read_query
 from rest.request_body import read_body
 from rest.responses import json_response, no_content
-from rest.serializers import Choice, Input, Text, read_input
+from rest.serializers import ChoiceField, Input, TextField, read_input
 from rest.views import ApiView
 
 VALUES = {"up": 1, "down": -1}
@@ -19,8 +19,8 @@ VALUES = {"up": 1, "down": -1}
 class NewFeedback(Input):
     """The body of a rating."""
 
-    value = Choice(choices=list(VALUES))
-    comment = Text(required=False)
+    value = ChoiceField(choices=list(VALUES))
+    comment = TextField(required=False)
 
 
 class FeedbackView(ApiView):

@@ -7,17 +7,17 @@ from rest_framework.request import Request
 
 from agents.api.sessions import session_response
 from agents.sessions import fork_session
-from rest.idempotency import Operation, run_once
+from rest.idempotency import IdempotentOperation, run_once
 from rest.query_params import read_id, read_query
 from rest.request_body import read_body
-from rest.serializers import Id, Input, read_input
+from rest.serializers import IdField, Input, read_input
 from rest.views import ApiView
 
 
 class NewFork(Input):
     """The body of a fork; without `after_turn` all finished turns are copied."""
 
-    after_turn = Id(required=False, allow_null=True)
+    after_turn = IdField(required=False, allow_null=True)
 
 
 class ForkView(ApiView):
@@ -32,4 +32,4 @@ class ForkView(ApiView):
         def run() -> HttpResponse:
             return session_response(fork_session(actor, session_id=session_uuid, after_turn=after_turn), status=201)
 
-        return run_once(self.http, Operation(actor, "fork_session", str(session_uuid), body), run)
+        return run_once(self.http, IdempotentOperation(actor, "fork_session", str(session_uuid), body), run)

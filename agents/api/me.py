@@ -28,10 +28,10 @@ class LimitsView(ApiView):
         actor.require_scope(Scope.READ)
         if actor.user_id is None:
             raise Unauthenticated
-        return json_response(limits_shape(remaining_limits(user_id=actor.user_id, key_id=actor.key_id)))
+        return json_response(serialize_limits(remaining_limits(user_id=actor.user_id, key_id=actor.key_id)))
 
 
-def limits_shape(limits: RemainingLimits) -> dict[str, Any]:
+def serialize_limits(limits: RemainingLimits) -> dict[str, Any]:
     """`rates` by name, `concurrency` by name; `spend` is null until there are budgets."""
     return {
         "rates": {remaining.rate.name.replace("-", "_"): _rate(remaining) for remaining in limits.rates},

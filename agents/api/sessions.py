@@ -21,12 +21,12 @@ from agents.sessions import (
 )
 from foundation.errors import InvalidInput
 from rest.etags import etag, expected_version
-from rest.idempotency import Operation, run_once
-from rest.paging import Order, limit_parameter, paginate
+from rest.idempotency import IdempotentOperation, run_once
+from rest.pagination import Order, limit_parameter, paginate
 from rest.query_params import read_id, read_query, search_text, slug
 from rest.request_body import read_body
 from rest.responses import json_response, no_content
-from rest.serializers import Id, Input, Object, Text, read_input
+from rest.serializers import IdField, Input, ObjectField, TextField, read_input
 from rest.views import ApiView
 
 # By the time of the last message; served by the index `session_of_user`.
@@ -37,17 +37,17 @@ MESSAGES = Order("messages", ("ordinal",))
 class NewSession(Input):
     """The body that creates a session."""
 
-    agent = Text()
-    title = Text(required=False)
-    metadata = Object(required=False)
+    agent = TextField()
+    title = TextField(required=False)
+    metadata = ObjectField(required=False)
 
 
 class SessionChange(Input):
     """The body that updates a session; absent fields stay as they are."""
 
-    title = Text(required=False)
-    metadata = Object(required=False)
-    head = Id(required=False)
+    title = TextField(required=False)
+    metadata = ObjectField(required=False)
+    head = IdField(required=False)
 
 
 def session_response(session: AgentSession, *, status: int = 200) -> HttpResponse:
@@ -86,7 +86,7 @@ class SessionsView(ApiView):
             )
             return session_response(session, status=201)
 
-        return run_once(self.http, Operation(actor, "create_session", "", body), run)
+        return run_once(self.http, IdempotentOperation(actor, "create_session", "", body), run)
 
 
 class SessionView(ApiView):

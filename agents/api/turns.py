@@ -18,12 +18,12 @@ from agents.http.streams import stream_response, wait_until_terminal
 from agents.models import Message, Turn
 from agents.sessions import UNSET, Accepted, accept_message, access_turn, cancel_turn, resume_position, session_messages
 from foundation.db_threads import in_db_thread
-from rest.idempotency import REPLAYED, Operation, read_key, run_once
-from rest.media_types import EVENT_STREAM, JSON, asks_for_stream
+from rest.content_negotiation import EVENT_STREAM, JSON, asks_for_stream
+from rest.idempotency import REPLAYED, IdempotentOperation, read_key, run_once
 from rest.query_params import last_event_id, read_id, read_query
 from rest.request_body import read_body
 from rest.responses import json_response
-from rest.serializers import Choice, Id, Input, Text, read_input
+from rest.serializers import ChoiceField, IdField, Input, TextField, read_input
 from rest.views import ApiView, AsyncApiView
 
 # Seconds. A client that wants to wait longer streams the events.
@@ -33,13 +33,13 @@ _WAIT = re.compile(r"(?:^|[,;\s])wait\s*=\s*\"?([0-9]{1,9})\"?(?:$|[,;\s])", re.
 _PRIORITIES = {priority.wire_name: priority for priority in Priority}
 
 
-class NewTurn(Input):
+class NewTurnInput(Input):
     """The body that creates a turn."""
 
-    input = Text()
-    parent = Id(required=False, allow_null=True)  # type: ignore[assignment]  # the framework takes fields off the class
-    when_busy = Choice(choices=[mode.value for mode in WhenBusy], required=False)
-    priority = Choice(choices=sorted(_PRIORITIES), required=False)
+    input = TextField()
+    parent = IdField(required=False, allow_null=True)  # type: ignore[assignment]  # the framework takes fields off the class
+    when_busy = ChoiceField(choices=[mode.value for mode in WhenBusy], required=False)
+    priority = ChoiceField(choices=sorted(_PRIORITIES), required=False)
 
 
 def wait_seconds(request: HttpRequest) -> int:
@@ -56,14 +56,14 @@ class TurnsView(AsyncApiView):
     async def post(self, _request: Request, session_id: str) -> HttpResponseBase:
         read_query(self.http)
         actor, session_uuid = self.who(), read_id("session_id", session_id)
-        key, data = read_key(self.http), read_input(NewTurn, read_body(self.http))
+        key, data = read_key(self.http), read_input(NewTurnInput, read_body(self.http))
         last_seen = last_event_id(self.http)
         # Every response shows the turn. Checked before the commit: a client refused after it would send again.
         actor.require_scope(Scope.READ)
         accepted = await in_db_thread(_accept, actor, session_uuid, data, key)
         headers = dict(REPLAYED) if accepted.replayed else {}
         if accepted.turn_id is None:
-            return json_response(_stored_shape(session_uuid, accepted), status=202, headers=headers)
+            return json_response(_serialize_stored(session_uuid, accepted), status=202, headers=headers)
         headers["Location"] = reverse("api:turn", args=[accepted.turn_id])
         if asks_for_stream(self.http):
             # The message came right before the event that `accepted.seq` names.
@@ -78,13 +78,13 @@ class TurnsView(AsyncApiView):
     async def _finished_or_accepted(
         self, actor: Actor, session_id: UUID, accepted: Accepted, turn_id: UUID, headers: dict[str, str]
     ) -> HttpResponse:
-        shape = await in_db_thread(_read_turn_shape, actor, turn_id)
+        shape = await in_db_thread(_read_turn, actor, turn_id)
         seconds = wait_seconds(self.http)
         if not seconds:
             return json_response(shape, status=202, headers=headers)
         if shape["status"] not in TERMINAL:
             await wait_until_terminal(session_id=session_id, turn_id=turn_id, after=accepted.seq, seconds=seconds)
-            shape = await in_db_thread(_read_turn_shape, actor, turn_id)
+            shape = await in_db_thread(_read_turn, actor, turn_id)
         headers["Preference-Applied"] = f"wait={seconds}"
         return json_response(shape, status=200 if shape["status"] in TERMINAL else 202, headers=headers)
 
@@ -94,7 +94,7 @@ class TurnView(ApiView):
 
     def get(self, _request: Request, turn_id: str) -> HttpResponse:
         read_query(self.http)
-        return json_response(_read_turn_shape(self.who(), read_id("turn_id", turn_id)))
+        return json_response(_read_turn(self.who(), read_id("turn_id", turn_id)))
 
 
 class CancelView(ApiView):
@@ -107,9 +107,9 @@ class CancelView(ApiView):
         read_input(Input, body)
 
         def run() -> HttpResponse:
-            return json_response(_turn_shape(cancel_turn(actor, turn_id=turn_uuid)))
+            return json_response(_serialize_turn(cancel_turn(actor, turn_id=turn_uuid)))
 
-        return run_once(self.http, Operation(actor, "cancel_turn", str(turn_uuid), body), run)
+        return run_once(self.http, IdempotentOperation(actor, "cancel_turn", str(turn_uuid), body), run)
 
 
 def _accept(actor: Actor, session_id: UUID, data: dict[str, Any], key: str | None) -> Accepted:
@@ -125,11 +125,11 @@ def _accept(actor: Actor, session_id: UUID, data: dict[str, Any], key: str | Non
     )
 
 
-def _read_turn_shape(actor: Actor, turn_id: UUID) -> dict[str, Any]:
-    return _turn_shape(access_turn(actor=actor, turn_id=turn_id))
+def _read_turn(actor: Actor, turn_id: UUID) -> dict[str, Any]:
+    return _serialize_turn(access_turn(actor=actor, turn_id=turn_id))
 
 
-def _turn_shape(turn: Turn) -> dict[str, Any]:
+def _serialize_turn(turn: Turn) -> dict[str, Any]:
     answer = None
     if turn.status in TERMINAL:
         answer = session_messages(turn.agent_session).filter(turn=turn, author=Message.Author.AGENT).first()
@@ -137,7 +137,7 @@ def _turn_shape(turn: Turn) -> dict[str, Any]:
     return turn_shape(turn, answer, position=position)
 
 
-def _stored_shape(session_id: UUID, accepted: Accepted) -> dict[str, Any]:
+def _serialize_stored(session_id: UUID, accepted: Accepted) -> dict[str, Any]:
     """The JSON for a message without a turn: a human answers in this session."""
     return {
         "id": None,

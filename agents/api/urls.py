@@ -13,7 +13,7 @@ from agents.api.me import LimitsView
 from agents.api.sessions import MessagesView, SessionsView, SessionView
 from agents.api.turns import CancelView, TurnsView, TurnView
 from rest.docs import DocsView, SchemaView
-from rest.not_found import not_found
+from rest.not_found import not_found_view
 
 app_name = "api"
 
@@ -37,5 +37,5 @@ urlpatterns = [
     path("v1/", include(_v1)),
     path("schema", SchemaView.as_view(), name="schema"),
     path("docs", DocsView.as_view(), name="docs"),
-    re_path("^", not_found),
+    re_path("^", not_found_view),
 ]

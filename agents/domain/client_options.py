@@ -12,8 +12,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from agents.domain.chat import JsonFormat, ToolSpec
 from agents.domain.message_parts import Part, plain_text
+from agents.domain.model_messages import JsonFormat, ToolSpec
 from foundation.errors import InvalidInput
 
 # Stands before a client's instructions where the release has instructions of its own.

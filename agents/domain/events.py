@@ -61,6 +61,10 @@ class MessageDelta(TypedDict):
     text: Annotated[str, "The next words of the answer."]
 
 
+class ReasoningDeltaData(TypedDict):
+    text: Annotated[str, "The next words of the model's reasoning."]
+
+
 class MessageRated(TypedDict):
     message: Id
     feedback: Feedback | None
@@ -155,6 +159,7 @@ class EventType(StrEnum):
     SESSION_UPDATED = "session.updated"
     MESSAGE_CREATED = "message.created"
     MESSAGE_DELTA = "message.delta"
+    REASONING_DELTA = "reasoning.delta"
     MESSAGE_COMPLETED = "message.completed"
     MESSAGE_RATED = "message.rated"
     TOOL_STARTED = "tool.started"
@@ -186,13 +191,14 @@ _DECLARATIONS = {
     _E.SESSION_UPDATED: _declare("The session is now like this: its title, its head, its settings.", SessionData),
     _E.MESSAGE_CREATED: _declare("Somebody wrote a message.", MessageData),
     _E.MESSAGE_DELTA: _declare("The turn goes on writing its answer.", MessageDelta),
+    _E.REASONING_DELTA: _declare("The model goes on reasoning, which is no part of its answer.", ReasoningDeltaData),
     _E.MESSAGE_COMPLETED: _declare("The whole answer, or what there is of one that broke off.", MessageData),
     _E.MESSAGE_RATED: _declare("The user rated an answer, or took the rating back.", MessageRated),
     _E.TOOL_STARTED: _declare("The turn calls a tool.", ToolStarted),
     _E.TOOL_FINISHED: _declare("The tool has answered.", ToolFinished),
     _E.TOOL_FAILED: _declare("The tool has failed; the model is told so and goes on.", ToolFailed),
     _E.MODEL_RETRYING: _declare(
-        "The model is asked once more: the text shown since the last tool call or result no longer counts.",
+        "The model is asked once more: what it showed since the last tool call or result no longer counts.",
         ModelRetrying,
     ),
     _E.TURN_QUEUED: _declare(

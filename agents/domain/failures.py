@@ -53,6 +53,7 @@ class ErrorClass(StrEnum):
     RATE_LIMIT = "rate_limit"
     CONTEXT_LENGTH = "context_length"
     CONTENT_FILTER = "content_filter"
+    EMPTY_ANSWER = "empty_answer"
     AUTH = "auth"
     BAD_REQUEST = "bad_request"
     TOOL_ERROR = "tool_error"
@@ -106,6 +107,14 @@ _FAILURES = {
         remedy="The provider refuses the question or its answer: ask otherwise. It is never rewritten silently.",
         status=400,
         recovery=Recovery.REFUSE,
+    ),
+    ErrorClass.EMPTY_ANSWER: Failure(
+        meaning="The model ended its answer without a word and without a call of a tool.",
+        user_message="The model gave no answer.",
+        remedy="The model said nothing: select all, Retry. If it always does, its steps show what came instead.",
+        status=502,
+        retry_suggested=True,
+        recovery=Recovery.RETRY,
     ),
     ErrorClass.AUTH: Failure(
         meaning="The key is wrong, or the account has no credit, quota or right to the model.",

@@ -8,13 +8,28 @@ from typing import Any
 from foundation.errors import InvalidInput, TooLarge
 
 MAX_TEXT_BYTES = 64 * 1024
+# Of the reasoning in one message.
+MAX_REASONING_BYTES = 256 * 1024
+REASONING_CUT = "\n\n(The rest of the reasoning was too long to keep.)"
+
+# Why a model stopped before its text was complete: a limit of tokens, or its provider since it repeated itself.
+CUT_REASONS = {
+    "length": "Cut off: the answer reached its limit of tokens.",
+    "repetition": "The model stopped because it repeated itself.",
+}
 
 Part = dict[str, Any]
 
 
-def text_part(text: str) -> Part:
-    """A part that is text."""
-    return {"type": "text", "text": text}
+def text_part(text: str, *, cut: str = "") -> Part:
+    """A part that is text. `cut`: why the model stopped before it was complete, see `CUT_REASONS`."""
+    part = {"type": "text", "text": text}
+    return {**part, "cut": cut} if cut else part
+
+
+def reasoning_part(text: str) -> Part:
+    """The reasoning of a model before its text: people may read it, but it is no part of the answer."""
+    return {"type": "reasoning", "text": text}
 
 
 def tool_call_part(*, call_id: str, name: str, arguments: str) -> Part:
@@ -29,7 +44,7 @@ def tool_result_part(*, call_id: str, content: str, is_error: bool, unknown: boo
 
 
 def plain_text(parts: Iterable[Mapping[str, Any]]) -> str:
-    """The text of a message: its text parts, joined."""
+    """The text of a message: its text parts, joined, without the model's reasoning."""
     return "".join(part["text"] for part in parts if part["type"] == "text")
 
 

@@ -15,7 +15,7 @@ from copy import deepcopy
 from typing import Any
 
 from agents.domain.events import EventType
-from agents.domain.message_parts import Part, text_part, tool_call_part, tool_result_part
+from agents.domain.message_parts import Part, reasoning_part, text_part, tool_call_part, tool_result_part
 from agents.domain.states import TERMINAL, StepStatus, TurnStatus
 
 Snapshot = dict[str, Any]
@@ -27,10 +27,9 @@ Apply = Callable[[Snapshot, Turn | None, Data], None]
 def show_event(parts: list[Part], event_type: str, data: Data) -> None:
     """Change `parts`, what a running turn has shown so far, as one of its events does; most events do not change it."""
     if event_type == EventType.MESSAGE_DELTA:
-        if parts and parts[-1]["type"] == "text":
-            parts[-1] = text_part(parts[-1]["text"] + data["text"])
-        else:
-            parts.append(text_part(data["text"]))
+        _extend(parts, text_part(data["text"]))
+    elif event_type == EventType.REASONING_DELTA:
+        _extend(parts, reasoning_part(data["text"]))
     elif event_type == EventType.TOOL_STARTED:
         parts.append(tool_call_part(call_id=data["call_id"], name=data["name"], arguments=data["arguments"]))
     elif event_type in (EventType.TOOL_FINISHED, EventType.TOOL_FAILED):
@@ -40,9 +39,16 @@ def show_event(parts: list[Part], event_type: str, data: Data) -> None:
             tool_result_part(call_id=data["call_id"], content=data["content"], is_error=failed, unknown=unknown)
         )
     elif event_type == EventType.MODEL_RETRYING:
-        # This is the text of the attempt that failed. Text before a tool call or its result is in the journal.
-        while parts and parts[-1]["type"] == "text":
+        # This is what the attempt that failed showed. What stands before a tool call or its result is in the journal.
+        while parts and parts[-1]["type"] in ("text", "reasoning"):
             parts.pop()
+
+
+def _extend(parts: list[Part], more: Part) -> None:
+    """Add the text of `more` to the last of `parts` if that has its type, else add `more` itself."""
+    if parts and parts[-1]["type"] == more["type"]:
+        more = {**more, "text": parts.pop()["text"] + more["text"]}
+    parts.append(more)
 
 
 def _session_updated(snapshot: Snapshot, _turn: Turn | None, data: Data) -> None:
@@ -117,6 +123,7 @@ _APPLIERS: dict[str, Apply] = {event_type.value: _status_change(event_type) for 
     EventType.MESSAGE_COMPLETED: _message_completed,
     EventType.MESSAGE_RATED: _message_rated,
     EventType.MESSAGE_DELTA: _extend_shown(EventType.MESSAGE_DELTA),
+    EventType.REASONING_DELTA: _extend_shown(EventType.REASONING_DELTA),
     EventType.TOOL_STARTED: _extend_shown(EventType.TOOL_STARTED),
     EventType.TOOL_FINISHED: _extend_shown(EventType.TOOL_FINISHED),
     EventType.TOOL_FAILED: _extend_shown(EventType.TOOL_FAILED),

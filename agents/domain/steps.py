@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any
 
-from agents.domain.message_parts import Part, text_part, tool_call_part, tool_result_part
+from agents.domain.message_parts import Part, reasoning_part, text_part, tool_call_part, tool_result_part
 from agents.domain.states import StepKind, StepStatus
 from agents.domain.usage import BilledUsage
 
@@ -21,8 +21,10 @@ NOT_RUN = "This call was not run: the turn was begun anew while it waited."
 
 @dataclass(frozen=True, slots=True)
 class StepRecord:
-    """One row of the journal. `result` of a model: `{"text", "tool_calls": [{"id", "name", "arguments"}]}`; of a tool:
-    `{"content", "is_error"}`. `name` is the tool's; of a model, the route that was asked; "" in a first intent."""
+    """One row of the journal. `result` of a model: `{"text", "tool_calls": [{"id", "name", "arguments"}]}`, and only if
+    there are any `reasoning`, `extra_fields` (those of `Finished`) and `finish_reason` (`length` or `repetition`); of a
+    tool: `{"content", "is_error"}`. `name` is the tool's; of a model, the route that was asked; "" in a first intent.
+    """
 
     number: int
     kind: StepKind
@@ -77,8 +79,12 @@ def message_parts(steps: Sequence[StepRecord]) -> list[Part]:
         if step.open or step.result is None:
             continue
         if step.kind is StepKind.MODEL:
-            if step.result["text"]:
-                parts.append(text_part(step.result["text"]))
+            if step.result.get("reasoning"):
+                parts.append(reasoning_part(step.result["reasoning"]))
+            # A turn that goes on with calls is not cut short by this.
+            text, cut = step.result["text"], "" if step.result["tool_calls"] else step.result.get("finish_reason", "")
+            if text or cut:
+                parts.append(text_part(text, cut=cut))
             parts.extend(
                 tool_call_part(call_id=call["id"], name=call["name"], arguments=call["arguments"])
                 for call in step.result["tool_calls"]
@@ -93,3 +99,25 @@ def message_parts(steps: Sequence[StepRecord]) -> list[Part]:
                 )
             )
     return parts
+
+
+def provider_extras(steps: Sequence[StepRecord]) -> dict[str, dict[str, Any]]:
+    """What came with the answers of these steps and goes back to the same route: `{"route", "reasoning", "fields"}` by
+    the `extras_key` of the first call of each. Answers without calls need none."""
+    extras: dict[str, dict[str, Any]] = {}
+    seen: dict[str, int] = {}
+    for step in steps:
+        if step.kind is not StepKind.MODEL or step.open or step.result is None:
+            continue
+        keys = [extras_key(call["id"], seen) for call in step.result["tool_calls"]]
+        reasoning, fields = step.result.get("reasoning") or "", step.result.get("extra_fields") or {}
+        if keys and (reasoning or fields):
+            extras[keys[0]] = {"route": step.name, "reasoning": reasoning, "fields": fields}
+    return extras
+
+
+def extras_key(call_id: str, seen: dict[str, int]) -> str:
+    """The key of a call in the extras of its message: its id, and a number where that id comes again, as it does with
+    servers that count from zero in every answer. `seen` counts the ids of the message so far."""
+    seen[call_id] = seen.get(call_id, 0) + 1
+    return call_id if seen[call_id] == 1 else f"{call_id}#{seen[call_id]}"

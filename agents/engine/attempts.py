@@ -9,6 +9,7 @@ import structlog
 
 from agents.domain.events import EventType, ModelRetrying
 from agents.domain.fallback import Attempt, FailedAttempt, GiveUp, Reason, next_attempt
+from agents.domain.message_parts import Part
 from agents.domain.states import StepStatus
 from agents.domain.steps import StepRecord
 from agents.domain.usage import FREE, BilledUsage
@@ -41,9 +42,9 @@ class Attempts:
         self._gave_up: Reason | None = None
 
     @property
-    def text(self) -> str:
-        """The text of the current call so far; "" when there is none."""
-        return self._call.text if self._call is not None else ""
+    def parts(self) -> list[Part]:
+        """What the current call has shown so far; nothing when there is none."""
+        return self._call.parts if self._call is not None else []
 
     async def ask(self, step: StepRecord) -> tuple[StepOutcome, Reply]:
         """The outcome of the attempt that succeeded, which is not written yet, and its answer; `step` is the open model
@@ -88,7 +89,7 @@ class Attempts:
         return await self._call.close() if self._call is not None else []
 
     def park(self, wait: Park, unsent: Sequence[NewEvent]) -> tuple[list[StepOutcome], list[NewEvent]]:
-        """The outcome of a call that was sent and must wait, and the event that drops its text; nothing if it was not
+        """The outcome of a call that was sent and must wait, and the event that drops its words; nothing if it was not
         sent."""
         call = self._call
         if call is None or not call.may_have_been_sent:
@@ -155,7 +156,7 @@ class Attempts:
 
 
 def _retrying_event(call: ModelCall, unsent: Sequence[NewEvent], *, route: str | None, reason: str) -> list[NewEvent]:
-    """The event that drops the text of a call; none when no text has reached the log."""
-    if len(call.text) <= sum(len(event.data["text"]) for event in unsent):
+    """The event that drops the words of a call; none when none have reached the log."""
+    if len(call.text) + len(call.reasoning) <= sum(len(event.data["text"]) for event in unsent):
         return []
     return [NewEvent(EventType.MODEL_RETRYING, ModelRetrying(step=call.step.number, route=route, reason=reason))]

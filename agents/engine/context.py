@@ -16,7 +16,7 @@ from agents.domain.states import StepKind, StepStatus
 from agents.domain.steps import StepRecord
 from agents.journal import sql
 from agents.journal.claims import Claim
-from agents.journal.connection import fetch
+from agents.journal.queries import fetch
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +66,11 @@ def load_context(claim: Claim, *, on: psycopg.Connection | None = None) -> TurnC
     policy = release.context_policy
     rows = fetch(sql.HISTORY, {"turn": claim.turn_id, "messages": policy.history_messages}, on=on)
     # A client's instructions are read with the turn that they were sent for.
-    messages = [Item(key, author, orjson.loads(parts)) for key, author, parts, _ in rows if author != "system"]
+    messages = [
+        Item(key, author, orjson.loads(parts), orjson.loads(extras) if extras is not None else None)
+        for key, author, parts, _, extras in rows
+        if author != "system"
+    ]
     return TurnContext(
         claim=claim,
         release=release,

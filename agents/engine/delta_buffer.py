@@ -1,11 +1,13 @@
-"""From the model's text to rows in the log: the first text at once, then with every tick."""
+"""From the model's text and reasoning to rows in the log: the first words at once, then with every tick."""
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
 
+from agents.domain.events import EventType, MessageDelta, ReasoningDeltaData
 from agents.engine.ticker import TICK_SECONDS, Ticker, TickSlot
+from agents.journal.fenced_writes import NewEvent
 
 FLUSH_SECONDS = TICK_SECONDS
 FLUSH_BYTES = 1024
@@ -14,19 +16,21 @@ _EPSILON_SECONDS = 0.001
 
 
 class DeltaBuffer:
-    """Gathers text and hands it to `flush`, never two flushes at a time.
+    """Gathers text and reasoning, in their order, and hands them to `flush`, never two flushes at a time. A flush takes
+    as much as is of one type.
 
     The first text goes out as soon as the event loop is free, which lets an answer that arrives whole be committed
     together with its end. A flush that fails is reported once, to `on_failed` and again by `close`.
     """
 
     def __init__(
-        self, flush: Callable[[str], Awaitable[object]], on_failed: Callable[[], object], ticker: Ticker
+        self, flush: Callable[[NewEvent], Awaitable[object]], on_failed: Callable[[], object], ticker: Ticker
     ) -> None:
-        self._flush_text = flush
+        self._flush = flush
         self._on_failed = on_failed
         self._loop = asyncio.get_running_loop()
-        self._pieces: list[str] = []
+        # Runs of one type: its pieces, joined when they are flushed.
+        self._runs: list[tuple[EventType, list[str]]] = []
         self._size = 0
         self._ticker = ticker
         self._timer: asyncio.Handle | TickSlot | None = None
@@ -35,9 +39,12 @@ class DeltaBuffer:
         self._error: BaseException | None = None
         self._closed = False
 
-    def feed(self, text: str) -> None:
-        """Add text; it is flushed `FLUSH_SECONDS` after the last flush at the latest."""
-        self._pieces.append(text)
+    def feed(self, text: str, event_type: EventType = EventType.MESSAGE_DELTA) -> None:
+        """Add text; it is flushed `FLUSH_SECONDS` after the last flush at the latest, unless text of another type comes
+        first."""
+        if not self._runs or self._runs[-1][0] is not event_type:
+            self._runs.append((event_type, []))
+        self._runs[-1][1].append(text)
         self._size += len(text)
         if self._task is not None or self._closed:
             return
@@ -47,8 +54,8 @@ class DeltaBuffer:
             self._timer.cancel()
             self._start()
 
-    async def close(self) -> str:
-        """Wait for the flush under way and return the text that was not flushed. Raises what a flush has raised."""
+    async def close(self) -> list[NewEvent]:
+        """Wait for the flush under way and return what was not flushed. Raises what a flush has raised."""
         self._closed = True
         if self._timer is not None:
             self._timer.cancel()
@@ -57,7 +64,10 @@ class DeltaBuffer:
             await asyncio.wait([self._task])
         if self._error is not None:
             raise self._error
-        return self._take_text()
+        unsent = []
+        while self._runs:
+            unsent.append(self._take())
+        return unsent
 
     def _schedule(self) -> None:
         due_at = self._last_flush_at + FLUSH_SECONDS
@@ -70,12 +80,12 @@ class DeltaBuffer:
 
     def _start(self) -> None:
         self._timer = None
-        self._task = self._loop.create_task(self._run(self._take_text()), name="flush")
+        self._task = self._loop.create_task(self._run(self._take()), name="flush")
 
-    async def _run(self, text: str) -> None:
+    async def _run(self, event: NewEvent) -> None:
         try:
             self._last_flush_at = self._loop.time()
-            await self._flush_text(text)
+            await self._flush(event)
         except BaseException as error:
             self._error = error
             self._closed = True
@@ -84,11 +94,12 @@ class DeltaBuffer:
                 raise
         finally:
             self._task = None
-        if self._pieces and not self._closed:
+        if self._runs and not self._closed:
             self._schedule()
 
-    def _take_text(self) -> str:
-        text = "".join(self._pieces)
-        self._pieces.clear()
-        self._size = 0
-        return text
+    def _take(self) -> NewEvent:
+        event_type, pieces = self._runs.pop(0)
+        text = "".join(pieces)
+        self._size -= len(text)
+        is_reasoning = event_type is EventType.REASONING_DELTA
+        return NewEvent(event_type, ReasoningDeltaData(text=text) if is_reasoning else MessageDelta(text=text))

@@ -13,7 +13,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 
-from agents.domain.events import EventType, MessageDelta
 from agents.engine.delta_buffer import DeltaBuffer
 from agents.engine.ticker import Ticker
 from agents.journal.claims import Claim
@@ -60,18 +59,18 @@ class BatchingDeltaWriter:
         self._single_writes: set[Task[None]] = set()
 
     def open_buffer(self, claim: Claim, on_failed: Callable[[], object]) -> DeltaBuffer:
-        """A buffer for the text of one model call, which it writes to the log of the turn; `on_failed` is called when a
-        write fails."""
+        """A buffer for the words of one model call, which it writes to the log of the turn; `on_failed` is called when
+        a write fails."""
         return DeltaBuffer(partial(self.write, claim), on_failed, self._ticker)
 
-    async def write(self, claim: Claim, text: str) -> None:
-        """Append a delta to the log of the turn, durably. Raises `LostTurn` and database errors.
+    async def write(self, claim: Claim, delta: NewEvent) -> None:
+        """Append `delta` to the log of the turn, durably. Raises `LostTurn` and database errors.
 
         A turn may call this again when its last delta is written. A caller that is cancelled still waits for the write:
         it cannot be undone, and no other write may overtake it.
         """
         done: Future[None] = asyncio.get_running_loop().create_future()
-        self._waiting.append(_Write(claim, NewEvent(EventType.MESSAGE_DELTA, MessageDelta(text=text)), done))
+        self._waiting.append(_Write(claim, delta, done))
         if self._writer is None or self._writer.done():
             self._writer = asyncio.create_task(self._drain(), name="deltas")
             self._writer.add_done_callback(self._on_drained)

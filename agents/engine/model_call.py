@@ -1,14 +1,17 @@
-"""One call of a model: its request, writing its text to the log, and its cost."""
+"""One call of a model: its request, writing its words to the log, and its cost."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, replace
 from typing import Any
 
-from agents.domain.events import EventType, MessageDelta
+import orjson
+
+from agents.domain.events import EventType
+from agents.domain.message_parts import CUT_REASONS, REASONING_CUT, Part, reasoning_part, text_part
 from agents.domain.steps import StepRecord
 from agents.domain.usage import BilledUsage
 from agents.engine.context import TurnContext
@@ -17,38 +20,59 @@ from agents.engine.ports import Services
 from agents.engine.progress import TurnProgress
 from agents.engine.prompt import assemble
 from agents.journal.fenced_writes import NewEvent
-from agents.llm.errors import ModelError
-from agents.llm.interface import Finished, FirstToken, ModelEvent, ToolCall, Usage, UsageUpdate
+from agents.llm.errors import EmptyAnswer, ModelError
+from agents.llm.interface import (
+    Finished,
+    FinishReason,
+    FirstToken,
+    ModelEvent,
+    ReasoningDelta,
+    TextDelta,
+    ToolCall,
+    Usage,
+    UsageUpdate,
+)
 from foundation.storable_text import storable_text
 
 # More than any model reads or writes; a hundred such calls still fit into a turn's columns, whatever a provider claims.
 MAX_TOKENS_PER_CALL = 20_000_000
 # The length of a step's columns for a tool's name and a call's id.
 MAX_NAME = 200
+# Of what a provider wants back with an answer.
+MAX_EXTRA_FIELDS_BYTES = 64 * 1024
+MAX_NOTES_BYTES = 4 * 1024
 
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """A complete answer. `unsent` are the deltas that the log does not have yet; `cut`: a token limit ended the
-    answer."""
+    """A complete answer. `unsent` are the deltas that the log does not have yet; `extra_fields` as in `Finished`."""
 
     text: str
+    reasoning: str
     unsent: Sequence[NewEvent]
     tool_calls: Sequence[ToolCall]
-    cut: bool
+    extra_fields: Mapping[str, Any]
+    finish_reason: FinishReason
     usage: BilledUsage
 
     @property
     def result(self) -> dict[str, Any]:
         """The `result` of its step."""
         calls = [{"id": call.id, "name": call.name, "arguments": call.arguments} for call in self.tool_calls]
-        return {"text": self.text, "tool_calls": calls} | ({"finish_reason": "length"} if self.cut else {})
+        result: dict[str, Any] = {"text": self.text, "tool_calls": calls}
+        if self.reasoning:
+            result["reasoning"] = self.reasoning
+        if self.extra_fields:
+            result["extra_fields"] = self.extra_fields
+        if self.finish_reason in CUT_REASONS:
+            result["finish_reason"] = self.finish_reason
+        return result
 
 
 class ModelCall:
     """The call of `route` that the open step `step` stands for; `ask` may be called once.
 
-    `may_have_been_sent`: an earlier claim may have made the call already. `on_lost` is called when its text cannot be
+    `may_have_been_sent`: an earlier claim may have made the call already. `on_lost` is called when its words cannot be
     written.
     """
 
@@ -71,7 +95,11 @@ class ModelCall:
         self._may_have_been_sent = may_have_been_sent
         self._on_lost = on_lost
         self._chunks: list[str] = []
+        self._reasoning: list[str] = []
+        # Bytes of reasoning that its message still takes; None until some comes.
+        self._reasoning_room: int | None = None
         self._characters = 0
+        self._notes: dict[str, Any] = {}
         # The last usage that the provider has reported.
         self._usage_update: UsageUpdate | None = None
         self._request_id: str | None = None
@@ -89,21 +117,32 @@ class ModelCall:
         return "".join(self._chunks)
 
     @property
+    def reasoning(self) -> str:
+        return "".join(self._reasoning)
+
+    @property
+    def parts(self) -> list[Part]:
+        """What the call has shown so far."""
+        text, reasoning = self.text, self.reasoning
+        return [*([reasoning_part(reasoning)] if reasoning else []), *([text_part(text)] if text else [])]
+
+    @property
     def details(self) -> dict[str, Any]:
-        """For `Step.details`: seconds to the first token, the provider's request id, cached tokens, as far as known."""
+        """For `Step.details`: seconds to the first token, the provider's request id, cached tokens, as far as known,
+        and what was odd about the answer."""
         details = {
             "first_token_seconds": self._first_token_seconds,
             "request_id": self._request_id,
             "cached_tokens": (self._usage_update.usage.cached_tokens or None) if self._usage_update else None,
         }
-        return {name: value for name, value in details.items() if value is not None}
+        return {name: value for name, value in details.items() if value is not None} | self._notes
 
     async def ask(self) -> Reply:
         """The answer. Raises `ModelError`, `Park`, `LimitReached`, and what writing to the log raises."""
         try:
             return await self._run()
         except ModelError as error:
-            if error.not_billed and not self._chunks and self._usage_update is None:
+            if error.not_billed and not self._chunks and not self._reasoning and self._usage_update is None:
                 self._may_have_been_sent = False
             self._request_id = error.request_id or self._request_id
             raise
@@ -117,7 +156,7 @@ class ModelCall:
             return []
         unsent = await self._buffer.close()
         self._buffer = None
-        return _delta(unsent)
+        return unsent
 
     def partial_cost(self) -> BilledUsage:
         """The usage of a call that has no answer, as far as its provider has reported it."""
@@ -137,16 +176,23 @@ class ModelCall:
             async for event in events:
                 finished = self._take(event, self._buffer) or finished
         assert finished is not None, "a stream ends with one Finished"
+        # An answer may be empty where a limit or one of the client's texts ended it before its first word.
+        is_cut = finished.finish_reason != "stop" or self._context.client.stop
+        if not finished.tool_calls and not is_cut and not self.text.strip():
+            raise EmptyAnswer
         return Reply(
             text=self.text,
+            reasoning=self.reasoning,
             unsent=await self.close(),
             tool_calls=tuple(map(_storable, finished.tool_calls[: 1 if self._context.client.one_call else None])),
-            cut=finished.finish_reason == "length",
+            extra_fields=self._take_extra_fields(finished.extra_fields),
+            finish_reason=finished.finish_reason,
             usage=self._price(finished.usage, finished.response_model),
         )
 
     def _take(self, event: ModelEvent, buffer: DeltaBuffer) -> Finished | None:
         if isinstance(event, Finished):
+            self._notes |= event.notes if _is_storable(event.notes, MAX_NOTES_BYTES) else {"notes_dropped": True}
             if event.usage is not None:
                 self._usage_update = UsageUpdate(event.usage, event.response_model)
             return event
@@ -156,15 +202,38 @@ class ModelCall:
             self._request_id = event.request_id
             self._first_token_seconds = round(asyncio.get_running_loop().time() - self._started_at, 3)
         else:
-            self._append(storable_text(event.text), buffer)
+            self._append(event, buffer)
         return None
 
-    def _append(self, text: str, buffer: DeltaBuffer) -> None:
-        self._chunks.append(text)
-        buffer.feed(text)
+    def _append(self, delta: TextDelta | ReasoningDelta, buffer: DeltaBuffer) -> None:
+        text = storable_text(delta.text)
+        if isinstance(delta, ReasoningDelta):
+            self._reason(text, buffer)
+        else:
+            self._chunks.append(text)
+            buffer.feed(text)
         # A provider that ignores every limit is stopped during its answer, not after it.
         self._characters += len(text)
         self._progress.check_length(self._characters)
+
+    def _reason(self, text: str, buffer: DeltaBuffer) -> None:
+        if self._reasoning_room is None:
+            self._reasoning_room = self._progress.reasoning_room
+        if self._reasoning_room < 0:
+            return
+        encoded = text.encode()
+        if len(encoded) > self._reasoning_room:
+            text = encoded[: self._reasoning_room].decode(errors="ignore") + REASONING_CUT
+        self._reasoning_room -= len(encoded)
+        self._reasoning.append(text)
+        buffer.feed(text, EventType.REASONING_DELTA)
+
+    def _take_extra_fields(self, fields: Mapping[str, Any]) -> Mapping[str, Any]:
+        """`fields`, unless a row cannot take them: then none, with a note."""
+        if _is_storable(fields, MAX_EXTRA_FIELDS_BYTES):
+            return fields
+        self._notes["extra_fields_dropped"] = True
+        return {}
 
     def _price(self, usage: Usage | None, response_model: str | None) -> BilledUsage:
         if usage is not None:
@@ -177,8 +246,15 @@ class ModelCall:
         return BilledUsage(usage.input_tokens, usage.output_tokens, cost) if usage else BilledUsage(cost_usd=cost)
 
 
-def _delta(text: str) -> list[NewEvent]:
-    return [NewEvent(EventType.MESSAGE_DELTA, MessageDelta(text=text))] if text else []
+def _is_storable(value: Mapping[str, Any], max_bytes: int) -> bool:
+    """Whether a row can take `value` as JSON: not too large, no lone surrogates, no NUL."""
+    if not value:
+        return True
+    try:
+        dumped = orjson.dumps(value)
+    except orjson.JSONEncodeError:
+        return False
+    return len(dumped) <= max_bytes and b"\\u0000" not in dumped
 
 
 def _storable(call: ToolCall) -> ToolCall:

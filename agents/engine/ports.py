@@ -8,11 +8,11 @@ from decimal import Decimal
 from typing import Protocol
 from uuid import UUID
 
-from agents.domain.chat import ToolSpec
 from agents.domain.fallback import ONE_ATTEMPT, Policy
+from agents.domain.model_messages import ToolSpec
 from agents.engine.delta_buffer import DeltaBuffer
 from agents.journal.claims import Claim
-from agents.llm.interface import LLM, Usage
+from agents.llm.interface import LLM, Deadlines, Usage
 
 
 class ModelGateway(Protocol):
@@ -21,6 +21,10 @@ class ModelGateway(Protocol):
     def resolve(self, route: str) -> tuple[LLM, str]:
         """The client for a route of a release, and the provider's name of the model. Raises `BadModelRequest` for a
         route that cannot be used here."""
+        ...
+
+    def deadlines(self, route: str) -> Deadlines:
+        """How long a call of a route may take."""
         ...
 
     async def window(self, route: str) -> int | None:
@@ -60,7 +64,7 @@ class DeltaWriter(Protocol):
     """Writes the text of model calls to the log."""
 
     def open_buffer(self, claim: Claim, on_failed: Callable[[], object]) -> DeltaBuffer:
-        """A buffer for the text of one model call; `on_failed` is called when a write to the log of the turn fails."""
+        """A buffer for the words of one model call; `on_failed` is called when a write to the log of the turn fails."""
         ...
 
 

@@ -6,10 +6,18 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from agents.domain.chat import ToolCall
-from agents.domain.message_parts import Part
+from agents.domain.message_parts import MAX_REASONING_BYTES, Part
+from agents.domain.model_messages import ToolCall
 from agents.domain.states import StepKind, StepStatus
-from agents.domain.steps import StepRecord, is_first_model_call, last_calls, message_parts, open_model_call, open_tools
+from agents.domain.steps import (
+    StepRecord,
+    is_first_model_call,
+    last_calls,
+    message_parts,
+    open_model_call,
+    open_tools,
+    provider_extras,
+)
 from agents.domain.usage import BilledUsage, sum_usage
 from agents.engine.context import TurnContext
 from agents.journal.fenced_writes import Intent, StepOutcome
@@ -39,6 +47,17 @@ class TurnProgress:
     def parts(self) -> list[Part]:
         """The results of the steps so far, as the parts of one message."""
         return message_parts(self._steps)
+
+    @property
+    def provider_extras(self) -> dict[str, dict[str, Any]]:
+        """What came with the answers so far and goes back to their routes."""
+        return provider_extras(self._steps)
+
+    @property
+    def reasoning_room(self) -> int:
+        """Bytes of reasoning that the message still takes; 0 when the steps so far have filled it."""
+        used = sum(len(part["text"].encode()) for part in self.parts if part["type"] == "reasoning")
+        return max(0, MAX_REASONING_BYTES - used)
 
     @property
     def open_steps(self) -> list[StepRecord]:

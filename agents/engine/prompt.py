@@ -31,13 +31,22 @@ async def assemble(context: TurnContext, progress: TurnProgress, services: Servi
     message_tokens = None if window is None else _message_tokens(window, tools, max_output_tokens)
     return ModelRequest(
         model=model,
-        messages=fit(blocks, context.history, progress.parts, message_tokens, estimate_tokens),
+        messages=fit(
+            blocks,
+            context.history,
+            progress.parts,
+            message_tokens,
+            estimate_tokens,
+            route=route,
+            work_extras=progress.provider_extras,
+        ),
         tools=tools,
         max_output_tokens=max_output_tokens,
         stop=client.stop,
         must_call=bool(forced),
         one_call=client.one_call,
         json=None if forced else client.json,
+        deadlines=services.models.deadlines(route),
     )
 
 

@@ -156,6 +156,7 @@ class TurnRun:
             message_id=new_id(),
             # An empty answer is an answer too: the turn ends with exactly one.
             parts=self._progress.parts or [text_part("")],
+            provider_extras=self._progress.provider_extras,
             data={"usage": self._progress.usage.shape},
             usage=self._progress.usage,
         )
@@ -190,8 +191,7 @@ class TurnRun:
         # A stop that arrives now is too late: if it cancelled this, nobody would end the turn.
         self._task = None
         unsent = await self._attempts.close()
-        text = self._attempts.text
-        parts = [*self._progress.parts, *([text_part(text)] if text else [])]
+        parts = [*self._progress.parts, *self._attempts.parts]
         error: dict[str, Any] | None = None
         error_id = None
         if error_class is not None:
@@ -208,6 +208,7 @@ class TurnRun:
             question_id=self._context.question_id,
             message_id=new_id(),
             parts=parts,
+            provider_extras=self._progress.provider_extras,
             partial=True,
             data={"usage": usage.shape} | ({"error": error} if error else {}),
             error_class=error_class or "",

@@ -21,8 +21,8 @@ from agents.sessions import access_turn, read_snapshot
 from foundation import strict_json
 from foundation.db_threads import DATABASE_FAULTS, in_db_thread
 from foundation.errors import BandstandError, NotFound, OurFault, Unavailable
+from rest.content_negotiation import EVENT_STREAM
 from rest.errors import ServerStops
-from rest.media_types import EVENT_STREAM
 
 HEARTBEAT_SECONDS = 15.0
 

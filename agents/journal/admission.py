@@ -11,7 +11,7 @@ import orjson
 from agents.domain.message_parts import Part
 from agents.domain.states import Priority, WhenBusy
 from agents.journal import sql
-from agents.journal.connection import fetch
+from agents.journal.queries import fetch
 
 
 @dataclass(frozen=True, slots=True)

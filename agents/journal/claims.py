@@ -9,7 +9,7 @@ from uuid import UUID
 import psycopg
 
 from agents.journal import sql
-from agents.journal.connection import fetch
+from agents.journal.queries import fetch
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,4 +1,5 @@
-"""Compaction: the deltas of finished turns become one row for each run, which names the first seq that it replaces."""
+"""Compaction: the deltas of finished turns become one row for each run of one type, which names the first seq that it
+replaces."""
 
 from __future__ import annotations
 
@@ -9,19 +10,19 @@ from django.db import connection, transaction
 from agents.journal.locked_writes import try_lock_session
 from agents.models import Turn
 
-# A run is a sequence of deltas of one turn and epoch with consecutive seqs. Its last row gets the text of all, the
-# others are deleted.
+# A run is a sequence of deltas of one type, turn and epoch with consecutive seqs. Its last row gets the text of all,
+# the others are deleted.
 COMPACT = """
 WITH deltas AS (
-    SELECT id, seq, coalesce(replaces_from, seq) AS first, epoch, data ->> 'text' AS text,
-           seq - row_number() OVER (PARTITION BY epoch ORDER BY seq) AS run
+    SELECT id, seq, coalesce(replaces_from, seq) AS first, type, epoch, data ->> 'text' AS text,
+           seq - row_number() OVER (PARTITION BY type, epoch ORDER BY seq) AS run
     FROM agents_event
-    WHERE agent_session_id = %(session)s AND turn_id = %(turn)s AND type = 'message.delta'
+    WHERE agent_session_id = %(session)s AND turn_id = %(turn)s AND type IN ('message.delta', 'reasoning.delta')
 ), runs AS (
     SELECT max(id) FILTER (WHERE seq = last) AS keep, array_agg(id) AS ids, min(first) AS first,
            string_agg(text, '' ORDER BY seq) AS text
-    FROM (SELECT *, max(seq) OVER (PARTITION BY epoch, run) AS last FROM deltas) d
-    GROUP BY epoch, run HAVING count(*) > 1
+    FROM (SELECT *, max(seq) OVER (PARTITION BY type, epoch, run) AS last FROM deltas) d
+    GROUP BY type, epoch, run HAVING count(*) > 1
 ), updated AS (
     UPDATE agents_event e SET replaces_from = r.first, data = jsonb_build_object('text', r.text)
     FROM runs r WHERE e.id = r.keep

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from uuid import UUID
 
-from agents.journal.connection import fetch
-from agents.journal.shapes import message_json
+from agents.journal.json_sql import message_json
+from agents.journal.queries import fetch
 from agents.models import AgentSession
 from foundation.ids import new_id
 
@@ -28,9 +28,10 @@ WITH copies AS (
     SELECT w.source, w.id, w.n, lag(w.id) OVER (ORDER BY w.n) AS parent
     FROM unnest(%(sources)s::uuid[], %(copies)s::uuid[]) WITH ORDINALITY AS w(source, id, n)
 ), m AS (
-    INSERT INTO agents_message (id, agent_session_id, ordinal, author, parts, turn_id, parent_id, partial,
-                                supplied_by_client, created_at)
-    SELECT w.id, %(session)s, w.n, m.author, m.parts, NULL, w.parent, m.partial, m.supplied_by_client, now()
+    INSERT INTO agents_message (id, agent_session_id, ordinal, author, parts, provider_extras, turn_id, parent_id,
+                                partial, supplied_by_client, created_at)
+    SELECT w.id, %(session)s, w.n, m.author, m.parts, m.provider_extras, NULL, w.parent, m.partial,
+           m.supplied_by_client, now()
     FROM copies w JOIN agents_message m ON m.id = w.source
     RETURNING id, ordinal, author, parts, parent_id, partial, created_at
 ), e AS (

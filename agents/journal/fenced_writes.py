@@ -18,7 +18,7 @@ from agents.domain.states import StepKind, StepStatus, TurnStatus, WaitReason
 from agents.domain.usage import BilledUsage
 from agents.journal import sql
 from agents.journal.claims import Claim
-from agents.journal.connection import fetch
+from agents.journal.queries import fetch
 from foundation.errors import BandstandError
 
 
@@ -66,13 +66,14 @@ class StepOutcome:
 @dataclass(frozen=True, slots=True)
 class TurnEnd:
     """How a turn ends. `question_id` is the message that it answers, `message_id` the id of its answer. Without `parts`
-    there is no answer, only the terminal status."""
+    there is no answer, only the terminal status. `provider_extras` are stored with the answer."""
 
     status: TurnStatus
     question_id: UUID
     message_id: UUID
     parts: Sequence[Part] = ()
     partial: bool = False
+    provider_extras: Mapping[str, Any] = field(default_factory=dict)
     data: Mapping[str, Any] = field(default_factory=dict)
     error_class: str = ""
     error_detail: str = ""
@@ -217,6 +218,7 @@ def finish(
             "message": end.message_id,
             "parts": _dump(end.parts) if end.parts else None,
             "partial": end.partial,
+            "provider_extras": _dump(end.provider_extras) if end.provider_extras else None,
             "end_data": _dump(end.data),
             "error_class": end.error_class,
             "error_detail": end.error_detail,

@@ -21,7 +21,7 @@ from agents.domain.message_parts import Part
 from agents.domain.replay import show_event
 from agents.domain.serialization import message_shape, moment, session_shape, turn_error
 from agents.domain.states import OWNED, PARKED, TERMINAL, StepKind, StepStatus, TurnStatus, WaitReason
-from agents.domain.steps import NOT_RUN
+from agents.domain.steps import NOT_RUN, StepRecord, provider_extras
 from agents.domain.usage import FREE, BilledUsage, costs_nothing
 from agents.journal import sql
 from agents.models import AgentSession, Event, Message, Release, Step, Turn
@@ -269,7 +269,21 @@ def _release_locked(session: AgentSession, turn: Turn) -> None:
 
 def _add_partial_answer_locked(session: AgentSession, turn: Turn, parts: list[Part]) -> Message:
     question = Message.objects.get(agent_session=session, turn=turn, author=Message.Author.USER)
-    message = Message(author=Message.Author.AGENT, parts=parts, turn=turn, parent=question, partial=True)
+    steps = Step.objects.filter(turn=turn, result__isnull=False).order_by("number")
+    extras = provider_extras(
+        [
+            StepRecord(step.number, StepKind(step.kind), StepStatus(step.status), step.name, result=step.result)
+            for step in steps
+        ]
+    )
+    message = Message(
+        author=Message.Author.AGENT,
+        parts=parts,
+        provider_extras=extras or None,
+        turn=turn,
+        parent=question,
+        partial=True,
+    )
     _insert_messages_locked(session, [message], as_head=session.head_message_id == question.pk)
     return message
 

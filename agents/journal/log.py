@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from uuid import UUID
 
-from agents.journal.connection import fetch
+from agents.journal.queries import fetch
 from agents.journal.sql import LOG
 
 

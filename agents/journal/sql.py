@@ -12,7 +12,7 @@ same transaction. Three rules hold everywhere below:
 NOTIFY is sent at commit and only says where to look; a lost one costs at most a poll of one second.
 """
 
-from agents.journal.shapes import MOMENT, message_json, session_json
+from agents.journal.json_sql import MOMENT, message_json, session_json
 
 EVENTS_CHANNEL = "bandstand_events"
 TURNS_CHANNEL = "bandstand_turns"
@@ -304,9 +304,10 @@ WITH s AS (
     FROM s WHERE t.id = %(turn)s
     RETURNING t.id, t.status, t.finished_at
 ), m AS (
-    INSERT INTO agents_message (id, agent_session_id, ordinal, author, parts, turn_id, parent_id, partial,
-                                supplied_by_client, created_at)
-    SELECT %(message)s, s.id, s.next_ordinal - 1, 'agent', %(parts)s, %(turn)s, %(question)s, %(partial)s, false, now()
+    INSERT INTO agents_message (id, agent_session_id, ordinal, author, parts, provider_extras, turn_id, parent_id,
+                                partial, supplied_by_client, created_at)
+    SELECT %(message)s, s.id, s.next_ordinal - 1, 'agent', %(parts)s, %(provider_extras)s::jsonb, %(turn)s,
+           %(question)s, %(partial)s, false, now()
     FROM s WHERE %(parts)s::jsonb IS NOT NULL
 ), e AS (
     INSERT INTO agents_event (agent_session_id, seq, turn_id, epoch, type, data)
@@ -338,11 +339,11 @@ CANCELLING = "SELECT id FROM agents_turn WHERE id = ANY(%(turns)s) AND status = 
 # was queued behind a running turn hangs on that turn's question, so each question brings its answer along. Everything
 # is carried through the recursion: looking it up again afterwards doubled the cost of a long conversation.
 HISTORY = """
-WITH RECURSIVE chain(id, author, parts, parent_id, turn_id, depth) AS (
-    SELECT m.id, m.author, m.parts, m.parent_id, m.turn_id, 0 FROM agents_message m
+WITH RECURSIVE chain(id, author, parts, provider_extras, parent_id, turn_id, depth) AS (
+    SELECT m.id, m.author, m.parts, m.provider_extras, m.parent_id, m.turn_id, 0 FROM agents_message m
     WHERE m.turn_id = %(turn)s AND m.author = 'user'
     UNION ALL
-    SELECT m.id, m.author, m.parts, m.parent_id, m.turn_id, c.depth + 2
+    SELECT m.id, m.author, m.parts, m.provider_extras, m.parent_id, m.turn_id, c.depth + 2
     FROM chain c JOIN agents_message m ON m.id = c.parent_id
     WHERE c.depth < 2 * %(messages)s
 ), aside AS (
@@ -355,11 +356,12 @@ SELECT h.id, h.author, h.parts::text,
        CASE WHEN h.depth = 0 THEN (
            SELECT jsonb_build_object('options', t.client_options, 'system', (
                SELECT m.parts FROM agents_message m WHERE m.id = (t.client_options ->> 'system')::uuid))::text
-           FROM agents_turn t WHERE t.id = %(turn)s AND t.client_options IS NOT NULL) END
+           FROM agents_turn t WHERE t.id = %(turn)s AND t.client_options IS NOT NULL) END,
+       h.provider_extras::text
 FROM (
-    SELECT id, author, parts, depth FROM chain
+    SELECT id, author, parts, provider_extras, depth FROM chain
     UNION ALL
-    SELECT a.id, a.author, a.parts, q.depth
+    SELECT a.id, a.author, a.parts, a.provider_extras, q.depth
     FROM aside q JOIN agents_message a ON a.turn_id = q.turn_id AND a.author = 'agent'
 ) h
 ORDER BY h.depth DESC

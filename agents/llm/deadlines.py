@@ -11,7 +11,7 @@ LATE_NEXT = "The model fell silent in the middle of its answer."
 LATE_TOTAL = "The model took too long for its answer."
 
 
-class Clock:
+class DeadlineClock:
     """The deadlines of one request, in the event loop's time.
 
     Silence is the time of waiting for the provider's next event: the time that our own code takes is not counted, and a

@@ -29,7 +29,7 @@ class ModelError(BandstandError):
         super().__init_subclass__(**kwargs)
         cls.code = f"model_{cls.error_class}"
         cls.retryable = cls.error_class.failure.recovery is Recovery.RETRY
-        if "words" not in vars(cls):
+        if "user_message" not in vars(cls):
             cls.user_message = cls.error_class.failure.user_message
 
     def __init__(
@@ -80,6 +80,10 @@ class ContentFiltered(ModelError):
     error_class = ErrorClass.CONTENT_FILTER
 
 
+class EmptyAnswer(ModelError):
+    error_class = ErrorClass.EMPTY_ANSWER
+
+
 class ModelAuthFailed(ModelError):
     error_class = ErrorClass.AUTH
 
@@ -105,6 +109,7 @@ BY_CLASS: dict[ErrorClass, type[ModelError]] = {
         ModelRateLimited,
         ContextTooLong,
         ContentFiltered,
+        EmptyAnswer,
         ModelAuthFailed,
         BadModelRequest,
         ToolFailed,

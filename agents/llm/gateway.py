@@ -7,11 +7,12 @@ from dataclasses import dataclass, field
 from decimal import Decimal
 
 from agents.domain.usage import FREE, costs_nothing
+from agents.llm.dialect_settings import Dialects
 from agents.llm.errors import BadModelRequest
-from agents.llm.interface import LLM, Usage
+from agents.llm.interface import LLM, Deadlines, Usage
+from agents.llm.model_catalog import Prices, Rates
 from agents.llm.offline import OfflineModel
 from agents.llm.openai import DEFAULT_BASE_URL, OpenAIConfig, OpenAIModel
-from agents.llm.prices import Prices, Rates
 from agents.llm.pydantic_ai import VendorConfig, VendorModel
 from agents.llm.routes import OFFLINE, OPENAI, VENDORS, route_error
 from foundation.http import GuardedClient, allowed_origin
@@ -26,6 +27,7 @@ class GatewayConfig:
     vendors: tuple[VendorConfig, ...] = ()
     offline_pace_seconds: float = 0
     prices: Mapping[str, Rates] = field(default_factory=dict)
+    dialects: Dialects = field(default_factory=Dialects)
 
 
 class Gateway:
@@ -39,7 +41,8 @@ class Gateway:
         base_url = config.openai_base_url or DEFAULT_BASE_URL
         self._client = client or GuardedClient(allow_origins=frozenset({allowed_origin(base_url)}))
         self._owns_client = client is None
-        openai = OpenAIModel(OpenAIConfig(api_key=config.openai_api_key, base_url=base_url), self._client)
+        self._dialects = config.dialects
+        openai = OpenAIModel(OpenAIConfig(config.openai_api_key, base_url, config.dialects), self._client)
         self._providers: dict[str, LLM] = {
             OFFLINE: OfflineModel(pace_seconds=config.offline_pace_seconds),
             OPENAI: openai,
@@ -59,6 +62,10 @@ class Gateway:
                 "The agent's model is not available here.", provider_detail=fault or f"route {route!r}"
             )
         return llm, model
+
+    def deadlines(self, route: str) -> Deadlines:
+        """How long a call of `route` may take."""
+        return self._dialects.deadlines_for(route)
 
     async def window(self, route: str) -> int | None:
         """Tokens that the model behind `route` can take, its answer among them; None if unknown.

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Mapping
 from dataclasses import dataclass, field
-from typing import Literal, Protocol
+from typing import Any, Literal, Protocol
 
-from agents.domain.chat import ChatMessage, JsonFormat, Role, ToolCall, ToolSpec
+from agents.domain.model_messages import ChatMessage, JsonFormat, MessageRole, ProviderExtras, ToolCall, ToolSpec
 
 __all__ = [
     "LLM",
@@ -16,9 +16,11 @@ __all__ = [
     "Finished",
     "FirstToken",
     "JsonFormat",
+    "MessageRole",
     "ModelEvent",
     "ModelRequest",
-    "Role",
+    "ProviderExtras",
+    "ReasoningDelta",
     "TextDelta",
     "ToolCall",
     "ToolSpec",
@@ -26,7 +28,8 @@ __all__ = [
     "UsageUpdate",
 ]
 
-FinishReason = Literal["stop", "tool_calls", "length"]
+# `length`: a limit of tokens ended the answer; `repetition`: the provider did, because the model repeated itself.
+FinishReason = Literal["stop", "tool_calls", "length", "repetition"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,12 +49,14 @@ class Deadlines:
 
 @dataclass(frozen=True, slots=True)
 class Usage:
-    """Tokens as the provider counts them. What it read from its cache, or wrote to it, is part of the input."""
+    """Tokens as the provider counts them. What it read from its cache, or wrote to it, is part of the input; its
+    reasoning is part of the output. None of the last three is reported by every provider: 0 then."""
 
     input_tokens: int
     output_tokens: int
     cached_tokens: int = 0
     cache_write_tokens: int = 0
+    reasoning_tokens: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,6 +95,13 @@ class TextDelta:
 
 
 @dataclass(frozen=True, slots=True)
+class ReasoningDelta:
+    """More of the model's reasoning, which is no part of the answer. Never empty."""
+
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
 class UsageUpdate:
     """The usage so far, sent before the end: it is billed if the answer breaks off."""
 
@@ -99,27 +111,31 @@ class UsageUpdate:
 
 @dataclass(frozen=True, slots=True)
 class Finished:
-    """The end of a complete answer. `usage` is None when the provider did not send any. The ids of the calls are
-    unique.
+    """The end of a complete answer, which may be empty: that is judged by the caller. `usage` is None when the provider
+    did not send any. The ids of the calls are unique.
 
-    With `length` the last call may be cut: its arguments are then no valid JSON.
+    With `length` the last call may be cut: its arguments are then no valid JSON. `extra_fields` are the `fields` of its
+    `ProviderExtras`. `notes` are for `Step.details`: what was odd about the answer or its request, such as
+    `unconfirmed_end`.
     """
 
     tool_calls: tuple[ToolCall, ...]
     usage: Usage | None
     finish_reason: FinishReason
     response_model: str | None
+    extra_fields: Mapping[str, Any] = field(default_factory=dict)
+    notes: Mapping[str, Any] = field(default_factory=dict)
 
 
-ModelEvent = FirstToken | TextDelta | UsageUpdate | Finished
+ModelEvent = FirstToken | TextDelta | ReasoningDelta | UsageUpdate | Finished
 
 
 class LLM(Protocol):
     """A model, or a family of models behind one address."""
 
     def stream(self, request: ModelRequest) -> AsyncGenerator[ModelEvent, None]:
-        """Ask once. One `FirstToken` before the first text or call, any number of `TextDelta` and `UsageUpdate`, then
-        exactly one `Finished`; or a `ModelError` at any point.
+        """Ask once. One `FirstToken` before the first text or call, any number of `TextDelta`, `ReasoningDelta` and
+        `UsageUpdate`, then exactly one `Finished`; or a `ModelError` at any point.
 
         Cancelling the task closes the provider's stream at once and re-raises `CancelledError`. A caller that leaves
         the loop early must close the generator (`contextlib.aclosing`), which has the same effect. Nothing is retried

@@ -69,6 +69,12 @@ class Migration(migrations.Migration):
             options={
                 "ordering": ["name"],
                 "permissions": [("publish_agent", "Can publish a release of an agent")],
+                "constraints": [
+                    models.CheckConstraint(
+                        condition=models.Q(("when_busy__in", ["enqueue", "reject", "interrupt"])),
+                        name="agent_when_busy_known",
+                    ),
+                ],
             },
         ),
         migrations.CreateModel(
@@ -110,6 +116,14 @@ class Migration(migrations.Migration):
             ],
             options={
                 "ordering": ["agent", "-number"],
+                "constraints": [
+                    models.CheckConstraint(
+                        condition=models.Q(("configuration__has_key", "schema")),
+                        name="release_configuration_has_schema",
+                    ),
+                    models.UniqueConstraint(fields=("agent", "number"), name="release_number_unique"),
+                    models.CheckConstraint(condition=models.Q(("number__gte", 1)), name="release_number_positive"),
+                ],
             },
         ),
         migrations.CreateModel(
@@ -176,6 +190,28 @@ class Migration(migrations.Migration):
                 "permissions": [
                     ("view_transcript", "Can read the transcripts of others"),
                     ("fork_agentsession", "Can fork the sessions of others"),
+                ],
+                "indexes": [
+                    models.Index(fields=["user", "listed", "-updated_at", "-id"], name="session_of_user"),
+                    models.Index(fields=["-created_at"], name="session_newest"),
+                    models.Index(fields=["agent", "id"], name="session_of_agent"),
+                    models.Index(fields=["release", "id"], name="session_of_release"),
+                    models.Index(
+                        condition=models.Q(("expires_at__isnull", False)), fields=["expires_at"], name="session_expiry"
+                    ),
+                ],
+                "constraints": [
+                    models.CheckConstraint(
+                        condition=models.Func(
+                            "controller",
+                            "next_seq",
+                            "next_ordinal",
+                            "open_turns",
+                            function="agents_session_row_check",
+                            output_field=models.BooleanField(),
+                        ),
+                        name="session_row_check",
+                    ),
                 ],
             },
         ),
@@ -350,6 +386,112 @@ class Migration(migrations.Migration):
                     ("requeue_turn", "Can take a turn away from its runner"),
                     ("fail_turn", "Can fail a turn"),
                 ],
+                "indexes": [
+                    models.Index(
+                        condition=models.Q(("status", "queued")), fields=["user", "priority", "id"], name="turn_queue"
+                    ),
+                    models.Index(
+                        condition=models.Q(("lease_expires_at__isnull", False)),
+                        fields=["user", "lease_expires_at"],
+                        name="turn_owned",
+                    ),
+                    models.Index(
+                        condition=models.Q(("finished_at__isnull", True), ("lease_expires_at__isnull", True)),
+                        fields=["deadline_at"],
+                        name="turn_due",
+                    ),
+                    models.Index(
+                        condition=models.Q(("status__in", ["waiting", "retry_wait"])),
+                        fields=["available_at"],
+                        name="turn_wait",
+                    ),
+                    models.Index(
+                        condition=models.Q(("finished_at__isnull", True)),
+                        fields=["agent_session", "ordinal"],
+                        name="turn_unfinished",
+                    ),
+                    models.Index(
+                        condition=models.Q(("compacted", False), ("finished_at__isnull", False)),
+                        fields=["finished_at"],
+                        name="turn_uncompacted",
+                    ),
+                    models.Index(
+                        condition=models.Q(("finished_at__isnull", False)),
+                        fields=["release", "id"],
+                        name="turn_of_release",
+                    ),
+                    models.Index(
+                        condition=models.Q(("finished_at__isnull", False)), fields=["user", "id"], name="turn_of_user"
+                    ),
+                    models.Index(
+                        condition=models.Q(
+                            (
+                                "status__in",
+                                [
+                                    agents.domain.states.TurnStatus["CANCELLED"],
+                                    agents.domain.states.TurnStatus["EXPIRED"],
+                                    agents.domain.states.TurnStatus["FAILED"],
+                                ],
+                            )
+                        ),
+                        fields=["id"],
+                        name="turn_ended_badly",
+                    ),
+                    models.Index(
+                        condition=models.Q(
+                            (
+                                "status__in",
+                                [
+                                    agents.domain.states.TurnStatus["CANCELLED"],
+                                    agents.domain.states.TurnStatus["EXPIRED"],
+                                    agents.domain.states.TurnStatus["FAILED"],
+                                ],
+                            )
+                        ),
+                        fields=["error_class", "id"],
+                        name="turn_of_error",
+                    ),
+                    models.Index(
+                        condition=models.Q(("error_id__isnull", False)), fields=["error_id"], name="turn_error"
+                    ),
+                    models.Index(
+                        condition=models.Q(("cost_usd__gte", Decimal("0.01"))), fields=["cost_usd"], name="turn_dear"
+                    ),
+                ],
+                "constraints": [
+                    models.UniqueConstraint(fields=("agent_session", "ordinal"), name="turn_ordinal_unique"),
+                    models.UniqueConstraint(
+                        condition=models.Q(("idempotency_key__isnull", False)),
+                        fields=("agent_session", "idempotency_key"),
+                        name="turn_key_unique",
+                    ),
+                    models.UniqueConstraint(
+                        condition=models.Q(
+                            (
+                                "status__in",
+                                [
+                                    agents.domain.states.TurnStatus["CANCELLING"],
+                                    agents.domain.states.TurnStatus["RUNNING"],
+                                ],
+                            )
+                        ),
+                        fields=("agent_session",),
+                        name="turn_one_owned_per_session",
+                    ),
+                    models.CheckConstraint(
+                        condition=models.Func(
+                            "status",
+                            "lease_expires_at",
+                            "finished_at",
+                            "available_at",
+                            "wait_reason",
+                            "error_class",
+                            function="agents_turn_row_check",
+                            output_field=models.BooleanField(),
+                        ),
+                        name="turn_row_check",
+                    ),
+                ],
             },
         ),
         migrations.CreateModel(
@@ -419,6 +561,19 @@ class Migration(migrations.Migration):
             ],
             options={
                 "ordering": ["turn", "number"],
+                "constraints": [
+                    models.UniqueConstraint(fields=("turn", "number"), name="step_number_unique"),
+                    models.CheckConstraint(
+                        condition=models.Func(
+                            "kind",
+                            "status",
+                            "finished_at",
+                            function="agents_step_row_check",
+                            output_field=models.BooleanField(),
+                        ),
+                        name="step_row_check",
+                    ),
+                ],
             },
         ),
         migrations.CreateModel(
@@ -437,6 +592,7 @@ class Migration(migrations.Migration):
                     ),
                 ),
                 ("parts", models.JSONField(default=list)),
+                ("provider_extras", models.JSONField(null=True)),
                 (
                     "partial",
                     models.BooleanField(default=False, help_text="Cut short by a stop, an interruption or an error."),
@@ -477,6 +633,27 @@ class Migration(migrations.Migration):
             ],
             options={
                 "ordering": ["agent_session", "ordinal"],
+                "constraints": [
+                    models.UniqueConstraint(fields=("agent_session", "ordinal"), name="message_ordinal_unique"),
+                    models.UniqueConstraint(
+                        condition=models.Q(("author", "agent")), fields=("turn",), name="message_one_answer_per_turn"
+                    ),
+                    models.UniqueConstraint(
+                        condition=models.Q(("idempotency_key__isnull", False)),
+                        fields=("agent_session", "idempotency_key"),
+                        name="message_key_unique",
+                    ),
+                    models.CheckConstraint(
+                        condition=models.Func(
+                            "author",
+                            "id",
+                            "parent",
+                            function="agents_message_row_check",
+                            output_field=models.BooleanField(),
+                        ),
+                        name="message_row_check",
+                    ),
+                ],
             },
         ),
         migrations.CreateModel(
@@ -512,6 +689,16 @@ class Migration(migrations.Migration):
             ],
             options={
                 "ordering": ["agent_session", "seq"],
+                "constraints": [
+                    models.UniqueConstraint(fields=("agent_session", "seq"), name="event_seq_unique"),
+                    models.UniqueConstraint(
+                        condition=models.Q(
+                            ("type__in", ["turn.cancelled", "turn.completed", "turn.expired", "turn.failed"])
+                        ),
+                        fields=("turn",),
+                        name="event_one_end_per_turn",
+                    ),
+                ],
             },
         ),
         migrations.CreateModel(
@@ -673,259 +860,6 @@ class Migration(migrations.Migration):
                     models.CheckConstraint(condition=models.Q(("value__in", [1, -1])), name="feedback_value_known"),
                 ],
             },
-        ),
-        migrations.AddConstraint(
-            model_name="release",
-            constraint=models.CheckConstraint(
-                condition=models.Q(("configuration__has_key", "schema")), name="release_configuration_has_schema"
-            ),
-        ),
-        migrations.AddConstraint(
-            model_name="release",
-            constraint=models.UniqueConstraint(fields=("agent", "number"), name="release_number_unique"),
-        ),
-        migrations.AddConstraint(
-            model_name="release",
-            constraint=models.CheckConstraint(condition=models.Q(("number__gte", 1)), name="release_number_positive"),
-        ),
-        migrations.AddIndex(
-            model_name="agentsession",
-            index=models.Index(fields=["user", "listed", "-updated_at", "-id"], name="session_of_user"),
-        ),
-        migrations.AddIndex(
-            model_name="agentsession",
-            index=models.Index(fields=["-created_at"], name="session_newest"),
-        ),
-        migrations.AddIndex(
-            model_name="agentsession",
-            index=models.Index(fields=["agent", "id"], name="session_of_agent"),
-        ),
-        migrations.AddIndex(
-            model_name="agentsession",
-            index=models.Index(fields=["release", "id"], name="session_of_release"),
-        ),
-        migrations.AddIndex(
-            model_name="agentsession",
-            index=models.Index(
-                condition=models.Q(("expires_at__isnull", False)), fields=["expires_at"], name="session_expiry"
-            ),
-        ),
-        migrations.AddConstraint(
-            model_name="agentsession",
-            constraint=models.CheckConstraint(
-                condition=models.Func(
-                    "controller",
-                    "next_seq",
-                    "next_ordinal",
-                    "open_turns",
-                    function="agents_session_row_check",
-                    output_field=models.BooleanField(),
-                ),
-                name="session_row_check",
-            ),
-        ),
-        migrations.AddConstraint(
-            model_name="agent",
-            constraint=models.CheckConstraint(
-                condition=models.Q(("when_busy__in", ["enqueue", "reject", "interrupt"])), name="agent_when_busy_known"
-            ),
-        ),
-        migrations.AddIndex(
-            model_name="turn",
-            index=models.Index(
-                condition=models.Q(("status", "queued")), fields=["user", "priority", "id"], name="turn_queue"
-            ),
-        ),
-        migrations.AddIndex(
-            model_name="turn",
-            index=models.Index(
-                condition=models.Q(("lease_expires_at__isnull", False)),
-                fields=["user", "lease_expires_at"],
-                name="turn_owned",
-            ),
-        ),
-        migrations.AddIndex(
-            model_name="turn",
-            index=models.Index(
-                condition=models.Q(("finished_at__isnull", True), ("lease_expires_at__isnull", True)),
-                fields=["deadline_at"],
-                name="turn_due",
-            ),
-        ),
-        migrations.AddIndex(
-            model_name="turn",
-            index=models.Index(
-                condition=models.Q(("status__in", ["waiting", "retry_wait"])), fields=["available_at"], name="turn_wait"
-            ),
-        ),
-        migrations.AddIndex(
-            model_name="turn",
-            index=models.Index(
-                condition=models.Q(("finished_at__isnull", True)),
-                fields=["agent_session", "ordinal"],
-                name="turn_unfinished",
-            ),
-        ),
-        migrations.AddIndex(
-            model_name="turn",
-            index=models.Index(
-                condition=models.Q(("compacted", False), ("finished_at__isnull", False)),
-                fields=["finished_at"],
-                name="turn_uncompacted",
-            ),
-        ),
-        migrations.AddIndex(
-            model_name="turn",
-            index=models.Index(
-                condition=models.Q(("finished_at__isnull", False)), fields=["release", "id"], name="turn_of_release"
-            ),
-        ),
-        migrations.AddIndex(
-            model_name="turn",
-            index=models.Index(
-                condition=models.Q(("finished_at__isnull", False)), fields=["user", "id"], name="turn_of_user"
-            ),
-        ),
-        migrations.AddIndex(
-            model_name="turn",
-            index=models.Index(
-                condition=models.Q(
-                    (
-                        "status__in",
-                        [
-                            agents.domain.states.TurnStatus["CANCELLED"],
-                            agents.domain.states.TurnStatus["EXPIRED"],
-                            agents.domain.states.TurnStatus["FAILED"],
-                        ],
-                    )
-                ),
-                fields=["id"],
-                name="turn_ended_badly",
-            ),
-        ),
-        migrations.AddIndex(
-            model_name="turn",
-            index=models.Index(
-                condition=models.Q(
-                    (
-                        "status__in",
-                        [
-                            agents.domain.states.TurnStatus["CANCELLED"],
-                            agents.domain.states.TurnStatus["EXPIRED"],
-                            agents.domain.states.TurnStatus["FAILED"],
-                        ],
-                    )
-                ),
-                fields=["error_class", "id"],
-                name="turn_of_error",
-            ),
-        ),
-        migrations.AddIndex(
-            model_name="turn",
-            index=models.Index(condition=models.Q(("error_id__isnull", False)), fields=["error_id"], name="turn_error"),
-        ),
-        migrations.AddIndex(
-            model_name="turn",
-            index=models.Index(
-                condition=models.Q(("cost_usd__gte", Decimal("0.01"))), fields=["cost_usd"], name="turn_dear"
-            ),
-        ),
-        migrations.AddConstraint(
-            model_name="turn",
-            constraint=models.UniqueConstraint(fields=("agent_session", "ordinal"), name="turn_ordinal_unique"),
-        ),
-        migrations.AddConstraint(
-            model_name="turn",
-            constraint=models.UniqueConstraint(
-                condition=models.Q(("idempotency_key__isnull", False)),
-                fields=("agent_session", "idempotency_key"),
-                name="turn_key_unique",
-            ),
-        ),
-        migrations.AddConstraint(
-            model_name="turn",
-            constraint=models.UniqueConstraint(
-                condition=models.Q(
-                    (
-                        "status__in",
-                        [agents.domain.states.TurnStatus["CANCELLING"], agents.domain.states.TurnStatus["RUNNING"]],
-                    )
-                ),
-                fields=("agent_session",),
-                name="turn_one_owned_per_session",
-            ),
-        ),
-        migrations.AddConstraint(
-            model_name="turn",
-            constraint=models.CheckConstraint(
-                condition=models.Func(
-                    "status",
-                    "lease_expires_at",
-                    "finished_at",
-                    "available_at",
-                    "wait_reason",
-                    "error_class",
-                    function="agents_turn_row_check",
-                    output_field=models.BooleanField(),
-                ),
-                name="turn_row_check",
-            ),
-        ),
-        migrations.AddConstraint(
-            model_name="step",
-            constraint=models.UniqueConstraint(fields=("turn", "number"), name="step_number_unique"),
-        ),
-        migrations.AddConstraint(
-            model_name="step",
-            constraint=models.CheckConstraint(
-                condition=models.Func(
-                    "kind",
-                    "status",
-                    "finished_at",
-                    function="agents_step_row_check",
-                    output_field=models.BooleanField(),
-                ),
-                name="step_row_check",
-            ),
-        ),
-        migrations.AddConstraint(
-            model_name="message",
-            constraint=models.UniqueConstraint(fields=("agent_session", "ordinal"), name="message_ordinal_unique"),
-        ),
-        migrations.AddConstraint(
-            model_name="message",
-            constraint=models.UniqueConstraint(
-                condition=models.Q(("author", "agent")), fields=("turn",), name="message_one_answer_per_turn"
-            ),
-        ),
-        migrations.AddConstraint(
-            model_name="message",
-            constraint=models.UniqueConstraint(
-                condition=models.Q(("idempotency_key__isnull", False)),
-                fields=("agent_session", "idempotency_key"),
-                name="message_key_unique",
-            ),
-        ),
-        migrations.AddConstraint(
-            model_name="message",
-            constraint=models.CheckConstraint(
-                condition=models.Func(
-                    "author", "id", "parent", function="agents_message_row_check", output_field=models.BooleanField()
-                ),
-                name="message_row_check",
-            ),
-        ),
-        migrations.AddConstraint(
-            model_name="event",
-            constraint=models.UniqueConstraint(fields=("agent_session", "seq"), name="event_seq_unique"),
-        ),
-        migrations.AddConstraint(
-            model_name="event",
-            constraint=models.UniqueConstraint(
-                condition=models.Q(("type__in", ["turn.cancelled", "turn.completed", "turn.expired", "turn.failed"])),
-                fields=("turn",),
-                name="event_one_end_per_turn",
-            ),
         ),
         migrations.RunSQL(TURN_GUARD, TURN_GUARD_BACK),
         migrations.RunSQL(RELEASE_GUARD, RELEASE_GUARD_BACK),

@@ -90,6 +90,9 @@ class Message(models.Model):
     ordinal = models.IntegerField()
     author = models.CharField(max_length=6, choices=Author.choices)
     parts = models.JSONField(default=list)
+    # What came with an agent's answers and goes back to their providers (`agents.domain.steps.provider_extras`), and to
+    # nobody else.
+    provider_extras = models.JSONField(null=True)
     # No database constraints below: the rows are written or read under the session's lock by the same statement, and a
     # constraint would lock a shared row once more on the hot path.
     turn = models.ForeignKey("Turn", null=True, on_delete=models.CASCADE, db_constraint=False, related_name="messages")

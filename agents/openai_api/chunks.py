@@ -34,6 +34,8 @@ class CompletionHead:
         message: Shape = {"role": "assistant", "content": result.text, "refusal": None}
         if result.calls:
             message |= {"content": result.text or None, "tool_calls": [_call(call) for call in result.calls]}
+        if result.reasoning:
+            message["reasoning_content"] = result.reasoning
         choice = {"index": 0, "message": message, "logprobs": None, "finish_reason": finish_reason(result)}
         return self._shape("chat.completion", [choice]) | {"usage": usage(result)}
 
@@ -55,7 +57,8 @@ def sse_event(shape: Shape) -> bytes:
 
 
 def finish_reason(result: CompletionResult) -> FinishReason:
-    """OpenAI's `finish_reason` for a completed turn."""
+    """OpenAI's `finish_reason` for a completed turn; its set is closed, so an answer that repeated itself has the
+    `length` of one that was cut off."""
     if result.cut:
         return "length"
     return "tool_calls" if result.calls else "stop"

@@ -14,7 +14,7 @@ from foundation import strict_json
 from foundation.errors import BandstandError, Conflict, Unavailable
 from foundation.problems import retry_after_header
 from rest.errors import InvalidFields
-from rest.problems import classify_error, http_status, mark_logged
+from rest.problem_responses import classify_error, http_status, mark_logged
 
 
 class HumanAnswers(Conflict):
@@ -36,7 +36,7 @@ class AnswerRestarted(Unavailable):
     retryable = False
 
 
-class TurnEnded(BandstandError):
+class CompletionFailed(BandstandError):
     """The turn ended without an answer."""
 
     code = "turn_failed"
@@ -63,7 +63,7 @@ def openai_error_response(error: Exception, *, actor: str | None, method: str, p
     """The response for `error`, which is logged here."""
     classified = (
         error
-        if isinstance(error, TurnEnded)
+        if isinstance(error, CompletionFailed)
         else classify_error(error, actor=actor, method=method, path=path, status=_status)
     )
     status = _status(classified)
@@ -85,7 +85,7 @@ def openai_error_body(error: BandstandError | None) -> dict[str, Any]:
     message, pointer = error.detail, error.pointer
     if isinstance(error, InvalidFields) and error.faults:
         pointer, _, message = error.faults[0]
-    code = error.own_code if isinstance(error, TurnEnded) else error.code
+    code = error.own_code if isinstance(error, CompletionFailed) else error.code
     return _shape(message, _status(error), "invalid_api_key" if code == "unauthenticated" else code, _param(pointer))
 
 
@@ -97,7 +97,7 @@ def _shape(message: str, status: int, code: str, param: str | None) -> dict[str,
 def _status(error: BandstandError | None) -> int:
     if error is None:
         return 500
-    if isinstance(error, TurnEnded):
+    if isinstance(error, CompletionFailed):
         return error.status
     status = http_status(error)
     # OpenAI's clients expect 400 for invalid input.

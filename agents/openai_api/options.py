@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from agents.domain.chat import JsonFormat
 from agents.domain.client_options import ClientOptions
+from agents.domain.model_messages import JsonFormat
 from agents.openai_api.tools import BAD_NAME, NAME, read_description, read_flag, read_tool_offer
 from foundation.errors import InvalidInput
 

@@ -6,7 +6,7 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
-from agents.domain.chat import ToolSpec
+from agents.domain.model_messages import ToolSpec
 from foundation.errors import InvalidInput
 
 MAX_TOOLS = 128

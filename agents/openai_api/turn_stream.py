@@ -25,39 +25,52 @@ _TOOLS = frozenset({EventType.TOOL_STARTED, EventType.TOOL_FINISHED, EventType.T
 
 @dataclass(frozen=True, slots=True)
 class TurnUpdate:
-    """The news of one wait. `restarted`: earlier text is void, or missing in the log. `retracted`: text of an earlier
-    update is void, and `text` replaces it. `result`: the turn has ended."""
+    """The news of one wait; `reasoning` came before `text`. `restarted`: earlier text is void, or missing in the log.
+    `retracted`: text of an earlier update is void, and `text` replaces it. `result`: the turn has ended. Reasoning may
+    become void without a word."""
 
     text: str = ""
+    reasoning: str = ""
     restarted: bool = False
     retracted: bool = False
     result: CompletionResult | None = None
 
+    @property
+    def has_words(self) -> bool:
+        return bool(self.text or self.reasoning)
+
 
 @dataclass(slots=True)
 class _PendingText:
-    """Received text that is not delivered yet; since the last tool call it is provisional and may be retracted."""
+    """Received text that is not delivered yet; since the last tool call it is provisional and may be retracted. The
+    same for reasoning."""
 
     final: list[str] = field(default_factory=list)
     provisional: list[str] = field(default_factory=list)
+    final_reasoning: list[str] = field(default_factory=list)
+    provisional_reasoning: list[str] = field(default_factory=list)
     # Whether some of the text since the last tool call was delivered.
     was_sent: bool = False
 
     def finalize(self) -> None:
         self.final += self.provisional
-        self.provisional, self.was_sent = [], False
+        self.final_reasoning += self.provisional_reasoning
+        self.provisional, self.provisional_reasoning, self.was_sent = [], [], False
 
     def drop(self) -> bool:
-        """Drop the text since the last tool call; return whether some of it was delivered."""
+        """Drop text and reasoning since the last tool call; return whether some of the text was delivered."""
         was_sent, self.was_sent = self.was_sent, False
-        self.provisional = []
+        self.provisional, self.provisional_reasoning = [], []
         return was_sent
 
-    def take(self) -> str:
+    def take(self) -> tuple[str, str]:
+        """The text and the reasoning."""
         self.was_sent = self.was_sent or bool(self.provisional)
         text = "".join((*self.final, *self.provisional))
+        reasoning = "".join((*self.final_reasoning, *self.provisional_reasoning))
         self.final, self.provisional = [], []
-        return text
+        self.final_reasoning, self.provisional_reasoning = [], []
+        return text, reasoning
 
 
 class TurnFollower:
@@ -114,7 +127,7 @@ class TurnFollower:
             await self._apply(event)
         if result is None and events[-1].seq < self._caught_up_seq:
             return TurnUpdate()
-        update = TurnUpdate(self._pending.take(), self._restarted, self._retracted, result)
+        update = TurnUpdate(*self._pending.take(), self._restarted, self._retracted, result)
         self._restarted = self._retracted = False
         return update
 
@@ -122,6 +135,8 @@ class TurnFollower:
         if event.type == EventType.MESSAGE_DELTA:
             self._pending.provisional.append(orjson.loads(event.data)["text"])
             self._has_text = True
+        elif event.type == EventType.REASONING_DELTA:
+            self._pending.provisional_reasoning.append(orjson.loads(event.data)["text"])
         elif event.type in _TOOLS:
             self._pending.finalize()
         elif event.type == EventType.MODEL_RETRYING:

@@ -15,24 +15,24 @@ from accounts.actor import Scope
 from agents.domain.states import TurnStatus
 from agents.models import Agent
 from agents.openai_api.chunks import CompletionHead
-from agents.openai_api.errors import HumanAnswers, TurnEnded, openai_error_response
-from agents.openai_api.request import CompletionRequest, read_request
-from agents.openai_api.streams import CompletionStream
+from agents.openai_api.completion_request import ChatCompletionRequest, read_request
+from agents.openai_api.completion_stream import CompletionStream
+from agents.openai_api.errors import CompletionFailed, HumanAnswers, openai_error_response
 from agents.openai_api.turn_stream import TurnFollower, TurnUpdate, response_headers
 from agents.permissions.agents import access_agent, visible_agents
 from agents.sessions import AcceptedCompletion, CompletionResult, ModelNotFound, accept_completion
 from foundation.db_threads import in_db_thread
 from foundation.errors import BandstandError, NotFound
+from rest.content_negotiation import EVENT_STREAM
 from rest.errors import MethodNotAllowed
 from rest.idempotency import REPLAYED
-from rest.media_types import EVENT_STREAM
 from rest.query_params import read_query, slug
 from rest.responses import json_response
 from rest.views import ApiView, AsyncApiView
 
-# A stream waits so long for the first text before the response starts: until then a failure has an HTTP status of its
+# A stream waits so long for the first words before the response starts: until then a failure has an HTTP status of its
 # own, by which clients decide whether to retry.
-FIRST_TEXT_SECONDS = 5.0
+FIRST_WORDS_SECONDS = 5.0
 
 
 class _OpenAIView(ApiView):
@@ -51,7 +51,7 @@ class _OpenAIView(ApiView):
         return openai_error_response(exc, actor=actor, method=str(self.http.method), path=self.http.path)
 
 
-def model_shape(agent: Agent) -> dict[str, Any]:
+def serialize_model(agent: Agent) -> dict[str, Any]:
     """The JSON of an agent as a model of OpenAI's API."""
     created = int(agent.created_at.timestamp())
     return {"id": agent.slug, "object": "model", "created": created, "owned_by": "bandstand"}
@@ -65,7 +65,7 @@ class ModelsView(_OpenAIView):
         actor = self.who()
         actor.require_scope(Scope.READ)
         return json_response(
-            {"object": "list", "data": [model_shape(a) for a in visible_agents(actor).order_by("slug")]}
+            {"object": "list", "data": [serialize_model(a) for a in visible_agents(actor).order_by("slug")]}
         )
 
 
@@ -77,7 +77,7 @@ class ModelView(_OpenAIView):
         actor = self.who()
         actor.require_scope(Scope.READ)
         try:
-            return json_response(model_shape(access_agent(actor=actor, slug=slug(model))))
+            return json_response(serialize_model(access_agent(actor=actor, slug=slug(model))))
         except (NotFound, ValueError):  # an invalid slug names no agent
             raise ModelNotFound(pointer="/model") from None
 
@@ -113,19 +113,19 @@ class CompletionsView(_OpenAIView, AsyncApiView):
             follower.close()
         return answer
 
-    def _accept(self) -> tuple[CompletionRequest, AcceptedCompletion]:
+    def _accept(self) -> tuple[ChatCompletionRequest, AcceptedCompletion]:
         # Parsed in the database thread, too: a large body takes a while.
         request = read_request(self.http)
         return request, accept_completion(self.who(), request.completion)
 
     async def _answer(
-        self, request: CompletionRequest, accepted: AcceptedCompletion, follower: TurnFollower
+        self, request: ChatCompletionRequest, accepted: AcceptedCompletion, follower: TurnFollower
     ) -> tuple[HttpResponseBase, bool]:
         head = CompletionHead.create(accepted, request.completion.model)
         if not request.stream:
             return json_response(head.completion(await _wait_for_result(follower)), headers=self._headers), False
         chunks = CompletionStream(
-            follower, head, include_usage=request.include_usage, first=await _wait_for_first_text(follower)
+            follower, head, include_usage=request.include_usage, first=await _wait_for_first_words(follower)
         )
         headers = {"Cache-Control": "no-store", "X-Accel-Buffering": "no", **self._headers}
         return StreamingHttpResponse(chunks, content_type=EVENT_STREAM, headers=headers), True
@@ -138,7 +138,7 @@ class CompletionsView(_OpenAIView, AsyncApiView):
 
 
 async def _wait_for_result(follower: TurnFollower) -> CompletionResult:
-    """The result, however long it takes. Raises `TurnEnded` when there is no answer."""
+    """The result, however long it takes. Raises `CompletionFailed` when there is no answer."""
     while (result := (await follower.next_update()).result) is None:
         pass
     return _require_completed(result)
@@ -146,20 +146,21 @@ async def _wait_for_result(follower: TurnFollower) -> CompletionResult:
 
 def _require_completed(result: CompletionResult) -> CompletionResult:
     if result.status is not TurnStatus.COMPLETED:
-        raise TurnEnded(result)
+        raise CompletionFailed(result)
     return result
 
 
-async def _wait_for_first_text(follower: TurnFollower) -> TurnUpdate:
-    """The first text or the result; an empty update after `FIRST_TEXT_SECONDS`. Raises `TurnEnded`."""
-    restarted, ends_at = False, monotonic() + FIRST_TEXT_SECONDS
+async def _wait_for_first_words(follower: TurnFollower) -> TurnUpdate:
+    """The first text or reasoning, or the result; an empty update after `FIRST_WORDS_SECONDS`. Raises
+    `CompletionFailed`."""
+    restarted, ends_at = False, monotonic() + FIRST_WORDS_SECONDS
     while (remaining := ends_at - monotonic()) > 0:
         update = await follower.next_update(remaining)
         restarted = restarted or update.restarted
         if update.result is not None:
             _require_completed(update.result)
-        if update.text or update.result is not None:
-            return TurnUpdate(update.text, restarted, result=update.result)
+        if update.has_words or update.result is not None:
+            return TurnUpdate(update.text, update.reasoning, restarted, result=update.result)
     return TurnUpdate(restarted=restarted)
 
 

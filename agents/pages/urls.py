@@ -5,7 +5,7 @@ from django.urls import path
 from accounts.pages import account
 from accounts.pages.passwords import ChoosePasswordView, PasswordResetView
 from agents.pages import views
-from agents.pages.policy import APP_NAME
+from agents.pages.csp import APP_NAME
 
 app_name = APP_NAME
 

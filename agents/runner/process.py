@@ -24,7 +24,7 @@ from agents.engine.turn import StopReason, TurnRun, UnfinishedTurn
 from agents.journal import claims, sql
 from agents.journal.fenced_writes import FinishedTurn, LostTurn
 from agents.journal.listen_connection import open_listen_connection
-from agents.models import Runner as RunnerRow
+from agents.models import Runner
 from agents.runner.leases import LeaseKeeper
 from agents.runner.reaper import fail_claim, release_claim
 from foundation.db_threads import DATABASE_FAULTS, in_db_thread
@@ -51,7 +51,7 @@ class RunnerSettings:
     drain_seconds: float
 
 
-class Runner:
+class RunnerProcess:
     """One per process. `serve` works until `drain` was called and every turn has ended or was requeued."""
 
     def __init__(self, settings: RunnerSettings, services: Services) -> None:
@@ -79,7 +79,7 @@ class Runner:
     async def serve(self) -> None:
         """Register the runner, run turns, drain."""
         await in_db_thread(
-            RunnerRow.objects.create,
+            Runner.objects.create,
             id=self.id,
             host=socket.gethostname(),
             pid=os.getpid(),
@@ -101,7 +101,7 @@ class Runner:
 
     async def _drain(self) -> None:
         await asyncio.to_thread(self._claimer.stop)
-        await self._report(RunnerRow.Status.DRAINING)
+        await self._report(Runner.Status.DRAINING)
         # Part of the time is for requeuing and for the last commits.
         timeout = max(0.0, self._settings.drain_seconds - 3)
         if self._tasks:
@@ -109,11 +109,11 @@ class Runner:
         self._stop_all(StopReason.DRAIN)
         if self._tasks:
             await asyncio.wait(self._tasks, timeout=3)
-        await self._report(RunnerRow.Status.STOPPED)
+        await self._report(Runner.Status.STOPPED)
 
-    async def _report(self, status: RunnerRow.Status) -> None:
+    async def _report(self, status: Runner.Status) -> None:
         try:
-            await in_db_thread(RunnerRow.objects.filter(pk=self.id).update, status=status)
+            await in_db_thread(Runner.objects.filter(pk=self.id).update, status=status)
         except DATABASE_FAULTS:
             log.warning("runner_status.not_stored", status=status)
 

@@ -11,22 +11,28 @@ from agents.sessions.access import (
 )
 from agents.sessions.bulk_actions import open_bulk_actions, run_bulk_action, start_bulk_action, stop_bulk_action
 from agents.sessions.cancel import cancel_any_turn, cancel_open_turns, cancel_turn
-from agents.sessions.completion_result import CompletionResult, read_completion_result
-from agents.sessions.completion_types import AcceptedCompletion, Completion, ModelNotFound, SessionNotFound
-from agents.sessions.completions import accept_completion
 from agents.sessions.crud import create_session, delete_expired_sessions, delete_session, update_session
 from agents.sessions.errors import SessionQueueFull, TurnInProgress
+from agents.sessions.events import EventPage, LoggedEvent, read_events, resume_position
 from agents.sessions.export import Export, begin_export
 from agents.sessions.fail_turn import fail_turn
 from agents.sessions.feedback import give_feedback, withdraw_feedback
 from agents.sessions.fork import fork_any_session, fork_session
 from agents.sessions.message_window import read_window
 from agents.sessions.messages import session_messages
+from agents.sessions.openai_completions.accept_completion import accept_completion
+from agents.sessions.openai_completions.completion_result import CompletionResult, read_completion_result
+from agents.sessions.openai_completions.completion_types import (
+    AcceptedCompletion,
+    Completion,
+    ModelNotFound,
+    SessionNotFound,
+)
 from agents.sessions.operator_actions import DoesNotApply
 from agents.sessions.requeue import requeue_turn
 from agents.sessions.retry import retry_turn
 from agents.sessions.search import search_filter
-from agents.sessions.snapshots import EventPage, LoggedEvent, read_events, read_snapshot, resume_position
+from agents.sessions.snapshots import read_snapshot
 from foundation.sentinels import UNSET, Unset
 
 __all__ = [

@@ -18,7 +18,7 @@ from agents.domain.serialization import session_shape
 from agents.journal.locked_writes import append_locked, lock_session, try_lock_session
 from agents.models import AgentSession, Event, Feedback, Message, Step, Turn
 from agents.permissions.agents import visible_agents
-from agents.releases.choose import release_for
+from agents.releases.release_choice import release_for
 from agents.sessions.access import access_session
 from foundation import strict_json
 from foundation.clock import now

@@ -12,8 +12,7 @@ from django.db.models import Max, Min
 from accounts.actor import Actor
 from agents.models import AgentSession, Event, Message, Turn
 from agents.sessions.access import access_session
-from agents.sessions.message_tree import load_message_tree
-from agents.sessions.messages import session_messages
+from agents.sessions.messages import load_message_tree, session_messages
 
 # The number of messages in memory at once.
 PAGE_SIZE = 50

@@ -16,7 +16,7 @@ from agents.models import AgentSession, Turn
 from agents.permissions.role_permissions import FORK_SESSION
 from agents.permissions.transcripts import require_transcript
 from agents.sessions.access import access_session, operate_session
-from agents.sessions.message_tree import load_message_tree
+from agents.sessions.messages import load_message_tree
 from foundation.errors import Conflict, InvalidInput, Unauthenticated
 from ratelimits import guard_message
 

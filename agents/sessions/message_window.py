@@ -12,11 +12,10 @@ from django.db.models.functions import MD5, Cast
 from accounts.actor import Actor
 from agents.domain.message_tree import Node, Tree
 from agents.domain.serialization import message_shape, session_shape
-from agents.journal.connection import consistent_snapshot
+from agents.journal.queries import consistent_snapshot
 from agents.models import AgentSession, Message
 from agents.sessions.access import access_session
-from agents.sessions.message_tree import load_message_tree
-from agents.sessions.messages import session_messages
+from agents.sessions.messages import load_message_tree, session_messages
 from agents.sessions.snapshots import snapshot_turns
 from foundation.errors import InvalidInput
 

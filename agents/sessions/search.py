@@ -12,9 +12,11 @@ from foundation import strict_json
 
 MAX_WORDS = 8
 
-# The texts of a message's parts: a list of strings, as JSON text.
+# The texts of a message's parts, without reasoning: a list of strings, as JSON text.
 _TEXTS = Func(
-    F("parts"), template="jsonb_path_query_array(%(expressions)s, '$[*].text')::text", output_field=TextField()
+    F("parts"),
+    template="""jsonb_path_query_array(%(expressions)s, '$[*] ? (@.type == "text").text')::text""",
+    output_field=TextField(),
 )
 
 

@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any, ClassVar
 from uuid import UUID
 
-from agents.domain.chat import ToolSpec
 from agents.domain.failures import ErrorClass
+from agents.domain.model_messages import ToolSpec
 from agents.tools.signature import Arguments, read_signature
 from foundation.errors import BandstandError
 from foundation.http import GuardedClient

@@ -7,7 +7,7 @@ from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 from uuid import UUID
 
-from agents.domain.chat import ToolSpec
+from agents.domain.model_messages import ToolSpec
 from agents.tools.builtin import BUILTIN
 from agents.tools.call import run_tool
 from agents.tools.tool import Tool, ToolContext, ToolOutcome

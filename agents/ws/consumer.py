@@ -24,8 +24,8 @@ from agents.ws.close_codes import CloseCode
 from agents.ws.connection_slots import ConnectionSlots, SlotLease, TooManySockets, get_slots
 from agents.ws.credentials import Credential
 from agents.ws.event_sender import EventSender
-from agents.ws.limits import Rate, SocketLimits
 from agents.ws.revocation import RevocationWatch, get_revocation_watch
+from agents.ws.socket_limits import SlidingWindow, SocketLimits
 from foundation.db_threads import DATABASE_FAULTS, in_db_thread
 from foundation.errors import (
     BandstandError,
@@ -52,8 +52,8 @@ class SessionSocket(AsyncConsumer):  # type: ignore[misc]  # Channels is not typ
     ) -> None:
         self.limits = limits or SocketLimits()
         self._watch = watch or get_revocation_watch()
-        self._frame_rate = Rate(self.limits.frames_per_second, 1.0)
-        self._fault_rate = Rate(self.limits.bad_frames, self.limits.bad_frames_seconds)
+        self._frame_rate = SlidingWindow(self.limits.frames_per_second, 1.0)
+        self._fault_rate = SlidingWindow(self.limits.bad_frames, self.limits.bad_frames_seconds)
         self._pending: asyncio.Queue[dict[str, Any]] = asyncio.Queue()
         self._pending_size = 0
         self._sender = EventSender(self)

@@ -14,7 +14,7 @@ from agents.relay import LoggedEvent, Resync, Subscription, event_json, get_hub
 from agents.sessions import access_session, read_snapshot
 from agents.ws import frames
 from agents.ws.close_codes import CloseCode
-from agents.ws.limits import SocketLimits, Window
+from agents.ws.socket_limits import SocketLimits, Window
 from foundation.db_threads import DATABASE_FAULTS, in_db_thread
 from foundation.errors import NotFound, Unavailable
 

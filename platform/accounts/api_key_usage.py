@@ -23,16 +23,16 @@ _running: set[Future[object]] = set()
 
 def record_key_use(key_id: UUID, last_used_at: datetime | None) -> None:
     """Queue an update of `last_used_at`, unless the row or this process recorded a use within the last minute."""
-    moment = now()
-    if last_used_at is not None and moment - last_used_at < PERIOD:
+    current_time = now()
+    if last_used_at is not None and current_time - last_used_at < PERIOD:
         return
     with _lock:
         recorded_at = _recorded.get(key_id)
-        if recorded_at is not None and moment - recorded_at < PERIOD:
+        if recorded_at is not None and current_time - recorded_at < PERIOD:
             return
         if len(_recorded) > 10_000:
             _recorded.clear()  # costs at most one more write per key
-        _recorded[key_id] = moment
+        _recorded[key_id] = current_time
     future = start_in_db_thread(_write, key_id)
     _running.add(future)
     future.add_done_callback(_running.discard)

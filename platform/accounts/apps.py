@@ -1,4 +1,32 @@
+"""The app `accounts`: its scheduled jobs, and what it registers with the platform."""
+
 from django.apps import AppConfig
+
+from foundation.job_registry import Job, register
+
+JOBS = (
+    Job(
+        "send waiting mail",
+        "accounts.tasks.send_emails",
+        "Sends mail that could not be sent at once, and forgets mails after a month.",
+        "mails sent",
+        every_minutes=1,
+    ),
+    Job(
+        "delete old logins",
+        "accounts.tasks.purge_logins",
+        "Forgets the logins of browsers that have ended: signed out by time.",
+        "logins forgotten",
+        cron="10 3 * * *",
+    ),
+    Job(
+        "delete old audit entries",
+        "accounts.tasks.purge_audit",
+        "Forgets entries of the audit trail after the time that BANDSTAND_AUDIT_DAYS says, two years by default.",
+        "entries forgotten",
+        cron="20 3 * * *",
+    ),
+)
 
 
 class AccountsConfig(AppConfig):
@@ -6,13 +34,13 @@ class AccountsConfig(AppConfig):
     verbose_name = "Accounts"
 
     def ready(self) -> None:
-        from accounts import checks, role_permissions
+        from accounts import health_checks, role_permissions
         from accounts.audit import AuditTarget, register_audit_targets
-        from checks.registry import registry
         from console.navigation import Entry, register_entries
+        from health_checks.registry import registry
 
         role_permissions.declare()
-        registry.register(*checks.CHECKS)
+        registry.register(*health_checks.CHECKS)
         register_audit_targets(
             AuditTarget("user", "user", "admin:accounts_user_change"),
             AuditTarget("group", "group", "admin:auth_group_change"),
@@ -20,9 +48,11 @@ class AccountsConfig(AppConfig):
             AuditTarget("bucket", "address"),
         )
         register_entries(
-            Entry("People", 1, "People", "accounts.user", "person"),
-            Entry("People", 2, "Roles and groups", "auth.group", "group"),
-            Entry("People", 3, "API keys", "accounts.apikey", "key"),
-            Entry("People", 4, "Outgoing e-mail", "accounts.outgoingemail", "mail"),
+            Entry("Users", 1, "Users", "accounts.user", "person"),
+            Entry("Users", 2, "Roles and groups", "auth.group", "group"),
+            Entry("Users", 3, "API keys", "accounts.apikey", "key"),
+            Entry("Users", 4, "Outgoing e-mail", "accounts.outgoingemail", "mail"),
             Entry("Operations", 5, "Audit trail", "accounts.auditentry", "history"),
         )
+        for job in JOBS:
+            register(job)

@@ -17,7 +17,7 @@ from foundation.ids import lowest_id
 
 _PURGE: Final = """
 DELETE FROM accounts_auditentry WHERE id IN (
-    SELECT id FROM accounts_auditentry WHERE id < %(last)s AND at < %(moment)s ORDER BY id LIMIT %(limit)s)
+    SELECT id FROM accounts_auditentry WHERE id < %(last)s AND at < %(cutoff)s ORDER BY id LIMIT %(limit)s)
 """
 # An exact count of a small table; the planner's of a large one.
 _SIZE: Final = """
@@ -85,13 +85,13 @@ def find_last_change(row: Model) -> AuditEntry | None:
 
 
 @transaction.atomic
-def purge_audit_before(moment: datetime, *, limit: int = 5_000) -> int:
-    """Delete the oldest entries made before `moment`, up to `limit`; return how many. All other deletes are refused
+def purge_audit_before(cutoff: datetime, *, limit: int = 5_000) -> int:
+    """Delete the oldest entries made before `cutoff`, up to `limit`; return how many. All other deletes are refused
     by a trigger of the table."""
     with connection.cursor() as cursor:
         cursor.execute("SET LOCAL bandstand.audit_retention = 'on'")
         # Ids carry this process's clock and `at` the database's; a day of margin covers any difference.
-        values: dict[str, Any] = {"moment": moment, "last": lowest_id(moment + timedelta(days=1)), "limit": limit}
+        values: dict[str, Any] = {"cutoff": cutoff, "last": lowest_id(cutoff + timedelta(days=1)), "limit": limit}
         cursor.execute(_PURGE, values)
         deleted: int = cursor.rowcount
         cursor.execute("SET LOCAL bandstand.audit_retention = 'off'")

@@ -35,8 +35,8 @@ CLAIM_TIMEOUT: Final = timedelta(minutes=5)
 SEND_SECONDS: Final = 40
 RETENTION: Final = timedelta(days=30)
 
-# The task that a queued e-mail wakes, by its dotted path; without one, e-mail waits for the schedule.
-_task: str | None = None
+# What runs as soon as e-mail is queued, by its dotted path, so that only who runs it loads it.
+SEND_TASK: Final = "accounts.tasks.send_emails"
 _TOKENS: Final[dict[str, LinkTokens]] = {
     OutgoingEmail.Kind.INVITATION: INVITED,
     OutgoingEmail.Kind.FORGOTTEN: FORGOTTEN,
@@ -62,15 +62,8 @@ def queue_emails(users: Iterable[User | None], *, kind: OutgoingEmail.Kind, aske
     emails = OutgoingEmail.objects.bulk_create(
         [OutgoingEmail(user=user, kind=kind, asked_by=asked_by) for user in users]
     )
-    if _task is not None:
-        async_task(_task, group="mail")
+    async_task(SEND_TASK, group="mail")
     return emails
-
-
-def register_send_task(path: str) -> None:
-    """Have this task run as soon as e-mail is queued. It calls `send_emails`; apps register it when they are ready."""
-    global _task  # noqa: PLW0603 - one per process, as the registries of other rooms
-    _task = path
 
 
 def send_emails() -> int:

@@ -62,7 +62,7 @@ def find_lockout(user: User) -> Lockout | None:
 
 def clear_failures(user: User) -> None:
     """Reset the failed logins of `user`, for instance after a password reset."""
-    buckets.fill(_key(user.username))
+    buckets.reset_bucket(_key(user.username))
 
 
 @transaction.atomic
@@ -96,7 +96,7 @@ def unlock_address(actor: Actor, *, address: str) -> bool:
     was_locked = bucket is not None and _find(limit, key, network) is not None
     if bucket is not None and was_locked:
         record_audit(actor, "address.unlocked", target=bucket)
-    buckets.fill(key)
+    buckets.reset_bucket(key)
     return was_locked
 
 
@@ -105,7 +105,7 @@ def _find_low(limit: Rate, prefix: str) -> list[tuple[str, float]]:
 
 
 def _find(limit: Rate, key: str, name: str) -> Lockout | None:
-    full_in = buckets.peek([key]).get(key)
+    full_in = buckets.seconds_until_full([key]).get(key)
     if full_in is None or not limit.limit or limit.tokens(full_in) >= _low_threshold(limit):
         return None
     return _lockout(limit, name, full_in)

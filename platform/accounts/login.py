@@ -77,7 +77,7 @@ def throttled(name: str, address: str) -> Iterator[None]:
         raise
     for limit, key in limits:
         if limit.limit:
-            buckets.give_back(limit, key)
+            buckets.refund_token(limit, key)
 
 
 def client_address(request: HttpRequest | None) -> str:

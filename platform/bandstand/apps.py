@@ -8,6 +8,6 @@ class BandstandConfig(AppConfig):
     def ready(self) -> None:
         from django.conf import settings
 
-        from bandstand import sentry, system_checks  # noqa: F401  # the checks register themselves
+        from bandstand import checks, sentry  # noqa: F401  # the checks register themselves
 
         sentry.start(settings.BANDSTAND)

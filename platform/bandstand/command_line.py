@@ -5,9 +5,9 @@ import sys
 from collections.abc import Sequence
 from typing import Final
 
-from bandstand.config import Role
+from bandstand.config import ProcessRole
 
-ROLES: Final[dict[str, Role]] = {"runweb": "web", "runagents": "runner", "qcluster": "scheduler"}
+ROLES: Final[dict[str, ProcessRole]] = {"runweb": "web", "runagents": "runner", "qcluster": "scheduler"}
 
 
 DATABASE_WAIT_SECONDS: Final = 10.0  # as long as a killed server takes to restart

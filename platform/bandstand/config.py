@@ -17,7 +17,9 @@ from pydantic.fields import FieldInfo
 from pydantic_core import ErrorDetails
 from pydantic_settings import BaseSettings, NoDecode, PydanticBaseSettingsSource, SettingsConfigDict
 
-from agents.llm.prices import Rates, read_overrides
+from agents.llm.dialect_settings import Dialects, read_dialects
+from agents.llm.interface import Deadlines
+from agents.llm.model_catalog import Rates, read_overrides
 from agents.llm.routes import HOW_TO_INSTALL, PROVIDERS, VENDORS, is_installed
 from bandstand import installation_secrets
 from bandstand.email_url import MailServer, check_sender, read_server
@@ -29,7 +31,7 @@ MIN_SECRET_LENGTH = 50  # what `manage.py check --deploy` asks of a Django secre
 EXIT_CONFIG = 78  # sysexits.h: EX_CONFIG
 
 IPNetwork: TypeAlias = ipaddress.IPv4Network | ipaddress.IPv6Network
-Role: TypeAlias = Literal["web", "runner", "scheduler", "command"]
+ProcessRole: TypeAlias = Literal["web", "runner", "scheduler", "command"]
 
 
 class ConfigError(Exception):
@@ -116,6 +118,10 @@ def _models(value: tuple[str, ...]) -> tuple[str, ...]:
     return value
 
 
+def _dialects(value: object) -> object:
+    return read_dialects(value) if isinstance(value, str) else value
+
+
 def _prices(value: object) -> object:
     return read_overrides(value) if isinstance(value, str) else value
 
@@ -169,7 +175,7 @@ class Config(BaseSettings):
     )
 
     # Processes.
-    role: Role = Field("command", alias="BANDSTAND_ROLE")
+    role: ProcessRole = Field("command", alias="BANDSTAND_ROLE")
     web_processes: Count = Field(1, alias="WEB")
     runner_processes: Annotated[int, Field(ge=0, le=100)] = Field(1, alias="RUNNERS")
 
@@ -184,6 +190,13 @@ class Config(BaseSettings):
     google_api_key: SecretStr | None = Field(None, alias="GOOGLE_API_KEY")
     google_base_url: Address | None = Field(None, alias="GOOGLE_GEMINI_BASE_URL")
     aws_region: str | None = Field(None, alias="AWS_REGION")
+    dialects: Annotated[Dialects, NoDecode, BeforeValidator(_dialects)] = Field(Dialects(), alias="BANDSTAND_DIALECT")
+    model_connect_seconds: Seconds = Field(Deadlines().connect_seconds, alias="BANDSTAND_MODEL_CONNECT_SECONDS")
+    model_first_token_seconds: Seconds = Field(
+        Deadlines().first_token_seconds, alias="BANDSTAND_MODEL_FIRST_TOKEN_SECONDS"
+    )
+    model_silence_seconds: Seconds = Field(Deadlines().silence_seconds, alias="BANDSTAND_MODEL_SILENCE_SECONDS")
+    model_total_seconds: Seconds = Field(Deadlines().total_seconds, alias="BANDSTAND_MODEL_TOTAL_SECONDS")
     prices: Annotated[dict[str, Rates], NoDecode, BeforeValidator(_prices)] = Field({}, alias="BANDSTAND_PRICES")
     runner_concurrency: Count = Field(32, alias="BANDSTAND_RUNNER_CONCURRENCY")
     lease_seconds: Seconds = Field(15, alias="BANDSTAND_LEASE_SECONDS")

@@ -7,7 +7,7 @@ from urllib.parse import urlencode
 
 from psycopg.conninfo import conninfo_to_dict
 
-from bandstand.config import Config, Role
+from bandstand.config import Config, ProcessRole
 from bandstand.embedded.record import DATABASE, ROLE, Record
 
 ENGINE: Final = "bandstand.postgresql"
@@ -33,7 +33,7 @@ class Timeouts:
     transaction_seconds: int
 
 
-TIMEOUTS: Final[dict[Role, Timeouts]] = {
+TIMEOUTS: Final[dict[ProcessRole, Timeouts]] = {
     "web": Timeouts(10, 5, 15),
     "runner": Timeouts(10, 5, 15),
     "scheduler": Timeouts(600, 5, 900),

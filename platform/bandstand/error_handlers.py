@@ -14,7 +14,7 @@ from bandstand.web.error_responses import ErrorResponse
 from foundation.errors import BandstandError
 from foundation.ids import new_id
 from foundation.request_ids import current_request_id
-from rest.problems import classify_error, http_status, mark_logged, problem_response
+from rest.problem_responses import classify_error, http_status, mark_logged, problem_response
 
 
 def bad_request(request: HttpRequest, exception: Exception) -> HttpResponseBase:

@@ -37,6 +37,8 @@ def start(config: Config, *, transport: type[Transport] | Callable[..., Any] | N
     if config.sentry_dsn is None:
         return False
     import sentry_sdk  # takes a tenth of a start, so only if used
+    from sentry_sdk.integrations.aiohttp import AioHttpIntegration
+    from sentry_sdk.integrations.django import DjangoIntegration
 
     scrubber = Scrubber(secrets_in_use(config))
 
@@ -59,6 +61,9 @@ def start(config: Config, *, transport: type[Transport] | Callable[..., Any] | N
         dsn=config.sentry_dsn.get_secret_value(),
         release=VERSION,
         server_name=config.role,
+        # Left to itself the SDK imports every library that it knows and finds: with the vendors' seconds of each start.
+        auto_enabling_integrations=False,
+        integrations=[DjangoIntegration(), AioHttpIntegration()],
         data_collection=NOTHING_PERSONAL,
         max_request_body_size="never",
         before_send=clean_event,

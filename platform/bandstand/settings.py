@@ -62,7 +62,7 @@ INSTALLED_APPS = [
 MIDDLEWARE = [
     "bandstand.health.ProbeMiddleware",
     "django.middleware.security.SecurityMiddleware",
-    "agents.pages.policy.ContentSecurityPolicy",
+    "agents.pages.csp.ContentSecurityPolicy",
     "django.contrib.sessions.middleware.SessionMiddleware",
     "django.middleware.common.CommonMiddleware",
     "django.middleware.csrf.CsrfViewMiddleware",

@@ -33,15 +33,15 @@ class AgeFilter(admin.SimpleListFilter):
         age = _AGES.get(self.value() or "")
         return queryset.filter(**self.since(now() - age[1])) if age else queryset
 
-    def since(self, moment: datetime) -> dict[str, Any]:
-        return {"id__gte": lowest_id(moment)}
+    def since(self, timestamp: datetime) -> dict[str, Any]:
+        return {"id__gte": lowest_id(timestamp)}
 
 
 def age_filter(field: str) -> type[AgeFilter]:
     """A filter for rows that were made in the past hour, day, … by a field of time: for those whose ids do not tell."""
 
     class ByField(AgeFilter):
-        def since(self, moment: datetime) -> dict[str, Any]:
-            return {f"{field}__gte": moment}
+        def since(self, timestamp: datetime) -> dict[str, Any]:
+            return {f"{field}__gte": timestamp}
 
     return ByField

@@ -9,7 +9,7 @@ from django.http import HttpRequest
 from django.urls import reverse
 
 # The groups, from top to bottom.
-GROUPS: Final = ("Conversations", "Agents", "People", "Operations")
+GROUPS: Final = ("Conversations", "Agents", "Users", "Operations")
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +36,7 @@ class Entry:
 
 
 @dataclass(frozen=True, slots=True)
-class Link:
+class NavigationLink:
     """A page outside the console, shown at the top to users with `permission`."""
 
     title: str
@@ -46,7 +46,7 @@ class Link:
 
 
 _entries: dict[str, Entry] = {}
-_links: dict[str, Link] = {}
+_links: dict[str, NavigationLink] = {}
 
 
 def register_entries(*entries: Entry) -> None:
@@ -57,7 +57,7 @@ def register_entries(*entries: Entry) -> None:
         _entries[entry.model] = entry
 
 
-def register_link(link: Link) -> None:
+def register_link(link: NavigationLink) -> None:
     """Add a link to the sidebar's head."""
     _links[link.address] = link
 

@@ -28,7 +28,7 @@ class FieldConflict:
 
 
 @dataclass(frozen=True, slots=True)
-class Conflict:
+class EditConflict:
     """Somebody else saved since the form was opened. `adopted` are the labels of fields that only they changed."""
 
     by: str
@@ -51,7 +51,7 @@ class VersionedFormMixin(_Form):
     Submitting it again overwrites the stored values. The lock is held until the end of the admin's transaction.
     """
 
-    conflict: Conflict | None = None
+    conflict: EditConflict | None = None
 
     def stored_row(self) -> Any:
         """The row, locked until the end of the transaction, or None for a new one."""
@@ -80,7 +80,7 @@ class VersionedFormMixin(_Form):
         self.conflict = self._conflict(row)
         self.add_error(None, "Nothing is saved yet: somebody else changed this since you opened it.")
 
-    def _conflict(self, row: Any) -> Conflict:
+    def _conflict(self, row: Any) -> EditConflict:
         stored, base = self.form_values(row), _read_digests(self.cleaned_data.get(BASE))
         digests = json.loads(_digests(stored))
         data: Any = self.data.copy()  # type: ignore[attr-defined]
@@ -100,7 +100,7 @@ class VersionedFormMixin(_Form):
         data[self.add_prefix(BASE)] = _digests(stored)
         self.data = data
         by, at = self.last_change(row)
-        return Conflict(by, at, tuple(conflicts), tuple(adopted))
+        return EditConflict(by, at, tuple(conflicts), tuple(adopted))
 
 
 def _digests(values: dict[str, Any]) -> str:

@@ -11,7 +11,7 @@ def new_id() -> UUID:
     return uuid7()
 
 
-def lowest_id(moment: datetime) -> UUID:
-    """The smallest UUIDv7 of `moment`, for selecting a range of time by a range of the primary key."""
-    milliseconds = int(moment.timestamp() * 1000)
+def lowest_id(timestamp: datetime) -> UUID:
+    """The smallest UUIDv7 of `timestamp`, for selecting a range of time by a range of the primary key."""
+    milliseconds = int(timestamp.timestamp() * 1000)
     return UUID(int=milliseconds << 80 | 7 << 76 | 2 << 62)

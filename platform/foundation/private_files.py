@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import BinaryIO, Literal
+from typing import BinaryIO, Final, Literal
+
+# In the data directory: the login of the first owner.
+OWNER_LOGIN_FILE: Final = "login.txt"
 
 
 def write_private(path: Path, content: str) -> None:

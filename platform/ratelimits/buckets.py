@@ -34,10 +34,10 @@ UNION ALL
 SELECT 0, extract(epoch FROM full_at - statement_timestamp())::float8 FROM ratelimits_bucket
 WHERE key = %(key)s AND NOT EXISTS (SELECT FROM taken)
 """  # noqa: S608 - put together from a constant; values are parameters
-_GIVE_BACK = """
+_REFUND = """
 UPDATE ratelimits_bucket SET full_at = full_at - %(token_seconds)s * interval '1 second' WHERE key = %(key)s
 """
-_PEEK = """
+_UNTIL_FULL = """
 SELECT key, extract(epoch FROM full_at - statement_timestamp())::float8 FROM ratelimits_bucket WHERE key = ANY(%(keys)s)
 """
 _LOW = f"""
@@ -64,16 +64,16 @@ def take_tokens(rate: Rate, key: str, *, count: int) -> TakenTokens:
     return TakenTokens(*rows[0]) if rows else TakenTokens(0, rate.period_seconds)
 
 
-def give_back(rate: Rate, key: str) -> None:
+def refund_token(rate: Rate, key: str) -> None:
     """Return one token to the bucket of `key`."""
     with connection.cursor() as cursor:
-        cursor.execute(_GIVE_BACK, {"key": key, "token_seconds": rate.token_seconds})
+        cursor.execute(_REFUND, {"key": key, "token_seconds": rate.token_seconds})
 
 
-def peek(keys: list[str]) -> dict[str, float]:
+def seconds_until_full(keys: list[str]) -> dict[str, float]:
     """The seconds until each bucket is full, by key; absent buckets are full."""
     with connection.cursor() as cursor:
-        cursor.execute(_PEEK, {"keys": keys})
+        cursor.execute(_UNTIL_FULL, {"keys": keys})
         return {key: max(0.0, full_in) for key, full_in in cursor.fetchall()}
 
 
@@ -85,7 +85,7 @@ def find_low(rate: Rate, prefix: str, *, tokens: int, max_rows: int) -> list[tup
         return list(cursor.fetchall())
 
 
-def fill(key: str) -> None:
+def reset_bucket(key: str) -> None:
     """Refill the bucket of `key`. Processes that cached it as empty notice within a second."""
     with connection.cursor() as cursor:
         cursor.execute("DELETE FROM ratelimits_bucket WHERE key = %s", [key])

@@ -90,7 +90,7 @@ def message_limits(*, user_id: int, key_id: UUID | None) -> list[LimitedKey]:
 
 def remaining(limits: Sequence[LimitedKey]) -> list[Remaining]:
     """What remains in the buckets, by one query. Tokens leased by this process count as remaining."""
-    full_in = buckets.peek([key for _, key in limits])
+    full_in = buckets.seconds_until_full([key for _, key in limits])
     return [_remaining(limit, key, full_in.get(key, 0.0)) for limit, key in limits if limit.limit]
 
 

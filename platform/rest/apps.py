@@ -4,3 +4,16 @@ from django.apps import AppConfig
 class RestConfig(AppConfig):
     name = "rest"
     verbose_name = "REST"
+
+    def ready(self) -> None:
+        from foundation.job_registry import Job, register
+
+        register(
+            Job(
+                "delete idempotency keys",
+                "rest.tasks.purge_idempotency",
+                "Forgets answers kept for repeated requests for 48 hours.",
+                "answers forgotten",
+                every_minutes=60,
+            )
+        )

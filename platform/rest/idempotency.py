@@ -23,7 +23,7 @@ from foundation.errors import BandstandError, IdempotencyMismatch
 from foundation.problems import MEDIA_TYPE
 from rest.errors import IdempotencyInProgress, invalid_parameter
 from rest.models import IdempotencyRecord
-from rest.problems import http_status, problem_response
+from rest.problem_responses import http_status, problem_response
 from rest.responses import text_response
 
 WAIT_SECONDS = 2
@@ -40,7 +40,7 @@ VALUES (%s, %s, %s, %s, %s, '{}', now()) ON CONFLICT DO NOTHING RETURNING id
 
 
 @dataclass(frozen=True, slots=True)
-class Operation:
+class IdempotentOperation:
     """What a key identifies: the actor, the verb, its target and the body. `scope` is required for it."""
 
     actor: Actor
@@ -62,7 +62,7 @@ def read_key(request: HttpRequest) -> str | None:
     return key
 
 
-def run_once(request: HttpRequest, operation: Operation, run: Callable[[], HttpResponse]) -> HttpResponse:
+def run_once(request: HttpRequest, operation: IdempotentOperation, run: Callable[[], HttpResponse]) -> HttpResponse:
     """Return `run()`, or its stored response to an earlier request with this key and body.
 
     Raises `Forbidden`, `IdempotencyMismatch` for another body, `IdempotencyInProgress` if the first request takes
@@ -90,7 +90,7 @@ def run_once(request: HttpRequest, operation: Operation, run: Callable[[], HttpR
         return response
 
 
-def _claim(operation: Operation, key: str) -> int | None:
+def _claim(operation: IdempotentOperation, key: str) -> int | None:
     """Insert a record and return its id, or None if there is one already."""
     params: list[Any] = [operation.actor.principal, operation.verb, operation.target, key, operation.fingerprint]
     with connection.cursor() as cursor:
@@ -105,7 +105,7 @@ def _claim(operation: Operation, key: str) -> int | None:
     return row[0] if row else None
 
 
-def _replayed(operation: Operation, key: str) -> HttpResponse:
+def _replayed(operation: IdempotentOperation, key: str) -> HttpResponse:
     record = IdempotencyRecord.objects.get(
         principal=operation.actor.principal, verb=operation.verb, target=operation.target, key=key
     )

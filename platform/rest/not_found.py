@@ -7,11 +7,11 @@ from django.urls import Resolver404, resolve
 from django.views.decorators.csrf import csrf_exempt
 
 from foundation.errors import NotFound
-from rest.problems import problem_response
+from rest.problem_responses import problem_response
 
 
 @csrf_exempt
-def not_found(request: HttpRequest) -> HttpResponse:
+def not_found_view(request: HttpRequest) -> HttpResponse:
     """404 as a problem, whatever the method and whoever asks."""
     hint = " Addresses here end without a slash." if _exists_without_slash(request.path_info) else ""
     error = NotFound(f"There is no such address.{hint}")
@@ -23,6 +23,6 @@ def _exists_without_slash(path: str) -> bool:
     if not path.endswith("/"):
         return False
     try:
-        return resolve(path.rstrip("/")).func is not not_found
+        return resolve(path.rstrip("/")).func is not not_found_view
     except Resolver404:
         return False

@@ -43,7 +43,7 @@ def read_query(request: HttpRequest, **readers: Reader) -> dict[str, Any]:
     return values
 
 
-def whole_number(*, minimum: int, maximum: int) -> Reader:
+def bounded_integer(*, minimum: int, maximum: int) -> Reader:
     """A reader of decimal numbers without sign, spaces or leading zeros, from `minimum` to `maximum`."""
 
     def read(text: str) -> int:
@@ -54,7 +54,7 @@ def whole_number(*, minimum: int, maximum: int) -> Reader:
     return read
 
 
-seq_parameter = whole_number(minimum=0, maximum=2**63 - 1)
+seq_parameter = bounded_integer(minimum=0, maximum=2**63 - 1)
 
 
 def last_event_id(request: HttpRequest) -> int | None:

@@ -15,7 +15,7 @@ from rest.query_params import read_id
 Fault = tuple[str, str, str]
 
 
-class Text(serializers.CharField):
+class TextField(serializers.CharField):
     """Text, unchanged. Blank text is allowed; the service functions check lengths."""
 
     def __init__(self, **options: Any) -> None:
@@ -27,7 +27,7 @@ class Text(serializers.CharField):
         return data
 
 
-class Id(serializers.Field):  # type: ignore[type-arg]  # not generic at run time
+class IdField(serializers.Field):  # type: ignore[type-arg]  # not generic at run time
     """A UUID in canonical form."""
 
     default_error_messages = {"invalid": "A UUID is expected."}
@@ -42,7 +42,7 @@ class Id(serializers.Field):  # type: ignore[type-arg]  # not generic at run tim
         return str(value)
 
 
-class Object(serializers.Field):  # type: ignore[type-arg]
+class ObjectField(serializers.Field):  # type: ignore[type-arg]
     """A JSON object of any content."""
 
     default_error_messages = {"invalid": "An object is expected."}
@@ -54,7 +54,7 @@ class Object(serializers.Field):  # type: ignore[type-arg]
         return dict(value)
 
 
-class Choice(serializers.ChoiceField):
+class ChoiceField(serializers.ChoiceField):
     """One of a set of strings."""
 
     def to_internal_value(self, data: Any) -> Any:

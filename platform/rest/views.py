@@ -16,10 +16,10 @@ from foundation.db_threads import in_db_thread
 from foundation.errors import BandstandError
 from ratelimits import Remaining
 from rest.authentication import authenticate
+from rest.content_negotiation import JSON, check_acceptable
 from rest.errors import MethodNotAllowed
-from rest.media_types import JSON, check_acceptable
-from rest.problems import problem_response
-from rest.rate_limits import add_limit_headers, count_request
+from rest.problem_responses import problem_response
+from rest.throttling import add_limit_headers, count_request
 
 
 class ApiView(APIView):

@@ -7,13 +7,13 @@ class SchedulingConfig(AppConfig):
 
     def ready(self) -> None:
         from accounts.audit import AuditTarget, register_audit_targets
-        from checks.registry import registry
         from console.navigation import Entry, register_entries
-        from scheduling import checks, role_permissions
-        from scheduling.registry import Job, register
+        from foundation.job_registry import Job, register
+        from health_checks.registry import registry
+        from scheduling import health_checks, role_permissions
 
         role_permissions.declare()
-        registry.register(*checks.CHECKS)
+        registry.register(*health_checks.CHECKS)
         register(
             Job(
                 "delete old job runs",

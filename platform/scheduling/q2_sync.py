@@ -16,8 +16,8 @@ from django_q.tasks import async_task
 from foundation.advisory_locks import AdvisoryLock, advisory_xact_lock
 from foundation.clock import now
 from foundation.errors import InvalidInput
+from foundation.job_registry import jobs
 from scheduling.models import Schedule
-from scheduling.registry import jobs
 from scheduling.timing import next_run
 
 log = structlog.get_logger(__name__)
@@ -25,7 +25,7 @@ log = structlog.get_logger(__name__)
 # The heartbeat of the scheduler has no row of ours, so that it cannot be switched off.
 HEARTBEAT: Final = "scheduler heartbeat"
 HEARTBEAT_FUNCTION: Final = "scheduling.tasks.record_scheduler_heartbeat"
-RUN_FUNCTION: Final = "scheduling.runner.run_scheduled"
+RUN_FUNCTION: Final = "scheduling.job_execution.run_scheduled"
 BY_TIMETABLE: Final = "the timetable"
 
 
@@ -51,16 +51,16 @@ def sync_to_q2() -> None:
     corrected with the next heartbeat. A schedule with an invalid timing is logged and skipped.
     """
     advisory_xact_lock(AdvisoryLock.SYNC_SCHEDULES)
-    moment = now()
-    due = _due_times(moment)
+    current_time = now()
+    due = _due_times(current_time)
     Q2Schedule.objects.exclude(name__in=[HEARTBEAT, *(row.job for row, _ in due)]).delete()
     rows = {row.name: row for row in Q2Schedule.objects.order_by("-pk")}
     Q2Schedule.objects.exclude(pk__in=[row.pk for row in rows.values()]).delete()
     _ensure_row(
         rows.get(HEARTBEAT),
         HEARTBEAT,
-        moment,
-        moment,
+        current_time,
+        current_time,
         func=HEARTBEAT_FUNCTION,
         schedule_type=Q2Schedule.MINUTES,
         minutes=1,
@@ -71,7 +71,7 @@ def sync_to_q2() -> None:
             timing |= {"schedule_type": Q2Schedule.ONCE, "minutes": None}
         else:
             timing |= {"schedule_type": Q2Schedule.MINUTES, "minutes": row.every_minutes}
-        _ensure_row(rows.get(row.job), row.job, at, moment, **timing)
+        _ensure_row(rows.get(row.job), row.job, at, current_time, **timing)
 
 
 def enqueue_job(job: str, asked_by: str) -> None:
@@ -84,22 +84,22 @@ def queue_heartbeat() -> None:
     async_task(HEARTBEAT_FUNCTION, group=HEARTBEAT)
 
 
-def _due_times(moment: datetime) -> list[tuple[Schedule, datetime]]:
+def _due_times(current_time: datetime) -> list[tuple[Schedule, datetime]]:
     """The enabled schedules, each with the time at which a new row in django-q2 is due."""
     due = []
     for row in Schedule.objects.filter(enabled=True, job__in=jobs.names()):
         try:
-            due.append((row, next_run(row.cron, row.time_zone, after=moment) if row.cron else moment))
+            due.append((row, next_run(row.cron, row.time_zone, after=current_time) if row.cron else current_time))
         except InvalidInput as error:
             log.error("schedule.rejected", job=row.job, reason=error.detail)
     return due
 
 
-def _ensure_row(existing: Q2Schedule | None, name: str, due: datetime, moment: datetime, **timing: Any) -> None:
+def _ensure_row(existing: Q2Schedule | None, name: str, due: datetime, current_time: datetime, **timing: Any) -> None:
     """Ensure a row `name` with this timing. An existing one with the same timing keeps its due time."""
     if existing is not None:
         # django-q2's rows have no time zone; for cron, it shows in the time of the next run.
-        is_current = not timing.get("cron") or existing.next_run <= moment or existing.next_run == due
+        is_current = not timing.get("cron") or existing.next_run <= current_time or existing.next_run == due
         if is_current and all(getattr(existing, field) == value for field, value in timing.items()):
             return
         existing.delete()

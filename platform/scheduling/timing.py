@@ -34,11 +34,11 @@ def next_run(cron: str, time_zone: str, *, after: datetime) -> datetime:
     Raises `InvalidInput` with the pointer "/cron" or "/time_zone" if it is invalid or never runs.
     """
     zone = read_time_zone(time_zone)
-    _check_shape(cron)
+    _check_syntax(cron)
     try:
-        for moment in CronSim(cron, after.astimezone(zone)):
+        for occurrence in CronSim(cron, after.astimezone(zone)):
             # Begun in the second of two equal hours, cronsim 2.8 goes through the first one again.
-            if (due := moment.astimezone(UTC)) > after:
+            if (due := occurrence.astimezone(UTC)) > after:
                 return due
     except CronSimError:
         _check_fields(cron)  # if each field is valid, the combination never occurs
@@ -59,7 +59,7 @@ def read_time_zone(name: str) -> ZoneInfo:
     return ZoneInfo(name)
 
 
-def _check_shape(cron: str) -> None:
+def _check_syntax(cron: str) -> None:
     if len(cron) > CRON_MAX_LENGTH:
         raise InvalidInput(f"At most {CRON_MAX_LENGTH} characters.", pointer="/cron")
     # cronsim accepts a sixth field for seconds, but the scheduler checks only twice a minute.

@@ -17,9 +17,9 @@ from agents.releases import change_draft, create_agent, publish
 from agents.sessions import start_bulk_action
 from foundation.clock import now
 from foundation.ids import new_id
+from foundation.job_registry import jobs
 from scheduling import q2_sync
-from scheduling.registry import jobs
-from scheduling.runner import run_job
+from scheduling.job_execution import run_job
 from scheduling.tasks import record_scheduler_heartbeat
 from tests.support.people import configuration_of, person
 from tests.support.sockets import login_of

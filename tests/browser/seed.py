@@ -16,7 +16,7 @@ from accounts.permissions import user_actor
 from accounts.roles import Role
 from agents.domain.message_parts import text_part
 from agents.domain.states import TurnStatus
-from agents.management.demo.ids import make_id
+from agents.management.demo.past_ids import make_id
 from agents.models import Agent, AgentDraft, AgentSession, Message, Turn
 from agents.releases import publish
 from agents.releases.demo import SLUG, ensure_demo_agent

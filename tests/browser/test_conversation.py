@@ -249,6 +249,8 @@ async def test_a_turn_that_waits_keeps_its_words_and_one_whose_model_is_asked_ag
         ("turn.queued", {"reason": "approved"}, "Waiting for a free place"),
         ("turn.started", {"epoch": 2, "resumed": True}, None),
         ("tool.finished", {**tool, "content": "noon"}, None),
+        ("reasoning.delta", {"text": "Hm"}, None),
+        ("reasoning.delta", {"text": ", so"}, None),
         ("message.delta", {"text": "It is"}, None),
         ("model.retrying", {**broken, "route": None}, again),
         ("turn.retry_wait", until, "The model does not answer just now; trying again soon"),
@@ -382,6 +384,75 @@ async def test_a_failure_says_why_with_its_reference_and_is_tried_again(ada: Vis
     await failure.get_by_role("button", name="Try again").click()
     await expect(chat.page.locator(".answer .branches__count")).to_have_text("2/2")
     await expect(failure.locator("code")).not_to_have_text(reference)
+
+
+# --- a model that reasons ---
+
+THOUGHTS = "They want **one** word.\n\n- a short one"
+
+
+def reasoned(text: str, **settings: object) -> str:
+    return directed(text, reasoning=json.dumps(THOUGHTS), **settings)
+
+
+async def test_reasoning_is_folded_above_the_answer_and_opened_by_key(ada: Visitor, chat: Chat) -> None:
+    await ada.context.grant_permissions(["clipboard-read", "clipboard-write"], origin=chat.base)
+    answer = await chat.ask(reasoned("Fine."))
+    reasoning = answer.locator("details.reasoning")
+    await expect(reasoning.locator("summary")).to_have_text("Reasoning")
+    await expect(reasoning.locator(".md")).to_be_hidden()
+    await expect(chat.page.locator("#status")).to_have_text(re.compile(r": Fine\.$"))
+    await reasoning.locator("summary").focus()
+    await chat.page.keyboard.press("Enter")
+    await expect(reasoning.locator("strong")).to_have_text("one")
+    await expect(reasoning.locator("li")).to_have_text("a short one")
+    order = "node => [...node.children].map((child) => child.dataset.kind)"
+    assert await answer.locator(".parts").evaluate(order) == ["reasoning", "text"]
+    await answer.get_by_role("button", name="Copy", exact=True).click()
+    await expect(answer.get_by_role("button", name="Copied")).to_be_visible()
+    assert await chat.page.evaluate("navigator.clipboard.readText()") == "Fine."
+
+
+async def test_while_it_reasons_the_page_says_so_and_a_reload_shows_the_same(chat: Chat) -> None:
+    await chat.say(reasoned("word " * 200, pace_ms=500))
+    reasoning = chat.page.locator("details.reasoning")
+    await expect(reasoning.locator("summary")).to_have_text("Thinking…")
+    await reasoning.locator("summary").click()
+    await expect(reasoning).to_contain_text("They want one")
+    await expect(chat.page.locator("#status")).to_have_text("The answer is being written.")
+    await chat.page.reload()
+    await expect(reasoning.locator("summary")).to_have_text("Thinking…")
+    await reasoning.locator("summary").click()
+    await expect(reasoning).to_contain_text("They want one")
+    await expect(reasoning.locator("summary")).to_have_text("Reasoning")
+    assert await reasoning.get_attribute("open") is not None
+    await chat.page.get_by_role("button", name="Stop the answer").click()
+    await expect(chat.answers.first).to_contain_text("Stopped here")
+    await expect(reasoning).to_have_count(1)
+
+
+async def test_an_answer_without_a_word_is_a_failure_below_its_reasoning(chat: Chat) -> None:
+    await chat.say(reasoned("", fail="empty_answer"))
+    answer = chat.answers.first
+    await expect(answer.locator(".failure")).to_contain_text("The model gave no answer.")
+    await expect(answer.get_by_role("button", name="Try again")).to_be_visible()
+    await expect(answer.locator("details.reasoning summary")).to_have_text("Reasoning")
+    await expect(answer.locator(".parts > *")).to_have_count(1)
+    await expect(answer.get_by_role("button", name="Copy", exact=True)).to_be_hidden()
+
+
+@pytest.mark.parametrize(
+    ("finish", "words"),
+    [
+        ("length", "Cut off: the answer reached its limit of tokens."),
+        ("repetition", "The model stopped because it repeated itself."),
+    ],
+)
+async def test_an_answer_that_was_cut_off_says_why(chat: Chat, finish: str, words: str) -> None:
+    answer = await chat.ask(directed("So it is", finish=finish))
+    await expect(answer.locator(".parts .note")).to_have_text(words)
+    await chat.page.reload()
+    await expect(answer.locator(".parts .note")).to_have_text(words)
 
 
 async def test_messages_that_wait_say_how_many_come_first(chat: Chat) -> None:

@@ -15,7 +15,7 @@ from playwright.async_api import Page
 
 from agents.api.urls import urlpatterns
 from foundation.errors import BandstandError
-from rest.problems import http_status
+from rest.problem_responses import http_status
 from tests.browser.chromium import chromium, executable
 from tests.support.deployment import Deployment, deployment
 from tests.support.people import PASSWORD
@@ -166,7 +166,11 @@ def test_every_code_of_a_refusal_is_in_the_table() -> None:
     assert urlpatterns, "all views are loaded"
     ours = ("foundation.errors", "rest.", "agents.sessions.", "accounts.", "ratelimits.")
     # Of the websocket, the OpenAI-compatible endpoint and the console.
-    elsewhere = ("agents.ws.connection_slots", "agents.sessions.completion_types", "agents.sessions.operator_actions")
+    elsewhere = (
+        "agents.ws.connection_slots",
+        "agents.sessions.openai_completions.completion_types",
+        "agents.sessions.operator_actions",
+    )
     known: set[tuple[int, str]] = {(500, "internal")}
     for kind in kinds_of(BandstandError):
         error: Any = kind.__new__(kind)

@@ -27,7 +27,7 @@ from agents.sessions import accept_message
 from console.keyset_changelist import KeysetAdmin
 from foundation.db_threads import in_db_thread
 from ratelimits import limiter
-from rest.schema.registry import declared
+from rest.schema.declarations import declared
 from tests.support.bad_input import (
     BODIES,
     FILTER_VALUES,

@@ -69,15 +69,16 @@ def refusal(script: Script) -> tuple[int, dict[str, Any]] | None:
 
 def stream(model: str, script: Script) -> Stream:
     pieces = () if script.calls and script.text is None else script.pieces()
-    frames = [_event("message_start", message=_message(model, script))]
+    frames = [_event("message_start", message=_message(model, script)), *_thinking(script)]
+    index = 1 if script.reasoning else 0
     if pieces:
-        frames[0] += _event("content_block_start", index=0, content_block={"type": "text", "text": ""})
-        frames[0] += _event("ping")
+        frames[-1] += _event("content_block_start", index=index, content_block={"type": "text", "text": ""})
+        frames[-1] += _event("ping")
         frames += [
-            _event("content_block_delta", index=0, delta={"type": "text_delta", "text": piece}) for piece in pieces
+            _event("content_block_delta", index=index, delta={"type": "text_delta", "text": piece}) for piece in pieces
         ]
-    tail = _event("content_block_stop", index=0) if pieces else b""
-    for number, (name, arguments) in enumerate(script.calls, start=1 if pieces else 0):
+    tail = _event("content_block_stop", index=index) if pieces else b""
+    for number, (name, arguments) in enumerate(script.calls, start=index + 1 if pieces else index):
         tail += _call(number, name, arguments)
     reason = {"stop": "tool_use" if script.calls else "end_turn", "length": "max_tokens"}.get(
         script.finish, script.finish
@@ -92,6 +93,19 @@ def stream(model: str, script: Script) -> Stream:
         begun = [*frames[: script.after + 1], _event("error", error={"type": kind, "message": message})]
         return whole_of(begun, b"", "keep")
     return cut_short(script, frames, tail + end, named=b"event: content_block_delta\n")
+
+
+def _thinking(script: Script) -> list[bytes]:
+    """The frames of the reasoning, none without."""
+    deltas = [{"type": "thinking_delta", "thinking": piece} for piece in script.thoughts()]
+    if not deltas:
+        return []
+    deltas.append({"type": "signature_delta", "signature": "c2lnbmVk"})
+    frames = [_event("content_block_delta", index=0, delta=delta) for delta in deltas]
+    block = {"type": "thinking", "thinking": "", "signature": ""}
+    frames[0] = _event("content_block_start", index=0, content_block=block) + frames[0]
+    frames[-1] += _event("content_block_stop", index=0)
+    return frames
 
 
 def _event(kind: str, **fields: Any) -> bytes:

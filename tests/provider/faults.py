@@ -36,7 +36,6 @@ FAULTS: list[tuple[str, str, str | None]] = [
     ("json_error_200", "transient", ""),
     ("big_error", "transient", ""),
     ("empty", "transient", ""),
-    ("no_finish", "transient", None),
     ("cut", "transient", THREE),
     ("reset_midway", "transient", None),
     ("silence", "transient", THREE),

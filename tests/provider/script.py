@@ -18,7 +18,7 @@ WORDS = tuple(f"{word} " for word in _WORDS.split())
 
 @dataclass(frozen=True)
 class Script:
-    """One answer.
+    """One answer; `reasoning` precedes all of it.
 
     Written in a model's name as `fake.tokens-50.fault-cut.after-5`, in the last message of the user as
     `[[provider tokens=50 fault=cut after=5]]` (later sources win). Times are milliseconds, `tps` is tokens per second
@@ -29,6 +29,7 @@ class Script:
 
     tokens: int = 50
     text: str | None = None
+    reasoning: str = ""
     echo: str = "no"
     headers_ms: float = 0
     ttft_ms: float = 0
@@ -49,6 +50,10 @@ class Script:
         if self.text is not None:
             return tuple(_TOKEN.findall(self.text))
         return tuple(WORDS[index % len(WORDS)] for index in range(self.tokens))
+
+    def thoughts(self) -> tuple[str, ...]:
+        """The reasoning, token by token."""
+        return tuple(_TOKEN.findall(self.reasoning))
 
 
 _FIELDS = frozenset(field.name for field in fields(Script))
@@ -71,7 +76,9 @@ def script_for(body: dict[str, Any], defaults: dict[str, Any]) -> Script:
     last_user = max((index for index, message in enumerate(messages) if message["role"] == "user"), default=None)
     if last_user is not None:
         said = str(messages[last_user].get("content") or "")
-        settings |= parse_directive(said, "provider") or {}
+        # Questions without an answer between them arrive as one message; the last one is answered.
+        last = said[max(said.rfind("[[provider"), 0) :]
+        settings |= parse_directive(last, "provider") or {}
         if settings.get("echo") == "yes":
             settings["text"] = said
         asked = sum(1 for message in messages[last_user:] if message.get("tool_calls"))

@@ -62,8 +62,12 @@ class Request:
 
 @dataclass
 class Provider:
-    """The server and what it has seen. `defaults` apply to every answer, `queue` to one answer each, in order."""
+    """The server and what it has seen. `defaults` apply to every answer, `queue` to one answer each, in order.
 
+    `check` makes it strict: what it raises for the body of a request is answered with 400, in its words.
+    """
+
+    check: Callable[[dict[str, Any]], None] | None = None
     defaults: dict[str, Any] = field(default_factory=dict)
     queue: deque[dict[str, Any]] = field(default_factory=deque)
     kept: int = 256
@@ -194,6 +198,9 @@ class _Connection(asyncio.Protocol):
     def _chat(self, raw: bytes) -> None:
         try:
             body = orjson.loads(raw)
+            if words := self._strict_words(body):
+                self._reply(400, {"error": {"message": words, "type": "invalid_request_error", "code": None}})
+                return
             once = self.provider.queue.popleft() if self.provider.queue else {}
             script = script_for(body, {**self.provider.defaults, **once})
         except (ValueError, TypeError, KeyError) as error:
@@ -206,10 +213,24 @@ class _Connection(asyncio.Protocol):
 
     def _vendor(self, face: Face, path: str, raw: bytes) -> None:
         """An answer with another vendor's face, by the same script."""
-        chat = face.as_chat(path, orjson.loads(raw))
+        body = orjson.loads(raw)
+        if words := self._strict_words(body):
+            _, refusal = face.refusal(Script(fault="400")) or (400, {})
+            self._reply(400, _worded(refusal, words))
+            return
+        chat = face.as_chat(path, body)
         once = self.provider.queue.popleft() if self.provider.queue else {}
         script = script_for(chat, {**self.provider.defaults, **once})
         self._later(script.headers_ms / 1000, self._answer_as, face, str(chat["model"]), script)
+
+    def _strict_words(self, body: dict[str, Any]) -> str:
+        """Why a strict provider refuses this request; "" when it does not."""
+        try:
+            if self.provider.check is not None:
+                self.provider.check(body)
+        except Exception as refused:
+            return str(refused) or type(refused).__name__
+        return ""
 
     def _answer_as(self, face: Face, model: str, script: Script) -> None:
         if (refusal := face.refusal(script)) is not None:
@@ -324,6 +345,13 @@ class _Connection(asyncio.Protocol):
             self.timer = self.loop.call_later(seconds, call, *args)
         else:
             call(*args)
+
+
+def _worded(refusal: dict[str, Any], words: str) -> dict[str, Any]:
+    """A vendor's refusal with other words."""
+    if "error" in refusal:
+        return {**refusal, "error": {**refusal["error"], "message": words}}
+    return {**refusal, "message": words}
 
 
 def _completion(model: str, script: Script) -> dict[str, Any]:

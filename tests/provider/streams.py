@@ -55,7 +55,7 @@ def _plain(model: str, tokens: int, fault: str, after: int, finish: str, usage: 
 
 
 def stream_for(model: str, script: Script, include_usage: bool) -> Stream:
-    if script.text is None and not script.calls:
+    if script.text is None and not script.calls and not script.reasoning:
         usage = script.usage if include_usage else "no"
         return _plain(model, script.tokens, script.fault, script.after, script.finish, usage)
     return _render(model, script, include_usage)
@@ -64,7 +64,8 @@ def stream_for(model: str, script: Script, include_usage: bool) -> Stream:
 def _render(model: str, script: Script, include_usage: bool) -> Stream:
     deltas = list(_call_deltas(script)) if script.calls else [{"content": piece} for piece in script.pieces()]
     frames = [event(chunk(model, {"role": "assistant", "content": None if script.calls else ""}))]
-    frames += [event(chunk(model, delta)) for delta in deltas]
+    thoughts = [{"reasoning_content": piece} for piece in script.thoughts()]
+    frames += [event(chunk(model, delta)) for delta in [*thoughts, *deltas]]
     finish = "length" if script.finish == "length" else "tool_calls" if script.calls else "stop"
     tail = event(chunk(model, {}, finish))
     if include_usage and script.usage == "yes":

@@ -39,12 +39,16 @@ def _groups_of_migrations() -> Held:
 def _restore_groups() -> None:
     if _groups() == _groups_of_migrations():
         return
+    grants = Group.permissions.through
+    names = {pk: name for pk, name, _ in _groups_of_migrations()}
     with transaction.atomic():
         Group.objects.all().delete()
-        for pk, name, permission in _groups_of_migrations():
-            group, _ = Group.objects.get_or_create(pk=pk, name=name)
-            if permission is not None:
-                group.permissions.add(permission)
+        Group.objects.bulk_create(Group(pk=pk, name=name) for pk, name in names.items())
+        grants.objects.bulk_create(
+            grants(group_id=pk, permission_id=permission)
+            for pk, _, permission in _groups_of_migrations()
+            if permission is not None
+        )
 
 
 @contextmanager

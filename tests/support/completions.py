@@ -8,9 +8,9 @@ from uuid import UUID
 
 from accounts.actor import Actor
 from accounts.models import User
-from agents.domain.chat import ToolSpec
 from agents.domain.client_options import ClientOptions
 from agents.domain.message_parts import Part, text_part, tool_call_part, tool_result_part
+from agents.domain.model_messages import ToolSpec
 from agents.models import Agent
 from agents.sessions import AcceptedCompletion, Completion, accept_completion
 from tests.support.conversations import Conversation

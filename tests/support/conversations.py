@@ -167,6 +167,11 @@ def say(claim: Claim, *texts: str) -> int:
     return fenced_writes.append(claim, [NewEvent("message.delta", {"text": text}) for text in texts])
 
 
+def reason(claim: Claim, *texts: str) -> int:
+    """The same of the model's reasoning."""
+    return fenced_writes.append(claim, [NewEvent("reasoning.delta", {"text": text}) for text in texts])
+
+
 def done(number: int, text: str = "") -> StepOutcome:
     return StepOutcome(number, StepStatus.DONE, {"text": text, "tool_calls": []})
 

@@ -8,7 +8,7 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 from agents.engine.ports import Services
-from agents.runner.process import Runner, RunnerSettings
+from agents.runner.process import RunnerProcess, RunnerSettings
 from foundation.db_threads import in_db_thread
 from tests.chaos.waiting import until
 from tests.support.conversations import Conversation
@@ -23,8 +23,8 @@ SETTINGS: dict[str, Any] = {
 
 
 @asynccontextmanager
-async def serving(services: Services, **settings: Any) -> AsyncIterator[Runner]:
-    runner = Runner(RunnerSettings(**SETTINGS | settings), services)
+async def serving(services: Services, **settings: Any) -> AsyncIterator[RunnerProcess]:
+    runner = RunnerProcess(RunnerSettings(**SETTINGS | settings), services)
     task = asyncio.ensure_future(runner.serve())
     try:
         yield runner

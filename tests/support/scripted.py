@@ -9,15 +9,18 @@ from decimal import Decimal
 from typing import Any
 from uuid import UUID
 
-from agents.domain.chat import ToolSpec
+from agents.domain.model_messages import ToolSpec
 from agents.engine.delta_writer import BatchingDeltaWriter
 from agents.engine.ports import Services
 from agents.llm.interface import (
     LLM,
+    Deadlines,
     Finished,
+    FinishReason,
     FirstToken,
     ModelEvent,
     ModelRequest,
+    ReasoningDelta,
     TextDelta,
     ToolCall,
     Usage,
@@ -27,17 +30,20 @@ from agents.llm.interface import (
 USAGE = Usage(3, 5)
 
 
-Item = str | Usage | Exception | Callable[[], Awaitable[object]]
+Item = str | ReasoningDelta | Usage | Exception | Callable[[], Awaitable[object]]
 
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """What one call of the model gives: texts, usage so far, pauses (awaited), or an error; then its end with these
-    calls."""
+    """What one call of the model gives: texts, reasoning, usage so far, pauses (awaited), or an error; then its end
+    with these calls."""
 
     items: Sequence[Item] = ()
     calls: Sequence[ToolCall] = ()
     usage: Usage | None = USAGE
+    finish_reason: FinishReason | None = None
+    extra_fields: Mapping[str, Any] = field(default_factory=dict)
+    notes: Mapping[str, Any] = field(default_factory=dict)
 
 
 def says(*items: Item, usage: Usage | None = USAGE) -> Reply:
@@ -67,18 +73,21 @@ class ScriptedModel:
             for item in reply.items:
                 if isinstance(item, Exception):
                     raise item
-                if isinstance(item, str):
+                if isinstance(item, str | ReasoningDelta):
                     if not begun:
                         begun = True
                         yield FirstToken(f"req-{len(self.requests)}")
-                    yield TextDelta(item)
+                    yield TextDelta(item) if isinstance(item, str) else item
                 elif isinstance(item, Usage):
                     yield UsageUpdate(item, "scripted")
                 else:
                     await item()
             if not begun:
                 yield FirstToken(f"req-{len(self.requests)}")
-            yield Finished(tuple(reply.calls), reply.usage, "tool_calls" if reply.calls else "stop", "scripted")
+            reason = reply.finish_reason or ("tool_calls" if reply.calls else "stop")
+            yield Finished(
+                tuple(reply.calls), reply.usage, reason, "scripted", extra_fields=reply.extra_fields, notes=reply.notes
+            )
             finished = True
         finally:
             self.open -= 1
@@ -131,6 +140,9 @@ class Models:
 
     def resolve(self, route: str) -> tuple[LLM, str]:
         return self.model, route.partition(":")[2]
+
+    def deadlines(self, route: str) -> Deadlines:
+        return Deadlines()
 
     async def window(self, route: str) -> int | None:
         return self.windows.get(route)

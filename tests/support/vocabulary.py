@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import ast
 import re
-from collections import Counter
-from collections.abc import Iterator
+from collections import Counter, defaultdict
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -89,6 +89,25 @@ def sources() -> Iterator[Path]:
         for path in sorted((ROOT / room).rglob("*.py")):
             if "migrations" not in path.parts:
                 yield path
+
+
+def shared_module_names() -> Mapping[str, list[str]]:
+    """The files of each module name that more than one package uses."""
+    files = defaultdict(list)
+    for path in sources():
+        if path.stem != "__init__":
+            files[path.stem].append(str(path.relative_to(ROOT)))
+    return {name: paths for name, paths in files.items() if len(paths) > 1}
+
+
+def shared_class_names() -> Mapping[str, list[str]]:
+    """The files of each class name that is defined more than once; classes inside of others do not count."""
+    files = defaultdict(list)
+    for path in sources():
+        for node in ast.parse(path.read_text(encoding="utf-8")).body:
+            if isinstance(node, ast.ClassDef):
+                files[node.name].append(str(path.relative_to(ROOT)))
+    return {name: paths for name, paths in files.items() if len(paths) > 1}
 
 
 def measure() -> Measure:

@@ -10,9 +10,9 @@ from tests.support.surroundings import ROOT, environment
 PROGRAM = "import django, sys; django.setup(); print(*sys.modules)"
 
 
-def loaded(role: str) -> set[str]:
+def loaded(role: str, **settings: str) -> set[str]:
     """The modules of a process of this role once Django is set up."""
-    told = environment(DJANGO_SETTINGS_MODULE="bandstand.settings", BANDSTAND_ROLE=role)
+    told = environment(DJANGO_SETTINGS_MODULE="bandstand.settings", BANDSTAND_ROLE=role, **settings)
     command = [sys.executable, "-c", PROGRAM]
     return set(subprocess.run(command, cwd=ROOT, env=told, capture_output=True, text=True, check=True).stdout.split())
 
@@ -26,4 +26,10 @@ def test_a_web_process_has_the_console() -> None:
 
 
 def test_only_who_runs_jobs_loads_what_they_need() -> None:
-    assert {"agents.tasks", "scheduling.tasks"} & loaded("web") == set()
+    assert {"accounts.tasks", "agents.tasks", "rest.tasks", "scheduling.tasks"} & loaded("web") == set()
+
+
+def test_error_reports_take_along_no_library_that_is_only_installed() -> None:
+    modules = loaded("runner", SENTRY_DSN="https://public@sentry.invalid/1")
+    assert {"sentry_sdk.integrations.django", "sentry_sdk.integrations.aiohttp"} <= modules
+    assert {"anthropic", "boto3", "google.genai", "httpx", "openai", "pydantic_ai"} & modules == set()

@@ -7,11 +7,45 @@ import re
 
 import pytest
 
-from tests.support.vocabulary import RETIRED_WORDS, measure, sources
+from tests.support.vocabulary import RETIRED_WORDS, measure, shared_class_names, shared_module_names, sources
 
 # Figures of the design page on the house; the field's own codebases have 0 to 2, and 0 to 1.8 %.
 MOST_ODD_PER_THOUSAND = 5.0
 MOST_PREPOSITION_PERCENT = 1.5
+
+# Module names that several packages share, by the reason.
+_SHARED_MODULES = {
+    "Django looks for this name, or everybody does": "apps models tasks urls views",
+    "ours in each app, which registers what it declares": "health_checks role_permissions",
+    "the errors of one package": "errors",
+    "a noun, in the layers that have it: rows, verbs, console, REST, schema": (
+        "agents api_keys audit bulk_actions events feedback groups me messages runners sessions steps turns users"
+    ),
+    "a verb of sessions, and its endpoint": "export fork",
+    "the same part of each provider of models": "adapter error_mapping request",
+    "a pure rule, and the engine's use of it": "prompt",
+    "the tool is called so, and people choose it by name": "clock",
+    "the environment's, and a vendor's part of it": "config",
+}
+_SHARED_CLASSES = {
+    "Command": "Django looks for this name",
+    "ToolFailed": "an event, and the error class of the same code",
+}
+
+
+def test_a_module_name_that_packages_share_has_a_reason() -> None:
+    allowed = {name for names in _SHARED_MODULES.values() for name in names.split()}
+    assert {name: files for name, files in shared_module_names().items() if name not in allowed} == {}
+
+
+def test_a_class_name_that_modules_share_has_a_reason() -> None:
+    assert {name: files for name, files in shared_class_names().items() if name not in _SHARED_CLASSES} == {}
+
+
+def test_no_reason_is_left_for_a_name_that_is_not_shared() -> None:
+    allowed = {name for names in _SHARED_MODULES.values() for name in names.split()}
+    assert allowed - set(shared_module_names()) == set()
+    assert set(_SHARED_CLASSES) - set(shared_class_names()) == set()
 
 
 def test_names_are_nouns_and_verbs_of_the_field() -> None:

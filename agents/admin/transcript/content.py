@@ -11,8 +11,8 @@ from typing import Any, Final
 
 from django.utils.safestring import SafeString, mark_safe
 
-from agents.admin.transcript.steps import StepView, shorten
-from agents.domain.message_parts import Part
+from agents.admin.transcript.steps import TranscriptStep, shorten
+from agents.domain.message_parts import CUT_REASONS, Part
 from agents.models import Message
 from console.formatting import badge
 from foundation.graphemes import cut_text
@@ -30,15 +30,18 @@ class ToolView:
     summary: str
     status: SafeString
     result: str | None = None
-    step: StepView | None = None
+    step: TranscriptStep | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class PartView:
-    """A text as HTML, or a tool call."""
+    """A text or the model's reasoning as HTML, or a tool call. `cut`: why the model stopped before the text was
+    complete."""
 
     html: SafeString | None = None
     tool: ToolView | None = None
+    is_reasoning: bool = False
+    cut: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,18 +55,18 @@ class MessageContent:
     supplied_by_client: bool = False
 
 
-def message_contents(message: Message, steps: Iterable[StepView] = ()) -> MessageContent:
+def message_contents(message: Message, steps: Iterable[TranscriptStep] = ()) -> MessageContent:
     """The content of `message`; `steps` are those of its turn."""
     parts = part_views(message.parts, steps, finished=True)
     return MessageContent(message.author, message.created_at, parts, message.partial, message.supplied_by_client)
 
 
-def part_views(parts: Sequence[Part], steps: Iterable[StepView], *, finished: bool) -> list[PartView]:
+def part_views(parts: Sequence[Part], steps: Iterable[TranscriptStep], *, finished: bool) -> list[PartView]:
     """The parts in their order, each tool result merged into its call.
 
     `finished`: no more steps will come. Some models reuse call ids, so equal ids are matched in order.
     """
-    steps_by_call: dict[str, deque[StepView]] = defaultdict(deque)
+    steps_by_call: dict[str, deque[TranscriptStep]] = defaultdict(deque)
     for step in steps:
         steps_by_call[step.row.call_id].append(step)
     calls: dict[str, ToolView] = {}
@@ -72,7 +75,11 @@ def part_views(parts: Sequence[Part], steps: Iterable[StepView], *, finished: bo
         match part["type"]:
             case "text":
                 # The renderer emits only an allow-list of tags; see `markdown_rendering`.
-                views.append(PartView(html=mark_safe(render(part["text"]))))  # noqa: S308
+                html = mark_safe(render(part["text"]))  # noqa: S308
+                views.append(PartView(html=html, cut=CUT_REASONS.get(part.get("cut", ""), "")))
+            case "reasoning":
+                html = mark_safe(render(shorten(part["text"])))  # noqa: S308
+                views.append(PartView(html=html, is_reasoning=True))
             case "tool_call":
                 call_steps = steps_by_call[part["id"]]
                 calls[part["id"]] = tool = _call(part, call_steps.popleft() if call_steps else None, finished=finished)
@@ -87,7 +94,7 @@ def part_views(parts: Sequence[Part], steps: Iterable[StepView], *, finished: bo
     return views
 
 
-def _call(part: Part, step: StepView | None, *, finished: bool) -> ToolView:
+def _call(part: Part, step: TranscriptStep | None, *, finished: bool) -> ToolView:
     fallback = badge("handed to the client") if finished else badge("running", "good")
     status = step.status if step is not None else fallback
     return ToolView(

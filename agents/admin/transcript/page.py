@@ -17,7 +17,7 @@ from django.template.loader import render_to_string
 from django.template.response import TemplateResponse
 from django.urls import reverse
 
-from agents.admin.transcript.turns import TURNS, TurnView, turn_views
+from agents.admin.transcript.turns import TURNS, TranscriptTurn, turn_views
 from agents.admin.turn_actions import TURN_ACTIONS
 from agents.models import AgentSession, Event, Message, Turn
 from agents.permissions.role_permissions import FORK_SESSION
@@ -143,7 +143,7 @@ def _turns(request: HttpRequest, session: AgentSession) -> tuple[list[Turn], str
 
 def _turn_views(
     request: HttpRequest, session: AgentSession, turns: Sequence[Turn], *, readable: bool, with_unattached: bool = False
-) -> list[TurnView]:
+) -> list[TranscriptTurn]:
     unattached: Sequence[Message] = ()
     if with_unattached:
         messages = Message.objects.filter(agent_session=session, turn__isnull=True).order_by("-ordinal")
@@ -158,7 +158,7 @@ def _turn_views(
     return blocks
 
 
-def _html(request: HttpRequest, block: TurnView) -> str:
+def _html(request: HttpRequest, block: TranscriptTurn) -> str:
     back = reverse("admin:agents_agentsession_change", args=[block.turn.agent_session_id]) if block.turn else ""
     return render_to_string("console/transcript_block.html", {"block": block, "back": back}, request=request)
 

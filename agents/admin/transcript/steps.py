@@ -8,7 +8,7 @@ from typing import Any, Final
 
 from django.utils.safestring import SafeString
 
-from agents.admin.state_tags import status_badge
+from agents.admin.badges import status_badge
 from agents.domain.states import StepKind, StepStatus
 from agents.models import Step
 from console.formatting import format_duration, format_money
@@ -19,7 +19,7 @@ MAX_CHARACTERS: Final = 4_000
 
 
 @dataclass(frozen=True, slots=True)
-class StepView:
+class TranscriptStep:
     """`status_note`: what the status means for a retry. `request` and `result` are empty without read permission."""
 
     row: Step
@@ -31,9 +31,9 @@ class StepView:
     result: str
 
 
-def step_view(step: Step, *, readable: bool, ended_at: datetime | None, now: datetime) -> StepView:
+def step_view(step: Step, *, readable: bool, ended_at: datetime | None, now: datetime) -> TranscriptStep:
     """The view of `step`. `ended_at` is the end of its turn, and of a step that was abandoned with it."""
-    return StepView(
+    return TranscriptStep(
         row=step,
         status=status_badge(step.status),
         duration=format_duration(step.started_at, step.finished_at or ended_at or now),

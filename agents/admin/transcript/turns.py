@@ -11,9 +11,9 @@ from uuid import UUID
 
 from django.db.models import Q
 
-from agents.admin.state_tags import status_badge
+from agents.admin.badges import status_badge
 from agents.admin.transcript.content import MessageContent, message_contents, part_views
-from agents.admin.transcript.steps import StepView, step_view
+from agents.admin.transcript.steps import TranscriptStep, step_view
 from agents.admin.turn_actions import TurnAction
 from agents.domain.message_tree import Node, Tree
 from agents.domain.states import PARKED, TERMINAL, TurnStatus, WaitReason
@@ -35,13 +35,13 @@ MAX_WHOLE_TREE: Final = 2_000
 
 
 @dataclass(slots=True)
-class TurnView:
+class TranscriptTurn:
     """A turn with its messages and steps, or a message without a turn (`turn` is None)."""
 
     ordinal: int
     turn: Turn | None = None
     messages: list[MessageContent] = field(default_factory=list)
-    steps: list[StepView] = field(default_factory=list)
+    steps: list[TranscriptStep] = field(default_factory=list)
     runner: str = ""
     branch: str = ""
     waiting_for: str = ""
@@ -73,7 +73,7 @@ class _Rows:
 
 def turn_views(
     session: AgentSession, turns: Sequence[Turn], *, readable: bool, now: datetime, unattached: Iterable[Message] = ()
-) -> list[TurnView]:
+) -> list[TranscriptTurn]:
     """One view per turn and per `unattached` message, by ordinal; without message contents unless `readable`."""
     messages = _messages(session, turns)
     steps: dict[UUID, list[Step]] = defaultdict(list)
@@ -87,7 +87,8 @@ def turn_views(
     rows = _Rows(messages, steps, runners, branches, readable, now)
     views = [_turn_view(turn, rows) for turn in turns]
     views += [
-        TurnView(message.ordinal, messages=[message_contents(message)] if readable else []) for message in unattached
+        TranscriptTurn(message.ordinal, messages=[message_contents(message)] if readable else [])
+        for message in unattached
     ]
     return sorted(views, key=lambda view: view.ordinal)
 
@@ -100,14 +101,14 @@ def _messages(session: AgentSession, turns: Sequence[Turn]) -> dict[UUID, list[M
     return by_turn
 
 
-def _turn_view(turn: Turn, rows: _Rows) -> TurnView:
+def _turn_view(turn: Turn, rows: _Rows) -> TranscriptTurn:
     status, messages = TurnStatus(turn.status), rows.messages[turn.pk]
     steps = [
         step_view(step, readable=rows.readable, ended_at=turn.finished_at, now=rows.now) for step in rows.steps[turn.pk]
     ]
     question_id = next((message.pk for message in messages if message.author == Message.Author.USER), None)
     runner = rows.runners.get(turn.runner_id)
-    return TurnView(
+    return TranscriptTurn(
         ordinal=turn.ordinal,
         turn=turn,
         messages=_message_contents(turn, messages, steps) if rows.readable else [],
@@ -131,7 +132,7 @@ def _waiting_for(turn: Turn) -> str:
     return f"{_WAIT_REASONS[turn.wait_reason]}, until {format_second(turn.available_at)} UTC"
 
 
-def _message_contents(turn: Turn, messages: Sequence[Message], steps: Sequence[StepView]) -> list[MessageContent]:
+def _message_contents(turn: Turn, messages: Sequence[Message], steps: Sequence[TranscriptStep]) -> list[MessageContent]:
     contents = [message_contents(message, steps) for message in messages]
     if turn.status not in TERMINAL and (parts := visible_parts(turn)):
         contents.append(MessageContent(Message.Author.AGENT, None, part_views(parts, steps, finished=False)))

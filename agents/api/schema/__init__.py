@@ -10,7 +10,7 @@ To declare a new endpoint:
    400, 413 and 415 with `body`, 409 and Idempotency-Key with `idempotent=True`, 412, 428 and If-Match with
    `versioned=True`.
 2. A new noun is a new module: register it in `agents.apps`. Shapes that occur twice are components: put them into
-   `COMPONENTS` and name them by `ref("Name")`. The building blocks of shapes are in `rest.schema.shapes`.
+   `COMPONENTS` and name them by `ref("Name")`. The building blocks of shapes are in `rest.schema.json_schema`.
 3. A new type of event is a line in `events.py`.
 
 The tests then validate every response against what is declared here (`tests/support/declared.py`), strictly: a

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from agents.api.agents import AgentsView, AgentView
 from agents.domain.states import WhenBusy
+from rest.schema.json_schema import SLUG, TEXT, WHOLE, array, choice, described, or_null, page_schema, record, ref
 from rest.schema.operation import CURSOR, LIMIT, Answer, Operation
-from rest.schema.shapes import SLUG, TEXT, WHOLE, array, choice, described, or_null, page_shape, record, ref
 
 EXAMPLE = {
     "slug": "demo",
@@ -26,7 +26,7 @@ COMPONENTS = {
             "when_busy": choice(*WhenBusy, description="What a message does while a turn of its session is open."),
         }
     ),
-    "AgentPage": page_shape(ref("Agent")),
+    "AgentPage": page_schema(ref("Agent")),
 }
 OPERATIONS = {
     (AgentsView, "get"): Operation(

@@ -7,8 +7,21 @@ from agents.api.fork import ForkView, NewFork
 from agents.api.schema.messages import ANSWER, QUESTION
 from agents.api.schema.sessions import EXAMPLE
 from agents.api.schema.turns import COMPLETED
+from rest.schema.json_schema import (
+    COUNT,
+    ID,
+    MOMENT,
+    TEXT,
+    THEN,
+    TURN_ID,
+    array,
+    choice,
+    described,
+    or_null,
+    record,
+    ref,
+)
 from rest.schema.operation import ETAG, LOCATION, REPLAYED, Answer, Body, Header, Operation, Parameter
-from rest.schema.shapes import COUNT, ID, MOMENT, TEXT, THEN, TURN_ID, array, choice, described, or_null, record, ref
 
 _DISPOSITION = Header("Content-Disposition", "Under which name to keep it.", 'attachment; filename="Sums.json"')
 _RANGE = record({"first": or_null(COUNT), "last": or_null(COUNT)}, description="The seqs of its events.")

@@ -8,9 +8,8 @@ from agents.api.events import DEFAULT_LIMIT, LARGEST_LIMIT, EventsView
 from agents.api.schema.turns import PRIORITIES, STREAM, STREAM_EXAMPLE
 from agents.domain.events import EventType, Field, Form, OneOf, Shape, payload_fields
 from agents.domain.states import TurnStatus
-from rest.media_types import EVENT_STREAM
-from rest.schema.operation import Answer, Operation, Parameter
-from rest.schema.shapes import (
+from rest.content_negotiation import EVENT_STREAM
+from rest.schema.json_schema import (
     COUNT,
     ID,
     MOMENT,
@@ -24,10 +23,11 @@ from rest.schema.shapes import (
     choice,
     described,
     or_null,
-    page_shape,
+    page_schema,
     record,
     ref,
 )
+from rest.schema.operation import Answer, Operation, Parameter
 
 _SEQ: Schema = {"type": "integer", "minimum": 0, "maximum": 2**63 - 1}
 
@@ -142,7 +142,7 @@ COMPONENTS: dict[str, Schema] = {
         optional=("retry_after_ms",),
         description="Why a stream ended before its time: the last event, `event: error`, without an id.",
     ),
-    "EventPage": page_shape(
+    "EventPage": page_schema(
         ref("Event"),
         last_seq=described(_SEQ, "The newest event of the session."),
         resync=described(or_null(ref("Snapshot")), "Null, unless the events that you asked for are gone."),

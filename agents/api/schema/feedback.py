@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from agents.api.feedback import VALUES, FeedbackView, NewFeedback
 from agents.sessions.feedback import MAX_COMMENT
+from rest.schema.json_schema import TEXT, choice, described, record, ref
 from rest.schema.operation import Answer, Body, Operation
-from rest.schema.shapes import TEXT, choice, described, record, ref
 
 _VALUE = choice(*VALUES, description="Whether the answer was good.")
 _COMMENT = described(TEXT, "Why.", maxLength=MAX_COMMENT)

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from agents.api.me import LimitsView
+from rest.schema.json_schema import COUNT, MOMENT, described, or_null, record, ref
 from rest.schema.operation import Answer, Operation
-from rest.schema.shapes import COUNT, MOMENT, described, or_null, record, ref
 
 _RATE = {"limit": 3000, "per_seconds": 60, "remaining": 2990, "resets_at": "2026-11-22T12:00:00.200000Z"}
 EXAMPLE = {

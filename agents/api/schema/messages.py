@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from agents.api.sessions import MessagesView
+from agents.domain.message_parts import CUT_REASONS
 from agents.models import Message
-from rest.schema.operation import CURSOR, LIMIT, Answer, Operation
-from rest.schema.shapes import (
+from rest.schema.json_schema import (
     ANSWER_ID,
     ID,
     MOMENT,
@@ -19,10 +19,11 @@ from rest.schema.shapes import (
     choice,
     described,
     or_null,
-    page_shape,
+    page_schema,
     record,
     ref,
 )
+from rest.schema.operation import CURSOR, LIMIT, Answer, Operation
 
 QUESTION = {
     "id": QUESTION_ID,
@@ -44,7 +45,24 @@ ANSWER = {
     "parent": QUESTION_ID,
 }
 COMPONENTS = {
-    "TextPart": record({"type": {"const": "text"}, "text": TEXT}),
+    "TextPart": record(
+        {
+            "type": {"const": "text"},
+            "text": TEXT,
+            "cut": choice(
+                *CUT_REASONS,
+                description="Why the model stopped before it was complete: a limit of tokens; or it repeated itself.",
+            ),
+        },
+        optional=("cut",),
+    ),
+    "ReasoningPart": record(
+        {
+            "type": {"const": "reasoning"},
+            "text": described(TEXT, "What the model thought before the text or the calls that follow."),
+        },
+        description="No part of the answer: show it folded.",
+    ),
     "ToolCallPart": record(
         {
             "type": {"const": "tool_call"},
@@ -64,11 +82,12 @@ COMPONENTS = {
         optional=("outcome",),
     ),
     "Part": {
-        "oneOf": [ref("TextPart"), ref("ToolCallPart"), ref("ToolResultPart")],
+        "oneOf": [ref("TextPart"), ref("ReasoningPart"), ref("ToolCallPart"), ref("ToolResultPart")],
         "discriminator": {
             "propertyName": "type",
             "mapping": {
                 "text": "#/components/schemas/TextPart",
+                "reasoning": "#/components/schemas/ReasoningPart",
                 "tool_call": "#/components/schemas/ToolCallPart",
                 "tool_result": "#/components/schemas/ToolResultPart",
             },
@@ -89,7 +108,7 @@ COMPONENTS = {
             "created_at": MOMENT,
         }
     ),
-    "MessagePage": page_shape(ref("Message")),
+    "MessagePage": page_schema(ref("Message")),
 }
 OPERATIONS = {
     (MessagesView, "get"): Operation(

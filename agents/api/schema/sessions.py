@@ -5,8 +5,7 @@ from __future__ import annotations
 from agents.api.sessions import NewSession, SessionChange, SessionsView, SessionView
 from agents.models import AgentSession
 from agents.sessions.crud import MAX_TITLE
-from rest.schema.operation import CURSOR, ETAG, LIMIT, LOCATION, REPLAYED, Answer, Body, Operation, Parameter
-from rest.schema.shapes import (
+from rest.schema.json_schema import (
     ANSWER_ID,
     ANYTHING,
     COUNT,
@@ -20,10 +19,11 @@ from rest.schema.shapes import (
     choice,
     described,
     or_null,
-    page_shape,
+    page_schema,
     record,
     ref,
 )
+from rest.schema.operation import CURSOR, ETAG, LIMIT, LOCATION, REPLAYED, Answer, Body, Operation, Parameter
 
 EXAMPLE = {
     "id": SESSION_ID,
@@ -57,7 +57,7 @@ COMPONENTS = {
     "ListedSession": record(
         {**_SESSION, "updated_at": described(MOMENT, "When its last message was accepted; the list is ordered by it.")}
     ),
-    "SessionPage": page_shape(ref("ListedSession")),
+    "SessionPage": page_schema(ref("ListedSession")),
 }
 OPERATIONS = {
     (SessionsView, "get"): Operation(

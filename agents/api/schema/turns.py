@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from agents.api.schema.messages import ANSWER
-from agents.api.turns import CancelView, NewTurn, TurnsView, TurnView
+from agents.api.turns import CancelView, NewTurnInput, TurnsView, TurnView
 from agents.domain.failures import ErrorClass
 from agents.domain.states import Priority, TurnStatus, WhenBusy
-from rest.media_types import EVENT_STREAM
-from rest.schema.operation import LOCATION, PREFER, PREFERENCE_APPLIED, REPLAYED, Answer, Body, Operation, Parameter
-from rest.schema.shapes import (
+from rest.content_negotiation import EVENT_STREAM
+from rest.schema.json_schema import (
     COUNT,
     ID,
     MOMENT,
@@ -25,6 +24,7 @@ from rest.schema.shapes import (
     record,
     ref,
 )
+from rest.schema.operation import LOCATION, PREFER, PREFERENCE_APPLIED, REPLAYED, Answer, Body, Operation, Parameter
 from rest.serializers import Input
 
 PRIORITIES = sorted(priority.wire_name for priority in Priority)
@@ -148,7 +148,7 @@ OPERATIONS = {
         ],
         scope="chat",
         body=Body(
-            NewTurn,
+            NewTurnInput,
             {
                 "input": described(
                     TEXT, "What you say; kept byte for byte, at most 64 KiB.", pattern=r"\S", maxLength=64 * 1024

@@ -7,6 +7,7 @@ another machine continues unchanged.
 Tests script it with a directive in the user's message (the last message counts):
 
     [[offline text="Hello there." pace_ms=20]]         these words, one every 20 ms (`words=50` invents them)
+    [[offline reasoning="Hm." text="Hello."]]          reasoning before each text or call, in the same pace
     [[offline tool=clock args={"timezone": "UTC"}]]    one call, then the text; `parallel=2` calls it twice
     [[offline calls=[["clock", {}], ["x", "{bro"]]]]   several calls; arguments that are text go out as they are
     [[offline tool=clock args={} rounds=3]]            calls again until three answers with calls were given

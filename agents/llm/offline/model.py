@@ -14,6 +14,7 @@ from agents.llm.interface import (
     FirstToken,
     ModelEvent,
     ModelRequest,
+    ReasoningDelta,
     TextDelta,
     Usage,
 )
@@ -38,17 +39,22 @@ class OfflineModel:
         clock = _Clock(request.deadlines)
         await clock.pause(answer.first_seconds, first=True)
         output = tokens if answer.fail is None else tokens[: answer.cut]
-        if output or answer.fail is None:
+        reasoning = _TOKEN.findall(answer.reasoning)
+        if reasoning or output or answer.fail is None:
             yield FirstToken(None)
+        deltas: list[ReasoningDelta | TextDelta] = [*map(ReasoningDelta, reasoning), *map(TextDelta, output)]
         if answer.pace_seconds:
-            for number, word in enumerate(output):
+            for number, delta in enumerate(deltas):
                 await clock.pause(answer.pace_seconds if number else 0, first=False)
-                yield TextDelta(word)
-        elif output:
-            yield TextDelta("".join(output))
+                yield delta
+        else:
+            if reasoning:
+                yield ReasoningDelta(answer.reasoning)
+            if output:
+                yield TextDelta("".join(output))
         if answer.fail is not None:
             raise BY_CLASS[answer.fail](retry_after_seconds=answer.retry_after_seconds)
-        yield _build_finished(request, answer, len(tokens))
+        yield _build_finished(request, answer, len(tokens), len(reasoning))
 
 
 class _Clock:
@@ -70,11 +76,11 @@ class _Clock:
             await asyncio.sleep(seconds)
 
 
-def _build_finished(request: ModelRequest, answer: ScriptedAnswer, token_count: int) -> Finished:
+def _build_finished(request: ModelRequest, answer: ScriptedAnswer, text_tokens: int, reasoning_tokens: int) -> Finished:
     reason: FinishReason = answer.finish
     if answer.calls and reason == "stop":
         reason = "tool_calls"
     input_tokens = sum(len(_TOKEN.findall(message.text)) for message in request.messages)
-    output_tokens = token_count + sum(len(_TOKEN.findall(call.arguments)) for call in answer.calls)
-    usage = Usage(input_tokens=input_tokens, output_tokens=output_tokens) if answer.usage else None
+    output_tokens = reasoning_tokens + text_tokens + sum(len(_TOKEN.findall(call.arguments)) for call in answer.calls)
+    usage = Usage(input_tokens, output_tokens, reasoning_tokens=reasoning_tokens) if answer.usage else None
     return Finished(answer.calls, usage, reason, "offline")

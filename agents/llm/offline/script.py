@@ -31,13 +31,15 @@ _FILLER_WORDS = tuple(_FILLER.split())
 
 @dataclass(frozen=True, slots=True)
 class ScriptedAnswer:
-    """One answer. Times are seconds; `cut` is the number of words before `fail`."""
+    """One answer; `reasoning` precedes all of it. Times are seconds; `cut` is the number of words of its text before
+    `fail`."""
 
     text: str
     calls: tuple[ToolCall, ...] = ()
+    reasoning: str = ""
     first_seconds: float = 0
     pace_seconds: float = 0
-    finish: Literal["stop", "length"] = "stop"
+    finish: Literal["stop", "length", "repetition"] = "stop"
     usage: bool = True
     fail: ErrorClass | None = None
     cut: int = 0
@@ -107,6 +109,7 @@ def _follow_directive(
         raise ValueError(f"there is no error class {fail}")
     answer = ScriptedAnswer(
         text="" if calls and "text" not in settings else text,
+        reasoning=str(remaining.pop("reasoning", "")),
         calls=_assign_ids(calls, messages),
         first_seconds=remaining.pop("ttft_ms", 0) / 1000,
         pace_seconds=remaining.pop("pace_ms", default_pace_seconds * 1000) / 1000,

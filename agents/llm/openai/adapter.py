@@ -4,13 +4,18 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncGenerator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from types import SimpleNamespace
+from typing import Any
 
 import aiohttp
+import structlog
 from aiohttp.http_exceptions import HttpProcessingError
 from yarl import URL
 
-from agents.llm.deadlines import LATE_FIRST, Clock
+from agents.llm.deadlines import LATE_FIRST, DeadlineClock
+from agents.llm.dialect_settings import Dialects
+from agents.llm.dialects import Dialect, preset_for_address
 from agents.llm.errors import (
     BadModelRequest,
     ModelAuthFailed,
@@ -19,18 +24,21 @@ from agents.llm.errors import (
     TransientModelError,
     extract_request_id,
 )
-from agents.llm.interface import FirstToken, ModelEvent, ModelRequest, TextDelta, UsageUpdate
+from agents.llm.interface import FirstToken, ModelEvent, ModelRequest, UsageUpdate
+from agents.llm.openai.answer_body import READ_FAULTS, AnswerBody
+from agents.llm.openai.dialect_learning import learn
 from agents.llm.openai.error_mapping import clean_detail, error_from_response
 from agents.llm.openai.request import encode_request
 from agents.llm.openai.stream_parser import StreamParser
-from agents.llm.sse import EventTooLong, SSEDecoder
 from foundation.http import AddressRefused, GuardedClient
 
+log = structlog.get_logger(__name__)
+
 DEFAULT_BASE_URL = "https://api.openai.com/v1"
-MAX_STREAM_BYTES = 32 * 1024 * 1024
 _MAX_ERROR_BYTES = 64 * 1024
 _ERROR_BODY_SECONDS = 1.0
-_END_OF_BODY_SECONDS = 0.1
+_MAX_LESSONS = 4
+_MAX_LEARNED = 1_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +47,7 @@ class OpenAIConfig:
 
     api_key: str | None = field(default=None, repr=False)
     base_url: str = DEFAULT_BASE_URL
+    dialects: Dialects = field(default_factory=Dialects)
 
 
 # The first entry that matches counts.
@@ -54,10 +63,16 @@ _FAULTS: tuple[tuple[tuple[type[Exception], ...], type[ModelError], str | None],
     ((ValueError,), BadModelRequest, "The address or key of the model's provider is wrong."),
     ((aiohttp.ClientError, HttpProcessingError, OSError), TransientModelError, None),
 )
+# What a kept connection raises that its server was closing: in all likelihood nobody has read the request.
+_STALE = (aiohttp.ServerDisconnectedError, aiohttp.ClientOSError, aiohttp.ClientConnectionResetError)
 
 
 class OpenAIModel:
-    """All models of one OpenAI-compatible server. Nothing is retried and no redirect is followed here."""
+    """All models of one OpenAI-compatible server. No redirect is followed.
+
+    Nothing is retried but requests that nobody has worked on: one that met a kept connection which the server was
+    closing, and one that the server refused because of something that it can do without.
+    """
 
     def __init__(self, config: OpenAIConfig, client: GuardedClient) -> None:
         """`client` is shared and closed by its owner; it must allow the server's origin if that is local."""
@@ -66,43 +81,58 @@ class OpenAIModel:
         base = URL(config.base_url)
         # Some servers want a query with every request, such as a version of their API.
         self._url = base.with_path(base.raw_path.rstrip("/") + "/chat/completions", encoded=True, keep_query=True)
-        is_openai = (self._url.host or "").endswith("openai.com")
-        # OpenAI's newer models refuse the old name; most other servers know only that one.
-        self._limit_field = "max_completion_tokens" if is_openai else "max_tokens"
-        self._has_credentials = bool(config.api_key) or not is_openai
-        self._headers = {"Content-Type": "application/json", "Accept": "text/event-stream"}
-        if config.api_key:
-            self._headers["Authorization"] = f"Bearer {config.api_key}"
+        host = self._url.host or ""
+        self._dialects = config.dialects
+        self._preset = preset_for_address(host, self._url.port or 0)
+        # What this process has learned of the server, by model.
+        self._learned: dict[str, Dialect] = {}
+        self._has_credentials = bool(config.api_key) or not host.endswith("openai.com")
 
     async def aclose(self) -> None:
         """Nothing of its own is open."""
 
+    def dialect(self, model: str) -> Dialect:
+        """The dialect in which the server is asked for `model`."""
+        return self._learned.get(model) or self._dialects.for_route(f"openai:{model}", self._preset)
+
     async def stream(self, request: ModelRequest) -> AsyncGenerator[ModelEvent, None]:
         """See `LLM.stream`. The text of one read of the network is one delta."""
-        clock = Clock(request.deadlines)
-        response = await self._open(request, clock)
+        clock = DeadlineClock(request.deadlines)
+        response, dialect, learned = await self._open(request, clock)
         request_id = extract_request_id(response.headers)
+        parser = self._parser(request, dialect)
+        body = AnswerBody(response, clock, map_error=self._map_error, secret=self._secret)
+        first, usage = True, None
         try:
-            parser, decoder, received, first = StreamParser(secret=self._secret), SSEDecoder(), 0, True
-            while not parser.is_finished:
-                data = await self._read(response, clock, has_started=parser.has_started)
-                received += len(data)
-                events = _events(decoder, data, received)
-                clock.end_wait(got_event=bool(events))
-                text = parser.take(events)
+            while not parser.is_finished and not body.has_ended:
+                deltas = parser.take(
+                    await body.read(
+                        has_started=parser.has_started,
+                        has_reason=parser.has_reason,
+                        has_usage=parser.usage is not None,
+                    )
+                )
+                if body.has_ended or parser.is_finished:
+                    deltas += parser.rest()
                 if parser.has_started and first:
                     first = False
                     yield FirstToken(request_id)
-                if text:
-                    yield TextDelta(text)
-                if parser.usage is not None and not parser.done:
+                for delta in deltas:
+                    yield delta
+                if parser.usage is not None and parser.usage is not usage and not parser.is_done:
                     # The stream may break off before the next one.
+                    usage = parser.usage
+                    yield UsageUpdate(usage, parser.model)
+            if body.is_empty:
+                raise body.not_an_answer()
+            try:
+                finished = parser.finish()
+            except ModelError:
+                if parser.usage is not None:
                     yield UsageUpdate(parser.usage, parser.model)
-                if not data:
-                    break
-            finished = parser.finish()
-            await _read_to_end(response)
-            yield finished
+                raise
+            await body.drain()
+            yield replace(finished, notes={**finished.notes, "learned": learned}) if learned else finished
         except ModelError as error:
             error.request_id = request_id
             raise
@@ -110,39 +140,75 @@ class OpenAIModel:
             # Closes the connection, unless the answer was read to its end and the connection is back in the pool.
             response.close()
 
-    async def _open(self, request: ModelRequest, clock: Clock) -> aiohttp.ClientResponse:
-        """The response whose body is the stream. Raises `ModelError` for any other response."""
+    def _parser(self, request: ModelRequest, dialect: Dialect) -> StreamParser:
+        return StreamParser(
+            secret=self._secret,
+            tools=frozenset([tool.name for tool in request.tools]),
+            starts_reasoning=dialect.starts_reasoning,
+            needs_finish_reason=dialect.needs_finish_reason,
+        )
+
+    async def _open(
+        self, request: ModelRequest, clock: DeadlineClock
+    ) -> tuple[aiohttp.ClientResponse, Dialect, list[str]]:
+        """The response whose body is the answer, the dialect of its request, and what was learned on the way, which is
+        remembered. Raises `ModelError` for any other response."""
         if not self._has_credentials:
             raise ModelAuthFailed("There is no API key for the model's provider.")
-        body = encode_request(request, limit_field=self._limit_field)
+        learned: list[str] = []
+        dialect = self.dialect(request.model)
+        while True:
+            response = await self._post(encode_request(request, dialect=dialect), dialect, request, clock)
+            # Whatever its content type says: servers write anything there.
+            if 200 <= response.status < 300:
+                if learned:
+                    self._remember(request.model, dialect, learned)
+                return response, dialect, learned
+            try:
+                body = await _error_body(response, clock)
+                error = error_from_response(response.status, response.headers, body, secret=self._secret)
+                error.request_id = extract_request_id(response.headers)
+            finally:
+                response.close()
+            # A prompt that is too long, or a wrong key, says nothing about fields, whatever words it uses.
+            is_refusal = isinstance(error, BadModelRequest | TransientModelError) and len(learned) < _MAX_LESSONS
+            text = body.decode("utf-8", "replace")
+            lesson = learn(dialect, request, response.status, text) if is_refusal else None
+            if lesson is None:
+                raise error
+            learned.append(lesson.name)
+            dialect = lesson.dialect
+
+    def _remember(self, model: str, dialect: Dialect, learned: list[str]) -> None:
+        if len(self._learned) >= _MAX_LEARNED:
+            self._learned.clear()
+        self._learned[model] = dialect
+        log.info("dialect.learned", model=model, lessons=learned)
+
+    async def _post(
+        self, body: bytes, dialect: Dialect, request: ModelRequest, clock: DeadlineClock
+    ) -> aiohttp.ClientResponse:
+        """The response to `body`, of any status; asked for again on a connection of its own if a kept one was stale."""
+        headers = {"Content-Type": "application/json", "Accept": "text/event-stream"}
+        if self._secret:
+            headers["Authorization"] = f"Bearer {self._secret}"
+            if dialect.has_key_header:
+                headers["api-key"] = self._secret
         timeout = aiohttp.ClientTimeout(total=None, connect=request.deadlines.connect_seconds)
+        options: dict[str, Any] = {"data": body, "headers": headers, "timeout": timeout, "allow_redirects": False}
+        context = SimpleNamespace()
         try:
             async with asyncio.timeout_at(clock.first_token_at):
-                response = await self._client.session().post(
-                    self._url, data=body, headers=self._headers, timeout=timeout, allow_redirects=False
-                )
+                try:
+                    return await self._client.session().post(self._url, trace_request_ctx=context, **options)
+                except _STALE as error:
+                    if isinstance(error, aiohttp.ClientConnectorError) or not hasattr(context, "reused"):
+                        raise
+                return await self._client.session(fresh=True).post(self._url, **options)
         except Exception as error:
-            raise self._fault(error, LATE_FIRST) from None
-        if response.status == 200 and response.content_type == "text/event-stream":
-            return response
-        try:
-            body = await _error_body(response, clock)
-            mapped = error_from_response(response.status, response.headers, body, secret=self._secret)
-            mapped.request_id = extract_request_id(response.headers)
-            raise mapped
-        finally:
-            response.close()
+            raise self._map_error(error, LATE_FIRST) from None
 
-    async def _read(self, response: aiohttp.ClientResponse, clock: Clock, *, has_started: bool) -> bytes:
-        """The bytes that have arrived; b"" at the end of the body."""
-        due_at = clock.begin_wait(has_started=has_started)
-        try:
-            async with asyncio.timeout_at(due_at):
-                return await response.content.readany()
-        except Exception as error:
-            raise self._fault(error, clock.timeout_message(due_at, has_started=has_started)) from None
-
-    def _fault(self, error: Exception, late: str) -> ModelError:
+    def _map_error(self, error: Exception, late: str) -> ModelError:
         """The `ModelError` for a network error, which is not chained: its message holds addresses and headers."""
         detail = clean_detail(f"{type(error).__name__}: {error}", self._secret)
         if isinstance(error, TimeoutError) and not isinstance(error, aiohttp.ConnectionTimeoutError):
@@ -153,34 +219,13 @@ class OpenAIModel:
         return ModelError(provider_detail=detail)
 
 
-def _events(decoder: SSEDecoder, data: bytes, received: int) -> list[bytes]:
-    if received > MAX_STREAM_BYTES:
-        raise TransientModelError("The model's answer does not end.", provider_detail=f"{received} bytes")
-    try:
-        return decoder.feed(data) if data else decoder.finish()
-    except EventTooLong as error:
-        raise TransientModelError("The model's answer cannot be read.", provider_detail=str(error)) from None
-
-
-async def _error_body(response: aiohttp.ClientResponse, clock: Clock) -> bytes:
+async def _error_body(response: aiohttp.ClientResponse, clock: DeadlineClock) -> bytes:
     """The beginning of the body of an error response; less if it does not arrive soon, since the status is enough."""
     body = bytearray()
     try:
         async with asyncio.timeout_at(clock.cap_deadline(_ERROR_BODY_SECONDS)):
             while len(body) < _MAX_ERROR_BYTES and (data := await response.content.readany()):
                 body += data
-    except (TimeoutError, aiohttp.ClientError, HttpProcessingError, OSError):
+    except READ_FAULTS:
         pass
     return bytes(body[:_MAX_ERROR_BYTES])
-
-
-async def _read_to_end(response: aiohttp.ClientResponse) -> None:
-    """Read what follows the end mark, for a short time, so that the connection can be reused."""
-    if response.content.is_eof():
-        return
-    try:
-        async with asyncio.timeout(_END_OF_BODY_SECONDS):
-            while await response.content.readany():
-                pass
-    except (TimeoutError, aiohttp.ClientError, HttpProcessingError, OSError):
-        pass

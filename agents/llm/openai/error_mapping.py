@@ -1,9 +1,12 @@
-"""From the error responses of an OpenAI-compatible provider to our error classes."""
+"""From the errors of an OpenAI-compatible provider to our error classes, wherever they stand and however they are
+written: in the body of a response, in a chunk of a stream, in a choice, as an object, a list or a sentence."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from typing import Any
@@ -31,18 +34,94 @@ _SECRETS = re.compile(
     r"|\bhost \S+",
     re.IGNORECASE,
 )
-_QUOTA = frozenset({"insufficient_quota", "billing_hard_limit_reached", "billing_not_active", "account_deactivated"})
-_TOO_LONG = frozenset(
-    {"context_length_exceeded", "string_above_max_length", "request_too_large", "exceed_context_size"}
+# Where servers write what kind of error it is, and what they say about it.
+_CODE_FIELDS = ("code", "type", "status", "status_code", "error_code", "error_type", "errorCode", "http_code", "reason")
+_WORD_FIELDS = ("message", "detail", "msg", "error_msg", "error_message", "error_description", "errorMessage", "error")
+_MAX_DEPTH = 4
+
+
+@dataclass(frozen=True, slots=True)
+class _ErrorRule:
+    """Errors of one class: by their codes (lower case, `_` for everything that is no letter or digit), or by words."""
+
+    kind: type[ModelError]
+    codes: frozenset[str]
+    words: re.Pattern[str]
+
+
+def _rule(kind: type[ModelError], codes: str, *words: str) -> _ErrorRule:
+    return _ErrorRule(kind, frozenset(codes.split()), re.compile("|".join(words), re.IGNORECASE))
+
+
+# The first rule whose codes match counts, else the first whose words do. Codes are more exact than words and statuses:
+# an exceeded quota is no rate limit, a long prompt no bad request.
+_RULES = (
+    _rule(
+        ModelAuthFailed,
+        "insufficient_quota billing_hard_limit_reached billing_not_active account_deactivated insufficient_balance "
+        "insufficient_credits insufficient_funds payment_required billing_error credit_limit_reached arrearage "
+        "quota_exhausted exceeded_current_quota_error access_terminated",
+        r"insufficient[ _](?:quota|balance|credits?|funds)|exceeded your current quota|credit balance is too low",
+        r"(?:out of|not enough|no more|no) credits?\b|billing details|in arrears|account (?:is |was |has been )?"
+        r"(?:deactivated|suspended|disabled)|payment required",
+    ),
+    _rule(
+        ContextTooLong,
+        "context_length_exceeded context_window_exceeded context_window_exceeded_error string_above_max_length "
+        "request_too_large exceed_context_size exceed_context_size_error prompt_too_long input_too_long "
+        "model_max_prompt_tokens_exceeded max_tokens_exceeded tokens_limit_reached context_limit_exceeded "
+        "model_context_window_exceeded",
+        r"context[ _-]?(?:window|length|size|limit)|maximum context",
+        r"(?:prompt|input|request|conversation) (?:is|was) too (?:long|large)",
+        r"too many (?:input |prompt )?tokens(?! per)|reduce the length|max_model_len|longer than the model|"
+        r"(?:input|prompt)[\w ]{0,30} exceeds?[\w ]{0,30}(?:limit|max|length|tokens)|\bn_ctx\b|\bnum_ctx\b|"
+        r"exceeds? the (?:model.?s )?(?:maximum|max) (?:input |prompt |context |number of )?(?:length|tokens)",
+    ),
+    _rule(
+        ContentFiltered,
+        "content_filter content_filtered content_policy_violation responsibleaipolicyviolation "
+        "responsible_ai_policy_violation data_inspection_failed datainspectionfailed safety prohibited_content "
+        "sensitive moderation_blocked content_moderation guardrail_intervened 1301",
+        r"content (?:management )?polic|content.?filter|flagged (?:by|as|for)|inappropriate content|sensitive content",
+        r"(?:blocked|rejected|refused) (?:by|due to|because of)[\w ']{0,40}"
+        r"(?:polic|safety|filter|guardrail|moderation)",
+    ),
+    _rule(
+        ModelRateLimited,
+        "rate_limit_exceeded rate_limit_error rate_limit rate_limited rate_limit_reached too_many_requests "
+        "toomanyrequests resource_exhausted throttled throttling throttling_exception tokens requests "
+        "rate_limit_reached_error limit_requests limit_tokens 1302 1305",
+        r"rate.?limit|too many requests|throttl|slow down|(?:requests|tokens) per (?:second|minute|hour|day)|"
+        r"(?:retry|try again) (?:in|after) \d",
+    ),
+    _rule(
+        ModelAuthFailed,
+        "invalid_api_key authentication_error authentication_failed permission_error permission_denied "
+        "unauthorized unauthenticated forbidden access_denied invalid_authentication invalid_authentication_error "
+        "incorrect_api_key invalid_key",
+        r"(?:invalid|incorrect|missing|wrong|expired|no) (?:api[ _-]?key|access token|credentials)|unauthori[sz]ed",
+        r"api[ _-]?key (?:is |was )?(?:invalid|incorrect|missing|wrong|expired|required)|authentication failed",
+        r"permission denied",
+    ),
+    _rule(
+        TransientModelError,
+        "overloaded overloaded_error server_error internal_error "
+        "internal_server_error internalservererror api_error service_unavailable timeout timeout_error unavailable "
+        "engine_overloaded engine_overloaded_error bad_gateway server_overloaded internal",
+        r"overloaded|temporar|timed? ?out|unavailable|internal (?:server )?error|try again later",
+    ),
+    _rule(
+        BadModelRequest,
+        "invalid_request_error invalid_request model_not_found not_found not_found_error "
+        "invalid_value invalid_argument badrequesterror bad_request bad_request_error unsupported_parameter "
+        "unsupported_value unknown_parameter invalid_parameter missing_required_parameter notfounderror "
+        "model_not_available no_such_model validation_error unprocessable_entity",
+        r"model [\w '\"`:./-]{0,100}(?:does not exist|not found|is not available)|no such model|unknown model",
+    ),
 )
-_FILTERED = frozenset({"content_filter", "content_policy_violation", "ResponsibleAIPolicyViolation"})
-_LIMITED = frozenset({"rate_limit_exceeded", "rate_limit_error", "rate_limit", "tokens", "requests"})
-_AUTH = frozenset({"invalid_api_key", "authentication_error", "permission_error", "unauthorized"})
-_BAD = frozenset({"invalid_request_error", "model_not_found", "not_found_error", "invalid_value", "BadRequestError"})
-_TOO_LONG_WORDS = re.compile(
-    r"maximum context length|context (?:window|length|size)|prompt is too long|too many (?:input )?tokens",
-    re.IGNORECASE,
-)
+# Words may say more than these statuses do; with the others only a few words do.
+_VAGUE_STATUSES = frozenset({None, 200, 400, 404, 422, 500, 503})
+_BETTER_BY_WORDS = {(ModelRateLimited, ModelAuthFailed), (ModelAuthFailed, ContentFiltered)}
 
 
 def error_from_response(status: int, headers: Mapping[str, str], body: bytes, *, secret: str | None) -> ModelError:
@@ -50,50 +129,110 @@ def error_from_response(status: int, headers: Mapping[str, str], body: bytes, *,
     try:
         payload = orjson.loads(body)
     except orjson.JSONDecodeError:
-        payload = None
-    retry_after = retry_after_seconds(headers)
-    if isinstance(payload, dict) and "error" in payload:
-        return error_from_exception(payload["error"], status=status, retry_after=retry_after, secret=secret)
-    text = body[:_MAX_DETAIL].decode("utf-8", "replace")
-    kind = _kind(status, frozenset(), text)
-    return kind(
-        retry_after_seconds=retry_after, provider_detail=clean_detail(f"HTTP {status}: {text}", secret), status=status
+        payload = body[:_MAX_READ].decode("utf-8", "replace")
+    error = find_error(payload)
+    return error_from_payload(
+        payload if error is None else error,
+        status=status,
+        retry_after=retry_after_seconds(headers),
+        secret=secret,
     )
 
 
-def error_from_exception(
-    error: Any, *, status: int | None = None, retry_after: float | None = None, secret: str | None = None
+def find_error(payload: Any) -> Any | None:
+    """What stands for the error in a body or chunk that is no answer: an object, a list or text; None without one."""
+    if isinstance(payload, list):
+        return next((error for item in payload if (error := find_error(item)) is not None), None)
+    if not isinstance(payload, Mapping):
+        return None
+    if error := payload.get("error") or payload.get("errors"):
+        # Some write `{"error": true, "message": …}`.
+        return payload if isinstance(error, bool) else error
+    is_error = payload.get("object") == "error" or "error" in str(payload.get("type") or "").lower()
+    if is_error or payload.get("detail") or (payload.get("message") and any(map(payload.get, _CODE_FIELDS))):
+        return payload
+    return None
+
+
+def error_from_payload(
+    error: Any,
+    *,
+    status: int | None = None,
+    retry_after: float | None = None,
+    secret: str | None = None,
+    message: str | None = None,
 ) -> ModelError:
-    """The error for an error object, inside a stream (then without a status) or in a response body."""
-    fields = error if isinstance(error, dict) else {"message": error}
-    code = fields.get("code")
-    if isinstance(code, int) and status in (None, 200):
-        status = code
-    codes = frozenset(str(fields[name]) for name in ("code", "type") if fields.get(name) is not None)
-    message = str(fields.get("message") or "")
-    detail = clean_detail(f"HTTP {status or 200}, {'/'.join(sorted(codes)) or 'no code'}: {message}", secret)
-    return _kind(status, codes, message)(retry_after_seconds=retry_after, provider_detail=detail, status=status)
+    """The error for what `find_error` returned, inside a stream (then without a `status`) or in a response body.
+    `message` is for users, None for that of its class."""
+    codes = list(dict.fromkeys(code for part in _parts(error) for code in _codes(part)))
+    words = "; ".join(dict.fromkeys(text for part in _parts(error) for text in _texts(part)))
+    if status in (None, 200, 400, 500):
+        # A proxy's status says less than the code of the server behind it.
+        status = next((int(code) for code in codes if re.fullmatch("[45][0-9][0-9]", code)), status)
+    shown = "/".join(codes)[:100] or "no code"
+    detail = clean_detail(f"HTTP {status or 200}, {shown}: {words}", secret)
+    kind = _kind(status, {re.sub(r"[^a-z0-9]+", "_", code.lower()).strip("_") for code in codes}, words[:_MAX_READ])
+    return kind(message, retry_after_seconds=retry_after, provider_detail=detail, status=status)
 
 
-def _kind(status: int | None, codes: frozenset[str], message: str) -> type[ModelError]:
-    """Codes are more exact than statuses: an exceeded quota is no rate limit, a long prompt no bad request."""
-    by_code: tuple[tuple[frozenset[str], type[ModelError]], ...] = (
-        (_QUOTA, ModelAuthFailed),
-        (_TOO_LONG, ContextTooLong),
-        (_FILTERED, ContentFiltered),
-    )
-    for known_codes, kind in by_code:
-        if codes & known_codes:
-            return kind
-    if status in (None, 200):
-        # Inside a stream there is no status; unknown codes are failures of the provider, and worth a retry.
-        for known_codes, kind in ((_LIMITED, ModelRateLimited), (_AUTH, ModelAuthFailed), (_BAD, BadModelRequest)):
-            if codes & known_codes:
-                return kind
-        return TransientModelError
-    if status in (400, 422, 500) and _TOO_LONG_WORDS.search(message):
-        return ContextTooLong
+def _parts(error: Any, depth: int = 0) -> Iterator[Any]:
+    """`error` and the errors inside of it, the outermost first."""
+    if isinstance(error, str) and error[:1] == "{" and depth < _MAX_DEPTH:
+        # A proxy passes on the body that it got, as text.
+        with suppress(orjson.JSONDecodeError, UnicodeEncodeError):
+            error = orjson.loads(error)
+    if isinstance(error, list):
+        for item in error[:10]:
+            yield from _parts(item, depth + 1)
+    elif isinstance(error, Mapping) and depth < _MAX_DEPTH:
+        yield error
+        inner = (error.get(name) for name in ("error", "message", "innererror", "metadata", "raw", "details", "detail"))
+        for part in inner:
+            if isinstance(part, Mapping | list) or (isinstance(part, str) and part[:1] == "{"):
+                yield from _parts(part, depth + 1)
+    elif isinstance(error, str):
+        yield error
+
+
+def _codes(part: Any) -> Iterator[str]:
+    if isinstance(part, Mapping):
+        for name in _CODE_FIELDS:
+            if (code := part.get(name)) is not None and not isinstance(code, Mapping | list | bool):
+                yield str(code)[:100]
+
+
+def _texts(part: Any) -> Iterator[str]:
+    if isinstance(part, str):
+        yield part
+    elif isinstance(part, Mapping):
+        for name in _WORD_FIELDS:
+            if isinstance(text := part.get(name), str) and text and text[:1] != "{":
+                yield text
+
+
+def _kind(status: int | None, codes: set[str], words: str) -> type[ModelError]:
+    by_code = next((rule.kind for rule in _RULES if codes & rule.codes), None)
+    by_words = _match(words)
+    if by_code in (ModelAuthFailed, ContextTooLong, ContentFiltered):
+        return by_code
+    if status is not None and status not in _VAGUE_STATUSES:
+        kind = error_for_status(status)
+        return by_words if by_words and (kind, by_words) in _BETTER_BY_WORDS else kind
+    if by_code is ModelRateLimited:
+        return ModelAuthFailed if by_words is ModelAuthFailed else by_code
+    if by_words in (ModelAuthFailed, ContextTooLong, ContentFiltered, ModelRateLimited):
+        return by_words
+    if status is None or status == 200:
+        # Unknown errors inside a stream are failures of the provider, and worth a retry.
+        return by_code or by_words or TransientModelError
     return error_for_status(status)
+
+
+def _match(words: str) -> type[ModelError] | None:
+    if _RULES[0].words.search(words) and _RULES[3].words.search(words):
+        # "You exceeded your current quota … Please retry in 7 s" (Gemini's free tier) is a rate limit.
+        return ModelRateLimited
+    return next((rule.kind for rule in _RULES if rule.words.search(words)), None)
 
 
 def retry_after_seconds(headers: Mapping[str, str]) -> float | None:

@@ -6,29 +6,32 @@ from typing import Any
 
 import orjson
 
+from agents.llm.dialects import Dialect
 from agents.llm.errors import BadModelRequest
-from agents.llm.interface import ChatMessage, JsonFormat, ModelRequest, ToolSpec
+from agents.llm.interface import JsonFormat, ModelRequest, ToolSpec
+from agents.llm.openai.messages import encode_messages
 
 
-def encode_request(request: ModelRequest, *, limit_field: str) -> bytes:
-    """The JSON body. `limit_field` is this server's name of the limit of output tokens.
+def encode_request(request: ModelRequest, *, dialect: Dialect) -> bytes:
+    """The JSON body, as a server of `dialect` takes it.
 
     Raises `BadModelRequest` for text that is no valid Unicode.
     """
     body: dict[str, Any] = {
         "model": request.model,
-        "messages": [_message(message) for message in request.messages],
+        "messages": encode_messages(request, dialect),
         "stream": True,
-        "stream_options": {"include_usage": True},
     }
+    if dialect.stream_usage:
+        body["stream_options"] = {"include_usage": True}
     if request.tools:
-        body["tools"] = [_tool(tool) for tool in request.tools]
+        body["tools"] = [_tool(tool, is_strict=tool.strict and dialect.strict_tools) for tool in request.tools]
         if request.must_call:
             body["tool_choice"] = "required"
-        if request.one_call:
+        if request.one_call and dialect.parallel_calls:
             body["parallel_tool_calls"] = False
-    if request.max_output_tokens is not None:
-        body[limit_field] = request.max_output_tokens
+    if request.max_output_tokens is not None and dialect.limit_field is not None:
+        body[dialect.limit_field] = request.max_output_tokens
     if request.stop:
         body["stop"] = request.stop
     if request.json is not None:
@@ -39,9 +42,9 @@ def encode_request(request: ModelRequest, *, limit_field: str) -> bytes:
         raise BadModelRequest("The conversation cannot be written as JSON.") from None
 
 
-def _tool(tool: ToolSpec) -> dict[str, Any]:
+def _tool(tool: ToolSpec, *, is_strict: bool) -> dict[str, Any]:
     function = {"name": tool.name, "description": tool.description, "parameters": tool.parameters}
-    return {"type": "function", "function": {**function, "strict": True} if tool.strict else function}
+    return {"type": "function", "function": {**function, "strict": True} if is_strict else function}
 
 
 def _format(json: JsonFormat) -> dict[str, Any]:
@@ -51,15 +54,3 @@ def _format(json: JsonFormat) -> dict[str, Any]:
     if json.description:
         json_schema["description"] = json.description
     return {"type": "json_schema", "json_schema": {**json_schema, "strict": True} if json.strict else json_schema}
-
-
-def _message(message: ChatMessage) -> dict[str, Any]:
-    if message.role == "tool":
-        return {"role": "tool", "tool_call_id": message.tool_call_id, "content": message.text}
-    if message.tool_calls:
-        calls = [
-            {"id": call.id, "type": "function", "function": {"name": call.name, "arguments": call.arguments}}
-            for call in message.tool_calls
-        ]
-        return {"role": message.role, "content": message.text or None, "tool_calls": calls}
-    return {"role": message.role, "content": message.text}

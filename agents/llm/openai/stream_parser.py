@@ -1,175 +1,344 @@
-"""Parse the events of one streamed answer."""
+"""Parse the events of one streamed answer, in the spellings of many servers.
+
+It reads what can be read, and calls nothing an answer that is none: the end must be marked, and its reason understood.
+"""
 
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping
 from typing import Any
 
 import orjson
 
 from agents.llm.errors import ContentFiltered, ModelError, TransientModelError
-from agents.llm.interface import Finished, FinishReason, ToolCall, Usage
-from agents.llm.openai.error_mapping import clean_detail, error_from_exception
+from agents.llm.interface import Finished, FinishReason, ReasoningDelta, TextDelta, Usage
+from agents.llm.openai.error_mapping import clean_detail, error_from_payload, find_error
+from agents.llm.openai.finish_reasons import End, is_set, is_standard, parse_finish_reason
+from agents.llm.openai.reported_usage import parse_usage
+from agents.llm.openai.think_tags import ThinkTags
+from agents.llm.openai.tool_call_fragments import ToolCallFragments
 from foundation.storable_text import storable_text
 
-MAX_TOOL_CALLS = 128
-MAX_ARGUMENT_CHARACTERS = 1024 * 1024
-MAX_NAME_CHARACTERS = 100
-_REASONS: dict[str, FinishReason] = {"tool_calls": "tool_calls", "function_call": "tool_calls", "length": "length"}
-
-
-@dataclass(slots=True)
-class _Call:
-    id: str = ""
-    name: str = ""
-    arguments: str = ""
+# The fields that hold reasoning: DeepSeek's, which most follow; OpenRouter's, Groq's and newer vLLM's; Ollama's.
+_REASONING = ("reasoning_content", "reasoning", "thinking")
+# What providers send with a message and want back with it: OpenRouter's, LiteLLM's, Gemini's.
+_RETURNED_LISTS = ("reasoning_details", "thinking_blocks")
+_RETURNED_FIELDS = ("extra_content", "provider_specific_fields")
+_TEXT_TYPES = frozenset({"text", "output_text"})
+_BROKEN_OFF = "The model broke off its answer."
+UNREADABLE = "The model's answer cannot be read."
+_MALFORMED = (TypeError, AttributeError, KeyError, ValueError, IndexError, RecursionError)
 
 
 class StreamParser:
-    """Takes the data of events, returns their text, and at the end the `Finished`.
+    """Takes the data of events, returns their text and reasoning, and at the end the `Finished`.
 
-    `done` is set by the provider's own end mark; `has_started` by the first text, tool call or reasoning; `failure` by
-    the first event that breaks the stream, after which no event is read: the text before it still counts.
+    `is_done` is set by the provider's own end mark; `has_reason` by a finish reason, after which usage may follow;
+    `has_started` by the first text, tool call or reasoning; `failure` by the first event that breaks the stream, after
+    which no event is read: the text before it still counts.
     """
 
-    def __init__(self, *, secret: str | None = None) -> None:
-        self.done = False
+    def __init__(
+        self,
+        *,
+        secret: str | None = None,
+        tools: Collection[str] = (),
+        starts_reasoning: bool = False,
+        needs_finish_reason: bool = False,
+    ) -> None:
+        """`tools` are the names of the tools that were offered."""
+        self.is_done = False
         self.has_started = False
         self.failure: ModelError | None = None
-        self._secret = secret
-        self._calls: dict[int, _Call] = {}
         self.usage: Usage | None = None
-        self._reason: str | None = None
         self.model: str | None = None
+        self._secret = secret
+        self._needs_finish_reason = needs_finish_reason
+        self._calls = ToolCallFragments(tools)
+        self._tags: ThinkTags | None = ThinkTags(is_open=starts_reasoning)
+        # The choice that is read: the first one that says something.
+        self._choice: int | None = None
+        self._reason: str | None = None
+        # Whether a finish reason came before the end of the answer, as from servers that write it into every chunk.
+        self._is_early = False
         self._refusal = ""
+        self._has_text = False
+        self._extra_fields: dict[str, Any] = {}
+        self._text: list[str] = []
+        self._reasoning: list[str] = []
         self._has_split_pairs = False
         self._pending_half = ""
 
     @property
     def is_finished(self) -> bool:
-        return self.done or self.failure is not None
+        return self.is_done or self.failure is not None
 
-    def take(self, events: list[bytes]) -> str:
-        """The text of `events`; "" when they have none."""
-        pieces: list[str] = []
+    @property
+    def has_reason(self) -> bool:
+        return self._reason is not None and not self._is_early
+
+    def take(self, events: list[bytes]) -> list[ReasoningDelta | TextDelta]:
+        """The reasoning and the text of `events`, one delta of each at most."""
         for data in events:
-            if data == b"[DONE]":
-                self.done = True
-                break
             try:
-                self._take(orjson.loads(data), pieces)
+                chunk = orjson.loads(data)
+                if not self._take_plain(chunk):
+                    self._take(chunk)
             except orjson.JSONDecodeError:
-                self._take_split_pairs(data, pieces)
-            except (TypeError, AttributeError, KeyError, ValueError, IndexError):
+                self._take_odd(data)
+            except _MALFORMED:
                 self.failure = _malformed(data)
-            if self.failure is not None:
+            if self.failure is not None or self.is_done:
                 break
-        text = "".join(pieces)
-        if self._has_split_pairs:
-            text = self._pending_half + text
-            self._pending_half = text[-1:] if "\ud800" <= text[-1:] <= "\udbff" else ""
-            text = _join_pairs(text[: len(text) - len(self._pending_half)])
-        return storable_text(text) if "\x00" in text else text
+        return self._drain() if self._text or self._reasoning else []
+
+    def rest(self) -> list[ReasoningDelta | TextDelta]:
+        """What was held back, because it might have become a tag. To be called once, at the end."""
+        if self._tags is not None:
+            self._keep(*self._tags.finish())
+            self._tags = None
+        return self._drain()
 
     def finish(self) -> Finished:
         """The end of the answer. Raises `ModelError` for a broken, filtered or refused one."""
         if self.failure is not None:
             raise self.failure
-        if self._reason == "content_filter" or self._refusal:
-            raise ContentFiltered(provider_detail=clean_detail(self._refusal, self._secret))
-        if not self.done:
-            raise TransientModelError("The model broke off its answer.", provider_detail="no end mark")
-        if self._reason is None:
-            raise TransientModelError("The model broke off its answer.", provider_detail="no finish reason")
-        calls = self._tool_calls()
-        reason = _REASONS.get(self._reason, "stop")
-        if calls and reason == "stop":
-            # Some servers say "stop" after tool calls too.
-            reason = "tool_calls"
-        elif not calls and reason == "tool_calls":
-            reason = "stop"
-        return Finished(calls, self.usage, reason, self.model)
+        end = parse_finish_reason(self._reason) if self._reason is not None else None
+        if end is End.FILTERED or self._refusal:
+            raise ContentFiltered(provider_detail=clean_detail(self._refusal or self._reason or "", self._secret))
+        if end is End.FAILED:
+            raise error_from_payload({"code": self._reason}, secret=self._secret, message=_BROKEN_OFF)
+        notes: dict[str, Any] = {}
+        if self._reason is not None and not is_standard(self._reason):
+            notes["finish_reason"] = storable_text(self._reason)[:100]
+        if end is None:
+            if not self.is_done or self._needs_finish_reason:
+                missing = "no finish reason" if self.is_done else "no end mark"
+                raise TransientModelError(_BROKEN_OFF, provider_detail=missing)
+            notes["unconfirmed_end"] = True
+        calls, extras = self._calls.finish(_join_pairs if self._has_split_pairs else str)
+        if extras:
+            self._extra_fields["calls"] = extras
+        return Finished(calls, self.usage, _finish_reason(end, bool(calls)), self.model, self._extra_fields, notes)
 
-    def _take(self, chunk: dict[str, Any], pieces: list[str]) -> None:
-        if chunk.get("error"):
-            self.failure = error_from_exception(chunk["error"], secret=self._secret)
+    # --- one event ---
+
+    def _take_plain(self, chunk: Any) -> bool:
+        """Take what nearly every chunk is: more text, and nothing else. False if it is anything else."""
+        if self._tags is not None or self._reason is not None or type(chunk) is not dict:
+            return False
+        choices = chunk.get("choices")
+        if not choices or len(choices) != 1 or chunk.get("usage") or chunk.get("error"):
+            return False
+        choice = choices[0]
+        delta = choice.get("delta")
+        if not delta or len(delta) != 1 or choice.get("finish_reason") or choice.get("index") != self._choice:
+            return False
+        content = delta.get("content")
+        if type(content) is not str or choice.get("error") or choice.get("usage"):
+            return False
+        self._text.append(content)
+        return True
+
+    def _take(self, chunk: Any) -> None:
+        if isinstance(chunk, list):
+            # Gemini writes its errors so.
+            if (error := find_error(chunk)) is None:
+                raise ValueError("a list that is no error")
+            self.failure = error_from_payload(error, secret=self._secret)
             return
+        if chunk is None or isinstance(chunk, str | int | float):
+            # Signs of life, such as "ping".
+            return
+        choices = chunk.get("choices")
+        if not choices and (error := find_error(chunk)) is not None:
+            self.failure = error_from_payload(error, secret=self._secret)
+            return
+        if choices and (error := chunk.get("error")):
+            self.failure = error_from_payload(error, secret=self._secret)
         if self.model is None and isinstance(model := chunk.get("model"), str):
             self.model = storable_text(model)
-        if usage := chunk.get("usage"):
-            self.usage = _usage(usage)
-        for choice in chunk.get("choices") or ():
-            if choice.get("index"):
-                continue
-            if delta := choice.get("delta"):
-                if content := delta.get("content"):
-                    self.has_started = True
-                    pieces.append(content if isinstance(content, str) else _join_text_parts(content))
-                if calls := delta.get("tool_calls"):
-                    self.has_started = True
-                    for call in calls:
-                        self._take_call(call)
-                if not self.has_started:
-                    self.has_started = bool(delta.get("reasoning_content") or delta.get("reasoning"))
-                if refusal := delta.get("refusal"):
-                    self.has_started = True
-                    self._refusal += str(refusal)
-            if reason := choice.get("finish_reason"):
-                self._reason = str(reason)
+        if usage := chunk.get("usage") or ("x_groq" in chunk and (chunk["x_groq"] or {}).get("usage")):
+            self.usage = parse_usage(usage) or self.usage
+        if choices:
+            # We ask for one; of several, which no server sends by itself, the first counts.
+            for choice in choices if len(choices) == 1 else sorted(choices, key=_index):
+                self._take_choice(choice)
 
-    def _take_call(self, delta: dict[str, Any]) -> None:
-        """One fragment of a call: the first has its name, the later ones only continue its arguments."""
-        function = delta.get("function") or {}
-        call = self._calls.setdefault(self._index(delta), _Call())
-        if len(self._calls) > MAX_TOOL_CALLS:
-            raise ValueError("too many calls")
-        call.id = call.id or str(delta.get("id") or "")
-        call.name = call.name or str(function.get("name") or "")
-        arguments = function.get("arguments")
-        if isinstance(arguments, dict):
-            # Some local servers send the object itself.
-            arguments = orjson.dumps(arguments).decode()
-        call.arguments += arguments or ""
-        if len(call.arguments) > MAX_ARGUMENT_CHARACTERS:
-            raise ValueError("arguments too long")
+    def _take_choice(self, choice: dict[str, Any]) -> None:
+        index = choice.get("index") or 0
+        if self._choice != index and self._choice is not None:
+            return
+        if delta := choice.get("delta"):
+            self._is_early = self._is_early or (self._reason is not None and bool(delta.get("content")))
+            self._take_message(delta)
+        if (message := choice.get("message")) and not (self._has_text or self._text or self._calls):
+            # An answer that is not streamed, or is sent whole at its end.
+            self._take_message(message)
+        elif choice.get("text") and not delta and isinstance(choice["text"], str):
+            self._add_text(choice["text"])
+        if self.has_started and self._choice is None:
+            self._choice = index
+        if usage := choice.get("usage"):
+            self.usage = parse_usage(usage) or self.usage
+        if error := choice.get("error"):
+            self.failure = error_from_payload(error, secret=self._secret)
+        if is_set(reason := choice.get("finish_reason")):
+            self._reason = str(reason)
 
-    def _index(self, delta: dict[str, Any]) -> int:
-        index = delta.get("index")
-        if index is not None:
-            return int(index)
-        # Without an index, a fragment with an id of its own begins a call, any other continues the last one.
-        call_id = delta.get("id")
-        for index, call in self._calls.items():
-            if call_id and call.id == call_id:
-                return index
-        return len(self._calls) if call_id or not self._calls else max(self._calls)
+    def _take_message(self, message: dict[str, Any]) -> None:
+        """The fields of a message, or of a fragment of one."""
+        if content := message.get("content"):
+            if isinstance(content, str):
+                self._add_text(content)
+            else:
+                self._take_parts(content)
+        if len(message) == 1 and content:
+            return
+        # Some servers send the same in two of these fields.
+        if reasoning := next((message[name] for name in _REASONING if message.get(name)), None):
+            self._take_reasoning(reasoning)
+        if calls := message.get("tool_calls"):
+            self.has_started = True
+            for call in calls:
+                self._calls.take(call)
+        elif call := message.get("function_call"):
+            self.has_started = True
+            self._calls.take({"index": 0, "function": call})
+        if refusal := message.get("refusal"):
+            self.has_started = True
+            self._refusal += str(refusal)
+        if error := message.get("error"):
+            self.failure = error_from_payload(error, secret=self._secret)
+        self._take_extra_fields(message)
 
-    def _tool_calls(self) -> tuple[ToolCall, ...]:
-        """The calls in their order, with ids that are set and unique: results are matched by them."""
-        seen: set[str] = set()
-        calls = []
-        for index, call in sorted(self._calls.items()):
-            call_id = call.id[:MAX_NAME_CHARACTERS] or f"call_{index}"
-            while call_id in seen:
-                call_id += "_"
-            seen.add(call_id)
-            texts = (
-                call_id,
-                call.name[:MAX_NAME_CHARACTERS],
-                _join_pairs(call.arguments) if self._has_split_pairs else call.arguments,
+    def _take_extra_fields(self, message: dict[str, Any]) -> None:
+        for name in _RETURNED_LISTS:
+            if isinstance(items := message.get(name), list):
+                self._add_details(name, items)
+        for name in _RETURNED_FIELDS:
+            if value := message.get(name):
+                self._extra_fields.setdefault("message", {})[name] = value
+
+    def _take_parts(self, parts: Any) -> None:
+        """Text as a list of typed parts."""
+        for part in parts if isinstance(parts, list) else [parts]:
+            if isinstance(part, str):
+                self._add_text(part)
+            elif part.get("type") in _TEXT_TYPES:
+                self._add_text(_plain(part["text"]))
+            elif part.get("type") in ("thinking", "reasoning"):
+                self._take_reasoning(part.get("thinking") or part.get("reasoning") or part.get("text") or "")
+
+    def _take_reasoning(self, reasoning: Any) -> None:
+        if isinstance(reasoning, list):
+            for part in reasoning:
+                self._take_reasoning(part)
+        elif text := _plain(reasoning):
+            self._keep(text, "")
+
+    def _add_text(self, text: str) -> None:
+        if self._tags is None:
+            self._text.append(text)
+            self.has_started = True
+            return
+        self._keep(*self._tags.feed(text))
+        if self._tags.is_done:
+            self._tags = None
+
+    def _keep(self, reasoning: str, text: str) -> None:
+        if reasoning:
+            self._reasoning.append(reasoning)
+        if text:
+            self._text.append(text)
+        self.has_started = self.has_started or bool(reasoning or text)
+
+    def _add_details(self, name: str, items: list[Any]) -> None:
+        """Add fragments of a list whose items are told apart by their index and type; text in them is continued."""
+        details: list[Any] = self._extra_fields.setdefault("message", {}).setdefault(name, [])
+        for item in items:
+            known = next(
+                (
+                    old
+                    for old in reversed(details)
+                    if isinstance(item, dict) and item.get("index") is not None and _key(old) == _key(item)
+                ),
+                None,
             )
-            calls.append(ToolCall(*map(storable_text, texts)))
-        return tuple(calls)
+            if known is None:
+                details.append(item)
+                continue
+            for field, value in item.items():
+                is_continued = field in ("text", "summary", "data", "thinking") and isinstance(known.get(field), str)
+                known[field] = known[field] + value if is_continued and isinstance(value, str) else value
 
-    def _take_split_pairs(self, data: bytes, pieces: list[str]) -> None:
-        """Some servers split text inside a UTF-16 surrogate pair, as of an emoji, which `orjson` refuses and `json`
-        reads."""
-        self._has_split_pairs = True
-        try:
-            self._take(json.loads(data), pieces)
-        except (ValueError, TypeError, AttributeError, KeyError, IndexError, RecursionError):
-            self.failure = _malformed(data)
+    # --- odd events, and text that needs care ---
+
+    def _take_odd(self, data: bytes) -> None:
+        """An event that is no JSON: the end mark, a keep-alive, an error in plain words, or JSON that only `json` reads
+        (some servers split text inside a UTF-16 surrogate pair, as of an emoji)."""
+        word = data.strip()
+        if word.upper() == b"[DONE]":
+            self.is_done = True
+        elif word[:1] in (b"{", b"["):
+            self._has_split_pairs = True
+            try:
+                self._take(json.loads(data))
+            except _MALFORMED:
+                self.failure = _malformed(data)
+        elif b"error" in word[:200].lower():
+            self.failure = error_from_payload(word[:2000].decode("utf-8", "replace"), secret=self._secret)
+
+    def _drain(self) -> list[ReasoningDelta | TextDelta]:
+        if not (self._reasoning or self._has_split_pairs):
+            text = "".join(self._text)
+            self._text.clear()
+            if "\x00" in text:
+                text = storable_text(text)
+            if not text:
+                return []
+            self._has_text = True
+            return [TextDelta(text)]
+        deltas: list[ReasoningDelta | TextDelta] = []
+        if self._reasoning:
+            reasoning = "".join(self._reasoning)
+            self._reasoning.clear()
+            deltas.append(ReasoningDelta(storable_text(_join_pairs(reasoning) if self._has_split_pairs else reasoning)))
+        text = "".join(self._text)
+        self._text.clear()
+        if self._has_split_pairs:
+            text = self._pending_half + text
+            self._pending_half = text[-1:] if "\ud800" <= text[-1:] <= "\udbff" else ""
+            text = _join_pairs(text[: len(text) - len(self._pending_half)])
+        if text:
+            self._has_text = True
+            deltas.append(TextDelta(storable_text(text) if "\x00" in text else text))
+        return deltas
+
+
+def _index(choice: Mapping[str, Any]) -> int:
+    return int(choice.get("index") or 0)
+
+
+def _finish_reason(end: End | None, has_calls: bool) -> FinishReason:
+    if end is End.LENGTH:
+        return "length"
+    # Some servers say "stop" after tool calls too, and "tool_calls" where there are none.
+    if has_calls:
+        return "tool_calls"
+    return "repetition" if end is End.REPETITION else "stop"
+
+
+def _plain(value: Any) -> str:
+    """Text that may be wrapped in an object, as in `{"type": "text", "text": …}`."""
+    if isinstance(value, Mapping):
+        value = value.get("text") or value.get("value") or value.get("content") or ""
+    return value if isinstance(value, str) else ""
+
+
+def _key(item: Any) -> Any:
+    return (item.get("index"), item.get("type")) if isinstance(item, dict) else None
 
 
 def _join_pairs(text: str) -> str:
@@ -177,21 +346,4 @@ def _join_pairs(text: str) -> str:
 
 
 def _malformed(data: bytes) -> TransientModelError:
-    return TransientModelError(
-        "The model's answer cannot be read.", provider_detail=f"malformed event of {len(data)} bytes"
-    )
-
-
-def _join_text_parts(parts: Any) -> str:
-    """Text given as a list of typed parts."""
-    return "".join(part["text"] for part in parts if part.get("type") == "text")
-
-
-def _usage(usage: dict[str, Any]) -> Usage | None:
-    """The token counts; None when they are no valid counts."""
-    read, written = usage.get("prompt_tokens"), usage.get("completion_tokens")
-    if type(read) is not int or type(written) is not int or min(read, written) < 0:
-        return None
-    details = usage.get("prompt_tokens_details")
-    cached = details.get("cached_tokens") if isinstance(details, dict) else 0
-    return Usage(read, written, cached_tokens=cached if type(cached) is int and 0 <= cached <= read else 0)
+    return TransientModelError(UNREADABLE, provider_detail=f"malformed event of {len(data)} bytes")

@@ -7,9 +7,9 @@ from collections.abc import AsyncGenerator
 from contextlib import AsyncExitStack
 from typing import TYPE_CHECKING, Any
 
-from agents.llm.deadlines import Clock
+from agents.llm.deadlines import DeadlineClock
 from agents.llm.errors import BadModelRequest, ModelAuthFailed, ModelError, TransientModelError
-from agents.llm.interface import FirstToken, ModelEvent, ModelRequest, TextDelta, UsageUpdate
+from agents.llm.interface import FirstToken, ModelEvent, ModelRequest, UsageUpdate
 from agents.llm.openai.error_mapping import clean_detail
 from agents.llm.pydantic_ai.config import VendorConfig
 from agents.llm.routes import route_error
@@ -38,23 +38,23 @@ class VendorModel:
             await client.aclose()
 
     async def stream(self, request: ModelRequest) -> AsyncGenerator[ModelEvent, None]:
-        """See `LLM.stream`. Each piece of text is one delta."""
+        """See `LLM.stream`. Each piece of text or reasoning is one delta."""
         if self._config.provider in _NEEDS_KEY and not self._config.api_key:
             raise ModelAuthFailed("There is no API key for the model's provider.")
         client = await self._client()
-        clock, exchange = Clock(request.deadlines), client.exchange(request)
+        clock, exchange = DeadlineClock(request.deadlines), client.exchange(request)
         try:
             async with AsyncExitStack() as stack:
                 stream = await self._open(client, request, clock, exchange, stack)
                 answer, events, last_usage, first = client.answer(request), aiter(stream), None, True
                 while (event := await self._next(client, events, clock, has_started=answer.has_started)) is not None:
                     clock.end_wait(got_event=True)
-                    text = answer.take(event)
+                    delta = answer.take(event)
                     if answer.has_started and first:
                         first = False
                         yield FirstToken(exchange.request_id)
-                    if text:
-                        yield TextDelta(text)
+                    if delta is not None:
+                        yield delta
                     if (usage := client.usage(stream)) is not None and usage != last_usage:
                         last_usage = usage
                         yield UsageUpdate(usage, stream.model_name)
@@ -73,7 +73,12 @@ class VendorModel:
         return self._clients[loop]
 
     async def _open(
-        self, client: VendorClient, request: ModelRequest, clock: Clock, exchange: Exchange, stack: AsyncExitStack
+        self,
+        client: VendorClient,
+        request: ModelRequest,
+        clock: DeadlineClock,
+        exchange: Exchange,
+        stack: AsyncExitStack,
     ) -> StreamedResponse:
         """The stream, whose connection `stack` closes."""
         due_at = clock.begin_wait(has_started=False)
@@ -83,7 +88,7 @@ class VendorModel:
         except Exception as error:
             raise _map_error(client, error, clock.timeout_message(due_at, has_started=False)) from None
 
-    async def _next(self, client: VendorClient, events: Any, clock: Clock, *, has_started: bool) -> Any | None:
+    async def _next(self, client: VendorClient, events: Any, clock: DeadlineClock, *, has_started: bool) -> Any | None:
         """The next event; None at the end."""
         due_at = clock.begin_wait(has_started=has_started)
         try:

@@ -18,7 +18,8 @@ from pydantic_ai.messages import (
 from pydantic_ai.models import StreamedResponse
 
 from agents.llm.errors import ContentFiltered, TransientModelError
-from agents.llm.interface import Finished, FinishReason, ToolCall, Usage
+from agents.llm.interface import Finished, FinishReason, ReasoningDelta, TextDelta, ToolCall, Usage
+from agents.llm.pydantic_ai.extras import extra_fields
 from foundation.storable_text import storable_text
 
 MAX_TOOL_CALLS = 128
@@ -28,29 +29,33 @@ _INVENTED = "pyd_ai_"
 
 
 class VendorAnswer:
-    """Takes events, returns their text, and at the end the `Finished`. `has_started` is set by the first text, call or
-    reasoning."""
+    """Takes events, returns their text and reasoning, and at the end the `Finished`. `has_started` is set by the first
+    text, call or reasoning."""
 
     def __init__(self, *, calls_before: int) -> None:
         self.has_started = False
         self._calls_before = calls_before
         self._argument_characters = 0
 
-    def take(self, event: ModelResponseStreamEvent) -> str:
-        """The text in `event`, or "". Raises `TransientModelError` for calls that do not end."""
+    def take(self, event: ModelResponseStreamEvent) -> TextDelta | ReasoningDelta | None:
+        """The text or reasoning in `event`, if any. Raises `TransientModelError` for calls that do not end."""
         if isinstance(event, PartStartEvent):
             self.has_started = self.has_started or isinstance(event.part, TextPart | ToolCallPart | ThinkingPart)
             if isinstance(event.part, TextPart):
-                return storable_text(event.part.content)
+                return self._text(event.part.content)
+            if isinstance(event.part, ThinkingPart):
+                return _reasoning(event.part.content)
         elif isinstance(event, PartDeltaEvent):
             self.has_started = self.has_started or isinstance(
                 event.delta, TextPartDelta | ToolCallPartDelta | ThinkingPartDelta
             )
             if isinstance(event.delta, TextPartDelta):
-                return storable_text(event.delta.content_delta)
+                return self._text(event.delta.content_delta)
+            if isinstance(event.delta, ThinkingPartDelta):
+                return _reasoning(event.delta.content_delta)
             if isinstance(event.delta, ToolCallPartDelta):
                 self._count(event.delta)
-        return ""
+        return None
 
     def finish(self, stream: StreamedResponse, usage: Usage | None) -> Finished:
         """The end of the answer. Raises `ModelError` for a broken or filtered one."""
@@ -63,7 +68,11 @@ class VendorAnswer:
         reason: FinishReason = "tool_calls" if calls else "stop"
         if response.finish_reason == "length":
             reason = "length"
-        return Finished(calls, usage, reason, storable_text(response.model_name) if response.model_name else None)
+        model = storable_text(response.model_name) if response.model_name else None
+        return Finished(calls, usage, reason, model, extra_fields=extra_fields(response, calls))
+
+    def _text(self, text: str) -> TextDelta | None:
+        return TextDelta(storable_text(text)) if text else None
 
     def _count(self, delta: ToolCallPartDelta) -> None:
         piece = delta.args_delta
@@ -85,6 +94,10 @@ class VendorAnswer:
             seen.add(call_id)
             calls.append(ToolCall(*map(storable_text, (call_id, part.tool_name, _arguments(part)))))
         return tuple(calls)
+
+
+def _reasoning(text: str | None) -> ReasoningDelta | None:
+    return ReasoningDelta(storable_text(text)) if text else None
 
 
 def _arguments(part: ToolCallPart) -> str:

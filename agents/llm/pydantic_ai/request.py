@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Mapping
 
 from pydantic_ai.messages import (
     ModelMessage,
     ModelRequestPart,
     ModelResponse,
+    ModelResponsePart,
     SystemPromptPart,
     TextPart,
     ToolCallPart,
@@ -18,19 +19,22 @@ from pydantic_ai.messages import (
     ModelRequest as VendorRequest,
 )
 
-from agents.llm.interface import ChatMessage, ModelRequest
+from agents.llm.interface import ChatMessage, ModelRequest, ToolCall
+from agents.llm.pydantic_ai.extras import StoredExtras, read_extras
+from agents.llm.role_order import calls_as_text, order_roles
 
 
 def model_messages(request: ModelRequest) -> list[ModelMessage]:
-    """The conversation; all messages between two answers become one.
+    """The conversation; all messages between two answers become one, and roles take turns, as Bedrock demands.
 
-    In a request without tools, earlier calls become text: Anthropic and Bedrock refuse calls in its history.
+    In a request without tools, earlier calls become text: Anthropic and Bedrock refuse calls in its history. Results
+    are answered before the next question: not every model takes both in one message.
     """
-    messages = request.messages if request.tools else _as_text(request.messages)
+    messages = request.messages if request.tools else calls_as_text(request.messages)
     names = {call.id: call.name for message in messages for call in message.tool_calls}
     out: list[ModelMessage] = []
     request_parts: list[ModelRequestPart] = []
-    for message in messages:
+    for message in order_roles(messages, alternate=True, answer_results=True):
         if message.role != "assistant":
             request_parts.append(_request_part(message, names))
             continue
@@ -43,7 +47,7 @@ def model_messages(request: ModelRequest) -> list[ModelMessage]:
     return out
 
 
-def _request_part(message: ChatMessage, names: dict[str, str]) -> ModelRequestPart:
+def _request_part(message: ChatMessage, names: Mapping[str, str]) -> ModelRequestPart:
     if message.role == "system":
         return SystemPromptPart(message.text)
     if message.role == "tool":
@@ -53,19 +57,30 @@ def _request_part(message: ChatMessage, names: dict[str, str]) -> ModelRequestPa
 
 
 def _response(message: ChatMessage) -> ModelResponse:
-    text = [TextPart(message.text)] if message.text else []
-    calls = [ToolCallPart(call.name, call.arguments, call.id) for call in message.tool_calls]
-    return ModelResponse(parts=[*text, *calls])
+    extras = read_extras(message.extras)
+    parts = [*_text_and_thinking(message.text, extras), *_calls(message.tool_calls, extras)]
+    return ModelResponse(parts=parts, provider_name=extras.provider_name)
 
 
-def _as_text(messages: Iterable[ChatMessage]) -> list[ChatMessage]:
-    out = []
-    for message in messages:
-        if message.role == "tool":
-            out.append(ChatMessage("user", f"[The tool answered: {message.text}]"))
-        elif message.tool_calls:
-            calls = " ".join(f"[I called {call.name} with {call.arguments}.]" for call in message.tool_calls)
-            out.append(ChatMessage(message.role, f"{message.text} {calls}".strip()))
-        else:
-            out.append(message)
-    return out
+def _text_and_thinking(text: str, extras: StoredExtras) -> Iterator[ModelResponsePart]:
+    """The text with the thinking where it stood: its signatures hold for this order only."""
+    done = 0
+    for offset, thinking in extras.thinking:
+        if piece := text[done:offset].strip():
+            yield TextPart(piece)
+        yield thinking
+        done = max(done, offset)
+    if rest := (text[done:].strip() if done else text):
+        yield TextPart(rest)
+
+
+def _calls(calls: Iterable[ToolCall], extras: StoredExtras) -> Iterator[ModelResponsePart]:
+    for call in calls:
+        details = extras.call_details.get(call.provider_id)
+        yield ToolCallPart(
+            call.name,
+            call.arguments,
+            call.id,
+            provider_name=extras.provider_name if details else None,
+            provider_details=details,
+        )

@@ -7,7 +7,7 @@ from typing import Any
 from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
-from accounts.bootstrap import ensure_owner, make_owner
+from accounts.first_owner import ensure_owner, make_owner
 from agents.domain.configuration import AgentConfiguration
 from agents.releases.demo import ensure_demo_agent
 from foundation.errors import BandstandError

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import gc
 import signal
+from dataclasses import replace
 from typing import Any
 
 import structlog
@@ -13,10 +14,11 @@ from django.conf import settings
 from django.core.management.base import BaseCommand
 
 from agents.llm.gateway import GatewayConfig
+from agents.llm.interface import Deadlines
 from agents.llm.pydantic_ai import VendorConfig
 from agents.releases.validation import unavailable_agents
-from agents.runner.process import Runner, RunnerSettings
-from agents.runner.services import open_services
+from agents.runner.process import RunnerProcess, RunnerSettings
+from agents.runner.wiring import open_services
 from foundation.db_threads import close_db_threads, in_db_thread
 
 log = structlog.get_logger(__name__)
@@ -53,6 +55,15 @@ async def _serve() -> None:
         openai_base_url=config.openai_base_url,
         offline_pace_seconds=OFFLINE_PACE_SECONDS,
         prices=config.prices,
+        dialects=replace(
+            config.dialects,
+            deadlines=Deadlines(
+                config.model_connect_seconds,
+                config.model_first_token_seconds,
+                config.model_silence_seconds,
+                config.model_total_seconds,
+            ),
+        ),
         vendors=(
             VendorConfig("anthropic", anthropic.get_secret_value() if anthropic else None, config.anthropic_base_url),
             VendorConfig("google", google.get_secret_value() if google else None, config.google_base_url),
@@ -62,7 +73,7 @@ async def _serve() -> None:
     for agent, fault in await in_db_thread(unavailable_agents):
         log.error("agent.blocked", agent=agent, fault=fault)
     async with open_services(models, data_dir=config.data_dir) as services:
-        runner = Runner(limits, services)
+        runner = RunnerProcess(limits, services)
         for name in (signal.SIGTERM, signal.SIGINT):
             asyncio.get_running_loop().add_signal_handler(name, runner.drain)
         # What was loaded until now stays for good; each full round of the collector would walk it for 40 ms.

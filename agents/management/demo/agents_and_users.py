@@ -16,7 +16,7 @@ from django.db import connection
 from accounts.models import User
 from accounts.roles import Role
 from agents.domain.configuration import AgentConfiguration
-from agents.management.demo.ids import make_id
+from agents.management.demo.past_ids import make_id
 from agents.models import Agent, AgentDraft, Release, Runner
 
 # Every name that the demo makes begins like this, so that it can be recognised.

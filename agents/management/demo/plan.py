@@ -8,7 +8,7 @@ from datetime import datetime
 from random import Random
 
 from agents.management.demo.agents_and_users import DAYS, DemoAgent, Population
-from agents.management.demo.ids import id_text
+from agents.management.demo.past_ids import id_text
 from agents.management.demo.texts import SUBJECTS
 
 _HOUR = 3_600_000

@@ -15,7 +15,7 @@ from agents.domain.events import EventType
 from agents.domain.failures import ErrorClass
 from agents.domain.serialization import retry_suggested
 from agents.management.demo.agents_and_users import Population
-from agents.management.demo.ids import id_text
+from agents.management.demo.past_ids import id_text
 from agents.management.demo.plan import DemoSession
 from agents.management.demo.texts import ANSWERS, ERRORS, QUESTIONS, SUBJECTS
 

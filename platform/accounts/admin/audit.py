@@ -21,7 +21,7 @@ from console.templatetags.console import action_label
 class ActionFilter(admin.SimpleListFilter):
     """Filters by the kind of row that an action changed: a short list that needs no query."""
 
-    title = "what it was done to"
+    title = "object"
     parameter_name = "target"
 
     def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:  # noqa: ARG002
@@ -41,7 +41,7 @@ class AuditEntryAdmin(ReadOnlyAdmin):
     list_filter = (ActionFilter, AgeFilter)
     search_ids = ("id",)
     search_words = ("actor", "action", "target_id")
-    search_help_text = "Who did it, what was done (release.published), or the id of what it was done to."
+    search_help_text = "Who did it, what was done (release.published), or the id of the object."
     fields = ("at", "actor", "user", "action", "target_type", "target_name", "target_id", "detail")
 
     def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> Any:

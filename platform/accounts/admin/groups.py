@@ -93,7 +93,7 @@ class GroupAdmin(ConsoleAdmin):
             return f"{ROLE_DESCRIPTIONS[Role(group.name)]} A built-in role: it stays as it is, and can be copied."
         return "Says who may talk to which agent, or is a role of your own."
 
-    @admin.display(description="people")
+    @admin.display(description="users")
     def people(self, group: Any) -> int:
         return int(group.people)
 

@@ -89,8 +89,8 @@ class Migration(migrations.Migration):
                 ),
             ],
             options={
-                "verbose_name": "person",
-                "verbose_name_plural": "people",
+                "verbose_name": "user",
+                "verbose_name_plural": "users",
                 "permissions": [("enter_console", "Can enter the console"), ("use_chat", "Can chat with agents")],
                 "abstract": False,
             },

@@ -15,8 +15,8 @@ class User(AbstractUser):
     version = models.PositiveIntegerField(default=1, db_default=1, editable=False)
 
     class Meta(AbstractUser.Meta):
-        verbose_name = "person"
-        verbose_name_plural = "people"
+        verbose_name = "user"
+        verbose_name_plural = "users"
         permissions = [
             ("enter_console", "Can enter the console"),
             ("use_chat", "Can chat with agents"),

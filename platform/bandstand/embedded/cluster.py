@@ -12,9 +12,9 @@ from types import MappingProxyType
 from typing import Final
 
 from bandstand import data_dir as data_dirs
-from bandstand.embedded import binaries, home, processes
-from bandstand.embedded.account import Account, server_account
+from bandstand.embedded import binaries, home, postgres_processes
 from bandstand.embedded.errors import EmbeddedError
+from bandstand.embedded.os_account import Account, server_account
 from bandstand.embedded.record import DATABASE, PORT, ROLE, Record
 from foundation.private_files import open_private
 
@@ -85,7 +85,7 @@ class Cluster:
     def pid(self) -> int | None:
         """The process id of the running server, or None."""
         record = Record.read(self.data_dir)
-        return processes.server_pid(Path(record.home) / "data") if record else None
+        return postgres_processes.server_pid(Path(record.home) / "data") if record else None
 
     @property
     def log(self) -> Path:
@@ -120,12 +120,12 @@ class Cluster:
         """Shut the server down; unless `fast`, wait for clients to disconnect. After `within_seconds` it is killed,
         which loses no committed data."""
         data = self.home / "data"
-        pid = processes.server_pid(data)
+        pid = postgres_processes.server_pid(data)
         if pid is not None:
             os.kill(pid, signal.SIGINT if fast else signal.SIGTERM)
-            if not processes.wait_until_gone(pid, data, within_seconds=within_seconds):
+            if not postgres_processes.wait_until_gone(pid, data, within_seconds=within_seconds):
                 os.kill(pid, signal.SIGQUIT)
-                if not processes.wait_until_gone(pid, data, within_seconds=2.0):
+                if not postgres_processes.wait_until_gone(pid, data, within_seconds=2.0):
                     self.kill()
         self._reap()
 
@@ -137,9 +137,9 @@ class Cluster:
     def kill(self) -> None:
         """SIGKILL the server, like a crash."""
         data = self.home / "data"
-        if (pid := processes.server_pid(data)) is not None:
+        if (pid := postgres_processes.server_pid(data)) is not None:
             os.kill(pid, signal.SIGKILL)
-            processes.wait_until_gone(pid, data, within_seconds=10.0)
+            postgres_processes.wait_until_gone(pid, data, within_seconds=10.0)
         self._reap()
 
     @cached_property
@@ -160,7 +160,7 @@ class Cluster:
         data = Path(record.home) / "data"
         record = record.with_socket(home.make_socket_dir(Path(record.home), record.socket, self._account))
         record.write(self.data_dir)
-        if processes.server_pid(data) is None:
+        if postgres_processes.server_pid(data) is None:
             if not data.exists():
                 self._initialise(data)
             self._refuse_other_version(data)
@@ -173,7 +173,7 @@ class Cluster:
 
     def _new_record(self, installation: str) -> Record:
         return Record(
-            home=str(home.choose(self.data_dir, self._account)),
+            home=str(home.choose_folder(self.data_dir, self._account)),
             socket="",
             password=secrets.token_urlsafe(24),
             installation=installation,
@@ -224,8 +224,8 @@ class Cluster:
         draft.rename(data)
 
     def _launch(self, data: Path, record: Record) -> None:
-        processes.end_leftovers(data)
-        (data / processes.PID_FILE).unlink(missing_ok=True)  # stale: its process does not run
+        postgres_processes.end_leftovers(data)
+        (data / postgres_processes.PID_FILE).unlink(missing_ok=True)  # stale: its process does not run
         self._write_access_rules(data)
         settings = {**self._settings, "unix_socket_directories": record.socket}
         arguments = [word for name, value in settings.items() for word in ("-c", f"{name}={value}")]
@@ -247,7 +247,7 @@ class Cluster:
 
     def _wait_until_ready(self, data: Path, process: "subprocess.Popen[bytes]", log_begin: int) -> None:
         deadline = time.monotonic() + START_SECONDS
-        while not processes.accepts_connections(data, process.pid):
+        while not postgres_processes.accepts_connections(data, process.pid):
             if process.poll() is not None:
                 raise EmbeddedError(f"the embedded PostgreSQL did not start: {self._last_error(log_begin)}")
             if time.monotonic() > deadline:

@@ -8,16 +8,16 @@ import time
 from pathlib import Path
 from typing import Final
 
-from bandstand.embedded import processes
-from bandstand.embedded.account import Account
+from bandstand.embedded import postgres_processes
 from bandstand.embedded.errors import EmbeddedError
+from bandstand.embedded.os_account import Account
 
 FALLBACK_DIR: Final = Path("/var/lib/bandstand")
 OWNER_FILE: Final = "bandstand.id"
 MAX_SOCKET_DIR_LENGTH: Final = 107 - len("/.s.PGSQL.5432.lock")  # sun_path of Linux; macOS has 103 and short paths
 
 
-def choose(data_dir: Path, account: Account) -> Path:
+def choose_folder(data_dir: Path, account: Account) -> Path:
     """The folder for a new cluster."""
     if account.can_enter(data_dir):
         return data_dir / "postgres"
@@ -66,6 +66,6 @@ def _is_private(folder: Path, account: Account) -> bool:
 def _move_away(data: Path) -> None:
     if not data.exists():
         return
-    if processes.server_pid(data) is not None:
+    if postgres_processes.server_pid(data) is not None:
         raise EmbeddedError(f"the database in {data} belongs to another data directory and is running; stop it first")
     shutil.move(data, data.with_name(f"data.abandoned-{time.strftime('%Y%m%d-%H%M%S', time.gmtime())}"))

@@ -3,8 +3,8 @@
 from collections.abc import Iterator
 
 from bandstand.config import DEFAULT_MODEL, Config
+from foundation.private_files import OWNER_LOGIN_FILE
 
-LOGIN_FILE = "login.txt"
 DOCS = "docs/models.md"
 
 
@@ -21,7 +21,7 @@ def lines(config: Config, *, first: bool) -> Iterator[str]:
 
 
 def _login(config: Config, *, first: bool) -> Iterator[str]:
-    path = config.data_dir / LOGIN_FILE
+    path = config.data_dir / OWNER_LOGIN_FILE
     try:
         entries = dict(line.split(": ", 1) for line in path.read_text(encoding="utf-8").splitlines() if ": " in line)
     except OSError:

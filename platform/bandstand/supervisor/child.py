@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import Final
 
 from bandstand.config import ROOT
-from bandstand.supervisor import processes
-from bandstand.supervisor.processes import ChildProcess
+from bandstand.supervisor import process_records
+from bandstand.supervisor.process_records import ChildProcess
 from bandstand.supervisor.terminal import print_error
 from foundation.private_files import open_private
 
@@ -23,7 +23,7 @@ HEALTHY_AFTER_SECONDS: Final = 10.0
 
 
 @dataclass(frozen=True, slots=True)
-class Role:
+class ChildSpec:
     """What a child runs: `manage.py <command>`, with `environment` added to ours and its own end of `sockets`."""
 
     name: str
@@ -42,7 +42,7 @@ def next_pause(pause_seconds: float, lived_seconds: float) -> float:
 class Child:
     """A role's process, in its own process session, so that Ctrl-C in the terminal reaches the supervisor only."""
 
-    def __init__(self, role: Role, log: Path, changed: Callable[[], None]) -> None:
+    def __init__(self, role: ChildSpec, log: Path, changed: Callable[[], None]) -> None:
         self.role = role
         self.log = log
         self.failures = 0
@@ -121,7 +121,7 @@ class Child:
                 start_new_session=True,
             )
         self.started_at = time.monotonic()
-        self.started = processes.describe(self.role.name, self._process.pid)
+        self.started = process_records.describe(self.role.name, self._process.pid)
         self._changed()
         if self._ending:  # stopped while it was starting
             self.signal_leader(signal.SIGTERM)

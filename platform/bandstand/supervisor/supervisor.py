@@ -13,15 +13,15 @@ from typing import Any, Final
 
 from bandstand import data_dir, databases, installation_secrets
 from bandstand.config import EXIT_CONFIG, ROOT, Config
-from bandstand.supervisor import banner, probe, processes, watchdog
-from bandstand.supervisor.child import Child, Role
+from bandstand.supervisor import banner, probe, process_records, watchdog
+from bandstand.supervisor.child import Child, ChildSpec
 from bandstand.supervisor.child_logs import ChildLog
 from bandstand.supervisor.database import Database
 from bandstand.supervisor.errors import CannotStart
 from bandstand.supervisor.lock import Lock
 from bandstand.supervisor.terminal import print_error, print_line
 from bandstand.web.listen_sockets import FD_VARIABLE, AddressError, check_free, listening_socket
-from foundation.private_files import open_private
+from foundation.private_files import OWNER_LOGIN_FILE, open_private
 
 # A stop takes ten seconds at most: the children's share, then the rest for the database, which needs two to be killed.
 STOP_SECONDS: Final = 7.5
@@ -87,7 +87,7 @@ class Installation:
     # Starting
 
     async def _start(self) -> None:
-        first = not (self.config.data_dir / banner.LOGIN_FILE).exists()
+        first = not (self.config.data_dir / OWNER_LOGIN_FILE).exists()
         self._claim()
         await self._end_orphans()
         self._check_address()
@@ -120,7 +120,7 @@ class Installation:
             raise CannotStart(f"{self.config.data_dir} cannot be used: {error.strerror}") from None
 
     async def _end_orphans(self) -> None:
-        names = await asyncio.to_thread(processes.end, processes.read(self.run_folder))
+        names = await asyncio.to_thread(process_records.end, process_records.read(self.run_folder))
         if names:
             print_line(f"Ended what a killed supervisor had left: {', '.join(names)}")
 
@@ -170,18 +170,18 @@ class Installation:
             if role.name == "scheduler":
                 self._watch(watchdog.watch(child, databases.database_url(self.config)))
 
-    def _roles(self) -> list[Role]:
+    def _roles(self) -> list[ChildSpec]:
         environment = self._environment()
         drain = min(self.config.drain_seconds, RUNNER_DRAIN_SECONDS)
         roles = [
             # Each has its own listening socket, which the supervisor keeps open: while a process restarts, its share of
             # new connections waits instead of being refused.
-            Role(f"web-{i}", "runweb", {**environment, FD_VARIABLE: str(s.fileno())}, (s.fileno(),))
+            ChildSpec(f"web-{i}", "runweb", {**environment, FD_VARIABLE: str(s.fileno())}, (s.fileno(),))
             for i, s in enumerate(self.sockets, 1)
         ]
         runner = {**environment, "BANDSTAND_DRAIN_SECONDS": str(drain)}
-        roles += [Role(f"runner-{i}", "runagents", runner) for i in range(1, self.config.runner_processes + 1)]
-        return [*roles, Role("scheduler", "qcluster", environment)]
+        roles += [ChildSpec(f"runner-{i}", "runagents", runner) for i in range(1, self.config.runner_processes + 1)]
+        return [*roles, ChildSpec("scheduler", "qcluster", environment)]
 
     def _environment(self) -> dict[str, str]:
         return {**os.environ, "BANDSTAND_DATA_DIR": str(self.config.data_dir), "PYTHONUNBUFFERED": "1"}
@@ -224,7 +224,7 @@ class Installation:
                 print_error(line)
 
     def _remember(self) -> None:
-        processes.write(self.run_folder, [child.started for child in self.children if child.started])
+        process_records.write(self.run_folder, [child.started for child in self.children if child.started])
 
     # Ending
 

@@ -1,7 +1,7 @@
 """An HTTP client with SSRF protection: it connects to the public internet, not to private networks."""
 
-from foundation.http.client import Fetched, GuardedClient
 from foundation.http.errors import AddressRefused, Unreachable
+from foundation.http.guarded_client import Fetched, GuardedClient
 from foundation.http.resolver import Resolver, SystemResolver
 from foundation.http.target import Target, allowed_origin, parse_target
 

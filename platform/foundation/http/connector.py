@@ -30,14 +30,16 @@ class GuardedConnector(aiohttp.TCPConnector):
         allow: frozenset[str],
         resolver: Resolver,
         socket_factory: SocketFactory | None,
-        keepalive_seconds: float,
+        keepalive_seconds: float | None,
     ) -> None:
+        """Without `keepalive_seconds` no connection is kept."""
+        kept = {"force_close": True} if keepalive_seconds is None else {"keepalive_timeout": keepalive_seconds}
         super().__init__(
             limit=0,
             resolver=_CheckingResolver(allow, resolver),
             ttl_dns_cache=30,
-            keepalive_timeout=keepalive_seconds,
             socket_factory=socket_factory,
+            **kept,
         )
         self._allow = allow
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any, Final
 
 from rest.schema import errors
-from rest.schema.shapes import REQUEST_ID, TEXT
+from rest.schema.json_schema import REQUEST_ID, TEXT
 
 COMPONENTS: Final[dict[str, Any]] = {
     "schemas": errors.COMPONENTS,

@@ -19,8 +19,8 @@ from foundation.errors import (
 )
 from foundation.problems import MEDIA_TYPE, status_phrase
 from rest.errors import InvalidFields, NotAcceptable, UnsupportedMediaType
-from rest.problems import problem_shape
-from rest.schema.shapes import REQUEST_ID, TEXT, WHOLE, Schema, array, described, record, ref
+from rest.problem_responses import serialize_problem
+from rest.schema.json_schema import REQUEST_ID, TEXT, WHOLE, Schema, array, described, record, ref
 
 # By status: an example error (None: internal error) and its description.
 COMMON_ERRORS: dict[int, tuple[BandstandError | None, str]] = {
@@ -87,7 +87,7 @@ def error_response(status: int, *, description: str | None = None) -> dict[str, 
     if status == 401:
         headers["WWW-Authenticate"] = {"$ref": "#/components/headers/WWW-Authenticate"}
     error, default_description = COMMON_ERRORS[status]
-    example = problem_shape(error, request_id=REQUEST_ID)
+    example = serialize_problem(error, request_id=REQUEST_ID)
     return {
         "description": description or default_description,
         "headers": headers,

@@ -14,9 +14,9 @@ from drf_spectacular.openapi import AutoSchema
 from drf_spectacular.plumbing import ComponentRegistry
 
 from rest.schema import errors
+from rest.schema.declarations import declared
+from rest.schema.json_schema import ID, SLUG, TEXT, Schema, described
 from rest.schema.operation import IDEMPOTENCY_KEY, IF_MATCH, Answer, Body, Header, Operation, Parameter
-from rest.schema.registry import declared
-from rest.schema.shapes import ID, SLUG, TEXT, Schema, described
 from rest.views import ApiView
 
 # The URLs in the schema.

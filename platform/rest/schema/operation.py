@@ -6,8 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from rest.media_types import JSON
-from rest.schema.shapes import COUNT, TEXT, Schema, described
+from rest.content_negotiation import JSON
+from rest.schema.json_schema import COUNT, TEXT, Schema, described
 from rest.serializers import Input
 
 

@@ -11,8 +11,8 @@ from django.http import HttpRequest
 from console.admin import ReadOnlyAdmin
 from console.date_filters import AgeFilter
 from foundation.durations import duration
+from foundation.job_registry import jobs
 from scheduling.models import JobRun
-from scheduling.registry import jobs
 
 
 class JobFilter(admin.SimpleListFilter):
@@ -32,13 +32,13 @@ class JobFilter(admin.SimpleListFilter):
 class JobRunAdmin(ReadOnlyAdmin):
     query_budget = 7
 
-    list_display = ("job", "status", "outcome", "asked_by", "started_at", "took")
+    list_display = ("job", "status", "outcome", "asked_by", "started_at", "duration")
     list_filter = (JobFilter, "status", AgeFilter)
     search_help_text = "The id of a run."
-    fields = ("job", "status", "outcome", "error", "asked_by", "started_at", "finished_at", "took", "id")
+    fields = ("job", "status", "outcome", "error", "asked_by", "started_at", "finished_at", "duration", "id")
 
-    @admin.display(description="took")
-    def took(self, run: JobRun) -> str:
+    @admin.display(description="duration")
+    def duration(self, run: JobRun) -> str:
         if run.finished_at is None:
             return "-"
         seconds = (run.finished_at - run.started_at).total_seconds()

@@ -21,10 +21,10 @@ from console.formatting import format_second
 from console.views import row_url
 from console.widgets import CheckboxInput, NumberInput, TextInput, action
 from foundation.errors import InvalidInput
+from foundation.job_registry import jobs
 from scheduling.models import JobRun, Schedule
-from scheduling.registry import jobs
 from scheduling.role_permissions import RUN_SCHEDULE
-from scheduling.services import LONGEST_MINUTES, change_schedule, check_timing, run_now
+from scheduling.schedule_actions import LONGEST_MINUTES, change_schedule, check_timing, run_now
 from scheduling.timing import read_time_zone, time_zone_names
 
 _FIELDS: Final = ("enabled", "every_minutes", "cron", "time_zone")

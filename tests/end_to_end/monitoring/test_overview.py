@@ -14,7 +14,7 @@ from accounts.audit import record_audit
 from accounts.models import ApiKey, User
 from accounts.permissions import user_actor
 from accounts.roles import Role
-from agents.management.demo.ids import make_id
+from agents.management.demo.past_ids import make_id
 from agents.models import Agent, AgentSession, Release, Runner, Turn
 from foundation.clock import now
 from foundation.durations import duration

@@ -19,7 +19,7 @@ from accounts.roles import Role
 from foundation.clock import now
 from scheduling import q2_sync
 from scheduling.models import Heartbeat, JobRun, Schedule
-from scheduling.services import change_schedule, run_now
+from scheduling.schedule_actions import change_schedule, run_now
 from tests.chaos.program import ROOT, Program
 from tests.support.mailbox import Mailbox
 from tests.support.people import person

@@ -6,13 +6,13 @@ from django.conf import settings
 from django.db import IntegrityError, transaction
 from django.test import override_settings
 
+from accounts import tasks
 from accounts.actor import ALL_SCOPES, Actor
 from accounts.api_keys import create_api_key, revoke_api_key
 from accounts.audit import audit_size, purge_audit_before, record_audit
 from accounts.models import AuditEntry
 from accounts.permissions import user_actor
 from accounts.roles import Role
-from agents import tasks
 from agents.models import AgentSession
 from agents.releases import publish
 from foundation.clock import now

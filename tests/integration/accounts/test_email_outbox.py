@@ -71,7 +71,7 @@ def make_due(email: OutgoingEmail) -> None:
 
 def test_a_letter_is_sent_once_with_a_link_that_opens(box: Mailbox, ada: User) -> None:
     email = write(ada)
-    assert OrmQ.objects.get().func() == "agents.tasks.send_emails"
+    assert OrmQ.objects.get().func() == "accounts.tasks.send_emails"
     assert [send_emails(), send_emails()] == [1, 0]
     (message,) = box.messages
     assert (message["To"], message["From"]) == ("ada@example.org", "Bandstand <chat@example.org>")

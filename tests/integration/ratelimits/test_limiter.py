@@ -106,7 +106,7 @@ def test_an_old_bucket_holds_no_more_than_its_limit() -> None:
 @pytest.mark.django_db
 def test_a_token_that_is_given_back_can_be_taken_again() -> None:
     buckets.take_tokens(TEN, KEY, count=10)
-    buckets.give_back(TEN, KEY)
+    buckets.refund_token(TEN, KEY)
     assert [buckets.take_tokens(TEN, KEY, count=1).tokens for _ in range(2)] == [1, 0]
 
 

@@ -13,11 +13,11 @@ from django_q.scheduler import scheduler
 
 from accounts.actor import Actor
 from foundation.clock import now
+from foundation.job_registry import jobs
 from scheduling import q2_sync
+from scheduling.job_execution import run_scheduled
 from scheduling.models import JobRun, Schedule
-from scheduling.registry import jobs
-from scheduling.runner import run_scheduled
-from scheduling.services import change_schedule
+from scheduling.schedule_actions import change_schedule
 
 pytestmark = pytest.mark.usefixtures("transactional_db")
 

@@ -298,6 +298,7 @@ def test_the_examples_defaults_are_the_defaults(read: Reader, tmp_path: Path) ->
         "BANDSTAND_PUBLIC_URL",
         "BANDSTAND_TRUSTED_PROXIES",
         "BANDSTAND_MODEL",
+        "BANDSTAND_DIALECT",
         "BANDSTAND_PRICES",
         "EMAIL_URL",
         "EMAIL_FROM",

@@ -3,7 +3,7 @@
 import re
 
 from foundation.advisory_locks import AdvisoryLock, LockFamily
-from scheduling.registry import jobs
+from foundation.job_registry import jobs
 from tests.support.surroundings import ROOT
 
 HOME = ROOT / "platform" / "foundation" / "advisory_locks.py"

@@ -9,7 +9,7 @@ from django.http import HttpRequest
 from django.test import RequestFactory
 
 from agents.api.sessions import NewSession
-from agents.api.turns import NewTurn, wait_seconds
+from agents.api.turns import NewTurnInput, wait_seconds
 from agents.sessions import SessionQueueFull, TurnInProgress
 from foundation.errors import (
     BandstandError,
@@ -25,12 +25,12 @@ from foundation.errors import (
     Unauthenticated,
     Unavailable,
 )
+from rest.content_negotiation import asks_for_stream
 from rest.errors import CsrfFailed, IdempotencyInProgress, InvalidFields, UnsupportedMediaType
 from rest.etags import etag, expected_version
 from rest.idempotency import read_key
-from rest.media_types import asks_for_stream
-from rest.problems import http_status, problem_response
-from rest.query_params import read_id, read_query, slug, whole_number
+from rest.problem_responses import http_status, problem_response
+from rest.query_params import bounded_integer, read_id, read_query, slug
 from rest.request_body import read_body
 from rest.serializers import read_input
 
@@ -214,12 +214,12 @@ def test_only_the_usual_spelling_of_a_uuid_is_read(spelling: str) -> None:
 )
 def test_undeclared_repeated_and_wild_parameters_are_refused(query: str, pointer: str, code: str) -> None:
     with pytest.raises(InvalidFields) as refusal:
-        read_query(request(query), limit=whole_number(minimum=1, maximum=100), agent=slug)
+        read_query(request(query), limit=bounded_integer(minimum=1, maximum=100), agent=slug)
     assert [fault[:2] for fault in refusal.value.faults] == [(pointer, code)]
 
 
 def test_declared_parameters_are_read() -> None:
-    readers: dict[str, Any] = {"limit": whole_number(minimum=1, maximum=100), "agent": slug}
+    readers: dict[str, Any] = {"limit": bounded_integer(minimum=1, maximum=100), "agent": slug}
     assert read_query(request("?limit=7&agent=demo-1"), **readers) == {"limit": 7, "agent": "demo-1"}
     assert read_query(request(), **readers) == {}
 
@@ -297,12 +297,12 @@ def test_every_fault_is_named() -> None:
     ],
 )
 def test_a_turn_with_a_wild_field_is_refused(field: str, value: Any) -> None:
-    assert faults(NewTurn, {"input": "Hello", field: value})[0][0] == f"/{field}"
+    assert faults(NewTurnInput, {"input": "Hello", field: value})[0][0] == f"/{field}"
 
 
 def test_text_is_kept_byte_for_byte() -> None:
     text = "  \u202eabc\u00e9\u0065\u0301 \n"
-    assert read_input(NewTurn, {"input": text}) == {"input": text}
+    assert read_input(NewTurnInput, {"input": text}) == {"input": text}
     parent = "01890000-0000-7000-8000-00000000000a"
-    assert read_input(NewTurn, {"input": "", "parent": parent})["parent"] == UUID(parent)
-    assert read_input(NewTurn, {"input": "", "parent": None})["parent"] is None
+    assert read_input(NewTurnInput, {"input": "", "parent": parent})["parent"] == UUID(parent)
+    assert read_input(NewTurnInput, {"input": "", "parent": None})["parent"] is None

@@ -324,7 +324,7 @@ def test_a_repeat_while_the_first_is_answered_is_told_so(world: World) -> None:
     started, release = Barrier(2), Barrier(2)
 
     def hold() -> None:
-        operation = idempotency.Operation(world.actor, "create_session", "", {"agent": "demo"})
+        operation = idempotency.IdempotentOperation(world.actor, "create_session", "", {"agent": "demo"})
         try:
             with transaction.atomic():
                 idempotency._claim(operation, "k")

@@ -27,6 +27,7 @@ from accounts.api_keys import authenticate_key, revoke_api_key
 from accounts.models import User
 from accounts.permissions import user_actor
 from accounts.roles import Role
+from agents.domain.message_parts import plain_text
 from agents.models import AgentSession, Message, Turn
 from agents.sessions import cancel_turn, create_session
 from tests.chaos.program import ROOT
@@ -88,7 +89,7 @@ class World:
 
     def messages(self) -> list[tuple[str, str]]:
         rows = Message.objects.filter(agent_session__user=self.user).order_by("agent_session", "ordinal")
-        return [(row.author, "".join(part.get("text", "") for part in row.parts)) for row in rows]
+        return [(row.author, plain_text(row.parts)) for row in rows]
 
 
 @pytest.fixture
@@ -197,6 +198,24 @@ def test_a_stream_brings_the_words_as_they_come_and_its_chunks_belong_together(w
     assert world.messages()[1] == ("agent", words(chunks))
     assert [c.choices[0].finish_reason for c in chunks] == [None] * (len(chunks) - 1) + ["stop"]
     assert all(chunk.usage is None for chunk in chunks)
+
+
+def test_reasoning_comes_in_a_field_of_its_own_and_may_be_sent_back(world: World) -> None:
+    script = '[[offline reasoning="They greet me." text="Hello." pace_ms=20]]'
+    chunks = list(world.ask(script, stream=True))
+    reasoning = [getattr(chunk.choices[0].delta, "reasoning_content", None) or "" for chunk in chunks]
+    assert ("".join(reasoning), words(chunks)) == ("They greet me.", "Hello.")
+    assert world.messages()[1] == ("agent", "Hello.")
+    message = world.ask(script).choices[0].message
+    assert (message.reasoning_content, message.content) == ("They greet me.", "Hello.")
+    history: Any = [_user("Hi"), message.model_dump(), _user("And now?")]
+    again = world.client().chat.completions.create(model="demo", messages=history).choices[0]
+    assert (again.finish_reason, getattr(again.message, "reasoning_content", None)) == ("stop", None)
+
+
+@pytest.mark.parametrize("finish", ["length", "repetition"])
+def test_an_answer_that_was_cut_off_says_so_in_openais_only_word(world: World, finish: str) -> None:
+    assert world.ask(f"[[offline words=3 finish={finish}]]").choices[0].finish_reason == "length"
 
 
 def test_a_stream_tells_its_usage_in_a_last_chunk_if_it_is_asked(world: World) -> None:

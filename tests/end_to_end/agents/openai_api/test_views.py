@@ -20,13 +20,14 @@ from accounts.actor import Scope
 from accounts.api_keys import authenticate_key, revoke_api_key
 from accounts.permissions import user_actor
 from accounts.roles import Role
+from agents.domain.message_parts import reasoning_part, text_part
 from agents.domain.states import WaitReason
 from agents.http import revalidation
 from agents.journal.claims import Claim
 from agents.journal.compaction import compact_turn
-from agents.journal.fenced_writes import NewEvent, append
+from agents.journal.fenced_writes import NewEvent, append, finish
 from agents.models import Agent, AgentSession, CompletionRequest, Event, Message, Turn
-from agents.openai_api import streams, views
+from agents.openai_api import completion_stream, views
 from agents.openai_api.urls import urlpatterns
 from agents.relay import close_hub, close_subscriptions
 from agents.relay.hub import BUFFER_EVENTS
@@ -34,7 +35,7 @@ from agents.runner.reaper import release_claim
 from agents.sessions import create_session
 from foundation.db_threads import in_db_thread
 from tests.support.cleaning import real_commits
-from tests.support.conversations import park, retrying, wake
+from tests.support.conversations import done, ending, park, reason, retrying, wake
 from tests.support.people import agent, key_of, person
 from tests.support.rest import bearer, encoded, end_turn, say, take_turn
 
@@ -123,6 +124,9 @@ class Chunks:
                     if text := choice["delta"].get("content"):
                         return str(text)
         raise AssertionError("there were no more words")
+
+    async def chunk(self) -> Any:
+        return json.loads((await self.next() or "").removeprefix("data: "))
 
     async def rest(self) -> list[Any]:
         """Everything until the end, comments left out."""
@@ -292,12 +296,17 @@ async def test_in_mid_stream_an_approval_ends_it(world: World) -> None:
 @pytest.mark.parametrize("stream", [False, True])
 async def test_who_comes_back_when_somebody_has_approved_gets_the_answer(world: World, stream: bool) -> None:
     headers = {"Idempotency-Key": "k"}
-    asking = asyncio.create_task(world.ask(stream=stream, headers=headers))
-    taken = await begun()
-    await in_db_thread(say, taken, "Wait. ")
-    await in_db_thread(park, taken, WaitReason.APPROVAL)
-    answer = await asking
-    assert b"approval_required" in (answer.content if not stream else str(await Chunks(answer).rest()).encode())
+    if stream:  # which has begun before the turn waits; else it is refused, as an answer in one piece is
+        chunks, taken = await streaming(world, "Wait. ", headers=headers)
+        await in_db_thread(park, taken, WaitReason.APPROVAL)
+        [last] = await chunks.rest()
+        assert last["error"]["code"] == "approval_required"
+    else:
+        asking = asyncio.create_task(world.ask(headers=headers))
+        taken = await begun()
+        await in_db_thread(say, taken, "Wait. ")
+        await in_db_thread(park, taken, WaitReason.APPROVAL)
+        refusal(await asking, 409, "approval_required")
     refusal(await world.ask(stream=stream, headers=headers), 409, "approval_required")
     taken = await goes_on(taken)
     asking = asyncio.create_task(world.ask(stream=stream, headers=headers))
@@ -320,7 +329,7 @@ async def test_a_stream_stays_open_while_the_turn_waits_and_goes_on_with_it(
     world: World, reason: WaitReason | None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(revalidation, "RECHECK_SECONDS", 0.05)
-    monkeypatch.setattr(streams, "HEARTBEAT_SECONDS", 0.0)
+    monkeypatch.setattr(completion_stream, "HEARTBEAT_SECONDS", 0.0)
     chunks, taken = await streaming(world, "Hel")
     await in_db_thread(park, taken, reason)
     while (await chunks.next()) != ": waiting":
@@ -414,15 +423,94 @@ async def test_a_whole_answer_knows_nothing_of_void_words(world: World) -> None:
     assert json.loads((await asking).content)["choices"][0]["message"]["content"] == "Good day."
 
 
+# --- a model that reasons ---
+
+
+def thoughts(chunks: list[Any]) -> str:
+    deltas = [chunk["choices"][0]["delta"] for chunk in chunks if isinstance(chunk, dict) and chunk["choices"]]
+    return "".join(delta.get("reasoning_content", "") for delta in deltas)
+
+
+async def end_with_reasoning(taken: Claim, reasoning: str, text: str) -> None:
+    def end() -> None:
+        finish(
+            taken,
+            ending(taken, parts=[reasoning_part(reasoning), text_part(text)]),
+            outcomes=[done(1, text)],
+        )
+
+    await in_db_thread(end)
+
+
+async def test_reasoning_is_streamed_before_the_words_and_is_no_content(world: World) -> None:
+    asking = asyncio.create_task(world.ask(stream=True))
+    taken = await begun()
+    await in_db_thread(reason, taken, "Hm")
+    chunks = Chunks(await asking)
+    first = await chunks.chunk()
+    assert first["choices"][0]["delta"] == {"role": "assistant", "content": ""}
+    assert (await chunks.chunk())["choices"][0]["delta"] == {"reasoning_content": "Hm"}
+    await in_db_thread(reason, taken, ", so.")
+    await in_db_thread(say, taken, "Hello")
+    await end_with_reasoning(taken, "Hm, so. Really.", "Hello.")
+    found = await chunks.rest()
+    assert (thoughts(found), texts(found), found[-1]) == (", so. Really.", "Hello.", "[DONE]")
+
+
+async def test_a_whole_answer_has_its_reasoning_beside_it(world: World) -> None:
+    asking = asyncio.create_task(world.ask())
+    taken = await begun()
+    await end_with_reasoning(taken, "Hm", "Hello.")
+    message = json.loads((await asking).content)["choices"][0]["message"]
+    assert message == {"role": "assistant", "content": "Hello.", "refusal": None, "reasoning_content": "Hm"}
+
+
+@pytest.mark.parametrize("anew", [False, True])
+async def test_void_reasoning_that_was_sent_does_not_end_the_stream(world: World, anew: bool) -> None:
+    asking = asyncio.create_task(world.ask(stream=True))
+    taken = await begun()
+    await in_db_thread(reason, taken, "Hm")
+    chunks = Chunks(await asking)
+    found = [await chunks.chunk() for _ in range(2)]
+    if anew:
+        taken = await lost(taken)
+    else:
+        await in_db_thread(append, taken, [retrying()])
+    await in_db_thread(reason, taken, "So")
+    await in_db_thread(say, taken, "Hello.")
+    await end_with_reasoning(taken, "So", "Hello.")
+    found += await chunks.rest()
+    assert (thoughts(found), texts(found), found[-1]) == ("HmSo", "Hello.", "[DONE]")
+
+
+async def test_void_reasoning_that_was_not_sent_goes_unnoticed(world: World) -> None:
+    asking = asyncio.create_task(world.ask(stream=True))
+    taken = await begun()
+    thought = [NewEvent("reasoning.delta", {"text": text}) for text in ("Hm", "So")]
+    await in_db_thread(append, taken, [thought[0], retrying(), thought[1]])
+    chunks = Chunks(await asking)
+    await end_with_reasoning(taken, "So", "Hello.")
+    found = await chunks.rest()
+    assert (thoughts(found), texts(found), found[-1]) == ("So", "Hello.", "[DONE]")
+
+
+async def test_who_comes_back_after_the_end_gets_reasoning_and_words(world: World) -> None:
+    asking = asyncio.create_task(world.ask(stream=True, headers={"Idempotency-Key": "k"}))
+    await end_with_reasoning(await begun(), "Hm", "Hello.")
+    await Chunks(await asking).rest()
+    found = await Chunks(await world.ask(stream=True, headers={"Idempotency-Key": "k"})).rest()
+    assert (thoughts(found), texts(found), found[-1]) == ("Hm", "Hello.", "[DONE]")
+
+
 # --- time ---
 
 
 async def test_a_stream_begins_before_its_first_words_when_they_take_long(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(views, "FIRST_TEXT_SECONDS", 0.05)
+    monkeypatch.setattr(views, "FIRST_WORDS_SECONDS", 0.05)
     monkeypatch.setattr(revalidation, "RECHECK_SECONDS", 0.05)
-    monkeypatch.setattr(streams, "HEARTBEAT_SECONDS", 0.0)
+    monkeypatch.setattr(completion_stream, "HEARTBEAT_SECONDS", 0.0)
     chunks = Chunks(await world.ask(stream=True))
     assert [await chunks.next() for _ in range(2)] == [": waiting"] * 2
     taken = await begun()
@@ -433,7 +521,7 @@ async def test_a_stream_begins_before_its_first_words_when_they_take_long(
 
 @pytest.mark.parametrize("stream", [False, True])
 async def test_a_revoked_key_ends_what_waits(world: World, stream: bool, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(views, "FIRST_TEXT_SECONDS", 0.05)
+    monkeypatch.setattr(views, "FIRST_WORDS_SECONDS", 0.05)
     monkeypatch.setattr(revalidation, "RECHECK_SECONDS", 0.05)
     asking = asyncio.create_task(world.ask(stream=stream))
     await begun()

@@ -23,7 +23,7 @@ from agents.sessions import accept_message, create_session, delete_session, upda
 from agents.ws.auth import AuthenticationMiddleware
 from agents.ws.close_codes import CloseCode
 from agents.ws.consumer import SessionSocket
-from agents.ws.limits import SocketLimits
+from agents.ws.socket_limits import SocketLimits
 from foundation.db_threads import in_db_thread
 from tests.support.people import key_of, person
 from tests.support.sockets import Owner, Socket, deltas, key_headers, write_events

@@ -17,7 +17,7 @@ import pytest
 from bandstand.data_dir import MARKER
 from bandstand.embedded import Cluster, EmbeddedError
 from bandstand.embedded.home import FALLBACK_DIR, MAX_SOCKET_DIR_LENGTH
-from bandstand.embedded.processes import PID_FILE
+from bandstand.embedded.postgres_processes import PID_FILE
 from tests.support.surroundings import ROOT
 
 AS_ROOT = os.geteuid() == 0

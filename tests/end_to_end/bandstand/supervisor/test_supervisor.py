@@ -25,8 +25,8 @@ from websockets.exceptions import ConnectionClosed
 from websockets.typing import Subprotocol
 
 from bandstand.embedded import Cluster
-from bandstand.supervisor import processes
-from bandstand.supervisor.processes import ChildProcess
+from bandstand.supervisor import process_records
+from bandstand.supervisor.process_records import ChildProcess
 from tests.support.guide import run_tests, write_package
 from tests.support.running import STOP_SECONDS, Running, wait_for
 
@@ -159,7 +159,7 @@ def test_a_killed_child_is_started_again(running: Running, name: str) -> None:
     started = ChildProcess(name, killed, psutil.Process(killed).create_time())
     os.kill(killed, signal.SIGKILL)
     wait_for(lambda: running.children().get(name, killed) != killed)
-    wait_for(lambda: not processes.members(started))  # the scheduler's workers, too
+    wait_for(lambda: not process_records.members(started))  # the scheduler's workers, too
     assert {k: v for k, v in running.children().items() if k != name} == {k: v for k, v in before.items() if k != name}
     running.wait_until_all_parts_work()
     assert f"{name} ended (SIGKILL), starting it again" in running.said

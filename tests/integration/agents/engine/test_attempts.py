@@ -13,15 +13,16 @@ import pytest_asyncio
 from django.db import connection
 
 from agents.domain.fallback import Policy
-from agents.domain.message_parts import text_part
+from agents.domain.message_parts import reasoning_part, text_part, tool_call_part, tool_result_part
 from agents.domain.states import TurnStatus
 from agents.engine.ports import Services
 from agents.engine.turn import StopReason, UnfinishedTurn
 from agents.journal.fenced_writes import FinishedTurn
+from agents.llm.dialect_settings import read_dialects
 from agents.llm.errors import BadModelRequest, ModelAuthFailed, TransientModelError
 from agents.llm.gateway import Gateway, GatewayConfig
 from agents.llm.interface import LLM, Usage
-from agents.llm.prices import Rates
+from agents.llm.model_catalog import Rates
 from agents.models import Step
 from agents.runner.reaper import reap
 from foundation.db_threads import in_db_thread
@@ -114,6 +115,41 @@ async def test_before_the_first_word_the_next_attempt_follows_in_silence(
     assert await log(ada) == ["message.delta", "message.completed", "turn.completed"]
     step = await in_db_thread(lambda: Step.objects.get(number=3))
     assert step.details["first_token_seconds"] < A_WHILE
+
+
+async def test_reasoning_beside_a_call_goes_back_in_this_turn_and_the_next_but_to_no_other_route(
+    provider: Provider,  # noqa: F811
+    services: Services,
+) -> None:
+    dialects = read_dialects("deepseek")
+    gateway = Gateway(GatewayConfig(openai_api_key="sk-test", openai_base_url=provider.base_url, dialects=dialects))
+    services = replace(services, models=gateway)
+    ada = await begin(model_chain=CHAIN, tools=["clock"])
+    provider.queue.extend([{"reasoning": "Hm.", "calls": [["clock", {}]]}, {"text": "Noon."}])
+    await run(services)
+    assert await answer_of(ada) == (
+        [
+            reasoning_part("Hm."),
+            tool_call_part(call_id="call_0", name="clock", arguments="{}"),
+            tool_result_part(call_id="call_0", content="noon", is_error=False),
+            text_part("Noon."),
+        ],
+        False,
+    )
+    await in_db_thread(ada.ask, "And now?")
+    provider.queue.extend([{"fault": "401"}, {"text": "Still."}])
+    await run(services)
+    await gateway.aclose()
+
+    returned = [
+        (
+            request.body["model"],
+            [message.get("reasoning_content") for message in request.body["messages"] if "tool_calls" in message],
+        )
+        for request in provider.requests
+    ]
+    # The server wants some reasoning with each call: of another model there is none.
+    assert returned == [("first", []), ("first", ["Hm."]), ("first", ["Hm."]), ("second", [" "])]
 
 
 async def test_words_of_an_attempt_that_breaks_off_are_taken_back(

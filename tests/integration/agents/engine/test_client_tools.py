@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 
 from accounts.actor import Actor
-from agents.domain.chat import JsonFormat, ToolSpec
 from agents.domain.client_options import CLIENT_INSTRUCTIONS_PREFIX, ClientOptions
 from agents.domain.message_parts import text_part, tool_call_part, tool_result_part
+from agents.domain.model_messages import JsonFormat, ToolSpec
 from agents.domain.states import StepKind, TurnStatus
 from agents.engine import turn as engine
 from agents.engine.context import TurnContext, load_context
@@ -132,7 +132,7 @@ async def test_the_tighter_bound_of_tokens_counts_and_the_clients_words_come_sec
     await run(services)
     [request] = model.requests
     assert request.max_output_tokens == 5
-    assert [message.text for message in request.messages[:2]] == ["Be kind.", CLIENT_INSTRUCTIONS_PREFIX + "Be brief."]
+    assert request.messages[0].text == f"Be kind.\n\n{CLIENT_INSTRUCTIONS_PREFIX}Be brief."
 
 
 class Cut:

@@ -139,7 +139,7 @@ def test_a_turn_that_is_lost_between_the_snapshot_and_the_lock_gets_nothing(monk
 async def write(writer: BatchingDeltaWriter, *writes: tuple[Claim, str]) -> list[object]:
     """How each of these ended, asked for in the same moment."""
     return await asyncio.wait_for(
-        asyncio.gather(*(writer.write(work, text) for work, text in writes), return_exceptions=True), A_WHILE
+        asyncio.gather(*(writer.write(work, delta(text)) for work, text in writes), return_exceptions=True), A_WHILE
     )
 
 
@@ -183,7 +183,7 @@ async def test_a_locked_session_holds_up_its_own_delta_only() -> None:
     holding = asyncio.ensure_future(in_db_thread(hold))
     await asyncio.wait_for(locked.wait(), A_WHILE)
     writer = BatchingDeltaWriter()
-    waiting = asyncio.ensure_future(writer.write(first, "a"))
+    waiting = asyncio.ensure_future(writer.write(first, delta("a")))
     assert await write(writer, (second, "b")) == [None]
     assert await write(writer, (second, "c")) == [None]
     assert not waiting.done()
@@ -207,7 +207,7 @@ async def test_a_lost_database_is_told_to_all(monkeypatch: pytest.MonkeyPatch) -
 async def test_whoever_is_cancelled_waits_until_its_delta_is_written() -> None:
     (ada, first), (_, second) = await in_db_thread(running, 2)
     writer = BatchingDeltaWriter()
-    going = [asyncio.ensure_future(writer.write(work, "a")) for work in (first, second)]
+    going = [asyncio.ensure_future(writer.write(work, delta("a"))) for work in (first, second)]
     await asyncio.sleep(0)
     going[0].cancel()
     await asyncio.wait(going, timeout=A_WHILE)
@@ -222,7 +222,7 @@ def test_the_end_of_the_process_leaves_nobody_waiting() -> None:
 
     async def scene() -> None:
         writer = BatchingDeltaWriter()
-        going.extend(asyncio.ensure_future(writer.write(work, "a")) for _, work in turns)
+        going.extend(asyncio.ensure_future(writer.write(work, delta("a"))) for _, work in turns)
         await asyncio.sleep(0)
 
     asyncio.run(scene())

@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from agents.domain.chat import ToolSpec
 from agents.domain.client_options import ClientOptions
+from agents.domain.model_messages import ToolSpec
 from agents.domain.prompt import TOKENS_PER_MESSAGE
 from agents.engine.context import TurnContext, load_context
 from agents.engine.ports import Services

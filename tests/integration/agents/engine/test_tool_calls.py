@@ -7,8 +7,8 @@ from decimal import Decimal
 
 import pytest
 
-from agents.domain.chat import ChatMessage
 from agents.domain.message_parts import text_part, tool_call_part, tool_result_part
+from agents.domain.model_messages import ChatMessage
 from agents.domain.states import TurnStatus
 from foundation.db_threads import in_db_thread
 from tests.support.scripted import Outcome, calls, for_ever, says, scripted

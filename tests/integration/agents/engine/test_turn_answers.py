@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from agents.domain.chat import ChatMessage, ToolCall
 from agents.domain.message_parts import text_part, tool_call_part, tool_result_part
+from agents.domain.model_messages import ChatMessage, ToolCall
 from agents.domain.prompt import valid_call_id
 from agents.domain.states import TurnStatus
 from agents.engine.model_call import MAX_TOKENS_PER_CALL
@@ -56,13 +56,20 @@ async def test_words_are_relayed_while_the_model_speaks() -> None:
     assert deltas[0] == "One ", "the first words do not wait"
 
 
-@pytest.mark.parametrize("usage", [None, Usage(0, 0)])
-async def test_an_empty_answer_is_an_answer_and_missing_usage_is_none(usage: Usage | None) -> None:
+@pytest.mark.parametrize("words", [[], ["  ", "\n"]])
+async def test_an_answer_without_a_word_is_a_failure_of_its_own_which_is_paid_for(words: list[str]) -> None:
     ada = await begin()
-    await run(scripted(says(usage=usage))[0])
-    assert await answer_of(ada) == ([text_part("")], False)
+    await run(scripted(says(*words, usage=Usage(7, 3)))[0])
     turn = await turn_of(ada)
-    assert (turn.status, turn.output_tokens) == ("completed", 0)
+    assert (turn.status, turn.error_class, turn.error_detail) == ("failed", "empty_answer", "The model gave no answer.")
+    assert (turn.input_tokens, turn.output_tokens) == (7, 3)
+
+
+async def test_an_answer_that_was_ended_before_its_first_word_is_one() -> None:
+    ada = await begin()
+    await run(scripted(Reply([], finish_reason="length"))[0])
+    assert (await turn_of(ada)).status == "completed"
+    assert (await answer_of(ada))[0] == [text_part("", cut="length")]
 
 
 async def test_usage_that_no_model_can_have_does_not_cost_the_answer() -> None:

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from agents.domain.chat import ToolCall
+from agents.domain.model_messages import ToolCall
 from agents.domain.usage import format_usd
 from agents.engine.turn import StopReason, TurnRun
 from agents.llm.errors import ModelAuthFailed, ModelUnreachable, TransientModelError

@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from agents.domain.chat import ChatMessage
 from agents.domain.message_parts import text_part
+from agents.domain.model_messages import ChatMessage
 from agents.domain.prompt import INTERRUPTED
 from agents.domain.states import TERMINAL, TurnStatus
 from agents.domain.steps import UNKNOWN_OUTCOME

@@ -19,12 +19,15 @@ from agents.runner.reaper import release_claim
 from agents.sessions import read_events
 from foundation.ids import new_id
 from rest.models import IdempotencyRecord
+from rest.tasks import purge_idempotency
 from tests.support.conversations import (
     Conversation,
     answer,
     claimed,
     conversation,
     fail,
+    nothing_yet,
+    reason,
     replayed,
     say,
     side_by_side,
@@ -93,6 +96,23 @@ def test_runs_end_at_events_of_another_kind() -> None:
     answer(work)
     fold(ada)
     assert deltas(ada) == [(4, 5, "ab"), (None, 7, "c"), (9, 11, "def")]
+
+
+def test_reasoning_becomes_one_row_too_and_is_never_mixed_with_text() -> None:
+    ada = conversation()
+    ada.ask()
+    work = claimed()
+    reason(work, "H", "m")
+    say(work, "a", "b")
+    reason(work, "So")
+    say(work, "c", "d")
+    answer(work)
+    fold(ada)
+    assert [row for row in rows(ada) if row[2].endswith(".delta")] == [
+        (4, 5, "reasoning.delta", "Hm"), (6, 7, "message.delta", "ab"), (None, 8, "reasoning.delta", "So"),
+        (9, 10, "message.delta", "cd"),
+    ]  # fmt: skip
+    assert replayed(ada, nothing_yet(ada.snapshot()["session"])) == ada.snapshot()
 
 
 def test_runs_end_at_events_of_another_turn() -> None:
@@ -220,6 +240,6 @@ def test_old_outcomes_and_runners_are_forgotten() -> None:
         Runner.objects.create(
             id=new_id(), host="h", pid=pid, capacity=1, heartbeat_at=timezone.now() - timedelta(days=days)
         )
-    assert tasks.purge_idempotency() == 1
+    assert [purge_idempotency(), tasks.purge_runners()] == [1, 1]
     assert [record.key for record in IdempotencyRecord.objects.all()] == ["new"]
     assert [runner.pid for runner in Runner.objects.all()] == [2]

@@ -19,6 +19,7 @@ from agents.journal import fenced_writes
 from agents.journal.claims import Claim
 from agents.journal.compaction import compact_turn
 from agents.llm.errors import TransientModelError
+from agents.llm.interface import ReasoningDelta
 from agents.management.demo.loading import load
 from agents.models import AgentSession, Event, Message, Turn
 from agents.runner.reaper import reap, release_claim
@@ -69,7 +70,7 @@ def written() -> set[EventType]:
 async def answers_with_tools() -> None:
     await begin()
     tools = {"clock": works("noon"), "notes": breaks("full")}
-    await run(scripted(TWO_CALLS, says("So it ", "is."), tools=tools)[0])
+    await run(scripted(TWO_CALLS, says(ReasoningDelta("Hm"), "So it ", "is."), tools=tools)[0])
 
 
 async def fails() -> None:
@@ -138,8 +139,8 @@ async def waits_for_its_model() -> None:
 BY_THE_ENGINE: dict[Any, set[EventType]] = {
     answers_with_tools: {
         EventType.MESSAGE_CREATED, EventType.TURN_QUEUED, EventType.TURN_STARTED, EventType.MESSAGE_DELTA,
-        EventType.TOOL_STARTED, EventType.TOOL_FINISHED, EventType.TOOL_FAILED, EventType.MESSAGE_COMPLETED,
-        EventType.TURN_COMPLETED,
+        EventType.REASONING_DELTA, EventType.TOOL_STARTED, EventType.TOOL_FINISHED, EventType.TOOL_FAILED,
+        EventType.MESSAGE_COMPLETED, EventType.TURN_COMPLETED,
     },
     fails: {EventType.MESSAGE_COMPLETED, EventType.TURN_FAILED},
     waits_for_a_person_and_goes_on: {EventType.TURN_WAITING, EventType.TURN_QUEUED, EventType.TURN_STARTED},

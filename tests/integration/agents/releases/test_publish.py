@@ -14,7 +14,7 @@ from agents.engine.context import load_release
 from agents.llm import routes
 from agents.models import Agent, AgentDraft, Release
 from agents.releases import change_draft, publish, roll_back
-from agents.releases.choose import release_for
+from agents.releases.release_choice import release_for
 from agents.releases.validation import unavailable_agents
 from foundation.errors import Forbidden, InvalidInput, NotFound, PreconditionFailed
 from foundation.ids import new_id

@@ -12,9 +12,8 @@ from django.db import transaction
 from agents.engine.ports import Services
 from agents.journal.claims import Claim
 from agents.journal.locked_writes import lock_session, lock_turn, requeue_locked
-from agents.models import Runner as RunnerRow
-from agents.models import Turn
-from agents.runner.process import Runner, RunnerSettings
+from agents.models import Runner, Turn
+from agents.runner.process import RunnerProcess, RunnerSettings
 from agents.sessions import cancel_turn
 from foundation.db_threads import in_db_thread
 from tests.chaos.waiting import until
@@ -104,8 +103,8 @@ async def test_a_runner_tells_that_it_is_there() -> None:
     async with serving(services, heartbeat_seconds=0.05) as runner:
         await gate.holds(1)
 
-        async def row() -> RunnerRow:
-            return await in_db_thread(RunnerRow.objects.get, pk=runner.id)
+        async def row() -> Runner:
+            return await in_db_thread(Runner.objects.get, pk=runner.id)
 
         async def counted() -> bool:
             return (await row()).running == 1
@@ -117,7 +116,7 @@ async def test_a_runner_tells_that_it_is_there() -> None:
         assert found.heartbeat_at > found.started_at
         gate.open()
         await become(ada, "completed")
-    assert (await in_db_thread(RunnerRow.objects.get, pk=runner.id)).status == "stopped"
+    assert (await in_db_thread(Runner.objects.get, pk=runner.id)).status == "stopped"
 
 
 # --- stops ---
@@ -246,7 +245,7 @@ async def test_a_second_drain_gives_back_at_once() -> None:
 
 async def test_an_idle_runner_ends_at_once() -> None:
     async with serving(scripted(Reply())[0]) as runner:
-        await until(lambda: in_db_thread(RunnerRow.objects.filter(pk=runner.id).exists), seconds=10, what="its row")
+        await until(lambda: in_db_thread(Runner.objects.filter(pk=runner.id).exists), seconds=10, what="its row")
         began = time.monotonic()
     assert time.monotonic() - began < 5
 
@@ -254,7 +253,7 @@ async def test_an_idle_runner_ends_at_once() -> None:
 async def test_a_users_next_turn_begins_when_the_running_limit_has_room_not_at_the_next_look() -> None:
     services, _, gate = gated()
     first, second = await asked("ada"), await asked("ada")
-    runner = Runner(RunnerSettings(**SETTINGS | {"running_per_user": 1}), services)
+    runner = RunnerProcess(RunnerSettings(**SETTINGS | {"running_per_user": 1}), services)
     runner._claimer._interval_seconds = 3600  # no look but the first, and those that somebody asks for
     task = asyncio.ensure_future(runner.serve())
     try:

@@ -48,6 +48,7 @@ from tests.support.conversations import (
     fail,
     lease_is_over,
     park,
+    reason,
     replayed,
     retrying,
     say,
@@ -261,7 +262,8 @@ def life(ada: Conversation) -> list[Callable[[], object]]:
         return reap()
 
     return [
-        lambda: ada.ask("One"), claim, lambda: say(work(), "Hel", "lo"), lambda: tools(work()),
+        lambda: ada.ask("One"), claim, lambda: reason(work(), "H", "m"), lambda: say(work(), "Hel", "lo"),
+        lambda: tools(work()), lambda: reason(work(), "So"),
         lambda: say(work(), "!"), give, claim, lambda: say(work(), "Again"), lambda: ada.ask("Two"),
         lambda: answer(work(), "Again."),
         lambda: update_session(ada.actor, session_id=ada.session_id, expected_version=1, title="New"),

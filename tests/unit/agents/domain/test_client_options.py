@@ -4,7 +4,6 @@ import json
 
 import pytest
 
-from agents.domain.chat import JsonFormat, ToolSpec
 from agents.domain.client_options import (
     NO_OPTIONS,
     ClientOptions,
@@ -15,6 +14,7 @@ from agents.domain.client_options import (
     smaller_limit,
 )
 from agents.domain.message_parts import text_part, tool_call_part, tool_result_part
+from agents.domain.model_messages import JsonFormat, ToolSpec
 from foundation.errors import InvalidInput
 
 LIGHT = ToolSpec("light", "Switch a light.", {"type": "object", "properties": {"on": {"type": "boolean"}}})

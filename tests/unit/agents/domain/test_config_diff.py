@@ -2,13 +2,13 @@ from dataclasses import replace
 
 from agents.domain.config_diff import compare_configurations
 from agents.domain.configuration import SETTINGS, AgentConfiguration, ContextPolicy, TurnLimits
-from foundation.line_diff import LONGEST, Kind, compare_lines
+from foundation.line_diff import LONGEST, LineKind, compare_lines
 
 PLAIN = AgentConfiguration(model_chain=("offline:",))
 
 
 def shown(old: list[str], new: list[str]) -> list[str]:
-    marks = {Kind.SAME: " ", Kind.ADDED: "+", Kind.REMOVED: "-", Kind.SKIPPED: "~"}
+    marks = {LineKind.SAME: " ", LineKind.ADDED: "+", LineKind.REMOVED: "-", LineKind.SKIPPED: "~"}
     return [f"{marks[line.kind]}{line.text}" for line in compare_lines(old, new)]
 
 
@@ -19,8 +19,8 @@ def test_equal_configurations_have_no_differences() -> None:
 def test_a_limit_that_is_given_as_its_default_says_so() -> None:
     found = compare_configurations(PLAIN, AgentConfiguration.parse(PLAIN.dump() | {"limits": {"steps": 12}}))
     assert [(line.kind, line.text) for line in found[0].lines][:2] == [
-        (Kind.REMOVED, "steps: 12 (default)"),
-        (Kind.ADDED, "steps: 12"),
+        (LineKind.REMOVED, "steps: 12 (default)"),
+        (LineKind.ADDED, "steps: 12"),
     ]
 
 

@@ -16,6 +16,7 @@ from agents.domain.serialization import retry_suggested
 from agents.domain.states import StepStatus, TurnStatus
 from agents.llm.errors import BY_CLASS
 from agents.llm.openai import error_mapping as openai_refusals
+from agents.llm.openai import finish_reasons
 from agents.llm.openai import stream_parser as openai_answer
 from agents.llm.pydantic_ai import answer as vendors_answer
 from agents.models import Step, Turn
@@ -45,7 +46,7 @@ STATES = {*TurnStatus, *StepStatus}
 # The same words in another vocabulary: an operator's act, a provider's mark.
 ELSEWHERE: dict[str, tuple[ModuleType, ...]] = {
     "set_aside": (turn_actions, turns, bulk_actions),
-    "content_filter": (openai_answer, openai_refusals, vendors_answer),
+    "content_filter": (openai_answer, finish_reasons, openai_refusals, vendors_answer),
     "rate_limit": (openai_refusals,),
 }
 

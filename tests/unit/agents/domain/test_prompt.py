@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agents.domain.chat import ChatMessage, ToolCall
 from agents.domain.client_options import CLIENT_INSTRUCTIONS_PREFIX
 from agents.domain.message_parts import Part, text_part, tool_call_part, tool_result_part
+from agents.domain.model_messages import ChatMessage, ToolCall
 from agents.domain.prompt import (
     BYTES_PER_TOKEN,
     INTERRUPTED,
@@ -25,6 +25,7 @@ from agents.domain.prompt import (
     flatten,
     newest_exchanges,
     repair,
+    unique_call_ids,
 )
 from foundation.ids import new_id
 
@@ -87,11 +88,14 @@ def soup(draw: st.DrawFn) -> list[ChatMessage]:
 def check(before: Sequence[ChatMessage], after: Sequence[ChatMessage]) -> None:
     """What a provider asks of a request, and what a person asks of us."""
     rest = [message for message in after if message.role != "system"]
-    assert list(after[: len(after) - len(rest)]) == [message for message in before if message.role == "system"]
+    instructions = "\n\n".join(message.text for message in before if message.role == "system")
+    assert [message.text for message in after[: len(after) - len(rest)]] == list(filter(None, [instructions]))
     questions = [message for message in before if message.role == "user"]
     assert [message for message in after if message.role == "user"] == questions, "what people said is never lost"
     if questions:
         assert rest[0].role == "user"
+    issued = [call.id for message in rest for call in message.tool_calls]
+    assert len(set(issued)) == len(issued), "an id of a call comes again"
     waiting: list[str | None] = []
     for message in rest:
         if message.role == "tool":
@@ -100,7 +104,6 @@ def check(before: Sequence[ChatMessage], after: Sequence[ChatMessage]) -> None:
             continue
         assert not waiting, "a call without its result"
         waiting = [one.id for one in message.tool_calls]
-        assert len(set(waiting)) == len(waiting)
         assert all(isinstance(strict(one.arguments), dict) for one in message.tool_calls)
         assert message.role != "assistant" or message.text or message.tool_calls
     assert not waiting, "a call without its result"
@@ -112,9 +115,10 @@ def strict(text: str) -> Any:
 
 
 @given(sound())
-def test_a_sound_history_stays_as_it_is(history: list[ChatMessage]) -> None:
-    check(history, history)
-    assert repair(history) == tuple(history)
+def test_a_sound_history_stays_as_it_is_but_for_ids_that_come_again(history: list[ChatMessage]) -> None:
+    numbered = unique_call_ids(history)
+    check(history, numbered)
+    assert repair(history) == numbered
 
 
 @given(sound())
@@ -139,7 +143,7 @@ def test_anything_at_all_becomes_sound(messages: list[ChatMessage]) -> None:
 def test_a_cut_at_the_end_loses_no_result(history: list[ChatMessage]) -> None:
     for cut in range(len(history) + 1):
         kept = [message for message in repair(history[:cut]) if message.text != INTERRUPTED]
-        assert kept == history[:cut]
+        assert kept == list(unique_call_ids(history)[:cut])
 
 
 def test_a_dangling_call_gets_an_error_result_where_it_stands() -> None:
@@ -301,9 +305,8 @@ def test_without_instructions_there_is_no_system_message() -> None:
 def test_a_clients_words_for_the_model_stand_below_the_releases() -> None:
     history = [("user", [text_part("Hi")])]
     both = request(history, instructions="Be kind.", client="Be brief.")
-    assert [message.role for message in both] == ["system", "system", "user"]
-    assert both[0].text == "Be kind."
-    assert both[1].text == CLIENT_INSTRUCTIONS_PREFIX + "Be brief."
+    assert [message.role for message in both] == ["system", "user"]
+    assert both[0].text == f"Be kind.\n\n{CLIENT_INSTRUCTIONS_PREFIX}Be brief."
     assert request(history, client="Be brief.")[0] == ChatMessage("system", "Be brief.")
 
 

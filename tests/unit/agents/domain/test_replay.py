@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from agents.domain.events import TERMINAL_EVENTS, EventType
-from agents.domain.message_parts import Part, text_part, tool_call_part, tool_result_part
+from agents.domain.message_parts import Part, reasoning_part, text_part, tool_call_part, tool_result_part
 from agents.domain.replay import Snapshot, apply_event, replay, show_event
 from agents.domain.states import TurnStatus
 from tests.support.event_examples import example
@@ -40,6 +40,7 @@ DATA: dict[str, dict[str, Any]] = {event_type.value: example(event_type) for eve
     "message.completed": {"message": {"id": "m2", "ordinal": 2, "parent": "m1"}},
     "message.rated": {"message": "m1", "feedback": {"value": "up", "comment": ""}},
     "message.delta": {"text": "Hi"},
+    "reasoning.delta": {"text": "Hm"},
     "tool.started": {"step": 2, "call_id": "a", "name": "clock", "arguments": "{}"},
     "tool.finished": {"step": 2, "call_id": "a", "name": "clock", "content": "noon"},
     "tool.failed": {"step": 2, "call_id": "a", "name": "clock", "content": "broken"},
@@ -148,6 +149,8 @@ RESULT = tool_result_part(call_id="a", content="noon", is_error=False)
         ([text_part("Wait."), CALL, RESULT, text_part("It is")], [text_part("Wait."), CALL, RESULT]),
         ([text_part("Wait."), CALL, RESULT], [text_part("Wait."), CALL, RESULT]),
         ([text_part("Wait."), CALL], [text_part("Wait."), CALL]),
+        ([reasoning_part("Hm"), text_part("Hel")], []),
+        ([reasoning_part("Hm"), CALL, RESULT, reasoning_part("So")], [reasoning_part("Hm"), CALL, RESULT]),
     ],
 )
 def test_when_the_model_is_asked_once_more_its_text_since_the_last_tool_goes(
@@ -194,6 +197,13 @@ def test_what_a_turn_shows_grows_in_order_and_deltas_flow_together() -> None:
         tool_result_part(call_id="a", content="broken", is_error=True, unknown=True),
         text_part("!"),
     ]
+
+
+def test_reasoning_and_text_flow_together_each_with_its_own() -> None:
+    reasoning, text = ("reasoning.delta", {"text": "Hm"}), ("message.delta", {"text": "Hi"})
+    assert show_all([], reasoning, reasoning, text, text, reasoning) == [
+        reasoning_part("HmHm"), text_part("HiHi"), reasoning_part("Hm"),
+    ]  # fmt: skip
 
 
 def test_messages_stand_in_the_order_of_their_ordinals() -> None:

@@ -6,9 +6,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from agents.domain.message_parts import text_part, tool_call_part, tool_result_part
-from agents.domain.prompt import flatten, repair
+from agents.domain.model_messages import ProviderExtras
+from agents.domain.prompt import flatten, repair, unique_call_ids
 from agents.domain.states import StepKind, StepStatus
-from agents.domain.steps import StepRecord, message_parts, open_model_call, open_tools
+from agents.domain.steps import StepRecord, message_parts, open_model_call, open_tools, provider_extras
 
 
 def model(number: int, text: str = "", *call_ids: str) -> StepRecord:
@@ -93,7 +94,38 @@ def test_the_next_request_is_sound_wherever_the_journal_was_cut(steps: list[Step
     assert done | open_ids == {step.number for step in steps}
     assert not done & open_ids
     if not open_tools(steps):
-        assert list(request) == work, "with every outcome there is nothing to repair"
+        assert request == unique_call_ids(work), "with every outcome there is nothing to repair but repeated ids"
     asked = [call.id for message in request for call in message.tool_calls]
     answered = [message.tool_call_id for message in request if message.role == "tool"]
     assert asked == answered
+
+
+def asked(number: int, *ids: str, **result: object) -> StepRecord:
+    step = model(number, "", *ids)
+    return replace(step, name="openai:a", result={**(step.result or {}), **result})
+
+
+def test_what_came_with_an_answer_is_found_again_at_its_first_call_even_where_ids_come_again() -> None:
+    steps = [
+        asked(1, "call_0", "call_1", reasoning="One."),
+        tool(2, "call_0"),
+        tool(3, "call_1"),
+        asked(4, "call_0", extra_fields={"message": {"x": 1}}),
+        tool(5, "call_0"),
+        asked(6, "call_1"),
+        asked(7, reasoning="Of an answer without calls."),
+    ]
+    extras = provider_extras(steps)
+    assert extras == {
+        "call_0": {"route": "openai:a", "reasoning": "One.", "fields": {}},
+        "call_0#2": {"route": "openai:a", "reasoning": "", "fields": {"message": {"x": 1}}},
+    }
+    answers = [message for message in flatten("agent", message_parts(steps), extras) if message.role == "assistant"]
+    assert [answer.extras for answer in answers] == [
+        ProviderExtras("openai:a", "One."),
+        ProviderExtras("openai:a", "", {"message": {"x": 1}}),
+        None,
+    ]
+    assert [message.extras for message in repair(flatten("agent", message_parts(steps), extras)) if message.extras] == [
+        answer.extras for answer in answers[:2]
+    ]

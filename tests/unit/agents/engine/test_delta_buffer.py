@@ -8,10 +8,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from agents.domain.events import EventType
 from agents.engine.delta_buffer import _EPSILON_SECONDS as SOON
 from agents.engine.delta_buffer import FLUSH_BYTES, FLUSH_SECONDS, DeltaBuffer
 from agents.engine.ticker import Ticker
+from agents.journal.fenced_writes import NewEvent
 from tests.support import virtual_time
+
+TEXT, REASONING = EventType.MESSAGE_DELTA, EventType.REASONING_DELTA
 
 
 class Broken(Exception):
@@ -25,12 +29,14 @@ class Log:
     seconds: Sequence[float] = ()
     breaks_at: int | None = None
     texts: list[str] = field(default_factory=list)
+    types: list[str] = field(default_factory=list)
     begun: list[float] = field(default_factory=list)
     under_way: int = 0
     failures: int = 0
     beat: Ticker = field(default_factory=Ticker)
 
-    async def flush(self, text: str) -> None:
+    async def flush(self, event: NewEvent) -> None:
+        text = event.data["text"]
         assert self.under_way == 0, "two flushes at a time"
         assert text, "a flush of nothing"
         number = len(self.begun)
@@ -41,12 +47,17 @@ class Log:
         if number == self.breaks_at:
             raise Broken
         self.texts.append(text)
+        self.types.append(event.type)
 
     def failed(self) -> None:
         self.failures += 1
 
     def pump(self) -> DeltaBuffer:
         return DeltaBuffer(self.flush, self.failed, self.beat)
+
+
+def text_of(events: Sequence[NewEvent]) -> str:
+    return "".join(event.data["text"] for event in events)
 
 
 async def a_moment() -> None:
@@ -63,7 +74,7 @@ def test_the_first_text_goes_out_at_once() -> None:
         await a_moment()
         assert log.texts == ["Hel"]
         assert log.begun == [0.0]
-        assert await pump.close() == ""
+        assert await pump.close() == []
 
     virtual_time.run(scene())
 
@@ -74,7 +85,7 @@ def test_an_answer_that_arrives_whole_is_left_for_the_commit_of_its_end() -> Non
         pump = log.pump()
         pump.feed("Hello")
         pump.feed(" world")
-        assert await pump.close() == "Hello world"
+        assert text_of(await pump.close()) == "Hello world"
         await asyncio.sleep(1)
         assert log.texts == []
 
@@ -138,7 +149,7 @@ def test_a_slow_flush_gathers_what_comes_meanwhile() -> None:
             pump.feed(piece)
             await asyncio.sleep(0.3)
         assert log.begun == [0.0]
-        assert await pump.close() == "bc", "close waits for the flush under way"
+        assert text_of(await pump.close()) == "bc", "close waits for the flush under way"
         assert log.texts == ["a"]
 
     virtual_time.run(scene())
@@ -176,7 +187,7 @@ def test_a_close_that_is_cancelled_can_be_repeated() -> None:
         closing.cancel()
         await asyncio.wait([closing])
         assert closing.cancelled()
-        assert await pump.close() == "b"
+        assert text_of(await pump.close()) == "b"
         assert log.texts == ["a"]
 
     virtual_time.run(scene())
@@ -187,12 +198,56 @@ def test_nothing_is_flushed_after_close() -> None:
         log = Log()
         pump = log.pump()
         pump.feed("a")
-        assert await pump.close() == "a"
+        assert text_of(await pump.close()) == "a"
         pump.feed("late")
         await asyncio.sleep(1)
         assert log.texts == []
 
     virtual_time.run(scene())
+
+
+def test_reasoning_and_text_stay_in_their_order_and_apart() -> None:
+    async def scene() -> None:
+        log = Log()
+        pump = log.pump()
+        pump.feed("Hm", REASONING)
+        await a_moment()
+        for word in ("m", ", let me", " see."):
+            pump.feed(word, REASONING)
+        pump.feed("Hel")
+        pump.feed("lo")
+        await asyncio.sleep(1)
+        assert list(zip(log.types, log.texts, strict=True)) == [
+            (REASONING, "Hm"), (REASONING, "m, let me see."), (TEXT, "Hello"),
+        ]  # fmt: skip
+        assert log.begun == pytest.approx([0, FLUSH_SECONDS, 2 * FLUSH_SECONDS])
+        pump.feed("!")
+        pump.feed("And", REASONING)
+        assert await pump.close() == [NewEvent(TEXT, {"text": "!"}), NewEvent(REASONING, {"text": "And"})]
+
+    virtual_time.run(scene())
+
+
+@given(
+    script=st.lists(st.tuples(st.sampled_from(["a", "bc", "d" * FLUSH_BYTES]), st.booleans(), st.booleans())),
+    seconds=st.sampled_from([0.0, 0.1]),
+)
+def test_no_interleaving_mixes_reasoning_with_text(script: list[tuple[str, bool, bool]], seconds: float) -> None:
+    log = Log([seconds])
+
+    async def scene() -> list[NewEvent]:
+        pump = log.pump()
+        for piece, is_reasoning, wait in script:
+            pump.feed(piece, REASONING if is_reasoning else TEXT)
+            await asyncio.sleep(0.015 if wait else 0)
+        return await pump.close()
+
+    unsent = virtual_time.run(scene())
+    flushed = [*zip(log.types, log.texts, strict=True), *((event.type, event.data["text"]) for event in unsent)]
+    letters = [(event_type, letter) for event_type, text in flushed for letter in text]
+    assert letters == [
+        (REASONING if is_reasoning else TEXT, letter) for piece, is_reasoning, _ in script for letter in piece
+    ]
 
 
 pieces = st.sampled_from(["a", "bc", "ü", "d" * 400, "e" * FLUSH_BYTES])
@@ -218,7 +273,7 @@ def test_no_interleaving_loses_repeats_or_reorders_text(
             if wait:
                 await asyncio.sleep(wait)
         try:
-            return await pump.close()
+            return text_of(await pump.close())
         except Broken:
             return None
 

@@ -22,6 +22,7 @@ from agents.llm.interface import (
     JsonFormat,
     ModelEvent,
     ModelRequest,
+    ReasoningDelta,
     TextDelta,
     ToolCall,
     ToolSpec,
@@ -74,7 +75,7 @@ class Stage(Protocol):
     names_requests: bool
 
     def script(self, **settings: Any) -> str:
-        """The user's message for: text, words, calls, rounds, pace_ms, ttft_ms, finish, usage, cut, fail."""
+        """The user's message for: text, reasoning, words, calls, rounds, pace_ms, ttft_ms, finish, usage, cut, fail."""
         ...
 
 
@@ -222,6 +223,32 @@ async def test_an_answer_that_met_its_length_says_so(stage: Stage) -> None:
     end = end_of(await heard(stage, asking(stage.script(words=7, finish="length"))))
 
     assert end.finish_reason == "length"
+
+
+# Whoever can be made to reason here without a word in the request about it.
+REASONS = {"offline", "openai", "anthropic"}
+
+
+@pytest.mark.parametrize("pace", [{}, {"pace_ms": 5}])
+@pytest.mark.parametrize("calls", [(), (("clock", {}),)])
+async def test_reasoning_comes_before_the_text_and_never_in_it(
+    stage: Stage, calls: Sequence[Any], pace: dict[str, Any], request: pytest.FixtureRequest
+) -> None:
+    if request.node.callspec.params["stage"] not in REASONS:
+        pytest.skip("its provider is not played with reasoning")
+    more: dict[str, Any] = {"calls": calls} if calls else {"text": "It is noon."}
+    events = await heard(stage, asking(stage.script(reasoning="They ask for the time.", **more, **pace)))
+    kinds = [type(event) for event in events if isinstance(event, FirstToken | ReasoningDelta | TextDelta)]
+    assert kinds == sorted(kinds, key=(FirstToken, ReasoningDelta, TextDelta).index)
+    assert kinds.count(FirstToken) == 1
+    reasoning = "".join(event.text for event in events if isinstance(event, ReasoningDelta))
+    assert (reasoning, text_of(events)) == ("They ask for the time.", more.get("text", ""))
+    assert [call.name for call in end_of(events).tool_calls] == [name for name, _ in calls]
+
+
+async def test_an_answer_without_a_word_is_a_finished_one(stage: Stage) -> None:
+    events = await heard(stage, asking(stage.script(text="")))
+    assert (text_of(events), end_of(events).finish_reason, end_of(events).tool_calls) == ("", "stop", ())
 
 
 async def test_a_tool_call_arrives_whole(stage: Stage) -> None:

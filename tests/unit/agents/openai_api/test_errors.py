@@ -5,12 +5,13 @@ from typing import Any
 import pytest
 
 from agents.domain.states import TurnStatus
-from agents.openai_api.errors import TurnEnded
-from agents.sessions.completion_result import CompletionResult
+from agents.openai_api.errors import CompletionFailed
+from agents.sessions.openai_completions.completion_result import CompletionResult
 
 
-def ended(status: TurnStatus, error: dict[str, Any] | None = None) -> TurnEnded:
-    return TurnEnded(CompletionResult(status, "", [], cut=False, input_tokens=0, output_tokens=0, error=error))
+def ended(status: TurnStatus, error: dict[str, Any] | None = None) -> CompletionFailed:
+    result = CompletionResult(status, "", "", [], cut=False, input_tokens=0, output_tokens=0, error=error)
+    return CompletionFailed(result)
 
 
 @pytest.mark.parametrize(

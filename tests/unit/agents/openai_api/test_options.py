@@ -4,8 +4,8 @@ from typing import Any
 
 import pytest
 
-from agents.domain.chat import JsonFormat, ToolSpec
 from agents.domain.client_options import ClientOptions
+from agents.domain.model_messages import JsonFormat, ToolSpec
 from agents.openai_api.options import read_options
 from foundation.errors import InvalidInput
 

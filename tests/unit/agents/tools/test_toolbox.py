@@ -16,7 +16,7 @@ from uuid import UUID
 import pytest
 from pydantic import BaseModel, Field
 
-from agents.domain.chat import ToolSpec
+from agents.domain.model_messages import ToolSpec
 from agents.domain.states import WaitReason
 from agents.domain.waits import Park
 from agents.tools import Tool, ToolContext, ToolError, tool

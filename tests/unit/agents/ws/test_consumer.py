@@ -11,8 +11,8 @@ from accounts.actor import Actor
 from agents.ws.close_codes import CloseCode
 from agents.ws.consumer import SessionSocket
 from agents.ws.frames import MAX_FRAME_BYTES
-from agents.ws.limits import SocketLimits
 from agents.ws.revocation import RevocationWatch
+from agents.ws.socket_limits import SocketLimits
 from foundation.ids import new_id
 
 FRAME = {"type": "websocket.receive", "text": '{"type":"ping"}'}

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from agents.ws.frames import MessageCreate, Ping, Resume, Seen, TurnCancel, frame_ref, read_frame
-from agents.ws.limits import Rate, Window
+from agents.ws.socket_limits import SlidingWindow, Window
 from foundation import strict_json
 from foundation.errors import BandstandError, InvalidInput, Malformed, TooLarge
 from tests.support.bad_input import INVALID_FRAMES, MALFORMED_FRAMES
@@ -90,12 +90,12 @@ def test_a_message_keeps_every_character(text: str) -> None:
 
 
 def test_the_fifth_fault_within_a_minute_is_one_too_many() -> None:
-    rate = Rate(5, 60.0)
+    rate = SlidingWindow(5, 60.0)
     assert [rate.exceeded(at) for at in (0.0, 10.0, 20.0, 30.0, 59.9)] == [False, False, False, False, True]
 
 
 def test_faults_that_lie_further_apart_are_forgiven() -> None:
-    rate = Rate(5, 60.0)
+    rate = SlidingWindow(5, 60.0)
     assert not any(rate.exceeded(15.0 * n) for n in range(100))
 
 

@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from bandstand.supervisor import processes
+from bandstand.supervisor import process_records
 from bandstand.supervisor.child import LONGEST_PAUSE_SECONDS, next_pause
 from bandstand.supervisor.child_logs import ROTATE_BYTES, ChildLog
-from bandstand.supervisor.processes import ChildProcess
+from bandstand.supervisor.process_records import ChildProcess
 from bandstand.supervisor.watchdog import is_frozen
 from tests.support.surroundings import ROOT
 
@@ -85,8 +85,8 @@ def test_orphans_are_ended_with_all_they_started(tmp_path: Path) -> None:
     assert orphan.stdout is not None
     for _ in range(2):
         orphan.stdout.readline()
-    processes.write(tmp_path, [processes.describe("web-1", orphan.pid)])
-    assert processes.end(processes.read(tmp_path)) == ["web-1"]
+    process_records.write(tmp_path, [process_records.describe("web-1", orphan.pid)])
+    assert process_records.end(process_records.read(tmp_path)) == ["web-1"]
     assert orphan.stdout.read() == b""  # closed by all of them
     orphan.communicate()
     assert orphan.returncode == -9
@@ -95,8 +95,8 @@ def test_orphans_are_ended_with_all_they_started(tmp_path: Path) -> None:
 def test_a_process_that_got_the_number_of_an_orphan_is_left_alone(tmp_path: Path) -> None:
     stranger = session("input()")
     try:
-        processes.write(tmp_path, [ChildProcess("web-1", stranger.pid, 12345.0)])
-        assert processes.end(processes.read(tmp_path)) == []
+        process_records.write(tmp_path, [ChildProcess("web-1", stranger.pid, 12345.0)])
+        assert process_records.end(process_records.read(tmp_path)) == []
         assert stranger.poll() is None
     finally:
         stranger.kill()
@@ -105,8 +105,8 @@ def test_a_process_that_got_the_number_of_an_orphan_is_left_alone(tmp_path: Path
 
 @pytest.mark.parametrize("content", ["", "nonsense", "[1]", '[{"pid": 1}]', "{}"])
 def test_a_damaged_record_of_processes_is_nothing_to_go_by(tmp_path: Path, content: str) -> None:
-    (tmp_path / processes.FILE).write_text(content)
-    assert processes.read(tmp_path) == []
+    (tmp_path / process_records.FILE).write_text(content)
+    assert process_records.read(tmp_path) == []
 
 
 def test_the_platform_folder_is_no_package() -> None:

@@ -13,8 +13,8 @@ from drf_spectacular.validation import validate_schema
 from jsonschema import Draft202012Validator
 
 from agents.api.urls import urlpatterns
+from rest.schema.declarations import declared
 from rest.schema.generator import Generator
-from rest.schema.registry import declared
 from tests.support.declared import PREFIX, check, resolved, schema
 from tests.support.surroundings import ROOT
 

@@ -3,13 +3,16 @@
 
 export const ENDED = new Set(["completed", "failed", "cancelled", "expired"]);
 
+const WORDS = new Set(["text", "reasoning"]);
+
 // Make of `parts` what an event of a running turn shows.
 function show(parts, type, data) {
-  const last = parts.at(-1);
   switch (type) {
     case "message.delta":
-      if (last?.type === "text") Object.assign(last, { text: last.text + data.text, html: null });
-      else parts.push({ type: "text", text: data.text });
+      extend(parts, "text", data.text);
+      break;
+    case "reasoning.delta":
+      extend(parts, "reasoning", data.text);
       break;
     case "tool.started":
       parts.push({ type: "tool_call", id: data.call_id, name: data.name, arguments: data.arguments });
@@ -26,9 +29,15 @@ function show(parts, type, data) {
       break;
     case "model.retrying":
       // The words of the attempt that failed.
-      while (parts.at(-1)?.type === "text") parts.pop();
+      while (WORDS.has(parts.at(-1)?.type)) parts.pop();
       break;
   }
+}
+
+function extend(parts, type, text) {
+  const last = parts.at(-1);
+  if (last?.type === type) Object.assign(last, { text: last.text + text, html: null });
+  else parts.push({ type, text });
 }
 
 export class Conversation {

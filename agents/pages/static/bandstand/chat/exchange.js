@@ -62,7 +62,7 @@ export class ExchangeView {
     const whole = Boolean(this.said) && !open;
     this.branches.update(message.id, exchange.answers);
     this.tools.hidden = !whole && exchange.answers.length < 2;
-    this.copying.hidden = !whole;
+    this.copying.hidden = !whole || !plainText(this.said.parts);
     this.again.hidden = !whole || !this.question?.text || state === "failed" || state === "expired";
     this.feedback.update(whole && this.said.author === "agent" ? this.said : null);
   }

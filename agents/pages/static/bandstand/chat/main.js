@@ -229,10 +229,15 @@ function logged({ event: type, data }) {
   if (type === "turn.started" && !data.resumed) announcer.say("The answer is being written.");
   if (type === "model.retrying") announcer.say("The model broke off; it is asked again.");
   if (type === "message.completed" || type === "turn.failed") pageTitle.answered();
-  if (type === "message.completed") announcer.say(`${agentName(conversation.session.agent)}: ${plainText(data.message.parts)}`);
+  if (type === "message.completed") announceAnswer(conversation, plainText(data.message.parts));
   if (type === "turn.failed") announcer.say(`The answer failed. ${data.error?.detail ?? ""}`);
   if (type === "turn.cancelled") announcer.say("Stopped.");
   draw();
+}
+
+// An answer that broke off may have no words, only reasoning.
+function announceAnswer({ session }, words) {
+  if (words) announcer.say(`${agentName(session.agent)}: ${words}`);
 }
 
 function sessionChanged() {

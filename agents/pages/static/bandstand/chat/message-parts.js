@@ -1,4 +1,4 @@
-// What an answer consists of: texts, and tool calls with their results.
+// What an answer consists of: texts, the model's reasoning, and tool calls with their results.
 
 import { cutText } from "../shared/cut-text.js";
 import { element, icon, setText } from "../shared/dom.js";
@@ -13,6 +13,12 @@ const TOOL_STATES = {
   unknown: "outcome unknown",
   stopped: "stopped",
   handed: "handed to a program",
+};
+
+// As `CUT_REASONS` of `agents/domain/message_parts.py`.
+const CUT_REASONS = {
+  length: "Cut off: the answer reached its limit of tokens.",
+  repetition: "The model stopped because it repeated itself.",
 };
 
 export function plainText(parts) {
@@ -36,7 +42,7 @@ export class PartsView {
     blocks.forEach((block, index) => {
       let view = this.views[index];
       if (view?.kind !== block.kind) {
-        const fresh = block.kind === "text" ? new TextBlock(this.renderer) : new ToolBlock();
+        const fresh = new BLOCKS[block.kind](this.renderer);
         if (view) view.node.replaceWith(fresh.node);
         else this.node.append(fresh.node);
         this.views[index] = view = fresh;
@@ -51,8 +57,11 @@ function blocksOf(parts, unanswered) {
   const blocks = [];
   const tools = new Map();
   for (const part of parts) {
-    if (part.type === "text" && part.text) {
-      blocks.push({ kind: "text", text: part.text, html: part.html ?? null });
+    if (part.type === "text") {
+      if (part.text) blocks.push({ kind: "text", text: part.text, html: part.html ?? null });
+      if (part.cut in CUT_REASONS) blocks.push({ kind: "cut", words: CUT_REASONS[part.cut] });
+    } else if (part.type === "reasoning") {
+      blocks.push({ kind: "reasoning", text: part.text });
     } else if (part.type === "tool_call") {
       const block = { kind: "tool", name: part.name, input: part.arguments, output: null, state: unanswered };
       tools.set(part.id, block);
@@ -76,6 +85,46 @@ class TextBlock {
 
   update(block, live) {
     this.view.update(block.text, { html: block.html, live });
+  }
+}
+
+// What the model thought before it wrote. It is rendered once somebody opens it.
+class ReasoningBlock {
+  kind = "reasoning";
+
+  constructor(renderer) {
+    this.view = new MarkdownView(renderer);
+    this.label = element("span", { class: "reasoning__label" });
+    this.node = element(
+      "details",
+      { class: "reasoning", "data-kind": "reasoning", ontoggle: () => this.#draw() },
+      element("summary", {}, this.label, icon("chevron")),
+      element("div", { class: "reasoning__body" }, this.view.node),
+    );
+  }
+
+  update({ text }, live) {
+    this.text = text;
+    this.live = live;
+    setText(this.label, live ? "Thinking…" : "Reasoning");
+    this.#draw();
+  }
+
+  #draw() {
+    if (this.node.open) this.view.update(this.text, { live: this.live });
+  }
+}
+
+class CutBlock {
+  kind = "cut";
+
+  constructor() {
+    this.words = element("span");
+    this.node = element("p", { class: "note" }, icon("alert"), this.words);
+  }
+
+  update({ words }) {
+    setText(this.words, words);
   }
 }
 
@@ -108,6 +157,8 @@ class ToolBlock {
     this.output.show(output === null ? (state === "running" ? "…" : "None.") : pretty(output));
   }
 }
+
+const BLOCKS = { text: TextBlock, reasoning: ReasoningBlock, cut: CutBlock, tool: ToolBlock };
 
 // A text of any length: its beginning, and all of it for who asks.
 class LongText {

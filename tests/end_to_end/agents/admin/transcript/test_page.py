@@ -13,7 +13,7 @@ from django.urls import reverse
 from accounts.models import AuditEntry, User
 from accounts.permissions import user_actor
 from accounts.roles import Role
-from agents.domain.message_parts import tool_call_part, tool_result_part
+from agents.domain.message_parts import reasoning_part, text_part, tool_call_part, tool_result_part
 from agents.domain.states import StepStatus, WaitReason
 from agents.journal import fenced_writes
 from agents.journal.fenced_writes import NewEvent, StepOutcome
@@ -96,6 +96,19 @@ def test_the_page_tells_what_was_said_by_whom_and_how_it_went(vera: Client) -> N
     of_turn = page(vera, reverse("admin:agents_turn_change", args=[turn.pk]))
     assert "Half an answer" in of_turn
     assert str(turn.pk) in of_turn
+
+
+def test_reasoning_is_folded_above_the_words_and_a_cut_answer_says_why(vera: Client) -> None:
+    ada = asked()
+    answer(claimed(), "Half an answer")
+    parts = [reasoning_part("They want **half** of it. <script>alert(1)</script>"), text_part("Half", cut="repetition")]
+    Message.objects.filter(turn=ada.turn(), author="agent").update(parts=parts)
+    shown = page(vera, address(ada))
+    folded = re.search(r"<details [^>]*><summary>Reasoning</summary>(.*?)</details>", shown, re.S)
+    assert folded
+    assert "<strong>half</strong>" in folded[1]
+    assert "<script>alert" not in shown
+    assert "The model stopped because it repeated itself." in shown[folded.end() :]
 
 
 def test_a_tool_call_stands_with_its_result_its_state_and_its_time(vera: Client) -> None:

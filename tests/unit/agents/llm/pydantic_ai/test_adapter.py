@@ -88,6 +88,7 @@ def text_of(events: list[ModelEvent]) -> str:
     ("fault", "error_class", "said"),
     [
         *FAULTS,
+        ("no_finish", "transient", None),
         ("filter", "content_filter", None),
     ],
 )

@@ -1,0 +1,177 @@
+"""The catalog of models: the price of a call (what it costs) and the context window, from a table that comes with
+the program; nothing is fetched.
+
+The table takes time to load and some memory, so only processes that call a paid model load it, in a thread, when they
+first ask for its window. Prices are US dollars per million tokens.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from decimal import Decimal, InvalidOperation
+from typing import TYPE_CHECKING
+
+import structlog
+
+from agents.domain.usage import COST_QUANTUM
+
+if TYPE_CHECKING:
+    from genai_prices.types import ModelInfo, TieredPrices
+
+    from agents.llm.interface import Usage
+
+log = structlog.get_logger(__name__)
+
+_PER = Decimal(1_000_000)
+# More than any model takes; a hundred such calls still fit into a turn's row.
+_MAX_PRICE = Decimal(10_000)
+_MAX_CALL_COST = Decimal(9_000)
+_MAX_CACHED_MODELS = 1_000
+_OVERRIDE = re.compile(r"(?P<model>[^\s=]+:[^\s=]+)=(?P<prices>[^\s=]+)")
+
+
+@dataclass(frozen=True, slots=True)
+class Rates:
+    """Dollars per million tokens, and per request. What was read from the provider's cache or written to it has a price
+    of its own."""
+
+    input: Decimal
+    cached: Decimal
+    cache_write: Decimal
+    output: Decimal
+    request: Decimal = Decimal(0)
+
+
+def read_overrides(text: str) -> dict[str, Rates]:
+    """Configured prices by route: `provider:model=input/output` or `=input/cached/output`, separated by commas.
+
+    `provider:*` stands for all its models. Raises `ValueError` with the number of the first entry that cannot be read.
+    """
+    entries = [entry.strip() for entry in text.split(",") if entry.strip()]
+    return dict(_override(entry, number) for number, entry in enumerate(entries, start=1))
+
+
+def _override(entry: str, number: int) -> tuple[str, Rates]:
+    match = _OVERRIDE.fullmatch(entry)
+    prices = [_price(word) for word in match["prices"].split("/")] if match else []
+    if match is None or len(prices) not in (2, 3) or None in prices:
+        raise ValueError(
+            f"entry {number} must read provider:model=input/output or provider:model=input/cached/output, in dollars "
+            f"per million tokens from 0 to {_MAX_PRICE}"
+        )
+    values = [price for price in prices if price is not None]
+    return match["model"], Rates(input=values[0], cached=values[-2], cache_write=values[0], output=values[-1])
+
+
+def _price(word: str) -> Decimal | None:
+    try:
+        price = Decimal(word)
+    except InvalidOperation:
+        return None
+    # NaN cannot be compared; infinity and negative numbers are no prices.
+    return price if price.is_finite() and 0 <= price <= _MAX_PRICE else None
+
+
+@dataclass(slots=True)
+class Prices:
+    """The prices that the operator has configured, then those of the table. `providers` has the id or the address of a
+    route's provider in the table; None: it is not in the table."""
+
+    providers: Mapping[str, str | None]
+    overrides: Mapping[str, Rates] = field(default_factory=dict)
+    _models: dict[str, ModelInfo | None] = field(default_factory=dict)
+    _unpriced: set[tuple[str, str]] = field(default_factory=set)
+
+    async def window(self, *, provider: str, model: str) -> int | None:
+        """The context window of a model in tokens; None if unknown."""
+        key = f"{provider}:{model}"
+        if key not in self._models:
+            await asyncio.to_thread(self._entry, provider, model)
+        entry = self._entry(provider, model)
+        return entry.context_window if entry else None
+
+    def cost(self, *, provider: str, model: str, usage: Usage) -> Decimal | None:
+        """What the call costs at today's prices, in US dollars with eight places; None if unknown."""
+        rates = self._override(provider, model) or self._listed(provider, model, usage)
+        if rates is None or not _is_consistent(usage):
+            return None
+        fresh = usage.input_tokens - usage.cached_tokens - usage.cache_write_tokens
+        tokens = (
+            fresh * rates.input
+            + usage.cached_tokens * rates.cached
+            + usage.cache_write_tokens * rates.cache_write
+            + usage.output_tokens * rates.output
+        )
+        cost = (tokens / _PER + rates.request).quantize(COST_QUANTUM)
+        return cost if cost <= _MAX_CALL_COST else None
+
+    def _override(self, provider: str, model: str) -> Rates | None:
+        return self.overrides.get(f"{provider}:{model}") or self.overrides.get(f"{provider}:*")
+
+    def _listed(self, provider: str, model: str, usage: Usage) -> Rates | None:
+        entry = self._entry(provider, model)
+        if entry is None and (provider, model) not in self._unpriced:
+            self._unpriced.add((provider, model))
+            log.warning("price.not_found", provider=provider, model=model)
+        return _rates(entry, usage.input_tokens) if entry else None
+
+    def _entry(self, provider: str, model: str) -> ModelInfo | None:
+        """The model's entry in the table, cached; None if it has none."""
+        key = f"{provider}:{model}"
+        if key not in self._models:
+            if len(self._models) >= _MAX_CACHED_MODELS:
+                self._models.clear()
+                self._unpriced.clear()
+            self._models[key] = _find(self.providers.get(provider), model)
+        return self._models[key]
+
+
+def _is_consistent(usage: Usage) -> bool:
+    cached, written = usage.cached_tokens, usage.cache_write_tokens
+    return min(cached, written, usage.output_tokens, usage.input_tokens - cached - written) >= 0
+
+
+def _find(provider: str | None, model: str) -> ModelInfo | None:
+    """The model's entry in the table, whose names are patterns that also match dated names; None if it has none."""
+    from genai_prices.data_snapshot import get_snapshot
+
+    if not provider or not model:
+        return None
+    lookup = {"provider_api_url": provider} if "://" in provider else {"provider_id": provider}
+    try:
+        return get_snapshot().find_provider_model(
+            model, None, lookup.get("provider_id"), lookup.get("provider_api_url")
+        )[1]
+    except LookupError:
+        return None
+
+
+def _rates(model: ModelInfo, input_tokens: int) -> Rates | None:
+    """Today's prices of a request with so many input tokens, on which some depend; None if there are none."""
+    listed = model.get_prices(datetime.now(UTC))
+    input_price = _tier_price(listed.input_mtok, input_tokens)
+    output_price = _tier_price(listed.output_mtok, input_tokens)
+    if input_price is None or output_price is None:
+        return None
+    cached_price, cache_write_price = (
+        _tier_price(price, input_tokens) for price in (listed.cache_read_mtok, listed.cache_write_mtok)
+    )
+    requests = _tier_price(listed.requests_kcount, input_tokens)
+    return Rates(
+        input=input_price,
+        cached=input_price if cached_price is None else cached_price,
+        cache_write=input_price if cache_write_price is None else cache_write_price,
+        output=output_price,
+        request=Decimal(0) if requests is None else requests / 1000,
+    )
+
+
+def _tier_price(price: Decimal | TieredPrices | None, input_tokens: int) -> Decimal | None:
+    if price is None or isinstance(price, Decimal):
+        return price
+    reached = [tier.price for tier in price.tiers if input_tokens > tier.start]
+    return reached[-1] if reached else price.base

@@ -1,0 +1,101 @@
+"""Parsing of a chat completion request, strict: its headers and its body."""
+
+from __future__ import annotations
+
+import re
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from typing import Any
+from uuid import UUID
+
+from django.http import HttpRequest
+
+from agents.openai_api.options import read_options
+from agents.openai_api.request_messages import check_history, read_messages
+from agents.openai_api.supported_parameters import check_parameters
+from agents.openai_api.tools import read_flag
+from agents.sessions import Completion
+from foundation import strict_json
+from foundation.errors import InvalidInput
+from rest.idempotency import read_key
+from rest.query_params import read_id, slug
+from rest.request_body import read_body
+
+# A client sends the whole conversation each time, so more than elsewhere; also the limit of the web server.
+MAX_BYTES = 1024 * 1024
+
+_RETRY_COUNT = re.compile(r"[0-9]{1,4}")
+
+
+@dataclass(frozen=True, slots=True)
+class ChatCompletionRequest:
+    """A completion and how it is to be delivered."""
+
+    completion: Completion
+    stream: bool
+    include_usage: bool
+
+
+def read_request(request: HttpRequest) -> ChatCompletionRequest:
+    """The parsed request. Raises `InvalidInput`, `TooLarge`, `Malformed` and `UnsupportedMediaType`."""
+    body = read_body(request, max_bytes=MAX_BYTES)
+    check_parameters(body)
+    model, conversation = _model(body.get("model")), read_messages(body.get("messages"))
+    session_id = _session_id(request)
+    if session_id is None:
+        check_history(conversation)
+    stream = read_flag(body.get("stream"), "/stream")
+    return ChatCompletionRequest(
+        completion=Completion(
+            model=model,
+            parts=conversation.turn_parts,
+            body=strict_json.canonical(body),
+            history=conversation.history,
+            options=replace(read_options(body), instructions=conversation.instructions),
+            metadata=_metadata(body.get("metadata")),
+            session_id=session_id,
+            key=read_key(request),
+            attempt=_attempt(request),
+        ),
+        stream=stream,
+        include_usage=_include_usage(body.get("stream_options"), stream=stream),
+    )
+
+
+def _model(model: Any) -> str:
+    if isinstance(model, str):
+        with suppress(ValueError):
+            return slug(model)
+    raise InvalidInput("The slug of an agent is expected; GET /v1/models lists them.", pointer="/model")
+
+
+def _session_id(request: HttpRequest) -> UUID | None:
+    header = request.headers.get("X-Session-Id")
+    return read_id("X-Session-Id", header.strip()) if header is not None else None
+
+
+def _attempt(request: HttpRequest) -> int:
+    """The number of retries that the client counts; 0 for an invalid or missing header."""
+    header = request.headers.get("X-Stainless-Retry-Count", "").strip()
+    return int(header) if _RETRY_COUNT.fullmatch(header) else 0
+
+
+def _include_usage(options: Any, *, stream: bool) -> bool:
+    if options is None:
+        return False
+    if not isinstance(options, dict):
+        raise InvalidInput("An object is expected.", pointer="/stream_options")
+    if not stream:
+        raise InvalidInput("stream_options go with stream=true only.", pointer="/stream_options")
+    for name in options:
+        if name not in {"include_usage", "include_obfuscation"}:
+            raise InvalidInput("There is no such option.", pointer=f"/stream_options/{name[:100]}")
+    return read_flag(options.get("include_usage"), "/stream_options/include_usage")
+
+
+def _metadata(metadata: Any) -> dict[str, str] | None:
+    if metadata is None:
+        return None
+    if not isinstance(metadata, dict) or not all(isinstance(value, str) for value in metadata.values()):
+        raise InvalidInput("An object of texts is expected.", pointer="/metadata")
+    return metadata

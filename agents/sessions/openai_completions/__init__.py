@@ -1,0 +1,1 @@
+"""Completions for OpenAI clients: accepting a request, recognizing a repeated one, and reading the result."""
