@@ -7,7 +7,8 @@ from unicodedata import category
 
 from agents.domain.message_parts import CUT_REASONS, Part
 from agents.domain.serialization import moment
-from foundation.graphemes import cut_text, visible_text
+from foundation.graphemes import cut_text
+from foundation.visible_text import visible_text
 
 _MAX_NAME = 60
 # Controls, separators of lines, and what has no meaning yet.

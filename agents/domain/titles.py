@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from unicodedata import category, normalize
 
-from foundation.graphemes import cut_text, visible_text
+from foundation.graphemes import cut_text
+from foundation.visible_text import visible_text
 
 MAX_LENGTH = 60
 _ENDS = " ,.;:-،؛、"

@@ -33,8 +33,8 @@ from accounts.permissions import (
 from accounts.role_permissions import ADD_API_KEY, REVOKE_API_KEY
 from foundation.clock import now
 from foundation.errors import Conflict, Forbidden, InvalidInput, NotFound, Unauthenticated
-from foundation.graphemes import is_printable
 from foundation.ids import new_id
+from foundation.visible_text import is_printable
 from ratelimits import guard_bad_key
 
 PREFIX_LENGTH = 12

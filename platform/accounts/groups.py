@@ -16,7 +16,7 @@ from accounts.permissions import effective_permissions, require_permission
 from accounts.role_permissions import ADD_GROUP, CHANGE_GROUP, DELETE_GROUP
 from accounts.roles import Role
 from foundation.errors import Conflict, Forbidden, InvalidInput, NotFound
-from foundation.graphemes import is_printable
+from foundation.visible_text import is_printable
 
 # Callables that raise `Conflict` to refuse the deletion of a group.
 _guards: list[Callable[[Group], None]] = []

@@ -30,8 +30,8 @@ def _render(text: str) -> str:
     return str(markdown_rendering.render(markdown_rendering.join_lines(text)))
 
 
-def _without_nul(view: Any) -> Any:
-    """The view, which responds with 400 to a NUL in the query string: PostgreSQL would fail on it."""
+def _refuse_nul(view: Any) -> Any:
+    """The view, but with 400 for a NUL in the query string, on which PostgreSQL would fail."""
 
     @wraps(view)
     def guarded(request: HttpRequest, *args: Any, **kwargs: Any) -> Any:
@@ -74,7 +74,7 @@ class ConsoleSite(AdminSite):
 
     def admin_view(self, view: Any, cacheable: bool = False) -> Any:
         """The view, compressed: a list of fifty rows is 400 KB of HTML, most of it the same classes again."""
-        return gzip_page(super().admin_view(_without_nul(view), cacheable))
+        return gzip_page(super().admin_view(_refuse_nul(view), cacheable))
 
     def each_context(self, request: HttpRequest) -> dict[str, Any]:
         """The colours are in our stylesheet: without them the templates write no inline style."""

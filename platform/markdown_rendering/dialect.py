@@ -24,9 +24,11 @@ from markdown_it.token import Token
 from markdown_rendering.math import math_plugin
 
 SCHEMES = frozenset({"http", "https", "mailto"})
-# What takes the direction of its text.
-_CONTAINERS = frozenset({"list_item_open", "blockquote_open"})
-_DIRECTED = _CONTAINERS | {"paragraph_open", "heading_open", "th_open", "td_open"}
+_DIRECTED = frozenset(
+    {"blockquote_open", "bullet_list_open", "heading_open", "ordered_list_open", "paragraph_open", "table_open"}
+)
+# Links whose text is their address, as the library marks them.
+_BARE_LINKS = frozenset({"autolink", "linkify"})
 LANGUAGE = re.compile(r"[a-z0-9_+#.-]{1,32}")
 
 # Lists take two levels each. Deeper content is dropped, so the limit is beyond any normal text.
@@ -130,24 +132,23 @@ def _alignment(state: StateCore) -> None:
 
 
 def _direction(state: StateCore) -> None:
-    """Let each block run in the direction of its own first letter.
+    """Let each outermost block run in the direction of its first letter; within one, the stylesheet lets each text.
 
-    A paragraph of an item or a quotation has none of its own: the bullet and the border stand where the text begins,
-    and HTML would not look for it in an element that has its own direction.
+    HTML looks for that letter in no element that has a direction of its own. So the parts of a block have none, and
+    what is never read from right to left has one: an Arabic sentence may begin with `ls`.
     """
-    parents: list[str] = []
     for token in state.tokens:
-        if token.nesting < 0:
-            parents.pop()
-        own = token.type != "paragraph_open" or not parents or parents[-1] not in _CONTAINERS
-        if token.type in _DIRECTED and own:
+        if token.level == 0 and token.type in _DIRECTED:
             token.attrs["dir"] = "auto"
-        if token.nesting > 0:
-            parents.append(token.type)
+        elif token.type == "code_block":
+            token.attrs["dir"] = "ltr"
+        for child in token.children or ():
+            if child.type == "code_inline" or (child.type == "link_open" and child.markup in _BARE_LINKS):
+                child.attrs["dir"] = "ltr"
 
 
 def _fence(_self: Any, tokens: Sequence[Token], index: int, _options: Any, _env: Any) -> str:
     token = tokens[index]
     language = token.info.strip().partition(" ")[0].lower()
     name = f' class="language-{language}"' if LANGUAGE.fullmatch(language) else ""
-    return f"<pre><code{name}>{escapeHtml(token.content)}</code></pre>\n"
+    return f'<pre dir="ltr"><code{name}>{escapeHtml(token.content)}</code></pre>\n'

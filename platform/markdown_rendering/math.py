@@ -2,7 +2,8 @@ r"""Formulas in LaTeX stay as they were written: `\(…\)`, `\[…\]`, `$…$`, 
 
 Nothing sets them, but Markdown takes neither their backslashes nor their `_` and `*` for its own. What is not closed is
 ordinary text, so that an answer that is being written never vanishes into a formula; only a delimiter that stands alone
-on its line begins a block which the end of its paragraph closes. Prices are none, by Pandoc's rules for `$`.
+on its line begins a block which the end of its paragraph closes. Prices are none, by rules like
+Pandoc's.
 """
 
 from __future__ import annotations
@@ -22,6 +23,8 @@ _MAX_LOOK_AHEAD = 1_000_000
 _MAX_INLINE, _MAX_LINES = 5_000, 200
 _BEGIN = re.compile(r"\\begin\{([A-Za-z]{1,30}\*?)\}")
 _AFTER_BLOCK = re.compile(r"[ \t.,;]*")
+# Next to such a letter or digit a `$` is a price or a variable. Scripts without spaces write close to a formula.
+_LATIN = re.compile(r"[A-Za-z0-9]")
 _CLOSERS = {"\\(": "\\)", "\\[": "\\]", "$$": "$$"}
 
 
@@ -53,10 +56,10 @@ def _end_of_inline(state: StateInline) -> int | None:
     if (closer := _CLOSERS.get(src[start : start + 2])) is not None:
         end = _find(state, closer, start + 2)
         return end if end is None or src[start + 2 : end - 2].strip() else None
-    if src[start] != "$" or src[start - 1 : start].isalnum() or src[start + 1 : start + 2].isspace():
+    if src[start] != "$" or _LATIN.match(src, max(start - 1, 0)) or src[start + 1 : start + 2].isspace():
         return None
     end = _find(state, "$", start + 1)
-    if end is None or end == start + 2 or src[end - 2].isspace() or src[end : end + 1].isdigit():
+    if end is None or end == start + 2 or src[end - 2].isspace() or _LATIN.match(src, end):
         return None
     return end
 
@@ -121,8 +124,8 @@ def _last_line(state: StateBlock, start: int, end: int, opener: str, closer: str
 
 
 def _render_inline(_self: Any, tokens: Sequence[Token], index: int, _options: Any, _env: Any) -> str:
-    return f'<code class="math">{escapeHtml(tokens[index].content)}</code>'
+    return f'<code class="math" dir="ltr">{escapeHtml(tokens[index].content)}</code>'
 
 
 def _render_block(_self: Any, tokens: Sequence[Token], index: int, _options: Any, _env: Any) -> str:
-    return f'<pre class="math">{escapeHtml(tokens[index].content)}</pre>\n'
+    return f'<pre class="math" dir="ltr">{escapeHtml(tokens[index].content)}</pre>\n'

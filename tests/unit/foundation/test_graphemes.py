@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from foundation.graphemes import cut_text, is_printable
+from foundation.graphemes import cut_text
 
 FAMILY, FLAG, THUMB, HEART = "👩‍👩‍👧‍👦", "🇩🇪", "👍🏽", "❤️‍🔥"
 ENGLAND = "\U0001f3f4\U000e0067\U000e0062\U000e0065\U000e006e\U000e0067\U000e007f"
@@ -72,18 +72,3 @@ def test_a_long_text_costs_no_more_than_its_beginning() -> None:
     for text in ("a" * 10_000_000, "\u0301" * 10_000_000, FLAG * 5_000_000):
         assert len(cut_text(text, 4_000)) == 4_000
     assert time.process_time() - began < 1
-
-
-@pytest.mark.parametrize(
-    ("text", "printable"),
-    [
-        ("می‌خواهم " + FAMILY + ENGLAND, True),
-        ("a\u200cb", False),
-        ("a\n", False),
-        ("\u202ea", False),
-        ("a\x00", False),
-        ("\u2028", False),
-    ],
-)
-def test_what_only_hides_is_not_printable(text: str, printable: bool) -> None:
-    assert is_printable(text) is printable

@@ -1,5 +1,6 @@
 """Markdown as HTML: what comes out is on a closed list, whatever goes in."""
 
+import re
 import time
 from html.parser import HTMLParser
 
@@ -15,7 +16,7 @@ OPENS = f'target="_blank" rel="{REL}"'
 
 def in_order(html: str) -> str:
     """The cleaner writes attributes in any order. Without directions, which have a test of their own."""
-    return html.replace(f'rel="{REL}" target="_blank"', OPENS).replace(' dir="auto"', "")
+    return re.sub(' dir="(auto|ltr)"', "", html.replace(f'rel="{REL}" target="_blank"', OPENS))
 
 
 class Found(HTMLParser):
@@ -122,13 +123,14 @@ def test_a_bare_address_ends_where_its_quotation_does(text: str, address: str) -
         r"\begin{matrix} a & b \\ c_1 & d_1 \end{matrix}",
         "$x$",
         r"\(\text{<b>}\)",
+        r"\(\text{مساحة_1}\)",
     ],
 )
 def test_a_formula_in_a_text_stays_as_it_was_written(text: str) -> None:
     found = safe(render(f"So {text}, *really*"))
     assert found.words == f"So {text}, really\n"
     assert [name for name, _ in found.elements] == ["p", "code", "em"]
-    assert found.elements[1][1] == {"class": "math"}
+    assert found.elements[1][1] == {"class": "math", "dir": "ltr"}
 
 
 @pytest.mark.parametrize(
@@ -149,7 +151,7 @@ def test_a_formula_in_a_text_stays_as_it_was_written(text: str) -> None:
 def test_a_formula_on_lines_of_its_own_is_a_block(text: str) -> None:
     found = safe(render(f"Before\n{text}\n\nAfter *it*"))
     assert [name for name, _ in found.elements] == ["p", "pre", "p", "em"]
-    assert found.elements[1][1] == {"class": "math"}
+    assert found.elements[1][1] == {"class": "math", "dir": "ltr"}
     assert found.words == f"Before\n{text}\nAfter it\n"
     assert [name for name, _ in safe(render(f"- a\n  {text.replace(chr(10), chr(10) + '  ')}\n- b")).elements] == [
         "ul",
@@ -159,10 +161,17 @@ def test_a_formula_on_lines_of_its_own_is_a_block(text: str) -> None:
     ]
 
 
+def test_scripts_without_spaces_may_stand_close_to_a_formula() -> None:
+    found = safe(render("当$x_1$时，函数$f_1$的值"))  # noqa: RUF001
+    assert [name for name, _ in found.elements] == ["p", "code", "code"]
+    assert found.words == "当$x_1$时，函数$f_1$的值\n"  # noqa: RUF001
+
+
 @pytest.mark.parametrize(
     "text",
     [
         "$5 and $10",
+        "$HOME/$USER or $A=$B",
         "from $5/$10 to $7",
         "$ 5 and 6$",
         "US$5 to US$ or so",
@@ -196,13 +205,26 @@ def test_a_formula_that_is_not_closed_swallows_nothing() -> None:
     assert "<strong>b</strong>" in render("\\[\nx\n\n**b**")
 
 
-def test_each_block_runs_in_its_own_direction() -> None:
-    text = "# אבג\n\nمرحبا\n\n> اقتباس\n\n- مرحبا\n\n  اثنان\n- two\n\n|أب|b|\n|-|-:|\n|1|2|\n\n```\nx\n```\n"
+@pytest.mark.parametrize(
+    ("text", "elements"),
+    [
+        ("# שלום", "h1=auto"),
+        ("مرحبا\n\nhello", "p=auto p=auto"),
+        ("1. مرحبا\n\n   اثنان\n   - three\n", "ol=auto li p p ul li"),
+        ("- a\n\n  > b\n", "ul=auto li p blockquote p"),
+        ("> # عنوان\n>\n> - b\n", "blockquote=auto h1 ul li"),
+        ("|أب|b|\n|-|-:|\n|1|2|\n", "table=auto thead tr th th tbody tr td td"),
+        # What is never read from right to left, and does not decide how the text around it is read.
+        ("`ls -l;` مرحبا", "p=auto code=ltr"),
+        ("$x$ مرحبا", "p=auto code=ltr"),
+        ("https://a.b/ <https://c.d> [مرحبا](https://e.f)", "p=auto a=ltr a=ltr a"),
+        ("$$x$$\n```py\nx\n```\n\n    y\n", "pre=ltr pre=ltr code pre=ltr code"),
+        ("x" * (MAX_CHARS + 1), "pre=auto"),
+    ],
+)
+def test_each_block_runs_in_the_direction_of_its_first_letter(text: str, elements: str) -> None:
     directions = [(tag, attributes.get("dir")) for tag, attributes in safe(render(text)).elements]
-    auto = {"h1", "blockquote", "li", "td", "th"}
-    assert all((value == "auto") == (tag in auto) for tag, value in directions if tag != "p"), directions
-    # Within a quotation or an item it is theirs: the border and the bullet stand where the text begins.
-    assert [value for tag, value in directions if tag == "p"] == ["auto", None, None, None, None]
+    assert " ".join(f"{tag}={value}" if value else tag for tag, value in directions) == elements
 
 
 def test_a_table_keeps_its_alignment_without_a_style() -> None:
@@ -354,5 +376,5 @@ def test_the_longest_text_of_formulas_costs_a_bounded_time(piece: str) -> None:
 
 def test_a_table_ends_where_it_grows_too_large() -> None:
     html = render("|a|b|\n|-|-|\n" + "|1|2|\n" * 9000)
-    assert 4_000 < html.count("<td ") <= 10_000
+    assert 4_000 < html.count("<td>") <= 10_000
     assert Found(html).words.count("1") == 9000

@@ -201,7 +201,9 @@ function wrapCode(pre) {
 }
 
 function wrapTable(table) {
-  const box = element("div", { class: "table", tabindex: "0", role: "region", "aria-label": "Table" });
+  const box = element("div", { class: "table", dir: table.dir, tabindex: "0", role: "region", "aria-label": "Table" });
+  // What scrolls has to know where the table begins.
+  table.removeAttribute("dir");
   table.replaceWith(box);
   box.append(table);
 }

@@ -133,7 +133,7 @@ class ToolBlock {
 
   constructor() {
     this.name = element("span", { class: "tool__name" });
-    this.gist = element("span", { class: "tool__gist" });
+    this.gist = element("span", { class: "tool__gist", dir: "auto" });
     this.state = element("span", { class: "tool__state" });
     this.input = new LongText("Arguments");
     this.output = new LongText("Result");
@@ -163,7 +163,7 @@ const BLOCKS = { text: TextBlock, reasoning: ReasoningBlock, cut: CutBlock, tool
 // A text of any length: its beginning, and all of it for who asks.
 class LongText {
   constructor(label) {
-    this.text = element("pre", { tabindex: "0", role: "region", "aria-label": label });
+    this.text = element("pre", { dir: "auto", tabindex: "0", role: "region", "aria-label": label });
     this.more = element("button", { type: "button", class: "quiet", hidden: true, onclick: () => this.#showAll() });
     this.node = element("div", {}, this.text, this.more);
   }
