@@ -2,8 +2,7 @@ r"""Formulas in LaTeX stay as they were written: `\(…\)`, `\[…\]`, `$…$`, 
 
 Nothing sets them, but Markdown takes neither their backslashes nor their `_` and `*` for its own. What is not closed is
 ordinary text, so that an answer that is being written never vanishes into a formula; only a delimiter that stands alone
-on its line begins a block which the end of its paragraph closes. Prices are none, by rules like
-Pandoc's.
+on its line begins a block which the end of its paragraph closes. Prices are none, by rules like Pandoc's.
 """
 
 from __future__ import annotations
