@@ -11,6 +11,7 @@ import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from dataclasses import dataclass
 from html.parser import HTMLParser
+from itertools import cycle
 from typing import Any
 from urllib.parse import urlencode
 
@@ -321,8 +322,8 @@ def filter_queries(model: str) -> Iterator[str]:
     if isinstance(ADMINS[model], KeysetAdmin):
         names["before"] = FILTER_VALUES
     # Fields that no filter is declared for: Django would take any lookup of them.
-    for field in ADMINS[model].opts.fields:
-        names |= {f"{field.name}{lookup}": FILTER_VALUES[:1] + FILTER_VALUES[4:5] for lookup in UNDECLARED_LOOKUPS}
+    for field, lookup in zip(ADMINS[model].opts.fields, cycle(UNDECLARED_LOOKUPS), strict=False):
+        names.setdefault(f"{field.name}{lookup}", FILTER_VALUES[4:5])
     for name, values in names.items():
         yield from (urlencode({name: value}) for value in values)
 
@@ -334,7 +335,7 @@ def lists(model: str) -> Attempts:
         for wild in IDS if FIRST[kind_of_key(model)] == model else IDS[:5]:
             yield Attempt("GET", f"{list_of(model)}{wild}/change/", wild, expected(200, 302, 404))
         page = await in_db_thread(addressed, f"{list_of(model)}<path:object_id>/change/", model)
-        for query in LIST_QUERIES:
+        for query in (query for query in LIST_QUERIES if query.startswith("_") or "%00" in query):
             yield Attempt("GET", f"{page}?{query}", query, expected(200, 302, 400, 403, 404))
 
     return attempts
