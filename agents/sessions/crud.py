@@ -154,8 +154,9 @@ def _check_head(session: AgentSession, head: UUID) -> UUID:
 
 
 def _clean_title(title: str) -> str:
-    if not isinstance(title, str):
-        raise InvalidInput("Text is expected.", pointer="/title")
+    # What is many times longer is not that short in NFC and without what is invisible.
+    if not isinstance(title, str) or len(title) > 10 * MAX_TITLE:
+        raise InvalidInput(f"A title has at most {MAX_TITLE} characters.", pointer="/title")
     strict_json.check_storable(title, "/title")
     if len(name := clean_name(title)) > MAX_TITLE:
         raise InvalidInput(f"A title has at most {MAX_TITLE} characters.", pointer="/title")

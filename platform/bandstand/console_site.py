@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from functools import wraps
+from itertools import chain
 from typing import TYPE_CHECKING, Any
 
 from django import forms
+from django.core.exceptions import BadRequest
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
 from django.template.response import TemplateResponse
 from django.urls import path, reverse
@@ -30,6 +33,18 @@ def _render(text: str) -> str:
 
 # Pages of Django's admin that look rows up for widgets and links which the console has not.
 _UNUSED_PAGES = frozenset({"autocomplete", "view_on_site"})
+
+
+def _refuse_nul(view: Any) -> Any:
+    """The view, but with 400 for a NUL in the query string, on which PostgreSQL would fail."""
+
+    @wraps(view)
+    def guarded(request: HttpRequest, *args: Any, **kwargs: Any) -> Any:
+        if any("\x00" in text for text in chain(request.GET, *(values for _, values in request.GET.lists()))):
+            raise BadRequest("No row holds a NUL.")
+        return view(request, *args, **kwargs)
+
+    return guarded
 
 
 class ConsoleLoginForm(ThrottledLoginMixin, AdminAuthenticationForm):
@@ -67,7 +82,7 @@ class ConsoleSite(AdminSite):
 
         Other methods than those of a browser are refused: views that tell a GET from a POST would take them for either.
         """
-        browsed = require_http_methods(["GET", "HEAD", "POST"])(super().admin_view(view, cacheable))
+        browsed = require_http_methods(["GET", "HEAD", "POST"])(super().admin_view(_refuse_nul(view), cacheable))
         return gzip_page(browsed)
 
     def each_context(self, request: HttpRequest) -> dict[str, Any]:

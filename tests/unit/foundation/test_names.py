@@ -17,6 +17,7 @@ from foundation.names import clean_name
         ("👩\u200d👩\u200d👧", "👩\u200d👩\u200d👧"),
         ("\u0645\u06cc\u200c\u062e", "\u0645\u06cc\u200c\u062e"),
         ("\r\n\u202e", ""),
+        ("in\u200bvisible\ufeff", "invisible"),
     ],
 )
 def test_a_name_is_cleaned(text: str, name: str) -> None:
