@@ -59,7 +59,7 @@ STREAM = described(
     contentSchema={"anyOf": [ref("Event"), ref("Snapshot"), ref("StreamError")]},
 )
 STREAM_EXAMPLE = (
-    ": open\n\n"
+    ": open\n"
     "id: 4\nevent: message.delta\n"
     f'data: {{"type":"event","seq":4,"turn":"{TURN_ID}","event":"message.delta","data":{{"text":"17 "}},"at":"{THEN}"}}'
     "\n\n"

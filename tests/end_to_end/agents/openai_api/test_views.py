@@ -36,6 +36,7 @@ from agents.sessions import create_session
 from foundation.db_threads import in_db_thread
 from tests.support.cleaning import real_commits
 from tests.support.conversations import done, ending, park, reason, retrying, wake
+from tests.support.event_stream import EventStreamParser
 from tests.support.people import agent, key_of, person
 from tests.support.rest import bearer, encoded, end_turn, say, take_turn
 
@@ -99,12 +100,13 @@ def refusal(answer: Any, status: int, code: str) -> dict[str, Any]:
 
 
 class Chunks:
-    """The data of a stream, event by event."""
+    """The data of a stream, event by event; a comment as `: …`."""
 
     def __init__(self, answer: Any) -> None:
         assert answer["Content-Type"] == "text/event-stream", answer.content
         self._answer = answer
         self._parts: AsyncIterator[bytes] = aiter(answer.streaming_content)
+        self._parser = EventStreamParser()
         self._events: list[str] = []
 
     async def next(self) -> str | None:
@@ -113,28 +115,28 @@ class Chunks:
                 part = await asyncio.wait_for(anext(self._parts), PATIENCE_SECONDS)
             except StopAsyncIteration:
                 return None
-            self._events += part.decode().split("\n\n")[:-1]
+            for sent in self._parser.feed(part):
+                self._events.append(f": {sent['comment']}" if "comment" in sent else sent["data"])
         return self._events.pop(0)
 
     async def text(self) -> str:
         """The words of the next chunk that has some."""
         while (event := await self.next()) is not None:
-            if event.startswith("data: {"):
-                for choice in json.loads(event[6:]).get("choices", ()):
+            if event.startswith("{"):
+                for choice in json.loads(event).get("choices", ()):
                     if text := choice["delta"].get("content"):
                         return str(text)
         raise AssertionError("there were no more words")
 
     async def chunk(self) -> Any:
-        return json.loads((await self.next() or "").removeprefix("data: "))
+        return json.loads(await self.next() or "")
 
     async def rest(self) -> list[Any]:
         """Everything until the end, comments left out."""
         found: list[Any] = []
         while (event := await self.next()) is not None:
             if not event.startswith(":"):
-                data = event.removeprefix("data: ")
-                found.append(data if data == "[DONE]" else json.loads(data))
+                found.append(event if event == "[DONE]" else json.loads(event))
         return found
 
     async def close(self) -> None:
