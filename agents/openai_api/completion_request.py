@@ -8,37 +8,53 @@ from dataclasses import dataclass, replace
 from typing import Any
 from uuid import UUID
 
+from django.conf import settings
 from django.http import HttpRequest
 
+from agents.openai_api.errors import ContextLengthExceeded
 from agents.openai_api.options import read_options
 from agents.openai_api.request_messages import check_history, read_messages
 from agents.openai_api.supported_parameters import check_parameters
 from agents.openai_api.tools import read_flag
 from agents.sessions import Completion
 from foundation import strict_json
-from foundation.errors import InvalidInput
+from foundation.errors import InvalidInput, TooLarge
 from rest.idempotency import read_key
 from rest.query_params import read_id, slug
 from rest.request_body import read_body
-
-# A client sends the whole conversation each time, so more than elsewhere; also the limit of the web server.
-MAX_BYTES = 1024 * 1024
 
 _RETRY_COUNT = re.compile(r"[0-9]{1,4}")
 
 
 @dataclass(frozen=True, slots=True)
-class ChatCompletionRequest:
-    """A completion and how it is to be delivered."""
+class Delivery:
+    """How a completion is to be delivered; `model` is the client's name of it."""
 
-    completion: Completion
+    model: str
     stream: bool
     include_usage: bool
 
 
+@dataclass(frozen=True, slots=True)
+class ChatCompletionRequest:
+    """A completion and its delivery."""
+
+    completion: Completion
+    delivery: Delivery
+
+
 def read_request(request: HttpRequest) -> ChatCompletionRequest:
-    """The parsed request. Raises `InvalidInput`, `TooLarge`, `Malformed` and `UnsupportedMediaType`."""
-    body = read_body(request, max_bytes=MAX_BYTES)
+    """The parsed request. Raises `InvalidInput`, `ContextLengthExceeded`, `Malformed` and `UnsupportedMediaType`."""
+    try:
+        return _read(request)
+    except TooLarge as error:
+        raise ContextLengthExceeded(
+            f"This model's maximum context length is exceeded. {error.detail}", pointer=error.pointer or "/messages"
+        ) from None
+
+
+def _read(request: HttpRequest) -> ChatCompletionRequest:
+    body = read_body(request, max_bytes=settings.BANDSTAND.completion_bytes)
     check_parameters(body)
     model, conversation = _model(body.get("model")), read_messages(body.get("messages"))
     session_id = _session_id(request)
@@ -57,8 +73,7 @@ def read_request(request: HttpRequest) -> ChatCompletionRequest:
             key=read_key(request),
             attempt=_attempt(request),
         ),
-        stream=stream,
-        include_usage=_include_usage(body.get("stream_options"), stream=stream),
+        delivery=Delivery(model, stream, _include_usage(body.get("stream_options"), stream=stream)),
     )
 
 

@@ -15,7 +15,7 @@ from accounts.actor import Scope
 from agents.domain.states import TurnStatus
 from agents.models import Agent
 from agents.openai_api.chunks import CompletionHead
-from agents.openai_api.completion_request import ChatCompletionRequest, read_request
+from agents.openai_api.completion_request import Delivery, read_request
 from agents.openai_api.completion_stream import CompletionStream
 from agents.openai_api.errors import CompletionFailed, HumanAnswers, openai_error_response
 from agents.openai_api.turn_stream import TurnFollower, TurnUpdate, response_headers
@@ -90,7 +90,7 @@ class CompletionsView(_OpenAIView, AsyncApiView):
 
     async def post(self, _request: Request) -> HttpResponseBase:
         read_query(self.http)
-        request, accepted = await in_db_thread(self._accept)
+        delivery, accepted = await in_db_thread(self._accept)
         self._headers = response_headers(accepted.session_id, accepted.turn_id) | (
             REPLAYED if accepted.replayed else {}
         )
@@ -105,7 +105,7 @@ class CompletionsView(_OpenAIView, AsyncApiView):
             catch_up=accepted.replayed,
         )
         try:
-            answer, streaming = await self._answer(request, accepted, follower)
+            answer, streaming = await self._answer(delivery, accepted, follower)
         except BaseException:
             follower.close()
             raise
@@ -113,19 +113,20 @@ class CompletionsView(_OpenAIView, AsyncApiView):
             follower.close()
         return answer
 
-    def _accept(self) -> tuple[ChatCompletionRequest, AcceptedCompletion]:
-        # Parsed in the database thread, too: a large body takes a while.
+    def _accept(self) -> tuple[Delivery, AcceptedCompletion]:
+        # Parsed in the database thread, too: a large body takes a while. Its megabytes end here; the answer may take
+        # minutes.
         request = read_request(self.http)
-        return request, accept_completion(self.who(), request.completion)
+        return request.delivery, accept_completion(self.who(), request.completion)
 
     async def _answer(
-        self, request: ChatCompletionRequest, accepted: AcceptedCompletion, follower: TurnFollower
+        self, delivery: Delivery, accepted: AcceptedCompletion, follower: TurnFollower
     ) -> tuple[HttpResponseBase, bool]:
-        head = CompletionHead.create(accepted, request.completion.model)
-        if not request.stream:
+        head = CompletionHead.create(accepted, delivery.model)
+        if not delivery.stream:
             return json_response(head.completion(await _wait_for_result(follower)), headers=self._headers), False
         chunks = CompletionStream(
-            follower, head, include_usage=request.include_usage, first=await _wait_for_first_words(follower)
+            follower, head, include_usage=delivery.include_usage, first=await _wait_for_first_words(follower)
         )
         headers = {"Cache-Control": "no-store", "X-Accel-Buffering": "no", **self._headers}
         return StreamingHttpResponse(chunks, content_type=EVENT_STREAM, headers=headers), True

@@ -17,6 +17,7 @@ from agents.journal.queries import consistent_snapshot
 from agents.models import AgentSession, Message, Turn
 from agents.sessions.access import access_session
 from agents.sessions.messages import session_messages
+from foundation.page_size import count_fitting
 
 # A snapshot of all 5,000 messages of a long session took 190 ms of CPU, and 8 MB on the wire.
 SNAPSHOT_MESSAGES = 200
@@ -31,16 +32,19 @@ def read_snapshot(*, actor: Actor, session_id: UUID) -> Snapshot:
 
 
 def build_snapshot(session: AgentSession, *, limit: int = SNAPSHOT_MESSAGES) -> Snapshot:
-    """The snapshot of a session that was read in this transaction, with the newest `limit` messages."""
-    newest = list(session_messages(session).order_by("-ordinal")[: limit + 1])
-    messages = newest[:limit][::-1]
+    """The snapshot of a session that was read in this transaction, with the newest `limit` messages, or as many as fit
+    into a page."""
+    newest = session_messages(session).order_by("-ordinal")
+    sizes = list(newest.values_list("size_bytes", flat=True)[: limit + 1])
+    count = count_fitting(sizes[:limit])
+    messages = list(newest[:count])[::-1]
     questions = {message.turn_id: message.pk for message in messages if message.author == Message.Author.USER}
     return {
         "seq": session.next_seq - 1,
         "session": session_shape(session),
         "messages": [message_shape(message) for message in messages],
         "turns": snapshot_turns(session, questions),
-        "older": len(newest) > limit,
+        "older": len(sizes) > count,
     }
 
 

@@ -39,7 +39,10 @@ _http = StaticFiles(django, folder=settings.BANDSTAND.data_dir / STATIC_FOLDER, 
 lifecycle.register("static files", start=_http.load)
 
 _routes: "Application" = ProtocolTypeRouter(
-    {"http": BodyLimitMiddleware(_http), "websocket": URLRouter(websocket_urlpatterns)}
+    {
+        "http": BodyLimitMiddleware(_http, settings.BANDSTAND.completion_bytes),
+        "websocket": URLRouter(websocket_urlpatterns),
+    }
 )
 application: "Application" = Lifespan(
     ProxyHeadersMiddleware(RequestIdMiddleware(_routes), settings.BANDSTAND.trusted_proxies)

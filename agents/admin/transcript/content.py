@@ -18,6 +18,8 @@ from console.formatting import badge
 from markdown_rendering import render
 
 SUMMARY_CHARACTERS: Final = 200
+# Clients may write some megabytes; the export has all of it.
+MAX_TEXT_CHARACTERS: Final = 64 * 1024
 
 
 @dataclass(slots=True)
@@ -74,7 +76,7 @@ def part_views(parts: Sequence[Part], steps: Iterable[TranscriptStep], *, finish
         match part["type"]:
             case "text":
                 # The renderer emits only an allow-list of tags; see `markdown_rendering`.
-                html = mark_safe(render(part["text"]))  # noqa: S308
+                html = mark_safe(render(shorten(part["text"], MAX_TEXT_CHARACTERS)))  # noqa: S308
                 views.append(PartView(html=html, cut=CUT_REASONS.get(part.get("cut", ""), "")))
             case "reasoning":
                 html = mark_safe(render(shorten(part["text"])))  # noqa: S308

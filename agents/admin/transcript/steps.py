@@ -43,10 +43,10 @@ def step_view(step: Step, *, readable: bool, ended_at: datetime | None, now: dat
     )
 
 
-def shorten(value: Any) -> str:
+def shorten(value: Any, characters: int = MAX_CHARACTERS) -> str:
     """`value` as text of a length that a page can show."""
     text = value if isinstance(value, str) else "" if value in ({}, None) else str(value)
-    return text if len(text) <= MAX_CHARACTERS else text[:MAX_CHARACTERS] + " …"
+    return text if len(text) <= characters else text[:characters] + " …"
 
 
 def _status_note(step: Step, *, turn_ended: bool) -> str:

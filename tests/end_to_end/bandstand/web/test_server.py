@@ -17,8 +17,12 @@ import pytest
 from websockets.asyncio.client import connect
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 
+from bandstand.web.body_limit import COMPLETION_BYTES, COMPLETIONS_PATH, MAX_COMPLETION_BYTES
 from tests.support.surroundings import ROOT
 
+# As `bandstand.web.http_protocol`, which cannot be imported here: it installs the reactor.
+BUFFERED_BODY_BYTES = 1024 * 1024 + 1
+LARGE_BODIES_BYTES = 64 * 1024 * 1024
 BUFFERS = 16 * 1024 * 1024  # more than kernel and server keep for one connection
 
 
@@ -134,6 +138,38 @@ def test_a_large_body_in_chunks_is_answered_with_413(web: Web) -> None:
     chunk = b"10000\r\n" + b"x" * 65536 + b"\r\n"
     status, problem = web.ask("POST /api/echo HTTP/1.1\r\nTransfer-Encoding: chunked", chunk * 17 + b"0\r\n\r\n")
     assert (status, problem["code"]) == (413, "too_large")
+
+
+COMPLETION = f"POST {COMPLETIONS_PATH} HTTP/1.1"
+
+
+def test_a_conversation_arrives_whole(web: Web) -> None:
+    size = COMPLETION_BYTES
+    assert web.ask(f"{COMPLETION}\r\nContent-Length: {size}", b"x" * size)[1]["size"] == size
+    status, refusal = web.ask(f"{COMPLETION}\r\nContent-Length: {size + 1}", b"x" * (size + 1))
+    assert (status, refusal["error"]["code"]) == (400, "context_length_exceeded")
+
+
+def test_large_bodies_that_arrive_together_have_bounded_room(alone: Web) -> None:
+    """Strangers without a key may send them, and take their time."""
+    size = MAX_COMPLETION_BYTES
+    head = f"{COMPLETION}\r\nHost: x\r\nConnection: close\r\nContent-Length: {size}\r\n\r\n".encode()
+    held = LARGE_BODIES_BYTES // (size - BUFFERED_BODY_BYTES)
+    with contextlib.ExitStack() as stack:
+        clients = [stack.enter_context(alone.connect()) for _ in range(held + 1)]
+        for client in clients:
+            client.sendall(head + b"x" * (size - 1))
+        # The smaller ones of others are read meanwhile.
+        assert alone.ask("POST /echo HTTP/1.1\r\nContent-Length: 9", b"x" * 9)[1]["size"] == 9
+        refused = 0
+        for client in clients:
+            client.sendall(b"x")
+            status, body = answer_of(client)
+            refused += status == 503
+            assert body["error"]["code"] == ("unavailable" if status == 503 else "context_length_exceeded")
+        assert 1 <= refused < held
+    status, _ = alone.ask(f"{COMPLETION}\r\nContent-Length: {COMPLETION_BYTES}", b"x" * COMPLETION_BYTES)
+    assert status == 200, "the room is free again"
 
 
 def test_a_client_cannot_move_the_application_to_another_path(web: Web) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from bandstand.web.body_limit import MAX_BODY_BYTES, BodyLimitMiddleware
+from bandstand.web.body_limit import COMPLETIONS_PATH, MAX_BODY_BYTES, BodyLimitMiddleware
 from bandstand.web.lifecycle import Lifecycle, Lifespan
 from bandstand.web.listen_sockets import AddressError, check_free, listening_socket
 from bandstand.web.proxies import ProxyHeadersMiddleware
@@ -75,9 +75,26 @@ async def test_an_announced_body_over_the_limit_is_refused_unread() -> None:
 
 async def test_an_unannounced_body_is_counted() -> None:
     client = Client(*[b"x" * 65536] * 17)
-    await BodyLimitMiddleware(reads_everything)(http("/v1/chat/completions"), client.receive, client.send)
+    await BodyLimitMiddleware(reads_everything)(http("/v1/models"), client.receive, client.send)
     assert client.status == 413
     assert client.body["error"]["code"] == "too_large"
+
+
+@pytest.mark.parametrize("announced", [False, True])
+async def test_a_conversation_may_be_longer_and_beyond_that_its_client_learns_so(announced: bool) -> None:
+    body, size = [b"x" * MAX_BODY_BYTES] * 4, 4 * MAX_BODY_BYTES
+    client = Client(*body)
+    await BodyLimitMiddleware(reads_everything)(http(COMPLETIONS_PATH), client.receive, client.send)
+    assert (client.status, client.body) == (200, {"size": size})
+    client = Client(*body, b"x")
+    headers = [(b"content-length", str(size + 1).encode())] if announced else []
+    await BodyLimitMiddleware(reads_everything)(http(COMPLETIONS_PATH, headers), client.receive, client.send)
+    assert client.status == 400
+    assert client.body["error"]["code"] == "context_length_exceeded"
+    assert client.body["error"]["type"] == "invalid_request_error"
+    client = Client(b"x" * MAX_BODY_BYTES, b"x" * MAX_BODY_BYTES)
+    await BodyLimitMiddleware(reads_everything, MAX_BODY_BYTES)(http(COMPLETIONS_PATH), client.receive, client.send)
+    assert client.status == 400, "the setting counts"
 
 
 async def test_a_person_reads_a_refusal_as_a_page() -> None:
