@@ -9,6 +9,7 @@ from typing import Any
 from uuid import UUID
 
 from django.conf import settings
+from django.core.exceptions import RequestDataTooBig
 from django.http import HttpRequest
 
 from agents.openai_api.errors import ContextLengthExceeded
@@ -47,9 +48,10 @@ def read_request(request: HttpRequest) -> ChatCompletionRequest:
     """The parsed request. Raises `InvalidInput`, `ContextLengthExceeded`, `Malformed` and `UnsupportedMediaType`."""
     try:
         return _read(request)
-    except TooLarge as error:
+    except (TooLarge, RequestDataTooBig) as error:
+        detail, pointer = (error.detail, error.pointer) if isinstance(error, TooLarge) else ("", None)
         raise ContextLengthExceeded(
-            f"This model's maximum context length is exceeded. {error.detail}", pointer=error.pointer or "/messages"
+            f"This model's maximum context length is exceeded. {detail}".rstrip(), pointer=pointer or "/messages"
         ) from None
 
 

@@ -24,6 +24,7 @@ _MAX_SETTINGS: dict[str, float] = {
     "ttft_ms": 600_000,
     "retry_after": 86_400,
 }
+_MAX_QUESTION = 64 * 1024
 _FILLER = "offline models say the same words in the same order every time and that is what tests are made of"
 _ID = re.compile(r"call_(\d+)")
 _FILLER_WORDS = tuple(_FILLER.split())
@@ -77,7 +78,8 @@ def _plan(request: ModelRequest, pace_seconds: float) -> ScriptedAnswer:
     last_user = next(
         (index for index in reversed(range(len(messages))) if messages[index].role == "user"), len(messages)
     )
-    question = messages[last_user].text if last_user < len(messages) else ""
+    # A client may send a file of some megabytes, and the event loop waits for this.
+    question = messages[last_user].text[:_MAX_QUESTION] if last_user < len(messages) else ""
     try:
         settings = parse_directive(question, "offline")
         if settings is not None:

@@ -22,6 +22,7 @@ from accounts.permissions import user_actor
 from accounts.roles import Role
 from agents.domain.message_parts import reasoning_part, text_part
 from agents.domain.states import WaitReason
+from agents.engine.context import load_context
 from agents.http import revalidation
 from agents.journal.claims import Claim
 from agents.journal.compaction import compact_turn
@@ -502,6 +503,50 @@ async def test_who_comes_back_after_the_end_gets_reasoning_and_words(world: Worl
     await Chunks(await asking).rest()
     found = await Chunks(await world.ask(stream=True, headers={"Idempotency-Key": "k"})).rest()
     assert (thoughts(found), texts(found), found[-1]) == ("Hm", "Hello.", "[DONE]")
+
+
+# --- sizes ---
+
+
+async def test_a_conversation_of_megabytes_is_taken_and_answered(world: World) -> None:
+    """An answer comes back, a tool has found much, and a client of programmers sends a file."""
+    calls = [{"id": "c", "type": "function", "function": {"name": "light", "arguments": "{}"}}]
+    messages = [
+        HI,
+        {"role": "assistant", "content": "a" * 68_000},
+        {"role": "user", "content": "u" * 524_288},
+        {"role": "assistant", "tool_calls": calls},
+        {"role": "tool", "tool_call_id": "c", "content": "r" * 1_048_576},
+        {"role": "user", "content": "f" * 524_288},
+    ]
+    asking = asyncio.create_task(world.ask(messages=messages))
+    taken = await begun()
+    context = await in_db_thread(load_context, taken)
+    assert [part["type"] for part in context.history[-1].parts] == ["tool_result", "text"]
+    assert len(context.history[-1].parts[1]["text"]) == 524_288
+    await in_db_thread(end_turn, taken, "Hello.")
+    assert json.loads((await asking).content)["choices"][0]["message"]["content"] == "Hello."
+    # The pages that show it stay small.
+    session = await AgentSession.objects.alatest("created_at")
+    page = await AsyncClient().get(f"/chat/sessions/{session.pk}/messages", headers=bearer(world.key))
+    assert page.status_code == 200
+    assert len(page.content) < 1_000_000
+    assert b"more characters" in page.content
+
+
+@pytest.mark.parametrize(
+    "messages",
+    [
+        [HI] * 2001,
+        [{"role": "user", "content": "x" * 5 * 2**20}],
+        [{"role": "user", "content": [{"type": "text", "text": ""}] * 70_000}],
+    ],
+    ids=["messages", "bytes", "values"],
+)
+async def test_too_long_a_conversation_has_the_code_that_clients_act_on(world: World, messages: list[Any]) -> None:
+    error = refusal(await world.ask(messages=messages), 400, "context_length_exceeded")
+    assert error["type"] == "invalid_request_error"
+    assert error["message"].startswith("This model's maximum context length is exceeded")
 
 
 # --- time ---
