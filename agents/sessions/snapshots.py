@@ -45,7 +45,8 @@ def read_snapshot(*, actor: Actor, session_id: UUID) -> Snapshot:
 def build_snapshot(session: AgentSession, *, limit: int = SNAPSHOT_MESSAGES) -> Snapshot:
     """The snapshot of a session that was read in this transaction, with the newest `limit` messages, or as many as fit
     into a page."""
-    fitting = session_messages(session).filter(ordinal__gte=RawSQL(_FIRST_FITTING, [session.pk, limit, PAGE_BYTES]))
+    first = RawSQL(_FIRST_FITTING, [session.pk, limit, PAGE_BYTES])  # noqa: S611 - a constant, with parameters
+    fitting = session_messages(session).filter(ordinal__gte=first)
     messages = list(fitting.order_by("ordinal"))
     questions = {message.turn_id: message.pk for message in messages if message.author == Message.Author.USER}
     return {

@@ -83,7 +83,7 @@ def _environ(scope: Scope) -> dict[str, str]:
         for name, value in scope["headers"]
     }
     if (tag := environ.get("HTTP_IF_NONE_MATCH", "")).startswith("W/"):
-        # A proxy that compresses makes tags weak, and WhiteNoise (6.11) compares them as they stand.
+        # A proxy that compresses makes tags weak, and WhiteNoise (6.12) compares them as they stand.
         environ["HTTP_IF_NONE_MATCH"] = tag.removeprefix("W/")
     return environ
 

@@ -93,8 +93,17 @@ PRESENT = 7
 
 @pytest.mark.parametrize(
     ("text", "version"),
-    [('"1"', 1), (' "42" ', 42), ('"0"', 0), ('"1", "7"', 7), ('"1","7" , "x"', 7), ('W/"4"', 4), ('W/"1", W/"7"', 7)]
-    + [('"4-gzip"', 4), ('"4-br"', 4)],
+    [
+        ('"1"', 1),
+        (' "42" ', 42),
+        ('"0"', 0),
+        ('"1", "7"', 7),
+        ('"1","7" , "x"', 7),
+        ('W/"4"', 4),
+        ('W/"1", W/"7"', 7),
+        ('"4-gzip"', 4),
+        ('"4-br"', 4),
+    ],
 )
 def test_if_match_names_a_version_or_several_of_which_the_present_one_counts(text: str, version: int) -> None:
     assert expected_version(request(if_match=text), lambda: PRESENT) == version
