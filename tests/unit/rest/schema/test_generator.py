@@ -1,6 +1,7 @@
 """The OpenAPI schema is whole, sound, and what the routes are."""
 
 import os
+import re
 import subprocess
 import sys
 from typing import Any
@@ -58,6 +59,14 @@ def test_every_reference_leads_somewhere_and_every_component_is_used() -> None:
         resolved({"$ref": reference})
     named = {f"#/components/schemas/{name}" for name in schema()["components"]["schemas"]}
     assert named - used == set(), "components that nothing names"
+
+
+def test_generators_of_clients_find_all_that_they_need() -> None:
+    """Some know components only, some have no default for where it is served."""
+    component = re.compile(r"#/components/[a-zA-Z]+/[A-Za-z-]+")
+    assert [one for one in _references(schema()) if not component.fullmatch(one)] == []
+    assert schema()["servers"] == [{"url": "/", "description": "This installation."}]
+    assert schema()["info"]["license"]["name"]
 
 
 def _references(part: Any) -> list[str]:
