@@ -8,7 +8,9 @@ import orjson
 
 from foundation.problems import MEDIA_TYPE, problem, retry_after_header, status_phrase
 
-_PROGRAMS = ("/api/", "/chat/")
+_PROBLEMS = ("/api/", "/chat/", "/ws/")
+# Below these no person looks at a page.
+PROGRAMS = (*_PROBLEMS, "/v1/")
 _PAGE = """<!doctype html>
 <html lang="en">
 <head>
@@ -51,7 +53,7 @@ class ErrorResponse:
             kind = "invalid_request_error" if self.status < 500 else "server_error"
             error = {"message": self.detail, "type": kind, "code": self.code, "param": None}
             return orjson.dumps({"error": error})
-        if path.startswith(_PROGRAMS):
+        if path.startswith(_PROBLEMS):
             return orjson.dumps(
                 problem(
                     self.status,
@@ -67,4 +69,4 @@ class ErrorResponse:
 def _media_type(path: str) -> str:
     if path.startswith("/v1/"):
         return "application/json"
-    return MEDIA_TYPE if path.startswith(_PROGRAMS) else "text/html; charset=utf-8"
+    return MEDIA_TYPE if path.startswith(_PROBLEMS) else "text/html; charset=utf-8"
