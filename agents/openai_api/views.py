@@ -26,7 +26,7 @@ from foundation.errors import BandstandError, NotFound
 from rest.content_negotiation import EVENT_STREAM
 from rest.errors import MethodNotAllowed
 from rest.idempotency import REPLAYED
-from rest.query_params import read_query, slug
+from rest.query_params import slug
 from rest.responses import json_response
 from rest.views import ApiView, AsyncApiView
 
@@ -36,7 +36,8 @@ FIRST_WORDS_SECONDS = 5.0
 
 
 class _OpenAIView(ApiView):
-    """Errors in OpenAI's format. The Accept header is ignored: clients send JSON for streams, too."""
+    """Errors in OpenAI's format. The Accept header is ignored: clients send JSON for streams, too. So is the query:
+    some clients always send one, such as `api-version`."""
 
     http_method_names = ["get", "post", "head"]
 
@@ -61,7 +62,6 @@ class ModelsView(_OpenAIView):
     """`/v1/models`."""
 
     def get(self, _request: Request) -> HttpResponse:
-        read_query(self.http)
         actor = self.who()
         actor.require_scope(Scope.READ)
         return json_response(
@@ -73,7 +73,6 @@ class ModelView(_OpenAIView):
     """`/v1/models/{model}`."""
 
     def get(self, _request: Request, model: str) -> HttpResponse:
-        read_query(self.http)
         actor = self.who()
         actor.require_scope(Scope.READ)
         try:
@@ -89,7 +88,6 @@ class CompletionsView(_OpenAIView, AsyncApiView):
     _headers: Mapping[str, str] = {}
 
     async def post(self, _request: Request) -> HttpResponseBase:
-        read_query(self.http)
         delivery, accepted = await in_db_thread(self._accept)
         self._headers = response_headers(accepted.session_id, accepted.turn_id) | (
             REPLAYED if accepted.replayed else {}

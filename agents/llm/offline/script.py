@@ -14,6 +14,7 @@ from agents.llm.errors import BY_CLASS, BadModelRequest
 from agents.llm.interface import ChatMessage, ModelRequest, ToolCall
 from agents.llm.offline.examples import find_example
 from agents.llm.offline.phrases import parse_calls, write_reply
+from agents.llm.offline.tool_choice import choose_tool
 
 _MAX_SETTINGS: dict[str, float] = {
     "words": 20_000,
@@ -55,8 +56,7 @@ def plan_answer(request: ModelRequest, *, pace_seconds: float) -> ScriptedAnswer
 def _apply_bounds(request: ModelRequest, answer: ScriptedAnswer) -> ScriptedAnswer:
     """`answer` with the options of the request applied, as a real model does."""
     calls = answer.calls
-    if request.must_call and not calls and answer.fail is None:
-        forced = request.tools[0]
+    if request.must_call and not calls and answer.fail is None and (forced := choose_tool(request)) is not None:
         calls = _assign_ids([(forced.name, find_example(forced.parameters))], request.messages)
     calls = calls[:1] if request.one_call else calls
     text = "" if calls and not answer.calls else answer.text

@@ -96,7 +96,7 @@ LIMIT = Parameter(
 )
 CURSOR = Parameter(
     "cursor",
-    TEXT,
+    described(TEXT, "", minLength=1),
     "Where the page begins. Follow the addresses in `next` and `previous` rather than building one.",
 )
 IDEMPOTENCY_KEY = Parameter(
