@@ -843,6 +843,7 @@ async def test_null_is_left_out_at_every_depth(world: World) -> None:
     taken = await begun()
     stored = (await Turn.objects.aget(pk=taken.turn_id)).client_options
     # A null in a JSON schema means something.
+    assert stored is not None
     assert stored["tools"][0]["parameters"] == WHOLE_STRUCTURES["tools"][0]["function"]["parameters"]
     await in_db_thread(end_turn, taken)
     assert (await asking).status_code == 200

@@ -4,13 +4,18 @@ import asyncio
 import contextlib
 import json
 import os
+import re
+import shutil
 import signal
 import socket
+import ssl
 import struct
 import subprocess
 import sys
 import time
+import urllib.request
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -342,3 +347,90 @@ def test_a_second_signal_does_not_wait(alone: Web) -> None:
         alone.terminate()
         assert alone.process.wait(20) == 0
     assert time.monotonic() - began < 4
+
+
+# --- behind the proxies of docs/proxies.md ---
+
+PROXIES = (ROOT / "docs" / "proxies.md").read_text(encoding="utf-8")
+# What runs a file, and what makes the example one that a test can run: another port, our own certificate.
+COMMANDS = {
+    "nginx": ["nginx", "-e", "stderr", "-p", "{folder}", "-c", "{file}"],
+    "caddy": ["caddy", "run", "--adapter", "caddyfile", "--config", "{file}"],
+    "haproxy": ["haproxy", "-db", "-f", "{file}"],
+}
+
+
+def snippet(name: str) -> str:
+    [found] = re.findall(rf"^```{name}\n(.*?)^```", PROXIES, re.MULTILINE | re.DOTALL)
+    return str(found)
+
+
+def runnable(name: str, port: int, web: Web, folder: Path) -> str:
+    """The example with our ports and certificates."""
+    text = snippet(name).replace("127.0.0.1:8000", f"127.0.0.1:{web.port}").replace("/etc/ssl", str(folder))
+    if name == "nginx":
+        text = text.replace("listen 443", f"listen 127.0.0.1:{port}")
+        temporary = "".join(
+            f"{kind}_temp_path {folder}/{kind};\n" for kind in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
+        )
+        return (
+            f"daemon off;\nuser root;\npid {folder}/pid;\nerror_log stderr;\nevents {{}}\n"
+            f"http {{\naccess_log off;\n{temporary}{text}}}\n"
+        )
+    if name == "caddy":
+        key = f"    tls {folder}/bandstand.crt {folder}/bandstand.key\n"
+        options = f"{{\n    admin off\n    auto_https disable_redirects\n    storage file_system {folder}\n}}\n"
+        return options + text.replace(
+            "bandstand.example {\n", f"https://127.0.0.1:{port} {{\n    bind 127.0.0.1\n{key}"
+        )
+    return text.replace("bind :443", f"bind 127.0.0.1:{port}")
+
+
+@contextlib.contextmanager
+def proxied(name: str, web: Web, folder: Path) -> Iterator[int]:
+    """The port of a proxy in front of `web`."""
+    subject = ["-subj", "/CN=127.0.0.1", "-addext", "subjectAltName=IP:127.0.0.1"]
+    files = ["-keyout", str(folder / "bandstand.key"), "-out", str(folder / "bandstand.crt")]
+    command = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "1", *subject, *files]
+    subprocess.run(command, check=True, capture_output=True)
+    both = "".join((folder / f"bandstand.{kind}").read_text() for kind in ("crt", "key"))
+    (folder / "bandstand.pem").write_text(both)
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port: int = free.getsockname()[1]
+    (folder / "config").write_text(runnable(name, port, web, folder))
+    run = [word.format(folder=folder, file=folder / "config") for word in COMMANDS[name]]
+    process = subprocess.Popen(run, env={**os.environ, "HOME": str(folder)}, stderr=subprocess.PIPE, text=True)
+    try:
+        deadline = time.monotonic() + 20
+        while refused(port):
+            assert process.poll() is None, process.communicate()[1]
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
+        yield port
+    finally:
+        process.terminate()
+        process.communicate(timeout=20)
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+async def test_what_the_documents_tell_of_a_proxy_works(name: str, alone: Web, tmp_path: Path) -> None:
+    if shutil.which(name) is None or shutil.which("openssl") is None:
+        pytest.skip(f"there is no {name}, or no openssl, on the PATH")
+    with proxied(name, alone, tmp_path) as port:
+        trust = ssl.create_default_context(cafile=str(tmp_path / "bandstand.crt"))
+        address = f"https://127.0.0.1:{port}"
+        read = urllib.request.build_opener(urllib.request.HTTPSHandler(context=trust)).open
+        with await asyncio.to_thread(read, f"{address}/echo", timeout=10) as answer:
+            headers = json.load(answer)["headers"]
+        assert headers["host"] == f"127.0.0.1:{port}"
+        assert (headers["x-forwarded-proto"], headers["x-forwarded-for"]) == ("https", "127.0.0.1")
+        # A conversation of the largest size arrives whole.
+        body = b"x" * COMPLETION_BYTES
+        with await asyncio.to_thread(read, f"{address}{COMPLETIONS_PATH}", body, timeout=20) as answer:
+            assert json.load(answer)["size"] == COMPLETION_BYTES
+        # The first words of a stream arrive while it goes on.
+        with await asyncio.to_thread(read, f"{address}/watch", timeout=10) as answer:
+            assert await asyncio.to_thread(answer.read, 6) == b"hello "
+        async with connect(f"wss://127.0.0.1:{port}/", ssl=trust) as client:
+            await client.send("four")
+            assert await client.recv() == "4"
