@@ -35,6 +35,7 @@ from agents.relay.hub import BUFFER_EVENTS
 from agents.runner.reaper import release_claim
 from agents.sessions import create_session
 from foundation.db_threads import in_db_thread
+from tests.support import declared
 from tests.support.cleaning import real_commits
 from tests.support.conversations import done, ending, park, reason, retrying, wake
 from tests.support.event_stream import EventStreamParser
@@ -60,9 +61,12 @@ class World:
         given = {name.replace("_", "-"): value for name, value in headers.items()}
         content_type = given.pop("Content-Type", JSON)
         key = given.pop("key", self.key)
-        return await self.client.generic(
+        answer = await self.client.generic(
             method, f"/v1/{path}", encoded(body), content_type, headers=bearer(key, **given)
         )
+        if answer["Content-Type"] == JSON:
+            declared.check_answer(method, f"/v1/{path}", answer)
+        return answer
 
     async def ask(self, *, stream: bool = False, here: bool = False, headers: Any = None, **more: Any) -> Any:
         if here:
