@@ -59,8 +59,8 @@ class Parameter:
 
 @dataclass(frozen=True, slots=True)
 class Body:
-    """The JSON object of a request. `fields` describes exactly the fields of the serializer `reader`. Where that is None
-    something else reads it, and `required` names the fields that it must have."""
+    """The JSON object of a request. `fields` describes exactly the fields of the serializer `reader`. None: something
+    else reads it, and `required` names the fields that it must have."""
 
     reader: type[Input] | None
     fields: Mapping[str, Schema]
