@@ -31,7 +31,13 @@ TAG = "OpenAI-compatible"
 MODEL = {"id": "demo", "object": "model", "created": 1795334400, "owned_by": "bandstand"}
 _HEAD = {"id": "chatcmpl-019ab00000007000800000000000002", "created": 1795334400, "model": "demo"}
 _MESSAGE = {"role": "assistant", "content": "17 * 3 = 51", "refusal": None}
-_USAGE = {"prompt_tokens": 12, "completion_tokens": 7, "total_tokens": 19}
+_USAGE = {
+    "prompt_tokens": 12,
+    "completion_tokens": 7,
+    "total_tokens": 19,
+    "prompt_tokens_details": {"cached_tokens": 0},
+    "completion_tokens_details": {"reasoning_tokens": 0},
+}
 COMPLETION = {
     **_HEAD,
     "object": "chat.completion",
@@ -96,7 +102,15 @@ COMPONENTS: dict[str, Schema] = {
     "ChatChoice": record(
         {"index": COUNT, "message": ref("ChatMessage"), "logprobs": {"type": "null"}, "finish_reason": _FINISH}
     ),
-    "ChatUsage": record({"prompt_tokens": COUNT, "completion_tokens": COUNT, "total_tokens": COUNT}),
+    "ChatUsage": record(
+        {
+            "prompt_tokens": COUNT,
+            "completion_tokens": COUNT,
+            "total_tokens": COUNT,
+            "prompt_tokens_details": record({"cached_tokens": or_null(COUNT)}),
+            "completion_tokens_details": record({"reasoning_tokens": or_null(COUNT)}),
+        }
+    ),
     "ChatCompletion": record(
         {
             "id": TEXT,
@@ -104,7 +118,7 @@ COMPONENTS: dict[str, Schema] = {
             "created": COUNT,
             "model": TEXT,
             "choices": array(ref("ChatChoice")),
-            "usage": ref("ChatUsage"),
+            "usage": described(or_null(ref("ChatUsage")), "Of all model calls of the turn; null where one is unknown."),
         }
     ),
     "ChatDelta": record(

@@ -623,7 +623,7 @@ CALLS = [
 
 
 def test_the_matrix_below_has_every_address() -> None:
-    named = {str(pattern.pattern).replace("<str:model>", "demo") for pattern in urlpatterns if pattern.name}
+    named = {str(pattern.pattern).replace("<path:model>", "demo") for pattern in urlpatterns if pattern.name}
     assert named == {path for _, path, _ in CALLS}
 
 
