@@ -15,6 +15,7 @@ import requests
 from playwright.async_api import Page
 
 from agents.api.urls import urlpatterns
+from bandstand.web.transport import NO_HTTPS, NO_UPGRADE
 from foundation.errors import BandstandError
 from rest.problem_responses import http_status
 from tests.browser.chromium import chromium, executable
@@ -241,7 +242,7 @@ def test_every_code_of_a_refusal_is_in_the_table() -> None:
         "agents.sessions.openai_completions.completion_types",
         "agents.sessions.operator_actions",
     )
-    known: set[tuple[int, str]] = {(500, "internal")}
+    known = {(500, "internal"), *((refusal.status, refusal.code) for refusal in (NO_HTTPS, NO_UPGRADE))}
     for kind in kinds_of(BandstandError):
         error: Any = kind.__new__(kind)
         if kind.__module__.startswith(ours) and kind.__module__ not in elsewhere:
