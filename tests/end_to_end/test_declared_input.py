@@ -10,11 +10,7 @@ from typing import Any, TypeAlias
 
 import pytest
 import requests
-import schemathesis
 from hypothesis import HealthCheck, Phase, settings
-from schemathesis.config import SchemathesisConfig
-from schemathesis.pytest.lazy import get_all_tests
-from schemathesis.specs.openapi.checks import negative_data_rejection
 
 from rest.schema.declarations import declared
 from tests.support.declared import schema
@@ -37,6 +33,9 @@ OPERATIONS = sorted(operation.id for operation in declared().operations.values()
 
 
 def declared_requests(*, coverage: bool) -> Any:
+    import schemathesis  # most of a second, which nobody needs who only collects
+    from schemathesis.config import SchemathesisConfig
+
     config = SchemathesisConfig.from_dict(
         {
             "generation": {"deterministic": not GIVEN, "no-shrink": True},
@@ -77,9 +76,13 @@ def for_every_operation(examples: int, *, coverage: bool) -> Callable[[Test], Te
     def register(test: Test) -> Test:
         @pytest.mark.parametrize("operation", OPERATIONS)
         def over_operations(operation: str, request: pytest.FixtureRequest) -> None:
+            from schemathesis.core.result import Ok
+            from schemathesis.pytest.lazy import get_all_tests
+
             fixtures = {name: request.getfixturevalue(name) for name in signature(test).parameters if name != "case"}
             only = request.getfixturevalue(requests_of).include(operation_id=operation)
             [made] = get_all_tests(schema=only, test_func=test, settings=bounded, given_kwargs={})
+            assert isinstance(made, Ok), made
             made.ok()[1](**fixtures)
 
         return over_operations
@@ -105,6 +108,8 @@ class Caller:
         return answer.json()
 
     def send(self, case: Any, key: str) -> int:
+        from schemathesis.specs.openapi.checks import negative_data_rejection
+
         if case.method != "DELETE":
             for name, value in (case.path_parameters or {}).items():
                 if name in self._ids and isinstance(value, str) and UUID.fullmatch(value):
