@@ -14,13 +14,11 @@ import structlog
 from pydantic_core import to_json
 
 from agents.domain.waits import Park
-from agents.tools.tool import Tool, ToolContext, ToolOutcome
+from agents.tools.tool import MAX_RESULT_BYTES, Tool, ToolContext, ToolOutcome
 from foundation.errors import BandstandError
 from foundation.storable_text import storable_text
 
 log = structlog.get_logger(__name__)
-
-MAX_RESULT_BYTES = 16 * 1024
 
 
 async def run_tool(tool: Tool, arguments: str, context: ToolContext) -> ToolOutcome:
@@ -104,5 +102,5 @@ def _truncate(value: Any) -> str:
     data = storable_text(text[: MAX_RESULT_BYTES + 1]).encode()
     if len(data) <= MAX_RESULT_BYTES:
         return data.decode()
-    mark = f"\n… [cut; the whole has {len(text)} characters]"
+    mark = f"\n… [cut: only the first {MAX_RESULT_BYTES // 1024} KiB are here]"
     return data[: MAX_RESULT_BYTES - len(mark.encode())].decode(errors="ignore") + mark

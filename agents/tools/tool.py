@@ -16,6 +16,7 @@ from foundation.errors import BandstandError
 from foundation.http import GuardedClient
 
 DEFAULT_TIMEOUT_SECONDS = 30.0
+MAX_RESULT_BYTES = 16 * 1024
 _NAME = re.compile(r"[a-zA-Z][a-zA-Z0-9_-]{0,63}")
 
 
