@@ -202,6 +202,7 @@ class Config(BaseSettings):
     lease_seconds: Seconds = Field(15, alias="BANDSTAND_LEASE_SECONDS")
     heartbeat_seconds: Seconds = Field(5, alias="BANDSTAND_HEARTBEAT_SECONDS")
     drain_seconds: Annotated[float, Field(ge=0, le=3600)] = Field(20, alias="BANDSTAND_DRAIN_SECONDS")
+    compute_memory_mb: Annotated[int, Field(ge=16, le=65_536)] = Field(256, alias="BANDSTAND_COMPUTE_MEMORY_MB")
     running_turns_per_user: Count = Field(3, alias="BANDSTAND_RUNNING_TURNS_PER_USER")
     queue_depth: Count = Field(20, alias="BANDSTAND_QUEUE_DEPTH")
     client_session_hours: Count = Field(24, alias="BANDSTAND_CLIENT_SESSION_HOURS")

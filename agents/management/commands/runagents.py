@@ -72,7 +72,7 @@ async def _serve() -> None:
     )
     for agent, fault in await in_db_thread(unavailable_agents):
         log.error("agent.blocked", agent=agent, fault=fault)
-    async with open_services(models, data_dir=config.data_dir) as services:
+    async with open_services(models, data_dir=config.data_dir, compute_memory_mb=config.compute_memory_mb) as services:
         runner = RunnerProcess(limits, services)
         for name in (signal.SIGTERM, signal.SIGINT):
             asyncio.get_running_loop().add_signal_handler(name, runner.drain)

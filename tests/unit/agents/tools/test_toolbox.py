@@ -21,10 +21,11 @@ from agents.domain.model_messages import ToolSpec
 from agents.domain.states import WaitReason
 from agents.domain.waits import Park
 from agents.tools import Tool, ToolContext, ToolError, tool
-from agents.tools.call import _truncate
+from agents.tools.outcomes import truncate
 from agents.tools.tool import MAX_RESULT_BYTES, ToolOutcome
 from agents.tools.toolbox import Toolbox, ToolLoadFailed, installed_tools
 from foundation.http import GuardedClient, allowed_origin
+from tests.support import isolated_tools
 
 SESSION, TURN = UUID(int=1), UUID(int=2)
 
@@ -467,7 +468,7 @@ def page(kind: str, body: bytes, status: int = 200) -> bytes:
     ],
 )
 async def test_fetch_reads_text(answer: bytes, content: str) -> None:
-    assert await fetched(answer) == ToolOutcome(_truncate(content), is_error=False)
+    assert await fetched(answer) == ToolOutcome(truncate(content), is_error=False)
 
 
 async def test_no_page_occupies_the_loop_for_long() -> None:
@@ -496,3 +497,54 @@ async def test_fetch_does_not_look_behind_our_walls(url: str) -> None:
     outcome = await built_in("http_fetch", {"url": url})
 
     assert outcome.is_error
+
+
+# --- isolated tools ---
+
+
+async def test_an_isolated_tool_runs_in_a_process_without_anything_of_ours(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CANARY", "secret")
+    tools = (isolated_tools.surroundings, isolated_tools.refuse, isolated_tools.burst, isolated_tools.sleep_long)
+    box = Toolbox(tools, compute_memory_mb=64)
+
+    async def answer(name: str, arguments: str = "{}") -> ToolOutcome:
+        return await box.call(name, arguments, session_id=SESSION, turn_id=TURN, step=4, allowed=box.names)
+
+    try:
+        outcomes = await asyncio.gather(
+            answer("surroundings", '{"text": "é"}'),
+            answer("surroundings", '{"text": 5}'),
+            answer("refuse"),
+            answer("burst", '{"how": "error"}'),
+            answer("burst", '{"how": "memory"}'),
+            answer("burst", '{"how": "exit"}'),
+            answer("burst", '{"how": "long"}'),
+            answer("sleep_long"),
+        )
+    finally:
+        await box.aclose()
+    shown = json.loads(outcomes[0].content)
+    assert shown["pid"] != os.getpid()
+    assert shown["environment"] in ([], ["LC_CTYPE"])
+    assert (shown["text"], shown["step"], shown["client"], shown["folder"]) == ("é", f"{TURN}:4", None, None)
+    assert "text: Input should be a valid string" in outcomes[1].content
+    assert outcomes[2] == ToolOutcome("Not today.", is_error=True)
+    assert outcomes[3] == ToolOutcome("The tool failed.", is_error=True)
+    assert outcomes[4] == ToolOutcome("The tool needs more memory than it may use.", is_error=True)
+    assert outcomes[5] == ToolOutcome("The tool's process ended before it was finished.", is_error=True)
+    assert MAX_RESULT_BYTES - 4 <= len(outcomes[6].content.encode()) <= MAX_RESULT_BYTES
+    assert outcomes[7].content == "The tool did not finish within 0.5 seconds. It may still have taken effect."
+
+
+def test_only_a_plain_function_of_a_module_can_be_isolated() -> None:
+    async def waits() -> str:
+        """Wait."""
+        return ""
+
+    def inner() -> str:
+        """Be inside."""
+        return ""
+
+    for function in (waits, inner):
+        with pytest.raises(TypeError, match="isolated"):
+            tool(idempotent=True, writes=False, isolated=True)(function)
