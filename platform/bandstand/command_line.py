@@ -25,7 +25,7 @@ def main(arguments: Sequence[str]) -> None:
 
         raise SystemExit(run())
     if command == "alive":
-        from bandstand.liveness import main as judge
+        from bandstand.liveness_probe import main as judge
 
         raise SystemExit(judge(arguments[2:]))
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "bandstand.settings")

@@ -18,7 +18,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from foundation.compute_pool import frames, linux
+from foundation.compute_pool import framing, linux
 from foundation.compute_pool.errors import Outcome
 from foundation.compute_pool.worker import resolve, work
 
@@ -35,7 +35,7 @@ class Worker:
 
     pid: int
     channel: socket.socket
-    reader: frames.FrameReader
+    reader: framing.FrameReader
     job: int | None = None
     ends_at: float = 0.0
     jobs: int = 0
@@ -53,7 +53,7 @@ def main(channel: int, *, places: int, memory_bytes: int, targets: list[str]) ->
     gc.freeze()
     gc.disable()  # in the host, which makes no garbage; workers enable it
     owner = socket.socket(fileno=channel)
-    owner.sendall(frames.encode({"ready": True}))
+    owner.sendall(framing.encode({"ready": True}))
     Host(owner, places=places, memory_bytes=memory_bytes).serve()
 
 
@@ -65,7 +65,7 @@ class Host:
         self._places = places
         self._memory_bytes = memory_bytes
         self._cores = linux.compute_cores()
-        self._reader = frames.FrameReader(frames.MAX_JOB_BYTES)
+        self._reader = framing.FrameReader(framing.MAX_JOB_BYTES)
         self._selector = selectors.DefaultSelector()
         self._workers: dict[int, Worker] = {}
         self._waiting: deque[dict[str, Any]] = deque()
@@ -126,7 +126,7 @@ class Host:
             job = self._waiting.popleft()
             worker.job, worker.ends_at = job["id"], time.monotonic() + job["seconds"]
             worker.jobs += 1
-            worker.unsent += frames.encode({"target": job["target"], "payload": job["payload"]})
+            worker.unsent += framing.encode({"target": job["target"], "payload": job["payload"]})
             self._flush(worker)
 
     def _start_worker(self) -> Worker:
@@ -141,7 +141,7 @@ class Host:
                 os._exit(1)
         theirs.close()
         ours.setblocking(False)
-        worker = Worker(pid, ours, frames.FrameReader(frames.MAX_RESULT_BYTES))
+        worker = Worker(pid, ours, framing.FrameReader(framing.MAX_RESULT_BYTES))
         self._workers[pid] = worker
         self._selector.register(ours, selectors.EVENT_READ, worker)
         return worker
@@ -161,7 +161,7 @@ class Host:
             return
         except ConnectionResetError:
             data, messages = b"", []
-        except (frames.FrameTooLong, ValueError):
+        except (framing.FrameTooLong, ValueError):
             self._fail(worker, Outcome.OUTPUT)
             return
         if not data:
@@ -191,7 +191,7 @@ class Host:
     def _report(self, job: int, message: dict[str, Any]) -> None:
         # The owner reads at once, or is gone.
         with suppress(OSError):
-            self._owner.sendall(frames.encode({"id": job, **message}))
+            self._owner.sendall(framing.encode({"id": job, **message}))
 
     def _end(self, worker: Worker) -> None:
         """Kill a worker and all that it has started."""

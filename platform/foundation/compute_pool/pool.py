@@ -17,7 +17,7 @@ from typing import Any, Final
 
 import structlog
 
-from foundation.compute_pool import frames
+from foundation.compute_pool import framing
 from foundation.compute_pool.errors import ComputeFailed, ComputeOverloaded, Outcome
 from foundation.compute_pool.linux import compute_cores
 
@@ -189,15 +189,15 @@ class _Host:
 
     def _send(self, message: dict[str, Any]) -> None:
         if self.is_alive:
-            self._writer.write(frames.encode(message))
+            self._writer.write(framing.encode(message))
 
     async def _read(self, reader: asyncio.StreamReader) -> None:
-        frame_reader = frames.FrameReader(2 * frames.MAX_RESULT_BYTES)
+        frame_reader = framing.FrameReader(2 * framing.MAX_RESULT_BYTES)
         try:
             while data := await reader.read(_READ_BYTES):
                 for message in frame_reader.feed(data):
                     self._receive(message)
-        except (OSError, ValueError, frames.FrameTooLong):
+        except (OSError, ValueError, framing.FrameTooLong):
             log.exception("compute_pool.failed", host=self.pid)
             self._process.kill()
         finally:

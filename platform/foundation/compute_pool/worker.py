@@ -10,7 +10,7 @@ import traceback
 from collections.abc import Callable
 from typing import Any, Final, NoReturn
 
-from foundation.compute_pool import frames, linux
+from foundation.compute_pool import framing, linux
 from foundation.compute_pool.errors import Outcome
 
 _CHANNEL: Final = 3
@@ -31,10 +31,10 @@ def work(channel: socket.socket, *, parent: int, cores: frozenset[int], memory_b
     os.umask(0o077)
     linux.restrict(cores, memory_bytes)
     gc.enable()
-    reader = frames.FrameReader(frames.MAX_JOB_BYTES)
+    reader = framing.FrameReader(framing.MAX_JOB_BYTES)
     while data := os.read(_CHANNEL, _READ_BYTES):
         for job in reader.feed(data):
-            _send(frames.encode(_perform(job)))
+            _send(framing.encode(_perform(job)))
     os._exit(0)
 
 
@@ -48,7 +48,7 @@ def resolve(target: str) -> Callable[[str], str]:
 def _perform(job: dict[str, Any]) -> dict[str, Any]:
     try:
         result = resolve(job["target"])(job["payload"])
-        if len(result) > frames.MAX_RESULT_BYTES // 8:
+        if len(result) > framing.MAX_RESULT_BYTES // 8:
             return {"outcome": Outcome.OUTPUT}
         return {"outcome": Outcome.DONE, "result": result}
     except MemoryError:
