@@ -12,11 +12,14 @@ import structlog
 
 log = structlog.get_logger(__name__)
 
+_BLOCKED_SECONDS = 3.0  # it is asked to run each second
+
 
 class Liveness:
-    """`is_stalled`: the event loop has not run for `stalled_seconds`, as when a tool blocks it.
+    """`is_blocked`: the event loop has not run for three seconds, so it should get no more work. `is_stalled`: not
+    for `stalled_seconds`, as when a tool blocks it for ever.
 
-    As long as it is not, each call of `check` sets the time of `file`. A process whose interpreter's lock is held
+    As long as it is not stalled, each call of `check` sets the time of `file`. A process whose interpreter's lock is held
     cannot call it, so the file grows old in either case.
     """
 
@@ -26,6 +29,10 @@ class Liveness:
         self._stalled_seconds = stalled_seconds
         self._ran_at = time.monotonic()
         self._was_stalled = False
+
+    @property
+    def is_blocked(self) -> bool:
+        return time.monotonic() - self._ran_at > _BLOCKED_SECONDS
 
     @property
     def is_stalled(self) -> bool:

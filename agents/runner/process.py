@@ -73,15 +73,16 @@ class RunnerProcess:
         self._claimer = ListeningThread(
             name="claimer", channels=[sql.TURNS_CHANNEL], connect=open_listen_connection, work=self._claim_turns
         )
+        self._liveness = Liveness(
+            self._loop,
+            file=settings.liveness_file,
+            stalled_seconds=_LEASES_UNTIL_STALLED * settings.lease_seconds,
+        )
         self._keeper = LeaseKeeper(
             runner_id=self.id,
             lease_seconds=settings.lease_seconds,
             heartbeat_seconds=settings.heartbeat_seconds,
-            liveness=Liveness(
-                self._loop,
-                file=settings.liveness_file,
-                stalled_seconds=_LEASES_UNTIL_STALLED * settings.lease_seconds,
-            ),
+            liveness=self._liveness,
             get_turns=lambda: dict(self._epochs),
             on_lost=self._on_leases_lost,
         )
@@ -140,7 +141,7 @@ class RunnerProcess:
         if turn_ids:
             self._loop.call_soon_threadsafe(self._stop_cancelled, turn_ids)
         free = self._settings.concurrency - len(self._epochs)
-        if free <= 0 or self._draining.is_set():
+        if free <= 0 or self._draining.is_set() or self._liveness.is_blocked:
             return
         new_claims = claims.claim(
             runner_id=self.id,

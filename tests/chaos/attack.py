@@ -12,6 +12,8 @@ import argparse
 import asyncio
 import json
 import os
+import signal
+import sys
 import tempfile
 import time
 import uuid
@@ -173,6 +175,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.chaos.attack", description=__doc__)
     parser.add_argument("--seconds", type=float, default=20)
     options = parser.parse_args()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit("chaos: stopped from outside"))
     with tempfile.TemporaryDirectory(prefix="bandstand-chaos-") as name:
         folder = Path(name)
         folder.chmod(0o711)
