@@ -19,8 +19,8 @@ class Liveness:
     """`is_blocked`: the event loop has not run for three seconds, so it should get no more work. `is_stalled`: not
     for `stalled_seconds`, as when a tool blocks it for ever.
 
-    As long as it is not stalled, each call of `check` sets the time of `file`. A process whose interpreter's lock is held
-    cannot call it, so the file grows old in either case.
+    As long as it is not stalled, each call of `check` sets the time of `file`. A process whose interpreter's lock is
+    held cannot call it, so the file grows old in either case.
     """
 
     def __init__(self, loop: asyncio.AbstractEventLoop, *, file: Path | None, stalled_seconds: float) -> None:
