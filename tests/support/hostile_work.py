@@ -81,6 +81,13 @@ def output_flood(_payload: str) -> str:
                 os.write(number, b"x" * 65536)
 
 
+def forge_answer(payload: str) -> str:
+    """Write `payload` to the channel as if it were an answer, and another one after it."""
+    data = payload.encode()
+    os.write(3, len(data).to_bytes(4, "big") + data)
+    return "a second answer"
+
+
 _CHILD = """
 import os, time
 for _ in range(2):

@@ -22,6 +22,16 @@ def encode(message: dict[str, Any]) -> bytes:
     return len(data).to_bytes(PREFIX_BYTES, "big") + data
 
 
+def _decode(data: bytes) -> dict[str, Any]:
+    try:
+        message = json.loads(data)
+    except RecursionError:
+        raise ValueError("nested too deeply") from None
+    if not isinstance(message, dict):
+        raise ValueError("no object")
+    return message
+
+
 class FrameReader:
     """Collects the bytes of a stream and returns whole messages."""
 
@@ -30,7 +40,8 @@ class FrameReader:
         self._buffer = bytearray()
 
     def feed(self, data: bytes) -> list[dict[str, Any]]:
-        """The messages that `data` completes. Raises `FrameTooLong` as soon as one announces too many bytes."""
+        """The messages that `data` completes. Raises `FrameTooLong` as soon as one announces too many bytes, and
+        `ValueError` for what is no message."""
         self._buffer += data
         messages: list[dict[str, Any]] = []
         while len(self._buffer) >= PREFIX_BYTES:
@@ -39,6 +50,6 @@ class FrameReader:
                 raise FrameTooLong
             if len(self._buffer) < PREFIX_BYTES + length:
                 break
-            messages.append(json.loads(bytes(self._buffer[PREFIX_BYTES : PREFIX_BYTES + length])))
+            messages.append(_decode(bytes(self._buffer[PREFIX_BYTES : PREFIX_BYTES + length])))
             del self._buffer[: PREFIX_BYTES + length]
         return messages

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import gc
 import os
+import secrets
 import selectors
 import signal
 import socket
@@ -31,12 +32,14 @@ _KILL_ROUNDS: Final = 1000
 
 @dataclass(slots=True, eq=False)
 class Worker:
-    """A worker's process; `job` is the id of what it works on, `ends_at` when that must be over."""
+    """A worker's process; `job` is the id of what it works on, `ends_at` when that must be over. An answer counts with
+    the job's `token` only: what else writes to the channel is not taken for one."""
 
     pid: int
     channel: socket.socket
     reader: framing.FrameReader
     job: int | None = None
+    token: str = ""
     ends_at: float = 0.0
     jobs: int = 0
     idle_since: float = 0.0
@@ -126,7 +129,8 @@ class Host:
             job = self._waiting.popleft()
             worker.job, worker.ends_at = job["id"], time.monotonic() + job["seconds"]
             worker.jobs += 1
-            worker.unsent += framing.encode({"target": job["target"], "payload": job["payload"]})
+            worker.token = secrets.token_hex(16)
+            worker.unsent += framing.encode({"target": job["target"], "payload": job["payload"], "token": worker.token})
             self._flush(worker)
 
     def _start_worker(self) -> Worker:
@@ -170,28 +174,28 @@ class Host:
             self._finish(worker, messages)
 
     def _finish(self, worker: Worker, messages: list[dict[str, Any]]) -> None:
-        if worker.job is None or len(messages) > 1:
-            # It says more than it was asked: something writes to its channel.
+        outcome, result, report = (str(messages[0].get(name, "")) for name in ("outcome", "result", "report"))
+        if worker.job is None or len(messages) > 1 or messages[0].get("token") != worker.token:
             self._fail(worker, Outcome.OUTPUT)
             return
         job, worker.job = worker.job, None
         worker.idle_since = time.monotonic()
         # Before the report: a job is over when nothing of it runs any more.
-        if messages[0].get("outcome") != Outcome.DONE or worker.jobs >= JOBS_PER_WORKER or _has_children(worker.pid):
+        if outcome != Outcome.DONE or worker.jobs >= JOBS_PER_WORKER or _has_children(worker.pid):
             self._end(worker)
         else:
             self._kill_orphans()
-        self._report(job, messages[0])
+        self._report(job, Outcome(outcome), result=result, report=report)
 
     def _fail(self, worker: Worker, outcome: Outcome) -> None:
         self._end(worker)
         if worker.job is not None:
-            self._report(worker.job, {"outcome": outcome})
+            self._report(worker.job, outcome)
 
-    def _report(self, job: int, message: dict[str, Any]) -> None:
+    def _report(self, job: int, outcome: Outcome, **answer: str) -> None:
         # The owner reads at once, or is gone.
         with suppress(OSError):
-            self._owner.sendall(framing.encode({"id": job, **message}))
+            self._owner.sendall(framing.encode({"id": job, "outcome": outcome, **answer}))
 
     def _end(self, worker: Worker) -> None:
         """Kill a worker and all that it has started."""

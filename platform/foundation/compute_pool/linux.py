@@ -50,7 +50,8 @@ def restrict(cores: frozenset[int], memory_bytes: int) -> None:
         allowed = value if hard == resource.RLIM_INFINITY else min(value, hard)
         resource.setrlimit(limit, (allowed, allowed))
     os.setpriority(os.PRIO_PROCESS, 0, _NICENESS)
-    os.sched_setaffinity(0, cores)
+    with suppress(OSError):  # the machine's administrator has changed what we may use
+        os.sched_setaffinity(0, cores)
     _prctl(_PR_SET_NO_NEW_PRIVS, 1)
     with suppress(OSError):
         # If the machine runs out of memory, these go first.

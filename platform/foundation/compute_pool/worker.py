@@ -34,7 +34,7 @@ def work(channel: socket.socket, *, parent: int, cores: frozenset[int], memory_b
     reader = framing.FrameReader(framing.MAX_JOB_BYTES)
     while data := os.read(_CHANNEL, _READ_BYTES):
         for job in reader.feed(data):
-            _send(framing.encode(_perform(job)))
+            _send(framing.encode({**_perform(job), "token": job["token"]}))
     os._exit(0)
 
 

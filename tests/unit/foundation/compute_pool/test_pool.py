@@ -114,6 +114,26 @@ async def test_whatever_a_job_does_only_that_job_ends() -> None:
     await gone(lambda: psutil.pid_exists(host or 0))
 
 
+FORGED = [
+    '{"id": 1, "ready": true, "outcome": "done", "result": "forged"}',
+    '{"outcome": "invented"}',
+    '{"outcome": {}, "result": []}',
+    "[" * 20_000,
+    "[]",
+    "nonsense",
+]
+
+
+async def test_what_a_job_writes_to_its_channel_reaches_nobody_else() -> None:
+    async with opened() as pool:
+        await pool.run(at(hostile_work.echo), "", seconds=20)
+        host = pool.host_pid
+        for answer in FORGED:
+            assert await outcome_of(pool, hostile_work.forge_answer, payload=answer) is Outcome.OUTPUT
+            assert await pool.run(at(hostile_work.echo), answer, seconds=20) == answer
+        assert pool.host_pid == host
+
+
 async def test_a_call_that_is_cancelled_gives_its_place_back() -> None:
     async with opened() as pool:
         for _ in range(2 * len(compute_cores()) + 8):
