@@ -53,8 +53,7 @@ class ComputePool:
         self._places = max(_MIN_PLACES, len(compute_cores()))
         self._free = asyncio.Semaphore(self._places)
         self._free_by_key: dict[str, asyncio.Semaphore] = defaultdict(partial(asyncio.Semaphore, self._places // 2))
-        self._starting = asyncio.Lock()
-        self._host: _Host | None = None
+        self._start: asyncio.Task[_Host] | None = None
 
     async def run(self, target: str, payload: str, *, seconds: float, key: str = "") -> str:
         """What the function `target`, as in `package.module:function`, returns for `payload`, within `seconds`.
@@ -68,14 +67,15 @@ class ComputePool:
 
     async def aclose(self) -> None:
         """End all processes."""
-        host, self._host = self._host, None
-        if host is not None:
-            await host.aclose()
+        start, self._start = self._start, None
+        if start is not None:
+            with suppress(ComputeFailed):
+                await (await start).aclose()
 
     @property
     def host_pid(self) -> int | None:
         """The process that starts the others; None while there is none."""
-        return self._host.pid if self._host is not None and self._host.is_alive else None
+        return self._start.result().pid if self._start is not None and _has_started(self._start) else None
 
     @asynccontextmanager
     async def _place(self, key: str) -> AsyncIterator[None]:
@@ -100,10 +100,17 @@ class ComputePool:
                 semaphore.release()
 
     async def _running_host(self) -> _Host:
-        async with self._starting:
-            if self._host is None or not self._host.is_alive:
-                self._host = await _start_host(self._targets, places=self._places, memory_mb=self._memory_mb)
-            return self._host
+        if self._start is None or (self._start.done() and not _has_started(self._start)):
+            start = _start_host(self._targets, places=self._places, memory_mb=self._memory_mb)
+            self._start = asyncio.create_task(start, name="compute pool start")
+            # Whoever waits for it may be cancelled; it is for the next one then.
+            self._start.add_done_callback(_has_started)
+        return await asyncio.shield(self._start)
+
+
+def _has_started(start: asyncio.Task[_Host]) -> bool:
+    """Whether a host was started, and lives."""
+    return start.done() and not start.cancelled() and start.exception() is None and start.result().is_alive
 
 
 async def _start_host(targets: Iterable[str], *, places: int, memory_mb: int) -> _Host:

@@ -211,3 +211,21 @@ def test_nothing_outlives_an_owner_that_was_killed() -> None:
     while running(marker) or psutil.pid_exists(host):
         assert time.monotonic() < deadline, running(marker)
         time.sleep(0.01)
+
+
+async def test_a_first_call_that_is_cancelled_leaves_the_start_to_the_next_one() -> None:
+    async with opened() as pool:
+        call = asyncio.create_task(pool.run(at(hostile_work.echo), "", seconds=20))
+        await asyncio.sleep(0)
+        call.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await call
+        assert await pool.run(at(hostile_work.echo), "hello", seconds=20) == "hello"
+
+
+async def test_a_host_that_cannot_start_fails_the_call() -> None:
+    pool = ComputePool(["no.such.module:function"])
+    for _ in range(2):
+        with pytest.raises(ComputeFailed):
+            await pool.run(at(hostile_work.echo), "", seconds=20)
+    await pool.aclose()
