@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Protocol
 from uuid import UUID
@@ -71,9 +72,14 @@ class DeltaWriter(Protocol):
 @dataclass(frozen=True, slots=True)
 class Services:
     """The services of one event loop, made and closed by the process that runs turns. `policy` says how often a model
-    is asked for one answer."""
+    is asked for one answer.
+
+    `suspects` is held by a turn that has lost a runner while a tool ran, as long as tools of it run: if this process
+    stops, too, then it was that one.
+    """
 
     models: ModelGateway
     tools: ToolRunner
     deltas: DeltaWriter
     policy: Policy = ONE_ATTEMPT
+    suspects: asyncio.Lock = field(default_factory=asyncio.Lock)

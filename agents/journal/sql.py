@@ -239,6 +239,14 @@ WITH s AS ({_FENCE}), outcomes AS ({_SETTLE}), intents AS ({_INTENTS}), progress
 {_NOTIFY}
 """
 
+# Tools whose intent an earlier claim wrote are about to run under this one. Whoever finds its lease lost then knows it.
+REOPEN = f"""
+WITH s AS ({_FENCE})
+UPDATE agents_step p SET epoch = %(epoch)s FROM s
+WHERE p.turn_id = %(turn)s AND p.number = ANY(%(numbers)s) AND p.status = 'intent'
+RETURNING p.number
+"""
+
 # A turn releases its runner and waits; outcomes, intents and events commit with it, the last of them the wait's own.
 # The fence is taken first: a turn that is to be cancelled by now does not park, and then nothing else may be written.
 # So no row: the turn is lost; a row of null: it is to be cancelled. A wait that stops the clock moves the deadline as
@@ -372,7 +380,8 @@ ORDER BY h.depth DESC
 RELEASE = "SELECT configuration::text FROM agents_release WHERE id = %(release)s"
 STEPS = """
 SELECT number, kind, status, name, call_id, idempotent, request::text, result::text, input_tokens, output_tokens,
-       cost_usd, coalesce((details ->> 'estimated_output_tokens')::int, 0)
+       cost_usd, coalesce((details ->> 'estimated_output_tokens')::int, 0),
+       (SELECT t.tool_stalls FROM agents_turn t WHERE t.id = %(turn)s)
 FROM agents_step WHERE turn_id = %(turn)s ORDER BY number
 """
 

@@ -306,6 +306,12 @@ class Migration(migrations.Migration):
                 ),
                 ("epoch", models.IntegerField(default=0, help_text="Raised by every claim.")),
                 ("attempts_without_progress", models.SmallIntegerField(default=0)),
+                (
+                    "tool_stalls",
+                    models.SmallIntegerField(
+                        db_default=0, default=0, help_text="How often its lease was lost while a tool of it ran."
+                    ),
+                ),
                 ("lease_expires_at", models.DateTimeField(null=True)),
                 (
                     "available_at",
@@ -510,7 +516,7 @@ class Migration(migrations.Migration):
                         max_length=7,
                     ),
                 ),
-                ("epoch", models.IntegerField(help_text="The claim that wrote the intent.")),
+                ("epoch", models.IntegerField(help_text="The claim that tried it last.")),
                 (
                     "name",
                     models.CharField(

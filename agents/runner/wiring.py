@@ -13,14 +13,14 @@ from agents.tools.toolbox import Toolbox
 
 
 @asynccontextmanager
-async def open_services(models: GatewayConfig, *, data_dir: Path) -> AsyncIterator[Services]:
+async def open_services(models: GatewayConfig, *, data_dir: Path, compute_memory_mb: int) -> AsyncIterator[Services]:
     """The services of the running loop; their connections are closed on leaving. `data_dir` is for tools that store
-    files.
+    files, `compute_memory_mb` what one call of an isolated tool may use.
 
     Raises `ToolLoadFailed`, `AddressRefused`.
     """
     gateway = Gateway(models)
-    toolbox = Toolbox(data_dir=data_dir)
+    toolbox = Toolbox(data_dir=data_dir, compute_memory_mb=compute_memory_mb)
     try:
         yield Services(models=gateway, tools=toolbox, deltas=BatchingDeltaWriter())
     finally:

@@ -20,6 +20,7 @@ from agents import relay
 from agents.ws.routing import websocket_urlpatterns
 from bandstand.data_dir import STATIC_FOLDER
 from bandstand.web.body_limit import BodyLimitMiddleware
+from bandstand.web.cookies import CookieFilterMiddleware
 from bandstand.web.lifecycle import Lifespan, lifecycle
 from bandstand.web.proxies import ProxyHeadersMiddleware
 from bandstand.web.requests import RequestIdMiddleware
@@ -49,5 +50,5 @@ _routes: "Application" = TransportMiddleware(
     https=settings.SECURE_SSL_REDIRECT,
 )
 application: "Application" = Lifespan(
-    ProxyHeadersMiddleware(RequestIdMiddleware(_routes), settings.BANDSTAND.trusted_proxies)
+    ProxyHeadersMiddleware(RequestIdMiddleware(CookieFilterMiddleware(_routes)), settings.BANDSTAND.trusted_proxies)
 )

@@ -204,6 +204,8 @@ class Config(BaseSettings):
     lease_seconds: Seconds = Field(15, alias="BANDSTAND_LEASE_SECONDS")
     heartbeat_seconds: Seconds = Field(5, alias="BANDSTAND_HEARTBEAT_SECONDS")
     drain_seconds: Annotated[float, Field(ge=0, le=3600)] = Field(20, alias="BANDSTAND_DRAIN_SECONDS")
+    compute_memory_mb: Annotated[int, Field(ge=16, le=65_536)] = Field(256, alias="BANDSTAND_COMPUTE_MEMORY_MB")
+    liveness_file: Path | None = Field(None, alias="BANDSTAND_LIVENESS_FILE")
     running_turns_per_user: Count = Field(3, alias="BANDSTAND_RUNNING_TURNS_PER_USER")
     queue_depth: Count = Field(20, alias="BANDSTAND_QUEUE_DEPTH")
     completion_mebibytes: Annotated[int, Field(ge=1, le=MAX_COMPLETION_BYTES // MEBIBYTE)] = Field(
@@ -241,6 +243,11 @@ class Config(BaseSettings):
     def embedded(self) -> bool:
         """Whether the database is the embedded PostgreSQL below `data_dir`."""
         return self.database_url is None
+
+    @property
+    def runner_liveness_file(self) -> Path:
+        """The file that a runner touches each second while it works."""
+        return self.liveness_file or self.data_dir / "run" / "runner.alive"
 
     @property
     def base_url(self) -> str:

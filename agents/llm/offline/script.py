@@ -16,9 +16,10 @@ from agents.llm.offline.examples import find_example
 from agents.llm.offline.phrases import parse_calls, write_reply
 from agents.llm.offline.tool_choice import choose_tool
 
+_MAX_CALLS = 128
 _MAX_SETTINGS: dict[str, float] = {
     "words": 20_000,
-    "parallel": 128,
+    "parallel": _MAX_CALLS,
     "rounds": 1_000_000,
     "cut": 20_000,
     "pace_ms": 600_000,
@@ -69,7 +70,7 @@ def _apply_bounds(request: ModelRequest, answer: ScriptedAnswer) -> ScriptedAnsw
 def _is_object(text: str) -> bool:
     try:
         return isinstance(json.loads(text), dict)
-    except ValueError:
+    except (ValueError, RecursionError):
         return False
 
 
@@ -138,7 +139,10 @@ def _text(remaining: dict[str, Any]) -> str:
 
 
 def _calls(remaining: dict[str, Any]) -> list[tuple[str, Any]]:
-    calls = [(str(name), arguments) for name, arguments in remaining.pop("calls", ())]
+    listed = remaining.pop("calls", ())
+    if len(listed) > _MAX_CALLS:
+        raise ValueError(f"there are more than {_MAX_CALLS} calls")
+    calls = [(str(name), arguments) for name, arguments in listed]
     tool, arguments, parallel = remaining.pop("tool", None), remaining.pop("args", {}), remaining.pop("parallel", 1)
     if tool is not None:
         calls += [(str(tool), arguments)] * parallel

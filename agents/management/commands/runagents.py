@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import faulthandler
 import gc
 import signal
 from dataclasses import replace
@@ -47,6 +48,7 @@ async def _serve() -> None:
         lease_seconds=config.lease_seconds,
         heartbeat_seconds=config.heartbeat_seconds,
         drain_seconds=config.drain_seconds,
+        liveness_file=config.runner_liveness_file,
     )
     key = config.openai_api_key
     anthropic, google = config.anthropic_api_key, config.google_api_key
@@ -72,10 +74,12 @@ async def _serve() -> None:
     )
     for agent, fault in await in_db_thread(unavailable_agents):
         log.error("agent.blocked", agent=agent, fault=fault)
-    async with open_services(models, data_dir=config.data_dir) as services:
+    async with open_services(models, data_dir=config.data_dir, compute_memory_mb=config.compute_memory_mb) as services:
         runner = RunnerProcess(limits, services)
         for name in (signal.SIGTERM, signal.SIGINT):
             asyncio.get_running_loop().add_signal_handler(name, runner.drain)
+        # Whoever ends a runner that is stuck asks first where: this works while the interpreter's lock is held.
+        faulthandler.register(signal.SIGUSR1, all_threads=True)
         # What was loaded until now stays for good; each full round of the collector would walk it for 40 ms.
         gc.freeze()
         await runner.serve()

@@ -87,6 +87,8 @@ def test_a_first_start_shows_address_and_login_and_keeps_them_private(running: R
 def test_all_parts_work(running: Running) -> None:
     assert running.get("/ready")[0] == 200
     assert sorted(running.children()) == PARTS
+    for runner in ("runner-1", "runner-2"):
+        wait_for((running.data_dir / "run" / f"{runner}.alive").exists)
 
 
 def test_a_second_start_on_the_same_data_is_refused(running: Running) -> None:

@@ -10,6 +10,7 @@ import pytest
 from structlog.testing import capture_logs
 
 from bandstand.web.body_limit import COMPLETIONS_PATH, MAX_BODY_BYTES, BodyLimitMiddleware
+from bandstand.web.cookies import CookieFilterMiddleware
 from bandstand.web.lifecycle import Lifecycle, Lifespan
 from bandstand.web.listen_sockets import AddressError, check_free, listening_socket
 from bandstand.web.proxies import ProxyHeadersMiddleware
@@ -297,3 +298,22 @@ async def test_parts_are_told_once_that_the_end_is_near_before_any_is_stopped() 
 def test_an_address_of_another_machine_is_named(host: str) -> None:
     with pytest.raises(AddressError, match="HOST: "):
         check_free(host, 0)
+
+
+@pytest.mark.parametrize(
+    ("cookies", "kept"),
+    [
+        ("a=1; b=2", "a=1; b=2"),
+        ('a=1; b="' + "\\" * 16_000 + '"; c=3', "a=1; c=3"),
+        ('a="\\054"', ""),
+    ],
+)
+async def test_cookies_that_take_long_to_read_are_dropped(cookies: str, kept: str) -> None:
+    seen: list[Any] = []
+
+    async def app(scope: Message, receive: Any, send: Any) -> None:
+        seen.extend(scope["headers"])
+
+    headers = [(b"host", b"a\\b"), (b"cookie", cookies.encode())]
+    await CookieFilterMiddleware(app)(http(headers=headers), Client().receive, Client().send)
+    assert seen == [(b"host", b"a\\b"), (b"cookie", kept.encode())]
