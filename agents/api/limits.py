@@ -7,7 +7,8 @@ from uuid import UUID
 
 from django.conf import settings
 
-from agents.models import SocketSlot, Turn
+from accounts.models import ApiKey
+from agents.models import ConnectionSlot, Turn
 from ratelimits.limiter import message_limits, remaining, request_limits
 from ratelimits.rates import Remaining
 
@@ -29,7 +30,10 @@ class RemainingLimits:
 
 
 def remaining_limits(*, user_id: int, key_id: UUID | None) -> RemainingLimits:
-    """The limits of the account and of the API key, in three queries. Rates without a limit are omitted."""
+    """The limits of the account and of the API key, in at most four queries. Rates without a limit are omitted.
+
+    An API key has connections of its own; without one they are those of the user's logins.
+    """
     running = Turn.objects.filter(user_id=user_id, lease_expires_at__isnull=False).count()
     config = settings.BANDSTAND
     return RemainingLimits(
@@ -38,6 +42,14 @@ def remaining_limits(*, user_id: int, key_id: UUID | None) -> RemainingLimits:
         ),
         concurrency={
             "running_turns": ConcurrencyUse(config.running_turns_per_user, running),
-            "sockets": ConcurrencyUse(config.sockets_per_user or None, SocketSlot.objects.for_user(user_id).count()),
+            "connections": ConcurrencyUse(
+                _connections_limit(key_id) or None, ConnectionSlot.objects.of_holder(user_id, key_id).count()
+            ),
         },
     )
+
+
+def _connections_limit(key_id: UUID | None) -> int:
+    if key_id is None:
+        return int(settings.BANDSTAND.connections_per_user)
+    return ApiKey.objects.filter(pk=key_id).values_list("connections", flat=True).first() or 0

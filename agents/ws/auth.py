@@ -11,9 +11,9 @@ from django.http.cookie import parse_cookie
 from django.http.request import split_domain_port, validate_host
 
 from accounts.actor import Actor
+from agents.http.credentials import Credential, authenticate_by_key, authenticate_by_login
 from agents.ws import frames
 from agents.ws.close_codes import CloseCode, accept_and_close
-from agents.ws.credentials import Credential, authenticate_by_key, authenticate_by_login
 from agents.ws.origins import origin_allowed
 from foundation.db_threads import DATABASE_FAULTS, in_db_thread
 from foundation.errors import RateLimited, Unauthenticated, Unavailable

@@ -137,6 +137,7 @@ Port: TypeAlias = Annotated[int, Field(ge=1, le=65535)]
 Count: TypeAlias = Annotated[int, Field(ge=1, le=1000)]
 # 0 is no limit.
 Limit: TypeAlias = Annotated[int, Field(ge=0, le=1_000_000)]
+Connections: TypeAlias = Annotated[int, Field(ge=0, le=10_000)]
 Seconds: TypeAlias = Annotated[float, Field(gt=0, le=3600)]
 
 
@@ -210,7 +211,8 @@ class Config(BaseSettings):
     requests_per_minute: Limit = Field(3000, alias="BANDSTAND_REQUESTS_PER_MINUTE")
     messages_per_minute: Limit = Field(600, alias="BANDSTAND_MESSAGES_PER_MINUTE")
     messages_per_session_per_minute: Limit = Field(120, alias="BANDSTAND_MESSAGES_PER_SESSION_PER_MINUTE")
-    sockets_per_user: Annotated[int, Field(ge=0, le=10_000)] = Field(20, alias="BANDSTAND_SOCKETS_PER_USER")
+    connections_per_user: Connections = Field(20, alias="BANDSTAND_CONNECTIONS_PER_USER")
+    connections_per_key: Connections = Field(100, alias="BANDSTAND_CONNECTIONS_PER_KEY")
     # Lower than the limit per account, so that one address alone cannot lock an account.
     failed_logins_per_address: Limit = Field(20, alias="BANDSTAND_FAILED_LOGINS_PER_ADDRESS")
     failed_logins_per_account: Limit = Field(50, alias="BANDSTAND_FAILED_LOGINS_PER_ACCOUNT")

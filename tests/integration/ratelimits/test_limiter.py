@@ -1,4 +1,4 @@
-"""Token buckets and socket slots on a real database, with real connections."""
+"""Token buckets on a real database, with real connections."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -9,8 +9,7 @@ from django.conf import settings
 from django.db import connection
 from django.test import override_settings
 
-from agents.models import SocketSlot, WebProcess
-from agents.ws.connection_slots import ConnectionSlots, TooManySockets, purge_lost_slots
+from agents.models import ConnectionSlot, WebProcess
 from foundation.errors import RateLimited
 from ratelimits import buckets, guard_bad_key, guard_message, guard_request, limiter
 from ratelimits.leased_tokens import LeasedTokens
@@ -177,78 +176,9 @@ def test_full_buckets_are_forgotten() -> None:
 
 @pytest.mark.django_db
 def test_what_limits_are_counted_in_waits_for_no_disk() -> None:
-    tables = [Bucket, WebProcess, SocketSlot]
+    tables = [Bucket, WebProcess, ConnectionSlot]
     with connection.cursor() as cursor:
         cursor.execute(
             "SELECT relpersistence FROM pg_class WHERE relname = ANY(%s)", [[model._meta.db_table for model in tables]]
         )
         assert [row[0] for row in cursor.fetchall()] == ["u"] * 3
-
-
-# --- sockets ---
-
-
-def run_out(slots: ConnectionSlots) -> None:
-    """The process of `slots` was killed, and its lease is over."""
-    WebProcess.objects.filter(pk=slots.process_id).update(expires_at="2000-01-01T00:00:00Z")
-
-
-@pytest.mark.django_db
-def test_a_user_has_so_many_sockets_over_all_processes() -> None:
-    with limited(sockets_per_user=4):
-        one, other = ConnectionSlots(), ConnectionSlots()
-        held = [(slots, slots.acquire(1)) for slots in (one, other, one, other)]
-        for slots in (one, other):
-            with pytest.raises(TooManySockets):
-                slots.acquire(1)
-        assert one.acquire(2) is not None, "another's are another's"
-        slots, slot = held[0]
-        assert slot is not None
-        slots.release(1, slot)
-        other.acquire(1)
-        assert SocketSlot.objects.for_user(1).count() == 4
-
-
-def test_sockets_that_open_at_once_are_as_many_as_may_be(transactional_db: None) -> None:
-    processes = [ConnectionSlots(), ConnectionSlots()]
-    for slots in processes:
-        slots.renew_if_due()
-    with limited(sockets_per_user=5):
-        outcomes = side_by_side(*[lambda slots=slots: slots.acquire(1) for slots in processes * 5])
-    slots_taken = [outcome for outcome in outcomes if isinstance(outcome, int)]
-    assert sorted(slots_taken) == [1, 2, 3, 4, 5]
-    assert passed(outcomes) == 5
-
-
-@pytest.mark.django_db
-def test_the_sockets_of_a_killed_process_are_free_again() -> None:
-    with limited(sockets_per_user=2):
-        killed, other = ConnectionSlots(), ConnectionSlots()
-        killed.acquire(1)
-        killed.acquire(1)
-        with pytest.raises(TooManySockets):
-            other.acquire(1)
-        run_out(killed)
-        assert {other.acquire(1), other.acquire(1)} == {1, 2}
-        killed.release(1, 1)  # it was only paused: what is not its own any more stays
-        assert SocketSlot.objects.for_user(1).count() == 2
-
-
-@pytest.mark.django_db
-def test_a_place_that_is_left_while_it_is_taken_is_not_kept() -> None:
-    slots = ConnectionSlots()
-    lease = slots.lease(1)
-    lease.cancel()
-    lease.acquire()
-    assert not lease.is_acquired
-    assert SocketSlot.objects.for_user(1).count() == 0
-
-
-@pytest.mark.django_db
-def test_rows_of_processes_that_are_long_gone_are_forgotten() -> None:
-    gone, here = ConnectionSlots(), ConnectionSlots()
-    gone.acquire(1)
-    here.acquire(1)
-    run_out(gone)
-    purge_lost_slots()
-    assert [slot.process_id for slot in SocketSlot.objects.all()] == [here.process_id]
