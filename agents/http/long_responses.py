@@ -15,6 +15,7 @@ from agents.http.connection_slots import get_slots
 from agents.http.credentials import request_credential
 from agents.http.revocation import Revocation, get_revocation_watch
 from foundation.errors import BandstandError, NotFound, Unauthenticated
+from rest.request_turns import leave_turn
 
 
 class LongResponse:
@@ -25,6 +26,7 @@ class LongResponse:
 
     def __init__(self, request: HttpRequest, actor: Actor) -> None:
         """Raises `Unauthenticated`."""
+        self._request = request
         self.credential = request_credential(request, actor)
         self._slot = get_slots().lease(actor)
         self._session_id: UUID | None = None
@@ -40,6 +42,7 @@ class LongResponse:
     def acquire_slot(self) -> None:
         """Acquire a slot, in a database thread. Raises `TooManyConnections`."""
         self._slot.acquire()
+        leave_turn(self._request)
 
     def watch(self, session_id: UUID, on_revoked: Callable[[], None]) -> None:
         """Have the reader's rights checked until the end. `on_revoked` is called on the event loop when they are lost;

@@ -55,6 +55,14 @@ def guard_request(*, user_id: int, key_id: UUID | None) -> list[Remaining]:
     return consume(request_limits(user_id=user_id, key_id=key_id))
 
 
+def refuse_known_flood(user_id: int) -> None:
+    """Raise `RateLimited` if the user's requests are known to be used up: from memory, and uncounted."""
+    [(limit, key)] = request_limits(user_id=user_id, key_id=None)
+    wait = leased_tokens.wait_seconds(key, monotonic()) if limit.limit else None
+    if wait is not None:
+        raise rate_limited(limit, wait, wait + (limit.limit - 1) * limit.token_seconds)
+
+
 def guard_message(*, user_id: int, key_id: UUID | None, session_id: UUID | None) -> list[Remaining]:
     """Count one message of a user, API key and session (None: a new one); return what remains.
 

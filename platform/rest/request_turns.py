@@ -1,0 +1,147 @@
+"""Requests at work: how many one requester may have, and who is next for the threads that work synchronously.
+
+Such a thread holds a connection of the pool until its response is made. So no more of them work at once than the pool
+has connections for, requesters take turns, and nobody has more than half of them. All in memory, of one process.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from threading import Lock
+
+from django.conf import settings
+from django.http import HttpRequest
+
+from accounts.requesters import requester_user
+from foundation.db_threads import DATABASE_THREADS
+from foundation.errors import RateLimited, Unavailable
+from foundation.fair_shares import FairShares
+
+# Of all who come from one address and are not known yet.
+ADDRESS_FACTOR = 10
+WAIT_SECONDS = 10.0
+RETRY_SECONDS = 1.0
+SEARCHES_AT_WORK = 3
+SEARCHES_AT_WORK_PER_REQUESTER = 2
+
+
+class TooManyRequests(RateLimited):
+    """You have too many requests in progress. Wait for some of them, and try again."""
+
+
+class TooManySearches(RateLimited):
+    """You have too many searches in progress. Wait for them, and try again."""
+
+
+class RequestTurns:
+    """The requests in progress, at work or waiting for their turn. Thread-safe, and for any event loop."""
+
+    def __init__(self, *, at_work: int, share: int, refusal: type[RateLimited]) -> None:
+        self._lock = Lock()
+        self._shares: FairShares[RequestTurn] = FairShares(at_work, share)
+        self._in_progress: Counter[str] = Counter()
+        self._refusal = refusal
+
+    def enter(self, requester: str, limit: int) -> RequestTurn:
+        """Count one more request in progress, until `RequestTurn.leave`; 0 is no limit. Raises `RateLimited`."""
+        with self._lock:
+            if limit and self._in_progress[requester] >= limit:
+                raise self._refusal(retry_after_seconds=RETRY_SECONDS, rule="in_progress")
+            self._in_progress[requester] += 1
+        return RequestTurn(self, requester)
+
+    def begin(self, turn: RequestTurn) -> bool:
+        """Return whether `turn` is at work now; otherwise it is granted later."""
+        with self._lock:
+            turn.is_at_work = self._shares.add(turn.requester, turn)
+            return turn.is_at_work
+
+    def end(self, turn: RequestTurn) -> None:
+        """End a turn that is in progress, whether it is at work, waits, or never asked for work."""
+        with self._lock:
+            self._in_progress[turn.requester] -= 1
+            if not self._in_progress[turn.requester]:
+                del self._in_progress[turn.requester]
+            following = None
+            if turn.is_at_work:
+                following = self._shares.finish(turn.requester)
+            elif turn.is_waiting:
+                self._shares.remove(turn.requester, turn)
+            if following is not None:
+                following.is_at_work = True
+        if following is not None:
+            following.grant()
+
+
+class RequestTurn:
+    """One request in progress."""
+
+    def __init__(self, turns: RequestTurns, requester: str) -> None:
+        self.requester = requester
+        self.is_at_work = False
+        self._turns = turns
+        self._granted: asyncio.Future[None] | None = None
+        self._has_left = False
+
+    @property
+    def is_waiting(self) -> bool:
+        return self._granted is not None and not self.is_at_work
+
+    async def wait(self) -> None:
+        """Wait until this request may work. Raises `Unavailable` when its turn does not come in time."""
+        loop = asyncio.get_running_loop()
+        self._granted = loop.create_future()
+        if self._turns.begin(self):
+            return
+        try:
+            await asyncio.wait_for(self._granted, WAIT_SECONDS)
+        except TimeoutError:
+            raise Unavailable(retry_after_seconds=RETRY_SECONDS) from None
+
+    def grant(self) -> None:
+        """Wake the request; called from any thread, once it is at work."""
+        granted = self._granted
+        assert granted is not None
+        if not granted.get_loop().is_closed():
+            granted.get_loop().call_soon_threadsafe(_set_done, granted)
+
+    def leave(self) -> None:
+        """The request is no longer in progress. May be called from any thread, and twice."""
+        if not self._has_left:
+            self._has_left = True
+            self._turns.end(self)
+
+
+def _set_done(granted: asyncio.Future[None]) -> None:
+    if not granted.done():
+        granted.set_result(None)
+
+
+_at_work = max(1, settings.BANDSTAND.database_pool_size - DATABASE_THREADS)
+request_turns = RequestTurns(at_work=_at_work, share=max(1, _at_work // 2), refusal=TooManyRequests)
+search_turns = RequestTurns(at_work=SEARCHES_AT_WORK, share=SEARCHES_AT_WORK_PER_REQUESTER, refusal=TooManySearches)
+
+
+def enter_request(requester: str) -> RequestTurn:
+    """Count a request in progress. Raises `TooManyRequests`."""
+    limit = settings.BANDSTAND.requests_at_once_per_user
+    return request_turns.enter(requester, limit if requester_user(requester) is not None else limit * ADDRESS_FACTOR)
+
+
+def enter_search(requester: str) -> RequestTurn:
+    """Count a search in progress. Raises `TooManySearches`."""
+    limit = settings.BANDSTAND.searches_at_once_per_user
+    return search_turns.enter(requester, limit if requester_user(requester) is not None else limit * ADDRESS_FACTOR)
+
+
+def bind_turn(request: HttpRequest, turn: RequestTurn) -> None:
+    """Note the turn of a request, for `leave_turn`."""
+    request.turn = turn  # type: ignore[attr-defined]
+
+
+def leave_turn(request: HttpRequest) -> None:
+    """From now on the request only waits or streams, and is counted by its connection slot."""
+    turn: RequestTurn | None = getattr(request, "turn", None)
+    if turn is not None:
+        turn.leave()
