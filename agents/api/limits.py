@@ -9,7 +9,7 @@ from django.conf import settings
 
 from accounts.models import ApiKey
 from agents.models import ConnectionSlot, Turn
-from ratelimits.limiter import message_limits, remaining, request_limits
+from ratelimits.limiter import message_limits, remaining, request_limits, storage_limit
 from ratelimits.rates import Remaining
 
 
@@ -38,7 +38,11 @@ def remaining_limits(*, user_id: int, key_id: UUID | None) -> RemainingLimits:
     config = settings.BANDSTAND
     return RemainingLimits(
         rates=remaining(
-            [*request_limits(user_id=user_id, key_id=key_id), *message_limits(user_id=user_id, key_id=key_id)]
+            [
+                *request_limits(user_id=user_id, key_id=key_id),
+                *message_limits(user_id=user_id, key_id=key_id),
+                storage_limit(user_id=user_id),
+            ]
         ),
         concurrency={
             "running_turns": ConcurrencyUse(config.running_turns_per_user, running),

@@ -211,6 +211,8 @@ class Config(BaseSettings):
     requests_per_minute: Limit = Field(3000, alias="BANDSTAND_REQUESTS_PER_MINUTE")
     messages_per_minute: Limit = Field(600, alias="BANDSTAND_MESSAGES_PER_MINUTE")
     messages_per_session_per_minute: Limit = Field(120, alias="BANDSTAND_MESSAGES_PER_SESSION_PER_MINUTE")
+    stored_megabytes_per_day: Limit = Field(200, alias="BANDSTAND_STORED_MEGABYTES_PER_DAY")
+    fork_megabytes: Annotated[int, Field(ge=1, le=1024)] = Field(16, alias="BANDSTAND_FORK_MEGABYTES")
     requests_at_once_per_user: Limit = Field(50, alias="BANDSTAND_REQUESTS_AT_ONCE_PER_USER")
     searches_at_once_per_user: Limit = Field(2, alias="BANDSTAND_SEARCHES_AT_ONCE_PER_USER")
     connections_per_user: Connections = Field(20, alias="BANDSTAND_CONNECTIONS_PER_USER")

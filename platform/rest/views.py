@@ -96,8 +96,8 @@ class AsyncApiView(ApiView):
         self.headers = self.default_response_headers
         try:
             await in_db_thread(self.admit, request)
-            if self.who().user_id is not None:
-                bind_requester(user_requester(self.who().user_id))
+            if (user_id := self.who().user_id) is not None:
+                bind_requester(user_requester(user_id))
             self.check_request()
             response = await getattr(self, str(request.method).lower())(self.request, *args, **kwargs)
         except Exception as error:

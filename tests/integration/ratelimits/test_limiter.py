@@ -10,8 +10,8 @@ from django.db import connection
 from django.test import override_settings
 
 from agents.models import ConnectionSlot, WebProcess
-from foundation.errors import RateLimited
-from ratelimits import buckets, guard_bad_key, guard_message, guard_request, limiter
+from foundation.errors import RateLimited, TooLarge
+from ratelimits import buckets, guard_bad_key, guard_message, guard_request, guard_storage, limiter
 from ratelimits.leased_tokens import LeasedTokens
 from ratelimits.limiter import consume, rate
 from ratelimits.models import Bucket
@@ -139,7 +139,7 @@ def test_a_large_limit_costs_a_statement_in_fifty(django_assert_max_num_queries:
 @pytest.mark.django_db
 def test_a_limit_of_zero_is_none(django_assert_num_queries: Any) -> None:
     off = {"requests_per_minute": 0, "messages_per_minute": 0, "messages_per_session_per_minute": 0}
-    with limited(**off, bad_keys_per_minute=0), django_assert_num_queries(0):
+    with limited(**off, bad_keys_per_minute=0, stored_megabytes_per_day=0), django_assert_num_queries(0):
         for _ in range(50):
             guard_request(user_id=1, key_id=uuid4())
             guard_message(user_id=1, key_id=uuid4(), session_id=uuid4())
@@ -182,3 +182,52 @@ def test_what_limits_are_counted_in_waits_for_no_disk() -> None:
             "SELECT relpersistence FROM pg_class WHERE relname = ANY(%s)", [[model._meta.db_table for model in tables]]
         )
         assert [row[0] for row in cursor.fetchall()] == ["u"] * 3
+
+
+# --- stored bytes ---
+
+MEGABYTE = 1024 * 1024
+
+
+@pytest.mark.django_db
+def test_what_a_user_stores_in_a_day_is_limited_by_its_bytes() -> None:
+    with limited(stored_megabytes_per_day=2):
+        guard_storage(user_id=1, size_bytes=MEGABYTE)
+        guard_message(user_id=1, key_id=None, session_id=None, size_bytes=MEGABYTE - 2048)
+        guard_storage(user_id=1, size_bytes=1)
+        with pytest.raises(RateLimited, match=r"what you may in a day \(2 MB.*Try again in \d+ minutes") as refused:
+            guard_message(user_id=1, key_id=None, session_id=None, size_bytes=20 * 1024)
+        # 19 KiB are missing, of which one comes back in 42 seconds.
+        assert 700 < (refused.value.retry_after_seconds or 0) < 900
+        guard_storage(user_id=1, size_bytes=100)  # what is smaller still fits
+        guard_storage(user_id=2, size_bytes=MEGABYTE)
+        with pytest.raises(TooLarge):
+            guard_storage(user_id=3, size_bytes=3 * MEGABYTE)
+
+
+@pytest.mark.django_db
+def test_small_messages_cost_a_statement_in_fifty(django_assert_num_queries: Any) -> None:
+    with limited(messages_per_minute=0, messages_per_session_per_minute=0):
+        guard_storage(user_id=1, size_bytes=1)
+        with django_assert_num_queries(0):
+            for _ in range(49):
+                guard_message(user_id=1, key_id=None, session_id=None, size_bytes=500)
+        with django_assert_num_queries(1):
+            guard_message(user_id=1, key_id=None, session_id=None, size_bytes=500)
+
+
+def test_bytes_that_are_taken_ahead_are_held_for_longer_than_other_tokens() -> None:
+    leased = LeasedTokens()
+    leased.put(KEY, 50, 0.0, in_bucket=1, full_in_seconds=1.0, hold_seconds=3600.0)
+    assert leased.missing({KEY: 1}, 3599.0) == []
+    assert leased.missing({KEY: 50}, 3599.0) == [KEY]
+    assert leased.missing({KEY: 1}, 3600.0) == [KEY]
+
+
+@pytest.mark.django_db
+def test_a_message_larger_than_what_is_left_takes_nothing_from_other_limits() -> None:
+    with limited(stored_megabytes_per_day=1, messages_per_minute=1):
+        guard_storage(user_id=1, size_bytes=MEGABYTE - 1024)
+        with pytest.raises(RateLimited, match="in a day"):
+            guard_message(user_id=1, key_id=None, session_id=None, size_bytes=10 * 1024)
+        guard_message(user_id=1, key_id=None, session_id=None, size_bytes=10)
