@@ -20,6 +20,7 @@ from agents import relay
 from agents.ws.routing import websocket_urlpatterns
 from bandstand.data_dir import STATIC_FOLDER
 from bandstand.web.body_limit import BodyLimitMiddleware
+from bandstand.web.fair_requests import FairRequestsMiddleware
 from bandstand.web.lifecycle import Lifespan, lifecycle
 from bandstand.web.proxies import ProxyHeadersMiddleware
 from bandstand.web.requests import RequestIdMiddleware
@@ -42,5 +43,5 @@ _routes: "Application" = ProtocolTypeRouter(
     {"http": BodyLimitMiddleware(_http), "websocket": URLRouter(websocket_urlpatterns)}
 )
 application: "Application" = Lifespan(
-    ProxyHeadersMiddleware(RequestIdMiddleware(_routes), settings.BANDSTAND.trusted_proxies)
+    ProxyHeadersMiddleware(FairRequestsMiddleware(RequestIdMiddleware(_routes)), settings.BANDSTAND.trusted_proxies)
 )

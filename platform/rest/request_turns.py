@@ -1,14 +1,17 @@
-"""Requests at work: how many one requester may have, and who is next for the threads that work synchronously.
+"""Requests at work: how many one requester may have in progress, and who is next. All in memory, of one process.
 
-Such a thread holds a connection of the pool until its response is made. So no more of them work at once than the pool
-has connections for, requesters take turns, and nobody has more than half of them. All in memory, of one process.
+Three things are shared in turns, and nobody has more than half of any: the event loop, on which a burst of a thousand
+requests would otherwise stand before everybody's websockets; the threads of synchronous views, each of which holds a
+connection of the pool; and searches, which read much.
 """
 
 from __future__ import annotations
 
 import asyncio
 from collections import Counter
+from collections.abc import MutableMapping
 from threading import Lock
+from typing import Any
 
 from django.conf import settings
 from django.http import HttpRequest
@@ -18,12 +21,16 @@ from foundation.db_threads import DATABASE_THREADS
 from foundation.errors import RateLimited, Unavailable
 from foundation.fair_shares import FairShares
 
+# Enough to overlap what waits for the database.
+REQUESTS_AT_WORK = 16
+SEARCHES_AT_WORK = 3
+SEARCHES_AT_WORK_PER_REQUESTER = 2
 # Of all who come from one address and are not known yet.
 ADDRESS_FACTOR = 10
 WAIT_SECONDS = 10.0
 RETRY_SECONDS = 1.0
-SEARCHES_AT_WORK = 3
-SEARCHES_AT_WORK_PER_REQUESTER = 2
+
+_SCOPE_KEY = "bandstand.request_turn"
 
 
 class TooManyRequests(RateLimited):
@@ -35,15 +42,15 @@ class TooManySearches(RateLimited):
 
 
 class RequestTurns:
-    """The requests in progress, at work or waiting for their turn. Thread-safe, and for any event loop."""
+    """The requests in progress, at work or not. Thread-safe, and for any event loop."""
 
-    def __init__(self, *, at_work: int, share: int, refusal: type[RateLimited]) -> None:
+    def __init__(self, *, at_work: int, share: int, refusal: type[RateLimited] = TooManyRequests) -> None:
         self._lock = Lock()
         self._shares: FairShares[RequestTurn] = FairShares(at_work, share)
         self._in_progress: Counter[str] = Counter()
         self._refusal = refusal
 
-    def enter(self, requester: str, limit: int) -> RequestTurn:
+    def enter(self, requester: str, limit: int = 0) -> RequestTurn:
         """Count one more request in progress, until `RequestTurn.leave`; 0 is no limit. Raises `RateLimited`."""
         with self._lock:
             if limit and self._in_progress[requester] >= limit:
@@ -57,14 +64,12 @@ class RequestTurns:
             turn.is_at_work = self._shares.add(turn.requester, turn)
             return turn.is_at_work
 
-    def end(self, turn: RequestTurn) -> None:
-        """End a turn that is in progress, whether it is at work, waits, or never asked for work."""
+    def rest(self, turn: RequestTurn) -> None:
+        """End the work of `turn`, or its waiting for work."""
+        following = None
         with self._lock:
-            self._in_progress[turn.requester] -= 1
-            if not self._in_progress[turn.requester]:
-                del self._in_progress[turn.requester]
-            following = None
             if turn.is_at_work:
+                turn.is_at_work = False
                 following = self._shares.finish(turn.requester)
             elif turn.is_waiting:
                 self._shares.remove(turn.requester, turn)
@@ -72,6 +77,13 @@ class RequestTurns:
                 following.is_at_work = True
         if following is not None:
             following.grant()
+
+    def leave(self, turn: RequestTurn) -> None:
+        """The request of `turn` is no longer in progress."""
+        with self._lock:
+            self._in_progress[turn.requester] -= 1
+            if not self._in_progress[turn.requester]:
+                del self._in_progress[turn.requester]
 
 
 class RequestTurn:
@@ -82,7 +94,7 @@ class RequestTurn:
         self.is_at_work = False
         self._turns = turns
         self._granted: asyncio.Future[None] | None = None
-        self._has_left = False
+        self._has_rested = self._has_left = False
 
     @property
     def is_waiting(self) -> bool:
@@ -90,8 +102,7 @@ class RequestTurn:
 
     async def wait(self) -> None:
         """Wait until this request may work. Raises `Unavailable` when its turn does not come in time."""
-        loop = asyncio.get_running_loop()
-        self._granted = loop.create_future()
+        self._granted = asyncio.get_running_loop().create_future()
         if self._turns.begin(self):
             return
         try:
@@ -106,11 +117,18 @@ class RequestTurn:
         if not granted.get_loop().is_closed():
             granted.get_loop().call_soon_threadsafe(_set_done, granted)
 
+    def rest(self) -> None:
+        """The request works no longer, though it may be in progress. May be called from any thread, and twice."""
+        if not self._has_rested:
+            self._has_rested = True
+            self._turns.rest(self)
+
     def leave(self) -> None:
         """The request is no longer in progress. May be called from any thread, and twice."""
+        self.rest()
         if not self._has_left:
             self._has_left = True
-            self._turns.end(self)
+            self._turns.leave(self)
 
 
 def _set_done(granted: asyncio.Future[None]) -> None:
@@ -118,30 +136,38 @@ def _set_done(granted: asyncio.Future[None]) -> None:
         granted.set_result(None)
 
 
-_at_work = max(1, settings.BANDSTAND.database_pool_size - DATABASE_THREADS)
-request_turns = RequestTurns(at_work=_at_work, share=max(1, _at_work // 2), refusal=TooManyRequests)
+_threads = max(1, settings.BANDSTAND.database_pool_size - DATABASE_THREADS)
+request_turns = RequestTurns(at_work=REQUESTS_AT_WORK, share=REQUESTS_AT_WORK // 2)
+thread_turns = RequestTurns(at_work=_threads, share=max(1, _threads // 2))
 search_turns = RequestTurns(at_work=SEARCHES_AT_WORK, share=SEARCHES_AT_WORK_PER_REQUESTER, refusal=TooManySearches)
 
 
 def enter_request(requester: str) -> RequestTurn:
     """Count a request in progress. Raises `TooManyRequests`."""
-    limit = settings.BANDSTAND.requests_at_once_per_user
-    return request_turns.enter(requester, limit if requester_user(requester) is not None else limit * ADDRESS_FACTOR)
+    return request_turns.enter(requester, _limit(settings.BANDSTAND.requests_at_once_per_user, requester))
 
 
 def enter_search(requester: str) -> RequestTurn:
     """Count a search in progress. Raises `TooManySearches`."""
-    limit = settings.BANDSTAND.searches_at_once_per_user
-    return search_turns.enter(requester, limit if requester_user(requester) is not None else limit * ADDRESS_FACTOR)
+    return search_turns.enter(requester, _limit(settings.BANDSTAND.searches_at_once_per_user, requester))
 
 
-def bind_turn(request: HttpRequest, turn: RequestTurn) -> None:
-    """Note the turn of a request, for `leave_turn`."""
-    request.turn = turn  # type: ignore[attr-defined]
+def _limit(limit: int, requester: str) -> int:
+    return limit if requester_user(requester) is not None else limit * ADDRESS_FACTOR
+
+
+def bind_turn(scope: MutableMapping[str, Any], turn: RequestTurn) -> None:
+    """Note the turn of a request in its ASGI scope, for `find_turn`."""
+    scope[_SCOPE_KEY] = turn
+
+
+def find_turn(request: HttpRequest) -> RequestTurn | None:
+    """The turn of a request; None where no server has counted it, as in tests of views."""
+    turn: RequestTurn | None = getattr(request, "scope", {}).get(_SCOPE_KEY)
+    return turn
 
 
 def leave_turn(request: HttpRequest) -> None:
     """From now on the request only waits or streams, and is counted by its connection slot."""
-    turn: RequestTurn | None = getattr(request, "turn", None)
-    if turn is not None:
+    if (turn := find_turn(request)) is not None:
         turn.leave()

@@ -64,6 +64,6 @@ async def test_a_request_that_leaves_while_it_waits_takes_nobodys_turn(monkeypat
     first.leave()
     async with asyncio.timeout(5):
         await waiting
-    third.leave()
+    third.rest()
     last = ours.enter("u:1", 0)
     await last.wait()
