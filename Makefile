@@ -52,9 +52,10 @@ chaos: ## kill runners, web processes and PostgreSQL at random, and prove that n
 	@PYTHONPATH=platform $(RUN) -m tests.chaos $(ARGS)
 	@$(if $(ARGS),,PYTHONPATH=platform $(RUN) -m tests.chaos.cuts --cuts 300)
 
-bench: ## measure a turn: added latency, turns per second, CPU (QUICK=1: under a minute)
+bench: ## measure a turn, and others' turns under attack (QUICK=1: a turn only, under a minute)
 	$(ENVIRONMENT) requirements-dev.lock
-	@PYTHONPATH=platform QUICK=$(QUICK) exec $(RUN) -m tests.bench $(ARGS)
+	@PYTHONPATH=platform QUICK=$(QUICK) $(RUN) -m tests.bench $(ARGS)
+	@$(if $(ARGS)$(QUICK),,PYTHONPATH=platform $(RUN) -m tests.bench.attacks)
 
 demo-data: ## fill the running installation with made-up conversations (SIZE=10000 turns)
 	$(ENVIRONMENT) requirements.lock

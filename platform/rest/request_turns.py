@@ -21,8 +21,8 @@ from foundation.db_threads import DATABASE_THREADS
 from foundation.errors import RateLimited, Unavailable
 from foundation.fair_shares import FairShares
 
-# Enough to overlap what waits for the database.
-REQUESTS_AT_WORK = 16
+# Enough to overlap what waits for the database; more only compete with everybody's websockets for the interpreter.
+REQUESTS_AT_WORK = 4
 SEARCHES_AT_WORK = 3
 SEARCHES_AT_WORK_PER_REQUESTER = 2
 # Of all who come from one address and are not known yet.
@@ -136,7 +136,7 @@ def _set_done(granted: asyncio.Future[None]) -> None:
         granted.set_result(None)
 
 
-_threads = max(1, settings.BANDSTAND.database_pool_size - DATABASE_THREADS)
+_threads = max(1, min(REQUESTS_AT_WORK, settings.BANDSTAND.database_pool_size - DATABASE_THREADS))
 request_turns = RequestTurns(at_work=REQUESTS_AT_WORK, share=REQUESTS_AT_WORK // 2)
 thread_turns = RequestTurns(at_work=_threads, share=max(1, _threads // 2))
 search_turns = RequestTurns(at_work=SEARCHES_AT_WORK, share=SEARCHES_AT_WORK_PER_REQUESTER, refusal=TooManySearches)

@@ -147,7 +147,7 @@ async def _flood(attack: Attack, session: str, key: str, frames: bytes, first: b
             return
         draining = asyncio.create_task(_read_all(reader))
         writer.write(first)
-        while not attack.is_over and not draining.done():
+        while not (attack.is_over or draining.done() or writer.transport.is_closing()):
             writer.write(frames)
             attack.tally["frames"] += 1000
             await writer.drain()
@@ -158,8 +158,9 @@ async def _flood(attack: Attack, session: str, key: str, frames: bytes, first: b
 
 
 async def _read_all(reader: asyncio.StreamReader) -> None:
-    while await reader.read(65536):
-        pass
+    with suppress(OSError):
+        while await reader.read(65536):
+            pass
 
 
 KINDS: dict[str, Attacker] = {

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
+from collections import Counter
+
 import structlog
 from django.conf import settings
 from django.http.cookie import parse_cookie
@@ -26,6 +29,12 @@ PROBES = frozenset({"/health", "/livez", "/ready", "/readyz", "/info"})
 COUNTED = ("/api/", "/chat/", "/v1/")
 
 
+# A refusal waits so long for each other one of the same requester: a client that repeats at once is slowed down, or
+# refusing it would be the flood.
+REFUSAL_SECONDS = 0.1
+LONGEST_REFUSAL_SECONDS = 5.0
+
+
 class FairRequestsMiddleware:
     """Counts requests in progress, and lets them work in turns of those who ask.
 
@@ -35,6 +44,7 @@ class FairRequestsMiddleware:
 
     def __init__(self, app: Application) -> None:
         self.app = app
+        self._refusals: Counter[str] = Counter()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] not in {"http", "websocket"} or scope["path"] in PROBES:
@@ -46,12 +56,15 @@ class FairRequestsMiddleware:
         try:
             turn = _enter(requester, scope)
         except BandstandError as error:
+            await self._pace_refusal(requester)
             await _refuse(error, requester, scope, receive, send)
             return
         try:
             await turn.wait()
-        except BandstandError as error:
+        except BaseException as error:
             turn.leave()
+            if not isinstance(error, BandstandError):
+                raise
             await _refuse(error, requester, scope, receive, send)
             return
         bind_turn(scope, turn)
@@ -68,6 +81,16 @@ class FairRequestsMiddleware:
             await self.app(scope, receive, send_and_rest)
         finally:
             turn.leave()
+
+    async def _pace_refusal(self, requester: str) -> None:
+        self._refusals[requester] += 1
+        pending = self._refusals[requester] - 1
+        try:
+            await asyncio.sleep(min(LONGEST_REFUSAL_SECONDS, pending * REFUSAL_SECONDS))
+        finally:
+            self._refusals[requester] -= 1
+            if not self._refusals[requester]:
+                del self._refusals[requester]
 
 
 def read_credential(scope: Scope) -> str | None:
