@@ -12,6 +12,7 @@ from django.core.exceptions import PermissionDenied
 from django.db.models import BooleanField, Count, F, Func, Q, QuerySet, Sum, Value
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseBase, HttpResponseRedirect
 from django.urls import URLPattern, path
+from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
 from accounts.permissions import user_actor
@@ -29,7 +30,7 @@ from agents.admin.list_filters import (
 )
 from agents.admin.transcript.page import live_update, session_page
 from agents.admin.turn_actions import CANCEL_OPEN, FORK_WORDS
-from agents.models import AgentSession, Turn
+from agents.models import COST_UNKNOWN, AgentSession, Turn
 from agents.permissions.role_permissions import CANCEL_TURN, FORK_SESSION
 from agents.permissions.transcripts import can_read_transcript, readable_agents
 from agents.sessions.crud import MAX_TITLE
@@ -105,12 +106,14 @@ class AgentSessionAdmin(KeysetAdmin):
         turns = Turn.objects.filter(agent_session__in=[session.pk for session in rows]).order_by()
         totals = {
             total["agent_session_id"]: total
-            for total in turns.values("agent_session_id").annotate(turns=Count("pk"), cost=Sum("cost_usd"))
+            for total in turns.values("agent_session_id").annotate(
+                turns=Count("pk"), cost=Sum("cost_usd"), no_cost=Count("pk", filter=COST_UNKNOWN)
+            )
         }
         for session in rows:
             row: Any = session
             row.readable = session.agent_id in readable
-            row.totals = totals.get(session.pk, {"turns": 0, "cost": None})
+            row.totals = totals.get(session.pk, {"turns": 0, "cost": None, "no_cost": 0})
 
     @admin.display(description="started (UTC)")
     def created(self, session: AgentSession) -> str:
@@ -122,7 +125,8 @@ class AgentSessionAdmin(KeysetAdmin):
 
     @admin.display(description="title")
     def display_title(self, session: Any) -> str:
-        return (session.title or "(no title)") if session.readable else "(hidden)"
+        title = (session.title or "(no title)") if session.readable else "(hidden)"
+        return format_html("<bdi>{}</bdi>", title)
 
     @admin.display(description="status")
     def display_status(self, session: AgentSession) -> SafeString:
@@ -143,7 +147,7 @@ class AgentSessionAdmin(KeysetAdmin):
 
     @admin.display(description="cost")
     def cost(self, session: Any) -> str:
-        return format_money(session.totals["cost"])
+        return format_money(session.totals["cost"], at_least=bool(session.totals["no_cost"]))
 
     def get_urls(self) -> list[URLPattern]:
         live = path("<uuid:object_id>/live/", self.admin_site.admin_view(self.live), name="agents_agentsession_live")
@@ -154,7 +158,7 @@ class AgentSessionAdmin(KeysetAdmin):
         self, request: HttpRequest, object_id: str, form_url: str = "", extra_context: dict[str, Any] | None = None
     ) -> HttpResponse:
         session = self.get_object(request, object_id)
-        if request.method != "GET" or session is None or not self.has_view_permission(request, session):
+        if request.method == "POST" or session is None or not self.has_view_permission(request, session):
             return super().change_view(request, object_id, form_url, extra_context)
         return session_page(request, self, session)
 

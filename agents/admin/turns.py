@@ -28,12 +28,14 @@ from agents.admin.list_filters import (
     UserFilter,
 )
 from agents.admin.transcript.page import turn_page
+from agents.admin.transcript.provider_words import LAST_ERROR, shorten_error
 from agents.admin.turn_actions import CANCEL, FAIL, REQUEUE, RETRY
+from agents.domain.failures import ErrorClass
 from agents.models import Step, Turn
 from agents.permissions.role_permissions import CANCEL_TURN, FAIL_TURN, REQUEUE_TURN, RETRY_TURN
 from agents.permissions.transcripts import can_read_transcript
 from console.date_filters import age_filter
-from console.formatting import format_duration, format_moment, format_money, nowrap
+from console.formatting import NOTHING, format_count, format_duration, format_moment, format_money, nowrap
 from console.keyset_changelist import KeysetAdmin, parse_uuid
 
 
@@ -48,7 +50,7 @@ class TurnAdmin(KeysetAdmin):
         "display_status",
         "agent",
         "user",
-        "error_class",
+        "error",
         "display_duration",
         "tokens",
         "cost",
@@ -125,13 +127,24 @@ class TurnAdmin(KeysetAdmin):
     def agent(self, turn: Turn) -> str:
         return f"{turn.release.agent} #{turn.release.number}"
 
+    def annotate(self, rows: QuerySet[Turn]) -> QuerySet[Any]:
+        return rows.annotate(provider_error=LAST_ERROR)
+
+    @admin.display(description="error")
+    def error(self, turn: Any) -> SafeString | str:
+        words = shorten_error(turn.provider_error)
+        return (
+            format_html('{} <small class="bs-words">{}</small>', turn.error_class, words) if words else turn.error_class
+        )
+
     @admin.display(description="duration")
     def display_duration(self, turn: Turn) -> str:
         return nowrap(format_duration(turn.started_at, turn.finished_at))
 
     @admin.display(description="tokens")
     def tokens(self, turn: Turn) -> str:
-        return nowrap(f"{turn.input_tokens:,} / {turn.output_tokens:,}")
+        into, out = format_count(turn.input_tokens), format_count(turn.output_tokens)
+        return nowrap(NOTHING if into == out == NOTHING else f"{into} / {out}")
 
     @admin.display(description="cost")
     def cost(self, turn: Turn) -> str:
@@ -146,7 +159,7 @@ class TurnAdmin(KeysetAdmin):
         self, request: HttpRequest, object_id: str, form_url: str = "", extra_context: dict[str, Any] | None = None
     ) -> HttpResponse:
         turn = self.get_object(request, object_id)
-        if request.method != "GET" or turn is None or not self.has_view_permission(request, turn):
+        if request.method == "POST" or turn is None or not self.has_view_permission(request, turn):
             return super().change_view(request, object_id, form_url, extra_context)
         return turn_page(request, self, turn)
 
@@ -165,8 +178,12 @@ class StepAdmin(KeysetAdmin):
     search_help_text = "The id of a turn. Filters look at the newest 200,000 steps."
 
     def get_fields(self, request: HttpRequest, obj: Any = None) -> list[Any]:
-        """Without `request` and `result` for users who may not read the transcript."""
-        hidden = {"request", "result"} if obj is None or not can_read_transcript(request.user, _agent(obj)) else set()
+        """Without `request` and `result` for users who may not read the transcript, nor the words of a refusal."""
+        hidden: set[str] = set()
+        if obj is None or not can_read_transcript(request.user, _agent(obj)):
+            hidden = {"request", "result"}
+            if obj is not None and obj.error_class == ErrorClass.CONTENT_FILTER:
+                hidden.add("details")
         return [field.name for field in Step._meta.fields if field.name not in hidden]
 
 

@@ -24,6 +24,8 @@ class StepRecord:
     """One row of the journal. `result` of a model: `{"text", "tool_calls": [{"id", "name", "arguments"}]}`, and only if
     there are any `reasoning`, `extra_fields` (those of `Finished`) and `finish_reason` (`length` or `repetition`); of a
     tool: `{"content", "is_error"}`. `name` is the tool's; of a model, the route that was asked; "" in a first intent.
+
+    `estimated_output_tokens` stand in for `output_tokens` that nobody reported, for the limits of a turn only.
     """
 
     number: int
@@ -34,9 +36,10 @@ class StepRecord:
     idempotent: bool = False
     request: Any = None
     result: Any = None
-    input_tokens: int = 0
-    output_tokens: int = 0
+    input_tokens: int | None = None
+    output_tokens: int | None = None
     cost_usd: Decimal | None = None
+    estimated_output_tokens: int = 0
 
     @property
     def usage(self) -> BilledUsage:
@@ -46,8 +49,18 @@ class StepRecord:
         return BilledUsage(self.input_tokens, self.output_tokens, self.cost_usd)
 
     @property
+    def limited_output_tokens(self) -> int:
+        """What the step counts for the turn's limit of output tokens."""
+        return limited_output_tokens(self.usage, self.estimated_output_tokens)
+
+    @property
     def open(self) -> bool:
         return self.status is StepStatus.INTENT
+
+
+def limited_output_tokens(usage: BilledUsage, estimate: int) -> int:
+    """What a call counts for the turn's limit of output tokens: what was reported, or else the `estimate`."""
+    return estimate if usage.output_tokens is None else usage.output_tokens
 
 
 def open_tools(steps: Sequence[StepRecord]) -> list[StepRecord]:

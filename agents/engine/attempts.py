@@ -11,7 +11,7 @@ from agents.domain.events import EventType, ModelRetrying
 from agents.domain.fallback import Attempt, FailedAttempt, GiveUp, Reason, next_attempt
 from agents.domain.message_parts import Part
 from agents.domain.states import StepStatus
-from agents.domain.steps import StepRecord
+from agents.domain.steps import StepRecord, limited_output_tokens
 from agents.domain.usage import FREE, BilledUsage
 from agents.domain.waits import Park
 from agents.engine.context import TurnContext
@@ -113,7 +113,7 @@ class Attempts:
         """Write the outcome of an attempt that failed and the intent of the next `attempt`, in one commit."""
         unsent = await call.close()
         usage = call.partial_cost()
-        if not self._progress.has_output_budget(usage):
+        if not self._progress.has_output_budget(limited_output_tokens(usage, call.estimate_output(usage))):
             self._gave_up = Reason.LIMITS
             raise error
         # Changed before it is written: a cancellation during the commit then ends the next step, without this one's
@@ -127,6 +127,7 @@ class Attempts:
             step=step.number,
             route=attempt.route,
             reason=attempt.reason,
+            **error.log_fields,
         )
         events = _retrying_event(call, unsent, route=attempt.route, reason=attempt.reason)
         await run_shielded(advance, self._context.claim, outcomes=[failed], intents=[step_intent(step)], events=events)
@@ -139,7 +140,14 @@ class Attempts:
         if self._gave_up is not None:
             details["gave_up"] = self._gave_up
         return self._progress.record_outcome(
-            call.step, status, result, error_class=error_class, usage=usage, route=call.route, details=details
+            call.step,
+            status,
+            result,
+            error_class=error_class,
+            usage=usage,
+            estimated_output_tokens=call.estimate_output(usage),
+            route=call.route,
+            details=details,
         )
 
     def _may_have_been_sent(self, step: StepRecord) -> bool:
@@ -152,7 +160,7 @@ class Attempts:
         """The usage of a call of an earlier claim, which was not counted; the route that it asked is unknown."""
         models, chain = self._services.models, self._context.release.model_chain
         free = all(models.cost(route, None, response_model=None) == FREE for route in chain)
-        return BilledUsage(cost_usd=FREE if free else None)
+        return BilledUsage(None, None, FREE if free else None)
 
 
 def _retrying_event(call: ModelCall, unsent: Sequence[NewEvent], *, route: str | None, reason: str) -> list[NewEvent]:

@@ -12,6 +12,7 @@ import orjson
 
 from agents.domain.events import EventType
 from agents.domain.message_parts import CUT_REASONS, REASONING_CUT, Part, reasoning_part, text_part
+from agents.domain.prompt import estimate_tokens
 from agents.domain.steps import StepRecord
 from agents.domain.usage import BilledUsage
 from agents.engine.context import TurnContext
@@ -98,8 +99,12 @@ class ModelCall:
         self._reasoning: list[str] = []
         # Bytes of reasoning that its message still takes; None until some comes.
         self._reasoning_room: int | None = None
+        # Of reasoning that its message did not take, an estimate.
+        self._unstored_tokens = 0
         self._characters = 0
+        self._tool_calls: Sequence[ToolCall] = ()
         self._notes: dict[str, Any] = {}
+        self._error: ModelError | None = None
         # The last usage that the provider has reported.
         self._usage_update: UsageUpdate | None = None
         self._request_id: str | None = None
@@ -128,12 +133,15 @@ class ModelCall:
 
     @property
     def details(self) -> dict[str, Any]:
-        """For `Step.details`: seconds to the first token, the provider's request id, cached tokens, as far as known,
-        and what was odd about the answer."""
+        """For `Step.details`: seconds to the first token, the provider's request id and error, cached and reasoning
+        tokens, as far as known, and what was odd about the answer."""
+        usage = self._usage_update.usage if self._usage_update else None
         details = {
             "first_token_seconds": self._first_token_seconds,
             "request_id": self._request_id,
-            "cached_tokens": (self._usage_update.usage.cached_tokens or None) if self._usage_update else None,
+            "cached_tokens": (min(usage.cached_tokens, MAX_TOKENS_PER_CALL) or None) if usage else None,
+            "reasoning_tokens": (min(usage.reasoning_tokens, MAX_TOKENS_PER_CALL) or None) if usage else None,
+            "error": (self._error.report or None) if self._error else None,
         }
         return {name: value for name, value in details.items() if value is not None} | self._notes
 
@@ -145,6 +153,7 @@ class ModelCall:
             if error.not_billed and not self._chunks and not self._reasoning and self._usage_update is None:
                 self._may_have_been_sent = False
             self._request_id = error.request_id or self._request_id
+            self._error = error
             raise
 
     async def close(self) -> list[NewEvent]:
@@ -165,6 +174,14 @@ class ModelCall:
         update = self._usage_update
         return self._price(update.usage, update.response_model) if update else self._price(None, None)
 
+    def estimate_output(self, usage: BilledUsage) -> int:
+        """The output tokens of the call so far, estimated, where `usage` does not know them, else 0: the limits of a
+        turn hold also for a provider that reports nothing."""
+        if usage.output_tokens is not None:
+            return 0
+        calls = [call.name + call.arguments for call in self._tool_calls]
+        return estimate_tokens("".join([*self._reasoning, *self._chunks, *calls])) + self._unstored_tokens
+
     async def _run(self) -> Reply:
         llm, _ = self._services.models.resolve(self.route)
         request = await assemble(self._context, self._progress, self._services, self.route)
@@ -180,11 +197,12 @@ class ModelCall:
         is_cut = finished.finish_reason != "stop" or self._context.client.stop
         if not finished.tool_calls and not is_cut and not self.text.strip():
             raise EmptyAnswer
+        self._tool_calls = tuple(map(_storable, finished.tool_calls[: 1 if self._context.client.one_call else None]))
         return Reply(
             text=self.text,
             reasoning=self.reasoning,
             unsent=await self.close(),
-            tool_calls=tuple(map(_storable, finished.tool_calls[: 1 if self._context.client.one_call else None])),
+            tool_calls=self._tool_calls,
             extra_fields=self._take_extra_fields(finished.extra_fields),
             finish_reason=finished.finish_reason,
             usage=self._price(finished.usage, finished.response_model),
@@ -220,10 +238,13 @@ class ModelCall:
         if self._reasoning_room is None:
             self._reasoning_room = self._progress.reasoning_room
         if self._reasoning_room < 0:
+            self._unstored_tokens += estimate_tokens(text)
             return
         encoded = text.encode()
         if len(encoded) > self._reasoning_room:
-            text = encoded[: self._reasoning_room].decode(errors="ignore") + REASONING_CUT
+            stored = encoded[: self._reasoning_room].decode(errors="ignore")
+            self._unstored_tokens += estimate_tokens(text[len(stored) :])
+            text = stored + REASONING_CUT
         self._reasoning_room -= len(encoded)
         self._reasoning.append(text)
         buffer.feed(text, EventType.REASONING_DELTA)
@@ -243,7 +264,7 @@ class ModelCall:
                 output_tokens=min(usage.output_tokens, MAX_TOKENS_PER_CALL),
             )
         cost = self._services.models.cost(self.route, usage, response_model=response_model)
-        return BilledUsage(usage.input_tokens, usage.output_tokens, cost) if usage else BilledUsage(cost_usd=cost)
+        return BilledUsage(usage.input_tokens, usage.output_tokens, cost) if usage else BilledUsage(None, None, cost)
 
 
 def _is_storable(value: Mapping[str, Any], max_bytes: int) -> bool:

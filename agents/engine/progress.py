@@ -13,6 +13,7 @@ from agents.domain.steps import (
     StepRecord,
     is_first_model_call,
     last_calls,
+    limited_output_tokens,
     message_parts,
     open_model_call,
     open_tools,
@@ -39,6 +40,8 @@ class TurnProgress:
 
     def __init__(self, context: TurnContext) -> None:
         self.usage = sum_usage(step.usage for step in context.steps)
+        # Of calls whose provider reports none, an estimate.
+        self._output_tokens = sum(step.limited_output_tokens for step in context.steps)
         self._limits = context.release.limits
         self._client_tools = context.client.tool_names
         self._steps: list[StepRecord] = list(context.steps)
@@ -88,12 +91,17 @@ class TurnProgress:
         *,
         error_class: str = "",
         usage: BilledUsage = NO_USAGE,
+        estimated_output_tokens: int = 0,
         route: str | None = None,
         details: Mapping[str, Any] | None = None,
     ) -> StepOutcome:
-        """Close an open step and return its outcome for the journal. `route` is the one that a model call has asked."""
+        """Close an open step and return its outcome for the journal. `route` is the one that a model call has asked;
+        the estimate counts where `usage` has no output tokens, and then stands in the details."""
         self._steps[step.number - 1] = replace(step, status=status, result=result, name=route or step.name)
         self.usage += usage
+        self._output_tokens += limited_output_tokens(usage, estimated_output_tokens)
+        if usage.output_tokens is None and estimated_output_tokens:
+            details = {**(details or {}), "estimated_output_tokens": estimated_output_tokens}
         return StepOutcome(step.number, status, result, error_class, usage, name=route, details=details or {})
 
     def begin_model_call(self, route: str = "") -> StepRecord:
@@ -139,13 +147,13 @@ class TurnProgress:
         self._steps.extend(steps)
         return steps
 
-    def has_output_budget(self, usage: BilledUsage = NO_USAGE) -> bool:
-        """Whether the limits allow more output tokens after `usage` is added."""
-        return self.usage.output_tokens + usage.output_tokens < self._limits.output_tokens
+    def has_output_budget(self, output_tokens: int = 0) -> bool:
+        """Whether the limits allow more output tokens after these."""
+        return self._output_tokens + output_tokens < self._limits.output_tokens
 
     def check_length(self, characters: int) -> None:
         """Raise `LimitReached` when an answer of so many characters must exceed the limit of output tokens."""
-        if characters > MAX_CHARACTERS_PER_TOKEN * (self._limits.output_tokens - self.usage.output_tokens):
+        if characters > MAX_CHARACTERS_PER_TOKEN * (self._limits.output_tokens - self._output_tokens):
             raise self._output_limit_error()
 
     def _output_limit_error(self) -> LimitReached:

@@ -90,7 +90,7 @@ class TurnRun:
         except Park as wait:
             return await self._park(wait)
         except ModelError as error:
-            return await self._end_early(TurnStatus.FAILED, error.error_class, error.detail)
+            return await self._end_early(TurnStatus.FAILED, error.error_class, error.detail, model_error=error)
         except LimitReached as error:
             return await self._end_early(TurnStatus.FAILED, ErrorClass.LIMIT_REACHED, str(error))
         except Exception as error:
@@ -183,11 +183,12 @@ class TurnRun:
         error_class: ErrorClass | None = None,
         detail: str = "",
         *,
+        model_error: ModelError | None = None,
         outcomes: Sequence[StepOutcome] = (),
         events: Sequence[NewEvent] = (),
     ) -> FinishedTurn:
         """End the turn without a complete answer; what was shown is stored as a partial one. `outcomes` and `events`
-        are written with it."""
+        are written with it; `detail` is for users, what `model_error` says besides for operators."""
         # A stop that arrives now is too late: if it cancelled this, nobody would end the turn.
         self._task = None
         unsent = await self._attempts.close()
@@ -199,7 +200,11 @@ class TurnRun:
             error_id = new_id()
             error = error_shape(error_class=error_class, detail=detail, error_id=error_id)
             log.warning(
-                "turn.not_completed", turn=str(self.claim.turn_id), error_class=error_class, error_id=str(error_id)
+                "turn.not_completed",
+                turn=str(self.claim.turn_id),
+                error_class=error_class,
+                error_id=str(error_id),
+                **(model_error.log_fields if model_error else {}),
             )
         abandoned = [self._abandon(step, error_class or ErrorClass.CANCELLED) for step in self._progress.open_steps]
         usage = self._progress.usage

@@ -30,6 +30,9 @@ from foundation.ids import new_id
 
 M = TypeVar("M", bound=Model)
 
+# The columns of a call that was never sent.
+_NEVER_SENT: Mapping[str, Any] = {"input_tokens": 0, "output_tokens": 0, "cost_usd": FREE}
+
 
 def lock_session(session_id: UUID) -> AgentSession:
     """The session's row, locked for this transaction. Raises `NotFound` when it does not exist."""
@@ -160,7 +163,7 @@ def _settle_parked_steps(turn: Turn) -> None:
     """Fail the open steps of a wait that ended early: the next claim could not know that they were never tried. It
     would call an idempotent tool in either case, so those calls stay open."""
     steps = Step.objects.filter(turn=turn, status=StepStatus.INTENT)
-    settled = {"status": StepStatus.FAILED, "finished_at": Now(), "cost_usd": FREE}
+    settled = {"status": StepStatus.FAILED, "finished_at": Now(), **_NEVER_SENT}
     result = {"content": NOT_RUN, "is_error": True}
     steps.filter(kind=StepKind.TOOL, idempotent=False).update(
         result=result, error_class=ErrorClass.TOOL_ERROR, **settled
@@ -234,22 +237,28 @@ def _abandon_steps(turn: Turn, error_class: ErrorClass, at: datetime) -> None:
     idempotent. A turn that waits, or comes back from a wait, has tried none of its open calls."""
     steps = Step.objects.filter(turn=turn, status=StepStatus.INTENT)
     if turn.status in PARKED or turn.resumes:
-        steps.update(status=StepStatus.FAILED, finished_at=at, error_class=error_class, cost_usd=FREE)
+        steps.update(status=StepStatus.FAILED, finished_at=at, error_class=error_class, **_NEVER_SENT)
         return
     unknown = When(kind=StepKind.TOOL, idempotent=False, then=Value(StepStatus.UNKNOWN.value))
     steps.update(status=Case(unknown, default=Value(StepStatus.FAILED.value)), finished_at=at, error_class=error_class)
 
 
 def _sum_step_usage(turn: Turn) -> BilledUsage:
-    """The usage of the turn's steps. A call whose runner died was not counted: its cost is unknown."""
+    """The usage of the turn's steps. A call whose runner died was not counted: its usage is unknown."""
+    model_calls = Q(kind=StepKind.MODEL)
     sums = Step.objects.filter(turn=turn).aggregate(
         input=Coalesce(Sum("input_tokens"), 0),
         output=Coalesce(Sum("output_tokens"), 0),
         cost=Coalesce(Sum("cost_usd"), FREE),
-        uncounted=Count("pk", filter=Q(kind=StepKind.MODEL, cost_usd=None)),
+        no_input=Count("pk", filter=model_calls & Q(input_tokens=None)),
+        no_output=Count("pk", filter=model_calls & Q(output_tokens=None)),
+        no_cost=Count("pk", filter=model_calls & Q(cost_usd=None)),
     )
-    unknown = sums["uncounted"] and not _is_free(turn.release)
-    return BilledUsage(sums["input"], sums["output"], None if unknown else sums["cost"])
+    return BilledUsage(
+        None if sums["no_input"] else sums["input"],
+        None if sums["no_output"] else sums["output"],
+        None if sums["no_cost"] and not _is_free(turn.release) else sums["cost"],
+    )
 
 
 def _is_free(release: Release) -> bool:

@@ -69,10 +69,10 @@ WITH old AS MATERIALIZED (
 ), t AS (
     INSERT INTO agents_turn (id, agent_session_id, user_id, release_id, ordinal, status, priority, idempotency_key,
                              fingerprint, client_options, epoch, attempts_without_progress, deadline_at, error_class,
-                             error_detail, input_tokens, output_tokens, compacted, wait_reason, resumes)
+                             error_detail, compacted, wait_reason, resumes)
     SELECT %(turn)s, s.id, %(user)s, s.release_id, s.next_ordinal, 'queued', %(priority)s, %(key)s,
            %(fingerprint)s, %(client_options)s::jsonb, 0, 0, now() + %(deadline_seconds)s * interval '1 second', '',
-           '', 0, 0, false, '', false
+           '', false, '', false
     FROM s
 ), m AS (
     INSERT INTO agents_message (id, agent_session_id, ordinal, author, parts, turn_id, parent_id, partial,
@@ -156,8 +156,8 @@ WITH RECURSIVE waiting(user_id) AS (
               t.deadline_at, t.resumed
 ), step AS (
     INSERT INTO agents_step (turn_id, number, kind, status, epoch, name, call_id, idempotent, request, details,
-                             error_class, input_tokens, output_tokens)
-    SELECT s.turn_id, 1, 'model', 'intent', s.epoch, '', '', true, '{{}}', '{{}}', '', 0, 0
+                             error_class)
+    SELECT s.turn_id, 1, 'model', 'intent', s.epoch, '', '', true, '{{}}', '{{}}', ''
     FROM owned s WHERE s.epoch = 1
 ), e AS (
     INSERT INTO agents_event (agent_session_id, seq, turn_id, epoch, type, data)
@@ -196,10 +196,10 @@ _SETTLE = """
 """
 _INTENTS = """
     INSERT INTO agents_step (turn_id, number, kind, status, epoch, name, call_id, idempotent, request, details,
-                             error_class, input_tokens, output_tokens)
+                             error_class)
     SELECT %(turn)s, (i.step ->> 'number')::int, i.step ->> 'kind', 'intent', %(epoch)s, left(i.step ->> 'name', 200),
-           left(i.step ->> 'call_id', 200), (i.step ->> 'idempotent')::bool, i.step -> 'request', i.step -> 'details',
-           '', 0, 0
+           left(i.step ->> 'call_id', 200), (i.step ->> 'idempotent')::bool, i.step -> 'request',
+           i.step -> 'details', ''
     FROM s, jsonb_array_elements(%(intents)s::jsonb) AS i(step)
 """
 _NOTIFY = f"""SELECT s.next_seq - 1, pg_notify('{EVENTS_CHANNEL}', s.id || ' ' || (s.next_seq - 1)) FROM s"""
@@ -299,7 +299,8 @@ WITH s AS (
         error_class = CASE WHEN t.status = 'cancelling' AND %(status)s = 'failed' THEN '' ELSE %(error_class)s END,
         error_detail = CASE WHEN t.status = 'cancelling' AND %(status)s = 'failed' THEN '' ELSE %(error_detail)s END,
         error_id = CASE WHEN t.status = 'cancelling' AND %(status)s = 'failed' THEN NULL ELSE %(error_id)s::uuid END,
-        input_tokens = t.input_tokens + %(input_tokens)s, output_tokens = t.output_tokens + %(output_tokens)s,
+        input_tokens = coalesce(t.input_tokens, 0) + %(input_tokens)s::int,
+        output_tokens = coalesce(t.output_tokens, 0) + %(output_tokens)s::int,
         cost_usd = coalesce(t.cost_usd, 0) + %(cost_usd)s::numeric
     FROM s WHERE t.id = %(turn)s
     RETURNING t.id, t.status, t.finished_at
@@ -370,7 +371,7 @@ ORDER BY h.depth DESC
 RELEASE = "SELECT configuration::text FROM agents_release WHERE id = %(release)s"
 STEPS = """
 SELECT number, kind, status, name, call_id, idempotent, request::text, result::text, input_tokens, output_tokens,
-       cost_usd
+       cost_usd, coalesce((details ->> 'estimated_output_tokens')::int, 0)
 FROM agents_step WHERE turn_id = %(turn)s ORDER BY number
 """
 

@@ -17,8 +17,9 @@ class ModelError(BandstandError):
     """The model failed in a way that we do not know.
 
     `detail` may be shown to users: it never holds an address, a key or the provider's own message. That, without
-    secrets, is in `provider_detail`, for operators only. `request_id` is the provider's id of the request, if it sent
-    one. A subclass has its `error_class`, and the `user_message` of that class unless it declares its own.
+    secrets, is in `provider_detail`, for operators only, and so are its `provider_code` and HTTP `status`. `request_id`
+    is the provider's id of the request, if it sent one. A subclass has its `error_class`, and the `user_message` of
+    that class unless it declares its own.
     """
 
     code = "model_unknown"
@@ -38,6 +39,7 @@ class ModelError(BandstandError):
         *,
         retry_after_seconds: float | None = None,
         provider_detail: str = "",
+        provider_code: str = "",
         status: int | None = None,
     ) -> None:
         super().__init__(
@@ -47,8 +49,27 @@ class ModelError(BandstandError):
             status=status,
         )
         self.provider_detail = provider_detail
+        self.provider_code = provider_code
         self.status = status
         self.request_id: str | None = None
+
+    @property
+    def report(self) -> dict[str, Any]:
+        """What the provider said, for operators and for `Step.details`, as far as known."""
+        report = {
+            "status": self.status,
+            "code": self.provider_code,
+            "message": self.provider_detail,
+            "retry_after_seconds": self.retry_after_seconds,
+            "request_id": self.request_id,
+        }
+        return {name: value for name, value in report.items() if value not in (None, "")}
+
+    @property
+    def log_fields(self) -> dict[str, Any]:
+        """What the provider said, for a line of the log: `status`, `provider_message`, `provider_request_id`."""
+        names = {"status": "status", "message": "provider_message", "request_id": "provider_request_id"}
+        return {names[name]: value for name, value in self.report.items() if name in names}
 
     @property
     def not_billed(self) -> bool:

@@ -334,8 +334,8 @@ class Migration(migrations.Migration):
                 ("error_class", models.CharField(blank=True, default="", max_length=20)),
                 ("error_detail", models.TextField(blank=True, default="")),
                 ("error_id", models.UUIDField(null=True)),
-                ("input_tokens", models.IntegerField(default=0)),
-                ("output_tokens", models.IntegerField(default=0)),
+                ("input_tokens", models.IntegerField(help_text="Null: unknown, such as before the end.", null=True)),
+                ("output_tokens", models.IntegerField(help_text="Null: unknown, such as before the end.", null=True)),
                 (
                     "cost_usd",
                     models.DecimalField(
@@ -540,12 +540,12 @@ class Migration(migrations.Migration):
                     models.JSONField(
                         blank=True,
                         default=dict,
-                        help_text="For traces: attempt, time to first token, request id, cached tokens, parts of the cost.",
+                        help_text="For traces: attempt, time to first token, request id, cached and reasoning tokens, error.",
                     ),
                 ),
                 ("error_class", models.CharField(blank=True, default="", max_length=20)),
-                ("input_tokens", models.IntegerField(default=0)),
-                ("output_tokens", models.IntegerField(default=0)),
+                ("input_tokens", models.IntegerField(help_text="Null: unknown, such as before the end.", null=True)),
+                ("output_tokens", models.IntegerField(help_text="Null: unknown, such as before the end.", null=True)),
                 (
                     "cost_usd",
                     models.DecimalField(

@@ -7,9 +7,11 @@ from agents.models.connections import ConnectionSlot, WebProcess
 from agents.models.feedback import Feedback
 from agents.models.runners import Runner
 from agents.models.sessions import AgentSession, Message
-from agents.models.turns import Event, Step, Turn
+from agents.models.turns import COST_UNKNOWN, TOKENS_UNKNOWN, Event, Step, Turn
 
 __all__ = [
+    "COST_UNKNOWN",
+    "TOKENS_UNKNOWN",
     "Agent",
     "AgentDraft",
     "AgentSession",

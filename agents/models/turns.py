@@ -19,6 +19,11 @@ _OWNED = sorted(OWNED)
 _ENDED_BADLY = sorted(TERMINAL - {TurnStatus.COMPLETED})
 
 
+# Turns that have ended, and of which nobody knows what they cost or used: a sum without them is a lower bound.
+COST_UNKNOWN = Q(finished_at__isnull=False, cost_usd=None)
+TOKENS_UNKNOWN = Q(finished_at__isnull=False) & (Q(input_tokens=None) | Q(output_tokens=None))
+
+
 def _choices(states: Any) -> list[tuple[Any, str]]:
     return [(state.value, str(state.name).lower().replace("_", " ")) for state in states]
 
@@ -70,8 +75,8 @@ class Turn(models.Model):
     error_class = models.CharField(max_length=20, blank=True, default="")
     error_detail = models.TextField(blank=True, default="")
     error_id = models.UUIDField(null=True)
-    input_tokens = models.IntegerField(default=0)
-    output_tokens = models.IntegerField(default=0)
+    input_tokens = models.IntegerField(null=True, help_text="Null: unknown, such as before the end.")
+    output_tokens = models.IntegerField(null=True, help_text="Null: unknown, such as before the end.")
     cost_usd = models.DecimalField(max_digits=14, decimal_places=8, null=True, help_text="Null: the price is unknown.")
     compacted = models.BooleanField(default=False, help_text="Its deltas are compacted.")
 
@@ -159,11 +164,11 @@ class Step(models.Model):
     details = models.JSONField(
         blank=True,
         default=dict,
-        help_text="For traces: attempt, time to first token, request id, cached tokens, parts of the cost.",
+        help_text="For traces: attempt, time to first token, request id, cached and reasoning tokens, error.",
     )
     error_class = models.CharField(max_length=20, blank=True, default="")
-    input_tokens = models.IntegerField(default=0)
-    output_tokens = models.IntegerField(default=0)
+    input_tokens = models.IntegerField(null=True, help_text="Null: unknown, such as before the end.")
+    output_tokens = models.IntegerField(null=True, help_text="Null: unknown, such as before the end.")
     cost_usd = models.DecimalField(max_digits=14, decimal_places=8, null=True, help_text="Null: the price is unknown.")
     started_at = models.DateTimeField(db_default=Now())
     finished_at = models.DateTimeField(null=True)

@@ -64,10 +64,18 @@ def finish_reason(result: CompletionResult) -> FinishReason:
     return "tool_calls" if result.calls else "stop"
 
 
-def usage(result: CompletionResult) -> Shape:
-    """The token counts of all model calls of the turn."""
+def usage(result: CompletionResult) -> Shape | None:
+    """The token counts of all model calls of the turn; None if those of one of them are unknown."""
     prompt, completion = result.input_tokens, result.output_tokens
-    return {"prompt_tokens": prompt, "completion_tokens": completion, "total_tokens": prompt + completion}
+    if prompt is None or completion is None:
+        return None
+    return {
+        "prompt_tokens": prompt,
+        "completion_tokens": completion,
+        "total_tokens": prompt + completion,
+        "prompt_tokens_details": {"cached_tokens": result.cached_tokens},
+        "completion_tokens_details": {"reasoning_tokens": result.reasoning_tokens},
+    }
 
 
 def call_deltas(calls: Sequence[Part]) -> Iterable[Shape]:

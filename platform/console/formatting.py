@@ -13,6 +13,7 @@ from foundation.clock import now
 from foundation.durations import duration
 
 NOTHING: Final = "\N{EN DASH}"
+_AT_LEAST: Final = "\N{GREATER-THAN OR EQUAL TO} "
 
 
 def badge(label: str, level: str = "") -> SafeString:
@@ -20,16 +21,25 @@ def badge(label: str, level: str = "") -> SafeString:
     return format_html('<span class="bs-tag{}">{}</span>', f" bs-tag--{level}" if level else "", label)
 
 
-def format_money(cost: Decimal | None) -> str:
-    """An amount in dollars; a dash if the price is unknown."""
-    if cost is None:
+def format_count(number: int | None, *, at_least: bool = False) -> str:
+    """A number with separators: "1,200"; a dash if it is unknown. `at_least`: unknown ones are not in the sum."""
+    if number is None or (at_least and not number):
         return NOTHING
-    return f"${cost:.2f}" if cost >= 1 else f"${cost:.4f}" if cost else "$0"
+    return f"{_AT_LEAST if at_least else ''}{number:,}"
 
 
-def format_tokens(input_tokens: int, output_tokens: int) -> str:
-    """Input and output tokens: "1,200 in, 80 out"."""
-    return f"{input_tokens:,} in, {output_tokens:,} out"
+def format_money(cost: Decimal | None, *, at_least: bool = False) -> str:
+    """An amount in dollars; a dash if the price is unknown. `at_least`: unknown ones are not in the sum."""
+    if cost is None or (at_least and not cost):
+        return NOTHING
+    text = f"${cost:.2f}" if cost >= 1 else f"${cost:.4f}" if cost else "$0"
+    return f"{_AT_LEAST}{text}" if at_least else text
+
+
+def format_tokens(input_tokens: int | None, output_tokens: int | None, *, at_least: bool = False) -> str:
+    """Input and output tokens: "1,200 in, 80 out"; a dash if both are unknown. `at_least` as in `format_count`."""
+    into, out = (format_count(tokens, at_least=at_least) for tokens in (input_tokens, output_tokens))
+    return NOTHING if into == out == NOTHING else f"{into} in, {out} out"
 
 
 def nowrap(text: str) -> SafeString:

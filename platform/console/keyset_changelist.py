@@ -58,8 +58,6 @@ class KeysetChangeList(ChangeList):
     def get_filters_params(self, params: dict[str, Any] | None = None) -> dict[str, Any]:
         filters: dict[str, Any] = super().get_filters_params(params)
         filters.pop(BEFORE, None)
-        if any("\x00" in value for texts in filters.values() for value in texts):
-            raise IncorrectLookupParameters("NUL")
         return filters
 
     def get_results(self, request: HttpRequest) -> None:
@@ -75,7 +73,8 @@ class KeysetChangeList(ChangeList):
         keys = keys[: self.list_per_page]
         self.older = self.get_query_string({BEFORE: str(keys[-1])}) if more else None
         self.newest = self.get_query_string(remove=[BEFORE])
-        rows_by_key = {row.pk: row for row in self.apply_select_related(self.root_queryset).filter(pk__in=keys)}
+        rows = self.model_admin.annotate(self.apply_select_related(self.root_queryset).filter(pk__in=keys))
+        rows_by_key = {row.pk: row for row in rows}
         self.result_list = [rows_by_key[key] for key in keys if key in rows_by_key]
         self.model_admin.complete(request, self.result_list)
         self.result_count = Matching(len(keys) + more)
@@ -126,6 +125,10 @@ class KeysetAdmin(ReadOnlyAdmin):
     def filter_arms(self, _specs: Sequence[Any]) -> Sequence[Q]:
         """Conditions that together are the filters in use, each with an order in an index; none: the planner knows."""
         return ()
+
+    def annotate(self, rows: QuerySet[Any]) -> QuerySet[Any]:
+        """`rows` of one page, with further columns; as they are by default."""
+        return rows
 
     def complete(self, request: HttpRequest, rows: Sequence[Any]) -> None:
         """Add attributes to the rows of a page, with one query for all of them. Does nothing by default."""

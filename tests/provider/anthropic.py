@@ -144,5 +144,8 @@ def _call(number: int, name: str, arguments: Any) -> bytes:
 
 
 def _end(reason: str, script: Script) -> bytes:
-    usage = {"output_tokens": len(script.pieces()) if script.usage == "yes" else 0}
+    usage: dict[str, Any] = {"output_tokens": len(script.pieces()) if script.usage == "yes" else 0}
+    if script.reasoning_tokens:
+        usage["output_tokens"] += script.reasoning_tokens
+        usage["output_tokens_details"] = {"thinking_tokens": script.reasoning_tokens}
     return _event("message_delta", delta={"stop_reason": reason, "stop_sequence": None}, usage=usage)

@@ -75,6 +75,8 @@ def stream(model: str, script: Script) -> Stream:
     if script.fault == "filter":
         reason = "SAFETY"
     usage = {"promptTokenCount": 11, "candidatesTokenCount": len(script.pieces()), "totalTokenCount": 11}
+    if script.reasoning_tokens:
+        usage["thoughtsTokenCount"] = script.reasoning_tokens
     end = {"candidates": [{"index": 0, "content": {"role": "model", "parts": []}, "finishReason": reason}]}
     tail = event({**end, "modelVersion": model, **({"usageMetadata": usage} if script.usage == "yes" else {})})
     if script.fault == "no_finish":

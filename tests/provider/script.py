@@ -39,6 +39,7 @@ class Script:
     retry_after: str = ""
     finish: str = "stop"
     usage: str = "yes"
+    reasoning_tokens: int = 0
     tool: str = ""
     args: Any = None
     parallel: int = 1

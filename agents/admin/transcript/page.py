@@ -19,7 +19,7 @@ from django.urls import reverse
 
 from agents.admin.transcript.turns import TURNS, TranscriptTurn, turn_views
 from agents.admin.turn_actions import TURN_ACTIONS
-from agents.models import AgentSession, Event, Message, Turn
+from agents.models import COST_UNKNOWN, TOKENS_UNKNOWN, AgentSession, Event, Message, Turn
 from agents.permissions.role_permissions import FORK_SESSION
 from agents.permissions.transcripts import can_read_transcript
 from console.formatting import format_money, format_tokens
@@ -165,14 +165,19 @@ def _html(request: HttpRequest, block: TranscriptTurn) -> str:
 
 def _session_facts(session: AgentSession) -> list[tuple[str, str]]:
     total = Turn.objects.filter(agent_session=session).aggregate(
-        turns=Count("pk"), cost=Sum("cost_usd"), into=Sum("input_tokens"), out=Sum("output_tokens")
+        turns=Count("pk"),
+        cost=Sum("cost_usd"),
+        into=Sum("input_tokens"),
+        out=Sum("output_tokens"),
+        no_cost=Count("pk", filter=COST_UNKNOWN),
+        no_tokens=Count("pk", filter=TOKENS_UNKNOWN),
     )
     return [
         ("User", str(session.user)),
         ("Agent", f"{session.agent} #{session.release.number}"),
         ("Turns", f"{total['turns']:,}, {session.open_turns} open"),
-        ("Tokens", format_tokens(total["into"] or 0, total["out"] or 0)),
-        ("Cost", format_money(total["cost"])),
+        ("Tokens", format_tokens(total["into"], total["out"], at_least=bool(total["no_tokens"]))),
+        ("Cost", format_money(total["cost"], at_least=bool(total["no_cost"]))),
     ]
 
 

@@ -9,9 +9,11 @@ from typing import Any, Final
 from django.utils.safestring import SafeString
 
 from agents.admin.badges import status_badge
+from agents.admin.transcript.provider_words import describe_error, describe_notes
 from agents.domain.states import StepKind, StepStatus
 from agents.models import Step
 from console.formatting import format_duration, format_money
+from foundation.graphemes import cut_text
 
 # A result may have any length; the page of the step shows all of it.
 MAX_CHARACTERS: Final = 4_000
@@ -19,13 +21,16 @@ MAX_CHARACTERS: Final = 4_000
 
 @dataclass(frozen=True, slots=True)
 class TranscriptStep:
-    """`status_note`: what the status means for a retry. `request` and `result` are empty without read permission."""
+    """`status_note`: what the status means for a retry; `error`: the provider's own words; `notes`: what was odd about
+    its answer. `request` and `result` are empty without read permission."""
 
     row: Step
     status: SafeString
     duration: str
     cost: str
     status_note: str
+    error: str
+    notes: str
     request: str
     result: str
 
@@ -38,6 +43,8 @@ def step_view(step: Step, *, readable: bool, ended_at: datetime | None, now: dat
         duration=format_duration(step.started_at, step.finished_at or ended_at or now),
         cost=format_money(step.cost_usd),
         status_note=_status_note(step, turn_ended=ended_at is not None),
+        error=describe_error(step, readable=readable),
+        notes=describe_notes(step.details),
         request=shorten(step.request) if readable and step.kind == StepKind.TOOL else "",
         result=shorten(_result(step)) if readable else "",
     )
@@ -46,7 +53,7 @@ def step_view(step: Step, *, readable: bool, ended_at: datetime | None, now: dat
 def shorten(value: Any) -> str:
     """`value` as text of a length that a page can show."""
     text = value if isinstance(value, str) else "" if value in ({}, None) else str(value)
-    return text if len(text) <= MAX_CHARACTERS else text[:MAX_CHARACTERS] + " …"
+    return cut_text(text, MAX_CHARACTERS, mark=" …")
 
 
 def _status_note(step: Step, *, turn_ended: bool) -> str:

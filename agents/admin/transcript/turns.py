@@ -15,6 +15,7 @@ from agents.admin.badges import status_badge
 from agents.admin.transcript.content import MessageContent, message_contents, part_views
 from agents.admin.transcript.steps import TranscriptStep, step_view
 from agents.admin.turn_actions import TurnAction
+from agents.domain.failures import parse_error_class
 from agents.domain.message_tree import Node, Tree
 from agents.domain.states import PARKED, TERMINAL, TurnStatus, WaitReason
 from agents.journal.locked_writes import visible_parts
@@ -50,6 +51,7 @@ class TranscriptTurn:
     tokens: str = ""
     cost: str = ""
     status: str = ""
+    remedy: str = ""
     live: bool = False
     can_fork: bool = False
     actions: list[TurnAction] = field(default_factory=list)
@@ -108,6 +110,7 @@ def _turn_view(turn: Turn, rows: _Rows) -> TranscriptTurn:
     ]
     question_id = next((message.pk for message in messages if message.author == Message.Author.USER), None)
     runner = rows.runners.get(turn.runner_id)
+    error_class = parse_error_class(turn.error_class)
     return TranscriptTurn(
         ordinal=turn.ordinal,
         turn=turn,
@@ -121,6 +124,7 @@ def _turn_view(turn: Turn, rows: _Rows) -> TranscriptTurn:
         tokens=format_tokens(turn.input_tokens, turn.output_tokens),
         cost=format_money(turn.cost_usd),
         status=status_badge(status),
+        remedy=error_class.failure.remedy if error_class else "",
         live=status not in TERMINAL,
     )
 

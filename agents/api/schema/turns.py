@@ -40,7 +40,7 @@ QUEUED = {
     "started_at": None,
     "finished_at": None,
     "error": None,
-    "usage": {"input_tokens": 0, "output_tokens": 0, "cost_usd": None},
+    "usage": {"input_tokens": None, "output_tokens": None, "cost_usd": None},
     "answer": None,
 }
 COMPLETED = {
@@ -64,11 +64,12 @@ STREAM_EXAMPLE = (
     f'data: {{"type":"event","seq":4,"turn":"{TURN_ID}","event":"message.delta","data":{{"text":"17 "}},"at":"{THEN}"}}'
     "\n\n"
 )
+_TOKENS = "Of all model calls; null while nobody knows: before the end, or where a provider did not say."
 COMPONENTS = {
     "Usage": record(
         {
-            "input_tokens": COUNT,
-            "output_tokens": COUNT,
+            "input_tokens": described(or_null(COUNT), _TOKENS),
+            "output_tokens": described(or_null(COUNT), _TOKENS),
             "cost_usd": described(
                 or_null({"type": "string", "pattern": r"^[0-9]+\.[0-9]{8}$"}),
                 "US dollars as a decimal; null while nobody knows, such as when a model's price is not known.",

@@ -24,6 +24,7 @@ from agents.llm.errors import (
     clamp_retry_after,
     error_for_status,
 )
+from foundation.graphemes import cut_text
 from foundation.storable_text import storable_text
 
 _MAX_DETAIL = 300
@@ -31,7 +32,12 @@ _MAX_READ = 2_000
 # Providers quote the key that they refuse, and proxies the machine behind them.
 _SECRETS = re.compile(
     r"\bBearer\s+\S+|\b(?:sk|pk|key|org|proj)-[\w*.-]{4,}|[a-z][a-z0-9+.-]*://\S+|\b\d{1,3}(?:\.\d{1,3}){3}(?::\d+)?\b"
-    r"|\bhost \S+",
+    r"|\b(?:gsk|hf|xai|nvapi|pplx)[_-]\w{6,}|\bAIza[\w-]{10,}|\bapi[_-]?key\s*[=:]\s*[^\s,;]+"
+    r"|\b[a-z0-9-]{1,63}(?:\.[a-z0-9-]{1,63}){0,5}\.(?:internal|local|localdomain|lan|corp|home|intranet|svc)\b"
+    r"(?:\.[a-z0-9.-]+)?(?::\d+)?"
+    r"|(?<=\bhost )\S+|(?<=\bdial tcp )\S+|(?:(?<=\blookup )|(?<=\bconnect to ))(?=\S*[.:])\S+|\blocalhost(?::\d+)?\b"
+    r"|\[[0-9a-f]*:[0-9a-f:]+\](?::\d+)?"
+    r"|\b[a-z0-9-]{1,63}(?:\.[a-z0-9-]{1,63}){1,5}:\d{2,5}\b",
     re.IGNORECASE,
 )
 # Where servers write what kind of error it is, and what they say about it.
@@ -164,15 +170,25 @@ def error_from_payload(
 ) -> ModelError:
     """The error for what `find_error` returned, inside a stream (then without a `status`) or in a response body.
     `message` is for users, None for that of its class."""
-    codes = list(dict.fromkeys(code for part in _parts(error) for code in _codes(part)))
-    words = "; ".join(dict.fromkeys(text for part in _parts(error) for text in _texts(part)))
+    codes, words = read_error(error)
     if status in (None, 200, 400, 500):
         # A proxy's status says less than the code of the server behind it.
         status = next((int(code) for code in codes if re.fullmatch("[45][0-9][0-9]", code)), status)
-    shown = "/".join(codes)[:100] or "no code"
-    detail = clean_detail(f"HTTP {status or 200}, {shown}: {words}", secret)
     kind = _kind(status, {re.sub(r"[^a-z0-9]+", "_", code.lower()).strip("_") for code in codes}, words[:_MAX_READ])
-    return kind(message, retry_after_seconds=retry_after, provider_detail=detail, status=status)
+    return kind(
+        message,
+        retry_after_seconds=retry_after,
+        provider_detail=clean_detail(words, secret),
+        provider_code=clean_detail("/".join(code for code in codes if code != str(status))[:100], secret),
+        status=status,
+    )
+
+
+def read_error(error: Any) -> tuple[list[str], str]:
+    """The codes and the words of what `find_error` returned, as the provider wrote them: not cleaned of secrets."""
+    codes = list(dict.fromkeys(code for part in _parts(error) for code in _codes(part)))
+    words = "; ".join(dict.fromkeys(text for part in _parts(error) for text in _texts(part)))
+    return codes, words
 
 
 def _parts(error: Any, depth: int = 0) -> Iterator[Any]:
@@ -257,4 +273,4 @@ def clean_detail(text: str, secret: str | None = None) -> str:
     if secret:
         text = text.replace(secret, "[secret]")
     # Cut first: an error page of megabytes would keep the pattern busy for hours.
-    return storable_text(" ".join(_SECRETS.sub("[removed]", text[:_MAX_READ]).split()))[:_MAX_DETAIL]
+    return cut_text(storable_text(" ".join(_SECRETS.sub("[removed]", text[:_MAX_READ]).split())), _MAX_DETAIL)

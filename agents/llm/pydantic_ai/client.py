@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from pydantic_ai.direct import model_request_stream
 from pydantic_ai.models import Model, StreamedResponse
+from pydantic_ai.usage import RequestUsage
 
 from agents.llm.errors import ModelError
 from agents.llm.interface import ModelRequest, Usage
@@ -24,6 +25,8 @@ if TYPE_CHECKING:
     import httpx2
 
 _MAX_CACHED_MODELS = 100
+# What vendors call the tokens of reasoning among the details of the usage.
+_REASONING = ("reasoning_tokens", "thoughts_tokens", "thinking_tokens")
 
 
 class VendorClient:
@@ -70,7 +73,13 @@ class VendorClient:
         usage = stream.usage
         if not (usage.input_tokens or usage.output_tokens):
             return None
-        return Usage(usage.input_tokens, usage.output_tokens, usage.cache_read_tokens, usage.cache_write_tokens)
+        return Usage(
+            usage.input_tokens,
+            usage.output_tokens,
+            usage.cache_read_tokens,
+            usage.cache_write_tokens,
+            _reasoning_tokens(usage),
+        )
 
     def map_error(self, error: Exception) -> ModelError:
         return map_exception(error, self._config.api_key)
@@ -81,6 +90,15 @@ class VendorClient:
                 self._models.clear()
             self._models[name] = self._make(name)
         return self._models[name]
+
+
+def _reasoning_tokens(usage: RequestUsage) -> int:
+    """The part of the output that is reasoning; 0 if the vendor does not say. The library has a field for
+    it, which not all of its adapters fill; its `details` have it under the vendor's own name."""
+    named = usage.output_reasoning_tokens or next(
+        (usage.details[name] for name in _REASONING if name in usage.details), 0
+    )
+    return min(named, usage.output_tokens)
 
 
 def _anthropic(config: VendorConfig, http: httpx2.AsyncClient) -> Callable[[str], Model]:

@@ -20,8 +20,9 @@ from agents.llm.errors import (
     TransientModelError,
     clamp_retry_after,
     error_for_status,
+    extract_request_id,
 )
-from agents.llm.openai.error_mapping import clean_detail
+from agents.llm.openai.error_mapping import clean_detail, find_error, read_error
 from agents.llm.pydantic_ai.http import Redirected
 
 _FILTER_WORDS = re.compile(r"content.?filter|blocked by content|safety (?:polic|guideline|filter)", re.IGNORECASE)
@@ -45,7 +46,8 @@ _BY_KIND: tuple[tuple[type[Exception] | tuple[type[Exception], ...], type[ModelE
 
 def map_exception(error: Exception, secret: str | None) -> ModelError:
     """The `ModelError` for an exception of the vendor's libraries."""
-    detail = clean_detail(f"{type(error).__name__}: {error}", secret)
+    code, words = _own_words(error)
+    detail = clean_detail(words or f"{type(error).__name__}: {error}", secret)
     if any(isinstance(cause, ssl.SSLCertVerificationError) for cause in _causes(error)):
         return BadModelRequest("The certificate of the model's provider is not valid.", provider_detail=detail)
     if any(type(cause).__name__ in _NO_CREDENTIALS for cause in _causes(error)):
@@ -59,11 +61,24 @@ def map_exception(error: Exception, secret: str | None) -> ModelError:
         return kind(provider_detail=detail)
     status = error.status_code if isinstance(error, vendor.ModelHTTPError) and not error.in_stream else None
     after = error.retry_after
-    return kind(
+    mapped = kind(
         retry_after_seconds=clamp_retry_after(after) if after is not None else None,
         provider_detail=detail,
+        provider_code=clean_detail(code, secret),
         status=status,
     )
+    if isinstance(error, vendor.ModelHTTPError) and error.headers:
+        mapped.request_id = extract_request_id(error.headers)
+    return mapped
+
+
+def _own_words(error: Exception) -> tuple[str, str]:
+    """The vendor's code and message in the body of an error; "" where there are none."""
+    if not isinstance(error, vendor.ModelAPIError):
+        return "", ""
+    found = find_error(error.body)
+    codes, words = read_error(error.body if found is None else found)
+    return error.provider_error_code or error.provider_error_type or "/".join(codes)[:100], words
 
 
 def _kind(error: Exception) -> type[ModelError]:

@@ -22,8 +22,9 @@ class CompletionResult:
     requested, the text is only what follows the last result of the agent's own tools.
 
     `reasoning` is the model's, of all its calls. `calls` are the tool calls that the client must run; `cut` says that
-    the model stopped before its answer was complete. `error` is as `agents.domain.serialization.error_shape`.
-    `wait_reason` is what a turn that is `waiting` waits for.
+    the model stopped before its answer was complete. Tokens are None where nobody knows them; cached ones are part of
+    the input, reasoning is part of the output. `error` is as `agents.domain.serialization.error_shape`. `wait_reason`
+    is what a turn that is `waiting` waits for.
     """
 
     status: TurnStatus
@@ -31,10 +32,12 @@ class CompletionResult:
     reasoning: str
     calls: Sequence[Part]
     cut: bool
-    input_tokens: int
-    output_tokens: int
+    input_tokens: int | None
+    output_tokens: int | None
     error: dict[str, Any] | None
     wait_reason: WaitReason | None = None
+    cached_tokens: int = 0
+    reasoning_tokens: int = 0
 
     @property
     def is_finished(self) -> bool:
@@ -46,17 +49,20 @@ def read_completion_result(actor: Actor, *, turn_id: UUID) -> CompletionResult:
     turn = access_turn(actor=actor, turn_id=turn_id)
     status = TurnStatus(turn.status)
     parts = _answer(turn) if status is TurnStatus.COMPLETED else []
+    calls = _model_calls(turn) if parts else []
     in_json = read_options(turn.client_options).json is not None
     return CompletionResult(
         status=status,
         text=plain_text(parts_behind_results(parts) if in_json else parts),
         reasoning="".join(part["text"] for part in parts if part["type"] == "reasoning"),
         calls=client_tool_calls(parts),
-        cut=bool(parts) and _was_cut(turn),
+        cut=bool(calls) and calls[-1].finish_reason in CUT_REASONS,
         input_tokens=turn.input_tokens,
         output_tokens=turn.output_tokens,
         error=turn_error(turn),
         wait_reason=WaitReason(turn.wait_reason) if turn.wait_reason else None,
+        cached_tokens=sum(call.cached_tokens for call in calls),
+        reasoning_tokens=sum(call.reasoning_tokens for call in calls),
     )
 
 
@@ -65,6 +71,17 @@ def _answer(turn: Turn) -> list[Part]:
     return parts
 
 
-def _was_cut(turn: Turn) -> bool:
-    last = Step.objects.filter(turn=turn, kind=StepKind.MODEL).order_by("-number").values_list("result", flat=True)
-    return (last.first() or {}).get("finish_reason") in CUT_REASONS
+@dataclass(frozen=True, slots=True)
+class _ModelCall:
+    finish_reason: str | None
+    cached_tokens: int
+    reasoning_tokens: int
+
+
+def _model_calls(turn: Turn) -> list[_ModelCall]:
+    """The model calls of a turn, failed ones included, in their order."""
+    steps = Step.objects.filter(turn=turn, kind=StepKind.MODEL).order_by("number")
+    return [
+        _ModelCall(finish_reason, details.get("cached_tokens", 0), details.get("reasoning_tokens", 0))
+        for finish_reason, details in steps.values_list("result__finish_reason", "details")
+    ]

@@ -9,6 +9,7 @@ import structlog
 from django.conf import settings
 from django.http.cookie import parse_cookie
 
+from accounts.key_headers import join_headers, read_api_key
 from accounts.requesters import find_requester, requester_user
 from agents.ws import frames
 from agents.ws.close_codes import CloseCode, accept_and_close
@@ -95,14 +96,11 @@ class FairRequestsMiddleware:
 
 def read_credential(scope: Scope) -> str | None:
     """The API key or login that a request comes with, good or not: to know whose it is, not to let anybody in."""
-    cookies = ""
-    for name, value in scope["headers"]:
-        if name == b"authorization":
-            return str(value.decode("latin1").partition(" ")[2].strip())
-        if name == b"x-api-key":
-            return str(value.decode("latin1").strip())
-        if name == b"cookie":
-            cookies = value.decode("latin1")
+    headers = {name: value.decode("latin1") for name, value in join_headers(scope["headers"]).items()}
+    key = read_api_key(headers.get(b"authorization"), headers.get(b"x-api-key"))
+    if key is not None:
+        return key
+    cookies = headers.get(b"cookie")
     return parse_cookie(cookies).get(settings.SESSION_COOKIE_NAME) if cookies else None
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from django import template
 from django.forms import BoundField
 
-from console.formatting import format_moment, time_ago
+from console.formatting import format_count, format_moment, time_ago
 from foundation.durations import duration
 
 register = template.Library()
@@ -33,7 +33,4 @@ register.filter("duration", duration)
 register.filter("moment", format_moment)
 
 
-@register.filter
-def thousands(number: int) -> str:
-    """`number` with separators: "1,234,567"."""
-    return f"{number:,}"
+register.filter("thousands", format_count)

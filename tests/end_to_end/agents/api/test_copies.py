@@ -12,8 +12,11 @@ from django.db import connections
 
 from accounts.permissions import user_actor
 from accounts.roles import Role
+from agents.domain.states import StepStatus
+from agents.journal.fenced_writes import StepOutcome, advance
 from agents.models import AgentSession
-from agents.sessions import accept_message, create_session, export, give_feedback
+from agents.openai_api.errors import CompletionFailed, openai_error_body
+from agents.sessions import accept_message, create_session, export, give_feedback, read_completion_result
 from foundation.db_threads import in_db_thread
 from tests.support.conversations import Conversation, answer, claimed, fail
 from tests.support.declared import check, schema
@@ -219,3 +222,31 @@ async def test_the_head_of_an_export_has_no_body(world: World) -> None:
     assert b"".join(answered.streaming_content) == b"", "the test client took the body away, as a server does"
     assert "Content-Length" not in answered, "it would be that of the body"
     assert "attachment" in answered["Content-Disposition"]
+
+
+async def test_what_a_provider_said_is_not_for_those_who_chat(world: World) -> None:
+    words = "Your account swordfish has no credit."
+    error = {"status": 402, "code": "billing", "message": words, "request_id": "req_swordfish"}
+
+    def break_off() -> None:
+        world.session.ask("And now?")
+        work = claimed()
+        advance(work, outcomes=[StepOutcome(1, StepStatus.FAILED, error_class="auth", details={"error": error})])
+        fail(work, "auth", text="Half")
+
+    await in_db_thread(break_off)
+    turn = (await in_db_thread(world.session.turns))[-1]
+    for path in (
+        world.path, f"{world.path}/messages", f"{world.path}/export", f"{world.path}/export?format=markdown",
+        f"turns/{turn.pk}", "sessions",
+    ):  # fmt: skip
+        answer = await world.rest.get(path)
+        assert answer.status_code == 200, path
+        body = b"".join([chunk async for chunk in answer.streaming_content]) if answer.streaming else answer.content
+        assert b"swordfish" not in body, path
+    events = [event.data for event in await in_db_thread(world.session.events)]
+    assert "swordfish" not in f"{events} {await in_db_thread(world.session.snapshot)}"
+    result = await in_db_thread(read_completion_result, world.actor, turn_id=turn.pk)
+    assert result.error
+    assert result.error["error_class"] == "auth"
+    assert "swordfish" not in str(openai_error_body(CompletionFailed(result)))

@@ -526,9 +526,10 @@ def test_a_bad_key_is_refused(world: World, key: str) -> None:
 def test_a_turn_is_read_and_cancelled(world: World) -> None:
     read = ok(world.rest.get(f"turns/{world.turn_id}"))
     assert (read["id"], read["session"], read["status"]) == (str(world.turn_id), str(world.session.pk), "queued")
-    assert (read["answer"], read["error"], read["usage"]["output_tokens"]) == (None, None, 0)
+    assert (read["answer"], read["error"], read["usage"]["output_tokens"]) == (None, None, None)
     cancelled = ok(world.rest.post(f"turns/{world.turn_id}/cancel"))
     assert cancelled["status"] == "cancelled"
+    assert cancelled["usage"] == {"input_tokens": 0, "output_tokens": 0, "cost_usd": "0.00000000"}
     assert ok(world.rest.post(f"turns/{world.turn_id}/cancel", {})) == cancelled
     assert ok(world.rest.get(f"turns/{world.turn_id}")) == cancelled
 

@@ -126,7 +126,10 @@ def test_a_client_that_knows_an_address_and_a_key_gets_its_answer(world: World) 
     [turn] = world.turns()
     assert answer.id == f"chatcmpl-{turn.pk.hex}"
     assert abs(answer.created - turn.queued_at.timestamp()) < 5
-    assert answer.usage.prompt_tokens == turn.input_tokens > 0
+    assert answer.usage.prompt_tokens == turn.input_tokens
+    assert answer.usage.prompt_tokens > 0
+    assert answer.usage.prompt_tokens_details.cached_tokens == 0
+    assert answer.usage.completion_tokens_details.reasoning_tokens == 0
     assert answer.usage.total_tokens == answer.usage.prompt_tokens + answer.usage.completion_tokens
     assert world.messages() == [("user", "Hi"), ("agent", choice.message.content)]
 
@@ -226,6 +229,12 @@ def test_a_stream_tells_its_usage_in_a_last_chunk_if_it_is_asked(world: World) -
         turn.input_tokens, turn.output_tokens,
     )  # fmt: skip
     assert all(chunk.usage is None for chunk in chunks[:-1])
+
+
+def test_usage_that_a_provider_does_not_report_is_null(world: World) -> None:
+    assert world.ask("[[offline usage=no]]").usage is None
+    chunks = list(world.ask("[[offline usage=no]] Anew", stream=True, stream_options={"include_usage": True}))
+    assert (chunks[-1].choices, chunks[-1].usage) == ([], None)
 
 
 def test_the_asynchronous_client_streams_several_at_once(world: World) -> None:

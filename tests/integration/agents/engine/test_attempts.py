@@ -15,6 +15,7 @@ from django.db import connection
 from agents.domain.fallback import Policy
 from agents.domain.message_parts import reasoning_part, text_part, tool_call_part, tool_result_part
 from agents.domain.states import TurnStatus
+from agents.engine.model_call import MAX_NOTES_BYTES
 from agents.engine.ports import Services
 from agents.engine.turn import StopReason, UnfinishedTurn
 from agents.journal.fenced_writes import FinishedTurn
@@ -25,6 +26,7 @@ from agents.llm.interface import LLM, Usage
 from agents.llm.model_catalog import Rates
 from agents.models import Step
 from agents.runner.reaper import reap
+from agents.sessions import read_completion_result
 from foundation.db_threads import in_db_thread
 from tests.provider import Provider
 from tests.provider.fixture import provider  # noqa: F401
@@ -106,8 +108,21 @@ async def test_before_the_first_word_the_next_attempt_follows_in_silence(
     ]  # fmt: skip
     assert await errors() == ["transient", "auth", ""]
     assert await details() == [
-        {"attempt": 1, "request_id": "req-1"},
-        {"attempt": 2, "request_id": "req-2"},
+        {
+            "attempt": 1,
+            "request_id": "req-1",
+            "error": {"status": 503, "code": "server_error", "message": "Overloaded.", "request_id": "req-1"},
+        },
+        {
+            "attempt": 2,
+            "request_id": "req-2",
+            "error": {
+                "status": 401,
+                "code": "invalid_api_key/invalid_request_error",
+                "message": "Incorrect API key provided: [removed]",
+                "request_id": "req-2",
+            },
+        },
         {"attempt": 3, "request_id": "req-3"},
     ]
     assert [request.body["model"] for request in provider.requests] == ["first", "first", "second"]
@@ -200,6 +215,39 @@ async def test_between_tools_it_is_the_words_since_their_results_that_go(
     assert await retried(ada) == [{"step": 4, "route": FIRST, "reason": "transient"}]
 
 
+async def test_the_log_has_what_the_provider_said_once_for_each_attempt(
+    provider: Provider,  # noqa: F811
+    services: Services,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    await begin(model_chain=CHAIN)
+    provider.queue.extend([{"fault": "503"}, {"fault": "429", "retry_after": 7}])
+    await run(services)
+    lines: list[Any] = [record.msg for record in caplog.records if "provider_message" in record.msg]
+    assert [
+        (line["event"], line["status"], line["provider_message"], line["provider_request_id"]) for line in lines
+    ] == [
+        ("model.retried", 503, "Overloaded.", "req-1"),
+        ("turn.not_completed", 429, "Rate limit reached for requests.", "req-2"),
+    ]
+    assert (await details())[-1]["error"]["retry_after_seconds"] == 7
+
+
+async def test_what_was_odd_about_an_answer_stands_in_its_details() -> None:
+    await begin()
+    notes = {"unconfirmed_end": True, "finish_reason": "xyz"}
+    await run(scripted(replace(says("Hello"), notes=notes))[0])
+    assert await details() == [{"attempt": 1, "request_id": "req-1", **notes}]
+
+
+@pytest.mark.parametrize("notes", [{"finish_reason": "\x00"}, {"learned": "x" * MAX_NOTES_BYTES}, {"end": "\ud800"}])
+async def test_notes_that_no_row_can_hold_do_not_cost_the_answer(notes: dict[str, Any]) -> None:
+    ada = await begin()
+    await run(scripted(replace(says("Hello"), notes=notes))[0])
+    assert (await turn_of(ada)).status == "completed"
+    assert await details() == [{"attempt": 1, "request_id": "req-1", "notes_dropped": True}]
+
+
 async def test_when_no_attempt_is_left_the_turn_fails_with_the_last_error(
     provider: Provider,  # noqa: F811
     services: Services,
@@ -216,7 +264,9 @@ async def test_when_no_attempt_is_left_the_turn_fails_with_the_last_error(
     assert await steps() == [
         (1, "model", "failed", FIRST), (2, "model", "failed", FIRST), (3, "model", "failed", SECOND),
     ]  # fmt: skip
-    assert (await details())[-1] == {"attempt": 3, "request_id": "req-3", "gave_up": "attempts"}
+    last = (await details())[-1]
+    assert last.pop("error")["message"].startswith("ClientPayloadError")
+    assert last == {"attempt": 3, "request_id": "req-3", "gave_up": "attempts", "estimated_output_tokens": 2}
     assert await retried(ada) == []
     await log(ada)
 
@@ -248,7 +298,9 @@ async def test_with_one_attempt_a_failure_is_the_end(
     await run(replace(services, policy=Policy()))
     assert provider.count == 1
     assert (await turn_of(ada)).status == "failed"
-    assert await details() == [{"attempt": 1, "request_id": "req-1", "gave_up": "attempts"}]
+    [only] = await details()
+    assert only.pop("error")["status"] == 503
+    assert only == {"attempt": 1, "request_id": "req-1", "gave_up": "attempts"}
 
 
 # --- what it costs, and what it counts for ---
@@ -263,15 +315,19 @@ async def test_what_each_attempt_has_used_is_billed_once() -> None:
     ada = await begin(model_chain=CHAIN)
     services, _ = several(
         says("Hel", Usage(3, 1), TransientModelError()),
-        says(Usage(3, 2), ModelAuthFailed()),
-        says("Hello", usage=Usage(3, 5, cached_tokens=2)),
+        says(Usage(3, 2, cached_tokens=1), ModelAuthFailed()),
+        says("Hello", usage=Usage(3, 5, cached_tokens=2, reasoning_tokens=4)),
     )
     await run(services)
     assert await costs() == [Decimal("0.04"), Decimal("0.05"), Decimal("0.08")]
     turn = await turn_of(ada)
     assert (turn.input_tokens, turn.output_tokens, turn.cost_usd) == (9, 8, Decimal("0.17"))
     assert (await end_of(ada))["usage"] == {"input_tokens": 9, "output_tokens": 8, "cost_usd": "0.17000000"}
-    assert (await details())[-1] == {"attempt": 3, "request_id": "req-3", "cached_tokens": 2}
+    assert (await details())[-1] == {
+        "attempt": 3, "request_id": "req-3", "cached_tokens": 2, "reasoning_tokens": 4,
+    }  # fmt: skip
+    result = await in_db_thread(read_completion_result, ada.actor, turn_id=turn.pk)
+    assert (result.input_tokens, result.output_tokens, result.cached_tokens, result.reasoning_tokens) == (9, 8, 3, 4)
 
 
 async def test_attempts_that_failed_do_not_use_up_the_calls_of_a_turn() -> None:

@@ -65,6 +65,14 @@ async def test_an_answer_without_a_word_is_a_failure_of_its_own_which_is_paid_fo
     assert (turn.input_tokens, turn.output_tokens) == (7, 3)
 
 
+@pytest.mark.parametrize("usage", [None, Usage(0, 0)])
+async def test_usage_that_no_provider_reported_is_unknown(usage: Usage | None) -> None:
+    ada = await begin()
+    await run(scripted(says("One", usage=usage))[0])
+    turn = await turn_of(ada)
+    assert (turn.status, turn.output_tokens) == ("completed", None if usage is None else 0)
+
+
 async def test_an_answer_that_was_ended_before_its_first_word_is_one() -> None:
     ada = await begin()
     await run(scripted(Reply([], finish_reason="length"))[0])

@@ -14,6 +14,7 @@ from agents.domain.usage import format_usd
 from agents.engine.turn import StopReason, TurnRun
 from agents.llm.errors import ModelAuthFailed, ModelUnreachable, TransientModelError
 from agents.llm.interface import Usage
+from agents.models import Step
 from agents.runner.reaper import reap, release_claim
 from agents.sessions import cancel_turn
 from foundation.db_threads import in_db_thread
@@ -24,37 +25,60 @@ from tests.support.turns import A_WHILE, begin, claim_run, costs, end_of, marked
 pytestmark = pytest.mark.usefixtures("transactional_db")
 
 
-async def test_one_unknown_price_makes_the_whole_turn_unknown() -> None:
+async def test_one_call_of_unknown_usage_makes_the_whole_turn_unknown() -> None:
     ada = await begin(tools=["clock"])
     replies = [replace(calls(("c1", "clock", "{}")), usage=None), says("Noon.")]
     await run(scripted(*replies, tools={"clock": works("noon")})[0])
     turn = await turn_of(ada)
-    assert (turn.status, turn.output_tokens, turn.cost_usd) == ("completed", 5, None)
-    assert (await end_of(ada))["usage"]["cost_usd"] is None
+    assert (turn.status, turn.input_tokens, turn.output_tokens, turn.cost_usd) == ("completed", None, None, None)
+    assert (await end_of(ada))["usage"] == {"input_tokens": None, "output_tokens": None, "cost_usd": None}
+    assert await tokens() == [(None, None), (0, 0), (3, 5)]
     assert await costs() == [None, 0, Decimal("0.08")]
 
 
 @pytest.mark.parametrize(
-    ("items", "cost"),
+    ("items", "used", "cost"),
     [
-        (["Hel", Usage(3, 1), TransientModelError()], Decimal("0.04")),
-        ([Usage(3, 1), "Hel", Usage(3, 2), TransientModelError()], Decimal("0.05")),
-        (["Hel", TransientModelError()], None),
-        (["Hel", TransientModelError(status=500)], None),
-        ([TransientModelError(status=503)], Decimal(0)),
-        ([ModelUnreachable()], Decimal(0)),
-        ([ModelAuthFailed()], Decimal(0)),
-        ([TransientModelError()], None),
+        (["Hel", Usage(3, 1), TransientModelError()], (3, 1), Decimal("0.04")),
+        ([Usage(3, 1), "Hel", Usage(3, 2), TransientModelError()], (3, 2), Decimal("0.05")),
+        (["Hel", TransientModelError()], (None, None), None),
+        (["Hel", TransientModelError(status=500)], (None, None), None),
+        ([TransientModelError(status=503)], (0, 0), Decimal(0)),
+        ([ModelUnreachable()], (0, 0), Decimal(0)),
+        ([ModelAuthFailed()], (0, 0), Decimal(0)),
+        ([TransientModelError()], (None, None), None),
     ],
 )
 async def test_a_call_that_fails_costs_what_its_provider_told_until_then(
-    items: list[Any], cost: Decimal | None
+    items: list[Any], used: tuple[int | None, int | None], cost: Decimal | None
 ) -> None:
     ada = await begin()
     await run(scripted(says(*items))[0])
     turn = await turn_of(ada)
     assert (turn.status, turn.cost_usd, await costs()) == ("failed", cost, [cost])
+    assert [(turn.input_tokens, turn.output_tokens)] == await tokens() == [used]
     assert (await end_of(ada))["usage"]["cost_usd"] == format_usd(cost)
+
+
+async def tokens() -> list[tuple[int | None, int | None]]:
+    """Input and output of every step."""
+
+    def read() -> list[tuple[int | None, int | None]]:
+        return list(Step.objects.order_by("number").values_list("input_tokens", "output_tokens"))
+
+    return await in_db_thread(read)
+
+
+async def test_until_its_end_nobody_knows_what_a_turn_uses() -> None:
+    ada = await begin()
+    reached = asyncio.Event()
+    running = await start(scripted(says("Hel", Usage(3, 1), marked(reached)))[0])
+    await asyncio.wait_for(reached.wait(), A_WHILE)
+    turn = await turn_of(ada)
+    assert [(turn.input_tokens, turn.output_tokens)] == await tokens() == [(None, None)]
+    await stop(ada, running)
+    await running.ended()
+    assert await tokens() == [(3, 1)]
 
 
 async def test_a_stopped_call_costs_what_its_provider_told_until_then() -> None:
@@ -74,6 +98,7 @@ async def test_a_turn_that_is_stopped_before_its_model_is_asked_costs_nothing() 
     turn_run.stop(StopReason.CANCELLED)
     await turn_run.run()
     assert ((await turn_of(ada)).cost_usd, await costs()) == (Decimal(0), [Decimal(0)])
+    assert ((await turn_of(ada)).output_tokens, await tokens()) == (0, [(0, 0)])
 
 
 def give_a_claim_back() -> None:
@@ -124,3 +149,4 @@ async def test_a_call_that_a_dead_runner_made_and_nobody_repeats_costs_nobody_kn
     await second.run()
     turn = await turn_of(ada)
     assert (turn.status, turn.cost_usd, await costs()) == ("cancelled", None, [None])
+    assert (turn.output_tokens, await tokens()) == (None, [(None, None)])

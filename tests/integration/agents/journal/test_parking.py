@@ -449,6 +449,7 @@ def test_calls_that_waited_are_known_not_to_have_run(woken: bool) -> None:
     cancel_turn(ada.actor, turn_id=work.turn_id)
     _, tool, model = Step.objects.order_by("number")
     assert (tool.status, model.status, model.cost_usd) == ("failed", "failed", Decimal(0))
+    assert [(step.input_tokens, step.output_tokens) for step in (tool, model)] == [(0, 0)] * 2
 
 
 def test_a_call_that_went_on_and_died_with_its_runner_may_have_run() -> None:
@@ -509,6 +510,7 @@ def test_a_model_call_that_waited_costs_nothing_after_a_requeue(tried: bool) -> 
     assert [step.cost_usd for step in Step.objects.order_by("number")] == [Decimal(0), *([None] if tried else [])]
     # What a call that was tried has cost is not known.
     assert ada.turn().cost_usd == (None if tried else Decimal(0))
+    assert (ada.turn().input_tokens, ada.turn().output_tokens) == ((None, None) if tried else (0, 0))
 
 
 def test_a_turn_that_waits_too_long_expires_with_what_it_has_shown() -> None:

@@ -15,7 +15,7 @@ from agents.domain.configuration import AgentConfiguration
 from agents.domain.message_parts import text_part, tool_call_part, tool_result_part
 from agents.domain.serialization import message_shape, retry_suggested
 from agents.domain.states import MAX_ATTEMPTS_WITHOUT_PROGRESS, StepKind, StepStatus, WaitReason
-from agents.domain.usage import BilledUsage
+from agents.domain.usage import BilledUsage, format_usd
 from agents.journal import fenced_writes
 from agents.journal.claims import renew
 from agents.journal.fenced_writes import Intent, NewEvent, StepOutcome
@@ -206,7 +206,10 @@ def test_a_call_that_died_with_its_runner_costs_nobody_knows_what(chain: list[st
     stop(ada)
     lease_is_over(work.turn_id)
     reap()
-    assert ada.turn().cost_usd == cost
+    turn = ada.turn()
+    assert (turn.input_tokens, turn.output_tokens, turn.cost_usd) == (None, None, cost)
+    usage = ada.events()[-1].data["usage"]
+    assert usage == {"input_tokens": None, "output_tokens": None, "cost_usd": format_usd(cost)}
 
 
 def test_a_session_that_somebody_writes_is_looked_at_in_the_next_pass() -> None:

@@ -112,12 +112,16 @@ def test_a_server_of_one_s_own_has_no_listed_price() -> None:
     assert gateway.cost("openai:gpt-4o", Usage(1, 1), response_model="gpt-4o") is None
 
 
-def test_one_unknown_price_makes_a_sum_unknown() -> None:
+def test_one_unknown_number_makes_a_sum_unknown() -> None:
     assert sum_usage([]) == BilledUsage(0, 0, Decimal(0))
     assert sum_usage([BilledUsage(1, 2, Decimal(3)), BilledUsage(4, 5, Decimal(6))]) == BilledUsage(5, 7, Decimal(9))
     assert sum_usage([BilledUsage(1, 2, Decimal(3)), BilledUsage(4, 5, None), BilledUsage(0, 0)]) == BilledUsage(
         5, 7, None
     )
+    assert sum_usage([BilledUsage(1, 2, Decimal(3)), BilledUsage(None, 5, Decimal(6))]) == BilledUsage(
+        None, 7, Decimal(9)
+    )
+    assert BilledUsage(1, None).shape == {"input_tokens": 1, "output_tokens": None, "cost_usd": "0.00000000"}
 
 
 def test_money_on_the_wire_is_a_plain_decimal() -> None:

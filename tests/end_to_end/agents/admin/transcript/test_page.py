@@ -3,23 +3,31 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
+from decimal import Decimal
 from typing import Any
 
 import pytest
 from django.contrib.auth.models import Group
 from django.test import Client
 from django.urls import reverse
+from django.utils.html import escape
 
 from accounts.models import AuditEntry, User
 from accounts.permissions import user_actor
 from accounts.roles import Role
+from agents.admin.turns import TurnAdmin
+from agents.domain.failures import ErrorClass
 from agents.domain.message_parts import reasoning_part, text_part, tool_call_part, tool_result_part
 from agents.domain.states import StepStatus, WaitReason
+from agents.domain.usage import BilledUsage
 from agents.journal import fenced_writes
+from agents.journal.claims import Claim
 from agents.journal.fenced_writes import NewEvent, StepOutcome
 from agents.models import Agent, AgentSession, Event, Message, Step, Turn
 from agents.sessions import fail_turn, retry_turn
 from agents.sessions.fork import fork_any_session
+from console.formatting import NOTHING
 from foundation.errors import Forbidden
 from foundation.ids import new_id
 from tests.support.conversations import (
@@ -28,6 +36,7 @@ from tests.support.conversations import (
     claimed,
     conversation,
     done,
+    ending,
     fail,
     park,
     retrying,
@@ -143,6 +152,83 @@ def test_a_tool_call_stands_with_its_result_its_state_and_its_time(vera: Client)
     shown = page(vera, address(ada))
     assert shown.count('<details class="bs-tool"') == 4
     assert len(set(re.findall(r'data-key="(tool-[^"]+)"', shown))) == 4
+
+
+def provider_said(work: Claim, words: str, error_class: str = "rate_limit") -> None:
+    error = {
+        "status": 429, "code": "rpm", "message": words, "retry_after_seconds": 7.0, "request_id": "req_123",
+    }  # fmt: skip
+    details = {"attempt": 1, "error": error, "unconfirmed_end": True, "finish_reason": "xyz"}
+    fenced_writes.advance(work, outcomes=[StepOutcome(1, StepStatus.FAILED, error_class=error_class, details=details)])
+    fail(work, error_class)
+
+
+def test_operators_read_what_the_provider_said_and_what_to_do(vera: Client) -> None:
+    ada = asked()
+    provider_said(claimed(), "Slow <down>.")
+    shown = page(vera, address(ada))
+    assert "HTTP 429 rpm: Slow &lt;down&gt;. · retry after 7 s · request req_123" in shown
+    assert "finish reason: xyz, unconfirmed end" in shown
+    assert escape(ErrorClass.RATE_LIMIT.failure.remedy) in shown
+
+
+def test_the_list_of_turns_says_why_each_failed_within_its_budget(
+    vera: Client, django_assert_max_num_queries: Any
+) -> None:
+    for words in ("Slow <down>. " + "x" * 300, "No credit."):
+        asked()
+        provider_said(claimed(), words)
+    with django_assert_max_num_queries(TurnAdmin.query_budget):
+        shown = page(vera, reverse("admin:agents_turn_changelist"))
+    assert "HTTP 429 rpm: Slow &lt;down&gt;. xxx" in shown
+    assert "x" * 120 not in shown
+    assert "No credit." in shown
+
+
+def test_the_words_of_a_refusal_are_for_those_who_may_read_the_conversation(vera: Client) -> None:
+    ada = asked()
+    provider_said(claimed(), "I will not help with that.", "content_filter")
+    assert "I will not help" in page(vera, address(ada))
+    step = reverse("admin:agents_step_change", args=[Step.objects.get().pk])
+    assert "I will not help" in page(vera, step)
+    turns = page(vera, reverse("admin:agents_turn_changelist"))
+    assert "I will not help" not in turns
+    assert "HTTP 429 rpm" in turns
+    ada.row.agent.groups.add(Group.objects.create(name="lawyers"))
+    hidden = page(vera, address(ada))
+    assert "I will not help" not in hidden
+    assert "HTTP 429 rpm · retry after 7 s" in hidden
+    assert "I will not help" not in page(vera, step)
+
+
+def test_unknown_usage_is_a_dash_and_not_zero(vera: Client) -> None:
+    ada = asked()
+    unknown = BilledUsage(None, None, None)
+    step = replace(done(1, "Hello"), usage=unknown)
+    work = claimed()
+    fenced_writes.finish(work, ending(work, usage=unknown), outcomes=[step])
+    facts = dict(vera.get(address(ada)).context["facts"])
+    assert (facts["Tokens"], facts["Cost"]) == (NOTHING, NOTHING)
+    shown = page(vera, address(ada))
+    assert f"<dd>{NOTHING}</dd>" in shown
+    assert f"<td>{NOTHING}</td><td>{NOTHING}</td><td>{NOTHING}</td>" in shown
+    turns, sessions = (page(vera, reverse(f"admin:agents_{name}_changelist")) for name in ("turn", "agentsession"))
+    assert "0 / 0" not in turns
+    assert "$0<" not in turns + sessions
+
+
+def test_a_sum_says_that_it_lacks_what_is_unknown(vera: Client) -> None:
+    ada = asked()
+    work = claimed()
+    fenced_writes.finish(work, ending(work, usage=BilledUsage(1200, 80, Decimal(2))))
+    ada.ask("And now?")
+    work = claimed()
+    facts = dict(vera.get(address(ada)).context["facts"])
+    assert (facts["Tokens"], facts["Cost"]) == ("1,200 in, 80 out", "$2.00"), "what runs is not unknown yet"
+    fenced_writes.finish(work, ending(work, usage=BilledUsage(None, None, None)))
+    facts = dict(vera.get(address(ada)).context["facts"])
+    assert (facts["Tokens"], facts["Cost"]) == ("≥ 1,200 in, ≥ 80 out", "≥ $2.00")
+    assert "≥ $2.00" in page(vera, reverse("admin:agents_agentsession_changelist"))
 
 
 def test_the_ids_that_people_pass_on_can_be_copied_and_times_say_how_long_ago(vera: Client) -> None:

@@ -37,7 +37,7 @@ from agents.llm.interface import (
     ToolSpec,
 )
 from agents.llm.openai import OpenAIConfig, OpenAIModel
-from agents.llm.openai.error_mapping import clean_detail, retry_after_seconds
+from agents.llm.openai.error_mapping import clean_detail, error_from_response, retry_after_seconds
 from agents.llm.openai.event_decoder import EventDecoder
 from agents.llm.openai.stream_parser import StreamParser
 from agents.llm.openai.tool_call_fragments import MAX_TOOL_CALLS
@@ -586,10 +586,48 @@ def test_a_date_to_wait_for_is_so_many_seconds_away() -> None:
         "Cannot connect to host model.internal:8000 ssl:default",
         "connect to 10.0.0.7:8000 failed",
         "secret-of-ours is wrong",
+        "POST https://user:swordfish@proxy.example/v1 failed",
+        "upstream gpu-7.corp.internal:8000 refused",
+        "dial tcp: lookup model.internal.: no such host",
+        "dial tcp [fd00::7]:8000: connection refused",
+        "no route to backend.svc.cluster.local",
+        "vllm.example.net:8000 does not answer",
+        "api_key=swordfish is not known",
+        "AIzaSwordfish0123456789 is not valid",
     ],
 )
 def test_the_providers_words_are_cleaned_of_keys_and_addresses(text: str) -> None:
     cleaned = clean_detail(text, "secret-of-ours")
 
-    for hidden in (KEY, "sk-pr", "abc.def", "10.0.0.7", "model.internal", "secret-of-ours", "://"):
-        assert hidden not in cleaned
+    hidden = [KEY, "sk-pr", "abc.def", "10.0.0.7", "model.internal", "secret-of-ours", "://"]
+    hidden += ["swordfish", "gpu-7", "fd00", "backend", "vllm", "AIza"]
+    assert [word for word in hidden if word in cleaned] == []
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "Rate limit reached for gpt-4.1-mini on tokens per min (TPM): limit 30000, used 29000.",
+        "max_tokens:128000 is more than claude-sonnet-4.5 has; see the host, or the local admin.",
+        "Expected 3.5 to 4.25, got 'model': null.",
+    ],
+)
+def test_words_without_secrets_stay_as_they_are(text: str) -> None:
+    assert clean_detail(text, "secret-of-ours") == text
+
+
+def test_the_code_and_the_words_of_an_error_stand_apart_from_its_status() -> None:
+    body = b'{"error": {"message": "Slow down.", "type": "requests", "code": 429}}'
+
+    error = error_from_response(429, {"Retry-After": "7"}, body, secret=None)
+    error.request_id = "req_123"
+
+    assert error.report == {
+        "status": 429,
+        "code": "requests",
+        "message": "Slow down.",
+        "retry_after_seconds": 7,
+        "request_id": "req_123",
+    }
+    assert error.log_fields == {"status": 429, "provider_message": "Slow down.", "provider_request_id": "req_123"}
+    assert ModelError().report == {}

@@ -161,6 +161,31 @@ async def test_anthropic_tells_what_it_read_before_it_answers(vendor: Vendor) ->
     assert (metered.usage.input_tokens, metered.response_model) == (11, "fake")
 
 
+async def test_an_error_has_the_vendors_own_words_apart_from_its_status(vendor: Vendor) -> None:
+    if vendor.name == "bedrock":
+        pytest.skip("its library has words of its own")
+    vendor.provider.queue.append({"fault": "429", "retry_after": 7})
+
+    report = (await vendor.failing(ask()))[1].report
+
+    assert (report["status"], report["retry_after_seconds"]) == (429, 7)
+    assert report["message"].startswith("Rate limit reached for requests.")
+    assert "status_code" not in report["message"]
+    assert report["code"]
+
+
+async def test_the_end_tells_how_much_of_the_output_was_reasoning(vendor: Vendor) -> None:
+    if vendor.name == "bedrock":
+        pytest.skip("its API does not tell")
+    vendor.provider.queue.append({"text": "Two words", "reasoning_tokens": 40})
+
+    end = (await vendor.heard(ask()))[-1]
+
+    assert isinstance(end, Finished)
+    assert end.usage is not None
+    assert (end.usage.output_tokens, end.usage.reasoning_tokens) == (42, 40)
+
+
 async def test_the_request_says_it_all(vendor: Vendor) -> None:
     messages = (
         ChatMessage("system", "Be brief."),
