@@ -68,6 +68,9 @@ class RequestTurns:
         """End the work of `turn`, or its waiting for work."""
         following = None
         with self._lock:
+            if turn.has_rested:
+                return
+            turn.has_rested = True
             if turn.is_at_work:
                 turn.is_at_work = False
                 following = self._shares.finish(turn.requester)
@@ -81,6 +84,9 @@ class RequestTurns:
     def leave(self, turn: RequestTurn) -> None:
         """The request of `turn` is no longer in progress."""
         with self._lock:
+            if turn.has_left:
+                return
+            turn.has_left = True
             self._in_progress[turn.requester] -= 1
             if not self._in_progress[turn.requester]:
                 del self._in_progress[turn.requester]
@@ -94,7 +100,8 @@ class RequestTurn:
         self.is_at_work = False
         self._turns = turns
         self._granted: asyncio.Future[None] | None = None
-        self._has_rested = self._has_left = False
+        self.has_rested = False
+        self.has_left = False
 
     @property
     def is_waiting(self) -> bool:
@@ -119,16 +126,12 @@ class RequestTurn:
 
     def rest(self) -> None:
         """The request works no longer, though it may be in progress. May be called from any thread, and twice."""
-        if not self._has_rested:
-            self._has_rested = True
-            self._turns.rest(self)
+        self._turns.rest(self)
 
     def leave(self) -> None:
         """The request is no longer in progress. May be called from any thread, and twice."""
         self.rest()
-        if not self._has_left:
-            self._has_left = True
-            self._turns.leave(self)
+        self._turns.leave(self)
 
 
 def _set_done(granted: asyncio.Future[None]) -> None:
