@@ -205,6 +205,7 @@ def main() -> None:
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, hard), hard))
     orders = json.load(sys.stdin)
+    print("ready", flush=True)
     print(json.dumps(uvloop.run(attack(Orders(**orders)))))
 
 

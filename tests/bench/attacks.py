@@ -74,7 +74,8 @@ async def window(stack: Stack, clients: Sequence[SocketClient], orders: Orders |
     seen, before = Seen(), machine.spent(stack.pids["web"])
     attack = stack.start_attack(json.dumps(asdict(orders))) if orders else None
     if attack is not None:
-        await asyncio.sleep(1)  # it imports its libraries
+        assert attack.stdout is not None
+        await asyncio.to_thread(attack.stdout.readline)  # it has imported its libraries, which takes its time
     began = time.perf_counter()
     locks = [asyncio.Lock() for _ in clients]
     async with asyncio.TaskGroup() as group:
@@ -84,7 +85,6 @@ async def window(stack: Stack, clients: Sequence[SocketClient], orders: Orders |
             due = began + number / TURNS_PER_SECOND
             group.create_task(_turn(seen, clients[which], locks[which], due))
     if attack is not None:
-        assert attack.stdout is not None
         report = json.loads(await asyncio.to_thread(attack.stdout.read))
         attack.wait()
         seen.tally = Counter(report["tally"])

@@ -95,7 +95,8 @@ class Stack:
         return found
 
     def start_attack(self, orders: str) -> subprocess.Popen[bytes]:
-        """Attackers' clients, at the lowest priority; they print one line of JSON when they are done."""
+        """Attackers' clients, at the lowest priority; they print a line when they begin, and one of JSON when
+        they are done."""
         attack = subprocess.Popen(
             [sys.executable, "-m", "tests.bench.child", "attack"],
             cwd=ROOT, env=self._env, stdin=subprocess.PIPE, stdout=subprocess.PIPE,
