@@ -7,7 +7,7 @@ from typing import Any
 
 from asgiref.sync import iscoroutinefunction, markcoroutinefunction, sync_to_async
 from django.conf import settings
-from django.db import close_old_connections
+from django.db import close_old_connections, connection
 from django.http import HttpRequest
 from django.http.response import HttpResponseBase
 
@@ -77,7 +77,7 @@ def _requester(request: HttpRequest) -> str:
 
 
 def _return_connection() -> None:
-    if settings.DATABASES["default"]["OPTIONS"].get("pool"):
+    if not connection.in_atomic_block:  # a test's own transaction
         close_old_connections()
 
 
