@@ -85,6 +85,7 @@ async def window(stack: Stack, clients: Sequence[SocketClient], orders: Orders |
             due = began + number / TURNS_PER_SECOND
             group.create_task(_turn(seen, clients[which], locks[which], due))
     if attack is not None:
+        assert attack.stdout is not None
         report = json.loads(await asyncio.to_thread(attack.stdout.read))
         attack.wait()
         seen.tally = Counter(report["tally"])
