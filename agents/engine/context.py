@@ -39,6 +39,7 @@ class TurnContext:
         return self.history[-1].message_id
 
 
+SPARE_BYTES = 1024 * 1024
 # The first claim of a turn writes this intent.
 _FIRST_STEP = StepRecord(1, StepKind.MODEL, StepStatus.INTENT, idempotent=True)
 
@@ -64,7 +65,10 @@ def load_context(claim: Claim, *, on: psycopg.Connection | None = None) -> TurnC
     """
     release = load_release(claim.release_id, on=on)
     policy = release.context_policy
-    rows = fetch(sql.HISTORY, {"turn": claim.turn_id, "messages": policy.history_messages}, on=on)
+    # No character has more than four bytes; the rest is for what is always read, such as calls of tools.
+    max_bytes = 4 * policy.history_characters + SPARE_BYTES
+    params = {"turn": claim.turn_id, "messages": policy.history_messages, "bytes": max_bytes}
+    rows = fetch(sql.HISTORY, params, on=on)
     # A client's instructions are read with the turn that they were sent for.
     messages = [
         Item(key, author, orjson.loads(parts), orjson.loads(extras) if extras is not None else None)

@@ -25,6 +25,7 @@ from bandstand.web.lifecycle import Lifespan, lifecycle
 from bandstand.web.proxies import ProxyHeadersMiddleware
 from bandstand.web.requests import RequestIdMiddleware
 from bandstand.web.static_files import StaticFiles
+from bandstand.web.transport import TransportMiddleware
 
 
 async def _close_subscriptions() -> None:
@@ -39,8 +40,14 @@ lifecycle.register("relay", drain=_close_subscriptions, stop=_close_relay)
 _http = StaticFiles(django, folder=settings.BANDSTAND.data_dir / STATIC_FOLDER, prefix=settings.STATIC_URL)
 lifecycle.register("static files", start=_http.load)
 
-_routes: "Application" = ProtocolTypeRouter(
-    {"http": BodyLimitMiddleware(_http), "websocket": URLRouter(websocket_urlpatterns)}
+_routes: "Application" = TransportMiddleware(
+    ProtocolTypeRouter(
+        {
+            "http": BodyLimitMiddleware(_http, settings.BANDSTAND.completion_bytes),
+            "websocket": URLRouter(websocket_urlpatterns),
+        }
+    ),
+    https=settings.SECURE_SSL_REDIRECT,
 )
 application: "Application" = Lifespan(
     ProxyHeadersMiddleware(FairRequestsMiddleware(RequestIdMiddleware(_routes)), settings.BANDSTAND.trusted_proxies)

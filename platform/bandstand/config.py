@@ -23,12 +23,14 @@ from agents.llm.model_catalog import Rates, read_overrides
 from agents.llm.routes import HOW_TO_INSTALL, PROVIDERS, VENDORS, is_installed
 from bandstand import installation_secrets
 from bandstand.email_url import MailServer, check_sender, read_server
+from bandstand.web.body_limit import COMPLETION_BYTES, MAX_COMPLETION_BYTES
 
 ROOT = Path(__file__).resolve().parents[2]
 DEFAULT_MODEL = "offline:"
 DEFAULT_OPENAI_MODEL = "openai:gpt-5-mini"
 MIN_SECRET_LENGTH = 50  # what `manage.py check --deploy` asks of a Django secret key
 EXIT_CONFIG = 78  # sysexits.h: EX_CONFIG
+MEBIBYTE = 1024 * 1024
 
 IPNetwork: TypeAlias = ipaddress.IPv4Network | ipaddress.IPv6Network
 ProcessRole: TypeAlias = Literal["web", "runner", "scheduler", "command"]
@@ -205,6 +207,9 @@ class Config(BaseSettings):
     drain_seconds: Annotated[float, Field(ge=0, le=3600)] = Field(20, alias="BANDSTAND_DRAIN_SECONDS")
     running_turns_per_user: Count = Field(3, alias="BANDSTAND_RUNNING_TURNS_PER_USER")
     queue_depth: Count = Field(20, alias="BANDSTAND_QUEUE_DEPTH")
+    completion_mebibytes: Annotated[int, Field(ge=1, le=MAX_COMPLETION_BYTES // MEBIBYTE)] = Field(
+        COMPLETION_BYTES // MEBIBYTE, alias="BANDSTAND_COMPLETION_MEBIBYTES"
+    )
     client_session_hours: Count = Field(24, alias="BANDSTAND_CLIENT_SESSION_HOURS")
 
     # Rate limits; see `ratelimits`.
@@ -232,6 +237,11 @@ class Config(BaseSettings):
     log_format: Literal["auto", "json", "console"] = Field("auto", alias="BANDSTAND_LOG_FORMAT")
     sentry_dsn: SecretStr | None = Field(None, alias="SENTRY_DSN")
     env_file: Path | None = Field(None, alias="BANDSTAND_ENV_FILE")
+
+    @property
+    def completion_bytes(self) -> int:
+        """How large a request for a chat completion may be, in bytes."""
+        return self.completion_mebibytes * MEBIBYTE
 
     @property
     def embedded(self) -> bool:

@@ -115,8 +115,9 @@ async def test_a_file_comes_compressed_as_the_browser_likes(folder: Path, accept
 async def test_a_browser_keeps_what_has_a_version_for_ever(folder: Path) -> None:
     answer = await get(folder, static(SCRIPT))
     assert answer.headers["cache-control"] == "max-age=315360000, public, immutable"
-    again = await get(folder, static(SCRIPT), if_none_match=answer.headers["etag"])
-    assert (again.status, again.body) == (304, b"")
+    for tag in (answer.headers["etag"], f"W/{answer.headers['etag']}"):  # a proxy that compresses makes it weak
+        again = await get(folder, static(SCRIPT), if_none_match=tag)
+        assert (again.status, again.body) == (304, b""), tag
 
 
 async def test_an_address_without_a_version_is_kept_for_a_minute(folder: Path) -> None:

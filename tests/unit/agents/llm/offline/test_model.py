@@ -150,3 +150,40 @@ async def test_whatever_is_said_it_answers_or_calls(texts: list[str]) -> None:
     text, calls = await answer_to(*messages)
 
     assert text or calls
+
+
+LAMP, FINAL = ToolSpec("switch_lamp", "Switches a lamp.", {}), ToolSpec("final_answer", "Ends the work.", {})
+WEATHER = ToolSpec("get_forecast", "Tells the weather of tomorrow.", {})
+
+
+async def forced(*messages: ChatMessage, tools: tuple[ToolSpec, ...]) -> list[str]:
+    """The tools that it calls where it has to call one; none: it answers."""
+    request = ModelRequest("", messages, tools, must_call=True)
+    [end] = [event async for event in OfflineModel().stream(request) if isinstance(event, Finished)]
+    return [call.name for call in end.tool_calls]
+
+
+@pytest.mark.parametrize(
+    ("question", "name"),
+    [
+        ("Switch the lamp on", "switch_lamp"),
+        ("How will the weather be?", "get_forecast"),
+        ("Get a forecast", "get_forecast"),
+        ("Hello", "final_answer"),
+    ],
+)
+async def test_forced_it_calls_the_tool_that_the_question_is_about(question: str, name: str) -> None:
+    assert await forced(ChatMessage("user", question), tools=(FINAL, LAMP, WEATHER)) == [name]
+
+
+async def test_forced_for_ever_it_comes_to_an_end() -> None:
+    """A framework that forces a call each time, and ends with a tool of its own or with an answer, looped 50 times."""
+    call = ToolCall("call_1", "switch_lamp", "{}")
+    said = (
+        ChatMessage("user", "Switch the lamp on"),
+        ChatMessage("assistant", "", tool_calls=(call,)),
+        ChatMessage("tool", "on", tool_call_id="call_1"),
+    )
+    assert await forced(*said, tools=(LAMP, WEATHER, FINAL)) == ["final_answer"]
+    assert await forced(*said, tools=(LAMP, WEATHER)) == []
+    assert await forced(*said, ChatMessage("user", "And the lamp?"), tools=(LAMP, WEATHER)) == ["switch_lamp"]
