@@ -53,9 +53,10 @@ chaos: ## kill runners, web processes and PostgreSQL at random, let tools run wi
 	@$(if $(ARGS),,PYTHONPATH=platform $(RUN) -m tests.chaos.cuts --cuts 300)
 	@$(if $(ARGS),,PYTHONPATH=platform $(RUN) -m tests.chaos.attack)
 
-bench: ## measure a turn: added latency, turns per second, CPU (QUICK=1: under a minute)
+bench: ## measure a turn, and others' turns under attack (QUICK=1: a turn only, under a minute)
 	$(ENVIRONMENT) requirements-dev.lock
-	@PYTHONPATH=platform QUICK=$(QUICK) exec $(RUN) -m tests.bench $(ARGS)
+	@PYTHONPATH=platform QUICK=$(QUICK) $(RUN) -m tests.bench $(ARGS)
+	@$(if $(ARGS)$(QUICK),,PYTHONPATH=platform $(RUN) -m tests.bench.attacks)
 
 demo-data: ## fill the running installation with made-up conversations (SIZE=10000 turns)
 	$(ENVIRONMENT) requirements.lock

@@ -36,8 +36,8 @@ JOBS = (
     ),
     Job(
         "delete slots of lost web processes",
-        "agents.ws.connection_slots.purge_lost_slots",
-        "Frees the websocket connections that ended web processes had counted.",
+        "agents.http.connection_slots.purge_lost_slots",
+        "Frees the open connections that ended web processes had counted.",
         "slots deleted",
         every_minutes=10,
     ),

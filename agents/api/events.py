@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import ExitStack
 from typing import Any
 from uuid import UUID
 
@@ -10,7 +11,9 @@ from django.http.response import HttpResponseBase
 from rest_framework.request import Request
 
 from accounts.actor import Actor
+from agents.http.long_responses import LongResponse
 from agents.http.streams import stream_response
+from agents.models import AgentSession
 from agents.relay import event_json
 from agents.sessions import EventPage, access_session, read_events, read_snapshot
 from foundation import strict_json
@@ -39,10 +42,20 @@ class EventsView(AsyncApiView):
         if not asks_for_stream(self.http):
             limit = query.get("limit", DEFAULT_LIMIT)
             return await in_db_thread(_page_response, self.http, actor, session_uuid, after, limit)
-        session = await in_db_thread(access_session, actor=actor, session_id=session_uuid)
-        after = after if last_seen is None else last_seen
-        is_ahead = after >= session.next_seq
-        return stream_response(self.http, actor, session_id=session_uuid, after=after, resync=is_ahead)
+        with ExitStack() as until_handed_over:
+            long = until_handed_over.enter_context(LongResponse(self.http, actor))
+            session = await in_db_thread(_open_session, actor, session_uuid, long)
+            after = after if last_seen is None else last_seen
+            is_ahead = after >= session.next_seq
+            response = stream_response(long, actor, session_id=session_uuid, after=after, resync=is_ahead)
+            until_handed_over.pop_all()
+        return response
+
+
+def _open_session(actor: Actor, session_id: UUID, long: LongResponse) -> AgentSession:
+    session = access_session(actor=actor, session_id=session_id)
+    long.acquire_slot()
+    return session
 
 
 def _page_response(request: HttpRequest, actor: Actor, session_id: UUID, after: int, limit: int) -> HttpResponse:

@@ -7,8 +7,9 @@ from uuid import UUID
 
 from django.conf import settings
 
-from agents.models import SocketSlot, Turn
-from ratelimits.limiter import message_limits, remaining, request_limits
+from accounts.models import ApiKey
+from agents.models import ConnectionSlot, Turn
+from ratelimits.limiter import message_limits, remaining, request_limits, storage_limit
 from ratelimits.rates import Remaining
 
 
@@ -29,15 +30,30 @@ class RemainingLimits:
 
 
 def remaining_limits(*, user_id: int, key_id: UUID | None) -> RemainingLimits:
-    """The limits of the account and of the API key, in three queries. Rates without a limit are omitted."""
+    """The limits of the account and of the API key, in at most four queries. Rates without a limit are omitted.
+
+    An API key has connections of its own; without one they are those of the user's logins.
+    """
     running = Turn.objects.filter(user_id=user_id, lease_expires_at__isnull=False).count()
     config = settings.BANDSTAND
     return RemainingLimits(
         rates=remaining(
-            [*request_limits(user_id=user_id, key_id=key_id), *message_limits(user_id=user_id, key_id=key_id)]
+            [
+                *request_limits(user_id=user_id, key_id=key_id),
+                *message_limits(user_id=user_id, key_id=key_id),
+                storage_limit(user_id=user_id),
+            ]
         ),
         concurrency={
             "running_turns": ConcurrencyUse(config.running_turns_per_user, running),
-            "sockets": ConcurrencyUse(config.sockets_per_user or None, SocketSlot.objects.for_user(user_id).count()),
+            "connections": ConcurrencyUse(
+                _connections_limit(key_id) or None, ConnectionSlot.objects.of_holder(user_id, key_id).count()
+            ),
         },
     )
+
+
+def _connections_limit(key_id: UUID | None) -> int:
+    if key_id is None:
+        return int(settings.BANDSTAND.connections_per_user)
+    return ApiKey.objects.filter(pk=key_id).values_list("connections", flat=True).first() or 0

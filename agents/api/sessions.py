@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from uuid import UUID
 
-from django.http import HttpResponse
+from django.http import HttpRequest, HttpResponse
 from django.urls import reverse
 from rest_framework.request import Request
 
@@ -15,6 +16,7 @@ from agents.sessions import (
     create_session,
     delete_session,
     search_filter,
+    search_time_limit,
     session_messages,
     update_session,
     user_sessions,
@@ -61,6 +63,10 @@ def session_response(session: AgentSession, *, status: int = 200) -> HttpRespons
 class SessionsView(ApiView):
     """`/api/v1/sessions`: list and create."""
 
+    @classmethod
+    def is_search(cls, request: HttpRequest) -> bool:
+        return request.method == "GET" and "search" in request.GET
+
     def get(self, _request: Request) -> HttpResponse:
         query = read_query(
             self.http, agent=slug, search=search_text, limit=limit_parameter, cursor=SESSIONS.cursor_parameter()
@@ -70,7 +76,8 @@ class SessionsView(ApiView):
             rows = search_filter(rows, search)
         if (agent := query.pop("agent", None)) is not None:
             rows = rows.filter(agent__slug=agent)
-        return json_response(paginate(self.http, rows, order=SESSIONS, shape=listed_shape, **query))
+        with search_time_limit() if search is not None else nullcontext():
+            return json_response(paginate(self.http, rows, order=SESSIONS, shape=listed_shape, **query))
 
     def post(self, _request: Request) -> HttpResponse:
         read_query(self.http)

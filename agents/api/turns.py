@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from contextlib import ExitStack
 from typing import Any
 from uuid import UUID
 
@@ -14,6 +15,7 @@ from rest_framework.request import Request
 from accounts.actor import Actor, Scope
 from agents.domain.serialization import turn_shape
 from agents.domain.states import TERMINAL, Priority, TurnStatus, WhenBusy
+from agents.http.long_responses import LongResponse
 from agents.http.streams import stream_response, wait_until_terminal
 from agents.models import Message, Turn
 from agents.sessions import UNSET, Accepted, accept_message, access_turn, cancel_turn, resume_position, session_messages
@@ -60,31 +62,44 @@ class TurnsView(AsyncApiView):
         last_seen = last_event_id(self.http)
         # Every response shows the turn. Checked before the commit: a client refused after it would send again.
         actor.require_scope(Scope.READ)
-        accepted = await in_db_thread(_accept, actor, session_uuid, data, key)
-        headers = dict(REPLAYED) if accepted.replayed else {}
-        if accepted.turn_id is None:
-            return json_response(_serialize_stored(session_uuid, accepted), status=202, headers=headers)
-        headers["Location"] = reverse("api:turn", args=[accepted.turn_id])
-        if asks_for_stream(self.http):
+        with ExitStack() as until_handed_over:
+            long: LongResponse | None = None
+            if asks_for_stream(self.http) or wait_seconds(self.http):
+                long = until_handed_over.enter_context(LongResponse(self.http, actor))
+            accepted = await in_db_thread(_accept, actor, session_uuid, data, key, long)
+            headers = dict(REPLAYED) if accepted.replayed else {}
+            if accepted.turn_id is None:
+                return json_response(_serialize_stored(session_uuid, accepted), status=202, headers=headers)
+            headers["Location"] = reverse("api:turn", args=[accepted.turn_id])
+            if long is None or not asks_for_stream(self.http):
+                return await self._finished_or_accepted(actor, accepted, headers, long)
             # The message came right before the event that `accepted.seq` names.
             after = accepted.seq - 2
             if accepted.replayed and last_seen is not None:
                 after = await in_db_thread(resume_position, turn_id=accepted.turn_id, start=after, cursor=last_seen)
-            return stream_response(
-                self.http, actor, session_id=session_uuid, after=after, turn_id=accepted.turn_id, headers=headers
+            response = stream_response(
+                long, actor, session_id=session_uuid, after=after, turn_id=accepted.turn_id, headers=headers
             )
-        return await self._finished_or_accepted(actor, session_uuid, accepted, accepted.turn_id, headers)
+            until_handed_over.pop_all()
+        return response
 
     async def _finished_or_accepted(
-        self, actor: Actor, session_id: UUID, accepted: Accepted, turn_id: UUID, headers: dict[str, str]
+        self, actor: Actor, accepted: Accepted, headers: dict[str, str], long: LongResponse | None
     ) -> HttpResponse:
-        shape = await in_db_thread(_read_turn, actor, turn_id)
-        seconds = wait_seconds(self.http)
-        if not seconds:
+        assert accepted.turn_id is not None
+        shape = await in_db_thread(_read_turn, actor, accepted.turn_id)
+        if long is None:
             return json_response(shape, status=202, headers=headers)
+        seconds = wait_seconds(self.http)
         if shape["status"] not in TERMINAL:
-            await wait_until_terminal(session_id=session_id, turn_id=turn_id, after=accepted.seq, seconds=seconds)
-            shape = await in_db_thread(_read_turn, actor, turn_id)
+            await wait_until_terminal(
+                long,
+                session_id=UUID(shape["session"]),
+                turn_id=accepted.turn_id,
+                after=accepted.seq,
+                seconds=seconds,
+            )
+            shape = await in_db_thread(_read_turn, actor, accepted.turn_id)
         headers["Preference-Applied"] = f"wait={seconds}"
         return json_response(shape, status=200 if shape["status"] in TERMINAL else 202, headers=headers)
 
@@ -112,7 +127,11 @@ class CancelView(ApiView):
         return run_once(self.http, IdempotentOperation(actor, "cancel_turn", str(turn_uuid), body), run)
 
 
-def _accept(actor: Actor, session_id: UUID, data: dict[str, Any], key: str | None) -> Accepted:
+def _accept(
+    actor: Actor, session_id: UUID, data: dict[str, Any], key: str | None, long: LongResponse | None
+) -> Accepted:
+    if long is not None:
+        long.acquire_slot()
     when_busy = data.get("when_busy")
     return accept_message(
         actor,

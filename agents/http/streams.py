@@ -9,13 +9,13 @@ from typing import Any
 from uuid import UUID
 
 import structlog
-from django.http import HttpRequest, StreamingHttpResponse
+from django.http import StreamingHttpResponse
 
 from accounts.actor import Actor
 from agents.domain.events import TERMINAL_EVENTS
 from agents.domain.serialization import error_frame
 from agents.domain.states import TERMINAL
-from agents.http.revalidation import StreamAuthorization
+from agents.http.long_responses import LongResponse
 from agents.relay import LoggedEvent, Resync, Subscription, event_json, get_hub
 from agents.sessions import access_turn, read_snapshot
 from foundation import strict_json
@@ -35,7 +35,7 @@ _HEARTBEAT = b": heartbeat\n"
 
 
 def stream_response(
-    request: HttpRequest,
+    long: LongResponse,
     actor: Actor,
     *,
     session_id: UUID,
@@ -47,9 +47,10 @@ def stream_response(
     """A streaming response with the events after seq `after`: of one turn until its end, or of the session until the
     client disconnects.
 
-    `resync` sends a snapshot first, as for an `after` in the future. Must be called on the event loop.
+    `resync` sends a snapshot first, as for an `after` in the future. `long` has its slot, and ends with the stream.
+    Must be called on the event loop.
     """
-    stream = Stream(request, actor, session_id=session_id, after=after, resync=resync, turn_id=turn_id)
+    stream = Stream(long, actor, session_id=session_id, after=after, resync=resync, turn_id=turn_id)
     return StreamingHttpResponse(
         stream,
         content_type=EVENT_STREAM,
@@ -65,7 +66,7 @@ class Stream:
     """
 
     def __init__(
-        self, request: HttpRequest, actor: Actor, *, session_id: UUID, after: int, resync: bool, turn_id: UUID | None
+        self, long: LongResponse, actor: Actor, *, session_id: UUID, after: int, resync: bool, turn_id: UUID | None
     ) -> None:
         self._actor = actor
         self._session_id = session_id
@@ -73,14 +74,20 @@ class Stream:
         self._resync = resync
         self._turn_id = turn_id
         self._turn = str(turn_id) if turn_id else None
-        self._authorization = StreamAuthorization(request, actor, session_id)
+        self._long = long
         self._loop = asyncio.get_running_loop()
         self._subscription = get_hub().subscribe(session_id, after)
+        long.watch(session_id, self._subscription.close)
 
     def close(self) -> None:
-        """Close the subscription; may be called from any thread."""
+        """Close the subscription and free the slot; may be called from any thread."""
         if not self._loop.is_closed():
             self._loop.call_soon_threadsafe(self._subscription.close)
+            self._loop.call_soon_threadsafe(self._long.end)
+
+    def __del__(self) -> None:
+        # A request that is cancelled between its view and its first byte drops the response without closing it.
+        self.close()
 
     async def __aiter__(self) -> AsyncIterator[bytes]:
         try:
@@ -96,6 +103,7 @@ class Stream:
             yield _error_frame_bytes(OurFault())
         finally:
             self._subscription.close()
+            self._long.end()
 
     def _error_event(self, error: BandstandError) -> bytes:
         """The last event of a stream that ends early, and its line in the log: the status was sent long ago."""
@@ -107,10 +115,10 @@ class Stream:
             yield await self._snapshot(subscription)
         last_sent_at = monotonic()
         while True:
-            item = await subscription.get(self._authorization.seconds_left)
+            item = await subscription.get(max(0.01, last_sent_at + HEARTBEAT_SECONDS - monotonic()))
+            self._long.check()
             if subscription.closed:
                 raise ServerStops(retry_after_seconds=1)
-            await self._authorization.check()
             if isinstance(item, Resync):
                 yield await self._snapshot(subscription)
                 if await self._turn_has_ended():
@@ -160,13 +168,20 @@ def _error_frame_bytes(error: BandstandError) -> bytes:
     return b"event: error\ndata: %s\n\n" % strict_json.dumps(error_frame(error))
 
 
-async def wait_until_terminal(*, session_id: UUID, turn_id: UUID, after: int, seconds: float) -> None:
-    """Return when the turn's end is in the log, when its events were compacted, or after `seconds`."""
+async def wait_until_terminal(
+    long: LongResponse, *, session_id: UUID, turn_id: UUID, after: int, seconds: float
+) -> None:
+    """Return when the turn's end is in the log, when its events were compacted, or after `seconds`.
+
+    Raises `Unauthenticated` and `NotFound` when the client loses its rights meanwhile.
+    """
     subscription = get_hub().subscribe(session_id, after)
+    long.watch(session_id, subscription.close)
     turn_text, ends_at = str(turn_id), monotonic() + seconds
     try:
         while (remaining := ends_at - monotonic()) > 0:
             item: Any = await subscription.get(remaining)
+            long.check()
             if item is None or isinstance(item, Resync):
                 return
             if any(event.turn == turn_text and event.type in TERMINAL_EVENTS for event in item):

@@ -42,6 +42,18 @@ SELECT count(*) FROM m
 """  # noqa: S608 - put together from a constant; values are parameters
 
 
+MEASURE = """
+SELECT coalesce(sum(octet_length(m.parts::text) + coalesce(octet_length(m.provider_extras::text), 0)), 0)::bigint
+FROM agents_message m WHERE m.id = ANY(%(sources)s::uuid[])
+"""
+
+
+def measure_messages(sources: Sequence[UUID]) -> int:
+    """The bytes of the contents of these messages, as JSON."""
+    [(size,)] = fetch(MEASURE, {"sources": list(sources)})
+    return int(size)
+
+
 def copy_messages(session: AgentSession, sources: Sequence[UUID]) -> None:
     """Fill `session`, created in this transaction and still empty, with copies of the messages `sources`, in this
     order.

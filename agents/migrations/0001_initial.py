@@ -256,15 +256,20 @@ class Migration(migrations.Migration):
             },
         ),
         migrations.CreateModel(
-            name="SocketSlot",
+            name="ConnectionSlot",
             fields=[
                 ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
                 ("user_id", models.BigIntegerField()),
+                ("key_id", models.UUIDField(null=True)),
                 ("slot", models.IntegerField()),
                 ("process_id", models.UUIDField()),
             ],
             options={
-                "constraints": [models.UniqueConstraint(fields=("user_id", "slot"), name="socket_slot_unique")],
+                "constraints": [
+                    models.UniqueConstraint(
+                        fields=("user_id", "key_id", "slot"), name="connection_slot_unique", nulls_distinct=False
+                    )
+                ],
             },
         ),
         migrations.CreateModel(

@@ -64,6 +64,6 @@ ALTER TABLE agents_turn RESET (fillfactor, autovacuum_vacuum_scale_factor);
 UNLOGGED = """
 ALTER TABLE agents_webprocess SET (fillfactor = 50);
 ALTER TABLE agents_webprocess SET UNLOGGED;
-ALTER TABLE agents_socketslot SET (fillfactor = 50);
-ALTER TABLE agents_socketslot SET UNLOGGED;
+ALTER TABLE agents_connectionslot SET (fillfactor = 50);
+ALTER TABLE agents_connectionslot SET UNLOGGED;
 """

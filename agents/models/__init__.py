@@ -3,10 +3,10 @@
 from agents.models.agents import Agent, AgentDraft, Configuration, Release
 from agents.models.bulk_actions import BulkAction
 from agents.models.completions import CompletionRequest
+from agents.models.connections import ConnectionSlot, WebProcess
 from agents.models.feedback import Feedback
 from agents.models.runners import Runner
 from agents.models.sessions import AgentSession, Message
-from agents.models.sockets import SocketSlot, WebProcess
 from agents.models.turns import COST_UNKNOWN, TOKENS_UNKNOWN, Event, Step, Turn
 
 __all__ = [
@@ -18,12 +18,12 @@ __all__ = [
     "BulkAction",
     "CompletionRequest",
     "Configuration",
+    "ConnectionSlot",
     "Event",
     "Feedback",
     "Message",
     "Release",
     "Runner",
-    "SocketSlot",
     "Step",
     "Turn",
     "WebProcess",

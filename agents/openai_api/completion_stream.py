@@ -49,6 +49,10 @@ class CompletionStream:
         if not self._loop.is_closed():
             self._loop.call_soon_threadsafe(self._follower.close)
 
+    def __del__(self) -> None:
+        # A request that is cancelled between its view and its first byte drops the response without closing it.
+        self.close()
+
     async def __aiter__(self) -> AsyncIterator[bytes]:
         try:
             async for chunk in self._chunks():
@@ -73,7 +77,8 @@ class CompletionStream:
         if self._first is not None and not self._first.has_words and self._first.result is None:
             yield _HEARTBEAT  # the response's status and headers are sent with the first bytes
         while True:
-            update = self._first or await self._follower.next_update()
+            silence_ends_at = last_sent_at + HEARTBEAT_SECONDS
+            update = self._first or await self._follower.next_update(max(0.01, silence_ends_at - monotonic()))
             self._first = None
             if chunk := self._words(update):
                 yield chunk

@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from math import inf
 from typing import Any
 from uuid import UUID
 
 import orjson
-from django.http import HttpRequest
 
 from accounts.actor import Actor
 from agents.domain.events import TERMINAL_EVENTS, EventType
 from agents.domain.states import WaitReason
-from agents.http.revalidation import StreamAuthorization
+from agents.http.long_responses import LongResponse
 from agents.openai_api.errors import ApprovalRequired
 from agents.relay import LoggedEvent, Resync, get_hub
 from agents.sessions import CompletionResult, access_session, read_completion_result
@@ -74,42 +72,44 @@ class _PendingText:
 
 
 class TurnFollower:
-    """Follows one turn from the event after `seq`, on the running event loop, until `close`.
+    """Follows one turn from the event after `seq`, on the running event loop, until `close`. `long` ends with it.
 
     With `catch_up` all existing events are read before the first text is delivered, so that text that was retracted
     meanwhile is not delivered at all.
     """
 
     def __init__(
-        self, request: HttpRequest, actor: Actor, *, session_id: UUID, turn_id: UUID, seq: int, catch_up: bool = False
+        self, long: LongResponse, actor: Actor, *, session_id: UUID, turn_id: UUID, seq: int, catch_up: bool = False
     ) -> None:
         self._actor = actor
         self._session_id = session_id
         self._turn_id = turn_id
         self._turn = str(turn_id)
-        self._authorization = StreamAuthorization(request, actor, session_id)
+        self._long = long
         self._catches_up = catch_up
         self._caught_up_seq = seq
         self._pending = _PendingText()
         self._has_text = self._restarted = self._retracted = False
         self._subscription = get_hub().subscribe(session_id, seq)
+        long.watch(session_id, self._subscription.close)
 
     def close(self) -> None:
-        """End the subscription. Call it on the event loop."""
+        """End the subscription and free the slot. Call it on the event loop; safe to call twice."""
         self._subscription.close()
+        self._long.end()
 
-    async def next_update(self, seconds: float = inf) -> TurnUpdate:
-        """The next update; an empty one after `seconds`, or earlier when the authorization is due.
+    async def next_update(self, seconds: float | None = None) -> TurnUpdate:
+        """The next update; an empty one after `seconds`.
 
         Raises `ApprovalRequired`, `ServerStops`, `Unauthenticated` and `NotFound`.
         """
         if self._catches_up:
             self._caught_up_seq = await self._last_seq()
             self._catches_up = False
-        item = await self._subscription.get(min(seconds, self._authorization.seconds_left))
+        item = await self._subscription.get(seconds)
+        self._long.check()
         if self._subscription.closed:
             raise ServerStops(retry_after_seconds=1)
-        await self._authorization.check()
         if item is None:
             return TurnUpdate()
         if isinstance(item, Resync):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import ExitStack
 from time import monotonic
 from typing import Any
 
@@ -13,6 +14,7 @@ from rest_framework.request import Request
 
 from accounts.actor import Scope
 from agents.domain.states import TurnStatus
+from agents.http.long_responses import LongResponse
 from agents.models import Agent
 from agents.openai_api.chunks import CompletionHead
 from agents.openai_api.completion_request import Delivery, read_request
@@ -88,46 +90,46 @@ class CompletionsView(_OpenAIView, AsyncApiView):
     _headers: Mapping[str, str] = {}
 
     async def post(self, _request: Request) -> HttpResponseBase:
-        delivery, accepted = await in_db_thread(self._accept)
-        self._headers = response_headers(accepted.session_id, accepted.turn_id) | (
-            REPLAYED if accepted.replayed else {}
-        )
-        if accepted.turn_id is None:
-            raise HumanAnswers
-        follower = TurnFollower(
-            self.http,
-            self.who(),
-            session_id=accepted.session_id,
-            turn_id=accepted.turn_id,
-            seq=accepted.seq,
-            catch_up=accepted.replayed,
-        )
-        try:
-            answer, streaming = await self._answer(delivery, accepted, follower)
-        except BaseException:
-            follower.close()
-            raise
-        if not streaming:
-            follower.close()
+        with ExitStack() as until_handed_over:
+            long = until_handed_over.enter_context(LongResponse(self.http, self.who()))
+            delivery, accepted = await in_db_thread(self._accept, long)
+            self._headers = response_headers(accepted.session_id, accepted.turn_id) | (
+                REPLAYED if accepted.replayed else {}
+            )
+            if accepted.turn_id is None:
+                raise HumanAnswers
+            follower = TurnFollower(
+                long,
+                self.who(),
+                session_id=accepted.session_id,
+                turn_id=accepted.turn_id,
+                seq=accepted.seq,
+                catch_up=accepted.replayed,
+            )
+            until_handed_over.callback(follower.close)
+            answer = await self._answer(delivery, accepted, follower)
+            if answer.streaming:
+                until_handed_over.pop_all()
         return answer
 
-    def _accept(self) -> tuple[Delivery, AcceptedCompletion]:
+    def _accept(self, long: LongResponse) -> tuple[Delivery, AcceptedCompletion]:
         # Parsed in the database thread, too: a large body takes a while. Its megabytes end here; the answer may take
         # minutes.
         request = read_request(self.http)
+        long.acquire_slot()
         return request.delivery, accept_completion(self.who(), request.completion)
 
     async def _answer(
         self, delivery: Delivery, accepted: AcceptedCompletion, follower: TurnFollower
-    ) -> tuple[HttpResponseBase, bool]:
+    ) -> HttpResponseBase:
         head = CompletionHead.create(accepted, delivery.model)
         if not delivery.stream:
-            return json_response(head.completion(await _wait_for_result(follower)), headers=self._headers), False
+            return json_response(head.completion(await _wait_for_result(follower)), headers=self._headers)
         chunks = CompletionStream(
             follower, head, include_usage=delivery.include_usage, first=await _wait_for_first_words(follower)
         )
         headers = {"Cache-Control": "no-store", "X-Accel-Buffering": "no", **self._headers}
-        return StreamingHttpResponse(chunks, content_type=EVENT_STREAM, headers=headers), True
+        return StreamingHttpResponse(chunks, content_type=EVENT_STREAM, headers=headers)
 
     def handle_exception(self, exc: Exception) -> HttpResponseBase:  # type: ignore[override]
         answer = super().handle_exception(exc)

@@ -9,6 +9,7 @@ from pathlib import Path
 from agents.engine.delta_writer import BatchingDeltaWriter
 from agents.engine.ports import Services
 from agents.llm.gateway import Gateway, GatewayConfig
+from agents.sessions.storage import guard_session_storage
 from agents.tools.toolbox import Toolbox
 
 
@@ -20,7 +21,7 @@ async def open_services(models: GatewayConfig, *, data_dir: Path, compute_memory
     Raises `ToolLoadFailed`, `AddressRefused`.
     """
     gateway = Gateway(models)
-    toolbox = Toolbox(data_dir=data_dir, compute_memory_mb=compute_memory_mb)
+    toolbox = Toolbox(data_dir=data_dir, compute_memory_mb=compute_memory_mb, guard_storage=guard_session_storage)
     try:
         yield Services(models=gateway, tools=toolbox, deltas=BatchingDeltaWriter())
     finally:

@@ -31,7 +31,7 @@ from agents.sessions.openai_completions.completion_types import (
 from agents.sessions.operator_actions import DoesNotApply
 from agents.sessions.requeue import requeue_turn
 from agents.sessions.retry import retry_turn
-from agents.sessions.search import search_filter
+from agents.sessions.search import search_filter, search_time_limit
 from agents.sessions.snapshots import read_snapshot
 from foundation.sentinels import UNSET, Unset
 
@@ -78,6 +78,7 @@ __all__ = [
     "retry_turn",
     "run_bulk_action",
     "search_filter",
+    "search_time_limit",
     "session_messages",
     "start_bulk_action",
     "stop_bulk_action",

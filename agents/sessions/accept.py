@@ -73,7 +73,7 @@ def accept_message(
     check_text(text)
     if key is not None:
         check_key(key)
-    guard_message(user_id=actor.user_id, key_id=actor.key_id, session_id=session_id)
+    guard_message(user_id=actor.user_id, key_id=actor.key_id, session_id=session_id, size_bytes=len(text.encode()))
     new = NewTurn(
         session_id=session_id,
         user_id=actor.user_id,

@@ -25,6 +25,7 @@ from foundation.errors import Conflict, InvalidInput, PreconditionFailed, TooLar
 from foundation.ids import new_id
 from foundation.names import clean_name
 from foundation.sentinels import UNSET, Unset
+from ratelimits import guard_storage
 
 MAX_TITLE = 200
 MAX_METADATA_BYTES = 16 * 1024
@@ -41,11 +42,35 @@ def create_session(
     expires_at: datetime | None = None,
 ) -> AgentSession:
     """A new session on the release that `release_for` gives its user. Raises `InvalidInput`, also for an agent
-    that the actor may not use, `TooLarge`, `Forbidden`, `Unauthenticated`.
+    that the actor may not use, `TooLarge`, `RateLimited`, `Forbidden`, `Unauthenticated`.
 
     One that is not `listed` is not in its user's list of chats; after `expires_at` it is deleted, unless it has been
     used recently (`delete_expired_sessions`).
     """
+    if actor.user_id is not None:
+        guard_storage(user_id=actor.user_id, size_bytes=_stored_bytes(title, metadata))
+    return insert_session(
+        actor,
+        agent_slug=agent_slug,
+        title=title,
+        metadata=metadata,
+        session_id=session_id,
+        listed=listed,
+        expires_at=expires_at,
+    )
+
+
+def insert_session(
+    actor: Actor,
+    *,
+    agent_slug: str,
+    title: str = "",
+    metadata: Mapping[str, Any] | None = None,
+    session_id: UUID | None = None,
+    listed: bool = True,
+    expires_at: datetime | None = None,
+) -> AgentSession:
+    """Like `create_session`, for a caller that has counted the bytes."""
     actor.require_scope(Scope.CHAT)
     if actor.user_id is None:
         raise Unauthenticated
@@ -64,7 +89,6 @@ def create_session(
     )
 
 
-@transaction.atomic
 def update_session(
     actor: Actor,
     *,
@@ -77,9 +101,31 @@ def update_session(
     """Change title, metadata, or the branch that people see: the one that ends with the message `head`, which the next
     message follows. Returns the session.
 
-    `expected_version` None skips the check of the version. Raises `NotFound`, `InvalidInput`, `TooLarge`, and
-    `PreconditionFailed` when the version is another one.
+    `expected_version` None skips the check of the version. Raises `NotFound`, `InvalidInput`, `TooLarge`,
+    `RateLimited`, and `PreconditionFailed` when the version is another one.
     """
+    if actor.user_id is not None:
+        guard_storage(
+            user_id=actor.user_id,
+            size_bytes=_stored_bytes(
+                "" if isinstance(title, Unset) else title, None if isinstance(metadata, Unset) else metadata
+            ),
+        )
+    return _update_session(
+        actor, session_id=session_id, expected_version=expected_version, title=title, metadata=metadata, head=head
+    )
+
+
+@transaction.atomic
+def _update_session(
+    actor: Actor,
+    *,
+    session_id: UUID,
+    expected_version: int | None,
+    title: str | Unset,
+    metadata: Mapping[str, Any] | Unset,
+    head: UUID | Unset,
+) -> AgentSession:
     session = _lock_own_session(actor, session_id, expected_version)
     if not isinstance(title, Unset):
         session.title = _clean_title(title)
@@ -151,6 +197,14 @@ def _check_head(session: AgentSession, head: UUID) -> UUID:
     if not Message.objects.filter(pk=head, agent_session=session).exists():
         raise InvalidInput("There is no such message in this session.", pointer="/head")
     return head
+
+
+def _stored_bytes(title: str, metadata: Mapping[str, Any] | None) -> int:
+    """About how much the two take; what cannot be stored is refused later."""
+    try:
+        return len(title) + (len(strict_json.dumps(dict(metadata))) if metadata else 0)
+    except (TypeError, ValueError):
+        return 0
 
 
 def _clean_title(title: str) -> str:

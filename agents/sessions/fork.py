@@ -5,20 +5,22 @@ from __future__ import annotations
 from collections.abc import Sequence
 from uuid import UUID
 
+from django.conf import settings
 from django.db import transaction
 
 from accounts.actor import Actor, Scope
 from accounts.audit import record_audit
 from agents.domain.message_tree import Node
 from agents.domain.states import TERMINAL
-from agents.journal.copy_messages import copy_messages
+from agents.journal.copy_messages import copy_messages, measure_messages
 from agents.models import AgentSession, Turn
 from agents.permissions.role_permissions import FORK_SESSION
 from agents.permissions.transcripts import require_transcript
 from agents.sessions.access import access_session, operate_session
 from agents.sessions.messages import load_message_tree
-from foundation.errors import Conflict, InvalidInput, Unauthenticated
-from ratelimits import guard_message
+from foundation import strict_json
+from foundation.errors import Conflict, InvalidInput, TooLarge, Unauthenticated
+from ratelimits import guard_message, guard_storage
 
 
 def fork_session(actor: Actor, *, session_id: UUID, after_turn: UUID | None = None) -> AgentSession:
@@ -28,37 +30,50 @@ def fork_session(actor: Actor, *, session_id: UUID, after_turn: UUID | None = No
     turns and feedback are not copied.
 
     It is listed and does not expire, even if the source is not listed or expires. It counts as one message for rate
-    limits.
-    Raises `NotFound`, `Forbidden`, `RateLimited`, `Conflict` while `after_turn` is open, and `InvalidInput` when it is
-    no turn of the session.
+    limits, and stores what it copies.
+    Raises `NotFound`, `Forbidden`, `RateLimited`, `TooLarge`, `Conflict` while `after_turn` is open, and `InvalidInput`
+    when it is no turn of the session.
     """
     actor.require_scope(Scope.CHAT)
     source = access_session(actor=actor, session_id=session_id)
-    guard_message(user_id=source.user_id, key_id=actor.key_id, session_id=None)
+    message_ids = _select_messages(source, after_turn)
+    guard_message(
+        user_id=source.user_id, key_id=actor.key_id, session_id=None, size_bytes=_measure_copy(source, message_ids)
+    )
     with transaction.atomic():
-        return _copy_session(source, source.user_id, after_turn)
+        return _copy_session(source, source.user_id, message_ids)
 
 
-@transaction.atomic
 def fork_any_session(actor: Actor, *, session_id: UUID, after_turn: UUID | None = None) -> AgentSession:
     """Fork any user's session, for operators who may read its transcript; the new one is the operator's.
 
-    Raises `NotFound`, `Forbidden`, `Conflict` while `after_turn` is open, and `InvalidInput` when it is no turn of the
-    session.
+    Raises `NotFound`, `Forbidden`, `RateLimited`, `TooLarge`, `Conflict` while `after_turn` is open, and `InvalidInput`
+    when it is no turn of the session.
     """
     source = operate_session(actor=actor, session_id=session_id, permission=FORK_SESSION)
     # The operator can read the copy.
     require_transcript(actor, source.agent)
-    fork = _copy_session(source, actor.user_id, after_turn)
-    detail = {"new_session": str(fork.pk)} | ({"after_turn": str(after_turn)} if after_turn else {})
-    record_audit(actor, "session.forked", target=source, detail=detail)
+    if actor.user_id is None:
+        raise Unauthenticated
+    message_ids = _select_messages(source, after_turn)
+    guard_storage(user_id=actor.user_id, size_bytes=_measure_copy(source, message_ids))
+    with transaction.atomic():
+        fork = _copy_session(source, actor.user_id, message_ids)
+        detail = {"new_session": str(fork.pk)} | ({"after_turn": str(after_turn)} if after_turn else {})
+        record_audit(actor, "session.forked", target=source, detail=detail)
     return fork
 
 
-def _copy_session(source: AgentSession, user_id: int | None, after_turn: UUID | None) -> AgentSession:
-    if user_id is None:
-        raise Unauthenticated
-    message_ids = _select_messages(source, after_turn)
+def _measure_copy(source: AgentSession, message_ids: Sequence[UUID]) -> int:
+    """The bytes that a fork copies. Raises `TooLarge` above the limit of one fork."""
+    size = measure_messages(message_ids) + len(strict_json.dumps(source.metadata))
+    megabytes = settings.BANDSTAND.fork_megabytes
+    if size > megabytes * 1024 * 1024:
+        raise TooLarge(f"A conversation of more than {megabytes} MB cannot be forked. Fork it after an earlier turn.")
+    return size
+
+
+def _copy_session(source: AgentSession, user_id: int, message_ids: Sequence[UUID]) -> AgentSession:
     session = AgentSession.objects.create(
         user_id=user_id,
         agent=source.agent,

@@ -27,11 +27,16 @@ class ToolError(BandstandError):
     code: ClassVar[str] = ErrorClass.TOOL_ERROR.value
 
 
+def _unlimited(_size_bytes: int) -> None:
+    """Storage without a limit: in tests of tools."""
+
+
 @dataclass(frozen=True, slots=True)
 class ToolContext:
     """What a tool may know about the call it serves. `step_key` is `turn:step`: the same when a call is repeated.
 
-    `data_dir` is where tools may store files; `client` is the HTTP client. Either may be None.
+    `data_dir` is where tools may store files; `client` is the HTTP client. Either may be None. A tool that stores
+    something calls `guard_storage` with the number of bytes first: it raises when the user may store no more today.
     """
 
     session_id: UUID
@@ -39,6 +44,7 @@ class ToolContext:
     step_key: str
     data_dir: Path | None = None
     client: GuardedClient | None = field(default=None, repr=False)
+    guard_storage: Callable[[int], None] = field(default=_unlimited, repr=False)
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
+from dataclasses import replace
+from functools import partial
 from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
+from typing import TypeAlias
 from uuid import UUID
 
 from agents.domain.model_messages import ToolSpec
@@ -15,6 +18,9 @@ from agents.tools.tool import Tool, ToolContext, ToolOutcome
 from foundation.compute_pool import ComputePool
 from foundation.compute_pool.pool import DEFAULT_MEMORY_MB
 from foundation.http import GuardedClient
+
+# Takes the session and the bytes; raises `RateLimited`.
+GuardStorage: TypeAlias = Callable[[UUID, int], None]
 
 ENTRY_POINTS = "bandstand.tools"
 
@@ -58,14 +64,17 @@ class Toolbox:
         data_dir: Path | None = None,
         client: GuardedClient | None = None,
         compute_memory_mb: int = DEFAULT_MEMORY_MB,
+        guard_storage: GuardStorage | None = None,
     ) -> None:
         """Without `tools`, the installed ones. `client` is closed by its owner; without one the toolbox creates its
-        own. `compute_memory_mb` is what one call of an isolated tool may use."""
+        own. `compute_memory_mb` is what one call of an isolated tool may use. `guard_storage` counts bytes that a
+        session's user stores, called in a thread of a tool."""
         self._tools = {tool.name: tool for tool in (installed_tools() if tools is None else tools)}
         self._data_dir = data_dir
         self._client = client or GuardedClient()
         self._owns_client = client is None
         self._pool = open_pool(self._tools.values(), memory_mb=compute_memory_mb)
+        self._guard_storage = guard_storage
 
     @property
     def names(self) -> frozenset[str]:
@@ -88,6 +97,8 @@ class Toolbox:
         """Run `name` with the JSON text of a model, if it is `allowed`. Raises nothing but `Park` and
         `CancelledError`."""
         context = ToolContext(session_id, turn_id, f"{turn_id}:{step}", self._data_dir, self._client)
+        if self._guard_storage is not None:
+            context = replace(context, guard_storage=partial(self._guard_storage, session_id))
         return await call_tool(name, arguments, context, allowed=allowed, tools=self._tools, pool=self._pool)
 
     async def aclose(self) -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import structlog
@@ -12,12 +14,14 @@ from django.http.request import split_domain_port, validate_host
 
 from accounts.actor import Actor
 from accounts.key_headers import join_headers, read_api_key
+from accounts.requesters import find_requester, remember_requester, user_requester
+from agents.http.credentials import Credential, authenticate_by_key, authenticate_by_login
 from agents.ws import frames
 from agents.ws.close_codes import CloseCode, accept_and_close
-from agents.ws.credentials import Credential, authenticate_by_key, authenticate_by_login
 from agents.ws.origins import origin_allowed
-from foundation.db_threads import DATABASE_FAULTS, in_db_thread
+from foundation.db_threads import DATABASE_FAULTS, bind_requester, in_db_thread
 from foundation.errors import RateLimited, Unauthenticated, Unavailable
+from ratelimits import guard_request
 
 log = structlog.get_logger(__name__)
 
@@ -57,7 +61,7 @@ class AuthenticationMiddleware:
 async def _authenticate(scope: dict[str, Any], headers: dict[bytes, bytes]) -> tuple[Actor, Credential]:
     key = _key(headers)
     if key is not None:
-        return await in_db_thread(authenticate_by_key, key, address=_client(scope))
+        return await _count_for(key, scope, partial(authenticate_by_key, key, address=_client(scope)))
     session_key = parse_cookie(headers.get(b"cookie", b"").decode("latin1")).get(settings.SESSION_COOKIE_NAME)
     if not session_key or not _SESSION_KEY.fullmatch(session_key):
         raise Unauthenticated(rule="no_credentials")
@@ -67,7 +71,25 @@ async def _authenticate(scope: dict[str, Any], headers: dict[bytes, bytes]) -> t
         origin, own_origin=_own_origin(scope, headers), trusted_origins=settings.CSRF_TRUSTED_ORIGINS
     ):
         raise Unauthenticated(rule="origin")
-    return await in_db_thread(authenticate_by_login, session_key)
+    return await _count_for(session_key, scope, partial(authenticate_by_login, session_key))
+
+
+async def _count_for(
+    credential: str, scope: dict[str, Any], authenticate: Callable[[], tuple[Actor, Credential]]
+) -> tuple[Actor, Credential]:
+    """The result of `authenticate`, on behalf of whoever has this credential; from then on, of its user."""
+    bind_requester(find_requester(credential, _client(scope)))
+    actor, authenticated = await in_db_thread(_authenticate_and_count, authenticate)
+    remember_requester(credential, authenticated.user_id)
+    bind_requester(user_requester(authenticated.user_id))
+    return actor, authenticated
+
+
+def _authenticate_and_count(authenticate: Callable[[], tuple[Actor, Credential]]) -> tuple[Actor, Credential]:
+    # A websocket is a request, too: opening and closing them is not free.
+    actor, credential = authenticate()
+    guard_request(user_id=credential.user_id, key_id=credential.key_id)
+    return actor, credential
 
 
 def _key(headers: dict[bytes, bytes]) -> str | None:

@@ -17,14 +17,14 @@ from channels.consumer import AsyncConsumer
 from channels.exceptions import StopConsumer
 
 from accounts.actor import Actor
+from agents.http.connection_slots import ConnectionSlots, SlotLease, TooManyConnections, get_slots
+from agents.http.credentials import Credential
+from agents.http.revocation import Revocation, RevocationWatch, get_revocation_watch
 from agents.models import AgentSession, Turn
 from agents.sessions import accept_message, access_session, access_turn, cancel_turn
 from agents.ws import frames
 from agents.ws.close_codes import CloseCode
-from agents.ws.connection_slots import ConnectionSlots, SlotLease, TooManySockets, get_slots
-from agents.ws.credentials import Credential
 from agents.ws.event_sender import EventSender
-from agents.ws.revocation import RevocationWatch, get_revocation_watch
 from agents.ws.socket_limits import SlidingWindow, SocketLimits
 from foundation.db_threads import DATABASE_FAULTS, in_db_thread
 from foundation.errors import (
@@ -135,6 +135,11 @@ class SessionSocket(AsyncConsumer):  # type: ignore[misc]  # Channels is not typ
         await self.send_text(frames.error(self._log_our_fault()))
         await self.close(CloseCode.OUR_FAULT)
 
+    def revoke(self, reason: Revocation) -> None:
+        """Close because the credential is no longer valid, or the session out of reach."""
+        by_session = reason is Revocation.SESSION
+        self._close_without_waiting("revoked", CloseCode.UNKNOWN_SESSION if by_session else CloseCode.FORBIDDEN)
+
     def _close_without_waiting(self, rule: str, code: CloseCode) -> None:
         """Like `refuse`, without waiting: a client that floods and does not read would have what it sends meanwhile
         pile up before the task that receives."""
@@ -157,9 +162,9 @@ class SessionSocket(AsyncConsumer):  # type: ignore[misc]  # Channels is not typ
         except Forbidden as fault:
             await self.send_text(frames.error(fault))
             await self.refuse("scope", CloseCode.FORBIDDEN)
-        except TooManySockets as fault:
+        except TooManyConnections as fault:
             await self.send_text(frames.error(fault))
-            await self.refuse("sockets", CloseCode.RATE)
+            await self.refuse("connections", CloseCode.RATE)
         except (*DATABASE_FAULTS, Unavailable):
             await self.send_text(frames.error(Unavailable()))
             await self.close(CloseCode.OVERLOAD)
@@ -171,7 +176,7 @@ class SessionSocket(AsyncConsumer):  # type: ignore[misc]  # Channels is not typ
             await self._read(message.get("text"))
 
     async def _open(self) -> None:
-        self._slot = self._slots.lease(self.credential.user_id)
+        self._slot = self._slots.lease(self.actor)
         session = await in_db_thread(self._acquire_slot, self._slot)
         opening_seq = session.next_seq - 1
         await self.send_text(frames.ready(self.session_id, opening_seq))
@@ -253,7 +258,7 @@ class SessionSocket(AsyncConsumer):  # type: ignore[misc]  # Channels is not typ
         if self._closing is not None:
             await _cancel_task(self._closing)
         await self._sender.stop()
-        await self._watch.discard(self)
+        self._watch.discard(self)
         if self._slot is not None:
             self._slot.cancel()
             if self._slot.is_acquired:

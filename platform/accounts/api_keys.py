@@ -52,6 +52,7 @@ SCOPE_LABELS: Final = {
 KEY_DAYS: Final = (("30", "30 days"), ("90", "90 days"), ("365", "a year"), ("", "until somebody revokes it"))
 # Working keys per user: stops a program that creates a key for each of its runs.
 MAX_KEYS: Final = 100
+MAX_CONNECTIONS: Final = 10_000
 
 log = structlog.get_logger(__name__)
 
@@ -77,8 +78,12 @@ def create_api_key(
     scopes: Iterable[Scope],
     expires_at: datetime | None,
     key_id: UUID | None = None,
+    connections: int | None = None,
 ) -> tuple[ApiKey, str]:
     """Create a key for `user`; return its row and its plain text, which is stored nowhere.
+
+    `connections` is how many it may have open at a time, 0 without a limit; None: as many as the settings say. Only who
+    may make keys for others may choose it.
 
     A user may create keys for themselves with at most their own scopes; keys for others need `ADD_API_KEY`.
     `expires_at` None: it never expires. Raises `Forbidden`, `Conflict` for a `key_id` in use or too many keys, and
@@ -89,6 +94,7 @@ def create_api_key(
     title = _name(name)
     if expires_at is not None and expires_at <= now():
         raise InvalidInput("The end lies in the past.", pointer="/expires_at")
+    slots = _connections(actor, connections)
     if key_id is not None and ApiKey.objects.filter(pk=key_id).exists():
         raise Conflict("This key is made already, and its text cannot be shown again.")
     if ApiKey.objects.filter(_working(), user=user).count() >= MAX_KEYS:
@@ -102,8 +108,14 @@ def create_api_key(
         digest=_digests(plain)[0],
         scopes=[str(scope) for scope in sorted(requested)],
         expires_at=expires_at,
+        connections=slots,
     )
-    detail = {"user": user.get_username(), "scopes": key.scopes, "expires_at": key.expires_at and str(key.expires_at)}
+    detail = {
+        "user": user.get_username(),
+        "scopes": key.scopes,
+        "expires_at": key.expires_at and str(key.expires_at),
+        "connections": slots,
+    }
     record_audit(actor, "api_key.created", target=key, detail=detail)
     log.info("api_key.created", actor=actor.name, user=user.get_username(), key=prefix, scopes=key.scopes)
     return key, plain
@@ -195,6 +207,16 @@ def _check_may_create(actor: Actor, user: User, requested: frozenset[Scope]) -> 
     if not has_permission(actor, ADD_API_KEY):
         raise Forbidden(rule=ADD_API_KEY)
     require_rights_over(actor, user)
+
+
+def _connections(actor: Actor, connections: int | None) -> int:
+    if connections is None:
+        return int(settings.BANDSTAND.connections_per_key)
+    if not has_permission(actor, ADD_API_KEY):
+        raise Forbidden(rule=ADD_API_KEY)
+    if not 0 <= connections <= MAX_CONNECTIONS:
+        raise InvalidInput(f"A key has 0 to {MAX_CONNECTIONS} connections.", pointer="/connections")
+    return connections
 
 
 def _name(name: str) -> str:

@@ -21,6 +21,7 @@ from agents.ws.routing import websocket_urlpatterns
 from bandstand.data_dir import STATIC_FOLDER
 from bandstand.web.body_limit import BodyLimitMiddleware
 from bandstand.web.cookies import CookieFilterMiddleware
+from bandstand.web.fair_requests import FairRequestsMiddleware
 from bandstand.web.lifecycle import Lifespan, lifecycle
 from bandstand.web.proxies import ProxyHeadersMiddleware
 from bandstand.web.requests import RequestIdMiddleware
@@ -50,5 +51,7 @@ _routes: "Application" = TransportMiddleware(
     https=settings.SECURE_SSL_REDIRECT,
 )
 application: "Application" = Lifespan(
-    ProxyHeadersMiddleware(RequestIdMiddleware(CookieFilterMiddleware(_routes)), settings.BANDSTAND.trusted_proxies)
+    ProxyHeadersMiddleware(
+        FairRequestsMiddleware(RequestIdMiddleware(CookieFilterMiddleware(_routes))), settings.BANDSTAND.trusted_proxies
+    )
 )

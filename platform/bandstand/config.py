@@ -139,6 +139,7 @@ Port: TypeAlias = Annotated[int, Field(ge=1, le=65535)]
 Count: TypeAlias = Annotated[int, Field(ge=1, le=1000)]
 # 0 is no limit.
 Limit: TypeAlias = Annotated[int, Field(ge=0, le=1_000_000)]
+Connections: TypeAlias = Annotated[int, Field(ge=0, le=10_000)]
 Seconds: TypeAlias = Annotated[float, Field(gt=0, le=3600)]
 
 
@@ -217,7 +218,12 @@ class Config(BaseSettings):
     requests_per_minute: Limit = Field(3000, alias="BANDSTAND_REQUESTS_PER_MINUTE")
     messages_per_minute: Limit = Field(600, alias="BANDSTAND_MESSAGES_PER_MINUTE")
     messages_per_session_per_minute: Limit = Field(120, alias="BANDSTAND_MESSAGES_PER_SESSION_PER_MINUTE")
-    sockets_per_user: Annotated[int, Field(ge=0, le=10_000)] = Field(20, alias="BANDSTAND_SOCKETS_PER_USER")
+    stored_megabytes_per_day: Limit = Field(200, alias="BANDSTAND_STORED_MEGABYTES_PER_DAY")
+    fork_megabytes: Annotated[int, Field(ge=1, le=1024)] = Field(16, alias="BANDSTAND_FORK_MEGABYTES")
+    requests_at_once_per_user: Limit = Field(50, alias="BANDSTAND_REQUESTS_AT_ONCE_PER_USER")
+    searches_at_once_per_user: Limit = Field(2, alias="BANDSTAND_SEARCHES_AT_ONCE_PER_USER")
+    connections_per_user: Connections = Field(20, alias="BANDSTAND_CONNECTIONS_PER_USER")
+    connections_per_key: Connections = Field(100, alias="BANDSTAND_CONNECTIONS_PER_KEY")
     # Lower than the limit per account, so that one address alone cannot lock an account.
     failed_logins_per_address: Limit = Field(20, alias="BANDSTAND_FAILED_LOGINS_PER_ADDRESS")
     failed_logins_per_account: Limit = Field(50, alias="BANDSTAND_FAILED_LOGINS_PER_ACCOUNT")

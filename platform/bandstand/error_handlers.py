@@ -24,6 +24,11 @@ def bad_request(request: HttpRequest, exception: Exception) -> HttpResponseBase:
     return _respond(request, exception, lambda: _bad_request_page(exception))
 
 
+def temporary_refusal(request: HttpRequest, error: BandstandError) -> HttpResponseBase:
+    """The response to a request that is refused before its view, and may be repeated."""
+    return _respond(request, error, lambda: defaults.server_error(request))
+
+
 def server_error(request: HttpRequest) -> HttpResponseBase:
     """Django's handler500, called while the exception is being handled."""
     error = sys.exc_info()[1]

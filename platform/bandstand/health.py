@@ -2,13 +2,14 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from concurrent.futures import Future
 
 from asgiref.sync import iscoroutinefunction, markcoroutinefunction
 from django.http import HttpRequest, HttpResponse, HttpResponseBase, JsonResponse
 
 from bandstand import VERSION
 from bandstand.web.lifecycle import lifecycle
-from foundation.db_threads import in_db_thread
+from foundation.db_threads import start_in_probe_thread
 from monitoring import readiness
 from monitoring.readiness import FailingPart
 
@@ -59,7 +60,7 @@ async def health() -> HttpResponse:
 async def ready() -> HttpResponse:
     """200 if all parts work, else 503 with the failing ones."""
     try:
-        failing = await asyncio.wait_for(in_db_thread(readiness.failing_parts), READY_SECONDS)
+        failing = await asyncio.wait_for(_failing_parts(), READY_SECONDS)
     except TimeoutError:
         failing = [FailingPart("database", f"no answer within {READY_SECONDS:.0f} s")]
     if lifecycle.draining:
@@ -67,6 +68,18 @@ async def ready() -> HttpResponse:
     parts = {part.part: part.detail for part in failing}
     body = {"status": "failing" if parts else "ready", "failing": parts}
     return JsonResponse(body, status=503 if parts else 200)
+
+
+_checking: Future[list[FailingPart]] | None = None
+
+
+async def _failing_parts() -> list[FailingPart]:
+    """What fails, in a thread of its own: it answers while everybody else's are busy. Who asks meanwhile gets the same
+    answer, so that a flood of probes is one check after the other."""
+    global _checking  # noqa: PLW0603 - one check per process is the point
+    if _checking is None or _checking.done():
+        _checking = start_in_probe_thread(readiness.failing_parts)
+    return await asyncio.shield(asyncio.wrap_future(_checking))
 
 
 async def info() -> HttpResponse:

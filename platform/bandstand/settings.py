@@ -61,6 +61,7 @@ INSTALLED_APPS = [
 ]
 MIDDLEWARE = [
     "bandstand.health.ProbeMiddleware",
+    "bandstand.thread_turns.ThreadTurnsMiddleware",
     "django.middleware.security.SecurityMiddleware",
     "agents.pages.csp.ContentSecurityPolicy",
     "django.contrib.sessions.middleware.SessionMiddleware",

@@ -2,7 +2,8 @@
 
 asgiref's default is one thread per process outside HTTP views, and a thread per request inside them; both were measured
 to be several times slower than one small pool. There is one pool per process, whose threads hold Django's thread-local
-connections.
+connections. Those who ask for work (`bind_requester`) take turns, and nobody has more than a share of the threads. What
+must be answered while all are busy has a thread and a connection of its own (`in_probe_thread`).
 """
 
 from __future__ import annotations
@@ -10,11 +11,16 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextvars import ContextVar
+from dataclasses import dataclass, field
 from functools import partial
-from typing import ParamSpec, TypeVar
+from threading import Lock
+from typing import Any, ParamSpec, TypeVar
 
 import structlog
-from django.db import InterfaceError, OperationalError, close_old_connections, connections
+from django.db import DEFAULT_DB_ALIAS, InterfaceError, OperationalError, close_old_connections, connections
+
+from foundation.fair_shares import FairShares
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -27,14 +33,72 @@ DATABASE_FAULTS = (OperationalError, InterfaceError)
 # Enough to overlap commits that wait for the disk; more threads only queue for the interpreter.
 DATABASE_THREADS = 8
 
-_executor: ThreadPoolExecutor | None = None
+# Of one requester: others always find a thread.
+THREADS_PER_REQUESTER = DATABASE_THREADS // 2
+# A connection that was idle for longer is opened anew.
+PROBE_CONNECTION_SECONDS = 60
+
+_requester: ContextVar[str | None] = ContextVar("requester", default=None)
 
 
-def _pool() -> ThreadPoolExecutor:
-    global _executor  # noqa: PLW0603 - one pool per process is the point
-    if _executor is None:
-        _executor = ThreadPoolExecutor(max_workers=DATABASE_THREADS, thread_name_prefix="database")
-    return _executor
+def bind_requester(requester: str) -> None:
+    """Have the database work of this task, and of tasks that it creates, count for `requester`, such as "u:17"."""
+    _requester.set(requester)
+
+
+@dataclass(slots=True, eq=False)
+class _Work:
+    requester: str | None
+    call: Callable[[], Any]
+    future: Future[Any] = field(default_factory=Future)
+
+
+class _FairThreads:
+    """Threads that work for many in turns."""
+
+    def __init__(self) -> None:
+        self._lock = Lock()
+        self._shares: FairShares[_Work] = FairShares(DATABASE_THREADS, THREADS_PER_REQUESTER)
+        self._executor = ThreadPoolExecutor(max_workers=DATABASE_THREADS, thread_name_prefix="database")
+
+    def submit(self, requester: str | None, call: Callable[[], Any]) -> Future[Any]:
+        work = _Work(requester, call)
+        with self._lock:
+            is_started = self._shares.add(requester, work)
+        if is_started:
+            self._executor.submit(self._run, work)
+        return work.future
+
+    def stop(self) -> None:
+        """Wait for all work, and end the threads."""
+        self._executor.shutdown(wait=True)
+
+    def _run(self, work: _Work | None) -> None:
+        while work is not None:
+            if work.future.set_running_or_notify_cancel():
+                _resolve(work.future, work.call)
+            with self._lock:
+                work = self._shares.finish(work.requester)
+
+
+def _resolve(future: Future[Any], call: Callable[[], Any]) -> None:
+    try:
+        result = call()
+    except BaseException as error:
+        future.set_exception(error)
+    else:
+        future.set_result(result)
+
+
+_threads: _FairThreads | None = None
+_probe_thread: ThreadPoolExecutor | None = None
+
+
+def _pool() -> _FairThreads:
+    global _threads  # noqa: PLW0603 - one pool per process is the point
+    if _threads is None:
+        _threads = _FairThreads()
+    return _threads
 
 
 def _call(fn: Callable[[], T]) -> T:
@@ -47,15 +111,35 @@ def _call(fn: Callable[[], T]) -> T:
 
 async def in_db_thread(fn: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T:
     """Run `fn` in a database thread and return what it returns; it runs to its end even if the caller is cancelled."""
-    loop = asyncio.get_running_loop()
-    return await loop.run_in_executor(_pool(), _call, partial(fn, *args, **kwargs))
+    call = partial(_call, partial(fn, *args, **kwargs))
+    result: T = await asyncio.wrap_future(_pool().submit(_requester.get(), call))
+    return result
 
 
 def start_in_db_thread(fn: Callable[P, object], /, *args: P.args, **kwargs: P.kwargs) -> Future[object]:
     """Start `fn` in a database thread and return its future. Exceptions are logged."""
-    future = _pool().submit(_call, partial(fn, *args, **kwargs))
+    future = _pool().submit(None, partial(_call, partial(fn, *args, **kwargs)))
     future.add_done_callback(_report)
     return future
+
+
+def start_in_probe_thread(fn: Callable[[], T], /) -> Future[T]:
+    """Start `fn` in the thread for probes, whose connection is no other's, and return its future."""
+    global _probe_thread  # noqa: PLW0603 - one per process is the point
+    if _probe_thread is None:
+        _probe_thread = ThreadPoolExecutor(
+            max_workers=1, thread_name_prefix="database-probe", initializer=_use_own_connection
+        )
+    return _probe_thread.submit(_call, fn)
+
+
+def _use_own_connection() -> None:
+    """Give this thread a connection beside the pool, which may be exhausted."""
+    own = connections[DEFAULT_DB_ALIAS].copy()
+    own.settings_dict["OPTIONS"].pop("pool", None)
+    own.settings_dict["CONN_MAX_AGE"] = PROBE_CONNECTION_SECONDS
+    own.settings_dict["CONN_HEALTH_CHECKS"] = True
+    connections[DEFAULT_DB_ALIAS] = own
 
 
 def _report(future: Future[object]) -> None:
@@ -64,9 +148,13 @@ def _report(future: Future[object]) -> None:
 
 
 def close_db_threads() -> None:
-    """End the pool's threads and their connections (process shutdown; end of a test session)."""
-    global _executor
-    pool, _executor = _executor, None
-    if pool is not None:
-        pool.shutdown(wait=True)
+    """End the threads and their connections (process shutdown; end of a test session)."""
+    global _threads, _probe_thread
+    threads, _threads = _threads, None
+    probe, _probe_thread = _probe_thread, None
+    if threads is not None:
+        threads.stop()
+    if probe is not None:
+        probe.submit(connections.close_all)
+        probe.shutdown(wait=True)
     connections.close_all()

@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 from typing import Any, Final, TypeVar
 
 import structlog
-from django.db import DatabaseError, InterfaceError, connection
 
 from foundation.db_threads import DATABASE_FAULTS
+from foundation.db_timeouts import is_timeout, statement_timeout
 from health_checks.check import Check, Finding, Level, highest_level
 
 M = TypeVar("M")
@@ -22,8 +21,6 @@ log = structlog.get_logger(__name__)
 
 # The share of a run's time that one SQL statement may take, so that one that hangs leaves time for other checks.
 STATEMENT_SHARE: Final = 1 / 3
-# SQLSTATEs of a statement timeout and of a lock timeout.
-_TOO_LONG: Final = frozenset({"57014", "55P03"})
 
 
 class Fault(StrEnum):
@@ -94,7 +91,7 @@ def run_checks(checks: Iterable[Check[Any]], *, now: datetime, seconds: float) -
     start_deadline = time.monotonic() + seconds * (1 - STATEMENT_SHARE)
     measurements = Measurements(now)
     results: list[CheckResult] = []
-    with _statement_limit(seconds * STATEMENT_SHARE):
+    with statement_timeout(seconds * STATEMENT_SHARE):
         for check in checks:
             if any(result.check.prerequisite and result.level is not Level.GOOD for result in results):
                 result = CheckResult(check, fault=Fault.SKIPPED)
@@ -111,8 +108,7 @@ def _result(check: Check[Any], measurements: Measurements) -> CheckResult:
     try:
         return CheckResult(check, check.evaluate(measurements.get(check.measure)))
     except Exception as error:
-        late = getattr(error.__cause__, "sqlstate", None) in _TOO_LONG
-        return CheckResult(check, fault=Fault.LATE if late else Fault.FAILED, error=error)
+        return CheckResult(check, fault=Fault.LATE if is_timeout(error) else Fault.FAILED, error=error)
 
 
 def _report(results: list[CheckResult]) -> None:
@@ -127,31 +123,3 @@ def _report(results: list[CheckResult]) -> None:
             log.warning("check.failed", check=name, reason=str(error))
         else:
             log.error("check.failed", check=name, exc_info=error)
-
-
-@contextmanager
-def _statement_limit(seconds: float) -> Iterator[None]:
-    """Set `statement_timeout` for the block. Errors are ignored here: without a database, the checks report it."""
-    limited = _execute("SELECT set_config('statement_timeout', %s, false)", f"{max(1, round(seconds * 1000))}ms")
-    try:
-        yield
-    finally:
-        if limited and not _execute("RESET statement_timeout") and not connection.in_atomic_block:
-            _discard_connection()
-
-
-def _execute(sql: str, *params: str) -> bool:
-    """Execute `sql`; return whether it succeeded."""
-    try:
-        with connection.cursor() as cursor:
-            cursor.execute(sql, params or None)
-    except (DatabaseError, InterfaceError):
-        return False
-    return True
-
-
-def _discard_connection() -> None:
-    """Close the connection, so that it does not return to the pool with a statement timeout."""
-    if connection.connection is not None:
-        connection.connection.close()
-    connection.close()

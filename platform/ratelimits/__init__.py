@@ -1,9 +1,9 @@
-"""How much and how often: token buckets for requests, messages and guesses.
+"""How much and how often: token buckets for requests, messages, stored bytes and guesses.
 
 A layer below `accounts`, so that authentication can use it.
 """
 
-from ratelimits.limiter import guard_bad_key, guard_message, guard_request
+from ratelimits.limiter import guard_bad_key, guard_message, guard_request, guard_storage
 from ratelimits.rates import Rate, Remaining
 
-__all__ = ["Rate", "Remaining", "guard_bad_key", "guard_message", "guard_request"]
+__all__ = ["Rate", "Remaining", "guard_bad_key", "guard_message", "guard_request", "guard_storage"]

@@ -7,11 +7,10 @@ reject requests while another still holds a few tokens.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from threading import Lock
 
-HOLD_SECONDS = 60.0
 # A flood is rejected from memory; the bucket is queried again after so long, as tokens may have been returned.
 RECHECK_SECONDS = 1.0
 MAX_ENTRIES = 20_000
@@ -51,25 +50,32 @@ class LeasedTokens:
                 return None
             return max(0.0, entry.free_at - at)
 
-    def missing(self, keys: Sequence[str], at: float) -> list[str]:
-        """Return those of `keys` without a leased token; if there are none, spend one of each."""
+    def missing(self, costs: Mapping[str, int], at: float) -> list[str]:
+        """Return the keys for which fewer tokens are leased than they cost; if there are none, spend all of them."""
         with self._lock:
-            entries = [self._entries.get(key) for key in keys]
-            missing = [key for key, entry in zip(keys, entries, strict=True) if not _holds(entry, at)]
+            entries = {key: self._entries.get(key) for key in costs}
+            missing = [key for key, entry in entries.items() if _tokens(entry, at) < costs[key]]
             if not missing:
-                for entry in entries:
+                for key, entry in entries.items():
                     assert entry is not None
-                    entry.tokens -= 1
+                    entry.tokens -= costs[key]
             return missing
 
-    def put(self, key: str, tokens: int, at: float, *, in_bucket: int, full_in_seconds: float) -> None:
-        """Add tokens that were taken out of the bucket of `key`."""
+    def held(self, key: str, at: float) -> int:
+        """The tokens leased from the bucket of `key`."""
+        with self._lock:
+            return _tokens(self._entries.get(key), at)
+
+    def put(
+        self, key: str, tokens: int, at: float, *, in_bucket: int, full_in_seconds: float, hold_seconds: float
+    ) -> None:
+        """Add tokens that were taken out of the bucket of `key`; unused, they are forfeited after `hold_seconds`."""
         with self._lock:
             if len(self._entries) >= MAX_ENTRIES:
                 self._entries.clear()  # loses the leased tokens, and costs one statement per key
             entry = self._entries.setdefault(key, _Entry())
-            entry.tokens = tokens + (entry.tokens if _holds(entry, at) else 0)
-            entry.until = at + HOLD_SECONDS
+            entry.tokens = tokens + _tokens(entry, at)
+            entry.until = at + hold_seconds
             entry.in_bucket = in_bucket
             entry.full_at = at + full_in_seconds
             entry.recheck_at = 0.0
@@ -89,8 +95,7 @@ class LeasedTokens:
             entry = self._entries.get(key)
             if entry is None:
                 return None
-            leased = entry.tokens if _holds(entry, at) else 0
-            return LeaseState(leased, entry.in_bucket, max(0.0, entry.full_at - at))
+            return LeaseState(_tokens(entry, at), entry.in_bucket, max(0.0, entry.full_at - at))
 
     def clear(self) -> None:
         """Drop all state, for tests."""
@@ -98,5 +103,5 @@ class LeasedTokens:
             self._entries.clear()
 
 
-def _holds(entry: _Entry | None, at: float) -> bool:
-    return entry is not None and entry.tokens > 0 and at < entry.until
+def _tokens(entry: _Entry | None, at: float) -> int:
+    return entry.tokens if entry is not None and at < entry.until else 0

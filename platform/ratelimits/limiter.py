@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import ipaddress
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from threading import Lock
 from time import monotonic
@@ -14,7 +14,7 @@ from uuid import UUID
 
 from django.conf import settings
 
-from foundation.errors import RateLimited
+from foundation.errors import RateLimited, TooLarge
 from ratelimits import buckets
 from ratelimits.leased_tokens import LeasedTokens, LeaseState
 from ratelimits.rates import Rate, Remaining
@@ -24,6 +24,7 @@ LimitedKey: TypeAlias = tuple[Rate, str]
 # A lease is a share of the bucket, so that small limits are exact and large ones cost a statement per 50 requests.
 LEASED_SHARE = 20
 LARGEST_LEASE = 50
+DAY_SECONDS = 24 * 3600.0
 
 # The tokens that this process has leased.
 leased_tokens = LeasedTokens()
@@ -33,20 +34,27 @@ _filling = [Lock() for _ in range(64)]
 @lru_cache(maxsize=256)
 def rate(name: str, limit: int, period_seconds: float = 60.0, *, leased: bool = True) -> Rate:
     """A `Rate` whose lease fits its limit."""
-    lease = max(1, min(limit // LEASED_SHARE, LARGEST_LEASE)) if leased else 1
-    return Rate(name, limit, period_seconds, lease)
+    return Rate(name, limit, period_seconds, _lease(limit) if leased else 1)
 
 
-def consume(limits: Sequence[LimitedKey]) -> list[Remaining]:
-    """Take one token from every bucket, or none at all; return what remains. Raises `RateLimited` with the wait."""
+def _lease(limit: int) -> int:
+    return max(1, min(limit // LEASED_SHARE, LARGEST_LEASE))
+
+
+def consume(limits: Sequence[LimitedKey], costs: Mapping[str, int] | None = None) -> list[Remaining]:
+    """Take one token from every bucket, or as many as `costs` says by key, or none at all; return what remains.
+
+    Raises `RateLimited` with the wait.
+    """
     limits = [limit for limit in limits if limit[0].limit]
     rates = {key: limit for limit, key in limits}
-    if leased_tokens.missing(list(rates), monotonic()):
+    prices = {key: (costs or {}).get(key, 1) for key in rates}
+    if leased_tokens.missing(prices, monotonic()):
         # Serialised, in the order of the buckets: otherwise two threads could hold one token each, and neither proceed.
         with _filling[hash(limits[0][1]) % len(_filling)]:
-            while missing := leased_tokens.missing(list(rates), monotonic()):
+            while missing := leased_tokens.missing(prices, monotonic()):
                 for key in missing:
-                    _fill(rates[key], key)
+                    _fill(rates[key], key, prices[key])
     return [_remaining(limit, key) for limit, key in limits]
 
 
@@ -55,17 +63,60 @@ def guard_request(*, user_id: int, key_id: UUID | None) -> list[Remaining]:
     return consume(request_limits(user_id=user_id, key_id=key_id))
 
 
-def guard_message(*, user_id: int, key_id: UUID | None, session_id: UUID | None) -> list[Remaining]:
-    """Count one message of a user, API key and session (None: a new one); return what remains.
+def refuse_known_flood(user_id: int) -> None:
+    """Raise `RateLimited` if the user's requests are known to be used up: from memory, and uncounted."""
+    [(limit, key)] = request_limits(user_id=user_id, key_id=None)
+    wait = leased_tokens.wait_seconds(key, monotonic()) if limit.limit else None
+    if wait is not None:
+        raise rate_limited(limit, wait, wait + (limit.limit - 1) * limit.token_seconds)
 
-    Raises `RateLimited`.
+
+def guard_message(
+    *, user_id: int, key_id: UUID | None, session_id: UUID | None, size_bytes: int = 0
+) -> list[Remaining]:
+    """Count one message of a user, API key and session (None: a new one) and its bytes; return what remains.
+
+    Raises `RateLimited`, and `TooLarge` for what no day has room for.
     """
     limits = message_limits(user_id=user_id, key_id=key_id)
     if session_id is not None:
         per_session = settings.BANDSTAND.messages_per_session_per_minute
         # With the user's id in the key, so that no user can exhaust the limit of another's session.
         limits.append((rate("messages-session", per_session), f"m:s:{user_id}:{session_id}"))
-    return consume(limits)
+    storage = storage_limit(user_id=user_id)
+    return consume([*limits, storage], {storage[1]: _kilobytes(storage[0], size_bytes)})
+
+
+def guard_storage(*, user_id: int, size_bytes: int) -> None:
+    """Count bytes that a user stores. Raises `RateLimited`, and `TooLarge` for what no day has room for."""
+    storage = storage_limit(user_id=user_id)
+    consume([storage], {storage[1]: _kilobytes(storage[0], size_bytes)})
+
+
+def storage_limit(*, user_id: int) -> LimitedKey:
+    """The limit and bucket key of what a user stores in a day, in KiB."""
+    return _storage_rate(settings.BANDSTAND.stored_megabytes_per_day), f"b:u:{user_id}"
+
+
+@lru_cache(maxsize=16)
+def _storage_rate(megabytes: int) -> Rate:
+    limit = megabytes * 1024
+    # Held long: it takes hours to get back what is forfeited.
+    return Rate(
+        "stored-kilobytes",
+        limit,
+        DAY_SECONDS,
+        _lease(limit),
+        hold_seconds=3600.0,
+        refusal=f"You have stored what you may in a day ({megabytes} MB of messages, copies and metadata).",
+    )
+
+
+def _kilobytes(limit: Rate, size_bytes: int) -> int:
+    kilobytes = max(1, math.ceil(size_bytes / 1024))
+    if limit.limit and kilobytes > limit.limit:
+        raise TooLarge(f"This is more than you may store in a day ({limit.limit // 1024} MB).")
+    return kilobytes
 
 
 def guard_bad_key(address: str | None) -> None:
@@ -109,7 +160,7 @@ def rate_limited(limit: Rate, wait_seconds: float, full_in_seconds: float) -> Ra
     """The error for an empty bucket, with the seconds to wait."""
     seconds = max(1, math.ceil(wait_seconds))
     return RateLimited(
-        f"Too many requests ({limit.name}). Try again in {format_wait(seconds)}.",
+        f"{limit.refusal or f'Too many requests ({limit.name}).'} Try again in {format_wait(seconds)}.",
         retry_after_seconds=round(max(wait_seconds, 0.001), 3),
         rule=f"rate:{limit.name}",
         remaining=[Remaining(limit, 0, full_in_seconds)],
@@ -117,23 +168,34 @@ def rate_limited(limit: Rate, wait_seconds: float, full_in_seconds: float) -> Ra
 
 
 def format_wait(seconds: int) -> str:
-    """A waiting time as text: "1 second", "5 minutes"."""
+    """A waiting time as text: "1 second", "5 minutes", "3 hours"."""
     count, unit = (seconds, "second") if seconds < 120 else (math.ceil(seconds / 60), "minute")
+    if count >= 120 and unit == "minute":
+        count, unit = math.ceil(count / 60), "hour"
     return f"{count} {unit}" + ("" if count == 1 else "s")
 
 
-def _fill(limit: Rate, key: str) -> None:
+def _fill(limit: Rate, key: str, cost: int) -> None:
     at = monotonic()
     wait = leased_tokens.wait_seconds(key, at)
     if wait is not None:
         raise rate_limited(limit, wait, wait + (limit.limit - 1) * limit.token_seconds)
-    result = buckets.take_tokens(limit, key, count=limit.lease)
+    held = leased_tokens.held(key, at)
+    result = buckets.take_tokens(limit, key, count=max(limit.lease, cost - held))
     full_in = result.full_in_seconds
     if result.tokens:
-        leased_tokens.put(key, result.tokens, at, in_bucket=limit.tokens(full_in), full_in_seconds=full_in)
+        leased_tokens.put(
+            key,
+            result.tokens,
+            at,
+            in_bucket=limit.tokens(full_in),
+            full_in_seconds=full_in,
+            hold_seconds=limit.hold_seconds,
+        )
         return
-    wait = limit.wait_seconds(full_in)
-    leased_tokens.note_empty(key, at, wait_seconds=wait, full_in_seconds=full_in)
+    wait = limit.wait_seconds(full_in, cost - held)
+    if not held:
+        leased_tokens.note_empty(key, at, wait_seconds=limit.wait_seconds(full_in), full_in_seconds=full_in)
     raise rate_limited(limit, wait, full_in)
 
 

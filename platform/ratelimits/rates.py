@@ -9,18 +9,23 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
+HOLD_SECONDS = 60.0
+
 
 @dataclass(frozen=True, slots=True)
 class Rate:
     """At most `limit` events per `period_seconds`, with bursts up to `limit`; 0 is no limit.
 
-    `name` identifies it in errors and headers. A process leases `lease` tokens at once, see `ratelimits.leased_tokens`.
+    `name` identifies it in errors and headers. A process leases `lease` tokens at once, and holds them for
+    `hold_seconds`, see `ratelimits.leased_tokens`. `refusal` says what is used up.
     """
 
     name: str
     limit: int
     period_seconds: float = 60.0
     lease: int = 1
+    hold_seconds: float = HOLD_SECONDS
+    refusal: str = ""
 
     @property
     def token_seconds(self) -> float:
@@ -33,9 +38,9 @@ class Rate:
         missing = max(0.0, full_in_seconds) / self.token_seconds
         return max(0, math.floor(self.limit - missing + 1e-6))
 
-    def wait_seconds(self, full_in_seconds: float) -> float:
-        """Seconds until a token is available; 0 if one is."""
-        return max(0.0, full_in_seconds - (self.limit - 1) * self.token_seconds)
+    def wait_seconds(self, full_in_seconds: float, tokens: int = 1) -> float:
+        """Seconds until so many tokens are available; 0 if they are."""
+        return max(0.0, full_in_seconds - (self.limit - tokens) * self.token_seconds)
 
 
 @dataclass(frozen=True, slots=True)

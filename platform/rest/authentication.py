@@ -2,12 +2,7 @@
 
 from __future__ import annotations
 
-from importlib import import_module
-from types import SimpleNamespace
-from typing import Any, cast
-
 from django.conf import settings
-from django.contrib.auth import get_user
 from django.http import HttpRequest, HttpResponse
 from rest_framework.authentication import CSRFCheck
 
@@ -15,7 +10,8 @@ from accounts.actor import Actor
 from accounts.api_keys import authenticate_key
 from accounts.key_headers import read_api_key
 from accounts.permissions import user_actor
-from foundation.errors import BandstandError, Unauthenticated
+from accounts.requesters import remember_requester
+from foundation.errors import Unauthenticated
 from rest.errors import CsrfFailed
 
 
@@ -25,7 +21,10 @@ def authenticate(request: HttpRequest) -> Actor:
     Raises `Unauthenticated`, `RateLimited`, and `CsrfFailed` for an unsafe method with a session but no CSRF token.
     """
     if (key := _key(request)) is not None:
-        return authenticate_key(key, address=request.META.get("REMOTE_ADDR"))
+        actor = authenticate_key(key, address=request.META.get("REMOTE_ADDR"))
+        if actor.user_id is not None:
+            remember_requester(key, actor.user_id)
+        return actor
     if settings.SESSION_COOKIE_NAME not in request.COOKIES:
         raise Unauthenticated(rule="no_credentials")
     actor = user_actor(request.user)
@@ -33,14 +32,10 @@ def authenticate(request: HttpRequest) -> Actor:
     return actor
 
 
-def credentials_still_valid(request: HttpRequest, actor: Actor) -> bool:
-    """Whether the credentials of a streaming request are still valid, with the user and scopes of its start."""
-    try:
-        key = _key(request)
-        present = authenticate_key(key) if key is not None else user_actor(_user_now(request))
-    except BandstandError:
-        return False
-    return present.user_id == actor.user_id and present.scopes >= actor.scopes
+def read_credential(request: HttpRequest) -> str | None:
+    """The API key or the key of the login session that the request comes with, good or not; None without one."""
+    key = _key(request)
+    return key if key is not None else request.COOKIES.get(settings.SESSION_COOKIE_NAME)
 
 
 def _key(request: HttpRequest) -> str | None:
@@ -59,8 +54,3 @@ def _check_csrf(request: HttpRequest, actor: Actor) -> None:
 def _no_view(_request: HttpRequest) -> HttpResponse:
     """A placeholder for the view that the CSRF check takes."""
     return HttpResponse()
-
-
-def _user_now(request: HttpRequest) -> Any:
-    store = import_module(settings.SESSION_ENGINE).SessionStore(request.session.session_key)
-    return get_user(cast(HttpRequest, SimpleNamespace(session=store)))

@@ -16,11 +16,17 @@ def count_request(actor: Actor) -> Sequence[Remaining]:
     return guard_request(user_id=actor.user_id, key_id=actor.key_id) if actor.user_id is not None else ()
 
 
-def add_limit_headers(response: HttpResponseBase, remaining: Sequence[Remaining]) -> None:
-    """Set `RateLimit-Policy` and `RateLimit` by draft-ietf-httpapi-ratelimit-headers, version 8 or later: `q` requests
-    per `w` seconds; `r` remain, all are back in `t` seconds."""
+def limit_headers(remaining: Sequence[Remaining]) -> dict[str, str]:
+    """`RateLimit-Policy` and `RateLimit` by draft-ietf-httpapi-ratelimit-headers, version 8 or later: `q` requests per
+    `w` seconds; `r` remain, all are back in `t` seconds."""
     if not remaining:
-        return
+        return {}
     policies = (f'"{item.rate.name}";q={item.rate.limit};w={item.rate.period_seconds:.0f}' for item in remaining)
     remains = (f'"{item.rate.name}";r={item.tokens};t={math.ceil(item.full_in_seconds)}' for item in remaining)
-    response["RateLimit-Policy"], response["RateLimit"] = ", ".join(policies), ", ".join(remains)
+    return {"RateLimit-Policy": ", ".join(policies), "RateLimit": ", ".join(remains)}
+
+
+def add_limit_headers(response: HttpResponseBase, remaining: Sequence[Remaining]) -> None:
+    """Set `limit_headers` on a response."""
+    for name, value in limit_headers(remaining).items():
+        response[name] = value

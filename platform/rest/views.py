@@ -12,7 +12,8 @@ from rest_framework.request import Request
 from rest_framework.views import APIView
 
 from accounts.actor import Actor
-from foundation.db_threads import in_db_thread
+from accounts.requesters import user_requester
+from foundation.db_threads import bind_requester, in_db_thread
 from foundation.errors import BandstandError
 from ratelimits import Remaining
 from rest.authentication import authenticate
@@ -70,6 +71,11 @@ class ApiView(APIView):
         self.actor = authenticate(request)
         self.remaining = count_request(self.actor)
 
+    @classmethod
+    def is_search(cls, _request: HttpRequest) -> bool:
+        """Whether the request searches: such requests are fewer at a time than others."""
+        return False
+
     @property
     def http(self) -> HttpRequest:
         """Django's request."""
@@ -90,6 +96,8 @@ class AsyncApiView(ApiView):
         self.headers = self.default_response_headers
         try:
             await in_db_thread(self.admit, request)
+            if (user_id := self.who().user_id) is not None:
+                bind_requester(user_requester(user_id))
             self.check_request()
             response = await getattr(self, str(request.method).lower())(self.request, *args, **kwargs)
         except Exception as error:

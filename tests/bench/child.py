@@ -1,6 +1,6 @@
 """`python -m tests.bench.child <command>`: a command of `manage.py` that dies with the bench, perhaps profiled.
 
-The product knows nothing of it. `seed` and `provider` are programs of the tests.
+The product knows nothing of it. `seed`, `provider` and `attack` are programs of the tests.
 """
 
 from __future__ import annotations
@@ -25,6 +25,8 @@ def main() -> None:
     command = sys.argv.pop(1)
     if command == "provider":
         runpy.run_module("tests.provider", run_name="__main__")
+    elif command == "attack":
+        runpy.run_module("tests.bench.attackers", run_name="__main__")
     elif command == "seed":
         runpy.run_module("tests.bench.seed", run_name="__main__")
     elif target := os.environ.get(PROFILE):

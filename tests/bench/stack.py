@@ -36,7 +36,8 @@ LIMITS = {
     "BANDSTAND_RUNNER_CONCURRENCY": "128",
     "BANDSTAND_REQUESTS_PER_MINUTE": "1000000",
     "BANDSTAND_MESSAGES_PER_MINUTE": "1000000",
-    "BANDSTAND_SOCKETS_PER_USER": "10000",
+    "BANDSTAND_CONNECTIONS_PER_USER": "10000",
+    "BANDSTAND_CONNECTIONS_PER_KEY": "10000",
 }
 
 
@@ -46,8 +47,9 @@ class Stack:
     url: str
     base: str
 
-    def __init__(self, profile: str = "") -> None:
-        """`profile` names the process that is profiled: web or runner."""
+    def __init__(self, profile: str = "", limits: Mapping[str, str] = LIMITS) -> None:
+        """`profile` names the process that is profiled: web or runner. `limits` are the settings that differ from an
+        installation's."""
         FOLDER.mkdir(parents=True, exist_ok=True)
         self._lock = os.open(FOLDER / "lock", os.O_RDWR | os.O_CREAT, 0o600)
         try:
@@ -58,6 +60,7 @@ class Stack:
         self.profile_file = FOLDER / "profile.pstats"
         self.profile_file.unlink(missing_ok=True)
         self._cluster = Cluster(FOLDER / "data")
+        self._limits = limits
         self._programs: dict[str, subprocess.Popen[bytes]] = {}
         self._env: dict[str, str] = {}
 
@@ -91,6 +94,18 @@ class Stack:
         found: list[list[tuple[str, str]]] = json.loads(done.splitlines()[-1])
         return found
 
+    def start_attack(self, orders: str) -> subprocess.Popen[bytes]:
+        """Attackers' clients, at the lowest priority; they print a line when they begin, and one of JSON when
+        they are done."""
+        attack = subprocess.Popen(
+            [sys.executable, "-m", "tests.bench.child", "attack"],
+            cwd=ROOT, env=self._env, stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+        )  # fmt: skip
+        assert attack.stdin is not None
+        attack.stdin.write(orders.encode())
+        attack.stdin.close()
+        return attack
+
     def end(self, name: str) -> None:
         """Ask one process to end, and wait until it has."""
         program = self._programs.pop(name)
@@ -105,7 +120,7 @@ class Stack:
 
     def _start(self) -> None:
         self.url = self._new_database(self._cluster.start())
-        self._env = _environment(self.url)
+        self._env = {**_environment(self.url), **self._limits}
         self._run("migrate", "--verbosity=0")
         self._env["OPENAI_BASE_URL"] = self._start_provider()
         port = free_port()
@@ -165,7 +180,6 @@ def _environment(url: str) -> dict[str, str]:
     kept = {name: os.environ[name] for name in ("PATH", "HOME", "TMPDIR", "LANG") if name in os.environ}
     return {
         **kept,
-        **LIMITS,
         "PYTHONPATH": f"{ROOT}{os.pathsep}{ROOT / 'platform'}",
         "BANDSTAND_ENV_FILE": os.devnull,
         "BANDSTAND_DATA_DIR": str(FOLDER / "data"),

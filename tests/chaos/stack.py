@@ -253,7 +253,8 @@ def _environment(url: str, data: Path) -> dict[str, str]:
         "BANDSTAND_REQUESTS_PER_MINUTE": "1000000",
         "BANDSTAND_MESSAGES_PER_MINUTE": "1000000",
         "BANDSTAND_MESSAGES_PER_SESSION_PER_MINUTE": "1000000",
-        "BANDSTAND_SOCKETS_PER_USER": "10000",
+        "BANDSTAND_CONNECTIONS_PER_USER": "10000",
+        "BANDSTAND_CONNECTIONS_PER_KEY": "10000",
         "BANDSTAND_LOG_FORMAT": "json",
         "LOG_LEVEL": "INFO",
     }

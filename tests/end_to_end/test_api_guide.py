@@ -235,10 +235,9 @@ def kinds_of(kind: type[BandstandError]) -> Iterator[type[BandstandError]]:
 
 def test_every_code_of_a_refusal_is_in_the_table() -> None:
     assert urlpatterns, "all views are loaded"
-    ours = ("foundation.errors", "rest.", "agents.sessions.", "accounts.", "ratelimits.")
+    ours = ("foundation.errors", "rest.", "agents.sessions.", "agents.http.", "accounts.", "ratelimits.")
     # Of the websocket, the OpenAI-compatible endpoint and the console.
     elsewhere = (
-        "agents.ws.connection_slots",
         "agents.sessions.openai_completions.completion_types",
         "agents.sessions.operator_actions",
     )

@@ -55,7 +55,7 @@ pytestmark = pytest.mark.usefixtures("transactional_db")
 # The aim is 0.2, which a round of the collector through a test process takes alone; what is quadratic takes far longer.
 CPU_SECONDS = 1.0
 # Not a row of somebody's: counters, when a key was last used, and sessions of the browser's.
-NOT_COUNTED = {"ratelimits_bucket", "agents_webprocess", "agents_socketslot", "django_session"}
+NOT_COUNTED = {"ratelimits_bucket", "agents_webprocess", "agents_connectionslot", "django_session"}
 
 Headers = list[tuple[str, bytes | str]]
 

@@ -9,7 +9,7 @@ from rest.schema.operation import Answer, Operation
 _RATE = {"limit": 3000, "per_seconds": 60, "remaining": 2990, "resets_at": "2026-11-22T12:00:00.200000Z"}
 EXAMPLE = {
     "rates": {"requests": _RATE, "messages": {**_RATE, "limit": 600, "remaining": 600}},
-    "concurrency": {"running_turns": {"limit": 3, "used": 1}, "sockets": {"limit": 20, "used": 2}},
+    "concurrency": {"running_turns": {"limit": 3, "used": 1}, "connections": {"limit": 100, "used": 2}},
     "spend": None,
 }
 COMPONENTS = {
@@ -27,13 +27,13 @@ COMPONENTS = {
             "used": described(COUNT, "So many are in use."),
         }
     ),
-    "ConcurrencyLimits": record({"running_turns": ref("Concurrency"), "sockets": ref("Concurrency")}),
+    "ConcurrencyLimits": record({"running_turns": ref("Concurrency"), "connections": ref("Concurrency")}),
     "Limits": record(
         {
             "rates": {
                 "type": "object",
                 "description": "By name: `requests` and `messages` of the account, `requests_key` and `messages_key` "
-                "of the key that you use. A rate without a limit is not there.",
+                "of the key that you use, and `stored_kilobytes` of the account. A rate without a limit is not there.",
                 "additionalProperties": ref("Rate"),
             },
             "concurrency": ref("ConcurrencyLimits"),

@@ -22,7 +22,7 @@ from agents.llm.routes import supports_json_format
 from agents.models import AgentSession
 from agents.permissions.agents import can_use_agent
 from agents.sessions.accept import NOT_STORED, accept_locked, check_key, find_replay
-from agents.sessions.crud import create_session
+from agents.sessions.crud import insert_session
 from agents.sessions.openai_completions.client_messages import open_calls, store_client_messages_locked
 from agents.sessions.openai_completions.completion_dedup import find_repeat, remember_request, serialize_repeats
 from agents.sessions.openai_completions.completion_types import (
@@ -32,6 +32,7 @@ from agents.sessions.openai_completions.completion_types import (
     ModelNotFound,
     SessionNotFound,
 )
+from foundation import strict_json
 from foundation.clock import now
 from foundation.db_retry import retry_after_deadlock, retry_after_lost_connection
 from foundation.errors import InvalidInput, NotFound, Unauthenticated
@@ -53,7 +54,12 @@ def accept_completion(actor: Actor, completion: Completion) -> AcceptedCompletio
         raise Unauthenticated
     if completion.key is not None:
         check_key(completion.key)
-    guard_message(user_id=actor.user_id, key_id=actor.key_id, session_id=completion.session_id)
+    guard_message(
+        user_id=actor.user_id,
+        key_id=actor.key_id,
+        session_id=completion.session_id,
+        size_bytes=_stored_bytes(completion),
+    )
     ids = CompletionIds()
     return retry_after_lost_connection(lambda: _accept(actor, completion, ids), detail=NOT_STORED)
 
@@ -76,9 +82,16 @@ def _accept(actor: Actor, completion: Completion, ids: CompletionIds) -> Accepte
         return AcceptedCompletion(session.pk, accepted.turn_id, accepted.seq, accepted.replayed)
 
 
+def _stored_bytes(completion: Completion) -> int:
+    """About how much the request stores; a session that exists has its own history."""
+    if completion.session_id is None:
+        return len(completion.body)
+    return len(strict_json.dumps(list(completion.parts))) + len(completion.options.instructions.encode())
+
+
 def _create_session(actor: Actor, completion: Completion, ids: CompletionIds) -> AgentSession:
     try:
-        return create_session(
+        return insert_session(
             actor,
             agent_slug=completion.model,
             metadata=completion.metadata,

@@ -24,6 +24,7 @@ def notebook_add(text: Annotated[str, Field(min_length=1, max_length=2000)], con
     if context.data_dir is None:
         raise ToolError("There is no notebook here.")
     line = orjson.dumps({"step_key": context.step_key, "session": str(context.session_id), "text": text}) + b"\n"
+    context.guard_storage(len(line))
     # One write to a file opened for appending: lines of several runners do not mix, and it is on disk before we say so.
     notebook = os.open(context.data_dir / FILE_NAME, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
     try:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from django import forms
+from django.conf import settings
 from django.contrib import admin, messages
 from django.core.exceptions import PermissionDenied
 from django.db.models import QuerySet
@@ -12,14 +13,14 @@ from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.urls import reverse
 
 from accounts.actor import Scope
-from accounts.api_keys import KEY_DAYS, SCOPE_LABELS, create_api_key, expiry_from_days, revoke_api_key
+from accounts.api_keys import KEY_DAYS, MAX_CONNECTIONS, SCOPE_LABELS, create_api_key, expiry_from_days, revoke_api_key
 from accounts.models import ApiKey, User
 from accounts.permissions import user_actor
 from accounts.role_permissions import ADD_API_KEY, REVOKE_API_KEY
 from console.admin import ReadOnlyAdmin
 from console.confirmation import confirmation_page, confirmed_data
 from console.views import console_page, row_url
-from console.widgets import CheckboxSelectMultiple, Select, TextInput, action
+from console.widgets import CheckboxSelectMultiple, NumberInput, Select, TextInput, action
 from foundation.clock import now
 from foundation.errors import BandstandError
 from foundation.ids import new_id
@@ -38,6 +39,15 @@ class KeyForm(forms.Form):
         help_text="Never more than the person's roles allow at the time.",
     )
     days = forms.ChoiceField(choices=KEY_DAYS, widget=Select, required=False, initial="90", label="How long it works")
+    connections = forms.IntegerField(
+        min_value=0,
+        max_value=MAX_CONNECTIONS,
+        required=False,
+        widget=NumberInput,
+        initial=lambda: settings.BANDSTAND.connections_per_key,
+        label="Connections at a time",
+        help_text="Websockets, event streams and waiting requests. One key may serve many people. 0: any number.",
+    )
     key_id = forms.UUIDField(widget=forms.HiddenInput, initial=new_id)
 
     def clean_user(self) -> User:
@@ -58,7 +68,7 @@ class ApiKeyAdmin(ReadOnlyAdmin):
     list_filter = (("revoked_at", admin.EmptyFieldListFilter),)
     search_words = ("prefix", "user__username")
     search_help_text = "The id or prefix of a key, or the name of a user."
-    fields = (*list_display, "revoked_at", "id")
+    fields = (*list_display, "connections", "revoked_at", "id")
     actions = ("revoke",)
     actions_detail = ("revoke_one",)
 
@@ -140,4 +150,5 @@ def _create_key(request: HttpRequest, form: KeyForm) -> tuple[ApiKey, str]:
         scopes=[Scope(scope) for scope in data["scopes"]],
         expires_at=expiry_from_days(data["days"]),
         key_id=data["key_id"],
+        connections=data["connections"],
     )

@@ -112,6 +112,13 @@ class Migration(migrations.Migration):
                     "scopes",
                     django.contrib.postgres.fields.ArrayField(base_field=models.CharField(max_length=10), size=None),
                 ),
+                (
+                    "connections",
+                    models.PositiveIntegerField(
+                        default=100,
+                        help_text="Websockets, event streams and waiting requests that it may have open; 0 is no limit.",
+                    ),
+                ),
                 ("created_at", models.DateTimeField(auto_now_add=True)),
                 ("expires_at", models.DateTimeField(blank=True, null=True)),
                 ("last_used_at", models.DateTimeField(blank=True, null=True)),

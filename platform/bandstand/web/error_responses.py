@@ -63,6 +63,7 @@ class ErrorResponse:
         """The body: OpenAI's error format below `/v1/`, a problem (RFC 9457) for the APIs, else an HTML page."""
         if path.startswith("/v1/"):
             kind = "invalid_request_error" if self.status < 500 else "server_error"
+            kind = "rate_limit_error" if self.status == 429 else kind
             error = {"message": self.detail, "type": kind, "code": self.code, "param": None}
             return orjson.dumps({"error": error})
         if path.startswith(_PROBLEMS):

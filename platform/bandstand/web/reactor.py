@@ -7,11 +7,15 @@ import uvloop
 from twisted.internet.asyncioreactor import AsyncioSelectorReactor
 from twisted.internet.error import ConnectionLost
 from twisted.internet.main import installReactor
-from twisted.internet.tcp import Connection
+from twisted.internet.tcp import Connection, Port
+
+# New connections per round of the event loop. Twisted (26.10.0) takes a hundred and more, and a burst of connections
+# would have everybody else's wait until all of it is read.
+ACCEPTS: Final = 2
 
 
 class Reactor(AsyncioSelectorReactor):
-    """Twisted's reactor, which also detects the reset of a connection with unread data.
+    """Twisted's reactor, which takes few connections at a time and detects the reset of one with unread data.
 
     A reset comes to uvloop as an error of its poll handle: it has the reader run once more, and then closes the handle
     for good. A read that finds words there, and no error yet, would be the last that anybody hears of that connection:
@@ -19,6 +23,8 @@ class Reactor(AsyncioSelectorReactor):
     """
 
     def _readOrWrite(self, selectable: Any, read: bool) -> None:  # noqa: N802  # Twisted's name
+        if isinstance(selectable, Port):
+            selectable.numberAccepts = ACCEPTS
         super()._readOrWrite(selectable, read)  # type: ignore[no-untyped-call]
         if read and isinstance(selectable, Connection) and _was_reset(selectable):
             self._disconnectSelectable(selectable, ConnectionLost(), True)  # type: ignore[no-untyped-call]

@@ -1,6 +1,7 @@
 """Daphne's websocket protocol with limits, backpressure, and all close codes of RFC 6455."""
 
 import struct
+from time import monotonic
 from typing import Final
 
 import structlog
@@ -10,6 +11,9 @@ from bandstand.web.reactor import reactor  # isort: split
 from daphne.ws_protocol import WebSocketFactory, WebSocketProtocol
 
 from bandstand.web.backpressure import Gate
+
+_CONTINUATION: Final = 0
+_CLOSE: Final = 8
 
 log = structlog.get_logger("bandstand.web")
 
@@ -21,6 +25,13 @@ RECHECK_SECONDS: Final = 0.01
 # Bytes per read. All frames in it are parsed before the event loop continues: for 64 KiB that takes 100 ms.
 READ_BYTES: Final = 8 * 1024
 TOO_LARGE: Final = 4413
+RATE: Final = 4429
+# Messages are limited by the application, which sees whole ones only; these limits are of what they are made of.
+# Of pings and pongs; our own ping is answered once in twenty seconds.
+CONTROL_FRAMES_PER_SECOND: Final = 5
+FRAGMENTS_PER_MESSAGE: Final = 1000
+# Of messages, whole or in fragments, also empty ones.
+FRAMES_PER_SECOND: Final = 2000
 
 
 class Socket(WebSocketProtocol):  # type: ignore[misc]
@@ -30,6 +41,10 @@ class Socket(WebSocketProtocol):  # type: ignore[misc]
         super().__init__()
         self.gate = Gate()
         self._reading = True
+        self._control_frames = _Second(CONTROL_FRAMES_PER_SECOND)
+        self._data_frames = _Second(FRAMES_PER_SECOND)
+        self._fragments = 0
+        self._has_flooded = False
 
     def onOpen(self) -> None:  # noqa: N802
         # The HTTP channel is still registered as the producer of this connection.
@@ -37,6 +52,36 @@ class Socket(WebSocketProtocol):  # type: ignore[misc]
         self.transport.registerProducer(self.gate, True)
         self.transport.bufferSize = READ_BYTES
         super().onOpen()
+
+    def onFrameBegin(self) -> None:  # noqa: N802
+        """Called by Autobahn (26.10.2) for every frame, also for empty ones and control frames."""
+        opcode = self.current_frame.opcode
+        if opcode == _CLOSE:
+            super().onFrameBegin()
+            return
+        if opcode > _CLOSE:
+            is_flood = self._control_frames.exceeded(monotonic())
+        else:
+            self._fragments = self._fragments + 1 if opcode == _CONTINUATION else 1
+            is_flood = self._fragments > FRAGMENTS_PER_MESSAGE or self._data_frames.exceeded(monotonic())
+        super().onFrameBegin()
+        if is_flood and self.state == self.STATE_OPEN:
+            self._refuse_flood()
+
+    def _refuse_flood(self) -> None:
+        """Close, and read nothing more: parsing it would be what the flood is for. The connection is dropped when the
+        client's goodbye does not come in time."""
+        log.warning("websocket.refused", rule="frames", client=self.client_addr and self.client_addr[0])
+        self.failedByMe = True
+        self.sendCloseFrame(code=RATE)
+        self._has_flooded = True
+        self.data = b""
+        self.transport.pauseProducing()
+
+    def dataReceived(self, data: bytes) -> None:  # noqa: N802  # Twisted's name
+        # Autobahn's own (26.10.2) makes up a coloured debug line that nobody reads.
+        if not self._has_flooded:
+            self._dataReceived(data)
 
     def onMessage(self, payload: bytes, isBinary: bool) -> None:  # noqa: N802, N803
         if self.state != self.STATE_OPEN:
@@ -89,6 +134,24 @@ class Socket(WebSocketProtocol):  # type: ignore[misc]
         """Drop the connection now."""
         if self.transport is not None:
             self.transport.abortConnection()
+
+
+class _Second:
+    """Counts events in periods of a second."""
+
+    __slots__ = ("_begins_at", "_count", "_limit")
+
+    def __init__(self, limit: int) -> None:
+        self._limit = limit
+        self._count = 0
+        self._begins_at = 0.0
+
+    def exceeded(self, at: float) -> bool:
+        """Count one more; whether there are more than the limit in this second."""
+        if at - self._begins_at >= 1.0:
+            self._begins_at, self._count = at, 0
+        self._count += 1
+        return self._count > self._limit
 
 
 class SocketFactory(WebSocketFactory):  # type: ignore[misc]

@@ -1,22 +1,32 @@
 """Limits as clients meet them: over REST, over a websocket, and in what they may ask about themselves."""
 
-from collections.abc import AsyncIterator
+import asyncio
+import gc
+import json
+from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any
+from uuid import uuid4
 
 import pytest
 from asgiref.sync import sync_to_async
 from django.conf import settings
 from django.db import connections
-from django.test import Client, override_settings
+from django.http import HttpRequest
+from django.test import AsyncClient, Client, override_settings
 
-from agents.models import AgentSession, Event, Message, Turn
+from accounts.api_keys import authenticate_key
+from accounts.models import ApiKey
+from agents.http.connection_slots import ConnectionSlots, Holder, get_slots
+from agents.http.long_responses import LongResponse
+from agents.http.streams import stream_response
+from agents.models import AgentSession, ConnectionSlot, Event, Message, Turn
 from agents.relay import close_hub
-from agents.ws.connection_slots import ConnectionSlots, get_slots
+from agents.sessions import cancel_turn
 from foundation.db_threads import in_db_thread
 from ratelimits import limiter
 from ratelimits.models import Bucket
 from tests.support.people import key_of
-from tests.support.rest import V1, AsyncRest, Rest, bearer, problem
+from tests.support.rest import V1, AsyncRest, Rest, SentEvents, bearer, problem
 from tests.support.sockets import Owner, Socket, key_headers
 
 pytestmark = pytest.mark.usefixtures("transactional_db")
@@ -134,30 +144,134 @@ async def test_a_bad_key_is_refused_and_then_told_to_wait_and_good_ones_are_serv
             assert await ws.closed() == 4401
 
 
-async def test_the_socket_over_the_limit_is_told_so(owner: Owner) -> None:
+def holder_with(owner: Owner, connections: int) -> Holder:
+    """The owner's key, which may have so many connections open."""
+    key = ApiKey.objects.get(user=owner.user)
+    ApiKey.objects.filter(pk=key.pk).update(connections=connections)
+    return Holder(owner.user.pk, key.pk)
+
+
+async def all_free(owner: Owner) -> None:
+    """Slots are freed a moment after their connections have ended."""
+    async with asyncio.timeout(5):
+        while await in_db_thread(ConnectionSlot.objects.exists):
+            pass
+
+
+async def test_the_socket_over_the_limit_is_refused(owner: Owner) -> None:
     headers = key_headers(owner.key)
-    with limited(sockets_per_user=2):
-        async with Socket(owner.session.pk, headers) as one, Socket(owner.session.pk, headers) as two:
-            await one.until("ready")
-            await two.until("ready")
-            async with Socket(owner.session.pk, headers) as three:
-                error = await three.until("error")
-                assert (error["code"], error["retryable"], error["retry_after_ms"]) == ("too_many_sockets", True, 5000)
-                assert await three.closed() == 4429
-        async with Socket(owner.session.pk, headers) as four:
-            await four.until("ready")
+    await in_db_thread(holder_with, owner, 2)
+    async with Socket(owner.session.pk, headers) as one, Socket(owner.session.pk, headers) as two:
+        await one.until("ready")
+        await two.until("ready")
+        async with Socket(owner.session.pk, headers) as three:
+            error = await three.until("error")
+            assert (error["code"], error["retryable"], error["retry_after_ms"]) == ("too_many_connections", True, 5000)
+            assert await three.closed() == 4429
+    async with Socket(owner.session.pk, headers) as four:
+        await four.until("ready")
 
 
 async def test_sockets_of_another_process_count(owner: Owner) -> None:
-    other = ConnectionSlots()
-    with limited(sockets_per_user=1):
-        slot = await in_db_thread(other.acquire, owner.user.pk)
-        assert slot is not None
-        async with Socket(owner.session.pk, key_headers(owner.key)) as ws:
-            assert await ws.closed() == 4429
-        await in_db_thread(other.release, owner.user.pk, slot)
-        async with Socket(owner.session.pk, key_headers(owner.key)) as ws:
-            await ws.until("ready")
+    other, holder = ConnectionSlots(), await in_db_thread(holder_with, owner, 1)
+    slot = await in_db_thread(other.acquire, holder)
+    assert slot is not None
+    async with Socket(owner.session.pk, key_headers(owner.key)) as ws:
+        assert await ws.closed() == 4429
+    await in_db_thread(other.release, holder, slot)
+    async with Socket(owner.session.pk, key_headers(owner.key)) as ws:
+        await ws.until("ready")
+
+
+STREAM = {"Accept": "text/event-stream"}
+Way = Callable[[Owner], Awaitable[Any]]
+
+
+def stream_events(owner: Owner) -> Awaitable[Any]:
+    return AsyncRest(owner.key).get(f"sessions/{owner.session.pk}/events", **STREAM)
+
+
+def stream_turn(owner: Owner) -> Awaitable[Any]:
+    return AsyncRest(owner.key).post(f"sessions/{owner.session.pk}/turns", {"input": "Hi"}, **STREAM)
+
+
+def wait_for_turn(owner: Owner) -> Awaitable[Any]:
+    return AsyncRest(owner.key).post(f"sessions/{owner.session.pk}/turns", {"input": "Hi"}, Prefer="wait=30")
+
+
+def complete(owner: Owner, stream: bool = False) -> Awaitable[Any]:
+    body = {"model": "demo", "messages": [{"role": "user", "content": "Hi"}], "stream": stream}
+    return AsyncClient().post(
+        "/v1/chat/completions", json.dumps(body), content_type="application/json", headers=bearer(owner.key)
+    )
+
+
+def stream_completion(owner: Owner) -> Awaitable[Any]:
+    return complete(owner, stream=True)
+
+
+WAYS: tuple[Way, ...] = (stream_events, stream_turn, wait_for_turn, complete, stream_completion)
+
+
+async def test_websockets_streams_and_waiting_requests_share_the_slots(owner: Owner) -> None:
+    holder = await in_db_thread(holder_with, owner, 1)
+    before = await in_db_thread(stored)
+    async with Socket(owner.session.pk, key_headers(owner.key)) as ws:
+        await ws.until("ready")
+        for way in WAYS:
+            refused = await way(owner)
+            assert (refused.status_code, refused["Retry-After"]) == (429, "5"), way
+            if way in (complete, stream_completion):
+                error = refused.json()["error"]
+                assert (error["type"], error["code"]) == ("rate_limit_error", "too_many_connections")
+            else:
+                problem(refused, 429, "too_many_connections")
+    assert await in_db_thread(stored) == before
+    sent = SentEvents(await stream_events(owner))
+    await sent.next()
+    async with Socket(owner.session.pk, key_headers(owner.key)) as ws:
+        assert await ws.closed() == 4429
+    await sent.close()
+    await all_free(owner)
+    # A plain answer needs none.
+    held = await in_db_thread(get_slots().acquire, holder)
+    assert held is not None
+    plain = await AsyncRest(owner.key).post(f"sessions/{owner.session.pk}/turns", {"input": "Hi"})
+    assert plain.status_code == 202
+
+
+async def test_whatever_ends_a_long_response_frees_its_slot(owner: Owner, monkeypatch: pytest.MonkeyPatch) -> None:
+    await in_db_thread(holder_with, owner, 1)
+    # Its client leaves while it waits, for the end or for the first words.
+    for way in (wait_for_turn, complete, stream_completion):
+        waiting = asyncio.ensure_future(way(owner))
+        async with asyncio.timeout(5):
+            while not await in_db_thread(ConnectionSlot.objects.exists):
+                pass
+        waiting.cancel()
+        await asyncio.wait([waiting])
+        await all_free(owner)
+    # It is refused once it has its slot.
+    problem(await AsyncRest(owner.key).post(f"sessions/{uuid4()}/turns", {"input": "Hi"}, **STREAM), 404, "not_found")
+    await all_free(owner)
+    # Nobody closes the response, nor reads it.
+    actor = await in_db_thread(authenticate_key, owner.key)
+    long = LongResponse(HttpRequest(), actor)
+    await in_db_thread(long.acquire_slot)
+    response = stream_response(long, actor, session_id=owner.session.pk, after=0)
+    del response, long
+    gc.collect()
+    await all_free(owner)
+    # It ends with what it waits for.
+    sent = SentEvents(await stream_turn(owner))
+    await in_db_thread(lambda: cancel_all(owner))
+    await sent.events()
+    await all_free(owner)
+
+
+def cancel_all(owner: Owner) -> None:
+    for turn in Turn.objects.filter(finished_at=None):
+        cancel_turn(owner.actor, turn_id=turn.pk)
 
 
 async def test_one_can_ask_what_remains(owner: Owner) -> None:
@@ -168,11 +282,12 @@ async def test_one_can_ask_what_remains(owner: Owner) -> None:
         with limited(requests_per_minute=0):
             answer = await rest.get("me/limits")
     body = answer.json()
-    assert body["concurrency"] == {"running_turns": {"limit": 3, "used": 0}, "sockets": {"limit": 20, "used": 1}}
+    assert body["concurrency"] == {"running_turns": {"limit": 3, "used": 0}, "connections": {"limit": 100, "used": 1}}
     assert body["spend"] is None
-    assert set(body["rates"]) == {"messages", "messages_key"}
+    assert set(body["rates"]) == {"messages", "messages_key", "stored_kilobytes"}
     messages = body["rates"]["messages"]
-    assert (messages["limit"], messages["per_seconds"], messages["remaining"]) == (600, 60, 599)
+    assert (messages["limit"], messages["per_seconds"]) == (600, 60)
+    assert messages["remaining"] in {599, 600}  # one comes back in a tenth of a second
     assert "RateLimit" not in answer
     problem(await rest.get("me/limits?x=1"), 422, "invalid")
 

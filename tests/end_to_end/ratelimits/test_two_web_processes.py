@@ -10,6 +10,7 @@ import pytest
 from django.db import connection
 from websockets.asyncio.client import ClientConnection
 
+from accounts.models import ApiKey
 from agents.models import Message, Turn
 from foundation.db_threads import in_db_thread
 from tests.end_to_end.agents.ws.test_websocket_server import PATIENCE_SECONDS, Web, closed, receive
@@ -18,7 +19,6 @@ from tests.support.sockets import Owner
 pytestmark = pytest.mark.usefixtures("transactional_db")
 
 LIMITS = {
-    "BANDSTAND_SOCKETS_PER_USER": "3",
     "BANDSTAND_MESSAGES_PER_MINUTE": "10",
     "BANDSTAND_QUEUE_DEPTH": "1000",
 }
@@ -34,7 +34,9 @@ def webs(django_db_setup: None, tmp_path_factory: pytest.TempPathFactory) -> Ite
 
 @pytest.fixture
 def owner(transactional_db: None) -> Owner:
-    return Owner()
+    owner = Owner()
+    ApiKey.objects.update(connections=3)
+    return owner
 
 
 async def opened(stack: AsyncExitStack, web: Web, owner: Owner) -> ClientConnection:
@@ -55,7 +57,7 @@ async def opened_soon(stack: AsyncExitStack, web: Web, owner: Owner) -> ClientCo
 async def refused(web: Web, owner: Owner) -> None:
     async with web.socket(owner) as ws:
         frame = await receive(ws)
-        assert (frame["code"], frame["retryable"]) == ("too_many_sockets", True)
+        assert (frame["code"], frame["retryable"]) == ("too_many_connections", True)
         assert await closed(ws) == 4429
 
 
@@ -64,7 +66,7 @@ def lease_is_over() -> None:
     with connection.cursor() as cursor:
         cursor.execute(
             "UPDATE agents_webprocess SET expires_at = now() WHERE id ="
-            " (SELECT process_id FROM agents_socketslot GROUP BY process_id HAVING count(*) = 2)"
+            " (SELECT process_id FROM agents_connectionslot GROUP BY process_id HAVING count(*) = 2)"
         )
 
 

@@ -8,6 +8,7 @@ import pytest
 from django.db import connection
 from django.test.utils import CaptureQueriesContext
 
+from accounts.actor import Actor
 from agents.domain.message_parts import text_part
 from agents.engine.context import load_context
 from agents.journal import fenced_writes
@@ -15,6 +16,7 @@ from agents.journal.claims import cancelling_turns, renew
 from agents.journal.compaction import compact_turn
 from agents.runner.reaper import reap, release_claim
 from agents.sessions import cancel_turn, read_completion_result, read_events, update_session
+from ratelimits import guard_storage
 from tests.support.completions import LIGHT, client, complete
 from tests.support.conversations import (
     RUNNER,
@@ -175,13 +177,21 @@ def fold() -> Prepared:
     return lambda: compact_turn(work.session_id, work.turn_id)
 
 
-def accept_a_request_of_a_client() -> Prepared:
+def client_with_bytes() -> Actor:
+    """Bytes are taken ahead, for many requests of an hour."""
     ada = client()
+    assert ada.user_id is not None
+    guard_storage(user_id=ada.user_id, size_bytes=1)
+    return ada
+
+
+def accept_a_request_of_a_client() -> Prepared:
+    ada = client_with_bytes()
     return lambda: complete(ada)
 
 
 def accept_a_conversation_of_a_client() -> Prepared:
-    ada = client()
+    ada = client_with_bytes()
     said = [("user", [text_part("Hi")]), ("agent", [text_part("Hello")])] * 20
     return lambda: complete(ada, history=said, instructions="Be brief.", tools=(LIGHT,))
 

@@ -1,4 +1,4 @@
-"""Token buckets and socket slots on a real database, with real connections."""
+"""Token buckets on a real database, with real connections."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -9,10 +9,9 @@ from django.conf import settings
 from django.db import connection
 from django.test import override_settings
 
-from agents.models import SocketSlot, WebProcess
-from agents.ws.connection_slots import ConnectionSlots, TooManySockets, purge_lost_slots
-from foundation.errors import RateLimited
-from ratelimits import buckets, guard_bad_key, guard_message, guard_request, limiter
+from agents.models import ConnectionSlot, WebProcess
+from foundation.errors import RateLimited, TooLarge
+from ratelimits import buckets, guard_bad_key, guard_message, guard_request, guard_storage, limiter
 from ratelimits.leased_tokens import LeasedTokens
 from ratelimits.limiter import consume, rate
 from ratelimits.models import Bucket
@@ -140,7 +139,7 @@ def test_a_large_limit_costs_a_statement_in_fifty(django_assert_max_num_queries:
 @pytest.mark.django_db
 def test_a_limit_of_zero_is_none(django_assert_num_queries: Any) -> None:
     off = {"requests_per_minute": 0, "messages_per_minute": 0, "messages_per_session_per_minute": 0}
-    with limited(**off, bad_keys_per_minute=0), django_assert_num_queries(0):
+    with limited(**off, bad_keys_per_minute=0, stored_megabytes_per_day=0), django_assert_num_queries(0):
         for _ in range(50):
             guard_request(user_id=1, key_id=uuid4())
             guard_message(user_id=1, key_id=uuid4(), session_id=uuid4())
@@ -177,7 +176,7 @@ def test_full_buckets_are_forgotten() -> None:
 
 @pytest.mark.django_db
 def test_what_limits_are_counted_in_waits_for_no_disk() -> None:
-    tables = [Bucket, WebProcess, SocketSlot]
+    tables = [Bucket, WebProcess, ConnectionSlot]
     with connection.cursor() as cursor:
         cursor.execute(
             "SELECT relpersistence FROM pg_class WHERE relname = ANY(%s)", [[model._meta.db_table for model in tables]]
@@ -185,70 +184,50 @@ def test_what_limits_are_counted_in_waits_for_no_disk() -> None:
         assert [row[0] for row in cursor.fetchall()] == ["u"] * 3
 
 
-# --- sockets ---
+# --- stored bytes ---
 
-
-def run_out(slots: ConnectionSlots) -> None:
-    """The process of `slots` was killed, and its lease is over."""
-    WebProcess.objects.filter(pk=slots.process_id).update(expires_at="2000-01-01T00:00:00Z")
+MEGABYTE = 1024 * 1024
 
 
 @pytest.mark.django_db
-def test_a_user_has_so_many_sockets_over_all_processes() -> None:
-    with limited(sockets_per_user=4):
-        one, other = ConnectionSlots(), ConnectionSlots()
-        held = [(slots, slots.acquire(1)) for slots in (one, other, one, other)]
-        for slots in (one, other):
-            with pytest.raises(TooManySockets):
-                slots.acquire(1)
-        assert one.acquire(2) is not None, "another's are another's"
-        slots, slot = held[0]
-        assert slot is not None
-        slots.release(1, slot)
-        other.acquire(1)
-        assert SocketSlot.objects.for_user(1).count() == 4
-
-
-def test_sockets_that_open_at_once_are_as_many_as_may_be(transactional_db: None) -> None:
-    processes = [ConnectionSlots(), ConnectionSlots()]
-    for slots in processes:
-        slots.renew_if_due()
-    with limited(sockets_per_user=5):
-        outcomes = side_by_side(*[lambda slots=slots: slots.acquire(1) for slots in processes * 5])
-    slots_taken = [outcome for outcome in outcomes if isinstance(outcome, int)]
-    assert sorted(slots_taken) == [1, 2, 3, 4, 5]
-    assert passed(outcomes) == 5
+def test_what_a_user_stores_in_a_day_is_limited_by_its_bytes() -> None:
+    with limited(stored_megabytes_per_day=2):
+        guard_storage(user_id=1, size_bytes=MEGABYTE)
+        guard_message(user_id=1, key_id=None, session_id=None, size_bytes=MEGABYTE - 2048)
+        guard_storage(user_id=1, size_bytes=1)
+        with pytest.raises(RateLimited, match=r"what you may in a day \(2 MB.*Try again in \d+ minutes") as refused:
+            guard_message(user_id=1, key_id=None, session_id=None, size_bytes=20 * 1024)
+        # 19 KiB are missing, of which one comes back in 42 seconds.
+        assert 700 < (refused.value.retry_after_seconds or 0) < 900
+        guard_storage(user_id=1, size_bytes=100)  # what is smaller still fits
+        guard_storage(user_id=2, size_bytes=MEGABYTE)
+        with pytest.raises(TooLarge):
+            guard_storage(user_id=3, size_bytes=3 * MEGABYTE)
 
 
 @pytest.mark.django_db
-def test_the_sockets_of_a_killed_process_are_free_again() -> None:
-    with limited(sockets_per_user=2):
-        killed, other = ConnectionSlots(), ConnectionSlots()
-        killed.acquire(1)
-        killed.acquire(1)
-        with pytest.raises(TooManySockets):
-            other.acquire(1)
-        run_out(killed)
-        assert {other.acquire(1), other.acquire(1)} == {1, 2}
-        killed.release(1, 1)  # it was only paused: what is not its own any more stays
-        assert SocketSlot.objects.for_user(1).count() == 2
+def test_small_messages_cost_a_statement_in_fifty(django_assert_num_queries: Any) -> None:
+    with limited(messages_per_minute=0, messages_per_session_per_minute=0):
+        guard_storage(user_id=1, size_bytes=1)
+        with django_assert_num_queries(0):
+            for _ in range(49):
+                guard_message(user_id=1, key_id=None, session_id=None, size_bytes=500)
+        with django_assert_num_queries(1):
+            guard_message(user_id=1, key_id=None, session_id=None, size_bytes=500)
+
+
+def test_bytes_that_are_taken_ahead_are_held_for_longer_than_other_tokens() -> None:
+    leased = LeasedTokens()
+    leased.put(KEY, 50, 0.0, in_bucket=1, full_in_seconds=1.0, hold_seconds=3600.0)
+    assert leased.missing({KEY: 1}, 3599.0) == []
+    assert leased.missing({KEY: 50}, 3599.0) == [KEY]
+    assert leased.missing({KEY: 1}, 3600.0) == [KEY]
 
 
 @pytest.mark.django_db
-def test_a_place_that_is_left_while_it_is_taken_is_not_kept() -> None:
-    slots = ConnectionSlots()
-    lease = slots.lease(1)
-    lease.cancel()
-    lease.acquire()
-    assert not lease.is_acquired
-    assert SocketSlot.objects.for_user(1).count() == 0
-
-
-@pytest.mark.django_db
-def test_rows_of_processes_that_are_long_gone_are_forgotten() -> None:
-    gone, here = ConnectionSlots(), ConnectionSlots()
-    gone.acquire(1)
-    here.acquire(1)
-    run_out(gone)
-    purge_lost_slots()
-    assert [slot.process_id for slot in SocketSlot.objects.all()] == [here.process_id]
+def test_a_message_larger_than_what_is_left_takes_nothing_from_other_limits() -> None:
+    with limited(stored_megabytes_per_day=1, messages_per_minute=1):
+        guard_storage(user_id=1, size_bytes=MEGABYTE - 1024)
+        with pytest.raises(RateLimited, match="in a day"):
+            guard_message(user_id=1, key_id=None, session_id=None, size_bytes=10 * 1024)
+        guard_message(user_id=1, key_id=None, session_id=None, size_bytes=10)

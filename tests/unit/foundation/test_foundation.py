@@ -6,7 +6,7 @@ import asyncio
 import logging
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import timedelta
 from inspect import cleandoc
 from typing import Any
@@ -15,7 +15,13 @@ import pytest
 
 from foundation import db_threads, errors
 from foundation.clock import now
-from foundation.db_threads import close_db_threads, in_db_thread, start_in_db_thread
+from foundation.db_threads import (
+    bind_requester,
+    close_db_threads,
+    in_db_thread,
+    start_in_db_thread,
+    start_in_probe_thread,
+)
 from foundation.errors import BandstandError, InvalidInput, NotFound, RateLimited, TooLarge, Unavailable
 from foundation.ids import new_id
 
@@ -106,6 +112,57 @@ async def test_no_more_work_runs_at_a_time_than_there_are_threads() -> None:
 
     await asyncio.gather(*(in_db_thread(work) for _ in range(2 * db_threads.DATABASE_THREADS)))
     assert most == db_threads.DATABASE_THREADS
+
+
+async def test_one_requester_has_a_share_of_the_threads_and_others_find_one() -> None:
+    go_on, at_work, most, lock = threading.Event(), 0, 0, threading.Lock()
+
+    def block() -> None:
+        nonlocal at_work, most
+        with lock:
+            at_work += 1
+            most = max(most, at_work)
+        go_on.wait(10)
+        with lock:
+            at_work -= 1
+
+    async def work_for(requester: str, work: Callable[[], object]) -> object:
+        bind_requester(requester)
+        return await in_db_thread(work)
+
+    greedy = [asyncio.create_task(work_for("u:1", block)) for _ in range(50)]
+    await asyncio.sleep(0)
+    async with asyncio.timeout(5):
+        assert await asyncio.create_task(work_for("u:2", lambda: "served")) == "served"
+        assert await in_db_thread(lambda: "so is the system") == "so is the system"
+    go_on.set()
+    await asyncio.gather(*greedy)
+    assert most == db_threads.THREADS_PER_REQUESTER
+
+
+async def test_work_that_is_cancelled_before_its_turn_is_not_done() -> None:
+    go_on, done = threading.Event(), list[int]()
+    blocking = [asyncio.create_task(in_db_thread(go_on.wait, 10)) for _ in range(db_threads.DATABASE_THREADS)]
+    await asyncio.sleep(0)
+    waiting = asyncio.create_task(in_db_thread(done.append, 1))
+    await asyncio.sleep(0)
+    waiting.cancel()
+    await asyncio.wait([waiting])
+    go_on.set()
+    await asyncio.gather(*blocking)
+    assert not done
+    await in_db_thread(done.append, 2)
+    assert done == [2]
+
+
+async def test_the_probes_thread_answers_while_all_others_are_busy() -> None:
+    go_on = threading.Event()
+    blocking = [asyncio.create_task(in_db_thread(go_on.wait, 10)) for _ in range(2 * db_threads.DATABASE_THREADS)]
+    await asyncio.sleep(0)
+    probe = start_in_probe_thread(threading.current_thread)
+    assert (await asyncio.wait_for(asyncio.wrap_future(probe), 5)).name.startswith("database-probe")
+    go_on.set()
+    await asyncio.gather(*blocking)
 
 
 def test_what_nobody_waits_for_is_logged_when_it_fails(caplog: pytest.LogCaptureFixture) -> None:

@@ -23,6 +23,7 @@ class Command(BaseCommand):
         parser.add_argument("--name", default="command line", help="what the key is for")
         parser.add_argument("--scopes", default="chat,read", help=f"of {', '.join(Scope)}, with commas")
         parser.add_argument("--days", type=int, default=365, help="until it ends; 0: never")
+        parser.add_argument("--connections", type=int, help="that it may have open at a time; 0: any number")
 
     def handle(self, *_args: Any, **options: Any) -> None:
         user = User.objects.filter(username=options["user"]).first()
@@ -38,6 +39,7 @@ class Command(BaseCommand):
                 name=options["name"],
                 scopes=[word.strip() for word in options["scopes"].split(",")],
                 expires_at=now() + timedelta(days=days) if days else None,
+                connections=options["connections"],
             )
         except BandstandError as error:
             raise CommandError(error.detail) from None

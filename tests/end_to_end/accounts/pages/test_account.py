@@ -13,7 +13,7 @@ from accounts.actor import Scope
 from accounts.api_keys import MAX_KEYS, authenticate_key
 from accounts.models import ApiKey, AuditEntry, User
 from accounts.roles import Role
-from agents.ws.credentials import authenticate_by_login, revoked_credentials
+from agents.http.credentials import authenticate_by_login, find_lost_rights
 from foundation.clock import now
 from foundation.errors import Unauthenticated
 from ratelimits import limiter
@@ -150,10 +150,10 @@ def test_signing_out_elsewhere_ends_the_open_sockets_of_other_browsers(ada: Clie
     other = Client()
     other.force_login(me())
     _, theirs = authenticate_by_login(str(other.session.session_key))
-    assert revoked_credentials([theirs]) == set()
+    assert not find_lost_rights([theirs], []).credentials
     press(ada, "sign-out/", old_password=PASSWORD)
     _, mine = authenticate_by_login(str(ada.session.session_key))
-    assert revoked_credentials([theirs, mine]) == {theirs}
+    assert find_lost_rights([theirs, mine], []).credentials == {theirs}
 
 
 def test_a_key_is_made_shown_once_and_revoked(ada: Client) -> None:

@@ -19,7 +19,7 @@ from accounts.models import User
 from accounts.permissions import user_actor
 from accounts.roles import Role
 from agents.domain.states import Priority, WaitReason
-from agents.http import revalidation, streams
+from agents.http import revocation, streams
 from agents.journal.compaction import compact_turn
 from agents.journal.fenced_writes import append
 from agents.models import Agent, AgentSession, Event, Message, Turn
@@ -554,7 +554,7 @@ async def test_the_stream_of_a_turn_whose_events_are_gone_still_ends(world: Worl
 
 async def test_a_quiet_stream_is_kept_alive(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(streams, "HEARTBEAT_SECONDS", 0.05)
-    monkeypatch.setattr(revalidation, "RECHECK_SECONDS", 0.02)
+    monkeypatch.setattr(revocation, "PERIOD_SECONDS", 0.02)
     sent = SentEvents(await world.rest.get(world.events, Accept=STREAM))
     assert [await sent.next() for _ in range(3)] == [{"comment": "open"}] + [{"comment": "heartbeat"}] * 2
     await sent.close()
@@ -614,7 +614,7 @@ async def test_a_stream_that_fails_says_so_and_that_one_may_come_back(
 
 
 async def test_a_revoked_key_ends_its_streams(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(revalidation, "RECHECK_SECONDS", 0.02)
+    monkeypatch.setattr(revocation, "PERIOD_SECONDS", 0.02)
     sent = SentEvents(await world.rest.get(world.events, Accept=STREAM))
     await sent.next()
     key_id = (await in_db_thread(authenticate_key, str(world.rest.key))).key_id
@@ -625,7 +625,7 @@ async def test_a_revoked_key_ends_its_streams(world: World, monkeypatch: pytest.
 
 @pytest.mark.parametrize("loss", ["logout", "role", "closed"])
 async def test_a_lost_login_ends_its_streams(world: World, monkeypatch: pytest.MonkeyPatch, loss: str) -> None:
-    monkeypatch.setattr(revalidation, "RECHECK_SECONDS", 0.02)
+    monkeypatch.setattr(revocation, "PERIOD_SECONDS", 0.02)
     login = await in_db_thread(login_of, world.ada)
     browser = AsyncRest()
     browser.client.cookies[django_settings.SESSION_COOKIE_NAME] = login
@@ -641,7 +641,7 @@ async def test_a_lost_login_ends_its_streams(world: World, monkeypatch: pytest.M
 
 
 async def test_a_deleted_session_ends_its_streams(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(revalidation, "RECHECK_SECONDS", 0.02)
+    monkeypatch.setattr(revocation, "PERIOD_SECONDS", 0.02)
     sent = SentEvents(await world.rest.get(world.events, Accept=STREAM))
     await sent.next()
     await in_db_thread(delete_session, world.actor, session_id=world.session.pk, expected_version=1)

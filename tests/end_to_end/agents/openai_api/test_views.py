@@ -23,7 +23,7 @@ from accounts.roles import Role
 from agents.domain.message_parts import reasoning_part, text_part
 from agents.domain.states import WaitReason
 from agents.engine.context import load_context
-from agents.http import revalidation
+from agents.http import revocation
 from agents.journal.claims import Claim
 from agents.journal.compaction import compact_turn
 from agents.journal.fenced_writes import NewEvent, append, finish
@@ -335,7 +335,7 @@ async def test_who_comes_back_when_somebody_has_approved_gets_the_answer(world: 
 async def test_a_stream_stays_open_while_the_turn_waits_and_goes_on_with_it(
     world: World, reason: WaitReason | None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(revalidation, "RECHECK_SECONDS", 0.05)
+    monkeypatch.setattr(revocation, "PERIOD_SECONDS", 0.05)
     monkeypatch.setattr(completion_stream, "HEARTBEAT_SECONDS", 0.0)
     chunks, taken = await streaming(world, "Hel")
     await in_db_thread(park, taken, reason)
@@ -560,7 +560,7 @@ async def test_a_stream_begins_before_its_first_words_when_they_take_long(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(views, "FIRST_WORDS_SECONDS", 0.05)
-    monkeypatch.setattr(revalidation, "RECHECK_SECONDS", 0.05)
+    monkeypatch.setattr(revocation, "PERIOD_SECONDS", 0.05)
     monkeypatch.setattr(completion_stream, "HEARTBEAT_SECONDS", 0.0)
     chunks = Chunks(await world.ask(stream=True))
     assert [await chunks.next() for _ in range(2)] == [": waiting"] * 2
@@ -573,7 +573,7 @@ async def test_a_stream_begins_before_its_first_words_when_they_take_long(
 @pytest.mark.parametrize("stream", [False, True])
 async def test_a_revoked_key_ends_what_waits(world: World, stream: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(views, "FIRST_WORDS_SECONDS", 0.05)
-    monkeypatch.setattr(revalidation, "RECHECK_SECONDS", 0.05)
+    monkeypatch.setattr(revocation, "PERIOD_SECONDS", 0.05)
     asking = asyncio.create_task(world.ask(stream=stream))
     await begun()
     chunks = Chunks(await asking) if stream else None

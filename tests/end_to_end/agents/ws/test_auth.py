@@ -14,12 +14,12 @@ from django.urls import path
 from accounts.api_keys import revoke_api_key
 from accounts.models import ApiKey
 from accounts.roles import Role
+from agents.http.revocation import RevocationWatch
 from agents.relay import close_hub
 from agents.sessions import delete_session
 from agents.ws.auth import AuthenticationMiddleware
 from agents.ws.close_codes import CloseCode
 from agents.ws.consumer import SessionSocket
-from agents.ws.revocation import RevocationWatch
 from foundation.clock import now
 from foundation.db_threads import in_db_thread
 from tests.support.people import key_of

@@ -71,7 +71,7 @@ def web(django_db_setup: None, tmp_path_factory: pytest.TempPathFactory) -> Iter
     started.program.kill()
 
 
-async def closed_with(web: Web, owner: Owner, data: bytes) -> int | None:
+async def closed_with(web: Web, owner: Owner, data: bytes, seconds: float = 0.5) -> int | None:
     """Send `data` behind the handshake, then a goodbye; the code that the server closes with."""
     reader, writer = await asyncio.open_connection("127.0.0.1", web.port)
     writer.write(
@@ -85,7 +85,7 @@ async def closed_with(web: Web, owner: Owner, data: bytes) -> int | None:
     # More than any frame that was begun may still want: it is ended, and what follows is a goodbye or noise.
     writer.write(goodbye * 40)
     try:
-        async with asyncio.timeout(0.5):
+        async with asyncio.timeout(seconds):
             return await _code(reader)
     except TimeoutError:
         return None  # it waits for the rest of a frame that was announced
@@ -127,5 +127,45 @@ async def test_no_bytes_are_our_fault(web: Web, transactional_db: None) -> None:
     assert 1002 in codes, "no example broke the protocol"
     async with web.socket(owner) as ws:
         await ws.recv()
+        await ws.send('{"type":"ping"}')
+        assert await ws.recv() == '{"type":"pong"}'
+
+
+def frame(opcode: int, payload: bytes = b"", *, final: bool = True) -> bytes:
+    assert len(payload) < 126
+    return bytes([(0x80 if final else 0) | opcode, 0x80 | len(payload)]) + b"\0\0\0\0" + payload
+
+
+def fragments(count: int, payload: bytes = b"") -> bytes:
+    """One message in so many frames."""
+    middle = frame(0, payload, final=False) * (count - 2)
+    return frame(1, payload, final=False) + middle + frame(0, payload)
+
+
+PING, PONG = frame(9, b"hello"), frame(10)
+# What is sent at once, and the code that the server closes with: 1000 is the client's own goodbye.
+FLOODS: dict[str, tuple[bytes, int]] = {
+    "five pings": (PING * 5, 1000),
+    "six pings": (PING * 6, 4429),
+    "pongs that nobody asked for": (PONG * 6, 4429),
+    "pings and pongs": ((PING + PONG) * 3, 4429),
+    "pings among a message": (frame(1, b"x", final=False) + PING * 6 + frame(0), 4429),
+    "a thousand empty fragments": (fragments(1000), 1000),
+    "one more": (fragments(1001), 4429),
+    "one more, of a byte each": (fragments(1001, b"x"), 4429),
+    "three messages of a thousand": (fragments(1000) * 3, 4429),
+    "a hundred thousand pings": (PING * 100_000, 4429),
+    "fragments without end": (frame(1, final=False) + frame(0, final=False) * 100_000, 4429),
+}
+
+
+async def test_control_frames_and_fragments_are_counted(web: Web, transactional_db: None) -> None:
+    owner = await in_db_thread(Owner)
+    await web.serving()
+    async with web.socket(owner) as ws:
+        await ws.recv()
+        codes = {name: await closed_with(web, owner, data, seconds=10) for name, (data, _) in FLOODS.items()}
+        assert codes == {name: code for name, (_, code) in FLOODS.items()}
+        # Others have noticed nothing.
         await ws.send('{"type":"ping"}')
         assert await ws.recv() == '{"type":"pong"}'

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import timedelta
+from typing import Any
 from uuid import UUID
 
 import pytest
+from django.conf import settings
 from django.contrib.auth.models import Group
+from django.test import override_settings
 
 from accounts.actor import Actor, Scope
 from accounts.models import AuditEntry, User
@@ -16,10 +20,12 @@ from agents.engine.context import load_context
 from agents.models import AgentDraft, AgentSession, Event, Message
 from agents.releases import publish
 from agents.sessions import fork_any_session, fork_session, update_session
+from agents.sessions.storage import guard_session_storage
 from foundation.clock import now
-from foundation.errors import Conflict, Forbidden, InvalidInput, NotFound, Unauthenticated
+from foundation.errors import Conflict, Forbidden, InvalidInput, NotFound, RateLimited, TooLarge, Unauthenticated
 from foundation.ids import new_id
 from tests.support.conversations import Conversation, answer, claim, claimed, conversation, nothing_yet, replayed
+from tests.support.people import person
 
 pytestmark = pytest.mark.usefixtures("transactional_db")
 
@@ -152,3 +158,39 @@ def test_an_operator_forks_the_session_of_somebody_into_one_of_their_own_and_the
     with pytest.raises(NotFound):
         fork_any_session(olga, session_id=new_id())
     assert Event.objects.filter(agent_session=made).count() == 2
+
+
+def limited(**limits: int) -> Any:
+    return override_settings(BANDSTAND=settings.BANDSTAND.model_copy(update=limits))
+
+
+def until_refused(store: Callable[[], object]) -> RateLimited:
+    for _ in range(100):
+        try:
+            store()
+        except RateLimited as refusal:
+            return refusal
+    raise AssertionError("a hundred times, and nobody minds")
+
+
+def test_forks_count_by_what_they_copy() -> None:
+    ada = conversation()
+    exchange(ada, "x" * 60_000, "1")
+    with limited(stored_megabytes_per_day=1):
+        assert "what you may in a day (1 MB" in until_refused(lambda: fork(ada)).detail
+        assert 15 <= AgentSession.objects.count() - 1 <= 18, "sixty KB each"
+        operator = user_actor(person("otto", Role.OPERATOR))
+        fork_any_session(operator, session_id=ada.session_id)  # of the operator's own bytes
+    with limited(fork_megabytes=0), pytest.raises(TooLarge, match="Fork it after an earlier turn"):
+        fork(ada)
+
+
+def test_metadata_and_lines_of_a_notebook_count_like_messages() -> None:
+    ada, metadata = conversation(), {"text": "x" * 16_000}
+    with limited(stored_megabytes_per_day=1):
+        until_refused(
+            lambda: update_session(ada.actor, session_id=ada.session_id, expected_version=None, metadata=metadata)
+        )
+        with pytest.raises(RateLimited):
+            guard_session_storage(ada.session_id, 60_000)
+        guard_session_storage(new_id(), 60_000)  # of nobody

@@ -8,10 +8,10 @@ from typing import Any
 import pytest
 
 from accounts.actor import Actor
+from agents.http.revocation import RevocationWatch
 from agents.ws.close_codes import CloseCode
 from agents.ws.consumer import SessionSocket
 from agents.ws.frames import MAX_FRAME_BYTES
-from agents.ws.revocation import RevocationWatch
 from agents.ws.socket_limits import SocketLimits
 from foundation.ids import new_id
 

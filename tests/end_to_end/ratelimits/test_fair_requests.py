@@ -1,0 +1,127 @@
+"""One person's requests and searches leave room for others'."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import psycopg
+import pytest
+from django.conf import settings
+from django.test import override_settings
+
+from accounts.requesters import find_requester, user_requester
+from agents.sessions import search
+from bandstand.web.fair_requests import FairRequestsMiddleware
+from foundation.db_threads import in_db_thread
+from ratelimits import limiter
+from ratelimits.models import Bucket
+from rest.request_turns import enter_request, enter_search
+from tests.support.rest import Rest, problem
+from tests.support.sockets import Owner
+from tests.support.surroundings import database_url
+
+pytestmark = pytest.mark.usefixtures("transactional_db")
+
+
+@pytest.fixture
+def owner(transactional_db: None) -> Iterator[Owner]:
+    limiter.leased_tokens.clear()
+    owner = Owner()
+    Rest(owner.key).get("agents")  # from now on it is known whose the key is
+    Bucket.objects.all().delete()
+    limiter.leased_tokens.clear()
+    yield owner
+    limiter.leased_tokens.clear()
+
+
+def limited(**limits: int) -> Any:
+    return override_settings(BANDSTAND=settings.BANDSTAND.model_copy(update=limits))
+
+
+@contextmanager
+def searches_wait() -> Iterator[None]:
+    """A lock that every search waits for."""
+    with psycopg.connect(database_url(settings.DATABASES["default"]["NAME"])) as other:
+        other.execute("LOCK TABLE agents_message IN ACCESS EXCLUSIVE MODE")
+        yield
+        other.rollback()
+
+
+def test_whose_a_credential_is_is_known_from_the_last_time_it_was_good(owner: Owner) -> None:
+    assert find_requester(owner.key, "192.0.2.1") == user_requester(owner.user.pk)
+    assert find_requester("bs_made_up", "192.0.2.1") == find_requester("bs_another", "192.0.2.1") == "a:192.0.2.1"
+
+
+async def answer_to(path: str, key: str, *, kind: str = "http") -> list[dict[str, Any]]:
+    """What the middleware sends itself; a request that it passes on is answered with 204."""
+    sent: list[dict[str, Any]] = []
+
+    async def passed_on(_scope: Any, _receive: Any, send: Any) -> None:
+        await send({"type": "http.response.start", "status": 204, "headers": []})
+
+    async def receive() -> dict[str, Any]:
+        return {"type": "websocket.disconnect" if sent else "websocket.connect"}
+
+    async def send(message: dict[str, Any]) -> None:
+        sent.append(message)
+
+    headers = [(b"host", b"localhost"), (b"authorization", f"Bearer {key}".encode())]
+    scope = {"type": kind, "path": path, "method": "GET", "headers": headers, "client": ["192.0.2.1", 1]}
+    await FairRequestsMiddleware(passed_on)(scope, receive, send)
+    return sent
+
+
+async def test_requests_in_progress_are_limited_in_the_shape_of_each_interface(owner: Owner) -> None:
+    with limited(requests_at_once_per_user=1):
+        turn = enter_request(user_requester(owner.user.pk))
+        for path, shape in (
+            ("/api/v1/agents", b'"code":"rate_limited"'),
+            ("/v1/models", b'"type":"rate_limit_error"'),
+            ("/", b"<h1>"),
+        ):
+            start, body = await answer_to(path, owner.key)
+            assert start["status"] == 429
+            assert (b"retry-after", b"1") in start["headers"]
+            assert shape in body["body"]
+        accepted, error, closed = await answer_to("/ws/sessions/x/", owner.key, kind="websocket")
+        assert accepted["type"] == "websocket.accept"
+        assert '"code":"rate_limited"' in error["text"]
+        assert closed["code"] == 4429
+        assert (await answer_to("/health", owner.key))[0]["status"] == 204
+        assert (await answer_to("/api/v1/agents", "bs_of_another"))[0]["status"] == 204
+        turn.leave()
+        assert [(await answer_to("/api/v1/agents", owner.key))[0]["status"] for _ in range(2)] == [204, 204]
+
+
+def test_searches_at_once_are_fewer_than_other_requests(owner: Owner) -> None:
+    rest, requester = Rest(owner.key), user_requester(owner.user.pk)
+    searches = [enter_search(requester) for _ in range(settings.BANDSTAND.searches_at_once_per_user)]
+    refused = rest.get("sessions?search=hello")
+    problem(refused, 429, "rate_limited")
+    assert refused["Retry-After"] == "1"
+    assert rest.get("sessions").status_code == 200
+    for search_turn in searches:
+        search_turn.leave()
+    assert rest.get("sessions?search=hello").status_code == 200
+
+
+def test_a_search_that_takes_too_long_is_ended(owner: Owner, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(search, "SEARCH_SECONDS", 0.05)
+    rest = Rest(owner.key)
+    with searches_wait():
+        refused = rest.get("sessions?search=hello")
+    problem(refused, 503, "search_too_slow")
+    assert refused["Retry-After"] == "1"
+    assert rest.get("sessions?search=hello").status_code == 200
+
+
+async def test_a_known_flood_is_refused_from_memory(owner: Owner) -> None:
+    with limited(requests_per_minute=2):
+        answers = [await in_db_thread(lambda: Rest(owner.key).get("agents").status_code) for _ in range(3)]
+        assert answers == [200, 200, 429]
+        start, _ = await answer_to("/api/v1/agents", owner.key)
+        assert start["status"] == 429
+        assert dict(start["headers"])[b"ratelimit"].startswith(b'"requests";r=0')
+        assert (await answer_to("/", owner.key))[0]["status"] == 204, "pages are not counted"
