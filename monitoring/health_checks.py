@@ -7,7 +7,7 @@ from typing import Any, Final
 
 from django.db import DatabaseError, InterfaceError, connection
 
-from health_checks.check import Check, Finding, Level, Reader
+from health_checks.check import Check, Finding, Level, Link, Reader
 from health_checks.run import Measurements
 from monitoring.readiness import missing_migrations
 from monitoring.start_files import package_folders, unknown_start_files
@@ -107,6 +107,7 @@ CHECKS: Final[tuple[Check[Any], ...]] = (
         remedy="Find out who put it there; delete it, or make the environment anew from the lock file.",
         readers=frozenset({Reader.OVERVIEW}),
         order=160,
+        link=Link("admin:guide"),
         permissions=("accounts.view_user",),
     ),
 )

@@ -234,7 +234,7 @@ PROGRAMS: list[tuple[str, str, Any, int, str]] = [
     ("POST", "/chat/render", {"text": "Hi"}, 200, "read"),
     ("GET", "/chat/sessions/<str:session_id>/messages", None, 200, "read"),
     ("GET", "/v1/models", None, 200, "read"),
-    ("GET", "/v1/models/<str:model>", None, 200, "read"),
+    ("GET", "/v1/models/<path:model>", None, 200, "read"),
     # Refused for its content, once it is known who asks: an answer would wait for a runner.
     ("POST", "/v1/chat/completions", {"model": "demo"}, 400, "chat"),
 ]

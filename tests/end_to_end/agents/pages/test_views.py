@@ -219,7 +219,7 @@ def test_the_page_names_every_script_so_that_none_waits_for_another(ada: Client)
 def test_the_help_is_for_those_who_are_logged_in(ada: Client) -> None:
     assert Client().get("/help/").headers["Location"] == "/login/?next=/help/"
     page = ada.get("/help/").content.decode()
-    assert "<h1>The chat</h1>" in page
+    assert '<h1 dir="auto">The chat</h1>' in page
     assert "<td>Stop the answer, or close what is open</td>" in page
     assert "<br" not in page
 
