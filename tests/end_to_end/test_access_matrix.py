@@ -270,7 +270,7 @@ async def test_each_caller_gets_their_own_and_nobody_elses(owner: Owner) -> None
     eve = await in_db_thread(lambda: key_of(person("eve", Role.USER)))
     keys = {scope: await in_db_thread(key_of, owner.user, [scope]) for scope in Scope}
     for method, pattern, body, status, needs in PROGRAMS:
-        path = pattern.replace("<str:session_id>", str(owner.session.pk)).replace("<str:model>", "demo")
+        path = pattern.replace("<str:session_id>", str(owner.session.pk)).replace("<path:model>", "demo")
 
         async def ask(key: str | None, path: str = path, method: str = method, body: Any = body) -> int:
             answer = await AsyncClient().generic(
