@@ -77,6 +77,7 @@ class TurnRun:
         self._task = asyncio.current_task()
         seconds = min(self._context.release.limits.turn_seconds, self.claim.remaining_seconds)
         deadline = asyncio.timeout(max(0.0, seconds))
+        self._attempts.deadline_at = asyncio.get_running_loop().time() + seconds
         try:
             async with deadline:
                 if self._stop is not None:
