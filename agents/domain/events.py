@@ -132,12 +132,18 @@ class TurnCancelling(TypedDict):
     pass
 
 
-class TurnCompleted(TypedDict):
+class TurnCalls(TypedDict):
+    answered_by: NotRequired[Annotated[str, "The route of the model that gave the answer; null: none."] | None]
+    attempts: NotRequired[Annotated[int, "How often models were asked, calls that failed among them."]]
+    fallback: NotRequired[Annotated[bool, "Whether another than the agent's first model was asked."]]
+
+
+class TurnCompleted(TurnCalls):
     finished_at: Moment
     usage: Usage
 
 
-class TurnEnded(TypedDict):
+class TurnEnded(TurnCalls):
     finished_at: Moment
     usage: NotRequired[Usage]
     error: NotRequired[Error]

@@ -126,10 +126,16 @@ class Attempts:
         call = self._call
         if call is not None and call.step.number == step.number:
             return self._record_outcome(call, StepStatus.FAILED, error_class=error_class, usage=call.partial_cost())
-        usage = self._lost_call_usage() if self._may_have_been_sent(step) else NO_USAGE
         details = {"gave_up": self._gave_up} if self._gave_up is not None else {}
+        may_have_been_sent = self._may_have_been_sent(step)
         return self._progress.record_outcome(
-            step, StepStatus.FAILED, error_class=error_class, usage=usage, details=details
+            step,
+            StepStatus.FAILED,
+            error_class=error_class,
+            usage=self._lost_call_usage() if may_have_been_sent else NO_USAGE,
+            # An attempt that was never made has asked nobody.
+            route=None if may_have_been_sent else "",
+            details=details,
         )
 
     # --- what comes next ---

@@ -158,7 +158,7 @@ class TurnRun:
             # An empty answer is an answer too: the turn ends with exactly one.
             parts=self._progress.parts or [text_part("")],
             provider_extras=self._progress.provider_extras,
-            data={"usage": self._progress.usage.shape},
+            data={"usage": self._progress.usage.shape, **self._progress.calls_shape(completed=True)},
             usage=self._progress.usage,
         )
         return await run_last_shielded(finish, self.claim, end, outcomes=outcomes, events=events)
@@ -216,7 +216,8 @@ class TurnRun:
             parts=parts,
             provider_extras=self._progress.provider_extras,
             partial=True,
-            data={"usage": usage.shape} | ({"error": error} if error else {}),
+            data={"usage": usage.shape, **self._progress.calls_shape(completed=False)}
+            | ({"error": error} if error else {}),
             error_class=error_class or "",
             error_detail=detail,
             error_id=error_id,

@@ -25,6 +25,7 @@ from agents.journal import claims, sql
 from agents.journal.fenced_writes import FinishedTurn, LostTurn
 from agents.journal.listen_connection import open_listen_connection
 from agents.models import Runner
+from agents.models.runners import send_heartbeat
 from agents.runner.leases import LeaseKeeper
 from agents.runner.reaper import fail_claim, release_claim
 from foundation.db_threads import DATABASE_FAULTS, in_db_thread
@@ -74,6 +75,7 @@ class RunnerProcess:
             heartbeat_seconds=settings.heartbeat_seconds,
             get_turns=lambda: dict(self._epochs),
             on_lost=self._on_leases_lost,
+            on_heartbeat=self._on_heartbeat,
         )
 
     async def serve(self) -> None:
@@ -85,6 +87,7 @@ class RunnerProcess:
             pid=os.getpid(),
             capacity=self._settings.concurrency,
         )
+        self._services.retry_budget.divide(await in_db_thread(send_heartbeat, self.id, running=0))
         self._keeper.start()
         self._claimer.start()
         log.info("runner.started", runner=str(self.id), capacity=self._settings.concurrency)
@@ -253,6 +256,11 @@ class RunnerProcess:
         for turn in turns:
             if (run := self._runs.get(turn)) is not None:
                 run.stop(StopReason.CANCELLED)
+
+    def _on_heartbeat(self, runners: int) -> None:
+        """Take a part of the retry budget that the `runners` now alive divide among them."""
+        with suppress(RuntimeError):  # the loop has ended
+            self._loop.call_soon_threadsafe(self._services.retry_budget.divide, runners)
 
     def _on_leases_lost(self, turns: Mapping[UUID, int]) -> None:
         self._loop.call_soon_threadsafe(self._stop_lost, turns)

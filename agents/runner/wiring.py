@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
+from agents.domain.fallback import Policy
 from agents.engine.delta_writer import BatchingDeltaWriter
 from agents.engine.ports import Services
 from agents.llm.gateway import Gateway, GatewayConfig
@@ -13,16 +14,16 @@ from agents.tools.toolbox import Toolbox
 
 
 @asynccontextmanager
-async def open_services(models: GatewayConfig, *, data_dir: Path) -> AsyncIterator[Services]:
-    """The services of the running loop; their connections are closed on leaving. `data_dir` is for tools that store
-    files.
+async def open_services(models: GatewayConfig, *, policy: Policy, data_dir: Path) -> AsyncIterator[Services]:
+    """The services of the running loop; their connections are closed on leaving. `policy` says how often models are
+    asked for one answer; `data_dir` is for tools that store files.
 
     Raises `ToolLoadFailed`, `AddressRefused`.
     """
     gateway = Gateway(models)
     toolbox = Toolbox(data_dir=data_dir)
     try:
-        yield Services(models=gateway, tools=toolbox, deltas=BatchingDeltaWriter())
+        yield Services(models=gateway, tools=toolbox, deltas=BatchingDeltaWriter(), policy=policy)
     finally:
         await toolbox.aclose()
         await gateway.aclose()

@@ -11,7 +11,7 @@ from django.db.models import Max, Min
 
 from accounts.actor import Actor
 from agents.models import AgentSession, Event, Message, Turn
-from agents.sessions.access import access_session
+from agents.sessions.access import MODEL_CALLS, access_session
 from agents.sessions.messages import load_message_tree, session_messages
 
 # The number of messages in memory at once.
@@ -41,7 +41,7 @@ def begin_export(*, actor: Actor, session_id: UUID) -> Export:
         visible_ids += [node.id, answer.id] if answer else [node.id]
     return Export(
         session=session,
-        turns=list(Turn.objects.filter(agent_session=session).order_by("ordinal")),
+        turns=list(Turn.objects.filter(agent_session=session).annotate(calls=MODEL_CALLS).order_by("ordinal")),
         events={turn: (first, last) for turn, first, last in ranges},
         visible_ids=visible_ids,
     )

@@ -26,11 +26,15 @@ from rest.schema.operation import ETAG, LOCATION, REPLAYED, Answer, Body, Header
 _DISPOSITION = Header("Content-Disposition", "Under which name to keep it.", 'attachment; filename="Sums.json"')
 _RANGE = record({"first": or_null(COUNT), "last": or_null(COUNT)}, description="The seqs of its events.")
 _TURN_FIELDS = ("id", "session", "status", "priority", "ordinal", "queued_at", "started_at", "finished_at", "error")
+_CALLS = ("answered_by", "attempts", "fallback")
 _EXPORTED_TURN = {name: value for name, value in COMPLETED.items() if name not in {"answer", "position"}}
 COMPONENTS = {
     "ExportedTurn": record(
         {
-            **{name: {"$ref": f"#/components/schemas/Turn/properties/{name}"} for name in (*_TURN_FIELDS, "usage")},
+            **{
+                name: {"$ref": f"#/components/schemas/Turn/properties/{name}"}
+                for name in (*_TURN_FIELDS, "usage", *_CALLS)
+            },
             "events": _RANGE,
         }
     ),
