@@ -132,21 +132,26 @@ class TurnCancelling(TypedDict):
     pass
 
 
-class TurnCalls(TypedDict):
-    answered_by: NotRequired[Annotated[str, "The route of the model that gave the answer; null: none."] | None]
-    attempts: NotRequired[Annotated[int, "How often models were asked, calls that failed among them."]]
-    fallback: NotRequired[Annotated[bool, "Whether another than the agent's first model was asked."]]
+_AnsweredBy = Annotated[str, "The route of the model that gave the answer; null: none."]
+_Attempts = Annotated[int, "How often models were asked, calls that failed among them."]
+_Fallback = Annotated[bool, "Whether another than the agent's first model was asked."]
 
 
-class TurnCompleted(TurnCalls):
+class TurnCompleted(TypedDict):
     finished_at: Moment
     usage: Usage
+    answered_by: NotRequired[_AnsweredBy | None]
+    attempts: NotRequired[_Attempts]
+    fallback: NotRequired[_Fallback]
 
 
-class TurnEnded(TurnCalls):
+class TurnEnded(TypedDict):
     finished_at: Moment
     usage: NotRequired[Usage]
     error: NotRequired[Error]
+    answered_by: NotRequired[_AnsweredBy | None]
+    attempts: NotRequired[_Attempts]
+    fallback: NotRequired[_Fallback]
 
 
 @dataclass(frozen=True, slots=True)

@@ -92,7 +92,7 @@ class Reason(StrEnum):
     ROUTES = "routes"  # no route is left
     LIMITS = "limits"  # the release's limits allow no more
     RETRY_BUDGET = "retry_budget"  # too many calls of this provider fail at the moment
-    DEADLINE = "deadline"  # the turn would end before
+    DEADLINE = "time"  # the turn would end before
     CONTEXT = "context"  # the context cannot be made smaller
 
 

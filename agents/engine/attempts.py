@@ -238,7 +238,7 @@ class Attempts:
         smaller = await assemble(self._context, self._progress, self._services, route, max_tokens=limit)
         self._context_tokens[route] = limit
         log.warning(
-            "context.compressed",
+            "prompt.compressed",
             turn=str(self._context.claim.turn_id),
             route=route,
             messages=len(full.messages),

@@ -17,7 +17,6 @@ from pydantic.fields import FieldInfo
 from pydantic_core import ErrorDetails
 from pydantic_settings import BaseSettings, NoDecode, PydanticBaseSettingsSource, SettingsConfigDict
 
-from agents.domain.backoff import Backoff
 from agents.llm.dialect_settings import Dialects, read_dialects
 from agents.llm.interface import Deadlines
 from agents.llm.model_catalog import Rates, read_overrides
@@ -199,7 +198,7 @@ class Config(BaseSettings):
     model_silence_seconds: Seconds = Field(Deadlines().silence_seconds, alias="BANDSTAND_MODEL_SILENCE_SECONDS")
     model_total_seconds: Seconds = Field(Deadlines().total_seconds, alias="BANDSTAND_MODEL_TOTAL_SECONDS")
     retry_base_seconds: Annotated[float, Field(ge=0, le=20)] = Field(
-        Backoff().base_seconds, alias="BANDSTAND_RETRY_BASE_SECONDS"
+        0.5, alias="BANDSTAND_RETRY_BASE_SECONDS"
     )
     prices: Annotated[dict[str, Rates], NoDecode, BeforeValidator(_prices)] = Field({}, alias="BANDSTAND_PRICES")
     runner_concurrency: Count = Field(32, alias="BANDSTAND_RUNNER_CONCURRENCY")

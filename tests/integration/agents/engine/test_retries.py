@@ -151,7 +151,7 @@ async def test_a_pause_that_does_not_fit_into_the_turn_is_not_made() -> None:
     await run(services)
     turn = await turn_of(ada)
     assert (turn.status, turn.error_class, len(model.requests)) == ("failed", "rate_limit", 1)
-    assert await details("gave_up") == ["deadline"]
+    assert await details("gave_up") == ["time"]
 
 
 @pytest.mark.parametrize(("seconds", "limits"), [(3, {"turn_seconds": 2}), (60, {})])
@@ -293,7 +293,7 @@ async def test_a_wait_for_routes_that_does_not_fit_is_an_error_that_cost_nothing
     turn = await turn_of(ada)
     assert (turn.status, turn.error_class, turn.cost_usd) == ("failed", "transient", Decimal(0))
     assert not model.requests
-    assert await details("gave_up") == ["deadline"]
+    assert await details("gave_up") == ["time"]
     assert (await end_of(ada))["attempts"] == 0
 
 
