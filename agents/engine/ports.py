@@ -13,8 +13,8 @@ from uuid import UUID
 
 from agents.domain.fallback import ONE_ATTEMPT, Policy
 from agents.domain.model_messages import ToolSpec
+from agents.domain.retry_budget import RetryBudget
 from agents.engine.delta_buffer import DeltaBuffer
-from agents.engine.retry_budget import RetryBudget
 from agents.journal.claims import Claim
 from agents.llm.errors import ModelError
 from agents.llm.interface import LLM, Deadlines, Usage

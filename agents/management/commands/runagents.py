@@ -13,8 +13,7 @@ import uvloop
 from django.conf import settings
 from django.core.management.base import BaseCommand
 
-from agents.domain.backoff import Backoff
-from agents.domain.fallback import Policy
+from agents.domain.retry_policies import POLICIES, Operation
 from agents.llm.gateway import GatewayConfig
 from agents.llm.interface import Deadlines
 from agents.llm.pydantic_ai import VendorConfig
@@ -74,7 +73,8 @@ async def _serve() -> None:
     )
     for agent, fault in await in_db_thread(unavailable_agents):
         log.error("agent.blocked", agent=agent, fault=fault)
-    policy = Policy(backoff=Backoff(base_seconds=config.retry_base_seconds))
+    llm_calls = POLICIES[Operation.LLM_CALL]
+    policy = replace(llm_calls, backoff=replace(llm_calls.backoff, base_seconds=config.retry_base_seconds))
     async with open_services(models, policy=policy, data_dir=config.data_dir) as services:
         runner = RunnerProcess(limits, services)
         for name in (signal.SIGTERM, signal.SIGINT):

@@ -24,9 +24,9 @@ from agents.domain.failures import ErrorClass, Recovery
 from agents.domain.fallback import Policy
 from agents.domain.message_parts import Part
 from agents.domain.replay import show_event
+from agents.domain.retry_budget import RetryBudget
 from agents.engine.context import load_context
 from agents.engine.ports import Services
-from agents.engine.retry_budget import RetryBudget
 from agents.engine.turn import TurnRun
 from agents.llm.dialect_settings import read_dialects
 from agents.llm.gateway import Gateway, GatewayConfig

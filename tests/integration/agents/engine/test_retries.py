@@ -14,9 +14,9 @@ import pytest
 from agents.domain.backoff import Backoff
 from agents.domain.fallback import Policy
 from agents.domain.message_parts import text_part
+from agents.domain.retry_budget import RetryBudget
 from agents.domain.states import TurnStatus
 from agents.engine.ports import Admission, FreeAdmission, Services
-from agents.engine.retry_budget import RetryBudget
 from agents.engine.turn import StopReason, UnfinishedTurn
 from agents.journal.fenced_writes import FinishedTurn
 from agents.llm.errors import (

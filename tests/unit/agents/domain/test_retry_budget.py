@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from agents.domain.fallback import Attempt, FailedAttempt, Policy, Situation, next_attempt
-from agents.engine.retry_budget import RetryBudget
+from agents.domain.retry_budget import RetryBudget
 
 A, OTHER_MODEL, OTHER = "openai:a", "openai:b", "anthropic:c"
 
