@@ -91,7 +91,7 @@ class TurnRun:
         except Park as wait:
             return await self._park(wait)
         except ModelError as error:
-            return await self._end_early(TurnStatus.FAILED, error.error_class, error.detail, model_error=error)
+            return await self._end_early(TurnStatus.FAILED, error.error_class, error.user_detail, model_error=error)
         except LimitReached as error:
             return await self._end_early(TurnStatus.FAILED, ErrorClass.LIMIT_REACHED, str(error))
         except Exception as error:

@@ -19,7 +19,8 @@ def test_the_retry_policy_of_each_operation_stands_below_the_runners() -> None:
     assert rows[0] == (
         "llm call",
         "2 for each route, 3 for the last one, in all 2 more than there are routes",
-        "random, up to 0.5 s, then twice as much each time, up to 20 s; more than 5 s only where no other route is left",
+        "random, up to 0.5 s, then twice as much each time, up to 20 s; "
+        "more than 5 s only where no other route is left",
     )
     assert rows[1][1:] == ("1", "none: it is not tried again")
     assert "500 tokens for each provider" in page
