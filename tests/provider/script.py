@@ -26,7 +26,7 @@ class Script:
     `args` and `parallel` are the short form of the same. A call is asked for until the conversation holds `rounds`
     answers with calls since the user spoke. `after` is how many tokens precede a fault in the stream; with `in_round`
     it comes only when the conversation holds so many answers with calls. `usage`: yes, no, early (also before the first
-    word) or wrong (no counts at all).
+    word) or wrong (no counts at all). With `flaky` so many of a hundred answers have one fault or another.
     """
 
     tokens: int = 50
@@ -41,6 +41,7 @@ class Script:
     in_round: int | None = None
     retry_after: str = ""
     finish: str = "stop"
+    flaky: float = 0
     usage: str = "yes"
     reasoning_tokens: int = 0
     tool: str = ""

@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import random
 import re
 import socket
 import struct
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Protocol, cast
 
 import orjson
 
 from tests.provider import anthropic, bedrock, gemini
-from tests.provider.refusals import ANSWERS
+from tests.provider.refusals import ANSWERS, FLAKY
 from tests.provider.script import Script, script_for
 from tests.provider.streams import End, Stream, chunk, framed, stream_for, usage_of
 
@@ -62,7 +63,8 @@ class Request:
 
 @dataclass
 class Provider:
-    """The server and what it has seen. `defaults` apply to every answer, `queue` to one answer each, in order.
+    """The server and what it has seen. `defaults` apply to every answer, `queue` to one answer each, in order; `faults`
+    counts those that came by chance.
 
     `check` makes it strict: what it raises for the body of a request is answered with 400, in its words.
     """
@@ -72,6 +74,8 @@ class Provider:
     queue: deque[dict[str, Any]] = field(default_factory=deque)
     kept: int = 256
     count: int = 0
+    faults: int = 0
+    rng: random.Random = field(default_factory=random.Random)
     aborted: int = 0
     running: int = 0
     connections: int = 0
@@ -115,6 +119,7 @@ class Provider:
         bodies = [orjson.loads(request.raw) if request.raw else None for request in self.requests]
         return {
             "count": self.count,
+            "faults": self.faults,
             "aborted": self.aborted,
             "running": self.running,
             "connections": self.connections,
@@ -124,7 +129,7 @@ class Provider:
     def reset(self) -> None:
         self.requests.clear()
         self.queue.clear()
-        self.count = self.aborted = 0
+        self.count = self.aborted = self.faults = 0
 
 
 class _Connection(asyncio.Protocol):
@@ -202,7 +207,7 @@ class _Connection(asyncio.Protocol):
                 self._reply(400, {"error": {"message": words, "type": "invalid_request_error", "code": None}})
                 return
             once = self.provider.queue.popleft() if self.provider.queue else {}
-            script = script_for(body, {**self.provider.defaults, **once})
+            script = self._weather(script_for(body, {**self.provider.defaults, **once}))
         except (ValueError, TypeError, KeyError) as error:
             self._reply(400, {"error": {"message": str(error), "type": "invalid_request_error", "code": "unreadable"}})
             return
@@ -210,6 +215,13 @@ class _Connection(asyncio.Protocol):
             self._later(script.headers_ms / 1000, self._answer, body, script)
         else:
             self._answer(body, script)
+
+    def _weather(self, script: Script) -> Script:
+        """`script`, with a fault by chance where it is flaky."""
+        if script.fault or not self.provider.rng.random() * 100 < script.flaky:
+            return script
+        self.provider.faults += 1
+        return replace(script, fault=self.provider.rng.choice(FLAKY), after=self.provider.rng.randint(0, 5))
 
     def _vendor(self, face: Face, path: str, raw: bytes) -> None:
         """An answer with another vendor's face, by the same script."""
