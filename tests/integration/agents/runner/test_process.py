@@ -149,6 +149,16 @@ def blocks(seconds: float, done: asyncio.Event) -> Callable[[], Awaitable[object
     return item
 
 
+async def test_runners_divide_the_retry_budget_by_how_many_live() -> None:
+    (one, *_), (other, *_) = scripted(), scripted()
+    async with serving(one, heartbeat_seconds=0.05):
+        assert one.retry_budget.capacity == 500
+        async with serving(other, heartbeat_seconds=0.05):
+            await until(lambda: one.retry_budget.capacity == 250, seconds=10, what="the other's half")
+            assert other.retry_budget.capacity == 250
+        await until(lambda: one.retry_budget.capacity == 500, seconds=10, what="the whole again")
+
+
 async def test_a_busy_event_loop_costs_no_lease() -> None:
     done = asyncio.Event()
     services, *_ = scripted(says("Hel", blocks(2.0, done), "lo"))
