@@ -12,6 +12,7 @@ from django.utils.safestring import SafeString
 
 from agents.domain import retry_budget
 from agents.domain.fallback import Policy
+from agents.domain.retry_adaptation import MAX_FACTOR
 from agents.domain.retry_policies import POLICIES, Operation
 from agents.models import Runner
 from console.admin import ReadOnlyAdmin
@@ -62,6 +63,7 @@ class RunnerAdmin(ReadOnlyAdmin):
             "retry_cost": retry_budget.RETRY_COST,
             "throttled_retry_cost": retry_budget.THROTTLED_RETRY_COST,
             "success_gain": retry_budget.SUCCESS_GAIN,
+            "max_factor": MAX_FACTOR if settings.BANDSTAND.retry_adaptation else None,
         }
         return super().changelist_view(request, context | (extra_context or {}))
 

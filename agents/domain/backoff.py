@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 
 @dataclass(frozen=True, slots=True)
@@ -11,6 +11,10 @@ class Backoff:
 
     base_seconds: float = 0.5
     cap_seconds: float = 20.0
+
+    def scaled(self, factor: float) -> Backoff:
+        """These pauses, `factor` times as long; the cap stays."""
+        return replace(self, base_seconds=self.base_seconds * factor)
 
     def largest_pause(self, retries: int) -> float:
         """The upper bound of the pause after so many retries."""

@@ -90,6 +90,7 @@ class Attempts:
             try:
                 reply = await _ask(call, admission)
             except ModelError as error:
+                self._record_retry(call.route, succeeded=False)
                 self._failures.append(FailedAttempt(call.route, error.error_class, error.retry_after_seconds))
                 decision = await self._plan_after_failure()
                 if isinstance(decision, GiveUp):
@@ -99,6 +100,7 @@ class Attempts:
             else:
                 if not self._failures:
                     self._services.retry_budget.add_success(call.route)
+                self._record_retry(call.route, succeeded=True)
                 # From here on the step has the text: if the call had it too, a cancellation during the commit would
                 # store it twice.
                 self._call = None
@@ -172,8 +174,17 @@ class Attempts:
             return GiveUp(Reason.CONTEXT)
         return decision
 
+    def _record_retry(self, route: str, *, succeeded: bool) -> None:
+        """Learn from an attempt, if it was a retry of the route that had failed."""
+        last = self._failures[-1] if self._failures else None
+        if last is not None and last.route == route and can_retry(last.error_class):
+            self._services.retry_adaptation.record_retry(route, succeeded=succeeded)
+
     def _decide(self, situation: Situation) -> Decision:
-        decision = next_attempt(self._context.release.model_chain, self._failures, self._services.policy, situation)
+        policy = self._services.policy
+        if self._failures and (factor := self._services.retry_adaptation.factor(self._failures[-1].route)) > 1:
+            policy = replace(policy, backoff=policy.backoff.scaled(factor))
+        decision = next_attempt(self._context.release.model_chain, self._failures, policy, situation)
         if isinstance(decision, Postponed):
             left = self._turn_deadline_at - self._loop.time()
             if self._seconds_until(decision) >= left:

@@ -13,6 +13,7 @@ from uuid import UUID
 
 from agents.domain.fallback import ONE_ATTEMPT, Policy
 from agents.domain.model_messages import ToolSpec
+from agents.domain.retry_adaptation import RetryAdaptation
 from agents.domain.retry_budget import RetryBudget
 from agents.engine.delta_buffer import DeltaBuffer
 from agents.journal.claims import Claim
@@ -145,7 +146,7 @@ class Services:
     """The services of one event loop, made and closed by the process that runs turns.
 
     `policy` says how often models are asked for one answer, within the process's `retry_budget`. `draw` returns a
-    random number from 0 to 1, for the pauses between.
+    random number from 0 to 1, for the pauses between, which `retry_adaptation` may stretch.
     """
 
     models: ModelGateway
@@ -154,4 +155,5 @@ class Services:
     routes: RouteGuard = field(default_factory=UnguardedRoutes)
     policy: Policy = ONE_ATTEMPT
     retry_budget: RetryBudget = field(default_factory=RetryBudget)
+    retry_adaptation: RetryAdaptation = field(default_factory=RetryAdaptation)
     draw: Callable[[], float] = random.random

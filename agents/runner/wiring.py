@@ -7,6 +7,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 from agents.domain.fallback import Policy
+from agents.domain.retry_adaptation import RetryAdaptation
 from agents.engine.delta_writer import BatchingDeltaWriter
 from agents.engine.ports import Services
 from agents.llm.gateway import Gateway, GatewayConfig
@@ -14,16 +15,25 @@ from agents.tools.toolbox import Toolbox
 
 
 @asynccontextmanager
-async def open_services(models: GatewayConfig, *, policy: Policy, data_dir: Path) -> AsyncIterator[Services]:
+async def open_services(
+    models: GatewayConfig, *, policy: Policy, adapts: bool, data_dir: Path
+) -> AsyncIterator[Services]:
     """The services of the running loop; their connections are closed on leaving. `policy` says how often models are
-    asked for one answer; `data_dir` is for tools that store files.
+    asked for one answer, `adapts` whether pauses adapt to how retries went lately; `data_dir` is for tools that store
+    files.
 
     Raises `ToolLoadFailed`, `AddressRefused`.
     """
     gateway = Gateway(models)
     toolbox = Toolbox(data_dir=data_dir)
     try:
-        yield Services(models=gateway, tools=toolbox, deltas=BatchingDeltaWriter(), policy=policy)
+        yield Services(
+            models=gateway,
+            tools=toolbox,
+            deltas=BatchingDeltaWriter(),
+            policy=policy,
+            retry_adaptation=RetryAdaptation(is_on=adapts),
+        )
     finally:
         await toolbox.aclose()
         await gateway.aclose()

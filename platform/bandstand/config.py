@@ -198,6 +198,7 @@ class Config(BaseSettings):
     model_silence_seconds: Seconds = Field(Deadlines().silence_seconds, alias="BANDSTAND_MODEL_SILENCE_SECONDS")
     model_total_seconds: Seconds = Field(Deadlines().total_seconds, alias="BANDSTAND_MODEL_TOTAL_SECONDS")
     retry_base_seconds: Annotated[float, Field(ge=0, le=20)] = Field(0.5, alias="BANDSTAND_RETRY_BASE_SECONDS")
+    retry_adaptation: bool = Field(True, alias="BANDSTAND_RETRY_ADAPTATION")
     prices: Annotated[dict[str, Rates], NoDecode, BeforeValidator(_prices)] = Field({}, alias="BANDSTAND_PRICES")
     runner_concurrency: Count = Field(32, alias="BANDSTAND_RUNNER_CONCURRENCY")
     lease_seconds: Seconds = Field(15, alias="BANDSTAND_LEASE_SECONDS")

@@ -75,7 +75,9 @@ async def _serve() -> None:
         log.error("agent.blocked", agent=agent, fault=fault)
     llm_calls = POLICIES[Operation.LLM_CALL]
     policy = replace(llm_calls, backoff=replace(llm_calls.backoff, base_seconds=config.retry_base_seconds))
-    async with open_services(models, policy=policy, data_dir=config.data_dir) as services:
+    async with open_services(
+        models, policy=policy, adapts=config.retry_adaptation, data_dir=config.data_dir
+    ) as services:
         runner = RunnerProcess(limits, services)
         for name in (signal.SIGTERM, signal.SIGINT):
             asyncio.get_running_loop().add_signal_handler(name, runner.drain)

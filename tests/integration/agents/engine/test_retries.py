@@ -14,6 +14,7 @@ import pytest
 from agents.domain.backoff import Backoff
 from agents.domain.fallback import Policy
 from agents.domain.message_parts import text_part
+from agents.domain.retry_adaptation import RetryAdaptation
 from agents.domain.retry_budget import RetryBudget
 from agents.domain.states import TurnStatus
 from agents.engine.ports import Admission, FreeAdmission, Services
@@ -96,8 +97,9 @@ async def woken(ada: Conversation) -> None:
 async def test_each_pause_is_drawn_anew_and_stands_with_its_attempt() -> None:
     ada = await begin(model_chain=[FIRST])
     draws = iter([0.5, 1.0])
+    policy, off = Policy(backoff=Backoff(base_seconds=0.01)), RetryAdaptation(is_on=False)
     services, model = retrying(
-        FAILS, FAILS, says("Hello"), policy=Policy(backoff=Backoff(base_seconds=0.01)), draw=lambda: next(draws)
+        FAILS, FAILS, says("Hello"), policy=policy, draw=lambda: next(draws), retry_adaptation=off
     )
     assert await run(services) == FinishedTurn(TurnStatus.COMPLETED, 0)
     assert len(model.requests) == 3
@@ -105,6 +107,16 @@ async def test_each_pause_is_drawn_anew_and_stands_with_its_attempt() -> None:
     assert await details("attempt") == [1, 2, 3]
     end = await end_of(ada)
     assert (end["answered_by"], end["attempts"], end["fallback"]) == (FIRST, 3, False)
+
+
+async def test_pauses_are_longer_where_retries_were_in_vain() -> None:
+    ada = await begin(model_chain=[FIRST])
+    services, _ = retrying(FAILS, policy=Policy(backoff=Backoff(base_seconds=0.01)), draw=lambda: 1.0)
+    await run(services)
+    # The third attempt knows that the second was in vain.
+    assert await details("pause_seconds") == [None, 0.01, 0.024]
+    assert services.retry_adaptation.factor(FIRST) > 1.3
+    assert (await turn_of(ada)).error_class == "transient"
 
 
 async def test_a_stop_ends_a_pause_at_once() -> None:
