@@ -23,6 +23,8 @@ from agents.models import AgentDraft
 from agents.releases.validation import check_runnable, tool_names
 from console.widgets import CheckboxSelectMultiple, NumberInput, Textarea
 from foundation.errors import InvalidInput
+from foundation.graphemes import cut_text
+from foundation.text_lines import split_lines
 
 # The settings that have a form field each, as (group or None, name, setting).
 _FIELD_SETTINGS: Final[list[tuple[str | None, str, Setting]]] = [
@@ -44,7 +46,7 @@ class LinesField(forms.CharField):
 
     def clean(self, value: Any) -> Any:
         text = super().clean(value)
-        return [line.strip() for line in text.splitlines() if line.strip()]
+        return [line.strip() for line in split_lines(text) if line.strip()]
 
 
 class ProseField(forms.CharField):
@@ -120,7 +122,9 @@ class DraftForm(AuditedFormMixin, forms.Form):
         field, _, item = (error.pointer or "").lstrip("/").partition("/")
         if isinstance(SETTINGS.get(field), RouteChain) and item.isdigit():
             route = self.cleaned_data[field][int(item)]
-            self.add_error(field, f"“{route[:60]}” is no route: write provider:model, such as openai:gpt-5-mini.")
+            self.add_error(
+                field, f"“{cut_text(route, 60)}” is no route: write provider:model, such as openai:gpt-5-mini."
+            )
         elif field in self.fields:
             self.add_error(field, error.detail)
         else:

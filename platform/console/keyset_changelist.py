@@ -58,8 +58,6 @@ class KeysetChangeList(ChangeList):
     def get_filters_params(self, params: dict[str, Any] | None = None) -> dict[str, Any]:
         filters: dict[str, Any] = super().get_filters_params(params)
         filters.pop(BEFORE, None)
-        if any("\x00" in value for texts in filters.values() for value in texts):
-            raise IncorrectLookupParameters("NUL")
         return filters
 
     def get_results(self, request: HttpRequest) -> None:

@@ -25,6 +25,7 @@ from accounts.roles import Role
 from agents.relay import close_hub
 from agents.sessions import accept_message
 from console.keyset_changelist import KeysetAdmin
+from console.list_parameters import filter_parameters
 from foundation.db_threads import in_db_thread
 from ratelimits import limiter
 from rest.schema.declarations import declared
@@ -310,12 +311,14 @@ def list_of(model: str) -> str:
 
 
 def filter_queries(model: str) -> Iterator[str]:
-    """What a list is narrowed by: every value for a filter where it stands first, two of them in each further list."""
+    """What a list is narrowed by: every value for a filter where it stands first, two of them in each further list.
+
+    What no filter reads is in console/test_lookups.py.
+    """
     names = {"q": FILTER_VALUES}
     for one in ADMINS[model].list_filter:
         values = FILTER_VALUES if FIRST[str(one)] == model else FILTER_VALUES[:2]
-        field = one[0] if isinstance(one, tuple) else one
-        names[f"{field}__exact" if isinstance(field, str) else field.parameter_name] = values
+        names |= dict.fromkeys(filter_parameters(ADMINS[model], [one]), values)
     if isinstance(ADMINS[model], KeysetAdmin):
         names["before"] = FILTER_VALUES
     for name, values in names.items():
@@ -324,10 +327,13 @@ def filter_queries(model: str) -> Iterator[str]:
 
 def lists(model: str) -> Attempts:
     async def attempts(world: World) -> AsyncIterator[Attempt]:
-        for query in [*LIST_QUERIES, *filter_queries(model)]:
+        for query in [*LIST_QUERIES, *await in_db_thread(list, filter_queries(model))]:
             yield Attempt("GET", f"{list_of(model)}?{query}", query, expected(200, 302, 400, 404))
         for wild in IDS if FIRST[kind_of_key(model)] == model else IDS[:5]:
             yield Attempt("GET", f"{list_of(model)}{wild}/change/", wild, expected(200, 302, 404))
+        page = await in_db_thread(addressed, f"{list_of(model)}<path:object_id>/change/", model)
+        for query in (query for query in LIST_QUERIES if query.startswith("_") or "%00" in query):
+            yield Attempt("GET", f"{page}?{query}", query, expected(200, 302, 400, 403, 404))
 
     return attempts
 
