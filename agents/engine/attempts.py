@@ -44,6 +44,8 @@ log = structlog.get_logger(__name__)
 
 # A shorter wait for a route is not worth parking a turn; and the wait where nobody knows when a route may be asked.
 SHORT_WAIT_SECONDS = 1.0
+# The least wait for a route: the clock by which it is blocked may be behind ours.
+_LEAST_WAIT_SECONDS = 0.1
 
 
 class Attempts:
@@ -204,7 +206,7 @@ class Attempts:
         at, guard = now(), self._services.routes
         ends = [guard.blocked_until(route) for route in postponed.routes]
         waits = [(end - at).total_seconds() if end is not None else SHORT_WAIT_SECONDS for end in ends]
-        return max(0.0, min(waits))
+        return max(_LEAST_WAIT_SECONDS, min(waits))
 
     async def _enter(self, decision: Decision) -> tuple[Attempt, Admission]:
         """The attempt to make now, after its pause, and the right to make it. Raises `Park`, and a `ModelError` when no
@@ -228,8 +230,12 @@ class Attempts:
                     decision = await self._plan(refused)
 
     async def _wait(self, postponed: Postponed) -> None:
-        seconds = self._seconds_until(postponed)
-        if seconds <= SHORT_WAIT_SECONDS and seconds < self._remaining_seconds():
+        policy = self._services.policy
+        # Everybody waits for the same moment.
+        seconds = self._seconds_until(postponed) + self._services.draw() * policy.backoff.largest_pause(0)
+        is_throttled = postponed.reason == ErrorClass.RATE_LIMIT
+        longest = policy.patience_seconds if is_throttled else SHORT_WAIT_SECONDS
+        if seconds <= longest and seconds < self._remaining_seconds():
             await asyncio.sleep(seconds)
             return
         error_class = parse_error_class(postponed.reason) or ErrorClass.TRANSIENT

@@ -241,6 +241,7 @@ class Noted(FreeAdmission):
 
     reports: list[str]
     first_token_seconds: float | None = None
+    on_failure: Callable[[], object] = lambda: None
 
     async def record_first_token(self, seconds: float) -> None:
         assert 0 <= seconds < A_WHILE
@@ -251,6 +252,7 @@ class Noted(FreeAdmission):
 
     async def record_failure(self, error: ModelError) -> None:
         self.reports.append(error.error_class)
+        self.on_failure()
 
     async def release(self) -> None:
         self.reports.append("released")
@@ -266,16 +268,18 @@ class Guard:
     reports: list[str] = field(default_factory=list)
     entered: list[str] = field(default_factory=list)
     on_enter: Callable[[], object] = lambda: None
+    on_failure: Callable[[], object] = lambda: None
 
     async def enter(self, route: str) -> Admission | None:
         self.on_enter()
         self.entered.append(route)
-        if route in self.blocked or route in self.probed:
+        if self.blocked_until(route) is not None or route in self.probed:
             return None
-        return Noted(self.reports, self.probe_seconds)
+        return Noted(self.reports, self.probe_seconds, self.on_failure)
 
     def blocked_until(self, route: str) -> datetime | None:
-        return self.blocked.get(route)
+        until = self.blocked.get(route)
+        return until if until is not None and until > now() else None
 
 
 async def test_when_no_route_may_be_asked_the_turn_waits_without_asking_any() -> None:
@@ -327,21 +331,22 @@ async def test_the_last_route_that_another_process_tries_is_awaited_a_moment() -
     assert (await turn_of(ada)).status == "completed"
 
 
+@pytest.mark.parametrize(("reply", "parks"), [(throttled(1.2), False), (FAILS, True)])
+async def test_a_short_wait_that_the_provider_asks_for_keeps_its_runner(reply: Reply, parks: bool) -> None:
+    """A provider knows when it may be asked again; a route that is broken is awaited without a runner."""
+    await begin(model_chain=[FIRST])
+    guard = Guard()
+    guard.on_failure = lambda: guard.blocked.update({FIRST: now() + timedelta(seconds=1.2)})
+    services, model = retrying(reply, says("Hello"), routes=guard)
+    assert (await run(services) is UnfinishedTurn.PARKED) == parks
+    assert len(model.requests) == (1 if parks else 2)
+
+
 async def test_a_failure_that_closes_the_only_route_waits_for_it() -> None:
     ada = await begin(model_chain=[FIRST])
     guard = Guard()
+    guard.on_failure = lambda: guard.blocked.update({FIRST: now() + timedelta(seconds=15)})
     services, model = retrying(FAILS, routes=guard)
-    guard.on_enter = lambda: guard.blocked.update({FIRST: now() + timedelta(seconds=15)}) if model.requests else None
-
-    class Closing(Noted):
-        async def record_failure(self, error: ModelError) -> None:
-            await super().record_failure(error)
-            guard.blocked[FIRST] = now() + timedelta(seconds=15)
-
-    async def enter(route: str) -> Admission | None:
-        return None if route in guard.blocked else Closing(guard.reports)
-
-    guard.enter = enter  # type: ignore[method-assign]
     assert await run(services) is UnfinishedTurn.PARKED
     assert (len(model.requests), guard.reports) == (1, ["transient"])
     assert (await turn_of(ada)).status == "retry_wait"
