@@ -158,12 +158,14 @@ def _retry(
         return _first(following, failures, situation, otherwise=Reason.ATTEMPTS)
     if not situation.may_retry:
         return _first(following, failures, situation, otherwise=Reason.RETRY_BUDGET)
-    if last.route in situation.open_routes:
-        return _first((last.route, *following), failures, situation)
     pause = policy.backoff.pause(attempts - 1, draw=situation.draw, floor_seconds=last.retry_after_seconds)
     is_long = pause > policy.patience_seconds
-    if not is_long and pause < situation.remaining_seconds:
+    # A route that is blocked for the time that it asked for itself is free again when that is over.
+    is_open = last.route in situation.open_routes and (is_long or last.retry_after_seconds is None)
+    if not is_open and not is_long and pause < situation.remaining_seconds:
         return Attempt(len(failures) + 1, last.route, last.error_class, pause)
+    if is_open:
+        return _first((last.route, *following), failures, situation)
     if is_long and not has_next:
         return Postponed(last.error_class, (last.route,), pause)
     return _first(following if has_next else (), failures, situation, otherwise=Reason.DEADLINE)

@@ -203,10 +203,13 @@ class Attempts:
     def _seconds_until(self, postponed: Postponed) -> float:
         if postponed.seconds is not None:
             return postponed.seconds
-        at, guard = now(), self._services.routes
-        ends = [guard.blocked_until(route) for route in postponed.routes]
-        waits = [(end - at).total_seconds() if end is not None else SHORT_WAIT_SECONDS for end in ends]
-        return max(_LEAST_WAIT_SECONDS, min(waits))
+        waits = [self._blocked_seconds(route) for route in postponed.routes]
+        return max(_LEAST_WAIT_SECONDS, min(SHORT_WAIT_SECONDS if wait is None else wait for wait in waits))
+
+    def _blocked_seconds(self, route: str) -> float | None:
+        """How long `route` must not be asked; None where it may be, or where nobody knows."""
+        until = self._services.routes.blocked_until(route)
+        return (until - now()).total_seconds() if until is not None else None
 
     async def _enter(self, decision: Decision) -> tuple[Attempt, Admission]:
         """The attempt to make now, after its pause, and the right to make it. Raises `Park`, and a `ModelError` when no
@@ -223,11 +226,17 @@ class Attempts:
                     decision = await self._plan()
                 case Attempt():
                     if decision.pause_seconds:
-                        await asyncio.sleep(decision.pause_seconds)
+                        await self._pause(decision)
                     if (admission := await self._services.routes.enter(decision.route)) is not None:
                         return decision, admission
                     refused.add(decision.route)
                     decision = await self._plan(refused)
+
+    async def _pause(self, attempt: Attempt) -> None:
+        """The pause before an attempt; none if the route stays blocked for another reason, and will not be entered."""
+        blocked_seconds = self._blocked_seconds(attempt.route) or 0.0
+        if blocked_seconds <= attempt.pause_seconds + SHORT_WAIT_SECONDS:
+            await asyncio.sleep(max(attempt.pause_seconds, blocked_seconds))
 
     async def _wait(self, postponed: Postponed) -> None:
         policy = self._services.policy
