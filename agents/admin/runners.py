@@ -13,16 +13,16 @@ from django.utils.safestring import SafeString
 from agents.domain import retry_budget
 from agents.domain.fallback import Policy
 from agents.domain.retry_adaptation import MAX_FACTOR
-from agents.domain.retry_policies import POLICIES, Operation
+from agents.domain.retry_policies import POLICIES, OperationKind
 from agents.models import Runner
 from console.admin import ReadOnlyAdmin
 from console.formatting import badge
 from foundation.clock import now
 
 
-def describe_policy(operation: Operation, policy: Policy) -> dict[str, str]:
+def describe_policy(operation: OperationKind, policy: Policy) -> dict[str, str]:
     """A policy in words, for people."""
-    if operation is Operation.LLM_CALL:
+    if operation is OperationKind.LLM_CALL:
         policy = replace(policy, backoff=replace(policy.backoff, base_seconds=settings.BANDSTAND.retry_base_seconds))
     name = operation.replace("_", " ")
     if policy.attempts == 1:
@@ -58,7 +58,7 @@ class RunnerAdmin(ReadOnlyAdmin):
     def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> Any:
         """With the retry policies of runners below the list."""
         context = {
-            "retry_policies": [describe_policy(operation, POLICIES[operation]) for operation in Operation],
+            "retry_policies": [describe_policy(operation, POLICIES[operation]) for operation in OperationKind],
             "retry_tokens": retry_budget.TOTAL_TOKENS,
             "retry_cost": retry_budget.RETRY_COST,
             "throttled_retry_cost": retry_budget.THROTTLED_RETRY_COST,

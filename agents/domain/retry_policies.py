@@ -10,7 +10,7 @@ from agents.domain.backoff import Backoff
 from agents.domain.fallback import ONE_ATTEMPT, Policy
 
 
-class Operation(StrEnum):
+class OperationKind(StrEnum):
     """What may fail and be tried again."""
 
     LLM_CALL = "llm_call"
@@ -18,13 +18,13 @@ class Operation(StrEnum):
     MEMORY_OPERATION = "memory_operation"
 
 
-POLICIES: Mapping[Operation, Policy] = MappingProxyType(
+POLICIES: Mapping[OperationKind, Policy] = MappingProxyType(
     {
-        Operation.LLM_CALL: Policy(),
+        OperationKind.LLM_CALL: Policy(),
         # The model reads how a tool failed, and decides itself whether to call it again.
-        Operation.TOOL_CALL: ONE_ATTEMPT,
+        OperationKind.TOOL_CALL: ONE_ATTEMPT,
         # People wait for the answer, which is possible without what was not recalled.
-        Operation.MEMORY_OPERATION: Policy(
+        OperationKind.MEMORY_OPERATION: Policy(
             attempts=2, backoff=Backoff(base_seconds=0.1, cap_seconds=1.0), patience_seconds=1.0
         ),
     }

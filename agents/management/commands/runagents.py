@@ -13,7 +13,7 @@ import uvloop
 from django.conf import settings
 from django.core.management.base import BaseCommand
 
-from agents.domain.retry_policies import POLICIES, Operation
+from agents.domain.retry_policies import POLICIES, OperationKind
 from agents.llm.gateway import GatewayConfig
 from agents.llm.interface import Deadlines
 from agents.llm.pydantic_ai import VendorConfig
@@ -73,7 +73,7 @@ async def _serve() -> None:
     )
     for agent, fault in await in_db_thread(unavailable_agents):
         log.error("agent.blocked", agent=agent, fault=fault)
-    llm_calls = POLICIES[Operation.LLM_CALL]
+    llm_calls = POLICIES[OperationKind.LLM_CALL]
     policy = replace(llm_calls, backoff=replace(llm_calls.backoff, base_seconds=config.retry_base_seconds))
     async with open_services(
         models, policy=policy, adapts=config.retry_adaptation, data_dir=config.data_dir

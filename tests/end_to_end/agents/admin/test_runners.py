@@ -5,7 +5,7 @@ import re
 import pytest
 
 from accounts.roles import Role
-from agents.domain.retry_policies import Operation
+from agents.domain.retry_policies import OperationKind
 from agents.models import Runner
 from tests.support.consoles import client_of, list_of
 
@@ -15,7 +15,7 @@ pytestmark = pytest.mark.django_db
 def test_the_retry_policy_of_each_operation_stands_below_the_runners() -> None:
     page = client_of("oskar", Role.OPERATOR).get(list_of(Runner)).content.decode()
     rows = re.findall(r"<tr><th scope=\"row\">(.*?)</th><td>(.*?)</td><td>(.*?)</td></tr>", page)
-    assert [row[0] for row in rows] == [operation.replace("_", " ") for operation in Operation]
+    assert [row[0] for row in rows] == [operation.replace("_", " ") for operation in OperationKind]
     assert rows[0] == (
         "llm call",
         "2 for each route, 3 for the last one, in all 2 more than there are routes",
