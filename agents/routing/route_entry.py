@@ -1,0 +1,77 @@
+"""What guards and admissions share: a route that a process has asked, the guard's settings, and what it reads of an
+error."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Protocol
+
+from agents.domain.circuit_breaker import BreakerPolicy
+from agents.domain.failures import ErrorClass
+from agents.domain.rate_limits import RateLimits
+from agents.routing.route_rows import RouteRow
+from agents.routing.tally import Tally
+
+
+class CallError(Protocol):
+    """What a guard reads of the error of a model."""
+
+    @property
+    def error_class(self) -> ErrorClass: ...
+
+    @property
+    def retry_after_seconds(self) -> float | None: ...
+
+    @property
+    def status(self) -> int | None: ...
+
+    @property
+    def detail(self) -> str: ...
+
+    @property
+    def provider_detail(self) -> str: ...
+
+
+@dataclass(frozen=True, slots=True)
+class RouteFigures:
+    """How long a call may be silent before it counts as slow, and a probe before it has failed."""
+
+    slow_seconds: float = 60
+    probe_seconds: float = 15
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GuardSettings:
+    """`credential_seconds`: how long nobody asks with a credential that was refused. Calls are spaced where less than
+    `reserve_share` of a provider's limit remains; who would wait for more than `max_pace_seconds` is refused."""
+
+    breaker: BreakerPolicy = field(default_factory=BreakerPolicy)
+    credential_seconds: float = 300
+    reserve_share: float = 0.1
+    max_pace_seconds: float = 5
+
+
+class RouteEntry:
+    """A route that this process has asked."""
+
+    def __init__(self, route: str, row: RouteRow, figures: RouteFigures, policy: BreakerPolicy) -> None:
+        self.route = route
+        self.key = row.key
+        self.row = row
+        self.figures = figures
+        self.tally = Tally(policy)
+        # Any call may be made; successes are to be written.
+        self.is_plain = False
+        self.has_trouble = False
+        self.is_probing = False
+        # What an answer said of its provider's limits, and why a call failed, until they are written.
+        self.limits: RateLimits | None = None
+        self.error: CallError | None = None
+        # The write of such limits, while it is under way.
+        self.pacing: asyncio.Task[None] | None = None
+        # When a call that was refused because of the pace could be made.
+        self.place_at: datetime | None = None
+        self.lock = asyncio.Lock()
+        self.timer: asyncio.TimerHandle | None = None
