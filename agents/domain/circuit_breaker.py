@@ -62,7 +62,7 @@ DEFAULT_POLICY = BreakerPolicy()
 
 
 @dataclass(frozen=True, slots=True)
-class Bucket:
+class CallBucket:
     """The calls that ended in a part of the window; `start` is in seconds since 1970."""
 
     start: float
@@ -70,8 +70,8 @@ class Bucket:
     failures: int = 0
     slow: int = 0
 
-    def __add__(self, other: Bucket) -> Bucket:
-        return Bucket(self.start, self.calls + other.calls, self.failures + other.failures, self.slow + other.slow)
+    def __add__(self, other: CallBucket) -> CallBucket:
+        return CallBucket(self.start, self.calls + other.calls, self.failures + other.failures, self.slow + other.slow)
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +80,7 @@ class Outcomes:
     success; `has_success`: one of them succeeded after failures that the process knew of."""
 
     generation: int
-    buckets: tuple[Bucket, ...] = ()
+    buckets: tuple[CallBucket, ...] = ()
     failures_in_row: int = 0
     has_success: bool = False
 
@@ -104,7 +104,7 @@ class Breaker:
     forced: ForcedState | None = None
     forced_until: datetime | None = None
     blocked_until: datetime | None = None
-    buckets: tuple[Bucket, ...] = ()
+    buckets: tuple[CallBucket, ...] = ()
 
     def is_forced(self, now: datetime) -> bool:
         """Whether an operator's setting holds."""
@@ -154,7 +154,7 @@ def bucket_start(seconds: float, policy: BreakerPolicy) -> float:
     return seconds // width * width
 
 
-def recent(buckets: Iterable[Bucket], now: datetime, policy: BreakerPolicy) -> list[Bucket]:
+def recent(buckets: Iterable[CallBucket], now: datetime, policy: BreakerPolicy) -> list[CallBucket]:
     """Those of `buckets` that are in the window."""
     begin = now.timestamp() - policy.window_seconds
     return [bucket for bucket in buckets if bucket.start > begin]
@@ -232,8 +232,8 @@ def _is_ahead(moment: datetime | None, now: datetime) -> bool:
     return moment is not None and moment > now
 
 
-def _merge(buckets: Iterable[Bucket]) -> tuple[Bucket, ...]:
-    merged: dict[float, Bucket] = {}
+def _merge(buckets: Iterable[CallBucket]) -> tuple[CallBucket, ...]:
+    merged: dict[float, CallBucket] = {}
     for bucket in buckets:
         merged[bucket.start] = merged[bucket.start] + bucket if bucket.start in merged else bucket
     return tuple(merged[start] for start in sorted(merged))
@@ -242,7 +242,7 @@ def _merge(buckets: Iterable[Bucket]) -> tuple[Bucket, ...]:
 def _is_tripped(breaker: Breaker, policy: BreakerPolicy) -> bool:
     if breaker.failures_in_row >= policy.failures:
         return True
-    total = sum(breaker.buckets, start=Bucket(0))
+    total = sum(breaker.buckets, start=CallBucket(0))
     return total.calls >= policy.min_calls and (
         total.failures >= policy.failed_share * total.calls or total.slow >= policy.slow_share * total.calls
     )

@@ -32,7 +32,8 @@ from agents.domain.failures import ErrorClass, Recovery
 from agents.domain.rate_limits import RateLimits, pace
 from agents.domain.usage import costs_nothing
 from agents.routing.admissions import CallAdmission, ProbeAdmission, UncountedAdmission
-from agents.routing.route_entry import CallError, GuardSettings, RouteEntry, RouteFigures
+from agents.routing.guard_settings import GuardSettings, RouteFigures
+from agents.routing.route_entry import CallError, RouteEntry
 from agents.routing.route_rows import (
     ROUTES_CHANNEL,
     Move,
@@ -136,7 +137,14 @@ class ProcessRouteGuard:
         is_new = connection is not self._connection
         is_changed = any(channel == ROUTES_CHANNEL for channel, _ in wake.payloads)
         if is_new or is_changed or (wake.polled and self._has_trouble):
-            rows, at = read_routes(set(self._credentials.values()), on=connection)
+            try:
+                rows, at = read_routes(set(self._credentials.values()), on=connection)
+            except psycopg.OperationalError:
+                raise
+            except psycopg.Error:
+                # Turns are run all the same.
+                log.exception("route.not_read")
+                return
             self._connection = connection
             self._loop.call_soon_threadsafe(self._take_rows, rows, at.timestamp() - time.monotonic())
 

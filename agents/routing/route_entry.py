@@ -1,18 +1,17 @@
-"""What guards and admissions share: a route that a process has asked, the guard's settings, and what it reads of an
-error."""
+"""What a guard keeps of a route that its process has asked, and what it reads of an error."""
 
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Protocol
 
 from agents.domain.circuit_breaker import BreakerPolicy
 from agents.domain.failures import ErrorClass
 from agents.domain.rate_limits import RateLimits
+from agents.routing.call_tally import CallTally
+from agents.routing.guard_settings import RouteFigures
 from agents.routing.route_rows import RouteRow
-from agents.routing.tally import Tally
 
 
 class CallError(Protocol):
@@ -34,25 +33,6 @@ class CallError(Protocol):
     def provider_detail(self) -> str: ...
 
 
-@dataclass(frozen=True, slots=True)
-class RouteFigures:
-    """How long a call may be silent before it counts as slow, and a probe before it has failed."""
-
-    slow_seconds: float = 60
-    probe_seconds: float = 15
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class GuardSettings:
-    """`credential_seconds`: how long nobody asks with a credential that was refused. Calls are spaced where less than
-    `reserve_share` of a provider's limit remains; who would wait for more than `max_pace_seconds` is refused."""
-
-    breaker: BreakerPolicy = field(default_factory=BreakerPolicy)
-    credential_seconds: float = 300
-    reserve_share: float = 0.1
-    max_pace_seconds: float = 5
-
-
 class RouteEntry:
     """A route that this process has asked."""
 
@@ -61,7 +41,7 @@ class RouteEntry:
         self.key = row.key
         self.row = row
         self.figures = figures
-        self.tally = Tally(policy)
+        self.tally = CallTally(policy)
         # Any call may be made; successes are to be written.
         self.is_plain = False
         self.has_trouble = False

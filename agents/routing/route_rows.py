@@ -16,7 +16,7 @@ import orjson
 import psycopg
 from django.db import connection
 
-from agents.domain.circuit_breaker import Breaker, BreakerState, Bucket, ForcedState
+from agents.domain.circuit_breaker import Breaker, BreakerState, CallBucket, ForcedState
 
 ROUTES_CHANNEL: Final = "routes"
 # Every try that fails means that somebody else has succeeded.
@@ -211,7 +211,7 @@ def _row(columns: Sequence[Any]) -> RouteRow:
         breaker=Breaker(
             state=BreakerState(values["state"]),
             forced=ForcedState(values["forced"]) if values["forced"] else None,
-            buckets=tuple(Bucket(*bucket) for bucket in orjson.loads(values["buckets"])),
+            buckets=tuple(CallBucket(*bucket) for bucket in orjson.loads(values["buckets"])),
             **{name: values[name] for name in _BREAKER},
         ),
         rate_limits=orjson.loads(values["rate_limits"]) if values["rate_limits"] is not None else None,

@@ -15,7 +15,7 @@ from agents.llm.interface import ChatMessage, Deadlines, FirstToken, ModelReques
 from agents.llm.openai import OpenAIConfig, OpenAIModel
 from agents.routing.admissions import CallAdmission, ProbeAdmission, UncountedAdmission
 from agents.routing.guard import ProcessRouteGuard
-from agents.routing.route_entry import GuardSettings, RouteFigures
+from agents.routing.guard_settings import GuardSettings, RouteFigures
 from foundation.http import GuardedClient, allowed_origin
 from foundation.pg_listener import ListeningThread
 from tests.provider import Provider

@@ -13,7 +13,7 @@ from django.db.models.functions import Now
 from agents.domain.circuit_breaker import BreakerPolicy
 from agents.models import RouteHealth
 from agents.routing.admissions import ProbeAdmission, UncountedAdmission
-from agents.routing.route_entry import RouteFigures
+from agents.routing.guard_settings import RouteFigures
 from agents.routing.route_rows import ROUTES_CHANNEL
 from foundation.db_threads import in_db_thread
 from tests.chaos.waiting import until

@@ -17,7 +17,7 @@ from agents.domain.circuit_breaker import (
     Breaker,
     BreakerPolicy,
     BreakerState,
-    Bucket,
+    CallBucket,
     ForcedState,
     Outcomes,
     Verdict,
@@ -44,7 +44,7 @@ def ended(
 ) -> Outcomes:
     start = bucket_start(at(seconds).timestamp(), DEFAULT_POLICY)
     in_row = 0 if failures < calls else failures
-    return Outcomes(breaker.generation, (Bucket(start, calls, failures, slow),), in_row, has_success)
+    return Outcomes(breaker.generation, (CallBucket(start, calls, failures, slow),), in_row, has_success)
 
 
 def counted(breaker: Breaker, *, chance: float = 0, policy: BreakerPolicy = DEFAULT_POLICY, **what: Any) -> Breaker:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from agents.domain.circuit_breaker import BreakerPolicy, Bucket, Outcomes, bucket_start
+from agents.domain.circuit_breaker import BreakerPolicy, CallBucket, Outcomes, bucket_start
 
 
-class Tally:
+class CallTally:
     """Counts calls by parts of the window; it never holds more than one window of them. Times are the database's, in
     seconds since 1970."""
 
@@ -46,7 +46,7 @@ class Tally:
 
     def take(self, generation: int) -> Outcomes:
         """All that was counted, of the route's `generation`; the tally is empty then."""
-        buckets = tuple(Bucket(start, *counts) for start, counts in self._buckets.items())
+        buckets = tuple(CallBucket(start, *counts) for start, counts in self._buckets.items())
         outcomes = Outcomes(generation, buckets, self._failures_in_row, self._has_success)
         self.clear()
         return outcomes
