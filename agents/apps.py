@@ -79,6 +79,7 @@ class AgentsConfig(AppConfig):
         from agents.permissions import role_permissions
         from agents.permissions.agents import refuse_if_agents_need
         from agents.releases import health_checks as release_checks
+        from agents.routing import health_checks as route_checks
         from console.navigation import Entry, NavigationLink, register_entries, register_link
         from health_checks.registry import registry
         from rest.schema.declarations import register_schema
@@ -113,6 +114,6 @@ class AgentsConfig(AppConfig):
             Entry("Operations", 2, "Routes", "agents.routehealth", "alt_route"),
             Entry("Operations", 4, "Bulk actions", "agents.bulkaction", "playlist_add_check"),
         )
-        registry.register(*health_checks.CHECKS, *release_checks.CHECKS)
+        registry.register(*health_checks.CHECKS, *release_checks.CHECKS, *route_checks.CHECKS)
         for job in JOBS:
             register(job)

@@ -143,7 +143,7 @@ class ProcessRouteGuard:
                 raise
             except psycopg.Error:
                 # Turns are run all the same.
-                log.exception("route.not_read")
+                log.exception("route.not_loaded")
                 return
             self._connection = connection
             self._loop.call_soon_threadsafe(self._take_rows, rows, at.timestamp() - time.monotonic())
