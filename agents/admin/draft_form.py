@@ -23,6 +23,7 @@ from agents.models import AgentDraft
 from agents.releases.validation import check_runnable, tool_names
 from console.widgets import CheckboxSelectMultiple, NumberInput, Textarea
 from foundation.errors import InvalidInput
+from foundation.graphemes import cut_text
 
 # The settings that have a form field each, as (group or None, name, setting).
 _FIELD_SETTINGS: Final[list[tuple[str | None, str, Setting]]] = [
@@ -120,7 +121,9 @@ class DraftForm(AuditedFormMixin, forms.Form):
         field, _, item = (error.pointer or "").lstrip("/").partition("/")
         if isinstance(SETTINGS.get(field), RouteChain) and item.isdigit():
             route = self.cleaned_data[field][int(item)]
-            self.add_error(field, f"“{route[:60]}” is no route: write provider:model, such as openai:gpt-5-mini.")
+            self.add_error(
+                field, f"“{cut_text(route, 60)}” is no route: write provider:model, such as openai:gpt-5-mini."
+            )
         elif field in self.fields:
             self.add_error(field, error.detail)
         else:

@@ -12,6 +12,7 @@ from django.core.exceptions import PermissionDenied
 from django.db.models import BooleanField, Count, F, Func, Q, QuerySet, Sum, Value
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseBase, HttpResponseRedirect
 from django.urls import URLPattern, path
+from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
 from accounts.permissions import user_actor
@@ -124,7 +125,8 @@ class AgentSessionAdmin(KeysetAdmin):
 
     @admin.display(description="title")
     def display_title(self, session: Any) -> str:
-        return (session.title or "(no title)") if session.readable else "(hidden)"
+        title = (session.title or "(no title)") if session.readable else "(hidden)"
+        return format_html("<bdi>{}</bdi>", title)
 
     @admin.display(description="status")
     def display_status(self, session: AgentSession) -> SafeString:

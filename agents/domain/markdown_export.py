@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 from typing import Any
+from unicodedata import category
 
 from agents.domain.message_parts import CUT_REASONS, Part
 from agents.domain.serialization import moment
+from foundation.graphemes import cut_text
+from foundation.visible_text import visible_text
 
 _MAX_NAME = 60
+# Controls, separators of lines, and what has no meaning yet.
+_NOT_IN_NAMES = frozenset({"Cc", "Cn", "Zl", "Zp"})
 _NAMES = {"user": "You", "human": "A person", "system": "System"}
 
 
 def transcript_name(session: Any) -> str:
     """The file name for an export, without extension: the title without characters that some file systems refuse."""
-    name = "".join(char if char.isprintable() and char not in r'\/:*?"<>|' else " " for char in session.title)
-    return _one_line(name)[:_MAX_NAME].strip(". ") or "Conversation"
+    name = "".join(" " if char in r'\/:*?"<>|' or category(char) in _NOT_IN_NAMES else char for char in session.title)
+    return cut_text(_one_line(visible_text(name)), _MAX_NAME).strip(". ") or "Conversation"
 
 
 def transcript_heading(session: Any) -> str:

@@ -32,6 +32,7 @@ from agents.sessions.fail_turn import fail_turn
 from agents.sessions.requeue import requeue_turn
 from agents.sessions.retry import retry_turn
 from foundation.errors import BandstandError, Forbidden, InvalidInput, NotFound, Unauthenticated
+from foundation.graphemes import cut_text
 from foundation.ids import new_id
 
 log = structlog.get_logger(__name__)
@@ -222,4 +223,4 @@ def _save_progress(bulk_action: BulkAction, worker: UUID, tally: Tally) -> bool:
 def _end(bulk_action_id: UUID, status: BulkAction.Status, *, note: str = "") -> None:
     """End an open bulk action. Its targets are dropped; the audit trail has those that were processed."""
     open_row = BulkAction.objects.filter(pk=bulk_action_id, status=BulkAction.Status.OPEN)
-    open_row.update(status=status, note=note[:200], finished_at=Now(), targets=[])
+    open_row.update(status=status, note=cut_text(note, 200), finished_at=Now(), targets=[])

@@ -34,6 +34,7 @@ from accounts.role_permissions import ADD_API_KEY, REVOKE_API_KEY
 from foundation.clock import now
 from foundation.errors import Conflict, Forbidden, InvalidInput, NotFound, Unauthenticated
 from foundation.ids import new_id
+from foundation.visible_text import is_printable
 from ratelimits import guard_bad_key
 
 PREFIX_LENGTH = 12
@@ -198,6 +199,6 @@ def _check_may_create(actor: Actor, user: User, requested: frozenset[Scope]) -> 
 
 def _name(name: str) -> str:
     title = unicodedata.normalize("NFC", name).strip()
-    if not 1 <= len(title) <= 100 or not title.isprintable():
+    if not 1 <= len(title) <= 100 or not is_printable(title):
         raise InvalidInput("A name has 1 to 100 printable characters.", pointer="/name")
     return title

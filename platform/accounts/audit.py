@@ -12,6 +12,7 @@ from django.db.models import Model
 
 from accounts.actor import Actor
 from accounts.models import AuditEntry
+from foundation.graphemes import cut_text
 from foundation.ids import lowest_id
 
 _PURGE: Final = """
@@ -74,7 +75,7 @@ def record_audit(actor: Actor, action: str, *, target: Model, detail: Mapping[st
 
 def _target_name(target: Model) -> str:
     name = getattr(target, "audit_name", None)
-    return (str(target) if name is None else str(name()))[:200]
+    return cut_text(str(target) if name is None else str(name()), 200)
 
 
 def find_last_change(row: Model) -> AuditEntry | None:

@@ -26,6 +26,7 @@ from accounts.password_links import FORGOTTEN, INVITED, LinkTokens, absolute_lin
 from foundation.advisory_locks import AdvisoryLock, try_advisory_lock
 from foundation.batches import work_in_batches
 from foundation.clock import now
+from foundation.graphemes import cut_text
 
 # Delays before the second, third and fourth attempt; after that the e-mail has failed.
 RETRY_DELAYS: Final = (timedelta(minutes=1), timedelta(minutes=5), timedelta(minutes=15))
@@ -181,13 +182,13 @@ def _postpone(email: OutgoingEmail, error: str, *, permanent: bool) -> None:
         _fail(email, error)
         return
     email.due_at = now() + RETRY_DELAYS[email.attempts - 1]
-    email.error = error[:300]
+    email.error = cut_text(error, 300)
     email.save(update_fields=["address", "due_at", "error"])
     log.warning("mail.postponed", email_id=str(email.pk), attempts=email.attempts, error=email.error)
 
 
 def _fail(email: OutgoingEmail, error: str) -> None:
-    _close(email, OutgoingEmail.State.FAILED, error[:300])
+    _close(email, OutgoingEmail.State.FAILED, cut_text(error, 300))
     log.error("mail.failed", email_id=str(email.pk), attempts=email.attempts, error=email.error)
 
 

@@ -16,6 +16,7 @@ from accounts.permissions import effective_permissions, require_permission
 from accounts.role_permissions import ADD_GROUP, CHANGE_GROUP, DELETE_GROUP
 from accounts.roles import Role
 from foundation.errors import Conflict, Forbidden, InvalidInput, NotFound
+from foundation.visible_text import is_printable
 
 # Callables that raise `Conflict` to refuse the deletion of a group.
 _guards: list[Callable[[Group], None]] = []
@@ -123,7 +124,7 @@ def _permission_names(permissions: Iterable[Permission]) -> list[str]:
 
 def _name(name: str) -> str:
     title = unicodedata.normalize("NFC", name).strip()
-    if not 1 <= len(title) <= 150 or not title.isprintable():
+    if not 1 <= len(title) <= 150 or not is_printable(title):
         raise InvalidInput("A name has 1 to 150 printable characters.", pointer="/name")
     if unicodedata.normalize("NFKC", title).casefold() in set(Role):
         raise Conflict("A built-in role is called so, or looks as if it were.")

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import Any, ClassVar
 from uuid import UUID
 
 from django.contrib.admin.options import IncorrectLookupParameters
@@ -19,12 +19,7 @@ from django.db.models import Max, Q, QuerySet
 from django.http import HttpRequest
 from django.utils.functional import cached_property
 
-from console.admin import ReadOnlyAdmin
-
-if TYPE_CHECKING:
-    from django.contrib.admin.views.main import ChangeList
-else:
-    from unfold.views import ChangeList
+from console.admin import ConsoleChangeList, ReadOnlyAdmin
 
 BEFORE = "before"
 
@@ -48,7 +43,7 @@ class Matching(int):
         return "matching"
 
 
-class KeysetChangeList(ChangeList):
+class KeysetChangeList(ConsoleChangeList):
     """The newest rows before the key in the query string."""
 
     model_admin: KeysetAdmin
@@ -58,8 +53,6 @@ class KeysetChangeList(ChangeList):
     def get_filters_params(self, params: dict[str, Any] | None = None) -> dict[str, Any]:
         filters: dict[str, Any] = super().get_filters_params(params)
         filters.pop(BEFORE, None)
-        if any("\x00" in value for texts in filters.values() for value in texts):
-            raise IncorrectLookupParameters("NUL")
         return filters
 
     def get_results(self, request: HttpRequest) -> None:

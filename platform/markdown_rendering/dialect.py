@@ -1,4 +1,5 @@
-"""The Markdown dialect: CommonMark without raw HTML, plus tables, strikethrough and automatic links.
+"""The Markdown dialect: CommonMark without raw HTML, plus tables, strikethrough, automatic links, and formulas that are
+shown as they were written (see `math`).
 
 Differences, and why: an image becomes a link, because loading it would tell its server who reads what; links need one
 of `SCHEMES`, because a relative one would lead into our own pages; a single line break is kept, as people expect in a
@@ -20,7 +21,14 @@ from markdown_it.rules_core import StateCore
 from markdown_it.rules_inline import StateInline, link
 from markdown_it.token import Token
 
+from markdown_rendering.math import math_plugin
+
 SCHEMES = frozenset({"http", "https", "mailto"})
+_DIRECTED = frozenset(
+    {"blockquote_open", "bullet_list_open", "heading_open", "ordered_list_open", "paragraph_open", "table_open"}
+)
+# Links whose text is their address, as the library marks them.
+_BARE_LINKS = frozenset({"autolink", "linkify"})
 LANGUAGE = re.compile(r"[a-z0-9_+#.-]{1,32}")
 
 # Lists take two levels each. Deeper content is dropped, so the limit is beyond any normal text.
@@ -48,7 +56,9 @@ def parser() -> MarkdownIt:
     md.inline.ruler.at("link", _link)
     md.block.ruler.at("table", _table, {"alt": ["paragraph", "reference"]})
     md.core.ruler.push("alignment", _alignment)
+    md.core.ruler.push("direction", _direction)
     md.add_render_rule("fence", _fence)
+    math_plugin(md)
     return md
 
 
@@ -121,8 +131,24 @@ def _alignment(state: StateCore) -> None:
                 token.attrs["align"] = style.removeprefix("text-align:")
 
 
+def _direction(state: StateCore) -> None:
+    """Let each outermost block run in the direction of its first letter; within one, the stylesheet lets each text.
+
+    HTML looks for that letter in no element that has a direction of its own. So the parts of a block have none, and
+    what is never read from right to left has one: an Arabic sentence may begin with `ls`.
+    """
+    for token in state.tokens:
+        if token.level == 0 and token.type in _DIRECTED:
+            token.attrs["dir"] = "auto"
+        elif token.type == "code_block":
+            token.attrs["dir"] = "ltr"
+        for child in token.children or ():
+            if child.type == "code_inline" or (child.type == "link_open" and child.markup in _BARE_LINKS):
+                child.attrs["dir"] = "ltr"
+
+
 def _fence(_self: Any, tokens: Sequence[Token], index: int, _options: Any, _env: Any) -> str:
     token = tokens[index]
     language = token.info.strip().partition(" ")[0].lower()
     name = f' class="language-{language}"' if LANGUAGE.fullmatch(language) else ""
-    return f"<pre><code{name}>{escapeHtml(token.content)}</code></pre>\n"
+    return f'<pre dir="ltr"><code{name}>{escapeHtml(token.content)}</code></pre>\n'

@@ -24,11 +24,20 @@ TAGS = frozenset(
     {"a", "blockquote", "br", "code", "em", "h1", "h2", "h3", "h4", "h5", "h6", "hr", "li", "ol", "p", "pre", "s"}
     | {"strong", "table", "tbody", "td", "th", "thead", "tr", "ul"}
 )
-ATTRIBUTES = {"a": {"href"}, "code": {"class"}, "ol": {"start"}, "td": {"align"}, "th": {"align"}}
+ATTRIBUTES = {
+    **{tag: {"dir"} for tag in ("blockquote", "h1", "h2", "h3", "h4", "h5", "h6", "p", "table", "ul")},
+    "a": {"dir", "href"},
+    "code": {"class", "dir"},
+    "ol": {"dir", "start"},
+    "pre": {"class", "dir"},
+    "td": {"align"},
+    "th": {"align"},
+}
 REL = "noopener noreferrer nofollow"
 _ADDED = frozenset({"rel", "target"})
 
 _CLASS = re.compile(rf"language-{LANGUAGE.pattern}")
+_DIRECTIONS = frozenset({"auto", "ltr"})
 _ALIGN = frozenset({"left", "center", "right"})
 _NUMBER = re.compile(r"[0-9]{1,9}")
 
@@ -57,7 +66,7 @@ _cached = lru_cache(maxsize=_CACHED_TEXTS)(_render)
 
 
 def _plain(text: str) -> str:
-    return f"<pre>{escape(text)}</pre>"
+    return f'<pre dir="auto">{escape(text)}</pre>'
 
 
 def _cleaned(html: str) -> str:
@@ -77,8 +86,10 @@ def _attribute(tag: str, name: str, value: str) -> str | None:
     """The allowed value of an attribute, or None. nh3 by itself allows `title` and `lang` on all tags."""
     if name not in ATTRIBUTES.get(tag, ()) and name not in _ADDED:
         return None
+    if name == "dir":
+        return value if value in _DIRECTIONS else None
     if name == "class":
-        return value if _CLASS.fullmatch(value) else None
+        return value if value == "math" or (tag == "code" and _CLASS.fullmatch(value)) else None
     if name == "align":
         return value if value in _ALIGN else None
     if name == "start":

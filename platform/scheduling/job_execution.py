@@ -10,6 +10,7 @@ from django.db.models.functions import Now
 
 from foundation.advisory_locks import LockFamily, try_advisory_lock
 from foundation.clock import now
+from foundation.graphemes import cut_text
 from foundation.job_registry import Job, jobs
 from scheduling.models import JobRun, Schedule
 from scheduling.q2_sync import BY_TIMETABLE, sync_to_q2
@@ -51,7 +52,10 @@ def run_job(job: Job, *, asked_by: str) -> str:
             value = job.load()()
         except Exception as error:
             log.exception("job.failed", job=job.name)
-            outcome = {"status": JobRun.Status.FAILED, "error": f"{type(error).__name__}: {error}"[:_LONGEST_ERROR]}
+            outcome = {
+                "status": JobRun.Status.FAILED,
+                "error": cut_text(f"{type(error).__name__}: {error}", _LONGEST_ERROR),
+            }
             if not connection.is_usable():
                 connection.close()  # the next statement opens another
         else:
@@ -61,7 +65,7 @@ def run_job(job: Job, *, asked_by: str) -> str:
 
 
 def _write(job: Job, asked_by: str, **values: Any) -> JobRun:
-    return JobRun.objects.create(job=job.name, asked_by=asked_by[:200], **values)
+    return JobRun.objects.create(job=job.name, asked_by=cut_text(asked_by, 200), **values)
 
 
 def _describe_result(job: Job, value: Any) -> str:

@@ -10,6 +10,7 @@ from zoneinfo import ZoneInfo, available_timezones
 from cronsim import CronSim, CronSimError
 
 from foundation.errors import InvalidInput
+from foundation.graphemes import cut_text
 
 CRON_MAX_LENGTH: Final = 100
 # Name and values of each field.
@@ -76,5 +77,6 @@ def _check_fields(cron: str) -> None:
         try:
             CronSim(" ".join(fields), datetime.min)
         except CronSimError:
-            message = f"The {title} cannot be read: {text[:20]!r}. It takes {values}; lists, ranges and steps of them."
+            field = cut_text(text, 20)
+            message = f"The {title} cannot be read: {field!r}. It takes {values}; lists, ranges and steps of them."
             raise InvalidInput(message, pointer="/cron") from None

@@ -40,6 +40,64 @@ async def test_markdown_is_drawn_with_lists_tables_and_code(chat: Chat) -> None:
     await expect(answer.get_by_role("region", name="Code in python")).to_contain_text("coconut milk")
 
 
+MIXED = """שלום `f(x);` עולם.
+
+Hello.
+
+- אחד
+- Two.
+
+`ls` הוא $a_1*b$.
+
+| א | b |
+|---|---|
+| 1 | 2 |
+
+```python
+x = 'אב'  # גד
+```
+"""
+# The left and right edge of each text that an element holds, in pixels.
+EDGES = """
+(node) => {
+  const walker = document.createTreeWalker(node, NodeFilter.SHOW_TEXT);
+  const edges = {};
+  while (walker.nextNode()) {
+    const range = document.createRange();
+    range.selectNodeContents(walker.currentNode);
+    const { left, right } = range.getBoundingClientRect();
+    if (walker.currentNode.data.trim()) edges[walker.currentNode.data.trim()] = [Math.round(left), Math.round(right)];
+  }
+  return edges;
+}
+"""
+
+
+async def test_each_text_runs_in_its_own_direction_and_each_block_has_one_side(chat: Chat) -> None:
+    answer = await chat.ask(f"שאלה?\n\nQuestion.\n{directed(MIXED)}")
+    at = await answer.locator(".md").evaluate(EDGES)
+    left, right = at["Hello."][0], at["שלום"][1]
+    assert right - left > 300
+    # Code and formulas stand within a sentence, and do not turn it.
+    assert left < at["עולם."][0] < at["f(x);"][0] < at["שלום"][0]
+    assert right - 20 < at["ls"][1] <= right
+    assert at["$a_1*b$"][1] < at["ls"][0]
+    # A list, and a table: what begins on the right, begins there with all its texts.
+    assert left < at["Two."][0]
+    assert at["Two."][1] == at["אחד"][1] < right
+    assert at["b"][1] < at["א"][0]
+    assert at["2"][1] == at["b"][1]
+    assert right - 40 < at["א"][1] < right
+    # A string and the comment behind it do not change places.
+    assert left < at["x ="][0] < at["'אב'"][0] < at["# גד"][0]
+    question = await chat.page.locator(".question__text").last.evaluate(
+        "(node) => { const r = document.createRange(); const t = node.firstChild; r.setStart(t, 0); r.setEnd(t, 5);"
+        " const a = r.getBoundingClientRect().left; r.setStart(t, 7); r.setEnd(t, 16);"
+        " return [a, r.getBoundingClientRect().left, node.getBoundingClientRect().left]; }"
+    )
+    assert question[0] - question[2] > 100 > question[1] - question[2]
+
+
 async def test_code_and_answers_are_copied(ada: Visitor, chat: Chat) -> None:
     await ada.context.grant_permissions(["clipboard-read", "clipboard-write"], origin=chat.base)
     answer = await chat.ask(directed("Look:\n\n```sh\nls -l\ndf\n```\n\nThat is *all*."))

@@ -11,6 +11,7 @@ import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from dataclasses import dataclass
 from html.parser import HTMLParser
+from itertools import cycle
 from typing import Any
 from urllib.parse import urlencode
 
@@ -264,6 +265,8 @@ for _model, _page in sorted(ADMINS.items()):
     for _shared in (*map(str, _page.list_filter), kind_of_key(_model)):
         FIRST.setdefault(_shared, _model)
 
+UNDECLARED_LOOKUPS = ("", "__in", "__year", "__range", "__startswith", "__isnull")
+
 FORM: Headers = [("Content-Type", "application/x-www-form-urlencoded")]
 # 204: nothing new; 409 is for a version that is not the present one.
 ANSWERED = expected(200, 204, 302, 400, 403, 404, 409)
@@ -318,6 +321,9 @@ def filter_queries(model: str) -> Iterator[str]:
         names[f"{field}__exact" if isinstance(field, str) else field.parameter_name] = values
     if isinstance(ADMINS[model], KeysetAdmin):
         names["before"] = FILTER_VALUES
+    # Fields that no filter is declared for: Django would take any lookup of them.
+    for field, lookup in zip(ADMINS[model].opts.fields, cycle(UNDECLARED_LOOKUPS), strict=False):
+        names.setdefault(f"{field.name}{lookup}", FILTER_VALUES[4:5])
     for name, values in names.items():
         yield from (urlencode({name: value}) for value in values)
 
@@ -328,6 +334,9 @@ def lists(model: str) -> Attempts:
             yield Attempt("GET", f"{list_of(model)}?{query}", query, expected(200, 302, 400, 404))
         for wild in IDS if FIRST[kind_of_key(model)] == model else IDS[:5]:
             yield Attempt("GET", f"{list_of(model)}{wild}/change/", wild, expected(200, 302, 404))
+        page = await in_db_thread(addressed, f"{list_of(model)}<path:object_id>/change/", model)
+        for query in (query for query in LIST_QUERIES if query.startswith("_") or "%00" in query):
+            yield Attempt("GET", f"{page}?{query}", query, expected(200, 302, 400, 403, 404))
 
     return attempts
 

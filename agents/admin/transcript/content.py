@@ -2,22 +2,25 @@
 
 from __future__ import annotations
 
-import json
 from collections import defaultdict, deque
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
 
+import orjson
 from django.utils.safestring import SafeString, mark_safe
 
 from agents.admin.transcript.steps import TranscriptStep, shorten
 from agents.domain.message_parts import CUT_REASONS, Part
 from agents.models import Message
 from console.formatting import badge
+from foundation.graphemes import cut_text
 from markdown_rendering import render
 
 SUMMARY_CHARACTERS: Final = 200
+# What a model wrote is no JSON, escapes half a character, or is nested too deep to be written again.
+_UNREADABLE: Final = (orjson.JSONDecodeError, orjson.JSONEncodeError)
 
 
 @dataclass(slots=True)
@@ -96,8 +99,9 @@ def part_views(parts: Sequence[Part], steps: Iterable[TranscriptStep], *, finish
 def _call(part: Part, step: TranscriptStep | None, *, finished: bool) -> ToolView:
     fallback = badge("handed to the client") if finished else badge("running", "good")
     status = step.status if step is not None else fallback
+    arguments = part["arguments"]
     return ToolView(
-        part["name"], shorten(part["arguments"]), _summarize_arguments(part["arguments"]), status, step=step
+        part["name"], shorten(_unescape_letters(arguments)), _summarize_arguments(arguments), status, step=step
     )
 
 
@@ -107,12 +111,22 @@ def _add_result(tool: ToolView, part: Part) -> None:
         tool.status = badge("failed", "bad")
 
 
+def _unescape_letters(arguments: str) -> str:
+    """The JSON `arguments` with the letters that many models write as `\\u0645` in every script but Latin."""
+    if "\\u" not in arguments:
+        return arguments
+    try:
+        return orjson.dumps(orjson.loads(arguments)).decode()
+    except _UNREADABLE:
+        return arguments
+
+
 def _summarize_arguments(arguments: str) -> str:
     """The argument values as one short text, shown without opening the call."""
     try:
-        parsed: Any = json.loads(arguments)
-    except ValueError:
-        return arguments[:SUMMARY_CHARACTERS]
-    values = parsed.values() if isinstance(parsed, dict) else [parsed]
-    texts = (value if isinstance(value, str) else json.dumps(value, ensure_ascii=False) for value in values)
-    return ", ".join(texts)[:SUMMARY_CHARACTERS]
+        parsed: Any = orjson.loads(arguments)
+        values = parsed.values() if isinstance(parsed, dict) else [parsed]
+        text = ", ".join(value if isinstance(value, str) else orjson.dumps(value).decode() for value in values)
+    except _UNREADABLE:
+        text = arguments
+    return cut_text(text, SUMMARY_CHARACTERS)

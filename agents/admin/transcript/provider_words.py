@@ -12,6 +12,7 @@ from django.db.models.functions import JSONObject
 from agents.domain.failures import ErrorClass
 from agents.domain.states import StepStatus
 from agents.models import Step
+from foundation.graphemes import cut_text
 
 # Of the words of an error, in a list.
 _MAX_LINE = 120
@@ -47,7 +48,7 @@ def shorten_error(last: Mapping[str, Any] | None) -> str:
     """What `LAST_ERROR` has read, for a list, whose readers may not read every conversation."""
     if last is None or last["error"] is None:
         return ""
-    return _describe(last["error"], with_words=not _is_refusal(last["error_class"]))[:_MAX_LINE]
+    return cut_text(_describe(last["error"], with_words=not _is_refusal(last["error_class"])), _MAX_LINE)
 
 
 def _is_refusal(error_class: str) -> bool:
@@ -77,4 +78,4 @@ def _describe_note(name: str, value: Any) -> str:
     if value is True:
         return label
     shown = ", ".join(map(str, value)) if isinstance(value, list) else str(value)
-    return f"{label}: {shown[:_MAX_LINE]}"
+    return f"{label}: {cut_text(shown, _MAX_LINE)}"

@@ -13,6 +13,7 @@ from agents.admin.transcript.provider_words import describe_error, describe_note
 from agents.domain.states import StepKind, StepStatus
 from agents.models import Step
 from console.formatting import format_duration, format_money
+from foundation.graphemes import cut_text
 
 # A result may have any length; the page of the step shows all of it.
 MAX_CHARACTERS: Final = 4_000
@@ -52,7 +53,7 @@ def step_view(step: Step, *, readable: bool, ended_at: datetime | None, now: dat
 def shorten(value: Any) -> str:
     """`value` as text of a length that a page can show."""
     text = value if isinstance(value, str) else "" if value in ({}, None) else str(value)
-    return text if len(text) <= MAX_CHARACTERS else text[:MAX_CHARACTERS] + " …"
+    return cut_text(text, MAX_CHARACTERS, mark=" …")
 
 
 def _status_note(step: Step, *, turn_ended: bool) -> str:

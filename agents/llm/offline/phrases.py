@@ -6,6 +6,7 @@ import re
 from collections.abc import Sequence
 
 from agents.llm.interface import ChatMessage
+from foundation.graphemes import cut_text
 
 WHO = "I am the offline model that comes with Bandstand: no network, no thinking, only a few fixed rules."
 CONNECT = (
@@ -79,5 +80,4 @@ def _quote(text: str) -> str:
 
 
 def _shorten(text: str, characters: int = 500) -> str:
-    text = text.strip()
-    return text if len(text) <= characters else f"{text[:characters]} …"
+    return cut_text(text.strip(), characters, mark=" …")

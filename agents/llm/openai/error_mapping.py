@@ -24,6 +24,7 @@ from agents.llm.errors import (
     clamp_retry_after,
     error_for_status,
 )
+from foundation.graphemes import cut_text
 from foundation.storable_text import storable_text
 
 _MAX_DETAIL = 300
@@ -272,4 +273,4 @@ def clean_detail(text: str, secret: str | None = None) -> str:
     if secret:
         text = text.replace(secret, "[secret]")
     # Cut first: an error page of megabytes would keep the pattern busy for hours.
-    return storable_text(" ".join(_SECRETS.sub("[removed]", text[:_MAX_READ]).split()))[:_MAX_DETAIL]
+    return cut_text(storable_text(" ".join(_SECRETS.sub("[removed]", text[:_MAX_READ]).split())), _MAX_DETAIL)

@@ -5,8 +5,12 @@ from html import escape
 from uuid import UUID
 
 import orjson
+import structlog
 
+from foundation.ids import new_id
 from foundation.problems import MEDIA_TYPE, problem, retry_after_header, status_phrase
+
+log = structlog.get_logger("bandstand.web")
 
 _PROGRAMS = ("/api/", "/chat/")
 _PAGE = """<!doctype html>
@@ -33,6 +37,14 @@ class ErrorResponse:
     code: str
     detail: str
     retry_after_seconds: float | None = None
+
+    def prepare(self, path: str) -> tuple[bytes, list[tuple[bytes, bytes]]]:
+        """The body and the headers of a response that no application gave, to a request for `path`, with an id that is
+        logged."""
+        request_id = new_id()
+        content = self.content(path, request_id)
+        log.warning("web.refused", status=self.status, rule=self.code, path=path, request_id=str(request_id))
+        return content, [*self.headers(path, content), (b"x-request-id", str(request_id).encode())]
 
     def headers(self, path: str, content: bytes) -> list[tuple[bytes, bytes]]:
         """The ASGI headers of a response with this `content` to a request for `path`."""

@@ -14,7 +14,7 @@ from bandstand.web.asgi_types import Message
 from bandstand.web.backpressure import Gate
 from bandstand.web.body_limit import MAX_BODY_BYTES
 from bandstand.web.error_responses import ErrorResponse
-from foundation.ids import new_id
+from bandstand.web.http_channel import Channel
 from foundation.problems import status_phrase
 
 log = structlog.get_logger("bandstand.web")
@@ -102,10 +102,7 @@ class Request(WebRequest):  # type: ignore[misc]  # Daphne is not typed
 
     def refuse(self, refusal: ErrorResponse) -> None:
         """Send an error response instead of calling the application."""
-        path, request_id = self.path.decode("latin1"), new_id()
-        content = refusal.content(path, request_id)
-        headers = [*refusal.headers(path, content), (b"x-request-id", str(request_id).encode())]
-        log.warning("web.refused", status=refusal.status, rule=refusal.code, path=path, request_id=str(request_id))
+        content, headers = refusal.prepare(self.path.decode("latin1"))
         self.handle_reply({"type": "http.response.start", "status": refusal.status, "headers": headers})
         self.handle_reply({"type": "http.response.body", "body": content})
 
@@ -131,7 +128,9 @@ class Request(WebRequest):  # type: ignore[misc]  # Daphne is not typed
 
 
 class RequestFactory(HTTPFactory):  # type: ignore[misc]
-    """Creates instances of :class:`Request` instead of Daphne's class."""
+    """Creates instances of :class:`Channel` and :class:`Request` instead of Twisted's and Daphne's classes."""
+
+    protocol = Channel
 
     def buildProtocol(self, addr: Any) -> Any:  # noqa: N802
         protocol = super().buildProtocol(addr)
@@ -142,6 +141,5 @@ class RequestFactory(HTTPFactory):  # type: ignore[misc]
 
 def _drop_idle(protocol: Any) -> None:
     """Drop a connection that has not sent a request line and headers in time."""
-    channel = protocol._channel
-    if not getattr(channel, "has_request", False) and getattr(channel, "transport", None) is not None:
-        channel.forceAbortClient()
+    if not getattr(protocol, "has_request", False) and getattr(protocol, "transport", None) is not None:
+        protocol.forceAbortClient()

@@ -1,5 +1,6 @@
 """Markdown as HTML: what comes out is on a closed list, whatever goes in."""
 
+import re
 import time
 from html.parser import HTMLParser
 
@@ -14,8 +15,8 @@ OPENS = f'target="_blank" rel="{REL}"'
 
 
 def in_order(html: str) -> str:
-    """The cleaner writes attributes in any order."""
-    return html.replace(f'rel="{REL}" target="_blank"', OPENS)
+    """The cleaner writes attributes in any order. Without directions, which have a test of their own."""
+    return re.sub(' dir="(auto|ltr)"', "", html.replace(f'rel="{REL}" target="_blank"', OPENS))
 
 
 class Found(HTMLParser):
@@ -110,8 +111,124 @@ def test_a_bare_address_ends_where_its_quotation_does(text: str, address: str) -
     assert Found(html).words.strip() == text
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        r"\(a_1 * b_2 * c\)",
+        r"\[ x \\ y \]",
+        r"\[a\\\]",
+        "$a_1*b*c_2$",
+        r"$\$5 < x$",
+        "$$a_1 \n b_1$$",
+        r"\begin{matrix} a & b \\ c_1 & d_1 \end{matrix}",
+        "$x$",
+        r"\(\text{<b>}\)",
+        r"\(\text{مساحة_1}\)",
+    ],
+)
+def test_a_formula_in_a_text_stays_as_it_was_written(text: str) -> None:
+    found = safe(render(f"So {text}, *really*"))
+    assert found.words == f"So {text}, really\n"
+    assert [name for name, _ in found.elements] == ["p", "code", "em"]
+    assert found.elements[1][1] == {"class": "math", "dir": "ltr"}
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "\\[\nx_1 \\\\\n- y_1\n= z\n\\]",
+        "$$\n# a_1*b*\n+ <b>\n$$",
+        "\\begin{align*}\na &= b \\\\\n> c &= d_1*e*\n\\end{align*}",
+        "\\[ x \\\\ y \\].",
+        "$$x$$",
+        # Being written: what stands alone on its line goes on up to the end of the paragraph.
+        "\\[\nx_1 \\\\ y",
+        "\\begin{align}\na_1 &= b_1",
+        "$$\nx_1*y*",
+        "\\[",
+    ],
+)
+def test_a_formula_on_lines_of_its_own_is_a_block(text: str) -> None:
+    found = safe(render(f"Before\n{text}\n\nAfter *it*"))
+    assert [name for name, _ in found.elements] == ["p", "pre", "p", "em"]
+    assert found.elements[1][1] == {"class": "math", "dir": "ltr"}
+    assert found.words == f"Before\n{text}\nAfter it\n"
+    assert [name for name, _ in safe(render(f"- a\n  {text.replace(chr(10), chr(10) + '  ')}\n- b")).elements] == [
+        "ul",
+        "li",
+        "pre",
+        "li",
+    ]
+
+
+def test_scripts_without_spaces_may_stand_close_to_a_formula() -> None:
+    found = safe(render("当$x_1$时，函数$f_1$的值"))  # noqa: RUF001
+    assert [name for name, _ in found.elements] == ["p", "code", "code"]
+    assert found.words == "当$x_1$时，函数$f_1$的值\n"  # noqa: RUF001
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "$5 and $10",
+        "$HOME/$USER or $A=$B",
+        "from $5/$10 to $7",
+        "$ 5 and 6$",
+        "US$5 to US$ or so",
+        r"\$5 and $6",
+        "$HOME and $PATH",
+        "$",
+        "$$",
+        "$$$$",
+        "a $$ b",
+        "5$",
+        "$5\n\nand 6$",
+        r"\(a",
+        r"\(\)",
+        r"\begin{x} a",
+        r"\[a",
+        "`$a$`",
+        "```\n$$\nx\n$$\n```",
+        "    $$x$$",
+    ],
+)
+def test_prices_and_what_is_not_closed_are_no_formulas(text: str) -> None:
+    html = render(f"{text}\n\n*after*")
+    assert "math" not in html
+    assert "<em>after</em>" in html
+
+
+def test_a_formula_that_is_not_closed_swallows_nothing() -> None:
+    assert "<strong>b</strong>" in render("a \\(x **b**\n\n`c` \\)")
+    assert "<strong>b</strong>" in render("$x **b**\n\n$")
+    assert "<li" in render("\\[ x\n- a\n")
+    assert "<strong>b</strong>" in render("\\[\nx\n\n**b**")
+
+
+@pytest.mark.parametrize(
+    ("text", "elements"),
+    [
+        ("# שלום", "h1=auto"),
+        ("مرحبا\n\nhello", "p=auto p=auto"),
+        ("1. مرحبا\n\n   اثنان\n   - three\n", "ol=auto li p p ul li"),
+        ("- a\n\n  > b\n", "ul=auto li p blockquote p"),
+        ("> # عنوان\n>\n> - b\n", "blockquote=auto h1 ul li"),
+        ("|أب|b|\n|-|-:|\n|1|2|\n", "table=auto thead tr th th tbody tr td td"),
+        # What is never read from right to left, and does not decide how the text around it is read.
+        ("`ls -l;` مرحبا", "p=auto code=ltr"),
+        ("$x$ مرحبا", "p=auto code=ltr"),
+        ("https://a.b/ <https://c.d> [مرحبا](https://e.f)", "p=auto a=ltr a=ltr a"),
+        ("$$x$$\n```py\nx\n```\n\n    y\n", "pre=ltr pre=ltr code pre=ltr code"),
+        ("x" * (MAX_CHARS + 1), "pre=auto"),
+    ],
+)
+def test_each_block_runs_in_the_direction_of_its_first_letter(text: str, elements: str) -> None:
+    directions = [(tag, attributes.get("dir")) for tag, attributes in safe(render(text)).elements]
+    assert " ".join(f"{tag}={value}" if value else tag for tag, value in directions) == elements
+
+
 def test_a_table_keeps_its_alignment_without_a_style() -> None:
-    html = render("| a | b | c |\n|---|:-:|--:|\n| 1 | `2` | 3 |")
+    html = in_order(render("| a | b | c |\n|---|:-:|--:|\n| 1 | `2` | 3 |"))
     assert "<th>a</th>" in html
     assert '<td align="center"><code>2</code></td>' in html
     assert '<th align="right">c</th>' in html
@@ -188,6 +305,7 @@ def test_nothing_hostile_comes_through(text: str) -> None:
 PIECES = st.sampled_from(
     ["\n", "\n\n", " ", "    ", "- ", "1. ", "> ", "# ", "```", "~~~", "`", "*", "_", "**", "~~", "|", "|-|-|\n", "![",
      "[", "](", ")", "](https://a.b)", "<", ">", "<a href=x>", "javascript:", "https://", "mailto:", "&#x6a;", "\\",
+     "\\(", "\\)", "\\[", "\\]", "$", "$$",
      '"', "'", "[a]: ", "\t", "\x00", "\ud800", "\u202e", "x", "//", "data:", "onload=", "<!--", "</code>", "==="]
 )  # fmt: skip
 
@@ -224,6 +342,16 @@ SLOW = {
     "stars": "*a **a " * (LONG // 7),
     "backticks": "".join("`" * n + " " for n in range(180)),
     "addresses": "http://a.b/?" * (LONG // 12),
+    "formulas": "\\(" * (LONG // 2),
+    "formulas of dollars": "$" * LONG,
+    "dollars with letters": "a $b " * (LONG // 5),
+    "formulas in lines": "\\[\n" * (LONG // 3),
+    "closed formulas in lines": "$$x\n" * (LONG // 4),
+    "environments": "\\begin{a}" * (LONG // 9),
+    "environments in lines": "\\begin{a}x\n" * (LONG // 11),
+    "backslashes": "\\(" + "\\" * (LONG - 9) + ")",
+    "escaped ends": "\\(" + "\\\\)" * (LONG // 3 - 9),
+    "formulas in quotations": "> $$\n" * (LONG // 5),
     "mails": "a@b.c" * (LONG // 5),
 }
 
@@ -236,6 +364,14 @@ def test_the_worst_texts_cost_a_bounded_time_and_space(name: str) -> None:
     # Measured: at most 0.3 s; tables alone took 12 s.
     assert time.process_time() - began < 3
     assert len(html) < 20 * LONG
+
+
+@pytest.mark.parametrize("piece", ["\\(", "$", "\\[\n", "$a ", "\\begin{a}", "$$\n", "\\(\\)"])
+def test_the_longest_text_of_formulas_costs_a_bounded_time(piece: str) -> None:
+    began = time.process_time()
+    html = _render((piece * MAX_CHARS)[:MAX_CHARS])
+    assert time.process_time() - began < 5
+    assert len(html) < 40 * MAX_CHARS
 
 
 def test_a_table_ends_where_it_grows_too_large() -> None:

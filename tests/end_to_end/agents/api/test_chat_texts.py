@@ -53,7 +53,7 @@ def ok(answered: Any) -> Any:
 
 
 def test_text_is_rendered_for_who_is_known_and_for_our_own_page_only(world: World) -> None:
-    assert ok(world.render({"text": "*a* <b>"})) == {"html": "<p><em>a</em> &lt;b&gt;</p>\n"}
+    assert ok(world.render({"text": "*a* <b>"})) == {"html": '<p dir="auto"><em>a</em> &lt;b&gt;</p>\n'}
     problem(world.browser.post("/chat/render", {"text": "a"}, content_type=JSON), 403, "csrf_failed")
     problem(Client().post("/chat/render", {"text": "a"}, content_type=JSON), 401, "unauthenticated")
 
@@ -82,11 +82,11 @@ def test_what_agents_say_has_its_html_and_what_users_typed_has_none(world: World
     page = world.page()
     assert [message["parts"] for message in page["messages"]] == [
         [{"type": "text", "text": "*Hi*"}],
-        [{"type": "text", "text": "**Hello**", "html": "<p><strong>Hello</strong></p>\n"}],
+        [{"type": "text", "text": "**Hello**", "html": '<p dir="auto"><strong>Hello</strong></p>\n'}],
         [{"type": "text", "text": "More"}],
     ]
     (running,) = page["turns"].values()
-    assert running["shown"] == [{"type": "text", "text": "*so* far", "html": "<p><em>so</em> far</p>\n"}]
+    assert running["shown"] == [{"type": "text", "text": "*so* far", "html": '<p dir="auto"><em>so</em> far</p>\n'}]
 
 
 def test_only_the_newest_of_very_long_answers_have_their_html(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -96,9 +96,9 @@ def test_only_the_newest_of_very_long_answers_have_their_html(world: World, monk
         answer(claimed(), "x" * length)
     said = [message["parts"][0]["html"] for message in world.page()["messages"] if message["author"] == "agent"]
     assert [html and len(html) for html in said] == [
-        len("<p></p>\n") + 10,
-        len("<p></p>\n") + 60,
-        len("<p></p>\n") + 30,
+        len('<p dir="auto"></p>\n') + 10,
+        len('<p dir="auto"></p>\n') + 60,
+        len('<p dir="auto"></p>\n') + 30,
     ]
     monkeypatch.setattr(chat, "MAX_RENDERED_CHARS", 50)
     assert [bool(m["parts"][0]["html"]) for m in world.page()["messages"] if m["author"] == "agent"] == [

@@ -1,6 +1,8 @@
 """What is sent to make a server misread, wait or die: raw bytes to a real one, which lives on."""
 
 import contextlib
+import json
+import select
 import socket
 import time
 from collections.abc import Iterator
@@ -111,6 +113,72 @@ def test_what_is_no_request_is_refused_and_breaks_nothing(web: Web, what: str) -
     answer = said(web, BROKEN[what])
     assert b" 500 " not in answer.split(b"\r\n", 1)[0], answer
     assert b"Set-Cookie" not in answer
+    alive(web)
+
+
+# What is larger than we read, with the status of its refusal; sent whole before a byte of the answer is read.
+TOO_LARGE = {
+    "a line of 17 KB": (b"GET /api/x?" + b"a" * 17_000 + b" HTTP/1.1\r\nHost: x\r\n\r\n", 414),
+    "a line of just over 16 KB": (b"GET /api/" + b"a" * (16_384 - 17) + b" HTTP/1.1\r\nHost: x\r\n\r\n", 414),
+    "a line of 900 KB": (b"GET /api/x?" + b"a" * 900_000 + b" HTTP/1.1\r\nHost: x\r\n\r\n", 414),
+    "a line that does not end": (b"GET /api/x?" + b"a" * 17_000, 414),
+    "a header of 17 KB": (head(b"X: " + b"a" * 17_000, first=b"GET /api/x HTTP/1.1"), 431),
+    "a header of 900 KB": (head(b"X: " + b"a" * 900_000, first=b"GET /api/x HTTP/1.1"), 431),
+    "17 KB of headers": (head(*[b"X: " + b"a" * 1_000] * 17, first=b"GET /api/x HTTP/1.1"), 431),
+    "501 headers": (head(*[b"X: 1"] * 501, first=b"GET /api/x HTTP/1.1"), 431),
+    "a body behind a header of 17 KB": (
+        head(b"Content-Length: 500000", b"X: " + b"a" * 17_000, first=b"POST /api/x HTTP/1.1") + b"b" * 500_000,
+        431,
+    ),
+    "no request": (b"nonsense\r\n\r\n" + b"b" * 500_000, 400),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("what", TOO_LARGE)
+def test_what_is_too_large_to_read_is_answered_before_the_connection_closes(web: Web, what: str) -> None:
+    request, status = TOO_LARGE[what]
+    answer = said(web, request)
+    start, _, body = answer.partition(b"\r\n\r\n")
+    assert start.startswith(b"HTTP/1.1 %d " % status), answer
+    assert b"connection: close" in start
+    assert b"content-length: %d\r\n" % len(body) in start
+    assert answer.count(b"HTTP/1.1 ") == 1
+    if status != 400:
+        assert json.loads(body)["status"] == status
+    alive(web)
+
+
+def test_the_second_request_of_a_connection_may_be_too_long(web: Web) -> None:
+    long = b"GET /" + b"a" * 17_000 + b" HTTP/1.1\r\nHost: x\r\n\r\n"
+    with web.connect() as client:
+        client.sendall(b"GET /echo HTTP/1.1\r\nHost: x\r\n\r\n")
+        assert client.recv(65536).startswith(b"HTTP/1.1 200")
+        client.sendall(long)
+        assert client.recv(65536).startswith(b"HTTP/1.1 414")
+    assert [
+        line.split(b" ")[1] for line in said(web, EVIL.replace(b"close", b"keep-alive") + long).split(b"HTTP/1.1")[1:]
+    ] == [b"200", b"414"]
+    alive(web)
+
+
+def test_who_goes_on_sending_after_a_refusal_is_dropped(web: Web) -> None:
+    with web.connect() as client:
+        client.sendall(b"a" * 17_000)
+        sent = 0
+        with contextlib.suppress(OSError):
+            # More than what the server discards, and what the system keeps for it.
+            while sent < 100_000_000:
+                sent += client.send(b"a" * 65_536)
+        assert sent < 100_000_000
+    alive(web)
+
+
+def test_who_only_waits_after_a_refusal_is_dropped(web: Web) -> None:
+    with web.connect() as client:
+        client.sendall(b"a" * 17_000)
+        dropped = select.poll()
+        dropped.register(client, 0)  # reports a reset
+        assert dropped.poll(20_000)
     alive(web)
 
 

@@ -28,6 +28,8 @@ def test_a_file_is_called_like_the_conversation_with_what_every_system_takes() -
     assert name("Ünder the bridge?") == "Ünder the bridge"
     assert name("../../etc/passwd\x00 <b>:\u202egpj.exe") == "etc passwd b gpj.exe"
     assert name("x" * 200) == "x" * 60
+    assert name("می‌خواهم 👩‍👩‍👧‍👦 \u2066x\u0378") == "می‌خواهم 👩‍👩‍👧‍👦 x"
+    assert name("x" * 58 + "👩‍👩‍👧‍👦") == "x" * 58
     assert name(" ... ") == name("") == "Conversation"
 
 

@@ -155,7 +155,7 @@ export class PendingView {
     this.node = element(
       "li",
       { class: "exchange exchange--pending" },
-      element("article", { class: "question" }, element("div", { class: "question__text" }, item.text), this.note),
+      element("article", { class: "question" }, element("div", { class: "question__text", dir: "auto" }, item.text), this.note),
     );
   }
 

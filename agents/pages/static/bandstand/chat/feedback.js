@@ -75,7 +75,7 @@ export class FeedbackView {
 }
 
 function commentForm({ label, comment, send, close }) {
-  const field = element("textarea", { class: "editor__text", rows: "2", maxlength: String(LONGEST_COMMENT) });
+  const field = element("textarea", { class: "editor__text", dir: "auto", rows: "2", maxlength: String(LONGEST_COMMENT) });
   field.value = comment;
   const form = element(
     "form",

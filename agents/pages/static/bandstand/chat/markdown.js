@@ -177,7 +177,7 @@ export function boundary(text) {
 function fragmentOf(html) {
   const template = document.createElement("template");
   template.innerHTML = html;
-  for (const pre of template.content.querySelectorAll("pre")) wrapCode(pre);
+  for (const pre of template.content.querySelectorAll("pre:not(.math)")) wrapCode(pre);
   for (const table of template.content.querySelectorAll("table")) wrapTable(table);
   return template.content;
 }
@@ -201,7 +201,9 @@ function wrapCode(pre) {
 }
 
 function wrapTable(table) {
-  const box = element("div", { class: "table", tabindex: "0", role: "region", "aria-label": "Table" });
+  const box = element("div", { class: "table", dir: table.dir, tabindex: "0", role: "region", "aria-label": "Table" });
+  // What scrolls has to know where the table begins.
+  table.removeAttribute("dir");
   table.replaceWith(box);
   box.append(table);
 }

@@ -1,5 +1,6 @@
 // What an answer consists of: texts, the model's reasoning, and tool calls with their results.
 
+import { cutText } from "../shared/cut-text.js";
 import { element, icon, setText } from "../shared/dom.js";
 import { MarkdownView } from "./markdown.js";
 
@@ -132,7 +133,7 @@ class ToolBlock {
 
   constructor() {
     this.name = element("span", { class: "tool__name" });
-    this.gist = element("span", { class: "tool__gist" });
+    this.gist = element("span", { class: "tool__gist", dir: "auto" });
     this.state = element("span", { class: "tool__state" });
     this.input = new LongText("Arguments");
     this.output = new LongText("Result");
@@ -162,7 +163,7 @@ const BLOCKS = { text: TextBlock, reasoning: ReasoningBlock, cut: CutBlock, tool
 // A text of any length: its beginning, and all of it for who asks.
 class LongText {
   constructor(label) {
-    this.text = element("pre", { tabindex: "0", role: "region", "aria-label": label });
+    this.text = element("pre", { dir: "auto", tabindex: "0", role: "region", "aria-label": label });
     this.more = element("button", { type: "button", class: "quiet", hidden: true, onclick: () => this.#showAll() });
     this.node = element("div", {}, this.text, this.more);
   }
@@ -171,7 +172,7 @@ class LongText {
     this.whole = text;
     this.more.hidden = text.length <= SHOWN_CHARS;
     setText(this.more, `Show all ${text.length.toLocaleString()} characters`);
-    setText(this.text, this.more.hidden ? text : `${text.slice(0, SHOWN_CHARS)}…`);
+    setText(this.text, this.more.hidden ? text : `${cutText(text, SHOWN_CHARS)}…`);
   }
 
   #showAll() {
@@ -185,10 +186,8 @@ class LongText {
 function gistOf(input) {
   const parsed = parse(input);
   if (typeof parsed !== "object" || parsed === null) return "";
-  return Object.values(parsed)
-    .map((value) => (typeof value === "string" ? value : JSON.stringify(value)))
-    .join(", ")
-    .slice(0, 200);
+  const values = Object.values(parsed).map((value) => (typeof value === "string" ? value : JSON.stringify(value)));
+  return cutText(values.join(", "), 200);
 }
 
 function pretty(value) {

@@ -1,6 +1,7 @@
 // What the page has to say beside the conversation: a notice above the composer, the state of the connection, and words
 // for those who listen.
 
+import { cutText } from "../shared/cut-text.js";
 import { copy } from "../shared/clipboard.js";
 import { element, setText, toolButton } from "../shared/dom.js";
 
@@ -98,6 +99,6 @@ export class Announcer {
   say(words) {
     // The same words again are said again only when they have been away.
     if (this.node.textContent === words) this.node.textContent = "";
-    setText(this.node, words.slice(0, LONGEST_ANNOUNCEMENT));
+    setText(this.node, cutText(words, LONGEST_ANNOUNCEMENT));
   }
 }

@@ -72,7 +72,7 @@ export class QuestionView {
 
 class QuestionEditor {
   constructor(text, { save, cancel }) {
-    this.field = element("textarea", { class: "editor__text", "aria-label": "Your message", rows: "1" });
+    this.field = element("textarea", { class: "editor__text", dir: "auto", "aria-label": "Your message", rows: "1" });
     this.field.value = text;
     const saveNow = () => this.field.value.trim() && !lengthError(this.field.value) && save(this.field.value);
     this.field.addEventListener("input", () => this.#changed());
