@@ -1,6 +1,7 @@
-"""`python -m tests.bench.outage [--fault hang] [--kill]`: an outage of the first route, by real processes and the clock.
+"""`PYTHONPATH=platform python -m tests.bench.outage [--fault hang] [--kill]`: an outage of the first route.
 
-One request every four seconds, through the API, to an agent whose second route is the offline model; several runners.
+Real processes and the clock: one request every four seconds, through the API, to an agent whose second route is the
+offline model; several runners.
 Printed: what the provider was asked during the outage, how soon after it, and when the breaker had closed.
 """
 
