@@ -1,7 +1,8 @@
 """People, keys, agents and sessions for the bench. Run by `tests.bench.child`.
 
 Reads from standard input `[[route, sessions, history], …]`, where a route may be a chain of them with commas, and
-prints one line of JSON: for each of them `[[session, key], …]`. Sessions are rows made at once, by thousands; everything else goes through the product's verbs.
+prints one line of JSON: for each of them `[[session, key], …]`. Sessions are rows made at once, by thousands;
+everything else goes through the product's verbs.
 """
 
 from __future__ import annotations
