@@ -1,4 +1,4 @@
-"""Checks of the database."""
+"""Checks of the database, and of the environment that every process starts in."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from django.db import DatabaseError, InterfaceError, connection
 from health_checks.check import Check, Finding, Level, Reader
 from health_checks.run import Measurements
 from monitoring.readiness import missing_migrations
+from monitoring.start_files import package_folders, unknown_start_files
 
 MIN_PGVECTOR: Final = (0, 8)
 
@@ -36,6 +37,11 @@ def pgvector_version(measurements: Measurements) -> tuple[int, ...] | None:  # n
     return None if row is None else tuple(int(part) for part in row[0].split(".")[:2])
 
 
+def start_files(measurements: Measurements) -> list[str]:  # noqa: ARG001
+    """The paths of files that Python runs at every start and that no installed package answers for."""
+    return unknown_start_files(package_folders())
+
+
 def evaluate_database(answers: bool) -> Sequence[Finding]:
     return [] if answers else [Finding(Level.BAD, "cannot be reached")]
 
@@ -48,6 +54,12 @@ def evaluate_pgvector(version: tuple[int, ...] | None) -> Sequence[Finding]:
     if version is None:
         return [Finding(Level.BAD, "not installed")]
     return [Finding(Level.BAD, "older than 0.8")] if version < MIN_PGVECTOR else []
+
+
+def evaluate_start_files(paths: Sequence[str]) -> Sequence[Finding]:
+    return [
+        Finding(Level.WARN, f"Python runs {path} at every start, and no installed package has it") for path in paths
+    ]
 
 
 _READY: Final = frozenset({Reader.READY})
@@ -85,5 +97,16 @@ CHECKS: Final[tuple[Check[Any], ...]] = (
         "UPDATE.",
         readers=_READY,
         order=30,
+    ),
+    Check(
+        name="start_files",
+        title="Environment",
+        measure=start_files,
+        evaluator=evaluate_start_files,
+        alarms_when="a .pth file, sitecustomize or usercustomize that no installed package has, or has otherwise",
+        remedy="Find out who put it there; delete it, or make the environment anew from the lock file.",
+        readers=frozenset({Reader.OVERVIEW}),
+        order=160,
+        permissions=("accounts.view_user",),
     ),
 )

@@ -69,7 +69,7 @@ class BulkActionAdmin(ReadOnlyAdmin):
         self, request: HttpRequest, object_id: str, form_url: str = "", extra_context: dict[str, Any] | None = None
     ) -> HttpResponse:
         bulk = self.get_object(request, object_id)
-        if request.method != "GET" or bulk is None or not self.has_view_permission(request, bulk):
+        if request.method == "POST" or bulk is None or not self.has_view_permission(request, bulk):
             return super().change_view(request, object_id, form_url, extra_context)
         action = OPERATOR_ACTIONS[bulk.operation]
         return console_page(

@@ -24,6 +24,7 @@ from agents.releases.validation import check_runnable, tool_names
 from console.widgets import CheckboxSelectMultiple, NumberInput, Textarea
 from foundation.errors import InvalidInput
 from foundation.graphemes import cut_text
+from foundation.text_lines import split_lines
 
 # The settings that have a form field each, as (group or None, name, setting).
 _FIELD_SETTINGS: Final[list[tuple[str | None, str, Setting]]] = [
@@ -45,7 +46,7 @@ class LinesField(forms.CharField):
 
     def clean(self, value: Any) -> Any:
         text = super().clean(value)
-        return [line.strip() for line in text.splitlines() if line.strip()]
+        return [line.strip() for line in split_lines(text) if line.strip()]
 
 
 class ProseField(forms.CharField):

@@ -158,7 +158,7 @@ class AgentSessionAdmin(KeysetAdmin):
         self, request: HttpRequest, object_id: str, form_url: str = "", extra_context: dict[str, Any] | None = None
     ) -> HttpResponse:
         session = self.get_object(request, object_id)
-        if request.method != "GET" or session is None or not self.has_view_permission(request, session):
+        if request.method == "POST" or session is None or not self.has_view_permission(request, session):
             return super().change_view(request, object_id, form_url, extra_context)
         return session_page(request, self, session)
 

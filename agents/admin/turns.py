@@ -159,7 +159,7 @@ class TurnAdmin(KeysetAdmin):
         self, request: HttpRequest, object_id: str, form_url: str = "", extra_context: dict[str, Any] | None = None
     ) -> HttpResponse:
         turn = self.get_object(request, object_id)
-        if request.method != "GET" or turn is None or not self.has_view_permission(request, turn):
+        if request.method == "POST" or turn is None or not self.has_view_permission(request, turn):
             return super().change_view(request, object_id, form_url, extra_context)
         return turn_page(request, self, turn)
 

@@ -15,6 +15,7 @@ from functools import cache
 from typing import Annotated, Any, Self, get_type_hints
 
 from foundation.errors import InvalidInput, Unavailable
+from foundation.text_lines import split_lines
 
 Stored = dict[str, Any]
 
@@ -99,7 +100,7 @@ class Text(Setting):
         return value
 
     def lines(self, value: str) -> list[str]:
-        return value.splitlines()
+        return split_lines(value)
 
     def text(self, value: str) -> str:
         return value

@@ -8,6 +8,7 @@ from unicodedata import category
 from agents.domain.message_parts import CUT_REASONS, Part
 from agents.domain.serialization import moment
 from foundation.graphemes import cut_text
+from foundation.text_lines import split_lines
 from foundation.visible_text import visible_text
 
 _MAX_NAME = 60
@@ -41,7 +42,7 @@ def _part(part: Part) -> str:
         text = str(part["text"]).strip("\n")
         return f"{text}\n\n*{CUT_REASONS[part['cut']]}*" if part.get("cut") in CUT_REASONS else text
     if part["type"] == "reasoning":
-        lines = ["*Reasoning:*", "", *str(part["text"]).strip("\n").splitlines()]
+        lines = ["*Reasoning:*", "", *split_lines(str(part["text"]).strip("\n"))]
         return "\n".join(f"> {line}".rstrip() for line in lines)
     if part["type"] == "tool_call":
         return f"*Called {_code(part['name'])} with* {_code(part['arguments'])}"

@@ -15,9 +15,11 @@ from accounts.permissions import require_permission
 from agents.domain.configuration import SETTINGS, AgentConfiguration
 from agents.models import Agent, AgentDraft
 from agents.permissions.role_permissions import ADD_AGENT, CHANGE_AGENT, CHANGE_DRAFT
+from agents.permissions.transcripts import require_wider_groups
 from agents.releases.validation import check_runnable
 from foundation.clock import now
 from foundation.errors import NotFound, PreconditionFailed
+from foundation.names import clean_name
 
 _DETAILS: Final = ("slug", "name", "description", "capabilities", "when_busy")
 
@@ -31,10 +33,11 @@ def create_agent(
     `details` are slug, name, description, capabilities and when_busy, already valid. Raises `Forbidden`.
     """
     require_permission(actor, ADD_AGENT)
-    agent = Agent.objects.create(**{name: details[name] for name in _DETAILS if name in details})
-    agent.groups.set(groups)
+    agent = Agent.objects.create(**_values(details))
+    group_list = list(groups)
+    agent.groups.set(group_list)
     AgentDraft.objects.create(agent=agent, configuration=AgentConfiguration(model_chain=tuple(model_chain)).dump())
-    record_audit(actor, "agent.created", target=agent)
+    record_audit(actor, "agent.created", target=agent, detail=_group_detail(set(), set(group_list)))
     return agent
 
 
@@ -42,24 +45,27 @@ def create_agent(
 def change_agent(
     actor: Actor, *, agent_id: UUID, expected_version: int, details: Mapping[str, Any], groups: Iterable[Group]
 ) -> Agent:
-    """Change the details and groups of an agent, which are not part of a release, and return it. Raises `Forbidden`,
-    `NotFound`, and `PreconditionFailed` when its version is not `expected_version`."""
+    """Change the details and groups of an agent, which are not part of a release, and return it. Raises `NotFound`,
+    `PreconditionFailed` when its version is not `expected_version`, and `Forbidden`, also for groups that let more
+    people read its transcripts than may now, of which the actor is none."""
     require_permission(actor, CHANGE_AGENT)
     agent = _lock_agent(agent_id)
     if agent.version != expected_version:
         raise PreconditionFailed
-    values = {name: details[name] for name in _DETAILS if name in details}
+    values = _values(details)
     changed = [name for name, value in values.items() if getattr(agent, name) != value]
-    group_ids = {group.pk for group in groups}
-    if group_ids != set(agent.groups.values_list("pk", flat=True)):
-        agent.groups.set(group_ids)
+    old_groups, new_groups = set(agent.groups.all()), set(groups)
+    if old_groups != new_groups:
+        require_wider_groups(actor, agent, {group.pk for group in new_groups})
+        agent.groups.set(new_groups)
         changed.append("groups")
     if changed:
         for name, value in values.items():
             setattr(agent, name, value)
         agent.version += 1
         agent.save(update_fields=[*values, "version"])
-        record_audit(actor, "agent.changed", target=agent, detail={"fields": changed})
+        detail = {"fields": changed, **_group_detail(old_groups, new_groups)}
+        record_audit(actor, "agent.changed", target=agent, detail=detail)
     return agent
 
 
@@ -106,6 +112,19 @@ def change_draft(
         _save_version(draft, configuration=configuration.dump())
         record_audit(actor, "draft.changed", target=draft, detail={"fields": changed})
     return draft
+
+
+def _values(details: Mapping[str, Any]) -> dict[str, Any]:
+    values = {name: details[name] for name in _DETAILS if name in details}
+    return values | {"name": clean_name(values["name"])} if "name" in values else values
+
+
+def _group_detail(old: set[Group], new: set[Group]) -> dict[str, dict[str, list[str]]]:
+    """What the audit trail keeps of a change of groups; nothing of none."""
+    if old == new:
+        return {}
+    added, removed = (sorted(group.name for group in groups) for groups in (new - old, old - new))
+    return {"groups": {"added": added, "removed": removed}}
 
 
 def _lock_agent(agent_id: UUID) -> Agent:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from datetime import datetime, timedelta
 from typing import Any
-from unicodedata import normalize
 from uuid import UUID
 
 from django.conf import settings
@@ -24,6 +23,7 @@ from foundation import strict_json
 from foundation.clock import now
 from foundation.errors import Conflict, InvalidInput, PreconditionFailed, TooLarge, Unauthenticated
 from foundation.ids import new_id
+from foundation.names import clean_name
 from foundation.sentinels import UNSET, Unset
 
 MAX_TITLE = 200
@@ -154,10 +154,13 @@ def _check_head(session: AgentSession, head: UUID) -> UUID:
 
 
 def _clean_title(title: str) -> str:
-    if not isinstance(title, str) or len(title := normalize("NFC", title)) > MAX_TITLE:
+    # What is many times longer is not that short in NFC and without what is invisible.
+    if not isinstance(title, str) or len(title) > 10 * MAX_TITLE:
         raise InvalidInput(f"A title has at most {MAX_TITLE} characters.", pointer="/title")
     strict_json.check_storable(title, "/title")
-    return title.strip()
+    if len(name := clean_name(title)) > MAX_TITLE:
+        raise InvalidInput(f"A title has at most {MAX_TITLE} characters.", pointer="/title")
+    return name
 
 
 def _clean_metadata(metadata: Mapping[str, Any]) -> dict[str, Any]:

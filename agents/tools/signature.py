@@ -13,6 +13,7 @@ from pydantic_core import to_jsonable_python
 from typing_extensions import TypedDict
 
 from foundation.errors import InvalidInput
+from foundation.text_lines import split_lines
 
 _MAX_ARGUMENT_BYTES = 256 * 1024
 _MAX_PROBLEMS = 8
@@ -78,7 +79,7 @@ def read_docstring(text: str) -> tuple[str, dict[str, str]]:
         return text.strip(), {}
     argument_docs: dict[str, str] = {}
     name, indent = "", ""
-    for line in text[marker.end() :].splitlines():
+    for line in split_lines(text[marker.end() :]):
         match = _ARGUMENT.match(line)
         if match and (not argument_docs or match["indent"] == indent):
             name, indent = match["name"], match["indent"]

@@ -11,6 +11,7 @@ from django.http.cookie import parse_cookie
 from django.http.request import split_domain_port, validate_host
 
 from accounts.actor import Actor
+from accounts.key_headers import join_headers, read_api_key
 from agents.ws import frames
 from agents.ws.close_codes import CloseCode, accept_and_close
 from agents.ws.credentials import Credential, authenticate_by_key, authenticate_by_login
@@ -35,7 +36,7 @@ class AuthenticationMiddleware:
         self.app = app
 
     async def __call__(self, scope: dict[str, Any], receive: Any, send: Any) -> None:
-        headers = dict(scope["headers"])
+        headers = join_headers(scope["headers"])
         try:
             actor, credential = await _authenticate(scope, headers)
         except Unauthenticated as fault:
@@ -71,12 +72,11 @@ async def _authenticate(scope: dict[str, Any], headers: dict[bytes, bytes]) -> t
 
 def _key(headers: dict[bytes, bytes]) -> str | None:
     """The API key in the headers; "" for an invalid header, None without one."""
-    authorization = headers.get(b"authorization")
-    if authorization is not None:
-        scheme, _, key = authorization.decode("latin1").partition(" ")
-        return key.strip() if scheme.lower() == "bearer" else ""
-    api_key = headers.get(b"x-api-key")
-    return api_key.decode("latin1").strip() if api_key is not None else None
+    authorization, x_api_key = (
+        None if (value := headers.get(name)) is None else value.decode("latin1")
+        for name in (b"authorization", b"x-api-key")
+    )
+    return read_api_key(authorization, x_api_key)
 
 
 def _own_origin(scope: dict[str, Any], headers: dict[bytes, bytes]) -> str | None:

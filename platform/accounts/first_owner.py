@@ -57,7 +57,7 @@ def make_owner(name: str) -> User:
     if user is None:
         raise NotFound(f"There is no account {name!r}.")
     user.groups.add(Group.objects.get(name=Role.OWNER))
-    record_audit(Actor.system("bootstrap"), "user.changed", target=user, detail={"given": [str(Role.OWNER)]})
+    record_audit(Actor.system("bootstrap"), "user.changed", target=user, detail={"added": [str(Role.OWNER)]})
     return user
 
 

@@ -12,7 +12,7 @@ from django.db import transaction
 from accounts.actor import Actor
 from accounts.audit import record_audit
 from accounts.models import User
-from accounts.permissions import effective_permissions, require_permission
+from accounts.permissions import effective_permissions, require_permission, require_relation_rights
 from accounts.role_permissions import ADD_GROUP, CHANGE_GROUP, DELETE_GROUP
 from accounts.roles import Role
 from foundation.errors import Conflict, Forbidden, InvalidInput, NotFound
@@ -65,7 +65,8 @@ def copy_group(actor: Actor, *, group_id: int, name: str) -> Group:
 def change_group(actor: Actor, *, group_id: int, name: str, permissions: Iterable[Permission] | None = None) -> Group:
     """Rename a group and replace its permissions; None leaves those unchanged.
 
-    Raises `NotFound`, `Conflict` for a built-in role, and `Forbidden`, also for permissions that the actor lacks.
+    Raises `NotFound`, `Conflict` for a built-in role, and `Forbidden`, also for permissions that the actor lacks and
+    for further ones of people whose groups open what is closed to the actor.
     """
     require_permission(actor, CHANGE_GROUP)
     group = _locked(group_id)
@@ -78,7 +79,10 @@ def change_group(actor: Actor, *, group_id: int, name: str, permissions: Iterabl
         _require_all(actor, new - old)
         if old != new:
             group.permissions.set(new)
-            detail = {"given": _permission_names(new - old), "taken": _permission_names(old - new)}
+            if new - old:
+                # With a further permission its people may do more with what their groups open.
+                require_relation_rights(actor, User.objects.filter(groups=group))
+            detail = {"added": _permission_names(new - old), "removed": _permission_names(old - new)}
             record_audit(actor, "group.permissions_changed", target=group, detail=detail)
     return group
 

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Hashable, Iterable, Set
 from typing import TYPE_CHECKING, Any, Final
 
 from django.contrib.auth.models import AnonymousUser, Group
+from django.db.models import QuerySet
 
 from accounts.actor import Actor, Scope
 from accounts.models import User
 from accounts.role_permissions import ENTER_CONSOLE, USE_CHAT
+from accounts.roles import Role
 from foundation.errors import Forbidden, Unauthenticated
 
 if TYPE_CHECKING:
@@ -17,6 +19,16 @@ if TYPE_CHECKING:
 
 # The permissions that determine the scopes of an actor.
 SCOPE_PERMISSIONS: Final = (USE_CHAT, ENTER_CONSOLE)
+
+# What at least one of some users may do with rows of an app because both have a group in common.
+RelationRights = Callable[[QuerySet[User]], Set[Hashable]]
+_relation_rights: list[RelationRights] = []
+
+
+def register_relation_rights(rights: RelationRights) -> None:
+    """Register the rights that hang on the groups of an app's rows, so that nobody gives others more than their own."""
+    if rights not in _relation_rights:
+        _relation_rights.append(rights)
 
 
 def held_permissions_sql(permissions: Iterable[str]) -> str:
@@ -81,9 +93,33 @@ def effective_permissions(actor: Actor) -> set[str] | None:
     return None if user.is_superuser and user.is_active else user.get_all_permissions()
 
 
+def is_owner(actor: Actor) -> bool:
+    """Whether the actor's user has the role of an owner or is a superuser; True for the system."""
+    if actor.user_id is None:
+        return True
+    user = User.objects.filter(pk=actor.user_id, is_active=True).first()
+    return user is not None and (user.is_superuser or user.groups.filter(name=Role.OWNER).exists())
+
+
 def require_rights_over(actor: Actor, user: User) -> None:
-    """Raise `Forbidden` if `user` holds permissions that the actor lacks, which protects accounts from less
-    privileged operators."""
+    """Raise `Forbidden` if `user` may do what the actor may not, by permissions or by groups, which protects accounts
+    from less privileged operators."""
     allowed = effective_permissions(actor)
-    if allowed is not None and (user.is_superuser or not user.get_all_permissions() <= allowed):
+    if allowed is None:
+        return
+    if user.is_superuser or not user.get_all_permissions() <= allowed:
         raise Forbidden("This person may do more than you; only they or their like can change this account.")
+    require_relation_rights(actor, User.objects.filter(pk=user.pk))
+
+
+def require_relation_rights(actor: Actor, users: QuerySet[User]) -> None:
+    """Raise `Forbidden` if one of `users`, closed accounts included, has by a group what the actor has not: the use of
+    an agent, its transcripts. Owners may give it, though they have it not themselves."""
+    if actor.user_id is None or is_owner(actor):
+        return
+    own = User.objects.filter(pk=actor.user_id)
+    if any(not rights(users) <= rights(own) for rights in _relation_rights):
+        raise Forbidden(
+            "These groups open what is closed to you; only an owner, or somebody whose groups open it, can do this.",
+            rule="relation_rights",
+        )

@@ -14,10 +14,16 @@ from accounts.audit import record_audit
 from accounts.email_outbox import email_enabled, queue_emails
 from accounts.models import OutgoingEmail, User
 from accounts.password_links import INVITED, make_link_path
-from accounts.permissions import effective_permissions, require_permission, require_rights_over
+from accounts.permissions import (
+    effective_permissions,
+    require_permission,
+    require_relation_rights,
+    require_rights_over,
+)
 from accounts.role_permissions import ADD_USER, CHANGE_USER
 from accounts.roles import Role
 from foundation.errors import Conflict, Forbidden, NotFound, PreconditionFailed
+from foundation.names import clean_name
 
 # The most users that a search by name prefix returns.
 MAX_MATCHES: Final = 8
@@ -32,15 +38,16 @@ def create_user(actor: Actor, *, details: Mapping[str, Any], groups: Iterable[Gr
     """Create an account without a password; its user needs a `password_link`.
 
     `details` are username, first_name, last_name and email, already validated. Raises `Forbidden`, also for a group
-    with permissions that the actor lacks.
+    that may do, or opens, what the actor may not.
     """
     require_permission(actor, ADD_USER)
     group_list = list(groups)
     _require_all(actor, group_list)
-    user = User(**{name: details[name] for name in _DETAILS if name in details})
+    user = User(**_values(details))
     user.set_unusable_password()
     user.save()
     user.groups.set(group_list)
+    require_relation_rights(actor, User.objects.filter(pk=user.pk))
     record_audit(actor, "user.created", target=user, detail={"groups": sorted(group.name for group in group_list)})
     return user
 
@@ -50,24 +57,27 @@ def update_user(
     actor: Actor, *, user_id: int, expected_version: int, details: Mapping[str, Any], groups: Iterable[Group]
 ) -> User:
     """Change names, address and groups. Raises `NotFound`, `PreconditionFailed` for a stale version, `Forbidden` for
-    the actor's own groups or permissions that the actor lacks, and `Conflict` if no owner would remain."""
+    the actor's own groups or what the actor may not do or reach, and `Conflict` if no owner would remain."""
     require_permission(actor, CHANGE_USER)
     user = _locked(user_id)
     if user.version != expected_version:
         raise PreconditionFailed
     require_rights_over(actor, user)
-    changed = [name for name in _DETAILS if name in details and getattr(user, name) != details[name]]
+    values = _values(details)
+    changed = [name for name, value in values.items() if getattr(user, name) != value]
     old_groups, new_groups = set(user.groups.all()), set(groups)
     detail: dict[str, Any] = {"fields": changed}
     if old_groups != new_groups:
         _check_regroup(actor, user, old_groups, new_groups)
         user.groups.set(new_groups)
+        if new_groups - old_groups:
+            require_relation_rights(actor, User.objects.filter(pk=user.pk))
         detail |= {
-            "given": sorted(group.name for group in new_groups - old_groups),
-            "taken": sorted(group.name for group in old_groups - new_groups),
+            "added": sorted(group.name for group in new_groups - old_groups),
+            "removed": sorted(group.name for group in old_groups - new_groups),
         }
     if changed or old_groups != new_groups:
-        _save(user, **{name: details[name] for name in changed})
+        _save(user, **{name: values[name] for name in changed})
         record_audit(actor, "user.changed", target=user, detail=detail)
     return user
 
@@ -96,12 +106,13 @@ def deactivate_user(actor: Actor, *, user_id: int) -> User:
 def reactivate_user(actor: Actor, *, user_id: int) -> User:
     """Reopen an account, with the roles and keys that it had. A second call changes nothing.
 
-    Raises `NotFound`, and `Forbidden`, also for a group with permissions that the actor lacks.
+    Raises `NotFound`, and `Forbidden`, also for a group that may do, or opens, what the actor may not.
     """
     require_permission(actor, CHANGE_USER)
     user = _locked(user_id)
     # Django counts no permissions for inactive users, so those of the groups are compared.
     _require_all(actor, user.groups.all())
+    require_relation_rights(actor, User.objects.filter(pk=user.pk))
     if not user.is_active:
         _save(user, is_active=True)
         record_audit(actor, "user.reopened", target=user)
@@ -156,6 +167,12 @@ def _save(user: User, **values: Any) -> None:
         setattr(user, name, value)
     user.version += 1
     user.save(update_fields=[*values, "version"])
+
+
+def _values(details: Mapping[str, Any]) -> dict[str, Any]:
+    """What `details` says of a user; names of people on one line, for mails and lists."""
+    values = {name: details[name] for name in _DETAILS if name in details}
+    return values | {name: clean_name(values[name]) for name in ("first_name", "last_name") if name in values}
 
 
 def _require_all(actor: Actor, groups: Iterable[Group]) -> None:

@@ -122,7 +122,7 @@ def _value(connection: Connection, query: str) -> Any:
 
 
 def _reason(error: Exception) -> str:
-    lines = str(error).strip().splitlines() or [type(error).__name__]
+    lines = (str(error).strip() or type(error).__name__).split("\n")
     # libpq adds hints to its message, and one line per address of a host name.
     reasons = [line for line in lines if "failed: " in line] or lines
     return reasons[0].rpartition("failed: ")[2].strip()

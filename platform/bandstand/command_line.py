@@ -34,9 +34,11 @@ def main(arguments: Sequence[str]) -> None:
         execute_from_command_line(list(arguments))
     except OperationalError as error:
         # The first line says what is wrong; forty more of traceback say where we noticed.
-        print(f"bandstand: the database cannot be used: {str(error).strip().splitlines()[0]}", file=sys.stderr)
+        from bandstand.supervisor.terminal import print_error
+
+        print_error("the database cannot be used: " + str(error).strip().partition("\n")[0])
         if not os.environ.get("DATABASE_URL"):
-            print("bandstand: the embedded database runs while `make run` runs", file=sys.stderr)
+            print_error("the embedded database runs while `make run` runs")
         raise SystemExit(1) from None
 
 

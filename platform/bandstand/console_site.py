@@ -12,6 +12,7 @@ from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
 from django.template.response import TemplateResponse
 from django.urls import path, reverse
 from django.views.decorators.gzip import gzip_page
+from django.views.decorators.http import require_http_methods
 
 from accounts.login import ThrottledLoginMixin, add_retry_after_header
 from accounts.role_permissions import ENTER_CONSOLE
@@ -28,6 +29,10 @@ def _render(text: str) -> str:
     import markdown_rendering  # imported only when the guide is opened
 
     return str(markdown_rendering.render(markdown_rendering.join_lines(text)))
+
+
+# Pages of Django's admin that look rows up for widgets and links which the console has not.
+_UNUSED_PAGES = frozenset({"autocomplete", "view_on_site"})
 
 
 def _refuse_nul(view: Any) -> Any:
@@ -73,8 +78,12 @@ class ConsoleSite(AdminSite):
         return bool(request.user.is_active and request.user.has_perm(ENTER_CONSOLE))
 
     def admin_view(self, view: Any, cacheable: bool = False) -> Any:
-        """The view, compressed: a list of fifty rows is 400 KB of HTML, most of it the same classes again."""
-        return gzip_page(super().admin_view(_refuse_nul(view), cacheable))
+        """The view, compressed: a list of fifty rows is 400 KB of HTML, most of it the same classes again.
+
+        Other methods than those of a browser are refused: views that tell a GET from a POST would take them for either.
+        """
+        browsed = require_http_methods(["GET", "HEAD", "POST"])(super().admin_view(_refuse_nul(view), cacheable))
+        return gzip_page(browsed)
 
     def each_context(self, request: HttpRequest) -> dict[str, Any]:
         """The colours are in our stylesheet: without them the templates write no inline style."""
@@ -100,7 +109,8 @@ class ConsoleSite(AdminSite):
         return super().index(request, {**(extra_context or {}), **overview(request.user)})
 
     def get_urls(self) -> list[Any]:
-        return [path("guide/", self.admin_view(self.guide), name="guide"), *super().get_urls()]
+        pages = [page for page in super().get_urls() if getattr(page, "name", None) not in _UNUSED_PAGES]
+        return [path("guide/", self.admin_view(self.guide), name="guide"), *pages]
 
     def guide(self, request: HttpRequest) -> TemplateResponse:
         from console.guide import guide_page

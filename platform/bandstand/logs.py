@@ -1,8 +1,8 @@
 """Structured logs: one JSON object per line and one event name per fact; readable columns on a terminal.
 
 Our own modules log through structlog (`log.info("turn.claimed", turn=…)`), libraries through the standard library; both
-have the same format, with the request's id and without secrets. Event names are a noun and a past-tense verb in lower
-case: `turn.failed`, `job.not_found`.
+have the same format, with the request's id, without secrets, and without characters that a terminal obeys. Event names
+are a noun and a past-tense verb in lower case: `turn.failed`, `job.not_found`.
 """
 
 import logging
@@ -16,6 +16,7 @@ from structlog.types import EventDict, Processor, WrappedLogger
 from bandstand.config import Config
 from bandstand.databases import secrets_in_use
 from bandstand.scrubbing import Scrubber
+from foundation.control_characters import escape_controls, escape_controls_in_tree
 
 # Libraries that log too much at their defaults.
 LEVELS = {
@@ -26,6 +27,9 @@ LEVELS = {
     "httpx2": "WARNING",
     "fontTools": "WARNING",
 }
+
+# The names under which structlog keeps texts of several lines.
+TRACES = frozenset({"exception", "stack"})
 
 
 def configure(config: Config) -> dict[str, Any]:
@@ -67,16 +71,33 @@ def formatter(config: Config, *, terminal: bool | None = None) -> logging.Format
             structlog.stdlib.ProcessorFormatter.remove_processors_meta,
             structlog.processors.format_exc_info,
             scrub(Scrubber(secrets_in_use(config))),
+            escape(terminal=terminal),
             _renderer(terminal),
         ],
     )
 
 
 def scrub(scrubber: Scrubber) -> Processor:
-    """A processor that removes secrets from all values; the last one before rendering."""
+    """A processor that removes secrets from all values; after all that add some."""
 
     def processor(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
         return {name: scrubber.tree(value) for name, value in event.items()}
+
+    return processor
+
+
+def escape(*, terminal: bool) -> Processor:
+    """A processor that escapes control characters in all names and values; the last one before rendering.
+
+    JSON has a form of its own for ends of lines. On a terminal only tracebacks have several lines: whoever could put an
+    end of line into anything else could write a line of their own.
+    """
+
+    def processor(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
+        return {
+            escape_controls(name): escape_controls_in_tree(value, keep_lines=not terminal or name in TRACES)
+            for name, value in event.items()
+        }
 
     return processor
 

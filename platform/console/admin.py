@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import Any, ClassVar
 from uuid import UUID
 
 from django.contrib import messages
 from django.contrib.admin import ShowFacets
+from django.contrib.admin.exceptions import DisallowedModelAdminLookup, DisallowedModelAdminToField
 from django.contrib.admin.helpers import ACTION_CHECKBOX_NAME
 from django.contrib.admin.options import IncorrectLookupParameters
 from django.core.exceptions import BadRequest, ValidationError
-from django.core.paginator import Paginator
+from django.core.paginator import EmptyPage, PageNotAnInteger, Paginator
 from django.db import transaction
 from django.db.models import Q, QuerySet
 from django.forms import Media
@@ -18,16 +19,13 @@ from django.http import HttpRequest, HttpResponseRedirect
 from django.utils.functional import cached_property
 from django.utils.text import capfirst
 
+from console.list_parameters import UnknownFilter, filter_parameters
 from console.widgets import ModelAdmin
 from foundation.errors import BandstandError
 
-if TYPE_CHECKING:
-    from django.contrib.admin.views.main import ChangeList
-else:
-    from unfold.views import ChangeList
-
 # The most rows of a list, so that no query reads more; filters narrow it down.
 LONGEST_LIST = 1_000
+LONGEST_SEARCH = 200
 # A list needs no more of Django's scripts than this; by itself it would load those of its forms too, 260 KB of them.
 LIST_MEDIA = Media(js=["admin/js/actions.js"])
 
@@ -42,19 +40,14 @@ class BoundedPaginator(Paginator):  # type: ignore[type-arg]
             return rows.order_by()[:LONGEST_LIST].count()
         return len(rows)
 
-
-class ConsoleChangeList(ChangeList):
-    """A list that is narrowed by its declared filters only.
-
-    Django takes any lookup of the model's own fields from the query string: `digest__startswith`, or `at__year` with a
-    number that no date has, on which the query fails.
-    """
-
-    def get_filters(self, request: HttpRequest) -> Any:
-        filters = super().get_filters(request)
-        if undeclared := filters[2]:
-            raise IncorrectLookupParameters(f"There is no filter {', '.join(undeclared)}.")
-        return filters
+    def validate_number(self, number: int | float | str) -> int:
+        """The page nearest to `number`: rows may have gone since somebody took the link."""
+        try:
+            return super().validate_number(number)
+        except PageNotAnInteger:
+            return 1
+        except EmptyPage:
+            return self.num_pages if int(number) > 1 else 1
 
 
 class ConsoleAdmin(ModelAdmin):  # type: ignore[type-arg]  # not generic at run time
@@ -73,14 +66,27 @@ class ConsoleAdmin(ModelAdmin):  # type: ignore[type-arg]  # not generic at run 
     list_fullwidth = True
     actions_on_top = True
 
-    def get_changelist(self, request: HttpRequest, **_kwargs: Any) -> type[Any]:  # noqa: ARG002
-        return ConsoleChangeList
-
     def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> Any:
         """Titled by what it lists."""
         title = capfirst(str(self.opts.verbose_name_plural))
         context = {"title": title, "media": LIST_MEDIA, **(extra_context or {})}
         return super().changelist_view(request, context)
+
+    def get_search_results(
+        self, request: HttpRequest, queryset: QuerySet[Any], search_term: str
+    ) -> tuple[QuerySet[Any], bool]:
+        """Django's search by words. Nothing matches more than `LONGEST_SEARCH` characters: each word is a condition."""
+        if len(search_term) > LONGEST_SEARCH:
+            return queryset.none(), False
+        rows, has_duplicates = super().get_search_results(request, queryset, search_term)
+        return rows, bool(has_duplicates)
+
+    def get_changelist_instance(self, request: HttpRequest) -> Any:
+        """The list. Raises `UnknownFilter` for what no filter of it takes, where Django would show all rows instead."""
+        try:
+            return super().get_changelist_instance(request)
+        except (DisallowedModelAdminLookup, DisallowedModelAdminToField, IncorrectLookupParameters) as error:
+            raise UnknownFilter from error
 
     def get_object(self, request: HttpRequest, object_id: str, from_field: str | None = None) -> Any:
         """Also for an empty `_to_field`, which Django (5.2) takes for the name of a field."""
@@ -101,6 +107,8 @@ class ConsoleAdmin(ModelAdmin):  # type: ignore[type-arg]  # not generic at run 
         try:
             with transaction.atomic():
                 return super().changeform_view(request, *args, **kwargs)
+        except DisallowedModelAdminToField as error:
+            raise UnknownFilter from error
         except BandstandError as error:
             if request.method != "POST":
                 raise  # the error is of the page itself
@@ -111,6 +119,22 @@ class ConsoleAdmin(ModelAdmin):  # type: ignore[type-arg]  # not generic at run 
         """Show only one save button."""
         context |= {"show_save_and_add_another": False, "show_save_and_continue": False}
         return super().render_change_form(request, context, *args, **kwargs)
+
+    def lookup_allowed(self, lookup: str, value: str, request: HttpRequest | None = None) -> bool:  # noqa: ARG002
+        """Whether a filter in `list_filter` reads `lookup` from the query string.
+
+        Django allows every lookup of the model's own fields, so that whoever sees a list could guess, letter by letter,
+        what its columns do not show.
+        """
+        return lookup in self._filter_parameters
+
+    @cached_property
+    def _filter_parameters(self) -> frozenset[str]:
+        return filter_parameters(self, self.list_filter)
+
+    def to_field_allowed(self, request: HttpRequest, to_field: str) -> bool:  # noqa: ARG002
+        """False: it is for windows that choose a row for another form, which the console has not."""
+        return False
 
 
 class ReadOnlyAdmin(ConsoleAdmin):

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 from uuid import UUID
 
 from django.contrib.admin.options import IncorrectLookupParameters
@@ -19,7 +19,12 @@ from django.db.models import Max, Q, QuerySet
 from django.http import HttpRequest
 from django.utils.functional import cached_property
 
-from console.admin import ConsoleChangeList, ReadOnlyAdmin
+from console.admin import ReadOnlyAdmin
+
+if TYPE_CHECKING:
+    from django.contrib.admin.views.main import ChangeList
+else:
+    from unfold.views import ChangeList
 
 BEFORE = "before"
 
@@ -43,7 +48,7 @@ class Matching(int):
         return "matching"
 
 
-class KeysetChangeList(ConsoleChangeList):
+class KeysetChangeList(ChangeList):
     """The newest rows before the key in the query string."""
 
     model_admin: KeysetAdmin

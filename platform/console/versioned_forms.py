@@ -13,6 +13,7 @@ from django import forms
 from django.db.models import Model, QuerySet
 
 from foundation.line_diff import Line, compare_lines
+from foundation.text_lines import split_lines
 
 # The two hidden fields: the version that was read, and a digest of each field's value in it.
 VERSION: Final = "version"
@@ -134,7 +135,7 @@ def _plain(value: Any) -> Any:
 
 def _lines(value: Any) -> list[str]:
     if isinstance(value, str):
-        return value.replace("\r\n", "\n").splitlines()
+        return split_lines(value)
     if isinstance(value, Iterable):
         return sorted(str(item) for item in value) if isinstance(value, QuerySet) else [str(item) for item in value]
     return [] if value is None else [str(value)]

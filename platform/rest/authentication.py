@@ -13,6 +13,7 @@ from rest_framework.authentication import CSRFCheck
 
 from accounts.actor import Actor
 from accounts.api_keys import authenticate_key
+from accounts.key_headers import read_api_key
 from accounts.permissions import user_actor
 from foundation.errors import BandstandError, Unauthenticated
 from rest.errors import CsrfFailed
@@ -44,13 +45,7 @@ def credentials_still_valid(request: HttpRequest, actor: Actor) -> bool:
 
 def _key(request: HttpRequest) -> str | None:
     """The API key of the request: None without one, "" if it is malformed."""
-    authorization, api_key = request.headers.get("Authorization"), request.headers.get("X-Api-Key")
-    if authorization is not None:
-        scheme, _, key = authorization.partition(" ")
-        if scheme.lower() != "bearer" or (api_key is not None and api_key.strip() != key.strip()):
-            return ""
-        return key.strip()
-    return api_key.strip() if api_key is not None else None
+    return read_api_key(request.headers.get("Authorization"), request.headers.get("X-Api-Key"))
 
 
 def _check_csrf(request: HttpRequest, actor: Actor) -> None:

@@ -109,7 +109,7 @@ def _classify(error: Exception) -> BandstandError | None:
     if isinstance(error, DisallowedHost):
         return Malformed("This server does not answer to that host name.", rule="host")
     if isinstance(error, SuspiciousOperation | BadRequest | MultiPartParserError):
-        return Malformed()
+        return Malformed(rule=getattr(error, "rule", Malformed.code))
     if isinstance(error, DATABASE_FAULTS):
         # The database is unreachable, busy or too slow: the cause is only logged.
         log.error("database.lost", exc_info=error)

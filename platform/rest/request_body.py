@@ -16,6 +16,7 @@ def read_body(
     """The JSON object in the body; {} for an empty body if `may_be_empty`.
 
     Raises `UnsupportedMediaType`, `TooLarge`, `Malformed`, and `InvalidInput` for text that cannot be stored."""
+    # Django joins headers of one name by commas: two of them are no "identity" either.
     if request.headers.get("Content-Encoding", "identity").strip().lower() != "identity":
         raise UnsupportedMediaType
     raw = request.body

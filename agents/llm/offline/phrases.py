@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 from agents.llm.interface import ChatMessage
 from foundation.graphemes import cut_text
+from foundation.text_lines import split_lines
 
 WHO = "I am the offline model that comes with Bandstand: no network, no thinking, only a few fixed rules."
 CONNECT = (
@@ -76,7 +77,7 @@ def _results(messages: Sequence[ChatMessage]) -> str:
 
 
 def _quote(text: str) -> str:
-    return "\n".join(f"> {line}" for line in _shorten(text).splitlines() or [""])
+    return "\n".join(f"> {line}" for line in split_lines(_shorten(text)) or [""])
 
 
 def _shorten(text: str, characters: int = 500) -> str:

@@ -257,9 +257,9 @@ class Cluster:
     def _last_error(self, log_begin: int) -> str:
         with self.log.open("rb") as log:
             log.seek(log_begin)
-            lines = log.read(65536).decode(errors="replace").splitlines()
-        fatal = [line for line in lines if "FATAL:" in line or "PANIC:" in line] or lines[-1:] or ["no message"]
-        return f"{fatal[-1].split(': ', 1)[-1].strip()} (see {self.log})"
+            lines = log.read(65536).decode(errors="replace").rstrip("\n").split("\n")
+        fatal = [line for line in lines if "FATAL:" in line or "PANIC:" in line] or lines[-1:]
+        return f"{fatal[-1].split(': ', 1)[-1].strip() or 'no message'} (see {self.log})"
 
     def _write_access_rules(self, data: Path) -> None:
         # Peer identity for the superuser, a password for everybody else; there is no network line at all.
@@ -290,9 +290,9 @@ class Cluster:
             **self._account.run_as(),
         )
         if result.returncode != 0:
-            lines = (result.stderr + result.stdout).decode(errors="replace").strip().splitlines()
+            lines = (result.stderr + result.stdout).decode(errors="replace").strip().split("\n")
             error_lines = [line for line in lines if "ERROR: " in line or "FATAL: " in line or "error: " in line]
-            raise EmbeddedError(f"{program} failed: {(error_lines or lines[-1:] or ['no message'])[0]}")
+            raise EmbeddedError(f"{program} failed: {(error_lines or lines[-1:])[0] or 'no message'}")
 
     def _environment(self) -> dict[str, str]:
         # Not inherited: the environment holds secrets, and PG* variables would redirect the programs.

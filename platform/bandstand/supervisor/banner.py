@@ -23,7 +23,7 @@ def lines(config: Config, *, first: bool) -> Iterator[str]:
 def _login(config: Config, *, first: bool) -> Iterator[str]:
     path = config.data_dir / OWNER_LOGIN_FILE
     try:
-        entries = dict(line.split(": ", 1) for line in path.read_text(encoding="utf-8").splitlines() if ": " in line)
+        entries = dict(line.split(": ", 1) for line in path.read_text(encoding="utf-8").split("\n") if ": " in line)
     except OSError:
         yield "  Login:    with an account of this installation"
         return

@@ -6,6 +6,8 @@ import shutil
 from pathlib import Path
 from typing import Final
 
+from foundation.control_characters import escape_controls
+
 ROTATE_BYTES: Final = 50 * 1024 * 1024
 READ_BYTES: Final = 256 * 1024
 SHOWN_LEVELS = frozenset({"error", "critical"})
@@ -33,7 +35,7 @@ class ChildLog:
         self._offset += len(complete)
         if size > ROTATE_BYTES:
             self._rotate()
-        lines = (_format_line(line) for line in complete.decode(errors="replace").splitlines())
+        lines = (_format_line(line) for line in complete.decode(errors="replace").split("\n"))
         return [f"{self.name}: {line}" for line in lines if line]
 
     def _rotate(self) -> None:
@@ -48,7 +50,7 @@ def _format_line(line: str) -> str:
         entry = json.loads(line)
         if entry["level"] not in SHOWN_LEVELS:
             return ""
-        exception = str(entry.get("exception", "")).strip().splitlines()[-1:]
-        return " ".join([str(entry["event"]), *exception])
+        exception = str(entry.get("exception", "")).strip().split("\n")[-1]
+        return escape_controls(" ".join(filter(None, [str(entry["event"]), exception])))
     except (ValueError, KeyError, TypeError):
         return line.strip()  # not a log line: a traceback or a message of a crash

@@ -248,7 +248,7 @@ class Installation:
 def _last_lines(log: Path) -> str:
     """The last lines of a log, as the reason of a failure."""
     with suppress(OSError):
-        lines = [line for line in log.read_text(encoding="utf-8", errors="replace").splitlines() if line.strip()]
+        lines = [line for line in log.read_text(encoding="utf-8", errors="replace").split("\n") if line.strip()]
         own_lines = [line for line in lines if line.startswith("bandstand: ")]
         return "\n".join(own_lines or lines[-3:]) or f"no reason given; see {log}"
     return f"no reason given; see {log}"

@@ -99,6 +99,7 @@ class GuardedClient:
                 cookie_jar=aiohttp.DummyCookieJar(),
                 headers={"User-Agent": USER_AGENT, "Accept-Encoding": "identity"},
                 trust_env=False,
+                auto_decompress=False,
                 requote_redirect_url=False,
                 timeout=aiohttp.ClientTimeout(total=None, connect=None, sock_connect=None, sock_read=None),
                 trace_configs=None if fresh else [_TRACE],
@@ -143,8 +144,10 @@ class GuardedClient:
 
 
 async def _read(response: aiohttp.ClientResponse, target: Target, max_bytes: int) -> Fetched:
-    if response.headers.get("Content-Encoding", "identity") != "identity":
-        # None was requested; a compressed response could be a decompression bomb.
+    codings = response.headers.getall("Content-Encoding", ["identity"])
+    if any(coding.strip().lower() not in {"", "identity"} for coding in codings):
+        # None was requested; a compressed response could be a decompression bomb. Of two headers aiohttp goes by the
+        # last one.
         response.close()
         raise Unreachable("The address answers in a compressed form that was not asked for.")
     body = bytearray()

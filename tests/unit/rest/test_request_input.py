@@ -250,7 +250,9 @@ def test_another_media_type_is_refused(content_type: str) -> None:
         read_body(posted(b'{"a": 1}', content_type))
 
 
-@pytest.mark.parametrize("coding", ["gzip", "br", "deflate, gzip", "x"])
+@pytest.mark.parametrize(
+    "coding", ["gzip", "br", "deflate, gzip", "x", "identity,gzip", "gzip,identity", "identity,identity"]
+)
 def test_a_packed_body_is_refused_unread(coding: str) -> None:
     with pytest.raises(UnsupportedMediaType):
         read_body(posted(b"\x1f\x8b", **{"Content-Encoding": coding}))

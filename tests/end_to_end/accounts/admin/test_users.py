@@ -111,7 +111,7 @@ def test_roles_are_explained_and_given(owner: Client, ada: User) -> None:
     sent = person_fields(owner, ada, groups=[group("user"), group("builder")])
     assert owner.post(page_of(ada), sent).status_code == 302
     assert groups_of(ada) == ["builder", "user"]
-    assert AuditEntry.objects.latest("id").detail == {"fields": [], "given": ["builder"], "taken": []}
+    assert AuditEntry.objects.latest("id").detail == {"fields": [], "added": ["builder"], "removed": []}
 
 
 def test_nobody_changes_their_own_roles(owner: Client) -> None:

@@ -48,6 +48,21 @@ async def test_a_key_opens_a_socket_by_either_header(owner: Owner) -> None:
     assert await opens(owner, key_headers(owner.key)) is None
     assert await opens(owner, [(b"x-api-key", owner.key.encode())]) is None
     assert await opens(owner, [(b"authorization", f"bearer  {owner.key}".encode())]) is None
+    assert await opens(owner, [*key_headers(owner.key), (b"x-api-key", owner.key.encode())]) is None
+
+
+async def test_two_keys_that_differ_open_nothing_whatever_their_order(owner: Owner) -> None:
+    """As over HTTP: one reader for both."""
+    good, bad = owner.key.encode(), b"bs_aaaaaaaaaaaa_" + b"a" * 43
+    for headers in (
+        [(b"authorization", b"Bearer " + good), (b"x-api-key", bad)],
+        [(b"x-api-key", good), (b"authorization", b"Bearer " + bad)],
+        [(b"authorization", b"Bearer " + bad), (b"authorization", b"Bearer " + good)],
+        [(b"authorization", b"Bearer " + good), (b"authorization", b"Bearer " + bad)],
+        [(b"authorization", b"Basic x"), (b"x-api-key", good)],
+        [(b"x-api-key", bad), (b"x-api-key", good)],
+    ):
+        assert await opens(owner, headers) == CloseCode.UNAUTHENTICATED, headers
 
 
 async def test_without_a_good_key_there_is_no_socket(owner: Owner) -> None:

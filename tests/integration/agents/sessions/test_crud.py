@@ -66,6 +66,13 @@ def test_titles_are_nfc() -> None:
     assert update(ada, 2, title="e\u0301" * MAX_TITLE).title == "\u00e9" * MAX_TITLE
 
 
+def test_titles_are_one_line_and_turn_nothing() -> None:
+    odd = "  Sums\r\nSet-Cookie: x\u2028\u202egpj\u2066 \x1b[2J\u200f "
+    ada = conversation()
+    assert update(ada, title=odd).title == "Sums Set-Cookie: x gpj  [2J"
+    assert create_session(ada.actor, agent_slug="demo", title=odd).title == "Sums Set-Cookie: x gpj  [2J"
+
+
 @pytest.mark.parametrize("hidden", ["absent", "archived", "unpublished", "of a group"])
 def test_an_agent_out_of_sight_is_no_agent(hidden: str) -> None:
     demo = agent(groups=[Group.objects.create(name="team")] if hidden == "of a group" else [])

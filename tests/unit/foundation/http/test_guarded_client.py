@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gzip
 import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
@@ -404,10 +405,29 @@ async def test_no_more_of_a_body_is_read_than_is_wanted() -> None:
     assert (fetched.body, fetched.truncated) == (b"x" * 1000, True)
 
 
-async def test_a_compressed_answer_that_nobody_asked_for_is_not_unpacked() -> None:
-    async with inside(ok(b"\x1f\x8b", b"Content-Encoding: gzip\r\n")) as there, client_for(there) as client:
-        with pytest.raises(Unreachable):
+@pytest.mark.parametrize(
+    "headers",
+    [
+        b"Content-Encoding: gzip\r\n",
+        b"Content-Encoding: identity\r\nContent-Encoding: gzip\r\n",
+        b"Content-Encoding: gzip\r\nContent-Encoding: identity\r\n",
+        b"Content-Encoding: identity, gzip\r\n",
+        b"content-encoding: GZIP\r\n",
+        b"Content-Encoding: identity\r\nContent-Encoding: deflate\r\n",
+    ],
+)
+async def test_a_compressed_answer_that_nobody_asked_for_is_not_unpacked(headers: bytes) -> None:
+    bomb = gzip.compress(bytes(1024 * 1024))
+    async with inside(ok(bomb, headers)) as there, client_for(there) as client:
+        with pytest.raises(Unreachable, match="compressed"):
             await client.fetch(f"http://127.0.0.1:{there.port}/")
+
+
+@pytest.mark.parametrize("headers", [b"", b"Content-Encoding: identity\r\n", b"Content-Encoding: Identity\r\n" * 2])
+async def test_an_answer_that_is_not_compressed_is_taken_as_it_is(headers: bytes) -> None:
+    packed = gzip.compress(b"x")
+    async with inside(ok(packed, headers)) as there, client_for(there) as client:
+        assert (await client.fetch(f"http://127.0.0.1:{there.port}/")).body == packed
 
 
 @pytest.mark.parametrize("answer", [b"", b"SSH-2.0-hello\r\n", b"HTTP/1.1 200 OK\r\nContent-Length: 99\r\n\r\nshort"])
