@@ -11,6 +11,8 @@ DEFAULT_RESET_SECONDS = 60.0
 MAX_PAUSE_SECONDS = 60.0
 # Without a limit to compare with, so many calls are few.
 FEW_CALLS = 5
+# From this limit on a hundredth of it is left for calls that are under way while the last ones are asked for.
+MANY_CALLS = 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +79,8 @@ def _pace(calls: Allowance, reserve_share: float) -> Pace | None:
     if calls.remaining > reserve or (calls.limit is not None and calls.remaining >= calls.limit):
         return None
     reset = min(calls.reset_seconds if calls.reset_seconds is not None else DEFAULT_RESET_SECONDS, MAX_PAUSE_SECONDS)
-    if calls.remaining <= 0:
+    usable = calls.remaining - (-(-calls.limit // 100) if (calls.limit or 0) >= MANY_CALLS else 0)
+    if usable <= 0:
         return Pace(reset, reset)
     refill = reset / max(1, (calls.limit or 2 * FEW_CALLS) - calls.remaining)
-    return Pace(min(refill * max(1.0, reserve / calls.remaining), reset), reset)
+    return Pace(min(refill * max(1.0, reserve / usable), reset), reset)

@@ -28,12 +28,20 @@ def test_nobody_waits_while_plenty_remains(limits: RateLimits) -> None:
     assert pace(limits, reserve_share=0.1) is None
 
 
-def test_at_the_reserve_calls_come_as_fast_as_the_limit_fills_up() -> None:
-    assert pace_of(Allowance(6, 60, 54)) == Pace(1.0, 54)
+def test_at_the_reserve_calls_come_about_as_fast_as_the_limit_fills_up() -> None:
+    assert pace_of(Allowance(1, 10, 54)) == Pace(6.0, 54)
+    found = pace_of(Allowance(100, 1000, 45))
+    assert found is not None
+    assert found.interval_seconds == pytest.approx(0.05 * 100 / 90)
+
+
+def test_the_last_hundredth_of_a_large_limit_is_for_calls_that_are_under_way() -> None:
+    assert pace_of(Allowance(10, 1000, 45)) == Pace(45, 45)
+    assert pace_of(Allowance(1, 19, 45)) != Pace(45, 45)
 
 
 def test_the_less_remains_the_slower_they_come() -> None:
-    intervals = [one.interval_seconds for left in (6, 4, 2, 1) if (one := pace_of(Allowance(left, 60, 54)))]
+    intervals = [one.interval_seconds for left in (6, 4, 3, 2) if (one := pace_of(Allowance(left, 60, 54)))]
     assert intervals == sorted(intervals)
     assert len(intervals) == 4
 
@@ -49,7 +57,7 @@ def test_nobody_waits_for_longer_than_a_minute_on_the_word_of_a_header() -> None
 
 def test_tokens_count_by_what_a_call_takes() -> None:
     few = Allowance(5_000, 100_000, 57)
-    assert pace_of(tokens=few, call_tokens=1_000) == Pace(57 / 95 * 2, 57)
+    assert pace_of(tokens=few, call_tokens=1_000) == Pace(57 / 95 * 2.5, 57)
     # One that takes more than remains has to wait.
     assert pace_of(tokens=few, call_tokens=6_000) == Pace(57, 57)
 
