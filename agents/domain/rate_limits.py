@@ -4,6 +4,7 @@ refuse any. Pure."""
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
+from math import ceil
 from typing import Any
 
 # Where a provider does not say when its limit resets, and the longest that anybody waits on its word alone.
@@ -79,8 +80,9 @@ def _pace(calls: Allowance, reserve_share: float) -> Pace | None:
     if calls.remaining > reserve or (calls.limit is not None and calls.remaining >= calls.limit):
         return None
     reset = min(calls.reset_seconds if calls.reset_seconds is not None else DEFAULT_RESET_SECONDS, MAX_PAUSE_SECONDS)
-    usable = calls.remaining - (-(-calls.limit // 100) if (calls.limit or 0) >= MANY_CALLS else 0)
+    limit = calls.limit or 2 * FEW_CALLS
+    usable = calls.remaining - (ceil(limit / 100) if limit >= MANY_CALLS else 0)
     if usable <= 0:
         return Pace(reset, reset)
-    refill = reset / max(1, (calls.limit or 2 * FEW_CALLS) - calls.remaining)
+    refill = reset / max(1, limit - calls.remaining)
     return Pace(min(refill * max(1.0, reserve / usable), reset), reset)
