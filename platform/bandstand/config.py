@@ -202,6 +202,15 @@ class Config(BaseSettings):
     )
     model_silence_seconds: Seconds = Field(Deadlines().silence_seconds, alias="BANDSTAND_MODEL_SILENCE_SECONDS")
     model_total_seconds: Seconds = Field(Deadlines().total_seconds, alias="BANDSTAND_MODEL_TOTAL_SECONDS")
+    prices: Annotated[dict[str, Rates], NoDecode, BeforeValidator(_prices)] = Field({}, alias="BANDSTAND_PRICES")
+    runner_concurrency: Count = Field(32, alias="BANDSTAND_RUNNER_CONCURRENCY")
+    lease_seconds: Seconds = Field(15, alias="BANDSTAND_LEASE_SECONDS")
+    heartbeat_seconds: Seconds = Field(5, alias="BANDSTAND_HEARTBEAT_SECONDS")
+    drain_seconds: Annotated[float, Field(ge=0, le=3600)] = Field(20, alias="BANDSTAND_DRAIN_SECONDS")
+    running_turns_per_user: Count = Field(3, alias="BANDSTAND_RUNNING_TURNS_PER_USER")
+    queue_depth: Count = Field(20, alias="BANDSTAND_QUEUE_DEPTH")
+    client_session_hours: Count = Field(24, alias="BANDSTAND_CLIENT_SESSION_HOURS")
+
     # The circuit breakers of routes, and what is respected of providers' limits; see `agents.routing`.
     breaker_failures: Count = Field(_BREAKER.failures, alias="BANDSTAND_BREAKER_FAILURES")
     breaker_window_seconds: Annotated[float, Field(ge=10, le=3600)] = Field(
@@ -226,14 +235,6 @@ class Config(BaseSettings):
     rate_wait_seconds: Annotated[float, Field(ge=0, le=60)] = Field(
         GuardSettings().max_pace_seconds, alias="BANDSTAND_RATE_WAIT_SECONDS"
     )
-    prices: Annotated[dict[str, Rates], NoDecode, BeforeValidator(_prices)] = Field({}, alias="BANDSTAND_PRICES")
-    runner_concurrency: Count = Field(32, alias="BANDSTAND_RUNNER_CONCURRENCY")
-    lease_seconds: Seconds = Field(15, alias="BANDSTAND_LEASE_SECONDS")
-    heartbeat_seconds: Seconds = Field(5, alias="BANDSTAND_HEARTBEAT_SECONDS")
-    drain_seconds: Annotated[float, Field(ge=0, le=3600)] = Field(20, alias="BANDSTAND_DRAIN_SECONDS")
-    running_turns_per_user: Count = Field(3, alias="BANDSTAND_RUNNING_TURNS_PER_USER")
-    queue_depth: Count = Field(20, alias="BANDSTAND_QUEUE_DEPTH")
-    client_session_hours: Count = Field(24, alias="BANDSTAND_CLIENT_SESSION_HOURS")
 
     # Rate limits; see `ratelimits`.
     requests_per_minute: Limit = Field(3000, alias="BANDSTAND_REQUESTS_PER_MINUTE")

@@ -88,8 +88,7 @@ class RequestLimit:
 
 @dataclass
 class Provider:
-    """The server and what it has seen. `defaults` apply to every answer, `queue` to one answer each, in order; with a
-    `limit` it counts requests and says so in its headers.
+    """The server and what it has seen. `defaults` apply to every answer, `queue` to one answer each, in order.
 
     `check` makes it strict: what it raises for the body of a request is answered with 400, in its words.
     """
@@ -97,6 +96,7 @@ class Provider:
     check: Callable[[dict[str, Any]], None] | None = None
     defaults: dict[str, Any] = field(default_factory=dict)
     queue: deque[dict[str, Any]] = field(default_factory=deque)
+    # It counts requests then, and says so in its headers.
     limit: RequestLimit | None = None
     kept: int = 256
     count: int = 0
