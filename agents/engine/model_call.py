@@ -198,6 +198,8 @@ class ModelCall:
             async for event in events:
                 finished = self._take(event, self._buffer) or finished
                 if isinstance(event, FirstToken):
+                    if event.rate_limits is not None:
+                        self._admission.record_rate(event.rate_limits)
                     await self._admission.record_first_token(self._seconds())
         assert finished is not None, "a stream ends with one Finished"
         # An answer may be empty where a limit or one of the client's texts ended it before its first word.

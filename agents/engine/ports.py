@@ -18,7 +18,7 @@ from agents.domain.retry_budget import RetryBudget
 from agents.engine.delta_buffer import DeltaBuffer
 from agents.journal.claims import Claim
 from agents.llm.errors import ModelError
-from agents.llm.interface import LLM, Deadlines, Usage
+from agents.llm.interface import LLM, Deadlines, RateLimits, Usage
 
 
 class ModelGateway(Protocol):
@@ -82,6 +82,10 @@ class Admission(Protocol):
         """The deadline of a probe, which is shorter than others; None for an ordinary call."""
         ...
 
+    def record_rate(self, limits: RateLimits) -> None:
+        """What the answer says of its provider's limits."""
+        ...
+
     async def record_first_token(self, seconds: float) -> None:
         """The first sign of life came after `seconds`: a probe has succeeded."""
         ...
@@ -115,6 +119,9 @@ class FreeAdmission:
     """An admission that nobody counts."""
 
     first_token_seconds: float | None = None
+
+    def record_rate(self, limits: RateLimits) -> None:
+        """See `Admission`."""
 
     async def record_first_token(self, seconds: float) -> None:
         """See `Admission`."""

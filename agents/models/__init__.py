@@ -4,6 +4,7 @@ from agents.models.agents import Agent, AgentDraft, Configuration, Release
 from agents.models.bulk_actions import BulkAction
 from agents.models.completions import CompletionRequest
 from agents.models.feedback import Feedback
+from agents.models.route_health import RouteHealth
 from agents.models.runners import Runner
 from agents.models.sessions import AgentSession, Message
 from agents.models.sockets import SocketSlot, WebProcess
@@ -22,6 +23,7 @@ __all__ = [
     "Feedback",
     "Message",
     "Release",
+    "RouteHealth",
     "Runner",
     "SocketSlot",
     "Step",

@@ -6,11 +6,11 @@ from __future__ import annotations
 import asyncio
 import os
 import socket
-from collections.abc import Callable, Collection, Coroutine, Mapping
+from collections.abc import Callable, Collection, Coroutine, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from typing import Any, Protocol
 from uuid import UUID
 
 import psycopg
@@ -52,10 +52,20 @@ class RunnerSettings:
     drain_seconds: float
 
 
+class RowListener(Protocol):
+    """Something that follows rows which other processes write: `hear` is called with every wake-up of the listening
+    connection, before turns are claimed."""
+
+    @property
+    def channel(self) -> str: ...
+
+    def hear(self, connection: psycopg.Connection, wake: Wake) -> None: ...
+
+
 class RunnerProcess:
     """One per process. `serve` works until `drain` was called and every turn has ended or was requeued."""
 
-    def __init__(self, settings: RunnerSettings, services: Services) -> None:
+    def __init__(self, settings: RunnerSettings, services: Services, *, listeners: Sequence[RowListener] = ()) -> None:
         self.id = new_id()
         self._settings = settings
         self._services = services
@@ -66,8 +76,12 @@ class RunnerProcess:
         self._runs: dict[UUID, TurnRun] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self._draining = asyncio.Event()
+        self._listeners = listeners
         self._claimer = ListeningThread(
-            name="claimer", channels=[sql.TURNS_CHANNEL], connect=open_listen_connection, work=self._claim_turns
+            name="claimer",
+            channels=[sql.TURNS_CHANNEL, *(listener.channel for listener in listeners)],
+            connect=open_listen_connection,
+            work=self._hear,
         )
         self._keeper = LeaseKeeper(
             runner_id=self.id,
@@ -125,6 +139,11 @@ class RunnerProcess:
             run.stop(reason)
 
     # --- the claiming thread ---
+
+    def _hear(self, connection: psycopg.Connection, wake: Wake) -> None:
+        for listener in self._listeners:
+            listener.hear(connection, wake)
+        self._claim_turns(connection, wake)
 
     def _claim_turns(self, connection: psycopg.Connection, wake: Wake) -> None:
         turn_ids = [UUID(payload[5:]) for _, payload in wake.payloads if payload.startswith("stop ")]

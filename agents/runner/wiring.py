@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from pathlib import Path
 
 from agents.domain.fallback import Policy
@@ -11,29 +12,51 @@ from agents.domain.retry_adaptation import RetryAdaptation
 from agents.engine.delta_writer import BatchingDeltaWriter
 from agents.engine.ports import Services
 from agents.llm.gateway import Gateway, GatewayConfig
+from agents.routing.fingerprints import credential_fingerprints
+from agents.routing.guard import ProcessRouteGuard
+from agents.routing.guard_settings import GuardSettings, RouteFigures
 from agents.tools.toolbox import Toolbox
 
 
 @asynccontextmanager
 async def open_services(
-    models: GatewayConfig, *, policy: Policy, adapts: bool, data_dir: Path
-) -> AsyncIterator[Services]:
-    """The services of the running loop; their connections are closed on leaving. `policy` says how often models are
-    asked for one answer, `adapts` whether pauses adapt to how retries went lately; `data_dir` is for tools that store
-    files.
+    models: GatewayConfig,
+    *,
+    policy: Policy,
+    adapts: bool,
+    data_dir: Path,
+    guard: GuardSettings,
+    figures: RouteFigures,
+    pepper: str,
+) -> AsyncIterator[tuple[Services, ProcessRouteGuard]]:
+    """The services of the running loop, and the guard among them, which has to listen; their connections are closed on
+    leaving. `policy` says how often models are asked for one answer, `adapts` whether pauses adapt to how retries went
+    lately; `data_dir` is for tools that store files, `pepper` the key of fingerprints.
 
     Raises `ToolLoadFailed`, `AddressRefused`.
     """
+
+    def figures_for(route: str) -> RouteFigures:
+        # A model that may take long for its first token takes long in a probe, too.
+        first_token_seconds = models.dialects.deadlines_for(route).first_token_seconds
+        probe_seconds = min(max(figures.probe_seconds, first_token_seconds / 4), first_token_seconds)
+        return replace(figures, **{"probe_seconds": probe_seconds, **models.dialects.figures_for(route)})
+
     gateway = Gateway(models)
     toolbox = Toolbox(data_dir=data_dir)
+    credentials = credential_fingerprints(models.identities(), pepper=pepper)
+    routes = ProcessRouteGuard(credentials, guard, figures=figures_for)
     try:
-        yield Services(
+        services = Services(
             models=gateway,
             tools=toolbox,
             deltas=BatchingDeltaWriter(),
+            routes=routes,
             policy=policy,
             retry_adaptation=RetryAdaptation(is_on=adapts),
         )
+        yield services, routes
     finally:
+        await routes.aclose()
         await toolbox.aclose()
         await gateway.aclose()

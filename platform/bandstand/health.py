@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from typing import Any
 
 from asgiref.sync import iscoroutinefunction, markcoroutinefunction
 from django.http import HttpRequest, HttpResponse, HttpResponseBase, JsonResponse
@@ -57,15 +58,19 @@ async def health() -> HttpResponse:
 
 
 async def ready() -> HttpResponse:
-    """200 if all parts work, else 503 with the failing ones."""
+    """200 if all parts work, else 503 with the failing ones. Degraded ones are named, and do not count."""
+    degraded: list[FailingPart] = []
     try:
-        failing = await asyncio.wait_for(in_db_thread(readiness.failing_parts), READY_SECONDS)
+        parts_now = await asyncio.wait_for(in_db_thread(readiness.read_readiness), READY_SECONDS)
+        failing, degraded = parts_now.failing, parts_now.degraded
     except TimeoutError:
         failing = [FailingPart("database", f"no answer within {READY_SECONDS:.0f} s")]
     if lifecycle.draining:
         failing = [FailingPart("draining", "this process is about to end"), *failing]
     parts = {part.part: part.detail for part in failing}
-    body = {"status": "failing" if parts else "ready", "failing": parts}
+    body: dict[str, Any] = {"status": "failing" if parts else "ready", "failing": parts}
+    if degraded:
+        body["degraded"] = {part.part: part.detail for part in degraded}
     return JsonResponse(body, status=503 if parts else 200)
 
 

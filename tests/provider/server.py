@@ -24,7 +24,7 @@ _LENGTH = re.compile(rb"\r\ncontent-length:[ \t]*(\d+)", re.IGNORECASE)
 _NAMED = b"X-Request-Id: req-%d\r\n"
 _STREAM_HEAD = (
     b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream; charset=utf-8\r\nCache-Control: no-cache\r\n"
-    b"Transfer-Encoding: chunked\r\n" + _NAMED + b"\r\n"
+    b"Transfer-Encoding: chunked\r\n" + _NAMED + b"%b\r\n"
 )
 
 
@@ -62,6 +62,32 @@ class Request:
 
 
 @dataclass
+class RequestLimit:
+    """So many requests in each window of time, which becomes whole at its end; further ones are answered with 429."""
+
+    requests: int
+    window_seconds: float
+    used: int = 0
+    refused: int = 0
+    begun_at: float = 0.0
+
+    def admit(self, now: float) -> bool:
+        if now - self.begun_at >= self.window_seconds:
+            self.begun_at, self.used = now, 0
+        if self.used >= self.requests:
+            self.refused += 1
+            return False
+        self.used += 1
+        return True
+
+    def headers(self, now: float) -> bytes:
+        """As OpenAI writes them."""
+        reset = max(0.0, self.begun_at + self.window_seconds - now)
+        names = {"limit": str(self.requests), "remaining": str(self.requests - self.used), "reset": f"{reset:.3f}s"}
+        return "".join(f"x-ratelimit-{name}-requests: {text}\r\n" for name, text in names.items()).encode()
+
+
+@dataclass
 class Provider:
     """The server and what it has seen. `defaults` apply to every answer, `queue` to one answer each, in order; `faults`
     counts those that came by chance.
@@ -72,6 +98,8 @@ class Provider:
     check: Callable[[dict[str, Any]], None] | None = None
     defaults: dict[str, Any] = field(default_factory=dict)
     queue: deque[dict[str, Any]] = field(default_factory=deque)
+    # It counts requests then, and says so in its headers.
+    limit: RequestLimit | None = None
     kept: int = 256
     count: int = 0
     faults: int = 0
@@ -113,6 +141,10 @@ class Provider:
             if not reached.done() and condition():
                 reached.set_result(None)
         self._watchers = [watcher for watcher in self._watchers if not watcher[1].done()]
+
+    def more_headers(self) -> bytes:
+        """What it says of its limit."""
+        return self.limit.headers(asyncio.get_running_loop().time()) if self.limit is not None else b""
 
     def report(self) -> dict[str, Any]:
         """What `/_requests` answers. Bodies are the last ones only; `count` counts all."""
@@ -256,6 +288,8 @@ class _Connection(asyncio.Protocol):
 
     def _answer(self, body: dict[str, Any], script: Script) -> None:
         model = str(body.get("model"))
+        if self.provider.limit is not None and not self.provider.limit.admit(self.loop.time()):
+            script = replace(script, fault="429")
         if script.fault in ANSWERS:
             self._refuse(script)
         elif not body.get("stream") or script.fault == "json200":
@@ -266,11 +300,11 @@ class _Connection(asyncio.Protocol):
 
     def _send(self, stream: Stream, script: Script) -> None:
         if script.ttft_ms or script.tps or script.fault == "split_bytes":
-            self.transport.write(_STREAM_HEAD % self.provider.count)
+            self.transport.write(_STREAM_HEAD % (self.provider.count, self.provider.more_headers()))
             gap = 1 / script.tps if script.tps else 0.0
             self._later(script.ttft_ms / 1000, self._speak, stream, gap)
         else:
-            self.transport.write(_STREAM_HEAD % self.provider.count + stream.whole)
+            self.transport.write(_STREAM_HEAD % (self.provider.count, self.provider.more_headers()) + stream.whole)
             self._end(stream.end)
 
     def _speak(self, stream: Stream, gap: float) -> None:

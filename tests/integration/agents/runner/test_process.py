@@ -6,8 +6,9 @@ import asyncio
 import time
 from collections.abc import Awaitable, Callable
 
+import psycopg
 import pytest
-from django.db import transaction
+from django.db import connection, transaction
 
 from agents.engine.ports import Services
 from agents.journal.claims import Claim
@@ -16,6 +17,7 @@ from agents.models import Runner, Turn
 from agents.runner.process import RunnerProcess, RunnerSettings
 from agents.sessions import cancel_turn
 from foundation.db_threads import in_db_thread
+from foundation.pg_listener import Wake
 from tests.chaos.waiting import until
 from tests.support.conversations import OTHER_RUNNER, Conversation, answer, claimed, conversation, lease_is_over
 from tests.support.runners import SETTINGS, become, serving, statuses
@@ -274,3 +276,39 @@ async def test_a_users_next_turn_begins_when_the_running_limit_has_room_not_at_t
     finally:
         runner.drain()
         await asyncio.wait_for(task, 10)
+
+
+# --- what others write ---
+
+
+class Heard:
+    """Something that follows rows: when it was called, and with what."""
+
+    channel = "tests"
+
+    def __init__(self) -> None:
+        self.payloads: list[str] = []
+        self.calls = 0
+
+    def hear(self, connection: psycopg.Connection, wake: Wake) -> None:
+        self.calls += 1
+        assert connection.execute("SELECT 1").fetchone() == (1,)
+        self.payloads += [payload for channel, payload in wake.payloads if channel == self.channel]
+
+
+async def test_a_listener_hears_its_notes_and_is_called_before_turns_are_claimed() -> None:
+    ada, heard = await asked(), Heard()
+    services, _, _ = scripted(says("Hello"))
+    runner = RunnerProcess(RunnerSettings(**SETTINGS), services, listeners=[heard])
+    task = asyncio.ensure_future(runner.serve())
+    await become(ada, "completed")
+    assert heard.calls > 0
+
+    def note() -> None:
+        with connection.cursor() as cursor:
+            cursor.execute("NOTIFY tests, 'one'")
+
+    await in_db_thread(note)
+    await until(lambda: heard.payloads == ["one"], seconds=5, what="the note")
+    runner.drain()
+    await asyncio.wait_for(task, 10)
