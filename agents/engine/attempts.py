@@ -11,7 +11,7 @@ from typing import Any
 import structlog
 
 from agents.domain.events import EventType, ModelRetrying
-from agents.domain.failures import ErrorClass, parse_error_class
+from agents.domain.failures import ErrorClass, Recovery, parse_error_class
 from agents.domain.fallback import (
     Attempt,
     Decision,
@@ -187,11 +187,22 @@ class Attempts:
         if self._failures and (factor := self._services.retry_adaptation.factor(self._failures[-1].route)) > 1:
             policy = replace(policy, backoff=policy.backoff.scaled(factor))
         decision = next_attempt(self._context.release.model_chain, self._failures, policy, situation)
-        if isinstance(decision, Postponed):
-            left = self._turn_deadline_at - self._loop.time()
-            if self._seconds_until(decision) >= left:
-                return GiveUp(Reason.DEADLINE)
-        return decision
+        return self._wait_or_give_up(decision) if isinstance(decision, Postponed) else decision
+
+    def _wait_or_give_up(self, postponed: Postponed) -> Decision:
+        """`postponed` for the routes that are worth waiting for: those whose credential was refused are not."""
+        by = {route: self._services.routes.blocked_by(route) for route in postponed.routes}
+        worth = tuple(
+            route
+            for route, error_class in by.items()
+            if error_class is None or error_class.failure.recovery is not Recovery.REST_CREDENTIAL
+        )
+        if not worth:
+            return GiveUp(Reason.ROUTES)
+        postponed = replace(postponed, routes=worth)
+        if self._seconds_until(postponed) >= self._turn_deadline_at - self._loop.time():
+            return GiveUp(Reason.DEADLINE)
+        return postponed
 
     def _open_routes(self, refused: Collection[str] = ()) -> frozenset[str]:
         chain, guard = self._context.release.model_chain, self._services.routes
@@ -251,9 +262,12 @@ class Attempts:
         raise Park(now() + timedelta(seconds=seconds), error_class=error_class)
 
     def _unasked_error(self) -> ModelError:
-        """The error of a turn whose last attempt was not made."""
-        failed = parse_error_class(self._failures[-1].error_class) if self._failures else None
-        return BY_CLASS[failed or ErrorClass.TRANSIENT]()
+        """The error of a turn whose last attempt was not made: that of the one before, or what blocks the routes."""
+        if self._failures:
+            return BY_CLASS[parse_error_class(self._failures[-1].error_class) or ErrorClass.UNKNOWN]()
+        chain, guard = self._context.release.model_chain, self._services.routes
+        by = next((found for route in chain if (found := guard.blocked_by(route)) is not None), ErrorClass.TRANSIENT)
+        return BY_CLASS[by]()
 
     async def _fit_context(self, route: str) -> bool:
         """Make the context for `route` smaller if it was too long for it; False if it cannot become smaller."""

@@ -11,6 +11,7 @@ from decimal import Decimal
 from typing import Protocol
 from uuid import UUID
 
+from agents.domain.failures import ErrorClass
 from agents.domain.fallback import ONE_ATTEMPT, Policy
 from agents.domain.model_messages import ToolSpec
 from agents.domain.retry_adaptation import RetryAdaptation
@@ -114,6 +115,10 @@ class RouteGuard(Protocol):
         """When a route that must not be asked may be asked again; None when it may be asked now."""
         ...
 
+    def blocked_by(self, route: str) -> ErrorClass | None:
+        """The class of the errors for which a route must not be asked; None when it may be, or nobody knows."""
+        ...
+
 
 class FreeAdmission:
     """An admission that nobody counts."""
@@ -144,6 +149,10 @@ class UnguardedRoutes:
         return FreeAdmission()
 
     def blocked_until(self, route: str) -> datetime | None:  # noqa: ARG002
+        """See `RouteGuard`."""
+        return None
+
+    def blocked_by(self, route: str) -> ErrorClass | None:  # noqa: ARG002
         """See `RouteGuard`."""
         return None
 

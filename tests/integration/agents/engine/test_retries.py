@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from agents.domain.backoff import Backoff
+from agents.domain.failures import ErrorClass
 from agents.domain.fallback import Policy
 from agents.domain.message_parts import text_part
 from agents.domain.retry_adaptation import RetryAdaptation
@@ -264,6 +265,7 @@ class Guard:
 
     blocked: dict[str, datetime] = field(default_factory=dict)
     probed: set[str] = field(default_factory=set)
+    by: ErrorClass | None = None
     probe_seconds: float | None = None
     reports: list[str] = field(default_factory=list)
     entered: list[str] = field(default_factory=list)
@@ -276,6 +278,9 @@ class Guard:
         if self.blocked_until(route) is not None or route in self.probed:
             return None
         return Noted(self.reports, self.probe_seconds, self.on_failure)
+
+    def blocked_by(self, route: str) -> ErrorClass | None:
+        return self.by if self.blocked_until(route) is not None else None
 
     def blocked_until(self, route: str) -> datetime | None:
         until = self.blocked.get(route)
@@ -300,6 +305,17 @@ async def test_when_no_route_may_be_asked_the_turn_waits_without_asking_any() ->
     end = await end_of(ada)
     assert (end["answered_by"], end["attempts"], end["fallback"]) == (SECOND, 1, True)
     await log(ada)
+
+
+async def test_nobody_waits_for_a_credential_that_was_refused() -> None:
+    ada = await begin(model_chain=CHAIN)
+    soon = now() + timedelta(seconds=300)
+    services, model = retrying(says("Hello"), routes=Guard(dict.fromkeys(CHAIN, soon), by=ErrorClass.AUTH))
+    assert await run(services) == FinishedTurn(TurnStatus.FAILED, 0)
+    turn = await turn_of(ada)
+    assert (turn.error_class, turn.error_detail) == ("auth", ErrorClass.AUTH.failure.user_message)
+    assert not model.requests
+    assert await details("gave_up") == ["routes"]
 
 
 async def test_a_wait_for_routes_that_does_not_fit_is_an_error_that_cost_nothing() -> None:
