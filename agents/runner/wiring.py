@@ -16,16 +16,16 @@ from agents.tools.toolbox import Toolbox
 
 @asynccontextmanager
 async def open_services(
-    models: GatewayConfig, *, policy: Policy, adapts: bool, data_dir: Path
+    models: GatewayConfig, *, policy: Policy, adapts: bool, data_dir: Path, compute_memory_mb: int
 ) -> AsyncIterator[Services]:
     """The services of the running loop; their connections are closed on leaving. `policy` says how often models are
     asked for one answer, `adapts` whether pauses adapt to how retries went lately; `data_dir` is for tools that store
-    files.
+    files, `compute_memory_mb` what one call of an isolated tool may use.
 
     Raises `ToolLoadFailed`, `AddressRefused`.
     """
     gateway = Gateway(models)
-    toolbox = Toolbox(data_dir=data_dir)
+    toolbox = Toolbox(data_dir=data_dir, compute_memory_mb=compute_memory_mb)
     try:
         yield Services(
             models=gateway,
