@@ -47,10 +47,11 @@ lint:
 	$(CHECKED) $(RUN) manage.py check --deploy --fail-level WARNING
 	$(CHECKED) $(RUN) -W ignore::RuntimeWarning manage.py makemigrations --check --dry-run
 
-chaos: ## kill runners, web processes and PostgreSQL at random, and prove that nothing is lost
+chaos: ## kill runners, web processes and PostgreSQL at random, let tools run wild, and prove that nothing is lost
 	$(ENVIRONMENT) requirements-dev.lock
 	@PYTHONPATH=platform $(RUN) -m tests.chaos $(ARGS)
 	@$(if $(ARGS),,PYTHONPATH=platform $(RUN) -m tests.chaos.cuts --cuts 300)
+	@$(if $(ARGS),,PYTHONPATH=platform $(RUN) -m tests.chaos.attack)
 
 bench: ## measure a turn: added latency, turns per second, CPU (QUICK=1: under a minute)
 	$(ENVIRONMENT) requirements-dev.lock

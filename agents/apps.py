@@ -103,7 +103,8 @@ class AgentsConfig(AppConfig):
             *(
                 f"agents.api.schema.{noun}"
                 for noun in ("agents", "sessions", "messages", "feedback", "copies", "turns", "events", "me")
-            )
+            ),
+            "agents.openai_api.schema",
         )
         register_link(NavigationLink("Chat", "/", "chat", USE_CHAT))
         register_entries(

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 from django.contrib import admin
 from django.http import HttpRequest
 
 from agents.admin.list_filters import EventTypeFilter
+from agents.admin.transcript.content import MAX_TEXT_CHARACTERS
+from agents.admin.transcript.steps import shorten
 from agents.models import Event
 from agents.permissions.transcripts import can_read_transcript
 from console.date_filters import age_filter
@@ -28,6 +31,15 @@ class EventAdmin(KeysetAdmin):
     search_help_text = "The id of a session. Filters look at the newest 100,000 events."
 
     def get_fields(self, request: HttpRequest, obj: Any = None) -> list[Any]:
-        """Without `data` for users who may not read the transcript: it contains the messages."""
-        hidden = {"data"} if obj is None or not can_read_transcript(request.user, obj.agent_session.agent) else set()
-        return [field.name for field in Event._meta.fields if field.name not in hidden]
+        """Without the data for users who may not read the transcript: it contains the messages."""
+        readable = obj is not None and can_read_transcript(request.user, obj.agent_session.agent)
+        names = [field.name for field in Event._meta.fields]
+        return [name if name != "data" else "shown_data" for name in names if name != "data" or readable]
+
+    def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> list[str]:
+        return [*super().get_readonly_fields(request, obj), "shown_data"]
+
+    @admin.display(description="data")
+    def shown_data(self, event: Event) -> str:
+        """The data as JSON, shortened: a client's message may have some megabytes."""
+        return shorten(json.dumps(event.data, indent=2, ensure_ascii=False), MAX_TEXT_CHARACTERS)

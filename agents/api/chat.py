@@ -21,6 +21,8 @@ from rest.views import ApiView
 EXCHANGES = 30
 # Rendering takes about 3 ms per KB; the page requests the rest when it is scrolled into view.
 MAX_RENDERED_CHARS = 100_000
+# Of one text. Clients of the other interfaces may write some megabytes.
+MAX_SHOWN_CHARS = 100_000
 
 
 class NewText(Input):
@@ -55,8 +57,20 @@ class ConversationView(ApiView):
             limit=query["limit"],
             cursor=query.get("before"),
         )
+        _clip(window)
         _add_html(window)
         return json_response(window)
+
+
+def _clip(window: dict[str, Any]) -> None:
+    """Cut texts, arguments and results that are too long for a page, and say so in them."""
+    contents = [message["parts"] for message in window["messages"]]
+    contents += [turn["shown"] for turn in window["turns"].values()]
+    for part in (part for parts in contents for part in parts):
+        for name in ("text", "arguments", "content"):
+            if len(part.get(name, "")) > MAX_SHOWN_CHARS:
+                rest = len(part[name]) - MAX_SHOWN_CHARS
+                part[name] = f"{part[name][:MAX_SHOWN_CHARS]}\n\n… ({rest:,} more characters; the export has all)"
 
 
 def _add_html(window: dict[str, Any]) -> None:

@@ -13,7 +13,7 @@ from agents.domain.markdown_export import transcript_heading, transcript_message
 from agents.domain.serialization import Shape, message_shape, moment, session_shape, turn_shape
 from agents.models import Turn
 from agents.sessions import Export, begin_export
-from agents.sessions.export import PAGE_SIZE, read_messages, read_page
+from agents.sessions.export import read_messages, read_page
 from foundation import strict_json
 from foundation.clock import now
 from foundation.db_threads import in_db_thread
@@ -75,8 +75,8 @@ async def _json(export: Export) -> AsyncIterator[bytes]:
 async def _markdown(export: Export) -> AsyncIterator[bytes]:
     """Chunks of the Markdown of the branch that the chat shows."""
     yield transcript_heading(export.session).encode()
-    for start in range(0, len(export.visible_ids), PAGE_SIZE):
-        for message in await in_db_thread(read_messages, export.session, export.visible_ids[start : start + PAGE_SIZE]):
+    for page in export.visible_pages:
+        for message in await in_db_thread(read_messages, export.session, page):
             yield transcript_message(message, agent_name=export.session.agent.name).encode()
 
 

@@ -125,4 +125,5 @@ class MessagesView(ApiView):
         query = read_query(self.http, limit=limit_parameter, cursor=MESSAGES.cursor_parameter())
         session = access_session(actor=self.who(), session_id=read_id("session_id", session_id))
         rows = session_messages(session)
-        return json_response(paginate(self.http, rows, order=MESSAGES, shape=message_shape, **query))
+        page = paginate(self.http, rows, order=MESSAGES, shape=message_shape, size_field="size_bytes", **query)
+        return json_response(page)

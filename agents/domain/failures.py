@@ -59,6 +59,7 @@ class ErrorClass(StrEnum):
     TOOL_ERROR = "tool_error"
     LIMIT_REACHED = "limit_reached"
     WORKER_CRASHED = "worker_crashed"
+    TOOL_STALLED = "tool_stalled"
     SET_ASIDE = "set_aside"
     DEADLINE = "deadline"
     UNKNOWN = "unknown"
@@ -146,6 +147,11 @@ _FAILURES = {
         user_message="The worker stopped several times while it worked on this message.",
         remedy="Runners died at this: read their logs before you retry.",
         retry_suggested=True,
+    ),
+    ErrorClass.TOOL_STALLED: Failure(
+        meaning="The turn lost its runner twice while a tool of it ran: the tool stops the process that it runs in.",
+        user_message="A tool stopped the worker twice while it worked on this message.",
+        remedy="A tool blocks or ends its process; the runner's log says where. Isolate or mend it, then retry.",
     ),
     ErrorClass.SET_ASIDE: Failure(
         meaning="An operator ended the turn, so that its session goes on.",

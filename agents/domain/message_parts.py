@@ -48,11 +48,11 @@ def plain_text(parts: Iterable[Mapping[str, Any]]) -> str:
     return "".join(part["text"] for part in parts if part["type"] == "text")
 
 
-def check_text(text: Any, *, pointer: str = "/input") -> str:
+def check_text(text: Any, *, pointer: str = "/input", max_bytes: int | None = MAX_TEXT_BYTES) -> str:
     """Return `text` unchanged if a person may send it as a message.
 
     Raises `InvalidInput` when it is empty, only white space or cannot be stored (NUL, lone surrogates), `TooLarge`
-    above 64 KiB of UTF-8.
+    above `max_bytes` of UTF-8.
     """
     if not isinstance(text, str):
         raise InvalidInput("Text is expected.", pointer=pointer)
@@ -64,6 +64,6 @@ def check_text(text: Any, *, pointer: str = "/input") -> str:
         size = len(text.encode())
     except UnicodeEncodeError:
         raise InvalidInput("Lone surrogates cannot be stored.", pointer=pointer) from None
-    if size > MAX_TEXT_BYTES:
-        raise TooLarge(f"A message may have at most {MAX_TEXT_BYTES} bytes.", pointer=pointer)
+    if max_bytes is not None and size > max_bytes:
+        raise TooLarge(f"A message may have at most {max_bytes} bytes.", pointer=pointer)
     return text

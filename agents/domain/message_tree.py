@@ -15,13 +15,15 @@ from uuid import UUID
 
 @dataclass(frozen=True, slots=True)
 class Node:
-    """A message without its content. `answers`: it is an agent's answer to the question of its turn."""
+    """A message without its content. `answers`: it is an agent's answer to the question of its turn. `size` is that of
+    its content in bytes."""
 
     id: UUID
     ordinal: int
     turn: UUID | None
     parent: UUID | None
     answers: bool
+    size: int = 0
 
 
 class Tree:

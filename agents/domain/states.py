@@ -87,3 +87,6 @@ PARKED = frozenset({S.WAITING, S.RETRY_WAIT})
 
 # A turn whose lease was lost more often than this without one step of progress fails with `worker_crashed`.
 MAX_ATTEMPTS_WITHOUT_PROGRESS = 3
+# One whose lease was lost more often than this while a tool of it ran fails with `tool_stalled`, whatever its progress:
+# a model may call the same tool again and again.
+MAX_TOOL_STALLS = 1

@@ -24,7 +24,8 @@ class TurnContext:
     """What a claim works on. `history` is the part of the conversation that the release lets the model read, oldest
     first; its last message is the question that this turn answers.
 
-    `client` are the options of the client whose request created this turn.
+    `client` are the options of the client whose request created this turn, `tool_stalls` is how often it has lost its
+    runner while a tool ran.
     """
 
     claim: Claim
@@ -32,6 +33,7 @@ class TurnContext:
     history: Sequence[Item]
     steps: Sequence[StepRecord]
     client: ClientOptions = NO_OPTIONS
+    tool_stalls: int = 0
 
     @property
     def question_id(self) -> UUID:
@@ -39,6 +41,7 @@ class TurnContext:
         return self.history[-1].message_id
 
 
+SPARE_BYTES = 1024 * 1024
 # The first claim of a turn writes this intent.
 _FIRST_STEP = StepRecord(1, StepKind.MODEL, StepStatus.INTENT, idempotent=True)
 
@@ -64,19 +67,24 @@ def load_context(claim: Claim, *, on: psycopg.Connection | None = None) -> TurnC
     """
     release = load_release(claim.release_id, on=on)
     policy = release.context_policy
-    rows = fetch(sql.HISTORY, {"turn": claim.turn_id, "messages": policy.history_messages}, on=on)
+    # No character has more than four bytes; the rest is for what is always read, such as calls of tools.
+    max_bytes = 4 * policy.history_characters + SPARE_BYTES
+    params = {"turn": claim.turn_id, "messages": policy.history_messages, "bytes": max_bytes}
+    rows = fetch(sql.HISTORY, params, on=on)
     # A client's instructions are read with the turn that they were sent for.
     messages = [
         Item(key, author, orjson.loads(parts), orjson.loads(extras) if extras is not None else None)
         for key, author, parts, _, extras in rows
         if author != "system"
     ]
+    steps, tool_stalls = ([_FIRST_STEP], 0) if claim.epoch == 1 else _journal(claim, on)
     return TurnContext(
         claim=claim,
         release=release,
         history=newest_exchanges(messages, policy.history_characters),
-        steps=[_FIRST_STEP] if claim.epoch == 1 else _journal(claim, on),
+        steps=steps,
         client=_client_options(rows[-1][3]),
+        tool_stalls=tool_stalls,
     )
 
 
@@ -87,9 +95,10 @@ def _client_options(stored: str | None) -> ClientOptions:
     return read_options(row["options"], row["system"] or ())
 
 
-def _journal(claim: Claim, on: psycopg.Connection | None) -> list[StepRecord]:
+def _journal(claim: Claim, on: psycopg.Connection | None) -> tuple[list[StepRecord], int]:
+    """The steps of a turn that was claimed before, and how often it has lost its runner while a tool ran."""
     rows = fetch(sql.STEPS, {"turn": claim.turn_id}, on=on)
-    return [
+    steps = [
         StepRecord(
             number,
             StepKind(kind),
@@ -101,5 +110,6 @@ def _journal(claim: Claim, on: psycopg.Connection | None) -> list[StepRecord]:
             orjson.loads(result) if result is not None else None,
             *spent,
         )
-        for number, kind, status, name, call_id, idempotent, request, result, *spent in rows
+        for number, kind, status, name, call_id, idempotent, request, result, *spent, _ in rows
     ]
+    return steps, rows[0][-1] if rows else 0

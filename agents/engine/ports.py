@@ -3,6 +3,7 @@ writing text to the log."""
 
 from __future__ import annotations
 
+import asyncio
 import random
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -163,6 +164,9 @@ class Services:
 
     `policy` says how often models are asked for one answer, within the process's `retry_budget`. `draw` returns a
     random number from 0 to 1, for the pauses between, which `retry_adaptation` may stretch.
+
+    `suspects` is held by a turn that has lost a runner while a tool ran, as long as tools of it run: if this process
+    stops, too, then it was that one.
     """
 
     models: ModelGateway
@@ -173,3 +177,4 @@ class Services:
     retry_budget: RetryBudget = field(default_factory=RetryBudget)
     retry_adaptation: RetryAdaptation = field(default_factory=RetryAdaptation)
     draw: Callable[[], float] = random.random
+    suspects: asyncio.Lock = field(default_factory=asyncio.Lock)

@@ -15,19 +15,25 @@ from agents.engine.context import TurnContext
 from agents.engine.ports import ToolRunner
 from agents.engine.progress import LimitReached, TurnProgress, step_intent
 from agents.engine.shielded import run_shielded
-from agents.journal.fenced_writes import NewEvent, StepOutcome, advance
+from agents.journal.fenced_writes import NewEvent, StepOutcome, advance, reopen
 from agents.llm.interface import ToolCall
 from foundation.storable_text import storable_text
 
 
 class ToolCalls:
-    """The tool calls of one claim of a turn."""
+    """The tool calls of one claim of a turn. `close` it at the end."""
 
-    def __init__(self, context: TurnContext, progress: TurnProgress, tools: ToolRunner) -> None:
+    def __init__(
+        self, context: TurnContext, progress: TurnProgress, tools: ToolRunner, *, suspects: asyncio.Lock
+    ) -> None:
         self._claim = context.claim
         self._allowed = context.release.tools
         self._progress = progress
         self._tools = tools
+        self._suspects = suspects if context.tool_stalls else None
+        self._is_alone = False
+        # Numbers of calls of which the journal says that this claim tries them.
+        self._opened: set[int] = set()
         # Numbers of calls that have certainly had no effect: their intent was written by this claim, or by one that
         # parked, and they were not made since, or had to wait.
         self._never_run: set[int] = {call.number for call in progress.open_tools} if context.claim.resumed else set()
@@ -40,6 +46,7 @@ class ToolCalls:
         The outcome is committed even when the limits allow no further tool call. Raises `LimitReached`, `LostTurn` and
         database errors.
         """
+        await self._enter_alone()
         try:
             # Opened before they are written: a cancellation during the commit then ends them like all others.
             steps = self._progress.begin_tools([(call, self._tools.is_idempotent(call.name)) for call in calls])
@@ -50,6 +57,7 @@ class ToolCalls:
         intents = [step_intent(call) for call in steps]
         await run_shielded(advance, self._claim, outcomes=[outcome], intents=intents, events=[*unsent, *started])
         self._never_run = {call.number for call in steps}
+        self._opened |= self._never_run
 
     async def run(self, calls: Sequence[StepRecord]) -> None:
         """Run open calls concurrently. A tool that fails does not affect the others; a write that fails ends them all.
@@ -57,14 +65,36 @@ class ToolCalls:
         The commit of the last outcome includes the intent of the next model call. Raises `LostTurn` and database
         errors, and `Park` when some calls must wait and the others have ended.
         """
+        await self._enter_alone()
+        if again := [call.number for call in calls if self._may_run(call) and call.number not in self._opened]:
+            await run_shielded(reopen, self._claim, again)
+            self._opened.update(again)
         try:
             async with asyncio.TaskGroup() as group:
                 running = [group.create_task(self._run_one(call), name=f"tool {call.name}") for call in calls]
         except BaseExceptionGroup as failures:
             # They have the same cause, a lost turn or a lost database; the caller handles that error itself.
             raise failures.exceptions[0] from None
+        finally:
+            self.close()
         if waits := [wait for task in running if (wait := task.result()) is not None]:
             raise combine_waits(waits)
+
+    def close(self) -> None:
+        """Let other turns run that have lost a runner."""
+        if self._is_alone and self._suspects is not None:
+            self._suspects.release()
+        self._is_alone = False
+
+    async def _enter_alone(self) -> None:
+        """Wait for other turns of this process that have lost a runner while a tool ran, if this one has, too."""
+        if self._suspects is not None and not self._is_alone:
+            await self._suspects.acquire()
+            self._is_alone = True
+
+    def _may_run(self, call: StepRecord) -> bool:
+        """Whether an open call may be made: it has certainly had no effect, or may be repeated."""
+        return call.idempotent or call.number in self._never_run
 
     def abandon(self, call: StepRecord, error_class: ErrorClass) -> StepOutcome:
         """The outcome of an open call of a turn that ends. Whether it took effect is unknown, unless it never ran or is
@@ -75,7 +105,7 @@ class ToolCalls:
 
     async def _run_one(self, call: StepRecord) -> Park | None:
         """Run one call and commit its outcome; returns why it must wait, if it must."""
-        if call.number not in self._never_run and not call.idempotent:
+        if not self._may_run(call):
             # The intent is of an earlier epoch: it may have run. It is not run again.
             await self._record_outcome(call, StepStatus.UNKNOWN, UNKNOWN_OUTCOME)
             return None

@@ -58,7 +58,7 @@ class TurnRun:
         self.untouched = True
         self._context = context
         self._progress = TurnProgress(context)
-        self._tools = ToolCalls(context, self._progress, services.tools)
+        self._tools = ToolCalls(context, self._progress, services.tools, suspects=services.suspects)
         self._attempts = Attempts(context, self._progress, services, on_lost=self._cancel)
         self._stop: StopReason | None = None
         self._task: asyncio.Task[Any] | None = None
@@ -103,6 +103,7 @@ class TurnRun:
         finally:
             # What the caller does next in this task, such as requeuing the turn, must not be cancelled from here.
             self._task = None
+            self._tools.close()
 
     async def _run_until_answered(self) -> FinishedTurn:
         while True:

@@ -28,8 +28,10 @@ HEARTBEAT_SECONDS = 15.0
 
 log = structlog.get_logger(__name__)
 
-_OPENING = b": open\n\n"
-_HEARTBEAT = b": heartbeat\n\n"
+# A comment ends with one line feed: a blank line behind it is an event without data to a common library for browsers
+# (Azure/fetch-event-source#15), whose users then fail to read it and ask again.
+_OPENING = b": open\n"
+_HEARTBEAT = b": heartbeat\n"
 
 
 def stream_response(

@@ -159,6 +159,12 @@ def advance(
     return int(rows[0][0])
 
 
+def reopen(claim: Claim, numbers: Sequence[int]) -> None:
+    """Commit that this claim is about to try open steps whose intents an earlier one wrote. Raises `LostTurn`."""
+    if not fetch(sql.REOPEN, _fence(claim, ()) | {"numbers": list(numbers)}):
+        raise LostTurn
+
+
 def park(
     claim: Claim,
     *,

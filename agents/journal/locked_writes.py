@@ -151,7 +151,7 @@ def _queue_locked(session: AgentSession, turn: Turn, *, reason: str) -> None:
     turn.save(
         update_fields=[
             "status", "lease_expires_at", "available_at", "wait_reason", "resumes", "deadline_at",
-            "attempts_without_progress",
+            "attempts_without_progress", "tool_stalls",
         ]
     )  # fmt: skip
     _release_locked(session, turn)

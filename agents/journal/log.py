@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from uuid import UUID
 
 from agents.journal.queries import fetch
-from agents.journal.sql import LOG
+from agents.journal.sql import LOG_PAGE
+from foundation.page_size import PAGE_BYTES
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,8 +29,8 @@ class LoggedEvent:
 
 
 def read_log(session_id: UUID, *, after: int, limit: int) -> list[LoggedEvent]:
-    """Up to `limit` events of a session after seq `after`, in order."""
-    rows = fetch(LOG, {"session": session_id, "after": after, "limit": limit})
+    """Up to `limit` events of a session after seq `after`, in order; fewer if they have `PAGE_BYTES` together."""
+    rows = fetch(LOG_PAGE, {"session": session_id, "after": after, "limit": limit, "bytes": PAGE_BYTES})
     return [LoggedEvent(*row) for row in rows]
 
 

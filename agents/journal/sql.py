@@ -239,6 +239,14 @@ WITH s AS ({_FENCE}), outcomes AS ({_SETTLE}), intents AS ({_INTENTS}), progress
 {_NOTIFY}
 """
 
+# Tools whose intent an earlier claim wrote are about to run under this one. Whoever finds its lease lost then knows it.
+REOPEN = f"""
+WITH s AS ({_FENCE})
+UPDATE agents_step p SET epoch = %(epoch)s FROM s
+WHERE p.turn_id = %(turn)s AND p.number = ANY(%(numbers)s) AND p.status = 'intent'
+RETURNING p.number
+"""
+
 # A turn releases its runner and waits; outcomes, intents and events commit with it, the last of them the wait's own.
 # The fence is taken first: a turn that is to be cancelled by now does not park, and then nothing else may be written.
 # So no row: the turn is lost; a row of null: it is to be cancelled. A wait that stops the clock moves the deadline as
@@ -338,15 +346,16 @@ CANCELLING = "SELECT id FROM agents_turn WHERE id = ANY(%(turns)s) AND status = 
 # --- context ----------------------------------------------------------------------------------------------------------
 # The way back from a turn's message to the root, bounded: its cost does not grow with the conversation. A message that
 # was queued behind a running turn hangs on that turn's question, so each question brings its answer along. Everything
-# is carried through the recursion: looking it up again afterwards doubled the cost of a long conversation.
+# is carried through the recursion: looking it up again afterwards doubled the cost of a long conversation. `bytes`
+# bounds what precedes the question: a client's messages may have megabytes each.
 HISTORY = """
-WITH RECURSIVE chain(id, author, parts, provider_extras, parent_id, turn_id, depth) AS (
-    SELECT m.id, m.author, m.parts, m.provider_extras, m.parent_id, m.turn_id, 0 FROM agents_message m
+WITH RECURSIVE chain(id, author, parts, provider_extras, parent_id, turn_id, depth, size) AS (
+    SELECT m.id, m.author, m.parts, m.provider_extras, m.parent_id, m.turn_id, 0, 0 FROM agents_message m
     WHERE m.turn_id = %(turn)s AND m.author = 'user'
     UNION ALL
-    SELECT m.id, m.author, m.parts, m.provider_extras, m.parent_id, m.turn_id, c.depth + 2
+    SELECT m.id, m.author, m.parts, m.provider_extras, m.parent_id, m.turn_id, c.depth + 2, c.size + m.size_bytes
     FROM chain c JOIN agents_message m ON m.id = c.parent_id
-    WHERE c.depth < 2 * %(messages)s
+    WHERE c.depth < 2 * %(messages)s AND c.size < %(bytes)s
 ), aside AS (
     SELECT c.turn_id, c.depth - 1 AS depth FROM chain c
     WHERE c.author = 'user' AND c.depth > 0
@@ -371,7 +380,8 @@ ORDER BY h.depth DESC
 RELEASE = "SELECT configuration::text FROM agents_release WHERE id = %(release)s"
 STEPS = """
 SELECT number, kind, status, name, call_id, idempotent, request::text, result::text, input_tokens, output_tokens,
-       cost_usd, coalesce((details ->> 'estimated_output_tokens')::int, 0), error_class
+       cost_usd, coalesce((details ->> 'estimated_output_tokens')::int, 0), error_class,
+       (SELECT t.tool_stalls FROM agents_turn t WHERE t.id = %(turn)s)
 FROM agents_step WHERE turn_id = %(turn)s ORDER BY number
 """
 
@@ -381,12 +391,27 @@ LOG = f"""
 SELECT {_LOGGED} FROM agents_event e
 WHERE e.agent_session_id = %(session)s AND e.seq > %(after)s ORDER BY e.seq LIMIT %(limit)s
 """
+# The same for a reader that is far behind: no more bytes than it has room for, and one event at least.
+LOG_PAGE = f"""
+SELECT {_LOGGED} FROM agents_event e
+WHERE e.agent_session_id = %(session)s AND e.seq > %(after)s
+  AND e.seq <= agents_log_page_end(%(session)s, %(after)s, %(limit)s, %(bytes)s) ORDER BY e.seq
+"""
 # One read for all the readers of a process: each pair of session and seq gets its next events.
 LOGS = f"""
 SELECT w.n, e.* FROM unnest(%(sessions)s::uuid[], %(afters)s::bigint[]) WITH ORDINALITY AS w(session, after, n)
 CROSS JOIN LATERAL (
     SELECT {_LOGGED} FROM agents_event e
     WHERE e.agent_session_id = w.session AND e.seq > w.after ORDER BY e.seq LIMIT %(limit)s
+) e
+ORDER BY w.n, e.seq
+"""
+LOG_PAGES = f"""
+SELECT w.n, e.* FROM unnest(%(sessions)s::uuid[], %(afters)s::bigint[]) WITH ORDINALITY AS w(session, after, n)
+CROSS JOIN LATERAL (
+    SELECT {_LOGGED} FROM agents_event e
+    WHERE e.agent_session_id = w.session AND e.seq > w.after
+      AND e.seq <= agents_log_page_end(w.session, w.after, %(limit)s, %(bytes)s) ORDER BY e.seq
 ) e
 ORDER BY w.n, e.seq
 """

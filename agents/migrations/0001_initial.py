@@ -3,6 +3,7 @@ from decimal import Decimal
 import django.contrib.postgres.fields
 import django.db.models.deletion
 import django.db.models.expressions
+import django.db.models.functions.comparison
 import django.db.models.functions.datetime
 from django.conf import settings
 from django.db import migrations, models
@@ -18,6 +19,7 @@ from agents.migrations._guards import (
     TURN_GUARD_BACK,
     UNLOGGED,
 )
+from agents.migrations._log_page import LOG_PAGE_END, LOG_PAGE_END_BACK
 from agents.migrations._row_checks import ROW_CHECKS, ROW_CHECKS_BACK
 
 
@@ -304,6 +306,12 @@ class Migration(migrations.Migration):
                 ),
                 ("epoch", models.IntegerField(default=0, help_text="Raised by every claim.")),
                 ("attempts_without_progress", models.SmallIntegerField(default=0)),
+                (
+                    "tool_stalls",
+                    models.SmallIntegerField(
+                        db_default=0, default=0, help_text="How often its lease was lost while a tool of it ran."
+                    ),
+                ),
                 ("lease_expires_at", models.DateTimeField(null=True)),
                 (
                     "available_at",
@@ -508,7 +516,7 @@ class Migration(migrations.Migration):
                         max_length=7,
                     ),
                 ),
-                ("epoch", models.IntegerField(help_text="The claim that wrote the intent.")),
+                ("epoch", models.IntegerField(help_text="The claim that tried it last.")),
                 (
                     "name",
                     models.CharField(
@@ -592,6 +600,18 @@ class Migration(migrations.Migration):
                     ),
                 ),
                 ("parts", models.JSONField(default=list)),
+                (
+                    "size_bytes",
+                    models.GeneratedField(
+                        db_persist=True,
+                        expression=models.Func(
+                            django.db.models.functions.comparison.Cast("parts", models.TextField()),
+                            function="octet_length",
+                        ),
+                        help_text="Of its parts, as JSON.",
+                        output_field=models.IntegerField(),
+                    ),
+                ),
                 ("provider_extras", models.JSONField(null=True)),
                 (
                     "partial",
@@ -970,4 +990,5 @@ class Migration(migrations.Migration):
         migrations.RunSQL(RELEASE_GUARD, RELEASE_GUARD_BACK),
         migrations.RunSQL(STORAGE, STORAGE_BACK),
         migrations.RunSQL(UNLOGGED, migrations.RunSQL.noop),
+        migrations.RunSQL(LOG_PAGE_END, LOG_PAGE_END_BACK),
     ]

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from django.db import models
-from django.db.models import Q
+from django.db.models import Func, Q
+from django.db.models.functions import Cast
 
 from agents.models.constraints import row_check
 from foundation.ids import new_id
@@ -90,6 +91,13 @@ class Message(models.Model):
     ordinal = models.IntegerField()
     author = models.CharField(max_length=6, choices=Author.choices)
     parts = models.JSONField(default=list)
+    # Readers add it up before they read `parts`: a client's message may have some megabytes.
+    size_bytes = models.GeneratedField(
+        expression=Func(Cast("parts", models.TextField()), function="octet_length"),
+        output_field=models.IntegerField(),
+        db_persist=True,
+        help_text="Of its parts, as JSON.",
+    )
     # What came with an agent's answers and goes back to their providers (`agents.domain.steps.provider_extras`), and to
     # nobody else.
     provider_extras = models.JSONField(null=True)

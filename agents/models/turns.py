@@ -59,6 +59,9 @@ class Turn(models.Model):
 
     epoch = models.IntegerField(default=0, help_text="Raised by every claim.")
     attempts_without_progress = models.SmallIntegerField(default=0)
+    tool_stalls = models.SmallIntegerField(
+        default=0, db_default=0, help_text="How often its lease was lost while a tool of it ran."
+    )
     runner = models.ForeignKey(
         "Runner", null=True, on_delete=models.SET_NULL, db_constraint=False, related_name="+", db_index=False
     )
@@ -152,7 +155,7 @@ class Step(models.Model):
     number = models.SmallIntegerField()
     kind = models.CharField(max_length=5, choices=_choices(StepKind))
     status = models.CharField(max_length=7, choices=_choices(StepStatus), default=StepStatus.INTENT.value)
-    epoch = models.IntegerField(help_text="The claim that wrote the intent.")
+    epoch = models.IntegerField(help_text="The claim that tried it last.")
     # "" in the intent of a model call: its route is chosen when the call is made.
     name = models.CharField(
         max_length=200, blank=True, default="", help_text="The route that was asked, or the tool's name."

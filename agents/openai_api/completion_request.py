@@ -3,42 +3,61 @@
 from __future__ import annotations
 
 import re
-from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Any
 from uuid import UUID
 
+from django.conf import settings
+from django.core.exceptions import RequestDataTooBig
 from django.http import HttpRequest
 
+from agents.openai_api.errors import ContextLengthExceeded
 from agents.openai_api.options import read_options
 from agents.openai_api.request_messages import check_history, read_messages
 from agents.openai_api.supported_parameters import check_parameters
 from agents.openai_api.tools import read_flag
-from agents.sessions import Completion
+from agents.sessions import Completion, ModelNotFound
 from foundation import strict_json
-from foundation.errors import InvalidInput
+from foundation.errors import InvalidInput, TooLarge
 from rest.idempotency import read_key
 from rest.query_params import read_id, slug
 from rest.request_body import read_body
 
-# A client sends the whole conversation each time, so more than elsewhere; also the limit of the web server.
-MAX_BYTES = 1024 * 1024
-
+# The fields that hold one: of a function, and of `response_format`.
+_JSON_SCHEMAS = frozenset({"parameters", "schema"})
 _RETRY_COUNT = re.compile(r"[0-9]{1,4}")
 
 
 @dataclass(frozen=True, slots=True)
-class ChatCompletionRequest:
-    """A completion and how it is to be delivered."""
+class Delivery:
+    """How a completion is to be delivered; `model` is the client's name of it."""
 
-    completion: Completion
+    model: str
     stream: bool
     include_usage: bool
 
 
+@dataclass(frozen=True, slots=True)
+class ChatCompletionRequest:
+    """A completion and its delivery."""
+
+    completion: Completion
+    delivery: Delivery
+
+
 def read_request(request: HttpRequest) -> ChatCompletionRequest:
-    """The parsed request. Raises `InvalidInput`, `TooLarge`, `Malformed` and `UnsupportedMediaType`."""
-    body = read_body(request, max_bytes=MAX_BYTES)
+    """The parsed request. Raises `InvalidInput`, `ContextLengthExceeded`, `Malformed` and `UnsupportedMediaType`."""
+    try:
+        return _read(request)
+    except (TooLarge, RequestDataTooBig) as error:
+        detail, pointer = (error.detail, error.pointer) if isinstance(error, TooLarge) else ("", None)
+        raise ContextLengthExceeded(
+            f"This model's maximum context length is exceeded. {detail}".rstrip(), pointer=pointer or "/messages"
+        ) from None
+
+
+def _read(request: HttpRequest) -> ChatCompletionRequest:
+    body = without_nulls(read_body(request, max_bytes=settings.BANDSTAND.completion_bytes))
     check_parameters(body)
     model, conversation = _model(body.get("model")), read_messages(body.get("messages"))
     session_id = _session_id(request)
@@ -57,16 +76,32 @@ def read_request(request: HttpRequest) -> ChatCompletionRequest:
             key=read_key(request),
             attempt=_attempt(request),
         ),
-        stream=stream,
-        include_usage=_include_usage(body.get("stream_options"), stream=stream),
+        delivery=Delivery(model, stream, _include_usage(body.get("stream_options"), stream=stream)),
     )
 
 
+def without_nulls(value: Any) -> Any:
+    """`value` without the fields that are null, at every depth: clients with typed structures send all of their fields.
+    What is a JSON schema stays as it is: a null means something there."""
+    if isinstance(value, dict):
+        return {
+            name: field if name in _JSON_SCHEMAS else without_nulls(field)
+            for name, field in value.items()
+            if field is not None
+        }
+    if isinstance(value, list):
+        return [without_nulls(item) for item in value]
+    return value
+
+
 def _model(model: Any) -> str:
-    if isinstance(model, str):
-        with suppress(ValueError):
-            return slug(model)
-    raise InvalidInput("The slug of an agent is expected; GET /v1/models lists them.", pointer="/model")
+    if not isinstance(model, str) or not model:
+        raise InvalidInput("The slug of an agent is expected; GET /v1/models lists them.", pointer="/model")
+    try:
+        return slug(model)
+    except ValueError:
+        # Such as `openai/demo`: no agent has such a name, which is no fault of the request's form.
+        raise ModelNotFound(pointer="/model") from None
 
 
 def _session_id(request: HttpRequest) -> UUID | None:
@@ -81,7 +116,7 @@ def _attempt(request: HttpRequest) -> int:
 
 
 def _include_usage(options: Any, *, stream: bool) -> bool:
-    if options is None:
+    if options in (None, {}):
         return False
     if not isinstance(options, dict):
         raise InvalidInput("An object is expected.", pointer="/stream_options")

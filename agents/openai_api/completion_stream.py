@@ -20,8 +20,8 @@ HEARTBEAT_SECONDS = 10.0
 
 log = structlog.get_logger(__name__)
 
-# An SSE comment, which clients ignore: proxies close silent connections.
-_HEARTBEAT = b": waiting\n\n"
+# An SSE comment, which clients ignore: proxies close silent connections. Why one line feed: `agents.http.streams`.
+_HEARTBEAT = b": waiting\n"
 
 
 class CompletionStream:

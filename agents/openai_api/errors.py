@@ -11,10 +11,16 @@ from agents.domain.failures import ErrorClass, parse_error_class
 from agents.domain.states import TurnStatus
 from agents.sessions import CompletionResult
 from foundation import strict_json
-from foundation.errors import BandstandError, Conflict, Unavailable
+from foundation.errors import BandstandError, Conflict, InvalidInput, Unavailable
 from foundation.problems import retry_after_header
 from rest.errors import InvalidFields
 from rest.problem_responses import classify_error, http_status, mark_logged
+
+
+class ContextLengthExceeded(InvalidInput):
+    """The request is longer than one may be. Clients know this code, and send a shorter conversation."""
+
+    code = ErrorClass.CONTEXT_LENGTH.code
 
 
 class HumanAnswers(Conflict):

@@ -1,4 +1,7 @@
-"""The messages of a request, split into the history, the new input and the client's instructions."""
+"""The messages of a request, split into the history, the new input and the client's instructions.
+
+Only the request as a whole bounds the length of its texts: a client sends back what it got, and what its tools found.
+"""
 
 from __future__ import annotations
 
@@ -103,13 +106,13 @@ class _Reader:
         history, turn_parts, instructions = self._history, self._results, "\n\n".join(self._instructions)
         if not self._last_role and instructions:
             # There are only instructions: they are the question.
-            return Conversation(turn_parts=[text_part(check_text(instructions, pointer=f"{pointer}/content"))])
+            return Conversation(turn_parts=[text_part(_checked(instructions, f"{pointer}/content"))])
         if self._last_role == "user":
             _, turn_parts = history.pop()
             if not turn_parts:
                 raise InvalidInput("The message is empty.", pointer=pointer)
             if turn_parts[-1]["type"] == "text":
-                check_text(turn_parts[-1]["text"], pointer=f"{pointer}/content")
+                _checked(turn_parts[-1]["text"], f"{pointer}/content")
         elif not turn_parts:
             raise InvalidInput("The last message must be from the user or from a tool.", pointer=pointer)
         return Conversation(instructions, history, turn_parts)
@@ -138,14 +141,18 @@ def _role(message: Any, pointer: str) -> str:
 
 
 def _text(content: Any, pointer: str) -> str:
-    """The text of `content`, joined if it is a list of parts. Raises `InvalidInput`, `TooLarge`."""
+    """The text of `content`, joined if it is a list of parts. Raises `InvalidInput`."""
     if isinstance(content, list):
         text = "".join(_part(part, f"{pointer}/{index}") for index, part in enumerate(content))
     elif isinstance(content, str):
         text = content
     else:
         raise InvalidInput("Text, or a list of text parts, is expected.", pointer=pointer)
-    return check_text(text, pointer=pointer) if text.strip() else text
+    return _checked(text, pointer) if text.strip() else text
+
+
+def _checked(text: str, pointer: str) -> str:
+    return check_text(text, pointer=pointer, max_bytes=None)
 
 
 def _part(part: Any, pointer: str) -> str:

@@ -10,7 +10,7 @@ app_name = "openai"
 
 urlpatterns = [
     path("models", ModelsView.as_view(), name="models"),
-    path("models/<str:model>", ModelView.as_view(), name="model"),
+    path("models/<path:model>", ModelView.as_view(), name="model"),
     path("chat/completions", CompletionsView.as_view(), name="completions"),
     re_path("^", unknown),
 ]

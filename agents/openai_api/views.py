@@ -15,7 +15,7 @@ from accounts.actor import Scope
 from agents.domain.states import TurnStatus
 from agents.models import Agent
 from agents.openai_api.chunks import CompletionHead
-from agents.openai_api.completion_request import ChatCompletionRequest, read_request
+from agents.openai_api.completion_request import Delivery, read_request
 from agents.openai_api.completion_stream import CompletionStream
 from agents.openai_api.errors import CompletionFailed, HumanAnswers, openai_error_response
 from agents.openai_api.turn_stream import TurnFollower, TurnUpdate, response_headers
@@ -26,7 +26,7 @@ from foundation.errors import BandstandError, NotFound
 from rest.content_negotiation import EVENT_STREAM
 from rest.errors import MethodNotAllowed
 from rest.idempotency import REPLAYED
-from rest.query_params import read_query, slug
+from rest.query_params import slug
 from rest.responses import json_response
 from rest.views import ApiView, AsyncApiView
 
@@ -36,7 +36,8 @@ FIRST_WORDS_SECONDS = 5.0
 
 
 class _OpenAIView(ApiView):
-    """Errors in OpenAI's format. The Accept header is ignored: clients send JSON for streams, too."""
+    """Errors in OpenAI's format. The Accept header is ignored: clients send JSON for streams, too. So is the query:
+    some clients always send one, such as `api-version`."""
 
     http_method_names = ["get", "post", "head"]
 
@@ -61,7 +62,6 @@ class ModelsView(_OpenAIView):
     """`/v1/models`."""
 
     def get(self, _request: Request) -> HttpResponse:
-        read_query(self.http)
         actor = self.who()
         actor.require_scope(Scope.READ)
         return json_response(
@@ -73,7 +73,6 @@ class ModelView(_OpenAIView):
     """`/v1/models/{model}`."""
 
     def get(self, _request: Request, model: str) -> HttpResponse:
-        read_query(self.http)
         actor = self.who()
         actor.require_scope(Scope.READ)
         try:
@@ -89,8 +88,7 @@ class CompletionsView(_OpenAIView, AsyncApiView):
     _headers: Mapping[str, str] = {}
 
     async def post(self, _request: Request) -> HttpResponseBase:
-        read_query(self.http)
-        request, accepted = await in_db_thread(self._accept)
+        delivery, accepted = await in_db_thread(self._accept)
         self._headers = response_headers(accepted.session_id, accepted.turn_id) | (
             REPLAYED if accepted.replayed else {}
         )
@@ -105,7 +103,7 @@ class CompletionsView(_OpenAIView, AsyncApiView):
             catch_up=accepted.replayed,
         )
         try:
-            answer, streaming = await self._answer(request, accepted, follower)
+            answer, streaming = await self._answer(delivery, accepted, follower)
         except BaseException:
             follower.close()
             raise
@@ -113,19 +111,20 @@ class CompletionsView(_OpenAIView, AsyncApiView):
             follower.close()
         return answer
 
-    def _accept(self) -> tuple[ChatCompletionRequest, AcceptedCompletion]:
-        # Parsed in the database thread, too: a large body takes a while.
+    def _accept(self) -> tuple[Delivery, AcceptedCompletion]:
+        # Parsed in the database thread, too: a large body takes a while. Its megabytes end here; the answer may take
+        # minutes.
         request = read_request(self.http)
-        return request, accept_completion(self.who(), request.completion)
+        return request.delivery, accept_completion(self.who(), request.completion)
 
     async def _answer(
-        self, request: ChatCompletionRequest, accepted: AcceptedCompletion, follower: TurnFollower
+        self, delivery: Delivery, accepted: AcceptedCompletion, follower: TurnFollower
     ) -> tuple[HttpResponseBase, bool]:
-        head = CompletionHead.create(accepted, request.completion.model)
-        if not request.stream:
+        head = CompletionHead.create(accepted, delivery.model)
+        if not delivery.stream:
             return json_response(head.completion(await _wait_for_result(follower)), headers=self._headers), False
         chunks = CompletionStream(
-            follower, head, include_usage=request.include_usage, first=await _wait_for_first_words(follower)
+            follower, head, include_usage=delivery.include_usage, first=await _wait_for_first_words(follower)
         )
         headers = {"Cache-Control": "no-store", "X-Accel-Buffering": "no", **self._headers}
         return StreamingHttpResponse(chunks, content_type=EVENT_STREAM, headers=headers), True

@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections import defaultdict, deque
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from uuid import UUID
 
@@ -19,10 +19,14 @@ import psycopg
 from agents.journal import sql
 from agents.journal.listen_connection import open_listen_connection
 from agents.journal.log import LoggedEvent
+from foundation.page_size import PAGE_BYTES
 from foundation.pg_listener import ListeningThread, Wake
 
-# The largest number of events in memory for one watcher, and of one read for it.
+# The largest number of events in memory for one watcher, and of one read for it. A large event counts as several.
 BUFFER_EVENTS = 500
+EVENT_CHARACTERS = PAGE_BYTES // BUFFER_EVENTS
+# Pages that one statement reads.
+PAGES_AT_ONCE = 8
 POLL_SECONDS = 1.0
 # A thread that still waits for the database after this ends with its process.
 STOP_SECONDS = 1.0
@@ -49,6 +53,8 @@ class Subscription:
         self.cursor = after
         self.due = True
         self.generation = 0
+        # Nobody knows how many events there are to read, and how large they are.
+        self.is_behind = True
         self.stalled = False
         self.paused = False
         self.buffered = 0
@@ -76,7 +82,7 @@ class Subscription:
             return None
         item = self._items.popleft()
         if not isinstance(item, Resync):
-            self._hub.release_buffer(self, len(item))
+            self._hub.release_buffer(self, _weigh(item))
         return item
 
     async def __aiter__(self) -> AsyncIterator[Batch | Resync]:
@@ -156,10 +162,10 @@ class Hub:
 
     # --- called by subscriptions, on the event loop ---
 
-    def release_buffer(self, watcher: Subscription, events: int) -> None:
+    def release_buffer(self, watcher: Subscription, weight: int) -> None:
         with self._lock:
             was_full = watcher.buffered >= BUFFER_EVENTS
-            watcher.buffered -= events
+            watcher.buffered -= weight
             read_on = was_full and watcher.due
         if read_on:
             self._thread.nudge()
@@ -168,12 +174,13 @@ class Hub:
         with self._lock:
             watcher.generation += 1
             watcher.cursor, watcher.buffered, watcher.stalled, watcher.due = after, 0, False, True
+            watcher.is_behind = True
         self._thread.nudge()
 
     def set_paused(self, watcher: Subscription, paused: bool) -> None:
         with self._lock:
             watcher.paused = paused
-            watcher.due = True
+            watcher.due = watcher.is_behind = True
         if not paused:
             self._thread.nudge()
 
@@ -191,12 +198,14 @@ class Hub:
         with self._lock:
             self._mark_due(wake)
             readers = self._group_due_watchers()
+            behind = [key for key, watchers in readers.items() if any(watcher.is_behind for watcher, _ in watchers)]
         if not readers:
             return
-        batches = _read_batches(connection, list(readers))
+        live = [key for key in readers if key not in behind] if behind else list(readers)
+        batches = [*_read_batches(connection, live), *_read_pages(connection, behind)]
         delivery: _Delivery = []
         with self._lock:
-            for key, events in zip(readers, batches, strict=True):
+            for key, events in zip([*live, *behind], batches, strict=True):
                 for watcher, generation in readers[key]:
                     self._queue_batch(watcher, generation, key[1], events, delivery)
         if delivery:
@@ -228,7 +237,8 @@ class Hub:
     def _queue_batch(watcher: Subscription, generation: int, cursor: int, events: Batch, out: _Delivery) -> None:
         if watcher.generation != generation:
             return
-        watcher.due = len(events) == BUFFER_EVENTS
+        weight = _weigh(events)
+        watcher.due = watcher.is_behind = weight >= BUFFER_EVENTS // 4
         if not events:
             return
         if events[0].first_seq != cursor + 1:
@@ -236,8 +246,13 @@ class Hub:
             out.append((watcher, generation, Resync(cursor)))
             return
         watcher.cursor = events[-1].seq
-        watcher.buffered += len(events)
+        watcher.buffered += weight
         out.append((watcher, generation, events))
+
+
+def _weigh(events: Batch) -> int:
+    """How many ordinary events have the size of these."""
+    return sum(1 + len(event.data) // EVENT_CHARACTERS for event in events)
 
 
 def _read_batches(connection: psycopg.Connection, keys: Sequence[tuple[UUID, int]]) -> list[Batch]:
@@ -247,10 +262,23 @@ def _read_batches(connection: psycopg.Connection, keys: Sequence[tuple[UUID, int
         [(session, after)] = keys
         rows = connection.execute(sql.LOG.encode(), {"session": session, "after": after, "limit": BUFFER_EVENTS})
         return [[LoggedEvent(*row) for row in rows.fetchall()]]
+    return _read_together(connection, sql.LOGS, keys, {}) if keys else []
+
+
+def _read_pages(connection: psycopg.Connection, keys: Sequence[tuple[UUID, int]]) -> Iterator[Batch]:
+    """The same for watchers that are behind: at most `PAGE_BYTES` for each, or one event."""
+    for start in range(0, len(keys), PAGES_AT_ONCE):
+        group = keys[start : start + PAGES_AT_ONCE]
+        yield from _read_together(connection, sql.LOG_PAGES, group, {"bytes": PAGE_BYTES})
+
+
+def _read_together(
+    connection: psycopg.Connection, statement: str, keys: Sequence[tuple[UUID, int]], params: Mapping[str, int]
+) -> list[Batch]:
     sessions, afters = zip(*keys, strict=True)
     batches: list[Batch] = [[] for _ in keys]
     rows = connection.execute(
-        sql.LOGS.encode(), {"sessions": list(sessions), "afters": list(afters), "limit": BUFFER_EVENTS}
+        statement.encode(), {"sessions": list(sessions), "afters": list(afters), "limit": BUFFER_EVENTS, **params}
     )
     for row in rows.fetchall():
         batches[row[0] - 1].append(LoggedEvent(*row[1:]))

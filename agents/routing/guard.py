@@ -28,7 +28,7 @@ from agents.domain.circuit_breaker import (
     pass_probe,
     release_probe,
 )
-from agents.domain.failures import ErrorClass, Recovery
+from agents.domain.failures import ErrorClass, Recovery, parse_error_class
 from agents.domain.rate_limits import RateLimits, pace
 from agents.domain.usage import costs_nothing
 from agents.routing.admissions import CallAdmission, ProbeAdmission, UncountedAdmission
@@ -119,6 +119,18 @@ class ProcessRouteGuard:
         credential = self._credential_row(entry).breaker
         ends = (credential.refused_until(now), entry.row.breaker.refused_until(now), entry.place_at)
         return max((end for end in ends if end is not None and end > now), default=None)
+
+    def blocked_by(self, route: str) -> ErrorClass | None:
+        """The class of the errors for which `route` must not be asked; None when it may be, or nobody knows."""
+        entry = self._entries.get(route)
+        if entry is None or entry.is_plain:
+            return None
+        now = self.now()
+        if self._credential_row(entry).breaker.refused_until(now) is not None:
+            return ErrorClass.AUTH
+        if entry.row.breaker.refused_until(now) is None:
+            return ErrorClass.RATE_LIMIT if entry.place_at is not None and entry.place_at > now else None
+        return parse_error_class(entry.row.last_error.partition(":")[0])
 
     async def aclose(self) -> None:
         """Write what is not written of routes with trouble, and wait for all writes."""

@@ -1,6 +1,6 @@
 """Renew the leases of a runner, notice lost ones, report the runner's heartbeat, run the reaper.
 
-These are threads, not tasks: a busy event loop must not cost a lease.
+These are threads, not tasks: a busy event loop must not cost a lease. One that stands still does.
 """
 
 from __future__ import annotations
@@ -15,12 +15,14 @@ from django.db import close_old_connections, connection
 
 from agents.journal import claims
 from agents.models.runners import send_heartbeat
+from agents.runner.liveness import Liveness
 from agents.runner.reaper import reap
 from foundation.db_threads import DATABASE_FAULTS
 
 log = structlog.get_logger(__name__)
 
 REAP_SECONDS = 1.0
+LIVENESS_SECONDS = 1.0
 
 
 class Periodic(threading.Thread):
@@ -59,12 +61,14 @@ class LeaseKeeper:
         runner_id: UUID,
         lease_seconds: float,
         heartbeat_seconds: float,
+        liveness: Liveness,
         get_turns: Callable[[], dict[UUID, int]],
         on_lost: Callable[[Mapping[UUID, int]], object],
         on_heartbeat: Callable[[int], object],
     ) -> None:
         self._runner_id = runner_id
         self._lease_seconds = lease_seconds
+        self._liveness = liveness
         self._get_turns = get_turns
         self._on_lost = on_lost
         self._on_heartbeat = on_heartbeat
@@ -74,6 +78,7 @@ class LeaseKeeper:
             Periodic(name="leases", interval_seconds=heartbeat_seconds, work=self._renew),
             Periodic(name="watch", interval_seconds=REAP_SECONDS, work=self._watch),
             Periodic(name="reaper", interval_seconds=REAP_SECONDS, work=reap),
+            Periodic(name="liveness", interval_seconds=LIVENESS_SECONDS, work=liveness.check),
         ]
 
     def start(self) -> None:
@@ -85,6 +90,9 @@ class LeaseKeeper:
             thread.stop()
 
     def _renew(self) -> None:
+        if self._liveness.is_stalled:
+            # Nobody works on these turns: others should take them.
+            return
         turns = self._get_turns()
         started_at = time.monotonic()
         renewed = claims.renew(runner_id=self._runner_id, turns=turns, lease_seconds=self._lease_seconds)

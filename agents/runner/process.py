@@ -10,6 +10,7 @@ from collections.abc import Callable, Collection, Coroutine, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 from typing import Any, Protocol
 from uuid import UUID
 
@@ -27,6 +28,7 @@ from agents.journal.listen_connection import open_listen_connection
 from agents.models import Runner
 from agents.models.runners import send_heartbeat
 from agents.runner.leases import LeaseKeeper
+from agents.runner.liveness import Liveness
 from agents.runner.reaper import fail_claim, release_claim
 from foundation.db_threads import DATABASE_FAULTS, in_db_thread
 from foundation.errors import InvalidInput
@@ -38,18 +40,21 @@ log = structlog.get_logger(__name__)
 # How long a turn whose release needs a newer version is held before it is requeued: without a pause this process would
 # claim it again at once.
 _NEWER_RELEASE_PAUSE_SECONDS = 3.0
+# A loop that was busy for a lease may have been busy with many turns; after two it is taken for stuck.
+_LEASES_UNTIL_STALLED = 2
 
 
 @dataclass(frozen=True, slots=True)
 class RunnerSettings:
     """`concurrency` is the number of turns of this runner at a time, `running_per_user` that of a user on all
-    runners."""
+    runners. `liveness_file` is touched each second while the runner works."""
 
     concurrency: int
     running_per_user: int
     lease_seconds: float
     heartbeat_seconds: float
     drain_seconds: float
+    liveness_file: Path | None = None
 
 
 class RowListener(Protocol):
@@ -83,10 +88,16 @@ class RunnerProcess:
             connect=open_listen_connection,
             work=self._hear,
         )
+        self._liveness = Liveness(
+            self._loop,
+            file=settings.liveness_file,
+            stalled_seconds=_LEASES_UNTIL_STALLED * settings.lease_seconds,
+        )
         self._keeper = LeaseKeeper(
             runner_id=self.id,
             lease_seconds=settings.lease_seconds,
             heartbeat_seconds=settings.heartbeat_seconds,
+            liveness=self._liveness,
             get_turns=lambda: dict(self._epochs),
             on_lost=self._on_leases_lost,
             on_heartbeat=self._on_heartbeat,
@@ -152,7 +163,7 @@ class RunnerProcess:
         if turn_ids:
             self._loop.call_soon_threadsafe(self._stop_cancelled, turn_ids)
         free = self._settings.concurrency - len(self._epochs)
-        if free <= 0 or self._draining.is_set():
+        if free <= 0 or self._draining.is_set() or self._liveness.is_blocked:
             return
         new_claims = claims.claim(
             runner_id=self.id,

@@ -11,7 +11,16 @@ from django.db.models import Q
 from django.db.models.functions import Now
 
 from agents.domain.failures import ErrorClass
-from agents.domain.states import MAX_ATTEMPTS_WITHOUT_PROGRESS, OWNED, PARKED, TurnStatus, WaitReason
+from agents.domain.states import (
+    MAX_ATTEMPTS_WITHOUT_PROGRESS,
+    MAX_TOOL_STALLS,
+    OWNED,
+    PARKED,
+    StepKind,
+    StepStatus,
+    TurnStatus,
+    WaitReason,
+)
 from agents.journal.locked_writes import (
     end_locked,
     lock_session,
@@ -20,7 +29,7 @@ from agents.journal.locked_writes import (
     resume_locked,
     try_lock_session,
 )
-from agents.models import AgentSession, Turn
+from agents.models import AgentSession, Step, Turn
 from foundation.db_retry import retry_after_deadlock
 from foundation.db_threads import DATABASE_FAULTS
 from foundation.errors import NotFound
@@ -83,8 +92,20 @@ def _reap_one(session_id: UUID, turn_id: UUID) -> bool:
 def _handle_lost_lease(session: AgentSession, turn: Turn) -> None:
     if turn.status == TurnStatus.CANCELLING:
         end_locked(session, turn, TurnStatus.CANCELLED)
+        return
+    if _ran_tool(turn):
+        turn.tool_stalls += 1
+    if turn.tool_stalls > MAX_TOOL_STALLS:
+        turn.save(update_fields=["tool_stalls"])
+        end_locked(session, turn, TurnStatus.FAILED, error_class=ErrorClass.TOOL_STALLED)
     else:
         _requeue_or_fail(session, turn, reason="lease_lost")
+
+
+def _ran_tool(turn: Turn) -> bool:
+    """Whether the claim whose lease was lost has begun a tool call that has no outcome."""
+    calls = Step.objects.filter(turn=turn, kind=StepKind.TOOL, status=StepStatus.INTENT, epoch=turn.epoch)
+    return calls.exists()
 
 
 def _requeue_or_fail(session: AgentSession, turn: Turn, *, reason: str) -> None:

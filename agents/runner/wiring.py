@@ -25,13 +25,15 @@ async def open_services(
     policy: Policy,
     adapts: bool,
     data_dir: Path,
+    compute_memory_mb: int,
     guard: GuardSettings,
     figures: RouteFigures,
     pepper: str,
 ) -> AsyncIterator[tuple[Services, ProcessRouteGuard]]:
     """The services of the running loop, and the guard among them, which has to listen; their connections are closed on
     leaving. `policy` says how often models are asked for one answer, `adapts` whether pauses adapt to how retries went
-    lately; `data_dir` is for tools that store files, `pepper` the key of fingerprints.
+    lately; `data_dir` is for tools that store files, `compute_memory_mb` what one call of an isolated tool may use,
+    `pepper` the key of fingerprints.
 
     Raises `ToolLoadFailed`, `AddressRefused`.
     """
@@ -43,7 +45,7 @@ async def open_services(
         return replace(figures, **{"probe_seconds": probe_seconds, **models.dialects.figures_for(route)})
 
     gateway = Gateway(models)
-    toolbox = Toolbox(data_dir=data_dir)
+    toolbox = Toolbox(data_dir=data_dir, compute_memory_mb=compute_memory_mb)
     credentials = credential_fingerprints(models.identities(), pepper=pepper)
     routes = ProcessRouteGuard(credentials, guard, figures=figures_for)
     try:

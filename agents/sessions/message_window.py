@@ -18,12 +18,14 @@ from agents.sessions.access import access_session
 from agents.sessions.messages import load_message_tree, session_messages
 from agents.sessions.snapshots import snapshot_turns
 from foundation.errors import InvalidInput
+from foundation.page_size import count_fitting
 
 Window = dict[str, Any]
 
 
 def read_window(*, actor: Actor, session_id: UUID, limit: int, cursor: UUID | None = None) -> Window:
-    """The last `limit` exchanges on the path to the session's head, or to the message `cursor`, which is excluded.
+    """The last `limit` exchanges on the path to the session's head, or to the message `cursor`, which is excluded; or
+    as many as fit into a page.
 
     `{"seq", "session", "messages", "turns", "branches", "older"}`: as in a snapshot, and of the turns those that are
     open or did not complete. `branches` has, for each question with siblings, all of them as `{"id", "head", "asks"}`,
@@ -40,7 +42,7 @@ def read_window(*, actor: Actor, session_id: UUID, limit: int, cursor: UUID | No
             if not line:
                 raise InvalidInput("There is no such message in this session.", pointer="?before")
             line.pop()
-        nodes = line[-limit:]
+        nodes = _newest(tree, line[-limit:])
         return {
             "seq": session.next_seq - 1,
             "session": session_shape(session),
@@ -49,6 +51,13 @@ def read_window(*, actor: Actor, session_id: UUID, limit: int, cursor: UUID | No
             "branches": _branches(session, tree, nodes),
             "older": len(line) > len(nodes),
         }
+
+
+def _newest(tree: Tree, line: Sequence[Node]) -> Sequence[Node]:
+    """The newest exchanges of `line` that fit into a page."""
+    answers = [tree.find_answer(node) for node in line]
+    sizes = [node.size + (answer.size if answer else 0) for node, answer in zip(line, answers, strict=True)]
+    return line[len(line) - count_fitting(reversed(sizes)) :]
 
 
 def _messages(session: AgentSession, tree: Tree, nodes: Sequence[Node]) -> list[dict[str, Any]]:

@@ -7,6 +7,7 @@ from typing import Any
 from uuid import UUID
 
 from django.db.models import Q
+from django.db.models.expressions import RawSQL
 
 from accounts.actor import Actor
 from agents.domain.replay import Snapshot
@@ -17,9 +18,20 @@ from agents.journal.queries import consistent_snapshot
 from agents.models import AgentSession, Message, Turn
 from agents.sessions.access import access_session
 from agents.sessions.messages import session_messages
+from foundation.page_size import PAGE_BYTES
 
 # A snapshot of all 5,000 messages of a long session took 190 ms of CPU, and 8 MB on the wire.
 SNAPSHOT_MESSAGES = 200
+
+# The ordinal of the first of the newest messages that have so many bytes at most; of the newest, if that has more. A
+# part of the statement that reads them, which is not to unpack more than these.
+_FIRST_FITTING = """
+SELECT min(f.ordinal) FROM (
+    SELECT n.ordinal, row_number() OVER newest AS number, sum(n.size_bytes) OVER newest AS bytes
+    FROM (SELECT ordinal, size_bytes FROM agents_message WHERE agent_session_id = %s ORDER BY ordinal DESC LIMIT %s) n
+    WINDOW newest AS (ORDER BY n.ordinal DESC)
+) f WHERE f.number = 1 OR f.bytes <= %s
+"""
 
 
 def read_snapshot(*, actor: Actor, session_id: UUID) -> Snapshot:
@@ -31,16 +43,18 @@ def read_snapshot(*, actor: Actor, session_id: UUID) -> Snapshot:
 
 
 def build_snapshot(session: AgentSession, *, limit: int = SNAPSHOT_MESSAGES) -> Snapshot:
-    """The snapshot of a session that was read in this transaction, with the newest `limit` messages."""
-    newest = list(session_messages(session).order_by("-ordinal")[: limit + 1])
-    messages = newest[:limit][::-1]
+    """The snapshot of a session that was read in this transaction, with the newest `limit` messages, or as many as fit
+    into a page."""
+    first = RawSQL(_FIRST_FITTING, [session.pk, limit, PAGE_BYTES])  # noqa: S611 - a constant, with parameters
+    fitting = session_messages(session).filter(ordinal__gte=first)
+    messages = list(fitting.order_by("ordinal"))
     questions = {message.turn_id: message.pk for message in messages if message.author == Message.Author.USER}
     return {
         "seq": session.next_seq - 1,
         "session": session_shape(session),
         "messages": [message_shape(message) for message in messages],
         "turns": snapshot_turns(session, questions),
-        "older": len(newest) > limit,
+        "older": bool(messages) and messages[0].ordinal > 1,
     }
 
 

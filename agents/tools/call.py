@@ -11,21 +11,24 @@ from functools import partial
 from typing import Any
 
 import structlog
-from pydantic_core import to_json
 
 from agents.domain.waits import Park
+from agents.tools.isolated import run_isolated
+from agents.tools.outcomes import error_outcome, success_outcome, timeout_outcome
 from agents.tools.tool import Tool, ToolContext, ToolOutcome
+from foundation.compute_pool import ComputePool
 from foundation.errors import BandstandError
-from foundation.storable_text import storable_text
 
 log = structlog.get_logger(__name__)
 
-MAX_RESULT_BYTES = 16 * 1024
+
+async def run_tool(tool: Tool, arguments: str, context: ToolContext, pool: ComputePool) -> ToolOutcome:
+    """Run `tool` with the arguments, JSON text, that a model wrote: in `pool` if it is isolated, else in this process.
+    Raises nothing but `Park` and the cancellation of the caller's own task."""
+    return await (run_isolated(tool, arguments, context, pool) if tool.isolated else _run(tool, arguments, context))
 
 
-async def run_tool(tool: Tool, arguments: str, context: ToolContext) -> ToolOutcome:
-    """Run `tool` with the arguments, JSON text, that a model wrote. Raises nothing but `Park` and the cancellation of
-    the caller's own task."""
+async def _run(tool: Tool, arguments: str, context: ToolContext) -> ToolOutcome:
     task = asyncio.current_task()
     cancels = task.cancelling() if task else 0
     try:
@@ -33,24 +36,23 @@ async def run_tool(tool: Tool, arguments: str, context: ToolContext) -> ToolOutc
         if tool.arguments.context_name:
             values[tool.arguments.context_name] = context
         async with asyncio.timeout(tool.timeout_seconds) as limit:
-            return ToolOutcome(_truncate(await _call(tool.function, values)), is_error=False)
+            return success_outcome(await _call(tool.function, values))
     except Park:
         raise
     except BandstandError as error:
-        return _error_outcome(error.detail)
+        return error_outcome(error.detail)
     except asyncio.CancelledError:
         # A tool may also raise this itself, when something that it awaits is cancelled.
         if task is None or task.cancelling() > cancels:
             raise
-        return _error_outcome("The tool was interrupted.")
+        return error_outcome("The tool was interrupted.")
     except TimeoutError:
         if not limit.expired():
-            return _error_outcome("The tool failed (TimeoutError).")
-        suffix = " It may still have taken effect." if tool.writes else ""
-        return _error_outcome(f"The tool did not finish within {tool.timeout_seconds:g} seconds.{suffix}")
+            return error_outcome("The tool failed (TimeoutError).")
+        return timeout_outcome(tool)
     except (Exception, SystemExit) as error:
         log.exception("tool.failed", tool=tool.name, step=context.step_key)
-        return _error_outcome(f"The tool failed ({type(error).__name__}).")
+        return error_outcome(f"The tool failed ({type(error).__name__}).")
 
 
 async def _call(function: Callable[..., Any], values: dict[str, Any]) -> Any:
@@ -90,19 +92,3 @@ async def _in_thread(work: Callable[[], Any]) -> Any:
     if error is not None:
         raise error
     return result
-
-
-def _error_outcome(text: str) -> ToolOutcome:
-    return ToolOutcome(_truncate(text), is_error=True)
-
-
-def _truncate(value: Any) -> str:
-    """`value` as text of at most 16 KiB that can be stored; a note at the end says when it was cut."""
-    if value is None:
-        return "Done."
-    text = value if isinstance(value, str) else to_json(value, fallback=str).decode()
-    data = storable_text(text[: MAX_RESULT_BYTES + 1]).encode()
-    if len(data) <= MAX_RESULT_BYTES:
-        return data.decode()
-    mark = f"\n… [cut; the whole has {len(text)} characters]"
-    return data[: MAX_RESULT_BYTES - len(mark.encode())].decode(errors="ignore") + mark

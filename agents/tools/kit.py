@@ -12,7 +12,7 @@ from typing import Any
 from uuid import UUID
 
 from agents.tools.tool import Tool, ToolContext, ToolOutcome
-from agents.tools.toolbox import call_tool
+from agents.tools.toolbox import call_tool, open_pool
 from foundation.http import GuardedClient
 
 SESSION, TURN = UUID(int=1), UUID(int=2)
@@ -29,8 +29,11 @@ async def try_tool(
     """
     text = arguments if isinstance(arguments, str) else json.dumps(arguments or {})
     client = GuardedClient()
+    pool = open_pool([subject])
     context = ToolContext(SESSION, TURN, f"{TURN}:{step}", data_dir, client)
     try:
-        return await call_tool(subject.name, text, context, allowed=[subject.name], tools={subject.name: subject})
+        tools = {subject.name: subject}
+        return await call_tool(subject.name, text, context, allowed=[subject.name], tools=tools, pool=pool)
     finally:
+        await pool.aclose()
         await client.aclose()

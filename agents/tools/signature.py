@@ -16,7 +16,10 @@ from foundation.errors import InvalidInput
 from foundation.text_lines import split_lines
 
 _MAX_ARGUMENT_BYTES = 256 * 1024
+# Checking is no work for a thread, and each value may have a problem: so many take 50 ms at most.
+_MAX_VALUES = 5000
 _MAX_PROBLEMS = 8
+_STRING = re.compile(r'"(?:[^"\\]++|\\.)*+"?', re.DOTALL)
 _ARGS = re.compile(r"^(?:Args|Arguments):[ \t]*$", re.MULTILINE)
 _ARGUMENT = re.compile(r"(?P<indent>[ \t]+)(?P<name>\w+):[ \t]*(?P<text>.*)")
 _NAMED_KINDS = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
@@ -35,6 +38,8 @@ class Arguments:
         reads."""
         if len(text) > _MAX_ARGUMENT_BYTES:
             raise InvalidInput(f"The arguments are longer than {_MAX_ARGUMENT_BYTES} characters.")
+        if text.count(",") > _MAX_VALUES and _STRING.sub("", text).count(",") > _MAX_VALUES:
+            raise InvalidInput(f"The arguments have more than {_MAX_VALUES} values.")
         try:
             return self.adapter.validate_json(text if text.strip() not in ("", "null") else "{}")
         except ValidationError as error:
@@ -118,6 +123,8 @@ def _drop_titles(value: Any, *, names: bool = False) -> Any:
 
 
 def _describe_problems(error: ValidationError) -> str:
+    if error.error_count() > 100:
+        return f"{error.error_count()} problems"
     problems = error.errors(include_url=False, include_context=False, include_input=False)
     messages = [f"{'.'.join(map(str, problem['loc'])) or 'all'}: {problem['msg']}" for problem in problems]
     more = f"; and {len(messages) - _MAX_PROBLEMS} more" if len(messages) > _MAX_PROBLEMS else ""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -16,6 +17,7 @@ from foundation.errors import BandstandError
 from foundation.http import GuardedClient
 
 DEFAULT_TIMEOUT_SECONDS = 30.0
+MAX_RESULT_BYTES = 16 * 1024
 _NAME = re.compile(r"[a-zA-Z][a-zA-Z0-9_-]{0,63}")
 
 
@@ -50,7 +52,7 @@ class ToolOutcome:
 @dataclass(frozen=True, slots=True)
 class Tool:
     """`idempotent`: running it twice with one `step_key` is the same as once, so a crash may repeat it.
-    `writes`: it changes or sends something outside the conversation."""
+    `writes`: it changes or sends something outside the conversation. `isolated`: it runs in the compute pool."""
 
     name: str
     description: str
@@ -59,6 +61,12 @@ class Tool:
     idempotent: bool
     writes: bool
     timeout_seconds: float
+    isolated: bool = False
+
+    @property
+    def reference(self) -> str:
+        """Where a process of the pool finds it: `package.module:name`."""
+        return f"{self.function.__module__}:{self.function.__name__}"
 
     @property
     def spec(self) -> ToolSpec:
@@ -66,20 +74,33 @@ class Tool:
 
 
 def tool(
-    *, idempotent: bool, writes: bool, timeout_seconds: float = DEFAULT_TIMEOUT_SECONDS, name: str | None = None
+    *,
+    idempotent: bool,
+    writes: bool,
+    timeout_seconds: float = DEFAULT_TIMEOUT_SECONDS,
+    name: str | None = None,
+    isolated: bool = False,
 ) -> Callable[[Callable[..., Any]], Tool]:
     """Make a tool of a typed function, sync (it runs in a thread) or async.
 
     The docstring is its description for the model, with one line per argument below `Args:`. A parameter annotated as
     `ToolContext` is filled in by the platform and not shown to the model. To fail with a message for the model, raise
-    `ToolError`. Raises `TypeError` for a function that cannot be described.
+    `ToolError`.
+
+    `isolated` is for work whose cost others choose by what they write: the function runs in a process of the compute
+    pool, which has no environment, no network client and no folder, may use a bounded amount of memory, and is killed
+    after `timeout_seconds`.
+
+    Raises `TypeError` for a function that cannot be described, or is isolated and async or not at the top of a module.
     """
 
     def make(function: Callable[..., Any]) -> Tool:
         own_name = name or function.__name__
         if not _NAME.fullmatch(own_name):
             raise TypeError(f"{own_name!r} is no name for a tool")
+        if isolated and (inspect.iscoroutinefunction(function) or function.__qualname__ != function.__name__):
+            raise TypeError(f"{function.__name__} must be a plain function at the top of its module to be isolated")
         description, arguments = read_signature(function, context_type=ToolContext)
-        return Tool(own_name, description, function, arguments, idempotent, writes, timeout_seconds)
+        return Tool(own_name, description, function, arguments, idempotent, writes, timeout_seconds, isolated)
 
     return make

@@ -8,9 +8,12 @@ from pathlib import Path
 from uuid import UUID
 
 from agents.domain.model_messages import ToolSpec
+from agents.tools import isolated
 from agents.tools.builtin import BUILTIN
 from agents.tools.call import run_tool
 from agents.tools.tool import Tool, ToolContext, ToolOutcome
+from foundation.compute_pool import ComputePool
+from foundation.compute_pool.pool import DEFAULT_MEMORY_MB
 from foundation.http import GuardedClient
 
 ENTRY_POINTS = "bandstand.tools"
@@ -39,18 +42,30 @@ def installed_tools(entries: Iterable[EntryPoint] | None = None) -> list[Tool]:
     return list(tools.values())
 
 
+def open_pool(tools: Iterable[Tool], *, memory_mb: int = DEFAULT_MEMORY_MB) -> ComputePool:
+    """The pool for those of `tools` that are isolated; nothing is started before the first call. Its owner closes
+    it."""
+    return ComputePool([isolated.TARGET, *(tool.reference for tool in tools if tool.isolated)], memory_mb=memory_mb)
+
+
 class Toolbox:
     """Finds tools by name and runs those that a release allows."""
 
     def __init__(
-        self, tools: Iterable[Tool] | None = None, *, data_dir: Path | None = None, client: GuardedClient | None = None
+        self,
+        tools: Iterable[Tool] | None = None,
+        *,
+        data_dir: Path | None = None,
+        client: GuardedClient | None = None,
+        compute_memory_mb: int = DEFAULT_MEMORY_MB,
     ) -> None:
         """Without `tools`, the installed ones. `client` is closed by its owner; without one the toolbox creates its
-        own."""
+        own. `compute_memory_mb` is what one call of an isolated tool may use."""
         self._tools = {tool.name: tool for tool in (installed_tools() if tools is None else tools)}
         self._data_dir = data_dir
         self._client = client or GuardedClient()
         self._owns_client = client is None
+        self._pool = open_pool(self._tools.values(), memory_mb=compute_memory_mb)
 
     @property
     def names(self) -> frozenset[str]:
@@ -73,20 +88,27 @@ class Toolbox:
         """Run `name` with the JSON text of a model, if it is `allowed`. Raises nothing but `Park` and
         `CancelledError`."""
         context = ToolContext(session_id, turn_id, f"{turn_id}:{step}", self._data_dir, self._client)
-        return await call_tool(name, arguments, context, allowed=allowed, tools=self._tools)
+        return await call_tool(name, arguments, context, allowed=allowed, tools=self._tools, pool=self._pool)
 
     async def aclose(self) -> None:
-        """Close the connections of the running loop."""
+        """Close the connections of the running loop, and end the processes of isolated tools."""
+        await self._pool.aclose()
         if self._owns_client:
             await self._client.aclose()
 
 
 async def call_tool(
-    name: str, arguments: str, context: ToolContext, *, allowed: Collection[str], tools: dict[str, Tool]
+    name: str,
+    arguments: str,
+    context: ToolContext,
+    *,
+    allowed: Collection[str],
+    tools: dict[str, Tool],
+    pool: ComputePool,
 ) -> ToolOutcome:
     """Run the tool `name` of `tools` with JSON text from a model, if it is `allowed`, which depends on the release
     only. Raises nothing but `Park` and `CancelledError`."""
     if name not in allowed or name not in tools:
         usable = ", ".join(sorted(set(allowed) & set(tools))) or "none"
         return ToolOutcome(f"There is no tool {name[:64]!r} here. There are: {usable}.", is_error=True)
-    return await run_tool(tools[name], arguments, context)
+    return await run_tool(tools[name], arguments, context, pool)

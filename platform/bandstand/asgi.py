@@ -20,10 +20,12 @@ from agents import relay
 from agents.ws.routing import websocket_urlpatterns
 from bandstand.data_dir import STATIC_FOLDER
 from bandstand.web.body_limit import BodyLimitMiddleware
+from bandstand.web.cookies import CookieFilterMiddleware
 from bandstand.web.lifecycle import Lifespan, lifecycle
 from bandstand.web.proxies import ProxyHeadersMiddleware
 from bandstand.web.requests import RequestIdMiddleware
 from bandstand.web.static_files import StaticFiles
+from bandstand.web.transport import TransportMiddleware
 
 
 async def _close_subscriptions() -> None:
@@ -38,9 +40,15 @@ lifecycle.register("relay", drain=_close_subscriptions, stop=_close_relay)
 _http = StaticFiles(django, folder=settings.BANDSTAND.data_dir / STATIC_FOLDER, prefix=settings.STATIC_URL)
 lifecycle.register("static files", start=_http.load)
 
-_routes: "Application" = ProtocolTypeRouter(
-    {"http": BodyLimitMiddleware(_http), "websocket": URLRouter(websocket_urlpatterns)}
+_routes: "Application" = TransportMiddleware(
+    ProtocolTypeRouter(
+        {
+            "http": BodyLimitMiddleware(_http, settings.BANDSTAND.completion_bytes),
+            "websocket": URLRouter(websocket_urlpatterns),
+        }
+    ),
+    https=settings.SECURE_SSL_REDIRECT,
 )
 application: "Application" = Lifespan(
-    ProxyHeadersMiddleware(RequestIdMiddleware(_routes), settings.BANDSTAND.trusted_proxies)
+    ProxyHeadersMiddleware(RequestIdMiddleware(CookieFilterMiddleware(_routes)), settings.BANDSTAND.trusted_proxies)
 )

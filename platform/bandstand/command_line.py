@@ -14,7 +14,8 @@ DATABASE_WAIT_SECONDS: Final = 10.0  # as long as a killed server takes to resta
 
 
 def main(arguments: Sequence[str]) -> None:
-    """Run one command of `manage.py`. `run` starts the supervisor and does not load Django; everything else does.
+    """Run one command of `manage.py`. `run` starts the supervisor; it and `alive` do not load Django, everything else
+    does.
 
     Raises `SystemExit`.
     """
@@ -23,6 +24,10 @@ def main(arguments: Sequence[str]) -> None:
         from bandstand.supervisor import main as run
 
         raise SystemExit(run())
+    if command == "alive":
+        from bandstand.liveness_probe import main as judge
+
+        raise SystemExit(judge(arguments[2:]))
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "bandstand.settings")
     os.environ["BANDSTAND_ROLE"] = ROLES.get(command, "command")
     from django.core.management import execute_from_command_line

@@ -25,12 +25,14 @@ from agents.llm.routes import HOW_TO_INSTALL, PROVIDERS, VENDORS, is_installed
 from agents.routing.guard_settings import GuardSettings, RouteFigures
 from bandstand import installation_secrets
 from bandstand.email_url import MailServer, check_sender, read_server
+from bandstand.web.body_limit import COMPLETION_BYTES, MAX_COMPLETION_BYTES
 
 ROOT = Path(__file__).resolve().parents[2]
 DEFAULT_MODEL = "offline:"
 DEFAULT_OPENAI_MODEL = "openai:gpt-5-mini"
 MIN_SECRET_LENGTH = 50  # what `manage.py check --deploy` asks of a Django secret key
 EXIT_CONFIG = 78  # sysexits.h: EX_CONFIG
+MEBIBYTE = 1024 * 1024
 
 IPNetwork: TypeAlias = ipaddress.IPv4Network | ipaddress.IPv6Network
 ProcessRole: TypeAlias = Literal["web", "runner", "scheduler", "command"]
@@ -209,8 +211,13 @@ class Config(BaseSettings):
     lease_seconds: Seconds = Field(15, alias="BANDSTAND_LEASE_SECONDS")
     heartbeat_seconds: Seconds = Field(5, alias="BANDSTAND_HEARTBEAT_SECONDS")
     drain_seconds: Annotated[float, Field(ge=0, le=3600)] = Field(20, alias="BANDSTAND_DRAIN_SECONDS")
+    compute_memory_mb: Annotated[int, Field(ge=16, le=65_536)] = Field(256, alias="BANDSTAND_COMPUTE_MEMORY_MB")
+    liveness_file: Path | None = Field(None, alias="BANDSTAND_LIVENESS_FILE")
     running_turns_per_user: Count = Field(3, alias="BANDSTAND_RUNNING_TURNS_PER_USER")
     queue_depth: Count = Field(20, alias="BANDSTAND_QUEUE_DEPTH")
+    completion_mebibytes: Annotated[int, Field(ge=1, le=MAX_COMPLETION_BYTES // MEBIBYTE)] = Field(
+        COMPLETION_BYTES // MEBIBYTE, alias="BANDSTAND_COMPLETION_MEBIBYTES"
+    )
     client_session_hours: Count = Field(24, alias="BANDSTAND_CLIENT_SESSION_HOURS")
 
     # The circuit breakers of routes, and what is respected of providers' limits; see `agents.routing`.
@@ -260,9 +267,19 @@ class Config(BaseSettings):
     env_file: Path | None = Field(None, alias="BANDSTAND_ENV_FILE")
 
     @property
+    def completion_bytes(self) -> int:
+        """How large a request for a chat completion may be, in bytes."""
+        return self.completion_mebibytes * MEBIBYTE
+
+    @property
     def embedded(self) -> bool:
         """Whether the database is the embedded PostgreSQL below `data_dir`."""
         return self.database_url is None
+
+    @property
+    def runner_liveness_file(self) -> Path:
+        """The file that a runner touches each second while it works."""
+        return self.liveness_file or self.data_dir / "run" / "runner.alive"
 
     @property
     def base_url(self) -> str:

@@ -138,8 +138,8 @@ X_FRAME_OPTIONS = "DENY"
 # W021: a place in the browsers' preload lists is the domain owner's decision, and hard to take back.
 SILENCED_SYSTEM_CHECKS = ["security.W021"]
 
-# Limits of a request; `bandstand.web.body_limit` applies before Django reads it.
-DATA_UPLOAD_MAX_MEMORY_SIZE = 1024 * 1024
+# Limits of a request; `bandstand.web.body_limit` applies before Django reads it. Larger bodies wait on disk.
+DATA_UPLOAD_MAX_MEMORY_SIZE = BANDSTAND.completion_bytes
 FILE_UPLOAD_MAX_MEMORY_SIZE = 1024 * 1024
 DATA_UPLOAD_MAX_NUMBER_FIELDS = 1000
 DATA_UPLOAD_MAX_NUMBER_FILES = 10

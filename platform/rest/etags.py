@@ -9,7 +9,8 @@ from django.http import HttpRequest
 
 from foundation.errors import PreconditionFailed, PreconditionRequired
 
-_VERSION = re.compile(r'"(0|[1-9][0-9]{0,8})"')
+# A proxy that compresses marks a tag: nginx and Caddy as weak, Apache by a suffix. A version of a row stays what it is.
+_VERSION = re.compile(r'(?:W/)?"(0|[1-9][0-9]{0,8})(?:-gzip|-br|-zstd)?"')
 
 
 def etag(version: int) -> str:
@@ -21,8 +22,8 @@ def expected_version(request: HttpRequest, present: Callable[[], int]) -> int | 
     """The version that If-Match requires (RFC 9110, section 13.1.1).
 
     For a list of tags, it is the present version if that is among them; None for `*`, which matches any version.
-    Raises `PreconditionRequired` without the header, `PreconditionFailed` for tags that no version can match (weak or
-    malformed ones), and what `present` raises.
+    Raises `PreconditionRequired` without the header, `PreconditionFailed` for tags that no version can match, and what
+    `present` raises.
     """
     header = request.headers.get("If-Match", "").strip()
     if not header:

@@ -12,6 +12,7 @@ from django.core import signing
 from django.db.models import Model, Q, QuerySet
 from django.http import HttpRequest
 
+from foundation.page_size import count_fitting
 from rest.query_params import Reader, bounded_integer
 
 DEFAULT_LIMIT = 50
@@ -69,15 +70,20 @@ def paginate(
     limit: int = DEFAULT_LIMIT,
     cursor: Cursor | None = None,
     shape: Callable[[Any], Any],
+    size_field: str | None = None,
 ) -> dict[str, Any]:
     """`{results, next, previous}`, by one query, which reads one row more to see whether another page follows.
 
-    `shape` converts a row to JSON."""
+    `shape` converts a row to JSON. `size_field` has the size of a row in bytes: by one query more the page gets no more
+    rows than fit into one."""
     backward = cursor is not None and cursor.backward
     descending = order.descending != backward
     if cursor is not None:
         rows = rows.filter(_beyond(order.fields, cursor.position, descending=descending))
-    page = list(rows.order_by(*(f"-{field}" if descending else field for field in order.fields))[: limit + 1])
+    rows = rows.order_by(*(f"-{field}" if descending else field for field in order.fields))
+    if size_field is not None:
+        limit = max(1, count_fitting(rows.values_list(size_field, flat=True)[:limit]))
+    page = list(rows[: limit + 1])
     has_more, page = len(page) > limit, page[:limit]
     if backward:
         page.reverse()

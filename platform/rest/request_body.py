@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from io import BytesIO
 from typing import Any
 
 from django.http import HttpRequest
@@ -25,4 +26,7 @@ def read_body(
     charset = (request.content_params or {}).get("charset", "utf-8")
     if request.content_type != "application/json" or charset.lower() not in {"utf-8", "utf8"}:
         raise UnsupportedMediaType
-    return strict_json.loads(raw, max_bytes=max_bytes)
+    value = strict_json.loads(raw, max_bytes=max_bytes)
+    # Or the request would keep it until its answer has ended: a stream takes minutes, and a body may have megabytes.
+    request._body, request._stream = b"", BytesIO()
+    return value

@@ -14,6 +14,7 @@ from tests.chaos.ledger import Entry
 from tests.chaos.reader import ENDS, Reader
 from tests.chaos.tables import EventRow, MessageRow, Tables, TurnRow
 
+CRASHED = frozenset({"worker_crashed", "tool_stalled"})
 CRASHED_SHARE = 0.01
 CRASHED_FEW = 3  # in a short pass, so many are chance
 
@@ -71,8 +72,8 @@ def audit(
 
 
 def crashed(tables: Tables) -> int:
-    """Turns that failed with `worker_crashed`."""
-    return sum(turn.error_class == "worker_crashed" for turn in tables.turns.values())
+    """Turns that failed because their runners died: with `worker_crashed`, or `tool_stalled`."""
+    return sum(turn.error_class in CRASHED for turn in tables.turns.values())
 
 
 def _lost(promises: Promises, tables: Tables) -> Iterator[Finding]:
@@ -200,7 +201,7 @@ def _failures(promises: Promises, tables: Tables) -> Iterator[Finding]:
     if gone > max(CRASHED_FEW, CRASHED_SHARE * len(tables.turns)):
         yield Finding("worker_crashed", f"{gone} of {len(tables.turns)} turns")
     for turn in tables.turns.values():
-        if turn.status in ("failed", "expired") and turn.error_class != "worker_crashed":
+        if turn.status in ("failed", "expired") and turn.error_class not in CRASHED:
             yield Finding("failed", f"turn {turn.id}: {turn.status}, {turn.error_class}")
     interrupted = _interrupted(promises, tables)
     for turn in tables.turns.values():

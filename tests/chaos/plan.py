@@ -84,9 +84,10 @@ REAL = Plan(
 EVERY_POINT = Plan(
     "points", sessions=12, drops=5, points=tuple(point.name for point in POINTS), stops=PAUSE_POINTS, pauses=1
 )
+# Few processes: to start one costs more than anything that happens to it.
 SHORT = Plan(
     "short",
-    runner_kills=4,
+    runner_kills=3,
     web_kills=1,
     database_kills=1,
     drains=1,
@@ -96,6 +97,7 @@ SHORT = Plan(
     flaky=25,
     points=SHORT_POINTS,
     stops=PAUSE_POINTS[:1],
+    runners=3,
     sessions=8,
     spares_last_attempts=True,
 )

@@ -12,6 +12,7 @@ from pathlib import Path
 import psutil
 
 from tests.chaos.waiting import until
+from tests.support.surroundings import share_static_files
 
 STARTED = "runner.started"
 ROOT = Path(__file__).resolve().parents[2]
@@ -25,6 +26,8 @@ class Program:
         self.log = log
         self.ended_by_us = False
         self._started = False
+        if "runweb" in arguments:
+            share_static_files(Path(env["BANDSTAND_DATA_DIR"]))
         with log.open("ab") as output:
             self._process = subprocess.Popen(
                 [sys.executable, "-m", *arguments],

@@ -239,7 +239,9 @@ class Stack:
 
 def _environment(url: str, data: Path, *, flaky: int) -> dict[str, str]:
     """What the children see: nothing of a developer's own settings."""
-    kept = {name: os.environ[name] for name in ("PATH", "HOME", "TMPDIR", "LANG") if name in os.environ}
+    kept = {
+        name: os.environ[name] for name in ("PATH", "HOME", "TMPDIR", "LANG", "SSL_CERT_FILE") if name in os.environ
+    }
     return {
         **kept,
         "PYTHONPATH": f"{ROOT}{os.pathsep}{ROOT / 'platform'}",

@@ -11,9 +11,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import requests
 from playwright.async_api import Page
 
 from agents.api.urls import urlpatterns
+from bandstand.web.transport import NO_HTTPS, NO_UPGRADE
 from foundation.errors import BandstandError
 from rest.problem_responses import http_status
 from tests.browser.chromium import chromium, executable
@@ -131,6 +133,75 @@ def test_javascript_does_what_the_guide_says(running: Deployment, tmp_path: Path
         run(example, [node, str(program)], client_of(running))
 
 
+# A program over a client that somebody has generated from `/api/schema`.
+GENERATED_CLIENT = """
+import os, sys
+sys.path.insert(0, sys.argv[1])
+from client import AuthenticatedClient
+from client.api.sessions import create_session, delete_session, list_messages, update_session
+from client.api.turns import create_turn
+from client.models import CreateSessionBody, CreateTurnBody, Problem, Session, Turn, UpdateSessionBody
+
+client = AuthenticatedClient(base_url=os.environ["BANDSTAND_URL"], token=os.environ["BANDSTAND_API_KEY"])
+session = create_session.sync(client=client, body=CreateSessionBody(agent="demo", title="Sums"))
+assert isinstance(session, Session), session
+question = CreateTurnBody(input_="What is 17 * 3?")
+turn = create_turn.sync(session.id, client=client, body=question, prefer="wait=30", idempotency_key="generated-1")
+assert isinstance(turn, Turn), turn
+page = list_messages.sync(session.id, client=client)
+print(turn.status.value, page.results[-1].parts[-1].text.splitlines()[0])
+change = UpdateSessionBody(title="Harder sums")
+refused = update_session.sync(session.id, client=client, body=change, if_match='"99"')
+assert isinstance(refused, Problem), refused
+changed = update_session.sync(session.id, client=client, body=change, if_match=f'"{session.version}"')
+deleted = delete_session.sync_detailed(session.id, client=client, if_match="*")
+print(refused.code, changed.title, deleted.status_code.value)
+"""
+# Another one, over models only.
+GENERATED_MODELS = """
+import os, sys
+import requests
+sys.path.insert(0, sys.argv[1])
+from models import AgentPage, Event, EventPage, Problem, Session, Turn
+
+http = requests.Session()
+http.headers["Authorization"] = f"Bearer {os.environ['BANDSTAND_API_KEY']}"
+api = os.environ["BANDSTAND_URL"] + "/api/v1"
+assert AgentPage.model_validate_json(http.get(f"{api}/agents").text).results[0].slug == "demo"
+session = Session.model_validate_json(http.post(f"{api}/sessions", json={"agent": "demo"}).text)
+turns = f"{api}/sessions/{session.id}/turns"
+turn = Turn.model_validate_json(http.post(turns, json={"input": "What is 17 * 3?"}, headers={"Prefer": "wait=30"}).text)
+events = EventPage.model_validate_json(http.get(f"{api}/sessions/{session.id}/events").text)
+assert isinstance(events.results[0], Event)
+print(turn.status.value, turn.answer.parts[-1].root.text.splitlines()[0])
+print(events.results[-1].root.event, Problem.model_validate_json(http.get(f"{api}/turns/1").text).code)
+"""
+
+
+def generate(command: list[str]) -> None:
+    whole = [sys.executable, "-m", *command]
+    done = subprocess.run(whole, capture_output=True, text=True, timeout=SECONDS, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "arning" not in done.stdout + done.stderr, "a part of the schema was not understood"
+
+
+def test_generated_clients_do_what_the_guide_says(running: Deployment, tmp_path: Path) -> None:
+    schema, config = tmp_path / "schema.json", tmp_path / "config.json"
+    schema.write_bytes(requests.get(f"{running.url}/api/schema", timeout=10).content)
+    config.write_text('{"post_hooks": []}')
+    client = ["--path", str(schema), "--output-path", str(tmp_path / "client"), "--meta", "none"]
+    generate(["openapi_python_client", "generate", *client, "--config", str(config)])
+    models = ["--input", str(schema), "--input-file-type", "openapi", "--output", str(tmp_path / "models.py")]
+    kind = ["--output-model-type", "pydantic_v2.BaseModel", "--formatters", "builtin"]
+    generate(["datamodel_code_generator", *models, *kind])
+    for program, printed in (
+        (GENERATED_CLIENT, "completed `calculator` says: 51\nprecondition_failed Harder sums 204"),
+        (GENERATED_MODELS, "completed `calculator` says: 51\nturn.completed invalid"),
+    ):
+        example = Example("python", program, printed, 0)
+        run(example, [sys.executable, "-c", program, str(tmp_path)], client_of(running))
+
+
 async def sign_in(page: Page, running: Deployment) -> None:
     await page.goto(f"{running.url}/login/")
     await page.fill("[name=username]", "ada")
@@ -171,7 +242,7 @@ def test_every_code_of_a_refusal_is_in_the_table() -> None:
         "agents.sessions.openai_completions.completion_types",
         "agents.sessions.operator_actions",
     )
-    known: set[tuple[int, str]] = {(500, "internal")}
+    known = {(500, "internal"), *((refusal.status, refusal.code) for refusal in (NO_HTTPS, NO_UPGRADE))}
     for kind in kinds_of(BandstandError):
         error: Any = kind.__new__(kind)
         if kind.__module__.startswith(ours) and kind.__module__ not in elsewhere:

@@ -5,16 +5,12 @@ declared. The gate makes the same few requests every time; `EXAMPLES=500` looks 
 import os
 import re
 from collections.abc import Callable, Iterator
-from functools import cache
-from types import FunctionType
+from inspect import signature
 from typing import Any, TypeAlias
 
 import pytest
 import requests
-import schemathesis
 from hypothesis import HealthCheck, Phase, settings
-from schemathesis.config import SchemathesisConfig
-from schemathesis.specs.openapi.checks import negative_data_rejection
 
 from tests.support.declared import schema
 from tests.support.deployment import Deployment, deployment
@@ -23,7 +19,6 @@ Test: TypeAlias = Callable[..., None]
 
 GIVEN = os.environ.get("EXAMPLES")
 UUID = re.compile("[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
-OPERATIONS = [one["operationId"] for path in schema()["paths"].values() for one in path.values()]
 CHECKS = {
     # 412 is for an If-Match that no version of ours can equal.
     "negative_data_rejection": {"expected-statuses": [400, 401, 403, 404, 405, 406, 412, 413, 415, 422, 428]},
@@ -33,11 +28,22 @@ CHECKS = {
 }
 
 
-@cache
-def declared_requests(examples: int, coverage: bool) -> Any:
+# What is asked at `/v1` waits for its answer.
+OPERATIONS = sorted(
+    operation["operationId"]
+    for path, methods in schema()["paths"].items()
+    for operation in methods.values()
+    if not path.startswith("/v1/chat/")
+)
+
+
+def declared_requests(*, coverage: bool) -> Any:
+    import schemathesis  # most of a second, which nobody needs who only collects
+    from schemathesis.config import SchemathesisConfig
+
     config = SchemathesisConfig.from_dict(
         {
-            "generation": {"deterministic": not GIVEN, "max-examples": examples, "no-shrink": True},
+            "generation": {"deterministic": not GIVEN, "no-shrink": True},
             "phases": {"coverage": {"enabled": coverage}},
             "checks": CHECKS,
         }
@@ -45,15 +51,26 @@ def declared_requests(examples: int, coverage: bool) -> Any:
     return schemathesis.openapi.from_dict(schema(), config=config)
 
 
+@pytest.fixture(scope="module")
+def requests_at_bounds() -> Any:
+    return declared_requests(coverage=True)
+
+
+@pytest.fixture(scope="module")
+def random_requests() -> Any:
+    return declared_requests(coverage=False)
+
+
 def for_every_operation(examples: int, *, coverage: bool) -> Callable[[Test], Test]:
     """A decorator: a test of its own in this module for every operation. `coverage` goes through the bounds of each
     parameter and field.
 
-    schemathesis makes them of one test, but with one id for all of them, and a worker of xdist runs one test of an id.
+    schemathesis makes them while tests are collected, which every worker of xdist does: seconds of each. These make
+    their requests when they run.
     """
-    examples = int(GIVEN or examples)
+    requests_of = "requests_at_bounds" if coverage else "random_requests"
     bounded = settings(
-        max_examples=examples,
+        max_examples=int(GIVEN or examples),
         deadline=None,
         derandomize=not GIVEN,
         database=None,
@@ -62,13 +79,18 @@ def for_every_operation(examples: int, *, coverage: bool) -> Callable[[Test], Te
     )
 
     def register(test: Test) -> Test:
-        for operation in OPERATIONS:
-            name = f"test_{test.__name__}_{operation}"
-            copy = FunctionType(test.__code__, globals(), name)
-            copy.__annotations__ = test.__annotations__
-            each = declared_requests(examples, coverage).include(operation_id=operation).parametrize()
-            globals()[name] = each(bounded(copy))
-        return test
+        @pytest.mark.parametrize("operation", OPERATIONS)
+        def over_operations(operation: str, request: pytest.FixtureRequest) -> None:
+            from schemathesis.core.result import Ok
+            from schemathesis.pytest.lazy import get_all_tests
+
+            fixtures = {name: request.getfixturevalue(name) for name in signature(test).parameters if name != "case"}
+            only = request.getfixturevalue(requests_of).include(operation_id=operation)
+            [made] = get_all_tests(schema=only, test_func=test, settings=bounded, given_kwargs={})
+            assert isinstance(made, Ok), made
+            made.ok()[1](**fixtures)
+
+        return over_operations
 
     return register
 
@@ -91,6 +113,8 @@ class Caller:
         return answer.json()
 
     def send(self, case: Any, key: str) -> int:
+        from schemathesis.specs.openapi.checks import negative_data_rejection
+
         if case.method != "DELETE":
             for name, value in (case.path_parameters or {}).items():
                 if name in self._ids and isinstance(value, str) and UUID.fullmatch(value):
@@ -121,22 +145,22 @@ def caller(running: Deployment) -> Iterator[Caller]:
 
 
 @for_every_operation(5, coverage=True)
-def with_a_key(case: Any, running: Deployment, caller: Caller) -> None:
+def test_with_a_key(case: Any, running: Deployment, caller: Caller) -> None:
     caller.send(case, running.keys["ada"])
 
 
 @for_every_operation(2, coverage=False)
-def with_a_key_that_may_only_read(case: Any, running: Deployment, caller: Caller) -> None:
+def test_with_a_key_that_may_only_read(case: Any, running: Deployment, caller: Caller) -> None:
     status = caller.send(case, running.keys["reader"])
     assert case.method == "GET" or status >= 400
 
 
 @for_every_operation(2, coverage=False)
-def with_the_key_of_somebody_else(case: Any, running: Deployment, caller: Caller) -> None:
+def test_with_the_key_of_somebody_else(case: Any, running: Deployment, caller: Caller) -> None:
     status = caller.send(case, running.keys["eve"])
     assert status >= 400 or "session_id" not in (case.path_parameters or {})
 
 
 @for_every_operation(2, coverage=False)
-def with_a_key_that_is_none(case: Any, caller: Caller) -> None:
+def test_with_a_key_that_is_none(case: Any, caller: Caller) -> None:
     assert caller.send(case, "bs_nonsense") in {401, 405}

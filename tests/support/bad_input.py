@@ -176,7 +176,7 @@ HEADERS: list[tuple[str, bytes]] = [
     ("Idempotency-Key", b"\xff"),
     ("Idempotency-Key", b"a b"),
     ("Idempotency-Key", b"x" * 256),
-    ("If-Match", b"W/\"1\""),
+    ("If-Match", b"W/\"x\""),
     ("If-Match", b'"' + b"9" * 100 + b'"'),
     ("If-Match", b"\xff"),
     ("Last-Event-ID", b"-1"),

@@ -100,7 +100,9 @@ def _database() -> Iterator[str]:
 
 
 def _environment(url: str, folder: Path, port: int) -> dict[str, str]:
-    kept = {name: os.environ[name] for name in ("PATH", "HOME", "TMPDIR", "LANG") if name in os.environ}
+    kept = {
+        name: os.environ[name] for name in ("PATH", "HOME", "TMPDIR", "LANG", "SSL_CERT_FILE") if name in os.environ
+    }
     keys = {name: os.environ[name] for name in ("SECRET_KEY", "BANDSTAND_KEY_PEPPER", "BANDSTAND_ENCRYPTION_KEY")}
     return {
         **kept,

@@ -12,22 +12,23 @@ from typing import Final
 # By how long they take. In seconds of processor time, those of the processes that they start among them; what has few
 # of them and stands here waits for starts, ends and timeouts.
 LONGEST: Final = (
-    "tests/browser",  # 120
-    "tests/end_to_end/bandstand/supervisor/test_supervisor.py",  # 50
-    "tests/end_to_end/test_bad_input.py",  # 50
-    "tests/end_to_end/test_chaos_short.py",  # 35
+    "tests/browser",  # 240
+    "tests/end_to_end/bandstand/supervisor/test_supervisor.py",  # 55
+    "tests/end_to_end/test_bad_input.py",  # 55
+    "tests/end_to_end/test_chaos_short.py",  # 40
     "tests/end_to_end/bandstand/embedded/test_cluster.py",  # 15
-    "tests/end_to_end/bandstand/test_secret_canaries.py",  # 20
-    "tests/unit/agents/llm/pydantic_ai/test_adapter.py",  # 15
-    "tests/unit/agents/llm/test_conformance.py",  # 17
-    "tests/end_to_end/test_declared_input.py",  # 20
+    "tests/end_to_end/test_declared_input.py",  # 23
+    "tests/end_to_end/bandstand/test_secret_canaries.py",  # 13
+    "tests/unit/agents/llm/pydantic_ai/test_adapter.py",  # 6
+    "tests/unit/agents/llm/test_conformance.py",  # 5
+    "tests/end_to_end/test_access_matrix.py",  # 18
     "tests/end_to_end/agents/openai_api/test_openai_client.py",  # 15
-    "tests/end_to_end/test_websocket_cuts.py",  # 15
-    "tests/end_to_end/bandstand/web/test_server.py",  # 7
-    "tests/end_to_end/test_api_guide.py",  # 10
+    "tests/end_to_end/test_api_guide.py",  # 15
+    "tests/end_to_end/test_websocket_cuts.py",  # 14
+    "tests/end_to_end/bandstand/web/test_server.py",  # 6
+    "tests/end_to_end/ratelimits/test_two_web_processes.py",  # 6
     "tests/integration/agents/journal/test_replay_after_waits.py",  # 10
-    "tests/integration/agents/journal/test_turn_machine.py",  # 7
-    "tests/unit/test_static_files.py",  # 10
+    "tests/integration/agents/journal/test_turn_machine.py",  # 8
 )
 
 

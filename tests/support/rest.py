@@ -20,6 +20,7 @@ from agents.journal.fenced_writes import NewEvent, TurnEnd, append, finish
 from agents.models import Message, Runner
 from foundation.ids import new_id
 from tests.support import declared
+from tests.support.event_stream import EventStreamParser, Sent
 
 V1 = "/api/v1"
 JSON = "application/json"
@@ -91,27 +92,25 @@ def problem(answer: Any, status: int, code: str) -> dict[str, Any]:
 
 
 class SentEvents:
-    """Server-sent events of one answer, parsed by their own rules."""
+    """Server-sent events of one answer. Whatever looks like an event has to be one."""
 
     def __init__(self, answer: HttpResponseBase) -> None:
         assert answer["Content-Type"] == "text/event-stream"
         self._answer = answer
         self._chunks: AsyncIterator[bytes] = aiter(answer.streaming_content)  # type: ignore[attr-defined]
-        self._lines: list[str] = []
+        self._parser = EventStreamParser()
+        self._sent: list[Sent] = []
 
     async def next(self) -> dict[str, Any] | None:
         """The next event as `{id, event, data}` (an error has no id), a comment as `{comment}`; None at the end."""
-        while "" not in self._lines:
+        while not self._sent:
             try:
-                chunk = await anext(self._chunks)
+                self._sent += self._parser.feed(await anext(self._chunks))
             except StopAsyncIteration:
                 return None
-            self._lines += chunk.decode().split("\n")[:-1]
-        end = self._lines.index("")
-        block, self._lines = self._lines[:end], self._lines[end + 1 :]
-        fields = dict(line.split(": ", 1) for line in block)
-        if "" in fields:
-            return {"comment": fields[""]}
+        fields = self._sent.pop(0)
+        if "comment" in fields:
+            return dict(fields)
         data = json.loads(fields["data"])
         declared.check_event(data)
         return {"id": int(fields["id"]) if "id" in fields else None, "event": fields["event"], "data": data}

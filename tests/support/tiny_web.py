@@ -48,13 +48,16 @@ async def application(scope: dict[str, Any], receive: Any, send: Any) -> None:
     if path == "/fail":
         await fail(send, int(scope["query_string"]))
     told = {"size": len(body), "root_path": scope["root_path"], "sent": sent_bytes, "open": open_sockets}
+    told |= {"headers": {name.decode(): value.decode() for name, value in scope["headers"]}}
     status = int(scope["query_string"]) if path == "/status" else 200
     await send({"type": "http.response.start", "status": status, "headers": []})
     await send({"type": "http.response.body", "body": json.dumps(told).encode()})
 
 
 async def watch(send: Any) -> None:
-    await send({"type": "http.response.start", "status": 200, "headers": []})
+    # As our streams have them.
+    headers = [(b"content-type", b"text/event-stream"), (b"x-accel-buffering", b"no")]
+    await send({"type": "http.response.start", "status": 200, "headers": headers})
     await send({"type": "http.response.body", "body": b"hello ", "more_body": True})
     say("watch")
     await drained.wait()

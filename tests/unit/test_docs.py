@@ -94,3 +94,13 @@ def test_dead_links_are_found(tmp_path: Path) -> None:
     ]
     document.write_text("# The top\n" + "\n".join(sound + dead))
     assert dead_links(document) == [link.removeprefix("!") for link in dead]
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
+def test_every_example_that_asks_and_streams_has_an_idempotency_key(document: Path) -> None:
+    """Libraries send a POST again when its stream breaks."""
+    blocks = re.findall(r"^```[a-z]+\n(.*?)^```", document.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL)
+    streaming = [
+        block for block in blocks if "text/event-stream" in block or re.search(r'stream"?[:=] ?[tT]rue', block)
+    ]
+    assert [block for block in streaming if "Idempotency-Key" not in block] == []

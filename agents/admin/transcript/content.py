@@ -19,6 +19,8 @@ from foundation.graphemes import cut_text
 from markdown_rendering import render
 
 SUMMARY_CHARACTERS: Final = 200
+# Clients may write some megabytes; the export has all of it.
+MAX_TEXT_CHARACTERS: Final = 64 * 1024
 # What a model wrote is no JSON, escapes half a character, or is nested too deep to be written again.
 _UNREADABLE: Final = (orjson.JSONDecodeError, orjson.JSONEncodeError)
 
@@ -77,7 +79,7 @@ def part_views(parts: Sequence[Part], steps: Iterable[TranscriptStep], *, finish
         match part["type"]:
             case "text":
                 # The renderer emits only an allow-list of tags; see `markdown_rendering`.
-                html = mark_safe(render(part["text"]))  # noqa: S308
+                html = mark_safe(render(shorten(part["text"], MAX_TEXT_CHARACTERS)))  # noqa: S308
                 views.append(PartView(html=html, cut=CUT_REASONS.get(part.get("cut", ""), "")))
             case "reasoning":
                 html = mark_safe(render(shorten(part["text"])))  # noqa: S308

@@ -26,10 +26,13 @@ from console.formatting import format_money, format_tokens
 from console.keyset_changelist import parse_uuid
 from console.views import NamedRow, console_page
 from foundation.clock import now
+from foundation.page_size import count_fitting
 
 # A page that is further behind is told to reload.
 MAX_EVENTS_BEHIND: Final = 500
 MAX_EVENTS: Final = 40
+# The messages of clients beside the turns, which may have some megabytes.
+MAX_UNATTACHED_BYTES: Final = 512 * 1024
 # Columns that the page does not list.
 _HIDDEN: Final = frozenset({"fingerprint", "state", "metadata", "client_options", "title"})
 
@@ -147,7 +150,9 @@ def _turn_views(
     unattached: Sequence[Message] = ()
     if with_unattached:
         messages = Message.objects.filter(agent_session=session, turn__isnull=True).order_by("-ordinal")
-        unattached = list(messages.filter(ordinal__gte=turns[0].ordinal if turns else 0)[: 5 * TURNS])
+        messages = messages.filter(ordinal__gte=turns[0].ordinal if turns else 0)
+        sizes = messages.values_list("size_bytes", flat=True)[: 5 * TURNS]
+        unattached = list(messages[: count_fitting(sizes, MAX_UNATTACHED_BYTES)])
     blocks = turn_views(session, turns, readable=readable, now=now(), unattached=unattached)
     permitted = [action for action in TURN_ACTIONS if request.user.has_perm(action.permission)]
     can_fork = readable and request.user.has_perm(FORK_SESSION)

@@ -50,10 +50,10 @@ def step_view(step: Step, *, readable: bool, ended_at: datetime | None, now: dat
     )
 
 
-def shorten(value: Any) -> str:
+def shorten(value: Any, characters: int = MAX_CHARACTERS) -> str:
     """`value` as text of a length that a page can show."""
     text = value if isinstance(value, str) else "" if value in ({}, None) else str(value)
-    return cut_text(text, MAX_CHARACTERS, mark=" …")
+    return cut_text(text, characters, mark=" …")
 
 
 def _status_note(step: Step, *, turn_ended: bool) -> str:

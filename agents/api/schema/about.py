@@ -22,12 +22,16 @@ SETTINGS: dict[str, Any] = {
         "HEAD works wherever GET does. On the pages of this site the browser's login counts in place of a key; a "
         "change then needs the page's CSRF token in X-CSRFToken."
     ),
+    # Where the schema was read from: it says nothing about an installation, and an installation may have several names.
+    "SERVERS": [{"url": "/", "description": "This installation."}],
+    "LICENSE": {"name": "All rights reserved"},
     "TAGS": [
         {"name": "Agents", "description": "Whom one may talk to."},
         {"name": "Sessions", "description": "Conversations, and what was said in them."},
         {"name": "Turns", "description": "A message and the work that answers it."},
         {"name": "Events", "description": "All that happens in a session, in order."},
         {"name": "You", "description": "What you have left."},
+        {"name": "OpenAI-compatible", "description": "The same agents for clients of OpenAI; see `docs/openai.md`."},
     ],
     "DEFAULT_GENERATOR_CLASS": "rest.schema.generator.Generator",
     "PREPROCESSING_HOOKS": ["rest.schema.generator.only_v1"],

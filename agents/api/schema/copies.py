@@ -6,7 +6,7 @@ from agents.api.export import FORMATS, MARKDOWN, ExportView
 from agents.api.fork import ForkView, NewFork
 from agents.api.schema.messages import ANSWER, QUESTION
 from agents.api.schema.sessions import EXAMPLE
-from agents.api.schema.turns import COMPLETED
+from agents.api.schema.turns import COMPLETED, TURN_FIELDS
 from rest.schema.json_schema import (
     COUNT,
     ID,
@@ -24,25 +24,20 @@ from rest.schema.json_schema import (
 from rest.schema.operation import ETAG, LOCATION, REPLAYED, Answer, Body, Header, Operation, Parameter
 
 _DISPOSITION = Header("Content-Disposition", "Under which name to keep it.", 'attachment; filename="Sums.json"')
-_RANGE = record({"first": or_null(COUNT), "last": or_null(COUNT)}, description="The seqs of its events.")
-_TURN_FIELDS = ("id", "session", "status", "priority", "ordinal", "queued_at", "started_at", "finished_at", "error")
-_CALLS = ("answered_by", "attempts", "fallback")
 _EXPORTED_TURN = {name: value for name, value in COMPLETED.items() if name not in {"answer", "position"}}
 COMPONENTS = {
+    "EventRange": record({"first": or_null(COUNT), "last": or_null(COUNT)}, description="The seqs of its events."),
     "ExportedTurn": record(
         {
-            **{
-                name: {"$ref": f"#/components/schemas/Turn/properties/{name}"}
-                for name in (*_TURN_FIELDS, "usage", *_CALLS)
-            },
-            "events": _RANGE,
+            **TURN_FIELDS,
+            "events": ref("EventRange"),
         }
     ),
     "Export": record(
         {
             "session": ref("Session"),
             "exported_at": MOMENT,
-            "events": _RANGE,
+            "events": ref("EventRange"),
             "turns": array(ref("ExportedTurn")),
             "messages": array(ref("Message"), description="All branches, in the order in which it was said."),
         }

@@ -5,9 +5,8 @@ from __future__ import annotations
 from typing import Any, get_args
 
 from agents.api.events import DEFAULT_LIMIT, LARGEST_LIMIT, EventsView
-from agents.api.schema.turns import PRIORITIES, STREAM, STREAM_EXAMPLE
+from agents.api.schema.turns import STREAM, STREAM_EXAMPLE
 from agents.domain.events import EventType, Field, Form, OneOf, Shape, payload_fields
-from agents.domain.states import TurnStatus
 from rest.content_negotiation import EVENT_STREAM
 from rest.schema.json_schema import (
     COUNT,
@@ -60,9 +59,9 @@ def _kind(kind: Any) -> Schema:
 _KINDS: dict[Any, Schema] = {Form.ID: ID, Form.MOMENT: MOMENT, str: TEXT, int: WHOLE, bool: YES_OR_NO}
 # The `data` of each type of event. What it changes in a snapshot is in `agents.domain.replay`.
 DATA: dict[EventType, Schema] = {
-    event_type: shapes[0] if len(shapes) == 1 else {"anyOf": shapes}
+    event_type: references[0] if len(references) == 1 else {"anyOf": references}
     for event_type in EventType
-    for shapes in [[_shape(shape) for shape in event_type.declaration.shapes]]
+    for references in [[ref(shape.__name__) for shape in event_type.declaration.shapes]]
 }
 
 
@@ -96,6 +95,8 @@ EXAMPLE: dict[str, Any] = {
     "at": THEN,
 }
 COMPONENTS: dict[str, Schema] = {
+    # Components of their own, so that generators of clients find names for them.
+    **{shape.__name__: _shape(shape) for event_type in EventType for shape in event_type.declaration.shapes},
     **{payload_component(event_type): _frame(event_type, data) for event_type, data in DATA.items()},
     "Event": {
         "oneOf": [ref(payload_component(event_type)) for event_type in DATA],
@@ -110,8 +111,8 @@ COMPONENTS: dict[str, Schema] = {
             "id": ID,
             "message": ID,
             "ordinal": WHOLE,
-            "priority": choice(*PRIORITIES),
-            "status": choice(*TurnStatus),
+            "priority": ref("Priority"),
+            "status": ref("TurnStatus"),
             "shown": array(ref("Part"), description="What it has shown so far."),
             "error": or_null(ref("TurnError")),
         }

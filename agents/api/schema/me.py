@@ -27,6 +27,7 @@ COMPONENTS = {
             "used": described(COUNT, "So many are in use."),
         }
     ),
+    "ConcurrencyLimits": record({"running_turns": ref("Concurrency"), "sockets": ref("Concurrency")}),
     "Limits": record(
         {
             "rates": {
@@ -35,7 +36,7 @@ COMPONENTS = {
                 "of the key that you use. A rate without a limit is not there.",
                 "additionalProperties": ref("Rate"),
             },
-            "concurrency": record({"running_turns": ref("Concurrency"), "sockets": ref("Concurrency")}),
+            "concurrency": ref("ConcurrencyLimits"),
             "spend": {"type": "null", "description": "Reserved for budgets."},
         }
     ),

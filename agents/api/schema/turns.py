@@ -64,11 +64,30 @@ STREAM = described(
     contentSchema={"anyOf": [ref("Event"), ref("Snapshot"), ref("StreamError")]},
 )
 STREAM_EXAMPLE = (
-    ": open\n\n"
+    ": open\n"
     "id: 4\nevent: message.delta\n"
     f'data: {{"type":"event","seq":4,"turn":"{TURN_ID}","event":"message.delta","data":{{"text":"17 "}},"at":"{THEN}"}}'
     "\n\n"
 )
+_ID_AND_STATUS = {
+    "id": ID,
+    "session": ID,
+    "status": ref("TurnStatus"),
+    "priority": ref("Priority"),
+    "ordinal": described(WHOLE, "The ordinal of its message."),
+}
+_TIMES_AND_END = {
+    "queued_at": MOMENT,
+    "started_at": or_null(MOMENT),
+    "finished_at": or_null(MOMENT),
+    "error": described(or_null(ref("TurnError")), "Why it failed; null unless it did."),
+    "usage": ref("Usage"),
+    "answered_by": described(or_null(TEXT), "The route of the model that gave the answer; null until there is one."),
+    "attempts": described(COUNT, "How often models were asked until now, calls that failed among them."),
+    "fallback": described(YES_OR_NO, "Whether another than the agent's first model was asked."),
+}
+# What a turn has wherever it stands.
+TURN_FIELDS = {**_ID_AND_STATUS, **_TIMES_AND_END}
 _TOKENS = "Of all model calls; null while nobody knows: before the end, or where a provider did not say."
 COMPONENTS = {
     "Usage": record(
@@ -89,26 +108,15 @@ COMPONENTS = {
             "retry_suggested": described(YES_OR_NO, "Whether asking again may help."),
         }
     ),
+    "TurnStatus": choice(*TurnStatus, description="`completed`, `failed`, `cancelled` and `expired` are final."),
+    "Priority": choice(*PRIORITIES),
     "Turn": record(
         {
-            "id": ID,
-            "session": ID,
-            "status": choice(*TurnStatus, description="`completed`, `failed`, `cancelled` and `expired` are final."),
-            "priority": choice(*PRIORITIES),
-            "ordinal": described(WHOLE, "The ordinal of its message."),
+            **_ID_AND_STATUS,
             "position": described(
                 or_null(COUNT), "How many turns of its session stand before it; null unless it is queued."
             ),
-            "queued_at": MOMENT,
-            "started_at": or_null(MOMENT),
-            "finished_at": or_null(MOMENT),
-            "error": described(or_null(ref("TurnError")), "Why it failed; null unless it did."),
-            "usage": ref("Usage"),
-            "answered_by": described(
-                or_null(TEXT), "The route of the model that gave the answer; null until there is one."
-            ),
-            "attempts": described(COUNT, "How often models were asked until now, calls that failed among them."),
-            "fallback": described(YES_OR_NO, "Whether another than the agent's first model was asked."),
+            **_TIMES_AND_END,
             "answer": described(or_null(ref("Message")), "What the agent said, once the turn has ended."),
         }
     ),

@@ -22,34 +22,48 @@ _EXAMPLES = {
     "http_fetch": "`fetch https://example.com/`",
     "notebook_add": "`note buy milk`",
 }
+# The phrases are looked for at the beginning of a message only, and no expression goes back over what it has read:
+# whatever somebody writes, this takes a few milliseconds of the event loop.
+_MAX_CHARACTERS = 4000
 _TIME = re.compile(
     r"\bwhat(?:['\u2019]s| is)?(?: the)? (?:current )?(?:time|date|day)\b|\bcurrent (?:time|date)\b", re.IGNORECASE
 )
 _ZONE = re.compile(r"\b(?:UTC|[A-Z][A-Za-z]+(?:/[A-Z][A-Za-z_+-]+)+)\b")
 _SUM = re.compile(
-    r"\b(calculate|compute|what(?:['\u2019]s| is))\s+"
-    r"((?:[-+*/%().,\s\d]|sqrt|abs|round|min|max|pi)*\d[-+*/%().,\s\d]*)",
+    r"\b(calculate|compute|what(?:['\u2019]s| is))\s++"
+    r"((?:[-+*/%().,\s\d]|(?:sqrt|abs|round|min|max)\s*+\(|pi\b)++)",
     re.IGNORECASE,
 )
-_OPERATOR = re.compile(r"\d\s*[-+*/%(]|[a-z]")
-_FETCH = re.compile(r"\b(?:fetch|open|get|read|load)\s+(https?://[^\s<>\"]+)", re.IGNORECASE)
-_NOTE = re.compile(r"\b(?:note|note down|write down|remember)\b(?: that)?[:,]?\s+(\S.*)", re.IGNORECASE | re.DOTALL)
+_DIGIT = re.compile(r"\d")
+_OPERATOR = re.compile(r"\d\s*+[-+*/%(]|[a-z]")
+_FETCH = re.compile(r"\b(?:fetch|open|get|read|load)\s++(https?://[^\s<>\"]+)", re.IGNORECASE)
+_NOTE = re.compile(r"\b(?:note|note down|write down|remember)\b(?: that)?[:,]?\s++(\S.*)", re.IGNORECASE | re.DOTALL)
 _EARLIER = re.compile(r"\bwhat did i (?:say|ask|write)\b", re.IGNORECASE)
 
 
 def parse_calls(text: str, offered: frozenset[str]) -> list[tuple[str, dict[str, str]]]:
     """The tools on offer that `text` asks for, with arguments, in a fixed order."""
+    text = text[:_MAX_CHARACTERS]
     calls: list[tuple[str, dict[str, str]]] = []
     if _TIME.search(text):
         zone = _ZONE.search(text)
         calls.append(("clock", {"timezone": zone[0]} if zone else {}))
-    if (match := _SUM.search(text)) and (match[1][0] in "cC" or _OPERATOR.search(match[2])):
-        calls.append(("calculator", {"expression": match[2].strip(" ,.\n")}))
+    if expression := _find_sum(text):
+        calls.append(("calculator", {"expression": expression}))
     if match := _FETCH.search(text):
         calls.append(("http_fetch", {"url": match[1].rstrip(".,;:!?)")}))
     if match := _NOTE.search(text):
         calls.append(("notebook_add", {"text": match[1].strip()}))
     return [call for call in calls if call[0] in offered]
+
+
+def _find_sum(text: str) -> str:
+    """The first expression in `text` that is to be calculated; "" when there is none."""
+    for match in _SUM.finditer(text):
+        # After "what is" a number alone is no sum.
+        if _DIGIT.search(match[2]) and (match[1][0] in "cC" or _OPERATOR.search(match[2])):
+            return match[2].strip(" ,.\n")
+    return ""
 
 
 def write_reply(messages: Sequence[ChatMessage], last_user: int, offered: frozenset[str]) -> str:
@@ -58,7 +72,7 @@ def write_reply(messages: Sequence[ChatMessage], last_user: int, offered: frozen
         return f"{results}\n\n{REMINDER}"
     question = messages[last_user].text if last_user < len(messages) else ""
     earlier = [message.text for message in messages[:last_user] if message.role == "user"]
-    if _EARLIER.search(question) and earlier:
+    if _EARLIER.search(question[:_MAX_CHARACTERS]) and earlier:
         return f"Before this you said:\n\n{_quote(earlier[-1])}\n\n{REMINDER}"
     if any(message.role == "assistant" for message in messages[:last_user]):
         return f"You said:\n\n{_quote(question)}\n\n{REMINDER}"

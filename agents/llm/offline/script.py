@@ -14,16 +14,19 @@ from agents.llm.errors import BY_CLASS, BadModelRequest
 from agents.llm.interface import ChatMessage, ModelRequest, ToolCall
 from agents.llm.offline.examples import find_example
 from agents.llm.offline.phrases import parse_calls, write_reply
+from agents.llm.offline.tool_choice import choose_tool
 
+_MAX_CALLS = 128
 _MAX_SETTINGS: dict[str, float] = {
     "words": 20_000,
-    "parallel": 128,
+    "parallel": _MAX_CALLS,
     "rounds": 1_000_000,
     "cut": 20_000,
     "pace_ms": 600_000,
     "ttft_ms": 600_000,
     "retry_after": 86_400,
 }
+_MAX_QUESTION = 64 * 1024
 _FILLER = "offline models say the same words in the same order every time and that is what tests are made of"
 _ID = re.compile(r"call_(\d+)")
 _FILLER_WORDS = tuple(_FILLER.split())
@@ -54,8 +57,7 @@ def plan_answer(request: ModelRequest, *, pace_seconds: float) -> ScriptedAnswer
 def _apply_bounds(request: ModelRequest, answer: ScriptedAnswer) -> ScriptedAnswer:
     """`answer` with the options of the request applied, as a real model does."""
     calls = answer.calls
-    if request.must_call and not calls and answer.fail is None:
-        forced = request.tools[0]
+    if request.must_call and not calls and answer.fail is None and (forced := choose_tool(request)) is not None:
         calls = _assign_ids([(forced.name, find_example(forced.parameters))], request.messages)
     calls = calls[:1] if request.one_call else calls
     text = "" if calls and not answer.calls else answer.text
@@ -68,7 +70,7 @@ def _apply_bounds(request: ModelRequest, answer: ScriptedAnswer) -> ScriptedAnsw
 def _is_object(text: str) -> bool:
     try:
         return isinstance(json.loads(text), dict)
-    except ValueError:
+    except (ValueError, RecursionError):
         return False
 
 
@@ -77,7 +79,8 @@ def _plan(request: ModelRequest, pace_seconds: float) -> ScriptedAnswer:
     last_user = next(
         (index for index in reversed(range(len(messages))) if messages[index].role == "user"), len(messages)
     )
-    question = messages[last_user].text if last_user < len(messages) else ""
+    # A client may send a file of some megabytes, and the event loop waits for this.
+    question = messages[last_user].text[:_MAX_QUESTION] if last_user < len(messages) else ""
     try:
         settings = parse_directive(question, "offline")
         if settings is not None:
@@ -136,7 +139,10 @@ def _text(remaining: dict[str, Any]) -> str:
 
 
 def _calls(remaining: dict[str, Any]) -> list[tuple[str, Any]]:
-    calls = [(str(name), arguments) for name, arguments in remaining.pop("calls", ())]
+    listed = remaining.pop("calls", ())
+    if len(listed) > _MAX_CALLS:
+        raise ValueError(f"there are more than {_MAX_CALLS} calls")
+    calls = [(str(name), arguments) for name, arguments in listed]
     tool, arguments, parallel = remaining.pop("tool", None), remaining.pop("args", {}), remaining.pop("parallel", 1)
     if tool is not None:
         calls += [(str(tool), arguments)] * parallel

@@ -16,7 +16,7 @@ from agents.llm.interface import ModelRequest
 
 # llama.cpp and others answer 500 where a model's chat template refuses the messages.
 _STATUSES = frozenset({400, 404, 422, 500})
-_MAX_READ = 8_000
+_MAX_READ = 3_000
 _REFUSED = (
     r"(?:unsupported|not support|n't support|unknown|unrecognized|unrecognised|not permitted|not allowed|forbidden|"
     r"unexpected|extra[_ ]|invalid|additional propert|not available|cannot be used|is not one of|deprecated)"
@@ -86,7 +86,7 @@ _RULES = (
     _rule(
         "no_limit",
         # Not of a limit that is only too large: "Invalid max_tokens value, the valid range is [1, 8192]".
-        r"(?:unsupported|unknown|unrecogni[sz]ed|unexpected|extra\w*)\b.{0,60}?\bmax_tokens\b|"
+        r"(?:unsupported|unknown|unrecogni[sz]ed|unexpected|extra\w{0,20})\b.{0,60}?\bmax_tokens\b|"
         r"\bmax_tokens\b.{0,60}?(?:not supported|not permitted|n't supported|extra_forbidden)",
         lambda dialect, request: dialect.limit_field == "max_tokens" and _has_limit(dialect, request),
         limit_field=None,

@@ -31,7 +31,7 @@ _MAX_DETAIL = 300
 _MAX_READ = 2_000
 # Providers quote the key that they refuse, and proxies the machine behind them.
 _SECRETS = re.compile(
-    r"\bBearer\s+\S+|\b(?:sk|pk|key|org|proj)-[\w*.-]{4,}|[a-z][a-z0-9+.-]*://\S+|\b\d{1,3}(?:\.\d{1,3}){3}(?::\d+)?\b"
+    r"\bBearer\s+\S+|\b(?:sk|pk|key|org|proj)-[\w*.-]{4,}|[a-z][a-z0-9+.-]{0,20}://\S+|\b\d{1,3}(?:\.\d{1,3}){3}(?::\d+)?\b"
     r"|\b(?:gsk|hf|xai|nvapi|pplx)[_-]\w{6,}|\bAIza[\w-]{10,}|\bapi[_-]?key\s*[=:]\s*[^\s,;]+"
     r"|\b[a-z0-9-]{1,63}(?:\.[a-z0-9-]{1,63}){0,5}\.(?:internal|local|localdomain|lan|corp|home|intranet|svc)\b"
     r"(?:\.[a-z0-9.-]+)?(?::\d+)?"

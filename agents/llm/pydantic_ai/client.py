@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from functools import cache
 from typing import TYPE_CHECKING
 
 from pydantic_ai.direct import model_request_stream
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     import httpx2
+    from botocore.loaders import Loader
 
 _MAX_CACHED_MODELS = 100
 # What vendors call the tokens of reasoning among the details of the usage.
@@ -119,16 +121,26 @@ def _google(config: VendorConfig, http: httpx2.AsyncClient) -> Callable[[str], M
     return lambda name: GoogleModel(name, provider=provider)
 
 
+@cache
+def _botocore_data() -> Loader:
+    """Descriptions of services and regions. Each session would read them anew: 50 ms for every route and event loop."""
+    from botocore.loaders import create_loader
+
+    return create_loader()
+
+
 def _bedrock(config: VendorConfig, http: httpx2.AsyncClient) -> Callable[[str], Model]:  # noqa: ARG001 - has its own
-    import boto3
     from botocore.config import Config
+    from botocore.session import get_session
     from pydantic_ai.models.bedrock import BedrockConverseModel
     from pydantic_ai.providers.bedrock import BedrockProvider
 
     # Its reads block a thread each; the read timeout frees the thread of an abandoned one.
     limits = Config(retries={"total_max_attempts": 1}, connect_timeout=5, read_timeout=60, max_pool_connections=64)
-    runtime = boto3.Session(region_name=config.region).client(
-        "bedrock-runtime", config=limits, endpoint_url=config.base_url
+    session = get_session()
+    session.register_component("data_loader", _botocore_data())
+    runtime = session.create_client(
+        "bedrock-runtime", region_name=config.region, config=limits, endpoint_url=config.base_url
     )
     provider = BedrockProvider(bedrock_client=runtime)
     return lambda name: BedrockConverseModel(name, provider=provider)

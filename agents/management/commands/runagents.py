@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import faulthandler
 import gc
 import signal
 from dataclasses import replace
@@ -50,6 +51,7 @@ async def _serve() -> None:
         lease_seconds=config.lease_seconds,
         heartbeat_seconds=config.heartbeat_seconds,
         drain_seconds=config.drain_seconds,
+        liveness_file=config.runner_liveness_file,
     )
     key = config.openai_api_key
     anthropic, google = config.anthropic_api_key, config.google_api_key
@@ -99,6 +101,7 @@ async def _serve() -> None:
         policy=policy,
         adapts=config.retry_adaptation,
         data_dir=config.data_dir,
+        compute_memory_mb=config.compute_memory_mb,
         guard=guard,
         figures=figures,
         pepper=pepper,
@@ -106,6 +109,8 @@ async def _serve() -> None:
         runner = RunnerProcess(limits, services, listeners=[routes])
         for name in (signal.SIGTERM, signal.SIGINT):
             asyncio.get_running_loop().add_signal_handler(name, runner.drain)
+        # Whoever ends a runner that is stuck asks first where: this works while the interpreter's lock is held.
+        faulthandler.register(signal.SIGUSR1, all_threads=True)
         # What was loaded until now stays for good; each full round of the collector would walk it for 40 ms.
         gc.freeze()
         await runner.serve()

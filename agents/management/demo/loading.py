@@ -80,7 +80,8 @@ def _copy(name: str, lines: Sequence[str]) -> None:
 
 
 def _needed(field: Field[Any, Any]) -> bool:
-    return not field.null and not field.primary_key and field.db_default is NOT_PROVIDED
+    is_written = not field.generated and field.db_default is NOT_PROVIDED
+    return is_written and not field.null and not field.primary_key
 
 
 def _default(field: Field[Any, Any]) -> str:

@@ -1,10 +1,15 @@
-"""Arithmetic by walking the syntax tree: nothing is evaluated as Python, and the size of numbers is limited."""
+"""Arithmetic by walking the syntax tree: nothing is evaluated as Python, and what a calculation costs is bounded.
+
+One long operation of C code keeps the interpreter's lock, so no time limit would end it: whatever an argument could
+make expensive is bounded before it is calculated. The parser gets nothing but numbers, operators and the names below.
+"""
 
 from __future__ import annotations
 
 import ast
 import math
 import operator
+import re
 from collections.abc import Callable
 
 from agents.tools.tool import ToolError, tool
@@ -14,6 +19,26 @@ Number = int | float
 _MAX_CHARACTERS = 1000
 _MAX_DEPTH = 300
 _MAX_BITS = 4096
+# More digits than a number of so many bits has, and than a float has before or after its point.
+_MAX_DIGITS = 1300
+_TOKEN = re.compile(
+    r"\s++"
+    r"|(?:0[xob][0-9a-f_]++|(?:[0-9][0-9_]*+(?:\.[0-9_]*+)?|\.[0-9][0-9_]*+)(?:e[+-]?[0-9]++)?)(?![\w.])"
+    r"|(?P<name>[a-z][a-z0-9]*+)"
+    r"|[-+*/%(),]",
+    re.ASCII | re.IGNORECASE,
+)
+
+
+def _round(value: Number, digits: object = None) -> Number:
+    """`round` whose cost does not grow with `digits`: for an integer it would calculate 10 to the power of them."""
+    if digits is None:
+        return round(value)
+    if not isinstance(digits, int):
+        raise ToolError("The number of digits to round to must be whole.")
+    return round(value, max(-_MAX_DIGITS, min(digits, _MAX_DIGITS)))
+
+
 _CONSTANTS: dict[str, Number] = {"pi": math.pi, "e": math.e}
 _FUNCTIONS: dict[str, Callable[..., Number]] = {
     "abs": abs,
@@ -25,7 +50,7 @@ _FUNCTIONS: dict[str, Callable[..., Number]] = {
     "log10": math.log10,
     "max": max,
     "min": min,
-    "round": round,
+    "round": _round,
     "sin": math.sin,
     "sqrt": math.sqrt,
     "tan": math.tan,
@@ -42,7 +67,7 @@ _UNARY: dict[type[ast.unaryop], Callable[[Number], Number]] = {ast.UAdd: operato
 _TYPOGRAPHIC = str.maketrans({"×": "*", "÷": "/", "−": "-", "·": "*"})  # noqa: RUF001 - as people write them
 
 
-@tool(idempotent=True, writes=False, timeout_seconds=5)
+@tool(idempotent=True, writes=False, timeout_seconds=5, isolated=True)
 def calculator(expression: str) -> str:
     """Calculate an arithmetic expression exactly where possible.
 
@@ -58,7 +83,9 @@ def calculate(expression: str) -> str:
     if len(expression) > _MAX_CHARACTERS:
         raise ToolError(f"The expression is longer than {_MAX_CHARACTERS} characters.")
     try:
-        tree = ast.parse(expression.translate(_TYPOGRAPHIC).strip(), mode="eval")
+        source = expression.translate(_TYPOGRAPHIC).strip()
+        _check_tokens(source)
+        tree = ast.parse(source, mode="eval")
         return _format_number(_value(tree.body, _MAX_DEPTH))
     except ZeroDivisionError:
         raise ToolError("Division by zero.") from None
@@ -66,6 +93,16 @@ def calculate(expression: str) -> str:
         raise ToolError("This is not an arithmetic expression.") from None
     except (OverflowError, ValueError, TypeError) as error:
         raise ToolError(f"This has no value: {error}.") from None
+
+
+def _check_tokens(source: str) -> None:
+    """Raise `ToolError` unless `source` consists of numbers, operators and names that are known here."""
+    position = 0
+    while position < len(source):
+        token = _TOKEN.match(source, position)
+        if token is None or (token["name"] and token["name"] not in _CONSTANTS | _FUNCTIONS):
+            raise ToolError("Only numbers, + - * / // % **, parentheses and a few functions can be calculated.")
+        position = token.end()
 
 
 def _value(node: ast.expr, depth: int) -> Number:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from agents.tools.tool import ToolContext, ToolError, tool
-from foundation.http import Fetched, GuardedClient
+from agents.tools.tool import MAX_RESULT_BYTES, ToolContext, ToolError, tool
+from foundation.http import Fetched, GuardedClient, decode_text
 
-_MAX_BYTES = 256 * 1024
+# What is kept of a result, twice: in UTF-16 it has so many bytes. More would be decoded in vain.
+_MAX_BYTES = 2 * MAX_RESULT_BYTES
 _MAX_REDIRECTS = 3
 _TEXT_TYPES = frozenset({"application/json", "application/xml", "application/javascript", "application/yaml"})
 
@@ -33,7 +34,4 @@ def _text(fetched: Fetched) -> str:
     kind = fetched.content_type
     if not (kind.startswith("text/") or kind in _TEXT_TYPES or kind.endswith(("+json", "+xml"))):
         raise ToolError(f"The address answers with {kind[:80] or 'something unnamed'}, not with text.")
-    try:
-        return fetched.body.decode(fetched.charset or "utf-8", "replace")
-    except LookupError:
-        return fetched.body.decode("utf-8", "replace")
+    return decode_text(fetched.body, fetched.charset)

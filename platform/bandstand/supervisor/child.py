@@ -64,6 +64,10 @@ class Child:
         await asyncio.sleep(1.0)
         self._kill_group()
 
+    def crash(self) -> None:
+        """Kill the process with its group; it is restarted like any that crashed."""
+        self._kill_group()
+
     def request_stop(self) -> None:
         """Send SIGTERM and stop restarting."""
         self._ending = True

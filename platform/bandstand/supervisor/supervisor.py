@@ -13,7 +13,7 @@ from typing import Any, Final
 
 from bandstand import data_dir, databases, installation_secrets
 from bandstand.config import EXIT_CONFIG, ROOT, Config
-from bandstand.supervisor import banner, probe, process_records, watchdog
+from bandstand.supervisor import banner, probe, process_records, runner_watch, watchdog
 from bandstand.supervisor.child import Child, ChildSpec
 from bandstand.supervisor.child_logs import ChildLog
 from bandstand.supervisor.database import Database
@@ -31,6 +31,7 @@ RUNNER_DRAIN_SECONDS: Final = 6.0
 ANSWER_SECONDS: Final = 90.0
 READY_SECONDS: Final = 20.0
 FAILURES_AT_START: Final = 3
+LIVENESS_VARIABLE: Final = "BANDSTAND_LIVENESS_FILE"
 
 
 class Installation:
@@ -169,6 +170,9 @@ class Installation:
             child.start()
             if role.name == "scheduler":
                 self._watch(watchdog.watch(child, databases.database_url(self.config)))
+            elif role.command == "runagents":
+                file = self._liveness_file(role.name)
+                self._watch(runner_watch.watch(child, file, silent_seconds=self.config.lease_seconds))
 
     def _roles(self) -> list[ChildSpec]:
         environment = self._environment()
@@ -180,8 +184,14 @@ class Installation:
             for i, s in enumerate(self.sockets, 1)
         ]
         runner = {**environment, "BANDSTAND_DRAIN_SECONDS": str(drain)}
-        roles += [ChildSpec(f"runner-{i}", "runagents", runner) for i in range(1, self.config.runner_processes + 1)]
+        roles += [
+            ChildSpec(name, "runagents", {**runner, LIVENESS_VARIABLE: str(self._liveness_file(name))})
+            for name in (f"runner-{i}" for i in range(1, self.config.runner_processes + 1))
+        ]
         return [*roles, ChildSpec("scheduler", "qcluster", environment)]
+
+    def _liveness_file(self, name: str) -> Path:
+        return self.run_folder / f"{name}.alive"
 
     def _environment(self) -> dict[str, str]:
         return {**os.environ, "BANDSTAND_DATA_DIR": str(self.config.data_dir), "PYTHONUNBUFFERED": "1"}

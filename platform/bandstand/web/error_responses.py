@@ -12,7 +12,9 @@ from foundation.problems import MEDIA_TYPE, problem, retry_after_header, status_
 
 log = structlog.get_logger("bandstand.web")
 
-_PROGRAMS = ("/api/", "/chat/")
+_PROBLEMS = ("/api/", "/chat/", "/ws/")
+# Below these no person looks at a page.
+PROGRAMS = (*_PROBLEMS, "/v1/")
 _PAGE = """<!doctype html>
 <html lang="en">
 <head>
@@ -63,7 +65,7 @@ class ErrorResponse:
             kind = "invalid_request_error" if self.status < 500 else "server_error"
             error = {"message": self.detail, "type": kind, "code": self.code, "param": None}
             return orjson.dumps({"error": error})
-        if path.startswith(_PROGRAMS):
+        if path.startswith(_PROBLEMS):
             return orjson.dumps(
                 problem(
                     self.status,
@@ -79,4 +81,4 @@ class ErrorResponse:
 def _media_type(path: str) -> str:
     if path.startswith("/v1/"):
         return "application/json"
-    return MEDIA_TYPE if path.startswith(_PROGRAMS) else "text/html; charset=utf-8"
+    return MEDIA_TYPE if path.startswith(_PROBLEMS) else "text/html; charset=utf-8"

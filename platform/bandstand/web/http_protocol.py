@@ -12,7 +12,7 @@ from daphne.http_protocol import HTTPFactory, WebRequest
 
 from bandstand.web.asgi_types import Message
 from bandstand.web.backpressure import Gate
-from bandstand.web.body_limit import MAX_BODY_BYTES
+from bandstand.web.body_limit import COMPLETIONS_PATH, MAX_BODY_BYTES, MAX_COMPLETION_BYTES
 from bandstand.web.error_responses import ErrorResponse
 from bandstand.web.http_channel import Channel
 from foundation.problems import status_phrase
@@ -21,9 +21,34 @@ log = structlog.get_logger("bandstand.web")
 
 # One byte more than the application allows, which then rejects the body in the format of its interface.
 BUFFERED_BODY_BYTES: Final = MAX_BODY_BYTES + 1
+BUFFERED_COMPLETION_BYTES: Final = MAX_COMPLETION_BYTES + 1
+# What the bodies of chat completions that are arriving take together beyond `BUFFERED_BODY_BYTES` each. Nobody is
+# authenticated before a body is there.
+LARGE_BODIES_BYTES: Final = 64 * 1024 * 1024
+NO_ROOM: Final = ErrorResponse(503, "unavailable", "Too many large requests arrive just now.", retry_after_seconds=2)
 ABORTED_BODY_BYTES: Final = 64 * 1024 * 1024
 # The time within which a whole request must arrive. Twisted's own timeout restarts with every byte.
 REQUEST_SECONDS = 60.0
+
+
+class _LargeBodies:
+    """The room for large bodies in this process; used on the event loop only."""
+
+    def __init__(self) -> None:
+        self._free_bytes = LARGE_BODIES_BYTES
+
+    def take(self, size: int) -> bool:
+        """Whether there is room for `size` bytes more, which are then taken."""
+        if size > self._free_bytes:
+            return False
+        self._free_bytes -= size
+        return True
+
+    def give_back(self, size: int) -> None:
+        self._free_bytes += size
+
+
+_large_bodies = _LargeBodies()
 
 
 class Request(WebRequest):  # type: ignore[misc]  # Daphne is not typed
@@ -33,6 +58,9 @@ class Request(WebRequest):  # type: ignore[misc]  # Daphne is not typed
         super().__init__(*args, **kwargs)
         self.gate = Gate()
         self._received = 0
+        self._max_buffered = BUFFERED_BODY_BYTES
+        self._large_bytes = 0
+        self._no_room = False
         # Or Twisted would read forms in the event loop (twisted/twisted#4519): a megabyte of them from anybody held all
         # others up for 0.7 s.
         self._parsePOSTFormSubmission = False
@@ -42,14 +70,32 @@ class Request(WebRequest):  # type: ignore[misc]  # Daphne is not typed
     def gotLength(self, length: int | None) -> None:  # noqa: ARG002, N802  # Twisted's name
         # In memory, because the size is bounded; Twisted would open a temporary file for large bodies.
         self.content = BytesIO()
+        # The request itself learns its path when the body is there.
+        if self.channel._path.partition(b"?")[0] == COMPLETIONS_PATH.encode():
+            self._max_buffered = BUFFERED_COMPLETION_BYTES
 
     def handleContentChunk(self, data: bytes) -> None:  # noqa: N802
-        free_bytes = BUFFERED_BODY_BYTES - self._received
+        free_bytes = self._max_buffered - self._received
         self._received += len(data)
-        if free_bytes > 0:
-            self.content.write(data[:free_bytes])
+        if free_bytes > 0 and not self._no_room:
+            self._buffer(data[:free_bytes])
         elif self._received > ABORTED_BODY_BYTES:
             self.channel.forceAbortClient()
+
+    def _buffer(self, data: bytes) -> None:
+        large_bytes = max(0, self.content.tell() + len(data) - BUFFERED_BODY_BYTES) - self._large_bytes
+        if large_bytes > 0:
+            if not _large_bodies.take(large_bytes):
+                self._no_room = True
+                self.content = BytesIO()
+                self._free_room()
+                return
+            self._large_bytes += large_bytes
+        self.content.write(data)
+
+    def _free_room(self) -> None:
+        _large_bodies.give_back(self._large_bytes)
+        self._large_bytes = 0
 
     def setResponseCode(self, code: int, message: bytes | None = None) -> None:  # noqa: N802
         # Twisted 26.10.0 calls 422 and 428 "Unknown Status".
@@ -59,6 +105,14 @@ class Request(WebRequest):  # type: ignore[misc]  # Daphne is not typed
 
     def process(self) -> Any:
         self._arrived()
+        try:
+            return self._process()
+        finally:
+            # The application has the body now; Twisted would keep it until the answer has ended.
+            self.content = BytesIO()
+            self._free_room()
+
+    def _process(self) -> Any:
         if len(self.requestHeaders.getRawHeaders(b"transfer-encoding", ())) > 1:
             # Twisted 26.10.0 reads chunks whatever the others say; a proxy may see the end of the body elsewhere.
             self.abort()
@@ -66,6 +120,9 @@ class Request(WebRequest):  # type: ignore[misc]  # Daphne is not typed
         hosts = self.requestHeaders.getRawHeaders(b"host", ())
         if len(hosts) > 1 or (not hosts and self.clientproto == b"HTTP/1.1"):
             self.refuse(ErrorResponse(400, "malformed", "A request names one host."))  # RFC 9112, section 3.2
+            return None
+        if self._no_room:
+            self.refuse(NO_ROOM)
             return None
         # A client must not set the root path of the application.
         self.requestHeaders.removeHeader(b"daphne-root-path")
@@ -88,6 +145,7 @@ class Request(WebRequest):  # type: ignore[misc]  # Daphne is not typed
 
     def connectionLost(self, reason: Any) -> None:  # noqa: N802
         self._arrived()
+        self._free_room()
         self.gate.open()
         super().connectionLost(reason)
 

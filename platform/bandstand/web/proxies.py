@@ -14,7 +14,8 @@ FORWARDING = frozenset(
 class ProxyHeadersMiddleware:
     """Sets the client's address and scheme in the scope from the forwarding headers of trusted proxies.
 
-    The headers are then removed; from other clients they are ignored. `scope["forwarded"]` says whether there were any.
+    The headers are then removed; from other clients they are ignored. `scope["forwarded"]` says whether there were any,
+    `scope["forwarded_proto"]` whether one named the scheme, and `scope["proxy"]` is the address of the trusted proxy.
     """
 
     def __init__(self, app: Application, trusted: Sequence[IPNetwork]) -> None:
@@ -29,11 +30,13 @@ class ProxyHeadersMiddleware:
     def _resolved(self, scope: Scope) -> Scope:
         forwarding = {name: value for name, value in scope["headers"] if name in FORWARDING}
         scope["forwarded"] = bool(forwarding)
+        scope["forwarded_proto"] = b"x-forwarded-proto" in forwarding
+        client = scope.get("client")
+        scope["proxy"] = client[0] if client and self._trusts(client[0]) else None
         if not forwarding:
             return scope
         scope["headers"] = [(name, value) for name, value in scope["headers"] if name not in FORWARDING]
-        client = scope.get("client")
-        if client and self._trusts(client[0]):
+        if client and scope["proxy"]:
             scope["client"] = self._origin(forwarding.get(b"x-forwarded-for", b""), client)
             if forwarding.get(b"x-forwarded-proto", b"").rpartition(b",")[2].strip() == b"https":
                 scope["scheme"] = "https" if scope["type"] == "http" else "wss"

@@ -78,10 +78,14 @@ def _forbid_storing(headers: Any, _path: str, _url: str) -> None:
 
 
 def _environ(scope: Scope) -> dict[str, str]:
-    return {
+    environ = {
         f"HTTP_{name.decode('latin1').upper().replace('-', '_')}": value.decode("latin1")
         for name, value in scope["headers"]
     }
+    if (tag := environ.get("HTTP_IF_NONE_MATCH", "")).startswith("W/"):
+        # A proxy that compresses makes tags weak, and WhiteNoise (6.12) compares them as they stand.
+        environ["HTTP_IF_NONE_MATCH"] = tag.removeprefix("W/")
+    return environ
 
 
 def _read(file: Any, method: str, environ: dict[str, str]) -> tuple[int, list[tuple[bytes, bytes]], bytes]:

@@ -2,6 +2,7 @@
 
 from foundation.http.errors import AddressRefused, Unreachable
 from foundation.http.guarded_client import Fetched, GuardedClient
+from foundation.http.media_types import decode_text
 from foundation.http.resolver import Resolver, SystemResolver
 from foundation.http.target import Target, allowed_origin, parse_target
 
@@ -14,5 +15,6 @@ __all__ = [
     "Target",
     "Unreachable",
     "allowed_origin",
+    "decode_text",
     "parse_target",
 ]

@@ -14,6 +14,7 @@ from yarl import URL
 
 from foundation.http.connector import GuardedConnector, SocketFactory
 from foundation.http.errors import AddressRefused, Unreachable
+from foundation.http.media_types import parse_content_type
 from foundation.http.resolver import Resolver, SystemResolver
 from foundation.http.target import Target, parse_target
 
@@ -33,12 +34,13 @@ _TRACE.on_connection_reuseconn.append(_on_reused)
 
 @dataclass(frozen=True, slots=True)
 class Fetched:
-    """A response of any status. `content_type` is lower case and without parameters; `truncated`: `body` was cut."""
+    """A response of any status. `content_type` is lower case and without parameters, `charset` as the server names it;
+    either is "" when it names none. `truncated`: `body` was cut."""
 
     url: str
     status: int
     content_type: str
-    charset: str | None
+    charset: str
     body: bytes
     truncated: bool
 
@@ -156,11 +158,12 @@ async def _read(response: aiohttp.ClientResponse, target: Target, max_bytes: int
         if len(body) > max_bytes:
             response.close()
             break
+    content_type, charset = parse_content_type(response.headers.get("Content-Type", ""))
     return Fetched(
         url=str(target.url),
         status=response.status,
-        content_type=response.content_type.lower(),
-        charset=response.charset,
+        content_type=content_type,
+        charset=charset,
         body=bytes(body[:max_bytes]),
         truncated=len(body) > max_bytes,
     )

@@ -95,6 +95,16 @@ def error_response(status: int, *, description: str | None = None) -> dict[str, 
     }
 
 
+def any_error_response(component: str) -> dict[str, Any]:
+    """The response object of all errors that have the shape of a component."""
+    headers = {**COMMON_HEADERS, "Retry-After": {"$ref": "#/components/headers/Retry-After"}}
+    return {
+        "description": "Any refusal.",
+        "headers": headers,
+        "content": {"application/json": {"schema": ref(component)}},
+    }
+
+
 def _name(status: int) -> str:
     return status_phrase(status).title().replace(" ", "").replace("-", "")
 

@@ -20,9 +20,9 @@ from rest.schema.operation import IDEMPOTENCY_KEY, IF_MATCH, Answer, Body, Heade
 from rest.views import ApiView
 
 # The URLs in the schema.
-PREFIX: Final = "/api/v1/"
+PREFIXES: Final = ("/api/v1/", "/v1/")
 _COMMON_STATUSES = (401, 403, 406, 422, 429, 500, 503)
-_PATH_PARTS = {"slug": described(SLUG, "The agent's slug.")}
+_PATH_PARTS = {name: described(SLUG, "The agent's slug.") for name in ("slug", "model")}
 _lock = Lock()
 
 
@@ -39,8 +39,8 @@ def document() -> bytes:
 
 
 def only_v1(endpoints: Iterable[tuple[str, str, str, Any]]) -> list[tuple[str, str, str, Any]]:
-    """The endpoints below `PREFIX`."""
-    return [endpoint for endpoint in endpoints if endpoint[0].startswith(PREFIX)]
+    """The endpoints below `PREFIXES`."""
+    return [endpoint for endpoint in endpoints if endpoint[0].startswith(PREFIXES)]
 
 
 class Registry(ComponentRegistry):
@@ -51,7 +51,7 @@ class Registry(ComponentRegistry):
 
 
 class Generator(SchemaGenerator):
-    """The generator of the schema of all routes below `PREFIX`."""
+    """The generator of the schema of all routes below `PREFIXES`."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)  # type: ignore[no-untyped-call]
@@ -110,13 +110,16 @@ def _parameter(parameter: Parameter) -> dict[str, Any]:
 
 
 def _body(body: Body) -> dict[str, Any]:
-    reader = body.reader()
-    if set(reader.fields) != set(body.fields):
-        error(f"{body.reader.__name__} reads {sorted(reader.fields)}, but {sorted(body.fields)} are declared")
+    required = list(body.required)
+    if body.reader is not None:
+        reader = body.reader()
+        if set(reader.fields) != set(body.fields):
+            error(f"{body.reader.__name__} reads {sorted(reader.fields)}, but {sorted(body.fields)} are declared")
+        required = [name for name, field in reader.fields.items() if field.required]
     shape: Schema = {
         "type": "object",
         "properties": dict(body.fields),
-        "required": [name for name, field in reader.fields.items() if field.required],
+        "required": required,
         "additionalProperties": False,
     }
     if body.at_least_one:
@@ -149,6 +152,8 @@ def _header(header: Header) -> dict[str, Any]:
 
 
 def _error_responses(operation: Operation, has_path_parts: bool) -> Mapping[str, Any]:
+    if operation.error is not None:
+        return {"default": errors.any_error_response(operation.error)}
     statuses = {*_COMMON_STATUSES, *operation.refusals}
     if has_path_parts:
         statuses |= {404}

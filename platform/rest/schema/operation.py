@@ -59,15 +59,17 @@ class Parameter:
 
 @dataclass(frozen=True, slots=True)
 class Body:
-    """The JSON object of a request. `fields` describes exactly the fields of the serializer `reader`."""
+    """The JSON object of a request. `fields` describes exactly the fields of the serializer `reader`. None: something
+    else reads it, and `required` names the fields that it must have."""
 
-    reader: type[Input]
+    reader: type[Input] | None
     fields: Mapping[str, Schema]
     example: Mapping[str, Any]
     may_be_empty: bool = False
     """Whether there may be no body at all."""
     at_least_one: bool = False
     """Whether an object without any field is refused."""
+    required: Sequence[str] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,6 +88,8 @@ class Operation:
     """Additional error statuses and their descriptions; also to describe a common status in more detail."""
     idempotent: bool = False
     versioned: bool = False
+    error: str | None = None
+    """The component that all of its errors have the shape of, in place of a problem."""
 
 
 LIMIT = Parameter(
@@ -96,7 +100,7 @@ LIMIT = Parameter(
 )
 CURSOR = Parameter(
     "cursor",
-    TEXT,
+    described(TEXT, "", minLength=1),
     "Where the page begins. Follow the addresses in `next` and `previous` rather than building one.",
 )
 IDEMPOTENCY_KEY = Parameter(

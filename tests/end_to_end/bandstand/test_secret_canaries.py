@@ -26,6 +26,7 @@ from websockets.sync.client import connect
 from bandstand.embedded.record import Record
 from tests.support.mailbox import Mailbox
 from tests.support.running import Running, wait_for
+from tests.support.surroundings import share_static_files
 
 PROMPT = "canary-prompt-Lq7w"
 # What is a secret from the environment, and what people type or send along.
@@ -140,6 +141,7 @@ def house() -> Iterator[House]:
     with tempfile.TemporaryDirectory(prefix="bandstand-test-") as name, Mailbox() as box:
         Path(name).chmod(0o711)
         box.greeting = "554 no mail here"
+        share_static_files(Path(name) / "data")
         running = Running(
             Path(name) / "data",
             OPENAI_API_KEY=PROVIDER,

@@ -232,7 +232,7 @@ BUDGET: dict[Callable[[], Prepared], int] = {
     stop_a_queued_turn: 14,
     stop_a_running_turn: 10,
     give_a_turn_back: 10,
-    reap_a_lost_turn: 14,
+    reap_a_lost_turn: 15,
     read_a_page: 2,
     read_a_snapshot: 6,
     change_a_title: 10,

@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+from functools import cache
 from typing import Any
 
-from anthropic.types.beta import BetaContentBlockParam
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 
 from tests.support.request_checkers.rules import NAME, Refused, refuse_blank, refuse_repeated, refuse_unless
 
-_BLOCKS = TypeAdapter(list[BetaContentBlockParam], config=ConfigDict(extra="forbid"))
+
+@cache
+def _blocks_shape() -> TypeAdapter[Any]:
+    # Seconds: not while tests are collected, which every worker does.
+    from anthropic.types.beta import BetaContentBlockParam
+
+    return TypeAdapter(list[BetaContentBlockParam], config=ConfigDict(extra="forbid"))
 
 
 def check(body: dict[str, Any]) -> None:
@@ -51,7 +57,7 @@ def _blocks(content: Any) -> list[dict[str, Any]]:
 
 def _check_blocks(content: list[dict[str, Any]]) -> None:
     try:
-        _BLOCKS.validate_python(content)
+        _blocks_shape().validate_python(content)
     except ValidationError as error:
         raise Refused(str(error)) from None
     for block in content:

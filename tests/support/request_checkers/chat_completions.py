@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from functools import cache
 from itertools import pairwise
 from typing import Annotated, Any
 
-from openai.types.chat import ChatCompletionMessageFunctionToolCallParam, ChatCompletionMessageParam
 from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
 
 from tests.support.request_checkers.rules import (
@@ -25,18 +25,25 @@ from tests.support.request_checkers.rules import (
 )
 
 _STRICT = ConfigDict(extra="forbid")
-_MESSAGES = TypeAdapter(list[ChatCompletionMessageParam], config=_STRICT)
-_CALLS = TypeAdapter(
-    Annotated[list[ChatCompletionMessageFunctionToolCallParam], Field(min_length=1, max_length=128)], config=_STRICT
-)
 _BODY = {"model", "messages", "stream", "tools", "tool_choice", "stop", "response_format"}
 
 Messages = list[dict[str, Any]]
 
 
+@cache
+def _shapes() -> tuple[TypeAdapter[Any], TypeAdapter[Any]]:
+    """Of messages, and of the calls in one of them."""
+    # Half a second: not while tests are collected, which every worker does.
+    from openai.types.chat import ChatCompletionMessageFunctionToolCallParam, ChatCompletionMessageParam
+
+    calls = Annotated[list[ChatCompletionMessageFunctionToolCallParam], Field(min_length=1, max_length=128)]
+    return TypeAdapter(list[ChatCompletionMessageParam], config=_STRICT), TypeAdapter(calls, config=_STRICT)
+
+
 def _check_shape(messages: Messages, *, fields: set[str], call_fields: set[str], result_fields: set[str]) -> None:
     """By OpenAI's types, without the `fields` that the server has besides."""
     plain = []
+    messages_shape, calls_shape = _shapes()
     for message in messages:
         extra = {"assistant": fields, "tool": result_fields}.get(message.get("role", ""), set())
         known = {key: value for key, value in message.items() if key not in extra}
@@ -44,12 +51,12 @@ def _check_shape(messages: Messages, *, fields: set[str], call_fields: set[str],
         try:
             if calls is not None:
                 bare = [{key: value for key, value in call.items() if key not in call_fields} for call in calls]
-                _CALLS.validate_python(bare)
+                calls_shape.validate_python(bare)
         except ValidationError as error:
             raise Refused(str(error)) from None
         plain.append(known)
     try:
-        _MESSAGES.validate_python(plain)
+        messages_shape.validate_python(plain)
     except ValidationError as error:
         raise Refused(str(error)) from None
 

@@ -5,13 +5,14 @@ from __future__ import annotations
 
 from typing import Any
 
-from google.genai.types import Content
 from pydantic import ValidationError
 
 from tests.support.request_checkers.rules import NAME, Refused, refuse_blank, refuse_unless
 
 
 def check(body: dict[str, Any]) -> None:
+    from google.genai.types import Content  # takes its time, which whoever collects tests has no use for
+
     contents = body["contents"]
     refuse_unless(contents, "contents is not specified")
     refuse_unless(contents[0]["role"] == "user" and contents[-1]["role"] == "user", "the user speaks first and last")

@@ -92,7 +92,18 @@ PRESENT = 7
 
 
 @pytest.mark.parametrize(
-    ("text", "version"), [('"1"', 1), (' "42" ', 42), ('"0"', 0), ('"1", "7"', 7), ('W/"1","7" , "x"', 7)]
+    ("text", "version"),
+    [
+        ('"1"', 1),
+        (' "42" ', 42),
+        ('"0"', 0),
+        ('"1", "7"', 7),
+        ('"1","7" , "x"', 7),
+        ('W/"4"', 4),
+        ('W/"1", W/"7"', 7),
+        ('"4-gzip"', 4),
+        ('"4-br"', 4),
+    ],
 )
 def test_if_match_names_a_version_or_several_of_which_the_present_one_counts(text: str, version: int) -> None:
     assert expected_version(request(if_match=text), lambda: PRESENT) == version
@@ -113,7 +124,22 @@ def test_a_change_needs_the_version_that_was_read(text: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["7", 'W/"7"', '"1", "2"', '"x"', '"-1"', '"7.0"', '"07"', '"' + "9" * 30 + '"', '* "7', ",", '"1" "7"']
+    "text",
+    [
+        "7",
+        "W/7",
+        'w/"7"',
+        '"7-x"',
+        '"1", "2"',
+        '"x"',
+        '"-1"',
+        '"7.0"',
+        '"07"',
+        '"' + "9" * 30 + '"',
+        '* "7',
+        ",",
+        '"1" "7"',
+    ],
 )
 def test_a_tag_that_no_version_has_does_not_match(text: str) -> None:
     with pytest.raises(PreconditionFailed):

@@ -106,8 +106,14 @@ def test_a_stale_or_missing_version_changes_nothing(world: World) -> None:
         problem(world.rest.call(method, world.path, body), 428, "precondition_required")
         problem(world.rest.call(method, world.path, body, If_Match='"7", "8"'), 412, "precondition_failed")
         problem(world.rest.call(method, world.path, body, If_Match='"7"'), 412, "precondition_failed")
-        problem(world.rest.call(method, world.path, body, If_Match='W/"1"'), 412, "precondition_failed")
+        problem(world.rest.call(method, world.path, body, If_Match='W/"7"'), 412, "precondition_failed")
     assert AgentSession.objects.get().title == "Hello"
+
+
+def test_a_proxy_that_compresses_makes_no_other_version_of_it(world: World) -> None:
+    ok(world.rest.call("PATCH", world.path, {"title": "Mine"}, If_Match='W/"1"'))
+    made = world.rest.post("sessions", {"agent": "demo"})
+    ok(world.rest.call("DELETE", f"sessions/{ok(made, 201)['id']}", If_Match='W/"1"'), 204)
 
 
 def test_who_does_not_mind_the_version_says_so(world: World) -> None:

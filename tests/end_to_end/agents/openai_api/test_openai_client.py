@@ -513,8 +513,9 @@ def test_a_runner_that_dies_in_mid_answer_ends_the_stream_with_an_error(world: W
             {"extra_headers": {"X-Session-Id": "01a2029b-0d95-70ab-8607-464b850af150"}},
             openai.NotFoundError, "session_not_found", None,
         ),
-        ({"messages": [_user("x" * 70_000)]}, openai.APIStatusError, "too_large", "messages[0].content"),
-        ({"messages": [_user("x" * 60_000)] * 20}, openai.APIStatusError, "too_large", None),
+        ({"messages": [_user("x" * 60_000)] * 80}, openai.BadRequestError, "context_length_exceeded", None),
+        ({"messages": [_user("x")] * 2001}, openai.BadRequestError, "context_length_exceeded", "messages"),
+        ({"model": "openai/demo"}, openai.NotFoundError, "model_not_found", "model"),
     ],
 )  # fmt: skip
 def test_what_cannot_be_taken_is_an_error_of_its_kind(

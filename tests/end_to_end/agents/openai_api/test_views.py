@@ -22,6 +22,7 @@ from accounts.permissions import user_actor
 from accounts.roles import Role
 from agents.domain.message_parts import reasoning_part, text_part
 from agents.domain.states import WaitReason
+from agents.engine.context import load_context
 from agents.http import revalidation
 from agents.journal.claims import Claim
 from agents.journal.compaction import compact_turn
@@ -34,8 +35,10 @@ from agents.relay.hub import BUFFER_EVENTS
 from agents.runner.reaper import release_claim
 from agents.sessions import create_session
 from foundation.db_threads import in_db_thread
+from tests.support import declared
 from tests.support.cleaning import real_commits
 from tests.support.conversations import done, ending, park, reason, retrying, wake
+from tests.support.event_stream import EventStreamParser
 from tests.support.people import agent, key_of, person
 from tests.support.rest import bearer, encoded, end_turn, say, take_turn
 
@@ -58,9 +61,12 @@ class World:
         given = {name.replace("_", "-"): value for name, value in headers.items()}
         content_type = given.pop("Content-Type", JSON)
         key = given.pop("key", self.key)
-        return await self.client.generic(
+        answer = await self.client.generic(
             method, f"/v1/{path}", encoded(body), content_type, headers=bearer(key, **given)
         )
+        if answer["Content-Type"] == JSON:
+            declared.check_answer(method, f"/v1/{path}", answer)
+        return answer
 
     async def ask(self, *, stream: bool = False, here: bool = False, headers: Any = None, **more: Any) -> Any:
         if here:
@@ -99,12 +105,13 @@ def refusal(answer: Any, status: int, code: str) -> dict[str, Any]:
 
 
 class Chunks:
-    """The data of a stream, event by event."""
+    """The data of a stream, event by event; a comment as `: …`."""
 
     def __init__(self, answer: Any) -> None:
         assert answer["Content-Type"] == "text/event-stream", answer.content
         self._answer = answer
         self._parts: AsyncIterator[bytes] = aiter(answer.streaming_content)
+        self._parser = EventStreamParser()
         self._events: list[str] = []
 
     async def next(self) -> str | None:
@@ -113,28 +120,28 @@ class Chunks:
                 part = await asyncio.wait_for(anext(self._parts), PATIENCE_SECONDS)
             except StopAsyncIteration:
                 return None
-            self._events += part.decode().split("\n\n")[:-1]
+            for sent in self._parser.feed(part):
+                self._events.append(f": {sent['comment']}" if "comment" in sent else sent["data"])
         return self._events.pop(0)
 
     async def text(self) -> str:
         """The words of the next chunk that has some."""
         while (event := await self.next()) is not None:
-            if event.startswith("data: {"):
-                for choice in json.loads(event[6:]).get("choices", ()):
+            if event.startswith("{"):
+                for choice in json.loads(event).get("choices", ()):
                     if text := choice["delta"].get("content"):
                         return str(text)
         raise AssertionError("there were no more words")
 
     async def chunk(self) -> Any:
-        return json.loads((await self.next() or "").removeprefix("data: "))
+        return json.loads(await self.next() or "")
 
     async def rest(self) -> list[Any]:
         """Everything until the end, comments left out."""
         found: list[Any] = []
         while (event := await self.next()) is not None:
             if not event.startswith(":"):
-                data = event.removeprefix("data: ")
-                found.append(data if data == "[DONE]" else json.loads(data))
+                found.append(event if event == "[DONE]" else json.loads(event))
         return found
 
     async def close(self) -> None:
@@ -502,6 +509,50 @@ async def test_who_comes_back_after_the_end_gets_reasoning_and_words(world: Worl
     assert (thoughts(found), texts(found), found[-1]) == ("Hm", "Hello.", "[DONE]")
 
 
+# --- sizes ---
+
+
+async def test_a_conversation_of_megabytes_is_taken_and_answered(world: World) -> None:
+    """An answer comes back, a tool has found much, and a client of programmers sends a file."""
+    calls = [{"id": "c", "type": "function", "function": {"name": "light", "arguments": "{}"}}]
+    messages = [
+        HI,
+        {"role": "assistant", "content": "a" * 68_000},
+        {"role": "user", "content": "u" * 524_288},
+        {"role": "assistant", "tool_calls": calls},
+        {"role": "tool", "tool_call_id": "c", "content": "r" * 1_048_576},
+        {"role": "user", "content": "f" * 524_288},
+    ]
+    asking = asyncio.create_task(world.ask(messages=messages))
+    taken = await begun()
+    context = await in_db_thread(load_context, taken)
+    assert [part["type"] for part in context.history[-1].parts] == ["tool_result", "text"]
+    assert len(context.history[-1].parts[1]["text"]) == 524_288
+    await in_db_thread(end_turn, taken, "Hello.")
+    assert json.loads((await asking).content)["choices"][0]["message"]["content"] == "Hello."
+    # The pages that show it stay small.
+    session = await AgentSession.objects.alatest("created_at")
+    page = await AsyncClient().get(f"/chat/sessions/{session.pk}/messages", headers=bearer(world.key))
+    assert page.status_code == 200
+    assert len(page.content) < 1_000_000
+    assert b"more characters" in page.content
+
+
+@pytest.mark.parametrize(
+    "messages",
+    [
+        [HI] * 2001,
+        [{"role": "user", "content": "x" * 5 * 2**20}],
+        [{"role": "user", "content": [{"type": "text", "text": ""}] * 70_000}],
+    ],
+    ids=["messages", "bytes", "values"],
+)
+async def test_too_long_a_conversation_has_the_code_that_clients_act_on(world: World, messages: list[Any]) -> None:
+    error = refusal(await world.ask(messages=messages), 400, "context_length_exceeded")
+    assert error["type"] == "invalid_request_error"
+    assert error["message"].startswith("This model's maximum context length is exceeded")
+
+
 # --- time ---
 
 
@@ -572,7 +623,7 @@ CALLS = [
 
 
 def test_the_matrix_below_has_every_address() -> None:
-    named = {str(pattern.pattern).replace("<str:model>", "demo") for pattern in urlpatterns if pattern.name}
+    named = {str(pattern.pattern).replace("<path:model>", "demo") for pattern in urlpatterns if pattern.name}
     assert named == {path for _, path, _ in CALLS}
 
 
@@ -658,10 +709,11 @@ def with_text(text: bytes) -> bytes:
         (with_text(b"\\u0000"), 400, "invalid"),
         (with_text(b"\\ud800"), 400, "invalid"),
         (with_text(b"  "), 400, "invalid"),
-        (with_text(b"x" * 65_537), 413, "too_large"),
-        (with_text(b"x" * 2_000_000), 413, "too_large"),
+        (with_text(b"x" * 5_000_000), 400, "context_length_exceeded"),
         ({**GOOD, "model": ""}, 400, "invalid"),
-        ({**GOOD, "model": "../demo"}, 400, "invalid"),
+        ({**GOOD, "model": "../demo"}, 404, "model_not_found"),
+        ({**GOOD, "model": "openai/demo"}, 404, "model_not_found"),
+        ({**GOOD, "model": None}, 400, "invalid"),
         ({**GOOD, "model": 1}, 400, "invalid"),
         ({**GOOD, "model": "absent"}, 404, "model_not_found"),
         ({"messages": [HI]}, 400, "invalid"),
@@ -747,9 +799,58 @@ async def test_addresses_and_methods_that_are_none_are_refused_in_the_same_shape
         refusal(await world.call(method, path), 404, "not_found")
     for method, path in (("GET", "chat/completions"), ("POST", "models"), ("DELETE", "models/demo"), ("PUT", "models")):
         refusal(await world.call(method, path), 405, "method_not_allowed")
-    for path in ("models/..", "models/%00", "models/%F0%9F%91%8B", "models/" + "x" * 500):
+    for path in ("models/..", "models/openai/demo", "models/%00", "models/%F0%9F%91%8B", "models/" + "x" * 500):
         refusal(await world.call("GET", path), 404, "model_not_found")
-    refusal(await world.call("GET", "models?limit=10"), 400, "invalid")
+
+
+async def test_a_query_changes_nothing(world: World) -> None:
+    """Clients of Azure always send the version of the interface that they speak."""
+    answer = await world.call("GET", "models?api-version=2024-10-21&limit=1")
+    assert [model["id"] for model in json.loads(answer.content)["data"]] == ["demo"]
+    assert (await world.call("GET", "models/demo?api-version=2024-10-21")).status_code == 200
+    asking = asyncio.create_task(world.call("POST", "chat/completions?api-version=2024-10-21", GOOD))
+    await in_db_thread(end_turn, await begun())
+    assert (await asking).status_code == 200
+
+
+# As clients write it whose languages have structures instead of maps: every field that there is.
+WHOLE_STRUCTURES: dict[str, Any] = {
+    "model": "demo",
+    "messages": [
+        {"role": "system", "content": "Be kind.", "name": None, "tool_calls": None, "tool_call_id": None},
+        {"role": "user", "content": [{"type": "text", "text": "Hi", "image_url": None}], "name": None, "refusal": None},
+        {
+            "role": "assistant", "content": None, "audio": None, "function_call": None, "tool_call_id": None,
+            "tool_calls": [
+                {"id": "c", "type": "function", "index": None, "custom": None,
+                 "function": {"name": "light", "arguments": "{}", "description": None}},
+            ],
+        },
+        {"role": "tool", "tool_call_id": "c", "content": "on", "tool_calls": None, "refusal": None},
+    ],
+    "tools": [
+        {"type": "function", "custom": None, "function": {
+            "name": "light", "description": None, "strict": None,
+            "parameters": {"type": "object", "properties": {"on": {"enum": [True, None], "default": None}}},
+        }},
+    ],
+    "tool_choice": {"type": "function", "function": {"name": "light", "parameters": None}, "allowed_tools": None},
+    "response_format": {"type": "text", "json_schema": None},
+    "stream_options": {"include_usage": None, "include_obfuscation": None, "more": None},
+    "metadata": {"a": "b", "c": None},
+    "stop": None, "n": None, "logit_bias": None, "functions": None, "audio": None, "some_new_parameter": None,
+}  # fmt: skip
+
+
+async def test_null_is_left_out_at_every_depth(world: World) -> None:
+    asking = asyncio.create_task(world.call("POST", "chat/completions", WHOLE_STRUCTURES))
+    taken = await begun()
+    stored = (await Turn.objects.aget(pk=taken.turn_id)).client_options
+    # A null in a JSON schema means something.
+    assert stored is not None
+    assert stored["tools"][0]["parameters"] == WHOLE_STRUCTURES["tools"][0]["function"]["parameters"]
+    await in_db_thread(end_turn, taken)
+    assert (await asking).status_code == 200
 
 
 @pytest.mark.parametrize("place", ["accept_completion", "read_request"])

@@ -29,6 +29,7 @@ from bandstand.supervisor import process_records
 from bandstand.supervisor.process_records import ChildProcess
 from tests.support.guide import run_tests, write_package
 from tests.support.running import STOP_SECONDS, Running, wait_for
+from tests.support.surroundings import share_static_files
 
 PARTS = ["runner-1", "runner-2", "scheduler", "web-1", "web-2"]
 PATIENCE_SECONDS = 60.0
@@ -86,6 +87,8 @@ def test_a_first_start_shows_address_and_login_and_keeps_them_private(running: R
 def test_all_parts_work(running: Running) -> None:
     assert running.get("/ready")[0] == 200
     assert sorted(running.children()) == PARTS
+    for runner in ("runner-1", "runner-2"):
+        wait_for((running.data_dir / "run" / f"{runner}.alive").exists)
 
 
 def test_a_second_start_on_the_same_data_is_refused(running: Running) -> None:
@@ -143,6 +146,7 @@ def test_an_older_server_elsewhere_is_used_but_not_without_durability(folder: Pa
     assert told.startswith("bandstand: PostgreSQL runs with fsync=off")
     careless.stop()
     careful = Cluster(folder / "server", 16)
+    share_static_files(folder / "client")
     running = Running(folder / "client", None, DATABASE_URL=careful.start(), **keys).wait_until_ready()
     running.wait_until_all_parts_work()
     assert not (folder / "client" / "keys").exists()
@@ -185,6 +189,7 @@ def test_a_killed_database_is_started_again(running: Running) -> None:
 
 def test_what_a_killed_supervisor_left_is_cleaned_up_and_a_second_signal_ends_what_will_not_end(folder: Path) -> None:
     data_dir = folder / "killed"
+    share_static_files(data_dir)
     first = Running(data_dir).wait_until_ready()
     orphans = first.children()
     database = Cluster(data_dir).pid

@@ -4,21 +4,30 @@ import asyncio
 import contextlib
 import json
 import os
+import re
+import shutil
 import signal
 import socket
+import ssl
 import struct
 import subprocess
 import sys
 import time
+import urllib.request
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 from websockets.asyncio.client import connect
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 
+from bandstand.web.body_limit import COMPLETION_BYTES, COMPLETIONS_PATH, MAX_COMPLETION_BYTES
 from tests.support.surroundings import ROOT
 
+# As `bandstand.web.http_protocol`, which cannot be imported here: it installs the reactor.
+BUFFERED_BODY_BYTES = 1024 * 1024 + 1
+LARGE_BODIES_BYTES = 64 * 1024 * 1024
 BUFFERS = 16 * 1024 * 1024  # more than kernel and server keep for one connection
 
 
@@ -134,6 +143,38 @@ def test_a_large_body_in_chunks_is_answered_with_413(web: Web) -> None:
     chunk = b"10000\r\n" + b"x" * 65536 + b"\r\n"
     status, problem = web.ask("POST /api/echo HTTP/1.1\r\nTransfer-Encoding: chunked", chunk * 17 + b"0\r\n\r\n")
     assert (status, problem["code"]) == (413, "too_large")
+
+
+COMPLETION = f"POST {COMPLETIONS_PATH} HTTP/1.1"
+
+
+def test_a_conversation_arrives_whole(web: Web) -> None:
+    size = COMPLETION_BYTES
+    assert web.ask(f"{COMPLETION}\r\nContent-Length: {size}", b"x" * size)[1]["size"] == size
+    status, refusal = web.ask(f"{COMPLETION}\r\nContent-Length: {size + 1}", b"x" * (size + 1))
+    assert (status, refusal["error"]["code"]) == (400, "context_length_exceeded")
+
+
+def test_large_bodies_that_arrive_together_have_bounded_room(alone: Web) -> None:
+    """Strangers without a key may send them, and take their time."""
+    size = MAX_COMPLETION_BYTES
+    head = f"{COMPLETION}\r\nHost: x\r\nConnection: close\r\nContent-Length: {size}\r\n\r\n".encode()
+    held = LARGE_BODIES_BYTES // (size - BUFFERED_BODY_BYTES)
+    with contextlib.ExitStack() as stack:
+        clients = [stack.enter_context(alone.connect()) for _ in range(held + 1)]
+        for client in clients:
+            client.sendall(head + b"x" * (size - 1))
+        # The smaller ones of others are read meanwhile.
+        assert alone.ask("POST /echo HTTP/1.1\r\nContent-Length: 9", b"x" * 9)[1]["size"] == 9
+        refused = 0
+        for client in clients:
+            client.sendall(b"x")
+            status, body = answer_of(client)
+            refused += status == 503
+            assert body["error"]["code"] == ("unavailable" if status == 503 else "context_length_exceeded")
+        assert 1 <= refused < held
+    status, _ = alone.ask(f"{COMPLETION}\r\nContent-Length: {COMPLETION_BYTES}", b"x" * COMPLETION_BYTES)
+    assert status == 200, "the room is free again"
 
 
 def test_a_client_cannot_move_the_application_to_another_path(web: Web) -> None:
@@ -306,3 +347,90 @@ def test_a_second_signal_does_not_wait(alone: Web) -> None:
         alone.terminate()
         assert alone.process.wait(20) == 0
     assert time.monotonic() - began < 4
+
+
+# --- behind the proxies of docs/proxies.md ---
+
+PROXIES = (ROOT / "docs" / "proxies.md").read_text(encoding="utf-8")
+# What runs a file, and what makes the example one that a test can run: another port, our own certificate.
+COMMANDS = {
+    "nginx": ["nginx", "-e", "stderr", "-p", "{folder}", "-c", "{file}"],
+    "caddy": ["caddy", "run", "--adapter", "caddyfile", "--config", "{file}"],
+    "haproxy": ["haproxy", "-db", "-f", "{file}"],
+}
+
+
+def snippet(name: str) -> str:
+    [found] = re.findall(rf"^```{name}\n(.*?)^```", PROXIES, re.MULTILINE | re.DOTALL)
+    return str(found)
+
+
+def runnable(name: str, port: int, web: Web, folder: Path) -> str:
+    """The example with our ports and certificates."""
+    text = snippet(name).replace("127.0.0.1:8000", f"127.0.0.1:{web.port}").replace("/etc/ssl", str(folder))
+    if name == "nginx":
+        text = text.replace("listen 443", f"listen 127.0.0.1:{port}")
+        temporary = "".join(
+            f"{kind}_temp_path {folder}/{kind};\n" for kind in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
+        )
+        return (
+            f"daemon off;\nuser root;\npid {folder}/pid;\nerror_log stderr;\nevents {{}}\n"
+            f"http {{\naccess_log off;\n{temporary}{text}}}\n"
+        )
+    if name == "caddy":
+        key = f"    tls {folder}/bandstand.crt {folder}/bandstand.key\n"
+        options = f"{{\n    admin off\n    auto_https disable_redirects\n    storage file_system {folder}\n}}\n"
+        return options + text.replace(
+            "bandstand.example {\n", f"https://127.0.0.1:{port} {{\n    bind 127.0.0.1\n{key}"
+        )
+    return text.replace("bind :443", f"bind 127.0.0.1:{port}")
+
+
+@contextlib.contextmanager
+def proxied(name: str, web: Web, folder: Path) -> Iterator[int]:
+    """The port of a proxy in front of `web`."""
+    subject = ["-subj", "/CN=127.0.0.1", "-addext", "subjectAltName=IP:127.0.0.1"]
+    files = ["-keyout", str(folder / "bandstand.key"), "-out", str(folder / "bandstand.crt")]
+    command = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "1", *subject, *files]
+    subprocess.run(command, check=True, capture_output=True)
+    both = "".join((folder / f"bandstand.{kind}").read_text() for kind in ("crt", "key"))
+    (folder / "bandstand.pem").write_text(both)
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port: int = free.getsockname()[1]
+    (folder / "config").write_text(runnable(name, port, web, folder))
+    run = [word.format(folder=folder, file=folder / "config") for word in COMMANDS[name]]
+    process = subprocess.Popen(run, env={**os.environ, "HOME": str(folder)}, stderr=subprocess.PIPE, text=True)
+    try:
+        deadline = time.monotonic() + 20
+        while refused(port):
+            assert process.poll() is None, process.communicate()[1]
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
+        yield port
+    finally:
+        process.terminate()
+        process.communicate(timeout=20)
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+async def test_what_the_documents_tell_of_a_proxy_works(name: str, alone: Web, tmp_path: Path) -> None:
+    if shutil.which(name) is None or shutil.which("openssl") is None:
+        pytest.skip(f"there is no {name}, or no openssl, on the PATH")
+    with proxied(name, alone, tmp_path) as port:
+        trust = ssl.create_default_context(cafile=str(tmp_path / "bandstand.crt"))
+        address = f"https://127.0.0.1:{port}"
+        read = urllib.request.build_opener(urllib.request.HTTPSHandler(context=trust)).open
+        with await asyncio.to_thread(read, f"{address}/echo", timeout=10) as answer:
+            headers = json.load(answer)["headers"]
+        assert headers["host"] == f"127.0.0.1:{port}"
+        assert (headers["x-forwarded-proto"], headers["x-forwarded-for"]) == ("https", "127.0.0.1")
+        # A conversation of the largest size arrives whole.
+        body = b"x" * COMPLETION_BYTES
+        with await asyncio.to_thread(read, f"{address}{COMPLETIONS_PATH}", body, timeout=20) as answer:
+            assert json.load(answer)["size"] == COMPLETION_BYTES
+        # The first words of a stream arrive while it goes on.
+        with await asyncio.to_thread(read, f"{address}/watch", timeout=10) as answer:
+            assert await asyncio.to_thread(answer.read, 6) == b"hello "
+        async with connect(f"wss://127.0.0.1:{port}/", ssl=trust) as client:
+            await client.send("four")
+            assert await client.recv() == "4"

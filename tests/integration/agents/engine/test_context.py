@@ -11,10 +11,11 @@ from agents.domain.configuration import ContextPolicy, TurnLimits
 from agents.domain.message_parts import plain_text
 from agents.domain.states import StepKind, StepStatus
 from agents.domain.steps import StepRecord
-from agents.engine.context import TurnContext, load_context
-from agents.journal import fenced_writes
+from agents.engine.context import SPARE_BYTES, TurnContext, load_context
+from agents.journal import fenced_writes, sql
 from agents.journal.fenced_writes import StepOutcome
 from agents.journal.listen_connection import open_listen_connection
+from agents.journal.queries import fetch
 from agents.models import AgentSession, Message
 from agents.releases import publish
 from agents.runner.reaper import release_claim
@@ -49,6 +50,17 @@ def seen(context: TurnContext) -> list[tuple[str, str]]:
 def turn(ada: Conversation, question: str, reply: str) -> None:
     ada.ask(question)
     answer(claimed(), reply)
+
+
+def test_no_more_of_a_long_past_is_read_than_the_policy_can_use() -> None:
+    ada = configured(context_policy={"history_messages": 30, "history_characters": 1000})
+    for n in range(4):
+        turn(ada, str(n), "x" * 2**19)
+    ada.ask("Now?")
+    work = claimed()
+    rows = fetch(sql.HISTORY, {"turn": work.turn_id, "messages": 30, "bytes": 4 * 1000 + SPARE_BYTES})
+    assert len(rows) == 6, "the question, and what is read until there is more than enough"
+    assert seen(load_context(work)) == [("user", "Now?")]
 
 
 def test_a_first_turn_sees_its_question() -> None:

@@ -200,6 +200,18 @@ async def test_catching_up_and_going_on_need_no_poll(unpolled: Hub) -> None:
     await follow(paused, after=count + 4, until=count + 5)
 
 
+async def test_a_watcher_of_megabytes_gets_them_all_and_keeps_few(hub: Hub) -> None:
+    ada, work = await begun()
+    for number in range(9):
+        await said(work, str(number) * 2**20)
+    watcher = hub.subscribe(ada.session_id, 0)
+    first = await batch(watcher)
+    assert sum(len(event.data) for event in first) < 5 * 2**20
+    assert watcher.buffered < 2 * BUFFER_EVENTS
+    rest = await follow(watcher, after=first[-1].seq, until=12)
+    assert [json.loads(event.data)["text"][0] for event in [*first, *rest][3:]] == texts(9)
+
+
 async def test_what_is_buffered_stays_readable_in_a_pause(hub: Hub) -> None:
     ada, work = await begun()
     watcher, witness = hub.subscribe(ada.session_id, after=0), hub.subscribe(ada.session_id, after=0)

@@ -12,8 +12,10 @@ from django.db import connection, transaction
 
 from agents.engine.ports import Services
 from agents.journal.claims import Claim
+from agents.journal.listen_connection import open_listen_connection
 from agents.journal.locked_writes import lock_session, lock_turn, requeue_locked
 from agents.models import Runner, Turn
+from agents.runner import liveness
 from agents.runner.process import RunnerProcess, RunnerSettings
 from agents.sessions import cancel_turn
 from foundation.db_threads import in_db_thread
@@ -170,6 +172,23 @@ async def test_a_busy_event_loop_costs_no_lease() -> None:
     assert done.is_set()
     assert (await in_db_thread(ada.turn)).epoch == 1
     assert "turn.queued" not in (await in_db_thread(ada.log))[3:]
+
+
+async def test_a_runner_whose_event_loop_is_blocked_claims_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    ada = await asked()
+    runner = RunnerProcess(RunnerSettings(**SETTINGS), scripted(says("Hello"))[0])
+
+    def look() -> None:
+        with open_listen_connection() as connection:
+            runner._claim_turns(connection, Wake((), polled=True))
+
+    monkeypatch.setattr(liveness, "_BLOCKED_SECONDS", -1.0)
+    await in_db_thread(look)
+    assert await statuses(ada) == ["queued"]
+    monkeypatch.undo()
+    await in_db_thread(look)
+    assert await statuses(ada) == ["running"]
+    await asyncio.gather(*runner._tasks)
 
 
 async def test_a_turn_that_was_taken_away_is_dropped_and_the_taker_s_answer_counts() -> None:

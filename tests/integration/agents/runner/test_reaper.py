@@ -115,6 +115,73 @@ def test_a_step_of_progress_gives_the_turn_all_its_attempts_again() -> None:
     assert (ada.turn().status, ada.turn().attempts_without_progress) == ("queued", 1)
 
 
+def lose_with_tool(number: int) -> None:
+    """Claim the turn, begin a tool call, and die."""
+    work = claimed()
+    fenced_writes.advance(work, outcomes=[done(number)], intents=[tool_intent(number + 1, f"call_{number}")])
+    lease_is_over(work.turn_id)
+    assert reap() == 1
+
+
+def test_the_second_runner_that_is_lost_while_a_tool_runs_fails_the_turn_whatever_its_progress() -> None:
+    ada = asked()
+    lose_with_tool(1)
+    turn = ada.turn()
+    assert (turn.status, turn.tool_stalls, turn.attempts_without_progress) == ("queued", 1, 1)
+
+    work = claimed()
+    unknown = StepOutcome(2, StepStatus.UNKNOWN, {"content": "?", "is_error": True})
+    fenced_writes.advance(work, outcomes=[unknown], intents=[Intent(3, StepKind.MODEL)])
+    lease_is_over(work.turn_id)
+    reap()
+    assert (ada.turn().status, ada.turn().tool_stalls) == ("queued", 1), "a model's answer is no tool"
+
+    lose_with_tool(3)
+    turn = ada.turn()
+    assert (turn.status, turn.error_class, turn.tool_stalls, turn.epoch) == ("failed", "tool_stalled", 2, 3)
+    assert ada.events()[-1].data["error"]["error_class"] == "tool_stalled"
+    assert Step.objects.get(turn=turn, number=4).status == StepStatus.UNKNOWN
+    assert claim() == []
+
+
+def test_a_tool_that_was_only_left_open_by_an_earlier_claim_is_not_blamed() -> None:
+    ada = asked()
+    lose_with_tool(1)
+    work = claimed()
+    lease_is_over(work.turn_id)
+    reap()
+    assert (ada.turn().status, ada.turn().tool_stalls) == ("queued", 1), "it had not been tried again"
+
+    work = claimed()
+    fenced_writes.reopen(work, [2])
+    lease_is_over(work.turn_id)
+    reap()
+    assert (ada.turn().status, ada.turn().error_class) == ("failed", "tool_stalled")
+
+
+def test_a_turn_that_is_to_be_cancelled_is_cancelled_however_it_lost_its_runner() -> None:
+    ada = asked()
+    lose_with_tool(1)
+    work = claimed()
+    fenced_writes.reopen(work, [2])
+    cancel_turn(ada.actor, turn_id=work.turn_id)
+    lease_is_over(work.turn_id)
+    reap()
+    assert (ada.turn().status, ada.turn().error_class) == ("cancelled", "")
+
+
+def test_steps_are_reopened_by_their_owner_only() -> None:
+    asked()
+    work = claimed()
+    fenced_writes.advance(work, outcomes=[done(1)], intents=[tool_intent(2)])
+    lease_is_over(work.turn_id)
+    reap()
+    claimed()
+    with pytest.raises(fenced_writes.LostTurn):
+        fenced_writes.reopen(work, [2])
+    assert Step.objects.get(turn_id=work.turn_id, number=2).epoch == work.epoch
+
+
 def test_one_poisonous_turn_blocks_only_its_own_session() -> None:
     ada, bob = asked(), conversation("bob")
     lease_is_over(claimed().turn_id)

@@ -24,6 +24,7 @@ async def test_the_engine_asks_the_guard_that_listens_and_each_route_has_its_fig
         policy=Policy(),
         adapts=True,
         data_dir=tmp_path,
+        compute_memory_mb=512,
         guard=GuardSettings(),
         figures=figures,
         pepper="pepper",

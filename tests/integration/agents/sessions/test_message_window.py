@@ -11,6 +11,7 @@ from django.test.utils import CaptureQueriesContext
 
 from agents.models import AgentSession, Message
 from agents.sessions import read_window
+from foundation import page_size
 from foundation.errors import InvalidInput, NotFound
 from foundation.ids import new_id
 from tests.support.conversations import Conversation, answer, claimed, conversation, fail
@@ -55,6 +56,17 @@ def test_the_newest_come_first_and_older_ones_page_by_page() -> None:
     found = window(ada, 2, UUID(found["messages"][0]["id"]))
     assert (said(found), found["older"]) == (["0", "0!"], False)
     assert said(window(ada, 2, UUID(found["messages"][0]["id"]))) == []
+
+
+def test_megabytes_come_page_by_page_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    ada = conversation()
+    for n in range(3):
+        exchange(ada, str(n))
+    [size, *_] = Message.objects.filter(agent_session=ada.session_id).values_list("size_bytes", flat=True)
+    monkeypatch.setattr(page_size.count_fitting, "__defaults__", (4 * size + 3,))
+    found = window(ada)
+    assert (said(found), found["older"]) == (["1", "1!", "2", "2!"], True)
+    assert said(window(ada, before=UUID(found["messages"][0]["id"]))) == ["0", "0!"]
 
 
 def test_failures_come_with_the_messages_that_they_belong_to() -> None:

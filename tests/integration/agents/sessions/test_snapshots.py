@@ -21,6 +21,7 @@ from agents.journal import fenced_writes
 from agents.journal.claims import Claim
 from agents.journal.compaction import compact_turn
 from agents.journal.fenced_writes import NewEvent
+from agents.journal.locked_writes import append_messages_locked
 from agents.journal.log import LoggedEvent, is_contiguous, read_log
 from agents.models import AgentSession, Event, Message, Turn
 from agents.runner.reaper import reap, release_claim
@@ -28,13 +29,16 @@ from agents.sessions import (
     Accepted,
     access_session,
     access_turn,
+    begin_export,
     cancel_turn,
     give_feedback,
     read_events,
     read_snapshot,
+    read_window,
     update_session,
     withdraw_feedback,
 )
+from agents.sessions.export import read_page
 from agents.sessions.snapshots import build_snapshot
 from foundation.errors import Forbidden, NotFound, Unauthenticated
 from foundation.ids import new_id
@@ -57,6 +61,31 @@ from tests.support.conversations import (
 )
 
 pytestmark = pytest.mark.usefixtures("transactional_db")
+
+
+def with_megabytes(count: int) -> Conversation:
+    """A session with so many questions of a megabyte each."""
+    ada = conversation()
+    session = AgentSession.objects.get(pk=ada.session_id)
+    parts = [text_part("x" * 2**20)]
+    with transaction.atomic():
+        append_messages_locked(session, [Message(author=Message.Author.USER, parts=parts) for _ in range(count)])
+    return ada
+
+
+def test_a_page_of_megabytes_ends_early_and_says_so() -> None:
+    """One user's large messages cost no process more memory than others'."""
+    ada = with_megabytes(6)
+    snapshot = ada.snapshot()
+    assert ([message["ordinal"] for message in snapshot["messages"]], snapshot["older"]) == ([4, 5, 6], True)
+    page = read_events(actor=ada.actor, session_id=ada.session_id, after=0, limit=100)
+    assert ([event.seq for event in page.events], page.last_seq, page.resync) == ([1, 2, 3, 4], 6, False)
+    page = read_events(actor=ada.actor, session_id=ada.session_id, after=4, limit=100)
+    assert [event.seq for event in page.events] == [5, 6]
+    window = read_window(actor=ada.actor, session_id=ada.session_id, limit=30)
+    assert (len(window["messages"]), window["older"]) == (1, False), "without parents each is a branch of its own"
+    export = begin_export(actor=ada.actor, session_id=ada.session_id)
+    assert [message.ordinal for message in read_page(export.session, after=1)] == [2, 3, 4]
 
 
 # --- the doors ---

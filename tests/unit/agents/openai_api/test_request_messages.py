@@ -147,6 +147,20 @@ def test_what_is_no_message_is_refused_where_it_stands(messages: Any, pointer: s
 def test_too_much_is_refused() -> None:
     with pytest.raises(TooLarge):
         read_messages([HI] * 2001)
-    with pytest.raises(TooLarge) as refused:
-        read_messages([HI, {**RESULT, "content": "x" * 70_000}])
-    assert refused.value.pointer == "/messages/1/content"
+
+
+def test_only_the_request_as_a_whole_bounds_what_was_said() -> None:
+    answer, result, text = "a" * 68_000, "r" * 1_048_576, "t" * 524_288
+    read = read_messages(
+        [
+            {"role": "system", "content": text},
+            HI,
+            {**SAYS, "content": answer},
+            HI,
+            CALLS,
+            {**RESULT, "content": result},
+            {"role": "user", "content": text},
+        ]
+    )
+    assert (read.instructions, read.history[1]) == (text, ("agent", [text_part(answer)]))
+    assert read.turn_parts == [{**RESULT_PART, "content": result}, text_part(text)]

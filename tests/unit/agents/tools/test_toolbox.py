@@ -7,6 +7,7 @@ import enum
 import json
 import os
 import threading
+import time
 from datetime import UTC, date, datetime
 from importlib.metadata import EntryPoint
 from pathlib import Path
@@ -20,10 +21,11 @@ from agents.domain.model_messages import ToolSpec
 from agents.domain.states import WaitReason
 from agents.domain.waits import Park
 from agents.tools import Tool, ToolContext, ToolError, tool
-from agents.tools.call import MAX_RESULT_BYTES
-from agents.tools.tool import ToolOutcome
+from agents.tools.outcomes import truncate
+from agents.tools.tool import MAX_RESULT_BYTES, ToolOutcome
 from agents.tools.toolbox import Toolbox, ToolLoadFailed, installed_tools
 from foundation.http import GuardedClient, allowed_origin
+from tests.support import isolated_tools
 
 SESSION, TURN = UUID(int=1), UUID(int=2)
 
@@ -181,6 +183,9 @@ async def test_arguments_arrive_typed_and_defaults_are_filled_in() -> None:
         ("[" * 5000, "JSON"),
         ('{"place": "' + "x" * 300_000 + '"}', "longer"),
         ('{"place": "\ud800"}', "unicode"),
+        ({"place": {"title": "x", "floors": [{}] * 4000}}, "4000 problems"),
+        ({"place": {"title": "x", "floors": [1] * 6000}}, "more than 5000 values"),
+        ({"place": {"title": '",' * 6000}, "unit": "x"}, "unit"),
     ],
 )
 async def test_arguments_that_do_not_fit_are_explained_to_the_model(arguments: Any, about: str) -> None:
@@ -360,7 +365,7 @@ async def test_a_long_result_is_cut_with_a_mark(text: str) -> None:
     outcome = await call(gives)
 
     assert MAX_RESULT_BYTES - 4 <= len(outcome.content.encode()) <= MAX_RESULT_BYTES
-    assert outcome.content.endswith(f"[cut; the whole has {len(text)} characters]")
+    assert outcome.content.endswith("[cut: only the first 16 KiB are here]")
 
 
 # --- the toolbox ---
@@ -456,11 +461,26 @@ def page(kind: str, body: bytes, status: int = 200) -> bytes:
         (page("text/html; charset=latin-1", "é".encode("latin-1")), "é"),
         (page("application/ld+json", b"{}"), "{}"),
         (page("text/plain; charset=nonsense", "é".encode()), "é"),
+        (page("text/plain;charset='UTF-16LE'", "é".encode("utf-16-le")), "é"),
+        (page("text/plain; charset=punycode", b"a-" + b"9" * 32_768), "a-" + "9" * 32_766),
+        (page("text/plain; charset=unicode_escape", rb"\x41"), rb"\x41".decode()),
         (page("text/plain", b"\xff"), "\ufffd"),
     ],
 )
 async def test_fetch_reads_text(answer: bytes, content: str) -> None:
-    assert await fetched(answer) == ToolOutcome(content, is_error=False)
+    assert await fetched(answer) == ToolOutcome(truncate(content), is_error=False)
+
+
+async def test_no_page_occupies_the_loop_for_long() -> None:
+    for answer in (
+        page("text/html; charset=punycode", b"a-" + b"9" * 200_000),
+        page("text/html;" + ";" * 7900, b"x"),
+        page("text/html; a=" + "(" * 7900, b"x"),
+        page("text/html; charset=windows-1253", b"\xff" * 200_000),
+    ):
+        began = time.process_time()
+        assert not (await fetched(answer)).is_error
+        assert time.process_time() - began < 0.5
 
 
 @pytest.mark.parametrize(
@@ -477,3 +497,54 @@ async def test_fetch_does_not_look_behind_our_walls(url: str) -> None:
     outcome = await built_in("http_fetch", {"url": url})
 
     assert outcome.is_error
+
+
+# --- isolated tools ---
+
+
+async def test_an_isolated_tool_runs_in_a_process_without_anything_of_ours(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CANARY", "secret")
+    tools = (isolated_tools.surroundings, isolated_tools.refuse, isolated_tools.burst, isolated_tools.sleep_long)
+    box = Toolbox(tools, compute_memory_mb=64)
+
+    async def answer(name: str, arguments: str = "{}") -> ToolOutcome:
+        return await box.call(name, arguments, session_id=SESSION, turn_id=TURN, step=4, allowed=box.names)
+
+    try:
+        outcomes = await asyncio.gather(
+            answer("surroundings", '{"text": "é"}'),
+            answer("surroundings", '{"text": 5}'),
+            answer("refuse"),
+            answer("burst", '{"how": "error"}'),
+            answer("burst", '{"how": "memory"}'),
+            answer("burst", '{"how": "exit"}'),
+            answer("burst", '{"how": "long"}'),
+            answer("sleep_long"),
+        )
+    finally:
+        await box.aclose()
+    shown = json.loads(outcomes[0].content)
+    assert shown["pid"] != os.getpid()
+    assert shown["environment"] in ([], ["LC_CTYPE"])
+    assert (shown["text"], shown["step"], shown["client"], shown["folder"]) == ("é", f"{TURN}:4", None, None)
+    assert "text: Input should be a valid string" in outcomes[1].content
+    assert outcomes[2] == ToolOutcome("Not today.", is_error=True)
+    assert outcomes[3] == ToolOutcome("The tool failed.", is_error=True)
+    assert outcomes[4] == ToolOutcome("The tool needs more memory than it may use.", is_error=True)
+    assert outcomes[5] == ToolOutcome("The tool's process ended before it was finished.", is_error=True)
+    assert MAX_RESULT_BYTES - 4 <= len(outcomes[6].content.encode()) <= MAX_RESULT_BYTES
+    assert outcomes[7].content == "The tool did not finish within 0.5 seconds. It may still have taken effect."
+
+
+def test_only_a_plain_function_of_a_module_can_be_isolated() -> None:
+    async def waits() -> str:
+        """Wait."""
+        return ""
+
+    def inner() -> str:
+        """Be inside."""
+        return ""
+
+    for function in (waits, inner):
+        with pytest.raises(TypeError, match="isolated"):
+            tool(idempotent=True, writes=False, isolated=True)(function)

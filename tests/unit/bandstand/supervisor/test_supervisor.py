@@ -12,6 +12,7 @@ from bandstand.supervisor import process_records
 from bandstand.supervisor.child import LONGEST_PAUSE_SECONDS, next_pause
 from bandstand.supervisor.child_logs import ROTATE_BYTES, ChildLog
 from bandstand.supervisor.process_records import ChildProcess
+from bandstand.supervisor.runner_watch import Beats
 from bandstand.supervisor.watchdog import is_frozen
 from tests.support.surroundings import ROOT
 
@@ -35,6 +36,18 @@ def test_a_child_that_lived_is_started_at_once_again() -> None:
 )
 def test_a_scheduler_is_frozen_when_it_lives_and_beats_no_more(lived: float, age: float | None, frozen: bool) -> None:
     assert is_frozen(lived, age) is frozen
+
+
+def test_a_runner_is_silent_when_it_has_beaten_and_beats_no_more() -> None:
+    beats = Beats(3)
+    looks = [(1, None)] * 9 + [(1, 7)] + [(1, 7)] * 3  # it starts for long, then beats once
+    assert not any(beats.is_silent(*look) for look in looks)
+    assert beats.is_silent(1, 7)
+    assert beats.is_silent(1, 7)
+    # Another one: what the first one has left is no beat of its own.
+    assert not any(beats.is_silent(2, 7) for _ in range(9))
+    assert not any(beats.is_silent(2, beat) for beat in (8, 8, 8, 9, 9, 9, 10))
+    assert not any(beats.is_silent(None, 10) for _ in range(9)), "nobody runs"
 
 
 def line(level: str, event: str, **more: str) -> str:

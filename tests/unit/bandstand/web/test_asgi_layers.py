@@ -7,12 +7,15 @@ import uuid
 from typing import Any
 
 import pytest
+from structlog.testing import capture_logs
 
-from bandstand.web.body_limit import MAX_BODY_BYTES, BodyLimitMiddleware
+from bandstand.web.body_limit import COMPLETIONS_PATH, MAX_BODY_BYTES, BodyLimitMiddleware
+from bandstand.web.cookies import CookieFilterMiddleware
 from bandstand.web.lifecycle import Lifecycle, Lifespan
 from bandstand.web.listen_sockets import AddressError, check_free, listening_socket
 from bandstand.web.proxies import ProxyHeadersMiddleware
 from bandstand.web.requests import RequestIdMiddleware
+from bandstand.web.transport import TransportMiddleware
 from foundation.request_ids import current_request_id
 
 Message = dict[str, Any]
@@ -75,9 +78,26 @@ async def test_an_announced_body_over_the_limit_is_refused_unread() -> None:
 
 async def test_an_unannounced_body_is_counted() -> None:
     client = Client(*[b"x" * 65536] * 17)
-    await BodyLimitMiddleware(reads_everything)(http("/v1/chat/completions"), client.receive, client.send)
+    await BodyLimitMiddleware(reads_everything)(http("/v1/models"), client.receive, client.send)
     assert client.status == 413
     assert client.body["error"]["code"] == "too_large"
+
+
+@pytest.mark.parametrize("announced", [False, True])
+async def test_a_conversation_may_be_longer_and_beyond_that_its_client_learns_so(announced: bool) -> None:
+    body, size = [b"x" * MAX_BODY_BYTES] * 4, 4 * MAX_BODY_BYTES
+    client = Client(*body)
+    await BodyLimitMiddleware(reads_everything)(http(COMPLETIONS_PATH), client.receive, client.send)
+    assert (client.status, client.body) == (200, {"size": size})
+    client = Client(*body, b"x")
+    headers = [(b"content-length", str(size + 1).encode())] if announced else []
+    await BodyLimitMiddleware(reads_everything)(http(COMPLETIONS_PATH, headers), client.receive, client.send)
+    assert client.status == 400
+    assert client.body["error"]["code"] == "context_length_exceeded"
+    assert client.body["error"]["type"] == "invalid_request_error"
+    client = Client(b"x" * MAX_BODY_BYTES, b"x" * MAX_BODY_BYTES)
+    await BodyLimitMiddleware(reads_everything, MAX_BODY_BYTES)(http(COMPLETIONS_PATH), client.receive, client.send)
+    assert client.status == 400, "the setting counts"
 
 
 async def test_a_person_reads_a_refusal_as_a_page() -> None:
@@ -143,6 +163,49 @@ async def test_a_mapped_address_of_a_trusted_proxy_is_trusted() -> None:
 async def test_nonsense_from_a_trusted_proxy_leaves_the_proxys_address() -> None:
     scope = await resolved([(b"x-forwarded-for", b"unknown")])
     assert scope["client"][0] == "10.0.0.1"
+
+
+async def transported(
+    path: str, headers: list[tuple[bytes, bytes]], *, client: str = "10.0.0.1", https: bool = True
+) -> tuple[int, Any]:
+    """Status and body of the answer to a request that came by a proxy, where `https` is our address."""
+    layers = ProxyHeadersMiddleware(TransportMiddleware(reads_everything, https=https), TRUSTED)
+    answered = Client(b"")
+    scope = {**http(path, headers), "client": [client, 1], "scheme": "http", "method": "GET"}
+    await layers(scope, answered.receive, answered.send)
+    return answered.status, answered.body
+
+
+BY_TLS = [(b"x-forwarded-proto", b"https")]
+
+
+@pytest.mark.parametrize("path", ["/api/v1/sessions", "/v1/models", "/chat/render"])
+async def test_a_program_over_plain_http_learns_so_instead_of_a_redirect(path: str) -> None:
+    without_proto = [(b"x-forwarded-for", b"203.0.113.7")]
+    for headers, client in (([], "10.0.0.1"), (without_proto, "10.0.0.1"), (BY_TLS, "198.51.100.1")):
+        status, body = await transported(path, headers, client=client)
+        assert (status, (body.get("error") or body)["code"]) == (400, "https_required")
+        assert "X-Forwarded-Proto" in str(body)
+    assert (await transported(path, BY_TLS))[0] == 200
+    assert (await transported(path, [], https=False))[0] == 200
+    assert (await transported("/login/", []))[0] == 200, "people are redirected"
+
+
+async def test_the_log_names_the_header_that_a_proxy_lacks_once() -> None:
+    app = ProxyHeadersMiddleware(TransportMiddleware(reads_everything, https=True), TRUSTED)
+    with capture_logs() as logs:
+        for client in ("198.51.100.1", "10.0.0.1", "10.0.0.2"):
+            answered = Client(b"")
+            scope = {**http("/api/v1/agents"), "client": [client, 1], "scheme": "http", "method": "GET"}
+            await app(scope, answered.receive, answered.send)
+    [line] = [entry for entry in logs if entry["event"] == "proxy_header.not_found"]
+    assert (line["header"], line["proxy"]) == ("X-Forwarded-Proto", "10.0.0.1")
+
+
+async def test_a_plain_request_for_a_websocket_learns_what_it_needs() -> None:
+    status, body = await transported("/ws/sessions/1/", BY_TLS)
+    assert (status, body["code"]) == (426, "upgrade_required")
+    assert "needs Upgrade" in body["detail"]
 
 
 async def test_every_answer_carries_the_id_that_the_application_saw() -> None:
@@ -235,3 +298,22 @@ async def test_parts_are_told_once_that_the_end_is_near_before_any_is_stopped() 
 def test_an_address_of_another_machine_is_named(host: str) -> None:
     with pytest.raises(AddressError, match="HOST: "):
         check_free(host, 0)
+
+
+@pytest.mark.parametrize(
+    ("cookies", "kept"),
+    [
+        ("a=1; b=2", "a=1; b=2"),
+        ('a=1; b="' + "\\" * 16_000 + '"; c=3', "a=1; c=3"),
+        ('a="\\054"', ""),
+    ],
+)
+async def test_cookies_that_take_long_to_read_are_dropped(cookies: str, kept: str) -> None:
+    seen: list[Any] = []
+
+    async def app(scope: Message, receive: Any, send: Any) -> None:
+        seen.extend(scope["headers"])
+
+    headers = [(b"host", b"a\\b"), (b"cookie", cookies.encode())]
+    await CookieFilterMiddleware(app)(http(headers=headers), Client().receive, Client().send)
+    assert seen == [(b"host", b"a\\b"), (b"cookie", kept.encode())]

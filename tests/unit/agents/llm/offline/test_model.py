@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import time
+from contextlib import suppress
 from typing import Any
 
 import pytest
@@ -41,6 +43,8 @@ async def answer_to(*messages: ChatMessage | str, tools: tuple[str, ...] = ALL) 
         ("Please compute (1 + 2) / 3.", [("calculator", {"expression": "(1 + 2) / 3"})]),
         ("what is 6*7?", [("calculator", {"expression": "6*7"})]),
         ("calculate sqrt(16)", [("calculator", {"expression": "sqrt(16)"})]),
+        ("calculate 5 minutes", [("calculator", {"expression": "5"})]),
+        ("what is new? calculate max(2, pi) * 3", [("calculator", {"expression": "max(2, pi) * 3"})]),
         ("fetch https://example.com/a?b=c.", [("http_fetch", {"url": "https://example.com/a?b=c"})]),
         ("note: buy milk", [("notebook_add", {"text": "buy milk"})]),
         ("Note that the door is open", [("notebook_add", {"text": "the door is open"})]),
@@ -150,3 +154,72 @@ async def test_whatever_is_said_it_answers_or_calls(texts: list[str]) -> None:
     text, calls = await answer_to(*messages)
 
     assert text or calls
+
+
+LAMP, FINAL = ToolSpec("switch_lamp", "Switches a lamp.", {}), ToolSpec("final_answer", "Ends the work.", {})
+WEATHER = ToolSpec("get_forecast", "Tells the weather of tomorrow.", {})
+
+
+async def forced(*messages: ChatMessage, tools: tuple[ToolSpec, ...]) -> list[str]:
+    """The tools that it calls where it has to call one; none: it answers."""
+    request = ModelRequest("", messages, tools, must_call=True)
+    [end] = [event async for event in OfflineModel().stream(request) if isinstance(event, Finished)]
+    return [call.name for call in end.tool_calls]
+
+
+@pytest.mark.parametrize(
+    ("question", "name"),
+    [
+        ("Switch the lamp on", "switch_lamp"),
+        ("How will the weather be?", "get_forecast"),
+        ("Get a forecast", "get_forecast"),
+        ("Hello", "final_answer"),
+    ],
+)
+async def test_forced_it_calls_the_tool_that_the_question_is_about(question: str, name: str) -> None:
+    assert await forced(ChatMessage("user", question), tools=(FINAL, LAMP, WEATHER)) == [name]
+
+
+async def test_forced_for_ever_it_comes_to_an_end() -> None:
+    """A framework that forces a call each time, and ends with a tool of its own or with an answer, looped 50 times."""
+    call = ToolCall("call_1", "switch_lamp", "{}")
+    said = (
+        ChatMessage("user", "Switch the lamp on"),
+        ChatMessage("assistant", "", tool_calls=(call,)),
+        ChatMessage("tool", "on", tool_call_id="call_1"),
+    )
+    assert await forced(*said, tools=(LAMP, WEATHER, FINAL)) == ["final_answer"]
+    assert await forced(*said, tools=(LAMP, WEATHER)) == []
+    assert await forced(*said, ChatMessage("user", "And the lamp?"), tools=(LAMP, WEATHER)) == ["switch_lamp"]
+
+
+LONG = 250_000
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "calculate" + " " * LONG + "x",
+        "calculate 1" + " 1" * (LONG // 2) + "x",
+        "calculate " * (LONG // 10),
+        "what is " + "sqrt(" * (LONG // 5),
+        "what " * (LONG // 5),
+        "what time " + "Ab/" * (LONG // 3),
+        "fetch " * (LONG // 6),
+        "fetch" + " " * LONG + "x",
+        "note" + " " * LONG,
+        "a " * (LONG // 2),
+        "[[offline " + "a=1 " * (LONG // 4),
+        "[[offline a=" + "x" * LONG,
+        "[[offline a=" + "[" * LONG,
+        "[[offline " + " " * LONG,
+        "[[offline calls=[" + '["clock",{}],' * (LONG // 14) + '["clock",{}]]]]',
+        '[[offline text="' + "a " * (LONG // 2) + '"]]',
+    ],
+    ids=lambda text: text[:20],
+)
+async def test_no_message_occupies_the_loop_for_long(text: str) -> None:
+    began = time.process_time()
+    with suppress(BadModelRequest):
+        await answer_to(text)
+    assert time.process_time() - began < 0.5
