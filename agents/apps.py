@@ -49,6 +49,13 @@ JOBS = (
         every_minutes=60,
     ),
     Job(
+        "delete unused routes",
+        "agents.tasks.purge_routes",
+        "Forgets routes to models that no process has begun to use for 90 days.",
+        "routes forgotten",
+        every_minutes=1440,
+    ),
+    Job(
         "delete old runners",
         "agents.tasks.purge_runners",
         "Forgets runners that are gone for a week.",
@@ -74,6 +81,7 @@ class AgentsConfig(AppConfig):
         from agents.permissions.agents import refuse_if_agents_need
         from agents.permissions.transcripts import group_rights
         from agents.releases import health_checks as release_checks
+        from agents.routing import health_checks as route_checks
         from console.navigation import Entry, NavigationLink, register_entries, register_link
         from health_checks.registry import registry
         from rest.schema.declarations import register_schema
@@ -88,6 +96,7 @@ class AgentsConfig(AppConfig):
             AuditTarget("release", "release", "admin:agents_release_change"),
             AuditTarget("agentsession", "session", "admin:agents_agentsession_change"),
             AuditTarget("turn", "turn", "admin:agents_turn_change"),
+            AuditTarget("routehealth", "route", "admin:agents_routehealth_change"),
             AuditTarget("bulkaction", "bulk action", "admin:agents_bulkaction_change"),
         )
         register_schema(
@@ -106,8 +115,9 @@ class AgentsConfig(AppConfig):
             Entry("Agents", 1, "Agents", "agents.agent", "smart_toy"),
             Entry("Agents", 2, "Releases", "agents.release", "new_releases"),
             Entry("Operations", 1, "Runners", "agents.runner", "memory"),
+            Entry("Operations", 2, "Routes", "agents.routehealth", "alt_route"),
             Entry("Operations", 4, "Bulk actions", "agents.bulkaction", "playlist_add_check"),
         )
-        registry.register(*health_checks.CHECKS, *release_checks.CHECKS)
+        registry.register(*health_checks.CHECKS, *release_checks.CHECKS, *route_checks.CHECKS)
         for job in JOBS:
             register(job)

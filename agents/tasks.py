@@ -7,8 +7,9 @@ from datetime import timedelta
 from django.db.models import QuerySet
 from django.db.models.functions import Now
 
+from agents.domain.circuit_breaker import BreakerState
 from agents.journal.compaction import compact_turn
-from agents.models import CompletionRequest, Runner, Turn
+from agents.models import CompletionRequest, RouteHealth, Runner, Turn
 from agents.runner import reaper
 from agents.sessions import delete_expired_sessions, open_bulk_actions, run_bulk_action
 from foundation.batches import work_in_batches
@@ -21,6 +22,7 @@ COMPACT_SECONDS = 40
 
 COMPLETION_RETENTION = timedelta(hours=48)
 RUNNER_RETENTION = timedelta(days=7)
+ROUTE_RETENTION = timedelta(days=90)
 
 EXPIRED_BATCH = 200
 
@@ -59,6 +61,13 @@ def purge_completions() -> int:
 def purge_runners() -> int:
     """Delete runners whose last heartbeat is a week old; return their number."""
     deleted, _ = Runner.objects.filter(heartbeat_at__lt=Now() - RUNNER_RETENTION).delete()
+    return deleted
+
+
+def purge_routes() -> int:
+    """Delete closed routes that no process has begun to use for 90 days; return their number."""
+    unused = RouteHealth.objects.filter(state=BreakerState.CLOSED.value, forced="", used_at__lt=Now() - ROUTE_RETENTION)
+    deleted, _ = unused.delete()
     return deleted
 
 

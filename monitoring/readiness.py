@@ -28,13 +28,32 @@ class FailingPart:
     detail: str
 
 
+@dataclass(frozen=True, slots=True)
+class Readiness:
+    """The parts that fail, and those with which something is the matter although they work."""
+
+    failing: list[FailingPart]
+    degraded: list[FailingPart]
+
+
 def failing_parts() -> list[FailingPart]:
     """The failing parts, by the names of their checks; first "database" if a check failed with a database error."""
+    return read_readiness().failing
+
+
+def read_readiness() -> Readiness:
+    """The parts that fail, as `failing_parts`, and those that are degraded."""
     results = run_checks(registry.for_reader(Reader.READY), now=now(), seconds=CHECK_SECONDS)
     failing = [part for result in results for part in _failing(result)]
     if any(result.fault is Fault.FAILED and _is_database_error(result.error) for result in results):
         failing.insert(0, FailingPart("database", "does not answer as it should"))
-    return failing
+    return Readiness(failing, [part for result in results for part in _degraded(result)])
+
+
+def _degraded(result: CheckResult) -> Iterator[FailingPart]:
+    for finding in result.findings:
+        if finding.level is Level.WARN:
+            yield FailingPart(result.check.name, finding.message)
 
 
 def _failing(result: CheckResult) -> Iterator[FailingPart]:

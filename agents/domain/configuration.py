@@ -275,7 +275,7 @@ class AgentConfiguration:
         tuple[str, ...],
         RouteChain(
             "Models, in order",
-            "One per line, as provider:model. The first one answers; going on to the next is not built yet. "
+            "One per line, as provider:model. The first one answers; when it cannot, the next one does. "
             "“offline:” is the built-in model, for trying things out.",
             section="What answers",
         ),

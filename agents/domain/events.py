@@ -132,15 +132,26 @@ class TurnCancelling(TypedDict):
     pass
 
 
+_AnsweredBy = Annotated[str, "The route of the model that gave the answer; null: none."]
+_Attempts = Annotated[int, "How often models were asked, calls that failed among them."]
+_Fallback = Annotated[bool, "Whether another than the agent's first model was asked."]
+
+
 class TurnCompleted(TypedDict):
     finished_at: Moment
     usage: Usage
+    answered_by: NotRequired[_AnsweredBy | None]
+    attempts: NotRequired[_Attempts]
+    fallback: NotRequired[_Fallback]
 
 
 class TurnEnded(TypedDict):
     finished_at: Moment
     usage: NotRequired[Usage]
     error: NotRequired[Error]
+    answered_by: NotRequired[_AnsweredBy | None]
+    attempts: NotRequired[_Attempts]
+    fallback: NotRequired[_Fallback]
 
 
 @dataclass(frozen=True, slots=True)

@@ -78,7 +78,7 @@ class ErrorClass(StrEnum):
 _FAILURES = {
     ErrorClass.TRANSIENT: Failure(
         meaning="The model was not reached, was too slow or overloaded, or broke off its answer.",
-        user_message="The model could not be reached or broke off its answer.",
+        user_message="The model could not be reached or broke off its answer. Try again in a moment.",
         remedy="The provider does not answer properly. When it does again: select all, Retry.",
         status=502,
         retry_suggested=True,
@@ -87,7 +87,7 @@ _FAILURES = {
     ),
     ErrorClass.RATE_LIMIT: Failure(
         meaning="The provider got too many requests or tokens in a minute.",
-        user_message="The model's provider asks us to slow down.",
+        user_message="The model has too much to do at the moment.",
         remedy="The provider asks us to slow down. When it is over: select all, Retry.",
         status=429,
         code="model_rate_limit",
@@ -96,7 +96,7 @@ _FAILURES = {
     ),
     ErrorClass.CONTEXT_LENGTH: Failure(
         meaning="The conversation is longer than the model reads; the release's context policy bounds it.",
-        user_message="The conversation is longer than the model can read.",
+        user_message="The conversation is longer than the model can read. Begin a new chat, or ask for less at once.",
         remedy="The conversation is too long for the model: fork it at an earlier turn.",
         status=400,
         code="context_length_exceeded",
@@ -104,14 +104,14 @@ _FAILURES = {
     ),
     ErrorClass.CONTENT_FILTER: Failure(
         meaning="The provider refused the question or its own answer.",
-        user_message="The model's provider refused this content.",
+        user_message="The model's provider refused this content. Ask in other words.",
         remedy="The provider refuses the question or its answer: ask otherwise. It is never rewritten silently.",
         status=400,
         recovery=Recovery.REFUSE,
     ),
     ErrorClass.EMPTY_ANSWER: Failure(
         meaning="The model ended its answer without a word and without a call of a tool.",
-        user_message="The model gave no answer.",
+        user_message="The model gave no answer. Try again.",
         remedy="The model said nothing: select all, Retry. If it always does, its steps show what came instead.",
         status=502,
         retry_suggested=True,
@@ -119,14 +119,14 @@ _FAILURES = {
     ),
     ErrorClass.AUTH: Failure(
         meaning="The key is wrong, or the account has no credit, quota or right to the model.",
-        user_message="The model's provider does not accept our credentials or our account.",
+        user_message="This agent cannot use its model. Trying again does not help: tell whoever runs this service.",
         remedy="The provider refuses our key: put in one that works, then select all, Retry.",
         status=502,
         recovery=Recovery.REST_CREDENTIAL,
     ),
     ErrorClass.BAD_REQUEST: Failure(
         meaning="There is no such model, its libraries are missing, its address is wrong, or it does not take this.",
-        user_message="The model does not exist or does not accept this kind of request.",
+        user_message="This agent's model takes no such request. Trying again does not help: tell whoever runs it.",
         remedy="The route or its settings are wrong, which the step says: correct them, then select all, Retry.",
         status=502,
         recovery=Recovery.NEXT_ROUTE,

@@ -1,44 +1,87 @@
-"""What to do when a model call has failed: ask the same route again, ask the next one, or give up."""
+"""What to do when a model call has failed: ask the same route again, ask the next one, wait, or give up.
+
+Which of these may help is a property of the class of the error: `Failure.recovery`.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
+
+from agents.domain.backoff import Backoff
+from agents.domain.failures import Recovery, parse_error_class
 
 
 @dataclass(frozen=True, slots=True)
 class Policy:
-    """How often a model is asked for one answer: `attempts` in total, `attempts_per_route` for each route.
+    """How often models are asked for one answer, and after which pauses.
 
-    After an error of a class in `same_route` the same route is asked again, up to `attempts_per_route`, then the next
-    one; after one in `next_route` the next route is asked at once; after any other error the turn gives up.
+    A route is asked `attempts_per_route` times while another one can follow, else `attempts_on_last_route` times; all
+    routes together as often as there are routes, and `extra_attempts` more, but no more than `attempts`. A longer pause
+    than `patience_seconds` is not spent on a route that another one can replace, and holds no runner's place.
     """
 
-    attempts: int = 1
-    attempts_per_route: int = 1
-    same_route: frozenset[str] = frozenset()
-    next_route: frozenset[str] = frozenset()
+    attempts: int | None = None
+    attempts_per_route: int = 2
+    attempts_on_last_route: int = 3
+    extra_attempts: int = 2
+    backoff: Backoff = field(default_factory=Backoff)
+    patience_seconds: float = 5.0
+
+    def max_attempts(self, routes: int) -> int:
+        """The attempts at one answer along a chain of so many routes."""
+        return routes + self.extra_attempts if self.attempts is None else self.attempts
 
 
-ONE_ATTEMPT = Policy()
+# A policy for tests and for models that need none; runners have the default one.
+ONE_ATTEMPT = Policy(attempts=1)
 
 
 @dataclass(frozen=True, slots=True)
 class FailedAttempt:
-    """An attempt that failed: the route that was asked, and the class of its error."""
+    """An attempt that failed: the route that was asked, the class of its error, and the seconds that the provider asked
+    us to wait."""
 
     route: str
     error_class: str
+    retry_after_seconds: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Situation:
+    """What holds while the next attempt is planned.
+
+    `open_routes` are those that must not be asked at the moment: their circuit breaker is open, or their provider has
+    asked for a pause. `remaining_seconds` is the time in which a pause must fit. `may_retry`: the retry budget allows
+    the last route to be asked again. `draw` is a random number from 0 to 1.
+    """
+
+    open_routes: Collection[str] = ()
+    remaining_seconds: float = float("inf")
+    may_retry: bool = True
+    draw: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
 class Attempt:
-    """The next attempt. `number` counts from 1; `reason` is the error class of the attempt before, "" for the first."""
+    """The next attempt, after a pause. `number` counts from 1; `reason` is the error class of the attempt before, ""
+    for the first."""
 
     number: int
     route: str
     reason: str = ""
+    pause_seconds: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Postponed:
+    """There is an attempt left, but not now: in `seconds`, or, if that is None, when one of `routes` may be asked
+    again. `reason` is the error class of the attempt before, "" where none was made."""
+
+    reason: str
+    routes: tuple[str, ...]
+    seconds: float | None = None
 
 
 class Reason(StrEnum):
@@ -48,6 +91,9 @@ class Reason(StrEnum):
     ERROR_CLASS = "error_class"  # another attempt would fail, too
     ROUTES = "routes"  # no route is left
     LIMITS = "limits"  # the release's limits allow no more
+    RETRY_BUDGET = "retry_budget"  # too many calls of this provider fail at the moment
+    DEADLINE = "time"  # the turn would end before
+    CONTEXT = "context"  # the context cannot be made smaller
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,30 +103,85 @@ class GiveUp:
     reason: Reason
 
 
+Decision = Attempt | Postponed | GiveUp
+
+
 def next_attempt(
-    chain: Sequence[str], failures: Sequence[FailedAttempt], policy: Policy, *, open_routes: Collection[str] = ()
-) -> Attempt | GiveUp:
-    """The next attempt at one answer after `failures`, oldest first, along the routes of `chain`; or `GiveUp`.
-
-    `open_routes` are those that must not be asked at the moment: their circuit breaker is open.
-    """
-    number = len(failures) + 1
-    if number > policy.attempts:
-        return GiveUp(Reason.ATTEMPTS)
+    chain: Sequence[str], failures: Sequence[FailedAttempt], policy: Policy, situation: Situation = Situation()
+) -> Decision:
+    """The next attempt at one answer after `failures`, oldest first, along the routes of `chain`, which it never goes
+    back; or why there is none now, or none at all."""
     # A route that stands in the chain twice is still one.
-    routes = list(dict.fromkeys(chain))
+    routes = tuple(dict.fromkeys(chain))
+    if len(failures) >= policy.max_attempts(len(routes)):
+        return GiveUp(Reason.ATTEMPTS)
     if not failures:
-        return _first(routes, open_routes, number, "")
+        return _first(routes, failures, situation)
     last = failures[-1]
-    if last.error_class not in policy.same_route | policy.next_route:
-        return GiveUp(Reason.ERROR_CLASS)
-    attempts = sum(failure.route == last.route for failure in failures)
-    is_same_route = last.error_class in policy.same_route and attempts < policy.attempts_per_route
     # After a route that the chain no longer names, the chain begins from its start.
-    start = routes.index(last.route) + (not is_same_route) if last.route in routes else 0
-    return _first(routes[start:], open_routes, number, last.error_class)
+    following = routes[routes.index(last.route) + 1 :] if last.route in routes else routes
+    match _recovery(last.error_class):
+        case Recovery.RETRY:
+            return _retry(failures, following, policy, situation)
+        case Recovery.NEXT_ROUTE | Recovery.REST_CREDENTIAL | Recovery.FALL_BACK:
+            return _first(following, failures, situation)
+        case Recovery.COMPRESS if not needs_compression(failures[:-1]):
+            return _first((last.route,), failures, situation)
+    return GiveUp(Reason.ERROR_CLASS)
 
 
-def _first(routes: Sequence[str], open_routes: Collection[str], number: int, reason: str) -> Attempt | GiveUp:
-    route = next((route for route in routes if route not in open_routes), None)
-    return Attempt(number, route, reason) if route is not None else GiveUp(Reason.ROUTES)
+def needs_compression(failures: Sequence[FailedAttempt], route: str | None = None) -> bool:
+    """Whether the context was too long for `route`, or for any."""
+    return any(
+        _recovery(failure.error_class) is Recovery.COMPRESS and route in (None, failure.route) for failure in failures
+    )
+
+
+def can_retry(error_class: str) -> bool:
+    """Whether the same route may be asked again after an error of this class, as far as the policy allows."""
+    return _recovery(error_class) is Recovery.RETRY
+
+
+def _recovery(error_class: str) -> Recovery | None:
+    parsed = parse_error_class(error_class)
+    return parsed.failure.recovery if parsed is not None else None
+
+
+def _retry(
+    failures: Sequence[FailedAttempt], following: tuple[str, ...], policy: Policy, situation: Situation
+) -> Decision:
+    """Ask the last route again if that is allowed and worth the wait; else the `following` ones."""
+    last = failures[-1]
+    attempts = sum(failure.route == last.route for failure in failures)
+    has_next = any(route not in situation.open_routes for route in following)
+    if attempts >= (policy.attempts_per_route if has_next else policy.attempts_on_last_route):
+        return _first(following, failures, situation, otherwise=Reason.ATTEMPTS)
+    if not situation.may_retry:
+        return _first(following, failures, situation, otherwise=Reason.RETRY_BUDGET)
+    pause = policy.backoff.pause(attempts - 1, draw=situation.draw, floor_seconds=last.retry_after_seconds)
+    is_long = pause > policy.patience_seconds
+    # A route that is blocked for the time that it asked for itself is free again when that is over.
+    is_open = last.route in situation.open_routes and (is_long or last.retry_after_seconds is None)
+    if not is_open and not is_long and pause < situation.remaining_seconds:
+        return Attempt(len(failures) + 1, last.route, last.error_class, pause)
+    if is_open:
+        return _first((last.route, *following), failures, situation)
+    if is_long and not has_next:
+        return Postponed(last.error_class, (last.route,), pause)
+    return _first(following if has_next else (), failures, situation, otherwise=Reason.DEADLINE)
+
+
+def _first(
+    routes: tuple[str, ...],
+    failures: Sequence[FailedAttempt],
+    situation: Situation,
+    *,
+    otherwise: Reason = Reason.ROUTES,
+) -> Decision:
+    """An attempt with the first of `routes` that may be asked now; `otherwise` is the reason to give up if there are
+    no routes."""
+    reason = failures[-1].error_class if failures else ""
+    route = next((route for route in routes if route not in situation.open_routes), None)
+    if route is not None:
+        return Attempt(len(failures) + 1, route, reason)
+    return Postponed(reason, routes) if routes else GiveUp(otherwise)

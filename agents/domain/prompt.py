@@ -129,7 +129,7 @@ def fit(
     end = len(conversation)
     messages = (*system, *both)
     # A text has at most as many tokens as bytes, so nothing is counted unless it could be too much.
-    if window is None or sum([_tokens(message, _max_tokens) for message in messages]) <= window:
+    if window is None or count_tokens(messages, _max_tokens) <= window:
         return messages
     return _fit_conversation(system, both[:end], both[end:], window, count, has_results=_has_results(history[-1]))
 
@@ -257,6 +257,11 @@ def _select(
         if can_start(index):
             first = index
     return [index for index in range(len(sizes)) if index >= first or index in always]
+
+
+def count_tokens(messages: Iterable[ChatMessage], count: Count) -> int:
+    """The tokens of `messages`, as `fit` counts them."""
+    return sum(_tokens(message, count) for message in messages)
 
 
 def _tokens(message: ChatMessage, count: Count) -> int:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID
 
 from agents.domain.failures import parse_error_class
-from agents.domain.states import Priority
+from agents.domain.states import Priority, TurnStatus
 from agents.domain.usage import usage_shape
 from foundation.errors import BandstandError
 
@@ -86,8 +87,20 @@ def turn_error(turn: Any) -> Shape | None:
     return error_shape(error_class=turn.error_class, detail=turn.error_detail, error_id=turn.error_id)
 
 
+def calls_shape(calls: Sequence[Mapping[str, Any]], *, completed: bool) -> Shape:
+    """Whom a turn has asked: `calls` are the model calls that have an outcome, oldest first, each as `{"route",
+    "answered", "fallback"}`; `fallback`: it was not the agent's first route."""
+    routes = [call["route"] for call in calls if call["answered"]]
+    return {
+        "answered_by": routes[-1] if routes and completed else None,
+        "attempts": len(calls),
+        "fallback": any(call["fallback"] for call in calls),
+    }
+
+
 def turn_shape(turn: Any, answer: Any | None = None, *, position: int | None = None) -> Shape:
-    """`turn` is a row of `Turn`, `answer` the row of its agent's message if there is one.
+    """`turn` is a row of `Turn` with the annotation `calls` (see `agents.sessions.access`), `answer` the row of its
+    agent's message if there is one.
 
     `position` is how many turns of its session come before it, while it is queued.
     """
@@ -103,6 +116,7 @@ def turn_shape(turn: Any, answer: Any | None = None, *, position: int | None = N
         "finished_at": _moment(turn.finished_at),
         "error": turn_error(turn),
         "usage": usage_shape(turn.input_tokens, turn.output_tokens, turn.cost_usd),
+        **calls_shape(turn.calls, completed=turn.status == TurnStatus.COMPLETED),
         "answer": message_shape(answer) if answer is not None else None,
     }
 

@@ -25,7 +25,8 @@ class StepRecord:
     there are any `reasoning`, `extra_fields` (those of `Finished`) and `finish_reason` (`length` or `repetition`); of a
     tool: `{"content", "is_error"}`. `name` is the tool's; of a model, the route that was asked; "" in a first intent.
 
-    `estimated_output_tokens` stand in for `output_tokens` that nobody reported, for the limits of a turn only.
+    `error_class` says why a call of a model failed. `estimated_output_tokens` stand in for `output_tokens` that nobody
+    reported, for the limits of a turn only.
     """
 
     number: int
@@ -40,6 +41,7 @@ class StepRecord:
     output_tokens: int | None = None
     cost_usd: Decimal | None = None
     estimated_output_tokens: int = 0
+    error_class: str = ""
 
     @property
     def usage(self) -> BilledUsage:
@@ -71,6 +73,16 @@ def open_tools(steps: Sequence[StepRecord]) -> list[StepRecord]:
 def open_model_call(steps: Sequence[StepRecord]) -> StepRecord | None:
     """The model call with an intent and no outcome, which may be repeated at any time; None when there is none."""
     return next((step for step in steps if step.open and step.kind is StepKind.MODEL), None)
+
+
+def failed_calls_before(steps: Sequence[StepRecord], step: StepRecord) -> list[StepRecord]:
+    """The failed model calls right before `step`: the earlier attempts at the same answer."""
+    calls: list[StepRecord] = []
+    for earlier in reversed(steps[: step.number - 1]):
+        if earlier.kind is not StepKind.MODEL or earlier.status is not StepStatus.FAILED:
+            break
+        calls.append(earlier)
+    return calls[::-1]
 
 
 def is_first_model_call(steps: Sequence[StepRecord]) -> bool:

@@ -17,7 +17,7 @@ from agents.domain.steps import StepRecord
 from agents.domain.usage import BilledUsage
 from agents.engine.context import TurnContext
 from agents.engine.delta_buffer import DeltaBuffer
-from agents.engine.ports import Services
+from agents.engine.ports import Admission, Services
 from agents.engine.progress import TurnProgress
 from agents.engine.prompt import assemble
 from agents.journal.fenced_writes import NewEvent
@@ -27,6 +27,7 @@ from agents.llm.interface import (
     FinishReason,
     FirstToken,
     ModelEvent,
+    ModelRequest,
     ReasoningDelta,
     TextDelta,
     ToolCall,
@@ -74,7 +75,7 @@ class ModelCall:
     """The call of `route` that the open step `step` stands for; `ask` may be called once.
 
     `may_have_been_sent`: an earlier claim may have made the call already. `on_lost` is called when its words cannot be
-    written.
+    written. `max_tokens` bounds the messages of its request, where the route has refused more.
     """
 
     def __init__(
@@ -87,6 +88,8 @@ class ModelCall:
         *,
         may_have_been_sent: bool,
         on_lost: Callable[[], object],
+        admission: Admission,
+        max_tokens: int | None = None,
     ) -> None:
         self.step = step
         self.route = route
@@ -95,6 +98,8 @@ class ModelCall:
         self._services = services
         self._may_have_been_sent = may_have_been_sent
         self._on_lost = on_lost
+        self._admission = admission
+        self._max_tokens = max_tokens
         self._chunks: list[str] = []
         self._reasoning: list[str] = []
         # Bytes of reasoning that its message still takes; None until some comes.
@@ -184,7 +189,7 @@ class ModelCall:
 
     async def _run(self) -> Reply:
         llm, _ = self._services.models.resolve(self.route)
-        request = await assemble(self._context, self._progress, self._services, self.route)
+        request = await self._assemble()
         self._may_have_been_sent = True
         self._started_at = asyncio.get_running_loop().time()
         self._buffer = self._services.deltas.open_buffer(self._context.claim, self._on_lost)
@@ -192,6 +197,10 @@ class ModelCall:
         async with aclosing(llm.stream(request)) as events:
             async for event in events:
                 finished = self._take(event, self._buffer) or finished
+                if isinstance(event, FirstToken):
+                    if event.rate_limits is not None:
+                        self._admission.record_rate(event.rate_limits)
+                    await self._admission.record_first_token(self._seconds())
         assert finished is not None, "a stream ends with one Finished"
         # An answer may be empty where a limit or one of the client's texts ended it before its first word.
         is_cut = finished.finish_reason != "stop" or self._context.client.stop
@@ -208,6 +217,19 @@ class ModelCall:
             usage=self._price(finished.usage, finished.response_model),
         )
 
+    async def _assemble(self) -> ModelRequest:
+        request = await assemble(self._context, self._progress, self._services, self.route, max_tokens=self._max_tokens)
+        if self._max_tokens is not None:
+            self._notes["context_compressed"] = {"max_tokens": self._max_tokens, "messages": len(request.messages)}
+        if (seconds := self._admission.first_token_seconds) is not None:
+            first = min(seconds, request.deadlines.first_token_seconds)
+            request = replace(request, deadlines=replace(request.deadlines, first_token_seconds=first))
+        return request
+
+    def _seconds(self) -> float:
+        """The age of the call."""
+        return asyncio.get_running_loop().time() - self._started_at
+
     def _take(self, event: ModelEvent, buffer: DeltaBuffer) -> Finished | None:
         if isinstance(event, Finished):
             self._notes |= event.notes if _is_storable(event.notes, MAX_NOTES_BYTES) else {"notes_dropped": True}
@@ -218,7 +240,7 @@ class ModelCall:
             self._usage_update = event
         elif isinstance(event, FirstToken):
             self._request_id = event.request_id
-            self._first_token_seconds = round(asyncio.get_running_loop().time() - self._started_at, 3)
+            self._first_token_seconds = round(self._seconds(), 3)
         else:
             self._append(event, buffer)
         return None

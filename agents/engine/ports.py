@@ -1,19 +1,26 @@
-"""The services of its process that the engine uses, as protocols: models, tools, and writing text to the log."""
+"""The services of its process that the engine uses, as protocols: models and the state of their routes, tools, and
+writing text to the log."""
 
 from __future__ import annotations
 
 import asyncio
+import random
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 from decimal import Decimal
 from typing import Protocol
 from uuid import UUID
 
+from agents.domain.failures import ErrorClass
 from agents.domain.fallback import ONE_ATTEMPT, Policy
 from agents.domain.model_messages import ToolSpec
+from agents.domain.retry_adaptation import RetryAdaptation
+from agents.domain.retry_budget import RetryBudget
 from agents.engine.delta_buffer import DeltaBuffer
 from agents.journal.claims import Claim
-from agents.llm.interface import LLM, Deadlines, Usage
+from agents.llm.errors import ModelError
+from agents.llm.interface import LLM, Deadlines, RateLimits, Usage
 
 
 class ModelGateway(Protocol):
@@ -69,10 +76,94 @@ class DeltaWriter(Protocol):
         ...
 
 
+class Admission(Protocol):
+    """The right to ask a route once. The one who got it reports the outcome, with one of the last three methods."""
+
+    @property
+    def first_token_seconds(self) -> float | None:
+        """The deadline of a probe, which is shorter than others; None for an ordinary call."""
+        ...
+
+    def record_rate(self, limits: RateLimits) -> None:
+        """What the answer says of its provider's limits."""
+        ...
+
+    async def record_first_token(self, seconds: float) -> None:
+        """The first sign of life came after `seconds`: a probe has succeeded."""
+        ...
+
+    async def record_success(self, seconds: float | None = None) -> None:
+        """The call has its answer."""
+        ...
+
+    async def record_failure(self, error: ModelError) -> None:
+        """The call has failed. Whether the route is charged follows from the error's class."""
+        ...
+
+    async def release(self) -> None:
+        """The call was cancelled, or cut short by a deadline of ours: it does not count."""
+        ...
+
+
+class RouteGuard(Protocol):
+    """What all processes know of the routes."""
+
+    async def enter(self, route: str) -> Admission | None:
+        """The right to ask `route` once; None when it must not be asked now. Costs nothing for a healthy route."""
+        ...
+
+    def blocked_until(self, route: str) -> datetime | None:
+        """When a route that must not be asked may be asked again; None when it may be asked now."""
+        ...
+
+    def blocked_by(self, route: str) -> ErrorClass | None:
+        """The class of the errors for which a route must not be asked; None when it may be, or nobody knows."""
+        ...
+
+
+class FreeAdmission:
+    """An admission that nobody counts."""
+
+    first_token_seconds: float | None = None
+
+    def record_rate(self, limits: RateLimits) -> None:
+        """See `Admission`."""
+
+    async def record_first_token(self, seconds: float) -> None:
+        """See `Admission`."""
+
+    async def record_success(self, seconds: float | None = None) -> None:
+        """See `Admission`."""
+
+    async def record_failure(self, error: ModelError) -> None:
+        """See `Admission`."""
+
+    async def release(self) -> None:
+        """See `Admission`."""
+
+
+class UnguardedRoutes:
+    """A guard that refuses nothing and knows nothing."""
+
+    async def enter(self, route: str) -> Admission | None:  # noqa: ARG002
+        """See `RouteGuard`."""
+        return FreeAdmission()
+
+    def blocked_until(self, route: str) -> datetime | None:  # noqa: ARG002
+        """See `RouteGuard`."""
+        return None
+
+    def blocked_by(self, route: str) -> ErrorClass | None:  # noqa: ARG002
+        """See `RouteGuard`."""
+        return None
+
+
 @dataclass(frozen=True, slots=True)
 class Services:
-    """The services of one event loop, made and closed by the process that runs turns. `policy` says how often a model
-    is asked for one answer.
+    """The services of one event loop, made and closed by the process that runs turns.
+
+    `policy` says how often models are asked for one answer, within the process's `retry_budget`. `draw` returns a
+    random number from 0 to 1, for the pauses between, which `retry_adaptation` may stretch.
 
     `suspects` is held by a turn that has lost a runner while a tool ran, as long as tools of it run: if this process
     stops, too, then it was that one.
@@ -81,5 +172,9 @@ class Services:
     models: ModelGateway
     tools: ToolRunner
     deltas: DeltaWriter
+    routes: RouteGuard = field(default_factory=UnguardedRoutes)
     policy: Policy = ONE_ATTEMPT
+    retry_budget: RetryBudget = field(default_factory=RetryBudget)
+    retry_adaptation: RetryAdaptation = field(default_factory=RetryAdaptation)
+    draw: Callable[[], float] = random.random
     suspects: asyncio.Lock = field(default_factory=asyncio.Lock)

@@ -8,6 +8,7 @@ from typing import Any
 
 from agents.domain.message_parts import MAX_REASONING_BYTES, Part
 from agents.domain.model_messages import ToolCall
+from agents.domain.serialization import calls_shape
 from agents.domain.states import StepKind, StepStatus
 from agents.domain.steps import (
     StepRecord,
@@ -43,6 +44,7 @@ class TurnProgress:
         # Of calls whose provider reports none, an estimate.
         self._output_tokens = sum(step.limited_output_tokens for step in context.steps)
         self._limits = context.release.limits
+        self._first_route = context.release.model_chain[0]
         self._client_tools = context.client.tool_names
         self._steps: list[StepRecord] = list(context.steps)
 
@@ -83,6 +85,15 @@ class TurnProgress:
         """Whether the last answer of the model calls tools of the client, which must run them: the turn then ends."""
         return any(call["name"] in self._client_tools for call in last_calls(self._steps))
 
+    def calls_shape(self, *, completed: bool) -> dict[str, Any]:
+        """Whom the turn has asked, for the event of its end."""
+        calls = [
+            {"route": step.name, "answered": step.status is StepStatus.DONE, "fallback": step.name != self._first_route}
+            for step in self._steps
+            if step.kind is StepKind.MODEL and not step.open and step.name
+        ]
+        return calls_shape(calls, completed=completed)
+
     def record_outcome(
         self,
         step: StepRecord,
@@ -97,7 +108,9 @@ class TurnProgress:
     ) -> StepOutcome:
         """Close an open step and return its outcome for the journal. `route` is the one that a model call has asked;
         the estimate counts where `usage` has no output tokens, and then stands in the details."""
-        self._steps[step.number - 1] = replace(step, status=status, result=result, name=route or step.name)
+        self._steps[step.number - 1] = replace(
+            step, status=status, result=result, name=step.name if route is None else route
+        )
         self.usage += usage
         self._output_tokens += limited_output_tokens(usage, estimated_output_tokens)
         if usage.output_tokens is None and estimated_output_tokens:

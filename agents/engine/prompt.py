@@ -17,8 +17,16 @@ from agents.llm.interface import ModelRequest, ToolSpec
 ANSWER_TOKENS = 4_096
 
 
-async def assemble(context: TurnContext, progress: TurnProgress, services: Services, route: str) -> ModelRequest:
-    """The request that asks `route` for the next answer. Raises `BadModelRequest` for a route that cannot be used."""
+async def assemble(
+    context: TurnContext,
+    progress: TurnProgress,
+    services: Services,
+    route: str,
+    *,
+    max_tokens: int | None = None,
+) -> ModelRequest:
+    """The request that asks `route` for the next answer; its messages have at most so many tokens, if that is possible
+    and `max_tokens` is set. Raises `BadModelRequest` for a route that cannot be used."""
     _, model = services.models.resolve(route)
     release, client = context.release, context.client
     forced = client.forced_tools if progress.is_first_model_call else ()
@@ -28,7 +36,9 @@ async def assemble(context: TurnContext, progress: TurnProgress, services: Servi
     max_output_tokens = smaller_limit(release.limits.call_output_tokens, client.max_output_tokens)
     window = await services.models.window(route)
     blocks = (Block(Source.RELEASE, release.instructions), Block(Source.CLIENT, client.instructions))
-    message_tokens = None if window is None else _message_tokens(window, tools, max_output_tokens)
+    message_tokens = smaller_limit(
+        None if window is None else _message_tokens(window, tools, max_output_tokens), max_tokens
+    )
     return ModelRequest(
         model=model,
         messages=fit(

@@ -77,6 +77,7 @@ class TurnRun:
         self._task = asyncio.current_task()
         seconds = min(self._context.release.limits.turn_seconds, self.claim.remaining_seconds)
         deadline = asyncio.timeout(max(0.0, seconds))
+        self._attempts.deadline_at = asyncio.get_running_loop().time() + seconds
         try:
             async with deadline:
                 if self._stop is not None:
@@ -90,7 +91,7 @@ class TurnRun:
         except Park as wait:
             return await self._park(wait)
         except ModelError as error:
-            return await self._end_early(TurnStatus.FAILED, error.error_class, error.detail, model_error=error)
+            return await self._end_early(TurnStatus.FAILED, error.error_class, error.user_detail, model_error=error)
         except LimitReached as error:
             return await self._end_early(TurnStatus.FAILED, ErrorClass.LIMIT_REACHED, str(error))
         except Exception as error:
@@ -158,7 +159,7 @@ class TurnRun:
             # An empty answer is an answer too: the turn ends with exactly one.
             parts=self._progress.parts or [text_part("")],
             provider_extras=self._progress.provider_extras,
-            data={"usage": self._progress.usage.shape},
+            data={"usage": self._progress.usage.shape, **self._progress.calls_shape(completed=True)},
             usage=self._progress.usage,
         )
         return await run_last_shielded(finish, self.claim, end, outcomes=outcomes, events=events)
@@ -216,7 +217,8 @@ class TurnRun:
             parts=parts,
             provider_extras=self._progress.provider_extras,
             partial=True,
-            data={"usage": usage.shape} | ({"error": error} if error else {}),
+            data={"usage": usage.shape, **self._progress.calls_shape(completed=False)}
+            | ({"error": error} if error else {}),
             error_class=error_class or "",
             error_detail=detail,
             error_id=error_id,

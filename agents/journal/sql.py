@@ -380,7 +380,7 @@ ORDER BY h.depth DESC
 RELEASE = "SELECT configuration::text FROM agents_release WHERE id = %(release)s"
 STEPS = """
 SELECT number, kind, status, name, call_id, idempotent, request::text, result::text, input_tokens, output_tokens,
-       cost_usd, coalesce((details ->> 'estimated_output_tokens')::int, 0),
+       cost_usd, coalesce((details ->> 'estimated_output_tokens')::int, 0), error_class,
        (SELECT t.tool_stalls FROM agents_turn t WHERE t.id = %(turn)s)
 FROM agents_step WHERE turn_id = %(turn)s ORDER BY number
 """

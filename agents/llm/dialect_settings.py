@@ -21,6 +21,7 @@ class _RouteSettings:
     preset: Dialect | None
     dialect: Mapping[str, Any]
     deadlines: Mapping[str, float]
+    figures: Mapping[str, float]
 
     def matches(self, route: str) -> bool:
         return route.startswith(self.pattern[:-1]) if self.pattern.endswith("*") else route == self.pattern
@@ -45,6 +46,11 @@ class Dialects:
         entry = self._find(route)
         return replace(self.deadlines, **entry.deadlines) if entry is not None else self.deadlines
 
+    def figures_for(self, route: str) -> Mapping[str, float]:
+        """What is set for the circuit breaker of `route`: `slow_seconds`, `probe_seconds`."""
+        entry = self._find(route)
+        return entry.figures if entry is not None else {}
+
     def _find(self, route: str) -> _RouteSettings | None:
         matching = [entry for entry in self.entries if entry.matches(route)]
         # The longest pattern is the most exact one; without `*` it is a route.
@@ -52,12 +58,14 @@ class Dialects:
 
 
 _DEADLINES = frozenset(entry.name for entry in fields(Deadlines))
+_FIGURES = frozenset({"slow_seconds", "probe_seconds"})
 
 
 def read_dialects(text: str) -> Dialects:
     """From `[route=]preset[+option=value…]`, separated by commas, as in `vllm,openai:o3=openai+total_seconds=600`.
 
-    An option is a field of `Dialect` or of `Deadlines`; booleans are yes and no, no limit field is `none`. Raises
+    An option is a field of `Dialect` or of `Deadlines`, or `slow_seconds` or `probe_seconds` of the route's circuit
+    breaker; booleans are yes and no, no limit field is `none`. Raises
     `ValueError` with what is wrong.
     """
     return Dialects(tuple(_read_entry(item) for part in text.split(",") if (item := part.strip())))
@@ -73,13 +81,16 @@ def _read_entry(text: str) -> _RouteSettings:
         raise ValueError(f"must name presets among {', '.join(PRESETS)}, as in vllm,openai:o3=openai")
     dialect: dict[str, Any] = {}
     deadlines: dict[str, float] = {}
+    figures: dict[str, float] = {}
     for option in options:
         key, _, value = (part.strip() for part in option.partition("="))
         if key in _DEADLINES:
             deadlines[key] = _seconds(key, value)
+        elif key in _FIGURES:
+            figures[key] = _seconds(key, value)
         else:
             dialect[key] = _read_option(key, value)
-    return _RouteSettings(pattern.strip(), PRESETS[name] if name else None, dialect, deadlines)
+    return _RouteSettings(pattern.strip(), PRESETS[name] if name else None, dialect, deadlines, figures)
 
 
 def _seconds(name: str, value: str) -> float:
@@ -95,7 +106,7 @@ def _seconds(name: str, value: str) -> float:
 def _read_option(name: str, value: str) -> Any:
     choices = _OPTIONS.get(name)
     if choices is None:
-        raise ValueError(f"must name options among {', '.join(sorted({*_OPTIONS, *_DEADLINES}))}")
+        raise ValueError(f"must name options among {', '.join(sorted({*_OPTIONS, *_DEADLINES, *_FIGURES}))}")
     if value not in choices:
         raise ValueError(f"must have {name} as one of {', '.join(choices)}")
     return choices[value]

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from math import isnan
+from math import ceil, isnan
 from typing import Any, ClassVar
 
 from agents.domain.failures import ErrorClass, Recovery
+from foundation.durations import duration
 from foundation.errors import BandstandError
 from foundation.storable_text import storable_text
 
@@ -16,10 +17,11 @@ _NOT_BILLED = frozenset({ErrorClass.RATE_LIMIT, ErrorClass.CONTEXT_LENGTH, Error
 class ModelError(BandstandError):
     """The model failed in a way that we do not know.
 
-    `detail` may be shown to users: it never holds an address, a key or the provider's own message. That, without
-    secrets, is in `provider_detail`, for operators only, and so are its `provider_code` and HTTP `status`. `request_id`
-    is the provider's id of the request, if it sent one. A subclass has its `error_class`, and the `user_message` of
-    that class unless it declares its own.
+    Users read `user_detail`, which says no more than the class does. `detail` is exact, for operators; like all that is
+    shown or logged it never holds an address, a key or the provider's own message. That, without secrets, is in
+    `provider_detail`, for operators only, and so are its `provider_code` and HTTP `status`. `request_id` is the
+    provider's id of the request, if it sent one. A subclass has its `error_class`, and the `user_message` of that class
+    unless it declares its own.
     """
 
     code = "model_unknown"
@@ -54,12 +56,21 @@ class ModelError(BandstandError):
         self.request_id: str | None = None
 
     @property
+    def user_detail(self) -> str:
+        """What happened, for the people who chat: whether trying again helps, and when, or whom to tell."""
+        if self.error_class is not ErrorClass.RATE_LIMIT:
+            return self.user_message
+        seconds = ceil(self.retry_after_seconds or 0)
+        when = f"in {duration(seconds)}" if seconds else "in a moment"
+        return f"{self.user_message} Try again {when}."
+
+    @property
     def report(self) -> dict[str, Any]:
         """What the provider said, for operators and for `Step.details`, as far as known."""
         report = {
             "status": self.status,
             "code": self.provider_code,
-            "message": self.provider_detail,
+            "message": self.provider_detail or (self.detail if self.detail != self.user_message else ""),
             "retry_after_seconds": self.retry_after_seconds,
             "request_id": self.request_id,
         }
@@ -82,7 +93,7 @@ class TransientModelError(ModelError):
 
 
 class ModelUnreachable(TransientModelError):
-    user_message = "The model could not be reached."
+    user_message = "The model could not be reached. Try again in a moment."
 
     @property
     def not_billed(self) -> bool:

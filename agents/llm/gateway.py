@@ -29,6 +29,15 @@ class GatewayConfig:
     prices: Mapping[str, Rates] = field(default_factory=dict)
     dialects: Dialects = field(default_factory=Dialects)
 
+    def identities(self) -> dict[str, str]:
+        """By provider, what makes its credential another one: address and key. Secret."""
+        openai = f"{self.openai_base_url or DEFAULT_BASE_URL}\n{self.openai_api_key or ''}"
+        vendors = {
+            vendor.provider: "\n".join((vendor.base_url or "", vendor.region or "", vendor.api_key or ""))
+            for vendor in self.vendors
+        }
+        return {OPENAI: openai, **vendors}
+
 
 class Gateway:
     """The models of this process."""

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol
 
 from agents.domain.model_messages import ChatMessage, JsonFormat, MessageRole, ProviderExtras, ToolCall, ToolSpec
+from agents.domain.rate_limits import RateLimits
 
 __all__ = [
     "LLM",
@@ -20,6 +21,7 @@ __all__ = [
     "ModelEvent",
     "ModelRequest",
     "ProviderExtras",
+    "RateLimits",
     "ReasoningDelta",
     "TextDelta",
     "ToolCall",
@@ -82,9 +84,10 @@ class ModelRequest:
 @dataclass(frozen=True, slots=True)
 class FirstToken:
     """The answer has begun, with text, a tool call or reasoning, which follow. `request_id` is the provider's id of
-    this request, None if it sent none."""
+    this request, `rate_limits` is what it says of its limits; None if it sent none."""
 
     request_id: str | None
+    rate_limits: RateLimits | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -886,6 +886,111 @@ class Migration(migrations.Migration):
                 ],
             },
         ),
+        migrations.CreateModel(
+            name="RouteHealth",
+            fields=[
+                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
+                ("provider", models.CharField(max_length=40)),
+                (
+                    "model",
+                    models.CharField(
+                        blank=True, default="", help_text="Empty: all models of the credential.", max_length=200
+                    ),
+                ),
+                (
+                    "credential",
+                    models.CharField(help_text="A keyed fingerprint of the address and the key.", max_length=32),
+                ),
+                ("revision", models.BigIntegerField(default=1)),
+                (
+                    "state",
+                    models.CharField(
+                        choices=[("closed", "closed"), ("open", "open"), ("half_open", "half open")],
+                        default="closed",
+                        max_length=9,
+                    ),
+                ),
+                (
+                    "generation",
+                    models.BigIntegerField(
+                        default=0, help_text="Raised by every move; results of older ones are dropped."
+                    ),
+                ),
+                ("failures_in_row", models.IntegerField(default=0)),
+                ("opens_in_row", models.IntegerField(default=0)),
+                ("probe_successes", models.SmallIntegerField(default=0)),
+                ("open_until", models.DateTimeField(null=True)),
+                (
+                    "probe_owner",
+                    models.UUIDField(help_text="The process that asks now whether it works again.", null=True),
+                ),
+                ("probe_until", models.DateTimeField(help_text="The end of the probe's lease.", null=True)),
+                (
+                    "forced",
+                    models.CharField(
+                        blank=True, choices=[("open", "open"), ("closed", "closed")], default="", max_length=6
+                    ),
+                ),
+                ("forced_until", models.DateTimeField(null=True)),
+                (
+                    "blocked_until",
+                    models.DateTimeField(help_text="The provider does not want to be asked until then.", null=True),
+                ),
+                (
+                    "buckets",
+                    models.JSONField(
+                        blank=True,
+                        default=list,
+                        help_text="Of the last minute: [begin, calls, failures, slow ones].",
+                    ),
+                ),
+                (
+                    "rate_limits",
+                    models.JSONField(
+                        blank=True, help_text="What its provider said, when few calls remained.", null=True
+                    ),
+                ),
+                ("pace_seconds", models.FloatField(help_text="How far apart calls are to be.", null=True)),
+                ("paced_until", models.DateTimeField(null=True)),
+                ("next_call_at", models.DateTimeField(null=True)),
+                ("last_error", models.CharField(blank=True, default="", max_length=400)),
+                ("last_error_at", models.DateTimeField(null=True)),
+                (
+                    "changed_at",
+                    models.DateTimeField(
+                        db_default=django.db.models.functions.datetime.Now(), help_text="When its state changed."
+                    ),
+                ),
+                (
+                    "used_at",
+                    models.DateTimeField(
+                        db_default=django.db.models.functions.datetime.Now(),
+                        help_text="When a process began to use it.",
+                    ),
+                ),
+            ],
+            options={
+                "verbose_name": "route",
+                "ordering": ["provider", "model", "credential"],
+                "permissions": [("force_routehealth", "Can force routes open or closed")],
+                "constraints": [
+                    models.UniqueConstraint(fields=("credential", "provider", "model"), name="route_unique"),
+                    models.CheckConstraint(
+                        condition=models.Q(("state__in", ["closed", "open", "half_open"])), name="route_state_known"
+                    ),
+                    models.CheckConstraint(
+                        condition=models.Q(
+                            models.Q(("state", "open"), _negated=True), ("open_until__isnull", False), _connector="OR"
+                        ),
+                        name="route_open_has_end",
+                    ),
+                    models.CheckConstraint(
+                        condition=models.Q(("forced", ""), ("forced_until__isnull", False), _connector="OR"),
+                        name="route_forced_has_end",
+                    ),
+                ],
+            },
+        ),
         migrations.RunSQL(TURN_GUARD, TURN_GUARD_BACK),
         migrations.RunSQL(RELEASE_GUARD, RELEASE_GUARD_BACK),
         migrations.RunSQL(STORAGE, STORAGE_BACK),

@@ -5,6 +5,7 @@ from agents.models.bulk_actions import BulkAction
 from agents.models.completions import CompletionRequest
 from agents.models.connections import ConnectionSlot, WebProcess
 from agents.models.feedback import Feedback
+from agents.models.route_health import RouteHealth
 from agents.models.runners import Runner
 from agents.models.sessions import AgentSession, Message
 from agents.models.turns import COST_UNKNOWN, TOKENS_UNKNOWN, Event, Step, Turn
@@ -23,6 +24,7 @@ __all__ = [
     "Feedback",
     "Message",
     "Release",
+    "RouteHealth",
     "Runner",
     "Step",
     "Turn",

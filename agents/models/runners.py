@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from datetime import datetime, timedelta
 from typing import Final
+from uuid import UUID
 
 from django.conf import settings
-from django.db import models
+from django.db import connection, models
 from django.db.models.functions import Now
 
 from foundation.ids import new_id
@@ -24,6 +25,20 @@ class RunnerQuerySet(models.QuerySet["Runner"]):
     def alive(self) -> RunnerQuerySet:
         """Runners that take turns and have a recent heartbeat, by the database's clock."""
         return self.filter(status=Runner.Status.RUNNING, heartbeat_at__gte=Now() - heartbeat_timeout())
+
+
+def send_heartbeat(runner_id: UUID, *, running: int) -> int:
+    """Report a runner as alive with so many `running` turns, and return how many runners are alive: one statement."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            """
+            WITH me AS (UPDATE agents_runner SET heartbeat_at = now(), running = %(running)s WHERE id = %(runner)s)
+            SELECT count(*) FROM agents_runner
+            WHERE id = %(runner)s OR (status = 'running' AND heartbeat_at >= now() - make_interval(secs => %(timeout)s))
+            """,
+            {"runner": runner_id, "running": running, "timeout": heartbeat_timeout().total_seconds()},
+        )
+        return int(cursor.fetchone()[0])
 
 
 class Runner(models.Model):

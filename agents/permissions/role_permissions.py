@@ -12,6 +12,7 @@ RETRY_TURN: Final = "agents.retry_turn"
 REQUEUE_TURN: Final = "agents.requeue_turn"
 FAIL_TURN: Final = "agents.fail_turn"
 FORK_SESSION: Final = "agents.fork_agentsession"
+FORCE_ROUTE: Final = "agents.force_routehealth"
 ADD_AGENT: Final = "agents.add_agent"
 CHANGE_AGENT: Final = "agents.change_agent"
 CHANGE_DRAFT: Final = "agents.change_agentdraft"
@@ -31,6 +32,7 @@ def declare() -> None:
                 "agents.view_event",
                 "agents.view_message",
                 "agents.view_release",
+                "agents.view_routehealth",
                 "agents.view_runner",
                 "agents.view_step",
                 "agents.view_turn",
@@ -41,6 +43,7 @@ def declare() -> None:
                 REQUEUE_TURN,
                 FAIL_TURN,
                 FORK_SESSION,
+                FORCE_ROUTE,
             },
             Role.BUILDER: {ADD_AGENT, CHANGE_AGENT, CHANGE_DRAFT, PUBLISH_AGENT, "agents.add_agentdraft"},
         }

@@ -12,10 +12,9 @@ from uuid import UUID
 
 import structlog
 from django.db import close_old_connections, connection
-from django.db.models.functions import Now
 
 from agents.journal import claims
-from agents.models import Runner
+from agents.models.runners import send_heartbeat
 from agents.runner.liveness import Liveness
 from agents.runner.reaper import reap
 from foundation.db_threads import DATABASE_FAULTS
@@ -54,7 +53,7 @@ class Periodic(threading.Thread):
 
 class LeaseKeeper:
     """Renews the leases of the turns that `get_turns` returns (epochs by turn id), and calls `on_lost` with those that
-    this runner no longer owns."""
+    this runner no longer owns, and `on_heartbeat` with the number of live runners. Both are called in its threads."""
 
     def __init__(
         self,
@@ -65,12 +64,14 @@ class LeaseKeeper:
         liveness: Liveness,
         get_turns: Callable[[], dict[UUID, int]],
         on_lost: Callable[[Mapping[UUID, int]], object],
+        on_heartbeat: Callable[[int], object],
     ) -> None:
         self._runner_id = runner_id
         self._lease_seconds = lease_seconds
         self._liveness = liveness
         self._get_turns = get_turns
         self._on_lost = on_lost
+        self._on_heartbeat = on_heartbeat
         self._renewed_at = time.monotonic()
         # The renewal must not wait for the reaper, nor the reaper for a slow renewal.
         self._threads = [
@@ -99,7 +100,7 @@ class LeaseKeeper:
         if lost_turns := {turn: epoch for turn, epoch in turns.items() if renewed.get(turn) != epoch}:
             # A turn that has just ended looks the same; the caller no longer runs it and ignores it.
             self._on_lost(lost_turns)
-        Runner.objects.filter(pk=self._runner_id).update(heartbeat_at=Now(), running=len(turns))
+        self._on_heartbeat(send_heartbeat(self._runner_id, running=len(turns)))
 
     def _watch(self) -> None:
         """When no renewal has succeeded for the length of a lease, by the local clock, other runners may own the

@@ -6,12 +6,12 @@ from __future__ import annotations
 import asyncio
 import os
 import socket
-from collections.abc import Callable, Collection, Coroutine, Mapping
+from collections.abc import Callable, Collection, Coroutine, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 from uuid import UUID
 
 import psycopg
@@ -26,6 +26,7 @@ from agents.journal import claims, sql
 from agents.journal.fenced_writes import FinishedTurn, LostTurn
 from agents.journal.listen_connection import open_listen_connection
 from agents.models import Runner
+from agents.models.runners import send_heartbeat
 from agents.runner.leases import LeaseKeeper
 from agents.runner.liveness import Liveness
 from agents.runner.reaper import fail_claim, release_claim
@@ -56,10 +57,20 @@ class RunnerSettings:
     liveness_file: Path | None = None
 
 
+class RowListener(Protocol):
+    """Something that follows rows which other processes write: `hear` is called with every wake-up of the listening
+    connection, before turns are claimed."""
+
+    @property
+    def channel(self) -> str: ...
+
+    def hear(self, connection: psycopg.Connection, wake: Wake) -> None: ...
+
+
 class RunnerProcess:
     """One per process. `serve` works until `drain` was called and every turn has ended or was requeued."""
 
-    def __init__(self, settings: RunnerSettings, services: Services) -> None:
+    def __init__(self, settings: RunnerSettings, services: Services, *, listeners: Sequence[RowListener] = ()) -> None:
         self.id = new_id()
         self._settings = settings
         self._services = services
@@ -70,8 +81,12 @@ class RunnerProcess:
         self._runs: dict[UUID, TurnRun] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self._draining = asyncio.Event()
+        self._listeners = listeners
         self._claimer = ListeningThread(
-            name="claimer", channels=[sql.TURNS_CHANNEL], connect=open_listen_connection, work=self._claim_turns
+            name="claimer",
+            channels=[sql.TURNS_CHANNEL, *(listener.channel for listener in listeners)],
+            connect=open_listen_connection,
+            work=self._hear,
         )
         self._liveness = Liveness(
             self._loop,
@@ -85,6 +100,7 @@ class RunnerProcess:
             liveness=self._liveness,
             get_turns=lambda: dict(self._epochs),
             on_lost=self._on_leases_lost,
+            on_heartbeat=self._on_heartbeat,
         )
 
     async def serve(self) -> None:
@@ -96,6 +112,7 @@ class RunnerProcess:
             pid=os.getpid(),
             capacity=self._settings.concurrency,
         )
+        self._services.retry_budget.divide(await in_db_thread(send_heartbeat, self.id, running=0))
         self._keeper.start()
         self._claimer.start()
         log.info("runner.started", runner=str(self.id), capacity=self._settings.concurrency)
@@ -133,6 +150,11 @@ class RunnerProcess:
             run.stop(reason)
 
     # --- the claiming thread ---
+
+    def _hear(self, connection: psycopg.Connection, wake: Wake) -> None:
+        for listener in self._listeners:
+            listener.hear(connection, wake)
+        self._claim_turns(connection, wake)
 
     def _claim_turns(self, connection: psycopg.Connection, wake: Wake) -> None:
         turn_ids = [UUID(payload[5:]) for _, payload in wake.payloads if payload.startswith("stop ")]
@@ -264,6 +286,11 @@ class RunnerProcess:
         for turn in turns:
             if (run := self._runs.get(turn)) is not None:
                 run.stop(StopReason.CANCELLED)
+
+    def _on_heartbeat(self, runners: int) -> None:
+        """Take a part of the retry budget that the `runners` now alive divide among them."""
+        with suppress(RuntimeError):  # the loop has ended
+            self._loop.call_soon_threadsafe(self._services.retry_budget.divide, runners)
 
     def _on_leases_lost(self, turns: Mapping[UUID, int]) -> None:
         self._loop.call_soon_threadsafe(self._stop_lost, turns)

@@ -4,12 +4,24 @@ from __future__ import annotations
 
 from uuid import UUID
 
-from django.db.models import Count, IntegerField, OuterRef, QuerySet, Subquery, Value
-from django.db.models.functions import Coalesce
+from django.contrib.postgres.expressions import ArraySubquery
+from django.db.models import (
+    BooleanField,
+    Count,
+    ExpressionWrapper,
+    IntegerField,
+    OuterRef,
+    Q,
+    QuerySet,
+    Subquery,
+    Value,
+)
+from django.db.models.functions import Coalesce, JSONObject
 
 from accounts.actor import Actor, Scope
 from accounts.permissions import require_permission
-from agents.models import AgentSession, Message, Turn
+from agents.domain.states import StepKind, StepStatus
+from agents.models import AgentSession, Message, Step, Turn
 from agents.permissions.agents import visible_agent_filter
 from foundation.errors import NotFound, Unauthenticated
 
@@ -33,15 +45,15 @@ def access_session(*, actor: Actor, session_id: UUID) -> AgentSession:
 
 
 def access_turn(*, actor: Actor, turn_id: UUID) -> Turn:
-    """A turn of one of the actor's sessions, with that session, and with `position`: the number of open turns of the
-    session before it. Raises `NotFound`, `Forbidden`, `Unauthenticated`."""
+    """A turn of one of the actor's sessions, with that session, with `position`: the number of open turns of the
+    session before it, and with `calls`: see `MODEL_CALLS`. Raises `NotFound`, `Forbidden`, `Unauthenticated`."""
     user_id = _require_reader(actor)
     turn = (
         Turn.objects.filter(
             visible_agent_filter(user_id, "agent_session__agent_id"), pk=turn_id, agent_session__user_id=user_id
         )
         .select_related("agent_session", "agent_session__agent", "agent_session__release")
-        .annotate(position=_POSITION)
+        .annotate(position=_POSITION, calls=MODEL_CALLS)
         .first()
     )
     if turn is None:
@@ -84,6 +96,20 @@ def _require_reader(actor: Actor) -> int:
         raise Unauthenticated
     return actor.user_id
 
+
+# A turn's model calls that have an outcome, oldest first, for `agents.domain.serialization.calls_shape`.
+MODEL_CALLS = ArraySubquery(
+    Step.objects.filter(turn_id=OuterRef("pk"), kind=StepKind.MODEL)
+    .exclude(Q(status=StepStatus.INTENT) | Q(name=""))
+    .order_by("number")
+    .values(
+        call=JSONObject(
+            route="name",
+            answered=ExpressionWrapper(Q(status=StepStatus.DONE), output_field=BooleanField()),
+            fallback=ExpressionWrapper(Q(details__has_key="fallback"), output_field=BooleanField()),
+        )
+    )
+)
 
 _OPEN = Turn.objects.filter(agent_session=OuterRef("agent_session"), finished_at__isnull=True)
 _POSITION = Coalesce(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from typing import Any, cast
 from uuid import UUID
 
 from django.db import transaction
@@ -18,18 +19,20 @@ from foundation.db_retry import retry_after_deadlock
 
 @retry_after_deadlock
 def cancel_turn(actor: Actor, *, turn_id: UUID) -> Turn:
-    """Cancel a turn of the actor's and return it: `cancelled` at once if it had no runner, else `cancelling`.
+    """Cancel a turn of the actor's and return it, with the `calls` of `access_turn`: `cancelled` at once if it had no
+    runner, else `cancelling`.
 
     Its runner closes the provider's stream within a second and stores the partial text. Raises `NotFound`,
     `Forbidden`.
     """
     actor.require_scope(Scope.CHAT)
-    turn = access_turn(actor=actor, turn_id=turn_id)
+    turn: Any = access_turn(actor=actor, turn_id=turn_id)
     with transaction.atomic():
         session = lock_session(turn.agent_session_id)
-        locked = lock_turn(session, turn_id)
+        locked: Any = lock_turn(session, turn_id)
         stop_locked(session, locked)
-    return locked
+    locked.calls = turn.calls
+    return cast("Turn", locked)
 
 
 @retry_after_deadlock

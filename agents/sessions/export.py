@@ -12,7 +12,7 @@ from django.db.models import Max, Min
 from accounts.actor import Actor
 from agents.domain.message_tree import Node
 from agents.models import AgentSession, Event, Message, Turn
-from agents.sessions.access import access_session
+from agents.sessions.access import MODEL_CALLS, access_session
 from agents.sessions.messages import load_message_tree, session_messages
 from foundation.page_size import count_fitting
 
@@ -43,7 +43,7 @@ def begin_export(*, actor: Actor, session_id: UUID) -> Export:
         visible += [node, answer] if answer else [node]
     return Export(
         session=session,
-        turns=list(Turn.objects.filter(agent_session=session).order_by("ordinal")),
+        turns=list(Turn.objects.filter(agent_session=session).annotate(calls=MODEL_CALLS).order_by("ordinal")),
         events={turn: (first, last) for turn, first, last in ranges},
         visible_pages=list(_pages(visible)),
     )

@@ -17,10 +17,12 @@ from pydantic.fields import FieldInfo
 from pydantic_core import ErrorDetails
 from pydantic_settings import BaseSettings, NoDecode, PydanticBaseSettingsSource, SettingsConfigDict
 
+from agents.domain.circuit_breaker import BreakerPolicy
 from agents.llm.dialect_settings import Dialects, read_dialects
 from agents.llm.interface import Deadlines
 from agents.llm.model_catalog import Rates, read_overrides
 from agents.llm.routes import HOW_TO_INSTALL, PROVIDERS, VENDORS, is_installed
+from agents.routing.guard_settings import GuardSettings, RouteFigures
 from bandstand import installation_secrets
 from bandstand.email_url import MailServer, check_sender, read_server
 from bandstand.web.body_limit import COMPLETION_BYTES, MAX_COMPLETION_BYTES
@@ -141,6 +143,9 @@ Count: TypeAlias = Annotated[int, Field(ge=1, le=1000)]
 Limit: TypeAlias = Annotated[int, Field(ge=0, le=1_000_000)]
 Connections: TypeAlias = Annotated[int, Field(ge=0, le=10_000)]
 Seconds: TypeAlias = Annotated[float, Field(gt=0, le=3600)]
+Percent: TypeAlias = Annotated[float, Field(ge=1, le=100)]
+
+_BREAKER = BreakerPolicy()
 
 
 class Config(BaseSettings):
@@ -200,6 +205,8 @@ class Config(BaseSettings):
     )
     model_silence_seconds: Seconds = Field(Deadlines().silence_seconds, alias="BANDSTAND_MODEL_SILENCE_SECONDS")
     model_total_seconds: Seconds = Field(Deadlines().total_seconds, alias="BANDSTAND_MODEL_TOTAL_SECONDS")
+    retry_base_seconds: Annotated[float, Field(ge=0, le=20)] = Field(0.5, alias="BANDSTAND_RETRY_BASE_SECONDS")
+    retry_adaptation: bool = Field(True, alias="BANDSTAND_RETRY_ADAPTATION")
     prices: Annotated[dict[str, Rates], NoDecode, BeforeValidator(_prices)] = Field({}, alias="BANDSTAND_PRICES")
     runner_concurrency: Count = Field(32, alias="BANDSTAND_RUNNER_CONCURRENCY")
     lease_seconds: Seconds = Field(15, alias="BANDSTAND_LEASE_SECONDS")
@@ -213,6 +220,31 @@ class Config(BaseSettings):
         COMPLETION_BYTES // MEBIBYTE, alias="BANDSTAND_COMPLETION_MEBIBYTES"
     )
     client_session_hours: Count = Field(24, alias="BANDSTAND_CLIENT_SESSION_HOURS")
+
+    # The circuit breakers of routes, and what is respected of providers' limits; see `agents.routing`.
+    breaker_failures: Count = Field(_BREAKER.failures, alias="BANDSTAND_BREAKER_FAILURES")
+    breaker_window_seconds: Annotated[float, Field(ge=10, le=3600)] = Field(
+        _BREAKER.window_seconds, alias="BANDSTAND_BREAKER_WINDOW_SECONDS"
+    )
+    breaker_min_calls: Count = Field(_BREAKER.min_calls, alias="BANDSTAND_BREAKER_MIN_CALLS")
+    breaker_failed_percent: Percent = Field(_BREAKER.failed_share * 100, alias="BANDSTAND_BREAKER_FAILED_PERCENT")
+    breaker_slow_percent: Percent = Field(_BREAKER.slow_share * 100, alias="BANDSTAND_BREAKER_SLOW_PERCENT")
+    breaker_slow_seconds: Seconds = Field(RouteFigures().slow_seconds, alias="BANDSTAND_BREAKER_SLOW_SECONDS")
+    breaker_open_seconds: Seconds = Field(_BREAKER.open_seconds, alias="BANDSTAND_BREAKER_OPEN_SECONDS")
+    breaker_max_open_seconds: Seconds = Field(_BREAKER.max_open_seconds, alias="BANDSTAND_BREAKER_MAX_OPEN_SECONDS")
+    breaker_successes: Annotated[int, Field(ge=1, le=20)] = Field(
+        _BREAKER.successes, alias="BANDSTAND_BREAKER_SUCCESSES"
+    )
+    breaker_probe_seconds: Seconds = Field(RouteFigures().probe_seconds, alias="BANDSTAND_BREAKER_PROBE_SECONDS")
+    credential_pause_seconds: Seconds = Field(
+        GuardSettings().credential_seconds, alias="BANDSTAND_CREDENTIAL_PAUSE_SECONDS"
+    )
+    rate_reserve_percent: Annotated[float, Field(ge=0, le=50)] = Field(
+        GuardSettings().reserve_share * 100, alias="BANDSTAND_RATE_RESERVE_PERCENT"
+    )
+    rate_wait_seconds: Annotated[float, Field(ge=0, le=60)] = Field(
+        GuardSettings().max_pace_seconds, alias="BANDSTAND_RATE_WAIT_SECONDS"
+    )
 
     # Rate limits; see `ratelimits`.
     requests_per_minute: Limit = Field(3000, alias="BANDSTAND_REQUESTS_PER_MINUTE")
@@ -420,6 +452,8 @@ def is_loopback(host: str) -> bool:
 def _contradictions(config: Config) -> Iterable[str]:
     if config.lease_seconds <= 2 * config.heartbeat_seconds:
         yield "BANDSTAND_LEASE_SECONDS: must be more than twice BANDSTAND_HEARTBEAT_SECONDS"
+    if config.breaker_max_open_seconds < config.breaker_open_seconds:
+        yield "BANDSTAND_BREAKER_MAX_OPEN_SECONDS: must be at least BANDSTAND_BREAKER_OPEN_SECONDS"
     if config.public_url and not config.public_url.startswith("https:"):
         if not is_loopback(urlsplit(config.public_url).hostname or ""):
             yield "BANDSTAND_PUBLIC_URL: must be https unless it names this machine (localhost)"

@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Awaitable, Callable
 from concurrent.futures import Future
+from typing import Any
 
 from asgiref.sync import iscoroutinefunction, markcoroutinefunction
 from django.http import HttpRequest, HttpResponse, HttpResponseBase, JsonResponse
@@ -11,7 +12,7 @@ from bandstand import VERSION
 from bandstand.web.lifecycle import lifecycle
 from foundation.db_threads import start_in_probe_thread
 from monitoring import readiness
-from monitoring.readiness import FailingPart
+from monitoring.readiness import FailingPart, Readiness
 
 GetResponse = Callable[[HttpRequest], Awaitable[HttpResponseBase]]
 READY_SECONDS = 4.0  # probes time out later, and would then consider the process dead
@@ -58,27 +59,31 @@ async def health() -> HttpResponse:
 
 
 async def ready() -> HttpResponse:
-    """200 if all parts work, else 503 with the failing ones."""
+    """200 if all parts work, else 503 with the failing ones. Degraded ones are named, and do not count."""
+    degraded: list[FailingPart] = []
     try:
-        failing = await asyncio.wait_for(_failing_parts(), READY_SECONDS)
+        parts_now = await asyncio.wait_for(_read_readiness(), READY_SECONDS)
+        failing, degraded = parts_now.failing, parts_now.degraded
     except TimeoutError:
         failing = [FailingPart("database", f"no answer within {READY_SECONDS:.0f} s")]
     if lifecycle.draining:
         failing = [FailingPart("draining", "this process is about to end"), *failing]
     parts = {part.part: part.detail for part in failing}
-    body = {"status": "failing" if parts else "ready", "failing": parts}
+    body: dict[str, Any] = {"status": "failing" if parts else "ready", "failing": parts}
+    if degraded:
+        body["degraded"] = {part.part: part.detail for part in degraded}
     return JsonResponse(body, status=503 if parts else 200)
 
 
-_checking: Future[list[FailingPart]] | None = None
+_checking: Future[Readiness] | None = None
 
 
-async def _failing_parts() -> list[FailingPart]:
-    """What fails, in a thread of its own: it answers while everybody else's are busy. Who asks meanwhile gets the same
+async def _read_readiness() -> Readiness:
+    """The readiness, read in a thread of its own: it answers while everybody else's are busy. Who asks meanwhile gets the same
     answer, so that a flood of probes is one check after the other."""
     global _checking  # noqa: PLW0603 - one check per process is the point
     if _checking is None or _checking.done():
-        _checking = start_in_probe_thread(readiness.failing_parts)
+        _checking = start_in_probe_thread(readiness.read_readiness)
     return await asyncio.shield(asyncio.wrap_future(_checking))
 
 

@@ -144,7 +144,7 @@ class ReadOnlyAdmin(ConsoleAdmin):
     search_ids: ClassVar[tuple[str, ...]] = ("id",)
     search_words: ClassVar[tuple[str, ...]] = ()
 
-    ordering = ("-id",)
+    ordering: ClassVar[tuple[str, ...]] = ("-id",)
     sortable_by = ()
     actions: Any = ()
 

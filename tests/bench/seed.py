@@ -1,7 +1,8 @@
 """People, keys, agents and sessions for the bench. Run by `tests.bench.child`.
 
-Reads from standard input `[[route, sessions, history], …]` and prints one line of JSON: for each of them
-`[[session, key], …]`. Sessions are rows made at once, by thousands; everything else goes through the product's verbs.
+Reads from standard input `[[route, sessions, history], …]`, where a route may be a chain of them with commas, and
+prints one line of JSON: for each of them `[[session, key], …]`. Sessions are rows made at once, by thousands;
+everything else goes through the product's verbs.
 """
 
 from __future__ import annotations
@@ -101,7 +102,9 @@ def _with_key(name: str) -> tuple[User, str]:
 
 def _publish(route: str, slug: str) -> str:
     agent = Agent.objects.create(slug=slug, name=slug)
-    configuration = AgentConfiguration(model_chain=(route,), instructions="Answer briefly and to the point.")
+    configuration = AgentConfiguration(
+        model_chain=tuple(route.split(",")), instructions="Answer briefly and to the point."
+    )
     AgentDraft.objects.create(agent=agent, configuration=configuration.dump())
     publish(SYSTEM, agent_id=agent.pk, expected_version=1)
     return slug

@@ -431,9 +431,9 @@ async def test_stop_ends_an_answer_and_keeps_what_was_written(chat: Chat) -> Non
 
 async def test_a_failure_says_why_with_its_reference_and_is_tried_again(ada: Visitor, chat: Chat) -> None:
     await ada.context.grant_permissions(["clipboard-read", "clipboard-write"], origin=chat.base)
-    await chat.say("[[offline fail=bad_request]]")
+    await chat.say("[[offline fail=unknown]]")
     failure = chat.page.locator(".failure")
-    await expect(failure).to_contain_text("does not accept this kind of request")
+    await expect(failure).to_contain_text("The model failed in a way that we do not know.")
     reference = await failure.locator("code").inner_text()
     assert re.fullmatch(r"[0-9a-f-]{36}", reference)
     await failure.get_by_role("button", name="Copy the reference").click()
@@ -442,6 +442,13 @@ async def test_a_failure_says_why_with_its_reference_and_is_tried_again(ada: Vis
     await failure.get_by_role("button", name="Try again").click()
     await expect(chat.page.locator(".answer .branches__count")).to_have_text("2/2")
     await expect(failure.locator("code")).not_to_have_text(reference)
+
+
+async def test_a_failure_that_would_come_again_offers_no_useless_button(chat: Chat) -> None:
+    await chat.say("[[offline fail=auth]]")
+    failure = chat.page.locator(".failure")
+    await expect(failure).to_contain_text("Trying again does not help: tell whoever runs this service.")
+    await expect(failure.get_by_role("button", name="Try again")).to_have_count(0)
 
 
 # --- a model that reasons ---

@@ -85,6 +85,8 @@ async def fight(plan: Plan, *, folder: Path, cluster: Cluster, template: str, se
         await _Pass(outcome, stack, random.Random(seed)).run()
         outcome.findings += [Finding("died", what) for what in stack.died_on_their_own()]
         outcome.restarts = stack.restarts
+        if plan.flaky:
+            outcome.done["provider failed"] = await stack.provider_faults()
     finally:
         await stack.stop()
     outcome.errors = _errors(stack.logs())

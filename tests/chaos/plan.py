@@ -34,6 +34,9 @@ class Plan:
     `pauses` come at any moment; `stops` are pauses at named points. `defect` and `database_settings` spoil the product:
     such a pass must find something, of one of the kinds in `expected`.
 
+    `flaky`: of a hundred calls of the first model so many fail, in one way or another; the second one is well, so every
+    turn still has its answer.
+
     `slow`: all answers take some seconds, so that a paused runner finds its turns in other hands, not at their end.
 
     `spares_last_attempts`: no runner is killed at random while it works on a turn that has lost several already; the
@@ -48,6 +51,7 @@ class Plan:
     pauses: int = 0
     drops: int = 0
     cuts: int = 0
+    flaky: int = 0
     points: tuple[str, ...] = ()
     stops: tuple[str, ...] = ()
     runners: int = 4
@@ -73,6 +77,7 @@ REAL = Plan(
     pauses=10,
     drops=40,
     cuts=20,
+    flaky=25,
     points=tuple(point.name for point in POINTS),
     stops=PAUSE_POINTS,
 )
@@ -89,6 +94,7 @@ SHORT = Plan(
     pauses=1,
     drops=3,
     cuts=2,
+    flaky=25,
     points=SHORT_POINTS,
     stops=PAUSE_POINTS[:1],
     runners=3,

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit, urlunsplit
 
+import aiohttp
 import psycopg
 
 from bandstand.embedded import Cluster
@@ -93,14 +94,16 @@ class Stack:
         self.webs: list[Program] = []
         self.seeds: list[dict[str, str]] = []
         self.restarts = 0
+        self._provider_url = ""
 
     async def start(self) -> None:
         """Raises `NotSeen` when a part does not come up."""
         url = await asyncio.to_thread(self._make_database)
         self.database = Database(self._cluster, url)
         self.ports = [free_port() for _ in range(self.plan.webs)]
-        self._env = _environment(url, self.folder / "data")
-        self._env["OPENAI_BASE_URL"] = await self._start_provider()
+        self._env = _environment(url, self.folder / "data", flaky=self.plan.flaky)
+        base_url = self._env["OPENAI_BASE_URL"] = await self._start_provider()
+        self._provider_url = base_url.removesuffix("/v1")
         self.seeds = await asyncio.to_thread(self._seed)
         await self._make_durable()
         self.runners = [self.start_runner() for _ in range(self.plan.runners)]
@@ -181,6 +184,11 @@ class Stack:
             if not program.alive and not program.ended_by_us
         ]
 
+    async def provider_faults(self) -> int:
+        """How many answers of the provider had a fault by chance."""
+        async with aiohttp.ClientSession() as session, session.get(self._provider_url + "/_requests") as response:
+            return int((await response.json())["faults"])
+
     def logs(self) -> list[Path]:
         return sorted((self.folder / "logs").iterdir())
 
@@ -229,7 +237,7 @@ class Stack:
         return found
 
 
-def _environment(url: str, data: Path) -> dict[str, str]:
+def _environment(url: str, data: Path, *, flaky: int) -> dict[str, str]:
     """What the children see: nothing of a developer's own settings."""
     kept = {
         name: os.environ[name] for name in ("PATH", "HOME", "TMPDIR", "LANG", "SSL_CERT_FILE") if name in os.environ
@@ -243,7 +251,7 @@ def _environment(url: str, data: Path) -> dict[str, str]:
         "SECRET_KEY": os.environ["SECRET_KEY"],
         "BANDSTAND_KEY_PEPPER": os.environ["BANDSTAND_KEY_PEPPER"],
         "BANDSTAND_ENCRYPTION_KEY": os.environ["BANDSTAND_ENCRYPTION_KEY"],
-        "BANDSTAND_MODEL": "openai:fake",
+        "BANDSTAND_MODEL": f"openai:fake.flaky-{flaky},openai:fake" if flaky else "openai:fake",
         "OPENAI_API_KEY": "sk-chaos",
         "BANDSTAND_LEASE_SECONDS": str(LEASE_SECONDS),
         "BANDSTAND_HEARTBEAT_SECONDS": str(HEARTBEAT_SECONDS),

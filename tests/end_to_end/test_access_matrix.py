@@ -85,6 +85,9 @@ MODELS: dict[str, dict[str, frozenset[Role]]] = {
     "agents.event": {"see": CONSOLE},
     "accounts.outgoingemail": {"see": OWNER},
     "agents.release": {"see": CONSOLE, "roll-back": BUILDERS},
+    "agents.routehealth": {
+        "see": CONSOLE, "force-open": OPERATORS, "force-closed": OPERATORS, "release": OPERATORS,
+    },
     "agents.runner": {"see": CONSOLE},
     "agents.step": {"see": CONSOLE},
     "agents.turn": {"see": CONSOLE},

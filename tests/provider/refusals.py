@@ -66,6 +66,13 @@ ANSWERS: dict[str, Answer] = {
     ),
 }
 
+# What a flaky provider does, none of it slowly: another attempt, or another route, has an answer. Refusals of a
+# credential are not among them: those hold for all routes of the provider, and for a while.
+FLAKY = (
+    "500", "502", "503", "529", "429", "404", "close", "reset", "garbage", "html", "json_error_200",
+    "empty", "only_done", "cut", "reset_midway", "badjson", "stream_error", "stream_rate_limit",
+)  # fmt: skip
+
 
 def refusal_of(fault: str, own: Mapping[str, tuple[int, str]]) -> tuple[int, str] | None:
     """Status and message of a fault that is a refusal; `own` are those that a vendor words in its own way."""

@@ -24,7 +24,9 @@ class Script:
     `[[provider tokens=50 fault=cut after=5]]` (later sources win). Times are milliseconds, `tps` is tokens per second
     (0: all at once). `calls` is `[[name, arguments], …]`, where arguments that are text are sent as they are; `tool`,
     `args` and `parallel` are the short form of the same. A call is asked for until the conversation holds `rounds`
-    answers with calls since the user spoke. `after` is how many tokens precede a fault in the stream.
+    answers with calls since the user spoke. `after` is how many tokens precede a fault in the stream; with `in_round`
+    it comes only when the conversation holds so many answers with calls. `usage`: yes, no, early (also before the first
+    word) or wrong (no counts at all). With `flaky` so many of a hundred answers have one fault or another.
     """
 
     tokens: int = 50
@@ -36,8 +38,10 @@ class Script:
     tps: float = 0
     fault: str = ""
     after: int = 3
+    in_round: int | None = None
     retry_after: str = ""
     finish: str = "stop"
+    flaky: float = 0
     usage: str = "yes"
     reasoning_tokens: int = 0
     tool: str = ""
@@ -85,6 +89,8 @@ def script_for(body: dict[str, Any], defaults: dict[str, Any]) -> Script:
         asked = sum(1 for message in messages[last_user:] if message.get("tool_calls"))
         if asked >= settings.get("rounds", 1):
             settings |= {"tool": "", "calls": ()}
+        if settings.get("in_round", asked) != asked:
+            settings["fault"] = ""
     if settings.get("tool"):
         arguments = settings.get("args")
         settings["calls"] = [(settings["tool"], {} if arguments is None else arguments)] * settings.get("parallel", 1)

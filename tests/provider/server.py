@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import random
 import re
 import socket
 import struct
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Protocol, cast
 
 import orjson
 
 from tests.provider import anthropic, bedrock, gemini
-from tests.provider.refusals import ANSWERS
+from tests.provider.refusals import ANSWERS, FLAKY
 from tests.provider.script import Script, script_for
 from tests.provider.streams import End, Stream, chunk, framed, stream_for, usage_of
 
@@ -23,7 +24,7 @@ _LENGTH = re.compile(rb"\r\ncontent-length:[ \t]*(\d+)", re.IGNORECASE)
 _NAMED = b"X-Request-Id: req-%d\r\n"
 _STREAM_HEAD = (
     b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream; charset=utf-8\r\nCache-Control: no-cache\r\n"
-    b"Transfer-Encoding: chunked\r\n" + _NAMED + b"\r\n"
+    b"Transfer-Encoding: chunked\r\n" + _NAMED + b"%b\r\n"
 )
 
 
@@ -61,8 +62,35 @@ class Request:
 
 
 @dataclass
+class RequestLimit:
+    """So many requests in each window of time, which becomes whole at its end; further ones are answered with 429."""
+
+    requests: int
+    window_seconds: float
+    used: int = 0
+    refused: int = 0
+    begun_at: float = 0.0
+
+    def admit(self, now: float) -> bool:
+        if now - self.begun_at >= self.window_seconds:
+            self.begun_at, self.used = now, 0
+        if self.used >= self.requests:
+            self.refused += 1
+            return False
+        self.used += 1
+        return True
+
+    def headers(self, now: float) -> bytes:
+        """As OpenAI writes them."""
+        reset = max(0.0, self.begun_at + self.window_seconds - now)
+        names = {"limit": str(self.requests), "remaining": str(self.requests - self.used), "reset": f"{reset:.3f}s"}
+        return "".join(f"x-ratelimit-{name}-requests: {text}\r\n" for name, text in names.items()).encode()
+
+
+@dataclass
 class Provider:
-    """The server and what it has seen. `defaults` apply to every answer, `queue` to one answer each, in order.
+    """The server and what it has seen. `defaults` apply to every answer, `queue` to one answer each, in order; `faults`
+    counts those that came by chance.
 
     `check` makes it strict: what it raises for the body of a request is answered with 400, in its words.
     """
@@ -70,8 +98,12 @@ class Provider:
     check: Callable[[dict[str, Any]], None] | None = None
     defaults: dict[str, Any] = field(default_factory=dict)
     queue: deque[dict[str, Any]] = field(default_factory=deque)
+    # It counts requests then, and says so in its headers.
+    limit: RequestLimit | None = None
     kept: int = 256
     count: int = 0
+    faults: int = 0
+    rng: random.Random = field(default_factory=random.Random)
     aborted: int = 0
     running: int = 0
     connections: int = 0
@@ -110,11 +142,16 @@ class Provider:
                 reached.set_result(None)
         self._watchers = [watcher for watcher in self._watchers if not watcher[1].done()]
 
+    def more_headers(self) -> bytes:
+        """What it says of its limit."""
+        return self.limit.headers(asyncio.get_running_loop().time()) if self.limit is not None else b""
+
     def report(self) -> dict[str, Any]:
         """What `/_requests` answers. Bodies are the last ones only; `count` counts all."""
         bodies = [orjson.loads(request.raw) if request.raw else None for request in self.requests]
         return {
             "count": self.count,
+            "faults": self.faults,
             "aborted": self.aborted,
             "running": self.running,
             "connections": self.connections,
@@ -124,7 +161,7 @@ class Provider:
     def reset(self) -> None:
         self.requests.clear()
         self.queue.clear()
-        self.count = self.aborted = 0
+        self.count = self.aborted = self.faults = 0
 
 
 class _Connection(asyncio.Protocol):
@@ -202,7 +239,7 @@ class _Connection(asyncio.Protocol):
                 self._reply(400, {"error": {"message": words, "type": "invalid_request_error", "code": None}})
                 return
             once = self.provider.queue.popleft() if self.provider.queue else {}
-            script = script_for(body, {**self.provider.defaults, **once})
+            script = self._weather(script_for(body, {**self.provider.defaults, **once}))
         except (ValueError, TypeError, KeyError) as error:
             self._reply(400, {"error": {"message": str(error), "type": "invalid_request_error", "code": "unreadable"}})
             return
@@ -210,6 +247,13 @@ class _Connection(asyncio.Protocol):
             self._later(script.headers_ms / 1000, self._answer, body, script)
         else:
             self._answer(body, script)
+
+    def _weather(self, script: Script) -> Script:
+        """`script`, with a fault by chance where it is flaky."""
+        if script.fault or not self.provider.rng.random() * 100 < script.flaky:
+            return script
+        self.provider.faults += 1
+        return replace(script, fault=self.provider.rng.choice(FLAKY), after=self.provider.rng.randint(0, 5))
 
     def _vendor(self, face: Face, path: str, raw: bytes) -> None:
         """An answer with another vendor's face, by the same script."""
@@ -244,6 +288,8 @@ class _Connection(asyncio.Protocol):
 
     def _answer(self, body: dict[str, Any], script: Script) -> None:
         model = str(body.get("model"))
+        if self.provider.limit is not None and not self.provider.limit.admit(self.loop.time()):
+            script = replace(script, fault="429")
         if script.fault in ANSWERS:
             self._refuse(script)
         elif not body.get("stream") or script.fault == "json200":
@@ -254,11 +300,11 @@ class _Connection(asyncio.Protocol):
 
     def _send(self, stream: Stream, script: Script) -> None:
         if script.ttft_ms or script.tps or script.fault == "split_bytes":
-            self.transport.write(_STREAM_HEAD % self.provider.count)
+            self.transport.write(_STREAM_HEAD % (self.provider.count, self.provider.more_headers()))
             gap = 1 / script.tps if script.tps else 0.0
             self._later(script.ttft_ms / 1000, self._speak, stream, gap)
         else:
-            self.transport.write(_STREAM_HEAD % self.provider.count + stream.whole)
+            self.transport.write(_STREAM_HEAD % (self.provider.count, self.provider.more_headers()) + stream.whole)
             self._end(stream.end)
 
     def _speak(self, stream: Stream, gap: float) -> None:

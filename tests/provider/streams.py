@@ -40,6 +40,8 @@ def chunk(model: str, delta: dict[str, Any], finish: str | None = None) -> dict[
 
 
 def usage_of(script: Script) -> dict[str, int]:
+    if script.usage == "wrong":
+        return {"prompt_tokens": -11, "completion_tokens": -1, "total_tokens": -12}
     output = len(script.pieces())
     return {"prompt_tokens": 11, "completion_tokens": output, "total_tokens": 11 + output}
 
@@ -68,8 +70,11 @@ def _render(model: str, script: Script, include_usage: bool) -> Stream:
     frames += [event(chunk(model, delta)) for delta in [*thoughts, *deltas]]
     finish = "length" if script.finish == "length" else "tool_calls" if script.calls else "stop"
     tail = event(chunk(model, {}, finish))
-    if include_usage and script.usage == "yes":
-        tail += event({**chunk(model, {}), "choices": [], "usage": usage_of(script)})
+    if include_usage and script.usage != "no":
+        counts = event({**chunk(model, {}), "choices": [], "usage": usage_of(script)})
+        tail += counts
+        if script.usage == "early":
+            frames[0] += counts
     return whole_of(*_with_fault(model, script, frames, tail + DONE))
 
 

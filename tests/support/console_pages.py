@@ -9,7 +9,7 @@ from django.apps import apps
 from django.contrib.auth.models import Group
 
 from accounts.models import OutgoingEmail, User
-from agents.models import Agent, AgentSession, BulkAction, Event, Message, Runner, Step, Turn
+from agents.models import Agent, AgentSession, BulkAction, Event, Message, RouteHealth, Runner, Step, Turn
 from foundation.clock import now
 from scheduling import q2_sync
 from scheduling.models import JobRun
@@ -66,6 +66,7 @@ def one_row_of_everything(user: User) -> None:
     q2_sync.sync_schedules()
     JobRun.objects.create(job="test", asked_by="test")
     Runner.objects.create(host="host", pid=1, capacity=1)
+    RouteHealth.objects.create(provider="openai", model="gpt", credential="c")
     Group.objects.create(name="more")
     BulkAction.objects.create(operation="cancel", user=user, targets=[uuid4()], total=1)
     OutgoingEmail.objects.create(user=user, kind=OutgoingEmail.Kind.INVITATION)

@@ -19,7 +19,8 @@ _SHARED_MODULES = {
     "ours in each app, which registers what it declares": "health_checks role_permissions",
     "the errors of one package": "errors",
     "a noun, in the layers that have it: rows, verbs, console, REST, schema": (
-        "agents api_keys audit bulk_actions events feedback groups me messages runners sessions steps turns users"
+        "agents api_keys audit bulk_actions events feedback groups me messages routes runners sessions steps turns "
+        "users"
     ),
     "a verb of sessions, and its endpoint": "export fork",
     "the same part of each provider of models": "adapter error_mapping request",

@@ -77,5 +77,7 @@ def _describe_note(name: str, value: Any) -> str:
     label = name.replace("_", " ")
     if value is True:
         return label
+    if isinstance(value, dict):
+        value = [f"{one.replace('_', ' ')} {number}" for one, number in value.items()]
     shown = ", ".join(map(str, value)) if isinstance(value, list) else str(value)
     return f"{label}: {cut_text(shown, _MAX_LINE)}"

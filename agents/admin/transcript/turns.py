@@ -17,7 +17,8 @@ from agents.admin.transcript.steps import TranscriptStep, step_view
 from agents.admin.turn_actions import TurnAction
 from agents.domain.failures import parse_error_class
 from agents.domain.message_tree import Node, Tree
-from agents.domain.states import PARKED, TERMINAL, TurnStatus, WaitReason
+from agents.domain.serialization import calls_shape
+from agents.domain.states import PARKED, TERMINAL, StepKind, StepStatus, TurnStatus, WaitReason
 from agents.journal.locked_writes import visible_parts
 from agents.models import AgentSession, Message, Runner, Step, Turn
 from console.formatting import format_duration, format_money, format_second, format_tokens
@@ -52,6 +53,7 @@ class TranscriptTurn:
     cost: str = ""
     status: str = ""
     remedy: str = ""
+    calls: str = ""
     live: bool = False
     can_fork: bool = False
     actions: list[TurnAction] = field(default_factory=list)
@@ -125,8 +127,27 @@ def _turn_view(turn: Turn, rows: _Rows) -> TranscriptTurn:
         cost=format_money(turn.cost_usd),
         status=status_badge(status),
         remedy=error_class.failure.remedy if error_class else "",
+        calls=_describe_calls(turn, rows.steps[turn.pk]),
         live=status not in TERMINAL,
     )
+
+
+def _describe_calls(turn: Turn, steps: Sequence[Step]) -> str:
+    """Who answered, where calls of models had failed before or the agent's first one was passed by; else empty."""
+    calls = [step for step in steps if step.kind == StepKind.MODEL and step.status != StepStatus.INTENT and step.name]
+    failed = sum(step.status == StepStatus.FAILED for step in calls)
+    shape = calls_shape(
+        [
+            {"route": step.name, "answered": step.status == StepStatus.DONE, "fallback": "fallback" in step.details}
+            for step in calls
+        ],
+        completed=turn.status == TurnStatus.COMPLETED,
+    )
+    if not failed and not shape["fallback"]:
+        return ""
+    by = f"answered by {shape['answered_by']}" if shape["answered_by"] else ""
+    of = f"{failed} of {shape['attempts']} calls of models failed" if failed else ""
+    return ", ".join(filter(None, (by, of)))
 
 
 def _waiting_for(turn: Turn) -> str:

@@ -41,6 +41,9 @@ QUEUED = {
     "finished_at": None,
     "error": None,
     "usage": {"input_tokens": None, "output_tokens": None, "cost_usd": None},
+    "answered_by": None,
+    "attempts": 0,
+    "fallback": False,
     "answer": None,
 }
 COMPLETED = {
@@ -50,6 +53,8 @@ COMPLETED = {
     "started_at": THEN,
     "finished_at": THEN,
     "usage": {"input_tokens": 12, "output_tokens": 7, "cost_usd": "0.00001700"},
+    "answered_by": "openai:gpt-5-mini",
+    "attempts": 1,
     "answer": ANSWER,
 }
 STREAM = described(
@@ -77,6 +82,9 @@ _TIMES_AND_END = {
     "finished_at": or_null(MOMENT),
     "error": described(or_null(ref("TurnError")), "Why it failed; null unless it did."),
     "usage": ref("Usage"),
+    "answered_by": described(or_null(TEXT), "The route of the model that gave the answer; null until there is one."),
+    "attempts": described(COUNT, "How often models were asked until now, calls that failed among them."),
+    "fallback": described(YES_OR_NO, "Whether another than the agent's first model was asked."),
 }
 # What a turn has wherever it stands.
 TURN_FIELDS = {**_ID_AND_STATUS, **_TIMES_AND_END}

@@ -24,12 +24,13 @@ from agents.llm.errors import (
     TransientModelError,
     extract_request_id,
 )
-from agents.llm.interface import FirstToken, ModelEvent, ModelRequest, UsageUpdate
+from agents.llm.interface import FirstToken, ModelEvent, ModelRequest, RateLimits, UsageUpdate
 from agents.llm.openai.answer_body import READ_FAULTS, AnswerBody
 from agents.llm.openai.dialect_learning import learn
 from agents.llm.openai.error_mapping import clean_detail, error_from_response
 from agents.llm.openai.request import encode_request
 from agents.llm.openai.stream_parser import StreamParser
+from agents.llm.rate_limit_headers import estimate_call_tokens, read_rate_limits
 from foundation.http import AddressRefused, GuardedClient
 
 log = structlog.get_logger(__name__)
@@ -116,7 +117,7 @@ class OpenAIModel:
                     deltas += parser.rest()
                 if parser.has_started and first:
                     first = False
-                    yield FirstToken(request_id)
+                    yield FirstToken(request_id, _rate_limits(response, request))
                 for delta in deltas:
                     yield delta
                 if parser.usage is not None and parser.usage is not usage and not parser.is_done:
@@ -217,6 +218,11 @@ class OpenAIModel:
             if isinstance(error, causes):
                 return kind(message, provider_detail=detail)
         return ModelError(provider_detail=detail)
+
+
+def _rate_limits(response: aiohttp.ClientResponse, request: ModelRequest) -> RateLimits | None:
+    sent_bytes = int(response.request_info.headers.get("Content-Length", 0))
+    return read_rate_limits(response.headers, call_tokens=estimate_call_tokens(sent_bytes, request.max_output_tokens))
 
 
 async def _error_body(response: aiohttp.ClientResponse, clock: DeadlineClock) -> bytes:

@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Any
 
 from agents.llm.deadlines import DeadlineClock
 from agents.llm.errors import BadModelRequest, ModelAuthFailed, ModelError, TransientModelError
-from agents.llm.interface import FirstToken, ModelEvent, ModelRequest, UsageUpdate
+from agents.llm.interface import FirstToken, ModelEvent, ModelRequest, RateLimits, UsageUpdate
 from agents.llm.openai.error_mapping import clean_detail
 from agents.llm.pydantic_ai.config import VendorConfig
+from agents.llm.rate_limit_headers import estimate_call_tokens, read_rate_limits
 from agents.llm.routes import route_error
 
 if TYPE_CHECKING:
@@ -52,7 +53,7 @@ class VendorModel:
                     delta = answer.take(event)
                     if answer.has_started and first:
                         first = False
-                        yield FirstToken(exchange.request_id)
+                        yield FirstToken(exchange.request_id, _rate_limits(exchange, request))
                     if delta is not None:
                         yield delta
                     if (usage := client.usage(stream)) is not None and usage != last_usage:
@@ -96,6 +97,11 @@ class VendorModel:
                 return await anext(events, None)
         except Exception as error:
             raise _map_error(client, error, clock.timeout_message(due_at, has_started=has_started)) from None
+
+
+def _rate_limits(exchange: Exchange, request: ModelRequest) -> RateLimits | None:
+    call_tokens = estimate_call_tokens(exchange.sent_bytes, request.max_output_tokens)
+    return read_rate_limits(exchange.response_headers, call_tokens=call_tokens)
 
 
 def _load(config: VendorConfig) -> VendorClient:

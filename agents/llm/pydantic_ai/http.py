@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import ssl
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextvars import ContextVar
 
 import httpx2
@@ -24,6 +24,8 @@ class Exchange:
     def __init__(self, connect_seconds: float) -> None:
         self.connect_seconds = connect_seconds
         self.request_id: str | None = None
+        self.response_headers: Mapping[str, str] = {}
+        self.sent_bytes = 0
         self.body: httpx2.AsyncByteStream | None = None
 
     def begin(self) -> None:
@@ -60,6 +62,8 @@ class _Transport(httpx2.AsyncHTTPTransport):
         request.extensions["timeout"] = {"connect": seconds, "pool": seconds, "read": None, "write": None}
         response = await super().handle_async_request(request)
         exchange.request_id = extract_request_id(response.headers)
+        exchange.response_headers = response.headers
+        exchange.sent_bytes = int(request.headers.get("Content-Length", 0))
         # Some libraries (google-genai 2.34.0, anthropic 2.12.0) follow redirects whatever the client says, and would
         # take the key along.
         if response.has_redirect_location:

@@ -14,10 +14,13 @@ import uvloop
 from django.conf import settings
 from django.core.management.base import BaseCommand
 
+from agents.domain.circuit_breaker import BreakerPolicy
+from agents.domain.retry_policies import POLICIES, OperationKind
 from agents.llm.gateway import GatewayConfig
 from agents.llm.interface import Deadlines
 from agents.llm.pydantic_ai import VendorConfig
 from agents.releases.validation import unavailable_agents
+from agents.routing.guard_settings import GuardSettings, RouteFigures
 from agents.runner.process import RunnerProcess, RunnerSettings
 from agents.runner.wiring import open_services
 from foundation.db_threads import close_db_threads, in_db_thread
@@ -74,8 +77,36 @@ async def _serve() -> None:
     )
     for agent, fault in await in_db_thread(unavailable_agents):
         log.error("agent.blocked", agent=agent, fault=fault)
-    async with open_services(models, data_dir=config.data_dir, compute_memory_mb=config.compute_memory_mb) as services:
-        runner = RunnerProcess(limits, services)
+    llm_calls = POLICIES[OperationKind.LLM_CALL]
+    policy = replace(llm_calls, backoff=replace(llm_calls.backoff, base_seconds=config.retry_base_seconds))
+    guard = GuardSettings(
+        breaker=BreakerPolicy(
+            failures=config.breaker_failures,
+            window_seconds=config.breaker_window_seconds,
+            min_calls=config.breaker_min_calls,
+            failed_share=config.breaker_failed_percent / 100,
+            slow_share=config.breaker_slow_percent / 100,
+            open_seconds=config.breaker_open_seconds,
+            max_open_seconds=config.breaker_max_open_seconds,
+            successes=config.breaker_successes,
+        ),
+        credential_seconds=config.credential_pause_seconds,
+        reserve_share=config.rate_reserve_percent / 100,
+        max_pace_seconds=config.rate_wait_seconds,
+    )
+    figures = RouteFigures(config.breaker_slow_seconds, config.breaker_probe_seconds)
+    pepper = config.key_pepper.get_secret_value()
+    async with open_services(
+        models,
+        policy=policy,
+        adapts=config.retry_adaptation,
+        data_dir=config.data_dir,
+        compute_memory_mb=config.compute_memory_mb,
+        guard=guard,
+        figures=figures,
+        pepper=pepper,
+    ) as (services, routes):
+        runner = RunnerProcess(limits, services, listeners=[routes])
         for name in (signal.SIGTERM, signal.SIGINT):
             asyncio.get_running_loop().add_signal_handler(name, runner.drain)
         # Whoever ends a runner that is stuck asks first where: this works while the interpreter's lock is held.

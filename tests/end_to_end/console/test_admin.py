@@ -13,7 +13,7 @@ from accounts.actor import Actor
 from accounts.audit import record_audit
 from accounts.models import ApiKey, AuditEntry, OutgoingEmail, User
 from accounts.roles import Role
-from agents.models import Agent, AgentSession, BulkAction, Event, Release, Runner, Step, Turn
+from agents.models import Agent, AgentSession, BulkAction, Event, Release, RouteHealth, Runner, Step, Turn
 from console.admin import LONGEST_LIST, BoundedPaginator
 from foundation.clock import now
 from scheduling.models import JobRun, Schedule
@@ -23,7 +23,10 @@ from tests.support.people import OFFLINE, agent, person
 
 pytestmark = pytest.mark.django_db
 
-READ_ONLY = [AgentSession, Turn, Step, Event, Runner, Release, ApiKey, AuditEntry, BulkAction, JobRun, OutgoingEmail]
+READ_ONLY = [
+    AgentSession, Turn, Step, Event, Runner, RouteHealth, Release, ApiKey, AuditEntry, BulkAction, JobRun,
+    OutgoingEmail,
+]  # fmt: skip
 LISTS = [*READ_ONLY, Agent, User, Group, Schedule]
 
 
@@ -41,6 +44,7 @@ def fill(rows: int) -> None:
     BulkAction.objects.bulk_create(BulkAction(operation="cancel", user=user, targets=[], total=1) for user in users)
     numbers = range(rows)
     Runner.objects.bulk_create(Runner(host="host", pid=number, capacity=1) for number in numbers)
+    RouteHealth.objects.bulk_create(RouteHealth(provider="openai", model=f"m{n}", credential="c") for n in numbers)
     Group.objects.bulk_create(Group(name=f"group{number}") for number in numbers)
     ApiKey.objects.bulk_create(
         ApiKey(user=user, name="test", prefix=f"p{user.pk}", digest=b"", scopes=["read"]) for user in users

@@ -551,11 +551,20 @@ def test_a_turn_that_fails_is_an_error_that_no_retry_repeats(
 
 
 def test_a_turn_that_fails_after_words_ends_the_stream_with_an_error(world: World) -> None:
-    stream = world.ask("[[offline words=20 fail=transient cut=5 pace_ms=30]]", stream=True)
+    stream = world.ask("[[offline words=20 fail=auth cut=5 pace_ms=30]]", stream=True)
     said = []
     with pytest.raises(openai.APIError, match="error") as broken:
         said += [chunk.choices[0].delta.content for chunk in stream]
-    assert broken.value.code == "transient"
+    assert broken.value.code == "auth"
+
+
+def test_a_model_that_breaks_off_and_is_asked_again_ends_the_stream_since_words_cannot_be_taken_back(
+    world: World,
+) -> None:
+    stream = world.ask("[[offline words=20 fail=transient cut=5 pace_ms=30]]", stream=True)
+    with pytest.raises(openai.APIError) as broken:
+        list(stream)
+    assert broken.value.code == "answer_restarted"
 
 
 def test_a_turn_that_somebody_stops_is_an_error(world: World) -> None:

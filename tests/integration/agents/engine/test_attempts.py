@@ -12,7 +12,8 @@ import pytest
 import pytest_asyncio
 from django.db import connection
 
-from agents.domain.fallback import Policy
+from agents.domain.backoff import Backoff
+from agents.domain.fallback import ONE_ATTEMPT, Policy
 from agents.domain.message_parts import reasoning_part, text_part, tool_call_part, tool_result_part
 from agents.domain.states import TurnStatus
 from agents.engine.model_call import MAX_NOTES_BYTES
@@ -53,9 +54,8 @@ pytestmark = pytest.mark.usefixtures("transactional_db")
 
 FIRST, SECOND = "openai:first", "openai:second"
 CHAIN = [FIRST, SECOND]
-POLICY = Policy(
-    attempts=3, attempts_per_route=2, same_route=frozenset({"transient"}), next_route=frozenset({"auth", "bad_request"})
-)
+# The policy of runners, without its pauses.
+POLICY = Policy(backoff=Backoff(base_seconds=0))
 # A dollar for a token that goes in, two for one that comes out.
 MILLION = Decimal(1_000_000)
 PRICE = Rates(input=MILLION, cached=MILLION, cache_write=MILLION, output=2 * MILLION)
@@ -123,7 +123,7 @@ async def test_before_the_first_word_the_next_attempt_follows_in_silence(
                 "request_id": "req-2",
             },
         },
-        {"attempt": 3, "request_id": "req-3"},
+        {"attempt": 3, "request_id": "req-3", "fallback": True},
     ]
     assert [request.body["model"] for request in provider.requests] == ["first", "first", "second"]
     assert await costs() == [0, 0, 11 + 2]
@@ -220,8 +220,8 @@ async def test_the_log_has_what_the_provider_said_once_for_each_attempt(
     services: Services,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    await begin(model_chain=CHAIN)
-    provider.queue.extend([{"fault": "503"}, {"fault": "429", "retry_after": 7}])
+    await begin(model_chain=[FIRST])
+    provider.queue.extend([{"fault": "503"}, {"fault": "429", "retry_after": 7_000}])
     await run(services)
     lines: list[Any] = [record.msg for record in caplog.records if "provider_message" in record.msg]
     assert [
@@ -230,7 +230,7 @@ async def test_the_log_has_what_the_provider_said_once_for_each_attempt(
         ("model.retried", 503, "Overloaded.", "req-1"),
         ("turn.not_completed", 429, "Rate limit reached for requests.", "req-2"),
     ]
-    assert (await details())[-1]["error"]["retry_after_seconds"] == 7
+    assert (await details())[-1]["error"]["retry_after_seconds"] == 7_000
 
 
 async def test_what_was_odd_about_an_answer_stands_in_its_details() -> None:
@@ -256,7 +256,7 @@ async def test_when_no_attempt_is_left_the_turn_fails_with_the_last_error(
     provider.queue.extend(
         [{"fault": "503"}, {"fault": "503"}, {"text": "One two", "tps": 50, "fault": "cut", "after": 1}]
     )
-    ended = await run(services)
+    ended = await run(replace(services, policy=Policy(attempts=3, backoff=POLICY.backoff)))
     assert isinstance(ended, FinishedTurn)
     turn = await turn_of(ada)
     assert (turn.status, turn.error_class) == ("failed", "transient")
@@ -266,14 +266,16 @@ async def test_when_no_attempt_is_left_the_turn_fails_with_the_last_error(
     ]  # fmt: skip
     last = (await details())[-1]
     assert last.pop("error")["message"].startswith("ClientPayloadError")
-    assert last == {"attempt": 3, "request_id": "req-3", "gave_up": "attempts", "estimated_output_tokens": 2}
+    assert last == {
+        "attempt": 3, "request_id": "req-3", "fallback": True, "gave_up": "attempts", "estimated_output_tokens": 2,
+    }  # fmt: skip
     assert await retried(ada) == []
     await log(ada)
 
 
 @pytest.mark.parametrize(
     ("fault", "chain", "gave_up"),
-    [("401", [FIRST], "routes"), ("filter_http", CHAIN, "error_class"), ("429", CHAIN, "error_class")],
+    [("401", [FIRST], "routes"), ("filter_http", CHAIN, "error_class")],
 )
 async def test_what_would_not_help_is_not_tried(
     provider: Provider,  # noqa: F811
@@ -295,7 +297,7 @@ async def test_with_one_attempt_a_failure_is_the_end(
 ) -> None:
     ada = await begin(model_chain=CHAIN)
     provider.queue.append({"fault": "503"})
-    await run(replace(services, policy=Policy()))
+    await run(replace(services, policy=ONE_ATTEMPT))
     assert provider.count == 1
     assert (await turn_of(ada)).status == "failed"
     [only] = await details()
@@ -324,7 +326,7 @@ async def test_what_each_attempt_has_used_is_billed_once() -> None:
     assert (turn.input_tokens, turn.output_tokens, turn.cost_usd) == (9, 8, Decimal("0.17"))
     assert (await end_of(ada))["usage"] == {"input_tokens": 9, "output_tokens": 8, "cost_usd": "0.17000000"}
     assert (await details())[-1] == {
-        "attempt": 3, "request_id": "req-3", "cached_tokens": 2, "reasoning_tokens": 4,
+        "attempt": 3, "request_id": "req-3", "cached_tokens": 2, "reasoning_tokens": 4, "fallback": True,
     }  # fmt: skip
     result = await in_db_thread(read_completion_result, ada.actor, turn_id=turn.pk)
     assert (result.input_tokens, result.output_tokens, result.cached_tokens, result.reasoning_tokens) == (9, 8, 3, 4)

@@ -61,7 +61,11 @@ async def test_an_answer_without_a_word_is_a_failure_of_its_own_which_is_paid_fo
     ada = await begin()
     await run(scripted(says(*words, usage=Usage(7, 3)))[0])
     turn = await turn_of(ada)
-    assert (turn.status, turn.error_class, turn.error_detail) == ("failed", "empty_answer", "The model gave no answer.")
+    assert (turn.status, turn.error_class, turn.error_detail) == (
+        "failed",
+        "empty_answer",
+        "The model gave no answer. Try again.",
+    )
     assert (turn.input_tokens, turn.output_tokens) == (7, 3)
 
 

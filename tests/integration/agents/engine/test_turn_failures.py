@@ -10,10 +10,12 @@ from typing import Any
 import pytest
 from django.db import OperationalError
 
+from agents.domain.failures import ErrorClass
 from agents.domain.message_parts import text_part, tool_call_part, tool_result_part
 from agents.engine import delta_writer
-from agents.llm.errors import BY_CLASS, BadModelRequest, TransientModelError
+from agents.llm.errors import BY_CLASS, BadModelRequest, ModelAuthFailed, ModelRateLimited, TransientModelError
 from agents.llm.interface import LLM
+from agents.models import Step
 from foundation.db_threads import in_db_thread
 from tests.support.scripted import Models, ScriptedModel, calls, for_ever, says, scripted
 from tests.support.turns import A_WHILE, answer_of, begin, log, run, steps, turn_of, works
@@ -28,7 +30,7 @@ async def test_an_error_of_the_model_ends_the_turn_with_its_class(error_class: A
     await run(services)
     turn = await turn_of(ada)
     assert (turn.status, turn.error_class) == ("failed", error_class)
-    assert turn.error_detail == BY_CLASS[error_class]().detail
+    assert turn.error_detail == BY_CLASS[error_class]().user_detail
     assert await answer_of(ada) == ([text_part("Hel")], True)
     assert await steps() == [(1, "model", "failed", "offline:")]
     last = (await in_db_thread(ada.events))[-1]
@@ -36,6 +38,22 @@ async def test_an_error_of_the_model_ends_the_turn_with_its_class(error_class: A
     # The log has the words, too: a client may go by the deltas alone.
     assert await log(ada) == ["message.delta", "message.completed", "turn.failed"]
     assert model.open == 0
+
+
+@pytest.mark.parametrize(("seconds", "when"), [(None, "in a moment"), (6.2, "in 7 s"), (600.0, "in 10 min")])
+async def test_who_was_throttled_reads_when_to_try_again(seconds: float | None, when: str) -> None:
+    ada = await begin()
+    await run(scripted(says(ModelRateLimited("Out of tokens.", retry_after_seconds=seconds)))[0])
+    assert (await turn_of(ada)).error_detail == f"The model has too much to do at the moment. Try again {when}."
+
+
+async def test_people_do_not_read_what_operators_have_to_know() -> None:
+    ada = await begin()
+    await run(scripted(says(ModelAuthFailed("There is no API key for the model's provider.")))[0])
+    turn = await turn_of(ada)
+    assert "key" not in turn.error_detail
+    step = await in_db_thread(Step.objects.get)
+    assert step.details["error"]["message"] == "There is no API key for the model's provider."
 
 
 async def test_an_error_before_the_first_word_leaves_no_message() -> None:
@@ -71,7 +89,10 @@ async def test_a_model_that_is_not_there_any_more_fails_the_turn_in_words_and_co
     await run(replace(services, models=Gone(ScriptedModel([]))))
     turn = await turn_of(ada)
     assert (turn.status, turn.error_class) == ("failed", "bad_request")
-    assert turn.error_detail == "The agent's model is not available here."
+    # The exact reason is for operators.
+    assert turn.error_detail == ErrorClass.BAD_REQUEST.failure.user_message
+    step = await in_db_thread(Step.objects.get)
+    assert step.details["error"]["message"] == "route 'offline:'"
     assert (turn.cost_usd, await log(ada)) == (Decimal(0), ["turn.failed"])
 
 

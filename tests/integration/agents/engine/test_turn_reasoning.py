@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from agents.domain.backoff import Backoff
 from agents.domain.fallback import Policy
 from agents.domain.message_parts import (
     MAX_REASONING_BYTES,
@@ -154,7 +155,7 @@ async def test_reasoning_is_cut_at_its_bound_for_the_whole_message() -> None:
 async def test_reasoning_of_an_attempt_that_fails_goes_with_its_text() -> None:
     ada = await begin(model_chain=["openai:a", "openai:b"])
     services = scripted(says(HM, pause(0.06), TransientModelError()), says(ReasoningDelta("So"), "Hello"))[0]
-    await run(replace(services, policy=Policy(attempts=2, attempts_per_route=2, same_route=frozenset({"transient"}))))
+    await run(replace(services, policy=Policy(backoff=Backoff(base_seconds=0))))
     assert await log(ada) == [
         "reasoning.delta", "model.retrying", "reasoning.delta", "message.delta", "message.completed", "turn.completed",
     ]  # fmt: skip

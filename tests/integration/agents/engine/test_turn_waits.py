@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from agents.domain.failures import ErrorClass
+from agents.domain.fallback import Policy
 from agents.domain.message_parts import text_part, tool_call_part, tool_result_part
 from agents.domain.serialization import moment
 from agents.domain.states import TurnStatus, WaitReason
@@ -197,6 +198,7 @@ async def test_a_model_call_that_fails_and_must_wait_drops_its_words_and_is_made
 
     broken = says("Hel", until_they_are_shown, "lo", Park(FAR_AHEAD, error_class=ErrorClass.RATE_LIMIT))
     services, model, _ = scripted(broken, says("Hello, world"))
+    services = replace(services, policy=Policy())
     assert await run(services) is UnfinishedTurn.PARKED
     turn = await turn_of(ada)
     assert (turn.status, turn.wait_reason) == ("retry_wait", "")
@@ -221,6 +223,7 @@ async def test_a_model_call_that_fails_and_must_wait_drops_its_words_and_is_made
 async def test_words_that_nobody_has_seen_are_dropped_in_silence() -> None:
     ada = await begin()
     services, *_ = scripted(says("Hel", Park(FAR_AHEAD)), says("Hello"))
+    services = replace(services, policy=Policy())
     assert await run(services) is UnfinishedTurn.PARKED
     assert await log(ada) == ["turn.retry_wait"]
     await woken(ada)

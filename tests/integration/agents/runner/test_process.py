@@ -6,8 +6,9 @@ import asyncio
 import time
 from collections.abc import Awaitable, Callable
 
+import psycopg
 import pytest
-from django.db import transaction
+from django.db import connection, transaction
 
 from agents.engine.ports import Services
 from agents.journal.claims import Claim
@@ -152,6 +153,16 @@ def blocks(seconds: float, done: asyncio.Event) -> Callable[[], Awaitable[object
     return item
 
 
+async def test_runners_divide_the_retry_budget_by_how_many_live() -> None:
+    (one, *_), (other, *_) = scripted(), scripted()
+    async with serving(one, heartbeat_seconds=0.05):
+        assert one.retry_budget.capacity == 500
+        async with serving(other, heartbeat_seconds=0.05):
+            await until(lambda: one.retry_budget.capacity == 250, seconds=10, what="the other's half")
+            assert other.retry_budget.capacity == 250
+        await until(lambda: one.retry_budget.capacity == 500, seconds=10, what="the whole again")
+
+
 async def test_a_busy_event_loop_costs_no_lease() -> None:
     done = asyncio.Event()
     services, *_ = scripted(says("Hel", blocks(2.0, done), "lo"))
@@ -284,3 +295,39 @@ async def test_a_users_next_turn_begins_when_the_running_limit_has_room_not_at_t
     finally:
         runner.drain()
         await asyncio.wait_for(task, 10)
+
+
+# --- what others write ---
+
+
+class Heard:
+    """Something that follows rows: when it was called, and with what."""
+
+    channel = "tests"
+
+    def __init__(self) -> None:
+        self.payloads: list[str] = []
+        self.calls = 0
+
+    def hear(self, connection: psycopg.Connection, wake: Wake) -> None:
+        self.calls += 1
+        assert connection.execute("SELECT 1").fetchone() == (1,)
+        self.payloads += [payload for channel, payload in wake.payloads if channel == self.channel]
+
+
+async def test_a_listener_hears_its_notes_and_is_called_before_turns_are_claimed() -> None:
+    ada, heard = await asked(), Heard()
+    services, _, _ = scripted(says("Hello"))
+    runner = RunnerProcess(RunnerSettings(**SETTINGS), services, listeners=[heard])
+    task = asyncio.ensure_future(runner.serve())
+    await become(ada, "completed")
+    assert heard.calls > 0
+
+    def note() -> None:
+        with connection.cursor() as cursor:
+            cursor.execute("NOTIFY tests, 'one'")
+
+    await in_db_thread(note)
+    await until(lambda: heard.payloads == ["one"], seconds=5, what="the note")
+    runner.drain()
+    await asyncio.wait_for(task, 10)

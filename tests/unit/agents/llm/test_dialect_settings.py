@@ -83,3 +83,12 @@ def test_the_guide_lists_every_preset() -> None:
     text = DOCS.read_text()
 
     assert [name for name in PRESETS if f"| `{name}` |" not in text] == []
+
+
+def test_figures_of_the_circuit_breaker_are_options_too() -> None:
+    dialects = read_dialects("vllm,openai:o3=+slow_seconds=180+probe_seconds=60")
+
+    assert dialects.figures_for("openai:o3") == {"slow_seconds": 180, "probe_seconds": 60}
+    assert dialects.figures_for("openai:other") == {}
+    with pytest.raises(ValueError, match="probe_seconds between"):
+        read_dialects("vllm+probe_seconds=0")

@@ -105,7 +105,7 @@ export class ExchangeView {
       case "expired":
         return [this.#failure("This took too long and was given up.", null)];
       case "failed":
-        return [this.#failure(turn.error?.detail, turn.error?.error_id)];
+        return [this.#failure(turn.error?.detail, turn.error?.error_id, turn.error?.retry_suggested !== false)];
       case "partial":
         return [note("This answer is incomplete", "alert")];
       default:
@@ -113,7 +113,8 @@ export class ExchangeView {
     }
   }
 
-  #failure(detail, errorId) {
+  // `passes`: asking again may help.
+  #failure(detail, errorId, passes = true) {
     const reference = errorId
       ? element(
           "p",
@@ -125,14 +126,14 @@ export class ExchangeView {
       : null;
     return element(
       "div",
-      { class: "failure", role: "group", "aria-label": "Failed" },
+      { class: passes ? "failure failure--passing" : "failure", role: "group", "aria-label": "Failed" },
       icon("alert"),
       element(
         "div",
         {},
         element("p", {}, detail || "Something went wrong, and there is no answer."),
         reference,
-        this.#retryButton(),
+        passes ? this.#retryButton() : "",
       ),
     );
   }

@@ -19,11 +19,11 @@ from accounts.roles import Role
 from agents.admin.turns import TurnAdmin
 from agents.domain.failures import ErrorClass
 from agents.domain.message_parts import reasoning_part, text_part, tool_call_part, tool_result_part
-from agents.domain.states import StepStatus, WaitReason
+from agents.domain.states import StepKind, StepStatus, WaitReason
 from agents.domain.usage import BilledUsage
 from agents.journal import fenced_writes
 from agents.journal.claims import Claim
-from agents.journal.fenced_writes import NewEvent, StepOutcome
+from agents.journal.fenced_writes import Intent, NewEvent, StepOutcome
 from agents.models import Agent, AgentSession, Event, Message, Step, Turn
 from agents.sessions import fail_turn, retry_turn
 from agents.sessions.fork import fork_any_session
@@ -170,6 +170,21 @@ def test_operators_read_what_the_provider_said_and_what_to_do(vera: Client) -> N
     assert "HTTP 429 rpm: Slow &lt;down&gt;. · retry after 7 s · request req_123" in shown
     assert "finish reason: xyz, unconfirmed end" in shown
     assert escape(ErrorClass.RATE_LIMIT.failure.remedy) in shown
+
+
+def test_operators_see_who_answered_after_how_many_failed_calls(vera: Client) -> None:
+    ada = asked()
+    work = claimed()
+    failed = StepOutcome(1, StepStatus.FAILED, error_class="transient", name="openai:a", details={"attempt": 1})
+    fenced_writes.advance(work, outcomes=[failed], intents=[Intent(2, StepKind.MODEL, "anthropic:b")])
+    compressed = {"max_tokens": 900, "messages": 3}
+    details = {"attempt": 2, "fallback": True, "pause_seconds": 0.25, "context_compressed": compressed}
+    step = replace(done(2, "Hello"), name="anthropic:b", details=details)
+    fenced_writes.finish(work, ending(work, parts=[text_part("Hello")]), outcomes=[step])
+    shown = page(vera, address(ada))
+    assert "2 steps · answered by anthropic:b, 1 of 2 calls of models failed" in shown
+    assert "pause seconds: 0.25" in shown
+    assert "context compressed: messages 3, max tokens 900" in shown
 
 
 def test_the_list_of_turns_says_why_each_failed_within_its_budget(

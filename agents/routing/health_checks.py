@@ -1,0 +1,92 @@
+"""Checks of the routes to models."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from django.db.models import Q
+from django.db.models.functions import Now
+
+from agents.domain.circuit_breaker import BreakerState
+from agents.models import RouteHealth
+from agents.routing.route_status import RouteStatus, route_status
+from health_checks.check import Check, Finding, Level, Link, Reader
+from health_checks.run import Measurements
+
+# The number of routes that are listed.
+MAX_ROUTES: Final = 20
+_REMEDY: Final = (
+    "Its provider does not answer as it should: its status page, and the reason on the route's page, say more. Turns "
+    "go to the next route of their release; Force open spares them the tries, Release has the route tried at once."
+)
+_CREDENTIAL_REMEDY: Final = (
+    "The provider refuses our key or our account: put in a key that works and start again, or pay; then Release."
+)
+
+
+@dataclass(frozen=True, slots=True)
+class TroubledRoute:
+    """A route that is not asked freely; `is_credential`: all models of a credential."""
+
+    id: int
+    name: str
+    is_credential: bool
+    status: RouteStatus
+
+
+def troubled_routes(measurements: Measurements) -> list[TroubledRoute]:
+    """The routes that are not asked freely, from one statement."""
+    condition = ~Q(state=BreakerState.CLOSED.value) | Q(forced_until__gt=Now()) | Q(blocked_until__gt=Now())
+    return [
+        TroubledRoute(route.pk, str(route), not route.model, route_status(route, measurements.now))
+        for route in RouteHealth.objects.filter(condition)[:MAX_ROUTES]
+    ]
+
+
+def evaluate_routes(routes: Sequence[TroubledRoute]) -> Sequence[Finding]:
+    return [
+        Finding(
+            Level.BAD if route.is_credential else Level.WARN,
+            f"The credential of {route.name.partition(':')[0]} is not used: {route.status.reason}"
+            if route.is_credential
+            else f"The route {route.name} is {route.status.label}: {route.status.reason}".rstrip(": "),
+            remedy=_CREDENTIAL_REMEDY if route.is_credential else "",
+            link=Link("admin:agents_routehealth_change", args=(route.id,)),
+        )
+        for route in routes
+        if route.status.level != "good"
+    ]
+
+
+def evaluate_ready(routes: Sequence[TroubledRoute]) -> Sequence[Finding]:
+    """One finding for all: `/ready` is public, and one route that is open makes nothing fail."""
+    return [Finding(Level.WARN, f"{len(routes)} not asked freely")] if routes else []
+
+
+CHECKS: Final[tuple[Check[Sequence[TroubledRoute]], ...]] = (
+    Check(
+        name="routes",
+        title="Routes to models",
+        measure=troubled_routes,
+        evaluator=evaluate_routes,
+        alarms_when="a route to a model is open, half open, paused or forced; red for a credential that was refused",
+        remedy=_REMEDY,
+        readers=frozenset({Reader.OVERVIEW}),
+        order=55,
+        link=Link("admin:agents_routehealth_changelist"),
+        permissions=("agents.view_routehealth",),
+    ),
+    Check(
+        name="model_routes",
+        title="Routes to models",
+        measure=troubled_routes,
+        evaluator=evaluate_ready,
+        alarms_when="never; it names how many routes are not asked freely",
+        remedy=_REMEDY,
+        readers=frozenset({Reader.READY}),
+        order=56,
+        link=Link("admin:agents_routehealth_changelist"),
+    ),
+)

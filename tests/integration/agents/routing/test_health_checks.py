@@ -1,0 +1,60 @@
+"""What the start page and `/ready` say of routes."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+import pytest
+from django.test import AsyncClient
+
+from accounts.roles import Role
+from agents.models import RouteHealth, Runner
+from foundation.clock import now
+from foundation.db_threads import in_db_thread
+from monitoring import readiness
+from scheduling.tasks import record_scheduler_heartbeat
+from tests.support.consoles import client_of
+
+
+def rows() -> None:
+    later = now() + timedelta(minutes=5)
+    RouteHealth.objects.create(provider="openai", model="closed", credential="c")
+    RouteHealth.objects.create(provider="openai", model="gpt", credential="c", state="open", open_until=later,
+                               last_error="transient: 503 Overloaded.")  # fmt: skip
+    RouteHealth.objects.create(provider="google", credential="d", blocked_until=later, last_error="auth: 401 no")
+
+
+@pytest.mark.django_db
+def test_the_start_page_names_the_routes_and_what_to_do() -> None:
+    rows()
+    alerts = {one.message: one for one in client_of("vera", Role.VIEWER).get("/admin/").context["alerts"]}
+    route = alerts["The route openai:gpt is open: transient: 503 Overloaded."]
+    credential = alerts["The credential of google is not used: auth: 401 no"]
+    assert (route.level, credential.level) == ("warn", "bad")
+    assert "Release" in route.remedy
+    assert "key" in credential.remedy
+    assert not any("closed" in message for message in alerts)
+
+
+@pytest.mark.django_db
+def test_a_route_that_is_open_makes_nothing_fail() -> None:
+    record_scheduler_heartbeat()
+    Runner.objects.create(host="here", pid=1, capacity=1)
+    assert readiness.read_readiness().degraded == []
+    rows()
+    found = readiness.read_readiness()
+    assert found.failing == []
+    assert [(part.part, part.detail) for part in found.degraded] == [("model_routes", "2 not asked freely")]
+
+
+@pytest.mark.usefixtures("transactional_db")
+async def test_ready_says_that_it_is_degraded_and_is_ready() -> None:
+    def prepare() -> None:
+        record_scheduler_heartbeat()
+        Runner.objects.create(host="here", pid=1, capacity=1)
+        rows()
+
+    await in_db_thread(prepare)
+    answer = await AsyncClient().get("/ready")
+    assert answer.status_code == 200
+    assert answer.json() == {"status": "ready", "failing": {}, "degraded": {"model_routes": "2 not asked freely"}}
