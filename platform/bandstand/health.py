@@ -79,8 +79,8 @@ _checking: Future[Readiness] | None = None
 
 
 async def _read_readiness() -> Readiness:
-    """The readiness, read in a thread of its own: it answers while everybody else's are busy. Who asks meanwhile gets the same
-    answer, so that a flood of probes is one check after the other."""
+    """The readiness, read in a thread of its own: it answers while everybody else's are busy. Who asks meanwhile gets
+    the same answer, so that a flood of probes is one check after the other."""
     global _checking  # noqa: PLW0603 - one check per process is the point
     if _checking is None or _checking.done():
         _checking = start_in_probe_thread(readiness.read_readiness)
