@@ -40,7 +40,7 @@ class RouteHealthAdmin(ReadOnlyAdmin):
     query_budget = 7
 
     list_display = ("route", "display_status", "until", "reason", "last_minute", "limits", "changed_at")
-    list_filter = ("state", "provider")
+    list_filter = ("state",)
     ordering = ("provider", "model", "credential")
     search_ids = ()
     search_words = ("provider", "model")

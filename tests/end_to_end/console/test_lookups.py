@@ -39,6 +39,7 @@ DECLARED: dict[str, set[str]] = {
     "agents.bulkaction": {"status__exact", "status__isnull"},
     "agents.event": {"age", "type"},
     "agents.release": {"agent__id__exact", "agent__isnull"},
+    "agents.routehealth": {"state__exact", "state__isnull"},
     "agents.runner": {"status__exact", "status__isnull"},
     "agents.step": {"age", "kind__exact", "kind__isnull", "status__exact", "status__isnull"},
     "agents.turn": {"agent", "cost", "error", "release", "since", "state", "until", "user"},
