@@ -33,9 +33,10 @@ _WAIT_SECONDS: Final = 30.0
 _GRACE_SECONDS: Final = 10.0
 _STOP_SECONDS: Final = 5.0
 _READ_BYTES: Final = 64 * 1024
-# The first argument is the path of modules; the environment that could name it is empty.
+# The first argument is the path of modules; the environment that could name it is empty: also of what Sentry's SDK
+# adds to that of every process which is started.
 _BOOT: Final = (
-    "import json, sys; options = json.loads(sys.argv[1]); sys.path[:] = options.pop('path');"
+    "import json, os, sys; os.environ.clear(); options = json.loads(sys.argv[1]); sys.path[:] = options.pop('path');"
     "from foundation.compute_pool.host import main; main(**options)"
 )
 
@@ -141,6 +142,9 @@ async def _start_host(targets: Iterable[str], *, places: int, memory_mb: int) ->
     except TimeoutError:
         await host.aclose()
         raise ComputeFailed(Outcome.DIED, "The host of the compute pool did not start in time.") from None
+    except ComputeFailed:
+        await host.aclose()
+        raise
     log.info("compute_pool.started", host=host.pid)
     return host
 
