@@ -6,7 +6,6 @@ from collections.abc import Mapping
 from enum import StrEnum
 from types import MappingProxyType
 
-from agents.domain.backoff import Backoff
 from agents.domain.fallback import ONE_ATTEMPT, Policy
 
 
@@ -15,7 +14,6 @@ class OperationKind(StrEnum):
 
     LLM_CALL = "llm_call"
     TOOL_CALL = "tool_call"
-    MEMORY_OPERATION = "memory_operation"
 
 
 POLICIES: Mapping[OperationKind, Policy] = MappingProxyType(
@@ -23,9 +21,5 @@ POLICIES: Mapping[OperationKind, Policy] = MappingProxyType(
         OperationKind.LLM_CALL: Policy(),
         # The model reads how a tool failed, and decides itself whether to call it again.
         OperationKind.TOOL_CALL: ONE_ATTEMPT,
-        # People wait for the answer, which is possible without what was not recalled.
-        OperationKind.MEMORY_OPERATION: Policy(
-            attempts=2, backoff=Backoff(base_seconds=0.1, cap_seconds=1.0), patience_seconds=1.0
-        ),
     }
 )
