@@ -15,14 +15,14 @@ from accounts.requesters import find_requester, remember_requester
 from bandstand.error_handlers import temporary_refusal
 from foundation.errors import BandstandError
 from rest.authentication import read_credential
-from rest.request_turns import RequestTurn, enter_search, find_turn, thread_turns
+from rest.request_turns import RequestTurn, enter_console, enter_search, find_turn, thread_turns
 from rest.views import ApiView
 
 GetResponse = Callable[[HttpRequest], Awaitable[HttpResponseBase]]
 
 
 class ThreadTurnsMiddleware:
-    """Has synchronous views wait for a thread, and searches for their turn.
+    """Has synchronous views wait for a thread, and searches and pages of the console for their turn.
 
     Asynchronous views work in the database threads, which are shared by requester, too.
     """
@@ -64,6 +64,9 @@ class ThreadTurnsMiddleware:
         try:
             if isinstance(cls, type) and issubclass(cls, ApiView) and cls.is_search(request):
                 turns.append(enter_search(requester))
+                await turns[-1].wait()
+            if request.resolver_match is not None and request.resolver_match.app_name == "admin":
+                turns.append(enter_console(requester))
                 await turns[-1].wait()
             turns.append(thread_turns.enter(requester))
             await turns[-1].wait()

@@ -142,12 +142,20 @@ def _set_done(granted: asyncio.Future[None]) -> None:
 _threads = max(1, min(REQUESTS_AT_WORK, settings.BANDSTAND.database_pool_size - DATABASE_THREADS))
 request_turns = RequestTurns(at_work=REQUESTS_AT_WORK, share=REQUESTS_AT_WORK // 2)
 thread_turns = RequestTurns(at_work=_threads, share=max(1, _threads // 2))
+# Pages of the console are the interpreter's work: two threads finish one person's pages no sooner than one does, and
+# everybody else waits for the interpreter behind both.
+console_turns = RequestTurns(at_work=_threads, share=1)
 search_turns = RequestTurns(at_work=SEARCHES_AT_WORK, share=SEARCHES_AT_WORK_PER_REQUESTER, refusal=TooManySearches)
 
 
 def enter_request(requester: str) -> RequestTurn:
     """Count a request in progress. Raises `TooManyRequests`."""
     return request_turns.enter(requester, _limit(settings.BANDSTAND.requests_at_once_per_user, requester))
+
+
+def enter_console(requester: str) -> RequestTurn:
+    """Count a page of the console in progress."""
+    return console_turns.enter(requester)
 
 
 def enter_search(requester: str) -> RequestTurn:

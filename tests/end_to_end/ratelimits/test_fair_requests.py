@@ -8,8 +8,9 @@ from typing import Any
 
 import psycopg
 import pytest
+from asgiref.sync import async_to_sync
 from django.conf import settings
-from django.test import override_settings
+from django.test import Client, override_settings
 
 from accounts.requesters import find_requester, user_requester
 from agents.sessions import search
@@ -17,7 +18,8 @@ from bandstand.web.fair_requests import FairRequestsMiddleware
 from foundation.db_threads import in_db_thread
 from ratelimits import limiter
 from ratelimits.models import Bucket
-from rest.request_turns import enter_request, enter_search
+from rest import request_turns
+from rest.request_turns import enter_console, enter_request, enter_search
 from tests.support.rest import Rest, problem
 from tests.support.sockets import Owner
 from tests.support.surroundings import database_url
@@ -105,6 +107,19 @@ def test_searches_at_once_are_fewer_than_other_requests(owner: Owner) -> None:
     for search_turn in searches:
         search_turn.leave()
     assert rest.get("sessions?search=hello").status_code == 200
+
+
+def test_a_person_has_one_page_of_the_console_at_work(owner: Owner, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(request_turns, "WAIT_SECONDS", 0.01)
+    browser = Client()
+    browser.force_login(owner.user)
+    assert browser.get("/admin/login/").status_code < 500
+    page = enter_console(user_requester(owner.user.pk))
+    async_to_sync(page.wait)()
+    assert browser.get("/admin/login/").status_code == 503
+    assert browser.get("/help/").status_code == 200, "only the console"
+    page.leave()
+    assert browser.get("/admin/login/").status_code < 500
 
 
 def test_a_search_that_takes_too_long_is_ended(owner: Owner, monkeypatch: pytest.MonkeyPatch) -> None:
