@@ -128,9 +128,13 @@ class ProcessRouteGuard:
         now = self.now()
         if self._credential_row(entry).breaker.refused_until(now) is not None:
             return ErrorClass.AUTH
-        if entry.row.breaker.refused_until(now) is None:
+        breaker = entry.row.breaker
+        if breaker.refused_until(now) is None:
             return ErrorClass.RATE_LIMIT if entry.place_at is not None and entry.place_at > now else None
-        return parse_error_class(entry.row.last_error.partition(":")[0])
+        # The last error may be an old one: only a block is written with its own.
+        if breaker.blocked_until is not None and breaker.blocked_until > now:
+            return parse_error_class(entry.row.last_error.partition(":")[0])
+        return None if breaker.is_forced(now) else ErrorClass.TRANSIENT
 
     async def aclose(self) -> None:
         """Write what is not written of routes with trouble, and wait for all writes."""
@@ -352,7 +356,10 @@ class ProcessRouteGuard:
             return replace(row, rate_limits=report, pace_seconds=None, paced_until=None, next_call_at=None)
         if needed.is_pause:
             # Calls that wait for their place look at this again.
-            row = replace(row, breaker=block(row.breaker, now + timedelta(seconds=needed.seconds)))
+            breaker = block(row.breaker, now + timedelta(seconds=needed.seconds))
+            if breaker is not row.breaker:
+                said = f"{ErrorClass.RATE_LIMIT}: its provider says that nothing remains"
+                row = replace(row, breaker=breaker, last_error=said, last_error_at=now)
         return replace(
             row,
             rate_limits=report,

@@ -12,6 +12,7 @@ from django.db.models import F
 from django.db.models.functions import Now
 
 from agents.domain.circuit_breaker import BreakerPolicy
+from agents.domain.failures import ErrorClass
 from agents.models import RouteHealth
 from agents.routing.admissions import ProbeAdmission, UncountedAdmission
 from agents.routing.guard_settings import RouteFigures
@@ -363,6 +364,25 @@ async def test_a_credential_without_the_right_to_one_model_may_ask_the_others(pr
     async with processes(provider) as [one]:
         assert await fails(one, 1, "403") == ["auth"]
         assert [await one.ask(), await one.ask("openai:other")] == ["refused", "answered"]
+
+
+async def test_what_blocks_a_route_is_not_told_by_an_error_of_before(provider: Provider) -> None:  # noqa: F811
+    provider.limit = RequestLimit(2, window_seconds=60)
+    async with processes(provider) as [one]:
+        assert await fails(one, 1, "403") == ["auth"]
+        assert one.guard.blocked_by(ROUTE) is ErrorClass.AUTH
+        soon = one.guard.now() + timedelta(minutes=1)
+        await change(blocked_until=None, forced="open", forced_until=soon)
+        await until(lambda: one.guard.blocked_by(ROUTE) is None, seconds=5, what="it is forced")
+        assert one.guard.blocked_until(ROUTE) == soon
+        await change(forced="", forced_until=None, state="open", open_until=soon)
+        await until(lambda: one.guard.blocked_by(ROUTE) is ErrorClass.TRANSIENT, seconds=5, what="it is open")
+        await change(state="closed", open_until=None)
+        await admits(one)
+        assert await one.ask() == "answered"
+        await refuses(one)
+        assert one.guard.blocked_by(ROUTE) is ErrorClass.RATE_LIMIT
+    assert (await row()).last_error.startswith("rate_limit: ")
 
 
 async def test_calls_of_all_processes_are_spaced_before_the_provider_refuses(provider: Provider) -> None:  # noqa: F811
