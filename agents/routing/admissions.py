@@ -74,13 +74,13 @@ class CallAdmission:
 
 
 class ProbeAdmission:
-    """The right to find out whether a route works again. It has to have its first token in `first_token_seconds`: its
-    lease ends soon after."""
+    """The right to find out whether a route works again. It has to have its first token in `seconds`: its lease ends
+    soon after."""
 
     __slots__ = ("_entry", "_generation", "_guard", "_has_passed", "_is_over", "first_token_seconds")
 
-    def __init__(self, guard: ProcessRouteGuard, entry: RouteEntry, generation: int) -> None:
-        self.first_token_seconds: float | None = entry.figures.probe_seconds
+    def __init__(self, guard: ProcessRouteGuard, entry: RouteEntry, generation: int, seconds: float) -> None:
+        self.first_token_seconds: float | None = seconds
         self._guard = guard
         self._entry = entry
         self._generation = generation

@@ -252,7 +252,8 @@ class ProcessRouteGuard:
         if entry.is_probing:
             return None
         entry.is_probing = True
-        task = self._start(self._lease_probe(entry), "route probe")
+        seconds = entry.figures.probe_deadline(entry.row.breaker.opens_in_row)
+        task = self._start(self._lease_probe(entry, seconds), "route probe")
         try:
             generation = await asyncio.shield(task)
         except asyncio.CancelledError:
@@ -261,11 +262,11 @@ class ProcessRouteGuard:
             raise
         finally:
             entry.is_probing = False
-        return ProbeAdmission(self, entry, generation) if generation is not None else None
+        return ProbeAdmission(self, entry, generation, seconds) if generation is not None else None
 
-    async def _lease_probe(self, entry: RouteEntry) -> int | None:
-        """The generation of this process's probe; None when another one is under way."""
-        lease_seconds = entry.figures.probe_seconds + LEASE_MARGIN_SECONDS
+    async def _lease_probe(self, entry: RouteEntry, seconds: float) -> int | None:
+        """The generation of this process's probe, which lasts `seconds`; None when another one is under way."""
+        lease_seconds = seconds + LEASE_MARGIN_SECONDS
         generation: int | None = None
 
         def move(row: RouteRow, now: datetime) -> RouteRow:

@@ -43,7 +43,8 @@ async def open_services(
         # A model that may take long for its first token takes long in a probe, too.
         first_token_seconds = models.dialects.deadlines_for(route).first_token_seconds
         probe_seconds = min(max(figures.probe_seconds, first_token_seconds / 4), first_token_seconds)
-        return replace(figures, **{"probe_seconds": probe_seconds, **models.dialects.figures_for(route)})
+        own = {"probe_seconds": probe_seconds, **models.dialects.figures_for(route)}
+        return replace(figures, max_probe_seconds=first_token_seconds, **own)
 
     gateway = Gateway(models)
     toolbox = Toolbox(data_dir=data_dir, compute_memory_mb=compute_memory_mb, guard_storage=guard_session_storage)

@@ -32,5 +32,5 @@ async def test_the_engine_asks_the_guard_that_listens_and_each_route_has_its_fig
         assert services.routes is routes
         assert routes._figures("openai:gpt") == figures
         # A model that may be silent for ten minutes is not tried for fifteen seconds.
-        assert routes._figures("openai:slow") == RouteFigures(60, 150)
-        assert routes._figures("openai:o3") == RouteFigures(180, 50)
+        assert routes._figures("openai:slow") == RouteFigures(60, 150, 600)
+        assert routes._figures("openai:o3") == RouteFigures(180, 50, 60)
