@@ -34,12 +34,12 @@ class EventAdmin(KeysetAdmin):
         """Without the data for users who may not read the transcript: it contains the messages."""
         readable = obj is not None and can_read_transcript(request.user, obj.agent_session.agent)
         names = [field.name for field in Event._meta.fields]
-        return [name if name != "data" else "shown_data" for name in names if name != "data" or readable]
+        return [name if name != "data" else "display_data" for name in names if name != "data" or readable]
 
     def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> list[str]:
-        return [*super().get_readonly_fields(request, obj), "shown_data"]
+        return [*super().get_readonly_fields(request, obj), "display_data"]
 
     @admin.display(description="data")
-    def shown_data(self, event: Event) -> str:
+    def display_data(self, event: Event) -> str:
         """The data as JSON, shortened: a client's message may have some megabytes."""
         return shorten(json.dumps(event.data, indent=2, ensure_ascii=False), MAX_TEXT_CHARACTERS)

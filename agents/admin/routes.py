@@ -88,8 +88,14 @@ class RouteHealthAdmin(ReadOnlyAdmin):
     def changed_at(self, route: RouteHealth) -> SafeString | str:
         return format_moment(route.changed_at)
 
-    def has_force_permission(self, request: HttpRequest, object_id: Any = None) -> bool:  # noqa: ARG002
+    def has_release_permission(self, request: HttpRequest, object_id: Any = None) -> bool:  # noqa: ARG002
         return request.user.has_perm(FORCE_ROUTE)
+
+    def has_force_permission(self, request: HttpRequest, object_id: Any = None) -> bool:
+        """Whether the user may hold this route: a credential has no breaker, its models have."""
+        if not request.user.has_perm(FORCE_ROUTE):
+            return False
+        return object_id is None or not RouteHealth.objects.filter(pk=object_id, model="").exists()
 
     @action(description="Force open", permissions=["force"], url_path="force-open", icon="block")
     def force_open(self, request: HttpRequest, object_id: str) -> HttpResponse:
@@ -110,7 +116,7 @@ class RouteHealthAdmin(ReadOnlyAdmin):
             "The route is asked until then, however often it fails. A pause that its provider asks for still holds.",
         )
 
-    @action(description="Release", permissions=["force"], url_path="release", icon="refresh")
+    @action(description="Release", permissions=["release"], url_path="release", icon="refresh")
     def release(self, request: HttpRequest, object_id: str) -> HttpResponse:
         route = self.get_object(request, object_id)
         if route is None:

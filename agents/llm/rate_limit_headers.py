@@ -52,7 +52,7 @@ def read_rate_limits(headers: Mapping[str, str], *, call_tokens: int) -> RateLim
 
     `call_tokens` is an estimate of what the request took.
     """
-    requests, tokens = _least(headers, _REQUESTS), _least(headers, _TOKENS)
+    requests, tokens = _tightest_allowance(headers, _REQUESTS), _tightest_allowance(headers, _TOKENS)
     return None if requests is None and tokens is None else RateLimits(requests, tokens, max(1, call_tokens))
 
 
@@ -62,15 +62,15 @@ def estimate_call_tokens(sent_bytes: int, max_output_tokens: int | None) -> int:
     return sent_bytes // BYTES_PER_TOKEN + (max_output_tokens or 0)
 
 
-def _least(headers: Mapping[str, str], candidates: tuple[_Names, ...]) -> Allowance | None:
-    least: Allowance | None = None
+def _tightest_allowance(headers: Mapping[str, str], candidates: tuple[_Names, ...]) -> Allowance | None:
+    tightest: Allowance | None = None
     for remaining_name, limit_name, reset_name in candidates:
         if (text := headers.get(remaining_name)) is None or (remaining := _number(text)) is None:
             continue
         allowance = Allowance(remaining, _number(headers.get(limit_name)) or None, _seconds(headers.get(reset_name)))
-        if least is None or _share(allowance) < _share(least):
-            least = allowance
-    return least
+        if tightest is None or _share(allowance) < _share(tightest):
+            tightest = allowance
+    return tightest
 
 
 def _share(allowance: Allowance) -> float:

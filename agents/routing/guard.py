@@ -244,7 +244,7 @@ class ProcessRouteGuard:
             case Verdict.PROBE:
                 return await self._begin_probe(entry)
             case Verdict.ADMIT:
-                if entry.row.is_paced(now) and not await self._wait_for_place(entry):
+                if entry.row.is_paced(now) and not await self._wait_for_pace(entry):
                     return None
                 return CallAdmission(self, entry) if entry.row.breaker.judge(self.now()) is Verdict.ADMIT else None
 
@@ -284,7 +284,7 @@ class ProcessRouteGuard:
         if not task.cancelled() and task.exception() is None and (generation := task.result()) is not None:
             self._start(self.release_probe(entry, generation), "route probe")
 
-    async def _wait_for_place(self, entry: RouteEntry) -> bool:
+    async def _wait_for_pace(self, entry: RouteEntry) -> bool:
         """Wait until the next call may be made; False when that takes too long."""
         assert entry.row.id is not None, "a row that is paced exists"
         try:

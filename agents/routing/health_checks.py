@@ -21,6 +21,7 @@ _REMEDY: Final = (
     "Its provider does not answer as it should: its status page, and the reason on the route's page, say more. Turns "
     "go to the next route of their release; Force open spares them the tries, Release has the route tried at once."
 )
+_FORCED_REMEDY: Final = "An operator holds it. It ends by itself, or with Release on the route's page."
 _CREDENTIAL_REMEDY: Final = (
     "The provider refuses our key or our account: put in a key that works and start again, or pay; then Release."
 )
@@ -52,12 +53,19 @@ def evaluate_routes(routes: Sequence[TroubledRoute]) -> Sequence[Finding]:
             f"The credential of {route.name.partition(':')[0]} is not used: {route.status.reason}"
             if route.is_credential
             else f"The route {route.name} is {route.status.label}: {route.status.reason}".rstrip(": "),
-            remedy=_CREDENTIAL_REMEDY if route.is_credential else "",
+            remedy=_remedy(route),
             link=Link("admin:agents_routehealth_change", args=(route.id,)),
         )
         for route in routes
         if route.status.level != "good"
     ]
+
+
+def _remedy(route: TroubledRoute) -> str:
+    """What to do; "" for what holds of any route."""
+    if route.is_credential:
+        return _CREDENTIAL_REMEDY
+    return _FORCED_REMEDY if route.status.is_forced else ""
 
 
 def evaluate_ready(routes: Sequence[TroubledRoute]) -> Sequence[Finding]:

@@ -11,19 +11,23 @@ from agents.models import RouteHealth
 
 @dataclass(frozen=True, slots=True)
 class RouteStatus:
-    """`level` is "good", "warn" or "bad"; `until` when it may change by itself, None if nothing is the matter."""
+    """`level` is "good", "warn" or "bad"; `until` when it may change by itself, None if nothing is the matter;
+    `is_forced`: an operator has set it."""
 
     label: str
     level: str
     until: datetime | None = None
     reason: str = ""
+    is_forced: bool = False
 
 
 def route_status(route: RouteHealth, now: datetime) -> RouteStatus:
     """The status of `route`."""
     breaker = _breaker(route)
     if breaker.is_forced(now):
-        return RouteStatus(f"forced {route.forced}", "warn", route.forced_until, "An operator holds it.")
+        return RouteStatus(
+            f"forced {route.forced}", "warn", route.forced_until, "An operator holds it.", is_forced=True
+        )
     if breaker.blocked_until is not None and breaker.blocked_until > now:
         level = "warn" if route.model else "bad"
         return RouteStatus("paused", level, breaker.blocked_until, route.last_error or "Its rate limit is used up.")

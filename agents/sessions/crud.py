@@ -37,27 +37,12 @@ def create_session(
     agent_slug: str,
     title: str = "",
     metadata: Mapping[str, Any] | None = None,
-    session_id: UUID | None = None,
-    listed: bool = True,
-    expires_at: datetime | None = None,
 ) -> AgentSession:
     """A new session on the release that `release_for` gives its user. Raises `InvalidInput`, also for an agent
-    that the actor may not use, `TooLarge`, `RateLimited`, `Forbidden`, `Unauthenticated`.
-
-    One that is not `listed` is not in its user's list of chats; after `expires_at` it is deleted, unless it has been
-    used recently (`delete_expired_sessions`).
-    """
+    that the actor may not use, `TooLarge`, `RateLimited`, `Forbidden`, `Unauthenticated`."""
     if actor.user_id is not None:
         guard_storage(user_id=actor.user_id, size_bytes=_stored_bytes(title, metadata))
-    return insert_session(
-        actor,
-        agent_slug=agent_slug,
-        title=title,
-        metadata=metadata,
-        session_id=session_id,
-        listed=listed,
-        expires_at=expires_at,
-    )
+    return insert_session(actor, agent_slug=agent_slug, title=title, metadata=metadata)
 
 
 def insert_session(
@@ -70,7 +55,11 @@ def insert_session(
     listed: bool = True,
     expires_at: datetime | None = None,
 ) -> AgentSession:
-    """Like `create_session`, for a caller that has counted the bytes."""
+    """Like `create_session`, for a caller that has counted the bytes.
+
+    A session that is not `listed` is not in its user's list of chats; after `expires_at` it is deleted, unless it has
+    been used recently (`delete_expired_sessions`).
+    """
     actor.require_scope(Scope.CHAT)
     if actor.user_id is None:
         raise Unauthenticated

@@ -61,7 +61,7 @@ class LeasedTokens:
                     entry.tokens -= costs[key]
             return missing
 
-    def held(self, key: str, at: float) -> int:
+    def leased(self, key: str, at: float) -> int:
         """The tokens leased from the bucket of `key`."""
         with self._lock:
             return _tokens(self._entries.get(key), at)

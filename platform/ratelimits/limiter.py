@@ -63,7 +63,7 @@ def guard_request(*, user_id: int, key_id: UUID | None) -> list[Remaining]:
     return consume(request_limits(user_id=user_id, key_id=key_id))
 
 
-def refuse_known_flood(user_id: int) -> None:
+def guard_known_flood(user_id: int) -> None:
     """Raise `RateLimited` if the user's requests are known to be used up: from memory, and uncounted."""
     [(limit, key)] = request_limits(user_id=user_id, key_id=None)
     wait = leased_tokens.wait_seconds(key, monotonic()) if limit.limit else None
@@ -180,8 +180,8 @@ def _fill(limit: Rate, key: str, cost: int) -> None:
     wait = leased_tokens.wait_seconds(key, at)
     if wait is not None:
         raise rate_limited(limit, wait, wait + (limit.limit - 1) * limit.token_seconds)
-    held = leased_tokens.held(key, at)
-    result = buckets.take_tokens(limit, key, count=max(limit.lease, cost - held))
+    leased = leased_tokens.leased(key, at)
+    result = buckets.take_tokens(limit, key, count=max(limit.lease, cost - leased))
     full_in = result.full_in_seconds
     if result.tokens:
         leased_tokens.put(
@@ -193,8 +193,8 @@ def _fill(limit: Rate, key: str, cost: int) -> None:
             hold_seconds=limit.hold_seconds,
         )
         return
-    wait = limit.wait_seconds(full_in, cost - held)
-    if not held:
+    wait = limit.wait_seconds(full_in, cost - leased)
+    if not leased:
         leased_tokens.note_empty(key, at, wait_seconds=limit.wait_seconds(full_in), full_in_seconds=full_in)
     raise rate_limited(limit, wait, full_in)
 

@@ -18,7 +18,7 @@ from bandstand.web.error_responses import ErrorResponse
 from foundation.db_threads import bind_requester
 from foundation.errors import BandstandError, RateLimited
 from foundation.ids import new_id
-from ratelimits.limiter import refuse_known_flood
+from ratelimits.limiter import guard_known_flood
 from rest.request_turns import RequestTurn, bind_turn, enter_request
 from rest.throttling import limit_headers
 
@@ -107,7 +107,7 @@ def read_credential(scope: Scope) -> str | None:
 def _enter(requester: str, scope: Scope) -> RequestTurn:
     user_id = requester_user(requester)
     if user_id is not None and (scope["type"] == "websocket" or scope["path"].startswith(COUNTED)):
-        refuse_known_flood(user_id)
+        guard_known_flood(user_id)
     return enter_request(requester)
 
 

@@ -62,7 +62,7 @@ class ComputePool:
         Raises `ComputeFailed`, and `ComputeOverloaded` when no place was free for half a minute. A call that is
         cancelled ends the process that works on it.
         """
-        async with self._place(key):
+        async with self._acquire_place(key):
             host = await self._running_host()
             return await host.run(target, payload, seconds=seconds)
 
@@ -79,7 +79,7 @@ class ComputePool:
         return self._start.result().pid if self._start is not None and _has_started(self._start) else None
 
     @asynccontextmanager
-    async def _place(self, key: str) -> AsyncIterator[None]:
+    async def _acquire_place(self, key: str) -> AsyncIterator[None]:
         acquired: list[asyncio.Semaphore] = []
         try:
             async with asyncio.timeout(_WAIT_SECONDS):

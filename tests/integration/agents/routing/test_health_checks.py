@@ -21,6 +21,7 @@ def rows() -> None:
     RouteHealth.objects.create(provider="openai", model="closed", credential="c")
     RouteHealth.objects.create(provider="openai", model="gpt", credential="c", state="open", open_until=later,
                                last_error="transient: 503 Overloaded.")  # fmt: skip
+    RouteHealth.objects.create(provider="openai", model="held", credential="c", forced="open", forced_until=later)
     RouteHealth.objects.create(provider="google", credential="d", blocked_until=later, last_error="auth: 401 no")
 
 
@@ -31,7 +32,9 @@ def test_the_start_page_names_the_routes_and_what_to_do() -> None:
     route = alerts["The route openai:gpt is open: transient: 503 Overloaded."]
     credential = alerts["The credential of google is not used: auth: 401 no"]
     assert (route.level, credential.level) == ("warn", "bad")
-    assert "Release" in route.remedy
+    assert "does not answer" in route.remedy
+    held = alerts["The route openai:held is forced open: An operator holds it."]
+    assert held.remedy == "An operator holds it. It ends by itself, or with Release on the route's page."
     assert "key" in credential.remedy
     assert not any("closed" in message for message in alerts)
 
@@ -44,7 +47,7 @@ def test_a_route_that_is_open_makes_nothing_fail() -> None:
     rows()
     found = readiness.read_readiness()
     assert found.failing == []
-    assert [(part.part, part.detail) for part in found.degraded] == [("model_routes", "2 not asked freely")]
+    assert [(part.part, part.detail) for part in found.degraded] == [("model_routes", "3 not asked freely")]
 
 
 @pytest.mark.usefixtures("transactional_db")
@@ -57,4 +60,4 @@ async def test_ready_says_that_it_is_degraded_and_is_ready() -> None:
     await in_db_thread(prepare)
     answer = await AsyncClient().get("/ready")
     assert answer.status_code == 200
-    assert answer.json() == {"status": "ready", "failing": {}, "degraded": {"model_routes": "2 not asked freely"}}
+    assert answer.json() == {"status": "ready", "failing": {}, "degraded": {"model_routes": "3 not asked freely"}}

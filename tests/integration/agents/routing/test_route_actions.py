@@ -141,8 +141,11 @@ def test_an_operator_presses_the_buttons() -> None:
     assert "Select a valid choice" in page.content.decode()
     one.refresh_from_db()
     assert one.forced == ""
-    page = confirmed(operator, button_of(route(""), "force_open"))
-    assert "This is a credential" in page.content.decode()
+    credential = route("")
+    page = operator.get(page_of(credential))
+    assert "Release" in page.content.decode()
+    assert "Force open" not in page.content.decode()
+    assert operator.post(button_of(credential, "force_open"), {"confirm": "yes", "seconds": "600"}).status_code == 403
 
 
 def command(*words: str) -> str:
