@@ -95,7 +95,8 @@ class RouteHealthAdmin(ReadOnlyAdmin):
         """Whether the user may hold this route: a credential has no breaker, its models have."""
         if not request.user.has_perm(FORCE_ROUTE):
             return False
-        return object_id is None or not RouteHealth.objects.filter(pk=object_id, model="").exists()
+        route = self.get_object(request, str(object_id)) if object_id is not None else None
+        return route is None or bool(route.model)
 
     @action(description="Force open", permissions=["force"], url_path="force-open", icon="block")
     def force_open(self, request: HttpRequest, object_id: str) -> HttpResponse:
