@@ -16,7 +16,7 @@ from typing import Any
 from django.conf import settings
 from django.http import HttpRequest
 
-from accounts.requesters import requester_user
+from accounts.requesters import is_address
 from foundation.db_threads import DATABASE_THREADS
 from foundation.errors import RateLimited, Unavailable
 from foundation.fair_shares import FairShares
@@ -164,7 +164,7 @@ def enter_search(requester: str) -> RequestTurn:
 
 
 def _limit(limit: int, requester: str) -> int:
-    return limit if requester_user(requester) is not None else limit * ADDRESS_FACTOR
+    return limit * ADDRESS_FACTOR if is_address(requester) else limit
 
 
 def bind_turn(scope: MutableMapping[str, Any], turn: RequestTurn) -> None:
