@@ -23,6 +23,8 @@ from foundation.fair_shares import FairShares
 
 # Enough to overlap what waits for the database; more only compete with everybody's websockets for the interpreter.
 REQUESTS_AT_WORK = 4
+# One waits for the database now and then, and another has the interpreter meanwhile.
+CONSOLE_PAGES_AT_WORK = 2
 SEARCHES_AT_WORK = 3
 SEARCHES_AT_WORK_PER_REQUESTER = 2
 # Of all who come from one address and are not known yet.
@@ -144,7 +146,7 @@ request_turns = RequestTurns(at_work=REQUESTS_AT_WORK, share=REQUESTS_AT_WORK //
 thread_turns = RequestTurns(at_work=_threads, share=max(1, _threads // 2))
 # Pages of the console are the interpreter's work: two threads finish one person's pages no sooner than one does, and
 # everybody else waits for the interpreter behind both.
-console_turns = RequestTurns(at_work=_threads, share=1)
+console_turns = RequestTurns(at_work=min(CONSOLE_PAGES_AT_WORK, _threads), share=1)
 search_turns = RequestTurns(at_work=SEARCHES_AT_WORK, share=SEARCHES_AT_WORK_PER_REQUESTER, refusal=TooManySearches)
 
 
