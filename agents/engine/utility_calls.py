@@ -129,7 +129,8 @@ class _UtilityWork:
             services.draw(),
         )
         failures = [failure for failure in self._failures if failure.route in chain]
-        decision = next_attempt(chain, failures, POLICIES[OperationKind.UTILITY_CALL], situation)
+        policy = replace(POLICIES[OperationKind.UTILITY_CALL], backoff=services.policy.backoff)
+        decision = next_attempt(chain, failures, policy, situation)
         if not isinstance(decision, Attempt):
             raise UtilityCallFailed
         if last is not None and decision.route == last.route and can_retry(last.error_class):
