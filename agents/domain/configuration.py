@@ -107,6 +107,19 @@ class Text(Setting):
 
 
 @dataclass(frozen=True, slots=True)
+class Switch(Setting):
+    """On or off."""
+
+    def parse(self, value: Any, pointer: str) -> bool:
+        if not isinstance(value, bool):
+            raise InvalidInput("true or false is expected.", pointer=pointer)
+        return value
+
+    def lines(self, value: bool) -> list[str]:
+        return ["on" if value else "off"]
+
+
+@dataclass(frozen=True, slots=True)
 class Texts(Setting):
     """A tuple of texts in their order."""
 
@@ -155,6 +168,23 @@ class ToolNames(Texts):
         for index, name in enumerate(value):
             if name not in installed.tools:
                 raise InvalidInput(f"There is no tool {name!r}.", pointer=f"{pointer}/{index}")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Choices(Texts):
+    """Some of `choices`, each at most once."""
+
+    choices: tuple[str, ...]
+
+    def parse(self, value: Any, pointer: str) -> tuple[str, ...]:
+        if not isinstance(value, list):
+            raise InvalidInput(f"A list of {', '.join(self.choices)} is expected.", pointer=pointer)
+        for index, choice in enumerate(value):
+            if not isinstance(choice, str) or choice not in self.choices or choice in value[:index]:
+                raise InvalidInput(
+                    f"One of {', '.join(self.choices)} is expected, each once.", pointer=f"{pointer}/{index}"
+                )
+        return tuple(value)
 
 
 @dataclass(frozen=True, slots=True)
@@ -266,6 +296,41 @@ class ContextPolicy(SettingGroup):
     ] = 60_000
 
 
+# As `memory.enums.MemoryScope`, which this package does not import.
+MEMORY_SCOPES = ("session", "user", "agent", "shared")
+
+
+@dataclass(frozen=True, slots=True)
+class MemoryPolicy(SettingGroup):
+    """What the agent remembers by itself, and what it recalls before it answers. All off: its turns do without memory.
+
+    What users store by hand, or through the API, needs no switch.
+    """
+
+    recall: Annotated[
+        bool, Switch("Recall", "Give the model what is remembered about the question, before it answers.")
+    ] = False
+    remember_turns: Annotated[
+        bool, Switch("Remember what is said", "Keep what the user and the agent said, word for word, for later chats.")
+    ] = False
+    extract: Annotated[
+        bool,
+        Switch(
+            "Extract facts", "Ask a model after a turn which lasting facts the user stated. Costs one more call a turn."
+        ),
+    ] = False
+    top_k: Annotated[int, WholeNumber("Memories", "How many of them the model gets at most.", largest=50)] = 10
+    scopes: Annotated[
+        tuple[str, ...],
+        Choices(
+            "Scopes",
+            "Where it looks: in this session, in what is remembered about the user, about the agent whoever asks, and "
+            "in pools shared with other agents.",
+            choices=MEMORY_SCOPES,
+        ),
+    ] = MEMORY_SCOPES
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AgentConfiguration:
     """Data only: no code, no dotted path, no template. One that `parse` made has the right types and bounds;
@@ -304,6 +369,14 @@ class AgentConfiguration:
             section="What the model remembers",
         ),
     ] = ContextPolicy()
+    memory: Annotated[
+        MemoryPolicy,
+        Nested(
+            "Memory",
+            "What the agent keeps from one conversation for the next. Off: each begins without any.",
+            section="Memory",
+        ),
+    ] = MemoryPolicy()
 
     @classmethod
     def parse(cls, stored: Any) -> Self:
