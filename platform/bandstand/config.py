@@ -146,6 +146,7 @@ Port: TypeAlias = Annotated[int, Field(ge=1, le=65535)]
 Count: TypeAlias = Annotated[int, Field(ge=1, le=1000)]
 # 0 is no limit.
 Limit: TypeAlias = Annotated[int, Field(ge=0, le=1_000_000)]
+MemoryLimit: TypeAlias = Annotated[int, Field(ge=10, le=10_000_000)]
 Connections: TypeAlias = Annotated[int, Field(ge=0, le=10_000)]
 Seconds: TypeAlias = Annotated[float, Field(gt=0, le=3600)]
 Percent: TypeAlias = Annotated[float, Field(ge=1, le=100)]
@@ -258,6 +259,13 @@ class Config(BaseSettings):
     embedding_dimensions: Annotated[int, Field(ge=1, le=MAX_DIMENSIONS)] | None = Field(
         None, alias="BANDSTAND_EMBEDDING_DIMENSIONS"
     )
+    # The language is a text search configuration of PostgreSQL.
+    memory_language: Annotated[str, Field(pattern=r"^[a-z_]{1,63}$")] = Field(
+        "english", alias="BANDSTAND_MEMORY_LANGUAGE"
+    )
+    memory_episodes_per_owner: MemoryLimit = Field(50_000, alias="BANDSTAND_MEMORY_EPISODES_PER_OWNER")
+    memory_facts_per_owner: MemoryLimit = Field(5_000, alias="BANDSTAND_MEMORY_FACTS_PER_OWNER")
+    memory_extractions_per_day: Limit = Field(200, alias="BANDSTAND_MEMORY_EXTRACTIONS_PER_DAY")
 
     # Rate limits; see `ratelimits`.
     requests_per_minute: Limit = Field(3000, alias="BANDSTAND_REQUESTS_PER_MINUTE")
