@@ -15,13 +15,14 @@ from agents.domain.configuration import (
     Nested,
     RouteChain,
     Setting,
+    Switch,
     Text,
     ToolNames,
     WholeNumber,
 )
 from agents.models import AgentDraft
 from agents.releases.validation import check_runnable, tool_names
-from console.widgets import CheckboxSelectMultiple, NumberInput, Textarea
+from console.widgets import CheckboxInput, CheckboxSelectMultiple, NumberInput, Textarea
 from foundation.errors import InvalidInput
 from foundation.graphemes import cut_text
 from foundation.text_lines import split_lines
@@ -145,7 +146,9 @@ def _form_field(setting: Setting, value: Any) -> forms.Field:
     match setting:
         case RouteChain():
             widget = Textarea({"rows": 3, "spellcheck": "false", "class": "bs-mono"})
-            return LinesField(widget=widget, max_length=4_000, **common)
+            return LinesField(widget=widget, required=not setting.is_optional, max_length=4_000, **common)
+        case Switch():
+            return forms.BooleanField(widget=CheckboxInput, required=False, **common)
         case Text():
             widget = Textarea({"rows": 14})
             return ProseField(widget=widget, required=False, max_length=setting.largest, strip=False, **common)

@@ -20,7 +20,7 @@ _SHARED_MODULES = {
     "the errors of one package": "errors",
     "a noun, in the layers that have it: rows, verbs, console, REST, schema": (
         "agents api_keys audit bulk_actions events feedback groups me messages routes runners sessions steps turns "
-        "users"
+        "users utility_calls"
     ),
     "a verb of sessions, and its endpoint": "export fork",
     "the same part of each provider of models": "adapter error_mapping request",
