@@ -8,16 +8,15 @@ from django.db.models import Q, QuerySet
 from django.db.models.functions import Now
 
 from foundation.errors import NotFound
-from memory.models import Memory
 from memory.enums import Trust
+from memory.models import Memory
 
 
 def memories_of_user(user_id: int) -> QuerySet[Memory]:
-    """All memories about one user, whatever became of them: their own, those of their sessions, and those of pools in
-    which they have some of their own. With text and owner."""
-    return Memory.objects.filter(owner__user=user_id).select_related("body", "owner").defer(
-        "words", "context_words", "embedding"
-    )
+    """All memories about one user, whatever became of them: their own, those of their sessions, and those that they
+    have in shared pools. With text and owner."""
+    rows = Memory.objects.filter(owner__user=user_id).select_related("body", "owner")
+    return rows.defer("words", "context_words", "embedding")
 
 
 def current(rows: QuerySet[Memory]) -> QuerySet[Memory]:
@@ -31,9 +30,9 @@ def current(rows: QuerySet[Memory]) -> QuerySet[Memory]:
     )
 
 
-def access_memory(user_id: int, memory_id: UUID) -> Memory:
-    """A memory about the user. Raises `NotFound`, also for others'."""
+def access_own_memory(user_id: int, memory_id: UUID) -> Memory:
+    """A memory about the user. Raises `NotFound`, also for those of others."""
     memory = memories_of_user(user_id).filter(pk=memory_id).first()
     if memory is None:
-        raise NotFound("There is no such memory here.")
+        raise NotFound("There is no such memory.")
     return memory
