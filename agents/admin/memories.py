@@ -162,7 +162,7 @@ def memory_status(memory: Memory) -> tuple[str, str]:
 class MemoryAdmin(KeysetAdmin):
     """Memories, with what reviewers do: confirm, quarantine, reject, erase."""
 
-    query_budget = 10
+    query_budget = 12
 
     list_display = ("created", "display_text", "display_status", "whose", "kind", "source", "hits")
     list_display_links = ("created", "display_text")

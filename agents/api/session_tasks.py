@@ -82,6 +82,7 @@ class TaskView(ApiView):
     def patch(self, _request: Request, task_id: str) -> HttpResponse:
         read_query(self.http)
         item_uuid, data = read_id("task_id", task_id), read_input(TaskChange, read_body(self.http))
+        self.who().require_scope(Scope.CHAT)
         session = _own_session(self.who(), access_item(self.who(), item_uuid).owner.session)
         item = update_item(session_owner(session), item_uuid, state=TaskState(data["state"]))
         return json_response(task_shape(item, session.pk))
