@@ -15,7 +15,7 @@ from rest_framework.request import Request
 from accounts.actor import Actor, Scope
 from agents.domain.serialization import moment
 from agents.models import Agent
-from agents.permissions.agents import access_agent
+from agents.permissions.agents import visible_agents
 from foundation import strict_json
 from foundation.db_threads import in_db_thread
 from foundation.errors import InvalidInput, Unauthenticated
@@ -103,6 +103,13 @@ def memory_response(user_id: int, memory_id: UUID, *, status: int = 200) -> Http
     return json_response(memory_shape(memory, agent_slugs([memory])), status=status, headers=headers)
 
 
+def _agent_id(actor: Actor, slug: str) -> UUID:
+    agent = visible_agents(actor).filter(slug=slug).values_list("pk", flat=True).first()
+    if agent is None:
+        raise InvalidInput("There is no such agent.", pointer="/agent")
+    return agent
+
+
 class MemoriesView(ApiView):
     """`/api/v1/memories`: list, add, and forget all."""
 
@@ -124,7 +131,7 @@ class MemoriesView(ApiView):
         if (scope := query.pop("scope", None)) is not None:
             rows = rows.filter(owner__scope=scope)
         if (agent := query.pop("agent", None)) is not None:
-            rows = rows.filter(owner__agent=Agent.objects.filter(slug=agent).values_list("pk", flat=True).first())
+            rows = rows.filter(owner__agent__in=Agent.objects.filter(slug=agent).values("pk"))
         page = paginate(self.http, rows, order=MEMORIES, shape=lambda memory: memory, **query)
         slugs = agent_slugs(page["results"])
         return json_response({**page, "results": [memory_shape(memory, slugs) for memory in page["results"]]})
@@ -136,7 +143,7 @@ class MemoriesView(ApiView):
         user_id = require_user(actor, Scope.CHAT)
 
         def run() -> HttpResponse:
-            agent = access_agent(actor=actor, slug=data["agent"]).pk if "agent" in data else None
+            agent = _agent_id(actor, data["agent"]) if "agent" in data else None
             stored = remember(
                 actor,
                 OwnerKey(MemoryScope.USER, user_id=user_id, agent_id=agent),
