@@ -154,7 +154,9 @@ def _form_field(setting: Setting, value: Any) -> forms.Field:
     match setting:
         case RouteChain():
             widget = Textarea({"rows": 3, "spellcheck": "false", "class": "bs-mono"})
-            return LinesField(widget=widget, max_length=4_000, **common)
+            return LinesField(widget=widget, required=not setting.is_optional, max_length=4_000, **common)
+        case Switch():
+            return forms.BooleanField(widget=CheckboxInput, required=False, **common)
         case Text():
             widget = Textarea({"rows": 14})
             return ProseField(widget=widget, required=False, max_length=setting.largest, strip=False, **common)
@@ -163,8 +165,6 @@ def _form_field(setting: Setting, value: Any) -> forms.Field:
         case Choices():
             choices = [(choice, choice) for choice in setting.choices]
             return forms.MultipleChoiceField(choices=choices, required=False, widget=CheckboxSelectMultiple, **common)
-        case Switch():
-            return forms.BooleanField(required=False, widget=CheckboxInput, **common)
         case WholeNumber():
             return _number_field(setting)
     raise TypeError(f"{type(setting).__name__} has no field in forms.")

@@ -14,6 +14,7 @@ from dataclasses import dataclass, field, fields, replace
 from functools import cache
 from typing import Annotated, Any, Self, get_type_hints
 
+from agents.domain.usage import costs_nothing
 from foundation.errors import InvalidInput, Unavailable
 from foundation.text_lines import split_lines
 
@@ -88,6 +89,19 @@ class WholeNumber(Setting):
         return [self.absent if value is None else f"{value:,}"]
 
 
+@dataclass(frozen=True, slots=True)
+class Switch(Setting):
+    """On or off."""
+
+    def parse(self, value: Any, pointer: str) -> bool:
+        if not isinstance(value, bool):
+            raise InvalidInput("true or false is expected.", pointer=pointer)
+        return value
+
+    def lines(self, value: bool) -> list[str]:
+        return ["on" if value else "off"]
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Text(Setting):
     """Lines of text, of at most `largest` characters."""
@@ -107,19 +121,6 @@ class Text(Setting):
 
 
 @dataclass(frozen=True, slots=True)
-class Switch(Setting):
-    """On or off."""
-
-    def parse(self, value: Any, pointer: str) -> bool:
-        if not isinstance(value, bool):
-            raise InvalidInput("true or false is expected.", pointer=pointer)
-        return value
-
-    def lines(self, value: bool) -> list[str]:
-        return ["on" if value else "off"]
-
-
-@dataclass(frozen=True, slots=True)
 class Texts(Setting):
     """A tuple of texts in their order."""
 
@@ -132,7 +133,9 @@ class Texts(Setting):
 
 @dataclass(frozen=True, slots=True)
 class RouteChain(Texts):
-    """Routes of models, first choice first; each reads `provider:model`."""
+    """Routes of models, first choice first; each reads `provider:model`. `is_optional`: there may be none."""
+
+    is_optional: bool = field(default=False, kw_only=True)
 
     def parse(self, value: Any, pointer: str) -> tuple[str, ...]:
         if not isinstance(value, list):
@@ -143,7 +146,7 @@ class RouteChain(Texts):
         return tuple(value)
 
     def validate(self, value: tuple[str, ...], pointer: str, installed: Installed) -> None:
-        if not value:
+        if not value and not self.is_optional:
             raise InvalidInput("At least one route is needed.", pointer=pointer)
         for index, route in enumerate(value):
             if (fault := installed.route_error(route)) is not None:
@@ -354,6 +357,25 @@ class AgentConfiguration:
             section="What answers",
         ),
     ] = ""
+    utility_models: Annotated[
+        tuple[str, ...],
+        RouteChain(
+            "Models for side work, in order",
+            "For titles, summaries and other work that nobody waits for: cheaper models, one per line. Empty: the last "
+            "of the models above.",
+            section="Side work",
+            is_optional=True,
+        ),
+    ] = ()
+    title_by_model: Annotated[
+        bool,
+        Switch(
+            "Titles by a model",
+            "After the first answer a model for side work names the conversation. Off: it is named by the beginning of "
+            "its first message.",
+            section="Side work",
+        ),
+    ] = False
     tools: Annotated[
         tuple[str, ...], ToolNames("Tools", "What the agent may do besides talking.", section="Tools")
     ] = ()
@@ -377,6 +399,14 @@ class AgentConfiguration:
             section="Memory",
         ),
     ] = MemoryPolicy()
+
+    @property
+    def utility_chain(self) -> tuple[str, ...]:
+        """The routes that are asked for side work. Where none are named, the last one that costs anything: the offline
+        model, which stands behind others for the case that all fail, writes no summaries."""
+        if self.utility_models:
+            return self.utility_models
+        return tuple(route for route in self.model_chain if not costs_nothing(route))[-1:] or self.model_chain[-1:]
 
     @classmethod
     def parse(cls, stored: Any) -> Self:

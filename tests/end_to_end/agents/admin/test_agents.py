@@ -55,7 +55,12 @@ def test_a_builder_makes_an_agent_writes_its_draft_and_publishes_it(builder: Cli
     assert (legal.capabilities, legal.live_release) == (["contracts", "law"], None)
     assert configuration_of(legal.draft) == AgentConfiguration(model_chain=("offline:",))
     assert answer["Location"] == button_of(legal, "edit_draft")
-    changes = {"model_chain": "openai:gpt-5-mini\r\n\r\noffline:", "instructions": "Be exact.", "tools": ["clock"]}
+    changes: Fields = {
+        "model_chain": "openai:gpt-5-mini\r\n\r\noffline:",
+        "instructions": "Be exact.",
+        "tools": ["clock"],
+    }
+    changes |= {"utility_models": "openai:gpt-5-nano", "title_by_model": "on"}
     changes |= {"recall": "on", "scopes": ["session", "user"]}
     sent = draft_fields(builder, legal, **changes, steps="5", history_messages="12", _publish="yes")
     assert builder.post(button_of(legal, "edit_draft"), sent)["Location"] == button_of(legal, "publish_draft")
@@ -66,6 +71,8 @@ def test_a_builder_makes_an_agent_writes_its_draft_and_publishes_it(builder: Cli
     assert release.configuration == {
         "schema": 1,
         "model_chain": ["openai:gpt-5-mini", "offline:"],
+        "utility_models": ["openai:gpt-5-nano"],
+        "title_by_model": True,
         "instructions": "Be exact.",
         "tools": ["clock"],
         "limits": {"steps": 5},
@@ -216,7 +223,7 @@ def test_the_draft_offers_every_setting_to_builders_and_shows_it_to_others(demo:
     form = builder.get(button_of(demo, "edit_draft")).context["form"]
     assert [str(field.label) for _, _, fields in form.sections() for field in fields] == labels
     assert [title for title, *_ in form.sections()] == [
-        "What answers", "Tools", "Limits", "What the model remembers", "Memory",
+        "What answers", "Side work", "Tools", "Limits", "What the model remembers", "Memory",
     ]  # fmt: skip
     page = client_of("vera", Role.VIEWER).get(button_of(demo, "edit_draft")).content.decode()
     assert all(f"<dt>{label}</dt>" in page for label in labels)
