@@ -25,7 +25,7 @@ from foundation.errors import Conflict, InvalidInput, PreconditionFailed, TooLar
 from foundation.ids import new_id
 from foundation.names import clean_name
 from foundation.sentinels import UNSET, Unset
-from memory.ownership import forget_session
+from memory.writing import forget_sessions
 from ratelimits import guard_storage
 
 MAX_TITLE = 200
@@ -171,8 +171,10 @@ def _erase_locked(session: AgentSession) -> None:
     for rows in (Feedback, Event, Message, UtilityCall, Turn):
         # Plain deletes by the session: the cascade would read every row first.
         rows.objects.filter(agent_session=session)._raw_delete("default")
-    forget_session(session.pk)
+    session_id = session.pk
     session.delete()
+    # Last: whoever remembers its last turn just now has committed by then, or finds it gone.
+    forget_sessions([session_id])
 
 
 def _lock_own_session(actor: Actor, session_id: UUID, expected_version: int | None) -> AgentSession:

@@ -369,6 +369,40 @@ class Migration(migrations.Migration):
                 ],
             },
         ),
+        migrations.CreateModel(
+            name="SimilarPair",
+            fields=[
+                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
+                ("similarity", models.FloatField(help_text="The cosine of their vectors.")),
+                ("dismissed_at", models.DateTimeField(help_text="When somebody said that both stay.", null=True)),
+                ("created_at", models.DateTimeField(db_default=django.db.models.functions.datetime.Now())),
+                (
+                    "first",
+                    models.ForeignKey(
+                        db_index=False,
+                        on_delete=django.db.models.deletion.CASCADE,
+                        related_name="+",
+                        to="memory.memory",
+                    ),
+                ),
+                (
+                    "second",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.CASCADE, related_name="+", to="memory.memory"
+                    ),
+                ),
+            ],
+            options={
+                "verbose_name": "similar pair",
+                "ordering": ["-similarity"],
+                "constraints": [
+                    models.UniqueConstraint(fields=("first", "second"), name="similar_pair_unique"),
+                    models.CheckConstraint(
+                        condition=models.Q(("first__lt", models.F("second"))), name="similar_pair_ordered"
+                    ),
+                ],
+            },
+        ),
         migrations.AddIndex(
             model_name="memory",
             index=models.Index(fields=["owner", "tier"], name="memory_owner"),
@@ -397,6 +431,7 @@ class Migration(migrations.Migration):
                 condition=models.Q(
                     models.Q(("slot", ""), _negated=True),
                     ("superseded_by__isnull", True),
+                    ("trust__gte", 2),
                     ("valid_until__isnull", True),
                 ),
                 fields=("owner", "slot"),

@@ -1,6 +1,6 @@
 """The rows of memory. `owners` says whose, `memories` what is remembered, `working` what a session is about."""
 
-from memory.models.memories import Memory, MemoryBody, MemoryDerivation, MemoryKey
+from memory.models.memories import Memory, MemoryBody, MemoryDerivation, MemoryKey, SimilarPair
 from memory.models.owners import EmbeddingModel, MemoryOwner, MemoryPool
 from memory.models.working import WorkingItem
 
@@ -12,5 +12,6 @@ __all__ = [
     "MemoryKey",
     "MemoryOwner",
     "MemoryPool",
+    "SimilarPair",
     "WorkingItem",
 ]

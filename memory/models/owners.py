@@ -53,7 +53,8 @@ class MemoryOwner(models.Model):
     | agent | | set | | |
     | shared | set if the pool is personal | | | set |
 
-    Agents and sessions are rows of another app, which calls `memory.ownership.forget_session` when it deletes one.
+    Agents and sessions are rows of another app, which calls `memory.writing.forget_sessions` or `forget_agent` when it
+    deletes them.
     """
 
     scope = models.CharField(max_length=7, choices=[(scope.value, scope.value) for scope in MemoryScope])

@@ -146,6 +146,7 @@ Port: TypeAlias = Annotated[int, Field(ge=1, le=65535)]
 Count: TypeAlias = Annotated[int, Field(ge=1, le=1000)]
 # 0 is no limit.
 Limit: TypeAlias = Annotated[int, Field(ge=0, le=1_000_000)]
+MemoryLimit: TypeAlias = Annotated[int, Field(ge=10, le=10_000_000)]
 Connections: TypeAlias = Annotated[int, Field(ge=0, le=10_000)]
 Seconds: TypeAlias = Annotated[float, Field(gt=0, le=3600)]
 Percent: TypeAlias = Annotated[float, Field(ge=1, le=100)]
@@ -251,7 +252,13 @@ class Config(BaseSettings):
         GuardSettings().max_pace_seconds, alias="BANDSTAND_RATE_WAIT_SECONDS"
     )
 
-    # Memory; see `memory`.
+    # Memory; see `memory.writing`. The language is a text search configuration of PostgreSQL.
+    memory_language: Annotated[str, Field(pattern=r"^[a-z_]{1,63}$")] = Field(
+        "english", alias="BANDSTAND_MEMORY_LANGUAGE"
+    )
+    memory_episodes_per_owner: MemoryLimit = Field(50_000, alias="BANDSTAND_MEMORY_EPISODES_PER_OWNER")
+    memory_facts_per_owner: MemoryLimit = Field(5_000, alias="BANDSTAND_MEMORY_FACTS_PER_OWNER")
+    memory_extractions_per_day: Limit = Field(200, alias="BANDSTAND_MEMORY_EXTRACTIONS_PER_DAY")
     embeddings: Annotated[EmbeddingSettings, NoDecode, BeforeValidator(_embeddings)] = Field(
         EmbeddingSettings(), alias="BANDSTAND_EMBEDDINGS"
     )

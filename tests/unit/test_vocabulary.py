@@ -23,6 +23,7 @@ _SHARED_MODULES = {
         "users utility_calls"
     ),
     "a verb of sessions, and its endpoint": "export fork",
+    "the one door to the objects of people, in each room": "access",
     "the same part of each provider of models": "adapter error_mapping request",
     "a pure rule, and the engine's use of it": "prompt",
     "the tool is called so, and people choose it by name": "clock",
