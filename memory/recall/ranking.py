@@ -47,7 +47,7 @@ class Candidate:
 
 
 @dataclass(frozen=True, slots=True)
-class Text:
+class CandidateText:
     """A candidate's memory, its score still 0, with the ids of candidates that nearly equal it."""
 
     memory: RecalledMemory
@@ -65,7 +65,7 @@ class Ranking:
 @dataclass(slots=True)
 class _Scored:
     candidate: Candidate
-    text: Text
+    text: CandidateText
     signals: Mapping[str, float]
     duplicates: list[UUID] = field(default_factory=list)
 
@@ -81,7 +81,7 @@ class _Scored:
 
 def rank(
     candidates: Sequence[Candidate],
-    texts: Mapping[UUID, Text],
+    texts: Mapping[UUID, CandidateText],
     *,
     weights: Weights,
     asks_when: bool,

@@ -11,7 +11,7 @@ import orjson
 from django.db import connection
 
 from memory.enums import MemoryScope, MemorySource, Tier, Trust
-from memory.recall.ranking import Text
+from memory.recall.ranking import CandidateText
 from memory.recall.recollection import EarlierValue, RecalledMemory
 
 # Cosine distance up to which two texts of one actor say the same; at 0.08 already they differ in content.
@@ -36,7 +36,7 @@ FROM c JOIN memory_memorybody b ON b.memory_id = c.id JOIN memory_memoryowner o 
 """
 
 
-def read_texts(memory_ids: Sequence[UUID], owners: Sequence[int]) -> dict[UUID, Text]:
+def read_texts(memory_ids: Sequence[UUID], owners: Sequence[int]) -> dict[UUID, CandidateText]:
     """The memories of `owners` among `memory_ids`, their scores 0; one statement."""
     params: dict[str, Any] = {"ids": list(memory_ids), "owners": list(owners), "trust": Trust.DEFAULT.value}
     with connection.cursor() as cursor:
@@ -62,7 +62,7 @@ def _text(  # noqa: PLR0917 - the columns of the statement, in their order
     message: UUID | None,
     near_duplicates: Sequence[UUID],
     earlier: str | None,
-) -> Text:
+) -> CandidateText:
     memory = RecalledMemory(
         id=memory_id,
         text=text,
@@ -85,4 +85,4 @@ def _text(  # noqa: PLR0917 - the columns of the statement, in their order
             for key, value, until in (orjson.loads(earlier) if earlier else ())
         ),
     )
-    return Text(memory, frozenset(near_duplicates))
+    return CandidateText(memory, frozenset(near_duplicates))

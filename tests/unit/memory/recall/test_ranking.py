@@ -6,7 +6,7 @@ from typing import Any
 from uuid import UUID
 
 from memory.enums import MemoryScope, MemorySource, Tier, Trust
-from memory.recall.ranking import Candidate, Ranking, Text, rank
+from memory.recall.ranking import Candidate, CandidateText, Ranking, rank
 from memory.recall.recollection import RecalledMemory
 from memory.recall_weights import Weights
 
@@ -22,16 +22,16 @@ def candidate(number: int, cosine: float | None = 0.5, **signals: Any) -> Candid
     return Candidate(id=key(number), owner_id=1, cosine=cosine, is_hit=parts.pop("is_hit", False), **parts)
 
 
-def text(number: int, words: str = "", *, near: tuple[int, ...] = (), **fields: Any) -> Text:
+def text(number: int, words: str = "", *, near: tuple[int, ...] = (), **fields: Any) -> CandidateText:
     memory = RecalledMemory(
         id=key(number), text=words or f"text {number}", score=0, tier=Tier.EPISODIC, scope=MemoryScope.USER,
         source=MemorySource.TURN, trust=Trust.DEFAULT, actor="Ada", slot="", occurred_at=SAID, created_at=SAID,
         valid_from=SAID, valid_until=None, metadata={}, session=None, message=None,
     )  # fmt: skip
-    return Text(replace(memory, **fields), frozenset(map(key, near)))
+    return CandidateText(replace(memory, **fields), frozenset(map(key, near)))
 
 
-def ranked(candidates: list[Candidate], texts: list[Text], **options: Any) -> Ranking:
+def ranked(candidates: list[Candidate], texts: list[CandidateText], **options: Any) -> Ranking:
     chosen: dict[str, Any] = {"weights": Weights(), "asks_when": False, "limit": 10} | options
     return rank(candidates, {item.memory.id: item for item in texts}, **chosen)
 
