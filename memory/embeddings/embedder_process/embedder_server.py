@@ -1,11 +1,12 @@
 """The embedder's own side: one thread talks to everybody, another one runs the model.
 
-The first never waits for the second. So it answers, refuses and ends at any time, and it ends the whole process when the
-model works on one batch for too long, or the process has grown too large: whoever asks next starts another one.
+The first never waits for the second. So it answers, refuses and ends at any time, and it ends the whole process when
+the model works on one batch for too long, or the process has grown too large: whoever asks next starts another one.
 """
 
 from __future__ import annotations
 
+import ctypes
 import fcntl
 import importlib
 import json
@@ -99,6 +100,8 @@ def main(*, folder: str, load: str, options: dict[str, Any], limits: dict[str, A
         (place / wire.FAULT).write_text(f"{type(error).__name__}: {error}"[:1000], encoding="utf-8")
         raise SystemExit(EXIT_UNUSABLE) from error
     (place / wire.FAULT).unlink(missing_ok=True)
+    # Loading needs far more memory than the model does, and what was freed would stay with the process.
+    ctypes.CDLL(None).malloc_trim(0)
     with _listen(place) as listener:
         EmbedderServer(listener, model, bounds).serve()
         # Before the lock goes, so that a successor's socket is not removed.

@@ -104,7 +104,7 @@ class EmbedderLauncher:
             logs = self._spec.data_dir / "logs"
             logs.mkdir(mode=0o700, exist_ok=True)
             with open_private(logs / "embedder.log", "ab") as errors:
-                self._process = subprocess.Popen(
+                self._process = subprocess.Popen(  # noqa: S603  # our own words
                     isolated_command(_SERVER, options),
                     cwd="/",
                     env=_ENVIRONMENT,

@@ -28,7 +28,6 @@ _KEPT_CONNECTIONS: Final = 4
 _THREADS: Final = 8
 _POLL_SECONDS: Final = 0.02
 _READ_BYTES: Final = 256 * 1024
-# A process that does not even say how it is within so many seconds is stopped, or held by its interpreter.
 STALLED_SECONDS: Final = 5.0
 _ATTEMPTS: Final = 3
 
@@ -45,10 +44,14 @@ class ProcessEmbedder:
     A process that ends in the middle of a question is replaced, and asked again.
     """
 
-    def __init__(self, spec: EmbedderSpec, *, model: str, dimensions: int) -> None:
+    def __init__(
+        self, spec: EmbedderSpec, *, model: str, dimensions: int, stalled_seconds: float = STALLED_SECONDS
+    ) -> None:
+        """`stalled_seconds`: a process that does not even say how it is within that time is killed."""
         self.model = model
         self.dimensions = dimensions
         self._spec = spec
+        self._stalled_seconds = stalled_seconds
         self._launcher = EmbedderLauncher(spec)
         self._connections: list[_Connection] = []
         self._cache: OrderedDict[str, array[float]] = OrderedDict()
@@ -111,6 +114,14 @@ class ProcessEmbedder:
         finally:
             connection.close()
         return status if isinstance(status, dict) else None
+
+    def close(self) -> None:
+        """Close the connections, and end the threads; the process lives on."""
+        with self._lock:
+            threads, self._threads = self._threads, None
+        if threads is not None:
+            threads.shutdown()
+        self._drop_connections()
 
     def _ask(self, message: dict[str, Any], deadline: float) -> dict[str, Any]:
         for _ in range(_ATTEMPTS):
@@ -180,7 +191,7 @@ class ProcessEmbedder:
                 self._watch.start()
 
     def _kill_if_stalled(self) -> None:
-        deadline = time.monotonic() + STALLED_SECONDS
+        deadline = time.monotonic() + self._stalled_seconds
         try:
             connection = self._connect_patiently(deadline)
             try:
@@ -195,7 +206,7 @@ class ProcessEmbedder:
     def _connect_patiently(self, deadline: float) -> _Connection:
         while True:
             try:
-                return _Connection(connect(self._spec.folder, STALLED_SECONDS))
+                return _Connection(connect(self._spec.folder, self._stalled_seconds))
             except BlockingIOError:  # as many as may wait for a connection are waiting
                 if time.monotonic() > deadline:
                     raise TimeoutError from None

@@ -90,7 +90,7 @@ def build_in_background(models: Path) -> None:
     if FP32_WEIGHTS not in find_files([FP32_WEIGHTS]):
         return
     models.mkdir(mode=0o700, exist_ok=True)
-    process = subprocess.Popen(
+    process = subprocess.Popen(  # noqa: S603  # our own words
         isolated_command(f"{__name__}:main", {"models": str(models)}),
         env={},
         stdin=subprocess.DEVNULL,
@@ -135,15 +135,16 @@ def _add_layer(graph: Graph, weights: Weights, shape: BertShape, prefix: str, hi
         domain=_FUSED,
         attributes={"num_heads": shape.heads},
     )
-    hidden = _project(graph, weights, shape, f"{attention}output", mixed, hidden)
+    hidden = _project(graph, weights, f"{attention}output", (mixed, hidden), shape.epsilon)
     wide = _multiply(graph, weights, f"{prefix}intermediate.dense", hidden)
     wide_bias = graph.constant(f"{prefix}wide_bias", weights[f"{prefix}intermediate.dense.bias"])
     active = graph.node("BiasGelu", [wide, wide_bias], f"{prefix}active", domain=_FUSED)
-    return _project(graph, weights, shape, f"{prefix}output", active, hidden)
+    return _project(graph, weights, f"{prefix}output", (active, hidden), shape.epsilon)
 
 
-def _project(graph: Graph, weights: Weights, shape: BertShape, prefix: str, value: str, residual: str) -> str:
-    """Multiply, add what went around, normalise."""
+def _project(graph: Graph, weights: Weights, prefix: str, values: tuple[str, str], epsilon: float) -> str:
+    """Multiply the first of `values`, add the second, normalise."""
+    value, residual = values
     product = _multiply(graph, weights, f"{prefix}.dense", value)
     scale, shift = _normalisation(graph, weights, f"{prefix}.LayerNorm")
     bias = graph.constant(f"{prefix}.bias", weights[f"{prefix}.dense.bias"])
@@ -152,7 +153,7 @@ def _project(graph: Graph, weights: Weights, shape: BertShape, prefix: str, valu
         [product, residual, scale, shift, bias],
         f"{prefix}.normal",
         domain=_FUSED,
-        attributes={"epsilon": shape.epsilon},
+        attributes={"epsilon": epsilon},
     )
 
 

@@ -81,7 +81,7 @@ class Graph:
         for size in value.shape:
             tensor.number(1, size)
         tensor.number(2, _ELEMENT_TYPES[value.dtype.name]).data(8, name)
-        tensor.data(9, memoryview(np.ascontiguousarray(value)).cast("B"))
+        tensor.data(9, np.ascontiguousarray(value).data.cast("B"))
         self.tensors[name] = tensor
         return name
 
