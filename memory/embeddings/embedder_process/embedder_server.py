@@ -184,7 +184,7 @@ class EmbedderServer:
         texts, seconds = wire.read_texts(message)
         self._last_question = time.monotonic()
         if self._waiting_texts + len(texts) > MAX_WAITING_TEXTS:
-            self._send(connection, {"fault": wire.Fault.OVERLOADED})
+            self._send(connection, {"fault": wire.EmbeddingFault.OVERLOADED})
             return
         self._waiting_texts += len(texts)
         connection.request = EmbeddingRequest(connection, texts, time.monotonic() + seconds)
@@ -283,7 +283,7 @@ class ModelWorker:
             self._collect(wait=not self._queue)
             self._busy_since = time.monotonic()
             for request in self._queue.expired(time.monotonic()):
-                self._reply(request, {"fault": wire.Fault.LATE})
+                self._reply(request, {"fault": wire.EmbeddingFault.LATE})
             self._embed_batch()
             self._busy_since = None
             self._wake_up()
@@ -299,7 +299,7 @@ class ModelWorker:
             batch = self._queue.take()
         except EncodingFailed as error:
             _report(error.__cause__)
-            self._reply(error.request, {"fault": wire.Fault.FAILED})
+            self._reply(error.request, {"fault": wire.EmbeddingFault.FAILED})
             return
         if not self._try_batch(batch) and len(batch.items) > 1:
             # The fault of one text is not the others'.
@@ -325,7 +325,7 @@ class ModelWorker:
         if not request.has_failed:
             request.has_failed = True
             self._queue.discard(request)
-            self._reply(request, {"fault": wire.Fault.FAILED})
+            self._reply(request, {"fault": wire.EmbeddingFault.FAILED})
 
     def _reply(self, request: EmbeddingRequest, answer: dict[str, Any]) -> None:
         self._outbox.append((request, answer))

@@ -12,13 +12,18 @@ from collections import OrderedDict
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
+from pathlib import Path
 from typing import Any, Final
+
+import structlog
 
 from foundation.compute_pool import framing
 from memory.embeddings.embedder_process import wire
 from memory.embeddings.embedder_process.folder import connect
 from memory.embeddings.embedder_process.launcher import EmbedderLauncher, EmbedderSpec, kill_embedder
 from memory.embeddings.interface import EmbeddingUnavailable
+
+log = structlog.get_logger(__name__)
 
 # Questions are asked again, after an edit or by a second search of the same turn; a vector of 384 is 1.5 KB.
 CACHED_VECTORS: Final = 1_000
@@ -32,9 +37,9 @@ STALLED_SECONDS: Final = 5.0
 _ATTEMPTS: Final = 3
 
 _DETAILS: Final = {
-    wire.Fault.OVERLOADED: "Too many texts are waiting for the embedding model.",
-    wire.Fault.LATE: "The embedding model did not answer in time.",
-    wire.Fault.FAILED: "The embedding model failed.",
+    wire.EmbeddingFault.OVERLOADED: "Too many texts are waiting for the embedding model.",
+    wire.EmbeddingFault.LATE: "The embedding model did not answer in time.",
+    wire.EmbeddingFault.FAILED: "The embedding model failed.",
 }
 
 
@@ -59,6 +64,11 @@ class ProcessEmbedder:
         self._process = os.getpid()
         self._threads: ThreadPoolExecutor | None = None
         self._watch: threading.Thread | None = None
+
+    @property
+    def folder(self) -> Path:
+        """The folder of the process's socket."""
+        return self._spec.folder
 
     def embed(self, texts: Sequence[str], *, timeout: float) -> list[list[float]]:
         """See `Embedder.embed`. The vectors of single texts, which are mostly searches, are kept for the next time."""
@@ -93,15 +103,13 @@ class ProcessEmbedder:
             async with asyncio.timeout(timeout):
                 return await work
         except TimeoutError:
-            raise EmbeddingUnavailable(_DETAILS[wire.Fault.LATE]) from None
-
-    def start(self) -> None:
-        """Have the process started, so that the first question need not wait for it. Raises `EmbeddingUnavailable`."""
-        if self.status(timeout=1.0) is None:
-            self._launcher.ensure_started()
+            raise EmbeddingUnavailable(_DETAILS[wire.EmbeddingFault.LATE]) from None
 
     def status(self, *, timeout: float) -> dict[str, Any] | None:
-        """What the process says about itself; None if it does not run, or does not answer. Starts none."""
+        """What the process says about itself; None if none runs. Starts none.
+
+        Raises `EmbeddingUnavailable` if it does not answer.
+        """
         deadline = time.monotonic() + timeout
         try:
             connection = _Connection(connect(self._spec.folder, timeout))
@@ -109,6 +117,8 @@ class ProcessEmbedder:
             return None
         try:
             status = connection.ask({"status": True}, deadline).get("status")
+        except TimeoutError:
+            raise EmbeddingUnavailable(_DETAILS[wire.EmbeddingFault.LATE]) from None
         except (OSError, EOFError, ValueError):
             return None
         finally:
@@ -131,7 +141,7 @@ class ProcessEmbedder:
             except TimeoutError:
                 connection.close()
                 self._look_after()
-                raise EmbeddingUnavailable(_DETAILS[wire.Fault.LATE]) from None
+                raise EmbeddingUnavailable(_DETAILS[wire.EmbeddingFault.LATE]) from None
             except (OSError, EOFError, ValueError, framing.FrameTooLong):
                 # It has ended, and the others that are kept lead to the same one.
                 connection.close()
@@ -140,9 +150,9 @@ class ProcessEmbedder:
             self._give_back(connection)
             self._launcher.note_answer()
             if (fault := answer.get("fault")) is not None:
-                raise EmbeddingUnavailable(_DETAILS.get(fault, _DETAILS[wire.Fault.FAILED]))
+                raise EmbeddingUnavailable(_DETAILS.get(fault, _DETAILS[wire.EmbeddingFault.FAILED]))
             return answer
-        raise EmbeddingUnavailable(_DETAILS[wire.Fault.FAILED])
+        raise EmbeddingUnavailable(_DETAILS[wire.EmbeddingFault.FAILED])
 
     # Connections
 
@@ -157,7 +167,8 @@ class ProcessEmbedder:
             except TimeoutError:
                 break
             except OSError:
-                self._launcher.ensure_started()
+                if self._launcher.ensure_started():
+                    log.info("embedder.started")
                 time.sleep(min(_POLL_SECONDS, remaining))
         self._look_after()
         raise EmbeddingUnavailable("The embedding model is just being started.")

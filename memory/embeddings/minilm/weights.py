@@ -16,6 +16,8 @@ from pathlib import Path
 from typing import Final
 
 DIMENSIONS: Final = 384
+# The graph at full precision, in the folder of models: see `fp32_graph`.
+BUILT_GRAPH: Final = "all-minilm-l6-v2-fp32.onnx"
 # int8 and fp32 give vectors whose cosine is above .999, so they share one index.
 MODEL_NAME: Final = "all-minilm-l6-v2"
 
