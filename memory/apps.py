@@ -2,6 +2,18 @@
 
 from django.apps import AppConfig
 
+from foundation.job_registry import Job, register
+
+JOBS = (
+    Job(
+        "embed memories",
+        "memory.lifecycle.embed_pending.embed_pending",
+        "Makes the vectors that memories do not have yet, or have of another model than BANDSTAND_EMBEDDINGS says.",
+        "vectors made",
+        every_minutes=1,
+    ),
+)
+
 
 class MemoryConfig(AppConfig):
     name = "memory"
@@ -12,3 +24,5 @@ class MemoryConfig(AppConfig):
         from memory.embeddings import health_checks
 
         registry.register(*health_checks.CHECKS)
+        for job in JOBS:
+            register(job)

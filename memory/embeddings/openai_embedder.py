@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 
 DEFAULT_BASE_URL: Final = "https://api.openai.com/v1"
 _TEXTS_PER_REQUEST: Final = 64
-# The models read 8,192 tokens and refuse longer texts, instead of cutting them.
-_MAX_CHARACTERS: Final = 8_000
+# The models read 8,192 tokens and refuse longer texts, instead of cutting them. A token has a byte at least.
+_MAX_BYTES: Final = 8_000
 # A number in JSON takes up to 25 bytes.
 _BYTES_PER_NUMBER: Final = 32
 _ANSWER_BYTES: Final = 64 * 1024
@@ -57,8 +57,8 @@ class OpenAIEmbedder:
     def __init__(self, config: OpenAIEmbeddingsConfig) -> None:
         """Raises `AddressRefused` for a base URL that is not a plain http(s) address."""
         self.dimensions = config.dimensions
-        shortened = f"@{config.requested_dimensions}" if config.requested_dimensions else ""
-        self.model = f"openai:{config.server_model}{shortened}"
+        # Vectors of two lengths are of two models, whoever made them.
+        self.model = f"openai:{config.server_model}@{config.dimensions}"
         self._config = config
         self._allow = frozenset({allowed_origin(config.base_url)})
         base = URL(config.base_url)
@@ -145,4 +145,4 @@ def _normalise(vector: list[float]) -> list[float]:
 
 def _acceptable(text: str) -> str:
     """`text` as a server takes it: its beginning, without halves of characters, and never nothing."""
-    return text[:_MAX_CHARACTERS].encode("utf-8", "replace").decode("utf-8") or " "
+    return text[:_MAX_BYTES].encode("utf-8", "replace")[:_MAX_BYTES].decode("utf-8", "ignore") or " "

@@ -145,8 +145,7 @@ def _attribute(name: str, value: float) -> ProtobufMessage:
 def _value(name: str, element_type: int, shape: Sequence[str | int]) -> ProtobufMessage:
     dimensions = ProtobufMessage()
     for size in shape:
-        dimensions.data(
-            1, ProtobufMessage().data(2, size) if isinstance(size, str) else ProtobufMessage().number(1, size)
-        )
+        dimension = ProtobufMessage()
+        dimensions.data(1, dimension.data(2, size) if isinstance(size, str) else dimension.number(1, size))
     tensor_type = ProtobufMessage().number(1, element_type).data(2, dimensions)
     return ProtobufMessage().data(1, name).data(2, ProtobufMessage().data(1, tensor_type))

