@@ -127,7 +127,7 @@ class _Run:
             if self.failures >= _MAX_FAILURES:
                 raise
             self.passed.add(texts[0].key)
-            log.warning("memory.embedding_failed", row=str(texts[0].key), table=table.model._meta.db_table)
+            log.warning("embedding.failed", row=str(texts[0].key), table=table.model._meta.db_table)
             return
         self.failures = 0
         keys = table.write(texts, vectors, stored_model(self.embedder))
@@ -165,4 +165,4 @@ def _forget_other_models(model: EmbeddingModel) -> None:
                 cursor.execute("DELETE FROM memory_embeddingmodel WHERE id = %s", [other.pk])
         except IntegrityError:
             continue
-        log.info("memory.reembedded", model=model.name, before=other.name)
+        log.info("embeddings.replaced", model=model.name, before=other.name)
