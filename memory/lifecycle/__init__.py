@@ -1,0 +1,1 @@
+"""What is done to memories after they are written, in the background, bounded in time and resumable."""
