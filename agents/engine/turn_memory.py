@@ -5,7 +5,7 @@ from __future__ import annotations
 import structlog
 
 from agents.engine.context import TurnContext
-from agents.sessions.episodes import remember_turn
+from agents.sessions.turn_episodes import remember_turn
 from foundation.db_threads import DATABASE_FAULTS, in_db_thread
 
 log = structlog.get_logger(__name__)

@@ -33,7 +33,7 @@ from agents.models.runners import send_heartbeat
 from agents.runner.leases import LeaseKeeper
 from agents.runner.liveness import Liveness
 from agents.runner.reaper import fail_claim, release_claim
-from agents.sessions.episodes import uses_memory
+from agents.sessions.turn_episodes import uses_memory
 from foundation.db_threads import DATABASE_FAULTS, in_db_thread
 from foundation.errors import InvalidInput
 from foundation.ids import new_id
