@@ -2,9 +2,42 @@
 
 from django.apps import AppConfig
 
+from foundation.job_registry import Job, register
+
+JOBS = (
+    Job(
+        "erase expired memories",
+        "memory.lifecycle.expiry.sweep_expired",
+        "Frees the space of memories that have expired. They are not recalled from that moment on in any case.",
+        "memories erased",
+        every_minutes=10,
+    ),
+    Job(
+        "evict memories over limits",
+        "memory.lifecycle.owner_upkeep.evict_excess",
+        "Erases the least valuable memories of users who have more than BANDSTAND_MEMORY_…_PER_OWNER allow.",
+        "memories erased",
+        every_minutes=30,
+    ),
+    Job(
+        "find duplicate memories",
+        "memory.lifecycle.consolidation.consolidate",
+        "Merges facts that say the same, and notes similar ones for review.",
+        "facts merged or noted",
+        every_minutes=15,
+    ),
+    Job(
+        "count memories",
+        "memory.lifecycle.owner_upkeep.count_memories",
+        "Counts the memories of every owner, on which limits and the way of searching depend.",
+        "owners counted",
+        cron="40 3 * * *",
+    ),
+)
+
 
 class MemoryConfig(AppConfig):
-    """Registers roles and audit targets when Django is ready."""
+    """Registers roles, audit targets and jobs when Django is ready."""
 
     name = "memory"
     verbose_name = "Memory"
@@ -15,3 +48,5 @@ class MemoryConfig(AppConfig):
 
         role_permissions.declare()
         register_audit_targets(AuditTarget("memory", "memory"), AuditTarget("memoryowner", "memories"))
+        for job in JOBS:
+            register(job)
