@@ -6,6 +6,13 @@ from foundation.job_registry import Job, register
 
 JOBS = (
     Job(
+        "embed memories",
+        "memory.lifecycle.embed_pending.embed_pending",
+        "Makes the vectors that memories do not have yet, or have of another model than BANDSTAND_EMBEDDINGS says.",
+        "vectors made",
+        every_minutes=1,
+    ),
+    Job(
         "erase expired memories",
         "memory.lifecycle.expiry.sweep_expired",
         "Frees the space of memories that have expired. They are not recalled from that moment on in any case.",
@@ -37,16 +44,19 @@ JOBS = (
 
 
 class MemoryConfig(AppConfig):
-    """Registers roles, audit targets and jobs when Django is ready."""
+    """Registers roles, checks, audit targets and jobs when Django is ready."""
 
     name = "memory"
     verbose_name = "Memory"
 
     def ready(self) -> None:
         from accounts.audit import AuditTarget, register_audit_targets
+        from health_checks.registry import registry
         from memory import role_permissions
+        from memory.embeddings import health_checks
 
         role_permissions.declare()
+        registry.register(*health_checks.CHECKS)
         register_audit_targets(AuditTarget("memory", "memory"), AuditTarget("memoryowner", "memories"))
         for job in JOBS:
             register(job)

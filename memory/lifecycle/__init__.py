@@ -1,1 +1,2 @@
-"""What happens to memories later: jobs, each bounded and resumable, which may run twice at a time."""
+"""What is done to memories after they are written, in the background: bounded in time, resumable, and harmless when it
+runs twice at a time."""
