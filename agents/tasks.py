@@ -16,7 +16,7 @@ from agents.journal.compaction import compact_turn
 from agents.models import CompletionRequest, RouteHealth, Runner, Turn
 from agents.runner import reaper
 from agents.sessions import delete_expired_sessions, open_bulk_actions, run_bulk_action
-from agents.sessions.episodes import remember_turn, uses_memory
+from agents.sessions.turn_episodes import remember_turn, uses_memory
 from foundation.batches import work_in_batches
 from foundation.db_threads import DATABASE_FAULTS
 from foundation.errors import InvalidInput

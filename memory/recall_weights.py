@@ -20,6 +20,7 @@ class Weights:
     | context | the same in the memory and the two messages before it |
     | speaker | the one person whom the question names said it |
     | date | it was said on the day, or half in the month, that the question names |
+    | reply | the cosine of the next message of its conversation |
     | conversation | the best score of its conversation: evidence comes in clusters |
     | time | it speaks of a time, where the question asks when |
     | detail | how much it says: many different words |
@@ -27,14 +28,15 @@ class Weights:
     """
 
     meaning: float = 1.0
-    words: float = 0.2
-    context: float = 0.45
+    words: float = 0.1
+    context: float = 0.4
     speaker: float = 0.2
     date: float = 0.5
-    conversation: float = 0.5
+    reply: float = 0.2
+    conversation: float = 0.35
     time: float = 0.25
     detail: float = 0.15
-    question: float = 0.2
+    question: float = 0.15
 
 
 SIGNALS: Final = tuple(field.name for field in fields(Weights))

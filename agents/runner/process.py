@@ -21,6 +21,7 @@ from agents.domain.configuration import NewerConfiguration
 from agents.domain.failures import ErrorClass
 from agents.domain.states import TurnStatus
 from agents.engine.context import TurnContext, load_context
+from agents.engine.fact_extraction import extract_facts
 from agents.engine.ports import Services
 from agents.engine.session_titles import title_session, wants_title
 from agents.engine.turn import StopReason, TurnRun, UnfinishedTurn
@@ -33,7 +34,7 @@ from agents.models.runners import send_heartbeat
 from agents.runner.leases import LeaseKeeper
 from agents.runner.liveness import Liveness
 from agents.runner.reaper import fail_claim, release_claim
-from agents.sessions.episodes import uses_memory
+from agents.sessions.turn_episodes import uses_memory
 from foundation.db_threads import DATABASE_FAULTS, in_db_thread
 from foundation.errors import InvalidInput
 from foundation.ids import new_id
@@ -217,14 +218,18 @@ class RunnerProcess:
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
-    async def _remember(self, context: TurnContext) -> None:
+    async def _remember(self, context: TurnContext, result: FinishedTurn) -> None:
         # Turns come first: they use the same threads of the database.
         async with self._remembering:
             await remember_ended_turn(context)
+        if context.release.memory.extract and result.status is TurnStatus.COMPLETED and not self._draining.is_set():
+            self._start_side_work(extract_facts(self._services, context), f"extract {context.claim.turn_id}")
 
     def _start_title(self, context: TurnContext) -> None:
-        work = title_session(self._services, context)
-        task = self._loop.create_task(work, name=f"title {context.claim.session_id}")
+        self._start_side_work(title_session(self._services, context), f"title {context.claim.session_id}")
+
+    def _start_side_work(self, work: Coroutine[Any, Any, None], name: str) -> None:
+        task = self._loop.create_task(work, name=name)
         self._side_work.add(task)
         task.add_done_callback(self._side_work.discard)
 
@@ -238,7 +243,7 @@ class RunnerProcess:
             elif isinstance(result, FinishedTurn):
                 claim_more = result.open_turns > 0 or self._was_at_limit(claim.user_id)
                 if uses_memory(context.release):
-                    self._start_task(self._remember(context), f"remember {claim.turn_id}")
+                    self._start_task(self._remember(context, result), f"remember {claim.turn_id}")
                 if result.status is TurnStatus.COMPLETED and wants_title(context) and not self._draining.is_set():
                     self._start_title(context)
         except LostTurn:

@@ -5,9 +5,9 @@ statement, `text_statement` reads the texts of the best by another, and `ranking
 of it.
 """
 
+from memory.recall.memory_search import RecallRequest, arecall, recall, recall_from
 from memory.recall.owner_rows import OwnerRow, find_owner_rows, owner_keys
 from memory.recall.recollection import EarlierValue, Recall, RecalledMemory
-from memory.recall.memory_search import RecallRequest, arecall, recall, recall_from
 from memory.recall_weights import Weights
 
 __all__ = [

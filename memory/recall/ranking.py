@@ -43,6 +43,7 @@ class Candidate:
     speaker: float
     date: float
     detail: float
+    reply: float
     conversation: float
 
 
@@ -111,6 +112,7 @@ def _signals(candidate: Candidate, text: str, weights: Weights, *, asks_when: bo
         "context": weights.context * candidate.context,
         "speaker": weights.speaker * candidate.speaker,
         "date": weights.date * candidate.date,
+        "reply": weights.reply * candidate.reply,
         "conversation": weights.conversation * candidate.conversation,
         "detail": weights.detail * candidate.detail,
         "time": weights.time * (asks_when and _SPEAKS_OF_TIME.search(text) is not None),

@@ -44,7 +44,7 @@ class Filters:
 _CURRENT = """m.superseded_by_id IS NULL AND m.trust >= %(trust)s AND m.valid_from <= now()
   AND (m.expires_at IS NULL OR m.expires_at > now()) AND (m.valid_until IS NULL OR m.valid_until > now())"""
 
-_COLUMNS = """m.id, m.owner_id, m.actor, m.occurred_at, m.thread, m.words, m.context_words"""
+_COLUMNS = """m.id, m.owner_id, m.actor, m.occurred_at, m.thread, m.position, m.words, m.context_words"""
 # Vectors of two models are never compared: they may differ in length, which is an error, or in meaning.
 _COSINE = """CASE WHEN m.embedding_model_id = %(model)s THEN 1 - (m.embedding <=> %(vector)s::halfvec) END"""
 _KEYS = """
@@ -89,16 +89,19 @@ hit AS MATERIALIZED (
            CASE WHEN m.actor = ANY(%(actors)s) THEN 1::float8 ELSE 0 END AS speaker,
            CASE WHEN m.occurred_at <@ %(spans)s::tstzmultirange THEN 1::float8
                 WHEN m.occurred_at <@ %(wide)s::tstzmultirange THEN 0.5 ELSE 0 END AS date,
+           CASE WHEN m.thread IS NOT NULL THEN coalesce(
+               lead(m.cosine) OVER (PARTITION BY m.thread ORDER BY m.position, m.id), 0) ELSE 0 END AS reply,
            least(ln((1 + length(m.words))::float8) / ln(41::float8), 1) AS detail
     FROM m LEFT JOIN lexical l ON l.id = m.id CROSS JOIN best b
 ), summed AS MATERIALIZED (
     SELECT *, %(w_meaning)s::float8 * coalesce(cosine, 0) + %(w_words)s::float8 * own + %(w_context)s::float8 * near
-              + %(w_speaker)s::float8 * speaker + %(w_date)s::float8 * date + %(w_detail)s::float8 * detail AS total
+              + %(w_speaker)s::float8 * speaker + %(w_date)s::float8 * date + %(w_detail)s::float8 * detail
+              + %(w_reply)s::float8 * reply AS total
     FROM base
 ), thread AS (
     SELECT thread, max(total) AS best FROM summed WHERE thread IS NOT NULL GROUP BY thread
 )
-SELECT s.id, s.owner_id, s.cosine, s.is_hit, s.own, s.near, s.speaker, s.date, s.detail,
+SELECT s.id, s.owner_id, s.cosine, s.is_hit, s.own, s.near, s.speaker, s.date, s.detail, s.reply,
        coalesce(t.best, s.total) AS conversation
 FROM summed s LEFT JOIN thread t ON t.thread = s.thread
 ORDER BY s.total + %(w_conversation)s::float8 * coalesce(t.best, s.total) DESC, s.id DESC
@@ -176,8 +179,8 @@ def _statement(
         )
     if vectors:
         scored = (
-            "m AS MATERIALIZED (SELECT r.id, r.owner_id, r.actor, r.occurred_at, r.thread, r.words, r.context_words,"
-            " greatest(r.cosine, k.cosine) AS cosine, r.is_large"
+            "m AS MATERIALIZED (SELECT r.id, r.owner_id, r.actor, r.occurred_at, r.thread, r.position, r.words,"
+            " r.context_words, greatest(r.cosine, k.cosine) AS cosine, r.is_large"
             f" FROM ({rows}) r LEFT JOIN keys k ON k.memory_id = r.id),"
         )
     else:
@@ -244,4 +247,5 @@ def _weight_params(weights: Weights) -> dict[str, float]:
         "w_date": weights.date,
         "w_conversation": weights.conversation,
         "w_detail": weights.detail,
+        "w_reply": weights.reply,
     }

@@ -78,7 +78,7 @@ def test_the_answer_says_what_each_signal_adds(ada: OwnerKey) -> None:
     diary(ada)
     best = search(ada, "When did Ada adopt the cat?", explain=True).memories[0]
     assert best.text.startswith("I adopted a grey cat")
-    assert {"meaning", "words", "context", "speaker", "conversation", "time", "detail"} == set(best.signals)
+    assert {"meaning", "words", "context", "speaker", "conversation", "time", "detail", "reply"} == set(best.signals)
     assert best.score == pytest.approx(sum(best.signals.values()), abs=1e-3)
     asked = next(
         memory

@@ -18,7 +18,8 @@ def key(number: int) -> UUID:
 
 
 def candidate(number: int, cosine: float | None = 0.5, **signals: Any) -> Candidate:
-    parts = {"words": 0.0, "context": 0.0, "speaker": 0.0, "date": 0.0, "detail": 0.0, "conversation": 0.0} | signals
+    names = ("words", "context", "speaker", "date", "detail", "reply", "conversation")
+    parts = dict.fromkeys(names, 0.0) | signals
     return Candidate(id=key(number), owner_id=1, cosine=cosine, is_hit=parts.pop("is_hit", False), **parts)
 
 

@@ -19,7 +19,7 @@ from agents.models import Agent, AgentSession, Message, Turn
 from agents.releases import publish
 from agents.sessions import cancel_turn, delete_session, fork_session
 from agents.sessions.crud import delete_expired_sessions
-from agents.sessions.episodes import remember_turn, session_owner, user_owner
+from agents.sessions.turn_episodes import remember_turn, session_owner, user_owner
 from foundation.clock import now
 from foundation.db_threads import in_db_thread
 from memory.enums import MemorySource, WorkingKind
@@ -142,11 +142,12 @@ def test_copies_in_a_fork_are_not_remembered_twice_but_what_follows_is() -> None
 def test_an_open_turn_is_not_remembered_and_a_cancelled_one_is() -> None:
     demo()
     ada = conversation()
-    accepted = ada.ask("I live in Bern.")
-    assert again(accepted.turn_id) == []
-    cancel_turn(ada.actor, turn_id=accepted.turn_id)
+    ada.ask("I live in Bern.")
+    turn_id = ada.turn().pk
+    assert again(turn_id) == []
+    cancel_turn(ada.actor, turn_id=turn_id)
     assert ada.turn().status == TurnStatus.CANCELLED
-    assert len(again(accepted.turn_id)) == 1
+    assert len(again(turn_id)) == 1
 
 
 def test_the_pass_that_compacts_catches_what_a_kill_lost(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -11,6 +11,7 @@ from accounts.models import User
 from agents.domain.configuration import AgentConfiguration
 from agents.models import Message
 from memory.enums import MemoryScope
+from memory.models import Memory
 from memory.ownership import OwnerKey
 from memory.working_memory import end_turn_items
 from memory.writing import NewEpisode, Provenance, remember_episodes
@@ -61,6 +62,12 @@ def remember_turn(turn_id: UUID, *, release: AgentConfiguration) -> list[UUID]:
         provenance=Provenance(agent=agent.pk, session=session.pk, turn=turn_id),
         predecessors=_predecessors(messages[0]),
     )
+
+
+def find_unembedded(session_id: UUID, turn_id: UUID) -> list[UUID]:
+    """The ids of the memories of a turn that have no vector yet, those that a tool wrote among them."""
+    rows = Memory.objects.filter(body__session=session_id, body__turn=turn_id, embedding__isnull=True)
+    return list(rows.order_by("pk").values_list("pk", flat=True))
 
 
 def speaker_name(user: User) -> str:
