@@ -60,7 +60,7 @@ def test_a_question_states_little_and_a_time_answers_when() -> None:
     rows = [candidate(1, 0.5), candidate(2, 0.45)]
     texts = [text(1, "When will you go?"), text(2, "I went last week.")]
     assert ids(ranked(rows, texts)) == [2, 1]
-    [best] = ranked(rows, texts, asks_when=True, explain=True).memories
+    [best, *_] = ranked(rows, texts, asks_when=True, explain=True).memories
     assert best.signals == {"meaning": 0.45, "time": 0.25}
 
 
