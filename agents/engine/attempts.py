@@ -25,9 +25,9 @@ from agents.domain.fallback import (
     next_attempt,
 )
 from agents.domain.message_parts import Part
-from agents.domain.prompt import count_tokens, estimate_tokens
 from agents.domain.states import StepStatus
 from agents.domain.steps import StepRecord, failed_calls_before, limited_output_tokens
+from agents.domain.token_estimates import count_tokens, token_counter
 from agents.domain.usage import FREE, BilledUsage
 from agents.domain.waits import Park
 from agents.engine.context import TurnContext
@@ -273,18 +273,21 @@ class Attempts:
         """Make the context for `route` smaller if it was too long for it; False if it cannot become smaller."""
         if route in self._context_tokens or not needs_compression(self._failures, route):
             return True
-        full = await assemble(self._context, self._progress, self._services, route)
-        limit = count_tokens(full.messages, estimate_tokens) // 2
-        smaller = await assemble(self._context, self._progress, self._services, route, max_tokens=limit)
+        count = token_counter(self._services.routes.token_factor(route))
+        full = (await assemble(self._context, self._progress, self._services, route)).request.messages
+        limit = count_tokens(full, count) // 2
+        fitted = await assemble(self._context, self._progress, self._services, route, max_tokens=limit)
+        smaller = fitted.request.messages
         self._context_tokens[route] = limit
         log.warning(
             "prompt.compressed",
             turn=str(self._context.claim.turn_id),
             route=route,
-            messages=len(full.messages),
-            sent=len(smaller.messages),
+            messages=len(full),
+            sent=len(smaller),
+            strategy=fitted.prompt.strategy.value,
         )
-        return len(smaller.messages) < len(full.messages)
+        return count_tokens(smaller, count) < count_tokens(full, count)
 
     def _open_call(self, step: StepRecord, route: str, admission: Admission) -> ModelCall:
         return ModelCall(

@@ -349,11 +349,12 @@ CANCELLING = "SELECT id FROM agents_turn WHERE id = ANY(%(turns)s) AND status = 
 # is carried through the recursion: looking it up again afterwards doubled the cost of a long conversation. `bytes`
 # bounds what precedes the question: a client's messages may have megabytes each.
 HISTORY = """
-WITH RECURSIVE chain(id, author, parts, provider_extras, parent_id, turn_id, depth, size) AS (
-    SELECT m.id, m.author, m.parts, m.provider_extras, m.parent_id, m.turn_id, 0, 0 FROM agents_message m
+WITH RECURSIVE chain(id, author, parts, provider_extras, parent_id, turn_id, ordinal, depth, size) AS (
+    SELECT m.id, m.author, m.parts, m.provider_extras, m.parent_id, m.turn_id, m.ordinal, 0, 0 FROM agents_message m
     WHERE m.turn_id = %(turn)s AND m.author = 'user'
     UNION ALL
-    SELECT m.id, m.author, m.parts, m.provider_extras, m.parent_id, m.turn_id, c.depth + 2, c.size + m.size_bytes
+    SELECT m.id, m.author, m.parts, m.provider_extras, m.parent_id, m.turn_id, m.ordinal, c.depth + 2,
+           c.size + m.size_bytes
     FROM chain c JOIN agents_message m ON m.id = c.parent_id
     WHERE c.depth < 2 * %(messages)s AND c.size < %(bytes)s
 ), aside AS (
@@ -367,11 +368,11 @@ SELECT h.id, h.author, h.parts::text,
            SELECT jsonb_build_object('options', t.client_options, 'system', (
                SELECT m.parts FROM agents_message m WHERE m.id = (t.client_options ->> 'system')::uuid))::text
            FROM agents_turn t WHERE t.id = %(turn)s AND t.client_options IS NOT NULL) END,
-       h.provider_extras::text
+       h.provider_extras::text, h.ordinal, h.parent_id IS NOT NULL
 FROM (
-    SELECT id, author, parts, provider_extras, depth FROM chain
+    SELECT id, author, parts, provider_extras, ordinal, parent_id, depth FROM chain
     UNION ALL
-    SELECT a.id, a.author, a.parts, a.provider_extras, q.depth
+    SELECT a.id, a.author, a.parts, a.provider_extras, a.ordinal, a.parent_id, q.depth
     FROM aside q JOIN agents_message a ON a.turn_id = q.turn_id AND a.author = 'agent'
 ) h
 ORDER BY h.depth DESC

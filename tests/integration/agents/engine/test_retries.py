@@ -242,6 +242,11 @@ class Noted(FreeAdmission):
 
     reports: list[str]
     first_token_seconds: float | None = None
+    wants_tokens = False
+
+    def record_tokens(self, *, estimated: int, reported: int, window: int | None) -> None:
+        """Nothing."""
+
     on_failure: Callable[[], object] = lambda: None
 
     async def record_first_token(self, seconds: float) -> None:
@@ -278,6 +283,9 @@ class Guard:
         if self.blocked_until(route) is not None or route in self.probed:
             return None
         return Noted(self.reports, self.probe_seconds, self.on_failure)
+
+    def token_factor(self, route: str) -> float:
+        return 1.0
 
     def blocked_by(self, route: str) -> ErrorClass | None:
         return self.by if self.blocked_until(route) is not None else None
@@ -443,7 +451,8 @@ async def test_a_context_that_is_too_long_is_made_smaller_once_and_stays_so() ->
     assert await run(services) == FinishedTurn(TurnStatus.COMPLETED, 0)
     sent = [len(request.messages) for request in model.requests]
     assert sent[0] == 5
-    assert sent[1] < sent[0]
+    first, second = (sum(len(message.text) for message in request.messages) for request in model.requests[:2])
+    assert second < first / 2
     assert sent[2] == sent[1] + 2, "the call and its result"
     noted = [note["messages"] if note else None for note in await details("context_compressed")][-4:]
     assert noted == [None, sent[1], None, sent[2]]
@@ -459,8 +468,16 @@ async def test_a_context_that_is_too_long_again_ends_the_turn() -> None:
     assert (await end_of(ada))["error"]["error_class"] == "context_length"
 
 
+async def test_a_question_that_is_too_long_alone_is_cut_and_the_step_says_so() -> None:
+    await begin("x" * 3_000, model_chain=[FIRST])
+    services, model = retrying(says(ContextTooLong()), says("Hello"))
+    assert await run(services) == FinishedTurn(TurnStatus.COMPLETED, 0)
+    assert "characters left out" in model.requests[1].messages[0].text
+    assert [note.get("strategy") for note in await details("context")] == [None, "minimal"]
+
+
 async def test_a_context_that_cannot_become_smaller_is_not_sent_again() -> None:
-    ada = await begin("x" * 3_000, model_chain=CHAIN)
+    ada = await begin("?", model_chain=CHAIN)
     services, model = retrying(says(ContextTooLong()))
     await run(services)
     assert len(model.requests) == 1
@@ -474,4 +491,5 @@ async def test_each_attempt_is_sent_what_fits_its_window_also_when_it_is_compres
     await in_db_thread(ada.ask, "And now?")
     services, model = retrying(says(ContextTooLong()), says("Hello"))
     await run(replace(services, models=Models(model, windows={FIRST: 100_000})))
-    assert [len(request.messages) for request in model.requests] == [3, 1]
+    first, second = (sum(len(message.text) for message in request.messages) for request in model.requests)
+    assert second < first / 2

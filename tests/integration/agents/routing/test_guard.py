@@ -428,3 +428,28 @@ async def test_plenty_costs_nothing(provider: Provider) -> None:  # noqa: F811
         assert not one.guard._tasks
         stored = await row()
         assert (stored.revision, stored.rate_limits) == (before.revision, None)
+
+
+# --- tokens ---
+
+
+async def test_what_one_process_learns_of_a_model_s_tokens_others_begin_with(provider: Provider) -> None:  # noqa: F811
+    async with processes(provider) as [first]:
+        admission = await first.guard.enter(ROUTE)
+        assert admission is not None
+        await noted(first)
+        assert first.guard.token_factor(ROUTE) == 1
+        assert admission.wants_tokens
+        admission.record_tokens(estimated=1_000, reported=2_000, window=None)
+        await noted(first)
+        assert first.guard.token_factor(ROUTE) == pytest.approx(1.5)
+        assert (await row()).token_factor == pytest.approx(1.5)
+        assert (await row()).context_window == 0
+        assert sum(admission.wants_tokens for _ in range(320)) < 30, "later ones are looked at now and then"
+    async with processes(provider) as [second]:
+        assert await second.guard.enter(ROUTE) is not None
+        assert second.guard.token_factor(ROUTE) == pytest.approx(1.5)
+        assert await fails(second, 1, fault="ctx") == ["context_length"]
+        await noted(second)
+        assert second.guard.token_factor(ROUTE) == pytest.approx(1.88, abs=0.04)
+        assert second.guard.token_factor("openai:other") == 1
