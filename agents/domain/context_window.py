@@ -22,7 +22,7 @@ from enum import StrEnum
 from typing import Any, Final
 from uuid import UUID
 
-from agents.domain.exchanges import Exchange, longest_tail, split_exchanges, split_rounds, stable_tail
+from agents.domain.exchanges import HistoryExchange, longest_tail, split_exchanges, split_rounds, stable_tail
 from agents.domain.marked_blocks import (
     MemoryBlock,
     Summary,
@@ -206,7 +206,7 @@ class _History:
     """What is sent of the history, and what of the rest of the window it leaves to the memories."""
 
     strategy: Strategy
-    exchanges: Sequence[Exchange]
+    exchanges: Sequence[HistoryExchange]
     memories: Sequence[MemoryBlock]
     summary: Summary | None = None
     shortened: Sequence[UUID] = ()
@@ -269,7 +269,7 @@ class _Fitting:
             dropped_rounds=first_round,
         )
 
-    def _minimal(self, pinned: _Content, exchanges: Sequence[Exchange]) -> FittedPrompt:
+    def _minimal(self, pinned: _Content, exchanges: Sequence[HistoryExchange]) -> FittedPrompt:
         system, message, work = cut_to_fit(pinned.system, pinned.message, pinned.work, self.window, self.count)
         content = replace(pinned, system=system, message=message, work=work)
         return _fitted(
@@ -280,7 +280,7 @@ class _Fitting:
             dropped_messages=_message_ids(exchanges),
         )
 
-    def _choose_history(self, exchanges: Sequence[Exchange], room: int) -> _History:
+    def _choose_history(self, exchanges: Sequence[HistoryExchange], room: int) -> _History:
         memories, count = self.content.memories, self.count
         sizes = [exchange.tokens for exchange in exchanges]
         needed = sum(sizes) + _memories_tokens(memories, count) + _summary_tokens(self.content.summary, count)
@@ -345,7 +345,7 @@ def _without(blocks: Sequence[MemoryBlock] | Sequence[TaskBlock], ids: Sequence[
     return [block.id for block in blocks if block.id not in ids]
 
 
-def _message_ids(exchanges: Iterable[Exchange]) -> list[UUID]:
+def _message_ids(exchanges: Iterable[HistoryExchange]) -> list[UUID]:
     return [message_id for exchange in exchanges for message_id in exchange.message_ids]
 
 
@@ -369,7 +369,7 @@ def _last_user(messages: Sequence[ChatMessage]) -> int | None:
     return next((index for index in range(len(messages) - 1, -1, -1) if messages[index].role == "user"), None)
 
 
-def _reduce(exchange: Exchange, room: int, count: Count) -> Exchange | None:
+def _reduce(exchange: HistoryExchange, room: int, count: Count) -> HistoryExchange | None:
     """`exchange` with its first texts reduced to their key sentences until it fits; None if it never does."""
     messages, tokens = list(exchange.messages), exchange.tokens
     for index, message in enumerate(messages):
@@ -383,7 +383,7 @@ def _reduce(exchange: Exchange, room: int, count: Count) -> Exchange | None:
     return replace(exchange, messages=messages, tokens=tokens) if tokens <= room else None
 
 
-def _cut_exchange(exchange: Exchange, room: int, count: Count) -> list[Exchange]:
+def _cut_exchange(exchange: HistoryExchange, room: int, count: Count) -> list[HistoryExchange]:
     """`exchange` with its longest texts cut until it fits; nothing if there is hardly any room for it."""
     messages = cut_texts(exchange.messages, room, count) if room >= _LEAST_EXCHANGE_TOKENS else None
     return [replace(exchange, messages=messages)] if messages is not None else []

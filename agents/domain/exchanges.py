@@ -22,7 +22,7 @@ LEAST_USE: Final = 2 / 3
 
 
 @dataclass(frozen=True, slots=True)
-class Exchange:
+class HistoryExchange:
     """A question and all that follows it, until the next one. `message_ids` are the stored messages that it was made
     of, `ordinal` is that of the first."""
 
@@ -32,7 +32,7 @@ class Exchange:
     tokens: int
 
 
-def split_exchanges(messages: Sequence[ChatMessage], history: Sequence[Item], count: Count) -> list[Exchange]:
+def split_exchanges(messages: Sequence[ChatMessage], history: Sequence[Item], count: Count) -> list[HistoryExchange]:
     """The exchanges that `messages` consist of, which were made of the beginning of `history`."""
     starts = [index for index, message in enumerate(messages) if message.role == "user" or not index]
     stored = [index for index, item in enumerate(history) if is_question(item)]
@@ -42,7 +42,7 @@ def split_exchanges(messages: Sequence[ChatMessage], history: Sequence[Item], co
         first, following = (stored[number] if number else 0), stored[number + 1] if number + 1 < len(stored) else None
         part = messages[start:end]
         ids = [item.message_id for item in history[first:following]]
-        exchanges.append(Exchange(part, ids, history[first].ordinal, count_tokens(part, count)))
+        exchanges.append(HistoryExchange(part, ids, history[first].ordinal, count_tokens(part, count)))
     return exchanges
 
 

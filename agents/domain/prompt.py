@@ -286,10 +286,10 @@ def _answer_calls(messages: list[ChatMessage]) -> list[ChatMessage]:
     for index, message in enumerate(messages):
         if message.role == "tool":
             continue
-        calls = _drop_repeated_calls(message.tool_calls)
-        if not calls:
+        if not message.tool_calls:
             out.append(message)
             continue
+        calls = _drop_repeated_calls(message.tool_calls)
         out.append(replace(message, tool_calls=calls))
         results = _collect_results(messages, index)
         out.extend(
