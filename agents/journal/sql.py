@@ -251,7 +251,8 @@ RETURNING p.number
 # The fence is taken first: a turn that is to be cancelled by now does not park, and then nothing else may be written.
 # So no row: the turn is lost; a row of null: it is to be cancelled. A wait that stops the clock moves the deadline as
 # if it would last as long as it may; the code that ends it corrects that by the difference to its real end. (So no wait
-# ends before it begins, whatever the caller says.)
+# ends before it begins, whatever the caller says.) The open call of a model says which routes it waits for, and how
+# often it has: such a wait closes no call of a model.
 PARK = f"""
 WITH f AS MATERIALIZED (
     SELECT id FROM agents_agentsession
@@ -270,6 +271,10 @@ WITH f AS MATERIALIZED (
     UPDATE agents_agentsession u SET next_seq = u.next_seq + %(count)s, active_turn_id = NULL
     FROM f, t WHERE u.id = f.id
     RETURNING u.id, u.next_seq
+), waiting AS (
+    UPDATE agents_step p SET details = p.details || jsonb_build_object(
+        'waits', coalesce((p.details ->> 'waits')::int, 0) + 1, 'waits_for', %(waits_for)s::jsonb)
+    FROM s WHERE %(waits_for)s::jsonb IS NOT NULL AND p.turn_id = %(turn)s AND p.kind = 'model' AND p.status = 'intent'
 ), outcomes AS ({_SETTLE}), intents AS ({_INTENTS}), e AS ({_EVENTS})
 SELECT s.next_seq - 1,
        CASE WHEN s.id IS NOT NULL THEN pg_notify('{EVENTS_CHANNEL}', s.id || ' ' || (s.next_seq - 1)) END
@@ -381,6 +386,7 @@ RELEASE = "SELECT configuration::text FROM agents_release WHERE id = %(release)s
 STEPS = """
 SELECT number, kind, status, name, call_id, idempotent, request::text, result::text, input_tokens, output_tokens,
        cost_usd, coalesce((details ->> 'estimated_output_tokens')::int, 0), error_class,
+       coalesce((details ->> 'waits')::int, 0),
        (SELECT t.tool_stalls FROM agents_turn t WHERE t.id = %(turn)s)
 FROM agents_step WHERE turn_id = %(turn)s ORDER BY number
 """

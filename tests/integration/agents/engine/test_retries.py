@@ -291,13 +291,22 @@ async def test_when_no_route_may_be_asked_the_turn_waits_without_asking_any() ->
     ada = await begin(model_chain=CHAIN)
     soon = now() + timedelta(seconds=20)
     guard = Guard({FIRST: soon + timedelta(seconds=9), SECOND: soon})
-    services, model = retrying(says("Hello"), routes=guard)
+    services, model = retrying(says("Hello"), routes=guard, draw=lambda: 0.0)
     assert await run(services) is UnfinishedTurn.PARKED
     turn = await turn_of(ada)
     assert turn.status == "retry_wait"
     assert turn.available_at is not None
     assert abs(turn.available_at - soon) < timedelta(seconds=1)
     assert (model.requests, guard.entered, await steps()) == ([], [], [(1, "model", "intent", "")])
+    assert await details("waits_for") == [CHAIN]
+    # It resumes too early: the next wait is twice as long as the first one would have been at least.
+    guard.blocked = dict.fromkeys(CHAIN, now() + timedelta(seconds=2))
+    await woken(ada)
+    assert await run(services) is UnfinishedTurn.PARKED
+    turn = await turn_of(ada)
+    assert turn.available_at is not None
+    assert turn.available_at > now() + timedelta(seconds=8)
+    assert await details("waits") == [2]
     del guard.blocked[SECOND]
     await woken(ada)
     assert await run(services) == FinishedTurn(TurnStatus.COMPLETED, 0)
