@@ -167,7 +167,7 @@ class Attempts:
         """What follows the last failure. A retry is paid for here, so that many calls that fail at once cannot all have
         the last one."""
         last, budget = self._failures[-1], self._services.retry_budget
-        may_retry = budget.allows_retry(last.route, last.error_class)
+        may_retry = budget.allows_retry(last.route, last.error_class, self._context.claim.priority)
         situation = Situation(self._open_routes(), self._remaining_seconds(), may_retry, self._services.draw())
         decision = self._decide(situation)
         if isinstance(decision, GiveUp):
@@ -241,7 +241,8 @@ class Attempts:
                 case Attempt():
                     if decision.pause_seconds:
                         await self._pause(decision)
-                    if (admission := await self._services.routes.enter(decision.route)) is not None:
+                    priority = self._context.claim.priority
+                    if (admission := await self._services.routes.enter(decision.route, priority)) is not None:
                         return decision, admission
                     refused.add(decision.route)
                     decision = await self._plan(refused)

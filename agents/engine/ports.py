@@ -112,7 +112,7 @@ class Admission(Protocol):
 class RouteGuard(Protocol):
     """What all processes know of the routes."""
 
-    async def enter(self, route: str, priority: Priority = Priority.INTERACTIVE) -> Admission | None:
+    async def enter(self, route: str, priority: int = Priority.INTERACTIVE) -> Admission | None:
         """The right to ask `route` once; None when it must not be asked now. Costs nothing for a healthy route. Where
         calls are spaced those of `Priority.BACKGROUND` leave the places of the next moments to others."""
         ...
@@ -150,7 +150,7 @@ class FreeAdmission:
 class UnguardedRoutes:
     """A guard that refuses nothing and knows nothing."""
 
-    async def enter(self, route: str, priority: Priority = Priority.INTERACTIVE) -> Admission | None:  # noqa: ARG002
+    async def enter(self, route: str, priority: int = Priority.INTERACTIVE) -> Admission | None:  # noqa: ARG002
         """See `RouteGuard`."""
         return FreeAdmission()
 

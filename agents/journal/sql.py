@@ -12,6 +12,7 @@ same transaction. Three rules hold everywhere below:
 NOTIFY is sent at commit and only says where to look; a lost one costs at most a poll of one second.
 """
 
+from agents.domain.states import Priority
 from agents.journal.json_sql import MOMENT, message_json, session_json
 
 EVENTS_CHANNEL = "bandstand_events"
@@ -103,10 +104,23 @@ FROM s
 # a wait resumes (`turn.started`, and its partial answer stays); every other later claim restarts it (`turn.restarted`).
 # (With RECURSIVE every name here sees every other, so no part may be called like an alias that is locked.)
 #
+# A turn of the background that was asked before `aged`, an id of that time, counts as an interactive one, so that
+# others cannot pass it for ever; the second half of `o` finds those behind interactive ones of the same user.
+#
 # While little waits, every index of open turns looks empty to the planner and as good as any other, and a plan made
 # then reads all that waits for each turn that waits. So each condition here fits one index only (see the turn's model);
 # OFFSET 0 makes the look for an earlier turn a look-up instead of a join; CASE ties the state of a picked turn to its
 # session, so that no scan of all turns looks short because few of them are queued: a key is the only way to it.
+_CLAIMABLE = """
+    SELECT t.id, t.agent_session_id, CASE WHEN t.id < %(aged)s::uuid THEN 0 ELSE t.priority END AS priority
+    FROM agents_turn t JOIN agents_agentsession s ON s.id = t.agent_session_id
+    WHERE t.user_id = w.user_id AND t.status = 'queued' AND s.active_turn_id IS NULL AND t.deadline_at > now()
+      AND NOT EXISTS (
+          SELECT FROM agents_turn b
+          WHERE b.agent_session_id = t.agent_session_id AND b.ordinal < t.ordinal AND b.finished_at IS NULL
+          OFFSET 0)
+"""
+_ROOM = "greatest(0, least(%(limit)s, %(running_per_user)s - running.n))"
 CLAIM = f"""
 WITH RECURSIVE waiting(user_id) AS (
     (SELECT user_id FROM agents_turn WHERE status = 'queued' ORDER BY user_id LIMIT 1)
@@ -122,19 +136,18 @@ WITH RECURSIVE waiting(user_id) AS (
         SELECT count(*) AS n FROM agents_turn o WHERE o.user_id = w.user_id AND o.lease_expires_at IS NOT NULL
     ) running
     CROSS JOIN LATERAL (
-        SELECT t.id, t.agent_session_id, t.priority
-        FROM agents_turn t JOIN agents_agentsession s ON s.id = t.agent_session_id
-        WHERE t.user_id = w.user_id AND t.status = 'queued' AND s.active_turn_id IS NULL AND t.deadline_at > now()
-          AND NOT EXISTS (
-              SELECT FROM agents_turn b
-              WHERE b.agent_session_id = t.agent_session_id AND b.ordinal < t.ordinal AND b.finished_at IS NULL
-              OFFSET 0)
-        ORDER BY t.priority, t.id
-        LIMIT greatest(0, least(%(limit)s, %(running_per_user)s - running.n))
+        SELECT o.id, o.agent_session_id, o.priority FROM (
+            ({_CLAIMABLE} ORDER BY t.priority, t.id LIMIT {_ROOM})
+            UNION
+            ({_CLAIMABLE} AND t.priority = {Priority.BACKGROUND.value} AND t.id < %(aged)s::uuid
+             ORDER BY t.id LIMIT {_ROOM})
+        ) o
+        ORDER BY o.priority, o.id
+        LIMIT {_ROOM}
     ) c
     WHERE w.user_id IS NOT NULL
 ), picked AS MATERIALIZED (
-    SELECT t.id AS turn_id, t.resumes AS resumed
+    SELECT t.id AS turn_id, t.resumes AS resumed, r.priority
     FROM ranked r
     JOIN agents_agentsession s ON s.id = r.agent_session_id
     JOIN agents_turn t ON t.id = r.turn_id
@@ -147,13 +160,14 @@ WITH RECURSIVE waiting(user_id) AS (
     SET status = 'running', epoch = t.epoch + 1, runner_id = %(runner)s, started_at = coalesce(t.started_at, now()),
         lease_expires_at = clock_timestamp() + %(lease_seconds)s * interval '1 second', resumes = false
     FROM picked p WHERE t.id = p.turn_id
-    RETURNING t.id, t.agent_session_id, t.release_id, t.epoch, t.user_id, t.started_at, t.deadline_at, p.resumed
+    RETURNING t.id, t.agent_session_id, t.release_id, t.epoch, t.user_id, t.started_at, t.deadline_at,
+              p.priority, p.resumed
 ), owned AS (
     UPDATE agents_agentsession s
     SET active_turn_id = t.id, active_epoch = t.epoch, next_seq = s.next_seq + 1
     FROM claimed t WHERE s.id = t.agent_session_id
     RETURNING s.id, s.next_seq - 1 AS seq, t.id AS turn_id, t.release_id, t.epoch, t.user_id, t.started_at,
-              t.deadline_at, t.resumed
+              t.deadline_at, t.priority, t.resumed
 ), step AS (
     INSERT INTO agents_step (turn_id, number, kind, status, epoch, name, call_id, idempotent, request, details,
                              error_class)
@@ -168,6 +182,7 @@ WITH RECURSIVE waiting(user_id) AS (
     FROM owned s
 )
 SELECT s.turn_id, s.id, s.release_id, s.epoch, s.user_id, extract(epoch FROM s.deadline_at - now())::float8, s.resumed,
+       s.priority,
        pg_notify('{EVENTS_CHANNEL}', s.id || ' ' || s.seq)
 FROM owned s
 """

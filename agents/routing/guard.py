@@ -101,7 +101,7 @@ class ProcessRouteGuard:
     # --- the engine's port ---
 
     async def enter(
-        self, route: str, priority: Priority = Priority.INTERACTIVE
+        self, route: str, priority: int = Priority.INTERACTIVE
     ) -> CallAdmission | ProbeAdmission | UncountedAdmission | None:
         """The right to ask `route` once; None when it must not be asked now. Waits up to `max_pace_seconds` where calls
         are spaced, or up to `background_pace_seconds` for `Priority.BACKGROUND`."""
@@ -235,7 +235,7 @@ class ProcessRouteGuard:
 
     # --- the way in where there is trouble ---
 
-    async def _enter_with_trouble(self, entry: RouteEntry, priority: Priority) -> CallAdmission | ProbeAdmission | None:
+    async def _enter_with_trouble(self, entry: RouteEntry, priority: int) -> CallAdmission | ProbeAdmission | None:
         if entry.pacing is not None and not entry.pacing.done():
             await asyncio.shield(entry.pacing)
         now = self.now()
@@ -287,18 +287,20 @@ class ProcessRouteGuard:
         if not task.cancelled() and task.exception() is None and (generation := task.result()) is not None:
             self._start(self.release_probe(entry, generation), "route probe")
 
-    async def _wait_for_pace(self, entry: RouteEntry, priority: Priority) -> bool:
+    async def _wait_for_pace(self, entry: RouteEntry, priority: int) -> bool:
         """Wait until the next call may be made; False when that takes too long."""
         assert entry.row.id is not None, "a row that is paced exists"
         limit = self._settings.max_pace_seconds
-        if priority is Priority.BACKGROUND:
+        if priority >= Priority.BACKGROUND:
             limit = min(limit, self._settings.background_pace_seconds)
         try:
             seconds, is_reserved = await in_db_thread(reserve_call, entry.row.id, max_seconds=limit)
         except DATABASE_FAULTS:
             return True
         if not is_reserved:
-            entry.place_at = self.now() + timedelta(seconds=seconds)
+            # Others may still take a place that comes too late for the background.
+            if seconds > self._settings.max_pace_seconds:
+                entry.place_at = self.now() + timedelta(seconds=seconds)
             return False
         entry.place_at = None
         await asyncio.sleep(seconds)

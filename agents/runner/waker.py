@@ -13,14 +13,17 @@ from uuid import UUID
 
 import structlog
 from django.db import transaction
+from django.db.models import Case, F, SmallIntegerField, Value, When
 from django.db.models.functions import Now
 
 from agents.domain.circuit_breaker import MAX_RESUMED, resume_allowance
-from agents.domain.states import StepKind, StepStatus, TurnStatus
+from agents.domain.states import BACKGROUND_PATIENCE, Priority, StepKind, StepStatus, TurnStatus
 from agents.journal.locked_writes import lock_turn, resume_locked, try_lock_session
 from agents.models import RouteHealth, Runner, Step, Turn
 from agents.routing.route_status import read_breaker
+from foundation.clock import now
 from foundation.db_retry import retry_after_deadlock
+from foundation.ids import lowest_id
 
 log = structlog.get_logger(__name__)
 
@@ -30,11 +33,10 @@ MAX_WAITING = 1_000
 
 def wake_turns(runner_id: UUID) -> int:
     """Resume turns whose route may be asked, if `runner_id` is the first live runner; return how many."""
-    waiting = list(
-        Turn.objects.filter(status=TurnStatus.RETRY_WAIT)
-        .order_by("priority", "pk")
-        .values_list("pk", "agent_session_id")[:MAX_WAITING]
-    )
+    is_aged = When(pk__lt=lowest_id(now() - BACKGROUND_PATIENCE), then=Value(Priority.INTERACTIVE.value))
+    order = Case(is_aged, default=F("priority"), output_field=SmallIntegerField())
+    in_order = Turn.objects.filter(status=TurnStatus.RETRY_WAIT).order_by(order, "pk")
+    waiting = list(in_order.values_list("pk", "agent_session_id")[:MAX_WAITING])
     # The first query is all there is to it while nobody waits.
     if not waiting or Runner.objects.alive().order_by("pk").values_list("pk", flat=True).first() != runner_id:
         return 0
@@ -84,9 +86,9 @@ def _allowances() -> defaultdict[str, int]:
     return allowances
 
 
-def _bounded_by_pace(row: RouteHealth, now: datetime) -> int:
-    number = resume_allowance(read_breaker(row), now, row.changed_at)
-    if row.paced_until is not None and row.paced_until > now and row.pace_seconds:
+def _bounded_by_pace(row: RouteHealth, at: datetime) -> int:
+    number = resume_allowance(read_breaker(row), at, row.changed_at)
+    if row.paced_until is not None and row.paced_until > at and row.pace_seconds:
         return min(number, max(1, int(1 / row.pace_seconds)))
     return number
 

@@ -272,7 +272,7 @@ class Guard:
     on_enter: Callable[[], object] = lambda: None
     on_failure: Callable[[], object] = lambda: None
 
-    async def enter(self, route: str, priority: Priority = Priority.INTERACTIVE) -> Admission | None:
+    async def enter(self, route: str, priority: int = Priority.INTERACTIVE) -> Admission | None:
         self.on_enter()
         self.entered.append(route)
         if self.blocked_until(route) is not None or route in self.probed:
