@@ -173,6 +173,23 @@ class ToolNames(Texts):
                 raise InvalidInput(f"There is no tool {name!r}.", pointer=f"{pointer}/{index}")
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Choices(Texts):
+    """Some of `choices`, each at most once."""
+
+    choices: tuple[str, ...]
+
+    def parse(self, value: Any, pointer: str) -> tuple[str, ...]:
+        if not isinstance(value, list):
+            raise InvalidInput(f"A list of {', '.join(self.choices)} is expected.", pointer=pointer)
+        for index, choice in enumerate(value):
+            if not isinstance(choice, str) or choice not in self.choices or choice in value[:index]:
+                raise InvalidInput(
+                    f"One of {', '.join(self.choices)} is expected, each once.", pointer=f"{pointer}/{index}"
+                )
+        return tuple(value)
+
+
 @dataclass(frozen=True, slots=True)
 class Nested(Setting):
     """A nested object of settings: a `SettingGroup` of the class of its default."""
@@ -282,6 +299,41 @@ class ContextPolicy(SettingGroup):
     ] = 60_000
 
 
+# As `memory.enums.MemoryScope`, which this package does not import.
+MEMORY_SCOPES = ("session", "user", "agent", "shared")
+
+
+@dataclass(frozen=True, slots=True)
+class MemoryPolicy(SettingGroup):
+    """What the agent remembers by itself, and what it recalls before it answers. All off: its turns do without memory.
+
+    What users store by hand, or through the API, needs no switch.
+    """
+
+    recall: Annotated[
+        bool, Switch("Recall", "Give the model what is remembered about the question, before it answers.")
+    ] = False
+    remember_turns: Annotated[
+        bool, Switch("Remember what is said", "Keep what the user and the agent said, word for word, for later chats.")
+    ] = False
+    extract: Annotated[
+        bool,
+        Switch(
+            "Extract facts", "Ask a model after a turn which lasting facts the user stated. Costs one more call a turn."
+        ),
+    ] = False
+    top_k: Annotated[int, WholeNumber("Memories", "How many of them the model gets at most.", largest=50)] = 10
+    scopes: Annotated[
+        tuple[str, ...],
+        Choices(
+            "Scopes",
+            "Where it looks: in this session, in what is remembered about the user, about the agent whoever asks, and "
+            "in pools shared with other agents.",
+            choices=MEMORY_SCOPES,
+        ),
+    ] = MEMORY_SCOPES
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AgentConfiguration:
     """Data only: no code, no dotted path, no template. One that `parse` made has the right types and bounds;
@@ -339,6 +391,14 @@ class AgentConfiguration:
             section="What the model remembers",
         ),
     ] = ContextPolicy()
+    memory: Annotated[
+        MemoryPolicy,
+        Nested(
+            "Memory",
+            "What the agent keeps from one conversation for the next. Off: each begins without any.",
+            section="Memory",
+        ),
+    ] = MemoryPolicy()
 
     @property
     def utility_chain(self) -> tuple[str, ...]:

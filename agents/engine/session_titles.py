@@ -16,6 +16,7 @@ from agents.journal.utility_calls import UtilityOwner
 from agents.sessions.generated_titles import has_first_title, replace_first_title
 from foundation.db_threads import DATABASE_FAULTS, in_db_thread
 from foundation.graphemes import cut_text
+from foundation.text_lines import split_lines
 
 log = structlog.get_logger(__name__)
 
@@ -67,5 +68,5 @@ async def title_session(services: Services, context: TurnContext) -> None:
 
 def clean_title(text: str) -> str:
     """The first line of a model's answer as a title, without quotation marks and markup; "" if nothing remains."""
-    line = next((line for line in text.splitlines() if line.strip()), "")
+    line = next((line for line in split_lines(text) if line.strip()), "")
     return make_title(_MARKUP.sub("", line).rstrip("."))

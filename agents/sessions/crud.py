@@ -25,6 +25,7 @@ from foundation.errors import Conflict, InvalidInput, PreconditionFailed, TooLar
 from foundation.ids import new_id
 from foundation.names import clean_name
 from foundation.sentinels import UNSET, Unset
+from memory.ownership import forget_session
 from ratelimits import guard_storage
 
 MAX_TITLE = 200
@@ -170,6 +171,7 @@ def _erase_locked(session: AgentSession) -> None:
     for rows in (Feedback, Event, Message, UtilityCall, Turn):
         # Plain deletes by the session: the cascade would read every row first.
         rows.objects.filter(agent_session=session)._raw_delete("default")
+    forget_session(session.pk)
     session.delete()
 
 

@@ -27,6 +27,7 @@ _SHARED_MODULES = {
     "a pure rule, and the engine's use of it": "prompt",
     "the tool is called so, and people choose it by name": "clock",
     "the environment's, and a vendor's part of it": "config",
+    "the port of a package that has several adapters": "interface",
 }
 _SHARED_CLASSES = {
     "Command": "Django looks for this name",

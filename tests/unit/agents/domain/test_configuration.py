@@ -13,8 +13,10 @@ from agents.domain import configuration
 from agents.domain.configuration import (
     SETTINGS,
     AgentConfiguration,
+    Choices,
     ContextPolicy,
     Installed,
+    MemoryPolicy,
     Nested,
     NewerConfiguration,
     RouteChain,
@@ -28,6 +30,7 @@ from agents.domain.configuration import (
 )
 from agents.llm.routes import route_error
 from foundation.errors import InvalidInput
+from memory.enums import MemoryScope
 
 SOUND: Stored = {
     "schema": 1,
@@ -60,6 +63,8 @@ def form_values(setting: Setting) -> st.SearchStrategy[Any]:
             return st.lists(st.from_regex(r"[a-z]{1,8}:[a-z0-9-]{0,8}", fullmatch=True), max_size=3)
         case ToolNames():
             return st.lists(st.text(max_size=8), max_size=4, unique=True)
+        case Choices():
+            return st.lists(st.sampled_from(setting.choices), unique=True)
         case Nested():
             return some_of(setting.members)
     raise AssertionError(f"There are no examples of {setting}.")
@@ -125,6 +130,14 @@ def test_a_number_that_was_set_to_its_default_stays_when_the_default_moves() -> 
     assert replace(limits, steps=5) == TurnLimits(steps=5)
 
 
+def test_memory_is_off_unless_it_is_switched_on_and_its_scopes_are_those_of_memories() -> None:
+    policy = AgentConfiguration.parse({"schema": 1}).memory
+    assert (policy.recall, policy.remember_turns, policy.extract) == (False, False, False)
+    assert policy.scopes == tuple(scope.value for scope in MemoryScope)
+    switched = AgentConfiguration.parse({"schema": 1, "memory": {"recall": True, "scopes": ["user"]}}).memory
+    assert switched == MemoryPolicy(recall=True, scopes=("user",))
+
+
 def test_names_are_unique_over_all_groups_since_forms_have_no_groups() -> None:
     names = [name for setting in GROUPS.values() for name in setting.members]
     assert len({*names, *SETTINGS}) == len(names) + len(SETTINGS)
@@ -181,6 +194,12 @@ def test_every_number_has_a_largest_value_above_its_default(group: str, name: st
         ({"tools": "clock"}, "/tools"),
         ({"tools": [["clock"]]}, "/tools/0"),
         ({"tools": ["clock", "clock"]}, "/tools/1"),
+        ({"memory": {"recall": 1}}, "/memory/recall"),
+        ({"memory": {"recall": "true"}}, "/memory/recall"),
+        ({"memory": {"scopes": "user"}}, "/memory/scopes"),
+        ({"memory": {"scopes": ["user", "everybody"]}}, "/memory/scopes/1"),
+        ({"memory": {"scopes": ["user", "user"]}}, "/memory/scopes/1"),
+        ({"memory": {"scopes": [["user"]]}}, "/memory/scopes/0"),
         ({"schema": 0}, "/schema"),
         ({"schema": True}, "/schema"),
         ({"schema": "1"}, "/schema"),
