@@ -113,8 +113,8 @@ def _journal(claim: Claim, on: psycopg.Connection | None) -> tuple[list[StepReco
             idempotent,
             orjson.loads(request),
             orjson.loads(result) if result is not None else None,
-            *spent,
+            *counted,
         )
-        for number, kind, status, name, call_id, idempotent, request, result, *spent, _ in rows
+        for number, kind, status, name, call_id, idempotent, request, result, *counted, _ in rows
     ]
     return steps, rows[0][-1] if rows else 0

@@ -17,7 +17,7 @@ from agents.domain.fallback import Policy
 from agents.domain.message_parts import text_part
 from agents.domain.retry_adaptation import RetryAdaptation
 from agents.domain.retry_budget import RetryBudget
-from agents.domain.states import TurnStatus
+from agents.domain.states import Priority, TurnStatus
 from agents.engine.ports import Admission, FreeAdmission, Services
 from agents.engine.turn import StopReason, UnfinishedTurn
 from agents.journal.fenced_writes import FinishedTurn
@@ -277,7 +277,7 @@ class Guard:
     on_enter: Callable[[], object] = lambda: None
     on_failure: Callable[[], object] = lambda: None
 
-    async def enter(self, route: str) -> Admission | None:
+    async def enter(self, route: str, priority: int = Priority.INTERACTIVE) -> Admission | None:
         self.on_enter()
         self.entered.append(route)
         if self.blocked_until(route) is not None or route in self.probed:
@@ -299,13 +299,22 @@ async def test_when_no_route_may_be_asked_the_turn_waits_without_asking_any() ->
     ada = await begin(model_chain=CHAIN)
     soon = now() + timedelta(seconds=20)
     guard = Guard({FIRST: soon + timedelta(seconds=9), SECOND: soon})
-    services, model = retrying(says("Hello"), routes=guard)
+    services, model = retrying(says("Hello"), routes=guard, draw=lambda: 0.0)
     assert await run(services) is UnfinishedTurn.PARKED
     turn = await turn_of(ada)
     assert turn.status == "retry_wait"
     assert turn.available_at is not None
     assert abs(turn.available_at - soon) < timedelta(seconds=1)
     assert (model.requests, guard.entered, await steps()) == ([], [], [(1, "model", "intent", "")])
+    assert await details("waits_for") == [CHAIN]
+    # It resumes too early: the next wait is twice as long as the first one would have been at least.
+    guard.blocked = dict.fromkeys(CHAIN, now() + timedelta(seconds=2))
+    await woken(ada)
+    assert await run(services) is UnfinishedTurn.PARKED
+    turn = await turn_of(ada)
+    assert turn.available_at is not None
+    assert turn.available_at > now() + timedelta(seconds=8)
+    assert await details("waits") == [2]
     del guard.blocked[SECOND]
     await woken(ada)
     assert await run(services) == FinishedTurn(TurnStatus.COMPLETED, 0)

@@ -13,6 +13,7 @@ from django.db.models.functions import Now
 
 from agents.domain.circuit_breaker import BreakerPolicy
 from agents.domain.failures import ErrorClass
+from agents.domain.states import Priority
 from agents.models import RouteHealth
 from agents.routing.admissions import ProbeAdmission, UncountedAdmission
 from agents.routing.guard_settings import RouteFigures
@@ -408,6 +409,20 @@ async def test_calls_of_all_processes_are_spaced_before_the_provider_refuses(pro
     assert results.count("answered") >= 40, "what the provider allows is used"
     assert stored.rate_limits is not None
     assert stored.rate_limits["requests"]["limit"] == 60
+
+
+async def test_the_background_leaves_the_places_of_the_next_moments_to_others(provider: Provider) -> None:  # noqa: F811
+    async with processes(provider, background_pace_seconds=0.1) as [one]:
+        await one.ask()
+        soon = one.guard.now() + timedelta(seconds=600)
+        await change(pace_seconds=0.05, paced_until=soon, next_call_at=one.guard.now() + timedelta(seconds=1.5))
+        await until(lambda: not one.guard._entries[ROUTE].is_plain, seconds=5, what="calls are spaced")
+        assert await one.guard.enter(ROUTE, Priority.BACKGROUND) is None
+        # That keeps nobody else away.
+        assert one.guard.blocked_until(ROUTE) is None
+        assert await one.guard.enter(ROUTE) is not None
+        # The next place is near now.
+        assert await one.guard.enter(ROUTE, Priority.BACKGROUND) is not None
 
 
 async def test_without_the_pace_the_same_calls_are_refused(provider: Provider) -> None:  # noqa: F811
