@@ -21,9 +21,11 @@ from agents.domain.configuration import NewerConfiguration
 from agents.domain.failures import ErrorClass
 from agents.domain.states import TurnStatus
 from agents.engine.context import TurnContext, load_context
+from agents.engine.fact_extraction import extract_facts
 from agents.engine.ports import Services
 from agents.engine.session_titles import title_session, wants_title
 from agents.engine.turn import StopReason, TurnRun, UnfinishedTurn
+from agents.engine.turn_memory import remember_ended_turn
 from agents.journal import claims, sql
 from agents.journal.fenced_writes import FinishedTurn, LostTurn
 from agents.journal.listen_connection import open_listen_connection
@@ -32,6 +34,7 @@ from agents.models.runners import send_heartbeat
 from agents.runner.leases import LeaseKeeper
 from agents.runner.liveness import Liveness
 from agents.runner.reaper import fail_claim, release_claim
+from agents.sessions.turn_episodes import uses_memory
 from foundation.db_threads import DATABASE_FAULTS, in_db_thread
 from foundation.errors import InvalidInput
 from foundation.ids import new_id
@@ -44,6 +47,8 @@ log = structlog.get_logger(__name__)
 _NEWER_RELEASE_PAUSE_SECONDS = 3.0
 # A loop that was busy for a lease may have been busy with many turns; after two it is taken for stuck.
 _LEASES_UNTIL_STALLED = 2
+# Ended turns whose messages are remembered at a time.
+_REMEMBERED_AT_ONCE = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +89,7 @@ class RunnerProcess:
         self._tasks: set[asyncio.Task[None]] = set()
         # What follows the end of turns, and is dropped when the runner ends.
         self._side_work: set[asyncio.Task[None]] = set()
+        self._remembering = asyncio.Semaphore(_REMEMBERED_AT_ONCE)
         self._draining = asyncio.Event()
         self._listeners = listeners
         self._claimer = ListeningThread(
@@ -212,9 +218,18 @@ class RunnerProcess:
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
+    async def _remember(self, context: TurnContext, result: FinishedTurn) -> None:
+        # Turns come first: they use the same threads of the database.
+        async with self._remembering:
+            await remember_ended_turn(context)
+        if context.release.memory.extract and result.status is TurnStatus.COMPLETED and not self._draining.is_set():
+            self._start_side_work(extract_facts(self._services, context), f"extract {context.claim.turn_id}")
+
     def _start_title(self, context: TurnContext) -> None:
-        work = title_session(self._services, context)
-        task = self._loop.create_task(work, name=f"title {context.claim.session_id}")
+        self._start_side_work(title_session(self._services, context), f"title {context.claim.session_id}")
+
+    def _start_side_work(self, work: Coroutine[Any, Any, None], name: str) -> None:
+        task = self._loop.create_task(work, name=name)
         self._side_work.add(task)
         task.add_done_callback(self._side_work.discard)
 
@@ -227,6 +242,8 @@ class RunnerProcess:
                 await self._requeue(claim, without_progress=False, untouched=run.untouched)
             elif isinstance(result, FinishedTurn):
                 claim_more = result.open_turns > 0 or self._was_at_limit(claim.user_id)
+                if uses_memory(context.release):
+                    self._start_task(self._remember(context, result), f"remember {claim.turn_id}")
                 if result.status is TurnStatus.COMPLETED and wants_title(context) and not self._draining.is_set():
                     self._start_title(context)
         except LostTurn:

@@ -171,8 +171,10 @@ def _erase_locked(session: AgentSession) -> None:
     for rows in (Feedback, Event, Message, UtilityCall, Turn):
         # Plain deletes by the session: the cascade would read every row first.
         rows.objects.filter(agent_session=session)._raw_delete("default")
-    forget_sessions([session.pk])
+    session_id = session.pk
     session.delete()
+    # Last: whoever remembers its last turn just now has committed by then, or finds it gone.
+    forget_sessions([session_id])
 
 
 def _lock_own_session(actor: Actor, session_id: UUID, expected_version: int | None) -> AgentSession:

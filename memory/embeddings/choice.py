@@ -23,6 +23,13 @@ def configured_embedder() -> Embedder:
         from memory.embeddings.minilm.minilm_embedder import minilm_embedder
 
         return minilm_embedder(Path(config.data_dir))
-    from memory.embeddings.openai_embedder import OpenAIEmbedder
+    from memory.embeddings.openai_embedder import OpenAIEmbedder, OpenAIEmbeddingsConfig
 
-    return OpenAIEmbedder.configured(config)
+    return OpenAIEmbedder(
+        OpenAIEmbeddingsConfig.of_settings(
+            config.embeddings,
+            dimensions=config.embedding_dimensions,
+            api_key=config.openai_api_key.get_secret_value() if config.openai_api_key else None,
+            base_url=config.openai_base_url,
+        )
+    )

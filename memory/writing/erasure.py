@@ -107,5 +107,5 @@ def _erase_owners(owners: Iterable[int]) -> int:
     while ids := list(rows.values_list("pk", flat=True)[:ERASE_BATCH]):
         gone += erase(ids)
     WorkingItem.objects.filter(owner__in=owner_ids).delete()
-    MemoryOwner.objects.filter(pk__in=owner_ids)._raw_delete("default")
+    MemoryOwner.objects.filter(pk__in=owner_ids).delete()
     return gone

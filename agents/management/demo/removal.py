@@ -29,8 +29,8 @@ def remove(*, report: Callable[[str], None]) -> dict[str, int]:
             _delete(counts, "steps", Step.objects.filter(turn__in=turns.values("pk")))
             for name, model in (("events", Event), ("messages", Message), ("turns", Turn)):
                 _delete(counts, name, model.objects.filter(agent_session__in=batch))
-            forget_sessions(batch)
             _delete(counts, "sessions", AgentSession.objects.filter(pk__in=batch))
+            forget_sessions(batch)
         report(f"{counts['sessions']:,} sessions are gone")
     with transaction.atomic():
         _delete_agents_and_users(counts)

@@ -13,7 +13,7 @@ from typing import Final
 
 # A request of so few texts is a search's, or a memory's that has just been written.
 URGENT_TEXTS: Final = 4
-# Of padded tokens: texts × the longest of them.
+# Of padded tokens: the number of texts, times the longest of them.
 BATCH_TOKENS: Final = 1024
 
 

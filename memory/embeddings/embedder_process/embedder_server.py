@@ -1,11 +1,12 @@
 """The embedder's own side: one thread talks to everybody, another one runs the model.
 
-The first never waits for the second. So it answers, refuses and ends at any time, and it ends the whole process when the
-model works on one batch for too long, or the process has grown too large: whoever asks next starts another one.
+The first never waits for the second. So it answers, refuses and ends at any time, and it ends the whole process when
+the model works on one batch for too long, or the process has grown too large: whoever asks next starts another one.
 """
 
 from __future__ import annotations
 
+import ctypes
 import fcntl
 import importlib
 import json
@@ -99,6 +100,8 @@ def main(*, folder: str, load: str, options: dict[str, Any], limits: dict[str, A
         (place / wire.FAULT).write_text(f"{type(error).__name__}: {error}"[:1000], encoding="utf-8")
         raise SystemExit(EXIT_UNUSABLE) from error
     (place / wire.FAULT).unlink(missing_ok=True)
+    # Loading needs far more memory than the model does, and what was freed would stay with the process.
+    ctypes.CDLL(None).malloc_trim(0)
     with _listen(place) as listener:
         EmbedderServer(listener, model, bounds).serve()
         # Before the lock goes, so that a successor's socket is not removed.
@@ -181,7 +184,7 @@ class EmbedderServer:
         texts, seconds = wire.read_texts(message)
         self._last_question = time.monotonic()
         if self._waiting_texts + len(texts) > MAX_WAITING_TEXTS:
-            self._send(connection, {"fault": wire.Fault.OVERLOADED})
+            self._send(connection, {"fault": wire.EmbeddingFault.OVERLOADED})
             return
         self._waiting_texts += len(texts)
         connection.request = EmbeddingRequest(connection, texts, time.monotonic() + seconds)
@@ -280,7 +283,7 @@ class ModelWorker:
             self._collect(wait=not self._queue)
             self._busy_since = time.monotonic()
             for request in self._queue.expired(time.monotonic()):
-                self._reply(request, {"fault": wire.Fault.LATE})
+                self._reply(request, {"fault": wire.EmbeddingFault.LATE})
             self._embed_batch()
             self._busy_since = None
             self._wake_up()
@@ -296,7 +299,7 @@ class ModelWorker:
             batch = self._queue.take()
         except EncodingFailed as error:
             _report(error.__cause__)
-            self._reply(error.request, {"fault": wire.Fault.FAILED})
+            self._reply(error.request, {"fault": wire.EmbeddingFault.FAILED})
             return
         if not self._try_batch(batch) and len(batch.items) > 1:
             # The fault of one text is not the others'.
@@ -322,7 +325,7 @@ class ModelWorker:
         if not request.has_failed:
             request.has_failed = True
             self._queue.discard(request)
-            self._reply(request, {"fault": wire.Fault.FAILED})
+            self._reply(request, {"fault": wire.EmbeddingFault.FAILED})
 
     def _reply(self, request: EmbeddingRequest, answer: dict[str, Any]) -> None:
         self._outbox.append((request, answer))

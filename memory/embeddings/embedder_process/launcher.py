@@ -57,22 +57,24 @@ class EmbedderLauncher:
         self._pause_seconds = 0.0
         self._earliest = 0.0
 
-    def ensure_started(self) -> None:
-        """Start the process unless one of ours is starting or runs; do not wait for it.
+    def ensure_started(self) -> bool:
+        """Start the process unless one of ours is starting or runs, without waiting for it; return whether it did.
 
         Raises `EmbeddingUnavailable` for half a minute after one that could not load its model.
         """
         with self._lock:
             status = None if self._process is None else self._process.poll()
             if self._process is not None and status is None:
-                return
+                return False
             if status is not None:
                 self._process = None
                 self._note_end(status)
             if time.monotonic() >= self._earliest:
                 self._start()
-            elif self._pause_seconds >= _LONGEST_PAUSE_SECONDS:
+                return True
+            if self._pause_seconds >= _LONGEST_PAUSE_SECONDS:
                 raise EmbeddingUnavailable("The embedding model cannot be used.")
+            return False
 
     def note_answer(self) -> None:
         """The process works: when it ends, the next one starts at once."""
@@ -104,7 +106,7 @@ class EmbedderLauncher:
             logs = self._spec.data_dir / "logs"
             logs.mkdir(mode=0o700, exist_ok=True)
             with open_private(logs / "embedder.log", "ab") as errors:
-                self._process = subprocess.Popen(
+                self._process = subprocess.Popen(  # noqa: S603  # our own words
                     isolated_command(_SERVER, options),
                     cwd="/",
                     env=_ENVIRONMENT,
@@ -118,7 +120,6 @@ class EmbedderLauncher:
             raise EmbeddingUnavailable("The process of the embedding model cannot be started.") from error
         # It may end long after anybody here looks; a dead child that nobody waits for stays in the table of processes.
         threading.Thread(target=self._process.wait, name="embedder", daemon=True).start()
-        log.info("embedder.started", pid=self._process.pid)
 
 
 def read_fault(folder: Path) -> str:

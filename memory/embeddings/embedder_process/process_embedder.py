@@ -12,13 +12,18 @@ from collections import OrderedDict
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
+from pathlib import Path
 from typing import Any, Final
+
+import structlog
 
 from foundation.compute_pool import framing
 from memory.embeddings.embedder_process import wire
 from memory.embeddings.embedder_process.folder import connect
 from memory.embeddings.embedder_process.launcher import EmbedderLauncher, EmbedderSpec, kill_embedder
 from memory.embeddings.interface import EmbeddingUnavailable
+
+log = structlog.get_logger(__name__)
 
 # Questions are asked again, after an edit or by a second search of the same turn; a vector of 384 is 1.5 KB.
 CACHED_VECTORS: Final = 1_000
@@ -28,14 +33,13 @@ _KEPT_CONNECTIONS: Final = 4
 _THREADS: Final = 8
 _POLL_SECONDS: Final = 0.02
 _READ_BYTES: Final = 256 * 1024
-# A process that does not even say how it is within so many seconds is stopped, or held by its interpreter.
 STALLED_SECONDS: Final = 5.0
 _ATTEMPTS: Final = 3
 
 _DETAILS: Final = {
-    wire.Fault.OVERLOADED: "Too many texts are waiting for the embedding model.",
-    wire.Fault.LATE: "The embedding model did not answer in time.",
-    wire.Fault.FAILED: "The embedding model failed.",
+    wire.EmbeddingFault.OVERLOADED: "Too many texts are waiting for the embedding model.",
+    wire.EmbeddingFault.LATE: "The embedding model did not answer in time.",
+    wire.EmbeddingFault.FAILED: "The embedding model failed.",
 }
 
 
@@ -45,10 +49,14 @@ class ProcessEmbedder:
     A process that ends in the middle of a question is replaced, and asked again.
     """
 
-    def __init__(self, spec: EmbedderSpec, *, model: str, dimensions: int) -> None:
+    def __init__(
+        self, spec: EmbedderSpec, *, model: str, dimensions: int, stalled_seconds: float = STALLED_SECONDS
+    ) -> None:
+        """`stalled_seconds`: a process that does not even say how it is within that time is killed."""
         self.model = model
         self.dimensions = dimensions
         self._spec = spec
+        self._stalled_seconds = stalled_seconds
         self._launcher = EmbedderLauncher(spec)
         self._connections: list[_Connection] = []
         self._cache: OrderedDict[str, array[float]] = OrderedDict()
@@ -56,6 +64,11 @@ class ProcessEmbedder:
         self._process = os.getpid()
         self._threads: ThreadPoolExecutor | None = None
         self._watch: threading.Thread | None = None
+
+    @property
+    def folder(self) -> Path:
+        """The folder of the process's socket."""
+        return self._spec.folder
 
     def embed(self, texts: Sequence[str], *, timeout: float) -> list[list[float]]:
         """See `Embedder.embed`. The vectors of single texts, which are mostly searches, are kept for the next time."""
@@ -90,15 +103,13 @@ class ProcessEmbedder:
             async with asyncio.timeout(timeout):
                 return await work
         except TimeoutError:
-            raise EmbeddingUnavailable(_DETAILS[wire.Fault.LATE]) from None
-
-    def start(self) -> None:
-        """Have the process started, so that the first question need not wait for it. Raises `EmbeddingUnavailable`."""
-        if self.status(timeout=1.0) is None:
-            self._launcher.ensure_started()
+            raise EmbeddingUnavailable(_DETAILS[wire.EmbeddingFault.LATE]) from None
 
     def status(self, *, timeout: float) -> dict[str, Any] | None:
-        """What the process says about itself; None if it does not run, or does not answer. Starts none."""
+        """What the process says about itself; None if none runs. Starts none.
+
+        Raises `EmbeddingUnavailable` if it does not answer.
+        """
         deadline = time.monotonic() + timeout
         try:
             connection = _Connection(connect(self._spec.folder, timeout))
@@ -106,11 +117,21 @@ class ProcessEmbedder:
             return None
         try:
             status = connection.ask({"status": True}, deadline).get("status")
+        except TimeoutError:
+            raise EmbeddingUnavailable(_DETAILS[wire.EmbeddingFault.LATE]) from None
         except (OSError, EOFError, ValueError):
             return None
         finally:
             connection.close()
         return status if isinstance(status, dict) else None
+
+    def close(self) -> None:
+        """Close the connections, and end the threads; the process lives on."""
+        with self._lock:
+            threads, self._threads = self._threads, None
+        if threads is not None:
+            threads.shutdown()
+        self._drop_connections()
 
     def _ask(self, message: dict[str, Any], deadline: float) -> dict[str, Any]:
         for _ in range(_ATTEMPTS):
@@ -120,7 +141,7 @@ class ProcessEmbedder:
             except TimeoutError:
                 connection.close()
                 self._look_after()
-                raise EmbeddingUnavailable(_DETAILS[wire.Fault.LATE]) from None
+                raise EmbeddingUnavailable(_DETAILS[wire.EmbeddingFault.LATE]) from None
             except (OSError, EOFError, ValueError, framing.FrameTooLong):
                 # It has ended, and the others that are kept lead to the same one.
                 connection.close()
@@ -129,9 +150,9 @@ class ProcessEmbedder:
             self._give_back(connection)
             self._launcher.note_answer()
             if (fault := answer.get("fault")) is not None:
-                raise EmbeddingUnavailable(_DETAILS.get(fault, _DETAILS[wire.Fault.FAILED]))
+                raise EmbeddingUnavailable(_DETAILS.get(fault, _DETAILS[wire.EmbeddingFault.FAILED]))
             return answer
-        raise EmbeddingUnavailable(_DETAILS[wire.Fault.FAILED])
+        raise EmbeddingUnavailable(_DETAILS[wire.EmbeddingFault.FAILED])
 
     # Connections
 
@@ -146,7 +167,8 @@ class ProcessEmbedder:
             except TimeoutError:
                 break
             except OSError:
-                self._launcher.ensure_started()
+                if self._launcher.ensure_started():
+                    log.info("embedder.started")
                 time.sleep(min(_POLL_SECONDS, remaining))
         self._look_after()
         raise EmbeddingUnavailable("The embedding model is just being started.")
@@ -180,7 +202,7 @@ class ProcessEmbedder:
                 self._watch.start()
 
     def _kill_if_stalled(self) -> None:
-        deadline = time.monotonic() + STALLED_SECONDS
+        deadline = time.monotonic() + self._stalled_seconds
         try:
             connection = self._connect_patiently(deadline)
             try:
@@ -195,7 +217,7 @@ class ProcessEmbedder:
     def _connect_patiently(self, deadline: float) -> _Connection:
         while True:
             try:
-                return _Connection(connect(self._spec.folder, STALLED_SECONDS))
+                return _Connection(connect(self._spec.folder, self._stalled_seconds))
             except BlockingIOError:  # as many as may wait for a connection are waiting
                 if time.monotonic() > deadline:
                     raise TimeoutError from None

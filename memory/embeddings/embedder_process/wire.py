@@ -34,7 +34,7 @@ MAX_ANSWER_BYTES: Final = MAX_TEXTS * 4096 * 4 * 2
 MAX_SECONDS: Final = 3600.0
 
 
-class Fault(StrEnum):
+class EmbeddingFault(StrEnum):
     """Why there are no vectors."""
 
     OVERLOADED = "overloaded"

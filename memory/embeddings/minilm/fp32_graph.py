@@ -18,16 +18,15 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 
 from foundation.compute_pool.boot import isolated_command
-from memory.embeddings.minilm.onnx_encoding import INT32, INT64, Graph, Message
+from memory.embeddings.minilm.onnx_encoding import INT32, INT64, Graph, ProtobufMessage
 from memory.embeddings.minilm.safetensors_file import read_float_tensors
-from memory.embeddings.minilm.weights import FP32_WEIGHTS, find_files, is_verified
+from memory.embeddings.minilm.weights import BUILT_GRAPH, FP32_WEIGHTS, find_files, is_verified
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     Weights = Mapping[str, NDArray[np.float32]]
 
-GRAPH_FILE: Final = "all-minilm-l6-v2-fp32.onnx"
 # Of the graph as `build_graph` makes it of the published weights.
 GRAPH_SHA256: Final = "ebfd1ddaedd7a5647ea58d2f4ac724f910054333adecee0e1049ac7a47122913"
 _FUSED: Final = "com.microsoft"
@@ -44,7 +43,7 @@ class BertShape:
     epsilon: float = 1e-12
 
 
-def build_graph(weights: Weights, shape: BertShape | None = None) -> Message:
+def build_graph(weights: Weights, shape: BertShape | None = None) -> ProtobufMessage:
     """The ONNX model of a BERT encoder: `input_ids` and `attention_mask` in, `last_hidden_state` out."""
     shape = shape or BertShape()
     graph = Graph()
@@ -65,13 +64,13 @@ def build_graph(weights: Weights, shape: BertShape | None = None) -> Message:
 
 def build_file(models: Path) -> bool:
     """Build the graph in the folder `models`, if an installed package has the weights; return whether it is there."""
-    target = models / GRAPH_FILE
+    target = models / BUILT_GRAPH
     if is_verified(target, GRAPH_SHA256):
         return True
     weights = find_files([FP32_WEIGHTS]).get(FP32_WEIGHTS)
     if weights is None or not is_verified(weights, FP32_WEIGHTS.sha256):
         return False
-    draft = models / f"{GRAPH_FILE}.{os.getpid()}.draft"
+    draft = models / f"{BUILT_GRAPH}.{os.getpid()}.draft"
     try:
         with draft.open("wb") as file:
             file.writelines(build_graph(read_float_tensors(weights)).pieces)
@@ -90,7 +89,7 @@ def build_in_background(models: Path) -> None:
     if FP32_WEIGHTS not in find_files([FP32_WEIGHTS]):
         return
     models.mkdir(mode=0o700, exist_ok=True)
-    process = subprocess.Popen(
+    process = subprocess.Popen(  # noqa: S603  # our own words
         isolated_command(f"{__name__}:main", {"models": str(models)}),
         env={},
         stdin=subprocess.DEVNULL,
@@ -135,15 +134,16 @@ def _add_layer(graph: Graph, weights: Weights, shape: BertShape, prefix: str, hi
         domain=_FUSED,
         attributes={"num_heads": shape.heads},
     )
-    hidden = _project(graph, weights, shape, f"{attention}output", mixed, hidden)
+    hidden = _project(graph, weights, f"{attention}output", (mixed, hidden), shape.epsilon)
     wide = _multiply(graph, weights, f"{prefix}intermediate.dense", hidden)
     wide_bias = graph.constant(f"{prefix}wide_bias", weights[f"{prefix}intermediate.dense.bias"])
     active = graph.node("BiasGelu", [wide, wide_bias], f"{prefix}active", domain=_FUSED)
-    return _project(graph, weights, shape, f"{prefix}output", active, hidden)
+    return _project(graph, weights, f"{prefix}output", (active, hidden), shape.epsilon)
 
 
-def _project(graph: Graph, weights: Weights, shape: BertShape, prefix: str, value: str, residual: str) -> str:
-    """Multiply, add what went around, normalise."""
+def _project(graph: Graph, weights: Weights, prefix: str, values: tuple[str, str], epsilon: float) -> str:
+    """Multiply the first of `values`, add the second, normalise."""
+    value, residual = values
     product = _multiply(graph, weights, f"{prefix}.dense", value)
     scale, shift = _normalisation(graph, weights, f"{prefix}.LayerNorm")
     bias = graph.constant(f"{prefix}.bias", weights[f"{prefix}.dense.bias"])
@@ -152,7 +152,7 @@ def _project(graph: Graph, weights: Weights, shape: BertShape, prefix: str, valu
         [product, residual, scale, shift, bias],
         f"{prefix}.normal",
         domain=_FUSED,
-        attributes={"epsilon": shape.epsilon},
+        attributes={"epsilon": epsilon},
     )
 
 

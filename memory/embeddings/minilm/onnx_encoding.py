@@ -26,34 +26,34 @@ _ATTRIBUTE_FLOAT, _ATTRIBUTE_INT = 1, 2
 _IR_VERSION: Final = 8
 
 
-class Message:
+class ProtobufMessage:
     """A protobuf message in pieces."""
 
     def __init__(self) -> None:
         self.pieces: list[Piece] = []
         self.size = 0
 
-    def number(self, tag: int, value: int) -> Message:
+    def number(self, tag: int, value: int) -> ProtobufMessage:
         """Add a whole number."""
         return self._add(_varint(tag << 3 | _VARINT) + _varint(value))
 
-    def float32(self, tag: int, value: float) -> Message:
+    def float32(self, tag: int, value: float) -> ProtobufMessage:
         """Add a 32-bit float."""
         return self._add(_varint(tag << 3 | _FIXED32) + np.array(value, "<f4").tobytes())
 
-    def data(self, tag: int, value: str | Piece | Message) -> Message:
+    def data(self, tag: int, value: str | Piece | ProtobufMessage) -> ProtobufMessage:
         """Add a text, bytes or a message."""
         if isinstance(value, str):
             value = value.encode("utf-8")
-        size = value.size if isinstance(value, Message) else len(value)
+        size = value.size if isinstance(value, ProtobufMessage) else len(value)
         self._add(_varint(tag << 3 | _BYTES) + _varint(size))
-        if isinstance(value, Message):
+        if isinstance(value, ProtobufMessage):
             self.pieces += value.pieces
             self.size += value.size
             return self
         return self._add(value)
 
-    def _add(self, piece: Piece) -> Message:
+    def _add(self, piece: Piece) -> ProtobufMessage:
         self.pieces.append(piece)
         self.size += len(piece)
         return self
@@ -72,16 +72,16 @@ def _varint(value: int) -> bytes:
 class Graph:
     """A graph in the making: nodes in order, and their constant tensors by name."""
 
-    nodes: list[Message] = field(default_factory=list)
-    tensors: dict[str, Message] = field(default_factory=dict)
+    nodes: list[ProtobufMessage] = field(default_factory=list)
+    tensors: dict[str, ProtobufMessage] = field(default_factory=dict)
 
     def constant(self, name: str, value: Tensor) -> str:
         """Add a constant tensor; return its name."""
-        tensor = Message()
+        tensor = ProtobufMessage()
         for size in value.shape:
             tensor.number(1, size)
         tensor.number(2, _ELEMENT_TYPES[value.dtype.name]).data(8, name)
-        tensor.data(9, memoryview(np.ascontiguousarray(value)).cast("B"))
+        tensor.data(9, np.ascontiguousarray(value).data.cast("B"))
         self.tensors[name] = tensor
         return name
 
@@ -96,7 +96,7 @@ class Graph:
         more_outputs: int = 0,
     ) -> str:
         """Add a node; return the name of its first output. An input "" is one that is left out."""
-        node = Message()
+        node = ProtobufMessage()
         for each in inputs:
             node.data(1, each)
         for each in (output, *(f"{output}_{number}" for number in range(1, more_outputs + 1))):
@@ -116,10 +116,10 @@ class Graph:
         versions: Mapping[str, int],
         *,
         producer: str,
-    ) -> Message:
+    ) -> ProtobufMessage:
         """The file: `inputs` by name with the type of their elements, of two dimensions; `outputs` are floats with
         their dimensions; `versions` of the sets of operators."""
-        graph = Message()
+        graph = ProtobufMessage()
         for node in self.nodes:
             graph.data(1, node)
         graph.data(2, "graph")
@@ -129,22 +129,23 @@ class Graph:
             graph.data(11, _value(name, element_type, ["batch", "sequence"]))
         for name, shape in outputs.items():
             graph.data(12, _value(name, FLOAT, shape))
-        model = Message().number(1, _IR_VERSION).data(2, producer).data(7, graph)
+        model = ProtobufMessage().number(1, _IR_VERSION).data(2, producer).data(7, graph)
         for domain, version in versions.items():
-            model.data(8, Message().data(1, domain).number(2, version))
+            model.data(8, ProtobufMessage().data(1, domain).number(2, version))
         return model
 
 
-def _attribute(name: str, value: float) -> Message:
-    attribute = Message().data(1, name)
+def _attribute(name: str, value: float) -> ProtobufMessage:
+    attribute = ProtobufMessage().data(1, name)
     if isinstance(value, int):
         return attribute.number(3, value).number(20, _ATTRIBUTE_INT)
     return attribute.float32(2, value).number(20, _ATTRIBUTE_FLOAT)
 
 
-def _value(name: str, element_type: int, shape: Sequence[str | int]) -> Message:
-    dimensions = Message()
+def _value(name: str, element_type: int, shape: Sequence[str | int]) -> ProtobufMessage:
+    dimensions = ProtobufMessage()
     for size in shape:
-        dimensions.data(1, Message().data(2, size) if isinstance(size, str) else Message().number(1, size))
-    tensor_type = Message().number(1, element_type).data(2, dimensions)
-    return Message().data(1, name).data(2, Message().data(1, tensor_type))
+        dimension = ProtobufMessage()
+        dimensions.data(1, dimension.data(2, size) if isinstance(size, str) else dimension.number(1, size))
+    tensor_type = ProtobufMessage().number(1, element_type).data(2, dimensions)
+    return ProtobufMessage().data(1, name).data(2, ProtobufMessage().data(1, tensor_type))

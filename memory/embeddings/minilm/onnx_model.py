@@ -11,8 +11,9 @@ import numpy as np
 import onnxruntime
 from tokenizers import Tokenizer
 
-from memory.embeddings.minilm.fp32_graph import GRAPH_FILE, GRAPH_SHA256, build_in_background
+from memory.embeddings.minilm.fp32_graph import GRAPH_SHA256, build_in_background
 from memory.embeddings.minilm.weights import (
+    BUILT_GRAPH,
     DIMENSIONS,
     INT8_GRAPH,
     MODEL_NAME,
@@ -81,7 +82,7 @@ def load_minilm(models: str) -> OnnxMiniLM:
     if TOKENIZER not in files:
         raise WeightsMissing(f"{TOKENIZER.name} of the embedding model is in no installed package")
     tokenizer = read_verified(files[TOKENIZER], TOKENIZER.sha256)
-    built = Path(models) / GRAPH_FILE
+    built = Path(models) / BUILT_GRAPH
     if built.is_file():
         try:
             return OnnxMiniLM(read_verified(built, GRAPH_SHA256), tokenizer, variant="fp32")

@@ -1,7 +1,7 @@
 """The files of the model, in whichever installed package holds them.
 
-A file is recognised by its SHA-256, not by who has packaged it. Nothing of a package is imported; its list of files says
-where to look, and the content is hashed before it is used.
+A file is recognised by its SHA-256, not by who has packaged it. Nothing of a package is imported; its list of files
+says where to look, and the content is hashed before it is used.
 """
 
 from __future__ import annotations
@@ -9,12 +9,15 @@ from __future__ import annotations
 import base64
 import hashlib
 import importlib.metadata
+import sys
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
 DIMENSIONS: Final = 384
+# The graph at full precision, in the folder of models: see `fp32_graph`.
+BUILT_GRAPH: Final = "all-minilm-l6-v2-fp32.onnx"
 # int8 and fp32 give vectors whose cosine is above .999, so they share one index.
 MODEL_NAME: Final = "all-minilm-l6-v2"
 
@@ -52,8 +55,7 @@ def find_files(files: Iterable[ModelFile], search_path: list[str] | None = None)
     """
     by_record = {_record_hash(file.sha256): file for file in files}
     paths: dict[ModelFile, Path] = {}
-    context = {} if search_path is None else {"path": search_path}
-    for distribution in importlib.metadata.distributions(**context):
+    for distribution in importlib.metadata.distributions(path=sys.path if search_path is None else search_path):
         record = distribution.read_text("RECORD") or ""
         for digest, file in by_record.items():
             if digest in record and file not in paths:
