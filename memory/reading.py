@@ -8,8 +8,10 @@ from django.db.models import Q, QuerySet
 from django.db.models.functions import Now
 
 from foundation.errors import NotFound
-from memory.enums import Trust
-from memory.models import Memory
+from memory.enums import MemoryScope, Trust
+from memory.models import Memory, MemoryOwner
+from memory.ownership import OwnerKey
+from memory.recall.owner_rows import MAX_OWNERS
 
 
 def memories_of_user(user_id: int) -> QuerySet[Memory]:
@@ -36,3 +38,15 @@ def access_own_memory(user_id: int, memory_id: UUID) -> Memory:
     if memory is None:
         raise NotFound("There is no such memory.")
     return memory
+
+
+def owner_keys_of_user(user_id: int, agent_id: UUID | None = None) -> list[OwnerKey]:
+    """What a search by the user reads: what is remembered of them with `agent_id`, or with all agents, and what they
+    have in shared pools; the newest 64 of these owners."""
+    rows = MemoryOwner.objects.filter(user=user_id, scope__in=[MemoryScope.USER.value, MemoryScope.SHARED.value])
+    if agent_id is not None:
+        rows = rows.filter(Q(agent=agent_id) | Q(agent__isnull=True))
+    return [
+        OwnerKey(MemoryScope(owner.scope), user_id=user_id, agent_id=owner.agent, pool_id=owner.pool_id)
+        for owner in rows.order_by("-pk")[:MAX_OWNERS]
+    ]

@@ -1,4 +1,4 @@
-"""What is remembered of the caller: list, add, correct, forget, export."""
+"""What is remembered of the caller: list, add, search, correct, forget, export."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from itertools import islice
 from typing import Any
 from uuid import UUID
 
-from django.http import HttpResponse, StreamingHttpResponse
+from django.http import HttpRequest, HttpResponse, StreamingHttpResponse
 from django.http.response import HttpResponseBase
 from django.urls import reverse
 from rest_framework.request import Request
@@ -22,7 +22,9 @@ from foundation.errors import InvalidInput, Unauthenticated
 from memory.enums import MemoryScope, MemorySource, Tier, Trust
 from memory.models import Memory
 from memory.ownership import OwnerKey
-from memory.reading import access_own_memory, current, memories_of_user
+from memory.reading import access_own_memory, current, memories_of_user, owner_keys_of_user
+from memory.recall import RecallRequest, recall
+from memory.recall.memory_search import DEFAULT_K, MAX_K
 from memory.writing import export_memories, forget_memory, forget_own_memories, remember, revise
 from rest.content_negotiation import JSON
 from rest.etags import etag, expected_version
@@ -31,7 +33,16 @@ from rest.pagination import Order, limit_parameter, paginate
 from rest.query_params import one_of, read_id, read_query, slug
 from rest.request_body import read_body
 from rest.responses import json_response, no_content
-from rest.serializers import Input, ObjectField, TextField, read_input
+from rest.serializers import (
+    BooleanField,
+    ChoiceField,
+    Input,
+    IntegerField,
+    MomentField,
+    ObjectField,
+    TextField,
+    read_input,
+)
 from rest.views import ApiView, AsyncApiView
 
 MEMORIES = Order("memories", ("id",), descending=True)
@@ -47,6 +58,18 @@ class NewMemory(Input):
     agent = TextField(required=False)
     slot = TextField(required=False)
     metadata = ObjectField(required=False)
+
+
+class MemorySearch(Input):
+    """The body of a search."""
+
+    query = TextField()
+    k = IntegerField(min_value=1, max_value=MAX_K, required=False)
+    tier = ChoiceField(choices=[Tier.EPISODIC.value, Tier.LONG_TERM.value], required=False)
+    agent = TextField(required=False)
+    since = MomentField(required=False)
+    until = MomentField(required=False)
+    explain = BooleanField(required=False)
 
 
 class MemoryChange(Input):
@@ -164,6 +187,41 @@ class MemoriesView(ApiView):
             raise InvalidInput("To forget everything, say so: ?all=true.", pointer="")
         deleted, more = forget_own_memories(self.who())
         return json_response({"deleted": deleted, "more": more})
+
+
+class MemorySearchView(ApiView):
+    """`/api/v1/memories/search`: what has to do with a question."""
+
+    @classmethod
+    def is_search(cls, _request: HttpRequest) -> bool:
+        return True
+
+    def post(self, _request: Request) -> HttpResponse:
+        read_query(self.http)
+        user_id, data = require_user(self.who(), Scope.READ), read_input(MemorySearch, read_body(self.http))
+        agent = _agent_id(self.who(), data["agent"]) if "agent" in data else None
+        request = RecallRequest(
+            query=data["query"],
+            k=data.get("k", DEFAULT_K),
+            tiers=(Tier(data["tier"]),) if "tier" in data else (),
+            since=data.get("since"),
+            until=data.get("until"),
+            explain=data.get("explain", False),
+        )
+        recalled = recall(owner_keys_of_user(user_id, agent), request)
+        rows = memories_of_user(user_id).in_bulk([memory.id for memory in recalled.memories])
+        slugs = agent_slugs(list(rows.values()))
+        results = [
+            {
+                **memory_shape(rows[memory.id], slugs),
+                "score": round(memory.score, 4),
+                "signals": {name: round(share, 4) for name, share in memory.signals.items()},
+                "contradicts": [str(other) for other in memory.contradicts],
+            }
+            for memory in recalled.memories
+            if memory.id in rows
+        ]
+        return json_response({"results": results, "low_confidence": recalled.low_confidence})
 
 
 class MemoryView(ApiView):

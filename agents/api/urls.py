@@ -10,7 +10,7 @@ from agents.api.export import ExportView
 from agents.api.feedback import FeedbackView
 from agents.api.fork import ForkView
 from agents.api.me import LimitsView
-from agents.api.memories import MemoriesView, MemoryExportView, MemoryView
+from agents.api.memories import MemoriesView, MemoryExportView, MemorySearchView, MemoryView
 from agents.api.session_tasks import TasksView, TaskView
 from agents.api.sessions import MessagesView, SessionsView, SessionView
 from agents.api.turns import CancelView, TurnsView, TurnView
@@ -35,6 +35,7 @@ _v1 = [
     path("sessions/<str:session_id>/tasks", TasksView.as_view(), name="tasks"),
     path("tasks/<str:task_id>", TaskView.as_view(), name="task"),
     path("memories", MemoriesView.as_view(), name="memories"),
+    path("memories/search", MemorySearchView.as_view(), name="memory-search"),
     path("memories/export", MemoryExportView.as_view(), name="memory-export"),
     path("memories/<str:memory_id>", MemoryView.as_view(), name="memory"),
     path("me/limits", LimitsView.as_view(), name="limits"),

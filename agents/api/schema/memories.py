@@ -4,9 +4,18 @@ from __future__ import annotations
 
 from typing import Any
 
-from agents.api.memories import MemoriesView, MemoryChange, MemoryExportView, MemoryView, NewMemory
+from agents.api.memories import (
+    MemoriesView,
+    MemoryChange,
+    MemoryExportView,
+    MemorySearch,
+    MemorySearchView,
+    MemoryView,
+    NewMemory,
+)
 from agents.api.session_tasks import NewTask, TaskChange, TasksView, TaskView
 from memory.enums import MemoryScope, MemorySource, TaskState, Tier, Trust, WorkingKind
+from memory.recall.memory_search import DEFAULT_K, MAX_K
 from memory.working_memory import MAX_CHARACTERS
 from memory.writing.new_memory import MAX_SLOT, MAX_TEXT_BYTES
 from rest.schema.json_schema import (
@@ -14,10 +23,12 @@ from rest.schema.json_schema import (
     COUNT,
     ID,
     MOMENT,
+    NUMBER,
     SESSION_ID,
     SLUG,
     TEXT,
     THEN,
+    WHOLE,
     YES_OR_NO,
     array,
     choice,
@@ -95,6 +106,23 @@ MEMORY_FIELDS = {
 COMPONENTS = {
     "Memory": record(MEMORY_FIELDS),
     "MemoryPage": page_schema(ref("Memory")),
+    "FoundMemory": record(
+        {
+            **MEMORY_FIELDS,
+            "score": described(NUMBER, "Higher is nearer; only comparable within one answer."),
+            "signals": described(
+                {"type": "object", "additionalProperties": NUMBER},
+                "What each signal adds to the score, with `explain`.",
+            ),
+            "contradicts": array(ID, description="Others in this answer that give the same fact another value."),
+        }
+    ),
+    "FoundMemories": record(
+        {
+            "results": array(ref("FoundMemory")),
+            "low_confidence": described(YES_OR_NO, "Whether nothing is near the question."),
+        }
+    ),
     "Forgotten": record({"deleted": COUNT, "more": described(YES_OR_NO, "Whether to ask again, for the rest.")}),
     "MemoryExport": record({"memories": array(ANYTHING, description="With all that is kept of each.")}),
     "Task": record(
@@ -156,6 +184,38 @@ OPERATIONS = {
         [Answer(200, "What is gone.", ref("Forgotten"), {"deleted": 12, "more": False})],
         scope="chat",
         parameters=[Parameter("all", choice("true"), "That this is meant.", required=True, example="true")],
+    ),
+    (MemorySearchView, "post"): Operation(
+        "search_memories",
+        "Memories",
+        "What has to do with a question",
+        "The best first, by meaning, words, speakers and dates. Two or three searches at a time.",
+        [
+            Answer(
+                200,
+                "What is near.",
+                ref("FoundMemories"),
+                {
+                    "results": [
+                        {**EXAMPLE, "score": 1.2, "signals": {"meaning": 0.7, "words": 0.5}, "contradicts": []}
+                    ],
+                    "low_confidence": False,
+                },
+            )
+        ],
+        body=Body(
+            MemorySearch,
+            {
+                "query": described(TEXT, "The question.", minLength=1),
+                "k": described(WHOLE, "How many results at most.", minimum=1, maximum=MAX_K, default=DEFAULT_K),
+                "tier": choice(*_TIERS, description="Only what was said, or only facts."),
+                "agent": described(SLUG, "Only what this agent recalls; without it, what any agent does."),
+                "since": described(MOMENT, "Only what was said from then on."),
+                "until": described(MOMENT, "Only what was said before."),
+                "explain": described(YES_OR_NO, "Whether to say what each signal adds."),
+            },
+            {"query": "What do I eat?", "explain": True},
+        ),
     ),
     (MemoryExportView, "get"): Operation(
         "export_memories",

@@ -71,6 +71,26 @@ def test_a_fact_may_be_for_one_agent(ada: Rest) -> None:
     problem(ada.post("memories", {"text": "x", "agent": "other"}), 422, "invalid")
 
 
+def test_a_search_finds_the_best_first_and_says_why(ada: Rest) -> None:
+    for text in ("I live in Bern.", "My sister lives in Oslo.", "I eat no meat."):
+        ok(ada.post("memories", {"text": text}), 201)
+    answer = ok(ada.post("memories/search", {"query": "Do I eat meat?", "k": 2, "explain": True}))
+    assert answer["results"][0]["text"] == "I eat no meat."
+    assert sum(answer["results"][0]["signals"].values()) == pytest.approx(answer["results"][0]["score"], abs=0.01)
+    since = {"query": "Do I eat meat?", "since": "2100-01-01T00:00:00Z"}
+    assert ok(ada.post("memories/search", since))["results"] == []
+    other = Rest(key_of(person("eve", Role.USER)))
+    assert ok(other.post("memories/search", {"query": "I eat no meat."}))["results"] == []
+    for body in (
+        {},
+        {"query": " "},
+        {"query": "x", "k": 0},
+        {"query": "x", "k": "3"},
+        {"query": "x", "since": "today"},
+    ):
+        problem(ada.post("memories/search", body), 422, "invalid")
+
+
 @pytest.mark.django_db(transaction=True)
 async def test_everything_can_be_taken_along_and_forgotten() -> None:
     ada = await in_db_thread(lambda: (agent(), AsyncRest(key_of(person("ada", Role.USER))))[1])

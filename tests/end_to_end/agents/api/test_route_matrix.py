@@ -77,6 +77,7 @@ CALLS = [
     Call("PATCH", "tasks/{task}", 200, "chat", {"state": "done"}),
     Call("GET", "memories", 200, "read"),
     Call("POST", "memories", 201, "chat", {"text": "I am a vegetarian."}),
+    Call("POST", "memories/search", 200, "read", {"query": "Where do I live?"}),
     Call("GET", "memories/export", 200, "read"),
     Call("GET", "memories/{memory}", 200, "read"),
     Call("PATCH", "memories/{memory}", 200, "chat", {"text": "I live in Bern, in the old town."}, version=True),
