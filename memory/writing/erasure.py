@@ -81,24 +81,25 @@ def forget_sessions(session_ids: Sequence[UUID]) -> int:
     episodes = MemoryBody.objects.filter(session__in=session_ids, source=MemorySource.TURN.value).order_by("pk")
     while ids := list(episodes.values_list("pk", flat=True)[:ERASE_BATCH]):
         gone += erase(ids)
-    return gone + _erase_owners(MemoryOwner.objects.filter(session__in=session_ids).values_list("pk", flat=True))
+    return gone + erase_owners(MemoryOwner.objects.filter(session__in=session_ids).values_list("pk", flat=True))
 
 
 @transaction.atomic
 def forget_agent(agent_id: UUID) -> int:
     """Erase everything that an agent remembers, of every user; return how many memories went. For whoever deletes an
     agent, in its transaction."""
-    return _erase_owners(MemoryOwner.objects.filter(agent=agent_id).values_list("pk", flat=True))
+    return erase_owners(MemoryOwner.objects.filter(agent=agent_id).values_list("pk", flat=True))
 
 
 @transaction.atomic
 def forget_users(user_ids: Sequence[int]) -> int:
     """Erase everything that is remembered of users; return how many memories went. For whoever deletes them, in its
     transaction."""
-    return _erase_owners(MemoryOwner.objects.filter(user__in=user_ids).values_list("pk", flat=True))
+    return erase_owners(MemoryOwner.objects.filter(user__in=user_ids).values_list("pk", flat=True))
 
 
-def _erase_owners(owners: Iterable[int]) -> int:
+def erase_owners(owners: Iterable[int]) -> int:
+    """Erase owners with all their memories; return how many memories went. For callers in a transaction."""
     owner_ids = list(owners)
     if not owner_ids:
         return 0
