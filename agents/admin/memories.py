@@ -126,8 +126,9 @@ class TrustFilter(_ChoiceFilter):
     title, parameter_name = "trust", "trust"
     values = tuple(trust.name.lower() for trust in Trust)
 
-    def condition(self, value: str, *, of_turns: bool) -> Q:
-        super().condition(value, of_turns=of_turns)
+    def condition(self, value: str, *, of_turns: bool) -> Q:  # noqa: ARG002
+        if value not in self.values:
+            raise IncorrectLookupParameters(value)
         return Q(trust=Trust[value.upper()].value)
 
 
