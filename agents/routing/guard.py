@@ -315,7 +315,8 @@ class ProcessRouteGuard:
             log.error("credential.refused", route=entry.route, status=error.status, message=error.provider_detail)
             await self._block(key, self._settings.credential_seconds, error)
         elif error.error_class is ErrorClass.RATE_LIMIT and error.retry_after_seconds:
-            await self._block(entry.key, error.retry_after_seconds, error)
+            # A provider that means years has a wrong clock; one that means a day is asked again each hour.
+            await self._block(entry.key, min(error.retry_after_seconds, self._settings.max_block_seconds), error)
 
     async def _block(self, key: RouteKey, seconds: float, error: CallError) -> None:
         blocked_until = self._row(key).breaker.blocked_until
