@@ -23,6 +23,7 @@ from agents.domain.states import TurnStatus
 from agents.engine.context import TurnContext, load_context
 from agents.engine.ports import Services
 from agents.engine.session_titles import title_session, wants_title
+from agents.engine.summary_writer import summarise_history, wants_summary
 from agents.engine.turn import StopReason, TurnRun, UnfinishedTurn
 from agents.journal import claims, sql
 from agents.journal.fenced_writes import FinishedTurn, LostTurn
@@ -212,11 +213,17 @@ class RunnerProcess:
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
-    def _start_title(self, context: TurnContext) -> None:
-        work = title_session(self._services, context)
-        task = self._loop.create_task(work, name=f"title {context.claim.session_id}")
-        self._side_work.add(task)
-        task.add_done_callback(self._side_work.discard)
+    def _start_side_work(self, run: TurnRun, context: TurnContext) -> None:
+        """What is done after a turn that nobody waits for."""
+        work: dict[str, Coroutine[Any, Any, None]] = {}
+        if wants_title(context):
+            work["title"] = title_session(self._services, context)
+        if wants_summary(context, run.left_out):
+            work["summary"] = summarise_history(self._services, context, run.left_out)
+        for name, one in work.items():
+            task = self._loop.create_task(one, name=f"{name} {context.claim.session_id}")
+            self._side_work.add(task)
+            task.add_done_callback(self._side_work.discard)
 
     async def _work(self, run: TurnRun, context: TurnContext) -> None:
         claim = run.claim
@@ -227,8 +234,8 @@ class RunnerProcess:
                 await self._requeue(claim, without_progress=False, untouched=run.untouched)
             elif isinstance(result, FinishedTurn):
                 claim_more = result.open_turns > 0 or self._was_at_limit(claim.user_id)
-                if result.status is TurnStatus.COMPLETED and wants_title(context) and not self._draining.is_set():
-                    self._start_title(context)
+                if result.status is TurnStatus.COMPLETED and not self._draining.is_set():
+                    self._start_side_work(run, context)
         except LostTurn:
             log.warning("turn.lost", turn=str(claim.turn_id), epoch=claim.epoch)
         except DATABASE_FAULTS as error:
