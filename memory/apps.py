@@ -13,6 +13,21 @@ JOBS = (
         every_minutes=1,
     ),
     Job(
+        "count memory words",
+        "memory.recall.large_owners.count_due_lexemes",
+        "Counts how rare each word is among the memories of those who have over 2,000: searches weigh words by it.",
+        "owners counted",
+        every_minutes=10,
+    ),
+    Job(
+        "index memory vectors",
+        "memory.recall.large_owners.sync_vector_indexes",
+        "Builds an index of their own for the vectors of the 50 who have most memories, above 20,000, and drops it "
+        "when they have fewer. Searches and writes go on meanwhile.",
+        "indexes built and dropped",
+        every_minutes=30,
+    ),
+    Job(
         "erase expired memories",
         "memory.lifecycle.expiry.sweep_expired",
         "Frees the space of memories that have expired. They are not recalled from that moment on in any case.",

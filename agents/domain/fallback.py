@@ -19,7 +19,8 @@ class Policy:
 
     A route is asked `attempts_per_route` times while another one can follow, else `attempts_on_last_route` times; all
     routes together as often as there are routes, and `extra_attempts` more, but no more than `attempts`. A longer pause
-    than `patience_seconds` is not spent on a route that another one can replace, and holds no runner's place.
+    than `patience_seconds` is not spent on a route that another one can replace, and holds no runner's place. A turn
+    that waits without one for a route resumes by itself after `wait`, and each further time in a row after twice that.
     """
 
     attempts: int | None = None
@@ -28,6 +29,13 @@ class Policy:
     extra_attempts: int = 2
     backoff: Backoff = field(default_factory=Backoff)
     patience_seconds: float = 5.0
+    wait: Backoff = field(default_factory=lambda: Backoff(base_seconds=5, cap_seconds=40))
+
+    def wait_seconds(self, waits: int, *, draw: float, least_seconds: float) -> float:
+        """How long a turn waits that has waited so often before, and must wait `least_seconds`: spread by half, up to a
+        minute, so that turns which began to wait together do not end it together."""
+        bound = self.wait.largest_pause(waits)
+        return max(bound, least_seconds) + draw * bound / 2
 
     def max_attempts(self, routes: int) -> int:
         """The attempts at one answer along a chain of so many routes."""

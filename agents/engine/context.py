@@ -11,7 +11,9 @@ import psycopg
 
 from agents.domain.client_options import NO_OPTIONS, ClientOptions, read_options
 from agents.domain.configuration import AgentConfiguration
-from agents.domain.prompt import Item, newest_exchanges
+from agents.domain.exchanges import stable_history
+from agents.domain.marked_blocks import MemoryBlock, Summary, TaskBlock
+from agents.domain.prompt import Item
 from agents.domain.states import StepKind, StepStatus
 from agents.domain.steps import StepRecord
 from agents.journal import sql
@@ -22,7 +24,8 @@ from agents.journal.queries import fetch
 @dataclass(frozen=True, slots=True)
 class TurnContext:
     """What a claim works on. `history` is the part of the conversation that the release lets the model read, oldest
-    first; its last message is the question that this turn answers.
+    first; its last message is the question that this turn answers. `task` and `memories` are what else it is to read,
+    `summary` stands for what precedes the history or is dropped of it.
 
     `client` are the options of the client whose request created this turn, `tool_stalls` is how often it has lost its
     runner while a tool ran.
@@ -34,6 +37,9 @@ class TurnContext:
     steps: Sequence[StepRecord]
     client: ClientOptions = NO_OPTIONS
     tool_stalls: int = 0
+    task: Sequence[TaskBlock] = ()
+    memories: Sequence[MemoryBlock] = ()
+    summary: Summary | None = None
 
     @property
     def question_id(self) -> UUID:
@@ -41,7 +47,8 @@ class TurnContext:
         return self.history[-1].message_id
 
 
-SPARE_BYTES = 1024 * 1024
+# No more of a history is read: the largest windows have a million tokens, of three to five bytes.
+HISTORY_BYTES = 4 * 1024 * 1024
 # The first claim of a turn writes this intent.
 _FIRST_STEP = StepRecord(1, StepKind.MODEL, StepStatus.INTENT, idempotent=True)
 
@@ -66,22 +73,20 @@ def load_context(claim: Claim, *, on: psycopg.Connection | None = None) -> TurnC
     Raises `InvalidInput` or `NewerConfiguration` for a release that this version cannot read.
     """
     release = load_release(claim.release_id, on=on)
-    policy = release.context_policy
-    # No character has more than four bytes; the rest is for what is always read, such as calls of tools.
-    max_bytes = 4 * policy.history_characters + SPARE_BYTES
-    params = {"turn": claim.turn_id, "messages": policy.history_messages, "bytes": max_bytes}
-    rows = fetch(sql.HISTORY, params, on=on)
+    messages = release.context_policy.history_messages
+    rows = fetch(sql.HISTORY, {"turn": claim.turn_id, "messages": messages, "bytes": HISTORY_BYTES}, on=on)
     # A client's instructions are read with the turn that they were sent for.
-    messages = [
-        Item(key, author, orjson.loads(parts), orjson.loads(extras) if extras is not None else None)
-        for key, author, parts, _, extras in rows
+    history: Sequence[Item] = [
+        Item(key, author, orjson.loads(parts), orjson.loads(extras) if extras is not None else None, ordinal)
+        for key, author, parts, _, extras, ordinal, _ in rows
         if author != "system"
     ]
+    has_older = rows[0][-1]
     steps, tool_stalls = ([_FIRST_STEP], 0) if claim.epoch == 1 else _journal(claim, on)
     return TurnContext(
         claim=claim,
         release=release,
-        history=newest_exchanges(messages, policy.history_characters),
+        history=stable_history(history) if has_older else history,
         steps=steps,
         client=_client_options(rows[-1][3]),
         tool_stalls=tool_stalls,
@@ -108,8 +113,8 @@ def _journal(claim: Claim, on: psycopg.Connection | None) -> tuple[list[StepReco
             idempotent,
             orjson.loads(request),
             orjson.loads(result) if result is not None else None,
-            *spent,
+            *counted,
         )
-        for number, kind, status, name, call_id, idempotent, request, result, *spent, _ in rows
+        for number, kind, status, name, call_id, idempotent, request, result, *counted, _ in rows
     ]
     return steps, rows[0][-1] if rows else 0

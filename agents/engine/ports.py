@@ -88,6 +88,16 @@ class Admission(Protocol):
         """The deadline of a probe, which is shorter than others; None for an ordinary call."""
         ...
 
+    @property
+    def wants_tokens(self) -> bool:
+        """Whether the tokens of this call are of interest."""
+        ...
+
+    def record_tokens(self, *, estimated: int, reported: int, window: int | None) -> None:
+        """The tokens of the request, `estimated` without the model's token factor and `reported` by the provider; and
+        the model's context window, None if unknown."""
+        ...
+
     def record_rate(self, limits: RateLimits) -> None:
         """What the answer says of its provider's limits."""
         ...
@@ -112,7 +122,7 @@ class Admission(Protocol):
 class RouteGuard(Protocol):
     """What all processes know of the routes."""
 
-    async def enter(self, route: str, priority: Priority = Priority.INTERACTIVE) -> Admission | None:
+    async def enter(self, route: str, priority: int = Priority.INTERACTIVE) -> Admission | None:
         """The right to ask `route` once; None when it must not be asked now. Costs nothing for a healthy route. Where
         calls are spaced those of `Priority.BACKGROUND` leave the places of the next moments to others."""
         ...
@@ -125,11 +135,19 @@ class RouteGuard(Protocol):
         """The class of the errors for which a route must not be asked; None when it may be, or nobody knows."""
         ...
 
+    def token_factor(self, route: str) -> float:
+        """How many tokens of the model behind `route` an estimated one is."""
+        ...
+
 
 class FreeAdmission:
     """An admission that nobody counts."""
 
     first_token_seconds: float | None = None
+    wants_tokens: bool = False
+
+    def record_tokens(self, *, estimated: int, reported: int, window: int | None) -> None:
+        """See `Admission`."""
 
     def record_rate(self, limits: RateLimits) -> None:
         """See `Admission`."""
@@ -150,7 +168,7 @@ class FreeAdmission:
 class UnguardedRoutes:
     """A guard that refuses nothing and knows nothing."""
 
-    async def enter(self, route: str, priority: Priority = Priority.INTERACTIVE) -> Admission | None:  # noqa: ARG002
+    async def enter(self, route: str, priority: int = Priority.INTERACTIVE) -> Admission | None:  # noqa: ARG002
         """See `RouteGuard`."""
         return FreeAdmission()
 
@@ -161,6 +179,10 @@ class UnguardedRoutes:
     def blocked_by(self, route: str) -> ErrorClass | None:  # noqa: ARG002
         """See `RouteGuard`."""
         return None
+
+    def token_factor(self, route: str) -> float:  # noqa: ARG002
+        """See `RouteGuard`."""
+        return 1.0
 
 
 @dataclass(frozen=True, slots=True)

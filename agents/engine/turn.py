@@ -145,6 +145,7 @@ class TurnRun:
             resume_at=wait.resume_at,
             outcomes=outcomes,
             events=events,
+            waits_for=wait.routes,
         ):
             return UnfinishedTurn.PARKED
         return await self._end_early(TurnStatus.CANCELLED, outcomes=outcomes, events=events)

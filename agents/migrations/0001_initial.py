@@ -953,6 +953,16 @@ class Migration(migrations.Migration):
                 ("pace_seconds", models.FloatField(help_text="How far apart calls are to be.", null=True)),
                 ("paced_until", models.DateTimeField(null=True)),
                 ("next_call_at", models.DateTimeField(null=True)),
+                (
+                    "context_window",
+                    models.IntegerField(
+                        help_text="Tokens; 0: nobody knows it. Null: it was not asked since that is stored.", null=True
+                    ),
+                ),
+                (
+                    "token_factor",
+                    models.FloatField(help_text="Tokens that its provider counts, per estimated one.", null=True),
+                ),
                 ("last_error", models.CharField(blank=True, default="", max_length=400)),
                 ("last_error_at", models.DateTimeField(null=True)),
                 (

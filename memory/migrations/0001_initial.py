@@ -1,6 +1,7 @@
 """The extension that vector columns need, and the tables of memory."""
 
 import django.contrib.postgres.fields
+import django.contrib.postgres.indexes
 import django.contrib.postgres.search
 import django.db.models.deletion
 import django.db.models.functions.datetime
@@ -85,6 +86,12 @@ class Migration(migrations.Migration):
                     ),
                 ),
                 (
+                    "lexemes_counted",
+                    models.IntegerField(
+                        default=0, help_text="How many memories it had when its lexemes were counted; 0: they are not."
+                    ),
+                ),
+                (
                     "user",
                     models.ForeignKey(
                         null=True,
@@ -102,6 +109,31 @@ class Migration(migrations.Migration):
             ],
             options={
                 "verbose_name": "memory owner",
+            },
+        ),
+        migrations.CreateModel(
+            name="OwnerLexeme",
+            fields=[
+                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
+                ("lexeme", models.TextField()),
+                ("own_count", models.IntegerField(help_text="Memories that have it in their text.")),
+                (
+                    "context_count",
+                    models.IntegerField(help_text="Memories that have it in their text or their predecessors'."),
+                ),
+                (
+                    "owner",
+                    models.ForeignKey(
+                        db_index=False,
+                        on_delete=django.db.models.deletion.CASCADE,
+                        related_name="+",
+                        to="memory.memoryowner",
+                    ),
+                ),
+            ],
+            options={
+                "verbose_name": "lexeme of an owner",
+                "constraints": [models.UniqueConstraint(fields=("owner", "lexeme"), name="owner_lexeme_unique")],
             },
         ),
         migrations.CreateModel(
@@ -405,7 +437,11 @@ class Migration(migrations.Migration):
         ),
         migrations.AddIndex(
             model_name="memory",
-            index=models.Index(fields=["owner", "tier"], name="memory_owner"),
+            index=models.Index(fields=["owner", "actor", "tier"], name="memory_owner"),
+        ),
+        migrations.AddIndex(
+            model_name="memory",
+            index=django.contrib.postgres.indexes.GinIndex(fields=["context_words"], name="memory_context_words"),
         ),
         migrations.AddIndex(
             model_name="memory",

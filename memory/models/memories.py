@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from django.contrib.postgres.indexes import GinIndex
 from django.contrib.postgres.search import SearchVectorField
 from django.db import models
 from django.db.models import Q
@@ -58,7 +59,9 @@ class Memory(models.Model):
             ("read_memory_text", "Can read the texts of memories"),
         ]
         indexes = [
-            models.Index(fields=["owner", "tier"], name="memory_owner"),
+            # By actor, so that a search finds who the actors are by as many steps as there are.
+            models.Index(fields=["owner", "actor", "tier"], name="memory_owner"),
+            GinIndex(fields=["context_words"], name="memory_context_words"),
             models.Index(fields=["thread", "position"], name="memory_thread", condition=Q(thread__isnull=False)),
             models.Index(fields=["created_at"], name="memory_unembedded", condition=Q(embedding__isnull=True)),
             models.Index(fields=["expires_at"], name="memory_expiry", condition=Q(expires_at__isnull=False)),

@@ -27,6 +27,7 @@ from bandstand import installation_secrets
 from bandstand.email_url import MailServer, check_sender, read_server
 from bandstand.web.body_limit import COMPLETION_BYTES, MAX_COMPLETION_BYTES
 from memory.embeddings.embedding_settings import MAX_DIMENSIONS, EmbedderKind, EmbeddingSettings, read_embeddings
+from memory.recall_weights import Weights, read_weights
 
 ROOT = Path(__file__).resolve().parents[2]
 DEFAULT_MODEL = "offline:"
@@ -129,6 +130,10 @@ def _dialects(value: object) -> object:
 
 def _embeddings(value: object) -> object:
     return read_embeddings(value) if isinstance(value, str) else value
+
+
+def _weights(value: object) -> object:
+    return read_weights(value) if isinstance(value, str) else value
 
 
 def _prices(value: object) -> object:
@@ -259,6 +264,9 @@ class Config(BaseSettings):
     memory_episodes_per_owner: MemoryLimit = Field(50_000, alias="BANDSTAND_MEMORY_EPISODES_PER_OWNER")
     memory_facts_per_owner: MemoryLimit = Field(5_000, alias="BANDSTAND_MEMORY_FACTS_PER_OWNER")
     memory_extractions_per_day: Limit = Field(200, alias="BANDSTAND_MEMORY_EXTRACTIONS_PER_DAY")
+    memory_weights: Annotated[Weights, NoDecode, BeforeValidator(_weights)] = Field(
+        Weights(), alias="BANDSTAND_MEMORY_WEIGHTS"
+    )
     embeddings: Annotated[EmbeddingSettings, NoDecode, BeforeValidator(_embeddings)] = Field(
         EmbeddingSettings(), alias="BANDSTAND_EMBEDDINGS"
     )

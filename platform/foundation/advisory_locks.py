@@ -28,6 +28,7 @@ class AdvisoryLock(IntEnum):
     SYNC_SCHEDULES = _SINGLE | 3
     SEND_EMAIL = _SINGLE | 4
     EMBED_MEMORIES = _SINGLE | 5
+    SYNC_VECTOR_INDEXES = _SINGLE | 6
 
 
 @unique

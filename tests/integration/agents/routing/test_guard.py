@@ -13,6 +13,7 @@ from django.db.models.functions import Now
 
 from agents.domain.circuit_breaker import BreakerPolicy
 from agents.domain.failures import ErrorClass
+from agents.domain.states import Priority
 from agents.models import RouteHealth
 from agents.routing.admissions import ProbeAdmission, UncountedAdmission
 from agents.routing.guard_settings import RouteFigures
@@ -410,6 +411,20 @@ async def test_calls_of_all_processes_are_spaced_before_the_provider_refuses(pro
     assert stored.rate_limits["requests"]["limit"] == 60
 
 
+async def test_the_background_leaves_the_places_of_the_next_moments_to_others(provider: Provider) -> None:  # noqa: F811
+    async with processes(provider, background_pace_seconds=0.1) as [one]:
+        await one.ask()
+        soon = one.guard.now() + timedelta(seconds=600)
+        await change(pace_seconds=0.05, paced_until=soon, next_call_at=one.guard.now() + timedelta(seconds=1.5))
+        await until(lambda: not one.guard._entries[ROUTE].is_plain, seconds=5, what="calls are spaced")
+        assert await one.guard.enter(ROUTE, Priority.BACKGROUND) is None
+        # That keeps nobody else away.
+        assert one.guard.blocked_until(ROUTE) is None
+        assert await one.guard.enter(ROUTE) is not None
+        # The next place is near now.
+        assert await one.guard.enter(ROUTE, Priority.BACKGROUND) is not None
+
+
 async def test_without_the_pace_the_same_calls_are_refused(provider: Provider) -> None:  # noqa: F811
     provider.limit = RequestLimit(20, window_seconds=2.0)
     async with processes(provider, 3, reserve_share=0) as everybody:
@@ -428,3 +443,28 @@ async def test_plenty_costs_nothing(provider: Provider) -> None:  # noqa: F811
         assert not one.guard._tasks
         stored = await row()
         assert (stored.revision, stored.rate_limits) == (before.revision, None)
+
+
+# --- tokens ---
+
+
+async def test_what_one_process_learns_of_a_model_s_tokens_others_begin_with(provider: Provider) -> None:  # noqa: F811
+    async with processes(provider) as [first]:
+        admission = await first.guard.enter(ROUTE)
+        assert admission is not None
+        await noted(first)
+        assert first.guard.token_factor(ROUTE) == 1
+        assert admission.wants_tokens
+        admission.record_tokens(estimated=1_000, reported=2_000, window=None)
+        await noted(first)
+        assert first.guard.token_factor(ROUTE) == pytest.approx(1.5)
+        assert (await row()).token_factor == pytest.approx(1.5)
+        assert (await row()).context_window == 0
+        assert sum(admission.wants_tokens for _ in range(320)) < 30, "later ones are looked at now and then"
+    async with processes(provider) as [second]:
+        assert await second.guard.enter(ROUTE) is not None
+        assert second.guard.token_factor(ROUTE) == pytest.approx(1.5)
+        assert await fails(second, 1, fault="ctx") == ["context_length"]
+        await noted(second)
+        assert second.guard.token_factor(ROUTE) == pytest.approx(1.88, abs=0.04)
+        assert second.guard.token_factor("openai:other") == 1

@@ -208,3 +208,14 @@ def test_whatever_fails_it_ends_within_the_policy_and_never_goes_back(
     assert all(asked.count(route) <= most for route in asked)
     if isinstance(following, Postponed):
         assert following.seconds is not None or set(following.routes).issubset(situation.open_routes)
+
+
+# --- waits ---
+
+
+@pytest.mark.parametrize(
+    ("waits", "draw", "least", "seconds"),
+    [(0, 0.0, 0.1, 5), (1, 0.0, 0.1, 10), (3, 0.0, 0.1, 40), (99, 1.0, 0.1, 60), (0, 1.0, 0.1, 7.5), (0, 0.0, 30, 30)],
+)
+def test_a_turn_waits_twice_as_long_each_time(waits: int, draw: float, least: float, seconds: float) -> None:
+    assert Policy().wait_seconds(waits, draw=draw, least_seconds=least) == seconds
