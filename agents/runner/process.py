@@ -26,7 +26,7 @@ from agents.engine.ports import Services
 from agents.engine.session_titles import title_session, wants_title
 from agents.engine.summary_writer import summarise_history, wants_summary
 from agents.engine.turn import StopReason, TurnRun, UnfinishedTurn
-from agents.engine.turn_memory import remember_ended_turn
+from agents.engine.turn_memory import MemoryWriter
 from agents.journal import claims, sql
 from agents.journal.fenced_writes import FinishedTurn, LostTurn
 from agents.journal.listen_connection import open_listen_connection
@@ -48,8 +48,6 @@ log = structlog.get_logger(__name__)
 _NEWER_RELEASE_PAUSE_SECONDS = 3.0
 # A loop that was busy for a lease may have been busy with many turns; after two it is taken for stuck.
 _LEASES_UNTIL_STALLED = 2
-# Ended turns whose messages are remembered at a time.
-_REMEMBERED_AT_ONCE = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,7 +88,7 @@ class RunnerProcess:
         self._tasks: set[asyncio.Task[None]] = set()
         # What follows the end of turns, and is dropped when the runner ends.
         self._side_work: set[asyncio.Task[None]] = set()
-        self._remembering = asyncio.Semaphore(_REMEMBERED_AT_ONCE)
+        self._memory_writer = MemoryWriter(self._start_side_work)
         self._draining = asyncio.Event()
         self._listeners = listeners
         self._claimer = ListeningThread(
@@ -220,9 +218,7 @@ class RunnerProcess:
         task.add_done_callback(self._tasks.discard)
 
     async def _remember(self, context: TurnContext, result: FinishedTurn) -> None:
-        # Turns come first: they use the same threads of the database.
-        async with self._remembering:
-            await remember_ended_turn(context)
+        await self._memory_writer.remember(context)
         if context.release.memory.extract and result.status is TurnStatus.COMPLETED and not self._draining.is_set():
             self._start_side_work(extract_facts(self._services, context), f"extract {context.claim.turn_id}")
 
