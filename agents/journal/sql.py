@@ -398,7 +398,7 @@ FROM (
 ORDER BY h.depth DESC
 """
 
-RELEASE = "SELECT configuration::text FROM agents_release WHERE id = %(release)s"
+RELEASE = "SELECT configuration::text, agent_id FROM agents_release WHERE id = %(release)s"
 STEPS = """
 SELECT number, kind, status, name, call_id, idempotent, request::text, result::text, input_tokens, output_tokens,
        cost_usd, coalesce((details ->> 'estimated_output_tokens')::int, 0), error_class,
