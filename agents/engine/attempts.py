@@ -296,8 +296,9 @@ class Attempts:
         if not needs_compression([last]) or len(chain) == 1:
             return ()
         models = self._services.models
-        full = await assemble(self._context, self._progress, self._services, last.route)
-        needed = max(await models.window(last.route) or 0, count_tokens(full.messages, estimate_tokens))
+        full = (await assemble(self._context, self._progress, self._services, last.route)).request.messages
+        count = token_counter(self._services.routes.token_factor(last.route))
+        needed = max(await models.window(last.route) or 0, count_tokens(full, count))
         windows = {route: await models.window(route) for route in chain}
         return frozenset(route for route, window in windows.items() if window is not None and window > needed)
 
