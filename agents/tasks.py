@@ -3,16 +3,25 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from uuid import UUID
 
-from django.db.models import QuerySet
+import structlog
+from django.db.models import Q, QuerySet
 from django.db.models.functions import Now
 
 from agents.domain.circuit_breaker import BreakerState
+from agents.domain.configuration import NewerConfiguration
+from agents.engine.context import load_release
 from agents.journal.compaction import compact_turn
 from agents.models import CompletionRequest, RouteHealth, Runner, Turn
 from agents.runner import reaper
 from agents.sessions import delete_expired_sessions, open_bulk_actions, run_bulk_action
+from agents.sessions.turn_episodes import remember_turn, uses_memory
 from foundation.batches import work_in_batches
+from foundation.db_threads import DATABASE_FAULTS
+from foundation.errors import InvalidInput
+
+log = structlog.get_logger(__name__)
 
 # Readers who follow live are past the deltas by then; later ones get the compacted row.
 COMPACT_AFTER = timedelta(seconds=60)
@@ -38,13 +47,32 @@ def turns_to_compact() -> QuerySet[Turn]:
 
 
 def compact_events() -> int:
-    """Compact the deltas of turns that ended a minute ago or earlier, for 40 seconds at most; return how many turns."""
-    due = turns_to_compact().values_list("agent_session_id", "id")
+    """Compact the deltas of turns that ended a minute ago or earlier, for 40 seconds at most; return how many turns.
+    What a runner was to remember of them and has not, because it was killed, is remembered before."""
+    due = turns_to_compact().values_list("agent_session_id", "id", "release_id")
 
     def compact_batch(_left: float) -> int:
-        return sum(compact_turn(session, turn) for session, turn in due[:COMPACT_BATCH])
+        return sum(
+            _remember(turn, release) and compact_turn(session, turn) for session, turn, release in due[:COMPACT_BATCH]
+        )
 
     return work_in_batches(compact_batch, seconds=COMPACT_SECONDS, full=COMPACT_BATCH)
+
+
+def _remember(turn_id: UUID, release_id: UUID) -> bool:
+    """Remember what a turn's runner has not, if it was killed; always True. Only the database may keep a turn from
+    being compacted: then the next run tries both again."""
+    try:
+        release = load_release(release_id)
+        if uses_memory(release):
+            remember_turn(turn_id, release=release)
+    except DATABASE_FAULTS:
+        raise
+    except (InvalidInput, NewerConfiguration) as error:
+        log.warning("turn.not_remembered", turn=str(turn_id), fault=error.detail)
+    except Exception:
+        log.exception("turn.not_remembered", turn=str(turn_id))
+    return True
 
 
 def reap() -> int:
@@ -65,9 +93,11 @@ def purge_runners() -> int:
 
 
 def purge_routes() -> int:
-    """Delete closed routes that no process has begun to use for 90 days; return their number."""
-    unused = RouteHealth.objects.filter(state=BreakerState.CLOSED.value, forced="", used_at__lt=Now() - ROUTE_RETENTION)
-    deleted, _ = unused.delete()
+    """Delete routes that no process has begun to use for 90 days, and that are closed or have not moved since, unless
+    an operator holds them; return their number."""
+    old = Now() - ROUTE_RETENTION
+    unused = RouteHealth.objects.filter(Q(state=BreakerState.CLOSED.value) | Q(changed_at__lt=old), used_at__lt=old)
+    deleted, _ = unused.exclude(forced_until__gt=Now()).delete()
     return deleted
 
 

@@ -1,4 +1,4 @@
-"""Whose memories: owners are made when somebody first writes, and emptied when whom they stand for goes."""
+"""Whose memories: owners are made when somebody first writes."""
 
 from __future__ import annotations
 
@@ -6,11 +6,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from uuid import UUID
 
-from django.db import transaction
 from django.db.models import Q
 
-from memory.enums import MemoryScope, MemorySource
-from memory.models import Memory, MemoryOwner
+from memory.enums import MemoryScope
+from memory.models import MemoryOwner
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,11 +64,3 @@ def find_owners(keys: Sequence[OwnerKey]) -> list[int]:
     for key in keys:
         condition |= key.condition()
     return list(MemoryOwner.objects.filter(condition).values_list("pk", flat=True))
-
-
-@transaction.atomic
-def forget_session(session_id: UUID) -> None:
-    """Delete what is remembered for a session, and what was said in it. For the verbs that delete sessions, in their
-    transaction."""
-    Memory.objects.filter(body__session=session_id, body__source=MemorySource.TURN.value).delete()
-    MemoryOwner.objects.filter(session=session_id).delete()

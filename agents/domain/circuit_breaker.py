@@ -13,6 +13,9 @@ from enum import Enum, StrEnum, auto
 
 # The window of calls is counted in so many buckets.
 BUCKETS = 12
+# How many of the turns that wait for a route resume in the first second after it has closed, and in any later one.
+FIRST_RESUMED = 4
+MAX_RESUMED = 64
 # While a probe is under way: how soon to look again, in seconds. It mostly ends long before its lease.
 PROBE_LOOK_SECONDS = 5.0
 
@@ -226,6 +229,23 @@ def lift(breaker: Breaker, now: datetime) -> Breaker:
     if lifted.state is BreakerState.CLOSED:
         return lifted
     return replace(lifted, state=BreakerState.OPEN, open_until=now, probe_until=None, probe_successes=0)
+
+
+def resume_allowance(breaker: Breaker, now: datetime, changed_at: datetime) -> int:
+    """How many of the turns that wait for a route may resume now, each second: none while it is refused, one where it
+    is to be tried, and from the moment that it may be asked freely twice as many each second. `changed_at` is when its
+    state changed."""
+    match breaker.judge(now):
+        case Verdict.REFUSE:
+            return 0
+        case Verdict.PROBE:
+            return 1
+        case Verdict.ADMIT:
+            blocked_until = breaker.blocked_until
+            free_at = max(changed_at, blocked_until) if blocked_until is not None else changed_at
+            # The exponent is bounded, as a route may be free for weeks.
+            doublings = min(max(0, int((now - free_at).total_seconds())), 16)
+            return min(FIRST_RESUMED << doublings, MAX_RESUMED)
 
 
 def _is_ahead(moment: datetime | None, now: datetime) -> bool:

@@ -289,14 +289,34 @@ class TurnLimits(SettingGroup):
 
 @dataclass(frozen=True, slots=True)
 class ContextPolicy(SettingGroup):
-    """How much of the conversation goes to the model: the newest messages, and no more characters than fit."""
+    """What goes to the model of a conversation that is longer than its context window, in percent of that window less
+    the room for the answer; and how far back it reads at all."""
 
     history_messages: Annotated[
-        int, WholeNumber("Messages", "How many of the newest messages the model reads again.", largest=500)
+        int, WholeNumber("Messages", "How many of the newest messages the model reads again, at most.", largest=1_000)
+    ] = 200
+    answer_tokens: Annotated[
+        int,
+        WholeNumber(
+            "Room for the answer",
+            "Tokens that are kept free for it where “Tokens per call” is empty; half of the window at most.",
+            largest=1_000_000,
+        ),
+    ] = 4_096
+    task_percent: Annotated[
+        int, WholeNumber("Task, percent", "Of the window, what goals and open tasks may have at most.", largest=100)
     ] = 30
-    history_characters: Annotated[
-        int, WholeNumber("Characters", "How much text of them at most.", largest=4_000_000)
-    ] = 60_000
+    memory_percent: Annotated[
+        int, WholeNumber("Memories, percent", "Of the window, what recalled memories may have at most.", largest=100)
+    ] = 40
+    summaries: Annotated[
+        bool,
+        Switch(
+            "Summaries",
+            "After a turn that had to leave out messages, a model for side work summarises them, and later turns read "
+            "the summary in their place.",
+        ),
+    ] = False
 
 
 # As `memory.enums.MemoryScope`, which this package does not import.
@@ -386,8 +406,9 @@ class AgentConfiguration:
     context_policy: Annotated[
         ContextPolicy,
         Nested(
-            "History that the model sees",
-            "Older messages stay in the conversation, but the model does not see them.",
+            "Context window",
+            "What does not fit the window of the model stays in the conversation, but the model does not see it. "
+            "Empty: the default.",
             section="What the model remembers",
         ),
     ] = ContextPolicy()

@@ -19,7 +19,8 @@ class Policy:
 
     A route is asked `attempts_per_route` times while another one can follow, else `attempts_on_last_route` times; all
     routes together as often as there are routes, and `extra_attempts` more, but no more than `attempts`. A longer pause
-    than `patience_seconds` is not spent on a route that another one can replace, and holds no runner's place.
+    than `patience_seconds` is not spent on a route that another one can replace, and holds no runner's place. A turn
+    that waits without one for a route resumes by itself after `wait`, and each further time in a row after twice that.
     """
 
     attempts: int | None = None
@@ -28,6 +29,13 @@ class Policy:
     extra_attempts: int = 2
     backoff: Backoff = field(default_factory=Backoff)
     patience_seconds: float = 5.0
+    wait: Backoff = field(default_factory=lambda: Backoff(base_seconds=5, cap_seconds=40))
+
+    def wait_seconds(self, waits: int, *, draw: float, least_seconds: float) -> float:
+        """How long a turn waits that has waited so often before, and must wait `least_seconds`: spread by half, up to a
+        minute, so that turns which began to wait together do not end it together."""
+        bound = self.wait.largest_pause(waits)
+        return max(bound, least_seconds) + draw * bound / 2
 
     def max_attempts(self, routes: int) -> int:
         """The attempts at one answer along a chain of so many routes."""
@@ -54,13 +62,15 @@ class Situation:
 
     `open_routes` are those that must not be asked at the moment: their circuit breaker is open, or their provider has
     asked for a pause. `remaining_seconds` is the time in which a pause must fit. `may_retry`: the retry budget allows
-    the last route to be asked again. `draw` is a random number from 0 to 1.
+    the last route to be asked again. `draw` is a random number from 0 to 1. `wider_routes` take more than the last
+    route, if the context was too long for that.
     """
 
     open_routes: Collection[str] = ()
     remaining_seconds: float = float("inf")
     may_retry: bool = True
     draw: float = 0.0
+    wider_routes: Collection[str] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,8 +135,8 @@ def next_attempt(
             return _retry(failures, following, policy, situation)
         case Recovery.NEXT_ROUTE | Recovery.REST_CREDENTIAL | Recovery.FALL_BACK:
             return _first(following, failures, situation)
-        case Recovery.COMPRESS if not needs_compression(failures[:-1]):
-            return _first((last.route,), failures, situation)
+        case Recovery.COMPRESS:
+            return _widen_or_compress(failures, following, situation)
     return GiveUp(Reason.ERROR_CLASS)
 
 
@@ -169,6 +179,21 @@ def _retry(
     if is_long and not has_next:
         return Postponed(last.error_class, (last.route,), pause)
     return _first(following if has_next else (), failures, situation, otherwise=Reason.DEADLINE)
+
+
+def _widen_or_compress(failures: Sequence[FailedAttempt], following: tuple[str, ...], situation: Situation) -> Decision:
+    """Ask a wider route, which leaves nothing out; else the last one, with a smaller context, if none was made smaller
+    before."""
+    last = failures[-1]
+    wider = next((r for r in following if r in situation.wider_routes and r not in situation.open_routes), None)
+    if wider is not None:
+        return Attempt(len(failures) + 1, wider, last.error_class)
+    return GiveUp(Reason.ERROR_CLASS) if was_compressed(failures) else _first((last.route,), failures, situation)
+
+
+def was_compressed(failures: Sequence[FailedAttempt]) -> bool:
+    """Whether a route has failed again after the context was made smaller for it."""
+    return any(needs_compression(failures[:index], failure.route) for index, failure in enumerate(failures))
 
 
 def _first(

@@ -1,4 +1,5 @@
-"""From stored messages to the messages of a request: system texts, history and work, repaired and fitted to a window.
+"""From stored messages to the messages of a request: system texts, history and work, repaired. What of them fits a
+model's window is decided in `agents.domain.context_window`.
 
 The repair is pure and idempotent and never changes the stored log: whatever a crash or a cancellation left behind, the
 request is one that providers accept. What only some of them want, such as roles in turns, is done where the request is
@@ -11,7 +12,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Callable, Container, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Any
@@ -29,14 +30,6 @@ INTERRUPTED = "This call was interrupted and has no result."
 EMPTY_QUESTION = "(empty message)"
 EMPTY_RESULT = "(no output)"
 
-# The vendors' pages give 4 characters of English for a token (OpenAI, Google) or 3.5 (Anthropic). Counted with OpenAI's
-# o200k_base, a token had 3.7 to 4.6 bytes of our docs, code, chats and JSON, and 2.9 (Polish) to 6.3 (Bengali) bytes of
-# 22 languages; with the older cl100k_base 1.1 (Armenian) to 4.4. Random hexadecimal digits have 1.7.
-BYTES_PER_TOKEN = 3
-# The overhead of each message and each call; three by OpenAI's cookbook ("How to count tokens with tiktoken"), and
-# the role.
-TOKENS_PER_MESSAGE = 4
-
 # The strictest rules of all providers: Gemini's for how a name begins, OpenAI's for how long an id may be.
 _NAME = re.compile(r"[a-zA-Z_][a-zA-Z0-9_-]{0,63}")
 _NAME_START = re.compile(r"[a-zA-Z_]")
@@ -46,8 +39,6 @@ _ID = re.compile(rf"[a-zA-Z0-9_-]{{1,{_MAX_ID_LENGTH}}}")
 
 _PLACEHOLDERS = {"user": EMPTY_QUESTION, "tool": EMPTY_RESULT}
 _ROLES = {"user": "user", "agent": "assistant", "human": "assistant", "system": "system"}
-
-Count = Callable[[str], int]
 
 
 class Source(StrEnum):
@@ -67,71 +58,42 @@ class Block:
 
 @dataclass(frozen=True, slots=True)
 class Item:
-    """A stored message of the conversation. `extras`: its `Message.provider_extras`."""
+    """A stored message of the conversation. `extras`: its `Message.provider_extras`; `ordinal`: its number in the
+    session."""
 
     message_id: UUID
     author: str
     parts: Sequence[Part]
     extras: Mapping[str, Any] | None = None
+    ordinal: int = 0
 
 
-def estimate_tokens(text: str) -> int:
-    """An estimate of the tokens of `text` from its length in bytes: good enough to decide what fits, and never more
-    than it has bytes."""
-    return -(-len(text if text.isascii() else text.encode("utf-8", "surrogatepass")) // BYTES_PER_TOKEN)
+@dataclass(frozen=True, slots=True)
+class Composition:
+    """What a request could hold: the system message, if there is one; the conversation; and the work on its last
+    message."""
+
+    system: Sequence[ChatMessage]
+    conversation: Sequence[ChatMessage]
+    work: Sequence[ChatMessage]
 
 
-def newest_exchanges(history: Sequence[Item], characters: int) -> list[Item]:
-    """The newest exchanges of `history` that together have at most so many `characters`. Its last message, which is the
-    question, and what belongs to it are always included."""
-    sizes = [_characters(item) for item in history]
-    if sum(sizes) <= characters:
-        return list(history)
-    last = len(history) - 1
-    question, call = _find_question(
-        last,
-        has_calls=lambda index: _has_results(history[last]) and _has_calls(history[index]),
-        is_question=lambda index: _is_question(history[index]),
-    )
-    indexes = _select(
-        sizes,
-        characters,
-        always=frozenset({question, *range(call, last + 1)}),
-        can_start=lambda index: _is_question(history[index]) or (index > question and history[index].author != "user"),
-    )
-    return [history[index] for index in indexes]
-
-
-def fit(
+def compose(
     blocks: Iterable[Block],
     history: Sequence[Item],
     work: Sequence[Part],
-    window: int | None,
-    count: Count,
     *,
     route: str = "",
     work_extras: Mapping[str, Any] | None = None,
-) -> tuple[ChatMessage, ...]:
-    """The messages of a request to `route`: `blocks` as one system message, then `history` with the question last, then
-    the `work` of its turn so far, whose extras are `work_extras`.
-
-    All of them, if they fit into `window` tokens or it is None. Otherwise the oldest exchanges are dropped first, each
-    as a whole, then the oldest rounds of calls with their results. Always included: the blocks, the question (where it
-    brings results of a client's tools, also their calls and the question before those), the newest round of the work.
-
-    `count` returns the tokens of a text, never more than its bytes in UTF-8.
-    """
+) -> Composition:
+    """All that a request to `route` could hold: `blocks` as one system message, then `history` with the question last,
+    then the `work` of its turn so far, whose extras are `work_extras`. Repaired, but for ids of calls that come again:
+    those depend on what is sent of it (`unique_call_ids`)."""
     flat = [message for item in history for message in flatten(item.author, item.parts, item.extras)]
     system = _join_system([*_system(blocks), *(message for message in flat if message.role == "system")])
     conversation = _repair_alone([message for message in flat if message.role != "system"])
     rounds = _repair_alone(flatten("agent", work, work_extras))
-    both = for_route(unique_call_ids([*conversation, *rounds]), route)
-    end = len(conversation)
-    messages = (*system, *both)
-    # A text has at most as many tokens as bytes, so nothing is counted unless it could be too much.
-    if window is None or count_tokens(messages, _max_tokens) <= window:
-        return messages
-    return _fit_conversation(system, both[:end], both[end:], window, count, has_results=_has_results(history[-1]))
+    return Composition(system, for_route(conversation, route), for_route(rounds, route))
 
 
 def for_route(messages: Iterable[ChatMessage], route: str) -> tuple[ChatMessage, ...]:
@@ -206,94 +168,14 @@ def _join_system(messages: Sequence[ChatMessage]) -> list[ChatMessage]:
     return [ChatMessage("system", "\n\n".join(texts))] if texts else []
 
 
-def _fit_conversation(
-    system: Sequence[ChatMessage],
-    conversation: Sequence[ChatMessage],
-    rounds: Sequence[ChatMessage],
-    window: int,
-    count: Count,
-    *,
-    has_results: bool,
-) -> tuple[ChatMessage, ...]:
-    messages = (*system, *conversation, *rounds)
-    end = len(system) + len(conversation)
-    question, call = _find_question(
-        end - 1,
-        has_calls=lambda index: has_results and bool(messages[index].tool_calls),
-        is_question=lambda index: messages[index].role == "user",
-    )
-    newest_round = next((index for index in range(len(messages) - 1, end, -1) if messages[index].tool_calls), end)
-    indexes = _select(
-        [_tokens(message, count) for message in messages],
-        window,
-        always=frozenset({*range(len(system)), question, *range(call, end), *range(newest_round, len(messages))}),
-        can_start=lambda index: messages[index].role == "user" if index <= question else messages[index].role != "tool",
-    )
-    return tuple(messages[index] for index in indexes)
+def is_question(item: Item) -> bool:
+    """Whether `item` becomes a message of the role `user`; one with nothing but results of a client's tools does
+    not."""
+    return item.author == "user" and (not has_results(item) or any(part.get("text") for part in item.parts))
 
 
-def _find_question(
-    last: int, *, has_calls: Callable[[int], bool], is_question: Callable[[int], bool]
-) -> tuple[int, int]:
-    """The index of the question that ends at `last`, and the index from which everything up to `last` belongs to it:
-    that of the calls whose results it brings, or `last` itself when it brings none."""
-    call = next((index for index in range(last, -1, -1) if has_calls(index)), None)
-    if call is None:
-        return last, last
-    return next((index for index in range(call, -1, -1) if is_question(index)), call), call
-
-
-def _select(
-    sizes: Sequence[int], budget: int, *, always: Container[int], can_start: Callable[[int], bool]
-) -> list[int]:
-    """The indexes to keep: those in `always`, and the longest tail within `budget` that begins where `can_start`."""
-    budget -= sum(size for index, size in enumerate(sizes) if index in always)
-    first = len(sizes)
-    for index in reversed(range(len(sizes))):
-        if index not in always:
-            budget -= sizes[index]
-        if budget < 0:
-            break
-        if can_start(index):
-            first = index
-    return [index for index in range(len(sizes)) if index >= first or index in always]
-
-
-def count_tokens(messages: Iterable[ChatMessage], count: Count) -> int:
-    """The tokens of `messages`, as `fit` counts them."""
-    return sum(_tokens(message, count) for message in messages)
-
-
-def _tokens(message: ChatMessage, count: Count) -> int:
-    tokens = TOKENS_PER_MESSAGE + count(message.text)
-    for call in message.tool_calls:
-        tokens += TOKENS_PER_MESSAGE + count(call.name) + count(call.arguments)
-    if message.extras is not None:
-        tokens += count(message.extras.reasoning)
-        if message.extras.fields:
-            tokens += count(orjson.dumps(message.extras.fields).decode())
-    return tokens
-
-
-def _max_tokens(text: str) -> int:
-    """An upper bound: no character has more than four bytes in UTF-8."""
-    return len(text) if text.isascii() else 4 * len(text)
-
-
-def _characters(item: Item) -> int:
-    sent = [part for part in item.parts if part["type"] != "reasoning"]
-    return sum(len(part.get("text") or part.get("content") or part.get("arguments") or "") for part in sent)
-
-
-def _is_question(item: Item) -> bool:
-    return item.author == "user" and (not _has_results(item) or any(part["type"] == "text" for part in item.parts))
-
-
-def _has_calls(item: Item) -> bool:
-    return any(part["type"] == "tool_call" for part in item.parts)
-
-
-def _has_results(item: Item) -> bool:
+def has_results(item: Item) -> bool:
+    """Whether `item` brings results of a client's tools."""
     return any(part["type"] == "tool_result" for part in item.parts)
 
 
@@ -404,10 +286,10 @@ def _answer_calls(messages: list[ChatMessage]) -> list[ChatMessage]:
     for index, message in enumerate(messages):
         if message.role == "tool":
             continue
-        calls = _drop_repeated_calls(message.tool_calls)
-        if not calls:
+        if not message.tool_calls:
             out.append(message)
             continue
+        calls = _drop_repeated_calls(message.tool_calls)
         out.append(replace(message, tool_calls=calls))
         results = _collect_results(messages, index)
         out.extend(

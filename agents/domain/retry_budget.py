@@ -7,6 +7,7 @@ together have `TOTAL_TOKENS` for each provider, which they divide among them: no
 from __future__ import annotations
 
 from agents.domain.failures import ErrorClass
+from agents.domain.states import Priority
 
 TOTAL_TOKENS = 500.0
 RETRY_COST = 14.0
@@ -37,9 +38,10 @@ class RetryBudget:
         """What the bucket of the provider of `route` holds."""
         return self._capacity - self._used.get(_provider(route), 0.0)
 
-    def allows_retry(self, route: str, error_class: str) -> bool:
-        """Whether `route` may be asked again after such an error."""
-        return self.tokens(route) >= _cost(error_class)
+    def allows_retry(self, route: str, error_class: str, priority: int = Priority.INTERACTIVE) -> bool:
+        """Whether `route` may be asked again after such an error. The background leaves half of it to others."""
+        reserve = self._capacity / 2 if priority >= Priority.BACKGROUND else 0.0
+        return self.tokens(route) - reserve >= _cost(error_class)
 
     def take_retry(self, route: str, error_class: str) -> None:
         """Pay for one retry, which `allows_retry` has allowed."""

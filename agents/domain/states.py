@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from enum import IntEnum, StrEnum
 
 
@@ -30,7 +31,8 @@ class StepKind(StrEnum):
 
 
 class Priority(IntEnum):
-    """Lower is served first."""
+    """Lower is served first. A turn of the background that has waited for `BACKGROUND_PATIENCE` counts as interactive,
+    and goes by its age."""
 
     INTERACTIVE = 0
     BACKGROUND = 10
@@ -39,6 +41,10 @@ class Priority(IntEnum):
     def wire_name(self) -> str:
         """Its name on the wire."""
         return self.name.lower()
+
+
+# How long interactive turns go before one of the background.
+BACKGROUND_PATIENCE = timedelta(seconds=60)
 
 
 class WaitReason(StrEnum):

@@ -26,7 +26,7 @@ class StepRecord:
     tool: `{"content", "is_error"}`. `name` is the tool's; of a model, the route that was asked; "" in a first intent.
 
     `error_class` says why a call of a model failed. `estimated_output_tokens` stand in for `output_tokens` that nobody
-    reported, for the limits of a turn only.
+    reported, for the limits of a turn only. `waits` is how often the turn has waited for a route before this call.
     """
 
     number: int
@@ -42,6 +42,7 @@ class StepRecord:
     cost_usd: Decimal | None = None
     estimated_output_tokens: int = 0
     error_class: str = ""
+    waits: int = 0
 
     @property
     def usage(self) -> BilledUsage:

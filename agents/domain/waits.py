@@ -16,7 +16,8 @@ class Park(Exception):
     A tool that raises this has had no effect: the call is repeated, with the same key, when the turn resumes. A model
     call is repeated, too; its text is dropped, and its usage is billed.
 
-    `reason` None: the model is not available at the moment, and `error_class` says why.
+    `reason` None: the model is not available at the moment, and `error_class` says why; the turn resumes before when
+    one of `routes` may be asked again.
     """
 
     def __init__(
@@ -26,12 +27,14 @@ class Park(Exception):
         *,
         error_class: ErrorClass = ErrorClass.TRANSIENT,
         resume_at: datetime | None = None,
+        routes: tuple[str, ...] = (),
     ) -> None:
         super().__init__(reason or error_class)
         self.until = until
         self.reason = reason
         self.error_class = error_class
         self.resume_at = resume_at or until
+        self.routes = routes
 
 
 # Which of several reasons is shown: an approval first, since nothing happens before a person acts.

@@ -25,9 +25,9 @@ from agents.domain.fallback import (
     next_attempt,
 )
 from agents.domain.message_parts import Part
-from agents.domain.prompt import count_tokens, estimate_tokens
 from agents.domain.states import StepStatus
 from agents.domain.steps import StepRecord, failed_calls_before, limited_output_tokens
+from agents.domain.token_estimates import count_tokens, token_counter
 from agents.domain.usage import FREE, BilledUsage
 from agents.domain.waits import Park
 from agents.engine.context import TurnContext
@@ -70,8 +70,12 @@ class Attempts:
         self._call: ModelCall | None = None
         self._failures: list[FailedAttempt] = []
         self._gave_up: Reason | None = None
+        # How often the turn has waited for a route before the call that is planned.
+        self._waits = 0
         # Tokens of messages that a route is sent at most, since it has refused more in this turn.
         self._context_tokens: dict[str, int] = {}
+        # Routes for which the context was too long in this turn, where a wider one took it.
+        self._narrow: set[str] = set()
 
     @property
     def parts(self) -> list[Part]:
@@ -85,6 +89,7 @@ class Attempts:
         Raises the `ModelError` of the last attempt, `Park`, `LimitReached`, `LostTurn` and database errors.
         """
         self._failures = self._failures_before_wait(step)
+        self._waits = step.waits
         decision = await self._plan()
         while True:
             self._attempt, admission = await self._enter(decision)
@@ -164,11 +169,18 @@ class Attempts:
         """What follows the last failure. A retry is paid for here, so that many calls that fail at once cannot all have
         the last one."""
         last, budget = self._failures[-1], self._services.retry_budget
-        may_retry = budget.allows_retry(last.route, last.error_class)
-        situation = Situation(self._open_routes(), self._remaining_seconds(), may_retry, self._services.draw())
+        situation = Situation(
+            self._open_routes(),
+            self._remaining_seconds(),
+            budget.allows_retry(last.route, last.error_class, self._context.claim.priority),
+            self._services.draw(),
+            await self._wider_routes(last),
+        )
         decision = self._decide(situation)
         if isinstance(decision, GiveUp):
             return decision
+        if needs_compression([last]) and isinstance(decision, Attempt) and decision.route != last.route:
+            self._narrow.add(last.route)
         routes = decision.routes if isinstance(decision, Postponed) else (decision.route,)
         if last.route in routes and can_retry(last.error_class):
             budget.take_retry(last.route, last.error_class)
@@ -186,7 +198,11 @@ class Attempts:
         policy = self._services.policy
         if self._failures and (factor := self._services.retry_adaptation.factor(self._failures[-1].route)) > 1:
             policy = replace(policy, backoff=policy.backoff.scaled(factor))
-        decision = next_attempt(self._context.release.model_chain, self._failures, policy, situation)
+        chain: Sequence[str] = self._context.release.model_chain
+        if not self._failures:
+            # What was too long for them is longer by now.
+            chain = [route for route in chain if route not in self._narrow] or chain
+        decision = next_attempt(chain, self._failures, policy, situation)
         return self._wait_or_give_up(decision) if isinstance(decision, Postponed) else decision
 
     def _wait_or_give_up(self, postponed: Postponed) -> Decision:
@@ -238,7 +254,8 @@ class Attempts:
                 case Attempt():
                     if decision.pause_seconds:
                         await self._pause(decision)
-                    if (admission := await self._services.routes.enter(decision.route)) is not None:
+                    priority = self._context.claim.priority
+                    if (admission := await self._services.routes.enter(decision.route, priority)) is not None:
                         return decision, admission
                     refused.add(decision.route)
                     decision = await self._plan(refused)
@@ -252,14 +269,18 @@ class Attempts:
     async def _wait(self, postponed: Postponed) -> None:
         policy = self._services.policy
         # Everybody waits for the same moment.
-        seconds = self._seconds_until(postponed) + self._services.draw() * policy.backoff.largest_pause(0)
+        draw, least = self._services.draw(), self._seconds_until(postponed)
+        seconds = least + draw * policy.backoff.largest_pause(0)
         is_throttled = postponed.reason == ErrorClass.RATE_LIMIT
         longest = policy.patience_seconds if is_throttled else SHORT_WAIT_SECONDS
         if seconds <= longest and seconds < self._remaining_seconds():
             await asyncio.sleep(seconds)
             return
         error_class = parse_error_class(postponed.reason) or ErrorClass.TRANSIENT
-        raise Park(now() + timedelta(seconds=seconds), error_class=error_class)
+        longer = policy.wait_seconds(self._waits, draw=draw, least_seconds=least)
+        if longer < self._turn_deadline_at - self._loop.time():
+            seconds = longer
+        raise Park(now() + timedelta(seconds=seconds), error_class=error_class, routes=postponed.routes)
 
     def _unasked_error(self) -> ModelError:
         """The error of a turn whose last attempt was not made: that of the one before, or what blocks the routes."""
@@ -269,22 +290,37 @@ class Attempts:
         by = next((found for route in chain if (found := guard.blocked_by(route)) is not None), ErrorClass.TRANSIENT)
         return BY_CLASS[by]()
 
+    async def _wider_routes(self, last: FailedAttempt) -> Collection[str]:
+        """The routes that are known to take the context which was too long for the last one."""
+        chain = self._context.release.model_chain
+        if not needs_compression([last]) or len(chain) == 1:
+            return ()
+        models = self._services.models
+        full = (await assemble(self._context, self._progress, self._services, last.route)).request.messages
+        count = token_counter(self._services.routes.token_factor(last.route))
+        needed = max(await models.window(last.route) or 0, count_tokens(full, count))
+        windows = {route: await models.window(route) for route in chain}
+        return frozenset(route for route, window in windows.items() if window is not None and window > needed)
+
     async def _fit_context(self, route: str) -> bool:
         """Make the context for `route` smaller if it was too long for it; False if it cannot become smaller."""
         if route in self._context_tokens or not needs_compression(self._failures, route):
             return True
-        full = await assemble(self._context, self._progress, self._services, route)
-        limit = count_tokens(full.messages, estimate_tokens) // 2
-        smaller = await assemble(self._context, self._progress, self._services, route, max_tokens=limit)
+        count = token_counter(self._services.routes.token_factor(route))
+        full = (await assemble(self._context, self._progress, self._services, route)).request.messages
+        limit = count_tokens(full, count) // 2
+        fitted = await assemble(self._context, self._progress, self._services, route, max_tokens=limit)
+        smaller = fitted.request.messages
         self._context_tokens[route] = limit
         log.warning(
             "prompt.compressed",
             turn=str(self._context.claim.turn_id),
             route=route,
-            messages=len(full.messages),
-            sent=len(smaller.messages),
+            messages=len(full),
+            sent=len(smaller),
+            strategy=fitted.prompt.strategy.value,
         )
-        return len(smaller.messages) < len(full.messages)
+        return count_tokens(smaller, count) < count_tokens(full, count)
 
     def _open_call(self, step: StepRecord, route: str, admission: Admission) -> ModelCall:
         return ModelCall(
@@ -323,7 +359,10 @@ class Attempts:
             reason=decision.reason,
             **error.log_fields,
         )
-        events = _retrying_event(call, unsent, route=route, reason=decision.reason)
+        events = [
+            *self._progress.take_events(),
+            *_retrying_event(call, unsent, route=route, reason=decision.reason),
+        ]
         await run_shielded(advance, self._context.claim, outcomes=[failed], intents=[step_intent(step)], events=events)
         return step
 

@@ -11,18 +11,23 @@ import psycopg
 
 from agents.domain.client_options import NO_OPTIONS, ClientOptions, read_options
 from agents.domain.configuration import AgentConfiguration
-from agents.domain.prompt import Item, newest_exchanges
+from agents.domain.exchanges import stable_history
+from agents.domain.marked_blocks import MemoryBlock, Summary, TaskBlock
+from agents.domain.prompt import Item
 from agents.domain.states import StepKind, StepStatus
 from agents.domain.steps import StepRecord
 from agents.journal import sql
 from agents.journal.claims import Claim
+from agents.journal.history_summaries import read_summary
 from agents.journal.queries import fetch
 
 
 @dataclass(frozen=True, slots=True)
 class TurnContext:
     """What a claim works on. `history` is the part of the conversation that the release lets the model read, oldest
-    first; its last message is the question that this turn answers.
+    first; its last message is the question that this turn answers. `task` and `memories` are what else it is to read,
+    `summary` stands for what precedes the history or is dropped of it. `older` are messages right before the history
+    that were read, too.
 
     `client` are the options of the client whose request created this turn, `tool_stalls` is how often it has lost its
     runner while a tool ran.
@@ -34,6 +39,11 @@ class TurnContext:
     steps: Sequence[StepRecord]
     client: ClientOptions = NO_OPTIONS
     tool_stalls: int = 0
+    agent_id: UUID | None = None
+    task: Sequence[TaskBlock] = ()
+    memories: Sequence[MemoryBlock] = ()
+    summary: Summary | None = None
+    older: Sequence[Item] = ()
 
     @property
     def question_id(self) -> UUID:
@@ -41,12 +51,14 @@ class TurnContext:
         return self.history[-1].message_id
 
 
-SPARE_BYTES = 1024 * 1024
+# No more of a history is read: the largest windows have a million tokens, of three to five bytes.
+HISTORY_BYTES = 4 * 1024 * 1024
 # The first claim of a turn writes this intent.
 _FIRST_STEP = StepRecord(1, StepKind.MODEL, StepStatus.INTENT, idempotent=True)
 
 # Releases never change, so a process reads each once. There is room for thousands.
 _releases: dict[UUID, AgentConfiguration] = {}
+_agents: dict[UUID, UUID] = {}
 
 
 def load_release(release_id: UUID, *, on: psycopg.Connection | None = None) -> AgentConfiguration:
@@ -55,36 +67,41 @@ def load_release(release_id: UUID, *, on: psycopg.Connection | None = None) -> A
     Raises `InvalidInput` for one that cannot be read, `NewerConfiguration` for one of a newer version.
     """
     if (release := _releases.get(release_id)) is None:
-        [(stored,)] = fetch(sql.RELEASE, {"release": release_id}, on=on)
+        [(stored, _agents[release_id])] = fetch(sql.RELEASE, {"release": release_id}, on=on)
         release = _releases[release_id] = AgentConfiguration.parse(orjson.loads(stored))
     return release
 
 
 def load_context(claim: Claim, *, on: psycopg.Connection | None = None) -> TurnContext:
-    """The context of `claim`: one statement for a new turn, one more for a turn that was started before.
+    """The context of `claim`: one statement for a new turn, one more for a turn that was started before, and one where
+    the release wants summaries.
 
     Raises `InvalidInput` or `NewerConfiguration` for a release that this version cannot read.
     """
     release = load_release(claim.release_id, on=on)
     policy = release.context_policy
-    # No character has more than four bytes; the rest is for what is always read, such as calls of tools.
-    max_bytes = 4 * policy.history_characters + SPARE_BYTES
-    params = {"turn": claim.turn_id, "messages": policy.history_messages, "bytes": max_bytes}
+    params = {"turn": claim.turn_id, "messages": policy.history_messages, "bytes": HISTORY_BYTES}
     rows = fetch(sql.HISTORY, params, on=on)
     # A client's instructions are read with the turn that they were sent for.
-    messages = [
-        Item(key, author, orjson.loads(parts), orjson.loads(extras) if extras is not None else None)
-        for key, author, parts, _, extras in rows
+    read: Sequence[Item] = [
+        Item(key, author, orjson.loads(parts), orjson.loads(extras) if extras is not None else None, ordinal)
+        for key, author, parts, _, extras, ordinal, _ in rows
         if author != "system"
     ]
+    has_older = rows[0][-1]
+    history = stable_history(read) if has_older else read
+    summary = read_summary(claim.session_id, [item.message_id for item in read], on=on) if policy.summaries else None
     steps, tool_stalls = ([_FIRST_STEP], 0) if claim.epoch == 1 else _journal(claim, on)
     return TurnContext(
         claim=claim,
         release=release,
-        history=newest_exchanges(messages, policy.history_characters),
+        agent_id=_agents[claim.release_id],
+        history=history,
         steps=steps,
         client=_client_options(rows[-1][3]),
         tool_stalls=tool_stalls,
+        summary=summary,
+        older=read[: len(read) - len(history)],
     )
 
 
@@ -108,8 +125,8 @@ def _journal(claim: Claim, on: psycopg.Connection | None) -> tuple[list[StepReco
             idempotent,
             orjson.loads(request),
             orjson.loads(result) if result is not None else None,
-            *spent,
+            *counted,
         )
-        for number, kind, status, name, call_id, idempotent, request, result, *spent, _ in rows
+        for number, kind, status, name, call_id, idempotent, request, result, *counted, _ in rows
     ]
     return steps, rows[0][-1] if rows else 0

@@ -12,14 +12,14 @@ import orjson
 
 from agents.domain.events import EventType
 from agents.domain.message_parts import CUT_REASONS, REASONING_CUT, Part, reasoning_part, text_part
-from agents.domain.prompt import estimate_tokens
 from agents.domain.steps import StepRecord
+from agents.domain.token_estimates import count_tokens, estimate_tokens
 from agents.domain.usage import BilledUsage
 from agents.engine.context import TurnContext
 from agents.engine.delta_buffer import DeltaBuffer
 from agents.engine.ports import Admission, ModelGateway, Services
 from agents.engine.progress import TurnProgress
-from agents.engine.prompt import assemble
+from agents.engine.prompt import AssembledRequest, assemble, count_tools
 from agents.journal.fenced_writes import NewEvent
 from agents.llm.errors import EmptyAnswer, ModelError
 from agents.llm.interface import (
@@ -27,7 +27,6 @@ from agents.llm.interface import (
     FinishReason,
     FirstToken,
     ModelEvent,
-    ModelRequest,
     ReasoningDelta,
     TextDelta,
     ToolCall,
@@ -189,7 +188,8 @@ class ModelCall:
 
     async def _run(self) -> Reply:
         llm, _ = self._services.models.resolve(self.route)
-        request = await self._assemble()
+        assembled = await self._assemble()
+        request = assembled.request
         self._may_have_been_sent = True
         self._started_at = asyncio.get_running_loop().time()
         self._buffer = self._services.deltas.open_buffer(self._context.claim, self._on_lost)
@@ -202,6 +202,7 @@ class ModelCall:
                         self._admission.record_rate(event.rate_limits)
                     await self._admission.record_first_token(self._seconds())
         assert finished is not None, "a stream ends with one Finished"
+        self._report_tokens(assembled, finished.usage)
         # An answer may be empty where a limit or one of the client's texts ended it before its first word.
         is_cut = finished.finish_reason != "stop" or self._context.client.stop
         if not finished.tool_calls and not is_cut and not self.text.strip():
@@ -217,14 +218,29 @@ class ModelCall:
             usage=self._price(finished.usage, finished.response_model),
         )
 
-    async def _assemble(self) -> ModelRequest:
-        request = await assemble(self._context, self._progress, self._services, self.route, max_tokens=self._max_tokens)
+    async def _assemble(self) -> AssembledRequest:
+        assembled = await assemble(
+            self._context, self._progress, self._services, self.route, max_tokens=self._max_tokens
+        )
+        request = assembled.request
+        self._notes["context"] = assembled.report()
+        self._progress.left_out = assembled.prompt.dropped_messages
         if self._max_tokens is not None:
             self._notes["context_compressed"] = {"max_tokens": self._max_tokens, "messages": len(request.messages)}
         if (seconds := self._admission.first_token_seconds) is not None:
             first = min(seconds, request.deadlines.first_token_seconds)
             request = replace(request, deadlines=replace(request.deadlines, first_token_seconds=first))
-        return request
+            assembled = replace(assembled, request=request)
+        return assembled
+
+    def _report_tokens(self, assembled: AssembledRequest, usage: Usage | None) -> None:
+        """Tell the guard of the route what its provider counts, where that is of interest."""
+        if usage is not None and self._admission.wants_tokens:
+            request = assembled.request
+            estimated = count_tokens(request.messages, estimate_tokens) + count_tools(request.tools)
+            self._admission.record_tokens(
+                estimated=estimated, reported=usage.input_tokens, window=assembled.known_window
+            )
 
     def _seconds(self) -> float:
         """The age of the call."""

@@ -22,6 +22,8 @@ from agents.engine.delta_buffer import DeltaBuffer
 from agents.journal.claims import Claim
 from agents.llm.errors import ModelError
 from agents.llm.interface import LLM, Deadlines, RateLimits, Usage
+from memory.ownership import OwnerKey
+from memory.recall import Recall, RecallRequest
 
 # Calls for side work that one process makes at a time.
 UTILITY_CALLS = 4
@@ -96,6 +98,16 @@ class Admission(Protocol):
         """The deadline of a probe, which is shorter than others; None for an ordinary call."""
         ...
 
+    @property
+    def wants_tokens(self) -> bool:
+        """Whether the tokens of this call are of interest."""
+        ...
+
+    def record_tokens(self, *, estimated: int, reported: int, window: int | None) -> None:
+        """The tokens of the request, `estimated` without the model's token factor and `reported` by the provider; and
+        the model's context window, None if unknown."""
+        ...
+
     def record_rate(self, limits: RateLimits) -> None:
         """What the answer says of its provider's limits."""
         ...
@@ -120,7 +132,7 @@ class Admission(Protocol):
 class RouteGuard(Protocol):
     """What all processes know of the routes."""
 
-    async def enter(self, route: str, priority: Priority = Priority.INTERACTIVE) -> Admission | None:
+    async def enter(self, route: str, priority: int = Priority.INTERACTIVE) -> Admission | None:
         """The right to ask `route` once; None when it must not be asked now. Costs nothing for a healthy route. Where
         calls are spaced those of `Priority.BACKGROUND` leave the places of the next moments to others."""
         ...
@@ -133,11 +145,19 @@ class RouteGuard(Protocol):
         """The class of the errors for which a route must not be asked; None when it may be, or nobody knows."""
         ...
 
+    def token_factor(self, route: str) -> float:
+        """How many tokens of the model behind `route` an estimated one is."""
+        ...
+
 
 class FreeAdmission:
     """An admission that nobody counts."""
 
     first_token_seconds: float | None = None
+    wants_tokens: bool = False
+
+    def record_tokens(self, *, estimated: int, reported: int, window: int | None) -> None:
+        """See `Admission`."""
 
     def record_rate(self, limits: RateLimits) -> None:
         """See `Admission`."""
@@ -158,7 +178,7 @@ class FreeAdmission:
 class UnguardedRoutes:
     """A guard that refuses nothing and knows nothing."""
 
-    async def enter(self, route: str, priority: Priority = Priority.INTERACTIVE) -> Admission | None:  # noqa: ARG002
+    async def enter(self, route: str, priority: int = Priority.INTERACTIVE) -> Admission | None:  # noqa: ARG002
         """See `RouteGuard`."""
         return FreeAdmission()
 
@@ -170,6 +190,21 @@ class UnguardedRoutes:
         """See `RouteGuard`."""
         return None
 
+    def token_factor(self, route: str) -> float:  # noqa: ARG002
+        """See `RouteGuard`."""
+        return 1.0
+
+
+class MemorySearch(Protocol):
+    """Finds memories."""
+
+    async def __call__(
+        self, owners: Sequence[OwnerKey], request: RecallRequest, /, *, pools_for: tuple[UUID, int] | None
+    ) -> Recall:
+        """The memories of `owners` that have to do with a question, best first, and of the pools of an agent that a
+        user may draw on."""
+        ...
+
 
 @dataclass(frozen=True, slots=True)
 class Services:
@@ -177,6 +212,8 @@ class Services:
 
     `policy` says how often models are asked for one answer, within the process's `retry_budget`. `draw` returns a
     random number from 0 to 1, for the pauses between, which `retry_adaptation` may stretch.
+
+    `memories` is what the turns of agents that recall are searched for; None: of nobody.
 
     `utility_slots` bounds the calls for side work.
 
@@ -193,4 +230,5 @@ class Services:
     retry_adaptation: RetryAdaptation = field(default_factory=RetryAdaptation)
     draw: Callable[[], float] = random.random
     suspects: asyncio.Lock = field(default_factory=asyncio.Lock)
+    memories: MemorySearch | None = None
     utility_slots: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(UTILITY_CALLS))

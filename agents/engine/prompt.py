@@ -3,18 +3,52 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
 
 import orjson
 
 from agents.domain.client_options import smaller_limit
-from agents.domain.prompt import Block, Source, estimate_tokens, fit
+from agents.domain.configuration import ContextPolicy
+from agents.domain.context_window import UNKNOWN_WINDOW, FittedPrompt, PromptPart, Shares, Strategy, fit
+from agents.domain.prompt import Block, Source
+from agents.domain.token_estimates import Count, estimate_tokens, token_counter
 from agents.engine.context import TurnContext
 from agents.engine.ports import Services
 from agents.engine.progress import TurnProgress
 from agents.llm.interface import ModelRequest, ToolSpec
 
-# Reserved in the window for an answer without a limit of its own; half of the window at most, with or without one.
-ANSWER_TOKENS = 4_096
+# Ids of memories that a step names; more are counted only.
+MAX_NAMED = 20
+
+
+@dataclass(frozen=True, slots=True)
+class AssembledRequest:
+    """A request, what it holds, and the window of its model, None if unknown. `tool_tokens`: of the tools."""
+
+    request: ModelRequest
+    prompt: FittedPrompt
+    known_window: int | None
+    tool_tokens: int
+
+    def report(self) -> dict[str, Any]:
+        """What goes into the step's details: the window, the tokens of each part, and what was left out."""
+        prompt = self.prompt
+        tokens = {PromptPart.TOOLS.value: self.tool_tokens} if self.tool_tokens else {}
+        tokens |= {part.value: number for part, number in prompt.tokens.items()}
+        report: dict[str, Any] = {"window": self.known_window or UNKNOWN_WINDOW, "tokens": tokens}
+        if prompt.strategy is not Strategy.NONE:
+            report["strategy"] = prompt.strategy.value
+        used = {
+            "messages_left_out": len(prompt.dropped_messages),
+            "messages_shortened": len(prompt.shortened_messages),
+            "rounds_left_out": prompt.dropped_rounds,
+            "memories": list(prompt.used_memories[:MAX_NAMED]),
+            "memories_left_out": list(prompt.dropped_memories[:MAX_NAMED]),
+            "tasks_left_out": len(prompt.dropped_tasks),
+            "summary": prompt.summary,
+        }
+        return report | {name: value for name, value in used.items() if value}
 
 
 async def assemble(
@@ -24,7 +58,7 @@ async def assemble(
     route: str,
     *,
     max_tokens: int | None = None,
-) -> ModelRequest:
+) -> AssembledRequest:
     """The request that asks `route` for the next answer; its messages have at most so many tokens, if that is possible
     and `max_tokens` is set. Raises `BadModelRequest` for a route that cannot be used."""
     _, model = services.models.resolve(route)
@@ -34,22 +68,27 @@ async def assemble(
     # answer.
     tools = forced or (*services.tools.specs(release.tools), *client.tools)
     max_output_tokens = smaller_limit(release.limits.call_output_tokens, client.max_output_tokens)
-    window = await services.models.window(route)
-    blocks = (Block(Source.RELEASE, release.instructions), Block(Source.CLIENT, client.instructions))
-    message_tokens = smaller_limit(
-        None if window is None else _message_tokens(window, tools, max_output_tokens), max_tokens
+    known_window = await services.models.window(route)
+    window = known_window or UNKNOWN_WINDOW
+    count = token_counter(services.routes.token_factor(route))
+    tool_tokens = count_tools(tools, count)
+    message_tokens = window - _reserve(window, max_output_tokens, release.context_policy) - tool_tokens
+    prompt = fit(
+        (Block(Source.RELEASE, release.instructions), Block(Source.CLIENT, client.instructions)),
+        context.history,
+        progress.parts,
+        message_tokens if max_tokens is None else min(message_tokens, max_tokens),
+        count,
+        route=route,
+        work_extras=progress.provider_extras,
+        task=context.task,
+        memories=progress.memories,
+        summary=context.summary,
+        shares=_shares(release.context_policy),
     )
-    return ModelRequest(
+    request = ModelRequest(
         model=model,
-        messages=fit(
-            blocks,
-            context.history,
-            progress.parts,
-            message_tokens,
-            estimate_tokens,
-            route=route,
-            work_extras=progress.provider_extras,
-        ),
+        messages=prompt.messages,
         tools=tools,
         max_output_tokens=max_output_tokens,
         stop=client.stop,
@@ -58,12 +97,21 @@ async def assemble(
         json=None if forced else client.json,
         deadlines=services.models.deadlines(route),
     )
+    return AssembledRequest(request, prompt, known_window, tool_tokens)
 
 
-def _message_tokens(window: int, tools: Sequence[ToolSpec], max_output_tokens: int | None) -> int:
-    """Tokens for the messages: the window without the tools and the answer."""
-    answer = min(max_output_tokens or ANSWER_TOKENS, window // 2)
-    return window - answer - (estimate_tokens(_serialize(tools)) if tools else 0)
+def count_tools(tools: Sequence[ToolSpec], count: Count = estimate_tokens) -> int:
+    """The tokens of the descriptions of `tools`."""
+    return count(_serialize(tools)) if tools else 0
+
+
+def _reserve(window: int, max_output_tokens: int | None, policy: ContextPolicy) -> int:
+    """Tokens of the window that are kept free for the answer."""
+    return min(max_output_tokens or policy.answer_tokens, window // 2)
+
+
+def _shares(policy: ContextPolicy) -> Shares:
+    return Shares(task=policy.task_percent / 100, memories=policy.memory_percent / 100)
 
 
 def _serialize(tools: Sequence[ToolSpec]) -> str:

@@ -125,7 +125,7 @@ class _UtilityWork:
         situation = Situation(
             frozenset(route for route in chain if route in refused or services.routes.blocked_until(route) is not None),
             self._deadline - asyncio.get_running_loop().time(),
-            last is None or budget.allows_retry(last.route, last.error_class),
+            last is None or budget.allows_retry(last.route, last.error_class, Priority.BACKGROUND),
             services.draw(),
         )
         failures = [failure for failure in self._failures if failure.route in chain]

@@ -8,8 +8,11 @@ from uuid import UUID
 
 import psycopg
 
+from agents.domain.states import BACKGROUND_PATIENCE, Priority
 from agents.journal import sql
 from agents.journal.queries import fetch
+from foundation.clock import now
+from foundation.ids import lowest_id
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,7 +20,8 @@ class Claim:
     """The right to write one turn, until it is claimed again, with a higher epoch.
 
     `remaining_seconds` is the time until its deadline, measured at the claim. `resumed`: the turn comes back from a
-    wait, so its partial answer stays visible, and steps that are open have not been tried.
+    wait, so its partial answer stays visible, and steps that are open have not been tried. `priority` is interactive
+    for a turn of the background that has waited for long.
     """
 
     turn_id: UUID
@@ -27,6 +31,7 @@ class Claim:
     user_id: int
     remaining_seconds: float
     resumed: bool = False
+    priority: int = Priority.INTERACTIVE
 
 
 def claim(
@@ -44,10 +49,11 @@ def claim(
             "limit": limit,
             "running_per_user": running_per_user,
             "lease_seconds": lease_seconds,
+            "aged": lowest_id(now() - BACKGROUND_PATIENCE),
         },
         on=on,
     )
-    return [Claim(*row[:7]) for row in rows]
+    return [Claim(*row[:8]) for row in rows]
 
 
 def renew(

@@ -174,9 +174,12 @@ def park(
     outcomes: Sequence[StepOutcome] = (),
     intents: Sequence[Intent] = (),
     events: Sequence[NewEvent] = (),
+    waits_for: Sequence[str] = (),
 ) -> bool:
     """Release the turn from its runner: it waits for `reason`, or for a provider if that is None, until `until` at the
     latest. It resumes at `resume_at`, by default `until`, if nothing wakes it before.
+
+    `waits_for` are routes of models that the open call of a model waits for; without one they are not kept.
 
     Outcomes, intents and events commit with it. Steps that are open then must not have been tried, since the next claim
     tries them. Returns False, and nothing is written, when the turn is to be cancelled. Raises `LostTurn`.
@@ -195,6 +198,7 @@ def park(
             "stops_the_clock": reason is not None and reason.stops_the_clock,
             # A model call that failed has no result, and is no progress.
             "progress": any(step.result is not None for step in outcomes),
+            "waits_for": _dump(waits_for) if waits_for else None,
         },
     )
     if not rows:

@@ -12,6 +12,7 @@ same transaction. Three rules hold everywhere below:
 NOTIFY is sent at commit and only says where to look; a lost one costs at most a poll of one second.
 """
 
+from agents.domain.states import Priority
 from agents.journal.json_sql import MOMENT, message_json, session_json
 
 EVENTS_CHANNEL = "bandstand_events"
@@ -103,10 +104,23 @@ FROM s
 # a wait resumes (`turn.started`, and its partial answer stays); every other later claim restarts it (`turn.restarted`).
 # (With RECURSIVE every name here sees every other, so no part may be called like an alias that is locked.)
 #
+# A turn of the background that was asked before `aged`, an id of that time, counts as an interactive one, so that
+# others cannot pass it for ever; the second half of `o` finds those behind interactive ones of the same user.
+#
 # While little waits, every index of open turns looks empty to the planner and as good as any other, and a plan made
 # then reads all that waits for each turn that waits. So each condition here fits one index only (see the turn's model);
 # OFFSET 0 makes the look for an earlier turn a look-up instead of a join; CASE ties the state of a picked turn to its
 # session, so that no scan of all turns looks short because few of them are queued: a key is the only way to it.
+_CLAIMABLE = """
+    SELECT t.id, t.agent_session_id, CASE WHEN t.id < %(aged)s::uuid THEN 0 ELSE t.priority END AS priority
+    FROM agents_turn t JOIN agents_agentsession s ON s.id = t.agent_session_id
+    WHERE t.user_id = w.user_id AND t.status = 'queued' AND s.active_turn_id IS NULL AND t.deadline_at > now()
+      AND NOT EXISTS (
+          SELECT FROM agents_turn b
+          WHERE b.agent_session_id = t.agent_session_id AND b.ordinal < t.ordinal AND b.finished_at IS NULL
+          OFFSET 0)
+"""
+_ROOM = "greatest(0, least(%(limit)s, %(running_per_user)s - running.n))"
 CLAIM = f"""
 WITH RECURSIVE waiting(user_id) AS (
     (SELECT user_id FROM agents_turn WHERE status = 'queued' ORDER BY user_id LIMIT 1)
@@ -122,19 +136,18 @@ WITH RECURSIVE waiting(user_id) AS (
         SELECT count(*) AS n FROM agents_turn o WHERE o.user_id = w.user_id AND o.lease_expires_at IS NOT NULL
     ) running
     CROSS JOIN LATERAL (
-        SELECT t.id, t.agent_session_id, t.priority
-        FROM agents_turn t JOIN agents_agentsession s ON s.id = t.agent_session_id
-        WHERE t.user_id = w.user_id AND t.status = 'queued' AND s.active_turn_id IS NULL AND t.deadline_at > now()
-          AND NOT EXISTS (
-              SELECT FROM agents_turn b
-              WHERE b.agent_session_id = t.agent_session_id AND b.ordinal < t.ordinal AND b.finished_at IS NULL
-              OFFSET 0)
-        ORDER BY t.priority, t.id
-        LIMIT greatest(0, least(%(limit)s, %(running_per_user)s - running.n))
+        SELECT o.id, o.agent_session_id, o.priority FROM (
+            ({_CLAIMABLE} ORDER BY t.priority, t.id LIMIT {_ROOM})
+            UNION
+            ({_CLAIMABLE} AND t.priority = {Priority.BACKGROUND.value} AND t.id < %(aged)s::uuid
+             ORDER BY t.id LIMIT {_ROOM})
+        ) o
+        ORDER BY o.priority, o.id
+        LIMIT {_ROOM}
     ) c
     WHERE w.user_id IS NOT NULL
 ), picked AS MATERIALIZED (
-    SELECT t.id AS turn_id, t.resumes AS resumed
+    SELECT t.id AS turn_id, t.resumes AS resumed, r.priority
     FROM ranked r
     JOIN agents_agentsession s ON s.id = r.agent_session_id
     JOIN agents_turn t ON t.id = r.turn_id
@@ -147,13 +160,14 @@ WITH RECURSIVE waiting(user_id) AS (
     SET status = 'running', epoch = t.epoch + 1, runner_id = %(runner)s, started_at = coalesce(t.started_at, now()),
         lease_expires_at = clock_timestamp() + %(lease_seconds)s * interval '1 second', resumes = false
     FROM picked p WHERE t.id = p.turn_id
-    RETURNING t.id, t.agent_session_id, t.release_id, t.epoch, t.user_id, t.started_at, t.deadline_at, p.resumed
+    RETURNING t.id, t.agent_session_id, t.release_id, t.epoch, t.user_id, t.started_at, t.deadline_at,
+              p.priority, p.resumed
 ), owned AS (
     UPDATE agents_agentsession s
     SET active_turn_id = t.id, active_epoch = t.epoch, next_seq = s.next_seq + 1
     FROM claimed t WHERE s.id = t.agent_session_id
     RETURNING s.id, s.next_seq - 1 AS seq, t.id AS turn_id, t.release_id, t.epoch, t.user_id, t.started_at,
-              t.deadline_at, t.resumed
+              t.deadline_at, t.priority, t.resumed
 ), step AS (
     INSERT INTO agents_step (turn_id, number, kind, status, epoch, name, call_id, idempotent, request, details,
                              error_class)
@@ -168,6 +182,7 @@ WITH RECURSIVE waiting(user_id) AS (
     FROM owned s
 )
 SELECT s.turn_id, s.id, s.release_id, s.epoch, s.user_id, extract(epoch FROM s.deadline_at - now())::float8, s.resumed,
+       s.priority,
        pg_notify('{EVENTS_CHANNEL}', s.id || ' ' || s.seq)
 FROM owned s
 """
@@ -251,7 +266,8 @@ RETURNING p.number
 # The fence is taken first: a turn that is to be cancelled by now does not park, and then nothing else may be written.
 # So no row: the turn is lost; a row of null: it is to be cancelled. A wait that stops the clock moves the deadline as
 # if it would last as long as it may; the code that ends it corrects that by the difference to its real end. (So no wait
-# ends before it begins, whatever the caller says.)
+# ends before it begins, whatever the caller says.) The open call of a model says which routes it waits for, and how
+# often it has: such a wait closes no call of a model.
 PARK = f"""
 WITH f AS MATERIALIZED (
     SELECT id FROM agents_agentsession
@@ -270,6 +286,10 @@ WITH f AS MATERIALIZED (
     UPDATE agents_agentsession u SET next_seq = u.next_seq + %(count)s, active_turn_id = NULL
     FROM f, t WHERE u.id = f.id
     RETURNING u.id, u.next_seq
+), waiting AS (
+    UPDATE agents_step p SET details = p.details || jsonb_build_object(
+        'waits', coalesce((p.details ->> 'waits')::int, 0) + 1, 'waits_for', %(waits_for)s::jsonb)
+    FROM s WHERE %(waits_for)s::jsonb IS NOT NULL AND p.turn_id = %(turn)s AND p.kind = 'model' AND p.status = 'intent'
 ), outcomes AS ({_SETTLE}), intents AS ({_INTENTS}), e AS ({_EVENTS})
 SELECT s.next_seq - 1,
        CASE WHEN s.id IS NOT NULL THEN pg_notify('{EVENTS_CHANNEL}', s.id || ' ' || (s.next_seq - 1)) END
@@ -349,11 +369,12 @@ CANCELLING = "SELECT id FROM agents_turn WHERE id = ANY(%(turns)s) AND status = 
 # is carried through the recursion: looking it up again afterwards doubled the cost of a long conversation. `bytes`
 # bounds what precedes the question: a client's messages may have megabytes each.
 HISTORY = """
-WITH RECURSIVE chain(id, author, parts, provider_extras, parent_id, turn_id, depth, size) AS (
-    SELECT m.id, m.author, m.parts, m.provider_extras, m.parent_id, m.turn_id, 0, 0 FROM agents_message m
+WITH RECURSIVE chain(id, author, parts, provider_extras, parent_id, turn_id, ordinal, depth, size) AS (
+    SELECT m.id, m.author, m.parts, m.provider_extras, m.parent_id, m.turn_id, m.ordinal, 0, 0 FROM agents_message m
     WHERE m.turn_id = %(turn)s AND m.author = 'user'
     UNION ALL
-    SELECT m.id, m.author, m.parts, m.provider_extras, m.parent_id, m.turn_id, c.depth + 2, c.size + m.size_bytes
+    SELECT m.id, m.author, m.parts, m.provider_extras, m.parent_id, m.turn_id, m.ordinal, c.depth + 2,
+           c.size + m.size_bytes
     FROM chain c JOIN agents_message m ON m.id = c.parent_id
     WHERE c.depth < 2 * %(messages)s AND c.size < %(bytes)s
 ), aside AS (
@@ -367,20 +388,25 @@ SELECT h.id, h.author, h.parts::text,
            SELECT jsonb_build_object('options', t.client_options, 'system', (
                SELECT m.parts FROM agents_message m WHERE m.id = (t.client_options ->> 'system')::uuid))::text
            FROM agents_turn t WHERE t.id = %(turn)s AND t.client_options IS NOT NULL) END,
-       h.provider_extras::text
+       h.provider_extras::text, h.ordinal, h.parent_id IS NOT NULL
 FROM (
-    SELECT id, author, parts, provider_extras, depth FROM chain
+    SELECT id, author, parts, provider_extras, ordinal, parent_id, depth FROM chain
     UNION ALL
-    SELECT a.id, a.author, a.parts, a.provider_extras, q.depth
+    SELECT a.id, a.author, a.parts, a.provider_extras, a.ordinal, a.parent_id, q.depth
     FROM aside q JOIN agents_message a ON a.turn_id = q.turn_id AND a.author = 'agent'
 ) h
 ORDER BY h.depth DESC
 """
 
-RELEASE = "SELECT configuration::text FROM agents_release WHERE id = %(release)s"
+SUMMARY = """
+SELECT id, text, through_id, through_ordinal FROM agents_historysummary
+WHERE agent_session_id = %(session)s AND through_id = ANY(%(messages)s::uuid[]) ORDER BY through_ordinal DESC LIMIT 1
+"""
+RELEASE = "SELECT configuration::text, agent_id FROM agents_release WHERE id = %(release)s"
 STEPS = """
 SELECT number, kind, status, name, call_id, idempotent, request::text, result::text, input_tokens, output_tokens,
        cost_usd, coalesce((details ->> 'estimated_output_tokens')::int, 0), error_class,
+       coalesce((details ->> 'waits')::int, 0),
        (SELECT t.tool_stalls FROM agents_turn t WHERE t.id = %(turn)s)
 FROM agents_step WHERE turn_id = %(turn)s ORDER BY number
 """

@@ -1,4 +1,4 @@
-"""The dialects and deadlines of routes, as an installation sets them: `BANDSTAND_DIALECT`."""
+"""The dialects, deadlines and context windows of routes, as an installation sets them: `BANDSTAND_DIALECT`."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from agents.llm.interface import Deadlines
 
 # What a deadline may be at most.
 MAX_SECONDS = 3_600
+MIN_WINDOW, MAX_WINDOW = 1_024, 100_000_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,6 +23,7 @@ class _RouteSettings:
     dialect: Mapping[str, Any]
     deadlines: Mapping[str, float]
     figures: Mapping[str, float]
+    window: int | None
 
     def matches(self, route: str) -> bool:
         return route.startswith(self.pattern[:-1]) if self.pattern.endswith("*") else route == self.pattern
@@ -51,6 +53,11 @@ class Dialects:
         entry = self._find(route)
         return entry.figures if entry is not None else {}
 
+    def window_for(self, route: str) -> int | None:
+        """The context window that is set for `route`, in tokens; None where none is."""
+        entry = self._find(route)
+        return entry.window if entry is not None else None
+
     def _find(self, route: str) -> _RouteSettings | None:
         matching = [entry for entry in self.entries if entry.matches(route)]
         # The longest pattern is the most exact one; without `*` it is a route.
@@ -64,9 +71,9 @@ _FIGURES = frozenset({"slow_seconds", "probe_seconds"})
 def read_dialects(text: str) -> Dialects:
     """From `[route=]preset[+option=value…]`, separated by commas, as in `vllm,openai:o3=openai+total_seconds=600`.
 
-    An option is a field of `Dialect` or of `Deadlines`, or `slow_seconds` or `probe_seconds` of the route's circuit
-    breaker; booleans are yes and no, no limit field is `none`. Raises
-    `ValueError` with what is wrong.
+    An option is a field of `Dialect` or of `Deadlines`, `slow_seconds` or `probe_seconds` of the route's circuit
+    breaker, or `window`, its model's context window in tokens; booleans are yes and no, no limit field is `none`.
+    Raises `ValueError` with what is wrong.
     """
     return Dialects(tuple(_read_entry(item) for part in text.split(",") if (item := part.strip())))
 
@@ -82,15 +89,18 @@ def _read_entry(text: str) -> _RouteSettings:
     dialect: dict[str, Any] = {}
     deadlines: dict[str, float] = {}
     figures: dict[str, float] = {}
+    window: int | None = None
     for option in options:
         key, _, value = (part.strip() for part in option.partition("="))
         if key in _DEADLINES:
             deadlines[key] = _seconds(key, value)
         elif key in _FIGURES:
             figures[key] = _seconds(key, value)
+        elif key == "window":
+            window = _window(value)
         else:
             dialect[key] = _read_option(key, value)
-    return _RouteSettings(pattern.strip(), PRESETS[name] if name else None, dialect, deadlines, figures)
+    return _RouteSettings(pattern.strip(), PRESETS[name] if name else None, dialect, deadlines, figures, window)
 
 
 def _seconds(name: str, value: str) -> float:
@@ -103,10 +113,17 @@ def _seconds(name: str, value: str) -> float:
     return seconds
 
 
+def _window(value: str) -> int:
+    tokens = int(value) if value.isascii() and value.isdigit() and len(value) < 10 else 0
+    if not MIN_WINDOW <= tokens <= MAX_WINDOW:
+        raise ValueError(f"must have window between {MIN_WINDOW} and {MAX_WINDOW} tokens")
+    return tokens
+
+
 def _read_option(name: str, value: str) -> Any:
     choices = _OPTIONS.get(name)
     if choices is None:
-        raise ValueError(f"must name options among {', '.join(sorted({*_OPTIONS, *_DEADLINES, *_FIGURES}))}")
+        raise ValueError(f"must name options among {', '.join(sorted({*_OPTIONS, *_DEADLINES, *_FIGURES, 'window'}))}")
     if value not in choices:
         raise ValueError(f"must have {name} as one of {', '.join(choices)}")
     return choices[value]

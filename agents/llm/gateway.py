@@ -17,6 +17,9 @@ from agents.llm.pydantic_ai import VendorConfig, VendorModel
 from agents.llm.routes import OFFLINE, OPENAI, VENDORS, route_error
 from foundation.http import GuardedClient, allowed_origin
 
+# The offline model reads whatever it is sent; this is what large models can take.
+OFFLINE_WINDOW = 128_000
+
 
 @dataclass(frozen=True, slots=True)
 class GatewayConfig:
@@ -77,12 +80,15 @@ class Gateway:
         return self._dialects.deadlines_for(route)
 
     async def window(self, route: str) -> int | None:
-        """Tokens that the model behind `route` can take, its answer among them; None if unknown.
+        """Tokens that the model behind `route` can take, its answer among them; None if unknown. What the installation
+        sets comes before the table of models.
 
-        A process's first question about a model waits until the table of models is loaded.
+        A process's first question about a model waits until that table is loaded.
         """
         provider, _, model = route.partition(":")
-        return None if provider == OFFLINE else await self._prices.window(provider=provider, model=model)
+        if (window := self._dialects.window_for(route)) is not None:
+            return window
+        return OFFLINE_WINDOW if provider == OFFLINE else await self._prices.window(provider=provider, model=model)
 
     def cost(self, route: str, usage: Usage | None, *, response_model: str | None) -> Decimal | None:
         """US dollars for what a model behind `route` has used, by the model that answered; None if unknown."""

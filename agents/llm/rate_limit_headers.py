@@ -13,8 +13,8 @@ from contextlib import suppress
 from datetime import UTC, datetime
 from math import isnan
 
-from agents.domain.prompt import BYTES_PER_TOKEN
 from agents.domain.rate_limits import Allowance, RateLimits
+from agents.domain.token_estimates import BYTES_PER_TOKEN
 
 _UNITS = {"d": 86_400.0, "h": 3_600.0, "m": 60.0, "s": 1.0, "ms": 0.001}
 _DURATION = re.compile(r"(?:\d+(?:\.\d+)?(?:ms|[dhms]))+")

@@ -953,6 +953,16 @@ class Migration(migrations.Migration):
                 ("pace_seconds", models.FloatField(help_text="How far apart calls are to be.", null=True)),
                 ("paced_until", models.DateTimeField(null=True)),
                 ("next_call_at", models.DateTimeField(null=True)),
+                (
+                    "context_window",
+                    models.IntegerField(
+                        help_text="Tokens; 0: nobody knows it. Null: it was not asked since that is stored.", null=True
+                    ),
+                ),
+                (
+                    "token_factor",
+                    models.FloatField(help_text="Tokens that its provider counts, per estimated one.", null=True),
+                ),
                 ("last_error", models.CharField(blank=True, default="", max_length=400)),
                 ("last_error_at", models.DateTimeField(null=True)),
                 (
@@ -1054,6 +1064,50 @@ class Migration(migrations.Migration):
                         ),
                         name="utility_call_finished",
                     )
+                ],
+            },
+        ),
+        migrations.CreateModel(
+            name="HistorySummary",
+            fields=[
+                (
+                    "id",
+                    models.UUIDField(default=foundation.ids.new_id, editable=False, primary_key=True, serialize=False),
+                ),
+                ("through_ordinal", models.IntegerField()),
+                ("text", models.TextField()),
+                ("route", models.CharField(help_text="The route that wrote it.", max_length=200)),
+                ("created_at", models.DateTimeField(db_default=django.db.models.functions.datetime.Now())),
+                (
+                    "agent_session",
+                    models.ForeignKey(
+                        db_index=False,
+                        on_delete=django.db.models.deletion.CASCADE,
+                        related_name="summaries",
+                        to="agents.agentsession",
+                    ),
+                ),
+                (
+                    "previous",
+                    models.ForeignKey(
+                        null=True,
+                        on_delete=django.db.models.deletion.CASCADE,
+                        related_name="+",
+                        to="agents.historysummary",
+                    ),
+                ),
+                (
+                    "through",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.CASCADE, related_name="+", to="agents.message"
+                    ),
+                ),
+            ],
+            options={
+                "verbose_name_plural": "history summaries",
+                "ordering": ["agent_session", "through_ordinal"],
+                "constraints": [
+                    models.UniqueConstraint(fields=("agent_session", "through"), name="summary_one_per_message")
                 ],
             },
         ),

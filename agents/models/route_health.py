@@ -47,6 +47,11 @@ class RouteHealth(models.Model):
     paced_until = models.DateTimeField(null=True)
     next_call_at = models.DateTimeField(null=True)
 
+    context_window = models.IntegerField(
+        null=True, help_text="Tokens; 0: nobody knows it. Null: it was not asked since that is stored."
+    )
+    token_factor = models.FloatField(null=True, help_text="Tokens that its provider counts, per estimated one.")
+
     last_error = models.CharField(max_length=400, blank=True, default="")
     last_error_at = models.DateTimeField(null=True)
     changed_at = models.DateTimeField(db_default=Now(), help_text="When its state changed.")

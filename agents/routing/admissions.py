@@ -16,6 +16,10 @@ class UncountedAdmission:
 
     __slots__ = ()
     first_token_seconds: float | None = None
+    wants_tokens = False
+
+    def record_tokens(self, *, estimated: int, reported: int, window: int | None) -> None:
+        """Nothing."""
 
     def record_rate(self, limits: RateLimits) -> None:
         """Nothing."""
@@ -45,6 +49,15 @@ class CallAdmission:
         self._generation = entry.row.breaker.generation
         self._is_slow = False
         self._is_over = False
+
+    @property
+    def wants_tokens(self) -> bool:
+        """Whether the tokens of this call are of interest."""
+        return self._entry.tokens.is_due()
+
+    def record_tokens(self, *, estimated: int, reported: int, window: int | None) -> None:
+        """The tokens of the request, as estimated and as its provider counts them, and the model's window."""
+        self._guard.take_tokens(self._entry, estimated=estimated, reported=reported, window=window)
 
     def record_rate(self, limits: RateLimits) -> None:
         """What the provider said of its limits."""
@@ -86,6 +99,11 @@ class ProbeAdmission:
         self._generation = generation
         self._has_passed = False
         self._is_over = False
+
+    wants_tokens = False
+
+    def record_tokens(self, *, estimated: int, reported: int, window: int | None) -> None:
+        """Nothing: ordinary calls will tell."""
 
     def record_rate(self, limits: RateLimits) -> None:
         """What the provider said of its limits."""

@@ -45,6 +45,7 @@ from agents.routing.route_rows import (
     reserve_call,
     use_route,
 )
+from agents.routing.route_tokens import store_tokens
 from foundation.db_threads import DATABASE_FAULTS, in_db_thread
 from foundation.ids import new_id
 from foundation.pg_listener import Wake
@@ -101,7 +102,7 @@ class ProcessRouteGuard:
     # --- the engine's port ---
 
     async def enter(
-        self, route: str, priority: Priority = Priority.INTERACTIVE
+        self, route: str, priority: int = Priority.INTERACTIVE
     ) -> CallAdmission | ProbeAdmission | UncountedAdmission | None:
         """The right to ask `route` once; None when it must not be asked now. Waits up to `max_pace_seconds` where calls
         are spaced, or up to `background_pace_seconds` for `Priority.BACKGROUND`."""
@@ -138,6 +139,11 @@ class ProcessRouteGuard:
         if breaker.blocked_until is not None and breaker.blocked_until > now:
             return parse_error_class(entry.row.last_error.partition(":")[0])
         return None if breaker.is_forced(now) else ErrorClass.TRANSIENT
+
+    def token_factor(self, route: str) -> float:
+        """How many tokens of the model behind `route` an estimated one is."""
+        entry = self._entries.get(route)
+        return entry.tokens.factor if entry is not None else 1.0
 
     async def aclose(self) -> None:
         """Write what is not written of routes with trouble, and wait for all writes."""
@@ -233,9 +239,14 @@ class ProcessRouteGuard:
             entry.is_plain = False
             entry.pacing = self._start(self._write(entry), "route limits")
 
+    def take_tokens(self, entry: RouteEntry, *, estimated: int, reported: int, window: int | None) -> None:
+        """The tokens of a request, as estimated and as its provider counts them, and the window of its model."""
+        entry.tokens.record(estimated=estimated, reported=reported, window=window)
+        self._store_tokens(entry)
+
     # --- the way in where there is trouble ---
 
-    async def _enter_with_trouble(self, entry: RouteEntry, priority: Priority) -> CallAdmission | ProbeAdmission | None:
+    async def _enter_with_trouble(self, entry: RouteEntry, priority: int) -> CallAdmission | ProbeAdmission | None:
         if entry.pacing is not None and not entry.pacing.done():
             await asyncio.shield(entry.pacing)
         now = self.now()
@@ -287,18 +298,20 @@ class ProcessRouteGuard:
         if not task.cancelled() and task.exception() is None and (generation := task.result()) is not None:
             self._start(self.release_probe(entry, generation), "route probe")
 
-    async def _wait_for_pace(self, entry: RouteEntry, priority: Priority) -> bool:
+    async def _wait_for_pace(self, entry: RouteEntry, priority: int) -> bool:
         """Wait until the next call may be made; False when that takes too long."""
         assert entry.row.id is not None, "a row that is paced exists"
         limit = self._settings.max_pace_seconds
-        if priority is Priority.BACKGROUND:
+        if priority >= Priority.BACKGROUND:
             limit = min(limit, self._settings.background_pace_seconds)
         try:
             seconds, is_reserved = await in_db_thread(reserve_call, entry.row.id, max_seconds=limit)
         except DATABASE_FAULTS:
             return True
         if not is_reserved:
-            entry.place_at = self.now() + timedelta(seconds=seconds)
+            # Others may still take a place that comes too late for the background.
+            if seconds > self._settings.max_pace_seconds:
+                entry.place_at = self.now() + timedelta(seconds=seconds)
             return False
         entry.place_at = None
         await asyncio.sleep(seconds)
@@ -307,13 +320,18 @@ class ProcessRouteGuard:
     # --- writes ---
 
     async def _respect(self, entry: RouteEntry, error: CallError) -> None:
-        """Leave a route or its credential alone where its provider wants that."""
+        """Leave a route or its credential alone where its provider wants that; learn that its tokens are more than was
+        estimated."""
         if error.error_class.failure.recovery is Recovery.REST_CREDENTIAL:
             key = entry.key if error.status == _NO_RIGHT_TO_MODEL else entry.key._replace(model="")
             log.error("credential.refused", route=entry.route, status=error.status, message=error.provider_detail)
             await self._block(key, self._settings.credential_seconds, error)
         elif error.error_class is ErrorClass.RATE_LIMIT and error.retry_after_seconds:
-            await self._block(entry.key, error.retry_after_seconds, error)
+            # A provider that means years has a wrong clock; one that means a day is asked again each hour.
+            await self._block(entry.key, min(error.retry_after_seconds, self._settings.max_block_seconds), error)
+        elif error.error_class is ErrorClass.CONTEXT_LENGTH:
+            entry.tokens.record_overflow()
+            self._store_tokens(entry)
 
     async def _block(self, key: RouteKey, seconds: float, error: CallError) -> None:
         blocked_until = self._row(key).breaker.blocked_until
@@ -383,6 +401,10 @@ class ProcessRouteGuard:
         self._take_rows([row], now.timestamp() - time.monotonic())
         return row
 
+    def _store_tokens(self, entry: RouteEntry) -> None:
+        if (news := entry.tokens.take_unstored()) is not None:
+            self._start(self._write_row(entry.key, partial(store_tokens, entry.key, *news)), "route tokens")
+
     # --- rows ---
 
     def _begin_use(self, route: str) -> RouteEntry | None:
@@ -395,12 +417,12 @@ class ProcessRouteGuard:
         entry = RouteEntry(route, self._row(key), self._figures(route), self._settings.breaker)
         self._entries[route] = entry
         self._judge(entry, self.now())
-        self._start(self._use(key), "route use")
+        self._start(self._write_row(key, partial(use_route, key)), "route use")
         return entry
 
-    async def _use(self, key: RouteKey) -> None:
+    async def _write_row(self, key: RouteKey, write: Callable[[], None]) -> None:
         try:
-            await in_db_thread(use_route, key)
+            await in_db_thread(write)
         except DATABASE_FAULTS as error:
             log.warning("route.not_written", route=f"{key.provider}:{key.model}", error=str(error)[:200])
 

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
 from django.db.models import Q
 from django.db.models.functions import Now
 
 from agents.domain.circuit_breaker import BreakerState
+from agents.domain.context_window import UNKNOWN_WINDOW
+from agents.health_checks import turn_figures
 from agents.models import RouteHealth
 from agents.routing.route_status import RouteStatus, route_status
+from agents.routing.route_tokens import UNKNOWN
 from health_checks.check import Check, Finding, Level, Link, Reader
 from health_checks.run import Measurements
 
@@ -68,12 +71,45 @@ def _remedy(route: TroubledRoute) -> str:
     return _FORCED_REMEDY if route.status.is_forced else ""
 
 
+@dataclass(frozen=True, slots=True)
+class UnknownWindow:
+    """A route of live releases whose model has a context window that nobody knows."""
+
+    id: int
+    name: str
+
+
+def unknown_windows(measurements: Measurements) -> list[UnknownWindow]:
+    """Those of the routes that were asked, from one statement."""
+    live = {
+        route
+        for release in measurements.get(turn_figures).live_releases
+        if isinstance(release.configuration, dict)
+        for route in release.configuration.get("model_chain", ())
+    }
+    routes = RouteHealth.objects.filter(context_window=UNKNOWN).exclude(model="")
+    return [UnknownWindow(route.pk, str(route)) for route in routes[:MAX_ROUTES] if str(route) in live]
+
+
+def evaluate_windows(routes: Sequence[UnknownWindow]) -> Sequence[Finding]:
+    return [
+        Finding(
+            Level.WARN,
+            f"The context window of {route.name} is not known: it counts as {UNKNOWN_WINDOW:,} tokens",
+            remedy=f"Set it as BANDSTAND_DIALECT={route.name}=+window=32768, with the number that its server is "
+            "started with, and start again.",
+            link=Link("admin:agents_routehealth_change", args=(route.id,)),
+        )
+        for route in routes
+    ]
+
+
 def evaluate_ready(routes: Sequence[TroubledRoute]) -> Sequence[Finding]:
     """One finding for all: `/ready` is public, and one route that is open makes nothing fail."""
     return [Finding(Level.WARN, f"{len(routes)} not asked freely")] if routes else []
 
 
-CHECKS: Final[tuple[Check[Sequence[TroubledRoute]], ...]] = (
+CHECKS: Final[tuple[Check[Any], ...]] = (
     Check(
         name="routes",
         title="Routes to models",
@@ -85,6 +121,19 @@ CHECKS: Final[tuple[Check[Sequence[TroubledRoute]], ...]] = (
         order=55,
         link=Link("admin:agents_routehealth_changelist"),
         permissions=("agents.view_routehealth",),
+    ),
+    Check(
+        name="context_windows",
+        title="Context windows",
+        measure=unknown_windows,
+        evaluator=evaluate_windows,
+        alarms_when="a model of a live release has a context window that nobody knows",
+        remedy=f"It counts as {UNKNOWN_WINDOW:,} tokens, so that more of a long conversation is left out than needed. "
+        "BANDSTAND_DIALECT sets it.",
+        readers=frozenset({Reader.OVERVIEW}),
+        order=57,
+        link=Link("admin:agents_routehealth_changelist"),
+        permissions=("agents.view_routehealth", "agents.view_turn", "agents.view_runner"),
     ),
     Check(
         name="model_routes",

@@ -12,6 +12,7 @@ from agents.domain.rate_limits import RateLimits
 from agents.routing.call_tally import CallTally
 from agents.routing.guard_settings import RouteFigures
 from agents.routing.route_rows import RouteRow
+from agents.routing.route_tokens import RouteTokens
 
 
 class CallError(Protocol):
@@ -42,6 +43,7 @@ class RouteEntry:
         self.row = row
         self.figures = figures
         self.tally = CallTally(policy)
+        self.tokens = RouteTokens(row.token_factor, row.context_window)
         # Any call may be made; successes are to be written.
         self.is_plain = False
         self.has_trouble = False

@@ -37,7 +37,7 @@ def _parameter(column: str) -> str:
 
 
 _READ: Final = f"""
-SELECT clock_timestamp(), r.provider, r.model, r.credential, r.id, r.revision,
+SELECT clock_timestamp(), r.provider, r.model, r.credential, r.id, r.revision, r.token_factor, r.context_window,
        {", ".join(f"r.{column}::text" if column in _JSON else f"r.{column}" for column in _COLUMNS)}
 FROM (SELECT) one LEFT JOIN agents_routehealth r ON r.credential = ANY(%(credentials)s)
 """  # noqa: S608 - constants of this file
@@ -91,7 +91,8 @@ class RouteKey(NamedTuple):
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RouteRow:
     """A row as it was read; `id` is None for one that does not exist yet. `rate_limits` is JSON. `next_call_at` is not
-    read: it is the earliest time of the next call that a move sets."""
+    read: it is the earliest time of the next call that a move sets. Moves do not write `token_factor` and
+    `context_window`: see `agents.routing.route_tokens`."""
 
     key: RouteKey
     id: int | None = None
@@ -105,6 +106,8 @@ class RouteRow:
     last_error: str = ""
     last_error_at: datetime | None = None
     changed_at: datetime | None = None
+    token_factor: float | None = None
+    context_window: int | None = None
 
     def is_paced(self, now: datetime) -> bool:
         """Whether calls are spaced at the moment."""
@@ -202,12 +205,14 @@ def _values(row: RouteRow) -> dict[str, Any]:
 
 
 def _row(columns: Sequence[Any]) -> RouteRow:
-    provider, model, credential, row_id, revision = columns[:5]
-    values = dict(zip(_COLUMNS, columns[5:], strict=True))
+    provider, model, credential, row_id, revision, token_factor, context_window = columns[:7]
+    values = dict(zip(_COLUMNS, columns[7:], strict=True))
     return RouteRow(
         key=RouteKey(provider, model, credential),
         id=row_id,
         revision=revision,
+        token_factor=token_factor,
+        context_window=context_window,
         breaker=Breaker(
             state=BreakerState(values["state"]),
             forced=ForcedState(values["forced"]) if values["forced"] else None,

@@ -23,7 +23,7 @@ class RouteStatus:
 
 def route_status(route: RouteHealth, now: datetime) -> RouteStatus:
     """The status of `route`."""
-    breaker = _breaker(route)
+    breaker = read_breaker(route)
     if breaker.is_forced(now):
         return RouteStatus(
             f"forced {route.forced}", "warn", route.forced_until, "An operator holds it.", is_forced=True
@@ -49,7 +49,8 @@ def _closed_status(route: RouteHealth, now: datetime) -> RouteStatus:
     return RouteStatus("closed", "good")
 
 
-def _breaker(route: RouteHealth) -> Breaker:
+def read_breaker(route: RouteHealth) -> Breaker:
+    """The part of its breaker that says whether a route may be asked."""
     return Breaker(
         state=BreakerState(route.state),
         open_until=route.open_until,

@@ -17,6 +17,7 @@ from agents.journal import claims
 from agents.models.runners import send_heartbeat
 from agents.runner.liveness import Liveness
 from agents.runner.reaper import reap
+from agents.runner.waker import wake_turns
 from foundation.db_threads import DATABASE_FAULTS
 
 log = structlog.get_logger(__name__)
@@ -77,7 +78,7 @@ class LeaseKeeper:
         self._threads = [
             Periodic(name="leases", interval_seconds=heartbeat_seconds, work=self._renew),
             Periodic(name="watch", interval_seconds=REAP_SECONDS, work=self._watch),
-            Periodic(name="reaper", interval_seconds=REAP_SECONDS, work=reap),
+            Periodic(name="reaper", interval_seconds=REAP_SECONDS, work=self._reap),
             Periodic(name="liveness", interval_seconds=LIVENESS_SECONDS, work=liveness.check),
         ]
 
@@ -101,6 +102,12 @@ class LeaseKeeper:
             # A turn that has just ended looks the same; the caller no longer runs it and ignores it.
             self._on_lost(lost_turns)
         self._on_heartbeat(send_heartbeat(self._runner_id, running=len(turns)))
+
+    def _reap(self) -> None:
+        try:
+            reap()
+        finally:
+            wake_turns(self._runner_id)
 
     def _watch(self) -> None:
         """When no renewal has succeeded for the length of a lease, by the local clock, other runners may own the

@@ -21,9 +21,12 @@ from agents.domain.configuration import NewerConfiguration
 from agents.domain.failures import ErrorClass
 from agents.domain.states import TurnStatus
 from agents.engine.context import TurnContext, load_context
+from agents.engine.fact_extraction import extract_facts
 from agents.engine.ports import Services
 from agents.engine.session_titles import title_session, wants_title
+from agents.engine.summary_writer import summarise_history, wants_summary
 from agents.engine.turn import StopReason, TurnRun, UnfinishedTurn
+from agents.engine.turn_memory import MemoryWriter
 from agents.journal import claims, sql
 from agents.journal.fenced_writes import FinishedTurn, LostTurn
 from agents.journal.listen_connection import open_listen_connection
@@ -32,6 +35,7 @@ from agents.models.runners import send_heartbeat
 from agents.runner.leases import LeaseKeeper
 from agents.runner.liveness import Liveness
 from agents.runner.reaper import fail_claim, release_claim
+from agents.sessions.turn_episodes import uses_memory
 from foundation.db_threads import DATABASE_FAULTS, in_db_thread
 from foundation.errors import InvalidInput
 from foundation.ids import new_id
@@ -84,6 +88,7 @@ class RunnerProcess:
         self._tasks: set[asyncio.Task[None]] = set()
         # What follows the end of turns, and is dropped when the runner ends.
         self._side_work: set[asyncio.Task[None]] = set()
+        self._memory_writer = MemoryWriter(self._start_side_work)
         self._draining = asyncio.Event()
         self._listeners = listeners
         self._claimer = ListeningThread(
@@ -212,9 +217,21 @@ class RunnerProcess:
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
-    def _start_title(self, context: TurnContext) -> None:
-        work = title_session(self._services, context)
-        task = self._loop.create_task(work, name=f"title {context.claim.session_id}")
+    async def _remember(self, context: TurnContext, result: FinishedTurn) -> None:
+        await self._memory_writer.remember(context)
+        if context.release.memory.extract and result.status is TurnStatus.COMPLETED and not self._draining.is_set():
+            self._start_side_work(extract_facts(self._services, context), f"extract {context.claim.turn_id}")
+
+    def _follow_up(self, run: TurnRun, context: TurnContext) -> None:
+        """Start what is done after an answered turn and nobody waits for."""
+        if wants_title(context):
+            self._start_side_work(title_session(self._services, context), f"title {context.claim.session_id}")
+        if wants_summary(context, run.left_out):
+            summary = summarise_history(self._services, context, run.left_out)
+            self._start_side_work(summary, f"summary {context.claim.session_id}")
+
+    def _start_side_work(self, work: Coroutine[Any, Any, None], name: str) -> None:
+        task = self._loop.create_task(work, name=name)
         self._side_work.add(task)
         task.add_done_callback(self._side_work.discard)
 
@@ -227,8 +244,10 @@ class RunnerProcess:
                 await self._requeue(claim, without_progress=False, untouched=run.untouched)
             elif isinstance(result, FinishedTurn):
                 claim_more = result.open_turns > 0 or self._was_at_limit(claim.user_id)
-                if result.status is TurnStatus.COMPLETED and wants_title(context) and not self._draining.is_set():
-                    self._start_title(context)
+                if uses_memory(context.release):
+                    self._start_task(self._remember(context, result), f"remember {claim.turn_id}")
+                if result.status is TurnStatus.COMPLETED and not self._draining.is_set():
+                    self._follow_up(run, context)
         except LostTurn:
             log.warning("turn.lost", turn=str(claim.turn_id), epoch=claim.epoch)
         except DATABASE_FAULTS as error:

@@ -16,7 +16,9 @@ from agents.routing.fingerprints import credential_fingerprints
 from agents.routing.guard import ProcessRouteGuard
 from agents.routing.guard_settings import GuardSettings, RouteFigures
 from agents.sessions.storage import guard_session_storage
+from agents.sessions.tool_memory import SessionMemory
 from agents.tools.toolbox import Toolbox
+from memory.recall import arecall
 
 
 @asynccontextmanager
@@ -47,7 +49,12 @@ async def open_services(
         return replace(figures, max_probe_seconds=first_token_seconds, **own)
 
     gateway = Gateway(models)
-    toolbox = Toolbox(data_dir=data_dir, compute_memory_mb=compute_memory_mb, guard_storage=guard_session_storage)
+    toolbox = Toolbox(
+        data_dir=data_dir,
+        compute_memory_mb=compute_memory_mb,
+        guard_storage=guard_session_storage,
+        open_memory=SessionMemory,
+    )
     credentials = credential_fingerprints(models.identities(), pepper=pepper)
     routes = ProcessRouteGuard(credentials, guard, figures=figures_for)
     try:
@@ -58,6 +65,7 @@ async def open_services(
             routes=routes,
             policy=policy,
             retry_adaptation=RetryAdaptation(is_on=adapts),
+            memories=arecall,
         )
         yield services, routes
     finally:

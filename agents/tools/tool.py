@@ -13,6 +13,7 @@ from uuid import UUID
 from agents.domain.failures import ErrorClass
 from agents.domain.model_messages import ToolSpec
 from agents.tools.signature import Arguments, read_signature
+from agents.tools.turn_memory import TurnMemory
 from foundation.errors import BandstandError
 from foundation.http import GuardedClient
 
@@ -35,9 +36,10 @@ def _unlimited(_size_bytes: int) -> None:
 class ToolContext:
     """What a tool may know about the call it serves. `step_key` is `turn:step`: the same when a call is repeated.
 
-    `data_dir` is where tools may store files; `client` is the HTTP client. Either may be None. A tool that stores
-    something calls `guard_storage` with the number of bytes first: it raises when the user may store no more today.
-    `user_id` is whose turn it is: people take turns at the places of isolated tools.
+    `data_dir` is where tools may store files; `client` is the HTTP client; `memory` is what is remembered of the turn's
+    user. Each may be None. A tool that stores something calls `guard_storage` with the number of bytes first: it raises
+    when the user may store no more today. `user_id` is whose turn it is: people take turns at the places of isolated
+    tools.
     """
 
     session_id: UUID
@@ -47,6 +49,7 @@ class ToolContext:
     client: GuardedClient | None = field(default=None, repr=False)
     guard_storage: Callable[[int], None] = field(default=_unlimited, repr=False)
     user_id: int | None = None
+    memory: TurnMemory | None = field(default=None, repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +63,8 @@ class ToolOutcome:
 @dataclass(frozen=True, slots=True)
 class Tool:
     """`idempotent`: running it twice with one `step_key` is the same as once, so a crash may repeat it.
-    `writes`: it changes or sends something outside the conversation. `isolated`: it runs in the compute pool."""
+    `writes`: it changes or sends something outside the conversation. `isolated`: it runs in the compute pool.
+    `trusted_output`: strangers have no part in its results."""
 
     name: str
     description: str
@@ -70,6 +74,7 @@ class Tool:
     writes: bool
     timeout_seconds: float
     isolated: bool = False
+    trusted_output: bool = False
 
     @property
     def reference(self) -> str:
@@ -88,6 +93,7 @@ def tool(
     timeout_seconds: float = DEFAULT_TIMEOUT_SECONDS,
     name: str | None = None,
     isolated: bool = False,
+    trusted_output: bool = False,
 ) -> Callable[[Callable[..., Any]], Tool]:
     """Make a tool of a typed function, sync (it runs in a thread) or async.
 
@@ -99,6 +105,9 @@ def tool(
     pool, which has no environment, no network client and no folder, may use a bounded amount of memory, and is killed
     after `timeout_seconds`.
 
+    `trusted_output` is for tools whose results nobody outside can write, such as a calculator. After a result of any
+    other tool, what the model has remembered in that turn waits for somebody's review.
+
     Raises `TypeError` for a function that cannot be described, or is isolated and async or not at the top of a module.
     """
 
@@ -109,6 +118,8 @@ def tool(
         if isolated and (inspect.iscoroutinefunction(function) or function.__qualname__ != function.__name__):
             raise TypeError(f"{function.__name__} must be a plain function at the top of its module to be isolated")
         description, arguments = read_signature(function, context_type=ToolContext)
-        return Tool(own_name, description, function, arguments, idempotent, writes, timeout_seconds, isolated)
+        return Tool(
+            own_name, description, function, arguments, idempotent, writes, timeout_seconds, isolated, trusted_output
+        )
 
     return make

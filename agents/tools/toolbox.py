@@ -15,12 +15,15 @@ from agents.tools import isolated
 from agents.tools.builtin import BUILTIN
 from agents.tools.call import run_tool
 from agents.tools.tool import Tool, ToolContext, ToolOutcome
+from agents.tools.turn_memory import TurnMemory
 from foundation.compute_pool import ComputePool
 from foundation.compute_pool.pool import DEFAULT_MEMORY_MB
 from foundation.http import GuardedClient
 
 # Takes the session and the bytes; raises `RateLimited`.
 GuardStorage: TypeAlias = Callable[[UUID, int], None]
+# Takes the session, the turn, the number of the step, and the names of the tools whose results can be trusted.
+OpenMemory: TypeAlias = Callable[[UUID, UUID, int, frozenset[str]], TurnMemory]
 
 ENTRY_POINTS = "bandstand.tools"
 
@@ -65,16 +68,19 @@ class Toolbox:
         client: GuardedClient | None = None,
         compute_memory_mb: int = DEFAULT_MEMORY_MB,
         guard_storage: GuardStorage | None = None,
+        open_memory: OpenMemory | None = None,
     ) -> None:
         """Without `tools`, the installed ones. `client` is closed by its owner; without one the toolbox creates its
         own. `compute_memory_mb` is what one call of an isolated tool may use. `guard_storage` counts bytes that a
-        session's user stores, called in a thread of a tool."""
+        session's user stores, called in a thread of a tool; `open_memory` makes the memory of a call."""
         self._tools = {tool.name: tool for tool in (installed_tools() if tools is None else tools)}
         self._data_dir = data_dir
         self._client = client or GuardedClient()
         self._owns_client = client is None
         self._pool = open_pool(self._tools.values(), memory_mb=compute_memory_mb)
         self._guard_storage = guard_storage
+        self._open_memory = open_memory
+        self._trusted = frozenset(name for name, tool in self._tools.items() if tool.trusted_output)
 
     @property
     def names(self) -> frozenset[str]:
@@ -107,6 +113,8 @@ class Toolbox:
         context = ToolContext(session_id, turn_id, f"{turn_id}:{step}", self._data_dir, self._client, user_id=user_id)
         if self._guard_storage is not None:
             context = replace(context, guard_storage=partial(self._guard_storage, session_id))
+        if self._open_memory is not None:
+            context = replace(context, memory=self._open_memory(session_id, turn_id, step, self._trusted))
         return await call_tool(name, arguments, context, allowed=allowed, tools=self._tools, pool=self._pool)
 
     async def aclose(self) -> None:

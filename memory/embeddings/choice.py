@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from functools import cache
+from pathlib import Path
 
 from django.conf import settings
 
@@ -18,4 +19,17 @@ def configured_embedder() -> Embedder:
         from memory.embeddings.fake import FakeEmbedder
 
         return FakeEmbedder()
-    raise NotImplementedError(config.embeddings.kind)
+    if config.embeddings.kind is EmbedderKind.MINILM:
+        from memory.embeddings.minilm.minilm_embedder import minilm_embedder
+
+        return minilm_embedder(Path(config.data_dir))
+    from memory.embeddings.openai_embedder import OpenAIEmbedder, OpenAIEmbeddingsConfig
+
+    return OpenAIEmbedder(
+        OpenAIEmbeddingsConfig.of_settings(
+            config.embeddings,
+            dimensions=config.embedding_dimensions,
+            api_key=config.openai_api_key.get_secret_value() if config.openai_api_key else None,
+            base_url=config.openai_base_url,
+        )
+    )

@@ -1,6 +1,7 @@
 """The extension that vector columns need, and the tables of memory."""
 
 import django.contrib.postgres.fields
+import django.contrib.postgres.indexes
 import django.contrib.postgres.search
 import django.db.models.deletion
 import django.db.models.functions.datetime
@@ -85,6 +86,12 @@ class Migration(migrations.Migration):
                     ),
                 ),
                 (
+                    "lexemes_counted",
+                    models.IntegerField(
+                        default=0, help_text="How many memories it had when its lexemes were counted; 0: they are not."
+                    ),
+                ),
+                (
                     "user",
                     models.ForeignKey(
                         null=True,
@@ -102,6 +109,31 @@ class Migration(migrations.Migration):
             ],
             options={
                 "verbose_name": "memory owner",
+            },
+        ),
+        migrations.CreateModel(
+            name="OwnerLexeme",
+            fields=[
+                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
+                ("lexeme", models.TextField()),
+                ("own_count", models.IntegerField(help_text="Memories that have it in their text.")),
+                (
+                    "context_count",
+                    models.IntegerField(help_text="Memories that have it in their text or their predecessors'."),
+                ),
+                (
+                    "owner",
+                    models.ForeignKey(
+                        db_index=False,
+                        on_delete=django.db.models.deletion.CASCADE,
+                        related_name="+",
+                        to="memory.memoryowner",
+                    ),
+                ),
+            ],
+            options={
+                "verbose_name": "lexeme of an owner",
+                "constraints": [models.UniqueConstraint(fields=("owner", "lexeme"), name="owner_lexeme_unique")],
             },
         ),
         migrations.CreateModel(
@@ -369,9 +401,47 @@ class Migration(migrations.Migration):
                 ],
             },
         ),
+        migrations.CreateModel(
+            name="SimilarPair",
+            fields=[
+                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
+                ("similarity", models.FloatField(help_text="The cosine of their vectors.")),
+                ("dismissed_at", models.DateTimeField(help_text="When somebody said that both stay.", null=True)),
+                ("created_at", models.DateTimeField(db_default=django.db.models.functions.datetime.Now())),
+                (
+                    "first",
+                    models.ForeignKey(
+                        db_index=False,
+                        on_delete=django.db.models.deletion.CASCADE,
+                        related_name="+",
+                        to="memory.memory",
+                    ),
+                ),
+                (
+                    "second",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.CASCADE, related_name="+", to="memory.memory"
+                    ),
+                ),
+            ],
+            options={
+                "verbose_name": "similar pair",
+                "ordering": ["-similarity"],
+                "constraints": [
+                    models.UniqueConstraint(fields=("first", "second"), name="similar_pair_unique"),
+                    models.CheckConstraint(
+                        condition=models.Q(("first__lt", models.F("second"))), name="similar_pair_ordered"
+                    ),
+                ],
+            },
+        ),
         migrations.AddIndex(
             model_name="memory",
-            index=models.Index(fields=["owner", "tier"], name="memory_owner"),
+            index=models.Index(fields=["owner", "actor", "tier"], name="memory_owner"),
+        ),
+        migrations.AddIndex(
+            model_name="memory",
+            index=django.contrib.postgres.indexes.GinIndex(fields=["context_words"], name="memory_context_words"),
         ),
         migrations.AddIndex(
             model_name="memory",
@@ -397,6 +467,7 @@ class Migration(migrations.Migration):
                 condition=models.Q(
                     models.Q(("slot", ""), _negated=True),
                     ("superseded_by__isnull", True),
+                    ("trust__gte", 2),
                     ("valid_until__isnull", True),
                 ),
                 fields=("owner", "slot"),

@@ -1,7 +1,7 @@
 """The rows of memory. `owners` says whose, `memories` what is remembered, `working` what a session is about."""
 
-from memory.models.memories import Memory, MemoryBody, MemoryDerivation, MemoryKey
-from memory.models.owners import EmbeddingModel, MemoryOwner, MemoryPool
+from memory.models.memories import Memory, MemoryBody, MemoryDerivation, MemoryKey, SimilarPair
+from memory.models.owners import EmbeddingModel, MemoryOwner, MemoryPool, OwnerLexeme
 from memory.models.working import WorkingItem
 
 __all__ = [
@@ -12,5 +12,7 @@ __all__ = [
     "MemoryKey",
     "MemoryOwner",
     "MemoryPool",
+    "OwnerLexeme",
+    "SimilarPair",
     "WorkingItem",
 ]

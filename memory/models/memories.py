@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from django.contrib.postgres.indexes import GinIndex
 from django.contrib.postgres.search import SearchVectorField
 from django.db import models
 from django.db.models import Q
@@ -58,7 +59,9 @@ class Memory(models.Model):
             ("read_memory_text", "Can read the texts of memories"),
         ]
         indexes = [
-            models.Index(fields=["owner", "tier"], name="memory_owner"),
+            # By actor, so that a search finds who the actors are by as many steps as there are.
+            models.Index(fields=["owner", "actor", "tier"], name="memory_owner"),
+            GinIndex(fields=["context_words"], name="memory_context_words"),
             models.Index(fields=["thread", "position"], name="memory_thread", condition=Q(thread__isnull=False)),
             models.Index(fields=["created_at"], name="memory_unembedded", condition=Q(embedding__isnull=True)),
             models.Index(fields=["expires_at"], name="memory_expiry", condition=Q(expires_at__isnull=False)),
@@ -66,7 +69,9 @@ class Memory(models.Model):
         constraints = [
             models.UniqueConstraint(
                 fields=["owner", "slot"],
-                condition=~Q(slot="") & Q(superseded_by__isnull=True, valid_until__isnull=True),
+                # What is not trusted supersedes nothing, so it may stand beside the value that holds.
+                condition=~Q(slot="")
+                & Q(superseded_by__isnull=True, valid_until__isnull=True, trust__gte=Trust.DEFAULT.value),
                 name="memory_slot_current",
             ),
             models.CheckConstraint(condition=Q(tier__in=[tier.value for tier in _TIERS]), name="memory_tier_known"),
@@ -144,3 +149,24 @@ class MemoryKey(models.Model):
 
     def __str__(self) -> str:
         return self.text[:80]
+
+
+class SimilarPair(models.Model):
+    """Two memories of one owner that may say the same, for somebody to look at: to merge, or to leave as they are."""
+
+    first = models.ForeignKey(Memory, on_delete=models.CASCADE, related_name="+", db_index=False)
+    second = models.ForeignKey(Memory, on_delete=models.CASCADE, related_name="+")
+    similarity = models.FloatField(help_text="The cosine of their vectors.")
+    dismissed_at = models.DateTimeField(null=True, help_text="When somebody said that both stay.")
+    created_at = models.DateTimeField(db_default=Now())
+
+    class Meta:
+        verbose_name = "similar pair"
+        ordering = ["-similarity"]
+        constraints = [
+            models.UniqueConstraint(fields=["first", "second"], name="similar_pair_unique"),
+            models.CheckConstraint(condition=Q(first__lt=models.F("second")), name="similar_pair_ordered"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.first_id} and {self.second_id}"

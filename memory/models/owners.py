@@ -53,7 +53,8 @@ class MemoryOwner(models.Model):
     | agent | | set | | |
     | shared | set if the pool is personal | | | set |
 
-    Agents and sessions are rows of another app, which calls `memory.ownership.forget_session` when it deletes one.
+    Agents and sessions are rows of another app, which calls `memory.writing.forget_sessions` or `forget_agent` when it
+    deletes them.
     """
 
     scope = models.CharField(max_length=7, choices=[(scope.value, scope.value) for scope in MemoryScope])
@@ -62,6 +63,9 @@ class MemoryOwner(models.Model):
     session = models.UUIDField(null=True)
     pool = models.ForeignKey(MemoryPool, null=True, on_delete=models.CASCADE, related_name="+")
     memories = models.IntegerField(default=0, help_text="About how many current memories it has; counted by a job.")
+    lexemes_counted = models.IntegerField(
+        default=0, help_text="How many memories it had when its lexemes were counted; 0: they are not."
+    )
 
     class Meta:
         verbose_name = "memory owner"
@@ -93,3 +97,19 @@ class MemoryOwner(models.Model):
 
     def __str__(self) -> str:
         return f"{self.scope} {self.session or self.pool_id or self.user_id or self.agent}"
+
+
+class OwnerLexeme(models.Model):
+    """In how many memories of a large owner a word stands: what a search takes for how rare it is. Kept by a job."""
+
+    owner = models.ForeignKey(MemoryOwner, on_delete=models.CASCADE, related_name="+", db_index=False)
+    lexeme = models.TextField()
+    own_count = models.IntegerField(help_text="Memories that have it in their text.")
+    context_count = models.IntegerField(help_text="Memories that have it in their text or their predecessors'.")
+
+    class Meta:
+        verbose_name = "lexeme of an owner"
+        constraints = [models.UniqueConstraint(fields=["owner", "lexeme"], name="owner_lexeme_unique")]
+
+    def __str__(self) -> str:
+        return self.lexeme

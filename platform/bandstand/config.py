@@ -27,6 +27,7 @@ from bandstand import installation_secrets
 from bandstand.email_url import MailServer, check_sender, read_server
 from bandstand.web.body_limit import COMPLETION_BYTES, MAX_COMPLETION_BYTES
 from memory.embeddings.embedding_settings import MAX_DIMENSIONS, EmbedderKind, EmbeddingSettings, read_embeddings
+from memory.recall_weights import Weights, read_weights
 
 ROOT = Path(__file__).resolve().parents[2]
 DEFAULT_MODEL = "offline:"
@@ -131,6 +132,10 @@ def _embeddings(value: object) -> object:
     return read_embeddings(value) if isinstance(value, str) else value
 
 
+def _weights(value: object) -> object:
+    return read_weights(value) if isinstance(value, str) else value
+
+
 def _prices(value: object) -> object:
     return read_overrides(value) if isinstance(value, str) else value
 
@@ -146,6 +151,7 @@ Port: TypeAlias = Annotated[int, Field(ge=1, le=65535)]
 Count: TypeAlias = Annotated[int, Field(ge=1, le=1000)]
 # 0 is no limit.
 Limit: TypeAlias = Annotated[int, Field(ge=0, le=1_000_000)]
+MemoryLimit: TypeAlias = Annotated[int, Field(ge=10, le=10_000_000)]
 Connections: TypeAlias = Annotated[int, Field(ge=0, le=10_000)]
 Seconds: TypeAlias = Annotated[float, Field(gt=0, le=3600)]
 Percent: TypeAlias = Annotated[float, Field(ge=1, le=100)]
@@ -251,7 +257,16 @@ class Config(BaseSettings):
         GuardSettings().max_pace_seconds, alias="BANDSTAND_RATE_WAIT_SECONDS"
     )
 
-    # Memory; see `memory`.
+    # Memory; see `memory.writing`. The language is a text search configuration of PostgreSQL.
+    memory_language: Annotated[str, Field(pattern=r"^[a-z_]{1,63}$")] = Field(
+        "english", alias="BANDSTAND_MEMORY_LANGUAGE"
+    )
+    memory_episodes_per_owner: MemoryLimit = Field(50_000, alias="BANDSTAND_MEMORY_EPISODES_PER_OWNER")
+    memory_facts_per_owner: MemoryLimit = Field(5_000, alias="BANDSTAND_MEMORY_FACTS_PER_OWNER")
+    memory_extractions_per_day: Limit = Field(200, alias="BANDSTAND_MEMORY_EXTRACTIONS_PER_DAY")
+    memory_weights: Annotated[Weights, NoDecode, BeforeValidator(_weights)] = Field(
+        Weights(), alias="BANDSTAND_MEMORY_WEIGHTS"
+    )
     embeddings: Annotated[EmbeddingSettings, NoDecode, BeforeValidator(_embeddings)] = Field(
         EmbeddingSettings(), alias="BANDSTAND_EMBEDDINGS"
     )

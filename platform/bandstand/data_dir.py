@@ -6,6 +6,7 @@ keys/            generated secrets (0700)
 postgres/        the embedded cluster, unless its account cannot reach this folder
 postgres.json    how to reach the embedded database (0600)
 logs/  run/      what the processes say, and which of them run
+models/          what is made of the weights of the embedding model; made anew when it is gone
 static/          style sheets, scripts and fonts as they are served; made anew when it is gone
 ```
 """
@@ -18,8 +19,9 @@ from foundation.private_files import write_once
 
 MARKER = "bandstand.id"
 STATIC_FOLDER = "static"
-# A web process that was started by itself has made the static files before anybody claims the folder.
-IGNORED = (MARKER, STATIC_FOLDER, "lost+found")
+# Processes that were started by themselves have made these before anybody claims the folder.
+IGNORED = {"models", "run", "lost+found"}
+IGNORED_PREFIXES = (MARKER, STATIC_FOLDER)
 
 
 class DataDirError(Exception):
@@ -36,7 +38,8 @@ def claim(path: Path) -> str:
         _make(path)
         if marker.exists():
             return marker.read_text(encoding="ascii").strip()
-        if any(not entry.name.startswith(IGNORED) for entry in path.iterdir()):
+        names = {entry.name for entry in path.iterdir()} - IGNORED
+        if any(not name.startswith(IGNORED_PREFIXES) for name in names):
             raise DataDirError(
                 f"{path} is not empty and was not made by Bandstand (no {MARKER} in it); "
                 "set BANDSTAND_DATA_DIR to a new or empty folder"

@@ -27,6 +27,8 @@ class AdvisoryLock(IntEnum):
     CREATE_FIRST_OWNER = _SINGLE | 2
     SYNC_SCHEDULES = _SINGLE | 3
     SEND_EMAIL = _SINGLE | 4
+    EMBED_MEMORIES = _SINGLE | 5
+    SYNC_VECTOR_INDEXES = _SINGLE | 6
 
 
 @unique

@@ -15,7 +15,7 @@ from typing import Any, Protocol, cast
 
 import orjson
 
-from tests.provider import anthropic, bedrock, gemini
+from tests.provider import anthropic, bedrock, embeddings, gemini
 from tests.provider.refusals import ANSWERS, FLAKY
 from tests.provider.script import Script, script_for
 from tests.provider.streams import End, Stream, chunk, framed, stream_for, usage_of
@@ -43,7 +43,7 @@ _FACES: dict[bytes, Face] = {
     b":streamGenerateContent": gemini,
     b"/converse-stream": bedrock,
 }
-_ASKED = (b"/chat/completions", *_FACES)
+_ASKED = (b"/chat/completions", b"/embeddings", *_FACES)
 
 
 @dataclass(frozen=True)
@@ -219,6 +219,8 @@ class _Connection(asyncio.Protocol):
             self.provider.changed()
             if bare.endswith(b"/chat/completions"):
                 self._chat(raw)
+            elif bare.endswith(b"/embeddings"):
+                self._embed(raw)
             else:
                 [face] = [face for end, face in _FACES.items() if bare.endswith(end)]
                 self._vendor(face, bare.decode(), raw)
@@ -247,6 +249,15 @@ class _Connection(asyncio.Protocol):
             self._later(script.headers_ms / 1000, self._answer, body, script)
         else:
             self._answer(body, script)
+
+    def _embed(self, raw: bytes) -> None:
+        body = orjson.loads(raw)
+        once = self.provider.queue.popleft() if self.provider.queue else {}
+        fault = {**self.provider.defaults, **once}.get("fault", "")
+        if fault in ANSWERS:
+            self._refuse(Script(fault=fault))
+        else:
+            self._reply(200, embeddings.answer(body, fault))
 
     def _weather(self, script: Script) -> Script:
         """`script`, with a fault by chance where it is flaky."""

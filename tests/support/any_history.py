@@ -7,9 +7,11 @@ from typing import Any
 
 from hypothesis import strategies as st
 
+from agents.domain.context_window import fit
 from agents.domain.message_parts import Part, text_part, tool_call_part, tool_result_part
 from agents.domain.model_messages import ChatMessage
-from agents.domain.prompt import Block, Item, Source, estimate_tokens, fit
+from agents.domain.prompt import Block, Item, Source
+from agents.domain.token_estimates import estimate_tokens
 from foundation.ids import new_id
 
 ROUTE = "openai:asked"
@@ -59,7 +61,10 @@ class Asked:
 
     def request(self, window: int | None = None) -> tuple[ChatMessage, ...]:
         blocks = [Block(Source.RELEASE, self.instructions), Block(Source.CLIENT, "Be brief.")]
-        return fit(blocks, self.history, self.work, window, estimate_tokens, route=ROUTE, work_extras=self.work_extras)
+        fitted = fit(
+            blocks, self.history, self.work, window, estimate_tokens, route=ROUTE, work_extras=self.work_extras
+        )
+        return fitted.messages
 
 
 def items(author: st.SearchStrategy[str] = _authors) -> st.SearchStrategy[Item]:

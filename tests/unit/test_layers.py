@@ -147,7 +147,7 @@ def test_a_forbidden_import_is_refused(importer: str, imported: str) -> None:
     ("importer", "imported"),
     [
         ("memory.apps", "rest.views"),
-        ("memory.apps", "accounts.audit"),
+        ("memory.enums", "accounts.audit"),
         ("memory.apps", "console.admin"),
         ("agents.tasks", "memory.apps"),
         ("monitoring.readiness", "agents.models"),

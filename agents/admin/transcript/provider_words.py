@@ -19,7 +19,7 @@ _MAX_LINE = 120
 # What the details hold besides notes.
 _NO_NOTES = frozenset(
     {
-        "attempt", "cached_tokens", "error", "estimated_output_tokens", "first_token_seconds", "gave_up",
+        "attempt", "cached_tokens", "context", "error", "estimated_output_tokens", "first_token_seconds", "gave_up",
         "reasoning_tokens", "request_id",
     }
 )  # fmt: skip

@@ -10,6 +10,7 @@ from django.utils.safestring import SafeString
 
 from agents.admin.badges import status_badge
 from agents.admin.transcript.provider_words import describe_error, describe_notes
+from agents.admin.transcript.window_use import describe_context
 from agents.domain.states import StepKind, StepStatus
 from agents.models import Step
 from console.formatting import format_duration, format_money
@@ -22,7 +23,8 @@ MAX_CHARACTERS: Final = 4_000
 @dataclass(frozen=True, slots=True)
 class TranscriptStep:
     """`status_note`: what the status means for a retry; `error`: the provider's own words; `notes`: what was odd about
-    its answer. `request` and `result` are empty without read permission."""
+    its answer; `context`: how full the window of the model was. `request` and `result` are empty without read
+    permission."""
 
     row: Step
     status: SafeString
@@ -31,6 +33,7 @@ class TranscriptStep:
     status_note: str
     error: str
     notes: str
+    context: str
     request: str
     result: str
 
@@ -45,6 +48,7 @@ def step_view(step: Step, *, readable: bool, ended_at: datetime | None, now: dat
         status_note=_status_note(step, turn_ended=ended_at is not None),
         error=describe_error(step, readable=readable),
         notes=describe_notes(step.details),
+        context=describe_context(step),
         request=shorten(step.request) if readable and step.kind == StepKind.TOOL else "",
         result=shorten(_result(step)) if readable else "",
     )

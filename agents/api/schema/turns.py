@@ -182,7 +182,9 @@ OPERATIONS = {
                     description="While another turn is open: wait behind it, be refused (409), or stop it first. "
                     "Without it the agent's own choice holds.",
                 ),
-                "priority": choice(*PRIORITIES, description="`background` lets interactive turns go first."),
+                "priority": choice(
+                    *PRIORITIES, description="`background` lets interactive turns go first, for a minute at most."
+                ),
             },
             {"input": "What is 17 * 3?"},
         ),

@@ -1,8 +1,9 @@
 """The offline model: deterministic, without network. A new installation uses it, and tests script its answers.
 
-It streams, calls tools for a few fixed phrases ("what time is it", "calculate 2+3*4", "fetch <address>", "note …"), and
-otherwise says what it is. Its answer depends on the messages of the request only, so a turn that is recovered on
-another machine continues unchanged.
+It streams, calls tools for a few fixed phrases ("what time is it", "calculate 2+3*4", "fetch <address>", "note …",
+"remember that …", "forget …", "todo: …"), answers questions about the user ("where do I live") from what is recalled in
+its prompt or by the tool, and otherwise says what it is. Its answer depends on the messages of the request only, so a
+turn that is recovered on another machine continues unchanged.
 
 Tests script it with a directive in the user's message (the last message counts):
 

@@ -6,6 +6,7 @@ import re
 from collections.abc import Sequence
 
 from agents.llm.interface import ChatMessage
+from agents.llm.offline.memories import describe_memories, is_about_user, memory_calls, split_memories
 from foundation.graphemes import cut_text
 from foundation.text_lines import split_lines
 
@@ -21,6 +22,8 @@ _EXAMPLES = {
     "calculator": "`calculate 2+3*4`",
     "http_fetch": "`fetch https://example.com/`",
     "notebook_add": "`note buy milk`",
+    "remember": "`remember that I live in Bern`",
+    "recall": "`what do you know about me`",
 }
 # The phrases are looked for at the beginning of a message only, and no expression goes back over what it has read:
 # whatever somebody writes, this takes a few milliseconds of the event loop.
@@ -41,8 +44,9 @@ _NOTE = re.compile(r"\b(?:note|note down|write down|remember)\b(?: that)?[:,]?\s
 _EARLIER = re.compile(r"\bwhat did i (?:say|ask|write)\b", re.IGNORECASE)
 
 
-def parse_calls(text: str, offered: frozenset[str]) -> list[tuple[str, dict[str, str]]]:
-    """The tools on offer that `text` asks for, with arguments, in a fixed order."""
+def parse_calls(text: str, offered: frozenset[str], *, may_recall: bool = True) -> list[tuple[str, dict[str, str]]]:
+    """The tools on offer that `text` asks for, with arguments, in a fixed order. `may_recall`: memories are looked up
+    for a question about the user."""
     text = text[:_MAX_CHARACTERS]
     calls: list[tuple[str, dict[str, str]]] = []
     if _TIME.search(text):
@@ -52,9 +56,15 @@ def parse_calls(text: str, offered: frozenset[str]) -> list[tuple[str, dict[str,
         calls.append(("calculator", {"expression": expression}))
     if match := _FETCH.search(text):
         calls.append(("http_fetch", {"url": match[1].rstrip(".,;:!?)")}))
-    if match := _NOTE.search(text):
+    # "Remember …" is a line for the notebook where there is no memory.
+    if remembering := memory_calls(text, offered):
+        calls += remembering
+    elif (match := _NOTE.search(text)) and not ("remember" in offered and match[0][0] in "rR"):
         calls.append(("notebook_add", {"text": match[1].strip()}))
-    return [call for call in calls if call[0] in offered]
+    calls = [call for call in calls if call[0] in offered]
+    if not calls and "recall" in offered and may_recall and is_about_user(text) and not _EARLIER.search(text):
+        return [("recall", {"query": text[:1000]})]
+    return calls
 
 
 def _find_sum(text: str) -> str:
@@ -70,8 +80,10 @@ def write_reply(messages: Sequence[ChatMessage], last_user: int, offered: frozen
     """The reply: the results of the tools since the user's last message, else a quotation of that message."""
     if results := _results(messages[last_user:]):
         return f"{results}\n\n{REMINDER}"
-    question = messages[last_user].text if last_user < len(messages) else ""
-    earlier = [message.text for message in messages[:last_user] if message.role == "user"]
+    memories, question = split_memories(messages[last_user].text) if last_user < len(messages) else ([], "")
+    if memories and is_about_user(question[:_MAX_CHARACTERS]) and not _EARLIER.search(question[:_MAX_CHARACTERS]):
+        return f"{_shorten(describe_memories(memories), 2_000)}\n\n{REMINDER}"
+    earlier = [split_memories(message.text)[1] for message in messages[:last_user] if message.role == "user"]
     if _EARLIER.search(question[:_MAX_CHARACTERS]) and earlier:
         return f"Before this you said:\n\n{_quote(earlier[-1])}\n\n{REMINDER}"
     if any(message.role == "assistant" for message in messages[:last_user]):

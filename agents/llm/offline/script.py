@@ -13,6 +13,7 @@ from agents.llm.directive import parse_directive
 from agents.llm.errors import BY_CLASS, BadModelRequest
 from agents.llm.interface import ChatMessage, ModelRequest, ToolCall
 from agents.llm.offline.examples import find_example
+from agents.llm.offline.memories import split_memories
 from agents.llm.offline.phrases import parse_calls, write_reply
 from agents.llm.offline.tool_choice import choose_tool
 
@@ -80,7 +81,8 @@ def _plan(request: ModelRequest, pace_seconds: float) -> ScriptedAnswer:
         (index for index in reversed(range(len(messages))) if messages[index].role == "user"), len(messages)
     )
     # A client may send a file of some megabytes, and the event loop waits for this.
-    question = messages[last_user].text[:_MAX_QUESTION] if last_user < len(messages) else ""
+    memories, question = split_memories(messages[last_user].text) if last_user < len(messages) else ([], "")
+    question = question[:_MAX_QUESTION]
     try:
         settings = parse_directive(question, "offline")
         if settings is not None:
@@ -89,7 +91,7 @@ def _plan(request: ModelRequest, pace_seconds: float) -> ScriptedAnswer:
         raise BadModelRequest(f"The offline model does not understand its directive: {error}") from None
     offered = frozenset(tool.name for tool in request.tools)
     if not any(message.role == "tool" for message in messages[last_user:]) and (
-        calls := parse_calls(question, offered)
+        calls := parse_calls(question, offered, may_recall=not memories)
     ):
         return ScriptedAnswer("", _assign_ids(calls, messages), pace_seconds=pace_seconds)
     return ScriptedAnswer(write_reply(messages, last_user, offered), pace_seconds=pace_seconds)

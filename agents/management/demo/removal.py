@@ -11,6 +11,7 @@ from django.db.models import QuerySet
 from accounts.models import User
 from agents.management.demo.agents_and_users import PREFIX
 from agents.models import Agent, AgentDraft, AgentSession, Event, Message, Release, Runner, Step, Turn
+from memory.writing import forget_agent, forget_sessions, forget_users
 
 BATCH = 2_000
 
@@ -29,6 +30,7 @@ def remove(*, report: Callable[[str], None]) -> dict[str, int]:
             for name, model in (("events", Event), ("messages", Message), ("turns", Turn)):
                 _delete(counts, name, model.objects.filter(agent_session__in=batch))
             _delete(counts, "sessions", AgentSession.objects.filter(pk__in=batch))
+            forget_sessions(batch)
         report(f"{counts['sessions']:,} sessions are gone")
     with transaction.atomic():
         _delete_agents_and_users(counts)
@@ -43,6 +45,9 @@ def _delete_agents_and_users(counts: dict[str, int]) -> None:
     people = User.objects.filter(username__startswith=f"{PREFIX}user-")
     members: Any = User.groups.through
     members.objects.filter(user__in=people.filter(agent_sessions__isnull=True)).delete()
+    forget_users(list(people.filter(agent_sessions__isnull=True).values_list("pk", flat=True)))
+    for agent_id in agents.values_list("pk", flat=True):
+        forget_agent(agent_id)
     # People who wrote something of their own since then stay.
     _delete(counts, "people", people.filter(agent_sessions__isnull=True))
     _delete(counts, "agents", agents)

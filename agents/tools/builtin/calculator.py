@@ -67,7 +67,7 @@ _UNARY: dict[type[ast.unaryop], Callable[[Number], Number]] = {ast.UAdd: operato
 _TYPOGRAPHIC = str.maketrans({"×": "*", "÷": "/", "−": "-", "·": "*"})  # noqa: RUF001 - as people write them
 
 
-@tool(idempotent=True, writes=False, timeout_seconds=5, isolated=True)
+@tool(idempotent=True, writes=False, timeout_seconds=5, isolated=True, trusted_output=True)
 def calculator(expression: str) -> str:
     """Calculate an arithmetic expression exactly where possible.
 

@@ -8,7 +8,7 @@ from agents.tools.tool import ToolError, tool
 from foundation.clock import now
 
 
-@tool(idempotent=True, writes=False, timeout_seconds=5)
+@tool(idempotent=True, writes=False, timeout_seconds=5, trusted_output=True)
 def clock(timezone: str = "UTC") -> str:
     """Tell the current date and time.
 

@@ -14,7 +14,7 @@ from agents.tools.tool import ToolContext, ToolError, tool
 FILE_NAME = "demo-notebook.log"
 
 
-@tool(idempotent=False, writes=True, timeout_seconds=10)
+@tool(idempotent=False, writes=True, timeout_seconds=10, trusted_output=True)
 def notebook_add(text: Annotated[str, Field(min_length=1, max_length=2000)], context: ToolContext) -> str:
     """Write a line into the demo notebook, a file on the server.
 

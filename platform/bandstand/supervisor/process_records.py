@@ -42,10 +42,11 @@ def write(folder: Path, children: Iterable[ChildProcess]) -> None:
     write_private(folder / FILE, json.dumps([asdict(child) for child in children]) + "\n")
 
 
-def read(folder: Path) -> list[ChildProcess]:
-    """The children that the previous supervisor recorded; empty for a missing or damaged file."""
+def read(folder: Path, file: str = FILE) -> list[ChildProcess]:
+    """The children that the previous supervisor recorded, or that recorded themselves in another `file`; empty for a
+    missing or damaged one."""
     try:
-        return [ChildProcess(**child) for child in json.loads((folder / FILE).read_text(encoding="utf-8"))]
+        return [ChildProcess(**child) for child in json.loads((folder / file).read_text(encoding="utf-8"))]
     except (OSError, ValueError, TypeError):
         return []
 

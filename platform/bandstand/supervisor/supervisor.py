@@ -13,7 +13,7 @@ from typing import Any, Final
 
 from bandstand import data_dir, databases, installation_secrets
 from bandstand.config import EXIT_CONFIG, ROOT, Config
-from bandstand.supervisor import banner, probe, process_records, runner_watch, watchdog
+from bandstand.supervisor import banner, embedder, probe, process_records, runner_watch, watchdog
 from bandstand.supervisor.child import Child, ChildSpec
 from bandstand.supervisor.child_logs import ChildLog
 from bandstand.supervisor.database import Database
@@ -108,6 +108,8 @@ class Installation:
             print_line(line)
         if failing:
             print_error(f"not everything works yet: {failing}")
+        # Not before people can come in: it takes a second of the processor.
+        await asyncio.to_thread(embedder.start, self.config)
 
     def _claim(self) -> None:
         try:
@@ -121,7 +123,8 @@ class Installation:
             raise CannotStart(f"{self.config.data_dir} cannot be used: {error.strerror}") from None
 
     async def _end_orphans(self) -> None:
-        names = await asyncio.to_thread(process_records.end, process_records.read(self.run_folder))
+        records = [*process_records.read(self.run_folder), *embedder.recorded(self.config)]
+        names = await asyncio.to_thread(process_records.end, records)
         if names:
             print_line(f"Ended what a killed supervisor had left: {', '.join(names)}")
 
@@ -247,6 +250,8 @@ class Installation:
         for child in self.children:
             child.request_stop()
         await asyncio.gather(*(self._end_child(child) for child in self.children))
+        if self._lock is not None:
+            await asyncio.to_thread(process_records.end, embedder.recorded(self.config))
         if self.database is not None and self._lock is not None:
             await self.database.stop(max(1.0, STOP_SECONDS - (time.monotonic() - start)))
 

@@ -46,11 +46,11 @@ class Worker:
     unsent: bytearray = field(default_factory=bytearray)
 
 
-def main(channel: int, *, places: int, memory_bytes: int, targets: list[str]) -> None:
+def main(channel: int, *, places: int, memory_bytes: int, imports: list[str]) -> None:
     """Serve the owner of the pool at the descriptor `channel` until it closes that."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     linux.adopt_orphans()
-    for target in targets:
+    for target in imports:
         resolve(target)
     gc.collect()
     gc.freeze()

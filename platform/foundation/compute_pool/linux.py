@@ -39,22 +39,27 @@ def die_with_parent(parent: int) -> None:
 def restrict(cores: frozenset[int], memory_bytes: int) -> None:
     """Take from this process, and from all that it starts, what a worker must not have: priority, cores, more than
     `memory_bytes` beyond its present address space, large files, new rights."""
+    limit_resources(memory_bytes, file_bytes=_FILE_BYTES)
+    os.setpriority(os.PRIO_PROCESS, 0, _NICENESS)
+    with suppress(OSError):  # the machine's administrator has changed what we may use
+        os.sched_setaffinity(0, cores)
+
+
+def limit_resources(memory_bytes: int, *, file_bytes: int) -> None:
+    """Bound what this process, and all that it starts, may use: address space beyond the present one, the size of
+    files, descriptors. It gets no new rights, and goes first when the machine runs out of memory."""
     used = int(Path("/proc/self/statm").read_text(encoding="ascii").split()[0]) * resource.getpagesize()
     for limit, value in (
         (resource.RLIMIT_AS, used + memory_bytes),
-        (resource.RLIMIT_FSIZE, _FILE_BYTES),
+        (resource.RLIMIT_FSIZE, file_bytes),
         (resource.RLIMIT_NOFILE, _OPEN_FILES),
         (resource.RLIMIT_CORE, 0),
     ):
         hard = resource.getrlimit(limit)[1]
         allowed = value if hard == resource.RLIM_INFINITY else min(value, hard)
         resource.setrlimit(limit, (allowed, allowed))
-    os.setpriority(os.PRIO_PROCESS, 0, _NICENESS)
-    with suppress(OSError):  # the machine's administrator has changed what we may use
-        os.sched_setaffinity(0, cores)
     _prctl(_PR_SET_NO_NEW_PRIVS, 1)
     with suppress(OSError):
-        # If the machine runs out of memory, these go first.
         Path("/proc/self/oom_score_adj").write_text("1000", encoding="ascii")
 
 

@@ -4,11 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import itertools
-import json
-import os
 import socket
 import subprocess
-import sys
 from collections import defaultdict
 from collections.abc import AsyncIterator, Iterable
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
@@ -18,6 +15,7 @@ from typing import Any, Final
 import structlog
 
 from foundation.compute_pool import framing
+from foundation.compute_pool.boot import isolated_command
 from foundation.compute_pool.errors import ComputeFailed, ComputeOverloaded, Outcome
 from foundation.compute_pool.linux import compute_cores
 from foundation.compute_pool.places import Places
@@ -34,12 +32,7 @@ _WAIT_SECONDS: Final = 30.0
 _GRACE_SECONDS: Final = 10.0
 _STOP_SECONDS: Final = 5.0
 _READ_BYTES: Final = 64 * 1024
-# The first argument is the path of modules; the environment that could name it is empty: also of what Sentry's SDK
-# adds to that of every process which is started.
-_BOOT: Final = (
-    "import json, os, sys; os.environ.clear(); options = json.loads(sys.argv[1]); sys.path[:] = options.pop('path');"
-    "from foundation.compute_pool.host import main; main(**options)"
-)
+_HOST: Final = "foundation.compute_pool.host:main"
 
 
 class ComputePool:
@@ -112,16 +105,15 @@ def _has_started(start: asyncio.Task[_Host]) -> bool:
 async def _start_host(targets: Iterable[str], *, places: int, memory_mb: int) -> _Host:
     ours, theirs = socket.socketpair()
     options = {
-        "path": _module_path(),
         "channel": theirs.fileno(),
         "places": places,
         "memory_bytes": memory_mb * 1024 * 1024,
-        "targets": list(targets),
+        "imports": list(targets),
     }
     with theirs:
         process = await asyncio.to_thread(
             subprocess.Popen,
-            [sys.executable, "-I", "-c", _BOOT, json.dumps(options)],
+            isolated_command(_HOST, options),
             cwd="/",
             env={},
             stdin=subprocess.DEVNULL,
@@ -142,10 +134,6 @@ async def _start_host(targets: Iterable[str], *, places: int, memory_mb: int) ->
         raise
     log.info("compute_pool.started", host=host.pid)
     return host
-
-
-def _module_path() -> list[str]:
-    return [os.path.abspath(entry) for entry in sys.path]
 
 
 class _Host:

@@ -100,7 +100,7 @@ def test_saving_a_draft_that_nobody_touched_changes_nothing(builder: Client, dem
         ({"steps": "101"}, "less than or equal to 100"),
         ({"steps": "many"}, "Enter a whole number."),
         ({"steps": "1e3"}, "Enter a whole number."),
-        ({"history_characters": "99999999999999999999"}, "less than or equal to 4000000"),
+        ({"answer_tokens": "99999999999999999999"}, "less than or equal to 1000000"),
         ({"tools": ["os.system"]}, "is not one of the available choices"),
         ({"instructions": "x\x00y"}, "Null characters are not allowed."),
         ({"instructions": "x" * 100_001}, "at most 100000 characters"),

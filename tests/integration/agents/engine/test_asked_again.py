@@ -193,7 +193,7 @@ async def servers(provider: Provider, keys: None) -> AsyncIterator[Servers]:
 async def answers(context: TurnContext, model: LLM) -> bool:
     """Whether `model` answers the question of `context`, as the engine asks it."""
     services = services_for(model, ScriptedTools(TOOLS))
-    request = await assemble(context, TurnProgress(context), services, "openai:fake")
+    request = (await assemble(context, TurnProgress(context), services, "openai:fake")).request
     async with aclosing(model.stream(request)) as events:
         return isinstance([event async for event in events][-1], Finished)
 

@@ -11,7 +11,7 @@ from agents.domain.configuration import ContextPolicy, TurnLimits
 from agents.domain.message_parts import plain_text
 from agents.domain.states import StepKind, StepStatus
 from agents.domain.steps import StepRecord
-from agents.engine.context import SPARE_BYTES, TurnContext, load_context
+from agents.engine.context import HISTORY_BYTES, TurnContext, load_context
 from agents.journal import fenced_writes, sql
 from agents.journal.fenced_writes import StepOutcome
 from agents.journal.listen_connection import open_listen_connection
@@ -52,15 +52,15 @@ def turn(ada: Conversation, question: str, reply: str) -> None:
     answer(claimed(), reply)
 
 
-def test_no_more_of_a_long_past_is_read_than_the_policy_can_use() -> None:
-    ada = configured(context_policy={"history_messages": 30, "history_characters": 1000})
+def test_no_more_of_a_long_past_is_read_than_any_window_holds() -> None:
+    ada = conversation()
     for n in range(4):
-        turn(ada, str(n), "x" * 2**19)
+        turn(ada, str(n), "x" * (HISTORY_BYTES // 2 - 500))
     ada.ask("Now?")
     work = claimed()
-    rows = fetch(sql.HISTORY, {"turn": work.turn_id, "messages": 30, "bytes": 4 * 1000 + SPARE_BYTES})
+    rows = fetch(sql.HISTORY, {"turn": work.turn_id, "messages": 30, "bytes": HISTORY_BYTES})
     assert len(rows) == 6, "the question, and what is read until there is more than enough"
-    assert seen(load_context(work)) == [("user", "Now?")]
+    assert [text for _, text in seen(load_context(work))][-1] == "Now?"
 
 
 def test_a_first_turn_sees_its_question() -> None:
@@ -191,12 +191,18 @@ def test_the_way_back_is_bounded_however_long_the_conversation_is() -> None:
         cursor.execute("SELECT 1")
 
 
-def test_no_more_characters_are_seen_than_the_release_says() -> None:
-    ada = configured(context_policy={"history_characters": 12})
-    for number in range(3):
-        turn(ada, f"Q{number}---", f"A{number}---")
-    ada.ask("?")
-    assert [text for _, text in seen(load_context(claimed()))] == ["Q2---", "A2---", "?"]
+def test_a_long_conversation_is_read_from_the_same_message_on_for_many_turns() -> None:
+    ada = configured(context_policy={"history_messages": 30})
+    firsts = []
+    for number in range(24):
+        ada.ask(f"Q{number}")
+        work = claimed()
+        context = load_context(work)
+        assert len(context.history) >= min(2 * number + 1, 20)
+        assert [item.ordinal for item in context.history] == sorted(item.ordinal for item in context.history)
+        firsts.append(seen(context)[0][1])
+        answer(work, f"A{number}")
+    assert len(set(firsts)) <= 4
 
 
 def test_questions_queued_in_a_row_are_bounded_too() -> None:
@@ -223,7 +229,7 @@ def test_a_circle_of_parents_ends_at_the_bound() -> None:
 def test_a_release_is_read_with_its_limits_and_kept() -> None:
     ada = configured(
         model_chain=["openai:x", "offline:"], instructions="Be brief.", tools=["clock"],
-        limits={"steps": 2, "turn_seconds": 9}, context_policy={"history_characters": 5},
+        limits={"steps": 2, "turn_seconds": 9}, context_policy={"answer_tokens": 5},
     )  # fmt: skip
     ada.ask()
     work = claimed()
@@ -231,7 +237,7 @@ def test_a_release_is_read_with_its_limits_and_kept() -> None:
     assert release.model_chain == ("openai:x", "offline:")
     assert (release.instructions, release.tools) == ("Be brief.", ("clock",))
     assert release.limits == TurnLimits(steps=2, turn_seconds=9)
-    assert release.context_policy == ContextPolicy(history_characters=5)
+    assert release.context_policy == ContextPolicy(answer_tokens=5)
     with CaptureQueriesContext(connection) as queries:
         assert load_context(work).release is release
     assert len(queries) == 1, "the history, and nothing else"

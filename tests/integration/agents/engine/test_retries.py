@@ -242,6 +242,11 @@ class Noted(FreeAdmission):
 
     reports: list[str]
     first_token_seconds: float | None = None
+    wants_tokens = False
+
+    def record_tokens(self, *, estimated: int, reported: int, window: int | None) -> None:
+        """Nothing."""
+
     on_failure: Callable[[], object] = lambda: None
 
     async def record_first_token(self, seconds: float) -> None:
@@ -272,12 +277,15 @@ class Guard:
     on_enter: Callable[[], object] = lambda: None
     on_failure: Callable[[], object] = lambda: None
 
-    async def enter(self, route: str, priority: Priority = Priority.INTERACTIVE) -> Admission | None:
+    async def enter(self, route: str, priority: int = Priority.INTERACTIVE) -> Admission | None:
         self.on_enter()
         self.entered.append(route)
         if self.blocked_until(route) is not None or route in self.probed:
             return None
         return Noted(self.reports, self.probe_seconds, self.on_failure)
+
+    def token_factor(self, route: str) -> float:
+        return 1.0
 
     def blocked_by(self, route: str) -> ErrorClass | None:
         return self.by if self.blocked_until(route) is not None else None
@@ -291,13 +299,22 @@ async def test_when_no_route_may_be_asked_the_turn_waits_without_asking_any() ->
     ada = await begin(model_chain=CHAIN)
     soon = now() + timedelta(seconds=20)
     guard = Guard({FIRST: soon + timedelta(seconds=9), SECOND: soon})
-    services, model = retrying(says("Hello"), routes=guard)
+    services, model = retrying(says("Hello"), routes=guard, draw=lambda: 0.0)
     assert await run(services) is UnfinishedTurn.PARKED
     turn = await turn_of(ada)
     assert turn.status == "retry_wait"
     assert turn.available_at is not None
     assert abs(turn.available_at - soon) < timedelta(seconds=1)
     assert (model.requests, guard.entered, await steps()) == ([], [], [(1, "model", "intent", "")])
+    assert await details("waits_for") == [CHAIN]
+    # It resumes too early: the next wait is twice as long as the first one would have been at least.
+    guard.blocked = dict.fromkeys(CHAIN, now() + timedelta(seconds=2))
+    await woken(ada)
+    assert await run(services) is UnfinishedTurn.PARKED
+    turn = await turn_of(ada)
+    assert turn.available_at is not None
+    assert turn.available_at > now() + timedelta(seconds=8)
+    assert await details("waits") == [2]
     del guard.blocked[SECOND]
     await woken(ada)
     assert await run(services) == FinishedTurn(TurnStatus.COMPLETED, 0)
@@ -443,7 +460,8 @@ async def test_a_context_that_is_too_long_is_made_smaller_once_and_stays_so() ->
     assert await run(services) == FinishedTurn(TurnStatus.COMPLETED, 0)
     sent = [len(request.messages) for request in model.requests]
     assert sent[0] == 5
-    assert sent[1] < sent[0]
+    first, second = (sum(len(message.text) for message in request.messages) for request in model.requests[:2])
+    assert second < first / 2
     assert sent[2] == sent[1] + 2, "the call and its result"
     noted = [note["messages"] if note else None for note in await details("context_compressed")][-4:]
     assert noted == [None, sent[1], None, sent[2]]
@@ -459,13 +477,44 @@ async def test_a_context_that_is_too_long_again_ends_the_turn() -> None:
     assert (await end_of(ada))["error"]["error_class"] == "context_length"
 
 
+async def test_a_question_that_is_too_long_alone_is_cut_and_the_step_says_so() -> None:
+    await begin("x" * 3_000, model_chain=[FIRST])
+    services, model = retrying(says(ContextTooLong()), says("Hello"))
+    assert await run(services) == FinishedTurn(TurnStatus.COMPLETED, 0)
+    assert "characters left out" in model.requests[1].messages[0].text
+    assert [note.get("strategy") for note in await details("context")] == [None, "minimal"]
+
+
 async def test_a_context_that_cannot_become_smaller_is_not_sent_again() -> None:
-    ada = await begin("x" * 3_000, model_chain=CHAIN)
+    ada = await begin("?", model_chain=CHAIN)
     services, model = retrying(says(ContextTooLong()))
     await run(services)
     assert len(model.requests) == 1
     assert (await turn_of(ada)).error_class == "context_length"
     assert await details("gave_up") == ["context"]
+
+
+async def test_a_context_that_is_too_long_goes_whole_to_a_wider_route_for_the_rest_of_the_turn() -> None:
+    ada = await begin("x" * 300, model_chain=CHAIN, tools=["clock"])
+    await run(scripted(says("y" * 300))[0])
+    await in_db_thread(ada.ask, "And now?")
+    services, model = retrying(says(ContextTooLong()), calls(("c1", "clock", "{}")), says("Noon."))
+    await run(replace(services, models=Models(model, windows={FIRST: 8_000, SECOND: 100_000})))
+    assert [(request.model, len(request.messages)) for request in model.requests] == [
+        ("first", 3), ("second", 3), ("second", 5),
+    ]  # fmt: skip
+    end = await end_of(ada)
+    assert (end["answered_by"], end["fallback"]) == (SECOND, True)
+
+
+@pytest.mark.parametrize("windows", [{SECOND: 8_000}, {FIRST: 100_000, SECOND: 50_000}, {FIRST: 100_000}])
+async def test_a_route_that_is_not_known_to_be_wider_is_not_asked(windows: dict[str, int]) -> None:
+    ada = await begin("x" * 12_000, model_chain=CHAIN)
+    await run(scripted(says("y" * 14_000))[0])
+    await in_db_thread(ada.ask, "And now?")
+    services, model = retrying(says(ContextTooLong()), says("Hello"))
+    await run(replace(services, models=Models(model, windows=windows)))
+    assert [request.model for request in model.requests] == ["first"] * 2
 
 
 async def test_each_attempt_is_sent_what_fits_its_window_also_when_it_is_compressed() -> None:
@@ -474,4 +523,5 @@ async def test_each_attempt_is_sent_what_fits_its_window_also_when_it_is_compres
     await in_db_thread(ada.ask, "And now?")
     services, model = retrying(says(ContextTooLong()), says("Hello"))
     await run(replace(services, models=Models(model, windows={FIRST: 100_000})))
-    assert [len(request.messages) for request in model.requests] == [3, 1]
+    first, second = (sum(len(message.text) for message in request.messages) for request in model.requests)
+    assert second < first / 2

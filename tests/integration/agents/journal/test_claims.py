@@ -159,6 +159,26 @@ def test_interactive_turns_come_before_background_ones() -> None:
     assert sorted(names(claim(2, running_per_user=10))) == ["ada", "ada"]
 
 
+def test_background_turns_that_waited_long_go_by_their_age(monkeypatch: pytest.MonkeyPatch) -> None:
+    user("ada", sessions=2, priority=Priority.BACKGROUND)
+    user("bob", sessions=2)
+    # They stand behind interactive ones of the same person, too.
+    user("cyd", sessions=1, priority=Priority.BACKGROUND)
+    user("cyd", sessions=3)
+    monkeypatch.setattr(claims, "BACKGROUND_PATIENCE", timedelta(seconds=-1))
+    assert sorted(names(claim(3, running_per_user=1))) == ["ada", "bob", "cyd"]
+    running = Turn.objects.filter(status="running")
+    assert set(running.values_list("user__username", "priority")) == {("ada", 10), ("bob", 0), ("cyd", 10)}
+
+
+def test_a_claim_says_how_urgent_its_turn_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    user("ada", sessions=2, priority=Priority.BACKGROUND)
+    user("bob", sessions=1)
+    assert {one.priority for one in claim(2, running_per_user=1)} == {Priority.INTERACTIVE, Priority.BACKGROUND}
+    monkeypatch.setattr(claims, "BACKGROUND_PATIENCE", timedelta(seconds=-1))
+    assert [one.priority for one in claim(1, running_per_user=2)] == [Priority.INTERACTIVE]
+
+
 def test_the_oldest_of_a_user_s_turns_comes_first() -> None:
     made = user("ada", sessions=3)
     order = [claimed_one.session_id for _ in range(3) for claimed_one in claim(1, running_per_user=10)]

@@ -15,6 +15,8 @@ from psycopg import sql as text
 from agents.journal import sql
 from agents.journal.listen_connection import open_listen_connection
 from agents.tasks import turns_to_compact
+from foundation.clock import now
+from foundation.ids import lowest_id
 from tests.support.conversations import RUNNER, conversation
 
 pytestmark = pytest.mark.usefixtures("transactional_db")
@@ -31,7 +33,9 @@ SELECT gen_random_uuid(), s.id, s.user_id, s.release_id, n, %(status)s::text, 0,
        false
 FROM agents_agentsession s, generate_series(%(first)s::int, %(last)s::int) n
 """
-CLAIM_TYPES = {"runner": "uuid", "limit": "int", "running_per_user": "int", "lease_seconds": "float8"}
+CLAIM_TYPES = {
+    "runner": "uuid", "limit": "int", "running_per_user": "int", "lease_seconds": "float8", "aged": "uuid",
+}  # fmt: skip
 
 
 @pytest.fixture
@@ -83,9 +87,9 @@ def test_a_claim_planned_while_nothing_waited_reads_little_of_a_full_queue(direc
     run(TURNS_OF, {"first": 1, "last": EARLIER, "status": "completed"})
     run("ANALYZE")
     prepare(direct, sql.CLAIM, CLAIM_TYPES)
-    explain(direct, RUNNER, TAKEN, TAKEN, 15.0)
+    explain(direct, RUNNER, TAKEN, TAKEN, 15.0, lowest_id(now()))
     run(TURNS_OF, {"first": EARLIER + 1, "last": EARLIER + WAITING, "status": "queued"})
-    plan = explain(direct, RUNNER, TAKEN, TAKEN, 15.0)
+    plan = explain(direct, RUNNER, TAKEN, TAKEN, 15.0, lowest_id(now()))
     assert plan["Actual Rows"] == TAKEN
     # A scan without a key reads few rows or all of them, as the ids happen to lie.
     keyless = [

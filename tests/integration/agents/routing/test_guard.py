@@ -13,6 +13,7 @@ from django.db.models.functions import Now
 
 from agents.domain.circuit_breaker import BreakerPolicy
 from agents.domain.failures import ErrorClass
+from agents.domain.states import Priority
 from agents.models import RouteHealth
 from agents.routing.admissions import ProbeAdmission, UncountedAdmission
 from agents.routing.guard_settings import RouteFigures
@@ -328,10 +329,16 @@ async def test_late_results_of_calls_from_before_change_nothing(provider: Provid
 # --- what the provider says ---
 
 
-async def test_a_429_keeps_everybody_away_for_as_long_as_it_says_and_charges_nobody(provider: Provider) -> None:  # noqa: F811
+# As long as it says, but no longer than a turn may wait.
+@pytest.mark.parametrize(("says", "seconds"), [("30", 30), ("9999999999", 3_600)])
+async def test_a_429_keeps_everybody_away_for_as_long_as_it_says_and_charges_nobody(
+    provider: Provider,  # noqa: F811
+    says: str,
+    seconds: float,
+) -> None:
     async with processes(provider, 2) as (first, second):
         await second.ask()
-        provider.defaults["retry_after"] = "30"
+        provider.defaults["retry_after"] = says
         assert await fails(first, 1, "429") == ["rate_limit"]
         provider.defaults["retry_after"] = "3"
         blocked_until = (await row()).blocked_until
@@ -340,7 +347,7 @@ async def test_a_429_keeps_everybody_away_for_as_long_as_it_says_and_charges_nob
         assert [await first.ask(), await second.ask()] == ["refused"] * 2
         stored = await row()
         assert blocked_until is not None
-        assert 25 < (blocked_until - second.guard.now()).total_seconds() < 31
+        assert seconds - 5 < (blocked_until - second.guard.now()).total_seconds() < seconds + 1
         assert (stored.state, stored.failures_in_row, stored.generation) == ("closed", 0, 0)
         # Another model of the same credential is asked all the same.
         assert await second.ask("openai:other") == "answered"
@@ -410,6 +417,20 @@ async def test_calls_of_all_processes_are_spaced_before_the_provider_refuses(pro
     assert stored.rate_limits["requests"]["limit"] == 60
 
 
+async def test_the_background_leaves_the_places_of_the_next_moments_to_others(provider: Provider) -> None:  # noqa: F811
+    async with processes(provider, background_pace_seconds=0.1) as [one]:
+        await one.ask()
+        soon = one.guard.now() + timedelta(seconds=600)
+        await change(pace_seconds=0.05, paced_until=soon, next_call_at=one.guard.now() + timedelta(seconds=1.5))
+        await until(lambda: not one.guard._entries[ROUTE].is_plain, seconds=5, what="calls are spaced")
+        assert await one.guard.enter(ROUTE, Priority.BACKGROUND) is None
+        # That keeps nobody else away.
+        assert one.guard.blocked_until(ROUTE) is None
+        assert await one.guard.enter(ROUTE) is not None
+        # The next place is near now.
+        assert await one.guard.enter(ROUTE, Priority.BACKGROUND) is not None
+
+
 async def test_without_the_pace_the_same_calls_are_refused(provider: Provider) -> None:  # noqa: F811
     provider.limit = RequestLimit(20, window_seconds=2.0)
     async with processes(provider, 3, reserve_share=0) as everybody:
@@ -428,3 +449,28 @@ async def test_plenty_costs_nothing(provider: Provider) -> None:  # noqa: F811
         assert not one.guard._tasks
         stored = await row()
         assert (stored.revision, stored.rate_limits) == (before.revision, None)
+
+
+# --- tokens ---
+
+
+async def test_what_one_process_learns_of_a_model_s_tokens_others_begin_with(provider: Provider) -> None:  # noqa: F811
+    async with processes(provider) as [first]:
+        admission = await first.guard.enter(ROUTE)
+        assert admission is not None
+        await noted(first)
+        assert first.guard.token_factor(ROUTE) == 1
+        assert admission.wants_tokens
+        admission.record_tokens(estimated=1_000, reported=2_000, window=None)
+        await noted(first)
+        assert first.guard.token_factor(ROUTE) == pytest.approx(1.5)
+        assert (await row()).token_factor == pytest.approx(1.5)
+        assert (await row()).context_window == 0
+        assert sum(admission.wants_tokens for _ in range(320)) < 30, "later ones are looked at now and then"
+    async with processes(provider) as [second]:
+        assert await second.guard.enter(ROUTE) is not None
+        assert second.guard.token_factor(ROUTE) == pytest.approx(1.5)
+        assert await fails(second, 1, fault="ctx") == ["context_length"]
+        await noted(second)
+        assert second.guard.token_factor(ROUTE) == pytest.approx(1.88, abs=0.04)
+        assert second.guard.token_factor("openai:other") == 1

@@ -7,13 +7,16 @@ from datetime import timedelta
 import pytest
 from django.test import AsyncClient
 
+from accounts.actor import Actor
 from accounts.roles import Role
 from agents.models import RouteHealth, Runner
+from agents.releases import publish
 from foundation.clock import now
 from foundation.db_threads import in_db_thread
 from monitoring import readiness
 from scheduling.tasks import record_scheduler_heartbeat
 from tests.support.consoles import client_of
+from tests.support.people import agent, write_draft
 
 
 def rows() -> None:
@@ -37,6 +40,19 @@ def test_the_start_page_names_the_routes_and_what_to_do() -> None:
     assert held.remedy == "An operator holds it. It ends by itself, or with Release on the route's page."
     assert "key" in credential.remedy
     assert not any("closed" in message for message in alerts)
+
+
+@pytest.mark.django_db
+def test_the_start_page_names_models_of_live_releases_whose_window_nobody_knows() -> None:
+    demo = agent("special")
+    write_draft(demo, model_chain=["openai:mine", "openai:gpt-5-mini"], version=2)
+    publish(Actor.system("tests"), agent_id=demo.pk, expected_version=2)
+    for model, window in (("mine", 0), ("gpt-5-mini", 400_000), ("other", 0), ("new", None)):
+        RouteHealth.objects.create(provider="openai", model=model, credential="c", context_window=window)
+    alerts = {one.message: one for one in client_of("vera", Role.VIEWER).get("/admin/").context["alerts"]}
+    named = [message for message in alerts if "context window" in message]
+    assert named == ["The context window of openai:mine is not known: it counts as 8,192 tokens"]
+    assert "BANDSTAND_DIALECT=openai:mine=+window=" in alerts[named[0]].remedy
 
 
 @pytest.mark.django_db

@@ -29,6 +29,7 @@ from agents.domain.circuit_breaker import (
     lift,
     pass_probe,
     release_probe,
+    resume_allowance,
 )
 
 START = datetime(2026, 11, 30, tzinfo=UTC)
@@ -379,3 +380,25 @@ def test_an_outage_of_a_minute_costs_eight_attempts_and_is_over_soon(attempts_pe
         after = next(second for second in outage.attempts if second >= 60)
         assert after - 60 <= 40
         assert outage.closed_at - 60 <= 45
+
+
+# --- who waits for it ---
+
+
+@pytest.mark.parametrize(
+    ("breaker", "second", "number"),
+    [
+        (Breaker(), 0, 4),
+        (Breaker(), 1.9, 8),
+        (Breaker(), 3, 32),
+        (Breaker(), 10**9, 64),
+        (Breaker(blocked_until=at(5)), 4, 0),
+        (Breaker(blocked_until=at(5)), 6, 8),
+        (opened(), 1, 0),
+        (opened(), 15, 1),
+        (Breaker(state=BreakerState.HALF_OPEN, probe_until=at(9)), 1, 0),
+        (Breaker(state=BreakerState.HALF_OPEN, probe_until=at(9)), 9, 1),
+    ],
+)
+def test_one_who_waits_may_try_it_and_then_more_and_more_may_ask(breaker: Breaker, second: float, number: int) -> None:
+    assert resume_allowance(breaker, at(second), at(0)) == number

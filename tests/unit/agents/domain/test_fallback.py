@@ -153,6 +153,18 @@ def test_without_a_retry_budget_the_next_route_is_asked_and_then_nobody() -> Non
     assert next_attempt(["a:1"], failures("a:1 context_length"), POLICY, empty) == Attempt(2, "a:1", "context_length")
 
 
+def test_a_wider_route_takes_what_is_too_long_and_else_it_is_made_smaller() -> None:
+    too_long = "a:1 context_length"
+    wider = Situation(wider_routes={"a:1", "c:3"})
+    assert next_attempt(CHAIN, failures(too_long), POLICY, wider) == Attempt(2, "c:3", "context_length")
+    closed = Situation(wider_routes={"c:3"}, open_routes={"c:3"})
+    assert next_attempt(CHAIN, failures(too_long), POLICY, closed) == Attempt(2, "a:1", "context_length")
+    # It was not wide enough: now it is made smaller, once.
+    both = [too_long, "c:3 context_length"]
+    assert next_attempt(CHAIN, failures(*both), POLICY) == Attempt(3, "c:3", "context_length")
+    assert next_attempt(CHAIN, failures(*both, "c:3 context_length"), POLICY) == GiveUp(Reason.ERROR_CLASS)
+
+
 # --- the end ---
 
 
@@ -183,7 +195,12 @@ RETRIED = {one.value for one in ErrorClass if one.failure.recovery is Recovery.R
     chain=st.lists(routes, min_size=1),
     policy=st.builds(Policy, st.none() | st.integers(1, 8), st.integers(1, 3), st.integers(1, 4), st.integers(0, 4)),
     situation=st.builds(
-        Situation, st.frozensets(routes), st.floats(0, 100), st.booleans(), st.floats(0, 1, exclude_max=True)
+        Situation,
+        st.frozensets(routes),
+        st.floats(0, 100),
+        st.booleans(),
+        st.floats(0, 1, exclude_max=True),
+        st.frozensets(routes),
     ),
     errors=st.lists(st.tuples(st.sampled_from(ErrorClass), waits), min_size=8, max_size=8),
 )
@@ -208,3 +225,14 @@ def test_whatever_fails_it_ends_within_the_policy_and_never_goes_back(
     assert all(asked.count(route) <= most for route in asked)
     if isinstance(following, Postponed):
         assert following.seconds is not None or set(following.routes).issubset(situation.open_routes)
+
+
+# --- waits ---
+
+
+@pytest.mark.parametrize(
+    ("waits", "draw", "least", "seconds"),
+    [(0, 0.0, 0.1, 5), (1, 0.0, 0.1, 10), (3, 0.0, 0.1, 40), (99, 1.0, 0.1, 60), (0, 1.0, 0.1, 7.5), (0, 0.0, 30, 30)],
+)
+def test_a_turn_waits_twice_as_long_each_time(waits: int, draw: float, least: float, seconds: float) -> None:
+    assert Policy().wait_seconds(waits, draw=draw, least_seconds=least) == seconds

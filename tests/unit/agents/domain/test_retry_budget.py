@@ -6,6 +6,7 @@ import pytest
 
 from agents.domain.fallback import Attempt, FailedAttempt, Policy, Situation, next_attempt
 from agents.domain.retry_budget import RetryBudget
+from agents.domain.states import Priority
 
 A, OTHER_MODEL, OTHER = "openai:a", "openai:b", "anthropic:c"
 
@@ -42,6 +43,14 @@ def test_throttled_retries_cost_less_and_each_provider_has_its_own_bucket() -> N
     assert budget.allows_retry(A, "rate_limit")
     assert budget.allows_retry(OTHER, "transient")
     assert (budget.tokens(A), budget.tokens(OTHER)) == (8, 50)
+
+
+def test_the_background_leaves_half_of_it_to_others() -> None:
+    budget = RetryBudget(10)
+    assert budget.allows_retry(A, "transient", Priority.BACKGROUND)
+    budget.take_retry(A, "transient")
+    assert not budget.allows_retry(A, "transient", Priority.BACKGROUND)
+    assert budget.allows_retry(A, "transient")
 
 
 def test_successes_fill_it_again_but_not_beyond_its_size() -> None:

@@ -92,3 +92,12 @@ def test_figures_of_the_circuit_breaker_are_options_too() -> None:
     assert dialects.figures_for("openai:other") == {}
     with pytest.raises(ValueError, match="probe_seconds between"):
         read_dialects("vllm+probe_seconds=0")
+
+
+def test_the_context_window_of_a_model_is_an_option() -> None:
+    dialects = read_dialects("openai:llama*=ollama+window=32768,anthropic:*=+total_seconds=9")
+    assert dialects.window_for("openai:llama3.3") == 32_768
+    assert dialects.window_for("openai:other") is dialects.window_for("anthropic:claude") is None
+    for wrong in ("0", "1000", "-5", "x", "1e6", "9999999999"):
+        with pytest.raises(ValueError, match="window between 1024"):
+            read_dialects(f"vllm+window={wrong}")

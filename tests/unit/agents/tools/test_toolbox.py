@@ -377,7 +377,8 @@ async def test_a_long_result_is_cut_with_a_mark(text: str) -> None:
 def test_the_box_describes_what_is_asked_for_and_skips_what_is_not_there() -> None:
     box = Toolbox()
 
-    assert box.names == {"clock", "calculator", "http_fetch", "notebook_add"}
+    memory_tools = {"remember", "recall", "forget", "add_task", "finish_task", "note"}
+    assert box.names == {"clock", "calculator", "http_fetch", "notebook_add", *memory_tools}
     assert [spec.name for spec in box.specs(["calculator", "gone", "clock"])] == ["calculator", "clock"]
     assert [box.is_idempotent(name) for name in ("clock", "notebook_add", "gone")] == [True, False, True]
 

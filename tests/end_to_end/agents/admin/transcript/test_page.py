@@ -179,13 +179,20 @@ def test_operators_see_who_answered_after_how_many_failed_calls(vera: Client) ->
     failed = StepOutcome(1, StepStatus.FAILED, error_class="transient", name="openai:a", details={"attempt": 1})
     fenced_writes.advance(work, outcomes=[failed], intents=[Intent(2, StepKind.MODEL, "anthropic:b")])
     compressed = {"max_tokens": 900, "messages": 3}
-    details = {"attempt": 2, "fallback": True, "pause_seconds": 0.25, "context_compressed": compressed}
+    sent = {"window": 10_000, "tokens": {"system": 100, "history": 3_000, "memories": 400}, "strategy": "drop",
+            "messages_left_out": 12, "memories_left_out": ["m"], "summary": "s"}  # fmt: skip
+    details = {"attempt": 2, "fallback": True, "pause_seconds": 0.25, "context_compressed": compressed, "context": sent}
     step = replace(done(2, "Hello"), name="anthropic:b", details=details)
     fenced_writes.finish(work, ending(work, parts=[text_part("Hello")]), outcomes=[step])
     shown = page(vera, address(ada))
     assert "2 steps · answered by anthropic:b, 1 of 2 calls of models failed" in shown
     assert "pause seconds: 0.25" in shown
     assert "context compressed: messages 3, max tokens 900" in shown
+    assert (
+        "Context: about 35 % of 10,000 tokens: system 1 %, history 30 %, memories 4 %; 12 messages left out; "
+        "their summary sent; 1 memory left out" in shown
+    )
+    assert "context: " not in shown
 
 
 def test_the_list_of_turns_says_why_each_failed_within_its_budget(

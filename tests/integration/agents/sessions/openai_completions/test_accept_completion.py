@@ -12,9 +12,10 @@ from django.db import OperationalError, transaction
 from accounts.actor import Actor, Scope
 from agents import tasks
 from agents.domain.client_options import ClientOptions
+from agents.domain.context_window import fit
 from agents.domain.message_parts import text_part
 from agents.domain.model_messages import ChatMessage, JsonFormat
-from agents.domain.prompt import Block, Source, fit
+from agents.domain.prompt import Block, Source
 from agents.engine.context import TurnContext, load_context
 from agents.journal import fenced_writes
 from agents.llm.routes import is_installed
@@ -56,7 +57,7 @@ def handed_out(actor: Actor, session_id: Any) -> None:
 
 def messages_of(context: TurnContext) -> tuple[ChatMessage, ...]:
     """What the model is sent first."""
-    return fit([Block(Source.CLIENT, context.client.instructions)], context.history, (), None, len)
+    return fit([Block(Source.CLIENT, context.client.instructions)], context.history, (), None, len).messages
 
 
 # --- a session of its own ---

@@ -62,6 +62,36 @@ async def test_plain_words_become_calls(words: str, calls: list[tuple[str, Any]]
     assert bool(text) != bool(calls)
 
 
+MEMORY_TOOLS = ("remember", "recall", "forget", "add_task", "notebook_add", "clock")
+
+
+@pytest.mark.parametrize(
+    ("words", "calls"),
+    [
+        ("Remember that I live in Bern.", [("remember", {"text": "I live in Bern."})]),
+        ("Please remember: my cat is called Minka", [("remember", {"text": "my cat is called Minka"})]),
+        ("What do you remember about me?", [("recall", {"query": "What do you remember about me?"})]),
+        ("Do you remember my cat?", [("recall", {"query": "Do you remember my cat?"})]),
+        ("where do I live", [("recall", {"query": "where do I live"})]),
+        ("forget that I live in Bern.", [("forget", {"memory": "I live in Bern."})]),
+        ("todo: buy milk", [("add_task", {"text": "buy milk"})]),
+        ("what time is it where I live?", [("clock", {})]),
+        ("What did I say?", []),
+        ("what is love?", []),
+    ],
+)
+async def test_what_is_to_be_remembered_goes_to_the_tools_of_memory(words: str, calls: list[tuple[str, Any]]) -> None:
+    assert (await answer_to(words, tools=MEMORY_TOOLS))[1] == calls
+
+
+async def test_recalled_memories_in_the_prompt_answer_at_once_and_are_not_quoted() -> None:
+    block = "<recalled_memories>\nNotes.\n<memory>Ada: I live in Bern &amp; Thun.</memory>\n</recalled_memories>\n\n"
+    text, calls = await answer_to(block + "Where do I live?", tools=MEMORY_TOOLS)
+    assert (calls, "- Ada: I live in Bern & Thun." in text) == ([], True)
+    text, calls = await answer_to(block + "Hello", tools=MEMORY_TOOLS)
+    assert ("> Hello" in text, "Bern & Thun" in text) == (True, False)
+
+
 async def test_a_tool_that_is_not_on_offer_is_not_called() -> None:
     text, calls = await answer_to("what time is it?", tools=())
 
@@ -208,6 +238,9 @@ LONG = 250_000
         "fetch " * (LONG // 6),
         "fetch" + " " * LONG + "x",
         "note" + " " * LONG,
+        "remember" + " " * LONG,
+        "what " * 700 + "x",
+        "<recalled_memories>\n" + "<memory>" * (LONG // 8) + "</recalled_memories>\n\nwhere do I live",
         "a " * (LONG // 2),
         "[[offline " + "a=1 " * (LONG // 4),
         "[[offline a=" + "x" * LONG,
