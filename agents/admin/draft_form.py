@@ -12,10 +12,13 @@ from accounts.admin.audited_forms import AuditedFormMixin
 from agents.domain.configuration import (
     SETTINGS,
     AgentConfiguration,
+    FallbackOrder,
     Nested,
+    OptionalRouteChain,
     RouteChain,
     Setting,
     Text,
+    TextLine,
     ToolNames,
     WholeNumber,
 )
@@ -36,6 +39,8 @@ _FIELD_SETTINGS: Final[list[tuple[str | None, str, Setting]]] = [
         else [(None, name, setting)]
     )
 ]
+
+_CHAINS: Final = frozenset(name for _, name, setting in _FIELD_SETTINGS if isinstance(setting, RouteChain))
 
 
 class LinesField(forms.CharField):
@@ -94,7 +99,8 @@ class DraftForm(AuditedFormMixin, forms.Form):
         """The configuration to save. An empty number means the default at run time. Raises `InvalidInput`."""
         values: dict[str, Any] = {}
         for group, name, _ in _FIELD_SETTINGS:
-            if (value := self.cleaned_data[name]) is not None:
+            value = self.cleaned_data[name]
+            if value is not None and not (group and value == []):
                 (values.setdefault(group, {}) if group else values)[name] = value
         return AgentConfiguration.from_values(values)
 
@@ -119,16 +125,13 @@ class DraftForm(AuditedFormMixin, forms.Form):
             yield title, help_text, [self[name] for name in names]
 
     def _add_configuration_error(self, error: InvalidInput) -> None:
-        field, _, item = (error.pointer or "").lstrip("/").partition("/")
-        if isinstance(SETTINGS.get(field), RouteChain) and item.isdigit():
-            route = self.cleaned_data[field][int(item)]
-            self.add_error(
-                field, f"“{cut_text(route, 60)}” is no route: write provider:model, such as openai:gpt-5-mini."
-            )
-        elif field in self.fields:
-            self.add_error(field, error.detail)
+        names = (error.pointer or "").lstrip("/").split("/")
+        field, *items = names[1:] if isinstance(SETTINGS.get(names[0]), Nested) and names[1:] else names
+        if field in _CHAINS and items:
+            route = cut_text(self.cleaned_data[field][int(items[0])], 60)
+            self.add_error(field, f"“{route}” is no route: write provider:model, such as openai:gpt-5-mini.")
         else:
-            self.add_error(item if item in self.fields else None, error.detail)
+            self.add_error(field if field in self.fields else None, error.detail)
 
 
 def _values(configuration: AgentConfiguration) -> dict[str, Any]:
@@ -143,9 +146,15 @@ def _values(configuration: AgentConfiguration) -> dict[str, Any]:
 def _form_field(setting: Setting, value: Any) -> forms.Field:
     common: dict[str, Any] = {"label": setting.label, "help_text": setting.help_text}
     match setting:
-        case RouteChain():
+        case RouteChain() | FallbackOrder():
             widget = Textarea({"rows": 3, "spellcheck": "false", "class": "bs-mono"})
-            return LinesField(widget=widget, max_length=4_000, **common)
+            is_required = isinstance(setting, RouteChain) and not isinstance(setting, OptionalRouteChain)
+            return LinesField(widget=widget, max_length=4_000, required=is_required, **common)
+        case TextLine():
+            widget = Textarea({"rows": 2, "placeholder": setting.default})
+            return forms.CharField(
+                widget=widget, required=False, max_length=setting.largest, empty_value=None, **common
+            )
         case Text():
             widget = Textarea({"rows": 14})
             return ProseField(widget=widget, required=False, max_length=setting.largest, strip=False, **common)

@@ -21,6 +21,7 @@ from agents.admin.list_filters import (
     AgentFilter,
     CostFilter,
     ErrorFilter,
+    FallbackFilter,
     ReleaseFilter,
     SinceFilter,
     TurnStatusFilter,
@@ -59,7 +60,8 @@ class TurnAdmin(KeysetAdmin):
     list_display_links = ("queued",)
     list_select_related = ("user", "release__agent")
     list_filter = (
-        AgentFilter, ReleaseFilter, UserFilter, TurnStatusFilter, ErrorFilter, SinceFilter, UntilFilter, CostFilter,
+        AgentFilter, ReleaseFilter, UserFilter, TurnStatusFilter, ErrorFilter, FallbackFilter, SinceFilter, UntilFilter,
+        CostFilter,
     )  # fmt: skip
     search_help_text = "The id of a turn, a session or an error, or the name of a user."
 

@@ -14,6 +14,7 @@ from dataclasses import dataclass, field, fields, replace
 from functools import cache
 from typing import Annotated, Any, Self, get_type_hints
 
+from agents.domain.response_fallbacks import HANDOFF_TEXT, Fallback
 from foundation.errors import InvalidInput, Unavailable
 from foundation.text_lines import split_lines
 
@@ -106,6 +107,17 @@ class Text(Setting):
         return value
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TextLine(Text):
+    """One line of text, which is not empty."""
+
+    def parse(self, value: Any, pointer: str) -> str:
+        text = Text.parse(self, value, pointer)
+        if len(split_lines(text)) != 1 or not text.strip():
+            raise InvalidInput("One line of text is expected.", pointer=pointer)
+        return text
+
+
 @dataclass(frozen=True, slots=True)
 class Texts(Setting):
     """A tuple of texts in their order."""
@@ -135,6 +147,36 @@ class RouteChain(Texts):
         for index, route in enumerate(value):
             if (fault := installed.route_error(route)) is not None:
                 raise InvalidInput(fault, pointer=f"{pointer}/{index}")
+
+
+@dataclass(frozen=True, slots=True)
+class OptionalRouteChain(RouteChain):
+    """A chain that may be empty."""
+
+    def validate(self, value: tuple[str, ...], pointer: str, installed: Installed) -> None:
+        if value:
+            RouteChain.validate(self, value, pointer, installed)
+
+
+@dataclass(frozen=True, slots=True)
+class FallbackOrder(Texts):
+    """Fallbacks, each once, in the order in which they are tried."""
+
+    def parse(self, value: Any, pointer: str) -> tuple[str, ...]:
+        if not isinstance(value, list):
+            raise InvalidInput("A list of fallbacks is expected.", pointer=pointer)
+        for index, name in enumerate(value):
+            if not isinstance(name, str) or name not in tuple(Fallback):
+                raise InvalidInput(f"Each line is one of: {', '.join(Fallback)}.", pointer=f"{pointer}/{index}")
+            if name in value[:index]:
+                raise InvalidInput(f"{name!r} stands here twice.", pointer=f"{pointer}/{index}")
+        return tuple(value)
+
+    def validate(self, value: tuple[str, ...], pointer: str, installed: Installed) -> None:  # noqa: ARG002
+        for index, name in enumerate(value[:-1]):
+            # Only an error can follow a handoff, and that is what a turn ends with anyway.
+            if name in (Fallback.HUMAN_HANDOFF, Fallback.ERROR_RESPONSE):
+                raise InvalidInput(f"Nothing can come after {name}.", pointer=f"{pointer}/{index}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -181,6 +223,7 @@ class Nested(Setting):
     def validate(self, value: SettingGroup, pointer: str, installed: Installed) -> None:
         for name, setting in self.members.items():
             setting.validate(getattr(value, name), f"{pointer}/{name}", installed)
+        value.validate(pointer)
 
     def lines(self, value: SettingGroup) -> list[str]:
         return [
@@ -227,6 +270,9 @@ class SettingGroup:
         """Whether the configuration itself says what `name` is."""
         return name in self.pinned or getattr(self, name) != self.settings[name].default
 
+    def validate(self, pointer: str) -> None:
+        """Raise `InvalidInput` with a pointer when the members do not fit each other."""
+
 
 @dataclass(frozen=True, slots=True)
 class TurnLimits(SettingGroup):
@@ -264,6 +310,38 @@ class ContextPolicy(SettingGroup):
     history_characters: Annotated[
         int, WholeNumber("Characters", "How much text of them at most.", largest=4_000_000)
     ] = 60_000
+
+
+@dataclass(frozen=True, slots=True)
+class FallbackSettings(SettingGroup):
+    """What people get when no model of the chain gives an answer. Without an `order`: the error."""
+
+    order: Annotated[
+        tuple[str, ...],
+        FallbackOrder(
+            "What to try, in order",
+            "One per line. cached_response: the answer that this person got to exactly the same request before. "
+            "simplified_response: a simpler model, which reads the instructions and the last message only. "
+            "human_handoff: a person is asked to take over. error_response: the error, which comes last anyway.",
+        ),
+    ] = ()
+    cached_hours: Annotated[
+        int, WholeNumber("Age of a cached answer", "In hours; older ones are not shown again.", largest=720)
+    ] = 24
+    simplified_models: Annotated[
+        tuple[str, ...],
+        OptionalRouteChain(
+            "Simpler models", "One per line, as provider:model, for simplified_response. Each is asked once."
+        ),
+    ] = ()
+    handoff_text: Annotated[
+        str, TextLine("Text of a handoff", "What the person reads who waits for an answer then.", largest=500)
+    ] = HANDOFF_TEXT
+
+    def validate(self, pointer: str) -> None:
+        """See `SettingGroup`."""
+        if Fallback.SIMPLIFIED_RESPONSE in self.order and not self.simplified_models:
+            raise InvalidInput("simplified_response needs a model.", pointer=f"{pointer}/simplified_models")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -304,6 +382,19 @@ class AgentConfiguration:
             section="What the model remembers",
         ),
     ] = ContextPolicy()
+    fallbacks: Annotated[
+        FallbackSettings,
+        Nested(
+            "When no model answers",
+            "What people get instead when all models have failed or must not be asked. Empty: the error.",
+            section="When no model answers",
+        ),
+    ] = FallbackSettings()
+
+    @property
+    def routes(self) -> tuple[str, ...]:
+        """All routes that a turn may ask."""
+        return (*self.model_chain, *self.fallbacks.simplified_models)
 
     @classmethod
     def parse(cls, stored: Any) -> Self:

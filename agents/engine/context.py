@@ -25,7 +25,7 @@ class TurnContext:
     first; its last message is the question that this turn answers.
 
     `client` are the options of the client whose request created this turn, `tool_stalls` is how often it has lost its
-    runner while a tool ran.
+    runner while a tool ran. `sends_work`: the model reads what the turn has done so far.
     """
 
     claim: Claim
@@ -34,6 +34,7 @@ class TurnContext:
     steps: Sequence[StepRecord]
     client: ClientOptions = NO_OPTIONS
     tool_stalls: int = 0
+    sends_work: bool = True
 
     @property
     def question_id(self) -> UUID:

@@ -14,6 +14,7 @@ from agents.domain.configuration import (
     SETTINGS,
     AgentConfiguration,
     ContextPolicy,
+    FallbackOrder,
     Installed,
     Nested,
     NewerConfiguration,
@@ -21,10 +22,12 @@ from agents.domain.configuration import (
     Setting,
     Stored,
     Text,
+    TextLine,
     ToolNames,
     TurnLimits,
     WholeNumber,
 )
+from agents.domain.response_fallbacks import Fallback
 from agents.llm.routes import route_error
 from foundation.errors import InvalidInput
 
@@ -51,8 +54,12 @@ def form_values(setting: Setting) -> st.SearchStrategy[Any]:
             return st.integers(1, setting.largest)
         case WholeNumber():
             return st.integers(1, setting.largest) | st.just(setting.default)
+        case TextLine():
+            return st.from_regex(r"[a-z ]{0,20}[a-z]", fullmatch=True)
         case Text():
             return st.text(max_size=50)
+        case FallbackOrder():
+            return st.lists(st.sampled_from(tuple(Fallback)), max_size=4, unique=True)
         case RouteChain():
             return st.lists(st.from_regex(r"[a-z]{1,8}:[a-z0-9-]{0,8}", fullmatch=True), max_size=3)
         case ToolNames():
