@@ -23,6 +23,7 @@ from agents.domain.states import StepKind, StepStatus, TurnStatus
 from agents.engine.delta_writer import BatchingDeltaWriter
 from agents.engine.ports import Services, UnguardedRoutes
 from agents.engine.turn import UnfinishedTurn
+from agents.journal import sql
 from agents.journal.fenced_writes import FinishedTurn, Intent, NewEvent, StepOutcome, advance
 from agents.llm.gateway import Gateway, GatewayConfig
 from agents.llm.model_catalog import Rates
@@ -236,6 +237,12 @@ async def test_an_answer_that_used_a_tool_is_never_shown_again(provider: Provide
         assert (await turn_of(first)).prompt_hash is None
 
 
+def test_the_end_of_other_turns_is_the_statement_that_it_was() -> None:
+    assert "fallback" not in sql.FINISH
+    assert "prompt_hash" not in sql.FINISH
+    assert "handoff" not in sql.FINISH
+
+
 async def test_an_agent_that_does_not_name_it_writes_no_hash(provider: Provider) -> None:  # noqa: F811
     async with world(provider, [SIMPLER, PERSON]) as here:
         assert (await turn_of(await here.run())).prompt_hash is None
@@ -271,6 +278,7 @@ async def test_a_simpler_model_reads_the_last_message_only(provider: Provider) -
     assert "tools" not in small
     # What the simpler model used is billed to the turn; what was refused costs nothing.
     turn, step = await in_db_thread(lambda: (ada.turns()[-1], Step.objects.get(name=SMALL)))
+    assert turn.cost_usd is not None
     assert turn.cost_usd == step.cost_usd
     assert turn.cost_usd > 0
 
