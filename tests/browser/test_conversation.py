@@ -336,12 +336,12 @@ async def test_when_the_model_fails_people_read_what_they_got_instead(chat: Chat
     await expect(answer.locator(".note")).to_have_text([FALLBACK_NOTES["human_handoff"]])
     await chat.page.reload()
     await expect(chat.answers.last.locator(".note")).to_have_text([FALLBACK_NOTES["human_handoff"]])
-    notes = await chat.page.evaluate(_NOTES, [*FALLBACK_NOTES])
+    notes = await chat.page.evaluate(_NOTES_BESIDE, [*FALLBACK_NOTES])
     assert notes == [*FALLBACK_NOTES.values()]
 
 
 # The notes beside texts that are these fallbacks.
-_NOTES = """
+_NOTES_BESIDE = """
 async (names) => {
   const { PartsView } = await import("/static/bandstand/chat/message-parts.js");
   return names.map((fallback) => {
