@@ -12,11 +12,12 @@ from accounts.admin.audited_forms import AuditedFormMixin
 from agents.domain.configuration import (
     SETTINGS,
     AgentConfiguration,
+    Choices,
     FallbackOrder,
     Nested,
-    OptionalRouteChain,
     RouteChain,
     Setting,
+    Switch,
     Text,
     TextLine,
     ToolNames,
@@ -24,7 +25,7 @@ from agents.domain.configuration import (
 )
 from agents.models import AgentDraft
 from agents.releases.validation import check_runnable, tool_names
-from console.widgets import CheckboxSelectMultiple, NumberInput, Textarea
+from console.widgets import CheckboxInput, CheckboxSelectMultiple, NumberInput, Textarea
 from foundation.errors import InvalidInput
 from foundation.graphemes import cut_text
 from foundation.text_lines import split_lines
@@ -98,11 +99,18 @@ class DraftForm(AuditedFormMixin, forms.Form):
     def configuration(self) -> AgentConfiguration:
         """The configuration to save. An empty number means the default at run time. Raises `InvalidInput`."""
         values: dict[str, Any] = {}
-        for group, name, _ in _FIELD_SETTINGS:
+        for group, name, setting in _FIELD_SETTINGS:
             value = self.cleaned_data[name]
-            if value is not None and not (group and value == []):
+            if value is not None and not (group and self._is_left_at_default(group, name, setting, value)):
                 (values.setdefault(group, {}) if group else values)[name] = value
         return AgentConfiguration.from_values(values)
+
+    def _is_left_at_default(self, group: str, name: str, setting: Setting, value: Any) -> bool:
+        """A box cannot be empty as a number can: one that shows the default is not set by saving the form."""
+        if isinstance(setting, RouteChain | FallbackOrder):
+            return not value
+        is_default = isinstance(setting, Switch | Choices) and value == setting.dump(setting.default)
+        return is_default and not getattr(self.stored, group).is_set(name)
 
     def clean(self) -> dict[str, Any]:
         if not self.errors:
@@ -136,11 +144,12 @@ class DraftForm(AuditedFormMixin, forms.Form):
 
 def _values(configuration: AgentConfiguration) -> dict[str, Any]:
     """The values of the form fields by name; None for a number that is left to its default."""
-    stored = configuration.dump()
-    return {
-        name: stored.get(group, {}).get(name) if group else setting.dump(getattr(configuration, name))
-        for group, name, setting in _FIELD_SETTINGS
-    }
+    values: dict[str, Any] = {}
+    for group, name, setting in _FIELD_SETTINGS:
+        settings: Any = getattr(configuration, group) if group else configuration
+        is_empty = isinstance(setting, WholeNumber | TextLine) and not settings.is_set(name)
+        values[name] = None if is_empty else setting.dump(getattr(settings, name))
+    return values
 
 
 def _form_field(setting: Setting, value: Any) -> forms.Field:
@@ -148,21 +157,27 @@ def _form_field(setting: Setting, value: Any) -> forms.Field:
     match setting:
         case RouteChain() | FallbackOrder():
             widget = Textarea({"rows": 3, "spellcheck": "false", "class": "bs-mono"})
-            is_required = isinstance(setting, RouteChain) and not isinstance(setting, OptionalRouteChain)
-            return LinesField(widget=widget, max_length=4_000, required=is_required, **common)
-        case TextLine():
-            widget = Textarea({"rows": 2, "placeholder": setting.default})
-            return forms.CharField(
-                widget=widget, required=False, max_length=setting.largest, empty_value=None, **common
-            )
+            is_required = isinstance(setting, RouteChain) and not setting.is_optional
+            return LinesField(widget=widget, required=is_required, max_length=4_000, **common)
+        case Switch():
+            return forms.BooleanField(widget=CheckboxInput, required=False, **common)
         case Text():
-            widget = Textarea({"rows": 14})
-            return ProseField(widget=widget, required=False, max_length=setting.largest, strip=False, **common)
+            return _text_field(setting, common)
         case ToolNames():
             return ToolsField(selected=value, required=False, **common)
+        case Choices():
+            choices = [(choice, choice) for choice in setting.choices]
+            return forms.MultipleChoiceField(choices=choices, required=False, widget=CheckboxSelectMultiple, **common)
         case WholeNumber():
             return _number_field(setting)
     raise TypeError(f"{type(setting).__name__} has no field in forms.")
+
+
+def _text_field(setting: Text, common: dict[str, Any]) -> forms.Field:
+    if isinstance(setting, TextLine):
+        widget = Textarea({"rows": 2, "placeholder": setting.default})
+        return forms.CharField(widget=widget, required=False, max_length=setting.largest, empty_value=None, **common)
+    return ProseField(widget=Textarea({"rows": 14}), required=False, max_length=setting.largest, strip=False, **common)
 
 
 def _number_field(setting: WholeNumber) -> forms.IntegerField:

@@ -62,6 +62,8 @@ class Fallbacks:
         """What later turns find the answer of this one by; None where it must not stand in for another."""
         if Fallback.CACHED_RESPONSE not in self._settings.order or not self._progress.is_one_answer:
             return None
+        if self._context.release.memory.recall:
+            return None  # what is remembered changes, and may be asked to be forgotten
         return prompt_hash(self._context, self._services)
 
     async def answer(self, error: ModelError | Park) -> FallbackAnswer | None:
