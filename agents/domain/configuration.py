@@ -512,6 +512,9 @@ class AgentConfiguration:
         self.parse(self.dump())
         for name, setting in SETTINGS.items():
             setting.validate(getattr(self, name), f"/{name}", installed)
+        if Fallback.CACHED_RESPONSE in self.fallbacks.order and self.memory.recall:
+            # What is remembered changes, and is forgotten; an answer that was made of it must not come back.
+            raise InvalidInput("cached_response is for agents that do not recall.", pointer="/fallbacks/order")
 
 
 SETTINGS: Mapping[str, Setting] = declared_settings(AgentConfiguration)

@@ -24,7 +24,7 @@ from agents.engine.attempts import Attempts
 from agents.engine.context import TurnContext
 from agents.engine.ports import Services
 from agents.engine.progress import LimitReached, TurnProgress, step_intent
-from agents.engine.prompt import prompt_hash
+from agents.engine.prompt_hash import prompt_hash
 from agents.engine.shielded import run_shielded
 from agents.journal.cached_answers import find_cached_answer
 from agents.journal.fenced_writes import NewEvent, StepOutcome, advance

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Sequence
-from dataclasses import asdict
 
 import orjson
 
@@ -37,13 +35,14 @@ async def assemble(
     tools = forced or (*services.tools.specs(release.tools), *client.tools)
     max_output_tokens = smaller_limit(release.limits.call_output_tokens, client.max_output_tokens)
     window = await services.models.window(route)
+    blocks = (Block(Source.RELEASE, release.instructions), Block(Source.CLIENT, client.instructions))
     message_tokens = smaller_limit(
         None if window is None else _message_tokens(window, tools, max_output_tokens), max_tokens
     )
     return ModelRequest(
         model=model,
         messages=fit(
-            _blocks(context),
+            blocks,
             context.history,
             progress.parts if context.sends_work else (),
             message_tokens,
@@ -61,34 +60,15 @@ async def assemble(
     )
 
 
-def prompt_hash(context: TurnContext, services: Services) -> bytes:
-    """SHA-256 of all that a turn's first request may depend on besides its route: two turns of a release with equal
-    hashes have asked the same. What a route's window leaves out is included."""
-    release, client = context.release, context.client
-    messages = fit(_blocks(context), context.history, (), None, estimate_tokens)
-    prompt = [
-        [(message.role, message.text, message.tool_calls, message.tool_call_id) for message in messages],
-        services.tools.specs(release.tools),
-        release.limits.call_output_tokens,
-        asdict(client),
-    ]
-    return hashlib.sha256(_serialize(prompt).encode("utf-8", "surrogatepass")).digest()
-
-
-def _blocks(context: TurnContext) -> tuple[Block, ...]:
-    release, client = context.release, context.client
-    return Block(Source.RELEASE, release.instructions), Block(Source.CLIENT, client.instructions)
-
-
 def _message_tokens(window: int, tools: Sequence[ToolSpec], max_output_tokens: int | None) -> int:
     """Tokens for the messages: the window without the tools and the answer."""
     answer = min(max_output_tokens or ANSWER_TOKENS, window // 2)
     return window - answer - (estimate_tokens(_serialize(tools)) if tools else 0)
 
 
-def _serialize(value: object) -> str:
+def _serialize(tools: Sequence[ToolSpec]) -> str:
     try:
-        return orjson.dumps(value).decode()
+        return orjson.dumps(tools).decode()
     except orjson.JSONEncodeError:
         # A client's schema may hold numbers that only some providers accept. The route's adapter decides that.
-        return str(value)
+        return str(tools)

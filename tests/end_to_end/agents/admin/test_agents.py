@@ -107,6 +107,7 @@ def test_saving_a_draft_that_nobody_touched_changes_nothing(builder: Client, dem
         ({"order": "cached_response\nwaiting"}, "One of cached_response, simplified_response"),
         ({"order": "human_handoff\ncached_response"}, "Nothing can come after human_handoff."),
         ({"order": "simplified_response"}, "simplified_response needs a model."),
+        ({"order": "cached_response", "recall": "on"}, "cached_response is for agents that do not recall."),
         ({"order": "simplified_response", "simplified_models": "gpt-5"}, "is no route: write provider:model"),
         ({"handoff_text": "One.\nTwo."}, "One line of text is expected."),
         ({"version": "x"}, "somebody else changed this"),
