@@ -7,6 +7,7 @@ dies loses none and doubles none.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -31,6 +32,9 @@ from agents.journal.fenced_writes import NewEvent, StepOutcome, advance
 from agents.llm.errors import ModelError
 
 log = structlog.get_logger(__name__)
+
+# Of a turn's time, for the fallbacks after a simpler model.
+RESERVED_SECONDS = 2.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,9 +148,11 @@ class Fallbacks:
                 if call is None:
                     call = self._progress.begin_model_call(fallback=step.name)
                     await self._write([call])
-                outcome, reply = await self._attempts.ask(call)
-            except (ModelError, LimitReached) as error:
-                error_class = error.error_class if isinstance(error, ModelError) else ErrorClass.LIMIT_REACHED
+                # So that there is time left for what follows, should it not answer.
+                async with asyncio.timeout_at(self._attempts.deadline_at - RESERVED_SECONDS):
+                    outcome, reply = await self._attempts.ask(call)
+            except (ModelError, LimitReached, TimeoutError) as error:
+                error_class = _class_of(error)
                 self._outcomes, self._events = self._attempts.drop(error_class, await self._attempts.close())
                 self._fail(step, error_class)
                 return None
@@ -173,6 +179,12 @@ class Fallbacks:
     def _fail(self, step: StepRecord, why: str) -> None:
         """Record that the fallback gave nothing; it is written with what comes next."""
         self._outcomes.append(self._progress.record_outcome(step, StepStatus.FAILED, details={"gave_up": why}))
+
+
+def _class_of(error: ModelError | LimitReached | TimeoutError) -> ErrorClass:
+    if isinstance(error, ModelError):
+        return error.error_class
+    return ErrorClass.LIMIT_REACHED if isinstance(error, LimitReached) else ErrorClass.DEADLINE
 
 
 def _simpler_context(context: TurnContext) -> TurnContext:

@@ -21,6 +21,7 @@ from agents.domain.response_fallbacks import HANDOFF_TEXT
 from agents.domain.serialization import moment, turn_shape
 from agents.domain.states import StepKind, StepStatus, TurnStatus
 from agents.engine.delta_writer import BatchingDeltaWriter
+from agents.engine.fallbacks import RESERVED_SECONDS
 from agents.engine.ports import Services, UnguardedRoutes
 from agents.engine.turn import UnfinishedTurn
 from agents.journal import sql
@@ -433,6 +434,16 @@ async def test_a_fallback_that_a_killed_runner_left_is_carried_out_once(provider
     assert await in_db_thread(Handoff.objects.count) == (1 if name == PERSON else 0)
     types = await log(ada, -3)
     assert [types.count(one) for one in ("message.completed", "turn.completed")] == [1, 1]
+
+
+async def test_a_simpler_model_that_hangs_leaves_time_for_what_follows(provider: Provider) -> None:  # noqa: F811
+    async with world(provider, [SIMPLER, PERSON]) as here:
+        ada = await in_db_thread(here.ask)
+        await in_db_thread(die_after, ada, fallback_intent(SIMPLER))
+        provider.queue.append({"fault": "hang"})
+        assert await here.go(remaining_seconds=RESERVED_SECONDS + 1) == DONE
+    await expect_end(ada, PERSON)
+    assert (await in_db_thread(lambda: Step.objects.filter(kind="model").last())).error_class == "deadline"
 
 
 async def test_if_it_gives_nothing_the_models_are_asked_anew(provider: Provider) -> None:  # noqa: F811

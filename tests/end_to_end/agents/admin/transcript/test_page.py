@@ -232,6 +232,7 @@ def test_turns_are_listed_by_their_fallback(vera: Client, django_assert_max_num_
         with django_assert_max_num_queries(TurnAdmin.query_budget):
             shown = page(vera, f"{turns}?fallback={query}")
         assert (str(handed) in shown) is expected, query
+        assert ('<span class="bs-tag bs-tag--warn">human handoff</span>' in shown) is expected
         assert str(answered.turn_id) not in shown
     assert vera.get(f"{turns}?fallback=magic").status_code == 400
 
