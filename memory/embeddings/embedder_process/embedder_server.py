@@ -80,9 +80,10 @@ class Connection:
     request: EmbeddingRequest | None = None
 
 
-def main(*, folder: str, load: str, options: dict[str, Any], limits: dict[str, Any]) -> None:
+def main(*, folder: str, load: str, options: dict[str, Any], limits: dict[str, Any], starter: int) -> None:
     """Be the embedder whose files are in `folder`, with the model that `load`, as in `package.module:function`, returns
-    for `options`. Ends the process with `EXIT_SECOND` if there is one already."""
+    for `options`. Ends the process with `EXIT_SECOND` if there is one already, and if `starter`, the process that has
+    started it, is gone before it is recorded."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     os.umask(0o077)
     place = Path(folder)
@@ -93,6 +94,9 @@ def main(*, folder: str, load: str, options: dict[str, Any], limits: dict[str, A
     # The address space of a process with threads is far larger than what it uses; what it uses is looked at.
     linux.limit_resources(bounds.memory_bytes * 4, file_bytes=_FILE_BYTES)
     _write_record(place)
+    if os.getppid() != starter:
+        # Its installation may have ended in the meantime, and whoever ended it found no record.
+        sys.exit(0)
     try:
         module, name = load.split(":")
         model: ProcessModel = getattr(importlib.import_module(module), name)(**options)
