@@ -203,14 +203,14 @@ def test_a_killed_database_is_started_again(running: Running) -> None:
 def test_what_a_killed_supervisor_left_is_cleaned_up_and_a_second_signal_ends_what_will_not_end(folder: Path) -> None:
     data_dir = folder / "killed"
     share_static_files(data_dir)
-    first = Running(data_dir).wait_until_ready()
+    first = Running(data_dir, BANDSTAND_EMBEDDINGS="minilm").wait_until_ready()
     orphans = first.children()
     database = Cluster(data_dir).pid
     first.process.kill()
     first.wait()
     assert all(psutil.pid_exists(pid) for pid in [*orphans.values(), database or 0])
 
-    second = Running(data_dir, first.port, RUNNERS="0").wait_until_ready()
+    second = Running(data_dir, first.port, RUNNERS="0", BANDSTAND_EMBEDDINGS="minilm").wait_until_ready()
     assert "Ended what a killed supervisor had left" in second.said
     assert not set(orphans.values()) & set(second.children().values())
     assert Cluster(data_dir).pid != database
