@@ -323,7 +323,7 @@ class ContextPolicy(SettingGroup):
 
     history_messages: Annotated[
         int, WholeNumber("Messages", "How many of the newest messages the model reads again, at most.", largest=1_000)
-    ] = 200
+    ] = 100
     answer_tokens: Annotated[
         int,
         WholeNumber(

@@ -237,7 +237,7 @@ def test_the_page_of_a_release_shows_every_setting(demo: Agent, builder: Client)
         assert setting.label in page
     for words in ("offline:", "One.", "Two.", "clock", "steps: 7", "tool calls: 24 (default)", "turn seconds: 300<"):
         assert words in page, words
-    assert "history messages: 30 (default)" in page
+    assert "history messages: 100 (default)" in page
 
 
 def test_the_draft_offers_every_setting_to_builders_and_shows_it_to_others(demo: Agent, builder: Client) -> None:
