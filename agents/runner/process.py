@@ -22,10 +22,10 @@ from agents.domain.failures import ErrorClass
 from agents.domain.states import TurnStatus
 from agents.engine.context import TurnContext, load_context
 from agents.engine.fact_extraction import extract_facts
+from agents.engine.memory_writer import MemoryWriter
 from agents.engine.ports import Services
 from agents.engine.session_titles import title_session, wants_title
 from agents.engine.turn import StopReason, TurnRun, UnfinishedTurn
-from agents.engine.turn_memory import MemoryWriter
 from agents.journal import claims, sql
 from agents.journal.fenced_writes import FinishedTurn, LostTurn
 from agents.journal.listen_connection import open_listen_connection
