@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
+from uuid import UUID
 
 from agents.domain.message_parts import MAX_REASONING_BYTES, Part
 from agents.domain.model_messages import ToolCall
@@ -47,6 +48,8 @@ class TurnProgress:
         self._first_route = context.release.model_chain[0]
         self._client_tools = context.client.tool_names
         self._steps: list[StepRecord] = list(context.steps)
+        # Messages of the history that the last request had no room for.
+        self.left_out: Sequence[UUID] = ()
 
     @property
     def parts(self) -> list[Part]:
