@@ -33,6 +33,13 @@ class OneOf:
 
 
 @dataclass(frozen=True, slots=True)
+class ListOf:
+    """A list of strings of one form."""
+
+    form: Form
+
+
+@dataclass(frozen=True, slots=True)
 class Shape:
     """A JSON object by its name in the API's schema; `agents.domain.serialization` makes it."""
 
@@ -40,6 +47,7 @@ class Shape:
 
 
 Id = Annotated[str, Form.ID]
+Ids = Annotated[list[str], ListOf(Form.ID)]
 Moment = Annotated[str, Form.MOMENT]
 PriorityName = Annotated[str, OneOf(tuple(sorted(priority.wire_name for priority in Priority)))]
 Session = Annotated[Mapping[str, Any], Shape("Session")]
@@ -93,6 +101,11 @@ class ModelRetrying(TypedDict):
     step: int
     route: Annotated[str, "Whom it asks now; null: nobody before it comes back from a wait."] | None
     reason: Annotated[str, OneOf(tuple(ErrorClass)), "The class of error of the attempt before."]
+
+
+class MemoryRecalled(TypedDict):
+    memories: Annotated[Ids, "What the model was reminded of, best first."]
+    low_confidence: Annotated[bool, "None of them is near the question."]
 
 
 class TurnQueued(TypedDict):
@@ -177,6 +190,7 @@ class EventType(StrEnum):
     TOOL_FINISHED = "tool.finished"
     TOOL_FAILED = "tool.failed"
     MODEL_RETRYING = "model.retrying"
+    MEMORY_RECALLED = "memory.recalled"
     TURN_QUEUED = "turn.queued"
     TURN_STARTED = "turn.started"
     TURN_RESTARTED = "turn.restarted"
@@ -212,6 +226,7 @@ _DECLARATIONS = {
         "The model is asked once more: what it showed since the last tool call or result no longer counts.",
         ModelRetrying,
     ),
+    _E.MEMORY_RECALLED: _declare("The model was reminded of what is remembered.", MemoryRecalled),
     _E.TURN_QUEUED: _declare(
         "The turn waits for a runner: a new one, one that was given back, or one that comes back from a wait.",
         TurnQueued,
@@ -243,7 +258,8 @@ TERMINAL_EVENTS = frozenset(event_type.value for event_type, one in _DECLARATION
 
 @dataclass(frozen=True, slots=True)
 class Field:
-    """`kind` is `str`, `int`, `bool`, a `Literal`, or something more exact: a `Form`, a `OneOf` or a `Shape`."""
+    """`kind` is `str`, `int`, `bool`, a `Literal`, or something more exact: a `Form`, a `ListOf`, a `OneOf` or a
+    `Shape`."""
 
     kind: Any
     required: bool

@@ -334,7 +334,10 @@ class Attempts:
             reason=decision.reason,
             **error.log_fields,
         )
-        events = _retrying_event(call, unsent, route=route, reason=decision.reason)
+        events = [
+            *self._progress.take_events(),
+            *_retrying_event(call, unsent, route=route, reason=decision.reason),
+        ]
         await run_shielded(advance, self._context.claim, outcomes=[failed], intents=[step_intent(step)], events=events)
         return step
 

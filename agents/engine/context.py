@@ -41,6 +41,7 @@ class TurnContext:
     steps: Sequence[StepRecord]
     client: ClientOptions = NO_OPTIONS
     tool_stalls: int = 0
+    agent_id: UUID | None = None
     task: Sequence[TaskBlock] = ()
     memories: Sequence[MemoryBlock] = ()
     summary: Summary | None = None
@@ -61,6 +62,7 @@ _FIRST_STEP = StepRecord(1, StepKind.MODEL, StepStatus.INTENT, idempotent=True)
 
 # Releases never change, so a process reads each once. There is room for thousands.
 _releases: dict[UUID, AgentConfiguration] = {}
+_agents: dict[UUID, UUID] = {}
 
 
 def load_release(release_id: UUID, *, on: psycopg.Connection | None = None) -> AgentConfiguration:
@@ -69,7 +71,7 @@ def load_release(release_id: UUID, *, on: psycopg.Connection | None = None) -> A
     Raises `InvalidInput` for one that cannot be read, `NewerConfiguration` for one of a newer version.
     """
     if (release := _releases.get(release_id)) is None:
-        [(stored,)] = fetch(sql.RELEASE, {"release": release_id}, on=on)
+        [(stored, _agents[release_id])] = fetch(sql.RELEASE, {"release": release_id}, on=on)
         release = _releases[release_id] = AgentConfiguration.parse(orjson.loads(stored))
     return release
 
@@ -97,6 +99,7 @@ def load_context(claim: Claim, *, on: psycopg.Connection | None = None) -> TurnC
     return TurnContext(
         claim=claim,
         release=release,
+        agent_id=_agents[claim.release_id],
         history=history,
         steps=steps,
         client=_client_options(rows[-1][3]),

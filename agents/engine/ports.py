@@ -22,6 +22,8 @@ from agents.engine.delta_buffer import DeltaBuffer
 from agents.journal.claims import Claim
 from agents.llm.errors import ModelError
 from agents.llm.interface import LLM, Deadlines, RateLimits, Usage
+from memory.ownership import OwnerKey
+from memory.recall import Recall, RecallRequest
 
 # Calls for side work that one process makes at a time.
 UTILITY_CALLS = 4
@@ -185,12 +187,25 @@ class UnguardedRoutes:
         return 1.0
 
 
+class MemorySearch(Protocol):
+    """Finds memories."""
+
+    async def __call__(
+        self, owners: Sequence[OwnerKey], request: RecallRequest, /, *, pools_for: tuple[UUID, int] | None
+    ) -> Recall:
+        """The memories of `owners` that have to do with a question, best first, and of the pools of an agent that a
+        user may draw on."""
+        ...
+
+
 @dataclass(frozen=True, slots=True)
 class Services:
     """The services of one event loop, made and closed by the process that runs turns.
 
     `policy` says how often models are asked for one answer, within the process's `retry_budget`. `draw` returns a
     random number from 0 to 1, for the pauses between, which `retry_adaptation` may stretch.
+
+    `memories` is what the turns of agents that recall are searched for; None: of nobody.
 
     `utility_slots` bounds the calls for side work.
 
@@ -207,4 +222,5 @@ class Services:
     retry_adaptation: RetryAdaptation = field(default_factory=RetryAdaptation)
     draw: Callable[[], float] = random.random
     suspects: asyncio.Lock = field(default_factory=asyncio.Lock)
+    memories: MemorySearch | None = None
     utility_slots: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(UTILITY_CALLS))

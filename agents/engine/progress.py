@@ -7,6 +7,7 @@ from dataclasses import replace
 from typing import Any
 from uuid import UUID
 
+from agents.domain.marked_blocks import MemoryBlock
 from agents.domain.message_parts import MAX_REASONING_BYTES, Part
 from agents.domain.model_messages import ToolCall
 from agents.domain.serialization import calls_shape
@@ -23,7 +24,7 @@ from agents.domain.steps import (
 )
 from agents.domain.usage import BilledUsage, sum_usage
 from agents.engine.context import TurnContext
-from agents.journal.fenced_writes import Intent, StepOutcome
+from agents.journal.fenced_writes import Intent, NewEvent, StepOutcome
 
 NO_USAGE = BilledUsage()
 # More characters than a token has on average in any language, so that only a runaway answer reaches it.
@@ -50,11 +51,23 @@ class TurnProgress:
         self._steps: list[StepRecord] = list(context.steps)
         # Messages of the history that the last request had no room for.
         self.left_out: Sequence[UUID] = ()
+        self.memories: Sequence[MemoryBlock] = context.memories
+        self._pending_events: list[NewEvent] = []
 
     @property
     def parts(self) -> list[Part]:
         """The results of the steps so far, as the parts of one message."""
         return message_parts(self._steps)
+
+    def remind(self, memories: Sequence[MemoryBlock], event: NewEvent) -> None:
+        """Have the model read `memories` from now on; `event` goes with the next write."""
+        self.memories = memories
+        self._pending_events.append(event)
+
+    def take_events(self) -> list[NewEvent]:
+        """The events that go with the next write of the turn, once."""
+        events, self._pending_events = self._pending_events, []
+        return events
 
     @property
     def provider_extras(self) -> dict[str, dict[str, Any]]:

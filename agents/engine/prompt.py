@@ -82,7 +82,7 @@ async def assemble(
         route=route,
         work_extras=progress.provider_extras,
         task=context.task,
-        memories=context.memories,
+        memories=progress.memories,
         summary=context.summary,
         shares=_shares(release.context_policy),
     )

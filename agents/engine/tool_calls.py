@@ -51,11 +51,13 @@ class ToolCalls:
             # Opened before they are written: a cancellation during the commit then ends them like all others.
             steps = self._progress.begin_tools([(call, self._tools.is_idempotent(call.name)) for call in calls])
         except LimitReached:
-            await run_shielded(advance, self._claim, outcomes=[outcome], events=unsent)
+            events = [*self._progress.take_events(), *unsent]
+            await run_shielded(advance, self._claim, outcomes=[outcome], events=events)
             raise
         started = [_event(EventType.TOOL_STARTED, call, arguments=call.request) for call in steps]
         intents = [step_intent(call) for call in steps]
-        await run_shielded(advance, self._claim, outcomes=[outcome], intents=intents, events=[*unsent, *started])
+        events = [*self._progress.take_events(), *unsent, *started]
+        await run_shielded(advance, self._claim, outcomes=[outcome], intents=intents, events=events)
         self._never_run = {call.number for call in steps}
         self._opened |= self._never_run
 

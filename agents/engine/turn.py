@@ -27,6 +27,7 @@ from agents.engine.ports import Services
 from agents.engine.progress import LimitReached, TurnProgress, step_intent
 from agents.engine.shielded import run_last_shielded, run_shielded
 from agents.engine.tool_calls import ToolCalls
+from agents.engine.turn_recall import recall_memories
 from agents.journal.fenced_writes import FinishedTurn, LostTurn, NewEvent, StepOutcome, TurnEnd, advance, finish, park
 from agents.llm.errors import ModelError
 from foundation.db_threads import DATABASE_FAULTS
@@ -61,6 +62,8 @@ class TurnRun:
         self._progress = TurnProgress(context)
         self._tools = ToolCalls(context, self._progress, services.tools, suspects=services.suspects)
         self._attempts = Attempts(context, self._progress, services, on_lost=self._cancel)
+        self._memory_search = services.memories
+        self._has_recalled = False
         self._stop: StopReason | None = None
         self._task: asyncio.Task[Any] | None = None
 
@@ -68,6 +71,11 @@ class TurnRun:
     def left_out(self) -> Sequence[UUID]:
         """Messages of the history that the last request had no room for."""
         return self._progress.left_out
+
+    @property
+    def recalled(self) -> list[UUID]:
+        """The ids of the memories that the model was reminded of."""
+        return [UUID(memory.id) for memory in self._progress.memories]
 
     def stop(self, reason: StopReason) -> None:
         """Cancel the work at its next wait, or before it begins; the first stop counts, and none after the end."""
@@ -121,6 +129,7 @@ class TurnRun:
                 if self._progress.has_client_calls:
                     return await self._complete()
                 step = await self._begin_model_call()
+            await self._recall()
             outcome, reply = await self._attempts.ask(step)
             # Calls of the client's tools are part of the answer; the others run here first.
             tool_calls = [call for call in reply.tool_calls if call.name not in self._context.client.tool_names]
@@ -130,8 +139,14 @@ class TurnRun:
 
     async def _begin_model_call(self) -> StepRecord:
         step = self._progress.begin_model_call()
-        await run_shielded(advance, self.claim, intents=[step_intent(step)])
+        await run_shielded(advance, self.claim, intents=[step_intent(step)], events=self._progress.take_events())
         return step
+
+    async def _recall(self) -> None:
+        """Once in each claim, before its first model call."""
+        if not self._has_recalled:
+            self._has_recalled = True
+            await recall_memories(self._context, self._progress, self._memory_search)
 
     def _cancel(self) -> None:
         if self._task is not None:
@@ -150,7 +165,7 @@ class TurnRun:
             reason=wait.reason,
             resume_at=wait.resume_at,
             outcomes=outcomes,
-            events=events,
+            events=[*self._progress.take_events(), *events],
             waits_for=wait.routes,
         ):
             return UnfinishedTurn.PARKED
@@ -169,6 +184,7 @@ class TurnRun:
             data={"usage": self._progress.usage.shape, **self._progress.calls_shape(completed=True)},
             usage=self._progress.usage,
         )
+        events = [*self._progress.take_events(), *events]
         return await run_last_shielded(finish, self.claim, end, outcomes=outcomes, events=events)
 
     async def _handle_stop(self) -> FinishedTurn | UnfinishedTurn:
@@ -232,7 +248,11 @@ class TurnRun:
             usage=usage,
         )
         return await run_last_shielded(
-            finish, self.claim, end, outcomes=[*outcomes, *abandoned], events=[*events, *unsent]
+            finish,
+            self.claim,
+            end,
+            outcomes=[*outcomes, *abandoned],
+            events=[*self._progress.take_events(), *events, *unsent],
         )
 
     def _abandon(self, step: StepRecord, error_class: ErrorClass) -> StepOutcome:

@@ -148,6 +148,7 @@ class RunnerProcess:
         self._stop_all(StopReason.DRAIN)
         if remaining := self._tasks | self._side_work:
             await asyncio.wait(remaining, timeout=3)
+        await self._memory_writer.flush_hits()
         await self._report(Runner.Status.STOPPED)
 
     async def _report(self, status: Runner.Status) -> None:
@@ -217,15 +218,16 @@ class RunnerProcess:
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
-    async def _remember(self, context: TurnContext, result: FinishedTurn) -> None:
-        await self._memory_writer.remember(context)
+    async def _remember(self, run: TurnRun, context: TurnContext, result: FinishedTurn) -> None:
+        await self._memory_writer.remember(context, recalled=run.recalled)
         if context.release.memory.extract and result.status is TurnStatus.COMPLETED and not self._draining.is_set():
             self._start_side_work(extract_facts(self._services, context), f"extract {context.claim.turn_id}")
 
     def _follow_turn(self, run: TurnRun, context: TurnContext, result: FinishedTurn) -> None:
-        """Start what is done after a turn that nobody waits for. What is said is remembered also when the runner ends."""
+        """Start what is done after a turn and nobody waits for. What was said is remembered even in a runner that
+        ends."""
         if uses_memory(context.release):
-            self._start_task(self._remember(context, result), f"remember {context.claim.turn_id}")
+            self._start_task(self._remember(run, context, result), f"remember {context.claim.turn_id}")
         if result.status is not TurnStatus.COMPLETED or self._draining.is_set():
             return
         session_id = context.claim.session_id

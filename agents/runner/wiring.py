@@ -18,6 +18,7 @@ from agents.routing.guard_settings import GuardSettings, RouteFigures
 from agents.sessions.storage import guard_session_storage
 from agents.sessions.tool_memory import SessionMemory
 from agents.tools.toolbox import Toolbox
+from memory.recall import arecall
 
 
 @asynccontextmanager
@@ -64,6 +65,7 @@ async def open_services(
             routes=routes,
             policy=policy,
             retry_adaptation=RetryAdaptation(is_on=adapts),
+            memories=arecall,
         )
         yield services, routes
     finally:

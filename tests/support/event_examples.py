@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, get_args
 
-from agents.domain.events import EventType, Field, Form, OneOf, Shape, payload_fields
+from agents.domain.events import EventType, Field, Form, ListOf, OneOf, Shape, payload_fields
 
 SESSION_ID = "019ab000-0000-7000-8000-000000000001"
 TURN_ID = "019ab000-0000-7000-8000-000000000002"
@@ -50,6 +50,8 @@ def _value(field: Field) -> Any:
     match field.kind:
         case Form.ID:
             return QUESTION_ID
+        case ListOf(Form.ID):
+            return [QUESTION_ID]
         case Form.MOMENT:
             return MOMENT
         case OneOf(words):

@@ -6,7 +6,7 @@ from typing import Any, get_args
 
 from agents.api.events import DEFAULT_LIMIT, LARGEST_LIMIT, EventsView
 from agents.api.schema.turns import STREAM, STREAM_EXAMPLE
-from agents.domain.events import EventType, Field, Form, OneOf, Shape, payload_fields
+from agents.domain.events import EventType, Field, Form, ListOf, OneOf, Shape, payload_fields
 from rest.content_negotiation import EVENT_STREAM
 from rest.schema.json_schema import (
     COUNT,
@@ -47,6 +47,8 @@ def _kind(kind: Any) -> Schema:
     match kind:
         case Form() | type():
             return _KINDS[kind]
+        case ListOf(form):
+            return {"type": "array", "items": _KINDS[form]}
         case OneOf(words):
             return choice(*words)
         case Shape(name):

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any
 
 import pytest
@@ -33,6 +35,9 @@ from agents.sessions import (
     withdraw_feedback,
 )
 from foundation.db_threads import in_db_thread
+from memory.enums import MemoryScope
+from memory.ownership import OwnerKey
+from memory.recall import arecall
 from tests.support.completions import client, complete
 from tests.support.conversations import (
     FAR_AHEAD,
@@ -47,6 +52,7 @@ from tests.support.conversations import (
 )
 from tests.support.declared import check
 from tests.support.event_examples import USAGE
+from tests.support.memories import EMBEDDER, store
 from tests.support.people import agent
 from tests.support.scripted import Outcome, calls, for_ever, says, scripted
 from tests.support.turns import A_WHILE, TWO_CALLS, begin, breaks, claim_run, marked, run, start, stop, turn_of, works
@@ -76,6 +82,14 @@ async def answers_with_tools() -> None:
 async def fails() -> None:
     await begin()
     await run(scripted(says("Hel", TransientModelError()))[0])
+
+
+async def recalls() -> None:
+    ada = await begin("Which tea do I like?", memory={"recall": True})
+    session = await in_db_thread(AgentSession.objects.get, pk=ada.session_id)
+    owner = OwnerKey(MemoryScope.USER, user_id=session.user_id, agent_id=session.agent_id)
+    await in_db_thread(store, owner, "I like green tea.")
+    await run(replace(scripted(says("Green."))[0], memories=partial(arecall, embedder=EMBEDDER)))
 
 
 async def expires() -> None:
@@ -142,6 +156,7 @@ BY_THE_ENGINE: dict[Any, set[EventType]] = {
         EventType.REASONING_DELTA, EventType.TOOL_STARTED, EventType.TOOL_FINISHED, EventType.TOOL_FAILED,
         EventType.MESSAGE_COMPLETED, EventType.TURN_COMPLETED,
     },
+    recalls: {EventType.MEMORY_RECALLED},
     fails: {EventType.MESSAGE_COMPLETED, EventType.TURN_FAILED},
     waits_for_a_person_and_goes_on: {EventType.TURN_WAITING, EventType.TURN_QUEUED, EventType.TURN_STARTED},
     waits_for_its_model: {EventType.MODEL_RETRYING, EventType.TURN_RETRY_WAIT, EventType.TURN_STARTED},

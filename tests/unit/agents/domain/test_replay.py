@@ -45,6 +45,7 @@ DATA: dict[str, dict[str, Any]] = {event_type.value: example(event_type) for eve
     "tool.finished": {"step": 2, "call_id": "a", "name": "clock", "content": "noon"},
     "tool.failed": {"step": 2, "call_id": "a", "name": "clock", "content": "broken"},
     "model.retrying": {"step": 1, "route": "openai:next", "reason": "transient"},
+    "memory.recalled": {"memories": ["a"], "low_confidence": False},
     "turn.queued": {"message": "m1", "ordinal": 1, "priority": "interactive"},
     "turn.started": {"epoch": 1, "resumed": False},
     "turn.restarted": {"epoch": 2},
