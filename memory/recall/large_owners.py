@@ -21,11 +21,10 @@ from django.db.models import F
 
 from foundation.advisory_locks import AdvisoryLock, try_advisory_lock
 from memory.models import MemoryOwner, OwnerLexeme
-from memory.recall.score_statement import LARGE_OWNER
+from memory.recall.score_statement import INDEXED_OWNER, LARGE_OWNER
 
 log = structlog.get_logger(__name__)
 
-INDEXED_OWNER: Final = 20_000
 # An owner that has shrunk keeps its index until here, so that it is not built again and again.
 INDEX_DROPPED_BELOW: Final = 15_000
 MAX_INDEXES: Final = 50

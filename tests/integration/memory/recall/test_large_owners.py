@@ -30,6 +30,7 @@ def small_bounds(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(large_owners, "LARGE_OWNER", 4)
     monkeypatch.setattr(score_statement, "LARGE_OWNER", 4)
     monkeypatch.setattr(large_owners, "INDEXED_OWNER", 4)
+    monkeypatch.setattr(score_statement, "INDEXED_OWNER", 4)
     monkeypatch.setattr(large_owners, "INDEX_DROPPED_BELOW", 2)
 
 
@@ -95,3 +96,11 @@ def test_what_a_broken_build_has_left_is_dropped() -> None:
 def test_indexes_are_not_built_in_a_transaction() -> None:
     with pytest.raises(RuntimeError, match="outside of a transaction"):
         large_owners.sync_vector_indexes()
+
+
+@pytest.mark.django_db
+def test_connections_search_indexes_widely_enough() -> None:
+    with connection.cursor() as cursor:
+        for name, value in (("hnsw.ef_search", "200"), ("hnsw.iterative_scan", "relaxed_order"), ("jit", "off")):
+            cursor.execute("SELECT '[1]'::vector, current_setting(%s)", [name])
+            assert cursor.fetchone()[1] == value
