@@ -309,6 +309,14 @@ class ContextPolicy(SettingGroup):
     memory_percent: Annotated[
         int, WholeNumber("Memories, percent", "Of the window, what recalled memories may have at most.", largest=100)
     ] = 40
+    summaries: Annotated[
+        bool,
+        Switch(
+            "Summaries",
+            "After a turn that had to leave out messages, a model for side work summarises them, and later turns read "
+            "the summary in their place.",
+        ),
+    ] = False
 
 
 # As `memory.enums.MemoryScope`, which this package does not import.

@@ -18,6 +18,7 @@ from agents.domain.states import StepKind, StepStatus
 from agents.domain.steps import StepRecord
 from agents.journal import sql
 from agents.journal.claims import Claim
+from agents.journal.history_summaries import read_summary
 from agents.journal.queries import fetch
 
 
@@ -25,7 +26,8 @@ from agents.journal.queries import fetch
 class TurnContext:
     """What a claim works on. `history` is the part of the conversation that the release lets the model read, oldest
     first; its last message is the question that this turn answers. `task` and `memories` are what else it is to read,
-    `summary` stands for what precedes the history or is dropped of it.
+    `summary` stands for what precedes the history or is dropped of it. `older` are messages right before the history
+    that were read, too.
 
     `client` are the options of the client whose request created this turn, `tool_stalls` is how often it has lost its
     runner while a tool ran.
@@ -41,6 +43,7 @@ class TurnContext:
     task: Sequence[TaskBlock] = ()
     memories: Sequence[MemoryBlock] = ()
     summary: Summary | None = None
+    older: Sequence[Item] = ()
 
     @property
     def question_id(self) -> UUID:
@@ -70,29 +73,35 @@ def load_release(release_id: UUID, *, on: psycopg.Connection | None = None) -> A
 
 
 def load_context(claim: Claim, *, on: psycopg.Connection | None = None) -> TurnContext:
-    """The context of `claim`: one statement for a new turn, one more for a turn that was started before.
+    """The context of `claim`: one statement for a new turn, one more for a turn that was started before, and one where
+    the release wants summaries.
 
     Raises `InvalidInput` or `NewerConfiguration` for a release that this version cannot read.
     """
     release = load_release(claim.release_id, on=on)
-    messages = release.context_policy.history_messages
-    rows = fetch(sql.HISTORY, {"turn": claim.turn_id, "messages": messages, "bytes": HISTORY_BYTES}, on=on)
+    policy = release.context_policy
+    params = {"turn": claim.turn_id, "messages": policy.history_messages, "bytes": HISTORY_BYTES}
+    rows = fetch(sql.HISTORY, params, on=on)
     # A client's instructions are read with the turn that they were sent for.
-    history: Sequence[Item] = [
+    read: Sequence[Item] = [
         Item(key, author, orjson.loads(parts), orjson.loads(extras) if extras is not None else None, ordinal)
         for key, author, parts, _, extras, ordinal, _ in rows
         if author != "system"
     ]
     has_older = rows[0][-1]
+    history = stable_history(read) if has_older else read
+    summary = read_summary(claim.session_id, [item.message_id for item in read], on=on) if policy.summaries else None
     steps, tool_stalls = ([_FIRST_STEP], 0) if claim.epoch == 1 else _journal(claim, on)
     return TurnContext(
         claim=claim,
         release=release,
         agent_id=_agents[claim.release_id],
-        history=stable_history(history) if has_older else history,
+        history=history,
         steps=steps,
         client=_client_options(rows[-1][3]),
         tool_stalls=tool_stalls,
+        summary=summary,
+        older=read[: len(read) - len(history)],
     )
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
+from uuid import UUID
 
 from agents.domain.marked_blocks import MemoryBlock
 from agents.domain.message_parts import MAX_REASONING_BYTES, Part
@@ -50,6 +51,8 @@ class TurnProgress:
         self._steps: list[StepRecord] = list(context.steps)
         self.memories: Sequence[MemoryBlock] = context.memories
         self._pending_events: list[NewEvent] = []
+        # Messages of the history that the last request had no room for.
+        self.left_out: Sequence[UUID] = ()
 
     @property
     def parts(self) -> list[Part]:

@@ -11,6 +11,7 @@ import asyncio
 from collections.abc import Sequence
 from enum import Enum
 from typing import Any
+from uuid import UUID
 
 import structlog
 
@@ -65,6 +66,11 @@ class TurnRun:
         self._has_recalled = False
         self._stop: StopReason | None = None
         self._task: asyncio.Task[Any] | None = None
+
+    @property
+    def left_out(self) -> Sequence[UUID]:
+        """Messages of the history that the last request had no room for."""
+        return self._progress.left_out
 
     def stop(self, reason: StopReason) -> None:
         """Cancel the work at its next wait, or before it begins; the first stop counts, and none after the end."""

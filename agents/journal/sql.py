@@ -398,6 +398,10 @@ FROM (
 ORDER BY h.depth DESC
 """
 
+SUMMARY = """
+SELECT id, text, through_id, through_ordinal FROM agents_historysummary
+WHERE agent_session_id = %(session)s AND through_id = ANY(%(messages)s::uuid[]) ORDER BY through_ordinal DESC LIMIT 1
+"""
 RELEASE = "SELECT configuration::text, agent_id FROM agents_release WHERE id = %(release)s"
 STEPS = """
 SELECT number, kind, status, name, call_id, idempotent, request::text, result::text, input_tokens, output_tokens,

@@ -1067,6 +1067,50 @@ class Migration(migrations.Migration):
                 ],
             },
         ),
+        migrations.CreateModel(
+            name="HistorySummary",
+            fields=[
+                (
+                    "id",
+                    models.UUIDField(default=foundation.ids.new_id, editable=False, primary_key=True, serialize=False),
+                ),
+                ("through_ordinal", models.IntegerField()),
+                ("text", models.TextField()),
+                ("route", models.CharField(help_text="The route that wrote it.", max_length=200)),
+                ("created_at", models.DateTimeField(db_default=django.db.models.functions.datetime.Now())),
+                (
+                    "agent_session",
+                    models.ForeignKey(
+                        db_index=False,
+                        on_delete=django.db.models.deletion.CASCADE,
+                        related_name="summaries",
+                        to="agents.agentsession",
+                    ),
+                ),
+                (
+                    "previous",
+                    models.ForeignKey(
+                        null=True,
+                        on_delete=django.db.models.deletion.CASCADE,
+                        related_name="+",
+                        to="agents.historysummary",
+                    ),
+                ),
+                (
+                    "through",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.CASCADE, related_name="+", to="agents.message"
+                    ),
+                ),
+            ],
+            options={
+                "verbose_name_plural": "history summaries",
+                "ordering": ["agent_session", "through_ordinal"],
+                "constraints": [
+                    models.UniqueConstraint(fields=("agent_session", "through"), name="summary_one_per_message")
+                ],
+            },
+        ),
         migrations.RunSQL(TURN_GUARD, TURN_GUARD_BACK),
         migrations.RunSQL(RELEASE_GUARD, RELEASE_GUARD_BACK),
         migrations.RunSQL(STORAGE, STORAGE_BACK),

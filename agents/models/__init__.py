@@ -8,6 +8,7 @@ from agents.models.feedback import Feedback
 from agents.models.route_health import RouteHealth
 from agents.models.runners import Runner
 from agents.models.sessions import AgentSession, Message
+from agents.models.summaries import HistorySummary
 from agents.models.turns import COST_UNKNOWN, TOKENS_UNKNOWN, Event, Step, Turn
 from agents.models.utility_calls import UtilityCall
 
@@ -23,6 +24,7 @@ __all__ = [
     "ConnectionSlot",
     "Event",
     "Feedback",
+    "HistorySummary",
     "Message",
     "Release",
     "RouteHealth",

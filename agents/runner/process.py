@@ -24,6 +24,7 @@ from agents.engine.context import TurnContext, load_context
 from agents.engine.fact_extraction import extract_facts
 from agents.engine.ports import Services
 from agents.engine.session_titles import title_session, wants_title
+from agents.engine.summary_writer import summarise_history, wants_summary
 from agents.engine.turn import StopReason, TurnRun, UnfinishedTurn
 from agents.engine.turn_memory import remember_ended_turn
 from agents.journal import claims, sql
@@ -225,8 +226,13 @@ class RunnerProcess:
         if context.release.memory.extract and result.status is TurnStatus.COMPLETED and not self._draining.is_set():
             self._start_side_work(extract_facts(self._services, context), f"extract {context.claim.turn_id}")
 
-    def _start_title(self, context: TurnContext) -> None:
-        self._start_side_work(title_session(self._services, context), f"title {context.claim.session_id}")
+    def _start_follow_ups(self, run: TurnRun, context: TurnContext) -> None:
+        """What is done after a turn that nobody waits for."""
+        if wants_title(context):
+            self._start_side_work(title_session(self._services, context), f"title {context.claim.session_id}")
+        if wants_summary(context, run.left_out):
+            work = summarise_history(self._services, context, run.left_out)
+            self._start_side_work(work, f"summary {context.claim.session_id}")
 
     def _start_side_work(self, work: Coroutine[Any, Any, None], name: str) -> None:
         task = self._loop.create_task(work, name=name)
@@ -244,8 +250,8 @@ class RunnerProcess:
                 claim_more = result.open_turns > 0 or self._was_at_limit(claim.user_id)
                 if uses_memory(context.release):
                     self._start_task(self._remember(context, result), f"remember {claim.turn_id}")
-                if result.status is TurnStatus.COMPLETED and wants_title(context) and not self._draining.is_set():
-                    self._start_title(context)
+                if result.status is TurnStatus.COMPLETED and not self._draining.is_set():
+                    self._start_follow_ups(run, context)
         except LostTurn:
             log.warning("turn.lost", turn=str(claim.turn_id), epoch=claim.epoch)
         except DATABASE_FAULTS as error:

@@ -18,10 +18,8 @@ _STRATEGIES: Final = {
 def describe_context(step: Step) -> str:
     """How full the model's window was, of what, and what was left out: "41 % of 128,000 tokens: system 1 %, history
     38 %, message 2 %; 12 messages left out"; "" for a step that has not been sent, and for tools."""
-    match step.details.get("context"):
-        case {"window": int(window), "tokens": Mapping() as tokens, **rest} if window > 0:
-            return "; ".join(filter(None, (_use(step, window, tokens), *_left_out(rest))))
-    return ""
+    report = step.details.get("context")
+    return "; ".join((_use(step, report["window"], report["tokens"]), *_left_out(report))) if report else ""
 
 
 def _use(step: Step, window: int, tokens: Mapping[str, int]) -> str:
