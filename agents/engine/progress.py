@@ -49,10 +49,10 @@ class TurnProgress:
         self._first_route = context.release.model_chain[0]
         self._client_tools = context.client.tool_names
         self._steps: list[StepRecord] = list(context.steps)
-        self.memories: Sequence[MemoryBlock] = context.memories
-        self._pending_events: list[NewEvent] = []
         # Messages of the history that the last request had no room for.
         self.left_out: Sequence[UUID] = ()
+        self.memories: Sequence[MemoryBlock] = context.memories
+        self._pending_events: list[NewEvent] = []
 
     @property
     def parts(self) -> list[Part]:

@@ -72,6 +72,11 @@ class TurnRun:
         """Messages of the history that the last request had no room for."""
         return self._progress.left_out
 
+    @property
+    def recalled(self) -> list[UUID]:
+        """The ids of the memories that the model was reminded of."""
+        return [UUID(memory.id) for memory in self._progress.memories]
+
     def stop(self, reason: StopReason) -> None:
         """Cancel the work at its next wait, or before it begins; the first stop counts, and none after the end."""
         if self._stop is None:

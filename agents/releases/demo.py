@@ -17,12 +17,25 @@ from foundation.errors import InvalidInput
 log = structlog.get_logger(__name__)
 
 SLUG = "demo"
-TOOLS = ("clock", "calculator", "http_fetch", "notebook_add")
+TOOLS = (
+    "clock",
+    "calculator",
+    "http_fetch",
+    "notebook_add",
+    "remember",
+    "recall",
+    "forget",
+    "add_task",
+    "finish_task",
+    "note",
+)
 MEMORY = MemoryPolicy(recall=True, remember_turns=True)
 INSTRUCTIONS = """\
 You are a friendly assistant who shows what this platform can do. Answer briefly and in the language of the question.
 Use the tools when they help: the clock for the time, the calculator for arithmetic, http_fetch to read a public page,
-and notebook_add when somebody asks you to note something down. Say so when a tool fails."""
+and notebook_add when somebody asks you to note something down. Remember what people ask you to remember, look up what
+they told you in earlier conversations when a question needs it, forget what they want forgotten, and keep open tasks on
+the list of the conversation. Say so when a tool fails."""
 
 
 def ensure_demo_agent(model_chain: Sequence[str]) -> Release | None:

@@ -22,11 +22,11 @@ from agents.domain.failures import ErrorClass
 from agents.domain.states import TurnStatus
 from agents.engine.context import TurnContext, load_context
 from agents.engine.fact_extraction import extract_facts
+from agents.engine.memory_writer import MemoryWriter
 from agents.engine.ports import Services
 from agents.engine.session_titles import title_session, wants_title
 from agents.engine.summary_writer import summarise_history, wants_summary
 from agents.engine.turn import StopReason, TurnRun, UnfinishedTurn
-from agents.engine.turn_memory import remember_ended_turn
 from agents.journal import claims, sql
 from agents.journal.fenced_writes import FinishedTurn, LostTurn
 from agents.journal.listen_connection import open_listen_connection
@@ -48,8 +48,6 @@ log = structlog.get_logger(__name__)
 _NEWER_RELEASE_PAUSE_SECONDS = 3.0
 # A loop that was busy for a lease may have been busy with many turns; after two it is taken for stuck.
 _LEASES_UNTIL_STALLED = 2
-# Ended turns whose messages are remembered at a time.
-_REMEMBERED_AT_ONCE = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,7 +88,7 @@ class RunnerProcess:
         self._tasks: set[asyncio.Task[None]] = set()
         # What follows the end of turns, and is dropped when the runner ends.
         self._side_work: set[asyncio.Task[None]] = set()
-        self._remembering = asyncio.Semaphore(_REMEMBERED_AT_ONCE)
+        self._memory_writer = MemoryWriter(self._start_side_work)
         self._draining = asyncio.Event()
         self._listeners = listeners
         self._claimer = ListeningThread(
@@ -150,6 +148,7 @@ class RunnerProcess:
         self._stop_all(StopReason.DRAIN)
         if remaining := self._tasks | self._side_work:
             await asyncio.wait(remaining, timeout=3)
+        await self._memory_writer.flush_hits()
         await self._report(Runner.Status.STOPPED)
 
     async def _report(self, status: Runner.Status) -> None:
@@ -219,20 +218,24 @@ class RunnerProcess:
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
-    async def _remember(self, context: TurnContext, result: FinishedTurn) -> None:
-        # Turns come first: they use the same threads of the database.
-        async with self._remembering:
-            await remember_ended_turn(context)
+    async def _remember(self, run: TurnRun, context: TurnContext, result: FinishedTurn) -> None:
+        await self._memory_writer.remember(context, recalled=run.recalled)
         if context.release.memory.extract and result.status is TurnStatus.COMPLETED and not self._draining.is_set():
             self._start_side_work(extract_facts(self._services, context), f"extract {context.claim.turn_id}")
 
-    def _start_follow_ups(self, run: TurnRun, context: TurnContext) -> None:
-        """What is done after a turn that nobody waits for."""
+    def _follow_turn(self, run: TurnRun, context: TurnContext, result: FinishedTurn) -> None:
+        """Start what is done after a turn and nobody waits for. What was said is remembered even in a runner that
+        ends."""
+        if uses_memory(context.release):
+            self._start_task(self._remember(run, context, result), f"remember {context.claim.turn_id}")
+        if result.status is not TurnStatus.COMPLETED or self._draining.is_set():
+            return
+        session_id = context.claim.session_id
         if wants_title(context):
-            self._start_side_work(title_session(self._services, context), f"title {context.claim.session_id}")
+            self._start_side_work(title_session(self._services, context), f"title {session_id}")
         if wants_summary(context, run.left_out):
             work = summarise_history(self._services, context, run.left_out)
-            self._start_side_work(work, f"summary {context.claim.session_id}")
+            self._start_side_work(work, f"summary {session_id}")
 
     def _start_side_work(self, work: Coroutine[Any, Any, None], name: str) -> None:
         task = self._loop.create_task(work, name=name)
@@ -248,10 +251,7 @@ class RunnerProcess:
                 await self._requeue(claim, without_progress=False, untouched=run.untouched)
             elif isinstance(result, FinishedTurn):
                 claim_more = result.open_turns > 0 or self._was_at_limit(claim.user_id)
-                if uses_memory(context.release):
-                    self._start_task(self._remember(context, result), f"remember {claim.turn_id}")
-                if result.status is TurnStatus.COMPLETED and not self._draining.is_set():
-                    self._start_follow_ups(run, context)
+                self._follow_turn(run, context, result)
         except LostTurn:
             log.warning("turn.lost", turn=str(claim.turn_id), epoch=claim.epoch)
         except DATABASE_FAULTS as error:

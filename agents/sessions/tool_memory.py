@@ -9,14 +9,17 @@ from uuid import UUID, uuid5
 from django.db.models import Q
 
 from accounts.actor import Actor, Scope
+from agents.domain.configuration import AgentConfiguration
 from agents.domain.states import StepKind, StepStatus
 from agents.models import AgentSession, Message, Step
 from agents.sessions.turn_episodes import session_owner, speaker_name, user_owner
 from agents.tools.tool import ToolError
 from foundation.db_threads import in_db_thread, start_in_db_thread
 from memory.enums import MemoryScope, MemorySource, TaskState, Trust, WorkingKind
+from memory.lifecycle.hits import hit_counter
 from memory.models import Memory, MemoryBody
 from memory.ownership import OwnerKey, find_owners
+from memory.recall import RecalledMemory, RecallRequest, arecall, owner_keys
 from memory.working_memory import add_item, update_item
 from memory.writing import Provenance, forget_memory, remember
 from memory.writing.new_memory import fact_key
@@ -24,6 +27,7 @@ from memory.writing.new_memory import fact_key
 _WORD = re.compile(r"\w{3,}")
 # Of the words of a memory that the user has said in this turn: with fewer, it may come from somewhere else.
 _USER_SHARE = 0.5
+_MAX_RECALLED = 8
 _NOT_REMEMBERED = "There is no such memory."
 
 
@@ -43,8 +47,19 @@ class SessionMemory:
 
     async def recall(self, query: str) -> str:
         """See `TurnMemory`."""
-        session = await in_db_thread(self._session)
-        raise ToolError(f"Nothing is remembered of {session.pk} and {query}.")
+        session, question_id = await in_db_thread(self._session_and_question)
+        scopes = AgentConfiguration.parse(session.release.configuration).memory.scopes
+        request = RecallRequest(query=query, k=_MAX_RECALLED, excluded_messages=[question_id] if question_id else [])
+        result = await arecall(
+            owner_keys(session.user_id, session.agent_id, session.pk, scopes),
+            request,
+            pools_for=(session.agent_id, session.user_id) if MemoryScope.SHARED in scopes else None,
+        )
+        hit_counter.record(memory.id for memory in result.memories)
+        if not result.memories:
+            return "Nothing is remembered about that."
+        heading = "Perhaps one of these:" if result.low_confidence else "This is remembered:"
+        return "\n".join([heading, *map(_describe, result.memories)])
 
     def forget(self, memory: str) -> str:
         """See `TurnMemory`."""
@@ -119,8 +134,12 @@ class SessionMemory:
         update_item(_session_owner(self._session()), item_id, state=TaskState.DONE)
         return "Done."
 
+    def _session_and_question(self) -> tuple[AgentSession, UUID | None]:
+        question = Message.objects.filter(turn=self._turn_id, author=Message.Author.USER.value)
+        return self._session(), question.values_list("pk", flat=True).first()
+
     def _session(self) -> AgentSession:
-        session = AgentSession.objects.select_related("user").filter(pk=self._session_id).first()
+        session = AgentSession.objects.select_related("user", "release").filter(pk=self._session_id).first()
         if session is None:
             raise ToolError("The conversation is gone.")
         return session
@@ -146,6 +165,14 @@ class SessionMemory:
     def _has_foreign_result(self, where: Q) -> bool:
         results = Step.objects.filter(where, kind=StepKind.TOOL, status__in=[StepStatus.DONE, StepStatus.FAILED])
         return results.exclude(name__in=self._trusted_tools).exists()
+
+
+def _describe(memory: RecalledMemory) -> str:
+    """One line: what is remembered, who said it, when, and its id, by which it can be forgotten."""
+    speaker = f"{memory.actor}: " if memory.actor else ""
+    earlier = f"; before: {memory.earlier[0].text}" if memory.earlier else ""
+    doubt = "; something else contradicts it" if memory.contradicts else ""
+    return f"- {speaker}{memory.text} ({memory.occurred_at:%Y-%m-%d}{earlier}{doubt}; id {memory.id})"
 
 
 def _actor(session: AgentSession) -> Actor:

@@ -12,7 +12,7 @@ from accounts.audit import record_audit
 from memory.enums import MemorySource
 from memory.models import MemoryBody, MemoryOwner, WorkingItem
 from memory.writing.access import access_memory, is_own
-from memory.writing.statements import CLOSURE, DERIVED, ERASE, run
+from memory.writing.statements import CLOSURE, DERIVED, ERASE, LOCK_OWNERS, run
 
 # Of one statement; a long conversation takes several.
 ERASE_BATCH = 1_000
@@ -21,10 +21,16 @@ ERASE_BATCH = 1_000
 @transaction.atomic
 def forget_memory(actor: Actor, memory_id: UUID) -> int:
     """Erase a memory, its older values and what was made of them; return how many memories went. Raises `NotFound`."""
+    lock_owners([memory_id])
     memory = access_memory(actor, memory_id, lock=True)
     if not is_own(actor, memory.owner):
         record_audit(actor, "memory.forgotten", target=memory)
     return erase([memory_id], versions=True)
+
+
+def lock_owners(memory_ids: Sequence[UUID]) -> None:
+    """Lock the owners of these memories, as all do that write for them."""
+    run(LOCK_OWNERS, {"ids": list(memory_ids)})
 
 
 def erase(memory_ids: Sequence[UUID], *, versions: bool = False) -> int:
@@ -39,7 +45,9 @@ def erase_derived(memory_ids: Sequence[UUID]) -> int:
 
 
 def erase_rows(memory_ids: Sequence[UUID]) -> int:
-    """Erase exactly these memories; return how many there were."""
+    """Erase exactly these memories, which the caller has not locked without their owners; return how many there
+    were."""
+    lock_owners(memory_ids)
     batches = (memory_ids[start : start + ERASE_BATCH] for start in range(0, len(memory_ids), ERASE_BATCH))
     return sum(len(run(ERASE, {"ids": list(batch)})) for batch in batches)
 

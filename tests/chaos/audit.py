@@ -12,7 +12,7 @@ from agents.domain.replay import replay
 from agents.domain.states import TERMINAL
 from tests.chaos.ledger import Entry
 from tests.chaos.reader import ENDS, Reader
-from tests.chaos.tables import EventRow, MessageRow, Tables, TurnRow
+from tests.chaos.tables import EpisodeRow, EventRow, MessageRow, Tables, TurnRow
 
 CRASHED = frozenset({"worker_crashed", "tool_stalled"})
 CRASHED_SHARE = 0.01
@@ -66,6 +66,7 @@ def audit(
         _answers(promises, tables),
         _devices(tables, readers),
         _tools(tables, notes),
+        _memory(tables),
     ):
         findings.extend(check)
     return findings
@@ -246,6 +247,27 @@ def _devices(tables: Tables, readers: Mapping[str, Sequence[Reader]]) -> Iterato
                 row = tables.turns.get(turn_id)
                 if row is None or (turn.status, turn.answer) != (row.status, stored.get(turn_id)):
                     yield Finding("on the wire", f"turn {turn_id}: a device shows {turn.status} {turn.answer!r}")
+
+
+def _memory(tables: Tables) -> Iterator[Finding]:
+    """Each message of an ended turn is remembered exactly once, word for word."""
+    episodes: dict[str, list[EpisodeRow]] = defaultdict(list)
+    for row in tables.episodes:
+        episodes[row.message].append(row)
+    for message in tables.messages:
+        rows = sorted(episodes.pop(message.id, []), key=lambda row: row.chunk)
+        turn = tables.turns.get(message.turn or "")
+        ended = turn is not None and turn.status in TERMINAL
+        if [row.chunk for row in rows] != list(range(1, len(rows) + 1)):
+            yield Finding("remembered twice", f"parts {[row.chunk for row in rows]} of message {message.id}")
+        elif _squeezed(" ".join(row.text for row in rows)) != (_squeezed(message.text) if ended else ""):
+            yield Finding("not remembered", f"message {message.id} of turn {message.turn}")
+    for unknown in episodes:
+        yield Finding("remembered twice", f"message {unknown}, which does not exist")
+
+
+def _squeezed(text: str) -> str:
+    return "".join(text.split())
 
 
 def _tools(tables: Tables, notes: Sequence[str]) -> Iterator[Finding]:

@@ -34,6 +34,7 @@ NOTEBOOK = "demo-notebook.log"
 FUTURE = 2**60
 
 _OPEN = "SELECT count(*) FROM agents_turn WHERE status NOT IN ('completed', 'failed', 'cancelled', 'expired')"
+_UNCOMPACTED = "SELECT count(*) FROM agents_turn WHERE NOT compacted"
 _SEQS = "SELECT id::text, next_seq - 1 FROM agents_agentsession"
 
 
@@ -159,11 +160,20 @@ class _Pass:
             )
         except NotSeen as error:
             self.outcome.findings.append(Finding("on the wire", str(error)))
+        if self.stack.plan.expected:
+            return
+        try:
+            await until(self._remembered, seconds=CATCH_UP_SECONDS, what="the pass that remembers all turns")
+        except NotSeen as error:
+            self.outcome.findings.append(Finding("not remembered", str(error)))
 
     async def _quiet(self) -> bool:
         if not all(device.settled for device in self.devices):
             return False
         return not (await self.stack.database.rows_soon(_OPEN))[0][0]
+
+    async def _remembered(self) -> bool:
+        return not (await self.stack.database.rows_soon(_UNCOMPACTED))[0][0]
 
     async def _caught_up(self) -> bool:
         last: dict[str, int] = dict(await self.stack.database.rows_soon(_SEQS))

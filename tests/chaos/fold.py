@@ -1,4 +1,5 @@
-"""The scheduler's task that compacts deltas, again and again, and soon after each turn. Run by `tests.chaos.child`."""
+"""The scheduler's task that compacts deltas, and remembers what a killed runner has not, soon after each turn. Run by
+`tests.chaos.child`, again and again."""
 
 from __future__ import annotations
 

@@ -21,6 +21,8 @@ SHORT_POINTS = (
     "after the intents of tools",
     "after a tool took effect",
     "end committed, nobody told",
+    "ended, not remembered",
+    "inside remembering",
     "before a turn is given back",
     "message stored, not acknowledged",
 )

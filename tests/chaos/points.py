@@ -102,6 +102,9 @@ POINTS: tuple[Point, ...] = (
     Point("before a turn is given back", "runner", "agents.runner.process", "release_claim", "before", trigger="drain"),
     Point("inside giving back", "runner", "agents.runner.reaper", "requeue_locked", "after", _gives_back, "drain"),
     Point("after a turn was given back", "runner", "agents.runner.process", "release_claim", "after", trigger="drain"),
+    Point("ended, not remembered", "runner", "agents.engine.memory_writer", "remember_turn", "before"),
+    Point("inside remembering", "runner", "agents.sessions.turn_episodes", "remember_episodes", "after", _some),
+    Point("remembered, not embedded", "runner", "agents.engine.memory_writer", "remember_turn", "after", _some),
     Point("inside the reaper", "runner", "agents.runner.reaper", "_handle_lost_lease", "after"),
     Point("after a lease was renewed", "runner", "agents.journal.claims", "renew", "after", _renews),
     Point("before a message is stored", "web", "agents.sessions.accept", "admit", "before"),
@@ -110,6 +113,7 @@ POINTS: tuple[Point, ...] = (
     Point("inside a stop", "web", "agents.sessions.cancel", "stop_locked", "after", trigger="stop"),
     Point("stop stored, not acknowledged", "web", "agents.ws.consumer", "cancel_turn", "after", trigger="stop"),
     Point("events read, not sent", "web", "agents.relay.hub", "_deliver", "before"),
+    Point("inside remembering late", "folder", "agents.sessions.turn_episodes", "remember_episodes", "after", _some),
     Point("inside folding", "folder", "agents.journal.compaction", "try_lock_session", "after", _some),
     Point("after folding", "folder", "agents.tasks", "compact_turn", "after", _some),
 )

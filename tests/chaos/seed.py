@@ -14,7 +14,7 @@ from accounts.actor import Actor, Scope
 from accounts.api_keys import create_api_key
 from accounts.models import User
 from accounts.roles import Role
-from agents.domain.configuration import AgentConfiguration
+from agents.domain.configuration import AgentConfiguration, MemoryPolicy
 from agents.models import Agent, AgentDraft
 from agents.releases import publish
 from agents.sessions import create_session
@@ -39,7 +39,9 @@ def main() -> None:
 
 def _publish_agent() -> None:
     agent = Agent.objects.create(slug=SLUG, name="Chaos")
-    configuration = AgentConfiguration(model_chain=tuple(settings.BANDSTAND.model), tools=TOOLS)
+    configuration = AgentConfiguration(
+        model_chain=tuple(settings.BANDSTAND.model), tools=TOOLS, memory=MemoryPolicy(remember_turns=True)
+    )
     AgentDraft.objects.create(agent=agent, configuration=configuration.dump())
     publish(Actor.system("chaos"), agent_id=agent.pk, expected_version=1)
 

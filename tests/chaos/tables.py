@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import defaultdict
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from tests.chaos.reader import text_of
@@ -66,6 +66,15 @@ class StepRow:
     name: str
 
 
+@dataclass(frozen=True, slots=True)
+class EpisodeRow:
+    """A part of a message that is remembered."""
+
+    message: str
+    chunk: int
+    text: str
+
+
 @dataclass(frozen=True)
 class Tables:
     """All rows of a pass; events by session in the order of their seq, messages by ordinal."""
@@ -75,6 +84,7 @@ class Tables:
     messages: list[MessageRow]
     events: dict[str, list[EventRow]]
     steps: list[StepRow]
+    episodes: list[EpisodeRow] = field(default_factory=list)
 
 
 async def read_tables(database: Database) -> Tables:
@@ -98,10 +108,15 @@ async def read_tables(database: Database) -> Tables:
         "SELECT id::text, next_seq, next_ordinal, open_turns, active_turn_id::text FROM agents_agentsession"
     )
     steps = await rows("SELECT turn_id::text, number, kind, status, name FROM agents_step ORDER BY turn_id, number")
+    episodes = await rows(
+        "SELECT b.message::text, coalesce((b.metadata ->> 'chunk')::int, 1), b.text"
+        " FROM memory_memorybody b JOIN memory_memory m ON m.id = b.memory_id WHERE b.source = 'turn' ORDER BY 1, 2"
+    )
     return Tables(
         sessions=[SessionRow(*row) for row in sessions],
         turns={row[0]: TurnRow(*row) for row in turns},
         messages=[MessageRow(*(*row[:5], json.loads(row[5]))) for row in messages],
         events=events,
         steps=[StepRow(*row) for row in steps],
+        episodes=[EpisodeRow(*row) for row in episodes],
     )

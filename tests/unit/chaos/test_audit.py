@@ -11,7 +11,7 @@ import pytest
 from tests.chaos.audit import audit, read_promises, replay_law
 from tests.chaos.ledger import Entry
 from tests.chaos.reader import Reader, ReadTurn
-from tests.chaos.tables import EventRow, MessageRow, SessionRow, StepRow, Tables, TurnRow
+from tests.chaos.tables import EpisodeRow, EventRow, MessageRow, SessionRow, StepRow, Tables, TurnRow
 
 S = "session"
 
@@ -59,7 +59,8 @@ def world() -> World:
             event(first + 5, name, "turn.completed"),
         ]
     steps = [StepRow("two", 1, "tool", "done", "notebook_add")]
-    tables = Tables([SessionRow(S, 11, 5, 0, None)], turns, messages, {S: events}, steps)
+    episodes = [EpisodeRow(message.id, 1, message.text) for message in messages]
+    tables = Tables([SessionRow(S, 11, 5, 0, None)], turns, messages, {S: events}, steps, episodes)
     seen = {name: ReadTurn(f"{name}!", f"{name}!", "completed") for name in turns}
     return World(entries, tables, [Reader(seq=10, turns=seen)], ["two:1"])
 
@@ -166,6 +167,18 @@ def claim_an_effect(w: World) -> None:
     w.notes.clear()
 
 
+def forget_a_question(w: World) -> None:
+    del w.tables.episodes[0]
+
+
+def remember_an_answer_twice(w: World) -> None:
+    w.tables.episodes.append(w.tables.episodes[1])
+
+
+def remember_other_words(w: World) -> None:
+    w.tables.episodes[3] = replace(w.tables.episodes[3], text="three!")
+
+
 @pytest.mark.parametrize(
     ("spoil", "kind"),
     [
@@ -192,6 +205,9 @@ def claim_an_effect(w: World) -> None:
         (stand_behind, "on the wire"),
         (run_a_tool_twice, "tool ran twice"),
         (claim_an_effect, "tool result without effect"),
+        (forget_a_question, "not remembered"),
+        (remember_an_answer_twice, "remembered twice"),
+        (remember_other_words, "not remembered"),
     ],
 )
 def test_a_broken_promise_is_found(spoil: Callable[[World], None], kind: str) -> None:

@@ -16,7 +16,7 @@ from agents.models import Message, Step
 from agents.sessions.turn_episodes import speaker_name, user_owner
 from memory.enums import MemorySource, Tier, Trust
 from memory.lifecycle.consolidation import SAME_COSINE, SIMILAR_COSINE, note_similar
-from memory.models import Memory, MemoryDerivation
+from memory.models import EmbeddingModel, Memory, MemoryDerivation
 from memory.ownership import OwnerKey, get_or_create_owner
 from memory.writing import Provenance, remember
 from memory.writing.facts import lock_owner
@@ -128,6 +128,8 @@ def store_extracted_fact(source: ExtractionSource, fact: ExtractedFact, vector: 
         derived_from=episodes,
         keys=fact.situations,
     )
+    if stored.is_new and vector is not None:
+        _store_vector(stored.id, vector)
     if stored.is_new and nearest is not None and nearest[3] >= SIMILAR_COSINE and nearest[0] not in stored.superseded:
         note_similar(stored.id, nearest[0], nearest[3])
     return stored.id
@@ -147,6 +149,13 @@ def _find_nearest(owner_id: int, vector: FactVector | None) -> tuple[UUID, str, 
         cursor.execute(_NEAREST, {"owner": owner_id, "model": vector.model, "vector": literal})
         row: tuple[UUID, str, str, float] | None = cursor.fetchone()
         return row
+
+
+def _store_vector(memory_id: UUID, vector: FactVector) -> None:
+    # So that the next turn finds it near. A model that has no row yet is left to the job that embeds memories.
+    model = EmbeddingModel.objects.filter(name=vector.model).first()
+    if model is not None:
+        Memory.objects.filter(pk=memory_id).update(embedding=list(vector.values), embedding_model=model)
 
 
 def _is_confirmed(owner_id: int, slot: str) -> bool:
