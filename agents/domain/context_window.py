@@ -110,6 +110,8 @@ class FittedPrompt:
     used_tasks: Sequence[str] = ()
     dropped_tasks: Sequence[str] = ()
     summary: str | None = None
+    # Not even the newest calls of this turn had room: the model may make them again.
+    is_without_calls: bool = False
 
     @property
     def total(self) -> int:
@@ -272,13 +274,14 @@ class _Fitting:
     def _minimal(self, pinned: _Content, exchanges: Sequence[HistoryExchange]) -> FittedPrompt:
         system, message, work = cut_to_fit(pinned.system, pinned.message, pinned.work, self.window, self.count)
         content = replace(pinned, system=system, message=message, work=work)
-        return _fitted(
+        fitted = _fitted(
             self.whole,
             content,
             content.tokens(self.count),
             strategy=Strategy.MINIMAL,
             dropped_messages=_message_ids(exchanges),
         )
+        return replace(fitted, is_without_calls=len(work) < len(pinned.work) or len(message) < len(pinned.message))
 
     def _choose_history(self, exchanges: Sequence[HistoryExchange], room: int) -> _History:
         memories, count = self.content.memories, self.count

@@ -95,9 +95,9 @@ _FAILURES = {
         recovery=Recovery.RETRY,
     ),
     ErrorClass.CONTEXT_LENGTH: Failure(
-        meaning="The conversation is longer than the model reads; the release's context policy bounds it.",
+        meaning="The provider refused the request as too long, and half of it, too.",
         user_message="The conversation is longer than the model can read. Begin a new chat, or ask for less at once.",
-        remedy="The conversation is too long for the model: fork it at an earlier turn.",
+        remedy="Is the context window of the model known here (Routes)? BANDSTAND_DIALECT sets it. Then Retry.",
         status=400,
         code="context_length_exceeded",
         recovery=Recovery.COMPRESS,

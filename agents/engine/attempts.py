@@ -46,6 +46,8 @@ log = structlog.get_logger(__name__)
 SHORT_WAIT_SECONDS = 1.0
 # The least wait for a route: the clock by which it is blocked may be behind ours.
 _LEAST_WAIT_SECONDS = 0.1
+# Half of a request that has hardly more says nothing: its length is not what the provider minds.
+_LEAST_CONTEXT_TOKENS = 50
 
 
 class Attempts:
@@ -295,7 +297,8 @@ class Attempts:
             sent=len(smaller),
             strategy=fitted.prompt.strategy.value,
         )
-        return count_tokens(smaller, count) < count_tokens(full, count)
+        is_smaller = count_tokens(smaller, count) < count_tokens(full, count)
+        return is_smaller and limit >= _LEAST_CONTEXT_TOKENS and not fitted.prompt.is_without_calls
 
     def _open_call(self, step: StepRecord, route: str, admission: Admission) -> ModelCall:
         return ModelCall(

@@ -68,7 +68,15 @@ class ToolRunner(Protocol):
     def is_idempotent(self, name: str) -> bool: ...
 
     async def call(
-        self, name: str, arguments: str, *, session_id: UUID, turn_id: UUID, step: int, allowed: Sequence[str]
+        self,
+        name: str,
+        arguments: str,
+        *,
+        session_id: UUID,
+        turn_id: UUID,
+        user_id: int,
+        step: int,
+        allowed: Sequence[str],
     ) -> ToolResult:
         """The result of the call. Raises `Park` when it must wait before it can run."""
         ...

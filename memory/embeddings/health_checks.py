@@ -10,7 +10,7 @@ from typing import Final
 
 from django.conf import settings
 
-from health_checks.check import Check, Finding, Level, Reader
+from health_checks.check import Check, Finding, Level, Link, Reader
 from health_checks.run import Measurements
 from memory.embeddings.choice import configured_embedder
 from memory.embeddings.embedder_process.launcher import read_fault
@@ -107,5 +107,8 @@ CHECKS: Final = (
         remedy=_INSTALL,
         readers=frozenset({Reader.OVERVIEW}),
         order=80,
+        # Its job says how many vectors it has made, or why it could not.
+        link=Link("admin:scheduling_jobrun_changelist", query={"job": "embed memories"}),
+        permissions=("scheduling.view_jobrun",),
     ),
 )

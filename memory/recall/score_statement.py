@@ -24,6 +24,8 @@ from memory.recall_weights import Weights
 
 # Memories of an owner that are scored one and all.
 LARGE_OWNER: Final = 2_000
+# Above that, an owner may have an index of its vectors (`large_owners`).
+INDEXED_OWNER: Final = 20_000
 NEAREST: Final = 200
 LEXICAL_HITS: Final = 2_000
 RAREST_LEXEMES: Final = 3
@@ -165,8 +167,9 @@ def _statement(
         )
     branches += [
         f"SELECT {_COLUMNS}, {cosine} AS cosine, true AS is_large FROM memory_memory m"
-        f" WHERE m.id IN ({_candidate_ids(owner_id, vectors, conditions)})"
-        for owner_id in large
+        f" WHERE m.id IN ({_candidate_ids(owner, vectors, conditions)})"
+        for owner in owners
+        if is_large(owner)
     ]
     rows = " UNION ALL ".join(branches)
     known = "SELECT NULL::text AS lex, 0::bigint AS df, 0::bigint AS cf WHERE false"
@@ -188,9 +191,10 @@ def _statement(
     return f"WITH {_LEXEMES}, {_KEYS if vectors else ''} {scored} known AS ({known}), {_SCORES}"
 
 
-def _candidate_ids(owner_id: int, vectors: tuple[int, int] | None, conditions: str) -> str:
+def _candidate_ids(owner: OwnerRow, vectors: tuple[int, int] | None, conditions: str) -> str:
     """The ids of a large owner's candidates. Owner, model and length are numbers of our own rows, and literals: they
     must match the condition of the owner's partial index."""
+    owner_id = owner.id
     rarest = (
         "SELECT string_agg(query::text, ' | ')::tsquery FROM ("
         " SELECT q.query, x.context_count IS NULL AS is_new,"
@@ -205,10 +209,12 @@ def _candidate_ids(owner_id: int, vectors: tuple[int, int] | None, conditions: s
     ]
     if vectors:
         model, dimensions = vectors
+        # The cast is what an index is over; without one, it would double the time.
+        length = f"({dimensions:d})" if owner.memories > INDEXED_OWNER else ""
+        cast = f"::halfvec{length}" if length else ""
         parts.append(
             f"(SELECT m.id FROM memory_memory m WHERE m.owner_id = {owner_id:d} AND m.embedding_model_id = {model:d}"
-            f" AND {conditions} ORDER BY (m.embedding::halfvec({dimensions:d}))"
-            f" <=> %(vector)s::halfvec({dimensions:d}) LIMIT {NEAREST:d})"
+            f" AND {conditions} ORDER BY (m.embedding{cast}) <=> %(vector)s::halfvec{length} LIMIT {NEAREST:d})"
         )
         parts.append(
             f"(SELECT m.id FROM memory_memory m JOIN keys k ON k.memory_id = m.id WHERE m.owner_id = {owner_id:d}"

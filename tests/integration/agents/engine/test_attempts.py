@@ -73,13 +73,15 @@ async def services(provider: Provider) -> AsyncIterator[Services]:  # noqa: F811
 
 
 async def details() -> list[dict[str, Any]]:
-    """Of every step; how long the first word took is looked at and left out."""
+    """Of every step; how long the first word took, and what was sent, is looked at and left out."""
 
     def read() -> list[dict[str, Any]]:
         return list(Step.objects.order_by("number").values_list("details", flat=True))
 
     found = await in_db_thread(read)
     for one in found:
+        if (sent := one.pop("context", None)) is not None:
+            assert 0 < sum(sent["tokens"].values()) <= sent["window"]
         assert 0 <= one.pop("first_token_seconds", 0) < A_WHILE
     return found
 
@@ -369,7 +371,9 @@ async def test_each_attempt_is_sent_what_fits_its_route() -> None:
     await in_db_thread(ada.ask, "And now?")
     services, model = several(says(ModelAuthFailed()), says("Hello"))
     await run(replace(services, models=Models(model, windows={SECOND: 4000})))
-    assert [len(request.messages) for request in model.requests] == [3, 1]
+    first, second = (sum(len(message.text) for message in request.messages) for request in model.requests)
+    assert first == 6_008
+    assert second < first
 
 
 async def test_a_call_that_is_forced_is_forced_at_each_attempt() -> None:

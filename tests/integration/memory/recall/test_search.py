@@ -12,14 +12,13 @@ import pytest
 from django.db import connection
 from django.test.utils import CaptureQueriesContext
 
-from foundation.db_threads import in_db_thread
 from foundation.errors import InvalidInput
 from foundation.ids import new_id
 from memory.embeddings import EmbeddingUnavailable
 from memory.enums import MemoryScope, Tier, Trust
 from memory.models import EmbeddingModel, Memory, MemoryOwner, MemoryPool, OwnerLexeme
 from memory.ownership import OwnerKey
-from memory.recall import Recall, RecallRequest, arecall, find_owner_rows, owner_keys, recall, score_statement
+from memory.recall import Recall, RecallRequest, find_owner_rows, owner_keys, recall, score_statement
 from memory.recall.large_owners import count_lexemes
 from tests.support.memories import EMBEDDER, SAID, store
 from tests.support.people import person
@@ -353,11 +352,3 @@ def test_a_large_owner_is_searched_by_its_candidates(ada: OwnerKey, monkeypatch:
 
 
 # --- async ---
-
-
-@pytest.mark.django_db(transaction=True)
-async def test_the_question_is_embedded_outside_of_a_database_thread() -> None:
-    owner = OwnerKey(MemoryScope.AGENT, agent_id=AGENT)
-    await in_db_thread(store, owner, "The kettle is broken.")
-    found = await arecall([owner], RecallRequest(query="kettle"), embedder=EMBEDDER)
-    assert texts(found) == ["The kettle is broken."]

@@ -138,7 +138,7 @@ def test_money_on_the_wire_is_a_plain_decimal() -> None:
         ("openai:gpt-4o-2024-08-06", 128_000),
         ("anthropic:claude-sonnet-4-5-20250929", 200_000),
         ("openai:of-our-own", None),
-        ("offline:", None),
+        ("offline:", 128_000),
     ],
 )
 async def test_the_window_of_a_model_is_the_table_s(route: str, tokens: int | None) -> None:

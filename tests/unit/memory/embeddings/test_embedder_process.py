@@ -18,7 +18,10 @@ from typing import Any
 
 import psutil
 import pytest
+from django.conf import settings
 
+from bandstand.supervisor import embedder as supervised
+from bandstand.supervisor import process_records
 from foundation.compute_pool import framing
 from memory.embeddings.embedder_process import wire
 from memory.embeddings.embedder_process.embedder_server import MAX_CONNECTIONS, Limits
@@ -225,6 +228,17 @@ def test_nobody_waits_longer_than_they_said(installation: Installation) -> None:
     assert is_expected(embedder.embed(["a"], timeout=PATIENT)[0], "a")
 
 
+def test_the_supervisor_ends_the_process_that_has_recorded_itself(installation: Installation) -> None:
+    changed = settings.BANDSTAND.model_copy(update={"data_dir": installation.data_dir})
+    supervised.start(changed)  # its embedder has no process
+    assert supervised.recorded(changed) == []
+    installation.embedder().embed(["a"], timeout=PATIENT)
+    process = installation.process()
+    assert process_records.end(supervised.recorded(changed)) == ["embedder"]
+    gone(process)
+    assert process_records.end(supervised.recorded(changed)) == []
+
+
 def test_an_idle_process_ends_and_the_next_question_starts_another(installation: Installation) -> None:
     embedder = installation.embedder(idle_seconds=0.2)
     embedder.embed(["a"], timeout=PATIENT)
@@ -255,7 +269,7 @@ RUBBISH = [
             {"texts": ["a"], "seconds": -1},
         )
     ),
-    framing.encode({"texts": ["[[hang]] a"], "seconds": 1}) + framing.encode({"texts": ["b"], "seconds": 1}),
+    framing.encode({"texts": ["a"], "seconds": 1}) + framing.encode({"texts": ["b"], "seconds": 1}),
 ]
 
 
