@@ -307,10 +307,14 @@ _ANSWER = message_json(
     created_at="now()",
 )
 
+
 # The answer and the terminal state in one commit. A stop that came first wins over a failure ("cancelling" cannot
 # become "failed"), so the end's event is named after the state that the row really took. `%(parts)s` null: there is no
 # text.
-FINISH = f"""
+def _finish(*, columns: str = "", parts: str = "", if_cancelled: str = "%(end_data)s::jsonb - 'error'") -> str:
+    """The statement with more assignments to the turn's `columns`, more `parts` of its WITH, and the event's data of a
+    turn that was to fail and was cancelled."""
+    return f"""
 WITH s AS (
     UPDATE agents_agentsession s
     SET next_seq = next_seq + %(count)s + 1 + (%(parts)s::jsonb IS NOT NULL)::int,
@@ -329,10 +333,10 @@ WITH s AS (
         error_id = CASE WHEN t.status = 'cancelling' AND %(status)s = 'failed' THEN NULL ELSE %(error_id)s::uuid END,
         input_tokens = coalesce(t.input_tokens, 0) + %(input_tokens)s::int,
         output_tokens = coalesce(t.output_tokens, 0) + %(output_tokens)s::int,
-        cost_usd = coalesce(t.cost_usd, 0) + %(cost_usd)s::numeric
+        cost_usd = coalesce(t.cost_usd, 0) + %(cost_usd)s::numeric{columns}
     FROM s WHERE t.id = %(turn)s
     RETURNING t.id, t.status, t.finished_at
-), m AS (
+){parts}, m AS (
     INSERT INTO agents_message (id, agent_session_id, ordinal, author, parts, provider_extras, turn_id, parent_id,
                                 partial, supplied_by_client, created_at)
     SELECT %(message)s, s.id, s.next_ordinal - 1, 'agent', %(parts)s, %(provider_extras)s::jsonb, %(turn)s,
@@ -349,10 +353,37 @@ WITH s AS (
     UNION ALL
     SELECT s.id, s.next_seq - 1, %(turn)s::uuid, %(epoch)s, 'turn.' || t.status,
            jsonb_build_object('finished_at', {MOMENT.format("t.finished_at")})
-               || CASE WHEN t.status = %(status)s THEN %(end_data)s::jsonb ELSE %(end_data)s::jsonb - 'error' END
+               || CASE WHEN t.status = %(status)s THEN %(end_data)s::jsonb ELSE {if_cancelled} END
     FROM s, t
 )
 SELECT t.status, s.open_turns, pg_notify('{EVENTS_CHANNEL}', s.id || ' ' || (s.next_seq - 1)) FROM s, t
+"""
+
+
+FINISH = _finish()
+# For the few turns that end with a fallback, or whose answer may become one. A second request of a session for a person
+# meets the first one.
+FINISH_MARKED = _finish(
+    columns=""",
+        fallback = CASE WHEN t.status = 'cancelling' AND %(status)s = 'failed' THEN NULL ELSE %(fallback)s END,
+        prompt_hash = %(prompt_hash)s::bytea""",
+    parts="""
+, h AS (
+    INSERT INTO agents_handoff (id, agent_session_id, turn_id, state, requested_by, reason)
+    SELECT %(handoff)s::uuid, s.id, %(turn)s, 'pending', 'fallback', %(handoff_reason)s FROM s
+    WHERE %(handoff)s::uuid IS NOT NULL
+    ON CONFLICT (agent_session_id) WHERE NOT (state = 'resolved') DO NOTHING
+)""",
+    if_cancelled="""(%(end_data)s::jsonb - 'error') || '{"fallback": null}'""",
+)
+# A person's newest complete answer to the same request of the same release, unless the person did not like it.
+CACHED_ANSWER = """
+SELECT m.parts::text, t.finished_at, t.id
+FROM agents_turn t JOIN agents_message m ON m.turn_id = t.id AND m.author = 'agent'
+WHERE t.user_id = %(user)s AND t.prompt_hash = %(prompt_hash)s AND t.release_id = %(release)s
+  AND t.finished_at > now() - %(hours)s * interval '1 hour'
+  AND NOT EXISTS (SELECT FROM agents_feedback f WHERE f.message_id = m.id AND f.value < 0)
+ORDER BY t.id DESC LIMIT 1
 """
 
 # --- leases -----------------------------------------------------------------------------------------------------------

@@ -107,7 +107,7 @@ async def test_each_pause_is_drawn_anew_and_stands_with_its_attempt() -> None:
     assert await details("pause_seconds") == [None, 0.005, 0.02]
     assert await details("attempt") == [1, 2, 3]
     end = await end_of(ada)
-    assert (end["answered_by"], end["attempts"], end["fallback"]) == (FIRST, 3, False)
+    assert (end["answered_by"], end["attempts"], end["fallback"]) == (FIRST, 3, None)
 
 
 async def test_pauses_are_longer_where_retries_were_in_vain() -> None:
@@ -174,7 +174,7 @@ async def test_where_another_route_can_answer_nobody_waits_long(seconds: float, 
     await run(services)
     assert [request.model for request in model.requests] == ["first", "second"]
     end = await end_of(ada)
-    assert (end["answered_by"], end["attempts"], end["fallback"]) == (SECOND, 2, True)
+    assert (end["answered_by"], end["attempts"], end["fallback"]) == (SECOND, 2, None)
 
 
 async def test_an_empty_answer_is_asked_for_again() -> None:
@@ -320,7 +320,7 @@ async def test_when_no_route_may_be_asked_the_turn_waits_without_asking_any() ->
     assert await run(services) == FinishedTurn(TurnStatus.COMPLETED, 0)
     assert [request.model for request in model.requests] == ["second"]
     end = await end_of(ada)
-    assert (end["answered_by"], end["attempts"], end["fallback"]) == (SECOND, 1, True)
+    assert (end["answered_by"], end["attempts"], end["fallback"]) == (SECOND, 1, None)
     await log(ada)
 
 
@@ -492,6 +492,29 @@ async def test_a_context_that_cannot_become_smaller_is_not_sent_again() -> None:
     assert len(model.requests) == 1
     assert (await turn_of(ada)).error_class == "context_length"
     assert await details("gave_up") == ["context"]
+
+
+async def test_a_context_that_is_too_long_goes_whole_to_a_wider_route_for_the_rest_of_the_turn() -> None:
+    ada = await begin("x" * 300, model_chain=CHAIN, tools=["clock"])
+    await run(scripted(says("y" * 300))[0])
+    await in_db_thread(ada.ask, "And now?")
+    services, model = retrying(says(ContextTooLong()), calls(("c1", "clock", "{}")), says("Noon."))
+    await run(replace(services, models=Models(model, windows={FIRST: 8_000, SECOND: 100_000})))
+    assert [(request.model, len(request.messages)) for request in model.requests] == [
+        ("first", 3), ("second", 3), ("second", 5),
+    ]  # fmt: skip
+    end = await end_of(ada)
+    assert (end["answered_by"], end["fallback"]) == (SECOND, True)
+
+
+@pytest.mark.parametrize("windows", [{SECOND: 8_000}, {FIRST: 100_000, SECOND: 50_000}, {FIRST: 100_000}])
+async def test_a_route_that_is_not_known_to_be_wider_is_not_asked(windows: dict[str, int]) -> None:
+    ada = await begin("x" * 12_000, model_chain=CHAIN)
+    await run(scripted(says("y" * 14_000))[0])
+    await in_db_thread(ada.ask, "And now?")
+    services, model = retrying(says(ContextTooLong()), says("Hello"))
+    await run(replace(services, models=Models(model, windows=windows)))
+    assert [request.model for request in model.requests] == ["first"] * 2
 
 
 async def test_each_attempt_is_sent_what_fits_its_window_also_when_it_is_compressed() -> None:
