@@ -21,8 +21,8 @@ KEEPALIVE_OPTIONS: Final[dict[str, int]] = {
     "keepalives_count": 3,
     "tcp_user_timeout": 14_000,
 }
-# For searches of memories. Compiling a statement takes longer than the longest of them. An index of vectors is asked for
-# more than the ten that it returns by default, and goes on where filters leave too few.
+# For searches of memories. Compiling a statement takes longer than the longest of them. An index of vectors is asked
+# for more than the ten that it returns by default, and goes on where filters leave too few.
 _SEARCH_SETTINGS: Final = {"jit": "off", "hnsw.ef_search": "200", "hnsw.iterative_scan": "relaxed_order"}
 PREPARE_THRESHOLD: Final = 5  # executions until a statement is prepared; None would switch it off
 
