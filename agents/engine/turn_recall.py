@@ -43,7 +43,7 @@ async def recall_memories(context: TurnContext, progress: TurnProgress, search: 
         query=query,
         k=policy.top_k,
         # What the model reads as history anyway.
-        excluded_messages={item.message_id for item in context.history},
+        seen=(claim.session_id, context.history[0].ordinal),
         embedding_seconds=EMBEDDING_SECONDS,
     )
     pools_for = (context.agent_id, claim.user_id) if "shared" in policy.scopes else None
