@@ -41,8 +41,8 @@ class RecallRequest:
 
     `threshold` is the least part of the best score, 0 for none; `explain` asks for the share of each signal. `names`
     are participants beside the actors of the memories. What was said in the conversation `seen`, a session's id, from
-    a position on is left out, since the reader sees it anyway, and so are up to 100 `excluded_messages`. `moment` is what
-    relative dates are seen from, by default now.
+    a position on is left out, since the reader sees it anyway, and so are up to 100 `excluded_messages`. `moment` is
+    what relative dates are seen from, by default now.
     """
 
     query: str
@@ -96,7 +96,7 @@ def recall_from(rows: Sequence[OwnerRow], request: RecallRequest, *, embedder: E
         try:
             [vector] = embedder.embed([query.embedded_text], timeout=request.embedding_seconds)
         except EmbeddingUnavailable as error:
-            log.warning("memory_search.by_text_only", error=error.detail)
+            log.warning("memory_search.degraded", error=error.detail)
     return _search(rows, query, vector, request)
 
 
@@ -120,7 +120,7 @@ async def arecall(
         try:
             [vector] = await embedder.aembed([query.embedded_text], timeout=request.embedding_seconds)
         except EmbeddingUnavailable as error:
-            log.warning("memory_search.by_text_only", error=error.detail)
+            log.warning("memory_search.degraded", error=error.detail)
     return await in_db_thread(_search, rows, query, vector, request)
 
 
