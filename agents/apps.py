@@ -102,7 +102,17 @@ class AgentsConfig(AppConfig):
         register_schema(
             *(
                 f"agents.api.schema.{noun}"
-                for noun in ("agents", "sessions", "messages", "feedback", "copies", "turns", "events", "me")
+                for noun in (
+                    "agents",
+                    "sessions",
+                    "messages",
+                    "feedback",
+                    "copies",
+                    "turns",
+                    "events",
+                    "memories",
+                    "me",
+                )
             ),
             "agents.openai_api.schema",
         )
@@ -112,8 +122,10 @@ class AgentsConfig(AppConfig):
             Entry("Conversations", 2, "Turns", "agents.turn", "sync_alt"),
             Entry("Conversations", 3, "Steps", "agents.step", "footprint"),
             Entry("Conversations", 4, "Events", "agents.event", "list_alt"),
+            Entry("Conversations", 5, "Memories", "memory.memory", "psychology"),
             Entry("Agents", 1, "Agents", "agents.agent", "smart_toy"),
             Entry("Agents", 2, "Releases", "agents.release", "new_releases"),
+            Entry("Agents", 3, "Memory pools", "memory.memorypool", "join_inner"),
             Entry("Operations", 1, "Runners", "agents.runner", "memory"),
             Entry("Operations", 2, "Routes", "agents.routehealth", "alt_route"),
             Entry("Operations", 4, "Bulk actions", "agents.bulkaction", "playlist_add_check"),

@@ -6,7 +6,7 @@ from datetime import timedelta
 from uuid import UUID
 
 import structlog
-from django.db.models import QuerySet
+from django.db.models import Q, QuerySet
 from django.db.models.functions import Now
 
 from agents.domain.circuit_breaker import BreakerState
@@ -93,9 +93,11 @@ def purge_runners() -> int:
 
 
 def purge_routes() -> int:
-    """Delete closed routes that no process has begun to use for 90 days; return their number."""
-    unused = RouteHealth.objects.filter(state=BreakerState.CLOSED.value, forced="", used_at__lt=Now() - ROUTE_RETENTION)
-    deleted, _ = unused.delete()
+    """Delete routes that no process has begun to use for 90 days, and that are closed or have not moved since, unless
+    an operator holds them; return their number."""
+    old = Now() - ROUTE_RETENTION
+    unused = RouteHealth.objects.filter(Q(state=BreakerState.CLOSED.value) | Q(changed_at__lt=old), used_at__lt=old)
+    deleted, _ = unused.exclude(forced_until__gt=Now()).delete()
     return deleted
 
 

@@ -72,6 +72,10 @@ class MemoryConfig(AppConfig):
 
         role_permissions.declare()
         registry.register(*health_checks.CHECKS)
-        register_audit_targets(AuditTarget("memory", "memory"), AuditTarget("memoryowner", "memories"))
+        register_audit_targets(
+            AuditTarget("memory", "memory", "admin:memory_memory_change"),
+            AuditTarget("memoryowner", "memories"),
+            AuditTarget("memorypool", "memory pool", "admin:memory_memorypool_change"),
+        )
         for job in JOBS:
             register(job)

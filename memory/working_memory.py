@@ -12,6 +12,7 @@ from django.db import connection, transaction
 from django.db.models import F, Q
 from django.db.models.functions import Now
 
+from accounts.actor import Actor
 from foundation.errors import Conflict, InvalidInput, NotFound
 from foundation.ids import new_id
 from memory.enums import MemoryScope, TaskState, WorkingKind
@@ -85,6 +86,14 @@ def update_item(owner: OwnerKey, item_id: UUID, *, state: TaskState) -> WorkingI
     rows.exclude(state=state.value).update(state=state.value, version=F("version") + 1, updated_at=Now())
     item = rows.first()
     if item is None:
+        raise NotFound("There is no such item.")
+    return item
+
+
+def access_item(actor: Actor, item_id: UUID) -> WorkingItem:
+    """An item of one of the actor's sessions, with its owner. Raises `NotFound`, also for those of others."""
+    item = WorkingItem.objects.select_related("owner").filter(pk=item_id, owner__user=actor.user_id).first()
+    if item is None or actor.user_id is None:
         raise NotFound("There is no such item.")
     return item
 

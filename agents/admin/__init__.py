@@ -1,5 +1,27 @@
 """The console's pages about conversations and agents: what the platform writes is read-only, buttons call verbs."""
 
-from agents.admin import agents, bulk_actions, events, releases, routes, runners, sessions, turns
+from agents.admin import (
+    agents,
+    bulk_actions,
+    events,
+    memories,
+    memory_pools,
+    releases,
+    routes,
+    runners,
+    sessions,
+    turns,
+)
 
-__all__ = ["agents", "bulk_actions", "events", "releases", "routes", "runners", "sessions", "turns"]
+__all__ = [
+    "agents",
+    "bulk_actions",
+    "events",
+    "memories",
+    "memory_pools",
+    "releases",
+    "routes",
+    "runners",
+    "sessions",
+    "turns",
+]

@@ -7,6 +7,7 @@ from typing import Any
 from django import forms
 from django.contrib import admin, messages
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
+from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
 from accounts.permissions import user_actor
@@ -23,7 +24,9 @@ from console.views import row_url
 from console.widgets import Select, action
 from foundation.clock import now
 from foundation.errors import BandstandError
+from foundation.graphemes import cut_text
 
+_MAX_REASON = 120
 _DURATIONS = [(600, "10 minutes"), (3_600, "1 hour"), (28_800, "8 hours"), (86_400, "1 day")]
 
 
@@ -39,7 +42,8 @@ class RouteHealthAdmin(ReadOnlyAdmin):
 
     query_budget = 7
 
-    list_display = ("route", "display_status", "until", "reason", "last_minute", "limits", "changed_at")
+    # What else is known of a route stands on its page: a list is read without scrolling sideways.
+    list_display = ("route", "display_status", "until", "short_reason", "changed_at")
     list_filter = ("state",)
     ordering = ("provider", "model", "credential")
     search_ids = ()
@@ -68,6 +72,13 @@ class RouteHealthAdmin(ReadOnlyAdmin):
     @admin.display(description="why")
     def reason(self, route: RouteHealth) -> str:
         return route_status(route, now()).reason or NOTHING
+
+    @admin.display(description="why")
+    def short_reason(self, route: RouteHealth) -> SafeString:
+        """As much of it as a line of the list takes, and what remains."""
+        reason, limits = cut_text(self.reason(route), _MAX_REASON, mark=" …"), self.limits(route)
+        words = " · ".join(text for text in (reason, limits) if text != NOTHING)
+        return format_html('<span class="bs-words">{}</span>', words or NOTHING)
 
     @admin.display(description="calls in the last minute of trouble")
     def last_minute(self, route: RouteHealth) -> str:

@@ -18,17 +18,11 @@ from foundation import strict_json
 from foundation.clock import now
 from foundation.db_threads import in_db_thread
 from rest.content_negotiation import JSON
-from rest.query_params import read_id, read_query
+from rest.query_params import one_of, read_id, read_query
 from rest.views import AsyncApiView
 
 MARKDOWN = "text/markdown"
 FORMATS = {"json": (JSON, "json"), "markdown": (f"{MARKDOWN}; charset=utf-8", "md")}
-
-
-def _format(text: str) -> str:
-    if text not in FORMATS:
-        raise ValueError(f"One of {', '.join(FORMATS)} is expected.")
-    return text
 
 
 class ExportView(AsyncApiView):
@@ -37,7 +31,7 @@ class ExportView(AsyncApiView):
     media_types = (JSON, MARKDOWN)
 
     async def get(self, _request: Request, session_id: str) -> HttpResponseBase:
-        format_name = read_query(self.http, format=_format).get("format", "json")
+        format_name = read_query(self.http, format=one_of(*FORMATS)).get("format", "json")
         export = await in_db_thread(begin_export, actor=self.who(), session_id=read_id("session_id", session_id))
         media_type, extension = FORMATS[format_name]
         headers = {

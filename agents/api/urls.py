@@ -10,6 +10,8 @@ from agents.api.export import ExportView
 from agents.api.feedback import FeedbackView
 from agents.api.fork import ForkView
 from agents.api.me import LimitsView
+from agents.api.memories import MemoriesView, MemoryExportView, MemorySearchView, MemoryView
+from agents.api.session_tasks import TasksView, TaskView
 from agents.api.sessions import MessagesView, SessionsView, SessionView
 from agents.api.turns import CancelView, TurnsView, TurnView
 from rest.docs import DocsView, SchemaView
@@ -30,6 +32,12 @@ _v1 = [
     path("messages/<str:message_id>/feedback", FeedbackView.as_view(), name="feedback"),
     path("turns/<str:turn_id>", TurnView.as_view(), name="turn"),
     path("turns/<str:turn_id>/cancel", CancelView.as_view(), name="cancel"),
+    path("sessions/<str:session_id>/tasks", TasksView.as_view(), name="tasks"),
+    path("tasks/<str:task_id>", TaskView.as_view(), name="task"),
+    path("memories", MemoriesView.as_view(), name="memories"),
+    path("memories/search", MemorySearchView.as_view(), name="memory-search"),
+    path("memories/export", MemoryExportView.as_view(), name="memory-export"),
+    path("memories/<str:memory_id>", MemoryView.as_view(), name="memory"),
     path("me/limits", LimitsView.as_view(), name="limits"),
 ]
 

@@ -62,13 +62,15 @@ class Situation:
 
     `open_routes` are those that must not be asked at the moment: their circuit breaker is open, or their provider has
     asked for a pause. `remaining_seconds` is the time in which a pause must fit. `may_retry`: the retry budget allows
-    the last route to be asked again. `draw` is a random number from 0 to 1.
+    the last route to be asked again. `draw` is a random number from 0 to 1. `wider_routes` take more than the last
+    route, if the context was too long for that.
     """
 
     open_routes: Collection[str] = ()
     remaining_seconds: float = float("inf")
     may_retry: bool = True
     draw: float = 0.0
+    wider_routes: Collection[str] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,8 +135,8 @@ def next_attempt(
             return _retry(failures, following, policy, situation)
         case Recovery.NEXT_ROUTE | Recovery.REST_CREDENTIAL | Recovery.FALL_BACK:
             return _first(following, failures, situation)
-        case Recovery.COMPRESS if not needs_compression(failures[:-1]):
-            return _first((last.route,), failures, situation)
+        case Recovery.COMPRESS:
+            return _widen_or_compress(failures, following, situation)
     return GiveUp(Reason.ERROR_CLASS)
 
 
@@ -177,6 +179,21 @@ def _retry(
     if is_long and not has_next:
         return Postponed(last.error_class, (last.route,), pause)
     return _first(following if has_next else (), failures, situation, otherwise=Reason.DEADLINE)
+
+
+def _widen_or_compress(failures: Sequence[FailedAttempt], following: tuple[str, ...], situation: Situation) -> Decision:
+    """Ask a wider route, which leaves nothing out; else the last one, with a smaller context, if none was made smaller
+    before."""
+    last = failures[-1]
+    wider = next((r for r in following if r in situation.wider_routes and r not in situation.open_routes), None)
+    if wider is not None:
+        return Attempt(len(failures) + 1, wider, last.error_class)
+    return GiveUp(Reason.ERROR_CLASS) if was_compressed(failures) else _first((last.route,), failures, situation)
+
+
+def was_compressed(failures: Sequence[FailedAttempt]) -> bool:
+    """Whether a route has failed again after the context was made smaller for it."""
+    return any(needs_compression(failures[:index], failure.route) for index, failure in enumerate(failures))
 
 
 def _first(

@@ -76,6 +76,8 @@ class Attempts:
         self._waits = 0
         # Tokens of messages that a route is sent at most, since it has refused more in this turn.
         self._context_tokens: dict[str, int] = {}
+        # Routes for which the context was too long in this turn, where a wider one took it.
+        self._narrow: set[str] = set()
 
     @property
     def parts(self) -> list[Part]:
@@ -169,11 +171,18 @@ class Attempts:
         """What follows the last failure. A retry is paid for here, so that many calls that fail at once cannot all have
         the last one."""
         last, budget = self._failures[-1], self._services.retry_budget
-        may_retry = budget.allows_retry(last.route, last.error_class, self._context.claim.priority)
-        situation = Situation(self._open_routes(), self._remaining_seconds(), may_retry, self._services.draw())
+        situation = Situation(
+            self._open_routes(),
+            self._remaining_seconds(),
+            budget.allows_retry(last.route, last.error_class, self._context.claim.priority),
+            self._services.draw(),
+            await self._wider_routes(last),
+        )
         decision = self._decide(situation)
         if isinstance(decision, GiveUp):
             return decision
+        if needs_compression([last]) and isinstance(decision, Attempt) and decision.route != last.route:
+            self._narrow.add(last.route)
         routes = decision.routes if isinstance(decision, Postponed) else (decision.route,)
         if last.route in routes and can_retry(last.error_class):
             budget.take_retry(last.route, last.error_class)
@@ -191,7 +200,11 @@ class Attempts:
         policy = self._services.policy
         if self._failures and (factor := self._services.retry_adaptation.factor(self._failures[-1].route)) > 1:
             policy = replace(policy, backoff=policy.backoff.scaled(factor))
-        decision = next_attempt(self._context.release.model_chain, self._failures, policy, situation)
+        chain: Sequence[str] = self._context.release.model_chain
+        if not self._failures:
+            # What was too long for them is longer by now.
+            chain = [route for route in chain if route not in self._narrow] or chain
+        decision = next_attempt(chain, self._failures, policy, situation)
         return self._wait_or_give_up(decision) if isinstance(decision, Postponed) else decision
 
     def _wait_or_give_up(self, postponed: Postponed) -> Decision:
@@ -278,6 +291,18 @@ class Attempts:
         chain, guard = self._context.release.model_chain, self._services.routes
         by = next((found for route in chain if (found := guard.blocked_by(route)) is not None), ErrorClass.TRANSIENT)
         return BY_CLASS[by]()
+
+    async def _wider_routes(self, last: FailedAttempt) -> Collection[str]:
+        """The routes that are known to take the context which was too long for the last one."""
+        chain = self._context.release.model_chain
+        if not needs_compression([last]) or len(chain) == 1:
+            return ()
+        models = self._services.models
+        full = (await assemble(self._context, self._progress, self._services, last.route)).request.messages
+        count = token_counter(self._services.routes.token_factor(last.route))
+        needed = max(await models.window(last.route) or 0, count_tokens(full, count))
+        windows = {route: await models.window(route) for route in chain}
+        return frozenset(route for route, window in windows.items() if window is not None and window > needed)
 
     async def _fit_context(self, route: str) -> bool:
         """Make the context for `route` smaller if it was too long for it; False if it cannot become smaller."""

@@ -19,7 +19,8 @@ class Dialect:
 
     `limit_field`: its name of the limit of output tokens; None: it has none. `stream_usage`: whether it knows
     `stream_options`, without which some send no usage. `parallel_calls`: whether it knows `parallel_tool_calls`.
-    `strict_tools`: whether it knows `strict` in a tool's declaration.
+    `strict_tools`: whether it knows `strict` in a tool's declaration. `forces_calls`: whether it lets a call be forced
+    (`tool_choice: required`), which models that reason often refuse.
 
     `system_role`: the role of instructions; `user`: it knows no such role, so they begin the first question.
     `alternate`: user and assistant must take turns, so neighbours of one role are joined. `answer_after_results`:
@@ -42,6 +43,7 @@ class Dialect:
     stream_usage: bool = True
     parallel_calls: bool = True
     strict_tools: bool = True
+    forces_calls: bool = True
     system_role: Literal["system", "developer", "user"] = "system"
     alternate: bool = True
     answer_after_results: bool = True

@@ -12,6 +12,7 @@ app_name = APP_NAME
 urlpatterns = [
     path("", views.chat, name="chat"),
     path("help/", views.help_page, name="help"),
+    path("memories/", views.memories, name="memories"),
     path("login/", views.login, name="login"),
     path("logout/", views.logout, name="logout"),
     path("account/", account.page, name="account"),

@@ -1,4 +1,4 @@
-"""Views of login, logout, the chat and its help."""
+"""Views of login, logout, the chat, its help, and what is remembered."""
 
 from __future__ import annotations
 
@@ -36,11 +36,15 @@ def _imported_modules(script: Path, modules: set[Path]) -> set[Path]:
     return modules
 
 
-# Named in the page, so that the browser asks for all of them at once and not import by import.
-MODULES = sorted(
-    script.relative_to(_STATIC).as_posix()
-    for script in _imported_modules(_STATIC / "bandstand" / "chat" / "main.js", set())
-)
+def _modules(script: str) -> list[str]:
+    """The modules that a page loads, for it to name: the browser asks for all of them at once and not import by
+    import."""
+    modules = _imported_modules(_STATIC / "bandstand" / script, set())
+    return sorted(module.relative_to(_STATIC).as_posix() for module in modules)
+
+
+MODULES = _modules("chat/main.js")
+_MEMORIES_MODULES = _modules("memories/main.js")
 
 
 @require_safe
@@ -57,6 +61,16 @@ def chat(request: HttpRequest) -> HttpResponse:
         return HttpResponseRedirect(reverse("admin:index"))
     context = {"csrf_cookie": settings.CSRF_COOKIE_NAME, "modules": MODULES, "may_chat": may_chat}
     return render(request, "pages/chat.html", context)
+
+
+@require_safe
+@never_cache
+@login_required
+@ensure_csrf_cookie
+def memories(request: HttpRequest) -> HttpResponse:
+    """The page of what is remembered of its user; all data comes from the API."""
+    context = {"csrf_cookie": settings.CSRF_COOKIE_NAME, "modules": _MEMORIES_MODULES}
+    return render(request, "pages/memories.html", context)
 
 
 @require_safe

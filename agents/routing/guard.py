@@ -327,7 +327,8 @@ class ProcessRouteGuard:
             log.error("credential.refused", route=entry.route, status=error.status, message=error.provider_detail)
             await self._block(key, self._settings.credential_seconds, error)
         elif error.error_class is ErrorClass.RATE_LIMIT and error.retry_after_seconds:
-            await self._block(entry.key, error.retry_after_seconds, error)
+            # A provider that means years has a wrong clock; one that means a day is asked again each hour.
+            await self._block(entry.key, min(error.retry_after_seconds, self._settings.max_block_seconds), error)
         elif error.error_class is ErrorClass.CONTEXT_LENGTH:
             entry.tokens.record_overflow()
             self._store_tokens(entry)

@@ -25,12 +25,16 @@ class RouteFigures:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GuardSettings:
-    """`credential_seconds`: how long nobody asks with a credential that was refused. Calls are spaced where less than
-    `reserve_share` of a provider's limit remains; who would wait for more than `max_pace_seconds` is refused,
-    in the background for more than `background_pace_seconds`."""
+    """`credential_seconds`: how long nobody asks with a credential that was refused; `max_block_seconds`: how long a
+    route is left alone at most because its provider asked for it, which is as long as a turn may wait.
+
+    Calls are spaced where less than `reserve_share` of a provider's limit remains; who would wait for more than
+    `max_pace_seconds` is refused, in the background for more than `background_pace_seconds`.
+    """
 
     breaker: BreakerPolicy = field(default_factory=BreakerPolicy)
     credential_seconds: float = 300
+    max_block_seconds: float = 3_600
     reserve_share: float = 0.1
     max_pace_seconds: float = 5
     background_pace_seconds: float = 1

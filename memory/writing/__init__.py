@@ -2,7 +2,7 @@
 
 from memory.writing.access import access_memory, require_owner_access
 from memory.writing.episodes import NewEpisode, remember_episodes
-from memory.writing.erasure import forget_agent, forget_memory, forget_sessions, forget_users
+from memory.writing.erasure import forget_agent, forget_memory, forget_own_memories, forget_sessions, forget_users
 from memory.writing.export_memories import export_memories
 from memory.writing.facts import remember, revise
 from memory.writing.new_memory import Provenance, Remembered
@@ -19,6 +19,7 @@ __all__ = [
     "export_memories",
     "forget_agent",
     "forget_memory",
+    "forget_own_memories",
     "forget_sessions",
     "forget_users",
     "merge_memories",

@@ -28,11 +28,11 @@ def access_memory(actor: Actor, memory_id: UUID, *, lock: bool = False) -> Memor
 
 
 def is_own(actor: Actor, owner: MemoryOwner) -> bool:
-    """Whether these are memories of the actor's user."""
-    if actor.user_id is None:
+    """Whether these are memories of the actor's user. Raises `Forbidden` when they are and the actor may not chat."""
+    if actor.user_id is None or owner.user_id != actor.user_id:
         return False
     actor.require_scope(Scope.CHAT)
-    return owner.user_id == actor.user_id
+    return True
 
 
 def require_owner_access(actor: Actor, key: OwnerKey) -> None:

@@ -7,8 +7,10 @@ from uuid import UUID
 
 from django.db import transaction
 
-from accounts.actor import Actor
+from accounts.actor import Actor, Scope
 from accounts.audit import record_audit
+from foundation.batches import work_in_batches
+from foundation.errors import PreconditionFailed, Unauthenticated
 from memory.enums import MemorySource
 from memory.models import MemoryBody, MemoryOwner, WorkingItem
 from memory.writing.access import access_memory, is_own
@@ -16,13 +18,18 @@ from memory.writing.statements import CLOSURE, DERIVED, ERASE, LOCK_OWNERS, run
 
 # Of one statement; a long conversation takes several.
 ERASE_BATCH = 1_000
+# Of one request that erases all that is remembered of a user.
+FORGET_SECONDS = 4.0
 
 
 @transaction.atomic
-def forget_memory(actor: Actor, memory_id: UUID) -> int:
-    """Erase a memory, its older values and what was made of them; return how many memories went. Raises `NotFound`."""
+def forget_memory(actor: Actor, memory_id: UUID, *, expected_version: int | None = None) -> int:
+    """Erase a memory, its older values and what was made of them; return how many memories went. `expected_version`
+    None skips the check. Raises `NotFound`, and `PreconditionFailed` when the version is another one."""
     lock_owners([memory_id])
     memory = access_memory(actor, memory_id, lock=True)
+    if expected_version is not None and memory.version != expected_version:
+        raise PreconditionFailed
     if not is_own(actor, memory.owner):
         record_audit(actor, "memory.forgotten", target=memory)
     return erase([memory_id], versions=True)
@@ -31,6 +38,25 @@ def forget_memory(actor: Actor, memory_id: UUID) -> int:
 def lock_owners(memory_ids: Sequence[UUID]) -> None:
     """Lock the owners of these memories, as all do that write for them."""
     run(LOCK_OWNERS, {"ids": list(memory_ids)})
+
+
+def forget_own_memories(actor: Actor, *, seconds: float = FORGET_SECONDS) -> tuple[int, bool]:
+    """Erase everything that is remembered of the actor's user, for `seconds` at most; return how many memories went,
+    and whether some remain. Each batch is a transaction of its own. Raises `Unauthenticated`, `Forbidden`."""
+    actor.require_scope(Scope.CHAT)
+    if actor.user_id is None:
+        raise Unauthenticated
+    rows = MemoryBody.objects.filter(owner__user=actor.user_id).order_by("pk").values_list("pk", flat=True)
+
+    def erase_batch(_left: float) -> int:
+        with transaction.atomic():
+            return erase(list(rows[:ERASE_BATCH]))
+
+    gone = work_in_batches(erase_batch, seconds=seconds)
+    if more := rows.exists():
+        return gone, more
+    WorkingItem.objects.filter(owner__user=actor.user_id).delete()
+    return gone, False
 
 
 def erase(memory_ids: Sequence[UUID], *, versions: bool = False) -> int:
@@ -63,24 +89,25 @@ def forget_sessions(session_ids: Sequence[UUID]) -> int:
     episodes = MemoryBody.objects.filter(session__in=session_ids, source=MemorySource.TURN.value).order_by("pk")
     while ids := list(episodes.values_list("pk", flat=True)[:ERASE_BATCH]):
         gone += erase(ids)
-    return gone + _erase_owners(MemoryOwner.objects.filter(session__in=session_ids).values_list("pk", flat=True))
+    return gone + erase_owners(MemoryOwner.objects.filter(session__in=session_ids).values_list("pk", flat=True))
 
 
 @transaction.atomic
 def forget_agent(agent_id: UUID) -> int:
     """Erase everything that an agent remembers, of every user; return how many memories went. For whoever deletes an
     agent, in its transaction."""
-    return _erase_owners(MemoryOwner.objects.filter(agent=agent_id).values_list("pk", flat=True))
+    return erase_owners(MemoryOwner.objects.filter(agent=agent_id).values_list("pk", flat=True))
 
 
 @transaction.atomic
 def forget_users(user_ids: Sequence[int]) -> int:
     """Erase everything that is remembered of users; return how many memories went. For whoever deletes them, in its
     transaction."""
-    return _erase_owners(MemoryOwner.objects.filter(user__in=user_ids).values_list("pk", flat=True))
+    return erase_owners(MemoryOwner.objects.filter(user__in=user_ids).values_list("pk", flat=True))
 
 
-def _erase_owners(owners: Iterable[int]) -> int:
+def erase_owners(owners: Iterable[int]) -> int:
+    """Erase owners with all their memories; return how many memories went. For callers in a transaction."""
     owner_ids = list(owners)
     if not owner_ids:
         return 0

@@ -54,6 +54,17 @@ def bounded_integer(*, minimum: int, maximum: int) -> Reader:
     return read
 
 
+def one_of(*choices: str) -> Reader:
+    """A reader of one of these texts."""
+
+    def read(text: str) -> str:
+        if text in choices:
+            return text
+        raise ValueError(f"One of {', '.join(choices)} is expected.")
+
+    return read
+
+
 seq_parameter = bounded_integer(minimum=0, maximum=2**63 - 1)
 
 

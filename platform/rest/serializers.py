@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID
 
@@ -52,6 +53,44 @@ class ObjectField(serializers.Field):  # type: ignore[type-arg]
 
     def to_representation(self, value: Mapping[str, Any]) -> dict[str, Any]:
         return dict(value)
+
+
+class BooleanField(serializers.Field):  # type: ignore[type-arg]
+    """`true` or `false`, nothing that only looks like it."""
+
+    default_error_messages = {"invalid": "true or false is expected."}
+
+    def to_internal_value(self, data: Any) -> bool:
+        return data if isinstance(data, bool) else self.fail("invalid")
+
+    def to_representation(self, value: bool) -> bool:
+        return value
+
+
+class IntegerField(serializers.IntegerField):
+    """A whole number, not one in a text."""
+
+    def to_internal_value(self, data: Any) -> int:
+        if type(data) is not int:
+            self.fail("invalid")
+        return super().to_internal_value(data)
+
+
+class MomentField(serializers.Field):  # type: ignore[type-arg]
+    """A moment with its zone, ISO 8601."""
+
+    default_error_messages = {"invalid": "A moment such as 2026-11-22T08:15:30Z is expected."}
+
+    def to_internal_value(self, data: Any) -> datetime:
+        try:
+            moment = datetime.fromisoformat(data) if isinstance(data, str) else self.fail("invalid")
+            # In the calendar also in UTC, as the database compares it.
+            return moment.astimezone(UTC) if moment.tzinfo is not None else self.fail("invalid")
+        except (ValueError, OverflowError):
+            self.fail("invalid")
+
+    def to_representation(self, value: datetime) -> str:
+        return value.isoformat()
 
 
 class ChoiceField(serializers.ChoiceField):

@@ -33,6 +33,8 @@ class Stack:
         self.name = f"browser_{os.getpid()}"
         self.port = free_port()
         self.base = f"http://127.0.0.1:{self.port}"
+        # Where a test may start a provider for the models of `openai:`.
+        self.provider_port = free_port()
         self._server = os.environ["DATABASE_URL"]
         self._env = environment(
             DATABASE_URL=database_url(self.name),
@@ -42,6 +44,7 @@ class Stack:
             BANDSTAND_LEASE_SECONDS="6",
             BANDSTAND_HEARTBEAT_SECONDS="2",
             BANDSTAND_RUNNING_TURNS_PER_USER="100",
+            OPENAI_BASE_URL=f"http://127.0.0.1:{self.provider_port}/v1",
         )
         self.seeded: dict[str, Any] = {}
         self._sown: set[str] = set()

@@ -27,6 +27,10 @@ from agents.sessions import accept_message
 from console.keyset_changelist import KeysetAdmin
 from console.list_parameters import filter_parameters
 from foundation.db_threads import in_db_thread
+from memory.enums import MemoryScope, MemorySource, WorkingKind
+from memory.ownership import OwnerKey
+from memory.working_memory import add_item
+from memory.writing import remember
 from ratelimits import limiter
 from rest.schema.declarations import declared
 from tests.support.bad_input import (
@@ -73,9 +77,16 @@ class World:
             self.headers: Headers = [("Cookie", cookies), ("X-CSRFToken", token)]
             return
         self.owner = Owner()
-        accepted = accept_message(self.owner.actor, session_id=self.owner.session.pk, text="Hi")
+        session, user_id = self.owner.session, self.owner.session.user_id
+        accepted = accept_message(self.owner.actor, session_id=session.pk, text="Hi")
+        memory = remember(
+            self.owner.actor, OwnerKey(MemoryScope.USER, user_id=user_id), "I live in Bern.", source=MemorySource.API
+        )
+        working = OwnerKey(MemoryScope.SESSION, user_id=user_id, agent_id=session.agent_id, session_id=session.pk)
         self.ids = {
-            "session_id": str(self.owner.session.pk),
+            "memory_id": str(memory.id),
+            "task_id": str(add_item(working, WorkingKind.TASK, "Pack.").pk),
+            "session_id": str(session.pk),
             "turn_id": str(accepted.turn_id),
             "message_id": str(accepted.message_id),
             "slug": "demo",

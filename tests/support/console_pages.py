@@ -8,9 +8,14 @@ from uuid import uuid4
 from django.apps import apps
 from django.contrib.auth.models import Group
 
+from accounts.actor import Actor
 from accounts.models import OutgoingEmail, User
 from agents.models import Agent, AgentSession, BulkAction, Event, Message, RouteHealth, Runner, Step, Turn
 from foundation.clock import now
+from memory.enums import MemoryScope, MemorySource
+from memory.models import MemoryPool
+from memory.ownership import OwnerKey
+from memory.writing import remember
 from scheduling import q2_sync
 from scheduling.models import JobRun
 from tests.support.people import agent, key_of
@@ -70,3 +75,6 @@ def one_row_of_everything(user: User) -> None:
     Group.objects.create(name="more")
     BulkAction.objects.create(operation="cancel", user=user, targets=[uuid4()], total=1)
     OutgoingEmail.objects.create(user=user, kind=OutgoingEmail.Kind.INVITATION)
+    MemoryPool.objects.create(name="support")
+    owner = OwnerKey(MemoryScope.USER, user_id=user.pk)
+    remember(Actor.system("tests"), owner, "I live in Bern.", source=MemorySource.FORM)

@@ -30,6 +30,7 @@ SETTINGS: dict[str, Any] = {
         {"name": "Sessions", "description": "Conversations, and what was said in them."},
         {"name": "Turns", "description": "A message and the work that answers it."},
         {"name": "Events", "description": "All that happens in a session, in order."},
+        {"name": "Memories", "description": "What agents remember of you."},
         {"name": "You", "description": "What you have left."},
         {"name": "OpenAI-compatible", "description": "The same agents for clients of OpenAI; see `docs/openai.md`."},
     ],

@@ -104,6 +104,13 @@ _RULES = (
         strict_tools=False,
     ),
     _rule(
+        # DeepSeek (DeepSeek-V3#1376), DashScope (eino#994), Moonshot, Anthropic's models behind others.
+        "tool_choice",
+        _near("tool_choice") + r"|tool_choice.{0,160}incompatible|thinking.{0,60}when tool_choice forces",
+        lambda _dialect, request: request.must_call,
+        forces_calls=False,
+    ),
+    _rule(
         "reasoning_returned",
         r"(?:missing|must be (?:passed|provided|included)|required|expects?).{0,120}reasoning_content|"
         r"reasoning_content.{0,120}(?:missing|must be|required|passed back)",

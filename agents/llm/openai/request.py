@@ -26,7 +26,7 @@ def encode_request(request: ModelRequest, *, dialect: Dialect) -> bytes:
         body["stream_options"] = {"include_usage": True}
     if request.tools:
         body["tools"] = [_tool(tool, is_strict=tool.strict and dialect.strict_tools) for tool in request.tools]
-        if request.must_call:
+        if request.must_call and dialect.forces_calls:
             body["tool_choice"] = "required"
         if request.one_call and dialect.parallel_calls:
             body["parallel_tool_calls"] = False

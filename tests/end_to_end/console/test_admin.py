@@ -16,6 +16,10 @@ from accounts.roles import Role
 from agents.models import Agent, AgentSession, BulkAction, Event, Release, RouteHealth, Runner, Step, Turn
 from console.admin import LONGEST_LIST, BoundedPaginator
 from foundation.clock import now
+from memory.enums import MemoryScope, MemorySource
+from memory.models import Memory, MemoryPool
+from memory.ownership import OwnerKey
+from memory.writing import remember
 from scheduling.models import JobRun, Schedule
 from tests.support.console_pages import session_with_a_turn
 from tests.support.consoles import client_of, list_of, page_of
@@ -25,9 +29,9 @@ pytestmark = pytest.mark.django_db
 
 READ_ONLY = [
     AgentSession, Turn, Step, Event, Runner, RouteHealth, Release, ApiKey, AuditEntry, BulkAction, JobRun,
-    OutgoingEmail,
+    OutgoingEmail, Memory,
 ]  # fmt: skip
-LISTS = [*READ_ONLY, Agent, User, Group, Schedule]
+LISTS = [*READ_ONLY, Agent, User, Group, Schedule, MemoryPool]
 
 
 def fill(rows: int) -> None:
@@ -52,6 +56,10 @@ def fill(rows: int) -> None:
     Schedule.objects.bulk_create(Schedule(job=f"job{number}", every_minutes=1) for number in numbers)
     OutgoingEmail.objects.bulk_create(OutgoingEmail(user=user, kind=OutgoingEmail.Kind.FORGOTTEN) for user in users)
     JobRun.objects.bulk_create(JobRun(job=f"job{number}", asked_by="tests") for number in numbers)
+    MemoryPool.objects.bulk_create(MemoryPool(name=f"pool{number}") for number in numbers)
+    for user, one in zip(users, agents, strict=True):
+        owner = OwnerKey(MemoryScope.USER, user_id=user.pk, agent_id=one.pk)
+        remember(Actor.system("tests"), owner, "I live in Bern.", source=MemorySource.FORM)
 
 
 @pytest.mark.parametrize("role", [Role.VIEWER, Role.OPERATOR, Role.BUILDER, Role.OWNER])

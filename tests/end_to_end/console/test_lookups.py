@@ -44,6 +44,8 @@ DECLARED: dict[str, set[str]] = {
     "agents.step": {"age", "kind__exact", "kind__isnull", "status__exact", "status__isnull"},
     "agents.turn": {"agent", "cost", "error", "release", "since", "state", "until", "user"},
     "auth.group": set(),
+    "memory.memory": {"age", "scope", "source", "tier", "trust", "user"},
+    "memory.memorypool": set(),
     "scheduling.jobrun": {"age", "job", "status__exact", "status__isnull"},
     "scheduling.schedule": set(),
 }

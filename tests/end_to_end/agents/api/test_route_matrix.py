@@ -13,6 +13,7 @@ from asgiref.sync import sync_to_async
 from django.contrib.auth.models import Group
 from django.db import connections
 
+from accounts.actor import Actor
 from accounts.models import User
 from accounts.permissions import user_actor
 from accounts.roles import Role
@@ -21,16 +22,23 @@ from agents.models import AgentSession, Message, Turn
 from agents.relay import close_hub
 from agents.sessions import accept_message, create_session
 from foundation.db_threads import in_db_thread
+from memory.enums import MemoryScope, MemorySource, WorkingKind
+from memory.models import Memory, WorkingItem
+from memory.ownership import OwnerKey
+from memory.working_memory import add_item
+from memory.writing import remember
 from tests.support.people import agent, key_of, person
 from tests.support.rest import AsyncRest, problem
 
 pytestmark = pytest.mark.usefixtures("transactional_db")
 
 
+IDS = ("session", "turn", "message", "memory", "task")
+
+
 @dataclass(frozen=True)
 class Call:
-    """A request that its owner's role lets through. `{session}`, `{turn}` and `{message}` stand for ids; `needs` is
-    the scope."""
+    """A request that its owner's role lets through. The names in `IDS` stand for ids; `needs` is the scope."""
 
     method: str
     path: str
@@ -41,10 +49,9 @@ class Call:
 
     def addressed(self, mine: Mine | None) -> str:
         """The path to what is `mine`; without it, to what is nobody's."""
-        ids = (mine.session.pk, mine.turn.pk, mine.answer.pk) if mine else (uuid4(), uuid4(), uuid4())
         path = self.path.replace("{slug}", "demo")
-        for name, found in zip(("{session}", "{turn}", "{message}"), ids, strict=True):
-            path = path.replace(name, str(found))
+        for name in IDS:
+            path = path.replace(f"{{{name}}}", str(getattr(mine, name).pk if mine else uuid4()))
         return path
 
 
@@ -65,9 +72,20 @@ CALLS = [
     Call("GET", "sessions/{session}/export", 200, "read"),
     Call("PUT", "messages/{message}/feedback", 200, "chat", {"value": "up"}),
     Call("DELETE", "messages/{message}/feedback", 204, "chat"),
+    Call("GET", "sessions/{session}/tasks", 200, "read"),
+    Call("POST", "sessions/{session}/tasks", 201, "chat", {"text": "Book the train."}),
+    Call("PATCH", "tasks/{task}", 200, "chat", {"state": "done"}),
+    Call("GET", "memories", 200, "read"),
+    Call("POST", "memories", 201, "chat", {"text": "I am a vegetarian."}),
+    Call("POST", "memories/search", 200, "read", {"query": "Where do I live?"}),
+    Call("GET", "memories/export", 200, "read"),
+    Call("GET", "memories/{memory}", 200, "read"),
+    Call("PATCH", "memories/{memory}", 200, "chat", {"text": "I live in Bern, in the old town."}, version=True),
+    Call("DELETE", "memories/{memory}", 204, "chat", version=True),
+    Call("DELETE", "memories?all=true", 200, "chat"),
     Call("DELETE", "sessions/{session}", 204, "chat", version=True),
 ]
-OBJECTS = [call for call in CALLS if re.search("{(session|turn|message)}", call.path)]
+OBJECTS = [call for call in CALLS if re.search(f"{{({'|'.join(IDS)})}}", call.path)]
 
 
 @dataclass
@@ -75,7 +93,9 @@ class Mine:
     user: User
     session: AgentSession
     turn: Turn
-    answer: Message
+    message: Message
+    memory: Memory
+    task: WorkingItem
 
 
 def mine(user: User) -> Mine:
@@ -87,7 +107,12 @@ def mine(user: User) -> Mine:
     accepted = accept_message(actor, session_id=session.pk, text="Hi")
     user.groups.set(roles)
     answer = Message.objects.create(agent_session=session, ordinal=1000, author=Message.Author.HUMAN)
-    return Mine(user, session, Turn.objects.get(ordinal=accepted.ordinal, agent_session=session), answer)
+    owner = OwnerKey(MemoryScope.USER, user_id=user.pk)
+    stored = remember(Actor.system("tests"), owner, "I live in Bern.", source=MemorySource.FORM)
+    owner = OwnerKey(MemoryScope.SESSION, user_id=user.pk, agent_id=session.agent_id, session_id=session.pk)
+    task = add_item(owner, WorkingKind.TASK, "Pack.")
+    turn = Turn.objects.get(ordinal=accepted.ordinal, agent_session=session)
+    return Mine(user, session, turn, answer, Memory.objects.get(pk=stored.id), task)
 
 
 @pytest.fixture
@@ -113,7 +138,7 @@ def test_the_matrix_has_a_line_for_every_route_and_method() -> None:
         view = pattern.callback.cls
         route = str(pattern.pattern).replace("<str:", "{").replace(">", "}").replace("_id}", "}")
         routes |= {(name.upper(), route) for name in view.http_method_names if hasattr(view, name) and name != "head"}
-    assert routes == {(call.method, call.path) for call in CALLS}
+    assert routes == {(call.method, call.path.partition("?")[0]) for call in CALLS}
 
 
 @pytest.mark.parametrize("role", [*Role, None])

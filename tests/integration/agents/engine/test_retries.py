@@ -494,6 +494,29 @@ async def test_a_context_that_cannot_become_smaller_is_not_sent_again() -> None:
     assert await details("gave_up") == ["context"]
 
 
+async def test_a_context_that_is_too_long_goes_whole_to_a_wider_route_for_the_rest_of_the_turn() -> None:
+    ada = await begin("x" * 300, model_chain=CHAIN, tools=["clock"])
+    await run(scripted(says("y" * 300))[0])
+    await in_db_thread(ada.ask, "And now?")
+    services, model = retrying(says(ContextTooLong()), calls(("c1", "clock", "{}")), says("Noon."))
+    await run(replace(services, models=Models(model, windows={FIRST: 8_000, SECOND: 100_000})))
+    assert [(request.model, len(request.messages)) for request in model.requests] == [
+        ("first", 3), ("second", 3), ("second", 5),
+    ]  # fmt: skip
+    end = await end_of(ada)
+    assert (end["answered_by"], end["fallback"]) == (SECOND, True)
+
+
+@pytest.mark.parametrize("windows", [{SECOND: 8_000}, {FIRST: 100_000, SECOND: 50_000}, {FIRST: 100_000}])
+async def test_a_route_that_is_not_known_to_be_wider_is_not_asked(windows: dict[str, int]) -> None:
+    ada = await begin("x" * 12_000, model_chain=CHAIN)
+    await run(scripted(says("y" * 14_000))[0])
+    await in_db_thread(ada.ask, "And now?")
+    services, model = retrying(says(ContextTooLong()), says("Hello"))
+    await run(replace(services, models=Models(model, windows=windows)))
+    assert [request.model for request in model.requests] == ["first"] * 2
+
+
 async def test_each_attempt_is_sent_what_fits_its_window_also_when_it_is_compressed() -> None:
     ada = await begin("x" * 300, model_chain=[FIRST])
     await run(scripted(says("y" * 300))[0])

@@ -186,7 +186,10 @@ def test_without_rows_the_command_says_so() -> None:
 def test_routes_that_nobody_uses_are_forgotten_unless_something_is_the_matter() -> None:
     old = now() - timedelta(days=91)
     route("old", used_at=old)
+    route("was held", used_at=old, forced="closed", forced_until=old)
+    route("held", used_at=old, forced="closed", forced_until=now() + timedelta(hours=1))
     opened(model="open", used_at=old)
+    opened(model="gone", used_at=old, changed_at=old)
     route("new")
-    assert purge_routes() == 1
-    assert sorted(RouteHealth.objects.values_list("model", flat=True)) == ["new", "open"]
+    assert purge_routes() == 3
+    assert sorted(RouteHealth.objects.values_list("model", flat=True)) == ["held", "new", "open"]

@@ -44,7 +44,13 @@ def use(ada: Conversation, tool: str, *, step: int = 5, **arguments: Any) -> Too
         box = Toolbox(open_memory=SessionMemory)
         try:
             return await box.call(
-                tool, json.dumps(arguments), session_id=ada.session_id, turn_id=turn, step=step, allowed=ALL
+                tool,
+                json.dumps(arguments),
+                session_id=ada.session_id,
+                turn_id=turn,
+                step=step,
+                allowed=ALL,
+                user_id=ada.session.user_id,
             )
         finally:
             await box.aclose()

@@ -153,6 +153,18 @@ def test_without_a_retry_budget_the_next_route_is_asked_and_then_nobody() -> Non
     assert next_attempt(["a:1"], failures("a:1 context_length"), POLICY, empty) == Attempt(2, "a:1", "context_length")
 
 
+def test_a_wider_route_takes_what_is_too_long_and_else_it_is_made_smaller() -> None:
+    too_long = "a:1 context_length"
+    wider = Situation(wider_routes={"a:1", "c:3"})
+    assert next_attempt(CHAIN, failures(too_long), POLICY, wider) == Attempt(2, "c:3", "context_length")
+    closed = Situation(wider_routes={"c:3"}, open_routes={"c:3"})
+    assert next_attempt(CHAIN, failures(too_long), POLICY, closed) == Attempt(2, "a:1", "context_length")
+    # It was not wide enough: now it is made smaller, once.
+    both = [too_long, "c:3 context_length"]
+    assert next_attempt(CHAIN, failures(*both), POLICY) == Attempt(3, "c:3", "context_length")
+    assert next_attempt(CHAIN, failures(*both, "c:3 context_length"), POLICY) == GiveUp(Reason.ERROR_CLASS)
+
+
 # --- the end ---
 
 
@@ -183,7 +195,12 @@ RETRIED = {one.value for one in ErrorClass if one.failure.recovery is Recovery.R
     chain=st.lists(routes, min_size=1),
     policy=st.builds(Policy, st.none() | st.integers(1, 8), st.integers(1, 3), st.integers(1, 4), st.integers(0, 4)),
     situation=st.builds(
-        Situation, st.frozensets(routes), st.floats(0, 100), st.booleans(), st.floats(0, 1, exclude_max=True)
+        Situation,
+        st.frozensets(routes),
+        st.floats(0, 100),
+        st.booleans(),
+        st.floats(0, 1, exclude_max=True),
+        st.frozensets(routes),
     ),
     errors=st.lists(st.tuples(st.sampled_from(ErrorClass), waits), min_size=8, max_size=8),
 )

@@ -31,6 +31,7 @@ REQUEST = ModelRequest(
     ),
     (TOOL,),
     max_output_tokens=9,
+    must_call=True,
     one_call=True,
 )
 
@@ -51,6 +52,16 @@ REQUEST = ModelRequest(
         ("generic", 422, '{"type":"extra_forbidden","loc":["body","max_tokens"]}', "no_limit"),
         ("generic", 400, "parallel_tool_calls is not supported by this model", "parallel_tool_calls"),
         ("generic", 400, "Unknown parameter: tools[0].function.strict", "strict"),
+        ("deepseek", 400, "Thinking mode does not support this tool_choice", "tool_choice"),
+        (
+            "generic",
+            400,
+            "<400> InternalError.Algo.InvalidParameter: The tool_choice parameter does not support being set to "
+            "required or object in thinking mode",
+            "tool_choice",
+        ),
+        ("moonshot", 400, "tool_choice 'required' is incompatible with thinking enabled", "tool_choice"),
+        ("openrouter", 400, "Thinking may not be enabled when tool_choice forces tool use.", "tool_choice"),
         (
             "generic",
             400,
@@ -93,7 +104,12 @@ def test_other_words_teach_nothing(status: int, words: str) -> None:
 def test_nothing_is_learned_of_what_was_not_sent() -> None:
     plain = ModelRequest("fake", (ChatMessage("user", "Hello"),))
 
-    for words in ("max_tokens is not supported", "System role not supported", "strict is not supported"):
+    for words in (
+        "tool_choice is not supported",
+        "max_tokens is not supported",
+        "System role not supported",
+        "strict is not supported",
+    ):
         assert learn(GENERIC, plain, 400, words) is None
 
 
@@ -143,6 +159,21 @@ async def test_a_refused_field_is_left_out_at_once_and_from_then_on(
     assert provider.count == 4
     assert "stream_options" not in provider.requests[-1].body
     assert provider.requests[-1].body["max_tokens"] == 9
+
+
+async def test_a_model_that_cannot_be_forced_to_call_is_asked_without_it(
+    provider: Provider,  # noqa: F811
+    client: GuardedClient,
+) -> None:
+    model = OpenAIModel(OpenAIConfig("sk-test", provider.base_url), client)
+    provider.check = refuse("tool_choice")
+
+    first, second = await ask(model), await ask(model)
+
+    assert (first.notes, second.notes) == ({"learned": ["tool_choice"]}, {})
+    assert provider.count == 3
+    body = provider.requests[-1].body
+    assert ("tool_choice" in body, len(body["tools"])) == (False, 1)
 
 
 async def test_what_did_not_help_is_not_remembered(
