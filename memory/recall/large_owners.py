@@ -151,7 +151,7 @@ def _sync_vector_indexes(stop_at: float) -> int:
         started_at = time.monotonic()
         _execute(index.statement)
         present.add(name)
-        log.info("vector_index.built", index=name, seconds=round(time.monotonic() - started_at, 1))
+        log.info("vector_index.created", index=name, seconds=round(time.monotonic() - started_at, 1))
         changes += 1
     return changes
 

@@ -12,6 +12,7 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
+from uuid import UUID
 
 from django.db import connection
 
@@ -35,12 +36,14 @@ MAX_LEXEMES: Final = 64
 
 @dataclass(frozen=True, slots=True)
 class Filters:
-    """Which memories count. `speaker` is an actor's exact name; `since` and `until` bound when it was said."""
+    """Which memories count. `speaker` is an actor's exact name; `since` and `until` bound when it was said; `seen` is a
+    conversation, and the position from which on what was said in it is left out."""
 
     tiers: Collection[Tier] = ()
     since: datetime | None = None
     until: datetime | None = None
     speaker: str | None = None
+    seen: tuple[UUID, int] | None = None
 
 
 _CURRENT = """m.superseded_by_id IS NULL AND m.trust >= %(trust)s AND m.valid_from <= now()
@@ -237,6 +240,9 @@ def _filter_conditions(filters: Filters, params: dict[str, Any]) -> list[str]:
     if filters.speaker is not None:
         params["said_by"] = filters.speaker
         conditions.append("m.actor = %(said_by)s")
+    if filters.seen is not None:
+        params["seen"], params["seen_from"] = filters.seen
+        conditions.append("(m.thread IS DISTINCT FROM %(seen)s OR m.position < %(seen_from)s)")
     return conditions
 
 

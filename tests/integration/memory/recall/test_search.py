@@ -191,11 +191,14 @@ def test_vectors_of_another_model_are_not_compared(ada: OwnerKey) -> None:
     assert texts(found)[0] == "The meeting is at noon."
 
 
-def test_messages_that_the_reader_sees_anyway_are_left_out(ada: OwnerKey) -> None:
+def test_what_the_reader_sees_anyway_is_left_out(ada: OwnerKey) -> None:
     seen = new_id()
-    store(ada, "My bicycle is red.", message=seen)
-    store(ada, "The bicycle shop is closed.", message=new_id())
-    assert texts(search(ada, "bicycle", excluded_messages=[seen])) == ["The bicycle shop is closed."]
+    store(ada, "The bicycle has a bell.", thread=seen, position=3)
+    store(ada, "My bicycle is red.", thread=seen, position=4)
+    store(ada, "The bicycle shop is closed.", thread=new_id(), position=7)
+    store(ada, "Bicycle tyres were bought.")
+    found = texts(search(ada, "bicycle", seen=(seen, 4), threshold=0))
+    assert set(found) == {"The bicycle has a bell.", "The bicycle shop is closed.", "Bicycle tyres were bought."}
 
 
 # --- bounds ---
