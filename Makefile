@@ -18,11 +18,11 @@ ENVIRONMENT = @if [ -z "$(PYTHON)" ]; then \
 CHECKED := BANDSTAND_ENV_FILE=/dev/null DATABASE_URL= BANDSTAND_PUBLIC_URL=https://bandstand.example \
 	BANDSTAND_TRUSTED_PROXIES=127.0.0.1 BANDSTAND_DATA_DIR=.cache/check
 
-.PHONY: help run test check lint chaos bench lock demo-data screenshots
+.PHONY: help run test check lint chaos bench bench-memory lock demo-data screenshots
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | while IFS="$$(printf '\t')" read -r name what; do \
-	printf '  make %-9s %s\n' "$$name" "$$what"; done
+	printf '  make %-12s %s\n' "$$name" "$$what"; done
 	@echo
 	@echo '  Settings come from the environment or from .env; .env.example lists them all.'
 	@echo '  Example: HOST=127.0.0.1 PORT=8001 BANDSTAND_DATA_DIR=/tmp/second make run'
@@ -57,6 +57,10 @@ bench: ## measure a turn, and others' turns under attack (QUICK=1: a turn only, 
 	$(ENVIRONMENT) requirements-dev.lock
 	@PYTHONPATH=platform QUICK=$(QUICK) $(RUN) -m tests.bench $(ARGS)
 	@$(if $(ARGS)$(QUICK),,PYTHONPATH=platform $(RUN) -m tests.bench.attacks)
+
+bench-memory: ## measure what searches of memories find and cost (DATA=/path/to/locomo10.json, which is not part of this)
+	$(ENVIRONMENT) requirements-dev.lock
+	@PYTHONPATH=platform $(RUN) -m tests.bench.memory $(if $(DATA),--data $(DATA)) $(ARGS)
 
 demo-data: ## fill the running installation with made-up conversations (SIZE=10000 turns)
 	$(ENVIRONMENT) requirements.lock

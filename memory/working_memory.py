@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
 from uuid import UUID
 
-from django.db import transaction
+import psycopg
+from django.db import connection, transaction
 from django.db.models import F, Q
 from django.db.models.functions import Now
 
@@ -20,8 +23,24 @@ from memory.writing.new_memory import check_text
 
 MAX_ITEMS = 100
 MAX_CHARACTERS = 2_000
-# Of the task in a prompt; the newest come first to their place.
+# Of the task in a prompt: the newest.
 MAX_PROMPT_ITEMS = 50
+
+_OPEN_ITEMS = """
+SELECT i.id, i.kind, i.text, i.position
+FROM memory_workingitem i JOIN memory_memoryowner o ON o.id = i.owner_id
+WHERE o.session = %(session)s AND o.scope = 'session' AND i.state = 'open'
+  AND (i.turn IS NULL OR i.turn = %(turn)s)
+ORDER BY i.position DESC, i.id DESC LIMIT %(limit)s
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class OpenItem:
+    """An open item as a prompt shows it."""
+
+    id: str
+    text: str
 
 
 def add_item(
@@ -86,18 +105,30 @@ def list_items(session_id: UUID, *, turn_id: UUID | None = None) -> list[Working
     return list(rows.order_by("position", "pk"))
 
 
-def working_texts(session_id: UUID, turn_id: UUID) -> list[str]:
-    """What a prompt says of the working memory of a turn: its open items, one line each, goals first; by one query."""
+def read_open_items(session_id: UUID, turn_id: UUID, *, on: psycopg.Connection | None = None) -> list[OpenItem]:
+    """The open items that the prompt of a turn shows, goals first; by one statement, on the connection `on` of a thread
+    that has its own."""
+    params: dict[str, Any] = {"session": session_id, "turn": turn_id, "limit": MAX_PROMPT_ITEMS}
+    if on is not None:
+        rows = on.execute(_OPEN_ITEMS.encode(), params).fetchall()
+    else:
+        with connection.cursor() as cursor:
+            cursor.execute(_OPEN_ITEMS, params)
+            rows = cursor.fetchall()
     order = [WorkingKind.GOAL.value, WorkingKind.TASK.value, WorkingKind.NOTE.value]
-    items = [item for item in list_items(session_id, turn_id=turn_id) if item.state == TaskState.OPEN.value]
-    items = sorted(items[-MAX_PROMPT_ITEMS:], key=lambda item: order.index(item.kind))
-    return [_line(item) for item in items]
+    rows.sort(key=lambda row: (order.index(row[1]), row[3]))
+    return [OpenItem(str(pk), _line(pk, kind, text)) for pk, kind, text, _ in rows]
 
 
-def _line(item: WorkingItem) -> str:
+def working_texts(session_id: UUID, turn_id: UUID) -> list[str]:
+    """The lines of `read_open_items`."""
+    return [item.text for item in read_open_items(session_id, turn_id)]
+
+
+def _line(item_id: UUID, kind: str, text: str) -> str:
     # Tasks carry their id, by which a model finishes them.
-    suffix = f" (id {item.pk})" if item.kind == WorkingKind.TASK.value else ""
-    return f"{item.kind.capitalize()}: {item.text}{suffix}"
+    suffix = f" (id {item_id})" if kind == WorkingKind.TASK.value else ""
+    return f"{kind.capitalize()}: {text}{suffix}"
 
 
 def end_turn_items(turn_ids: Sequence[UUID]) -> int:

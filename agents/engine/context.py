@@ -20,6 +20,8 @@ from agents.journal import sql
 from agents.journal.claims import Claim
 from agents.journal.history_summaries import read_summary
 from agents.journal.queries import fetch
+from agents.sessions.turn_episodes import uses_memory
+from memory.working_memory import read_open_items
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +56,8 @@ class TurnContext:
 
 # No more of a history is read: the largest windows have a million tokens, of three to five bytes.
 HISTORY_BYTES = 4 * 1024 * 1024
+# Tools that fill the working memory, which belongs to the task of a prompt.
+_WORKING_TOOLS = frozenset({"add_task", "finish_task", "note"})
 # The first claim of a turn writes this intent.
 _FIRST_STEP = StepRecord(1, StepKind.MODEL, StepStatus.INTENT, idempotent=True)
 
@@ -74,8 +78,8 @@ def load_release(release_id: UUID, *, on: psycopg.Connection | None = None) -> A
 
 
 def load_context(claim: Claim, *, on: psycopg.Connection | None = None) -> TurnContext:
-    """The context of `claim`: one statement for a new turn, one more for a turn that was started before, and one where
-    the release wants summaries.
+    """The context of `claim`: one statement for a new turn, one more for a turn that was started before, one where the
+    release wants summaries, and one for the working memory of an agent that has one.
 
     Raises `InvalidInput` or `NewerConfiguration` for a release that this version cannot read.
     """
@@ -101,9 +105,18 @@ def load_context(claim: Claim, *, on: psycopg.Connection | None = None) -> TurnC
         steps=steps,
         client=_client_options(rows[-1][3]),
         tool_stalls=tool_stalls,
+        task=_load_task(claim, on) if _has_working_memory(release) else (),
         summary=summary,
         older=read[: len(read) - len(history)],
     )
+
+
+def _has_working_memory(release: AgentConfiguration) -> bool:
+    return uses_memory(release) or not _WORKING_TOOLS.isdisjoint(release.tools)
+
+
+def _load_task(claim: Claim, on: psycopg.Connection | None) -> Sequence[TaskBlock]:
+    return [TaskBlock(item.id, item.text) for item in read_open_items(claim.session_id, claim.turn_id, on=on)]
 
 
 def _client_options(stored: str | None) -> ClientOptions:

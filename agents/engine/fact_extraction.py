@@ -11,7 +11,7 @@ from agents.engine.context import TurnContext
 from agents.engine.ports import Services
 from agents.engine.utility_calls import UtilityCallFailed, ask_utility_model
 from agents.journal.utility_calls import UtilityOwner
-from agents.sessions.extracted_facts import FactVector, read_extraction_source, store_extracted_fact
+from agents.sessions.fact_storage import FactVector, read_extraction_source, store_extracted_fact
 from foundation.db_threads import DATABASE_FAULTS, in_db_thread
 from foundation.errors import BandstandError, RateLimited
 from memory.embeddings import EmbeddingUnavailable, configured_embedder
@@ -49,7 +49,7 @@ async def extract_facts(services: Services, context: TurnContext) -> None:
     except (UtilityCallFailed, RateLimited) as error:
         log.info("extraction.skipped", turn=str(claim.turn_id), reason=error.detail)
     except BandstandError as error:
-        log.warning("extraction.not_readable", turn=str(claim.turn_id), reason=error.detail)
+        log.warning("extraction.not_parsed", turn=str(claim.turn_id), reason=error.detail)
     except DATABASE_FAULTS as error:
         log.warning("extraction.skipped", turn=str(claim.turn_id), reason=str(error)[:200])
 

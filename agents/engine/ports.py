@@ -195,7 +195,7 @@ class UnguardedRoutes:
         return 1.0
 
 
-class MemorySearch(Protocol):
+class MemoryRetriever(Protocol):
     """Finds memories."""
 
     async def __call__(
@@ -230,5 +230,5 @@ class Services:
     retry_adaptation: RetryAdaptation = field(default_factory=RetryAdaptation)
     draw: Callable[[], float] = random.random
     suspects: asyncio.Lock = field(default_factory=asyncio.Lock)
-    memories: MemorySearch | None = None
+    memories: MemoryRetriever | None = None
     utility_slots: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(UTILITY_CALLS))

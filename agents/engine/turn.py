@@ -65,7 +65,7 @@ class TurnRun:
         self._tools = ToolCalls(context, self._progress, services.tools, suspects=services.suspects)
         self._attempts = Attempts(context, self._progress, services, on_lost=self._cancel)
         self._fallbacks = Fallbacks(context, self._progress, services, self._attempts)
-        self._memory_search = services.memories
+        self._memory_retriever = services.memories
         self._has_recalled = False
         self._stop: StopReason | None = None
         self._task: asyncio.Task[Any] | None = None
@@ -74,6 +74,11 @@ class TurnRun:
     def left_out(self) -> Sequence[UUID]:
         """Messages of the history that the last request had no room for."""
         return self._progress.left_out
+
+    @property
+    def recalled(self) -> list[UUID]:
+        """The ids of the memories that the model was reminded of."""
+        return [UUID(memory.id) for memory in self._progress.memories]
 
     def stop(self, reason: StopReason) -> None:
         """Cancel the work at its next wait, or before it begins; the first stop counts, and none after the end."""
@@ -154,7 +159,7 @@ class TurnRun:
         """Once in each claim, before its first model call."""
         if not self._has_recalled:
             self._has_recalled = True
-            await recall_memories(self._context, self._progress, self._memory_search)
+            await recall_memories(self._context, self._progress, self._memory_retriever)
 
     def _cancel(self) -> None:
         if self._task is not None:

@@ -15,7 +15,7 @@ import structlog
 from agents.domain.events import EventType, MemoryRecalled
 from agents.domain.marked_blocks import MemoryBlock
 from agents.engine.context import TurnContext
-from agents.engine.ports import MemorySearch
+from agents.engine.ports import MemoryRetriever
 from agents.engine.progress import TurnProgress
 from agents.journal.fenced_writes import NewEvent
 from foundation.db_threads import DATABASE_FAULTS
@@ -32,7 +32,7 @@ EMBEDDING_SECONDS: Final = 1.5
 QUERY_CHARACTERS: Final = 2_000
 
 
-async def recall_memories(context: TurnContext, progress: TurnProgress, search: MemorySearch | None) -> None:
+async def recall_memories(context: TurnContext, progress: TurnProgress, search: MemoryRetriever | None) -> None:
     """Put what is remembered about the question into `progress`, and the event that says so."""
     policy, claim = context.release.memory, context.claim
     query = _question(context)[:QUERY_CHARACTERS]
@@ -43,7 +43,7 @@ async def recall_memories(context: TurnContext, progress: TurnProgress, search: 
         query=query,
         k=policy.top_k,
         # What the model reads as history anyway.
-        excluded_messages={item.message_id for item in context.history},
+        seen=(claim.session_id, context.history[0].ordinal),
         embedding_seconds=EMBEDDING_SECONDS,
     )
     pools_for = (context.agent_id, claim.user_id) if "shared" in policy.scopes else None

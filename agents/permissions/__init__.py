@@ -1,1 +1,1 @@
-"""Who may use which agent, who may read transcripts, and the permissions of the roles on turns and agents."""
+"""Who may use which agent, who may read transcripts, and what else people may do with turns and agents."""

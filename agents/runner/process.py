@@ -23,11 +23,11 @@ from agents.domain.failures import ErrorClass
 from agents.domain.states import TurnStatus
 from agents.engine.context import TurnContext, load_context
 from agents.engine.fact_extraction import extract_facts
+from agents.engine.memory_writer import MemoryWriter
 from agents.engine.ports import Services
 from agents.engine.session_titles import title_session, wants_title
 from agents.engine.summary_writer import summarise_history, wants_summary
 from agents.engine.turn import StopReason, TurnRun, UnfinishedTurn
-from agents.engine.turn_memory import MemoryWriter
 from agents.journal import claims, sql
 from agents.journal.fenced_writes import FinishedTurn, LostTurn
 from agents.journal.listen_connection import open_listen_connection
@@ -152,6 +152,7 @@ class RunnerProcess:
         self._stop_all(StopReason.DRAIN)
         if remaining := self._tasks | self._side_work:
             await asyncio.wait(remaining, timeout=3)
+        await self._memory_writer.flush_hits()
         await self._report(Runner.Status.STOPPED)
 
     async def _report(self, status: Runner.Status) -> None:
@@ -225,18 +226,24 @@ class RunnerProcess:
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
-    async def _remember(self, context: TurnContext, result: FinishedTurn) -> None:
-        await self._memory_writer.remember(context)
+    async def _remember(self, run: TurnRun, context: TurnContext, result: FinishedTurn) -> None:
+        await self._memory_writer.remember(context, recalled=run.recalled)
         if context.release.memory.extract and result.status is TurnStatus.COMPLETED and not self._draining.is_set():
             self._start_side_work(extract_facts(self._services, context), f"extract {context.claim.turn_id}")
 
-    def _follow_up(self, run: TurnRun, context: TurnContext) -> None:
-        """Start what is done after an answered turn and nobody waits for."""
+    def _follow_turn(self, run: TurnRun, context: TurnContext, result: FinishedTurn) -> None:
+        """Start what is done after a turn and nobody waits for. What was said is remembered even in a runner that
+        ends."""
+        if uses_memory(context.release):
+            self._start_task(self._remember(run, context, result), f"remember {context.claim.turn_id}")
+        if result.status is not TurnStatus.COMPLETED or self._draining.is_set():
+            return
+        session_id = context.claim.session_id
         if wants_title(context):
-            self._start_side_work(title_session(self._services, context), f"title {context.claim.session_id}")
+            self._start_side_work(title_session(self._services, context), f"title {session_id}")
         if wants_summary(context, run.left_out):
-            summary = summarise_history(self._services, context, run.left_out)
-            self._start_side_work(summary, f"summary {context.claim.session_id}")
+            work = summarise_history(self._services, context, run.left_out)
+            self._start_side_work(work, f"summary {session_id}")
 
     def _start_side_work(self, work: Coroutine[Any, Any, None], name: str) -> None:
         task = self._loop.create_task(work, name=name)
@@ -252,10 +259,7 @@ class RunnerProcess:
                 await self._requeue(claim, without_progress=False, untouched=run.untouched)
             elif isinstance(result, FinishedTurn):
                 claim_more = result.open_turns > 0 or self._was_at_limit(claim.user_id)
-                if uses_memory(context.release):
-                    self._start_task(self._remember(context, result), f"remember {claim.turn_id}")
-                if result.status is TurnStatus.COMPLETED and not self._draining.is_set():
-                    self._follow_up(run, context)
+                self._follow_turn(run, context, result)
         except LostTurn:
             log.warning("turn.lost", turn=str(claim.turn_id), epoch=claim.epoch)
         except DATABASE_FAULTS as error:

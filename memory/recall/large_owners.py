@@ -21,17 +21,17 @@ from django.db.models import F
 
 from foundation.advisory_locks import AdvisoryLock, try_advisory_lock
 from memory.models import MemoryOwner, OwnerLexeme
-from memory.recall.score_statement import LARGE_OWNER
+from memory.recall.score_statement import INDEXED_OWNER, LARGE_OWNER
 
 log = structlog.get_logger(__name__)
 
-INDEXED_OWNER: Final = 20_000
 # An owner that has shrunk keeps its index until here, so that it is not built again and again.
 INDEX_DROPPED_BELOW: Final = 15_000
 MAX_INDEXES: Final = 50
 # Lexemes are counted anew once an owner has so much more or less than at the last count.
 DRIFT: Final = 0.1
 STATEMENT_SECONDS: Final = 600
+_HAS_TRANSACTION_TIMEOUT: Final = 170_000
 _PREFIX: Final = "memory_vectors_"
 _NAME: Final = re.compile(rf"{_PREFIX}(\d+)_(\d+)_(\d+)\Z")
 
@@ -151,7 +151,7 @@ def _sync_vector_indexes(stop_at: float) -> int:
         started_at = time.monotonic()
         _execute(index.statement)
         present.add(name)
-        log.info("vector_index.built", index=name, seconds=round(time.monotonic() - started_at, 1))
+        log.info("vector_index.created", index=name, seconds=round(time.monotonic() - started_at, 1))
         changes += 1
     return changes
 
@@ -178,17 +178,17 @@ def _long_statements() -> Iterator[None]:
     """Let statements of this connection take long: an index over 100,000 vectors takes a minute."""
     if connection.in_atomic_block:
         raise RuntimeError("Indexes are built outside of a transaction.")
+    settings = {"statement_timeout": f"{STATEMENT_SECONDS}s", "lock_timeout": "60s"}
+    connection.ensure_connection()
+    if connection.connection.info.server_version >= _HAS_TRANSACTION_TIMEOUT:
+        settings["transaction_timeout"] = "0"
     with connection.cursor() as cursor:
-        cursor.execute(
-            "SELECT set_config('statement_timeout', %s, false), set_config('lock_timeout', '60s', false),"
-            " set_config('transaction_timeout', '0', false) WHERE true",
-            [f"{STATEMENT_SECONDS}s"],
-        )
+        for name, value in settings.items():
+            cursor.execute("SELECT set_config(%s, %s, false)", [name, value])
     try:
         yield
     finally:
         if connection.is_usable():
             with connection.cursor() as cursor:
-                cursor.execute("RESET statement_timeout")
-                cursor.execute("RESET lock_timeout")
-                cursor.execute("RESET transaction_timeout")
+                for name in settings:
+                    cursor.execute(f"RESET {name}")

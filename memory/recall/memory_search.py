@@ -40,8 +40,9 @@ class RecallRequest:
     """A search. `tiers` empty: all; `since` and `until` bound when it was said; `speaker` is an actor's exact name.
 
     `threshold` is the least part of the best score, 0 for none; `explain` asks for the share of each signal. `names`
-    are participants beside the actors of the memories. Memories of `excluded_messages`, which the reader sees anyway,
-    are left out. `moment` is what relative dates are seen from, by default now.
+    are participants beside the actors of the memories. What was said in the conversation `seen`, a session's id, from
+    a position on is left out, since the reader sees it anyway, and so are up to 100 `excluded_messages`. `moment` is
+    what relative dates are seen from, by default now.
     """
 
     query: str
@@ -53,6 +54,7 @@ class RecallRequest:
     threshold: float = LEAST_PART_OF_BEST
     explain: bool = False
     names: Collection[str] = ()
+    seen: tuple[UUID, int] | None = None
     excluded_messages: Collection[UUID] = ()
     moment: datetime | None = None
     weights: Weights | None = None
@@ -66,6 +68,8 @@ class RecallRequest:
             raise InvalidInput(f"A whole number from 1 to {MAX_K} is expected.", pointer="/k")
         if not 0 <= self.threshold <= 1:
             raise InvalidInput("A number from 0 to 1 is expected.", pointer="/threshold")
+        if len(self.excluded_messages) > MAX_K:
+            raise InvalidInput(f"At most {MAX_K} messages are expected.", pointer="/excluded_messages")
         if Tier.WORKING in self.tiers:
             raise InvalidInput("Working memory is not searched; it is always in view.", pointer="/tiers")
 
@@ -92,7 +96,7 @@ def recall_from(rows: Sequence[OwnerRow], request: RecallRequest, *, embedder: E
         try:
             [vector] = embedder.embed([query.embedded_text], timeout=request.embedding_seconds)
         except EmbeddingUnavailable as error:
-            log.warning("memory_search.by_text_only", error=error.detail)
+            log.warning("memory_search.degraded", error=error.detail)
     return _search(rows, query, vector, request)
 
 
@@ -116,7 +120,7 @@ async def arecall(
         try:
             [vector] = await embedder.aembed([query.embedded_text], timeout=request.embedding_seconds)
         except EmbeddingUnavailable as error:
-            log.warning("memory_search.by_text_only", error=error.detail)
+            log.warning("memory_search.degraded", error=error.detail)
     return await in_db_thread(_search, rows, query, vector, request)
 
 
@@ -139,7 +143,7 @@ def _search(
         rows,
         query,
         vector,
-        filters=Filters(request.tiers, request.since, request.until, request.speaker),
+        filters=Filters(request.tiers, request.since, request.until, request.speaker, request.seen),
         weights=weights,
         language=_language(),
         limit=max(_MIN_CANDIDATES, _CANDIDATES_PER_RESULT * request.k) + len(request.excluded_messages),

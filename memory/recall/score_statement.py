@@ -12,6 +12,7 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
+from uuid import UUID
 
 from django.db import connection
 
@@ -24,6 +25,8 @@ from memory.recall_weights import Weights
 
 # Memories of an owner that are scored one and all.
 LARGE_OWNER: Final = 2_000
+# Above that, an owner may have an index of its vectors (`large_owners`).
+INDEXED_OWNER: Final = 20_000
 NEAREST: Final = 200
 LEXICAL_HITS: Final = 2_000
 RAREST_LEXEMES: Final = 3
@@ -33,12 +36,14 @@ MAX_LEXEMES: Final = 64
 
 @dataclass(frozen=True, slots=True)
 class Filters:
-    """Which memories count. `speaker` is an actor's exact name; `since` and `until` bound when it was said."""
+    """Which memories count. `speaker` is an actor's exact name; `since` and `until` bound when it was said; `seen` is a
+    conversation, and the position from which on what was said in it is left out."""
 
     tiers: Collection[Tier] = ()
     since: datetime | None = None
     until: datetime | None = None
     speaker: str | None = None
+    seen: tuple[UUID, int] | None = None
 
 
 _CURRENT = """m.superseded_by_id IS NULL AND m.trust >= %(trust)s AND m.valid_from <= now()
@@ -165,8 +170,9 @@ def _statement(
         )
     branches += [
         f"SELECT {_COLUMNS}, {cosine} AS cosine, true AS is_large FROM memory_memory m"
-        f" WHERE m.id IN ({_candidate_ids(owner_id, vectors, conditions)})"
-        for owner_id in large
+        f" WHERE m.id IN ({_candidate_ids(owner, vectors, conditions)})"
+        for owner in owners
+        if is_large(owner)
     ]
     rows = " UNION ALL ".join(branches)
     known = "SELECT NULL::text AS lex, 0::bigint AS df, 0::bigint AS cf WHERE false"
@@ -188,9 +194,10 @@ def _statement(
     return f"WITH {_LEXEMES}, {_KEYS if vectors else ''} {scored} known AS ({known}), {_SCORES}"
 
 
-def _candidate_ids(owner_id: int, vectors: tuple[int, int] | None, conditions: str) -> str:
+def _candidate_ids(owner: OwnerRow, vectors: tuple[int, int] | None, conditions: str) -> str:
     """The ids of a large owner's candidates. Owner, model and length are numbers of our own rows, and literals: they
     must match the condition of the owner's partial index."""
+    owner_id = owner.id
     rarest = (
         "SELECT string_agg(query::text, ' | ')::tsquery FROM ("
         " SELECT q.query, x.context_count IS NULL AS is_new,"
@@ -205,10 +212,12 @@ def _candidate_ids(owner_id: int, vectors: tuple[int, int] | None, conditions: s
     ]
     if vectors:
         model, dimensions = vectors
+        # The cast is what an index is over; without one, it would double the time.
+        length = f"({dimensions:d})" if owner.memories > INDEXED_OWNER else ""
+        cast = f"::halfvec{length}" if length else ""
         parts.append(
             f"(SELECT m.id FROM memory_memory m WHERE m.owner_id = {owner_id:d} AND m.embedding_model_id = {model:d}"
-            f" AND {conditions} ORDER BY (m.embedding::halfvec({dimensions:d}))"
-            f" <=> %(vector)s::halfvec({dimensions:d}) LIMIT {NEAREST:d})"
+            f" AND {conditions} ORDER BY (m.embedding{cast}) <=> %(vector)s::halfvec{length} LIMIT {NEAREST:d})"
         )
         parts.append(
             f"(SELECT m.id FROM memory_memory m JOIN keys k ON k.memory_id = m.id WHERE m.owner_id = {owner_id:d}"
@@ -231,6 +240,9 @@ def _filter_conditions(filters: Filters, params: dict[str, Any]) -> list[str]:
     if filters.speaker is not None:
         params["said_by"] = filters.speaker
         conditions.append("m.actor = %(said_by)s")
+    if filters.seen is not None:
+        params["seen"], params["seen_from"] = filters.seen
+        conditions.append("(m.thread IS DISTINCT FROM %(seen)s OR m.position < %(seen_from)s)")
     return conditions
 
 

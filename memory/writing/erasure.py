@@ -14,7 +14,7 @@ from foundation.errors import PreconditionFailed, Unauthenticated
 from memory.enums import MemorySource
 from memory.models import MemoryBody, MemoryOwner, WorkingItem
 from memory.writing.access import access_memory, is_own
-from memory.writing.statements import CLOSURE, DERIVED, ERASE, run
+from memory.writing.statements import CLOSURE, DERIVED, ERASE, LOCK_OWNERS, run
 
 # Of one statement; a long conversation takes several.
 ERASE_BATCH = 1_000
@@ -26,6 +26,7 @@ FORGET_SECONDS = 4.0
 def forget_memory(actor: Actor, memory_id: UUID, *, expected_version: int | None = None) -> int:
     """Erase a memory, its older values and what was made of them; return how many memories went. `expected_version`
     None skips the check. Raises `NotFound`, and `PreconditionFailed` when the version is another one."""
+    lock_owners([memory_id])
     memory = access_memory(actor, memory_id, lock=True)
     if expected_version is not None and memory.version != expected_version:
         raise PreconditionFailed
@@ -53,6 +54,11 @@ def forget_own_memories(actor: Actor, *, seconds: float = FORGET_SECONDS) -> tup
     return gone, False
 
 
+def lock_owners(memory_ids: Sequence[UUID]) -> None:
+    """Lock the owners of these memories, as all do that write for them."""
+    run(LOCK_OWNERS, {"ids": list(memory_ids)})
+
+
 def erase(memory_ids: Sequence[UUID], *, versions: bool = False) -> int:
     """Erase memories and what was made of them, with `versions` also what they superseded; return how many went. For
     callers in a transaction."""
@@ -65,7 +71,9 @@ def erase_derived(memory_ids: Sequence[UUID]) -> int:
 
 
 def erase_rows(memory_ids: Sequence[UUID]) -> int:
-    """Erase exactly these memories; return how many there were."""
+    """Erase exactly these memories, which the caller has not locked without their owners; return how many there
+    were."""
+    lock_owners(memory_ids)
     batches = (memory_ids[start : start + ERASE_BATCH] for start in range(0, len(memory_ids), ERASE_BATCH))
     return sum(len(run(ERASE, {"ids": list(batch)})) for batch in batches)
 

@@ -104,10 +104,14 @@ def remember(
         guard_storage(user_id=actor.user_id, size_bytes=len(fact.text.encode()))
     with transaction.atomic():
         owner_id = get_or_create_owner(owner)
-        lock_owner(owner_id)
+        # Nearly all facts are new, so the lock counts this one; one more statement corrects it for the others.
+        memories = lock_owner(owner_id, count=1)
         stored = store_fact_locked(owner_id, fact)
         if stored.is_new:
             _add_relations(owner_id, stored.id, derived_from, keys)
+            evict_if_due(owner_id, Tier.LONG_TERM, memories)
+        else:
+            lock_owner(owner_id, count=-1)
     return stored
 
 
@@ -152,7 +156,9 @@ def revise(
         )
         erase_derived([memory.pk])
         stored = store_fact_locked(memory.owner_id, fact, supersedes=memory.pk)
-        if not stored.is_new:
+        if stored.is_new:
+            lock_owner(memory.owner_id, count=1)
+        else:
             supersede_locked([memory.pk], by=stored.id)
         if not is_own(actor, memory.owner):
             record_audit(actor, "memory.revised", target=memory, detail={"new": str(stored.id)})
@@ -166,7 +172,8 @@ def lock_owner(owner_id: int, *, count: int = 0) -> int:
 
 
 def store_fact_locked(owner_id: int, fact: Fact, *, supersedes: UUID | None = None) -> Remembered:
-    """Store a fact for an owner whose row is locked; `supersedes` is a memory of it that the fact corrects."""
+    """Store a fact for an owner whose row is locked; `supersedes` is a memory of it that the fact corrects. The caller
+    counts it."""
     origin = fact.provenance
     params = {
         "id": new_id(),
@@ -196,7 +203,6 @@ def store_fact_locked(owner_id: int, fact: Fact, *, supersedes: UUID | None = No
         if fact.source in _PERSONAL_SOURCES and trust < Trust.DEFAULT <= fact.trust:
             believe_locked(same, fact.trust)
         return Remembered(same, is_new=False)
-    evict_if_due(owner_id, Tier.LONG_TERM, lock_owner(owner_id, count=1))
     return Remembered(new, is_new=True, superseded=tuple(closed))
 
 

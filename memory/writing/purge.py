@@ -16,7 +16,7 @@ from foundation.errors import InvalidInput
 from memory.enums import MemorySource, Trust
 from memory.models import MemoryBody, MemoryOwner
 from memory.role_permissions import REVIEW_MEMORY
-from memory.writing.erasure import erase
+from memory.writing.erasure import erase, lock_owners
 from memory.writing.review import distrust_locked
 
 PURGE_BATCH = 200
@@ -76,5 +76,6 @@ def _purge_batch(conditions: dict[str, Any]) -> int:
     ids = list(MemoryBody.objects.filter(**conditions).order_by("pk").values_list("pk", flat=True)[:PURGE_BATCH])
     if not ids:
         return 0
+    lock_owners(ids)
     distrust_locked(ids, Trust.REJECTED)
     return erase(ids)

@@ -8,9 +8,15 @@ from typing import Any
 from django.db import connection
 
 # --- owners -----------------------------------------------------------------------------------------------------------
-# Its row is the lock of everything that is written for it, so that a fact that is told twice at once is stored once.
+# Its row is the lock of everything that is written for it, so that a fact that is told twice at once is stored once. It
+# is taken before the rows of memories, and several by their ids.
 LOCK_OWNER = """
 UPDATE memory_memoryowner SET memories = memories + %(count)s WHERE id = %(owner)s RETURNING memories
+"""
+
+LOCK_OWNERS = """
+SELECT o.id FROM memory_memoryowner o
+WHERE o.id IN (SELECT m.owner_id FROM memory_memory m WHERE m.id = ANY(%(ids)s)) ORDER BY o.id FOR NO KEY UPDATE
 """
 
 # --- facts ------------------------------------------------------------------------------------------------------------

@@ -21,6 +21,9 @@ KEEPALIVE_OPTIONS: Final[dict[str, int]] = {
     "keepalives_count": 3,
     "tcp_user_timeout": 14_000,
 }
+# For searches of memories. Compiling a statement takes longer than the longest of them. An index of vectors is asked
+# for more than the ten that it returns by default, and goes on where filters leave too few.
+_SEARCH_SETTINGS: Final = {"jit": "off", "hnsw.ef_search": "200", "hnsw.iterative_scan": "relaxed_order"}
 PREPARE_THRESHOLD: Final = 5  # executions until a statement is prepared; None would switch it off
 
 
@@ -107,4 +110,5 @@ def _startup(timeouts: Timeouts) -> str:
         "lock_timeout": LOCK_TIMEOUT_SECONDS,
         "idle_in_transaction_session_timeout": timeouts.idle_in_transaction_seconds,
     }
-    return " ".join(f"-c {name}={value}s" for name, value in seconds.items())
+    settings = {name: f"{value}s" for name, value in seconds.items()} | _SEARCH_SETTINGS
+    return " ".join(f"-c {name}={value}" for name, value in settings.items())

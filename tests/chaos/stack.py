@@ -253,6 +253,7 @@ def _environment(url: str, data: Path, *, flaky: int) -> dict[str, str]:
         "BANDSTAND_ENCRYPTION_KEY": os.environ["BANDSTAND_ENCRYPTION_KEY"],
         "BANDSTAND_MODEL": f"openai:fake.flaky-{flaky},openai:fake" if flaky else "openai:fake",
         "OPENAI_API_KEY": "sk-chaos",
+        "BANDSTAND_EMBEDDINGS": "fake",
         "BANDSTAND_LEASE_SECONDS": str(LEASE_SECONDS),
         "BANDSTAND_HEARTBEAT_SECONDS": str(HEARTBEAT_SECONDS),
         "BANDSTAND_DRAIN_SECONDS": str(DRAIN_SECONDS),

@@ -6,7 +6,7 @@ import re
 from collections.abc import Sequence
 
 from agents.llm.interface import ChatMessage
-from agents.llm.offline.memories import describe_memories, is_about_user, memory_calls, split_memories
+from agents.llm.offline.memory_phrases import describe_memories, is_about_user, memory_calls, split_memories
 from foundation.graphemes import cut_text
 from foundation.text_lines import split_lines
 

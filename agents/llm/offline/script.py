@@ -13,7 +13,7 @@ from agents.llm.directive import parse_directive
 from agents.llm.errors import BY_CLASS, BadModelRequest
 from agents.llm.interface import ChatMessage, ModelRequest, ToolCall
 from agents.llm.offline.examples import find_example
-from agents.llm.offline.memories import split_memories
+from agents.llm.offline.memory_phrases import split_memories
 from agents.llm.offline.phrases import parse_calls, write_reply
 from agents.llm.offline.tool_choice import choose_tool
 

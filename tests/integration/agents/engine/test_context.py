@@ -19,7 +19,10 @@ from agents.journal.queries import fetch
 from agents.models import AgentSession, Message
 from agents.releases import publish
 from agents.runner.reaper import release_claim
+from agents.sessions.turn_episodes import session_owner
 from foundation.ids import new_id
+from memory.enums import TaskState, WorkingKind
+from memory.working_memory import add_item, update_item
 from tests.support.conversations import (
     Conversation,
     answer,
@@ -293,3 +296,17 @@ def test_another_session_s_messages_are_never_seen() -> None:
     ada.ask("Hi")
     assert seen(load_context(claimed())) == [("user", "Hi")]
     assert new_id() not in {message.pk for message in bob.messages()}
+
+
+def test_open_items_of_working_memory_are_the_task_of_an_agent_that_has_some() -> None:
+    ada = configured(tools=["add_task", "note"])
+    accepted = ada.ask("Hi")
+    owner = session_owner(user_id=int(ada.actor.user_id or 0), agent_id=ada.row.agent_id, session_id=ada.session_id)
+    note = add_item(owner, WorkingKind.NOTE, "Ada is in a hurry.")
+    task = add_item(owner, WorkingKind.TASK, "Buy milk.", turn_id=accepted.turn_id)
+    add_item(owner, WorkingKind.TASK, "Of another turn.", turn_id=new_id())
+    update_item(owner, add_item(owner, WorkingKind.GOAL, "Done already.").pk, state=TaskState.DONE)
+    context = load_context(claimed())
+    assert [(block.id, block.text) for block in context.task] == [
+        (str(task.pk), f"Task: Buy milk. (id {task.pk})"), (str(note.pk), "Note: Ada is in a hurry."),
+    ]  # fmt: skip

@@ -20,6 +20,7 @@ from agents.sessions.tool_memory import SessionMemory
 from agents.tools.toolbox import Toolbox
 from foundation.db_threads import in_db_thread
 from memory.models import Memory
+from memory.recall import arecall
 from tests.chaos.waiting import until
 from tests.support.conversations import Conversation
 from tests.support.runners import become, serving
@@ -28,10 +29,11 @@ pytestmark = pytest.mark.usefixtures("transactional_db")
 
 
 @asynccontextmanager
-async def runner(data_dir: Path) -> AsyncIterator[RunnerProcess]:
+async def runner(data_dir: Path, *, recalls: bool = True) -> AsyncIterator[RunnerProcess]:
     gateway, toolbox = Gateway(GatewayConfig()), Toolbox(data_dir=data_dir, open_memory=SessionMemory)
     try:
-        async with serving(Services(gateway, toolbox, BatchingDeltaWriter())) as process:
+        services = Services(gateway, toolbox, BatchingDeltaWriter(), memories=arecall if recalls else None)
+        async with serving(services) as process:
             yield process
     finally:
         await toolbox.aclose()
@@ -58,16 +60,19 @@ async def ask(ada: Conversation, text: str, process: RunnerProcess) -> str:
     return (await in_db_thread(ada.said))[-1][1]
 
 
-async def test_it_remembers_in_the_next_chat_what_it_was_told_in_this_one(tmp_path: Path) -> None:
+@pytest.mark.parametrize("recalls", [True, False], ids=["before the answer", "by the tool"])
+async def test_it_remembers_in_the_next_chat_what_it_was_told_in_this_one(tmp_path: Path, recalls: bool) -> None:
     first, second = await in_db_thread(chat), await in_db_thread(chat)
     foreign = await in_db_thread(chat, "eve")
-    async with runner(tmp_path) as process:
+    async with runner(tmp_path, recalls=recalls) as process:
         assert "Remembered" in await ask(first, "Remember that I live in Bern.", process)
         assert "I live in Bern." in await ask(second, "Where do I live?", process)
         assert "Bern" not in await ask(foreign, "Where do I live?", process)
         assert "Forgotten" in await ask(second, "Forget that I live in Bern.", process)
         facts = await in_db_thread(lambda: list(Memory.objects.filter(tier="long_term")))
         assert facts == []
+    # Written when the runner ends at the latest.
+    assert await in_db_thread(lambda: Memory.objects.filter(hits__gt=0).exists())
 
 
 async def test_what_was_only_said_is_found_too(tmp_path: Path) -> None:

@@ -49,8 +49,8 @@ def use(ada: Conversation, tool: str, *, step: int = 5, **arguments: Any) -> Too
                 session_id=ada.session_id,
                 turn_id=turn,
                 step=step,
+                user_id=int(ada.actor.user_id or 0),
                 allowed=ALL,
-                user_id=(await in_db_thread(lambda: ada.row)).user_id,
             )
         finally:
             await box.aclose()

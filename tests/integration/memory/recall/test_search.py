@@ -12,14 +12,13 @@ import pytest
 from django.db import connection
 from django.test.utils import CaptureQueriesContext
 
-from foundation.db_threads import in_db_thread
 from foundation.errors import InvalidInput
 from foundation.ids import new_id
 from memory.embeddings import EmbeddingUnavailable
 from memory.enums import MemoryScope, Tier, Trust
 from memory.models import EmbeddingModel, Memory, MemoryOwner, MemoryPool, OwnerLexeme
 from memory.ownership import OwnerKey
-from memory.recall import Recall, RecallRequest, arecall, find_owner_rows, owner_keys, recall, score_statement
+from memory.recall import Recall, RecallRequest, find_owner_rows, owner_keys, recall, score_statement
 from memory.recall.large_owners import count_lexemes
 from tests.support.memories import EMBEDDER, SAID, store
 from tests.support.people import person
@@ -192,11 +191,14 @@ def test_vectors_of_another_model_are_not_compared(ada: OwnerKey) -> None:
     assert texts(found)[0] == "The meeting is at noon."
 
 
-def test_messages_that_the_reader_sees_anyway_are_left_out(ada: OwnerKey) -> None:
+def test_what_the_reader_sees_anyway_is_left_out(ada: OwnerKey) -> None:
     seen = new_id()
-    store(ada, "My bicycle is red.", message=seen)
-    store(ada, "The bicycle shop is closed.", message=new_id())
-    assert texts(search(ada, "bicycle", excluded_messages=[seen])) == ["The bicycle shop is closed."]
+    store(ada, "The bicycle has a bell.", thread=seen, position=3)
+    store(ada, "My bicycle is red.", thread=seen, position=4)
+    store(ada, "The bicycle shop is closed.", thread=new_id(), position=7)
+    store(ada, "Bicycle tyres were bought.")
+    found = texts(search(ada, "bicycle", seen=(seen, 4), threshold=0))
+    assert set(found) == {"The bicycle has a bell.", "The bicycle shop is closed.", "Bicycle tyres were bought."}
 
 
 # --- bounds ---
@@ -353,11 +355,3 @@ def test_a_large_owner_is_searched_by_its_candidates(ada: OwnerKey, monkeypatch:
 
 
 # --- async ---
-
-
-@pytest.mark.django_db(transaction=True)
-async def test_the_question_is_embedded_outside_of_a_database_thread() -> None:
-    owner = OwnerKey(MemoryScope.AGENT, agent_id=AGENT)
-    await in_db_thread(store, owner, "The kettle is broken.")
-    found = await arecall([owner], RecallRequest(query="kettle"), embedder=EMBEDDER)
-    assert texts(found) == ["The kettle is broken."]

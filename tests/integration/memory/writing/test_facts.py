@@ -266,5 +266,5 @@ def test_writing_alone_keeps_an_owner_within_its_limit(ada: Ada) -> None:
 
 def test_a_fact_costs_few_statements(ada: Ada, django_assert_num_queries: Any) -> None:
     ada.remember("I like tea.")
-    with django_assert_num_queries(6):  # a savepoint and its end, the owner, its lock, the fact, the count
+    with django_assert_num_queries(5):  # a savepoint and its end, the owner, its lock and count, the fact
         remember(SYSTEM, ada.owner, "I like coffee.", source=MemorySource.API)

@@ -91,6 +91,6 @@ def test_facts_of_one_name_contradict_each_other() -> None:
     }  # fmt: skip
 
 
-def test_what_was_deleted_meanwhile_or_is_seen_anyway_is_left_out() -> None:
+def test_what_was_deleted_meanwhile_is_left_out() -> None:
     rows = [candidate(1), candidate(2), candidate(3)]
     assert ids(ranked(rows, [text(2, message=key(9)), text(3)], excluded_messages=[key(9)])) == [3]

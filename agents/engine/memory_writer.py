@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Sequence
+from contextlib import suppress
 from typing import Any, Final, TypeAlias
 from uuid import UUID
 
@@ -15,6 +16,7 @@ from agents.sessions.turn_episodes import find_unembedded, remember_turn
 from foundation.db_threads import DATABASE_FAULTS, in_db_thread
 from memory.embeddings import EmbeddingUnavailable
 from memory.lifecycle.embed_pending import embed_memories
+from memory.lifecycle.hits import hit_counter
 
 log = structlog.get_logger(__name__)
 
@@ -38,10 +40,15 @@ class MemoryWriter:
         self._pending: deque[UUID] = deque(maxlen=_MAX_PENDING)
         self._is_embedding = False
 
-    async def remember(self, context: TurnContext) -> None:
+    async def remember(self, context: TurnContext, *, recalled: Sequence[UUID] = ()) -> None:
         """Remember what was said in the turn: from then on it is found by its words, and by its meaning once the
-        embedder has answered. What fails is made up for by the jobs that compact turns and embed memories."""
+        embedder has answered. What fails is made up for by the jobs that compact turns and embed memories.
+
+        `recalled` are the memories that the turn was reminded of: their hits are counted, and written with others'.
+        """
         claim = context.claim
+        if hit_counter.record(recalled):
+            await self.flush_hits()
         try:
             async with self._writing:
                 await in_db_thread(remember_turn, claim.turn_id, release=context.release)
@@ -53,6 +60,11 @@ class MemoryWriter:
         if self._pending and not self._is_embedding:
             self._is_embedding = True
             self._start(self._embed(), "embed memories")
+
+    async def flush_hits(self) -> None:
+        """Write the hits that were counted; when the database cannot be reached, they are counted on."""
+        with suppress(*DATABASE_FAULTS):
+            await in_db_thread(hit_counter.flush)
 
     async def _embed(self) -> None:
         """Embed what is waiting, that of many turns together."""
