@@ -13,11 +13,13 @@ from agents.domain.configuration import (
     SETTINGS,
     AgentConfiguration,
     Choices,
+    FallbackOrder,
     Nested,
     RouteChain,
     Setting,
     Switch,
     Text,
+    TextLine,
     ToolNames,
     WholeNumber,
 )
@@ -38,6 +40,8 @@ _FIELD_SETTINGS: Final[list[tuple[str | None, str, Setting]]] = [
         else [(None, name, setting)]
     )
 ]
+
+_CHAINS: Final = frozenset(name for _, name, setting in _FIELD_SETTINGS if isinstance(setting, RouteChain))
 
 
 class LinesField(forms.CharField):
@@ -103,6 +107,8 @@ class DraftForm(AuditedFormMixin, forms.Form):
 
     def _is_left_at_default(self, group: str, name: str, setting: Setting, value: Any) -> bool:
         """A box cannot be empty as a number can: one that shows the default is not set by saving the form."""
+        if isinstance(setting, RouteChain | FallbackOrder):
+            return not value
         is_default = isinstance(setting, Switch | Choices) and value == setting.dump(setting.default)
         return is_default and not getattr(self.stored, group).is_set(name)
 
@@ -127,16 +133,13 @@ class DraftForm(AuditedFormMixin, forms.Form):
             yield title, help_text, [self[name] for name in names]
 
     def _add_configuration_error(self, error: InvalidInput) -> None:
-        field, _, item = (error.pointer or "").lstrip("/").partition("/")
-        if isinstance(SETTINGS.get(field), RouteChain) and item.isdigit():
-            route = self.cleaned_data[field][int(item)]
-            self.add_error(
-                field, f"“{cut_text(route, 60)}” is no route: write provider:model, such as openai:gpt-5-mini."
-            )
-        elif field in self.fields:
-            self.add_error(field, error.detail)
+        names = (error.pointer or "").lstrip("/").split("/")
+        field, *items = names[1:] if isinstance(SETTINGS.get(names[0]), Nested) and names[1:] else names
+        if field in _CHAINS and items:
+            route = cut_text(self.cleaned_data[field][int(items[0])], 60)
+            self.add_error(field, f"“{route}” is no route: write provider:model, such as openai:gpt-5-mini.")
         else:
-            self.add_error(item if item in self.fields else None, error.detail)
+            self.add_error(field if field in self.fields else None, error.detail)
 
 
 def _values(configuration: AgentConfiguration) -> dict[str, Any]:
@@ -144,7 +147,7 @@ def _values(configuration: AgentConfiguration) -> dict[str, Any]:
     values: dict[str, Any] = {}
     for group, name, setting in _FIELD_SETTINGS:
         settings: Any = getattr(configuration, group) if group else configuration
-        is_empty = isinstance(setting, WholeNumber) and not settings.is_set(name)
+        is_empty = isinstance(setting, WholeNumber | TextLine) and not settings.is_set(name)
         values[name] = None if is_empty else setting.dump(getattr(settings, name))
     return values
 
@@ -152,14 +155,14 @@ def _values(configuration: AgentConfiguration) -> dict[str, Any]:
 def _form_field(setting: Setting, value: Any) -> forms.Field:
     common: dict[str, Any] = {"label": setting.label, "help_text": setting.help_text}
     match setting:
-        case RouteChain():
+        case RouteChain() | FallbackOrder():
             widget = Textarea({"rows": 3, "spellcheck": "false", "class": "bs-mono"})
-            return LinesField(widget=widget, required=not setting.is_optional, max_length=4_000, **common)
+            is_required = isinstance(setting, RouteChain) and not setting.is_optional
+            return LinesField(widget=widget, required=is_required, max_length=4_000, **common)
         case Switch():
             return forms.BooleanField(widget=CheckboxInput, required=False, **common)
         case Text():
-            widget = Textarea({"rows": 14})
-            return ProseField(widget=widget, required=False, max_length=setting.largest, strip=False, **common)
+            return _text_field(setting, common)
         case ToolNames():
             return ToolsField(selected=value, required=False, **common)
         case Choices():
@@ -168,6 +171,13 @@ def _form_field(setting: Setting, value: Any) -> forms.Field:
         case WholeNumber():
             return _number_field(setting)
     raise TypeError(f"{type(setting).__name__} has no field in forms.")
+
+
+def _text_field(setting: Text, common: dict[str, Any]) -> forms.Field:
+    if isinstance(setting, TextLine):
+        widget = Textarea({"rows": 2, "placeholder": setting.default})
+        return forms.CharField(widget=widget, required=False, max_length=setting.largest, empty_value=None, **common)
+    return ProseField(widget=Textarea({"rows": 14}), required=False, max_length=setting.largest, strip=False, **common)
 
 
 def _number_field(setting: WholeNumber) -> forms.IntegerField:

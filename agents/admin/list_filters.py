@@ -19,8 +19,9 @@ from django.utils.text import capfirst
 from accounts.models import User
 from agents.domain.events import EventType
 from agents.domain.failures import ErrorClass
+from agents.domain.response_fallbacks import Fallback
 from agents.domain.states import TERMINAL, TurnStatus
-from agents.models import Agent, AgentSession, Release, Turn
+from agents.models import Agent, AgentSession, Handoff, Release, Turn
 from console.keyset_changelist import parse_uuid
 from foundation.ids import lowest_id
 
@@ -205,6 +206,10 @@ class SessionStatusFilter(IndexedFilter):
         "open": ("a turn is open", Q(open_turns__gt=0)),
         "running": ("a turn is being answered", Q(active_turn_id__isnull=False)),
         "idle": ("nothing is open", Q(open_turns=0)),
+        "handoff": (
+            "a person was asked for",
+            Q(pk__in=Handoff.objects.exclude(state=Handoff.State.RESOLVED).values("agent_session")),
+        ),
         "human": ("a person answers", Q(controller=AgentSession.Controller.HUMAN)),
         "unlisted": ("kept off the chat list", Q(listed=False)),
     }
@@ -229,6 +234,26 @@ class ErrorFilter(IndexedFilter):
         _require_choice(value, ["any", *ERROR_CLASSES])
         condition = Q(status__in=ENDED_BADLY) & (~Q(error_class="") if value == "any" else Q(error_class=value))
         return condition if of_turns else _having_turn(condition)
+
+
+class FallbackFilter(IndexedFilter):
+    """By what turns ended with in place of an answer of their agent's models."""
+
+    title = "fallback"
+    parameter_name = "fallback"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:  # noqa: ARG002
+        return [("any", "any"), *((name.value, name.replace("_", " ")) for name in Fallback)]
+
+    def condition(self, value: str, *, of_turns: bool) -> Q:  # noqa: ARG002
+        return _has_fallback(_require_choice(value, ["any", *Fallback]))
+
+    def arms(self) -> list[Q]:
+        return [_has_fallback(name) for name in Fallback] if self.value() == "any" else []
+
+
+def _has_fallback(name: str) -> Q:
+    return Q(fallback__isnull=False) if name == "any" else Q(fallback=str(name))
 
 
 class CostFilter(IndexedFilter):

@@ -12,6 +12,7 @@ from django.utils.safestring import SafeString
 
 from accounts.permissions import user_actor
 from agents.domain.circuit_breaker import ForcedState
+from agents.domain.context_window import UNKNOWN_WINDOW
 from agents.domain.rate_limits import Allowance
 from agents.models import RouteHealth
 from agents.permissions.role_permissions import FORCE_ROUTE
@@ -50,7 +51,8 @@ class RouteHealthAdmin(ReadOnlyAdmin):
     search_words = ("provider", "model")
     search_help_text = "A provider, or the name of a model."
     fields = (
-        "route", "display_status", "until", "reason", "last_minute", "limits", "last_error", "last_error_at",
+        "route", "display_status", "until", "reason", "last_minute", "limits", "window", "tokens", "last_error",
+        "last_error_at",
         "opens_in_row", "probe_successes", "probe_owner", "generation", "credential", "changed_at", "used_at",
     )  # fmt: skip
     actions_detail = ("force_open", "force_closed", "release")
@@ -94,6 +96,18 @@ class RouteHealthAdmin(ReadOnlyAdmin):
             return NOTHING
         parts = [f"{Allowance(**values)} {noun}" for noun, values in route.rate_limits.items() if noun != "at"]
         return f"{', '.join(parts)} ({str(route.rate_limits.get('at', ''))[:19]} UTC)"
+
+    @admin.display(description="context window")
+    def window(self, route: RouteHealth) -> str:
+        if route.context_window is None:
+            return NOTHING
+        known = f"{route.context_window:,} tokens"
+        return known if route.context_window else f"not known: it counts as {UNKNOWN_WINDOW:,} tokens"
+
+    @admin.display(description="token factor")
+    def tokens(self, route: RouteHealth) -> str:
+        """Tokens that its provider counts, per estimated one."""
+        return NOTHING if route.token_factor is None else f"{route.token_factor:.2f}"
 
     @admin.display(description="state since")
     def changed_at(self, route: RouteHealth) -> SafeString | str:

@@ -21,6 +21,7 @@ from agents.admin.list_filters import (
     AgentFilter,
     CostFilter,
     ErrorFilter,
+    FallbackFilter,
     ReleaseFilter,
     SinceFilter,
     TurnStatusFilter,
@@ -31,11 +32,12 @@ from agents.admin.transcript.page import turn_page
 from agents.admin.transcript.provider_words import LAST_ERROR, shorten_error
 from agents.admin.turn_actions import CANCEL, FAIL, REQUEUE, RETRY
 from agents.domain.failures import ErrorClass
+from agents.domain.response_fallbacks import Fallback
 from agents.models import Step, Turn
 from agents.permissions.role_permissions import CANCEL_TURN, FAIL_TURN, REQUEUE_TURN, RETRY_TURN
 from agents.permissions.transcripts import can_read_transcript
 from console.date_filters import age_filter
-from console.formatting import NOTHING, format_count, format_duration, format_moment, format_money, nowrap
+from console.formatting import NOTHING, badge, format_count, format_duration, format_moment, format_money, nowrap
 from console.keyset_changelist import KeysetAdmin, parse_uuid
 
 
@@ -59,7 +61,8 @@ class TurnAdmin(KeysetAdmin):
     list_display_links = ("queued",)
     list_select_related = ("user", "release__agent")
     list_filter = (
-        AgentFilter, ReleaseFilter, UserFilter, TurnStatusFilter, ErrorFilter, SinceFilter, UntilFilter, CostFilter,
+        AgentFilter, ReleaseFilter, UserFilter, TurnStatusFilter, ErrorFilter, FallbackFilter, SinceFilter, UntilFilter,
+        CostFilter,
     )  # fmt: skip
     search_help_text = "The id of a turn, a session or an error, or the name of a user."
 
@@ -121,7 +124,9 @@ class TurnAdmin(KeysetAdmin):
 
     @admin.display(description="status")
     def display_status(self, turn: Turn) -> SafeString:
-        return status_badge(turn.status)
+        status = status_badge(turn.status)
+        stands_in = turn.fallback and turn.fallback != Fallback.ERROR_RESPONSE
+        return format_html("{} {}", status, badge(turn.get_fallback_display(), "warn")) if stands_in else status
 
     @admin.display(description="agent")
     def agent(self, turn: Turn) -> str:

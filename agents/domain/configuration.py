@@ -14,6 +14,7 @@ from dataclasses import dataclass, field, fields, replace
 from functools import cache
 from typing import Annotated, Any, Self, get_type_hints
 
+from agents.domain.response_fallbacks import HANDOFF_TEXT, Fallback
 from agents.domain.usage import costs_nothing
 from foundation.errors import InvalidInput, Unavailable
 from foundation.text_lines import split_lines
@@ -120,6 +121,17 @@ class Text(Setting):
         return value
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TextLine(Text):
+    """One line of text, which is not empty."""
+
+    def parse(self, value: Any, pointer: str) -> str:
+        text = Text.parse(self, value, pointer)
+        if len(split_lines(text)) != 1 or not text.strip():
+            raise InvalidInput("One line of text is expected.", pointer=pointer)
+        return text
+
+
 @dataclass(frozen=True, slots=True)
 class Texts(Setting):
     """A tuple of texts in their order."""
@@ -190,6 +202,19 @@ class Choices(Texts):
         return tuple(value)
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FallbackOrder(Choices):
+    """Fallbacks, each once, in the order in which they are tried."""
+
+    choices: tuple[str, ...] = tuple(Fallback)
+
+    def validate(self, value: tuple[str, ...], pointer: str, installed: Installed) -> None:  # noqa: ARG002
+        for index, name in enumerate(value[:-1]):
+            # Only an error can follow a handoff, and that is what a turn ends with anyway.
+            if name in (Fallback.HUMAN_HANDOFF, Fallback.ERROR_RESPONSE):
+                raise InvalidInput(f"Nothing can come after {name}.", pointer=f"{pointer}/{index}")
+
+
 @dataclass(frozen=True, slots=True)
 class Nested(Setting):
     """A nested object of settings: a `SettingGroup` of the class of its default."""
@@ -214,6 +239,7 @@ class Nested(Setting):
     def validate(self, value: SettingGroup, pointer: str, installed: Installed) -> None:
         for name, setting in self.members.items():
             setting.validate(getattr(value, name), f"{pointer}/{name}", installed)
+        value.validate(pointer)
 
     def lines(self, value: SettingGroup) -> list[str]:
         return [
@@ -260,6 +286,9 @@ class SettingGroup:
         """Whether the configuration itself says what `name` is."""
         return name in self.pinned or getattr(self, name) != self.settings[name].default
 
+    def validate(self, pointer: str) -> None:
+        """Raise `InvalidInput` with a pointer when the members do not fit each other."""
+
 
 @dataclass(frozen=True, slots=True)
 class TurnLimits(SettingGroup):
@@ -294,7 +323,7 @@ class ContextPolicy(SettingGroup):
 
     history_messages: Annotated[
         int, WholeNumber("Messages", "How many of the newest messages the model reads again, at most.", largest=1_000)
-    ] = 200
+    ] = 100
     answer_tokens: Annotated[
         int,
         WholeNumber(
@@ -317,6 +346,40 @@ class ContextPolicy(SettingGroup):
             "the summary in their place.",
         ),
     ] = False
+
+
+@dataclass(frozen=True, slots=True)
+class FallbackSettings(SettingGroup):
+    """What people get when no model of the chain gives an answer. Without an `order`: the error."""
+
+    order: Annotated[
+        tuple[str, ...],
+        FallbackOrder(
+            "What to try, in order",
+            "One per line. cached_response: the answer that this person got to exactly the same request before. "
+            "simplified_response: a simpler model, which reads the instructions and the last message only. "
+            "human_handoff: a person is asked to take over. error_response: the error, which comes last anyway.",
+        ),
+    ] = ()
+    cached_hours: Annotated[
+        int, WholeNumber("Age of a cached answer", "In hours; older ones are not shown again.", largest=720)
+    ] = 24
+    simplified_models: Annotated[
+        tuple[str, ...],
+        RouteChain(
+            "Simpler models",
+            "One per line, as provider:model, for simplified_response. Each is asked once.",
+            is_optional=True,
+        ),
+    ] = ()
+    handoff_text: Annotated[
+        str, TextLine("Text of a handoff", "What the person reads who waits for an answer then.", largest=500)
+    ] = HANDOFF_TEXT
+
+    def validate(self, pointer: str) -> None:
+        """See `SettingGroup`."""
+        if Fallback.SIMPLIFIED_RESPONSE in self.order and not self.simplified_models:
+            raise InvalidInput("simplified_response needs a model.", pointer=f"{pointer}/simplified_models")
 
 
 # As `memory.enums.MemoryScope`, which this package does not import.
@@ -412,6 +475,14 @@ class AgentConfiguration:
             section="What the model remembers",
         ),
     ] = ContextPolicy()
+    fallbacks: Annotated[
+        FallbackSettings,
+        Nested(
+            "When no model answers",
+            "What people get instead when all models have failed or must not be asked. Empty: the error.",
+            section="When no model answers",
+        ),
+    ] = FallbackSettings()
     memory: Annotated[
         MemoryPolicy,
         Nested(
@@ -420,6 +491,11 @@ class AgentConfiguration:
             section="Memory",
         ),
     ] = MemoryPolicy()
+
+    @property
+    def routes(self) -> tuple[str, ...]:
+        """All routes that a turn may ask."""
+        return (*self.model_chain, *self.fallbacks.simplified_models)
 
     @property
     def utility_chain(self) -> tuple[str, ...]:
@@ -457,6 +533,9 @@ class AgentConfiguration:
         self.parse(self.dump())
         for name, setting in SETTINGS.items():
             setting.validate(getattr(self, name), f"/{name}", installed)
+        if Fallback.CACHED_RESPONSE in self.fallbacks.order and self.memory.recall:
+            # What is remembered changes, and is forgotten; an answer that was made of it must not come back.
+            raise InvalidInput("cached_response is for agents that do not recall.", pointer="/fallbacks/order")
 
 
 SETTINGS: Mapping[str, Setting] = declared_settings(AgentConfiguration)

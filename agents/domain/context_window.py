@@ -241,7 +241,8 @@ class _Fitting:
             work=content.work[newest:],
         )
         exchanges = split_exchanges(content.history, self.stored, self.count)
-        room = self.window - sum(pinned.tokens(self.count).values())
+        pinned_tokens = pinned.tokens(self.count)
+        room = self.window - sum(pinned_tokens.values())
         if room < 0:
             return self._minimal(pinned, exchanges)
         tasks = _first_tasks(content.tasks, room, self.count)
@@ -261,10 +262,20 @@ class _Fitting:
             memories=history.memories,
             summary=history.summary,
         )
+        # What was counted once is not counted again.
+        tokens = {
+            PromptPart.SYSTEM: pinned_tokens.get(PromptPart.SYSTEM, 0),
+            PromptPart.TASK: _task_tokens(tasks, self.count),
+            PromptPart.SUMMARY: _summary_tokens(history.summary, self.count),
+            PromptPart.HISTORY: sum(exchange.tokens for exchange in history.exchanges),
+            PromptPart.MEMORIES: _memories_tokens(history.memories, self.count),
+            PromptPart.MESSAGE: pinned_tokens.get(PromptPart.MESSAGE, 0) + sum(sizes[first_round : len(client_rounds)]),
+            PromptPart.WORK: pinned_tokens.get(PromptPart.WORK, 0) + sum(sizes[max(first_round, len(client_rounds)) :]),
+        }
         return _fitted(
             self.whole,
             chosen,
-            chosen.tokens(self.count),
+            {part: number for part, number in tokens.items() if number},
             strategy=Strategy.SLIDE if first_round else history.strategy,
             dropped_messages=_message_ids(exchanges[: len(exchanges) - len(history.exchanges)]),
             shortened_messages=history.shortened,
@@ -389,7 +400,9 @@ def _reduce(exchange: HistoryExchange, room: int, count: Count) -> HistoryExchan
 def _cut_exchange(exchange: HistoryExchange, room: int, count: Count) -> list[HistoryExchange]:
     """`exchange` with its longest texts cut until it fits; nothing if there is hardly any room for it."""
     messages = cut_texts(exchange.messages, room, count) if room >= _LEAST_EXCHANGE_TOKENS else None
-    return [replace(exchange, messages=messages)] if messages is not None else []
+    if messages is None:
+        return []
+    return [replace(exchange, messages=messages, tokens=count_tokens(messages, count))]
 
 
 def _first_tasks(tasks: Sequence[TaskBlock], room: int, count: Count) -> Sequence[TaskBlock]:

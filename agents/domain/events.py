@@ -15,6 +15,7 @@ from types import NoneType, UnionType
 from typing import Annotated, Any, Literal, NotRequired, TypedDict, Union, get_args, get_origin, get_type_hints
 
 from agents.domain.failures import ErrorClass
+from agents.domain.response_fallbacks import Fallback
 from agents.domain.states import TERMINAL, Priority, TurnStatus, WaitReason
 
 
@@ -99,13 +100,18 @@ class ToolFailed(ToolCalled):
 
 class ModelRetrying(TypedDict):
     step: int
-    route: Annotated[str, "Whom it asks now; null: nobody before it comes back from a wait."] | None
+    route: Annotated[str, "Whom it asks now; null: nobody before it comes back from a wait, or a fallback."] | None
     reason: Annotated[str, OneOf(tuple(ErrorClass)), "The class of error of the attempt before."]
 
 
 class MemoryRecalled(TypedDict):
     memories: Annotated[Ids, "What the model was reminded of, best first."]
     low_confidence: Annotated[bool, "None of them is near the question."]
+
+
+class HandoffRequested(TypedDict):
+    reason: Annotated[str, "Why; of a fallback, the class of the error."]
+    by: Annotated[str, OneOf(("fallback",)), "Who asks."]
 
 
 class TurnQueued(TypedDict):
@@ -147,7 +153,11 @@ class TurnCancelling(TypedDict):
 
 _AnsweredBy = Annotated[str, "The route of the model that gave the answer; null: none."]
 _Attempts = Annotated[int, "How often models were asked, calls that failed among them."]
-_Fallback = Annotated[bool, "Whether another than the agent's first model was asked."]
+_Fallback = Annotated[
+    str,
+    OneOf(tuple(Fallback)),
+    "What it ended with in place of an answer of the agent's models; null: it has one, or stopped for another reason.",
+]
 
 
 class TurnCompleted(TypedDict):
@@ -155,7 +165,7 @@ class TurnCompleted(TypedDict):
     usage: Usage
     answered_by: NotRequired[_AnsweredBy | None]
     attempts: NotRequired[_Attempts]
-    fallback: NotRequired[_Fallback]
+    fallback: NotRequired[_Fallback | None]
 
 
 class TurnEnded(TypedDict):
@@ -164,7 +174,7 @@ class TurnEnded(TypedDict):
     error: NotRequired[Error]
     answered_by: NotRequired[_AnsweredBy | None]
     attempts: NotRequired[_Attempts]
-    fallback: NotRequired[_Fallback]
+    fallback: NotRequired[_Fallback | None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -191,6 +201,7 @@ class EventType(StrEnum):
     TOOL_FAILED = "tool.failed"
     MODEL_RETRYING = "model.retrying"
     MEMORY_RECALLED = "memory.recalled"
+    HANDOFF_REQUESTED = "handoff.requested"
     TURN_QUEUED = "turn.queued"
     TURN_STARTED = "turn.started"
     TURN_RESTARTED = "turn.restarted"
@@ -227,6 +238,7 @@ _DECLARATIONS = {
         ModelRetrying,
     ),
     _E.MEMORY_RECALLED: _declare("The model was reminded of what is remembered.", MemoryRecalled),
+    _E.HANDOFF_REQUESTED: _declare("A person is asked to take over the session.", HandoffRequested),
     _E.TURN_QUEUED: _declare(
         "The turn waits for a runner: a new one, one that was given back, or one that comes back from a wait.",
         TurnQueued,

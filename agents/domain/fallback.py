@@ -44,6 +44,8 @@ class Policy:
 
 # A policy for tests and for models that need none; runners have the default one.
 ONE_ATTEMPT = Policy(attempts=1)
+# Each route once.
+ASK_ONCE = Policy(attempts_per_route=1, attempts_on_last_route=1)
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 from unicodedata import category
 
-from agents.domain.message_parts import CUT_REASONS, Part
+from agents.domain.message_parts import Part, part_notes
 from agents.domain.serialization import moment
 from foundation.graphemes import cut_text
 from foundation.text_lines import split_lines
@@ -39,8 +39,7 @@ def transcript_message(message: Any, *, agent_name: str) -> str:
 
 def _part(part: Part) -> str:
     if part["type"] == "text":
-        text = str(part["text"]).strip("\n")
-        return f"{text}\n\n*{CUT_REASONS[part['cut']]}*" if part.get("cut") in CUT_REASONS else text
+        return "\n\n".join([str(part["text"]).strip("\n"), *(f"*{note}*" for note in part_notes(part))])
     if part["type"] == "reasoning":
         lines = ["*Reasoning:*", "", *split_lines(str(part["text"]).strip("\n"))]
         return "\n".join(f"> {line}".rstrip() for line in lines)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from agents.domain.response_fallbacks import FALLBACK_NOTES
 from foundation.errors import InvalidInput, TooLarge
 
 MAX_TEXT_BYTES = 64 * 1024
@@ -21,10 +22,12 @@ CUT_REASONS = {
 Part = dict[str, Any]
 
 
-def text_part(text: str, *, cut: str = "") -> Part:
-    """A part that is text. `cut`: why the model stopped before it was complete, see `CUT_REASONS`."""
+def text_part(text: str, *, cut: str = "", fallback: str = "", answered_at: str = "") -> Part:
+    """A part that is text. `cut`: why the model stopped before it was complete, see `CUT_REASONS`. `fallback`: what it
+    is in place of an answer of the agent's models; one that was given before says when (`answered_at`)."""
     part = {"type": "text", "text": text}
-    return {**part, "cut": cut} if cut else part
+    marks = {"cut": cut, "fallback": fallback, "answered_at": answered_at}
+    return part | {name: mark for name, mark in marks.items() if mark}
 
 
 def reasoning_part(text: str) -> Part:
@@ -41,6 +44,16 @@ def tool_result_part(*, call_id: str, content: str, is_error: bool, unknown: boo
     """`unknown`: it is not known whether the call took effect; the part then has an `outcome`."""
     part = {"type": "tool_result", "call_id": call_id, "content": content, "is_error": is_error}
     return {**part, "outcome": "unknown"} if unknown else part
+
+
+def part_notes(part: Mapping[str, Any]) -> list[str]:
+    """What people must know of a text besides what it says: that it was cut short, or is no answer of the agent's
+    models."""
+    notes = [CUT_REASONS[part["cut"]]] if part.get("cut") in CUT_REASONS else []
+    if part.get("fallback") in FALLBACK_NOTES:
+        given = f" It was given at {part['answered_at'][:16].replace('T', ' ')} UTC." if "answered_at" in part else ""
+        notes.append(FALLBACK_NOTES[part["fallback"]] + given)
+    return notes
 
 
 def plain_text(parts: Iterable[Mapping[str, Any]]) -> str:

@@ -8,6 +8,7 @@ from typing import Any
 from uuid import UUID
 
 from agents.domain.failures import parse_error_class
+from agents.domain.response_fallbacks import Fallback
 from agents.domain.states import Priority, TurnStatus
 from agents.domain.usage import usage_shape
 from foundation.errors import BandstandError
@@ -87,14 +88,15 @@ def turn_error(turn: Any) -> Shape | None:
     return error_shape(error_class=turn.error_class, detail=turn.error_detail, error_id=turn.error_id)
 
 
-def calls_shape(calls: Sequence[Mapping[str, Any]], *, completed: bool) -> Shape:
+def calls_shape(calls: Sequence[Mapping[str, Any]], *, completed: bool, fallback: str | None = None) -> Shape:
     """Whom a turn has asked: `calls` are the model calls that have an outcome, oldest first, each as `{"route",
-    "answered", "fallback"}`; `fallback`: it was not the agent's first route."""
+    "answered"}`; `fallback` is what it ended with in place of an answer of its chain."""
     routes = [call["route"] for call in calls if call["answered"]]
+    by_model = completed and fallback in (None, Fallback.SIMPLIFIED_RESPONSE)
     return {
-        "answered_by": routes[-1] if routes and completed else None,
+        "answered_by": routes[-1] if routes and by_model else None,
         "attempts": len(calls),
-        "fallback": any(call["fallback"] for call in calls),
+        "fallback": fallback,
     }
 
 
@@ -116,7 +118,7 @@ def turn_shape(turn: Any, answer: Any | None = None, *, position: int | None = N
         "finished_at": _moment(turn.finished_at),
         "error": turn_error(turn),
         "usage": usage_shape(turn.input_tokens, turn.output_tokens, turn.cost_usd),
-        **calls_shape(turn.calls, completed=turn.status == TurnStatus.COMPLETED),
+        **calls_shape(turn.calls, completed=turn.status == TurnStatus.COMPLETED, fallback=turn.fallback),
         "answer": message_shape(answer) if answer is not None else None,
     }
 

@@ -28,6 +28,7 @@ class StepStatus(StrEnum):
 class StepKind(StrEnum):
     MODEL = "model"
     TOOL = "tool"
+    FALLBACK = "fallback"  # what stands in for an answer that no model gave
 
 
 class Priority(IntEnum):

@@ -23,7 +23,10 @@ NOT_RUN = "This call was not run: the turn was begun anew while it waited."
 class StepRecord:
     """One row of the journal. `result` of a model: `{"text", "tool_calls": [{"id", "name", "arguments"}]}`, and only if
     there are any `reasoning`, `extra_fields` (those of `Finished`) and `finish_reason` (`length` or `repetition`); of a
-    tool: `{"content", "is_error"}`. `name` is the tool's; of a model, the route that was asked; "" in a first intent.
+    tool: `{"content", "is_error"}`; of a fallback: `{"text"}`, and `answered_at` where the text was given before.
+
+    `name` is the tool's or the fallback's; of a model, the route that was asked; "" in a first intent. `request` of a
+    model is `{"fallback"}` where a fallback asks it; of a fallback `{"reason"}`, the class of the error before it.
 
     `error_class` says why a call of a model failed. `estimated_output_tokens` stand in for `output_tokens` that nobody
     reported, for the limits of a turn only. `waits` is how often the turn has waited for a route before this call.
@@ -47,7 +50,7 @@ class StepRecord:
     @property
     def usage(self) -> BilledUsage:
         """What the step has used, once it has an outcome. Costs of tools are not known and not counted."""
-        if self.kind is StepKind.TOOL or self.open:
+        if self.kind is not StepKind.MODEL or self.open:
             return BilledUsage()
         return BilledUsage(self.input_tokens, self.output_tokens, self.cost_usd)
 
@@ -59,6 +62,11 @@ class StepRecord:
     @property
     def open(self) -> bool:
         return self.status is StepStatus.INTENT
+
+    @property
+    def fallback(self) -> str:
+        """The fallback that this call of a model is a part of; "" for others."""
+        return str(self.request.get("fallback", "")) if isinstance(self.request, dict) else ""
 
 
 def limited_output_tokens(usage: BilledUsage, estimate: int) -> int:
@@ -76,13 +84,20 @@ def open_model_call(steps: Sequence[StepRecord]) -> StepRecord | None:
     return next((step for step in steps if step.open and step.kind is StepKind.MODEL), None)
 
 
+def open_fallback(steps: Sequence[StepRecord]) -> StepRecord | None:
+    """The fallback that has an intent and no outcome, which may be tried again at any time; None when there is none."""
+    return next((step for step in steps if step.open and step.kind is StepKind.FALLBACK), None)
+
+
 def failed_calls_before(steps: Sequence[StepRecord], step: StepRecord) -> list[StepRecord]:
-    """The failed model calls right before `step`: the earlier attempts at the same answer."""
+    """The failed model calls right before `step`: the earlier attempts at the same answer, without those of fallbacks
+    between, which other routes made."""
     calls: list[StepRecord] = []
     for earlier in reversed(steps[: step.number - 1]):
-        if earlier.kind is not StepKind.MODEL or earlier.status is not StepStatus.FAILED:
+        if earlier.status is not StepStatus.FAILED or earlier.kind is StepKind.TOOL:
             break
-        calls.append(earlier)
+        if earlier.kind is StepKind.MODEL and earlier.name and not earlier.fallback:
+            calls.append(earlier)
     return calls[::-1]
 
 
@@ -104,13 +119,16 @@ def message_parts(steps: Sequence[StepRecord]) -> list[Part]:
     for step in steps:
         if step.open or step.result is None:
             continue
-        if step.kind is StepKind.MODEL:
+        if step.kind is StepKind.FALLBACK:
+            answered_at = step.result.get("answered_at", "")
+            parts.append(text_part(step.result["text"], fallback=step.name, answered_at=answered_at))
+        elif step.kind is StepKind.MODEL:
             if step.result.get("reasoning"):
                 parts.append(reasoning_part(step.result["reasoning"]))
             # A turn that goes on with calls is not cut short by this.
             text, cut = step.result["text"], "" if step.result["tool_calls"] else step.result.get("finish_reason", "")
             if text or cut:
-                parts.append(text_part(text, cut=cut))
+                parts.append(text_part(text, cut=cut, fallback=step.fallback))
             parts.extend(
                 tool_call_part(call_id=call["id"], name=call["name"], arguments=call["arguments"])
                 for call in step.result["tool_calls"]

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from datetime import timedelta
 from typing import Any
@@ -13,6 +14,7 @@ import structlog
 from agents.domain.events import EventType, ModelRetrying
 from agents.domain.failures import ErrorClass, Recovery, parse_error_class
 from agents.domain.fallback import (
+    ASK_ONCE,
     Attempt,
     Decision,
     FailedAttempt,
@@ -63,7 +65,10 @@ class Attempts:
         self._context = context
         self._progress = progress
         self._services = services
+        self._policy = services.policy
         self._on_lost = on_lost
+        # Set while a fallback asks other models than those of the chain.
+        self._fallback = ""
         self._loop = asyncio.get_running_loop()
         # A turn that parks goes on with another claim, so only its own deadline bounds that.
         self._turn_deadline_at = self._loop.time() + context.claim.remaining_seconds
@@ -132,6 +137,29 @@ class Attempts:
         failed = self._record_outcome(call, StepStatus.FAILED, error_class=wait.error_class, usage=call.partial_cost())
         return [failed], _retrying_event(call, unsent, route=None, reason=wait.error_class)
 
+    def drop(self, error_class: str, unsent: Sequence[NewEvent]) -> tuple[list[StepOutcome], list[NewEvent]]:
+        """The outcome of the open model step, since something else than its answer follows, and the event that drops
+        its words."""
+        step, call = self._progress.open_model_call, self._call
+        if step is None:
+            return [], []
+        outcome = self.abandon(step, error_class)
+        self._call = None
+        events = _retrying_event(call, unsent, route=None, reason=error_class) if call is not None else []
+        return [outcome], events
+
+    @contextmanager
+    def asking_fallback(self, fallback: str, context: TurnContext) -> Iterator[None]:
+        """Inside, `ask` asks the chain of `context`: each route once, and nobody waits for one."""
+        before = self._context, self._policy
+        self._fallback, self._context, self._policy = fallback, context, ASK_ONCE
+        self._gave_up = None
+        try:
+            yield
+        finally:
+            self._fallback, (self._context, self._policy) = "", before
+            self._gave_up = None
+
     def abandon(self, step: StepRecord, error_class: str) -> StepOutcome:
         """The outcome of an open model step of a turn that ends."""
         call = self._call
@@ -154,7 +182,7 @@ class Attempts:
     def _failures_before_wait(self, step: StepRecord) -> list[FailedAttempt]:
         """The failed attempts at this answer before the turn parked, which count. After a lost runner none do: the call
         is planned anew."""
-        if not self._context.claim.resumed:
+        if not self._context.claim.resumed or self._fallback:
             return []
         failed = failed_calls_before(self._context.steps, step)
         return [FailedAttempt(call.name, call.error_class) for call in failed]
@@ -197,7 +225,7 @@ class Attempts:
             self._services.retry_adaptation.record_retry(route, succeeded=succeeded)
 
     def _decide(self, situation: Situation) -> Decision:
-        policy = self._services.policy
+        policy = self._policy
         if self._failures and (factor := self._services.retry_adaptation.factor(self._failures[-1].route)) > 1:
             policy = replace(policy, backoff=policy.backoff.scaled(factor))
         chain: Sequence[str] = self._context.release.model_chain
@@ -215,7 +243,7 @@ class Attempts:
             for route, error_class in by.items()
             if error_class is None or error_class.failure.recovery is not Recovery.REST_CREDENTIAL
         )
-        if not worth:
+        if not worth or self._fallback:
             return GiveUp(Reason.ROUTES)
         postponed = replace(postponed, routes=worth)
         if self._seconds_until(postponed) >= self._turn_deadline_at - self._loop.time():
@@ -269,7 +297,7 @@ class Attempts:
             await asyncio.sleep(max(attempt.pause_seconds, blocked_seconds))
 
     async def _wait(self, postponed: Postponed) -> None:
-        policy = self._services.policy
+        policy = self._policy
         # Everybody waits for the same moment.
         draw, least = self._services.draw(), self._seconds_until(postponed)
         seconds = least + draw * policy.backoff.largest_pause(0)
@@ -353,7 +381,7 @@ class Attempts:
         self._call = None
         failed = self._record_outcome(call, StepStatus.FAILED, error_class=error.error_class, usage=usage)
         route = decision.route if isinstance(decision, Attempt) else None
-        step = self._progress.begin_model_call(route or "")
+        step = self._progress.begin_model_call(route or "", fallback=self._fallback)
         log.warning(
             "model.retried",
             turn=str(self._context.claim.turn_id),
@@ -398,8 +426,8 @@ class Attempts:
 
     def _lost_call_usage(self) -> BilledUsage:
         """The usage of a call of an earlier claim, which was not counted; the route that it asked is unknown."""
-        models, chain = self._services.models, self._context.release.model_chain
-        free = all(models.cost(route, None, response_model=None) == FREE for route in chain)
+        models, routes = self._services.models, self._context.release.routes
+        free = all(models.cost(route, None, response_model=None) == FREE for route in routes)
         return BilledUsage(None, None, FREE if free else None)
 
 

@@ -32,7 +32,7 @@ class TurnContext:
     that were read, too.
 
     `client` are the options of the client whose request created this turn, `tool_stalls` is how often it has lost its
-    runner while a tool ran.
+    runner while a tool ran. `sends_work`: the model reads what the turn has done so far.
     """
 
     claim: Claim
@@ -46,6 +46,7 @@ class TurnContext:
     memories: Sequence[MemoryBlock] = ()
     summary: Summary | None = None
     older: Sequence[Item] = ()
+    sends_work: bool = True
 
     @property
     def question_id(self) -> UUID:

@@ -18,6 +18,7 @@ from agents.domain.steps import (
     last_calls,
     limited_output_tokens,
     message_parts,
+    open_fallback,
     open_model_call,
     open_tools,
     provider_extras,
@@ -46,7 +47,6 @@ class TurnProgress:
         # Of calls whose provider reports none, an estimate.
         self._output_tokens = sum(step.limited_output_tokens for step in context.steps)
         self._limits = context.release.limits
-        self._first_route = context.release.model_chain[0]
         self._client_tools = context.client.tool_names
         self._steps: list[StepRecord] = list(context.steps)
         # Messages of the history that the last request had no room for.
@@ -93,22 +93,43 @@ class TurnProgress:
         return open_model_call(self._steps)
 
     @property
+    def open_fallback(self) -> StepRecord | None:
+        return open_fallback(self._steps)
+
+    @property
     def is_first_model_call(self) -> bool:
         return is_first_model_call(self._steps)
+
+    @property
+    def is_one_answer(self) -> bool:
+        """Whether one answer of the chain's models is all that the turn has: no call of a tool, no fallback, and its
+        model has not stopped before its end."""
+        results = [step for step in self._steps if step.status is StepStatus.DONE or step.kind is not StepKind.MODEL]
+        return len(results) == 1 and not results[0].fallback and _is_whole_answer(results[0])
+
+    @property
+    def fallbacks(self) -> frozenset[str]:
+        """The fallbacks that were tried."""
+        return frozenset(step.name for step in self._steps if step.kind is StepKind.FALLBACK)
+
+    @property
+    def has_results(self) -> bool:
+        """Whether a step has a result."""
+        return any(step.result is not None for step in self._steps)
 
     @property
     def has_client_calls(self) -> bool:
         """Whether the last answer of the model calls tools of the client, which must run them: the turn then ends."""
         return any(call["name"] in self._client_tools for call in last_calls(self._steps))
 
-    def calls_shape(self, *, completed: bool) -> dict[str, Any]:
-        """Whom the turn has asked, for the event of its end."""
+    def calls_shape(self, *, completed: bool, fallback: str = "") -> dict[str, Any]:
+        """Whom the turn has asked, for the event of its end; `fallback` is what it ends with."""
         calls = [
-            {"route": step.name, "answered": step.status is StepStatus.DONE, "fallback": step.name != self._first_route}
+            {"route": step.name, "answered": step.status is StepStatus.DONE}
             for step in self._steps
             if step.kind is StepKind.MODEL and not step.open and step.name
         ]
-        return calls_shape(calls, completed=completed)
+        return calls_shape(calls, completed=completed, fallback=fallback or None)
 
     def record_outcome(
         self,
@@ -133,15 +154,24 @@ class TurnProgress:
             details = {**(details or {}), "estimated_output_tokens": estimated_output_tokens}
         return StepOutcome(step.number, status, result, error_class, usage, name=route, details=details or {})
 
-    def begin_model_call(self, route: str = "") -> StepRecord:
-        """Open a model step and return it; `route` is set when it repeats a call that failed. Failed calls count for
-        the limit of output tokens, not for that of model calls. Raises `LimitReached`."""
+    def begin_model_call(self, route: str = "", *, fallback: str = "") -> StepRecord:
+        """Open a model step and return it; `route` is set when it repeats a call that failed, `fallback` when it is a
+        part of one. Failed calls count for the limit of output tokens, not for that of model calls. Raises
+        `LimitReached`."""
         calls = [step for step in self._steps if step.kind is StepKind.MODEL and step.status is not StepStatus.FAILED]
         if len(calls) >= self._limits.steps:
             raise LimitReached(f"The turn used its {self._limits.steps} model calls.")
         if not self.has_output_budget():
             raise self._output_limit_error()
-        step = StepRecord(len(self._steps) + 1, StepKind.MODEL, StepStatus.INTENT, route)
+        request = {"fallback": fallback} if fallback else None
+        step = StepRecord(len(self._steps) + 1, StepKind.MODEL, StepStatus.INTENT, route, request=request)
+        self._steps.append(step)
+        return step
+
+    def begin_fallback(self, name: str, *, reason: str) -> StepRecord:
+        """Open the step of a fallback and return it; `reason` is the class of the error before."""
+        number = len(self._steps) + 1
+        step = StepRecord(number, StepKind.FALLBACK, StepStatus.INTENT, name, request={"reason": reason})
         self._steps.append(step)
         return step
 
@@ -176,6 +206,13 @@ class TurnProgress:
         self._steps.extend(steps)
         return steps
 
+    def drop_calls(self, outcome: StepOutcome) -> StepOutcome:
+        """`outcome` of a model call, without the calls of tools in its answer."""
+        result = {**outcome.result, "tool_calls": []}
+        index = outcome.number - 1
+        self._steps[index] = replace(self._steps[index], result=result)
+        return replace(outcome, result=result)
+
     def has_output_budget(self, output_tokens: int = 0) -> bool:
         """Whether the limits allow more output tokens after these."""
         return self._output_tokens + output_tokens < self._limits.output_tokens
@@ -187,6 +224,10 @@ class TurnProgress:
 
     def _output_limit_error(self) -> LimitReached:
         return LimitReached(f"The turn used its {self._limits.output_tokens} output tokens.")
+
+
+def _is_whole_answer(call: StepRecord) -> bool:
+    return call.kind is StepKind.MODEL and not call.result["tool_calls"] and "finish_reason" not in call.result
 
 
 def step_intent(step: StepRecord) -> Intent:

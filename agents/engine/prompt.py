@@ -76,14 +76,14 @@ async def assemble(
     prompt = fit(
         (Block(Source.RELEASE, release.instructions), Block(Source.CLIENT, client.instructions)),
         context.history,
-        progress.parts,
+        progress.parts if context.sends_work else (),
         message_tokens if max_tokens is None else min(message_tokens, max_tokens),
         count,
         route=route,
-        work_extras=progress.provider_extras,
-        task=context.task,
-        memories=progress.memories,
-        summary=context.summary,
+        work_extras=progress.provider_extras if context.sends_work else None,
+        task=context.task if context.sends_work else (),
+        memories=progress.memories if context.sends_work else (),
+        summary=context.summary if context.sends_work else None,
         shares=_shares(release.context_policy),
     )
     request = ModelRequest(

@@ -17,12 +17,14 @@ import structlog
 
 from agents.domain.failures import ErrorClass
 from agents.domain.message_parts import text_part
+from agents.domain.response_fallbacks import Fallback, falls_back
 from agents.domain.serialization import error_shape
-from agents.domain.states import StepKind, TurnStatus
+from agents.domain.states import StepKind, StepStatus, TurnStatus
 from agents.domain.steps import StepRecord
 from agents.domain.waits import Park
 from agents.engine.attempts import Attempts
 from agents.engine.context import TurnContext
+from agents.engine.fallbacks import FallbackAnswer, Fallbacks
 from agents.engine.ports import Services
 from agents.engine.progress import LimitReached, TurnProgress, step_intent
 from agents.engine.shielded import run_last_shielded, run_shielded
@@ -62,6 +64,7 @@ class TurnRun:
         self._progress = TurnProgress(context)
         self._tools = ToolCalls(context, self._progress, services.tools, suspects=services.suspects)
         self._attempts = Attempts(context, self._progress, services, on_lost=self._cancel)
+        self._fallbacks = Fallbacks(context, self._progress, services, self._attempts)
         self._memory_retriever = services.memories
         self._has_recalled = False
         self._stop: StopReason | None = None
@@ -121,6 +124,11 @@ class TurnRun:
 
     async def _run_until_answered(self) -> FinishedTurn:
         while True:
+            if fallback := self._progress.open_fallback:
+                # An earlier claim left it open. If it gives nothing, the models are asked anew.
+                if answer := await self._fallbacks.resume(fallback):
+                    return await self._complete_with(answer)
+                continue
             if tools := self._progress.open_tools:
                 await self._tools.run(tools)
                 continue
@@ -130,7 +138,12 @@ class TurnRun:
                     return await self._complete()
                 step = await self._begin_model_call()
             await self._recall()
-            outcome, reply = await self._attempts.ask(step)
+            try:
+                outcome, reply = await self._attempts.ask(step)
+            except (ModelError, Park) as error:
+                if (answer := await self._fallbacks.answer(error)) is None:
+                    raise
+                return await self._complete_with(answer)
             # Calls of the client's tools are part of the answer; the others run here first.
             tool_calls = [call for call in reply.tool_calls if call.name not in self._context.client.tool_names]
             if not tool_calls:
@@ -173,7 +186,19 @@ class TurnRun:
 
     # --- ends ---
 
-    async def _complete(self, outcomes: Sequence[StepOutcome] = (), events: Sequence[NewEvent] = ()) -> FinishedTurn:
+    async def _complete_with(self, answer: FallbackAnswer) -> FinishedTurn:
+        return await self._complete(
+            answer.outcomes, answer.events, fallback=answer.fallback, handoff_reason=answer.handoff_reason
+        )
+
+    async def _complete(
+        self,
+        outcomes: Sequence[StepOutcome] = (),
+        events: Sequence[NewEvent] = (),
+        *,
+        fallback: str = "",
+        handoff_reason: str = "",
+    ) -> FinishedTurn:
         end = TurnEnd(
             status=TurnStatus.COMPLETED,
             question_id=self._context.question_id,
@@ -181,8 +206,14 @@ class TurnRun:
             # An empty answer is an answer too: the turn ends with exactly one.
             parts=self._progress.parts or [text_part("")],
             provider_extras=self._progress.provider_extras,
-            data={"usage": self._progress.usage.shape, **self._progress.calls_shape(completed=True)},
+            data={
+                "usage": self._progress.usage.shape,
+                **self._progress.calls_shape(completed=True, fallback=fallback),
+            },
             usage=self._progress.usage,
+            fallback=fallback,
+            handoff_reason=handoff_reason,
+            prompt_hash=None if fallback else self._fallbacks.prompt_hash,
         )
         events = [*self._progress.take_events(), *events]
         return await run_last_shielded(finish, self.claim, end, outcomes=outcomes, events=events)
@@ -231,6 +262,7 @@ class TurnRun:
                 error_id=str(error_id),
                 **(model_error.log_fields if model_error else {}),
             )
+        fallback = Fallback.ERROR_RESPONSE if model_error and falls_back(model_error.error_class) else ""
         abandoned = [self._abandon(step, error_class or ErrorClass.CANCELLED) for step in self._progress.open_steps]
         usage = self._progress.usage
         end = TurnEnd(
@@ -240,12 +272,13 @@ class TurnRun:
             parts=parts,
             provider_extras=self._progress.provider_extras,
             partial=True,
-            data={"usage": usage.shape, **self._progress.calls_shape(completed=False)}
+            data={"usage": usage.shape, **self._progress.calls_shape(completed=False, fallback=fallback)}
             | ({"error": error} if error else {}),
             error_class=error_class or "",
             error_detail=detail,
             error_id=error_id,
             usage=usage,
+            fallback=fallback,
         )
         return await run_last_shielded(
             finish,
@@ -259,4 +292,6 @@ class TurnRun:
         """The outcome of an open step of a turn that ends."""
         if step.kind is StepKind.TOOL:
             return self._tools.abandon(step, error_class)
+        if step.kind is StepKind.FALLBACK:
+            return self._progress.record_outcome(step, StepStatus.FAILED, error_class=error_class)
         return self._attempts.abandon(step, error_class)

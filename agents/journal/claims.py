@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from uuid import UUID
 
 import psycopg
@@ -35,25 +35,38 @@ class Claim:
 
 
 def claim(
-    *, runner_id: UUID, limit: int, running_per_user: int, lease_seconds: float, on: psycopg.Connection | None = None
+    *,
+    runner_id: UUID,
+    limit: int,
+    running_per_user: int,
+    lease_seconds: float,
+    by_age: bool = False,
+    on: psycopg.Connection | None = None,
 ) -> list[Claim]:
-    """Claim up to `limit` turns, each the first open one of its session, with a lease of `lease_seconds`.
+    """Claim up to `limit` turns, each the first open one of its session, with a lease of `lease_seconds`: interactive
+    ones first. `by_age`: turns of the background that have waited for long are among these; callers must do so now and
+    then.
 
     A user's running turns are counted without a lock: two runners that claim at the same moment may exceed
     `running_per_user` by what one of them claims. `on` is a connection to use instead of Django's.
     """
+    aged = lowest_id(now() - BACKGROUND_PATIENCE)
     rows = fetch(
-        sql.CLAIM,
+        sql.CLAIM_BY_AGE if by_age else sql.CLAIM,
         {
             "runner": runner_id,
             "limit": limit,
             "running_per_user": running_per_user,
             "lease_seconds": lease_seconds,
-            "aged": lowest_id(now() - BACKGROUND_PATIENCE),
+            "aged": aged,
         },
         on=on,
     )
-    return [Claim(*row[:8]) for row in rows]
+    new_claims = [Claim(*row[:8]) for row in rows]
+    return [
+        replace(one, priority=Priority.INTERACTIVE) if one.priority and one.turn_id < aged else one
+        for one in new_claims
+    ]
 
 
 def renew(

@@ -20,6 +20,7 @@ from agents.journal import sql
 from agents.journal.claims import Claim
 from agents.journal.queries import fetch
 from foundation.errors import BandstandError
+from foundation.ids import new_id
 
 
 class LostTurn(BandstandError):
@@ -66,7 +67,10 @@ class StepOutcome:
 @dataclass(frozen=True, slots=True)
 class TurnEnd:
     """How a turn ends. `question_id` is the message that it answers, `message_id` the id of its answer. Without `parts`
-    there is no answer, only the terminal status. `provider_extras` are stored with the answer."""
+    there is no answer, only the terminal status. `provider_extras` are stored with the answer.
+
+    `fallback` is what it ends with in place of an answer; for `handoff_reason`, if it is set, a person is asked to take
+    over. `prompt_hash` is set where the answer may be shown again, for an equal one."""
 
     status: TurnStatus
     question_id: UUID
@@ -79,6 +83,9 @@ class TurnEnd:
     error_detail: str = ""
     error_id: UUID | None = None
     usage: BilledUsage = field(default_factory=BilledUsage)
+    fallback: str = ""
+    handoff_reason: str = ""
+    prompt_hash: bytes | None = None
 
 
 def _dump(value: Any) -> str:
@@ -218,9 +225,18 @@ def finish(
     claim: Claim, end: TurnEnd, *, outcomes: Sequence[StepOutcome] = (), events: Sequence[NewEvent] = ()
 ) -> FinishedTurn:
     """Commit the last outcomes, the last deltas, the answer and the terminal state together. Raises `LostTurn`."""
+    marks: dict[str, Any] = {}
+    if end.fallback or end.prompt_hash:
+        marks = {
+            "fallback": end.fallback or None,
+            "prompt_hash": end.prompt_hash,
+            "handoff": new_id() if end.handoff_reason else None,
+            "handoff_reason": end.handoff_reason,
+        }
     rows = fetch(
-        sql.FINISH,
+        sql.FINISH_MARKED if marks else sql.FINISH,
         _fence(claim, events)
+        | marks
         | {
             "outcomes": _dump(outcomes),
             "status": end.status.value,

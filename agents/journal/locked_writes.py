@@ -264,10 +264,10 @@ def _sum_step_usage(turn: Turn) -> BilledUsage:
 def _is_free(release: Release) -> bool:
     """Whether all routes of a release are free: the intent of a lost call does not name its route."""
     try:
-        chain = AgentConfiguration.parse(release.configuration).model_chain
+        routes = AgentConfiguration.parse(release.configuration).routes
     except BandstandError:  # written by a newer version; its turn must end nevertheless
         return False
-    return all(costs_nothing(route) for route in chain)
+    return all(costs_nothing(route) for route in routes)
 
 
 def _release_locked(session: AgentSession, turn: Turn) -> None:

@@ -104,15 +104,15 @@ FROM s
 # a wait resumes (`turn.started`, and its partial answer stays); every other later claim restarts it (`turn.restarted`).
 # (With RECURSIVE every name here sees every other, so no part may be called like an alias that is locked.)
 #
-# A turn of the background that was asked before `aged`, an id of that time, counts as an interactive one, so that
-# others cannot pass it for ever; the second half of `o` finds those behind interactive ones of the same user.
+# `CLAIM_BY_AGE` also lets a turn of the background count as an interactive one if it was asked before `aged`, an id of
+# that time, so that others cannot pass it for ever; those that stand behind interactive ones of their user are looked
+# up apart. That costs a fifth more, so each runner does it once a second.
 #
 # While little waits, every index of open turns looks empty to the planner and as good as any other, and a plan made
 # then reads all that waits for each turn that waits. So each condition here fits one index only (see the turn's model);
 # OFFSET 0 makes the look for an earlier turn a look-up instead of a join; CASE ties the state of a picked turn to its
 # session, so that no scan of all turns looks short because few of them are queued: a key is the only way to it.
 _CLAIMABLE = """
-    SELECT t.id, t.agent_session_id, CASE WHEN t.id < %(aged)s::uuid THEN 0 ELSE t.priority END AS priority
     FROM agents_turn t JOIN agents_agentsession s ON s.id = t.agent_session_id
     WHERE t.user_id = w.user_id AND t.status = 'queued' AND s.active_turn_id IS NULL AND t.deadline_at > now()
       AND NOT EXISTS (
@@ -120,8 +120,23 @@ _CLAIMABLE = """
           WHERE b.agent_session_id = t.agent_session_id AND b.ordinal < t.ordinal AND b.finished_at IS NULL
           OFFSET 0)
 """
-_ROOM = "greatest(0, least(%(limit)s, %(running_per_user)s - running.n))"
-CLAIM = f"""
+_ROOM = "LIMIT greatest(0, least(%(limit)s, %(running_per_user)s - running.n))"
+_BY_PRIORITY = f"SELECT t.id, t.agent_session_id, t.priority {_CLAIMABLE} ORDER BY t.priority, t.id {_ROOM}"
+_WITH_AGE = "SELECT t.id, t.agent_session_id, CASE WHEN t.id < %(aged)s::uuid THEN 0 ELSE t.priority END AS priority"
+_BY_AGE = f"""
+    SELECT o.id, o.agent_session_id, o.priority FROM (
+        ({_WITH_AGE} {_CLAIMABLE} ORDER BY t.priority, t.id {_ROOM})
+        UNION
+        ({_WITH_AGE} {_CLAIMABLE} AND t.priority = {Priority.BACKGROUND.value} AND t.id < %(aged)s::uuid
+         ORDER BY t.id {_ROOM})
+    ) o
+    ORDER BY o.priority, o.id {_ROOM}
+"""
+
+
+def _claim(candidates: str) -> str:
+    """The statement of a claim; `candidates` are the next turns of the user `w`."""
+    return f"""
 WITH RECURSIVE waiting(user_id) AS (
     (SELECT user_id FROM agents_turn WHERE status = 'queued' ORDER BY user_id LIMIT 1)
     UNION ALL
@@ -135,16 +150,7 @@ WITH RECURSIVE waiting(user_id) AS (
     CROSS JOIN LATERAL (
         SELECT count(*) AS n FROM agents_turn o WHERE o.user_id = w.user_id AND o.lease_expires_at IS NOT NULL
     ) running
-    CROSS JOIN LATERAL (
-        SELECT o.id, o.agent_session_id, o.priority FROM (
-            ({_CLAIMABLE} ORDER BY t.priority, t.id LIMIT {_ROOM})
-            UNION
-            ({_CLAIMABLE} AND t.priority = {Priority.BACKGROUND.value} AND t.id < %(aged)s::uuid
-             ORDER BY t.id LIMIT {_ROOM})
-        ) o
-        ORDER BY o.priority, o.id
-        LIMIT {_ROOM}
-    ) c
+    CROSS JOIN LATERAL ({candidates}) c
     WHERE w.user_id IS NOT NULL
 ), picked AS MATERIALIZED (
     SELECT t.id AS turn_id, t.resumes AS resumed, r.priority
@@ -186,6 +192,10 @@ SELECT s.turn_id, s.id, s.release_id, s.epoch, s.user_id, extract(epoch FROM s.d
        pg_notify('{EVENTS_CHANNEL}', s.id || ' ' || s.seq)
 FROM owned s
 """
+
+
+CLAIM = _claim(_BY_PRIORITY)
+CLAIM_BY_AGE = _claim(_BY_AGE)
 
 # --- the fenced writes of a runner ------------------------------------------------------------------------------------
 # Rows of events, outcomes and intents come as JSON: a list for each of their columns costs the runner twice as much.
@@ -307,10 +317,14 @@ _ANSWER = message_json(
     created_at="now()",
 )
 
+
 # The answer and the terminal state in one commit. A stop that came first wins over a failure ("cancelling" cannot
 # become "failed"), so the end's event is named after the state that the row really took. `%(parts)s` null: there is no
 # text.
-FINISH = f"""
+def _finish(*, columns: str = "", parts: str = "", if_cancelled: str = "%(end_data)s::jsonb - 'error'") -> str:
+    """The statement with more assignments to the turn's `columns`, more `parts` of its WITH, and the event's data of a
+    turn that was to fail and was cancelled."""
+    return f"""
 WITH s AS (
     UPDATE agents_agentsession s
     SET next_seq = next_seq + %(count)s + 1 + (%(parts)s::jsonb IS NOT NULL)::int,
@@ -329,10 +343,10 @@ WITH s AS (
         error_id = CASE WHEN t.status = 'cancelling' AND %(status)s = 'failed' THEN NULL ELSE %(error_id)s::uuid END,
         input_tokens = coalesce(t.input_tokens, 0) + %(input_tokens)s::int,
         output_tokens = coalesce(t.output_tokens, 0) + %(output_tokens)s::int,
-        cost_usd = coalesce(t.cost_usd, 0) + %(cost_usd)s::numeric
+        cost_usd = coalesce(t.cost_usd, 0) + %(cost_usd)s::numeric{columns}
     FROM s WHERE t.id = %(turn)s
     RETURNING t.id, t.status, t.finished_at
-), m AS (
+){parts}, m AS (
     INSERT INTO agents_message (id, agent_session_id, ordinal, author, parts, provider_extras, turn_id, parent_id,
                                 partial, supplied_by_client, created_at)
     SELECT %(message)s, s.id, s.next_ordinal - 1, 'agent', %(parts)s, %(provider_extras)s::jsonb, %(turn)s,
@@ -349,10 +363,37 @@ WITH s AS (
     UNION ALL
     SELECT s.id, s.next_seq - 1, %(turn)s::uuid, %(epoch)s, 'turn.' || t.status,
            jsonb_build_object('finished_at', {MOMENT.format("t.finished_at")})
-               || CASE WHEN t.status = %(status)s THEN %(end_data)s::jsonb ELSE %(end_data)s::jsonb - 'error' END
+               || CASE WHEN t.status = %(status)s THEN %(end_data)s::jsonb ELSE {if_cancelled} END
     FROM s, t
 )
 SELECT t.status, s.open_turns, pg_notify('{EVENTS_CHANNEL}', s.id || ' ' || (s.next_seq - 1)) FROM s, t
+"""
+
+
+FINISH = _finish()
+# For the few turns that end with a fallback, or whose answer may become one. A second request of a session for a person
+# meets the first one.
+FINISH_MARKED = _finish(
+    columns=""",
+        fallback = CASE WHEN t.status = 'cancelling' AND %(status)s = 'failed' THEN NULL ELSE %(fallback)s END,
+        prompt_hash = %(prompt_hash)s::bytea""",
+    parts="""
+, h AS (
+    INSERT INTO agents_handoff (id, agent_session_id, turn_id, state, requested_by, reason)
+    SELECT %(handoff)s::uuid, s.id, %(turn)s, 'pending', 'fallback', %(handoff_reason)s FROM s
+    WHERE %(handoff)s::uuid IS NOT NULL
+    ON CONFLICT (agent_session_id) WHERE NOT (state = 'resolved') DO NOTHING
+)""",
+    if_cancelled="""(%(end_data)s::jsonb - 'error') || '{"fallback": null}'""",
+)
+# A person's newest complete answer to the same request of the same release, unless the person did not like it.
+CACHED_ANSWER = """
+SELECT m.parts::text, t.finished_at, t.id
+FROM agents_turn t JOIN agents_message m ON m.turn_id = t.id AND m.author = 'agent'
+WHERE t.user_id = %(user)s AND t.prompt_hash = %(prompt_hash)s AND t.release_id = %(release)s
+  AND t.finished_at > now() - %(hours)s * interval '1 hour'
+  AND NOT EXISTS (SELECT FROM agents_feedback f WHERE f.message_id = m.id AND f.value < 0)
+ORDER BY t.id DESC LIMIT 1
 """
 
 # --- leases -----------------------------------------------------------------------------------------------------------

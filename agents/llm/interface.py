@@ -66,9 +66,9 @@ class ModelRequest:
     """One call of a model. `model` is the name the provider knows, without our prefix.
 
     The text ends before the first of the `stop` texts. With `must_call` the model calls one of the `tools`, of which
-    there is one at least; where a server refuses to force a model that reasons, it is free to answer. `one_call` asks
-    for one call at most, which not every provider supports: callers must ignore further calls. A provider that cannot
-    answer in `json` raises `BadModelRequest`.
+    there is one at least; a model that its server does not force may answer in words. `one_call` asks for one call at
+    most, which not every provider supports: callers must ignore further calls. A provider that cannot answer in `json`
+    raises `BadModelRequest`.
     """
 
     model: str

@@ -350,6 +350,28 @@ class Migration(migrations.Migration):
                         decimal_places=8, help_text="Null: the price is unknown.", max_digits=14, null=True
                     ),
                 ),
+                (
+                    "fallback",
+                    models.CharField(
+                        choices=[
+                            ("cached_response", "cached response"),
+                            ("simplified_response", "simplified response"),
+                            ("human_handoff", "human handoff"),
+                            ("error_response", "error response"),
+                        ],
+                        help_text="What it ended with in place of an answer.",
+                        max_length=20,
+                        null=True,
+                    ),
+                ),
+                (
+                    "prompt_hash",
+                    models.BinaryField(
+                        help_text="Of all that its model was sent, where its answer may be shown again.",
+                        max_length=32,
+                        null=True,
+                    ),
+                ),
                 ("compacted", models.BooleanField(default=False, help_text="Its deltas are compacted.")),
                 (
                     "agent_session",
@@ -470,6 +492,14 @@ class Migration(migrations.Migration):
                     models.Index(
                         condition=models.Q(("cost_usd__gte", Decimal("0.01"))), fields=["cost_usd"], name="turn_dear"
                     ),
+                    models.Index(
+                        condition=models.Q(("fallback__isnull", False)), fields=["fallback", "id"], name="turn_fallback"
+                    ),
+                    models.Index(
+                        condition=models.Q(("prompt_hash__isnull", False)),
+                        fields=["user", "prompt_hash", "id"],
+                        name="turn_prompt",
+                    ),
                 ],
                 "constraints": [
                     models.UniqueConstraint(fields=("agent_session", "ordinal"), name="turn_ordinal_unique"),
@@ -512,7 +542,12 @@ class Migration(migrations.Migration):
             fields=[
                 ("id", models.BigAutoField(primary_key=True, serialize=False)),
                 ("number", models.SmallIntegerField()),
-                ("kind", models.CharField(choices=[("model", "model"), ("tool", "tool")], max_length=5)),
+                (
+                    "kind",
+                    models.CharField(
+                        choices=[("model", "model"), ("tool", "tool"), ("fallback", "fallback")], max_length=8
+                    ),
+                ),
                 (
                     "status",
                     models.CharField(
@@ -527,7 +562,7 @@ class Migration(migrations.Migration):
                     models.CharField(
                         blank=True,
                         default="",
-                        help_text="The route that was asked, or the tool's name.",
+                        help_text="The route that was asked, or the tool's or fallback's name.",
                         max_length=200,
                     ),
                 ),
@@ -837,6 +872,69 @@ class Migration(migrations.Migration):
                         fields=("principal", "key"),
                         name="completion_key_unique",
                     )
+                ],
+            },
+        ),
+        migrations.CreateModel(
+            name="Handoff",
+            fields=[
+                (
+                    "id",
+                    models.UUIDField(default=foundation.ids.new_id, editable=False, primary_key=True, serialize=False),
+                ),
+                (
+                    "state",
+                    models.CharField(
+                        choices=[
+                            ("pending", "Pending"),
+                            ("open", "Open"),
+                            ("snoozed", "Snoozed"),
+                            ("resolved", "Resolved"),
+                        ],
+                        default="pending",
+                        max_length=8,
+                    ),
+                ),
+                ("requested_by", models.CharField(choices=[("fallback", "Fallback")], max_length=8)),
+                (
+                    "reason",
+                    models.CharField(help_text="Of a fallback: the class of the error.", max_length=200),
+                ),
+                ("requested_at", models.DateTimeField(db_default=django.db.models.functions.datetime.Now())),
+                (
+                    "agent_session",
+                    models.ForeignKey(
+                        db_index=False,
+                        on_delete=django.db.models.deletion.CASCADE,
+                        related_name="handoffs",
+                        to="agents.agentsession",
+                    ),
+                ),
+                (
+                    "turn",
+                    models.ForeignKey(
+                        db_constraint=False,
+                        db_index=False,
+                        null=True,
+                        on_delete=django.db.models.deletion.CASCADE,
+                        related_name="+",
+                        to="agents.turn",
+                    ),
+                ),
+            ],
+            options={
+                "ordering": ["requested_at"],
+                "indexes": [models.Index(fields=["agent_session"], name="handoff_of_session")],
+                "constraints": [
+                    models.UniqueConstraint(
+                        condition=models.Q(("state", "resolved"), _negated=True),
+                        fields=("agent_session",),
+                        name="handoff_one_unresolved",
+                    ),
+                    models.CheckConstraint(
+                        condition=models.Q(("state__in", ["pending", "open", "snoozed", "resolved"])),
+                        name="handoff_state_known",
+                    ),
                 ],
             },
         ),

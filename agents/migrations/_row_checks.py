@@ -25,7 +25,7 @@ END $$;
 CREATE FUNCTION agents_step_row_check(kind text, status text, finished timestamptz)
 RETURNS boolean LANGUAGE plpgsql IMMUTABLE AS $$
 BEGIN
-    RETURN kind IN ('model', 'tool') AND CASE status
+    RETURN kind IN ('model', 'tool', 'fallback') AND CASE status
         WHEN 'intent' THEN finished IS NULL
         WHEN 'done' THEN finished IS NOT NULL
         WHEN 'failed' THEN finished IS NOT NULL

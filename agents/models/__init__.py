@@ -5,6 +5,7 @@ from agents.models.bulk_actions import BulkAction
 from agents.models.completions import CompletionRequest
 from agents.models.connections import ConnectionSlot, WebProcess
 from agents.models.feedback import Feedback
+from agents.models.handoffs import Handoff
 from agents.models.route_health import RouteHealth
 from agents.models.runners import Runner
 from agents.models.sessions import AgentSession, Message
@@ -24,6 +25,7 @@ __all__ = [
     "ConnectionSlot",
     "Event",
     "Feedback",
+    "Handoff",
     "HistorySummary",
     "Message",
     "Release",

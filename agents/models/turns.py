@@ -10,6 +10,7 @@ from django.db.models import Q
 from django.db.models.functions import Now
 
 from agents.domain.events import TERMINAL_EVENTS
+from agents.domain.response_fallbacks import Fallback
 from agents.domain.states import OWNED, TERMINAL, Priority, StepKind, StepStatus, TurnStatus, WaitReason
 from agents.models.constraints import row_check
 from agents.models.sessions import AgentSession
@@ -81,6 +82,13 @@ class Turn(models.Model):
     input_tokens = models.IntegerField(null=True, help_text="Null: unknown, such as before the end.")
     output_tokens = models.IntegerField(null=True, help_text="Null: unknown, such as before the end.")
     cost_usd = models.DecimalField(max_digits=14, decimal_places=8, null=True, help_text="Null: the price is unknown.")
+    # Both are null for nearly all turns, which then takes no byte of the row and no entry of an index.
+    fallback = models.CharField(  # noqa: DJ001
+        max_length=20, null=True, choices=_choices(Fallback), help_text="What it ended with in place of an answer."
+    )
+    prompt_hash = models.BinaryField(
+        max_length=32, null=True, help_text="Of all that its model was sent, where its answer may be shown again."
+    )
     compacted = models.BooleanField(default=False, help_text="Its deltas are compacted.")
 
     class Meta:
@@ -121,6 +129,10 @@ class Turn(models.Model):
             models.Index(fields=["error_class", "id"], name="turn_of_error", condition=Q(status__in=_ENDED_BADLY)),
             models.Index(fields=["error_id"], name="turn_error", condition=Q(error_id__isnull=False)),
             models.Index(fields=["cost_usd"], name="turn_dear", condition=Q(cost_usd__gte=Decimal("0.01"))),
+            models.Index(fields=["fallback", "id"], name="turn_fallback", condition=Q(fallback__isnull=False)),
+            models.Index(
+                fields=["user", "prompt_hash", "id"], name="turn_prompt", condition=Q(prompt_hash__isnull=False)
+            ),
         ]
         constraints = [
             models.UniqueConstraint(fields=["agent_session", "ordinal"], name="turn_ordinal_unique"),
@@ -148,17 +160,17 @@ class Turn(models.Model):
 
 
 class Step(models.Model):
-    """One model call or tool call. `intent` commits before the call, its outcome after it."""
+    """One model call, tool call or fallback. `intent` commits before it is tried, its outcome after it."""
 
     id = models.BigAutoField(primary_key=True)
     turn = models.ForeignKey(Turn, on_delete=models.CASCADE, related_name="steps", db_index=False)
     number = models.SmallIntegerField()
-    kind = models.CharField(max_length=5, choices=_choices(StepKind))
+    kind = models.CharField(max_length=8, choices=_choices(StepKind))
     status = models.CharField(max_length=7, choices=_choices(StepStatus), default=StepStatus.INTENT.value)
     epoch = models.IntegerField(help_text="The claim that tried it last.")
     # "" in the intent of a model call: its route is chosen when the call is made.
     name = models.CharField(
-        max_length=200, blank=True, default="", help_text="The route that was asked, or the tool's name."
+        max_length=200, blank=True, default="", help_text="The route that was asked, or the tool's or fallback's name."
     )
     call_id = models.CharField(max_length=200, blank=True, default="", help_text="The model's id of a tool call.")
     idempotent = models.BooleanField(default=False)

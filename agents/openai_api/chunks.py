@@ -37,18 +37,30 @@ class CompletionHead:
         if result.reasoning:
             message["reasoning_content"] = result.reasoning
         choice = {"index": 0, "message": message, "logprobs": None, "finish_reason": finish_reason(result)}
-        return self._shape("chat.completion", [choice]) | {"usage": usage(result)}
+        return self._shape("chat.completion", [choice]) | {"usage": usage(result)} | _mark(result.fallback)
 
-    def chunk(self, delta: Shape, *, finish_reason: FinishReason | None = None, with_usage: bool) -> bytes:
+    def chunk(
+        self,
+        delta: Shape,
+        *,
+        finish_reason: FinishReason | None = None,
+        with_usage: bool,
+        fallback: str | None = None,
+    ) -> bytes:
         choice = {"index": 0, "delta": delta, "logprobs": None, "finish_reason": finish_reason}
         # With usage the field is null in every chunk, and a last chunk has the numbers.
-        return sse_event(self._shape("chat.completion.chunk", [choice]) | ({"usage": None} if with_usage else {}))
+        more = ({"usage": None} if with_usage else {}) | _mark(fallback)
+        return sse_event(self._shape("chat.completion.chunk", [choice]) | more)
 
     def usage_chunk(self, result: CompletionResult) -> bytes:
         return sse_event(self._shape("chat.completion.chunk", []) | {"usage": usage(result)})
 
     def _shape(self, kind: str, choices: list[Shape]) -> Shape:
         return {"id": self.id, "object": kind, "created": self.created, "model": self.model, "choices": choices}
+
+
+def _mark(fallback: str | None) -> Shape:
+    return {"fallback": fallback} if fallback else {}
 
 
 def sse_event(shape: Shape) -> bytes:

@@ -126,7 +126,11 @@ class CompletionStream:
         chunks += [self._chunk(delta) for delta in call_deltas(result.calls)]
         if not self._opened:
             chunks.append(self._chunk({"content": ""}))
-        chunks.append(self._head.chunk({}, finish_reason=finish_reason(result), with_usage=self._include_usage))
+        chunks.append(
+            self._head.chunk(
+                {}, finish_reason=finish_reason(result), with_usage=self._include_usage, fallback=result.fallback
+            )
+        )
         if self._include_usage:
             chunks.append(self._head.usage_chunk(result))
         return b"".join([*chunks, DONE])

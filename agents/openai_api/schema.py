@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from agents.domain.response_fallbacks import FALLBACK_NOTES
 from agents.openai_api.options import MAX_STOPS, MAX_TOKENS
 from agents.openai_api.request_messages import MAX_CALLS, MAX_MESSAGES
 from agents.openai_api.supported_parameters import PARAMETERS, Treatment
@@ -54,6 +55,7 @@ _STREAM = described(
     contentMediaType=EVENT_STREAM,
     contentSchema={"anyOf": [ref("ChatCompletionChunk"), ref("OpenAIError")]},
 )
+_FALLBACK = choice(*FALLBACK_NOTES, description="What the answer is in place of one of the agent's models.")
 _FINISH = choice("stop", "length", "tool_calls")
 _CALLED = record({"name": TEXT, "arguments": described(TEXT, "JSON text as the model wrote it.")})
 COMPONENTS: dict[str, Schema] = {
@@ -119,7 +121,9 @@ COMPONENTS: dict[str, Schema] = {
             "model": TEXT,
             "choices": array(ref("ChatChoice")),
             "usage": described(or_null(ref("ChatUsage")), "Of all model calls of the turn; null where one is unknown."),
-        }
+            "fallback": _FALLBACK,
+        },
+        optional=("fallback",),
     ),
     "ChatDelta": record(
         {
@@ -141,8 +145,9 @@ COMPONENTS: dict[str, Schema] = {
             "model": TEXT,
             "choices": array(ref("ChatChunkChoice")),
             "usage": or_null(ref("ChatUsage")),
+            "fallback": _FALLBACK,
         },
-        optional=("usage",),
+        optional=("usage", "fallback"),
         description="The `data` of a stream's events, until `[DONE]`.",
     ),
 }

@@ -24,10 +24,10 @@ def unavailable_agents() -> list[tuple[str, str]]:
 def release_faults(stored: Any) -> list[str]:
     """Why a stored configuration cannot be read, or which of its routes cannot be used here."""
     try:
-        chain = AgentConfiguration.parse(stored).model_chain
+        routes = AgentConfiguration.parse(stored).routes
     except BandstandError as error:
         return [error.detail]
-    return [fault for route in chain if (fault := route_error(route)) is not None]
+    return [fault for route in routes if (fault := route_error(route)) is not None]
 
 
 def check_runnable(configuration: AgentConfiguration) -> None:

@@ -6,6 +6,7 @@ from __future__ import annotations
 import asyncio
 import os
 import socket
+import time
 from collections.abc import Callable, Collection, Coroutine, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -46,6 +47,8 @@ log = structlog.get_logger(__name__)
 # How long a turn whose release needs a newer version is held before it is requeued: without a pause this process would
 # claim it again at once.
 _NEWER_RELEASE_PAUSE_SECONDS = 3.0
+# How often claims look for turns of the background that have waited for long.
+_CLAIM_BY_AGE_SECONDS = 1.0
 # A loop that was busy for a lease may have been busy with many turns; after two it is taken for stuck.
 _LEASES_UNTIL_STALLED = 2
 
@@ -89,6 +92,7 @@ class RunnerProcess:
         # What follows the end of turns, and is dropped when the runner ends.
         self._side_work: set[asyncio.Task[None]] = set()
         self._memory_writer = MemoryWriter(self._start_side_work)
+        self._claimed_by_age_at = 0.0
         self._draining = asyncio.Event()
         self._listeners = listeners
         self._claimer = ListeningThread(
@@ -177,11 +181,15 @@ class RunnerProcess:
         free = self._settings.concurrency - len(self._epochs)
         if free <= 0 or self._draining.is_set() or self._liveness.is_blocked:
             return
+        by_age = time.monotonic() - self._claimed_by_age_at >= _CLAIM_BY_AGE_SECONDS
+        if by_age:
+            self._claimed_by_age_at = time.monotonic()
         new_claims = claims.claim(
             runner_id=self.id,
             limit=free,
             running_per_user=self._settings.running_per_user,
             lease_seconds=self._settings.lease_seconds,
+            by_age=by_age,
             on=connection,
         )
         self._epochs.update({claim.turn_id: claim.epoch for claim in new_claims})

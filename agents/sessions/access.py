@@ -106,7 +106,6 @@ MODEL_CALLS = ArraySubquery(
         call=JSONObject(
             route="name",
             answered=ExpressionWrapper(Q(status=StepStatus.DONE), output_field=BooleanField()),
-            fallback=ExpressionWrapper(Q(details__has_key="fallback"), output_field=BooleanField()),
         )
     )
 )

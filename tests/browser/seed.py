@@ -56,7 +56,8 @@ def main() -> dict[str, Any]:
 
 def _publish(slug: str, name: str, description: str) -> None:
     agent = Agent.objects.create(slug=slug, name=name, description=description)
-    AgentDraft.objects.create(agent=agent, configuration=OFFLINE)
+    # When its model fails, a person is asked.
+    AgentDraft.objects.create(agent=agent, configuration=OFFLINE | {"fallbacks": {"order": ["human_handoff"]}})
     publish(Actor.system("browser tests"), agent_id=agent.pk, expected_version=1)
 
 

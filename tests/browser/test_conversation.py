@@ -11,6 +11,7 @@ from playwright.async_api import expect
 
 from agents.domain.message_parts import text_part
 from agents.domain.replay import apply_event
+from agents.domain.response_fallbacks import FALLBACK_NOTES, HANDOFF_TEXT
 from tests.browser.texts import PLAN
 from tests.browser.visitor import Chat, Visitor
 
@@ -326,6 +327,30 @@ async def test_a_turn_that_waits_keeps_its_words_and_one_whose_model_is_asked_ag
         there = state["turns"]["t"]
         shown = [{key: part[key] for key in part if part[key] is not None} for part in seen[1]]
         assert (seen[0], shown, seen[2]) == (there["status"], there["shown"], note), name
+
+
+async def test_when_the_model_fails_people_read_what_they_got_instead(chat: Chat) -> None:
+    await chat.page.locator("#agents label", has_text="Writer").click()
+    answer = await chat.ask("[[offline fail=auth]]")
+    await expect(answer).to_contain_text(HANDOFF_TEXT)
+    await expect(answer.locator(".note")).to_have_text([FALLBACK_NOTES["human_handoff"]])
+    await chat.page.reload()
+    await expect(chat.answers.last.locator(".note")).to_have_text([FALLBACK_NOTES["human_handoff"]])
+    notes = await chat.page.evaluate(_NOTES_BESIDE, [*FALLBACK_NOTES])
+    assert notes == [*FALLBACK_NOTES.values()]
+
+
+# The notes beside texts that are these fallbacks.
+_NOTES_BESIDE = """
+async (names) => {
+  const { PartsView } = await import("/static/bandstand/chat/message-parts.js");
+  return names.map((fallback) => {
+    const view = new PartsView(null);
+    view.update([{ type: "text", text: "", fallback }], false, true);
+    return view.node.querySelector(".note").textContent;
+  });
+}
+"""
 
 
 # Parts of an answer with one result of so many letters: what is shown of it at first, and after the button.

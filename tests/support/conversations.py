@@ -126,9 +126,20 @@ def arguments(event: LoggedEvent) -> dict[str, Any]:
 
 
 def claim(
-    limit: int = 1, *, runner: UUID = RUNNER, running_per_user: int = 3, lease_seconds: float = LEASE_SECONDS
+    limit: int = 1,
+    *,
+    runner: UUID = RUNNER,
+    running_per_user: int = 3,
+    lease_seconds: float = LEASE_SECONDS,
+    by_age: bool = False,
 ) -> list[Claim]:
-    return claims.claim(runner_id=runner, limit=limit, running_per_user=running_per_user, lease_seconds=lease_seconds)
+    return claims.claim(
+        runner_id=runner,
+        limit=limit,
+        running_per_user=running_per_user,
+        lease_seconds=lease_seconds,
+        by_age=by_age,
+    )
 
 
 def claimed(**options: Any) -> Claim:

@@ -12,7 +12,7 @@ import orjson
 from django.utils.safestring import SafeString, mark_safe
 
 from agents.admin.transcript.steps import TranscriptStep, shorten
-from agents.domain.message_parts import CUT_REASONS, Part
+from agents.domain.message_parts import Part, part_notes
 from agents.models import Message
 from console.formatting import badge
 from foundation.graphemes import cut_text
@@ -39,13 +39,12 @@ class ToolView:
 
 @dataclass(frozen=True, slots=True)
 class PartView:
-    """A text or the model's reasoning as HTML, or a tool call. `cut`: why the model stopped before the text was
-    complete."""
+    """A text or the model's reasoning as HTML, or a tool call. `notes`: what people must know of a text besides."""
 
     html: SafeString | None = None
     tool: ToolView | None = None
     is_reasoning: bool = False
-    cut: str = ""
+    notes: Sequence[str] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +79,7 @@ def part_views(parts: Sequence[Part], steps: Iterable[TranscriptStep], *, finish
             case "text":
                 # The renderer emits only an allow-list of tags; see `markdown_rendering`.
                 html = mark_safe(render(shorten(part["text"], MAX_TEXT_CHARACTERS)))  # noqa: S308
-                views.append(PartView(html=html, cut=CUT_REASONS.get(part.get("cut", ""), "")))
+                views.append(PartView(html=html, notes=part_notes(part)))
             case "reasoning":
                 html = mark_safe(render(shorten(part["text"])))  # noqa: S308
                 views.append(PartView(html=html, is_reasoning=True))

@@ -19,7 +19,7 @@ from django.urls import reverse
 
 from agents.admin.transcript.turns import TURNS, TranscriptTurn, turn_views
 from agents.admin.turn_actions import TURN_ACTIONS
-from agents.models import COST_UNKNOWN, TOKENS_UNKNOWN, AgentSession, Event, Message, Turn, UtilityCall
+from agents.models import COST_UNKNOWN, TOKENS_UNKNOWN, AgentSession, Event, Handoff, Message, Turn, UtilityCall
 from agents.permissions.role_permissions import FORK_SESSION
 from agents.permissions.transcripts import can_read_transcript
 from console.formatting import format_money, format_tokens
@@ -34,7 +34,7 @@ MAX_EVENTS: Final = 40
 # The messages of clients beside the turns, which may have some megabytes.
 MAX_UNATTACHED_BYTES: Final = 512 * 1024
 # Columns that the page does not list.
-_HIDDEN: Final = frozenset({"fingerprint", "state", "metadata", "client_options", "title"})
+_HIDDEN: Final = frozenset({"fingerprint", "prompt_hash", "state", "metadata", "client_options", "title"})
 
 
 def session_page(request: HttpRequest, model_admin: ModelAdmin[Any], session: AgentSession) -> TemplateResponse:
@@ -50,6 +50,7 @@ def session_page(request: HttpRequest, model_admin: ModelAdmin[Any], session: Ag
         opts=model_admin.model._meta,
         original=NamedRow(session, name),
         session=session,
+        handoff=Handoff.objects.filter(agent_session=session).exclude(state=Handoff.State.RESOLVED).first(),
         readable=readable,
         blocks=blocks,
         older=older,

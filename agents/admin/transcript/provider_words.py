@@ -10,7 +10,7 @@ from django.db.models.fields.json import KeyTransform
 from django.db.models.functions import JSONObject
 
 from agents.domain.failures import ErrorClass
-from agents.domain.states import StepStatus
+from agents.domain.states import StepKind, StepStatus
 from agents.models import Step
 from foundation.graphemes import cut_text
 
@@ -30,6 +30,7 @@ LAST_ERROR = Case(
         ~Q(error_class=""),
         then=Subquery(
             Step.objects.filter(turn_id=OuterRef("pk"), status=StepStatus.FAILED)
+            .exclude(kind=StepKind.FALLBACK)
             .order_by("-number")
             .values(last=JSONObject(error=KeyTransform("error", "details"), error_class="error_class"))[:1]
         ),

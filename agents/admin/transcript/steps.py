@@ -11,6 +11,7 @@ from django.utils.safestring import SafeString
 from agents.admin.badges import status_badge
 from agents.admin.transcript.provider_words import describe_error, describe_notes
 from agents.admin.transcript.window_use import describe_context
+from agents.domain.response_fallbacks import NO_ANSWER
 from agents.domain.states import StepKind, StepStatus
 from agents.models import Step
 from console.formatting import format_duration, format_money
@@ -65,9 +66,17 @@ def _status_note(step: Step, *, turn_ended: bool) -> str:
         return "It may have taken effect; it was not run again."
     if step.status == StepStatus.INTENT:
         return "Given up with the turn: no outcome is known." if turn_ended else "Begun, no outcome yet."
+    if step.kind == StepKind.FALLBACK:
+        return _describe_fallback(step)
     if step.kind == StepKind.TOOL:
         return "May run again." if step.idempotent else "Is never run twice."
     return ""
+
+
+def _describe_fallback(step: Step) -> str:
+    after = f"After {step.request.get('reason', 'an error')}."
+    why = "no earlier answer" if step.details.get("gave_up") == NO_ANSWER else step.details.get("gave_up")
+    return f"{after} It gave nothing: {why}." if why else after
 
 
 def _result(step: Step) -> Any:

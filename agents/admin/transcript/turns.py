@@ -137,13 +137,11 @@ def _describe_calls(turn: Turn, steps: Sequence[Step]) -> str:
     calls = [step for step in steps if step.kind == StepKind.MODEL and step.status != StepStatus.INTENT and step.name]
     failed = sum(step.status == StepStatus.FAILED for step in calls)
     shape = calls_shape(
-        [
-            {"route": step.name, "answered": step.status == StepStatus.DONE, "fallback": "fallback" in step.details}
-            for step in calls
-        ],
+        [{"route": step.name, "answered": step.status == StepStatus.DONE} for step in calls],
         completed=turn.status == TurnStatus.COMPLETED,
+        fallback=turn.fallback,
     )
-    if not failed and not shape["fallback"]:
+    if not failed and not any("fallback" in step.details for step in calls):
         return ""
     by = f"answered by {shape['answered_by']}" if shape["answered_by"] else ""
     of = f"{failed} of {shape['attempts']} calls of models failed" if failed else ""

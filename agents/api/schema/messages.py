@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from agents.api.sessions import MessagesView
 from agents.domain.message_parts import CUT_REASONS
+from agents.domain.response_fallbacks import FALLBACK_NOTES
 from agents.models import Message
 from rest.schema.json_schema import (
     ANSWER_ID,
@@ -53,8 +54,12 @@ COMPONENTS = {
                 *CUT_REASONS,
                 description="Why the model stopped before it was complete: a limit of tokens; or it repeated itself.",
             ),
+            "fallback": choice(
+                *FALLBACK_NOTES, description="What it is in place of an answer of the agent's models; show it."
+            ),
+            "answered_at": described(MOMENT, "Of a `cached_response`: when it was given first."),
         },
-        optional=("cut",),
+        optional=("cut", "fallback", "answered_at"),
     ),
     "ReasoningPart": record(
         {

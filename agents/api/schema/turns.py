@@ -5,6 +5,7 @@ from __future__ import annotations
 from agents.api.schema.messages import ANSWER
 from agents.api.turns import CancelView, NewTurnInput, TurnsView, TurnView
 from agents.domain.failures import ErrorClass
+from agents.domain.response_fallbacks import Fallback
 from agents.domain.states import Priority, TurnStatus, WhenBusy
 from rest.content_negotiation import EVENT_STREAM
 from rest.schema.json_schema import (
@@ -43,7 +44,7 @@ QUEUED = {
     "usage": {"input_tokens": None, "output_tokens": None, "cost_usd": None},
     "answered_by": None,
     "attempts": 0,
-    "fallback": False,
+    "fallback": None,
     "answer": None,
 }
 COMPLETED = {
@@ -84,7 +85,10 @@ _TIMES_AND_END = {
     "usage": ref("Usage"),
     "answered_by": described(or_null(TEXT), "The route of the model that gave the answer; null until there is one."),
     "attempts": described(COUNT, "How often models were asked until now, calls that failed among them."),
-    "fallback": described(YES_OR_NO, "Whether another than the agent's first model was asked."),
+    "fallback": described(
+        or_null(choice(*Fallback)),
+        "What it ended with in place of an answer of the agent's models; null: with one, or for another reason.",
+    ),
 }
 # What a turn has wherever it stands.
 TURN_FIELDS = {**_ID_AND_STATUS, **_TIMES_AND_END}

@@ -10,7 +10,19 @@ from django.db.models import QuerySet
 
 from accounts.models import User
 from agents.management.demo.agents_and_users import PREFIX
-from agents.models import Agent, AgentDraft, AgentSession, Event, Message, Release, Runner, Step, Turn
+from agents.models import (
+    Agent,
+    AgentDraft,
+    AgentSession,
+    Event,
+    Feedback,
+    Handoff,
+    Message,
+    Release,
+    Runner,
+    Step,
+    Turn,
+)
 from memory.writing import forget_agent, forget_sessions, forget_users
 
 BATCH = 2_000
@@ -27,6 +39,9 @@ def remove(*, report: Callable[[str], None]) -> dict[str, int]:
         with transaction.atomic():
             turns = Turn.objects.filter(agent_session__in=batch)
             _delete(counts, "steps", Step.objects.filter(turn__in=turns.values("pk")))
+            # What people and fallbacks have added to them since.
+            Feedback.objects.filter(agent_session__in=batch)._raw_delete("default")
+            Handoff.objects.filter(agent_session__in=batch)._raw_delete("default")
             for name, model in (("events", Event), ("messages", Message), ("turns", Turn)):
                 _delete(counts, name, model.objects.filter(agent_session__in=batch))
             _delete(counts, "sessions", AgentSession.objects.filter(pk__in=batch))

@@ -24,7 +24,7 @@ class CompletionResult:
     `reasoning` is the model's, of all its calls. `calls` are the tool calls that the client must run; `cut` says that
     the model stopped before its answer was complete. Tokens are None where nobody knows them; cached ones are part of
     the input, reasoning is part of the output. `error` is as `agents.domain.serialization.error_shape`. `wait_reason`
-    is what a turn that is `waiting` waits for.
+    is what a turn that is `waiting` waits for. `fallback` is what the answer is in place of one of the agent's models.
     """
 
     status: TurnStatus
@@ -38,6 +38,7 @@ class CompletionResult:
     wait_reason: WaitReason | None = None
     cached_tokens: int = 0
     reasoning_tokens: int = 0
+    fallback: str | None = None
 
     @property
     def is_finished(self) -> bool:
@@ -63,6 +64,7 @@ def read_completion_result(actor: Actor, *, turn_id: UUID) -> CompletionResult:
         wait_reason=WaitReason(turn.wait_reason) if turn.wait_reason else None,
         cached_tokens=sum(call.cached_tokens for call in calls),
         reasoning_tokens=sum(call.reasoning_tokens for call in calls),
+        fallback=turn.fallback,
     )
 
 

@@ -39,6 +39,7 @@ MAX_CONNECTIONS: Final = 128
 # Texts that may wait. At 20 to 150 texts a second, more would wait for too long anyway.
 MAX_WAITING_TEXTS: Final = 512
 _TICK_SECONDS: Final = 0.5
+_QUIET_SECONDS: Final = 3.0
 _READ_BYTES: Final = 64 * 1024
 _LOCK_SECONDS: Final = 2.0
 _FILE_BYTES: Final = 256 * 1024 * 1024
@@ -79,9 +80,10 @@ class Connection:
     request: EmbeddingRequest | None = None
 
 
-def main(*, folder: str, load: str, options: dict[str, Any], limits: dict[str, Any]) -> None:
+def main(*, folder: str, load: str, options: dict[str, Any], limits: dict[str, Any], starter: int) -> None:
     """Be the embedder whose files are in `folder`, with the model that `load`, as in `package.module:function`, returns
-    for `options`. Ends the process with `EXIT_SECOND` if there is one already."""
+    for `options`. Ends the process with `EXIT_SECOND` if there is one already, and if `starter`, the process that has
+    started it, is gone before it is recorded."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     os.umask(0o077)
     place = Path(folder)
@@ -92,6 +94,9 @@ def main(*, folder: str, load: str, options: dict[str, Any], limits: dict[str, A
     # The address space of a process with threads is far larger than what it uses; what it uses is looked at.
     linux.limit_resources(bounds.memory_bytes * 4, file_bytes=_FILE_BYTES)
     _write_record(place)
+    if os.getppid() != starter:
+        # Its installation may have ended in the meantime, and whoever ended it found no record.
+        sys.exit(0)
     try:
         module, name = load.split(":")
         model: ProcessModel = getattr(importlib.import_module(module), name)(**options)
@@ -100,8 +105,8 @@ def main(*, folder: str, load: str, options: dict[str, Any], limits: dict[str, A
         (place / wire.FAULT).write_text(f"{type(error).__name__}: {error}"[:1000], encoding="utf-8")
         raise SystemExit(EXIT_UNUSABLE) from error
     (place / wire.FAULT).unlink(missing_ok=True)
-    # Loading needs far more memory than the model does, and what was freed would stay with the process.
-    ctypes.CDLL(None).malloc_trim(0)
+    # Loading needs far more memory than the model does.
+    _return_memory()
     with _listen(place) as listener:
         EmbedderServer(listener, model, bounds).serve()
         # Before the lock goes, so that a successor's socket is not removed.
@@ -120,6 +125,7 @@ class EmbedderServer:
         self._waiting_texts = 0
         self._embedded_texts = 0
         self._last_question = time.monotonic()
+        self._has_memory_to_return = False
         self._wake, wake_up = socket.socketpair()
         self._wake.setblocking(False)
         wake_up.setblocking(False)
@@ -142,6 +148,7 @@ class EmbedderServer:
             for request, answer in self._worker.take_answers():
                 self._answer(request, answer)
             self._end_if_unhealthy()
+            self._return_memory_when_quiet()
 
     def _is_idle(self) -> bool:
         return not self._waiting_texts and time.monotonic() - self._last_question > self._limits.idle_seconds
@@ -193,6 +200,7 @@ class EmbedderServer:
     def _answer(self, request: EmbeddingRequest, answer: dict[str, Any]) -> None:
         self._waiting_texts -= len(request.texts)
         self._last_question = time.monotonic()
+        self._has_memory_to_return = True
         if "vectors" in answer:
             self._embedded_texts += len(request.texts)
         connection = request.key
@@ -233,6 +241,12 @@ class EmbedderServer:
             "waiting_texts": self._waiting_texts,
             "embedded_texts": self._embedded_texts,
         }
+
+    def _return_memory_when_quiet(self) -> None:
+        quiet = not self._waiting_texts and time.monotonic() - self._last_question > _QUIET_SECONDS
+        if quiet and self._has_memory_to_return:
+            self._has_memory_to_return = False
+            _return_memory()
 
     def _end_if_unhealthy(self) -> None:
         busy = self._worker.busy_seconds()
@@ -383,6 +397,12 @@ def _write_record(folder: Path) -> None:
     draft = folder / f"{wire.RECORD}.draft"
     draft.write_text(json.dumps(record), encoding="utf-8")
     draft.replace(folder / wire.RECORD)
+
+
+def _return_memory() -> None:
+    """Give back to the system what was freed; it would stay with the process."""
+    with suppress(AttributeError):  # another C library
+        ctypes.CDLL(None).malloc_trim(0)
 
 
 def _memory_bytes() -> int:

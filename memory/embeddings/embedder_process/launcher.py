@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import threading
 import time
@@ -76,6 +77,13 @@ class EmbedderLauncher:
                 raise EmbeddingUnavailable("The embedding model cannot be used.")
             return False
 
+    def end(self) -> None:
+        """Kill the process if this launcher has started it."""
+        with self._lock:
+            if self._process is not None and self._process.poll() is None:
+                self._process.kill()
+                self._process.wait()
+
     def note_answer(self) -> None:
         """The process works: when it ends, the next one starts at once."""
         self._pause_seconds = 0.0
@@ -100,6 +108,7 @@ class EmbedderLauncher:
             "load": self._spec.load,
             "options": self._spec.options,
             "limits": asdict(self._spec.limits),
+            "starter": os.getpid(),
         }
         try:
             make_private(self._spec.folder)

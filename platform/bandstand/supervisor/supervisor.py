@@ -13,10 +13,11 @@ from typing import Any, Final
 
 from bandstand import data_dir, databases, installation_secrets
 from bandstand.config import EXIT_CONFIG, ROOT, Config
-from bandstand.supervisor import banner, embedder, probe, process_records, runner_watch, watchdog
+from bandstand.supervisor import banner, probe, process_records, runner_watch, watchdog
 from bandstand.supervisor.child import Child, ChildSpec
 from bandstand.supervisor.child_logs import ChildLog
 from bandstand.supervisor.database import Database
+from bandstand.supervisor.embedder import SupervisedEmbedder
 from bandstand.supervisor.errors import CannotStart
 from bandstand.supervisor.lock import Lock
 from bandstand.supervisor.terminal import print_error, print_line
@@ -48,6 +49,7 @@ class Installation:
         self._stop = asyncio.Event()
         self._hurry = asyncio.Event()
         self._lock: Lock | None = None
+        self._embedder = SupervisedEmbedder(config)
 
     async def run(self) -> int:
         """Start everything, wait for SIGTERM or SIGINT, stop everything; return the exit status."""
@@ -109,7 +111,7 @@ class Installation:
         if failing:
             print_error(f"not everything works yet: {failing}")
         # Not before people can come in: it takes a second of the processor.
-        await asyncio.to_thread(embedder.start, self.config)
+        await asyncio.to_thread(self._embedder.start)
 
     def _claim(self) -> None:
         try:
@@ -123,7 +125,7 @@ class Installation:
             raise CannotStart(f"{self.config.data_dir} cannot be used: {error.strerror}") from None
 
     async def _end_orphans(self) -> None:
-        records = [*process_records.read(self.run_folder), *embedder.recorded(self.config)]
+        records = [*process_records.read(self.run_folder), *self._embedder.recorded()]
         names = await asyncio.to_thread(process_records.end, records)
         if names:
             print_line(f"Ended what a killed supervisor had left: {', '.join(names)}")
@@ -251,7 +253,7 @@ class Installation:
             child.request_stop()
         await asyncio.gather(*(self._end_child(child) for child in self.children))
         if self._lock is not None:
-            await asyncio.to_thread(process_records.end, embedder.recorded(self.config))
+            await asyncio.to_thread(self._embedder.end)
         if self.database is not None and self._lock is not None:
             await self.database.stop(max(1.0, STOP_SECONDS - (time.monotonic() - start)))
 

@@ -110,6 +110,13 @@ def finish() -> Prepared:
     return lambda: fenced_writes.finish(work, last, outcomes=[done(1)])
 
 
+def finish_with_a_fallback() -> Prepared:
+    asked()
+    work = claimed()
+    last = ending(work, parts=[text_part("Wait.")], fallback="human_handoff", handoff_reason="transient")
+    return lambda: fenced_writes.finish(work, last, outcomes=[done(1)])
+
+
 def renew_leases() -> Prepared:
     for name in ("ada", "bob", "cyd"):
         conversation(name).ask()
@@ -230,6 +237,7 @@ BUDGET: dict[Callable[[], Prepared], int] = {
     # the path of turns with tools, and of turns that change hands
     run_tools: 1,
     read_context_of_a_turn_begun_before: 2,
+    finish_with_a_fallback: 1,
     # the beat of a runner, whatever it runs
     claim_many: 1,
     claim_nothing: 1,

@@ -104,6 +104,12 @@ def test_saving_a_draft_that_nobody_touched_changes_nothing(builder: Client, dem
         ({"tools": ["os.system"]}, "is not one of the available choices"),
         ({"instructions": "x\x00y"}, "Null characters are not allowed."),
         ({"instructions": "x" * 100_001}, "at most 100000 characters"),
+        ({"order": "cached_response\nwaiting"}, "One of cached_response, simplified_response"),
+        ({"order": "human_handoff\ncached_response"}, "Nothing can come after human_handoff."),
+        ({"order": "simplified_response"}, "simplified_response needs a model."),
+        ({"order": "cached_response", "recall": "on"}, "cached_response is for agents that do not recall."),
+        ({"order": "simplified_response", "simplified_models": "gpt-5"}, "is no route: write provider:model"),
+        ({"handoff_text": "One.\nTwo."}, "One line of text is expected."),
         ({"version": "x"}, "somebody else changed this"),
         ({"base": "{"}, "Draft"),
     ],
@@ -113,6 +119,25 @@ def test_what_cannot_be_is_said_beside_its_field(builder: Client, demo: Agent, c
     assert answer.status_code == 200
     assert words in answer.content.decode()
     assert AgentDraft.objects.get().version == 1
+
+
+def test_fallbacks_are_set_in_plain_fields_and_compared(builder: Client, demo: Agent) -> None:
+    fields = {"order": "cached_response\r\nsimplified_response\r\nhuman_handoff", "simplified_models": "offline:"}
+    sent = draft_fields(builder, demo) | fields | {"cached_hours": "2"}
+    assert builder.post(button_of(demo, "edit_draft"), sent).status_code == 302
+    stored = {
+        "order": ["cached_response", "simplified_response", "human_handoff"],
+        "cached_hours": 2,
+        "simplified_models": ["offline:"],
+    }
+    assert AgentDraft.objects.get().configuration["fallbacks"] == stored
+    page = builder.get(button_of(demo, "publish_draft")).content.decode()
+    assert "order: cached_response, simplified_response, human_handoff" in page
+    assert "cached hours: 2" in page
+    # Emptied, it is what it was before anybody set it.
+    emptied = {"order": "", "simplified_models": "", "cached_hours": "", "handoff_text": ""}
+    assert builder.post(button_of(demo, "edit_draft"), draft_fields(builder, demo) | emptied).status_code == 302
+    assert "fallbacks" not in AgentDraft.objects.get().configuration
 
 
 def test_a_switch_that_was_set_to_its_default_stays_set_and_others_are_left_to_it(builder: Client, demo: Agent) -> None:
@@ -212,7 +237,7 @@ def test_the_page_of_a_release_shows_every_setting(demo: Agent, builder: Client)
         assert setting.label in page
     for words in ("offline:", "One.", "Two.", "clock", "steps: 7", "tool calls: 24 (default)", "turn seconds: 300<"):
         assert words in page, words
-    assert "history messages: 30 (default)" in page
+    assert "history messages: 100 (default)" in page
 
 
 def test_the_draft_offers_every_setting_to_builders_and_shows_it_to_others(demo: Agent, builder: Client) -> None:
@@ -223,7 +248,7 @@ def test_the_draft_offers_every_setting_to_builders_and_shows_it_to_others(demo:
     form = builder.get(button_of(demo, "edit_draft")).context["form"]
     assert [str(field.label) for _, _, fields in form.sections() for field in fields] == labels
     assert [title for title, *_ in form.sections()] == [
-        "What answers", "Side work", "Tools", "Limits", "What the model remembers", "Memory",
+        "What answers", "Side work", "Tools", "Limits", "What the model remembers", "When no model answers", "Memory",
     ]  # fmt: skip
     page = client_of("vera", Role.VIEWER).get(button_of(demo, "edit_draft")).content.decode()
     assert all(f"<dt>{label}</dt>" in page for label in labels)

@@ -464,6 +464,23 @@ async def test_reasoning_is_streamed_before_the_words_and_is_no_content(world: W
     assert (thoughts(found), texts(found), found[-1]) == (", so. Really.", "Hello.", "[DONE]")
 
 
+@pytest.mark.parametrize("stream", [True, False])
+async def test_what_stands_in_for_an_answer_is_marked(world: World, stream: bool) -> None:
+    def end(taken: Claim) -> None:
+        parts = [text_part("An earlier one.", fallback="cached_response")]
+        finish(taken, ending(taken, parts=parts, fallback="cached_response"), outcomes=[done(1)])
+
+    asking = asyncio.create_task(world.ask(stream=stream))
+    await in_db_thread(end, await begun())
+    if stream:
+        *others, last, ended = await Chunks(await asking).rest()
+        assert (texts([*others, last]), last["fallback"], ended) == ("An earlier one.", "cached_response", "[DONE]")
+        assert not any("fallback" in chunk for chunk in others)
+        return
+    whole = json.loads((await asking).content)
+    assert (whole["choices"][0]["message"]["content"], whole["fallback"]) == ("An earlier one.", "cached_response")
+
+
 async def test_a_whole_answer_has_its_reasoning_beside_it(world: World) -> None:
     asking = asyncio.create_task(world.ask())
     taken = await begun()

@@ -266,7 +266,9 @@ def faults_of(case: Case, found: Found) -> list[str]:
     expect("attempts", data["attempts"], len(case.calls))
     answered_by = None if case.ends_with_it else case.calls[-1][0]
     expect("answered by", data["answered_by"], answered_by)
-    expect("fallback", data["fallback"], any(route != case.chain[0] for route, _ in case.calls))
+    is_error = case.ends_with_it and case.fault.error_class is not _E.CONTENT_FILTER
+    expect("fallback", data["fallback"], "error_response" if is_error else None)
+    expect("column", found.turn.fallback, data["fallback"])
     return wrong
 
 

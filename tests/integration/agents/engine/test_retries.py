@@ -107,7 +107,7 @@ async def test_each_pause_is_drawn_anew_and_stands_with_its_attempt() -> None:
     assert await details("pause_seconds") == [None, 0.005, 0.02]
     assert await details("attempt") == [1, 2, 3]
     end = await end_of(ada)
-    assert (end["answered_by"], end["attempts"], end["fallback"]) == (FIRST, 3, False)
+    assert (end["answered_by"], end["attempts"], end["fallback"]) == (FIRST, 3, None)
 
 
 async def test_pauses_are_longer_where_retries_were_in_vain() -> None:
@@ -174,7 +174,7 @@ async def test_where_another_route_can_answer_nobody_waits_long(seconds: float, 
     await run(services)
     assert [request.model for request in model.requests] == ["first", "second"]
     end = await end_of(ada)
-    assert (end["answered_by"], end["attempts"], end["fallback"]) == (SECOND, 2, True)
+    assert (end["answered_by"], end["attempts"], end["fallback"]) == (SECOND, 2, None)
 
 
 async def test_an_empty_answer_is_asked_for_again() -> None:
@@ -320,7 +320,7 @@ async def test_when_no_route_may_be_asked_the_turn_waits_without_asking_any() ->
     assert await run(services) == FinishedTurn(TurnStatus.COMPLETED, 0)
     assert [request.model for request in model.requests] == ["second"]
     end = await end_of(ada)
-    assert (end["answered_by"], end["attempts"], end["fallback"]) == (SECOND, 1, True)
+    assert (end["answered_by"], end["attempts"], end["fallback"]) == (SECOND, 1, None)
     await log(ada)
 
 

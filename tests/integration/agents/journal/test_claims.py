@@ -166,7 +166,7 @@ def test_background_turns_that_waited_long_go_by_their_age(monkeypatch: pytest.M
     user("cyd", sessions=1, priority=Priority.BACKGROUND)
     user("cyd", sessions=3)
     monkeypatch.setattr(claims, "BACKGROUND_PATIENCE", timedelta(seconds=-1))
-    assert sorted(names(claim(3, running_per_user=1))) == ["ada", "bob", "cyd"]
+    assert sorted(names(claim(3, running_per_user=1, by_age=True))) == ["ada", "bob", "cyd"]
     running = Turn.objects.filter(status="running")
     assert set(running.values_list("user__username", "priority")) == {("ada", 10), ("bob", 0), ("cyd", 10)}
 
@@ -176,7 +176,7 @@ def test_a_claim_says_how_urgent_its_turn_is(monkeypatch: pytest.MonkeyPatch) ->
     user("bob", sessions=1)
     assert {one.priority for one in claim(2, running_per_user=1)} == {Priority.INTERACTIVE, Priority.BACKGROUND}
     monkeypatch.setattr(claims, "BACKGROUND_PATIENCE", timedelta(seconds=-1))
-    assert [one.priority for one in claim(1, running_per_user=2)] == [Priority.INTERACTIVE]
+    assert [one.priority for one in claim(1, running_per_user=2, by_age=True)] == [Priority.INTERACTIVE]
 
 
 def test_the_oldest_of_a_user_s_turns_comes_first() -> None:

@@ -150,6 +150,11 @@ async def waits_for_its_model() -> None:
     await run(services)
 
 
+async def asks_for_a_person() -> None:
+    await begin(model_chain=["openai:gone"], fallbacks={"order": ["human_handoff"]})
+    await run(scripted(says("Hel", TransientModelError()))[0])
+
+
 BY_THE_ENGINE: dict[Any, set[EventType]] = {
     answers_with_tools: {
         EventType.MESSAGE_CREATED, EventType.TURN_QUEUED, EventType.TURN_STARTED, EventType.MESSAGE_DELTA,
@@ -158,6 +163,7 @@ BY_THE_ENGINE: dict[Any, set[EventType]] = {
     },
     recalls: {EventType.MEMORY_RECALLED},
     fails: {EventType.MESSAGE_COMPLETED, EventType.TURN_FAILED},
+    asks_for_a_person: {EventType.HANDOFF_REQUESTED, EventType.MESSAGE_COMPLETED, EventType.TURN_COMPLETED},
     waits_for_a_person_and_goes_on: {EventType.TURN_WAITING, EventType.TURN_QUEUED, EventType.TURN_STARTED},
     waits_for_its_model: {EventType.MODEL_RETRYING, EventType.TURN_RETRY_WAIT, EventType.TURN_STARTED},
     expires: {EventType.MESSAGE_COMPLETED, EventType.TURN_EXPIRED},

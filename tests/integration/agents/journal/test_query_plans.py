@@ -81,12 +81,15 @@ def run(statement: str, params: Mapping[str, Any] | None = None) -> None:
         cursor.execute(statement, params)
 
 
-def test_a_claim_planned_while_nothing_waited_reads_little_of_a_full_queue(direct: psycopg.Connection) -> None:
+@pytest.mark.parametrize("statement", [sql.CLAIM, sql.CLAIM_BY_AGE], ids=["by priority", "by age"])
+def test_a_claim_planned_while_nothing_waited_reads_little_of_a_full_queue(
+    direct: psycopg.Connection, statement: str
+) -> None:
     for _ in range(SESSIONS):
         conversation("ada")
     run(TURNS_OF, {"first": 1, "last": EARLIER, "status": "completed"})
     run("ANALYZE")
-    prepare(direct, sql.CLAIM, CLAIM_TYPES)
+    prepare(direct, statement, CLAIM_TYPES)
     explain(direct, RUNNER, TAKEN, TAKEN, 15.0, lowest_id(now()))
     run(TURNS_OF, {"first": EARLIER + 1, "last": EARLIER + WAITING, "status": "queued"})
     plan = explain(direct, RUNNER, TAKEN, TAKEN, 15.0, lowest_id(now()))

@@ -420,6 +420,7 @@ async def test_calls_of_all_processes_are_spaced_before_the_provider_refuses(pro
 async def test_the_background_leaves_the_places_of_the_next_moments_to_others(provider: Provider) -> None:  # noqa: F811
     async with processes(provider, background_pace_seconds=0.1) as [one]:
         await one.ask()
+        await noted(one)
         soon = one.guard.now() + timedelta(seconds=600)
         await change(pace_seconds=0.05, paced_until=soon, next_call_at=one.guard.now() + timedelta(seconds=1.5))
         await until(lambda: not one.guard._entries[ROUTE].is_plain, seconds=5, what="calls are spaced")

@@ -50,7 +50,7 @@ def use(ada: Conversation, tool: str, *, step: int = 5, **arguments: Any) -> Too
                 turn_id=turn,
                 step=step,
                 allowed=ALL,
-                user_id=ada.session.user_id,
+                user_id=(await in_db_thread(lambda: ada.row)).user_id,
             )
         finally:
             await box.aclose()

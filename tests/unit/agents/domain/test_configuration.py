@@ -24,6 +24,7 @@ from agents.domain.configuration import (
     Stored,
     Switch,
     Text,
+    TextLine,
     ToolNames,
     TurnLimits,
     WholeNumber,
@@ -55,6 +56,8 @@ def form_values(setting: Setting) -> st.SearchStrategy[Any]:
             return st.integers(1, setting.largest)
         case WholeNumber():
             return st.integers(1, setting.largest) | st.just(setting.default)
+        case TextLine():
+            return st.from_regex(r"[a-z ]{0,20}[a-z]", fullmatch=True)
         case Text():
             return st.text(max_size=50)
         case Switch():

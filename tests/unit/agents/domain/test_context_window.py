@@ -7,7 +7,7 @@ from itertools import pairwise
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from agents.domain.client_options import CLIENT_INSTRUCTIONS_PREFIX
@@ -141,6 +141,12 @@ def test_what_does_not_fit_goes_exchange_by_exchange_and_then_round_by_round() -
     ]
 
 
+def test_a_long_answer_is_sent_where_the_window_has_room_for_it() -> None:
+    history = [asks("Hi"), replies("a" * 68_000), asks("And now?")]
+    made = fitted(history, window=128_000 - 4_096, count=estimate_tokens)
+    assert (made.strategy, made.messages[1].text) == (Strategy.NONE, "a" * 68_000)
+
+
 def test_what_is_far_from_filling_the_window_is_not_counted() -> None:
     def count(_: str) -> int:
         raise AssertionError("counted")
@@ -231,7 +237,7 @@ def test_a_recent_exchange_that_is_a_little_too_long_is_reduced_to_its_key_sente
     history = [asks("old"), replies("older"), asks("Tell me of Basel."), replies(SENTENCES * 10), asks("And now?")]
     made = fitted(history, window=900, memories=memories("m" * 200))
     assert made.strategy is Strategy.COMPRESS
-    assert made.shortened_messages == [made.shortened_messages[0]] * 1 or len(made.shortened_messages) == 2
+    assert len(made.shortened_messages) == 2
     assert made.messages[0] == user("Tell me of Basel.")
     assert GAP.strip() in made.messages[1].text
     assert "The harbour" in made.messages[1].text
@@ -320,6 +326,7 @@ def test_whatever_there_is_fits_any_window_and_is_sound(
 
     one = made()
     assert size(one.messages, count) <= window
+    assert size(one.messages, count) <= one.total or one.is_rough, "the parts are all that is sent"
     check(one.messages, one.messages)
     if instructions:
         assert one.messages[0].role == "system"
@@ -397,7 +404,8 @@ def first_texts(history: Sequence[Item], window: int, fitting: Callable[..., Fit
     return [message.text for message in fitting([], history, (), window, estimate_tokens).messages]
 
 
-@given(st.integers(0, 2**20), st.lists(st.integers(10, 400), min_size=40, max_size=120))
+@settings(max_examples=25)
+@given(st.integers(0, 2**20), st.lists(st.integers(10, 400), min_size=40, max_size=80))
 def test_the_beginning_stays_for_many_turns_when_messages_are_appended(first: int, lengths: list[int]) -> None:
     said = [
         Item(new_id(), "user" if number % 2 == 0 else "agent", [text_part("x" * length)], ordinal=first + number)

@@ -20,13 +20,13 @@ import psutil
 import pytest
 from django.conf import settings
 
-from bandstand.supervisor import embedder as supervised
-from bandstand.supervisor import process_records
+from bandstand.supervisor.embedder import SupervisedEmbedder
 from foundation.compute_pool import framing
+from foundation.compute_pool.boot import isolated_command
 from memory.embeddings.embedder_process import wire
 from memory.embeddings.embedder_process.embedder_server import MAX_CONNECTIONS, Limits
 from memory.embeddings.embedder_process.folder import connect, embedder_folder
-from memory.embeddings.embedder_process.launcher import EmbedderSpec, kill_embedder
+from memory.embeddings.embedder_process.launcher import EmbedderLauncher, EmbedderSpec, kill_embedder
 from memory.embeddings.embedder_process.process_embedder import ProcessEmbedder
 from memory.embeddings.fake import FakeEmbedder
 from memory.embeddings.interface import EmbeddingUnavailable
@@ -230,13 +230,27 @@ def test_nobody_waits_longer_than_they_said(installation: Installation) -> None:
 
 def test_the_supervisor_ends_the_process_that_has_recorded_itself(installation: Installation) -> None:
     changed = settings.BANDSTAND.model_copy(update={"data_dir": installation.data_dir})
-    supervised.start(changed)  # its embedder has no process
-    assert supervised.recorded(changed) == []
+    supervised = SupervisedEmbedder(changed)
+    supervised.start()  # the embedder of tests has no process
+    assert supervised.recorded() == []
     installation.embedder().embed(["a"], timeout=PATIENT)
     process = installation.process()
-    assert process_records.end(supervised.recorded(changed)) == ["embedder"]
-    gone(process)
-    assert process_records.end(supervised.recorded(changed)) == []
+    assert [record.pid for record in supervised.recorded()] == [process.pid]
+    supervised.end()
+    assert not process.is_running() or process.status() == psutil.STATUS_ZOMBIE
+
+
+def test_one_whose_starter_has_gone_before_it_was_recorded_ends(installation: Installation) -> None:
+    options = {"folder": str(installation.folder), "load": "none:none", "options": {}, "limits": {}, "starter": 1}
+    command = isolated_command("memory.embeddings.embedder_process.embedder_server:main", options)
+    assert subprocess.run(command, env={}, check=False, timeout=PATIENT).returncode == 0
+
+
+def test_a_launcher_ends_what_it_has_started_however_young(installation: Installation) -> None:
+    launcher = EmbedderLauncher(installation.embedder()._spec)
+    assert launcher.ensure_started()
+    launcher.end()
+    assert installation.embedder().status(timeout=1) is None
 
 
 def test_an_idle_process_ends_and_the_next_question_starts_another(installation: Installation) -> None:

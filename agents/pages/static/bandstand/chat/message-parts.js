@@ -21,6 +21,18 @@ const CUT_REASONS = {
   repetition: "The model stopped because it repeated itself.",
 };
 
+// As `FALLBACK_NOTES` of `agents/domain/response_fallbacks.py`.
+const FALLBACK_NOTES = {
+  cached_response: "No model answers just now. This is an earlier answer to the same question.",
+  simplified_response: "A simpler model answered. It has read your last message only.",
+  human_handoff: "A person was asked to take over.",
+};
+
+function fallbackNote({ fallback, answered_at: at }) {
+  const time = at ? new Date(at).toLocaleString(undefined, { dateStyle: "medium", timeStyle: "short" }) : "";
+  return `${FALLBACK_NOTES[fallback]}${time ? ` It was given on ${time}.` : ""}`;
+}
+
 export function plainText(parts) {
   return parts
     .filter((part) => part.type === "text")
@@ -59,7 +71,8 @@ function blocksOf(parts, unanswered) {
   for (const part of parts) {
     if (part.type === "text") {
       if (part.text) blocks.push({ kind: "text", text: part.text, html: part.html ?? null });
-      if (part.cut in CUT_REASONS) blocks.push({ kind: "cut", words: CUT_REASONS[part.cut] });
+      if (part.cut in CUT_REASONS) blocks.push({ kind: "note", words: CUT_REASONS[part.cut] });
+      if (part.fallback in FALLBACK_NOTES) blocks.push({ kind: "note", words: fallbackNote(part) });
     } else if (part.type === "reasoning") {
       blocks.push({ kind: "reasoning", text: part.text });
     } else if (part.type === "tool_call") {
@@ -115,8 +128,8 @@ class ReasoningBlock {
   }
 }
 
-class CutBlock {
-  kind = "cut";
+class NoteBlock {
+  kind = "note";
 
   constructor() {
     this.words = element("span");
@@ -158,7 +171,7 @@ class ToolBlock {
   }
 }
 
-const BLOCKS = { text: TextBlock, reasoning: ReasoningBlock, cut: CutBlock, tool: ToolBlock };
+const BLOCKS = { text: TextBlock, reasoning: ReasoningBlock, note: NoteBlock, tool: ToolBlock };
 
 // A text of any length: its beginning, and all of it for who asks.
 class LongText {

@@ -19,6 +19,7 @@ from accounts.roles import Role
 from agents.admin.turns import TurnAdmin
 from agents.domain.failures import ErrorClass
 from agents.domain.message_parts import reasoning_part, text_part, tool_call_part, tool_result_part
+from agents.domain.response_fallbacks import FALLBACK_NOTES
 from agents.domain.states import StepKind, StepStatus, WaitReason
 from agents.domain.usage import BilledUsage
 from agents.journal import fenced_writes
@@ -193,6 +194,54 @@ def test_operators_see_who_answered_after_how_many_failed_calls(vera: Client) ->
         "their summary sent; 1 memory left out" in shown
     )
     assert "context: " not in shown
+
+
+def hands_off() -> Claim:
+    """A turn whose model failed and that ended with a request for a person."""
+    work = claimed()
+    failed = StepOutcome(1, StepStatus.FAILED, error_class="transient", name="openai:a", details={"attempt": 1})
+    request = {"reason": "transient"}
+    tried = Intent(2, StepKind.FALLBACK, "cached_response", request=request)
+    fenced_writes.advance(work, outcomes=[failed], intents=[tried])
+    nothing = StepOutcome(2, StepStatus.FAILED, details={"gave_up": "no_answer"})
+    fenced_writes.advance(
+        work, outcomes=[nothing], intents=[Intent(3, StepKind.FALLBACK, "human_handoff", request=request)]
+    )
+    end = ending(
+        work, parts=[text_part("A person was asked.", fallback="human_handoff")], fallback="human_handoff",
+        handoff_reason="transient",
+    )  # fmt: skip
+    fenced_writes.finish(work, end, outcomes=[StepOutcome(3, StepStatus.DONE, {"text": "A person was asked."})])
+    return work
+
+
+def test_a_fallback_shows_on_its_turn_its_steps_and_its_session(vera: Client) -> None:
+    ada = asked()
+    turn = hands_off().turn_id
+    shown = page(vera, address(ada))
+    assert '<span class="bs-tag bs-tag--warn">human handoff</span>' in shown
+    assert "After transient. It gave nothing: no earlier answer." in shown
+    assert FALLBACK_NOTES["human_handoff"] in shown
+    assert "A person was asked to take over this session" in shown
+    assert reverse("admin:agents_turn_change", args=[turn]) in shown
+    sessions = reverse("admin:agents_agentsession_changelist")
+    assert str(ada.session_id) in page(vera, f"{sessions}?state=handoff")
+
+
+def test_turns_are_listed_by_their_fallback(vera: Client, django_assert_max_num_queries: Any) -> None:
+    asked()
+    handed = hands_off().turn_id
+    asked()
+    answered = claimed()
+    answer(answered)
+    turns = reverse("admin:agents_turn_changelist")
+    for query, expected in (("any", True), ("human_handoff", True), ("cached_response", False)):
+        with django_assert_max_num_queries(TurnAdmin.query_budget):
+            shown = page(vera, f"{turns}?fallback={query}")
+        assert (str(handed) in shown) is expected, query
+        assert ('<span class="bs-tag bs-tag--warn">human handoff</span>' in shown) is expected
+        assert str(answered.turn_id) not in shown
+    assert vera.get(f"{turns}?fallback=magic").status_code == 400
 
 
 def test_the_list_of_turns_says_why_each_failed_within_its_budget(
