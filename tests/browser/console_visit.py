@@ -26,7 +26,7 @@ class Console:
 
     @classmethod
     async def open(cls, visitor: Visitor) -> Console:
-        return cls(await visitor.context.new_page(), visitor.stack)
+        return cls(await visitor.open_window(), visitor.stack)
 
     async def go(self, path: str) -> None:
         """To `/admin/<path>`; `{contracts}` and the like stand for what was seeded."""
