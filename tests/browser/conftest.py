@@ -54,8 +54,10 @@ async def idle_visitors() -> AsyncIterator[IdleVisitors]:
 
 @pytest_asyncio.fixture(loop_scope="session")
 async def arrive(browser: Browser, stack: Stack, idle_visitors: IdleVisitors) -> AsyncIterator[Arrive]:
-    """`await arrive(name, **options)` is a visitor with a browser that remembers nothing. At the end none may have asked
-    others or complained."""
+    """`await arrive(name, **options)` is a visitor with a browser that remembers nothing.
+
+    At the end none may have asked others or complained.
+    """
     visitors: list[tuple[Visitor, list[Visitor]]] = []
 
     async def one(name: str | None = "ada", **options: Any) -> Visitor:

@@ -18,7 +18,7 @@ from bandstand.data_dir import MARKER
 from bandstand.embedded import Cluster, EmbeddedError
 from bandstand.embedded.home import FALLBACK_DIR, MAX_SOCKET_DIR_LENGTH
 from bandstand.embedded.postgres_processes import PID_FILE
-from tests.support.surroundings import ROOT
+from tests.support.surroundings import PYTHON_PATH
 
 AS_ROOT = os.geteuid() == 0
 
@@ -93,7 +93,7 @@ def test_a_cluster_keeps_its_rows_over_stop_kill_and_another_process(cluster: Cl
     )
     told = subprocess.run(
         [sys.executable, "-c", f"{other}; print(c.pid, c.url)", str(cluster.data_dir)],
-        env={**os.environ, "PYTHONPATH": str(ROOT / "platform")},
+        env={**os.environ, "PYTHONPATH": PYTHON_PATH},
         capture_output=True,
         text=True,
         check=True,
