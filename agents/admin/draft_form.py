@@ -12,16 +12,18 @@ from accounts.admin.audited_forms import AuditedFormMixin
 from agents.domain.configuration import (
     SETTINGS,
     AgentConfiguration,
+    Choices,
     Nested,
     RouteChain,
     Setting,
+    Switch,
     Text,
     ToolNames,
     WholeNumber,
 )
 from agents.models import AgentDraft
 from agents.releases.validation import check_runnable, tool_names
-from console.widgets import CheckboxSelectMultiple, NumberInput, Textarea
+from console.widgets import CheckboxInput, CheckboxSelectMultiple, NumberInput, Textarea
 from foundation.errors import InvalidInput
 from foundation.graphemes import cut_text
 from foundation.text_lines import split_lines
@@ -93,10 +95,16 @@ class DraftForm(AuditedFormMixin, forms.Form):
     def configuration(self) -> AgentConfiguration:
         """The configuration to save. An empty number means the default at run time. Raises `InvalidInput`."""
         values: dict[str, Any] = {}
-        for group, name, _ in _FIELD_SETTINGS:
-            if (value := self.cleaned_data[name]) is not None:
+        for group, name, setting in _FIELD_SETTINGS:
+            value = self.cleaned_data[name]
+            if value is not None and not (group and self._is_left_at_default(group, name, setting, value)):
                 (values.setdefault(group, {}) if group else values)[name] = value
         return AgentConfiguration.from_values(values)
+
+    def _is_left_at_default(self, group: str, name: str, setting: Setting, value: Any) -> bool:
+        """A box cannot be empty as a number can: one that shows the default is not set by saving the form."""
+        is_default = isinstance(setting, Switch | Choices) and value == setting.dump(setting.default)
+        return is_default and not getattr(self.stored, group).is_set(name)
 
     def clean(self) -> dict[str, Any]:
         if not self.errors:
@@ -133,11 +141,12 @@ class DraftForm(AuditedFormMixin, forms.Form):
 
 def _values(configuration: AgentConfiguration) -> dict[str, Any]:
     """The values of the form fields by name; None for a number that is left to its default."""
-    stored = configuration.dump()
-    return {
-        name: stored.get(group, {}).get(name) if group else setting.dump(getattr(configuration, name))
-        for group, name, setting in _FIELD_SETTINGS
-    }
+    values: dict[str, Any] = {}
+    for group, name, setting in _FIELD_SETTINGS:
+        settings: Any = getattr(configuration, group) if group else configuration
+        is_empty = isinstance(setting, WholeNumber) and not settings.is_set(name)
+        values[name] = None if is_empty else setting.dump(getattr(settings, name))
+    return values
 
 
 def _form_field(setting: Setting, value: Any) -> forms.Field:
@@ -145,12 +154,17 @@ def _form_field(setting: Setting, value: Any) -> forms.Field:
     match setting:
         case RouteChain():
             widget = Textarea({"rows": 3, "spellcheck": "false", "class": "bs-mono"})
-            return LinesField(widget=widget, max_length=4_000, **common)
+            return LinesField(widget=widget, required=not setting.is_optional, max_length=4_000, **common)
+        case Switch():
+            return forms.BooleanField(widget=CheckboxInput, required=False, **common)
         case Text():
             widget = Textarea({"rows": 14})
             return ProseField(widget=widget, required=False, max_length=setting.largest, strip=False, **common)
         case ToolNames():
             return ToolsField(selected=value, required=False, **common)
+        case Choices():
+            choices = [(choice, choice) for choice in setting.choices]
+            return forms.MultipleChoiceField(choices=choices, required=False, widget=CheckboxSelectMultiple, **common)
         case WholeNumber():
             return _number_field(setting)
     raise TypeError(f"{type(setting).__name__} has no field in forms.")

@@ -22,7 +22,7 @@ from foundation.clock import now
 
 def describe_policy(operation: OperationKind, policy: Policy) -> dict[str, str]:
     """A policy in words, for people."""
-    if operation is OperationKind.LLM_CALL:
+    if operation is not OperationKind.TOOL_CALL:
         policy = replace(policy, backoff=replace(policy.backoff, base_seconds=settings.BANDSTAND.retry_base_seconds))
     name = operation.replace("_", " ")
     if policy.attempts == 1:

@@ -14,6 +14,7 @@ from dataclasses import dataclass, field, fields, replace
 from functools import cache
 from typing import Annotated, Any, Self, get_type_hints
 
+from agents.domain.usage import costs_nothing
 from foundation.errors import InvalidInput, Unavailable
 from foundation.text_lines import split_lines
 
@@ -88,6 +89,19 @@ class WholeNumber(Setting):
         return [self.absent if value is None else f"{value:,}"]
 
 
+@dataclass(frozen=True, slots=True)
+class Switch(Setting):
+    """On or off."""
+
+    def parse(self, value: Any, pointer: str) -> bool:
+        if not isinstance(value, bool):
+            raise InvalidInput("true or false is expected.", pointer=pointer)
+        return value
+
+    def lines(self, value: bool) -> list[str]:
+        return ["on" if value else "off"]
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Text(Setting):
     """Lines of text, of at most `largest` characters."""
@@ -119,7 +133,9 @@ class Texts(Setting):
 
 @dataclass(frozen=True, slots=True)
 class RouteChain(Texts):
-    """Routes of models, first choice first; each reads `provider:model`."""
+    """Routes of models, first choice first; each reads `provider:model`. `is_optional`: there may be none."""
+
+    is_optional: bool = field(default=False, kw_only=True)
 
     def parse(self, value: Any, pointer: str) -> tuple[str, ...]:
         if not isinstance(value, list):
@@ -130,7 +146,7 @@ class RouteChain(Texts):
         return tuple(value)
 
     def validate(self, value: tuple[str, ...], pointer: str, installed: Installed) -> None:
-        if not value:
+        if not value and not self.is_optional:
             raise InvalidInput("At least one route is needed.", pointer=pointer)
         for index, route in enumerate(value):
             if (fault := installed.route_error(route)) is not None:
@@ -155,6 +171,23 @@ class ToolNames(Texts):
         for index, name in enumerate(value):
             if name not in installed.tools:
                 raise InvalidInput(f"There is no tool {name!r}.", pointer=f"{pointer}/{index}")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Choices(Texts):
+    """Some of `choices`, each at most once."""
+
+    choices: tuple[str, ...]
+
+    def parse(self, value: Any, pointer: str) -> tuple[str, ...]:
+        if not isinstance(value, list):
+            raise InvalidInput(f"A list of {', '.join(self.choices)} is expected.", pointer=pointer)
+        for index, choice in enumerate(value):
+            if not isinstance(choice, str) or choice not in self.choices or choice in value[:index]:
+                raise InvalidInput(
+                    f"One of {', '.join(self.choices)} is expected, each once.", pointer=f"{pointer}/{index}"
+                )
+        return tuple(value)
 
 
 @dataclass(frozen=True, slots=True)
@@ -266,6 +299,41 @@ class ContextPolicy(SettingGroup):
     ] = 60_000
 
 
+# As `memory.enums.MemoryScope`, which this package does not import.
+MEMORY_SCOPES = ("session", "user", "agent", "shared")
+
+
+@dataclass(frozen=True, slots=True)
+class MemoryPolicy(SettingGroup):
+    """What the agent remembers by itself, and what it recalls before it answers. All off: its turns do without memory.
+
+    What users store by hand, or through the API, needs no switch.
+    """
+
+    recall: Annotated[
+        bool, Switch("Recall", "Give the model what is remembered about the question, before it answers.")
+    ] = False
+    remember_turns: Annotated[
+        bool, Switch("Remember what is said", "Keep what the user and the agent said, word for word, for later chats.")
+    ] = False
+    extract: Annotated[
+        bool,
+        Switch(
+            "Extract facts", "Ask a model after a turn which lasting facts the user stated. Costs one more call a turn."
+        ),
+    ] = False
+    top_k: Annotated[int, WholeNumber("Memories", "How many of them the model gets at most.", largest=50)] = 10
+    scopes: Annotated[
+        tuple[str, ...],
+        Choices(
+            "Scopes",
+            "Where it looks: in this session, in what is remembered about the user, about the agent whoever asks, and "
+            "in pools shared with other agents.",
+            choices=MEMORY_SCOPES,
+        ),
+    ] = MEMORY_SCOPES
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AgentConfiguration:
     """Data only: no code, no dotted path, no template. One that `parse` made has the right types and bounds;
@@ -289,6 +357,25 @@ class AgentConfiguration:
             section="What answers",
         ),
     ] = ""
+    utility_models: Annotated[
+        tuple[str, ...],
+        RouteChain(
+            "Models for side work, in order",
+            "For titles, summaries and other work that nobody waits for: cheaper models, one per line. Empty: the last "
+            "of the models above.",
+            section="Side work",
+            is_optional=True,
+        ),
+    ] = ()
+    title_by_model: Annotated[
+        bool,
+        Switch(
+            "Titles by a model",
+            "After the first answer a model for side work names the conversation. Off: it is named by the beginning of "
+            "its first message.",
+            section="Side work",
+        ),
+    ] = False
     tools: Annotated[
         tuple[str, ...], ToolNames("Tools", "What the agent may do besides talking.", section="Tools")
     ] = ()
@@ -304,6 +391,22 @@ class AgentConfiguration:
             section="What the model remembers",
         ),
     ] = ContextPolicy()
+    memory: Annotated[
+        MemoryPolicy,
+        Nested(
+            "Memory",
+            "What the agent keeps from one conversation for the next. Off: each begins without any.",
+            section="Memory",
+        ),
+    ] = MemoryPolicy()
+
+    @property
+    def utility_chain(self) -> tuple[str, ...]:
+        """The routes that are asked for side work. Where none are named, the last one that costs anything: the offline
+        model, which stands behind others for the case that all fail, writes no summaries."""
+        if self.utility_models:
+            return self.utility_models
+        return tuple(route for route in self.model_chain if not costs_nothing(route))[-1:] or self.model_chain[-1:]
 
     @classmethod
     def parse(cls, stored: Any) -> Self:

@@ -14,6 +14,7 @@ class OperationKind(StrEnum):
 
     LLM_CALL = "llm_call"
     TOOL_CALL = "tool_call"
+    UTILITY_CALL = "utility_call"
 
 
 POLICIES: Mapping[OperationKind, Policy] = MappingProxyType(
@@ -21,5 +22,7 @@ POLICIES: Mapping[OperationKind, Policy] = MappingProxyType(
         OperationKind.LLM_CALL: Policy(),
         # The model reads how a tool failed, and decides itself whether to call it again.
         OperationKind.TOOL_CALL: ONE_ATTEMPT,
+        # Titles, summaries: whoever wants one goes on without it.
+        OperationKind.UTILITY_CALL: Policy(attempts_per_route=1, attempts_on_last_route=2, extra_attempts=1),
     }
 )

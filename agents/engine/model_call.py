@@ -17,7 +17,7 @@ from agents.domain.steps import StepRecord
 from agents.domain.usage import BilledUsage
 from agents.engine.context import TurnContext
 from agents.engine.delta_buffer import DeltaBuffer
-from agents.engine.ports import Admission, Services
+from agents.engine.ports import Admission, ModelGateway, Services
 from agents.engine.progress import TurnProgress
 from agents.engine.prompt import assemble
 from agents.journal.fenced_writes import NewEvent
@@ -279,14 +279,20 @@ class ModelCall:
         return {}
 
     def _price(self, usage: Usage | None, response_model: str | None) -> BilledUsage:
-        if usage is not None:
-            usage = replace(
-                usage,
-                input_tokens=min(usage.input_tokens, MAX_TOKENS_PER_CALL),
-                output_tokens=min(usage.output_tokens, MAX_TOKENS_PER_CALL),
-            )
-        cost = self._services.models.cost(self.route, usage, response_model=response_model)
-        return BilledUsage(usage.input_tokens, usage.output_tokens, cost) if usage else BilledUsage(None, None, cost)
+        return price_usage(self._services.models, self.route, usage, response_model)
+
+
+def price_usage(models: ModelGateway, route: str, usage: Usage | None, response_model: str | None) -> BilledUsage:
+    """What a call of `route` has used and costs; unknown where the provider reports nothing, but free where all calls
+    are."""
+    if usage is not None:
+        usage = replace(
+            usage,
+            input_tokens=min(usage.input_tokens, MAX_TOKENS_PER_CALL),
+            output_tokens=min(usage.output_tokens, MAX_TOKENS_PER_CALL),
+        )
+    cost = models.cost(route, usage, response_model=response_model)
+    return BilledUsage(usage.input_tokens, usage.output_tokens, cost) if usage else BilledUsage(None, None, cost)
 
 
 def _is_storable(value: Mapping[str, Any], max_bytes: int) -> bool:

@@ -17,10 +17,14 @@ from agents.domain.fallback import ONE_ATTEMPT, Policy
 from agents.domain.model_messages import ToolSpec
 from agents.domain.retry_adaptation import RetryAdaptation
 from agents.domain.retry_budget import RetryBudget
+from agents.domain.states import Priority
 from agents.engine.delta_buffer import DeltaBuffer
 from agents.journal.claims import Claim
 from agents.llm.errors import ModelError
 from agents.llm.interface import LLM, Deadlines, RateLimits, Usage
+
+# Calls for side work that one process makes at a time.
+UTILITY_CALLS = 4
 
 
 class ModelGateway(Protocol):
@@ -62,7 +66,15 @@ class ToolRunner(Protocol):
     def is_idempotent(self, name: str) -> bool: ...
 
     async def call(
-        self, name: str, arguments: str, *, session_id: UUID, turn_id: UUID, step: int, allowed: Sequence[str]
+        self,
+        name: str,
+        arguments: str,
+        *,
+        session_id: UUID,
+        turn_id: UUID,
+        user_id: int,
+        step: int,
+        allowed: Sequence[str],
     ) -> ToolResult:
         """The result of the call. Raises `Park` when it must wait before it can run."""
         ...
@@ -108,8 +120,9 @@ class Admission(Protocol):
 class RouteGuard(Protocol):
     """What all processes know of the routes."""
 
-    async def enter(self, route: str) -> Admission | None:
-        """The right to ask `route` once; None when it must not be asked now. Costs nothing for a healthy route."""
+    async def enter(self, route: str, priority: Priority = Priority.INTERACTIVE) -> Admission | None:
+        """The right to ask `route` once; None when it must not be asked now. Costs nothing for a healthy route. Where
+        calls are spaced those of `Priority.BACKGROUND` leave the places of the next moments to others."""
         ...
 
     def blocked_until(self, route: str) -> datetime | None:
@@ -145,7 +158,7 @@ class FreeAdmission:
 class UnguardedRoutes:
     """A guard that refuses nothing and knows nothing."""
 
-    async def enter(self, route: str) -> Admission | None:  # noqa: ARG002
+    async def enter(self, route: str, priority: Priority = Priority.INTERACTIVE) -> Admission | None:  # noqa: ARG002
         """See `RouteGuard`."""
         return FreeAdmission()
 
@@ -165,6 +178,8 @@ class Services:
     `policy` says how often models are asked for one answer, within the process's `retry_budget`. `draw` returns a
     random number from 0 to 1, for the pauses between, which `retry_adaptation` may stretch.
 
+    `utility_slots` bounds the calls for side work.
+
     `suspects` is held by a turn that has lost a runner while a tool ran, as long as tools of it run: if this process
     stops, too, then it was that one.
     """
@@ -178,3 +193,4 @@ class Services:
     retry_adaptation: RetryAdaptation = field(default_factory=RetryAdaptation)
     draw: Callable[[], float] = random.random
     suspects: asyncio.Lock = field(default_factory=asyncio.Lock)
+    utility_slots: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(UTILITY_CALLS))

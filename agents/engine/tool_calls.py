@@ -116,6 +116,7 @@ class ToolCalls:
                 call.request,
                 session_id=self._claim.session_id,
                 turn_id=self._claim.turn_id,
+                user_id=self._claim.user_id,
                 step=call.number,
                 allowed=self._allowed,
             )

@@ -991,6 +991,72 @@ class Migration(migrations.Migration):
                 ],
             },
         ),
+        migrations.CreateModel(
+            name="UtilityCall",
+            fields=[
+                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
+                ("turn_id", models.UUIDField(help_text="The turn that it was made for, if any.", null=True)),
+                ("purpose", models.CharField(help_text="What it is for, such as title.", max_length=40)),
+                ("attempt", models.SmallIntegerField(default=1)),
+                (
+                    "status",
+                    models.CharField(
+                        choices=[("intent", "intent"), ("done", "done"), ("failed", "failed")],
+                        default="intent",
+                        max_length=7,
+                    ),
+                ),
+                ("route", models.CharField(max_length=200)),
+                ("error_class", models.CharField(blank=True, default="", max_length=20)),
+                (
+                    "details",
+                    models.JSONField(
+                        blank=True, default=dict, help_text="As of a step: request id, cached tokens, error."
+                    ),
+                ),
+                ("input_tokens", models.IntegerField(help_text="Null: unknown, such as before the end.", null=True)),
+                ("output_tokens", models.IntegerField(help_text="Null: unknown, such as before the end.", null=True)),
+                (
+                    "cost_usd",
+                    models.DecimalField(
+                        decimal_places=8, help_text="Null: the price is unknown.", max_digits=14, null=True
+                    ),
+                ),
+                ("started_at", models.DateTimeField(db_default=django.db.models.functions.datetime.Now())),
+                ("finished_at", models.DateTimeField(null=True)),
+                (
+                    "agent_session",
+                    models.ForeignKey(
+                        null=True,
+                        on_delete=django.db.models.deletion.CASCADE,
+                        related_name="utility_calls",
+                        to="agents.agentsession",
+                    ),
+                ),
+                (
+                    "user",
+                    models.ForeignKey(
+                        db_constraint=False,
+                        on_delete=django.db.models.deletion.PROTECT,
+                        related_name="+",
+                        to=settings.AUTH_USER_MODEL,
+                    ),
+                ),
+            ],
+            options={
+                "ordering": ["-id"],
+                "constraints": [
+                    models.CheckConstraint(
+                        condition=models.Q(
+                            models.Q(("finished_at__isnull", True), ("status", "intent")),
+                            models.Q(("finished_at__isnull", False), ("status__in", ["done", "failed"])),
+                            _connector="OR",
+                        ),
+                        name="utility_call_finished",
+                    )
+                ],
+            },
+        ),
         migrations.RunSQL(TURN_GUARD, TURN_GUARD_BACK),
         migrations.RunSQL(RELEASE_GUARD, RELEASE_GUARD_BACK),
         migrations.RunSQL(STORAGE, STORAGE_BACK),

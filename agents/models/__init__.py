@@ -9,6 +9,7 @@ from agents.models.route_health import RouteHealth
 from agents.models.runners import Runner
 from agents.models.sessions import AgentSession, Message
 from agents.models.turns import COST_UNKNOWN, TOKENS_UNKNOWN, Event, Step, Turn
+from agents.models.utility_calls import UtilityCall
 
 __all__ = [
     "COST_UNKNOWN",
@@ -28,5 +29,6 @@ __all__ = [
     "Runner",
     "Step",
     "Turn",
+    "UtilityCall",
     "WebProcess",
 ]

@@ -9,7 +9,7 @@ import structlog
 from django.db import transaction
 
 from accounts.actor import Actor
-from agents.domain.configuration import AgentConfiguration, NewerConfiguration
+from agents.domain.configuration import AgentConfiguration, MemoryPolicy, NewerConfiguration
 from agents.models import Agent, AgentDraft, Release
 from agents.releases.publish import publish
 from foundation.errors import InvalidInput
@@ -18,6 +18,7 @@ log = structlog.get_logger(__name__)
 
 SLUG = "demo"
 TOOLS = ("clock", "calculator", "http_fetch", "notebook_add")
+MEMORY = MemoryPolicy(recall=True, remember_turns=True)
 INSTRUCTIONS = """\
 You are a friendly assistant who shows what this platform can do. Answer briefly and in the language of the question.
 Use the tools when they help: the clock for the time, the calculator for arithmetic, http_fetch to read a public page,
@@ -39,7 +40,7 @@ def ensure_demo_agent(model_chain: Sequence[str]) -> Release | None:
             slug=SLUG,
             defaults={"name": "Demo", "description": "Tells the time, calculates, reads pages, takes notes."},
         )
-        first = AgentConfiguration(model_chain=chain, instructions=INSTRUCTIONS, tools=TOOLS)
+        first = AgentConfiguration(model_chain=chain, instructions=INSTRUCTIONS, tools=TOOLS, memory=MEMORY)
         draft, _ = AgentDraft.objects.get_or_create(agent=agent, defaults={"configuration": first.dump()})
         configuration = AgentConfiguration.parse(draft.configuration)
         if configuration.model_chain != chain:

@@ -30,6 +30,7 @@ from agents.domain.circuit_breaker import (
 )
 from agents.domain.failures import ErrorClass, Recovery, parse_error_class
 from agents.domain.rate_limits import RateLimits, pace
+from agents.domain.states import Priority
 from agents.domain.usage import costs_nothing
 from agents.routing.admissions import CallAdmission, ProbeAdmission, UncountedAdmission
 from agents.routing.guard_settings import GuardSettings, RouteFigures
@@ -99,15 +100,17 @@ class ProcessRouteGuard:
 
     # --- the engine's port ---
 
-    async def enter(self, route: str) -> CallAdmission | ProbeAdmission | UncountedAdmission | None:
+    async def enter(
+        self, route: str, priority: Priority = Priority.INTERACTIVE
+    ) -> CallAdmission | ProbeAdmission | UncountedAdmission | None:
         """The right to ask `route` once; None when it must not be asked now. Waits up to `max_pace_seconds` where calls
-        are spaced."""
+        are spaced, or up to `background_pace_seconds` for `Priority.BACKGROUND`."""
         entry = self._entries.get(route) or self._begin_use(route)
         if entry is None:
             return UncountedAdmission()
         if entry.is_plain:
             return CallAdmission(self, entry)
-        return await self._enter_with_trouble(entry)
+        return await self._enter_with_trouble(entry, priority)
 
     def blocked_until(self, route: str) -> datetime | None:
         """When a route that must not be asked may be asked again, by the database's clock; None when it may be asked
@@ -232,7 +235,7 @@ class ProcessRouteGuard:
 
     # --- the way in where there is trouble ---
 
-    async def _enter_with_trouble(self, entry: RouteEntry) -> CallAdmission | ProbeAdmission | None:
+    async def _enter_with_trouble(self, entry: RouteEntry, priority: Priority) -> CallAdmission | ProbeAdmission | None:
         if entry.pacing is not None and not entry.pacing.done():
             await asyncio.shield(entry.pacing)
         now = self.now()
@@ -244,7 +247,7 @@ class ProcessRouteGuard:
             case Verdict.PROBE:
                 return await self._begin_probe(entry)
             case Verdict.ADMIT:
-                if entry.row.is_paced(now) and not await self._wait_for_pace(entry):
+                if entry.row.is_paced(now) and not await self._wait_for_pace(entry, priority):
                     return None
                 return CallAdmission(self, entry) if entry.row.breaker.judge(self.now()) is Verdict.ADMIT else None
 
@@ -284,13 +287,14 @@ class ProcessRouteGuard:
         if not task.cancelled() and task.exception() is None and (generation := task.result()) is not None:
             self._start(self.release_probe(entry, generation), "route probe")
 
-    async def _wait_for_pace(self, entry: RouteEntry) -> bool:
+    async def _wait_for_pace(self, entry: RouteEntry, priority: Priority) -> bool:
         """Wait until the next call may be made; False when that takes too long."""
         assert entry.row.id is not None, "a row that is paced exists"
+        limit = self._settings.max_pace_seconds
+        if priority is Priority.BACKGROUND:
+            limit = min(limit, self._settings.background_pace_seconds)
         try:
-            seconds, is_reserved = await in_db_thread(
-                reserve_call, entry.row.id, max_seconds=self._settings.max_pace_seconds
-            )
+            seconds, is_reserved = await in_db_thread(reserve_call, entry.row.id, max_seconds=limit)
         except DATABASE_FAULTS:
             return True
         if not is_reserved:

@@ -26,9 +26,11 @@ class RouteFigures:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GuardSettings:
     """`credential_seconds`: how long nobody asks with a credential that was refused. Calls are spaced where less than
-    `reserve_share` of a provider's limit remains; who would wait for more than `max_pace_seconds` is refused."""
+    `reserve_share` of a provider's limit remains; who would wait for more than `max_pace_seconds` is refused,
+    in the background for more than `background_pace_seconds`."""
 
     breaker: BreakerPolicy = field(default_factory=BreakerPolicy)
     credential_seconds: float = 300
     reserve_share: float = 0.1
     max_pace_seconds: float = 5
+    background_pace_seconds: float = 1

@@ -19,8 +19,10 @@ import structlog
 
 from agents.domain.configuration import NewerConfiguration
 from agents.domain.failures import ErrorClass
+from agents.domain.states import TurnStatus
 from agents.engine.context import TurnContext, load_context
 from agents.engine.ports import Services
+from agents.engine.session_titles import title_session, wants_title
 from agents.engine.turn import StopReason, TurnRun, UnfinishedTurn
 from agents.journal import claims, sql
 from agents.journal.fenced_writes import FinishedTurn, LostTurn
@@ -80,6 +82,8 @@ class RunnerProcess:
         self._epochs: dict[UUID, int] = {}
         self._runs: dict[UUID, TurnRun] = {}
         self._tasks: set[asyncio.Task[None]] = set()
+        # What follows the end of turns, and is dropped when the runner ends.
+        self._side_work: set[asyncio.Task[None]] = set()
         self._draining = asyncio.Event()
         self._listeners = listeners
         self._claimer = ListeningThread(
@@ -130,13 +134,15 @@ class RunnerProcess:
     async def _drain(self) -> None:
         await asyncio.to_thread(self._claimer.stop)
         await self._report(Runner.Status.DRAINING)
+        for task in self._side_work:
+            task.cancel()
         # Part of the time is for requeuing and for the last commits.
         timeout = max(0.0, self._settings.drain_seconds - 3)
         if self._tasks:
             await asyncio.wait(self._tasks, timeout=timeout)
         self._stop_all(StopReason.DRAIN)
-        if self._tasks:
-            await asyncio.wait(self._tasks, timeout=3)
+        if remaining := self._tasks | self._side_work:
+            await asyncio.wait(remaining, timeout=3)
         await self._report(Runner.Status.STOPPED)
 
     async def _report(self, status: Runner.Status) -> None:
@@ -196,7 +202,7 @@ class RunnerProcess:
     def _start_turn(self, context: TurnContext) -> None:
         run = TurnRun(context, self._services)
         self._runs[run.claim.turn_id] = run
-        self._start_task(self._work(run), f"turn {run.claim.turn_id}")
+        self._start_task(self._work(run, context), f"turn {run.claim.turn_id}")
 
     def _start_return(self, claim: claims.Claim, error: Exception) -> None:
         self._start_task(self._return_unloaded(claim, error), f"give back {claim.turn_id}")
@@ -206,7 +212,13 @@ class RunnerProcess:
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
-    async def _work(self, run: TurnRun) -> None:
+    def _start_title(self, context: TurnContext) -> None:
+        work = title_session(self._services, context)
+        task = self._loop.create_task(work, name=f"title {context.claim.session_id}")
+        self._side_work.add(task)
+        task.add_done_callback(self._side_work.discard)
+
+    async def _work(self, run: TurnRun, context: TurnContext) -> None:
         claim = run.claim
         claim_more = True
         try:
@@ -215,6 +227,8 @@ class RunnerProcess:
                 await self._requeue(claim, without_progress=False, untouched=run.untouched)
             elif isinstance(result, FinishedTurn):
                 claim_more = result.open_turns > 0 or self._was_at_limit(claim.user_id)
+                if result.status is TurnStatus.COMPLETED and wants_title(context) and not self._draining.is_set():
+                    self._start_title(context)
         except LostTurn:
             log.warning("turn.lost", turn=str(claim.turn_id), epoch=claim.epoch)
         except DATABASE_FAULTS as error:

@@ -15,7 +15,7 @@ from accounts.actor import Actor, Scope
 from agents.domain.events import EventType, SessionData
 from agents.domain.serialization import session_shape
 from agents.journal.locked_writes import append_locked, lock_session, try_lock_session
-from agents.models import AgentSession, Event, Feedback, Message, Step, Turn
+from agents.models import AgentSession, Event, Feedback, Message, Step, Turn, UtilityCall
 from agents.permissions.agents import visible_agents
 from agents.releases.release_choice import release_for
 from agents.sessions.access import access_session
@@ -25,6 +25,7 @@ from foundation.errors import Conflict, InvalidInput, PreconditionFailed, TooLar
 from foundation.ids import new_id
 from foundation.names import clean_name
 from foundation.sentinels import UNSET, Unset
+from memory.ownership import forget_session
 from ratelimits import guard_storage
 
 MAX_TITLE = 200
@@ -167,9 +168,10 @@ def _unused_since() -> datetime:
 
 def _erase_locked(session: AgentSession) -> None:
     Step.objects.filter(turn__agent_session=session).delete()
-    for rows in (Feedback, Event, Message, Turn):
+    for rows in (Feedback, Event, Message, UtilityCall, Turn):
         # Plain deletes by the session: the cascade would read every row first.
         rows.objects.filter(agent_session=session)._raw_delete("default")
+    forget_session(session.pk)
     session.delete()
 
 

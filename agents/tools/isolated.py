@@ -28,8 +28,11 @@ async def run_isolated(tool: Tool, arguments: str, context: ToolContext, pool: C
         "turn_id": str(context.turn_id),
         "step_key": context.step_key,
     }
+    requester = None if context.user_id is None else str(context.user_id)
     try:
-        answer = json.loads(await pool.run(TARGET, json.dumps(call), seconds=tool.timeout_seconds, key=tool.name))
+        answer = json.loads(
+            await pool.run(TARGET, json.dumps(call), seconds=tool.timeout_seconds, kind=tool.name, requester=requester)
+        )
     except ComputeOverloaded:
         return error_outcome("Too many tools are calculating at the moment; the tool was not begun. Try again later.")
     except ComputeFailed as error:

@@ -37,6 +37,7 @@ class ToolContext:
 
     `data_dir` is where tools may store files; `client` is the HTTP client. Either may be None. A tool that stores
     something calls `guard_storage` with the number of bytes first: it raises when the user may store no more today.
+    `user_id` is whose turn it is: people take turns at the places of isolated tools.
     """
 
     session_id: UUID
@@ -45,6 +46,7 @@ class ToolContext:
     data_dir: Path | None = None
     client: GuardedClient | None = field(default=None, repr=False)
     guard_storage: Callable[[int], None] = field(default=_unlimited, repr=False)
+    user_id: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -92,11 +92,19 @@ class Toolbox:
         return tool is None or tool.idempotent
 
     async def call(
-        self, name: str, arguments: str, *, session_id: UUID, turn_id: UUID, step: int, allowed: Collection[str]
+        self,
+        name: str,
+        arguments: str,
+        *,
+        session_id: UUID,
+        turn_id: UUID,
+        user_id: int,
+        step: int,
+        allowed: Collection[str],
     ) -> ToolOutcome:
         """Run `name` with the JSON text of a model, if it is `allowed`. Raises nothing but `Park` and
         `CancelledError`."""
-        context = ToolContext(session_id, turn_id, f"{turn_id}:{step}", self._data_dir, self._client)
+        context = ToolContext(session_id, turn_id, f"{turn_id}:{step}", self._data_dir, self._client, user_id=user_id)
         if self._guard_storage is not None:
             context = replace(context, guard_storage=partial(self._guard_storage, session_id))
         return await call_tool(name, arguments, context, allowed=allowed, tools=self._tools, pool=self._pool)

@@ -14,7 +14,7 @@ from django.http.request import split_domain_port, validate_host
 
 from accounts.actor import Actor
 from accounts.key_headers import join_headers, read_api_key
-from accounts.requesters import find_requester, remember_requester, user_requester
+from accounts.requesters import find_requester, remember_refusal, remember_requester, user_requester
 from agents.http.credentials import Credential, authenticate_by_key, authenticate_by_login
 from agents.ws import frames
 from agents.ws.close_codes import CloseCode, accept_and_close
@@ -79,17 +79,23 @@ async def _count_for(
 ) -> tuple[Actor, Credential]:
     """The result of `authenticate`, on behalf of whoever has this credential; from then on, of its user."""
     bind_requester(find_requester(credential, _client(scope)))
-    actor, authenticated = await in_db_thread(_authenticate_and_count, authenticate)
+    actor, authenticated = await in_db_thread(_authenticate_and_count, credential, authenticate)
     remember_requester(credential, authenticated.user_id)
     bind_requester(user_requester(authenticated.user_id))
     return actor, authenticated
 
 
-def _authenticate_and_count(authenticate: Callable[[], tuple[Actor, Credential]]) -> tuple[Actor, Credential]:
+def _authenticate_and_count(
+    credential: str, authenticate: Callable[[], tuple[Actor, Credential]]
+) -> tuple[Actor, Credential]:
+    try:
+        actor, authenticated = authenticate()
+    except (Unauthenticated, RateLimited):
+        remember_refusal(credential)
+        raise
     # A websocket is a request, too: opening and closing them is not free.
-    actor, credential = authenticate()
-    guard_request(user_id=credential.user_id, key_id=credential.key_id)
-    return actor, credential
+    guard_request(user_id=authenticated.user_id, key_id=authenticated.key_id)
+    return actor, authenticated
 
 
 def _key(headers: dict[bytes, bytes]) -> str | None:

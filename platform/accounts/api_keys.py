@@ -1,4 +1,5 @@
-"""API keys: `bs_<prefix>_<secret>`. Shown once; stored as the prefix and an HMAC of the whole key."""
+"""API keys: `bs_<prefix>_<secret>`, whose secret ends with a tag (`credential_tags`). Shown once; stored as the prefix
+and an HMAC of the whole key."""
 
 from __future__ import annotations
 
@@ -22,6 +23,7 @@ from django.db.models.functions import Now
 from accounts.actor import Actor, Scope
 from accounts.api_key_usage import record_key_use
 from accounts.audit import record_audit
+from accounts.credential_tags import TAG_LENGTH, has_tag, tag_credential
 from accounts.models import ApiKey, User
 from accounts.permissions import (
     SCOPE_PERMISSIONS,
@@ -38,7 +40,8 @@ from foundation.visible_text import is_printable
 from ratelimits import guard_bad_key
 
 PREFIX_LENGTH = 12
-SECRET_LENGTH = 43  # 256 bits in an alphabet of 62 characters
+RANDOM_LENGTH = 43  # 256 bits in an alphabet of 62 characters
+SECRET_LENGTH = RANDOM_LENGTH + TAG_LENGTH
 _PREFIX_LETTERS = string.ascii_lowercase + string.digits
 _SECRET_LETTERS = string.ascii_letters + string.digits
 _SHAPE = re.compile(rf"bs_([a-z0-9]{{{PREFIX_LENGTH}}})_[A-Za-z0-9]{{{SECRET_LENGTH}}}")
@@ -152,10 +155,17 @@ def authenticate_key(plain: str, *, address: str | None = None) -> Actor:
         raise
 
 
+def is_api_key(text: str) -> bool:
+    """Whether this installation made this key, which may be revoked or expired. Makes no query."""
+    return _SHAPE.fullmatch(text) is not None and has_tag(text, _peppers())
+
+
 def _find_actor(plain: str) -> Actor:
     shape = _SHAPE.fullmatch(plain)
     if shape is None:
         raise Unauthenticated(rule="key_malformed")
+    if not has_tag(plain, _peppers()):
+        raise Unauthenticated(rule="key_unknown")
     with connection.cursor() as cursor:
         cursor.execute(_FIND, {"prefix": shape[1]})
         row = cursor.fetchone()
@@ -178,15 +188,20 @@ def _working() -> Q:
 
 def _new_key() -> tuple[str, str]:
     prefix = "".join(secrets.choice(_PREFIX_LETTERS) for _ in range(PREFIX_LENGTH))
-    secret = "".join(secrets.choice(_SECRET_LETTERS) for _ in range(SECRET_LENGTH))
-    return prefix, f"bs_{prefix}_{secret}"
+    secret = "".join(secrets.choice(_SECRET_LETTERS) for _ in range(RANDOM_LENGTH))
+    return prefix, tag_credential(f"bs_{prefix}_{secret}", _peppers()[0])
 
 
 def _digests(plain: str) -> list[bytes]:
-    """The HMACs of a key under the pepper in use, and under its predecessor while there is one."""
+    """The HMACs of a key under each of the peppers."""
+    return [hmac.digest(pepper.encode(), plain.encode(), hashlib.sha256) for pepper in _peppers()]
+
+
+def _peppers() -> list[str]:
+    """The pepper in use, and its predecessor while there is one."""
     config = settings.BANDSTAND
-    peppers = [pepper for pepper in (config.key_pepper, config.key_pepper_previous) if pepper is not None]
-    return [hmac.digest(pepper.get_secret_value().encode(), plain.encode(), hashlib.sha256) for pepper in peppers]
+    peppers = (config.key_pepper, config.key_pepper_previous)
+    return [pepper.get_secret_value() for pepper in peppers if pepper is not None]
 
 
 def _parse_scopes(scopes: Iterable[Scope]) -> frozenset[Scope]:

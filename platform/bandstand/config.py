@@ -26,6 +26,7 @@ from agents.routing.guard_settings import GuardSettings, RouteFigures
 from bandstand import installation_secrets
 from bandstand.email_url import MailServer, check_sender, read_server
 from bandstand.web.body_limit import COMPLETION_BYTES, MAX_COMPLETION_BYTES
+from memory.embeddings.embedding_settings import MAX_DIMENSIONS, EmbedderKind, EmbeddingSettings, read_embeddings
 
 ROOT = Path(__file__).resolve().parents[2]
 DEFAULT_MODEL = "offline:"
@@ -124,6 +125,10 @@ def _models(value: tuple[str, ...]) -> tuple[str, ...]:
 
 def _dialects(value: object) -> object:
     return read_dialects(value) if isinstance(value, str) else value
+
+
+def _embeddings(value: object) -> object:
+    return read_embeddings(value) if isinstance(value, str) else value
 
 
 def _prices(value: object) -> object:
@@ -244,6 +249,14 @@ class Config(BaseSettings):
     )
     rate_wait_seconds: Annotated[float, Field(ge=0, le=60)] = Field(
         GuardSettings().max_pace_seconds, alias="BANDSTAND_RATE_WAIT_SECONDS"
+    )
+
+    # Memory; see `memory`.
+    embeddings: Annotated[EmbeddingSettings, NoDecode, BeforeValidator(_embeddings)] = Field(
+        EmbeddingSettings(), alias="BANDSTAND_EMBEDDINGS"
+    )
+    embedding_dimensions: Annotated[int, Field(ge=1, le=MAX_DIMENSIONS)] | None = Field(
+        None, alias="BANDSTAND_EMBEDDING_DIMENSIONS"
     )
 
     # Rate limits; see `ratelimits`.
@@ -461,10 +474,24 @@ def _contradictions(config: Config) -> Iterable[str]:
         # Bandstand speaks plain HTTP: without trusting the proxy that terminates TLS about the scheme, every page
         # would redirect to itself for ever.
         yield "BANDSTAND_TRUSTED_PROXIES: must name the proxy that ends TLS for BANDSTAND_PUBLIC_URL"
+    yield from _embedding_contradictions(config)
     if config.email_url and not config.email_from:
         yield "EMAIL_FROM: must be set when EMAIL_URL is, as in Bandstand <chat@example.org>"
     if config.email_url and not (config.public_url or is_loopback(config.host)):
         yield "BANDSTAND_PUBLIC_URL: must be set when EMAIL_URL is: the links in mails begin with it"
+
+
+def _embedding_contradictions(config: Config) -> Iterable[str]:
+    if config.embeddings.kind is not EmbedderKind.OPENAI:
+        if config.embedding_dimensions:
+            yield "BANDSTAND_EMBEDDING_DIMENSIONS: is for BANDSTAND_EMBEDDINGS=openai:<model> only"
+        return
+    if not (config.openai_api_key or config.openai_base_url):
+        yield "OPENAI_API_KEY: must be set for BANDSTAND_EMBEDDINGS=openai:<model>, or OPENAI_BASE_URL"
+    try:
+        config.embeddings.server_dimensions(config.embedding_dimensions)
+    except ValueError as error:
+        yield f"BANDSTAND_EMBEDDING_DIMENSIONS: {error}"
 
 
 def load() -> Config:

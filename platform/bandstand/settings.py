@@ -126,6 +126,7 @@ SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = BANDSTAND.secure
 # Cookies ignore ports: without it, two installations on one host would sign each other's users out.
 SESSION_COOKIE_NAME = "__Host-bandstand" if BANDSTAND.secure else f"bandstand_{BANDSTAND.port}"
 CSRF_COOKIE_NAME = "__Host-csrf" if BANDSTAND.secure else f"csrf_{BANDSTAND.port}"
+SESSION_ENGINE = "accounts.login_sessions"
 SESSION_COOKIE_AGE = 14 * 24 * 3600
 SESSION_COOKIE_HTTPONLY = True
 SESSION_COOKIE_SAMESITE = CSRF_COOKIE_SAMESITE = "Lax"

@@ -11,7 +11,7 @@ from django.db import close_old_connections, connection
 from django.http import HttpRequest
 from django.http.response import HttpResponseBase
 
-from accounts.requesters import find_requester, remember_requester
+from accounts.requesters import find_requester, remember_refusal, remember_requester
 from bandstand.error_handlers import temporary_refusal
 from foundation.errors import BandstandError
 from rest.authentication import read_credential
@@ -88,5 +88,9 @@ def _remember_login(request: HttpRequest) -> None:
     """Note whose login this is, if the view has found out; API keys are noted where they are authenticated."""
     user = getattr(request, "_cached_user", None)
     login = request.COOKIES.get(settings.SESSION_COOKIE_NAME)
-    if login and user is not None and user.pk is not None:
+    if not login or user is None:
+        return
+    if user.pk is not None:
         remember_requester(login, user.pk)
+    else:
+        remember_refusal(login)

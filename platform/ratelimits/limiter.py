@@ -122,7 +122,19 @@ def _kilobytes(limit: Rate, size_bytes: int) -> int:
 def guard_bad_key(address: str | None) -> None:
     """Count one invalid API key from `address`. Raises `RateLimited`; valid keys are not limited by this."""
     if address:
-        consume([(rate("bad-keys", settings.BANDSTAND.bad_keys_per_minute), f"k:a:{client_network(address)}")])
+        consume([_bad_key_limit(address)])
+
+
+def guard_known_bad_keys(address: str) -> None:
+    """Raise `RateLimited` if `address` is known to have used up its invalid keys: from memory, and uncounted."""
+    limit, key = _bad_key_limit(address)
+    wait = leased_tokens.wait_seconds(key, monotonic()) if limit.limit else None
+    if wait is not None:
+        raise rate_limited(limit, wait, wait + (limit.limit - 1) * limit.token_seconds)
+
+
+def _bad_key_limit(address: str) -> LimitedKey:
+    return rate("bad-keys", settings.BANDSTAND.bad_keys_per_minute), f"k:a:{client_network(address)}"
 
 
 def request_limits(*, user_id: int, key_id: UUID | None) -> list[LimitedKey]:

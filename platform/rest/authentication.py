@@ -10,8 +10,8 @@ from accounts.actor import Actor
 from accounts.api_keys import authenticate_key
 from accounts.key_headers import read_api_key
 from accounts.permissions import user_actor
-from accounts.requesters import remember_requester
-from foundation.errors import Unauthenticated
+from accounts.requesters import remember_refusal, remember_requester
+from foundation.errors import RateLimited, Unauthenticated
 from rest.errors import CsrfFailed
 
 
@@ -21,7 +21,11 @@ def authenticate(request: HttpRequest) -> Actor:
     Raises `Unauthenticated`, `RateLimited`, and `CsrfFailed` for an unsafe method with a session but no CSRF token.
     """
     if (key := _key(request)) is not None:
-        actor = authenticate_key(key, address=request.META.get("REMOTE_ADDR"))
+        try:
+            actor = authenticate_key(key, address=request.META.get("REMOTE_ADDR"))
+        except (Unauthenticated, RateLimited):
+            remember_refusal(key)
+            raise
         if actor.user_id is not None:
             remember_requester(key, actor.user_id)
         return actor

@@ -16,13 +16,15 @@ from typing import Any
 from django.conf import settings
 from django.http import HttpRequest
 
-from accounts.requesters import requester_user
+from accounts.requesters import is_address
 from foundation.db_threads import DATABASE_THREADS
 from foundation.errors import RateLimited, Unavailable
 from foundation.fair_shares import FairShares
 
 # Enough to overlap what waits for the database; more only compete with everybody's websockets for the interpreter.
 REQUESTS_AT_WORK = 4
+# One waits for the database now and then, and another has the interpreter meanwhile.
+CONSOLE_PAGES_AT_WORK = 2
 SEARCHES_AT_WORK = 3
 SEARCHES_AT_WORK_PER_REQUESTER = 2
 # Of all who come from one address and are not known yet.
@@ -144,7 +146,7 @@ request_turns = RequestTurns(at_work=REQUESTS_AT_WORK, share=REQUESTS_AT_WORK //
 thread_turns = RequestTurns(at_work=_threads, share=max(1, _threads // 2))
 # Pages of the console are the interpreter's work: two threads finish one person's pages no sooner than one does, and
 # everybody else waits for the interpreter behind both.
-console_turns = RequestTurns(at_work=_threads, share=1)
+console_turns = RequestTurns(at_work=min(CONSOLE_PAGES_AT_WORK, _threads), share=1)
 search_turns = RequestTurns(at_work=SEARCHES_AT_WORK, share=SEARCHES_AT_WORK_PER_REQUESTER, refusal=TooManySearches)
 
 
@@ -164,7 +166,7 @@ def enter_search(requester: str) -> RequestTurn:
 
 
 def _limit(limit: int, requester: str) -> int:
-    return limit if requester_user(requester) is not None else limit * ADDRESS_FACTOR
+    return limit * ADDRESS_FACTOR if is_address(requester) else limit
 
 
 def bind_turn(scope: MutableMapping[str, Any], turn: RequestTurn) -> None:

@@ -177,7 +177,7 @@ HEADERS: list[tuple[str, bytes]] = [
     ("Authorization", b"Bearer \xff\xfe"),
     ("Authorization", b"Bearer " + b"x" * 8000),
     ("Authorization", b"Basic b3duZXI6b3duZXI="),
-    ("Authorization", b"Bearer bs_aaaaaaaaaaaa_" + b"a" * 43),
+    ("Authorization", b"Bearer bs_aaaaaaaaaaaa_" + b"a" * 53),
     ("X-Api-Key", b"' OR 1=1 --"),
     ("Idempotency-Key", b""),
     ("Idempotency-Key", b"\xff"),

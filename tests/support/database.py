@@ -46,6 +46,7 @@ def set_environment() -> None:
     os.environ["BANDSTAND_ROLE"] = "web"
     # Tests speak TLS with nobody, and each client of an HTTP library reads all authorities: 25 ms for 140 of them.
     os.environ["SSL_CERT_FILE"] = str(Path(__file__).with_name("authority.pem"))
+    os.environ["BANDSTAND_EMBEDDINGS"] = "fake"
     os.environ["SECRET_KEY"] = "tests-" + "0123456789abcdef" * 4
     os.environ["BANDSTAND_KEY_PEPPER"] = "tests-" + "fedcba9876543210" * 4
     os.environ["BANDSTAND_ENCRYPTION_KEY"] = base64.urlsafe_b64encode(b"tests only: 32 bytes of nothing!").decode()

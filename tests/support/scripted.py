@@ -125,7 +125,15 @@ class ScriptedTools:
         return name in self.idempotent
 
     async def call(
-        self, name: str, arguments: str, *, session_id: UUID, turn_id: UUID, step: int, allowed: Sequence[str]
+        self,
+        name: str,
+        arguments: str,
+        *,
+        session_id: UUID,
+        turn_id: UUID,
+        user_id: int,
+        step: int,
+        allowed: Sequence[str],
     ) -> Outcome:
         self.called.append(Called(name, arguments, f"{turn_id}:{step}"))
         return await self.tools[name](arguments)

@@ -20,13 +20,14 @@ _SHARED_MODULES = {
     "the errors of one package": "errors",
     "a noun, in the layers that have it: rows, verbs, console, REST, schema": (
         "agents api_keys audit bulk_actions events feedback groups me messages routes runners sessions steps turns "
-        "users"
+        "users utility_calls"
     ),
     "a verb of sessions, and its endpoint": "export fork",
     "the same part of each provider of models": "adapter error_mapping request",
     "a pure rule, and the engine's use of it": "prompt",
     "the tool is called so, and people choose it by name": "clock",
     "the environment's, and a vendor's part of it": "config",
+    "the port of a package that has several adapters": "interface",
 }
 _SHARED_CLASSES = {
     "Command": "Django looks for this name",

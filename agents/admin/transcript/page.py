@@ -11,7 +11,7 @@ from typing import Any, Final
 
 from django.contrib.admin import ModelAdmin
 from django.db import models
-from django.db.models import Count, Sum
+from django.db.models import Count, Q, Sum
 from django.http import HttpRequest, HttpResponse, HttpResponseBase, JsonResponse
 from django.template.loader import render_to_string
 from django.template.response import TemplateResponse
@@ -19,7 +19,7 @@ from django.urls import reverse
 
 from agents.admin.transcript.turns import TURNS, TranscriptTurn, turn_views
 from agents.admin.turn_actions import TURN_ACTIONS
-from agents.models import COST_UNKNOWN, TOKENS_UNKNOWN, AgentSession, Event, Message, Turn
+from agents.models import COST_UNKNOWN, TOKENS_UNKNOWN, AgentSession, Event, Message, Turn, UtilityCall
 from agents.permissions.role_permissions import FORK_SESSION
 from agents.permissions.transcripts import can_read_transcript
 from console.formatting import format_money, format_tokens
@@ -183,7 +183,18 @@ def _session_facts(session: AgentSession) -> list[tuple[str, str]]:
         ("Turns", f"{total['turns']:,}, {session.open_turns} open"),
         ("Tokens", format_tokens(total["into"], total["out"], at_least=bool(total["no_tokens"]))),
         ("Cost", format_money(total["cost"], at_least=bool(total["no_cost"]))),
+        *_side_work(session),
     ]
+
+
+def _side_work(session: AgentSession) -> list[tuple[str, str]]:
+    """What titles and summaries of a session have cost, which is no part of its turns; nothing if there were none."""
+    calls = UtilityCall.objects.filter(agent_session=session)
+    total = calls.aggregate(calls=Count("pk"), cost=Sum("cost_usd"), no_cost=Count("pk", filter=Q(cost_usd=None)))
+    if not total["calls"]:
+        return []
+    cost = format_money(total["cost"], at_least=bool(total["no_cost"]))
+    return [("Side work", f"{total['calls']:,} calls, {cost}")]
 
 
 def _events(session: AgentSession, turn: Turn | None = None) -> list[Event]:

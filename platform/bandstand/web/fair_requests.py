@@ -2,24 +2,22 @@
 
 from __future__ import annotations
 
-import asyncio
-from collections import Counter
-
 import structlog
 from django.conf import settings
 from django.http.cookie import parse_cookie
 
 from accounts.key_headers import join_headers, read_api_key
-from accounts.requesters import find_requester, requester_user
+from accounts.requesters import find_requester, is_address, requester_user
 from agents.ws import frames
 from agents.ws.close_codes import CloseCode, accept_and_close
 from bandstand.web.asgi_types import Application, Message, Receive, Scope, Send
 from bandstand.web.error_responses import ErrorResponse
+from bandstand.web.paced_refusals import PacedRefusals
 from foundation.db_threads import bind_requester
 from foundation.errors import BandstandError, RateLimited
 from foundation.ids import new_id
-from ratelimits.limiter import guard_known_flood
-from rest.request_turns import RequestTurn, bind_turn, enter_request
+from ratelimits.limiter import guard_known_bad_keys, guard_known_flood
+from rest.request_turns import bind_turn, enter_request
 from rest.throttling import limit_headers
 
 log = structlog.get_logger("bandstand.web")
@@ -30,35 +28,34 @@ PROBES = frozenset({"/health", "/livez", "/ready", "/readyz", "/info"})
 COUNTED = ("/api/", "/chat/", "/v1/")
 
 
-# A refusal waits so long for each other one of the same requester: a client that repeats at once is slowed down, or
-# refusing it would be the flood.
-REFUSAL_SECONDS = 0.1
-LONGEST_REFUSAL_SECONDS = 5.0
-
-
 class FairRequestsMiddleware:
     """Counts requests in progress, and lets them work in turns of those who ask.
 
-    The turn ends when the response or the websocket begins; a request that waits ends it before. Refusals cost little:
-    they are made before the request is looked at.
+    The turn ends when the response or the websocket begins; a request that waits ends it before. Refusals are paced,
+    and cost little: they are made before the request is looked at.
     """
 
-    def __init__(self, app: Application) -> None:
+    def __init__(self, app: Application, refusals: PacedRefusals | None = None) -> None:
         self.app = app
-        self._refusals: Counter[str] = Counter()
+        self._refusals = refusals or PacedRefusals()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] not in {"http", "websocket"} or scope["path"] in PROBES:
             await self.app(scope, receive, send)
             return
         client = scope.get("client")
-        requester = find_requester(read_credential(scope), str(client[0]) if client else None)
+        address = str(client[0]) if client else ""
+        key, login = _read_credentials(scope)
+        requester = find_requester(login if key is None else key, address)
         bind_requester(requester)
         try:
-            turn = _enter(requester, scope)
+            if scope["type"] == "websocket" or scope["path"].startswith(COUNTED):
+                _guard_known_floods(requester, address, key)
+            turn = enter_request(requester)
         except BandstandError as error:
-            await self._pace_refusal(requester)
-            await _refuse(error, requester, scope, receive, send)
+            # A websocket's first message is still needed for its refusal.
+            if await self._refusals.wait(requester, receive if scope["type"] == "http" else None):
+                await _refuse(error, requester, scope, receive, send)
             return
         try:
             await turn.wait()
@@ -74,8 +71,11 @@ class FairRequestsMiddleware:
         async def send_and_rest(message: Message) -> None:
             if message["type"] == ends_work:
                 turn.rest()
-                if scope["type"] == "websocket":
+                is_refusal = _is_refusal(message, requester)
+                if is_refusal or scope["type"] == "websocket":
                     turn.leave()
+                if is_refusal:
+                    await self._refusals.wait(requester)
             await send(message)
 
         try:
@@ -83,32 +83,26 @@ class FairRequestsMiddleware:
         finally:
             turn.leave()
 
-    async def _pace_refusal(self, requester: str) -> None:
-        self._refusals[requester] += 1
-        pending = self._refusals[requester] - 1
-        try:
-            await asyncio.sleep(min(LONGEST_REFUSAL_SECONDS, pending * REFUSAL_SECONDS))
-        finally:
-            self._refusals[requester] -= 1
-            if not self._refusals[requester]:
-                del self._refusals[requester]
 
-
-def read_credential(scope: Scope) -> str | None:
-    """The API key or login that a request comes with, good or not: to know whose it is, not to let anybody in."""
+def _read_credentials(scope: Scope) -> tuple[str | None, str | None]:
+    """The API key, or else the login, that a request comes with: to know whose it is, not to let anybody in."""
     headers = {name: value.decode("latin1") for name, value in join_headers(scope["headers"]).items()}
     key = read_api_key(headers.get(b"authorization"), headers.get(b"x-api-key"))
-    if key is not None:
-        return key
-    cookies = headers.get(b"cookie")
-    return parse_cookie(cookies).get(settings.SESSION_COOKIE_NAME) if cookies else None
+    cookies = headers.get(b"cookie") if key is None else None
+    return key, parse_cookie(cookies).get(settings.SESSION_COOKIE_NAME) if cookies else None
 
 
-def _enter(requester: str, scope: Scope) -> RequestTurn:
+def _guard_known_floods(requester: str, address: str, key: str | None) -> None:
     user_id = requester_user(requester)
-    if user_id is not None and (scope["type"] == "websocket" or scope["path"].startswith(COUNTED)):
+    if user_id is not None:
         guard_known_flood(user_id)
-    return enter_request(requester)
+    elif key is not None and is_address(requester):
+        guard_known_bad_keys(address)
+
+
+def _is_refusal(message: Message, requester: str) -> bool:
+    status = message.get("status")
+    return status == 429 or (status == 401 and is_address(requester))
 
 
 async def _refuse(error: BandstandError, requester: str, scope: Scope, receive: Receive, send: Send) -> None:

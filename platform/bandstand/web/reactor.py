@@ -10,8 +10,8 @@ from twisted.internet.main import installReactor
 from twisted.internet.tcp import Connection, Port
 
 # New connections per round of the event loop. Twisted (26.10.0) takes a hundred and more, and a burst of connections
-# would have everybody else's wait until all of it is read.
-ACCEPTS: Final = 2
+# would have everybody else's wait until all of it is read: an answer needs a dozen rounds.
+ACCEPTS: Final = 1
 
 
 class Reactor(AsyncioSelectorReactor):

@@ -35,8 +35,9 @@ SLOW_READER_SECONDS: Final = 30.0
 HANDSHAKE_SECONDS: Final = 20
 TIMEOUT_CHECK_SECONDS: Final = 2
 # How long a thread may keep the interpreter while the event loop waits for it. Python's default is 5 ms: with four
-# threads at work the loop, which has all websockets, would wait for 20 ms each time that it wakes.
-SWITCH_SECONDS: Final = 0.001
+# threads at work the loop, which has all websockets, would wait for 20 ms each time that it wakes; and a request wakes
+# several threads in turn.
+SWITCH_SECONDS: Final = 0.0001
 
 
 class WebServer(Server):  # type: ignore[misc]

@@ -32,6 +32,9 @@ CONTROL_FRAMES_PER_SECOND: Final = 5
 FRAGMENTS_PER_MESSAGE: Final = 1000
 # Of messages, whole or in fragments, also empty ones.
 FRAMES_PER_SECOND: Final = 2000
+# A client that was closed for its rate connects again at once, and a handshake costs more than its flood: first its
+# socket stays open for so long, and is not read.
+RATE_CLOSE_SECONDS: Final = 2.0
 
 
 class Socket(WebSocketProtocol):  # type: ignore[misc]
@@ -45,6 +48,7 @@ class Socket(WebSocketProtocol):  # type: ignore[misc]
         self._data_frames = _Second(FRAMES_PER_SECOND)
         self._fragments = 0
         self._has_flooded = False
+        self._closes_for_rate = False
 
     def onOpen(self) -> None:  # noqa: N802
         # The HTTP channel is still registered as the producer of this connection.
@@ -71,12 +75,26 @@ class Socket(WebSocketProtocol):  # type: ignore[misc]
     def _refuse_flood(self) -> None:
         """Close, and read nothing more: parsing it would be what the flood is for. The connection is dropped when the
         client's goodbye does not come in time."""
+        if self._has_flooded:
+            return
         log.warning("websocket.refused", rule="frames", client=self.client_addr and self.client_addr[0])
-        self.failedByMe = True
-        self.sendCloseFrame(code=RATE)
         self._has_flooded = True
         self.data = b""
-        self.transport.pauseProducing()
+        self._close_for_rate()
+
+    def _close_for_rate(self) -> None:
+        if not self._closes_for_rate:
+            self._closes_for_rate = True
+            self.transport.pauseProducing()
+            reactor.callLater(RATE_CLOSE_SECONDS, self._close_for_rate_now)
+
+    def _close_for_rate_now(self) -> None:
+        if self.state != self.STATE_OPEN:
+            return
+        self.failedByMe = True
+        self.sendCloseFrame(code=RATE)
+        if not self._has_flooded:
+            self.transport.resumeProducing()  # the client's goodbye
 
     def dataReceived(self, data: bytes) -> None:  # noqa: N802  # Twisted's name
         # Autobahn's own (26.10.2) makes up a coloured debug line that nobody reads.
@@ -94,6 +112,8 @@ class Socket(WebSocketProtocol):  # type: ignore[misc]
             reactor.callLater(RECHECK_SECONDS, self._resume_reading)
 
     def _resume_reading(self) -> None:
+        if self._closes_for_rate:
+            return
         if self.application_queue.qsize() >= WAITING_FRAMES // 2 and self.state == self.STATE_OPEN:
             reactor.callLater(RECHECK_SECONDS, self._resume_reading)
         else:
@@ -106,7 +126,10 @@ class Socket(WebSocketProtocol):  # type: ignore[misc]
 
     def serverClose(self, code: int | None = None) -> None:  # noqa: N802
         # Autobahn's `sendClose` (26.10.2) knows 1000 and 3000-4999 only; 1011, 1012 and 1013 are ours to send.
-        self.sendCloseFrame(code=1000 if code is None else code)
+        if code == RATE:
+            self._close_for_rate()
+        else:
+            self.sendCloseFrame(code=1000 if code is None else code)
 
     def serverSend(self, content: str | bytes, binary: bool = False) -> None:  # noqa: N802
         # Autobahn's `sendMessage` (26.10.2) would hold what we send to the limits for what we receive: no snapshot of a

@@ -25,6 +25,8 @@ def readonly_value(field: BoundField) -> str:
     value = field.value()
     if isinstance(value, list | tuple):
         return ", ".join(str(item) for item in value) or "none"
+    if isinstance(value, bool):
+        return "on" if value else "off"
     return "the default" if value is None else f"{value:,}" if isinstance(value, int) else str(value)
 
 

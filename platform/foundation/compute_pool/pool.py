@@ -11,7 +11,7 @@ import subprocess
 import sys
 from collections import defaultdict
 from collections.abc import AsyncIterator, Iterable
-from contextlib import asynccontextmanager, suppress
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from functools import partial
 from typing import Any, Final
 
@@ -20,6 +20,7 @@ import structlog
 from foundation.compute_pool import framing
 from foundation.compute_pool.errors import ComputeFailed, ComputeOverloaded, Outcome
 from foundation.compute_pool.linux import compute_cores
+from foundation.compute_pool.places import Places
 
 log = structlog.get_logger(__name__)
 
@@ -44,7 +45,8 @@ _BOOT: Final = (
 class ComputePool:
     """Processes of one owner, on one event loop. None is started before the first job.
 
-    Jobs of one `key` use at most half of the places, so that no kind of work keeps the others waiting.
+    Nobody has more than half of the places, and no kind of work has: neither keeps the others waiting. Of the places of
+    a kind, again nobody has more than half.
     """
 
     def __init__(self, targets: Iterable[str] = (), *, memory_mb: int = DEFAULT_MEMORY_MB) -> None:
@@ -52,17 +54,20 @@ class ComputePool:
         self._targets = tuple(targets)
         self._memory_mb = memory_mb
         self._places = max(_MIN_PLACES, len(compute_cores()))
-        self._free = asyncio.Semaphore(self._places)
-        self._free_by_key: dict[str, asyncio.Semaphore] = defaultdict(partial(asyncio.Semaphore, self._places // 2))
+        self._all = Places(self._places)
+        self._by_kind: dict[str, Places] = defaultdict(partial(Places, self._places // 2))
         self._start: asyncio.Task[_Host] | None = None
 
-    async def run(self, target: str, payload: str, *, seconds: float, key: str = "") -> str:
+    async def run(
+        self, target: str, payload: str, *, seconds: float, kind: str = "", requester: str | None = None
+    ) -> str:
         """What the function `target`, as in `package.module:function`, returns for `payload`, within `seconds`.
+        Requesters get places in turns; None is the owner itself, and goes first.
 
         Raises `ComputeFailed`, and `ComputeOverloaded` when no place was free for half a minute. A call that is
         cancelled ends the process that works on it.
         """
-        async with self._acquire_place(key):
+        async with self._acquire_place(kind, requester):
             host = await self._running_host()
             return await host.run(target, payload, seconds=seconds)
 
@@ -79,26 +84,16 @@ class ComputePool:
         return self._start.result().pid if self._start is not None and _has_started(self._start) else None
 
     @asynccontextmanager
-    async def _acquire_place(self, key: str) -> AsyncIterator[None]:
-        acquired: list[asyncio.Semaphore] = []
-        try:
-            async with asyncio.timeout(_WAIT_SECONDS):
-                for semaphore in (self._free_by_key[key], self._free):
-                    await semaphore.acquire()
-                    acquired.append(semaphore)
-        except TimeoutError:
-            for semaphore in acquired:
-                semaphore.release()
-            raise ComputeOverloaded from None
-        except asyncio.CancelledError:
-            for semaphore in acquired:
-                semaphore.release()
-            raise
-        try:
+    async def _acquire_place(self, kind: str, requester: str | None) -> AsyncIterator[None]:
+        async with AsyncExitStack() as acquired:
+            try:
+                async with asyncio.timeout(_WAIT_SECONDS):
+                    for places in (self._by_kind[kind], self._all):
+                        await places.acquire(requester)
+                        acquired.callback(places.release, requester)
+            except TimeoutError:
+                raise ComputeOverloaded from None
             yield
-        finally:
-            for semaphore in acquired:
-                semaphore.release()
 
     async def _running_host(self) -> _Host:
         if self._start is None or (self._start.done() and not _has_started(self._start)):

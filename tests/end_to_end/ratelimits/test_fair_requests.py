@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -15,13 +16,15 @@ from django.test import Client, override_settings
 from accounts.requesters import find_requester, user_requester
 from agents.sessions import search
 from bandstand.web.fair_requests import FairRequestsMiddleware
+from bandstand.web.paced_refusals import PacedRefusals
 from foundation.db_threads import in_db_thread
 from ratelimits import limiter
 from ratelimits.models import Bucket
 from rest import request_turns
 from rest.request_turns import enter_console, enter_request, enter_search
+from tests.support.people import key_of
 from tests.support.rest import Rest, problem
-from tests.support.sockets import Owner
+from tests.support.sockets import Owner, login_of
 from tests.support.surroundings import database_url
 
 pytestmark = pytest.mark.usefixtures("transactional_db")
@@ -56,7 +59,16 @@ def test_whose_a_credential_is_is_known_from_the_last_time_it_was_good(owner: Ow
     assert find_requester("bs_made_up", "192.0.2.1") == find_requester("bs_another", "192.0.2.1") == "a:192.0.2.1"
 
 
-async def answer_to(path: str, key: str, *, kind: str = "http") -> list[dict[str, Any]]:
+async def answer_to(
+    path: str,
+    key: str = "",
+    *,
+    login: str = "",
+    kind: str = "http",
+    client: str = "192.0.2.1",
+    app: Any = None,
+    refusals: PacedRefusals | None = None,
+) -> list[dict[str, Any]]:
     """What the middleware sends itself; a request that it passes on is answered with 204."""
     sent: list[dict[str, Any]] = []
 
@@ -69,9 +81,13 @@ async def answer_to(path: str, key: str, *, kind: str = "http") -> list[dict[str
     async def send(message: dict[str, Any]) -> None:
         sent.append(message)
 
-    headers = [(b"host", b"localhost"), (b"authorization", f"Bearer {key}".encode())]
-    scope = {"type": kind, "path": path, "method": "GET", "headers": headers, "client": ["192.0.2.1", 1]}
-    await FairRequestsMiddleware(passed_on)(scope, receive, send)
+    headers = [(b"host", b"localhost")]
+    if key:
+        headers.append((b"authorization", f"Bearer {key}".encode()))
+    if login:
+        headers.append((b"cookie", f"{settings.SESSION_COOKIE_NAME}={login}".encode()))
+    scope = {"type": kind, "path": path, "method": "GET", "headers": headers, "client": [client, 1]}
+    await FairRequestsMiddleware(app or passed_on, refusals)(scope, receive, send)
     return sent
 
 
@@ -95,6 +111,52 @@ async def test_requests_in_progress_are_limited_in_the_shape_of_each_interface(o
         assert (await answer_to("/api/v1/agents", "bs_of_another"))[0]["status"] == 204
         turn.leave()
         assert [(await answer_to("/api/v1/agents", owner.key))[0]["status"] for _ in range(2)] == [204, 204]
+
+
+async def test_a_flood_of_invented_keys_locks_out_no_good_key_or_login_of_its_address(owner: Owner) -> None:
+    fresh, login = await in_db_thread(lambda: (key_of(owner.user), login_of(owner.user)))
+    crowd = find_requester("bs_made_up", "192.0.2.1")
+    with limited(requests_at_once_per_user=1, bad_keys_per_minute=1):
+        flood = [enter_request(crowd) for _ in range(request_turns.ADDRESS_FACTOR)]
+        for turn in flood[: request_turns.REQUESTS_AT_WORK // 2]:
+            await turn.wait()  # and the others after them
+        assert (await answer_to("/api/v1/agents", "bs_made_up"))[0]["status"] == 429
+        assert (await answer_to("/api/v1/agents", fresh))[0]["status"] == 204
+        assert (await answer_to("/chat/", login=login))[0]["status"] == 204
+        for turn in flood:
+            turn.leave()
+
+
+async def test_an_address_that_has_used_up_its_bad_keys_is_refused_from_memory(owner: Owner) -> None:
+    with limited(bad_keys_per_minute=1):
+        answers = [await in_db_thread(lambda: Rest("bs_made_up").get("agents").status_code) for _ in range(2)]
+        assert answers == [401, 429]
+        start, _ = await answer_to("/api/v1/agents", "bs_another", client="127.0.0.1")
+        assert start["status"] == 429
+        assert (await answer_to("/ws/sessions/x/", "bs_another", kind="websocket", client="127.0.0.1"))[-1][
+            "code"
+        ] == 4429
+        assert (await answer_to("/api/v1/agents", client="127.0.0.1"))[0]["status"] == 204, (
+            "nobody guesses without a key"
+        )
+        assert (await answer_to("/api/v1/agents", owner.key, client="127.0.0.1"))[0]["status"] == 204
+
+
+async def test_refusals_of_the_application_are_paced_and_not_in_progress_meanwhile(owner: Owner) -> None:
+    requester, refusals = user_requester(owner.user.pk), PacedRefusals()
+    await refusals.wait(requester)
+    waits = asyncio.Event()
+
+    async def refuse(_scope: Any, _receive: Any, send: Any) -> None:
+        waits.set()
+        await send({"type": "http.response.start", "status": 429, "headers": []})
+
+    with limited(requests_at_once_per_user=1):
+        answer = asyncio.create_task(answer_to("/api/v1/agents", owner.key, app=refuse, refusals=refusals))
+        await waits.wait()
+        enter_request(requester).leave()
+        assert not answer.done()
+        assert (await answer)[0]["status"] == 429
 
 
 def test_searches_at_once_are_fewer_than_other_requests(owner: Owner) -> None:

@@ -217,6 +217,47 @@ def test_the_greeting_says_the_next_step_to_a_real_model(read: Reader, given: di
     assert "canary" not in greeting
 
 
+@pytest.mark.parametrize(
+    ("given", "dimensions"),
+    [
+        ({"BANDSTAND_EMBEDDINGS": "openai:text-embedding-3-small"}, 1536),
+        ({"BANDSTAND_EMBEDDINGS": "openai:text-embedding-3-large", "BANDSTAND_EMBEDDING_DIMENSIONS": "256"}, 256),
+        ({"BANDSTAND_EMBEDDINGS": "openai:nomic-embed-text:v1.5", "BANDSTAND_EMBEDDING_DIMENSIONS": "768"}, 768),
+    ],
+)
+def test_a_servers_embeddings_have_a_known_length(read: Reader, given: dict[str, str], dimensions: int) -> None:
+    config = read(OPENAI_API_KEY="sk-canary", **given)
+    assert config.embeddings.server_dimensions(config.embedding_dimensions) == dimensions
+
+
+@pytest.mark.parametrize(
+    ("given", "named"),
+    [
+        ({"BANDSTAND_EMBEDDINGS": "openai:canary-embed"}, "BANDSTAND_EMBEDDING_DIMENSIONS"),
+        (
+            {"BANDSTAND_EMBEDDINGS": "openai:text-embedding-3-small", "BANDSTAND_EMBEDDING_DIMENSIONS": "1537"},
+            "BANDSTAND_EMBEDDING_DIMENSIONS",
+        ),
+        (
+            {"BANDSTAND_EMBEDDINGS": "openai:text-embedding-ada-002", "BANDSTAND_EMBEDDING_DIMENSIONS": "512"},
+            "BANDSTAND_EMBEDDING_DIMENSIONS",
+        ),
+        ({"BANDSTAND_EMBEDDING_DIMENSIONS": "384"}, "BANDSTAND_EMBEDDING_DIMENSIONS"),
+        ({"BANDSTAND_EMBEDDINGS": "openai:canary canary"}, "BANDSTAND_EMBEDDINGS"),
+        ({"BANDSTAND_EMBEDDINGS": "minilm:canary"}, "BANDSTAND_EMBEDDINGS"),
+    ],
+)
+def test_embeddings_that_cannot_work_are_refused(read: Reader, given: dict[str, str], named: str) -> None:
+    (fault,) = faults(read, OPENAI_API_KEY="sk-canary", **given)
+    assert fault.startswith(f"{named}: ")
+    assert "canary" not in fault
+
+
+def test_a_servers_embeddings_need_a_key_or_a_server(read: Reader) -> None:
+    (fault,) = faults(read, BANDSTAND_EMBEDDINGS="openai:text-embedding-3-small")
+    assert fault.startswith("OPENAI_API_KEY: ")
+
+
 def test_a_vendor_that_is_not_installed_is_refused_with_what_to_do(
     read: Reader, monkeypatch: pytest.MonkeyPatch
 ) -> None:

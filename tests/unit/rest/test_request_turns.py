@@ -67,3 +67,14 @@ async def test_a_request_that_leaves_while_it_waits_takes_nobodys_turn(monkeypat
     third.rest()
     last = ours.enter("u:1", 0)
     await last.wait()
+
+
+async def test_two_pages_of_the_console_are_at_work_whoever_asks(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(request_turns, "WAIT_SECONDS", 0.01)
+    first, second, third = (request_turns.enter_console(f"u:{number}") for number in (1, 2, 3))
+    await first.wait()
+    await second.wait()
+    with pytest.raises(Unavailable):
+        await third.wait()
+    for page in (first, second, third):
+        page.leave()

@@ -55,7 +55,13 @@ def test_a_builder_makes_an_agent_writes_its_draft_and_publishes_it(builder: Cli
     assert (legal.capabilities, legal.live_release) == (["contracts", "law"], None)
     assert configuration_of(legal.draft) == AgentConfiguration(model_chain=("offline:",))
     assert answer["Location"] == button_of(legal, "edit_draft")
-    changes = {"model_chain": "openai:gpt-5-mini\r\n\r\noffline:", "instructions": "Be exact.", "tools": ["clock"]}
+    changes: Fields = {
+        "model_chain": "openai:gpt-5-mini\r\n\r\noffline:",
+        "instructions": "Be exact.",
+        "tools": ["clock"],
+    }
+    changes |= {"utility_models": "openai:gpt-5-nano", "title_by_model": "on"}
+    changes |= {"recall": "on", "scopes": ["session", "user"]}
     sent = draft_fields(builder, legal, **changes, steps="5", history_messages="12", _publish="yes")
     assert builder.post(button_of(legal, "edit_draft"), sent)["Location"] == button_of(legal, "publish_draft")
     page = confirmed(builder, button_of(legal, "publish_draft"), note="First.")
@@ -65,10 +71,13 @@ def test_a_builder_makes_an_agent_writes_its_draft_and_publishes_it(builder: Cli
     assert release.configuration == {
         "schema": 1,
         "model_chain": ["openai:gpt-5-mini", "offline:"],
+        "utility_models": ["openai:gpt-5-nano"],
+        "title_by_model": True,
         "instructions": "Be exact.",
         "tools": ["clock"],
         "limits": {"steps": 5},
         "context_policy": {"history_messages": 12},
+        "memory": {"recall": True, "scopes": ["session", "user"]},
     }
     assert acts() == ["agent.created", "draft.changed", "release.published"]
 
@@ -104,6 +113,21 @@ def test_what_cannot_be_is_said_beside_its_field(builder: Client, demo: Agent, c
     assert answer.status_code == 200
     assert words in answer.content.decode()
     assert AgentDraft.objects.get().version == 1
+
+
+def test_a_switch_that_was_set_to_its_default_stays_set_and_others_are_left_to_it(builder: Client, demo: Agent) -> None:
+    write_draft(memory={"recall": False, "scopes": ["user"]})
+    sent = draft_fields(builder, demo, instructions="Be brief.", scopes=["session", "user", "agent", "shared"])
+    assert builder.post(button_of(demo, "edit_draft"), sent).status_code == 302
+    assert AgentDraft.objects.get().configuration["memory"] == {
+        "recall": False,
+        "scopes": [
+            "session",
+            "user",
+            "agent",
+            "shared",
+        ],
+    }
 
 
 def test_a_tool_that_is_gone_is_named_and_can_be_unticked(builder: Client, demo: Agent) -> None:
@@ -199,10 +223,11 @@ def test_the_draft_offers_every_setting_to_builders_and_shows_it_to_others(demo:
     form = builder.get(button_of(demo, "edit_draft")).context["form"]
     assert [str(field.label) for _, _, fields in form.sections() for field in fields] == labels
     assert [title for title, *_ in form.sections()] == [
-        "What answers", "Tools", "Limits", "What the model remembers",
+        "What answers", "Side work", "Tools", "Limits", "What the model remembers", "Memory",
     ]  # fmt: skip
     page = client_of("vera", Role.VIEWER).get(button_of(demo, "edit_draft")).content.decode()
     assert all(f"<dt>{label}</dt>" in page for label in labels)
+    assert "<dt>Recall</dt><dd>off</dd>" in page
 
 
 UNREADABLE = [

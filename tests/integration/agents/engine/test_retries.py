@@ -17,7 +17,7 @@ from agents.domain.fallback import Policy
 from agents.domain.message_parts import text_part
 from agents.domain.retry_adaptation import RetryAdaptation
 from agents.domain.retry_budget import RetryBudget
-from agents.domain.states import TurnStatus
+from agents.domain.states import Priority, TurnStatus
 from agents.engine.ports import Admission, FreeAdmission, Services
 from agents.engine.turn import StopReason, UnfinishedTurn
 from agents.journal.fenced_writes import FinishedTurn
@@ -272,7 +272,7 @@ class Guard:
     on_enter: Callable[[], object] = lambda: None
     on_failure: Callable[[], object] = lambda: None
 
-    async def enter(self, route: str) -> Admission | None:
+    async def enter(self, route: str, priority: Priority = Priority.INTERACTIVE) -> Admission | None:
         self.on_enter()
         self.entered.append(route)
         if self.blocked_until(route) is not None or route in self.probed:

@@ -1,7 +1,7 @@
 from dataclasses import replace
 
 from agents.domain.config_diff import compare_configurations
-from agents.domain.configuration import SETTINGS, AgentConfiguration, ContextPolicy, TurnLimits
+from agents.domain.configuration import SETTINGS, AgentConfiguration, ContextPolicy, MemoryPolicy, TurnLimits
 from foundation.line_diff import LONGEST, LineKind, compare_lines
 
 PLAIN = AgentConfiguration(model_chain=("offline:",))
@@ -31,6 +31,7 @@ def test_every_field_is_compared() -> None:
         tools=("clock",),
         limits=TurnLimits(steps=3),
         context_policy=ContextPolicy(history_messages=3),
+        memory=MemoryPolicy(recall=True),
     )
     assert [difference.field for difference in compare_configurations(PLAIN, other)] == [
         name for name in SETTINGS if name in other.dump()

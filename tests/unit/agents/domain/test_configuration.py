@@ -13,13 +13,16 @@ from agents.domain import configuration
 from agents.domain.configuration import (
     SETTINGS,
     AgentConfiguration,
+    Choices,
     ContextPolicy,
     Installed,
+    MemoryPolicy,
     Nested,
     NewerConfiguration,
     RouteChain,
     Setting,
     Stored,
+    Switch,
     Text,
     ToolNames,
     TurnLimits,
@@ -27,6 +30,7 @@ from agents.domain.configuration import (
 )
 from agents.llm.routes import route_error
 from foundation.errors import InvalidInput
+from memory.enums import MemoryScope
 
 SOUND: Stored = {
     "schema": 1,
@@ -53,10 +57,14 @@ def form_values(setting: Setting) -> st.SearchStrategy[Any]:
             return st.integers(1, setting.largest) | st.just(setting.default)
         case Text():
             return st.text(max_size=50)
+        case Switch():
+            return st.booleans()
         case RouteChain():
             return st.lists(st.from_regex(r"[a-z]{1,8}:[a-z0-9-]{0,8}", fullmatch=True), max_size=3)
         case ToolNames():
             return st.lists(st.text(max_size=8), max_size=4, unique=True)
+        case Choices():
+            return st.lists(st.sampled_from(setting.choices), unique=True)
         case Nested():
             return some_of(setting.members)
     raise AssertionError(f"There are no examples of {setting}.")
@@ -122,6 +130,14 @@ def test_a_number_that_was_set_to_its_default_stays_when_the_default_moves() -> 
     assert replace(limits, steps=5) == TurnLimits(steps=5)
 
 
+def test_memory_is_off_unless_it_is_switched_on_and_its_scopes_are_those_of_memories() -> None:
+    policy = AgentConfiguration.parse({"schema": 1}).memory
+    assert (policy.recall, policy.remember_turns, policy.extract) == (False, False, False)
+    assert policy.scopes == tuple(scope.value for scope in MemoryScope)
+    switched = AgentConfiguration.parse({"schema": 1, "memory": {"recall": True, "scopes": ["user"]}}).memory
+    assert switched == MemoryPolicy(recall=True, scopes=("user",))
+
+
 def test_names_are_unique_over_all_groups_since_forms_have_no_groups() -> None:
     names = [name for setting in GROUPS.values() for name in setting.members]
     assert len({*names, *SETTINGS}) == len(names) + len(SETTINGS)
@@ -178,6 +194,12 @@ def test_every_number_has_a_largest_value_above_its_default(group: str, name: st
         ({"tools": "clock"}, "/tools"),
         ({"tools": [["clock"]]}, "/tools/0"),
         ({"tools": ["clock", "clock"]}, "/tools/1"),
+        ({"memory": {"recall": 1}}, "/memory/recall"),
+        ({"memory": {"recall": "true"}}, "/memory/recall"),
+        ({"memory": {"scopes": "user"}}, "/memory/scopes"),
+        ({"memory": {"scopes": ["user", "everybody"]}}, "/memory/scopes/1"),
+        ({"memory": {"scopes": ["user", "user"]}}, "/memory/scopes/1"),
+        ({"memory": {"scopes": [["user"]]}}, "/memory/scopes/0"),
         ({"schema": 0}, "/schema"),
         ({"schema": True}, "/schema"),
         ({"schema": "1"}, "/schema"),
@@ -260,3 +282,37 @@ def test_a_newer_schema_is_refused_by_its_number() -> None:
     with pytest.raises(NewerConfiguration, match=r"schema 2 .* newer version .* up to 1") as refusal:
         AgentConfiguration.parse({"schema": 2, "models": []})
     assert (refusal.value.pointer, refusal.value.code) == ("/schema", "unavailable")
+
+
+# --- side work ---
+
+
+@pytest.mark.parametrize(
+    ("chain", "utility", "expected"),
+    [
+        (["openai:big"], ["openai:small", "offline:"], ("openai:small", "offline:")),
+        (["openai:big", "openai:small"], [], ("openai:small",)),
+        (["openai:big", "offline:"], [], ("openai:big",)),
+        (["offline:"], [], ("offline:",)),
+    ],
+    ids=["named", "last", "last but offline", "offline"],
+)
+def test_side_work_has_a_chain_of_its_own_or_the_last_model_that_costs_anything(
+    chain: list[str], utility: list[str], expected: tuple[str, ...]
+) -> None:
+    read = AgentConfiguration.parse({"schema": 1, "model_chain": chain, "utility_models": utility})
+    assert read.utility_chain == expected
+    read.validate(HERE)
+
+
+def test_a_route_for_side_work_that_cannot_be_used_is_refused_with_its_place() -> None:
+    with pytest.raises(InvalidInput) as refusal:
+        AgentConfiguration.parse(SOUND | {"utility_models": ["offline:", "nobody:x"]}).validate(HERE)
+    assert refusal.value.pointer == "/utility_models/1"
+
+
+@pytest.mark.parametrize("value", [0, 1, "on", None, []])
+def test_what_is_no_switch_is_refused(value: Any) -> None:
+    with pytest.raises(InvalidInput) as refusal:
+        AgentConfiguration.parse(SOUND | {"title_by_model": value})
+    assert refusal.value.pointer == "/title_by_model"

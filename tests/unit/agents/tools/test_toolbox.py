@@ -27,6 +27,7 @@ from agents.tools.toolbox import Toolbox, ToolLoadFailed, installed_tools
 from foundation.http import GuardedClient, allowed_origin
 from tests.support import isolated_tools
 
+USER = 17
 SESSION, TURN = UUID(int=1), UUID(int=2)
 
 
@@ -66,7 +67,9 @@ async def call(subject: Tool, arguments: Any = None, **fields: Any) -> ToolOutco
     text = arguments if isinstance(arguments, str) else json.dumps(arguments or {})
     box = Toolbox([subject], **fields)
     try:
-        return await box.call(subject.name, text, session_id=SESSION, turn_id=TURN, step=4, allowed=[subject.name])
+        return await box.call(
+            subject.name, text, session_id=SESSION, turn_id=TURN, user_id=USER, step=4, allowed=[subject.name]
+        )
     finally:
         await box.aclose()
 
@@ -200,7 +203,7 @@ async def test_arguments_that_do_not_fit_are_explained_to_the_model(arguments: A
 async def test_a_tool_that_is_not_allowed_does_not_exist(name: str) -> None:
     box = Toolbox([measure])
 
-    outcome = await box.call(name, "{}", session_id=SESSION, turn_id=TURN, step=1, allowed=["other"])
+    outcome = await box.call(name, "{}", session_id=SESSION, turn_id=TURN, user_id=USER, step=1, allowed=["other"])
 
     assert outcome.is_error
     assert "no tool" in outcome.content
@@ -323,7 +326,7 @@ async def test_one_of_several_parallel_calls_fails_alone() -> None:
 
     outcomes = await asyncio.gather(
         *(
-            box.call(name, arguments, session_id=SESSION, turn_id=TURN, step=step, allowed=box.names)
+            box.call(name, arguments, session_id=SESSION, turn_id=TURN, user_id=USER, step=step, allowed=box.names)
             for step, (name, arguments) in enumerate(calls)
         )
     )
@@ -395,7 +398,9 @@ def test_installed_packages_bring_tools_and_broken_ones_stop_the_start() -> None
 async def built_in(name: str, arguments: dict[str, Any], **fields: Any) -> ToolOutcome:
     box = Toolbox(**fields)
     try:
-        return await box.call(name, json.dumps(arguments), session_id=SESSION, turn_id=TURN, step=4, allowed=[name])
+        return await box.call(
+            name, json.dumps(arguments), session_id=SESSION, turn_id=TURN, user_id=USER, step=4, allowed=[name]
+        )
     finally:
         await box.aclose()
 
@@ -508,7 +513,9 @@ async def test_an_isolated_tool_runs_in_a_process_without_anything_of_ours(monke
     box = Toolbox(tools, compute_memory_mb=64)
 
     async def answer(name: str, arguments: str = "{}") -> ToolOutcome:
-        return await box.call(name, arguments, session_id=SESSION, turn_id=TURN, step=4, allowed=box.names)
+        return await box.call(
+            name, arguments, session_id=SESSION, turn_id=TURN, user_id=USER, step=4, allowed=box.names
+        )
 
     try:
         outcomes = await asyncio.gather(

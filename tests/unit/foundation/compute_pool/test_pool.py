@@ -158,10 +158,11 @@ def busy(host: int | None) -> list[int]:
 async def test_no_kind_of_work_takes_all_places() -> None:
     async with opened() as pool:
         hogs = [
-            asyncio.create_task(pool.run(at(hostile_work.endless_c_call), "", seconds=60, key="hog")) for _ in range(20)
+            asyncio.create_task(pool.run(at(hostile_work.endless_c_call), "", seconds=60, kind="hog", requester=str(n)))
+            for n in range(20)
         ]
         await gone(lambda: not busy(pool.host_pid))
-        assert await pool.run(at(hostile_work.echo), "hello", seconds=20, key="other") == "hello"
+        assert await pool.run(at(hostile_work.echo), "hello", seconds=20, kind="other") == "hello"
         for hog in hogs:
             hog.cancel()
         await asyncio.gather(*hogs, return_exceptions=True)

@@ -24,6 +24,7 @@ from agents.domain.usage import BilledUsage
 from agents.journal import fenced_writes
 from agents.journal.claims import Claim
 from agents.journal.fenced_writes import Intent, NewEvent, StepOutcome
+from agents.journal.utility_calls import UtilityOutcome, UtilityOwner, begin_utility_call, end_utility_call
 from agents.models import Agent, AgentSession, Event, Message, Step, Turn
 from agents.sessions import fail_turn, retry_turn
 from agents.sessions.fork import fork_any_session
@@ -243,6 +244,12 @@ def test_a_sum_says_that_it_lacks_what_is_unknown(vera: Client) -> None:
     fenced_writes.finish(work, ending(work, usage=BilledUsage(None, None, None)))
     facts = dict(vera.get(address(ada)).context["facts"])
     assert (facts["Tokens"], facts["Cost"]) == ("≥ 1,200 in, ≥ 80 out", "≥ $2.00")
+    assert "Side work" not in facts
+    owner = UtilityOwner(ada.actor.user_id or 0, ada.session_id)
+    for cost in (Decimal("0.0001"), None):
+        call = begin_utility_call(owner, purpose="title", route="openai:small", attempt=1)
+        end_utility_call(call, UtilityOutcome(BilledUsage(1, 1, cost)))
+    assert dict(vera.get(address(ada)).context["facts"])["Side work"] == "2 calls, ≥ $0.0001"
     assert "≥ $2.00" in page(vera, reverse("admin:agents_agentsession_changelist"))
 
 

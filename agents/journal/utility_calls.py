@@ -1,0 +1,61 @@
+"""The rows of calls for side work: an intent before each call, its outcome after it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+from uuid import UUID
+
+from django.db.models.functions import Now
+
+from agents.domain.states import StepStatus
+from agents.domain.usage import BilledUsage
+from agents.models import UtilityCall
+
+
+@dataclass(frozen=True, slots=True)
+class UtilityOwner:
+    """Whom a call for side work is for: who pays, and the conversation and the turn that it is about, if any."""
+
+    user_id: int
+    session_id: UUID | None = None
+    turn_id: UUID | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class UtilityOutcome:
+    """The outcome of a call: `error_class` is "" for one that was answered; `details` as those of a step."""
+
+    usage: BilledUsage
+    error_class: str = ""
+    details: Mapping[str, Any] = field(default_factory=dict)
+
+
+def begin_utility_call(owner: UtilityOwner, *, purpose: str, route: str, attempt: int) -> int:
+    """Commit that `route` is about to be asked; return the id of the call.
+
+    Raises `IntegrityError` when the session has been deleted.
+    """
+    call = UtilityCall.objects.create(
+        user_id=owner.user_id,
+        agent_session_id=owner.session_id,
+        turn_id=owner.turn_id,
+        purpose=purpose,
+        route=route[:200],
+        attempt=attempt,
+    )
+    return call.pk
+
+
+def end_utility_call(call_id: int, outcome: UtilityOutcome) -> None:
+    """Commit the outcome of a call; nothing happens when its session has been deleted since."""
+    UtilityCall.objects.filter(pk=call_id, status=StepStatus.INTENT).update(
+        status=StepStatus.FAILED if outcome.error_class else StepStatus.DONE,
+        error_class=outcome.error_class,
+        details=dict(outcome.details),
+        input_tokens=outcome.usage.input_tokens,
+        output_tokens=outcome.usage.output_tokens,
+        cost_usd=outcome.usage.cost_usd,
+        finished_at=Now(),
+    )

@@ -1,0 +1,9 @@
+"""Embeddings behind a port: texts become vectors, by a model on this machine or by a server.
+
+`configured_embedder` gives the embedder of this process; `Embedder` says what it does.
+"""
+
+from memory.embeddings.choice import configured_embedder
+from memory.embeddings.interface import Embedder, EmbeddingUnavailable
+
+__all__ = ["Embedder", "EmbeddingUnavailable", "configured_embedder"]
