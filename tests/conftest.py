@@ -17,7 +17,7 @@ from tests.support.cleaning import real_commits
 from tests.support.order import rank_of, unit_of
 
 # The same examples in every run: a gate must not fail by chance. `--hypothesis-profile=explore` looks for new ones.
-settings.register_profile("gate", derandomize=True, deadline=None, database=None)
+settings.register_profile("gate", derandomize=True, deadline=None, database=None, max_examples=60)
 settings.register_profile("explore", deadline=None, max_examples=2000)
 settings.load_profile("gate")
 

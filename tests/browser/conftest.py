@@ -1,7 +1,9 @@
-"""One start of the system and one browser for the whole folder; windows of their own for each test."""
+"""One start of the system and one browser for the whole folder; people and windows go from one test to the next."""
 
 from __future__ import annotations
 
+import json
+from collections import defaultdict
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from typing import Any
 
@@ -15,6 +17,7 @@ from tests.browser.stack import Stack
 from tests.browser.visitor import PATIENCE_MS, Chat, Visitor
 
 Arrive = Callable[..., Awaitable[Visitor]]
+IdleVisitors = defaultdict[str, list[Visitor]]
 
 expect.set_options(timeout=PATIENCE_MS)
 
@@ -39,41 +42,43 @@ async def browser(stack: Stack) -> AsyncIterator[Browser]:
         yield started
 
 
+@pytest_asyncio.fixture(scope="session", loop_scope="session")
+async def idle_visitors() -> AsyncIterator[IdleVisitors]:
+    """Browsers between two tests, by their options."""
+    idle: IdleVisitors = defaultdict(list)
+    yield idle
+    for alike in idle.values():
+        for visitor in alike:
+            await visitor.context.close()
+
+
 @pytest_asyncio.fixture(loop_scope="session")
-async def arrive(browser: Browser, stack: Stack) -> AsyncIterator[Arrive]:
-    """`await arrive(name, **options)` is a visitor. At the end none may have asked others or complained."""
-    visitors: list[Visitor] = []
+async def arrive(browser: Browser, stack: Stack, idle_visitors: IdleVisitors) -> AsyncIterator[Arrive]:
+    """`await arrive(name, **options)` is a visitor with a browser that remembers nothing.
+
+    At the end none may have asked others or complained.
+    """
+    visitors: list[tuple[Visitor, list[Visitor]]] = []
 
     async def one(name: str | None = "ada", **options: Any) -> Visitor:
-        visitors.append(await Visitor.arrive(browser, stack, name, **options))
-        return visitors[-1]
+        idle = idle_visitors[json.dumps(options, sort_keys=True)]
+        visitor = idle.pop() if idle else await Visitor.arrive(browser, stack, None, **options)
+        visitors.append((visitor, idle))
+        if name is not None:
+            await visitor.log_in(name)
+        return visitor
 
     yield one
-    for visitor in visitors:
-        await visitor.context.close()
-    assert [visitor.outside for visitor in visitors] == [[]] * len(visitors)
-    assert [visitor.faults for visitor in visitors] == [[]] * len(visitors)
-
-
-@pytest_asyncio.fixture(scope="session", loop_scope="session")
-async def regular(browser: Browser, stack: Stack) -> AsyncIterator[Visitor]:
-    """A visitor for one test after the other; see `ada`."""
-    visitor = await Visitor.arrive(browser, stack, None)
-    yield visitor
-    await visitor.context.close()
+    complaints = [await visitor.leave() for visitor, _ in visitors]
+    for visitor, idle in visitors:
+        idle.append(visitor)
+    assert complaints == [([], [])] * len(visitors)
 
 
 @pytest_asyncio.fixture(loop_scope="session")
-async def ada(regular: Visitor) -> AsyncIterator[Visitor]:
-    """Ada with a browser that remembers nothing. At the end she may not have asked others, nor scripts complained."""
-    await regular.log_in("ada")
-    yield regular
-    await regular.leave()
-    outside, faults = regular.outside[:], regular.faults[:]
-    regular.outside.clear()
-    regular.faults.clear()
-    assert outside == []
-    assert faults == []
+async def ada(arrive: Arrive) -> Visitor:
+    """A visitor who may use the chat."""
+    return await arrive("ada")
 
 
 @pytest_asyncio.fixture(loop_scope="session")

@@ -23,10 +23,11 @@ class Console:
     def __init__(self, page: Page, stack: Stack) -> None:
         self.page = page
         self.stack = stack
+        self._on_phone = False
 
     @classmethod
     async def open(cls, visitor: Visitor) -> Console:
-        return cls(await visitor.context.new_page(), visitor.stack)
+        return cls(await visitor.open_window(), visitor.stack)
 
     async def go(self, path: str) -> None:
         """To `/admin/<path>`; `{contracts}` and the like stand for what was seeded."""
@@ -49,15 +50,14 @@ class Console:
         return found
 
     async def go_in_order(self, path: str) -> None:
-        """To a page that must keep to its policy and be no wider than its window, in the light, in the dark, and on a
-        small screen."""
+        """To a page that must keep to its policy and be no wider than its window, in the light on a large screen and in
+        the dark on a small one. It begins as the last page ended."""
         await self.go(path)
         await self.fits(path)
-        await self.page.emulate_media(color_scheme="dark")
-        await self.page.set_viewport_size(PHONE)
+        self._on_phone = not self._on_phone
+        await self.page.emulate_media(color_scheme="dark" if self._on_phone else "light")
+        await self.page.set_viewport_size(PHONE if self._on_phone else DESKTOP)
         await self.fits(path)
-        await self.page.set_viewport_size(DESKTOP)
-        await self.page.emulate_media(color_scheme="light")
 
     async def fits(self, path: str) -> None:
         width = "[document.documentElement.scrollWidth, document.documentElement.clientWidth]"

@@ -68,7 +68,7 @@ async def test_every_text_stands_out_from_its_ground(arrive: Arrive, scheme: str
     await chat.page.get_by_role("button", name="Keyboard shortcuts").click()
     assert await chat.page.evaluate(_CONTRASTS) == []
     for path in ("help/", "login/"):
-        page = await (ada if path == "help/" else await arrive(None, color_scheme=scheme)).context.new_page()
+        page = await (ada if path == "help/" else await arrive(None, color_scheme=scheme)).open_window()
         await page.goto(f"{chat.base}/{path}")
         assert await page.evaluate(_CONTRASTS) == []
 
@@ -200,7 +200,7 @@ async def test_an_answer_that_nobody_saw_yet_marks_the_title(chat: Chat) -> None
 
 async def test_who_may_not_use_the_chat_is_told_so_and_can_sign_out(arrive: Arrive) -> None:
     eve = await arrive("eve")
-    page = await eve.context.new_page()
+    page = await eve.open_window()
     await page.goto(eve.stack.base)
     await expect(page.get_by_role("heading", name="You may not use the chat")).to_be_visible()
     await expect(page.locator("#composer")).to_be_hidden()
@@ -219,7 +219,7 @@ async def test_who_wants_no_motion_gets_none(arrive: Arrive) -> None:
 
 async def test_somebody_logs_in_and_out(arrive: Arrive) -> None:
     visitor = await arrive(None)
-    page = await visitor.context.new_page()
+    page = await visitor.open_window()
     await page.goto(visitor.stack.base)
     await page.get_by_label("User name").fill("ada")
     await page.get_by_label("Password").fill("wrong")

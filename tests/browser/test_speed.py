@@ -15,11 +15,11 @@ from tests.browser.visitor import Chat
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
 # CPU of the page's main thread, which a loaded machine does not change much. docs/performance.md has what was measured:
-# 58 and 20. A form in each exchange made the first one 740 at 240 exchanges, and growing.
+# 58 and 20. A form in each exchange made the first one 740 at 240 exchanges, and growing: 500 show what grows.
 WINDOW_CPU_MS = 250
 FRAME_CPU_MS = 80
 FIRST_PAINT_MS = 300
-WINDOWS, FRAMES = 33, 100
+WINDOWS, FRAMES = 17, 50
 # Over the wire, into a browser that has nothing; 192 and 78 were measured.
 CONSOLE_LIST_BYTES, CHAT_BYTES = 300_000, 120_000
 
@@ -82,14 +82,14 @@ async def test_the_first_paint_takes_less_than_300_ms(chat: Chat) -> None:
     assert median(paints) <= FIRST_PAINT_MS
 
 
-async def test_2000_messages_are_read_a_window_at_a_time_and_scroll_smoothly(arrive: Arrive) -> None:
+async def test_1000_messages_are_read_a_window_at_a_time_and_scroll_smoothly(arrive: Arrive) -> None:
     bob = await arrive("bob")
     chat = await bob.chat(bob.stack.seeded["long"])
-    await expect(chat.questions.last).to_contain_text("Question 1000")
+    await expect(chat.questions.last).to_contain_text("Question 500")
     assert await chat.questions.count() < 60
     clock = await Clock.of(chat)
     await chat.page.evaluate(_TO_THE_BEGINNING)
-    await expect(chat.questions).to_have_count(1000)
+    await expect(chat.questions).to_have_count(500)
     await expect(chat.questions.first).to_contain_text("Question 1:")
     window = await clock.passed_ms() / WINDOWS
     await chat.page.evaluate(_DOWN, FRAMES)

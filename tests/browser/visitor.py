@@ -66,9 +66,10 @@ class Chat:
 class Visitor:
     """One person's browser. `outside` are requests to other places, `faults` what scripts complained about."""
 
-    def __init__(self, stack: Stack, context: BrowserContext) -> None:
+    def __init__(self, stack: Stack, context: BrowserContext, options: dict[str, Any]) -> None:
         self.stack = stack
         self.context = context
+        self._options = options
         self.outside: list[str] = []
         self.faults: list[str] = []
         self._kept: Page | None = None
@@ -80,8 +81,9 @@ class Visitor:
     @classmethod
     async def arrive(cls, browser: Browser, stack: Stack, name: str | None, **options: Any) -> Visitor:
         """`name` is logged in; None is a stranger. `options` are those of a browser context."""
-        context = await browser.new_context(**{"viewport": DESKTOP, "locale": "en-GB", **options})
-        visitor = cls(stack, context)
+        options = {"viewport": DESKTOP, "locale": "en-GB", **options}
+        context = await browser.new_context(**options)
+        visitor = cls(stack, context, options)
         await context.add_init_script(_LISTEN)
         if name is not None:
             await visitor.log_in(name)
@@ -92,15 +94,21 @@ class Visitor:
         await self.context.add_cookies([{"name": self.stack.seeded["cookie"], "value": login, "url": self.stack.base}])
 
     async def chat(self, session: str = "") -> Chat:
-        """A new window, or the one that was kept."""
-        kept, self._kept = self._kept, None
-        chat = Chat(kept or await self.context.new_page(), self.stack.base)
+        """A new window on a new chat, or on this session."""
+        chat = Chat(await self.open_window(), self.stack.base)
         await chat.open(session)
         return chat
 
-    async def leave(self) -> None:
-        """Close the windows and forget everything, but keep one: a new browser with a new window costs a second of
-        CPU. What a test does to a window beyond its page and its size stays: scripts at its start, say."""
+    async def open_window(self) -> Page:
+        """A new window, or the one that was kept."""
+        kept, self._kept = self._kept, None
+        return kept or await self.context.new_page()
+
+    async def leave(self) -> tuple[list[str], list[str]]:
+        """Close the windows and forget everything, but keep one: a new browser with a new window costs most of a second
+        of CPU. What a test does to a window beyond its page, its size and its colours stays: scripts at its start, say.
+
+        Returns `outside` and `faults`, which are empty then."""
         await self.context.set_offline(False)
         pages = self.context.pages
         page = pages[0] if pages else await self.context.new_page()
@@ -108,11 +116,18 @@ class Visitor:
             await other.close()
         await page.goto(f"{self.stack.base}/static/bandstand/shared/favicon.svg")  # none of our scripts runs there
         await page.evaluate("localStorage.clear(); sessionStorage.clear()")
-        await page.emulate_media(media="null")
-        await page.set_viewport_size(DESKTOP)
+        await page.emulate_media(
+            media="null",
+            color_scheme=self._options.get("color_scheme", "light"),
+            reduced_motion=self._options.get("reduced_motion", "no-preference"),
+        )
+        await page.set_viewport_size(self._options["viewport"])
         await self.context.clear_cookies()
         await self.context.clear_permissions()
         self._kept = page
+        complaints = self.outside, self.faults
+        self.outside, self.faults = [], []
+        return complaints
 
     def _asked(self, request: Request) -> None:
         if not request.url.startswith((self.stack.base, "blob:", "data:,")):

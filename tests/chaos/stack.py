@@ -21,7 +21,7 @@ from tests.chaos.plan import Plan
 from tests.chaos.program import ROOT, Program
 from tests.chaos.proxy import Proxy
 from tests.chaos.waiting import until
-from tests.support.surroundings import free_port
+from tests.support.surroundings import PYTHON_PATH, free_port
 
 LEASE_SECONDS, HEARTBEAT_SECONDS, DRAIN_SECONDS = 3, 1, 4
 START_SECONDS = 30.0
@@ -244,7 +244,7 @@ def _environment(url: str, data: Path, *, flaky: int) -> dict[str, str]:
     }
     return {
         **kept,
-        "PYTHONPATH": f"{ROOT}{os.pathsep}{ROOT / 'platform'}",
+        "PYTHONPATH": PYTHON_PATH,
         "BANDSTAND_ENV_FILE": os.devnull,
         "BANDSTAND_DATA_DIR": str(data),
         "DATABASE_URL": url,

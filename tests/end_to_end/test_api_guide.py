@@ -210,18 +210,39 @@ async def sign_in(page: Page, running: Deployment) -> None:
     await page.wait_for_selector("[name=password]", state="detached")
 
 
-async def test_a_browser_does_what_the_guide_says(running: Deployment) -> None:
+async def follow_the_guide(page: Page) -> None:
+    said: list[str] = []
+    page.on("console", lambda message: said.append(message.text))
+    for example in examples("javascript browser"):
+        said.clear()
+        await page.evaluate(f"(async () => {{ {example.code} }})()")
+        assert fits("\n".join(said), example.printed or ""), (example.line, said)
+
+
+async def try_the_reference(page: Page, running: Deployment) -> None:
+    said: list[str] = []
+    asked: list[str] = []
+    page.on("console", lambda message: said.append(message.text))
+    page.on("pageerror", lambda error: said.append(str(error)))
+    page.on("request", lambda request: asked.append(request.url))
+    await page.goto(f"{running.url}/api/docs")
+    await page.click("#operations-Sessions-create_session")
+    await page.click("text=Try it out")
+    async with page.expect_response(f"{running.url}/api/v1/sessions") as answered:
+        await page.click("text=Execute")
+    assert (await answered.value).status == 201, "the page's own login and its token are enough"
+    assert said == [], "its policy stands in the way of something"
+    assert {url.split("/")[2] for url in asked if not url.startswith("data:")} == {running.url.split("/")[2]}
+
+
+async def test_a_browser_does_what_the_guide_says_and_the_reference_is_tried_in_it(running: Deployment) -> None:
     if executable() is None:
         pytest.skip("there is no Chromium on the PATH (CHROMIUM says where one is)")
     async with chromium() as browser:
         page = await browser.new_page()
-        said: list[str] = []
-        page.on("console", lambda message: said.append(message.text))
         await sign_in(page, running)
-        for example in examples("javascript browser"):
-            said.clear()
-            await page.evaluate(f"(async () => {{ {example.code} }})()")
-            assert fits("\n".join(said), example.printed or ""), (example.line, said)
+        await follow_the_guide(page)
+        await try_the_reference(page, running)
 
 
 # --- the table of errors ---
@@ -248,27 +269,3 @@ def test_every_code_of_a_refusal_is_in_the_table() -> None:
             known.add((http_status(error), kind.code))
     table = {(int(status), code) for status, code in re.findall(r"^\| (\d{3}) \| `([a-z_]+)` \|", GUIDE, re.MULTILINE)}
     assert table == known
-
-
-# --- the reference ---
-
-
-async def test_the_reference_is_read_and_tried_in_a_browser(running: Deployment) -> None:
-    if executable() is None:
-        pytest.skip("there is no Chromium on the PATH (CHROMIUM says where one is)")
-    async with chromium() as browser:
-        page = await browser.new_page()
-        said: list[str] = []
-        asked: list[str] = []
-        page.on("console", lambda message: said.append(message.text))
-        page.on("pageerror", lambda error: said.append(str(error)))
-        page.on("request", lambda request: asked.append(request.url))
-        await sign_in(page, running)
-        await page.goto(f"{running.url}/api/docs")
-        await page.click("#operations-Sessions-create_session")
-        await page.click("text=Try it out")
-        async with page.expect_response(f"{running.url}/api/v1/sessions") as answered:
-            await page.click("text=Execute")
-        assert (await answered.value).status == 201, "the page's own login and its token are enough"
-        assert said == [], "its policy stands in the way of something"
-        assert {url.split("/")[2] for url in asked if not url.startswith("data:")} == {running.url.split("/")[2]}

@@ -35,6 +35,7 @@ from ratelimits import limiter
 from rest.schema.declarations import declared
 from tests.support.bad_input import (
     BODIES,
+    EVERY_LIST_QUERIES,
     FILTER_VALUES,
     FORM_VALUES,
     HEADERS,
@@ -152,6 +153,10 @@ IF_MATCH = ("If-Match", '"1"')
 BODILESS = {"cancel", "fork"}  # they take an empty body
 
 
+def interface_of(route: Route) -> str:
+    return route.pattern.split("/")[1]
+
+
 def has(route: Route, method: str) -> bool:
     return hasattr(route.callback.cls, method.lower())
 
@@ -195,7 +200,7 @@ def ids(route: Route, name: str) -> Attempts:
     async def attempts(world: World) -> AsyncIterator[Attempt]:
         for method in ("GET", "POST", "PATCH", "PUT", "DELETE"):
             statuses = expected(404, 405, 415, 422, 428, *([400] if method == "POST" else []))
-            for wild in IDS:
+            for wild in IDS if has(route, method) else IDS[:2]:
                 yield Attempt(method, world.address(route, **{name: wild}), wild, statuses, b"{}", JSON_HEADERS)
 
     return attempts
@@ -213,8 +218,12 @@ def queries(route: Route) -> Attempts:
 
 
 def headers(route: Route) -> Attempts:
+    """Every value for the first address of an interface, and one of each header for the others: who reads them is
+    common to an interface."""
+    is_first = route is next(each for each in PROGRAMS if interface_of(each) == interface_of(route))
+
     async def attempts(world: World) -> AsyncIterator[Attempt]:
-        for name, value in HEADERS:
+        for name, value in HEADERS if is_first else dict(HEADERS).items():
             statuses = expected(401) if name in {"Authorization", "X-Api-Key"} else frozenset()
             yield Attempt("GET", world.address(route), (name, value), statuses, headers=[(name, value)])
 
@@ -275,10 +284,14 @@ def kind_of_key(model: str) -> str:
     return str(type(ADMINS[model].opts.pk))
 
 
-# By filter and by kind of key: the first list that has it, which gets all that there is to try.
+def kind_of_list(model: str) -> str:
+    return "by key" if isinstance(ADMINS[model], KeysetAdmin) else "by page"
+
+
+# By filter, kind of key and kind of list: the first list that has it, which gets all that there is to try.
 FIRST: dict[str, str] = {}
 for _model, _page in sorted(ADMINS.items()):
-    for _shared in (*map(str, _page.list_filter), kind_of_key(_model)):
+    for _shared in (*map(str, _page.list_filter), kind_of_key(_model), kind_of_list(_model)):
         FIRST.setdefault(_shared, _model)
 
 FORM: Headers = [("Content-Type", "application/x-www-form-urlencoded")]
@@ -335,7 +348,7 @@ def filter_queries(model: str) -> Iterator[str]:
     for one in ADMINS[model].list_filter:
         values = FILTER_VALUES if FIRST[str(one)] == model else FILTER_VALUES[:2]
         names |= dict.fromkeys(filter_parameters(ADMINS[model], [one]), values)
-    if isinstance(ADMINS[model], KeysetAdmin):
+    if kind_of_list(model) == "by key":
         names["before"] = FILTER_VALUES
     for name, values in names.items():
         yield from (urlencode({name: value}) for value in values)
@@ -343,7 +356,8 @@ def filter_queries(model: str) -> Iterator[str]:
 
 def lists(model: str) -> Attempts:
     async def attempts(world: World) -> AsyncIterator[Attempt]:
-        for query in [*LIST_QUERIES, *await in_db_thread(list, filter_queries(model))]:
+        common = LIST_QUERIES if FIRST[kind_of_list(model)] == model else EVERY_LIST_QUERIES
+        for query in [*common, *await in_db_thread(list, filter_queries(model))]:
             yield Attempt("GET", f"{list_of(model)}?{query}", query, expected(200, 302, 400, 404))
         for wild in IDS if FIRST[kind_of_key(model)] == model else IDS[:5]:
             yield Attempt("GET", f"{list_of(model)}{wild}/change/", wild, expected(200, 302, 404))

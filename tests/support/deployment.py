@@ -18,7 +18,7 @@ from psycopg import sql
 
 from tests.chaos.program import Program
 from tests.support import database
-from tests.support.surroundings import ROOT, database_url, free_port
+from tests.support.surroundings import PYTHON_PATH, ROOT, database_url, free_port
 
 START_SECONDS = 60.0
 SEED = "from tests.support.deployment import seed; seed()"
@@ -108,7 +108,7 @@ def _environment(url: str, folder: Path, port: int) -> dict[str, str]:
         **kept,
         **keys,
         **UNLIMITED,
-        "PYTHONPATH": f"{ROOT}{os.pathsep}{ROOT / 'platform'}",
+        "PYTHONPATH": PYTHON_PATH,
         "BANDSTAND_ENV_FILE": os.devnull,
         "BANDSTAND_DATA_DIR": str(folder),
         "DATABASE_URL": url,

@@ -18,7 +18,7 @@ from typing import Any
 import psutil
 
 from bandstand.config import variables
-from tests.support.surroundings import ROOT, free_port
+from tests.support.surroundings import ROOT, WITHOUT_EXTRAS, free_port
 
 # Bounds for a loaded machine, where the processes of a start wait for each other: a quiet one needs three seconds to
 # start and one to stop.
@@ -44,6 +44,7 @@ class Running:
         ours = {*variables(), "TEST_RUN_PREPARED", "DJANGO_SETTINGS_MODULE"}
         clean = {name: value for name, value in os.environ.items() if name not in ours}
         settings = {"PORT": str(self.port), "BANDSTAND_DATA_DIR": str(data_dir), "BANDSTAND_ENV_FILE": os.devnull}
+        settings["PYTHONPATH"] = str(WITHOUT_EXTRAS)
         # The real one takes a second and a half of CPU.
         self._env = {**clean, **settings, "BANDSTAND_EMBEDDINGS": "fake", **more}
         self.process = subprocess.Popen(

@@ -9,6 +9,9 @@ from pathlib import Path
 from urllib.parse import urlsplit, urlunsplit
 
 ROOT = Path(__file__).resolve().parents[2]
+# Python reads `sitecustomize.py` there.
+WITHOUT_EXTRAS = ROOT / "tests" / "support" / "without_extras"
+PYTHON_PATH = os.pathsep.join(map(str, (WITHOUT_EXTRAS, ROOT, ROOT / "platform")))
 # The product finds them out by itself.
 _OURS = {"BANDSTAND_ROLE", "DJANGO_SETTINGS_MODULE"}
 
@@ -16,7 +19,7 @@ _OURS = {"BANDSTAND_ROLE", "DJANGO_SETTINGS_MODULE"}
 def environment(**told: str) -> dict[str, str]:
     """This process's, for a program of the repository, without what makes it a test; `told` is added."""
     kept = {name: value for name, value in os.environ.items() if name not in _OURS}
-    return {**kept, "PYTHONPATH": f"{ROOT}{os.pathsep}{ROOT / 'platform'}", **told}
+    return {**kept, "PYTHONPATH": PYTHON_PATH, **told}
 
 
 def database_url(name: str) -> str:

@@ -107,9 +107,7 @@ def test_another_fonttools_is_another_version(monkeypatch: pytest.MonkeyPatch) -
 
 
 def test_who_finds_the_copy_loads_nothing_for_fonts(folder: Path) -> None:
-    surroundings = environment(
-        DJANGO_SETTINGS_MODULE="bandstand.settings", BANDSTAND_ROLE="web", PYTHONPATH=str(ROOT / "platform")
-    )
+    surroundings = environment(DJANGO_SETTINGS_MODULE="bandstand.settings", BANDSTAND_ROLE="web")
     command = [sys.executable, "-c", SERVE, str(folder)]
     done = subprocess.run(command, cwd=ROOT, env=surroundings, capture_output=True, text=True, check=True)
     assert "whitenoise" in done.stdout.split()

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from functools import cache
 
 from tests.support.surroundings import ROOT, environment
 
-PROGRAM = "import django, sys; django.setup(); print(*sys.modules)"
+PROGRAM = "import django, sys; django.setup(); print(*filter(sys.modules.get, sys.modules))"
 
 
+@cache
 def loaded(role: str, **settings: str) -> set[str]:
     """The modules of a process of this role once Django is set up."""
     told = environment(DJANGO_SETTINGS_MODULE="bandstand.settings", BANDSTAND_ROLE=role, **settings)
@@ -19,6 +21,10 @@ def loaded(role: str, **settings: str) -> set[str]:
 
 def test_a_runner_loads_neither_the_console_nor_what_reports_errors() -> None:
     assert {"agents.admin", "unfold.admin", "rest_framework.serializers", "sentry_sdk"} & loaded("runner") == set()
+
+
+def test_nothing_is_loaded_that_only_the_tests_packages_need() -> None:
+    assert {"pygments", "requests", "rich"} & loaded("web") == set()
 
 
 def test_a_web_process_has_the_console() -> None:

@@ -70,9 +70,25 @@ def lease_is_over() -> None:
         )
 
 
-async def test_sockets_are_counted_together_and_those_of_a_killed_process_are_free(
-    webs: list[Web], owner: Owner
-) -> None:
+async def a_rate_is_exact_over_both(webs: list[Web], owner: Owner) -> None:
+    headers = {"Authorization": f"Bearer {owner.key}"}
+    for web in webs:
+        await web.serving()
+    async with aiohttp.ClientSession(headers=headers) as client:
+
+        async def send(number: int) -> int:
+            address = f"http://127.0.0.1:{webs[number % 2].port}/api/v1/sessions/{owner.session.pk}/turns"
+            async with client.post(address, json={"input": f"Message {number}"}) as answer:
+                if answer.status == 429:
+                    assert int(answer.headers["Retry-After"]) >= 1
+                return answer.status
+
+        statuses = Counter(await asyncio.gather(*(send(number) for number in range(100))))
+    assert statuses == {202: 10, 429: 90}
+    assert await in_db_thread(lambda: (Message.objects.count(), Turn.objects.count())) == (10, 10)
+
+
+async def sockets_are_counted_together_and_those_of_a_killed_process_are_free(webs: list[Web], owner: Owner) -> None:
     one, other = webs
     async with AsyncExitStack() as stack:
         await opened(stack, one, owner)
@@ -90,19 +106,8 @@ async def test_sockets_are_counted_together_and_those_of_a_killed_process_are_fr
         await refused(other, owner)
 
 
-async def test_a_rate_is_exact_over_both(webs: list[Web], owner: Owner) -> None:
-    headers = {"Authorization": f"Bearer {owner.key}"}
-    for web in webs:
-        await web.serving()
-    async with aiohttp.ClientSession(headers=headers) as client:
-
-        async def send(number: int) -> int:
-            address = f"http://127.0.0.1:{webs[number % 2].port}/api/v1/sessions/{owner.session.pk}/turns"
-            async with client.post(address, json={"input": f"Message {number}"}) as answer:
-                if answer.status == 429:
-                    assert int(answer.headers["Retry-After"]) >= 1
-                return answer.status
-
-        statuses = Counter(await asyncio.gather(*(send(number) for number in range(100))))
-    assert statuses == {202: 10, 429: 90}
-    assert await in_db_thread(lambda: (Message.objects.count(), Turn.objects.count())) == (10, 10)
+async def test_a_rate_is_exact_over_both_and_sockets_are_counted_together_also_when_a_process_is_killed(
+    webs: list[Web], owner: Owner
+) -> None:
+    await a_rate_is_exact_over_both(webs, owner)
+    await sockets_are_counted_together_and_those_of_a_killed_process_are_free(webs, owner)

@@ -20,10 +20,11 @@ from foundation.clock import now
 from scheduling import q2_sync
 from scheduling.models import Heartbeat, JobRun, Schedule
 from scheduling.schedule_actions import change_schedule, run_now
-from tests.chaos.program import ROOT, Program
+from tests.chaos.program import Program
 from tests.support.mailbox import Mailbox
 from tests.support.people import person
 from tests.support.running import wait_for
+from tests.support.surroundings import PYTHON_PATH
 
 pytestmark = pytest.mark.usefixtures("transactional_db")
 
@@ -51,7 +52,7 @@ def scheduler(box: Mailbox, folder: Path) -> Program:
     url = urlsplit(os.environ["DATABASE_URL"])._replace(path=f"/{settings.DATABASES['default']['NAME']}")
     env = {
         **os.environ,
-        "PYTHONPATH": f"{ROOT}{os.pathsep}{ROOT / 'platform'}",
+        "PYTHONPATH": PYTHON_PATH,
         "DATABASE_URL": urlunsplit(url),
         "BANDSTAND_DATA_DIR": str(folder),
         "BANDSTAND_PUBLIC_URL": "http://localhost:8000",

@@ -18,7 +18,7 @@ from bandstand.data_dir import MARKER
 from bandstand.embedded import Cluster, EmbeddedError
 from bandstand.embedded.home import FALLBACK_DIR, MAX_SOCKET_DIR_LENGTH
 from bandstand.embedded.postgres_processes import PID_FILE
-from tests.support.surroundings import ROOT
+from tests.support.surroundings import PYTHON_PATH
 
 AS_ROOT = os.geteuid() == 0
 
@@ -93,7 +93,7 @@ def test_a_cluster_keeps_its_rows_over_stop_kill_and_another_process(cluster: Cl
     )
     told = subprocess.run(
         [sys.executable, "-c", f"{other}; print(c.pid, c.url)", str(cluster.data_dir)],
-        env={**os.environ, "PYTHONPATH": str(ROOT / "platform")},
+        env={**os.environ, "PYTHONPATH": PYTHON_PATH},
         capture_output=True,
         text=True,
         check=True,
@@ -151,12 +151,6 @@ def test_the_older_server_works_and_the_newer_refuses_its_data(make: Maker, data
     assert "was made by PostgreSQL 16, this is PostgreSQL 18" in refusal(make(data_dir, 18))
 
 
-def test_settings_can_be_changed_for_an_experiment(make: Maker, data_dir: Path) -> None:
-    url = make(data_dir, settings={"synchronous_commit": "off"}).start()
-    with psycopg.connect(url) as connection:
-        assert connection.execute("SHOW synchronous_commit").fetchone() == ("off",)
-
-
 def test_a_first_start_that_was_cut_short_is_made_good(make: Maker, data_dir: Path) -> None:
     cluster = make(data_dir)
     cluster.start()
@@ -183,12 +177,6 @@ def test_a_folder_that_we_did_not_make_is_refused_and_left_alone(make: Maker, da
     (data_dir / "thesis.txt").write_text("years of work")
     assert "was not made by Bandstand" in refusal(make(data_dir))
     assert [path.name for path in data_dir.iterdir()] == ["thesis.txt"]
-
-
-def test_an_empty_folder_is_taken(make: Maker, data_dir: Path) -> None:
-    data_dir.mkdir()
-    make(data_dir).start()
-    assert (data_dir / MARKER).exists()
 
 
 def test_a_copy_of_a_data_directory_does_not_take_the_originals_database(cluster: Cluster, data_dir: Path) -> None:
@@ -274,10 +262,16 @@ def test_programs_that_the_account_cannot_reach_are_copied(
     assert stat.S_IMODE(hidden.parent.stat().st_mode) == 0o700
 
 
-def test_several_clusters_run_side_by_side(cluster: Cluster, make: Maker, data_dir: Path) -> None:
-    second = make(data_dir)
+def test_an_empty_folder_is_taken_settings_can_be_changed_and_several_clusters_run_side_by_side(
+    cluster: Cluster, make: Maker, data_dir: Path
+) -> None:
+    data_dir.mkdir()
+    second = make(data_dir, settings={"synchronous_commit": "off"})
     before = rows(cluster.url)
     assert rows(second.start()) == [0]
+    assert (data_dir / MARKER).exists()
+    with psycopg.connect(second.url) as connection:
+        assert connection.execute("SHOW synchronous_commit").fetchone() == ("off",)
     assert rows(cluster.url) == [*before, len(before)]
     assert cluster.pid != second.pid
 

@@ -61,6 +61,16 @@ def folder() -> Iterator[Path]:
 
 
 @pytest.fixture(scope="module")
+def older_server(folder: Path) -> Path:
+    """The data directory of a PostgreSQL 16 that does not run; tests leave it so."""
+    data_dir = folder / "older"
+    cluster = Cluster(data_dir, 16)
+    cluster.start()
+    cluster.stop()
+    return data_dir
+
+
+@pytest.fixture(scope="module")
 def installation(folder: Path) -> Iterator[Running]:
     address = f"http://127.0.0.1:{PROVIDER_PORT}/v1"
     running = Running(folder / "running", WEB="2", RUNNERS="2", OPENAI_BASE_URL=address).wait_until_ready()
@@ -129,11 +139,8 @@ def test_a_wrong_environment_is_refused(folder: Path) -> None:
     assert not running.data_dir.exists()
 
 
-def test_data_of_another_major_version_is_refused(folder: Path) -> None:
-    old = folder / "old"
-    cluster = Cluster(old, 16)
-    cluster.start()
-    cluster.stop()
+def test_data_of_another_major_version_is_refused(older_server: Path) -> None:
+    old = older_server
     running = Running(old, BANDSTAND_KEY_PEPPER="x7Kq" * 20, SECRET_KEY="k2Vb" * 20)
     assert "its file in" in refusal(running)  # one key is neither made nor given
     (old / "postgres.json").rename(old / "aside")
@@ -152,13 +159,13 @@ def test_a_database_elsewhere_that_is_not_there_is_named(folder: Path) -> None:
     assert "canary" not in running.said
 
 
-def test_an_older_server_elsewhere_is_used_but_not_without_durability(folder: Path) -> None:
+def test_an_older_server_elsewhere_is_used_but_not_without_durability(folder: Path, older_server: Path) -> None:
     keys = {name: os.environ[name] for name in ("SECRET_KEY", "BANDSTAND_KEY_PEPPER", "BANDSTAND_ENCRYPTION_KEY")}
-    careless = Cluster(folder / "server", 16, settings={"fsync": "off"})
+    careless = Cluster(older_server, 16, settings={"fsync": "off"})
     told = refusal(Running(folder / "client", None, DATABASE_URL=careless.start(), **keys))
     assert told.startswith("bandstand: PostgreSQL runs with fsync=off")
     careless.stop()
-    careful = Cluster(folder / "server", 16)
+    careful = Cluster(older_server, 16)
     share_static_files(folder / "client")
     running = Running(folder / "client", None, DATABASE_URL=careful.start(), **keys).wait_until_ready()
     running.wait_until_all_parts_work()

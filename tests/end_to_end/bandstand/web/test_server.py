@@ -23,7 +23,7 @@ from websockets.asyncio.client import connect
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 
 from bandstand.web.body_limit import COMPLETION_BYTES, COMPLETIONS_PATH, MAX_COMPLETION_BYTES
-from tests.support.surroundings import ROOT
+from tests.support.surroundings import PYTHON_PATH, ROOT
 
 # As `bandstand.web.http_protocol`, which cannot be imported here: it installs the reactor.
 BUFFERED_BODY_BYTES = 1024 * 1024 + 1
@@ -39,7 +39,7 @@ class Web:
             self.port: int = free.getsockname()[1]
         self.process = subprocess.Popen(
             [sys.executable, str(ROOT / "tests" / "support" / "tiny_web.py"), str(self.port), *arguments],
-            env={**os.environ, "PYTHONPATH": str(ROOT / "platform")},
+            env={**os.environ, "PYTHONPATH": PYTHON_PATH},
             stdout=subprocess.PIPE,
             text=True,
         )
