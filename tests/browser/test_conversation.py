@@ -330,7 +330,7 @@ async def test_a_turn_that_waits_keeps_its_words_and_one_whose_model_is_asked_ag
 
 
 async def test_when_the_model_fails_people_read_what_they_got_instead(chat: Chat) -> None:
-    await chat.page.locator("#agents label", has_text="Writer").click()
+    await chat.page.get_by_role("radio", name="Writer Drafts").check()
     answer = await chat.ask("[[offline fail=auth]]")
     await expect(answer).to_contain_text(HANDOFF_TEXT)
     await expect(answer.locator(".note")).to_have_text([FALLBACK_NOTES["human_handoff"]])

@@ -46,6 +46,7 @@ CALLERS: list[Role | None] = [None, *Role]
 PAGES: dict[str, str | None] = {
     "/": "/login/",
     "/help/": "/login/",
+    "/memories/": "/login/",
     "/login/": None,
     "/password/<uidb64>/<token>/": None,
     "/password/forgotten/": None,
@@ -58,7 +59,7 @@ PAGES: dict[str, str | None] = {
     "/api/docs": None,
     "/api/schema": None,
 }
-APP_PAGES = "^(?P<app_label>accounts|auth|scheduling|agents)/$"
+APP_PAGES = "^(?P<app_label>accounts|auth|scheduling|agents|memory)/$"
 # Of the console, beside those of its models.
 CONSOLE_PAGES: dict[str, frozenset[Role]] = {
     "/admin/": CONSOLE,
@@ -91,6 +92,11 @@ MODELS: dict[str, dict[str, frozenset[Role]]] = {
     "agents.runner": {"see": CONSOLE},
     "agents.step": {"see": CONSOLE},
     "agents.turn": {"see": CONSOLE},
+    "memory.memory": {
+        "see": CONSOLE, "confirm": OPERATORS, "quarantine": OPERATORS, "reject": OPERATORS, "erase": OPERATORS,
+        "purge": OPERATORS,
+    },
+    "memory.memorypool": {"see": CONSOLE, "add": BUILDERS, "delete-pool": BUILDERS},
     "accounts.user": {
         "see": OWNER, "add": OWNER, "close": OWNER, "locked-out": OWNER, "password-link": OWNER, "unlock": OWNER,
     },
@@ -101,6 +107,7 @@ MODELS: dict[str, dict[str, frozenset[Role]]] = {
 ACTIONS: dict[str, dict[str, frozenset[Role]]] = {
     "agents.agentsession": {"cancel_open": OPERATORS},
     "accounts.apikey": {"revoke": OWNER},
+    "memory.memory": dict.fromkeys(("confirm", "quarantine", "reject", "merge", "erase"), OPERATORS),
     "agents.turn": {"cancel": OPERATORS, "retry": OPERATORS, "requeue": OPERATORS, "fail_turn": OPERATORS},
 }
 

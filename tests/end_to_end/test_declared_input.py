@@ -152,7 +152,8 @@ def test_with_a_key(case: Any, running: Deployment, caller: Caller) -> None:
 @for_every_operation(2, coverage=False)
 def test_with_a_key_that_may_only_read(case: Any, running: Deployment, caller: Caller) -> None:
     status = caller.send(case, running.keys["reader"])
-    assert case.method == "GET" or status >= 400
+    # A search reads, but its question may be long, and is a body.
+    assert case.method == "GET" or status >= 400 or case.path.endswith("/search")
 
 
 @for_every_operation(2, coverage=False)
