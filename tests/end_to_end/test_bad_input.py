@@ -295,7 +295,7 @@ for _model, _page in sorted(ADMINS.items()):
         FIRST.setdefault(_shared, _model)
 
 FORM: Headers = [("Content-Type", "application/x-www-form-urlencoded")]
-# 204: nothing new; 409 is for a version that is not the present one; 413: 64 KB in every field of a long form.
+# 204: nothing new; 409 is for a version that is not the present one; 413 where all fields are long at once.
 ANSWERED = expected(200, 204, 302, 400, 403, 404, 409, 413)
 
 

@@ -60,7 +60,7 @@ class Installation:
         try:
             if await self._unless_stopped(self._start()):
                 await self._stop.wait()
-                print_line("Stopping …")
+            print_line("Stopping …")
         except CannotStart as error:
             print_error(str(error))
             status = error.status
