@@ -169,6 +169,8 @@ def _largest_owners(least: int) -> list[VectorIndex]:
 
 
 def _execute(statement: str) -> None:
+    if connection.in_atomic_block:
+        raise RuntimeError("Indexes are built outside of a transaction.")
     with connection.cursor() as cursor:
         cursor.execute(statement)
 
@@ -176,8 +178,6 @@ def _execute(statement: str) -> None:
 @contextmanager
 def _long_statements() -> Iterator[None]:
     """Let statements of this connection take long: an index over 100,000 vectors takes a minute."""
-    if connection.in_atomic_block:
-        raise RuntimeError("Indexes are built outside of a transaction.")
     settings = {"statement_timeout": f"{STATEMENT_SECONDS}s", "lock_timeout": "60s"}
     connection.ensure_connection()
     if connection.connection.info.server_version >= _HAS_TRANSACTION_TIMEOUT:

@@ -15,7 +15,7 @@ from foundation.clock import now
 from memory.enums import MemoryScope, MemorySource
 from memory.models import MemoryPool
 from memory.ownership import OwnerKey
-from memory.writing import remember
+from memory.writing import Provenance, remember
 from scheduling import q2_sync
 from scheduling.models import JobRun
 from tests.support.people import agent, key_of
@@ -77,4 +77,5 @@ def one_row_of_everything(user: User) -> None:
     OutgoingEmail.objects.create(user=user, kind=OutgoingEmail.Kind.INVITATION)
     MemoryPool.objects.create(name="support")
     owner = OwnerKey(MemoryScope.USER, user_id=user.pk)
-    remember(Actor.system("tests"), owner, "I live in Bern.", source=MemorySource.FORM)
+    provenance = Provenance(origin="a test")
+    remember(Actor.system("tests"), owner, "I live in Bern.", source=MemorySource.FORM, provenance=provenance)

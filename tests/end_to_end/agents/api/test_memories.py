@@ -7,14 +7,11 @@ from typing import Any
 from uuid import UUID
 
 import pytest
-from asgiref.sync import sync_to_async
-from django.db import connections
 
 from accounts.roles import Role
-from foundation.db_threads import in_db_thread
-from memory.models import Memory, MemoryBody, WorkingItem
+from memory.models import Memory, WorkingItem
 from tests.support.people import agent, key_of, person
-from tests.support.rest import AsyncRest, Rest, problem
+from tests.support.rest import Rest, problem
 
 pytestmark = pytest.mark.django_db
 
@@ -89,22 +86,6 @@ def test_a_search_finds_the_best_first_and_says_why(ada: Rest) -> None:
         {"query": "x", "since": "today"},
     ):
         problem(ada.post("memories/search", body), 422, "invalid")
-
-
-@pytest.mark.django_db(transaction=True)
-async def test_everything_can_be_taken_along_and_forgotten() -> None:
-    ada = await in_db_thread(lambda: (agent(), AsyncRest(key_of(person("ada", Role.USER))))[1])
-    for number in range(3):
-        ok(await ada.post("memories", {"text": f"Fact {number}."}), 201)
-    session = ok(await ada.post("sessions", {"agent": "demo"}), 201)
-    ok(await ada.post(f"sessions/{session['id']}/tasks", {"text": "Book the train."}), 201)
-    answer = await ada.get("memories/export")
-    exported = json.loads(b"".join([chunk async for chunk in answer.streaming_content]))
-    assert [record["text"] for record in exported["memories"]] == ["Fact 0.", "Fact 1.", "Fact 2.", "Book the train."]
-    problem(await ada.call("DELETE", "memories"), 422, "invalid")
-    assert ok(await ada.call("DELETE", "memories?all=true")) == {"deleted": 3, "more": False}
-    assert await in_db_thread(lambda: (MemoryBody.objects.count(), WorkingItem.objects.count())) == (0, 0)
-    await sync_to_async(connections.close_all)()
 
 
 def test_nothing_of_others_is_seen_or_changed(ada: Rest) -> None:

@@ -23,7 +23,7 @@ def run(*arguments: Any) -> str:
     return out.getvalue()
 
 
-@pytest.mark.django_db(transaction=True)
+@pytest.mark.usefixtures("transactional_db")
 def test_a_search_says_what_it_finds_and_why_once_the_vectors_are_made() -> None:
     ada = person("ada", Role.USER)
     for text in ("I live in Bern.", "I eat no meat."):
