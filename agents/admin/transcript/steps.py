@@ -10,7 +10,7 @@ from django.utils.safestring import SafeString
 
 from agents.admin.badges import status_badge
 from agents.admin.transcript.provider_words import describe_error, describe_notes
-from agents.admin.transcript.window_use import describe_context
+from agents.admin.transcript.window_use import describe_context, recalled_memories
 from agents.domain.response_fallbacks import NO_ANSWER
 from agents.domain.states import StepKind, StepStatus
 from agents.models import Step
@@ -24,8 +24,8 @@ MAX_CHARACTERS: Final = 4_000
 @dataclass(frozen=True, slots=True)
 class TranscriptStep:
     """`status_note`: what the status means for a retry; `error`: the provider's own words; `notes`: what was odd about
-    its answer; `context`: how full the window of the model was. `request` and `result` are empty without read
-    permission."""
+    its answer; `context`: how full the window of the model was; `memories`: the ids of those that it was sent.
+    `request` and `result` are empty without read permission."""
 
     row: Step
     status: SafeString
@@ -35,6 +35,7 @@ class TranscriptStep:
     error: str
     notes: str
     context: str
+    memories: list[str]
     request: str
     result: str
 
@@ -50,6 +51,7 @@ def step_view(step: Step, *, readable: bool, ended_at: datetime | None, now: dat
         error=describe_error(step, readable=readable),
         notes=describe_notes(step.details),
         context=describe_context(step),
+        memories=recalled_memories(step),
         request=shorten(step.request) if readable and step.kind == StepKind.TOOL else "",
         result=shorten(_result(step)) if readable else "",
     )

@@ -22,6 +22,12 @@ def describe_context(step: Step) -> str:
     return "; ".join((_use(step, report["window"], report["tokens"]), *_left_out(report))) if report else ""
 
 
+def recalled_memories(step: Step) -> list[str]:
+    """The ids of the memories that the model was sent, best first; a step names 20 at most."""
+    report = step.details.get("context") or {}
+    return list(report.get("memories", ()))
+
+
 def _use(step: Step, window: int, tokens: Mapping[str, int]) -> str:
     """The shares are estimates; they are scaled to what the provider has counted, if it said so."""
     estimated = sum(tokens.values())

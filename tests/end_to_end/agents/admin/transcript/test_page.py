@@ -6,6 +6,7 @@ import re
 from dataclasses import replace
 from decimal import Decimal
 from typing import Any
+from uuid import UUID
 
 import pytest
 from django.contrib.auth.models import Group
@@ -181,7 +182,8 @@ def test_operators_see_who_answered_after_how_many_failed_calls(vera: Client) ->
     fenced_writes.advance(work, outcomes=[failed], intents=[Intent(2, StepKind.MODEL, "anthropic:b")])
     compressed = {"max_tokens": 900, "messages": 3}
     sent = {"window": 10_000, "tokens": {"system": 100, "history": 3_000, "memories": 400}, "strategy": "drop",
-            "messages_left_out": 12, "memories_left_out": ["m"], "summary": "s"}  # fmt: skip
+            "messages_left_out": 12, "memories": [str(UUID(int=7))], "memories_left_out": ["m"],
+            "summary": "s"}  # fmt: skip
     details = {"attempt": 2, "fallback": True, "pause_seconds": 0.25, "context_compressed": compressed, "context": sent}
     step = replace(done(2, "Hello"), name="anthropic:b", details=details)
     fenced_writes.finish(work, ending(work, parts=[text_part("Hello")]), outcomes=[step])
@@ -194,6 +196,7 @@ def test_operators_see_who_answered_after_how_many_failed_calls(vera: Client) ->
         "their summary sent; 1 memory left out" in shown
     )
     assert "context: " not in shown
+    assert f'Recalled: <a href="/admin/memory/memory/{UUID(int=7)}/change/">memory 1</a>' in shown
 
 
 def hands_off() -> Claim:
