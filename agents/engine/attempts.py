@@ -11,6 +11,7 @@ from typing import Any
 
 import structlog
 
+from agents.domain.context_window import UNKNOWN_WINDOW
 from agents.domain.events import EventType, ModelRetrying
 from agents.domain.failures import ErrorClass, Recovery, parse_error_class
 from agents.domain.fallback import (
@@ -328,7 +329,7 @@ class Attempts:
         models = self._services.models
         full = (await assemble(self._context, self._progress, self._services, last.route)).request.messages
         count = token_counter(self._services.routes.token_factor(last.route))
-        needed = max(await models.window(last.route) or 0, count_tokens(full, count))
+        needed = max(await models.window(last.route) or UNKNOWN_WINDOW, count_tokens(full, count))
         windows = {route: await models.window(route) for route in chain}
         return frozenset(route for route, window in windows.items() if window is not None and window > needed)
 

@@ -15,6 +15,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from foundation.text_lines import split_lines
+
 DIMENSIONS: Final = 384
 # The graph at full precision, in the folder of models: see `fp32_graph`.
 BUILT_GRAPH: Final = "all-minilm-l6-v2-fp32.onnx"
@@ -90,6 +92,6 @@ def _record_hash(sha256: str) -> str:
 
 
 def _path_in_record(distribution: importlib.metadata.Distribution, record: str, digest: str) -> Path:
-    line = next(line for line in record.splitlines() if digest in line)
+    line = next(line for line in split_lines(record) if digest in line)
     # The path comes first, in quotes if it holds a comma.
     return Path(str(distribution.locate_file(line.partition(digest)[0].strip('"'))))

@@ -42,7 +42,7 @@ DECLARED: dict[str, set[str]] = {
     "agents.routehealth": {"state__exact", "state__isnull"},
     "agents.runner": {"status__exact", "status__isnull"},
     "agents.step": {"age", "kind__exact", "kind__isnull", "status__exact", "status__isnull"},
-    "agents.turn": {"agent", "cost", "error", "release", "since", "state", "until", "user"},
+    "agents.turn": {"agent", "cost", "error", "fallback", "release", "since", "state", "until", "user"},
     "auth.group": set(),
     "memory.memory": {"age", "scope", "source", "tier", "trust", "user"},
     "memory.memorypool": set(),

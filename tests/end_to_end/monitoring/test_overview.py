@@ -24,9 +24,9 @@ from tests.support.people import OFFLINE, agent, person
 
 pytestmark = pytest.mark.django_db
 
-# Login and permissions, the figures of turns and of maintenance, what failed, routes, keys, the past day, and the three
-# lists.
-START_BUDGET = 15
+# Login and permissions, the figures of turns and of maintenance, what failed, routes and their windows, keys, the past
+# day, and the three lists.
+START_BUDGET = 16
 
 
 def turns(*states: dict[str, Any]) -> None:

@@ -504,7 +504,7 @@ async def test_a_context_that_is_too_long_goes_whole_to_a_wider_route_for_the_re
         ("first", 3), ("second", 3), ("second", 5),
     ]  # fmt: skip
     end = await end_of(ada)
-    assert (end["answered_by"], end["fallback"]) == (SECOND, True)
+    assert (end["answered_by"], end["fallback"]) == (SECOND, None)
 
 
 @pytest.mark.parametrize("windows", [{SECOND: 8_000}, {FIRST: 100_000, SECOND: 50_000}, {FIRST: 100_000}])

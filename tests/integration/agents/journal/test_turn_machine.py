@@ -260,7 +260,8 @@ class TurnMachine(RuleBasedStateMachine):
         self.claims.append(work)
         context = load_context(work)
         asked = context.question_id
-        assert context.history[-1] == Item(asked, "user", [text_part(self.acknowledged[asked])])
+        question = Item(asked, "user", [text_part(self.acknowledged[asked])], ordinal=context.history[-1].ordinal)
+        assert context.history[-1] == question
         assert [step.number for step in context.steps] == list(range(1, len(context.steps) + 1))
 
     def stream(self, work: Claim, words: list[str]) -> None:

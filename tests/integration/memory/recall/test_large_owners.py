@@ -93,7 +93,10 @@ def test_what_a_broken_build_has_left_is_dropped() -> None:
 
 
 @pytest.mark.django_db
+@pytest.mark.usefixtures("small_bounds")
 def test_indexes_are_not_built_in_a_transaction() -> None:
+    for number in range(6):
+        store(AGENT, f"The cat number{number} sleeps.")
     with pytest.raises(RuntimeError, match="outside of a transaction"):
         large_owners.sync_vector_indexes()
 
