@@ -20,6 +20,7 @@ from foundation import strict_json
 from foundation.db_threads import in_db_thread
 from foundation.errors import InvalidInput, Unauthenticated
 from memory.enums import MemoryScope, MemorySource, Tier, Trust
+from memory.lifecycle.embed_pending import embed_after_commit
 from memory.models import Memory
 from memory.ownership import OwnerKey
 from memory.reading import access_own_memory, current, memories_of_user, owner_keys_of_user
@@ -49,6 +50,8 @@ MEMORIES = Order("memories", ("id",), descending=True)
 # Whose memories a user may write.
 WRITABLE_SCOPES = (MemoryScope.USER.value, MemoryScope.SESSION.value)
 _EXPORT_BATCH = 200
+# A fact is found by its meaning in the next question. An embedder that has to start takes three seconds.
+_EMBEDDING_SECONDS = 4.0
 
 
 class NewMemory(Input):
@@ -178,6 +181,7 @@ class MemoriesView(ApiView):
                 metadata=data.get("metadata"),
                 trust=Trust.CONFIRMED,
             )
+            embed_after_commit(stored.id, timeout=_EMBEDDING_SECONDS)
             return memory_response(user_id, stored.id, status=201 if stored.is_new else 200)
 
         return run_once(self.http, IdempotentOperation(actor, "create_memory", "", body), run)
@@ -237,6 +241,7 @@ class MemoryView(ApiView):
         user_id, version = self._begin(memory_uuid)
         source = MemorySource.FORM if self.who().key_id is None else MemorySource.API
         stored = revise(self.who(), memory_uuid, change["text"], expected_version=version, source=source)
+        embed_after_commit(stored.id, timeout=_EMBEDDING_SECONDS)
         return memory_response(user_id, stored.id)
 
     def delete(self, _request: Request, memory_id: str) -> HttpResponse:

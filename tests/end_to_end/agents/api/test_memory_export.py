@@ -11,7 +11,7 @@ from django.db import connections
 
 from accounts.roles import Role
 from foundation.db_threads import in_db_thread
-from memory.models import MemoryBody, WorkingItem
+from memory.models import Memory, MemoryBody, WorkingItem
 from tests.support.people import agent, key_of, person
 from tests.support.rest import AsyncRest, problem
 
@@ -21,6 +21,16 @@ pytestmark = pytest.mark.usefixtures("transactional_db")
 def ok(answer: Any, status: int = 200) -> Any:
     assert answer.status_code == status, answer.content
     return json.loads(answer.content)
+
+
+async def test_what_was_just_added_is_found_by_its_meaning() -> None:
+    ada = await in_db_thread(lambda: (agent(), AsyncRest(key_of(person("ada", Role.USER))))[1])
+    added = ok(await ada.post("memories", {"text": "I eat no meat."}, Idempotency_Key="a"), 201)
+    changed = await ada.call("PATCH", f"memories/{added['id']}", {"text": "I eat no fish."}, If_Match='"1"')
+    assert await in_db_thread(lambda: Memory.objects.filter(embedding__isnull=True).count()) == 0
+    found = ok(await ada.post("memories/search", {"query": "no fish", "explain": True}))["results"]
+    assert (found[0]["id"], found[0]["signals"]["meaning"] > 0) == (ok(changed)["id"], True)
+    await sync_to_async(connections.close_all)()
 
 
 async def test_everything_can_be_taken_along_and_forgotten() -> None:
