@@ -16,6 +16,10 @@ _TASK = re.compile(r"^\s*+(?:todo|add (?:a |the )?task)\b[:,]?\s++(\S.*)", re.IG
 _ABOUT_USER = re.compile(
     r"\b(?:what|who|where|when|which|how|do you)\b[^.!?\n]{0,80}\b(?:I|my|me|mine)\b", re.IGNORECASE
 )
+# What was said begins with its day and who said it; a fact does not.
+_SAID = re.compile(r"\d{4}-\d\d-\d\d, [^\n]{1,200}?: ")
+# Where the model's own reminder begins, in an answer of its that is recalled.
+_OWN_REMINDER = "_(Offline model."
 _MAX_MEMORIES = 5
 
 
@@ -45,5 +49,7 @@ def memory_calls(text: str, offered: frozenset[str]) -> list[tuple[str, dict[str
 
 
 def describe_memories(memories: Sequence[str]) -> str:
-    """The best memories as an answer to a question about the user."""
-    return "From what I remember:\n\n" + "\n".join(f"- {memory}" for memory in memories[:_MAX_MEMORIES])
+    """The best memories as an answer to a question about the user: facts, or what was said where there are none."""
+    facts = [memory for memory in memories if not _SAID.match(memory)] or memories
+    lines = [" ".join(memory.partition(_OWN_REMINDER)[0].split()) for memory in facts[:_MAX_MEMORIES]]
+    return "From what I remember:\n\n" + "\n".join(f"- {line}" for line in lines)

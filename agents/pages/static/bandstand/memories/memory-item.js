@@ -3,7 +3,7 @@
 import { element, toolButton } from "../shared/dom.js";
 
 const SOURCES = {
-  turn: "said in a chat",
+  turn: "said it in a chat",
   remember: "you asked for it in a chat",
   form: "you wrote it here",
   api: "a program wrote it",
@@ -18,7 +18,8 @@ const day = (text) => DATE.format(new Date(text));
 
 // When, whence, who recalls it, and whether it still holds.
 function describe(memory) {
-  const parts = [day(memory.occurred_at), SOURCES[memory.source] ?? memory.source];
+  const source = SOURCES[memory.source] ?? memory.source;
+  const parts = [day(memory.occurred_at), memory.source === "turn" && memory.speaker ? `${memory.speaker} ${source}` : source];
   if (memory.scope === "session") parts.push("for one chat");
   else parts.push(memory.agent ? `for ${memory.agent}` : "for all agents");
   if (memory.trust === "quarantined") parts.push("not used until it is reviewed");
