@@ -128,7 +128,8 @@ def working_texts(session_id: UUID, turn_id: UUID) -> list[str]:
 def _line(item_id: UUID, kind: str, text: str) -> str:
     # Tasks carry their id, by which a model finishes them.
     suffix = f" (id {item_id})" if kind == WorkingKind.TASK.value else ""
-    return f"{kind.capitalize()}: {text}{suffix}"
+    # One line each: what stands in a text is no further item.
+    return f"{kind.capitalize()}: {' '.join(text.split())}{suffix}"
 
 
 def end_turn_items(turn_ids: Sequence[UUID]) -> int:

@@ -5,7 +5,7 @@ The pages stand here and not beside the rows, because who may read a memory depe
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Sequence, Set
 from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
@@ -159,6 +159,11 @@ def memory_status(memory: Memory) -> tuple[str, str]:
     return "current", "good"
 
 
+def _is_readable(memory: Memory, agents: Set[UUID] | None) -> bool:
+    """Whether somebody may read the text who may read the transcripts of `agents`; None: no memory's."""
+    return agents is not None and {memory.owner.agent, memory.body.agent} - {None} <= agents
+
+
 @admin.register(Memory)
 class MemoryAdmin(KeysetAdmin):
     """Memories, with what reviewers do: confirm, quarantine, reject, erase."""
@@ -173,7 +178,7 @@ class MemoryAdmin(KeysetAdmin):
     search_words = ("body__origin",)
     search_help_text = "The id of a memory, a session, a turn or an agent, or the source that a tool named."
     fields = (
-        "full_text", "display_status", "whose", "kind", "source", "origin", "provenance", "actor", "slot",
+        "full_text", "display_status", "whose", "kind", "source", "origin", "provenance", "actor", "display_slot",
         "display_trust", "occurred", "held", "expires_at", "importance", "hits", "last_hit_at", "history", "made_of",
         "derived", "situations", "vector", "id",
     )  # fmt: skip
@@ -187,11 +192,11 @@ class MemoryAdmin(KeysetAdmin):
     def complete(self, request: HttpRequest, rows: Sequence[Memory]) -> None:
         names = dict(Agent.objects.values_list("pk", "name"))
         readable = set(readable_agents(request.user).values_list("pk", flat=True))
-        may_read = request.user.has_perm(READ_MEMORY_TEXT)
+        agents = readable if request.user.has_perm(READ_MEMORY_TEXT) else None
         for memory in rows:
             row: Any = memory
-            agents = {memory.owner.agent, memory.body.agent} - {None}
-            row.readable = may_read and agents <= readable
+            row.readable_agents = agents
+            row.readable = _is_readable(memory, agents)
             row.agent_name = names.get(memory.owner.agent) if memory.owner.agent is not None else None
 
     def get_object(self, request: HttpRequest, object_id: str, from_field: str | None = None) -> Any:
@@ -235,8 +240,12 @@ class MemoryAdmin(KeysetAdmin):
         return memory.body.source
 
     @admin.display(description="source, as a tool names it")
-    def origin(self, memory: Memory) -> str:
-        return memory.body.origin or NOTHING
+    def origin(self, memory: Any) -> str:
+        return (memory.body.origin or NOTHING) if memory.readable else HIDDEN
+
+    @admin.display(description="slot, the name of the fact")
+    def display_slot(self, memory: Any) -> str:
+        return (memory.slot or NOTHING) if memory.readable else HIDDEN
 
     @admin.display(description="trust")
     def display_trust(self, memory: Memory) -> SafeString:
@@ -292,10 +301,11 @@ class MemoryAdmin(KeysetAdmin):
         return NOTHING if memory.embedding_model is None else f"by {memory.embedding_model}"
 
     def _links(self, memory: Any, rows: QuerySet[Memory]) -> SafeString | str:
-        """Related memories, which belong to the same owner: whoever may read one may read the other."""
-        related = rows.select_related("body").defer("words", "context_words", "embedding").order_by("-pk")
+        """Related memories. In a pool they may come from agents whose transcripts are closed to the reader."""
+        related = rows.select_related("body", "owner").defer("words", "context_words", "embedding").order_by("-pk")
+        agents = memory.readable_agents
         texts = [
-            (row_url(row), shorten(row.body.text, _LIST_CHARACTERS) if memory.readable else str(row.pk))
+            (row_url(row), shorten(row.body.text, _LIST_CHARACTERS) if _is_readable(row, agents) else str(row.pk))
             for row in related[:_MAX_RELATED]
         ]
         return format_html_join("", '<div><a href="{}">{}</a></div>', texts) or NOTHING
@@ -367,7 +377,8 @@ class MemoryAdmin(KeysetAdmin):
             return self._missing(request, object_id)
         body = memory.body
         if body.origin:
-            which, label = PurgeFilter(origin=body.origin), f"of the source {body.origin}, for all users"
+            name = body.origin if memory.readable else "that is named there"
+            which, label = PurgeFilter(origin=body.origin), f"of the source {name}, for all users"
         elif body.session is not None:
             which, label = PurgeFilter(session=body.session), f"from the session {body.session}"
         else:

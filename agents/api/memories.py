@@ -20,7 +20,7 @@ from foundation import strict_json
 from foundation.db_threads import in_db_thread
 from foundation.errors import InvalidInput, Unauthenticated
 from memory.enums import MemoryScope, MemorySource, Tier, Trust
-from memory.lifecycle.embed_pending import embed_after_commit
+from memory.lifecycle.embed_soon import embed_soon
 from memory.models import Memory
 from memory.ownership import OwnerKey
 from memory.reading import access_own_memory, current, memories_of_user, owner_keys_of_user
@@ -29,7 +29,6 @@ from memory.recall.memory_search import DEFAULT_K, MAX_K
 from memory.writing import export_memories, forget_memory, forget_own_memories, remember, revise
 from rest.content_negotiation import JSON
 from rest.etags import etag, expected_version
-from rest.idempotency import IdempotentOperation, run_once
 from rest.pagination import Order, limit_parameter, paginate
 from rest.query_params import one_of, read_id, read_query, slug
 from rest.request_body import read_body
@@ -50,8 +49,6 @@ MEMORIES = Order("memories", ("id",), descending=True)
 # Whose memories a user may write.
 WRITABLE_SCOPES = (MemoryScope.USER.value, MemoryScope.SESSION.value)
 _EXPORT_BATCH = 200
-# A fact is found by its meaning in the next question. An embedder that has to start takes three seconds.
-_EMBEDDING_SECONDS = 4.0
 
 
 class NewMemory(Input):
@@ -167,24 +164,21 @@ class MemoriesView(ApiView):
         actor, body = self.who(), read_body(self.http)
         data = read_input(NewMemory, body)
         user_id = require_user(actor, Scope.CHAT)
-
-        def run() -> HttpResponse:
-            agent = _agent_id(actor, data["agent"]) if "agent" in data else None
-            stored = remember(
-                actor,
-                OwnerKey(MemoryScope.USER, user_id=user_id, agent_id=agent),
-                data["text"],
-                # A login is the page, a key a program.
-                source=MemorySource.FORM if actor.key_id is None else MemorySource.API,
-                speaker=actor.name,
-                slot=data.get("slot", ""),
-                metadata=data.get("metadata"),
-                trust=Trust.CONFIRMED,
-            )
-            embed_after_commit(stored.id, timeout=_EMBEDDING_SECONDS)
-            return memory_response(user_id, stored.id, status=201 if stored.is_new else 200)
-
-        return run_once(self.http, IdempotentOperation(actor, "create_memory", "", body), run)
+        agent = _agent_id(actor, data["agent"]) if "agent" in data else None
+        # Without a key of idempotency: a repeat finds what it has stored, and no record keeps a text that is forgotten.
+        stored = remember(
+            actor,
+            OwnerKey(MemoryScope.USER, user_id=user_id, agent_id=agent),
+            data["text"],
+            # A login is the page, a key a program.
+            source=MemorySource.FORM if actor.key_id is None else MemorySource.API,
+            speaker=actor.name,
+            slot=data.get("slot", ""),
+            metadata=data.get("metadata"),
+            trust=Trust.CONFIRMED,
+        )
+        embed_soon(stored.id)
+        return memory_response(user_id, stored.id, status=201 if stored.is_new else 200)
 
     def delete(self, _request: Request) -> HttpResponse:
         if read_query(self.http, all=one_of("true")).get("all") != "true":
@@ -241,7 +235,7 @@ class MemoryView(ApiView):
         user_id, version = self._begin(memory_uuid)
         source = MemorySource.FORM if self.who().key_id is None else MemorySource.API
         stored = revise(self.who(), memory_uuid, change["text"], expected_version=version, source=source)
-        embed_after_commit(stored.id, timeout=_EMBEDDING_SECONDS)
+        embed_soon(stored.id)
         return memory_response(user_id, stored.id)
 
     def delete(self, _request: Request, memory_id: str) -> HttpResponse:

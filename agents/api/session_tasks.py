@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 from uuid import UUID
 
+from django.db import transaction
 from django.http import HttpResponse
 from rest_framework.request import Request
 
@@ -12,6 +13,8 @@ from accounts.actor import Actor, Scope
 from agents.domain.serialization import moment
 from agents.models import AgentSession
 from agents.sessions import access_session
+from agents.sessions.turn_episodes import hold_session
+from foundation.errors import NotFound
 from memory.enums import MemoryScope, TaskState, WorkingKind
 from memory.models import WorkingItem
 from memory.ownership import OwnerKey
@@ -70,7 +73,10 @@ class TasksView(ApiView):
 
         def run() -> HttpResponse:
             session = _own_session(actor, session_uuid)
-            item = add_item(session_owner(session), WorkingKind(data.get("kind", "task")), data["text"])
+            with transaction.atomic():
+                if not hold_session(session.pk):
+                    raise NotFound
+                item = add_item(session_owner(session), WorkingKind(data.get("kind", "task")), data["text"])
             return json_response(task_shape(item, session.pk), status=201)
 
         return run_once(self.http, IdempotentOperation(actor, "create_task", str(session_uuid), body), run)

@@ -374,6 +374,12 @@ class Migration(migrations.Migration):
                 ),
                 ("compacted", models.BooleanField(default=False, help_text="Its deltas are compacted.")),
                 (
+                    "remembered",
+                    models.BooleanField(
+                        db_default=False, default=False, help_text="What was said in it was remembered."
+                    ),
+                ),
+                (
                     "agent_session",
                     models.ForeignKey(
                         db_index=False,

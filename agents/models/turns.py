@@ -90,6 +90,7 @@ class Turn(models.Model):
         max_length=32, null=True, help_text="Of all that its model was sent, where its answer may be shown again."
     )
     compacted = models.BooleanField(default=False, help_text="Its deltas are compacted.")
+    remembered = models.BooleanField(default=False, db_default=False, help_text="What was said in it was remembered.")
 
     class Meta:
         permissions = [

@@ -16,8 +16,9 @@ from agents.models import Message, Step
 from agents.sessions.turn_episodes import speaker_name, user_owner
 from memory.enums import MemorySource, Tier, Trust
 from memory.lifecycle.consolidation import SAME_COSINE, SIMILAR_COSINE, note_similar
-from memory.models import EmbeddingModel, Memory, MemoryDerivation
+from memory.models import EmbeddingModel, Memory, MemoryBody, MemoryDerivation
 from memory.ownership import OwnerKey, get_or_create_owner
+from memory.same_content import content_words
 from memory.writing import Provenance, remember
 from memory.writing.facts import lock_owner
 from memory.writing.new_memory import check_slot
@@ -110,7 +111,10 @@ def store_extracted_fact(source: ExtractionSource, fact: ExtractedFact, vector: 
     if nearest is not None:
         memory_id, actor, other_slot, cosine = nearest
         same_slot = slot == other_slot or not (slot and other_slot)
-        if cosine >= SAME_COSINE and actor == source.name and same_slot:
+        if cosine >= SAME_COSINE and actor == source.name and same_slot and _is_same(memory_id, fact.text):
+            if not MemoryBody.objects.filter(pk=memory_id, source=MemorySource.EXTRACTION.value).exists():
+                # It stands by itself: somebody said it in so many words. It does not go with this session.
+                return memory_id
             MemoryDerivation.objects.bulk_create(
                 [MemoryDerivation(memory_id=memory_id, origin_id=episode) for episode in episodes],
                 ignore_conflicts=True,
@@ -172,3 +176,8 @@ def _consume_budget(user_id: int) -> None:
 @lru_cache(maxsize=16)
 def _budget(limit: int) -> Rate:
     return rate("memory-extractions", limit, DAY_SECONDS, leased=False)
+
+
+def _is_same(memory_id: UUID, text: str) -> bool:
+    stored = MemoryBody.objects.filter(pk=memory_id).values_list("text", flat=True).first()
+    return stored is not None and content_words(stored) == content_words(text)

@@ -6,13 +6,14 @@ import re
 from collections.abc import Collection
 from uuid import UUID, uuid5
 
+from django.db import transaction
 from django.db.models import Q
 
 from accounts.actor import Actor, Scope
 from agents.domain.configuration import AgentConfiguration
 from agents.domain.states import StepKind, StepStatus
 from agents.models import AgentSession, Message, Step
-from agents.sessions.turn_episodes import session_owner, speaker_name, user_owner
+from agents.sessions.turn_episodes import hold_session, session_owner, speaker_name, user_owner
 from agents.tools.tool import ToolError
 from foundation.db_threads import in_db_thread, start_in_db_thread
 from memory.enums import MemoryScope, MemorySource, TaskState, Trust, WorkingKind
@@ -28,6 +29,7 @@ _WORD = re.compile(r"\w{3,}")
 # Of the words of a memory that the user has said in this turn: with fewer, it may come from somewhere else.
 _USER_SHARE = 0.5
 _MAX_RECALLED = 8
+_GONE = "The conversation is gone."
 _NOT_REMEMBERED = "There is no such memory."
 
 
@@ -88,9 +90,7 @@ class SessionMemory:
             # Somebody asked for it.
             importance=0.8,
             trust=trust,
-            provenance=Provenance(
-                agent=session.agent_id, session=session.pk, turn=self._turn_id, step=self._step_id(), origin="remember"
-            ),
+            provenance=Provenance(agent=session.agent_id, session=session.pk, turn=self._turn_id, step=self._step_id()),
         )
         if Memory.objects.filter(pk=stored.id, trust__lt=Trust.DEFAULT).exists():
             return "Stored, but not used before somebody has reviewed it: it may come from a page or a program."
@@ -113,7 +113,8 @@ class SessionMemory:
         try:
             rows = rows.filter(pk=UUID(memory))
         except ValueError:
-            rows = rows.filter(dedup_key=fact_key(memory, ""))
+            slots = {"", *rows.exclude(memory__slot="").values_list("memory__slot", flat=True)}
+            rows = rows.filter(dedup_key__in=[fact_key(memory, slot) for slot in slots])
         ids = list(rows.values_list("pk", flat=True)[:1])
         if not ids:
             raise ToolError(_NOT_REMEMBERED)
@@ -123,7 +124,11 @@ class SessionMemory:
     def _add_item(self, kind: WorkingKind, text: str) -> str:
         # The same for a call that is repeated after a crash.
         item_id = uuid5(self._turn_id, str(self._step))
-        item = add_item(_session_owner(self._session()), kind, text, item_id=item_id)
+        session = self._session()
+        with transaction.atomic():
+            if not hold_session(session.pk):
+                raise ToolError(_GONE)
+            item = add_item(_session_owner(session), kind, text, item_id=item_id)
         return f"Noted (id {item.pk})."
 
     def _finish_item(self, item: str) -> str:
@@ -141,7 +146,7 @@ class SessionMemory:
     def _session(self) -> AgentSession:
         session = AgentSession.objects.select_related("user", "release").filter(pk=self._session_id).first()
         if session is None:
-            raise ToolError("The conversation is gone.")
+            raise ToolError(_GONE)
         return session
 
     def _step_id(self) -> int | None:

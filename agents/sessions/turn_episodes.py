@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from uuid import UUID
 
 from django.db import connection, transaction
 
 from accounts.models import User
 from agents.domain.configuration import AgentConfiguration
-from agents.models import Message
+from agents.domain.states import StepKind
+from agents.models import Message, Step, Turn
 from memory.enums import MemoryScope
-from memory.models import Memory
+from memory.models import Memory, MemoryBody, MemoryDerivation
 from memory.ownership import OwnerKey
 from memory.working_memory import end_turn_items
 from memory.writing import NewEpisode, Provenance, remember_episodes
@@ -46,7 +47,10 @@ def remember_turn(turn_id: UUID, *, release: AgentConfiguration) -> list[UUID]:
     """
     end_turn_items([turn_id])
     messages = _load_messages(turn_id) if release.memory.remember_turns else []
-    if not messages or not _lock_session(messages[0].agent_session_id):
+    if not messages or not hold_session(messages[0].agent_session_id):
+        return []
+    # Once: what somebody has forgotten since then does not come back.
+    if not Turn.objects.filter(pk=turn_id, remembered=False).update(remembered=True):
         return []
     session = messages[0].agent_session
     agent = session.agent
@@ -56,11 +60,30 @@ def remember_turn(turn_id: UUID, *, release: AgentConfiguration) -> list[UUID]:
         for message in messages
         if (text := _text(message))
     ]
-    return remember_episodes(
+    ids = remember_episodes(
         user_owner(user_id=session.user_id, agent_id=agent.pk),
         episodes,
         provenance=Provenance(agent=agent.pk, session=session.pk, turn=turn_id),
         predecessors=_predecessors(messages[0]),
+    )
+    answers = [message.pk for message in messages if message.author == Message.Author.AGENT.value]
+    _derive(MemoryBody.objects.filter(pk__in=ids, message__in=answers).values_list("pk", flat=True), turn_id)
+    return ids
+
+
+def _derive(answers: Iterable[UUID], turn_id: UUID) -> None:
+    """An answer may quote what its model was reminded of: when that is forgotten or corrected, the answer is recalled
+    no more."""
+    sent = Step.objects.filter(turn=turn_id, kind=StepKind.MODEL.value).values_list(
+        "details__context__memories", flat=True
+    )
+    recalled = {memory for memories in sent for memory in memories or ()}
+    if not recalled:
+        return
+    origins = list(Memory.objects.filter(pk__in=recalled).values_list("pk", flat=True))
+    MemoryDerivation.objects.bulk_create(
+        [MemoryDerivation(memory_id=answer, origin_id=origin) for answer in answers for origin in origins],
+        ignore_conflicts=True,
     )
 
 
@@ -84,7 +107,8 @@ def _load_messages(turn_id: UUID) -> list[Message]:
     return list(rows.defer("provider_extras", "parent__provider_extras").order_by("ordinal"))
 
 
-def _lock_session(session_id: UUID) -> bool:
+def hold_session(session_id: UUID) -> bool:
+    """Keep a session from being deleted until the end of the transaction; return whether it is there."""
     with connection.cursor() as cursor:
         cursor.execute(_LOCK_SESSION, [session_id])
         return cursor.fetchone() is not None

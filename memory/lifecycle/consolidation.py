@@ -11,6 +11,7 @@ from django.db import transaction
 from foundation.batches import work_in_batches
 from memory.enums import Tier, Trust
 from memory.models import Memory, SimilarPair
+from memory.same_content import content_words
 from memory.writing.facts import lock_owner
 from memory.writing.review import merge_locked
 from memory.writing.statements import run
@@ -72,7 +73,7 @@ def consolidate_fact(memory_id: UUID, owner_id: int) -> int:
     lock_owner(owner_id)
     neighbours = [Neighbour(pk, float(cosine)) for pk, cosine in run(_NEAREST, {"id": memory_id})]
     near = [neighbour for neighbour in neighbours if neighbour.cosine >= SIMILAR_COSINE]
-    rows = Memory.objects.in_bulk([memory_id, *(neighbour.id for neighbour in near)])
+    rows = Memory.objects.select_related("body").in_bulk([memory_id, *(neighbour.id for neighbour in near)])
     memory = rows.get(memory_id)
     if memory is None or memory.superseded_by_id is not None:
         return 0
@@ -101,7 +102,8 @@ def note_similar(one: UUID, other: UUID, similarity: float) -> None:
 def _may_merge(one: Memory, other: Memory) -> bool:
     """Whether nobody needs to look: the same speaker, and not two facts of different names."""
     same_slot = one.slot == other.slot or not (one.slot and other.slot)
-    return one.actor == other.actor and same_slot and one.tier == other.tier == Tier.LONG_TERM
+    same_kind = one.actor == other.actor and one.tier == other.tier == Tier.LONG_TERM
+    return same_kind and same_slot and content_words(one.body.text) == content_words(other.body.text)
 
 
 def _choose(one: Memory, other: Memory) -> Sequence[Memory]:

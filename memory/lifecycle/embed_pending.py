@@ -70,23 +70,6 @@ async def embed_memories(ids: Sequence[UUID], *, timeout: float) -> int:  # noqa
     return len(await in_db_thread(_write, MEMORIES, texts, vectors, embedder))
 
 
-def embed_after_commit(memory_id: UUID, *, timeout: float) -> None:
-    """Embed a memory once the present transaction has committed, or at once outside of one; the caller waits for it.
-    When the embedder does not answer in time, the job does it later."""
-
-    def embed() -> None:
-        embedder = configured_embedder()
-        try:
-            texts = MEMORIES.read(Memory.objects.filter(pk=memory_id, embedding__isnull=True), 1)
-            if texts:
-                vectors = embedder.embed([text.text for text in texts], timeout=timeout)
-                _write(MEMORIES, texts, vectors, embedder)
-        except EmbeddingUnavailable as error:
-            log.warning("memories.not_embedded", error=error.detail)
-
-    transaction.on_commit(embed, robust=True)
-
-
 def _write(
     table: EmbeddedTable, texts: Sequence[PendingText], vectors: Sequence[Sequence[float]], embedder: Embedder
 ) -> set[Any]:

@@ -14,6 +14,7 @@ from uuid import UUID
 
 from memory.recall.recollection import RecalledMemory
 from memory.recall_weights import Weights
+from memory.same_content import content_words
 
 # A memory is left out if it is far from the question and shares no word with it, or if its score is below this part of
 # the best one's. A cosine alone is a weak gate: cut at 0.30, a tenth of the evidence is lost.
@@ -49,10 +50,9 @@ class Candidate:
 
 @dataclass(frozen=True, slots=True)
 class CandidateText:
-    """A candidate's memory, its score still 0, with the ids of candidates that nearly equal it."""
+    """A candidate's memory, its score still 0."""
 
     memory: RecalledMemory
-    near_duplicates: Collection[UUID] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,11 +152,8 @@ def _says_the_same(one: _Scored, other: _Scored) -> bool:
     first, second = one.text.memory, other.text.memory
     if first.actor != second.actor or (first.slot and second.slot and first.slot != second.slot):
         return False
-    return second.id in one.text.near_duplicates or _normalized(first.text) == _normalized(second.text)
-
-
-def _normalized(text: str) -> str:
-    return " ".join(text.casefold().split())
+    # Near is not enough: a number or a "not" that differs is another content.
+    return content_words(first.text) == content_words(second.text)
 
 
 def _memory(item: _Scored, *, explain: bool) -> RecalledMemory:
@@ -176,7 +173,7 @@ def _mark_contradictions(memories: Sequence[RecalledMemory]) -> list[RecalledMem
             contradicts=tuple(
                 other.id
                 for other in by_slot.get(memory.slot, ())
-                if other.id != memory.id and _normalized(other.text) != _normalized(memory.text)
+                if other.id != memory.id and content_words(other.text) != content_words(memory.text)
             ),
         )
         if memory.slot

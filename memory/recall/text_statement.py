@@ -1,4 +1,4 @@
-"""The statement that reads the texts of candidates, which of them nearly equal each other, and what they superseded."""
+"""The statement that reads the texts of candidates, and what they superseded."""
 
 from __future__ import annotations
 
@@ -14,8 +14,6 @@ from memory.enums import MemoryScope, MemorySource, Tier, Trust
 from memory.recall.ranking import CandidateText
 from memory.recall.recollection import EarlierValue, RecalledMemory
 
-# Cosine distance up to which two texts of one actor say the same; at 0.08 already they differ in content.
-DUPLICATE_DISTANCE: Final = 0.03
 MAX_EARLIER: Final = 3
 
 # By owner, too: that no row of another can be read does not rest on the ids alone.
@@ -25,12 +23,9 @@ WITH c AS MATERIALIZED (
 )
 SELECT c.id, b.text, c.tier, o.scope, b.source, c.trust, c.actor, c.slot, c.occurred_at, c.created_at, c.valid_from,
        c.valid_until, b.metadata, b.session, b.message,
-       ARRAY(SELECT d.id FROM c d
-             WHERE d.id <> c.id AND d.actor = c.actor
-               AND CASE WHEN d.embedding_model_id = c.embedding_model_id
-                        THEN d.embedding <=> c.embedding <= {DUPLICATE_DISTANCE} END),
        (SELECT jsonb_agg(jsonb_build_array(p.id, e.text, p.valid_until) ORDER BY p.valid_until DESC)
         FROM (SELECT id, valid_until FROM memory_memory WHERE superseded_by_id = c.id AND trust >= %(trust)s
+                AND valid_from < c.valid_from  -- what was corrected never held
               ORDER BY valid_until DESC LIMIT {MAX_EARLIER}) p JOIN memory_memorybody e ON e.memory_id = p.id)
 FROM c JOIN memory_memorybody b ON b.memory_id = c.id JOIN memory_memoryowner o ON o.id = c.owner_id
 """
@@ -60,7 +55,6 @@ def _text(  # noqa: PLR0917 - the columns of the statement, in their order
     metadata: str,
     session: UUID | None,
     message: UUID | None,
-    near_duplicates: Sequence[UUID],
     earlier: str | None,
 ) -> CandidateText:
     memory = RecalledMemory(
@@ -85,4 +79,4 @@ def _text(  # noqa: PLR0917 - the columns of the statement, in their order
             for key, value, until in (orjson.loads(earlier) if earlier else ())
         ),
     )
-    return CandidateText(memory, frozenset(near_duplicates))
+    return CandidateText(memory)

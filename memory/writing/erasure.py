@@ -11,7 +11,6 @@ from accounts.actor import Actor, Scope
 from accounts.audit import record_audit
 from foundation.batches import work_in_batches
 from foundation.errors import PreconditionFailed, Unauthenticated
-from memory.enums import MemorySource
 from memory.models import MemoryBody, MemoryOwner, WorkingItem
 from memory.writing.access import access_memory, is_own
 from memory.writing.statements import CLOSURE, DERIVED, ERASE, LOCK_OWNERS, run
@@ -76,20 +75,6 @@ def erase_rows(memory_ids: Sequence[UUID]) -> int:
     lock_owners(memory_ids)
     batches = (memory_ids[start : start + ERASE_BATCH] for start in range(0, len(memory_ids), ERASE_BATCH))
     return sum(len(run(ERASE, {"ids": list(batch)})) for batch in batches)
-
-
-@transaction.atomic
-def forget_sessions(session_ids: Sequence[UUID]) -> int:
-    """Erase what was said in sessions, what was made of it, and the memories of the sessions themselves; return how
-    many memories went. What a user had the agent remember in them stays.
-
-    For everything that deletes sessions, in its transaction.
-    """
-    gone = 0
-    episodes = MemoryBody.objects.filter(session__in=session_ids, source=MemorySource.TURN.value).order_by("pk")
-    while ids := list(episodes.values_list("pk", flat=True)[:ERASE_BATCH]):
-        gone += erase(ids)
-    return gone + erase_owners(MemoryOwner.objects.filter(session__in=session_ids).values_list("pk", flat=True))
 
 
 @transaction.atomic

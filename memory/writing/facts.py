@@ -155,6 +155,8 @@ def revise(
             provenance=Provenance(body.agent, body.session, body.turn, body.message, body.step, body.origin),
         )
         erase_derived([memory.pk])
+        # The digest leaves case, spaces and a final period out, but a correction may be just of these.
+        MemoryBody.objects.filter(pk=memory.pk).update(dedup_key=None)
         stored = store_fact_locked(memory.owner_id, fact, supersedes=memory.pk)
         if stored.is_new:
             lock_owner(memory.owner_id, count=1)

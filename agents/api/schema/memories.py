@@ -160,7 +160,7 @@ OPERATIONS = {
         "Remember a fact",
         "What holds already is not stored again: the answer is then 200 with the first.",
         [
-            Answer(201, "The memory.", ref("Memory"), EXAMPLE, headers=[ETAG, LOCATION, REPLAYED]),
+            Answer(201, "The memory.", ref("Memory"), EXAMPLE, headers=[ETAG, LOCATION]),
             Answer(200, "It was remembered before.", ref("Memory"), EXAMPLE, headers=[ETAG]),
         ],
         scope="chat",
@@ -174,7 +174,6 @@ OPERATIONS = {
             },
             {"text": "I am a vegetarian.", "slot": "diet"},
         ),
-        idempotent=True,
     ),
     (MemoriesView, "delete"): Operation(
         "delete_memories",

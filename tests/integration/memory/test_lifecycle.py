@@ -83,16 +83,16 @@ def test_counts_are_put_right(owner: OwnerKey) -> None:
 
 def test_nearly_equal_facts_of_one_speaker_are_merged_into_the_newer(owner: OwnerKey) -> None:
     fact(owner, "I like tea.", angle=0)
-    fact(owner, "I do like tea.", angle=0.1)
+    fact(owner, "I like: tea.", angle=0.1)
     fact(owner, "I like coffee.", angle=1.5)
     assert consolidate() == 1
-    assert current() == ["I do like tea.", "I like coffee."]
+    assert current() == ["I like: tea.", "I like coffee."]
     assert consolidate() == 0
 
 
 def test_what_somebody_confirmed_stays(owner: OwnerKey) -> None:
     confirm_memory(SYSTEM, fact(owner, "I like tea.", angle=0))
-    fact(owner, "I do like tea.", angle=0.1)
+    fact(owner, "I like: tea.", angle=0.1)
     consolidate()
     assert current() == ["I like tea."]
     assert Memory.objects.get(superseded_by=None).trust == Trust.CONFIRMED

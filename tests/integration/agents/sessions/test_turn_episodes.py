@@ -15,7 +15,7 @@ from accounts.models import User
 from agents import tasks
 from agents.domain.states import TurnStatus
 from agents.management.demo.removal import remove
-from agents.models import Agent, AgentSession, Message, Turn
+from agents.models import Agent, AgentSession, Message, Step, Turn
 from agents.releases import publish
 from agents.sessions import cancel_turn, delete_session, fork_session
 from agents.sessions.crud import delete_expired_sessions
@@ -25,7 +25,7 @@ from foundation.db_threads import in_db_thread
 from memory.enums import MemorySource, WorkingKind
 from memory.models import Memory, MemoryBody, MemoryDerivation, MemoryKey, MemoryOwner, WorkingItem
 from memory.working_memory import add_item
-from memory.writing import remember
+from memory.writing import forget_memory, forget_own_memories, remember
 from tests.chaos.waiting import until
 from tests.support.completions import complete
 from tests.support.conversations import Conversation, Stalled, answer, claimed, conversation, side_by_side
@@ -150,6 +150,16 @@ def test_an_open_turn_is_not_remembered_and_a_cancelled_one_is() -> None:
     assert len(again(turn_id)) == 1
 
 
+def test_what_was_forgotten_does_not_come_back_with_the_pass_that_compacts(monkeypatch: pytest.MonkeyPatch) -> None:
+    demo()
+    ada = conversation()
+    exchange(ada, "My PIN is 7788.", "I see.")
+    assert forget_own_memories(ada.actor) == (2, False)
+    monkeypatch.setattr(tasks, "COMPACT_AFTER", timedelta(0))
+    assert tasks.compact_events() == 1
+    assert not MemoryBody.objects.exists()
+
+
 def test_the_pass_that_compacts_catches_what_a_kill_lost(monkeypatch: pytest.MonkeyPatch) -> None:
     demo()
     ada = conversation()
@@ -244,6 +254,21 @@ def test_nothing_is_remembered_of_a_session_that_is_deleted_just_then() -> None:
         late.until_it_waits()
     assert late.ended() == []
     assert not Memory.objects.exists()
+
+
+def test_an_answer_that_may_quote_a_memory_is_forgotten_with_it() -> None:
+    made = demo()
+    ada = conversation()
+    owner = user_owner(user_id=int(ada.actor.user_id or 0), agent_id=made.pk)
+    fact = remember(SYSTEM, owner, "My tree is the oak.", source=MemorySource.REMEMBER).id
+    ada.ask("Which tree?")
+    claim = claimed()
+    answer(claim, "The oak.")
+    Step.objects.filter(turn=claim.turn_id).update(details={"context": {"memories": [str(fact), str(UUID(int=9))]}})
+    again(claim.turn_id)
+    assert ("Demo", "The oak.") in remembered()
+    forget_memory(ada.actor, fact)
+    assert remembered() == [("ada", "Which tree?")]
 
 
 def test_items_of_a_turn_go_with_it() -> None:

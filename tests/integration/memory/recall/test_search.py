@@ -117,7 +117,14 @@ def test_what_is_not_current_is_not_recalled(ada: OwnerKey, columns: dict[str, A
 
 
 def test_a_superseded_value_stands_beside_the_one_that_holds(ada: OwnerKey) -> None:
-    old = store(ada, "Ada lives in London.", slot="home", tier="long_term", valid_until=SAID)
+    old = store(
+        ada,
+        "Ada lives in London.",
+        slot="home",
+        tier="long_term",
+        valid_from=SAID - timedelta(days=9),
+        valid_until=SAID,
+    )
     new = store(ada, "Ada lives in Paris.", slot="home", tier="long_term")
     Memory.objects.filter(pk=old).update(superseded_by=new)
     [memory] = search(ada, "Where does Ada live?").memories

@@ -23,13 +23,13 @@ def candidate(number: int, cosine: float | None = 0.5, **signals: Any) -> Candid
     return Candidate(id=key(number), owner_id=1, cosine=cosine, is_hit=parts.pop("is_hit", False), **parts)
 
 
-def text(number: int, words: str = "", *, near: tuple[int, ...] = (), **fields: Any) -> CandidateText:
+def text(number: int, words: str = "", **fields: Any) -> CandidateText:
     memory = RecalledMemory(
         id=key(number), text=words or f"text {number}", score=0, tier=Tier.EPISODIC, scope=MemoryScope.USER,
         source=MemorySource.TURN, trust=Trust.DEFAULT, actor="Ada", slot="", occurred_at=SAID, created_at=SAID,
         valid_from=SAID, valid_until=None, metadata={}, session=None, message=None,
     )  # fmt: skip
-    return CandidateText(replace(memory, **fields), frozenset(map(key, near)))
+    return CandidateText(replace(memory, **fields))
 
 
 def ranked(candidates: list[Candidate], texts: list[CandidateText], **options: Any) -> Ranking:
@@ -66,8 +66,8 @@ def test_a_question_states_little_and_a_time_answers_when() -> None:
 
 def test_the_newest_of_what_is_said_twice_stays_at_the_place_of_the_best() -> None:
     rows = [candidate(1, 0.9), candidate(2, 0.6), candidate(3, 0.5)]
-    newest = text(3, occurred_at=SAID + timedelta(days=1), near=(1,))
-    [first, second] = ranked(rows, [text(1, near=(3,)), text(2), newest]).memories
+    newest = text(3, "Tea is good.", occurred_at=SAID + timedelta(days=1))
+    [first, second] = ranked(rows, [text(1, "tea is good"), text(2), newest]).memories
     assert (first.id, first.duplicates, first.score, second.id) == (key(3), (key(1),), 0.9, key(2))
 
 

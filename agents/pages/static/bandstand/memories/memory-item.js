@@ -47,7 +47,7 @@ export function memoryItem(memory, { revise, forget }) {
   }
 
   function openForm() {
-    const field = element("textarea", { class: "field", rows: "3", maxlength: "4000", dir: "auto", "aria-label": "What is right" });
+    const field = element("textarea", { class: "field", rows: "3", maxlength: "8192", dir: "auto", "aria-label": "What is right" });
     field.value = memory.text;
     const form = element(
       "form",
