@@ -13,8 +13,9 @@ from typing import Final
 from agents.domain.token_estimates import Count
 
 GAP: Final = "[…] "
-# The end of a sentence or of a line, with the white space behind it.
-_SENTENCE_END = re.compile(r"[.!?…]+(?=\s)\s*|[。！？]+\s*|\n+")  # noqa: RUF001 - Chinese and Japanese end so
+# The end of a sentence or of a line, with the white space behind it. Of a run of full stops the last one only: whoever
+# looked at each run from each of its characters would need the square of its length, with the interpreter's lock held.
+_SENTENCE_END = re.compile(r"[.!?…]\s+|[。！？]+\s*|\n+")  # noqa: RUF001 - Chinese and Japanese end so
 _WORD = re.compile(r"[^\W_]+")
 # Scripts without spaces between words begin here.
 _FIRST_IDEOGRAPH = "\u2e80"

@@ -79,7 +79,11 @@ class Fallbacks:
         if name is None:
             return None
         self._outcomes, self._events = self._attempts.drop(error.error_class, await self._attempts.close())
-        return await self._try_each(name, error.error_class)
+        answer = await self._try_each(name, error.error_class)
+        if answer is None and isinstance(error, Park):
+            # What waits for a route is an open call: by that it is found when the route may be asked.
+            await self._write([self._progress.begin_model_call()])
+        return answer
 
     async def resume(self, step: StepRecord) -> FallbackAnswer | None:
         """What comes of a fallback that an earlier claim left open, and of those after it; None where nothing does."""

@@ -11,8 +11,9 @@ import orjson
 from agents.domain.client_options import smaller_limit
 from agents.domain.configuration import ContextPolicy
 from agents.domain.context_window import UNKNOWN_WINDOW, FittedPrompt, PromptPart, Shares, Strategy, fit
+from agents.domain.message_parts import plain_text
 from agents.domain.prompt import Block, Source
-from agents.domain.token_estimates import Count, estimate_tokens, token_counter
+from agents.domain.token_estimates import TOKENS_PER_MESSAGE, Count, estimate_tokens, token_counter
 from agents.engine.context import TurnContext
 from agents.engine.ports import Services
 from agents.engine.progress import TurnProgress
@@ -72,9 +73,13 @@ async def assemble(
     window = known_window or UNKNOWN_WINDOW
     count = token_counter(services.routes.token_factor(route))
     tool_tokens = count_tools(tools, count)
+    blocks = (Block(Source.RELEASE, release.instructions), Block(Source.CLIENT, client.instructions))
     message_tokens = window - _reserve(window, max_output_tokens, release.context_policy) - tool_tokens
+    if tools and message_tokens < window // 4:
+        # Tools never cost the instructions and the question: the provider, who knows its window, may refuse instead.
+        message_tokens = max(message_tokens, min(_least_tokens(blocks, context, count), window))
     prompt = fit(
-        (Block(Source.RELEASE, release.instructions), Block(Source.CLIENT, client.instructions)),
+        blocks,
         context.history,
         progress.parts if context.sends_work else (),
         message_tokens if max_tokens is None else min(message_tokens, max_tokens),
@@ -103,6 +108,12 @@ async def assemble(
 def count_tools(tools: Sequence[ToolSpec], count: Count = estimate_tokens) -> int:
     """The tokens of the descriptions of `tools`."""
     return count(_serialize(tools)) if tools else 0
+
+
+def _least_tokens(blocks: Sequence[Block], context: TurnContext, count: Count) -> int:
+    """The tokens of the instructions and of the question alone."""
+    texts = [*(block.text for block in blocks if block.text), plain_text(context.history[-1].parts)]
+    return sum(count(text) + 2 * TOKENS_PER_MESSAGE for text in texts)
 
 
 def _reserve(window: int, max_output_tokens: int | None, policy: ContextPolicy) -> int:

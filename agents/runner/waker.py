@@ -12,8 +12,9 @@ from datetime import datetime
 from uuid import UUID
 
 import structlog
+from django.conf import settings
 from django.db import transaction
-from django.db.models import Case, F, SmallIntegerField, Value, When
+from django.db.models import Case, Count, F, SmallIntegerField, Value, When
 from django.db.models.functions import Now
 
 from agents.domain.circuit_breaker import MAX_RESUMED, resume_allowance
@@ -36,19 +37,20 @@ def wake_turns(runner_id: UUID) -> int:
     is_aged = When(pk__lt=lowest_id(now() - BACKGROUND_PATIENCE), then=Value(Priority.INTERACTIVE.value))
     order = Case(is_aged, default=F("priority"), output_field=SmallIntegerField())
     in_order = Turn.objects.filter(status=TurnStatus.RETRY_WAIT).order_by(order, "pk")
-    waiting = list(in_order.values_list("pk", "agent_session_id")[:MAX_WAITING])
+    waiting = list(in_order.values_list("pk", "agent_session_id", "user_id")[:MAX_WAITING])
     # The first query is all there is to it while nobody waits.
     if not waiting or Runner.objects.alive().order_by("pk").values_list("pk", flat=True).first() != runner_id:
         return 0
-    routes = _awaited_routes([turn_id for turn_id, _ in waiting])
-    allowances = _allowances()
-    for route, number in _resuming().items():
+    routes = _awaited_routes([turn_id for turn_id, _, _ in waiting])
+    allowances, rooms = _allowances(), _rooms()
+    for route, number in _resuming(rooms).items():
         allowances[route] -= number
     woken = 0
-    for turn_id, session_id in waiting:
+    for turn_id, session_id, user_id in waiting:
         free = next((route for route in routes.get(turn_id, ()) if allowances[route] > 0), None)
-        if free is not None and _resume(session_id, turn_id):
+        if free is not None and rooms[user_id] > 0 and _resume(session_id, turn_id):
             allowances[free] -= 1
+            rooms[user_id] -= 1
             woken += 1
     if woken:
         log.info("turn.resumed", turns=woken)
@@ -61,12 +63,28 @@ def _awaited_routes(turn_ids: Sequence[UUID]) -> dict[UUID, Sequence[str]]:
     return {turn_id: routes or () for turn_id, routes in steps.values_list("turn_id", "details__waits_for")}
 
 
-def _resuming() -> Counter[str]:
-    """By route, the turns that were woken for it and are not claimed yet."""
+def _rooms() -> defaultdict[int, int]:
+    """By user, how many turns more may be claimed: one that is woken beyond that asks no route, and others would wait
+    for it."""
+    limit = settings.BANDSTAND.running_turns_per_user
+    running = Turn.objects.filter(lease_expires_at__isnull=False).values_list("user_id")
+    rooms: defaultdict[int, int] = defaultdict(lambda: limit)
+    for user_id, number in running.annotate(Count("pk")).order_by():
+        rooms[user_id] -= number
+    return rooms
+
+
+def _resuming(rooms: defaultdict[int, int]) -> Counter[str]:
+    """By route, the turns that were woken for it and can be claimed, which takes `rooms`, but are not claimed yet."""
     steps = Step.objects.filter(
         turn__status=TurnStatus.QUEUED, turn__resumes=True, kind=StepKind.MODEL, status=StepStatus.INTENT
     )
-    return Counter(route for routes in steps.values_list("details__waits_for", flat=True) for route in routes or ())
+    found: Counter[str] = Counter()
+    for user_id, routes in steps.order_by("turn_id").values_list("turn__user_id", "details__waits_for"):
+        if rooms[user_id] > 0:
+            rooms[user_id] -= 1
+            found.update(routes or ())
+    return found
 
 
 def _allowances() -> defaultdict[str, int]:

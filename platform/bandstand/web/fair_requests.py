@@ -68,6 +68,9 @@ class FairRequestsMiddleware:
         bind_turn(scope, turn)
         ends_work = "http.response.start" if scope["type"] == "http" else "websocket.accept"
 
+        # A refusal of the application waits without it: it would keep the request's body, a megabyte of anybody's.
+        refusal: list[Message] = []
+
         async def send_and_rest(message: Message) -> None:
             if message["type"] == ends_work:
                 turn.rest()
@@ -75,13 +78,21 @@ class FairRequestsMiddleware:
                 if is_refusal or scope["type"] == "websocket":
                     turn.leave()
                 if is_refusal:
-                    await self._refusals.wait(requester)
+                    refusal.append(message)
+                    return
+            if refusal:
+                refusal.append(message)
+                return
             await send(message)
 
         try:
             await self.app(scope, receive, send_and_rest)
         finally:
             turn.leave()
+        if refusal:
+            await self._refusals.wait(requester)
+            for message in refusal:
+                await send(message)
 
 
 def _read_credentials(scope: Scope) -> tuple[str | None, str | None]:

@@ -159,6 +159,23 @@ async def test_refusals_of_the_application_are_paced_and_not_in_progress_meanwhi
         assert (await answer)[0]["status"] == 429
 
 
+async def test_a_refusal_of_the_application_waits_without_the_request_and_its_body(owner: Owner) -> None:
+    requester, refusals = user_requester(owner.user.pk), PacedRefusals(per_second=2)
+    await refusals.wait(requester)
+    has_ended = asyncio.Event()
+
+    async def refuse(_scope: Any, _receive: Any, send: Any) -> None:
+        await send({"type": "http.response.start", "status": 429, "headers": []})
+        await send({"type": "http.response.body", "body": b"no"})
+        has_ended.set()  # from here on nobody keeps what was read
+
+    answer = asyncio.create_task(answer_to("/api/v1/agents", owner.key, app=refuse, refusals=refusals))
+    async with asyncio.timeout(0.3):
+        await has_ended.wait()
+    assert not answer.done()
+    assert [message["type"] for message in await answer] == ["http.response.start", "http.response.body"]
+
+
 def test_searches_at_once_are_fewer_than_other_requests(owner: Owner) -> None:
     rest, requester = Rest(owner.key), user_requester(owner.user.pk)
     searches = [enter_search(requester) for _ in range(settings.BANDSTAND.searches_at_once_per_user)]

@@ -389,11 +389,14 @@ async def test_what_finds_nothing_to_stand_in_waits_as_before(provider: Provider
         ada = await here.run("Two")
         assert (await turn_of(ada)).status == "retry_wait"
         tried = await journal(ada)
-        assert tried == [("model", "failed", MAIN)] * 2 + [("model", "failed", ""), ("fallback", "failed", CACHED)]
+        before = [("model", "failed", MAIN)] * 2 + [("model", "failed", ""), ("fallback", "failed", CACHED)]
+        assert tried == [*before, ("model", "intent", "")]
+        waiting = await in_db_thread(Step.objects.filter(turn=await turn_of(ada), status=StepStatus.INTENT).get)
+        assert waiting.details["waits_for"] == [MAIN], "or nobody resumes it when the route may be asked"
         # It comes back too early: the same wait, and nothing is tried twice.
         await in_db_thread(wake, await turn_of(ada))
         assert await here.go() is UnfinishedTurn.PARKED
-        assert await journal(ada) == [*tried, ("model", "intent", "")]
+        assert await journal(ada) == tried
         await in_db_thread(RouteHealth.objects.all().delete)
         here.services = replace(here.services, routes=UnguardedRoutes())
         await in_db_thread(wake, await turn_of(ada))

@@ -87,6 +87,15 @@ async def test_the_tools_and_the_answer_need_room_too() -> None:
     assert is_whole(await made(armed, with_window(needed + 200)))
 
 
+async def test_tools_never_cost_the_instructions_and_the_question() -> None:
+    context = await in_db_thread(lambda: second_question(instructions="Never delete anything. " * 20))
+    large = ToolSpec("large", "It does much. " * 4_000, {"type": "object"})
+    armed = replace(context, client=ClientOptions(tools=(large,)))
+    for window in (None, 4_000):
+        system, *_, question = (await made(armed, with_window(window))).messages
+        assert (system.text.strip(), question.text) == (("Never delete anything. " * 20).strip(), "And now?")
+
+
 async def test_what_the_task_and_memories_are_stands_in_the_request_and_in_its_report() -> None:
     context = await in_db_thread(lambda: second_question(context_policy={"answer_tokens": 100}))
     told = replace(context, task=[TaskBlock("t", "Help.")], memories=[MemoryBlock("m", "Ada is kind.", 1)])

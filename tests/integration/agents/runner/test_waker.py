@@ -159,3 +159,22 @@ def test_the_open_call_counts_how_often_it_has_waited() -> None:
         park(claimed(), waits_for=[ROUTE])
         assert Step.objects.get().details == {"waits": waits, "waits_for": [ROUTE]}
         wake(ada.turn())
+
+
+def test_turns_of_somebody_who_can_run_no_more_keep_nobody_else_waiting() -> None:
+    """Three of ada's turns run, and others of hers wait for the route: none of those can be claimed."""
+    hers = [conversation("ada") for _ in range(6)]
+    for one in hers:
+        one.ask()
+    waiting = [work for _ in range(3) for work in claim(1, running_per_user=100)]
+    for work in waiting:
+        assert park(work, waits_for=[ROUTE])
+    assert len(claim(3)) == 3  # her limit
+    [bobs] = parked(1)
+    # An open route that is to be tried: one turn at a time.
+    route(state="open", open_until=ago(1))
+    for _ in range(5):
+        wake_turns(RUNNER)
+        if any(work.turn_id == bobs.pk for work in claim(9)):
+            return
+    raise AssertionError("nobody finds out whether the route works until somebody's own time is over")

@@ -1,5 +1,7 @@
 """Texts made shorter: what says most stays, and equal texts give equal results."""
 
+import time
+
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -46,3 +48,11 @@ def test_what_is_left_fits_and_is_the_same_each_time(text: str, tokens: int) -> 
         short = shorten(text, tokens, estimate_tokens)
         assert estimate_tokens(short) <= tokens
         assert short == shorten(text, tokens, estimate_tokens)
+
+
+def test_a_long_run_of_full_stops_takes_no_longer_than_other_text() -> None:
+    began = time.perf_counter()
+    for run in (".", "?!", "…"):
+        text = run * (60_000 // len(run)) + "a"
+        assert estimate_tokens(key_sentences(text, 5_000, estimate_tokens)) <= 5_000
+    assert time.perf_counter() - began < 3.0, "the square of its length: half a minute each"
