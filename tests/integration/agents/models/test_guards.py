@@ -97,11 +97,11 @@ OTHER: dict[type[models.Field[Any, Any]], Any] = {
     models.TextField: "other",
     models.ForeignKey: None,
 }
-LATE = {"input_tokens", "output_tokens", "cost_usd", "compacted"}
+LATE = {"input_tokens", "output_tokens", "cost_usd", "compacted", "remembered"}
 
 
 @pytest.mark.parametrize("status", sorted(TERMINAL))
-def test_of_a_turn_that_has_ended_only_usage_and_folding_may_change(ada: Conversation, status: TurnStatus) -> None:
+def test_of_a_turn_that_has_ended_only_what_comes_late_may_change(ada: Conversation, status: TurnStatus) -> None:
     turn = turn_in(ada, status, runner_id=new_id())
     rows = Turn.objects.filter(pk=turn.pk)
     for field in Turn._meta.concrete_fields:
