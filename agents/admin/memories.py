@@ -179,8 +179,8 @@ class MemoryAdmin(KeysetAdmin):
     search_help_text = "The id of a memory, a session, a turn or an agent, or the source that a tool named."
     fields = (
         "full_text", "display_status", "whose", "kind", "source", "origin", "provenance", "actor", "display_slot",
-        "display_trust", "occurred", "held", "expires_at", "importance", "hits", "last_hit_at", "history", "made_of",
-        "derived", "situations", "vector", "id",
+        "display_trust", "occurred", "validity", "expires_at", "importance", "hits", "last_hit_at", "history",
+        "origins", "derived", "situations", "vector", "id",
     )  # fmt: skip
     actions = ("confirm", "quarantine", "reject", "merge", "erase")
     actions_detail = ("confirm_one", "quarantine_one", "reject_one", "erase_one", "purge_source")
@@ -257,7 +257,7 @@ class MemoryAdmin(KeysetAdmin):
         return format_moment(memory.occurred_at)
 
     @admin.display(description="holds")
-    def held(self, memory: Memory) -> SafeString:
+    def validity(self, memory: Memory) -> SafeString:
         until = NOTHING if memory.valid_until is None else format_moment(memory.valid_until)
         return format_html("from {} until {}", format_moment(memory.valid_from), until)
 
@@ -280,7 +280,7 @@ class MemoryAdmin(KeysetAdmin):
         return self._links(memory, Memory.objects.filter(related))
 
     @admin.display(description="made of")
-    def made_of(self, memory: Any) -> SafeString | str:
+    def origins(self, memory: Any) -> SafeString | str:
         origins = MemoryDerivation.objects.filter(memory=memory).values("origin")
         return self._links(memory, Memory.objects.filter(pk__in=origins))
 

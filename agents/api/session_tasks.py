@@ -13,9 +13,9 @@ from accounts.actor import Actor, Scope
 from agents.domain.serialization import moment
 from agents.models import AgentSession
 from agents.sessions import access_session
-from agents.sessions.turn_episodes import hold_session
+from agents.sessions.turn_episodes import hold_session, session_owner
 from foundation.errors import NotFound
-from memory.enums import MemoryScope, TaskState, WorkingKind
+from memory.enums import TaskState, WorkingKind
 from memory.models import WorkingItem
 from memory.ownership import OwnerKey
 from memory.working_memory import access_item, add_item, list_items, update_item
@@ -53,11 +53,6 @@ def task_shape(item: WorkingItem, session_id: UUID) -> dict[str, Any]:
     }
 
 
-def session_owner(session: AgentSession) -> OwnerKey:
-    """Whose working memory that of a session is."""
-    return OwnerKey(MemoryScope.SESSION, user_id=session.user_id, agent_id=session.agent_id, session_id=session.pk)
-
-
 class TasksView(ApiView):
     """`/api/v1/sessions/{id}/tasks`: list and add."""
 
@@ -76,7 +71,7 @@ class TasksView(ApiView):
             with transaction.atomic():
                 if not hold_session(session.pk):
                     raise NotFound
-                item = add_item(session_owner(session), WorkingKind(data.get("kind", "task")), data["text"])
+                item = add_item(_owner(session), WorkingKind(data.get("kind", "task")), data["text"])
             return json_response(task_shape(item, session.pk), status=201)
 
         return run_once(self.http, IdempotentOperation(actor, "create_task", str(session_uuid), body), run)
@@ -90,7 +85,7 @@ class TaskView(ApiView):
         item_uuid, data = read_id("task_id", task_id), read_input(TaskChange, read_body(self.http))
         self.who().require_scope(Scope.CHAT)
         session = _own_session(self.who(), access_item(self.who(), item_uuid).owner.session)
-        item = update_item(session_owner(session), item_uuid, state=TaskState(data["state"]))
+        item = update_item(_owner(session), item_uuid, state=TaskState(data["state"]))
         return json_response(task_shape(item, session.pk))
 
 
@@ -98,3 +93,7 @@ def _own_session(actor: Actor, session_id: UUID | None) -> AgentSession:
     actor.require_scope(Scope.CHAT)
     assert session_id is not None  # a constraint: the owners of items are sessions
     return access_session(actor=actor, session_id=session_id)
+
+
+def _owner(session: AgentSession) -> OwnerKey:
+    return session_owner(user_id=session.user_id, agent_id=session.agent_id, session_id=session.pk)
