@@ -19,8 +19,8 @@ from agents.engine.ports import Services
 from agents.engine.progress import TurnProgress
 from agents.llm.interface import ModelRequest, ToolSpec
 
-# Ids of memories that a step names; more are counted only.
-MAX_NAMED = 20
+# Ids of memories that a step names. All that a turn may recall: an answer is forgotten with what it may quote.
+MAX_NAMED = 50
 
 
 @dataclass(frozen=True, slots=True)

@@ -23,7 +23,7 @@ def describe_context(step: Step) -> str:
 
 
 def recalled_memories(step: Step) -> list[str]:
-    """The ids of the memories that the model was sent, best first; a step names 20 at most."""
+    """The ids of the memories that the model was sent, best first."""
     report = step.details.get("context") or {}
     return list(report.get("memories", ()))
 
