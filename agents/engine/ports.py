@@ -22,6 +22,7 @@ from agents.engine.delta_buffer import DeltaBuffer
 from agents.journal.claims import Claim
 from agents.llm.errors import ModelError
 from agents.llm.interface import LLM, Deadlines, RateLimits, Usage
+from foundation.spans import SpanBuffer
 from memory.ownership import OwnerKey
 from memory.recall import Recall, RecallRequest
 
@@ -217,6 +218,8 @@ class Services:
 
     `utility_slots` bounds the calls for side work.
 
+    `spans` is where parts of a turn are recorded that are no steps.
+
     `suspects` is held by a turn that has lost a runner while a tool ran, as long as tools of it run: if this process
     stops, too, then it was that one.
     """
@@ -231,4 +234,5 @@ class Services:
     draw: Callable[[], float] = random.random
     suspects: asyncio.Lock = field(default_factory=asyncio.Lock)
     memories: MemoryRetriever | None = None
+    spans: SpanBuffer = field(default_factory=SpanBuffer)
     utility_slots: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(UTILITY_CALLS))

@@ -116,6 +116,10 @@ class RunnerProcess:
             on_heartbeat=self._on_heartbeat,
         )
 
+    def figures(self) -> dict[str, Any]:
+        """The figures of this process now: `running` turns and its `capacity`."""
+        return {"running": len(self._epochs), "capacity": self._settings.concurrency}
+
     async def serve(self) -> None:
         """Register the runner, run turns, drain."""
         await in_db_thread(

@@ -37,7 +37,7 @@ _DAY: Final = re.compile(r"\b(today|tonight|this morning|yesterday|last night|th
 
 
 @dataclass(frozen=True, slots=True)
-class Span:
+class TimeRange:
     """From `start` to before `end`."""
 
     start: datetime
@@ -48,15 +48,15 @@ class Span:
 class DateHint:
     """What a question says of when: `spans` are the days or months that it names, `wide` what lies around them."""
 
-    spans: tuple[Span, ...] = ()
-    wide: tuple[Span, ...] = ()
+    spans: tuple[TimeRange, ...] = ()
+    wide: tuple[TimeRange, ...] = ()
 
 
 def read_dates(text: str, now: datetime) -> DateHint:
     """The dates that an English question names, seen from `now`; ISO dates in any language."""
     lowered = " ".join(text.lower().split())
-    spans: list[Span] = []
-    wide: list[Span] = []
+    spans: list[TimeRange] = []
+    wide: list[TimeRange] = []
     for exact, around in (*_iso(lowered), *_calendar(lowered, now), *_relative(lowered, now)):
         spans += exact
         wide += around
@@ -65,7 +65,7 @@ def read_dates(text: str, now: datetime) -> DateHint:
     return DateHint(tuple(dict.fromkeys(spans)), tuple(dict.fromkeys(wide)))
 
 
-_Found = Iterator[tuple[list[Span], list[Span]]]
+_Found = Iterator[tuple[list[TimeRange], list[TimeRange]]]
 
 
 def _iso(text: str) -> _Found:
@@ -108,7 +108,7 @@ def _relative(text: str, now: datetime) -> _Found:
         yield [_last(match[1], match[2], today)], []
 
 
-def _last(which: str, unit: str, today: datetime) -> Span:
+def _last(which: str, unit: str, today: datetime) -> TimeRange:
     one = timedelta(days=1)
     back = 0 if which == "this" else 1
     monday = today - today.weekday() * one
@@ -123,24 +123,24 @@ def _last(which: str, unit: str, today: datetime) -> Span:
         return _year(today.year - back)
     first = today.replace(day=1)
     start = (first - one).replace(day=1) if back else first
-    return Span(start, _next_month(start))
+    return TimeRange(start, _next_month(start))
 
 
-def _days(start: datetime, count: int) -> Span:
-    return Span(start, start + timedelta(days=count))
+def _days(start: datetime, count: int) -> TimeRange:
+    return TimeRange(start, start + timedelta(days=count))
 
 
-def _day(year: int, month: int, day: int) -> Span | None:
+def _day(year: int, month: int, day: int) -> TimeRange | None:
     try:
         return _days(datetime(year, month, day, tzinfo=UTC), 1)
     except (ValueError, OverflowError):
         return None
 
 
-def _month(year: int, month: int) -> Span | None:
+def _month(year: int, month: int) -> TimeRange | None:
     try:
         start = datetime(year, month, 1, tzinfo=UTC)
-        return Span(start, _next_month(start))
+        return TimeRange(start, _next_month(start))
     except (ValueError, OverflowError):
         return None
 
@@ -149,5 +149,5 @@ def _next_month(start: datetime) -> datetime:
     return (start + timedelta(days=31)).replace(day=1)
 
 
-def _year(year: int) -> Span:
-    return Span(datetime(year, 1, 1, tzinfo=UTC), datetime(year + 1, 1, 1, tzinfo=UTC))
+def _year(year: int) -> TimeRange:
+    return TimeRange(datetime(year, 1, 1, tzinfo=UTC), datetime(year + 1, 1, 1, tzinfo=UTC))

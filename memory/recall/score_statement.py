@@ -17,7 +17,7 @@ from uuid import UUID
 from django.db import connection
 
 from memory.enums import Tier, Trust
-from memory.recall.date_phrases import Span
+from memory.recall.date_phrases import TimeRange
 from memory.recall.owner_rows import OwnerRow
 from memory.recall.query_preparation import PreparedQuery
 from memory.recall.ranking import Candidate
@@ -246,7 +246,7 @@ def _filter_conditions(filters: Filters, params: dict[str, Any]) -> list[str]:
     return conditions
 
 
-def _multirange(spans: Sequence[Span]) -> str:
+def _multirange(spans: Sequence[TimeRange]) -> str:
     return "{" + ",".join(f"[{span.start.isoformat()},{span.end.isoformat()})" for span in spans) + "}"
 
 

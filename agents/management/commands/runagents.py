@@ -24,6 +24,7 @@ from agents.routing.guard_settings import GuardSettings, RouteFigures
 from agents.runner.process import RunnerProcess, RunnerSettings
 from agents.runner.wiring import open_services
 from foundation.db_threads import close_db_threads, in_db_thread
+from foundation.process_work import Process, ProcessKind, process_work
 
 log = structlog.get_logger(__name__)
 
@@ -113,4 +114,5 @@ async def _serve() -> None:
         faulthandler.register(signal.SIGUSR1, all_threads=True)
         # What was loaded until now stays for good; each full round of the collector would walk it for 40 ms.
         gc.freeze()
-        await runner.serve()
+        with process_work.running(Process(ProcessKind.RUNNER, runner.id, runner.figures, services.spans)):
+            await runner.serve()

@@ -1,0 +1,59 @@
+"""Spans of a process: what it did, from when to when, in a bounded buffer until somebody writes them."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any, Final
+from uuid import UUID
+
+# Some seconds of a busy process.
+MAX_SPANS: Final = 20_000
+
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    """One thing that was done for a turn. `name` is that of OpenTelemetry's conventions where they have one;
+    `error_type` is "" for success. `attributes` are JSON and never contain what people wrote."""
+
+    turn_id: UUID
+    agent_id: UUID
+    name: str
+    started_at: datetime
+    ended_at: datetime
+    attributes: Mapping[str, Any] = field(default_factory=dict)
+    error_type: str = ""
+
+
+def samples_nothing(_agent_id: UUID, _turn_id: UUID) -> bool:
+    """The decision where nobody writes spans: none is wanted."""
+    return False
+
+
+class SpanBuffer:
+    """At most `size` spans. When it is full new ones are dropped and counted: whoever records never waits.
+
+    `is_sampled(agent_id, turn_id)` decides before a span is made, so that a turn without spans costs one call.
+    """
+
+    def __init__(self, size: int = MAX_SPANS) -> None:
+        self.is_sampled: Callable[[UUID, UUID], bool] = samples_nothing
+        self.dropped = 0
+        self._size = size
+        self._spans: deque[Span] = deque()
+
+    def record(self, span: Span) -> None:
+        """Add a span, or count it as dropped. Safe in any thread."""
+        if len(self._spans) >= self._size:
+            self.dropped += 1
+        else:
+            self._spans.append(span)
+
+    def take(self, limit: int) -> list[Span]:
+        """Remove and return the oldest spans."""
+        return [self._spans.popleft() for _ in range(min(limit, len(self._spans)))]
+
+    def __len__(self) -> int:
+        return len(self._spans)
