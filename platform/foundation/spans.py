@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections import deque
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -11,6 +12,12 @@ from uuid import UUID
 
 # Some seconds of a busy process.
 MAX_SPANS: Final = 20_000
+
+# What is recorded besides the steps of a turn. `search_memory` is OpenTelemetry's name, which knows none of the others.
+ADMISSION: Final = "bandstand.admission"
+CONTEXT: Final = "bandstand.context"
+RECALL: Final = "search_memory"
+DELIVERY: Final = "bandstand.delivery"
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,7 +34,7 @@ class Span:
     error_type: str = ""
 
 
-def samples_nothing(_agent_id: UUID, _turn_id: UUID) -> bool:
+def samples_nothing(_agent_id: UUID, _session_id: UUID, _turn_id: UUID) -> bool:
     """The decision where nobody writes spans: none is wanted."""
     return False
 
@@ -35,24 +42,31 @@ def samples_nothing(_agent_id: UUID, _turn_id: UUID) -> bool:
 class SpanBuffer:
     """At most `size` spans. When it is full new ones are dropped and counted: whoever records never waits.
 
-    `is_sampled(agent_id, turn_id)` decides before a span is made, so that a turn without spans costs one call.
+    `is_sampled(agent_id, session_id, turn_id)` decides before a span is made, so that a turn without spans costs one
+    call; it is the same in every process.
     """
 
     def __init__(self, size: int = MAX_SPANS) -> None:
-        self.is_sampled: Callable[[UUID, UUID], bool] = samples_nothing
+        self.is_sampled: Callable[[UUID, UUID, UUID], bool] = samples_nothing
         self.dropped = 0
         self._size = size
         self._spans: deque[Span] = deque()
+        self._lock = threading.Lock()
 
     def record(self, span: Span) -> None:
         """Add a span, or count it as dropped. Safe in any thread."""
         if len(self._spans) >= self._size:
-            self.dropped += 1
+            self.count_dropped(1)
         else:
             self._spans.append(span)
 
+    def count_dropped(self, spans: int) -> None:
+        """Count spans that nobody will write. Safe in any thread."""
+        with self._lock:
+            self.dropped += spans
+
     def take(self, limit: int) -> list[Span]:
-        """Remove and return the oldest spans."""
+        """Remove and return the oldest spans. For one thread, which writes them."""
         return [self._spans.popleft() for _ in range(min(limit, len(self._spans)))]
 
     def __len__(self) -> int:
