@@ -10,6 +10,8 @@ from datetime import datetime
 from typing import Any, Final
 from uuid import UUID
 
+from foundation.clock import now
+
 # Some seconds of a busy process.
 MAX_SPANS: Final = 20_000
 
@@ -53,6 +55,12 @@ class SpanBuffer:
         self._spans: deque[Span] = deque()
         self._lock = threading.Lock()
 
+    def open_turn(self, agent_id: UUID | None, session_id: UUID, turn_id: UUID) -> TurnSpans:
+        """What records the spans of one turn: nothing where it is not sampled, or its agent is not known."""
+        if agent_id is None or not self.is_sampled(agent_id, session_id, turn_id):
+            return NO_SPANS
+        return TurnSpans(self, agent_id, turn_id)
+
     def record(self, span: Span) -> None:
         """Add a span, or count it as dropped. Safe in any thread."""
         if len(self._spans) >= self._size:
@@ -71,3 +79,36 @@ class SpanBuffer:
 
     def __len__(self) -> int:
         return len(self._spans)
+
+
+class TurnSpans:
+    """Records the spans of one turn. Without a buffer it records nothing, and asks no clock."""
+
+    __slots__ = ("_agent_id", "_buffer", "_turn_id")
+
+    def __init__(self, buffer: SpanBuffer | None, agent_id: UUID, turn_id: UUID) -> None:
+        self._buffer = buffer
+        self._agent_id = agent_id
+        self._turn_id = turn_id
+
+    @property
+    def is_sampled(self) -> bool:
+        """Whether anything is recorded."""
+        return self._buffer is not None
+
+    def begin(self) -> datetime | None:
+        """The time, for `end`; None where nothing is recorded."""
+        return now() if self._buffer is not None else None
+
+    def end(self, name: str, started_at: datetime | None, *, error_type: str = "", **attributes: Any) -> None:
+        """Record what began at `started_at` and ends now. A keyword `a__b` is the attribute `a.b`, None
+        none."""
+        if self._buffer is None or started_at is None:
+            return
+        named = {key.replace("__", "."): value for key, value in attributes.items() if value is not None}
+        self._buffer.record(Span(self._turn_id, self._agent_id, name, started_at, now(), named, error_type))
+
+
+NO_SPANS: Final = TurnSpans(None, UUID(int=0), UUID(int=0))
+# Those of a web process, whose requests have no services of their own.
+process_spans: Final = SpanBuffer()
