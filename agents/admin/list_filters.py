@@ -16,12 +16,13 @@ from accounts.models import User
 from agents.domain.events import EventType
 from agents.domain.failures import ErrorClass
 from agents.domain.response_fallbacks import Fallback
-from agents.domain.states import TERMINAL, TurnStatus
+from agents.domain.states import OWNED, PARKED, TERMINAL, TurnStatus
 from agents.models import Agent, AgentSession, Handoff, Release, Turn
 from console.field_filters import ChoiceFilter, FieldFilter, TextFilter, require_choice
 from console.keyset_changelist import parse_uuid
 
 FINISHED, OPEN = Q(finished_at__isnull=False), Q(finished_at__isnull=True)
+FAILED = (TurnStatus.EXPIRED.value, TurnStatus.FAILED.value)
 ENDED_BADLY = sorted(TERMINAL - {TurnStatus.COMPLETED})
 ERROR_CLASSES = tuple(error_class.value for error_class in ErrorClass if error_class.failure.ends_turns)
 # Up to so many session ids go into a query one by one.
@@ -137,19 +138,26 @@ class UserFilter(TextFilter, IndexedFilter):
 
 
 class TurnStatusFilter(IndexedFilter):
-    """By the status of a turn."""
+    """By the status of a turn, or by several that mean the same to people."""
 
     title = "status"
     parameter_name = "state"
+    # The conditions on the columns beside the status are redundant, but match those of partial indexes.
+    groups: ClassVar[dict[str, tuple[str, Q]]] = {
+        "open": ("not ended", OPEN),
+        "any_failed": ("failed or expired", Q(status__in=FAILED) & FINISHED),
+        "any_running": ("with a runner", Q(status__in=sorted(OWNED), lease_expires_at__isnull=False)),
+        "any_waiting": ("waiting, also to retry", Q(status__in=sorted(PARKED)) & OPEN),
+    }
 
     def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:  # noqa: ARG002
-        return [("open", "not ended"), *((status.value, status.value.replace("_", " ")) for status in TurnStatus)]
+        groups = [(name, label) for name, (label, _) in self.groups.items()]
+        return [*groups, *((status.value, status.value.replace("_", " ")) for status in TurnStatus)]
 
     def condition(self, value: str, *, of_turns: bool) -> Q:  # noqa: ARG002
-        if value == "open":
-            return OPEN
+        if value in self.groups:
+            return self.groups[value][1]
         status = TurnStatus(require_choice(value, [status.value for status in TurnStatus]))
-        # The second condition is redundant but matches that of the partial index.
         return Q(status=status) & (FINISHED if status in TERMINAL else OPEN)
 
 
@@ -161,6 +169,7 @@ class SessionStatusFilter(IndexedFilter):
     statuses: ClassVar[dict[str, tuple[str, Q]]] = {
         "open": ("a turn is open", Q(open_turns__gt=0)),
         "running": ("a turn is being answered", Q(active_turn_id__isnull=False)),
+        "waiting": ("a turn waits, none is being answered", Q(open_turns__gt=0, active_turn_id__isnull=True)),
         "idle": ("nothing is open", Q(open_turns=0)),
         "handoff": (
             "a person was asked for",
