@@ -15,10 +15,13 @@ from django.urls import URLPattern, path
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
+from accounts.admin.list_exports import ExportableAdmin
+from accounts.models import User
 from accounts.permissions import user_actor
 from accounts.users import find_users
 from agents.admin.action_details import describe_session
 from agents.admin.actions import run_action
+from agents.admin.export_columns import SESSION_COLUMNS, add_session_values
 from agents.admin.list_filters import (
     AgentFilter,
     CostFilter,
@@ -30,7 +33,7 @@ from agents.admin.list_filters import (
 from agents.admin.transcript.page import live_update, session_page
 from agents.admin.turn_actions import CANCEL_OPEN, FORK_WORDS
 from agents.models import COST_UNKNOWN, AgentSession, Turn
-from agents.permissions.role_permissions import CANCEL_TURN, FORK_SESSION
+from agents.permissions.role_permissions import CANCEL_TURN, FORK_SESSION, VIEW_TRANSCRIPT
 from agents.permissions.transcripts import can_read_transcript, readable_agents
 from agents.sessions.crud import MAX_TITLE
 from agents.sessions.fork import fork_any_session
@@ -52,7 +55,7 @@ def _title_contains(term: str) -> Func:
 
 
 @admin.register(AgentSession)
-class AgentSessionAdmin(KeysetAdmin):
+class AgentSessionAdmin(ExportableAdmin, KeysetAdmin):
     """Sessions, with their transcript, the cancelling of open turns and forks."""
 
     query_budget = 15
@@ -82,6 +85,8 @@ class AgentSessionAdmin(KeysetAdmin):
         ListTab("For a person", {"state": "handoff"}),
     )
     search_help_text = "The id of a session, a turn or an error, the name of a user, or words of a title."
+    export_columns = SESSION_COLUMNS
+    export_contents_permission = VIEW_TRANSCRIPT
 
     actions = ("cancel_open",)
 
@@ -108,6 +113,11 @@ class AgentSessionAdmin(KeysetAdmin):
         # A title comes from the first message, so only titles of readable transcripts are searched.
         by_title = Q(_title_contains(term), agent__in=list(readable_agents(request.user).values_list("pk", flat=True)))
         return queryset.filter(Q(user_id__in=find_users(term)) | by_title), False
+
+    def export_rows(self, keys: Sequence[Any], user: User, *, with_contents: bool) -> list[AgentSession]:
+        rows: list[AgentSession] = super().export_rows(keys, user, with_contents=with_contents)
+        add_session_values(rows, user, with_contents=with_contents)
+        return rows
 
     def complete(self, request: HttpRequest, rows: Sequence[AgentSession]) -> None:
         readable = set(readable_agents(request.user).values_list("pk", flat=True))

@@ -12,9 +12,12 @@ from django.urls import reverse
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
+from accounts.admin.list_exports import ExportableAdmin
+from accounts.models import User
 from accounts.users import find_users
 from agents.admin.actions import run_action
 from agents.admin.badges import status_badge
+from agents.admin.export_columns import TURN_COLUMNS, add_turn_values
 from agents.admin.list_filters import (
     FINISHED,
     OPEN,
@@ -34,7 +37,7 @@ from agents.domain.failures import ErrorClass
 from agents.domain.response_fallbacks import Fallback
 from agents.domain.states import TurnStatus
 from agents.models import Step, Turn
-from agents.permissions.role_permissions import CANCEL_TURN, FAIL_TURN, REQUEUE_TURN, RETRY_TURN
+from agents.permissions.role_permissions import CANCEL_TURN, FAIL_TURN, REQUEUE_TURN, RETRY_TURN, VIEW_TRANSCRIPT
 from agents.permissions.transcripts import can_read_transcript
 from console.date_filters import SinceFilter, UntilFilter, age_filter
 from console.formatting import NOTHING, badge, format_count, format_duration, format_moment, format_money, nowrap
@@ -43,7 +46,7 @@ from console.list_head import ListTab
 
 
 @admin.register(Turn)
-class TurnAdmin(KeysetAdmin):
+class TurnAdmin(ExportableAdmin, KeysetAdmin):
     """Turns, with their transcript and the operator actions."""
 
     query_budget = 13
@@ -73,6 +76,8 @@ class TurnAdmin(KeysetAdmin):
         ListTab("Queued", {"state": TurnStatus.QUEUED}),
     )
     search_help_text = "The id of a turn, a session or an error, or the name of a user."
+    export_columns = TURN_COLUMNS
+    export_contents_permission = VIEW_TRANSCRIPT
 
     actions = ("cancel", "retry", "requeue", "fail_turn")
 
@@ -125,6 +130,11 @@ class TurnAdmin(KeysetAdmin):
 
     def filter_arms(self, specs: Sequence[Any]) -> Sequence[Q]:
         return next((arms for spec in specs if (arms := spec.arms())), ())
+
+    def export_rows(self, keys: Sequence[Any], user: User, *, with_contents: bool) -> list[Turn]:
+        rows: list[Turn] = super().export_rows(keys, user, with_contents=with_contents)
+        add_turn_values(rows, user, with_contents=with_contents)
+        return rows
 
     @admin.display(description="queued (UTC)")
     def queued(self, turn: Turn) -> str:

@@ -46,6 +46,7 @@ class AccountsConfig(AppConfig):
             AuditTarget("group", "group", "admin:auth_group_change"),
             AuditTarget("apikey", "API key", "admin:accounts_apikey_change"),
             AuditTarget("bucket", "address"),
+            AuditTarget("contenttype", "list"),
         )
         register_entries(
             Entry("Users", 1, "Users", "accounts.user", "person"),

@@ -8,6 +8,7 @@ from accounts.roles import Role, declare_role_permissions
 
 USE_CHAT: Final = "accounts.use_chat"
 ENTER_CONSOLE: Final = "accounts.enter_console"
+EXPORT_LISTS: Final = "accounts.export_lists"
 ADD_USER: Final = "accounts.add_user"
 CHANGE_USER: Final = "accounts.change_user"
 ADD_GROUP: Final = "auth.add_group"
@@ -23,6 +24,7 @@ def declare() -> None:
         {
             Role.USER: {USE_CHAT},
             Role.VIEWER: {ENTER_CONSOLE, "accounts.view_auditentry"},
+            Role.OPERATOR: {EXPORT_LISTS},
             Role.OWNER: {
                 ADD_USER,
                 CHANGE_USER,

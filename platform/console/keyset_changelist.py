@@ -64,7 +64,7 @@ class KeysetChangeList(ChangeList):
         try:
             rows = self.queryset.filter(pk__lt=cursor) if cursor else self.queryset
             with custom_plan():
-                keys = list(self._newest(rows.order_by("-pk"), self.list_per_page + 1))
+                keys = list(self.newest_keys(rows.order_by("-pk"), self.list_per_page + 1))
         except (ValueError, ValidationError) as error:
             raise IncorrectLookupParameters(error) from error
         self.first_page = not cursor
@@ -92,7 +92,8 @@ class KeysetChangeList(ChangeList):
         query.pop(BEFORE, None)
         request.GET = query  # type: ignore[assignment]
 
-    def _newest(self, rows: QuerySet[Any], limit: int) -> QuerySet[Any]:
+    def newest_keys(self, rows: QuerySet[Any], limit: int) -> QuerySet[Any]:
+        """The keys of the first `limit` of `rows` of this list, which are ordered newest first."""
         arms = self.model_admin.search_arms(self.query) or self.model_admin.filter_arms(self.filter_specs)
         if not arms:
             if self.query == "" and self.has_active_filters:

@@ -79,9 +79,9 @@ MODELS: dict[str, dict[str, frozenset[Role]]] = {
     "agents.agent": {
         "see": CONSOLE, "add": BUILDERS, "archive": BUILDERS, "compare": CONSOLE, "draft": CONSOLE, "publish": BUILDERS,
     },
-    "agents.agentsession": {"see": CONSOLE, "live": CONSOLE, "fork": OPERATORS},
+    "agents.agentsession": {"see": CONSOLE, "live": CONSOLE, "export": OPERATORS, "fork": OPERATORS},
     "accounts.apikey": {"see": OWNER, "add": OWNER, "revoke": OWNER},
-    "accounts.auditentry": {"see": CONSOLE},
+    "accounts.auditentry": {"see": CONSOLE, "export": OPERATORS},
     "agents.bulkaction": {"see": CONSOLE, "stop": OPERATORS},
     "agents.event": {"see": CONSOLE},
     "accounts.outgoingemail": {"see": OWNER},
@@ -91,7 +91,7 @@ MODELS: dict[str, dict[str, frozenset[Role]]] = {
     },
     "agents.runner": {"see": CONSOLE},
     "agents.step": {"see": CONSOLE},
-    "agents.turn": {"see": CONSOLE},
+    "agents.turn": {"see": CONSOLE, "export": OPERATORS},
     "memory.memory": {
         "see": CONSOLE, "confirm": OPERATORS, "quarantine": OPERATORS, "reject": OPERATORS, "erase": OPERATORS,
         "purge": OPERATORS,
@@ -101,7 +101,7 @@ MODELS: dict[str, dict[str, frozenset[Role]]] = {
         "see": OWNER, "add": OWNER, "close": OWNER, "locked-out": OWNER, "password-link": OWNER, "unlock": OWNER,
     },
     "auth.group": {"see": OWNER, "add": OWNER, "copy": OWNER, "remove": OWNER},
-    "scheduling.jobrun": {"see": CONSOLE},
+    "scheduling.jobrun": {"see": CONSOLE, "export": OPERATORS},
     "scheduling.schedule": {"see": CONSOLE, "run": OPERATORS},
 }  # fmt: skip
 ACTIONS: dict[str, dict[str, frozenset[Role]]] = {

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from operator import attrgetter
 from typing import Any
 from uuid import UUID
 
@@ -14,12 +15,13 @@ from django.urls import reverse
 from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 
+from accounts.admin.list_exports import ExportableAdmin
 from accounts.audit import audit_size, audit_targets
 from accounts.models import AuditEntry
-from console.admin import ReadOnlyAdmin
 from console.date_filters import AgeFilter, SinceFilter, UntilFilter
 from console.field_filters import ChoiceFilter
 from console.formatting import NOTHING
+from console.list_export import ExportColumn
 from console.templatetags.console import action_label
 
 
@@ -34,7 +36,7 @@ class TargetFilter(ChoiceFilter):
 
 
 @admin.register(AuditEntry)
-class AuditEntryAdmin(ReadOnlyAdmin):
+class AuditEntryAdmin(ExportableAdmin):
     query_budget = 8
 
     list_after_template = "console/audit_size.html"
@@ -44,6 +46,10 @@ class AuditEntryAdmin(ReadOnlyAdmin):
     search_ids = ("id",)
     search_words = ("actor", "action", "target_id")
     search_help_text = "Who did it, what was done (release.published), or the id of the object."
+    export_columns = tuple(
+        ExportColumn(name, attrgetter(name))
+        for name in ("id", "at", "actor", "action", "target_type", "target_id", "target_name", "detail")
+    )
     fields = ("at", "actor", "user", "action_label", "target", "display_detail", "action", "target_type", "target_id")
 
     def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> Any:

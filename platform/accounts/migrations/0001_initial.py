@@ -91,7 +91,11 @@ class Migration(migrations.Migration):
             options={
                 "verbose_name": "user",
                 "verbose_name_plural": "users",
-                "permissions": [("enter_console", "Can enter the console"), ("use_chat", "Can chat with agents")],
+                "permissions": [
+                    ("enter_console", "Can enter the console"),
+                    ("export_lists", "Can export lists of the console"),
+                    ("use_chat", "Can chat with agents"),
+                ],
                 "abstract": False,
             },
             managers=[

@@ -19,6 +19,7 @@ class User(AbstractUser):
         verbose_name_plural = "users"
         permissions = [
             ("enter_console", "Can enter the console"),
+            ("export_lists", "Can export lists of the console"),
             ("use_chat", "Can chat with agents"),
         ]
 

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from operator import attrgetter
 from typing import Any
 
 from django.contrib import admin
 from django.http import HttpRequest
 
-from console.admin import ReadOnlyAdmin
+from accounts.admin.list_exports import ExportableAdmin
 from console.date_filters import AgeFilter, SinceFilter, UntilFilter
 from console.field_filters import ChoiceFilter
+from console.list_export import ExportColumn
 from console.list_head import ListTab
 from foundation.durations import duration
 from foundation.job_registry import jobs
@@ -26,7 +28,7 @@ class JobFilter(ChoiceFilter):
 
 
 @admin.register(JobRun)
-class JobRunAdmin(ReadOnlyAdmin):
+class JobRunAdmin(ExportableAdmin):
     query_budget = 7
 
     list_display = ("job", "status", "outcome", "asked_by", "started_at", "duration")
@@ -38,6 +40,10 @@ class JobRunAdmin(ReadOnlyAdmin):
         ListTab("Running", {"status__exact": JobRun.Status.RUNNING}),
     )
     search_help_text = "The id of a run."
+    export_columns = tuple(
+        ExportColumn(name, attrgetter(name))
+        for name in ("id", "job", "status", "outcome", "error", "asked_by", "started_at", "finished_at")
+    )
     fields = ("job", "status", "outcome", "error", "asked_by", "started_at", "finished_at", "duration", "id")
 
     @admin.display(description="duration")
