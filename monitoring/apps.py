@@ -25,12 +25,19 @@ class MonitoringConfig(AppConfig):
     verbose_name = "Monitoring"
 
     def ready(self) -> None:
+        from accounts.audit import AuditTarget, register_audit_targets
+        from console.navigation import Entry, register_entries
         from foundation.process_work import process_work
         from health_checks.registry import registry
-        from monitoring import health_checks
+        from monitoring import health_checks, role_permissions
         from monitoring.spans.sampling import Sampling
         from monitoring.spans.writer import SpanWriter
 
+        role_permissions.declare()
+        register_audit_targets(
+            AuditTarget("tracesettings", "trace settings", "admin:monitoring_tracesettings_change"),
+        )
+        register_entries(Entry("Agents", 4, "Tracing", "monitoring.tracesettings", "timeline"))
         registry.register(*health_checks.CHECKS)
         process_work.register(lambda process: SpanWriter(process, Sampling()))
         for job in JOBS:

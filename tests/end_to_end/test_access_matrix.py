@@ -59,7 +59,7 @@ PAGES: dict[str, str | None] = {
     "/api/docs": None,
     "/api/schema": None,
 }
-APP_PAGES = "^(?P<app_label>accounts|auth|scheduling|agents|memory)/$"
+APP_PAGES = "^(?P<app_label>accounts|auth|scheduling|agents|memory|monitoring)/$"
 # Of the console, beside those of its models.
 CONSOLE_PAGES: dict[str, frozenset[Role]] = {
     "/admin/": CONSOLE,
@@ -97,6 +97,7 @@ MODELS: dict[str, dict[str, frozenset[Role]]] = {
         "purge": OPERATORS,
     },
     "memory.memorypool": {"see": CONSOLE, "add": BUILDERS, "delete-pool": BUILDERS},
+    "monitoring.tracesettings": {"see": CONSOLE, "add": BUILDERS},
     "accounts.user": {
         "see": OWNER, "add": OWNER, "close": OWNER, "locked-out": OWNER, "password-link": OWNER, "unlock": OWNER,
     },

@@ -16,6 +16,7 @@ from memory.enums import MemoryScope, MemorySource
 from memory.models import MemoryPool
 from memory.ownership import OwnerKey
 from memory.writing import Provenance, remember
+from monitoring.models import TraceSettings
 from scheduling import q2_sync
 from scheduling.models import JobRun
 from tests.support.people import agent, key_of
@@ -76,6 +77,7 @@ def one_row_of_everything(user: User) -> None:
     BulkAction.objects.create(operation="cancel", user=user, targets=[uuid4()], total=1)
     OutgoingEmail.objects.create(user=user, kind=OutgoingEmail.Kind.INVITATION)
     MemoryPool.objects.create(name="support")
+    TraceSettings.objects.create(agent=Agent.objects.get())
     owner = OwnerKey(MemoryScope.USER, user_id=user.pk)
     provenance = Provenance(origin="a test")
     remember(Actor.system("tests"), owner, "I live in Bern.", source=MemorySource.FORM, provenance=provenance)

@@ -1,0 +1,21 @@
+"""The permissions of this app that the code checks by name, and the roles that have them."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from accounts.roles import Role, declare_role_permissions
+
+ADD_TRACE_SETTINGS: Final = "monitoring.add_tracesettings"
+CHANGE_TRACE_SETTINGS: Final = "monitoring.change_tracesettings"
+
+
+def declare() -> None:
+    """Add the permissions to the roles. Called once, when the app is ready."""
+    declare_role_permissions(
+        {
+            Role.VIEWER: {"monitoring.view_tracesettings"},
+            # Who decides what an agent sends to models and tools decides what of it is exported.
+            Role.BUILDER: {ADD_TRACE_SETTINGS, CHANGE_TRACE_SETTINGS},
+        }
+    )
