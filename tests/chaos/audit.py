@@ -67,6 +67,7 @@ def audit(
         _devices(tables, readers),
         _tools(tables, notes),
         _memory(tables),
+        _counters(tables),
     ):
         findings.extend(check)
     return findings
@@ -264,6 +265,17 @@ def _memory(tables: Tables) -> Iterator[Finding]:
             yield Finding("not remembered", f"message {message.id} of turn {message.turn}")
     for unknown in episodes:
         yield Finding("remembered twice", f"message {unknown}, which does not exist")
+
+
+def _counters(tables: Tables) -> Iterator[Finding]:
+    """Each ended turn and each of its steps is counted exactly once in the rollups of each width."""
+    ended = {turn.id: turn.status for turn in tables.turns.values() if turn.status in TERMINAL}
+    expected = Counter(ended.values())
+    expected.update(step.kind for step in tables.steps if step.turn in ended and step.status != "intent")
+    for width in ("minute", "hour", "day"):
+        counted = Counter({row.name: row.count for row in tables.counters if row.width == width})
+        if counted != expected:
+            yield Finding("miscounted", f"by the {width}: {dict(counted)} in place of {dict(expected)}")
 
 
 def _squeezed(text: str) -> str:

@@ -75,6 +75,15 @@ class EpisodeRow:
     text: str
 
 
+@dataclass(frozen=True, slots=True)
+class CounterRow:
+    """How many turns of a status, or calls of a kind, are counted in the rollups of one width."""
+
+    width: str
+    name: str
+    count: int
+
+
 @dataclass(frozen=True)
 class Tables:
     """All rows of a pass; events by session in the order of their seq, messages by ordinal."""
@@ -85,6 +94,7 @@ class Tables:
     events: dict[str, list[EventRow]]
     steps: list[StepRow]
     episodes: list[EpisodeRow] = field(default_factory=list)
+    counters: list[CounterRow] = field(default_factory=list)
 
 
 async def read_tables(database: Database) -> Tables:
@@ -112,6 +122,10 @@ async def read_tables(database: Database) -> Tables:
         "SELECT b.message::text, coalesce((b.metadata ->> 'chunk')::int, 1), b.text"
         " FROM memory_memorybody b JOIN memory_memory m ON m.id = b.memory_id WHERE b.source = 'turn' ORDER BY 1, 2"
     )
+    counters = await rows(
+        "SELECT width, status, sum(turns)::int FROM agents_turnrollup GROUP BY 1, 2 UNION ALL"
+        " SELECT width, operation, sum(calls)::int FROM agents_callrollup GROUP BY 1, 2"
+    )
     return Tables(
         sessions=[SessionRow(*row) for row in sessions],
         turns={row[0]: TurnRow(*row) for row in turns},
@@ -119,4 +133,5 @@ async def read_tables(database: Database) -> Tables:
         events=events,
         steps=[StepRow(*row) for row in steps],
         episodes=[EpisodeRow(*row) for row in episodes],
+        counters=[CounterRow(*row) for row in counters],
     )

@@ -11,7 +11,7 @@ import pytest
 from tests.chaos.audit import audit, read_promises, replay_law
 from tests.chaos.ledger import Entry
 from tests.chaos.reader import Reader, ReadTurn
-from tests.chaos.tables import EpisodeRow, EventRow, MessageRow, SessionRow, StepRow, Tables, TurnRow
+from tests.chaos.tables import CounterRow, EpisodeRow, EventRow, MessageRow, SessionRow, StepRow, Tables, TurnRow
 
 S = "session"
 
@@ -38,6 +38,10 @@ def event(seq: int, turn: str, kind: str, epoch: int = 1, **data: Any) -> EventR
     return EventRow(S, seq, None, turn, epoch, kind, data)
 
 
+def counted(**counts: int) -> list[CounterRow]:
+    return [CounterRow(width, *count) for width in ("minute", "hour", "day") for count in counts.items()]
+
+
 def world() -> World:
     entries, turns, messages, events = [], {}, [], []
     for number, name in enumerate(("one", "two")):
@@ -60,7 +64,8 @@ def world() -> World:
         ]
     steps = [StepRow("two", 1, "tool", "done", "notebook_add")]
     episodes = [EpisodeRow(message.id, 1, message.text) for message in messages]
-    tables = Tables([SessionRow(S, 11, 5, 0, None)], turns, messages, {S: events}, steps, episodes)
+    counters = counted(completed=2, tool=1)
+    tables = Tables([SessionRow(S, 11, 5, 0, None)], turns, messages, {S: events}, steps, episodes, counters)
     seen = {name: ReadTurn(f"{name}!", f"{name}!", "completed") for name in turns}
     return World(entries, tables, [Reader(seq=10, turns=seen)], ["two:1"])
 
@@ -179,6 +184,14 @@ def remember_other_words(w: World) -> None:
     w.tables.episodes[3] = replace(w.tables.episodes[3], text="three!")
 
 
+def count_a_turn_twice(w: World) -> None:
+    w.tables.counters[0] = replace(w.tables.counters[0], count=3)
+
+
+def count_no_steps(w: World) -> None:
+    w.tables.counters[:] = counted(completed=2)
+
+
 @pytest.mark.parametrize(
     ("spoil", "kind"),
     [
@@ -208,6 +221,8 @@ def remember_other_words(w: World) -> None:
         (forget_a_question, "not remembered"),
         (remember_an_answer_twice, "remembered twice"),
         (remember_other_words, "not remembered"),
+        (count_a_turn_twice, "miscounted"),
+        (count_no_steps, "miscounted"),
     ],
 )
 def test_a_broken_promise_is_found(spoil: Callable[[World], None], kind: str) -> None:
@@ -220,6 +235,7 @@ def test_a_stop_that_was_asked_for_is_no_finding() -> None:
     stopped = world()
     stopped.tables.turns["two"] = replace(stopped.tables.turns["two"], status="cancelled")
     stopped.readers[0].turns["two"].status = "cancelled"
+    stopped.tables.counters[:] = counted(completed=1, cancelled=1, tool=1)
     stopped.entries.append(Entry(12, "stop", S, "", "two"))
     assert stopped.kinds() == set()
 
