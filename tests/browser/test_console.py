@@ -34,7 +34,8 @@ PAGES = (
     "accounts/apikey/add/",
     "agents/runner/",
     "agents/agentsession/",
-    "agents/turn/",
+    "agents/turn/?state=any_failed&user=ada&since=2026-01-31T08:15",
+    "agents/turn/export/?state=any_failed",
     "scheduling/schedule/",
     "scheduling/jobrun/",
     "accounts/auditentry/",
@@ -84,6 +85,43 @@ async def test_everything_has_a_name_for_those_who_hear_the_page(arrive: Arrive)
         await expect(console.page.get_by_role("main")).to_have_count(1)
         assert await console.page.evaluate(NAMELESS) == [], path
     await expect(console.page.get_by_role("link", name="Overview", exact=True)).to_be_visible()
+
+
+# Rows that have not two lines, and what one would touch that is smaller than a finger.
+UNREADABLE_ON_A_PHONE = """() => {
+  const size = (one) => [one.offsetWidth, one.offsetHeight];
+  const tall = [...document.querySelectorAll("tr.data-row")].filter((row) => size(row)[1] !== 64);
+  const lines = [...document.querySelectorAll("tr.data-row")].filter((row) => {
+    const tops = [...row.children].filter((cell) => cell.checkVisibility() && !cell.matches(".action-checkbox"))
+      .map((cell) => cell.getBoundingClientRect()).filter((box) => box.top < row.getBoundingClientRect().bottom)
+      .map((box) => Math.round(box.top / 8));
+    return new Set(tops).size > 2;
+  });
+  const targets = ".bs-tab, .bs-chip, .action-checkbox, .bs-pages a, #searchbar, #toolbar + a";
+  const small = [...document.querySelectorAll(targets)].filter((one) => size(one)[1] < 44 || size(one)[0] < 40);
+  return [...tall, ...lines, ...small].map((one) => `${size(one)} ${one.outerHTML.slice(0, 120)}`);
+}"""
+
+
+async def test_lists_read_on_a_phone_and_go_by_keys(arrive: Arrive) -> None:
+    console = await Console.open(await arrive("olga"))
+    for width in (320, 390, 430):
+        await console.page.set_viewport_size({"width": width, "height": 844})
+        for path in ("agents/turn/?state=any_failed", "agents/agentsession/", "accounts/auditentry/", "accounts/user/"):
+            await console.go(path)
+            await expect(console.page.locator("tr.data-row").first).to_be_visible()
+            assert await console.page.evaluate(UNREADABLE_ON_A_PHONE) == [], (width, path)
+            await console.fits(path)
+    # The whole row is its link, and what is in use is taken away by keys.
+    await console.go("agents/turn/?state=any_failed")
+    row = console.page.locator("tr.data-row").first
+    await row.click(position={"x": 200, "y": 50})
+    await expect(console.page.locator(".bs-turn")).to_be_visible()
+    await console.go("agents/turn/?state=any_failed")
+    await console.page.locator(".bs-chip").focus()
+    await console.page.keyboard.press("Enter")
+    await expect(console.page.locator(".bs-tab[aria-current]")).to_have_text("All")
+    await expect(console.page.locator(".bs-chip")).to_have_count(0)
 
 
 async def test_what_people_wrote_is_shown_as_they_wrote_it(arrive: Arrive) -> None:
