@@ -1,5 +1,6 @@
 """The models of the monitoring app."""
 
+from monitoring.models.trace_exports import TraceExport
 from monitoring.models.turn_spans import TraceSettings, TurnSpan
 
-__all__ = ["TraceSettings", "TurnSpan"]
+__all__ = ["TraceExport", "TraceSettings", "TurnSpan"]
