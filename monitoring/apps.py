@@ -1,12 +1,29 @@
 from django.apps import AppConfig
 
+from foundation.job_registry import Job, register
+
+JOBS = (
+    Job(
+        "delete old samples",
+        "monitoring.sampling.retention.purge_samples",
+        "Deletes samples of gauges and processes after 14 days, and recommendations after 90.",
+        "rows deleted",
+        every_minutes=60,
+    ),
+)
+
 
 class MonitoringConfig(AppConfig):
     name = "monitoring"
     verbose_name = "Monitoring"
 
     def ready(self) -> None:
+        from foundation.process_work import process_work
         from health_checks.registry import registry
         from monitoring import health_checks
+        from monitoring.performance.monitor import make_sampler
 
         registry.register(*health_checks.CHECKS)
+        process_work.register(make_sampler)
+        for job in JOBS:
+            register(job)

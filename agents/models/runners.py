@@ -38,7 +38,7 @@ class RequestedAction:
 
 
 @dataclass(frozen=True, slots=True)
-class Heartbeat:
+class HeartbeatReply:
     """What a runner learns with its heartbeat: how many runners are `alive`, how many turns it may have at a time if
     fewer than it could, and what it is to do."""
 
@@ -60,7 +60,7 @@ FROM (SELECT) one LEFT JOIN me ON true
 """
 
 
-def send_heartbeat(runner_id: UUID, *, running: int) -> Heartbeat:
+def send_heartbeat(runner_id: UUID, *, running: int) -> HeartbeatReply:
     """Report a runner as alive with so many `running` turns, and return what concerns it: one statement."""
     with connection.cursor() as cursor:
         cursor.execute(
@@ -68,7 +68,9 @@ def send_heartbeat(runner_id: UUID, *, running: int) -> Heartbeat:
             {"runner": runner_id, "running": running, "timeout": heartbeat_timeout().total_seconds()},
         )
         alive, claim_limit, action_id, action = cursor.fetchone()
-    return Heartbeat(int(alive), claim_limit, RequestedAction(action_id, action) if action_id is not None else None)
+    return HeartbeatReply(
+        int(alive), claim_limit, RequestedAction(action_id, action) if action_id is not None else None
+    )
 
 
 def start_action(runner_id: UUID, action_id: UUID) -> bool:
