@@ -20,9 +20,10 @@ class MonitoringConfig(AppConfig):
     def ready(self) -> None:
         from foundation.process_work import process_work
         from health_checks.registry import registry
-        from monitoring import health_checks
+        from monitoring import health_checks, role_permissions
         from monitoring.performance.monitor import make_sampler
 
+        role_permissions.declare()
         registry.register(*health_checks.CHECKS)
         process_work.register(make_sampler)
         for job in JOBS:

@@ -73,6 +73,24 @@ def send_heartbeat(runner_id: UUID, *, running: int) -> HeartbeatReply:
     )
 
 
+def request_action(runner_id: UUID, action_id: UUID, action: Runner.Action) -> None:
+    """Have a runner do something after its next heartbeat, in place of what it was to do before."""
+    Runner.objects.filter(pk=runner_id).update(
+        action=action, action_id=action_id, action_started_at=None, action_finished_at=None, action_outcome=""
+    )
+
+
+def cancel_action(runner_id: UUID, action_id: UUID) -> bool:
+    """Take an action back; False if the runner has begun it, or has another one."""
+    requested = Runner.objects.filter(pk=runner_id, action_id=action_id, action_started_at=None)
+    return bool(requested.update(action="", action_id=None))
+
+
+def set_claim_limit(runner_id: UUID, limit: int | None) -> None:
+    """Limit how many turns a runner may have at a time, from its next heartbeat on; None: its capacity."""
+    Runner.objects.filter(pk=runner_id).update(claim_limit=limit)
+
+
 def start_action(runner_id: UUID, action_id: UUID) -> bool:
     """Record that the runner begins to do what it is to do; False if that has changed, or was begun before."""
     requested = Runner.objects.filter(pk=runner_id, action_id=action_id, action_started_at=None)

@@ -100,7 +100,6 @@ class Migration(migrations.Migration):
                         max_length=9,
                     ),
                 ),
-                ("version", models.PositiveIntegerField(default=1)),
             ],
             options={
                 "verbose_name": "recommendation policy",
@@ -166,7 +165,7 @@ class Migration(migrations.Migration):
                 ("reason", models.CharField(help_text="Which rule has found it.", max_length=40)),
                 (
                     "evidence",
-                    models.JSONField(default=dict, help_text="The figures at the time, each with its threshold."),
+                    models.JSONField(default=list, help_text="The figures at the time, each with its threshold."),
                 ),
                 (
                     "action",

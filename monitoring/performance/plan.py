@@ -127,11 +127,11 @@ def plan_moves(situation: Situation) -> list[Move]:
     remaining = [item for item in situation.open_items if item.id not in gone]
     guard = _AutomaticGuard(situation, remaining)
     moves: list[Move] = [*raised, *withdrawn]
-    for item in remaining:
-        if not item.is_applying and situation.mode(item.kind) is ApplyMode.AUTOMATIC and guard.admit(*item.key):
-            moves.append(Apply(item.id))
+    waiting = [item for item in remaining if not item.is_applying]
+    automatic = [item for item in waiting if situation.mode(item.kind) is ApplyMode.AUTOMATIC]
+    moves.extend(Apply(item.id) for item in automatic if guard.admit(*item.key))
     keys = {item.key for item in remaining}
-    restarting = {subject for kind, subject in keys if kind is Kind.AGENT_RESTART}
+    restarting: set[UUID | None] = {subject for kind, subject in keys if kind is Kind.AGENT_RESTART}
     for proposal in find_proposals(situation.runners, situation.agents):
         if proposal.key in keys or not _is_welcome(situation, proposal):
             continue
@@ -146,7 +146,8 @@ def plan_moves(situation: Situation) -> list[Move]:
 
 def cool_down(kind: Kind, times: int) -> timedelta:
     """How long nothing of a kind is proposed where it was done `times` lately."""
-    return min(COOL_DOWN[kind] * 2 ** max(0, times - 1), max(COOL_DOWN[kind], LONGEST_COOL_DOWN))
+    least = COOL_DOWN[kind]
+    return min(least * (1 << min(10, max(0, times - 1))), max(least, LONGEST_COOL_DOWN))
 
 
 def _is_welcome(situation: Situation, proposal: Proposal) -> bool:

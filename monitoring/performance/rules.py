@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
+from itertools import pairwise
 from typing import Any, Final
 from uuid import UUID
 
@@ -101,23 +102,17 @@ def find_proposals(runners: Sequence[RunnerSeries], agents: Sequence[AgentContex
 def is_over(reason: str, runner: RunnerSeries, others: Sequence[RunnerSeries]) -> bool:
     """Whether what a rule found about a runner is over: below its lower threshold for as long as above its upper."""
     newest = runner.newest(HOLD)
-    if not newest:
-        return False
-    match reason:
-        case Reason.MEMORY_HIGH:
-            return all((point.memory_percent or 0) < MEMORY_OK for point in newest)
-        case Reason.MEMORY_CRITICAL:
-            return all((point.memory_percent or 0) < MEMORY_UNCRITICAL for point in newest)
-        case Reason.MEMORY_GROWS_IDLE:
-            return _idle_growth(runner) is None
-        case Reason.ERROR_RATE:
-            percent = runner.window(WINDOW).error_percent
-            return percent is None or percent < ERRORS_OK
-        case Reason.BLOCKED:
-            return all(point.status != BLOCKED for point in newest)
-        case Reason.SLOWER | Reason.FULLER:
-            return is_like_others(runner, others)
-    return False
+    memory = [point.memory_percent or 0 for point in newest]
+    over = {
+        Reason.MEMORY_HIGH: lambda: max(memory) < MEMORY_OK,
+        Reason.MEMORY_CRITICAL: lambda: max(memory) < MEMORY_UNCRITICAL,
+        Reason.MEMORY_GROWS_IDLE: lambda: _idle_growth(runner) is None,
+        Reason.ERROR_RATE: lambda: (runner.window(WINDOW).error_percent or 0) < ERRORS_OK,
+        Reason.BLOCKED: lambda: all(point.status != BLOCKED for point in newest),
+        Reason.SLOWER: lambda: is_like_others(runner, others),
+        Reason.FULLER: lambda: is_like_others(runner, others),
+    }
+    return bool(newest) and over[Reason(reason)]()
 
 
 def is_like_others(runner: RunnerSeries, others: Sequence[RunnerSeries]) -> bool:
@@ -139,7 +134,8 @@ def _restart(runner: RunnerSeries, others: Sequence[RunnerSeries]) -> Iterator[P
     """The first reason to start a runner anew."""
     newest = runner.newest(HOLD)
     memory = [point.memory_percent or 0 for point in newest]
-    reason, evidence = None, ()
+    reason: Reason | None = None
+    evidence: tuple[Evidence, ...] = ()
     if newest and min(memory) > MEMORY_CRITICAL:
         reason, evidence = Reason.MEMORY_CRITICAL, (Evidence("memory", memory[-1], MEMORY_CRITICAL, "%"),)
     elif newest and all(point.status == BLOCKED for point in newest):
@@ -181,7 +177,7 @@ def _idle_growth(runner: RunnerSeries) -> Evidence | None:
     sizes = [point.memory_bytes for point in points if point.memory_bytes is not None]
     if len(sizes) <= WINDOW or any(point.running for point in points) or runner.window(WINDOW).turns:
         return None
-    rises = sum(after >= before for before, after in zip(sizes, sizes[1:], strict=False))
+    rises = sum(after >= before for before, after in pairwise(sizes))
     growth = sizes[-1] - sizes[0]
     least = max(IDLE_GROWTH_BYTES, sizes[0] * IDLE_GROWTH_PERCENT / 100)
     if growth < least or rises < 0.8 * WINDOW:
