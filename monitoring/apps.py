@@ -18,6 +18,8 @@ class MonitoringConfig(AppConfig):
     verbose_name = "Monitoring"
 
     def ready(self) -> None:
+        from accounts.audit import AuditTarget, register_audit_targets
+        from console.navigation import Entry, register_entries
         from foundation.process_work import process_work
         from health_checks.registry import registry
         from monitoring import health_checks, role_permissions
@@ -26,5 +28,10 @@ class MonitoringConfig(AppConfig):
         role_permissions.declare()
         registry.register(*health_checks.CHECKS)
         process_work.register(make_sampler)
+        register_audit_targets(
+            AuditTarget("recommendation", "recommendation", "admin:monitoring_recommendation_change"),
+            AuditTarget("recommendationpolicy", "recommendation policy"),
+        )
+        register_entries(Entry("Operations", 1, "Performance", "monitoring.recommendation", "speed"))
         for job in JOBS:
             register(job)

@@ -385,10 +385,10 @@ class RunnerProcess:
 
     def _set_claim_limit(self, limit: int | None) -> None:
         capacity = self._settings.concurrency
-        before, self._claim_limit = self._claim_limit, capacity if limit is None else max(1, min(limit, capacity))
-        if self._claim_limit != before:
+        previous, self._claim_limit = self._claim_limit, capacity if limit is None else max(1, min(limit, capacity))
+        if self._claim_limit != previous:
             log.warning("claim_limit.changed", runner=str(self.id), limit=self._claim_limit, capacity=capacity)
-        if self._claim_limit > before:
+        if self._claim_limit > previous:
             self._claimer.nudge()
 
     def _start_action(self, action: RequestedAction) -> None:

@@ -177,12 +177,10 @@ class Migration(migrations.Migration):
                 ("finished_at", models.DateTimeField(help_text="When its outcome was known.", null=True)),
                 ("outcome", models.CharField(blank=True, default="", max_length=400)),
                 (
-                    "before",
-                    models.JSONField(
-                        blank=True, default=dict, help_text="Figures of the minutes before it was applied."
-                    ),
+                    "figures_before",
+                    models.JSONField(blank=True, default=dict, help_text="Of the minutes before it was applied."),
                 ),
-                ("after", models.JSONField(blank=True, help_text="The same figures, minutes after.", null=True)),
+                ("figures_after", models.JSONField(blank=True, help_text="The same, minutes after.", null=True)),
                 ("reverted_at", models.DateTimeField(help_text="When what it set was taken back.", null=True)),
                 (
                     "decided_by",

@@ -11,7 +11,7 @@ from agents.models import Runner
 from foundation.process_work import ProcessKind
 from monitoring.figures import By, read_call_figures
 from monitoring.models import ProcessSample
-from monitoring.performance.series import AgentContext, RunnerPoint, Window
+from monitoring.performance.series import AgentContext, RunnerPoint, TurnWindow
 
 # What is compared; and for agents.
 EFFECT: Final = timedelta(minutes=5)
@@ -48,7 +48,7 @@ def runner_effect(runner_id: UUID, until: datetime) -> dict[str, Any]:
     points = read_points([runner_id], until - EFFECT, until)[runner_id]
     if not points:
         return {}
-    window, memory = Window(points), points[-1].memory_percent
+    window, memory = TurnWindow(points), points[-1].memory_percent
     return {
         "memory_bytes": points[-1].memory_bytes,
         "memory_percent": None if memory is None else round(memory, 1),
@@ -67,13 +67,9 @@ def find_successor(host: str, after: datetime) -> UUID | None:
 
 def read_contexts(since: datetime, until: datetime) -> list[AgentContext]:
     """How much of their models' windows the calls of agents used, without their names."""
-    try:
-        rows = read_call_figures(since, until, by=(By.AGENT, By.OPERATION))
-    except NotImplementedError:
-        return []
     return [
         AgentContext(row.agent_id, "", row.calls, row.context_percent_mean)
-        for row in rows
+        for row in read_call_figures(since, until, by=(By.AGENT, By.OPERATION))
         if row.agent_id is not None and row.operation == "model" and row.context_percent_mean is not None
     ]
 

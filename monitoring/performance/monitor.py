@@ -9,7 +9,7 @@ from accounts.actor import Actor
 from foundation.errors import Conflict, NotFound
 from foundation.process_work import Process
 from monitoring.models import Recommendation
-from monitoring.performance.plan import Apply, Propose, RaiseLimit, Withdraw, plan_moves
+from monitoring.performance.moves import Apply, Propose, RaiseLimit, Withdraw, plan_moves
 from monitoring.performance.recommendation_actions import apply_recommendation, raise_limit, withdraw
 from monitoring.performance.rules import Proposal
 from monitoring.performance.settlement import settle

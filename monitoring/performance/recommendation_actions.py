@@ -49,7 +49,7 @@ def apply_recommendation(actor: Actor, *, recommendation_id: UUID) -> Recommenda
     if row.kind == RecommendationKind.AGENT_RESTART and applying.filter(kind=RecommendationKind.AGENT_RESTART).exists():
         raise Conflict("Another runner is restarting just now. One at a time.")
     now = database_now()
-    row.before = runner_effect(runner.pk, now)
+    row.figures_before = runner_effect(runner.pk, now)
     if row.kind == RecommendationKind.LOAD_REBALANCING:
         set_claim_limit(runner.pk, row.action["claim_limit"])
         row.action["changed_at"] = now.isoformat()
@@ -57,7 +57,7 @@ def apply_recommendation(actor: Actor, *, recommendation_id: UUID) -> Recommenda
         request_action(runner.pk, row.pk, _ACTIONS[RecommendationKind(row.kind)])
     row.status, row.decided_at, row.decided_by_id = row.Status.APPLYING, now, actor.user_id
     row.automatic = actor.user_id is None
-    row.save(update_fields=["before", "action", "status", "decided_at", "decided_by", "automatic"])
+    row.save(update_fields=["figures_before", "action", "status", "decided_at", "decided_by", "automatic"])
     record_audit(actor, "recommendation.applied", target=row, detail={"reason": row.reason, "evidence": row.evidence})
     return row
 
@@ -83,11 +83,11 @@ def set_apply_mode(actor: Actor, *, kind: RecommendationKind, mode: ApplyMode) -
     if kind is RecommendationKind.CONTEXT_OPTIMIZATION and mode is ApplyMode.AUTOMATIC:
         raise InvalidInput("What an agent sends is a person's decision.", pointer=f"/{kind}")
     policy, is_new = RecommendationPolicy.objects.select_for_update().get_or_create(kind=kind)
-    before = ApplyMode.SUGGEST if is_new else ApplyMode(policy.mode)
-    if mode is not before:
+    previous = ApplyMode.SUGGEST if is_new else ApplyMode(policy.mode)
+    if mode is not previous:
         policy.mode = mode
         policy.save(update_fields=["mode"])
-        record_audit(actor, "recommendation_policy.changed", target=policy, detail={"was": before, "mode": mode})
+        record_audit(actor, "recommendation_policy.changed", target=policy, detail={"was": previous, "mode": mode})
     return policy
 
 

@@ -58,14 +58,14 @@ class RunnerSeries:
         """Its newest `count` samples; none if there are fewer."""
         return self.points[-count:] if len(self.points) >= count else ()
 
-    def window(self, count: int, *, skip: int = 0) -> Window:
+    def window(self, count: int, *, skip: int = 0) -> TurnWindow:
         """What happened over `count` intervals, without the newest `skip` of them."""
         end = len(self.points) - skip
-        return Window(self.points[max(0, end - count - 1) : max(0, end)])
+        return TurnWindow(self.points[max(0, end - count - 1) : max(0, end)])
 
 
 @dataclass(frozen=True, slots=True)
-class Window:
+class TurnWindow:
     """The turns that a runner ended between the first and the last of some samples."""
 
     points: Sequence[RunnerPoint]
@@ -101,7 +101,7 @@ class AgentContext:
     mean_percent: float
 
 
-def median_seconds(windows: Sequence[Window]) -> float | None:
+def median_seconds(windows: Sequence[TurnWindow]) -> float | None:
     """The median of the mean times of runners; None if none had turns."""
     means = [window.mean_seconds for window in windows if window.mean_seconds is not None]
     return median(means) if means else None

@@ -84,13 +84,13 @@ def _notice_releases(now: datetime) -> None:
                 decided_by=release.published_by_id,
                 finished_at=now,
                 outcome=f"Release {release.number} was published.",
-                before=agent_effect(row.subject_id, release.published_at),
+                figures_before=agent_effect(row.subject_id, release.published_at),
             )
 
 
 def _measure_effects(now: datetime) -> None:
     rows = Recommendation.objects.filter(
-        status=_Status.APPLIED, after__isnull=True, finished_at__gt=now - LATEST_EFFECT
+        status=_Status.APPLIED, figures_after__isnull=True, finished_at__gt=now - LATEST_EFFECT
     )
     for row in rows:
         ended_at = row.finished_at or now
@@ -108,8 +108,8 @@ def _measure_effects(now: datetime) -> None:
 
 
 def _store_effect(row: Recommendation, effect: dict[str, object]) -> None:
-    row.after = effect
-    row.save(update_fields=["after"])
+    row.figures_after = effect
+    row.save(update_fields=["figures_after"])
 
 
 def _forget_limits(now: datetime) -> None:

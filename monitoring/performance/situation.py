@@ -11,7 +11,13 @@ from django.db import connection
 from agents.models import Agent, Runner
 from monitoring.models import UNFINISHED, ApplyMode, Recommendation, RecommendationKind, RecommendationPolicy
 from monitoring.performance.effects import CONTEXT_EFFECT, read_contexts, read_points
-from monitoring.performance.plan import MEMORY, ClaimLimit, OpenItem, PastItem, Situation
+from monitoring.performance.moves import (
+    MEMORY,
+    ClaimLimit,
+    OpenRecommendation,
+    PastRecommendation,
+    PerformanceSituation,
+)
 from monitoring.performance.series import AgentContext, RunnerSeries
 
 # Enough for the longest window and those before it.
@@ -33,20 +39,20 @@ def read_modes() -> dict[RecommendationKind, ApplyMode]:
     return modes | {RecommendationKind(row.kind): ApplyMode(row.mode) for row in RecommendationPolicy.objects.all()}
 
 
-def read_situation(now: datetime) -> Situation:
+def read_situation(now: datetime) -> PerformanceSituation:
     """All that the monitor looks at."""
-    return Situation(
+    return PerformanceSituation(
         now=now,
         runners=read_runners(now),
         agents=read_agents(now),
         open_items=[
-            OpenItem(
+            OpenRecommendation(
                 row.pk, RecommendationKind(row.kind), row.reason, row.subject_id, row.status == row.Status.APPLYING
             )
             for row in Recommendation.objects.filter(status__in=UNFINISHED)
         ],
         past=[
-            PastItem(
+            PastRecommendation(
                 RecommendationKind(row.kind),
                 row.subject_id,
                 row.host,

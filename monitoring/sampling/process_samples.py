@@ -43,19 +43,19 @@ def read_process(process: Process) -> ProcessReading:
     return ProcessReading(time.monotonic(), time.process_time(), resident_bytes(), read_memory_use(), figures)
 
 
-def mean_since(before: ProcessReading, reading: ProcessReading, total: str, count: str) -> float | None:
+def mean_since(previous: ProcessReading, reading: ProcessReading, total: str, count: str) -> float | None:
     """The mean of what was added to `total`, by what was added to `count`; None where nothing was."""
-    number = reading.total(count) - before.total(count)
-    return (reading.total(total) - before.total(total)) / number if number > 0 else None
+    number = reading.total(count) - previous.total(count)
+    return (reading.total(total) - previous.total(total)) / number if number > 0 else None
 
 
-def cpu_percent_since(before: ProcessReading, reading: ProcessReading) -> float | None:
-    """How much of a core the process used since `before`; None for no time."""
-    seconds = reading.at_seconds - before.at_seconds
-    return 100 * (reading.cpu_seconds - before.cpu_seconds) / seconds if seconds > 0 else None
+def cpu_percent_since(previous: ProcessReading, reading: ProcessReading) -> float | None:
+    """How much of a core the process used since `previous`; None for no time."""
+    seconds = reading.at_seconds - previous.at_seconds
+    return 100 * (reading.cpu_seconds - previous.cpu_seconds) / seconds if seconds > 0 else None
 
 
-def make_sample(process: Process, before: ProcessReading, reading: ProcessReading) -> ProcessSample:
+def make_sample(process: Process, previous: ProcessReading, reading: ProcessReading) -> ProcessSample:
     """The sample of a process, without its time and, for a runner, without the length of the queue."""
     figures = reading.figures
     return ProcessSample(
@@ -66,14 +66,14 @@ def make_sample(process: Process, before: ProcessReading, reading: ProcessReadin
         status=figures.get("status", "running"),
         requests_total=int(reading.total("requests_total")),
         errors_total=int(reading.total("errors_total")),
-        mean_seconds=mean_since(before, reading, "seconds_total", "requests_total"),
+        mean_seconds=mean_since(previous, reading, "seconds_total", "requests_total"),
         memory_bytes=reading.resident_bytes,
         memory_used_bytes=reading.memory.used_bytes,
         memory_limit_bytes=reading.memory.limit_bytes,
-        cpu_percent=cpu_percent_since(before, reading),
+        cpu_percent=cpu_percent_since(previous, reading),
         queue_length=int(reading.total("queue_length")),
         active_sessions=int(reading.total("active_sessions")),
-        context_percent=mean_since(before, reading, "context_percent_total", "context_total"),
+        context_percent=mean_since(previous, reading, "context_percent_total", "context_total"),
         figures={name: value for name, value in figures.items() if name not in _COLUMNS},
     )
 

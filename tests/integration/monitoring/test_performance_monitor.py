@@ -91,13 +91,13 @@ def test_what_is_recommended_has_its_evidence_and_is_done_by_a_click() -> None:
     row = only()
     assert (row.status, row.outcome) == ("applied", "780.0 MiB before, 500.0 MiB after.")
     assert (row.automatic, row.decided_by) == (False, User.objects.get(username="oskar"))
-    assert row.before["memory_percent"] == 78.0
-    assert row.after is None
+    assert row.figures_before["memory_percent"] == 78.0
+    assert row.figures_after is None
 
     later(6)
     sample(runner, memory=50.0, passes=8)
     watch_performance()
-    after = only().after
+    after = only().figures_after
     assert after is not None
     assert (after["memory_percent"], after["mean_seconds"]) == (50.0, 2.0)
     entry = AuditEntry.objects.get(action="recommendation.applied")
@@ -129,11 +129,11 @@ def test_a_restart_is_done_when_the_runner_has_ended_and_its_successor_shows_the
     assert (only(RESTART).status, only(RESTART).outcome) == ("applied", "It has ended.")
     later(6)
     watch_performance()
-    assert only(RESTART).after is None, "nobody has come in its place"
+    assert only(RESTART).figures_after is None, "nobody has come in its place"
     successor = make_runner("host-1", pid=2)
     sample(successor, memory=20.0, passes=8)
     watch_performance()
-    after = only(RESTART).after
+    after = only(RESTART).figures_after
     assert after is not None
     assert after["memory_percent"] == 20.0
 

@@ -13,20 +13,20 @@ import pytest
 
 from monitoring.models import ApplyMode
 from monitoring.models import RecommendationKind as Kind
-from monitoring.performance.plan import (
+from monitoring.performance.moves import (
     MEMORY,
     Apply,
     ClaimLimit,
-    OpenItem,
-    PastItem,
+    OpenRecommendation,
+    PastRecommendation,
+    PerformanceSituation,
     Propose,
     RaiseLimit,
-    Situation,
     Withdraw,
     cool_down,
     plan_moves,
 )
-from monitoring.performance.rules import MEBIBYTE, Reason
+from monitoring.performance.rules import MEBIBYTE, RuleName
 from monitoring.performance.series import AgentContext, RunnerPoint, RunnerSeries
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
@@ -78,8 +78,8 @@ class World:
         self.now = START
         self.machines = [Machine(UUID(int=number), f"host-{number}") for number in range(1, runners + 1)]
         self.modes = ALL_AUTOMATIC if modes is None else modes
-        self.open_items: list[OpenItem] = []
-        self.past: list[PastItem] = []
+        self.open_items: list[OpenRecommendation] = []
+        self.past: list[PastRecommendation] = []
         self.limits: list[ClaimLimit] = []
         self.agents: list[AgentContext] = []
         self.done: list[tuple[datetime, Kind, str]] = []
@@ -98,8 +98,8 @@ class World:
                 machine.sample(self.now)
             self.look()
 
-    def situation(self) -> Situation:
-        return Situation(
+    def situation(self) -> PerformanceSituation:
+        return PerformanceSituation(
             self.now,
             [machine.series() for machine in self.machines],
             self.agents,
@@ -116,7 +116,7 @@ class World:
                     self.proposed.append(move)
                     subject = proposal.runner_id or proposal.agent_id
                     assert subject is not None
-                    item = OpenItem(self._id(), proposal.kind, proposal.reason, subject)
+                    item = OpenRecommendation(self._id(), proposal.kind, proposal.reason, subject)
                     assert item.key not in {other.key for other in self.open_items}
                     self.open_items.append(item)
                     if applies:
@@ -133,10 +133,10 @@ class World:
                     if limit is not None:
                         self.limits.append(ClaimLimit(recommendation_id, runner_id, limit, self.now))
 
-    def _apply(self, item: OpenItem) -> None:
+    def _apply(self, item: OpenRecommendation) -> None:
         machine = next(machine for machine in self.machines if machine.id == item.subject_id)
         self.open_items.remove(item)
-        self.past.append(PastItem(item.kind, machine.id, machine.host, self.now))
+        self.past.append(PastRecommendation(item.kind, machine.id, machine.host, self.now))
         self.done.append((self.now, item.kind, machine.host))
         match item.kind:
             case Kind.MEMORY_CLEANUP:
@@ -218,7 +218,7 @@ def test_memory_that_grows_while_nobody_asks_is_found_before_it_is_full() -> Non
         world.machine().memory += 1.0
 
     world.run(7, leak)
-    assert world.proposed[0].proposal.reason is Reason.MEMORY_GROWS_IDLE
+    assert world.proposed[0].proposal.reason is RuleName.MEMORY_GROWS_IDLE
     assert [host for _, _, host in world.done] == ["host-1"]
     busy = World()
     busy.run(7, leak)
@@ -249,7 +249,7 @@ def test_a_host_that_breaks_every_runner_is_not_restarted_for_ever() -> None:
 
     world.run(60 * 6, break_host)
     assert 3 <= world.counts()[Kind.AGENT_RESTART] <= 6
-    assert world.proposed[0].proposal.reason is Reason.ERROR_RATE
+    assert world.proposed[0].proposal.reason is RuleName.ERROR_RATE
 
 
 def test_an_outage_of_a_provider_restarts_nobody() -> None:
@@ -327,7 +327,7 @@ def test_a_full_runner_among_empty_ones_is_relieved_and_a_limit_is_lifted_when_i
         machine.running = 1
     world.machine().running = 8
     world.run(4)
-    assert world.proposed[0].proposal.reason is Reason.FULLER
+    assert world.proposed[0].proposal.reason is RuleName.FULLER
     assert world.machine().claim_limit == 4
     world.machines = [world.machine()]
     world.run(0.5)
@@ -339,7 +339,7 @@ def test_never_more_than_half_of_the_runners_are_limited_without_a_person() -> N
     world.machine(3).seconds = 90.0
     world.run(4)
     limits = [ClaimLimit(UUID(int=number), UUID(int=number), 4, world.now) for number in (1, 2)]
-    item = OpenItem(UUID(int=9), Kind.LOAD_REBALANCING, Reason.SLOWER, UUID(int=3))
+    item = OpenRecommendation(UUID(int=9), Kind.LOAD_REBALANCING, RuleName.SLOWER, UUID(int=3))
     situation = replace(world.situation(), open_items=[item], past=[])
     assert Apply(item.id) not in plan_moves(replace(situation, limits=limits))
     assert Apply(item.id) in plan_moves(replace(situation, limits=limits[:1]))
@@ -380,7 +380,7 @@ def test_a_person_s_no_holds_for_hours() -> None:
     world.run(2)
     [item] = world.open_items
     world.open_items = []
-    world.past = [PastItem(item.kind, item.subject_id, "host-1", world.now, is_dismissed=True)]
+    world.past = [PastRecommendation(item.kind, item.subject_id, "host-1", world.now, is_dismissed=True)]
     world.run(5 * 60)
     assert world.open_items == []
     world.run(65)
@@ -403,7 +403,7 @@ def test_a_runner_that_does_something_already_is_not_bothered() -> None:
     world.machine().memory = 90.0
     world.run(1)
     situation = world.situation()
-    applying = OpenItem(UUID(int=9), Kind.MEMORY_CLEANUP, Reason.MEMORY_HIGH, UUID(int=1), is_applying=True)
+    applying = OpenRecommendation(UUID(int=9), Kind.MEMORY_CLEANUP, RuleName.MEMORY_HIGH, UUID(int=1), is_applying=True)
     world.machine().sample(world.now)
     moves = plan_moves(replace(situation, open_items=[applying], runners=series(world)))
     assert [(move.proposal.kind, move.applies) for move in moves if isinstance(move, Propose)] == [

@@ -10,7 +10,7 @@ from uuid import UUID
 
 from monitoring.models import ApplyMode
 from monitoring.models import RecommendationKind as Kind
-from monitoring.performance.rules import Proposal, find_proposals, is_context_over, is_like_others, is_over
+from monitoring.performance.rules import Proposal, find_proposals, has_ended, is_context_over, is_like_others
 from monitoring.performance.series import AgentContext, RunnerSeries
 
 # How long nothing of a kind is proposed for a subject after it was done there; twice as long for each further time.
@@ -30,7 +30,7 @@ LIMIT_PAUSE: Final = timedelta(minutes=5)
 
 
 @dataclass(frozen=True, slots=True)
-class OpenItem:
+class OpenRecommendation:
     """A recommendation that is not finished. `is_applying`: somebody has applied it."""
 
     id: UUID
@@ -46,7 +46,7 @@ class OpenItem:
 
 
 @dataclass(frozen=True, slots=True)
-class PastItem:
+class PastRecommendation:
     """A recommendation that was applied (whatever came of it) or dismissed within `MEMORY`, and when it ended. `host`:
     of its runner, for a runner that was restarted is another one."""
 
@@ -68,14 +68,14 @@ class ClaimLimit:
 
 
 @dataclass(frozen=True, slots=True)
-class Situation:
+class PerformanceSituation:
     """All that a plan depends on. `runners` are those that are alive and take turns."""
 
     now: datetime
     runners: Sequence[RunnerSeries] = ()
     agents: Sequence[AgentContext] = ()
-    open_items: Sequence[OpenItem] = ()
-    past: Sequence[PastItem] = ()
+    open_items: Sequence[OpenRecommendation] = ()
+    past: Sequence[PastRecommendation] = ()
     limits: Sequence[ClaimLimit] = ()
     modes: Mapping[Kind, ApplyMode] = field(default_factory=dict)
 
@@ -119,7 +119,7 @@ class RaiseLimit:
 Move: TypeAlias = Propose | Apply | Withdraw | RaiseLimit
 
 
-def plan_moves(situation: Situation) -> list[Move]:
+def plan_moves(situation: PerformanceSituation) -> list[Move]:
     """What to do now, in this order."""
     raised = list(_raise_limits(situation))
     withdrawn = list(_withdraw(situation))
@@ -146,11 +146,11 @@ def plan_moves(situation: Situation) -> list[Move]:
 
 def cool_down(kind: Kind, times: int) -> timedelta:
     """How long nothing of a kind is proposed where it was done `times` lately."""
-    least = COOL_DOWN[kind]
-    return min(least * (1 << min(10, max(0, times - 1))), max(least, LONGEST_COOL_DOWN))
+    shortest = COOL_DOWN[kind]
+    return min(shortest * (1 << min(10, max(0, times - 1))), max(shortest, LONGEST_COOL_DOWN))
 
 
-def _is_welcome(situation: Situation, proposal: Proposal) -> bool:
+def _is_welcome(situation: PerformanceSituation, proposal: Proposal) -> bool:
     if situation.mode(proposal.kind) is ApplyMode.OFF:
         return False
     host = proposal.subject.rsplit(":", 1)[0]
@@ -166,7 +166,7 @@ def _is_welcome(situation: Situation, proposal: Proposal) -> bool:
     return not applied or situation.now - max(applied) >= cool_down(proposal.kind, len(applied))
 
 
-def _withdraw(situation: Situation) -> Iterator[Withdraw]:
+def _withdraw(situation: PerformanceSituation) -> Iterator[Withdraw]:
     runners = {runner.id: runner for runner in situation.runners}
     agents = {agent.id: agent for agent in situation.agents}
     for item in situation.open_items:
@@ -180,20 +180,20 @@ def _withdraw(situation: Situation) -> Iterator[Withdraw]:
                 yield Withdraw(item.id, "Its calls leave room again.")
         elif runner is None:
             yield Withdraw(item.id, "The runner is gone, or takes no more turns.")
-        elif is_over(item.reason, runner, [other for other in situation.runners if other.id != runner.id]):
+        elif has_ended(item.reason, runner, [other for other in situation.runners if other.id != runner.id]):
             yield Withdraw(item.id, "It was over by itself.")
 
 
-def _raise_limits(situation: Situation) -> Iterator[RaiseLimit]:
+def _raise_limits(situation: PerformanceSituation) -> Iterator[RaiseLimit]:
     runners = {runner.id: runner for runner in situation.runners}
     for limit in situation.limits:
         runner = runners.get(limit.runner_id)
         if runner is None:
             continue
-        others = [other for other in situation.runners if other.id != runner.id]
-        if not others:  # somebody has to take all turns
+        peers = [other for other in situation.runners if other.id != runner.id]
+        if not peers:  # somebody has to take all turns
             yield RaiseLimit(limit.recommendation_id, runner.id, None)
-        elif situation.now - limit.changed_at >= LIMIT_PAUSE and is_like_others(runner, others):
+        elif situation.now - limit.changed_at >= LIMIT_PAUSE and is_like_others(runner, peers):
             raised = 2 * limit.limit
             yield RaiseLimit(limit.recommendation_id, runner.id, raised if raised < runner.capacity else None)
 
@@ -201,7 +201,7 @@ def _raise_limits(situation: Situation) -> Iterator[RaiseLimit]:
 class _AutomaticGuard:
     """What may be done at the same time without a person: enough runners always take turns."""
 
-    def __init__(self, situation: Situation, remaining: Sequence[OpenItem]) -> None:
+    def __init__(self, situation: PerformanceSituation, remaining: Sequence[OpenRecommendation]) -> None:
         self._situation = situation
         self._runners = {runner.id: runner for runner in situation.runners}
         applying = [item for item in remaining if item.is_applying]
