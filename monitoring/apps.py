@@ -18,6 +18,13 @@ JOBS = (
         "spans deleted",
         cron="50 3 * * *",
     ),
+    Job(
+        "delete old samples",
+        "monitoring.sampling.retention.purge_samples",
+        "Deletes samples of gauges and processes after 14 days, and recommendations after 90.",
+        "rows deleted",
+        every_minutes=60,
+    ),
 )
 
 
@@ -41,16 +48,23 @@ class MonitoringConfig(AppConfig):
         from foundation.process_work import process_work
         from health_checks.registry import registry
         from monitoring import health_checks, role_permissions
+        from monitoring.performance.monitor import make_sampler
         from monitoring.spans.sampling import Sampling
         from monitoring.spans.writer import SpanWriter
 
         role_permissions.declare()
         register_audit_targets(
             AuditTarget("tracesettings", "trace settings", "admin:monitoring_tracesettings_change"),
+            AuditTarget("recommendation", "recommendation", "admin:monitoring_recommendation_change"),
+            AuditTarget("recommendationpolicy", "recommendation policy"),
         )
-        register_entries(Entry("Agents", 4, "Tracing", "monitoring.tracesettings", "timeline"))
+        register_entries(
+            Entry("Agents", 4, "Tracing", "monitoring.tracesettings", "timeline"),
+            Entry("Operations", 1, "Performance", "monitoring.recommendation", "speed"),
+        )
         registry.register(*health_checks.CHECKS)
         process_work.register(lambda process: SpanWriter(process, Sampling()))
+        process_work.register(make_sampler)
         for job in JOBS:
             register(job)
         if settings.BANDSTAND.otlp_endpoint:

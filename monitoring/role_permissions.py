@@ -8,14 +8,19 @@ from accounts.roles import Role, declare_role_permissions
 
 ADD_TRACE_SETTINGS: Final = "monitoring.add_tracesettings"
 CHANGE_TRACE_SETTINGS: Final = "monitoring.change_tracesettings"
+APPLY_RECOMMENDATION: Final = "monitoring.apply_recommendation"
+CHANGE_RECOMMENDATION_POLICY: Final = "monitoring.change_recommendationpolicy"
+VIEW_RECOMMENDATION: Final = "monitoring.view_recommendation"
 
 
 def declare() -> None:
     """Add the permissions to the roles. Called once, when the app is ready."""
     declare_role_permissions(
         {
-            Role.VIEWER: {"monitoring.view_tracesettings"},
+            Role.VIEWER: {"monitoring.view_tracesettings", VIEW_RECOMMENDATION},
             # Who decides what an agent sends to models and tools decides what of it is exported.
             Role.BUILDER: {ADD_TRACE_SETTINGS, CHANGE_TRACE_SETTINGS},
+            Role.OPERATOR: {APPLY_RECOMMENDATION},
+            Role.OWNER: {CHANGE_RECOMMENDATION_POLICY},
         }
     )

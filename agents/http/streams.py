@@ -142,6 +142,7 @@ class Stream:
                     last_sent_at = monotonic()
                     for event in events:
                         self._delivery.sent(event)
+                    subscription.record_sent(item)
                 if is_finished:
                     return
             if monotonic() - last_sent_at >= HEARTBEAT_SECONDS:

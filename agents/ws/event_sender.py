@@ -133,6 +133,7 @@ class EventSender:
             await send(event_json(event))
             if delivery is not None:
                 delivery.sent(event)
+        subscription.record_sent(batch)
 
     async def _wait_for_room(self, subscription: Subscription) -> None:
         """Wait for an acknowledgement; without one in time the socket is closed.
