@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import hmac
 import ipaddress
+import re
 from functools import partial
 from typing import Any, Final
-from urllib.parse import urlsplit
 
 import structlog
 from django.conf import settings
@@ -25,6 +25,7 @@ from monitoring.prometheus.scrapes import ScrapeCache, read_figures, unread_figu
 log = structlog.get_logger("bandstand.web")
 
 PATH: Final = "/metrics"
+_HOST: Final = re.compile(r"(\[[0-9a-fA-F:.]+\]|[^:\[\]]+)(?::[0-9]+)?")
 _WHAT_IT_NEEDS: Final = "This address needs the token of BANDSTAND_METRICS_TOKEN, as Authorization: Bearer."
 _WHO_MAY: Final = (
     "Without BANDSTAND_METRICS_TOKEN this address answers programs on its own machine only, and not through a proxy."
@@ -69,7 +70,8 @@ def broken_rule(request: HttpRequest) -> str | None:
         return "forwarded"
     if not _is_local(str(client[0])):
         return "not_local"
-    return None if is_loopback(urlsplit(f"//{request.headers.get('Host', '')}").hostname or "") else "foreign_host"
+    host = _HOST.fullmatch(request.headers.get("Host", ""))
+    return None if host is not None and is_loopback(host[1]) else "foreign_host"
 
 
 def _broken_token_rule(request: HttpRequest, token: str) -> str | None:

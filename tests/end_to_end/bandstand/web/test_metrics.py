@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
+import psycopg
 import pytest
-from django.conf import settings as django_settings
-from django.db import connection
+from django.conf import settings
+from django.test import override_settings
 from pydantic import SecretStr
-from pytest_django.fixtures import SettingsWrapper
 from structlog.testing import capture_logs
 
 from bandstand import VERSION, metrics_endpoint
@@ -16,6 +17,7 @@ from foundation.db_threads import in_db_thread
 from monitoring.prometheus import scrapes
 from monitoring.prometheus.exposition import TextFormat
 from tests.support.conversations import conversation
+from tests.support.surroundings import database_url
 from tests.support.wire import Answer, ask
 
 TOKEN = "canary-metrics-token-Kq8s"
@@ -29,8 +31,9 @@ def fresh(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
-def token(settings: SettingsWrapper) -> None:
-    settings.BANDSTAND = django_settings.BANDSTAND.model_copy(update={"metrics_token": SecretStr(TOKEN)})
+def token() -> Iterator[None]:
+    with override_settings(BANDSTAND=settings.BANDSTAND.model_copy(update={"metrics_token": SecretStr(TOKEN)})):
+        yield
 
 
 def bearer(token: str) -> list[tuple[str, str]]:
@@ -81,14 +84,16 @@ async def test_without_a_token_nobody_else_reads_them() -> None:
         "from elsewhere, by IPv6": {"client": "2001:db8::7"},
         "by a name of its own": {"host": b"rebound.example.org:8000"},
         "by no name": {"host": b"["},
+        "by nothing": {"host": b""},
+        "by a name that begins well": {"host": b"localhost.example.org"},
         "through a proxy": {"headers": [("X-Forwarded-For", "127.0.0.1")]},
         "through a proxy that says who": {"headers": [("Forwarded", "for=127.0.0.1")]},
         "through a proxy that says the scheme": {"headers": [("X-Forwarded-Proto", "https")]},
         "through a proxy that says its own name": {"headers": [("Via", "1.1 proxy")]},
     }.items():
         expect_refusal(await scrape(**how), what)  # type: ignore[arg-type]
-    for client in ("127.0.0.2", "::1", "::ffff:127.0.0.1"):
-        assert (await scrape(client=client)).status == 200, client
+    for client, host in (("127.0.0.2", b"127.0.0.1:8000"), ("::1", b"[::1]:8000"), ("::ffff:127.0.0.1", b"localhost")):
+        assert (await scrape(client=client, host=host)).status == 200, client
 
 
 @pytest.mark.usefixtures("token")
@@ -110,18 +115,15 @@ async def test_with_a_token_everybody_needs_it() -> None:
     assert TOKEN[:-1] not in repr(logs)
     # From anywhere, by whatever name.
     for how in ({}, {"client": "192.0.2.7", "host": b"10.1.2.3:8000"}, {"client": "192.0.2.7", "host": b"x"}):
-        assert (await scrape(bearer(TOKEN), **how)).status == 200, how  # type: ignore[arg-type]
+        assert (await scrape(bearer(TOKEN), **how)).status == 200, how
 
 
 async def test_a_database_that_cannot_be_read_is_a_figure(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(scrapes, "STATEMENT_SECONDS", 0.05)
-    with connection.cursor() as cursor:
-        # Nobody else may read it until this transaction ends.
-        cursor.execute("BEGIN")
-        try:
-            cursor.execute("LOCK TABLE agents_turn IN ACCESS EXCLUSIVE MODE")
-            answer = await scrape()
-        finally:
-            cursor.execute("ROLLBACK")
+    url = database_url(settings.DATABASES["default"]["NAME"])
+    async with await psycopg.AsyncConnection.connect(url) as other:
+        await other.execute("LOCK TABLE agents_turn IN ACCESS EXCLUSIVE MODE")
+        answer = await scrape()
+        await other.rollback()
     assert answer.status == 200
     assert samples(answer) == {f'bandstand_build_info{{version="{VERSION}"}}': 1, "bandstand_database_up": 0}
