@@ -111,6 +111,31 @@ SCHEDULER_HEARTBEAT = Family(
     "bandstand_scheduler_heartbeat_seconds", Kind.GAUGE, (), "Age of the scheduler's heartbeat; +Inf if there was none."
 )
 JOBS_FAILED = Family("bandstand_jobs_failed", Kind.GAUGE, (), "Scheduled jobs whose last run failed.")
+ACTIVE_SESSIONS = Family(
+    "bandstand_active_sessions", Kind.GAUGE, (), "Sessions with a turn in the last five minutes, or one that is open."
+)
+EVENT_LAG_SECONDS = Family(
+    "bandstand_event_lag_seconds",
+    Kind.HISTOGRAM,
+    ("process",),
+    "From the commit of an event to its sending to somebody who watches.",
+)
+SPANS_DROPPED = Family(
+    "bandstand_spans_dropped_total", Kind.COUNTER, ("process",), "Spans that were not written: the database was slow."
+)
+PROCESS_REQUESTS = Family(
+    "bandstand_process_requests_total",
+    Kind.COUNTER,
+    ("process",),
+    "Requests that a web process answered, turns that a runner ended, since its start.",
+)
+PROCESS_ERRORS = Family("bandstand_process_errors_total", Kind.COUNTER, ("process",), "Those of them that failed.")
+PROCESS_MEMORY = Family("bandstand_process_memory_bytes", Kind.GAUGE, ("process",), "Resident memory of a process.")
+PROCESS_CPU = Family("bandstand_process_cpu_cores", Kind.GAUGE, ("process",), "Cores that a process keeps busy.")
+MEMORY_USED = Family("bandstand_memory_used_bytes", Kind.GAUGE, ("host",), "Memory in use of the limit of a host.")
+MEMORY_LIMIT = Family(
+    "bandstand_memory_limit_bytes", Kind.GAUGE, ("host",), "Memory that there is: of the cgroup, else of the machine."
+)
 DATABASE_SIZE = Family("bandstand_database_size_bytes", Kind.GAUGE, (), "Size of the database on its disk.")
 DATABASE_CONNECTIONS = Family("bandstand_database_connections", Kind.GAUGE, (), "Connections to the server.")
 DATABASE_MAX_CONNECTIONS = Family(
@@ -145,6 +170,15 @@ FAMILIES: Final = (
     BREAKER_STATE,
     SCHEDULER_HEARTBEAT,
     JOBS_FAILED,
+    ACTIVE_SESSIONS,
+    EVENT_LAG_SECONDS,
+    SPANS_DROPPED,
+    PROCESS_REQUESTS,
+    PROCESS_ERRORS,
+    PROCESS_MEMORY,
+    PROCESS_CPU,
+    MEMORY_USED,
+    MEMORY_LIMIT,
     DATABASE_SIZE,
     DATABASE_CONNECTIONS,
     DATABASE_MAX_CONNECTIONS,

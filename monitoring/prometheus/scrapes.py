@@ -18,6 +18,7 @@ from monitoring.prometheus.counters import read_counters
 from monitoring.prometheus.exposition import TextFormat, render
 from monitoring.prometheus.families import Figures
 from monitoring.prometheus.live_state import read_live_state
+from monitoring.prometheus.process_state import read_process_state
 
 log = structlog.get_logger(__name__)
 
@@ -37,6 +38,7 @@ def read_figures(version: str) -> Figures:
         with statement_timeout(STATEMENT_SECONDS):
             read_counters(figures)
             read_live_state(figures, now())
+            read_process_state(figures)
     except (DatabaseError, InterfaceError) as error:
         log.warning("metrics.not_read", reason=str(error))
         return unread_figures(version)
