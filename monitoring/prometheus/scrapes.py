@@ -40,7 +40,7 @@ def read_figures(version: str) -> Figures:
             read_live_state(figures, now())
             read_process_state(figures)
     except (DatabaseError, InterfaceError) as error:
-        log.warning("metrics.not_read", reason=str(error))
+        log.warning("scrape.failed", reason=str(error))
         return unread_figures(version)
     figures.set(families.BUILD_INFO, 1, version)
     figures.set(families.DATABASE_UP, 1)

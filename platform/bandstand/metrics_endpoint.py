@@ -49,7 +49,7 @@ async def metrics(request: HttpRequest) -> HttpResponse:
     try:
         content = (await _cache.texts())[text_format]
     except TimeoutError:
-        log.warning("metrics.not_read", reason="no answer in time")
+        log.warning("scrape.failed", reason="no answer in time")
         content = render(unread_figures(VERSION), text_format)
     return HttpResponse(content, content_type=text_format.value, headers={"Vary": "Accept"})
 
