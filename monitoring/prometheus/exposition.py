@@ -51,9 +51,11 @@ def render(figures: Figures, text_format: TextFormat) -> bytes:
     from prometheus_client.openmetrics import exposition as openmetrics
 
     collector = _Collector(figures)
+    # All names are plain ones: the default would look at each letter of each.
+    escaping = openmetrics.ALLOWUTF8
     if text_format is TextFormat.OPENMETRICS:
-        return bytes(openmetrics.generate_latest(collector))  # type: ignore[no-untyped-call]
-    return generate_latest(collector)
+        return bytes(openmetrics.generate_latest(collector, escaping))  # type: ignore[no-untyped-call]
+    return generate_latest(collector, escaping)
 
 
 class _Collector:

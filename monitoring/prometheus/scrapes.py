@@ -6,7 +6,9 @@ import asyncio
 import time
 from collections.abc import Callable
 from concurrent.futures import Future
-from typing import Final
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, Final, TypeVar
 
 import structlog
 from django.db import DatabaseError, InterfaceError
@@ -20,6 +22,8 @@ from monitoring.prometheus.families import Figures
 from monitoring.prometheus.live_state import read_live_state
 from monitoring.prometheus.process_state import read_process_state
 
+T = TypeVar("T")
+
 log = structlog.get_logger(__name__)
 
 CACHE_SECONDS: Final = 10.0
@@ -27,7 +31,13 @@ CACHE_SECONDS: Final = 10.0
 ANSWER_SECONDS: Final = 8.0
 STATEMENT_SECONDS: Final = 3.0
 
-Texts = dict[TextFormat, bytes]
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """Figures, and the texts that were made of them so far."""
+
+    figures: Figures
+    texts: dict[TextFormat, bytes]
 
 
 def read_figures(version: str) -> Figures:
@@ -57,7 +67,7 @@ def unread_figures(version: str) -> Figures:
 
 
 class ScrapeCache:
-    """The texts of the last reading, for ten seconds. Who asks while one is under way gets the same.
+    """The last reading, for ten seconds. Who asks while one is under way gets the same.
 
     `start` runs a function in a thread of its own. Belongs to one event loop.
     """
@@ -65,25 +75,30 @@ class ScrapeCache:
     def __init__(
         self,
         read: Callable[[], Figures],
-        start: Callable[[Callable[[], Texts]], Future[Texts]],
+        start: Callable[[Callable[[], Any]], Future[Any]],
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._read = read
         self._start = start
         self._clock = clock
-        self._reading: Future[Texts] | None = None
+        self._reading: Future[Reading] | None = None
         self._read_at = -CACHE_SECONDS
 
-    async def texts(self) -> Texts:
-        """The figures in each format. Raises `TimeoutError` when they are not there in time, and then the reading
-        goes on."""
+    async def text(self, text_format: TextFormat) -> bytes:
+        """The figures in a format. Raises `TimeoutError` when they are not there in time; the reading goes on then."""
         if self._reading is None or (self._reading.done() and self._clock() >= self._read_at + CACHE_SECONDS):
-            self._reading = self._start(self._make)
-        reading = asyncio.wrap_future(self._reading)
-        return await asyncio.wait_for(asyncio.shield(reading), ANSWER_SECONDS)
+            self._reading = self._start(partial(self._read_and_render, text_format))
+        reading = await _wait(self._reading)
+        if text_format not in reading.texts:
+            reading.texts[text_format] = await _wait(self._start(partial(render, reading.figures, text_format)))
+        return reading.texts[text_format]
 
-    def _make(self) -> Texts:
+    def _read_and_render(self, text_format: TextFormat) -> Reading:
         # From its begin: what happens during the reading may be missing in it.
         self._read_at = self._clock()
         figures = self._read()
-        return {text_format: render(figures, text_format) for text_format in TextFormat}
+        return Reading(figures, {text_format: render(figures, text_format)})
+
+
+async def _wait(future: Future[T]) -> T:
+    return await asyncio.wait_for(asyncio.shield(asyncio.wrap_future(future)), ANSWER_SECONDS)

@@ -47,7 +47,7 @@ async def metrics(request: HttpRequest) -> HttpResponse:
         return _refuse(rule)
     text_format = choose_format(request.headers.get("Accept", ""))
     try:
-        content = (await _cache.texts())[text_format]
+        content = await _cache.text(text_format)
     except TimeoutError:
         log.warning("scrape.failed", reason="no answer in time")
         content = render(unread_figures(VERSION), text_format)

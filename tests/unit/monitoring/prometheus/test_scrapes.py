@@ -6,13 +6,14 @@ import asyncio
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from threading import Event
+from typing import Any
 
 import pytest
 
 from monitoring.prometheus import families, scrapes
 from monitoring.prometheus.exposition import TextFormat
 from monitoring.prometheus.families import Figures
-from monitoring.prometheus.scrapes import CACHE_SECONDS, ScrapeCache, Texts
+from monitoring.prometheus.scrapes import CACHE_SECONDS, ScrapeCache
 
 
 class Reading:
@@ -33,11 +34,11 @@ class Reading:
         figures.set(families.QUEUE_DEPTH, self.times)
         return figures
 
-    def start(self, fn: Callable[[], Texts]) -> Future[Texts]:
+    def start(self, fn: Callable[[], Any]) -> Future[Any]:
         return self.executor.submit(fn)
 
-    async def queue_depth(self) -> str:
-        return (await self.cache.texts())[TextFormat.PLAIN].decode().splitlines()[-1]
+    async def queue_depth(self, text_format: TextFormat = TextFormat.PLAIN) -> str:
+        return (await self.cache.text(text_format)).decode().splitlines()[2]
 
 
 async def test_it_reads_again_after_ten_seconds() -> None:
@@ -53,6 +54,14 @@ async def test_who_asks_meanwhile_waits_for_the_same_reading() -> None:
     await asyncio.sleep(0)
     reading.may_end.set()
     assert set(await asyncio.gather(*asked)) == {"bandstand_queue_depth 1.0"}
+    assert reading.times == 1
+
+
+async def test_each_format_is_made_of_the_same_reading() -> None:
+    reading = Reading()
+    assert {await reading.queue_depth(text_format) for text_format in (*TextFormat, *TextFormat)} == {
+        "bandstand_queue_depth 1.0"
+    }
     assert reading.times == 1
 
 
@@ -83,5 +92,5 @@ async def test_a_reading_that_fails_is_begun_again() -> None:
     broken = ScrapeCache(lambda: 1 / 0, reading.start, lambda: reading.seconds)  # type: ignore[arg-type, return-value]
     for _ in range(2):
         with pytest.raises(ZeroDivisionError):
-            await broken.texts()
+            await broken.text(TextFormat.PLAIN)
         reading.seconds += CACHE_SECONDS
