@@ -87,16 +87,19 @@ class Sums:
 
 
 def read_counters(figures: Figures) -> None:
-    """Add the counters and histograms to `figures`: four statements, of which two read the counted figures."""
+    """Add the counters and histograms to `figures`: five statements, of which two read the counted figures."""
     until = datetime.now(UTC) + timedelta(days=1)
-    names = read_agent_names()
+    before = read_agent_names()
     turns = read_turn_figures(_BEGINNING, until, by=(By.AGENT, By.STATUS, By.ERROR_CLASS))
-    add_turns(figures, turns, names)
     calls = read_call_figures(_BEGINNING, until, by=(By.AGENT, By.OPERATION, By.NAME, By.ERROR_CLASS))
     with connection.cursor() as cursor:
         cursor.execute(_TOOLS)
         tools = [row[0] for row in cursor.fetchall()]
-    add_calls(figures, [call for call in calls if call.agent_id not in names.demo], tools)
+    # A demo may come or go while the figures are read.
+    names = read_agent_names()
+    demo = before.demo | names.demo
+    add_turns(figures, [turn for turn in turns if turn.agent_id not in demo], names)
+    add_calls(figures, [call for call in calls if call.agent_id not in demo], tools)
 
 
 def read_agent_names() -> AgentNames:
@@ -124,8 +127,6 @@ def add_turns(figures: Figures, turns: Iterable[TurnFigures], names: AgentNames)
             figures.add(families.TURN_FAILURES, 0, error_class.value)
     sums, costs = Sums(), dict.fromkeys(names.live, Decimal(0))
     for turn in turns:
-        if turn.agent_id in names.demo:
-            continue
         agent = names.label(turn.agent_id)
         figures.add(families.TURNS, turn.turns, agent, turn.status or "")
         figures.add(families.TURN_FALLBACKS, turn.fallbacks, agent)

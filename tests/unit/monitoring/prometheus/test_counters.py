@@ -13,8 +13,8 @@ from monitoring.prometheus import families
 from monitoring.prometheus.counters import MAX_NAMES, OTHER, AgentNames, add_calls, add_turns
 from monitoring.prometheus.families import Distribution, Figures
 
-DEMO, SUPPORT, GONE, SAMPLE = (UUID(int=number) for number in range(1, 5))
-NAMES = AgentNames({DEMO: "demo", SUPPORT: "support"}, ["demo"], frozenset({SAMPLE}))
+DEMO, SUPPORT, GONE = (UUID(int=number) for number in range(1, 4))
+NAMES = AgentNames({DEMO: "demo", SUPPORT: "support"}, ["demo"], frozenset())
 NONE = Histogram(0, 0.0, None, None, (0,) * BUCKET_COUNT)
 
 
@@ -89,12 +89,6 @@ def test_failures_are_those_that_count_as_such() -> None:
 
 def test_an_agent_that_was_deleted_has_a_series_of_its_own() -> None:
     assert read(turns(GONE, turns=9)).values[families.TURNS][str(GONE), "completed"] == 9
-
-
-def test_the_made_up_turns_of_the_demo_are_not_counted() -> None:
-    figures = read(turns(SAMPLE, turns=1000, seconds=durations(5), added=durations(5)))
-    assert sum(value for value in figures.values[families.TURNS].values() if isinstance(value, int | float)) == 0
-    assert families.TURN_SECONDS not in figures.values
 
 
 def test_histograms_are_added_up_and_cumulative() -> None:
