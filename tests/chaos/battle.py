@@ -201,7 +201,10 @@ class _Pass:
 
     async def _metrics(self, tables: Tables) -> list[Finding]:
         """What `/metrics` says in the end, against the rows."""
-        series = await self.scraper.read_last()
+        try:
+            series = await self.scraper.read_last()
+        except NotSeen as error:
+            return [Finding("wrong metrics", str(error))]
         self.outcome.scrapes = self.scraper.scrapes
         faults = list(self.scraper.faults)
         counted, statuses = turns_by_status(series), Counter(turn.status for turn in tables.turns.values())

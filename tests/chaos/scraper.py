@@ -11,6 +11,7 @@ import aiohttp
 
 from tests.chaos.program import Program
 from tests.chaos.stack import Stack
+from tests.chaos.waiting import until
 
 PAUSE_SECONDS = 0.2
 ANSWER_SECONDS = 20.0
@@ -44,11 +45,15 @@ class Scraper:
             await asyncio.sleep(PAUSE_SECONDS)
 
     async def read_last(self) -> Series:
-        """The counters when all is quiet; empty when nobody could be asked."""
-        for number in self._fresh():
-            if await self._scrape(number):
-                return self._highest
-        return {}
+        """The counters when all is quiet. Raises `NotSeen` when nobody says them."""
+
+        async def attempt() -> Series:
+            for number in self._fresh():
+                if await self._scrape(number):
+                    return self._highest
+            return {}
+
+        return await until(attempt, seconds=2 * ANSWER_SECONDS, what="a scrape after the end")
 
     def _fresh(self) -> list[int]:
         return [number for number, web in enumerate(self._stack.webs) if web.alive and web not in self._asked]
@@ -62,12 +67,12 @@ class Scraper:
                 text = await response.text()
         except (aiohttp.ClientError, TimeoutError):
             return False
-        self._asked.add(web)
         if response.status != 200:
             self.faults.append(f"{web.name} answered {response.status}")
             return False
         series = read_counters(text.splitlines())
         if series:
+            self._asked.add(web)
             self.scrapes += 1
             self.faults += lowered(self._highest, series)
             self._highest = series
