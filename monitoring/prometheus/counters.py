@@ -120,7 +120,7 @@ def add_turns(figures: Figures, turns: Iterable[TurnFigures], names: AgentNames)
     """Add what `turns`, by agent, status and error class, say; zeros for what could be, because the first increase of
     a series that begins with 1 is none for Prometheus."""
     for agent in names.live:
-        for status in TERMINAL:
+        for status in sorted(TERMINAL):
             figures.add(families.TURNS, 0, agent, status.value)
     for error_class in ErrorClass:
         if error_class.failure.alarms and error_class.failure.ends_turns:
