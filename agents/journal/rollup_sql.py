@@ -78,17 +78,17 @@ CALLS: Final = Rollup(
     },
 )
 
-# The steps of a turn are looked up by its key, whatever the planner thinks of their number: OFFSET 0 keeps it from
-# joining. `covered` is the time in which no earlier step was open, too. When a call was repeated or has waited, its row
-# does not say when it was sent, and its first token came at its end at the latest.
+# `covered` is the time in which no earlier step was open, too. When a call was repeated or has waited, its row does not
+# say when it was sent, and its first token came at its end at the latest.
 _STEPS: Final = """
-    SELECT p.kind AS operation, p.name, p.finished_at AS ended_at, p.input_tokens, p.output_tokens, p.cost_usd,
+    SELECT p.kind AS operation, p.name, p.finished_at AS step_ended_at, p.input_tokens AS step_input_tokens,
+           p.output_tokens AS step_output_tokens, p.cost_usd AS step_cost_usd,
            CASE WHEN p.status = 'done' THEN '' WHEN p.error_class = '' THEN 'unknown' ELSE p.error_class END
-               AS error_class,
-           greatest(0, date_part('epoch', p.finished_at - p.started_at)) AS seconds,
+               AS step_error_class,
+           greatest(0, date_part('epoch', p.finished_at - p.started_at)) AS step_seconds,
            greatest(0, date_part('epoch', p.finished_at - greatest(p.started_at, max(p.finished_at) OVER (
                ORDER BY p.started_at, p.number ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING)))) AS covered,
-           (p.details ->> 'first_token_seconds')::float8 AS first_token,
+           (p.details ->> 'first_token_seconds')::float8 AS step_first_token,
            CASE WHEN p.details -> 'first_token_seconds' IS NULL THEN NULL
                 WHEN p.epoch < t.epoch OR p.details -> 'waits' IS NOT NULL THEN p.finished_at
                 ELSE p.started_at + make_interval(secs => (p.details ->> 'first_token_seconds')::float8
@@ -100,52 +100,64 @@ _STEPS: Final = """
     FROM agents_step p WHERE p.turn_id = t.id AND p.finished_at IS NOT NULL
     OFFSET 0
 """
+_TURN: Final = (
+    "id, agent_id, release_id, status, error_class, ended_at, seconds, queue, input_tokens, output_tokens, cost_usd, "
+    "fallback, queued_at"
+)
 
 
 def _facts(turns: str) -> str:
     """The parts of a WITH: `turn_facts` and `call_facts`, one row for each of the turns that the condition `turns`
-    selects, and for each of their steps."""
+    selects, and for each of their steps.
+
+    The planner knows little of how many turns those are. So nothing here is joined that it could join in a bad way:
+    steps are looked up by the keys of their turns (OFFSET 0 keeps it from doing otherwise), and grouped again by all
+    columns of these.
+    """
     return f"""
-t AS MATERIALIZED (
-    SELECT t.id, r.agent_id, t.release_id, t.status, t.error_class, t.queued_at, t.finished_at, t.epoch, t.fallback,
-           t.input_tokens, t.output_tokens, t.cost_usd,
+t AS (
+    SELECT t.id, r.agent_id, t.release_id, t.status, t.error_class, t.finished_at AS ended_at, t.queued_at, t.epoch,
            greatest(0, date_part('epoch', t.finished_at - t.queued_at)) AS seconds,
            CASE WHEN t.started_at IS NOT NULL THEN greatest(0, date_part('epoch', t.started_at - t.queued_at))
-           END AS queue
+           END AS queue, t.input_tokens, t.output_tokens, t.cost_usd, t.fallback
     FROM agents_turn t JOIN agents_release r ON r.id = t.release_id
     WHERE {turns}
-), call_facts AS MATERIALIZED (
-    SELECT t.id AS turn_id, t.agent_id, t.release_id, p.*, {_BUCKET.format("p.seconds")} AS seconds_bucket,
-           {_BUCKET.format("p.first_token")} AS first_token_bucket
-    FROM t CROSS JOIN LATERAL ({_STEPS}) p
+), s AS MATERIALIZED (
+    SELECT t.*, p.* FROM t LEFT JOIN LATERAL ({_STEPS}) p ON true
+), call_facts AS (
+    SELECT agent_id, release_id, operation, name, step_error_class AS error_class, step_ended_at AS ended_at,
+           step_seconds AS seconds, step_first_token AS first_token, step_input_tokens AS input_tokens,
+           step_output_tokens AS output_tokens, step_cost_usd AS cost_usd, context_percent,
+           {_BUCKET.format("step_seconds")} AS seconds_bucket,
+           {_BUCKET.format("step_first_token")} AS first_token_bucket
+    FROM s WHERE operation IS NOT NULL
 ), turn_facts AS (
-    SELECT f.*, {_BUCKET.format("f.seconds")} AS seconds_bucket, {_BUCKET.format("f.queue")} AS queue_bucket,
-           {_BUCKET.format("f.first_token")} AS first_token_bucket, {_BUCKET.format("f.added")} AS added_bucket
+    SELECT f.*, {_BUCKET.format("seconds")} AS seconds_bucket, {_BUCKET.format("queue")} AS queue_bucket,
+           {_BUCKET.format("first_token")} AS first_token_bucket, {_BUCKET.format("added")} AS added_bucket
     FROM (
-        SELECT t.*, t.finished_at AS ended_at, greatest(0, t.seconds - coalesce(c.covered, 0)) AS added,
-               CASE WHEN c.first_token_at IS NOT NULL
-                    THEN greatest(0, date_part('epoch', c.first_token_at - t.queued_at)) END AS first_token
-        FROM t LEFT JOIN (
-            SELECT turn_id, sum(covered) AS covered, min(first_token_at) AS first_token_at
-            FROM call_facts GROUP BY turn_id
-        ) c ON c.turn_id = t.id
+        SELECT {_TURN}, greatest(0, seconds - coalesce(sum(covered), 0)) AS added,
+               CASE WHEN min(first_token_at) IS NOT NULL
+                    THEN greatest(0, date_part('epoch', min(first_token_at) - queued_at)) END AS first_token
+        FROM s GROUP BY {_TURN}
     ) f
 )"""
 
 
 # Minutes and hours that nobody will read any more are not counted.
 _WIDTHS: Final = """
-    ('minute', now() - %(minutes_reach)s), ('hour', now() - %(hours_reach)s), ('day', '-infinity'::timestamptz)
+    ('minute', now() - %(minutes_reach)s), ('hour', now() - %(hours_reach)s), ('day', '-infinity'::timestamptz),
+    ('total', '-infinity')
 """
 
 
 def _add(rollup: Rollup) -> str:
-    """The INSERT that adds the facts to the rows of their minutes, hours and days. Rows are locked in the order of
-    their keys, so that two of these never wait for each other."""
+    """The INSERT that adds the facts to the rows of their minutes, hours and days, and to the totals. Rows are
+    locked in the order of their keys, so that two of these never wait for each other."""
     keys = ("width", "at", *rollup.keys)
     return f"""
 INSERT INTO {rollup.table} AS r ({", ".join((*keys, *rollup.counters))})
-SELECT w.width, date_trunc(w.width, ended_at, 'UTC') AS at, {", ".join((*rollup.keys, *rollup.counters.values()))}
+SELECT w.width, CASE w.width WHEN 'total' THEN 'epoch' ELSE date_trunc(w.width, ended_at, 'UTC') END AS at,
+       {", ".join((*rollup.keys, *rollup.counters.values()))}
 FROM {rollup.facts} JOIN (VALUES {_WIDTHS}) w(width, since) ON ended_at >= w.since
 GROUP BY {", ".join(map(str, range(1, len(keys) + 1)))} ORDER BY {", ".join(map(str, range(1, len(keys) + 1)))}
 ON CONFLICT ({", ".join(keys)}) DO UPDATE SET {", ".join(f"{name} = {_sum(name)}" for name in rollup.counters)}

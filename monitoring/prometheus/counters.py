@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from itertools import accumulate
 from typing import Final
@@ -25,7 +24,6 @@ from monitoring.prometheus.families import Distribution, Family, Figures
 MAX_NAMES: Final = 100
 OTHER: Final = "other"
 
-_BEGINNING: Final = datetime(2000, 1, 1, tzinfo=UTC)
 _BOUNDS: Final = (*map(str, DURATION_BOUNDS), "+Inf")
 _EMPTY: Final = (0,) * len(_BOUNDS)
 # Of the kinds of steps those that OpenTelemetry has a name for.
@@ -88,10 +86,9 @@ class Sums:
 
 def read_counters(figures: Figures) -> None:
     """Add the counters and histograms to `figures`: five statements, of which two read the counted figures."""
-    until = datetime.now(UTC) + timedelta(days=1)
     before = read_agent_names()
-    turns = read_turn_figures(_BEGINNING, until, by=(By.AGENT, By.STATUS, By.ERROR_CLASS))
-    calls = read_call_figures(_BEGINNING, until, by=(By.AGENT, By.OPERATION, By.NAME, By.ERROR_CLASS))
+    turns = read_turn_figures(None, None, by=(By.AGENT, By.STATUS, By.ERROR_CLASS))
+    calls = read_call_figures(None, None, by=(By.AGENT, By.OPERATION, By.NAME, By.ERROR_CLASS))
     with connection.cursor() as cursor:
         cursor.execute(_TOOLS)
         tools = [row[0] for row in cursor.fetchall()]
