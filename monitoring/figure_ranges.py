@@ -26,6 +26,10 @@ class RollupSpan:
     last: datetime | None
 
 
+# The totals.
+ALL_TIME: Final = RollupSpan(RollupWidth.TOTAL, datetime.fromtimestamp(0, UTC), None)
+
+
 def covered_range(since: datetime, until: datetime, *, now: datetime) -> tuple[datetime, datetime]:
     """What figures from `since` to `until` stand for, in UTC: the range rounded outwards to whole minutes, beyond two
     days to hours and beyond 90 days to days."""

@@ -16,7 +16,7 @@ from agents.journal.queries import fetch
 from agents.journal.rollup_sql import CALLS, TURNS, Rollup, read_statement
 from agents.models import RollupWidth
 from foundation.clock import now
-from monitoring.figure_ranges import cover
+from monitoring.figure_ranges import ALL_TIME, RollupSpan, cover
 
 
 class By(StrEnum):
@@ -127,8 +127,8 @@ class CallFigures:
 
 
 def read_turn_figures(
-    since: datetime,
-    until: datetime,
+    since: datetime | None,
+    until: datetime | None,
     *,
     by: Sequence[By] = (),
     agent_id: UUID | None = None,
@@ -137,16 +137,16 @@ def read_turn_figures(
     """The figures of turns that ended between the two times, in the order of `by`; without `by` one row, or none where
     no turn ended. One statement, so that no turn is missed or counted twice.
 
-    The range is that of `covered_range`; one that reaches the present contains what ends meanwhile. Raises `ValueError`
-    for what turns are not broken down by.
+    The range is that of `covered_range`; one that reaches the present contains what ends meanwhile; without both times
+    it is all time. Raises `ValueError` for what turns are not broken down by, and for all time by a width.
     """
     rows = _read(TURNS, _TURN_COUNTS, since, until, by=by, agent_id=agent_id, release_id=release_id)
     return [_turn_figures(row) for row in rows]
 
 
 def read_call_figures(
-    since: datetime,
-    until: datetime,
+    since: datetime | None,
+    until: datetime | None,
     *,
     by: Sequence[By] = (),
     agent_id: UUID | None = None,
@@ -155,8 +155,8 @@ def read_call_figures(
     """The figures of steps that ended between the two times, and whose turns have ended, in the order of `by`; without
     `by` one row, or none where no step did. One statement.
 
-    The range is that of `covered_range`; one that reaches the present contains what ends meanwhile. Raises `ValueError`
-    for what steps are not broken down by.
+    The range is that of `covered_range`; one that reaches the present contains what ends meanwhile; without both times
+    it is all time. Raises `ValueError` for what steps are not broken down by, and for all time by a width.
     """
     rows = _read(CALLS, _CALL_COUNTS, since, until, by=by, agent_id=agent_id, release_id=release_id)
     return [_call_figures(row) for row in rows]
@@ -182,8 +182,8 @@ _COLUMNS: Final = {
 def _read(
     rollup: Rollup,
     counts: Mapping[str, str],
-    since: datetime,
-    until: datetime,
+    since: datetime | None,
+    until: datetime | None,
     *,
     by: Sequence[By],
     agent_id: UUID | None,
@@ -192,7 +192,7 @@ def _read(
     groups = {name: expression for one in by for name, expression in [_group(one, rollup)]}
     if len(groups) < len(by):
         raise ValueError(f"No figures by {', '.join(by)}.")
-    spans = cover(since, until, now=now(), widest=next((_WIDTHS[one] for one in by if one in _WIDTHS), RollupWidth.DAY))
+    spans = _spans(since, until, by)
     if not spans:
         return
     params = {
@@ -211,6 +211,15 @@ def _read(
         # A sum of nothing is null.
         if row[next(iter(rollup.counters))]:
             yield row
+
+
+def _spans(since: datetime | None, until: datetime | None, by: Sequence[By]) -> list[RollupSpan]:
+    width = next((_WIDTHS[one] for one in by if one in _WIDTHS), None)
+    if since is not None and until is not None:
+        return cover(since, until, now=now(), widest=width or RollupWidth.DAY)
+    if width is not None or since is not None or until is not None:
+        raise ValueError("No figures of all time by a width, and none without one of both times.")
+    return [ALL_TIME]
 
 
 def _group(by: By, rollup: Rollup) -> tuple[str, str]:

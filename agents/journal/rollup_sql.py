@@ -145,17 +145,19 @@ t AS (
 
 # Minutes and hours that nobody will read any more are not counted.
 _WIDTHS: Final = """
-    ('minute', now() - %(minutes_reach)s), ('hour', now() - %(hours_reach)s), ('day', '-infinity'::timestamptz)
+    ('minute', now() - %(minutes_reach)s), ('hour', now() - %(hours_reach)s), ('day', '-infinity'::timestamptz),
+    ('total', '-infinity')
 """
 
 
 def _add(rollup: Rollup) -> str:
-    """The INSERT that adds the facts to the rows of their minutes, hours and days. Rows are locked in the order of
-    their keys, so that two of these never wait for each other."""
+    """The INSERT that adds the facts to the rows of their minutes, hours and days, and to the totals. Rows are
+    locked in the order of their keys, so that two of these never wait for each other."""
     keys = ("width", "at", *rollup.keys)
     return f"""
 INSERT INTO {rollup.table} AS r ({", ".join((*keys, *rollup.counters))})
-SELECT w.width, date_trunc(w.width, ended_at, 'UTC') AS at, {", ".join((*rollup.keys, *rollup.counters.values()))}
+SELECT w.width, CASE w.width WHEN 'total' THEN 'epoch' ELSE date_trunc(w.width, ended_at, 'UTC') END AS at,
+       {", ".join((*rollup.keys, *rollup.counters.values()))}
 FROM {rollup.facts} JOIN (VALUES {_WIDTHS}) w(width, since) ON ended_at >= w.since
 GROUP BY {", ".join(map(str, range(1, len(keys) + 1)))} ORDER BY {", ".join(map(str, range(1, len(keys) + 1)))}
 ON CONFLICT ({", ".join(keys)}) DO UPDATE SET {", ".join(f"{name} = {_sum(name)}" for name in rollup.counters)}

@@ -1244,7 +1244,10 @@ class Migration(migrations.Migration):
                 ("at", models.DateTimeField(help_text="When it begins.")),
                 (
                     "width",
-                    models.CharField(choices=[("minute", "Minute"), ("hour", "Hour"), ("day", "Day")], max_length=6),
+                    models.CharField(
+                        choices=[("minute", "Minute"), ("hour", "Hour"), ("day", "Day"), ("total", "Total")],
+                        max_length=6,
+                    ),
                 ),
                 ("agent_id", models.UUIDField()),
                 ("release_id", models.UUIDField()),
@@ -1294,7 +1297,10 @@ class Migration(migrations.Migration):
                 ("at", models.DateTimeField(help_text="When it begins.")),
                 (
                     "width",
-                    models.CharField(choices=[("minute", "Minute"), ("hour", "Hour"), ("day", "Day")], max_length=6),
+                    models.CharField(
+                        choices=[("minute", "Minute"), ("hour", "Hour"), ("day", "Day"), ("total", "Total")],
+                        max_length=6,
+                    ),
                 ),
                 ("agent_id", models.UUIDField()),
                 ("release_id", models.UUIDField()),

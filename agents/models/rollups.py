@@ -14,11 +14,13 @@ HOURS_REACH: Final = timedelta(days=90)
 
 
 class RollupWidth(models.TextChoices):
-    """How long a counter counts. Each turn is in one of each width, so that nothing is ever moved between them."""
+    """How long a counter counts. Each turn is in one of each width, so that nothing is ever moved between them. The
+    total is of all time, so that nobody adds up the days of years; it begins in 1970."""
 
     MINUTE = "minute"
     HOUR = "hour"
     DAY = "day"
+    TOTAL = "total"
 
 
 def _buckets() -> Any:
@@ -26,7 +28,7 @@ def _buckets() -> Any:
 
 
 class TurnRollup(models.Model):
-    """Turns that ended in a minute, hour or day (UTC), by agent, release, status and error class.
+    """Turns that ended in a minute, hour or day (UTC), or ever, by agent, release, status and error class.
 
     Written by `agents.journal.rollups` only, in the transaction that compacts or deletes a turn. Rows name agents and
     releases by plain ids and are never lowered when those turns are deleted. `queue`: until the first claim;

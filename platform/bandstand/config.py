@@ -35,6 +35,7 @@ from monitoring.otlp.otlp_settings import read_headers
 ROOT = Path(__file__).resolve().parents[2]
 DEFAULT_MODEL = "offline:"
 DEFAULT_OPENAI_MODEL = "openai:gpt-5-mini"
+MIN_TOKEN_LENGTH = 20
 MIN_SECRET_LENGTH = 50  # what `manage.py check --deploy` asks of a Django secret key
 EXIT_CONFIG = 78  # sysexits.h: EX_CONFIG
 MEBIBYTE = 1024 * 1024
@@ -102,6 +103,16 @@ def _long_enough(value: SecretStr) -> SecretStr:
     return value
 
 
+def _header_token(value: SecretStr) -> SecretStr:
+    token = value.get_secret_value()
+    if len(token) < MIN_TOKEN_LENGTH or not all("!" <= character <= "~" for character in token):
+        raise ValueError(
+            f"must be at least {MIN_TOKEN_LENGTH} letters, digits and signs without spaces "
+            f"({installation_secrets.RECIPE})"
+        )
+    return value
+
+
 def _encryption_key(value: SecretStr) -> SecretStr:
     installation_secrets.check_encryption_key(value.get_secret_value())
     return value
@@ -152,6 +163,7 @@ TextList: TypeAlias = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_spli
 Address: TypeAlias = Annotated[str, AfterValidator(_web_address)]
 Origin: TypeAlias = Annotated[str, AfterValidator(_origin)]
 LongSecret: TypeAlias = Annotated[SecretStr, AfterValidator(_long_enough)]
+HeaderToken: TypeAlias = Annotated[SecretStr, AfterValidator(_header_token)]
 EncryptionKey: TypeAlias = Annotated[SecretStr, AfterValidator(_encryption_key)]
 MailUrl: TypeAlias = Annotated[SecretStr, AfterValidator(_mail_server)]
 DatabaseUrl: TypeAlias = Annotated[SecretStr, AfterValidator(_database)]
@@ -302,7 +314,7 @@ class Config(BaseSettings):
     email_from: Annotated[str, AfterValidator(check_sender)] | None = Field(None, alias="EMAIL_FROM")
     audit_days: Annotated[int, Field(ge=0, le=36_500)] = Field(730, alias="BANDSTAND_AUDIT_DAYS")
 
-    # Logs and error reports.
+    # Logs, error reports and metrics.
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"] = Field("INFO", alias="LOG_LEVEL")
     log_format: Literal["auto", "json", "console"] = Field("auto", alias="BANDSTAND_LOG_FORMAT")
     sentry_dsn: SecretStr | None = Field(None, alias="SENTRY_DSN")
@@ -313,6 +325,7 @@ class Config(BaseSettings):
     otel_service_name: Annotated[str, Field(min_length=1, max_length=100)] = Field(
         "bandstand", alias="OTEL_SERVICE_NAME"
     )
+    metrics_token: HeaderToken | None = Field(None, alias="BANDSTAND_METRICS_TOKEN")
     env_file: Path | None = Field(None, alias="BANDSTAND_ENV_FILE")
 
     @property

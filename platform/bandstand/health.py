@@ -1,4 +1,6 @@
-"""Probes (`/health`, `/ready`, `/info`), before all other middleware: they come without public host name and TLS."""
+"""Probes (`/health`, `/ready`, `/info`, `/metrics`), before all other middleware: they come without public host name
+and TLS.
+"""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -8,7 +10,7 @@ from typing import Any
 from asgiref.sync import iscoroutinefunction, markcoroutinefunction
 from django.http import HttpRequest, HttpResponse, HttpResponseBase, JsonResponse
 
-from bandstand import VERSION
+from bandstand import VERSION, metrics_endpoint
 from bandstand.web.lifecycle import lifecycle
 from foundation.db_threads import start_in_probe_thread
 from monitoring import readiness
@@ -22,7 +24,8 @@ class ProbeMiddleware:
     """Responds to probes; passes every other request on.
 
     `/health`, `/livez`: this process is alive; touches nothing. `/ready`, `/readyz`: 200, or 503 with what fails.
-    `/info`: version of the code and of its schema.
+    `/info`: version of the code and of its schema. `/metrics`: figures for Prometheus, see
+    `bandstand.metrics_endpoint`.
     """
 
     sync_capable = False
@@ -32,12 +35,13 @@ class ProbeMiddleware:
         self.get_response = get_response
         if iscoroutinefunction(get_response):
             markcoroutinefunction(self)
-        self.probes: dict[str, Callable[[], Awaitable[HttpResponse]]] = {
+        self.probes: dict[str, Callable[[HttpRequest], Awaitable[HttpResponse]]] = {
             "/health": health,
             "/livez": health,
             "/ready": ready,
             "/readyz": ready,
             "/info": info,
+            metrics_endpoint.PATH: metrics_endpoint.metrics,
         }
 
     async def __call__(self, request: HttpRequest) -> HttpResponseBase:
@@ -46,19 +50,19 @@ class ProbeMiddleware:
             return await self.get_response(request)
         if request.method not in {"GET", "HEAD"}:
             return HttpResponse(status=405, headers={"Allow": "GET, HEAD"})
-        response = await probe()
+        response = await probe(request)
         response["Cache-Control"] = "no-store"
         # Or Django would log every 503 as an error, once per probe.
         response._has_been_logged = True  # type: ignore[attr-defined]
         return response
 
 
-async def health() -> HttpResponse:
+async def health(_request: HttpRequest) -> HttpResponse:
     """200: the process is alive."""
     return JsonResponse({"status": "ok"})
 
 
-async def ready() -> HttpResponse:
+async def ready(_request: HttpRequest) -> HttpResponse:
     """200 if all parts work, else 503 with the failing ones. Degraded ones are named, and do not count."""
     degraded: list[FailingPart] = []
     try:
@@ -87,6 +91,6 @@ async def _read_readiness() -> Readiness:
     return await asyncio.shield(asyncio.wrap_future(_checking))
 
 
-async def info() -> HttpResponse:
+async def info(_request: HttpRequest) -> HttpResponse:
     """The version of the code and the newest migration of each app."""
     return JsonResponse({"name": "bandstand", "version": VERSION, "schema": readiness.schema()})

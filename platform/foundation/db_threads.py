@@ -3,7 +3,7 @@
 asgiref's default is one thread per process outside HTTP views, and a thread per request inside them; both were measured
 to be several times slower than one small pool. There is one pool per process, whose threads hold Django's thread-local
 connections. Those who ask for work (`bind_requester`) take turns, and nobody has more than a share of the threads. What
-must be answered while all are busy has a thread and a connection of its own (`in_probe_thread`).
+must be answered while all are busy has a thread and a connection of its own (`start_in_own_thread`).
 """
 
 from __future__ import annotations
@@ -91,7 +91,7 @@ def _resolve(future: Future[Any], call: Callable[[], Any]) -> None:
 
 
 _threads: _FairThreads | None = None
-_probe_thread: ThreadPoolExecutor | None = None
+_own_threads: dict[str, ThreadPoolExecutor] = {}
 
 
 def _pool() -> _FairThreads:
@@ -123,14 +123,18 @@ def start_in_db_thread(fn: Callable[P, object], /, *args: P.args, **kwargs: P.kw
     return future
 
 
-def start_in_probe_thread(fn: Callable[[], T], /) -> Future[T]:
-    """Start `fn` in the thread for probes, whose connection is no other's, and return its future."""
-    global _probe_thread  # noqa: PLW0603 - one per process is the point
-    if _probe_thread is None:
-        _probe_thread = ThreadPoolExecutor(
-            max_workers=1, thread_name_prefix="database-probe", initializer=use_own_connection
+def start_in_own_thread(name: str, fn: Callable[[], T], /) -> Future[T]:
+    """Start `fn` in the thread called `name`, whose connection is no other's, and return its future."""
+    if name not in _own_threads:
+        _own_threads[name] = ThreadPoolExecutor(
+            max_workers=1, thread_name_prefix=f"database-{name}", initializer=use_own_connection
         )
-    return _probe_thread.submit(_call, fn)
+    return _own_threads[name].submit(_call, fn)
+
+
+def start_in_probe_thread(fn: Callable[[], T], /) -> Future[T]:
+    """Start `fn` in the thread for probes and return its future."""
+    return start_in_own_thread("probe", fn)
 
 
 def use_own_connection(**timeouts: str) -> None:
@@ -154,12 +158,13 @@ def _report(future: Future[object]) -> None:
 
 def close_db_threads() -> None:
     """End the threads and their connections (process shutdown; end of a test session)."""
-    global _threads, _probe_thread
+    global _threads
     threads, _threads = _threads, None
-    probe, _probe_thread = _probe_thread, None
+    own = list(_own_threads.values())
+    _own_threads.clear()
     if threads is not None:
         threads.stop()
-    if probe is not None:
-        probe.submit(connections.close_all)
-        probe.shutdown(wait=True)
+    for thread in own:
+        thread.submit(connections.close_all)
+        thread.shutdown(wait=True)
     connections.close_all()

@@ -23,6 +23,7 @@ from tests.chaos.audit import Finding, audit, crashed, read_promises, replay_law
 from tests.chaos.devices import LONGEST_LINE, Account, Device, RestDevice, SocketDevice, Tally
 from tests.chaos.plan import Plan
 from tests.chaos.reader import Reader
+from tests.chaos.scraper import Scraper, calls, turns_by_status
 from tests.chaos.stack import Stack
 from tests.chaos.storm import Storm
 from tests.chaos.tables import Tables, read_tables
@@ -58,6 +59,7 @@ class Outcome:
     seconds: float = 0.0
     restarts: int = 0
     resyncs: int = 0
+    scrapes: int = 0
 
     @property
     def kinds(self) -> Counter[str]:
@@ -103,12 +105,13 @@ class _Pass:
         self.enough = asyncio.Event()
         self.ledger = ledger.Ledger(stack.folder / "ledger")
         self.devices: list[Device] = []
+        self.scraper = Scraper(stack)
 
     async def run(self) -> None:
         self.devices = list(self._make_devices())
         storm = Storm(self.stack.plan, self.stack, self.devices, self.outcome.tally, self.rng)
         async with asyncio.TaskGroup() as group:
-            supervising = group.create_task(self.stack.supervise())
+            watching = [group.create_task(self.stack.supervise()), group.create_task(self.scraper.run())]
             for device in self.devices:
                 group.create_task(device.run())
             try:
@@ -116,7 +119,8 @@ class _Pass:
                 self.enough.set()
                 await self._settle(storm.ended_at)
             finally:
-                supervising.cancel()
+                for task in watching:
+                    task.cancel()
                 for device in self.devices:
                     device.quit.set()
         self.ledger.close()
@@ -188,11 +192,28 @@ class _Pass:
         outcome = self.outcome
         outcome.findings += audit(promises, tables, readers, _notes(self.stack.folder / "data" / NOTEBOOK))
         outcome.findings += await self._replay_law(tables)
+        outcome.findings += await self._metrics(tables)
         outcome.resyncs = sum(device.reader.resyncs for device in self.devices)
         outcome.turns, outcome.crashed = len(tables.turns), crashed(tables)
         outcome.events = sum(map(len, tables.events.values()))
         outcome.statuses = Counter(turn.status for turn in tables.turns.values())
         outcome.resumed = sum(turn.epoch > 1 for turn in tables.turns.values())
+
+    async def _metrics(self, tables: Tables) -> list[Finding]:
+        """What `/metrics` says in the end, against the rows."""
+        try:
+            series = await self.scraper.read_last()
+        except NotSeen as error:
+            return [Finding("wrong metrics", str(error))]
+        self.outcome.scrapes = self.scraper.scrapes
+        faults = list(self.scraper.faults)
+        counted, statuses = turns_by_status(series), Counter(turn.status for turn in tables.turns.values())
+        if counted != statuses:
+            faults.append(f"{dict(counted)} turns, and there are {dict(statuses)}")
+        steps = sum(step.kind in {"model", "tool"} and step.status != "intent" for step in tables.steps)
+        if calls(series) != steps:
+            faults.append(f"{calls(series)} calls, and there are {steps}")
+        return [Finding("wrong metrics", fault) for fault in faults]
 
     async def _replay_law(self, tables: Tables) -> list[Finding]:
         found: list[Finding] = []

@@ -17,6 +17,7 @@ ALWAYS = (
     "wrong text",
     "tool ran twice",
     "replay law",
+    "wrong metrics",
 )
 
 
@@ -47,6 +48,7 @@ def _load(outcome: Outcome) -> Iterator[str]:
     share = outcome.crashed / max(1, outcome.turns)
     yield f"   turns: {outcome.turns} ({states}), {outcome.resumed} begun more than once, {outcome.events} events"
     yield f"   {outcome.restarts} runners could not start while PostgreSQL was away, and were started again"
+    yield f"   metrics: {outcome.scrapes} scrapes of other web processes, none of which said less than the one before"
     yield f"   worker_crashed: {outcome.crashed} ({share:.2%})"
     yield f"   all turns over {outcome.settled_seconds:.1f} s after the last fault"
 

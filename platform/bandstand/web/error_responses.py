@@ -12,9 +12,9 @@ from foundation.problems import MEDIA_TYPE, problem, retry_after_header, status_
 
 log = structlog.get_logger("bandstand.web")
 
-_PROBLEMS = ("/api/", "/chat/", "/ws/")
 # Below these no person looks at a page.
-PROGRAMS = (*_PROBLEMS, "/v1/")
+PROGRAMS = ("/api/", "/chat/", "/ws/", "/v1/")
+_PROBLEMS = ("/api/", "/chat/", "/ws/", "/metrics")
 _PAGE = """<!doctype html>
 <html lang="en">
 <head>
