@@ -14,16 +14,25 @@ from django.http import HttpRequest
 
 from accounts.models import User
 from agents.domain.events import EventType
-from agents.domain.failures import ErrorClass
+from agents.domain.failures import ERROR_CLASSES
 from agents.domain.response_fallbacks import Fallback
 from agents.domain.states import TERMINAL, TurnStatus
-from agents.models import Agent, AgentSession, Handoff, Release, Turn
+from agents.models import (
+    DEADLINE_IS_OVERDUE,
+    LEASE_IS_OVERDUE,
+    UNANSWERED_FAILURE,
+    Agent,
+    AgentSession,
+    Handoff,
+    Release,
+    Runner,
+    Turn,
+)
 from console.field_filters import ChoiceFilter, FieldFilter, TextFilter, require_choice
 from console.keyset_changelist import parse_uuid
 
 FINISHED, OPEN = Q(finished_at__isnull=False), Q(finished_at__isnull=True)
 ENDED_BADLY = sorted(TERMINAL - {TurnStatus.COMPLETED})
-ERROR_CLASSES = tuple(error_class.value for error_class in ErrorClass if error_class.failure.ends_turns)
 # Up to so many session ids go into a query one by one.
 MAX_LISTED_SESSIONS = 10_000
 # US dollars. Below the last of them are most turns, which no index serves.
@@ -142,12 +151,24 @@ class TurnStatusFilter(IndexedFilter):
     title = "status"
     parameter_name = "state"
 
+    # What is not a status of its own.
+    groups: ClassVar[dict[str, tuple[str, Q]]] = {
+        "open": ("not ended", OPEN),
+        "owned": ("with a runner", Q(lease_expires_at__isnull=False)),
+        "stuck": ("stuck", LEASE_IS_OVERDUE | DEADLINE_IS_OVERDUE),
+        "unanswered": ("failed, not answered since", UNANSWERED_FAILURE & FINISHED),
+    }
+
     def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:  # noqa: ARG002
-        return [("open", "not ended"), *((status.value, status.value.replace("_", " ")) for status in TurnStatus)]
+        groups = [(name, label) for name, (label, _) in self.groups.items()]
+        return [*groups, *((status.value, status.value.replace("_", " ")) for status in TurnStatus)]
+
+    def arms(self) -> list[Q]:
+        return [LEASE_IS_OVERDUE, DEADLINE_IS_OVERDUE] if self.selected() == "stuck" else []
 
     def condition(self, value: str, *, of_turns: bool) -> Q:  # noqa: ARG002
-        if value == "open":
-            return OPEN
+        if value in self.groups:
+            return self.groups[value][1]
         status = TurnStatus(require_choice(value, [status.value for status in TurnStatus]))
         # The second condition is redundant but matches that of the partial index.
         return Q(status=status) & (FINISHED if status in TERMINAL else OPEN)
@@ -234,3 +255,17 @@ class EventTypeFilter(ChoiceFilter):
 
     def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:  # noqa: ARG002
         return [(name, name) for name in self.values]
+
+
+class AliveFilter(FieldFilter):
+    """Of runners: whether they take turns and have reported themselves lately."""
+
+    title = "alive"
+    parameter_name = "alive"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:  # noqa: ARG002
+        return [("yes", "yes"), ("no", "no")]
+
+    def matching(self, value: str) -> Q:
+        alive = Q(pk__in=Runner.objects.alive().values("pk"))
+        return alive if require_choice(value, ["yes", "no"]) == "yes" else ~alive

@@ -9,12 +9,12 @@ from django.contrib import admin
 from django.db.models import Q, QuerySet
 from django.http import HttpRequest, HttpResponse
 from django.urls import reverse
-from django.utils.html import format_html
+from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 
 from accounts.users import find_users
 from agents.admin.actions import run_action
-from agents.admin.badges import status_badge
+from agents.admin.badges import retry_badge, status_badge
 from agents.admin.list_filters import (
     FINISHED,
     OPEN,
@@ -122,9 +122,12 @@ class TurnAdmin(KeysetAdmin):
 
     @admin.display(description="status")
     def display_status(self, turn: Turn) -> SafeString:
-        status = status_badge(turn.status)
-        stands_in = turn.fallback and turn.fallback != Fallback.ERROR_RESPONSE
-        return format_html("{} {}", status, badge(turn.get_fallback_display(), "warn")) if stands_in else status
+        badges = [status_badge(turn.status)]
+        if turn.fallback and turn.fallback != Fallback.ERROR_RESPONSE:
+            badges.append(badge(turn.get_fallback_display(), "warn"))
+        if (retry := retry_badge(turn)) is not None:
+            badges.append(retry)
+        return format_html_join(" ", "{}", ((each,) for each in badges))
 
     @admin.display(description="agent")
     def agent(self, turn: Turn) -> str:
