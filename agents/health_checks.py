@@ -260,7 +260,7 @@ CHECKS: Final[tuple[Check[Any], ...]] = (
         remedy="",
         readers=_OVERVIEW,
         order=120,
-        link=_turns_link(state="owned"),
+        link=_turns_link(state="any_running"),
         permissions=_PERMISSIONS,
         is_metric=True,
     ),

@@ -16,7 +16,7 @@ from accounts.models import User
 from agents.domain.events import EventType
 from agents.domain.failures import ERROR_CLASSES
 from agents.domain.response_fallbacks import Fallback
-from agents.domain.states import TERMINAL, TurnStatus
+from agents.domain.states import OWNED, PARKED, TERMINAL, TurnStatus
 from agents.models import (
     DEADLINE_IS_OVERDUE,
     LEASE_IS_OVERDUE,
@@ -32,6 +32,7 @@ from console.field_filters import ChoiceFilter, FieldFilter, TextFilter, require
 from console.keyset_changelist import parse_uuid
 
 FINISHED, OPEN = Q(finished_at__isnull=False), Q(finished_at__isnull=True)
+FAILED = (TurnStatus.EXPIRED.value, TurnStatus.FAILED.value)
 ENDED_BADLY = sorted(TERMINAL - {TurnStatus.COMPLETED})
 # Up to so many session ids go into a query one by one.
 MAX_LISTED_SESSIONS = 10_000
@@ -146,17 +147,19 @@ class UserFilter(TextFilter, IndexedFilter):
 
 
 class TurnStatusFilter(IndexedFilter):
-    """By the status of a turn."""
+    """By the status of a turn, or by several that mean the same to people."""
 
     title = "status"
     parameter_name = "state"
-
-    # What is not a status of its own.
+    # The conditions on the columns beside the status are redundant, but match those of partial indexes.
     groups: ClassVar[dict[str, tuple[str, Q]]] = {
         "open": ("not ended", OPEN),
-        "owned": ("with a runner", Q(lease_expires_at__isnull=False)),
+        "any_failed": ("failed or expired", Q(status__in=FAILED) & FINISHED),
+        "any_running": ("with a runner", Q(status__in=sorted(OWNED), lease_expires_at__isnull=False)),
+        "any_waiting": ("waiting, also to retry", Q(status__in=sorted(PARKED)) & OPEN),
         "stuck": ("stuck", LEASE_IS_OVERDUE | DEADLINE_IS_OVERDUE),
-        "unanswered": ("failed, not answered since", UNANSWERED_FAILURE & FINISHED),
+        # Without those that operators failed.
+        "unanswered": ("failed and not answered since", UNANSWERED_FAILURE & FINISHED),
     }
 
     def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:  # noqa: ARG002
@@ -170,7 +173,6 @@ class TurnStatusFilter(IndexedFilter):
         if value in self.groups:
             return self.groups[value][1]
         status = TurnStatus(require_choice(value, [status.value for status in TurnStatus]))
-        # The second condition is redundant but matches that of the partial index.
         return Q(status=status) & (FINISHED if status in TERMINAL else OPEN)
 
 
@@ -182,6 +184,7 @@ class SessionStatusFilter(IndexedFilter):
     statuses: ClassVar[dict[str, tuple[str, Q]]] = {
         "open": ("a turn is open", Q(open_turns__gt=0)),
         "running": ("a turn is being answered", Q(active_turn_id__isnull=False)),
+        "waiting": ("a turn waits, none is being answered", Q(open_turns__gt=0, active_turn_id__isnull=True)),
         "idle": ("nothing is open", Q(open_turns=0)),
         "handoff": (
             "a person was asked for",

@@ -31,12 +31,14 @@ from agents.admin.transcript.provider_words import LAST_ERROR, shorten_error
 from agents.admin.turn_actions import CANCEL, FAIL, REQUEUE, RETRY
 from agents.domain.failures import ErrorClass
 from agents.domain.response_fallbacks import Fallback
+from agents.domain.states import TurnStatus
 from agents.models import Step, Turn
 from agents.permissions.role_permissions import CANCEL_TURN, FAIL_TURN, REQUEUE_TURN, RETRY_TURN
 from agents.permissions.transcripts import can_read_transcript
 from console.date_filters import SinceFilter, UntilFilter, age_filter
 from console.formatting import NOTHING, badge, format_count, format_duration, format_moment, format_money, nowrap
 from console.keyset_changelist import KeysetAdmin, parse_uuid
+from console.list_head import ListTab
 
 
 @admin.register(Turn)
@@ -62,6 +64,13 @@ class TurnAdmin(KeysetAdmin):
         AgentFilter, ReleaseFilter, UserFilter, TurnStatusFilter, ErrorFilter, FallbackFilter, SinceFilter, UntilFilter,
         CostFilter,
     )  # fmt: skip
+    list_tabs = (
+        ListTab("All", {}),
+        ListTab("Failed", {"state": "any_failed"}),
+        ListTab("Running", {"state": "any_running"}),
+        ListTab("Waiting", {"state": "any_waiting"}),
+        ListTab("Queued", {"state": TurnStatus.QUEUED}),
+    )
     search_help_text = "The id of a turn, a session or an error, or the name of a user."
 
     actions = ("cancel", "retry", "requeue", "fail_turn")
