@@ -13,6 +13,7 @@ from agents.domain.circuit_breaker import BreakerState
 from agents.domain.configuration import NewerConfiguration
 from agents.engine.context import load_release
 from agents.journal.compaction import compact_turn
+from agents.journal.turn_texts import store_turn_texts
 from agents.models import CompletionRequest, RouteHealth, Runner, Turn
 from agents.runner import reaper
 from agents.sessions import delete_expired_sessions, open_bulk_actions, run_bulk_action
@@ -48,13 +49,14 @@ def turns_to_compact() -> QuerySet[Turn]:
 
 def compact_events() -> int:
     """Compact the deltas of turns that ended a minute ago or earlier, for 40 seconds at most; return how many turns.
-    What a runner was to remember of them and has not, because it was killed, is remembered before."""
+    What a runner was to remember of them and has not, because it was killed, is remembered before, and their words are
+    stored for search."""
     due = turns_to_compact().values_list("agent_session_id", "id", "release_id")
 
     def compact_batch(_left: float) -> int:
-        return sum(
-            _remember(turn, release) and compact_turn(session, turn) for session, turn, release in due[:COMPACT_BATCH]
-        )
+        batch = list(due[:COMPACT_BATCH])
+        store_turn_texts([turn for _, turn, _ in batch])
+        return sum(_remember(turn, release) and compact_turn(session, turn) for session, turn, release in batch)
 
     return work_in_batches(compact_batch, seconds=COMPACT_SECONDS, full=COMPACT_BATCH)
 

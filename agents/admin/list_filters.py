@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from datetime import timedelta
 from decimal import Decimal
 from typing import Any, ClassVar
-from uuid import UUID
 
 from django.contrib.admin.options import IncorrectLookupParameters
-from django.contrib.postgres.fields import ArrayField
-from django.db.models import BooleanField, F, Func, Q, UUIDField, Value
+from django.db.models import Q
 from django.db.models.lookups import GreaterThanOrEqual
 from django.http import HttpRequest
 
@@ -32,8 +29,12 @@ from agents.models import (
     Runner,
     Turn,
 )
+from agents.models.key_arrays import key_in
+from agents.permissions.role_permissions import VIEW_TRANSCRIPT
+from agents.permissions.transcripts import readable_agents
+from agents.sessions.turn_search import find_turns
 from console.field_filters import ChoiceFilter, FieldFilter, TextFilter, require_choice
-from console.keyset_changelist import parse_uuid
+from console.keyset_changelist import custom_plan, parse_uuid
 
 FINISHED, OPEN = Q(finished_at__isnull=False), Q(finished_at__isnull=True)
 FAILED = (TurnStatus.EXPIRED.value, TurnStatus.FAILED.value)
@@ -66,16 +67,10 @@ def _having_turn(condition: Q) -> Q:
     turns = Turn.objects.filter(condition).order_by()
     session_ids = list(turns.values_list("agent_session_id", flat=True)[: MAX_LISTED_SESSIONS + 1])
     return (
-        Q(_key_in(set(session_ids)))
+        Q(key_in(set(session_ids)))
         if len(session_ids) <= MAX_LISTED_SESSIONS
         else Q(pk__in=turns.values("agent_session_id"))
     )
-
-
-def _key_in(keys: Iterable[UUID]) -> Func:
-    """The condition that the primary key is one of `keys`, which are passed as one array parameter."""
-    array = Value(list(keys), output_field=ArrayField(UUIDField()))
-    return Func(F("pk"), array, template="%(expressions)s)", arg_joiner=" = ANY(", output_field=BooleanField())
 
 
 class AgentFilter(IndexedFilter):
@@ -286,6 +281,26 @@ class RatingFilter(IndexedFilter):
         if of_turns:
             return Q(pk__in=ratings.filter(turn__isnull=False).values("turn"))
         return Q(pk__in=ratings.values("agent_session"))
+
+
+class WordsFilter(TextFilter):
+    """By words of the question or the answer, of agents whose transcripts the user may read."""
+
+    title = "words"
+    parameter_name = "words"
+    placeholder = '"exact phrase" begin* -without'
+
+    def __init__(self, request: HttpRequest, *args: Any) -> None:
+        super().__init__(request, *args)
+        self._user = request.user
+
+    def has_output(self) -> bool:
+        return self._user.has_perm(VIEW_TRANSCRIPT) or bool(self.value())
+
+    def matching(self, value: str) -> Q:
+        readable = list(readable_agents(self._user).values_list("pk", flat=True))
+        with custom_plan():
+            return find_turns(value, agent_ids=readable)
 
 
 class EventTypeFilter(ChoiceFilter):

@@ -27,6 +27,7 @@ from agents.admin.list_filters import (
     ReleaseFilter,
     TurnStatusFilter,
     UserFilter,
+    WordsFilter,
 )
 from agents.admin.transcript.page import turn_page
 from agents.admin.transcript.provider_words import LAST_ERROR, shorten_error
@@ -64,7 +65,7 @@ class TurnAdmin(KeysetAdmin):
     list_select_related = ("user", "release__agent")
     list_filter = (
         AgentFilter, ReleaseFilter, UserFilter, TurnStatusFilter, ErrorFilter, FallbackFilter, SinceFilter, UntilFilter,
-        CostFilter, DurationFilter, RatingFilter,
+        CostFilter, DurationFilter, RatingFilter, WordsFilter,
     )  # fmt: skip
     list_tabs = (
         ListTab("All", {}),

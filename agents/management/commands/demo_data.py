@@ -45,7 +45,8 @@ class Command(BaseCommand):
         with connection.cursor() as cursor:
             # The planner must know what is there before anybody opens a page.
             cursor.execute(
-                "VACUUM (ANALYZE) agents_agentsession, agents_turn, agents_message, agents_step, agents_event"
+                "VACUUM (ANALYZE) agents_agentsession, agents_turn, agents_message, agents_step, agents_event, "
+                "agents_turntext"
             )
         self._report(", ".join(f"{count:,} rows of {name}" for name, count in counts.items()))
         self._report(HOW_TO_REMOVE)
