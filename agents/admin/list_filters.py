@@ -32,9 +32,10 @@ from agents.models import (
 from agents.models.key_arrays import key_in
 from agents.permissions.role_permissions import VIEW_TRANSCRIPT
 from agents.permissions.transcripts import readable_agents
-from agents.sessions.turn_search import find_turns
+from agents.sessions.turn_search import TurnMatches, find_turns
 from console.field_filters import ChoiceFilter, FieldFilter, TextFilter, require_choice
 from console.keyset_changelist import custom_plan, parse_uuid
+from console.list_head import BEFORE
 
 FINISHED, OPEN = Q(finished_at__isnull=False), Q(finished_at__isnull=True)
 FAILED = (TurnStatus.EXPIRED.value, TurnStatus.FAILED.value)
@@ -293,6 +294,9 @@ class WordsFilter(TextFilter):
     def __init__(self, request: HttpRequest, *args: Any) -> None:
         super().__init__(request, *args)
         self._user = request.user
+        # An action is done to all that match, whichever page it is posted from.
+        self._before = parse_uuid(request.GET.get(BEFORE, "")) if request.method == "GET" else None
+        self._matches = TurnMatches(())
 
     def has_output(self) -> bool:
         return self._user.has_perm(VIEW_TRANSCRIPT) or bool(self.value())
@@ -300,7 +304,11 @@ class WordsFilter(TextFilter):
     def matching(self, value: str) -> Q:
         readable = list(readable_agents(self._user).values_list("pk", flat=True))
         with custom_plan():
-            return find_turns(value, agent_ids=readable)
+            self._matches = find_turns(value, agent_ids=readable, before=self._before)
+        return self._matches.condition
+
+    def arms(self) -> list[Q]:
+        return self._matches.arms
 
 
 class EventTypeFilter(ChoiceFilter):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any, Final
 from uuid import UUID
 
@@ -14,9 +15,9 @@ from django.db.models.functions import Coalesce
 from agents.models import TurnText
 from agents.models.key_arrays import key_in
 
-# Up to so many turns are found by the index of words, and passed on one by one. With more, a page is soon full of the
-# newest turns, each of which is looked at.
-MAX_LISTED_TURNS: Final = 10_000
+# So many of the newest matches are looked up by the index of words. If there are more, a page is nearly always full
+# with these.
+LISTED_TURNS: Final = 2_000
 MAX_SEARCH: Final = 200
 _QUOTED: Final = re.compile(r'("[^"]*"?)')
 _PREFIX: Final = re.compile(r"(?<!\S)(\w+)\*(?!\S)")
@@ -40,16 +41,34 @@ def parse_search(text: str) -> SearchQuery | None:
     return query  # type: ignore[no-any-return]
 
 
-def find_turns(text: str, *, agent_ids: Sequence[UUID]) -> Q:
-    """The condition on turns of these agents whose question or answer matches `text`, as `parse_search` reads it."""
-    query = parse_search(text) if len(text) <= MAX_SEARCH and "\x00" not in text else None
+@dataclass(frozen=True, slots=True)
+class TurnMatches:
+    """The newest turns that match, newest first. `texts` are all matches if there may be more, else None."""
+
+    turn_ids: Sequence[UUID]
+    texts: QuerySet[TurnText] | None = None
+
+    @property
+    def condition(self) -> Q:
+        """The condition on turns that they match."""
+        return Q(key_in(self.turn_ids)) if self.texts is None else Q(_is_among(self.texts))
+
+    @property
+    def arms(self) -> list[Q]:
+        """Conditions that part the matches into the newest and those before them; none if they need not be parted."""
+        return [Q(key_in(self.turn_ids)), Q(pk__lt=self.turn_ids[-1])] if self.texts is not None else []
+
+
+def find_turns(text: str, *, agent_ids: Sequence[UUID], before: UUID | None = None) -> TurnMatches:
+    """The turns of these agents whose question or answer matches `text`, as `parse_search` reads it; of those
+    `before` a turn only, if one is given."""
+    query = parse_search(text) if len(text) <= MAX_SEARCH else None
     if query is None or not agent_ids:
-        return Q(pk__in=[])
+        return TurnMatches(())
     texts = TurnText.objects.filter(document=query, agent__in=agent_ids)
-    turn_ids = list(texts.values_list("pk", flat=True)[: MAX_LISTED_TURNS + 1])
-    if len(turn_ids) <= MAX_LISTED_TURNS:
-        return Q(key_in(turn_ids))
-    return Q(_is_among(texts))
+    newest = texts.filter(pk__lt=before) if before else texts
+    turn_ids = list(newest.order_by("-pk").values_list("pk", flat=True)[: LISTED_TURNS + 1])
+    return TurnMatches(turn_ids, texts if len(turn_ids) > LISTED_TURNS else None)
 
 
 def _is_among(texts: QuerySet[TurnText]) -> Any:

@@ -31,9 +31,9 @@ def vera() -> Client:
 
 
 def exchange(ada: Conversation, question: str, reply: str, **options: Any) -> Turn:
-    turn_id = ada.ask(question, **options).turn_id
+    ada.ask(question, **options)
     answer(claimed(), reply)
-    return Turn.objects.get(pk=turn_id)
+    return ada.turns()[-1]
 
 
 @pytest.fixture(autouse=True)
@@ -116,7 +116,7 @@ def test_words_of_others_agents_are_found_by_nobody_who_may_not_read_them(vera: 
     group = Group.objects.create(name="closed")
     Agent.objects.get(slug="closed").groups.add(group)
     reader = client_of("rita", Role.VIEWER)
-    group.user_set.add(reader.get("/admin/").context["user"])
+    reader.get("/admin/").context["user"].groups.add(group)
     assert listed(vera, words="secret") == [open_turn]
     assert listed(reader, words="secret") == [closed_turn, open_turn]
     assert 'name="words"' in vera.get(list_of(Turn)).content.decode()
@@ -136,10 +136,26 @@ def test_many_matches_are_paged_newest_first_without_being_listed(
     ada = conversation()
     turns = [exchange(ada, f"Number {number}", "All the same.").pk for number in range(4)]
     index()
-    monkeypatch.setattr(turn_search, "MAX_LISTED_TURNS", 2)
-    assert listed(vera, words="same") == turns[::-1]
-    assert listed(vera, words="same", before=turns[2]) == [turns[1], turns[0]]
-    assert listed(vera, words='"number 3"') == [turns[3]]
+    for limit in (1, 2, 3, 4):
+        monkeypatch.setattr(turn_search, "LISTED_TURNS", limit)
+        assert listed(vera, words="same") == turns[::-1]
+        assert listed(vera, words="same", before=turns[2]) == [turns[1], turns[0]]
+        assert listed(vera, words="same", before=turns[0]) == []
+        assert listed(vera, words="same", user="ada", agent=Agent.objects.get().pk) == turns[::-1]
+        assert listed(vera, words='"number 3"') == [turns[3]]
+
+
+def test_an_action_on_all_that_match_is_done_to_those_of_all_pages(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(turn_search, "LISTED_TURNS", 1)
+    olga, ada = client_of("olga", Role.OPERATOR), conversation()
+    turns = []
+    for _ in range(3):
+        turns.append(ada.ask("Break it").turn_id)
+        fail(claimed())
+    index()
+    form = {"action": "retry", "_selected_action": [str(turns[0])], "select_across": "1", "index": "0"}
+    page = olga.post(f"{list_of(Turn)}?words=break&before={turns[1]}", form)
+    assert "This is about 3 turns." in page.content.decode()
 
 
 @pytest.mark.django_db(transaction=True)
@@ -168,7 +184,8 @@ def test_a_turn_is_stored_once_and_one_that_is_gone_is_no_error() -> None:
 def test_turns_are_found_by_how_long_they_took_from_the_message_to_the_end(vera: Client) -> None:
     ada = conversation()
     quick = exchange(ada, "Quick?", "Yes.").pk
-    slow = ada.ask("Slow?").turn_id
+    ada.ask("Slow?")
+    slow = ada.turns()[-1].pk
     Turn.objects.filter(pk=slow).update(queued_at=now() - timedelta(seconds=70))
     answer(claimed())
     assert listed(vera, duration="30") == listed(vera, duration="60") == [slow]
