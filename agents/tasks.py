@@ -14,6 +14,7 @@ from agents.domain.circuit_breaker import BreakerState
 from agents.domain.configuration import NewerConfiguration
 from agents.engine.context import load_release
 from agents.journal.compaction import compact_turns
+from agents.journal.turn_texts import store_turn_texts
 from agents.models import CompletionRequest, RouteHealth, Runner, Turn
 from agents.runner import reaper
 from agents.sessions import delete_expired_sessions, open_bulk_actions, run_bulk_action
@@ -50,13 +51,15 @@ def turns_to_compact() -> QuerySet[Turn]:
 
 
 def compact_events() -> int:
-    """Compact the deltas of turns that ended a minute ago or earlier, and count these, for 40 seconds at most; return
-    how many turns. What a runner was to remember of them and has not, because it was killed, is remembered before."""
+    """Compact the deltas of turns that ended a minute ago or earlier, count these and store their words for search, for
+    40 seconds at most; return how many turns. What a runner was to remember of them and has not, because it was killed,
+    is remembered before."""
     due = turns_to_compact().values_list("agent_session_id", "id", "release_id")
 
     def compact_batch(_left: float) -> int:
         # Those of one session together, so that its log is read once.
         rows = sorted(due[:COMPACT_BATCH])
+        store_turn_texts([turn for _, turn, _ in rows])
         return sum(_compact(rows[first : first + COMPACT_TURNS]) for first in range(0, len(rows), COMPACT_TURNS))
 
     return work_in_batches(compact_batch, seconds=COMPACT_SECONDS, full=COMPACT_BATCH)

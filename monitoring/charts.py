@@ -10,6 +10,7 @@ from typing import Final
 from django.db import connection
 
 from agents.domain.failures import SILENT_CLASSES
+from agents.health_checks import UNANSWERED_FAILURE_SQL
 from foundation.ids import lowest_id
 
 HOURS: Final = 24
@@ -20,17 +21,18 @@ STEP: Final = 10
 MIN_FAILED_HEIGHT: Final = 3
 
 # Ids sort by time: each hour is a range of the primary key, and its failed turns a range of a partial index.
-_COUNTS: Final = """
+_COUNTS: Final = f"""
 SELECT (SELECT count(*) FROM agents_turn WHERE id >= hour.first AND id < hour.next),
        (SELECT count(*) FROM agents_turn WHERE id >= hour.first AND id < hour.next
-          AND status IN ('expired', 'failed') AND error_class <> ALL(%(quiet)s))
+          AND {UNANSWERED_FAILURE_SQL})
 FROM unnest(%(firsts)s::uuid[], %(nexts)s::uuid[]) WITH ORDINALITY AS hour(first, next, number) ORDER BY number
-"""
+"""  # noqa: S608 - put together from a constant; values are parameters
 
 
 @dataclass(frozen=True, slots=True)
 class Hour:
-    """An hour of the clock in UTC. `failed` are those that failed or expired, without those that operators failed."""
+    """An hour of the clock in UTC. `failed` are those that failed or expired, without those that operators failed and
+    those whose question a later turn has answered."""
 
     begins_at: datetime
     turns: int

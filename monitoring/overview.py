@@ -11,8 +11,7 @@ from typing import Any, Final
 from django.contrib.auth.models import AnonymousUser
 
 from accounts.models import AuditEntry, User
-from agents.health_checks import FAILED
-from agents.models import Release, Turn
+from agents.models import UNANSWERED_FAILURE, Release, Turn
 from console.formatting import NOTHING
 from foundation.clock import now
 from foundation.ids import lowest_id
@@ -66,7 +65,7 @@ def overview(user: User | AnonymousUser) -> dict[str, Any]:
         return bool(user.is_active and user.has_perm(permission))
 
     at = now()
-    failed = Turn.objects.filter(FAILED, pk__gte=lowest_id(at - timedelta(days=1)))
+    failed = Turn.objects.filter(UNANSWERED_FAILURE, pk__gte=lowest_id(at - timedelta(days=1)))
     newest_failed = failed.select_related("user", "agent_session__agent").order_by("-id")
     releases = Release.objects.select_related("agent", "published_by").order_by("-published_at")
     results = run_checks(registry.for_reader(Reader.OVERVIEW, has_permission=holds), now=at, seconds=CHECK_SECONDS)

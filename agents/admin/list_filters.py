@@ -2,33 +2,50 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from datetime import timedelta
 from decimal import Decimal
 from typing import Any, ClassVar
-from uuid import UUID
 
 from django.contrib.admin.options import IncorrectLookupParameters
-from django.contrib.postgres.fields import ArrayField
-from django.db.models import BooleanField, F, Func, Q, UUIDField, Value
+from django.db.models import Q
+from django.db.models.lookups import GreaterThanOrEqual
 from django.http import HttpRequest
 
 from accounts.models import User
 from agents.domain.events import EventType
-from agents.domain.failures import ErrorClass
+from agents.domain.failures import ERROR_CLASSES
 from agents.domain.response_fallbacks import Fallback
 from agents.domain.states import OWNED, PARKED, TERMINAL, TurnStatus
-from agents.models import Agent, AgentSession, Handoff, Release, Turn
+from agents.models import (
+    DEADLINE_IS_OVERDUE,
+    DURATION,
+    LEASE_IS_OVERDUE,
+    UNANSWERED_FAILURE,
+    Agent,
+    AgentSession,
+    Feedback,
+    Handoff,
+    Release,
+    Runner,
+    Turn,
+)
+from agents.models.key_arrays import key_in
+from agents.permissions.role_permissions import VIEW_TRANSCRIPT
+from agents.permissions.transcripts import readable_agents
+from agents.sessions.turn_search import TurnMatches, find_turns
 from console.field_filters import ChoiceFilter, FieldFilter, TextFilter, require_choice
-from console.keyset_changelist import parse_uuid
+from console.keyset_changelist import custom_plan, parse_uuid
+from console.list_head import BEFORE
 
 FINISHED, OPEN = Q(finished_at__isnull=False), Q(finished_at__isnull=True)
 FAILED = (TurnStatus.EXPIRED.value, TurnStatus.FAILED.value)
 ENDED_BADLY = sorted(TERMINAL - {TurnStatus.COMPLETED})
-ERROR_CLASSES = tuple(error_class.value for error_class in ErrorClass if error_class.failure.ends_turns)
 # Up to so many session ids go into a query one by one.
 MAX_LISTED_SESSIONS = 10_000
 # US dollars. Below the last of them are most turns, which no index serves.
 COSTS = ("10", "1", "0.1", "0.01")
+# Seconds. Below `agents.models.SLOW` are most turns, too.
+DURATIONS = {"30": "30 s or more", "60": "1 min or more", "300": "5 min or more", "1800": "30 min or more"}
 
 
 class IndexedFilter(FieldFilter):
@@ -51,16 +68,10 @@ def _having_turn(condition: Q) -> Q:
     turns = Turn.objects.filter(condition).order_by()
     session_ids = list(turns.values_list("agent_session_id", flat=True)[: MAX_LISTED_SESSIONS + 1])
     return (
-        Q(_key_in(set(session_ids)))
+        Q(key_in(set(session_ids)))
         if len(session_ids) <= MAX_LISTED_SESSIONS
         else Q(pk__in=turns.values("agent_session_id"))
     )
-
-
-def _key_in(keys: Iterable[UUID]) -> Func:
-    """The condition that the primary key is one of `keys`, which are passed as one array parameter."""
-    array = Value(list(keys), output_field=ArrayField(UUIDField()))
-    return Func(F("pk"), array, template="%(expressions)s)", arg_joiner=" = ANY(", output_field=BooleanField())
 
 
 class AgentFilter(IndexedFilter):
@@ -148,11 +159,17 @@ class TurnStatusFilter(IndexedFilter):
         "any_failed": ("failed or expired", Q(status__in=FAILED) & FINISHED),
         "any_running": ("with a runner", Q(status__in=sorted(OWNED), lease_expires_at__isnull=False)),
         "any_waiting": ("waiting, also to retry", Q(status__in=sorted(PARKED)) & OPEN),
+        "stuck": ("stuck", LEASE_IS_OVERDUE | DEADLINE_IS_OVERDUE),
+        # Without those that operators failed.
+        "unanswered": ("failed and not answered since", UNANSWERED_FAILURE & FINISHED),
     }
 
     def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:  # noqa: ARG002
         groups = [(name, label) for name, (label, _) in self.groups.items()]
         return [*groups, *((status.value, status.value.replace("_", " ")) for status in TurnStatus)]
+
+    def arms(self) -> list[Q]:
+        return [LEASE_IS_OVERDUE, DEADLINE_IS_OVERDUE] if self.selected() == "stuck" else []
 
     def condition(self, value: str, *, of_turns: bool) -> Q:  # noqa: ARG002
         if value in self.groups:
@@ -235,6 +252,65 @@ class CostFilter(IndexedFilter):
         return condition if of_turns else _having_turn(condition)
 
 
+class DurationFilter(IndexedFilter):
+    """By the time from the admission of a turn to its end; on sessions, those that have a matching turn."""
+
+    title = "time to the end"
+    parameter_name = "duration"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:  # noqa: ARG002
+        return list(DURATIONS.items())
+
+    def condition(self, value: str, *, of_turns: bool) -> Q:
+        seconds = timedelta(seconds=int(require_choice(value, list(DURATIONS))))
+        condition = Q(GreaterThanOrEqual(DURATION, seconds))
+        return condition if of_turns else _having_turn(condition)
+
+
+class RatingFilter(IndexedFilter):
+    """By the rating of a turn's answer; on sessions, those with a rated answer."""
+
+    title = "rated"
+    parameter_name = "rated"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:  # noqa: ARG002
+        return [("down", "down"), ("up", "up"), ("any", "up or down")]
+
+    def condition(self, value: str, *, of_turns: bool) -> Q:
+        values = {"up": [1], "down": [-1], "any": [1, -1]}
+        ratings = Feedback.objects.filter(value__in=values[require_choice(value, list(values))]).order_by()
+        if of_turns:
+            return Q(pk__in=ratings.filter(turn__isnull=False).values("turn"))
+        return Q(pk__in=ratings.values("agent_session"))
+
+
+class WordsFilter(TextFilter):
+    """By words of the question or the answer, of agents whose transcripts the user may read."""
+
+    title = "words"
+    parameter_name = "words"
+    placeholder = '"exact phrase" begin* -without'
+
+    def __init__(self, request: HttpRequest, *args: Any) -> None:
+        super().__init__(request, *args)
+        self._user = request.user
+        # An action is done to all that match, whichever page it is posted from.
+        self._before = parse_uuid(request.GET.get(BEFORE, "")) if request.method == "GET" else None
+        self._matches = TurnMatches(())
+
+    def has_output(self) -> bool:
+        return self._user.has_perm(VIEW_TRANSCRIPT) or bool(self.value())
+
+    def matching(self, value: str) -> Q:
+        readable = list(readable_agents(self._user).values_list("pk", flat=True))
+        with custom_plan():
+            self._matches = find_turns(value, agent_ids=readable, before=self._before)
+        return self._matches.condition
+
+    def arms(self) -> list[Q]:
+        return self._matches.arms
+
+
 class EventTypeFilter(ChoiceFilter):
     """By the known types of events: reading the distinct types from the table would scan all of it."""
 
@@ -243,3 +319,17 @@ class EventTypeFilter(ChoiceFilter):
 
     def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:  # noqa: ARG002
         return [(name, name) for name in self.values]
+
+
+class AliveFilter(FieldFilter):
+    """Of runners: whether they take turns and have reported themselves lately."""
+
+    title = "alive"
+    parameter_name = "alive"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:  # noqa: ARG002
+        return [("yes", "yes"), ("no", "no")]
+
+    def matching(self, value: str) -> Q:
+        alive = Q(pk__in=Runner.objects.alive().values("pk"))
+        return alive if require_choice(value, ["yes", "no"]) == "yes" else ~alive

@@ -25,7 +25,9 @@ from agents.admin.export_columns import SESSION_COLUMNS, add_session_values
 from agents.admin.list_filters import (
     AgentFilter,
     CostFilter,
+    DurationFilter,
     ErrorFilter,
+    RatingFilter,
     ReleaseFilter,
     SessionStatusFilter,
     UserFilter,
@@ -76,6 +78,7 @@ class AgentSessionAdmin(ExportableAdmin, KeysetAdmin):
     list_select_related = ("user", "agent", "release")
     list_filter = (
         AgentFilter, ReleaseFilter, UserFilter, SessionStatusFilter, ErrorFilter, SinceFilter, UntilFilter, CostFilter,
+        DurationFilter, RatingFilter,
     )  # fmt: skip
     list_tabs = (
         ListTab("All", {}),

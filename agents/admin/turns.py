@@ -6,28 +6,31 @@ from collections.abc import Sequence
 from typing import Any, ClassVar
 
 from django.contrib import admin
-from django.db.models import Q, QuerySet
+from django.db.models import OuterRef, Q, QuerySet, Subquery
 from django.http import HttpRequest, HttpResponse
 from django.urls import reverse
-from django.utils.html import format_html
+from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 
 from accounts.admin.list_exports import ExportableAdmin
 from accounts.models import User
 from accounts.users import find_users
 from agents.admin.actions import run_action
-from agents.admin.badges import status_badge
+from agents.admin.badges import rating_badge, retry_badge, status_badge
 from agents.admin.export_columns import TURN_COLUMNS, add_turn_values
 from agents.admin.list_filters import (
     FINISHED,
     OPEN,
     AgentFilter,
     CostFilter,
+    DurationFilter,
     ErrorFilter,
     FallbackFilter,
+    RatingFilter,
     ReleaseFilter,
     TurnStatusFilter,
     UserFilter,
+    WordsFilter,
 )
 from agents.admin.transcript.page import turn_page
 from agents.admin.transcript.provider_words import LAST_ERROR, shorten_error
@@ -36,7 +39,7 @@ from agents.admin.turn_numbers import TURN_NUMBER
 from agents.domain.failures import ErrorClass
 from agents.domain.response_fallbacks import Fallback
 from agents.domain.states import TurnStatus
-from agents.models import Step, Turn
+from agents.models import Feedback, Step, Turn
 from agents.permissions.role_permissions import CANCEL_TURN, FAIL_TURN, REQUEUE_TURN, RETRY_TURN, VIEW_TRANSCRIPT
 from agents.permissions.transcripts import can_read_transcript
 from console.date_filters import SinceFilter, UntilFilter, age_filter
@@ -66,7 +69,7 @@ class TurnAdmin(ExportableAdmin, KeysetAdmin):
     list_select_related = ("user", "release__agent")
     list_filter = (
         AgentFilter, ReleaseFilter, UserFilter, TurnStatusFilter, ErrorFilter, FallbackFilter, SinceFilter, UntilFilter,
-        CostFilter,
+        CostFilter, DurationFilter, RatingFilter, WordsFilter,
     )  # fmt: skip
     list_tabs = (
         ListTab("All", {}),
@@ -129,7 +132,9 @@ class TurnAdmin(ExportableAdmin, KeysetAdmin):
         return [*(FINISHED & Q(user_id=user) for user in people), OPEN & Q(user_id__in=people)]
 
     def filter_arms(self, specs: Sequence[Any]) -> Sequence[Q]:
-        return next((arms for spec in specs if (arms := spec.arms())), ())
+        # Those of words first: their matches are few, while each other filter may match most of the table.
+        by_use = sorted(specs, key=lambda spec: not isinstance(spec, WordsFilter))
+        return next((arms for spec in by_use if (arms := spec.arms())), ())
 
     def export_rows(self, keys: Sequence[Any], user: User, *, with_contents: bool) -> list[Turn]:
         rows: list[Turn] = super().export_rows(keys, user, with_contents=with_contents)
@@ -141,17 +146,23 @@ class TurnAdmin(ExportableAdmin, KeysetAdmin):
         return format_moment(turn.queued_at)
 
     @admin.display(description="status")
-    def display_status(self, turn: Turn) -> SafeString:
-        status = status_badge(turn.status)
-        stands_in = turn.fallback and turn.fallback != Fallback.ERROR_RESPONSE
-        return format_html("{} {}", status, badge(turn.get_fallback_display(), "warn")) if stands_in else status
+    def display_status(self, turn: Any) -> SafeString:
+        badges = [status_badge(turn.status)]
+        if turn.fallback and turn.fallback != Fallback.ERROR_RESPONSE:
+            badges.append(badge(turn.get_fallback_display(), "warn"))
+        if (retry := retry_badge(turn)) is not None:
+            badges.append(retry)
+        if turn.rating is not None:
+            badges.append(rating_badge(turn.rating))
+        return format_html_join(" ", "{}", ((each,) for each in badges))
 
     @admin.display(description="agent")
     def agent(self, turn: Turn) -> str:
         return f"{turn.release.agent} #{turn.release.number}"
 
     def annotate(self, rows: QuerySet[Turn]) -> QuerySet[Any]:
-        return rows.annotate(provider_error=LAST_ERROR, number=TURN_NUMBER)
+        rating = Feedback.objects.filter(turn=OuterRef("pk")).values("value")[:1]
+        return rows.annotate(provider_error=LAST_ERROR, number=TURN_NUMBER, rating=Subquery(rating))
 
     @admin.display(description="error")
     def error(self, turn: Any) -> SafeString | str:

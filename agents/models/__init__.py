@@ -11,12 +11,35 @@ from agents.models.route_health import RouteHealth
 from agents.models.runners import Runner
 from agents.models.sessions import AgentSession, Message
 from agents.models.summaries import HistorySummary
-from agents.models.turns import COST_UNKNOWN, TOKENS_UNKNOWN, Event, Step, Turn
+from agents.models.turns import (
+    ANSWERED_LATER,
+    COST_UNKNOWN,
+    DEADLINE_IS_OVERDUE,
+    DURATION,
+    FAILED,
+    LEASE_IS_OVERDUE,
+    SLOW,
+    STUCK_AFTER,
+    TOKENS_UNKNOWN,
+    UNANSWERED_FAILURE,
+    Event,
+    Step,
+    Turn,
+    TurnText,
+)
 from agents.models.utility_calls import UtilityCall
 
 __all__ = [
+    "ANSWERED_LATER",
     "COST_UNKNOWN",
+    "DEADLINE_IS_OVERDUE",
+    "DURATION",
+    "FAILED",
+    "LEASE_IS_OVERDUE",
+    "SLOW",
+    "STUCK_AFTER",
     "TOKENS_UNKNOWN",
+    "UNANSWERED_FAILURE",
     "Agent",
     "AgentDraft",
     "AgentSession",
@@ -37,6 +60,7 @@ __all__ = [
     "Step",
     "Turn",
     "TurnRollup",
+    "TurnText",
     "UtilityCall",
     "WebProcess",
 ]

@@ -16,7 +16,18 @@ from agents.domain.events import EventType, SessionData
 from agents.domain.serialization import session_shape
 from agents.journal.locked_writes import append_locked, lock_session, try_lock_session
 from agents.journal.rollups import count_before_deletion
-from agents.models import AgentSession, Event, Feedback, Handoff, HistorySummary, Message, Step, Turn, UtilityCall
+from agents.models import (
+    AgentSession,
+    Event,
+    Feedback,
+    Handoff,
+    HistorySummary,
+    Message,
+    Step,
+    Turn,
+    TurnText,
+    UtilityCall,
+)
 from agents.permissions.agents import visible_agents
 from agents.releases.release_choice import release_for
 from agents.sessions.access import access_session
@@ -169,7 +180,8 @@ def _unused_since() -> datetime:
 
 def _erase_locked(session: AgentSession) -> None:
     count_before_deletion([session.pk])
-    Step.objects.filter(turn__agent_session=session).delete()
+    for rows_of_turns in (Step, TurnText):
+        rows_of_turns.objects.filter(turn__agent_session=session).delete()
     for rows in (Feedback, Handoff, Event, HistorySummary, Message, UtilityCall, Turn):
         # Plain deletes by the session: the cascade would read every row first.
         rows.objects.filter(agent_session=session)._raw_delete("default")

@@ -15,6 +15,7 @@ from django.db.models import Field
 from django.db.models.fields import NOT_PROVIDED
 
 from agents.journal.rollups import count_turns
+from agents.journal.turn_texts import store_turn_texts
 from agents.management.demo.agents_and_users import Population, make_agents_and_users
 from agents.management.demo.plan import DemoSession, plan
 from agents.management.demo.rows import COLUMNS, NULL, Lines, RowWriter
@@ -40,7 +41,8 @@ def load(
     sessions, moments = plan(rng, population, turns=turns, until=until)
     report(f"{len(sessions):,} sessions of {len(population.users):,} people are planned")
     is_empty = not any(apps.get_model("agents", name).objects.exists() for name in TABLES)
-    restore_statements = _drop_indexes() if is_empty else []
+    restore_statements = _drop_indexes(TABLES) if is_empty else []
+    restore_search = _drop_indexes(("turntext",)) if is_empty else []
     writer = RowWriter(rng, population, steps=steps)
     counts = dict.fromkeys(TABLES, 0)
     for first in range(0, turns, BATCH):
@@ -55,6 +57,10 @@ def load(
     report(f"indexes and keys are checked, {time.monotonic() - started:.0f} s")
     _count(population)
     report(f"all turns are counted, {time.monotonic() - started:.0f} s")
+    _store_texts()
+    for statement in restore_search:
+        _run(statement)
+    report(f"words are indexed, {time.monotonic() - started:.0f} s")
     return counts
 
 
@@ -68,6 +74,15 @@ def _count(population: Population) -> None:
     while ids := list(rows.filter(pk__gt=last).values_list("pk", flat=True)[:BATCH]):
         count_turns(ids)
         last = ids[-1]
+
+
+def _store_texts() -> None:
+    turns = (
+        Turn.objects.filter(text__isnull=True, finished_at__isnull=False).order_by("pk").values_list("pk", flat=True)
+    )
+    while batch := list(turns[:BATCH]):
+        store_turn_texts(batch)
+        turns = turns.filter(pk__gt=batch[-1])
 
 
 def _store_sessions(writer: RowWriter, sessions: Sequence[DemoSession], counts: dict[str, int]) -> None:
@@ -127,9 +142,9 @@ FROM pg_index WHERE indrelid = ANY(%(tables)s::regclass[]) AND NOT indisprimary
 """
 
 
-def _drop_indexes() -> list[str]:
-    """Drop indexes and foreign keys; return the statements that create them again."""
-    tables = {"tables": [apps.get_model("agents", name)._meta.db_table for name in TABLES]}
+def _drop_indexes(names: Sequence[str]) -> list[str]:
+    """Drop indexes and foreign keys of these tables; return the statements that create them again."""
+    tables = {"tables": [apps.get_model("agents", name)._meta.db_table for name in names]}
     with connection.cursor() as cursor:
         cursor.execute(_INDEXES, tables)
         indexes = cursor.fetchall()

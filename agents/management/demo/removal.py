@@ -24,6 +24,7 @@ from agents.models import (
     Step,
     Turn,
     TurnRollup,
+    TurnText,
 )
 from memory.writing import forget_agent, forget_sessions, forget_users
 
@@ -41,6 +42,7 @@ def remove(*, report: Callable[[str], None]) -> dict[str, int]:
         with transaction.atomic():
             turns = Turn.objects.filter(agent_session__in=batch)
             _delete(counts, "steps", Step.objects.filter(turn__in=turns.values("pk")))
+            TurnText.objects.filter(turn__in=turns.values("pk"))._raw_delete("default")
             # What people and fallbacks have added to them since.
             Feedback.objects.filter(agent_session__in=batch)._raw_delete("default")
             Handoff.objects.filter(agent_session__in=batch)._raw_delete("default")

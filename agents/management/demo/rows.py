@@ -35,7 +35,10 @@ COLUMNS = {
         "turn_id", "number", "kind", "status", "epoch", "name", "call_id", "idempotent", "request", "result",
         "error_class", "input_tokens", "output_tokens", "started_at", "finished_at", "cost_usd", "details",
     ),
-    "feedback": ("id", "agent_session_id", "message_id", "user_id", "value", "comment", "created_at", "updated_at"),
+    "feedback": (
+        "id", "agent_session_id", "message_id", "turn_id", "release_id", "user_id", "value", "comment", "created_at",
+        "updated_at",
+    ),
     "event": ("agent_session_id", "seq", "turn_id", "epoch", "type", "data", "replaces_from", "at"),
     "agentsession": (
         "id", "user_id", "agent_id", "release_id", "title", "next_seq", "next_ordinal", "head_message_id",
@@ -340,7 +343,8 @@ class RowWriter:
         comment = rng.choice(COMMENTS[good]) if rng.random() < 0.3 else ""
         value = 1 if good else -1
         self.lines.feedback.append(
-            f"{id_text(at_ms, rng)}\t{session.key}\t{answer}\t{session.user}\t{value}\t{comment}\t{at}\t{at}"
+            f"{id_text(at_ms, rng)}\t{session.key}\t{answer}\t{turn.id}\t{session.release}\t{session.user}\t{value}\t"
+            f"{comment}\t{at}\t{at}"
         )
         shape = f'{{"value": "{"up" if good else "down"}", "comment": "{comment}"}}'
         self.lines.event.append(

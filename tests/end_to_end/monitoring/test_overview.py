@@ -71,6 +71,7 @@ def test_the_start_page_says_what_is_wrong() -> None:
         "In the queue": ("2", "bad"),
         "Running": ("2", ""),
         "Stuck": ("2", "bad"),
+        "Rated down, past day": ("0", ""),
         "Active runners": ("0", "bad"),
         "Maintenance": ("0", "bad"),  # the scheduler has never reported
     }
