@@ -47,6 +47,7 @@ async def recall_memories(context: TurnContext, progress: TurnProgress, search: 
         embedding_seconds=EMBEDDING_SECONDS,
     )
     pools_for = (context.agent_id, claim.user_id) if "shared" in policy.scopes else None
+    started_at = asyncio.get_running_loop().time()
     try:
         async with asyncio.timeout(RECALL_SECONDS):
             found = await search(owners, request, pools_for=pools_for)
@@ -56,6 +57,8 @@ async def recall_memories(context: TurnContext, progress: TurnProgress, search: 
     except Exception:
         log.exception("turn.not_reminded", turn=str(claim.turn_id))
         return
+    finally:
+        progress.note_recall(asyncio.get_running_loop().time() - started_at)
     if found.memories:
         progress.remind([_block(memory) for memory in found.memories], _event(found))
 
