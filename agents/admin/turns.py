@@ -158,7 +158,13 @@ class TurnAdmin(KeysetAdmin):
     @admin.display(description="session")
     def session(self, turn: Turn) -> SafeString:
         address = reverse("admin:agents_agentsession_change", args=[turn.agent_session_id])
-        return format_html('<a class="bs-link" href="{}?turn={}">transcript</a>', address, turn.pk)
+        trace = reverse("admin:agents_turn_trace", args=[turn.pk])
+        return format_html(
+            '<a class="bs-link" href="{}?turn={}">transcript</a> <a class="bs-link" href="{}">trace</a>',
+            address,
+            turn.pk,
+            trace,
+        )
 
     def change_view(
         self, request: HttpRequest, object_id: str, form_url: str = "", extra_context: dict[str, Any] | None = None

@@ -5,6 +5,7 @@ from __future__ import annotations
 from functools import wraps
 from itertools import chain
 from typing import TYPE_CHECKING, Any
+from uuid import UUID
 
 from django import forms
 from django.core.exceptions import BadRequest
@@ -110,12 +111,29 @@ class ConsoleSite(AdminSite):
 
     def get_urls(self) -> list[Any]:
         pages = [page for page in super().get_urls() if getattr(page, "name", None) not in _UNUSED_PAGES]
-        return [path("guide/", self.admin_view(self.guide), name="guide"), *pages]
+        own = [
+            path("guide/", self.admin_view(self.guide), name="guide"),
+            path("agents/turn/<uuid:object_id>/trace/", self.admin_view(self.trace), name="agents_turn_trace"),
+            path("agents/step/<int:object_id>/sent/", self.admin_view(self.sent_request), name="agents_step_sent"),
+        ]
+        return [*own, *pages]
 
     def guide(self, request: HttpRequest) -> TemplateResponse:
         from console.guide import guide_page
 
         return guide_page(request, self, _render)
+
+    def trace(self, request: HttpRequest, object_id: UUID) -> TemplateResponse:
+        """The waterfall of a turn."""
+        from monitoring.trace.pages import trace_page
+
+        return trace_page(request, object_id)
+
+    def sent_request(self, request: HttpRequest, object_id: int) -> TemplateResponse:
+        """What a call of a model was sent."""
+        from monitoring.trace.pages import sent_request_page
+
+        return sent_request_page(request, object_id)
 
     def get_sidebar_list(self, request: HttpRequest) -> list[dict[str, Any]]:
         from console.navigation import sidebar
