@@ -1,5 +1,6 @@
 """The models of the monitoring app."""
 
+from monitoring.models.debug_mode import DebugMode
 from monitoring.models.turn_spans import TraceSettings, TurnSpan
 
-__all__ = ["TraceSettings", "TurnSpan"]
+__all__ = ["DebugMode", "TraceSettings", "TurnSpan"]

@@ -9,7 +9,7 @@ from uuid import UUID
 
 from django import forms
 from django.core.exceptions import BadRequest
-from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
+from django.http import Http404, HttpRequest, HttpResponse, HttpResponseBase, HttpResponseRedirect
 from django.template.response import TemplateResponse
 from django.urls import path, reverse
 from django.views.decorators.gzip import gzip_page
@@ -115,6 +115,17 @@ class ConsoleSite(AdminSite):
             path("guide/", self.admin_view(self.guide), name="guide"),
             path("agents/turn/<uuid:object_id>/trace/", self.admin_view(self.trace), name="agents_turn_trace"),
             path("agents/step/<int:object_id>/sent/", self.admin_view(self.sent_request), name="agents_step_sent"),
+            path("agents/agent/<uuid:object_id>/debug/", self.admin_view(self.debug_agent), name="agents_agent_debug"),
+            path(
+                "agents/agentsession/<uuid:object_id>/debug/",
+                self.admin_view(self.debug_session),
+                name="agents_agentsession_debug",
+            ),
+            path(
+                "agents/agentsession/<uuid:object_id>/export-traces/",
+                self.admin_view(self.export_traces),
+                name="agents_agentsession_export_traces",
+            ),
         ]
         return [*own, *pages]
 
@@ -134,6 +145,24 @@ class ConsoleSite(AdminSite):
         from monitoring.trace.pages import sent_request_page
 
         return sent_request_page(request, object_id)
+
+    def debug_agent(self, request: HttpRequest, object_id: UUID) -> HttpResponse:
+        """Put an agent into debug mode."""
+        from monitoring.admin.debug_modes import debug_agent
+
+        return debug_agent(request, object_id)
+
+    def debug_session(self, request: HttpRequest, object_id: UUID) -> HttpResponse:
+        """Put a session into debug mode."""
+        from monitoring.admin.debug_modes import debug_session
+
+        return debug_session(request, object_id)
+
+    def export_traces(self, request: HttpRequest, object_id: UUID) -> HttpResponseBase:
+        """The traces of a session as a file."""
+        from monitoring.trace.pages import export_traces
+
+        return export_traces(request, object_id)
 
     def get_sidebar_list(self, request: HttpRequest) -> list[dict[str, Any]]:
         from console.navigation import sidebar

@@ -59,7 +59,7 @@ PAGES: dict[str, str | None] = {
     "/api/docs": None,
     "/api/schema": None,
 }
-APP_PAGES = "^(?P<app_label>accounts|auth|scheduling|agents|memory)/$"
+APP_PAGES = "^(?P<app_label>accounts|auth|scheduling|agents|memory|monitoring)/$"
 # Of the console, beside those of its models.
 CONSOLE_PAGES: dict[str, frozenset[Role]] = {
     "/admin/": CONSOLE,
@@ -78,8 +78,9 @@ CONSOLE_PAGES: dict[str, frozenset[Role]] = {
 MODELS: dict[str, dict[str, frozenset[Role]]] = {
     "agents.agent": {
         "see": CONSOLE, "add": BUILDERS, "archive": BUILDERS, "compare": CONSOLE, "draft": CONSOLE, "publish": BUILDERS,
+        "debug": OPERATORS,
     },
-    "agents.agentsession": {"see": CONSOLE, "live": CONSOLE, "fork": OPERATORS},
+    "agents.agentsession": {"see": CONSOLE, "live": CONSOLE, "fork": OPERATORS, "debug": OPERATORS, "export-traces": OPERATORS},
     "accounts.apikey": {"see": OWNER, "add": OWNER, "revoke": OWNER},
     "accounts.auditentry": {"see": CONSOLE},
     "agents.bulkaction": {"see": CONSOLE, "stop": OPERATORS},
@@ -90,8 +91,9 @@ MODELS: dict[str, dict[str, frozenset[Role]]] = {
         "see": CONSOLE, "force-open": OPERATORS, "force-closed": OPERATORS, "release": OPERATORS,
     },
     "agents.runner": {"see": CONSOLE},
-    "agents.step": {"see": CONSOLE},
-    "agents.turn": {"see": CONSOLE},
+    "agents.step": {"see": CONSOLE, "sent": CONSOLE},
+    "agents.turn": {"see": CONSOLE, "trace": CONSOLE},
+    "monitoring.debugmode": {"see": CONSOLE, "end": OPERATORS},
     "memory.memory": {
         "see": CONSOLE, "confirm": OPERATORS, "quarantine": OPERATORS, "reject": OPERATORS, "erase": OPERATORS,
         "purge": OPERATORS,
