@@ -80,7 +80,9 @@ MODELS: dict[str, dict[str, frozenset[Role]]] = {
         "see": CONSOLE, "add": BUILDERS, "archive": BUILDERS, "compare": CONSOLE, "draft": CONSOLE, "publish": BUILDERS,
         "debug": OPERATORS,
     },
-    "agents.agentsession": {"see": CONSOLE, "live": CONSOLE, "fork": OPERATORS, "debug": OPERATORS, "export-traces": OPERATORS},
+    "agents.agentsession": {
+        "see": CONSOLE, "live": CONSOLE, "fork": OPERATORS, "debug": OPERATORS, "export-traces": OPERATORS,
+    },
     "accounts.apikey": {"see": OWNER, "add": OWNER, "revoke": OWNER},
     "accounts.auditentry": {"see": CONSOLE},
     "agents.bulkaction": {"see": CONSOLE, "stop": OPERATORS},
