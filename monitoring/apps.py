@@ -1,5 +1,24 @@
 from django.apps import AppConfig
 
+from foundation.job_registry import Job, register
+
+JOBS = (
+    Job(
+        "make and drop days of spans",
+        "monitoring.spans.retention.keep_partitions",
+        "Makes the tables for the spans of the next days, and drops those that are older than any agent keeps them.",
+        "days dropped",
+        every_minutes=60,
+    ),
+    Job(
+        "delete old spans",
+        "monitoring.spans.retention.delete_expired_spans",
+        "Deletes spans of agents that keep theirs for a shorter time than others.",
+        "spans deleted",
+        cron="50 3 * * *",
+    ),
+)
+
 
 class MonitoringConfig(AppConfig):
     name = "monitoring"
@@ -8,10 +27,24 @@ class MonitoringConfig(AppConfig):
     def ready(self) -> None:
         from accounts.audit import AuditTarget, register_audit_targets
         from console.navigation import Entry, register_entries
+        from foundation.process_work import process_work
         from health_checks.registry import registry
         from monitoring import health_checks, role_permissions
+        from monitoring.debug_mode import read_debug_targets
+        from monitoring.spans.sampling import Sampling, register_debug_source
+        from monitoring.spans.writer import SpanWriter
 
         role_permissions.declare()
-        register_audit_targets(AuditTarget("debugmode", "debug mode", "admin:monitoring_debugmode_change"))
-        register_entries(Entry("Operations", 6, "Debug mode", "monitoring.debugmode", "manage_search"))
+        register_audit_targets(
+            AuditTarget("debugmode", "debug mode", "admin:monitoring_debugmode_change"),
+            AuditTarget("tracesettings", "trace settings", "admin:monitoring_tracesettings_change"),
+        )
+        register_entries(
+            Entry("Agents", 4, "Tracing", "monitoring.tracesettings", "timeline"),
+            Entry("Operations", 6, "Debug mode", "monitoring.debugmode", "manage_search"),
+        )
+        register_debug_source(read_debug_targets)
         registry.register(*health_checks.CHECKS)
+        process_work.register(lambda process: SpanWriter(process, Sampling()))
+        for job in JOBS:
+            register(job)

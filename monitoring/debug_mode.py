@@ -6,7 +6,6 @@ All spans of its turns are recorded while it lasts. It always has an end, and en
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from datetime import timedelta
 from typing import Final
 from uuid import UUID
@@ -23,19 +22,12 @@ from foundation.errors import InvalidInput, NotFound
 from foundation.visible_text import visible_text
 from monitoring.models import DebugMode
 from monitoring.role_permissions import CHANGE_DEBUG_MODE
+from monitoring.spans.sampling import DebugTargets
 
 MIN_SECONDS: Final = 60
 MAX_SECONDS: Final = 7 * 86_400
 DEFAULT_SECONDS: Final = 3_600
 MAX_REASON: Final = 300
-
-
-@dataclass(frozen=True, slots=True)
-class DebuggedRows:
-    """The ids of the sessions and agents that are in debug mode."""
-
-    session_ids: frozenset[UUID]
-    agent_ids: frozenset[UUID]
 
 
 @transaction.atomic
@@ -115,10 +107,10 @@ def modes_of(session: AgentSession) -> Sequence[DebugMode]:
     return sorted(active_modes().filter(of), key=lambda mode: mode.session is None)
 
 
-def read_debugged_rows() -> DebuggedRows:
+def read_debug_targets() -> DebugTargets:
     """The sessions and agents that are in debug mode now; one statement."""
     rows = list(active_modes().order_by().values_list("session", "agent"))
-    return DebuggedRows(
+    return DebugTargets(
         frozenset(session for session, _ in rows if session is not None),
         frozenset(agent for _, agent in rows if agent is not None),
     )

@@ -1,4 +1,4 @@
-"""The permissions of the monitoring app by name, and the roles that have them."""
+"""The permissions of this app that the code checks by name, and the roles that have them."""
 
 from __future__ import annotations
 
@@ -8,13 +8,17 @@ from accounts.roles import Role, declare_role_permissions
 
 CHANGE_DEBUG_MODE: Final = "monitoring.change_debugmode"
 EXPORT_TRACE: Final = "monitoring.export_trace"
+ADD_TRACE_SETTINGS: Final = "monitoring.add_tracesettings"
+CHANGE_TRACE_SETTINGS: Final = "monitoring.change_tracesettings"
 
 
 def declare() -> None:
-    """Add the permissions to the built-in roles. Called once, when the app is ready."""
+    """Add the permissions to the roles. Called once, when the app is ready."""
     declare_role_permissions(
         {
-            Role.VIEWER: {"monitoring.view_debugmode"},
+            Role.VIEWER: {"monitoring.view_tracesettings", "monitoring.view_debugmode"},
             Role.OPERATOR: {CHANGE_DEBUG_MODE, EXPORT_TRACE},
+            # Who decides what an agent sends to models and tools decides what of it is exported.
+            Role.BUILDER: {ADD_TRACE_SETTINGS, CHANGE_TRACE_SETTINGS},
         }
     )

@@ -1,5 +1,5 @@
-"""The console's pages about what is monitored."""
+"""The console's pages of this app."""
 
-from monitoring.admin import debug_modes
+from monitoring.admin import debug_modes, trace_settings
 
-__all__ = ["debug_modes"]
+__all__ = ["debug_modes", "trace_settings"]

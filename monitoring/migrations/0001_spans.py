@@ -93,7 +93,7 @@ class Migration(migrations.Migration):
             options={
                 "verbose_name": "trace settings",
                 "verbose_name_plural": "trace settings",
-                "default_permissions": ("view", "change"),
+                "default_permissions": ("add", "view", "change"),
                 "constraints": [
                     models.CheckConstraint(
                         condition=models.Q(("sample_percent__lte", 100)), name="trace_settings_sample_percent_range"

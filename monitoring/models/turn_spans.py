@@ -56,7 +56,7 @@ class TraceSettings(models.Model):
     version = models.PositiveIntegerField(default=1)
 
     class Meta:
-        default_permissions = ("view", "change")
+        default_permissions = ("add", "view", "change")
         verbose_name = verbose_name_plural = "trace settings"
         constraints = [
             models.CheckConstraint(
@@ -69,8 +69,8 @@ class TraceSettings(models.Model):
         ]
 
     def __str__(self) -> str:
-        return f"trace settings of {self.agent_id}"
+        return f"Tracing of {self.agent}"
 
     def audit_name(self) -> str:
-        """The agent's id."""
-        return str(self.agent_id)
+        """The agent's name."""
+        return str(self.agent)

@@ -14,6 +14,7 @@ from typing import Any, Final, Protocol
 from agents.domain.events import EventType
 from agents.domain.states import PARKED, StepKind, StepStatus
 from agents.models import Step, Turn
+from foundation.spans import ADMISSION, CONTEXT, DELIVERY, RECALL
 
 # Followers that come later read the answer, and delay nobody.
 _LATE: Final = timedelta(seconds=30)
@@ -40,10 +41,10 @@ class PartKind(StrEnum):
 
 
 _SPAN_KINDS: Final[Mapping[str, PartKind]] = {
-    "bandstand.admission": PartKind.ADMISSION,
-    "bandstand.context": PartKind.CONTEXT,
-    "search_memory": PartKind.RECALL,
-    "bandstand.delivery": PartKind.DELIVERY,
+    ADMISSION: PartKind.ADMISSION,
+    CONTEXT: PartKind.CONTEXT,
+    RECALL: PartKind.RECALL,
+    DELIVERY: PartKind.DELIVERY,
 }
 
 

@@ -75,7 +75,7 @@ def _row(part: TimelinePart, timeline: Timeline, scale: float) -> WaterfallRow:
 def _label(part: TimelinePart) -> str:
     if part.step is not None:
         return f"{part.step.number}. {part.name}"
-    transport = (part.attributes or {}).get("transport", "")
+    transport = (part.attributes or {}).get("bandstand.transport", "")
     if part.kind is PartKind.OTHER:
         return part.name
     label = KIND_LABELS[part.kind].removeprefix("the ")

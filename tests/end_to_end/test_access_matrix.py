@@ -101,6 +101,7 @@ MODELS: dict[str, dict[str, frozenset[Role]]] = {
         "purge": OPERATORS,
     },
     "memory.memorypool": {"see": CONSOLE, "add": BUILDERS, "delete-pool": BUILDERS},
+    "monitoring.tracesettings": {"see": CONSOLE, "add": BUILDERS},
     "accounts.user": {
         "see": OWNER, "add": OWNER, "close": OWNER, "locked-out": OWNER, "password-link": OWNER, "unlock": OWNER,
     },

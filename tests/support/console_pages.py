@@ -17,6 +17,7 @@ from memory.models import MemoryPool
 from memory.ownership import OwnerKey
 from memory.writing import Provenance, remember
 from monitoring.debug_mode import begin_debug_mode
+from monitoring.models import TraceSettings
 from scheduling import q2_sync
 from scheduling.models import JobRun
 from tests.support.people import agent, key_of
@@ -77,6 +78,7 @@ def one_row_of_everything(user: User) -> None:
     BulkAction.objects.create(operation="cancel", user=user, targets=[uuid4()], total=1)
     OutgoingEmail.objects.create(user=user, kind=OutgoingEmail.Kind.INVITATION)
     MemoryPool.objects.create(name="support")
+    TraceSettings.objects.create(agent=Agent.objects.get())
     owner = OwnerKey(MemoryScope.USER, user_id=user.pk)
     provenance = Provenance(origin="a test")
     begin_debug_mode(Actor.system("tests"), agent_id=Agent.objects.order_by("pk")[0].pk, reason="A test")

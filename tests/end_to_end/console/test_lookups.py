@@ -46,6 +46,7 @@ DECLARED: dict[str, set[str]] = {
     "auth.group": set(),
     "memory.memory": {"age", "scope", "source", "tier", "trust", "user"},
     "memory.memorypool": set(),
+    "monitoring.tracesettings": set(),
     "scheduling.jobrun": {"age", "job", "status__exact", "status__isnull"},
     "scheduling.schedule": set(),
 }

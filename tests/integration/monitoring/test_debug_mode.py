@@ -22,7 +22,7 @@ from monitoring.debug_mode import (
     end_debug_mode,
     is_active,
     modes_of,
-    read_debugged_rows,
+    read_debug_targets,
 )
 from monitoring.models import DebugMode
 from tests.support.conversations import Conversation, conversation
@@ -51,14 +51,14 @@ def test_it_lasts_until_its_end_and_a_new_one_takes_its_place(ada: Conversation)
     second = begin_debug_mode(SYSTEM, session_id=session.pk, seconds=60, reason="Still slow")
     of_agent = begin_debug_mode(SYSTEM, agent_id=session.agent_id, reason="All of it")
     assert modes_of(session) == [second, of_agent]
-    rows = read_debugged_rows()
+    rows = read_debug_targets()
     assert (set(rows.session_ids), set(rows.agent_ids)) == ({session.pk}, {session.agent_id})
     first.refresh_from_db()
     assert first.ended_by == "system:tests"
     begun = now() - timedelta(hours=2)
     DebugMode.objects.update(begun_at=begun, until=begun + timedelta(hours=1))
     assert modes_of(session) == []
-    assert read_debugged_rows().session_ids == read_debugged_rows().agent_ids == frozenset()
+    assert read_debug_targets().session_ids == read_debug_targets().agent_ids == frozenset()
     # One that had ended by itself is said to have ended then.
     begin_debug_mode(SYSTEM, session_id=session.pk, reason="Again")
     second.refresh_from_db()

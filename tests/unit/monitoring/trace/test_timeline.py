@@ -102,7 +102,7 @@ def test_spans_are_more_exact_than_what_steps_say_and_late_readers_are_counted()
         Recorded("bandstand.admission", at(-0.2), at(0)),
         Recorded("bandstand.context", at(1), at(1.7)),
         Recorded("search_memory", at(1.2), at(1.6), error_type="TimeoutError"),
-        Recorded("bandstand.delivery", at(3), at(10.5), {"transport": "sse"}),
+        Recorded("bandstand.delivery", at(3), at(10.5), {"bandstand.transport": "sse"}),
         Recorded("bandstand.delivery", at(500), at(501)),
         Recorded("embeddings", at(1.3), at(1.4)),
     ]
