@@ -126,6 +126,8 @@ def export_traces(request: HttpRequest, session_id: UUID) -> HttpResponseBase:
     export = begin_export(user_actor(request.user), session.pk)
     headers = {
         "Cache-Control": "no-store",
+        # Else Django compresses each piece of an asynchronous stream on its own, and browsers read the first one only.
+        "Content-Encoding": "identity",
         "Content-Disposition": content_disposition_header(True, export.file_name) or "attachment",
     }
     return StreamingHttpResponse(_stream(export_pieces(export)), content_type="application/json", headers=headers)

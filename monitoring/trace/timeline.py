@@ -18,6 +18,7 @@ from foundation.spans import ADMISSION, CONTEXT, DELIVERY, RECALL
 
 # Followers that come later read the answer, and delay nobody.
 _LATE: Final = timedelta(seconds=30)
+_TRIFLE_SECONDS: Final = 0.002
 _WAITS: Final = frozenset({EventType.TURN_WAITING, EventType.TURN_RETRY_WAIT})
 _CLAIMS: Final = frozenset({EventType.TURN_STARTED, EventType.TURN_RESTARTED})
 # The events that a timeline is made of.
@@ -114,9 +115,9 @@ def make_timeline(
     """The timeline of `turn`; `steps` and `events` are its own, in their order."""
     end = turn.finished_at or now
     recorded = [_span_part(span) for span in spans]
-    late = [part for part in recorded if _is_late(part, turn)]
-    recorded = [part for part in recorded if not _is_late(part, turn)]
     found = {part.kind for part in recorded}
+    late = [part for part in recorded if _is_late(part, turn)]
+    recorded = [part for part in recorded if not _is_late(part, turn) and not _is_trifle(part)]
     claims = _claims(turn, events)
     parts = [*recorded, *_waits(turn, events, claims, end)]
     begun: set[datetime] = set()
@@ -135,6 +136,11 @@ def make_timeline(
 def _is_late(part: TimelinePart, turn: Turn) -> bool:
     ended_at = turn.finished_at
     return part.kind is PartKind.DELIVERY and ended_at is not None and part.started_at > ended_at + _LATE
+
+
+def _is_trifle(part: TimelinePart) -> bool:
+    """Whether a span tells nothing: a context that was at hand, as it is before each further call."""
+    return part.kind is PartKind.CONTEXT and not part.failed and part.seconds < _TRIFLE_SECONDS
 
 
 def _span_part(span: RecordedSpan) -> TimelinePart:

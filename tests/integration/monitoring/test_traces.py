@@ -11,7 +11,7 @@ from uuid import uuid4
 
 import pytest
 from django.core.management import CommandError, call_command
-from django.test import Client
+from django.test import AsyncClient, Client
 from django.urls import reverse
 
 from accounts.actor import Actor
@@ -145,6 +145,18 @@ async def test_the_export_holds_everything_but_secrets_and_is_noted() -> None:
             begin_export(Actor.system("tests"), uuid4())
 
     await in_db_thread(refuse)
+
+
+async def test_a_browser_downloads_the_whole_export() -> None:
+    ada = await asked()
+    client = AsyncClient(headers={"accept-encoding": "gzip"})
+    await client.aforce_login(await in_db_thread(person, "olga", Role.OPERATOR))
+    address = reverse("admin:agents_agentsession_export_traces", args=[ada.session_id])
+    answer: Any = await client.post(address, {"confirm": "yes"})
+    assert answer["Content-Disposition"] == f'attachment; filename="traces-{ada.session_id}.json"'
+    assert answer["Content-Encoding"] == "identity"
+    whole = json.loads(b"".join([piece async for piece in answer.streaming_content]))
+    assert len(whole["turns"]) == 1
 
 
 async def test_the_command_shows_exports_and_begins_debug_mode(tmp_path: Path) -> None:
