@@ -10,7 +10,9 @@ from typing import Any
 from uuid import uuid4
 
 import pytest
+from asgiref.sync import sync_to_async
 from django.core.management import CommandError, call_command
+from django.db import connections
 from django.test import AsyncClient, Client
 from django.urls import reverse
 
@@ -157,6 +159,7 @@ async def test_a_browser_downloads_the_whole_export() -> None:
     assert answer["Content-Encoding"] == "identity"
     whole = json.loads(b"".join([piece async for piece in answer.streaming_content]))
     assert len(whole["turns"]) == 1
+    await sync_to_async(connections.close_all)()
 
 
 async def test_the_command_shows_exports_and_begins_debug_mode(tmp_path: Path) -> None:
