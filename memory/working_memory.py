@@ -120,6 +120,13 @@ def read_open_items(session_id: UUID, turn_id: UUID, *, on: psycopg.Connection |
     return [OpenItem(str(pk), _line(pk, kind, text)) for pk, kind, text, _ in rows]
 
 
+def read_items(item_ids: Sequence[UUID]) -> dict[str, OpenItem]:
+    """These items as a prompt showed them while they were open, whatever their state is; those that are gone are not
+    among them."""
+    rows = WorkingItem.objects.filter(pk__in=item_ids).values_list("pk", "kind", "text")
+    return {str(pk): OpenItem(str(pk), _line(pk, kind, text)) for pk, kind, text in rows}
+
+
 def working_texts(session_id: UUID, turn_id: UUID) -> list[str]:
     """The lines of `read_open_items`."""
     return [item.text for item in read_open_items(session_id, turn_id)]

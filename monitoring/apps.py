@@ -48,12 +48,14 @@ class MonitoringConfig(AppConfig):
         from foundation.process_work import process_work
         from health_checks.registry import registry
         from monitoring import health_checks, role_permissions
+        from monitoring.debug_mode import read_debug_targets
         from monitoring.performance.monitor import make_sampler
-        from monitoring.spans.sampling import Sampling
+        from monitoring.spans.sampling import Sampling, register_debug_source
         from monitoring.spans.writer import SpanWriter
 
         role_permissions.declare()
         register_audit_targets(
+            AuditTarget("debugmode", "debug mode", "admin:monitoring_debugmode_change"),
             AuditTarget("tracesettings", "trace settings", "admin:monitoring_tracesettings_change"),
             AuditTarget("recommendation", "recommendation", "admin:monitoring_recommendation_change"),
             AuditTarget("recommendationpolicy", "recommendation policy"),
@@ -61,7 +63,9 @@ class MonitoringConfig(AppConfig):
         register_entries(
             Entry("Agents", 4, "Tracing", "monitoring.tracesettings", "timeline"),
             Entry("Operations", 1, "Performance", "monitoring.recommendation", "speed"),
+            Entry("Operations", 6, "Debug mode", "monitoring.debugmode", "manage_search"),
         )
+        register_debug_source(read_debug_targets)
         registry.register(*health_checks.CHECKS)
         process_work.register(lambda process: SpanWriter(process, Sampling()))
         process_work.register(make_sampler)

@@ -6,6 +6,8 @@ from typing import Final
 
 from accounts.roles import Role, declare_role_permissions
 
+CHANGE_DEBUG_MODE: Final = "monitoring.change_debugmode"
+EXPORT_TRACE: Final = "monitoring.export_trace"
 ADD_TRACE_SETTINGS: Final = "monitoring.add_tracesettings"
 CHANGE_TRACE_SETTINGS: Final = "monitoring.change_tracesettings"
 APPLY_RECOMMENDATION: Final = "monitoring.apply_recommendation"
@@ -17,10 +19,10 @@ def declare() -> None:
     """Add the permissions to the roles. Called once, when the app is ready."""
     declare_role_permissions(
         {
-            Role.VIEWER: {"monitoring.view_tracesettings", VIEW_RECOMMENDATION},
+            Role.VIEWER: {"monitoring.view_tracesettings", "monitoring.view_debugmode", VIEW_RECOMMENDATION},
             # Who decides what an agent sends to models and tools decides what of it is exported.
             Role.BUILDER: {ADD_TRACE_SETTINGS, CHANGE_TRACE_SETTINGS},
-            Role.OPERATOR: {APPLY_RECOMMENDATION},
+            Role.OPERATOR: {APPLY_RECOMMENDATION, CHANGE_DEBUG_MODE, EXPORT_TRACE},
             Role.OWNER: {CHANGE_RECOMMENDATION_POLICY},
         }
     )

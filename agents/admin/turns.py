@@ -188,8 +188,14 @@ class TurnAdmin(ExportableAdmin, KeysetAdmin):
     def session(self, turn: Any) -> SafeString:
         """A link to its place in the transcript, where it has this number."""
         address = reverse("admin:agents_agentsession_change", args=[turn.agent_session_id])
+        trace = reverse("admin:agents_turn_trace", args=[turn.pk])
         return format_html(
-            '<a class="bs-link bs-nowrap" href="{}?turn={}#turn-{}">turn {}</a>', address, turn.pk, turn.pk, turn.number
+            '<a class="bs-link bs-nowrap" href="{}?turn={}#turn-{}">turn {}</a> <a class="bs-link" href="{}">trace</a>',
+            address,
+            turn.pk,
+            turn.pk,
+            turn.number,
+            trace,
         )
 
     def change_view(

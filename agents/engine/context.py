@@ -10,7 +10,7 @@ import orjson
 import psycopg
 
 from agents.domain.client_options import NO_OPTIONS, ClientOptions, read_options
-from agents.domain.configuration import AgentConfiguration
+from agents.domain.configuration import AgentConfiguration, ContextPolicy
 from agents.domain.exchanges import stable_history
 from agents.domain.marked_blocks import MemoryBlock, Summary, TaskBlock
 from agents.domain.prompt import Item
@@ -85,7 +85,29 @@ def load_context(claim: Claim, *, on: psycopg.Connection | None = None) -> TurnC
     """
     release = load_release(claim.release_id, on=on)
     policy = release.context_policy
-    params = {"turn": claim.turn_id, "messages": policy.history_messages, "bytes": HISTORY_BYTES}
+    read, history, client = read_history(claim.turn_id, policy, on=on)
+    summary = read_summary(claim.session_id, [item.message_id for item in read], on=on) if policy.summaries else None
+    steps, tool_stalls = ([_FIRST_STEP], 0) if claim.epoch == 1 else read_journal(claim.turn_id, on=on)
+    return TurnContext(
+        claim=claim,
+        release=release,
+        agent_id=_agents[claim.release_id],
+        history=history,
+        steps=steps,
+        client=client,
+        tool_stalls=tool_stalls,
+        task=_load_task(claim, on) if _has_working_memory(release) else (),
+        summary=summary,
+        older=read[: len(read) - len(history)],
+    )
+
+
+def read_history(
+    turn_id: UUID, policy: ContextPolicy, *, on: psycopg.Connection | None = None
+) -> tuple[Sequence[Item], Sequence[Item], ClientOptions]:
+    """The messages of the way back from a turn's question that are read, those of them that a model may read, oldest
+    first, and the options of the client that asked. Of a turn they are the same whenever they are read."""
+    params = {"turn": turn_id, "messages": policy.history_messages, "bytes": HISTORY_BYTES}
     rows = fetch(sql.HISTORY, params, on=on)
     # A client's instructions are read with the turn that they were sent for.
     read: Sequence[Item] = [
@@ -94,21 +116,7 @@ def load_context(claim: Claim, *, on: psycopg.Connection | None = None) -> TurnC
         if author != "system"
     ]
     has_older = rows[0][-1]
-    history = stable_history(read) if has_older else read
-    summary = read_summary(claim.session_id, [item.message_id for item in read], on=on) if policy.summaries else None
-    steps, tool_stalls = ([_FIRST_STEP], 0) if claim.epoch == 1 else _journal(claim, on)
-    return TurnContext(
-        claim=claim,
-        release=release,
-        agent_id=_agents[claim.release_id],
-        history=history,
-        steps=steps,
-        client=_client_options(rows[-1][3]),
-        tool_stalls=tool_stalls,
-        task=_load_task(claim, on) if _has_working_memory(release) else (),
-        summary=summary,
-        older=read[: len(read) - len(history)],
-    )
+    return read, stable_history(read) if has_older else read, _client_options(rows[-1][3])
 
 
 def _has_working_memory(release: AgentConfiguration) -> bool:
@@ -126,9 +134,9 @@ def _client_options(stored: str | None) -> ClientOptions:
     return read_options(row["options"], row["system"] or ())
 
 
-def _journal(claim: Claim, on: psycopg.Connection | None) -> tuple[list[StepRecord], int]:
+def read_journal(turn_id: UUID, *, on: psycopg.Connection | None = None) -> tuple[list[StepRecord], int]:
     """The steps of a turn that was claimed before, and how often it has lost its runner while a tool ran."""
-    rows = fetch(sql.STEPS, {"turn": claim.turn_id}, on=on)
+    rows = fetch(sql.STEPS, {"turn": turn_id}, on=on)
     steps = [
         StepRecord(
             number,

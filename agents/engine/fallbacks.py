@@ -146,7 +146,7 @@ class Fallbacks:
         )
 
     async def _ask_simpler(self, step: StepRecord) -> FallbackAnswer | None:
-        with self._attempts.asking_fallback(step.name, _simpler_context(self._context)):
+        with self._attempts.asking_fallback(step.name, simpler_context(self._context)):
             try:
                 call = self._progress.open_model_call
                 if call is None:
@@ -191,7 +191,7 @@ def _class_of(error: ModelError | LimitReached | TimeoutError) -> ErrorClass:
     return ErrorClass.LIMIT_REACHED if isinstance(error, LimitReached) else ErrorClass.DEADLINE
 
 
-def _simpler_context(context: TurnContext) -> TurnContext:
+def simpler_context(context: TurnContext) -> TurnContext:
     """`context` for a simpler model: no tools, and nothing of the conversation but the question."""
     release = replace(context.release, model_chain=context.release.fallbacks.simplified_models, tools=())
     client = replace(context.client, tools=(), one_call=False)

@@ -113,7 +113,8 @@ class ModelCall:
         # The last usage that the provider has reported.
         self._usage_update: UsageUpdate | None = None
         self._request_id: str | None = None
-        self._started_at = 0.0
+        self._started_at: float | None = None
+        self._total_seconds: float | None = None
         self._first_token_seconds: float | None = None
         self._buffer: DeltaBuffer | None = None
 
@@ -138,11 +139,12 @@ class ModelCall:
 
     @property
     def details(self) -> dict[str, Any]:
-        """For `Step.details`: seconds to the first token, the provider's request id and error, cached and reasoning
-        tokens, as far as known, and what was odd about the answer."""
+        """For `Step.details`: seconds to the first token and to the end, the provider's request id and error, cached
+        and reasoning tokens, as far as known, what was sent, and what was odd about the answer."""
         usage = self._usage_update.usage if self._usage_update else None
         details = {
             "first_token_seconds": self._first_token_seconds,
+            "seconds": self._total_seconds,
             "request_id": self._request_id,
             "cached_tokens": (min(usage.cached_tokens, MAX_TOKENS_PER_CALL) or None) if usage else None,
             "reasoning_tokens": (min(usage.reasoning_tokens, MAX_TOKENS_PER_CALL) or None) if usage else None,
@@ -160,6 +162,9 @@ class ModelCall:
             self._request_id = error.request_id or self._request_id
             self._error = error
             raise
+        finally:
+            if self._started_at is not None:
+                self._total_seconds = round(self._seconds(), 3)
 
     async def close(self) -> list[NewEvent]:
         """Stop writing deltas: wait for the write that is under way, and return what it has left unwritten.
@@ -228,6 +233,9 @@ class ModelCall:
         request = assembled.request
         spans.end(CONTEXT, started_at, bandstand__phase="assemble", bandstand__messages=len(request.messages))
         self._notes["context"] = assembled.report()
+        self._notes["request"] = assembled.record()
+        if (seconds := self._progress.take_recall_seconds()) is not None:
+            self._notes["recall_seconds"] = seconds
         self._progress.left_out = assembled.prompt.dropped_messages
         self._progress.context_percent = assembled.context_percent
         if self._max_tokens is not None:
@@ -249,7 +257,7 @@ class ModelCall:
 
     def _seconds(self) -> float:
         """The age of the call."""
-        return asyncio.get_running_loop().time() - self._started_at
+        return asyncio.get_running_loop().time() - (self._started_at or 0.0)
 
     def _take(self, event: ModelEvent, buffer: DeltaBuffer) -> Finished | None:
         if isinstance(event, Finished):

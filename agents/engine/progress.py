@@ -58,6 +58,7 @@ class TurnProgress:
         # Records what is no step.
         self.spans = spans
         self._pending_events: list[NewEvent] = []
+        self._recall_seconds: float | None = None
 
     @property
     def parts(self) -> list[Part]:
@@ -68,6 +69,15 @@ class TurnProgress:
         """Have the model read `memories` from now on; `event` goes with the next write."""
         self.memories = memories
         self._pending_events.append(event)
+
+    def note_recall(self, seconds: float) -> None:
+        """Say how long the search for memories took, for the record of the next call of a model."""
+        self._recall_seconds = round(seconds, 3)
+
+    def take_recall_seconds(self) -> float | None:
+        """What `note_recall` has said, once; None where nothing was searched for since."""
+        seconds, self._recall_seconds = self._recall_seconds, None
+        return seconds
 
     def take_events(self) -> list[NewEvent]:
         """The events that go with the next write of the turn, once."""

@@ -50,6 +50,8 @@ async def recall_memories(context: TurnContext, progress: TurnProgress, search: 
     spans = progress.spans
     started_at = spans.begin()
     pools_for = (context.agent_id, claim.user_id) if "shared" in policy.scopes else None
+    clock = asyncio.get_running_loop().time
+    began = clock()
     try:
         async with asyncio.timeout(RECALL_SECONDS):
             found = await search(owners, request, pools_for=pools_for)
@@ -61,6 +63,8 @@ async def recall_memories(context: TurnContext, progress: TurnProgress, search: 
         log.exception("turn.not_reminded", turn=str(claim.turn_id))
         spans.end(RECALL, started_at, error_type=type(error).__name__)
         return
+    finally:
+        progress.note_recall(clock() - began)
     spans.end(
         RECALL,
         started_at,

@@ -8,6 +8,7 @@ of it.
 from memory.recall.memory_search import RecallRequest, arecall, recall, recall_from
 from memory.recall.owner_rows import OwnerRow, find_owner_rows, owner_keys
 from memory.recall.recollection import EarlierValue, Recall, RecalledMemory
+from memory.recall.reread import reread_memories
 from memory.recall_weights import Weights
 
 __all__ = [
@@ -22,4 +23,5 @@ __all__ = [
     "owner_keys",
     "recall",
     "recall_from",
+    "reread_memories",
 ]

@@ -102,7 +102,7 @@ def rank(
     kept = _collapse(_above_threshold(scored, threshold))[:limit]
     memories = [_memory(item, explain=explain) for item in kept]
     cosines = [item.candidate.cosine for item in scored if item.candidate.cosine is not None]
-    return Ranking(tuple(_mark_contradictions(memories)), max(cosines, default=None))
+    return Ranking(tuple(mark_contradictions(memories)), max(cosines, default=None))
 
 
 def _signals(candidate: Candidate, text: str, weights: Weights, *, asks_when: bool) -> dict[str, float]:
@@ -161,7 +161,7 @@ def _memory(item: _Scored, *, explain: bool) -> RecalledMemory:
     return replace(item.text.memory, score=round(item.score, 4), signals=signals, duplicates=tuple(item.duplicates))
 
 
-def _mark_contradictions(memories: Sequence[RecalledMemory]) -> list[RecalledMemory]:
+def mark_contradictions(memories: Sequence[RecalledMemory]) -> list[RecalledMemory]:
     """Facts of one name with different values: of two owners, or one that was corrected."""
     by_slot: dict[str, list[RecalledMemory]] = {}
     for memory in memories:

@@ -1,5 +1,6 @@
 """The models of the monitoring app."""
 
+from monitoring.models.debug_mode import DebugMode
 from monitoring.models.recommendations import (
     UNFINISHED,
     ApplyMode,
@@ -14,6 +15,7 @@ from monitoring.models.turn_spans import TraceSettings, TurnSpan
 __all__ = [
     "UNFINISHED",
     "ApplyMode",
+    "DebugMode",
     "GaugeSample",
     "ProcessSample",
     "Recommendation",

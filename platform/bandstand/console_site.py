@@ -5,10 +5,11 @@ from __future__ import annotations
 from functools import wraps
 from itertools import chain
 from typing import TYPE_CHECKING, Any
+from uuid import UUID
 
 from django import forms
 from django.core.exceptions import BadRequest
-from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
+from django.http import Http404, HttpRequest, HttpResponse, HttpResponseBase, HttpResponseRedirect
 from django.template.response import TemplateResponse
 from django.urls import path, reverse
 from django.views.decorators.gzip import gzip_page
@@ -110,12 +111,58 @@ class ConsoleSite(AdminSite):
 
     def get_urls(self) -> list[Any]:
         pages = [page for page in super().get_urls() if getattr(page, "name", None) not in _UNUSED_PAGES]
-        return [path("guide/", self.admin_view(self.guide), name="guide"), *pages]
+        own = [
+            path("guide/", self.admin_view(self.guide), name="guide"),
+            path("agents/turn/<uuid:object_id>/trace/", self.admin_view(self.trace), name="agents_turn_trace"),
+            path("agents/step/<int:object_id>/sent/", self.admin_view(self.sent_request), name="agents_step_sent"),
+            path("agents/agent/<uuid:object_id>/debug/", self.admin_view(self.debug_agent), name="agents_agent_debug"),
+            path(
+                "agents/agentsession/<uuid:object_id>/debug/",
+                self.admin_view(self.debug_session),
+                name="agents_agentsession_debug",
+            ),
+            path(
+                "agents/agentsession/<uuid:object_id>/export-traces/",
+                self.admin_view(self.export_traces),
+                name="agents_agentsession_export_traces",
+            ),
+        ]
+        return [*own, *pages]
 
     def guide(self, request: HttpRequest) -> TemplateResponse:
         from console.guide import guide_page
 
         return guide_page(request, self, _render)
+
+    def trace(self, request: HttpRequest, object_id: UUID) -> TemplateResponse:
+        """The waterfall of a turn."""
+        from monitoring.trace.pages import trace_page
+
+        return trace_page(request, object_id)
+
+    def sent_request(self, request: HttpRequest, object_id: int) -> TemplateResponse:
+        """What a call of a model was sent."""
+        from monitoring.trace.pages import sent_request_page
+
+        return sent_request_page(request, object_id)
+
+    def debug_agent(self, request: HttpRequest, object_id: UUID) -> HttpResponse:
+        """Put an agent into debug mode."""
+        from monitoring.admin.debug_modes import debug_agent
+
+        return debug_agent(request, object_id)
+
+    def debug_session(self, request: HttpRequest, object_id: UUID) -> HttpResponse:
+        """Put a session into debug mode."""
+        from monitoring.admin.debug_modes import debug_session
+
+        return debug_session(request, object_id)
+
+    def export_traces(self, request: HttpRequest, object_id: UUID) -> HttpResponseBase:
+        """The traces of a session as a file."""
+        from monitoring.trace.pages import export_traces
+
+        return export_traces(request, object_id)
 
     def get_sidebar_list(self, request: HttpRequest) -> list[dict[str, Any]]:
         from console.navigation import sidebar

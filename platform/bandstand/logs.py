@@ -15,8 +15,8 @@ from structlog.types import EventDict, Processor, WrappedLogger
 
 from bandstand.config import Config
 from bandstand.databases import secrets_in_use
-from bandstand.scrubbing import Scrubber
 from foundation.control_characters import escape_controls, escape_controls_in_tree
+from foundation.scrubbing import Scrubber
 
 # Libraries that log too much at their defaults.
 LEVELS = {

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 from bandstand import VERSION
 from bandstand.config import Config
 from bandstand.databases import secrets_in_use
-from bandstand.scrubbing import Scrubber
+from foundation.scrubbing import Scrubber
 
 if TYPE_CHECKING:
     from sentry_sdk.transport import Transport

@@ -10,7 +10,7 @@ from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
 from foundation.clock import now
-from foundation.durations import duration
+from foundation.durations import duration, format_seconds
 
 NOTHING: Final = "\N{EN DASH}"
 _AT_LEAST: Final = "\N{GREATER-THAN OR EQUAL TO} "
@@ -51,13 +51,7 @@ def format_duration(begin: datetime | None, end: datetime | None) -> str:
     """The time between `begin` and `end`: "640 ms", "3.2 s", "4 min 05 s"; a dash if one is unknown."""
     if begin is None or end is None:
         return NOTHING
-    seconds = max(0.0, (end - begin).total_seconds())
-    if seconds < 1:
-        return f"{seconds * 1000:.0f} ms"
-    if seconds < 60:
-        return f"{seconds:.1f} s"
-    minutes, rest = divmod(int(seconds), 60)
-    return f"{minutes} min {rest:02} s" if minutes < 60 else f"{minutes // 60} h {minutes % 60:02} min"
+    return format_seconds((end - begin).total_seconds())
 
 
 def time_ago(at: datetime | None) -> SafeString | str:

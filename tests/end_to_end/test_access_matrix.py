@@ -78,8 +78,12 @@ CONSOLE_PAGES: dict[str, frozenset[Role]] = {
 MODELS: dict[str, dict[str, frozenset[Role]]] = {
     "agents.agent": {
         "see": CONSOLE, "add": BUILDERS, "archive": BUILDERS, "compare": CONSOLE, "draft": CONSOLE, "publish": BUILDERS,
+        "debug": OPERATORS,
     },
-    "agents.agentsession": {"see": CONSOLE, "live": CONSOLE, "export": OPERATORS, "fork": OPERATORS},
+    "agents.agentsession": {
+        "see": CONSOLE, "live": CONSOLE, "export": OPERATORS, "fork": OPERATORS, "debug": OPERATORS,
+        "export-traces": OPERATORS,
+    },
     "accounts.apikey": {"see": OWNER, "add": OWNER, "revoke": OWNER},
     "accounts.auditentry": {"see": CONSOLE, "export": OPERATORS},
     "agents.bulkaction": {"see": CONSOLE, "stop": OPERATORS},
@@ -91,8 +95,9 @@ MODELS: dict[str, dict[str, frozenset[Role]]] = {
         "see": CONSOLE, "force-open": OPERATORS, "force-closed": OPERATORS, "release": OPERATORS,
     },
     "agents.runner": {"see": CONSOLE},
-    "agents.step": {"see": CONSOLE},
-    "agents.turn": {"see": CONSOLE, "export": OPERATORS},
+    "agents.step": {"see": CONSOLE, "sent": CONSOLE},
+    "agents.turn": {"see": CONSOLE, "export": OPERATORS, "trace": CONSOLE},
+    "monitoring.debugmode": {"see": CONSOLE, "end": OPERATORS},
     "memory.memory": {
         "see": CONSOLE, "confirm": OPERATORS, "quarantine": OPERATORS, "reject": OPERATORS, "erase": OPERATORS,
         "purge": OPERATORS,

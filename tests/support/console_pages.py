@@ -16,6 +16,7 @@ from memory.enums import MemoryScope, MemorySource
 from memory.models import MemoryPool
 from memory.ownership import OwnerKey
 from memory.writing import Provenance, remember
+from monitoring.debug_mode import begin_debug_mode
 from monitoring.models import Recommendation, TraceSettings
 from scheduling import q2_sync
 from scheduling.models import JobRun
@@ -96,4 +97,5 @@ def one_row_of_everything(user: User) -> None:
     Recommendation.objects.create(kind="memory_cleanup", runner_id=runner.pk, subject="host:1", reason="memory_high")
     owner = OwnerKey(MemoryScope.USER, user_id=user.pk)
     provenance = Provenance(origin="a test")
+    begin_debug_mode(Actor.system("tests"), agent_id=Agent.objects.order_by("pk")[0].pk, reason="A test")
     remember(Actor.system("tests"), owner, "I live in Bern.", source=MemorySource.FORM, provenance=provenance)

@@ -25,7 +25,8 @@ MAX_CHARACTERS: Final = 4_000
 class TranscriptStep:
     """`status_note`: what the status means for a retry; `error`: the provider's own words; `notes`: what was odd about
     its answer; `context`: how full the window of the model was; `memories`: the ids of those that it was sent.
-    `request` and `result` are empty without read permission."""
+    `request` and `result` are empty without read permission; `sent`: it has asked a model, and what that was sent may
+    be read."""
 
     row: Step
     status: SafeString
@@ -38,6 +39,7 @@ class TranscriptStep:
     memories: list[str]
     request: str
     result: str
+    sent: bool
 
 
 def step_view(step: Step, *, readable: bool, ended_at: datetime | None, now: datetime) -> TranscriptStep:
@@ -54,6 +56,7 @@ def step_view(step: Step, *, readable: bool, ended_at: datetime | None, now: dat
         memories=recalled_memories(step),
         request=shorten(step.request) if readable and step.kind == StepKind.TOOL else "",
         result=shorten(_result(step)) if readable else "",
+        sent=readable and step.kind == StepKind.MODEL and bool(step.name),
     )
 
 

@@ -21,7 +21,7 @@ from memory.enums import MemoryScope, MemorySource
 from memory.models import Memory, MemoryPool
 from memory.ownership import OwnerKey
 from memory.writing import remember
-from monitoring.models import Recommendation, TraceSettings
+from monitoring.models import DebugMode, Recommendation, TraceSettings
 from scheduling.models import JobRun, Schedule
 from tests.support.console_pages import rate, session_with_a_turn
 from tests.support.consoles import client_of, list_of, page_of
@@ -31,7 +31,7 @@ pytestmark = pytest.mark.django_db
 
 READ_ONLY = [
     AgentSession, Turn, Step, Event, Runner, RouteHealth, Release, ApiKey, AuditEntry, BulkAction, JobRun,
-    OutgoingEmail, Memory, Recommendation, Feedback,
+    OutgoingEmail, Memory, Recommendation, Feedback, DebugMode,
 ]  # fmt: skip
 LISTS = [*READ_ONLY, Agent, User, Group, Schedule, MemoryPool, TraceSettings]
 
@@ -65,6 +65,7 @@ def fill(rows: int) -> None:
     JobRun.objects.bulk_create(JobRun(job=f"job{number}", asked_by="tests") for number in numbers)
     MemoryPool.objects.bulk_create(MemoryPool(name=f"pool{number}") for number in numbers)
     TraceSettings.objects.bulk_create(TraceSettings(agent=one) for one in agents)
+    DebugMode.objects.bulk_create(DebugMode(agent=one, reason="A test", until=now() + timedelta(1)) for one in agents)
     for user, one in zip(users, agents, strict=True):
         owner = OwnerKey(MemoryScope.USER, user_id=user.pk, agent_id=one.pk)
         remember(Actor.system("tests"), owner, "I live in Bern.", source=MemorySource.FORM)

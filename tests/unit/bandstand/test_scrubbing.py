@@ -14,7 +14,7 @@ from sentry_sdk.transport import Transport
 
 from bandstand import logs, sentry
 from bandstand.config import Config
-from bandstand.scrubbing import MARK, Scrubber
+from foundation.scrubbing import MARK, Scrubber
 
 CANARY = 'canary/w1th "quotes"+é&' + "x7Kq" * 8
 

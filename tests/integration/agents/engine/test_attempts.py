@@ -82,7 +82,9 @@ async def details() -> list[dict[str, Any]]:
     for one in found:
         if (sent := one.pop("context", None)) is not None:
             assert 0 < sum(sent["tokens"].values()) <= sent["window"]
-        assert 0 <= one.pop("first_token_seconds", 0) < A_WHILE
+        assert 0 <= one.pop("first_token_seconds", 0) <= one.pop("seconds", 0) < A_WHILE
+        # Every request is proved by a fixture.
+        assert ("hash" in one.pop("request", {})) is (sent is not None)
     return found
 
 

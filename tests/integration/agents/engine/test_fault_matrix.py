@@ -43,6 +43,7 @@ from tests.support.scripted import scripted
 from tests.support.surroundings import free_port
 from tests.support.turns import works
 
+CHANGES_CONTEXTS = True
 pytestmark = pytest.mark.usefixtures("transactional_db")
 
 PLACES = (0, 1, 2)
