@@ -127,7 +127,8 @@ class Column:
 
 @dataclass(frozen=True, slots=True)
 class Chart:
-    """A chart. `summary` says in a sentence what it shows; `is_empty`: there is not one number in it."""
+    """A chart. `summary` says in a sentence what it shows. `is_empty`: there is not one number in it, and `empty_words`
+    stand in its place."""
 
     key: str
     title: str
@@ -141,6 +142,7 @@ class Chart:
     lines: Sequence[Line] = ()
     limits: Sequence[Limit] = ()
     is_empty: bool = False
+    empty_words: str = ""
     width: int = field(default=WIDTH)
     height: int = field(default=HEIGHT)
 
@@ -174,6 +176,7 @@ def make_chart(
     shape: Shape,
     format_value: Format,
     summary: str = "",
+    empty_words: str = "No turn ended.",
     top: float | None = None,
     thresholds: Sequence[Threshold] = (),
 ) -> Chart:
@@ -204,6 +207,7 @@ def make_chart(
         else (),
         limits=[Limit(_y(limit.value, end), limit.level, limit.label) for limit in thresholds],
         is_empty=not any(heights) if shape is Shape.BARS else not heights,
+        empty_words=empty_words,
     )
 
 

@@ -104,13 +104,24 @@ class ConsoleSite(AdminSite):
         raise Http404
 
     def index(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> TemplateResponse:
-        from monitoring.overview import overview
+        from monitoring.overview import overview, read_range
 
-        return super().index(request, {**(extra_context or {}), **overview(request.user)})
+        return super().index(request, {**(extra_context or {}), **overview(request.user, read_range(request))})
+
+    def dashboard(self, request: HttpRequest) -> TemplateResponse:
+        """The live part of the start page, which the page asks for again and again."""
+        from monitoring.dashboard import dashboard
+        from monitoring.overview import read_range
+
+        return TemplateResponse(request, "console/dashboard.html", dashboard(request.user, read_range(request)))
 
     def get_urls(self) -> list[Any]:
         pages = [page for page in super().get_urls() if getattr(page, "name", None) not in _UNUSED_PAGES]
-        return [path("guide/", self.admin_view(self.guide), name="guide"), *pages]
+        own = [
+            path("guide/", self.admin_view(self.guide), name="guide"),
+            path("dashboard/", self.admin_view(self.dashboard), name="dashboard"),
+        ]
+        return [*own, *pages]
 
     def guide(self, request: HttpRequest) -> TemplateResponse:
         from console.guide import guide_page

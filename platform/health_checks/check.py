@@ -55,7 +55,7 @@ class Link:
 class Finding:
     """One result of a check. `message` is for people; with `Reader.READY` it is public.
 
-    `value` is the number of a metric. Empty `remedy` and `link` default to those of the check. `agent_id` is the agent
+    `value` is the number of a metric, `percent` how full a gauge is. Empty `remedy` and `link` default to those of the check. `agent_id` is the agent
     of a check with `Concerns.AGENT`.
     """
 
@@ -65,6 +65,7 @@ class Finding:
     remedy: str = ""
     link: Link | None = None
     agent_id: UUID | None = None
+    percent: float | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
