@@ -24,8 +24,6 @@ from agents.admin.list_filters import (
     ErrorFilter,
     ReleaseFilter,
     SessionStatusFilter,
-    SinceFilter,
-    UntilFilter,
     UserFilter,
 )
 from agents.admin.transcript.page import live_update, session_page
@@ -36,6 +34,7 @@ from agents.permissions.transcripts import can_read_transcript, readable_agents
 from agents.sessions.crud import MAX_TITLE
 from agents.sessions.fork import fork_any_session
 from console.confirmation import confirmation_page
+from console.date_filters import SinceFilter, UntilFilter
 from console.formatting import badge, format_moment, format_money
 from console.keyset_changelist import KeysetAdmin, parse_uuid
 from console.views import row_url

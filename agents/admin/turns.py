@@ -23,9 +23,7 @@ from agents.admin.list_filters import (
     ErrorFilter,
     FallbackFilter,
     ReleaseFilter,
-    SinceFilter,
     TurnStatusFilter,
-    UntilFilter,
     UserFilter,
 )
 from agents.admin.transcript.page import turn_page
@@ -36,7 +34,7 @@ from agents.domain.response_fallbacks import Fallback
 from agents.models import Step, Turn
 from agents.permissions.role_permissions import CANCEL_TURN, FAIL_TURN, REQUEUE_TURN, RETRY_TURN
 from agents.permissions.transcripts import can_read_transcript
-from console.date_filters import age_filter
+from console.date_filters import SinceFilter, UntilFilter, age_filter
 from console.formatting import NOTHING, badge, format_count, format_duration, format_moment, format_money, nowrap
 from console.keyset_changelist import KeysetAdmin, parse_uuid
 
@@ -177,7 +175,6 @@ class StepAdmin(KeysetAdmin):
 
     list_display = ("id", "turn_id", "number", "kind", "name", "status", "error_class", "started_at", "finished_at")
     list_filter = ("kind", "status", age_filter("started_at"))
-    list_filter_submit = False
     looks_back: ClassVar[int] = 200_000
     search_ids = ("turn_id",)
     search_help_text = "The id of a turn. Filters look at the newest 200,000 steps."

@@ -14,22 +14,19 @@ from django.utils.html import format_html
 from accounts.audit import audit_size, audit_targets
 from accounts.models import AuditEntry
 from console.admin import ReadOnlyAdmin
-from console.date_filters import AgeFilter
+from console.date_filters import AgeFilter, SinceFilter, UntilFilter
+from console.field_filters import ChoiceFilter
 from console.templatetags.console import action_label
 
 
-class ActionFilter(admin.SimpleListFilter):
-    """Filters by the kind of row that an action changed: a short list that needs no query."""
+class TargetFilter(ChoiceFilter):
+    """By the kind of row that an action changed: a short list that needs no query."""
 
-    title = "object"
-    parameter_name = "target"
+    title, parameter_name, column = "object", "target", "target_type"
 
     def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:  # noqa: ARG002
         targets = sorted(audit_targets().values(), key=lambda target: target.label.lower())
         return [(target.model_name, target.label) for target in targets]
-
-    def queryset(self, request: HttpRequest, queryset: Any) -> Any:  # noqa: ARG002
-        return queryset.filter(target_type=self.value()) if self.value() else queryset
 
 
 @admin.register(AuditEntry)
@@ -38,7 +35,8 @@ class AuditEntryAdmin(ReadOnlyAdmin):
 
     list_after_template = "console/audit_size.html"
     list_display = ("at", "actor", "action_label", "target")
-    list_filter = (ActionFilter, AgeFilter)
+    list_filter = (TargetFilter, AgeFilter, SinceFilter, UntilFilter)
+    list_filter_submit = True
     search_ids = ("id",)
     search_words = ("actor", "action", "target_id")
     search_help_text = "Who did it, what was done (release.published), or the id of the object."
