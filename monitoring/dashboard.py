@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import Any, Final
 
 import structlog
@@ -18,6 +18,7 @@ from django.utils.http import urlencode
 
 from accounts.models import User
 from agents.domain.failures import SILENT_CLASSES
+from console.date_filters import format_filter_time
 from console.formatting import NOTHING, format_count, format_money, format_percent, format_seconds, format_tokens
 from foundation.clock import now
 from foundation.db_threads import DATABASE_FAULTS
@@ -215,18 +216,13 @@ class TurnLinks:
         return self._list(state="stopped")
 
     def _list(self, **query: str) -> str:
-        bounds = {"ended_since": format_minute(self.since), "ended_until": format_minute(self.until)}
+        bounds = {"ended_since": format_filter_time(self.since), "ended_until": format_filter_time(self.until)}
         return f"{reverse('admin:agents_turn_changelist')}?{urlencode({**query, **bounds})}"
 
 
 def ratings_link(since: datetime) -> str:
     """The address of the list of ratings since a moment."""
-    return f"{reverse('admin:agents_feedback_changelist')}?{urlencode({'since': format_minute(since)})}"
-
-
-def format_minute(at: datetime) -> str:
-    """A minute as the filters of lists take it: "2026-11-22T03:20", in UTC."""
-    return at.astimezone(UTC).strftime("%Y-%m-%dT%H:%M")
+    return f"{reverse('admin:agents_feedback_changelist')}?{urlencode({'since': format_filter_time(since)})}"
 
 
 def format_rate(rate: float) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any, ClassVar
 from uuid import UUID
@@ -18,12 +19,17 @@ from agents.domain.failures import ErrorClass
 from agents.domain.response_fallbacks import Fallback
 from agents.domain.states import TERMINAL, TurnStatus
 from agents.models import Agent, AgentSession, Handoff, Release, Turn
+from console.date_filters import SinceFilter, UntilFilter
 from console.field_filters import ChoiceFilter, FieldFilter, TextFilter, require_choice
 from console.keyset_changelist import parse_uuid
+from foundation.ids import lowest_id
 
 FINISHED, OPEN = Q(finished_at__isnull=False), Q(finished_at__isnull=True)
 ENDED_BADLY = sorted(TERMINAL - {TurnStatus.COMPLETED})
 ERROR_CLASSES = tuple(error_class.value for error_class in ErrorClass if error_class.failure.ends_turns)
+# No turn is open for longer, however long it waits for a person.
+LONGEST_TURN = timedelta(days=100)
+EARLIEST = datetime(1970, 1, 1, tzinfo=UTC)
 # Up to so many session ids go into a query one by one.
 MAX_LISTED_SESSIONS = 10_000
 # US dollars. Below the last of them are most turns, which no index serves.
@@ -224,6 +230,27 @@ class CostFilter(IndexedFilter):
     def condition(self, value: str, *, of_turns: bool) -> Q:
         condition = Q(cost_usd__gte=Decimal(require_choice(value, COSTS)))
         return condition if of_turns else _having_turn(condition)
+
+
+class EndedSinceFilter(SinceFilter):
+    """Turns that ended from this minute on, or from the start of this day."""
+
+    title = "ended from (UTC)"
+    parameter_name = "ended_since"
+
+    def condition_since(self, timestamp: datetime) -> Q:
+        # The bound on the id lets the list end: without it, it walks to the oldest turn to fill its page.
+        return Q(finished_at__gte=timestamp, pk__gte=lowest_id(max(timestamp - LONGEST_TURN, EARLIEST)))
+
+
+class EndedUntilFilter(UntilFilter):
+    """Turns that ended before this minute, or before the end of this day."""
+
+    title = "ended until (UTC)"
+    parameter_name = "ended_until"
+
+    def condition_before(self, timestamp: datetime) -> Q:
+        return Q(finished_at__lt=timestamp, pk__lt=lowest_id(timestamp))
 
 
 class EventTypeFilter(ChoiceFilter):

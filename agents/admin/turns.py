@@ -20,6 +20,8 @@ from agents.admin.list_filters import (
     OPEN,
     AgentFilter,
     CostFilter,
+    EndedSinceFilter,
+    EndedUntilFilter,
     ErrorFilter,
     FallbackFilter,
     ReleaseFilter,
@@ -60,7 +62,7 @@ class TurnAdmin(KeysetAdmin):
     list_select_related = ("user", "release__agent")
     list_filter = (
         AgentFilter, ReleaseFilter, UserFilter, TurnStatusFilter, ErrorFilter, FallbackFilter, SinceFilter, UntilFilter,
-        CostFilter,
+        EndedSinceFilter, EndedUntilFilter, CostFilter,
     )  # fmt: skip
     search_help_text = "The id of a turn, a session or an error, or the name of a user."
 
