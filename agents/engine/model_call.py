@@ -225,6 +225,7 @@ class ModelCall:
         request = assembled.request
         self._notes["context"] = assembled.report()
         self._progress.left_out = assembled.prompt.dropped_messages
+        self._progress.context_percent = assembled.context_percent
         if self._max_tokens is not None:
             self._notes["context_compressed"] = {"max_tokens": self._max_tokens, "messages": len(request.messages)}
         if (seconds := self._admission.first_token_seconds) is not None:

@@ -51,6 +51,8 @@ class TurnProgress:
         self._steps: list[StepRecord] = list(context.steps)
         # Messages of the history that the last request had no room for.
         self.left_out: Sequence[UUID] = ()
+        # How much of its model's window the last request used.
+        self.context_percent: float | None = None
         self.memories: Sequence[MemoryBlock] = context.memories
         self._pending_events: list[NewEvent] = []
 

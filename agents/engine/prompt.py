@@ -32,6 +32,12 @@ class AssembledRequest:
     known_window: int | None
     tool_tokens: int
 
+    @property
+    def context_percent(self) -> float:
+        """How much of the window the request uses, in percent."""
+        tokens = self.tool_tokens + sum(self.prompt.tokens.values())
+        return 100 * tokens / (self.known_window or UNKNOWN_WINDOW)
+
     def report(self) -> dict[str, Any]:
         """What goes into the step's details: the window, the tokens of each part, and what was left out."""
         prompt = self.prompt

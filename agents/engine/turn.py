@@ -76,6 +76,11 @@ class TurnRun:
         return self._progress.left_out
 
     @property
+    def context_percent(self) -> float | None:
+        """How much of its model's window the last request used; None before the first one."""
+        return self._progress.context_percent
+
+    @property
     def recalled(self) -> list[UUID]:
         """The ids of the memories that the model was reminded of."""
         return [UUID(memory.id) for memory in self._progress.memories]

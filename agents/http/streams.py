@@ -128,6 +128,7 @@ class Stream:
                 if events:
                     yield "".join(map(_event_frame, events)).encode()
                     last_sent_at = monotonic()
+                    subscription.record_sent(item)
                 if is_finished:
                     return
             if monotonic() - last_sent_at >= HEARTBEAT_SECONDS:

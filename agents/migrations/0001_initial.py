@@ -249,6 +249,27 @@ class Migration(migrations.Migration):
                 ("running", models.IntegerField(default=0)),
                 ("started_at", models.DateTimeField(db_default=django.db.models.functions.datetime.Now())),
                 ("heartbeat_at", models.DateTimeField(db_default=django.db.models.functions.datetime.Now())),
+                (
+                    "claim_limit",
+                    models.IntegerField(
+                        blank=True,
+                        help_text="How many turns it may have at a time, if fewer than its capacity.",
+                        null=True,
+                    ),
+                ),
+                (
+                    "action",
+                    models.CharField(
+                        blank=True,
+                        choices=[("free_memory", "Free Memory"), ("restart", "Restart")],
+                        default="",
+                        max_length=12,
+                    ),
+                ),
+                ("action_id", models.UUIDField(blank=True, null=True)),
+                ("action_started_at", models.DateTimeField(null=True)),
+                ("action_finished_at", models.DateTimeField(null=True)),
+                ("action_outcome", models.CharField(blank=True, default="", max_length=400)),
             ],
             options={
                 "ordering": ["-heartbeat_at"],

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final
 from uuid import UUID
@@ -14,6 +15,7 @@ from foundation.ids import new_id
 
 # A runner sends a heartbeat with each renewal of its leases; after three missed ones it counts as dead.
 MISSED_HEARTBEATS: Final = 3
+MAX_OUTCOME: Final = 400
 
 
 def heartbeat_timeout() -> timedelta:
@@ -27,18 +29,58 @@ class RunnerQuerySet(models.QuerySet["Runner"]):
         return self.filter(status=Runner.Status.RUNNING, heartbeat_at__gte=Now() - heartbeat_timeout())
 
 
-def send_heartbeat(runner_id: UUID, *, running: int) -> int:
-    """Report a runner as alive with so many `running` turns, and return how many runners are alive: one statement."""
+@dataclass(frozen=True, slots=True)
+class RequestedAction:
+    """What somebody wants a runner to do; see `Runner.Action`."""
+
+    id: UUID
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class Heartbeat:
+    """What a runner learns with its heartbeat: how many runners are `alive`, how many turns it may have at a time if
+    fewer than it could, and what it is to do."""
+
+    alive: int
+    claim_limit: int | None = None
+    action: RequestedAction | None = None
+
+
+_SEND_HEARTBEAT: Final = """
+WITH me AS (
+    UPDATE agents_runner SET heartbeat_at = now(), running = %(running)s WHERE id = %(runner)s
+    RETURNING claim_limit, CASE WHEN action_started_at IS NULL THEN action_id END AS action_id, action
+)
+SELECT (SELECT count(*) FROM agents_runner
+        WHERE id = %(runner)s
+           OR (status = 'running' AND heartbeat_at >= now() - make_interval(secs => %(timeout)s))),
+       me.claim_limit, me.action_id, me.action
+FROM (SELECT) one LEFT JOIN me ON true
+"""
+
+
+def send_heartbeat(runner_id: UUID, *, running: int) -> Heartbeat:
+    """Report a runner as alive with so many `running` turns, and return what concerns it: one statement."""
     with connection.cursor() as cursor:
         cursor.execute(
-            """
-            WITH me AS (UPDATE agents_runner SET heartbeat_at = now(), running = %(running)s WHERE id = %(runner)s)
-            SELECT count(*) FROM agents_runner
-            WHERE id = %(runner)s OR (status = 'running' AND heartbeat_at >= now() - make_interval(secs => %(timeout)s))
-            """,
+            _SEND_HEARTBEAT,
             {"runner": runner_id, "running": running, "timeout": heartbeat_timeout().total_seconds()},
         )
-        return int(cursor.fetchone()[0])
+        alive, claim_limit, action_id, action = cursor.fetchone()
+    return Heartbeat(int(alive), claim_limit, RequestedAction(action_id, action) if action_id is not None else None)
+
+
+def start_action(runner_id: UUID, action_id: UUID) -> bool:
+    """Record that the runner begins to do what it is to do; False if that has changed, or was begun before."""
+    requested = Runner.objects.filter(pk=runner_id, action_id=action_id, action_started_at=None)
+    return bool(requested.update(action_started_at=Now()))
+
+
+def finish_action(runner_id: UUID, action_id: UUID, outcome: str) -> None:
+    """Record what came of the action of a runner."""
+    started = Runner.objects.filter(pk=runner_id, action_id=action_id, action_finished_at=None)
+    started.update(action_finished_at=Now(), action_outcome=outcome[:MAX_OUTCOME])
 
 
 class Runner(models.Model):
@@ -49,6 +91,12 @@ class Runner(models.Model):
         DRAINING = "draining"
         STOPPED = "stopped"
 
+    class Action(models.TextChoices):
+        """What a runner can be requested to do, once for each `action_id`. It begins after its next heartbeat."""
+
+        FREE_MEMORY = "free_memory"
+        RESTART = "restart"
+
     id = models.UUIDField(primary_key=True, default=new_id, editable=False)
     host = models.CharField(max_length=255)
     pid = models.IntegerField()
@@ -57,6 +105,15 @@ class Runner(models.Model):
     running = models.IntegerField(default=0)
     started_at = models.DateTimeField(db_default=Now())
     heartbeat_at = models.DateTimeField(db_default=Now())
+    claim_limit = models.IntegerField(
+        null=True, blank=True, help_text="How many turns it may have at a time, if fewer than its capacity."
+    )
+    # An action is requested by its id; the runner writes when it begins, and what came of it. Ids are never used twice.
+    action = models.CharField(max_length=12, choices=Action.choices, blank=True, default="")
+    action_id = models.UUIDField(null=True, blank=True)
+    action_started_at = models.DateTimeField(null=True)
+    action_finished_at = models.DateTimeField(null=True)
+    action_outcome = models.CharField(max_length=MAX_OUTCOME, blank=True, default="")
 
     objects = RunnerQuerySet.as_manager()
 

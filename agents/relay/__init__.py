@@ -2,6 +2,16 @@
 
 from agents.journal.log import LoggedEvent
 from agents.relay.event_json import event_json
-from agents.relay.hub import Hub, Resync, Subscription, close_hub, close_subscriptions, get_hub
+from agents.relay.hub import Hub, Resync, Subscription, close_hub, close_subscriptions, get_hub, hub_figures
 
-__all__ = ["Hub", "LoggedEvent", "Resync", "Subscription", "close_hub", "close_subscriptions", "event_json", "get_hub"]
+__all__ = [
+    "Hub",
+    "LoggedEvent",
+    "Resync",
+    "Subscription",
+    "close_hub",
+    "close_subscriptions",
+    "event_json",
+    "get_hub",
+    "hub_figures",
+]

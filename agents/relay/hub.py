@@ -12,6 +12,7 @@ import threading
 from collections import defaultdict, deque
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 from uuid import UUID
 
 import psycopg
@@ -19,6 +20,8 @@ import psycopg
 from agents.journal import sql
 from agents.journal.listen_connection import open_listen_connection
 from agents.journal.log import LoggedEvent
+from agents.relay.event_lag import EventLag
+from foundation.clock import now
 from foundation.page_size import PAGE_BYTES
 from foundation.pg_listener import ListeningThread, Wake
 
@@ -32,8 +35,8 @@ POLL_SECONDS = 1.0
 STOP_SECONDS = 1.0
 
 Batch = list[LoggedEvent]
-# (watcher, its generation, what was read for it)
-_Delivery = list[tuple["Subscription", int, "Batch | Resync"]]
+# (watcher, its generation, what was read for it, whether that is live)
+_Delivery = list[tuple["Subscription", int, "Batch | Resync", bool]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +62,9 @@ class Subscription:
         self.paused = False
         self.buffered = 0
         # Used on the event loop only.
-        self._items: deque[Batch | Resync] = deque()
+        self._items: deque[tuple[Batch | Resync, bool]] = deque()
+        # Whether the last batch was read as it came, and not by a watcher that is behind.
+        self._is_live = False
         self._waiter: asyncio.Future[None] | None = None
         self._closed = False
 
@@ -80,7 +85,7 @@ class Subscription:
                 self._waiter = None
         if not self._items:
             return None
-        item = self._items.popleft()
+        item, self._is_live = self._items.popleft()
         if not isinstance(item, Resync):
             self._hub.release_buffer(self, _weigh(item))
         return item
@@ -108,9 +113,14 @@ class Subscription:
         self._hub.unsubscribe(self)
         self._wake()
 
-    def put(self, item: Batch | Resync) -> None:
+    def record_sent(self, batch: Sequence[LoggedEvent]) -> None:
+        """The watcher has sent `batch`, which `get` returned last: how long that took is counted if it was live."""
+        if self._is_live:
+            self._hub.lag.observe(batch[-1].at, now())
+
+    def put(self, item: Batch | Resync, *, is_live: bool) -> None:
         """Called by the hub with what it has read."""
-        self._items.append(item)
+        self._items.append((item, is_live))
         self._wake()
 
     def _wake(self) -> None:
@@ -123,6 +133,7 @@ class Hub:
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self.loop = loop
+        self.lag = EventLag()
         self._lock = threading.Lock()
         self._watchers: dict[UUID, set[Subscription]] = defaultdict(set)
         self._is_closed = False
@@ -159,6 +170,16 @@ class Hub:
         """Close every subscription and stop the thread."""
         self.end_watching()
         self._thread.stop(STOP_SECONDS)
+
+    def figures(self) -> dict[str, Any]:
+        """How many sessions are watched, by how many, and how late events reach them. May be called in any thread."""
+        with self._lock:
+            watchers = sum(len(group) for group in self._watchers.values())
+            return {
+                "active_sessions": len(self._watchers),
+                "watchers": watchers,
+                "event_lag": self.lag.figures(),
+            }
 
     # --- called by subscriptions, on the event loop ---
 
@@ -238,16 +259,17 @@ class Hub:
         if watcher.generation != generation:
             return
         weight = _weigh(events)
+        was_live = not watcher.is_behind
         watcher.due = watcher.is_behind = weight >= BUFFER_EVENTS // 4
         if not events:
             return
         if events[0].first_seq != cursor + 1:
             watcher.stalled = True
-            out.append((watcher, generation, Resync(cursor)))
+            out.append((watcher, generation, Resync(cursor), False))
             return
         watcher.cursor = events[-1].seq
         watcher.buffered += weight
-        out.append((watcher, generation, events))
+        out.append((watcher, generation, events, was_live))
 
 
 def _weigh(events: Batch) -> int:
@@ -286,10 +308,10 @@ def _read_together(
 
 
 def _deliver(delivery: _Delivery) -> None:
-    for watcher, generation, item in delivery:
+    for watcher, generation, item, is_live in delivery:
         # After a reset in between these events are outdated.
         if watcher.generation == generation:
-            watcher.put(item)
+            watcher.put(item, is_live=is_live)
 
 
 _hub: Hub | None = None
@@ -303,6 +325,11 @@ def get_hub() -> Hub:
         close_hub()
         _hub = Hub(loop)
     return _hub
+
+
+def hub_figures() -> dict[str, Any]:
+    """`Hub.figures` of the process's hub; nothing before there is one."""
+    return {} if _hub is None else _hub.figures()
 
 
 def close_subscriptions() -> None:

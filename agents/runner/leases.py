@@ -14,7 +14,7 @@ import structlog
 from django.db import close_old_connections, connection
 
 from agents.journal import claims
-from agents.models.runners import send_heartbeat
+from agents.models.runners import Heartbeat, send_heartbeat
 from agents.runner.liveness import Liveness
 from agents.runner.reaper import reap
 from agents.runner.waker import wake_turns
@@ -54,7 +54,7 @@ class Periodic(threading.Thread):
 
 class LeaseKeeper:
     """Renews the leases of the turns that `get_turns` returns (epochs by turn id), and calls `on_lost` with those that
-    this runner no longer owns, and `on_heartbeat` with the number of live runners. Both are called in its threads."""
+    this runner no longer owns, and `on_heartbeat` with what the heartbeat returned. Both are called in its threads."""
 
     def __init__(
         self,
@@ -65,7 +65,7 @@ class LeaseKeeper:
         liveness: Liveness,
         get_turns: Callable[[], dict[UUID, int]],
         on_lost: Callable[[Mapping[UUID, int]], object],
-        on_heartbeat: Callable[[int], object],
+        on_heartbeat: Callable[[Heartbeat], object],
     ) -> None:
         self._runner_id = runner_id
         self._lease_seconds = lease_seconds

@@ -32,10 +32,12 @@ from agents.journal import claims, sql
 from agents.journal.fenced_writes import FinishedTurn, LostTurn
 from agents.journal.listen_connection import open_listen_connection
 from agents.models import Runner
-from agents.models.runners import send_heartbeat
+from agents.models.runners import Heartbeat, RequestedAction, finish_action, send_heartbeat, start_action
 from agents.runner.leases import LeaseKeeper
 from agents.runner.liveness import Liveness
+from agents.runner.memory_cleanup import free_memory
 from agents.runner.reaper import fail_claim, release_claim
+from agents.runner.turn_counters import TurnCounters
 from agents.sessions.turn_episodes import uses_memory
 from foundation.db_threads import DATABASE_FAULTS, in_db_thread
 from foundation.errors import InvalidInput
@@ -51,6 +53,7 @@ _NEWER_RELEASE_PAUSE_SECONDS = 3.0
 _CLAIM_BY_AGE_SECONDS = 1.0
 # A loop that was busy for a lease may have been busy with many turns; after two it is taken for stuck.
 _LEASES_UNTIL_STALLED = 2
+_ERRORS = frozenset({TurnStatus.FAILED, TurnStatus.EXPIRED})
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,6 +97,11 @@ class RunnerProcess:
         self._memory_writer = MemoryWriter(self._start_side_work)
         self._claimed_by_age_at = 0.0
         self._draining = asyncio.Event()
+        self._counters = TurnCounters()
+        self._claim_limit = settings.concurrency
+        # Actions by their ids, so that none is done twice.
+        self._actions: set[UUID] = set()
+        self._restart_id: UUID | None = None
         self._listeners = listeners
         self._claimer = ListeningThread(
             name="claimer",
@@ -117,8 +125,19 @@ class RunnerProcess:
         )
 
     def figures(self) -> dict[str, Any]:
-        """The figures of this process now: `running` turns and its `capacity`."""
-        return {"running": len(self._epochs), "capacity": self._settings.concurrency}
+        """The figures of this process now: its `status`, its `running` turns (each of another session) and its
+        `capacity`, and what it counted since its start."""
+        status = "draining" if self._draining.is_set() else "blocked" if self._liveness.is_blocked else "running"
+        running = len(self._epochs)
+        return {
+            "status": status,
+            "active_sessions": running,
+            "running": running,
+            "capacity": self._settings.concurrency,
+            "claim_limit": self._claim_limit,
+            "side_work": len(self._side_work),
+            **self._counters.figures(),
+        }
 
     async def serve(self) -> None:
         """Register the runner, run turns, drain."""
@@ -129,7 +148,8 @@ class RunnerProcess:
             pid=os.getpid(),
             capacity=self._settings.concurrency,
         )
-        self._services.retry_budget.divide(await in_db_thread(send_heartbeat, self.id, running=0))
+        heartbeat = await in_db_thread(send_heartbeat, self.id, running=0)
+        self._services.retry_budget.divide(heartbeat.alive)
         self._keeper.start()
         self._claimer.start()
         log.info("runner.started", runner=str(self.id), capacity=self._settings.concurrency)
@@ -137,6 +157,11 @@ class RunnerProcess:
         await self._drain()
         self._keeper.stop()
         log.info("runner.stopped", runner=str(self.id))
+
+    @property
+    def restarts(self) -> bool:
+        """Whether it drains because it is to be started anew."""
+        return self._restart_id is not None
 
     def drain(self) -> None:
         """Claim nothing more; finish or requeue running turns. A second call requeues them at once."""
@@ -158,6 +183,11 @@ class RunnerProcess:
             await asyncio.wait(remaining, timeout=3)
         await self._memory_writer.flush_hits()
         await self._report(Runner.Status.STOPPED)
+        if self._restart_id is not None:
+            with suppress(*DATABASE_FAULTS):
+                await in_db_thread(
+                    finish_action, self.id, self._restart_id, "It has ended; its supervisor starts anew."
+                )
 
     async def _report(self, status: Runner.Status) -> None:
         try:
@@ -182,7 +212,7 @@ class RunnerProcess:
             turn_ids += claims.cancelling_turns(list(self._epochs), on=connection)
         if turn_ids:
             self._loop.call_soon_threadsafe(self._stop_cancelled, turn_ids)
-        free = self._settings.concurrency - len(self._epochs)
+        free = self._claim_limit - len(self._epochs)
         if free <= 0 or self._draining.is_set() or self._liveness.is_blocked:
             return
         by_age = time.monotonic() - self._claimed_by_age_at >= _CLAIM_BY_AGE_SECONDS
@@ -254,15 +284,21 @@ class RunnerProcess:
         self._side_work.add(task)
         task.add_done_callback(self._side_work.discard)
 
+    def _count(self, run: TurnRun, started_at: float, *, is_error: bool) -> None:
+        seconds = self._loop.time() - started_at
+        self._counters.count(seconds=seconds, is_error=is_error, context_percent=run.context_percent)
+
     async def _work(self, run: TurnRun, context: TurnContext) -> None:
         claim = run.claim
         claim_more = True
+        started_at = self._loop.time()
         try:
             result = await run.run()
             if result is UnfinishedTurn.DRAINED:
                 await self._requeue(claim, without_progress=False, untouched=run.untouched)
             elif isinstance(result, FinishedTurn):
                 claim_more = result.open_turns > 0 or self._was_at_limit(claim.user_id)
+                self._count(run, started_at, is_error=result.status in _ERRORS)
                 self._follow_turn(run, context, result)
         except LostTurn:
             log.warning("turn.lost", turn=str(claim.turn_id), epoch=claim.epoch)
@@ -272,6 +308,7 @@ class RunnerProcess:
             await self._requeue(claim, without_progress=True)
         except Exception:
             log.exception("turn.crashed", turn=str(claim.turn_id), epoch=claim.epoch)
+            self._count(run, started_at, is_error=True)
             await self._requeue(claim, without_progress=True)
         finally:
             if self._runs.get(claim.turn_id) is run:
@@ -282,7 +319,7 @@ class RunnerProcess:
 
     def _was_at_limit(self, user_id: int) -> bool:
         """Whether a limit, the runner's or the user's, may have kept a turn in the queue that can be claimed now."""
-        if len(self._epochs) >= self._settings.concurrency:
+        if len(self._epochs) >= self._claim_limit:
             return True
         running = sum(run.claim.user_id == user_id for run in self._runs.values())
         return running >= self._settings.running_per_user
@@ -336,10 +373,46 @@ class RunnerProcess:
             if (run := self._runs.get(turn)) is not None:
                 run.stop(StopReason.CANCELLED)
 
-    def _on_heartbeat(self, runners: int) -> None:
-        """Take a part of the retry budget that the `runners` now alive divide among them."""
+    def _on_heartbeat(self, heartbeat: Heartbeat) -> None:
+        """Take a part of the retry budget, which the runners that are alive divide among them; claim no more turns than
+        the limit; begin what is to be done."""
         with suppress(RuntimeError):  # the loop has ended
-            self._loop.call_soon_threadsafe(self._services.retry_budget.divide, runners)
+            self._loop.call_soon_threadsafe(self._services.retry_budget.divide, heartbeat.alive)
+            self._set_claim_limit(heartbeat.claim_limit)
+            if (action := heartbeat.action) is not None and action.id not in self._actions:
+                self._actions.add(action.id)
+                self._loop.call_soon_threadsafe(self._start_action, action)
+
+    def _set_claim_limit(self, limit: int | None) -> None:
+        capacity = self._settings.concurrency
+        before, self._claim_limit = self._claim_limit, capacity if limit is None else max(1, min(limit, capacity))
+        if self._claim_limit != before:
+            log.warning("claim_limit.changed", runner=str(self.id), limit=self._claim_limit, capacity=capacity)
+        if self._claim_limit > before:
+            self._claimer.nudge()
+
+    def _start_action(self, action: RequestedAction) -> None:
+        self._start_side_work(self._do(action), f"action {action.id}")
+
+    async def _do(self, action: RequestedAction) -> None:
+        """Do what somebody has requested, once: what has begun is written before, what came of it after."""
+        try:
+            if not await in_db_thread(start_action, self.id, action.id):
+                return
+        except DATABASE_FAULTS:
+            # Whether it was written is unknown. If not, the next heartbeat brings it again.
+            self._actions.discard(action.id)
+            return
+        log.warning("runner_action.started", runner=str(self.id), action=action.name)
+        match action.name:
+            case Runner.Action.FREE_MEMORY:
+                outcome = await asyncio.to_thread(free_memory)
+                with suppress(*DATABASE_FAULTS):
+                    await in_db_thread(finish_action, self.id, action.id, outcome)
+            case Runner.Action.RESTART:
+                self._restart_id = action.id
+                if not self._draining.is_set():  # a second call would end its turns at once
+                    self.drain()
 
     def _on_leases_lost(self, turns: Mapping[UUID, int]) -> None:
         self._loop.call_soon_threadsafe(self._stop_lost, turns)

@@ -127,6 +127,7 @@ class EventSender:
                 return
             window.add(event.seq)
             await send(event_json(event))
+        subscription.record_sent(batch)
 
     async def _wait_for_room(self, subscription: Subscription) -> None:
         """Wait for an acknowledgement; without one in time the socket is closed.

@@ -19,6 +19,7 @@ from django.conf import settings
 from agents import relay
 from agents.ws.routing import websocket_urlpatterns
 from bandstand.data_dir import STATIC_FOLDER
+from bandstand.web.background_work import BackgroundWorkPart
 from bandstand.web.body_limit import BodyLimitMiddleware
 from bandstand.web.cookies import CookieFilterMiddleware
 from bandstand.web.fair_requests import FairRequestsMiddleware
@@ -37,6 +38,9 @@ async def _close_relay() -> None:
     relay.close_hub()
 
 
+# Started first, so that it ends last.
+background_work = BackgroundWorkPart(lifecycle, relay.hub_figures)
+lifecycle.register("background work", start=background_work.start, stop=background_work.stop)
 lifecycle.register("relay", drain=_close_subscriptions, stop=_close_relay)
 _http = StaticFiles(django, folder=settings.BANDSTAND.data_dir / STATIC_FOLDER, prefix=settings.STATIC_URL)
 lifecycle.register("static files", start=_http.load)

@@ -30,6 +30,7 @@ log = structlog.get_logger(__name__)
 
 # The offline model has its words at once; people should see on a first run how an answer is written.
 OFFLINE_PACE_SECONDS = 0.015
+EXIT_RESTART = 75  # sysexits.h: EX_TEMPFAIL
 
 
 class Command(BaseCommand):
@@ -116,3 +117,6 @@ async def _serve() -> None:
         gc.freeze()
         with process_work.running(Process(ProcessKind.RUNNER, runner.id, runner.figures, services.spans)):
             await runner.serve()
+    if runner.restarts:
+        # Whoever starts processes again only when they failed does so, too.
+        raise SystemExit(EXIT_RESTART)

@@ -18,6 +18,7 @@ from typing import Any, Final
 import structlog
 
 from foundation.compute_pool import framing
+from foundation.droppable_caches import register_cache
 from memory.embeddings.embedder_process import wire
 from memory.embeddings.embedder_process.folder import connect
 from memory.embeddings.embedder_process.launcher import EmbedderLauncher, EmbedderSpec, kill_embedder
@@ -64,6 +65,12 @@ class ProcessEmbedder:
         self._process = os.getpid()
         self._threads: ThreadPoolExecutor | None = None
         self._watch: threading.Thread | None = None
+        register_cache(self)
+
+    def drop_cache(self) -> None:
+        """Forget the vectors of earlier searches."""
+        with self._lock:
+            self._cache.clear()
 
     @property
     def folder(self) -> Path:

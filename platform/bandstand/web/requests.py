@@ -5,6 +5,7 @@ import time
 import structlog
 
 from bandstand.web.asgi_types import Application, Message, Receive, Scope, Send
+from bandstand.web.request_counters import request_counters
 from foundation.ids import new_id
 from foundation.request_ids import bind_request_id, unbind_request_id
 
@@ -29,6 +30,7 @@ class RequestIdMiddleware:
         token = bind_request_id(request_id)
         recorder = _ResponseRecorder(send, (b"x-request-id", str(request_id).encode()))
         start = time.perf_counter()
+        request_counters.begin(scope["type"])
         try:
             with structlog.contextvars.bound_contextvars(request_id=str(request_id)):
                 await self.app(scope, receive, recorder.send)
@@ -36,6 +38,8 @@ class RequestIdMiddleware:
                     _log(scope, recorder.status, time.perf_counter() - start)
         finally:
             unbind_request_id(token)
+            seconds = (recorder.started_at or time.perf_counter()) - start
+            request_counters.end(scope["type"], status=recorder.status, seconds=seconds)
 
 
 class _ResponseRecorder:
@@ -43,10 +47,12 @@ class _ResponseRecorder:
         self._send = send
         self._header = header
         self.status = 0
+        self.started_at: float | None = None
 
     async def send(self, message: Message) -> None:
         if message["type"] in {"http.response.start", "websocket.accept"}:
             self.status = message.get("status", 101)
+            self.started_at = time.perf_counter()
             message = {**message, "headers": [*message.get("headers", []), self._header]}
         await self._send(message)
 
