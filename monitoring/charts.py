@@ -1,8 +1,8 @@
 """Charts of numbers over time, as the page draws them: scales, bars, lines and a table. Pure.
 
-A chart has one column per bucket of time. Its plot is an SVG of `WIDTH` by `HEIGHT` units that the page stretches to its
-own width; the labels of its axes stand beside it, at percentages of the same width and height, so that they keep their
-size on a phone.
+A chart has one column per bucket of time. Its plot is an SVG of `WIDTH` by `HEIGHT` units that the page stretches to
+its own width; the labels of its axes stand beside it, at percentages of the same width and height, so that they keep
+their size on a phone.
 """
 
 from __future__ import annotations
@@ -193,9 +193,7 @@ def make_chart(
         summary=summary,
         shape=shape,
         series=series,
-        columns=[
-            _column(axis, number, series, width, format_value) for number in range(len(axis.starts))
-        ],
+        columns=[_column(axis, number, series, width, format_value) for number in range(len(axis.starts))],
         values=[
             Mark(100 - 100 * number / INTERVALS, format_value(end * number / INTERVALS), minor=number % 2 == 1)
             for number in range(INTERVALS + 1)

@@ -17,7 +17,6 @@ from django.urls import reverse
 from django.utils.http import urlencode
 
 from accounts.models import User
-from agents.domain.failures import SILENT_CLASSES
 from console.date_filters import format_filter_time
 from console.formatting import NOTHING, format_count, format_money, format_percent, format_seconds, format_tokens
 from foundation.clock import now
@@ -27,8 +26,7 @@ from health_checks.check import Level, Link, Reader
 from health_checks.registry import registry
 from health_checks.run import FAULT_LABELS, CheckResult, run_checks
 from monitoring.charts import Chart, Series, Shape, Threshold, highest_in_buckets, integer_top, make_chart
-from monitoring.gauges import GaugePoints, read_gauges
-from monitoring.memory_usage import BAD_PERCENT, WARN_PERCENT
+from monitoring.gauges import BAD_MEMORY_PERCENT, WARN_MEMORY_PERCENT, Gauge, GaugePoints, read_gauges
 from monitoring.periods import Period, PeriodFigures, make_axis, read_period
 from monitoring.ratings import Ratings, count_ratings
 from monitoring.time_ranges import RANGES, TimeRange
@@ -44,6 +42,7 @@ VIEW_FEEDBACK: Final = "agents.view_feedback"
 # Above this share of failed turns failures are a general problem.
 FAILED_SHARE: Final = 0.05
 _FAULT_REMEDY: Final = "Load this page again; var/logs/web-*.log says why it could not be measured."
+NO_SAMPLES: Final = "No samples yet: the processes write one each 30 seconds, and keep them for 14 days."
 # Levels in words, for those who do not tell the colours apart.
 LEVEL_WORDS: Final = {"warn": "look at it", "bad": "act now"}
 
@@ -141,7 +140,7 @@ def _figures(user: User | AnonymousUser, time_range: TimeRange, at: datetime) ->
         with statement_timeout(FIGURES_SECONDS):
             period = read_period(time_range, at) if holds(VIEW_TURN) else None
             ratings = count_ratings(time_range.since(at), at) if holds(VIEW_FEEDBACK) else None
-            gauges = read_gauges(make_axis(time_range, at).starts[0]) if holds(VIEW_RUNNER) else None
+            gauges = read_gauges(make_axis(time_range, at)) if holds(VIEW_RUNNER) else None
     except DATABASE_FAULTS as error:
         log.warning("dashboard.failed", reason=str(error))
         return {"figures": [], "charts": [], "figures_fault": True}
@@ -162,7 +161,9 @@ def _period_metrics(figures: PeriodFigures | None) -> Iterator[Metric]:
     links = TurnLinks(figures.since, figures.until)
     yield Metric("Turns", f"{total.turns:,}", f"{format_rate(total.per_minute)} a minute", links.all())
     yield Metric("Completed", format_percent(total.completed_share), f"{total.completed:,} turns", links.completed())
-    yield Metric("Failed", format_percent(total.failed_share), _failed_words(total), links.failed(), _failed_level(total))
+    yield Metric(
+        "Failed", format_percent(total.failed_share), _failed_words(total), links.failed(), _failed_level(total)
+    )
     for share, name, words in ((0.5, "p50", "half"), (0.95, "p95", "95 %"), (0.99, "p99", "99 %")):
         message = f"{words} ended within this" if total.turns else "no turn ended"
         yield Metric(f"Response time, {name}", format_seconds(total.seconds.quantile(share)), message, links.all())
@@ -267,7 +268,8 @@ def _turn_charts(figures: PeriodFigures | None) -> Iterator[Chart]:
         shape=Shape.LINES,
         format_value=format_seconds,
         summary=", ".join(
-            f"{name} {format_seconds(total.quantile(share))}" for name, share in (("p50", 0.5), ("p95", 0.95), ("p99", 0.99))
+            f"{name} {format_seconds(total.quantile(share))}"
+            for name, share in (("p50", 0.5), ("p95", 0.95), ("p99", 0.99))
         ),
     )
 
@@ -276,37 +278,56 @@ def _gauge_charts(gauges: GaugePoints | None, time_range: TimeRange, at: datetim
     if gauges is None:
         return
     axis = make_axis(time_range, at)
-    queued = highest_in_buckets(gauges.queued, axis)
+    queued, running, waits, memory = (
+        highest_in_buckets(gauges.get(gauge, []), axis)
+        for gauge in (Gauge.QUEUE_DEPTH, Gauge.RUNNING_TURNS, Gauge.QUEUE_SECONDS, Gauge.MEMORY)
+    )
     yield make_chart(
         "queue",
         "Queue",
         axis,
-        [Series("waiting", "used", queued)],
+        [Series("waiting", "p99", queued), Series("running", "used", running)],
         shape=Shape.LINES,
         format_value=_whole,
-        top=integer_top(max((value for value in queued if value is not None), default=0)),
+        top=integer_top(max((value for value in (*queued, *running) if value is not None), default=0)),
         summary=_highest("longest", queued, _whole),
+        empty_words=NO_SAMPLES,
     )
-    used = highest_in_buckets(gauges.memory_percent, axis)
+    yield make_chart(
+        "wait",
+        "Age of the oldest in the queue",
+        axis,
+        [Series("oldest", "used", waits)],
+        shape=Shape.LINES,
+        format_value=format_seconds,
+        summary=_highest("longest", waits, format_seconds),
+        empty_words=NO_SAMPLES,
+    )
+    percents = [None if value is None else 100 * value for value in memory]
     yield make_chart(
         "memory",
         "Memory",
         axis,
-        [Series("used", "used", used)],
+        [Series("used", "used", percents)],
         shape=Shape.LINES,
-        format_value=lambda value: f"{value:.0f} %",
+        format_value=_percent,
         top=100,
         thresholds=[
-            Threshold(WARN_PERCENT, f"look at it: {WARN_PERCENT} %", "warn"),
-            Threshold(BAD_PERCENT, f"act now: {BAD_PERCENT} %", "bad"),
+            Threshold(WARN_MEMORY_PERCENT, f"{LEVEL_WORDS['warn']}: {WARN_MEMORY_PERCENT} %", "warn"),
+            Threshold(BAD_MEMORY_PERCENT, f"{LEVEL_WORDS['bad']}: {BAD_MEMORY_PERCENT} %", "bad"),
         ],
-        summary=_highest("highest", used, lambda value: f"{value:.0f} %"),
+        summary=_highest("highest", percents, _percent),
+        empty_words=NO_SAMPLES,
     )
 
 
 def _highest(word: str, values: Sequence[float | None], format_value: Callable[[float], str]) -> str:
     present = [value for value in values if value is not None]
     return f"{word}: {format_value(max(present))}" if present else "no samples"
+
+
+def _percent(value: float) -> str:
+    return f"{value:.0f} %"
 
 
 def _whole(value: float) -> str:

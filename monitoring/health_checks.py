@@ -7,21 +7,18 @@ from datetime import timedelta
 from typing import Any, Final
 
 from django.db import DatabaseError, InterfaceError, connection
-from django.db.models import Count
 
 from agents.models import Turn
 from console.formatting import NOTHING, format_seconds
-
 from health_checks.check import Check, Finding, Level, Link, Reader
 from health_checks.run import Measurements
 from monitoring.figures import Histogram, read_turn_figures
-from monitoring.memory_usage import BAD_PERCENT, WARN_PERCENT, MemoryUsage, read_memory_usage
+from monitoring.gauges import BAD_MEMORY_PERCENT, WARN_MEMORY_PERCENT, HostMemory, read_host_memory
 from monitoring.periods import sum_histograms
 from monitoring.readiness import missing_migrations
 from monitoring.start_files import package_folders, unknown_start_files
 
 MIN_PGVECTOR: Final = (0, 8)
-GIB: Final = 2**30
 # Of the 95th percentile of response times.
 SLOW_SECONDS: Final = 30
 
@@ -73,24 +70,28 @@ def evaluate_start_files(paths: Sequence[str]) -> Sequence[Finding]:
     ]
 
 
-def memory_usage(measurements: Measurements) -> MemoryUsage | None:  # noqa: ARG001
-    """The memory of this machine or container, None where the system does not say."""
-    return read_memory_usage()
+def memory_of_hosts(measurements: Measurements) -> list[HostMemory]:
+    """The memory of this host as it is now, and of others as they last said, the fullest first. One statement."""
+    return read_host_memory(measurements.now)
 
 
-def evaluate_memory(usage: MemoryUsage | None) -> Sequence[Finding]:
-    if usage is None:
+def evaluate_memory(hosts: Sequence[HostMemory]) -> Sequence[Finding]:
+    if not hosts:
         return [Finding(Level.GOOD, "this system does not say", NOTHING)]
+    fullest = hosts[0]
     level = (
-        Level.BAD if usage.percent > BAD_PERCENT else Level.WARN if usage.percent > WARN_PERCENT else Level.GOOD
+        Level.BAD
+        if fullest.percent > BAD_MEMORY_PERCENT
+        else Level.WARN
+        if fullest.percent > WARN_MEMORY_PERCENT
+        else Level.GOOD
     )
-    sizes = f"{usage.used_bytes / GIB:.1f} of {usage.limit_bytes / GIB:.1f} GB of {usage.limit_name}"
-    return [Finding(level, sizes, f"{usage.percent:.0f} %", percent=usage.percent)]
+    return [Finding(level, fullest.label, f"{fullest.percent:.0f} %", percent=fullest.percent)]
 
 
 def active_sessions(measurements: Measurements) -> int:  # noqa: ARG001
     """Sessions with a turn that has not ended. One index scan over such turns."""
-    return Turn.objects.filter(finished_at=None).aggregate(sessions=Count("agent_session_id", distinct=True))["sessions"]
+    return Turn.objects.filter(finished_at=None).values("agent_session_id").distinct().count()
 
 
 def evaluate_sessions(sessions: int) -> Sequence[Finding]:
@@ -187,10 +188,10 @@ CHECKS: Final[tuple[Check[Any], ...]] = (
     Check(
         name="memory",
         title="Memory",
-        measure=memory_usage,
+        measure=memory_of_hosts,
         evaluator=evaluate_memory,
-        alarms_when=f"more than {WARN_PERCENT} % of the container's limit, else of the machine's memory, is in use; red "
-        f"above {BAD_PERCENT} %",
+        alarms_when=f"more than {WARN_MEMORY_PERCENT} % of the container's limit, else of the machine's memory, is in "
+        f"use; red above {BAD_MEMORY_PERCENT} %",
         remedy="See which process takes it; give the machine more, or start runners with less room "
         "(BANDSTAND_RUNNER_CONCURRENCY). At 100 % the system ends processes.",
         readers=_OVERVIEW,

@@ -17,23 +17,30 @@ MINUTE = timedelta(minutes=1)
 
 @dataclass(frozen=True, slots=True)
 class Period:
-    """Turns that ended in a range of time, in the terms of `TurnFigures`. `minutes` is its length."""
+    """Turns that ended in a range of time, in the terms of `TurnFigures`. `minutes` is its length.
 
-    minutes: float = 0.0
-    turns: int = 0
-    failed: int = 0
-    completed: int = 0
-    seconds: Histogram = Histogram(0, 0.0, None, None, (0,) * BUCKET_COUNT)
-    first_token: Histogram = Histogram(0, 0.0, None, None, (0,) * BUCKET_COUNT)
-    input_tokens: int = 0
-    output_tokens: int = 0
-    cost_usd: Decimal = Decimal(0)
-    cost_unknown: int = 0
+    `failed` are without the failures that a later retry has answered, which are `answered_later`.
+    """
+
+    minutes: float
+    turns: int
+    failed: int
+    answered_later: int
+    completed: int
+    seconds: Histogram
+    queue: Histogram
+    first_token: Histogram
+    added: Histogram
+    input_tokens: int
+    output_tokens: int
+    cost_usd: Decimal
+    cost_unknown: int
+    fallbacks: int
 
     @property
     def others(self) -> int:
         """Neither completed nor failed: cancelled, or ended by an operator."""
-        return self.turns - self.completed - self.failed
+        return self.turns - self.completed - self.failed - self.answered_later
 
     @property
     def per_minute(self) -> float:
@@ -92,19 +99,26 @@ def _width(time_range: TimeRange) -> By:
     return By.HOUR if time_range.bucket % timedelta(hours=1) == timedelta() else By.MINUTE
 
 
-def sum_figures(rows: Sequence[TurnFigures], minutes: float) -> Period:
-    """The sum of `rows`, as the figures of so many minutes."""
+def sum_figures(rows: Sequence[TurnFigures], minutes: float, *, answered_later: int = 0) -> Period:
+    """The sum of `rows`, as the figures of so many minutes, in which so many turns failed that a retry answered."""
+    failed = sum(row.failed for row in rows)
+    # A deleted turn is still counted as failed, but nobody knows any more whether it was answered.
+    answered_later = min(answered_later, failed)
     return Period(
         minutes=minutes,
         turns=sum(row.turns for row in rows),
-        failed=sum(row.failed for row in rows),
+        failed=failed - answered_later,
+        answered_later=answered_later,
         completed=sum(row.completed for row in rows),
         seconds=sum_histograms(row.seconds for row in rows),
+        queue=sum_histograms(row.queue for row in rows),
+        added=sum_histograms(row.added for row in rows),
         first_token=sum_histograms(row.first_token for row in rows),
         input_tokens=sum(row.input_tokens for row in rows),
         output_tokens=sum(row.output_tokens for row in rows),
         cost_usd=sum((row.cost_usd for row in rows), Decimal(0)),
         cost_unknown=sum(row.cost_unknown for row in rows),
+        fallbacks=sum(row.fallbacks for row in rows),
     )
 
 

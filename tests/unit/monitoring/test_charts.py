@@ -93,8 +93,8 @@ def test_a_threshold_stands_at_its_value() -> None:
 def test_a_column_names_its_time_its_numbers_and_the_rows_behind_them() -> None:
     series = [Series("completed", "good", [3, 0], ["/good/0", "/good/1"]), Series("failed", "bad", [None, 1])]
     first, second = make_chart("t", "T", axis(2), series, shape=Shape.BARS, format_value="{:g}".format).columns
-    assert first.title == "22 Nov 00:00 to 01:00 UTC: completed 3, failed –"
-    assert [(cell.text, cell.address) for cell in first.cells] == [("3", "/good/0"), ("–", "")]
+    assert first.title == "22 Nov 00:00 to 01:00 UTC: completed 3, failed \N{EN DASH}"
+    assert [(cell.text, cell.address) for cell in first.cells] == [("3", "/good/0"), ("\N{EN DASH}", "")]
     assert (first.address, second.address) == ("/good/0", "")  # nothing is behind a zero
     assert (first.x, second.x, second.width) == (0, WIDTH / 2, WIDTH / 2)
 
