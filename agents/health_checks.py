@@ -10,10 +10,10 @@ from uuid import UUID
 
 import orjson
 from django.db import connection
-from django.db.models import Count, Q
+from django.db.models import Count
 
 from agents.domain.failures import SILENT_CLASSES, parse_error_class
-from agents.models import Runner, Turn
+from agents.models import UNANSWERED_FAILURE, Runner, Turn
 from agents.models.runners import heartbeat_timeout
 from foundation.durations import duration
 from foundation.ids import lowest_id
@@ -28,14 +28,18 @@ SLOW_QUEUE_SECONDS: Final = 30
 STUCK_SECONDS: Final = 60
 # The number of kinds of failures that are listed.
 KINDS: Final = 4
-FAILED: Final = Q(status__in=("expired", "failed")) & ~Q(error_class__in=SILENT_CLASSES)
+
+# The SQL of `agents.models.UNANSWERED_FAILURE`, in a statement that reads agents_turn and passes `quiet`.
+UNANSWERED_FAILURE_SQL: Final = """(
+    status IN ('expired', 'failed') AND error_class <> ALL(%(quiet)s)
+    AND NOT EXISTS (SELECT FROM agents_turn later WHERE later.id = agents_turn.retried_by_id
+                      AND later.status = 'completed'))"""
 
 # Each count uses an index of its own, and finished turns are found by the range of the newest ids. The runners are
 # those of `Runner.objects.alive()`, counted here so that all figures stay one statement.
-_FIGURES: Final = """
+_FIGURES: Final = f"""
 SELECT (SELECT count(*) FROM agents_turn WHERE id >= %(hour_ago)s),
-       (SELECT count(*) FROM agents_turn WHERE id >= %(hour_ago)s AND status IN ('expired', 'failed')
-          AND error_class <> ALL(%(quiet)s)),
+       (SELECT count(*) FROM agents_turn WHERE id >= %(hour_ago)s AND {UNANSWERED_FAILURE_SQL}),
        (SELECT count(*) FROM agents_turn WHERE status = 'queued'),
        (SELECT extract(epoch FROM now() - min(queued_at))::float8 FROM agents_turn WHERE status = 'queued'),
        (SELECT count(*) FROM agents_turn WHERE lease_expires_at IS NOT NULL),
@@ -48,7 +52,7 @@ SELECT (SELECT count(*) FROM agents_turn WHERE id >= %(hour_ago)s),
            AND heartbeat_at >= statement_timestamp() - %(patience)s),
        (SELECT coalesce(jsonb_agg(jsonb_build_array(a.id, a.name, r.configuration) ORDER BY a.name), '[]')::text
           FROM agents_agent a JOIN agents_release r ON r.id = a.live_release_id WHERE a.archived_at IS NULL)
-"""
+"""  # noqa: S608 - put together from a constant; values are parameters
 
 _OPEN_ONE: Final = "Open one: its steps say what went wrong."
 _START_A_RUNNER: Final = "Start a runner; var/logs/runner-*.log says why the last one died."
@@ -110,7 +114,7 @@ def failure_kinds(measurements: Measurements) -> list[FailureKind]:
     if not measurements.get(turn_figures).failed:
         return []
     since = _subtract_hour(measurements.now)
-    failed = Turn.objects.filter(FAILED, pk__gte=lowest_id(since))
+    failed = Turn.objects.filter(UNANSWERED_FAILURE, pk__gte=lowest_id(since))
     kinds = failed.values_list("error_class", "release__agent", "release__agent__name").annotate(times=Count("pk"))
     return [
         FailureKind(times, error_class, agent_id, agent_name, since)

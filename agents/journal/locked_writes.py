@@ -24,7 +24,7 @@ from agents.domain.states import OWNED, PARKED, TERMINAL, StepKind, StepStatus, 
 from agents.domain.steps import NOT_RUN, StepRecord, provider_extras
 from agents.domain.usage import FREE, BilledUsage, costs_nothing
 from agents.journal import sql
-from agents.models import AgentSession, Event, Message, Release, Step, Turn
+from agents.models import ANSWERED_LATER, AgentSession, Event, Message, Release, Step, Turn
 from foundation.errors import BandstandError, NotFound
 from foundation.ids import new_id
 
@@ -169,6 +169,22 @@ def _settle_parked_steps(turn: Turn) -> None:
         result=result, error_class=ErrorClass.TOOL_ERROR, **settled
     )
     steps.filter(kind=StepKind.MODEL).update(error_class=ErrorClass.CANCELLED, **settled)
+
+
+def mark_retried_locked(session_id: UUID, turn_id: UUID, *, parent: UUID | None) -> None:
+    """Mark the turns that the branch of a new turn stands beside as retried by it, unless they are or were answered.
+
+    `parent` is that of the new turn's question. Open turns are marked too, because they may still fail.
+    """
+    if parent is None:
+        follows = Q(parent=None)
+    else:
+        # The question and the answer of one exchange are followed by the same branches (`domain.message_tree`).
+        exchange = Q(pk=parent) | Q(turn=Subquery(Message.objects.filter(pk=parent).values("turn")))
+        follows = Q(parent__in=Message.objects.filter(exchange, agent_session_id=session_id).values("pk"))
+    questions = Message.objects.filter(follows, agent_session_id=session_id, author=Message.Author.USER)
+    siblings = Turn.objects.filter(pk__in=questions.order_by().values("turn")).exclude(pk=turn_id)
+    siblings.exclude(status=TurnStatus.COMPLETED).exclude(ANSWERED_LATER).update(retried_by=turn_id)
 
 
 def stop_locked(session: AgentSession, turn: Turn) -> None:

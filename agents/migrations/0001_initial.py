@@ -1,10 +1,14 @@
+import datetime
 from decimal import Decimal
 
 import django.contrib.postgres.fields
+import django.contrib.postgres.indexes
+import django.contrib.postgres.search
 import django.db.models.deletion
 import django.db.models.expressions
 import django.db.models.functions.comparison
 import django.db.models.functions.datetime
+import django.db.models.lookups
 from django.conf import settings
 from django.db import migrations, models
 
@@ -393,6 +397,19 @@ class Migration(migrations.Migration):
                         null=True,
                     ),
                 ),
+                (
+                    "retried_by",
+                    models.ForeignKey(
+                        db_constraint=False,
+                        db_index=False,
+                        help_text="The later turn that asked the same question again: the one that answered it, or "
+                        "else the newest.",
+                        null=True,
+                        on_delete=django.db.models.deletion.DO_NOTHING,
+                        related_name="+",
+                        to="agents.turn",
+                    ),
+                ),
                 ("compacted", models.BooleanField(default=False, help_text="Its deltas are compacted.")),
                 (
                     "remembered",
@@ -519,6 +536,21 @@ class Migration(migrations.Migration):
                     models.Index(
                         condition=models.Q(("cost_usd__gte", Decimal("0.01"))), fields=["cost_usd"], name="turn_dear"
                     ),
+                    models.Index(
+                        models.ExpressionWrapper(
+                            models.F("finished_at") - models.F("queued_at"), output_field=models.DurationField()
+                        ),
+                        condition=models.Q(
+                            django.db.models.lookups.GreaterThanOrEqual(
+                                models.ExpressionWrapper(
+                                    models.F("finished_at") - models.F("queued_at"), output_field=models.DurationField()
+                                ),
+                                datetime.timedelta(seconds=30),
+                            )
+                        ),
+                        name="turn_slow",
+                    ),
+                    models.Index(condition=models.Q(("retried_by__isnull", False)), fields=["id"], name="turn_retried"),
                     models.Index(
                         condition=models.Q(("fallback__isnull", False)), fields=["fallback", "id"], name="turn_fallback"
                     ),
@@ -1000,14 +1032,80 @@ class Migration(migrations.Migration):
                         to="agents.message",
                     ),
                 ),
+                (
+                    "turn",
+                    models.ForeignKey(
+                        db_constraint=False,
+                        db_index=False,
+                        null=True,
+                        on_delete=django.db.models.deletion.CASCADE,
+                        related_name="feedback",
+                        to="agents.turn",
+                    ),
+                ),
+                (
+                    "release",
+                    models.ForeignKey(
+                        db_constraint=False,
+                        db_index=False,
+                        null=True,
+                        on_delete=django.db.models.deletion.PROTECT,
+                        related_name="+",
+                        to="agents.release",
+                    ),
+                ),
             ],
             options={
                 "verbose_name_plural": "feedback",
                 "ordering": ["-created_at"],
-                "indexes": [models.Index(fields=["-created_at"], name="feedback_newest")],
+                "indexes": [
+                    models.Index(fields=["-created_at"], name="feedback_newest"),
+                    models.Index(
+                        condition=models.Q(("turn__isnull", False)), fields=["turn", "value"], name="feedback_of_turn"
+                    ),
+                    models.Index(
+                        condition=models.Q(("release__isnull", False)),
+                        fields=["release", "id"],
+                        include=("value",),
+                        name="feedback_of_release",
+                    ),
+                ],
                 "constraints": [
                     models.UniqueConstraint(fields=("message", "user"), name="feedback_one_per_person"),
                     models.CheckConstraint(condition=models.Q(("value__in", [1, -1])), name="feedback_value_known"),
+                ],
+            },
+        ),
+        migrations.CreateModel(
+            name="TurnText",
+            fields=[
+                (
+                    "turn",
+                    models.OneToOneField(
+                        on_delete=django.db.models.deletion.CASCADE,
+                        primary_key=True,
+                        related_name="text",
+                        serialize=False,
+                        to="agents.turn",
+                    ),
+                ),
+                ("document", django.contrib.postgres.search.SearchVectorField()),
+                (
+                    "agent",
+                    models.ForeignKey(
+                        db_constraint=False,
+                        db_index=False,
+                        on_delete=django.db.models.deletion.PROTECT,
+                        related_name="+",
+                        to="agents.agent",
+                    ),
+                ),
+            ],
+            options={
+                "indexes": [
+                    django.contrib.postgres.indexes.GinIndex(
+                        fastupdate=False, fields=["document"], name="turn_text_document"
+                    )
                 ],
             },
         ),

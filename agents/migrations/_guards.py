@@ -8,9 +8,12 @@ TURN_GUARD = """
 CREATE FUNCTION agents_guard_turn() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
     IF OLD.status IN ('completed', 'failed', 'cancelled', 'expired') THEN
-        -- Usage that the provider reports late may still be settled, and its deltas are compacted later.
-        IF to_jsonb(NEW) - ARRAY['input_tokens', 'output_tokens', 'cost_usd', 'compacted', 'remembered']
-           <> to_jsonb(OLD) - ARRAY['input_tokens', 'output_tokens', 'cost_usd', 'compacted', 'remembered'] THEN
+        -- Usage that the provider reports late may still be settled, its deltas are compacted later, and its question may
+        -- be asked again.
+        IF to_jsonb(NEW) - ARRAY['input_tokens', 'output_tokens', 'cost_usd', 'compacted', 'remembered',
+                                 'retried_by_id']
+           <> to_jsonb(OLD) - ARRAY['input_tokens', 'output_tokens', 'cost_usd', 'compacted', 'remembered',
+                                    'retried_by_id'] THEN
             RAISE EXCEPTION 'turn % is % and cannot change', OLD.id, OLD.status
                 USING ERRCODE = 'check_violation', CONSTRAINT = 'turn_terminal_is_final';
         END IF;

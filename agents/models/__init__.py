@@ -10,12 +10,29 @@ from agents.models.route_health import RouteHealth
 from agents.models.runners import Runner
 from agents.models.sessions import AgentSession, Message
 from agents.models.summaries import HistorySummary
-from agents.models.turns import COST_UNKNOWN, TOKENS_UNKNOWN, Event, Step, Turn
+from agents.models.turns import (
+    ANSWERED_LATER,
+    COST_UNKNOWN,
+    DURATION,
+    FAILED,
+    SLOW,
+    TOKENS_UNKNOWN,
+    UNANSWERED_FAILURE,
+    Event,
+    Step,
+    Turn,
+    TurnText,
+)
 from agents.models.utility_calls import UtilityCall
 
 __all__ = [
+    "ANSWERED_LATER",
     "COST_UNKNOWN",
+    "DURATION",
+    "FAILED",
+    "SLOW",
     "TOKENS_UNKNOWN",
+    "UNANSWERED_FAILURE",
     "Agent",
     "AgentDraft",
     "AgentSession",
@@ -33,6 +50,7 @@ __all__ = [
     "Runner",
     "Step",
     "Turn",
+    "TurnText",
     "UtilityCall",
     "WebProcess",
 ]

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from decimal import Decimal
 from typing import Any
 
+from django.contrib.postgres.indexes import GinIndex
+from django.contrib.postgres.search import SearchVectorField
 from django.db import models
-from django.db.models import Q
+from django.db.models import DurationField, ExpressionWrapper, F, Q
 from django.db.models.functions import Now
+from django.db.models.lookups import GreaterThanOrEqual
 
 from agents.domain.events import TERMINAL_EVENTS
+from agents.domain.failures import SILENT_CLASSES
 from agents.domain.response_fallbacks import Fallback
 from agents.domain.states import OWNED, TERMINAL, Priority, StepKind, StepStatus, TurnStatus, WaitReason
 from agents.models.constraints import row_check
@@ -23,6 +28,15 @@ _ENDED_BADLY = sorted(TERMINAL - {TurnStatus.COMPLETED})
 # Turns that have ended, and of which nobody knows what they cost or used: a sum without them is a lower bound.
 COST_UNKNOWN = Q(finished_at__isnull=False, cost_usd=None)
 TOKENS_UNKNOWN = Q(finished_at__isnull=False) & (Q(input_tokens=None) | Q(output_tokens=None))
+# A failure is a turn that failed or expired, unless an operator wanted it to. Once a later turn has answered the same
+# question, it is a failure that nobody has to look at any more.
+FAILED = Q(status__in=(TurnStatus.EXPIRED.value, TurnStatus.FAILED.value)) & ~Q(error_class__in=SILENT_CLASSES)
+ANSWERED_LATER = Q(retried_by__status=TurnStatus.COMPLETED.value)
+UNANSWERED_FAILURE = FAILED & ~ANSWERED_LATER
+# From its admission to its end: what its user waited for.
+DURATION = ExpressionWrapper(F("finished_at") - F("queued_at"), output_field=DurationField())
+# Shorter turns are in no index of durations.
+SLOW = timedelta(seconds=30)
 
 
 def _choices(states: Any) -> list[tuple[Any, str]]:
@@ -89,6 +103,17 @@ class Turn(models.Model):
     prompt_hash = models.BinaryField(
         max_length=32, null=True, help_text="Of all that its model was sent, where its answer may be shown again."
     )
+    # Null for nearly all turns, like the two above. No action of its own when that turn is deleted: both are deleted
+    # with their session.
+    retried_by = models.ForeignKey(
+        "self",
+        null=True,
+        on_delete=models.DO_NOTHING,
+        db_constraint=False,
+        related_name="+",
+        db_index=False,
+        help_text="The later turn that asked the same question again: the one that answered it, or else the newest.",
+    )
     compacted = models.BooleanField(default=False, help_text="Its deltas are compacted.")
     remembered = models.BooleanField(default=False, db_default=False, help_text="What was said in it was remembered.")
 
@@ -130,6 +155,8 @@ class Turn(models.Model):
             models.Index(fields=["error_class", "id"], name="turn_of_error", condition=Q(status__in=_ENDED_BADLY)),
             models.Index(fields=["error_id"], name="turn_error", condition=Q(error_id__isnull=False)),
             models.Index(fields=["cost_usd"], name="turn_dear", condition=Q(cost_usd__gte=Decimal("0.01"))),
+            models.Index(DURATION, name="turn_slow", condition=Q(GreaterThanOrEqual(DURATION, SLOW))),
+            models.Index(fields=["id"], name="turn_retried", condition=Q(retried_by__isnull=False)),
             models.Index(fields=["fallback", "id"], name="turn_fallback", condition=Q(fallback__isnull=False)),
             models.Index(
                 fields=["user", "prompt_hash", "id"], name="turn_prompt", condition=Q(prompt_hash__isnull=False)
@@ -158,6 +185,22 @@ class Turn(models.Model):
     def audit_name(self) -> str:
         """Always "": turns have no name in the audit trail."""
         return ""
+
+
+class TurnText(models.Model):
+    """The words of a turn's question and answer, for search. Written in the background, some time after its end."""
+
+    turn = models.OneToOneField(Turn, primary_key=True, on_delete=models.CASCADE, related_name="text")
+    # Copied from the session, so that a search reads only what its reader may.
+    agent = models.ForeignKey("Agent", on_delete=models.PROTECT, db_constraint=False, related_name="+", db_index=False)
+    document = SearchVectorField()
+
+    class Meta:
+        # No pending list (fastupdate): a search would read all of it.
+        indexes = [GinIndex(fields=["document"], name="turn_text_document", fastupdate=False)]
+
+    def __str__(self) -> str:
+        return f"text of turn {self.turn_id}"
 
 
 class Step(models.Model):

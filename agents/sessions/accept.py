@@ -15,7 +15,13 @@ from agents.domain.message_parts import check_text, text_part
 from agents.domain.states import TERMINAL, Priority, WhenBusy
 from agents.domain.titles import make_title
 from agents.journal.admission import Admitted, NewTurn, admit
-from agents.journal.locked_writes import append_messages_locked, lock_session, name_session_locked, stop_locked
+from agents.journal.locked_writes import (
+    append_messages_locked,
+    lock_session,
+    mark_retried_locked,
+    name_session_locked,
+    stop_locked,
+)
 from agents.models import AgentSession, Event, Message, Turn
 from agents.permissions.agents import can_use_agent
 from agents.sessions.errors import SessionQueueFull, TurnInProgress
@@ -123,7 +129,19 @@ def _accept(new: NewTurn) -> Accepted:
 
 
 def _admit(new: NewTurn) -> Admitted | None:
-    return admit(new, depth=settings.BANDSTAND.queue_depth, deadline_seconds=TURN_DEADLINE_SECONDS)
+    if not new.branch:
+        return admit(new, depth=settings.BANDSTAND.queue_depth, deadline_seconds=TURN_DEADLINE_SECONDS)
+    with transaction.atomic():
+        return admit_branch(new)
+
+
+def admit_branch(new: NewTurn) -> Admitted | None:
+    """Admit a turn whose question is a branch, as `admit` does, and mark those that it asks again. The caller holds a
+    transaction."""
+    admitted = admit(new, depth=settings.BANDSTAND.queue_depth, deadline_seconds=TURN_DEADLINE_SECONDS)
+    if admitted is not None:
+        mark_retried_locked(new.session_id, new.turn_id, parent=new.parent)
+    return admitted
 
 
 def _build_accepted(new: NewTurn, admitted: Admitted) -> Accepted:

@@ -10,11 +10,11 @@ from django.conf import settings
 from accounts.actor import Actor
 from accounts.audit import record_audit
 from agents.domain.states import Priority, TurnStatus, WhenBusy
-from agents.journal.admission import NewTurn, admit
+from agents.journal.admission import NewTurn
 from agents.models import AgentSession, Message, Turn
 from agents.permissions.agents import can_use_agent
 from agents.permissions.role_permissions import RETRY_TURN
-from agents.sessions.accept import TURN_DEADLINE_SECONDS
+from agents.sessions.accept import admit_branch
 from agents.sessions.errors import SessionQueueFull
 from agents.sessions.operator_actions import DoesNotApply, operator_transaction
 from foundation.db_retry import retry_after_deadlock
@@ -29,7 +29,8 @@ def retry_turn(actor: Actor, *, turn_id: UUID) -> Turn:
     """Queue a new turn with the question of an old one, and return it.
 
     Its question is a sibling of the old one and becomes the head of the conversation; the session's release does not
-    change. Raises `Forbidden`, `NotFound`, `SessionQueueFull`, and `DoesNotApply` also for a second retry of a turn.
+    change. Raises `Forbidden`, `NotFound`, `SessionQueueFull`, and `DoesNotApply` also for a turn whose question was
+    asked again before, by whomever.
     """
     with operator_transaction(actor, turn_id=turn_id, permission=RETRY_TURN) as (session, turn):
         if (old_status := TurnStatus(turn.status)) not in RETRIABLE:
@@ -38,11 +39,11 @@ def retry_turn(actor: Actor, *, turn_id: UUID) -> Turn:
             )
         # The space distinguishes it from the keys of clients, which cannot contain one.
         key = f"retry {turn_id}"
-        if Turn.objects.filter(agent_session=session, idempotency_key=key).exists():
+        if turn.retried_by_id is not None:
             raise DoesNotApply("It was asked again before.")
         _check_can_retry(session)
         new = _build_retry(session, turn, key)
-        if admit(new, depth=settings.BANDSTAND.queue_depth, deadline_seconds=TURN_DEADLINE_SECONDS) is None:
+        if admit_branch(new) is None:
             raise Conflict
         new_turn = Turn.objects.get(pk=new.turn_id)
         record_audit(actor, "turn.retried", target=turn, detail={"was": old_status.value, "new_turn": str(new_turn.pk)})

@@ -246,7 +246,7 @@ BUDGET: dict[Callable[[], Prepared], int] = {
     reap_nothing: 3,
     # what people do now and then
     accept_a_repeat: 4,
-    accept_a_branch: 2,
+    accept_a_branch: 5,
     stop_a_queued_turn: 14,
     stop_a_running_turn: 10,
     give_a_turn_back: 10,

@@ -97,7 +97,7 @@ OTHER: dict[type[models.Field[Any, Any]], Any] = {
     models.TextField: "other",
     models.ForeignKey: None,
 }
-LATE = {"input_tokens", "output_tokens", "cost_usd", "compacted", "remembered"}
+LATE = {"input_tokens", "output_tokens", "cost_usd", "compacted", "remembered", "retried_by"}
 
 
 @pytest.mark.parametrize("status", sorted(TERMINAL))
