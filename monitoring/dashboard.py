@@ -13,11 +13,8 @@ from typing import Any, Final
 
 import structlog
 from django.contrib.auth.models import AnonymousUser
-from django.urls import reverse
-from django.utils.http import urlencode
 
 from accounts.models import User
-from console.date_filters import format_filter_time
 from console.formatting import NOTHING, format_count, format_money, format_percent, format_seconds, format_tokens
 from foundation.clock import now
 from foundation.db_threads import DATABASE_FAULTS
@@ -27,6 +24,7 @@ from health_checks.registry import registry
 from health_checks.run import FAULT_LABELS, CheckResult, run_checks
 from monitoring.charts import Chart, Series, Shape, Threshold, highest_in_buckets, integer_top, make_chart
 from monitoring.gauges import BAD_MEMORY_PERCENT, WARN_MEMORY_PERCENT, Gauge, GaugePoints, read_gauges
+from monitoring.list_links import TurnLinks, ratings_link
 from monitoring.periods import Period, PeriodFigures, make_axis, read_period
 from monitoring.ratings import Ratings, count_ratings
 from monitoring.time_ranges import RANGES, TimeRange
@@ -195,35 +193,6 @@ def _rating_metrics(ratings: Ratings | None, since: datetime) -> Iterator[Metric
     if ratings is not None:
         bad = f"{ratings.bad:,} bad" if ratings.bad else "none bad"
         yield Metric("Ratings", f"{ratings.good + ratings.bad:,}", f"{ratings.good:,} good, {bad}", ratings_link(since))
-
-
-@dataclass(frozen=True, slots=True)
-class TurnLinks:
-    """Addresses of the list of turns with the condition of a figure: those that ended between two whole minutes."""
-
-    since: datetime
-    until: datetime
-
-    def all(self) -> str:
-        return self._list()
-
-    def completed(self) -> str:
-        return self._list(state="completed")
-
-    def failed(self) -> str:
-        return self._list(error="unanswered")
-
-    def others(self) -> str:
-        return self._list(state="stopped")
-
-    def _list(self, **query: str) -> str:
-        bounds = {"ended_since": format_filter_time(self.since), "ended_until": format_filter_time(self.until)}
-        return f"{reverse('admin:agents_turn_changelist')}?{urlencode({**query, **bounds})}"
-
-
-def ratings_link(since: datetime) -> str:
-    """The address of the list of ratings since a moment."""
-    return f"{reverse('admin:agents_feedback_changelist')}?{urlencode({'since': format_filter_time(since)})}"
 
 
 def format_rate(rate: float) -> str:

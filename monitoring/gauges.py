@@ -10,7 +10,6 @@ from enum import StrEnum
 from typing import Final
 
 from django.db import connection
-from django.db.models.fields.json import KT
 
 from foundation.process_memory import read_memory_use
 from monitoring.charts import Axis
@@ -65,14 +64,9 @@ def read_host_memory(now: datetime) -> list[HostMemory]:
     """The memory of this process's host or container now, and of others by their newest samples, the fullest first.
     One statement."""
     own = socket.gethostname()
-    others = (
-        GaugeSample.objects.filter(metric=Gauge.MEMORY, at__gte=now - FRESH)
-        .exclude(labels__host=own)
-        .order_by("labels__host", "-at")
-        .distinct("labels__host")
-        .values_list(KT("labels__host"), "value")
-    )
-    hosts = [HostMemory(100 * fraction, f"of {host}") for host, fraction in others]
+    samples = GaugeSample.objects.filter(metric=Gauge.MEMORY, at__gte=now - FRESH).order_by("at")
+    newest = {str(labels.get("host")): fraction for labels, fraction in samples.values_list("labels", "value")}
+    hosts = [HostMemory(100 * fraction, f"of {host}") for host, fraction in newest.items() if host != own]
     if (here := _here()) is not None:
         hosts.append(here)
     return sorted(hosts, key=lambda host: -host.percent)

@@ -38,10 +38,10 @@ class RepeatedAction:
     or_more: bool
 
 
-def read_range(request: HttpRequest) -> TimeRange:
-    """The range of time in the address, or the default. Raises `UnknownRange`."""
+def read_range(request: HttpRequest, default: TimeRange = DEFAULT_RANGE) -> TimeRange:
+    """The range of time in the address, or `default`. Raises `UnknownRange`."""
     try:
-        return RANGES[request.GET["range"]] if "range" in request.GET else DEFAULT_RANGE
+        return RANGES[request.GET["range"]] if "range" in request.GET else default
     except KeyError:
         raise UnknownRange from None
 

@@ -8,6 +8,7 @@ from datetime import datetime, timedelta
 from decimal import Decimal
 
 from agents.domain.duration_buckets import BUCKET_COUNT
+from agents.models import ANSWERED_LATER, FAILED, Turn
 from monitoring.charts import Axis, bucket_number
 from monitoring.figures import By, Histogram, TurnFigures, read_turn_figures
 from monitoring.time_ranges import TimeRange, floor_time
@@ -70,7 +71,7 @@ class PeriodFigures:
 
 
 def read_period(time_range: TimeRange, now: datetime) -> PeriodFigures:
-    """The figures of the turns that ended in the range up to `now`. One statement."""
+    """The figures of the turns that ended in the range up to `now`. Two statements."""
     axis = make_axis(time_range, now)
     since, until = axis.starts[0], end_of_minute(now)
     rows = read_turn_figures(since, until, by=(_width(time_range),))
@@ -78,8 +79,21 @@ def read_period(time_range: TimeRange, now: datetime) -> PeriodFigures:
     for row in rows:
         if row.at is not None and 0 <= (number := bucket_number(row.at, axis)) < len(by_bucket):
             by_bucket[number].append(row)
-    buckets = [sum_figures(inside, axis.bucket / MINUTE) for inside in by_bucket]
-    return PeriodFigures(since, until, axis, sum_figures(rows, (until - since) / MINUTE), buckets)
+    answered = [0] * len(by_bucket)
+    for at in _answered_later(since, until):
+        answered[min(bucket_number(at, axis), len(answered) - 1)] += 1
+    buckets = [
+        sum_figures(inside, axis.bucket / MINUTE, answered_later=number)
+        for inside, number in zip(by_bucket, answered, strict=True)
+    ]
+    total = sum_figures(rows, (until - since) / MINUTE, answered_later=sum(answered))
+    return PeriodFigures(since, until, axis, total, buckets)
+
+
+def _answered_later(since: datetime, until: datetime) -> Iterable[datetime]:
+    """When the turns failed whose question a later turn has answered: they are few, and an index has them."""
+    turns = Turn.objects.filter(FAILED & ANSWERED_LATER, finished_at__gte=since, finished_at__lt=until)
+    return [at for at in turns.values_list("finished_at", flat=True) if at is not None]
 
 
 def make_axis(time_range: TimeRange, now: datetime) -> Axis:

@@ -115,10 +115,18 @@ class ConsoleSite(AdminSite):
 
         return TemplateResponse(request, "console/dashboard.html", dashboard(request.user, read_range(request)))
 
+    def patterns(self, request: HttpRequest) -> TemplateResponse:
+        """The page of performance patterns."""
+        from monitoring.patterns_page import patterns_context
+
+        context = {**self.each_context(request), **patterns_context(request)}
+        return TemplateResponse(request, "console/patterns.html", context)
+
     def get_urls(self) -> list[Any]:
         pages = [page for page in super().get_urls() if getattr(page, "name", None) not in _UNUSED_PAGES]
         own = [
             path("guide/", self.admin_view(self.guide), name="guide"),
+            path("patterns/", self.admin_view(self.patterns), name="patterns"),
             path("dashboard/", self.admin_view(self.dashboard), name="dashboard"),
         ]
         return [*own, *pages]
