@@ -12,9 +12,10 @@ import orjson
 from django.db import connection
 from django.db.models import Count
 
-from agents.domain.failures import SILENT_CLASSES, parse_error_class
-from agents.models import UNANSWERED_FAILURE, Runner, Turn
+from agents.domain.failures import ERROR_CLASSES, SILENT_CLASSES, parse_error_class
+from agents.models import STUCK_AFTER, UNANSWERED_FAILURE, Runner, Turn
 from agents.models.runners import heartbeat_timeout
+from console.date_filters import format_filter_time
 from foundation.durations import duration
 from foundation.ids import lowest_id
 from health_checks.check import Check, Concerns, Finding, Level, Link, Reader
@@ -24,8 +25,6 @@ from health_checks.run import Measurements
 FAILED_PERCENT: Final = 5
 # The queue is empty most of the time; a longer wait means that something is broken.
 SLOW_QUEUE_SECONDS: Final = 30
-# A reaper handles an expired lease within seconds; one that is older than this shows that no reaper runs.
-STUCK_SECONDS: Final = 60
 # The number of kinds of failures that are listed.
 KINDS: Final = 4
 
@@ -43,8 +42,8 @@ SELECT (SELECT count(*) FROM agents_turn WHERE id >= %(hour_ago)s),
        (SELECT count(*) FROM agents_turn WHERE status = 'queued'),
        (SELECT extract(epoch FROM now() - min(queued_at))::float8 FROM agents_turn WHERE status = 'queued'),
        (SELECT count(*) FROM agents_turn WHERE lease_expires_at IS NOT NULL),
-       (SELECT count(*) FROM agents_turn WHERE lease_expires_at < now() - make_interval(secs => %(stuck)s))
-         + (SELECT count(*) FROM agents_turn WHERE deadline_at < now() - make_interval(secs => %(stuck)s)
+       (SELECT count(*) FROM agents_turn WHERE lease_expires_at < now() - %(stuck)s)
+         + (SELECT count(*) FROM agents_turn WHERE deadline_at < now() - %(stuck)s
               AND lease_expires_at IS NULL AND finished_at IS NULL),
        (SELECT count(*) FROM agents_runner WHERE status = 'running'
            AND heartbeat_at >= statement_timestamp() - %(patience)s),
@@ -69,9 +68,11 @@ class LiveRelease:
 
 @dataclass(frozen=True, slots=True)
 class TurnFigures:
-    """Turns and runners now, `turns` and `failed` in the past hour. `oldest_seconds` is the wait of the oldest queued
-    turn, None if the queue is empty. `live_releases` are read with them, so that the start page needs one statement."""
+    """Turns and runners now, `turns` and `failed` since `since`, an hour ago; `failed` are without those that a later
+    turn has answered. `oldest_seconds` is the wait of the oldest queued turn, None if the queue is empty.
+    `live_releases` are read with them, so that the start page needs one statement."""
 
+    since: datetime | None = None
     turns: int = 0
     failed: int = 0
     queued: int = 0
@@ -97,23 +98,23 @@ class FailureKind:
 def turn_figures(measurements: Measurements) -> TurnFigures:
     """The figures, from one statement."""
     bounds: dict[str, Any] = {
-        "hour_ago": lowest_id(_subtract_hour(measurements.now)),
+        "hour_ago": lowest_id(since := _hour_before(measurements.now)),
         "quiet": list(SILENT_CLASSES),
-        "stuck": STUCK_SECONDS,
+        "stuck": STUCK_AFTER,
         "patience": heartbeat_timeout(),
     }
     with connection.cursor() as cursor:
         cursor.execute(_FIGURES, bounds)
         figures = list(cursor.fetchone())
     figures[-1] = [LiveRelease(UUID(agent_id), name, stored) for agent_id, name, stored in orjson.loads(figures[-1])]
-    return TurnFigures(*figures)
+    return TurnFigures(since, *figures)
 
 
 def failure_kinds(measurements: Measurements) -> list[FailureKind]:
     """The failures of the past hour by class and agent, the most frequent first."""
     if not measurements.get(turn_figures).failed:
         return []
-    since = _subtract_hour(measurements.now)
+    since = _hour_before(measurements.now)
     failed = Turn.objects.filter(UNANSWERED_FAILURE, pk__gte=lowest_id(since))
     kinds = failed.values_list("error_class", "release__agent", "release__agent__name").annotate(times=Count("pk"))
     return [
@@ -130,7 +131,8 @@ def runner_is_alive(measurements: Measurements) -> bool:  # noqa: ARG001
 def evaluate_failed(figures: TurnFigures) -> Sequence[Finding]:
     exceeds_limit = figures.failed * 100 > figures.turns * FAILED_PERCENT
     level = Level.BAD if exceeds_limit else Level.WARN if figures.failed else Level.GOOD
-    return [Finding(level, f"of {figures.turns:,} turns", f"{figures.failed:,}")]
+    link = _failed_turns_link(since=figures.since) if figures.since else None
+    return [Finding(level, f"of {figures.turns:,} turns", f"{figures.failed:,}", link=link)]
 
 
 def evaluate_queue(figures: TurnFigures) -> Sequence[Finding]:
@@ -166,25 +168,29 @@ def evaluate_kinds(kinds: Sequence[FailureKind]) -> Sequence[Finding]:
             Level.WARN,
             f"{kind.times:,} failed with {kind.error_class or 'no class'}, agent {kind.agent_name}",
             remedy=error_class.failure.remedy if (error_class := parse_error_class(kind.error_class)) else _OPEN_ONE,
-            link=_failed_turns_link(kind),
+            link=_failed_turns_link(since=kind.since, agent=kind.agent_id, **_error(kind)),
             agent_id=kind.agent_id,
         )
         for kind in kinds
     ]
 
 
-def _failed_turns_link(kind: FailureKind) -> Link:
-    error_class = parse_error_class(kind.error_class)
-    error = kind.error_class if error_class and error_class.failure.ends_turns else "any"
-    return _turns_link(error=error, agent=kind.agent_id, since=kind.since.date().isoformat())
+def _error(kind: FailureKind) -> dict[str, str]:
+    """The filter by the class of a failure; none for a class that the filter does not know."""
+    return {"error": kind.error_class} if kind.error_class in ERROR_CLASSES else {}
+
+
+def _failed_turns_link(*, since: datetime, **query: Any) -> Link:
+    return _turns_link(state="unanswered", since=format_filter_time(since), **query)
 
 
 def _turns_link(**query: Any) -> Link:
     return Link("admin:agents_turn_changelist", query=query)
 
 
-def _subtract_hour(moment: datetime) -> datetime:
-    return moment - timedelta(hours=1)
+def _hour_before(moment: datetime) -> datetime:
+    """The full minute an hour before `moment`: lists are filtered by the minute."""
+    return moment.replace(second=0, microsecond=0) - timedelta(hours=1)
 
 
 _OVERVIEW: Final = frozenset({Reader.OVERVIEW})
@@ -213,7 +219,7 @@ CHECKS: Final[tuple[Check[Any], ...]] = (
         readers=_OVERVIEW,
         order=60,
         concerns=Concerns.AGENT,
-        link=_turns_link(error="any"),
+        link=_turns_link(state="unanswered"),
         permissions=_PERMISSIONS,
     ),
     Check(
@@ -221,11 +227,12 @@ CHECKS: Final[tuple[Check[Any], ...]] = (
         title="Failed, past hour",
         measure=turn_figures,
         evaluator=evaluate_failed,
-        alarms_when=f"a turn failed or expired (not those that operators failed); red above {FAILED_PERCENT} %",
+        alarms_when="a turn failed or expired (not those that operators failed, or that a later turn answered); "
+        f"red above {FAILED_PERCENT} %",
         remedy=_OPEN_ONE,
         readers=_OVERVIEW,
         order=100,
-        link=_turns_link(error="any"),
+        link=_turns_link(state="unanswered"),
         permissions=_PERMISSIONS,
         is_metric=True,
         detailed_by="failure_kinds",
@@ -253,7 +260,7 @@ CHECKS: Final[tuple[Check[Any], ...]] = (
         remedy="",
         readers=_OVERVIEW,
         order=120,
-        link=_turns_link(state="running"),
+        link=_turns_link(state="any_running"),
         permissions=_PERMISSIONS,
         is_metric=True,
     ),
@@ -266,7 +273,7 @@ CHECKS: Final[tuple[Check[Any], ...]] = (
         remedy="Nobody takes these back: start a runner. A turn that stays is ended by Fail turn.",
         readers=_OVERVIEW,
         order=130,
-        link=_turns_link(state="open"),
+        link=_turns_link(state="stuck"),
         permissions=_PERMISSIONS,
         is_metric=True,
     ),
@@ -279,7 +286,7 @@ CHECKS: Final[tuple[Check[Any], ...]] = (
         remedy=_START_A_RUNNER,
         readers=_OVERVIEW,
         order=140,
-        link=Link("admin:agents_runner_changelist"),
+        link=Link("admin:agents_runner_changelist", query={"alive": "yes"}),
         permissions=_PERMISSIONS,
         is_metric=True,
     ),

@@ -15,21 +15,40 @@ from django.http import HttpRequest
 
 from accounts.models import User
 from agents.domain.events import EventType
-from agents.domain.failures import ErrorClass
+from agents.domain.failures import ERROR_CLASSES
 from agents.domain.response_fallbacks import Fallback
+<<<<<<< HEAD
 from agents.domain.states import TERMINAL, TurnStatus
 from agents.models import Agent, AgentSession, Handoff, Release, Turn
 from console.date_filters import SinceFilter, UntilFilter
+=======
+from agents.domain.states import OWNED, PARKED, TERMINAL, TurnStatus
+from agents.models import (
+    DEADLINE_IS_OVERDUE,
+    LEASE_IS_OVERDUE,
+    UNANSWERED_FAILURE,
+    Agent,
+    AgentSession,
+    Handoff,
+    Release,
+    Runner,
+    Turn,
+)
+>>>>>>> search
 from console.field_filters import ChoiceFilter, FieldFilter, TextFilter, require_choice
 from console.keyset_changelist import parse_uuid
 from foundation.ids import lowest_id
 
 FINISHED, OPEN = Q(finished_at__isnull=False), Q(finished_at__isnull=True)
+FAILED = (TurnStatus.EXPIRED.value, TurnStatus.FAILED.value)
 ENDED_BADLY = sorted(TERMINAL - {TurnStatus.COMPLETED})
+<<<<<<< HEAD
 ERROR_CLASSES = tuple(error_class.value for error_class in ErrorClass if error_class.failure.ends_turns)
 # No turn is open for longer, however long it waits for a person.
 LONGEST_TURN = timedelta(days=100)
 EARLIEST = datetime(1970, 1, 1, tzinfo=UTC)
+=======
+>>>>>>> search
 # Up to so many session ids go into a query one by one.
 MAX_LISTED_SESSIONS = 10_000
 # US dollars. Below the last of them are most turns, which no index serves.
@@ -143,19 +162,32 @@ class UserFilter(TextFilter, IndexedFilter):
 
 
 class TurnStatusFilter(IndexedFilter):
-    """By the status of a turn."""
+    """By the status of a turn, or by several that mean the same to people."""
 
     title = "status"
     parameter_name = "state"
+    # The conditions on the columns beside the status are redundant, but match those of partial indexes.
+    groups: ClassVar[dict[str, tuple[str, Q]]] = {
+        "open": ("not ended", OPEN),
+        "any_failed": ("failed or expired", Q(status__in=FAILED) & FINISHED),
+        "any_running": ("with a runner", Q(status__in=sorted(OWNED), lease_expires_at__isnull=False)),
+        "any_waiting": ("waiting, also to retry", Q(status__in=sorted(PARKED)) & OPEN),
+        "stuck": ("stuck", LEASE_IS_OVERDUE | DEADLINE_IS_OVERDUE),
+        # Without those that operators failed.
+        "unanswered": ("failed and not answered since", UNANSWERED_FAILURE & FINISHED),
+    }
 
     def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:  # noqa: ARG002
-        return [("open", "not ended"), *((status.value, status.value.replace("_", " ")) for status in TurnStatus)]
+        groups = [(name, label) for name, (label, _) in self.groups.items()]
+        return [*groups, *((status.value, status.value.replace("_", " ")) for status in TurnStatus)]
+
+    def arms(self) -> list[Q]:
+        return [LEASE_IS_OVERDUE, DEADLINE_IS_OVERDUE] if self.selected() == "stuck" else []
 
     def condition(self, value: str, *, of_turns: bool) -> Q:  # noqa: ARG002
-        if value == "open":
-            return OPEN
+        if value in self.groups:
+            return self.groups[value][1]
         status = TurnStatus(require_choice(value, [status.value for status in TurnStatus]))
-        # The second condition is redundant but matches that of the partial index.
         return Q(status=status) & (FINISHED if status in TERMINAL else OPEN)
 
 
@@ -167,6 +199,7 @@ class SessionStatusFilter(IndexedFilter):
     statuses: ClassVar[dict[str, tuple[str, Q]]] = {
         "open": ("a turn is open", Q(open_turns__gt=0)),
         "running": ("a turn is being answered", Q(active_turn_id__isnull=False)),
+        "waiting": ("a turn waits, none is being answered", Q(open_turns__gt=0, active_turn_id__isnull=True)),
         "idle": ("nothing is open", Q(open_turns=0)),
         "handoff": (
             "a person was asked for",
@@ -261,3 +294,17 @@ class EventTypeFilter(ChoiceFilter):
 
     def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:  # noqa: ARG002
         return [(name, name) for name in self.values]
+
+
+class AliveFilter(FieldFilter):
+    """Of runners: whether they take turns and have reported themselves lately."""
+
+    title = "alive"
+    parameter_name = "alive"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:  # noqa: ARG002
+        return [("yes", "yes"), ("no", "no")]
+
+    def matching(self, value: str) -> Q:
+        alive = Q(pk__in=Runner.objects.alive().values("pk"))
+        return alive if require_choice(value, ["yes", "no"]) == "yes" else ~alive

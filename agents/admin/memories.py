@@ -29,6 +29,7 @@ from console.date_filters import AgeFilter, SinceFilter, UntilFilter
 from console.field_filters import ChoiceFilter, TextFilter, require_choice
 from console.formatting import NOTHING, badge, format_moment
 from console.keyset_changelist import KeysetAdmin
+from console.list_head import ListTab
 from console.views import row_url
 from console.widgets import action
 from foundation.clock import now
@@ -154,6 +155,7 @@ class MemoryAdmin(KeysetAdmin):
     list_filter = (
         OwnerFilter, ScopeFilter, TierFilter, SourceFilter, TrustFilter, AgeFilter, SinceFilter, UntilFilter,
     )  # fmt: skip
+    list_tabs = (ListTab("All", {}), ListTab("To review", {"trust": "quarantined"}))
     search_ids = ("id", "body__session", "body__turn", "owner__agent")
     search_words = ("body__origin",)
     search_help_text = "The id of a memory, a session, a turn or an agent, or the source that a tool named."

@@ -10,6 +10,7 @@ from django.contrib import admin
 from django.http import HttpRequest
 from django.utils.safestring import SafeString
 
+from agents.admin.list_filters import AliveFilter
 from agents.domain import retry_budget
 from agents.domain.fallback import Policy
 from agents.domain.retry_adaptation import MAX_FACTOR
@@ -48,7 +49,8 @@ class RunnerAdmin(ReadOnlyAdmin):
     query_budget = 7
 
     list_display = ("id", "host", "pid", "display_status", "running", "capacity", "started_at", "heartbeat_at")
-    list_filter = ("status",)
+    list_filter = ("status", AliveFilter)
+    list_filter_submit = True
     ordering = ("-heartbeat_at",)
     search_words = ("host",)
     search_help_text = "The id of a runner, or its host."

@@ -37,6 +37,7 @@ from console.confirmation import confirmation_page
 from console.date_filters import SinceFilter, UntilFilter
 from console.formatting import badge, format_moment, format_money
 from console.keyset_changelist import KeysetAdmin, parse_uuid
+from console.list_head import ListTab
 from console.views import row_url
 from foundation.errors import BandstandError
 
@@ -72,6 +73,13 @@ class AgentSessionAdmin(KeysetAdmin):
     list_filter = (
         AgentFilter, ReleaseFilter, UserFilter, SessionStatusFilter, ErrorFilter, SinceFilter, UntilFilter, CostFilter,
     )  # fmt: skip
+    list_tabs = (
+        ListTab("All", {}),
+        ListTab("Failed", {"error": "any"}),
+        ListTab("Running", {"state": "running"}),
+        ListTab("Waiting", {"state": "waiting"}),
+        ListTab("For a person", {"state": "handoff"}),
+    )
     search_help_text = "The id of a session, a turn or an error, the name of a user, or words of a title."
 
     actions = ("cancel_open",)

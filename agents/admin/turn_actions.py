@@ -8,6 +8,7 @@ from django.db.models import Q
 
 from agents.admin.actions import OperatorAction
 from agents.domain.states import TERMINAL, TurnStatus
+from agents.models import Turn
 from agents.permissions.role_permissions import CANCEL_TURN, FAIL_TURN, REQUEUE_TURN, RETRY_TURN
 from agents.sessions.requeue import REQUEUABLE
 from agents.sessions.retry import RETRIABLE
@@ -27,10 +28,10 @@ CANCEL = OperatorAction(
 RETRY = OperatorAction(
     label="Retry",
     done_label="Asked again",
-    description="Only turns that failed, expired or were cancelled can be retried.\n"
-    "The same question is asked again, as a new turn beside the old one, and the chat shows the new one. A turn that "
-    "was retried before is not asked a third time.",
-    applies_to=Q(status__in=sorted(RETRIABLE)),
+    description="Only turns that failed, expired or were cancelled can be retried, and only if nobody has asked their "
+    "question again.\n"
+    "The same question is asked again, as a new turn beside the old one, and the chat shows the new one.",
+    applies_to=Q(status__in=sorted(RETRIABLE), retried_by__isnull=True),
     operation="retry",
 )
 REQUEUE = OperatorAction(
@@ -77,6 +78,12 @@ class TurnAction:
     permission: str
     states: frozenset[TurnStatus]
     danger: bool = False
+    # Not offered for a turn whose question was asked again.
+    once: bool = False
+
+    def is_offered(self, turn: Turn) -> bool:
+        """Whether the button is offered for `turn` as it is now."""
+        return turn.status in self.states and not (self.once and turn.retried_by_id)
 
 
 _NOT_ENDED = frozenset(TurnStatus) - TERMINAL
@@ -84,7 +91,7 @@ TURN_ACTIONS = (
     TurnAction("cancel", "Cancel", CANCEL_TURN, _NOT_ENDED - {TurnStatus.CANCELLING}),
     TurnAction("requeue", "Requeue", REQUEUE_TURN, REQUEUABLE),
     TurnAction("fail_turn", "Fail turn", FAIL_TURN, _NOT_ENDED, danger=True),
-    TurnAction("retry", "Retry", RETRY_TURN, RETRIABLE),
+    TurnAction("retry", "Retry", RETRY_TURN, RETRIABLE, once=True),
 )
 
 # By `BulkAction.act`.

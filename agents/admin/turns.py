@@ -9,12 +9,12 @@ from django.contrib import admin
 from django.db.models import Q, QuerySet
 from django.http import HttpRequest, HttpResponse
 from django.urls import reverse
-from django.utils.html import format_html
+from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 
 from accounts.users import find_users
 from agents.admin.actions import run_action
-from agents.admin.badges import status_badge
+from agents.admin.badges import retry_badge, status_badge
 from agents.admin.list_filters import (
     FINISHED,
     OPEN,
@@ -33,12 +33,14 @@ from agents.admin.transcript.provider_words import LAST_ERROR, shorten_error
 from agents.admin.turn_actions import CANCEL, FAIL, REQUEUE, RETRY
 from agents.domain.failures import ErrorClass
 from agents.domain.response_fallbacks import Fallback
+from agents.domain.states import TurnStatus
 from agents.models import Step, Turn
 from agents.permissions.role_permissions import CANCEL_TURN, FAIL_TURN, REQUEUE_TURN, RETRY_TURN
 from agents.permissions.transcripts import can_read_transcript
 from console.date_filters import SinceFilter, UntilFilter, age_filter
 from console.formatting import NOTHING, badge, format_count, format_duration, format_moment, format_money, nowrap
 from console.keyset_changelist import KeysetAdmin, parse_uuid
+from console.list_head import ListTab
 
 
 @admin.register(Turn)
@@ -64,6 +66,13 @@ class TurnAdmin(KeysetAdmin):
         AgentFilter, ReleaseFilter, UserFilter, TurnStatusFilter, ErrorFilter, FallbackFilter, SinceFilter, UntilFilter,
         EndedSinceFilter, EndedUntilFilter, CostFilter,
     )  # fmt: skip
+    list_tabs = (
+        ListTab("All", {}),
+        ListTab("Failed", {"state": "any_failed"}),
+        ListTab("Running", {"state": "any_running"}),
+        ListTab("Waiting", {"state": "any_waiting"}),
+        ListTab("Queued", {"state": TurnStatus.QUEUED}),
+    )
     search_help_text = "The id of a turn, a session or an error, or the name of a user."
 
     actions = ("cancel", "retry", "requeue", "fail_turn")
@@ -124,9 +133,12 @@ class TurnAdmin(KeysetAdmin):
 
     @admin.display(description="status")
     def display_status(self, turn: Turn) -> SafeString:
-        status = status_badge(turn.status)
-        stands_in = turn.fallback and turn.fallback != Fallback.ERROR_RESPONSE
-        return format_html("{} {}", status, badge(turn.get_fallback_display(), "warn")) if stands_in else status
+        badges = [status_badge(turn.status)]
+        if turn.fallback and turn.fallback != Fallback.ERROR_RESPONSE:
+            badges.append(badge(turn.get_fallback_display(), "warn"))
+        if (retry := retry_badge(turn)) is not None:
+            badges.append(retry)
+        return format_html_join(" ", "{}", ((each,) for each in badges))
 
     @admin.display(description="agent")
     def agent(self, turn: Turn) -> str:

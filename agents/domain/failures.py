@@ -185,6 +185,8 @@ _FAILURES = {
     ),
 }
 
+# Classes that a turn can end with.
+ERROR_CLASSES = tuple(error_class.value for error_class in ErrorClass if error_class.failure.ends_turns)
 # Classes that raise no alert.
 SILENT_CLASSES = tuple(error_class.value for error_class in ErrorClass if not error_class.failure.alarms)
 

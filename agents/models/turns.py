@@ -33,6 +33,10 @@ TOKENS_UNKNOWN = Q(finished_at__isnull=False) & (Q(input_tokens=None) | Q(output
 FAILED = Q(status__in=(TurnStatus.EXPIRED.value, TurnStatus.FAILED.value)) & ~Q(error_class__in=SILENT_CLASSES)
 ANSWERED_LATER = Q(retried_by__status=TurnStatus.COMPLETED.value)
 UNANSWERED_FAILURE = FAILED & ~ANSWERED_LATER
+# A reaper handles an expired lease within seconds; one that is older than this shows that no reaper runs.
+STUCK_AFTER = timedelta(seconds=60)
+LEASE_IS_OVERDUE = Q(lease_expires_at__lt=Now() - STUCK_AFTER)
+DEADLINE_IS_OVERDUE = Q(deadline_at__lt=Now() - STUCK_AFTER, lease_expires_at=None, finished_at=None)
 # From its admission to its end: what its user waited for.
 DURATION = ExpressionWrapper(F("finished_at") - F("queued_at"), output_field=DurationField())
 # Shorter turns are in no index of durations.

@@ -67,10 +67,15 @@ def evaluate_maintenance(measured: Maintenance) -> Sequence[Finding]:
         return [Finding(Level.BAD, f"the scheduler is silent for {duration(age)}", value, _START_THE_SCHEDULER)]
     if measured.rejected:
         text = "of the schedules cannot be read and never run"
-        return [Finding(Level.BAD, text, f"{measured.rejected:,}", "Open it and save a timing that can be read.")]
+        remedy = "Open it and save a timing that can be read."
+        return [Finding(Level.BAD, text, f"{measured.rejected:,}", remedy, _schedules_link(trouble="rejected"))]
     if measured.failed:
         return [Finding(Level.BAD, "of the last runs failed", value)]
     return [Finding(Level.GOOD, "every last run went well", value)]
+
+
+def _schedules_link(**query: str) -> Link:
+    return Link("admin:scheduling_schedule_changelist", query=query)
 
 
 _START_THE_SCHEDULER: Final = "Start the scheduler; var/logs/scheduler.log says why it stopped."
@@ -96,7 +101,7 @@ CHECKS: Final[tuple[Check[Any], ...]] = (
         remedy="Open the job: its last run says what went wrong. Run now tries it again.",
         readers=frozenset({Reader.OVERVIEW}),
         order=150,
-        link=Link("admin:scheduling_schedule_changelist"),
+        link=_schedules_link(trouble="failed"),
         permissions=("scheduling.view_schedule",),
         is_metric=True,
     ),

@@ -160,7 +160,7 @@ def _turn_views(
     for block in blocks:
         if (turn := block.turn) is not None:
             block.can_fork = can_fork and turn.finished_at is not None
-            block.actions = [action for action in permitted if turn.status in action.states]
+            block.actions = [action for action in permitted if action.is_offered(turn)]
     return blocks
 
 

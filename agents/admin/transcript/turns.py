@@ -11,7 +11,7 @@ from uuid import UUID
 
 from django.db.models import Q
 
-from agents.admin.badges import status_badge
+from agents.admin.badges import retry_badge, status_badge
 from agents.admin.transcript.content import MessageContent, message_contents, part_views
 from agents.admin.transcript.steps import TranscriptStep, step_view
 from agents.admin.turn_actions import TurnAction
@@ -52,6 +52,7 @@ class TranscriptTurn:
     tokens: str = ""
     cost: str = ""
     status: str = ""
+    retry: str = ""
     remedy: str = ""
     calls: str = ""
     live: bool = False
@@ -126,6 +127,7 @@ def _turn_view(turn: Turn, rows: _Rows) -> TranscriptTurn:
         tokens=format_tokens(turn.input_tokens, turn.output_tokens),
         cost=format_money(turn.cost_usd),
         status=status_badge(status),
+        retry=retry_badge(turn) or "",
         remedy=error_class.failure.remedy if error_class else "",
         calls=_describe_calls(turn, rows.steps[turn.pk]),
         live=status not in TERMINAL,

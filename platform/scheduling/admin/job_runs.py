@@ -10,6 +10,7 @@ from django.http import HttpRequest
 from console.admin import ReadOnlyAdmin
 from console.date_filters import AgeFilter, SinceFilter, UntilFilter
 from console.field_filters import ChoiceFilter
+from console.list_head import ListTab
 from foundation.durations import duration
 from foundation.job_registry import jobs
 from scheduling.models import JobRun
@@ -31,6 +32,11 @@ class JobRunAdmin(ReadOnlyAdmin):
     list_display = ("job", "status", "outcome", "asked_by", "started_at", "duration")
     list_filter = (JobFilter, "status", AgeFilter, SinceFilter, UntilFilter)
     list_filter_submit = True
+    list_tabs = (
+        ListTab("All", {}),
+        ListTab("Failed", {"status__exact": JobRun.Status.FAILED}),
+        ListTab("Running", {"status__exact": JobRun.Status.RUNNING}),
+    )
     search_help_text = "The id of a run."
     fields = ("job", "status", "outcome", "error", "asked_by", "started_at", "finished_at", "duration", "id")
 

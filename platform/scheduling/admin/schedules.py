@@ -6,7 +6,8 @@ from typing import Any, Final
 
 from django import forms
 from django.contrib import admin, messages
-from django.db.models import OuterRef, QuerySet, Subquery
+from django.db.models import Exists, OuterRef, Q, QuerySet, Subquery
+from django.db.models.lookups import In
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.urls import reverse
 from django.utils.html import format_html, format_html_join
@@ -17,6 +18,7 @@ from accounts.admin.audited_forms import AuditedFormMixin
 from accounts.permissions import user_actor
 from console.admin import ConsoleAdmin
 from console.confirmation import confirmation_page
+from console.field_filters import FieldFilter, require_choice
 from console.formatting import format_second
 from console.views import row_url
 from console.widgets import CheckboxInput, NumberInput, TextInput, action
@@ -82,6 +84,24 @@ class ScheduleForm(AuditedFormMixin, forms.ModelForm):  # type: ignore[type-arg]
         return {*super()._get_validation_exclusions(), "every_minutes"}  # type: ignore[misc]
 
 
+class LastRunFilter(FieldFilter):
+    """By what the start page counts: the last run that ended has failed, or there will be none."""
+
+    title = "trouble"
+    parameter_name = "trouble"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:  # noqa: ARG002
+        return [("failed", "the last run failed"), ("rejected", "its timing cannot be read")]
+
+    def matching(self, value: str) -> Q:
+        if require_choice(value, ["failed", "rejected"]) == "rejected":
+            scheduled = Q2Schedule.objects.filter(name=OuterRef("job"))
+            return Q(enabled=True) & ~Q(Exists(scheduled))
+        ended = JobRun.objects.filter(job=OuterRef("job")).exclude(status=JobRun.Status.RUNNING).order_by("-id")
+        last = Subquery(ended.values("status")[:1])
+        return Q(In(last, [JobRun.Status.FAILED.value, JobRun.Status.LOST.value]))
+
+
 @admin.register(Schedule)
 class ScheduleAdmin(ConsoleAdmin):
     query_budget = 6
@@ -89,6 +109,8 @@ class ScheduleAdmin(ConsoleAdmin):
     form = ScheduleForm
     change_form_template = "console/versioned_form.html"
     list_display = ("job", "timing", "enabled", "next_run_at", "last_status", "last_outcome", "last_at")
+    list_filter = (LastRunFilter,)
+    list_filter_submit = True
     ordering = ("job",)
     actions = ()
     actions_detail = ("run_job",)

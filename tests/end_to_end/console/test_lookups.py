@@ -40,14 +40,14 @@ DECLARED: dict[str, set[str]] = {
     "agents.event": {"age", "type"},
     "agents.release": {"agent__id__exact", "agent__isnull"},
     "agents.routehealth": {"state__exact", "state__isnull"},
-    "agents.runner": {"status__exact", "status__isnull"},
+    "agents.runner": {"alive", "status__exact", "status__isnull"},
     "agents.step": {"age", "kind__exact", "kind__isnull", "status__exact", "status__isnull"},
     "agents.turn": {"agent", "cost", "error", "fallback", "release", "since", "state", "until", "user"},
     "auth.group": set(),
     "memory.memory": {"age", "scope", "since", "source", "tier", "trust", "until", "user"},
     "memory.memorypool": set(),
     "scheduling.jobrun": {"age", "job", "since", "status__exact", "status__isnull", "until"},
-    "scheduling.schedule": set(),
+    "scheduling.schedule": {"trouble"},
 }
 
 # What is no filter: the search, the order, the page, and the place in a long list.

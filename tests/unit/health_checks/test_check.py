@@ -143,8 +143,8 @@ def test_each_kind_of_failure_is_named_with_its_agent_its_remedy_and_its_turns()
     assert other.remedy == registry["failure_kinds"].remedy
     assert known.agent_id == other.agent_id == agent_id
     links = [finding.link.query for finding in (known, other) if finding.link]
-    query = {"agent": agent_id, "since": "2026-01-01"}
-    assert links == [{"error": "auth", **query}, {"error": "any", **query}]
+    query = {"state": "unanswered", "agent": agent_id, "since": "2026-01-01T12:00"}
+    assert links == [{"error": "auth", **query}, query]
 
 
 def test_a_key_that_ends_is_named_with_its_owner_and_its_page() -> None:

@@ -8,10 +8,9 @@ from types import ModuleType
 import pytest
 
 from agents.admin import turn_actions, turns
-from agents.admin.list_filters import ERROR_CLASSES
 from agents.api.schema.turns import COMPONENTS
 from agents.domain import failures
-from agents.domain.failures import SILENT_CLASSES, ErrorClass, parse_error_class
+from agents.domain.failures import ERROR_CLASSES, SILENT_CLASSES, ErrorClass, parse_error_class
 from agents.domain.serialization import retry_suggested
 from agents.domain.states import StepStatus, TurnStatus
 from agents.llm.errors import BY_CLASS
