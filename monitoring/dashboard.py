@@ -13,12 +13,16 @@ from typing import Any, Final
 
 import structlog
 from django.contrib.auth.models import AnonymousUser
+from django.db.models import QuerySet
+from django.urls import reverse
 
 from accounts.models import User
+from agents.models import UNANSWERED_FAILURE, Turn
 from console.formatting import NOTHING, format_count, format_money, format_percent, format_seconds, format_tokens
 from foundation.clock import now
 from foundation.db_threads import DATABASE_FAULTS
 from foundation.db_timeouts import statement_timeout
+from foundation.ids import lowest_id
 from health_checks.check import Level, Link, Reader
 from health_checks.registry import registry
 from health_checks.run import FAULT_LABELS, CheckResult, run_checks
@@ -34,6 +38,8 @@ log = structlog.get_logger(__name__)
 # The time limit of the checks of the page, and of each statement of its figures.
 CHECK_SECONDS: Final = 9.0
 FIGURES_SECONDS: Final = 3.0
+# Of the newest failed turns.
+ROWS: Final = 6
 VIEW_TURN: Final = "agents.view_turn"
 VIEW_RUNNER: Final = "agents.view_runner"
 VIEW_FEEDBACK: Final = "agents.view_feedback"
@@ -94,8 +100,16 @@ def dashboard(user: User | AnonymousUser, time_range: TimeRange) -> dict[str, An
         "time_ranges": RANGES.values(),
         "metrics": [_metric(result) for result in results if result.check.is_metric],
         "alerts": list(_alerts(results)),
+        "failed_turns": _failed_turns(at) if permission_test(user)(VIEW_TURN) else None,
+        "failed_turns_address": f"{reverse('admin:agents_turn_changelist')}?state=unanswered",
         **_figures(user, time_range, at),
     }
+
+
+def _failed_turns(at: datetime) -> QuerySet[Turn]:
+    """The newest failures of the past day that nobody has answered."""
+    failed = Turn.objects.filter(UNANSWERED_FAILURE, pk__gte=lowest_id(at - timedelta(days=1)))
+    return failed.select_related("user", "agent_session__agent").order_by("-id")[:ROWS]
 
 
 def permission_test(user: User | AnonymousUser) -> Callable[[str], bool]:

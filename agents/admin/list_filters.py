@@ -15,13 +15,8 @@ from django.http import HttpRequest
 
 from accounts.models import User
 from agents.domain.events import EventType
-from agents.domain.failures import ERROR_CLASSES
+from agents.domain.failures import ERROR_CLASSES, SILENT_CLASSES
 from agents.domain.response_fallbacks import Fallback
-<<<<<<< HEAD
-from agents.domain.states import TERMINAL, TurnStatus
-from agents.models import Agent, AgentSession, Handoff, Release, Turn
-from console.date_filters import SinceFilter, UntilFilter
-=======
 from agents.domain.states import OWNED, PARKED, TERMINAL, TurnStatus
 from agents.models import (
     DEADLINE_IS_OVERDUE,
@@ -34,7 +29,7 @@ from agents.models import (
     Runner,
     Turn,
 )
->>>>>>> search
+from console.date_filters import SinceFilter, UntilFilter
 from console.field_filters import ChoiceFilter, FieldFilter, TextFilter, require_choice
 from console.keyset_changelist import parse_uuid
 from foundation.ids import lowest_id
@@ -42,13 +37,9 @@ from foundation.ids import lowest_id
 FINISHED, OPEN = Q(finished_at__isnull=False), Q(finished_at__isnull=True)
 FAILED = (TurnStatus.EXPIRED.value, TurnStatus.FAILED.value)
 ENDED_BADLY = sorted(TERMINAL - {TurnStatus.COMPLETED})
-<<<<<<< HEAD
-ERROR_CLASSES = tuple(error_class.value for error_class in ErrorClass if error_class.failure.ends_turns)
 # No turn is open for longer, however long it waits for a person.
 LONGEST_TURN = timedelta(days=100)
 EARLIEST = datetime(1970, 1, 1, tzinfo=UTC)
-=======
->>>>>>> search
 # Up to so many session ids go into a query one by one.
 MAX_LISTED_SESSIONS = 10_000
 # US dollars. Below the last of them are most turns, which no index serves.
@@ -173,6 +164,10 @@ class TurnStatusFilter(IndexedFilter):
         "any_running": ("with a runner", Q(status__in=sorted(OWNED), lease_expires_at__isnull=False)),
         "any_waiting": ("waiting, also to retry", Q(status__in=sorted(PARKED)) & OPEN),
         "stuck": ("stuck", LEASE_IS_OVERDUE | DEADLINE_IS_OVERDUE),
+        "stopped": (
+            "stopped by somebody",
+            Q(status=TurnStatus.CANCELLED) & FINISHED | Q(status__in=FAILED, error_class__in=SILENT_CLASSES) & FINISHED,
+        ),
         # Without those that operators failed.
         "unanswered": ("failed and not answered since", UNANSWERED_FAILURE & FINISHED),
     }
