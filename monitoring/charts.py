@@ -175,13 +175,14 @@ def make_chart(
     *,
     shape: Shape,
     format_value: Format,
+    format_mark: Format | None = None,
     summary: str = "",
     empty_words: str = "No turn ended.",
     top: float | None = None,
     thresholds: Sequence[Threshold] = (),
 ) -> Chart:
     """The chart of `series` over the buckets of `axis`. `top` is the end of the axis of values; by default a round
-    number that is not below the highest one."""
+    number that is not below the highest one. `format_mark` is for its labels, where they are not as the values."""
     width = WIDTH / max(1, len(axis.starts))
     heights = [value for one in series for value in one.values if value is not None]
     sums = [sum(one.values[number] or 0 for one in series) for number in range(len(axis.starts))]
@@ -195,7 +196,7 @@ def make_chart(
         series=series,
         columns=[_column(axis, number, series, width, format_value) for number in range(len(axis.starts))],
         values=[
-            Mark(100 - 100 * number / INTERVALS, format_value(end * number / INTERVALS), minor=number % 2 == 1)
+            Mark(100 - 100 * number / INTERVALS, (format_mark or format_value)(end * number / INTERVALS), minor=number % 2 == 1)
             for number in range(INTERVALS + 1)
         ],
         times=list(axis.marks()),

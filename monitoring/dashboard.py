@@ -250,6 +250,7 @@ def _turn_charts(figures: PeriodFigures | None) -> Iterator[Chart]:
         [Series(name, name, values, [link.all() for link in links]) for name, values in quantiles.items()],
         shape=Shape.LINES,
         format_value=format_seconds,
+        format_mark=_seconds_mark,
         summary=", ".join(
             f"{name} {format_seconds(total.quantile(share))}"
             for name, share in (("p50", 0.5), ("p95", 0.95), ("p99", 0.99))
@@ -269,7 +270,7 @@ def _gauge_charts(gauges: GaugePoints | None, time_range: TimeRange, at: datetim
         "queue",
         "Queue",
         axis,
-        [Series("waiting", "p99", queued), Series("running", "used", running)],
+        [Series("waiting", "p95", queued), Series("running", "used", running)],
         shape=Shape.LINES,
         format_value=_whole,
         top=integer_top(max((value for value in (*queued, *running) if value is not None), default=0)),
@@ -283,6 +284,7 @@ def _gauge_charts(gauges: GaugePoints | None, time_range: TimeRange, at: datetim
         [Series("oldest", "used", waits)],
         shape=Shape.LINES,
         format_value=format_seconds,
+        format_mark=_seconds_mark,
         summary=_highest("longest", waits, format_seconds),
         empty_words=NO_SAMPLES,
     )
@@ -311,6 +313,10 @@ def _highest(word: str, values: Sequence[float | None], format_value: Callable[[
 
 def _percent(value: float) -> str:
     return f"{value:.0f} %"
+
+
+def _seconds_mark(value: float) -> str:
+    return f"{value:g} s"
 
 
 def _whole(value: float) -> str:

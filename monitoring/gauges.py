@@ -66,7 +66,7 @@ def read_host_memory(now: datetime) -> list[HostMemory]:
     own = socket.gethostname()
     samples = GaugeSample.objects.filter(metric=Gauge.MEMORY, at__gte=now - FRESH).order_by("at")
     newest = {str(labels.get("host")): fraction for labels, fraction in samples.values_list("labels", "value")}
-    hosts = [HostMemory(100 * fraction, f"of {host}") for host, fraction in newest.items() if host != own]
+    hosts = [HostMemory(100 * fraction, f"of the host {host}") for host, fraction in newest.items() if host != own]
     if (here := _here()) is not None:
         hosts.append(here)
     return sorted(hosts, key=lambda host: -host.percent)

@@ -52,7 +52,7 @@ WITH refuted AS (
         FROM agents_turn WHERE id >= %(first)s
         WINDOW of_session AS (PARTITION BY agent_session_id ORDER BY ordinal)
     ) AS asked
-    WHERE next_fingerprint = fingerprint AND next_at <= finished_at + %(asked_again)s
+    WHERE next_fingerprint = fingerprint AND fingerprint <> '' AND next_at <= finished_at + %(asked_again)s
 )
 SELECT {group}, count(*)
 FROM refuted JOIN agents_turn turn USING (id) JOIN agents_release release ON release.id = turn.release_id
