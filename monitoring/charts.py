@@ -196,7 +196,11 @@ def make_chart(
         series=series,
         columns=[_column(axis, number, series, width, format_value) for number in range(len(axis.starts))],
         values=[
-            Mark(100 - 100 * number / INTERVALS, (format_mark or format_value)(end * number / INTERVALS), minor=number % 2 == 1)
+            Mark(
+                100 - 100 * number / INTERVALS,
+                (format_mark or format_value)(end * number / INTERVALS),
+                minor=number % 2 == 1,
+            )
             for number in range(INTERVALS + 1)
         ],
         times=list(axis.marks()),

@@ -75,9 +75,7 @@ def _remedy(route: TroubledRoute) -> str:
 def route_states(measurements: Measurements) -> tuple[int, Counter[str]]:
     """How many routes there are, and how many of them have which of the states that need somebody. One statement more
     than those."""
-    labels = Counter(
-        route.status.label for route in measurements.get(troubled_routes) if route.status.level != "good"
-    )
+    labels = Counter(route.status.label for route in measurements.get(troubled_routes) if route.status.level != "good")
     return RouteHealth.objects.count(), labels
 
 
@@ -85,7 +83,9 @@ def evaluate_states(states: tuple[int, Counter[str]]) -> Sequence[Finding]:
     number, labels = states
     if not labels:
         return [Finding(Level.GOOD, "all are asked freely" if number else "none was asked yet", f"{number:,}")]
-    return [Finding(Level.WARN, ", ".join(f"{count} {label}" for label, count in sorted(labels.items())), f"{number:,}")]
+    return [
+        Finding(Level.WARN, ", ".join(f"{count} {label}" for label, count in sorted(labels.items())), f"{number:,}")
+    ]
 
 
 @dataclass(frozen=True, slots=True)

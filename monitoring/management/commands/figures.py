@@ -124,8 +124,12 @@ def _lines(patterns: Patterns) -> list[str]:
         quantiles = [format_seconds(seconds.quantile(share)) for share in (0.5, 0.95, 0.99)]
         rows.append(
             (
-                pattern.label, f"{pattern.period.turns:,}", f"{pattern.period.failed:,}",
-                format_percent(pattern.task_completion), *quantiles, f"{pattern.ratings.bad:,}",
+                pattern.label,
+                f"{pattern.period.turns:,}",
+                f"{pattern.period.failed:,}",
+                format_percent(pattern.task_completion),
+                *quantiles,
+                f"{pattern.ratings.bad:,}",
             )  # fmt: skip
         )
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
