@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
 from enum import StrEnum
+from typing import Any, Final
 from uuid import UUID
 
 from agents.domain.duration_buckets import DURATION_BOUNDS
+from agents.domain.failures import SILENT_CLASSES
+from agents.journal.queries import fetch
+from agents.journal.rollup_sql import CALLS, TURNS, Rollup, read_statement
+from agents.models import RollupWidth
+from foundation.clock import now
+from monitoring.figure_ranges import cover
 
 
 class By(StrEnum):
@@ -56,10 +63,7 @@ class Histogram:
 
     def _within(self, number: int, share: float) -> float:
         lower = DURATION_BOUNDS[number - 1] if number else 0.0
-        if number < len(DURATION_BOUNDS):
-            upper = DURATION_BOUNDS[number]
-        else:
-            upper = lower if self.max is None else self.max
+        upper = DURATION_BOUNDS[number] if number < len(DURATION_BOUNDS) else max(lower, self.max or 0.0)
         lowest = lower if self.min is None else max(lower, self.min)
         highest = upper if self.max is None else min(upper, self.max)
         return lowest + share * max(0.0, highest - lowest)
@@ -133,9 +137,11 @@ def read_turn_figures(
     """The figures of turns that ended between the two times, in the order of `by`; without `by` one row, or none where
     no turn ended. One statement, so that no turn is missed or counted twice.
 
-    The range is rounded outwards to whole minutes, beyond two days to hours and beyond 90 days to days.
+    The range is that of `covered_range`; one that reaches the present contains what ends meanwhile. Raises `ValueError`
+    for what turns are not broken down by.
     """
-    raise NotImplementedError
+    rows = _read(TURNS, _TURN_COUNTS, since, until, by=by, agent_id=agent_id, release_id=release_id)
+    return [_turn_figures(row) for row in rows]
 
 
 def read_call_figures(
@@ -146,5 +152,122 @@ def read_call_figures(
     agent_id: UUID | None = None,
     release_id: UUID | None = None,
 ) -> list[CallFigures]:
-    """As `read_turn_figures`, of the steps of ended turns that ended between the two times."""
-    raise NotImplementedError
+    """The figures of steps that ended between the two times, and whose turns have ended, in the order of `by`; without
+    `by` one row, or none where no step did. One statement.
+
+    The range is that of `covered_range`; one that reaches the present contains what ends meanwhile. Raises `ValueError`
+    for what steps are not broken down by.
+    """
+    rows = _read(CALLS, _CALL_COUNTS, since, until, by=by, agent_id=agent_id, release_id=release_id)
+    return [_call_figures(row) for row in rows]
+
+
+_QUIET: Final = "error_class <> ALL(%(quiet)s)"
+_TURN_COUNTS: Final = {
+    "failed": f"coalesce(sum(turns) FILTER (WHERE status IN ('failed', 'expired') AND {_QUIET}), 0)::bigint",
+    "completed": "coalesce(sum(turns) FILTER (WHERE status = 'completed'), 0)::bigint",
+}
+_CALL_COUNTS: Final = {"failed": f"coalesce(sum(calls) FILTER (WHERE error_class <> '' AND {_QUIET}), 0)::bigint"}
+_WIDTHS: Final = {By.MINUTE: RollupWidth.MINUTE, By.HOUR: RollupWidth.HOUR, By.DAY: RollupWidth.DAY}
+_COLUMNS: Final = {
+    By.AGENT: "agent_id",
+    By.RELEASE: "release_id",
+    By.STATUS: "status",
+    By.ERROR_CLASS: "error_class",
+    By.OPERATION: "operation",
+    By.NAME: "name",
+}
+
+
+def _read(
+    rollup: Rollup,
+    counts: Mapping[str, str],
+    since: datetime,
+    until: datetime,
+    *,
+    by: Sequence[By],
+    agent_id: UUID | None,
+    release_id: UUID | None,
+) -> Iterator[dict[str, Any]]:
+    groups = {name: expression for one in by for name, expression in [_group(one, rollup)]}
+    if len(groups) < len(by):
+        raise ValueError(f"No figures by {', '.join(by)}.")
+    spans = cover(since, until, now=now(), widest=next((_WIDTHS[one] for one in by if one in _WIDTHS), RollupWidth.DAY))
+    if not spans:
+        return
+    params = {
+        "widths": [span.width.value for span in spans],
+        "firsts": [span.first for span in spans],
+        "lasts": [span.last for span in spans],
+        "since": spans[0].first,
+        "until": spans[-1].last,
+        "agent": agent_id,
+        "release": release_id,
+        "quiet": list(SILENT_CLASSES),
+    }
+    names = (*groups, *counts, *rollup.counters)
+    for values in fetch(read_statement(rollup, groups=groups, counts=counts), params):
+        row = dict(zip(names, values, strict=True))
+        # A sum of nothing is null.
+        if row[next(iter(rollup.counters))]:
+            yield row
+
+
+def _group(by: By, rollup: Rollup) -> tuple[str, str]:
+    """The name of a column of the answer, and its expression."""
+    if by in _WIDTHS:
+        return "at", f"date_trunc('{_WIDTHS[by].value}', at, 'UTC')"
+    column = _COLUMNS[by]
+    if column not in rollup.keys:
+        raise ValueError(f"No figures by {by}.")
+    return column, column
+
+
+def _turn_figures(row: Mapping[str, Any]) -> TurnFigures:
+    return TurnFigures(
+        at=row.get("at"),
+        agent_id=row.get("agent_id"),
+        release_id=row.get("release_id"),
+        status=row.get("status"),
+        error_class=row.get("error_class"),
+        turns=row["turns"],
+        failed=row["failed"],
+        completed=row["completed"],
+        seconds=_histogram(row, "seconds", row["min_seconds"], row["max_seconds"]),
+        queue=_histogram(row, "queue_seconds"),
+        first_token=_histogram(row, "first_token_seconds"),
+        added=_histogram(row, "added_seconds"),
+        input_tokens=row["input_tokens"],
+        output_tokens=row["output_tokens"],
+        cost_usd=row["cost_usd"],
+        cost_unknown=row["cost_unknown"],
+        fallbacks=row["fallbacks"],
+    )
+
+
+def _call_figures(row: Mapping[str, Any]) -> CallFigures:
+    known = row["context_calls"]
+    return CallFigures(
+        at=row.get("at"),
+        agent_id=row.get("agent_id"),
+        release_id=row.get("release_id"),
+        operation=row.get("operation"),
+        name=row.get("name"),
+        error_class=row.get("error_class"),
+        calls=row["calls"],
+        failed=row["failed"],
+        seconds=_histogram(row, "seconds", row["min_seconds"], row["max_seconds"]),
+        first_token=_histogram(row, "first_token_seconds"),
+        input_tokens=row["input_tokens"],
+        output_tokens=row["output_tokens"],
+        cost_usd=row["cost_usd"],
+        context_percent_mean=row["context_percent"] / known if known else None,
+        context_percent_max=row["max_context_percent"] if known else None,
+    )
+
+
+def _histogram(
+    row: Mapping[str, Any], total: str, shortest: float | None = None, longest: float | None = None
+) -> Histogram:
+    buckets = tuple(row[f"{total.removesuffix('_seconds')}_buckets"])
+    return Histogram(sum(buckets), row[total], shortest, longest, buckets)
