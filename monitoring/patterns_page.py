@@ -160,14 +160,15 @@ def _metrics(total: Pattern, links: TurnLinks) -> Iterator[Metric]:
 def _tables(patterns: Patterns, choice: Choice) -> Iterator[Table]:
     groups = [(group, _group_links(group, patterns, choice)) for group in patterns.groups]
     first = patterns.by.value.capitalize()
-    yield Table("turns", "Turns", first, [Row(group.label, list(_turn_cells(group, links))) for group, links in groups])
+    turn_rows = [Row(group.label, list(_turn_cells(group, links))) for group, links in groups]
+    yield Table("turns", "Turns", first, turn_rows)
     yield Table(
         "seconds",
         "Response times",
         first,
         [Row(group.label, list(_seconds_cells(group))) for group, _ in groups],
-        note="From the message to the end of its turn; the first word from the message, too. The platform's own part is "
-        "what remains without the time of models and tools.",
+        note="From the message to the end of its turn; the first word from the message, too. The platform's own part "
+        "is what remains without the time of models and tools.",
     )
     yield Table(
         "use",

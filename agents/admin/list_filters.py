@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Any, ClassVar
 from uuid import UUID
@@ -18,6 +18,7 @@ from agents.domain.events import EventType
 from agents.domain.failures import ERROR_CLASSES, SILENT_CLASSES
 from agents.domain.response_fallbacks import Fallback
 from agents.domain.states import OWNED, PARKED, TERMINAL, TurnStatus
+from agents.journal.rollups import CLOCKS_DIFFER, ended_between
 from agents.models import (
     DEADLINE_IS_OVERDUE,
     LEASE_IS_OVERDUE,
@@ -32,14 +33,12 @@ from agents.models import (
 from console.date_filters import SinceFilter, UntilFilter
 from console.field_filters import ChoiceFilter, FieldFilter, TextFilter, require_choice
 from console.keyset_changelist import parse_uuid
+from foundation.clock import now
 from foundation.ids import lowest_id
 
 FINISHED, OPEN = Q(finished_at__isnull=False), Q(finished_at__isnull=True)
 FAILED = (TurnStatus.EXPIRED.value, TurnStatus.FAILED.value)
 ENDED_BADLY = sorted(TERMINAL - {TurnStatus.COMPLETED})
-# No turn is open for longer, however long it waits for a person.
-LONGEST_TURN = timedelta(days=100)
-EARLIEST = datetime(1970, 1, 1, tzinfo=UTC)
 # Up to so many session ids go into a query one by one.
 MAX_LISTED_SESSIONS = 10_000
 # US dollars. Below the last of them are most turns, which no index serves.
@@ -267,8 +266,7 @@ class EndedSinceFilter(SinceFilter):
     parameter_name = "ended_since"
 
     def condition_since(self, timestamp: datetime) -> Q:
-        # The bound on the id lets the list end: without it, it walks to the oldest turn to fill its page.
-        return Q(finished_at__gte=timestamp, pk__gte=lowest_id(max(timestamp - LONGEST_TURN, EARLIEST)))
+        return ended_between(timestamp, max(now(), timestamp) + timedelta(days=1))
 
 
 class EndedUntilFilter(UntilFilter):
@@ -278,7 +276,7 @@ class EndedUntilFilter(UntilFilter):
     parameter_name = "ended_until"
 
     def condition_before(self, timestamp: datetime) -> Q:
-        return Q(finished_at__lt=timestamp, pk__lt=lowest_id(timestamp))
+        return Q(finished_at__lt=timestamp, pk__lt=lowest_id(timestamp + CLOCKS_DIFFER))
 
 
 class EventTypeFilter(ChoiceFilter):

@@ -118,19 +118,11 @@ def _dump_histogram(seconds: Histogram) -> dict[str, Any]:
 
 def _lines(patterns: Patterns) -> list[str]:
     """A table for people."""
-    rows = [(patterns.by.value, "turns", "failed", "tasks completed", "p50", "p95", "p99", "rated bad")]
+    rows = [[patterns.by.value, "turns", "failed", "tasks completed", "p50", "p95", "p99", "rated bad"]]
     for pattern in (*patterns.groups, patterns.total):
-        seconds = pattern.period.seconds
+        period, seconds = pattern.period, pattern.period.seconds
+        counts = [pattern.label, f"{period.turns:,}", f"{period.failed:,}", format_percent(pattern.task_completion)]
         quantiles = [format_seconds(seconds.quantile(share)) for share in (0.5, 0.95, 0.99)]
-        rows.append(
-            (
-                pattern.label,
-                f"{pattern.period.turns:,}",
-                f"{pattern.period.failed:,}",
-                format_percent(pattern.task_completion),
-                *quantiles,
-                f"{pattern.ratings.bad:,}",
-            )  # fmt: skip
-        )
+        rows.append([*counts, *quantiles, f"{pattern.ratings.bad:,}"])
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     return ["  ".join(text.ljust(width) for text, width in zip(row, widths, strict=True)).rstrip() for row in rows]

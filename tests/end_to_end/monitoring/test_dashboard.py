@@ -39,9 +39,9 @@ def ended(at: datetime, *, seconds: float = 2.0, **values: Any) -> Turn:
     session = AgentSession.objects.create(user=ada, agent=demo, release=demo.live_release)
     queued_at = at - timedelta(seconds=seconds)
     return Turn.objects.create(
-        id=make_id(queued_at, Random(str(at) + str(values))), agent_session=session, user=ada, release=demo.live_release,
-        ordinal=1, fingerprint=b"", queued_at=queued_at, started_at=queued_at, finished_at=at,
-        deadline_at=at + timedelta(hours=1), **values,
+        id=make_id(queued_at, Random(str(at) + str(values))), agent_session=session, user=ada,
+        release=demo.live_release, ordinal=1, fingerprint=b"", queued_at=queued_at, started_at=queued_at,
+        finished_at=at, deadline_at=at + timedelta(hours=1), **values,
     )  # fmt: skip
 
 

@@ -127,7 +127,8 @@ def test_every_number_of_the_start_page_leads_to_the_rows_that_it_counts() -> No
             seen |= compare(vera)
             raise Undo
     assert seen >= {
-        "Failed, past hour", "In the queue", "Running", "Stuck", "Active sessions", "Active runners", "Maintenance", "Kind",
+        "Failed, past hour", "In the queue", "Running", "Stuck", "Active sessions", "Active runners", "Maintenance",
+        "Kind",
     }  # fmt: skip
 
 
