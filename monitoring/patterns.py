@@ -264,7 +264,8 @@ def _errors(turns: Sequence[TurnFigures]) -> Sequence[ErrorPattern]:
         if row.error_class:
             counts[row.error_class] += row.turns
     total = sum(row.turns for row in turns)
-    return [ErrorPattern(name, number, number / total) for name, number in counts.most_common()]
+    ordered = sorted(counts.items(), key=lambda item: (-item[1], item[0]))
+    return [ErrorPattern(name, number, number / total) for name, number in ordered]
 
 
 def _operations(calls: Sequence[CallFigures]) -> Sequence[OperationPattern]:
