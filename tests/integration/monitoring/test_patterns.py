@@ -37,6 +37,7 @@ def patterns(**choice: Any) -> Patterns:
 def asked_and_answered(ada: Conversation, text: str = "Hi", **options: Any) -> Turn:
     turn_id = ada.ask(text, **options).turn_id
     answer(claimed())
+    assert turn_id is not None
     return Turn.objects.get(pk=turn_id)
 
 
