@@ -127,9 +127,10 @@ class AgentsConfig(AppConfig):
         register_entries(
             Entry("Conversations", 1, "Sessions", "agents.agentsession", "forum"),
             Entry("Conversations", 2, "Turns", "agents.turn", "sync_alt"),
-            Entry("Conversations", 3, "Steps", "agents.step", "footprint"),
-            Entry("Conversations", 4, "Events", "agents.event", "list_alt"),
-            Entry("Conversations", 5, "Memories", "memory.memory", "psychology"),
+            Entry("Conversations", 3, "Ratings", "agents.feedback", "thumbs_up_down"),
+            Entry("Conversations", 4, "Steps", "agents.step", "footprint"),
+            Entry("Conversations", 5, "Events", "agents.event", "list_alt"),
+            Entry("Conversations", 6, "Memories", "memory.memory", "psychology"),
             Entry("Agents", 1, "Agents", "agents.agent", "smart_toy"),
             Entry("Agents", 2, "Releases", "agents.release", "new_releases"),
             Entry("Agents", 3, "Memory pools", "memory.memorypool", "join_inner"),

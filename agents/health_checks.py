@@ -25,6 +25,9 @@ from health_checks.run import Measurements
 FAILED_PERCENT: Final = 5
 # The queue is empty most of the time; a longer wait means that something is broken.
 SLOW_QUEUE_SECONDS: Final = 30
+# So many percent of thumbs down, among so many ratings at least, are worth a look.
+DOWN_PERCENT: Final = 20
+MIN_RATINGS: Final = 10
 # The number of kinds of failures that are listed.
 KINDS: Final = 4
 
@@ -50,7 +53,9 @@ SELECT (SELECT count(*) FROM agents_turn WHERE id >= %(hour_ago)s),
        (SELECT coalesce(sum(capacity), 0) FROM agents_runner WHERE status = 'running'
            AND heartbeat_at >= statement_timestamp() - %(patience)s),
        (SELECT coalesce(jsonb_agg(jsonb_build_array(a.id, a.name, r.configuration) ORDER BY a.name), '[]')::text
-          FROM agents_agent a JOIN agents_release r ON r.id = a.live_release_id WHERE a.archived_at IS NULL)
+          FROM agents_agent a JOIN agents_release r ON r.id = a.live_release_id WHERE a.archived_at IS NULL),
+       (SELECT count(*) FROM agents_feedback WHERE id >= %(day_ago)s AND turn_id IS NOT NULL),
+       (SELECT count(*) FROM agents_feedback WHERE id >= %(day_ago)s AND turn_id IS NOT NULL AND value < 0)
 """  # noqa: S608 - put together from a constant; values are parameters
 
 _OPEN_ONE: Final = "Open one: its steps say what went wrong."
@@ -70,9 +75,11 @@ class LiveRelease:
 class CurrentTurns:
     """Turns and runners now, `turns` and `failed` since `since`, an hour ago; `failed` are without those that a later
     turn has answered. `oldest_seconds` is the wait of the oldest queued turn, None if the queue is empty.
-    `live_releases` are read with them, so that the start page needs one statement."""
+    `live_releases` are read with them, so that the start page needs one statement. `ratings` are those of turns since
+    `rated_since`, a day ago, and `down` the thumbs down among them."""
 
     since: datetime | None = None
+    rated_since: datetime | None = None
     turns: int = 0
     failed: int = 0
     queued: int = 0
@@ -82,6 +89,8 @@ class CurrentTurns:
     runners: int = 0
     capacity: int = 0
     live_releases: Sequence[LiveRelease] = ()
+    ratings: int = 0
+    down: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,7 +107,8 @@ class FailureKind:
 def turn_figures(measurements: Measurements) -> CurrentTurns:
     """The figures, from one statement."""
     bounds: dict[str, Any] = {
-        "hour_ago": lowest_id(since := _hour_before(measurements.now)),
+        "hour_ago": lowest_id(since := _minute_before(measurements.now, timedelta(hours=1))),
+        "day_ago": lowest_id(rated_since := _minute_before(measurements.now, timedelta(days=1))),
         "quiet": list(SILENT_CLASSES),
         "stuck": STUCK_AFTER,
         "patience": heartbeat_timeout(),
@@ -106,15 +116,15 @@ def turn_figures(measurements: Measurements) -> CurrentTurns:
     with connection.cursor() as cursor:
         cursor.execute(_FIGURES, bounds)
         figures = list(cursor.fetchone())
-    figures[-1] = [LiveRelease(UUID(agent_id), name, stored) for agent_id, name, stored in orjson.loads(figures[-1])]
-    return CurrentTurns(since, *figures)
+    figures[-3] = [LiveRelease(UUID(agent_id), name, stored) for agent_id, name, stored in orjson.loads(figures[-3])]
+    return CurrentTurns(since, rated_since, *figures)
 
 
 def failure_kinds(measurements: Measurements) -> list[FailureKind]:
     """The failures of the past hour by class and agent, the most frequent first."""
     if not measurements.get(turn_figures).failed:
         return []
-    since = _hour_before(measurements.now)
+    since = _minute_before(measurements.now, timedelta(hours=1))
     failed = Turn.objects.filter(UNANSWERED_FAILURE, pk__gte=lowest_id(since))
     kinds = failed.values_list("error_class", "release__agent", "release__agent__name").annotate(times=Count("pk"))
     return [
@@ -158,6 +168,16 @@ def evaluate_runners(figures: CurrentTurns) -> Sequence[Finding]:
     return [Finding(Level.GOOD, f"room for {figures.capacity:,} turns", f"{figures.runners:,}")]
 
 
+def evaluate_ratings(figures: TurnFigures) -> Sequence[Finding]:
+    is_high = figures.ratings >= MIN_RATINGS and figures.down * 100 >= figures.ratings * DOWN_PERCENT
+    query = {"value": "down", "of": "turns"}
+    if figures.rated_since:
+        query["since"] = format_filter_time(figures.rated_since)
+    label = f"of {figures.ratings:,} ratings" if figures.ratings else "nobody has rated an answer"
+    link = Link("admin:agents_feedback_changelist", query=query)
+    return [Finding(Level.WARN if is_high else Level.GOOD, label, f"{figures.down:,}", link=link)]
+
+
 def evaluate_alive(alive: bool) -> Sequence[Finding]:
     return [] if alive else [Finding(Level.BAD, "no runner has reported itself lately")]
 
@@ -188,9 +208,9 @@ def _turns_link(**query: Any) -> Link:
     return Link("admin:agents_turn_changelist", query=query)
 
 
-def _hour_before(moment: datetime) -> datetime:
-    """The full minute an hour before `moment`: lists are filtered by the minute."""
-    return moment.replace(second=0, microsecond=0) - timedelta(hours=1)
+def _minute_before(moment: datetime, period: timedelta) -> datetime:
+    """The full minute a `period` before `moment`: lists are filtered by the minute."""
+    return moment.replace(second=0, microsecond=0) - period
 
 
 _OVERVIEW: Final = frozenset({Reader.OVERVIEW})
@@ -275,6 +295,19 @@ CHECKS: Final[tuple[Check[Any], ...]] = (
         order=130,
         link=_turns_link(state="stuck"),
         permissions=_PERMISSIONS,
+        is_metric=True,
+    ),
+    Check(
+        name="ratings",
+        title="Rated down, past day",
+        measure=turn_figures,
+        evaluator=evaluate_ratings,
+        alarms_when=f"{DOWN_PERCENT} % or more of at least {MIN_RATINGS} ratings are thumbs down",
+        remedy="Read the comments. One release only: publish the one before it again.",
+        readers=_OVERVIEW,
+        order=135,
+        link=Link("admin:agents_feedback_changelist", query={"value": "down", "of": "turns"}),
+        permissions=(*_PERMISSIONS, "agents.view_feedback"),
         is_metric=True,
     ),
     Check(

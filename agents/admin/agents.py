@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from django import forms
@@ -15,11 +16,13 @@ from accounts.permissions import user_actor
 from accounts.roles import Role
 from agents.admin.draft_page import draft_page
 from agents.admin.publishing import publish_page
+from agents.admin.ratings import rating_summary
 from agents.admin.release_diff import compare_page
 from agents.admin.stored_configurations import Comparison, compare_stored
 from agents.models import Agent, AgentDraft, Release
-from agents.permissions.role_permissions import CHANGE_AGENT, PUBLISH_AGENT
+from agents.permissions.role_permissions import CHANGE_AGENT, PUBLISH_AGENT, VIEW_RATINGS
 from agents.releases import archive_agent, change_agent, create_agent, restore_agent
+from agents.sessions.ratings import RatingCounts, count_ratings
 from console.admin import ConsoleAdmin
 from console.confirmation import confirmation_page
 from console.views import row_url
@@ -101,7 +104,7 @@ class AgentAdmin(ConsoleAdmin):
 
     query_budget = 7
     # The page of one agent.
-    page_query_budget = 14
+    page_query_budget = 16
 
     form = AgentForm
     change_form_template = "console/agent.html"
@@ -152,6 +155,8 @@ class AgentAdmin(ConsoleAdmin):
     def render_change_form(self, request: HttpRequest, context: Any, *args: Any, **kwargs: Any) -> Any:
         if (agent := kwargs.get("obj")) is not None:
             context |= _related_rows(agent)
+            if request.user.has_perm(VIEW_RATINGS):
+                context |= _ratings(agent, context["releases"])
         return super().render_change_form(request, context, *args, **kwargs)
 
     @action(description="Draft", permissions=["view"], url_path="draft", icon="edit_note")
@@ -212,5 +217,14 @@ def _related_rows(agent: Agent) -> dict[str, Any]:
         "draft": draft,
         "draft_differs": bool(comparison.differences),
         "unreadable": comparison.unreadable,
-        "releases": releases[:RELEASES],
+        "releases": list(releases[:RELEASES]),
     }
+
+
+def _ratings(agent: Agent, releases: Sequence[Release]) -> dict[str, Any]:
+    """The template context with the ratings of all releases, and of each of `releases`."""
+    counts = count_ratings(agent_id=agent.pk)
+    for release in releases:
+        row: Any = release
+        row.ratings = rating_summary(counts.get(release.pk, RatingCounts()), release=release.pk)
+    return {"ratings": rating_summary(sum(counts.values(), RatingCounts()), agent=agent.pk)}

@@ -37,3 +37,8 @@ def retry_badge(turn: Turn) -> SafeString | None:
         return None
     address = reverse("admin:agents_turn_change", args=[turn.retried_by_id])
     return format_html('<a class="bs-tag" href="{}" title="The turn that asked it again">retried</a>', address)
+
+
+def rating_badge(value: int) -> SafeString:
+    """A badge for a rating: 1 or -1."""
+    return badge("rated up", "good") if value > 0 else badge("rated down", "bad")

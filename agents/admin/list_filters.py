@@ -11,6 +11,7 @@ from uuid import UUID
 from django.contrib.admin.options import IncorrectLookupParameters
 from django.contrib.postgres.fields import ArrayField
 from django.db.models import BooleanField, F, Func, Q, UUIDField, Value
+from django.db.models.lookups import GreaterThanOrEqual
 from django.http import HttpRequest
 
 from accounts.models import User
@@ -21,10 +22,12 @@ from agents.domain.states import OWNED, PARKED, TERMINAL, TurnStatus
 from agents.journal.rollups import CLOCKS_DIFFER, ended_between
 from agents.models import (
     DEADLINE_IS_OVERDUE,
+    DURATION,
     LEASE_IS_OVERDUE,
     UNANSWERED_FAILURE,
     Agent,
     AgentSession,
+    Feedback,
     Handoff,
     Release,
     Runner,
@@ -43,6 +46,8 @@ ENDED_BADLY = sorted(TERMINAL - {TurnStatus.COMPLETED})
 MAX_LISTED_SESSIONS = 10_000
 # US dollars. Below the last of them are most turns, which no index serves.
 COSTS = ("10", "1", "0.1", "0.01")
+# Seconds. Below `agents.models.SLOW` are most turns, too.
+DURATIONS = {"30": "30 s or more", "60": "1 min or more", "300": "5 min or more", "1800": "30 min or more"}
 
 
 class IndexedFilter(FieldFilter):
@@ -277,6 +282,38 @@ class EndedUntilFilter(UntilFilter):
 
     def condition_before(self, timestamp: datetime) -> Q:
         return Q(finished_at__lt=timestamp, pk__lt=lowest_id(timestamp + CLOCKS_DIFFER))
+
+
+class DurationFilter(IndexedFilter):
+    """By the time from the admission of a turn to its end; on sessions, those that have a matching turn."""
+
+    title = "time to the end"
+    parameter_name = "duration"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:  # noqa: ARG002
+        return list(DURATIONS.items())
+
+    def condition(self, value: str, *, of_turns: bool) -> Q:
+        seconds = timedelta(seconds=int(require_choice(value, list(DURATIONS))))
+        condition = Q(GreaterThanOrEqual(DURATION, seconds))
+        return condition if of_turns else _having_turn(condition)
+
+
+class RatingFilter(IndexedFilter):
+    """By the rating of a turn's answer; on sessions, those with a rated answer."""
+
+    title = "rated"
+    parameter_name = "rated"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:  # noqa: ARG002
+        return [("down", "down"), ("up", "up"), ("any", "up or down")]
+
+    def condition(self, value: str, *, of_turns: bool) -> Q:
+        values = {"up": [1], "down": [-1], "any": [1, -1]}
+        ratings = Feedback.objects.filter(value__in=values[require_choice(value, list(values))]).order_by()
+        if of_turns:
+            return Q(pk__in=ratings.filter(turn__isnull=False).values("turn"))
+        return Q(pk__in=ratings.values("agent_session"))
 
 
 class EventTypeFilter(ChoiceFilter):

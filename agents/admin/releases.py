@@ -10,10 +10,12 @@ from django.http import HttpRequest, HttpResponse
 from django.template.loader import render_to_string
 
 from agents.admin.publishing import roll_back_page
+from agents.admin.ratings import rating_summary
 from agents.admin.stored_configurations import UnreadableConfiguration, read_configuration
 from agents.domain.configuration import SETTINGS, AgentConfiguration, Setting
 from agents.models import Release
-from agents.permissions.role_permissions import PUBLISH_AGENT
+from agents.permissions.role_permissions import PUBLISH_AGENT, VIEW_RATINGS
+from agents.sessions.ratings import RatingCounts, count_ratings
 from console.admin import ReadOnlyAdmin
 from console.widgets import action
 
@@ -50,10 +52,15 @@ class ReleaseAdmin(ReadOnlyAdmin):
     search_help_text = "The id of a release."
     actions_detail = ("roll_back",)
 
-    def get_fields(self, request: HttpRequest, obj: Release | None = None) -> Any:  # noqa: ARG002
+    def get_fields(self, request: HttpRequest, obj: Release | None = None) -> Any:
         unreadable = obj is not None and isinstance(read_configuration(obj), UnreadableConfiguration)
         settings = (_stored,) if unreadable else _SETTINGS
-        return ("agent", "number", "is_live", "note", "published_by", "published_at", *settings, "id")
+        fields = ("agent", "number", "is_live", "note", "published_by", "published_at")
+        return (*fields, *(("ratings",) if request.user.has_perm(VIEW_RATINGS) else ()), *settings, "id")
+
+    @admin.display(description="ratings")
+    def ratings(self, release: Release) -> str:
+        return rating_summary(count_ratings([release.pk]).get(release.pk, RatingCounts()), release=release.pk)
 
     @admin.display(description="live", boolean=True)
     def is_live(self, release: Release) -> bool:

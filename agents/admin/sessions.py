@@ -21,7 +21,9 @@ from agents.admin.actions import run_action
 from agents.admin.list_filters import (
     AgentFilter,
     CostFilter,
+    DurationFilter,
     ErrorFilter,
+    RatingFilter,
     ReleaseFilter,
     SessionStatusFilter,
     UserFilter,
@@ -72,6 +74,7 @@ class AgentSessionAdmin(KeysetAdmin):
     list_select_related = ("user", "agent", "release")
     list_filter = (
         AgentFilter, ReleaseFilter, UserFilter, SessionStatusFilter, ErrorFilter, SinceFilter, UntilFilter, CostFilter,
+        DurationFilter, RatingFilter,
     )  # fmt: skip
     list_tabs = (
         ListTab("All", {}),

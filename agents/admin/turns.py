@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any, ClassVar
 
 from django.contrib import admin
-from django.db.models import Q, QuerySet
+from django.db.models import OuterRef, Q, QuerySet, Subquery
 from django.http import HttpRequest, HttpResponse
 from django.urls import reverse
 from django.utils.html import format_html, format_html_join
@@ -14,16 +14,18 @@ from django.utils.safestring import SafeString
 
 from accounts.users import find_users
 from agents.admin.actions import run_action
-from agents.admin.badges import retry_badge, status_badge
+from agents.admin.badges import rating_badge, retry_badge, status_badge
 from agents.admin.list_filters import (
     FINISHED,
     OPEN,
     AgentFilter,
     CostFilter,
+    DurationFilter,
     EndedSinceFilter,
     EndedUntilFilter,
     ErrorFilter,
     FallbackFilter,
+    RatingFilter,
     ReleaseFilter,
     TurnStatusFilter,
     UserFilter,
@@ -34,7 +36,7 @@ from agents.admin.turn_actions import CANCEL, FAIL, REQUEUE, RETRY
 from agents.domain.failures import ErrorClass
 from agents.domain.response_fallbacks import Fallback
 from agents.domain.states import TurnStatus
-from agents.models import Step, Turn
+from agents.models import Feedback, Step, Turn
 from agents.permissions.role_permissions import CANCEL_TURN, FAIL_TURN, REQUEUE_TURN, RETRY_TURN
 from agents.permissions.transcripts import can_read_transcript
 from console.date_filters import SinceFilter, UntilFilter, age_filter
@@ -64,7 +66,7 @@ class TurnAdmin(KeysetAdmin):
     list_select_related = ("user", "release__agent")
     list_filter = (
         AgentFilter, ReleaseFilter, UserFilter, TurnStatusFilter, ErrorFilter, FallbackFilter, SinceFilter, UntilFilter,
-        EndedSinceFilter, EndedUntilFilter, CostFilter,
+        CostFilter, DurationFilter, RatingFilter, EndedSinceFilter, EndedUntilFilter,
     )  # fmt: skip
     list_tabs = (
         ListTab("All", {}),
@@ -132,12 +134,14 @@ class TurnAdmin(KeysetAdmin):
         return format_moment(turn.queued_at)
 
     @admin.display(description="status")
-    def display_status(self, turn: Turn) -> SafeString:
+    def display_status(self, turn: Any) -> SafeString:
         badges = [status_badge(turn.status)]
         if turn.fallback and turn.fallback != Fallback.ERROR_RESPONSE:
             badges.append(badge(turn.get_fallback_display(), "warn"))
         if (retry := retry_badge(turn)) is not None:
             badges.append(retry)
+        if turn.rating is not None:
+            badges.append(rating_badge(turn.rating))
         return format_html_join(" ", "{}", ((each,) for each in badges))
 
     @admin.display(description="agent")
@@ -145,7 +149,8 @@ class TurnAdmin(KeysetAdmin):
         return f"{turn.release.agent} #{turn.release.number}"
 
     def annotate(self, rows: QuerySet[Turn]) -> QuerySet[Any]:
-        return rows.annotate(provider_error=LAST_ERROR)
+        rating = Feedback.objects.filter(turn=OuterRef("pk")).values("value")[:1]
+        return rows.annotate(provider_error=LAST_ERROR, rating=Subquery(rating))
 
     @admin.display(description="error")
     def error(self, turn: Any) -> SafeString | str:

@@ -1057,7 +1057,7 @@ class Migration(migrations.Migration):
                 ),
             ],
             options={
-                "verbose_name_plural": "feedback",
+                "verbose_name": "rating",
                 "ordering": ["-created_at"],
                 "indexes": [
                     models.Index(fields=["-created_at"], name="feedback_newest"),

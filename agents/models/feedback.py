@@ -31,7 +31,7 @@ class Feedback(models.Model):
     updated_at = models.DateTimeField(db_default=Now())
 
     class Meta:
-        verbose_name_plural = "feedback"
+        verbose_name = "rating"
         ordering = ["-created_at"]
         indexes = [
             models.Index(fields=["-created_at"], name="feedback_newest"),

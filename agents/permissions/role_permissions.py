@@ -7,6 +7,7 @@ from typing import Final
 from accounts.roles import Role, declare_role_permissions
 
 VIEW_TRANSCRIPT: Final = "agents.view_transcript"
+VIEW_RATINGS: Final = "agents.view_feedback"
 CANCEL_TURN: Final = "agents.cancel_turn"
 RETRY_TURN: Final = "agents.retry_turn"
 REQUEUE_TURN: Final = "agents.requeue_turn"
@@ -25,6 +26,7 @@ def declare() -> None:
         {
             Role.VIEWER: {
                 VIEW_TRANSCRIPT,
+                VIEW_RATINGS,
                 "agents.view_agent",
                 "agents.view_agentdraft",
                 "agents.view_agentsession",

@@ -11,7 +11,7 @@ from accounts.actor import Actor, Scope
 from agents.domain.events import EventType, MessageRated
 from agents.domain.serialization import feedback_shape
 from agents.journal.locked_writes import append_locked, lock_session
-from agents.models import AgentSession, Feedback, Message
+from agents.models import AgentSession, Feedback, Message, Turn
 from agents.sessions.access import access_message
 from foundation import strict_json
 from foundation.db_retry import retry_after_deadlock
@@ -35,6 +35,9 @@ def give_feedback(actor: Actor, *, message_id: UUID, value: int, comment: str = 
         feedback = Feedback.objects.filter(message=message, user_id=session.user_id).first()
         if feedback is None:
             feedback = Feedback(agent_session=session, message=message, user_id=session.user_id)
+            if message.turn_id is not None:
+                release = Turn.objects.filter(pk=message.turn_id).values_list("release_id", flat=True)
+                feedback.turn_id, feedback.release_id = message.turn_id, release.get()
         elif (feedback.value, feedback.comment) == (value, comment):
             return feedback
         else:

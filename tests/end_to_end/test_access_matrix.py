@@ -86,6 +86,7 @@ MODELS: dict[str, dict[str, frozenset[Role]]] = {
     "accounts.auditentry": {"see": CONSOLE},
     "agents.bulkaction": {"see": CONSOLE, "stop": OPERATORS},
     "agents.event": {"see": CONSOLE},
+    "agents.feedback": {"see": CONSOLE},
     "accounts.outgoingemail": {"see": OWNER},
     "agents.release": {"see": CONSOLE, "roll-back": BUILDERS},
     "agents.routehealth": {

@@ -10,7 +10,7 @@ from django.contrib.auth.models import Group
 
 from accounts.actor import Actor
 from accounts.models import OutgoingEmail, User
-from agents.models import Agent, AgentSession, BulkAction, Event, Message, RouteHealth, Runner, Step, Turn
+from agents.models import Agent, AgentSession, BulkAction, Event, Feedback, Message, RouteHealth, Runner, Step, Turn
 from foundation.clock import now
 from memory.enums import MemoryScope, MemorySource
 from memory.models import MemoryPool
@@ -64,10 +64,25 @@ def session_with_a_turn(user: User, demo: Agent, text: str = "What is the time?"
     return session
 
 
+def rate(session: AgentSession) -> Feedback:
+    """A thumb down for the first message of the session, with a comment."""
+    message = session.messages.earliest("ordinal")
+    assert message.turn is not None
+    return Feedback.objects.create(
+        agent_session=session,
+        message=message,
+        turn=message.turn,
+        release=message.turn.release,
+        user=session.user,
+        value=-1,
+        comment="That is not so.",
+    )
+
+
 def one_row_of_everything(user: User) -> None:
     """A session with a turn, a key, and one row of everything else that the console shows."""
     key_of(user)
-    session_with_a_turn(user, agent())
+    rate(session_with_a_turn(user, agent()))
     q2_sync.sync_schedules()
     JobRun.objects.create(job="test", asked_by="test")
     Runner.objects.create(host="host", pid=1, capacity=1)

@@ -11,9 +11,10 @@ from typing import Any, Final
 import orjson
 from django.utils.safestring import SafeString, mark_safe
 
+from agents.admin.badges import rating_badge
 from agents.admin.transcript.steps import TranscriptStep, shorten
 from agents.domain.message_parts import Part, part_notes
-from agents.models import Message
+from agents.models import Feedback, Message
 from console.formatting import badge
 from foundation.graphemes import cut_text
 from markdown_rendering import render
@@ -49,19 +50,32 @@ class PartView:
 
 @dataclass(frozen=True, slots=True)
 class MessageContent:
-    """A message. `created_at` is None while it is written; `partial` when it was cut short."""
+    """A message. `created_at` is None while it is written; `partial` when it was cut short; `rating` as a badge, ""
+    without one."""
 
     author: str
     created_at: datetime | None
     parts: list[PartView]
     partial: bool = False
     supplied_by_client: bool = False
+    rating: SafeString | str = ""
+    comment: str = ""
 
 
-def message_contents(message: Message, steps: Iterable[TranscriptStep] = ()) -> MessageContent:
+def message_contents(
+    message: Message, steps: Iterable[TranscriptStep] = (), rating: Feedback | None = None
+) -> MessageContent:
     """The content of `message`; `steps` are those of its turn."""
     parts = part_views(message.parts, steps, finished=True)
-    return MessageContent(message.author, message.created_at, parts, message.partial, message.supplied_by_client)
+    return MessageContent(
+        message.author,
+        message.created_at,
+        parts,
+        message.partial,
+        message.supplied_by_client,
+        rating=rating_badge(rating.value) if rating else "",
+        comment=rating.comment if rating else "",
+    )
 
 
 def part_views(parts: Sequence[Part], steps: Iterable[TranscriptStep], *, finished: bool) -> list[PartView]:

@@ -8,10 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from typing import Any, Final
+from uuid import UUID
 
 from django.contrib.admin import ModelAdmin
 from django.db import models
-from django.db.models import Count, Q, Sum
+from django.db.models import Count, Q, QuerySet, Sum
 from django.http import HttpRequest, HttpResponse, HttpResponseBase, JsonResponse
 from django.template.loader import render_to_string
 from django.template.response import TemplateResponse
@@ -19,6 +20,7 @@ from django.urls import reverse
 
 from agents.admin.transcript.turns import TURNS, TranscriptTurn, turn_views
 from agents.admin.turn_actions import TURN_ACTIONS
+from agents.domain.events import EventType
 from agents.models import COST_UNKNOWN, TOKENS_UNKNOWN, AgentSession, Event, Handoff, Message, Turn, UtilityCall
 from agents.permissions.role_permissions import FORK_SESSION
 from agents.permissions.transcripts import can_read_transcript
@@ -107,10 +109,12 @@ def live_update(request: HttpRequest, session: AgentSession) -> HttpResponseBase
         return HttpResponse(status=422)
     seq = session.next_seq - 1
     changed = Event.objects.filter(agent_session=session, seq__gt=int(after)).order_by("seq")
-    rows = list(changed.values_list("turn_id", flat=True)[: MAX_EVENTS_BEHIND + 1])
+    rows = list(changed.values_list("turn_id", "type")[: MAX_EVENTS_BEHIND + 1])
     if len(rows) > MAX_EVENTS_BEHIND or int(after) > seq:
         return HttpResponse(status=409)
-    touched = {turn for turn in (*rows, session.active_turn_id) if turn is not None}
+    touched = {turn for turn in (*(turn for turn, _ in rows), session.active_turn_id) if turn is not None}
+    if any(event_type == EventType.MESSAGE_RATED for _, event_type in rows):
+        touched |= _rated_turns(changed)
     if (only := parse_uuid(request.GET.get("turn", ""))) is not None:
         touched &= {only}
     if not touched and not rows:
@@ -126,6 +130,13 @@ def live_update(request: HttpRequest, session: AgentSession) -> HttpResponseBase
             "events": render_to_string("console/transcript_events.html", {"events": _events(session)}),
         }
     )
+
+
+def _rated_turns(events: QuerySet[Event]) -> set[UUID]:
+    """The turns whose answers were rated: those events are of no turn."""
+    rated = events.filter(type=EventType.MESSAGE_RATED).values_list("data__message", flat=True)
+    turns = Message.objects.filter(pk__in=list(rated), turn__isnull=False).values_list("turn_id", flat=True)
+    return {turn for turn in turns if turn is not None}
 
 
 def _turns(request: HttpRequest, session: AgentSession) -> tuple[list[Turn], str | None, str | None]:

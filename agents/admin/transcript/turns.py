@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
+from itertools import chain
 from typing import Any, Final
 from uuid import UUID
 
 from django.db.models import Q
 
-from agents.admin.badges import retry_badge, status_badge
+from agents.admin.badges import rating_badge, retry_badge, status_badge
 from agents.admin.transcript.content import MessageContent, message_contents, part_views
 from agents.admin.transcript.steps import TranscriptStep, step_view
 from agents.admin.turn_actions import TurnAction
@@ -20,7 +21,7 @@ from agents.domain.message_tree import Node, Tree
 from agents.domain.serialization import calls_shape
 from agents.domain.states import PARKED, TERMINAL, StepKind, StepStatus, TurnStatus, WaitReason
 from agents.journal.locked_writes import visible_parts
-from agents.models import AgentSession, Message, Runner, Step, Turn
+from agents.models import AgentSession, Feedback, Message, Runner, Step, Turn
 from console.formatting import format_duration, format_money, format_second, format_tokens
 
 _WAIT_REASONS: Final = {
@@ -53,6 +54,7 @@ class TranscriptTurn:
     cost: str = ""
     status: str = ""
     retry: str = ""
+    rating: str = ""
     remedy: str = ""
     calls: str = ""
     live: bool = False
@@ -72,6 +74,8 @@ class _Rows:
     steps: dict[UUID, list[Step]]
     runners: dict[Any, Runner]
     branches: dict[UUID, str]
+    # By message.
+    ratings: dict[UUID, Feedback]
     readable: bool
     now: datetime
 
@@ -89,10 +93,16 @@ def turn_views(
         session,
         [message for turn_messages in messages.values() for message in turn_messages if message.author == "user"],
     )
-    rows = _Rows(messages, steps, runners, branches, readable, now)
+    unattached = list(unattached)
+    shown = [message.pk for message in (*chain.from_iterable(messages.values()), *unattached)]
+    ratings = {rating.message_id: rating for rating in Feedback.objects.filter(message__in=shown)}
+    rows = _Rows(messages, steps, runners, branches, ratings, readable, now)
     views = [_turn_view(turn, rows) for turn in turns]
     views += [
-        TranscriptTurn(message.ordinal, messages=[message_contents(message)] if readable else [])
+        TranscriptTurn(
+            message.ordinal,
+            messages=[message_contents(message, rating=ratings.get(message.pk))] if readable else [],
+        )
         for message in unattached
     ]
     return sorted(views, key=lambda view: view.ordinal)
@@ -112,12 +122,13 @@ def _turn_view(turn: Turn, rows: _Rows) -> TranscriptTurn:
         step_view(step, readable=rows.readable, ended_at=turn.finished_at, now=rows.now) for step in rows.steps[turn.pk]
     ]
     question_id = next((message.pk for message in messages if message.author == Message.Author.USER), None)
+    rating = next((rows.ratings[message.pk] for message in messages if message.pk in rows.ratings), None)
     runner = rows.runners.get(turn.runner_id)
     error_class = parse_error_class(turn.error_class)
     return TranscriptTurn(
         ordinal=turn.ordinal,
         turn=turn,
-        messages=_message_contents(turn, messages, steps) if rows.readable else [],
+        messages=_message_contents(turn, messages, steps, rows.ratings) if rows.readable else [],
         steps=steps,
         runner=str(runner) if runner else str(turn.runner_id or ""),
         branch=rows.branches.get(question_id, "") if question_id else "",
@@ -128,6 +139,7 @@ def _turn_view(turn: Turn, rows: _Rows) -> TranscriptTurn:
         cost=format_money(turn.cost_usd),
         status=status_badge(status),
         retry=retry_badge(turn) or "",
+        rating=rating_badge(rating.value) if rating else "",
         remedy=error_class.failure.remedy if error_class else "",
         calls=_describe_calls(turn, rows.steps[turn.pk]),
         live=status not in TERMINAL,
@@ -157,8 +169,10 @@ def _waiting_for(turn: Turn) -> str:
     return f"{_WAIT_REASONS[turn.wait_reason]}, until {format_second(turn.available_at)} UTC"
 
 
-def _message_contents(turn: Turn, messages: Sequence[Message], steps: Sequence[TranscriptStep]) -> list[MessageContent]:
-    contents = [message_contents(message, steps) for message in messages]
+def _message_contents(
+    turn: Turn, messages: Sequence[Message], steps: Sequence[TranscriptStep], ratings: Mapping[UUID, Feedback]
+) -> list[MessageContent]:
+    contents = [message_contents(message, steps, ratings.get(message.pk)) for message in messages]
     if turn.status not in TERMINAL and (parts := visible_parts(turn)):
         contents.append(MessageContent(Message.Author.AGENT, None, part_views(parts, steps, finished=False)))
     return contents

@@ -13,7 +13,7 @@ from accounts.actor import Actor
 from accounts.audit import record_audit
 from accounts.models import ApiKey, AuditEntry, OutgoingEmail, User
 from accounts.roles import Role
-from agents.models import Agent, AgentSession, BulkAction, Event, Release, RouteHealth, Runner, Step, Turn
+from agents.models import Agent, AgentSession, BulkAction, Event, Feedback, Release, RouteHealth, Runner, Step, Turn
 from console.admin import LONGEST_LIST, BoundedPaginator
 from foundation.clock import now
 from memory.enums import MemoryScope, MemorySource
@@ -21,7 +21,7 @@ from memory.models import Memory, MemoryPool
 from memory.ownership import OwnerKey
 from memory.writing import remember
 from scheduling.models import JobRun, Schedule
-from tests.support.console_pages import session_with_a_turn
+from tests.support.console_pages import rate, session_with_a_turn
 from tests.support.consoles import client_of, list_of, page_of
 from tests.support.people import OFFLINE, agent, person
 
@@ -29,7 +29,7 @@ pytestmark = pytest.mark.django_db
 
 READ_ONLY = [
     AgentSession, Turn, Step, Event, Runner, RouteHealth, Release, ApiKey, AuditEntry, BulkAction, JobRun,
-    OutgoingEmail, Memory,
+    OutgoingEmail, Memory, Feedback,
 ]  # fmt: skip
 LISTS = [*READ_ONLY, Agent, User, Group, Schedule, MemoryPool]
 
@@ -43,7 +43,8 @@ def fill(rows: int) -> None:
         one.live_release = release
     Agent.objects.bulk_update(agents, ["live_release"])
     for user, one in zip(users, agents, strict=True):
-        session_with_a_turn(user, one)
+        session = session_with_a_turn(user, one)
+        rate(session)
         record_audit(Actor.system("tests"), "agent.created", target=one)
     BulkAction.objects.bulk_create(BulkAction(operation="cancel", user=user, targets=[], total=1) for user in users)
     numbers = range(rows)

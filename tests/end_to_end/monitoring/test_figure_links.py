@@ -18,7 +18,7 @@ from accounts.roles import Role
 from agents.domain.failures import ERROR_CLASSES
 from agents.domain.states import OWNED, PARKED, TERMINAL, TurnStatus
 from agents.management.demo.past_ids import make_id
-from agents.models import Agent, AgentSession, Runner, Turn
+from agents.models import Agent, AgentSession, Feedback, Message, Runner, Turn
 from foundation.clock import now
 from scheduling.models import JobRun, Schedule
 from scheduling.tasks import record_scheduler_heartbeat
@@ -67,13 +67,30 @@ def make_turns(random: Random, ada: User, agents: list[Agent], count: int) -> No
         if turn.finished_at is None:
             AgentSession.objects.filter(pk=session.pk).update(open_turns=1)
         failed.append(turn)
+        if random.random() < 0.3:
+            rate(random, turn)
+
+
+def rate(random: Random, turn: Turn) -> None:
+    """A rating around a day old, of the answer of `turn` or of a copy of it."""
+    message = Message.objects.create(agent_session=turn.agent_session, ordinal=2, author="agent", turn=turn)
+    is_copy = random.random() < 0.2
+    Feedback.objects.create(
+        id=make_id(now() - timedelta(seconds=random.choice([5, 80_000, 86_390, 86_400, 86_470, 90_000])), random),
+        agent_session=turn.agent_session,
+        message=message,
+        user=turn.user,
+        value=random.choice([1, -1]),
+        turn=None if is_copy else turn,
+        release=None if is_copy else turn.release,
+    )
 
 
 def make_operations(random: Random) -> None:
     """Runners that live, are silent or stopped, and schedules whose last run went well, failed or never ended."""
-    for _ in range(random.randrange(5)):
+    for _ in range(random.randrange(6)):
         seconds = random.choice([1, 1, 600])
-        status = random.choice(list(Runner.Status))
+        status = random.choice([Runner.Status.RUNNING, *Runner.Status])
         heartbeat_at = now() - timedelta(seconds=seconds)
         Runner.objects.create(host="host", pid=1, capacity=1, status=status, heartbeat_at=heartbeat_at)
     if random.random() < 0.8:
@@ -128,7 +145,7 @@ def test_every_number_of_the_start_page_leads_to_the_rows_that_it_counts() -> No
             raise Undo
     assert seen >= {
         "Failed, past hour", "In the queue", "Running", "Stuck", "Active sessions", "Active runners", "Maintenance",
-        "Kind",
+        "Kind", "Rated down, past day",
     }  # fmt: skip
 
 

@@ -72,6 +72,7 @@ def test_the_start_page_says_what_is_wrong() -> None:
         "Running": ("2", ""),
         "Active sessions": ("4", ""),
         "Stuck": ("2", "bad"),
+        "Rated down, past day": ("0", ""),
         "Active runners": ("0", "bad"),
         "Routes": ("0", ""),
         "Maintenance": ("0", "bad"),  # the scheduler has never reported

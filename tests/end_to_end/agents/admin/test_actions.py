@@ -101,7 +101,8 @@ def test_who_is_no_operator_is_offered_nothing_and_can_do_nothing(action: str, r
 def test_what_the_state_does_not_allow_is_said_and_left(olga: Client) -> None:
     ada = asked()
     assert told(act(olga, "retry", ada.turn().pk)) == [
-        "Nothing to do: Only turns that failed, expired or were cancelled can be retried."
+        "Nothing to do: Only turns that failed, expired or were cancelled can be retried, and only if nobody has asked "
+        "their question again."
     ]
     fail(claimed())
     assert told(act(olga, "cancel", ada.turn().pk))[0].startswith("Nothing to do")
