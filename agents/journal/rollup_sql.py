@@ -133,6 +133,12 @@ t AS MATERIALIZED (
 )"""
 
 
+# Minutes and hours that nobody will read any more are not counted.
+_WIDTHS: Final = """
+    ('minute', now() - %(minutes_reach)s), ('hour', now() - %(hours_reach)s), ('day', '-infinity'::timestamptz)
+"""
+
+
 def _add(rollup: Rollup) -> str:
     """The INSERT that adds the facts to the rows of their minutes, hours and days. Rows are locked in the order of
     their keys, so that two of these never wait for each other."""
@@ -140,7 +146,7 @@ def _add(rollup: Rollup) -> str:
     return f"""
 INSERT INTO {rollup.table} AS r ({", ".join((*keys, *rollup.counters))})
 SELECT w.width, date_trunc(w.width, ended_at, 'UTC') AS at, {", ".join((*rollup.keys, *rollup.counters.values()))}
-FROM {rollup.facts} CROSS JOIN (VALUES ('minute'), ('hour'), ('day')) w(width)
+FROM {rollup.facts} JOIN (VALUES {_WIDTHS}) w(width, since) ON ended_at >= w.since
 GROUP BY {", ".join(map(str, range(1, len(keys) + 1)))} ORDER BY {", ".join(map(str, range(1, len(keys) + 1)))}
 ON CONFLICT ({", ".join(keys)}) DO UPDATE SET {", ".join(f"{name} = {_sum(name)}" for name in rollup.counters)}
 """
@@ -166,7 +172,7 @@ def _total(counter: str) -> str:
     return f"sum({counter})" if counter.endswith(_FRACTIONS) else f"sum({counter})::bigint"
 
 
-# `%(turns)s`: ids of ended turns that are in no rollup yet, whom the caller marks or deletes in the same transaction.
+# `%(turns)s`: ids of ended turns that are in no rollup yet, which the caller marks or deletes in the same transaction.
 COUNT: Final = f"WITH {_facts('t.id = ANY(%(turns)s::uuid[])')}, turns AS ({_add(TURNS)}) {_add(CALLS)}"
 
 

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
-from typing import Final
+from typing import Any, Final
 from uuid import UUID
 
 from django.db import connection
@@ -20,6 +20,10 @@ from foundation.ids import lowest_id
 CLOCKS_DIFFER: Final = timedelta(minutes=5)
 # A reader decides by its own clock which rows it needs.
 READERS_MAY_BE_LATE: Final = timedelta(hours=1)
+_REACHES: Final[Mapping[str, Any]] = {
+    "minutes_reach": MINUTES_REACH + READERS_MAY_BE_LATE,
+    "hours_reach": HOURS_REACH + READERS_MAY_BE_LATE,
+}
 
 
 def count_turns(turn_ids: Sequence[UUID]) -> None:
@@ -28,7 +32,7 @@ def count_turns(turn_ids: Sequence[UUID]) -> None:
     the transaction, so this comes late in it."""
     if turn_ids:
         with connection.cursor() as cursor:
-            cursor.execute(COUNT, {"turns": list(turn_ids)})
+            cursor.execute(COUNT, {**_REACHES, "turns": list(turn_ids)})
 
 
 def count_before_deletion(session_ids: Sequence[UUID]) -> None:
@@ -59,8 +63,8 @@ def delete_old_rollups() -> int:
     """Delete the counters of minutes and hours that are older than readers look for; those of their days stay. Return
     how many rows went."""
     gone = 0
-    for width, reach in ((RollupWidth.MINUTE, MINUTES_REACH), (RollupWidth.HOUR, HOURS_REACH)):
+    for width, reach in ((RollupWidth.MINUTE, "minutes_reach"), (RollupWidth.HOUR, "hours_reach")):
         for rollup in (TurnRollup, CallRollup):
-            old = rollup._default_manager.filter(width=width, at__lt=Now() - reach - READERS_MAY_BE_LATE)
+            old = rollup._default_manager.filter(width=width, at__lt=Now() - _REACHES[reach])
             gone += old._raw_delete("default")
     return gone

@@ -15,6 +15,7 @@ from agents.models import AgentSession
 from foundation.clock import now
 
 LARGEST = 20_000_000
+MOST_STEPS = 30
 HOW_TO_REMOVE = "To remove all of it: .venv/bin/python manage.py demo_data --remove"
 
 
@@ -23,6 +24,9 @@ class Command(BaseCommand):
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         parser.add_argument("--turns", type=int, default=10_000, help="how many (10,000)")
+        parser.add_argument(
+            "--steps", type=int, help=f"steps of each turn in the mean, 1 to {MOST_STEPS} (one or three)"
+        )
         parser.add_argument("--seed", type=int, default=1)
         parser.add_argument("--until", help="the last day, as 2026-11-22 (now)")
         parser.add_argument("--into-existing", action="store_true", help="even if there are conversations already")
@@ -36,16 +40,22 @@ class Command(BaseCommand):
         turns: int = options["turns"]
         if not 1 <= turns <= LARGEST:
             raise CommandError(f"--turns: 1 to {LARGEST:,}.")
+        steps: int | None = options["steps"]
+        if steps is not None and not 1 <= steps <= MOST_STEPS:
+            raise CommandError(f"--steps: 1 to {MOST_STEPS}.")
         if AgentSession.objects.exists() and not options["into_existing"]:
             raise CommandError(
                 "There are conversations here already. This is for an empty installation; --into-existing does it "
                 f"all the same. {HOW_TO_REMOVE}"
             )
-        counts = load(turns=turns, seed=options["seed"], until=_until(options["until"]), report=self._report)
+        counts = load(
+            turns=turns, steps=steps, seed=options["seed"], until=_until(options["until"]), report=self._report
+        )
         with connection.cursor() as cursor:
             # The planner must know what is there before anybody opens a page.
             cursor.execute(
-                "VACUUM (ANALYZE) agents_agentsession, agents_turn, agents_message, agents_step, agents_event"
+                "VACUUM (ANALYZE) agents_agentsession, agents_turn, agents_message, agents_step, agents_event, "
+                "agents_feedback, agents_turnrollup, agents_callrollup"
             )
         self._report(", ".join(f"{count:,} rows of {name}" for name, count in counts.items()))
         self._report(HOW_TO_REMOVE)

@@ -7,23 +7,29 @@ from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime
 from random import Random
 from typing import Any
+from uuid import UUID
 
 from django.apps import apps
 from django.db import connection, transaction
 from django.db.models import Field
 from django.db.models.fields import NOT_PROVIDED
 
-from agents.management.demo.agents_and_users import make_agents_and_users
+from agents.journal.rollups import count_turns
+from agents.management.demo.agents_and_users import Population, make_agents_and_users
 from agents.management.demo.plan import DemoSession, plan
 from agents.management.demo.rows import COLUMNS, NULL, Lines, RowWriter
+from agents.models import Turn
 
 BATCH = 25_000
-TABLES = ("agentsession", "turn", "message", "step", "event")
+TABLES = ("agentsession", "turn", "message", "step", "event", "feedback")
 
 
 @transaction.atomic
-def load(*, turns: int, seed: int, until: datetime, report: Callable[[str], None]) -> dict[str, int]:
-    """Insert `turns` turns with all their rows; return the number of rows by table.
+def load(
+    *, turns: int, seed: int, until: datetime, report: Callable[[str], None], steps: int | None = None
+) -> dict[str, int]:
+    """Insert `turns` turns with all their rows and count them; return the number of rows by table. `steps`: as many in
+    the mean for each turn.
 
     Indexes and foreign keys of empty tables are dropped for the load and created again before the commit, when
     PostgreSQL checks every row against them at once. Meanwhile nobody else can write to these tables.
@@ -35,19 +41,33 @@ def load(*, turns: int, seed: int, until: datetime, report: Callable[[str], None
     report(f"{len(sessions):,} sessions of {len(population.users):,} people are planned")
     is_empty = not any(apps.get_model("agents", name).objects.exists() for name in TABLES)
     restore_statements = _drop_indexes() if is_empty else []
-    writer = RowWriter(rng, population)
+    writer = RowWriter(rng, population, steps=steps)
     counts = dict.fromkeys(TABLES, 0)
     for first in range(0, turns, BATCH):
         for at, index in moments[first : first + BATCH]:
             writer.write_turn(sessions[index], at)
-        _store(writer.lines, ("turn", "message", "step", "event"), counts)
+        _store(writer.lines, ("turn", "message", "step", "event", "feedback"), counts)
         done = min(first + BATCH, turns)
         report(f"{done:,} of {turns:,} turns, {time.monotonic() - started:.0f} s")
     _store_sessions(writer, sessions, counts)
     for statement in restore_statements:
         _run(statement)
     report(f"indexes and keys are checked, {time.monotonic() - started:.0f} s")
+    _count(population)
+    report(f"all turns are counted, {time.monotonic() - started:.0f} s")
     return counts
+
+
+def _count(population: Population) -> None:
+    """Add the turns to the rollups, as the product does when it compacts them."""
+    # The planner knows nothing yet of what was loaded.
+    for table in ("turn", "step"):
+        _run(f"ANALYZE agents_{table}")
+    rows = Turn.objects.filter(agent_session__agent__in=[agent.id for agent in population.agents]).order_by("pk")
+    last = UUID(int=0)
+    while ids := list(rows.filter(pk__gt=last).values_list("pk", flat=True)[:BATCH]):
+        count_turns(ids)
+        last = ids[-1]
 
 
 def _store_sessions(writer: RowWriter, sessions: Sequence[DemoSession], counts: dict[str, int]) -> None:

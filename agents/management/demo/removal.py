@@ -14,6 +14,7 @@ from agents.models import (
     Agent,
     AgentDraft,
     AgentSession,
+    CallRollup,
     Event,
     Feedback,
     Handoff,
@@ -22,6 +23,7 @@ from agents.models import (
     Runner,
     Step,
     Turn,
+    TurnRollup,
 )
 from memory.writing import forget_agent, forget_sessions, forget_users
 
@@ -54,6 +56,8 @@ def remove(*, report: Callable[[str], None]) -> dict[str, int]:
 
 def _delete_agents_and_users(counts: dict[str, int]) -> None:
     agents = Agent.objects.filter(slug__startswith=PREFIX)
+    for name, rollup in (("counters of turns", TurnRollup), ("counters of calls", CallRollup)):
+        _delete(counts, name, rollup._default_manager.filter(agent_id__in=agents.values("pk")))
     agents.update(live_release=None)
     _delete(counts, "drafts", AgentDraft.objects.filter(agent__in=agents))
     _delete(counts, "releases", Release.objects.filter(agent__in=agents))

@@ -6,6 +6,7 @@ A million turns are eleven million rows, so they are assembled from text that is
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 from random import Random
@@ -17,7 +18,7 @@ from agents.domain.serialization import retry_suggested
 from agents.management.demo.agents_and_users import Population
 from agents.management.demo.past_ids import id_text
 from agents.management.demo.plan import DemoSession
-from agents.management.demo.texts import ANSWERS, ERRORS, QUESTIONS, SUBJECTS
+from agents.management.demo.texts import ANSWERS, COMMENTS, ERRORS, QUESTIONS, SUBJECTS
 
 NULL = "\\N"
 COLUMNS = {
@@ -32,8 +33,9 @@ COLUMNS = {
     ),
     "step": (
         "turn_id", "number", "kind", "status", "epoch", "name", "call_id", "idempotent", "request", "result",
-        "error_class", "input_tokens", "output_tokens", "started_at", "finished_at", "cost_usd",
+        "error_class", "input_tokens", "output_tokens", "started_at", "finished_at", "cost_usd", "details",
     ),
+    "feedback": ("id", "agent_session_id", "message_id", "user_id", "value", "comment", "created_at", "updated_at"),
     "event": ("agent_session_id", "seq", "turn_id", "epoch", "type", "data", "replaces_from", "at"),
     "agentsession": (
         "id", "user_id", "agent_id", "release_id", "title", "next_seq", "next_ordinal", "head_message_id",
@@ -42,6 +44,10 @@ COLUMNS = {
 }  # fmt: skip
 # Dollars per token of what goes in and what comes out, by route.
 _PRICES = {"openai:gpt-4o-mini": (0.15e-6, 0.6e-6), "openai:gpt-4o": (2.5e-6, 10e-6)}
+# Of the conversations' own, without those that are drawn to be busier.
+_TOOL_SHARE = 0.2
+_RATED_SHARE = 0.03
+_WINDOW = 128_000
 _FINGERPRINT = "\\\\x" + "00" * 32
 
 
@@ -86,6 +92,7 @@ class Lines:
     message: list[str] = field(default_factory=list)
     step: list[str] = field(default_factory=list)
     event: list[str] = field(default_factory=list)
+    feedback: list[str] = field(default_factory=list)
     agentsession: list[str] = field(default_factory=list)
 
 
@@ -96,6 +103,8 @@ class _DemoTurn:
     session: DemoSession
     id: str
     runner: str
+    started_ms: int
+    finished_ms: int
     started_at: str
     finished_at: str
     status: str
@@ -108,16 +117,22 @@ class _DemoTurn:
 
     @property
     def cost(self) -> str:
+        return self.price(*self.tokens)
+
+    def price(self, input_tokens: int, output_tokens: int) -> str:
+        """What so many tokens cost by the turn's route, in dollars."""
         input_price, output_price = _PRICES[self.session.agent.route]
-        return f"{self.tokens[0] * input_price + self.tokens[1] * output_price:.8f}"
+        return f"{input_tokens * input_price + output_tokens * output_price:.8f}"
 
 
 class RowWriter:
-    """Appends the rows of turn after turn to `lines`, drawing from `rng`."""
+    """Appends the rows of turn after turn to `lines`, drawing from `rng`. Turns have `steps` steps in the mean; None:
+    most have one, and some use a tool."""
 
-    def __init__(self, rng: Random, population: Population) -> None:
+    def __init__(self, rng: Random, population: Population, *, steps: int | None = None) -> None:
         self.lines = Lines()
         self._rng = rng
+        self._steps = steps
         self._runners = [str(runner) for runner in population.runners]
 
     def write_session(self, session: DemoSession) -> None:
@@ -139,6 +154,8 @@ class RowWriter:
             session=session,
             id=id_text(at_ms, rng),
             runner=rng.choice(self._runners),
+            started_ms=started_ms,
+            finished_ms=started_ms + duration_ms,
             started_at=moment_text(started_ms),
             finished_at=moment_text(started_ms + duration_ms),
             status="completed",
@@ -148,7 +165,7 @@ class RowWriter:
         self._write_question(turn, at_ms)
         self._draw_outcome(turn)
         self._write_steps(turn)
-        self._write_end(turn, started_ms + duration_ms)
+        self._write_end(turn)
         self._write_turn_row(turn, ordinal, at_ms)
 
     def _write_event(
@@ -205,31 +222,70 @@ class RowWriter:
         if turn.error[0]:
             turn.error_id = id_text(turn.session.last_ms, self._rng)
 
+    def _draw_rounds(self) -> int:
+        """How often the model calls a tool before it answers."""
+        if self._steps is None:
+            return int(self._rng.random() < _TOOL_SHARE)
+        return self._rng.randint(0, self._steps - 1)
+
     def _write_steps(self, turn: _DemoTurn) -> None:
-        """Append the steps of a turn and their events."""
-        number = 1
+        """Append the steps of a turn and their events: calls of a tool, each after a call of the model, and the
+        answer."""
+        rounds = self._draw_rounds()
+        length = (turn.finished_ms - turn.started_ms) // (2 * rounds + 1)
+        times = [turn.started_ms + length * number for number in range(2 * rounds + 1)] + [turn.finished_ms]
+        failed = turn.status != "completed"
+        if failed:
+            turn.tokens = (0, 0)
+        share = (turn.tokens[0] // (rounds + 1), turn.tokens[1] // (rounds + 1))
         parts: list[str] = []
-        if self._rng.random() < 0.2:
-            parts += self._write_tool_steps(turn)
-            number = 3
+        for number in range(1, 2 * rounds, 2):
+            parts += self._write_tool_round(turn, number, times[number - 1 : number + 2], share)
         if turn.answer:
             self._write_event(turn, EventType.MESSAGE_DELTA, f'{{"text": "{turn.answer}"}}', turn.finished_at,
                         event_count=max(1, len(turn.answer) // 40))  # fmt: skip
             parts.append(f'{{"type": "text", "text": "{turn.answer}"}}')
-        failed = turn.status != "completed"
+        turn.parts = ", ".join(parts)
         kind = turn.error[0] or (ErrorClass.CANCELLED if failed else "")
         result = NULL if failed else f'{{"text": "{turn.answer}", "tool_calls": []}}'
-        used = (0, 0) if failed else turn.tokens
-        cost = turn.cost if not failed else "0"
-        turn.tokens = used
-        self.lines.step.append(
-            f"{turn.id}\t{number}\tmodel\t{'failed' if failed else 'done'}\t1\t{turn.session.agent.route}\t\t"
-            f"true\t{{}}\t{result}\t{kind}\t{used[0]}\t{used[1]}\t{turn.started_at}\t{turn.finished_at}\t"
-            f"{cost}"
-        )
-        turn.parts = ", ".join(parts)
+        remaining = (turn.tokens[0] - rounds * share[0], turn.tokens[1] - rounds * share[1])
+        self._write_model_step(turn, 2 * rounds + 1, times[-2:], remaining, result=result, error_class=kind)
 
-    def _write_tool_steps(self, turn: _DemoTurn) -> list[str]:
+    def _write_model_step(
+        self,
+        turn: _DemoTurn,
+        number: int,
+        times: Sequence[int],
+        tokens: tuple[int, int],
+        *,
+        result: str,
+        error_class: str = "",
+    ) -> None:
+        cost = turn.price(*tokens)
+        self.lines.step.append(
+            f"{turn.id}\t{number}\tmodel\t{'failed' if error_class else 'done'}\t1\t{turn.session.agent.route}\t\t"
+            f"true\t{{}}\t{result}\t{error_class}\t{tokens[0]}\t{tokens[1]}\t{moment_text(times[0])}\t"
+            f"{moment_text(times[1])}\t{cost}\t{self._details(times, tokens, answered=bool(turn.answer))}"
+        )
+
+    def _details(self, times: Sequence[int], tokens: tuple[int, int], *, answered: bool) -> str:
+        """`Step.details`: what the prompt was made of and, if anything came, when it began."""
+        rng = self._rng
+        message, system = 8 + (times[0] & 31), 300
+        history = max(0, tokens[0] - system - message)
+        context = f'"window": {_WINDOW}, "tokens": {{"system": {system}, "history": {history}, "message": {message}}}'
+        first = ""
+        if answered:
+            first_ms = min(times[1] - times[0], 120 + int(rng.expovariate(1 / 400)))
+            first = (
+                f'"first_token_seconds": {first_ms / 1000:.3f}, "request_id": "chatcmpl-{rng.getrandbits(64):016x}", '
+            )
+        return f'{{"attempt": 1, {first}"context": {{{context}}}}}'
+
+    def _write_tool_round(
+        self, turn: _DemoTurn, number: int, times: Sequence[int], tokens: tuple[int, int]
+    ) -> list[str]:
+        """Append a call of the model and the tool that it calls; return what they add to the answer."""
         rng = self._rng
         call_id, name = f"call_{rng.getrandbits(40):010x}", rng.choice(tuple(_TOOLS))
         chance = rng.random()
@@ -239,27 +295,26 @@ class RowWriter:
         content = "It could not be done." if bad else result
         outcome = f'"content": "{content}", "is_error": {str(bad).lower()}'
         call = f'{{"id": "{call_id}", "name": "{name}", "arguments": "{arguments}"}}'
-        self.lines.step += [
-            f"{turn.id}\t1\tmodel\tdone\t1\t{turn.session.agent.route}\t\ttrue\t{{}}\t"
-            f'{{"text": "", "tool_calls": [{call}]}}\t\t0\t0\t{turn.started_at}\t{turn.started_at}\t0',
-            f'{turn.id}\t2\ttool\t{status}\t1\t{name}\t{call_id}\t{"false" if bad else "true"}\t"{arguments}"\t'
-            f"{{{outcome}}}\t{ErrorClass.TOOL_ERROR if bad else ''}\t0\t0\t"
-            f"{turn.started_at}\t{turn.finished_at}\t{NULL}",
-        ]
-        call_fields = f'"step": 2, "call_id": "{call_id}", "name": "{name}"'
-        self._write_event(
-            turn, EventType.TOOL_STARTED, f'{{{call_fields}, "arguments": "{arguments}"}}', turn.started_at
+        self._write_model_step(turn, number, times[:2], tokens, result=f'{{"text": "", "tool_calls": [{call}]}}')
+        started_at, finished_at = moment_text(times[1]), moment_text(times[2])
+        self.lines.step.append(
+            f"{turn.id}\t{number + 1}\ttool\t{status}\t1\t{name}\t{call_id}\t{str(not bad).lower()}\t"
+            f'"{arguments}"\t{{{outcome}}}\t'
+            f"{ErrorClass.TOOL_ERROR if bad else ''}\t0\t0\t{started_at}\t{finished_at}\t{NULL}\t{{}}"
         )
+        call_fields = f'"step": {number + 1}, "call_id": "{call_id}", "name": "{name}"'
+        self._write_event(turn, EventType.TOOL_STARTED, f'{{{call_fields}, "arguments": "{arguments}"}}', started_at)
         event_type = EventType.TOOL_FAILED if bad else EventType.TOOL_FINISHED
-        self._write_event(turn, event_type, f'{{{call_fields}, "content": "{content}"}}', turn.finished_at)
+        self._write_event(turn, event_type, f'{{{call_fields}, "content": "{content}"}}', finished_at)
         return [
             f'{{"type": "tool_call", "id": "{call_id}", "name": "{name}", "arguments": "{arguments}"}}',
             f'{{"type": "tool_result", "call_id": "{call_id}", {outcome}}}',
         ]
 
-    def _write_end(self, turn: _DemoTurn, finished_ms: int) -> None:
+    def _write_end(self, turn: _DemoTurn) -> None:
+        answer = ""
         if turn.parts:
-            _, shape = self._write_message(turn, "agent", f"[{turn.parts}]", finished_ms)
+            answer, shape = self._write_message(turn, "agent", f"[{turn.parts}]", turn.finished_ms)
             self._write_event(turn, EventType.MESSAGE_COMPLETED, f'{{"message": {shape}}}', turn.finished_at)
         more = ""
         if turn.status == "completed":
@@ -275,6 +330,24 @@ class RowWriter:
         self._write_event(
             turn, f"turn.{turn.status}", f'{{"finished_at": "{turn.finished_at}"{more}}}', turn.finished_at
         )
+        if answer and self._rng.random() < _RATED_SHARE:
+            self._write_rating(turn, answer)
+
+    def _write_rating(self, turn: _DemoTurn, answer: str) -> None:
+        rng, session = self._rng, turn.session
+        at_ms = turn.finished_ms + 1_000 + int(rng.random() * 3_000)
+        at, good = moment_text(at_ms), turn.status == "completed" and rng.random() < 0.75
+        comment = rng.choice(COMMENTS[good]) if rng.random() < 0.3 else ""
+        value = 1 if good else -1
+        self.lines.feedback.append(
+            f"{id_text(at_ms, rng)}\t{session.key}\t{answer}\t{session.user}\t{value}\t{comment}\t{at}\t{at}"
+        )
+        shape = f'{{"value": "{"up" if good else "down"}", "comment": "{comment}"}}'
+        self.lines.event.append(
+            f"{session.key}\t{session.next_seq}\t{NULL}\t0\t{EventType.MESSAGE_RATED}\t"
+            f'{{"message": "{answer}", "feedback": {shape}}}\t{NULL}\t{at}'
+        )
+        session.next_seq += 1
 
     def _write_turn_row(self, turn: _DemoTurn, ordinal: int, at_ms: int) -> None:
         session, at, (into, out) = turn.session, moment_text(at_ms), turn.tokens

@@ -28,6 +28,11 @@ ANSWERS = (
     "I am not sure about {}. The page that I read says one thing, the form says another.",
     "You asked about {}.\n\n```\n1. open the form\n2. fill in the date\n3. send it\n```\n\nThat is all.",
 )
+# Of ratings, by whether they are good.
+COMMENTS = {
+    True: ("Just what I needed.", "Quick and right.", "Thank you!"),
+    False: ("That is not what I asked.", "The date is wrong.", "Too long, and nothing in it."),
+}
 # Each as often as it stands here, among the turns that fail.
 ERRORS = (
     *[ErrorClass.TRANSIENT] * 3,

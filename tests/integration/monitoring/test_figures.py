@@ -8,6 +8,7 @@ from decimal import Decimal
 
 import pytest
 from django.db import connection, transaction
+from django.db.models import F
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
@@ -262,12 +263,22 @@ def test_old_minutes_and_hours_go_and_the_sums_stay() -> None:
         past_turn(session, ended_at=now - timedelta(days=days), steps=[PastStep(0, 1)])
     live = everything()
     compact()
-    assert delete_old_rollups() == 2 * (1 + 2)
     assert everything() == live
-    kept = [sorted(rollup.objects.values_list("width", flat=True)) for rollup in (TurnRollup, CallRollup)]
-    assert kept == [["day", "day", "day", "hour", "hour", "minute"]] * 2
     since = now - timedelta(days=3, minutes=1)
     assert [one.turns for one in read_turn_figures(since, now)] == [2]
+
+    def widths() -> list[list[str]]:
+        return [sorted(rollup.objects.values_list("width", flat=True)) for rollup in (TurnRollup, CallRollup)]
+
+    assert widths() == [["day", "day", "day", "hour", "hour", "minute"]] * 2, "what nobody will read is not counted"
+    assert delete_old_rollups() == 0
+    for rollup in (TurnRollup, CallRollup):
+        rollup.objects.update(at=F("at") - timedelta(days=2, hours=2))
+    assert delete_old_rollups() == 2
+    for rollup in (TurnRollup, CallRollup):
+        rollup.objects.update(at=F("at") - timedelta(days=90))
+    assert delete_old_rollups() == 4
+    assert widths() == [["day", "day", "day"]] * 2
 
 
 def test_the_rows_behind_a_figure_are_found_by_the_ends_of_turns() -> None:

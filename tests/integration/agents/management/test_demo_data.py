@@ -9,19 +9,32 @@ from typing import Any
 import pytest
 from django.core.management import CommandError, call_command
 from django.db import connection
+from django.db.models import Count, F, Sum
 
 from accounts.models import User
 from agents.domain.replay import replay
 from agents.management.demo.loading import TABLES, load
-from agents.models import Agent, AgentSession, Event, Message, Release, Runner, Step, Turn
+from agents.models import (
+    Agent,
+    AgentSession,
+    CallRollup,
+    Event,
+    Feedback,
+    Message,
+    Release,
+    Runner,
+    Step,
+    Turn,
+    TurnRollup,
+)
 from agents.sessions.snapshots import build_snapshot
 from tests.support.conversations import conversation, nothing_yet
 
 pytestmark = pytest.mark.usefixtures("transactional_db")
 
 UNTIL = datetime(2026, 11, 22, tzinfo=UTC)
-ROWS: list[Any] = [AgentSession, Turn, Message, Step, Event]
-EVERYTHING: list[Any] = [*ROWS, Agent, Release, User, Runner]
+ROWS: list[Any] = [AgentSession, Turn, Message, Step, Event, Feedback]
+EVERYTHING: list[Any] = [*ROWS, Agent, Release, User, Runner, TurnRollup, CallRollup]
 
 
 def fill(turns: int = 400, seed: int = 1) -> dict[str, int]:
@@ -54,6 +67,27 @@ def test_the_log_of_every_session_tells_what_its_rows_say() -> None:
             for event in session.events.order_by("seq")
         ]  # fmt: skip
         assert replay(nothing_yet(now["session"]), events) == now
+
+
+def test_its_turns_are_counted_and_some_answers_are_rated() -> None:
+    fill()
+    days = TurnRollup.objects.filter(width="day")
+    assert days.aggregate(turns=Sum("turns"), cost=Sum("cost_usd")) == Turn.objects.aggregate(
+        turns=Count("pk"), cost=Sum("cost_usd")
+    )
+    calls = CallRollup.objects.filter(width="day")
+    assert calls.aggregate(calls=Sum("calls"), cost=Sum("cost_usd")) == Step.objects.aggregate(
+        calls=Count("pk"), cost=Sum("cost_usd")
+    )
+    assert calls.filter(operation="model", error_class="", context_calls=0).count() == 0
+    assert days.filter(status="completed", first_token_seconds=0).count() == 0
+    assert 0 < Feedback.objects.count() < Turn.objects.count() / 10
+
+
+def test_busy_turns_have_as_many_steps_as_are_asked_for() -> None:
+    load(turns=100, steps=7, seed=1, until=UNTIL, report=lambda _line: None)
+    assert 6 < Step.objects.count() / 100 < 8
+    assert Turn.objects.annotate(steps_sum=Sum("steps__cost_usd")).exclude(steps_sum=F("cost_usd")).count() == 0
 
 
 def test_the_same_seed_makes_the_same_conversations_and_another_makes_others() -> None:
@@ -90,10 +124,10 @@ def test_a_load_that_is_broken_off_leaves_nothing() -> None:
     with pytest.raises(KeyboardInterrupt):
         load(turns=50, seed=1, until=UNTIL, report=tell)
     assert constraints() == before
-    assert [model.objects.exists() for model in EVERYTHING] == [False] * 9
+    assert [model.objects.exists() for model in EVERYTHING] == [False] * 12
 
 
-@pytest.mark.parametrize("wrong", [{"turns": 0}, {"turns": 10**9}, {"until": "yesterday"}])
+@pytest.mark.parametrize("wrong", [{"turns": 0}, {"turns": 10**9}, {"steps": 0}, {"until": "yesterday"}])
 def test_what_makes_no_sense_is_refused(wrong: dict[str, Any]) -> None:
     with pytest.raises(CommandError):
         call_command("demo_data", **wrong, stdout=StringIO())
