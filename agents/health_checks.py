@@ -168,7 +168,7 @@ def evaluate_runners(figures: CurrentTurns) -> Sequence[Finding]:
     return [Finding(Level.GOOD, f"room for {figures.capacity:,} turns", f"{figures.runners:,}")]
 
 
-def evaluate_ratings(figures: TurnFigures) -> Sequence[Finding]:
+def evaluate_ratings(figures: CurrentTurns) -> Sequence[Finding]:
     is_high = figures.ratings >= MIN_RATINGS and figures.down * 100 >= figures.ratings * DOWN_PERCENT
     query = {"value": "down", "of": "turns"}
     if figures.rated_since:

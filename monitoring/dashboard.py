@@ -18,6 +18,8 @@ from django.urls import reverse
 
 from accounts.models import User
 from agents.models import UNANSWERED_FAILURE, Turn
+from agents.permissions.role_permissions import VIEW_RATINGS
+from agents.sessions.ratings import RatingCounts, count_ratings
 from console.formatting import NOTHING, format_count, format_money, format_percent, format_seconds, format_tokens
 from foundation.clock import now
 from foundation.db_threads import DATABASE_FAULTS
@@ -29,8 +31,7 @@ from health_checks.run import FAULT_LABELS, CheckResult, run_checks
 from monitoring.charts import Chart, Series, Shape, Threshold, highest_in_buckets, integer_top, make_chart
 from monitoring.gauges import BAD_MEMORY_PERCENT, WARN_MEMORY_PERCENT, Gauge, GaugePoints, read_gauges
 from monitoring.list_links import TurnLinks, ratings_link
-from monitoring.periods import Period, PeriodFigures, make_axis, read_period
-from monitoring.ratings import Ratings, count_ratings
+from monitoring.periods import Period, PeriodFigures, end_of_minute, make_axis, read_period
 from monitoring.time_ranges import RANGES, TimeRange
 
 log = structlog.get_logger(__name__)
@@ -42,7 +43,6 @@ FIGURES_SECONDS: Final = 3.0
 ROWS: Final = 6
 VIEW_TURN: Final = "agents.view_turn"
 VIEW_RUNNER: Final = "agents.view_runner"
-VIEW_FEEDBACK: Final = "agents.view_feedback"
 # Above this share of failed turns failures are a general problem.
 FAILED_SHARE: Final = 0.05
 _FAULT_REMEDY: Final = "Load this page again; var/logs/web-*.log says why it could not be measured."
@@ -151,13 +151,13 @@ def _figures(user: User | AnonymousUser, time_range: TimeRange, at: datetime) ->
     try:
         with statement_timeout(FIGURES_SECONDS):
             period = read_period(time_range, at) if holds(VIEW_TURN) else None
-            ratings = count_ratings(time_range.since(at), at) if holds(VIEW_FEEDBACK) else None
+            ratings = _count_ratings(time_range, at) if holds(VIEW_RATINGS) else None
             gauges = read_gauges(make_axis(time_range, at)) if holds(VIEW_RUNNER) else None
     except DATABASE_FAULTS as error:
         log.warning("dashboard.failed", reason=str(error))
         return {"figures": [], "charts": [], "figures_fault": True}
     return {
-        "figures": [*_period_metrics(period), *_rating_metrics(ratings, time_range.since(at))],
+        "figures": [*_period_metrics(period), *_rating_metrics(ratings, time_range, at)],
         "charts": [*_turn_charts(period), *_gauge_charts(gauges, time_range, at)],
         "figures_fault": False,
     }
@@ -203,10 +203,15 @@ def _failed_level(total: Period) -> str:
     return "bad" if (total.failed_share or 0) > FAILED_SHARE else "warn" if total.failed else ""
 
 
-def _rating_metrics(ratings: Ratings | None, since: datetime) -> Iterator[Metric]:
+def _count_ratings(time_range: TimeRange, at: datetime) -> RatingCounts:
+    counts = count_ratings(since=time_range.since(at), until=end_of_minute(at))
+    return sum(counts.values(), RatingCounts())
+
+
+def _rating_metrics(ratings: RatingCounts | None, time_range: TimeRange, at: datetime) -> Iterator[Metric]:
     if ratings is not None:
-        bad = f"{ratings.bad:,} bad" if ratings.bad else "none bad"
-        yield Metric("Ratings", f"{ratings.good + ratings.bad:,}", f"{ratings.good:,} good, {bad}", ratings_link(since))
+        address = ratings_link(time_range.since(at), end_of_minute(at))
+        yield Metric("Ratings", f"{ratings.total:,}", f"{ratings.up:,} up, {ratings.down:,} down", address)
 
 
 def format_rate(rate: float) -> str:

@@ -35,11 +35,17 @@ class TurnLinks:
     def others(self) -> str:
         return self._list(state="stopped")
 
+    def ratings(self, value: str = "") -> str:
+        """Not those of these turns, but those made in this time; `value` is "up" or "down"."""
+        return ratings_link(self.since, self.until, {**self.chosen, **({"value": value} if value else {})})
+
     def _list(self, **query: str) -> str:
         bounds = {"ended_since": format_filter_time(self.since), "ended_until": format_filter_time(self.until)}
         return f"{reverse('admin:agents_turn_changelist')}?{urlencode({**self.chosen, **query, **bounds})}"
 
 
-def ratings_link(since: datetime) -> str:
-    """The address of the list of ratings since a moment."""
-    return f"{reverse('admin:agents_feedback_changelist')}?{urlencode({'since': format_filter_time(since)})}"
+def ratings_link(since: datetime, until: datetime, chosen: Mapping[str, str] | None = None) -> str:
+    """The address of the list of ratings of turns that were made between two whole minutes; `chosen` as in
+    `TurnLinks`."""
+    bounds = {"of": "turns", "since": format_filter_time(since), "until": format_filter_time(until)}
+    return f"{reverse('admin:agents_feedback_changelist')}?{urlencode({**(chosen or {}), **bounds})}"

@@ -13,10 +13,11 @@ from django.db.models import Count, F, Q
 from django.db.models.functions import TruncDay
 
 from agents.models import ANSWERED_LATER, FAILED, Agent, Feedback, Release, Turn
+from agents.sessions.ratings import RatingCounts
+from foundation.ids import lowest_id
 from monitoring.figures import By, CallFigures, Histogram, TurnFigures, read_call_figures, read_turn_figures
 from monitoring.memory_patterns import MemoryUse, read_memory_use_by
 from monitoring.periods import MINUTE, Period, end_of_minute, sum_figures, sum_histograms
-from monitoring.ratings import Ratings
 from monitoring.task_completion import Grouping, count_refuted
 from monitoring.time_ranges import TimeRange
 
@@ -42,7 +43,7 @@ class Pattern:
     label: str
     period: Period
     tasks_completed: int
-    ratings: Ratings
+    ratings: RatingCounts
     context: ContextUse
     memory: MemoryUse
 
@@ -143,7 +144,7 @@ class _Figures:
     turns: Mapping[Any, Sequence[TurnFigures]]
     answered_later: Mapping[Any, int]
     refuted: Mapping[Any, int]
-    ratings: Mapping[Any, Ratings]
+    ratings: Mapping[Any, RatingCounts]
     contexts: Mapping[Any, ContextUse]
     memory: Mapping[Any, MemoryUse]
 
@@ -158,7 +159,7 @@ class _Figures:
             label=label,
             period=period,
             tasks_completed=max(0, period.completed - self.refuted.get(key, 0)),
-            ratings=self.ratings.get(key, Ratings()),
+            ratings=self.ratings.get(key, RatingCounts()),
             context=self.contexts.get(key, ContextUse()),
             memory=self.memory.get(key, MemoryUse()),
         )
@@ -170,9 +171,7 @@ class _Figures:
             label="All",
             period=period,
             tasks_completed=max(0, period.completed - sum(self.refuted.values())),
-            ratings=Ratings(
-                sum(one.good for one in self.ratings.values()), sum(one.bad for one in self.ratings.values())
-            ),
+            ratings=sum(self.ratings.values(), RatingCounts()),
             context=context,
             memory=self.memory.get(None, MemoryUse()),
         )
@@ -205,9 +204,9 @@ def _contexts(calls: Iterable[CallFigures], by: Grouping | None) -> Mapping[Any,
     }
 
 
-def _ratings(since: datetime, until: datetime, choice: Choice) -> Mapping[Any, Ratings]:
+def _ratings(since: datetime, until: datetime, choice: Choice) -> Mapping[Any, RatingCounts]:
     """The ratings of answers of a release that were given between the two times."""
-    given = Feedback.objects.filter(created_at__gte=since, created_at__lt=until, release__isnull=False)
+    given = Feedback.objects.filter(pk__gte=lowest_id(since), pk__lt=lowest_id(until), release__isnull=False)
     if choice.agent_id is not None:
         given = given.filter(release__agent_id=choice.agent_id)
     if choice.release_id is not None:
@@ -215,9 +214,9 @@ def _ratings(since: datetime, until: datetime, choice: Choice) -> Mapping[Any, R
     rows = (
         given.order_by()
         .values(key=_column(choice.by, day_of="created_at"))
-        .annotate(good=Count("pk", filter=Q(value=1)), bad=Count("pk", filter=Q(value=-1)))
+        .annotate(up=Count("pk", filter=Q(value=1)), down=Count("pk", filter=Q(value=-1)))
     )
-    return {row["key"]: Ratings(row["good"], row["bad"]) for row in rows}
+    return {row["key"]: RatingCounts(row["up"], row["down"]) for row in rows}
 
 
 def _answered_later(since: datetime, until: datetime, choice: Choice) -> Mapping[Any, int]:

@@ -148,7 +148,9 @@ def _metrics(total: Pattern, links: TurnLinks) -> Iterator[Metric]:
         f"of the window on average; most {_percent(total.context.max)}",
         "",
     )
-    yield Metric("Ratings", f"{total.ratings.total:,}", f"{total.ratings.good:,} good, {total.ratings.bad:,} bad", "")
+    yield Metric(
+        "Ratings", f"{total.ratings.total:,}", f"{total.ratings.up:,} up, {total.ratings.down:,} down", links.ratings()
+    )
     yield Metric(
         "Cost",
         format_money(period.cost_usd, at_least=bool(period.cost_unknown)),
@@ -225,8 +227,8 @@ def _turn_cells(group: Pattern, links: TurnLinks) -> Iterator[Cell]:
     yield _count("Failed", period.failed, links.failed())
     yield Cell("Failed share", format_percent(period.failed_share))
     yield Cell("Tasks completed", format_percent(group.task_completion))
-    yield Cell("Rated good", f"{group.ratings.good:,}")
-    yield Cell("Rated bad", f"{group.ratings.bad:,}")
+    yield _count("Rated up", group.ratings.up, links.ratings("up"))
+    yield _count("Rated down", group.ratings.down, links.ratings("down"))
     yield Cell("Cost", format_money(period.cost_usd, at_least=bool(period.cost_unknown)))
 
 

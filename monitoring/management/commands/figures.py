@@ -102,7 +102,7 @@ def _dump_pattern(pattern: Pattern) -> dict[str, Any]:
         "turns_of_unknown_cost": period.cost_unknown,
         "fallbacks": period.fallbacks,
         "context_percent": {"mean": pattern.context.mean, "max": pattern.context.max},
-        "ratings": {"good": pattern.ratings.good, "bad": pattern.ratings.bad},
+        "ratings": {"up": pattern.ratings.up, "down": pattern.ratings.down},
         "memory": {
             "stored": pattern.memory.stored,
             "sampled_recalls": pattern.memory.recalls,
@@ -118,11 +118,11 @@ def _dump_histogram(seconds: Histogram) -> dict[str, Any]:
 
 def _lines(patterns: Patterns) -> list[str]:
     """A table for people."""
-    rows = [[patterns.by.value, "turns", "failed", "tasks completed", "p50", "p95", "p99", "rated bad"]]
+    rows = [[patterns.by.value, "turns", "failed", "tasks completed", "p50", "p95", "p99", "rated down"]]
     for pattern in (*patterns.groups, patterns.total):
         period, seconds = pattern.period, pattern.period.seconds
         counts = [pattern.label, f"{period.turns:,}", f"{period.failed:,}", format_percent(pattern.task_completion)]
         quantiles = [format_seconds(seconds.quantile(share)) for share in (0.5, 0.95, 0.99)]
-        rows.append([*counts, *quantiles, f"{pattern.ratings.bad:,}"])
+        rows.append([*counts, *quantiles, f"{pattern.ratings.down:,}"])
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     return ["  ".join(text.ljust(width) for text, width in zip(row, widths, strict=True)).rstrip() for row in rows]

@@ -65,7 +65,7 @@ def test_a_task_whose_answer_was_rated_down_is_not_completed() -> None:
     give_feedback(ada.actor, message_id=said(bad, "agent").pk, value=-1)
     assert completed() == (1, 2)
     ratings = patterns().total.ratings
-    assert (ratings.good, ratings.bad) == (1, 1)
+    assert (ratings.up, ratings.down) == (1, 1)
 
 
 def test_a_task_that_was_handed_off_is_not_completed() -> None:
@@ -227,7 +227,7 @@ def test_the_command_says_the_same() -> None:
     assert [group["key"] for group in found["groups"]] == [str(session.agent_id)]
     total = found["total"]
     assert (total["turns"], total["tasks_completed"], total["task_completion"]) == (1, 0, 0)
-    assert (total["seconds"]["mean"], total["ratings"], total["cost_usd"]) == (3, {"good": 0, "bad": 1}, "0.00000000")
+    assert (total["seconds"]["mean"], total["ratings"], total["cost_usd"]) == (3, {"up": 0, "down": 1}, "0.00000000")
     text = StringIO()
     call_command("figures", "--by", "day", stdout=text)
     assert "tasks completed" in text.getvalue()
