@@ -227,6 +227,7 @@ def _turn_charts(figures: PeriodFigures | None) -> Iterator[Chart]:
         return
     axis, buckets = figures.axis, figures.buckets
     links = [TurnLinks(at, min(at + axis.bucket, figures.until)) for at in axis.starts]
+    addresses = [link.all() for link in links]
     turns = [bucket.turns for bucket in buckets]
     yield make_chart(
         "turns",
@@ -252,7 +253,7 @@ def _turn_charts(figures: PeriodFigures | None) -> Iterator[Chart]:
         "seconds",
         "Response times",
         axis,
-        [Series(name, name, values, [link.all() for link in links]) for name, values in quantiles.items()],
+        [Series(name, name, values, addresses) for name, values in quantiles.items()],
         shape=Shape.LINES,
         format_value=format_seconds,
         format_mark=_seconds_mark,

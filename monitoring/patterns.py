@@ -9,11 +9,13 @@ from datetime import UTC, datetime
 from typing import Any, Final
 from uuid import UUID
 
+from django.db import OperationalError
 from django.db.models import Count, F, Q
 from django.db.models.functions import TruncDay
 
 from agents.models import ANSWERED_LATER, FAILED, Agent, Feedback, Release, Turn
 from agents.sessions.ratings import RatingCounts
+from foundation.db_timeouts import is_timeout, statement_timeout
 from foundation.ids import lowest_id
 from monitoring.figures import By, CallFigures, Histogram, TurnFigures, read_call_figures, read_turn_figures
 from monitoring.memory_patterns import MemoryUse, read_memory_use_by
@@ -21,6 +23,8 @@ from monitoring.periods import MINUTE, Period, end_of_minute, sum_figures, sum_h
 from monitoring.task_completion import Grouping, count_refuted
 from monitoring.time_ranges import TimeRange
 
+# The time limit of the one statement that reads turns, and not their counters.
+REFUTED_SECONDS: Final = 5.0
 _BY: Final = {Grouping.AGENT: By.AGENT, Grouping.RELEASE: By.RELEASE, Grouping.DAY: By.DAY}
 
 
@@ -36,21 +40,24 @@ class ContextUse:
 class Pattern:
     """The figures of a group. `key` is the id of an agent or of a release, or a day; None for all together.
 
-    `tasks_completed` are turns that completed and whose task did; see `monitoring.task_completion`.
+    `tasks_completed` are turns that completed and whose task did (see `monitoring.task_completion`); None where there
+    were too many turns to tell in time.
     """
 
     key: UUID | datetime | None
     label: str
     period: Period
-    tasks_completed: int
+    tasks_completed: int | None
     ratings: RatingCounts
     context: ContextUse
     memory: MemoryUse
 
     @property
     def task_completion(self) -> float | None:
-        """The share of tasks completed; None without turns."""
-        return self.tasks_completed / self.period.turns if self.period.turns else None
+        """The share of tasks completed; None without turns, and where it is not known."""
+        if self.tasks_completed is None or not self.period.turns:
+            return None
+        return self.tasks_completed / self.period.turns
 
     @property
     def per_hour(self) -> float:
@@ -117,7 +124,7 @@ def read_patterns(choice: Choice, now: datetime) -> Patterns:
         minutes=(until - since) / MINUTE,
         turns=_grouped(turns, choice.by),
         answered_later=_answered_later(since, until, choice),
-        refuted=count_refuted(since, until, by=choice.by, **chosen),
+        refuted=_refuted(since, until, choice),
         ratings=_ratings(since, until, choice),
         contexts=_contexts(contexts, choice.by),
         memory=read_memory_use_by(since, until, by=choice.by, **chosen),
@@ -143,7 +150,7 @@ class _Figures:
     minutes: float
     turns: Mapping[Any, Sequence[TurnFigures]]
     answered_later: Mapping[Any, int]
-    refuted: Mapping[Any, int]
+    refuted: Mapping[Any, int] | None
     ratings: Mapping[Any, RatingCounts]
     contexts: Mapping[Any, ContextUse]
     memory: Mapping[Any, MemoryUse]
@@ -158,7 +165,7 @@ class _Figures:
             key=key,
             label=label,
             period=period,
-            tasks_completed=max(0, period.completed - self.refuted.get(key, 0)),
+            tasks_completed=None if self.refuted is None else max(0, period.completed - self.refuted.get(key, 0)),
             ratings=self.ratings.get(key, RatingCounts()),
             context=self.contexts.get(key, ContextUse()),
             memory=self.memory.get(key, MemoryUse()),
@@ -170,11 +177,22 @@ class _Figures:
             key=None,
             label="All",
             period=period,
-            tasks_completed=max(0, period.completed - sum(self.refuted.values())),
+            tasks_completed=None if self.refuted is None else max(0, period.completed - sum(self.refuted.values())),
             ratings=sum(self.ratings.values(), RatingCounts()),
             context=context,
             memory=self.memory.get(None, MemoryUse()),
         )
+
+
+def _refuted(since: datetime, until: datetime, choice: Choice) -> Mapping[Any, int] | None:
+    """As `count_refuted`; None if that took too long."""
+    try:
+        with statement_timeout(REFUTED_SECONDS):
+            return count_refuted(since, until, by=choice.by, agent_id=choice.agent_id, release_id=choice.release_id)
+    except OperationalError as error:
+        if not is_timeout(error):
+            raise
+        return None
 
 
 def _key(row: TurnFigures | CallFigures, by: Grouping | None) -> Any:

@@ -134,7 +134,8 @@ def _metrics(total: Pattern, links: TurnLinks) -> Iterator[Metric]:
     period, seconds = total.period, total.period.seconds
     yield Metric("Turns", f"{period.turns:,}", f"{format_rate(total.per_hour)} an hour", links.all())
     yield Metric("Completed", format_percent(period.completed_share), f"{period.completed:,} turns", links.completed())
-    yield Metric("Tasks completed", format_percent(total.task_completion), f"{total.tasks_completed:,} turns", "")
+    tasks = "too many turns to tell in time" if total.tasks_completed is None else f"{total.tasks_completed:,} turns"
+    yield Metric("Tasks completed", format_percent(total.task_completion), tasks, "")
     yield Metric("Failed", format_percent(period.failed_share), f"{period.failed:,} turns", links.failed())
     yield Metric(
         "Response time",

@@ -1,7 +1,7 @@
 """How many turns did what they were asked for, as far as can be told without reading them.
 
 A task counts as completed if its turn completed, its answer was not rated down, nobody was asked to take over, and the
-same question was not asked again within 10 minutes of the answer: in the same words right after it, or as a branch.
+same question was not asked again within 10 minutes of the answer: in the same words, or as a branch.
 """
 
 from __future__ import annotations
@@ -17,8 +17,10 @@ from django.db import connection
 from foundation.ids import lowest_id
 
 ASKED_AGAIN: Final = timedelta(minutes=10)
-# A turn of which a person is not waited for takes an hour at most.
+# A turn that waits for nobody takes an hour at most.
 _LONGEST: Final = timedelta(days=1)
+# How long before a question what it follows was said, at most.
+_OLDEST_PARENT: Final = timedelta(days=7)
 
 
 class Grouping(StrEnum):
@@ -29,30 +31,32 @@ class Grouping(StrEnum):
     DAY = "day"
 
 
-# Each part finds the few turns of one reason. The third one finds branches by what they follow: the roots of a session
-# follow nothing, for which its id stands.
+# Each part finds the few turns of one reason. Branches are found by what several messages follow, which an index has in
+# the order of time; questions that begin a conversation follow nothing.
 _REFUTED: Final = """
-WITH refuted AS (
-    SELECT turn_id AS id FROM agents_feedback WHERE value = -1 AND created_at >= %(since)s AND turn_id IS NOT NULL
+WITH branched AS (
+    SELECT parent_id FROM agents_message WHERE parent_id >= %(first_parent)s GROUP BY parent_id HAVING count(*) > 1
+), question AS (
+    SELECT message.turn_id, message.agent_session_id, message.parent_id, message.ordinal, message.created_at
+    FROM branched JOIN agents_message message USING (parent_id) WHERE message.author = 'user'
+    UNION ALL
+    SELECT turn_id, agent_session_id, parent_id, ordinal, created_at
+    FROM agents_message WHERE parent_id IS NULL AND author = 'user' AND id >= %(first)s
+), refuted AS (
+    SELECT turn_id AS id FROM agents_feedback WHERE value = -1 AND id >= %(first)s AND turn_id IS NOT NULL
     UNION
     SELECT turn_id FROM agents_handoff WHERE requested_at >= %(since)s AND turn_id IS NOT NULL
     UNION
     SELECT answered.id
-    FROM agents_message later
-    JOIN agents_message earlier
-      ON coalesce(earlier.parent_id, earlier.agent_session_id) = coalesce(later.parent_id, later.agent_session_id)
+    FROM question earlier JOIN question later USING (agent_session_id)
     JOIN agents_turn answered ON answered.id = earlier.turn_id
-    WHERE later.author = 'user' AND later.id >= %(first)s AND earlier.author = 'user' AND earlier.id >= %(first)s
-      AND earlier.agent_session_id = later.agent_session_id AND earlier.ordinal < later.ordinal
+    WHERE earlier.parent_id IS NOT DISTINCT FROM later.parent_id AND earlier.ordinal < later.ordinal
       AND later.created_at <= answered.finished_at + %(asked_again)s
     UNION
-    SELECT id FROM (
-        SELECT id, finished_at, fingerprint, lead(fingerprint) OVER of_session AS next_fingerprint,
-               lead(queued_at) OVER of_session AS next_at
-        FROM agents_turn WHERE id >= %(first)s
-        WINDOW of_session AS (PARTITION BY agent_session_id ORDER BY ordinal)
-    ) AS asked
-    WHERE next_fingerprint = fingerprint AND fingerprint <> '' AND next_at <= finished_at + %(asked_again)s
+    SELECT earlier.id
+    FROM agents_turn earlier JOIN agents_turn later USING (agent_session_id, fingerprint)
+    WHERE earlier.id >= %(first)s AND later.id >= %(first)s AND fingerprint <> ''
+      AND earlier.ordinal < later.ordinal AND later.queued_at <= earlier.finished_at + %(asked_again)s
 )
 SELECT {group}, count(*)
 FROM refuted JOIN agents_turn turn USING (id) JOIN agents_release release ON release.id = turn.release_id
@@ -77,11 +81,12 @@ def count_refuted(
     release_id: UUID | None = None,
 ) -> Mapping[Any, int]:
     """How many turns completed between the two times although their task did not, by agent, release or day. One
-    statement, which reads all turns and questions of that time."""
+    statement, which reads all turns of that time."""
     params: dict[str, Any] = {
         "since": since,
         "until": until,
         "first": lowest_id(since - _LONGEST),
+        "first_parent": lowest_id(since - _OLDEST_PARENT),
         "asked_again": ASKED_AGAIN,
         "agent": agent_id,
         "release": release_id,

@@ -41,7 +41,7 @@ def asked_and_answered(ada: Conversation, text: str = "Hi", **options: Any) -> T
     return Turn.objects.get(pk=turn_id)
 
 
-def completed() -> tuple[int, int]:
+def completed() -> tuple[int | None, int]:
     """How many tasks were completed, of how many turns."""
     total = patterns().total
     return total.tasks_completed, total.period.turns
@@ -238,3 +238,12 @@ def test_the_command_refuses_what_there_is_not(options: list[str]) -> None:
     conversation(slug="one")
     with pytest.raises(CommandError):
         call_command("figures", *options)
+
+
+def test_what_takes_too_long_to_tell_is_unknown_and_the_rest_is_shown(monkeypatch: pytest.MonkeyPatch) -> None:
+    past_turn(conversation().row, ended_at=now() - timedelta(minutes=5))
+    slow = "SELECT {group}, pg_sleep(60) FROM agents_turn turn, agents_release release"
+    monkeypatch.setattr("monitoring.task_completion._REFUTED", slow)
+    monkeypatch.setattr("monitoring.patterns.REFUTED_SECONDS", 0.05)
+    total = patterns().total
+    assert (total.tasks_completed, total.task_completion, total.period.turns) == (None, None, 1)
