@@ -61,6 +61,7 @@ class MonitoringConfig(AppConfig):
             AuditTarget("recommendationpolicy", "recommendation policy"),
         )
         register_entries(
+            Entry("Operations", 0, "Patterns", "agents.turn", "insights", view="admin:patterns"),
             Entry("Agents", 4, "Tracing", "monitoring.tracesettings", "timeline"),
             Entry("Operations", 1, "Performance", "monitoring.recommendation", "speed"),
             Entry("Operations", 6, "Debug mode", "monitoring.debugmode", "manage_search"),

@@ -1,18 +1,26 @@
-"""Checks of the database, and of the environment that every process starts in."""
+"""Checks of the database, of the environment that every process starts in, and of what the installation bears."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import timedelta
 from typing import Any, Final
 
 from django.db import DatabaseError, InterfaceError, connection
 
+from agents.models import Turn
+from console.formatting import NOTHING, format_seconds
 from health_checks.check import Check, Finding, Level, Link, Reader
 from health_checks.run import Measurements
+from monitoring.figures import Histogram, read_turn_figures
+from monitoring.gauges import BAD_MEMORY_PERCENT, WARN_MEMORY_PERCENT, HostMemory, read_host_memory
+from monitoring.periods import sum_histograms
 from monitoring.readiness import missing_migrations
 from monitoring.start_files import package_folders, unknown_start_files
 
 MIN_PGVECTOR: Final = (0, 8)
+# Of the 95th percentile of response times.
+SLOW_SECONDS: Final = 30
 
 
 def database_answers(measurements: Measurements) -> bool:  # noqa: ARG001
@@ -62,7 +70,49 @@ def evaluate_start_files(paths: Sequence[str]) -> Sequence[Finding]:
     ]
 
 
+def memory_of_hosts(measurements: Measurements) -> list[HostMemory]:
+    """The memory of this host as it is now, and of others as they last said, the fullest first. One statement."""
+    return read_host_memory(measurements.now)
+
+
+def evaluate_memory(hosts: Sequence[HostMemory]) -> Sequence[Finding]:
+    if not hosts:
+        return [Finding(Level.GOOD, "this system does not say", NOTHING)]
+    fullest = hosts[0]
+    level = (
+        Level.BAD
+        if fullest.percent > BAD_MEMORY_PERCENT
+        else Level.WARN
+        if fullest.percent > WARN_MEMORY_PERCENT
+        else Level.GOOD
+    )
+    return [Finding(level, fullest.label, f"{fullest.percent:.0f} %", percent=fullest.percent)]
+
+
+def active_sessions(measurements: Measurements) -> int:  # noqa: ARG001
+    """Sessions with a turn that has not ended. One index scan over such turns."""
+    return Turn.objects.filter(finished_at=None).values("agent_session_id").distinct().count()
+
+
+def evaluate_sessions(sessions: int) -> Sequence[Finding]:
+    return [Finding(Level.GOOD, "wait for an answer or get one", f"{sessions:,}")]
+
+
+def past_hour_seconds(measurements: Measurements) -> Histogram:
+    """How long the turns took that ended in the past hour."""
+    at = measurements.now
+    return sum_histograms(row.seconds for row in read_turn_figures(at - timedelta(hours=1), at))
+
+
+def evaluate_seconds(seconds: Histogram) -> Sequence[Finding]:
+    p95 = seconds.quantile(0.95)
+    if p95 is None or p95 <= SLOW_SECONDS:
+        return []
+    return [Finding(Level.WARN, f"Answers are slow: 5 % of the past hour's took longer than {format_seconds(p95)}")]
+
+
 _READY: Final = frozenset({Reader.READY})
+_OVERVIEW: Final = frozenset({Reader.OVERVIEW})
 
 CHECKS: Final[tuple[Check[Any], ...]] = (
     Check(
@@ -105,9 +155,49 @@ CHECKS: Final[tuple[Check[Any], ...]] = (
         evaluator=evaluate_start_files,
         alarms_when="a .pth file, sitecustomize or usercustomize that no installed package has, or has otherwise",
         remedy="Find out who put it there; delete it, or make the environment anew from the lock file.",
-        readers=frozenset({Reader.OVERVIEW}),
+        readers=_OVERVIEW,
         order=160,
         link=Link("admin:guide"),
         permissions=("accounts.view_user",),
+    ),
+    Check(
+        name="response_time",
+        title="Response time",
+        measure=past_hour_seconds,
+        evaluator=evaluate_seconds,
+        alarms_when=f"5 % of the past hour's turns took longer than {SLOW_SECONDS} s",
+        remedy="Is it the queue (start runners), one route (its page), or one agent? Patterns shows which.",
+        readers=_OVERVIEW,
+        order=105,
+        link=Link("admin:patterns", query={"range": "1h"}),
+        permissions=("agents.view_turn",),
+    ),
+    Check(
+        name="active_sessions",
+        title="Active sessions",
+        measure=active_sessions,
+        evaluator=evaluate_sessions,
+        alarms_when="never",
+        remedy="",
+        readers=_OVERVIEW,
+        order=125,
+        link=Link("admin:agents_agentsession_changelist", query={"state": "open"}),
+        permissions=("agents.view_agentsession",),
+        is_metric=True,
+    ),
+    Check(
+        name="memory",
+        title="Memory",
+        measure=memory_of_hosts,
+        evaluator=evaluate_memory,
+        alarms_when=f"more than {WARN_MEMORY_PERCENT} % of the container's limit, else of the machine's memory, is in "
+        f"use; red above {BAD_MEMORY_PERCENT} %",
+        remedy="See which process takes it; give the machine more, or start runners with less room "
+        "(BANDSTAND_RUNNER_CONCURRENCY). At 100 % the system ends processes.",
+        readers=_OVERVIEW,
+        order=145,
+        link=Link("admin:agents_runner_changelist"),
+        permissions=("agents.view_runner",),
+        is_metric=True,
     ),
 )

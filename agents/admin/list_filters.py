@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
+from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Any, ClassVar
 
@@ -13,9 +13,10 @@ from django.http import HttpRequest
 
 from accounts.models import User
 from agents.domain.events import EventType
-from agents.domain.failures import ERROR_CLASSES
+from agents.domain.failures import ERROR_CLASSES, SILENT_CLASSES
 from agents.domain.response_fallbacks import Fallback
 from agents.domain.states import OWNED, PARKED, TERMINAL, TurnStatus
+from agents.journal.rollups import CLOCKS_DIFFER, ended_between
 from agents.models import (
     DEADLINE_IS_OVERDUE,
     DURATION,
@@ -33,9 +34,12 @@ from agents.models.key_arrays import key_in
 from agents.permissions.role_permissions import VIEW_TRANSCRIPT
 from agents.permissions.transcripts import readable_agents
 from agents.sessions.turn_search import TurnMatches, find_turns
+from console.date_filters import SinceFilter, UntilFilter
 from console.field_filters import ChoiceFilter, FieldFilter, TextFilter, require_choice
 from console.keyset_changelist import custom_plan, parse_uuid
 from console.list_head import BEFORE
+from foundation.clock import now
+from foundation.ids import lowest_id
 
 FINISHED, OPEN = Q(finished_at__isnull=False), Q(finished_at__isnull=True)
 FAILED = (TurnStatus.EXPIRED.value, TurnStatus.FAILED.value)
@@ -160,6 +164,10 @@ class TurnStatusFilter(IndexedFilter):
         "any_running": ("with a runner", Q(status__in=sorted(OWNED), lease_expires_at__isnull=False)),
         "any_waiting": ("waiting, also to retry", Q(status__in=sorted(PARKED)) & OPEN),
         "stuck": ("stuck", LEASE_IS_OVERDUE | DEADLINE_IS_OVERDUE),
+        "stopped": (
+            "stopped by somebody",
+            Q(status=TurnStatus.CANCELLED) & FINISHED | Q(status__in=FAILED, error_class__in=SILENT_CLASSES) & FINISHED,
+        ),
         # Without those that operators failed.
         "unanswered": ("failed and not answered since", UNANSWERED_FAILURE & FINISHED),
     }
@@ -250,6 +258,26 @@ class CostFilter(IndexedFilter):
     def condition(self, value: str, *, of_turns: bool) -> Q:
         condition = Q(cost_usd__gte=Decimal(require_choice(value, COSTS)))
         return condition if of_turns else _having_turn(condition)
+
+
+class EndedSinceFilter(SinceFilter):
+    """Turns that ended from this minute on, or from the start of this day."""
+
+    title = "ended from (UTC)"
+    parameter_name = "ended_since"
+
+    def condition_since(self, timestamp: datetime) -> Q:
+        return ended_between(timestamp, max(now(), timestamp) + timedelta(days=1))
+
+
+class EndedUntilFilter(UntilFilter):
+    """Turns that ended before this minute, or before the end of this day."""
+
+    title = "ended until (UTC)"
+    parameter_name = "ended_until"
+
+    def condition_before(self, timestamp: datetime) -> Q:
+        return Q(finished_at__lt=timestamp, pk__lt=lowest_id(timestamp + CLOCKS_DIFFER))
 
 
 class DurationFilter(IndexedFilter):

@@ -24,6 +24,8 @@ from agents.admin.list_filters import (
     AgentFilter,
     CostFilter,
     DurationFilter,
+    EndedSinceFilter,
+    EndedUntilFilter,
     ErrorFilter,
     FallbackFilter,
     RatingFilter,
@@ -69,7 +71,7 @@ class TurnAdmin(ExportableAdmin, KeysetAdmin):
     list_select_related = ("user", "release__agent")
     list_filter = (
         AgentFilter, ReleaseFilter, UserFilter, TurnStatusFilter, ErrorFilter, FallbackFilter, SinceFilter, UntilFilter,
-        CostFilter, DurationFilter, RatingFilter, WordsFilter,
+        CostFilter, DurationFilter, RatingFilter, WordsFilter, EndedSinceFilter, EndedUntilFilter,
     )  # fmt: skip
     list_tabs = (
         ListTab("All", {}),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Final
@@ -71,6 +72,22 @@ def _remedy(route: TroubledRoute) -> str:
     return _FORCED_REMEDY if route.status.is_forced else ""
 
 
+def route_states(measurements: Measurements) -> tuple[int, Counter[str]]:
+    """How many routes there are, and how many of them have which of the states that need somebody. One statement more
+    than those."""
+    labels = Counter(route.status.label for route in measurements.get(troubled_routes) if route.status.level != "good")
+    return RouteHealth.objects.count(), labels
+
+
+def evaluate_states(states: tuple[int, Counter[str]]) -> Sequence[Finding]:
+    number, labels = states
+    if not labels:
+        return [Finding(Level.GOOD, "all are asked freely" if number else "none was asked yet", f"{number:,}")]
+    return [
+        Finding(Level.WARN, ", ".join(f"{count} {label}" for label, count in sorted(labels.items())), f"{number:,}")
+    ]
+
+
 @dataclass(frozen=True, slots=True)
 class UnknownWindow:
     """A route of live releases whose model has a context window that nobody knows."""
@@ -121,6 +138,20 @@ CHECKS: Final[tuple[Check[Any], ...]] = (
         order=55,
         link=Link("admin:agents_routehealth_changelist"),
         permissions=("agents.view_routehealth",),
+    ),
+    Check(
+        name="route_states",
+        title="Routes",
+        measure=route_states,
+        evaluator=evaluate_states,
+        alarms_when="a route is open, half open, paused or forced",
+        remedy=_REMEDY,
+        readers=frozenset({Reader.OVERVIEW}),
+        order=146,
+        link=Link("admin:agents_routehealth_changelist"),
+        permissions=("agents.view_routehealth",),
+        is_metric=True,
+        detailed_by="routes",
     ),
     Check(
         name="context_windows",

@@ -105,9 +105,23 @@ class ConsoleSite(AdminSite):
         raise Http404
 
     def index(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> TemplateResponse:
-        from monitoring.overview import overview
+        from monitoring.overview import overview, read_range
 
-        return super().index(request, {**(extra_context or {}), **overview(request.user)})
+        return super().index(request, {**(extra_context or {}), **overview(request.user, read_range(request))})
+
+    def dashboard(self, request: HttpRequest) -> TemplateResponse:
+        """The live part of the start page, which the page asks for again and again."""
+        from monitoring.dashboard import dashboard
+        from monitoring.overview import read_range
+
+        return TemplateResponse(request, "console/dashboard.html", dashboard(request.user, read_range(request)))
+
+    def patterns(self, request: HttpRequest) -> TemplateResponse:
+        """The page of performance patterns."""
+        from monitoring.patterns_page import patterns_context
+
+        context = {**self.each_context(request), **patterns_context(request)}
+        return TemplateResponse(request, "console/patterns.html", context)
 
     def get_urls(self) -> list[Any]:
         pages = [page for page in super().get_urls() if getattr(page, "name", None) not in _UNUSED_PAGES]
@@ -126,6 +140,8 @@ class ConsoleSite(AdminSite):
                 self.admin_view(self.export_traces),
                 name="agents_agentsession_export_traces",
             ),
+            path("patterns/", self.admin_view(self.patterns), name="patterns"),
+            path("dashboard/", self.admin_view(self.dashboard), name="dashboard"),
         ]
         return [*own, *pages]
 

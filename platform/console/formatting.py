@@ -9,8 +9,9 @@ from typing import Final
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
+from foundation import durations
 from foundation.clock import now
-from foundation.durations import duration, format_seconds
+from foundation.durations import duration
 
 NOTHING: Final = "\N{EN DASH}"
 _AT_LEAST: Final = "\N{GREATER-THAN OR EQUAL TO} "
@@ -42,6 +43,19 @@ def format_tokens(input_tokens: int | None, output_tokens: int | None, *, at_lea
     return NOTHING if into == out == NOTHING else f"{into} in, {out} out"
 
 
+def format_percent(share: float | None) -> str:
+    """A share as percent: "0 %", "1.5 %", "97 %"; a dash if it is unknown. What is not all, or not nothing, is never
+    said to be."""
+    if share is None:
+        return NOTHING
+    percent = 100 * share
+    if 0 < percent < 0.1:
+        return "< 0.1 %"
+    if 99.9 < percent < 100:
+        return "> 99.9 %"
+    return f"{percent:.0f} %" if percent in {0, 100} else f"{percent:.1f} %"
+
+
 def nowrap(text: str) -> SafeString:
     """`text` as HTML that does not wrap."""
     return format_html('<span class="bs-nowrap">{}</span>', text)
@@ -51,7 +65,12 @@ def format_duration(begin: datetime | None, end: datetime | None) -> str:
     """The time between `begin` and `end`: "640 ms", "3.2 s", "4 min 05 s"; a dash if one is unknown."""
     if begin is None or end is None:
         return NOTHING
-    return format_seconds((end - begin).total_seconds())
+    return format_seconds(max(0.0, (end - begin).total_seconds()))
+
+
+def format_seconds(seconds: float | None) -> str:
+    """A time: "640 ms", "3.2 s", "4 min 05 s", "2 h 08 min"; a dash if it is unknown."""
+    return NOTHING if seconds is None else durations.format_seconds(seconds)
 
 
 def time_ago(at: datetime | None) -> SafeString | str:

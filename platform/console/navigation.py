@@ -14,7 +14,8 @@ GROUPS: Final = ("Conversations", "Agents", "Users", "Operations")
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """A list in the sidebar. `model` is "app.model"; its view permission is needed to see the entry.
+    """A list in the sidebar, or with `view` the page of that URL name. `model` is "app.model"; its view permission is
+    needed to see the entry.
 
     `position` orders the entries of a `group`, whichever app they come from.
     """
@@ -24,6 +25,7 @@ class Entry:
     title: str
     model: str
     icon: str
+    view: str = ""
 
     @property
     def permission(self) -> str:
@@ -32,7 +34,7 @@ class Entry:
 
     @property
     def address(self) -> str:
-        return reverse(f"admin:{self.model.replace('.', '_')}_changelist")
+        return reverse(self.view or f"admin:{self.model.replace('.', '_')}_changelist")
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,16 +47,16 @@ class NavigationLink:
     permission: str
 
 
-_entries: dict[str, Entry] = {}
+_entries: dict[tuple[str, str], Entry] = {}
 _links: dict[str, NavigationLink] = {}
 
 
 def register_entries(*entries: Entry) -> None:
-    """Add lists to the sidebar. Raises `ValueError` for an unknown group."""
+    """Add lists and pages to the sidebar. Raises `ValueError` for an unknown group."""
     for entry in entries:
         if entry.group not in GROUPS:
             raise ValueError(f"The sidebar has no group {entry.group!r}.")
-        _entries[entry.model] = entry
+        _entries[entry.model, entry.view] = entry
 
 
 def register_link(link: NavigationLink) -> None:

@@ -22,10 +22,12 @@ _KIBIBYTE: Final = 1024
 
 @dataclass(frozen=True, slots=True)
 class MemoryUse:
-    """Bytes that are in use of a limit, without files that are only cached; None where nobody knows."""
+    """Bytes that are in use of a limit, without files that are only cached; None where nobody knows. `of_machine`: the
+    limit is all the memory of the machine."""
 
     used_bytes: int | None
     limit_bytes: int | None
+    of_machine: bool = False
 
 
 def resident_bytes(proc: Path = _PROC) -> int:
@@ -49,9 +51,9 @@ def _machine(proc: Path) -> MemoryUse:
     with suppress(OSError, ValueError, KeyError):
         sizes = _key_values(proc / "meminfo")
         total, available = sizes["MemTotal:"] * _KIBIBYTE, sizes["MemAvailable:"] * _KIBIBYTE
-        return MemoryUse(total - available, total)
+        return MemoryUse(total - available, total, of_machine=True)
     with suppress(OSError, ValueError):
-        return MemoryUse(None, os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"))
+        return MemoryUse(None, os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"), of_machine=True)
     return MemoryUse(None, None)
 
 

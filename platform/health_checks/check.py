@@ -55,8 +55,8 @@ class Link:
 class Finding:
     """One result of a check. `message` is for people; with `Reader.READY` it is public.
 
-    `value` is the number of a metric. Empty `remedy` and `link` default to those of the check. `agent_id` is the agent
-    of a check with `Concerns.AGENT`.
+    `value` is the number of a metric, `percent` how full a gauge is. Empty `remedy` and `link` default to those of the
+    check. `agent_id` is the agent of a check with `Concerns.AGENT`.
     """
 
     level: Level
@@ -65,6 +65,7 @@ class Finding:
     remedy: str = ""
     link: Link | None = None
     agent_id: UUID | None = None
+    percent: float | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -49,7 +49,7 @@ def past_turn(
         "finished_at": ended_at,
         "deadline_at": ended_at,
     }
-    usage = {"input_tokens": 0, "output_tokens": 0, "cost_usd": Decimal(0)}
+    others = {"input_tokens": 0, "output_tokens": 0, "cost_usd": Decimal(0), "fingerprint": b""}
     turn = Turn.objects.create(
         agent_session=session,
         user_id=session.user_id,
@@ -57,10 +57,9 @@ def past_turn(
         ordinal=session.next_ordinal,
         status=status,
         error_class=error_class,
-        fingerprint=b"",
         epoch=1,
         **times,
-        **usage | columns,
+        **others | columns,
     )
     Step.objects.bulk_create(_rows(turn, steps))
     return turn

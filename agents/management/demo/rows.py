@@ -51,7 +51,11 @@ _PRICES = {"openai:gpt-4o-mini": (0.15e-6, 0.6e-6), "openai:gpt-4o": (2.5e-6, 10
 _TOOL_SHARE = 0.2
 _RATED_SHARE = 0.03
 _WINDOW = 128_000
-_FINGERPRINT = "\\\\x" + "00" * 32
+
+
+def _fingerprint(turn_id: str) -> str:
+    """A fingerprint that no other turn has: equal ones in a session are a question that was asked again."""
+    return "\\\\x" + 2 * turn_id.replace("-", "")
 
 
 def _escaped(text: str) -> str:
@@ -358,6 +362,6 @@ class RowWriter:
         kind, detail = turn.error
         self.lines.turn.append(
             f"{turn.id}\t{session.key}\t{session.user}\t{session.release}\t{ordinal}\t{turn.status}\t0\tauto-{turn.id}\t"
-            f"{_FINGERPRINT}\t1\t0\t{turn.runner}\t{at}\t{turn.started_at}\t{turn.finished_at}\t"
+            f"{_fingerprint(turn.id)}\t1\t0\t{turn.runner}\t{at}\t{turn.started_at}\t{turn.finished_at}\t"
             f"{moment_text(at_ms + 3_600_000)}\t{kind}\t{detail}\t{turn.error_id}\t{into}\t{out}\ttrue\t{turn.cost}"
         )

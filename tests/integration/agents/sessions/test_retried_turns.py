@@ -13,7 +13,8 @@ from agents.models import UNANSWERED_FAILURE, AgentSession, Message, Turn
 from agents.sessions import DoesNotApply, retry_turn
 from foundation.clock import now
 from health_checks.run import Measurements
-from monitoring.charts import past_day
+from monitoring.periods import read_period
+from monitoring.time_ranges import RANGES
 from tests.support.conversations import Conversation, answer, claimed, conversation, fail, side_by_side
 from tests.support.people import person
 
@@ -46,7 +47,7 @@ def unanswered() -> set[UUID]:
     from agents.health_checks import turn_figures
 
     turns = set(Turn.objects.filter(UNANSWERED_FAILURE).values_list("pk", flat=True))
-    assert turn_figures(Measurements(now())).failed == past_day(now()).failed == len(turns)
+    assert turn_figures(Measurements(now())).failed == read_period(RANGES["1h"], now()).total.failed == len(turns)
     return turns
 
 
