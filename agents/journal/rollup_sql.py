@@ -78,10 +78,9 @@ CALLS: Final = Rollup(
     },
 )
 
-# Models invent tools: a name that the release does not have does not become a key, for keys stay, and there is no end of
-# such names.
-# `covered` is the time in which no earlier step was open, too. When a call was repeated or has waited, its row does not
-# say when it was sent, and its first token came at its end at the latest.
+# Models invent tools: a name that the release does not have does not become a key, for keys stay, and there is no end
+# of such names. `covered` is the time in which no earlier step was open, too. When a call was repeated or has waited,
+# its row does not say when it was sent, and its first token came at its end at the latest.
 _STEPS: Final = """
     SELECT p.kind AS operation, p.finished_at AS step_ended_at, p.input_tokens AS step_input_tokens,
            CASE WHEN p.kind <> 'tool' OR t.tools ? p.name THEN p.name ELSE '' END AS name,
