@@ -78,10 +78,12 @@ CALLS: Final = Rollup(
     },
 )
 
-# `covered` is the time in which no earlier step was open, too. When a call was repeated or has waited, its row does not
-# say when it was sent, and its first token came at its end at the latest.
+# Models invent tools: a name that the release does not have does not become a key, for keys stay, and there is no end
+# of such names. `covered` is the time in which no earlier step was open, too. When a call was repeated or has waited,
+# its row does not say when it was sent, and its first token came at its end at the latest.
 _STEPS: Final = """
-    SELECT p.kind AS operation, p.name, p.finished_at AS step_ended_at, p.input_tokens AS step_input_tokens,
+    SELECT p.kind AS operation, p.finished_at AS step_ended_at, p.input_tokens AS step_input_tokens,
+           CASE WHEN p.kind <> 'tool' OR t.tools ? p.name THEN p.name ELSE '' END AS name,
            p.output_tokens AS step_output_tokens, p.cost_usd AS step_cost_usd,
            CASE WHEN p.status = 'done' THEN '' WHEN p.error_class = '' THEN 'unknown' ELSE p.error_class END
                AS step_error_class,
@@ -101,8 +103,8 @@ _STEPS: Final = """
     OFFSET 0
 """
 _TURN: Final = (
-    "id, agent_id, release_id, status, error_class, ended_at, seconds, queue, input_tokens, output_tokens, cost_usd, "
-    "fallback, queued_at"
+    "t.id, t.agent_id, t.release_id, t.status, t.error_class, t.ended_at, t.seconds, t.queue, t.input_tokens, "
+    "t.output_tokens, t.cost_usd, t.fallback, t.queued_at"
 )
 
 
@@ -119,11 +121,11 @@ t AS (
     SELECT t.id, r.agent_id, t.release_id, t.status, t.error_class, t.finished_at AS ended_at, t.queued_at, t.epoch,
            greatest(0, date_part('epoch', t.finished_at - t.queued_at)) AS seconds,
            CASE WHEN t.started_at IS NOT NULL THEN greatest(0, date_part('epoch', t.started_at - t.queued_at))
-           END AS queue, t.input_tokens, t.output_tokens, t.cost_usd, t.fallback
+           END AS queue, t.input_tokens, t.output_tokens, t.cost_usd, t.fallback, r.configuration -> 'tools' AS tools
     FROM agents_turn t JOIN agents_release r ON r.id = t.release_id
     WHERE {turns}
 ), s AS MATERIALIZED (
-    SELECT t.*, p.* FROM t LEFT JOIN LATERAL ({_STEPS}) p ON true
+    SELECT {_TURN}, p.* FROM t LEFT JOIN LATERAL ({_STEPS}) p ON true
 ), call_facts AS (
     SELECT agent_id, release_id, operation, name, step_error_class AS error_class, step_ended_at AS ended_at,
            step_seconds AS seconds, step_first_token AS first_token, step_input_tokens AS input_tokens,
@@ -135,10 +137,10 @@ t AS (
     SELECT f.*, {_BUCKET.format("seconds")} AS seconds_bucket, {_BUCKET.format("queue")} AS queue_bucket,
            {_BUCKET.format("first_token")} AS first_token_bucket, {_BUCKET.format("added")} AS added_bucket
     FROM (
-        SELECT {_TURN}, greatest(0, seconds - coalesce(sum(covered), 0)) AS added,
-               CASE WHEN min(first_token_at) IS NOT NULL
-                    THEN greatest(0, date_part('epoch', min(first_token_at) - queued_at)) END AS first_token
-        FROM s GROUP BY {_TURN}
+        SELECT {_TURN}, greatest(0, t.seconds - coalesce(sum(t.covered), 0)) AS added,
+               CASE WHEN min(t.first_token_at) IS NOT NULL
+                    THEN greatest(0, date_part('epoch', min(t.first_token_at) - t.queued_at)) END AS first_token
+        FROM s t GROUP BY {_TURN}
     ) f
 )"""
 

@@ -17,11 +17,12 @@ from agents import tasks
 from agents.domain.duration_buckets import BUCKET_COUNT, DURATION_BOUNDS
 from agents.journal.compaction import compact_turns
 from agents.journal.rollups import delete_old_rollups, ended_between
-from agents.models import AgentSession, CallRollup, Turn, TurnRollup
+from agents.models import Agent, AgentSession, CallRollup, Turn, TurnRollup
 from agents.sessions import delete_expired_sessions, delete_session
 from monitoring.figures import By, CallFigures, TurnFigures, read_call_figures, read_turn_figures
 from tests.support.conversations import Conversation, answer, claimed, conversation, side_by_side
 from tests.support.past_turns import PastStep, past_turn
+from tests.support.people import agent
 
 pytestmark = pytest.mark.usefixtures("transactional_db")
 
@@ -29,6 +30,13 @@ LONG_AGO = datetime(2020, 1, 1, tzinfo=UTC)
 ALL = (By.AGENT, By.RELEASE, By.STATUS, By.ERROR_CLASS)
 ALL_CALLS = (By.AGENT, By.RELEASE, By.OPERATION, By.NAME, By.ERROR_CLASS)
 TOKENS = {"window": 1000, "tokens": {"system": 100, "history": 300}}
+
+
+def somebody(name: str = "ada", slug: str = "demo") -> Conversation:
+    """A conversation with an agent that has two tools."""
+    if not Agent.objects.filter(slug=slug).exists():
+        agent(slug, tools=["clock", "http_fetch"])
+    return conversation(name, slug=slug)
 
 
 def turn_figures(*by: By, since: datetime = LONG_AGO) -> list[TurnFigures]:
@@ -85,7 +93,7 @@ def variety(ada: Conversation) -> None:
                      details={"first_token_seconds": 1.5, "context": TOKENS}),
             # Two tools at once: one second of both counts once.
             PastStep(4, 6, "tool", "clock"),
-            PastStep(5, 7, "tool", "fetch", "failed", "tool_error"),
+            PastStep(5, 7, "tool", "http_fetch", "failed", "tool_error"),
             PastStep(7, 9.75, input_tokens=200, output_tokens=40, cost_usd=Decimal("0.01"),
                      details={"first_token_seconds": 0.2, "context": {**TOKENS, "window": 2000}}),
         ],
@@ -99,13 +107,15 @@ def variety(ada: Conversation) -> None:
     past_turn(session, ended_at=ended_at, status="failed", error_class="set_aside")
     past_turn(
         session, ended_at=ended_at, status="cancelled",
-        steps=[PastStep(0.1, 2, status="failed", error_class="cancelled"), PastStep(1, 2, "tool", "x", "unknown")],
+        steps=[
+            PastStep(0.1, 2, status="failed", error_class="cancelled"), PastStep(1, 2, "tool", "http_fetch", "unknown")
+        ],
     )  # fmt: skip
 
 
 def test_a_turn_counts_as_what_it_was() -> None:
-    variety(conversation())
-    conversation("bob").ask()  # open turns do not count
+    variety(somebody())
+    somebody("bob").ask()  # open turns do not count
     [figures] = turn_figures()
     assert (figures.turns, figures.completed, figures.failed) == (6, 2, 2), "an operator's end is no failure"
     assert (figures.input_tokens, figures.output_tokens, figures.cost_usd) == (700, 60, Decimal("0.02"))
@@ -124,7 +134,7 @@ def test_a_turn_counts_as_what_it_was() -> None:
 
 
 def test_a_call_counts_as_what_it_was() -> None:
-    variety(conversation())
+    variety(somebody())
     calls = {
         (one.operation, one.name, one.error_class): one
         for one in read_call_figures(LONG_AGO, timezone.now(), by=[By.OPERATION, By.NAME, By.ERROR_CLASS])
@@ -134,8 +144,8 @@ def test_a_call_counts_as_what_it_was() -> None:
         ("model", "openai:gpt-4o", "transient"): (1, 1),
         ("model", "openai:gpt-4o", "cancelled"): (1, 0),
         ("tool", "clock", ""): (1, 0),
-        ("tool", "fetch", "tool_error"): (1, 1),
-        ("tool", "x", "unknown"): (1, 1),
+        ("tool", "http_fetch", "tool_error"): (1, 1),
+        ("tool", "http_fetch", "unknown"): (1, 1),
     }
     model = calls["model", "openai:gpt-4o", ""]
     assert model.seconds.buckets == bucket((5, 2))
@@ -146,6 +156,14 @@ def test_a_call_counts_as_what_it_was() -> None:
     assert calls["tool", "clock", ""].context_percent_mean is None
 
 
+def test_a_tool_that_a_model_invents_is_counted_without_its_name() -> None:
+    """What a model writes is no label: it would stay when its conversation is deleted, and there is no end of it."""
+    steps = [PastStep(0, 1, "tool", f"tell {number}", "failed", "tool_error") for number in range(3)]
+    past_turn(somebody().row, ended_at=an_hour_ago(), steps=[*steps, PastStep(1, 2, "tool", "clock")])
+    calls = read_call_figures(LONG_AGO, timezone.now(), by=[By.NAME])
+    assert [(one.name, one.calls) for one in calls] == [("", 3), ("clock", 1)]
+
+
 @pytest.mark.parametrize(
     ("details", "epoch", "expected"),
     [({"pause_seconds": 1.0}, 1, 2.5), ({"waits": 2}, 1, 9.0), ({}, 0, 9.0)],
@@ -153,13 +171,13 @@ def test_a_call_counts_as_what_it_was() -> None:
 )
 def test_the_first_token_of_a_call_that_was_sent_late(details: dict[str, float], epoch: int, expected: float) -> None:
     step = PastStep(0.5, 9, epoch=epoch, details={"first_token_seconds": 1.0, **details})
-    past_turn(conversation().row, ended_at=an_hour_ago(), seconds=10, steps=[step])
+    past_turn(somebody().row, ended_at=an_hour_ago(), seconds=10, steps=[step])
     [figures] = turn_figures()
     assert figures.first_token.total == pytest.approx(expected)
 
 
 def test_nothing_changes_when_turns_are_counted_and_when_they_are_deleted() -> None:
-    ada, bob = conversation(), conversation("bob", slug="other")
+    ada, bob = somebody(), somebody("bob", slug="other")
     variety(ada)
     variety(bob)
     live = everything()
@@ -184,7 +202,7 @@ def by_its_end(ada: Conversation) -> None:
 
 @pytest.mark.parametrize("delete", [by_its_user, by_its_end])
 def test_what_is_deleted_before_it_is_counted_counts_all_the_same(delete: Callable[[Conversation], None]) -> None:
-    ada = conversation()
+    ada = somebody()
     variety(ada)
     live = everything()
     delete(ada)
@@ -193,7 +211,7 @@ def test_what_is_deleted_before_it_is_counted_counts_all_the_same(delete: Callab
 
 
 def test_a_deletion_that_is_broken_off_counts_nothing() -> None:
-    ada = conversation()
+    ada = somebody()
     variety(ada)
     live = everything()
     with transaction.atomic():
@@ -204,7 +222,7 @@ def test_a_deletion_that_is_broken_off_counts_nothing() -> None:
 
 
 def test_a_batch_that_is_broken_off_is_counted_once_by_the_next_one() -> None:
-    ada = conversation()
+    ada = somebody()
     variety(ada)
     live = everything()
     with transaction.atomic():
@@ -219,7 +237,7 @@ def test_a_batch_that_is_broken_off_is_counted_once_by_the_next_one() -> None:
 def test_two_schedulers_at_once_and_a_deletion_count_each_turn_once(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(tasks, "COMPACT_AFTER", timedelta(0))
     monkeypatch.setattr(tasks, "COMPACT_TURNS", 2)
-    people = [conversation(f"person-{number}") for number in range(6)]
+    people = [somebody(f"person-{number}") for number in range(6)]
     for one in people:
         variety(one)
     live = everything()
@@ -235,7 +253,7 @@ def test_two_schedulers_at_once_and_a_deletion_count_each_turn_once(monkeypatch:
 
 
 def test_a_turn_of_the_product_counts_from_its_end_on() -> None:
-    ada = conversation()
+    ada = somebody()
     ada.ask()
     work = claimed()
     assert turn_figures() == []
@@ -246,7 +264,7 @@ def test_a_turn_of_the_product_counts_from_its_end_on() -> None:
 
 
 def test_figures_by_time_are_of_the_minute_the_hour_and_the_day_of_the_end() -> None:
-    session = conversation().row
+    session = somebody().row
     day = timezone.now().replace(hour=0, minute=0, second=0, microsecond=0) - timedelta(days=1)
     for hour, minute in ((0, 0), (0, 59), (1, 0), (23, 59)):
         past_turn(session, ended_at=day + timedelta(hours=hour, minutes=minute, seconds=59.5))
@@ -264,7 +282,7 @@ def test_figures_by_time_are_of_the_minute_the_hour_and_the_day_of_the_end() -> 
 
 
 def test_figures_of_one_agent_or_release() -> None:
-    ada, bob = conversation(), conversation("bob", slug="other")
+    ada, bob = somebody(), somebody("bob", slug="other")
     for one in (ada, bob, bob):
         past_turn(one.row, ended_at=an_hour_ago(), steps=[PastStep(0, 1)])
     for _ in range(2):
@@ -276,7 +294,7 @@ def test_figures_of_one_agent_or_release() -> None:
 
 
 def test_old_minutes_and_hours_go_and_the_sums_stay() -> None:
-    session = conversation().row
+    session = somebody().row
     now = timezone.now()
     for days in (0, 3, 100):
         past_turn(session, ended_at=now - timedelta(days=days), steps=[PastStep(0, 1)])
@@ -303,7 +321,7 @@ def test_old_minutes_and_hours_go_and_the_sums_stay() -> None:
 
 
 def test_the_rows_behind_a_figure_are_found_by_the_ends_of_turns() -> None:
-    session = conversation().row
+    session = somebody().row
     until = timezone.now().replace(second=0, microsecond=0)
     since = until - timedelta(minutes=10)
     inside = [
@@ -331,7 +349,7 @@ def test_what_figures_are_not_broken_down_by_is_refused() -> None:
 
 
 def test_figures_are_one_statement_and_so_is_counting() -> None:
-    variety(conversation())
+    variety(somebody())
     with CaptureQueriesContext(
         connection,
     ) as queries:
