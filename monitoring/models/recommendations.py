@@ -86,9 +86,7 @@ class Recommendation(models.Model):
     )
     finished_at = models.DateTimeField(null=True, help_text="When its outcome was known.")
     outcome = models.CharField(max_length=400, blank=True, default="")
-    figures_before = models.JSONField(
-        default=dict, blank=True, help_text="Of the minutes before it was applied."
-    )
+    figures_before = models.JSONField(default=dict, blank=True, help_text="Of the minutes before it was applied.")
     figures_after = models.JSONField(null=True, blank=True, help_text="The same, minutes after.")
     reverted_at = models.DateTimeField(null=True, help_text="When what it set was taken back.")
 
