@@ -99,7 +99,7 @@ def lock_open(recommendation_id: UUID) -> Recommendation:
     if row is None:
         raise NotFound("There is no such recommendation here.")
     if row.status != row.Status.OPEN:
-        raise Conflict(f"This recommendation is {row.get_status_display()} already.")
+        raise Conflict(f"This recommendation is {row.get_status_display().lower()} already.")
     return row
 
 
