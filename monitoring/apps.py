@@ -10,6 +10,20 @@ JOBS = (
         "rows deleted",
         every_minutes=60,
     ),
+    Job(
+        "make and drop days of spans",
+        "monitoring.spans.retention.keep_partitions",
+        "Makes the tables for the spans of the next days, and drops those that are older than any agent keeps them.",
+        "days dropped",
+        every_minutes=60,
+    ),
+    Job(
+        "delete old spans",
+        "monitoring.spans.retention.delete_expired_spans",
+        "Deletes spans of agents that keep theirs for a shorter time than others.",
+        "spans deleted",
+        cron="50 3 * * *",
+    ),
 )
 
 
@@ -24,6 +38,8 @@ class MonitoringConfig(AppConfig):
         from health_checks.registry import registry
         from monitoring import health_checks, role_permissions
         from monitoring.performance.monitor import make_sampler
+        from monitoring.spans.sampling import Sampling
+        from monitoring.spans.writer import SpanWriter
 
         role_permissions.declare()
         registry.register(*health_checks.CHECKS)
@@ -33,5 +49,6 @@ class MonitoringConfig(AppConfig):
             AuditTarget("recommendationpolicy", "recommendation policy"),
         )
         register_entries(Entry("Operations", 1, "Performance", "monitoring.recommendation", "speed"))
+        process_work.register(lambda process: SpanWriter(process, Sampling()))
         for job in JOBS:
             register(job)

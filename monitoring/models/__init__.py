@@ -1,4 +1,4 @@
-"""The models of monitoring."""
+"""The models of the monitoring app."""
 
 from monitoring.models.recommendations import (
     UNFINISHED,
@@ -8,6 +8,7 @@ from monitoring.models.recommendations import (
     RecommendationPolicy,
 )
 from monitoring.models.samples import GaugeSample, ProcessSample
+from monitoring.models.turn_spans import TraceSettings, TurnSpan
 
 __all__ = [
     "UNFINISHED",
@@ -17,4 +18,6 @@ __all__ = [
     "Recommendation",
     "RecommendationKind",
     "RecommendationPolicy",
+    "TraceSettings",
+    "TurnSpan",
 ]

@@ -29,6 +29,7 @@ _SHARED_MODULES = {
     "the tool is called so, and people choose it by name": "clock",
     "the environment's, and a vendor's part of it": "config",
     "the port of a package that has several adapters": "interface",
+    "the reads of one package's rows": "reading",
 }
 _SHARED_CLASSES = {
     "Command": "Django looks for this name",
