@@ -4,6 +4,13 @@ from foundation.job_registry import Job, register
 
 JOBS = (
     Job(
+        "delete old samples",
+        "monitoring.sampling.retention.purge_samples",
+        "Deletes samples of gauges and processes after 14 days, and recommendations after 90.",
+        "rows deleted",
+        every_minutes=60,
+    ),
+    Job(
         "make and drop days of spans",
         "monitoring.spans.retention.keep_partitions",
         "Makes the tables for the spans of the next days, and drops those that are older than any agent keeps them.",
@@ -25,13 +32,23 @@ class MonitoringConfig(AppConfig):
     verbose_name = "Monitoring"
 
     def ready(self) -> None:
+        from accounts.audit import AuditTarget, register_audit_targets
+        from console.navigation import Entry, register_entries
         from foundation.process_work import process_work
         from health_checks.registry import registry
-        from monitoring import health_checks
+        from monitoring import health_checks, role_permissions
+        from monitoring.performance.monitor import make_sampler
         from monitoring.spans.sampling import Sampling
         from monitoring.spans.writer import SpanWriter
 
+        role_permissions.declare()
         registry.register(*health_checks.CHECKS)
+        process_work.register(make_sampler)
+        register_audit_targets(
+            AuditTarget("recommendation", "recommendation", "admin:monitoring_recommendation_change"),
+            AuditTarget("recommendationpolicy", "recommendation policy"),
+        )
+        register_entries(Entry("Operations", 1, "Performance", "monitoring.recommendation", "speed"))
         process_work.register(lambda process: SpanWriter(process, Sampling()))
         for job in JOBS:
             register(job)

@@ -38,7 +38,7 @@ class RequestedAction:
 
 
 @dataclass(frozen=True, slots=True)
-class Heartbeat:
+class HeartbeatReply:
     """What a runner learns with its heartbeat: how many runners are `alive`, how many turns it may have at a time if
     fewer than it could, and what it is to do."""
 
@@ -60,7 +60,7 @@ FROM (SELECT) one LEFT JOIN me ON true
 """
 
 
-def send_heartbeat(runner_id: UUID, *, running: int) -> Heartbeat:
+def send_heartbeat(runner_id: UUID, *, running: int) -> HeartbeatReply:
     """Report a runner as alive with so many `running` turns, and return what concerns it: one statement."""
     with connection.cursor() as cursor:
         cursor.execute(
@@ -68,7 +68,27 @@ def send_heartbeat(runner_id: UUID, *, running: int) -> Heartbeat:
             {"runner": runner_id, "running": running, "timeout": heartbeat_timeout().total_seconds()},
         )
         alive, claim_limit, action_id, action = cursor.fetchone()
-    return Heartbeat(int(alive), claim_limit, RequestedAction(action_id, action) if action_id is not None else None)
+    return HeartbeatReply(
+        int(alive), claim_limit, RequestedAction(action_id, action) if action_id is not None else None
+    )
+
+
+def request_action(runner_id: UUID, action_id: UUID, action: Runner.Action) -> None:
+    """Have a runner do something after its next heartbeat, in place of what it was to do before."""
+    Runner.objects.filter(pk=runner_id).update(
+        action=action, action_id=action_id, action_started_at=None, action_finished_at=None, action_outcome=""
+    )
+
+
+def cancel_action(runner_id: UUID, action_id: UUID) -> bool:
+    """Take an action back; False if the runner has begun it, or has another one."""
+    requested = Runner.objects.filter(pk=runner_id, action_id=action_id, action_started_at=None)
+    return bool(requested.update(action="", action_id=None))
+
+
+def set_claim_limit(runner_id: UUID, limit: int | None) -> None:
+    """Limit how many turns a runner may have at a time, from its next heartbeat on; None: its capacity."""
+    Runner.objects.filter(pk=runner_id).update(claim_limit=limit)
 
 
 def start_action(runner_id: UUID, action_id: UUID) -> bool:

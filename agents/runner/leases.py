@@ -14,7 +14,7 @@ import structlog
 from django.db import close_old_connections, connection
 
 from agents.journal import claims
-from agents.models.runners import Heartbeat, send_heartbeat
+from agents.models.runners import HeartbeatReply, send_heartbeat
 from agents.runner.liveness import Liveness
 from agents.runner.reaper import reap
 from agents.runner.waker import wake_turns
@@ -65,7 +65,7 @@ class LeaseKeeper:
         liveness: Liveness,
         get_turns: Callable[[], dict[UUID, int]],
         on_lost: Callable[[Mapping[UUID, int]], object],
-        on_heartbeat: Callable[[Heartbeat], object],
+        on_heartbeat: Callable[[HeartbeatReply], object],
     ) -> None:
         self._runner_id = runner_id
         self._lease_seconds = lease_seconds

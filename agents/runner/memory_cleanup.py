@@ -17,11 +17,11 @@ def free_memory() -> str:
 
     The collection stops the process for some hundredths of a second.
     """
-    before = resident_bytes()
+    size_before = resident_bytes()
     drop_caches()
     gc.collect()
     # Not every C library has it (musl and macOS do not); where it is missing, freed pages go back as they may.
     with suppress(OSError, AttributeError):
         ctypes.CDLL(None).malloc_trim(0)
-    after = resident_bytes()
-    return f"{before / _MEBIBYTE:.1f} MiB before, {after / _MEBIBYTE:.1f} MiB after."
+    size_after = resident_bytes()
+    return f"{size_before / _MEBIBYTE:.1f} MiB before, {size_after / _MEBIBYTE:.1f} MiB after."

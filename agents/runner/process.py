@@ -32,7 +32,7 @@ from agents.journal import claims, sql
 from agents.journal.fenced_writes import FinishedTurn, LostTurn
 from agents.journal.listen_connection import open_listen_connection
 from agents.models import Runner
-from agents.models.runners import Heartbeat, RequestedAction, finish_action, send_heartbeat, start_action
+from agents.models.runners import HeartbeatReply, RequestedAction, finish_action, send_heartbeat, start_action
 from agents.runner.leases import LeaseKeeper
 from agents.runner.liveness import Liveness
 from agents.runner.memory_cleanup import free_memory
@@ -378,7 +378,7 @@ class RunnerProcess:
             if (run := self._runs.get(turn)) is not None:
                 run.stop(StopReason.CANCELLED)
 
-    def _on_heartbeat(self, heartbeat: Heartbeat) -> None:
+    def _on_heartbeat(self, heartbeat: HeartbeatReply) -> None:
         """Take a part of the retry budget, which the runners that are alive divide among them; claim no more turns than
         the limit; begin what is to be done."""
         with suppress(RuntimeError):  # the loop has ended
@@ -390,10 +390,10 @@ class RunnerProcess:
 
     def _set_claim_limit(self, limit: int | None) -> None:
         capacity = self._settings.concurrency
-        before, self._claim_limit = self._claim_limit, capacity if limit is None else max(1, min(limit, capacity))
-        if self._claim_limit != before:
+        previous, self._claim_limit = self._claim_limit, capacity if limit is None else max(1, min(limit, capacity))
+        if self._claim_limit != previous:
             log.warning("claim_limit.changed", runner=str(self.id), limit=self._claim_limit, capacity=capacity)
-        if self._claim_limit > before:
+        if self._claim_limit > previous:
             self._claimer.nudge()
 
     def _start_action(self, action: RequestedAction) -> None:

@@ -100,7 +100,6 @@ class Migration(migrations.Migration):
                         max_length=9,
                     ),
                 ),
-                ("version", models.PositiveIntegerField(default=1)),
             ],
             options={
                 "verbose_name": "recommendation policy",
@@ -166,7 +165,7 @@ class Migration(migrations.Migration):
                 ("reason", models.CharField(help_text="Which rule has found it.", max_length=40)),
                 (
                     "evidence",
-                    models.JSONField(default=dict, help_text="The figures at the time, each with its threshold."),
+                    models.JSONField(default=list, help_text="The figures at the time, each with its threshold."),
                 ),
                 (
                     "action",
@@ -178,12 +177,10 @@ class Migration(migrations.Migration):
                 ("finished_at", models.DateTimeField(help_text="When its outcome was known.", null=True)),
                 ("outcome", models.CharField(blank=True, default="", max_length=400)),
                 (
-                    "before",
-                    models.JSONField(
-                        blank=True, default=dict, help_text="Figures of the minutes before it was applied."
-                    ),
+                    "figures_before",
+                    models.JSONField(blank=True, default=dict, help_text="Of the minutes before it was applied."),
                 ),
-                ("after", models.JSONField(blank=True, help_text="The same figures, minutes after.", null=True)),
+                ("figures_after", models.JSONField(blank=True, help_text="The same, minutes after.", null=True)),
                 ("reverted_at", models.DateTimeField(help_text="When what it set was taken back.", null=True)),
                 (
                     "decided_by",

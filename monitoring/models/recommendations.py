@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from typing import Final
+from uuid import UUID
 
 from django.conf import settings
 from django.db import models
@@ -34,7 +35,6 @@ class RecommendationPolicy(models.Model):
 
     kind = models.CharField(max_length=20, primary_key=True, choices=RecommendationKind.choices)
     mode = models.CharField(max_length=9, choices=ApplyMode.choices, default=ApplyMode.SUGGEST)
-    version = models.PositiveIntegerField(default=1)
 
     class Meta:
         verbose_name = "recommendation policy"
@@ -76,7 +76,7 @@ class Recommendation(models.Model):
     agent_id = models.UUIDField(null=True, blank=True)
     subject = models.CharField(max_length=280, help_text="Host and pid of the runner, or the agent's name.")
     reason = models.CharField(max_length=40, help_text="Which rule has found it.")
-    evidence = models.JSONField(default=dict, help_text="The figures at the time, each with its threshold.")
+    evidence = models.JSONField(default=list, help_text="The figures at the time, each with its threshold.")
     action = models.JSONField(default=dict, blank=True, help_text="What it sets, such as the limit of claims.")
     created_at = models.DateTimeField(db_default=Now())
     automatic = models.BooleanField(default=False, help_text="Applied by the monitor itself.")
@@ -86,8 +86,8 @@ class Recommendation(models.Model):
     )
     finished_at = models.DateTimeField(null=True, help_text="When its outcome was known.")
     outcome = models.CharField(max_length=400, blank=True, default="")
-    before = models.JSONField(default=dict, blank=True, help_text="Figures of the minutes before it was applied.")
-    after = models.JSONField(null=True, blank=True, help_text="The same figures, minutes after.")
+    figures_before = models.JSONField(default=dict, blank=True, help_text="Of the minutes before it was applied.")
+    figures_after = models.JSONField(null=True, blank=True, help_text="The same, minutes after.")
     reverted_at = models.DateTimeField(null=True, help_text="When what it set was taken back.")
 
     class Meta:
@@ -116,6 +116,18 @@ class Recommendation(models.Model):
 
     def __str__(self) -> str:
         return f"{self.get_kind_display()}: {self.subject}"
+
+    @property
+    def subject_id(self) -> UUID:
+        """The id of its runner, or of its agent."""
+        subject_id = self.runner_id or self.agent_id
+        assert subject_id is not None, "the row check"
+        return subject_id
+
+    @property
+    def host(self) -> str:
+        """The host of its runner; "" for an agent."""
+        return self.subject.rsplit(":", 1)[0] if self.runner_id else ""
 
     def audit_name(self) -> str:
         """The kind and its subject."""

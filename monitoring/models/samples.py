@@ -6,7 +6,7 @@ from django.db import models
 
 
 class GaugeSample(models.Model):
-    """The value of a gauge at a moment, written each 30 s by one of the processes (`monitoring.samples.gauges`)."""
+    """The value of a gauge at a moment, written each 30 s by one of the processes (`monitoring.sampling`)."""
 
     id = models.BigAutoField(primary_key=True)
     metric = models.CharField(max_length=40)

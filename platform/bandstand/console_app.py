@@ -8,7 +8,7 @@ from django.conf import settings
 from django.contrib.admin.apps import SimpleAdminConfig
 
 # No discovery: the stock admin of django-q2 would let anybody with `add_schedule` run any function.
-_ADMIN_MODULES = ("accounts.admin", "scheduling.admin", "agents.admin")
+_ADMIN_MODULES = ("accounts.admin", "scheduling.admin", "agents.admin", "monitoring.admin")
 
 
 class ConsoleConfig(SimpleAdminConfig):

@@ -29,6 +29,8 @@ class AdvisoryLock(IntEnum):
     SEND_EMAIL = _SINGLE | 4
     EMBED_MEMORIES = _SINGLE | 5
     SYNC_VECTOR_INDEXES = _SINGLE | 6
+    MONITOR_PERFORMANCE = _SINGLE | 7
+    APPLY_RECOMMENDATION = _SINGLE | 8
 
 
 @unique

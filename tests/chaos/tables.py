@@ -75,6 +75,15 @@ class EpisodeRow:
     text: str
 
 
+@dataclass(frozen=True, slots=True)
+class SampleRow:
+    """What a process said of itself; in the order in which it did."""
+
+    process: str
+    requests: int
+    errors: int
+
+
 @dataclass(frozen=True)
 class Tables:
     """All rows of a pass; events by session in the order of their seq, messages by ordinal."""
@@ -85,6 +94,7 @@ class Tables:
     events: dict[str, list[EventRow]]
     steps: list[StepRow]
     episodes: list[EpisodeRow] = field(default_factory=list)
+    samples: list[SampleRow] = field(default_factory=list)
 
 
 async def read_tables(database: Database) -> Tables:
@@ -112,6 +122,9 @@ async def read_tables(database: Database) -> Tables:
         "SELECT b.message::text, coalesce((b.metadata ->> 'chunk')::int, 1), b.text"
         " FROM memory_memorybody b JOIN memory_memory m ON m.id = b.memory_id WHERE b.source = 'turn' ORDER BY 1, 2"
     )
+    samples = await rows(
+        "SELECT process_id::text, requests_total, errors_total FROM monitoring_processsample ORDER BY id"
+    )
     return Tables(
         sessions=[SessionRow(*row) for row in sessions],
         turns={row[0]: TurnRow(*row) for row in turns},
@@ -119,4 +132,5 @@ async def read_tables(database: Database) -> Tables:
         events=events,
         steps=[StepRow(*row) for row in steps],
         episodes=[EpisodeRow(*row) for row in episodes],
+        samples=[SampleRow(*row) for row in samples],
     )

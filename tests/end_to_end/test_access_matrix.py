@@ -59,7 +59,7 @@ PAGES: dict[str, str | None] = {
     "/api/docs": None,
     "/api/schema": None,
 }
-APP_PAGES = "^(?P<app_label>accounts|auth|scheduling|agents|memory)/$"
+APP_PAGES = "^(?P<app_label>accounts|auth|scheduling|agents|memory|monitoring)/$"
 # Of the console, beside those of its models.
 CONSOLE_PAGES: dict[str, frozenset[Role]] = {
     "/admin/": CONSOLE,
@@ -101,6 +101,7 @@ MODELS: dict[str, dict[str, frozenset[Role]]] = {
         "see": OWNER, "add": OWNER, "close": OWNER, "locked-out": OWNER, "password-link": OWNER, "unlock": OWNER,
     },
     "auth.group": {"see": OWNER, "add": OWNER, "copy": OWNER, "remove": OWNER},
+    "monitoring.recommendation": {"see": CONSOLE, "apply": OPERATORS, "dismiss": OPERATORS, "apply-modes": OWNER},
     "scheduling.jobrun": {"see": CONSOLE},
     "scheduling.schedule": {"see": CONSOLE, "run": OPERATORS},
 }  # fmt: skip

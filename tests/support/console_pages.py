@@ -16,6 +16,7 @@ from memory.enums import MemoryScope, MemorySource
 from memory.models import MemoryPool
 from memory.ownership import OwnerKey
 from memory.writing import Provenance, remember
+from monitoring.models import Recommendation
 from scheduling import q2_sync
 from scheduling.models import JobRun
 from tests.support.people import agent, key_of
@@ -70,12 +71,13 @@ def one_row_of_everything(user: User) -> None:
     session_with_a_turn(user, agent())
     q2_sync.sync_schedules()
     JobRun.objects.create(job="test", asked_by="test")
-    Runner.objects.create(host="host", pid=1, capacity=1)
+    runner = Runner.objects.create(host="host", pid=1, capacity=1)
     RouteHealth.objects.create(provider="openai", model="gpt", credential="c")
     Group.objects.create(name="more")
     BulkAction.objects.create(operation="cancel", user=user, targets=[uuid4()], total=1)
     OutgoingEmail.objects.create(user=user, kind=OutgoingEmail.Kind.INVITATION)
     MemoryPool.objects.create(name="support")
+    Recommendation.objects.create(kind="memory_cleanup", runner_id=runner.pk, subject="host:1", reason="memory_high")
     owner = OwnerKey(MemoryScope.USER, user_id=user.pk)
     provenance = Provenance(origin="a test")
     remember(Actor.system("tests"), owner, "I live in Bern.", source=MemorySource.FORM, provenance=provenance)

@@ -2,6 +2,7 @@
 
 from datetime import timedelta
 from typing import Any
+from uuid import uuid4
 
 import pytest
 from django.contrib import admin
@@ -20,6 +21,7 @@ from memory.enums import MemoryScope, MemorySource
 from memory.models import Memory, MemoryPool
 from memory.ownership import OwnerKey
 from memory.writing import remember
+from monitoring.models import Recommendation
 from scheduling.models import JobRun, Schedule
 from tests.support.console_pages import session_with_a_turn
 from tests.support.consoles import client_of, list_of, page_of
@@ -29,7 +31,7 @@ pytestmark = pytest.mark.django_db
 
 READ_ONLY = [
     AgentSession, Turn, Step, Event, Runner, RouteHealth, Release, ApiKey, AuditEntry, BulkAction, JobRun,
-    OutgoingEmail, Memory,
+    OutgoingEmail, Memory, Recommendation,
 ]  # fmt: skip
 LISTS = [*READ_ONLY, Agent, User, Group, Schedule, MemoryPool]
 
@@ -49,6 +51,10 @@ def fill(rows: int) -> None:
     numbers = range(rows)
     Runner.objects.bulk_create(Runner(host="host", pid=number, capacity=1) for number in numbers)
     RouteHealth.objects.bulk_create(RouteHealth(provider="openai", model=f"m{n}", credential="c") for n in numbers)
+    Recommendation.objects.bulk_create(
+        Recommendation(kind="memory_cleanup", runner_id=uuid4(), subject="host:1", reason="memory_high")
+        for _ in numbers
+    )
     Group.objects.bulk_create(Group(name=f"group{number}") for number in numbers)
     ApiKey.objects.bulk_create(
         ApiKey(user=user, name="test", prefix=f"p{user.pk}", digest=b"", scopes=["read"]) for user in users

@@ -11,7 +11,7 @@ import pytest
 from tests.chaos.audit import audit, read_promises, replay_law
 from tests.chaos.ledger import Entry
 from tests.chaos.reader import Reader, ReadTurn
-from tests.chaos.tables import EpisodeRow, EventRow, MessageRow, SessionRow, StepRow, Tables, TurnRow
+from tests.chaos.tables import EpisodeRow, EventRow, MessageRow, SampleRow, SessionRow, StepRow, Tables, TurnRow
 
 S = "session"
 
@@ -60,7 +60,8 @@ def world() -> World:
         ]
     steps = [StepRow("two", 1, "tool", "done", "notebook_add")]
     episodes = [EpisodeRow(message.id, 1, message.text) for message in messages]
-    tables = Tables([SessionRow(S, 11, 5, 0, None)], turns, messages, {S: events}, steps, episodes)
+    samples = [SampleRow("runner", 2, 0), SampleRow("runner", 5, 0), SampleRow("web", 1, 0)]
+    tables = Tables([SessionRow(S, 11, 5, 0, None)], turns, messages, {S: events}, steps, episodes, samples)
     seen = {name: ReadTurn(f"{name}!", f"{name}!", "completed") for name in turns}
     return World(entries, tables, [Reader(seq=10, turns=seen)], ["two:1"])
 
@@ -179,6 +180,10 @@ def remember_other_words(w: World) -> None:
     w.tables.episodes[3] = replace(w.tables.episodes[3], text="three!")
 
 
+def total_fell(w: World) -> None:
+    w.tables.samples[1] = replace(w.tables.samples[1], requests=1)
+
+
 @pytest.mark.parametrize(
     ("spoil", "kind"),
     [
@@ -208,6 +213,7 @@ def remember_other_words(w: World) -> None:
         (forget_a_question, "not remembered"),
         (remember_an_answer_twice, "remembered twice"),
         (remember_other_words, "not remembered"),
+        (total_fell, "total fell"),
     ],
 )
 def test_a_broken_promise_is_found(spoil: Callable[[World], None], kind: str) -> None:

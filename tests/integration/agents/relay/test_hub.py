@@ -15,7 +15,7 @@ from django.db import connection, transaction
 from agents.journal.claims import Claim
 from agents.journal.log import LoggedEvent
 from agents.models import AgentSession, Event
-from agents.relay import Hub, Resync, Subscription, close_hub, event_json, get_hub
+from agents.relay import Hub, Resync, Subscription, close_hub, event_json, get_hub, hub_figures
 from agents.relay import hub as hubs
 from agents.relay.hub import BUFFER_EVENTS, POLL_SECONDS
 from foundation.db_threads import in_db_thread
@@ -446,3 +446,21 @@ async def test_events_arrive_long_before_the_next_poll(hub: Hub) -> None:
         await follow(watcher, after=seq - 1, until=seq)
         waits.append(loop.time() - began)
     assert min(waits[1:]) < POLL_SECONDS / 2
+
+
+async def test_how_late_events_reach_a_watcher_is_counted_for_those_that_are_live(hub: Hub) -> None:
+    ada, work = await begun()
+    watcher = hub.subscribe(ada.session_id, 0)
+    missed = await watcher.get(PATIENCE)
+    assert isinstance(missed, list)
+    watcher.record_sent(missed)
+    assert hub.lag.figures()["count"] == 0, "these were there before it came"
+    await said(work, "Hel")
+    live = await watcher.get(PATIENCE)
+    assert isinstance(live, list)
+    watcher.record_sent(live)
+    found = hub_figures()
+    assert (found["active_sessions"], found["watchers"]) == (1, 1)
+    lag = found["event_lag"]
+    assert (lag["count"], sum(lag["buckets"]), len(lag["buckets"])) == (1, 1, len(lag["bounds"]) + 1)
+    assert 0 <= lag["seconds_total"] < PATIENCE

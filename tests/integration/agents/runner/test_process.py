@@ -15,10 +15,12 @@ from agents.journal.claims import Claim
 from agents.journal.listen_connection import open_listen_connection
 from agents.journal.locked_writes import lock_session, lock_turn, requeue_locked
 from agents.models import Runner, Turn
+from agents.models.runners import RequestedAction, send_heartbeat, start_action
 from agents.runner import liveness
 from agents.runner.process import RunnerProcess, RunnerSettings
 from agents.sessions import cancel_turn
 from foundation.db_threads import in_db_thread
+from foundation.ids import new_id
 from foundation.pg_listener import Wake
 from tests.chaos.waiting import until
 from tests.support.conversations import OTHER_RUNNER, Conversation, answer, claimed, conversation, lease_is_over
@@ -99,6 +101,99 @@ async def test_turns_run_side_by_side_up_to_the_runner_s_concurrency_and_the_use
         gate.open()
         for one in people:
             await become(one, "completed")
+
+
+async def test_a_runner_counts_its_turns_and_those_that_failed() -> None:
+    ada = await asked(questions=1)
+    bob = await asked("bob")
+    async with serving(scripted(says("Hello"))[0]) as runner:
+        await become(ada, "completed")
+        await become(bob, "completed")
+        await until(lambda: runner.figures()["running"] == 0, seconds=10, what="no turn")
+        found = runner.figures()
+    assert (found["status"], found["capacity"], found["claim_limit"]) == ("running", 4, 4)
+    assert (found["requests_total"], found["errors_total"], found["context_total"]) == (2, 0, 2)
+    assert found["seconds_total"] > 0
+    assert 0 < found["context_percent_total"] < 200
+    assert runner.figures()["status"] == "draining"
+
+
+async def set_runner(runner: RunnerProcess, **values: object) -> None:
+    row = Runner.objects.filter(pk=runner.id)
+    await until(lambda: in_db_thread(row.update, **values), seconds=10, what="the row of the runner")
+
+
+async def test_a_runner_claims_no_more_than_it_is_limited_to_and_all_again_after() -> None:
+    services, _, gate = gated()
+    people = [await asked(name) for name in ("ada", "bob", "cyd", "dan")]
+    async with serving(scripted(says("Hello"))[0], heartbeat_seconds=0.05) as runner:
+        await set_runner(runner, claim_limit=2)
+        await until(lambda: runner.figures()["claim_limit"] == 2, seconds=10, what="the limit")
+        for one in people:
+            await become(one, "completed")
+    async with serving(services, heartbeat_seconds=0.05) as runner:
+        await set_runner(runner, claim_limit=2)
+        await until(lambda: runner.figures()["claim_limit"] == 2, seconds=10, what="the limit")
+        for one in people:
+            await in_db_thread(one.ask, "Again")
+        await gate.holds(2)
+        assert runner.figures()["running"] == 2
+        await set_runner(runner, claim_limit=None)
+        await gate.holds(4)
+        gate.open()
+        for one in people:
+            await become(one, "completed", "completed")
+
+
+async def test_a_runner_frees_memory_once_and_says_what_that_gave() -> None:
+    async with serving(scripted()[0], heartbeat_seconds=0.05) as runner:
+
+        async def outcome() -> str:
+            return (await in_db_thread(Runner.objects.get, pk=runner.id)).action_outcome
+
+        await set_runner(runner, action="free_memory", action_id=new_id())
+        await until(outcome, seconds=10, what="an outcome")
+        first = await in_db_thread(Runner.objects.get, pk=runner.id)
+        assert "MiB before" in first.action_outcome
+        assert first.action_started_at is not None
+        assert first.action_finished_at is not None
+        assert first.action_finished_at >= first.action_started_at
+        beat = first.heartbeat_at
+
+        async def has_beaten() -> bool:
+            return (await in_db_thread(Runner.objects.get, pk=runner.id)).heartbeat_at > beat
+
+        await until(has_beaten, seconds=10, what="a heartbeat")
+        assert (await in_db_thread(Runner.objects.get, pk=runner.id)).action_finished_at == first.action_finished_at
+
+
+async def test_a_runner_that_is_to_restart_finishes_its_turns_and_ends() -> None:
+    services, _, gate = gated()
+    ada = await asked()
+    runner = RunnerProcess(RunnerSettings(**SETTINGS | {"heartbeat_seconds": 0.05, "drain_seconds": 20}), services)
+    task = asyncio.ensure_future(runner.serve())
+    await gate.holds(1)
+    await set_runner(runner, action="restart", action_id=new_id())
+    await until(lambda: runner.figures()["status"] == "draining", seconds=10, what="the drain")
+    gate.open()
+    await asyncio.wait_for(task, 10)
+    assert runner.restarts
+    assert await statuses(ada) == ["completed"]
+    row = await in_db_thread(Runner.objects.get, pk=runner.id)
+    assert (row.status, row.action_outcome) == ("stopped", "It has ended; its supervisor starts anew.")
+
+
+async def test_an_action_that_another_claim_began_or_that_has_changed_is_not_begun() -> None:
+    action_id = new_id()
+    row = await in_db_thread(
+        Runner.objects.create, host="here", pid=1, capacity=1, action="restart", action_id=action_id
+    )
+    heartbeat = await in_db_thread(send_heartbeat, row.pk, running=0)
+    assert heartbeat.action == RequestedAction(action_id, "restart")
+    assert not await in_db_thread(start_action, row.pk, new_id())
+    assert await in_db_thread(start_action, row.pk, action_id)
+    assert not await in_db_thread(start_action, row.pk, action_id)
+    assert (await in_db_thread(send_heartbeat, row.pk, running=0)).action is None
 
 
 async def test_a_runner_tells_that_it_is_there() -> None:

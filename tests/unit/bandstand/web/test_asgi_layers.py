@@ -9,11 +9,13 @@ from typing import Any
 import pytest
 from structlog.testing import capture_logs
 
+from bandstand.web import requests
 from bandstand.web.body_limit import COMPLETIONS_PATH, MAX_BODY_BYTES, BodyLimitMiddleware
 from bandstand.web.cookies import CookieFilterMiddleware
 from bandstand.web.lifecycle import Lifecycle, Lifespan
 from bandstand.web.listen_sockets import AddressError, check_free, listening_socket
 from bandstand.web.proxies import ProxyHeadersMiddleware
+from bandstand.web.request_counters import RequestCounters
 from bandstand.web.requests import RequestIdMiddleware
 from bandstand.web.transport import TransportMiddleware
 from foundation.request_ids import current_request_id
@@ -317,3 +319,26 @@ async def test_cookies_that_take_long_to_read_are_dropped(cookies: str, kept: st
     headers = [(b"host", b"a\\b"), (b"cookie", cookies.encode())]
     await CookieFilterMiddleware(app)(http(headers=headers), Client().receive, Client().send)
     assert seen == [(b"host", b"a\\b"), (b"cookie", kept.encode())]
+
+
+async def test_requests_are_counted_until_their_response_begins_and_websockets_while_they_are_open(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    counters = RequestCounters()
+    monkeypatch.setattr(requests, "request_counters", counters)
+    seen: list[dict[str, Any]] = []
+
+    async def app(scope: Message, receive: Any, send: Any) -> None:
+        seen.append(counters.figures())
+        if scope["type"] == "http":
+            await send({"type": "http.response.start", "status": int(scope["path"][1:]), "headers": []})
+            await send({"type": "http.response.body", "body": b""})
+
+    for scope in (http("/200"), http("/404"), http("/503"), {**http(), "type": "websocket"}):
+        client = Client(b"")
+        await RequestIdMiddleware(app)(scope, client.receive, client.send)
+    assert [(found["queue_length"], found["open_websockets"]) for found in seen] == [(1, 0), (1, 0), (1, 0), (0, 1)]
+    found = counters.figures()
+    assert (found["requests_total"], found["errors_total"]) == (3, 1)
+    assert (found["queue_length"], found["open_websockets"]) == (0, 0)
+    assert 0 <= found["seconds_total"] < 10

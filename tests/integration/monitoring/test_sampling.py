@@ -1,0 +1,179 @@
+"""Samples: each process writes its own, one of them those of the gauges, whatever happens to the database."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from datetime import timedelta
+from uuid import UUID
+
+import pytest
+from django.db import OperationalError
+from django.db.models.functions import Now
+from structlog.testing import capture_logs
+
+from agents.domain.circuit_breaker import BreakerState
+from agents.models import RouteHealth, Runner
+from foundation.advisory_locks import AdvisoryLock
+from foundation.clock import now
+from foundation.process_work import Process, ProcessKind
+from foundation.spans import SpanBuffer
+from monitoring.models import GaugeSample, ProcessSample, Recommendation, RecommendationKind
+from monitoring.sampling import retention
+from monitoring.sampling import sampler as module
+from monitoring.sampling.gauge_samples import Gauge, gauges_are_due, write_gauges
+from monitoring.sampling.process_samples import make_sample, read_process, store_sample
+from monitoring.sampling.retention import purge_samples
+from monitoring.sampling.sampler import Sampler
+from tests.support.advisory_locks import held_elsewhere
+from tests.support.conversations import claim, conversation
+
+RUNNER = UUID(int=7)
+
+
+def process(kind: ProcessKind = ProcessKind.RUNNER, **figures: float) -> Process:
+    return Process(kind, RUNNER, lambda: figures, SpanBuffer())
+
+
+def store(kind: ProcessKind, **figures: float) -> ProcessSample:
+    reading = read_process(process(kind, **figures))
+    store_sample(make_sample(process(kind), reading, reading))
+    return ProcessSample.objects.latest("id")
+
+
+def gauges() -> dict[str, float]:
+    return {sample.metric: sample.value for sample in GaugeSample.objects.all()}
+
+
+@pytest.mark.django_db
+def test_a_runner_s_queue_is_that_of_all_and_a_web_process_s_its_own_requests() -> None:
+    conversation().asks(2)
+    runner = store(ProcessKind.RUNNER, requests_total=3, running=1)
+    web = store(ProcessKind.WEB, queue_length=5, open_websockets=9)
+    assert (runner.kind, runner.queue_length, runner.requests_total, runner.figures["running"]) == ("runner", 2, 3, 1)
+    assert (web.kind, web.queue_length, web.figures["open_websockets"]) == ("web", 5, 9)
+    assert abs(web.at - now()) < timedelta(minutes=1)
+
+
+@pytest.mark.django_db
+def test_every_gauge_is_sampled_and_not_again_within_its_interval() -> None:
+    ada = conversation()
+    ada.asks(2)
+    conversation("bob").ask()
+    claim(1)
+    Runner.objects.create(host="here", pid=1, capacity=8)
+    Runner.objects.create(host="gone", pid=2, capacity=8, heartbeat_at=now() - timedelta(hours=1))
+    RouteHealth.objects.create(provider="openai", model="x", state=BreakerState.OPEN.value, open_until=Now())
+    store(ProcessKind.RUNNER)
+    assert gauges_are_due()
+    write_gauges()
+    assert not gauges_are_due()
+    found = gauges()
+    assert set(found) == {gauge.value for gauge in Gauge}
+    assert (found["queue_depth"], found["running_turns"], found["active_sessions"]) == (2, 1, 2)
+    assert (found["runners_alive"], found["runner_capacity"], found["open_breakers"]) == (1, 8, 1)
+    assert 0 < found["memory_fraction"] < 1
+    assert found["database_connections"] >= 1
+    assert found["database_bytes"] > 1_000_000
+    assert GaugeSample.objects.get(metric="memory_fraction").labels == {"host": ProcessSample.objects.get().host}
+    GaugeSample.objects.update(at=now() - timedelta(seconds=29))
+    assert gauges_are_due()
+
+
+@pytest.mark.django_db
+def test_an_empty_queue_has_no_age_and_a_host_that_is_gone_no_memory() -> None:
+    store(ProcessKind.RUNNER)
+    ProcessSample.objects.update(at=now() - timedelta(minutes=5))
+    write_gauges()
+    assert gauges()["queue_oldest_seconds"] == 0
+    assert "memory_fraction" not in gauges()
+
+
+def run_sampler(analyse: Callable[[], object] = lambda: None) -> None:
+    """A sampler that wrote its first sample, and the last one at its end."""
+    looked = threading.Event()
+
+    def watch() -> None:
+        analyse()
+        looked.set()
+
+    sampler = Sampler(process(requests_total=3), analyse=watch, first_seconds=0, interval_seconds=60)
+    sampler.start()
+    looked.wait(10)
+    sampler.stop()
+    assert not sampler.is_alive()
+
+
+@pytest.mark.usefixtures("transactional_db")
+def test_the_thread_writes_a_sample_at_once_and_one_at_its_end() -> None:
+    run_sampler()
+    assert [sample.requests_total for sample in ProcessSample.objects.all()] == [3, 3]
+    assert GaugeSample.objects.filter(metric="queue_depth").count() == 1
+
+
+@pytest.mark.usefixtures("transactional_db")
+def test_an_analysis_that_fails_costs_no_sample() -> None:
+    def fail() -> None:
+        raise ValueError("by chance")
+
+    with capture_logs() as logs:
+        sampler = Sampler(process(), analyse=fail, first_seconds=0, interval_seconds=0.05)
+        sampler.start()
+        for _ in range(200):
+            if ProcessSample.objects.count() >= 3:
+                break
+            threading.Event().wait(0.05)
+        sampler.stop()
+    assert ProcessSample.objects.count() >= 3
+    assert "sample.failed" in {entry["event"] for entry in logs}
+
+
+@pytest.mark.usefixtures("transactional_db")
+def test_without_a_database_nothing_is_written_and_the_totals_come_with_the_next_sample(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    sampler = Sampler(process(requests_total=3), analyse=lambda: None)
+    before = sampler._before
+
+    def refuse(_sample: ProcessSample) -> None:
+        raise OperationalError("gone")
+
+    with monkeypatch.context() as patch, capture_logs() as logs:
+        patch.setattr(module, "store_sample", refuse)
+        sampler._guard(sampler._write_sample)
+    assert [entry["event"] for entry in logs] == ["sample.not_written"]
+    assert sampler._before is before
+    sampler._guard(sampler._write_sample)
+    assert ProcessSample.objects.count() == 1
+
+
+@pytest.mark.usefixtures("transactional_db")
+def test_while_one_process_looks_no_other_does() -> None:
+    calls: list[int] = []
+    sampler = Sampler(process(), analyse=lambda: calls.append(1))
+    with held_elsewhere(AdvisoryLock.MONITOR_PERFORMANCE):
+        sampler._guard(sampler._watch_installation)
+    assert (calls, GaugeSample.objects.count()) == ([], 0)
+    sampler._guard(sampler._watch_installation)
+    sampler._guard(sampler._watch_installation)
+    assert (calls, GaugeSample.objects.filter(metric="queue_depth").count()) == ([1], 1)
+
+
+@pytest.mark.django_db
+def test_samples_are_deleted_after_two_weeks_in_batches(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(retention, "BATCH", 2)
+    old = now() - timedelta(days=15)
+    GaugeSample.objects.bulk_create(GaugeSample(metric="queue_depth", at=old, value=1) for _ in range(5))
+    store(ProcessKind.WEB)
+    write_gauges()
+    fresh = GaugeSample.objects.filter(at__gt=old).count()
+    for status in (Recommendation.Status.OPEN, Recommendation.Status.OBSOLETE):
+        Recommendation.objects.create(
+            kind=RecommendationKind.MEMORY_CLEANUP,
+            status=status,
+            runner_id=RUNNER,
+            created_at=now() - timedelta(days=91),
+        )
+    assert purge_samples() == 5 + 1
+    assert (GaugeSample.objects.count(), ProcessSample.objects.count()) == (fresh, 1)
+    assert [found.status for found in Recommendation.objects.all()] == ["open"]
