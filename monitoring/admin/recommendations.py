@@ -49,7 +49,7 @@ class ProcessCard:
     address: str
     status: SafeString
     figures: list[tuple[str, str, str]]
-    charts: list[Sparkline]
+    charts: list[tuple[str, Sparkline]]
 
 
 class ApplyModesForm(forms.Form):
@@ -126,7 +126,7 @@ class RecommendationAdmin(ReadOnlyAdmin):
 
     @admin.display(description="evidence")
     def display_evidence(self, row: Recommendation) -> SafeString:
-        return format_html_join(format_html("<br>"), "{}", ((text,) for text in descriptions.describe_evidence(row)))
+        return format_html_join("", "<p>{}</p>", ((text,) for text in descriptions.describe_evidence(row)))
 
     @admin.display(description="what applying does")
     def display_action(self, row: Recommendation) -> str:
@@ -138,7 +138,9 @@ class RecommendationAdmin(ReadOnlyAdmin):
     def display_by(self, row: Recommendation) -> str:
         if row.automatic:
             return "the monitor"
-        return str(row.decided_by) if row.decided_by_id else NOTHING
+        if row.decided_by_id:
+            return str(row.decided_by)
+        return "a command" if row.decided_at is not None and row.agent_id is None else NOTHING
 
     @admin.display(description="decided (UTC)")
     def decided(self, row: Recommendation) -> SafeString | str:
@@ -273,17 +275,18 @@ def _words(row: Recommendation, effect: str) -> Iterator[str]:
 
 def _card(process: ProcessStatus) -> ProcessCard:
     is_runner = process.kind == ProcessKind.RUNNER
-    lines = (
-        make_sparkline(process.memory_history, title="Memory", unit="%", top=10),
-        make_sparkline(process.cpu_history, title="CPU", unit="% of a core", top=10),
-        make_sparkline(process.seconds_history, title="Response time", unit="s"),
+    histories = (
+        ("memory", process.memory_history, "%", 10),
+        ("CPU", process.cpu_history, "% of a core", 10),
+        ("time", process.seconds_history, "s", 0),
     )
+    lines = [(title, make_sparkline(values, title=title, unit=unit, top=top)) for title, values, unit, top in histories]
     return ProcessCard(
         process,
         reverse("admin:agents_runner_change", args=[process.id]) if is_runner else "",
         badge(process.status, _STATUS_LEVELS.get(process.status, "")),
         list(_figures(process, is_runner=is_runner)),
-        [line for line in lines if line is not None],
+        [(title, line) for title, line in lines if line is not None],
     )
 
 

@@ -35,7 +35,7 @@ TITLES: Final = {
     RecommendationKind.AGENT_RESTART: "Agent restart",
 }
 _FIGURES: Final = {
-    "memory_percent": ("memory", "%"),
+    "memory_percent": ("memory, of its limit", "%"),
     "memory_bytes": ("memory", "MiB"),
     "mean_seconds": ("mean time of a turn", "s"),
     "error_percent": ("failed turns", "%"),

@@ -5,20 +5,17 @@ from __future__ import annotations
 import structlog
 from django.db import transaction
 
-from accounts.actor import Actor
 from foundation.errors import Conflict, NotFound
 from foundation.process_work import Process
 from monitoring.models import Recommendation
 from monitoring.performance.moves import Apply, Propose, RaiseLimit, Withdraw, plan_moves
-from monitoring.performance.recommendation_actions import apply_recommendation, raise_limit, withdraw
+from monitoring.performance.recommendation_actions import MONITOR, apply_recommendation, raise_limit, withdraw
 from monitoring.performance.rules import Proposal
 from monitoring.performance.settlement import settle
 from monitoring.performance.situation import database_now, read_situation
 from monitoring.sampling.sampler import Sampler
 
 log = structlog.get_logger(__name__)
-
-MONITOR = Actor.system("performance monitor")
 
 
 def make_sampler(process: Process) -> Sampler:

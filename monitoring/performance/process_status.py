@@ -101,13 +101,13 @@ def _status(rows: Sequence[ProcessSample], now: datetime) -> ProcessStatus:
     window = TurnWindow(points)
     percents = [row.context_percent for row in rows[-PRESENT:] if row.context_percent is not None]
     limit_bytes = last.memory_limit_bytes
-    is_silent = last.at < now - timedelta(seconds=STALE_SECONDS) and last.status != "draining"
+    age_seconds = (now - last.at).total_seconds()
     return ProcessStatus(
         id=last.process_id,
         kind=last.kind,
         host=last.host,
         pid=last.pid,
-        status="silent" if is_silent else last.status,
+        status=_describe_status(last.status, age_seconds),
         at=last.at,
         requests_total=last.requests_total,
         errors_total=last.errors_total,
@@ -126,3 +126,10 @@ def _status(rows: Sequence[ProcessSample], now: datetime) -> ProcessStatus:
         cpu_history=[row.cpu_percent for row in rows],
         seconds_history=[row.mean_seconds for row in rows],
     )
+
+
+def _describe_status(status: str, age_seconds: float) -> str:
+    """As it said itself, but for one that has ended (its last sample is that of its end) and one that says nothing."""
+    if status == "draining":
+        return "ended" if age_seconds > 1.5 * SAMPLE_SECONDS else status
+    return "silent" if age_seconds > STALE_SECONDS else status

@@ -20,6 +20,8 @@ from monitoring.performance.effects import runner_effect
 from monitoring.performance.situation import database_now
 from monitoring.role_permissions import APPLY_RECOMMENDATION, CHANGE_RECOMMENDATION_POLICY
 
+MONITOR: Final = Actor.system("performance monitor")
+
 _ACTIONS: Final = {
     RecommendationKind.MEMORY_CLEANUP: Runner.Action.FREE_MEMORY,
     RecommendationKind.AGENT_RESTART: Runner.Action.RESTART,
@@ -56,7 +58,7 @@ def apply_recommendation(actor: Actor, *, recommendation_id: UUID) -> Recommenda
     else:
         request_action(runner.pk, row.pk, _ACTIONS[RecommendationKind(row.kind)])
     row.status, row.decided_at, row.decided_by_id = row.Status.APPLYING, now, actor.user_id
-    row.automatic = actor.user_id is None
+    row.automatic = actor == MONITOR
     row.save(update_fields=["figures_before", "action", "status", "decided_at", "decided_by", "automatic"])
     record_audit(actor, "recommendation.applied", target=row, detail={"reason": row.reason, "evidence": row.evidence})
     return row
@@ -97,7 +99,7 @@ def lock_open(recommendation_id: UUID) -> Recommendation:
     if row is None:
         raise NotFound("There is no such recommendation here.")
     if row.status != row.Status.OPEN:
-        raise Conflict(f"This recommendation is {row.get_status_display()} already.")
+        raise Conflict(f"This recommendation is {row.get_status_display().lower()} already.")
     return row
 
 

@@ -12,7 +12,7 @@ from agents.domain.replay import replay
 from agents.domain.states import TERMINAL
 from tests.chaos.ledger import Entry
 from tests.chaos.reader import ENDS, Reader
-from tests.chaos.tables import EpisodeRow, EventRow, MessageRow, Tables, TurnRow
+from tests.chaos.tables import EpisodeRow, EventRow, MessageRow, SampleRow, Tables, TurnRow
 
 CRASHED = frozenset({"worker_crashed", "tool_stalled"})
 CRASHED_SHARE = 0.01
@@ -68,6 +68,7 @@ def audit(
         _tools(tables, notes),
         _memory(tables),
         _counters(tables),
+        _samples(tables),
     ):
         findings.extend(check)
     return findings
@@ -76,6 +77,16 @@ def audit(
 def crashed(tables: Tables) -> int:
     """Turns that failed because their runners died: with `worker_crashed`, or `tool_stalled`."""
     return sum(turn.error_class in CRASHED for turn in tables.turns.values())
+
+
+def _samples(tables: Tables) -> Iterator[Finding]:
+    """Totals of a process only rise."""
+    last: dict[str, SampleRow] = {}
+    for sample in tables.samples:
+        before = last.get(sample.process, sample)
+        if sample.requests < before.requests or sample.errors < before.errors:
+            yield Finding("total fell", f"process {sample.process}: {before} then {sample}")
+        last[sample.process] = sample
 
 
 def _lost(promises: Promises, tables: Tables) -> Iterator[Finding]:

@@ -33,8 +33,9 @@ class Plan:
     """Counts of faults by kind. `kill_seconds` is the range of pauses between two kills of runners; a kill also waits
     until no more than one of the `runners` is about to start, so that turns are not left to runners that all die.
 
-    `pauses` come at any moment; `stops` are pauses at named points. `defect` and `database_settings` spoil the product:
-    such a pass must find something, of one of the kinds in `expected`.
+    `restarts` are asked for by the row of a runner, as the performance monitor does. `pauses` come at any moment;
+    `stops` are pauses at named points. `defect` and `database_settings` spoil the product: such a pass must find
+    something, of one of the kinds in `expected`.
 
     `flaky`: of a hundred calls of the first model so many fail, in one way or another; the second one is well, so every
     turn still has its answer.
@@ -50,6 +51,7 @@ class Plan:
     web_kills: int = 0
     database_kills: int = 0
     drains: int = 0
+    restarts: int = 0
     pauses: int = 0
     drops: int = 0
     cuts: int = 0
@@ -76,6 +78,7 @@ REAL = Plan(
     web_kills=20,
     database_kills=10,
     drains=6,
+    restarts=3,
     pauses=10,
     drops=40,
     cuts=20,
@@ -93,6 +96,7 @@ SHORT = Plan(
     web_kills=1,
     database_kills=1,
     drains=1,
+    restarts=1,
     pauses=1,
     drops=3,
     cuts=2,

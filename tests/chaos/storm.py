@@ -15,6 +15,8 @@ from typing import Any, Literal
 import psycopg
 
 from agents.domain.states import MAX_ATTEMPTS_WITHOUT_PROGRESS
+from agents.runner.exit_status import EXIT_RESTART
+from foundation.ids import new_id
 from tests.chaos.devices import Device, Tally
 from tests.chaos.plan import Plan
 from tests.chaos.points import BY_NAME, Point
@@ -55,6 +57,12 @@ SELECT heartbeat_at > now() - interval '1 second' FROM agents_runner WHERE pid =
 ORDER BY started_at DESC LIMIT 1
 """
 _STATUS = "SELECT status FROM agents_runner WHERE pid = %(pid)s ORDER BY started_at DESC LIMIT 1"
+# Once for each id, so that it may be sent again after a restart of PostgreSQL.
+_RESTART = (
+    "UPDATE agents_runner SET action = 'restart', action_id = %(action)s, action_started_at = NULL,"
+    " action_finished_at = NULL WHERE pid = %(pid)s AND status = 'running' AND action_id IS DISTINCT FROM %(action)s"
+    " RETURNING 1"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,6 +101,7 @@ class Storm:
             *[lambda name=name: self._pause_at(name) for name in plan.stops],
             *[self._pause] * plan.pauses,
             *[self._drain] * plan.drains,
+            *[self._restart] * plan.restarts,
         ]
         of_others: list[Fault] = [
             *[lambda p=p: self._reach(p) for p in points if p.role != "runner"],
@@ -191,6 +200,17 @@ class Storm:
         if code != 0:
             self.missed.append(f"a runner that was told to end did so with {code}")
         self._count("runner drained", held)
+
+    async def _restart(self) -> None:
+        """By its row, as the performance monitor does."""
+        program = await self._stack.started_runner()
+        held = await self._at_work(program)
+        program.ended_by_us = True
+        await self._database.rows_soon(_RESTART, pid=program.pid, action=new_id())
+        code = await program.gone(seconds=DRAIN_SECONDS + 16, why="after its heartbeat")
+        if code != EXIT_RESTART:
+            self.missed.append(f"a runner that was to restart ended with {code}")
+        self._count("runner restarted by request", held)
 
     async def _pause(self) -> None:
         program = await self._stack.started_runner()

@@ -84,6 +84,15 @@ class CounterRow:
     count: int
 
 
+@dataclass(frozen=True, slots=True)
+class SampleRow:
+    """What a process said of itself; in the order in which it did."""
+
+    process: str
+    requests: int
+    errors: int
+
+
 @dataclass(frozen=True)
 class Tables:
     """All rows of a pass; events by session in the order of their seq, messages by ordinal."""
@@ -95,6 +104,7 @@ class Tables:
     steps: list[StepRow]
     episodes: list[EpisodeRow] = field(default_factory=list)
     counters: list[CounterRow] = field(default_factory=list)
+    samples: list[SampleRow] = field(default_factory=list)
 
 
 async def read_tables(database: Database) -> Tables:
@@ -126,6 +136,9 @@ async def read_tables(database: Database) -> Tables:
         "SELECT width, status, sum(turns)::int FROM agents_turnrollup GROUP BY 1, 2 UNION ALL"
         " SELECT width, operation, sum(calls)::int FROM agents_callrollup GROUP BY 1, 2"
     )
+    samples = await rows(
+        "SELECT process_id::text, requests_total, errors_total FROM monitoring_processsample ORDER BY id"
+    )
     return Tables(
         sessions=[SessionRow(*row) for row in sessions],
         turns={row[0]: TurnRow(*row) for row in turns},
@@ -134,4 +147,5 @@ async def read_tables(database: Database) -> Tables:
         steps=[StepRow(*row) for row in steps],
         episodes=[EpisodeRow(*row) for row in episodes],
         counters=[CounterRow(*row) for row in counters],
+        samples=[SampleRow(*row) for row in samples],
     )

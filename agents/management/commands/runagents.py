@@ -21,6 +21,7 @@ from agents.llm.interface import Deadlines
 from agents.llm.pydantic_ai import VendorConfig
 from agents.releases.validation import unavailable_agents
 from agents.routing.guard_settings import GuardSettings, RouteFigures
+from agents.runner.exit_status import EXIT_RESTART
 from agents.runner.process import RunnerProcess, RunnerSettings
 from agents.runner.wiring import open_services
 from foundation.db_threads import close_db_threads, in_db_thread
@@ -30,7 +31,6 @@ log = structlog.get_logger(__name__)
 
 # The offline model has its words at once; people should see on a first run how an answer is written.
 OFFLINE_PACE_SECONDS = 0.015
-EXIT_RESTART = 75  # sysexits.h: EX_TEMPFAIL
 
 
 class Command(BaseCommand):
@@ -118,5 +118,4 @@ async def _serve() -> None:
         with process_work.running(Process(ProcessKind.RUNNER, runner.id, runner.figures, services.spans)):
             await runner.serve()
     if runner.restarts:
-        # Whoever starts processes again only when they failed does so, too.
         raise SystemExit(EXIT_RESTART)

@@ -11,14 +11,14 @@ from bandstand.web.lifecycle import Lifecycle
 from bandstand.web.request_counters import request_counters
 from foundation.ids import new_id
 from foundation.process_work import Process, ProcessKind, process_work
-from foundation.spans import SpanBuffer
+from foundation.spans import process_spans
 
 
 class BackgroundWorkPart:
     """Runs the work from `start` to `stop`. The figures of the process are those of its requests and `more_figures`."""
 
     def __init__(self, lifecycle: Lifecycle, more_figures: Callable[[], Mapping[str, Any]]) -> None:
-        self.process = Process(ProcessKind.WEB, new_id(), self._figures, SpanBuffer())
+        self.process = Process(ProcessKind.WEB, new_id(), self._figures, process_spans)
         self._lifecycle = lifecycle
         self._more_figures = more_figures
         self._stack = ExitStack()

@@ -30,7 +30,7 @@ from tests.support.surroundings import share_static_files
 
 PROMPT = "canary-prompt-Lq7w"
 # What is a secret from the environment, and what people type or send along.
-PROVIDER, MAIL = "sk-canary-provider-R2d8", "canary-mail/Tz5p"
+PROVIDER, MAIL, METRICS = "sk-canary-provider-R2d8", "canary-mail/Tz5p", "canary-metrics-token-Kq8s"
 GUESS, HEADER, QUERY = "canary-guess-Hn3c", "canary-header-Vb9k", "canary-query-Ws4j"
 # A password where the name belongs.
 NAME = "canary-name-Jf6m"
@@ -150,12 +150,15 @@ def house() -> Iterator[House]:
             EMAIL_URL=f"smtp://bandstand:{urllib.parse.quote(MAIL, safe='')}@127.0.0.1:{box.port}",
             EMAIL_FROM="chat@example.org",
             SENTRY_DSN=f"http://public@{outside.address}/1",
+            BANDSTAND_METRICS_TOKEN=METRICS,
             LOG_LEVEL="DEBUG",
             BANDSTAND_LOG_FORMAT="json",
         )
         try:
             running.wait_until_ready()
-            made = _live(House(running, outside, {"provider": PROVIDER, "mail": MAIL, "guess": GUESS}))
+            made = _live(
+                House(running, outside, {"provider": PROVIDER, "mail": MAIL, "metrics": METRICS, "guess": GUESS})
+            )
             yield made
         finally:
             running.end()
@@ -234,6 +237,10 @@ def _in_programs(house: House, key: str) -> None:
     house.ask(f"/api/v1/sessions?api_key={key}")
     house.ask(f"/api/v1/{key}", Cookie=f"bandstand_1={key}")
     house.ask("/api/v1/sessions", Authorization=f"Basic {key}")
+    assert "bandstand_turns_total" in house.ask("/metrics", Authorization=f"Bearer {METRICS}")
+    for token in (f"{METRICS}x", key):
+        house.ask(f"/metrics?token={METRICS}", Authorization=f"Bearer {token}")
+    house.ask("/api/v1/sessions", Authorization=f"Bearer {METRICS}")
     _over_a_socket(house, session, key)
 
 

@@ -11,7 +11,17 @@ import pytest
 from tests.chaos.audit import audit, read_promises, replay_law
 from tests.chaos.ledger import Entry
 from tests.chaos.reader import Reader, ReadTurn
-from tests.chaos.tables import CounterRow, EpisodeRow, EventRow, MessageRow, SessionRow, StepRow, Tables, TurnRow
+from tests.chaos.tables import (
+    CounterRow,
+    EpisodeRow,
+    EventRow,
+    MessageRow,
+    SampleRow,
+    SessionRow,
+    StepRow,
+    Tables,
+    TurnRow,
+)
 
 S = "session"
 
@@ -65,7 +75,8 @@ def world() -> World:
     steps = [StepRow("two", 1, "tool", "done", "notebook_add")]
     episodes = [EpisodeRow(message.id, 1, message.text) for message in messages]
     counters = counted(completed=2, tool=1)
-    tables = Tables([SessionRow(S, 11, 5, 0, None)], turns, messages, {S: events}, steps, episodes, counters)
+    samples = [SampleRow("runner", 2, 0), SampleRow("runner", 5, 0), SampleRow("web", 1, 0)]
+    tables = Tables([SessionRow(S, 11, 5, 0, None)], turns, messages, {S: events}, steps, episodes, counters, samples)
     seen = {name: ReadTurn(f"{name}!", f"{name}!", "completed") for name in turns}
     return World(entries, tables, [Reader(seq=10, turns=seen)], ["two:1"])
 
@@ -192,6 +203,10 @@ def count_no_steps(w: World) -> None:
     w.tables.counters[:] = counted(completed=2)
 
 
+def total_fell(w: World) -> None:
+    w.tables.samples[1] = replace(w.tables.samples[1], requests=1)
+
+
 @pytest.mark.parametrize(
     ("spoil", "kind"),
     [
@@ -223,6 +238,7 @@ def count_no_steps(w: World) -> None:
         (remember_other_words, "not remembered"),
         (count_a_turn_twice, "miscounted"),
         (count_no_steps, "miscounted"),
+        (total_fell, "total fell"),
     ],
 )
 def test_a_broken_promise_is_found(spoil: Callable[[World], None], kind: str) -> None:
