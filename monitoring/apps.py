@@ -5,7 +5,7 @@ from foundation.job_registry import Job, register
 JOBS = (
     Job(
         "delete old samples",
-        "monitoring.sampling.retention.purge_samples",
+        "monitoring.sampling.sample_retention.purge_samples",
         "Deletes samples of gauges and processes after 14 days, and recommendations after 90.",
         "rows deleted",
         every_minutes=60,
