@@ -20,7 +20,7 @@ JOBS = (
     ),
     Job(
         "delete old samples",
-        "monitoring.sampling.retention.purge_samples",
+        "monitoring.sampling.sample_retention.purge_samples",
         "Deletes samples of gauges and processes after 14 days, and recommendations after 90.",
         "rows deleted",
         every_minutes=60,

@@ -38,7 +38,7 @@ class Gauge(StrEnum):
 
 _IS_DUE: Final = """
 SELECT NOT EXISTS (SELECT FROM monitoring_gaugesample
-                   WHERE metric = 'queue_depth' AND at > now() - make_interval(secs => %(seconds)s))
+                   WHERE metric = 'queue_depth' AND at > statement_timestamp() - make_interval(secs => %(seconds)s))
 """
 # Each figure uses an index, or a table of few rows.
 _WRITE: Final = """
@@ -57,7 +57,7 @@ WITH queue AS MATERIALIZED (
     ORDER BY host, at DESC
 )
 INSERT INTO monitoring_gaugesample (metric, labels, at, value)
-SELECT gauge.metric, gauge.labels, now(), gauge.value
+SELECT gauge.metric, gauge.labels, statement_timestamp(), gauge.value
 FROM (
     SELECT 'queue_depth' AS metric, '{}'::jsonb AS labels, depth::float8 AS value FROM queue
     UNION ALL SELECT 'queue_oldest_seconds', '{}', coalesce(oldest, 0) FROM queue

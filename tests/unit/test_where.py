@@ -15,7 +15,7 @@ GLOSSARY = (ROOT / "docs/glossary.md").read_text(encoding="utf-8")
 WORDS, QUESTIONS = GLOSSARY.split("\n## Where is", 1)
 ROOMS = ("agents", "memory", "monitoring", "platform")
 # As many as one looks through: more names than these in the answer to a search are no answer.
-SHORT_LIST = 6
+SHORT_LIST = 7
 
 _ROW = re.compile(r"^\| (.+) \| (.*\]\(.+\)) \|$", re.MULTILINE)
 _TARGET = re.compile(r"\]\((?:\.\./)?([^)#]+)")

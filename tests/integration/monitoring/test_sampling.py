@@ -19,11 +19,11 @@ from foundation.clock import now
 from foundation.process_work import Process, ProcessKind
 from foundation.spans import SpanBuffer
 from monitoring.models import GaugeSample, ProcessSample, Recommendation, RecommendationKind
-from monitoring.sampling import retention
+from monitoring.sampling import sample_retention
 from monitoring.sampling import sampler as module
 from monitoring.sampling.gauge_samples import Gauge, gauges_are_due, write_gauges
 from monitoring.sampling.process_samples import make_sample, read_process, store_sample
-from monitoring.sampling.retention import purge_samples
+from monitoring.sampling.sample_retention import purge_samples
 from monitoring.sampling.sampler import Sampler
 from tests.support.advisory_locks import held_elsewhere
 from tests.support.conversations import claim, conversation
@@ -161,7 +161,7 @@ def test_while_one_process_looks_no_other_does() -> None:
 
 @pytest.mark.django_db
 def test_samples_are_deleted_after_two_weeks_in_batches(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(retention, "BATCH", 2)
+    monkeypatch.setattr(sample_retention, "BATCH", 2)
     old = now() - timedelta(days=15)
     GaugeSample.objects.bulk_create(GaugeSample(metric="queue_depth", at=old, value=1) for _ in range(5))
     store(ProcessKind.WEB)
