@@ -65,8 +65,8 @@ def erase(memory_ids: Sequence[UUID], *, versions: bool = False) -> int:
 
 
 def erase_derived(memory_ids: Sequence[UUID]) -> int:
-    """Erase what was made of these memories, directly or not; return how many went."""
-    return erase_rows([row[0] for row in run(DERIVED, {"ids": list(memory_ids)})])
+    """Erase what was made of these memories, directly or not, but for themselves; return how many went."""
+    return erase_rows([row[0] for row in run(DERIVED, {"ids": list(memory_ids)}) if row[0] not in memory_ids])
 
 
 def erase_rows(memory_ids: Sequence[UUID]) -> int:

@@ -11,6 +11,7 @@ from uuid import UUID
 from django.conf import settings
 from django.db import transaction
 from django.db.models import F
+from django.db.models.functions import Coalesce, Least
 from psycopg.types.json import Jsonb
 
 from accounts.actor import Actor
@@ -202,8 +203,10 @@ def store_fact_locked(owner_id: int, fact: Fact, *, supersedes: UUID | None = No
     }
     [(new, same, trust, closed)] = run(STORE_FACT, params)
     if new is None:
-        if fact.source in _PERSONAL_SOURCES and trust < Trust.DEFAULT <= fact.trust:
-            believe_locked(same, fact.trust)
+        if fact.source in _PERSONAL_SOURCES and fact.trust >= Trust.DEFAULT:
+            if trust < fact.trust:
+                believe_locked(same, fact.trust)
+            _extend_locked(same, fact.expires_at)
         return Remembered(same, is_new=False)
     return Remembered(new, is_new=True, superseded=tuple(closed))
 
@@ -221,10 +224,19 @@ def believe_locked(memory_id: UUID, trust: Trust) -> None:
     memory.save(update_fields=["trust", "version"])
 
 
+def _extend_locked(memory_id: UUID, expires_at: datetime | None) -> None:
+    """Let a memory that expires hold for as long as who said it again wants; never for a shorter time."""
+    rows = Memory.objects.filter(pk=memory_id, expires_at__isnull=False)
+    if expires_at is not None:
+        rows = rows.filter(expires_at__lt=expires_at)
+    rows.update(expires_at=expires_at, version=F("version") + 1)
+
+
 def supersede_locked(memory_ids: Sequence[UUID], *, by: UUID) -> None:
-    """End the validity of memories that another one replaces."""
+    """End the validity of memories that another one replaces; what has ended already keeps its end."""
+    moment = now()
     Memory.objects.filter(pk__in=memory_ids).exclude(pk=by).update(
-        superseded_by_id=by, valid_until=now(), version=F("version") + 1
+        superseded_by_id=by, valid_until=Least(Coalesce("valid_until", moment), moment), version=F("version") + 1
     )
     MemoryBody.objects.filter(pk__in=memory_ids).exclude(pk=by).update(dedup_key=None)
 

@@ -154,6 +154,38 @@ def test_a_correction_to_what_holds_already_merges_both(ada: Ada) -> None:
     assert ada.holds() == ["I like tea."]
 
 
+def test_a_correction_keeps_what_was_made_of_the_fact_and_is_its_origin_too(ada: Ada) -> None:
+    """Facts of two sessions may each be derived from the other: the corrected one is not among what was made of it."""
+    fact = ada.remember()
+    answer = ada.remember("They said that they live in Bern.", derived_from=[fact.id])
+    MemoryDerivation.objects.create(memory_id=fact.id, origin_id=answer.id)
+    new = revise(ada.actor, fact.id, "I live in Basel.", expected_version=None)
+    assert ada.holds() == ["I live in Basel."]
+    assert Memory.objects.get(pk=fact.id).superseded_by_id == new.id
+
+
+def test_what_a_person_says_again_is_believed_more_and_holds_for_longer(ada: Ada) -> None:
+    friday = now() + timedelta(days=3)
+    fact = ada.remember(expires_at=friday)
+    ada.remember(expires_at=friday - timedelta(days=1))
+    row = Memory.objects.get(pk=fact.id)
+    assert (row.expires_at, row.trust) == (friday, Trust.DEFAULT)
+    ada.remember(trust=Trust.CONFIRMED)
+    row.refresh_from_db()
+    assert (row.expires_at, row.trust) == (None, Trust.CONFIRMED)
+    ada.remember(expires_at=friday)
+    row.refresh_from_db()
+    assert (row.expires_at, row.trust) == (None, Trust.CONFIRMED)
+
+
+def test_what_a_model_finds_again_changes_nothing(ada: Ada) -> None:
+    friday = now() + timedelta(days=3)
+    fact = ada.remember(expires_at=friday)
+    ada.remember(source=MemorySource.EXTRACTION, trust=Trust.CONFIRMED)
+    row = Memory.objects.get(pk=fact.id)
+    assert (row.expires_at, row.trust) == (friday, Trust.DEFAULT)
+
+
 def test_to_forget_erases_text_keys_older_values_and_what_was_made_of_it(ada: Ada) -> None:
     old = ada.remember("I live in Bern.", slot="home")
     new = ada.remember("I live in Basel.", slot="home", keys=["a visit"])
@@ -210,6 +242,15 @@ def test_reviewers_merge_memories_of_one_owner_and_leave_a_trace(ada: Ada) -> No
         merge_memories(olga.actor, [olga.remember("I like tea.").id], into=two.id)
     assert AuditEntry.objects.get(action="memory.merged").target_id == str(two.id)
     assert "tea" not in str(AuditEntry.objects.values())
+
+
+def test_a_merge_leaves_the_end_of_what_had_ended_already(ada: Ada) -> None:
+    fact, old = ada.remember(), ada.remember("I live in the city of Bern.")
+    ended = now() - timedelta(days=30)
+    Memory.objects.filter(pk=old.id).update(valid_until=ended)
+    reviewer = Ada("rex", Role.OPERATOR)
+    merge_memories(reviewer.actor, [old.id], into=fact.id)
+    assert Memory.objects.get(pk=old.id).valid_until == ended
 
 
 def test_a_source_is_purged_and_what_it_had_superseded_holds_again(ada: Ada) -> None:

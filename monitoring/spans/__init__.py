@@ -1,0 +1,1 @@
+"""Spans of turns: written from the processes' buffers, read with a turn, dropped by day."""
