@@ -11,7 +11,7 @@ from django.db.models import Case, Count, JSONField, Sum, Value, When
 from accounts.models import User
 from agents.admin.turn_numbers import turn_numbers
 from agents.domain.message_parts import plain_text
-from agents.models import COST_UNKNOWN, AgentSession, Message, Turn
+from agents.models import COST_UNKNOWN, AgentSession, Message, Release, Turn
 from agents.permissions.transcripts import readable_agents
 from console.list_export import ExportColumn
 from foundation.graphemes import cut_text
@@ -80,6 +80,25 @@ SESSION_COLUMNS: Final = (
     _column("cost_complete"),
     ExportColumn("title", lambda session: session.exported_title, is_content=True),
 )
+
+
+# Those of `TURN_COLUMNS`, and the ordinal for the number.
+_TURN_FIELDS: Final = (
+    "agent_session", "user", "release", "ordinal", "status", "error_class", "error_id", "fallback", "queued_at",
+    "started_at", "finished_at", "input_tokens", "output_tokens", "cost_usd",
+)  # fmt: skip
+
+
+def read_turns(keys: Sequence[UUID]) -> list[Turn]:
+    """The turns of `keys` in that order, with user, release and agent, each of which is read once for all turns."""
+    by_key = Turn.objects.only(*_TURN_FIELDS).in_bulk(keys)
+    turns = [by_key[key] for key in keys if key in by_key]
+    users = User.objects.only("username").in_bulk({turn.user_id for turn in turns})
+    releases = Release.objects.select_related("agent").only("number", "agent__slug")
+    by_release = releases.in_bulk({turn.release_id for turn in turns})
+    for turn in turns:
+        turn.user, turn.release = users[turn.user_id], by_release[turn.release_id]
+    return turns
 
 
 def add_turn_values(turns: Sequence[Turn], user: User, *, with_contents: bool) -> None:

@@ -17,7 +17,7 @@ from accounts.models import User
 from accounts.users import find_users
 from agents.admin.actions import run_action
 from agents.admin.badges import rating_badge, retry_badge, status_badge
-from agents.admin.export_columns import TURN_COLUMNS, add_turn_values
+from agents.admin.export_columns import TURN_COLUMNS, add_turn_values, read_turns
 from agents.admin.list_filters import (
     FINISHED,
     OPEN,
@@ -139,7 +139,7 @@ class TurnAdmin(ExportableAdmin, KeysetAdmin):
         return next((arms for spec in by_use if (arms := spec.arms())), ())
 
     def export_rows(self, keys: Sequence[Any], user: User, *, with_contents: bool) -> list[Turn]:
-        rows: list[Turn] = super().export_rows(keys, user, with_contents=with_contents)
+        rows = read_turns(keys)
         add_turn_values(rows, user, with_contents=with_contents)
         return rows
 

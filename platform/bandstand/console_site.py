@@ -10,9 +10,10 @@ from uuid import UUID
 from django import forms
 from django.core.exceptions import BadRequest
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseBase, HttpResponseRedirect
+from django.middleware.gzip import GZipMiddleware
 from django.template.response import TemplateResponse
 from django.urls import path, reverse
-from django.views.decorators.gzip import gzip_page
+from django.utils.decorators import decorator_from_middleware
 from django.views.decorators.http import require_http_methods
 
 from accounts.login import ThrottledLoginMixin, add_retry_after_header
@@ -69,6 +70,17 @@ class ConsoleLoginForm(ThrottledLoginMixin, AdminAuthenticationForm):
             )
 
 
+class _CompressPage(GZipMiddleware):
+    """Django's compression, but not of streams: it makes a gzip member of each piece, of which browsers read the first
+    and show no error."""
+
+    def process_response(self, request: HttpRequest, response: Any) -> Any:
+        return response if response.streaming else super().process_response(request, response)
+
+
+_compress_page = decorator_from_middleware(_CompressPage)
+
+
 class ConsoleSite(AdminSite):
     site_title = site_header = "Bandstand"
     index_title = "Overview"
@@ -84,7 +96,7 @@ class ConsoleSite(AdminSite):
         Other methods than those of a browser are refused: views that tell a GET from a POST would take them for either.
         """
         browsed = require_http_methods(["GET", "HEAD", "POST"])(super().admin_view(_refuse_nul(view), cacheable))
-        return gzip_page(browsed)
+        return _compress_page(browsed)
 
     def each_context(self, request: HttpRequest) -> dict[str, Any]:
         """The colours are in our stylesheet: without them the templates write no inline style."""

@@ -100,20 +100,16 @@ def _csv_rows(rows: Sequence[Sequence[Any]]) -> str:
     return text.getvalue()
 
 
-def _csv_value(value: Value) -> str | float | Decimal:
-    match value:
-        case None:
-            return ""
-        case bool():
-            return "true" if value else "false"
-        case int() | float() | Decimal():
-            return value
-        case datetime():
-            return _moment(value)
-        case dict():
-            return orjson.dumps(value).decode()
-    text = str(value)
-    return f"'{text}" if text[:1] in _FORMULA or text.lstrip()[:1] in _FORMULA else text
+def _csv_value(value: Value) -> str | float:
+    if value is None:
+        return ""
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, int | float):
+        return value
+    text = orjson.dumps(value).decode() if isinstance(value, dict) else str(_json_value(value))
+    is_formula = text[:1] in _FORMULA or text.lstrip()[:1] in _FORMULA
+    return f"'{text}" if is_formula and not isinstance(value, Decimal) else text
 
 
 def _json_value(value: Value) -> Any:

@@ -38,15 +38,16 @@ def test_text_that_could_be_a_formula_begins_with_an_apostrophe(text: str) -> No
 def test_values_come_back_as_they_were() -> None:
     at = datetime(2026, 1, 31, 8, 15, 0, 5000, UTC)
     rows: list[tuple[Any, Any]] = [
-        ('a "b", c;\nd', Decimal("0.00001700")), (at, None), (True, 3), ("ü🎷", 1.5), ({"a": 1}, 0),
+        ('a "b", c;\nd', Decimal("0.00001700")), (at, None), (True, 3), ("ü🎷", 1.5), ({"a": 1}, Decimal("0E-8")),
     ]  # fmt: skip
     text = written(FileFormat.CSV, *rows)
     assert text.startswith('\N{ZERO WIDTH NO-BREAK SPACE}"name","number"\r\n')
     assert list(csv.reader(io.StringIO(text[1:], newline="")))[1:] == [
         ['a "b", c;\nd', "0.00001700"], ["2026-01-31T08:15:00.005Z", ""], ["true", "3"], ["ü🎷", "1.5"],
-        ['{"a":1}', "0"],
+        ['{"a":1}', "0.00000000"],
     ]  # fmt: skip
     lines = [json.loads(line) for line in written(FileFormat.JSONL, *rows).splitlines()]
     assert [list(line.values()) for line in lines] == [
-        ['a "b", c;\nd', "0.00001700"], ["2026-01-31T08:15:00.005Z", None], [True, 3], ["ü🎷", 1.5], [{"a": 1}, 0],
+        ['a "b", c;\nd', "0.00001700"], ["2026-01-31T08:15:00.005Z", None], [True, 3], ["ü🎷", 1.5],
+        [{"a": 1}, "0.00000000"],
     ]  # fmt: skip
