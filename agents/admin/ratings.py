@@ -18,7 +18,7 @@ from agents.admin.badges import rating_badge
 from agents.admin.list_filters import AgentFilter, ReleaseFilter
 from agents.models import Feedback
 from agents.permissions.transcripts import can_read_transcript, readable_agents
-from agents.sessions.ratings import RatingCounts
+from agents.sessions.rating_counts import RatingCounts
 from console.date_filters import SinceFilter, UntilFilter
 from console.field_filters import FieldFilter, require_choice
 from console.formatting import format_moment
