@@ -126,9 +126,10 @@ class TurnAdmin(KeysetAdmin):
         return [*(FINISHED & Q(user_id=user) for user in people), OPEN & Q(user_id__in=people)]
 
     def filter_arms(self, specs: Sequence[Any]) -> Sequence[Q]:
-        # Those of words first: their matches are few, while each other filter may match most of the table.
-        by_use = sorted(specs, key=lambda spec: not isinstance(spec, WordsFilter))
-        return next((arms for spec in by_use if (arms := spec.arms())), ())
+        return next((arms for spec in specs if (arms := spec.arms())), ())
+
+    def filter_parts(self, specs: Sequence[Any]) -> Sequence[Q]:
+        return next((spec.parts() for spec in specs if isinstance(spec, WordsFilter)), ())
 
     @admin.display(description="queued (UTC)")
     def queued(self, turn: Turn) -> str:
