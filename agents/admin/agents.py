@@ -22,7 +22,7 @@ from agents.admin.stored_configurations import Comparison, compare_stored
 from agents.models import Agent, AgentDraft, Release
 from agents.permissions.role_permissions import CHANGE_AGENT, PUBLISH_AGENT, VIEW_RATINGS
 from agents.releases import archive_agent, change_agent, create_agent, restore_agent
-from agents.sessions.ratings import RatingCounts, count_ratings
+from agents.sessions.rating_counts import RatingCounts, count_ratings
 from console.admin import ConsoleAdmin
 from console.confirmation import confirmation_page
 from console.views import row_url

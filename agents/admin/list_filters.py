@@ -36,7 +36,7 @@ from agents.permissions.transcripts import readable_agents
 from agents.sessions.turn_search import TurnMatches, find_turns
 from console.date_filters import SinceFilter, UntilFilter
 from console.field_filters import ChoiceFilter, FieldFilter, TextFilter, require_choice
-from console.keyset_changelist import custom_plan, parse_uuid
+from console.keyset_changelist import parse_uuid
 from console.list_head import BEFORE
 from foundation.clock import now
 from foundation.ids import lowest_id
@@ -331,12 +331,12 @@ class WordsFilter(TextFilter):
 
     def matching(self, value: str) -> Q:
         readable = list(readable_agents(self._user).values_list("pk", flat=True))
-        with custom_plan():
-            self._matches = find_turns(value, agent_ids=readable, before=self._before)
+        self._matches = find_turns(value, agent_ids=readable, before=self._before)
         return self._matches.condition
 
-    def arms(self) -> list[Q]:
-        return self._matches.arms
+    def parts(self) -> list[Q]:
+        """The matches in parts, the newest first; empty: not parted."""
+        return self._matches.parts
 
 
 class EventTypeFilter(ChoiceFilter):

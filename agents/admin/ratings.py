@@ -18,7 +18,7 @@ from agents.admin.badges import rating_badge
 from agents.admin.list_filters import AgentFilter, ReleaseFilter
 from agents.models import Feedback
 from agents.permissions.transcripts import can_read_transcript, readable_agents
-from agents.sessions.ratings import RatingCounts
+from agents.sessions.rating_counts import RatingCounts
 from console.date_filters import SinceFilter, UntilFilter
 from console.field_filters import FieldFilter, require_choice
 from console.formatting import format_moment
@@ -91,7 +91,7 @@ class FeedbackAdmin(KeysetAdmin):
 
     query_budget = 13
 
-    list_display = ("created", "display_value", "display_agent", "user", "display_comment", "answer")
+    list_display = ("created", "display_status", "display_agent", "user", "display_comment", "answer")
     list_display_links = ("created",)
     list_select_related = ("user", "agent_session__agent", "release")
     list_filter = (RatingAgentFilter, ReleaseFilter, ValueFilter, CommentFilter, RatedFilter, SinceFilter, UntilFilter)
@@ -107,7 +107,7 @@ class FeedbackAdmin(KeysetAdmin):
 
     def get_fields(self, request: HttpRequest, obj: Any = None) -> list[Any]:
         """Without the comment for those who may not read the transcript."""
-        fields: list[Any] = ["display_value", "display_agent", "user", "answer", "created_at", "updated_at"]
+        fields: list[Any] = ["display_status", "display_agent", "user", "answer", "created_at", "updated_at"]
         if obj is not None and can_read_transcript(request.user, obj.agent_session.agent):
             fields.insert(1, "comment")
         return fields
@@ -117,7 +117,7 @@ class FeedbackAdmin(KeysetAdmin):
         return format_moment(rating.created_at)
 
     @admin.display(description="rating")
-    def display_value(self, rating: Feedback) -> SafeString:
+    def display_status(self, rating: Feedback) -> SafeString:
         return rating_badge(rating.value)
 
     @admin.display(description="agent")

@@ -15,7 +15,7 @@ from agents.admin.stored_configurations import UnreadableConfiguration, read_con
 from agents.domain.configuration import SETTINGS, AgentConfiguration, Setting
 from agents.models import Release
 from agents.permissions.role_permissions import PUBLISH_AGENT, VIEW_RATINGS
-from agents.sessions.ratings import RatingCounts, count_ratings
+from agents.sessions.rating_counts import RatingCounts, count_ratings
 from console.admin import ReadOnlyAdmin
 from console.widgets import action
 

@@ -134,9 +134,10 @@ class TurnAdmin(ExportableAdmin, KeysetAdmin):
         return [*(FINISHED & Q(user_id=user) for user in people), OPEN & Q(user_id__in=people)]
 
     def filter_arms(self, specs: Sequence[Any]) -> Sequence[Q]:
-        # Those of words first: their matches are few, while each other filter may match most of the table.
-        by_use = sorted(specs, key=lambda spec: not isinstance(spec, WordsFilter))
-        return next((arms for spec in by_use if (arms := spec.arms())), ())
+        return next((arms for spec in specs if (arms := spec.arms())), ())
+
+    def filter_parts(self, specs: Sequence[Any]) -> Sequence[Q]:
+        return next((spec.parts() for spec in specs if isinstance(spec, WordsFilter)), ())
 
     def export_rows(self, keys: Sequence[Any], user: User, *, with_contents: bool) -> list[Turn]:
         rows = read_turns(keys)

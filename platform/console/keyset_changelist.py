@@ -92,8 +92,10 @@ class KeysetChangeList(ChangeList):
         query.pop(BEFORE, None)
         request.GET = query  # type: ignore[assignment]
 
-    def newest_keys(self, rows: QuerySet[Any], limit: int) -> QuerySet[Any]:
+    def newest_keys(self, rows: QuerySet[Any], limit: int) -> QuerySet[Any] | list[Any]:
         """The keys of the first `limit` of `rows` of this list, which are ordered newest first."""
+        if parts := self.model_admin.filter_parts(self.filter_specs):
+            return _first_keys(rows, parts, limit)
         arms = self.model_admin.search_arms(self.query) or self.model_admin.filter_arms(self.filter_specs)
         if not arms:
             if self.query == "" and self.has_active_filters:
@@ -134,6 +136,11 @@ class KeysetAdmin(ReadOnlyAdmin):
         """Conditions that together are the filters in use, each with an order in an index; none: the planner knows."""
         return ()
 
+    def filter_parts(self, _specs: Sequence[Any]) -> Sequence[Q]:
+        """Conditions that part the rows of the list by their keys, the newest first: each part is read only if those
+        before it do not fill the page; none: the list is not parted."""
+        return ()
+
     def annotate(self, rows: QuerySet[Any]) -> QuerySet[Any]:
         """`rows` of one page, with further columns; as they are by default."""
         return rows
@@ -147,6 +154,15 @@ class KeysetAdmin(ReadOnlyAdmin):
             return rows
         newest = self.model._default_manager.aggregate(newest=Max("pk"))["newest"] or 0
         return rows.filter(pk__gt=newest - self.looks_back)
+
+
+def _first_keys(rows: QuerySet[Any], parts: Sequence[Q], limit: int) -> list[Any]:
+    keys: list[Any] = []
+    for part in parts:
+        keys += rows.filter(part).values_list("pk", flat=True)[: limit - len(keys)]
+        if len(keys) >= limit:
+            break
+    return keys
 
 
 def parse_uuid(term: str) -> UUID | None:

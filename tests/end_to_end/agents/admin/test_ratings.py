@@ -12,7 +12,7 @@ from django.urls import reverse
 from accounts.roles import Role
 from agents.models import Agent, AgentSession, Feedback, Message, Release, Turn
 from agents.sessions import fork_session, give_feedback, withdraw_feedback
-from agents.sessions.ratings import RatingCounts, count_ratings
+from agents.sessions.rating_counts import RatingCounts, count_ratings
 from tests.support.consoles import client_of, list_of, page_of
 from tests.support.conversations import Conversation, answer, claimed, conversation
 from tests.support.people import OFFLINE

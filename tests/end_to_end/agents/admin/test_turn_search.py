@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from itertools import product
 from typing import Any
 
 import pytest
@@ -136,8 +137,10 @@ def test_many_matches_are_paged_newest_first_without_being_listed(
     ada = conversation()
     turns = [exchange(ada, f"Number {number}", "All the same.").pk for number in range(4)]
     index()
-    for limit in (1, 2, 3, 4):
+    for limit, newest, enough in product((1, 2, 3, 4), (1, 3, 20), (1, 2)):
         monkeypatch.setattr(turn_search, "LISTED_TURNS", limit)
+        monkeypatch.setattr(turn_search, "NEWEST_TURNS", newest)
+        monkeypatch.setattr(turn_search, "ENOUGH", enough)
         assert listed(vera, words="same") == turns[::-1]
         assert listed(vera, words="same", before=turns[2]) == [turns[1], turns[0]]
         assert listed(vera, words="same", before=turns[0]) == []
