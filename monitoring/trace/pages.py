@@ -29,7 +29,7 @@ from foundation.clock import now
 from foundation.db_threads import in_db_thread
 from foundation.errors import BandstandError
 from memory.role_permissions import READ_MEMORY_TEXT
-from monitoring.debug_mode import modes_of
+from monitoring.debugging import modes_of
 from monitoring.role_permissions import EXPORT_TRACE
 from monitoring.trace.export import begin_export, export_pieces
 from monitoring.trace.reading import find_tools, read_trace
